@@ -1,0 +1,30 @@
+/**
+ * The one error class of the house. `code` is stable and meant for programs; `message` is meant for people and
+ * says what to do. Rooms declare their codes where they throw them.
+ */
+export class RaftreeError extends Error {
+  readonly code: string;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: string,
+    message: string,
+    options: { cause?: unknown; details?: Readonly<Record<string, unknown>> } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'RaftreeError';
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+}
+
+/** The `code` of any thrown value: a RaftreeError's, a system error's (`ENOSPC`), or undefined. */
+export function errorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** The message of any thrown value, never its stack. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

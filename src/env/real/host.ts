@@ -1,0 +1,42 @@
+/** This process and others, as Linux's /proc tells; elsewhere a process is known by its pid alone. */
+import * as fs from 'node:fs';
+import type { Host, ProcessIdentity } from '../env.js';
+
+function readText(path: string): string | undefined {
+  try {
+    return fs.readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** State letter and start time (clock ticks since boot) from /proc/PID/stat; see proc(5). */
+function readStat(pid: number): { state: string; startTime: string } | undefined {
+  const text = readText(`/proc/${pid}/stat`);
+  if (text === undefined) return undefined;
+  // The command name is in parentheses and may itself hold spaces and parentheses.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
+}
+
+const bootId = (readText('/proc/sys/kernel/random/boot_id') ?? '').trim();
+
+export const realHost: Host = {
+  self(): ProcessIdentity {
+    return { pid: process.pid, bootId, startTime: readStat(process.pid)?.startTime ?? '' };
+  },
+
+  isAlive(other: ProcessIdentity): boolean {
+    if (other.bootId !== bootId) return false;
+    try {
+      process.kill(other.pid, 0);
+    } catch (error) {
+      // EPERM: it exists and belongs to somebody else.
+      if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+    }
+    const stat = readStat(other.pid);
+    if (!stat) return other.startTime === '';
+    // A zombie holds nothing any more; another start time means the pid was given to another process.
+    return stat.state !== 'Z' && stat.state !== 'X' && stat.startTime === other.startTime;
+  },
+};

@@ -1,0 +1,104 @@
+/** TCP of the operating system. */
+import * as net from 'node:net';
+import type { Address, Listener, Network, Socket, SocketHandler } from '../env.js';
+
+class RealSocket implements Socket {
+  readonly remote: string;
+  readonly #socket: net.Socket;
+
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
+    socket.setNoDelay(true);
+    // A socket that fails before a handler is set must not take the process down.
+    socket.on('error', () => {});
+    socket.pause();
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  handle(handler: SocketHandler): void {
+    const socket = this.#socket;
+    let failure: Error | undefined;
+    socket.on('data', (chunk: Buffer) => handler.data(chunk));
+    socket.on('drain', () => handler.drained());
+    socket.on('error', (error) => {
+      failure = error;
+    });
+    if (socket.destroyed) {
+      setImmediate(() => handler.closed(undefined));
+      return;
+    }
+    socket.once('close', () => handler.closed(failure));
+    socket.resume();
+  }
+
+  write(chunks: readonly Uint8Array[]): void {
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    this.#socket.cork();
+    for (const chunk of chunks) this.#socket.write(chunk);
+    this.#socket.uncork();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(error?: Error): void {
+    this.#socket.destroy(error);
+  }
+}
+
+export const realNetwork: Network = {
+  listen(address: Address, accept: (socket: Socket) => void): Promise<Listener> {
+    return new Promise((resolve, reject) => {
+      const server = net.createServer((socket) => accept(new RealSocket(socket)));
+      server.once('error', reject);
+      server.listen(address.port, address.host, () => {
+        server.removeListener('error', reject);
+        server.on('error', () => {});
+        const bound = server.address();
+        resolve({
+          address: {
+            host: address.host,
+            port: typeof bound === 'object' && bound ? bound.port : address.port,
+          },
+          close: () => new Promise<void>((closed) => server.close(() => closed()).unref()),
+        });
+      });
+    });
+  },
+
+  connect(address: Address, timeoutMs: number): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const socket = net.connect(address.port, address.host);
+      const timer = setTimeout(() => {
+        const error: NodeJS.ErrnoException = new Error(
+          `no connection to ${address.host}:${address.port} within ${timeoutMs} ms`,
+        );
+        error.code = 'ETIMEDOUT';
+        socket.destroy(error);
+      }, timeoutMs);
+      const failed = (error: Error) => {
+        clearTimeout(timer);
+        reject(error);
+      };
+      socket.once('error', failed);
+      socket.once('connect', () => {
+        clearTimeout(timer);
+        socket.removeListener('error', failed);
+        resolve(new RealSocket(socket));
+      });
+    });
+  },
+};

@@ -1,0 +1,30 @@
+/** The world as it is: monotonic time, the kernel's randomness, real files and sockets. */
+import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import type { Env } from '../env.js';
+import { realFileSystem } from './file-system.js';
+import { realHost } from './host.js';
+import { realNetwork } from './network.js';
+
+export function realEnv(): Env {
+  return {
+    clock: { nowMs: () => performance.now(), wallMs: () => Date.now() },
+    timers: {
+      after(delayMs, run) {
+        const timer = setTimeout(run, delayMs);
+        return { cancel: () => clearTimeout(timer) };
+      },
+      endOfTurn: (run) => {
+        setImmediate(run);
+      },
+    },
+    random: {
+      float: Math.random,
+      uint32: () => randomBytes(4).readUInt32LE(0),
+      bytes: (count) => randomBytes(count),
+    },
+    fs: realFileSystem,
+    net: realNetwork,
+    host: realHost,
+  };
+}

@@ -1,0 +1,372 @@
+/**
+ * A series of numbered files (`<name>-00000001.log` …) of records, appended to in groups: everything that arrived
+ * while the last group was being written becomes the next one, with one write and at most one sync. WAL and Raft log
+ * are each one of these.
+ *
+ *   - A file is synced before its successor receives a record.
+ *   - What a recovery discards is cut off, and the cut synced, before anything is appended.
+ *   - After a failed sync nothing is appended any more (`LOG_FAILED`); after a full disk (`LOG_NO_SPACE`) the tail is
+ *     cut back to the last whole group and the next append tries again.
+ */
+import type { Env, File } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import {
+  alignUp,
+  corruption,
+  encodeRecord,
+  type Payload,
+  type Position,
+  type RecordFile,
+  type Recovery,
+  recoverRecords,
+  sizeOf,
+} from './record.js';
+
+export interface RecordLogOptions {
+  readonly env: Env;
+  readonly directory: string;
+  /** What the files are called before their number. */
+  readonly name: string;
+  /** A file that has reached this size is succeeded by a new one. */
+  readonly maxFileBytes: number;
+  /** A group is closed when it has reached this size. */
+  readonly maxGroupBytes: number;
+  /** Files below this number are deleted unread: their owner no longer needs them. The one named must exist, if any does. */
+  readonly oldestNeeded?: number;
+  /** Gives the first payload of every new file: what a reader must know if all earlier files are deleted. */
+  readonly preamble?: () => Payload;
+  /** Receives the payloads that recovery finds, in order. */
+  readonly recovered: (payload: Buffer, position: Position) => void;
+}
+
+interface Append {
+  readonly payload: Payload;
+  readonly sizeBytes: number;
+  readonly durable: boolean;
+  readonly resolve: (position: Position) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class RecordLog {
+  readonly recovery: Recovery;
+  readonly #options: RecordLogOptions;
+  readonly #files = new Map<number, File>();
+  #oldest: number;
+  #current: number;
+  #offset: number;
+  #durableThrough: Position;
+  #queue: (Append | 'rotate')[] = [];
+  #queuedBytes = 0;
+  #writing: Promise<void> | undefined;
+  #scheduled = false;
+  #mustRotate = false;
+  #failure: RaftreeError | undefined;
+  #closed = false;
+
+  /** Recovers what is there; throws `CORRUPTION`, or the system's error. The directory must exist. */
+  static open(options: RecordLogOptions): RecordLog {
+    return new RecordLog(options);
+  }
+
+  private constructor(options: RecordLogOptions) {
+    this.#options = options;
+    const numbers = this.#clearObsolete();
+    const files = numbers.map(
+      (number): RecordFile => ({
+        number,
+        path: this.#path(number),
+        read: () => options.env.fs.readFile(this.#path(number)),
+      }),
+    );
+    this.recovery = recoverRecords(files, options.recovered);
+    const { end } = this.recovery;
+    this.#oldest = numbers[0] ?? Math.max(1, options.oldestNeeded ?? 1);
+    this.#current = numbers.length > 0 ? end.file : this.#oldest - 1;
+    this.#offset = end.offset;
+    this.#durableThrough = { file: this.#current, offset: end.offset };
+    if (numbers.length > 0) this.#adopt(numbers);
+  }
+
+  /** The file that the next group goes to, unless it is full. */
+  get currentFile(): number {
+    return this.#current;
+  }
+
+  get oldestFile(): number {
+    return this.#oldest;
+  }
+
+  /** Bytes that were given to `append` and are not yet written. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get failure(): RaftreeError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Appends a payload; resolves to its position when it is written (a kill of the process loses nothing) and, if
+   * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until then.
+   *
+   * Rejects with `LOG_NO_SPACE` (certainly not written, try again later), `LOG_FAILED` (may or may not survive;
+   * reopen) or `LOG_CLOSED`.
+   */
+  append(payload: Payload, durable: boolean): Promise<Position> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#closed) return Promise.reject(new RaftreeError('LOG_CLOSED', 'the log is closed'));
+    return new Promise((resolve, reject) => {
+      const sizeBytes = sizeOf(payload);
+      this.#queuedBytes += sizeBytes;
+      this.#queue.push({ payload, sizeBytes, durable, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** What is appended from now on goes to a new file. */
+  rotate(): void {
+    if (this.#queue.at(-1) !== 'rotate') this.#queue.push('rotate');
+  }
+
+  /**
+   * Deletes the files below `number`, but never the current one. The directory is synced after each, so that after a
+   * power cut what came back of them has no gap.
+   */
+  removeBefore(number: number): void {
+    const end = Math.min(number, this.#current);
+    for (; this.#oldest < end; this.#oldest++) {
+      this.#files.get(this.#oldest)?.close();
+      this.#files.delete(this.#oldest);
+      const path = this.#path(this.#oldest);
+      this.#options.env.fs.unlink(path);
+      this.#options.env.fs.syncDirectory(this.#options.directory);
+    }
+  }
+
+  /** Bytes of a payload that was appended, or part of it. Throws `CORRUPTION` if the file is too short. */
+  read(position: Position, sizeBytes: number): Buffer {
+    const target = Buffer.allocUnsafe(sizeBytes);
+    const file = this.#fileFor(position.file);
+    if (file.readSync(target, position.offset) < sizeBytes) {
+      throw corruption(file.path, position.offset, `${sizeBytes} bytes were expected`);
+    }
+    return target;
+  }
+
+  /** Bytes on disk, all files together. */
+  sizeBytes(): number {
+    let bytes = 0;
+    for (let number = this.#oldest; number <= this.#current; number++) {
+      bytes += number === this.#current ? this.#offset : this.#fileFor(number).sizeBytes();
+    }
+    return bytes;
+  }
+
+  /** Writes what was appended, syncs, closes. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#writing || this.#queue.some((item) => item !== 'rotate')) {
+      await (this.#writing ?? new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn)));
+    }
+    try {
+      if (!this.#failure) await this.#files.get(this.#current)?.sync();
+    } finally {
+      for (const file of this.#files.values()) file.close();
+      this.#files.clear();
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#writing) return;
+    this.#scheduled = true;
+    // At the end of the turn: whoever is woken together by one group joins the next one together.
+    this.#options.env.timers.endOfTurn(() => {
+      this.#scheduled = false;
+      if (this.#writing) return;
+      this.#writing = this.#drain().finally(() => {
+        this.#writing = undefined;
+        if (this.#queue.some((item) => item !== 'rotate')) this.#schedule();
+      });
+    });
+  }
+
+  async #drain(): Promise<void> {
+    for (;;) {
+      const group = this.#takeGroup();
+      if (group.length === 0) return;
+      let positions: Position[];
+      try {
+        positions = await this.#writeGroup(group);
+      } catch (error) {
+        for (const item of group) item.reject(error);
+        if (this.#failure) this.#rejectQueue(this.#failure);
+        continue;
+      }
+      for (let i = 0; i < group.length; i++) (group[i] as Append).resolve(positions[i] as Position);
+      // The resolved run first: what they append now joins the next group.
+      await new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn));
+    }
+  }
+
+  #takeGroup(): Append[] {
+    const group: Append[] = [];
+    let bytes = 0;
+    let taken = 0;
+    for (const item of this.#queue) {
+      if (item === 'rotate') {
+        if (group.length > 0) break;
+        this.#mustRotate = true;
+        taken++;
+        continue;
+      }
+      if (group.length > 0 && bytes + item.sizeBytes > this.#options.maxGroupBytes) break;
+      group.push(item);
+      bytes += item.sizeBytes;
+      taken++;
+    }
+    this.#queue = this.#queue.slice(taken);
+    this.#queuedBytes -= bytes;
+    return group;
+  }
+
+  async #writeGroup(group: readonly Append[]): Promise<Position[]> {
+    const durable = group.some((item) => item.durable);
+    const payloads = group.map((item) => item.payload);
+    let created = false;
+    if (this.#mustRotate || !this.#files.has(this.#current) || this.#offset >= this.#options.maxFileBytes) {
+      if (this.#offset > 0 || !this.#files.has(this.#current)) {
+        await this.#startNextFile();
+        created = true;
+      }
+      this.#mustRotate = false;
+    }
+    const preamble = this.#offset === 0 || created ? this.#options.preamble?.() : undefined;
+    if (preamble) payloads.unshift(preamble);
+    const file = this.#fileFor(this.#current);
+    const record = encodeRecord(this.#current, this.#durableThrough, payloads);
+    const start = this.#offset;
+    try {
+      if (durable) await file.writeDurable(record.chunks, start);
+      else await file.write(record.chunks, start);
+    } catch (error) {
+      throw this.#afterFailedWrite(file, start, error);
+    }
+    this.#offset = start + record.sizeBytes;
+    if (durable) this.#durableThrough = { file: this.#current, offset: this.#offset };
+    const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;
+    return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
+  }
+
+  /** Syncs the current file to its end, then creates its successor and makes its name durable. */
+  async #startNextFile(): Promise<void> {
+    const { env, directory } = this.#options;
+    const previous = this.#files.get(this.#current);
+    try {
+      if (previous) {
+        await previous.sync();
+        this.#durableThrough = { file: this.#current, offset: this.#offset };
+      }
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    const next = this.#current + 1;
+    try {
+      if (env.fs.exists(this.#path(next))) env.fs.unlink(this.#path(next));
+      this.#files.set(next, env.fs.open(this.#path(next), 'create'));
+      env.fs.syncDirectory(directory);
+    } catch (error) {
+      this.#files.get(next)?.close();
+      this.#files.delete(next);
+      if (isFull(error)) throw noSpace(error);
+      throw this.#fail(error);
+    }
+    this.#current = next;
+    this.#offset = 0;
+  }
+
+  #afterFailedWrite(file: File, validEnd: number, error: unknown): RaftreeError {
+    if (!isFull(error)) return this.#fail(error);
+    try {
+      file.truncate(validEnd);
+      return noSpace(error);
+    } catch (truncateError) {
+      return this.#fail(truncateError);
+    }
+  }
+
+  #fail(error: unknown): RaftreeError {
+    this.#failure ??= new RaftreeError(
+      'LOG_FAILED',
+      `writing ${this.#path(this.#current)} failed (${errorMessage(error)}); nothing more is written until it is reopened`,
+      { cause: error },
+    );
+    return this.#failure;
+  }
+
+  #rejectQueue(error: RaftreeError): void {
+    for (const item of this.#queue) if (item !== 'rotate') item.reject(error);
+    this.#queue = [];
+    this.#queuedBytes = 0;
+  }
+
+  #path(number: number): string {
+    return `${this.#options.directory}/${this.#options.name}-${String(number).padStart(8, '0')}.log`;
+  }
+
+  #fileFor(number: number): File {
+    let file = this.#files.get(number);
+    if (!file) {
+      file = this.#options.env.fs.open(this.#path(number), 'read');
+      this.#files.set(number, file);
+    }
+    return file;
+  }
+
+  #clearObsolete(): number[] {
+    const { env, directory, name, oldestNeeded = 1 } = this.#options;
+    const pattern = new RegExp(`^${name}-(\\d{8,15})\\.log$`);
+    const numbers: number[] = [];
+    for (const entry of env.fs.list(directory)) {
+      const number = Number(pattern.exec(entry)?.[1] ?? 0);
+      if (number === 0) continue;
+      if (number < oldestNeeded) env.fs.unlink(`${directory}/${entry}`);
+      else numbers.push(number);
+    }
+    numbers.sort((a, b) => a - b);
+    const first = numbers[0];
+    if (this.#options.oldestNeeded !== undefined && first !== undefined && first > oldestNeeded) {
+      throw corruption(this.#path(first), 0, `${this.#path(oldestNeeded)} is needed and missing`);
+    }
+    return numbers;
+  }
+
+  /** Cuts off what recovery discarded and makes all that stays durable, so that later records may vouch for it. */
+  #adopt(numbers: readonly number[]): void {
+    const { env, directory } = this.#options;
+    const { end } = this.recovery;
+    const file = env.fs.open(this.#path(end.file), 'modify');
+    this.#files.set(end.file, file);
+    const size = file.sizeBytes();
+    // The last record's padding may be missing; records start aligned.
+    if (size !== end.offset) file.truncate(alignUp(end.offset));
+    file.syncNow();
+    const discarded = numbers.filter((number) => number > end.file);
+    for (const number of discarded.reverse()) env.fs.unlink(this.#path(number));
+    env.fs.syncDirectory(directory);
+  }
+}
+
+function isFull(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+function noSpace(cause: unknown): RaftreeError {
+  return new RaftreeError(
+    'LOG_NO_SPACE',
+    'the disk is full; free some space, writing then goes on by itself',
+    {
+      cause,
+    },
+  );
+}

@@ -1,0 +1,238 @@
+/**
+ * The one record format of WAL, MANIFEST and Raft log. A record is one commit group: what was written and synced
+ * together. All integers are little-endian; a record starts at a multiple of 8.
+ *
+ *     0        4        8        12       16       24                32                 40
+ *     +--------+--------+--------+--------+--------+-----------------+------------------+------- - -+---------+
+ *     | header | body   | body   | type   | file   | durable through | durable through  | body      | 0 to 7  |
+ *     | CRC    | CRC    | bytes  | u32    | number | file number u64 | offset u64       |           | zeros   |
+ *     | u32    | u32    | u32    |        | u64    |                 |                  |           |         |
+ *     +--------+--------+--------+--------+--------+-----------------+------------------+------- - -+---------+
+ *     header CRC covers bytes 4 to 40; body CRC covers the body.
+ *
+ *     body:  ( payload bytes u32 | payload ) ...
+ *
+ * Type 0 is invalid, so zeros are no record; the file number is in the header, so a stale record of a recycled file
+ * is none either. `durable through` is the position known to be synced when the record was written: a record that is
+ * bad although a later one says that it had been synced is corruption; without such a witness it is the torn tail
+ * of a crash (`recoverRecords`).
+ */
+import { RaftreeError } from '../env/errors.js';
+import { crc32, crc32Chunks } from './checksum.js';
+
+export const RECORD_HEADER_BYTES = 40;
+export const RECORD_ALIGNMENT_BYTES = 8;
+const TYPE_GROUP = 1;
+/** Far above any group that is written; a length above it is not believed. */
+export const MAX_RECORD_BYTES = 1024 * 1024 * 1024;
+
+/** A place in a numbered series of files. */
+export interface Position {
+  readonly file: number;
+  readonly offset: number;
+}
+
+export function isBefore(a: Position, b: Position): boolean {
+  return a.file < b.file || (a.file === b.file && a.offset < b.offset);
+}
+
+export interface EncodedRecord {
+  /** To be written as they are, in this order. */
+  readonly chunks: readonly Uint8Array[];
+  readonly sizeBytes: number;
+  /** Where each payload starts, relative to the record. */
+  readonly payloadOffsets: readonly number[];
+}
+
+/** One payload is one or several chunks, stored as if they were one. */
+export type Payload = readonly Uint8Array[];
+
+/** Throws `RECORD_TOO_LARGE` above MAX_RECORD_BYTES. */
+export function encodeRecord(
+  fileNumber: number,
+  durableThrough: Position,
+  payloads: readonly Payload[],
+): EncodedRecord {
+  const lengths = Buffer.allocUnsafe(payloads.length * 4);
+  const body: Uint8Array[] = [];
+  const payloadOffsets: number[] = [];
+  let bodyBytes = 0;
+  payloads.forEach((payload, i) => {
+    const payloadBytes = sizeOf(payload);
+    lengths.writeUInt32LE(payloadBytes, i * 4);
+    body.push(lengths.subarray(i * 4, i * 4 + 4), ...payload);
+    payloadOffsets.push(RECORD_HEADER_BYTES + bodyBytes + 4);
+    bodyBytes += 4 + payloadBytes;
+  });
+  const paddingBytes = -bodyBytes & (RECORD_ALIGNMENT_BYTES - 1);
+  const sizeBytes = RECORD_HEADER_BYTES + bodyBytes + paddingBytes;
+  if (sizeBytes > MAX_RECORD_BYTES) {
+    throw new RaftreeError('RECORD_TOO_LARGE', `a group of ${sizeBytes} bytes exceeds ${MAX_RECORD_BYTES}`);
+  }
+  const header = Buffer.allocUnsafe(RECORD_HEADER_BYTES);
+  header.writeUInt32LE(crc32Chunks(body), 4);
+  header.writeUInt32LE(bodyBytes, 8);
+  header.writeUInt32LE(TYPE_GROUP, 12);
+  writeUint53(header, fileNumber, 16);
+  writeUint53(header, durableThrough.file, 24);
+  writeUint53(header, durableThrough.offset, 32);
+  header.writeUInt32LE(crc32(header.subarray(4)), 0);
+  const chunks = [header, ...body];
+  if (paddingBytes > 0) chunks.push(Buffer.alloc(paddingBytes));
+  return { chunks, sizeBytes, payloadOffsets };
+}
+
+export function sizeOf(payload: Payload): number {
+  let bytes = 0;
+  for (const chunk of payload) bytes += chunk.length;
+  return bytes;
+}
+
+export interface DecodedRecord {
+  readonly durableThrough: Position;
+  /** Views of the bytes given, with their offset in them. */
+  readonly payloads: readonly { readonly bytes: Buffer; readonly offset: number }[];
+  readonly endOffset: number;
+}
+
+/** The record at `offset`, or undefined if there is no whole, intact record of this file. */
+export function decodeRecord(bytes: Buffer, offset: number, fileNumber: number): DecodedRecord | undefined {
+  const bodyStart = offset + RECORD_HEADER_BYTES;
+  if (bodyStart > bytes.length) return undefined;
+  if (bytes.readUInt32LE(offset + 12) !== TYPE_GROUP) return undefined;
+  if (readUint53(bytes, offset + 16) !== fileNumber) return undefined;
+  if (crc32(bytes.subarray(offset + 4, bodyStart)) !== bytes.readUInt32LE(offset)) return undefined;
+  const bodyEnd = bodyStart + bytes.readUInt32LE(offset + 8);
+  if (bodyEnd > bytes.length) return undefined;
+  if (crc32(bytes.subarray(bodyStart, bodyEnd)) !== bytes.readUInt32LE(offset + 4)) return undefined;
+  const durableThrough = { file: readUint53(bytes, offset + 24), offset: readUint53(bytes, offset + 32) };
+  const payloads: { bytes: Buffer; offset: number }[] = [];
+  for (let at = bodyStart; at < bodyEnd; ) {
+    if (at + 4 > bodyEnd) return undefined;
+    const start = at + 4;
+    const end = start + bytes.readUInt32LE(at);
+    if (end > bodyEnd) return undefined;
+    payloads.push({ bytes: bytes.subarray(start, end), offset: start });
+    at = end;
+  }
+  // The padding may be cut off by a crash without harm: it carries nothing.
+  return { durableThrough, payloads, endOffset: alignUp(bodyEnd) };
+}
+
+export function alignUp(offset: number): number {
+  return Math.ceil(offset / RECORD_ALIGNMENT_BYTES) * RECORD_ALIGNMENT_BYTES;
+}
+
+export interface RecordFile {
+  readonly number: number;
+  readonly path: string;
+  read(): Buffer;
+}
+
+export interface Recovery {
+  readonly records: number;
+  /** Where intact records end: the place to go on writing. */
+  readonly end: Position;
+  /** What lay behind `end` and is not to be used. */
+  readonly discarded: { readonly bytes: number; readonly path: string; readonly at: Position } | undefined;
+}
+
+/**
+ * Reads the records of consecutive files in order, handing each payload to `visit`.
+ *
+ * At a bad record it looks on, in this file and the later ones, for an intact record whose `durable through` lies
+ * past the bad one. If there is one, synced bytes were lost: throws `CORRUPTION` with file and offset. Otherwise the
+ * bad record and what follows were never acknowledged as durable: recovery ends there and says so.
+ *
+ * Throws `CORRUPTION` too if file numbers have a gap or a file lost its synced end.
+ */
+export function recoverRecords(
+  files: readonly RecordFile[],
+  visit: (payload: Buffer, position: Position) => void,
+): Recovery {
+  let records = 0;
+  let end: Position = { file: files[0]?.number ?? 0, offset: 0 };
+  for (let i = 0; i < files.length; i++) {
+    const file = files[i] as RecordFile;
+    const previous = files[i - 1];
+    if (previous && file.number !== previous.number + 1) {
+      throw corruption(file.path, 0, `the file before it, number ${file.number - 1}, is missing`);
+    }
+    const bytes = file.read();
+    const previousEnd = end;
+    let offset = 0;
+    let damaged = false;
+    while (offset < bytes.length) {
+      const record = decodeRecord(bytes, offset, file.number);
+      if (!record) {
+        damaged = true;
+        break;
+      }
+      if (offset === 0 && previous && isBefore(previousEnd, synced(record.durableThrough, previous.number))) {
+        throw corruption(previous.path, previousEnd.offset, 'the synced end of the file is missing');
+      }
+      for (const payload of record.payloads)
+        visit(payload.bytes, { file: file.number, offset: payload.offset });
+      records++;
+      offset = record.endOffset;
+    }
+    end = { file: file.number, offset };
+    const rest = files.slice(i + 1);
+    if (!damaged && (rest.length === 0 || offset > 0)) continue;
+    const witness = findWitness(bytes, end, file, rest);
+    if (witness) {
+      throw corruption(
+        file.path,
+        offset,
+        `the record there is damaged, and the one at ${witness.path} offset ${witness.offset} says that it was synced`,
+      );
+    }
+    const bytesAfter = rest.reduce((sum, next) => sum + next.read().length, 0);
+    const discardedBytes = Math.max(0, bytes.length - offset) + bytesAfter;
+    return {
+      records,
+      end,
+      discarded: discardedBytes > 0 ? { bytes: discardedBytes, path: file.path, at: end } : undefined,
+    };
+  }
+  return { records, end, discarded: undefined };
+}
+
+/** The part of a durable-through position that speaks of the given file: all earlier files are synced to their end. */
+function synced(durableThrough: Position, fileNumber: number): Position {
+  return durableThrough.file === fileNumber ? durableThrough : { file: fileNumber, offset: 0 };
+}
+
+function findWitness(
+  bytes: Buffer,
+  bad: Position,
+  file: RecordFile,
+  rest: readonly RecordFile[],
+): { path: string; offset: number } | undefined {
+  for (const next of [file, ...rest]) {
+    const content = next === file ? bytes : next.read();
+    const from = next === file ? bad.offset + RECORD_ALIGNMENT_BYTES : 0;
+    for (let offset = from; offset < content.length; offset += RECORD_ALIGNMENT_BYTES) {
+      const record = decodeRecord(content, offset, next.number);
+      if (record && isBefore(bad, record.durableThrough)) return { path: next.path, offset };
+    }
+  }
+  return undefined;
+}
+
+export function corruption(path: string, offset: number, what: string): RaftreeError {
+  return new RaftreeError('CORRUPTION', `${path} is damaged at offset ${offset}: ${what}`, {
+    details: { path, offset },
+  });
+}
+
+export function writeUint53(target: Buffer, value: number, offset: number): void {
+  target.writeUInt32LE(value % 2 ** 32, offset);
+  target.writeUInt32LE(Math.floor(value / 2 ** 32), offset + 4);
+}
+
+/** NaN for a number above 2^53 - 1: no valid file holds one, and NaN equals nothing. */
+export function readUint53(source: Buffer, offset: number): number {
+  const high = source.readUInt32LE(offset + 4);
+  return high < 2 ** 21 ? high * 2 ** 32 + source.readUInt32LE(offset) : Number.NaN;
+}
