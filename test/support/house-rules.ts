@@ -1,0 +1,231 @@
+/** The rules that the sources keep, as functions from a file's name and text to the problems found in it. */
+import { builtinModules } from 'node:module';
+import * as path from 'node:path';
+
+/** A room imports only from rooms of a lower number. */
+export const FLOORS: Readonly<Record<string, number>> = {
+  env: 0,
+  record: 1,
+  net: 1,
+  lsm: 2,
+  raft: 2,
+  'raft-log': 3,
+  protocol: 3,
+  replica: 4,
+  kv: 5,
+  client: 5,
+  server: 6,
+  cli: 7,
+};
+
+/** What the package offers; only these may pass on whole modules. */
+export const PUBLIC_ENTRIES = [
+  'src/index.ts',
+  'src/lsm/index.ts',
+  'src/raft/index.ts',
+  'src/client/index.ts',
+];
+
+/** Functions of their inputs: nothing in them is time, chance or the outside. */
+const PURE_MODULES = ['node:path', 'node:zlib', 'node:util', 'node:buffer', 'node:events'];
+
+const WORLDLY_GLOBALS = [
+  'Date',
+  'performance',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'queueMicrotask',
+  'crypto',
+  'fetch',
+];
+const WORLDLY_CALLS = ['process.hrtime', 'process.nextTick', 'Math.random', 'AbortSignal.timeout'];
+
+export interface Exemption {
+  /** A file, or a folder ending in `/`. */
+  readonly where: string;
+  /** Modules, globals and calls that may be used there. */
+  readonly allowed: readonly string[];
+  readonly reason: string;
+}
+
+/**
+ * The text with comments blanked and, unless `keepStrings`, the insides of strings and regular expressions too; what
+ * stands in `${}` of a template stays. Line breaks stay, so that line numbers hold.
+ */
+export function codeOf(source: string, keepStrings = false): string {
+  let code = '';
+  let at = 0;
+  const blank = (end: number, keep: boolean) => {
+    code += keep ? source.slice(at, end) : source.slice(at, end).replace(/[^\n]/g, ' ');
+    at = end;
+  };
+  /** For each `${` that is open: how many braces are open within it. */
+  const templates: number[] = [];
+  const templateChunk = () => {
+    const end = /(?:\\[\s\S]|(?!\$\{)[^\\`])*/y;
+    end.lastIndex = at;
+    end.exec(source);
+    blank(end.lastIndex, keepStrings);
+    if (source.startsWith('${', at)) {
+      templates.push(0);
+      blank(at + 2, true);
+    } else blank(at + 1, true);
+  };
+  while (at < source.length) {
+    const rest = source.slice(at, at + 2);
+    const char = source[at] as string;
+    if (rest === '//') {
+      const end = source.indexOf('\n', at);
+      blank(end < 0 ? source.length : end, false);
+    } else if (rest === '/*') {
+      const end = source.indexOf('*/', at + 2);
+      blank(end < 0 ? source.length : end + 2, false);
+    } else if (char === "'" || char === '"') {
+      const string = char === "'" ? /'(?:\\[\s\S]|[^\\'\n])*'?/y : /"(?:\\[\s\S]|[^\\"\n])*"?/y;
+      string.lastIndex = at;
+      string.exec(source);
+      const end = string.lastIndex;
+      blank(at + 1, true);
+      blank(Math.max(at, end - 1), keepStrings);
+      blank(end, true);
+    } else if (char === '/' && /(?:^|[(,=:[!&|?{};>\n]|\breturn|\bcase)\s*$/.test(code.slice(-40))) {
+      const expression = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^\\/\n[])+\/?/y;
+      expression.lastIndex = at;
+      blank(expression.exec(source) ? expression.lastIndex : at + 1, keepStrings);
+    } else if (char === '`') {
+      blank(at + 1, true);
+      templateChunk();
+    } else if (templates.length > 0 && (char === '{' || char === '}')) {
+      const open = templates.length - 1;
+      const depth = (templates[open] as number) + (char === '{' ? 1 : -1);
+      blank(at + 1, true);
+      if (depth >= 0) templates[open] = depth;
+      else {
+        templates.pop();
+        templateChunk();
+      }
+    } else blank(at + 1, true);
+  }
+  return code;
+}
+
+/** Every module a source names: imports and re-exports, of types too, dynamic ones, and worker entries. */
+export function importsOf(source: string): string[] {
+  const code = codeOf(source, true);
+  const patterns = [
+    /(?:^|[\n;}])\s*(?:import|export)\b[^'"`;()]*?\bfrom\s*['"]([^'"]+)['"]/g,
+    /(?:^|[\n;}])\s*import\s*['"]([^'"]+)['"]/g,
+    /\b(?:import|require)\s*\(\s*['"`]([^'"`]+)['"`]/g,
+    /\bnew URL\s*\(\s*['"`](\.[^'"`]+)['"`]\s*,\s*import\.meta\.url/g,
+  ];
+  return patterns.flatMap((pattern) => [...code.matchAll(pattern)].map((match) => match[1] as string));
+}
+
+export function roomOf(file: string): string | undefined {
+  return /^src\/([^/]+)\//.exec(file)?.[1];
+}
+
+export function floorProblems(file: string, source: string): string[] {
+  if (file === 'src/index.ts') return [];
+  const room = roomOf(file);
+  const floor = FLOORS[room ?? ''];
+  if (room === undefined || floor === undefined) return [`${file}: it is in no room that has a floor`];
+  const problems: string[] = [];
+  for (const specifier of importsOf(source)) {
+    if (!specifier.startsWith('.')) continue;
+    const target = path.posix.join(path.posix.dirname(file), specifier);
+    const targetRoom = roomOf(target);
+    if (targetRoom === room || target === 'package.json') continue;
+    const targetFloor = FLOORS[targetRoom ?? ''];
+    if (targetFloor === undefined) problems.push(`${file}: imports ${specifier}, which is in no room`);
+    else if (targetFloor >= floor) {
+      problems.push(`${file}: ${room} (floor ${floor}) imports from ${targetRoom} (floor ${targetFloor})`);
+    }
+  }
+  return problems;
+}
+
+/** What a file outside `env/` takes from the world without asking `env`: modules, globals, calls. */
+export function worldlyUses(source: string): string[] {
+  const code = codeOf(source);
+  const modules = importsOf(source).filter(
+    (name) =>
+      (name.startsWith('node:') || builtinModules.includes(name.split('/')[0] as string)) &&
+      !PURE_MODULES.includes(name),
+  );
+  const globals = WORLDLY_GLOBALS.filter((name) =>
+    new RegExp(`(?:(?<![\\w$.#])|(?<=\\.\\.\\.)|\\b(?:globalThis|global)\\.)${name}\\b(?!\\s*\\??:)`).test(
+      code,
+    ),
+  );
+  const calls = WORLDLY_CALLS.filter((name) => {
+    const [object, member] = name.split('.') as [string, string];
+    return (
+      new RegExp(`\\b${object}\\s*\\??\\.\\s*${member}\\b`).test(code) ||
+      new RegExp(`\\{[^{}]*\\b${member}\\b[^{}]*\\}\\s*=\\s*${object}\\b`).test(code)
+    );
+  });
+  return [...new Set([...modules, ...globals, ...calls])];
+}
+
+export function seamProblems(file: string, source: string, exemptions: readonly Exemption[]): string[] {
+  if (roomOf(file) === 'env') return [];
+  const allowed = exemptions.filter((exemption) => covers(exemption, file)).flatMap(({ allowed }) => allowed);
+  return worldlyUses(source)
+    .filter((use) => !allowed.includes(use))
+    .map((use) => `${file}: uses ${use}; outside env/ it must come through Env`);
+}
+
+/** An exemption that nothing needs any more is to be removed. */
+export function unusedExemptions(
+  files: ReadonlyMap<string, string>,
+  exemptions: readonly Exemption[],
+): string[] {
+  return exemptions.flatMap((exemption) => {
+    const used = new Set<string>();
+    for (const [file, source] of files) {
+      if (covers(exemption, file)) for (const use of worldlyUses(source)) used.add(use);
+    }
+    return exemption.allowed
+      .filter((name) => !used.has(name))
+      .map((name) => `${exemption.where}: the exemption for ${name} is not needed`);
+  });
+}
+
+function covers(exemption: Exemption, file: string): boolean {
+  return exemption.where.endsWith('/') ? file.startsWith(exemption.where) : file === exemption.where;
+}
+
+export function styleProblems(file: string, source: string): string[] {
+  const code = codeOf(source);
+  const problems: string[] = [];
+  const find = (pattern: RegExp, text: string, what: string) => {
+    for (const match of text.matchAll(pattern)) {
+      problems.push(`${file}:${text.slice(0, match.index).split('\n').length}: ${what}`);
+    }
+  };
+  find(/(?<=(?:(?<!\?\s*):|\bas|<|,|\||&|=|\bextends|\bkeyof)\s*)\bany\b(?!\s*[(.:?=])/g, code, 'any');
+  find(/\bexport\s+default\b|\bexport\s*\{[^}]*\bas\s+default\b/g, code, 'default export');
+  if (!PUBLIC_ENTRIES.includes(file)) find(/\bexport\s+(?:type\s+)?\*/g, code, 'barrel');
+  find(/\b(?:TO(?:)DO|FIX(?:)ME)\b/g, source, 'unfinished work');
+  find(/\.only\s*\(/g, code, 'a test that hides the others');
+  return problems;
+}
+
+/** The lock file pins versions and checksums; where packages come from is the business of who installs. */
+export function lockFileProblems(text: string): string[] {
+  const problems: string[] = [];
+  const walk = (value: unknown, at: string) => {
+    if (typeof value === 'string' && /^(?:git\+|https?:).*(?:\.tgz|\.git|registry)/.test(value)) {
+      problems.push(`${at} names a place: ${value}`);
+    }
+    if (typeof value !== 'object' || value === null) return;
+    for (const [key, inner] of Object.entries(value)) {
+      if (key === 'resolved') problems.push(`${at} has "resolved"`);
+      else walk(inner, `${at}/${key}`);
+    }
+  };
+  walk(JSON.parse(text), '');
+  return problems;
+}

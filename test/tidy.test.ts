@@ -1,0 +1,208 @@
+/** The house's rules, held against every source; and each rule held against sources that break it. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  codeOf,
+  type Exemption,
+  FLOORS,
+  floorProblems,
+  importsOf,
+  lockFileProblems,
+  seamProblems,
+  styleProblems,
+  unusedExemptions,
+} from './support/house-rules.js';
+
+/** Where the world is reached without `env`, and why. */
+const EXEMPTIONS: readonly Exemption[] = [];
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+function readSources(folder: string): Map<string, string> {
+  const sources = new Map<string, string>();
+  if (!fs.existsSync(path.join(root, folder))) return sources;
+  for (const entry of fs.readdirSync(path.join(root, folder), { recursive: true })) {
+    const file = `${folder}/${String(entry)}`;
+    if (file.endsWith('.ts')) sources.set(file, fs.readFileSync(path.join(root, file), 'utf8'));
+  }
+  return sources;
+}
+
+const src = readSources('src');
+const everything = new Map([...src, ...readSources('test'), ...readSources('bench')]);
+
+function problemsIn(sources: ReadonlyMap<string, string>, rule: (file: string, source: string) => string[]) {
+  return [...sources].flatMap(([file, source]) => rule(file, source)).join('\n');
+}
+
+test('there are sources to look at', () => {
+  assert.ok(src.has('src/env/env.ts'));
+  assert.ok(everything.has('test/tidy.test.ts'));
+});
+
+test('rooms import only from lower floors', () => {
+  assert.is(problemsIn(src, floorProblems), '');
+});
+
+test('only env/ touches the world', () => {
+  assert.is(
+    problemsIn(src, (file, source) => seamProblems(file, source, EXEMPTIONS)),
+    '',
+  );
+});
+
+test('every exemption is needed', () => {
+  assert.is(unusedExemptions(src, EXEMPTIONS).join('\n'), '');
+});
+
+test('no any, default export, barrel, unfinished work or hidden test', () => {
+  assert.is(problemsIn(everything, styleProblems), '');
+});
+
+test('the lock file says what, not from where', () => {
+  assert.is(lockFileProblems(fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8')).join('\n'), '');
+});
+
+/** A source that holds a template literal, with `@{` for its opening. */
+const template = (source: string) => source.replaceAll('@{', '\u0024{');
+
+test('the rule of the floors sees every kind of import', () => {
+  const bad = [
+    `import { a } from '../lsm/a.js';`,
+    `import type { A } from '../lsm/a.js';`,
+    `import {\n  a,\n  type B,\n} from '../lsm/a.js';`,
+    `import '../lsm/a.js';`,
+    `export { a } from '../lsm/a.js';`,
+    `export * from '../lsm/a.js';`,
+    `const a = await import('../lsm/a.js');`,
+    `type A = import('../lsm/a.js').A;`,
+    `new Worker(new URL('../lsm/worker.js', import.meta.url));`,
+  ];
+  for (const source of bad) {
+    assert.equal(floorProblems('src/record/x.ts', source).length, 1, `upwards: ${source}`);
+    assert.equal(floorProblems('src/raft/x.ts', source).length, 1, `sideways: ${source}`);
+    assert.equal(floorProblems('src/raft-log/x.ts', source), [], `downwards: ${source}`);
+    assert.equal(
+      floorProblems('src/lsm/deep/x.ts', source.replaceAll('../lsm', '..')),
+      [],
+      `at home: ${source}`,
+    );
+  }
+  assert.is(floorProblems('src/helpers.ts', '').length, 1, 'a file outside the rooms');
+  assert.is(floorProblems('src/kv/x.ts', `import '../../test/support/x.js';`).length, 1, 'out of the house');
+  assert.equal(floorProblems('src/index.ts', `export * from './lsm/index.js';`), []);
+  assert.equal(
+    floorProblems('src/record/x.ts', `// import '../lsm/a.js';\nconst s = "import '../lsm/a.js'";`),
+    [],
+  );
+  for (const [room, floor] of Object.entries(FLOORS)) {
+    if (floor > 0) assert.equal(floorProblems(`src/${room}/x.ts`, `import '../env/env.js';`), []);
+  }
+});
+
+test('the rule of the seam sees modules, globals and calls', () => {
+  const bad = [
+    `import * as fs from 'node:fs';`,
+    `import fs from 'fs';`,
+    `import { readFile } from 'fs/promises';`,
+    `const { randomBytes } = await import('node:crypto');`,
+    `const now = Date.now();`,
+    `const d = new Date();`,
+    `const t = performance.now();`,
+    `const t = process.hrtime.bigint();`,
+    `const { hrtime } = process;`,
+    `setTimeout(() => {}, 1);`,
+    `globalThis.setTimeout(run, 1);`,
+    `const later = setInterval;`,
+    `setImmediate(run);`,
+    `queueMicrotask(run);`,
+    `const r = Math.random();`,
+    `const { random } = Math;`,
+    `crypto.getRandomValues(bytes);`,
+    `const id = globalThis.crypto.randomUUID();`,
+    `const signal = AbortSignal.timeout(5);`,
+    template('const text = `at @{Date.now()}`;'),
+    template('const text = `@{`@{a}`} @{{ a: Math.random() }.a}`;'),
+  ];
+  for (const source of bad) {
+    assert.equal(seamProblems('src/kv/x.ts', source, []).length, 1, source);
+    assert.equal(seamProblems('src/env/real/x.ts', source, []), [], source);
+  }
+  const good = [
+    `import * as path from 'node:path';`,
+    `// Date.now()`,
+    `/* setTimeout */`,
+    `const s = 'Math.random()';`,
+    'const s = `Math.random()`;',
+    `env.clock.setTimeout; this.#performance; options.crypto;`,
+    `const matches = /["'] Date.now() /.test(s);`,
+    `interface A { performance: number; Date?: string }`,
+    `const updated = lastDate(row);`,
+  ];
+  for (const source of good) assert.equal(seamProblems('src/kv/x.ts', source, []), [], source);
+});
+
+test('an exemption covers what it names, where it says, and must be needed', () => {
+  const exemptions = [{ where: 'src/cli/', allowed: ['node:fs', 'Date'], reason: 'a test' }];
+  const source = `import 'node:fs'; import 'node:net';`;
+  assert.is(seamProblems('src/cli/x.ts', source, exemptions).length, 1);
+  assert.is(seamProblems('src/kv/x.ts', source, exemptions).length, 2);
+  assert.equal(unusedExemptions(new Map([['src/cli/x.ts', source]]), exemptions), [
+    'src/cli/: the exemption for Date is not needed',
+  ]);
+});
+
+test('the rules of style see what they forbid, and nothing else', () => {
+  const unfinished = ['TO', 'DO'].join('');
+  const bad = [
+    `let a: any;`,
+    `const a = b as any;`,
+    `let a: any[] = [];`,
+    `function f(a: string, ...rest: any[]): Promise<any> {}`,
+    `type A = string | any;`,
+    `type A = any;`,
+    `let a: Map<string, any>;`,
+    `export default function f() {}`,
+    `export { f as default };`,
+    `export * from './a.js';`,
+    `export * as a from './a.js';`,
+    `// ${unfinished}: later`,
+    `test.only('a', () => {});`,
+  ];
+  for (const source of bad) assert.ok(styleProblems('src/kv/x.ts', source).length > 0, source);
+  const good = [
+    `// any of them`,
+    `await Promise.any(all);`,
+    `const any = 1;`,
+    `const s = 'export default';`,
+    `export { a } from './a.js';`,
+    `export const a = b * c;`,
+    `const only = items.only;`,
+  ];
+  for (const source of good) assert.equal(styleProblems('src/kv/x.ts', source), [], source);
+  assert.equal(styleProblems('src/lsm/index.ts', `export * from './a.js';`), []);
+  assert.equal(styleProblems('src/kv/x.ts', `// one\nlet a: any;`), ['src/kv/x.ts:2: any']);
+});
+
+test('the rule of the lock file sees addresses', () => {
+  const lock = (entry: object) => JSON.stringify({ packages: { 'node_modules/a': entry } });
+  assert.is(lockFileProblems(lock({ resolved: 'https://example.org/a.tgz' })).length, 1);
+  assert.is(lockFileProblems(lock({ version: 'https://example.org/a-1.0.0.tgz' })).length, 1);
+  assert.equal(lockFileProblems(lock({ version: '1.0.0', funding: { url: 'https://example.org/a' } })), []);
+});
+
+test('code and text are told apart', () => {
+  assert.is(codeOf(`a('x\\'y', "z") // c\nb`), `a('    ', " ")     \nb`);
+  assert.is(codeOf(template('`a@{b + `c@{d}`}e`')), template('` @{b + ` @{d}`} `'));
+  assert.is(codeOf(`a / b / c /* d */`), `a / b / c        `);
+  assert.equal(importsOf(`import a from 'a';\nimport type { B } from "b";\nexport { c } from 'c';`), [
+    'a',
+    'b',
+    'c',
+  ]);
+});
+
+test.run();
