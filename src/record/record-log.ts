@@ -109,7 +109,7 @@ export class RecordLog {
    * Appends a payload; resolves to its position when it is written (a kill of the process loses nothing) and, if
    * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until then.
    *
-   * Rejects with `LOG_NO_SPACE` (certainly not written, try again later), `LOG_FAILED` (may or may not survive;
+   * Rejects with `LOG_NO_SPACE` (certainly not written, nor anything appended after it; try again later), `LOG_FAILED` (may or may not survive;
    * reopen) or `LOG_CLOSED`.
    */
   append(payload: Payload, durable: boolean): Promise<Position> {
@@ -199,7 +199,8 @@ export class RecordLog {
         positions = await this.#writeGroup(group);
       } catch (error) {
         for (const item of group) item.reject(error);
-        if (this.#failure) this.#rejectQueue(this.#failure);
+        // What is queued behind must not overtake what just failed.
+        this.#rejectQueue(error);
         continue;
       }
       for (let i = 0; i < group.length; i++) (group[i] as Append).resolve(positions[i] as Position);
@@ -303,8 +304,11 @@ export class RecordLog {
     return this.#failure;
   }
 
-  #rejectQueue(error: RaftreeError): void {
-    for (const item of this.#queue) if (item !== 'rotate') item.reject(error);
+  #rejectQueue(error: unknown): void {
+    for (const item of this.#queue) {
+      if (item === 'rotate') this.#mustRotate = true;
+      else item.reject(error);
+    }
     this.#queue = [];
     this.#queuedBytes = 0;
   }

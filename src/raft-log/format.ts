@@ -1,0 +1,190 @@
+/**
+ * What the Raft log writes into its records: batches of entries with the hard state known then, and bases. Integers
+ * are little-endian; `u53` is a u64 of at most 2^53 - 1.
+ *
+ *     batch:   1 u8 | group u32 | term u53 | vote u32 | commit u53 | first index u53 | entries u32 | entry ...
+ *     entry:   term u53 | kind u8 (1 noop, 2 command) | body bytes u32 | body
+ *
+ *     base:    2 u8 | group u32 | index u53 | term u53 | voters u32 | voter u32 ...
+ *              The log of the group starts after this entry, and this was its configuration there.
+ *
+ *     groups:  3 u8 | payload bytes u32 | payload (a base, or a batch without entries) ...
+ *              Opens every file: base and hard state of every group, so that earlier files can go.
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { AppendBatch, Configuration, Entry, EntryKind, HardState } from '../raft/types.js';
+import { type Payload, readUint53, sizeOf, writeUint53 } from '../record/record.js';
+
+const BATCH = 1;
+const BASE = 2;
+const GROUPS = 3;
+const BATCH_HEADER_BYTES = 37;
+export const ENTRY_HEADER_BYTES = 13;
+const KINDS: readonly EntryKind[] = ['noop', 'command'];
+
+export interface LogBase {
+  readonly index: number;
+  readonly term: number;
+  readonly configuration: Configuration;
+}
+
+export type LogRecord =
+  | {
+      readonly type: 'batch';
+      readonly group: number;
+      readonly hardState: HardState;
+      readonly first: number;
+      /** Where each entry (its header) starts in the payload, its size with header, and its term. */
+      readonly entries: readonly { readonly offset: number; readonly sizeBytes: number; readonly term: number }[];
+    }
+  | { readonly type: 'base'; readonly group: number; readonly base: LogBase }
+  | { readonly type: 'groups'; readonly records: readonly LogRecord[] };
+
+/** The payload, and where each entry starts in it. */
+export function encodeBatch(
+  group: number,
+  batch: Pick<AppendBatch, 'hardState' | 'first' | 'entries'>,
+): { payload: Payload; entryOffsets: Float64Array } {
+  const { hardState, first, entries } = batch;
+  const head = Buffer.allocUnsafe(BATCH_HEADER_BYTES + entries.length * ENTRY_HEADER_BYTES);
+  head.writeUInt8(BATCH, 0);
+  head.writeUInt32LE(group, 1);
+  writeUint53(head, hardState.term, 5);
+  head.writeUInt32LE(hardState.vote, 13);
+  writeUint53(head, hardState.commit, 17);
+  writeUint53(head, entries.length > 0 ? first : 0, 25);
+  head.writeUInt32LE(entries.length, 33);
+  const payload: Uint8Array[] = [head.subarray(0, BATCH_HEADER_BYTES)];
+  const entryOffsets = new Float64Array(entries.length);
+  let offset = BATCH_HEADER_BYTES;
+  let at = BATCH_HEADER_BYTES;
+  entries.forEach((entry, i) => {
+    writeUint53(head, entry.term, at);
+    head.writeUInt8(KINDS.indexOf(entry.kind) + 1, at + 8);
+    head.writeUInt32LE(entry.body.length, at + 9);
+    payload.push(head.subarray(at, at + ENTRY_HEADER_BYTES));
+    if (entry.body.length > 0) payload.push(entry.body);
+    entryOffsets[i] = offset;
+    at += ENTRY_HEADER_BYTES;
+    offset += ENTRY_HEADER_BYTES + entry.body.length;
+  });
+  return { payload, entryOffsets };
+}
+
+export function encodeBase(group: number, base: LogBase): Payload {
+  const { voters } = base.configuration;
+  const bytes = Buffer.allocUnsafe(25 + voters.length * 4);
+  bytes.writeUInt8(BASE, 0);
+  bytes.writeUInt32LE(group, 1);
+  writeUint53(bytes, base.index, 5);
+  writeUint53(bytes, base.term, 13);
+  bytes.writeUInt32LE(voters.length, 21);
+  voters.forEach((voter, i) => {
+    bytes.writeUInt32LE(voter, 25 + i * 4);
+  });
+  return [bytes];
+}
+
+export function encodeGroups(payloads: readonly Payload[]): Payload {
+  const chunks: Uint8Array[] = [Uint8Array.of(GROUPS)];
+  for (const payload of payloads) {
+    const length = Buffer.allocUnsafe(4);
+    length.writeUInt32LE(sizeOf(payload), 0);
+    chunks.push(length, ...payload);
+  }
+  return chunks;
+}
+
+/** Throws `CORRUPTION` for bytes that this version did not write, intact as they may be. */
+export function decodePayload(payload: Buffer): LogRecord {
+  try {
+    switch (payload.readUInt8(0)) {
+      case BATCH:
+        return decodeBatch(payload);
+      case BASE:
+        return decodeBase(payload);
+      case GROUPS:
+        return decodeGroups(payload);
+    }
+  } catch (error) {
+    if (error instanceof RaftreeError) throw error;
+    throw malformed();
+  }
+  throw malformed();
+}
+
+function malformed(): RaftreeError {
+  return new RaftreeError(
+    'CORRUPTION',
+    'the Raft log holds an intact record that cannot be read: it was written by another version',
+  );
+}
+
+function decodeBatch(payload: Buffer): LogRecord {
+  const hardState: HardState = {
+    term: checked(readUint53(payload, 5)),
+    vote: payload.readUInt32LE(13),
+    commit: checked(readUint53(payload, 17)),
+  };
+  const count = payload.readUInt32LE(33);
+  const entries: { offset: number; sizeBytes: number; term: number }[] = [];
+  let at = BATCH_HEADER_BYTES;
+  for (let i = 0; i < count; i++) {
+    const sizeBytes = ENTRY_HEADER_BYTES + payload.readUInt32LE(at + 9);
+    entries.push({ offset: at, sizeBytes, term: checked(readUint53(payload, at)) });
+    at += sizeBytes;
+  }
+  if (at !== payload.length) throw malformed();
+  return {
+    type: 'batch',
+    group: payload.readUInt32LE(1),
+    hardState,
+    first: checked(readUint53(payload, 25)),
+    entries,
+  };
+}
+
+function decodeBase(payload: Buffer): LogRecord {
+  const voters: number[] = [];
+  for (let i = 0; i < payload.readUInt32LE(21); i++) voters.push(payload.readUInt32LE(25 + i * 4));
+  if (payload.length !== 25 + voters.length * 4) throw malformed();
+  return {
+    type: 'base',
+    group: payload.readUInt32LE(1),
+    base: {
+      index: checked(readUint53(payload, 5)),
+      term: checked(readUint53(payload, 13)),
+      configuration: { voters },
+    },
+  };
+}
+
+function decodeGroups(payload: Buffer): LogRecord {
+  const records: LogRecord[] = [];
+  for (let at = 1; at < payload.length; ) {
+    const end = at + 4 + payload.readUInt32LE(at);
+    if (end > payload.length || payload[at + 4] === GROUPS) throw malformed();
+    records.push(decodePayload(payload.subarray(at + 4, end)));
+    at = end;
+  }
+  return { type: 'groups', records };
+}
+
+/** Entries that lie one after the other, each with its header. Bodies are views of the bytes. */
+export function decodeEntries(bytes: Buffer): Entry[] {
+  const entries: Entry[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const kind = KINDS[bytes.readUInt8(at + 8) - 1];
+    const bodyStart = at + ENTRY_HEADER_BYTES;
+    const end = bodyStart + bytes.readUInt32LE(at + 9);
+    if (!kind || end > bytes.length) throw malformed();
+    entries.push({ term: checked(readUint53(bytes, at)), kind, body: bytes.subarray(bodyStart, end) });
+    at = end;
+  }
+  return entries;
+}
+
+function checked(value: number): number {
+  if (Number.isNaN(value)) throw malformed();
+  return value;
+}

@@ -1,0 +1,320 @@
+/**
+ * One log for all Raft groups of a node: segment files in the record format, entries and hard states of all groups
+ * interleaved, so that one write and one sync per turn commit everybody's. Bodies stay on disk; the newest ones are
+ * kept in memory, within a limit, because followers and the state machine ask for them soon.
+ *
+ * A segment goes when no group needs an entry in it. Every segment starts with the base and hard state of every group.
+ */
+import type { Env } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import {
+  type AppendBatch,
+  type Configuration,
+  EMPTY_HARD_STATE,
+  type Entry,
+  entrySizeBytes,
+  type HardState,
+} from '../raft/types.js';
+import type { Payload, Position, Recovery } from '../record/record.js';
+import { RecordLog } from '../record/record-log.js';
+import { EntryIndex } from './entry-index.js';
+import {
+  decodeEntries,
+  decodePayload,
+  ENTRY_HEADER_BYTES,
+  encodeBase,
+  encodeBatch,
+  encodeGroups,
+  type LogBase,
+  type LogRecord,
+} from './format.js';
+
+export interface RaftLogOptions {
+  readonly env: Env;
+  readonly directory: string;
+  readonly maxSegmentBytes: number;
+  /** A write is closed at this size; what arrived beyond it goes with the next. */
+  readonly maxGroupCommitBytes: number;
+  /** Bodies kept in memory per group. */
+  readonly maxCachedBytes: number;
+}
+
+export class RaftLog {
+  readonly #records: RecordLog;
+  readonly #groups = new Map<number, GroupLog>();
+  readonly #maxCachedBytes: number;
+
+  /** Creates or recovers the log in an existing directory. Throws `CORRUPTION`, or the system's error. */
+  static open(options: RaftLogOptions): RaftLog {
+    return new RaftLog(options);
+  }
+
+  private constructor(options: RaftLogOptions) {
+    this.#maxCachedBytes = options.maxCachedBytes;
+    this.#records = RecordLog.open({
+      env: options.env,
+      directory: options.directory,
+      name: 'raft',
+      maxFileBytes: options.maxSegmentBytes,
+      maxGroupBytes: options.maxGroupCommitBytes,
+      preamble: () => encodeGroups([...this.#groups.values()].flatMap((group) => group.preamble())),
+      recovered: (payload, position) => this.#recover(decodePayload(payload), position),
+    });
+    for (const group of this.#groups.values()) group.finishRecovery();
+  }
+
+  get recovery(): Recovery {
+    return this.#records.recovery;
+  }
+
+  group(id: number): GroupLog | undefined {
+    return this.#groups.get(id);
+  }
+
+  /** Starts a group with an empty log; resolves when that is durable. */
+  async createGroup(id: number, configuration: Configuration): Promise<GroupLog> {
+    const group = this.#addGroup(id);
+    await group.setBase({ index: 0, term: 0, configuration });
+    return group;
+  }
+
+  /** Writes what was appended, syncs, closes. */
+  close(): Promise<void> {
+    return this.#records.close();
+  }
+
+  #addGroup(id: number): GroupLog {
+    const group = new GroupLog(id, this.#records, this.#maxCachedBytes, () => this.#removeUnneeded());
+    this.#groups.set(id, group);
+    return group;
+  }
+
+  #recover(record: LogRecord, position: Position): void {
+    if (record.type === 'groups') {
+      for (const inner of record.records) this.#recover(inner, position);
+      return;
+    }
+    const group = this.#groups.get(record.group) ?? this.#addGroup(record.group);
+    group.recover(record, position);
+  }
+
+  #removeUnneeded(): void {
+    let oldest = this.#records.currentFile;
+    for (const group of this.#groups.values()) oldest = Math.min(oldest, group.oldestFile ?? oldest);
+    this.#records.removeBefore(oldest);
+  }
+}
+
+/** One group's part of the log. */
+export class GroupLog {
+  readonly #id: number;
+  readonly #records: RecordLog;
+  readonly #maxCachedBytes: number;
+  readonly #removeUnneeded: () => void;
+  readonly #index = new EntryIndex();
+  #base: LogBase = { index: 0, term: 0, configuration: { voters: [] } };
+  /** As written: what the next segment starts with. */
+  #writtenBase: LogBase | undefined;
+  #writtenHardState: HardState = EMPTY_HARD_STATE;
+  #cache: Entry[] = [];
+  #cacheFirst = 1;
+  #cachedBytes = 0;
+  #entryBytes = 0;
+
+  constructor(id: number, records: RecordLog, maxCachedBytes: number, removeUnneeded: () => void) {
+    this.#id = id;
+    this.#records = records;
+    this.#maxCachedBytes = maxCachedBytes;
+    this.#removeUnneeded = removeUnneeded;
+  }
+
+  get base(): LogBase {
+    return this.#base;
+  }
+
+  get lastIndex(): number {
+    return Math.max(this.#base.index, this.#index.last);
+  }
+
+  /** As recovered or last written. */
+  get hardState(): HardState {
+    return this.#writtenHardState;
+  }
+
+  /** Bytes of all entries after the base. */
+  get sizeBytes(): number {
+    return this.#entryBytes;
+  }
+
+  /** The oldest segment that holds an entry of this group; undefined if none does. */
+  get oldestFile(): number | undefined {
+    return this.#index.last >= this.#index.first ? this.#index.positionOf(this.#index.first)?.file : undefined;
+  }
+
+  /** Term and size of every entry after the base. */
+  *entrySizes(): Generator<{ term: number; sizeBytes: number }> {
+    for (let index = this.#base.index + 1; index <= this.lastIndex; index++) {
+      yield {
+        term: this.#index.termOf(index),
+        sizeBytes: this.#index.sizeOf(index) - ENTRY_HEADER_BYTES + entrySizeBytes(EMPTY_ENTRY),
+      };
+    }
+  }
+
+  /**
+   * Appends a batch, replacing whatever lies from its first entry on; resolves when it is durable. Batches become
+   * durable in order. Its entries can be read at once.
+   * Rejects as `RecordLog.append` does.
+   */
+  async append(batch: AppendBatch): Promise<void> {
+    const { first, entries } = batch;
+    if (entries.length > 0) this.#remember(first, entries);
+    const { payload, entryOffsets } = encodeBatch(this.#id, batch);
+    const position = await this.#records.append(payload, true);
+    this.#writtenHardState = batch.hardState;
+    entries.forEach((entry, i) => {
+      const offset = position.offset + (entryOffsets[i] ?? 0);
+      this.#index.place(first + i, { file: position.file, offset }, entry.term);
+    });
+    this.#trimCache();
+  }
+
+  /** The entries from `first` to `last`. They must lie between base and end. Throws `CORRUPTION` if the disk lost them. */
+  entries(first: number, last: number): Entry[] {
+    const entries: Entry[] = [];
+    let index = first;
+    while (index <= last && index < this.#cacheFirst) {
+      const run = this.#readRun(index, Math.min(last, this.#cacheFirst - 1));
+      entries.push(...run);
+      index += run.length;
+    }
+    if (index <= last) {
+      entries.push(...this.#cache.slice(index - this.#cacheFirst, last + 1 - this.#cacheFirst));
+    }
+    if (entries.length !== last - first + 1) {
+      throw new RaftreeError('CORRUPTION', `the Raft log of group ${this.#id} lacks entries ${first} to ${last}`);
+    }
+    return entries;
+  }
+
+  /** Drops the entries up to and including `index`; segments that nobody needs are deleted once that is durable. */
+  async compact(index: number): Promise<void> {
+    if (index <= this.#base.index) return;
+    const term = this.#index.termOf(index);
+    await this.setBase({ index, term, configuration: this.#base.configuration });
+    this.#removeUnneeded();
+  }
+
+  async setBase(base: LogBase): Promise<void> {
+    this.#moveBase(base);
+    await this.#records.append(encodeBase(this.#id, base), true);
+    this.#writtenBase = base;
+  }
+
+  preamble(): Payload[] {
+    if (!this.#writtenBase) return [];
+    const { payload } = encodeBatch(this.#id, { hardState: this.#writtenHardState, first: 0, entries: [] });
+    return [encodeBase(this.#id, this.#writtenBase), payload];
+  }
+
+  recover(record: Exclude<LogRecord, { type: 'groups' }>, position: Position): void {
+    if (record.type === 'base') {
+      this.#moveBase(record.base);
+      this.#writtenBase = record.base;
+      return;
+    }
+    this.#writtenHardState = record.hardState;
+    record.entries.forEach((entry, i) => {
+      const index = record.first + i;
+      if (index <= this.#base.index) return;
+      // A gap is what a later base record must account for: the segments between were deleted.
+      if (index > this.#index.last + 1) this.#index.dropThrough(index - 1);
+      this.#index.set(
+        index,
+        { file: position.file, offset: position.offset + entry.offset },
+        entry.sizeBytes,
+        entry.term,
+      );
+    });
+  }
+
+  /** Throws `CORRUPTION` if entries between the base and the first one found are missing. */
+  finishRecovery(): void {
+    const isEmpty = this.#index.last < this.#index.first;
+    const { index, configuration } = this.#base;
+    const lost = !isEmpty && this.#index.first !== index + 1;
+    const { commit } = this.#writtenHardState;
+    if (lost || configuration.voters.length === 0 || commit > this.lastIndex) {
+      throw new RaftreeError(
+        'CORRUPTION',
+        `the Raft log of group ${this.#id} is incomplete: it starts after entry ${index}, ` +
+          `holds ${isEmpty ? 'none' : `${this.#index.first} to ${this.#index.last}`} and knows ${commit} to be committed`,
+      );
+    }
+    this.#cacheFirst = this.lastIndex + 1;
+    this.#entryBytes = 0;
+    for (const { sizeBytes } of this.entrySizes()) this.#entryBytes += sizeBytes;
+  }
+
+  #moveBase(base: LogBase): void {
+    for (let index = this.#index.first; index <= Math.min(base.index, this.#index.last); index++) {
+      this.#entryBytes -= this.#index.sizeOf(index);
+    }
+    this.#base = base;
+    this.#index.dropThrough(base.index);
+    const drop = Math.min(this.#cache.length, Math.max(0, base.index + 1 - this.#cacheFirst));
+    for (const entry of this.#cache.splice(0, drop)) this.#cachedBytes -= entrySizeBytes(entry);
+    this.#cacheFirst = Math.max(this.#cacheFirst + drop, this.#cache.length > 0 ? 0 : base.index + 1);
+  }
+
+  #remember(first: number, entries: readonly Entry[]): void {
+    if (first > this.lastIndex + 1 || first <= this.#base.index) {
+      throw new RaftreeError(
+        'RAFT_INVARIANT',
+        `entry ${first} cannot follow a log of ${this.#base.index} to ${this.lastIndex}`,
+      );
+    }
+    for (let index = first; index <= this.#index.last; index++) this.#entryBytes -= this.#index.sizeOf(index);
+    if (first < this.#cacheFirst) {
+      this.#cache = [];
+      this.#cachedBytes = 0;
+      this.#cacheFirst = first;
+    }
+    for (const entry of this.#cache.splice(first - this.#cacheFirst)) this.#cachedBytes -= entrySizeBytes(entry);
+    entries.forEach((entry, i) => {
+      const sizeBytes = ENTRY_HEADER_BYTES + entry.body.length;
+      this.#index.set(first + i, undefined, sizeBytes, entry.term);
+      this.#cache.push(entry);
+      this.#cachedBytes += entrySizeBytes(entry);
+      this.#entryBytes += sizeBytes;
+    });
+  }
+
+  /** Entries that are not written yet stay, whatever the limit says. */
+  #trimCache(): void {
+    let drop = 0;
+    while (this.#cachedBytes > this.#maxCachedBytes && drop < this.#cache.length) {
+      if (!this.#index.positionOf(this.#cacheFirst + drop)) break;
+      this.#cachedBytes -= entrySizeBytes(this.#cache[drop] as Entry);
+      drop++;
+    }
+    if (drop === 0) return;
+    this.#cache = this.#cache.slice(drop);
+    this.#cacheFirst += drop;
+  }
+
+  /** Reads entries that lie side by side on disk, at least the first. */
+  #readRun(first: number, last: number): Entry[] {
+    const start = this.#index.positionOf(first);
+    if (!start) return [];
+    let end = start.offset + this.#index.sizeOf(first);
+    for (let index = first + 1; index <= last; index++) {
+      const next = this.#index.positionOf(index);
+      if (next?.file !== start.file || next.offset !== end) break;
+      end += this.#index.sizeOf(index);
+    }
+    return decodeEntries(this.#records.read(start, end - start.offset));
+  }
+}
+
+const EMPTY_ENTRY: Entry = { term: 0, kind: 'noop', body: new Uint8Array(0) };

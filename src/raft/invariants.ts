@@ -1,0 +1,60 @@
+/**
+ * What must hold in any state of a replica, and between a state and the next (after LogCabin's
+ * RaftConsensusInvariants). Cheap enough to be checked after every step in production; a replica that breaks one is
+ * stopped, because whatever it would do next cannot be trusted.
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { NodeId, Role } from './types.js';
+
+export interface RaftView {
+  readonly id: NodeId;
+  readonly role: Role;
+  readonly term: number;
+  readonly vote: NodeId;
+  readonly leader: NodeId;
+  readonly baseIndex: number;
+  readonly lastIndex: number;
+  readonly stableIndex: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly applying: number;
+  readonly termStart: number;
+  readonly uncommittedBytes: number;
+}
+
+/** Throws `RAFT_INVARIANT` with both states if one does not hold. */
+export function checkInvariants(before: RaftView, after: RaftView): void {
+  const broken = brokenInState(after) ?? brokenBetween(before, after);
+  if (broken === undefined) return;
+  throw new RaftreeError('RAFT_INVARIANT', `node ${after.id}: ${broken}`, { details: { before, after } });
+}
+
+function brokenInState(state: RaftView): string | undefined {
+  if (state.baseIndex > state.applied) return 'the log was compacted beyond what is applied';
+  if (state.applied > state.applying) return 'more is applied than was given out to apply';
+  if (state.applying > state.commit) return 'an uncommitted entry was given out to apply';
+  if (state.commit > state.lastIndex) return 'the commit index lies beyond the log';
+  if (state.stableIndex > state.lastIndex) return 'an entry is durable that the log does not hold';
+  if (state.role === 'leader' && state.leader !== state.id) return 'a leader follows somebody else';
+  if (state.role === 'leader' && state.vote !== state.id) return 'a leader did not vote for itself';
+  if (state.role === 'leader' && state.lastIndex < state.termStart) return 'a leader lost the entry that opened its term';
+  if (state.role !== 'leader' && state.leader === state.id) return 'a node follows itself';
+  if (state.uncommittedBytes < 0) return 'less than nothing is uncommitted';
+  return undefined;
+}
+
+function brokenBetween(before: RaftView, after: RaftView): string | undefined {
+  if (after.term < before.term) return 'the term went back';
+  if (after.commit < before.commit) return 'the commit index went back';
+  if (after.applied < before.applied) return 'the applied index went back';
+  if (after.baseIndex < before.baseIndex) return 'the start of the log went back';
+  if (after.term > before.term) return undefined;
+  if (before.vote !== 0 && after.vote !== before.vote) return 'the vote changed within a term';
+  if (before.leader !== 0 && after.leader !== 0 && after.leader !== before.leader) {
+    return 'two leaders in one term';
+  }
+  if (before.role === 'leader' && after.role === 'leader' && after.lastIndex < before.lastIndex) {
+    return 'a leader truncated its log';
+  }
+  return undefined;
+}

@@ -1,0 +1,110 @@
+/**
+ * What the leader knows of one follower's log, and how fast it may send to it.
+ *
+ *   probe      Where the logs agree is a guess: one message at a time, until an answer settles it.
+ *   replicate  `match` is known: entries are streamed ahead of the answers, within a window of messages and bytes.
+ *
+ * A refused or lost message leads back to probe, with everything after `match` to be sent again.
+ */
+import type { NodeId } from './types.js';
+
+interface Inflight {
+  readonly last: number;
+  readonly sizeBytes: number;
+}
+
+export interface WindowLimits {
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+}
+
+export class Progress {
+  readonly id: NodeId;
+  match = 0;
+  next: number;
+  state: 'probe' | 'replicate' = 'probe';
+  /** Of a probe: an answer is awaited. */
+  awaitsAnswer = false;
+  lastHeardMs: number;
+  /** When the window last moved: a window that stands still for too long is taken for lost. */
+  movedMs: number;
+  /** The commit index this follower was last told. */
+  toldCommit = 0;
+  /** The highest heartbeat round it has answered. */
+  answeredRound = 0;
+  #inflight: Inflight[] = [];
+  #inflightBytes = 0;
+  readonly #limits: WindowLimits;
+
+  constructor(id: NodeId, next: number, nowMs: number, limits: WindowLimits) {
+    this.id = id;
+    this.next = next;
+    this.lastHeardMs = nowMs;
+    this.movedMs = nowMs;
+    this.#limits = limits;
+  }
+
+  get hasInflight(): boolean {
+    return this.#inflight.length > 0;
+  }
+
+  canSend(): boolean {
+    if (this.state === 'probe') return !this.awaitsAnswer;
+    return (
+      this.#inflight.length < this.#limits.maxInflightMessages &&
+      this.#inflightBytes < this.#limits.maxInflightBytes
+    );
+  }
+
+  sent(last: number, sizeBytes: number, nowMs: number): void {
+    if (this.state === 'probe') {
+      this.awaitsAnswer = true;
+      return;
+    }
+    if (last < this.next) return;
+    if (this.#inflight.length === 0) this.movedMs = nowMs;
+    this.next = last + 1;
+    this.#inflight.push({ last, sizeBytes });
+    this.#inflightBytes += sizeBytes;
+  }
+
+  accepted(matchIndex: number, nowMs: number): void {
+    this.match = Math.max(this.match, matchIndex);
+    this.next = Math.max(this.next, this.match + 1);
+    this.movedMs = nowMs;
+    if (this.state === 'probe') {
+      this.state = 'replicate';
+      this.awaitsAnswer = false;
+      this.next = this.match + 1;
+      return;
+    }
+    let freed = 0;
+    while ((this.#inflight[freed]?.last ?? Number.POSITIVE_INFINITY) <= matchIndex) {
+      this.#inflightBytes -= this.#inflight[freed]?.sizeBytes ?? 0;
+      freed++;
+    }
+    if (freed > 0) this.#inflight = this.#inflight.slice(freed);
+  }
+
+  /** Returns false for an answer to a message that no longer matters. */
+  refused(rejectedIndex: number, nextIndex: number): boolean {
+    if (this.state === 'replicate') {
+      if (rejectedIndex <= this.match) return false;
+      this.probe();
+      return true;
+    }
+    if (rejectedIndex !== this.next - 1) return false;
+    this.next = Math.max(this.match + 1, Math.min(rejectedIndex, nextIndex));
+    this.awaitsAnswer = false;
+    return true;
+  }
+
+  /** Starts over after `match`: what was sent since may be lost. */
+  probe(): void {
+    this.state = 'probe';
+    this.awaitsAnswer = false;
+    this.next = this.match + 1;
+    this.#inflight = [];
+    this.#inflightBytes = 0;
+  }
+}

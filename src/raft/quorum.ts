@@ -1,0 +1,27 @@
+/** Majorities as pure functions. */
+import type { NodeId } from './types.js';
+
+export function majorityOf(count: number): number {
+  return Math.floor(count / 2) + 1;
+}
+
+/** The highest value that a majority of the voters has reached. */
+export function reachedByMajority(voters: readonly NodeId[], valueOf: (voter: NodeId) => number): number {
+  const values = voters.map(valueOf).sort((a, b) => b - a);
+  return values[majorityOf(voters.length) - 1] ?? 0;
+}
+
+export type VoteResult = 'won' | 'lost' | 'pending';
+
+export function voteResult(voters: readonly NodeId[], votes: ReadonlyMap<NodeId, boolean>): VoteResult {
+  let granted = 0;
+  let refused = 0;
+  for (const voter of voters) {
+    const vote = votes.get(voter);
+    if (vote === true) granted++;
+    else if (vote === false) refused++;
+  }
+  const needed = majorityOf(voters.length);
+  if (granted >= needed) return 'won';
+  return voters.length - refused < needed ? 'lost' : 'pending';
+}

@@ -1,0 +1,202 @@
+/** The vocabulary of the core: what goes in, what comes out. Times are milliseconds of the host's monotonic clock. */
+
+/** A positive integer; 0 stands for nobody. */
+export type NodeId = number;
+export const NOBODY: NodeId = 0;
+
+/** Who counts. Set when the group is created; entries change it later. */
+export interface Configuration {
+  readonly voters: readonly NodeId[];
+}
+
+/** What must not be forgotten. `commit` may lag: it is written along with entries, never alone. */
+export interface HardState {
+  readonly term: number;
+  readonly vote: NodeId;
+  readonly commit: number;
+}
+
+export const EMPTY_HARD_STATE: HardState = { term: 0, vote: NOBODY, commit: 0 };
+
+/** `noop` opens a leader's term (dissertation, section 6.4); `command` is the state machine's business. */
+export type EntryKind = 'noop' | 'command';
+
+export interface Entry {
+  readonly term: number;
+  readonly kind: EntryKind;
+  readonly body: Uint8Array;
+}
+
+/** What an entry costs in windows and limits: its body and what surrounds it in a message and on disk. */
+export function entrySizeBytes(entry: Entry): number {
+  return entry.body.length + 24;
+}
+
+export interface RequestVote {
+  readonly type: 'requestVote';
+  /** Of a pre-vote: the term the sender would campaign in. */
+  readonly term: number;
+  readonly preVote: boolean;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+}
+
+export interface VoteReply {
+  readonly type: 'voteReply';
+  readonly term: number;
+  readonly preVote: boolean;
+  readonly granted: boolean;
+}
+
+export interface AppendHeader {
+  readonly type: 'append';
+  readonly term: number;
+  readonly previousIndex: number;
+  readonly previousTerm: number;
+  readonly commitIndex: number;
+  /** Every member is known to hold the log up to here: nobody needs the entries before it from another. */
+  readonly allMatchedIndex: number;
+}
+
+export interface AppendReply {
+  readonly type: 'appendReply';
+  readonly term: number;
+  readonly accepted: boolean;
+  /** Accepted: the log equals the leader's up to here, durably. */
+  readonly matchIndex: number;
+  /** Refused: the `previousIndex` that did not match, and where the sender's log may first agree (see LogView.lastNotAfter). */
+  readonly rejectedIndex: number;
+  readonly hintIndex: number;
+  readonly hintTerm: number;
+}
+
+export interface Heartbeat {
+  readonly type: 'heartbeat';
+  readonly term: number;
+  readonly commitIndex: number;
+  /** The leader's own monotonic counter: an answer to round n proves leadership at the time round n was sent. */
+  readonly round: number;
+}
+
+export interface HeartbeatReply {
+  readonly type: 'heartbeatReply';
+  readonly term: number;
+  readonly round: number;
+}
+
+/** As it arrives: with the entries themselves. */
+export type AppendMessage = AppendHeader & { readonly entries: readonly Entry[] };
+export type Message = RequestVote | VoteReply | AppendMessage | AppendReply | Heartbeat | HeartbeatReply;
+
+/** As it leaves the core: naming entries by range (`last` < `first`: none), for the host to fill from its log. */
+export type AppendRange = AppendHeader & { readonly first: number; readonly last: number };
+export type OutgoingMessage = RequestVote | VoteReply | AppendRange | AppendReply | Heartbeat | HeartbeatReply;
+
+export interface Envelope {
+  readonly to: NodeId;
+  readonly message: OutgoingMessage;
+}
+
+export type Input =
+  /** Time has passed. To come at least a few times per heartbeat interval. */
+  | { readonly type: 'tick' }
+  | { readonly type: 'message'; readonly from: NodeId; readonly message: Message }
+  /** New commands, in this order. */
+  | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }
+  /** A linearizable read; `id` comes back in `Output.reads` or `Output.failedReads`. Ids are the host's. */
+  | { readonly type: 'read'; readonly id: number }
+  /** The batch of that number, and so every one before it, is durable. */
+  | { readonly type: 'persisted'; readonly batch: number }
+  /** The state machine has applied everything up to here. */
+  | { readonly type: 'applied'; readonly index: number }
+  /** The host has dropped the log up to here (at most what was applied). */
+  | { readonly type: 'compacted'; readonly index: number }
+  /** Messages to that node were lost or its connection broke. */
+  | { readonly type: 'unreachable'; readonly node: NodeId };
+
+export type Refusal =
+  /** Another node leads, or none does. */
+  | 'notLeader'
+  /** A limit is reached: try again later. */
+  | 'overloaded';
+
+/** What a proposal or a read is told at once. Other inputs are always accepted. */
+export type StepResult =
+  | { readonly accepted: true; readonly index: number; readonly term: number }
+  | { readonly accepted: false; readonly refusal: Refusal; readonly leader: NodeId };
+
+export interface AppendBatch {
+  /** Counts up from 1. Batches are to be made durable in order and answered with `persisted`. */
+  readonly batch: number;
+  readonly hardState: HardState;
+  /** Index of the first of `entries`; whatever the log held from there on is replaced. Meaningless without entries. */
+  readonly first: number;
+  readonly entries: readonly Entry[];
+}
+
+export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
+
+export interface RoleStatus {
+  readonly role: Role;
+  readonly term: number;
+  readonly leader: NodeId;
+}
+
+export interface Output {
+  /** To be written and synced. It may run in parallel with the sending of `send`. */
+  readonly append: AppendBatch | undefined;
+  /** To be sent now, after `append` has been handed to the log (so that ranges can be filled). */
+  readonly send: readonly Envelope[];
+  /** Committed and durable here, to be applied in order and answered with `applied`; no further range comes before that. */
+  readonly apply: { readonly first: number; readonly last: number } | undefined;
+  /** Reads that may be answered once the state machine has applied `index`. */
+  readonly reads: readonly { readonly id: number; readonly index: number }[];
+  /** Reads that this node can no longer confirm: it does not lead any more. */
+  readonly failedReads: readonly number[];
+  /** Set when role, term or leader has changed. */
+  readonly status: RoleStatus | undefined;
+  /** Every member holds the log up to here; the host may compact up to the lesser of this and what is durably applied. */
+  readonly allMatchedIndex: number;
+}
+
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly matchIndex: number;
+  readonly nextIndex: number;
+  readonly state: 'probe' | 'replicate';
+  readonly lastHeardMs: number;
+}
+
+export interface RaftOptions {
+  readonly id: NodeId;
+  readonly configuration: Configuration;
+  readonly heartbeatMs: number;
+  /** Election timeouts are drawn from [min, max). */
+  readonly electionTimeoutMinMs: number;
+  readonly electionTimeoutMaxMs: number;
+  /** Bytes of entries in one append message, and in one range to apply; a larger single entry goes alone. */
+  readonly maxAppendBytes: number;
+  readonly maxApplyBytes: number;
+  /** Unacknowledged append messages, and bytes of them, to one follower. */
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+  /** Bytes proposed and not yet committed; above it proposals are refused. */
+  readonly maxUncommittedBytes: number;
+  /** Reads not yet confirmed; above it reads are refused. */
+  readonly maxPendingReads: number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** What the host found on its disk. */
+export interface RaftState {
+  readonly hardState: HardState;
+  /** The log starts after this entry. */
+  readonly base: { readonly index: number; readonly term: number };
+  /** Term and size of every entry after the base. */
+  readonly entries: Iterable<{ readonly term: number; readonly sizeBytes: number }>;
+  /** What the state machine has durably applied. */
+  readonly applied: number;
+  /** True if this node has run before: it then neither votes nor campaigns for one maximum election timeout. */
+  readonly restarted: boolean;
+}

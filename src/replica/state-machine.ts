@@ -1,0 +1,17 @@
+/** What an embedding user implements: a deterministic machine, fed the same commands in the same order on every node. */
+import type { Entry } from '../raft/types.js';
+
+export interface StateMachine<Result> {
+  /** The index up to which its state is complete now. After a restart: what has survived. */
+  readonly appliedIndex: number;
+  /** The index up to which its state would survive a power cut. Never above `appliedIndex`. */
+  readonly durableIndex: number;
+  /**
+   * Applies entries in order, starting with index `first` = `appliedIndex` + 1; gives one result per entry. It may
+   * answer later; no other call comes before. An error stops the replica: a machine that cannot apply has diverged.
+   */
+  apply(first: number, entries: readonly Entry[]): readonly Result[] | Promise<readonly Result[]>;
+  /** Makes what is applied durable, so that the log need not keep it. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
