@@ -1,0 +1,209 @@
+/**
+ * A connection with a pipeline. Owns its socket: nobody else writes to it, pauses it or closes it.
+ *
+ * Writes of one turn of the event loop leave together. Output that the other side does not take is bounded: above the
+ * high water mark the channel stops reading (so that no new requests make new output) and says that it is not
+ * writable; if that lasts, or the hard limit is reached, it is cut off with `SLOW_READER`.
+ */
+import type { Env, Socket, Timer } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import { type ChannelOptions, channelOptions } from './channel-options.js';
+import { OutputQueue } from './output-queue.js';
+import { Pipeline } from './pipeline.js';
+
+/** What a channel needs of the world. */
+export type ChannelEnv = Pick<Env, 'clock' | 'timers'>;
+
+type State = 'new' | 'open' | 'closing' | 'aborted' | 'closed';
+
+export class Channel {
+  readonly env: ChannelEnv;
+  readonly remote: string;
+  readonly pipeline: Pipeline;
+  /** Resolves, never rejects, when the socket is gone: with the reason if it was an error. */
+  readonly closed: Promise<Error | undefined>;
+  readonly #socket: Socket;
+  readonly #options: ChannelOptions;
+  readonly #output = new OutputQueue();
+  #state: State = 'new';
+  #writable = true;
+  #heldByApplication = false;
+  #flushScheduled = false;
+  #slowReaderTimer: Timer | undefined;
+  #closeTimer: Timer | undefined;
+  #reason: Error | undefined;
+  #resolveClosed: (reason: Error | undefined) => void = () => {};
+
+  /** Throws `INVALID_OPTION`. Nothing is read before `start`. */
+  constructor(env: ChannelEnv, socket: Socket, options: Partial<ChannelOptions> = {}) {
+    this.env = env;
+    this.remote = socket.remote;
+    this.#socket = socket;
+    this.#options = channelOptions(options);
+    this.pipeline = new Pipeline(this);
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+  }
+
+  /** Whether writes are still accepted. */
+  get isOpen(): boolean {
+    return this.#state === 'open' || this.#state === 'new';
+  }
+
+  get isWritable(): boolean {
+    return this.isOpen && this.#writable;
+  }
+
+  /** Whether received bytes are held back: by the water marks, by `pauseReading`, or because the channel closes. */
+  get isPaused(): boolean {
+    return this.#heldByApplication || !this.#writable || !this.isOpen;
+  }
+
+  /** Bytes written here that the system has not taken yet. */
+  get unsentBytes(): number {
+    return this.#output.sizeBytes + this.#socket.bufferedBytes;
+  }
+
+  /** Called once, when the pipeline is complete. */
+  start(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'open';
+    this.pipeline.head.active();
+    this.#socket.handle({
+      data: (chunk) => {
+        if (this.#state === 'open') this.pipeline.head.read(chunk);
+      },
+      drained: () => this.#checkWaterMarks(),
+      closed: (error) => this.#finish(error),
+    });
+    if (this.#state === 'open' && this.isPaused) this.#socket.pause();
+  }
+
+  /**
+   * Sends a message through the whole pipeline, from its end. Returns whether the channel is writable afterwards; on a
+   * channel that is not open the message is dropped. Throws what an encoder throws.
+   */
+  write(message: unknown): boolean {
+    if (this.isOpen) this.pipeline.tail.write(message);
+    return this.isWritable;
+  }
+
+  /** The pipeline's socket end: bytes only. */
+  enqueue(message: unknown): void {
+    if (!this.isOpen) return;
+    if (message instanceof Uint8Array) this.#output.add(message);
+    else if (Array.isArray(message)) for (const chunk of message) this.#output.add(chunk);
+    else throw new TypeError('no handler of this pipeline turned the written message into bytes');
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true;
+      this.env.timers.endOfTurn(() => {
+        this.#flushScheduled = false;
+        this.flush();
+      });
+    }
+    const { maxBufferedBytes } = this.#options;
+    if (this.unsentBytes > maxBufferedBytes) {
+      this.abort(
+        new RaftreeError('SLOW_READER', `${this.remote} left more than ${maxBufferedBytes} bytes unread`),
+      );
+    }
+  }
+
+  /** Hands everything written so far to the system, without waiting for the end of this turn. */
+  flush(): void {
+    if (!this.isOpen) return;
+    if (this.#output.sizeBytes > 0) this.#socket.write(this.#output.take());
+    this.#checkWaterMarks();
+  }
+
+  /** Holds back what arrives: backpressure of the application. */
+  pauseReading(): void {
+    if (this.#heldByApplication) return;
+    this.#heldByApplication = true;
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.#heldByApplication) return;
+    this.#heldByApplication = false;
+    this.#resumeSocket();
+  }
+
+  /** Sends what is written, then closes; what still arrives is ignored. `closed` resolves with the reason, if any. */
+  close(reason?: Error): void {
+    if (!this.isOpen) return;
+    if (this.#state === 'new') {
+      this.abort(reason);
+      return;
+    }
+    this.flush();
+    if (!this.isOpen) return;
+    this.#state = 'closing';
+    this.#reason = reason;
+    this.#slowReaderTimer?.cancel();
+    this.#closeTimer = this.env.timers.after(this.#options.closeTimeoutMs, () => this.abort());
+    this.#socket.end();
+    // A socket that is not read never learns that the other side has closed too.
+    this.#socket.resume();
+  }
+
+  /** Closes now; what is unsent is lost. The first reason given stays. */
+  abort(reason?: Error): void {
+    if (this.#state === 'aborted' || this.#state === 'closed') return;
+    const unstarted = this.#state === 'new';
+    this.#state = 'aborted';
+    this.#reason ??= reason;
+    this.#output.clear();
+    this.#cancelTimers();
+    if (unstarted) this.#socket.handle({ data() {}, drained() {}, closed: (error) => this.#finish(error) });
+    this.#socket.destroy();
+  }
+
+  #finish(error: Error | undefined): void {
+    if (this.#state === 'closed') return;
+    const reason = this.#reason ?? (this.#state === 'open' ? error : undefined);
+    this.#state = 'closed';
+    this.#output.clear();
+    this.#cancelTimers();
+    this.pipeline.head.inactive(reason);
+    this.#resolveClosed(reason);
+  }
+
+  #cancelTimers(): void {
+    this.#slowReaderTimer?.cancel();
+    this.#closeTimer?.cancel();
+  }
+
+  #resumeSocket(): void {
+    if (this.isPaused || this.#state !== 'open') return;
+    this.pipeline.head.resumed();
+    // Letting go of what was held back may have filled the output again.
+    if (!this.isPaused && this.#state === 'open') this.#socket.resume();
+  }
+
+  #checkWaterMarks(): void {
+    if (this.#state !== 'open') return;
+    const unsentBytes = this.unsentBytes;
+    if (this.#writable && unsentBytes > this.#options.highWaterBytes) {
+      this.#writable = false;
+      this.#socket.pause();
+      this.#slowReaderTimer = this.env.timers.after(this.#options.slowReaderTimeoutMs, () => {
+        this.#checkWaterMarks();
+        if (this.#writable || this.#state !== 'open') return;
+        this.abort(
+          new RaftreeError(
+            'SLOW_READER',
+            `${this.remote} left ${this.unsentBytes} bytes unread for ${this.#options.slowReaderTimeoutMs} ms`,
+          ),
+        );
+      });
+      this.pipeline.head.writabilityChanged(false);
+    } else if (!this.#writable && unsentBytes <= this.#options.lowWaterBytes) {
+      this.#writable = true;
+      this.#slowReaderTimer?.cancel();
+      this.pipeline.head.writabilityChanged(true);
+      this.#resumeSocket();
+    }
+  }
+}

@@ -1,0 +1,34 @@
+/** Opening a channel to an address. */
+import type { Address, Env } from '../env/env.js';
+import { Channel } from './channel.js';
+import { type ChannelOptions, channelOptions } from './channel-options.js';
+
+export interface ConnectOptions {
+  /** How long the connection itself may take. */
+  readonly connectTimeoutMs: number;
+  readonly channel?: Partial<ChannelOptions>;
+  /** Fills the pipeline. */
+  initialise(channel: Channel): void;
+}
+
+/**
+ * Resolves with a started channel as soon as the connection stands; what the handlers agree on comes later.
+ * Rejects with the system's code (`ECONNREFUSED`, `ETIMEDOUT` …), or with what `initialise` throws.
+ */
+export async function connectChannel(
+  env: Pick<Env, 'clock' | 'timers' | 'net'>,
+  address: Address,
+  options: ConnectOptions,
+): Promise<Channel> {
+  const limits = channelOptions(options.channel);
+  const socket = await env.net.connect(address, options.connectTimeoutMs);
+  const channel = new Channel(env, socket, limits);
+  try {
+    options.initialise(channel);
+  } catch (error) {
+    channel.abort();
+    throw error;
+  }
+  channel.start();
+  return channel;
+}

@@ -1,0 +1,180 @@
+/**
+ * Bytes in, frames out. A body that lies whole in one received chunk is a view of it; one that is spread over several
+ * is assembled in a buffer that grows with what has really arrived, by doubling: each byte is copied at most twice on
+ * average, and a frame that only claims to be large costs nothing.
+ *
+ * While the channel is paused, frames that have arrived wait here.
+ */
+import type { Timer } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import { FRAME_HEADER_BYTES, type Frame } from './frame.js';
+import type { Handler, HandlerContext } from './pipeline.js';
+
+export interface FrameDecoderOptions {
+  /** The longest body that is accepted; a longer one is refused at its header (`FRAME_TOO_LARGE`). */
+  readonly maxFrameBytes: number;
+  /** An incomplete frame that does not grow for this long ends the connection (`FRAME_TIMEOUT`). */
+  readonly frameTimeoutMs: number;
+}
+
+const SMALLEST_ASSEMBLY_BYTES = 4096;
+
+export class FrameDecoder implements Handler {
+  #maxFrameBytes: number;
+  readonly #frameTimeoutMs: number;
+  /** Chunks not looked at yet; more than a moment only while the channel is paused. */
+  #waiting: Buffer[] = [];
+  /** The beginning of an incomplete frame, header included; filled up to `#assembledBytes`. */
+  #assembly: Buffer | undefined;
+  #assembledBytes = 0;
+  #draining = false;
+  #broken = false;
+  #lastByteMs = 0;
+  #timer: Timer | undefined;
+
+  constructor(options: FrameDecoderOptions) {
+    this.#maxFrameBytes = options.maxFrameBytes;
+    this.#frameTimeoutMs = options.frameTimeoutMs;
+  }
+
+  /** From the next frame on. A handshake raises it once the other side is known. */
+  set maxFrameBytes(limit: number) {
+    this.#maxFrameBytes = limit;
+  }
+
+  read(context: HandlerContext, message: unknown): void {
+    if (this.#broken || !Buffer.isBuffer(message)) return;
+    this.#waiting.push(message);
+    this.#drain(context);
+  }
+
+  resumed(context: HandlerContext): void {
+    this.#drain(context);
+    if (!context.channel.isPaused) context.resumed();
+  }
+
+  inactive(context: HandlerContext, error: Error | undefined): void {
+    this.#stop();
+    context.inactive(error);
+  }
+
+  #drain(context: HandlerContext): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      while (!this.#broken && !context.channel.isPaused) {
+        const chunk = this.#waiting.shift();
+        if (!chunk) break;
+        this.#consume(context, chunk);
+      }
+    } catch (error) {
+      this.#stop();
+      throw error;
+    } finally {
+      this.#draining = false;
+    }
+    if (this.#assembly && !this.#broken) {
+      this.#lastByteMs = context.channel.env.clock.nowMs();
+      if (!this.#timer) this.#watch(context, this.#frameTimeoutMs);
+    }
+  }
+
+  #consume(context: HandlerContext, chunk: Buffer): void {
+    let at = this.#assembly ? this.#continueAssembly(context, chunk) : 0;
+    while (!this.#broken && chunk.length - at >= FRAME_HEADER_BYTES) {
+      if (context.channel.isPaused) {
+        this.#waiting.unshift(chunk.subarray(at));
+        return;
+      }
+      const end = at + FRAME_HEADER_BYTES + this.#checkedLength(chunk, at);
+      if (end > chunk.length) break;
+      const frame: Frame = {
+        type: chunk.readUInt32BE(at),
+        body: chunk.subarray(at + FRAME_HEADER_BYTES, end),
+      };
+      at = end;
+      context.read(frame);
+    }
+    if (!this.#broken && at < chunk.length) {
+      this.#assembly = Buffer.allocUnsafe(Math.max(SMALLEST_ASSEMBLY_BYTES, chunk.length - at));
+      this.#assembledBytes = chunk.copy(this.#assembly, 0, at);
+    }
+  }
+
+  /** Returns how much of the chunk belonged to the frame under way. */
+  #continueAssembly(context: HandlerContext, chunk: Buffer): number {
+    let at = this.#append(chunk, 0, FRAME_HEADER_BYTES);
+    if (this.#assembledBytes < FRAME_HEADER_BYTES) return at;
+    const assembly = this.#assembly;
+    if (!assembly) return at;
+    const frameBytes = FRAME_HEADER_BYTES + this.#checkedLength(assembly, 0);
+    at += this.#append(chunk, at, frameBytes);
+    if (this.#assembledBytes < frameBytes) return at;
+    const complete = this.#assembly ?? assembly;
+    this.#assembly = undefined;
+    this.#assembledBytes = 0;
+    const frame: Frame = {
+      type: complete.readUInt32BE(0),
+      body: complete.subarray(FRAME_HEADER_BYTES, frameBytes),
+    };
+    context.read(frame);
+    return at;
+  }
+
+  /** Copies from the chunk until the assembly holds `untilBytes`; returns the count. */
+  #append(chunk: Buffer, from: number, untilBytes: number): number {
+    const count = Math.min(untilBytes - this.#assembledBytes, chunk.length - from);
+    if (count <= 0 || !this.#assembly) return 0;
+    const wanted = this.#assembledBytes + count;
+    if (wanted > this.#assembly.length) {
+      const larger = Buffer.allocUnsafe(Math.max(wanted, Math.min(untilBytes, this.#assembly.length * 2)));
+      this.#assembly.copy(larger, 0, 0, this.#assembledBytes);
+      this.#assembly = larger;
+    }
+    chunk.copy(this.#assembly, this.#assembledBytes, from, from + count);
+    this.#assembledBytes = wanted;
+    return count;
+  }
+
+  #checkedLength(bytes: Buffer, at: number): number {
+    const length = bytes.readUInt32BE(at + 4);
+    if (length <= this.#maxFrameBytes) return length;
+    throw new RaftreeError(
+      'FRAME_TOO_LARGE',
+      `a frame of type ${bytes.readUInt32BE(at)} claims ${length} bytes; the limit maxFrameBytes is ${this.#maxFrameBytes}`,
+      { details: { length, maxFrameBytes: this.#maxFrameBytes } },
+    );
+  }
+
+  #watch(context: HandlerContext, delayMs: number): void {
+    this.#timer = context.channel.env.timers.after(delayMs, () => {
+      this.#timer = undefined;
+      if (this.#broken || !this.#assembly) return;
+      const { clock } = context.channel.env;
+      // Silence while we do not listen is no fault of the other side.
+      if (context.channel.isPaused) this.#lastByteMs = clock.nowMs();
+      const restMs = this.#lastByteMs + this.#frameTimeoutMs - clock.nowMs();
+      if (restMs > 0) {
+        this.#watch(context, restMs);
+        return;
+      }
+      const assembledBytes = this.#assembledBytes;
+      this.#stop();
+      context.failed(
+        new RaftreeError(
+          'FRAME_TIMEOUT',
+          `${assembledBytes} bytes of a frame, then silence for frameTimeoutMs (${this.#frameTimeoutMs} ms)`,
+        ),
+      );
+    });
+  }
+
+  /** After an error or the end: what follows is not looked at. */
+  #stop(): void {
+    this.#broken = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#waiting = [];
+    this.#assembly = undefined;
+  }
+}

@@ -1,0 +1,34 @@
+/** Outbound frames to bytes: the header in front of the body's chunks, which are not copied. */
+import { RaftreeError } from '../env/errors.js';
+import { FRAME_HEADER_BYTES, MAX_U32, type OutboundFrame } from './frame.js';
+import type { Handler, HandlerContext } from './pipeline.js';
+
+/** Throws `FRAME_TOO_LARGE` for a body above the limit. */
+export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): Uint8Array[] {
+  let length = 0;
+  for (const chunk of frame.body) length += chunk.length;
+  if (length > maxFrameBytes) {
+    throw new RaftreeError(
+      'FRAME_TOO_LARGE',
+      `a frame of type ${frame.type} would have ${length} bytes; the limit maxFrameBytes is ${maxFrameBytes}`,
+      { details: { length, maxFrameBytes } },
+    );
+  }
+  const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+  header.writeUInt32BE(frame.type, 0);
+  header.writeUInt32BE(length, 4);
+  return [header, ...frame.body];
+}
+
+export class FrameEncoder implements Handler {
+  readonly #maxFrameBytes: number;
+
+  /** `maxFrameBytes`: what the other side accepts. */
+  constructor(maxFrameBytes: number) {
+    this.#maxFrameBytes = maxFrameBytes;
+  }
+
+  write(context: HandlerContext, message: unknown): void {
+    context.write(encodeFrame(message as OutboundFrame, this.#maxFrameBytes));
+  }
+}

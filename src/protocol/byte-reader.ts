@@ -1,0 +1,75 @@
+/** Reads the body of a message and believes nothing: every read checks what is left before it looks. */
+export class ByteReader {
+  readonly #bytes: Buffer;
+  #at: number;
+
+  constructor(bytes: Buffer, from = 0) {
+    this.#bytes = bytes;
+    this.#at = from;
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  u8(): number {
+    this.#need(1);
+    return this.#bytes[this.#at++] as number;
+  }
+
+  u32(): number {
+    this.#need(4);
+    const value = this.#bytes.readUInt32BE(this.#at);
+    this.#at += 4;
+    return value;
+  }
+
+  u53(): number {
+    this.#need(8);
+    const high = this.#bytes.readUInt32BE(this.#at);
+    const low = this.#bytes.readUInt32BE(this.#at + 4);
+    if (high > 0x1f_ffff) throw new FieldFault('a number above 2^53-1');
+    this.#at += 8;
+    return high * 2 ** 32 + low;
+  }
+
+  /** A view, not a copy. */
+  bytes(): Buffer {
+    const length = this.u32();
+    this.#need(length);
+    const from = this.#at;
+    this.#at += length;
+    return this.#bytes.subarray(from, this.#at);
+  }
+
+  string(): string {
+    const bytes = this.bytes();
+    for (let i = 0; i < bytes.length; i++) {
+      if ((bytes[i] as number) < 0x80) continue;
+      try {
+        return strictUtf8.decode(bytes);
+      } catch {
+        throw new FieldFault('bytes that are not UTF-8');
+      }
+    }
+    return bytes.toString('latin1');
+  }
+
+  #need(sizeBytes: number): void {
+    if (this.#bytes.length - this.#at < sizeBytes) {
+      throw new FieldFault(`${sizeBytes} bytes needed, ${this.#bytes.length - this.#at} left`);
+    }
+  }
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** What is wrong, and at which field: the readers around the place add their names on the way out. */
+export class FieldFault extends Error {
+  path = '';
+
+  within(name: string): this {
+    this.path = this.path === '' || this.path.startsWith('[') ? name + this.path : `${name}.${this.path}`;
+    return this;
+  }
+}

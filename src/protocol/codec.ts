@@ -1,0 +1,132 @@
+/** Messages to frames and back, following the table. */
+import { RaftreeError } from '../env/errors.js';
+import type { Frame, OutboundFrame } from '../net/frame.js';
+import { ByteReader, FieldFault } from './byte-reader.js';
+import { ByteWriter } from './byte-writer.js';
+import { type FieldKind, struct } from './field-kinds.js';
+import type { OutboundOf } from './messages.js';
+import {
+  MESSAGES,
+  type Message,
+  type MessageName,
+  type MessageOf,
+  type OutboundMessage,
+} from './messages.js';
+
+const REQUEST_ID_BYTES = 4;
+/** Message numbers from here to there are requests and their answers. */
+const FIRST_REQUEST_NUMBER = 16;
+const LAST_REQUEST_NUMBER = 31;
+
+interface Codec {
+  readonly name: MessageName;
+  readonly number: number;
+  /** With `requestId` and without. */
+  readonly whole: FieldKind<unknown>;
+  readonly rest: FieldKind<unknown>;
+}
+
+const byName = new Map<string, Codec>();
+const byNumber = new Map<number, Codec>();
+for (const [name, { number, fields }] of Object.entries(MESSAGES)) {
+  const { requestId: _, ...rest } = fields as Readonly<Record<string, FieldKind<unknown>>>;
+  const codec: Codec = {
+    name: name as MessageName,
+    number,
+    whole: struct(fields as unknown as Readonly<Record<string, FieldKind<unknown>>>),
+    rest: struct(rest),
+  };
+  byName.set(name, codec);
+  byNumber.set(number, codec);
+}
+
+/** Shared by everything that encodes: what it has handed out it never touches again. */
+const writer = new ByteWriter();
+
+/**
+ * The frame of a message. Byte strings of 8 KiB and more are in it by reference and must not change until it is sent.
+ * Throws `UNENCODABLE` with the message's name for a value that its field cannot hold.
+ */
+export function encodeMessage(message: OutboundMessage): OutboundFrame {
+  const codec = codecOf(message.type);
+  return { type: codec.number, body: write(codec.name, codec.whole, message) };
+}
+
+/**
+ * The message in a frame. Byte strings are views of the frame's memory.
+ * Throws `UNKNOWN_MESSAGE`, or `MALFORMED_MESSAGE` with message and field for a body that is too short, too long, or
+ * holds what the field does not allow. Both carry `details.requestId` (0 if the frame is about no request).
+ */
+export function decodeMessage(frame: Frame): Message {
+  const codec = byNumber.get(frame.type);
+  if (!codec) {
+    throw new RaftreeError('UNKNOWN_MESSAGE', `there is no message of type ${frame.type}`, {
+      details: { requestId: requestIdOf(frame) },
+    });
+  }
+  const fields = read(codec.name, codec.whole, frame.body, requestIdOf(frame)) as Record<string, unknown>;
+  // The table guarantees that the fields read are those of the message by this name.
+  fields.type = codec.name;
+  return fields as unknown as Message;
+}
+
+/** Messages that are stored as they came, without their requestId: what the Raft log holds. */
+export type CommandName = 'write' | 'openSession';
+export type CommandOf<Name extends CommandName> = Omit<MessageOf<Name>, 'type' | 'requestId'>;
+export type OutboundCommandOf<Name extends CommandName> = Omit<OutboundOf<Name>, 'type' | 'requestId'>;
+
+/** The part of a received request that follows its requestId: a view of the frame's body. */
+export function commandBytes(frameBody: Buffer): Buffer {
+  return frameBody.subarray(REQUEST_ID_BYTES);
+}
+
+/** The same bytes for a command that did not come as a frame. Throws `UNENCODABLE`. */
+export function encodeCommand<Name extends CommandName>(
+  name: Name,
+  command: OutboundCommandOf<Name>,
+): Buffer {
+  return Buffer.concat(write(name, codecOf(name).rest, command));
+}
+
+/** Reads what `commandBytes` or `encodeCommand` gave. Throws `MALFORMED_MESSAGE`. */
+export function decodeCommand<Name extends CommandName>(name: Name, command: Buffer): CommandOf<Name> {
+  return read(name, codecOf(name).rest, command) as CommandOf<Name>;
+}
+
+function codecOf(name: string): Codec {
+  const codec = byName.get(name);
+  if (!codec) throw new RaftreeError('UNENCODABLE', `there is no message "${name}"`);
+  return codec;
+}
+
+function write(name: string, kind: FieldKind<unknown>, value: unknown): Uint8Array[] {
+  writer.begin();
+  try {
+    kind.write(writer, value);
+  } catch (error) {
+    if (!(error instanceof RaftreeError)) throw error;
+    throw new RaftreeError(error.code, `${name}: ${error.message}`);
+  }
+  return writer.finish();
+}
+
+/** The request that a frame, readable or not, is about; 0 if it is about none. */
+function requestIdOf(frame: Frame): number {
+  const isAboutRequest = frame.type >= FIRST_REQUEST_NUMBER && frame.type <= LAST_REQUEST_NUMBER;
+  return isAboutRequest && frame.body.length >= REQUEST_ID_BYTES ? frame.body.readUInt32BE(0) : 0;
+}
+
+function read(name: string, kind: FieldKind<unknown>, body: Buffer, requestId = 0): unknown {
+  const reader = new ByteReader(body);
+  try {
+    const value = kind.read(reader);
+    if (reader.remaining > 0) throw new FieldFault(`${reader.remaining} bytes too many`);
+    return value;
+  } catch (fault) {
+    if (!(fault instanceof FieldFault)) throw fault;
+    const place = fault.path === '' ? name : `${name}.${fault.path}`;
+    throw new RaftreeError('MALFORMED_MESSAGE', `${place}: ${fault.message}`, {
+      details: { message: name, field: fault.path, requestId },
+    });
+  }
+}

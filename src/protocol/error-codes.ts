@@ -1,0 +1,138 @@
+/**
+ * The codes that an `error` message may carry, and what each says about the request: whether it may have been
+ * committed. Programs decide by code and outcome; the message is for people.
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { MessageOf, OutboundOf } from './messages.js';
+
+export type Outcome = MessageOf<'error'>['outcome'];
+
+interface ErrorCodeDeclaration {
+  readonly outcome: Outcome;
+  /** About a request, or about the connection, which then closes. */
+  readonly about: 'request' | 'connection';
+  /** One sentence for PROTOCOL.md: what happened, and what to do. */
+  readonly meaning: string;
+}
+
+export const ERROR_CODES = {
+  NOT_LEADER: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'Another node leads: ask leaderAddress, or any other node if it is empty.',
+  },
+  NO_LEADER: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'No leader is known at present: try again shortly.',
+  },
+  OVERLOADED: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The node has as much to do as it can hold: try again after a pause.',
+  },
+  SHUTTING_DOWN: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The node is stopping: ask another one.',
+  },
+  LEADERSHIP_LOST: {
+    outcome: 'unknown',
+    about: 'request',
+    meaning: 'The node lost the leadership while the write was under way: repeat it with the same sequence.',
+  },
+  SESSION_EXPIRED: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The session is not known (any more): this attempt changed nothing. Open a new one.',
+  },
+  INVALID_REQUEST: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The request contradicts itself; the message says how.',
+  },
+  KEY_EMPTY: { outcome: 'notCommitted', about: 'request', meaning: 'A key has no bytes.' },
+  KEY_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A key is above the limit.' },
+  VALUE_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A value is above the limit.' },
+  REQUEST_TOO_LARGE: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The request as a whole is above the limit.',
+  },
+  READ_FAILED: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The node could not read its disk: ask another one.',
+  },
+  INTERNAL: {
+    outcome: 'unknown',
+    about: 'request',
+    meaning: 'A fault in the node; its log has the details.',
+  },
+  VERSION_MISMATCH: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'The two sides speak different versions of the protocol.',
+  },
+  IDENTITY_MISMATCH: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'The hello names another cluster, node, store or role than belongs here.',
+  },
+  HELLO_EXPECTED: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'The first message was not a hello, or a later one was.',
+  },
+  HELLO_TIMEOUT: { outcome: 'notCommitted', about: 'connection', meaning: 'No hello came in time.' },
+  FRAME_TOO_LARGE: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'A frame claims to be longer than the limit.',
+  },
+  FRAME_TIMEOUT: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'A frame began and did not go on in time.',
+  },
+  UNKNOWN_MESSAGE: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'A frame has a type that is not in this document.',
+  },
+  MALFORMED_MESSAGE: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'A body does not have the layout of its type; the message names the field.',
+  },
+} as const satisfies Readonly<Record<string, ErrorCodeDeclaration>>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
+}
+
+/** An `error` message; its outcome is the code's unless another is given. */
+export function errorReply(
+  requestId: number,
+  code: ErrorCode,
+  message: string,
+  more: { readonly outcome?: Outcome; readonly leaderId?: number; readonly leaderAddress?: string } = {},
+): OutboundOf<'error'> {
+  return {
+    type: 'error',
+    requestId,
+    code,
+    message,
+    outcome: more.outcome ?? ERROR_CODES[code].outcome,
+    leaderId: more.leaderId ?? 0,
+    leaderAddress: more.leaderAddress ?? '',
+  };
+}
+
+/** A received `error` message as an error: its code and text, and the rest of it in `details`. */
+export function receivedError(message: MessageOf<'error'>): RaftreeError {
+  const { code, outcome, leaderId, leaderAddress } = message;
+  return new RaftreeError(code, message.message, { details: { outcome, leaderId, leaderAddress } });
+}

@@ -1,0 +1,178 @@
+/**
+ * The messages, declared once: from this table follow the encoder, the decoder, the TypeScript types and the byte
+ * layouts in PROTOCOL.md. The numbers are kept for ever; a change of a layout is a new protocol version, in which
+ * `hello` and `error` keep theirs. Every request and every answer to one begins with `requestId`.
+ */
+import type { DecodedFields, EncodableFields, Fields } from './field-kinds.js';
+import { bool, bytes, enumeration, list, optional, string, struct, u8, u32, u53 } from './field-kinds.js';
+
+export const PROTOCOL_VERSION = 1;
+
+interface MessageDeclaration<F extends Fields> {
+  readonly number: number;
+  /** One sentence for PROTOCOL.md. */
+  readonly about: string;
+  readonly fields: F;
+}
+
+function message<const F extends Fields>(number: number, about: string, fields: F): MessageDeclaration<F> {
+  return { number, about, fields };
+}
+
+const consistency = enumeration({ linearizable: 1, stale: 2 });
+
+export const MESSAGES = {
+  hello: message(1, 'The first message of both sides; the side that connected speaks first.', {
+    protocolVersion: u32,
+    role: enumeration({ client: 1, peer: 2, server: 3 }),
+    clusterId: string,
+    nodeId: u32,
+    storeId: string,
+  }),
+  error: message(2, 'The request with this id failed; with id 0, the connection did, and it closes.', {
+    requestId: u32,
+    code: string,
+    message: string,
+    outcome: enumeration({ notCommitted: 1, unknown: 2 }),
+    leaderId: u32,
+    leaderAddress: string,
+  }),
+  write: message(16, 'Changes keys. Several operations are one atomic batch: all are applied or none is.', {
+    requestId: u32,
+    sessionId: u53,
+    sequence: u53,
+    acknowledgedThrough: u53,
+    operations: list(
+      struct({
+        action: enumeration({ put: 1, append: 2, delete: 3, check: 4 }),
+        key: bytes,
+        value: bytes,
+        condition: enumeration({ always: 1, exists: 2, absent: 3, valueIs: 4, versionIs: 5 }),
+        conditionValue: bytes,
+        conditionVersion: u53,
+      }),
+    ),
+  }),
+  writeReply: message(17, 'A write is committed; whether it was applied, its conditions decided.', {
+    requestId: u32,
+    applied: bool,
+    index: u53,
+    results: list(
+      struct({
+        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3 }),
+        existed: bool,
+        version: u53,
+      }),
+    ),
+  }),
+  get: message(18, 'Asks for one key.', { requestId: u32, consistency, key: bytes }),
+  getReply: message(19, 'One key.', { requestId: u32, found: bool, version: u53, value: bytes }),
+  scan: message(20, 'Asks for a page of keys in order.', {
+    requestId: u32,
+    consistency,
+    from: bytes,
+    to: optional(bytes),
+    limit: u32,
+    reverse: bool,
+    keysOnly: bool,
+  }),
+  scanReply: message(21, 'A page of keys, as long as the server likes; `more` tells that others follow.', {
+    requestId: u32,
+    entries: list(struct({ key: bytes, version: u53, value: bytes })),
+    more: bool,
+  }),
+  openSession: message(22, 'Asks for a session, in which a repeated write is applied once.', {
+    requestId: u32,
+    window: u32,
+  }),
+  sessionOpened: message(23, 'A session with its number and the window that it really has.', {
+    requestId: u32,
+    sessionId: u53,
+    window: u32,
+  }),
+  status: message(24, 'Asks a node how it sees its cluster.', { requestId: u32 }),
+  statusReply: message(25, 'How a node sees its cluster.', {
+    requestId: u32,
+    nodeId: u32,
+    clusterId: string,
+    role: enumeration({ follower: 1, preCandidate: 2, candidate: 3, leader: 4 }),
+    term: u53,
+    leaderId: u32,
+    leaderAddress: string,
+    commitIndex: u53,
+    appliedIndex: u53,
+    lastIndex: u53,
+    durableIndex: u53,
+    keysApproximate: u53,
+    version: string,
+    peers: list(
+      struct({
+        nodeId: u32,
+        clientAddress: string,
+        peerAddress: string,
+        matchIndex: u53,
+        reachable: bool,
+      }),
+    ),
+  }),
+  requestVote: message(32, 'A candidate, or with preVote one that might become one, asks for a vote.', {
+    group: u32,
+    term: u53,
+    preVote: bool,
+    lastIndex: u53,
+    lastTerm: u53,
+  }),
+  voteReply: message(33, 'The answer to requestVote.', {
+    group: u32,
+    term: u53,
+    preVote: bool,
+    granted: bool,
+  }),
+  append: message(34, 'The leader replicates entries that follow previousIndex.', {
+    group: u32,
+    term: u53,
+    previousIndex: u53,
+    previousTerm: u53,
+    commitIndex: u53,
+    round: u53,
+    allMatchedIndex: u53,
+    entries: list(struct({ term: u53, kind: u8, body: bytes })),
+  }),
+  appendReply: message(35, 'The answer to append: how far the logs match, or where they may.', {
+    group: u32,
+    term: u53,
+    accepted: bool,
+    matchIndex: u53,
+    rejectedIndex: u53,
+    hintIndex: u53,
+    hintTerm: u53,
+    round: u53,
+  }),
+  heartbeat: message(36, 'The leader is there; a round that a quorum answers confirms it.', {
+    group: u32,
+    term: u53,
+    commitIndex: u53,
+    round: u53,
+  }),
+  heartbeatReply: message(37, 'The answer to heartbeat.', { group: u32, term: u53, round: u53 }),
+} as const;
+
+export type MessageName = keyof typeof MESSAGES;
+type FieldsOf<Name extends MessageName> = (typeof MESSAGES)[Name]['fields'];
+
+/** A received message of one type. Its byte strings are views of received memory. */
+export type MessageOf<Name extends MessageName> = { readonly type: Name } & DecodedFields<FieldsOf<Name>>;
+/** Any received message: discriminated by `type`. */
+export type Message = { [Name in MessageName]: MessageOf<Name> }[MessageName];
+
+/** A message of one type as it may be sent: any Uint8Array does for a byte string. */
+export type OutboundOf<Name extends MessageName> = { readonly type: Name } & EncodableFields<FieldsOf<Name>>;
+export type OutboundMessage = { [Name in MessageName]: OutboundOf<Name> }[MessageName];
+
+/** Messages that a client sends and the node answers under the same requestId. */
+export type RequestName = 'write' | 'get' | 'scan' | 'openSession' | 'status';
+export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];
+
+/** What a client changes: one element of `write.operations`, as it is sent and as it is received. */
+export type OutboundOperation = OutboundOf<'write'>['operations'][number];
+export type Operation = MessageOf<'write'>['operations'][number];

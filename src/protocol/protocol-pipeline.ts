@@ -1,0 +1,59 @@
+/** The pipeline of the native protocol, the same for clients, peers and servers. */
+import type { Channel } from '../net/channel.js';
+import { FrameDecoder } from '../net/frame-decoder.js';
+import { FrameEncoder } from '../net/frame-encoder.js';
+import type { Handler } from '../net/pipeline.js';
+import { ErrorReplies } from './error-replies.js';
+import { Handshake, type HandshakeOptions } from './handshake.js';
+import { MessageDecoder, MessageEncoder } from './message-handlers.js';
+
+export interface ProtocolLimits {
+  /** The longest body accepted and sent once the other side is known. */
+  readonly maxFrameBytes: number;
+  /** An incomplete frame that does not grow for this long ends the connection. */
+  readonly frameTimeoutMs: number;
+  /** How long the other side's hello may take. */
+  readonly helloTimeoutMs: number;
+}
+
+export const DEFAULT_PROTOCOL_LIMITS: ProtocolLimits = {
+  maxFrameBytes: 16 * 1024 * 1024,
+  frameTimeoutMs: 30_000,
+  helloTimeoutMs: 5_000,
+};
+
+/** The longest body accepted from a stranger. */
+export const HELLO_FRAME_BYTES = 4096;
+
+export interface ProtocolPipelineOptions {
+  readonly limits?: Partial<ProtocolLimits>;
+  readonly handshake: Omit<HandshakeOptions, 'helloTimeoutMs'>;
+  /** Becomes active after the handshake, and from then on receives `ReceivedMessage`s and writes `OutboundMessage`s. */
+  readonly handler: Handler;
+}
+
+/** Fills the pipeline of a new channel; for `ConnectOptions.initialise` and `ListenOptions.initialise`. */
+export function protocolPipeline(channel: Channel, options: ProtocolPipelineOptions): void {
+  const limits = { ...DEFAULT_PROTOCOL_LIMITS, ...options.limits };
+  const frameDecoder = new FrameDecoder({
+    maxFrameBytes: HELLO_FRAME_BYTES,
+    frameTimeoutMs: limits.frameTimeoutMs,
+  });
+  const handshake = new Handshake({
+    ...options.handshake,
+    helloTimeoutMs: limits.helloTimeoutMs,
+    greeted(hello, greetedChannel) {
+      frameDecoder.maxFrameBytes = limits.maxFrameBytes;
+      options.handshake.greeted?.(hello, greetedChannel);
+    },
+  });
+  channel.pipeline.add(
+    frameDecoder,
+    new FrameEncoder(limits.maxFrameBytes),
+    new MessageDecoder(),
+    new MessageEncoder(),
+    handshake,
+    options.handler,
+  );
+  if (options.handshake.side === 'accepting') channel.pipeline.add(new ErrorReplies());
+}
