@@ -134,7 +134,6 @@ export const MESSAGES = {
     previousIndex: u53,
     previousTerm: u53,
     commitIndex: u53,
-    round: u53,
     allMatchedIndex: u53,
     entries: list(struct({ term: u53, kind: u8, body: bytes })),
   }),
@@ -146,7 +145,6 @@ export const MESSAGES = {
     rejectedIndex: u53,
     hintIndex: u53,
     hintTerm: u53,
-    round: u53,
   }),
   heartbeat: message(36, 'The leader is there; a round that a quorum answers confirms it.', {
     group: u32,

@@ -1,0 +1,49 @@
+/**
+ * What a Raft entry of this state machine holds: the bytes of the client's request as they came, behind a small head.
+ *
+ *     write:        1 u8 | value limit u32 | sessionId, sequence … as in PROTOCOL.md's `write`, without requestId
+ *     openSession:  2 u8 | window u32
+ *
+ * The head carries the limit of the leader that accepted the command: every replica must decide alike, whatever its
+ * own configuration says.
+ */
+import { type CommandOf, decodeCommand } from '../protocol/codec.js';
+
+const WRITE = 1;
+const OPEN_SESSION = 2;
+
+export type WriteCommand = CommandOf<'write'>;
+export type WriteOperation = WriteCommand['operations'][number];
+
+export type Command =
+  | { readonly type: 'write'; readonly maxValueBytes: number; readonly write: WriteCommand }
+  | { readonly type: 'openSession'; readonly window: number };
+
+/** `request`: the request's bytes after requestId. Copies them: a small command must not pin a large receive buffer. */
+export function encodeWrite(maxValueBytes: number, request: Uint8Array): Buffer {
+  const entry = Buffer.allocUnsafe(5 + request.length);
+  entry[0] = WRITE;
+  entry.writeUInt32LE(maxValueBytes, 1);
+  entry.set(request, 5);
+  return entry;
+}
+
+export function encodeOpenSession(window: number): Buffer {
+  const entry = Buffer.allocUnsafe(5);
+  entry[0] = OPEN_SESSION;
+  entry.writeUInt32LE(window, 1);
+  return entry;
+}
+
+/** Throws `MALFORMED_MESSAGE` or a RangeError for bytes that no leader can have accepted. */
+export function decodeEntry(body: Uint8Array): Command {
+  const entry = Buffer.from(body.buffer, body.byteOffset, body.length);
+  const kind = entry.readUInt8(0);
+  if (kind === OPEN_SESSION) return { type: 'openSession', window: entry.readUInt32LE(1) };
+  if (kind !== WRITE) throw new RangeError(`unknown command ${kind} in the Raft log`);
+  return {
+    type: 'write',
+    maxValueBytes: entry.readUInt32LE(1),
+    write: decodeCommand('write', entry.subarray(5)),
+  };
+}

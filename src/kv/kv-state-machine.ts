@@ -1,0 +1,248 @@
+/**
+ * The replicated key-value store: committed commands in, one engine batch out per call. Data, sessions and the applied
+ * index go into the same atomic batch, so after any crash the three agree; what the engine lost the Raft log replays.
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { Entry } from '../raft/types.js';
+import { readUint53, writeUint53 } from '../record/record.js';
+import type { StateMachine } from '../replica/state-machine.js';
+import { type Command, decodeEntry, type WriteCommand, type WriteOperation } from './command.js';
+import type { Engine, EngineOperation } from './engine.js';
+import {
+  AFTER_USER_KEYS,
+  APPLIED_KEY,
+  fromStoredValue,
+  fromUserKey,
+  SESSION_RANGE,
+  storedValue,
+  userKey,
+  type VersionedValue,
+} from './keys.js';
+import { type OperationResult, Sessions, type WriteResult } from './sessions.js';
+
+export type CommandResult =
+  | { readonly type: 'none' }
+  | { readonly type: 'written'; readonly write: WriteResult }
+  | { readonly type: 'sessionOpened'; readonly sessionId: number; readonly window: number }
+  | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' };
+
+export interface ScanEntry extends VersionedValue {
+  readonly key: Buffer;
+}
+
+/** What the batch under construction changes; null: the key is deleted. */
+type Changes = Map<string, VersionedValue | null>;
+
+export class KvStateMachine implements StateMachine<CommandResult> {
+  readonly #engine: Engine;
+  readonly #sessions = new Sessions();
+  #appliedIndex = 0;
+  #durableIndex = 0;
+  /** Batches that the engine has taken and not yet made durable. */
+  #undurable: { readonly sequence: number; readonly index: number }[] = [];
+
+  /** Throws `CORRUPTION` if what the engine holds does not fit together. */
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    const applied = engine.get(APPLIED_KEY);
+    if (applied) {
+      this.#appliedIndex = readUint53(applied, 8);
+      if (!(this.#appliedIndex >= readUint53(applied, 0))) {
+        throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
+      }
+    }
+    this.#durableIndex = this.#appliedIndex;
+    this.#sessions.restore(engine.entries(SESSION_RANGE));
+  }
+
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  get durableIndex(): number {
+    const { durableSequence } = this.#engine;
+    let count = 0;
+    for (const { sequence, index } of this.#undurable) {
+      if (sequence > durableSequence) break;
+      this.#durableIndex = index;
+      count++;
+    }
+    if (count > 0) this.#undurable = this.#undurable.slice(count);
+    return this.#durableIndex;
+  }
+
+  apply(first: number, entries: readonly Entry[]): readonly CommandResult[] | Promise<readonly CommandResult[]> {
+    if (first !== this.#appliedIndex + 1) {
+      throw new RaftreeError(
+        'CORRUPTION',
+        `entry ${first} does not follow entry ${this.#appliedIndex}, the last one applied`,
+      );
+    }
+    const last = first + entries.length - 1;
+    const operations: EngineOperation[] = [];
+    const changes: Changes = new Map();
+    const results = entries.map((entry, i) =>
+      entry.kind === 'noop'
+        ? ({ type: 'none' } as const)
+        : this.#applyCommand(decodeEntry(entry.body), first + i, changes, operations),
+    );
+    for (const [name, change] of changes) {
+      const key = userKey(Buffer.from(name, 'latin1'));
+      if (change) operations.push({ type: 'put', key, value: storedValue(change.version, change.value) });
+      else operations.push({ type: 'delete', key });
+    }
+    operations.push({
+      type: 'put',
+      key: APPLIED_KEY,
+      value: appliedRecord(first, last, entries.at(-1)?.term ?? 0),
+    });
+    const done = (sequence: number) => {
+      this.#appliedIndex = last;
+      this.#undurable.push({ sequence, index: last });
+      return results;
+    };
+    const sequence = this.#engine.write(operations);
+    return typeof sequence === 'number' ? done(sequence) : sequence.then(done);
+  }
+
+  flush(): Promise<void> {
+    return this.#engine.flush();
+  }
+
+  close(): Promise<void> {
+    return this.#engine.close();
+  }
+
+  get(key: Uint8Array): VersionedValue | undefined {
+    const stored = this.#engine.get(userKey(key));
+    return stored && fromStoredValue(stored);
+  }
+
+  /** A page of keys in [from, to), `to` undefined for the end; `more` if others follow. */
+  scan(options: {
+    from: Uint8Array;
+    to: Uint8Array | undefined;
+    reverse: boolean;
+    maxEntries: number;
+    maxBytes: number;
+  }): { entries: ScanEntry[]; more: boolean } {
+    const entries: ScanEntry[] = [];
+    let bytes = 0;
+    const range = {
+      gte: userKey(options.from),
+      lt: options.to ? userKey(options.to) : AFTER_USER_KEYS,
+      reverse: options.reverse,
+    };
+    if (Buffer.compare(range.gte, range.lt) >= 0) return { entries, more: false };
+    for (const [key, stored] of this.#engine.entries(range)) {
+      if (entries.length >= options.maxEntries) return { entries, more: true };
+      bytes += key.length + stored.length;
+      if (entries.length > 0 && bytes > options.maxBytes) return { entries, more: true };
+      entries.push({ key: fromUserKey(key), ...fromStoredValue(stored) });
+    }
+    return { entries, more: false };
+  }
+
+  approximateKeys(): number {
+    return this.#engine.approximateKeys();
+  }
+
+  #applyCommand(
+    command: Command,
+    index: number,
+    changes: Changes,
+    operations: EngineOperation[],
+  ): CommandResult {
+    if (command.type === 'openSession') {
+      const opened = this.#sessions.open(index, command.window);
+      operations.push(...opened.operations);
+      return { type: 'sessionOpened', sessionId: index, window: opened.window };
+    }
+    const { sessionId, sequence, acknowledgedThrough } = command.write;
+    if (sessionId === 0) {
+      return { type: 'written', write: this.#applyWrite(command.write, command.maxValueBytes, index, changes) };
+    }
+    const check = this.#sessions.check(sessionId, sequence, acknowledgedThrough);
+    if (check.state === 'refused') return { type: 'refused', code: check.reason };
+    if (check.state === 'repeated') return { type: 'written', write: check.result };
+    const write = this.#applyWrite(command.write, command.maxValueBytes, index, changes);
+    operations.push(...this.#sessions.record(sessionId, sequence, acknowledgedThrough, write));
+    return { type: 'written', write };
+  }
+
+  /** All operations in order, each seeing what the ones before it did; all take effect or none. */
+  #applyWrite(write: WriteCommand, maxValueBytes: number, index: number, changes: Changes): WriteResult {
+    const own: Changes = new Map();
+    const results: OperationResult[] = [];
+    for (const operation of write.operations) {
+      results.push(this.#applyOperation(operation, maxValueBytes, index, changes, own));
+    }
+    const applied = results.every((result) => result.status === 'ok');
+    if (applied) for (const [name, change] of own) changes.set(name, change);
+    return { applied, index, results };
+  }
+
+  #applyOperation(
+    operation: WriteOperation,
+    maxValueBytes: number,
+    index: number,
+    changes: Changes,
+    own: Changes,
+  ): OperationResult {
+    const name = operation.key.toString('latin1');
+    if (operation.action === 'put' && operation.condition === 'always') {
+      // Not looked up: that is what makes a plain put cheap.
+      own.set(name, { version: index, value: operation.value });
+      return { status: 'ok', existed: false, version: index };
+    }
+    const present = own.get(name) ?? (own.has(name) ? undefined : this.#current(name, operation.key, changes));
+    const existed = present !== undefined;
+    const unchanged = { existed, version: present?.version ?? 0 };
+    if (!holds(operation, present)) return { status: 'conditionFailed', ...unchanged };
+    switch (operation.action) {
+      case 'check':
+        return { status: 'ok', ...unchanged };
+      case 'delete':
+        if (existed) own.set(name, null);
+        return { status: 'ok', existed, version: 0 };
+      case 'put':
+        own.set(name, { version: index, value: operation.value });
+        return { status: 'ok', existed, version: index };
+      case 'append': {
+        const value = present ? Buffer.concat([present.value, operation.value]) : operation.value;
+        if (value.length > maxValueBytes) return { status: 'valueTooLarge', ...unchanged };
+        own.set(name, { version: index, value });
+        return { status: 'ok', existed, version: index };
+      }
+    }
+  }
+
+  #current(name: string, key: Uint8Array, changes: Changes): VersionedValue | undefined {
+    const changed = changes.get(name);
+    if (changed !== undefined) return changed ?? undefined;
+    return this.get(key);
+  }
+}
+
+function holds(operation: WriteOperation, present: VersionedValue | undefined): boolean {
+  switch (operation.condition) {
+    case 'always':
+      return true;
+    case 'exists':
+      return present !== undefined;
+    case 'absent':
+      return present === undefined;
+    case 'valueIs':
+      return present?.value.equals(operation.conditionValue) ?? false;
+    case 'versionIs':
+      return (present?.version ?? 0) === operation.conditionVersion;
+  }
+}
+
+function appliedRecord(first: number, last: number, term: number): Buffer {
+  const record = Buffer.allocUnsafe(24);
+  writeUint53(record, first, 0);
+  writeUint53(record, last, 8);
+  writeUint53(record, term, 16);
+  return record;
+}

@@ -1,0 +1,231 @@
+/**
+ * Requests of clients, whatever door they came through, turned into proposals and reads of one group. It owns the
+ * limits that a client meets and says, for every request that fails, whether it may have been committed.
+ */
+import { RaftreeError } from '../env/errors.js';
+import { commandBytes } from '../protocol/codec.js';
+import { type ErrorCode, errorReply, isErrorCode } from '../protocol/error-codes.js';
+import type { ReceivedMessage } from '../protocol/message-handlers.js';
+import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
+import type { Replica } from '../replica/replica.js';
+import { encodeOpenSession, encodeWrite } from './command.js';
+import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
+
+export interface KvLimits {
+  readonly maxKeyBytes: number;
+  readonly maxValueBytes: number;
+  /** Keys, values and conditions of one request together. */
+  readonly maxRequestBytes: number;
+  readonly maxOperationsPerRequest: number;
+  /** Requests under way at once; above it `OVERLOADED`. */
+  readonly maxPendingRequests: number;
+  readonly maxScanEntries: number;
+  readonly maxScanBytes: number;
+}
+
+export const DEFAULT_KV_LIMITS: KvLimits = {
+  maxKeyBytes: 4 * 1024,
+  maxValueBytes: 1024 * 1024,
+  maxRequestBytes: 8 * 1024 * 1024,
+  maxOperationsPerRequest: 4096,
+  maxPendingRequests: 16_384,
+  maxScanEntries: 1000,
+  maxScanBytes: 1024 * 1024,
+};
+
+export interface KvServiceParts {
+  readonly replica: Replica<CommandResult>;
+  readonly stateMachine: KvStateMachine;
+  readonly limits: KvLimits;
+  /** Where clients reach a node; empty if it is not known. */
+  readonly clientAddressOf: (node: number) => string;
+}
+
+export type KvRequest = Extract<ReceivedMessage, { type: 'write' | 'get' | 'scan' | 'openSession' }>;
+
+export class KvService {
+  readonly #parts: KvServiceParts;
+  #pending = 0;
+  #closing = false;
+  #idle: (() => void) | undefined;
+
+  constructor(parts: KvServiceParts) {
+    this.#parts = parts;
+  }
+
+  get pendingRequests(): number {
+    return this.#pending;
+  }
+
+  /** Answers a request; never rejects: what goes wrong is told in an `error` message. */
+  async handle(request: KvRequest): Promise<OutboundMessage> {
+    if (this.#closing) return errorReply(request.requestId, 'SHUTTING_DOWN', 'this node is shutting down');
+    if (this.#pending >= this.#parts.limits.maxPendingRequests) {
+      return errorReply(request.requestId, 'OVERLOADED', 'too many requests are under way; try again in a moment');
+    }
+    this.#pending++;
+    try {
+      return await this.#answer(request);
+    } catch (error) {
+      return this.#failure(request, error);
+    } finally {
+      this.#pending--;
+      if (this.#pending === 0) this.#idle?.();
+    }
+  }
+
+  /** Takes no more requests; resolves when those under way are answered. */
+  async drain(): Promise<void> {
+    this.#closing = true;
+    if (this.#pending > 0) await new Promise<void>((idle) => (this.#idle = idle));
+  }
+
+  #answer(request: KvRequest): Promise<OutboundMessage> {
+    switch (request.type) {
+      case 'write':
+        return this.#write(request);
+      case 'openSession':
+        return this.#openSession(request);
+      case 'get':
+        return this.#get(request);
+      case 'scan':
+        return this.#scan(request);
+    }
+  }
+
+  async #write(request: Extract<KvRequest, { type: 'write' }>): Promise<OutboundMessage> {
+    this.#checkWrite(request);
+    const { replica, limits } = this.#parts;
+    const { result } = await replica.propose(encodeWrite(limits.maxValueBytes, commandBytes(request.frameBody)));
+    if (result.type === 'written') {
+      return { type: 'writeReply', requestId: request.requestId, ...result.write };
+    }
+    return this.#refused(request.requestId, result);
+  }
+
+  async #openSession(request: Extract<KvRequest, { type: 'openSession' }>): Promise<OutboundMessage> {
+    const { result } = await this.#parts.replica.propose(encodeOpenSession(request.window));
+    if (result.type === 'sessionOpened') {
+      const { sessionId, window } = result;
+      return { type: 'sessionOpened', requestId: request.requestId, sessionId, window };
+    }
+    return this.#refused(request.requestId, result);
+  }
+
+  async #get(request: Extract<KvRequest, { type: 'get' }>): Promise<OutboundMessage> {
+    this.#checkKey(request.key);
+    if (request.consistency === 'linearizable') await this.#parts.replica.readIndex();
+    const found = this.#read(() => this.#parts.stateMachine.get(request.key));
+    return {
+      type: 'getReply',
+      requestId: request.requestId,
+      found: found !== undefined,
+      version: found?.version ?? 0,
+      value: found?.value ?? NOTHING,
+    };
+  }
+
+  async #scan(request: Extract<KvRequest, { type: 'scan' }>): Promise<OutboundMessage> {
+    const { limits, replica, stateMachine } = this.#parts;
+    if (request.consistency === 'linearizable') await replica.readIndex();
+    const page = this.#read(() =>
+      stateMachine.scan({
+        from: request.from,
+        to: request.to,
+        reverse: request.reverse,
+        maxEntries: Math.min(request.limit === 0 ? limits.maxScanEntries : request.limit, limits.maxScanEntries),
+        maxBytes: limits.maxScanBytes,
+      }),
+    );
+    const entries = request.keysOnly
+      ? page.entries.map(({ key, version }) => ({ key, version, value: NOTHING }))
+      : page.entries;
+    return { type: 'scanReply', requestId: request.requestId, entries, more: page.more };
+  }
+
+  #checkWrite(request: MessageOf<'write'>): void {
+    const { limits } = this.#parts;
+    const { operations } = request;
+    if (operations.length === 0) throw refusal('INVALID_REQUEST', 'a write needs at least one operation');
+    if (operations.length > limits.maxOperationsPerRequest) {
+      throw refusal(
+        'REQUEST_TOO_LARGE',
+        `${operations.length} operations exceed the limit of ${limits.maxOperationsPerRequest} per request`,
+      );
+    }
+    if (request.sessionId > 0 && request.sequence <= request.acknowledgedThrough) {
+      throw refusal('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
+    }
+    let bytes = 0;
+    for (const { key, value, conditionValue } of operations) {
+      this.#checkKey(key);
+      if (value.length > limits.maxValueBytes) {
+        throw refusal(
+          'VALUE_TOO_LARGE',
+          `a value of ${value.length} bytes exceeds the limit of ${limits.maxValueBytes} bytes`,
+        );
+      }
+      bytes += key.length + value.length + conditionValue.length;
+    }
+    if (bytes > limits.maxRequestBytes) {
+      throw refusal('REQUEST_TOO_LARGE', `${bytes} bytes exceed the limit of ${limits.maxRequestBytes} per request`);
+    }
+  }
+
+  #checkKey(key: Uint8Array): void {
+    const { maxKeyBytes } = this.#parts.limits;
+    if (key.length === 0) throw refusal('KEY_EMPTY', 'a key has at least one byte');
+    if (key.length > maxKeyBytes) {
+      throw refusal('KEY_TOO_LARGE', `a key of ${key.length} bytes exceeds the limit of ${maxKeyBytes} bytes`);
+    }
+  }
+
+  #read<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw new RaftreeError('READ_FAILED', 'this node cannot read that from its disk; its log says more', {
+        cause: error,
+      });
+    }
+  }
+
+  #refused(requestId: number, result: CommandResult): OutboundMessage {
+    if (result.type === 'refused' && result.code === 'SESSION_EXPIRED') {
+      return errorReply(requestId, 'SESSION_EXPIRED', 'the session is not known any more; open a new one');
+    }
+    if (result.type === 'refused') {
+      return errorReply(requestId, 'INVALID_REQUEST', 'the sequence lies outside the window of the session');
+    }
+    return errorReply(requestId, 'INTERNAL', 'the answer does not fit the request');
+  }
+
+  #failure(request: KvRequest, error: unknown): OutboundMessage {
+    const { requestId } = request;
+    if (!(error instanceof RaftreeError)) return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
+    const isRead = request.type === 'get' || request.type === 'scan';
+    const outcome = isRead || error.details.outcome === 'notCommitted' ? 'notCommitted' : 'unknown';
+    switch (error.code) {
+      case 'NOT_LEADER': {
+        const leader = typeof error.details.leader === 'number' ? error.details.leader : 0;
+        if (leader === 0) return errorReply(requestId, 'NO_LEADER', 'no leader is known at present; try again shortly');
+        return errorReply(requestId, 'NOT_LEADER', `node ${leader} leads`, {
+          leaderId: leader,
+          leaderAddress: this.#parts.clientAddressOf(leader),
+        });
+      }
+      case 'REPLICA_STOPPED':
+        return errorReply(requestId, 'SHUTTING_DOWN', error.message, { outcome });
+      case 'LEADERSHIP_LOST':
+        return errorReply(requestId, 'LEADERSHIP_LOST', error.message, { outcome });
+    }
+    if (isErrorCode(error.code)) return errorReply(requestId, error.code, error.message);
+    return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function refusal(code: ErrorCode, message: string): RaftreeError {
+  return new RaftreeError(code, message, { details: { outcome: 'notCommitted' } });
+}
