@@ -68,6 +68,9 @@ export interface FileSystem {
   syncDirectory(path: string): void;
 }
 
+/** The `syscall` of an error that a failed sync of a file gave, also within `writeDurable` where it is a call of its own. */
+export const SYNC_CALL = 'fdatasync';
+
 export interface File {
   readonly path: string;
   sizeBytes(): number;

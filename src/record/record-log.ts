@@ -8,10 +8,9 @@
  *   - After a failed sync nothing is appended any more (`LOG_FAILED`); after a full disk (`LOG_NO_SPACE`) the tail is
  *     cut back to the last whole group and the next append tries again.
  */
-import type { Env, File } from '../env/env.js';
+import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import {
-  alignUp,
   corruption,
   encodeRecord,
   type Payload,
@@ -83,7 +82,9 @@ export class RecordLog {
     this.#oldest = numbers[0] ?? Math.max(1, options.oldestNeeded ?? 1);
     this.#current = numbers.length > 0 ? end.file : this.#oldest - 1;
     this.#offset = end.offset;
-    this.#durableThrough = { file: this.#current, offset: end.offset };
+    // Not the beginning of an empty last file: that would not tell where the file before it ends.
+    this.#durableThrough =
+      numbers.length > 0 ? this.recovery.lastRecordEnd : { file: this.#current, offset: 0 };
     if (numbers.length > 0) this.#adopt(numbers);
   }
 
@@ -109,8 +110,8 @@ export class RecordLog {
    * Appends a payload; resolves to its position when it is written (a kill of the process loses nothing) and, if
    * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until then.
    *
-   * Rejects with `LOG_NO_SPACE` (certainly not written, nor anything appended after it; try again later), `LOG_FAILED` (may or may not survive;
-   * reopen) or `LOG_CLOSED`.
+   * Rejects with `LOG_NO_SPACE` (certainly not written, nor anything queued behind it; try again later),
+   * `LOG_FAILED` (may or may not survive; reopen) or `LOG_CLOSED`.
    */
   append(payload: Payload, durable: boolean): Promise<Position> {
     if (this.#failure) return Promise.reject(this.#failure);
@@ -129,16 +130,19 @@ export class RecordLog {
   }
 
   /**
-   * Deletes the files below `number`, but never the current one. The directory is synced after each, so that after a
-   * power cut what came back of them has no gap.
+   * Deletes the files below `number`, but never the current one, nor, where files have a preamble, the one before it
+   * while the current one's is not durable. The directory is synced after each, so that after a power cut what came
+   * back of them has no gap. Throws the system's errors; may then be called again.
    */
   removeBefore(number: number): void {
-    const end = Math.min(number, this.#current);
+    const lastKept = this.#options.preamble ? this.#durableThrough.file : this.#current;
+    const end = Math.min(number, lastKept);
     for (; this.#oldest < end; this.#oldest++) {
       this.#files.get(this.#oldest)?.close();
       this.#files.delete(this.#oldest);
       const path = this.#path(this.#oldest);
-      this.#options.env.fs.unlink(path);
+      // It is gone already if only the sync failed the last time.
+      if (this.#options.env.fs.exists(path)) this.#options.env.fs.unlink(path);
       this.#options.env.fs.syncDirectory(this.#options.directory);
     }
   }
@@ -250,7 +254,7 @@ export class RecordLog {
       if (durable) await file.writeDurable(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {
-      throw this.#afterFailedWrite(file, start, error);
+      throw await this.#afterFailedWrite(file, start, error);
     }
     this.#offset = start + record.sizeBytes;
     if (durable) this.#durableThrough = { file: this.#current, offset: this.#offset };
@@ -285,14 +289,20 @@ export class RecordLog {
     this.#offset = 0;
   }
 
-  #afterFailedWrite(file: File, validEnd: number, error: unknown): RaftreeError {
-    if (!isFull(error)) return this.#fail(error);
+  /**
+   * A full disk is survived by cutting off what part of the group was written, durably: it must not come back after
+   * its callers were told that it is not there. A failed sync is not, whatever its code: it may have lost earlier
+   * groups too.
+   */
+  async #afterFailedWrite(file: File, validEnd: number, error: unknown): Promise<RaftreeError> {
+    if (!isFull(error) || isFailedSync(error)) return this.#fail(error);
     try {
       file.truncate(validEnd);
-      return noSpace(error);
-    } catch (truncateError) {
-      return this.#fail(truncateError);
+      await file.sync();
+    } catch (cutError) {
+      return this.#fail(cutError);
     }
+    return noSpace(error);
   }
 
   #fail(error: unknown): RaftreeError {
@@ -344,18 +354,32 @@ export class RecordLog {
     return numbers;
   }
 
-  /** Cuts off what recovery discarded and makes all that stays durable, so that later records may vouch for it. */
+  /**
+   * Cuts off what recovery discarded and makes all that stays durable, so that later records may vouch for it. What
+   * no record vouches for yet is written once more: if a sync of it failed, the system may hold it as clean in its
+   * cache, so that it reads well and another sync does nothing for it.
+   */
   #adopt(numbers: readonly number[]): void {
     const { env, directory } = this.#options;
-    const { end } = this.recovery;
+    const { end, durableThrough } = this.recovery;
     const file = env.fs.open(this.#path(end.file), 'modify');
     this.#files.set(end.file, file);
     const size = file.sizeBytes();
     // The last record's padding may be missing; records start aligned.
-    if (size !== end.offset) file.truncate(alignUp(end.offset));
+    if (size !== end.offset) file.truncate(end.offset);
+    const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
+    if (doubtfulFrom < end.offset) {
+      file.writeSync(
+        [this.read({ file: end.file, offset: doubtfulFrom }, end.offset - doubtfulFrom)],
+        doubtfulFrom,
+      );
+    }
     file.syncNow();
-    const discarded = numbers.filter((number) => number > end.file);
-    for (const number of discarded.reverse()) env.fs.unlink(this.#path(number));
+    // The last one first and each for good: a power cut leaves no gap.
+    for (const number of numbers.filter((number) => number > end.file).reverse()) {
+      env.fs.unlink(this.#path(number));
+      env.fs.syncDirectory(directory);
+    }
     env.fs.syncDirectory(directory);
   }
 }
@@ -363,6 +387,10 @@ export class RecordLog {
 function isFull(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+function isFailedSync(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'syscall' in error && error.syscall === SYNC_CALL;
 }
 
 function noSpace(cause: unknown): RaftreeError {

@@ -133,6 +133,10 @@ export interface Recovery {
   readonly records: number;
   /** Where intact records end: the place to go on writing. */
   readonly end: Position;
+  /** Where the last intact record ends: `end`, unless the last file holds none. */
+  readonly lastRecordEnd: Position;
+  /** What the last intact record says was synced; what lies between it and `end` need not be. */
+  readonly durableThrough: Position;
   /** What lay behind `end` and is not to be used. */
   readonly discarded: { readonly bytes: number; readonly path: string; readonly at: Position } | undefined;
 }
@@ -152,6 +156,8 @@ export function recoverRecords(
 ): Recovery {
   let records = 0;
   let end: Position = { file: files[0]?.number ?? 0, offset: 0 };
+  let lastRecordEnd = end;
+  let durableThrough = end;
   for (let i = 0; i < files.length; i++) {
     const file = files[i] as RecordFile;
     const previous = files[i - 1];
@@ -175,6 +181,8 @@ export function recoverRecords(
         visit(payload.bytes, { file: file.number, offset: payload.offset });
       records++;
       offset = record.endOffset;
+      lastRecordEnd = { file: file.number, offset };
+      durableThrough = record.durableThrough;
     }
     end = { file: file.number, offset };
     const rest = files.slice(i + 1);
@@ -192,10 +200,12 @@ export function recoverRecords(
     return {
       records,
       end,
+      lastRecordEnd,
+      durableThrough,
       discarded: discardedBytes > 0 ? { bytes: discardedBytes, path: file.path, at: end } : undefined,
     };
   }
-  return { records, end, discarded: undefined };
+  return { records, end, lastRecordEnd, durableThrough, discarded: undefined };
 }
 
 /** The part of a durable-through position that speaks of the given file: all earlier files are synced to their end. */

@@ -6,7 +6,7 @@
  * A `SimFileSystem` is one process' view of the disk. A killed process' view is detached: whatever the dead still
  * try fails, and what they had written stays.
  */
-import type { File, FileSystem, OpenMode } from '../env.js';
+import { type File, type FileSystem, type OpenMode, SYNC_CALL } from '../env.js';
 import { RaftreeError } from '../errors.js';
 import type { SeededRandom } from './seeded-random.js';
 
@@ -156,9 +156,11 @@ export interface FileOperation {
 
 /**
  * What to do with an operation: `undefined` lets it happen; an Error is thrown in its place; `short` writes the first
- * half of the bytes and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies about syncs).
+ * half of the bytes and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies about syncs);
+ * `lose` is a sync that fails with EIO as Linux does it: the file still reads as written, but what was not durable
+ * counts as clean from now on, so that the next sync succeeds without it.
  */
-export type Fault = undefined | Error | 'short' | 'ignore';
+export type Fault = undefined | Error | 'short' | 'ignore' | 'lose';
 
 export interface SimFileSystemOptions {
   /** Asked before every operation. */
@@ -460,15 +462,30 @@ class SimFile implements File {
   }
 
   async sync(): Promise<void> {
-    const { operation, fault } = this.#begin('sync');
+    const { operation, fault } = this.#beginSync();
     const makeDurable = this.#inode.captureUnsynced();
     await this.#fs.delay(operation);
+    if (fault === 'lose') this.#loseUnsynced();
     if (fault !== 'ignore') makeDurable();
   }
 
   syncNow(): void {
-    const { fault } = this.#begin('sync');
+    const { fault } = this.#beginSync();
+    if (fault === 'lose') this.#loseUnsynced();
     if (fault !== 'ignore') this.#inode.captureUnsynced()();
+  }
+
+  #beginSync(): { operation: FileOperation; fault: Fault } {
+    try {
+      return this.#begin('sync');
+    } catch (error) {
+      throw error instanceof Error ? Object.assign(error, { syscall: SYNC_CALL }) : error;
+    }
+  }
+
+  #loseUnsynced(): never {
+    this.#inode.dirty.clear();
+    throw systemError('EIO', SYNC_CALL, this.path);
   }
 
   truncate(sizeBytes: number): void {
