@@ -71,7 +71,10 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#durableIndex;
   }
 
-  apply(first: number, entries: readonly Entry[]): readonly CommandResult[] | Promise<readonly CommandResult[]> {
+  apply(
+    first: number,
+    entries: readonly Entry[],
+  ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
     if (first !== this.#appliedIndex + 1) {
       throw new RaftreeError(
         'CORRUPTION',
@@ -160,7 +163,10 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     }
     const { sessionId, sequence, acknowledgedThrough } = command.write;
     if (sessionId === 0) {
-      return { type: 'written', write: this.#applyWrite(command.write, command.maxValueBytes, index, changes) };
+      return {
+        type: 'written',
+        write: this.#applyWrite(command.write, command.maxValueBytes, index, changes),
+      };
     }
     const check = this.#sessions.check(sessionId, sequence, acknowledgedThrough);
     if (check.state === 'refused') return { type: 'refused', code: check.reason };
@@ -195,7 +201,8 @@ export class KvStateMachine implements StateMachine<CommandResult> {
       own.set(name, { version: index, value: operation.value });
       return { status: 'ok', existed: false, version: index };
     }
-    const present = own.get(name) ?? (own.has(name) ? undefined : this.#current(name, operation.key, changes));
+    const present =
+      own.get(name) ?? (own.has(name) ? undefined : this.#current(name, operation.key, changes));
     const existed = present !== undefined;
     const unchanged = { existed, version: present?.version ?? 0 };
     if (!holds(operation, present)) return { status: 'conditionFailed', ...unchanged };

@@ -61,7 +61,11 @@ export class KvService {
   async handle(request: KvRequest): Promise<OutboundMessage> {
     if (this.#closing) return errorReply(request.requestId, 'SHUTTING_DOWN', 'this node is shutting down');
     if (this.#pending >= this.#parts.limits.maxPendingRequests) {
-      return errorReply(request.requestId, 'OVERLOADED', 'too many requests are under way; try again in a moment');
+      return errorReply(
+        request.requestId,
+        'OVERLOADED',
+        'too many requests are under way; try again in a moment',
+      );
     }
     this.#pending++;
     try {
@@ -96,7 +100,9 @@ export class KvService {
   async #write(request: Extract<KvRequest, { type: 'write' }>): Promise<OutboundMessage> {
     this.#checkWrite(request);
     const { replica, limits } = this.#parts;
-    const { result } = await replica.propose(encodeWrite(limits.maxValueBytes, commandBytes(request.frameBody)));
+    const { result } = await replica.propose(
+      encodeWrite(limits.maxValueBytes, commandBytes(request.frameBody)),
+    );
     if (result.type === 'written') {
       return { type: 'writeReply', requestId: request.requestId, ...result.write };
     }
@@ -133,7 +139,10 @@ export class KvService {
         from: request.from,
         to: request.to,
         reverse: request.reverse,
-        maxEntries: Math.min(request.limit === 0 ? limits.maxScanEntries : request.limit, limits.maxScanEntries),
+        maxEntries: Math.min(
+          request.limit === 0 ? limits.maxScanEntries : request.limit,
+          limits.maxScanEntries,
+        ),
         maxBytes: limits.maxScanBytes,
       }),
     );
@@ -168,7 +177,10 @@ export class KvService {
       bytes += key.length + value.length + conditionValue.length;
     }
     if (bytes > limits.maxRequestBytes) {
-      throw refusal('REQUEST_TOO_LARGE', `${bytes} bytes exceed the limit of ${limits.maxRequestBytes} per request`);
+      throw refusal(
+        'REQUEST_TOO_LARGE',
+        `${bytes} bytes exceed the limit of ${limits.maxRequestBytes} per request`,
+      );
     }
   }
 
@@ -176,7 +188,10 @@ export class KvService {
     const { maxKeyBytes } = this.#parts.limits;
     if (key.length === 0) throw refusal('KEY_EMPTY', 'a key has at least one byte');
     if (key.length > maxKeyBytes) {
-      throw refusal('KEY_TOO_LARGE', `a key of ${key.length} bytes exceeds the limit of ${maxKeyBytes} bytes`);
+      throw refusal(
+        'KEY_TOO_LARGE',
+        `a key of ${key.length} bytes exceeds the limit of ${maxKeyBytes} bytes`,
+      );
     }
   }
 
@@ -202,13 +217,15 @@ export class KvService {
 
   #failure(request: KvRequest, error: unknown): OutboundMessage {
     const { requestId } = request;
-    if (!(error instanceof RaftreeError)) return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
+    if (!(error instanceof RaftreeError))
+      return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
     const isRead = request.type === 'get' || request.type === 'scan';
     const outcome = isRead || error.details.outcome === 'notCommitted' ? 'notCommitted' : 'unknown';
     switch (error.code) {
       case 'NOT_LEADER': {
         const leader = typeof error.details.leader === 'number' ? error.details.leader : 0;
-        if (leader === 0) return errorReply(requestId, 'NO_LEADER', 'no leader is known at present; try again shortly');
+        if (leader === 0)
+          return errorReply(requestId, 'NO_LEADER', 'no leader is known at present; try again shortly');
         return errorReply(requestId, 'NOT_LEADER', `node ${leader} leads`, {
           leaderId: leader,
           leaderAddress: this.#parts.clientAddressOf(leader),

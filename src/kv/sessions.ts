@@ -94,9 +94,7 @@ export class Sessions {
     this.#sessions.set(id, session);
     const slot = sequence % session.window;
     session.slots.set(slot, { sequence, result });
-    return [
-      { type: 'put', key: sessionKey(id, slot), value: encodeSlot(sequence, session.floor, result) },
-    ];
+    return [{ type: 'put', key: sessionKey(id, slot), value: encodeSlot(sequence, session.floor, result) }];
   }
 
   /** Rebuilds the table from what the engine holds of it. */

@@ -35,7 +35,11 @@ export type LogRecord =
       readonly hardState: HardState;
       readonly first: number;
       /** Where each entry (its header) starts in the payload, its size with header, and its term. */
-      readonly entries: readonly { readonly offset: number; readonly sizeBytes: number; readonly term: number }[];
+      readonly entries: readonly {
+        readonly offset: number;
+        readonly sizeBytes: number;
+        readonly term: number;
+      }[];
     }
   | { readonly type: 'base'; readonly group: number; readonly base: LogBase }
   | { readonly type: 'groups'; readonly records: readonly LogRecord[] };

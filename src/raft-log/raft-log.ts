@@ -148,7 +148,9 @@ export class GroupLog {
 
   /** The oldest segment that holds an entry of this group; undefined if none does. */
   get oldestFile(): number | undefined {
-    return this.#index.last >= this.#index.first ? this.#index.positionOf(this.#index.first)?.file : undefined;
+    return this.#index.last >= this.#index.first
+      ? this.#index.positionOf(this.#index.first)?.file
+      : undefined;
   }
 
   /** Term and size of every entry after the base. */
@@ -192,7 +194,10 @@ export class GroupLog {
       entries.push(...this.#cache.slice(index - this.#cacheFirst, last + 1 - this.#cacheFirst));
     }
     if (entries.length !== last - first + 1) {
-      throw new RaftreeError('CORRUPTION', `the Raft log of group ${this.#id} lacks entries ${first} to ${last}`);
+      throw new RaftreeError(
+        'CORRUPTION',
+        `the Raft log of group ${this.#id} lacks entries ${first} to ${last}`,
+      );
     }
     return entries;
   }
@@ -280,7 +285,8 @@ export class GroupLog {
       this.#cachedBytes = 0;
       this.#cacheFirst = first;
     }
-    for (const entry of this.#cache.splice(first - this.#cacheFirst)) this.#cachedBytes -= entrySizeBytes(entry);
+    for (const entry of this.#cache.splice(first - this.#cacheFirst))
+      this.#cachedBytes -= entrySizeBytes(entry);
     entries.forEach((entry, i) => {
       const sizeBytes = ENTRY_HEADER_BYTES + entry.body.length;
       this.#index.set(first + i, undefined, sizeBytes, entry.term);

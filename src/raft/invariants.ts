@@ -37,7 +37,8 @@ function brokenInState(state: RaftView): string | undefined {
   if (state.stableIndex > state.lastIndex) return 'an entry is durable that the log does not hold';
   if (state.role === 'leader' && state.leader !== state.id) return 'a leader follows somebody else';
   if (state.role === 'leader' && state.vote !== state.id) return 'a leader did not vote for itself';
-  if (state.role === 'leader' && state.lastIndex < state.termStart) return 'a leader lost the entry that opened its term';
+  if (state.role === 'leader' && state.lastIndex < state.termStart)
+    return 'a leader lost the entry that opened its term';
   if (state.role !== 'leader' && state.leader === state.id) return 'a node follows itself';
   if (state.uncommittedBytes < 0) return 'less than nothing is uncommitted';
   return undefined;

@@ -65,7 +65,8 @@ export class LogView {
   compactTo(index: number): void {
     if (index <= this.#baseIndex) return;
     const term = this.termAt(index);
-    if (term === undefined) throw new RangeError(`cannot compact to ${index}: the log ends at ${this.#lastIndex}`);
+    if (term === undefined)
+      throw new RangeError(`cannot compact to ${index}: the log ends at ${this.#lastIndex}`);
     const at = this.#runAt(index);
     this.#runs = this.#runs.slice(at);
     this.#baseIndex = index;
@@ -124,7 +125,8 @@ export class LogView {
     const dropped = this.#baseIndex - this.#sizesBase;
     const live = this.#sizes.subarray(dropped);
     // Sliding pays only if it frees at least half of the room.
-    const target = live.length <= this.#sizes.length / 2 ? this.#sizes : new Uint32Array(this.#sizes.length * 2);
+    const target =
+      live.length <= this.#sizes.length / 2 ? this.#sizes : new Uint32Array(this.#sizes.length * 2);
     target.set(live);
     this.#sizes = target;
     this.#sizesBase = this.#baseIndex;

@@ -6,8 +6,8 @@ export function majorityOf(count: number): number {
 }
 
 /** The highest value that a majority of the voters has reached. */
-export function reachedByMajority(voters: readonly NodeId[], valueOf: (voter: NodeId) => number): number {
-  const values = voters.map(valueOf).sort((a, b) => b - a);
+export function reachedByMajority(voters: readonly NodeId[], reached: (voter: NodeId) => number): number {
+  const values = voters.map(reached).sort((a, b) => b - a);
   return values[majorityOf(voters.length) - 1] ?? 0;
 }
 

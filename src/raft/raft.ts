@@ -183,9 +183,7 @@ export class Raft {
       send: this.#ready,
       reads: this.#confirmedReads,
       failedReads: this.#failedReads,
-      status: this.#statusChanged
-        ? { role: this.#role, term: this.#term, leader: this.#leader }
-        : undefined,
+      status: this.#statusChanged ? { role: this.#role, term: this.#term, leader: this.#leader } : undefined,
       allMatchedIndex: this.#allMatchedIndex,
     };
     const idle =
@@ -248,8 +246,7 @@ export class Raft {
     );
     // Check-quorum; and a leader whose disk hangs steps down, though its heartbeats would still go out.
     const diskHangs =
-      this.#voters.length > 1 &&
-      this.#stability.oldestAgeMs(nowMs) > 2 * this.#options.electionTimeoutMaxMs;
+      this.#voters.length > 1 && this.#stability.oldestAgeMs(nowMs) > 2 * this.#options.electionTimeoutMaxMs;
     if (nowMs - quorumHeardMs > limitMs || diskHangs) {
       this.#becomeFollower(nowMs, this.#term, NOBODY);
       return;
@@ -523,7 +520,10 @@ export class Raft {
     if (this.#role !== 'leader') return this.#refused('notLeader');
     let sizeBytes = 0;
     for (const body of bodies) sizeBytes += body.length;
-    if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + sizeBytes > this.#options.maxUncommittedBytes) {
+    if (
+      this.#uncommittedBytes > 0 &&
+      this.#uncommittedBytes + sizeBytes > this.#options.maxUncommittedBytes
+    ) {
       return this.#refused('overloaded');
     }
     const index = this.#log.lastIndex + 1;

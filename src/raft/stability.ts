@@ -65,7 +65,8 @@ export class Stability {
       const range = this.#inflight.shift();
       if (range && range.last >= range.first) this.#stableIndex = Math.max(this.#stableIndex, range.last);
     }
-    while ((this.#oldestIssuedMs[0]?.batch ?? Number.POSITIVE_INFINITY) <= batch) this.#oldestIssuedMs.shift();
+    while ((this.#oldestIssuedMs[0]?.batch ?? Number.POSITIVE_INFINITY) <= batch)
+      this.#oldestIssuedMs.shift();
   }
 
   /** How long the oldest batch has been waiting for the disk; 0 if none is. */

@@ -90,7 +90,13 @@ export type Message = RequestVote | VoteReply | AppendMessage | AppendReply | He
 
 /** As it leaves the core: naming entries by range (`last` < `first`: none), for the host to fill from its log. */
 export type AppendRange = AppendHeader & { readonly first: number; readonly last: number };
-export type OutgoingMessage = RequestVote | VoteReply | AppendRange | AppendReply | Heartbeat | HeartbeatReply;
+export type OutgoingMessage =
+  | RequestVote
+  | VoteReply
+  | AppendRange
+  | AppendReply
+  | Heartbeat
+  | HeartbeatReply;
 
 export interface Envelope {
   readonly to: NodeId;

@@ -194,7 +194,8 @@ export class Replica<Result> {
   #tick(): void {
     this.#step({ type: 'tick' });
     this.#compact();
-    if (!this.#stopped) this.#tickTimer = this.#parts.env.timers.after(this.#options.tickMs, () => this.#tick());
+    if (!this.#stopped)
+      this.#tickTimer = this.#parts.env.timers.after(this.#options.tickMs, () => this.#tick());
   }
 
   #step(input: Input): ReturnType<Raft['step']> | undefined {
@@ -277,7 +278,10 @@ export class Replica<Result> {
   /** Nothing that failed was written, nor anything after it: all of it is given to the log again, in order. */
   #waitForSpace(error: unknown): void {
     if (this.#diskFull || this.#stopped) return;
-    this.#parts.logger.error({ code: errorCode(error) }, `the Raft log cannot be written: ${errorMessage(error)}`);
+    this.#parts.logger.error(
+      { code: errorCode(error) },
+      `the Raft log cannot be written: ${errorMessage(error)}`,
+    );
     this.#diskFull = this.#parts.env.timers.after(this.#options.diskFullRetryMs, () => {
       this.#diskFull = undefined;
       for (const batch of [...this.#unpersisted]) this.#append(batch);

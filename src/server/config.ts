@@ -1,0 +1,178 @@
+/**
+ * node.json: what one node needs to know. Read once at start; every fault is reported at once, with its place in the
+ * file, what was found there and what is accepted. Unknown keys are faults.
+ */
+import * as path from 'node:path';
+import { z } from 'zod';
+import { type Env, parseAddress } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+const address = z.string().refine(isAddress, { error: 'expected "host:port" with a port from 0 to 65535' });
+const nodeId = z.int().min(1).max(0xffff_ffff);
+const milliseconds = (min: number, max: number) => z.int().min(min).max(max);
+const byteCount = (min: number, max: number) => z.int().min(min).max(max);
+
+const schema = z
+  .strictObject({
+    clusterId: z.string().min(1).max(128),
+    nodeId,
+    /** Relative to the folder of node.json. */
+    dataDirectory: z.string().min(1),
+    nodes: z
+      .array(z.strictObject({ id: nodeId, client: address, peer: address }))
+      .min(1)
+      .max(9),
+    /** Where this node listens, if that differs from the addresses the others are told. */
+    listen: z.strictObject({ client: address.optional(), peer: address.optional() }).default({}),
+    raft: z
+      .strictObject({
+        heartbeatMs: milliseconds(10, 10_000).default(100),
+        electionTimeoutMinMs: milliseconds(50, 60_000).default(1000),
+        electionTimeoutMaxMs: milliseconds(50, 120_000).default(2000),
+      })
+      .prefault({}),
+    limits: z
+      .strictObject({
+        maxValueBytes: byteCount(1, 64 * MIB).default(MIB),
+        maxRequestBytes: byteCount(1, 256 * MIB).default(8 * MIB),
+        maxPendingRequests: z.int().min(1).max(1_000_000).default(16_384),
+        maxConnections: z.int().min(1).max(100_000).default(4096),
+        maxUncommittedBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
+      })
+      .prefault({}),
+    storage: z
+      .strictObject({
+        /** The tree's own write-ahead log: `none` replays the Raft log after a crash, `buffered` shortens that. */
+        treeLog: z.enum(['none', 'buffered']).default('none'),
+        writeBufferBytes: byteCount(64 * KIB, 1024 * MIB).default(16 * MIB),
+        blockCacheBytes: byteCount(0, 16 * 1024 * MIB).default(64 * MIB),
+        raftSegmentBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
+        maxRaftLogBytes: byteCount(MIB, 16 * 1024 * MIB).default(256 * MIB),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+        format: z.enum(['auto', 'pretty', 'json']).default('auto'),
+      })
+      .prefault({}),
+  })
+  .superRefine((config, context) => {
+    const fault = (at: (string | number)[], message: string) =>
+      context.addIssue({ code: 'custom', path: at, message });
+    const seen = new Map<string, string>();
+    config.nodes.forEach((node, i) => {
+      for (const field of ['id', 'client', 'peer'] as const) {
+        const value = String(node[field]);
+        const key = field === 'id' ? `id ${value}` : value;
+        const other = seen.get(key);
+        if (other && !value.endsWith(':0'))
+          fault(['nodes', i, field], `expected a value of its own, but ${other} has it too`);
+        seen.set(key, `nodes[${i}].${field}`);
+      }
+    });
+    if (!config.nodes.some((node) => node.id === config.nodeId)) {
+      fault(
+        ['nodeId'],
+        `expected the id of one of "nodes" (${config.nodes.map((node) => node.id).join(', ')})`,
+      );
+    }
+    const { heartbeatMs, electionTimeoutMinMs, electionTimeoutMaxMs } = config.raft;
+    if (electionTimeoutMinMs < 3 * heartbeatMs) {
+      fault(
+        ['raft', 'electionTimeoutMinMs'],
+        `expected at least three times heartbeatMs (${3 * heartbeatMs})`,
+      );
+    }
+    if (electionTimeoutMaxMs <= electionTimeoutMinMs) {
+      fault(
+        ['raft', 'electionTimeoutMaxMs'],
+        `expected more than electionTimeoutMinMs (${electionTimeoutMinMs})`,
+      );
+    }
+    if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {
+      fault(
+        ['limits', 'maxRequestBytes'],
+        `expected at least maxValueBytes (${config.limits.maxValueBytes})`,
+      );
+    }
+  });
+
+export type NodeConfig = z.output<typeof schema>;
+export type NodeConfigInput = z.input<typeof schema>;
+
+/**
+ * Checks a configuration; `source` names it in errors, `directory` is what a relative dataDirectory starts from.
+ * Throws `INVALID_CONFIG` listing every fault.
+ */
+export function parseNodeConfig(value: unknown, source: string, directory: string): NodeConfig {
+  const result = schema.safeParse(value);
+  if (!result.success) {
+    const faults = result.error.issues.flatMap((issue) => describeIssue(issue, value));
+    throw new RaftreeError(
+      'INVALID_CONFIG',
+      `${source} has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+      { details: { faults } },
+    );
+  }
+  const dataDirectory = path.resolve(directory, result.data.dataDirectory);
+  return { ...result.data, dataDirectory };
+}
+
+/** Reads and checks a node.json. Throws `INVALID_CONFIG`. */
+export function readNodeConfig(env: Pick<Env, 'fs'>, file: string): NodeConfig {
+  let text: string;
+  try {
+    text = env.fs.readFile(file).toString('utf8');
+  } catch (error) {
+    const reason = errorCode(error) === 'ENOENT' ? 'it does not exist' : errorMessage(error);
+    throw new RaftreeError('INVALID_CONFIG', `${file} cannot be read: ${reason}`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new RaftreeError('INVALID_CONFIG', `${file} is not JSON: ${errorMessage(error)}`);
+  }
+  return parseNodeConfig(value, file, path.dirname(path.resolve(file)));
+}
+
+function isAddress(text: string): boolean {
+  try {
+    parseAddress(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function describeIssue(issue: z.core.$ZodIssue, root: unknown): string[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => `${pathText([...issue.path, key])}: unknown key`);
+  }
+  const found = valueAt(root, issue.path);
+  const shown = found === undefined ? 'nothing' : JSON.stringify(found);
+  const accepted = issue.message.replace(/^Invalid (?:input|option): /, '').replace(/, received .*$/, '');
+  return [
+    `${pathText(issue.path)}: found ${shown.length > 60 ? `${shown.slice(0, 60)}…` : shown}; ${accepted}`,
+  ];
+}
+
+function pathText(at: readonly PropertyKey[]): string {
+  if (at.length === 0) return '(the whole file)';
+  return at
+    .map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i > 0 ? '.' : ''}${String(part)}`))
+    .join('');
+}
+
+function valueAt(root: unknown, at: readonly PropertyKey[]): unknown {
+  let value = root;
+  for (const part of at) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[part];
+  }
+  return value;
+}

@@ -1,0 +1,361 @@
+/**
+ * One running node: the rooms below, opened in order, wired together and closed in reverse.
+ *
+ *     data folder
+ *       LOCK.n              its holder
+ *       identity.json       whose folder it is;  peers.json: whom it has met
+ *       raft/               the Raft log of all groups
+ *       groups/1/           the engine of group 1
+ */
+
+import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
+import { type Address, type Env, formatAddress, type Logger, parseAddress } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import type { Engine } from '../kv/engine.js';
+import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
+import { openLsmEngine } from '../kv/lsm-engine.js';
+import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
+import type { ChannelListener } from '../net/channel-listener.js';
+import type { OutboundOf } from '../protocol/messages.js';
+import type { RoleStatus } from '../raft/types.js';
+import { RaftLog } from '../raft-log/raft-log.js';
+import { Replica } from '../replica/replica.js';
+import { listenForClients } from './client-door.js';
+import type { NodeConfig } from './config.js';
+import { KnownPeers, openIdentity } from './identity.js';
+import { Peers } from './peers.js';
+import { VERSION } from './version.js';
+
+/** The group of all keys, as long as there is one. */
+const GROUP = 1;
+const MIB = 1024 * 1024;
+
+export interface NodeParts {
+  readonly env: Env;
+  readonly config: NodeConfig;
+  readonly logger: Logger;
+  /** The node can serve: a leader is known. Called once. */
+  readonly onReady?: (ready: NodeReady) => void;
+  /** The node cannot go on and closes itself. Called at most once. */
+  readonly onFailure?: (error: RaftreeError) => void;
+  readonly openEngine?: (env: Env, directory: string, config: NodeConfig, logger: Logger) => Promise<Engine>;
+}
+
+export interface NodeReady {
+  readonly nodeId: number;
+  readonly role: string;
+  readonly leader: number;
+  readonly client: string;
+  readonly peer: string;
+}
+
+/** How long a closing node lets requests that are under way finish. */
+const DRAIN_TIMEOUT_MS = 5000;
+
+export class Node {
+  readonly config: NodeConfig;
+  readonly #parts: NodeParts;
+  readonly #closers: (() => void | Promise<void>)[] = [];
+  #replica: Replica<CommandResult> | undefined;
+  #stateMachine: KvStateMachine | undefined;
+  #service: KvService | undefined;
+  #peers: Peers | undefined;
+  #clientDoor: ChannelListener | undefined;
+  #peerAddress: Address | undefined;
+  #ready = false;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Starts a node; resolves when its doors are open. It can serve when `onReady` is called.
+   * Rejects with `LOCKED`, `IDENTITY_MISMATCH`, `MEMBERSHIP_MISMATCH`, `CORRUPTION`, `LISTEN_FAILED`,
+   * `DATA_DIRECTORY` or what a room below throws; whatever was opened is closed again.
+   */
+  static async start(parts: NodeParts): Promise<Node> {
+    const node = new Node(parts);
+    try {
+      await node.#open();
+      return node;
+    } catch (error) {
+      await node.#closeAll();
+      throw error;
+    }
+  }
+
+  private constructor(parts: NodeParts) {
+    this.#parts = parts;
+    this.config = parts.config;
+  }
+
+  /** Where clients and peers connect, with the real ports. */
+  get addresses(): { client: Address | undefined; peer: Address | undefined } {
+    return { client: this.#clientDoor?.address, peer: this.#peerAddress };
+  }
+
+  get role(): RoleStatus['role'] {
+    return this.#replica?.role ?? 'follower';
+  }
+
+  status(requestId: number): OutboundOf<'statusReply'> {
+    const replica = this.#replica;
+    const leader = replica?.leader ?? 0;
+    const matches = new Map(replica?.peers().map((peer) => [peer.id, peer.matchIndex]));
+    return {
+      type: 'statusReply',
+      requestId,
+      nodeId: this.config.nodeId,
+      clusterId: this.config.clusterId,
+      role: this.role,
+      term: replica?.term ?? 0,
+      leaderId: leader,
+      leaderAddress: this.#clientAddressOf(leader),
+      commitIndex: replica?.commitIndex ?? 0,
+      appliedIndex: replica?.appliedIndex ?? 0,
+      lastIndex: replica?.lastIndex ?? 0,
+      durableIndex: replica?.durableIndex ?? 0,
+      keysApproximate: this.#stateMachine?.approximateKeys() ?? 0,
+      version: VERSION,
+      peers: this.config.nodes
+        .filter((node) => node.id !== this.config.nodeId)
+        .map((node) => ({
+          nodeId: node.id,
+          clientAddress: node.client,
+          peerAddress: node.peer,
+          matchIndex: matches.get(node.id) ?? 0,
+          reachable: this.#peers?.isReachable(node.id) ?? false,
+        })),
+    };
+  }
+
+  /** Takes no more requests, finishes those under way, syncs and closes. The same promise for every call. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #open(): Promise<void> {
+    const { env, config, logger } = this.#parts;
+    const lock = this.#lockDataDirectory();
+    this.#closers.push(() => lock.release());
+    const identity = openIdentity(env, config.dataDirectory, config.clusterId, config.nodeId);
+    const known = new KnownPeers(env, config.dataDirectory);
+
+    const log = await this.#openRaftLog();
+    const engineDirectory = `${config.dataDirectory}/groups/${GROUP}`;
+    env.fs.makeDirectory(engineDirectory);
+    const open = this.#parts.openEngine ?? openLsmEngine;
+    const engine = await open(env, engineDirectory, config, logger);
+    this.#closers.push(() => engine.close());
+    const stateMachine = new KvStateMachine(engine);
+    this.#stateMachine = stateMachine;
+
+    const hello = { role: 'peer', ...identity } as const;
+    const maxFrameBytes = config.limits.maxRequestBytes + 2 * MIB;
+    const peers = new Peers({
+      env,
+      logger,
+      identity: hello,
+      known,
+      peers: config.nodes
+        .filter((node) => node.id !== config.nodeId)
+        .map((node) => ({ id: node.id, address: node.peer })),
+      maxFrameBytes,
+      received: (group, from, message) => {
+        if (group === GROUP) this.#replica?.receive(from, message);
+      },
+      unreachable: (node) => this.#replica?.unreachable(node),
+    });
+    this.#peers = peers;
+    const replica = new Replica<CommandResult>(
+      {
+        raft: {
+          id: config.nodeId,
+          ...config.raft,
+          maxAppendBytes: MIB,
+          maxApplyBytes: MIB,
+          maxInflightMessages: 256,
+          maxInflightBytes: 16 * MIB,
+          maxUncommittedBytes: config.limits.maxUncommittedBytes,
+          maxPendingReads: config.limits.maxPendingRequests,
+        },
+        tickMs: Math.max(1, Math.floor(config.raft.heartbeatMs / 5)),
+        maxLogBytes: config.storage.maxRaftLogBytes,
+        diskFullRetryMs: 500,
+      },
+      {
+        env,
+        log: log.group,
+        stateMachine,
+        transport: { send: (to, message) => peers.send(to, GROUP, message) },
+        logger,
+        restarted: log.restarted,
+        onStatus: (status) => this.#statusChanged(status),
+        onFailure: (error) => this.#fail(error),
+      },
+    );
+    this.#replica = replica;
+    this.#closers.push(() => replica.stop());
+    const service = new KvService({
+      replica,
+      stateMachine,
+      limits: {
+        ...DEFAULT_KV_LIMITS,
+        maxValueBytes: config.limits.maxValueBytes,
+        maxRequestBytes: config.limits.maxRequestBytes,
+        maxPendingRequests: config.limits.maxPendingRequests,
+      },
+      clientAddressOf: (node) => this.#clientAddressOf(node),
+    });
+    this.#service = service;
+
+    this.#closers.push(() => peers.close());
+    const own = config.nodes.find((node) => node.id === config.nodeId);
+    const peerAddress = parseAddress(config.listen.peer ?? own?.peer ?? '');
+    const clientAddress = parseAddress(config.listen.client ?? own?.client ?? '');
+    this.#peerAddress = await peers.listen(peerAddress).catch((error: unknown) => {
+      throw listenFailed('peers', peerAddress, error);
+    });
+    peers.connect();
+    const clientDoor = await listenForClients(
+      {
+        env,
+        logger,
+        identity: { ...identity, role: 'server' },
+        service,
+        status: (requestId) => this.status(requestId),
+        maxConnections: config.limits.maxConnections,
+        maxFrameBytes,
+      },
+      clientAddress,
+    ).catch((error: unknown) => {
+      throw listenFailed('clients', clientAddress, error);
+    });
+    this.#clientDoor = clientDoor;
+    this.#closers.push(() => clientDoor.close('gracefully'));
+    logger.info(
+      {
+        client: formatAddress(clientDoor.address),
+        peer: formatAddress(this.#peerAddress),
+        store: identity.storeId,
+      },
+      'listening',
+    );
+    this.#statusChanged({ role: replica.role, term: replica.term, leader: replica.leader });
+  }
+
+  #lockDataDirectory(): DirectoryLock {
+    const { env, config } = this.#parts;
+    try {
+      env.fs.makeDirectory(config.dataDirectory);
+      return lockDirectory(env, config.dataDirectory);
+    } catch (error) {
+      if (error instanceof RaftreeError) throw error;
+      throw new RaftreeError(
+        'DATA_DIRECTORY',
+        `the data folder ${config.dataDirectory} cannot be written: ${errorMessage(error)}; ` +
+          'make it writable, or choose another dataDirectory in node.json',
+        { cause: error, details: { cause: errorCode(error) } },
+      );
+    }
+  }
+
+  async #openRaftLog(): Promise<{ group: NonNullable<ReturnType<RaftLog['group']>>; restarted: boolean }> {
+    const { env, config, logger } = this.#parts;
+    const directory = `${config.dataDirectory}/raft`;
+    env.fs.makeDirectory(directory);
+    const raftLog = RaftLog.open({
+      env,
+      directory,
+      maxSegmentBytes: config.storage.raftSegmentBytes,
+      maxGroupCommitBytes: 4 * MIB,
+      maxCachedBytes: 16 * MIB,
+    });
+    this.#closers.push(() => raftLog.close());
+    const { discarded } = raftLog.recovery;
+    if (discarded) {
+      logger.warn(
+        { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
+        'the end of the Raft log was torn by a crash and was cut off; nothing acknowledged was in it',
+      );
+    }
+    const voters = config.nodes.map((node) => node.id).sort((a, b) => a - b);
+    const present = raftLog.group(GROUP);
+    if (!present) return { group: await raftLog.createGroup(GROUP, { voters }), restarted: false };
+    const stored = present.base.configuration.voters;
+    if (stored.join() !== voters.join()) {
+      throw new RaftreeError(
+        'MEMBERSHIP_MISMATCH',
+        `this cluster has the nodes ${stored.join(', ')}, but node.json lists ${voters.join(', ')}; ` +
+          'the members of a running cluster cannot be changed by editing node.json',
+      );
+    }
+    return { group: present, restarted: true };
+  }
+
+  #statusChanged(status: RoleStatus): void {
+    if (!this.#clientDoor || !this.#peerAddress) return;
+    const { logger, onReady } = this.#parts;
+    logger.info({ role: status.role, term: status.term, leader: status.leader }, 'role');
+    if (this.#ready || status.leader === 0) return;
+    this.#ready = true;
+    onReady?.({
+      nodeId: this.config.nodeId,
+      role: status.role,
+      leader: status.leader,
+      client: formatAddress(this.#clientDoor.address),
+      peer: formatAddress(this.#peerAddress),
+    });
+  }
+
+  #clientAddressOf(id: number): string {
+    if (id === this.config.nodeId && this.#clientDoor) return formatAddress(this.#clientDoor.address);
+    return this.config.nodes.find((node) => node.id === id)?.client ?? '';
+  }
+
+  #fail(error: RaftreeError): void {
+    this.#parts.logger.error(
+      { code: error.code, details: error.details, cause: errorCode(error.cause) },
+      error.message,
+    );
+    this.#parts.onFailure?.(error);
+    void this.close().catch(() => {});
+  }
+
+  async #close(): Promise<void> {
+    const { env, logger } = this.#parts;
+    logger.info({}, 'closing');
+    void this.#clientDoor?.stopAccepting();
+    const drained = this.#service?.drain() ?? Promise.resolve();
+    let timer: ReturnType<typeof env.timers.after> | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = env.timers.after(DRAIN_TIMEOUT_MS, resolve);
+    });
+    await Promise.race([drained, timeout]);
+    timer?.cancel();
+    await this.#closeAll();
+    logger.info({}, 'closed');
+  }
+
+  /** Closes what was opened, last first; one failure does not keep the others open. The first one is thrown. */
+  async #closeAll(): Promise<void> {
+    let failure: unknown;
+    for (const close of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined && !(failure instanceof RaftreeError && failure.code === 'LOG_FAILED'))
+      throw failure;
+  }
+}
+
+function listenFailed(forWhom: string, address: Address, error: unknown): RaftreeError {
+  const code = errorCode(error);
+  const reason = code === 'EADDRINUSE' ? 'the port is in use by another process' : `${errorMessage(error)}`;
+  return new RaftreeError(
+    'LISTEN_FAILED',
+    `cannot listen for ${forWhom} on ${formatAddress(address)}: ${reason}; free it, or change the address in node.json`,
+    { cause: error, details: { code } },
+  );
+}
