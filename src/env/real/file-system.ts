@@ -11,16 +11,26 @@ const FLAGS: Record<OpenMode, number> = {
 
 class RealFile implements File {
   readonly path: string;
-  readonly #fd: number;
+  readonly #openFd: number;
   /** A second descriptor with O_DSYNC: one call that writes and syncs is faster than two. */
-  #durableFd: number | undefined;
-  /** True while the file has writes that no sync has covered; an O_DSYNC write covers only its own bytes. */
-  #hasUnsynced = false;
+  #durableFd: number | 'not yet' | 'impossible' = 'not yet';
+  /** True while the file may have writes that no sync has covered; an O_DSYNC write covers only its own bytes. */
+  #hasUnsynced: boolean;
   #closed = false;
 
   constructor(filePath: string, mode: OpenMode) {
     this.path = filePath;
-    this.#fd = fs.openSync(filePath, FLAGS[mode], 0o644);
+    this.#openFd = fs.openSync(filePath, FLAGS[mode], 0o644);
+    // Who had the file open before may have left some.
+    this.#hasUnsynced = mode === 'modify';
+  }
+
+  /** The number of a closed descriptor may by now belong to another file. */
+  get #fd(): number {
+    if (!this.#closed) return this.#openFd;
+    const error: NodeJS.ErrnoException = new Error(`EBADF: ${this.path} is closed`);
+    error.code = 'EBADF';
+    throw error;
   }
 
   sizeBytes(): number {
@@ -66,24 +76,47 @@ class RealFile implements File {
 
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     this.#hasUnsynced = true;
-    await writeAll(this.#fd, chunks, position);
+    try {
+      await writeAll(this.#fd, chunks, position);
+    } finally {
+      // Once more: a sync that began during the write need not cover it.
+      this.#hasUnsynced = true;
+    }
   }
 
   async writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void> {
-    if (this.#hasUnsynced) {
-      await this.write(chunks, position);
-      await this.sync();
+    const durableFd = this.#hasUnsynced || this.#closed ? undefined : this.#openDurable();
+    if (durableFd !== undefined) {
+      await writeAll(durableFd, chunks, position);
       return;
     }
-    this.#durableFd ??= fs.openSync(this.path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
-    await writeAll(this.#durableFd, chunks, position);
+    await this.write(chunks, position);
+    await this.sync();
+  }
+
+  /** Undefined if the path does not lead to this file any more: it was renamed or unlinked. */
+  #openDurable(): number | undefined {
+    if (this.#durableFd === 'not yet') {
+      this.#durableFd = 'impossible';
+      let fd: number;
+      try {
+        fd = fs.openSync(this.path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
+      } catch {
+        return undefined;
+      }
+      const [own, opened] = [fs.fstatSync(this.#fd), fs.fstatSync(fd)];
+      if (own.ino === opened.ino && own.dev === opened.dev) this.#durableFd = fd;
+      else fs.closeSync(fd);
+    }
+    return typeof this.#durableFd === 'number' ? this.#durableFd : undefined;
   }
 
   async sync(): Promise<void> {
     // Cleared first: a write that starts while the sync runs is not covered by it.
     this.#hasUnsynced = false;
+    const fd = this.#fd;
     await new Promise<void>((resolve, reject) => {
-      fs.fdatasync(this.#fd, (error) => (error ? reject(error) : resolve()));
+      fs.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
     }).catch((error: unknown) => {
       this.#hasUnsynced = true;
       throw error;
@@ -103,8 +136,8 @@ class RealFile implements File {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    fs.closeSync(this.#fd);
-    if (this.#durableFd !== undefined) fs.closeSync(this.#durableFd);
+    fs.closeSync(this.#openFd);
+    if (typeof this.#durableFd === 'number') fs.closeSync(this.#durableFd);
   }
 }
 

@@ -19,6 +19,16 @@ function readStat(pid: number): { state: string; startTime: string } | undefined
   return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
 }
 
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it exists and belongs to somebody else.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 const bootId = (readText('/proc/sys/kernel/random/boot_id') ?? '').trim();
 
 export const realHost: Host = {
@@ -27,15 +37,10 @@ export const realHost: Host = {
   },
 
   isAlive(other: ProcessIdentity): boolean {
-    if (other.bootId !== bootId) return false;
-    try {
-      process.kill(other.pid, 0);
-    } catch (error) {
-      // EPERM: it exists and belongs to somebody else.
-      if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
-    }
+    if (other.bootId !== bootId || !exists(other.pid)) return false;
     const stat = readStat(other.pid);
-    if (!stat) return other.startTime === '';
+    // Either it has just ended, or its /proc entry is hidden from us (mount option hidepid).
+    if (!stat) return exists(other.pid);
     // A zombie holds nothing any more; another start time means the pid was given to another process.
     return stat.state !== 'Z' && stat.state !== 'X' && stat.startTime === other.startTime;
   },

@@ -73,7 +73,12 @@ export const realNetwork: Network = {
             host: address.host,
             port: typeof bound === 'object' && bound ? bound.port : address.port,
           },
-          close: () => new Promise<void>((closed) => server.close(() => closed()).unref()),
+          // Node calls back when the last connection has ended; the port is free long before.
+          close: () =>
+            new Promise<void>((closed) => {
+              server.close();
+              setImmediate(closed);
+            }),
         });
       });
     });

@@ -20,6 +20,8 @@ class Inode {
   /** Changed blocks with the number of the write that changed them last. */
   readonly dirty = new Map<number, number>();
   writes = 0;
+  /** The last write that a completed sync covers. */
+  syncedWrites = 0;
 
   reserve(sizeBytes: number): void {
     if (sizeBytes <= this.content.length) return;
@@ -44,6 +46,9 @@ class Inode {
       bytes: Buffer.from(this.content.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)),
     }));
     return () => {
+      // Of two syncs that overlap, the one that began earlier may end later: it adds nothing.
+      if (upTo < this.syncedWrites) return;
+      this.syncedWrites = upTo;
       this.setDurableSize(sizeBytes);
       for (const { block, bytes } of blocks) {
         bytes.copy(this.durable, block * BLOCK_BYTES, 0, Math.max(0, sizeBytes - block * BLOCK_BYTES));
@@ -171,9 +176,16 @@ export interface SimFileSystemOptions {
 
 export class SimDisk {
   readonly root = new Directory();
+  #mounts = 0;
+
+  /** Views there have been of this disk and of those it is a copy of. */
+  get mounts(): number {
+    return this.#mounts;
+  }
 
   /** One process' view. */
   mount(options: SimFileSystemOptions = {}): SimFileSystem {
+    this.#mounts++;
     return new SimFileSystem(this, options);
   }
 
@@ -193,6 +205,7 @@ export class SimDisk {
   clone(): SimDisk {
     const copies = new Map<Inode | Directory, Inode | Directory>();
     const disk = new SimDisk();
+    disk.#mounts = this.#mounts;
     copies.set(this.root, disk.root);
     copyDirectory(this.root, disk.root, copies);
     return disk;
@@ -231,6 +244,7 @@ function copyDirectory(
     copy.durable = Buffer.from(node.durable);
     copy.durableSizeBytes = node.durableSizeBytes;
     copy.writes = node.writes;
+    copy.syncedWrites = node.syncedWrites;
     for (const [block, write] of node.dirty) copy.dirty.set(block, write);
     copies.set(node, copy);
     return copy;
@@ -314,14 +328,14 @@ export class SimFileSystem implements FileSystem {
     const { fault } = this.begin(mode === 'create' ? 'create' : 'open', path);
     if (fault === 'short') throw systemError('ENOSPC', 'open', path);
     const existing = find(this.#disk.root, path);
-    if (existing instanceof Directory) throw systemError('EISDIR', 'open', path);
+    if (existing instanceof Directory && mode !== 'create') throw systemError('EISDIR', 'open', path);
     if (mode === 'create') {
       if (existing) throw systemError('EEXIST', 'open', path);
       const inode = new Inode();
       this.#parent(path, 'open').change({ kind: 'set', name: baseName(path), node: inode });
       return new SimFile(this, path, inode, true);
     }
-    if (!existing) throw systemError('ENOENT', 'open', path);
+    if (!(existing instanceof Inode)) throw systemError('ENOENT', 'open', path);
     return new SimFile(this, path, existing, mode === 'modify');
   }
 
@@ -366,6 +380,12 @@ export class SimFileSystem implements FileSystem {
     if (!node) throw systemError('ENOENT', 'rename', from);
     const source = this.#parent(from, 'rename');
     const target = this.#parent(to, 'rename');
+    const replaced = find(this.#disk.root, to);
+    if (replaced === node) return;
+    if (replaced instanceof Directory) {
+      if (!(node instanceof Directory)) throw systemError('EISDIR', 'rename', to);
+      if (replaced.names.size > 0) throw systemError('ENOTEMPTY', 'rename', to);
+    } else if (replaced && node instanceof Directory) throw systemError('ENOTDIR', 'rename', to);
     if (source === target) {
       target.change({ kind: 'rename', from: baseName(from), name: baseName(to), node });
     } else {
@@ -377,19 +397,25 @@ export class SimFileSystem implements FileSystem {
   link(from: string, to: string): void {
     this.begin('link', to);
     const node = find(this.#disk.root, from);
-    if (!(node instanceof Inode)) throw systemError('ENOENT', 'link', from);
+    if (!node) throw systemError('ENOENT', 'link', from);
+    if (node instanceof Directory) throw systemError('EPERM', 'link', from);
     if (find(this.#disk.root, to)) throw systemError('EEXIST', 'link', to);
     this.#parent(to, 'link').change({ kind: 'set', name: baseName(to), node });
   }
 
   unlink(path: string): void {
     this.begin('unlink', path);
-    if (!find(this.#disk.root, path)) throw systemError('ENOENT', 'unlink', path);
+    const node = find(this.#disk.root, path);
+    if (!node) throw systemError('ENOENT', 'unlink', path);
+    if (node instanceof Directory) throw systemError('EISDIR', 'unlink', path);
     this.#parent(path, 'unlink').change({ kind: 'remove', name: baseName(path) });
   }
 
+  /** Name by name, as it really is: a crash leaves a part of the tree. */
   removeTree(path: string): void {
-    if (!find(this.#disk.root, path)) return;
+    const node = find(this.#disk.root, path);
+    if (!node) return;
+    if (node instanceof Directory) for (const name of this.list(path)) this.removeTree(`${path}/${name}`);
     this.begin('unlink', path);
     this.#parent(path, 'rm').change({ kind: 'remove', name: baseName(path) });
   }
@@ -504,13 +530,13 @@ class SimFile implements File {
 
   #begin(kind: FileOperationKind, sizeBytes?: number): { operation: FileOperation; fault: Fault } {
     if (this.#closed) throw systemError('EBADF', kind, this.path);
-    if (!this.#writable && kind !== 'read') throw systemError('EBADF', kind, this.path);
+    if (!this.#writable && kind !== 'read' && kind !== 'sync') throw systemError('EBADF', kind, this.path);
     return this.#fs.begin(kind, this.path, sizeBytes);
   }
 
   #copyOut(target: Uint8Array, position: number): number {
     const count = Math.max(0, Math.min(target.length, this.#inode.sizeBytes - position));
-    this.#inode.content.copy(target, 0, position, position + count);
+    if (count > 0) this.#inode.content.copy(target, 0, position, position + count);
     return count;
   }
 
@@ -520,10 +546,12 @@ class SimFile implements File {
     const count = fault === 'short' ? bytes.length >> 1 : bytes.length;
     const inode = this.#inode;
     const end = position + count;
-    inode.reserve(end);
-    bytes.copy(inode.content, position, 0, count);
-    inode.markDirty(Math.min(position, inode.sizeBytes), end);
-    inode.sizeBytes = Math.max(inode.sizeBytes, end);
+    if (count > 0) {
+      inode.reserve(end);
+      bytes.copy(inode.content, position, 0, count);
+      inode.markDirty(Math.min(position, inode.sizeBytes), end);
+      inode.sizeBytes = Math.max(inode.sizeBytes, end);
+    }
     if (fault === 'short') throw systemError('ENOSPC', 'write', this.path);
   }
 }

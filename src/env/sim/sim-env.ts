@@ -9,6 +9,7 @@ export class SimWorld {
   readonly random: SeededRandom;
   readonly scheduler = new Scheduler();
   readonly network: SimNetwork;
+  /** Start times of the running processes, by pid. */
   readonly #alive = new Map<number, string>();
   #nextPid = 1000;
 
@@ -20,9 +21,11 @@ export class SimWorld {
   /** Starts a process on a host, with the disk it finds there. */
   start(host: string, disk: SimDisk, options: SimFileSystemOptions = {}): SimProcess {
     const pid = this.#nextPid++;
-    const identity = { pid, bootId: 'simulation', startTime: String(pid) };
-    this.#alive.set(pid, host);
     const fs = disk.mount(options);
+    // Unlike the pid this is not given again by another world that goes on with the disk.
+    const startTime = String(disk.mounts);
+    const identity = { pid, bootId: 'simulation', startTime };
+    this.#alive.set(pid, startTime);
     const random = new SeededRandom(this.random.uint32());
     let running = true;
     const guarded = (run: () => void) => () => {
@@ -39,7 +42,7 @@ export class SimWorld {
       net: this.network.attach(host),
       host: {
         self: () => identity,
-        isAlive: (other: ProcessIdentity) => this.#alive.has(other.pid),
+        isAlive: (other: ProcessIdentity) => this.#alive.get(other.pid) === other.startTime,
       },
     };
     return {
