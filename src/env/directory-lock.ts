@@ -41,8 +41,8 @@ export function lockDirectory(env: Env, directory: string): DirectoryLock {
     token: env.random.bytes(8).toString('hex'),
   };
   const prepared = `${directory}/LOCK.new-${holder.pid}-${holder.token}`;
-  writeHolder(env, prepared, holder);
   try {
+    writeHolder(env, prepared, holder);
     for (;;) {
       const generation = highestGeneration(env, directory);
       const current = generation > 0 ? readHolder(env, lockPath(directory, generation)) : undefined;
@@ -75,7 +75,7 @@ export function lockDirectory(env: Env, directory: string): DirectoryLock {
       };
     }
   } finally {
-    env.fs.unlink(prepared);
+    unlinkIfThere(env, prepared);
   }
 }
 
@@ -96,11 +96,15 @@ function removeOlder(env: Env, directory: string, generation: number): void {
   for (const name of env.fs.list(directory)) {
     const match = NAME.exec(name);
     if (!match || Number(match[1]) >= generation) continue;
-    try {
-      env.fs.unlink(`${directory}/${name}`);
-    } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw error;
-    }
+    unlinkIfThere(env, `${directory}/${name}`);
+  }
+}
+
+function unlinkIfThere(env: Env, path: string): void {
+  try {
+    env.fs.unlink(path);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
   }
 }
 
