@@ -2,10 +2,15 @@
 import { RaftreeError } from '../env/errors.js';
 
 export interface ChannelOptions {
-  /** Above this many unsent bytes the channel is not writable and stops reading. At least 65536. */
+  /** Above this many unsent bytes the channel is not writable. At least 65536. */
   readonly highWaterBytes: number;
   /** At this many unsent bytes it goes on. */
   readonly lowWaterBytes: number;
+  /**
+   * Whether the channel also stops reading while it is not writable: right for the side that answers, since what it
+   * does not read makes no answers. The side that asks goes on reading: if both stopped, each would wait for the other.
+   */
+  readonly readsWhileNotWritable: boolean;
   /** Unsent output above this cuts the channel off at once (`SLOW_READER`). */
   readonly maxBufferedBytes: number;
   /** A channel that is not writable for this long is cut off (`SLOW_READER`). */
@@ -17,6 +22,7 @@ export interface ChannelOptions {
 export const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = {
   highWaterBytes: 1024 * 1024,
   lowWaterBytes: 256 * 1024,
+  readsWhileNotWritable: false,
   maxBufferedBytes: 64 * 1024 * 1024,
   slowReaderTimeoutMs: 10_000,
   closeTimeoutMs: 2_000,
@@ -29,7 +35,8 @@ const MINIMUM_HIGH_WATER_BYTES = 64 * 1024;
 export function channelOptions(given: Partial<ChannelOptions> = {}): ChannelOptions {
   const options = { ...DEFAULT_CHANNEL_OPTIONS, ...given };
   for (const [name, value] of Object.entries(options)) {
-    if (!(value >= 0)) throw new RaftreeError('INVALID_OPTION', `${name} must not be negative, got ${value}`);
+    if (typeof value === 'number' && !(value >= 0))
+      throw new RaftreeError('INVALID_OPTION', `${name} must not be negative, got ${value}`);
   }
   const { lowWaterBytes, highWaterBytes, maxBufferedBytes } = options;
   if (

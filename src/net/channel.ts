@@ -2,8 +2,8 @@
  * A connection with a pipeline. Owns its socket: nobody else writes to it, pauses it or closes it.
  *
  * Writes of one turn of the event loop leave together. Output that the other side does not take is bounded: above the
- * high water mark the channel stops reading (so that no new requests make new output) and says that it is not
- * writable; if that lasts, or the hard limit is reached, it is cut off with `SLOW_READER`.
+ * high water mark the channel says that it is not writable and, on the side that answers, stops reading (so that no
+ * new requests make new output); if that lasts, or the hard limit is reached, it is cut off with `SLOW_READER`.
  */
 import type { Env, Socket, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -51,13 +51,17 @@ export class Channel {
     return this.#state === 'open' || this.#state === 'new';
   }
 
+  get #heldByOutput(): boolean {
+    return !this.#writable && !this.#options.readsWhileNotWritable;
+  }
+
   get isWritable(): boolean {
     return this.isOpen && this.#writable;
   }
 
   /** Whether received bytes are held back: by the water marks, by `pauseReading`, or because the channel closes. */
   get isPaused(): boolean {
-    return this.#heldByApplication || !this.#writable || !this.isOpen;
+    return this.#heldByApplication || this.#heldByOutput || !this.isOpen;
   }
 
   /** Bytes written here that the system has not taken yet. */
@@ -102,11 +106,15 @@ export class Channel {
         this.flush();
       });
     }
-    const { maxBufferedBytes } = this.#options;
+    const { highWaterBytes, maxBufferedBytes } = this.#options;
+    // Much in one turn: the system may take it all, so it is asked before anybody is blamed.
+    if (this.#output.sizeBytes > highWaterBytes) this.flush();
     if (this.unsentBytes > maxBufferedBytes) {
       this.abort(
         new RaftreeError('SLOW_READER', `${this.remote} left more than ${maxBufferedBytes} bytes unread`),
       );
+    } else if (this.#writable) {
+      this.#checkWaterMarks();
     }
   }
 
@@ -187,7 +195,7 @@ export class Channel {
     const unsentBytes = this.unsentBytes;
     if (this.#writable && unsentBytes > this.#options.highWaterBytes) {
       this.#writable = false;
-      this.#socket.pause();
+      if (this.#heldByOutput) this.#socket.pause();
       this.#slowReaderTimer = this.env.timers.after(this.#options.slowReaderTimeoutMs, () => {
         this.#checkWaterMarks();
         if (this.#writable || this.#state !== 'open') return;
@@ -200,10 +208,11 @@ export class Channel {
       });
       this.pipeline.head.writabilityChanged(false);
     } else if (!this.#writable && unsentBytes <= this.#options.lowWaterBytes) {
+      const wasHeld = this.#heldByOutput;
       this.#writable = true;
       this.#slowReaderTimer?.cancel();
       this.pipeline.head.writabilityChanged(true);
-      this.#resumeSocket();
+      if (wasHeld) this.#resumeSocket();
     }
   }
 }

@@ -6,6 +6,7 @@ import { type ChannelOptions, channelOptions } from './channel-options.js';
 export interface ConnectOptions {
   /** How long the connection itself may take. */
   readonly connectTimeoutMs: number;
+  /** `readsWhileNotWritable` is true here unless given: the connecting side is the one that asks. */
   readonly channel?: Partial<ChannelOptions>;
   /** Fills the pipeline. */
   initialise(channel: Channel): void;
@@ -20,7 +21,7 @@ export async function connectChannel(
   address: Address,
   options: ConnectOptions,
 ): Promise<Channel> {
-  const limits = channelOptions(options.channel);
+  const limits = channelOptions({ readsWhileNotWritable: true, ...options.channel });
   const socket = await env.net.connect(address, options.connectTimeoutMs);
   const channel = new Channel(env, socket, limits);
   try {

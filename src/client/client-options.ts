@@ -1,0 +1,90 @@
+/** What a client may be told at its construction and at each call. */
+import { type Address, type Env, parseAddress } from '../env/env.js';
+import { DEFAULT_PROTOCOL_LIMITS } from '../protocol/protocol-pipeline.js';
+import { RaftreeClientError } from './client-error.js';
+
+/** What a client needs of the world. */
+export type ClientEnv = Pick<Env, 'clock' | 'timers' | 'random' | 'net'>;
+
+export interface ClientOptions {
+  /** Addresses (`host:port`) of one or more nodes' client ports. */
+  readonly endpoints: readonly string[];
+  /** The world; the operating system's unless given. */
+  readonly env?: ClientEnv;
+  /** The cluster that must answer; any if empty. Default empty. */
+  readonly clusterId?: string;
+  /** How long a call may take, retries included. Default 10 000. */
+  readonly timeoutMs?: number;
+  /** How long one attempt waits for its answer before another node is tried. Default 3 000. */
+  readonly attemptTimeoutMs?: number;
+  /** How long a connection may take to come up. Default 2 000. */
+  readonly connectTimeoutMs?: number;
+  /** The first pause between attempts; it doubles, with jitter. Default 20. */
+  readonly backoffMs?: number;
+  /** The longest pause between attempts. Default 1 000. */
+  readonly maxBackoffMs?: number;
+  /** Most writes under way at once; more wait their turn. Default 1024. */
+  readonly window?: number;
+  /** Most writes that wait their turn, and most reads under way; more fail with CLIENT_OVERLOADED. Default 100 000. */
+  readonly maxQueuedRequests?: number;
+  /** The longest body of a frame, either way. Default 16 MiB. */
+  readonly maxFrameBytes?: number;
+  /** Most entries of a scan that are asked for at once. Default 1000. */
+  readonly pageEntries?: number;
+}
+
+/** The options with their defaults. */
+export interface ClientSettings extends Required<Omit<ClientOptions, 'endpoints'>> {
+  readonly endpoints: readonly string[];
+}
+
+export interface CallOptions {
+  /** How long this call may take, retries included. */
+  readonly timeoutMs?: number;
+  /** Ends the call with ABORTED. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ReadOptions extends CallOptions {
+  /** Takes what any node has applied, however old, without asking the leader. */
+  readonly stale?: boolean;
+  /** The node to ask, with `stale` only. */
+  readonly endpoint?: string;
+}
+
+/** Throws `INVALID_REQUEST` for an option that cannot be. */
+export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSettings {
+  const settings: ClientSettings = {
+    clusterId: '',
+    timeoutMs: 10_000,
+    attemptTimeoutMs: 3_000,
+    connectTimeoutMs: 2_000,
+    backoffMs: 20,
+    maxBackoffMs: 1_000,
+    window: 1024,
+    maxQueuedRequests: 100_000,
+    maxFrameBytes: DEFAULT_PROTOCOL_LIMITS.maxFrameBytes,
+    pageEntries: 1000,
+    ...options,
+    env,
+  };
+  if (settings.endpoints.length === 0) throw invalid('endpoints must name at least one node');
+  for (const endpoint of settings.endpoints) addressOf(endpoint);
+  for (const [name, value] of Object.entries(settings)) {
+    if (typeof value === 'number' && !(value > 0)) throw invalid(`${name} must be above 0, got ${value}`);
+  }
+  return settings;
+}
+
+/** Throws `INVALID_REQUEST`. */
+export function addressOf(endpoint: string): Address {
+  try {
+    return parseAddress(endpoint);
+  } catch (error) {
+    throw invalid(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export function invalid(message: string): RaftreeClientError {
+  return new RaftreeClientError('INVALID_REQUEST', message, 'notCommitted');
+}

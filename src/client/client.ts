@@ -1,0 +1,282 @@
+/**
+ * The client of a cluster. Finds the leader and follows it, repeats what is safe to repeat (every write is: it goes
+ * through a session and is applied once), and says exactly what is known when it must give up.
+ *
+ *     const client = new RaftreeClient({ endpoints: ['127.0.0.1:7001', '127.0.0.1:7002'] });
+ *     await client.put('colour/apple', 'red');
+ *     (await client.get('colour/apple'))?.value.toString();   // 'red'
+ *     for await (const { key, value } of client.scan({ prefix: 'colour/' })) { ... }
+ *     await client.close();
+ *
+ * Every call may throw a RaftreeClientError (`client-error.ts` lists the codes). Calls that are under way together may
+ * be applied in any order; await one to have it before another. Buffers that come back are the caller's own.
+ */
+import { realEnv } from '../env/real/real-env.js';
+import type { MessageOf, OutboundOf } from '../protocol/messages.js';
+import { Call } from './call.js';
+import { RaftreeClientError } from './client-error.js';
+import {
+  addressOf,
+  type CallOptions,
+  type ClientOptions,
+  type ClientSettings,
+  clientSettings,
+  invalid,
+  type ReadOptions,
+} from './client-options.js';
+import { Connections } from './connections.js';
+import { isEmptyRange, type KeyRange, keyRange, rangeBehind } from './key-range.js';
+import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
+import { Router, type Target } from './router.js';
+import { SessionWriter, unexpected } from './session-writer.js';
+
+export interface WriteResult {
+  /** Whether the change was made; false if a condition was not met. */
+  readonly applied: boolean;
+  /** Whether the key was there before. */
+  readonly existed: boolean;
+  /** The key's version afterwards: the log index of its last change; 0 if it is not there. */
+  readonly version: number;
+  /** The write's own log index. */
+  readonly index: number;
+}
+
+export interface BatchResult {
+  /** Whether all operations were applied; if not, none was. */
+  readonly applied: boolean;
+  readonly index: number;
+  /** One for each operation, in order. */
+  readonly results: readonly {
+    readonly status: 'ok' | 'conditionFailed';
+    readonly existed: boolean;
+    readonly version: number;
+  }[];
+}
+
+export interface GetResult {
+  readonly value: Buffer;
+  readonly version: number;
+}
+
+export interface ScanEntry {
+  readonly key: Buffer;
+  /** Empty with `keysOnly`. */
+  readonly value: Buffer;
+  readonly version: number;
+}
+
+export interface ScanOptions extends ReadOptions {
+  /** The first key, inclusive. */
+  readonly from?: Bytes;
+  /** The last key, exclusive. */
+  readonly to?: Bytes;
+  readonly prefix?: Bytes;
+  /** Most entries in all. */
+  readonly limit?: number;
+  /** From the last to the first. */
+  readonly reverse?: boolean;
+  readonly keysOnly?: boolean;
+}
+
+/** How a node sees its cluster. */
+export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
+
+export class RaftreeClient {
+  readonly #settings: ClientSettings;
+  readonly #connections: Connections;
+  readonly #router: Router;
+  readonly #writer: SessionWriter;
+  readonly #calls = new Set<Call>();
+  #readsUnderWay = 0;
+  #closing: Promise<void> | undefined;
+
+  /** Connects to nothing yet. Throws `INVALID_REQUEST`. */
+  constructor(options: ClientOptions) {
+    this.#settings = clientSettings(options, options.env ?? realEnv());
+    this.#connections = new Connections(this.#settings);
+    this.#router = new Router(this.#settings, this.#connections);
+    this.#writer = new SessionWriter(this.#settings, this.#router);
+  }
+
+  /** Sets the value, whether or not the key is there. */
+  put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
+    return this.#writeOne({ action: 'put', key, value }, options);
+  }
+
+  /** Sets the value if the key is not there. */
+  insert(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
+    return this.#writeOne({ action: 'put', key, value, condition: { exists: false } }, options);
+  }
+
+  /** Sets the value if the key is there. */
+  update(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
+    return this.#writeOne({ action: 'put', key, value, condition: { exists: true } }, options);
+  }
+
+  /** Adds to the end of the value; a key that is not there counts as empty. */
+  append(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
+    return this.#writeOne({ action: 'append', key, value }, options);
+  }
+
+  /** Sets the value if the present one, or its version, is as expected. */
+  cas(
+    key: Bytes,
+    value: Bytes,
+    expected: { readonly expectedValue: Bytes } | { readonly expectedVersion: number },
+    options: CallOptions = {},
+  ): Promise<WriteResult> {
+    return this.#writeOne({ action: 'put', key, value, condition: expected }, options);
+  }
+
+  /** Removes the key; `existed` says whether it was there. */
+  delete(key: Bytes, options: CallOptions = {}): Promise<WriteResult> {
+    return this.#writeOne({ action: 'delete', key }, options);
+  }
+
+  /** Applies all operations or, if a condition is not met, none. */
+  async batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
+    const { applied, index, results } = await this.#write(operations, options);
+    return {
+      applied,
+      index,
+      results: results.map(({ status, existed, version }) => {
+        if (status !== 'valueTooLarge') return { status, existed, version };
+        throw new RaftreeClientError(
+          'VALUE_TOO_LARGE',
+          'a value would be above the limit; nothing was changed',
+          'notCommitted',
+        );
+      }),
+    };
+  }
+
+  /** The value and its version, or undefined. */
+  async get(key: Bytes, options: ReadOptions = {}): Promise<GetResult | undefined> {
+    const { target, consistency } = readTarget(options);
+    return this.#read(options, async (call) => {
+      const request = { type: 'get', consistency, key: toBytes(key) } as const;
+      const answer = await this.#router.ask(() => request, call, target);
+      if (answer.type !== 'getReply') throw unexpected(answer.type, 'get');
+      return answer.found ? { value: Buffer.from(answer.value), version: answer.version } : undefined;
+    });
+  }
+
+  /**
+   * The keys of a range in order, fetched page by page: each page is as consistent as a `get`, all together are not one
+   * snapshot. `timeoutMs` is for each page.
+   */
+  async *scan(options: ScanOptions = {}): AsyncGenerator<ScanEntry, void, undefined> {
+    const { reverse = false, keysOnly = false } = options;
+    let left = options.limit ?? Number.POSITIVE_INFINITY;
+    if (!(left >= 0)) throw invalid(`limit must not be negative, got ${left}`);
+    let range = keyRange(options);
+    while (left > 0 && !isEmptyRange(range)) {
+      const limit = Math.min(left, this.#settings.pageEntries);
+      const page = await this.#page(range, { limit, reverse, keysOnly }, options);
+      for (const { key, value, version } of page.entries) {
+        // Copies: what the caller keeps does not keep whole received blocks.
+        yield { key: Buffer.from(key), value: Buffer.from(value), version };
+        left--;
+      }
+      const last = page.entries.at(-1);
+      if (!page.more || !last) return;
+      range = rangeBehind(range, last.key, reverse);
+    }
+  }
+
+  /** How a node sees its cluster: the one at the endpoint, or any that answers. */
+  async status(endpoint?: string, options: CallOptions = {}): Promise<NodeStatus> {
+    if (endpoint !== undefined) addressOf(endpoint);
+    return this.#read(options, async (call) => {
+      const target = endpoint === undefined ? 'any' : { endpoint };
+      const answer = await this.#router.ask(() => ({ type: 'status' }), call, target);
+      if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
+      const { type: _type, requestId: _requestId, frameBody: _frameBody, ...status } = answer;
+      return status;
+    });
+  }
+
+  /**
+   * Ends every call under way with CLIENT_CLOSED and closes all connections. Afterwards nothing of the client runs;
+   * a connection that is just being opened may delay that by connectTimeoutMs.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#writer.close();
+    for (const call of [...this.#calls]) call.end('CLIENT_CLOSED');
+    await this.#connections.close();
+  }
+
+  async #writeOne(operation: BatchOperation, options: CallOptions): Promise<WriteResult> {
+    const { applied, index, results } = await this.batch([operation], options);
+    const [result] = results;
+    if (!result) throw unexpected('writeReply without a result', 'write');
+    return { applied, index, existed: result.existed, version: result.version };
+  }
+
+  #write(operations: readonly BatchOperation[], options: CallOptions): Promise<MessageOf<'writeReply'>> {
+    return this.#call(options, (call) => {
+      if (operations.length === 0) throw invalid('a batch needs at least one operation');
+      return this.#writer.write(operations.map(toOperation), call);
+    });
+  }
+
+  async #page(
+    range: KeyRange,
+    how: Pick<OutboundOf<'scan'>, 'limit' | 'reverse' | 'keysOnly'>,
+    options: ReadOptions,
+  ): Promise<MessageOf<'scanReply'>> {
+    const { target, consistency } = readTarget(options);
+    return this.#read(options, async (call) => {
+      const request = { type: 'scan', consistency, from: range.from, to: range.to, ...how } as const;
+      const answer = await this.#router.ask(() => request, call, target);
+      if (answer.type !== 'scanReply') throw unexpected(answer.type, 'scan');
+      return answer;
+    });
+  }
+
+  async #read<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
+    if (this.#readsUnderWay >= this.#settings.maxQueuedRequests) {
+      throw new RaftreeClientError(
+        'CLIENT_OVERLOADED',
+        `${this.#readsUnderWay} reads are under way already (maxQueuedRequests)`,
+        'notCommitted',
+      );
+    }
+    this.#readsUnderWay++;
+    try {
+      return await this.#call(options, work);
+    } finally {
+      this.#readsUnderWay--;
+    }
+  }
+
+  async #call<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
+    if (this.#closing) throw new RaftreeClientError('CLIENT_CLOSED', 'the client is closed', 'notCommitted');
+    const call = new Call(this.#settings.env, this.#settings.timeoutMs, options);
+    this.#calls.add(call);
+    try {
+      return await work(call);
+    } finally {
+      call.finish();
+      this.#calls.delete(call);
+    }
+  }
+}
+
+function readTarget(options: ReadOptions): {
+  readonly target: Target;
+  readonly consistency: 'linearizable' | 'stale';
+} {
+  const { stale = false, endpoint } = options;
+  if (endpoint !== undefined) {
+    if (!stale) throw invalid('endpoint goes with stale: other reads are answered by the leader');
+    addressOf(endpoint);
+    return { target: { endpoint }, consistency: 'stale' };
+  }
+  return stale ? { target: 'any', consistency: 'stale' } : { target: 'leader', consistency: 'linearizable' };
+}

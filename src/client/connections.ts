@@ -1,0 +1,69 @@
+/** The client's connections, at most one per node, opened when they are first needed. */
+import { RaftreeError } from '../env/errors.js';
+import { backoffDelayMs } from './backoff.js';
+import type { ClientSettings } from './client-options.js';
+import { NodeConnection } from './node-connection.js';
+
+interface Node {
+  opening: Promise<NodeConnection> | undefined;
+  connection: NodeConnection | undefined;
+  failures: number;
+  /** Until then an attempt would only repeat `failure`. */
+  restUntilMs: number;
+  failure: RaftreeError | undefined;
+}
+
+export class Connections {
+  readonly #settings: ClientSettings;
+  readonly #nodes = new Map<string, Node>();
+  #closed = false;
+
+  constructor(settings: ClientSettings) {
+    this.#settings = settings;
+  }
+
+  /** An open connection. Rejects as `NodeConnection.open` does; after a failure at once, for a short rest. */
+  get(endpoint: string): NodeConnection | Promise<NodeConnection> {
+    if (this.#closed) return Promise.reject(new RaftreeError('UNREACHABLE', 'the client is closed'));
+    let node = this.#nodes.get(endpoint);
+    if (!node) {
+      node = { opening: undefined, connection: undefined, failures: 0, restUntilMs: 0, failure: undefined };
+      this.#nodes.set(endpoint, node);
+    }
+    if (node.connection?.isOpen) return node.connection;
+    if (node.opening) return node.opening;
+    if (node.failure && this.#settings.env.clock.nowMs() < node.restUntilMs) {
+      return Promise.reject(node.failure);
+    }
+    node.opening = this.#open(endpoint, node);
+    return node.opening;
+  }
+
+  /** Resolves when no socket and no attempt to open one is left. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(
+      [...this.#nodes.values()].map(async (node) => {
+        await node.opening?.catch(() => {});
+        await node.connection?.close();
+      }),
+    );
+  }
+
+  async #open(endpoint: string, node: Node): Promise<NodeConnection> {
+    try {
+      node.connection = await NodeConnection.open(endpoint, this.#settings);
+      node.failures = 0;
+      node.failure = undefined;
+      return node.connection;
+    } catch (error) {
+      const { env, backoffMs, maxBackoffMs } = this.#settings;
+      node.failure = error instanceof RaftreeError ? error : new RaftreeError('UNREACHABLE', String(error));
+      node.restUntilMs =
+        env.clock.nowMs() + backoffDelayMs(node.failures++, backoffMs, maxBackoffMs, env.random);
+      throw node.failure;
+    } finally {
+      node.opening = undefined;
+    }
+  }
+}

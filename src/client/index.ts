@@ -1,0 +1,13 @@
+/** `raftree/client`: the client of a cluster. */
+export {
+  type BatchResult,
+  type GetResult,
+  type NodeStatus,
+  RaftreeClient,
+  type ScanEntry,
+  type ScanOptions,
+  type WriteResult,
+} from './client.js';
+export { RaftreeClientError } from './client-error.js';
+export type { CallOptions, ClientOptions, ReadOptions } from './client-options.js';
+export type { BatchOperation, Bytes, Condition } from './operations.js';

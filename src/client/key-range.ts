@@ -1,0 +1,55 @@
+/** The keys that a scan is about: from (inclusive) to (exclusive), in the order of their bytes. */
+import { type Bytes, toBytes } from './operations.js';
+
+export interface KeyRange {
+  readonly from: Buffer;
+  /** No end if undefined. */
+  readonly to: Buffer | undefined;
+}
+
+/** What satisfies all that is given. */
+export function keyRange(given: {
+  readonly from?: Bytes;
+  readonly to?: Bytes;
+  readonly prefix?: Bytes;
+}): KeyRange {
+  const prefix = asBuffer(given.prefix ?? '');
+  const from = asBuffer(given.from ?? '');
+  const to = given.to === undefined ? undefined : asBuffer(given.to);
+  const afterPrefix = firstAfterPrefix(prefix);
+  return {
+    from: Buffer.compare(from, prefix) > 0 ? from : prefix,
+    to:
+      to === undefined
+        ? afterPrefix
+        : afterPrefix === undefined || Buffer.compare(to, afterPrefix) < 0
+          ? to
+          : afterPrefix,
+  };
+}
+
+export function isEmptyRange(range: KeyRange): boolean {
+  return range.to !== undefined && Buffer.compare(range.from, range.to) >= 0;
+}
+
+/** What is left of the range behind a key, in the direction of the scan. */
+export function rangeBehind(range: KeyRange, key: Buffer, reverse: boolean): KeyRange {
+  if (reverse) return { from: range.from, to: key };
+  return { from: Buffer.concat([key, Buffer.from([0])]), to: range.to };
+}
+
+/** The first key that is behind all keys with the prefix; undefined if there is none. */
+function firstAfterPrefix(prefix: Buffer): Buffer | undefined {
+  for (let last = prefix.length - 1; last >= 0; last--) {
+    const byte = prefix[last];
+    if (byte === undefined || byte === 0xff) continue;
+    const after = Buffer.from(prefix.subarray(0, last + 1));
+    after[last] = byte + 1;
+    return after;
+  }
+  return undefined;
+}
+
+function asBuffer(value: Bytes): Buffer {
+  return Buffer.from(toBytes(value));
+}

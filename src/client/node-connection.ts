@@ -1,0 +1,217 @@
+/**
+ * A connection to one node that carries many requests at once, told apart by their requestId. A request waits here
+ * while the connection is not writable, so that unsent output stays bounded.
+ */
+import type { Timer } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import type { Channel } from '../net/channel.js';
+import { connectChannel } from '../net/connect.js';
+import type { Handler } from '../net/pipeline.js';
+import { receivedError } from '../protocol/error-codes.js';
+import type { ReceivedMessage } from '../protocol/message-handlers.js';
+import type { OutboundOf, RequestName } from '../protocol/messages.js';
+import { protocolPipeline } from '../protocol/protocol-pipeline.js';
+import { addressOf, type ClientSettings } from './client-options.js';
+
+/** A request as it is before a connection gives it a requestId. */
+export type Unnumbered = { [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> }[RequestName];
+
+/** A request under way. */
+export interface PendingAnswer {
+  /**
+   * Rejects with the node's error, or with `CONNECTION_LOST`, `ATTEMPT_TIMEOUT`, `REQUEST_TOO_LARGE`,
+   * `INVALID_REQUEST`.
+   */
+  readonly answer: Promise<ReceivedMessage>;
+  /** Whether it was handed to the system, and may therefore arrive. */
+  readonly sent: boolean;
+  /** Nobody waits for the answer any more; an unsent request is not sent. */
+  cancel(): void;
+}
+
+class PendingRequest implements PendingAnswer {
+  readonly answer: Promise<ReceivedMessage>;
+  sent = false;
+  resolve: (message: ReceivedMessage) => void = () => {};
+  reject: (error: RaftreeError) => void = () => {};
+  timer: Timer | undefined;
+  readonly request: Unnumbered;
+  readonly requestId: number;
+  readonly #forget: (pending: PendingRequest) => void;
+
+  constructor(request: Unnumbered, requestId: number, forget: (pending: PendingRequest) => void) {
+    this.request = request;
+    this.requestId = requestId;
+    this.#forget = forget;
+    this.answer = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+
+  cancel(): void {
+    this.#forget(this);
+  }
+}
+
+export class NodeConnection implements Handler {
+  readonly endpoint: string;
+  readonly #settings: ClientSettings;
+  readonly #pending = new Map<number, PendingRequest>();
+  /** Not written yet, because the channel is full. In order of arrival. */
+  readonly #unsent = new Set<PendingRequest>();
+  #channel: Channel | undefined;
+  #lastRequestId = 0;
+  /** What the node said about the connection before it closed it. */
+  #farewell: RaftreeError | undefined;
+  #becameActive: () => void = () => {};
+
+  private constructor(endpoint: string, settings: ClientSettings) {
+    this.endpoint = endpoint;
+    this.#settings = settings;
+  }
+
+  /**
+   * Resolves when the node has said hello. Rejects with `UNREACHABLE` or with the reason that the node gave
+   * (`VERSION_MISMATCH`, `IDENTITY_MISMATCH` …).
+   */
+  static async open(endpoint: string, settings: ClientSettings): Promise<NodeConnection> {
+    const { env, clusterId, connectTimeoutMs, maxFrameBytes } = settings;
+    const connection = new NodeConnection(endpoint, settings);
+    const active = new Promise<void>((resolve) => {
+      connection.#becameActive = resolve;
+    });
+    let channel: Channel;
+    try {
+      channel = await connectChannel(env, addressOf(endpoint), {
+        connectTimeoutMs,
+        initialise: (opened) =>
+          protocolPipeline(opened, {
+            limits: { maxFrameBytes, helloTimeoutMs: connectTimeoutMs },
+            handshake: {
+              side: 'connecting',
+              identity: { role: 'client', clusterId, nodeId: 0, storeId: '' },
+              expectedRoles: ['server'],
+            },
+            handler: connection,
+          }),
+      });
+    } catch (error) {
+      throw unreachable(endpoint, error);
+    }
+    const refused = channel.closed.then((reason) => {
+      if (reason instanceof RaftreeError) throw reason;
+      throw unreachable(endpoint, reason ?? new Error('the node closed the connection'));
+    });
+    connection.#channel = channel;
+    await Promise.race([active, refused]);
+    // From here on the end of the connection is told to those who wait for answers.
+    refused.catch(() => {});
+    return connection;
+  }
+
+  get isOpen(): boolean {
+    return this.#channel?.isOpen ?? false;
+  }
+
+  /** On a connection that is not open the answer rejects with `CONNECTION_LOST`, and `sent` stays false. */
+  request(request: Unnumbered): PendingAnswer {
+    do {
+      this.#lastRequestId = (this.#lastRequestId + 1) >>> 0;
+    } while (this.#lastRequestId === 0 || this.#pending.has(this.#lastRequestId));
+    const pending = new PendingRequest(request, this.#lastRequestId, (done) => this.#forget(done));
+    if (!this.isOpen) {
+      pending.reject(this.#lost(undefined));
+      return pending;
+    }
+    this.#pending.set(pending.requestId, pending);
+    pending.timer = this.#settings.env.timers.after(this.#settings.attemptTimeoutMs, () => {
+      this.#forget(pending);
+      pending.reject(
+        new RaftreeError(
+          'ATTEMPT_TIMEOUT',
+          `${this.endpoint} did not answer within ${this.#settings.attemptTimeoutMs} ms`,
+        ),
+      );
+    });
+    this.#unsent.add(pending);
+    this.#sendUnsent();
+    return pending;
+  }
+
+  /** Closes; what waits for an answer gets CONNECTION_LOST. Resolves when the socket is gone. */
+  async close(): Promise<void> {
+    this.#channel?.close();
+    await this.#channel?.closed;
+  }
+
+  // The pipeline's events.
+
+  active(): void {
+    this.#becameActive();
+  }
+
+  read(_context: unknown, received: unknown): void {
+    const message = received as ReceivedMessage;
+    if (!('requestId' in message)) {
+      throw new RaftreeError('UNKNOWN_MESSAGE', `${message.type} does not belong on a client's connection`);
+    }
+    if (message.requestId === 0 && message.type === 'error') {
+      this.#farewell = receivedError(message);
+      return;
+    }
+    const pending = this.#pending.get(message.requestId);
+    // The answer to a request that nobody waits for any more.
+    if (!pending) return;
+    this.#forget(pending);
+    if (message.type === 'error') pending.reject(receivedError(message));
+    else pending.resolve(message);
+  }
+
+  writabilityChanged(_context: unknown, writable: boolean): void {
+    if (writable) this.#sendUnsent();
+  }
+
+  inactive(_context: unknown, error: Error | undefined): void {
+    const lost = this.#lost(error);
+    for (const pending of [...this.#pending.values()]) {
+      this.#forget(pending);
+      pending.reject(lost);
+    }
+  }
+
+  #sendUnsent(): void {
+    const channel = this.#channel;
+    for (const pending of this.#unsent) {
+      if (!channel?.isWritable) return;
+      this.#unsent.delete(pending);
+      try {
+        channel.write({ ...pending.request, requestId: pending.requestId });
+        pending.sent = true;
+      } catch (error) {
+        this.#forget(pending);
+        const code = errorCode(error) === 'FRAME_TOO_LARGE' ? 'REQUEST_TOO_LARGE' : 'INVALID_REQUEST';
+        pending.reject(new RaftreeError(code, errorMessage(error), { cause: error }));
+      }
+    }
+  }
+
+  #forget(pending: PendingRequest): void {
+    this.#pending.delete(pending.requestId);
+    this.#unsent.delete(pending);
+    pending.timer?.cancel();
+  }
+
+  #lost(cause: Error | undefined): RaftreeError {
+    const why = this.#farewell ?? cause;
+    return new RaftreeError(
+      'CONNECTION_LOST',
+      `the connection to ${this.endpoint} is gone${why ? `: ${errorMessage(why)}` : ''}`,
+      { cause: why },
+    );
+  }
+}
+
+function unreachable(endpoint: string, cause: unknown): RaftreeError {
+  return new RaftreeError('UNREACHABLE', `${endpoint}: ${errorMessage(cause)}`, { cause });
+}

@@ -1,0 +1,60 @@
+/** What a user may write, and its form on the wire. */
+import type { OutboundOperation } from '../protocol/messages.js';
+import { invalid } from './client-options.js';
+
+/** Text is taken as UTF-8. Byte arrays must not change until the call is over. */
+export type Bytes = string | Uint8Array;
+
+/** What a key must be like for an operation to be applied. */
+export type Condition =
+  | { readonly exists: boolean }
+  | { readonly expectedValue: Bytes }
+  | { readonly expectedVersion: number };
+
+/** One operation of a batch. `check` changes nothing: it is there for its condition. */
+export type BatchOperation =
+  | {
+      readonly action: 'put' | 'append';
+      readonly key: Bytes;
+      readonly value: Bytes;
+      readonly condition?: Condition;
+    }
+  | { readonly action: 'delete'; readonly key: Bytes; readonly condition?: Condition }
+  | { readonly action: 'check'; readonly key: Bytes; readonly condition: Condition };
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const NOTHING = Buffer.alloc(0);
+
+/** Throws `INVALID_REQUEST` for text that has no UTF-8. */
+export function toBytes(value: Bytes): Uint8Array {
+  if (typeof value !== 'string') {
+    if (value instanceof Uint8Array) return value;
+    throw invalid(`keys and values are strings or Uint8Arrays, not ${typeof value}`);
+  }
+  if (LONE_SURROGATE.test(value)) throw invalid('a string with half a surrogate pair has no UTF-8');
+  return Buffer.from(value, 'utf8');
+}
+
+/** Throws `INVALID_REQUEST`. */
+export function toOperation(given: BatchOperation): OutboundOperation {
+  return {
+    action: given.action,
+    key: toBytes(given.key),
+    value: 'value' in given ? toBytes(given.value) : NOTHING,
+    ...toCondition(given.condition),
+  };
+}
+
+function toCondition(
+  given: Condition | undefined,
+): Pick<OutboundOperation, 'condition' | 'conditionValue' | 'conditionVersion'> {
+  const none = { conditionValue: NOTHING, conditionVersion: 0 };
+  if (given === undefined) return { ...none, condition: 'always' };
+  if ('exists' in given) return { ...none, condition: given.exists ? 'exists' : 'absent' };
+  if ('expectedValue' in given) {
+    return { ...none, condition: 'valueIs', conditionValue: toBytes(given.expectedValue) };
+  }
+  const version = given.expectedVersion;
+  if (!Number.isSafeInteger(version) || version < 0) throw invalid(`${version} is no version`);
+  return { ...none, condition: 'versionIs', conditionVersion: version };
+}

@@ -1,0 +1,157 @@
+/**
+ * Takes a request to a node that answers it. Knows who leads, or was said to; asks the next node when one does not
+ * answer; pauses, ever longer, when all have been asked; and keeps account of what each attempt may have done.
+ *
+ * After an attempt of a write:
+ *
+ *     not sent                                              as before
+ *     answered with outcome notCommitted                    as before
+ *     sent, and no answer, or one with outcome unknown      uncertain: it may be in a log
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { Outcome } from '../protocol/error-codes.js';
+import type { ReceivedMessage } from '../protocol/message-handlers.js';
+import { backoffDelayMs } from './backoff.js';
+import { type Call, CallEnded } from './call.js';
+import { RaftreeClientError } from './client-error.js';
+import type { ClientSettings } from './client-options.js';
+import type { Connections } from './connections.js';
+import type { Unnumbered } from './node-connection.js';
+
+/** Errors that another attempt would only repeat. */
+const FINAL_CODES: ReadonlySet<string> = new Set([
+  'SESSION_EXPIRED',
+  'INVALID_REQUEST',
+  'KEY_EMPTY',
+  'KEY_TOO_LARGE',
+  'VALUE_TOO_LARGE',
+  'REQUEST_TOO_LARGE',
+  'UNKNOWN_MESSAGE',
+  'MALFORMED_MESSAGE',
+]);
+
+/** Errors of a connection that speak of the node itself: if all nodes say so, there is no use in waiting. */
+const REFUSAL_CODES: ReadonlySet<string> = new Set(['VERSION_MISMATCH', 'IDENTITY_MISMATCH']);
+
+/** Where a request may go: to the leader, to any of the given nodes, or to one. */
+export type Target = 'leader' | 'any' | { readonly endpoint: string };
+
+/** With less time left than this after a pause, no further attempt is made. */
+const LAST_ATTEMPT_MS = 50;
+
+/** Addresses learned from nodes are remembered up to this many. */
+const MAX_LEARNED_ENDPOINTS = 64;
+
+export class Router {
+  readonly #settings: ClientSettings;
+  readonly #connections: Connections;
+  readonly #learned = new Set<string>();
+  #leader: string | undefined;
+  /** Counts up; picks the node to ask when the leader is not known. */
+  #turn: number;
+
+  constructor(settings: ClientSettings, connections: Connections) {
+    this.#settings = settings;
+    this.#connections = connections;
+    this.#turn = settings.env.random.uint32() % settings.endpoints.length;
+  }
+
+  /**
+   * The answer to a request. `build` is called for each attempt. Throws a RaftreeClientError with a node's code, or
+   * with why the call ended.
+   */
+  async ask(build: () => Unnumbered, call: Call, target: Target): Promise<ReceivedMessage> {
+    try {
+      return await this.#ask(build, call, target);
+    } catch (error) {
+      if (error instanceof CallEnded) throw call.endError();
+      if (!(error instanceof RaftreeError)) throw error;
+      const outcome = call.uncertain ? 'unknown' : 'notCommitted';
+      throw new RaftreeClientError(error.code, error.message, outcome, error);
+    }
+  }
+
+  async #ask(build: () => Unnumbered, call: Call, target: Target): Promise<ReceivedMessage> {
+    const refused = new Set<string>();
+    /** Asked since the last pause. */
+    const tried = new Set<string>();
+    let pauses = 0;
+    for (;;) {
+      const candidates = this.#candidates(target);
+      const endpoint = this.#choose(target, candidates, tried);
+      try {
+        const answer = await this.#attempt(endpoint, build, call);
+        if (target === 'leader') this.#leader = endpoint;
+        return answer;
+      } catch (error) {
+        if (!(error instanceof RaftreeError)) throw error;
+        call.lastFailure = error;
+        if (FINAL_CODES.has(error.code)) throw error;
+        if (REFUSAL_CODES.has(error.code)) refused.add(endpoint);
+        if (candidates.every((candidate) => refused.has(candidate))) throw error;
+        tried.add(endpoint);
+        this.#learn(endpoint, error);
+        const namedLeader = target === 'leader' ? this.#leader : undefined;
+        const another = [...candidates, ...(namedLeader ? [namedLeader] : [])].some(
+          (node) => !tried.has(node),
+        );
+        if (another && error.code !== 'OVERLOADED') continue;
+        tried.clear();
+        const { env, backoffMs, maxBackoffMs } = this.#settings;
+        const pauseMs = backoffDelayMs(pauses++, backoffMs, maxBackoffMs, env.random);
+        // An attempt that can hardly be answered in time would only make the outcome uncertain.
+        if (call.remainingMs < pauseMs + LAST_ATTEMPT_MS) return await call.untilEnd();
+        await call.pause(pauseMs);
+      }
+    }
+  }
+
+  async #attempt(endpoint: string, build: () => Unnumbered, call: Call): Promise<ReceivedMessage> {
+    const opened = this.#connections.get(endpoint);
+    const connection = opened instanceof Promise ? await call.race(opened) : opened;
+    call.reached = true;
+    if (call.isEnded) throw new CallEnded();
+    const request = build();
+    const pending = connection.request(request);
+    try {
+      return await call.race(pending.answer);
+    } catch (error) {
+      pending.cancel();
+      if (request.type === 'write' && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;
+      throw error;
+    }
+  }
+
+  #candidates(target: Target): readonly string[] {
+    if (target === 'leader') return [...new Set([...this.#settings.endpoints, ...this.#learned])];
+    if (target === 'any') return this.#settings.endpoints;
+    return [target.endpoint];
+  }
+
+  /** The leader if it is known and was not tried; else the next node that was not. */
+  #choose(target: Target, candidates: readonly string[], tried: ReadonlySet<string>): string {
+    if (target === 'leader' && this.#leader !== undefined && !tried.has(this.#leader)) return this.#leader;
+    const first = this.#turn % candidates.length;
+    const inTurn = [...candidates.slice(first), ...candidates.slice(0, first)];
+    return inTurn.find((candidate) => !tried.has(candidate)) ?? inTurn[0] ?? '';
+  }
+
+  /** Draws conclusions about the leader from a failed attempt. */
+  #learn(endpoint: string, error: RaftreeError): void {
+    if (error.code === 'OVERLOADED') return;
+    if (this.#leader === endpoint) this.#leader = undefined;
+    const { leaderAddress } = error.details;
+    if (error.code === 'NOT_LEADER' && typeof leaderAddress === 'string' && leaderAddress !== '') {
+      if (this.#learned.size < MAX_LEARNED_ENDPOINTS) this.#learned.add(leaderAddress);
+      this.#leader = leaderAddress;
+    } else {
+      this.#turn++;
+    }
+  }
+}
+
+/** What an attempt that ended so may have done. */
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof RaftreeError && error.details.outcome === 'notCommitted') return 'notCommitted';
+  return 'unknown';
+}

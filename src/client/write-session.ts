@@ -1,0 +1,41 @@
+/**
+ * The numbers of one session. The node keeps the results of sequences above the acknowledged floor, so that a repeated
+ * write is answered and not applied again; a sequence may therefore be at most `window` above the floor.
+ *
+ *     1  2  3  4  5  6  7  8                floor = 3: all up to 3 are done with
+ *     x  x  x  .  x  .  .                   window = 5: 8 may be given out, 9 must wait for 4
+ *           ^floor          ^next
+ */
+export class WriteSession {
+  readonly id: number;
+  readonly #window: number;
+  #next = 1;
+  #floor = 0;
+  /** Done with, above the floor. */
+  readonly #done = new Set<number>();
+
+  constructor(id: number, window: number) {
+    this.id = id;
+    this.#window = window;
+  }
+
+  get hasRoom(): boolean {
+    return this.#next <= this.#floor + this.#window;
+  }
+
+  /** The highest sequence up to which all are answered or given up: none of them is ever sent again. */
+  get acknowledgedThrough(): number {
+    return this.#floor;
+  }
+
+  /** The sequence of a new write. Only while there is room. */
+  take(): number {
+    return this.#next++;
+  }
+
+  /** The write with this sequence is answered or given up. */
+  finish(sequence: number): void {
+    this.#done.add(sequence);
+    while (this.#done.delete(this.#floor + 1)) this.#floor++;
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * A cluster's client side, scripted: nodes on a simulated network that share one map of keys, the sessions and the
+ * leadership. A test's `script` sees each request first and may change what happens to it.
+ */
+import { SimDisk } from '../../src/env/sim/disk.js';
+import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
+import type { Channel } from '../../src/net/channel.js';
+import { ChannelListener } from '../../src/net/channel-listener.js';
+import type { HandlerContext } from '../../src/net/pipeline.js';
+import { type ErrorCode, errorReply } from '../../src/protocol/error-codes.js';
+import type { ReceivedMessage } from '../../src/protocol/message-handlers.js';
+import type { MessageOf, OutboundMessage, Request } from '../../src/protocol/messages.js';
+import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
+
+/**
+ * What happens to a request: nothing special (undefined), an error, no answer although it was carried out or although
+ * it was not, or the connection breaks after or before it was carried out.
+ */
+export type Fate =
+  | undefined
+  | ErrorCode
+  | 'silent after'
+  | 'silent before'
+  | 'break after'
+  | 'break before'
+  | 'hold';
+
+export interface SeenRequest {
+  readonly node: number;
+  readonly request: Request;
+}
+
+export class FakeCluster {
+  readonly world: SimWorld;
+  readonly seen: SeenRequest[] = [];
+  /** Keys in order are found by sorting: tests are small. Binary strings. */
+  readonly data = new Map<string, { value: Buffer; version: number }>();
+  readonly sessions = new Map<number, Map<number, OutboundMessage>>();
+  readonly processes = new Map<number, SimProcess>();
+  readonly held: (() => void)[] = [];
+  leader = 1;
+  clusterId = 'fake';
+  index = 0;
+  window = 1024;
+  /** Most entries in a page of a scan. */
+  pageEntries = 3;
+  script: (request: Request, node: number) => Fate = () => undefined;
+  readonly client: SimProcess;
+  /** Channels open now, by node. */
+  readonly open = new Map<number, Set<Channel>>();
+
+  constructor(seed: number) {
+    this.world = new SimWorld(seed);
+    this.client = this.world.start('client', new SimDisk());
+  }
+
+  static async start(seed: number, nodes = 3): Promise<FakeCluster> {
+    const cluster = new FakeCluster(seed);
+    for (let node = 1; node <= nodes; node++) await cluster.startNode(node);
+    return cluster;
+  }
+
+  endpoint(node: number): string {
+    return `node${node}:7000`;
+  }
+
+  get endpoints(): string[] {
+    return [...this.processes.keys()].map((node) => this.endpoint(node));
+  }
+
+  async startNode(node: number): Promise<void> {
+    const process = this.world.start(`node${node}`, new SimDisk());
+    this.processes.set(node, process);
+    const channels = new Set<Channel>();
+    this.open.set(node, channels);
+    await ChannelListener.listen(
+      process.env,
+      { host: `node${node}`, port: 7000 },
+      {
+        maxConnections: 100,
+        initialise: (channel) => {
+          channels.add(channel);
+          void channel.closed.then(() => channels.delete(channel));
+          protocolPipeline(channel, {
+            handshake: {
+              side: 'accepting',
+              identity: { role: 'server', clusterId: this.clusterId, nodeId: node, storeId: `store${node}` },
+              expectedRoles: ['client'],
+            },
+            handler: { read: (context, message) => this.#receive(node, context, message as ReceivedMessage) },
+          });
+        },
+      },
+    );
+  }
+
+  kill(node: number): void {
+    this.processes.get(node)?.kill();
+    // The dead do not hear that their connections are gone.
+    this.open.get(node)?.clear();
+  }
+
+  requests(type: Request['type']): SeenRequest[] {
+    return this.seen.filter(({ request }) => request.type === type);
+  }
+
+  #receive(node: number, context: HandlerContext, message: ReceivedMessage): void {
+    const request = message as unknown as Request;
+    this.seen.push({ node, request });
+    const fate = this.script(request, node);
+    const { channel } = context;
+    const run = () => channel.write(this.#carryOut(request, node));
+    switch (fate) {
+      case undefined:
+        run();
+        return;
+      case 'silent before':
+        return;
+      case 'silent after':
+        this.#carryOut(request, node);
+        return;
+      case 'break before':
+        channel.abort();
+        return;
+      case 'break after':
+        this.#carryOut(request, node);
+        channel.abort();
+        return;
+      case 'hold':
+        this.held.push(run);
+        return;
+      default:
+        channel.write(errorReply(request.requestId, fate, `scripted ${fate}`));
+    }
+  }
+
+  #carryOut(request: Request, node: number): OutboundMessage {
+    const { requestId } = request;
+    if (request.type === 'status') return this.#status(requestId, node);
+    const stale = 'consistency' in request && request.consistency === 'stale';
+    if (node !== this.leader && !stale) {
+      return errorReply(requestId, 'NOT_LEADER', 'ask the leader', {
+        leaderId: this.leader,
+        leaderAddress: this.leader === 0 ? '' : this.endpoint(this.leader),
+      });
+    }
+    switch (request.type) {
+      case 'openSession': {
+        const sessionId = ++this.index;
+        this.sessions.set(sessionId, new Map());
+        return { type: 'sessionOpened', requestId, sessionId, window: Math.min(this.window, request.window) };
+      }
+      case 'get': {
+        const found = this.data.get(request.key.toString('latin1'));
+        return {
+          type: 'getReply',
+          requestId,
+          found: found !== undefined,
+          version: found?.version ?? 0,
+          value: found?.value ?? Buffer.alloc(0),
+        };
+      }
+      case 'scan':
+        return this.#scan(request);
+      case 'write':
+        return this.#write(request);
+    }
+  }
+
+  #write(request: MessageOf<'write'>): OutboundMessage {
+    const { requestId, sessionId, sequence, acknowledgedThrough } = request;
+    const session = this.sessions.get(sessionId);
+    if (!session) return errorReply(requestId, 'SESSION_EXPIRED', 'unknown session');
+    if (sequence > acknowledgedThrough + this.window) throw new Error('the client went beyond its window');
+    const known = session.get(sequence);
+    if (known) return { ...known, requestId } as OutboundMessage;
+    const index = ++this.index;
+    const matches = request.operations.map((operation) => {
+      const present = this.data.get(operation.key.toString('latin1'));
+      if (operation.condition === 'exists') return present !== undefined;
+      if (operation.condition === 'absent') return present === undefined;
+      if (operation.condition === 'valueIs') {
+        return present?.value.equals(operation.conditionValue) ?? false;
+      }
+      if (operation.condition === 'versionIs') return (present?.version ?? 0) === operation.conditionVersion;
+      return true;
+    });
+    const applied = matches.every(Boolean);
+    const results = request.operations.map((operation, i) => {
+      const key = operation.key.toString('latin1');
+      const present = this.data.get(key);
+      const existed = present !== undefined;
+      if (applied && operation.action === 'delete') this.data.delete(key);
+      if (applied && operation.action === 'put') {
+        this.data.set(key, { value: Buffer.from(operation.value), version: index });
+      }
+      if (applied && operation.action === 'append') {
+        const value = Buffer.concat([present?.value ?? Buffer.alloc(0), operation.value]);
+        this.data.set(key, { value, version: index });
+      }
+      const status = matches[i] ? ('ok' as const) : ('conditionFailed' as const);
+      return { status, existed, version: this.data.get(key)?.version ?? 0 };
+    });
+    const reply: OutboundMessage = { type: 'writeReply', requestId, applied, index, results };
+    session.set(sequence, reply);
+    return reply;
+  }
+
+  #scan(request: MessageOf<'scan'>): OutboundMessage {
+    const { requestId, reverse, keysOnly } = request;
+    const from = request.from.toString('latin1');
+    const to = request.to?.toString('latin1');
+    const keys = [...this.data.keys()]
+      .filter((key) => key >= from && (to === undefined || key < to))
+      .sort((a, b) => (a < b === reverse ? 1 : -1));
+    const page = keys.slice(0, Math.min(request.limit, this.pageEntries));
+    return {
+      type: 'scanReply',
+      requestId,
+      entries: page.map((key) => {
+        const { value, version } = this.data.get(key) ?? { value: Buffer.alloc(0), version: 0 };
+        return { key: Buffer.from(key, 'latin1'), version, value: keysOnly ? Buffer.alloc(0) : value };
+      }),
+      more: page.length < keys.length,
+    };
+  }
+
+  #status(requestId: number, node: number): OutboundMessage {
+    return {
+      type: 'statusReply',
+      requestId,
+      nodeId: node,
+      clusterId: this.clusterId,
+      role: node === this.leader ? 'leader' : 'follower',
+      term: 1,
+      leaderId: this.leader,
+      leaderAddress: this.endpoint(this.leader),
+      commitIndex: this.index,
+      appliedIndex: this.index,
+      lastIndex: this.index,
+      durableIndex: this.index,
+      keysApproximate: this.data.size,
+      version: 'fake',
+      peers: [],
+    };
+  }
+}
