@@ -21,6 +21,8 @@ export class SimNetwork {
   readonly #listeners = new Map<string, { host: string; accept: (socket: Socket) => void }>();
   readonly #cutLinks = new Set<string>();
   readonly #sockets = new Set<SimSocket>();
+  /** How often each host has been killed: what an earlier process of it still waits for never comes. */
+  readonly #deaths = new Map<string, number>();
   #nextPort = 40_000;
 
   constructor(scheduler: Scheduler, random: SeededRandom, options: SimNetworkOptions = {}) {
@@ -32,9 +34,14 @@ export class SimNetwork {
 
   /** The network as one host (a process) sees it. */
   attach(host: string): Network {
+    const deaths = this.#deathsOf(host);
+    const isAlive = () => this.#deathsOf(host) === deaths;
     return {
-      listen: async (address, accept) => this.#listen(host, address, accept),
-      connect: (address, timeoutMs) => this.#connect(host, address, timeoutMs),
+      listen: async (address, accept) => {
+        if (!isAlive()) return new Promise<never>(() => {});
+        return this.#listen(host, address, accept);
+      },
+      connect: (address, timeoutMs) => this.#connect(host, isAlive, address, timeoutMs),
     };
   }
 
@@ -45,30 +52,45 @@ export class SimNetwork {
 
   mend(from: string, to: string): void {
     this.#cutLinks.delete(`${from}>${to}`);
-    for (const socket of this.#sockets) {
-      if (socket.host === from && socket.peerHost === to) this.#transmit(socket);
-    }
+    this.#resume();
   }
 
   mendAll(): void {
     this.#cutLinks.clear();
-    for (const socket of this.#sockets) this.#transmit(socket);
+    this.#resume();
   }
 
-  /** The host's process died: its listeners are gone and its peers see their connections reset. */
+  #resume(): void {
+    for (const socket of this.#sockets) {
+      this.#transmit(socket);
+      if (socket.isOrphan) this.#reset(socket);
+    }
+  }
+
+  #deathsOf(host: string): number {
+    return this.#deaths.get(host) ?? 0;
+  }
+
+  /** The host's process died: its listeners are gone and its peers see their connections reset, if a link leads there. */
   kill(host: string): void {
+    this.#deaths.set(host, this.#deathsOf(host) + 1);
     for (const [key, listener] of this.#listeners) if (listener.host === host) this.#listeners.delete(key);
     for (const socket of [...this.#sockets]) {
       if (socket.host !== host) continue;
       this.#sockets.delete(socket);
       socket.die();
-      const peer = socket.peer;
-      if (peer && this.#sockets.has(peer)) {
-        this.#scheduler.after(this.#delayMs(), () =>
-          this.#close(peer, systemError('ECONNRESET', 'read', host)),
-        );
-      }
+      if (socket.peer) this.#reset(socket.peer);
     }
+  }
+
+  /** The other end is gone. If the link from there is cut, this end learns it when the link is mended. */
+  #reset(socket: SimSocket): void {
+    socket.isOrphan = true;
+    if (this.#cutLinks.has(`${socket.peerHost}>${socket.host}`)) return;
+    this.#scheduler.after(this.#delayMs(), () => {
+      if (this.#cutLinks.has(`${socket.peerHost}>${socket.host}`)) return;
+      this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
+    });
   }
 
   #listen(host: string, address: Address, accept: (socket: Socket) => void): Listener {
@@ -85,15 +107,19 @@ export class SimNetwork {
     };
   }
 
-  #connect(host: string, address: Address, timeoutMs: number): Promise<Socket> {
+  #connect(host: string, isAlive: () => boolean, address: Address, timeoutMs: number): Promise<Socket> {
     const key = formatAddress(address);
     return new Promise((resolve, reject) => {
+      if (!isAlive()) return;
       const target = this.#listeners.get(key)?.host;
       if (target && (this.#cutLinks.has(`${host}>${target}`) || this.#cutLinks.has(`${target}>${host}`))) {
-        this.#scheduler.after(timeoutMs, () => reject(systemError('ETIMEDOUT', 'connect', key)));
+        this.#scheduler.after(timeoutMs, () => {
+          if (isAlive()) reject(systemError('ETIMEDOUT', 'connect', key));
+        });
         return;
       }
       this.#scheduler.after(this.#delayMs(), () => {
+        if (!isAlive()) return;
         const listener = this.#listeners.get(key);
         if (!listener) {
           reject(systemError('ECONNREFUSED', 'connect', key));
@@ -145,13 +171,11 @@ export class SimNetwork {
   }
 
   abort(socket: SimSocket, error: Error | undefined): void {
-    const peer = socket.peer;
-    this.#scheduler.after(0, () => this.#close(socket, error));
-    if (peer) {
-      this.#scheduler.after(this.#delayMs(), () =>
-        this.#close(peer, systemError('ECONNRESET', 'read', 'peer')),
-      );
-    }
+    this.#scheduler.after(0, () => {
+      this.#close(socket, error);
+      socket.finish(error);
+    });
+    if (socket.peer) this.#reset(socket.peer);
   }
 
   #close(socket: SimSocket, error: Error | undefined): void {
@@ -170,7 +194,11 @@ class SimSocket implements Socket {
   outgoing: Buffer[] = [];
   inTransit = false;
   ended = false;
+  /** The other end is gone without having ended. */
+  isOrphan = false;
   #closed = false;
+  /** The other end has ended, and what it sent before is still to be read. */
+  #isLastChunkPending = false;
   #closeError: Error | undefined;
   #paused = false;
   #incoming: Buffer[] = [];
@@ -188,12 +216,12 @@ class SimSocket implements Socket {
 
   handle(handler: SocketHandler): void {
     this.handler = handler;
-    this.#flushIncoming();
     if (this.#closed) handler.closed(this.#closeError);
+    else this.#flushIncoming();
   }
 
   write(chunks: readonly Uint8Array[]): void {
-    if (this.#closed || this.ended) return;
+    if (this.#closed || this.#isLastChunkPending || this.ended) return;
     for (const chunk of chunks) if (chunk.length > 0) this.outgoing.push(Buffer.from(chunk));
     this.#network.send(this);
   }
@@ -225,11 +253,18 @@ class SimSocket implements Socket {
     this.#flushIncoming();
   }
 
+  /** The connection is over; after an orderly end, once all that was sent is read. */
   close(error: Error | undefined): void {
-    if (this.#closed) return;
     this.#flushIncoming();
+    if (error === undefined && this.#incoming.length > 0) this.#isLastChunkPending = true;
+    else this.finish(error);
+  }
+
+  finish(error: Error | undefined): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#closeError = error;
+    this.#incoming = [];
     this.handler?.closed(error);
   }
 
@@ -243,8 +278,9 @@ class SimSocket implements Socket {
   #flushIncoming(): void {
     while (this.handler && !this.#paused && !this.#closed) {
       const chunk = this.#incoming.shift();
-      if (!chunk) return;
+      if (!chunk) break;
       this.handler.data(chunk);
     }
+    if (this.#isLastChunkPending && this.#incoming.length === 0) this.finish(undefined);
   }
 }
