@@ -1,0 +1,91 @@
+/**
+ * User keys are compared as unsigned bytes, a shorter key before a longer one that it begins. Ranges are given as
+ * (bytes, start, end), so that no view needs to be made for a comparison.
+ */
+export const NO_BYTES: Buffer = Buffer.alloc(0);
+
+/** Negative, zero or positive, as `a` is before, equal to or after `b`. */
+export function compareRanges(
+  a: Uint8Array,
+  aStart: number,
+  aEnd: number,
+  b: Uint8Array,
+  bStart: number,
+  bEnd: number,
+): number {
+  const aLength = aEnd - aStart;
+  const bLength = bEnd - bStart;
+  const shared = aLength < bLength ? aLength : bLength;
+  for (let i = 0; i < shared; i++) {
+    const difference = (a[aStart + i] as number) - (b[bStart + i] as number);
+    if (difference !== 0) return difference;
+  }
+  return aLength - bLength;
+}
+
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  return compareRanges(a, 0, a.length, b, 0, b.length);
+}
+
+export const ORDER_PREFIX_BYTES = 6;
+
+/**
+ * The six bytes from `start` as one integer that a double holds exactly, zeros where the key has ended: if two of
+ * them differ, the keys compare as they do; if they are equal, the keys must be looked at.
+ */
+export function orderPrefix(bytes: Uint8Array, start: number, end: number): number {
+  let high = 0;
+  let low = 0;
+  if (start + 6 <= end) {
+    high = ((bytes[start] as number) << 8) | (bytes[start + 1] as number);
+    low =
+      ((bytes[start + 2] as number) << 24) |
+      ((bytes[start + 3] as number) << 16) |
+      ((bytes[start + 4] as number) << 8) |
+      (bytes[start + 5] as number);
+    return high * 2 ** 32 + (low >>> 0);
+  }
+  for (let i = 0; i < 6; i++) high = high * 256 + (start + i < end ? (bytes[start + i] as number) : 0);
+  return high;
+}
+
+/** How many leading bytes two ranges have in common. */
+export function sharedLength(
+  a: Uint8Array,
+  aStart: number,
+  aEnd: number,
+  b: Uint8Array,
+  bStart: number,
+  bEnd: number,
+): number {
+  const limit = Math.min(aEnd - aStart, bEnd - bStart);
+  let i = 0;
+  while (i < limit && a[aStart + i] === b[bStart + i]) i++;
+  return i;
+}
+
+/** A copy in memory of its own. */
+export function copyRange(bytes: Uint8Array, start: number, end: number): Buffer {
+  const length = end - start;
+  const copy = Buffer.allocUnsafe(length);
+  copy.set(bytes.subarray(start, end));
+  return copy;
+}
+
+export const MAX_VARINT_BYTES = 5;
+
+/** Writes an unsigned 32-bit integer, seven bits a byte, lowest first; returns the offset behind it. */
+export function writeVarint(target: Uint8Array, value: number, offset: number): number {
+  let at = offset;
+  let rest = value;
+  while (rest >= 128) {
+    target[at++] = (rest & 127) | 128;
+    rest = rest >>> 7;
+  }
+  target[at++] = rest;
+  return at;
+}
+
+export function varintBytes(value: number): number {
+  return value < 128 ? 1 : value < 16384 ? 2 : value < 2097152 ? 3 : value < 268435456 ? 4 : 5;
+}

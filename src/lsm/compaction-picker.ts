@@ -1,0 +1,129 @@
+/**
+ * What to compact next: a pure function of a version and the options.
+ *
+ *   - Level 0 scores by its number of files, the others by their bytes against their target; the highest score from
+ *     1 on is compacted into the level below.
+ *   - From level 0: the oldest file and all that overlap it, directly or through others. From a deeper level: the
+ *     file that overlaps the fewest bytes of the next level in proportion to its own, the oldest of equals.
+ *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
+ *     level after that the next compaction would be a very large one.
+ */
+import { compareBytes } from './bytes.js';
+import type { TableFile } from './table-file.js';
+import { type KeyRange, overlapping, totalBytes, type Version } from './version.js';
+
+export interface PickerOptions {
+  readonly level0Trigger: number;
+  readonly levelBaseBytes: number;
+  readonly levelMultiplier: number;
+  readonly maxFileBytes: number;
+}
+
+export interface CompactionPlan {
+  readonly level: number;
+  readonly outputLevel: number;
+  /** Files of `level`; from level 0 the newest first. */
+  readonly upper: readonly TableFile[];
+  /** Files of `outputLevel` that overlap them. */
+  readonly lower: readonly TableFile[];
+  /** Files of the level behind, which outputs should not overlap too much of. */
+  readonly grandparents: readonly TableFile[];
+  /** The single upper file only changes its level. */
+  readonly isMove: boolean;
+}
+
+/** An output is cut when it overlaps so many times `maxFileBytes` of the level behind it. */
+export const MAX_GRANDPARENT_OVERLAP = 10;
+
+export function targetBytes(level: number, options: PickerOptions): number {
+  return options.levelBaseBytes * options.levelMultiplier ** (level - 1);
+}
+
+/** From 1 on a level is due. */
+export function score(version: Version, level: number, options: PickerOptions): number {
+  if (level === 0) return (version.levels[0]?.length ?? 0) / options.level0Trigger;
+  if (level + 1 >= version.levels.length) return 0;
+  return version.levelBytes(level) / targetBytes(level, options);
+}
+
+export function pickCompaction(version: Version, options: PickerOptions): CompactionPlan | undefined {
+  let level = -1;
+  let highest = 1;
+  for (let candidate = 0; candidate + 1 < version.levels.length; candidate++) {
+    const due = score(version, candidate, options);
+    if (due < highest || (due === highest && level >= 0)) continue;
+    highest = due;
+    level = candidate;
+  }
+  if (level < 0) return undefined;
+  const files = version.levels[level] ?? [];
+  const upper = level === 0 ? withOverlapping(files, files.slice(-1)) : leastOverlap(version, level);
+  return plan(version, level, upper, options);
+}
+
+/** Compacts what a range holds in a level into the next one; undefined if there is nothing. */
+export function planRange(
+  version: Version,
+  level: number,
+  range: KeyRange,
+  options: PickerOptions,
+): CompactionPlan | undefined {
+  const files = version.levels[level] ?? [];
+  const inRange = overlapping(files, range);
+  if (inRange.length === 0 || level + 1 >= version.levels.length) return undefined;
+  const upper = level === 0 ? withOverlapping(files, inRange) : inRange;
+  return { ...plan(version, level, upper, options), isMove: false };
+}
+
+function plan(
+  version: Version,
+  level: number,
+  upper: readonly TableFile[],
+  options: PickerOptions,
+): CompactionPlan {
+  const outputLevel = level + 1;
+  const lower = overlapping(version.levels[outputLevel] ?? [], rangeOf(upper));
+  const grandparents = overlapping(version.levels[outputLevel + 1] ?? [], rangeOf([...upper, ...lower]));
+  const isMove =
+    upper.length === 1 &&
+    lower.length === 0 &&
+    totalBytes(grandparents) <= MAX_GRANDPARENT_OVERLAP * options.maxFileBytes;
+  return { level, outputLevel, upper, lower, grandparents, isMove };
+}
+
+/** Of files in any order; there must be one. */
+function rangeOf(files: readonly TableFile[]): KeyRange {
+  let [smallest, largest] = [files[0]?.smallest, files[0]?.largest];
+  for (const file of files) {
+    if (smallest === undefined || compareBytes(file.smallest, smallest) < 0) smallest = file.smallest;
+    if (largest === undefined || compareBytes(file.largest, largest) > 0) largest = file.largest;
+  }
+  return { smallest, largest };
+}
+
+/**
+ * All files of level 0 that overlap the chosen ones, and those that overlap these: if an older version of a key
+ * stayed in level 0 while a newer one went down, a read would find the older one first.
+ */
+function withOverlapping(files: readonly TableFile[], chosen: readonly TableFile[]): TableFile[] {
+  let found = [...chosen];
+  for (;;) {
+    const more = overlapping(files, rangeOf(found));
+    if (more.length === found.length) return more;
+    found = more;
+  }
+}
+
+function leastOverlap(version: Version, level: number): TableFile[] {
+  const below = version.levels[level + 1] ?? [];
+  let best: TableFile | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const file of version.levels[level] ?? []) {
+    const ratio = totalBytes(overlapping(below, file)) / file.sizeBytes;
+    if (ratio < least || (ratio === least && best !== undefined && file.number < best.number)) {
+      least = ratio;
+      best = file;
+    }
+  }
+  return best ? [best] : [];
+}

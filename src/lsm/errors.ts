@@ -1,0 +1,48 @@
+/**
+ * Error codes of the engine. `details.outcome` of a failed write says `not committed` or `unknown`.
+ *
+ *     LSM_CLOSED      the tree is closed
+ *     LSM_LOCKED      the directory is in use by another tree, in this process or another
+ *     LSM_INVALID     an option, key, value or range that is not accepted
+ *     LSM_BUSY        more bytes wait to be written than `maxWaitingBytes`
+ *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space
+ *     LSM_READ_ONLY   a write or sync of files failed; nothing more is written until the tree is reopened
+ *     CORRUPTION      damaged bytes; `details` has path and offset
+ */
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+
+export type WriteOutcome = 'not committed' | 'unknown';
+
+export function closedError(): RaftreeError {
+  return new RaftreeError('LSM_CLOSED', 'the tree is closed', { details: { outcome: 'not committed' } });
+}
+
+export function invalid(message: string): RaftreeError {
+  return new RaftreeError('LSM_INVALID', message, { details: { outcome: 'not committed' } });
+}
+
+export function readOnlyError(cause: unknown, outcome: WriteOutcome): RaftreeError {
+  return new RaftreeError(
+    'LSM_READ_ONLY',
+    `nothing more is written until the tree is reopened, because of an earlier failure: ${errorMessage(cause)}`,
+    { cause, details: { outcome } },
+  );
+}
+
+export function noSpaceError(cause?: unknown): RaftreeError {
+  return new RaftreeError('LSM_NO_SPACE', 'the disk is full; writing resumes by itself when there is space', {
+    cause,
+    details: { outcome: 'not committed' },
+  });
+}
+
+export function busyError(pendingBytes: number): RaftreeError {
+  return new RaftreeError('LSM_BUSY', `${pendingBytes} bytes of writes are waiting already; slow down`, {
+    details: { outcome: 'not committed' },
+  });
+}
+
+export function isDiskFull(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}

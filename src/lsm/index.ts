@@ -1,0 +1,12 @@
+/** `raftree/lsm`: the storage engine on its own. */
+export type { Env, Logger } from '../env/env.js';
+export { RaftreeError } from '../env/errors.js';
+export { realEnv } from '../env/real/real-env.js';
+export type { Entry, IteratorOptions, LsmIterator } from './iterator.js';
+export { LsmTree, type ReadOptions, type WriteOptions } from './lsm-tree.js';
+export type { CompactionEvent, Durability, LsmListener, LsmOptions, StallReason } from './options.js';
+export type { Snapshot } from './snapshot-list.js';
+export type { LsmStats } from './stats.js';
+export type { Problem, VerifyReport } from './verify.js';
+export type { KeyRange } from './version.js';
+export type { DeleteOperation, Operation, PutOperation } from './write-batch.js';

@@ -1,0 +1,581 @@
+/**
+ * A durable ordered key-value store in one directory (after O'Neil et al., The Log-Structured Merge-Tree, 1996, in
+ * the leveled form of LevelDB).
+ *
+ *     write  ─► WAL ─► active memtable ─► frozen memtables ─► level 0 ─► level 1 ─► …
+ *     read   ◄─ active memtable, frozen memtables, level 0 from new to old, one table of each further level
+ *
+ *     LOCK.n            who has it open                           env/directory-lock.ts
+ *     MANIFEST-n        which tables make it up                   manifest.ts
+ *     wal-n.log         batches that are not yet in tables        write-batch.ts
+ *     n.sst             tables                                    table-format.ts
+ */
+import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { corruption } from '../record/record.js';
+import type { RecordLog } from '../record/record-log.js';
+import { Admission } from './admission.js';
+import { BlockCache } from './block-cache.js';
+import { busyError, closedError, invalid, noSpaceError, readOnlyError } from './errors.js';
+import { type IteratorOptions, LsmIterator } from './iterator.js';
+import { Maintenance, type MaintenanceHost } from './maintenance.js';
+import { manifestName, manifestNumbers } from './manifest.js';
+import { Memtable } from './memtable.js';
+import { MergeCursor } from './merge-cursor.js';
+import { type LsmOptions, type ResolvedOptions, resolveOptions, type StallReason } from './options.js';
+import { Reader } from './reader.js';
+import { RunCursor } from './run-cursor.js';
+import { type Snapshot, SnapshotList } from './snapshot-list.js';
+import type { LsmStats } from './stats.js';
+import { TableCache } from './table-cache.js';
+import type { TableFile } from './table-file.js';
+import { BLOCK_TRAILER_BYTES } from './table-format.js';
+import { type VerifyReport, verifyTree } from './verify.js';
+import type { KeyRange } from './version.js';
+import { VersionSet } from './version-set.js';
+import { isLogFull, isWalName, openWal } from './wal.js';
+import {
+  batchBytes,
+  encodeBatch,
+  insertEncoded,
+  insertOperations,
+  type Operation,
+  setFirstSequence,
+} from './write-batch.js';
+
+export interface WriteOptions {
+  /** What this write waits for; the tree's `durability` by default. */
+  readonly durability?: 'sync' | 'buffered';
+}
+
+export interface ReadOptions {
+  readonly snapshot?: Snapshot;
+}
+
+const READ_AHEAD_BYTES = 64 * 1024;
+const NEWEST: number = Number.MAX_SAFE_INTEGER;
+
+export class LsmTree implements MaintenanceHost {
+  readonly options: ResolvedOptions;
+  readonly directory: string;
+  readonly versions: VersionSet;
+  readonly tables: TableCache;
+  readonly snapshots: SnapshotList = new SnapshotList();
+  readonly #lock: DirectoryLock;
+  readonly #maintenance: Maintenance;
+  readonly #reader: Reader;
+  readonly #admission: Admission;
+  #wal: RecordLog | undefined;
+  #active = new Memtable();
+  #frozen: Memtable[] = [];
+  /** Given to batches, in the order in which they came. */
+  #lastGiven = 0;
+  /** In a memtable or table: what a reader of now sees. */
+  #lastVisible = 0;
+  #durable = 0;
+  #failure: unknown;
+  #state: 'open' | 'closing' | 'closed' = 'open';
+  #closing: Promise<void> | undefined;
+  #stall: StallReason | undefined;
+  readonly #flushWaiters: { sequence: number; resolve: () => void; reject: (error: unknown) => void }[] = [];
+
+  /**
+   * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
+   *
+   * Throws `LSM_LOCKED` if it is open elsewhere, `LSM_INVALID` for an option out of its limits, `CORRUPTION` (with
+   * path and offset in `details`) if what must be there is damaged, or the system's error.
+   */
+  static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {
+    const resolved = resolveOptions(options);
+    const { env } = resolved;
+    if (!resolved.createIfMissing && !holdsTree(resolved, directory)) {
+      throw invalid(`${directory} holds no tree, and createIfMissing is false`);
+    }
+    env.fs.makeDirectory(directory);
+    const lock = takeLock(resolved, directory);
+    const slotBytes = resolved.blockBytes + BLOCK_TRAILER_BYTES;
+    const blocks = new BlockCache(resolved.blockCacheBytes, slotBytes);
+    const tables = new TableCache(env, directory, resolved.maxOpenTables, blocks);
+    try {
+      const versions = await VersionSet.open(resolved, directory, tables);
+      const tree = new LsmTree(resolved, directory, lock, tables, versions);
+      try {
+        await tree.#recover();
+      } catch (error) {
+        versions.close();
+        throw error;
+      }
+      return tree;
+    } catch (error) {
+      tables.closeAll();
+      lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: ResolvedOptions,
+    directory: string,
+    lock: DirectoryLock,
+    tables: TableCache,
+    versions: VersionSet,
+  ) {
+    this.options = options;
+    this.directory = directory;
+    this.#lock = lock;
+    this.tables = tables;
+    this.versions = versions;
+    this.#reader = new Reader(tables);
+    this.#maintenance = new Maintenance(this);
+    this.#admission = new Admission(() => this.#stallReason() !== undefined);
+  }
+
+  /**
+   * Applies operations together or not at all. Resolves to the sequence of the last one when they are visible and,
+   * as `durability` asks, safe. Batches take effect in the order of the calls. Keys and values are copied before
+   * the call returns. Waits while flush and compaction are behind.
+   *
+   * Rejects with `LSM_INVALID`, `LSM_BUSY`, `LSM_NO_SPACE` or `LSM_CLOSED` (not committed) or `LSM_READ_ONLY`, whose
+   * `details.outcome` is `unknown` for the writes during which the failure happened.
+   */
+  write(operations: readonly Operation[], options: WriteOptions = {}): Promise<number> {
+    try {
+      this.#checkWritable();
+      const wal = this.#wal;
+      if (!wal && this.#admission.isOpen) return Promise.resolve(this.writeSync(operations));
+      const sizeBytes = batchBytes(operations);
+      const payload = encodeBatch(operations, sizeBytes);
+      const durable = wal !== undefined && (options.durability ?? this.options.durability) === 'sync';
+      const pendingBytes = this.#admission.waitingBytes + (wal?.queuedBytes ?? 0);
+      if (pendingBytes > 0 && pendingBytes + sizeBytes > this.options.maxWaitingBytes) {
+        throw busyError(pendingBytes);
+      }
+      if (this.#admission.isOpen) return this.#append(payload, operations.length, durable);
+      if (this.#maintenance.diskIsFull) throw noSpaceError();
+      return this.#admission.enter(sizeBytes, () => this.#append(payload, operations.length, durable));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * As `write`, at once, for a tree of durability `none`. Never waits: whoever writes much awaits `room()` first
+   * when `isStalled` holds. Throws as `write` rejects.
+   */
+  writeSync(operations: readonly Operation[]): number {
+    this.#checkWritable();
+    if (this.#wal) throw invalid('writeSync needs a tree with durability none');
+    batchBytes(operations);
+    const first = this.#lastGiven + 1;
+    this.#lastGiven += operations.length;
+    insertOperations(operations, first, this.#active);
+    this.#inserted(this.#lastGiven);
+    return this.#lastGiven;
+  }
+
+  /** Whether writes wait now, and for what. */
+  get isStalled(): StallReason | undefined {
+    return this.#stall;
+  }
+
+  /** Resolves when a write would not have to wait. Rejects as `write` does. */
+  room(): Promise<void> {
+    if (this.#admission.isOpen) return Promise.resolve();
+    if (this.#maintenance.diskIsFull) return Promise.reject(noSpaceError());
+    return this.#admission.enter(0, () => {});
+  }
+
+  /**
+   * The value of a key, now or at a snapshot; the caller's own.
+   * Throws `LSM_CLOSED`, `CORRUPTION` if a block that it needs is damaged, or the system's error.
+   */
+  getSync(key: Uint8Array, options?: ReadOptions): Buffer | undefined {
+    if (this.#state === 'closed') throw closedError();
+    const sequence = options?.snapshot?.sequence ?? NEWEST;
+    return this.#reader.get(key, sequence, this.#active, this.#frozen, this.versions.current);
+  }
+
+  /** As `getSync`, of the moment of the call. */
+  get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
+    try {
+      return Promise.resolve(this.getSync(key, options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The values of several keys, all of the same moment, in the order of the keys. */
+  getMany(keys: readonly Uint8Array[], options?: ReadOptions): Promise<(Buffer | undefined)[]> {
+    try {
+      return Promise.resolve(keys.map((key) => this.getSync(key, options)));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Remembers the state of now, to be read by `get` and `iterator`, until it is released. */
+  snapshot(): Snapshot {
+    this.#checkOpen();
+    return this.snapshots.take(this.#lastVisible);
+  }
+
+  /** Walks over keys in order. Throws `LSM_CLOSED`. */
+  iterator(options: IteratorOptions = {}): LsmIterator {
+    this.#checkOpen();
+    const reverse = options.reverse ?? false;
+    const version = this.versions.pin();
+    const memtables = [this.#active, ...this.#frozen];
+    const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
+      files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
+    );
+    const cursors = [
+      ...memtables.filter((memtable) => memtable.count > 0).map((memtable) => memtable.cursor()),
+      ...runs.map((run) => new RunCursor(this.tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
+    ];
+    return new LsmIterator(
+      {
+        merge: new MergeCursor(cursors, reverse),
+        sequence: options.snapshot?.sequence ?? this.#lastVisible,
+        check: () => {
+          if (this.#state === 'closed') throw closedError();
+        },
+        release: () => this.versions.unpin(version),
+        breathe: () => new Promise((resolve) => this.options.env.timers.endOfTurn(resolve)),
+      },
+      options,
+    );
+  }
+
+  /** The sequence of the newest write that readers see. */
+  get lastSequence(): number {
+    return this.#lastVisible;
+  }
+
+  /** Every write up to this sequence survives a power cut: it is in durable tables, or synced in the WAL. */
+  get durableSequence(): number {
+    return Math.max(this.#durable, this.versions.flushedSequence);
+  }
+
+  /** Every write up to this sequence is in durable tables. */
+  get flushedSequence(): number {
+    return this.versions.flushedSequence;
+  }
+
+  /**
+   * Brings everything written so far into durable tables; resolves to `durableSequence`.
+   * Rejects with `LSM_NO_SPACE`, `LSM_READ_ONLY` or `LSM_CLOSED`.
+   */
+  async flush(): Promise<number> {
+    this.#checkWritable();
+    await this.#flushAll();
+    return this.durableSequence;
+  }
+
+  /** Rewrites a range (both ends included, everything by default) into the deepest level, dropping what is hidden. */
+  async compactRange(range: Partial<KeyRange> = {}): Promise<void> {
+    await this.flush();
+    await this.#maintenance.compactRange({ smallest: range.smallest, largest: range.largest });
+  }
+
+  /** About how many bytes of tables a range (both ends included, open by default) takes. */
+  approximateSize(range: Partial<KeyRange> = {}): number {
+    this.#checkOpen();
+    let bytes = 0;
+    for (const file of this.versions.current.files()) {
+      const table = this.tables.use(file);
+      const end = range.largest ? table.offsetOf(range.largest) : file.sizeBytes;
+      const start = range.smallest ? table.offsetOf(range.smallest) : 0;
+      bytes += Math.max(0, end - start);
+    }
+    return bytes;
+  }
+
+  /** Reads every byte of every table and checks every rule; damage is reported, not thrown. */
+  async verify(): Promise<VerifyReport> {
+    this.#checkOpen();
+    const version = this.versions.pin();
+    try {
+      return await verifyTree(this.options.env, this.directory, version);
+    } finally {
+      this.versions.unpin(version);
+    }
+  }
+
+  stats(): LsmStats {
+    const { levels } = this.versions.current;
+    return {
+      lastSequence: this.lastSequence,
+      durableSequence: this.durableSequence,
+      flushedSequence: this.flushedSequence,
+      memtableBytes: this.#active.sizeBytes,
+      frozenMemtables: this.#frozen.length,
+      levels: levels.map((files, level) => ({
+        files: files.length,
+        bytes: this.versions.current.levelBytes(level),
+      })),
+      walBytes: this.#wal?.sizeBytes() ?? 0,
+      waitingWrites: this.#admission.waiting,
+      waitingBytes: this.#admission.waitingBytes,
+      stalled: this.#stall,
+      diskIsFull: this.#maintenance.diskIsFull,
+      isReadOnly: this.#failure !== undefined,
+      snapshots: this.snapshots.size,
+      openTables: this.tables.openCount,
+      blockCache: {
+        bytes: this.tables.blocks.sizeBytes,
+        hits: this.tables.blocks.hits,
+        misses: this.tables.blocks.misses,
+      },
+      ...this.#maintenance.stats,
+    };
+  }
+
+  /**
+   * Finishes the writes under way, makes the WAL durable (or, without one, flushes), and lets go of the directory.
+   * Iterators that are still open then throw `LSM_CLOSED`. May be called twice.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  // What maintenance asks for.
+
+  get frozen(): readonly Memtable[] {
+    return this.#frozen;
+  }
+
+  oldestWalAfterFlush(): number {
+    const wal = this.#wal;
+    if (!wal) return this.versions.oldestWal;
+    let oldest = wal.currentFile;
+    for (const memtable of [...this.#frozen.slice(1), this.#active]) {
+      oldest = Math.min(oldest, memtable.oldestWal ?? oldest);
+    }
+    return Math.max(oldest, this.versions.oldestWal);
+  }
+
+  flushed(tableBytes: number): void {
+    this.#frozen.shift();
+    try {
+      this.#wal?.removeBefore(this.versions.oldestWal);
+    } catch (error) {
+      this.options.logger.warn({ error: errorMessage(error) }, 'an obsolete WAL file could not be removed');
+    }
+    const { flushedSequence } = this;
+    for (let i = this.#flushWaiters.length - 1; i >= 0; i--) {
+      const waiter = this.#flushWaiters[i];
+      if (!waiter || waiter.sequence > flushedSequence) continue;
+      this.#flushWaiters.splice(i, 1);
+      waiter.resolve();
+    }
+    this.options.listener?.flushed?.({ flushedSequence, tableBytes });
+    this.#freezeIfFull();
+    this.changed();
+  }
+
+  changed(): void {
+    if (this.#maintenance.diskIsFull) {
+      const error = noSpaceError();
+      this.#admission.refuseAll(error);
+      for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(error);
+    }
+    this.#admission.admitWaiting();
+    this.#noteStall();
+  }
+
+  failed(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.options.logger.error({ error: errorMessage(error) }, 'the tree is read-only until it is reopened');
+    this.options.listener?.failed?.(error);
+    this.#admission.refuseAll(readOnlyError(error, 'not committed'));
+    for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(readOnlyError(error, 'unknown'));
+  }
+
+  #append(payload: Buffer, count: number, durable: boolean): Promise<number> {
+    const wal = this.#wal;
+    const first = this.#lastGiven + 1;
+    const last = this.#lastGiven + count;
+    this.#lastGiven = last;
+    setFirstSequence(payload, first);
+    if (!wal) {
+      this.#insert(payload, first, last, undefined);
+      return Promise.resolve(last);
+    }
+    return wal.append([payload], durable).then(
+      (position) => {
+        this.#insert(payload, first, last, position.file);
+        if (durable && last > this.#durable) this.#durable = last;
+        return last;
+      },
+      (error: unknown) => {
+        const failure = this.#afterFailedAppend(error);
+        this.changed();
+        throw failure;
+      },
+    );
+  }
+
+  #insert(payload: Buffer, first: number, last: number, walFile: number | undefined): void {
+    this.#active.oldestWal ??= walFile;
+    insertEncoded(payload, first, this.#active);
+    this.#inserted(last);
+  }
+
+  #inserted(last: number): void {
+    this.#lastVisible = last;
+    if (this.#active.sizeBytes >= this.options.writeBufferBytes) {
+      this.#freezeIfFull();
+      this.#noteStall();
+    }
+  }
+
+  async #flushAll(): Promise<void> {
+    const sequence = this.#lastVisible;
+    if (sequence <= this.flushedSequence) return;
+    const done = new Promise<void>((resolve, reject) => {
+      this.#flushWaiters.push({ sequence, resolve, reject });
+    });
+    this.#freezeIfFull();
+    this.#maintenance.kick();
+    await done;
+  }
+
+  /** Full, or waited for by a flush. */
+  #freezeIfFull(): void {
+    const active = this.#active;
+    const isFull =
+      active.sizeBytes >= this.options.writeBufferBytes ||
+      (active.count > 0 && this.#flushWaiters.some((waiter) => waiter.sequence >= active.firstSequence));
+    if (isFull && this.#frozen.length < this.options.maxFrozenMemtables) this.#freeze();
+  }
+
+  #freeze(): void {
+    this.#frozen = [...this.#frozen, this.#active];
+    this.#active = new Memtable();
+    this.#wal?.rotate();
+    this.#maintenance.kick();
+  }
+
+  #stallReason(): StallReason | undefined {
+    const comingBytes = this.#active.sizeBytes + (this.#wal?.queuedBytes ?? 0);
+    if (
+      this.#frozen.length >= this.options.maxFrozenMemtables &&
+      comingBytes >= this.options.writeBufferBytes
+    ) {
+      return 'memtables';
+    }
+    const level0 = this.versions.current.levels[0]?.length ?? 0;
+    return level0 >= this.options.level0StopTrigger ? 'level-0 files' : undefined;
+  }
+
+  #noteStall(): void {
+    const reason = this.#stallReason();
+    if (reason === this.#stall) return;
+    this.#stall = reason;
+    this.options.listener?.stalled?.(reason);
+  }
+
+  #afterFailedAppend(error: unknown): RaftreeError {
+    if (isLogFull(error)) return noSpaceError(error);
+    if (errorCode(error) === 'LOG_CLOSED') return closedError();
+    if (errorCode(error) === 'LOG_FAILED') this.#stopWriting(error);
+    return readOnlyError(error, 'unknown');
+  }
+
+  #stopWriting(error: unknown): void {
+    this.failed(error);
+    void this.#maintenance.stop();
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open') throw closedError();
+  }
+
+  #checkWritable(): void {
+    this.#checkOpen();
+    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'not committed');
+  }
+
+  async #recover(): Promise<void> {
+    const { env, logger, durability, replayed } = this.options;
+    const { flushedSequence, oldestWal } = this.versions;
+    this.#lastGiven = flushedSequence;
+    const hasWal = env.fs.list(this.directory).some(isWalName);
+    if (hasWal && this.versions.recovery === undefined) {
+      throw corruption(`${this.directory}/${manifestName(1)}`, 0, 'it is missing, but a WAL is there');
+    }
+    if (durability !== 'none' || hasWal) {
+      const wal = openWal(env, this.directory, oldestWal, (batch, file) => {
+        if (batch.lastSequence <= flushedSequence) return;
+        replayed?.(batch.operations, batch.lastSequence);
+        if (this.#active.sizeBytes >= this.options.writeBufferBytes) {
+          this.#frozen = [...this.#frozen, this.#active];
+          this.#active = new Memtable();
+        }
+        this.#active.oldestWal ??= file;
+        insertOperations(batch.operations, batch.firstSequence, this.#active);
+        this.#lastGiven = batch.lastSequence;
+      });
+      this.#wal = wal;
+      const { discarded } = wal.recovery;
+      if (discarded) {
+        logger.warn(
+          { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
+          'the end of the WAL is torn; writes that no sync had acknowledged are lost',
+        );
+      }
+    }
+    this.#lastVisible = this.#lastGiven;
+    this.#durable = this.#lastGiven;
+    if (durability === 'none' && this.#wal) await this.#retireWal(this.#wal);
+    this.#maintenance.kick();
+  }
+
+  /** A tree that had a WAL is opened without one: what is in it goes into tables first. */
+  async #retireWal(wal: RecordLog): Promise<void> {
+    await this.#flushAll();
+    this.#wal = undefined;
+    await this.versions.commit({ added: [], removed: [], oldestWal: wal.currentFile + 1 });
+    await wal.close();
+  }
+
+  async #close(): Promise<void> {
+    let failure: unknown;
+    const attempt = async (step: () => unknown) => {
+      try {
+        await step();
+      } catch (error) {
+        failure ??= error;
+      }
+    };
+    this.#state = 'closing';
+    if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
+    this.#admission.refuseAll(closedError());
+    await attempt(() => this.#wal?.close());
+    await attempt(() => this.#maintenance.stop());
+    for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(closedError());
+    this.#state = 'closed';
+    this.tables.closeAll();
+    this.versions.close();
+    await attempt(() => this.#lock.release());
+    if (failure !== undefined) throw failure;
+  }
+}
+
+function takeLock(options: ResolvedOptions, directory: string): DirectoryLock {
+  try {
+    return lockDirectory(options.env, directory);
+  } catch (error) {
+    if (errorCode(error) !== 'LOCKED') throw error;
+    throw new RaftreeError('LSM_LOCKED', errorMessage(error), {
+      cause: error,
+      details: error instanceof RaftreeError ? error.details : {},
+    });
+  }
+}
+
+function holdsTree({ env }: ResolvedOptions, directory: string): boolean {
+  return env.fs.exists(directory) && manifestNumbers(env.fs.list(directory)).length > 0;
+}

@@ -1,0 +1,86 @@
+/**
+ * The merge of several cursors in internal order, in one direction: a binary heap whose top is the cursor with the
+ * smallest entry (forward) or the largest (reverse). A merged entry is read from the top itself, without a copy.
+ */
+import { type Cursor, compareCursors } from './cursor.js';
+
+export class MergeCursor {
+  readonly #all: readonly Cursor[];
+  readonly #reverse: boolean;
+  readonly #heap: Cursor[] = [];
+
+  constructor(cursors: readonly Cursor[], reverse = false) {
+    this.#all = cursors;
+    this.#reverse = reverse;
+  }
+
+  /** The cursor with the current entry; undefined behind the last one. */
+  get top(): Cursor | undefined {
+    return this.#heap[0];
+  }
+
+  /** To the first entry, or in reverse the last one. */
+  seekToStart(): void {
+    for (const cursor of this.#all) {
+      if (this.#reverse) cursor.seekToLast();
+      else cursor.seekToFirst();
+    }
+    this.#rebuild();
+  }
+
+  /** To the first entry at or behind a position, or in reverse the last one before it. */
+  seek(key: Uint8Array, sequence: number): void {
+    for (const cursor of this.#all) {
+      if (this.#reverse) cursor.seekBefore(key, sequence);
+      else cursor.seek(key, sequence);
+    }
+    this.#rebuild();
+  }
+
+  /** Needs a current entry. */
+  advance(): void {
+    const heap = this.#heap;
+    const top = heap[0] as Cursor;
+    if (this.#reverse) top.previous();
+    else top.next();
+    if (!top.valid) {
+      const last = heap.pop() as Cursor;
+      if (heap.length === 0) return;
+      if (last !== top) heap[0] = last;
+    }
+    if (heap.length > 1) this.#siftDown(0);
+  }
+
+  close(): void {
+    this.#heap.length = 0;
+    for (const cursor of this.#all) cursor.close();
+  }
+
+  #rebuild(): void {
+    const heap = this.#heap;
+    heap.length = 0;
+    for (const cursor of this.#all) if (cursor.valid) heap.push(cursor);
+    for (let at = (heap.length >> 1) - 1; at >= 0; at--) this.#siftDown(at);
+  }
+
+  #siftDown(from: number): void {
+    const heap = this.#heap;
+    const cursor = heap[from] as Cursor;
+    let at = from;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && this.#isBefore(heap[child + 1] as Cursor, heap[child] as Cursor))
+        child++;
+      if (!this.#isBefore(heap[child] as Cursor, cursor)) break;
+      heap[at] = heap[child] as Cursor;
+      at = child;
+    }
+    heap[at] = cursor;
+  }
+
+  #isBefore(a: Cursor, b: Cursor): boolean {
+    const order = compareCursors(a, b);
+    return this.#reverse ? order > 0 : order < 0;
+  }
+}

@@ -1,0 +1,137 @@
+/** Options of a tree: what they mean, their units, their limits. */
+import { type Env, type Logger, silentLogger } from '../env/env.js';
+import { realEnv } from '../env/real/real-env.js';
+import { invalid } from './errors.js';
+import type { Operation } from './write-batch.js';
+
+export type Durability = 'sync' | 'buffered' | 'none';
+
+/** Told what happens inside, synchronously: must be quick and must not throw. */
+export interface LsmListener {
+  /** Everything up to `flushedSequence` is in tables that are durable. */
+  flushed?(event: { readonly flushedSequence: number; readonly tableBytes: number }): void;
+  compacted?(event: CompactionEvent): void;
+  /** Writes wait from now on (`reason`), or no longer do (undefined). */
+  stalled?(reason: StallReason | undefined): void;
+  /** The tree has become read-only. */
+  failed?(error: unknown): void;
+}
+
+export interface CompactionEvent {
+  readonly level: number;
+  readonly outputLevel: number;
+  readonly inputFiles: number;
+  readonly outputFiles: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
+export type StallReason = 'memtables' | 'level-0 files';
+
+export interface LsmOptions {
+  /** Clock, timers, randomness and files; the operating system's if not given. */
+  readonly env?: Env;
+  readonly logger?: Logger;
+  readonly listener?: LsmListener;
+  /**
+   * What a write() without its own `durability` waits for: `sync`, the bytes are on the disk (default); `buffered`,
+   * the bytes are in the system's memory, so that kill -9 loses nothing and a power cut loses a suffix; `none`,
+   * there is no WAL, for the whole tree: only what is flushed survives.
+   */
+  readonly durability?: Durability;
+  /** A memtable that has reached this size is frozen and flushed; 8 MiB. */
+  readonly writeBufferBytes?: number;
+  /** So many frozen memtables may wait to be flushed before writes wait; 2. */
+  readonly maxFrozenMemtables?: number;
+  /** Bytes of writes that may wait in a stall before further ones fail with `LSM_BUSY`; 64 MiB. */
+  readonly maxWaitingBytes?: number;
+  /** Data blocks hold so many bytes before compression; 4 KiB. */
+  readonly blockBytes?: number;
+  /** Every so many entries a key is stored whole; 16. */
+  readonly restartInterval?: number;
+  /** 0 for no filter; 10, which lets 1 % of missing keys through. */
+  readonly bloomBitsPerKey?: number;
+  /** Files in level 0 from which on it is compacted; 4. */
+  readonly level0Trigger?: number;
+  /** Files in level 0 from which on writes wait; 12. */
+  readonly level0StopTrigger?: number;
+  /** Compaction cuts its outputs at this size; 4 MiB. */
+  readonly maxFileBytes?: number;
+  /** Level 1 is compacted above this size; 32 MiB. */
+  readonly levelBaseBytes?: number;
+  /** Each further level may be so many times larger than the one above it; 10. */
+  readonly levelMultiplier?: number;
+  /** Memory for data blocks; 32 MiB. */
+  readonly blockCacheBytes?: number;
+  /** Tables kept open, each with a file descriptor and its index and filter in memory; 512. */
+  readonly maxOpenTables?: number;
+  /** Flush and compaction give way to other events after so many milliseconds; 2. */
+  readonly stepBudgetMs?: number;
+  /** After a full disk, flush and compaction are tried again after so many milliseconds, doubling to 64 times; 100. */
+  readonly retryDelayMs?: number;
+  /** A MANIFEST larger than this is succeeded by a new one; 1 MiB. */
+  readonly maxManifestBytes?: number;
+  /** Whether a directory without a tree becomes one; true. Otherwise opening it fails with `LSM_INVALID`. */
+  readonly createIfMissing?: boolean;
+  /** Receives what recovery takes from the WAL, batch by batch, in order; views that are good during the call. */
+  readonly replayed?: (operations: readonly Operation[], lastSequence: number) => void;
+}
+
+type OptionalHooks = 'listener' | 'replayed';
+export type ResolvedOptions = Required<Omit<LsmOptions, OptionalHooks>> & Pick<LsmOptions, OptionalHooks>;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Name, default, least, most. */
+const NUMBERS = [
+  ['writeBufferBytes', 8 * MIB, 1 * KIB, 1024 * MIB],
+  ['maxFrozenMemtables', 2, 1, 64],
+  ['maxWaitingBytes', 64 * MIB, 0, 4096 * MIB],
+  ['blockBytes', 4 * KIB, 64, 1 * MIB],
+  ['restartInterval', 16, 1, 1024],
+  ['bloomBitsPerKey', 10, 0, 64],
+  ['level0Trigger', 4, 1, 1024],
+  ['level0StopTrigger', 12, 1, 4096],
+  ['maxFileBytes', 4 * MIB, 1 * KIB, 1024 * MIB],
+  ['levelBaseBytes', 32 * MIB, 1 * KIB, 1024 * 1024 * MIB],
+  ['levelMultiplier', 10, 2, 100],
+  ['blockCacheBytes', 32 * MIB, 0, 64 * 1024 * MIB],
+  ['maxOpenTables', 512, 16, 1_000_000],
+  ['stepBudgetMs', 2, 0, 1000],
+  ['retryDelayMs', 100, 1, 60_000],
+  ['maxManifestBytes', 1 * MIB, 256, 1024 * MIB],
+] as const;
+
+/** Throws `LSM_INVALID` with the option's name, what was given and what is accepted. */
+export function resolveOptions(options: LsmOptions): ResolvedOptions {
+  const numbers: Partial<Record<(typeof NUMBERS)[number][0], number>> = {};
+  for (const [name, byDefault, least, most] of NUMBERS) {
+    const value = options[name] ?? byDefault;
+    const whole = name === 'stepBudgetMs' || Number.isInteger(value);
+    if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
+      throw invalid(
+        `option ${name} is ${String(value)}; a whole number from ${least} to ${most} is accepted`,
+      );
+    }
+    numbers[name] = value;
+  }
+  const resolved = {
+    ...(numbers as Record<(typeof NUMBERS)[number][0], number>),
+    env: options.env ?? realEnv(),
+    logger: options.logger ?? silentLogger,
+    durability: options.durability ?? 'sync',
+    createIfMissing: options.createIfMissing ?? true,
+    ...(options.listener ? { listener: options.listener } : {}),
+    ...(options.replayed ? { replayed: options.replayed } : {}),
+  };
+  if (!['sync', 'buffered', 'none'].includes(resolved.durability)) {
+    throw invalid(`option durability is ${String(options.durability)}; sync, buffered or none is accepted`);
+  }
+  if (resolved.level0StopTrigger < resolved.level0Trigger) {
+    throw invalid(
+      `option level0StopTrigger is ${resolved.level0StopTrigger}; at least level0Trigger, ${resolved.level0Trigger}, is accepted`,
+    );
+  }
+  return resolved;
+}

@@ -1,0 +1,76 @@
+/**
+ * Point reads: memtables from new to old, level 0 from new to old, then one file per level. The first version found
+ * at or below the sequence is the answer, because newer versions of a key never lie below older ones. Key range and
+ * bloom filter rule a table out before a block of it is touched; a key is hashed at most once per read.
+ */
+import { BlockCursor } from './block-cursor.js';
+import { copyRange } from './bytes.js';
+import type { Memtable } from './memtable.js';
+import type { TableCache } from './table-cache.js';
+import type { TableFile } from './table-file.js';
+import { hashKey, type KeyHash } from './table-filter.js';
+import { fileCovering, type Version } from './version.js';
+
+export class Reader {
+  readonly #tables: TableCache;
+  readonly #cursor = new BlockCursor();
+  readonly #hash: KeyHash = { first: 0, second: 0 };
+  #isHashed = false;
+
+  constructor(tables: TableCache) {
+    this.#tables = tables;
+  }
+
+  /** A copy of the value of a key at a sequence. `frozen` from old to new. */
+  get(
+    key: Uint8Array,
+    sequence: number,
+    active: Memtable,
+    frozen: readonly Memtable[],
+    version: Version,
+  ): Buffer | undefined {
+    let node = active.find(key, sequence);
+    if (node !== 0) return valueAt(active, node);
+    for (let i = frozen.length - 1; i >= 0; i--) {
+      const memtable = frozen[i] as Memtable;
+      node = memtable.find(key, sequence);
+      if (node !== 0) return valueAt(memtable, node);
+    }
+    return this.#getFromTables(key, sequence, version);
+  }
+
+  #getFromTables(key: Uint8Array, sequence: number, version: Version): Buffer | undefined {
+    this.#isHashed = false;
+    const { levels } = version;
+    const newest = levels[0] as readonly TableFile[];
+    for (let i = 0; i < newest.length; i++) {
+      const file = newest[i] as TableFile;
+      if (file.covers(key) && this.#find(file, key, sequence)) return this.#take();
+    }
+    for (let level = 1; level < levels.length; level++) {
+      const files = levels[level] as readonly TableFile[];
+      if (files.length === 0) continue;
+      const file = fileCovering(files, key);
+      if (file !== undefined && this.#find(file, key, sequence)) return this.#take();
+    }
+    return undefined;
+  }
+
+  #find(file: TableFile, key: Uint8Array, sequence: number): boolean {
+    const table = this.#tables.use(file);
+    if (!this.#isHashed) {
+      hashKey(key, 0, key.length, this.#hash);
+      this.#isHashed = true;
+    }
+    return table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor);
+  }
+
+  #take(): Buffer | undefined {
+    const cursor = this.#cursor;
+    return cursor.deleted ? undefined : copyRange(cursor.valueBytes, cursor.valueStart, cursor.valueEnd);
+  }
+}
+
+function valueAt(memtable: Memtable, node: number): Buffer | undefined {
+  return memtable.isDeleted(node) ? undefined : memtable.value(node);
+}

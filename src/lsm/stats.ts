@@ -1,0 +1,23 @@
+/** The state of a tree in numbers. */
+import type { MaintenanceStats } from './maintenance.js';
+import type { StallReason } from './options.js';
+
+export interface LsmStats extends MaintenanceStats {
+  readonly lastSequence: number;
+  readonly durableSequence: number;
+  readonly flushedSequence: number;
+  readonly memtableBytes: number;
+  readonly frozenMemtables: number;
+  /** By level. */
+  readonly levels: readonly { readonly files: number; readonly bytes: number }[];
+  readonly walBytes: number;
+  readonly waitingWrites: number;
+  readonly waitingBytes: number;
+  /** Why writes wait, if they do. */
+  readonly stalled: StallReason | undefined;
+  readonly diskIsFull: boolean;
+  readonly isReadOnly: boolean;
+  readonly snapshots: number;
+  readonly openTables: number;
+  readonly blockCache: { readonly bytes: number; readonly hits: number; readonly misses: number };
+}

@@ -1,0 +1,218 @@
+/**
+ * Writes an SSTable (format: `table-format.ts`) from entries given in internal order. Blocks are collected and
+ * written in larger pieces by `drain`; `finish` writes the sections and, last, the header, and syncs the file. The
+ * file's name is not durable before its directory is synced, and the table does not count before the MANIFEST says so.
+ */
+import type { Env, File } from '../env/env.js';
+import { crc32 } from '../record/checksum.js';
+import { BlockBuilder } from './block-builder.js';
+import { compareRanges, copyRange, NO_BYTES } from './bytes.js';
+import type { Cursor } from './cursor.js';
+import { SparseIndexBuilder, separatorBetween } from './sparse-index.js';
+import type { TableMetadata } from './table-file.js';
+import { hashKey, type KeyHash, TableFilter } from './table-filter.js';
+import {
+  BLOCK_TRAILER_BYTES,
+  CODEC_NONE,
+  encodeHeader,
+  encodeProperties,
+  HEADER_BYTES,
+  sealSection,
+} from './table-format.js';
+
+export interface TableBuilderOptions {
+  readonly blockBytes: number;
+  readonly restartInterval: number;
+  /** 0 for no filter. */
+  readonly bloomBitsPerKey: number;
+}
+
+/** Blocks are written when so many bytes have come together. */
+const WRITE_BYTES = 256 * 1024;
+
+export class TableBuilder {
+  readonly number: number;
+  readonly path: string;
+  readonly #options: TableBuilderOptions;
+  readonly #file: File;
+  readonly #block: BlockBuilder;
+  readonly #index = new SparseIndexBuilder();
+  readonly #hash: KeyHash = { first: 0, second: 0 };
+  #hashes = new Uint32Array(2048);
+  #keys = 0;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  /** Where `#pending` goes. */
+  #written = HEADER_BYTES;
+  /** The last block: its place is known, its separator is not before the next key. */
+  #lastBlockOffset = -1;
+  #lastBlockBytes = 0;
+  #lastBlockKey: Buffer = NO_BYTES;
+  #smallest: Buffer = NO_BYTES;
+  #smallestSequence = Number.POSITIVE_INFINITY;
+  #largestSequence = 0;
+  #entries = 0;
+  #tombstones = 0;
+  #keyBytes = 0;
+  #valueBytes = 0;
+
+  /** Creates the file. Throws the system's error. */
+  constructor(env: Env, path: string, number: number, options: TableBuilderOptions) {
+    this.#options = options;
+    this.number = number;
+    this.path = path;
+    this.#block = new BlockBuilder(options.blockBytes, options.restartInterval);
+    this.#file = env.fs.open(path, 'create');
+  }
+
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /** The file's size if it ended here, but for index, filter and properties. */
+  get sizeBytes(): number {
+    return this.#written + this.#pendingBytes + this.#block.sizeBytes;
+  }
+
+  /** Whether enough has come together that `drain` should be called. */
+  get shouldDrain(): boolean {
+    return this.#pendingBytes >= WRITE_BYTES;
+  }
+
+  /** Adds an entry; returns whether it began a new block. */
+  add(entry: Cursor): boolean {
+    const block = this.#block;
+    const { keyBytes, keyStart, keyEnd } = entry;
+    let began = false;
+    if (!block.isEmpty && block.sizeBytes + block.growthBytes(entry) > this.#options.blockBytes) {
+      this.#finishBlock();
+      began = true;
+    }
+    if (block.isEmpty) this.#indexLastBlock(keyBytes.subarray(keyStart, keyEnd));
+    if (this.#entries === 0) this.#smallest = copyRange(keyBytes, keyStart, keyEnd);
+    const lastKey = block.isEmpty ? this.#lastBlockKey : block.lastKey;
+    if (this.#entries === 0 || compareRanges(lastKey, 0, lastKey.length, keyBytes, keyStart, keyEnd) !== 0) {
+      this.#addHash(keyBytes, keyStart, keyEnd);
+    }
+    block.add(entry);
+    this.#entries++;
+    if (entry.deleted) this.#tombstones++;
+    if (entry.sequence < this.#smallestSequence) this.#smallestSequence = entry.sequence;
+    if (entry.sequence > this.#largestSequence) this.#largestSequence = entry.sequence;
+    this.#keyBytes += keyEnd - keyStart;
+    this.#valueBytes += entry.valueEnd - entry.valueStart;
+    return began;
+  }
+
+  /** Writes what has come together. */
+  async drain(): Promise<void> {
+    const chunks = this.#pending;
+    if (chunks.length === 0) return;
+    const position = this.#written;
+    this.#written += this.#pendingBytes;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    await this.#file.write(chunks, position);
+  }
+
+  /** Completes, syncs and closes the file. Needs at least one entry. */
+  async finish(): Promise<TableMetadata> {
+    this.#finishBlock();
+    const largest = this.#lastBlockKey;
+    this.#index.add(largest, this.#lastBlockOffset, this.#lastBlockBytes);
+    await this.drain();
+    const filter = this.#buildFilter();
+    const index = sealSection(this.#index.finish());
+    const bits = sealSection(filter?.bits ?? NO_BYTES);
+    const properties = sealSection(
+      encodeProperties({
+        smallest: this.#smallest,
+        largest,
+        keyBytes: this.#keyBytes,
+        valueBytes: this.#valueBytes,
+      }),
+    );
+    const indexOffset = this.#written;
+    const filterOffset = indexOffset + index.length;
+    const propertiesOffset = filterOffset + bits.length;
+    const fileBytes = propertiesOffset + properties.length;
+    await this.#file.write([index, bits, properties], indexOffset);
+    const header = encodeHeader({
+      filterHashes: filter?.hashes ?? 0,
+      fileBytes,
+      indexOffset,
+      indexBytes: index.length,
+      filterOffset,
+      filterBytes: bits.length,
+      propertiesOffset,
+      propertiesBytes: properties.length,
+      smallestSequence: this.#smallestSequence,
+      largestSequence: this.#largestSequence,
+      entries: this.#entries,
+      tombstones: this.#tombstones,
+      blocks: this.#index.blocks,
+    });
+    await this.#file.write([header], 0);
+    await this.#file.sync();
+    this.#file.close();
+    return {
+      number: this.number,
+      sizeBytes: fileBytes,
+      smallest: this.#smallest,
+      largest,
+      smallestSequence: this.#smallestSequence,
+      largestSequence: this.#largestSequence,
+      entries: this.#entries,
+      tombstones: this.#tombstones,
+    };
+  }
+
+  /** Closes the file unfinished. */
+  abandon(): void {
+    this.#file.close();
+  }
+
+  #finishBlock(): void {
+    const key = Buffer.from(this.#block.lastKey);
+    const block = this.#block.finish();
+    const bytes = Buffer.allocUnsafe(block.length + BLOCK_TRAILER_BYTES);
+    block.copy(bytes);
+    bytes[block.length] = CODEC_NONE;
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
+    this.#lastBlockOffset = this.#written + this.#pendingBytes;
+    this.#lastBlockBytes = block.length;
+    this.#lastBlockKey = key;
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.length;
+  }
+
+  #indexLastBlock(nextKey: Uint8Array): void {
+    if (this.#lastBlockOffset < 0) return;
+    const separator = separatorBetween(this.#lastBlockKey, nextKey);
+    this.#index.add(separator, this.#lastBlockOffset, this.#lastBlockBytes);
+  }
+
+  #addHash(bytes: Buffer, start: number, end: number): void {
+    if (this.#options.bloomBitsPerKey === 0) return;
+    if (2 * this.#keys === this.#hashes.length) {
+      const larger = new Uint32Array(this.#hashes.length * 2);
+      larger.set(this.#hashes);
+      this.#hashes = larger;
+    }
+    hashKey(bytes, start, end, this.#hash);
+    this.#hashes[2 * this.#keys] = this.#hash.first;
+    this.#hashes[2 * this.#keys + 1] = this.#hash.second;
+    this.#keys++;
+  }
+
+  #buildFilter(): TableFilter | undefined {
+    if (this.#options.bloomBitsPerKey === 0) return undefined;
+    const filter = TableFilter.sizedFor(this.#keys, this.#options.bloomBitsPerKey);
+    for (let i = 0; i < this.#keys; i++) {
+      this.#hash.first = this.#hashes[2 * i] as number;
+      this.#hash.second = this.#hashes[2 * i + 1] as number;
+      filter.addHash(this.#hash);
+    }
+    return filter;
+  }
+}

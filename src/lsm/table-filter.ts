@@ -1,0 +1,110 @@
+/**
+ * The bloom filter of an SSTable: the `bloom-filters` package's BloomFilter, whose bits stand raw in the file.
+ *
+ *     bits / 8 bytes: bit i is bit (i mod 8) of byte (i div 8)
+ *
+ * Only the hashing is ours: a key is hashed once, into two 32-bit numbers, from which every filter takes its indexes
+ * by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance, 2006, with the cubic term of Dillinger
+ * and Manolios' enhanced double hashing, 2004).
+ */
+import bloomFilters from 'bloom-filters';
+
+const { BloomFilter, Hashing } = bloomFilters;
+
+/** Two independent 32-bit hashes of a user key. */
+export interface KeyHash {
+  first: number;
+  second: number;
+}
+
+/** Hashes a range of bytes into `into`; two multiply-and-rotate lanes with murmur3's finalizer. */
+export function hashKey(bytes: Uint8Array, start: number, end: number, into: KeyHash): void {
+  let a = 0x9747b28c ^ (end - start);
+  let b = 0x3c6ef372;
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    const word =
+      (bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24);
+    a = Math.imul(a ^ word, 0xcc9e2d51);
+    a = (a << 15) | (a >>> 17);
+    b = Math.imul(b ^ word, 0x85ebca6b);
+    b = (b << 13) | (b >>> 19);
+  }
+  let word = 0;
+  for (let shift = 0; at < end; at++, shift += 8) word |= (bytes[at] as number) << shift;
+  a = Math.imul(a ^ word, 0x1b873593);
+  b = Math.imul(b ^ word, 0xc2b2ae35);
+  into.first = finalize(a);
+  into.second = finalize(b ^ a);
+}
+
+function finalize(hash: number): number {
+  let mixed = hash;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
+}
+
+/** Gives the indexes of the key whose hash was set, whatever the element: a key is hashed once, not once per filter. */
+class PreparedHashing extends Hashing {
+  first = 0;
+  second = 0;
+  readonly #indexes: number[] = [];
+
+  override getIndexes(_element: string, size: number, hashCount: number): number[] {
+    const indexes = this.#indexes;
+    indexes.length = hashCount;
+    let a = this.first;
+    let b = this.second;
+    for (let i = 0; i < hashCount; i++) {
+      indexes[i] = a % size;
+      a = (a + b) >>> 0;
+      b = (b + i + 1) >>> 0;
+    }
+    return indexes;
+  }
+}
+
+const hashing = new PreparedHashing();
+const PREPARED = '';
+
+export class TableFilter extends BloomFilter {
+  /** A filter over the bits given, a multiple of 8 of them; `hashes` indexes are set per key. */
+  constructor(bits: Uint8Array, hashes: number) {
+    super(bits.length * 8, hashes);
+    this._hashing = hashing;
+    this._filter.array = bits;
+  }
+
+  /** An empty filter for so many keys. */
+  static sizedFor(keys: number, bitsPerKey: number): TableFilter {
+    // Below 64 bits the rate of false positives of a filter of a few keys becomes very high.
+    const bytes = Math.ceil(Math.max(64, keys * bitsPerKey) / 8);
+    const hashes = Math.min(30, Math.max(1, Math.round(bitsPerKey * Math.LN2)));
+    return new TableFilter(new Uint8Array(bytes), hashes);
+  }
+
+  get bits(): Uint8Array {
+    return this._filter.array;
+  }
+
+  get hashes(): number {
+    return this._nbHashes;
+  }
+
+  addHash(hash: KeyHash): void {
+    hashing.first = hash.first;
+    hashing.second = hash.second;
+    this.add(PREPARED);
+  }
+
+  /** False: the key is certainly not in the table. */
+  mayContain(hash: KeyHash): boolean {
+    hashing.first = hash.first;
+    hashing.second = hash.second;
+    return this.has(PREPARED);
+  }
+}

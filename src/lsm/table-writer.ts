@@ -1,0 +1,80 @@
+/**
+ * The stepper behind flush and compaction: writes the entries of a merge that a filter keeps into as many tables as
+ * it takes, in bounded steps. After each block it asks `breathe` whether to let others run. If it fails, what it has
+ * written is deleted. Its tables are durable, with their names, when it resolves.
+ */
+import type { Env } from '../env/env.js';
+import { errorMessage } from '../env/errors.js';
+import type { Cursor } from './cursor.js';
+import type { MergeCursor } from './merge-cursor.js';
+import { TableBuilder, type TableBuilderOptions } from './table-builder.js';
+import { type TableMetadata, tableName } from './table-file.js';
+import type { VersionFilter } from './version-filter.js';
+
+export interface TableWriterContext {
+  readonly env: Env;
+  readonly directory: string;
+  readonly table: TableBuilderOptions;
+  newFileNumber(): number;
+  /** Undefined to go on at once; a promise to wait for; throws to give up. */
+  breathe(): Promise<void> | undefined;
+}
+
+/** Entries between two questions to `breathe`, if they fill no block because they are dropped. */
+const STEP_ENTRIES = 256;
+
+/** `cutsBefore` is asked for each entry that begins a new user key; it may then start a new table. */
+export async function writeTables(
+  source: MergeCursor,
+  filter: VersionFilter,
+  cutsBefore: (entry: Cursor, tableBytes: number) => boolean,
+  context: TableWriterContext,
+): Promise<TableMetadata[]> {
+  const { env, directory } = context;
+  const finished: TableMetadata[] = [];
+  let builder: TableBuilder | undefined;
+  let sinceBreath = 0;
+  try {
+    for (let entry = source.top; entry; entry = source.top) {
+      let blockBegan = ++sinceBreath >= STEP_ENTRIES;
+      if (filter.keeps(entry)) {
+        if (!filter.continuesKey && cutsBefore(entry, builder?.sizeBytes ?? 0) && builder) {
+          finished.push(await builder.finish());
+          builder = undefined;
+        }
+        if (!builder) {
+          const number = context.newFileNumber();
+          builder = new TableBuilder(env, `${directory}/${tableName(number)}`, number, context.table);
+        }
+        if (builder.add(entry)) {
+          blockBegan = true;
+          if (builder.shouldDrain) await builder.drain();
+        }
+      }
+      source.advance();
+      if (blockBegan) {
+        sinceBreath = 0;
+        const pause = context.breathe();
+        if (pause) await pause;
+      }
+    }
+    if (builder) finished.push(await builder.finish());
+    builder = undefined;
+    if (finished.length > 0) env.fs.syncDirectory(directory);
+    return finished;
+  } catch (error) {
+    builder?.abandon();
+    const numbers = [...finished.map((table) => table.number), ...(builder ? [builder.number] : [])];
+    for (const number of numbers) removePartial(context, number, error);
+    throw error;
+  }
+}
+
+/** Makes room on a full disk. What cannot be removed now is removed at the next opening. */
+function removePartial(context: TableWriterContext, number: number, cause: unknown): void {
+  try {
+    context.env.fs.unlink(`${context.directory}/${tableName(number)}`);
+  } catch (error) {
+    if (cause instanceof Error && cause.cause === undefined) cause.cause = errorMessage(error);
+  }
+}

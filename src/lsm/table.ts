@@ -1,0 +1,163 @@
+/**
+ * An open SSTable (format: `table-format.ts`): header, index, filter and properties are in memory, data blocks are
+ * read when they are needed. Every block is checked against its CRC when it comes from the file.
+ */
+import type { Env, File } from '../env/env.js';
+import { crc32 } from '../record/checksum.js';
+import { corruption } from '../record/record.js';
+import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
+import type { BlockCursor } from './block-cursor.js';
+import { compareRanges } from './bytes.js';
+import { SparseIndex } from './sparse-index.js';
+import { type KeyHash, TableFilter } from './table-filter.js';
+import {
+  BLOCK_TRAILER_BYTES,
+  CODEC_NONE,
+  decodeHeader,
+  decodeProperties,
+  HEADER_BYTES,
+  openSection,
+  type TableHeader,
+  type TableProperties,
+} from './table-format.js';
+
+export class Table implements BlockOwner {
+  readonly path: string;
+  readonly file: File;
+  readonly header: TableHeader;
+  readonly properties: TableProperties;
+  readonly index: SparseIndex;
+  readonly slots: Int32Array;
+  readonly #filter: TableFilter | undefined;
+  readonly #cache: BlockCache;
+  /** Cursors that stand in it: it must not be closed. */
+  pins = 0;
+  lastUse = 0;
+
+  /** Throws `CORRUPTION`, or the system's error. */
+  static open(env: Env, path: string, cache: BlockCache): Table {
+    const file = env.fs.open(path, 'read');
+    try {
+      return new Table(file, path, cache);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  private constructor(file: File, path: string, cache: BlockCache) {
+    this.file = file;
+    this.path = path;
+    this.#cache = cache;
+    const start = Buffer.alloc(HEADER_BYTES);
+    const count = file.readSync(start, 0);
+    const header = decodeHeader(start.subarray(0, count), path, file.sizeBytes());
+    this.header = header;
+    const tail = Buffer.allocUnsafeSlow(header.fileBytes - header.indexOffset);
+    if (file.readSync(tail, header.indexOffset) < tail.length) {
+      throw corruption(path, header.indexOffset, 'the end of the file is missing');
+    }
+    const section = (offset: number, bytes: number, name: string): Buffer => {
+      const at = offset - header.indexOffset;
+      return openSection(tail.subarray(at, at + bytes), path, offset, name);
+    };
+    this.index = new SparseIndex(section(header.indexOffset, header.indexBytes, 'index'), header.blocks, {
+      path,
+      offset: header.indexOffset,
+      dataStart: HEADER_BYTES,
+      dataEnd: header.indexOffset,
+      trailerBytes: BLOCK_TRAILER_BYTES,
+    });
+    const bits = section(header.filterOffset, header.filterBytes, 'filter');
+    this.#filter = bits.length > 0 ? new TableFilter(bits, header.filterHashes) : undefined;
+    this.properties = decodeProperties(
+      section(header.propertiesOffset, header.propertiesBytes, 'properties'),
+      path,
+      header.propertiesOffset,
+    );
+    this.slots = new Int32Array(header.blocks).fill(NO_SLOT);
+  }
+
+  mayContain(hash: KeyHash): boolean {
+    return this.#filter === undefined || this.#filter.mayContain(hash);
+  }
+
+  /**
+   * Moves `cursor` to the newest version of a key at or below a sequence; false if there is none. What the cursor
+   * shows is good until the next read through the cache.
+   */
+  find(key: Uint8Array, sequence: number, cursor: BlockCursor): boolean {
+    // The versions of one key may go on in the next block.
+    for (let block = this.index.find(key); block < this.index.count; block++) {
+      this.#load(block, cursor);
+      cursor.seek(key, sequence);
+      if (cursor.valid) {
+        return compareRanges(cursor.keyBytes, cursor.keyStart, cursor.keyEnd, key, 0, key.length) === 0;
+      }
+    }
+    return false;
+  }
+
+  /** The slot that holds a block, read into it if need be; NO_SLOT if it cannot be cached. */
+  cacheBlock(block: number): number {
+    const known = this.slots[block] as number;
+    if (known !== NO_SLOT) {
+      this.#cache.use(known);
+      return known;
+    }
+    const bytes = (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES;
+    const slot = this.#cache.claim(this, block, bytes);
+    if (slot === NO_SLOT) return NO_SLOT;
+    try {
+      this.readBlock(block, this.#cache.bytes(slot));
+    } catch (error) {
+      this.#cache.discard(slot);
+      throw error;
+    }
+    return slot;
+  }
+
+  /** Reads a block to the start of `target` and checks it. */
+  readBlock(block: number, target: Buffer): void {
+    const offset = this.index.offsets[block] as number;
+    const bytes = (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES;
+    if (this.file.readSync(target.subarray(0, bytes), offset) < bytes) {
+      throw corruption(this.path, offset, 'the end of the block is missing');
+    }
+    this.checkBlock(block, target, 0);
+  }
+
+  /** Throws `CORRUPTION` unless the block that stands at `start` of `bytes` matches its CRC. */
+  checkBlock(block: number, bytes: Buffer, start: number): void {
+    const offset = this.index.offsets[block] as number;
+    const end = start + (this.index.sizes[block] as number);
+    if (crc32(bytes.subarray(start, end + 1)) !== bytes.readUInt32LE(end + 1)) {
+      throw corruption(this.path, offset, 'the block there does not match its checksum');
+    }
+    if (bytes[end] !== CODEC_NONE) throw corruption(this.path, offset, `codec ${bytes[end]} is not known`);
+  }
+
+  /** About how many bytes of the file stand before a key. */
+  offsetOf(key: Uint8Array): number {
+    const block = this.index.find(key);
+    return block < this.index.count ? (this.index.offsets[block] as number) : this.header.fileBytes;
+  }
+
+  close(): void {
+    for (const slot of this.slots) if (slot !== NO_SLOT) this.#cache.discard(slot);
+    this.file.close();
+  }
+
+  #load(block: number, cursor: BlockCursor): void {
+    const size = this.index.sizes[block] as number;
+    const slot = this.cacheBlock(block);
+    let bytes: Buffer;
+    if (slot === NO_SLOT) {
+      bytes = Buffer.allocUnsafe(size + BLOCK_TRAILER_BYTES);
+      this.readBlock(block, bytes);
+    } else {
+      bytes = this.#cache.bytes(slot);
+    }
+    cursor.setBlock(bytes, 0, size, this.path, this.index.offsets[block] as number);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * Checks a version against its files, byte by byte: every checksum, the order of all entries, and that header,
+ * index, filter, properties and MANIFEST say what the blocks hold.
+ */
+import type { Env } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { BlockCache } from './block-cache.js';
+import { BlockCursor } from './block-cursor.js';
+import { compareBytes, compareRanges, copyRange } from './bytes.js';
+import { Table } from './table.js';
+import { type TableFile, tableName } from './table-file.js';
+import { hashKey } from './table-filter.js';
+import { BLOCK_TRAILER_BYTES } from './table-format.js';
+import type { Version } from './version.js';
+
+export interface Problem {
+  readonly path: string;
+  /** In the file, in bytes. */
+  readonly offset: number;
+  readonly message: string;
+}
+
+export interface VerifyReport {
+  readonly tables: number;
+  readonly blocks: number;
+  readonly entries: number;
+  readonly problems: readonly Problem[];
+}
+
+export async function verifyTree(env: Env, directory: string, version: Version): Promise<VerifyReport> {
+  const problems: Problem[] = [];
+  let [tables, blocks, entries] = [0, 0, 0];
+  const violation = version.findViolation();
+  if (violation) problems.push({ path: directory, offset: 0, message: violation });
+  for (const file of version.files()) {
+    const path = `${directory}/${tableName(file.number)}`;
+    tables++;
+    try {
+      const table = Table.open(env, path, new BlockCache(0, BLOCK_TRAILER_BYTES));
+      try {
+        entries += verifyTable(table, file, (offset, message) => problems.push({ path, offset, message }));
+        blocks += table.index.count;
+      } finally {
+        table.close();
+      }
+    } catch (error) {
+      if (error instanceof RaftreeError && error.code !== 'CORRUPTION') throw error;
+      const offset = error instanceof RaftreeError ? Number(error.details.offset) : 0;
+      problems.push({ path, offset, message: `${errorCode(error) ?? 'error'}: ${errorMessage(error)}` });
+    }
+    await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
+  }
+  return { tables, blocks, entries, problems };
+}
+
+/** Returns the number of entries. */
+function verifyTable(
+  table: Table,
+  file: TableFile,
+  report: (offset: number, message: string) => void,
+): number {
+  const { index, header } = table;
+  const cursor = new BlockCursor();
+  const hash = { first: 0, second: 0 };
+  let previous: { key: Buffer; sequence: number } | undefined;
+  let first: Buffer | undefined;
+  let [entries, tombstones, keyBytes, valueBytes] = [0, 0, 0, 0];
+  let [smallestSequence, largestSequence] = [Number.POSITIVE_INFINITY, 0];
+  for (let block = 0; block < index.count; block++) {
+    const offset = index.offsets[block] as number;
+    const size = index.sizes[block] as number;
+    const bytes = Buffer.alloc(size + BLOCK_TRAILER_BYTES);
+    try {
+      table.readBlock(block, bytes);
+    } catch (error) {
+      if (errorCode(error) !== 'CORRUPTION') throw error;
+      report(offset, errorMessage(error));
+      previous = undefined;
+      continue;
+    }
+    cursor.setBlock(bytes, 0, size, table.path, offset);
+    for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
+      const key = copyRange(cursor.keyBytes, cursor.keyStart, cursor.keyEnd);
+      const order = previous ? compareBytes(previous.key, key) : -1;
+      if (order > 0 || (order === 0 && previous && previous.sequence <= cursor.sequence)) {
+        report(offset, 'the entries are out of order');
+      }
+      hashKey(key, 0, key.length, hash);
+      if (!table.mayContain(hash)) report(header.filterOffset, 'the filter denies a key of the table');
+      first ??= key;
+      previous = { key, sequence: cursor.sequence };
+      entries++;
+      if (cursor.deleted) tombstones++;
+      keyBytes += key.length;
+      valueBytes += cursor.valueEnd - cursor.valueStart;
+      smallestSequence = Math.min(smallestSequence, cursor.sequence);
+      largestSequence = Math.max(largestSequence, cursor.sequence);
+    }
+    const separator = index.separator(block);
+    if (previous && compareRanges(previous.key, 0, previous.key.length, separator, 0, separator.length) > 0) {
+      report(offset, 'the index separates the block wrongly from the next');
+    }
+  }
+  const { metadata } = file;
+  const { properties } = table;
+  const claims: [string, unknown, unknown, unknown][] = [
+    ['entries', entries, header.entries, metadata.entries],
+    ['tombstones', tombstones, header.tombstones, metadata.tombstones],
+    ['smallest sequence', smallestSequence, header.smallestSequence, metadata.smallestSequence],
+    ['largest sequence', largestSequence, header.largestSequence, metadata.largestSequence],
+    ['bytes', header.fileBytes, header.fileBytes, metadata.sizeBytes],
+    ['key bytes', keyBytes, properties.keyBytes, keyBytes],
+    ['value bytes', valueBytes, properties.valueBytes, valueBytes],
+    [
+      'smallest key',
+      first?.toString('hex'),
+      properties.smallest.toString('hex'),
+      file.smallest.toString('hex'),
+    ],
+    [
+      'largest key',
+      previous?.key.toString('hex'),
+      properties.largest.toString('hex'),
+      file.largest.toString('hex'),
+    ],
+  ];
+  for (const [name, found, inTable, inManifest] of claims) {
+    if (found === inTable && inTable === inManifest) continue;
+    report(0, `${name}: ${found} found, ${inTable} in the table's header, ${inManifest} in the MANIFEST`);
+  }
+  return entries;
+}

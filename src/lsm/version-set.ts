@@ -1,0 +1,223 @@
+/**
+ * The current version, the MANIFEST behind it, and the files that some version still names. An edit is made durable
+ * first and becomes current then; a file goes when no version that is current or pinned names it any more.
+ */
+import type { Env, Logger } from '../env/env.js';
+import { errorMessage } from '../env/errors.js';
+import { corruption, type Recovery } from '../record/record.js';
+import { readOnlyError } from './errors.js';
+import { isTemporaryManifest, Manifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
+import type { TableCache } from './table-cache.js';
+import { TableFile, tableName, tableNumber } from './table-file.js';
+import { Version } from './version.js';
+import type { VersionEdit } from './version-edit.js';
+
+export interface VersionSetOptions {
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly maxManifestBytes: number;
+}
+
+export class VersionSet {
+  readonly #options: VersionSetOptions;
+  readonly #directory: string;
+  readonly #tables: TableCache;
+  #current: Version;
+  #manifest: Manifest | undefined;
+  /** The size with which the MANIFEST began. */
+  #wholeBytes = 0;
+  #nextFileNumber = 1;
+  #flushedSequence = 0;
+  #oldestWal = 1;
+  #failure: unknown;
+  /** How the MANIFEST read at opening ended; undefined for a new tree. */
+  recovery: Recovery | undefined;
+
+  /**
+   * Reads the current MANIFEST, removes what crashes left over, and starts a new MANIFEST.
+   * Throws `CORRUPTION`, or the system's error.
+   */
+  static async open(options: VersionSetOptions, directory: string, tables: TableCache): Promise<VersionSet> {
+    const set = new VersionSet(options, directory, tables);
+    const names = options.env.fs.list(directory);
+    const numbers = manifestNumbers(names);
+    const newest = numbers.at(-1) ?? 0;
+    if (newest > 0) set.#read(newest, names);
+    set.#removeLeftovers(names);
+    await set.#startManifest(newest + 1, {
+      ...wholeOf(set.#current),
+      oldestWal: set.#oldestWal,
+      flushedSequence: set.#flushedSequence,
+    });
+    return set;
+  }
+
+  private constructor(options: VersionSetOptions, directory: string, tables: TableCache) {
+    this.#options = options;
+    this.#directory = directory;
+    this.#tables = tables;
+    this.#current = Version.empty();
+  }
+
+  get current(): Version {
+    return this.#current;
+  }
+
+  /** Everything up to this sequence is in durable tables. */
+  get flushedSequence(): number {
+    return this.#flushedSequence;
+  }
+
+  /** The oldest WAL file that recovery would need. */
+  get oldestWal(): number {
+    return this.#oldestWal;
+  }
+
+  newFileNumber(): number {
+    return this.#nextFileNumber++;
+  }
+
+  /** The current version, whose files stay until it is unpinned. */
+  pin(): Version {
+    this.#current.pins++;
+    return this.#current;
+  }
+
+  unpin(version: Version): void {
+    version.pins--;
+    if (version !== this.#current && version.pins === 0) this.#release(version);
+  }
+
+  /**
+   * Makes an edit durable, then current. The tables it adds must be durable, with their names.
+   * Throws `LSM_READ_ONLY` if the MANIFEST could not be written; from then on nothing is deleted.
+   */
+  async commit(edit: VersionEdit): Promise<void> {
+    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'not committed');
+    const moved = new Map<number, TableFile>();
+    if (edit.removed.length > 0) for (const file of this.#current.files()) moved.set(file.number, file);
+    const next = this.#current.apply(edit, (added) => moved.get(added.number) ?? new TableFile(added));
+    const violation = next.findViolation();
+    if (violation) throw new Error(`an edit would break the levels: ${violation}`);
+    const state = {
+      oldestWal: edit.oldestWal ?? this.#oldestWal,
+      flushedSequence: edit.flushedSequence ?? this.#flushedSequence,
+    };
+    const manifest = this.#manifest as Manifest;
+    try {
+      if (manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes) {
+        await this.#startManifest(manifest.number + 1, { ...wholeOf(next), ...state });
+      } else {
+        await manifest.append({ ...edit, nextFileNumber: this.#nextFileNumber });
+      }
+    } catch (error) {
+      this.#failure = error;
+      throw readOnlyError(error, 'unknown');
+    }
+    this.#oldestWal = state.oldestWal;
+    this.#flushedSequence = state.flushedSequence;
+    this.#become(next);
+  }
+
+  close(): void {
+    this.#manifest?.close();
+  }
+
+  async #startManifest(number: number, whole: VersionEdit): Promise<void> {
+    const { env } = this.#options;
+    const older = manifestNumbers(env.fs.list(this.#directory)).filter((other) => other < number);
+    const created = await Manifest.create(env, this.#directory, number, {
+      ...whole,
+      nextFileNumber: this.#nextFileNumber,
+    });
+    this.#manifest?.close();
+    this.#manifest = created;
+    this.#wholeBytes = created.sizeBytes;
+    for (const old of older) this.#unlink(manifestName(old));
+  }
+
+  #become(next: Version): void {
+    const previous = this.#current;
+    for (const file of next.files()) file.versions++;
+    this.#current = next;
+    if (previous.pins === 0) this.#release(previous);
+  }
+
+  #release(version: Version): void {
+    for (const file of version.files()) {
+      file.versions--;
+      if (file.versions > 0) continue;
+      this.#tables.close(file);
+      if (this.#failure === undefined) this.#unlink(tableName(file.number));
+    }
+  }
+
+  #read(number: number, names: readonly string[]): void {
+    let version = Version.empty();
+    const path = `${this.#directory}/${manifestName(number)}`;
+    const files = new Map<number, TableFile>();
+    this.recovery = readManifest(this.#options.env, this.#directory, number, (edit) => {
+      version = version.apply(edit, (added) => {
+        const file = files.get(added.number) ?? new TableFile(added);
+        files.set(added.number, file);
+        return file;
+      });
+      this.#oldestWal = edit.oldestWal ?? this.#oldestWal;
+      this.#flushedSequence = edit.flushedSequence ?? this.#flushedSequence;
+      this.#nextFileNumber = Math.max(this.#nextFileNumber, edit.nextFileNumber ?? 0);
+    });
+    const { discarded } = this.recovery;
+    if (discarded) {
+      this.#options.logger.warn(
+        { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
+        'the end of the MANIFEST is torn; the tree is as it was before its last change',
+      );
+    }
+    const violation = version.findViolation();
+    if (violation) throw corruption(path, 0, violation);
+    const present = new Set(names);
+    for (const file of version.files()) {
+      if (!present.has(tableName(file.number))) {
+        throw corruption(`${this.#directory}/${tableName(file.number)}`, 0, 'the table is missing');
+      }
+      file.versions++;
+    }
+    this.#current = version;
+  }
+
+  #removeLeftovers(names: readonly string[]): void {
+    const live = new Set<number>();
+    for (const file of this.#current.files()) live.add(file.number);
+    const isNew = this.recovery === undefined;
+    for (const name of names) {
+      const number = tableNumber(name);
+      if (number !== undefined) {
+        if (isNew) {
+          throw corruption(`${this.#directory}/${manifestName(1)}`, 0, `it is missing, but ${name} is there`);
+        }
+        this.#nextFileNumber = Math.max(this.#nextFileNumber, number + 1);
+        if (!live.has(number)) this.#unlink(name);
+      } else if (isTemporaryManifest(name)) this.#unlink(name);
+    }
+  }
+
+  /** A file that stays behind is removed at the next opening. */
+  #unlink(name: string): void {
+    try {
+      this.#options.env.fs.unlink(`${this.#directory}/${name}`);
+    } catch (error) {
+      this.#options.logger.warn(
+        { name, error: errorMessage(error) },
+        'an obsolete file could not be removed',
+      );
+    }
+  }
+}
+
+/** A version as an edit of the empty one. */
+function wholeOf(version: Version): VersionEdit {
+  return {
+    added: version.levels.flatMap((files, level) => files.map((file) => ({ level, ...file.metadata }))),
+    removed: [],
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * Which tables make up the tree at one moment: immutable. Level 0 holds flushed memtables, newest first, whose key
+ * ranges overlap; in each further level the tables are in key order and do not overlap.
+ *
+ *     level 0   [  c      x  ]  [ a   m ]  [   f        z ]     newest first
+ *     level 1   [a  d][e    k][l   q][r      z]
+ *     level 2   [a b][c d][e g][h   n][o p][q   u][v   z]
+ */
+import { compareBytes } from './bytes.js';
+import type { TableFile } from './table-file.js';
+import type { VersionEdit } from './version-edit.js';
+
+export const LEVELS = 7;
+
+export class Version {
+  readonly levels: readonly (readonly TableFile[])[];
+  /** Who reads it; while it is above zero its files stay. */
+  pins = 0;
+
+  constructor(levels: readonly (readonly TableFile[])[]) {
+    this.levels = levels;
+  }
+
+  static empty(): Version {
+    return new Version(Array.from({ length: LEVELS }, () => []));
+  }
+
+  /** The version after an edit. Files that stay are the same objects. */
+  apply(edit: VersionEdit, makeFile: (added: VersionEdit['added'][number]) => TableFile): Version {
+    const levels = this.levels.map((files, level) => {
+      const removed = new Set(edit.removed.filter((file) => file.level === level).map((file) => file.number));
+      const added = edit.added.filter((file) => file.level === level).map(makeFile);
+      if (removed.size === 0 && added.length === 0) return files;
+      const kept = files.filter((file) => !removed.has(file.number));
+      return sortLevel([...kept, ...added], level);
+    });
+    return new Version(levels);
+  }
+
+  *files(): Generator<TableFile> {
+    for (const level of this.levels) yield* level;
+  }
+
+  levelBytes(level: number): number {
+    return totalBytes(this.levels[level] ?? []);
+  }
+
+  /** What breaks the rules of the levels, or undefined. */
+  findViolation(): string | undefined {
+    for (let level = 0; level < this.levels.length; level++) {
+      const files = this.levels[level] ?? [];
+      for (let i = 0; i < files.length; i++) {
+        const file = files[i] as TableFile;
+        if (compareBytes(file.smallest, file.largest) > 0) return `table ${file.number} has a reversed range`;
+        const next = files[i + 1];
+        if (!next) continue;
+        if (level === 0 && next.metadata.largestSequence >= file.metadata.smallestSequence) {
+          return `tables ${file.number} and ${next.number} of level 0 overlap in sequence`;
+        }
+        if (level > 0 && compareBytes(file.largest, next.smallest) >= 0) {
+          return `tables ${file.number} and ${next.number} of level ${level} overlap`;
+        }
+      }
+    }
+    return undefined;
+  }
+}
+
+function sortLevel(files: TableFile[], level: number): TableFile[] {
+  return level === 0
+    ? files.sort((a, b) => b.metadata.largestSequence - a.metadata.largestSequence)
+    : files.sort((a, b) => compareBytes(a.smallest, b.smallest));
+}
+
+export function totalBytes(files: readonly TableFile[]): number {
+  let bytes = 0;
+  for (const file of files) bytes += file.sizeBytes;
+  return bytes;
+}
+
+/** An undefined bound is open; both ends are included. */
+export interface KeyRange {
+  readonly smallest: Uint8Array | undefined;
+  readonly largest: Uint8Array | undefined;
+}
+
+/** The files whose key range meets a range. */
+export function overlapping(files: readonly TableFile[], range: KeyRange): TableFile[] {
+  return files.filter(
+    (file) =>
+      (range.largest === undefined || compareBytes(file.smallest, range.largest) <= 0) &&
+      (range.smallest === undefined || compareBytes(file.largest, range.smallest) >= 0),
+  );
+}
+
+/** The file of a level from 1 on that may hold a key. */
+export function fileCovering(files: readonly TableFile[], key: Uint8Array): TableFile | undefined {
+  let low = 0;
+  let high = files.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareBytes((files[middle] as TableFile).largest, key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  const file = files[low];
+  return file !== undefined && compareBytes(file.smallest, key) <= 0 ? file : undefined;
+}

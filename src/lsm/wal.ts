@@ -1,0 +1,52 @@
+/**
+ * The write-ahead log of a tree: a record log called `wal`, whose payloads are batches (`write-batch.ts`). A group of
+ * batches that arrived together is one record, one write and at most one sync.
+ */
+import type { Env } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
+import { corruption } from '../record/record.js';
+import { RecordLog } from '../record/record-log.js';
+import { type DecodedBatch, decodeBatch } from './write-batch.js';
+
+const MAX_GROUP_BYTES = 4 * 1024 * 1024;
+const NAME = /^wal-\d{8,15}\.log$/;
+
+export function isWalName(name: string): boolean {
+  return NAME.test(name);
+}
+
+/**
+ * Opens the log and hands every batch from file `oldestNeeded` on to `replay`, with its file's number, in order.
+ * Throws `CORRUPTION`, or the system's error.
+ */
+export function openWal(
+  env: Env,
+  directory: string,
+  oldestNeeded: number,
+  replay: (batch: DecodedBatch, file: number) => void,
+): RecordLog {
+  let lastSequence = 0;
+  return RecordLog.open({
+    env,
+    directory,
+    name: 'wal',
+    // The tree rotates it with its memtables.
+    maxFileBytes: Number.MAX_SAFE_INTEGER,
+    maxGroupBytes: MAX_GROUP_BYTES,
+    oldestNeeded,
+    recovered: (payload, position) => {
+      const path = `${directory}/wal-${String(position.file).padStart(8, '0')}.log`;
+      const batch = decodeBatch(payload, path, position.offset);
+      if (batch.firstSequence <= lastSequence) {
+        throw corruption(path, position.offset, `sequence ${batch.firstSequence} follows ${lastSequence}`);
+      }
+      lastSequence = batch.lastSequence;
+      replay(batch, position.file);
+    },
+  });
+}
+
+/** The log is full, and the append is certainly not in it. */
+export function isLogFull(error: unknown): boolean {
+  return errorCode(error) === 'LOG_NO_SPACE';
+}
