@@ -18,9 +18,11 @@ import { FieldFault } from './byte-reader.js';
 import type { ByteWriter } from './byte-writer.js';
 import { outOfRange } from './byte-writer.js';
 
+type PlainName = 'u8' | 'bool' | 'u32' | 'u53' | 'bytes' | 'string';
+
 /** How a kind is shown in PROTOCOL.md. */
 export type Layout =
-  | { readonly kind: 'plain'; readonly name: string }
+  | { readonly kind: 'plain'; readonly name: PlainName }
   | { readonly kind: 'enumeration'; readonly codes: Readonly<Record<string, number>> }
   | { readonly kind: 'optional'; readonly value: Layout }
   | { readonly kind: 'list'; readonly element: Layout }
@@ -45,7 +47,7 @@ export type EncodableOf<Kind> = Kind extends { write(writer: ByteWriter, value: 
 export type DecodedFields<F extends Fields> = { -readonly [Name in keyof F]: DecodedOf<F[Name]> };
 export type EncodableFields<F extends Fields> = { readonly [Name in keyof F]: EncodableOf<F[Name]> };
 
-const plain = (name: string): Layout => ({ kind: 'plain', name });
+const plain = (name: PlainName): Layout => ({ kind: 'plain', name });
 
 export const u8: FieldKind<number> = {
   layout: plain('u8'),

@@ -127,7 +127,7 @@ test('messages of every size around the block size keep their bytes', () => {
       kind: n,
       body: random.bytes(random.pick([0, 1, 100, 2000, 8191, 8192])),
     }));
-    const message = { ...SAMPLES.append, round: i, entries };
+    const message = { ...SAMPLES.append, commitIndex: i, entries };
     sent.push({ message, frame: encodeMessage(message) });
   }
   // Only now: a later message must not have written over an earlier one.

@@ -111,7 +111,6 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     previousIndex: 20,
     previousTerm: 4,
     commitIndex: 19,
-    round: 77,
     allMatchedIndex: 18,
     entries: [
       { term: 4, kind: 1, body: b('entry') },
@@ -127,7 +126,6 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     rejectedIndex: 20,
     hintIndex: 17,
     hintTerm: 3,
-    round: 77,
   },
   heartbeat: { type: 'heartbeat', group: 1, term: 4, commitIndex: 20, round: 78 },
   heartbeatReply: { type: 'heartbeatReply', group: 1, term: 4, round: 78 },
