@@ -34,10 +34,10 @@ export async function compact(
     ...plan.lower.map((file) => ({ level: plan.outputLevel, number: file.number })),
   ];
   if (plan.isMove) {
-    return { removed, added: plan.upper.map((file) => ({ level: plan.outputLevel, ...file.metadata })) };
+    return { removed, added: plan.upper.map((file) => ({ ...file.metadata, level: plan.outputLevel })) };
   }
   const outputs = await merge(plan, version, context);
-  return { removed, added: outputs.map((table) => ({ level: plan.outputLevel, ...table })) };
+  return { removed, added: outputs.map((table) => ({ ...table, level: plan.outputLevel })) };
 }
 
 async function merge(

@@ -158,7 +158,7 @@ export class Maintenance {
       const filter = new VersionFilter(snapshots.sequences(), () => false);
       const tables = await writeTables(source, filter, () => false, this.#writerContext());
       await versions.commit({
-        added: tables.map((table) => ({ level: 0, ...table })),
+        added: tables.map((table) => ({ ...table, level: 0 })),
         removed: [],
         flushedSequence: memtable.lastSequence,
         oldestWal: this.#host.oldestWalAfterFlush(),

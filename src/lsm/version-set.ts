@@ -217,7 +217,7 @@ export class VersionSet {
 /** A version as an edit of the empty one. */
 function wholeOf(version: Version): VersionEdit {
   return {
-    added: version.levels.flatMap((files, level) => files.map((file) => ({ level, ...file.metadata }))),
+    added: version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level }))),
     removed: [],
   };
 }
