@@ -55,12 +55,13 @@ export interface ReadOptions {
 const READ_AHEAD_BYTES = 64 * 1024;
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
 
-export class LsmTree implements MaintenanceHost {
+export class LsmTree {
+  /** With the defaults filled in. */
   readonly options: ResolvedOptions;
   readonly directory: string;
-  readonly versions: VersionSet;
-  readonly tables: TableCache;
-  readonly snapshots: SnapshotList = new SnapshotList();
+  readonly #versions: VersionSet;
+  readonly #tables: TableCache;
+  readonly #snapshots: SnapshotList = new SnapshotList();
   readonly #lock: DirectoryLock;
   readonly #maintenance: Maintenance;
   readonly #reader: Reader;
@@ -123,10 +124,10 @@ export class LsmTree implements MaintenanceHost {
     this.options = options;
     this.directory = directory;
     this.#lock = lock;
-    this.tables = tables;
-    this.versions = versions;
+    this.#tables = tables;
+    this.#versions = versions;
     this.#reader = new Reader(tables);
-    this.#maintenance = new Maintenance(this);
+    this.#maintenance = new Maintenance(this.#host());
     this.#admission = new Admission(() => this.#stallReason() !== undefined);
   }
 
@@ -192,7 +193,7 @@ export class LsmTree implements MaintenanceHost {
   getSync(key: Uint8Array, options?: ReadOptions): Buffer | undefined {
     if (this.#state === 'closed') throw closedError();
     const sequence = options?.snapshot?.sequence ?? NEWEST;
-    return this.#reader.get(key, sequence, this.#active, this.#frozen, this.versions.current);
+    return this.#reader.get(key, sequence, this.#active, this.#frozen, this.#versions.current);
   }
 
   /** As `getSync`, of the moment of the call. */
@@ -216,21 +217,21 @@ export class LsmTree implements MaintenanceHost {
   /** Remembers the state of now, to be read by `get` and `iterator`, until it is released. */
   snapshot(): Snapshot {
     this.#checkOpen();
-    return this.snapshots.take(this.#lastVisible);
+    return this.#snapshots.take(this.#lastVisible);
   }
 
   /** Walks over keys in order. Throws `LSM_CLOSED`. */
   iterator(options: IteratorOptions = {}): LsmIterator {
     this.#checkOpen();
     const reverse = options.reverse ?? false;
-    const version = this.versions.pin();
+    const version = this.#versions.pin();
     const memtables = [this.#active, ...this.#frozen];
     const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
       files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
     );
     const cursors = [
       ...memtables.filter((memtable) => memtable.count > 0).map((memtable) => memtable.cursor()),
-      ...runs.map((run) => new RunCursor(this.tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
+      ...runs.map((run) => new RunCursor(this.#tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
     ];
     return new LsmIterator(
       {
@@ -239,7 +240,7 @@ export class LsmTree implements MaintenanceHost {
         check: () => {
           if (this.#state === 'closed') throw closedError();
         },
-        release: () => this.versions.unpin(version),
+        release: () => this.#versions.unpin(version),
         breathe: () => new Promise((resolve) => this.options.env.timers.endOfTurn(resolve)),
       },
       options,
@@ -253,12 +254,12 @@ export class LsmTree implements MaintenanceHost {
 
   /** Every write up to this sequence survives a power cut: it is in durable tables, or synced in the WAL. */
   get durableSequence(): number {
-    return Math.max(this.#durable, this.versions.flushedSequence);
+    return Math.max(this.#durable, this.#versions.flushedSequence);
   }
 
   /** Every write up to this sequence is in durable tables. */
   get flushedSequence(): number {
-    return this.versions.flushedSequence;
+    return this.#versions.flushedSequence;
   }
 
   /**
@@ -281,8 +282,8 @@ export class LsmTree implements MaintenanceHost {
   approximateSize(range: Partial<KeyRange> = {}): number {
     this.#checkOpen();
     let bytes = 0;
-    for (const file of this.versions.current.files()) {
-      const table = this.tables.use(file);
+    for (const file of this.#versions.current.files()) {
+      const table = this.#tables.use(file);
       const end = range.largest ? table.offsetOf(range.largest) : file.sizeBytes;
       const start = range.smallest ? table.offsetOf(range.smallest) : 0;
       bytes += Math.max(0, end - start);
@@ -293,17 +294,26 @@ export class LsmTree implements MaintenanceHost {
   /** Reads every byte of every table and checks every rule; damage is reported, not thrown. */
   async verify(): Promise<VerifyReport> {
     this.#checkOpen();
-    const version = this.versions.pin();
+    const version = this.#versions.pin();
     try {
       return await verifyTree(this.options.env, this.directory, version);
     } finally {
-      this.versions.unpin(version);
+      this.#versions.unpin(version);
     }
   }
 
   stats(): LsmStats {
-    const { levels } = this.versions.current;
+    const { levels } = this.#versions.current;
+    const memtables = [this.#active, ...this.#frozen];
+    let entries = memtables.reduce((sum, memtable) => sum + memtable.count, 0);
+    let tombstones = memtables.reduce((sum, memtable) => sum + memtable.tombstones, 0);
+    for (const { metadata } of this.#versions.current.files()) {
+      entries += metadata.entries;
+      tombstones += metadata.tombstones;
+    }
     return {
+      entries,
+      tombstones,
       lastSequence: this.lastSequence,
       durableSequence: this.durableSequence,
       flushedSequence: this.flushedSequence,
@@ -311,7 +321,7 @@ export class LsmTree implements MaintenanceHost {
       frozenMemtables: this.#frozen.length,
       levels: levels.map((files, level) => ({
         files: files.length,
-        bytes: this.versions.current.levelBytes(level),
+        bytes: this.#versions.current.levelBytes(level),
       })),
       walBytes: this.#wal?.sizeBytes() ?? 0,
       waitingWrites: this.#admission.waiting,
@@ -319,12 +329,12 @@ export class LsmTree implements MaintenanceHost {
       stalled: this.#stall,
       diskIsFull: this.#maintenance.diskIsFull,
       isReadOnly: this.#failure !== undefined,
-      snapshots: this.snapshots.size,
-      openTables: this.tables.openCount,
+      snapshots: this.#snapshots.size,
+      openTables: this.#tables.openCount,
       blockCache: {
-        bytes: this.tables.blocks.sizeBytes,
-        hits: this.tables.blocks.hits,
-        misses: this.tables.blocks.misses,
+        bytes: this.#tables.blocks.sizeBytes,
+        hits: this.#tables.blocks.hits,
+        misses: this.#tables.blocks.misses,
       },
       ...this.#maintenance.stats,
     };
@@ -339,26 +349,35 @@ export class LsmTree implements MaintenanceHost {
     return this.#closing;
   }
 
-  // What maintenance asks for.
-
-  get frozen(): readonly Memtable[] {
-    return this.#frozen;
+  #host(): MaintenanceHost {
+    return {
+      options: this.options,
+      directory: this.directory,
+      versions: this.#versions,
+      tables: this.#tables,
+      snapshots: this.#snapshots,
+      frozen: () => this.#frozen,
+      oldestWalAfterFlush: () => this.#oldestWalAfterFlush(),
+      flushed: (tableBytes) => this.#flushed(tableBytes),
+      changed: () => this.#changed(),
+      failed: (error) => this.#failed(error),
+    };
   }
 
-  oldestWalAfterFlush(): number {
+  #oldestWalAfterFlush(): number {
     const wal = this.#wal;
-    if (!wal) return this.versions.oldestWal;
+    if (!wal) return this.#versions.oldestWal;
     let oldest = wal.currentFile;
     for (const memtable of [...this.#frozen.slice(1), this.#active]) {
       oldest = Math.min(oldest, memtable.oldestWal ?? oldest);
     }
-    return Math.max(oldest, this.versions.oldestWal);
+    return Math.max(oldest, this.#versions.oldestWal);
   }
 
-  flushed(tableBytes: number): void {
+  #flushed(tableBytes: number): void {
     this.#frozen.shift();
     try {
-      this.#wal?.removeBefore(this.versions.oldestWal);
+      this.#wal?.removeBefore(this.#versions.oldestWal);
     } catch (error) {
       this.options.logger.warn({ error: errorMessage(error) }, 'an obsolete WAL file could not be removed');
     }
@@ -371,10 +390,10 @@ export class LsmTree implements MaintenanceHost {
     }
     this.options.listener?.flushed?.({ flushedSequence, tableBytes });
     this.#freezeIfFull();
-    this.changed();
+    this.#changed();
   }
 
-  changed(): void {
+  #changed(): void {
     if (this.#maintenance.diskIsFull) {
       const error = noSpaceError();
       this.#admission.refuseAll(error);
@@ -384,7 +403,7 @@ export class LsmTree implements MaintenanceHost {
     this.#noteStall();
   }
 
-  failed(error: unknown): void {
+  #failed(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.options.logger.error({ error: errorMessage(error) }, 'the tree is read-only until it is reopened');
@@ -411,7 +430,7 @@ export class LsmTree implements MaintenanceHost {
       },
       (error: unknown) => {
         const failure = this.#afterFailedAppend(error);
-        this.changed();
+        this.#changed();
         throw failure;
       },
     );
@@ -466,7 +485,7 @@ export class LsmTree implements MaintenanceHost {
     ) {
       return 'memtables';
     }
-    const level0 = this.versions.current.levels[0]?.length ?? 0;
+    const level0 = this.#versions.current.levels[0]?.length ?? 0;
     return level0 >= this.options.level0StopTrigger ? 'level-0 files' : undefined;
   }
 
@@ -485,7 +504,7 @@ export class LsmTree implements MaintenanceHost {
   }
 
   #stopWriting(error: unknown): void {
-    this.failed(error);
+    this.#failed(error);
     void this.#maintenance.stop();
   }
 
@@ -500,10 +519,10 @@ export class LsmTree implements MaintenanceHost {
 
   async #recover(): Promise<void> {
     const { env, logger, durability, replayed } = this.options;
-    const { flushedSequence, oldestWal } = this.versions;
+    const { flushedSequence, oldestWal } = this.#versions;
     this.#lastGiven = flushedSequence;
     const hasWal = env.fs.list(this.directory).some(isWalName);
-    if (hasWal && this.versions.recovery === undefined) {
+    if (hasWal && this.#versions.recovery === undefined) {
       throw corruption(`${this.directory}/${manifestName(1)}`, 0, 'it is missing, but a WAL is there');
     }
     if (durability !== 'none' || hasWal) {
@@ -537,7 +556,7 @@ export class LsmTree implements MaintenanceHost {
   async #retireWal(wal: RecordLog): Promise<void> {
     await this.#flushAll();
     this.#wal = undefined;
-    await this.versions.commit({ added: [], removed: [], oldestWal: wal.currentFile + 1 });
+    await this.#versions.commit({ added: [], removed: [], oldestWal: wal.currentFile + 1 });
     await wal.close();
   }
 
@@ -557,8 +576,8 @@ export class LsmTree implements MaintenanceHost {
     await attempt(() => this.#maintenance.stop());
     for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(closedError());
     this.#state = 'closed';
-    this.tables.closeAll();
-    this.versions.close();
+    this.#tables.closeAll();
+    this.#versions.close();
     await attempt(() => this.#lock.release());
     if (failure !== undefined) throw failure;
   }

@@ -27,7 +27,7 @@ export interface MaintenanceHost {
   readonly tables: TableCache;
   readonly snapshots: SnapshotList;
   /** Oldest first. */
-  readonly frozen: readonly Memtable[];
+  frozen(): readonly Memtable[];
   /** The oldest WAL file that recovery needs once the oldest frozen memtable is flushed. */
   oldestWalAfterFlush(): number;
   /** The oldest frozen memtable is in durable tables. */
@@ -95,7 +95,7 @@ export class Maintenance {
     });
   }
 
-  /** Gives up a compaction between two blocks; a flush is completed if `afterFlush`. Resolves when nothing runs. */
+  /** Gives up a compaction between two blocks; a flush is completed. Resolves when nothing runs. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
@@ -104,7 +104,7 @@ export class Maintenance {
 
   #hasWork(): boolean {
     if (this.#stopped || this.#waitsForSpace) return false;
-    return this.#host.frozen.length > 0 || this.#manual.length > 0 || this.#pick() !== undefined;
+    return this.#host.frozen().length > 0 || this.#manual.length > 0 || this.#pick() !== undefined;
   }
 
   #pick(): CompactionPlan | undefined {
@@ -116,7 +116,7 @@ export class Maintenance {
     await this.#endOfTurn();
     try {
       while (!this.#stopped) {
-        if (this.#host.frozen.length > 0) await this.#flush();
+        if (this.#host.frozen().length > 0) await this.#flush();
         else {
           const plan = this.#nextPlan();
           if (!plan) break;
@@ -148,7 +148,7 @@ export class Maintenance {
   }
 
   async #flush(): Promise<void> {
-    const memtable = this.#host.frozen[0];
+    const memtable = this.#host.frozen()[0];
     if (!memtable) return;
     const { versions, snapshots } = this.#host;
     this.#flushing = true;
@@ -215,7 +215,7 @@ export class Maintenance {
 
   #breathe(): Promise<void> | undefined {
     if (this.#stopped && !this.#flushing) throw STOPPED;
-    if (this.#host.frozen.length > 0 && !this.#flushing) return this.#flush();
+    if (this.#host.frozen().length > 0 && !this.#flushing) return this.#flush();
     const { clock } = this.#host.options.env;
     if (clock.nowMs() - this.#stepStartMs < this.#host.options.stepBudgetMs) return undefined;
     return this.#endOfTurn().then(() => {

@@ -6,6 +6,10 @@ export interface LsmStats extends MaintenanceStats {
   readonly lastSequence: number;
   readonly durableSequence: number;
   readonly flushedSequence: number;
+  /** In memtables and tables, hidden versions and tombstones included. */
+  readonly entries: number;
+  /** Of these, deletions. */
+  readonly tombstones: number;
   readonly memtableBytes: number;
   readonly frozenMemtables: number;
   /** By level. */
