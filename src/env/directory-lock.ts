@@ -45,8 +45,8 @@ export function lockDirectory(env: Env, directory: string): DirectoryLock {
     writeHolder(env, prepared, holder);
     for (;;) {
       const generation = highestGeneration(env, directory);
-      const current = generation > 0 ? readHolder(env, lockPath(directory, generation)) : undefined;
-      if (current?.state === 'held' && env.host.isAlive(current)) {
+      const current = currentHolder(env, directory);
+      if (current) {
         throw new RaftreeError(
           'LOCKED',
           `${directory} is in use by process ${current.pid}; stop that process, or use another directory`,
@@ -77,6 +77,13 @@ export function lockDirectory(env: Env, directory: string): DirectoryLock {
   } finally {
     unlinkIfThere(env, prepared);
   }
+}
+
+/** The living process that holds a directory's lock, if there is one. */
+export function currentHolder(env: Env, directory: string): ProcessIdentity | undefined {
+  const generation = highestGeneration(env, directory);
+  const holder = generation > 0 ? readHolder(env, lockPath(directory, generation)) : undefined;
+  return holder?.state === 'held' && env.host.isAlive(holder) ? holder : undefined;
 }
 
 function lockPath(directory: string, generation: number): string {

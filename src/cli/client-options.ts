@@ -1,0 +1,64 @@
+/** The options that every command of a client has. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { RaftreeClient } from '../client/client.js';
+import { parseAddress } from '../env/env.js';
+import { errorMessage } from '../env/errors.js';
+
+export interface CommonOptions {
+  readonly endpoints: readonly string[];
+  readonly json?: true;
+  readonly timeout: number;
+}
+
+const DEFAULT_ENDPOINTS = '127.0.0.1:7001';
+
+export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): Command {
+  return command
+    .option(
+      '--endpoints <host:port,…>',
+      'client addresses of one or more nodes (default: RAFTREE_ENDPOINTS, or 127.0.0.1:7001)',
+      parseEndpoints,
+      parseEndpoints(process.env.RAFTREE_ENDPOINTS ?? DEFAULT_ENDPOINTS),
+    )
+    .option('--json', 'answer as JSON')
+    .option('--timeout <ms>', 'how long to try', parseCount, defaultTimeoutMs);
+}
+
+export function parseEndpoints(text: string): readonly string[] {
+  const endpoints = text.split(',').map((endpoint) => endpoint.trim());
+  for (const endpoint of endpoints) {
+    try {
+      parseAddress(endpoint);
+    } catch (error) {
+      throw new InvalidArgumentError(errorMessage(error));
+    }
+  }
+  return endpoints;
+}
+
+export function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new InvalidArgumentError('expected a whole number of at least 1');
+  return count;
+}
+
+export function parseVersion(text: string): number {
+  const version = Number(text);
+  if (!Number.isSafeInteger(version) || version < 0)
+    throw new InvalidArgumentError('expected a whole number of at least 0');
+  return version;
+}
+
+/** Runs with a client that is closed afterwards, whatever happens. */
+export async function withClient<T>(
+  options: CommonOptions,
+  run: (client: RaftreeClient) => Promise<T>,
+): Promise<T> {
+  const client = new RaftreeClient({ endpoints: options.endpoints, timeoutMs: options.timeout });
+  try {
+    return await run(client);
+  } finally {
+    await client.close();
+  }
+}

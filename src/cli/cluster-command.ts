@@ -1,0 +1,151 @@
+/**
+ * cluster: several nodes on this machine, each a process of its own, under one supervisor.
+ *
+ *     data/cluster/LOCK.n            held by the supervisor: `cluster stop` finds it there
+ *     data/cluster/n1/node.json …    made once; running again resumes the same cluster
+ *     data/cluster/n1/store …        the node's state
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { currentHolder, lockDirectory } from '../env/directory-lock.js';
+import { errorMessage, RaftreeError } from '../env/errors.js';
+import { realEnv } from '../env/real/real-env.js';
+import { type NodeConfigInput, readNodeConfig } from '../server/config.js';
+import { parseCount } from './client-options.js';
+import { UsageError } from './exit-codes.js';
+import { lines } from './records.js';
+import { onStopSignal } from './signals.js';
+
+interface ClusterOptions {
+  readonly nodes?: number;
+  readonly directory: string;
+  readonly basePort: number;
+}
+
+const MAX_NODES = 9;
+/** Peer ports lie this far above client ports. */
+const PEER_PORT_OFFSET = 100;
+const STOP_TIMEOUT_MS = 15_000;
+const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
+
+export function addClusterCommand(program: Command): void {
+  const cluster = program.command('cluster').description('run several nodes on this machine');
+  const directory = ['--directory <path>', 'where the nodes keep their state', 'data/cluster'] as const;
+  cluster
+    .command('start', { isDefault: true })
+    .description('start the nodes, or resume them; Ctrl-C stops them')
+    .option('--nodes <n>', `1 to ${MAX_NODES} (default: as many as there are, or 3)`, parseCount)
+    .option('--base-port <port>', 'client port of the first node', parseCount, 7001)
+    .option(...directory)
+    .action((options: ClusterOptions) => runCluster(options));
+  cluster
+    .command('stop')
+    .description('stop the nodes that run in a directory')
+    .option(...directory)
+    .action((options: ClusterOptions) => stopCluster(options.directory));
+}
+
+async function runCluster(options: ClusterOptions): Promise<void> {
+  const env = realEnv();
+  env.fs.makeDirectory(options.directory);
+  const lock = lockDirectory(env, options.directory);
+  try {
+    const configs = prepareConfigs(options);
+    const children = configs.map((file, i) => startNode(file, i + 1));
+    onStopSignal(() => {
+      for (const { child } of children) child.kill('SIGTERM');
+    });
+    const codes = await Promise.all(children.map(({ ended }) => ended));
+    const failed = codes.filter((code) => code !== 0);
+    if (failed.length > 0) {
+      throw new RaftreeError(
+        'NODE_FAILED',
+        `${failed.length} of ${codes.length} nodes ended with an error; see above`,
+      );
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+/** The node.json files, made if this directory has none. */
+function prepareConfigs(options: ClusterOptions): string[] {
+  const { directory, basePort } = options;
+  const fileOf = (id: number) => path.join(directory, `n${id}`, 'node.json');
+  let present = 0;
+  while (fs.existsSync(fileOf(present + 1))) present++;
+  const count = options.nodes ?? (present || 3);
+  if (count > MAX_NODES) throw new UsageError(`--nodes: expected 1 to ${MAX_NODES}, got ${count}`);
+  if (present > 0 && present !== count) {
+    throw new UsageError(
+      `${directory} holds a cluster of ${present} nodes; start it without --nodes, or choose another --directory`,
+    );
+  }
+  const ids = Array.from({ length: count }, (_, i) => i + 1);
+  if (present === 0) {
+    const nodes = ids.map((id) => ({
+      id,
+      client: `127.0.0.1:${basePort + id - 1}`,
+      peer: `127.0.0.1:${basePort + PEER_PORT_OFFSET + id - 1}`,
+    }));
+    for (const id of ids) {
+      const config: NodeConfigInput = { clusterId: 'local', nodeId: id, dataDirectory: 'store', nodes };
+      fs.mkdirSync(path.dirname(fileOf(id)), { recursive: true });
+      fs.writeFileSync(fileOf(id), `${JSON.stringify(config, undefined, 2)}\n`);
+    }
+  }
+  const env = realEnv();
+  for (const id of ids) readNodeConfig(env, fileOf(id));
+  return ids.map(fileOf);
+}
+
+function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
+  // In a process group of its own: the terminal's Ctrl-C reaches the supervisor alone, which tells the nodes.
+  const child = spawn(process.execPath, [MAIN, 'start', file], {
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    detached: true,
+    env: { ...process.env, FORCE_COLOR: process.stderr.isTTY ? '1' : '0' },
+  });
+  const prefix = `n${id} | `;
+  const forward = async (from: AsyncIterable<Uint8Array> | null, to: NodeJS.WriteStream) => {
+    if (!from) return;
+    for await (const line of lines(from)) to.write(`${prefix}${line.toString('utf8')}\n`);
+  };
+  const output = Promise.all([forward(child.stdout, process.stdout), forward(child.stderr, process.stderr)]);
+  const ended = new Promise<number>((resolve) => {
+    child.once('error', (error) => {
+      process.stderr.write(`${prefix}could not be started: ${errorMessage(error)}\n`);
+      resolve(1);
+    });
+    child.once('close', (code, signal) => {
+      void output.then(() => {
+        if (code !== 0)
+          process.stderr.write(`${prefix}ended ${signal ? `by ${signal}` : `with exit code ${code}`}\n`);
+        resolve(code ?? 1);
+      });
+    });
+  });
+  return { child, ended };
+}
+
+async function stopCluster(directory: string): Promise<void> {
+  const env = realEnv();
+  const holder = fs.existsSync(directory) ? currentHolder(env, directory) : undefined;
+  if (!holder) {
+    throw new RaftreeError('NOT_RUNNING', `no cluster runs in ${directory}`, {
+      details: { outcome: 'notCommitted' },
+    });
+  }
+  process.kill(holder.pid, 'SIGTERM');
+  const deadlineMs = performance.now() + STOP_TIMEOUT_MS;
+  while (env.host.isAlive(holder)) {
+    if (performance.now() > deadlineMs) {
+      throw new RaftreeError('STOP_TIMEOUT', `process ${holder.pid} was told to stop, but still runs`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  process.stdout.write(`the cluster in ${directory} has stopped\n`);
+}

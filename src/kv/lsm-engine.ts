@@ -1,0 +1,90 @@
+/** The LSM tree as the engine of a group. */
+import type { Env, Logger } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
+import { LsmTree } from '../lsm/lsm-tree.js';
+import type { Engine, EngineOperation, EngineRange } from './engine.js';
+
+export interface LsmEngineOptions {
+  /** `none`: what was not flushed is replayed from the Raft log. `buffered`: only a power cut makes that necessary. */
+  readonly treeLog: 'none' | 'buffered';
+  readonly writeBufferBytes: number;
+  readonly blockCacheBytes: number;
+}
+
+const DISK_FULL_RETRY_MS = 500;
+
+/** Opens the tree in a directory. Rejects with `CORRUPTION`, `LOCKED`, or the system's error. */
+export async function openLsmEngine(
+  env: Env,
+  directory: string,
+  { storage }: { readonly storage: LsmEngineOptions },
+  logger: Logger,
+): Promise<Engine> {
+  const tree = await LsmTree.open(directory, {
+    env,
+    logger,
+    durability: storage.treeLog,
+    writeBufferBytes: storage.writeBufferBytes,
+    blockCacheBytes: storage.blockCacheBytes,
+  });
+  return new LsmEngine(env, tree, logger, storage.treeLog !== 'none');
+}
+
+class LsmEngine implements Engine {
+  readonly #env: Env;
+  readonly #tree: LsmTree;
+  readonly #logger: Logger;
+  readonly #hasLog: boolean;
+
+  constructor(env: Env, tree: LsmTree, logger: Logger, hasLog: boolean) {
+    this.#env = env;
+    this.#tree = tree;
+    this.#logger = logger;
+    this.#hasLog = hasLog;
+  }
+
+  get durableSequence(): number {
+    return this.#tree.durableSequence;
+  }
+
+  get(key: Uint8Array): Buffer | undefined {
+    return this.#tree.getSync(key);
+  }
+
+  *entries(range: EngineRange): Generator<readonly [Buffer, Buffer]> {
+    for (const { key, value } of this.#tree.iterator(range)) yield [key, value];
+  }
+
+  write(operations: readonly EngineOperation[]): number | Promise<number> {
+    if (!this.#hasLog && !this.#tree.isStalled) return this.#tree.writeSync(operations);
+    return this.#writeWhenPossible(operations);
+  }
+
+  async flush(): Promise<void> {
+    await this.#tree.flush();
+  }
+
+  approximateKeys(): number {
+    return this.#tree.stats().lastSequence;
+  }
+
+  close(): Promise<void> {
+    return this.#tree.close();
+  }
+
+  /** Waits while the tree is behind with its flushes, or the disk is full: what is committed must be applied. */
+  async #writeWhenPossible(operations: readonly EngineOperation[]): Promise<number> {
+    for (let tries = 0; ; tries++) {
+      try {
+        if (this.#hasLog) return await this.#tree.write(operations, { durability: 'buffered' });
+        await this.#tree.room();
+        return this.#tree.writeSync(operations);
+      } catch (error) {
+        if (errorCode(error) !== 'LSM_NO_SPACE') throw error;
+        if (tries === 0)
+          this.#logger.error({ code: 'LSM_NO_SPACE' }, 'the disk is full: changes wait until there is space');
+        await new Promise<void>((resolve) => this.#env.timers.after(DISK_FULL_RETRY_MS, resolve));
+      }
+    }
+  }
+}
