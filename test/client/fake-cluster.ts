@@ -109,7 +109,7 @@ export class FakeCluster {
     this.seen.push({ node, request });
     const fate = this.script(request, node);
     const { channel } = context;
-    const run = () => channel.write(this.#carryOut(request, node));
+    const run = () => channel.write(this.answer(request, node));
     switch (fate) {
       case undefined:
         run();
@@ -117,13 +117,13 @@ export class FakeCluster {
       case 'silent before':
         return;
       case 'silent after':
-        this.#carryOut(request, node);
+        this.answer(request, node);
         return;
       case 'break before':
         channel.abort();
         return;
       case 'break after':
-        this.#carryOut(request, node);
+        this.answer(request, node);
         channel.abort();
         return;
       case 'hold':
@@ -134,7 +134,8 @@ export class FakeCluster {
     }
   }
 
-  #carryOut(request: Request, node: number): OutboundMessage {
+  /** Carries a request out as this node would. */
+  answer(request: Request, node: number): OutboundMessage {
     const { requestId } = request;
     if (request.type === 'status') return this.#status(requestId, node);
     const stale = 'consistency' in request && request.consistency === 'stale';
