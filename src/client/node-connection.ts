@@ -62,6 +62,7 @@ export class NodeConnection implements Handler {
   readonly #unsent = new Set<PendingRequest>();
   #channel: Channel | undefined;
   #lastRequestId = 0;
+  #lastReceivedMs = Number.NEGATIVE_INFINITY;
   /** What the node said about the connection before it closed it. */
   #farewell: RaftreeError | undefined;
   #becameActive: () => void = () => {};
@@ -125,14 +126,17 @@ export class NodeConnection implements Handler {
       return pending;
     }
     this.#pending.set(pending.requestId, pending);
-    pending.timer = this.#settings.env.timers.after(this.#settings.attemptTimeoutMs, () => {
+    const { clock, timers } = this.#settings.env;
+    const startMs = clock.nowMs();
+    pending.timer = timers.after(this.#settings.attemptTimeoutMs, () => {
       this.#forget(pending);
-      pending.reject(
-        new RaftreeError(
-          'ATTEMPT_TIMEOUT',
-          `${this.endpoint} did not answer within ${this.#settings.attemptTimeoutMs} ms`,
-        ),
+      const silent = new RaftreeError(
+        'ATTEMPT_TIMEOUT',
+        `${this.endpoint} did not answer within ${this.#settings.attemptTimeoutMs} ms`,
       );
+      pending.reject(silent);
+      // Not a word in all that time: the node may be gone without our knowing. Another connection will tell.
+      if (this.#lastReceivedMs <= startMs) this.#channel?.abort(silent);
     });
     this.#unsent.add(pending);
     this.#sendUnsent();
@@ -153,6 +157,7 @@ export class NodeConnection implements Handler {
 
   read(_context: unknown, received: unknown): void {
     const message = received as ReceivedMessage;
+    this.#lastReceivedMs = this.#settings.env.clock.nowMs();
     if (!('requestId' in message)) {
       throw new RaftreeError('UNKNOWN_MESSAGE', `${message.type} does not belong on a client's connection`);
     }

@@ -3,7 +3,7 @@
  * that do not fit the window, and goes on in a new session when the old one has expired.
  */
 import { RaftreeError } from '../env/errors.js';
-import type { MessageOf, OutboundOperation } from '../protocol/messages.js';
+import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
 import { Call } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { ClientSettings } from './client-options.js';
@@ -161,6 +161,7 @@ export class SessionWriter {
 }
 
 /** A node answered with a message that is no answer to this request. */
-export function unexpected(type: string, request: string): RaftreeClientError {
-  return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, 'unknown');
+export function unexpected(type: string, request: RequestName): RaftreeClientError {
+  const outcome = request === 'write' ? 'unknown' : 'notCommitted';
+  return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);
 }

@@ -22,6 +22,12 @@ export const DEFAULT_PROTOCOL_LIMITS: ProtocolLimits = {
   helloTimeoutMs: 5_000,
 };
 
+/** Between nodes: what came in one frame of a client must fit one frame to a peer, with what is around it. */
+export const DEFAULT_PEER_LIMITS: ProtocolLimits = {
+  ...DEFAULT_PROTOCOL_LIMITS,
+  maxFrameBytes: 2 * DEFAULT_PROTOCOL_LIMITS.maxFrameBytes,
+};
+
 /** The longest body accepted from a stranger. */
 export const HELLO_FRAME_BYTES = 4096;
 

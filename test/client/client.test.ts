@@ -197,6 +197,79 @@ scenario('a silent node is left for another one', { attemptTimeoutMs: 500 }, asy
   assert.is((await client.get('k'))?.value.toString(), '12');
 });
 
+scenario(
+  'a node that is cut off without a word costs one attempt, not one for each call',
+  { attemptTimeoutMs: 500 },
+  async (client, cluster) => {
+    const { network, scheduler } = cluster.world;
+    await client.put('k', '1');
+    network.cut('client', 'node1');
+    network.cut('node1', 'client');
+    cluster.leader = 2;
+    const startMs = scheduler.nowMs();
+    await Promise.all(Array.from({ length: 50 }, () => client.append('k', 'x')));
+    assert.ok(scheduler.nowMs() - startMs < 700);
+    assert.is(count(cluster, 'k'), `1${'x'.repeat(50)}`);
+    network.mendAll();
+    cluster.leader = 1;
+    await client.append('k', '!');
+    assert.is(count(cluster, 'k'), `1${'x'.repeat(50)}!`);
+  },
+);
+
+scenario(
+  'a value that would grow too large is an error, and nothing is changed',
+  {},
+  async (client, cluster) => {
+    await client.put('k', '');
+    cluster.script = () => (request) => ({
+      type: 'writeReply',
+      requestId: request.requestId,
+      applied: false,
+      index: 99,
+      results: [{ status: 'valueTooLarge', existed: true, version: 2 }],
+    });
+    const error = await failure(client.append('k', 'x'));
+    assert.is(error.code, 'VALUE_TOO_LARGE');
+    assert.is(error.outcome, 'notCommitted');
+  },
+);
+
+scenario(
+  'an answer of the wrong kind is an error, and of a write it leaves the outcome open',
+  {},
+  async (client, cluster) => {
+    await client.put('k', '');
+    cluster.script = () => (request) => ({
+      type: 'sessionOpened',
+      requestId: request.requestId,
+      sessionId: 1,
+      window: 1,
+    });
+    for (const call of [client.put('k', 'v'), client.get('k')]) {
+      assert.is((await failure(call)).code, 'UNKNOWN_MESSAGE');
+    }
+    assert.is((await failure(client.put('k', 'v'))).outcome, 'unknown');
+    assert.is((await failure(client.get('k'))).outcome, 'notCommitted');
+  },
+);
+
+scenario(
+  'text that has no UTF-8 and an empty batch are refused before they are sent',
+  {},
+  async (client, cluster) => {
+    for (const call of [
+      client.put('k', '\ud800'),
+      client.get('\udc00'),
+      client.batch([]),
+      client.cas('k', 'v', { expectedVersion: -1 }),
+    ]) {
+      assert.is((await failure(call)).code, 'INVALID_REQUEST');
+    }
+    assert.is(cluster.seen.length, 0);
+  },
+);
+
 scenario('reads are repeated when their connection breaks', {}, async (client, cluster) => {
   await client.put('k', 'v');
   let strikes = 3;

@@ -14,7 +14,8 @@ import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
 
 /**
  * What happens to a request: nothing special (undefined), an error, no answer although it was carried out or although
- * it was not, or the connection breaks after or before it was carried out.
+ * it was not, the connection breaks after or before it was carried out, it is carried out when the test says so, or
+ * it gets an answer made up by the test.
  */
 export type Fate =
   | undefined
@@ -23,7 +24,8 @@ export type Fate =
   | 'silent before'
   | 'break after'
   | 'break before'
-  | 'hold';
+  | 'hold'
+  | ((request: Request) => OutboundMessage);
 
 export interface SeenRequest {
   readonly node: number;
@@ -109,6 +111,10 @@ export class FakeCluster {
     this.seen.push({ node, request });
     const fate = this.script(request, node);
     const { channel } = context;
+    if (typeof fate === 'function') {
+      channel.write(fate(request));
+      return;
+    }
     const run = () => channel.write(this.answer(request, node));
     switch (fate) {
       case undefined:

@@ -67,6 +67,23 @@ test('thousands of requests, a node that goes away and comes back, and nothing l
   assert.is(handles().length, before);
 });
 
+test('large values both ways at once do not make the two sides wait for each other', async () => {
+  const state = new FakeCluster(2);
+  const listener = await serve(state, parseAddress('127.0.0.1:0'));
+  const client = new RaftreeClient({ endpoints: [formatAddress(listener.address)] });
+  const value = Buffer.alloc(3_000_000, 'v');
+  await client.put('k', value);
+  const calls = Array.from({ length: 60 }, async (_, i) => {
+    if (i % 2 === 0) await client.put(`k${i}`, value);
+    else assert.is((await client.get('k'))?.value.length, value.length);
+  });
+  await Promise.all(calls);
+  assert.is(state.data.size, 31);
+  assert.is(listener.channels.size, 1);
+  await client.close();
+  await listener.close();
+});
+
 test('nobody there: unreachable within the timeout', async () => {
   const client = new RaftreeClient({ endpoints: ['127.0.0.1:1'], timeoutMs: 300 });
   const error = await client.get('k').catch((failure: unknown) => failure);
