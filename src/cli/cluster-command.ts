@@ -104,10 +104,10 @@ function prepareConfigs(options: ClusterOptions): string[] {
 
 function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
   // In a process group of its own: the terminal's Ctrl-C reaches the supervisor alone, which tells the nodes.
-  const child = spawn(process.execPath, [MAIN, 'start', file], {
+  const logFormat = process.stderr.isTTY ? ['--log-format', 'pretty'] : [];
+  const child = spawn(process.execPath, [MAIN, 'start', file, ...logFormat], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     detached: true,
-    env: { ...process.env, FORCE_COLOR: process.stderr.isTTY ? '1' : '0' },
   });
   const prefix = `n${id} | `;
   const forward = async (from: AsyncIterable<Uint8Array> | null, to: NodeJS.WriteStream) => {

@@ -61,7 +61,7 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
       .option('--value-file <path>', 'take the value from a file')
       .addHelpText('after', '\nWithout a value, or with "-", it is read from standard input.')
       .action(async (key: string, value: string | undefined, options: ValueOptions) => {
-        const bytes = await valueOf(value, options);
+        const bytes = await readValue(value, options);
         const result = await withClient(options, (client) => run(client, key, bytes));
         report(result, options, notApplied, setExitCode);
       });
@@ -97,7 +97,7 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
         }
         const expected =
           expect === undefined ? { expectedVersion: expectVersion ?? 0 } : { expectedValue: expect };
-        const bytes = await valueOf(value, options);
+        const bytes = await readValue(value, options);
         const result = await withClient(options, (client) => client.cas(key, bytes, expected));
         report(result, options, 'the present value is another', setExitCode);
       },
@@ -169,7 +169,7 @@ function report(
   else process.stderr.write(`${notApplied} (version ${result.version})\n`);
 }
 
-async function valueOf(value: string | undefined, options: ValueOptions): Promise<Buffer> {
+async function readValue(value: string | undefined, options: ValueOptions): Promise<Buffer> {
   if (options.valueFile !== undefined) {
     if (value !== undefined) throw new UsageError('give the value or --value-file, not both');
     try {

@@ -1,5 +1,5 @@
 /** start: one node in this process, until it is told to stop. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { realEnv } from '../env/real/real-env.js';
 import { readNodeConfig } from '../server/config.js';
 import { createLogger } from '../server/logger.js';
@@ -11,7 +11,10 @@ export function addStartCommand(program: Command): void {
   program
     .command('start [config]')
     .description('start a node; config is its node.json (default: ./node.json)')
-    .action(async (file: string | undefined) => {
+    .addOption(
+      new Option('--log-format <format>', 'overrides log.format of node.json').choices(['auto', 'pretty', 'json']),
+    )
+    .action(async (file: string | undefined, options: { logFormat?: 'auto' | 'pretty' | 'json' }) => {
       const env = realEnv();
       const config = readNodeConfig(env, file ?? 'node.json');
       const stop = new Promise<undefined>((resolve) => {
@@ -23,7 +26,11 @@ export function addStartCommand(program: Command): void {
       const failure = new Promise<unknown>((resolve) => {
         onFailure = resolve;
       });
-      const logger = createLogger({ ...config.log, nodeId: config.nodeId });
+      const logger = createLogger({
+        level: config.log.level,
+        format: options.logFormat ?? config.log.format,
+        nodeId: config.nodeId,
+      });
       const node = await Node.start({ env, config, logger, onReady: sayReady, onFailure });
       const cause = await Promise.race([stop, failure]);
       await node.close();

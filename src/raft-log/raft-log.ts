@@ -84,7 +84,13 @@ export class RaftLog {
   }
 
   #addGroup(id: number): GroupLog {
-    const group = new GroupLog(id, this.#records, this.#maxCachedBytes, () => this.#removeUnneeded());
+    const group = new GroupLog(
+      id,
+      // Groups that recovery finds come before the log that they are in is open.
+      () => this.#records,
+      this.#maxCachedBytes,
+      () => this.#removeUnneeded(),
+    );
     this.#groups.set(id, group);
     return group;
   }
@@ -108,7 +114,7 @@ export class RaftLog {
 /** One group's part of the log. */
 export class GroupLog {
   readonly #id: number;
-  readonly #records: RecordLog;
+  readonly #records: () => RecordLog;
   readonly #maxCachedBytes: number;
   readonly #removeUnneeded: () => void;
   readonly #index = new EntryIndex();
@@ -121,7 +127,12 @@ export class GroupLog {
   #cachedBytes = 0;
   #entryBytes = 0;
 
-  constructor(id: number, records: RecordLog, maxCachedBytes: number, removeUnneeded: () => void) {
+  constructor(
+    id: number,
+    records: () => RecordLog,
+    maxCachedBytes: number,
+    removeUnneeded: () => void,
+  ) {
     this.#id = id;
     this.#records = records;
     this.#maxCachedBytes = maxCachedBytes;
@@ -172,7 +183,7 @@ export class GroupLog {
     const { first, entries } = batch;
     if (entries.length > 0) this.#remember(first, entries);
     const { payload, entryOffsets } = encodeBatch(this.#id, batch);
-    const position = await this.#records.append(payload, true);
+    const position = await this.#records().append(payload, true);
     this.#writtenHardState = batch.hardState;
     entries.forEach((entry, i) => {
       const offset = position.offset + (entryOffsets[i] ?? 0);
@@ -212,7 +223,7 @@ export class GroupLog {
 
   async setBase(base: LogBase): Promise<void> {
     this.#moveBase(base);
-    await this.#records.append(encodeBase(this.#id, base), true);
+    await this.#records().append(encodeBase(this.#id, base), true);
     this.#writtenBase = base;
   }
 
@@ -319,7 +330,7 @@ export class GroupLog {
       if (next?.file !== start.file || next.offset !== end) break;
       end += this.#index.sizeOf(index);
     }
-    return decodeEntries(this.#records.read(start, end - start.offset));
+    return decodeEntries(this.#records().read(start, end - start.offset));
   }
 }
 

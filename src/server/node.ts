@@ -63,6 +63,7 @@ export class Node {
   #clientDoor: ChannelListener | undefined;
   #peerAddress: Address | undefined;
   #ready = false;
+  #lastShown = '';
   #closing: Promise<void> | undefined;
 
   /**
@@ -294,6 +295,9 @@ export class Node {
   #statusChanged(status: RoleStatus): void {
     if (!this.#clientDoor || !this.#peerAddress) return;
     const { logger, onReady } = this.#parts;
+    const shown = `${status.role} ${status.term} ${status.leader}`;
+    if (shown === this.#lastShown) return;
+    this.#lastShown = shown;
     logger.info({ role: status.role, term: status.term, leader: status.leader }, 'role');
     if (this.#ready || status.leader === 0) return;
     this.#ready = true;

@@ -1,0 +1,115 @@
+/** Whole nodes in one process: real rooms from the sockets' edge to the disks' edge, in a simulated world. */
+import type { Env, Logger } from '../../src/env/env.js';
+import { silentLogger } from '../../src/env/env.js';
+import { RaftreeClient } from '../../src/client/client.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
+import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
+import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
+import { Node, type NodeParts } from '../../src/server/node.js';
+
+export interface SimClusterOptions {
+  readonly size?: number;
+  readonly config?: Partial<NodeConfigInput> | undefined;
+  readonly fault?: SimFileSystemOptions['fault'];
+  readonly logger?: Logger;
+  readonly openEngine?: NodeParts['openEngine'];
+}
+
+export class SimCluster {
+  readonly world: SimWorld;
+  readonly size: number;
+  readonly disks: SimDisk[];
+  readonly nodes: (Node | undefined)[];
+  readonly failures: Error[] = [];
+  readonly #options: SimClusterOptions;
+  readonly #processes: (SimProcess | undefined)[];
+  #clients = 0;
+
+  constructor(seed: number, options: SimClusterOptions = {}) {
+    this.world = new SimWorld(seed);
+    this.#options = options;
+    this.size = options.size ?? 3;
+    this.disks = Array.from({ length: this.size }, () => new SimDisk());
+    this.nodes = this.disks.map(() => undefined);
+    this.#processes = this.disks.map(() => undefined);
+  }
+
+  get endpoints(): string[] {
+    return this.disks.map((_, i) => `n${i + 1}:7001`);
+  }
+
+  /** Runs virtual time until the promise settles. */
+  run<T>(promise: Promise<T>, limitMs = 120_000): Promise<T> {
+    return this.world.scheduler.run(promise, limitMs);
+  }
+
+  config(id: number): NodeConfigInput {
+    return {
+      clusterId: 'simulated',
+      nodeId: id,
+      dataDirectory: '/data',
+      nodes: this.disks.map((_, i) => ({ id: i + 1, client: `n${i + 1}:7001`, peer: `n${i + 1}:7101` })),
+      ...this.#options.config,
+    };
+  }
+
+  async start(id: number): Promise<Node> {
+    const disk = this.disks[id - 1] as SimDisk;
+    const { scheduler, random } = this.world;
+    const process = this.world.start(`n${id}`, disk, {
+      latency: () => scheduler.sleep(random.float() * 0.5),
+      ...(this.#options.fault ? { fault: this.#options.fault } : {}),
+    });
+    this.#processes[id - 1] = process;
+    const node = await Node.start({
+      env: process.env,
+      config: parseNodeConfig(this.config(id), 'test', '/'),
+      logger: this.#options.logger ?? silentLogger,
+      onFailure: (error) => this.failures.push(error),
+      ...(this.#options.openEngine ? { openEngine: this.#options.openEngine } : {}),
+    });
+    this.nodes[id - 1] = node;
+    return node;
+  }
+
+  async startAll(): Promise<void> {
+    await Promise.all(this.disks.map((_, i) => this.start(i + 1)));
+  }
+
+  /** kill -9. */
+  kill(id: number): void {
+    this.#processes[id - 1]?.kill();
+    this.#processes[id - 1] = undefined;
+    this.nodes[id - 1] = undefined;
+  }
+
+  /** The power of one machine fails: its process is gone, and whatever its disk had not synced may be. */
+  cutPower(id: number): void {
+    this.kill(id);
+    this.disks[id - 1]?.powerCut(this.world.random);
+  }
+
+  cutPowerOfAll(): void {
+    for (let id = 1; id <= this.size; id++) this.kill(id);
+    for (const disk of this.disks) disk.powerCut(this.world.random);
+  }
+
+  /** The leader of the highest term. */
+  get leader(): Node | undefined {
+    let leader: Node | undefined;
+    for (const node of this.nodes) {
+      if (node?.role === 'leader' && node.status(0).term > (leader?.status(0).term ?? 0)) leader = node;
+    }
+    return leader;
+  }
+
+  /** A client on a host of its own. */
+  client(timeoutMs = 60_000): RaftreeClient {
+    const env: Env = this.world.start(`client${++this.#clients}`, new SimDisk()).env;
+    return new RaftreeClient({ endpoints: this.endpoints, env, timeoutMs, attemptTimeoutMs: 1000 });
+  }
+
+  async closeAll(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node?.close()));
+  }
+}
