@@ -83,18 +83,13 @@ async function runScript(
       least = Math.max(least, end);
     }
   }
-  const end = at(batches);
   await tree.flush();
-  least = end;
+  least = batches.length;
   const tombstonesBefore = tree.stats().tombstones;
   await tree.compactRange();
   const tombstonesAfter = tree.stats().tombstones;
   await tree.close();
   return { cuts, states: statesOf(batches), events, operations, tombstonesBefore, tombstonesAfter };
-}
-
-function at(batches: readonly unknown[]): number {
-  return batches.length;
 }
 
 /** What is wrong with what is recovered after a cut, or undefined. */
@@ -129,6 +124,8 @@ async function findLoss(cut: Cut, states: readonly string[], options: LsmOptions
       if (found !== 'written' || rest !== state) return 'the recovered tree lost something at the next cut';
     }
     return undefined;
+  } catch (error) {
+    return `reading failed: ${error}`;
   } finally {
     await tree.close();
   }
@@ -158,7 +155,7 @@ for (const seed of [1, 2]) {
   test(`with a WAL nothing acknowledged as synced is lost, wherever the power is cut (seed ${seed})`, async () => {
     const run = await runScript(seed, {});
     assertScriptIsRich(run, true);
-    assert.equal(await findLosses(run, {}, seed), []);
+    assert.is((await findLosses(run, {}, seed)).join('\n'), '');
   });
 }
 
@@ -166,7 +163,7 @@ test('without a WAL nothing flushed is lost, wherever the power is cut', async (
   const options: LsmOptions = { durability: 'none' };
   const run = await runScript(3, options);
   assertScriptIsRich(run, false);
-  assert.equal(await findLosses(run, options, 3), []);
+  assert.is((await findLosses(run, options, 3)).join('\n'), '');
 });
 
 test('the test catches a disk whose syncs do nothing', async () => {
