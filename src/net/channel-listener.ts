@@ -16,12 +16,17 @@ export interface ListenOptions {
 }
 
 export class ChannelListener {
-  readonly #listener: Listener;
-  readonly #channels: Set<Channel>;
+  readonly #env: Pick<Env, 'clock' | 'timers'>;
+  readonly #options: ListenOptions;
+  readonly #limits: ChannelOptions;
+  readonly #channels = new Set<Channel>();
+  #listener: Listener | undefined;
+  #stopped: Promise<void> | undefined;
 
-  private constructor(listener: Listener, channels: Set<Channel>) {
-    this.#listener = listener;
-    this.#channels = channels;
+  private constructor(env: Pick<Env, 'clock' | 'timers'>, options: ListenOptions) {
+    this.#env = env;
+    this.#options = options;
+    this.#limits = channelOptions(options.channel);
   }
 
   /** Resolves when connections are accepted. Rejects with the system's code (`EADDRINUSE` …) or `INVALID_OPTION`. */
@@ -30,43 +35,23 @@ export class ChannelListener {
     address: Address,
     options: ListenOptions,
   ): Promise<ChannelListener> {
-    const limits = channelOptions(options.channel);
-    const channels = new Set<Channel>();
-    const accept = (socket: Socket) => {
-      if (channels.size >= options.maxConnections) {
-        options.refused?.(socket.remote);
-        socket.destroy();
-        return;
-      }
-      const channel = new Channel(env, socket, limits);
-      channels.add(channel);
-      void channel.closed.then((reason) => {
-        channels.delete(channel);
-        options.closed?.(channel, reason);
-      });
-      try {
-        options.initialise(channel);
-      } catch (error) {
-        channel.abort(error instanceof Error ? error : new Error(String(error)));
-        return;
-      }
-      channel.start();
-    };
-    return new ChannelListener(await env.net.listen(address, accept), channels);
+    const listener = new ChannelListener(env, options);
+    listener.#listener = await env.net.listen(address, (socket) => listener.#accept(socket));
+    return listener;
   }
 
   /** Where connections are accepted, with the real port. */
   get address(): Address {
-    return this.#listener.address;
+    return this.#listener?.address ?? { host: '', port: 0 };
   }
 
   get channels(): ReadonlySet<Channel> {
     return this.#channels;
   }
 
-  /** Accepts no more. Open channels stay. */
-  stopAccepting(): Promise<void> {
-    return this.#listener.close();
+  /** Accepts no more, from now on. Open channels stay. */
+  stopAccepting(): void {
+    this.#stopped ??= this.#listener?.close() ?? Promise.resolve();
   }
 
   /**
@@ -74,13 +59,40 @@ export class ChannelListener {
    * `closeTimeoutMs`), `at once` does not. Resolves when all are gone.
    */
   async close(how: 'gracefully' | 'at once' = 'gracefully'): Promise<void> {
-    const stopped = this.#listener.close();
+    this.stopAccepting();
     const channels = [...this.#channels];
     for (const channel of channels) {
       if (how === 'gracefully') channel.close();
       else channel.abort();
     }
     await Promise.all(channels.map((channel) => channel.closed));
-    await stopped;
+    await this.#stopped;
+  }
+
+  #accept(socket: Socket): void {
+    const { maxConnections, initialise, closed, refused } = this.#options;
+    // One that was under way when we stopped accepting.
+    if (this.#stopped) {
+      socket.destroy();
+      return;
+    }
+    if (this.#channels.size >= maxConnections) {
+      refused?.(socket.remote);
+      socket.destroy();
+      return;
+    }
+    const channel = new Channel(this.#env, socket, this.#limits);
+    this.#channels.add(channel);
+    void channel.closed.then((reason) => {
+      this.#channels.delete(channel);
+      closed?.(channel, reason);
+    });
+    try {
+      initialise(channel);
+    } catch (error) {
+      channel.abort(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    channel.start();
   }
 }

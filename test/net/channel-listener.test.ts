@@ -71,6 +71,19 @@ test('a graceful close sends what is written; nobody is accepted any more', asyn
   assert.is(errorCode(error), 'ECONNREFUSED');
 });
 
+test('after stopAccepting open channels go on', async () => {
+  const { world, listener, connect } = await echo();
+  const { channel, text } = await connect();
+  listener.stopAccepting();
+  const error = await connect().catch((failure: unknown) => failure);
+  assert.is(errorCode(error), 'ECONNREFUSED');
+  channel.write(Buffer.from('still here'));
+  await world.scheduler.runFor(100);
+  assert.is(text(), 'still here');
+  await world.scheduler.run(listener.close());
+  assert.is(listener.channels.size, 0);
+});
+
 test('a close at once does not wait', async () => {
   const { world, listener, connect } = await echo();
   const { channel } = await connect();
