@@ -4,6 +4,7 @@
  */
 import type { Timer } from '../env/env.js';
 import type { RaftreeError } from '../env/errors.js';
+import type { AbortWatch } from './abort-watch.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallOptions, ClientEnv } from './client-options.js';
 
@@ -22,20 +23,20 @@ export class Call {
   readonly #env: ClientEnv;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
-  readonly #abort = () => this.end('ABORTED');
+  #forgetSignal: () => void = () => {};
   readonly #timer: Timer;
   readonly #deadlineMs: number;
   readonly #onEnd = new Set<() => void>();
   #endCode: EndCode | undefined;
 
-  constructor(env: ClientEnv, defaultTimeoutMs: number, options: CallOptions) {
+  constructor(env: ClientEnv, aborts: AbortWatch, defaultTimeoutMs: number, options: CallOptions) {
     this.#env = env;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#signal = options.signal;
     this.#deadlineMs = env.clock.nowMs() + this.#timeoutMs;
     this.#timer = env.timers.after(this.#timeoutMs, () => this.end('TIMEOUT'));
-    this.#signal?.addEventListener('abort', this.#abort);
     if (this.#signal?.aborted) this.end('ABORTED');
+    else if (this.#signal) this.#forgetSignal = aborts.add(this.#signal, () => this.end('ABORTED'));
   }
 
   get isEnded(): boolean {
@@ -57,7 +58,7 @@ export class Call {
   /** Leaves no timer and no listener. */
   finish(): void {
     this.#timer.cancel();
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#forgetSignal();
   }
 
   /** Runs once if the call ends before the returned function is called. */

@@ -13,6 +13,7 @@
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
+import { AbortWatch } from './abort-watch.js';
 import { Call } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import {
@@ -86,6 +87,7 @@ export class RaftreeClient {
   readonly #connections: Connections;
   readonly #router: Router;
   readonly #writer: SessionWriter;
+  readonly #aborts = new AbortWatch();
   readonly #calls = new Set<Call>();
   #readsUnderWay = 0;
   #closing: Promise<void> | undefined;
@@ -257,7 +259,7 @@ export class RaftreeClient {
 
   async #call<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
     if (this.#closing) throw new RaftreeClientError('CLIENT_CLOSED', 'the client is closed', 'notCommitted');
-    const call = new Call(this.#settings.env, this.#settings.timeoutMs, options);
+    const call = new Call(this.#settings.env, this.#aborts, this.#settings.timeoutMs, options);
     this.#calls.add(call);
     try {
       return await work(call);

@@ -4,6 +4,7 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
+import { AbortWatch } from './abort-watch.js';
 import { Call } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { ClientSettings } from './client-options.js';
@@ -132,7 +133,7 @@ export class SessionWriter {
 
   async #open(): Promise<void> {
     const { env, timeoutMs, window } = this.#settings;
-    const call = new Call(env, timeoutMs, {});
+    const call = new Call(env, new AbortWatch(), timeoutMs, {});
     this.#opening = call;
     let failure: RaftreeError | undefined;
     try {

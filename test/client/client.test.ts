@@ -531,6 +531,36 @@ test('after close no event of the client is left', async () => {
   assert.is(timers.size, 0);
 });
 
+test('a thousand calls may share one signal: it gets one listener, and loses it', async () => {
+  const cluster = await FakeCluster.start(10);
+  const { scheduler } = cluster.world;
+  const client = clientOf(cluster);
+  const controller = new AbortController();
+  const { signal } = controller;
+  let added = 0;
+  let removed = 0;
+  const add = signal.addEventListener.bind(signal);
+  const remove = signal.removeEventListener.bind(signal);
+  signal.addEventListener = (...given: Parameters<typeof add>) => {
+    added++;
+    add(...given);
+  };
+  signal.removeEventListener = (...given: Parameters<typeof remove>) => {
+    removed++;
+    remove(...given);
+  };
+  const puts = (count: number) =>
+    Array.from({ length: count }, (_, i) => client.put(`k${i}`, 'v', { signal }));
+  await scheduler.run(Promise.all(puts(1000)));
+  assert.equal([added, removed], [1, 1]);
+  cluster.script = () => 'silent before';
+  const failures = puts(1000).map(failure);
+  controller.abort();
+  for (const { code } of await scheduler.run(Promise.all(failures))) assert.is(code, 'ABORTED');
+  assert.equal([added, removed], [2, 1]);
+  await scheduler.run(client.close());
+});
+
 test('options that cannot be are refused at construction', async () => {
   const cluster = new FakeCluster(1);
   for (const options of [
