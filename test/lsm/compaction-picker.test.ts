@@ -8,7 +8,12 @@ import { pickCompaction, planRange } from '../../src/lsm/compaction-picker.js';
 import { TableFile } from '../../src/lsm/table-file.js';
 import { LEVELS, Version } from '../../src/lsm/version.js';
 
-const OPTIONS = { level0Trigger: 4, levelBaseBytes: 100 * 1024, levelMultiplier: 10, maxFileBytes: 10 * 1024 };
+const OPTIONS = {
+  level0Trigger: 4,
+  levelBaseBytes: 100 * 1024,
+  levelMultiplier: 10,
+  maxFileBytes: 10 * 1024,
+};
 
 function versionOf(picture: string): Version {
   let number = 100;
@@ -40,7 +45,8 @@ function versionOf(picture: string): Version {
 
 function show(plan: ReturnType<typeof pickCompaction>): string {
   if (!plan) return 'nothing';
-  const names = (files: readonly TableFile[]) => files.map((file) => `${file.smallest}-${file.largest}`).join(' ');
+  const names = (files: readonly TableFile[]) =>
+    files.map((file) => `${file.smallest}-${file.largest}`).join(' ');
   const lower = plan.lower.length > 0 ? ` + L${plan.outputLevel} ${names(plan.lower)}` : '';
   return `${plan.isMove ? 'move' : 'merge'} L${plan.level} ${names(plan.upper)}${lower} to L${plan.outputLevel}`;
 }
@@ -48,8 +54,16 @@ function show(plan: ReturnType<typeof pickCompaction>): string {
 const SCRIPTS: readonly [name: string, picture: string, expected: string][] = [
   ['an empty tree', 'L0', 'nothing'],
   ['three files in level 0 are not yet due', 'L0 a-z a-z a-z', 'nothing'],
-  ['four that overlap go together', 'L0 a-m c-z a-b k-p \n L1 a-c d-f x-z', 'merge L0 a-m c-z a-b k-p + L1 a-c d-f x-z to L1'],
-  ['the oldest moves if nothing overlaps it', 'L0 s-z m-r g-l a-f \n L1 aa-ab:1', 'merge L0 a-f + L1 aa-ab to L1'],
+  [
+    'four that overlap go together',
+    'L0 a-m c-z a-b k-p \n L1 a-c d-f x-z',
+    'merge L0 a-m c-z a-b k-p + L1 a-c d-f x-z to L1',
+  ],
+  [
+    'the oldest moves if nothing overlaps it',
+    'L0 s-z m-r g-l a-f \n L1 aa-ab:1',
+    'merge L0 a-f + L1 aa-ab to L1',
+  ],
   ['in-order filling only moves tables', 'L0 s-z m-r g-l a-f', 'move L0 a-f to L1'],
   [
     'what overlaps the oldest through others comes along',
@@ -57,16 +71,24 @@ const SCRIPTS: readonly [name: string, picture: string, expected: string][] = [
     'merge L0 e-g c-f a-d + L1 a-b to L1',
   ],
   ['level 1 under its target rests', 'L1 a-b:50 c-d:49', 'nothing'],
-  ['level 1 over its target gives one table', 'L1 a-b:60 c-d:60 \n L2 a-b:10 c-z:100', 'merge L1 a-b + L2 a-b to L2'],
+  [
+    'level 1 over its target gives one table',
+    'L1 a-b:60 c-d:60 \n L2 a-b:10 c-z:100',
+    'merge L1 a-b + L2 a-b to L2',
+  ],
   ['the least overlap is chosen', 'L1 a-f:60 m-p:60 \n L2 a-c d-e n-o', 'merge L1 m-p + L2 n-o to L2'],
   ['a table over a gap moves', 'L1 a-f:60 g-h:60 \n L2 a-c i-k', 'move L1 g-h to L2'],
+  ['but not onto too many grandparents', 'L1 a-f:120 \n L3 a-b:60 c-d:60', 'merge L1 a-f to L2'],
   [
-    'but not onto too many grandparents',
-    'L1 a-f:120 \n L3 a-b:60 c-d:60',
-    'merge L1 a-f to L2',
+    'the level that is furthest over its target goes first',
+    'L0 a-b a-b a-b a-b \n L1 a-f:300',
+    'move L1 a-f to L2',
   ],
-  ['the level that is furthest over its target goes first', 'L0 a-b a-b a-b a-b \n L1 a-f:300', 'move L1 a-f to L2'],
-  ['level 0 goes first if it is further over', 'L0 a-b a-b a-b a-b a-b a-b a-b a-b \n L1 c-f:150', 'merge L0 a-b a-b a-b a-b a-b a-b a-b a-b to L1'],
+  [
+    'level 0 goes first if it is further over',
+    'L0 a-b a-b a-b a-b a-b a-b a-b a-b \n L1 c-f:150',
+    'merge L0 a-b a-b a-b a-b a-b a-b a-b a-b to L1',
+  ],
   ['the deepest level has nowhere to go', 'L6 a-b:999999999', 'nothing'],
 ];
 

@@ -93,7 +93,12 @@ async function runScript(
 }
 
 /** What is wrong with what is recovered after a cut, or undefined. */
-async function findLoss(cut: Cut, states: readonly string[], options: LsmOptions, seed: number): Promise<string | undefined> {
+async function findLoss(
+  cut: Cut,
+  states: readonly string[],
+  options: LsmOptions,
+  seed: number,
+): Promise<string | undefined> {
   let tree: LsmTree;
   try {
     tree = await openTree(cut.disk, options, processEnv(seed, cut.disk));
@@ -135,7 +140,10 @@ async function findLosses(run: Run, options: LsmOptions, seed: number): Promise<
   const losses: string[] = [];
   for (const cut of run.cuts) {
     const loss = await findLoss(cut, run.states, options, seed);
-    if (loss) losses.push(`seed ${seed}, before ${cut.operation.kind} ${cut.operation.path} (${cut.operation.number}): ${loss}`);
+    if (loss)
+      losses.push(
+        `seed ${seed}, before ${cut.operation.kind} ${cut.operation.path} (${cut.operation.number}): ${loss}`,
+      );
   }
   return losses;
 }
@@ -145,10 +153,19 @@ function assertScriptIsRich(run: Run, hasWal: boolean): void {
     run.operations.filter((operation) => operation.kind === 'create' && pattern.test(operation.path)).length;
   if (hasWal) assert.ok(created(/wal-\d+\.log$/) >= 3, 'the WAL is rotated at least twice');
   assert.ok(created(/\.sst$/) >= 10, 'memtables are flushed');
-  assert.ok(run.events.some((event) => event.level === 0 && event.inputFiles > 1), 'level 0 is compacted');
-  assert.ok(run.events.some((event) => event.level >= 1 && event.readBytes > 0), 'a deeper level is compacted');
+  assert.ok(
+    run.events.some((event) => event.level === 0 && event.inputFiles > 1),
+    'level 0 is compacted',
+  );
+  assert.ok(
+    run.events.some((event) => event.level >= 1 && event.readBytes > 0),
+    'a deeper level is compacted',
+  );
   assert.ok(created(/MANIFEST-\d+\.tmp$/) >= 2, 'the MANIFEST is succeeded by a new one');
-  assert.ok(run.tombstonesBefore > 0 && run.tombstonesAfter === 0, 'tombstones are dropped at the base level');
+  assert.ok(
+    run.tombstonesBefore > 0 && run.tombstonesAfter === 0,
+    'tombstones are dropped at the base level',
+  );
 }
 
 for (const seed of [1, 2]) {

@@ -19,7 +19,9 @@ function current(cursor: MemtableCursor): Version {
   return {
     key: Buffer.from(cursor.keyBytes.subarray(cursor.keyStart, cursor.keyEnd)),
     sequence: cursor.sequence,
-    value: cursor.deleted ? undefined : cursor.valueBytes.toString('latin1', cursor.valueStart, cursor.valueEnd),
+    value: cursor.deleted
+      ? undefined
+      : cursor.valueBytes.toString('latin1', cursor.valueStart, cursor.valueEnd),
   };
 }
 
@@ -69,7 +71,10 @@ for (const [name, makeKey] of Object.entries(KEY_MAKERS)) {
       cursor.seek(key, sequence);
       assert.equal(cursor.valid ? current(cursor) : undefined, at < 0 ? undefined : model[at]);
       cursor.seekBefore(key, sequence);
-      assert.equal(cursor.valid ? current(cursor) : undefined, model.at(at < 0 ? -1 : at - 1 < 0 ? 1e9 : at - 1));
+      assert.equal(
+        cursor.valid ? current(cursor) : undefined,
+        model.at(at < 0 ? -1 : at - 1 < 0 ? 1e9 : at - 1),
+      );
       const newest = model.find((version) => version.key.equals(key) && version.sequence <= sequence);
       const node = memtable.find(key, sequence);
       assert.is(node !== 0, newest !== undefined);
@@ -83,7 +88,8 @@ for (const [name, makeKey] of Object.entries(KEY_MAKERS)) {
 
 test('a cursor stays where it is while entries are inserted around it', () => {
   const memtable = new Memtable();
-  const insert = (key: string, sequence: number) => memtable.insertPair(sequence, Buffer.from(key), Buffer.from(key));
+  const insert = (key: string, sequence: number) =>
+    memtable.insertPair(sequence, Buffer.from(key), Buffer.from(key));
   insert('b', 1);
   insert('d', 2);
   const cursor = memtable.cursor();

@@ -74,7 +74,8 @@ export function render(entries: Iterable<readonly [string, string]>): string {
 
 export function renderTree(tree: LsmTree): string {
   const lines: string[] = [];
-  for (const { key, value } of tree.iterator()) lines.push(`${key.toString('latin1')}=${value.toString('latin1')}`);
+  for (const { key, value } of tree.iterator())
+    lines.push(`${key.toString('latin1')}=${value.toString('latin1')}`);
   return lines.join('\n');
 }
 

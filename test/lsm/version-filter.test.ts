@@ -6,9 +6,12 @@ import { VersionFilter } from '../../src/lsm/version-filter.js';
 /** `12 8d 4` are versions of one key, the newest first, `d` for a tombstone; keys are separated by `|`. */
 function kept(versions: string, snapshots: readonly number[], isBase: boolean): string {
   const memtable = new Memtable();
-  const all = versions
-    .split('|')
-    .flatMap((key, i) => key.trim().split(' ').map((version) => ({ key: `key${i}`, version })));
+  const all = versions.split('|').flatMap((key, i) =>
+    key
+      .trim()
+      .split(' ')
+      .map((version) => ({ key: `key${i}`, version })),
+  );
   all.sort((a, b) => Number.parseInt(a.version, 10) - Number.parseInt(b.version, 10));
   for (const { key, version } of all) {
     const value = version.endsWith('d') ? undefined : Buffer.from('value');

@@ -1,0 +1,286 @@
+/** Every byte of every kind of file flipped, and every file cut at every length: a prefix, or a typed error, never a wrong value. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
+import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
+import {
+  after,
+  DIRECTORY,
+  SimDisk as Disk,
+  openTree,
+  processEnv,
+  put,
+  recordingLogger,
+  remove,
+  render,
+  renderTree,
+  type SimDisk,
+  type State,
+  statesOf,
+} from './tree-lab.js';
+
+const BATCHES: Operation[][] = [
+  [put('apple', 'red'), put('banana', 'yellow')],
+  [put('cherry', 'dark red'), remove('apple')],
+  [put('damson', 'blue')],
+  [remove('banana'), put('apple', 'green'), put('elder', 'black')],
+];
+
+type Result = { readonly state: string; readonly warnings: string[] } | { readonly error: RaftreeError };
+
+async function recover(disk: SimDisk, options: LsmOptions): Promise<Result> {
+  const warnings: string[] = [];
+  let tree: LsmTree | undefined;
+  try {
+    tree = await openTree(disk, { ...options, logger: recordingLogger(warnings) });
+    return { state: renderTree(tree), warnings };
+  } catch (error) {
+    if (error instanceof RaftreeError) return { error };
+    throw error;
+  } finally {
+    await tree?.close().catch(() => {});
+  }
+}
+
+function fileOf(disk: SimDisk, pattern: RegExp): { path: string; content: Buffer } {
+  const fs = disk.mount();
+  const name =
+    fs
+      .list(DIRECTORY)
+      .filter((other) => pattern.test(other))
+      .at(-1) ?? '';
+  const path = `${DIRECTORY}/${name}`;
+  return { path, content: fs.readFile(path) };
+}
+
+function damaged(disk: SimDisk, path: string, change: (content: Buffer) => Buffer): SimDisk {
+  const copy = disk.clone();
+  copy.edit(path, change);
+  return copy;
+}
+
+function flip(offset: number): (content: Buffer) => Buffer {
+  return (content) => {
+    content[offset] = (content[offset] as number) ^ (1 << (offset % 8));
+    return content;
+  };
+}
+
+function assertTyped(error: RaftreeError, path: string): void {
+  assert.is(error.code, 'CORRUPTION');
+  assert.is(typeof error.details.offset, 'number', error.message);
+  assert.ok(String(error.details.path).length > 0 && error.message.includes(DIRECTORY), path);
+}
+
+async function diskWithWal(): Promise<SimDisk> {
+  const disk = new Disk();
+  const tree = await openTree(disk);
+  for (const batch of BATCHES) await tree.write(batch);
+  await tree.close();
+  return disk;
+}
+
+test('a WAL cut at any length gives a prefix of its history, and says so', async () => {
+  const disk = await diskWithWal();
+  const states = statesOf(BATCHES);
+  const { path, content } = fileOf(disk, /^wal-/);
+  const seen = new Set<number>();
+  for (let length = 0; length < content.length; length++) {
+    const result = await recover(
+      damaged(disk, path, (bytes) => bytes.subarray(0, length)),
+      {},
+    );
+    if ('error' in result) throw result.error;
+    const prefix = states.indexOf(result.state);
+    assert.ok(prefix >= 0, `cut at ${length}: ${result.state}`);
+    seen.add(prefix);
+  }
+  assert.is(seen.size, states.length);
+});
+
+test('a flipped byte of the WAL: in the last group the state before it, reported; elsewhere a typed error', async () => {
+  const disk = await diskWithWal();
+  const states = statesOf(BATCHES);
+  const { path, content } = fileOf(disk, /^wal-/);
+  let errors = 0;
+  let losses = 0;
+  let harmless = 0;
+  for (let offset = 0; offset < content.length; offset++) {
+    const result = await recover(damaged(disk, path, flip(offset)), {});
+    if ('error' in result) {
+      assertTyped(result.error, path);
+      errors++;
+    } else if (result.state === states.at(-1)) harmless++;
+    else {
+      assert.is(result.state, states.at(-2), `flip at ${offset}`);
+      assert.match(result.warnings.join(), 'the WAL is torn');
+      losses++;
+    }
+  }
+  assert.ok(errors > 200 && losses > 80, `${errors} errors, ${losses} losses`);
+  // The padding of records, up to 7 bytes each, carries nothing.
+  assert.ok(harmless <= 7 * BATCHES.length, `${harmless} harmless`);
+});
+
+test('a WAL file that is missing is a typed error', async () => {
+  const disk = new Disk();
+  const tree = await openTree(disk);
+  // All under way at once, so that the memtable that is filled next needs the file of the one before.
+  const writes = Array.from({ length: 12 }, (_, i) => tree.write([put(`key${i}`, 'x'.repeat(100))]));
+  await Promise.all(writes);
+  await tree.write([put('in the next file', '')]);
+  const clone = disk.clone();
+  await tree.close();
+  const names = clone
+    .mount()
+    .list(DIRECTORY)
+    .filter((name) => name.startsWith('wal-'));
+  assert.ok(names.length >= 2, names.join());
+  clone.mount().unlink(`${DIRECTORY}/${names[0]}`);
+  const result = await recover(clone, {});
+  assert.ok('error' in result);
+  assertTyped(result.error, 'wal');
+});
+
+async function diskWithTables(options: LsmOptions): Promise<{ disk: SimDisk; states: string[] }> {
+  const disk = new Disk();
+  const tree = await openTree(disk, { level0Trigger: 10, level0StopTrigger: 20, ...options });
+  for (const batch of BATCHES) {
+    await tree.write(batch);
+    await tree.flush();
+  }
+  await tree.close();
+  return { disk, states: statesOf(BATCHES) };
+}
+
+const QUIET: LsmOptions = { level0Trigger: 10, level0StopTrigger: 20, durability: 'none' };
+
+test('a MANIFEST damaged anywhere: a state of the past, reported, or a typed error', async () => {
+  const { disk, states } = await diskWithTables(QUIET);
+  const { path, content } = fileOf(disk, /^MANIFEST-/);
+  const counts = { error: 0, full: 0, before: 0 };
+  for (let offset = 0; offset < content.length; offset++) {
+    const result = await recover(damaged(disk, path, flip(offset)), QUIET);
+    if ('error' in result) {
+      assertTyped(result.error, path);
+      counts.error++;
+    } else if (result.state === states.at(-1)) counts.full++;
+    else {
+      assert.is(result.state, states.at(-2), `flip at ${offset}`);
+      assert.match(result.warnings.join(), 'the MANIFEST is torn');
+      counts.before++;
+    }
+  }
+  assert.ok(counts.error > 300 && counts.before > 100 && counts.full < 50, JSON.stringify(counts));
+  for (let length = 0; length < content.length; length++) {
+    const result = await recover(
+      damaged(disk, path, (bytes) => bytes.subarray(0, length)),
+      QUIET,
+    );
+    if ('error' in result) assertTyped(result.error, path);
+    else assert.ok(states.includes(result.state), `cut at ${length}`);
+  }
+});
+
+test('an older MANIFEST is no way out of a damaged one, and none beside tables is an error', async () => {
+  const { disk } = await diskWithTables(QUIET);
+  const { path, content } = fileOf(disk, /^MANIFEST-/);
+  const number = Number(path.slice(-8));
+  const newer = `${path.slice(0, -8)}${String(number + 1).padStart(8, '0')}`;
+  const copy = disk.clone();
+  copy
+    .mount()
+    .open(newer, 'create')
+    .writeSync([content.subarray(0, 30)], 0);
+  const result = await recover(copy, QUIET);
+  assert.ok('error' in result);
+  assert.is(result.error.details.path, newer);
+  const without = disk.clone();
+  without.mount().unlink(path);
+  assert.ok('error' in (await recover(without, QUIET)));
+});
+
+test('a missing table is a typed error that names it', async () => {
+  const { disk } = await diskWithTables(QUIET);
+  const { path } = fileOf(disk, /\.sst$/);
+  disk.mount().unlink(path);
+  const result = await recover(disk, QUIET);
+  assert.ok('error' in result);
+  assert.is(result.error.details.path, path);
+});
+
+async function diskWithOneTable(): Promise<{ disk: SimDisk; state: State }> {
+  const disk = new Disk();
+  const tree = await openTree(disk, { ...QUIET, writeBufferBytes: 1 << 20 });
+  let state: State = new Map();
+  for (let i = 0; i < 24; i++) {
+    const batch = [i % 7 === 3 ? remove(`key${i}`) : put(`key${i}`, `value ${i}`)];
+    state = after(state, batch);
+    await tree.write(batch);
+  }
+  await tree.close();
+  return { disk, state };
+}
+
+/** Reads every key by itself: how many are right, and how many are refused. Throws for a wrong value. */
+function readKeys(tree: LsmTree, state: State): { right: number; refused: number } {
+  let [right, refused] = [0, 0];
+  for (let i = 0; i < 30; i++) {
+    const key = `key${i}`;
+    try {
+      assert.is(tree.getSync(Buffer.from(key))?.toString(), state.get(key), key);
+      right++;
+    } catch (error) {
+      if (!(error instanceof RaftreeError)) throw error;
+      assertTyped(error, key);
+      refused++;
+    }
+  }
+  return { right, refused };
+}
+
+test('a flipped byte of a table is always found by verify, and never gives a wrong value', async () => {
+  const { disk, state } = await diskWithOneTable();
+  const { path, content } = fileOf(disk, /\.sst$/);
+  const indexOffset = Number(content.readBigUInt64LE(24));
+  for (let offset = 0; offset < content.length; offset++) {
+    const copy = damaged(disk, path, flip(offset));
+    const tree = await LsmTree.open(DIRECTORY, { env: processEnv(2, copy), ...QUIET });
+    const { problems } = await tree.verify();
+    assert.ok(problems.length > 0, `flip at ${offset} of ${content.length}`);
+    assert.is(problems[0]?.path, path);
+    const { right, refused } = readKeys(tree, state);
+    if (offset >= 128 && offset < indexOffset) {
+      assert.ok(
+        refused > 0 && right > 20,
+        `flip at ${offset} of a data block: ${right} right, ${refused} refused`,
+      );
+    } else assert.ok(refused > 0, `flip at ${offset}`);
+    assert.throws(() => renderTree(tree), /damaged/);
+    await tree.close();
+  }
+});
+
+test('a table cut at any length never gives a wrong value', async () => {
+  const { disk, state } = await diskWithOneTable();
+  const { path, content } = fileOf(disk, /\.sst$/);
+  for (let length = 0; length < content.length; length++) {
+    const copy = damaged(disk, path, (bytes) => bytes.subarray(0, length));
+    const tree = await LsmTree.open(DIRECTORY, { env: processEnv(2, copy), ...QUIET });
+    assert.is(readKeys(tree, state).right, 30 - readKeys(tree, state).refused);
+    assert.ok((await tree.verify()).problems.length > 0, `cut at ${length}`);
+    await tree.close();
+  }
+});
+
+test('an undamaged tree verifies', async () => {
+  const { disk, state } = await diskWithOneTable();
+  const tree = await openTree(disk, QUIET);
+  const report = await tree.verify();
+  assert.equal(report.problems, []);
+  assert.is(report.entries, 24);
+  assert.is(renderTree(tree), render(state));
+  await tree.close();
+});
+
+test.run();

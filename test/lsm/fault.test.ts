@@ -1,0 +1,264 @@
+/**
+ * One operation of a script fails: with EIO, with ENOSPC, or after half of its bytes. Whatever the callers were told
+ * must be what a new process finds on the disk, and what a power cut leaves must hold everything acknowledged as synced.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode, RaftreeError } from '../../src/env/errors.js';
+import { type Fault, type FileOperation, systemError } from '../../src/env/sim/disk.js';
+import type { LsmOptions, LsmTree, Operation } from '../../src/lsm/index.js';
+import {
+  DIRECTORY,
+  openTree,
+  processEnv,
+  put,
+  randomBatches,
+  renderTree,
+  SeededRandom,
+  SimDisk,
+  statesOf,
+} from './tree-lab.js';
+
+type FaultKind = 'EIO' | 'ENOSPC' | 'short';
+
+interface Outcome {
+  readonly disk: SimDisk;
+  /** Batches that were committed, then those of which it is not known. */
+  readonly committed: Operation[][];
+  readonly unknown: Operation[][];
+  /** How many of the committed ones were acknowledged as synced, counted to the last of them. */
+  readonly synced: number;
+  readonly operations: number;
+  readonly failedAt: FileOperation | undefined;
+  /** Whether the tree took writes at the end of the script. */
+  readonly isWritable: boolean;
+  readonly problems: string[];
+}
+
+function faultOf(kind: FaultKind, operation: FileOperation): Fault {
+  if (kind === 'short') return operation.kind === 'write' ? 'short' : undefined;
+  return systemError(kind, operation.kind, operation.path);
+}
+
+async function runScript(kind: FaultKind, failing: number, options: LsmOptions): Promise<Outcome> {
+  const random = new SeededRandom(11);
+  const disk = new SimDisk();
+  let operations = 0;
+  let failedAt: FileOperation | undefined;
+  const env = processEnv(5, disk, {
+    fault: (operation) => {
+      operations = operation.number;
+      if (operation.number !== failing) return undefined;
+      const fault = faultOf(kind, operation);
+      if (fault !== undefined) failedAt = operation;
+      return fault;
+    },
+  });
+  const committed: Operation[][] = [];
+  const unknown: Operation[][] = [];
+  const problems: string[] = [];
+  let synced = 0;
+  let isWritable = false;
+  let tree: LsmTree | undefined;
+  try {
+    tree = await openTree(disk, options, env);
+    const opened = tree;
+    const write = (batch: Operation[], durability: 'sync' | 'buffered') =>
+      opened.write(batch, { durability }).then(
+        () => {
+          committed.push(batch);
+          if (durability === 'sync' && options.durability !== 'none') synced = committed.length;
+          return true;
+        },
+        (error: unknown) => {
+          const outcome = error instanceof RaftreeError ? error.details.outcome : undefined;
+          if (outcome === 'unknown') unknown.push(batch);
+          else if (outcome !== 'not committed') problems.push(`a write failed with ${error}`);
+          return false;
+        },
+      );
+    for (const batches of groupsOf(randomBatches(random, 36, 20), 3)) {
+      const durability = random.chance(0.5) ? 'sync' : 'buffered';
+      await Promise.all(batches.map((batch) => write(batch, durability)));
+    }
+    // Reads go on, whatever failed.
+    readAll(opened, problems);
+    await opened.flush().then(
+      () => {
+        synced = committed.length;
+      },
+      () => {},
+    );
+    for (let tries = 0; tries < 4 && !isWritable; tries++) {
+      isWritable = await write([put('last', `write ${tries}`)], 'sync');
+      // Flush and compaction are tried again after a while.
+      if (!isWritable) await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  } catch (error) {
+    if (tree) problems.push(`the script failed with ${error}`);
+  }
+  await tree?.close().catch(() => {});
+  return { disk, committed, unknown, synced, operations, failedAt, isWritable, problems };
+}
+
+function groupsOf<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) =>
+    items.slice(i * size, (i + 1) * size),
+  );
+}
+
+function readAll(tree: LsmTree, problems: string[]): void {
+  try {
+    renderTree(tree);
+  } catch (error) {
+    // The read itself may be the operation that fails.
+    if (errorCode(error) !== 'EIO' && errorCode(error) !== 'ENOSPC')
+      problems.push(`reading failed with ${error}`);
+  }
+}
+
+async function stateOf(disk: SimDisk, options: LsmOptions): Promise<string> {
+  const tree = await openTree(disk, options);
+  try {
+    return renderTree(tree);
+  } finally {
+    await tree.close();
+  }
+}
+
+async function findProblems(outcome: Outcome, options: LsmOptions): Promise<string[]> {
+  const problems = [...outcome.problems];
+  const states = statesOf([...outcome.committed, ...outcome.unknown]);
+  const hasWal = options.durability !== 'none';
+  const cut = outcome.disk.powerCutClone(new SeededRandom(outcome.operations));
+  try {
+    const found = states.lastIndexOf(await stateOf(outcome.disk, options));
+    const least = hasWal ? outcome.committed.length : outcome.synced;
+    if (found < least) problems.push(`a new process finds ${found} batches of ${least}`);
+    const left = states.lastIndexOf(await stateOf(cut, options));
+    if (left < outcome.synced) problems.push(`the power cut leaves ${left} batches of ${outcome.synced}`);
+  } catch (error) {
+    problems.push(`opening again failed with ${error}`);
+  }
+  return problems;
+}
+
+const SETUPS: readonly [string, LsmOptions][] = [
+  ['with a WAL', {}],
+  ['without a WAL', { durability: 'none' }],
+];
+
+for (const [name, options] of SETUPS) {
+  for (const kind of ['EIO', 'ENOSPC', 'short'] as const) {
+    test(`${name}, ${kind} at the n-th operation, for every n: callers were told the truth`, async () => {
+      const { operations } = await runScript(kind, 0, options);
+      assert.ok(operations > 90, `the script does enough: ${operations}`);
+      const problems: string[] = [];
+      let failures = 0;
+      let refusals = 0;
+      for (let n = 1; n <= operations; n++) {
+        const outcome = await runScript(kind, n, options);
+        if (!outcome.failedAt) continue;
+        failures++;
+        if (!outcome.isWritable) refusals++;
+        const place = `${n}: ${outcome.failedAt.kind} ${outcome.failedAt.path}`;
+        // A disk that was full for a moment stops nothing but the MANIFEST, a failed sync, and opening.
+        const isWriteOf = outcome.failedAt.kind === 'write' && /wal-|\.sst$/.test(outcome.failedAt.path);
+        if (kind !== 'EIO' && isWriteOf && !outcome.isWritable)
+          problems.push(`${place}: writing did not resume`);
+        for (const problem of await findProblems(outcome, options)) problems.push(`${place}: ${problem}`);
+      }
+      assert.is(problems.join('\n'), '');
+      assert.ok(failures > 20);
+      if (kind === 'EIO') assert.ok(refusals > 10, 'a failed disk stops writing');
+    });
+  }
+}
+
+test('a failed sync of the WAL: outcome unknown, then read-only, reads go on, reopening recovers', async () => {
+  const disk = new SimDisk();
+  let broken = false;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      broken && kind === 'sync' ? systemError('EIO', 'fdatasync', path) : undefined,
+  });
+  const tree = await openTree(disk, {}, env);
+  await tree.write([put('a', '1')]);
+  broken = true;
+  const failed = await tree.write([put('b', '2')]).catch((error) => error);
+  assert.is(failed.code, 'LSM_READ_ONLY');
+  assert.is(failed.details.outcome, 'unknown');
+  broken = false;
+  const refused = await tree.write([put('c', '3')]).catch((error) => error);
+  assert.is(refused.code, 'LSM_READ_ONLY');
+  assert.is(refused.details.outcome, 'not committed');
+  assert.is(tree.stats().isReadOnly, true);
+  assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
+  await tree.close();
+  const again = await openTree(disk);
+  assert.is(again.getSync(Buffer.from('a'))?.toString(), '1');
+  assert.is(again.getSync(Buffer.from('c')), undefined);
+  await again.write([put('c', '4')]);
+  await again.close();
+});
+
+test('a full disk: writes fail as not committed, reads go on, writing resumes when there is space', async () => {
+  const disk = new SimDisk();
+  let isFull = false;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      isFull && (kind === 'write' || kind === 'create') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const tree = await openTree(disk, {}, env);
+  await tree.write([put('a', '1')]);
+  isFull = true;
+  for (let i = 0; i < 3; i++) {
+    const failed = await tree.write([put('b', '2')]).catch((error) => error);
+    assert.is(failed.code, 'LSM_NO_SPACE');
+    assert.is(failed.details.outcome, 'not committed');
+    assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
+    assert.is(tree.getSync(Buffer.from('b')), undefined);
+  }
+  isFull = false;
+  await tree.write([put('b', '3')]);
+  await tree.close();
+  assert.is(await stateOf(disk, {}), 'a=1\nb=3');
+});
+
+test('without a WAL a full disk is visible, refuses what has no room, and drains when there is space', async () => {
+  const disk = new SimDisk();
+  let isFull = true;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      isFull && kind === 'create' && path.endsWith('.sst') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const tree = await openTree(disk, { durability: 'none' }, env);
+  const value = 'x'.repeat(200);
+  let refused: unknown;
+  for (let i = 0; i < 1000 && !refused; i++) {
+    refused = await tree.write([put(`key${i}`, value)]).then(
+      () => undefined,
+      (error) => error,
+    );
+  }
+  assert.is(errorCode(refused), 'LSM_NO_SPACE');
+  assert.is(tree.stats().diskIsFull, true);
+  assert.is(tree.getSync(Buffer.from('key0'))?.toString(), value);
+  isFull = false;
+  const deadline = Date.now() + 5000;
+  while (tree.stats().diskIsFull && Date.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  await tree.write([put('after', 'it')]);
+  assert.is(tree.stats().diskIsFull, false);
+  await tree.close();
+  assert.match(await stateOf(disk, { durability: 'none' }), /^after=it\nkey0=x/);
+  assert.is(
+    disk
+      .mount()
+      .list(DIRECTORY)
+      .filter((name) => name.endsWith('.tmp')).length,
+    0,
+  );
+});
+
+test.run();
