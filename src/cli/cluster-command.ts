@@ -136,7 +136,7 @@ async function stopCluster(directory: string): Promise<void> {
   const holder = fs.existsSync(directory) ? currentHolder(env, directory) : undefined;
   if (!holder) {
     throw new RaftreeError('NOT_RUNNING', `no cluster runs in ${directory}`, {
-      details: { outcome: 'notCommitted' },
+      info: { outcome: 'notCommitted' },
     });
   }
   process.kill(holder.pid, 'SIGTERM');

@@ -23,7 +23,7 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof UsageError) return EXIT.usage;
   if (!(error instanceof RaftreeError)) return EXIT.unknown;
   if (USAGE_CODES.has(error.code)) return EXIT.usage;
-  const outcome = 'outcome' in error ? error.outcome : error.details.outcome;
+  const outcome = 'outcome' in error ? error.outcome : error.info.outcome;
   return outcome === 'unknown' ? EXIT.unknown : EXIT.notCommitted;
 }
 

@@ -140,7 +140,7 @@ export class Router {
   #learn(endpoint: string, error: RaftreeError): void {
     if (error.code === 'OVERLOADED') return;
     if (this.#leader === endpoint) this.#leader = undefined;
-    const { leaderAddress } = error.details;
+    const { leaderAddress } = error.info;
     if (error.code === 'NOT_LEADER' && typeof leaderAddress === 'string' && leaderAddress !== '') {
       if (this.#learned.size < MAX_LEARNED_ENDPOINTS) this.#learned.add(leaderAddress);
       this.#leader = leaderAddress;
@@ -152,6 +152,6 @@ export class Router {
 
 /** What an attempt that ended so may have done. */
 function outcomeOf(error: unknown): Outcome {
-  if (error instanceof RaftreeError && error.details.outcome === 'notCommitted') return 'notCommitted';
+  if (error instanceof RaftreeError && error.info.outcome === 'notCommitted') return 'notCommitted';
   return 'unknown';
 }

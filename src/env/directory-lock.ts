@@ -50,7 +50,7 @@ export function lockDirectory(env: Env, directory: string): DirectoryLock {
         throw new RaftreeError(
           'LOCKED',
           `${directory} is in use by process ${current.pid}; stop that process, or use another directory`,
-          { details: { directory, pid: current.pid } },
+          { info: { directory, pid: current.pid } },
         );
       }
       const claimed = generation + 1;

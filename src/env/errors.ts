@@ -4,17 +4,17 @@
  */
 export class RaftreeError extends Error {
   readonly code: string;
-  readonly details: Readonly<Record<string, unknown>>;
+  readonly info: Readonly<Record<string, unknown>>;
 
   constructor(
     code: string,
     message: string,
-    options: { cause?: unknown; details?: Readonly<Record<string, unknown>> } = {},
+    options: { cause?: unknown; info?: Readonly<Record<string, unknown>> } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'RaftreeError';
     this.code = code;
-    this.details = options.details ?? {};
+    this.info = options.info ?? {};
   }
 }
 

@@ -220,10 +220,10 @@ export class KvService {
     if (!(error instanceof RaftreeError))
       return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
     const isRead = request.type === 'get' || request.type === 'scan';
-    const outcome = isRead || error.details.outcome === 'notCommitted' ? 'notCommitted' : 'unknown';
+    const outcome = isRead || error.info.outcome === 'notCommitted' ? 'notCommitted' : 'unknown';
     switch (error.code) {
       case 'NOT_LEADER': {
-        const leader = typeof error.details.leader === 'number' ? error.details.leader : 0;
+        const leader = typeof error.info.leader === 'number' ? error.info.leader : 0;
         if (leader === 0)
           return errorReply(requestId, 'NO_LEADER', 'no leader is known at present; try again shortly');
         return errorReply(requestId, 'NOT_LEADER', `node ${leader} leads`, {
@@ -244,5 +244,5 @@ export class KvService {
 const NOTHING = Buffer.alloc(0);
 
 function refusal(code: ErrorCode, message: string): RaftreeError {
-  return new RaftreeError(code, message, { details: { outcome: 'notCommitted' } });
+  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

@@ -1,5 +1,5 @@
 /**
- * Error codes of the engine. `details.outcome` of a failed write says `not committed` or `unknown`.
+ * Error codes of the engine. `info.outcome` of a failed write says `not committed` or `unknown`.
  *
  *     LSM_CLOSED      the tree is closed
  *     LSM_LOCKED      the directory is in use by another tree, in this process or another
@@ -7,38 +7,38 @@
  *     LSM_BUSY        more bytes wait to be written than `maxWaitingBytes`
  *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space
  *     LSM_READ_ONLY   a write or sync of files failed; nothing more is written until the tree is reopened
- *     CORRUPTION      damaged bytes; `details` has path and offset
+ *     CORRUPTION      damaged bytes; `info` has path and offset
  */
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 
 export type WriteOutcome = 'not committed' | 'unknown';
 
 export function closedError(): RaftreeError {
-  return new RaftreeError('LSM_CLOSED', 'the tree is closed', { details: { outcome: 'not committed' } });
+  return new RaftreeError('LSM_CLOSED', 'the tree is closed', { info: { outcome: 'not committed' } });
 }
 
 export function invalid(message: string): RaftreeError {
-  return new RaftreeError('LSM_INVALID', message, { details: { outcome: 'not committed' } });
+  return new RaftreeError('LSM_INVALID', message, { info: { outcome: 'not committed' } });
 }
 
 export function readOnlyError(cause: unknown, outcome: WriteOutcome): RaftreeError {
   return new RaftreeError(
     'LSM_READ_ONLY',
     `nothing more is written until the tree is reopened, because of an earlier failure: ${errorMessage(cause)}`,
-    { cause, details: { outcome } },
+    { cause, info: { outcome } },
   );
 }
 
 export function noSpaceError(cause?: unknown): RaftreeError {
   return new RaftreeError('LSM_NO_SPACE', 'the disk is full; writing resumes by itself when there is space', {
     cause,
-    details: { outcome: 'not committed' },
+    info: { outcome: 'not committed' },
   });
 }
 
 export function busyError(pendingBytes: number): RaftreeError {
   return new RaftreeError('LSM_BUSY', `${pendingBytes} bytes of writes are waiting already; slow down`, {
-    details: { outcome: 'not committed' },
+    info: { outcome: 'not committed' },
   });
 }
 

@@ -84,7 +84,7 @@ export class LsmTree {
    * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
    *
    * Throws `LSM_LOCKED` if it is open elsewhere, `LSM_INVALID` for an option out of its limits, `CORRUPTION` (with
-   * path and offset in `details`) if what must be there is damaged, or the system's error.
+   * path and offset in `info`) if what must be there is damaged, or the system's error.
    */
   static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {
     const resolved = resolveOptions(options);
@@ -137,7 +137,7 @@ export class LsmTree {
    * the call returns. Waits while flush and compaction are behind.
    *
    * Rejects with `LSM_INVALID`, `LSM_BUSY`, `LSM_NO_SPACE` or `LSM_CLOSED` (not committed) or `LSM_READ_ONLY`, whose
-   * `details.outcome` is `unknown` for the writes during which the failure happened.
+   * `info.outcome` is `unknown` for the writes during which the failure happened.
    */
   write(operations: readonly Operation[], options: WriteOptions = {}): Promise<number> {
     try {
@@ -590,7 +590,7 @@ function takeLock(options: ResolvedOptions, directory: string): DirectoryLock {
     if (errorCode(error) !== 'LOCKED') throw error;
     throw new RaftreeError('LSM_LOCKED', errorMessage(error), {
       cause: error,
-      details: error instanceof RaftreeError ? error.details : {},
+      info: error instanceof RaftreeError ? error.info : {},
     });
   }
 }

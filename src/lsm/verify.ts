@@ -45,7 +45,7 @@ export async function verifyTree(env: Env, directory: string, version: Version):
       }
     } catch (error) {
       if (error instanceof RaftreeError && error.code !== 'CORRUPTION') throw error;
-      const offset = error instanceof RaftreeError ? Number(error.details.offset) : 0;
+      const offset = error instanceof RaftreeError ? Number(error.info.offset) : 0;
       problems.push({ path, offset, message: `${errorCode(error) ?? 'error'}: ${errorMessage(error)}` });
     }
     await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));

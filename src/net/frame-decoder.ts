@@ -142,7 +142,7 @@ export class FrameDecoder implements Handler {
     throw new RaftreeError(
       'FRAME_TOO_LARGE',
       `a frame of type ${bytes.readUInt32BE(at)} claims ${length} bytes; the limit maxFrameBytes is ${this.#maxFrameBytes}`,
-      { details: { length, maxFrameBytes: this.#maxFrameBytes } },
+      { info: { length, maxFrameBytes: this.#maxFrameBytes } },
     );
   }
 

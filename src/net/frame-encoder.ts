@@ -11,7 +11,7 @@ export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): Uint
     throw new RaftreeError(
       'FRAME_TOO_LARGE',
       `a frame of type ${frame.type} would have ${length} bytes; the limit maxFrameBytes is ${maxFrameBytes}`,
-      { details: { length, maxFrameBytes } },
+      { info: { length, maxFrameBytes } },
     );
   }
   const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);

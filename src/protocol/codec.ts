@@ -55,13 +55,13 @@ export function encodeMessage(message: OutboundMessage): OutboundFrame {
 /**
  * The message in a frame. Byte strings are views of the frame's memory.
  * Throws `UNKNOWN_MESSAGE`, or `MALFORMED_MESSAGE` with message and field for a body that is too short, too long, or
- * holds what the field does not allow. Both carry `details.requestId` (0 if the frame is about no request).
+ * holds what the field does not allow. Both carry `info.requestId` (0 if the frame is about no request).
  */
 export function decodeMessage(frame: Frame): Message {
   const codec = byNumber.get(frame.type);
   if (!codec) {
     throw new RaftreeError('UNKNOWN_MESSAGE', `there is no message of type ${frame.type}`, {
-      details: { requestId: requestIdOf(frame) },
+      info: { requestId: requestIdOf(frame) },
     });
   }
   const fields = read(codec.name, codec.whole, frame.body, requestIdOf(frame)) as Record<string, unknown>;
@@ -126,7 +126,7 @@ function read(name: string, kind: FieldKind<unknown>, body: Buffer, requestId = 
     if (!(fault instanceof FieldFault)) throw fault;
     const place = fault.path === '' ? name : `${name}.${fault.path}`;
     throw new RaftreeError('MALFORMED_MESSAGE', `${place}: ${fault.message}`, {
-      details: { message: name, field: fault.path, requestId },
+      info: { message: name, field: fault.path, requestId },
     });
   }
 }

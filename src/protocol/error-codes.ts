@@ -67,7 +67,7 @@ export const ERROR_CODES = {
   INTERNAL: {
     outcome: 'unknown',
     about: 'request',
-    meaning: 'A fault in the node; its log has the details.',
+    meaning: 'A fault in the node; its log has the info.',
   },
   VERSION_MISMATCH: {
     outcome: 'notCommitted',
@@ -131,8 +131,8 @@ export function errorReply(
   };
 }
 
-/** A received `error` message as an error: its code and text, and the rest of it in `details`. */
+/** A received `error` message as an error: its code and text, and the rest of it in `info`. */
 export function receivedError(message: MessageOf<'error'>): RaftreeError {
   const { code, outcome, leaderId, leaderAddress } = message;
-  return new RaftreeError(code, message.message, { details: { outcome, leaderId, leaderAddress } });
+  return new RaftreeError(code, message.message, { info: { outcome, leaderId, leaderAddress } });
 }

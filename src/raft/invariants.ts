@@ -26,7 +26,7 @@ export interface RaftView {
 export function checkInvariants(before: RaftView, after: RaftView): void {
   const broken = brokenInState(after) ?? brokenBetween(before, after);
   if (broken === undefined) return;
-  throw new RaftreeError('RAFT_INVARIANT', `node ${after.id}: ${broken}`, { details: { before, after } });
+  throw new RaftreeError('RAFT_INVARIANT', `node ${after.id}: ${broken}`, { info: { before, after } });
 }
 
 function brokenInState(state: RaftView): string | undefined {

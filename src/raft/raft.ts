@@ -555,7 +555,7 @@ export class Raft {
       throw new RaftreeError(
         'RAFT_INVARIANT',
         `node ${this.#id} was told to replace entry ${index}, but ${this.#commit} entries are committed`,
-        { details: { ...this.#view() } },
+        { info: { ...this.#view() } },
       );
     }
     this.#log.truncateFrom(index);

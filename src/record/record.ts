@@ -232,7 +232,7 @@ function findWitness(
 
 export function corruption(path: string, offset: number, what: string): RaftreeError {
   return new RaftreeError('CORRUPTION', `${path} is damaged at offset ${offset}: ${what}`, {
-    details: { path, offset },
+    info: { path, offset },
   });
 }
 

@@ -149,8 +149,8 @@ export class Replica<Result> {
 
   /**
    * Replicates a command; resolves with the state machine's result once it is applied here.
-   * Rejects with `NOT_LEADER` (details: leader), `OVERLOADED`: certainly not committed; `LEADERSHIP_LOST`,
-   * `REPLICA_STOPPED`: unknown, unless details.outcome says `notCommitted`.
+   * Rejects with `NOT_LEADER` (info: leader), `OVERLOADED`: certainly not committed; `LEADERSHIP_LOST`,
+   * `REPLICA_STOPPED`: unknown, unless info.outcome says `notCommitted`.
    */
   propose(body: Uint8Array): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
@@ -370,7 +370,7 @@ export class Replica<Result> {
     if (this.#stopped) return;
     const error = new RaftreeError('REPLICA_FAILED', `this replica stopped: ${errorMessage(cause)}`, {
       cause,
-      ...(cause instanceof RaftreeError ? { details: cause.details } : {}),
+      ...(cause instanceof RaftreeError ? { info: cause.info } : {}),
     });
     this.#halt(error);
     this.#parts.onFailure(error);
@@ -392,20 +392,20 @@ export class Replica<Result> {
 type Outcome = 'notCommitted' | 'unknown';
 
 function refused(refusal: 'notLeader' | 'overloaded', leader: NodeId): RaftreeError {
-  const details = { leader, outcome: 'notCommitted' };
+  const info = { leader, outcome: 'notCommitted' };
   return refusal === 'notLeader'
-    ? new RaftreeError('NOT_LEADER', 'this node does not lead', { details })
-    : new RaftreeError('OVERLOADED', 'too much is in flight; try again in a moment', { details });
+    ? new RaftreeError('NOT_LEADER', 'this node does not lead', { info })
+    : new RaftreeError('OVERLOADED', 'too much is in flight; try again in a moment', { info });
 }
 
 function leadershipLost(outcome: Outcome): RaftreeError {
   return new RaftreeError('LEADERSHIP_LOST', 'this node stopped leading before the answer was known', {
-    details: { outcome },
+    info: { outcome },
   });
 }
 
 function stopped(outcome: Outcome, cause: RaftreeError | undefined): RaftreeError {
   return new RaftreeError('REPLICA_STOPPED', cause?.message ?? 'this node is shutting down', {
-    details: { outcome },
+    info: { outcome },
   });
 }

@@ -115,7 +115,7 @@ export function parseNodeConfig(value: unknown, source: string, directory: strin
     throw new RaftreeError(
       'INVALID_CONFIG',
       `${source} has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
-      { details: { faults } },
+      { info: { faults } },
     );
   }
   const dataDirectory = path.resolve(directory, result.data.dataDirectory);

@@ -97,7 +97,7 @@ function readJson(env: Env, path: string): unknown {
 
 function unreadable(path: string): RaftreeError {
   return new RaftreeError('CORRUPTION', `${path} is damaged; restore it from a backup`, {
-    details: { path },
+    info: { path },
   });
 }
 

@@ -254,7 +254,7 @@ export class Node {
         'DATA_DIRECTORY',
         `the data folder ${config.dataDirectory} cannot be written: ${errorMessage(error)}; ` +
           'make it writable, or choose another dataDirectory in node.json',
-        { cause: error, details: { cause: errorCode(error) } },
+        { cause: error, info: { cause: errorCode(error) } },
       );
     }
   }
@@ -317,7 +317,7 @@ export class Node {
 
   #fail(error: RaftreeError): void {
     this.#parts.logger.error(
-      { code: error.code, details: error.details, cause: errorCode(error.cause) },
+      { code: error.code, info: error.info, cause: errorCode(error.cause) },
       error.message,
     );
     this.#parts.onFailure?.(error);
@@ -360,6 +360,6 @@ function listenFailed(forWhom: string, address: Address, error: unknown): Raftre
   return new RaftreeError(
     'LISTEN_FAILED',
     `cannot listen for ${forWhom} on ${formatAddress(address)}: ${reason}; free it, or change the address in node.json`,
-    { cause: error, details: { code } },
+    { cause: error, info: { code } },
   );
 }

@@ -68,8 +68,8 @@ function flip(offset: number): (content: Buffer) => Buffer {
 
 function assertTyped(error: RaftreeError, path: string): void {
   assert.is(error.code, 'CORRUPTION');
-  assert.is(typeof error.details.offset, 'number', error.message);
-  assert.ok(String(error.details.path).length > 0 && error.message.includes(DIRECTORY), path);
+  assert.is(typeof error.info.offset, 'number', error.message);
+  assert.ok(String(error.info.path).length > 0 && error.message.includes(DIRECTORY), path);
 }
 
 async function diskWithWal(): Promise<SimDisk> {
@@ -194,7 +194,7 @@ test('an older MANIFEST is no way out of a damaged one, and none beside tables i
     .writeSync([content.subarray(0, 30)], 0);
   const result = await recover(copy, QUIET);
   assert.ok('error' in result);
-  assert.is(result.error.details.path, newer);
+  assert.is(result.error.info.path, newer);
   const without = disk.clone();
   without.mount().unlink(path);
   assert.ok('error' in (await recover(without, QUIET)));
@@ -206,7 +206,7 @@ test('a missing table is a typed error that names it', async () => {
   disk.mount().unlink(path);
   const result = await recover(disk, QUIET);
   assert.ok('error' in result);
-  assert.is(result.error.details.path, path);
+  assert.is(result.error.info.path, path);
 });
 
 async function diskWithOneTable(): Promise<{ disk: SimDisk; state: State }> {

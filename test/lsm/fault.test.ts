@@ -71,7 +71,7 @@ async function runScript(kind: FaultKind, failing: number, options: LsmOptions):
           return true;
         },
         (error: unknown) => {
-          const outcome = error instanceof RaftreeError ? error.details.outcome : undefined;
+          const outcome = error instanceof RaftreeError ? error.info.outcome : undefined;
           if (outcome === 'unknown') unknown.push(batch);
           else if (outcome !== 'not committed') problems.push(`a write failed with ${error}`);
           return false;
@@ -187,11 +187,11 @@ test('a failed sync of the WAL: outcome unknown, then read-only, reads go on, re
   broken = true;
   const failed = await tree.write([put('b', '2')]).catch((error) => error);
   assert.is(failed.code, 'LSM_READ_ONLY');
-  assert.is(failed.details.outcome, 'unknown');
+  assert.is(failed.info.outcome, 'unknown');
   broken = false;
   const refused = await tree.write([put('c', '3')]).catch((error) => error);
   assert.is(refused.code, 'LSM_READ_ONLY');
-  assert.is(refused.details.outcome, 'not committed');
+  assert.is(refused.info.outcome, 'not committed');
   assert.is(tree.stats().isReadOnly, true);
   assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
   await tree.close();
@@ -215,7 +215,7 @@ test('a full disk: writes fail as not committed, reads go on, writing resumes wh
   for (let i = 0; i < 3; i++) {
     const failed = await tree.write([put('b', '2')]).catch((error) => error);
     assert.is(failed.code, 'LSM_NO_SPACE');
-    assert.is(failed.details.outcome, 'not committed');
+    assert.is(failed.info.outcome, 'not committed');
     assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
     assert.is(tree.getSync(Buffer.from('b')), undefined);
   }

@@ -156,8 +156,8 @@ function recover(files: readonly Buffer[]): Outcome {
     return { texts, recovery, corruption: undefined };
   } catch (error) {
     if (!(error instanceof RaftreeError) || error.code !== 'CORRUPTION') throw error;
-    const file = named.find((candidate) => candidate.path === error.details.path)?.number ?? Number.NaN;
-    return { texts, recovery: undefined, corruption: { file, offset: Number(error.details.offset) } };
+    const file = named.find((candidate) => candidate.path === error.info.path)?.number ?? Number.NaN;
+    return { texts, recovery: undefined, corruption: { file, offset: Number(error.info.offset) } };
   }
 }
 
