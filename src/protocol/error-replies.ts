@@ -1,6 +1,6 @@
 /**
  * The last handler on an accepting side: whatever failed in front of it is told to the other side in an `error`
- * message, then the connection closes. A fault of our own is told as `INTERNAL`, without its info.
+ * message, then the connection closes. A fault of our own is told as `INTERNAL`, without its details.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';

@@ -45,8 +45,10 @@ class Appender {
 
 async function checkTokens(client: RaftreeClient, appender: Appender): Promise<void> {
   const values = new Map<string, string>();
-  for await (const { key, value } of client.scan({ prefix: 'tokens/' })) values.set(key.toString(), value.toString());
-  const times = ({ key, token }: { key: string; token: string }) => (values.get(key) ?? '').split(token).length - 1;
+  for await (const { key, value } of client.scan({ prefix: 'tokens/' }))
+    values.set(key.toString(), value.toString());
+  const times = ({ key, token }: { key: string; token: string }) =>
+    (values.get(key) ?? '').split(token).length - 1;
   assert.equal(
     appender.acknowledged.filter((write) => times(write) !== 1),
     [],
@@ -63,14 +65,20 @@ async function checkExports(cluster: ProcessCluster, source: Buffer): Promise<vo
   const endpoints = cluster.endpoints.join(',');
   const whole = await raftree(['export', '--prefix', 'wn/', '--endpoints', endpoints]);
   assert.is(whole.code, 0, whole.stderr);
-  assert.ok(whole.stdout.equals(source), `the export (${whole.stdout.length} bytes) equals the source (${source.length})`);
+  assert.ok(
+    whole.stdout.equals(source),
+    `the export (${whole.stdout.length} bytes) equals the source (${source.length})`,
+  );
   const client = cluster.client();
   try {
     const leader = await cluster.leader();
     const { commitIndex } = await client.status(cluster.endpoint(leader));
     for (let id = 1; id <= cluster.size; id++) {
       const endpoint = cluster.endpoint(id);
-      await until(async () => (await client.status(endpoint)).appliedIndex >= commitIndex, `node ${id} has caught up`);
+      await until(
+        async () => (await client.status(endpoint)).appliedIndex >= commitIndex,
+        `node ${id} has caught up`,
+      );
       const own = await raftree(['export', '--prefix', 'wn/', '--stale', '--endpoints', endpoint]);
       assert.is(own.code, 0, own.stderr);
       assert.ok(own.stdout.equals(source), `what node ${id} holds equals the source`);
@@ -92,7 +100,9 @@ test('an import survives the death of the leader, and everything survives the de
     const appender = new Appender(client);
     const appending = appender.run();
     const importing = finish(
-      spawn(process.execPath, [MAIN, 'import', file, '--json', '--endpoints', cluster.endpoints.join(',')], { stdio: 'pipe' }),
+      spawn(process.execPath, [MAIN, 'import', file, '--json', '--endpoints', cluster.endpoints.join(',')], {
+        stdio: 'pipe',
+      }),
     );
     const first = await cluster.leader();
     const imported = async () => (await client.status(cluster.endpoint(first))).commitIndex;

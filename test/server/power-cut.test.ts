@@ -31,7 +31,8 @@ async function run(seed: number, fault?: SimFileSystemOptions['fault'], config =
     const client = cluster.client();
     for (const [key, value] of values) {
       const found = (await cluster.run(client.get(key)))?.value.toString();
-      if (found !== value) lost.push(`round ${round}: ${key} is ${found?.length}, not ${value.length} bytes long`);
+      if (found !== value)
+        lost.push(`round ${round}: ${key} is ${found?.length}, not ${value.length} bytes long`);
     }
     if (lost.length > 0) break;
     const writes = random.between(1, 8);

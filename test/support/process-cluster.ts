@@ -62,10 +62,15 @@ export function temporaryDirectory(): string {
 }
 
 /** Waits until the condition holds, looking again every few milliseconds. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, limitMs = 30_000): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  limitMs = 30_000,
+): Promise<void> {
   const deadlineMs = performance.now() + limitMs;
   while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`within ${limitMs} ms it did not happen that ${what}`);
+    if (performance.now() > deadlineMs)
+      throw new Error(`within ${limitMs} ms it did not happen that ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
@@ -141,7 +146,9 @@ export class ProcessCluster {
   }
 
   spawn(id: number): void {
-    const child = spawn(process.execPath, [MAIN, 'start', this.configFile(id)], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, 'start', this.configFile(id)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#children.set(id, child);
     this.#output.set(id, '');
     for (const stream of [child.stdout, child.stderr]) {

@@ -1,7 +1,8 @@
 /** Whole nodes in one process: real rooms from the sockets' edge to the disks' edge, in a simulated world. */
+
+import { RaftreeClient } from '../../src/client/client.js';
 import type { Env, Logger } from '../../src/env/env.js';
 import { silentLogger } from '../../src/env/env.js';
-import { RaftreeClient } from '../../src/client/client.js';
 import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
@@ -60,16 +61,23 @@ export class SimCluster {
       latency: () => scheduler.sleep(random.float() * 0.5),
       ...(this.#options.fault ? { fault: this.#options.fault } : {}),
     });
+    const previous = this.#processes[id - 1];
     this.#processes[id - 1] = process;
-    const node = await Node.start({
+    const starting = Node.start({
       env: process.env,
       config: parseNodeConfig(this.config(id), 'test', '/'),
       logger: this.#options.logger ?? silentLogger,
       onFailure: (error) => this.failures.push(error),
       ...(this.#options.openEngine ? { openEngine: this.#options.openEngine } : {}),
     });
-    this.nodes[id - 1] = node;
-    return node;
+    try {
+      const node = await starting;
+      this.nodes[id - 1] = node;
+      return node;
+    } catch (error) {
+      this.#processes[id - 1] = previous;
+      throw error;
+    }
   }
 
   async startAll(): Promise<void> {

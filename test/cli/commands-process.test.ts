@@ -1,0 +1,183 @@
+/** The command line against a real node: what it prints, and its exit codes. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { freePorts, ProcessCluster, raftree, temporaryDirectory } from '../support/process-cluster.js';
+
+let cluster: ProcessCluster;
+
+test.before(async () => {
+  cluster = await ProcessCluster.create(1);
+  await cluster.start(1);
+});
+
+test.after(() => cluster.destroy());
+
+async function run(args: readonly string[], input?: string | Buffer) {
+  const [command = '', ...rest] = args;
+  const result = await raftree([command, ...rest, '--endpoints', cluster.endpoint(1)], input);
+  assert.not.match(result.stderr, /\n\s+at /, 'no stack trace');
+  return { ...result, text: result.stdout.toString() };
+}
+
+test('put, get, insert, update, append, cas, delete', async () => {
+  assert.is((await run(['get', 'a'])).code, 1);
+  assert.is((await run(['update', 'a', 'x'])).code, 1);
+  assert.is((await run(['insert', 'a', 'one'])).code, 0);
+  assert.is((await run(['insert', 'a', 'two'])).code, 1);
+  assert.is((await run(['get', 'a'])).text, 'one');
+  const appended = JSON.parse((await run(['append', 'a', '+', '--json'])).text) as {
+    version: number;
+    existed: boolean;
+  };
+  assert.ok(appended.existed);
+  assert.is((await run(['cas', 'a', 'three', '--expect', 'other'])).code, 1);
+  assert.is((await run(['cas', 'a', 'three', '--expect', 'one+'])).code, 0);
+  assert.is((await run(['cas', 'a', 'four', '--expect-version', String(appended.version)])).code, 1);
+  assert.is((await run(['cas', 'new', 'n', '--expect-version', '0'])).code, 0);
+  assert.is((await run(['set', 'a', 'five'])).code, 0);
+  assert.is((await run(['get', 'a'])).text, 'five');
+  const removed = await run(['delete', 'a']);
+  assert.equal([removed.code, removed.text], [0, 'deleted\n']);
+  const again = await run(['remove', 'a']);
+  assert.equal([again.code, again.text], [1, 'not found\n']);
+});
+
+test('values are bytes, from an argument, a file or standard input', async () => {
+  const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+  assert.is((await run(['put', 'bytes'], bytes)).code, 0);
+  assert.equal((await run(['get', 'bytes'])).stdout, bytes);
+  const file = path.join(cluster.directory, 'value');
+  fs.writeFileSync(file, 'from a file\n');
+  assert.is((await run(['put', 'file', '--value-file', file])).code, 0);
+  assert.is((await run(['get', 'file'])).text, 'from a file\n');
+  assert.is((await run(['put', 'file', '--value-file', `${file}.missing`])).code, 2);
+  const shown = JSON.parse((await run(['get', 'bytes', '--json'])).text) as { valueBase64: string };
+  assert.equal(Buffer.from(shown.valueBase64, 'base64'), bytes);
+});
+
+test('scan: from, to, prefix, limit, reverse, keys only', async () => {
+  for (const key of ['s/a', 's/b', 's/c', 's/d']) await run(['put', key, key.toUpperCase()]);
+  assert.is((await run(['scan', '--prefix', 's/'])).text, 's/a\tS/A\ns/b\tS/B\ns/c\tS/C\ns/d\tS/D\n');
+  assert.is((await run(['scan', '--from', 's/b', '--to', 's/d', '--keys-only'])).text, 's/b\ns/c\n');
+  assert.is(
+    (await run(['scan', '--prefix', 's/', '--reverse', '--limit', '2', '--keys-only'])).text,
+    's/d\ns/c\n',
+  );
+  assert.is((await run(['scan', '--prefix', 'none/'])).text, '');
+});
+
+test('import reports bad lines with their numbers and goes on; --strict stops', async () => {
+  const lines =
+    '{"key":"i/1","value":"one"}\nnot json\n{"key":"i/2"}\n\n{"key":"i/3","value":"three"}\n{"key":"","value":"x"}\n';
+  const result = await run(['import', '--json'], lines);
+  assert.is(result.code, 1);
+  const { records, badLines } = JSON.parse(result.text) as { records: number; badLines: number };
+  assert.equal([records, badLines], [2, 3]);
+  assert.match(result.stderr, /line 2: it is not JSON\nline 3: it needs "value".*\nline 6: the key is empty/);
+  const strict = await run(['import', '--strict'], lines);
+  assert.is(strict.code, 2);
+  assert.match(strict.stderr, /stopped at line 2/);
+  assert.is(
+    (await run(['export', '--prefix', 'i/'])).text,
+    '{"key":"i/1","value":"one"}\n{"key":"i/3","value":"three"}\n',
+  );
+});
+
+test('import of TSV; export of bytes that are no UTF-8 and back', async () => {
+  const tsv = Buffer.concat([Buffer.from('t/a\tx\ty\nt/b\t'), Buffer.of(0xff, 0xfe), Buffer.from('\n')]);
+  assert.is((await run(['import'], tsv)).code, 0);
+  const exported = (await run(['export', '--prefix', 't/'])).text;
+  assert.is(exported, '{"key":"t/a","value":"x\\ty"}\n{"key":"t/b","valueBase64":"//4="}\n');
+  await run(['delete', 't/b']);
+  assert.is((await run(['import'], exported)).code, 0);
+  assert.equal((await run(['get', 't/b'])).stdout, Buffer.of(0xff, 0xfe));
+});
+
+test('status', async () => {
+  const [node] = JSON.parse((await run(['status', '--json'])).text) as {
+    nodeId: number;
+    role: string;
+    leaderId: number;
+  }[];
+  assert.equal([node?.nodeId, node?.role, node?.leaderId], [1, 'leader', 1]);
+  assert.match((await run(['status'])).text, /^node +role +term[^\n]+\n1 +leader/);
+});
+
+test('usage faults end with 2 and do nothing', async () => {
+  for (const args of [
+    ['get'],
+    ['fly', 'away'],
+    ['get', 'a', '--endpoints', 'nowhere'],
+    ['get', 'a', '--timeout', 'soon'],
+    ['cas', 'a', 'b'],
+    ['cas', 'a', 'b', '--expect', 'x', '--expect-version', '1'],
+    ['import', '/no/such/file'],
+    ['start', '/no/such/node.json'],
+    ['put', '', 'x', '--endpoints', cluster.endpoint(1)],
+    ['cluster', '--nodes', '10', '--directory', path.join(cluster.directory, 'many')],
+  ]) {
+    const result = await raftree(args);
+    assert.is(result.code, 2, `${args.join(' ')}: ${result.stderr}`);
+    assert.ok(result.stderr.length > 0);
+  }
+  assert.is((await raftree(['--help'])).code, 0);
+});
+
+test('without a cluster: not committed, within the time given', async () => {
+  const [port] = await freePorts(1);
+  const startedMs = performance.now();
+  for (const args of [['put', 'a', 'b'], ['get', 'a'], ['status']]) {
+    const result = await raftree([...args, '--endpoints', `127.0.0.1:${port}`, '--timeout', '700']);
+    assert.is(result.code, 3, result.stderr);
+    assert.match(result.stderr, /UNREACHABLE/);
+  }
+  assert.ok(performance.now() - startedMs < 9000);
+});
+
+test('cluster start, stop, and start again: the same cluster', async () => {
+  const directory = temporaryDirectory();
+  const [basePort = 0] = await freePorts(1);
+  const endpoints = [0, 1, 2].map((i) => `127.0.0.1:${basePort + i}`).join(',');
+  const start = () => raftree(['cluster', '--directory', directory, '--base-port', String(basePort)]);
+  const stop = () => raftree(['cluster', 'stop', '--directory', directory]);
+  try {
+    assert.is((await stop()).code, 3, 'nothing runs yet');
+    for (const round of [1, 2]) {
+      const running = start();
+      const put = await raftree([
+        'put',
+        `round ${round}`,
+        'x',
+        '--endpoints',
+        endpoints,
+        '--timeout',
+        '20000',
+      ]);
+      assert.is(put.code, 0, put.stderr);
+      const second = await start();
+      assert.is(second.code, 3);
+      assert.match(second.stderr, /in use by process/);
+      const stopped = await stop();
+      assert.is(stopped.code, 0, stopped.stderr);
+      const ended = await running;
+      assert.is(ended.code, 0, ended.stderr);
+      assert.match(ended.stdout.toString(), /^n\d \| node \d is ready: /m);
+    }
+    const running = start();
+    const scan = await raftree(['scan', '--keys-only', '--endpoints', endpoints, '--timeout', '20000']);
+    assert.is(scan.stdout.toString(), 'round 1\nround 2\n');
+    assert.is((await raftree(['cluster', '--nodes', '5', '--directory', `${directory}`])).code, 3, 'it runs');
+    await stop();
+    await running;
+    const other = await raftree(['cluster', '--nodes', '5', '--directory', directory]);
+    assert.is(other.code, 2);
+    assert.match(other.stderr, /holds a cluster of 3 nodes/);
+  } finally {
+    await stop();
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test.run();

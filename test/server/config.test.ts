@@ -1,0 +1,110 @@
+/** node.json: what is accepted, and what every fault is told as. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
+import { SimDisk } from '../../src/env/sim/disk.js';
+import { roomEnv } from '../../src/env/sim/sim-env.js';
+import { parseNodeConfig, readNodeConfig } from '../../src/server/config.js';
+
+const GOOD = {
+  clusterId: 'c',
+  nodeId: 2,
+  dataDirectory: 'store',
+  nodes: [
+    { id: 1, client: '127.0.0.1:7001', peer: '127.0.0.1:7101' },
+    { id: 2, client: '127.0.0.1:7002', peer: '[::1]:7102' },
+  ],
+};
+
+function faultsOf(config: unknown): string[] {
+  try {
+    parseNodeConfig(config, 'node.json', '/x');
+  } catch (error) {
+    assert.instance(error, RaftreeError);
+    assert.is((error as RaftreeError).code, 'INVALID_CONFIG');
+    return (error as RaftreeError).message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim());
+  }
+  return [];
+}
+
+test('a good file is completed with defaults; a relative data folder starts from the file', () => {
+  const config = parseNodeConfig(GOOD, 'node.json', '/etc/raftree');
+  assert.is(config.dataDirectory, '/etc/raftree/store');
+  assert.is(config.raft.heartbeatMs, 100);
+  assert.is(config.limits.maxValueBytes, 1024 * 1024);
+});
+
+test('every fault is reported at once, with its path, what was found and what is accepted', () => {
+  const faults = faultsOf({
+    clusterId: '',
+    nodeId: 'one',
+    dataDirectory: 'store',
+    nodes: [{ id: 1.5, client: 'nowhere', peer: '127.0.0.1:99999', extra: 1 }],
+    raft: { heartbeatMs: 5 },
+    log: { level: 'loud' },
+    colour: 'green',
+  });
+  for (const expected of [
+    /^clusterId: found ""; /,
+    /^nodeId: found "one"; expected number/,
+    /^nodes\[0\]\.id: found 1\.5; expected int/,
+    /^nodes\[0\]\.client: found "nowhere"; expected "host:port"/,
+    /^nodes\[0\]\.peer: found "127\.0\.0\.1:99999"; expected "host:port"/,
+    /^nodes\[0\]\.extra: unknown key$/,
+    /^raft\.heartbeatMs: found 5; .*10/,
+    /^log\.level: found "loud"; expected one of .*"debug".*"silent"/,
+    /^colour: unknown key$/,
+  ]) {
+    assert.ok(
+      faults.some((fault) => expected.test(fault)),
+      `${expected} in:\n${faults.join('\n')}`,
+    );
+  }
+  assert.is(faults.length, 9, faults.join('\n'));
+});
+
+test('duplicate ids and addresses, an id that is no member, timeouts that cannot work', () => {
+  const faults = faultsOf({
+    ...GOOD,
+    nodeId: 7,
+    nodes: [...GOOD.nodes, { id: 2, client: '127.0.0.1:7001', peer: '127.0.0.1:7103' }],
+    raft: { heartbeatMs: 1000, electionTimeoutMinMs: 1000, electionTimeoutMaxMs: 900 },
+  });
+  assert.equal(faults, [
+    'nodes[2].id: found 2; expected a value of its own, but nodes[1].id has it too',
+    'nodes[2].client: found "127.0.0.1:7001"; expected a value of its own, but nodes[0].client has it too',
+    'nodeId: found 7; expected the id of one of "nodes" (1, 2, 2)',
+    'raft.electionTimeoutMinMs: found 1000; expected at least three times heartbeatMs (3000)',
+    'raft.electionTimeoutMaxMs: found 900; expected more than electionTimeoutMinMs (1000)',
+  ]);
+});
+
+test('a file that is missing, is not JSON, or is no object', () => {
+  const disk = new SimDisk();
+  const env = roomEnv(1, disk);
+  env.fs.makeDirectory('/etc');
+  const write = (text: string) => {
+    const file = env.fs.open('/etc/node.json', env.fs.exists('/etc/node.json') ? 'modify' : 'create');
+    file.truncate(0);
+    file.writeSync([Buffer.from(text)], 0);
+    file.close();
+  };
+  const message = () => {
+    try {
+      readNodeConfig(env, '/etc/node.json');
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return '';
+  };
+  assert.match(message(), /^\/etc\/node\.json cannot be read: it does not exist$/);
+  write('{ "clusterId": ');
+  assert.match(message(), /^\/etc\/node\.json is not JSON: /);
+  write('[]');
+  assert.match(message(), /\(the whole file\): found \[\]; expected object/);
+});
+
+test.run();

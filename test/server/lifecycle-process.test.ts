@@ -1,0 +1,85 @@
+/** How a node stops, and what is left when it could not. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ProcessCluster, until } from '../support/process-cluster.js';
+
+test('SIGTERM and Ctrl-C finish what is under way, sync, close and end with 0', async () => {
+  const cluster = await ProcessCluster.create(1);
+  try {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      await cluster.start(1);
+      const client = cluster.client();
+      const writes = Array.from({ length: 200 }, (_, i) =>
+        client.put(`${signal} ${i}`, 'x', { timeoutMs: 1500 }).then(
+          () => i,
+          () => -1,
+        ),
+      );
+      await Promise.race(writes);
+      assert.is(await cluster.signal(1, signal), 0);
+      const acknowledged = (await Promise.all(writes)).filter((i) => i >= 0);
+      await client.close();
+      assert.match(cluster.output(1), /"msg":"closed"/);
+
+      await cluster.start(1);
+      const after = cluster.client();
+      for (const i of acknowledged) assert.ok(await after.get(`${signal} ${i}`), `${signal} ${i}`);
+      await after.close();
+      await cluster.signal(1, 'SIGTERM');
+    }
+  } finally {
+    await cluster.destroy();
+  }
+});
+
+test('a second signal ends the process at once', async () => {
+  // Two of three nodes do not run: a write cannot finish, and the node waits for it.
+  const cluster = await ProcessCluster.create(3);
+  try {
+    await cluster.startAll();
+    const leader = await cluster.leader();
+    const followers = [1, 2, 3].filter((id) => id !== leader);
+    await Promise.all(followers.map((id) => cluster.signal(id, 'SIGKILL')));
+    const client = cluster.client();
+    client.put('never', 'x').catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    process.kill(cluster.pid(leader), 'SIGTERM');
+    await until(() => cluster.output(leader).includes('"msg":"closing"'), 'the node is closing');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const startedMs = performance.now();
+    assert.is(await cluster.signal(leader, 'SIGTERM'), 143);
+    assert.ok(performance.now() - startedMs < 1000);
+    await client.close();
+  } finally {
+    await cluster.destroy();
+  }
+});
+
+test('a node that was stopped with SIGSTOP for longer than an election catches up when it goes on', async () => {
+  const cluster = await ProcessCluster.create(3);
+  const client = cluster.client();
+  try {
+    await cluster.startAll();
+    const leader = await cluster.leader();
+    await client.put('before', '1');
+    process.kill(cluster.pid(leader), 'SIGSTOP');
+    await client.put('during', '2', { timeoutMs: 20_000 });
+    process.kill(cluster.pid(leader), 'SIGCONT');
+    await until(async () => {
+      const status = await client.status(cluster.endpoint(leader), { timeoutMs: 2000 });
+      return status.role === 'follower' && status.leaderId !== 0;
+    }, 'the old leader follows');
+    await client.put('after', '3');
+    await until(
+      async () =>
+        (await client.get('after', { stale: true, endpoint: cluster.endpoint(leader) }))?.value.toString() ===
+        '3',
+      'it has caught up',
+    );
+  } finally {
+    await client.close();
+    await cluster.destroy();
+  }
+});
+
+test.run();
