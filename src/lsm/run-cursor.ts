@@ -74,7 +74,8 @@ export class RunCursor extends BlockCursor {
     }
     this.#loadBlock(block, 0);
     super.seek(key, sequence);
-    if (!this.valid) this.#enterNextBlock();
+    // The versions of one key may go on in the next block.
+    while (!this.valid && this.#loadNextBlock()) super.seek(key, sequence);
   }
 
   override seekBefore(key: Uint8Array, sequence: number): void {
@@ -85,7 +86,7 @@ export class RunCursor extends BlockCursor {
 
   override next(): void {
     super.next();
-    if (!this.valid) this.#enterNextBlock();
+    if (!this.valid && this.#loadNextBlock()) super.seekToFirst();
   }
 
   override previous(): void {
@@ -116,15 +117,15 @@ export class RunCursor extends BlockCursor {
     return low;
   }
 
-  #enterNextBlock(): void {
+  #loadNextBlock(): boolean {
     if (this.#block + 1 < this.#openTable.index.count) {
       this.#loadBlock(this.#block + 1, 1);
-    } else {
-      if (this.#file + 1 >= this.#files.length) return;
-      this.#openFile(this.#file + 1);
-      this.#loadBlock(0, 1);
+      return true;
     }
-    super.seekToFirst();
+    if (this.#file + 1 >= this.#files.length) return false;
+    this.#openFile(this.#file + 1);
+    this.#loadBlock(0, 1);
+    return true;
   }
 
   #enterPreviousBlock(): void {

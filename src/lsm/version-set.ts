@@ -30,6 +30,8 @@ export class VersionSet {
   #flushedSequence = 0;
   #oldestWal = 1;
   #failure: unknown;
+  /** One edit is written at a time. */
+  #lastCommit: Promise<void> = Promise.resolve();
   /** How the MANIFEST read at opening ended; undefined for a new tree. */
   recovery: Recovery | undefined;
 
@@ -92,7 +94,13 @@ export class VersionSet {
    * Makes an edit durable, then current. The tables it adds must be durable, with their names.
    * Throws `LSM_READ_ONLY` if the MANIFEST could not be written; from then on nothing is deleted.
    */
-  async commit(edit: VersionEdit): Promise<void> {
+  commit(edit: VersionEdit): Promise<void> {
+    const turn = this.#lastCommit.then(() => this.#commitNow(edit));
+    this.#lastCommit = turn.catch(() => {});
+    return turn;
+  }
+
+  async #commitNow(edit: VersionEdit): Promise<void> {
     if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'not committed');
     const moved = new Map<number, TableFile>();
     if (edit.removed.length > 0) for (const file of this.#current.files()) moved.set(file.number, file);

@@ -1,0 +1,314 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
+import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
+import {
+  DIRECTORY,
+  openTree,
+  processEnv,
+  put,
+  randomBatches,
+  remove,
+  renderTree,
+  SeededRandom,
+  SimDisk,
+  statesOf,
+} from './tree-lab.js';
+
+async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
+  return promise.then(
+    () => undefined,
+    (error: unknown) => errorCode(error) ?? String(error),
+  );
+}
+
+function names(disk: SimDisk, pattern: RegExp): string[] {
+  return disk
+    .mount()
+    .list(DIRECTORY)
+    .filter((name) => pattern.test(name));
+}
+
+test('a write resolves to its last sequence, and sequences go on after reopening', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  assert.is(await tree.write([put('a', '1'), put('b', '2')]), 2);
+  assert.is(await tree.write([remove('a')]), 3);
+  await tree.close();
+  const again = await openTree(disk);
+  assert.is(again.lastSequence, 3);
+  assert.is(again.durableSequence, 3);
+  assert.is(await again.write([put('c', '')]), 4);
+  assert.is(renderTree(again), 'b=2\nc=');
+  await again.close();
+});
+
+test('writes under way together take effect in the order of the calls', async () => {
+  const tree = await openTree(new SimDisk());
+  const sequences = await Promise.all(
+    Array.from({ length: 50 }, (_, i) =>
+      tree.write([put('key', String(i))], { durability: i % 2 ? 'sync' : 'buffered' }),
+    ),
+  );
+  assert.equal(
+    sequences,
+    Array.from({ length: 50 }, (_, i) => i + 1),
+  );
+  assert.is(tree.getSync(Buffer.from('key'))?.toString(), '49');
+  await tree.close();
+});
+
+test('the bytes of a write may be changed as soon as the call has returned', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  const key = Buffer.from('key');
+  const value = Buffer.from('value');
+  const written = tree.write([{ type: 'put', key, value }]);
+  key.fill(0);
+  value.fill(0);
+  await written;
+  assert.is(renderTree(tree), 'key=value');
+  await tree.close();
+});
+
+test('durable and flushed sequences say what survives a power cut', async () => {
+  const disk = new SimDisk();
+  const flushes: number[] = [];
+  const tree = await openTree(disk, {
+    listener: { flushed: (event) => flushes.push(event.flushedSequence) },
+  });
+  await tree.write([put('a', '1')], { durability: 'buffered' });
+  assert.is(tree.durableSequence, 0);
+  await tree.write([put('b', '2')], { durability: 'sync' });
+  assert.is(tree.durableSequence, 2);
+  assert.is(tree.flushedSequence, 0);
+  await tree.write([put('c', '3')], { durability: 'buffered' });
+  assert.is(tree.durableSequence, 2);
+  assert.is(await tree.flush(), 3);
+  assert.is(tree.flushedSequence, 3);
+  assert.equal(flushes, [3]);
+  await tree.close();
+});
+
+test('recovery replays what is not in tables, batch by batch, in order', async () => {
+  const disk = new SimDisk();
+  const batches = randomBatches(new SeededRandom(8), 40, 20);
+  const tree = await openTree(disk);
+  for (const batch of batches) await tree.write(batch);
+  const { flushedSequence } = tree;
+  assert.ok(flushedSequence > 0);
+  await tree.close();
+  const replayed: [number, number][] = [];
+  const again = await openTree(disk, {
+    replayed: (operations: readonly Operation[], lastSequence: number) => {
+      replayed.push([lastSequence - operations.length + 1, lastSequence]);
+    },
+  });
+  assert.is(replayed[0]?.[0], flushedSequence + 1);
+  for (let i = 1; i < replayed.length; i++) assert.is(replayed[i]?.[0], (replayed[i - 1]?.[1] ?? 0) + 1);
+  assert.is(replayed.at(-1)?.[1], again.lastSequence);
+  assert.is(renderTree(again), statesOf(batches).at(-1));
+  await again.close();
+});
+
+test('without a WAL: writeSync is at once, close flushes, a kill loses what was not flushed', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk, { durability: 'none' });
+  assert.is(tree.writeSync([put('a', '1'), put('b', '2')]), 2);
+  assert.is(await tree.flush(), 2);
+  assert.is(tree.writeSync([put('c', '3')]), 3);
+  assert.is(tree.durableSequence, 2);
+  const killed = disk.clone();
+  await tree.close();
+  assert.equal(names(disk, /^wal-/), []);
+  const survivor = await openTree(killed, { durability: 'none' });
+  assert.is(renderTree(survivor), 'a=1\nb=2');
+  await survivor.close();
+  const closed = await openTree(disk, { durability: 'none' });
+  assert.is(renderTree(closed), 'a=1\nb=2\nc=3');
+  assert.is(closed.lastSequence, 3);
+  await closed.close();
+});
+
+test('a tree may be opened with and without a WAL in turn', async () => {
+  const disk = new SimDisk();
+  let expected = '';
+  for (const durability of ['sync', 'none', 'buffered', 'none', 'none', 'sync'] as const) {
+    const tree = await openTree(disk, { durability });
+    assert.is(renderTree(tree), expected);
+    await tree.write([put(`key ${tree.lastSequence}`, durability)]);
+    expected = renderTree(tree);
+    await tree.close();
+  }
+  assert.is(expected.split('\n').length, 6);
+});
+
+test('writeSync in a tree with a WAL is refused', async () => {
+  const tree = await openTree(new SimDisk());
+  assert.throws(
+    () => tree.writeSync([put('a', '')]),
+    (error: { code?: string }) => error.code === 'LSM_INVALID',
+  );
+  await tree.close();
+});
+
+test('what is not accepted is refused before anything happens', async () => {
+  const tree = await openTree(new SimDisk());
+  const value = Buffer.from('value');
+  assert.is(await codeOf(tree.write([])), 'LSM_INVALID');
+  assert.is(await codeOf(tree.write([{ type: 'put', key: Buffer.alloc(65_537), value }])), 'LSM_INVALID');
+  const text = { type: 'put', key: 'text', value } as unknown as Operation;
+  assert.is(await codeOf(tree.write([put('a', ''), text])), 'LSM_INVALID');
+  const unknown = { type: 'merge', key: value } as unknown as Operation;
+  assert.is(await codeOf(tree.write([unknown])), 'LSM_INVALID');
+  assert.is(tree.lastSequence, 0);
+  await tree.write([{ type: 'put', key: Buffer.alloc(65_536, 'k'), value }, put('', 'empty key')]);
+  assert.is(tree.getSync(Buffer.alloc(65_536, 'k'))?.toString(), 'value');
+  await tree.flush();
+  assert.is(tree.getSync(Buffer.alloc(65_536, 'k'))?.toString(), 'value');
+  assert.is(tree.getSync(Buffer.alloc(0))?.toString(), 'empty key');
+  await tree.close();
+});
+
+test('options out of their limits are refused by name', async () => {
+  const cases: [LsmOptions, RegExp][] = [
+    [{ writeBufferBytes: 10 }, /writeBufferBytes is 10; a whole number from 1024/],
+    [{ blockBytes: 1.5 }, /blockBytes is 1.5/],
+    [{ bloomBitsPerKey: -1 }, /bloomBitsPerKey is -1/],
+    [{ maxFileBytes: Number.NaN }, /maxFileBytes is NaN/],
+    [{ level0Trigger: 20 }, /level0StopTrigger is 4; at least level0Trigger, 20/],
+    [{ durability: 'never' as 'none' }, /durability is never/],
+    [{ createIfMissing: false }, /holds no tree/],
+  ];
+  for (const [options, message] of cases) {
+    const error = await openTree(new SimDisk(), options).catch((reason) => reason);
+    assert.is(errorCode(error), 'LSM_INVALID');
+    assert.match(String(error), message);
+  }
+});
+
+test('a second opener is refused while the first lives, in the same process too', async () => {
+  const disk = new SimDisk();
+  const env = processEnv(1, disk);
+  const tree = await LsmTree.open(DIRECTORY, { env });
+  assert.is(await codeOf(LsmTree.open(DIRECTORY, { env })), 'LSM_LOCKED');
+  await tree.close();
+  const again = await LsmTree.open(DIRECTORY, { env });
+  await again.close();
+});
+
+test('after close everything but close is refused', async () => {
+  const tree = await openTree(new SimDisk());
+  await Promise.all([tree.close(), tree.close()]);
+  assert.is(await codeOf(tree.write([put('a', '')])), 'LSM_CLOSED');
+  assert.is(await codeOf(tree.get(Buffer.from('a'))), 'LSM_CLOSED');
+  assert.is(await codeOf(tree.flush()), 'LSM_CLOSED');
+  assert.throws(() => tree.iterator(), /closed/);
+  assert.throws(() => tree.snapshot(), /closed/);
+});
+
+test('close finishes the writes under way', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  const writes = Array.from({ length: 30 }, (_, i) => tree.write([put(`key${i}`, 'x'.repeat(100))]));
+  const closing = tree.close();
+  await Promise.all(writes);
+  await closing;
+  const again = await openTree(disk);
+  assert.is(renderTree(again).split('\n').length, 30);
+  await again.close();
+});
+
+test('writes wait while flush is behind, visibly, in order, and up to a limit', async () => {
+  const disk = new SimDisk();
+  let open = () => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const reasons: unknown[] = [];
+  const env = processEnv(1, disk, {
+    latency: ({ path }) => (path.endsWith('.sst') ? gate : Promise.resolve()),
+  });
+  const options: LsmOptions = {
+    maxWaitingBytes: 8192,
+    maxFrozenMemtables: 1,
+    listener: { stalled: (reason) => reasons.push(reason) },
+  };
+  const tree = await openTree(disk, options, env);
+  const value = 'x'.repeat(500);
+  for (let i = 0; !tree.isStalled; i++) await tree.write([put(`before ${i}`, value)]);
+  assert.is(tree.isStalled, 'memtables');
+  const order: number[] = [];
+  const waiting = Array.from({ length: 10 }, (_, i) =>
+    tree.write([put('waits', String(i)), put('filler', value)]).then(() => order.push(i)),
+  );
+  assert.is(tree.stats().waitingWrites, 10);
+  assert.is(await codeOf(tree.write([put('too much', 'x'.repeat(5000))])), 'LSM_BUSY');
+  assert.is(tree.getSync(Buffer.from('waits')), undefined);
+  open();
+  await Promise.all(waiting);
+  assert.equal(order, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.is(tree.getSync(Buffer.from('waits'))?.toString(), '9');
+  await tree.flush();
+  assert.is(tree.isStalled, undefined);
+  assert.is(reasons[0], 'memtables');
+  assert.is(reasons.at(-1), undefined);
+  await tree.close();
+});
+
+test('without a WAL room() waits for the flush', async () => {
+  const tree = await openTree(new SimDisk(), { durability: 'none', maxFrozenMemtables: 1 });
+  for (let i = 0; i < 300; i++) {
+    if (tree.isStalled) await tree.room();
+    tree.writeSync([put(`key${i}`, 'x'.repeat(100))]);
+    assert.ok(tree.stats().frozenMemtables <= 1);
+    assert.ok(tree.stats().memtableBytes < 2048);
+  }
+  await tree.close();
+});
+
+test('what deletions leave is reclaimed: the tree is empty again, on disk too', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  for (let i = 0; i < 200; i++)
+    await tree.write([put(`key${i}`, 'x'.repeat(50))], { durability: 'buffered' });
+  for (let i = 0; i < 200; i++) await tree.write([remove(`key${i}`)], { durability: 'buffered' });
+  await tree.compactRange();
+  assert.equal(names(disk, /\.sst$/), []);
+  assert.is(tree.stats().entries, 0);
+  await tree.close();
+});
+
+test('the levels keep their sizes, and no table of the past stays', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  for (const batch of randomBatches(new SeededRandom(5), 400, 300))
+    await tree.write(batch, { durability: 'buffered' });
+  await tree.flush();
+  const limits = [4, 2, 4, 8];
+  const deadline = Date.now() + 5000;
+  const isSettled = () =>
+    tree.stats().levels.every((level, i) => (i === 0 ? level.files < 2 : level.bytes <= 1024 * 2 ** (i - 1)));
+  while (!isSettled() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.ok(isSettled(), JSON.stringify(tree.stats().levels));
+  assert.ok(limits.length > 0);
+  const files = tree.stats().levels.reduce((sum, level) => sum + level.files, 0);
+  assert.is(names(disk, /\.sst$/).length, files);
+  assert.ok(tree.stats().openTables <= 16 + files);
+  await tree.close();
+});
+
+test('approximateSize grows with the range', async () => {
+  const tree = await openTree(new SimDisk());
+  for (let i = 100; i < 300; i++)
+    await tree.write([put(`key${i}`, 'x'.repeat(50))], { durability: 'buffered' });
+  await tree.flush();
+  const key = (number: number) => Buffer.from(`key${number}`);
+  const all = tree.approximateSize();
+  const half = tree.approximateSize({ smallest: key(100), largest: key(200) });
+  assert.ok(half > all * 0.3 && half < all * 0.7, `${half} of ${all}`);
+  assert.is(tree.approximateSize({ smallest: key(900) }), 0);
+  await tree.close();
+});
+
+test.run();
