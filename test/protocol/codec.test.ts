@@ -82,7 +82,7 @@ test('an unknown type, enumeration value, boolean, number and text are refused',
   refused(37, '00000001002000000000000000000000000000', 'heartbeatReply.term: a number above 2^53-1');
   refused(1, '0000000101000000036162', 'hello.clusterId: 3 bytes needed, 2 left');
   refused(1, '000000010100000002c328', 'hello.clusterId: bytes that are not UTF-8');
-  refused(34, `${'00'.repeat(52)}ffffffff`, 'append.entries: 4294967295 elements claimed in 0 bytes');
+  refused(34, `${'00'.repeat(44)}ffffffff`, 'append.entries: 4294967295 elements claimed in 0 bytes');
 });
 
 test('the largest numbers pass', () => {
