@@ -47,7 +47,7 @@ export interface LsmOptions {
   readonly maxWaitingBytes?: number;
   /** Data blocks hold so many bytes before compression; 4 KiB. */
   readonly blockBytes?: number;
-  /** Every so many entries a key is stored whole; 16. */
+  /** Every so many entries a key is stored whole; 8. */
   readonly restartInterval?: number;
   /** 0 for no filter; 10, which lets 1 % of missing keys through. */
   readonly bloomBitsPerKey?: number;
@@ -89,7 +89,7 @@ const NUMBERS = [
   ['maxFrozenMemtables', 2, 1, 64],
   ['maxWaitingBytes', 64 * MIB, 0, 4096 * MIB],
   ['blockBytes', 4 * KIB, 64, 1 * MIB],
-  ['restartInterval', 16, 1, 1024],
+  ['restartInterval', 8, 1, 1024],
   ['bloomBitsPerKey', 10, 0, 64],
   ['level0Trigger', 4, 1, 1024],
   ['level0StopTrigger', 12, 1, 4096],

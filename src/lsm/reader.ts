@@ -9,7 +9,7 @@ import type { Memtable } from './memtable.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
 import { hashKey, type KeyHash } from './table-filter.js';
-import { fileCovering, type Version } from './version.js';
+import type { Version } from './version.js';
 
 export class Reader {
   readonly #tables: TableCache;
@@ -50,7 +50,7 @@ export class Reader {
     for (let level = 1; level < levels.length; level++) {
       const files = levels[level] as readonly TableFile[];
       if (files.length === 0) continue;
-      const file = fileCovering(files, key);
+      const file = version.fileCovering(level, key);
       if (file !== undefined && this.#find(file, key, sequence)) return this.#take();
     }
     return undefined;

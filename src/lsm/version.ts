@@ -6,7 +6,7 @@
  *     level 1   [a  d][e    k][l   q][r      z]
  *     level 2   [a b][c d][e g][h   n][o p][q   u][v   z]
  */
-import { compareBytes } from './bytes.js';
+import { compareBytes, NO_BYTES, orderPrefix, sharedLength } from './bytes.js';
 import type { TableFile } from './table-file.js';
 import type { VersionEdit } from './version-edit.js';
 
@@ -16,9 +16,17 @@ export class Version {
   readonly levels: readonly (readonly TableFile[])[];
   /** Who reads it; while it is above zero its files stay. */
   pins = 0;
+  readonly #indexes: (LevelIndex | undefined)[] = [];
 
   constructor(levels: readonly (readonly TableFile[])[]) {
     this.levels = levels;
+  }
+
+  /** The file of a level from 1 on that may hold a key. */
+  fileCovering(level: number, key: Uint8Array): TableFile | undefined {
+    const index = this.#indexes[level] ?? new LevelIndex(this.levels[level] ?? []);
+    this.#indexes[level] = index;
+    return index.find(key);
   }
 
   static empty(): Version {
@@ -93,15 +101,43 @@ export function overlapping(files: readonly TableFile[], range: KeyRange): Table
   );
 }
 
-/** The file of a level from 1 on that may hold a key. */
-export function fileCovering(files: readonly TableFile[], key: Uint8Array): TableFile | undefined {
-  let low = 0;
-  let high = files.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (compareBytes((files[middle] as TableFile).largest, key) < 0) low = middle + 1;
-    else high = middle;
+/** Finds the file of a level from 1 on that may hold a key: a search of flat order prefixes of the largest keys. */
+export class LevelIndex {
+  readonly #files: readonly TableFile[];
+  readonly #prefixes: Float64Array;
+  /** What all largest keys begin with is passed over. */
+  readonly #common: Buffer;
+
+  constructor(files: readonly TableFile[]) {
+    this.#files = files;
+    this.#prefixes = new Float64Array(files.length);
+    const first = files[0]?.largest ?? NO_BYTES;
+    const last = files.at(-1)?.largest ?? NO_BYTES;
+    this.#common = first.subarray(0, sharedLength(first, 0, first.length, last, 0, last.length));
+    files.forEach(({ largest }, i) => {
+      this.#prefixes[i] = orderPrefix(largest, this.#common.length, largest.length);
+    });
   }
-  const file = files[low];
-  return file !== undefined && compareBytes(file.smallest, key) <= 0 ? file : undefined;
+
+  find(key: Uint8Array): TableFile | undefined {
+    const common = this.#common;
+    let low = 0;
+    let high = this.#files.length;
+    if (sharedLength(common, 0, common.length, key, 0, key.length) < common.length) {
+      if (compareBytes(key, common) > 0) return undefined;
+    } else {
+      const prefix = orderPrefix(key, common.length, key.length);
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        const other = this.#prefixes[middle] as number;
+        const isBefore =
+          other < prefix ||
+          (other === prefix && compareBytes((this.#files[middle] as TableFile).largest, key) < 0);
+        if (isBefore) low = middle + 1;
+        else high = middle;
+      }
+    }
+    const file = this.#files[low];
+    return file !== undefined && compareBytes(file.smallest, key) <= 0 ? file : undefined;
+  }
 }

@@ -127,12 +127,7 @@ export class GroupLog {
   #cachedBytes = 0;
   #entryBytes = 0;
 
-  constructor(
-    id: number,
-    records: () => RecordLog,
-    maxCachedBytes: number,
-    removeUnneeded: () => void,
-  ) {
+  constructor(id: number, records: () => RecordLog, maxCachedBytes: number, removeUnneeded: () => void) {
     this.#id = id;
     this.#records = records;
     this.#maxCachedBytes = maxCachedBytes;

@@ -25,6 +25,8 @@ export const RECORD_ALIGNMENT_BYTES = 8;
 const TYPE_GROUP = 1;
 /** Far above any group that is written; a length above it is not believed. */
 export const MAX_RECORD_BYTES = 1024 * 1024 * 1024;
+/** A small body is copied together: one checksum and one buffer to write cost less than many. */
+const COPIED_BODY_BYTES = 128 * 1024;
 
 /** A place in a numbered series of files. */
 export interface Position {
@@ -53,22 +55,18 @@ export function encodeRecord(
   durableThrough: Position,
   payloads: readonly Payload[],
 ): EncodedRecord {
-  const lengths = Buffer.allocUnsafe(payloads.length * 4);
-  const body: Uint8Array[] = [];
   const payloadOffsets: number[] = [];
   let bodyBytes = 0;
-  payloads.forEach((payload, i) => {
-    const payloadBytes = sizeOf(payload);
-    lengths.writeUInt32LE(payloadBytes, i * 4);
-    body.push(lengths.subarray(i * 4, i * 4 + 4), ...payload);
+  for (const payload of payloads) {
     payloadOffsets.push(RECORD_HEADER_BYTES + bodyBytes + 4);
-    bodyBytes += 4 + payloadBytes;
-  });
+    bodyBytes += 4 + sizeOf(payload);
+  }
   const paddingBytes = -bodyBytes & (RECORD_ALIGNMENT_BYTES - 1);
   const sizeBytes = RECORD_HEADER_BYTES + bodyBytes + paddingBytes;
   if (sizeBytes > MAX_RECORD_BYTES) {
     throw new RaftreeError('RECORD_TOO_LARGE', `a group of ${sizeBytes} bytes exceeds ${MAX_RECORD_BYTES}`);
   }
+  const body = bodyBytes <= COPIED_BODY_BYTES ? [copyBody(payloads, bodyBytes)] : chainBody(payloads);
   const header = Buffer.allocUnsafe(RECORD_HEADER_BYTES);
   header.writeUInt32LE(crc32Chunks(body), 4);
   header.writeUInt32LE(bodyBytes, 8);
@@ -80,6 +78,27 @@ export function encodeRecord(
   const chunks = [header, ...body];
   if (paddingBytes > 0) chunks.push(Buffer.alloc(paddingBytes));
   return { chunks, sizeBytes, payloadOffsets };
+}
+
+function copyBody(payloads: readonly Payload[], bodyBytes: number): Buffer {
+  const body = Buffer.allocUnsafe(bodyBytes);
+  let at = 0;
+  for (const payload of payloads) {
+    at = body.writeUInt32LE(sizeOf(payload), at);
+    for (const chunk of payload) {
+      body.set(chunk, at);
+      at += chunk.length;
+    }
+  }
+  return body;
+}
+
+function chainBody(payloads: readonly Payload[]): Uint8Array[] {
+  const lengths = Buffer.allocUnsafe(payloads.length * 4);
+  return payloads.flatMap((payload, i) => {
+    lengths.writeUInt32LE(sizeOf(payload), i * 4);
+    return [lengths.subarray(i * 4, i * 4 + 4), ...payload];
+  });
 }
 
 export function sizeOf(payload: Payload): number {
