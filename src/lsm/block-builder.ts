@@ -9,7 +9,7 @@
  * The value tag is 0 for a tombstone and otherwise the value's length plus 1. Integers are little-endian, varints
  * hold seven bits a byte, lowest first. In the file, codec and checksum follow the block, see `table-format.ts`.
  */
-import { MAX_VARINT_BYTES, sharedLength, varintBytes, writeVarint } from './bytes.js';
+import { copyBytes, MAX_VARINT_BYTES, sharedLength, varintBytes, writeVarint } from './bytes.js';
 import type { Cursor } from './cursor.js';
 
 export const SEQUENCE_BYTES = 7;
@@ -87,8 +87,8 @@ export class BlockBuilder {
     bytes[at + 5] = (high >>> 8) & 255;
     bytes[at + 6] = (high >>> 16) & 255;
     at += SEQUENCE_BYTES;
-    for (let from = keyStart + shared; from < keyEnd; from++) bytes[at++] = keyBytes[from] as number;
-    if (valueEnd > valueStart) at += valueBytes.copy(bytes, at, valueStart, valueEnd);
+    at = copyBytes(bytes, at, keyBytes, keyStart + shared, keyEnd);
+    at = copyBytes(bytes, at, valueBytes, valueStart, valueEnd);
     this.#size = at;
     this.#entries++;
     this.#sinceRestart++;

@@ -103,6 +103,8 @@ export class LsmTree {
       try {
         await tree.#recover();
       } catch (error) {
+        await tree.#wal?.close().catch(() => {});
+        await tree.#maintenance.stop();
         versions.close();
         throw error;
       }

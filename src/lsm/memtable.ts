@@ -13,7 +13,15 @@
  * Nothing is ever removed or moved, so that a node index stays good for the life of the table and a cursor may be
  * left open while entries are inserted. Only typed arrays and byte chunks: the form fits shared memory.
  */
-import { compareRanges, NO_BYTES, ORDER_PREFIX_BYTES, orderPrefix, sharedLength } from './bytes.js';
+import {
+  compareRanges,
+  copyBytes,
+  copyRange,
+  NO_BYTES,
+  ORDER_PREFIX_BYTES,
+  orderPrefix,
+  sharedLength,
+} from './bytes.js';
 import { Cursor } from './cursor.js';
 
 const TOMBSTONE = 0xffffffff;
@@ -124,10 +132,7 @@ export class Memtable {
   value(node: number): Buffer {
     const chunk = this.#chunks[this.#chunk[node] as number] as Buffer;
     const start = (this.#offset[node] as number) + (this.#keyLength[node] as number);
-    const length = this.#valueLength[node] as number;
-    const copy = Buffer.allocUnsafe(length);
-    chunk.copy(copy, 0, start, start + length);
-    return copy;
+    return copyRange(chunk, start, start + (this.#valueLength[node] as number));
   }
 
   cursor(): MemtableCursor {
@@ -235,8 +240,8 @@ export class Memtable {
       this.#chunkUsed = 0;
     }
     const at = this.#chunkUsed;
-    copyInto(chunk, at, keySource, keyStart, keyEnd);
-    copyInto(chunk, at + keyLength, valueSource, valueStart, valueEnd);
+    copyBytes(chunk, at, keySource, keyStart, keyEnd);
+    copyBytes(chunk, at + keyLength, valueSource, valueStart, valueEnd);
     this.#chunkUsed = at + bytes;
     this.#arenaBytes += bytes;
     const node = this.#count + 1;
@@ -434,15 +439,6 @@ function neighbour(node: number, towards: Int32Array, away: Int32Array, parents:
 function larger<T extends Int32Array | Uint32Array | Float64Array | Uint8Array>(from: T, to: T): T {
   to.set(from);
   return to;
-}
-
-/** A call into the runtime costs more than a short copy. */
-function copyInto(target: Buffer, at: number, source: Uint8Array, start: number, end: number): void {
-  if (end - start > 24) {
-    target.set(source.subarray(start, end), at);
-    return;
-  }
-  for (let from = start, to = at; from < end; from++, to++) target[to] = source[from] as number;
 }
 
 export class MemtableCursor extends Cursor {

@@ -56,7 +56,7 @@ class PreparedHashing extends Hashing {
 
   override getIndexes(_element: string, size: number, hashCount: number): number[] {
     const indexes = this.#indexes;
-    indexes.length = hashCount;
+    if (indexes.length !== hashCount) indexes.length = hashCount;
     let a = this.first;
     let b = this.second;
     for (let i = 0; i < hashCount; i++) {

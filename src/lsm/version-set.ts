@@ -30,6 +30,7 @@ export class VersionSet {
   #flushedSequence = 0;
   #oldestWal = 1;
   #failure: unknown;
+  #isClosed = false;
   /** One edit is written at a time. */
   #lastCommit: Promise<void> = Promise.resolve();
   /** How the MANIFEST read at opening ended; undefined for a new tree. */
@@ -127,7 +128,9 @@ export class VersionSet {
     this.#become(next);
   }
 
+  /** From now on no file is removed: the directory may be somebody else's. */
   close(): void {
+    this.#isClosed = true;
     this.#manifest?.close();
   }
 
@@ -156,7 +159,7 @@ export class VersionSet {
       file.versions--;
       if (file.versions > 0) continue;
       this.#tables.close(file);
-      if (this.#failure === undefined) this.#unlink(tableName(file.number));
+      if (this.#failure === undefined && !this.#isClosed) this.#unlink(tableName(file.number));
     }
   }
 
