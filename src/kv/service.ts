@@ -42,6 +42,7 @@ export interface KvServiceParts {
 }
 
 export type KvRequest = Extract<ReceivedMessage, { type: 'write' | 'get' | 'scan' | 'openSession' }>;
+export type KvReadRequest = Extract<KvRequest, { type: 'get' | 'scan' }>;
 
 export class KvService {
   readonly #parts: KvServiceParts;
@@ -59,23 +60,30 @@ export class KvService {
 
   /** Answers a request; never rejects: what goes wrong is told in an `error` message. */
   async handle(request: KvRequest): Promise<OutboundMessage> {
-    if (this.#closing) return errorReply(request.requestId, 'SHUTTING_DOWN', 'this node is shutting down');
-    if (this.#pending >= this.#parts.limits.maxPendingRequests) {
-      return errorReply(
-        request.requestId,
-        'OVERLOADED',
-        'too many requests are under way; try again in a moment',
-      );
-    }
-    this.#pending++;
-    try {
-      return await this.#answer(request);
-    } catch (error) {
-      return this.#failure(request, error);
-    } finally {
-      this.#pending--;
-      if (this.#pending === 0) this.#idle?.();
-    }
+    if (request.type === 'get' || request.type === 'scan') return (await this.prepareRead(request))();
+    return this.#whilePending(request, () =>
+      request.type === 'write' ? this.#write(request) : this.#openSession(request),
+    );
+  }
+
+  /**
+   * Resolves, never rejects, when a read may be answered; the answer is read when the function is called. A door that
+   * has many large answers to send calls it when there is room for one.
+   */
+  async prepareRead(request: KvReadRequest): Promise<() => OutboundMessage> {
+    const refusedWith = await this.#whilePending(request, async () => {
+      if (request.type === 'get') this.#checkKey(request.key);
+      if (request.consistency === 'linearizable') await this.#parts.replica.readIndex();
+      return undefined;
+    });
+    if (refusedWith) return () => refusedWith;
+    return () => {
+      try {
+        return request.type === 'get' ? this.#get(request) : this.#scan(request);
+      } catch (error) {
+        return this.#failure(request, error);
+      }
+    };
   }
 
   /** Takes no more requests; resolves when those under way are answered. */
@@ -84,16 +92,20 @@ export class KvService {
     if (this.#pending > 0) await new Promise<void>((idle) => (this.#idle = idle));
   }
 
-  #answer(request: KvRequest): Promise<OutboundMessage> {
-    switch (request.type) {
-      case 'write':
-        return this.#write(request);
-      case 'openSession':
-        return this.#openSession(request);
-      case 'get':
-        return this.#get(request);
-      case 'scan':
-        return this.#scan(request);
+  async #whilePending<T>(request: KvRequest, work: () => Promise<T>): Promise<T | OutboundMessage> {
+    const { requestId } = request;
+    if (this.#closing) return errorReply(requestId, 'SHUTTING_DOWN', 'this node is shutting down');
+    if (this.#pending >= this.#parts.limits.maxPendingRequests) {
+      return errorReply(requestId, 'OVERLOADED', 'too many requests are under way; try again in a moment');
+    }
+    this.#pending++;
+    try {
+      return await work();
+    } catch (error) {
+      return this.#failure(request, error);
+    } finally {
+      this.#pending--;
+      if (this.#pending === 0) this.#idle?.();
     }
   }
 
@@ -118,9 +130,7 @@ export class KvService {
     return this.#refused(request.requestId, result);
   }
 
-  async #get(request: Extract<KvRequest, { type: 'get' }>): Promise<OutboundMessage> {
-    this.#checkKey(request.key);
-    if (request.consistency === 'linearizable') await this.#parts.replica.readIndex();
+  #get(request: Extract<KvRequest, { type: 'get' }>): OutboundMessage {
     const found = this.#read(() => this.#parts.stateMachine.get(request.key));
     return {
       type: 'getReply',
@@ -131,9 +141,8 @@ export class KvService {
     };
   }
 
-  async #scan(request: Extract<KvRequest, { type: 'scan' }>): Promise<OutboundMessage> {
-    const { limits, replica, stateMachine } = this.#parts;
-    if (request.consistency === 'linearizable') await replica.readIndex();
+  #scan(request: Extract<KvRequest, { type: 'scan' }>): OutboundMessage {
+    const { limits, stateMachine } = this.#parts;
     const page = this.#read(() =>
       stateMachine.scan({
         from: request.from,

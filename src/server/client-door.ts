@@ -2,6 +2,7 @@
 import type { Address, Env, Logger } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 import type { KvService } from '../kv/service.js';
+import { AnswerGate } from '../net/answer-gate.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
@@ -18,7 +19,13 @@ export interface ClientDoorOptions {
   readonly status: (requestId: number) => OutboundMessage;
   readonly maxConnections: number;
   readonly maxFrameBytes: number;
+  /** The largest answer to a read. */
+  readonly maxAnswerBytes: number;
 }
+
+/** Answers to reads that may wait in one connection's output. */
+const ANSWER_BUDGET_BYTES = 48 * 1024 * 1024;
+const MIN_BUFFERED_BYTES = 64 * 1024 * 1024;
 
 /** A connection with more requests under way is not read until some are answered. */
 const MAX_PENDING_PER_CONNECTION = 4096;
@@ -27,6 +34,7 @@ export function listenForClients(options: ClientDoorOptions, address: Address): 
   const { env, logger, identity, maxConnections, maxFrameBytes } = options;
   return ChannelListener.listen(env, address, {
     maxConnections,
+    channel: { maxBufferedBytes: Math.max(MIN_BUFFERED_BYTES, 2 * maxFrameBytes) },
     initialise: (channel) =>
       protocolPipeline(channel, {
         limits: { maxFrameBytes },
@@ -47,24 +55,43 @@ export function listenForClients(options: ClientDoorOptions, address: Address): 
 class RequestHandler implements Handler {
   readonly #options: ClientDoorOptions;
   readonly #channel: Channel;
+  /** Small requests with large answers must not fill the output beyond its limit. */
+  readonly #gate: AnswerGate;
   #pending = 0;
 
   constructor(options: ClientDoorOptions, channel: Channel) {
     this.#options = options;
     this.#channel = channel;
+    const { maxAnswerBytes } = options;
+    this.#gate = new AnswerGate(channel, {
+      maxAnswerBytes,
+      budgetBytes: Math.max(ANSWER_BUDGET_BYTES, maxAnswerBytes),
+    });
+  }
+
+  writabilityChanged(): void {
+    this.#gate.writable();
   }
 
   read(_context: HandlerContext, received: unknown): void {
     const request = received as ReceivedMessage;
     switch (request.type) {
       case 'write':
+      case 'openSession':
+        this.#begin();
+        void this.#options.service.handle(request).then((answer) => {
+          this.#end();
+          this.#channel.write(answer);
+        });
+        return;
       case 'get':
       case 'scan':
-      case 'openSession':
-        if (++this.#pending >= MAX_PENDING_PER_CONNECTION) this.#channel.pauseReading();
-        void this.#options.service.handle(request).then((answer) => {
-          if (this.#pending-- === MAX_PENDING_PER_CONNECTION) this.#channel.resumeReading();
-          this.#channel.write(answer);
+        this.#begin();
+        void this.#options.service.prepareRead(request).then((answer) => {
+          this.#gate.run(async () => {
+            this.#end();
+            return answer();
+          });
         });
         return;
       case 'status':
@@ -73,5 +100,13 @@ class RequestHandler implements Handler {
       default:
         throw new RaftreeError('MALFORMED_MESSAGE', `${request.type} is not a request of a client`);
     }
+  }
+
+  #begin(): void {
+    if (++this.#pending >= MAX_PENDING_PER_CONNECTION) this.#channel.pauseReading();
+  }
+
+  #end(): void {
+    if (this.#pending-- === MAX_PENDING_PER_CONNECTION) this.#channel.resumeReading();
   }
 }

@@ -225,6 +225,8 @@ export class Node {
         status: (requestId) => this.status(requestId),
         maxConnections: config.limits.maxConnections,
         maxFrameBytes,
+        // A page of a scan ends with the entry that exceeds it.
+        maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,
       },
       clientAddress,
     ).catch((error: unknown) => {
