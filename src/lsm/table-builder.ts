@@ -29,6 +29,8 @@ export interface TableBuilderOptions {
 
 /** Blocks are written when so many bytes have come together. */
 const WRITE_BYTES = 256 * 1024;
+/** Keys that are added to the filter between two questions to `breathe`. */
+const STEP_KEYS = 2048;
 
 export class TableBuilder {
   readonly number: number;
@@ -115,13 +117,13 @@ export class TableBuilder {
     await this.#file.write(chunks, position);
   }
 
-  /** Completes, syncs and closes the file. Needs at least one entry. */
-  async finish(): Promise<TableMetadata> {
+  /** Completes, syncs and closes the file. Needs at least one entry. `breathe` is asked between steps. */
+  async finish(breathe: () => Promise<void> | undefined): Promise<TableMetadata> {
     this.#finishBlock();
     const largest = this.#lastBlockKey;
     this.#index.add(largest, this.#lastBlockOffset, this.#lastBlockBytes);
     await this.drain();
-    const filter = this.#buildFilter();
+    const filter = await this.#buildFilter(breathe);
     const index = sealSection(this.#index.finish());
     const bits = sealSection(filter?.bits ?? NO_BYTES);
     const properties = sealSection(
@@ -205,13 +207,16 @@ export class TableBuilder {
     this.#keys++;
   }
 
-  #buildFilter(): TableFilter | undefined {
+  async #buildFilter(breathe: () => Promise<void> | undefined): Promise<TableFilter | undefined> {
     if (this.#options.bloomBitsPerKey === 0) return undefined;
     const filter = TableFilter.sizedFor(this.#keys, this.#options.bloomBitsPerKey);
     for (let i = 0; i < this.#keys; i++) {
       this.#hash.first = this.#hashes[2 * i] as number;
       this.#hash.second = this.#hashes[2 * i + 1] as number;
       filter.addHash(this.#hash);
+      if (i % STEP_KEYS !== 0) continue;
+      const pause = breathe();
+      if (pause) await pause;
     }
     return filter;
   }

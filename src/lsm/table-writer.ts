@@ -39,7 +39,7 @@ export async function writeTables(
       let blockBegan = ++sinceBreath >= STEP_ENTRIES;
       if (filter.keeps(entry)) {
         if (!filter.continuesKey && cutsBefore(entry, builder?.sizeBytes ?? 0) && builder) {
-          finished.push(await builder.finish());
+          finished.push(await builder.finish(() => context.breathe()));
           builder = undefined;
         }
         if (!builder) {
@@ -58,7 +58,7 @@ export async function writeTables(
         if (pause) await pause;
       }
     }
-    if (builder) finished.push(await builder.finish());
+    if (builder) finished.push(await builder.finish(() => context.breathe()));
     builder = undefined;
     if (finished.length > 0) env.fs.syncDirectory(directory);
     return finished;

@@ -31,6 +31,8 @@ export class VersionSet {
   #oldestWal = 1;
   #failure: unknown;
   #isClosed = false;
+  /** Tables that no version names, still to be removed. */
+  readonly #obsolete: number[] = [];
   /** One edit is written at a time. */
   #lastCommit: Promise<void> = Promise.resolve();
   /** How the MANIFEST read at opening ended; undefined for a new tree. */
@@ -130,6 +132,9 @@ export class VersionSet {
 
   /** From now on no file is removed: the directory may be somebody else's. */
   close(): void {
+    while (this.#obsolete.length > 0 && this.#failure === undefined)
+      this.#unlink(tableName(this.#obsolete.shift() ?? 0));
+    this.#obsolete.length = 0;
     this.#isClosed = true;
     this.#manifest?.close();
   }
@@ -159,8 +164,20 @@ export class VersionSet {
       file.versions--;
       if (file.versions > 0) continue;
       this.#tables.close(file);
-      if (this.#failure === undefined && !this.#isClosed) this.#unlink(tableName(file.number));
+      if (this.#failure !== undefined || this.#isClosed) continue;
+      this.#obsolete.push(file.number);
+      if (this.#obsolete.length === 1) this.#options.env.timers.endOfTurn(() => this.#removeObsolete());
     }
+  }
+
+  /** One file a turn: removing a large one takes the system milliseconds. */
+  #removeObsolete(): void {
+    const number = this.#obsolete[0];
+    if (number === undefined) return;
+    // After a failed write of the MANIFEST it is not known what it names.
+    if (this.#failure === undefined) this.#unlink(tableName(number));
+    this.#obsolete.shift();
+    if (this.#obsolete.length > 0) this.#options.env.timers.endOfTurn(() => this.#removeObsolete());
   }
 
   #read(number: number, names: readonly string[]): void {

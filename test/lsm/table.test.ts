@@ -131,7 +131,7 @@ async function writeTable(
   const builder = new TableBuilder(env, `${DIRECTORY}/${tableName(number)}`, number, options);
   const source = memtableOf(items).cursor();
   for (source.seekToFirst(); source.valid; source.next()) builder.add(source);
-  return new TableFile(await builder.finish());
+  return new TableFile(await builder.finish(() => undefined));
 }
 
 for (const [blockBytes, cacheBytes, scan] of [

@@ -101,4 +101,13 @@ export function statesOf(batches: readonly (readonly Operation[])[]): string[] {
   return states;
 }
 
+/** Waits for what happens behind the writes. */
+export async function eventually(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`it never came true: ${holds}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 export { SeededRandom, SimDisk };
