@@ -122,6 +122,8 @@ export class GroupLog {
   /** As written: what the next segment starts with. */
   #writtenBase: LogBase | undefined;
   #writtenHardState: HardState = EMPTY_HARD_STATE;
+  /** What was the oldest segment before each base that is not durable yet: until then a crash leads back to it. */
+  #pins: { readonly file: number }[] = [];
   #cache: Entry[] = [];
   #cacheFirst = 1;
   #cachedBytes = 0;
@@ -152,8 +154,10 @@ export class GroupLog {
     return this.#entryBytes;
   }
 
-  /** The oldest segment that holds an entry of this group; undefined if none does. */
+  /** The oldest segment that this group needs, now or after a crash; undefined if it needs none. */
   get oldestFile(): number | undefined {
+    const [pin] = this.#pins;
+    if (pin) return pin.file;
     return this.#index.last >= this.#index.first
       ? this.#index.positionOf(this.#index.first)?.file
       : undefined;
@@ -217,9 +221,12 @@ export class GroupLog {
   }
 
   async setBase(base: LogBase): Promise<void> {
+    const pin = { file: this.oldestFile ?? this.#records().currentFile };
+    this.#pins.push(pin);
     this.#moveBase(base);
     await this.#records().append(encodeBase(this.#id, base), true);
     this.#writtenBase = base;
+    this.#pins.splice(0, this.#pins.indexOf(pin) + 1);
   }
 
   preamble(): Payload[] {

@@ -1,0 +1,127 @@
+/**
+ * Power cuts at every file operation of a random script over two groups. What is recovered must be the state after
+ * some number of steps, in the order in which they were begun, and no fewer than were acknowledged.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorMessage } from '../../src/env/errors.js';
+import type { Fault, FileOperation, SimDisk } from '../../src/env/sim/disk.js';
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import type { RaftLog } from '../../src/raft-log/raft-log.js';
+import { groupOf, newDisk, openLog, renderAll, Script, segmentsOf, VOTERS } from './log-lab.js';
+
+const GROUPS = [1, 7];
+
+interface Cut {
+  readonly operation: FileOperation;
+  readonly disk: SimDisk;
+  readonly acknowledged: number;
+  readonly begun: number;
+}
+
+interface Run {
+  readonly script: Script;
+  readonly cuts: Cut[];
+  readonly segmentsRemoved: number;
+  readonly segmentsLeft: number;
+}
+
+async function runScript(
+  seed: number,
+  plant: { fault?: (operation: FileOperation) => Fault; alter?: (log: RaftLog) => void } = {},
+): Promise<Run> {
+  const random = new SeededRandom(seed);
+  const disk = newDisk();
+  const cuts: Cut[] = [];
+  let script: Script | undefined;
+  let segmentsRemoved = 0;
+  const log = openLog(disk, {
+    files: {
+      // A delay of a few turns, so that steps are begun while others are being written.
+      latency: async () => {
+        for (let turns = random.between(0, 8); turns > 0; turns--) await Promise.resolve();
+      },
+      fault: (operation) => {
+        if (operation.kind === 'unlink') segmentsRemoved++;
+        if (script && operation.kind !== 'read' && operation.kind !== 'open') {
+          const { acknowledged, begun } = script;
+          cuts.push({ operation, disk: disk.powerCutClone(random), acknowledged, begun });
+        }
+        return plant.fault?.(operation);
+      },
+    },
+  });
+  for (const id of GROUPS) await log.createGroup(id, { voters: VOTERS });
+  plant.alter?.(log);
+  script = new Script(log, GROUPS, random, { steps: 60, maxBodyBytes: 120 });
+  await script.run();
+  return { script, cuts, segmentsRemoved, segmentsLeft: segmentsOf(disk).length };
+}
+
+/** What is wrong with the disk that a cut left, or undefined. */
+async function faultOf(cut: Cut, states: readonly string[]): Promise<string | undefined> {
+  try {
+    const log = openLog(cut.disk);
+    const found = renderAll(log, GROUPS);
+    const at = states.indexOf(found);
+    if (at < 0) return `recovered a state that never was:\n${found}`;
+    if (states.lastIndexOf(found) < cut.acknowledged) {
+      return `recovered the state after ${at} steps, but ${cut.acknowledged} were acknowledged`;
+    }
+    // It is a log that can be gone on with.
+    const group = groupOf(log, GROUPS[0] as number);
+    await group.append({ batch: 0, hardState: { ...group.hardState, vote: 99 }, first: 0, entries: [] });
+    await log.close();
+    const again = openLog(cut.disk);
+    if (groupOf(again, GROUPS[0] as number).hardState.vote !== 99) return 'what was written after it is lost';
+    return undefined;
+  } catch (error) {
+    return errorMessage(error);
+  }
+}
+
+async function faultsOf({ cuts, script }: Run): Promise<string[]> {
+  const faults: string[] = [];
+  for (const cut of cuts) {
+    const fault = await faultOf(cut, script.states);
+    const { kind, number } = cut.operation;
+    if (fault) faults.push(`power cut at operation ${number} (${kind}), after ${cut.begun} steps: ${fault}`);
+  }
+  return faults;
+}
+
+test('a power cut at any file operation loses nothing acknowledged and invents nothing', async () => {
+  let cuts = 0;
+  let removed = 0;
+  for (let seed = 1; seed <= 12; seed++) {
+    const run = await runScript(seed);
+    assert.is((await faultsOf(run)).slice(0, 3).join('\n'), '', `seed ${seed}`);
+    cuts += run.cuts.length;
+    removed += run.segmentsRemoved;
+  }
+  assert.ok(cuts > 800, `${cuts} cuts`);
+  assert.ok(removed > 30, `${removed} segments were removed`);
+});
+
+test('a planted bug is caught: syncs that do nothing', async () => {
+  const run = await runScript(1, { fault: ({ kind }) => (kind === 'sync' ? 'ignore' : undefined) });
+  assert.ok((await faultsOf(run)).length > 5);
+});
+
+test('a planted bug is caught: a batch acknowledged when it is handed over', async () => {
+  const run = await runScript(1, {
+    alter: (log) => {
+      for (const id of GROUPS) {
+        const group = groupOf(log, id);
+        const append = group.append.bind(group);
+        group.append = (batch) => {
+          void append(batch);
+          return Promise.resolve();
+        };
+      }
+    },
+  });
+  assert.ok((await faultsOf(run)).length > 5);
+});
+
+test.run();

@@ -1,0 +1,206 @@
+/** A Raft log on a simulated disk, and the history that it must be a prefix of after any crash. */
+import type { Env, Timers } from '../../src/env/env.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
+import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { roomEnv } from '../../src/env/sim/sim-env.js';
+import type { AppendBatch, Entry, HardState } from '../../src/raft/types.js';
+import { type GroupLog, RaftLog, type RaftLogOptions } from '../../src/raft-log/raft-log.js';
+
+const DIRECTORY = '/raft';
+export const VOTERS = [1, 2, 3];
+
+export function newDisk(): SimDisk {
+  const disk = new SimDisk();
+  disk.mount().makeDirectory(DIRECTORY);
+  return disk;
+}
+
+/** The end of a turn comes with the promises: as deterministic as the real one, and a hundred times faster. */
+function promptEnv(disk: SimDisk, files: SimFileSystemOptions): Env {
+  const env = roomEnv(1, disk, files);
+  const timers: Timers = { ...env.timers, endOfTurn: (run) => void Promise.resolve().then(run) };
+  return { ...env, timers };
+}
+
+export function openLog(
+  disk: SimDisk,
+  options: Partial<RaftLogOptions> & { readonly files?: SimFileSystemOptions } = {},
+): RaftLog {
+  const { files = {}, ...rest } = options;
+  return RaftLog.open({
+    env: promptEnv(disk, files),
+    directory: DIRECTORY,
+    maxSegmentBytes: 600,
+    maxGroupCommitBytes: 4096,
+    maxCachedBytes: 1024 * 1024,
+    ...rest,
+  });
+}
+
+export function segmentsOf(disk: SimDisk): string[] {
+  return disk
+    .mount()
+    .list(DIRECTORY)
+    .map((name) => `${DIRECTORY}/${name}`);
+}
+
+export function entry(term: number, text: string): Entry {
+  return { term, kind: 'command', body: Buffer.from(text) };
+}
+
+export function batchOf(
+  first: number,
+  entries: readonly Entry[],
+  hardState: Partial<HardState> = {},
+): AppendBatch {
+  return {
+    batch: 0,
+    hardState: { term: entries.at(-1)?.term ?? 1, vote: 1, commit: 0, ...hardState },
+    first,
+    entries,
+  };
+}
+
+/** A group's log as text: base, hard state, entries. */
+export function render(group: GroupLog): string {
+  const { base, hardState, lastIndex } = group;
+  const entries = lastIndex > base.index ? group.entries(base.index + 1, lastIndex) : [];
+  return renderState({ hardState, baseIndex: base.index, baseTerm: base.term, entries });
+}
+
+interface GroupState {
+  readonly hardState: HardState;
+  readonly baseIndex: number;
+  readonly baseTerm: number;
+  readonly entries: readonly Entry[];
+}
+
+function renderState({ hardState, baseIndex, baseTerm, entries }: GroupState): string {
+  const { term, vote, commit } = hardState;
+  const shown = entries.map(
+    (item) => `${item.term}:${item.kind}:${Buffer.from(item.body).toString('latin1')}`,
+  );
+  return `after ${baseIndex}/${baseTerm}; term ${term} vote ${vote} commit ${commit}; ${shown.join(' ')}`;
+}
+
+const FRESH: GroupState = {
+  hardState: { term: 0, vote: 0, commit: 0 },
+  baseIndex: 0,
+  baseTerm: 0,
+  entries: [],
+};
+
+export interface ScriptOptions {
+  readonly steps: number;
+  readonly maxBodyBytes: number;
+}
+
+/**
+ * A random life of several groups that share a log: batches that append or replace, votes, commits and cuts, many of
+ * them under way at once. Every step has a number; `states[n]` is what the groups are after the first n steps.
+ */
+export class Script {
+  readonly #log: RaftLog;
+  readonly #random: SeededRandom;
+  readonly #options: ScriptOptions;
+  readonly #now: Map<number, GroupState>;
+  readonly states: string[] = [];
+  /** Steps begun. */
+  begun = 0;
+  /** The first this many steps are acknowledged. */
+  acknowledged = 0;
+
+  constructor(log: RaftLog, groups: readonly number[], random: SeededRandom, options: ScriptOptions) {
+    this.#log = log;
+    this.#random = random;
+    this.#options = options;
+    this.#now = new Map(groups.map((id) => [id, FRESH]));
+    this.states.push(this.#render());
+  }
+
+  async run(): Promise<void> {
+    let running: Promise<void>[] = [];
+    for (let step = 0; step < this.#options.steps; step++) {
+      const id = this.#random.pick([...this.#now.keys()]);
+      running.push(this.#random.chance(0.15) ? this.#compact(id) : this.#append(id));
+      const pause = this.#random.float();
+      if (pause < 0.3) {
+        await Promise.all(running);
+        running = [];
+      } else if (pause < 0.6) {
+        for (let turns = this.#random.between(1, 12); turns > 0; turns--) await Promise.resolve();
+      }
+    }
+    await Promise.all(running);
+  }
+
+  #append(id: number): Promise<void> {
+    const random = this.#random;
+    const state = this.#stateOf(id);
+    const { baseIndex, hardState } = state;
+    const last = baseIndex + state.entries.length;
+    const replaces = random.chance(0.2) && last > hardState.commit;
+    const term = hardState.term + (replaces || random.chance(0.1) ? 1 : 0);
+    const first = replaces ? random.between(Math.max(hardState.commit, baseIndex) + 1, last) : last + 1;
+    const entries = Array.from({ length: random.between(replaces ? 1 : 0, 3) }, (_, i) =>
+      entry(term, `${id}.${this.begun}.${i}${'x'.repeat(random.between(0, this.#options.maxBodyBytes))}`),
+    );
+    const kept = entries.length > 0 ? state.entries.slice(0, first - 1 - baseIndex) : state.entries;
+    const next: GroupState = {
+      ...state,
+      entries: [...kept, ...entries],
+      hardState: {
+        term,
+        vote: random.between(0, 3),
+        commit: random.between(hardState.commit, Math.max(hardState.commit, first - 1)),
+      },
+    };
+    return this.#step(id, next, () =>
+      this.#groupOf(id).append({ batch: 0, hardState: next.hardState, first, entries }),
+    );
+  }
+
+  #compact(id: number): Promise<void> {
+    const state = this.#stateOf(id);
+    const index = this.#random.between(state.baseIndex, Math.max(state.baseIndex, state.hardState.commit));
+    const dropped = index - state.baseIndex;
+    if (dropped === 0) return Promise.resolve();
+    const next: GroupState = {
+      ...state,
+      baseIndex: index,
+      baseTerm: state.entries[dropped - 1]?.term ?? 0,
+      entries: state.entries.slice(dropped),
+    };
+    return this.#step(id, next, () => this.#groupOf(id).compact(index));
+  }
+
+  async #step(id: number, next: GroupState, carryOut: () => Promise<void>): Promise<void> {
+    this.#now.set(id, next);
+    this.states.push(this.#render());
+    const step = ++this.begun;
+    await carryOut();
+    this.acknowledged = Math.max(this.acknowledged, step);
+  }
+
+  #stateOf(id: number): GroupState {
+    return this.#now.get(id) ?? FRESH;
+  }
+
+  #groupOf(id: number): GroupLog {
+    return groupOf(this.#log, id);
+  }
+
+  #render(): string {
+    return [...this.#now.values()].map(renderState).join('\n');
+  }
+}
+
+export function groupOf(log: RaftLog, id: number): GroupLog {
+  const group = log.group(id);
+  if (!group) throw new Error(`the log has no group ${id}`);
+  return group;
+}
+
+export function renderAll(log: RaftLog, groups: readonly number[]): string {
+  return groups.map((id) => render(groupOf(log, id))).join('\n');
+}
