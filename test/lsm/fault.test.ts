@@ -1,5 +1,6 @@
 /**
- * One operation of a script fails: with EIO, with ENOSPC, or after half of its bytes. Whatever the callers were told
+ * One operation of a script fails: with EIO, with ENOSPC, after half of its bytes, or as a sync that loses what it
+ * should have made durable and leaves it looking clean. Whatever the callers were told
  * must be what a new process finds on the disk, and what a power cut leaves must hold everything acknowledged as synced.
  */
 import { test } from 'uvu';
@@ -19,7 +20,7 @@ import {
   statesOf,
 } from './tree-lab.js';
 
-type FaultKind = 'EIO' | 'ENOSPC' | 'short';
+type FaultKind = 'EIO' | 'ENOSPC' | 'short' | 'lose';
 
 interface Outcome {
   readonly disk: SimDisk;
@@ -37,6 +38,7 @@ interface Outcome {
 
 function faultOf(kind: FaultKind, operation: FileOperation): Fault {
   if (kind === 'short') return operation.kind === 'write' ? 'short' : undefined;
+  if (kind === 'lose') return operation.kind === 'sync' ? 'lose' : undefined;
   return systemError(kind, operation.kind, operation.path);
 }
 
@@ -132,9 +134,14 @@ async function findProblems(outcome: Outcome, options: LsmOptions): Promise<stri
   const hasWal = options.durability !== 'none';
   const cut = outcome.disk.powerCutClone(new SeededRandom(outcome.operations));
   try {
-    const found = states.lastIndexOf(await stateOf(outcome.disk, options));
+    const state = await stateOf(outcome.disk, options);
+    const found = states.lastIndexOf(state);
     const least = hasWal ? outcome.committed.length : outcome.synced;
     if (found < least) problems.push(`a new process finds ${found} batches of ${least}`);
+    // What a new process has found must not go at the next power cut, even if it had only looked durable.
+    const later = outcome.disk.powerCutClone(new SeededRandom(outcome.operations + 1));
+    if ((await stateOf(later, options)) !== state)
+      problems.push('what a new process had found was lost later');
     const left = states.lastIndexOf(await stateOf(cut, options));
     if (left < outcome.synced) problems.push(`the power cut leaves ${left} batches of ${outcome.synced}`);
   } catch (error) {
@@ -149,7 +156,7 @@ const SETUPS: readonly [string, LsmOptions][] = [
 ];
 
 for (const [name, options] of SETUPS) {
-  for (const kind of ['EIO', 'ENOSPC', 'short'] as const) {
+  for (const kind of ['EIO', 'ENOSPC', 'short', 'lose'] as const) {
     test(`${name}, ${kind} at the n-th operation, for every n: callers were told the truth`, async () => {
       const { operations } = await runScript(kind, 0, options);
       assert.ok(operations > 90, `the script does enough: ${operations}`);
@@ -164,7 +171,7 @@ for (const [name, options] of SETUPS) {
         const place = `${n}: ${outcome.failedAt.kind} ${outcome.failedAt.path}`;
         // A disk that was full for a moment stops nothing but the MANIFEST, a failed sync, and opening.
         const isWriteOf = outcome.failedAt.kind === 'write' && /wal-|\.sst$/.test(outcome.failedAt.path);
-        if (kind !== 'EIO' && isWriteOf && !outcome.isWritable)
+        if (kind !== 'EIO' && kind !== 'lose' && isWriteOf && !outcome.isWritable)
           problems.push(`${place}: writing did not resume`);
         for (const problem of await findProblems(outcome, options)) problems.push(`${place}: ${problem}`);
       }
