@@ -10,17 +10,18 @@
  *     wal-n.log         batches that are not yet in tables        write-batch.ts
  *     n.sst             tables                                    table-format.ts
  */
-import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
-import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import type { DirectoryLock } from '../env/directory-lock.js';
+import { errorCode, errorMessage, type RaftreeError } from '../env/errors.js';
 import { corruption } from '../record/record.js';
 import type { RecordLog } from '../record/record-log.js';
 import { Admission } from './admission.js';
 import { BlockCache } from './block-cache.js';
 import { busyError, closedError, invalid, noSpaceError, readOnlyError } from './errors.js';
+import { FlushWaiters } from './flush-waiters.js';
 import { type IteratorOptions, LsmIterator } from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
-import { manifestName, manifestNumbers } from './manifest.js';
-import { Memtable } from './memtable.js';
+import { manifestName } from './manifest.js';
+import { MemtableList } from './memtable-list.js';
 import { MergeCursor } from './merge-cursor.js';
 import { type LsmOptions, type ResolvedOptions, resolveOptions, type StallReason } from './options.js';
 import { Reader } from './reader.js';
@@ -30,6 +31,7 @@ import type { LsmStats } from './stats.js';
 import { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
 import { BLOCK_TRAILER_BYTES } from './table-format.js';
+import { takeDirectory } from './tree-directory.js';
 import { type VerifyReport, verifyTree } from './verify.js';
 import type { KeyRange } from './version.js';
 import { VersionSet } from './version-set.js';
@@ -67,8 +69,8 @@ export class LsmTree {
   readonly #reader: Reader;
   readonly #admission: Admission;
   #wal: RecordLog | undefined;
-  #active = new Memtable();
-  #frozen: Memtable[] = [];
+  readonly #memtables: MemtableList;
+  readonly #flushWaiters = new FlushWaiters();
   /** Given to batches, in the order in which they came. */
   #lastGiven = 0;
   /** In a memtable or table: what a reader of now sees. */
@@ -77,8 +79,8 @@ export class LsmTree {
   #failure: unknown;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #closing: Promise<void> | undefined;
+  /** What the listener was told last. */
   #stall: StallReason | undefined;
-  readonly #flushWaiters: { sequence: number; resolve: () => void; reject: (error: unknown) => void }[] = [];
 
   /**
    * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
@@ -89,11 +91,7 @@ export class LsmTree {
   static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {
     const resolved = resolveOptions(options);
     const { env } = resolved;
-    if (!resolved.createIfMissing && !holdsTree(resolved, directory)) {
-      throw invalid(`${directory} holds no tree, and createIfMissing is false`);
-    }
-    env.fs.makeDirectory(directory);
-    const lock = takeLock(resolved, directory);
+    const lock = takeDirectory(env, directory, resolved.createIfMissing);
     const slotBytes = resolved.blockBytes + BLOCK_TRAILER_BYTES;
     const blocks = new BlockCache(resolved.blockCacheBytes, slotBytes);
     const tables = new TableCache(env, directory, resolved.maxOpenTables, blocks);
@@ -128,6 +126,7 @@ export class LsmTree {
     this.#lock = lock;
     this.#tables = tables;
     this.#versions = versions;
+    this.#memtables = new MemtableList(options.writeBufferBytes, options.maxFrozenMemtables);
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
     this.#admission = new Admission(() => this.#stallReason() !== undefined);
@@ -155,6 +154,7 @@ export class LsmTree {
       }
       if (this.#admission.isOpen) return this.#append(payload, operations.length, durable);
       if (this.#maintenance.diskIsFull) throw noSpaceError();
+      this.#noteStall();
       return this.#admission.enter(sizeBytes, () => this.#append(payload, operations.length, durable));
     } catch (error) {
       return Promise.reject(error);
@@ -171,14 +171,14 @@ export class LsmTree {
     batchBytes(operations);
     const first = this.#lastGiven + 1;
     this.#lastGiven += operations.length;
-    insertOperations(operations, first, this.#active);
+    insertOperations(operations, first, this.#memtables.active);
     this.#inserted(this.#lastGiven);
     return this.#lastGiven;
   }
 
   /** Whether writes wait now, and for what. */
   get isStalled(): StallReason | undefined {
-    return this.#stall;
+    return this.#stallReason();
   }
 
   /** Resolves when a write would not have to wait. Rejects as `write` does. */
@@ -195,7 +195,13 @@ export class LsmTree {
   getSync(key: Uint8Array, options?: ReadOptions): Buffer | undefined {
     if (this.#state === 'closed') throw closedError();
     const sequence = options?.snapshot?.sequence ?? NEWEST;
-    return this.#reader.get(key, sequence, this.#active, this.#frozen, this.#versions.current);
+    return this.#reader.get(
+      key,
+      sequence,
+      this.#memtables.active,
+      this.#memtables.frozen,
+      this.#versions.current,
+    );
   }
 
   /** As `getSync`, of the moment of the call. */
@@ -227,12 +233,11 @@ export class LsmTree {
     this.#checkOpen();
     const reverse = options.reverse ?? false;
     const version = this.#versions.pin();
-    const memtables = [this.#active, ...this.#frozen];
     const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
       files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
     );
     const cursors = [
-      ...memtables.filter((memtable) => memtable.count > 0).map((memtable) => memtable.cursor()),
+      ...this.#memtables.filled.map((memtable) => memtable.cursor()),
       ...runs.map((run) => new RunCursor(this.#tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
     ];
     return new LsmIterator(
@@ -306,9 +311,9 @@ export class LsmTree {
 
   stats(): LsmStats {
     const { levels } = this.#versions.current;
-    const memtables = [this.#active, ...this.#frozen];
-    let entries = memtables.reduce((sum, memtable) => sum + memtable.count, 0);
-    let tombstones = memtables.reduce((sum, memtable) => sum + memtable.tombstones, 0);
+    const { active, filled, frozen } = this.#memtables;
+    let entries = filled.reduce((sum, memtable) => sum + memtable.count, 0);
+    let tombstones = filled.reduce((sum, memtable) => sum + memtable.tombstones, 0);
     for (const { metadata } of this.#versions.current.files()) {
       entries += metadata.entries;
       tombstones += metadata.tombstones;
@@ -319,8 +324,8 @@ export class LsmTree {
       lastSequence: this.lastSequence,
       durableSequence: this.durableSequence,
       flushedSequence: this.flushedSequence,
-      memtableBytes: this.#active.sizeBytes,
-      frozenMemtables: this.#frozen.length,
+      memtableBytes: active.sizeBytes,
+      frozenMemtables: frozen.length,
       levels: levels.map((files, level) => ({
         files: files.length,
         bytes: this.#versions.current.levelBytes(level),
@@ -328,7 +333,7 @@ export class LsmTree {
       walBytes: this.#wal?.sizeBytes() ?? 0,
       waitingWrites: this.#admission.waiting,
       waitingBytes: this.#admission.waitingBytes,
-      stalled: this.#stall,
+      stalled: this.#stallReason(),
       diskIsFull: this.#maintenance.diskIsFull,
       isReadOnly: this.#failure !== undefined,
       snapshots: this.#snapshots.size,
@@ -358,7 +363,7 @@ export class LsmTree {
       versions: this.#versions,
       tables: this.#tables,
       snapshots: this.#snapshots,
-      frozen: () => this.#frozen,
+      frozen: () => this.#memtables.frozen,
       oldestWalAfterFlush: () => this.#oldestWalAfterFlush(),
       flushed: (tableBytes) => this.#flushed(tableBytes),
       changed: () => this.#changed(),
@@ -367,29 +372,21 @@ export class LsmTree {
   }
 
   #oldestWalAfterFlush(): number {
-    const wal = this.#wal;
-    if (!wal) return this.#versions.oldestWal;
-    let oldest = wal.currentFile;
-    for (const memtable of [...this.#frozen.slice(1), this.#active]) {
-      oldest = Math.min(oldest, memtable.oldestWal ?? oldest);
-    }
-    return Math.max(oldest, this.#versions.oldestWal);
+    const { oldestWal } = this.#versions;
+    return this.#wal
+      ? Math.max(oldestWal, this.#memtables.oldestWalAfterFlush(this.#wal.currentFile))
+      : oldestWal;
   }
 
   #flushed(tableBytes: number): void {
-    this.#frozen.shift();
+    this.#memtables.dropOldest();
     try {
       this.#wal?.removeBefore(this.#versions.oldestWal);
     } catch (error) {
       this.options.logger.warn({ error: errorMessage(error) }, 'an obsolete WAL file could not be removed');
     }
     const { flushedSequence } = this;
-    for (let i = this.#flushWaiters.length - 1; i >= 0; i--) {
-      const waiter = this.#flushWaiters[i];
-      if (!waiter || waiter.sequence > flushedSequence) continue;
-      this.#flushWaiters.splice(i, 1);
-      waiter.resolve();
-    }
+    this.#flushWaiters.reached(flushedSequence);
     this.options.listener?.flushed?.({ flushedSequence, tableBytes });
     this.#freezeIfFull();
     this.#changed();
@@ -399,7 +396,7 @@ export class LsmTree {
     if (this.#maintenance.diskIsFull) {
       const error = noSpaceError();
       this.#admission.refuseAll(error);
-      for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(error);
+      this.#flushWaiters.refuseAll(error);
     }
     this.#admission.admitWaiting();
     this.#noteStall();
@@ -411,7 +408,7 @@ export class LsmTree {
     this.options.logger.error({ error: errorMessage(error) }, 'the tree is read-only until it is reopened');
     this.options.listener?.failed?.(error);
     this.#admission.refuseAll(readOnlyError(error, 'not committed'));
-    for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(readOnlyError(error, 'unknown'));
+    this.#flushWaiters.refuseAll(readOnlyError(error, 'unknown'));
   }
 
   #append(payload: Buffer, count: number, durable: boolean): Promise<number> {
@@ -439,14 +436,15 @@ export class LsmTree {
   }
 
   #insert(payload: Buffer, first: number, last: number, walFile: number | undefined): void {
-    this.#active.oldestWal ??= walFile;
-    insertEncoded(payload, first, this.#active);
+    const { active } = this.#memtables;
+    active.oldestWal ??= walFile;
+    insertEncoded(payload, first, active);
     this.#inserted(last);
   }
 
   #inserted(last: number): void {
     this.#lastVisible = last;
-    if (this.#active.sizeBytes >= this.options.writeBufferBytes) {
+    if (this.#memtables.activeIsFull) {
       this.#freezeIfFull();
       this.#noteStall();
     }
@@ -455,9 +453,7 @@ export class LsmTree {
   async #flushAll(): Promise<void> {
     const sequence = this.#lastVisible;
     if (sequence <= this.flushedSequence) return;
-    const done = new Promise<void>((resolve, reject) => {
-      this.#flushWaiters.push({ sequence, resolve, reject });
-    });
+    const done = this.#flushWaiters.wait(sequence);
     this.#freezeIfFull();
     this.#maintenance.kick();
     await done;
@@ -465,28 +461,16 @@ export class LsmTree {
 
   /** Full, or waited for by a flush. */
   #freezeIfFull(): void {
-    const active = this.#active;
-    const isFull =
-      active.sizeBytes >= this.options.writeBufferBytes ||
-      (active.count > 0 && this.#flushWaiters.some((waiter) => waiter.sequence >= active.firstSequence));
-    if (isFull && this.#frozen.length < this.options.maxFrozenMemtables) this.#freeze();
-  }
-
-  #freeze(): void {
-    this.#frozen = [...this.#frozen, this.#active];
-    this.#active = new Memtable();
+    const { active, activeIsFull, canFreeze } = this.#memtables;
+    const isWanted = active.count > 0 && this.#flushWaiters.wants(active.firstSequence);
+    if (!canFreeze || !(activeIsFull || isWanted)) return;
+    this.#memtables.freeze();
     this.#wal?.rotate();
     this.#maintenance.kick();
   }
 
   #stallReason(): StallReason | undefined {
-    const comingBytes = this.#active.sizeBytes + (this.#wal?.queuedBytes ?? 0);
-    if (
-      this.#frozen.length >= this.options.maxFrozenMemtables &&
-      comingBytes >= this.options.writeBufferBytes
-    ) {
-      return 'memtables';
-    }
+    if (this.#memtables.isBehind(this.#wal?.queuedBytes ?? 0)) return 'memtables';
     const level0 = this.#versions.current.levels[0]?.length ?? 0;
     return level0 >= this.options.level0StopTrigger ? 'level-0 files' : undefined;
   }
@@ -531,12 +515,10 @@ export class LsmTree {
       const wal = openWal(env, this.directory, oldestWal, (batch, file) => {
         if (batch.lastSequence <= flushedSequence) return;
         replayed?.(batch.operations, batch.lastSequence);
-        if (this.#active.sizeBytes >= this.options.writeBufferBytes) {
-          this.#frozen = [...this.#frozen, this.#active];
-          this.#active = new Memtable();
-        }
-        this.#active.oldestWal ??= file;
-        insertOperations(batch.operations, batch.firstSequence, this.#active);
+        if (this.#memtables.activeIsFull) this.#memtables.freeze();
+        const { active } = this.#memtables;
+        active.oldestWal ??= file;
+        insertOperations(batch.operations, batch.firstSequence, active);
         this.#lastGiven = batch.lastSequence;
       });
       this.#wal = wal;
@@ -576,27 +558,11 @@ export class LsmTree {
     this.#admission.refuseAll(closedError());
     await attempt(() => this.#wal?.close());
     await attempt(() => this.#maintenance.stop());
-    for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(closedError());
+    this.#flushWaiters.refuseAll(closedError());
     this.#state = 'closed';
     this.#tables.closeAll();
     this.#versions.close();
     await attempt(() => this.#lock.release());
     if (failure !== undefined) throw failure;
   }
-}
-
-function takeLock(options: ResolvedOptions, directory: string): DirectoryLock {
-  try {
-    return lockDirectory(options.env, directory);
-  } catch (error) {
-    if (errorCode(error) !== 'LOCKED') throw error;
-    throw new RaftreeError('LSM_LOCKED', errorMessage(error), {
-      cause: error,
-      info: error instanceof RaftreeError ? error.info : {},
-    });
-  }
-}
-
-function holdsTree({ env }: ResolvedOptions, directory: string): boolean {
-  return env.fs.exists(directory) && manifestNumbers(env.fs.list(directory)).length > 0;
 }

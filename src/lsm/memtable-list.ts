@@ -1,0 +1,59 @@
+/** The memtables of a tree: the active one, which is written to, and the frozen ones that wait to be flushed. */
+import { Memtable } from './memtable.js';
+
+export class MemtableList {
+  readonly #writeBufferBytes: number;
+  readonly #maxFrozen: number;
+  #active = new Memtable();
+  #frozen: readonly Memtable[] = [];
+
+  constructor(writeBufferBytes: number, maxFrozen: number) {
+    this.#writeBufferBytes = writeBufferBytes;
+    this.#maxFrozen = maxFrozen;
+  }
+
+  get active(): Memtable {
+    return this.#active;
+  }
+
+  /** Oldest first. */
+  get frozen(): readonly Memtable[] {
+    return this.#frozen;
+  }
+
+  /** Those that hold anything, newest first. */
+  get filled(): Memtable[] {
+    return [...this.#frozen, this.#active].filter((memtable) => memtable.count > 0).reverse();
+  }
+
+  get activeIsFull(): boolean {
+    return this.#active.sizeBytes >= this.#writeBufferBytes;
+  }
+
+  get canFreeze(): boolean {
+    return this.#frozen.length < this.#maxFrozen;
+  }
+
+  /** Whether so many more bytes would fill the active one while no more can be frozen. */
+  isBehind(comingBytes: number): boolean {
+    return !this.canFreeze && this.#active.sizeBytes + comingBytes >= this.#writeBufferBytes;
+  }
+
+  freeze(): void {
+    this.#frozen = [...this.#frozen, this.#active];
+    this.#active = new Memtable();
+  }
+
+  /** The oldest frozen one is in tables. */
+  dropOldest(): void {
+    this.#frozen = this.#frozen.slice(1);
+  }
+
+  /** The oldest WAL file that is needed when the oldest frozen one is flushed, and not above `current`. */
+  oldestWalAfterFlush(current: number): number {
+    return [...this.#frozen.slice(1), this.#active].reduce(
+      (oldest, memtable) => Math.min(oldest, memtable.oldestWal ?? oldest),
+      current,
+    );
+  }
+}
