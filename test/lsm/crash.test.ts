@@ -183,6 +183,30 @@ test('without a WAL nothing flushed is lost, wherever the power is cut', async (
   assert.is((await findLosses(run, options, 3)).join('\n'), '');
 });
 
+test('the power may be cut again at any operation of the recovery', async () => {
+  const run = await runScript(4, {});
+  const losses: string[] = [];
+  let again = 0;
+  for (const cut of run.cuts.filter((_, i) => i % 40 === 20)) {
+    const random = new SeededRandom(cut.operation.number);
+    const during: Cut[] = [];
+    const env = processEnv(4, cut.disk, {
+      fault: (operation) => {
+        if (operation.kind !== 'read')
+          during.push({ ...cut, operation, disk: cut.disk.powerCutClone(random) });
+        return undefined;
+      },
+    });
+    const tree = await openTree(cut.disk, {}, env);
+    await tree.flush();
+    await tree.close();
+    again += during.length;
+    losses.push(...(await findLosses({ ...run, cuts: during }, {}, 4)));
+  }
+  assert.ok(again > 300, `${again} cuts`);
+  assert.is(losses.join('\n'), '');
+});
+
 test('the test catches a disk whose syncs do nothing', async () => {
   const run = await runScript(1, {}, ({ kind }) => (kind === 'sync' ? 'ignore' : undefined));
   assert.ok((await findLosses(run, {}, 1)).length > 0);
