@@ -1,4 +1,4 @@
-/** Where every entry of a group lies on disk, its size and its term: 20 bytes of memory per entry, no bodies. */
+/** Where every entry of a group lies on disk, its size, term and checksum: 24 bytes of memory per entry, no bodies. */
 import type { Position } from '../record/record.js';
 
 /** File and offset share one number: files below 2^21, offsets below 2^32. */
@@ -11,6 +11,7 @@ export class EntryIndex {
   #places = new Float64Array(1024);
   #sizes = new Uint32Array(1024);
   #terms = new Float64Array(1024);
+  #checksums = new Uint32Array(1024);
 
   get first(): number {
     return this.#first;
@@ -21,21 +22,22 @@ export class EntryIndex {
   }
 
   /** Sets the entry at `index`, which follows the last one or replaces it and all after it. */
-  set(index: number, position: Position | undefined, sizeBytes: number, term: number): void {
+  set(index: number, sizeBytes: number, term: number): void {
     if (this.#count === 0 || index < this.#first) this.#first = index;
     const slot = index - this.#first;
     if (slot === this.#places.length) this.#grow();
-    this.#places[slot] = position ? position.file * OFFSET_RANGE + position.offset : -1;
+    this.#places[slot] = -1;
     this.#sizes[slot] = sizeBytes;
     this.#terms[slot] = term;
     this.#count = slot + 1;
   }
 
-  /** The entry has been written; nothing happens if it was replaced or dropped meanwhile. */
-  place(index: number, position: Position, term: number): void {
+  /** The entry has been written, with this checksum; nothing happens if it was replaced or dropped meanwhile. */
+  place(index: number, position: Position, term: number, checksum: number): void {
     const slot = index - this.#first;
     if (slot < 0 || slot >= this.#count || this.#terms[slot] !== term) return;
     this.#places[slot] = position.file * OFFSET_RANGE + position.offset;
+    this.#checksums[slot] = checksum;
   }
 
   /** Undefined while the entry is not written yet. */
@@ -54,10 +56,16 @@ export class EntryIndex {
     return this.#terms[index - this.#first] ?? 0;
   }
 
+  /** Of its bytes on disk, once they are written. */
+  checksumOf(index: number): number {
+    return this.#checksums[index - this.#first] ?? 0;
+  }
+
   /** Forgets the entries up to and including `index`. */
   dropThrough(index: number): void {
     const dropped = Math.min(this.#count, Math.max(0, index - this.#first + 1));
-    for (const array of [this.#places, this.#sizes, this.#terms]) array.copyWithin(0, dropped, this.#count);
+    for (const array of [this.#places, this.#sizes, this.#terms, this.#checksums])
+      array.copyWithin(0, dropped, this.#count);
     this.#count -= dropped;
     this.#first = Math.max(this.#first, index + 1);
   }
@@ -70,8 +78,11 @@ export class EntryIndex {
     sizes.set(this.#sizes);
     const terms = new Float64Array(length);
     terms.set(this.#terms);
+    const checksums = new Uint32Array(length);
+    checksums.set(this.#checksums);
     this.#places = places;
     this.#sizes = sizes;
     this.#terms = terms;
+    this.#checksums = checksums;
   }
 }

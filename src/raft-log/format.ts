@@ -13,6 +13,7 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import type { AppendBatch, Configuration, Entry, EntryKind, HardState } from '../raft/types.js';
+import { crc32 } from '../record/checksum.js';
 import { type Payload, readUint53, sizeOf, writeUint53 } from '../record/record.js';
 
 const BATCH = 1;
@@ -34,21 +35,22 @@ export type LogRecord =
       readonly group: number;
       readonly hardState: HardState;
       readonly first: number;
-      /** Where each entry (its header) starts in the payload, its size with header, and its term. */
+      /** Where each entry (its header) starts in the payload, its size with header, its term, and its CRC, header included. */
       readonly entries: readonly {
         readonly offset: number;
         readonly sizeBytes: number;
         readonly term: number;
+        readonly checksum: number;
       }[];
     }
   | { readonly type: 'base'; readonly group: number; readonly base: LogBase }
   | { readonly type: 'groups'; readonly records: readonly LogRecord[] };
 
-/** The payload, and where each entry starts in it. */
+/** The payload, where each entry starts in it, and the CRC of each entry with its header. */
 export function encodeBatch(
   group: number,
   batch: Pick<AppendBatch, 'hardState' | 'first' | 'entries'>,
-): { payload: Payload; entryOffsets: Float64Array } {
+): { payload: Payload; entryOffsets: Float64Array; checksums: Uint32Array } {
   const { hardState, first, entries } = batch;
   const head = Buffer.allocUnsafe(BATCH_HEADER_BYTES + entries.length * ENTRY_HEADER_BYTES);
   head.writeUInt8(BATCH, 0);
@@ -60,19 +62,22 @@ export function encodeBatch(
   head.writeUInt32LE(entries.length, 33);
   const payload: Uint8Array[] = [head.subarray(0, BATCH_HEADER_BYTES)];
   const entryOffsets = new Float64Array(entries.length);
+  const checksums = new Uint32Array(entries.length);
   let offset = BATCH_HEADER_BYTES;
   let at = BATCH_HEADER_BYTES;
   entries.forEach((entry, i) => {
     writeUint53(head, entry.term, at);
     head.writeUInt8(KINDS.indexOf(entry.kind) + 1, at + 8);
     head.writeUInt32LE(entry.body.length, at + 9);
-    payload.push(head.subarray(at, at + ENTRY_HEADER_BYTES));
+    const header = head.subarray(at, at + ENTRY_HEADER_BYTES);
+    payload.push(header);
     if (entry.body.length > 0) payload.push(entry.body);
     entryOffsets[i] = offset;
+    checksums[i] = crc32(entry.body, crc32(header));
     at += ENTRY_HEADER_BYTES;
     offset += ENTRY_HEADER_BYTES + entry.body.length;
   });
-  return { payload, entryOffsets };
+  return { payload, entryOffsets, checksums };
 }
 
 export function encodeBase(group: number, base: LogBase): Payload {
@@ -131,11 +136,12 @@ function decodeBatch(payload: Buffer): LogRecord {
     commit: checked(readUint53(payload, 17)),
   };
   const count = payload.readUInt32LE(33);
-  const entries: { offset: number; sizeBytes: number; term: number }[] = [];
+  const entries: { offset: number; sizeBytes: number; term: number; checksum: number }[] = [];
   let at = BATCH_HEADER_BYTES;
   for (let i = 0; i < count; i++) {
     const sizeBytes = ENTRY_HEADER_BYTES + payload.readUInt32LE(at + 9);
-    entries.push({ offset: at, sizeBytes, term: checked(readUint53(payload, at)) });
+    const checksum = crc32(payload.subarray(at, at + sizeBytes));
+    entries.push({ offset: at, sizeBytes, term: checked(readUint53(payload, at)), checksum });
     at += sizeBytes;
   }
   if (at !== payload.length) throw malformed();
@@ -174,18 +180,12 @@ function decodeGroups(payload: Buffer): LogRecord {
   return { type: 'groups', records };
 }
 
-/** Entries that lie one after the other, each with its header. Bodies are views of the bytes. */
-export function decodeEntries(bytes: Buffer): Entry[] {
-  const entries: Entry[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const kind = KINDS[bytes.readUInt8(at + 8) - 1];
-    const bodyStart = at + ENTRY_HEADER_BYTES;
-    const end = bodyStart + bytes.readUInt32LE(at + 9);
-    if (!kind || end > bytes.length) throw malformed();
-    entries.push({ term: checked(readUint53(bytes, at)), kind, body: bytes.subarray(bodyStart, end) });
-    at = end;
-  }
-  return entries;
+/** An entry with its header, or undefined if the bytes do not have the checksum. The body is a view of the bytes. */
+export function decodeEntry(bytes: Buffer, checksum: number): Entry | undefined {
+  if (crc32(bytes) !== checksum) return undefined;
+  const kind = KINDS[bytes.readUInt8(8) - 1];
+  if (!kind) throw malformed();
+  return { term: checked(readUint53(bytes, 0)), kind, body: bytes.subarray(ENTRY_HEADER_BYTES) };
 }
 
 function checked(value: number): number {

@@ -19,7 +19,7 @@ import type { Payload, Position, Recovery } from '../record/record.js';
 import { RecordLog } from '../record/record-log.js';
 import { EntryIndex } from './entry-index.js';
 import {
-  decodeEntries,
+  decodeEntry,
   decodePayload,
   ENTRY_HEADER_BYTES,
   encodeBase,
@@ -149,7 +149,7 @@ export class GroupLog {
     return this.#writtenHardState;
   }
 
-  /** Bytes of all entries after the base. */
+  /** Bytes on disk of all entries after the base. */
   get sizeBytes(): number {
     return this.#entryBytes;
   }
@@ -181,33 +181,29 @@ export class GroupLog {
   async append(batch: AppendBatch): Promise<void> {
     const { first, entries } = batch;
     if (entries.length > 0) this.#remember(first, entries);
-    const { payload, entryOffsets } = encodeBatch(this.#id, batch);
+    const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
     const position = await this.#records().append(payload, true);
     this.#writtenHardState = batch.hardState;
     entries.forEach((entry, i) => {
       const offset = position.offset + (entryOffsets[i] ?? 0);
-      this.#index.place(first + i, { file: position.file, offset }, entry.term);
+      this.#index.place(first + i, { file: position.file, offset }, entry.term, checksums[i] ?? 0);
     });
     this.#trimCache();
   }
 
-  /** The entries from `first` to `last`. They must lie between base and end. Throws `CORRUPTION` if the disk lost them. */
+  /** The entries from `first` to `last`. Throws `CORRUPTION` if the log does not hold them or the disk damaged them. */
   entries(first: number, last: number): Entry[] {
+    if (first <= this.#base.index || last > this.lastIndex) throw this.#lacks(first, last);
     const entries: Entry[] = [];
     let index = first;
     while (index <= last && index < this.#cacheFirst) {
       const run = this.#readRun(index, Math.min(last, this.#cacheFirst - 1));
+      if (run.length === 0) throw this.#lacks(index, last);
       entries.push(...run);
       index += run.length;
     }
     if (index <= last) {
       entries.push(...this.#cache.slice(index - this.#cacheFirst, last + 1 - this.#cacheFirst));
-    }
-    if (entries.length !== last - first + 1) {
-      throw new RaftreeError(
-        'CORRUPTION',
-        `the Raft log of group ${this.#id} lacks entries ${first} to ${last}`,
-      );
     }
     return entries;
   }
@@ -247,12 +243,9 @@ export class GroupLog {
       if (index <= this.#base.index) return;
       // A gap is what a later base record must account for: the segments between were deleted.
       if (index > this.#index.last + 1) this.#index.dropThrough(index - 1);
-      this.#index.set(
-        index,
-        { file: position.file, offset: position.offset + entry.offset },
-        entry.sizeBytes,
-        entry.term,
-      );
+      const place = { file: position.file, offset: position.offset + entry.offset };
+      this.#index.set(index, entry.sizeBytes, entry.term);
+      this.#index.place(index, place, entry.term, entry.checksum);
     });
   }
 
@@ -302,7 +295,7 @@ export class GroupLog {
       this.#cachedBytes -= entrySizeBytes(entry);
     entries.forEach((entry, i) => {
       const sizeBytes = ENTRY_HEADER_BYTES + entry.body.length;
-      this.#index.set(first + i, undefined, sizeBytes, entry.term);
+      this.#index.set(first + i, sizeBytes, entry.term);
       this.#cache.push(entry);
       this.#cachedBytes += entrySizeBytes(entry);
       this.#entryBytes += sizeBytes;
@@ -322,17 +315,43 @@ export class GroupLog {
     this.#cacheFirst += drop;
   }
 
-  /** Reads entries that lie side by side on disk, at least the first. */
+  /** Reads entries that lie side by side on disk; none if the first is not in the log. */
   #readRun(first: number, last: number): Entry[] {
     const start = this.#index.positionOf(first);
     if (!start) return [];
     let end = start.offset + this.#index.sizeOf(first);
-    for (let index = first + 1; index <= last; index++) {
-      const next = this.#index.positionOf(index);
+    let beyond = first + 1;
+    for (; beyond <= last; beyond++) {
+      const next = this.#index.positionOf(beyond);
       if (next?.file !== start.file || next.offset !== end) break;
-      end += this.#index.sizeOf(index);
+      end += this.#index.sizeOf(beyond);
     }
-    return decodeEntries(this.#records().read(start, end - start.offset));
+    const bytes = this.#records().read(start, end - start.offset);
+    const entries: Entry[] = [];
+    for (let index = first, at = 0; index < beyond; index++) {
+      const next = at + this.#index.sizeOf(index);
+      const entry = decodeEntry(bytes.subarray(at, next), this.#index.checksumOf(index));
+      if (!entry) throw this.#rotten(index);
+      entries.push(entry);
+      at = next;
+    }
+    return entries;
+  }
+
+  #lacks(first: number, last: number): RaftreeError {
+    return new RaftreeError(
+      'CORRUPTION',
+      `the Raft log of group ${this.#id} lacks entries ${first} to ${last}`,
+    );
+  }
+
+  #rotten(index: number): RaftreeError {
+    const place = this.#index.positionOf(index);
+    return new RaftreeError(
+      'CORRUPTION',
+      `entry ${index} of group ${this.#id} is damaged on disk: segment ${place?.file} of the Raft log, offset ${place?.offset}`,
+      { info: { ...place } },
+    );
   }
 }
 

@@ -1,0 +1,293 @@
+/** The log of all groups: what goes in comes out, from memory or disk, before and after reopening. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
+import { type FileOperation, type SimDisk, systemError } from '../../src/env/sim/disk.js';
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import type { Entry } from '../../src/raft/types.js';
+import type { GroupLog } from '../../src/raft-log/raft-log.js';
+import {
+  batchOf,
+  entry,
+  groupOf,
+  newDisk,
+  openLog,
+  render,
+  renderAll,
+  Script,
+  segmentsOf,
+  VOTERS,
+} from './log-lab.js';
+
+function texts(entries: readonly Entry[]): string[] {
+  return entries.map((item) => Buffer.from(item.body).toString('latin1'));
+}
+
+function numbered(first: number, count: number, term = 1): Entry[] {
+  return Array.from({ length: count }, (_, i) => entry(term, `entry ${first + i}`));
+}
+
+async function filledLog(
+  disk: SimDisk,
+  options: Parameters<typeof openLog>[1] = {},
+  count = 20,
+): Promise<GroupLog> {
+  const log = openLog(disk, options);
+  const group = await log.createGroup(1, { voters: VOTERS });
+  for (let index = 1; index <= count; index++) await group.append(batchOf(index, numbered(index, 1)));
+  return group;
+}
+
+/** Changes one byte in the middle of the first occurrence of a text. */
+function damage(disk: SimDisk, text: string): void {
+  for (const path of segmentsOf(disk)) {
+    disk.edit(path, (content) => {
+      const at = content.indexOf(text);
+      if (at >= 0) content[at + 2] = (content[at + 2] as number) ^ 1;
+      return content;
+    });
+  }
+}
+
+test('entries, terms, votes and configuration come back after reopening', async () => {
+  const disk = newDisk();
+  const log = openLog(disk);
+  const group = await log.createGroup(1, { voters: VOTERS });
+  const noop: Entry = { term: 2, kind: 'noop', body: new Uint8Array(0) };
+  await group.append(batchOf(1, [noop, entry(2, 'a')], { vote: 3, commit: 0 }));
+  await group.append(batchOf(3, [entry(5, 'b')], { vote: 2, commit: 1 }));
+  await log.close();
+  const reopened = groupOf(openLog(disk), 1);
+  assert.equal(reopened.hardState, { term: 5, vote: 2, commit: 1 });
+  assert.equal(reopened.base, { index: 0, term: 0, configuration: { voters: VOTERS } });
+  assert.is(reopened.lastIndex, 3);
+  assert.equal(
+    reopened.entries(1, 3).map(({ term, kind }) => `${term} ${kind}`),
+    ['2 noop', '2 command', '5 command'],
+  );
+  assert.equal(texts(reopened.entries(2, 3)), ['a', 'b']);
+  assert.equal(
+    [...reopened.entrySizes()].map(({ term }) => term),
+    [2, 2, 5],
+  );
+});
+
+test('a vote alone is kept', async () => {
+  const disk = newDisk();
+  const group = await filledLog(disk, {}, 2);
+  await group.append(batchOf(0, [], { term: 9, vote: 2, commit: 1 }));
+  const reopened = groupOf(openLog(disk.powerCutClone(new SeededRandom(1))), 1);
+  assert.equal(reopened.hardState, { term: 9, vote: 2, commit: 1 });
+  assert.is(reopened.lastIndex, 2);
+});
+
+test('entries can be read as soon as they are handed over', async () => {
+  const log = openLog(newDisk());
+  const group = await log.createGroup(1, { voters: VOTERS });
+  const written = group.append(batchOf(1, numbered(1, 3)));
+  assert.equal(texts(group.entries(1, 3)), ['entry 1', 'entry 2', 'entry 3']);
+  await written;
+});
+
+test('a batch replaces what lies from its first entry on, across segments', async () => {
+  const disk = newDisk();
+  const group = await filledLog(disk);
+  assert.ok(segmentsOf(disk).length > 2);
+  await group.append(batchOf(3, numbered(3, 2, 2)));
+  const expected = ['1 entry 1', '1 entry 2', '2 entry 3', '2 entry 4'];
+  const shown = (from: GroupLog) => from.entries(1, 4).map(({ term, body }) => `${term} ${body}`);
+  assert.is(group.lastIndex, 4);
+  assert.equal(shown(group), expected);
+  const reopened = groupOf(openLog(disk), 1);
+  assert.is(reopened.lastIndex, 4);
+  assert.equal(shown(reopened), expected);
+  assert.is(reopened.sizeBytes, group.sizeBytes);
+});
+
+test('a batch that would leave a gap, or reach below the base, is refused', async () => {
+  const group = await filledLog(newDisk());
+  await group.compact(5);
+  for (const first of [22, 5]) {
+    try {
+      await group.append(batchOf(first, numbered(first, 1)));
+      assert.unreachable();
+    } catch (error) {
+      assert.is(errorCode(error), 'RAFT_INVARIANT');
+    }
+  }
+});
+
+test('what the cache let go is read from the disk', async () => {
+  const disk = newDisk();
+  let reads = 0;
+  const fault = ({ kind }: FileOperation) => {
+    if (kind === 'read') reads++;
+    return undefined;
+  };
+  const group = await filledLog(disk, { maxCachedBytes: 100, files: { fault } });
+  assert.equal(texts(group.entries(19, 20)), ['entry 19', 'entry 20']);
+  assert.is(reads, 0);
+  assert.equal(
+    texts(group.entries(1, 20)),
+    numbered(1, 20).map((item) => `${item.body}`),
+  );
+  assert.ok(reads > 0);
+  await group.append(batchOf(11, numbered(11, 1, 2)));
+  assert.equal(texts(group.entries(9, 11)), ['entry 9', 'entry 10', 'entry 11']);
+});
+
+test('an entry that is not written yet is in memory, however small the cache', async () => {
+  const group = await filledLog(newDisk(), { maxCachedBytes: 0 });
+  const running = [1, 2, 3].map((i) => group.append(batchOf(20 + i, numbered(20 + i, 1))));
+  assert.equal(texts(group.entries(20, 23)), ['entry 20', 'entry 21', 'entry 22', 'entry 23']);
+  await Promise.all(running);
+});
+
+test('an entry whose bytes have rotted on the disk is an error, never another entry', async () => {
+  const disk = newDisk();
+  const group = await filledLog(disk, { maxCachedBytes: 0 });
+  damage(disk, 'entry 7');
+  assert.equal(texts(group.entries(1, 6)).length, 6);
+  assert.equal(texts(group.entries(8, 20)).length, 13);
+  assert.throws(
+    () => group.entries(1, 20),
+    (error: Error) => errorCode(error) === 'CORRUPTION',
+  );
+});
+
+test('the same for an entry that was recovered', async () => {
+  const disk = newDisk();
+  await filledLog(disk);
+  const group = groupOf(openLog(disk), 1);
+  damage(disk, 'entry 7');
+  assert.throws(
+    () => group.entries(7, 7),
+    (error: Error) => errorCode(error) === 'CORRUPTION',
+  );
+});
+
+test('entries outside the log are an error', async () => {
+  const group = await filledLog(newDisk());
+  await group.compact(5);
+  for (const [first, last] of [
+    [5, 6],
+    [1, 2],
+    [20, 21],
+  ] as const) {
+    assert.throws(
+      () => group.entries(first, last),
+      (error: Error) => errorCode(error) === 'CORRUPTION',
+    );
+  }
+});
+
+test('a cut forgets entries and deletes the segments that held only them', async () => {
+  const disk = newDisk();
+  const group = await filledLog(disk);
+  const before = segmentsOf(disk);
+  const sizeBytes = group.sizeBytes;
+  await group.compact(15);
+  assert.ok(segmentsOf(disk).length < before.length);
+  assert.ok(group.sizeBytes < sizeBytes / 2);
+  assert.equal(texts(group.entries(16, 17)), ['entry 16', 'entry 17']);
+  const reopened = groupOf(openLog(disk), 1);
+  assert.is(reopened.base.index, 15);
+  assert.is(reopened.base.term, 1);
+  assert.is(render(reopened), render(group));
+  assert.is(reopened.sizeBytes, group.sizeBytes);
+});
+
+test('a segment stays as long as any group needs an entry in it', async () => {
+  const disk = newDisk();
+  const log = openLog(disk);
+  const busy = await log.createGroup(1, { voters: VOTERS });
+  const quiet = await log.createGroup(2, { voters: [4] });
+  await quiet.append(batchOf(1, [entry(1, 'the only one')], { term: 1, vote: 4, commit: 0 }));
+  for (let index = 1; index <= 40; index++) await busy.append(batchOf(index, numbered(index, 1)));
+  const before = segmentsOf(disk).length;
+  await busy.compact(40);
+  assert.is(segmentsOf(disk).length, before);
+  await quiet.compact(1);
+  assert.is(segmentsOf(disk).length, 1);
+  const reopened = openLog(disk);
+  assert.is(renderAll(reopened, [1, 2]), renderAll(log, [1, 2]));
+  assert.equal(groupOf(reopened, 2).base.configuration, { voters: [4] });
+  assert.equal(groupOf(reopened, 2).hardState, { term: 1, vote: 4, commit: 0 });
+});
+
+test('after a full disk the same batches are given again, in order, and nothing is there twice', async () => {
+  const disk = newDisk();
+  let isFull = false;
+  const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
+  const group = await filledLog(disk, { files: { fault } }, 3);
+  isFull = true;
+  const batches = [
+    batchOf(4, numbered(4, 2)),
+    batchOf(6, numbered(6, 1)),
+    batchOf(5, [entry(2, 'other 5')], { term: 2 }),
+  ];
+  const outcomes = await Promise.allSettled(batches.map((batch) => group.append(batch)));
+  for (const outcome of outcomes) {
+    assert.is(outcome.status === 'rejected' && errorCode(outcome.reason), 'LOG_NO_SPACE');
+  }
+  assert.is(groupOf(openLog(disk.powerCutClone(new SeededRandom(1))), 1).lastIndex, 3);
+  isFull = false;
+  await Promise.all(batches.map((batch) => group.append(batch)));
+  const expected = ['entry 3', 'entry 4', 'other 5'];
+  assert.equal(texts(group.entries(3, 5)), expected);
+  const reopened = groupOf(openLog(disk.powerCutClone(new SeededRandom(2))), 1);
+  assert.is(reopened.lastIndex, 5);
+  assert.equal(texts(reopened.entries(3, 5)), expected);
+});
+
+test('after a failed sync nothing is accepted any more', async () => {
+  const disk = newDisk();
+  let fails = false;
+  const fault = ({ kind, path }: FileOperation) =>
+    fails && kind === 'sync' ? systemError('EIO', 'fdatasync', path) : undefined;
+  const group = await filledLog(disk, { files: { fault } }, 3);
+  fails = true;
+  for (let i = 0; i < 2; i++) {
+    try {
+      await group.append(batchOf(4, numbered(4, 1)));
+      assert.unreachable();
+    } catch (error) {
+      assert.is(errorCode(error), 'LOG_FAILED');
+    }
+    fails = false;
+  }
+});
+
+test('a flipped byte anywhere gives a typed error or an earlier state, never another one', async () => {
+  const disk = newDisk();
+  const log = openLog(disk);
+  for (const id of [1, 2]) await log.createGroup(id, { voters: VOTERS });
+  const script = new Script(log, [1, 2], new SeededRandom(5), { steps: 14, maxBodyBytes: 20 });
+  await script.run();
+  let refused = 0;
+  let earlier = 0;
+  for (const path of segmentsOf(disk)) {
+    const { length } = disk.mount().readFile(path);
+    for (let at = 0; at < length; at++) {
+      const damaged = disk.clone();
+      damaged.edit(path, (content) => {
+        content[at] = (content[at] as number) ^ 0x10;
+        return content;
+      });
+      try {
+        const reopened = openLog(damaged);
+        // A log cut short before a group was created has no such group.
+        if (!reopened.group(1) || !reopened.group(2)) continue;
+        assert.ok(script.states.includes(renderAll(reopened, [1, 2])), `${path} at ${at}`);
+        earlier++;
+      } catch (error) {
+        assert.is(errorCode(error), 'CORRUPTION', `${path} at ${at}`);
+        refused++;
+      }
+    }
+  }
+  assert.ok(refused > 200, `${refused} were refused`);
+  assert.ok(earlier > 100, `${earlier} gave an earlier state`);
+});
+
+test.run();
