@@ -264,7 +264,7 @@ export class GroupLog {
     }
     this.#cacheFirst = this.lastIndex + 1;
     this.#entryBytes = 0;
-    for (const { sizeBytes } of this.entrySizes()) this.#entryBytes += sizeBytes;
+    for (let at = index + 1; at <= this.lastIndex; at++) this.#entryBytes += this.#index.sizeOf(at);
   }
 
   #moveBase(base: LogBase): void {
