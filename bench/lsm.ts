@@ -24,7 +24,7 @@ function parseOptions(): Options {
   const names = WORKLOADS.map((workload) => workload.name);
   const command = new Command('bench')
     .description('Benchmarks the storage engine alone.')
-    .option('--entries <count>', 'keys per workload', positive, 300_000)
+    .option('--entries <count>', 'keys per workload', positive, 1_000_000)
     .option('--value-bytes <bytes>', 'bytes of a value', positive, 100)
     .option('--only <names>', `comma-separated, of ${names.join(', ')}`)
     .option('--directory <path>', 'where to put the data; a new one under the temporary directory by default')

@@ -204,7 +204,7 @@ const ascending = (entries: number) => Uint32Array.from({ length: entries }, (_,
 
 /** In the order in which they run: each reads what those before it wrote. */
 export const WORKLOADS: readonly Workload[] = [
-  writing('fillsync', { needsEmpty: true, order: (n) => shuffled(n, 1), sync: true, share: 0.02 }),
+  writing('fillsync', { needsEmpty: true, order: (n) => shuffled(n, 1), sync: true, share: 0.01 }),
   writing('fillseq', { needsEmpty: true, order: ascending }),
   writing('fillrandom', { needsEmpty: true, order: (n) => shuffled(n, 2) }),
   writing('overwrite', { needsEmpty: false, order: (n) => shuffled(n, 3) }),
