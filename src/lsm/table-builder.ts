@@ -42,9 +42,12 @@ export class TableBuilder {
   readonly #hash: KeyHash = { first: 0, second: 0 };
   #hashes = new Uint32Array(2048);
   #keys = 0;
-  #pending: Buffer[] = [];
+  /** Blocks that wait to be written, one behind the other. */
+  #fullChunks: Buffer[] = [];
+  #chunk: Buffer = NO_BYTES;
+  #chunkUsed = 0;
   #pendingBytes = 0;
-  /** Where `#pending` goes. */
+  /** Where they go. */
   #written = HEADER_BYTES;
   /** The last block: its place is known, its separator is not before the next key. */
   #lastBlockOffset = -1;
@@ -106,15 +109,16 @@ export class TableBuilder {
     return began;
   }
 
-  /** Writes what has come together. */
+  /** Writes what has come together; nothing may be added until it resolves. */
   async drain(): Promise<void> {
-    const chunks = this.#pending;
-    if (chunks.length === 0) return;
+    if (this.#pendingBytes === 0) return;
     const position = this.#written;
+    const chunks = [...this.#fullChunks, this.#chunk.subarray(0, this.#chunkUsed)];
     this.#written += this.#pendingBytes;
-    this.#pending = [];
     this.#pendingBytes = 0;
+    this.#fullChunks = [];
     await this.#file.write(chunks, position);
+    this.#chunkUsed = 0;
   }
 
   /** Completes, syncs and closes the file. Needs at least one entry. `breathe` is asked between steps. */
@@ -177,15 +181,26 @@ export class TableBuilder {
   #finishBlock(): void {
     const key = Buffer.from(this.#block.lastKey);
     const block = this.#block.finish();
-    const bytes = Buffer.allocUnsafe(block.length + BLOCK_TRAILER_BYTES);
-    block.copy(bytes);
-    bytes[block.length] = CODEC_NONE;
-    bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
     this.#lastBlockOffset = this.#written + this.#pendingBytes;
     this.#lastBlockBytes = block.length;
     this.#lastBlockKey = key;
-    this.#pending.push(bytes);
-    this.#pendingBytes += bytes.length;
+    const bytes = this.#take(block.length + BLOCK_TRAILER_BYTES);
+    block.copy(bytes);
+    bytes[block.length] = CODEC_NONE;
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
+  }
+
+  /** Room for a block behind those that wait to be written. */
+  #take(bytes: number): Buffer {
+    if (this.#chunkUsed + bytes > this.#chunk.length) {
+      if (this.#chunkUsed > 0) this.#fullChunks.push(this.#chunk.subarray(0, this.#chunkUsed));
+      this.#chunk = Buffer.allocUnsafeSlow(Math.max(WRITE_BYTES + 2 * this.#options.blockBytes, bytes));
+      this.#chunkUsed = 0;
+    }
+    const start = this.#chunkUsed;
+    this.#chunkUsed += bytes;
+    this.#pendingBytes += bytes;
+    return this.#chunk.subarray(start, this.#chunkUsed);
   }
 
   #indexLastBlock(nextKey: Uint8Array): void {

@@ -3,8 +3,8 @@
  *
  *     bits / 8 bytes: bit i is bit (i mod 8) of byte (i div 8)
  *
- * Only the hashing is ours: a key is hashed once, into two 32-bit numbers, from which every filter takes its indexes
- * by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance, 2006, with the cubic term of Dillinger
+ * Only the hashing is ours: a key is hashed once, into two 32-bit numbers, from which every filter takes its indexes,
+ * each the share hash / 2^32 of the bits, by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance, 2006, with the cubic term of Dillinger
  * and Manolios' enhanced double hashing, 2004).
  */
 import bloomFilters from 'bloom-filters';
@@ -60,7 +60,7 @@ class PreparedHashing extends Hashing {
     let a = this.first;
     let b = this.second;
     for (let i = 0; i < hashCount; i++) {
-      indexes[i] = a % size;
+      indexes[i] = Math.floor(a * size * 2 ** -32);
       a = (a + b) >>> 0;
       b = (b + i + 1) >>> 0;
     }
@@ -83,7 +83,7 @@ export class TableFilter extends BloomFilter {
   static sizedFor(keys: number, bitsPerKey: number): TableFilter {
     // Below 64 bits the rate of false positives of a filter of a few keys becomes very high.
     const bytes = Math.ceil(Math.max(64, keys * bitsPerKey) / 8);
-    const hashes = Math.min(30, Math.max(1, Math.round(bitsPerKey * Math.LN2)));
+    const hashes = Math.min(30, Math.max(1, Math.floor(bitsPerKey * Math.LN2)));
     return new TableFilter(new Uint8Array(bytes), hashes);
   }
 
