@@ -69,7 +69,7 @@ interface PendingRead {
   readonly reject: (error: RaftreeError) => void;
 }
 
-/** The log is cut when this many entries can go: each cut costs a synced record. */
+/** The log is cut when this many entries can go, fewer of a log above its limit: each cut costs a synced record. */
 const MIN_COMPACT_ENTRIES = 4096;
 /** A drain ends after this many rounds; what is left waits for the next turn. */
 const MAX_ROUNDS_PER_TURN = 8;
@@ -344,11 +344,14 @@ export class Replica<Result> {
   #compact(): void {
     if (this.#stopped) return;
     const { log, stateMachine } = this.#parts;
-    if (log.sizeBytes > this.#options.maxLogBytes && stateMachine.durableIndex < stateMachine.appliedIndex) {
-      this.#flush();
-    }
-    const target = Math.min(this.#allMatchedIndex, stateMachine.durableIndex);
-    if (target - log.base.index < MIN_COMPACT_ENTRIES) return;
+    const { durableIndex, appliedIndex } = stateMachine;
+    const isLarge = log.sizeBytes > this.#options.maxLogBytes;
+    // Where a member is behind, the log cannot be cut and a flush would be in vain.
+    if (isLarge && durableIndex < Math.min(this.#allMatchedIndex, appliedIndex)) this.#flush();
+    const target = Math.min(this.#allMatchedIndex, durableIndex);
+    const held = log.lastIndex - log.base.index;
+    const leastEntries = isLarge ? Math.min(MIN_COMPACT_ENTRIES, Math.ceil(held / 8)) : MIN_COMPACT_ENTRIES;
+    if (target - log.base.index < Math.max(1, leastEntries)) return;
     log.compact(target).catch((error: unknown) => {
       if (errorCode(error) !== 'LOG_NO_SPACE') this.#fail(error);
     });

@@ -1,0 +1,268 @@
+/**
+ * Replicas without sockets or an LSM tree: real core, real log on a simulated disk each, a state machine that is a
+ * list, and messages that arrive after a random delay. Everything follows from a seed.
+ */
+import { silentLogger } from '../../src/env/env.js';
+import { RaftreeError } from '../../src/env/errors.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
+import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
+import type { Entry, Message } from '../../src/raft/types.js';
+import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
+import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
+import type { StateMachine } from '../../src/replica/state-machine.js';
+
+const GROUP = 1;
+
+/** Applies commands by writing them down; says with each how many there were before it. */
+export class ListMachine implements StateMachine<number> {
+  /** One per index, empty for an entry that is no command. */
+  readonly entries: string[];
+  durableIndex: number;
+  flushes = 0;
+  /** Holds up the next `apply` until it resolves; a rejection makes it fail. */
+  gate: Promise<void> | undefined;
+
+  constructor(durable: readonly string[]) {
+    this.entries = [...durable];
+    this.durableIndex = durable.length;
+  }
+
+  get appliedIndex(): number {
+    return this.entries.length;
+  }
+
+  get commands(): string[] {
+    return this.entries.filter((text) => text !== '');
+  }
+
+  apply(first: number, entries: readonly Entry[]): number[] | Promise<number[]> {
+    if (first !== this.appliedIndex + 1) throw new Error(`${first} does not follow ${this.appliedIndex}`);
+    const run = () =>
+      entries.map((entry) => {
+        const before = this.commands.length;
+        this.entries.push(entry.kind === 'noop' ? '' : Buffer.from(entry.body).toString());
+        return before;
+      });
+    return this.gate ? this.gate.then(run) : run();
+  }
+
+  async flush(): Promise<void> {
+    this.flushes++;
+    this.durableIndex = this.appliedIndex;
+  }
+
+  async close(): Promise<void> {}
+}
+
+export interface Member {
+  readonly id: number;
+  readonly disk: SimDisk;
+  process: SimProcess;
+  log: RaftLog;
+  machine: ListMachine;
+  replica: Replica<number>;
+  failures: RaftreeError[];
+  isRunning: boolean;
+}
+
+export interface LabOptions {
+  readonly size?: number;
+  readonly replica?: Partial<ReplicaOptions>;
+  readonly fault?: (member: number) => NonNullable<SimFileSystemOptions['fault']>;
+  readonly maxCachedBytes?: number;
+}
+
+export class ReplicaLab {
+  readonly world: SimWorld;
+  readonly members = new Map<number, Member>();
+  readonly cut = new Set<string>();
+  readonly #options: LabOptions;
+  readonly #voters: number[];
+  maxDelayMs = 2;
+
+  private constructor(seed: number, options: LabOptions) {
+    this.world = new SimWorld(seed);
+    this.#options = options;
+    this.#voters = Array.from({ length: options.size ?? 3 }, (_, i) => i + 1);
+  }
+
+  static async start(seed: number, options: LabOptions = {}): Promise<ReplicaLab> {
+    const lab = new ReplicaLab(seed, options);
+    for (const id of lab.#voters) {
+      const disk = new SimDisk();
+      disk.mount().makeDirectory('/raft');
+      await lab.boot(id, disk, []);
+    }
+    return lab;
+  }
+
+  async boot(id: number, disk: SimDisk, durable: readonly string[]): Promise<Member> {
+    const { scheduler, random } = this.world;
+    const process = this.world.start(`n${id}`, disk, {
+      latency: () => scheduler.sleep(random.float()),
+      ...(this.#options.fault ? { fault: this.#options.fault(id) } : {}),
+    });
+    const log = RaftLog.open({
+      env: process.env,
+      directory: '/raft',
+      maxSegmentBytes: 4096,
+      maxGroupCommitBytes: 64 * 1024,
+      maxCachedBytes: this.#options.maxCachedBytes ?? 2000,
+    });
+    const present = log.group(GROUP);
+    const group: GroupLog =
+      present ?? (await scheduler.run(log.createGroup(GROUP, { voters: this.#voters })));
+    const machine = new ListMachine(durable);
+    const failures: RaftreeError[] = [];
+    const replica = new Replica<number>(
+      {
+        raft: {
+          id,
+          heartbeatMs: 20,
+          electionTimeoutMinMs: 100,
+          electionTimeoutMaxMs: 200,
+          maxAppendBytes: 500,
+          maxApplyBytes: 500,
+          maxInflightMessages: 8,
+          maxInflightBytes: 4000,
+          maxUncommittedBytes: 20_000,
+          maxPendingReads: 100,
+        },
+        tickMs: 5,
+        maxLogBytes: 1024 * 1024,
+        diskFullRetryMs: 50,
+        ...this.#options.replica,
+      },
+      {
+        env: process.env,
+        log: group,
+        stateMachine: machine,
+        transport: { send: (to, message) => this.#post(id, to, message) },
+        logger: silentLogger,
+        restarted: present !== undefined,
+        onStatus: () => {},
+        onFailure: (error) => failures.push(error),
+      },
+    );
+    const member = { id, disk, process, log, machine, replica, failures, isRunning: true };
+    this.members.set(id, member);
+    return member;
+  }
+
+  #post(from: number, to: number, message: Message): void {
+    const copy = structuredCloneMessage(message);
+    const { scheduler, random } = this.world;
+    scheduler.after(random.float() * this.maxDelayMs, () => {
+      const member = this.members.get(to);
+      if (member?.isRunning && !this.cut.has(`${from}>${to}`)) member.replica.receive(from, copy);
+    });
+  }
+
+  member(id: number): Member {
+    const member = this.members.get(id);
+    if (!member) throw new Error(`there is no member ${id}`);
+    return member;
+  }
+
+  /** The power of one machine fails: its state machine falls back to what it had made durable. */
+  powerCut(id: number): void {
+    const member = this.member(id);
+    member.isRunning = false;
+    member.process.kill();
+    member.disk.powerCut(this.world.random);
+  }
+
+  async restart(id: number): Promise<Member> {
+    const { disk, machine } = this.member(id);
+    return this.boot(id, disk, machine.entries.slice(0, machine.durableIndex));
+  }
+
+  isolate(id: number): void {
+    for (const other of this.#voters) {
+      this.cut.add(`${id}>${other}`);
+      this.cut.add(`${other}>${id}`);
+    }
+  }
+
+  get leader(): Member | undefined {
+    let leader: Member | undefined;
+    for (const member of this.members.values()) {
+      if (!member.isRunning || member.replica.role !== 'leader' || member.failures.length > 0) continue;
+      if (member.replica.term > (leader?.replica.term ?? 0)) leader = member;
+    }
+    return leader;
+  }
+
+  async until(condition: () => boolean, limitMs = 10_000): Promise<void> {
+    const endMs = this.world.scheduler.nowMs() + limitMs;
+    if (!(await this.world.scheduler.runUntil(condition, endMs))) {
+      throw new Error(`did not happen within ${limitMs} ms of virtual time`);
+    }
+  }
+
+  async untilLeader(): Promise<Member> {
+    await this.until(() => (this.leader?.replica.commitIndex ?? 0) >= (this.leader?.replica.lastIndex ?? 1));
+    return this.leader as Member;
+  }
+
+  /** All running members have applied all of the leader's log. */
+  async untilEqual(): Promise<void> {
+    await this.until(() => {
+      const { leader } = this;
+      if (!leader) return false;
+      const running = [...this.members.values()].filter((member) => member.isRunning);
+      return running.every((member) => member.machine.appliedIndex === leader.replica.lastIndex);
+    });
+  }
+}
+
+/** What a transport must do before `send` returns: take the bytes over. */
+function structuredCloneMessage(message: Message): Message {
+  if (message.type !== 'append') return message;
+  return {
+    ...message,
+    entries: message.entries.map((entry) => ({ ...entry, body: Buffer.from(entry.body) })),
+  };
+}
+
+/** Proposals and what became of each: nothing yet, applied, or an error's outcome. */
+export class Proposals {
+  readonly #outcomes = new Map<string, string[]>();
+
+  get texts(): string[] {
+    return [...this.#outcomes.keys()];
+  }
+
+  propose(member: Member, text: string): void {
+    const answers: string[] = [];
+    this.#outcomes.set(text, answers);
+    member.replica.propose(Buffer.from(text)).then(
+      ({ result }) => answers.push(`applied after ${result}`),
+      (error: unknown) => {
+        const outcome = error instanceof RaftreeError ? error.info.outcome : undefined;
+        answers.push(typeof outcome === 'string' ? outcome : `no outcome: ${String(error)}`);
+      },
+    );
+  }
+
+  answersOf(text: string): readonly string[] {
+    return this.#outcomes.get(text) ?? [];
+  }
+
+  /** What contradicts the commands that were applied, if each is applied at most once. */
+  faults(commands: readonly string[]): string[] {
+    const faults: string[] = [];
+    for (const [text, answers] of this.#outcomes) {
+      const times = commands.filter((command) => command === text).length;
+      if (answers.length !== 1) faults.push(`${text} was answered ${answers.length} times`);
+      if (times > 1) faults.push(`${text} was applied ${times} times`);
+      const [answer] = answers;
+      if (answer === 'notCommitted' && times > 0) faults.push(`${text} was "not committed" and is there`);
+      if (answer?.startsWith('applied after')) {
+        const before = Number(answer.slice('applied after '.length));
+        if (commands[before] !== text) faults.push(`${text} was ${answer} others, and is not there`);
+      } else if (answer !== 'notCommitted' && answer !== 'unknown') faults.push(`${text}: ${answer}`);
+    }
+    return faults;
+  }
+}
