@@ -180,7 +180,7 @@ export class GroupLog {
    */
   async append(batch: AppendBatch): Promise<void> {
     const { first, entries } = batch;
-    if (entries.length > 0) this.#remember(first, entries);
+    this.hold(batch);
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
     const position = await this.#records().append(payload, true);
     this.#writtenHardState = batch.hardState;
@@ -189,6 +189,11 @@ export class GroupLog {
       this.#index.place(first + i, { file: position.file, offset }, entry.term, checksums[i] ?? 0);
     });
     this.#trimCache();
+  }
+
+  /** As `append`, without writing: its entries can be read, and it is to be given to `append` when there is space. */
+  hold({ first, entries }: AppendBatch): void {
+    if (entries.length > 0) this.#remember(first, entries);
   }
 
   /** The entries from `first` to `last`. Throws `CORRUPTION` if the log does not hold them or the disk damaged them. */

@@ -239,7 +239,8 @@ export class Replica<Result> {
     this.#allMatchedIndex = output.allMatchedIndex;
     if (output.append) {
       this.#unpersisted.push(output.append);
-      if (!this.#diskFull) this.#append(output.append);
+      if (this.#diskFull) this.#parts.log.hold(output.append);
+      else this.#append(output.append);
     }
     for (const envelope of output.send) this.#parts.transport.send(envelope.to, this.#fill(envelope));
     for (const id of output.failedReads) this.#takeRead(id)?.reject(leadershipLost('notCommitted'));
