@@ -71,6 +71,8 @@ interface PendingRead {
 
 /** The log is cut when this many entries can go, fewer of a log above its limit: each cut costs a synced record. */
 const MIN_COMPACT_ENTRIES = 4096;
+/** How long a stopping replica waits for its state machine. */
+const STOP_PATIENCE_MS = 5000;
 /** A drain ends after this many rounds; what is left waits for the next turn. */
 const MAX_ROUNDS_PER_TURN = 8;
 
@@ -185,10 +187,19 @@ export class Replica<Result> {
     this.#step({ type: 'unreachable', node });
   }
 
-  /** Stops taking part; callers that still wait are told that their outcome is unknown. */
+  /**
+   * Stops taking part; callers that still wait are told that their outcome is unknown. Lets an `apply` that is under
+   * way end, but not for ever: it may be waiting for space on a full disk, and fails when the machine is closed.
+   */
   async stop(): Promise<void> {
     this.#halt(new RaftreeError('REPLICA_STOPPED', 'this node is shutting down'));
-    await this.#applying;
+    if (!this.#applying) return;
+    let timer: Timer | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = this.#parts.env.timers.after(STOP_PATIENCE_MS, resolve);
+    });
+    await Promise.race([this.#applying, patience]);
+    timer?.cancel();
   }
 
   #tick(): void {
