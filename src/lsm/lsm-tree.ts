@@ -46,7 +46,7 @@ import {
 } from './write-batch.js';
 
 export interface WriteOptions {
-  /** What this write waits for; the tree's `durability` by default. */
+  /** What this write waits for; the tree's `durability` by default. Without effect in a tree that has no WAL. */
   readonly durability?: 'sync' | 'buffered';
 }
 
@@ -190,11 +190,12 @@ export class LsmTree {
 
   /**
    * The value of a key, now or at a snapshot; the caller's own.
-   * Throws `LSM_CLOSED`, `CORRUPTION` if a block that it needs is damaged, or the system's error.
+   * Throws `LSM_CLOSED`, `LSM_INVALID` for a released snapshot, `CORRUPTION` if a block that it needs is damaged, or
+   * the system's error.
    */
   getSync(key: Uint8Array, options?: ReadOptions): Buffer | undefined {
     if (this.#state === 'closed') throw closedError();
-    const sequence = options?.snapshot?.sequence ?? NEWEST;
+    const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : NEWEST;
     return this.#reader.get(
       key,
       sequence,
@@ -228,10 +229,11 @@ export class LsmTree {
     return this.#snapshots.take(this.#lastVisible);
   }
 
-  /** Walks over keys in order. Throws `LSM_CLOSED`. */
+  /** Walks over keys in order. Throws `LSM_CLOSED`, or `LSM_INVALID` for a released snapshot. */
   iterator(options: IteratorOptions = {}): LsmIterator {
     this.#checkOpen();
     const reverse = options.reverse ?? false;
+    const sequence = options.snapshot ? this.#sequenceOf(options.snapshot) : this.#lastVisible;
     const version = this.#versions.pin();
     const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
       files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
@@ -243,7 +245,7 @@ export class LsmTree {
     return new LsmIterator(
       {
         merge: new MergeCursor(cursors, reverse),
-        sequence: options.snapshot?.sequence ?? this.#lastVisible,
+        sequence,
         check: () => {
           if (this.#state === 'closed') throw closedError();
         },
@@ -492,6 +494,11 @@ export class LsmTree {
   #stopWriting(error: unknown): void {
     this.#failed(error);
     void this.#maintenance.stop();
+  }
+
+  #sequenceOf({ sequence }: Snapshot): number {
+    if (!this.#snapshots.has(sequence)) throw invalid('the snapshot was released');
+    return sequence;
   }
 
   #checkOpen(): void {

@@ -110,6 +110,8 @@ test('what a snapshot sees outlives compaction to the bottom, and no longer', as
   assert.is(tree.stats().entries, 4);
   snapshot.release();
   snapshot.release();
+  assert.throws(() => tree.getSync(Buffer.from('kept'), { snapshot }), /released/);
+  assert.throws(() => tree.iterator({ snapshot }), /released/);
   await tree.write([put('deleted', 'again'), put('kept', 'again')]);
   await tree.compactRange();
   assert.is(tree.stats().entries, 2);
