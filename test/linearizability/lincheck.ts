@@ -1,0 +1,36 @@
+/**
+ * Judges recorded histories.
+ *
+ *     npm run lincheck -- --format jepsen|kv FILE…
+ *
+ * prints `FILE linearizable` or `FILE not linearizable`, and ends with 1 if any is not, with 2 if one cannot be read.
+ */
+import * as fs from 'node:fs';
+import { Command, Option } from 'commander';
+import { checkLinearizability } from './checker.js';
+import { parseJepsen, parseKv } from './histories.js';
+import { registerModel, textModel } from './models.js';
+
+const program = new Command('lincheck')
+  .addOption(
+    new Option('--format <format>', 'how the files are written')
+      .choices(['jepsen', 'kv'])
+      .makeOptionMandatory(),
+  )
+  .argument('<file...>')
+  .parse();
+
+for (const file of program.args) {
+  try {
+    const text = fs.readFileSync(file, 'utf8');
+    const verdict =
+      program.opts<{ format: string }>().format === 'kv'
+        ? checkLinearizability(textModel, parseKv(text))
+        : checkLinearizability(registerModel, parseJepsen(text));
+    process.stdout.write(`${file} ${verdict.linearizable ? 'linearizable' : 'not linearizable'}\n`);
+    if (!verdict.linearizable) process.exitCode = Math.max(1, Number(process.exitCode ?? 0));
+  } catch (error) {
+    process.stderr.write(`${file}: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 2;
+  }
+}
