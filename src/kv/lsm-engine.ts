@@ -13,7 +13,7 @@ export interface LsmEngineOptions {
 
 const DISK_FULL_RETRY_MS = 500;
 
-/** Opens the tree in a directory. Rejects with `CORRUPTION`, `LOCKED`, or the system's error. */
+/** Opens the tree in a directory; writes and flushes wait while the disk is full. Rejects with `CORRUPTION`, `LOCKED`, or the system's error. */
 export async function openLsmEngine(
   env: Env,
   directory: string,
@@ -57,11 +57,11 @@ class LsmEngine implements Engine {
 
   write(operations: readonly EngineOperation[]): number | Promise<number> {
     if (!this.#hasLog && !this.#tree.isStalled) return this.#tree.writeSync(operations);
-    return this.#writeWhenPossible(operations);
+    return this.#whenThereIsSpace(() => this.#writeInTurn(operations));
   }
 
   async flush(): Promise<void> {
-    await this.#tree.flush();
+    await this.#whenThereIsSpace(() => this.#tree.flush());
   }
 
   approximateKeys(): number {
@@ -72,13 +72,18 @@ class LsmEngine implements Engine {
     return this.#tree.close();
   }
 
-  /** Waits while the tree is behind with its flushes, or the disk is full: what is committed must be applied. */
-  async #writeWhenPossible(operations: readonly EngineOperation[]): Promise<number> {
+  /** Waits while the tree is behind with its flushes. */
+  async #writeInTurn(operations: readonly EngineOperation[]): Promise<number> {
+    if (this.#hasLog) return this.#tree.write(operations, { durability: 'buffered' });
+    await this.#tree.room();
+    return this.#tree.writeSync(operations);
+  }
+
+  /** Tries again while the disk is full: what is committed must be applied. */
+  async #whenThereIsSpace<T>(attempt: () => Promise<T>): Promise<T> {
     for (let tries = 0; ; tries++) {
       try {
-        if (this.#hasLog) return await this.#tree.write(operations, { durability: 'buffered' });
-        await this.#tree.room();
-        return this.#tree.writeSync(operations);
+        return await attempt();
       } catch (error) {
         if (errorCode(error) !== 'LSM_NO_SPACE') throw error;
         if (tries === 0)

@@ -1,0 +1,76 @@
+/** The tree as an engine: a full disk makes changes and flushes wait, it does not make them fail. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { silentLogger } from '../../src/env/env.js';
+import { errorCode } from '../../src/env/errors.js';
+import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
+import { SimWorld } from '../../src/env/sim/sim-env.js';
+import { openLsmEngine } from '../../src/kv/lsm-engine.js';
+
+const KEY = Buffer.from('key');
+
+for (const treeLog of ['none', 'buffered'] as const) {
+  const open = async (isFull: () => boolean, writeBufferBytes = 64 * 1024) => {
+    const world = new SimWorld(1);
+    const fault = ({ kind }: FileOperation) =>
+      isFull() && (kind === 'write' || kind === 'create') ? ('short' as const) : undefined;
+    const { env } = world.start('n', new SimDisk(), { fault });
+    const storage = { treeLog, writeBufferBytes, blockCacheBytes: 1024 * 1024 };
+    const engine = await world.scheduler.run(openLsmEngine(env, '/tree', { storage }, silentLogger));
+    return { engine, scheduler: world.scheduler };
+  };
+
+  test(`a flush waits for space (treeLog ${treeLog})`, async () => {
+    let full = false;
+    const { engine, scheduler } = await open(() => full);
+    const sequence = await scheduler.run(
+      Promise.resolve(engine.write([{ type: 'put', key: KEY, value: Buffer.from('value') }])),
+    );
+    full = true;
+    let outcome = '';
+    const flush = engine.flush().then(
+      () => (outcome = 'flushed'),
+      (error: unknown) => (outcome = String(errorCode(error))),
+    );
+    await scheduler.runFor(5000);
+    assert.is(outcome, '');
+    assert.ok(engine.durableSequence < sequence);
+    full = false;
+    await scheduler.run(flush);
+    assert.is(outcome, 'flushed');
+    assert.ok(engine.durableSequence >= sequence);
+  });
+
+  test(`writes wait for space and then happen once, in order (treeLog ${treeLog})`, async () => {
+    let full = false;
+    const { engine, scheduler } = await open(() => full, 4096);
+    const value = (i: number) => Buffer.from(`${i}${'x'.repeat(1000)}`);
+    full = true;
+    let written = 0;
+    const all = (async () => {
+      for (let i = 1; i <= 40; i++) {
+        await engine.write([{ type: 'put', key: KEY, value: value(i) }]);
+        written = i;
+      }
+    })();
+    await scheduler.runFor(5000);
+    assert.ok(written < 40, `${written} writes`);
+    full = false;
+    await scheduler.run(all);
+    assert.equal(engine.get(KEY), value(40));
+  });
+
+  test(`closing ends what waits for space (treeLog ${treeLog})`, async () => {
+    let full = false;
+    const { engine, scheduler } = await open(() => full);
+    await scheduler.run(Promise.resolve(engine.write([{ type: 'put', key: KEY, value: KEY }])));
+    full = true;
+    const flush = engine.flush().catch(errorCode);
+    await scheduler.runFor(1000);
+    const closed = engine.close().catch(errorCode);
+    await scheduler.run(closed, 10_000);
+    assert.is(await scheduler.run(flush, 10_000), 'LSM_CLOSED');
+  });
+}
+
+test.run();
