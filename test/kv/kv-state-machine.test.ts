@@ -1,0 +1,340 @@
+/** The replicated store: each kind of command by example, and random histories against a model. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import type { Entry } from '../../src/raft/types.js';
+import {
+  Clients,
+  MemoryEngine,
+  Model,
+  openSessionEntry,
+  operation,
+  renderMachine,
+  type Write,
+  type WriteOperation,
+  write,
+  writeEntry,
+} from './kv-lab.js';
+
+/** A machine that is fed one call at a time; every call may hold several commands. */
+class Store {
+  readonly engine = new MemoryEngine();
+  machine = new KvStateMachine(this.engine);
+
+  apply(...entries: Entry[]): CommandResult[] {
+    return this.machine.apply(this.machine.appliedIndex + 1, entries) as CommandResult[];
+  }
+
+  write(...operations: WriteOperation[]): string {
+    return this.send(write(operations));
+  }
+
+  send(command: Write): string {
+    return show(this.apply(writeEntry(command))[0]);
+  }
+
+  get(key: string): string {
+    const found = this.machine.get(Buffer.from(key));
+    return found ? `${found.value} @${found.version}` : 'none';
+  }
+}
+
+function show(result: CommandResult | undefined): string {
+  if (result?.type === 'refused') return result.code;
+  if (result?.type !== 'written') return result?.type ?? 'nothing';
+  const { applied, results } = result.write;
+  const each = results.map(
+    ({ status, existed, version }) => `${status}${existed ? ' existed' : ''} @${version}`,
+  );
+  return `${applied ? 'applied' : 'not applied'}: ${each.join(', ')}`;
+}
+
+test('each key carries the index of its last change', () => {
+  const store = new Store();
+  assert.is(store.write(operation('put', 'a', '1')), 'applied: ok @1');
+  assert.is(store.write(operation('put', 'b', '2')), 'applied: ok @2');
+  assert.is(store.write(operation('append', 'a', '+')), 'applied: ok existed @3');
+  assert.is(store.get('a'), '1+ @3');
+  assert.is(
+    store.write(operation('check', 'a', '', { condition: 'versionIs', conditionVersion: 3 })),
+    'applied: ok existed @3',
+  );
+  assert.is(store.get('a'), '1+ @3');
+  assert.is(store.write(operation('delete', 'a')), 'applied: ok existed @0');
+  assert.is(store.write(operation('delete', 'a')), 'applied: ok @0');
+  assert.is(store.get('a'), 'none');
+});
+
+test('conditions look at what is there', () => {
+  const store = new Store();
+  store.write(operation('put', 'a', 'x'));
+  const when = (condition: Partial<WriteOperation>) => store.write(operation('check', 'a', '', condition));
+  assert.is(when({ condition: 'exists' }), 'applied: ok existed @1');
+  assert.is(when({ condition: 'absent' }), 'not applied: conditionFailed existed @1');
+  assert.is(when({ condition: 'valueIs', conditionValue: Buffer.from('x') }), 'applied: ok existed @1');
+  assert.is(
+    when({ condition: 'valueIs', conditionValue: Buffer.from('y') }),
+    'not applied: conditionFailed existed @1',
+  );
+  assert.is(when({ condition: 'versionIs', conditionVersion: 0 }), 'not applied: conditionFailed existed @1');
+  const missing = (condition: Partial<WriteOperation>) => store.write(operation('check', 'm', '', condition));
+  assert.is(missing({ condition: 'versionIs', conditionVersion: 0 }), 'applied: ok @0');
+  assert.is(missing({ condition: 'valueIs' }), 'not applied: conditionFailed @0');
+});
+
+test('a batch sees its own changes, and happens whole or not at all', () => {
+  const store = new Store();
+  store.write(operation('put', 'a', '1'));
+  assert.is(
+    store.write(
+      operation('delete', 'a'),
+      operation('put', 'a', '2', { condition: 'absent' }),
+      operation('append', 'a', '3'),
+    ),
+    'applied: ok existed @0, ok @2, ok existed @2',
+  );
+  assert.is(store.get('a'), '23 @2');
+  assert.is(
+    store.write(
+      operation('put', 'a', '9'),
+      operation('put', 'b', '9'),
+      operation('check', 'c', '', { condition: 'exists' }),
+    ),
+    'not applied: ok @3, ok @3, conditionFailed @0',
+  );
+  assert.is(store.get('a'), '23 @2');
+  assert.is(store.get('b'), 'none');
+});
+
+test('commands that are applied in one call see each other', () => {
+  const store = new Store();
+  const results = store.apply(
+    writeEntry(write([operation('append', 'a', '1')])),
+    writeEntry(write([operation('append', 'a', '2')])),
+    writeEntry(write([operation('put', 'a', 'x', { condition: 'absent' }), operation('put', 'b', 'x')])),
+    writeEntry(write([operation('delete', 'a')])),
+    { term: 1, kind: 'noop', body: Buffer.alloc(0) },
+    writeEntry(write([operation('append', 'a', '3', { condition: 'absent' })])),
+  );
+  assert.equal(results.map(show), [
+    'applied: ok @1',
+    'applied: ok existed @2',
+    'not applied: conditionFailed existed @2, ok @3',
+    'applied: ok existed @0',
+    'none',
+    'applied: ok @6',
+  ]);
+  assert.is(store.get('a'), '3 @6');
+  assert.is(store.get('b'), 'none');
+  assert.is(store.engine.batches, 1);
+});
+
+test('an append beyond the limit that its leader named changes nothing', () => {
+  const store = new Store();
+  store.apply(writeEntry(write([operation('put', 'a', '123')]), 4));
+  const results = store.apply(
+    writeEntry(write([operation('append', 'a', '45')]), 4),
+    writeEntry(write([operation('append', 'a', '4')]), 4),
+    writeEntry(write([operation('append', 'a', '5')]), 5),
+  );
+  assert.equal(results.map(show), [
+    'not applied: valueTooLarge existed @1',
+    'applied: ok existed @3',
+    'applied: ok existed @4',
+  ]);
+  assert.is(store.get('a'), '12345 @4');
+});
+
+test('keys are bytes: order, prefixes and bytes above 127', () => {
+  const store = new Store();
+  const keys = [
+    Buffer.of(0xff, 0xff),
+    Buffer.of(0),
+    Buffer.of(0x80),
+    Buffer.from('a'),
+    Buffer.from('a\0'),
+    Buffer.of(0xff),
+  ];
+  for (const key of keys) store.write({ ...operation('put', ''), key });
+  const page = store.machine.scan({
+    from: Buffer.alloc(0),
+    to: undefined,
+    reverse: false,
+    maxEntries: 100,
+    maxBytes: 10_000,
+  });
+  assert.equal(
+    page.entries.map(({ key }) => key.toString('hex')),
+    ['00', '61', '6100', '80', 'ff', 'ffff'],
+  );
+  assert.not(page.more);
+});
+
+test('a scan keeps to its bounds and its limits, forwards and backwards', () => {
+  const store = new Store();
+  for (const key of ['a', 'b', 'c', 'd', 'e']) store.write(operation('put', key, key.repeat(20)));
+  const scan = (
+    from: string,
+    to: string | undefined,
+    limits: { reverse?: boolean; entries?: number; bytes?: number } = {},
+  ) => {
+    const { entries, more } = store.machine.scan({
+      from: Buffer.from(from),
+      to: to === undefined ? undefined : Buffer.from(to),
+      reverse: limits.reverse ?? false,
+      maxEntries: limits.entries ?? 100,
+      maxBytes: limits.bytes ?? 10_000,
+    });
+    return `${entries.map(({ key }) => key).join('')}${more ? ' more' : ''}`;
+  };
+  assert.is(scan('', undefined), 'abcde');
+  assert.is(scan('b', 'd'), 'bc');
+  assert.is(scan('b', 'd', { reverse: true }), 'cb');
+  assert.is(scan('bb', undefined, { entries: 2 }), 'cd more');
+  assert.is(scan('bb', undefined, { entries: 3 }), 'cde');
+  assert.is(scan('', 'd', { reverse: true, entries: 2 }), 'cb more');
+  assert.is(scan('', undefined, { bytes: 65 }), 'ab more');
+  assert.is(scan('', undefined, { bytes: 1 }), 'a more', 'at least one, or the scan would never end');
+  assert.is(scan('d', 'b'), '');
+  assert.is(scan('b', 'b'), '');
+  assert.is(scan('', ''), '');
+});
+
+test('a repeated write of a session gets the answer of the first and changes nothing', () => {
+  const store = new Store();
+  const [opened] = store.apply(openSessionEntry(4));
+  assert.equal(opened, { type: 'sessionOpened', sessionId: 1, window: 4 });
+  const first = write([operation('append', 'a', 'x')], { id: 1, sequence: 1 });
+  const failing = write([operation('put', 'a', 'y', { condition: 'absent' })], { id: 1, sequence: 2 });
+  assert.is(store.send(first), 'applied: ok @2');
+  assert.is(store.send(failing), 'not applied: conditionFailed existed @2');
+  store.write(operation('delete', 'a'));
+  assert.is(store.send(failing), 'not applied: conditionFailed existed @2');
+  assert.is(store.send(first), 'applied: ok @2');
+  assert.is(store.get('a'), 'none');
+});
+
+test('pipelined writes of a session may arrive in any order', () => {
+  const store = new Store();
+  store.apply(openSessionEntry(3));
+  const send = (sequence: number, floor = 0) =>
+    store.send(write([operation('append', 'a', String(sequence))], { id: 1, sequence, floor }));
+  assert.is(send(3), 'applied: ok @2');
+  assert.is(send(1), 'applied: ok existed @3');
+  assert.is(send(4), 'INVALID_REQUEST', 'beyond the window');
+  assert.is(send(2), 'applied: ok existed @5');
+  assert.is(send(6, 3), 'applied: ok existed @6');
+  assert.is(send(3), 'INVALID_REQUEST', 'its answer has been acknowledged');
+  assert.is(send(5, 1), 'applied: ok existed @8');
+  assert.is(send(6, 3), 'applied: ok existed @6');
+  assert.is(store.get('a'), '31265 @8');
+});
+
+test('a session that nobody opened changes nothing', () => {
+  const store = new Store();
+  assert.is(store.send(write([operation('put', 'a', 'x')], { id: 77, sequence: 1 })), 'SESSION_EXPIRED');
+  assert.is(store.get('a'), 'none');
+});
+
+test('what is durable follows the engine, batch by batch', async () => {
+  const store = new Store();
+  store.write(operation('put', 'a', '1'));
+  store.apply(openSessionEntry(1), writeEntry(write([operation('put', 'b', '1')])));
+  assert.is(store.machine.appliedIndex, 3);
+  assert.is(store.machine.durableIndex, 0);
+  store.engine.durableSequence = 1;
+  assert.is(store.machine.durableIndex, 1);
+  await store.machine.flush();
+  assert.is(store.machine.durableIndex, 3);
+});
+
+test('entries that do not follow the last one applied are refused', () => {
+  const store = new Store();
+  store.write(operation('put', 'a', '1'));
+  for (const first of [1, 3]) {
+    assert.throws(
+      () => store.machine.apply(first, [writeEntry(write([operation('put', 'a', '2')]))]),
+      (error: Error) => errorCode(error) === 'CORRUPTION',
+    );
+  }
+});
+
+interface Variant {
+  /** A chance per burst that the machine is opened anew. */
+  readonly restarts: number;
+  readonly alter?: (machine: KvStateMachine) => void;
+}
+
+/** What differs between the machine and the model over a random history. */
+function differences(seed: number, { restarts, alter }: Variant): { faults: string[]; kinds: Set<string> } {
+  const random = new SeededRandom(seed);
+  const store = new Store();
+  const model = new Model();
+  const clients = new Clients(random);
+  const faults: string[] = [];
+  const kinds = new Set<string>();
+  alter?.(store.machine);
+  for (let burst = 0; burst < 60 && faults.length === 0; burst++) {
+    const first = store.machine.appliedIndex + 1;
+    const commands = clients.burst(first, random.between(1, 8));
+    const results = store.apply(...commands.map(({ entry }) => entry));
+    commands.forEach(({ meaning }, i) => {
+      const expected = model.apply(first + i, meaning);
+      if (JSON.stringify(results[i]) !== JSON.stringify(expected)) {
+        faults.push(`entry ${first + i}: ${JSON.stringify(results[i])}, not ${JSON.stringify(expected)}`);
+      }
+      kinds.add(expected.type === 'refused' ? expected.code : expected.type);
+      if (expected.type === 'written') {
+        if (expected.write.index < first + i) kinds.add('repeated');
+        for (const { status } of expected.write.results) kinds.add(status);
+      }
+    });
+    if (random.chance(restarts)) store.machine = new KvStateMachine(store.engine);
+    for (const reverse of [false, true]) {
+      if (renderMachine(store.machine, reverse) !== model.render(reverse))
+        faults.push(`the keys after ${first}`);
+    }
+  }
+  return { faults, kinds };
+}
+
+test('random histories, repetitions in any order included, are what the model says', () => {
+  const kinds = new Set<string>();
+  for (let seed = 1; seed <= 60; seed++) {
+    const run = differences(seed, { restarts: 0 });
+    assert.equal(run.faults, [], `seed ${seed}`);
+    for (const kind of run.kinds) kinds.add(kind);
+  }
+  const expected = ['written', 'sessionOpened', 'SESSION_EXPIRED', 'INVALID_REQUEST', 'repeated'];
+  for (const kind of [...expected, 'ok', 'conditionFailed', 'valueTooLarge'])
+    assert.ok(kinds.has(kind), kind);
+});
+
+test('the same through restarts: what is restored is what was live', () => {
+  for (let seed = 101; seed <= 140; seed++) {
+    assert.equal(differences(seed, { restarts: 0.4 }).faults, [], `seed ${seed}`);
+  }
+});
+
+test('a planted bug is caught: a machine that forgets what it did in a session', () => {
+  const caught = [1, 2, 3, 4, 5].filter((seed) => {
+    const alter = (machine: KvStateMachine) => {
+      const apply = machine.apply.bind(machine);
+      machine.apply = (first, entries) => apply(first, entries.map(withoutSession));
+    };
+    return differences(seed, { restarts: 0, alter }).faults.length > 0;
+  });
+  assert.is(caught.length, 5);
+});
+
+/** The session number of a write lies behind its kind and its limit of values. */
+function withoutSession(entry: Entry): Entry {
+  if (entry.body[0] !== 1) return entry;
+  const body = Buffer.from(entry.body);
+  body.fill(0, 5, 13);
+  return { ...entry, body };
+}
+
+test.run();
