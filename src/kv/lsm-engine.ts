@@ -65,7 +65,8 @@ class LsmEngine implements Engine {
   }
 
   approximateKeys(): number {
-    return this.#tree.stats().lastSequence;
+    const { entries, tombstones } = this.#tree.stats();
+    return Math.max(0, entries - 2 * tombstones);
   }
 
   close(): Promise<void> {
