@@ -1,0 +1,102 @@
+/** The table of sessions: limits, who goes when there are too many, and its image in the engine. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { SESSION_RANGE } from '../../src/kv/keys.js';
+import { MAX_SESSIONS, MAX_WINDOW, Sessions, type WriteResult } from '../../src/kv/sessions.js';
+import { MemoryEngine } from './kv-lab.js';
+
+function resultAt(index: number): WriteResult {
+  return {
+    applied: index % 2 === 0,
+    index,
+    results: [{ status: 'ok', existed: index % 3 === 0, version: index }],
+  };
+}
+
+/** A table with its engine; `index` counts like the log. */
+class Table {
+  readonly engine = new MemoryEngine();
+  readonly sessions = new Sessions();
+  index = 0;
+
+  open(window: number): number {
+    const id = ++this.index;
+    this.engine.write(this.sessions.open(id, window).operations);
+    return id;
+  }
+
+  write(id: number, sequence: number, floor = 0): string {
+    const index = ++this.index;
+    const check = this.sessions.check(id, sequence, floor);
+    if (check.state === 'new') this.engine.write(this.sessions.record(id, sequence, floor, resultAt(index)));
+    return check.state === 'refused' ? check.reason : check.state;
+  }
+
+  restored(): Sessions {
+    const sessions = new Sessions();
+    sessions.restore(this.engine.entries(SESSION_RANGE));
+    return sessions;
+  }
+}
+
+/** What opening a session changes in the engine; the deletions are of different keys, in any order. */
+function changesOf(sessions: Sessions, id: number): string[] {
+  return sessions
+    .open(id, 1)
+    .operations.map(({ type, key }) => `${type} ${Buffer.from(key).toString('hex')}`)
+    .sort();
+}
+
+test('the window is what was asked for, within limits', () => {
+  const table = new Table();
+  assert.is(table.sessions.open(1, 0).window, 1);
+  assert.is(table.sessions.open(2, 8).window, 8);
+  assert.is(table.sessions.open(3, 1_000_000).window, MAX_WINDOW);
+});
+
+test('of too many sessions the one whose last write is the oldest goes, with all it left in the engine', () => {
+  const table = new Table();
+  const ids = Array.from({ length: MAX_SESSIONS }, () => table.open(2));
+  const [first, second, third] = ids as [number, number, number];
+  assert.is(table.write(second, 1), 'new');
+  assert.is(table.write(first, 1), 'new');
+  table.open(2);
+  assert.is(table.write(third, 1), 'SESSION_EXPIRED');
+  for (const id of ids.slice(3)) table.write(id, 1);
+  table.open(2);
+  assert.is(table.write(second, 1), 'SESSION_EXPIRED');
+  assert.is(table.write(first, 1), 'repeated');
+  table.open(2);
+  assert.is(table.write(first, 1), 'SESSION_EXPIRED', 'a repetition is no use');
+  assert.is(table.sessions.size, MAX_SESSIONS);
+  const kept = [...table.engine.entries(SESSION_RANGE)].map(([key]) => key.readUInt32BE(5));
+  for (const id of [first, second, third]) assert.not(kept.includes(id));
+});
+
+test('what is restored decides as what was live, in every case and about who goes next', () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const random = new SeededRandom(seed);
+    const table = new Table();
+    const ids: number[] = [];
+    for (let step = 0; step < 300; step++) {
+      if (random.chance(0.05)) ids.push(table.open(random.between(1, 5)));
+      else if (ids.length > 0) table.write(random.pick(ids), random.between(1, 20), random.between(0, 12));
+    }
+    const restored = table.restored();
+    assert.is(restored.size, table.sessions.size);
+    for (const id of ids) {
+      for (let sequence = 1; sequence <= 25; sequence++) {
+        for (let floor = 0; floor < 15; floor += 3) {
+          assert.equal(restored.check(id, sequence, floor), table.sessions.check(id, sequence, floor));
+        }
+      }
+    }
+    for (let i = table.sessions.size; i <= MAX_SESSIONS + ids.length; i++) {
+      const id = table.index + i;
+      assert.equal(changesOf(restored, id), changesOf(table.sessions, id));
+    }
+  }
+});
+
+test.run();
