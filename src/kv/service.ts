@@ -49,6 +49,7 @@ export class KvService {
   #pending = 0;
   #closing = false;
   #idle: (() => void) | undefined;
+  #drained: Promise<void> | undefined;
 
   constructor(parts: KvServiceParts) {
     this.#parts = parts;
@@ -86,10 +87,14 @@ export class KvService {
     };
   }
 
-  /** Takes no more requests; resolves when those under way are answered. */
-  async drain(): Promise<void> {
+  /** Takes no more requests; resolves when those under way are answered. The same promise for every call. */
+  drain(): Promise<void> {
     this.#closing = true;
-    if (this.#pending > 0) await new Promise<void>((idle) => (this.#idle = idle));
+    this.#drained ??= new Promise<void>((idle) => {
+      if (this.#pending === 0) idle();
+      else this.#idle = idle;
+    });
+    return this.#drained;
   }
 
   async #whilePending<T>(request: KvRequest, work: () => Promise<T>): Promise<T | OutboundMessage> {

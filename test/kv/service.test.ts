@@ -1,0 +1,244 @@
+/** What a client meets: limits, pages, and for every error the truth about whether the write may be there. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
+import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { DEFAULT_KV_LIMITS, type KvLimits, type KvRequest, KvService } from '../../src/kv/service.js';
+import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
+import type { OutboundMessage } from '../../src/protocol/messages.js';
+import type { Applied, Replica } from '../../src/replica/replica.js';
+import { MemoryEngine, operation, type Write, write } from './kv-lab.js';
+
+/** In the replica's place: commits at once, unless it is told to fail or to wait. */
+class InstantReplica {
+  readonly machine: KvStateMachine;
+  failure: Error | undefined;
+  gate: Promise<void> | undefined;
+  proposals = 0;
+  readIndexes = 0;
+
+  constructor(machine: KvStateMachine) {
+    this.machine = machine;
+  }
+
+  async propose(body: Uint8Array): Promise<Applied<CommandResult>> {
+    this.proposals++;
+    await this.#passGate();
+    const index = this.machine.appliedIndex + 1;
+    const results = await this.machine.apply(index, [{ term: 1, kind: 'command', body }]);
+    return { index, result: results[0] as CommandResult };
+  }
+
+  async readIndex(): Promise<number> {
+    this.readIndexes++;
+    await this.#passGate();
+    return this.machine.appliedIndex;
+  }
+
+  async #passGate(): Promise<void> {
+    await this.gate;
+    if (this.failure) throw this.failure;
+  }
+}
+
+function open(limits: Partial<KvLimits> = {}) {
+  const engine = new MemoryEngine();
+  const stateMachine = new KvStateMachine(engine);
+  const replica = new InstantReplica(stateMachine);
+  const service = new KvService({
+    replica: replica as unknown as Replica<CommandResult>,
+    stateMachine,
+    limits: { ...DEFAULT_KV_LIMITS, ...limits },
+    clientAddressOf: (node) => `host${node}:7001`,
+  });
+  const handle = (message: OutboundMessage) => service.handle(received(message));
+  return {
+    engine,
+    replica,
+    service,
+    handle,
+    write: (command: Write) => handle({ type: 'write', requestId: 1, ...command }),
+    get: (key: string, consistency: 'linearizable' | 'stale' = 'linearizable') =>
+      handle({ type: 'get', requestId: 1, consistency, key: Buffer.from(key) }),
+  };
+}
+
+/** A request as it arrives: through the frame's bytes. */
+function received(message: OutboundMessage): KvRequest {
+  const { type, body } = encodeMessage(message);
+  const frameBody = Buffer.concat(body);
+  return Object.assign(decodeMessage({ type, body: frameBody }), { frameBody }) as KvRequest;
+}
+
+function errorOf(answer: OutboundMessage): string {
+  return answer.type === 'error' ? `${answer.code} ${answer.outcome}` : answer.type;
+}
+
+test('writes and reads are answered under their request’s number', async () => {
+  const { handle, get } = open();
+  const written = await handle({ type: 'write', requestId: 7, ...write([operation('put', 'a', '1')]) });
+  assert.equal(written, {
+    type: 'writeReply',
+    requestId: 7,
+    applied: true,
+    index: 1,
+    results: [{ status: 'ok', existed: false, version: 1 }],
+  });
+  const found = await get('a');
+  assert.ok(found.type === 'getReply' && found.found && found.version === 1);
+  assert.is(String(found.value), '1');
+  const missing = await get('b');
+  assert.ok(missing.type === 'getReply' && !missing.found && missing.version === 0);
+});
+
+test('a linearizable read asks for an index, a stale one does not', async () => {
+  const { replica, get } = open();
+  await get('a', 'stale');
+  assert.is(replica.readIndexes, 0);
+  await get('a');
+  assert.is(replica.readIndexes, 1);
+  replica.failure = new RaftreeError('NOT_LEADER', '', { info: { leader: 2, outcome: 'notCommitted' } });
+  assert.is(errorOf(await get('a', 'stale')), 'getReply');
+});
+
+test('what is over a limit is refused before it is proposed', async () => {
+  const limits = { maxKeyBytes: 8, maxValueBytes: 16, maxRequestBytes: 40, maxOperationsPerRequest: 3 };
+  const { replica, write: send, get } = open(limits);
+  const put = (key: string, value: string) => operation('put', key, value);
+  const refused = async (command: Write) => errorOf(await send(command));
+  assert.is(await refused(write([])), 'INVALID_REQUEST notCommitted');
+  assert.is(await refused(write([put('', 'x')])), 'KEY_EMPTY notCommitted');
+  assert.is(await refused(write([put('k'.repeat(9), 'x')])), 'KEY_TOO_LARGE notCommitted');
+  assert.is(await refused(write([put('a', 'x'.repeat(17))])), 'VALUE_TOO_LARGE notCommitted');
+  assert.is(
+    await refused(write([1, 2, 3].map(() => put('a', 'x'.repeat(15))))),
+    'REQUEST_TOO_LARGE notCommitted',
+  );
+  assert.is(await refused(write([1, 2, 3, 4].map(() => put('a', '')))), 'REQUEST_TOO_LARGE notCommitted');
+  const condition = { condition: 'valueIs' as const, conditionValue: Buffer.alloc(40) };
+  assert.is(await refused(write([operation('check', 'a', '', condition)])), 'REQUEST_TOO_LARGE notCommitted');
+  assert.is(
+    await refused(write([put('a', '')], { id: 1, sequence: 4, floor: 4 })),
+    'INVALID_REQUEST notCommitted',
+  );
+  assert.is(errorOf(await get('')), 'KEY_EMPTY notCommitted');
+  assert.is(errorOf(await get('k'.repeat(9))), 'KEY_TOO_LARGE notCommitted');
+  assert.is(replica.proposals, 0);
+  assert.is(await refused(write([put('k'.repeat(8), 'x'.repeat(16))])), 'writeReply');
+});
+
+test('the limit of values holds for what an append would make', async () => {
+  const { write: send } = open({ maxValueBytes: 4 });
+  await send(write([operation('put', 'a', '123')]));
+  const answer = await send(write([operation('append', 'a', '45')]));
+  assert.ok(answer.type === 'writeReply' && !answer.applied);
+  assert.is(answer.results[0]?.status, 'valueTooLarge');
+});
+
+test('each failure says whether the write may be there', async () => {
+  const { replica, write: send, get } = open();
+  const fail = async (code: string, info: Record<string, unknown> = {}) => {
+    replica.failure = new RaftreeError(code, 'a planted failure', { info });
+    const put = errorOf(await send(write([operation('put', 'a', '1')])));
+    return `${put}; ${errorOf(await get('a'))}`;
+  };
+  assert.is(
+    await fail('OVERLOADED', { outcome: 'notCommitted' }),
+    'OVERLOADED notCommitted; OVERLOADED notCommitted',
+  );
+  assert.is(
+    await fail('LEADERSHIP_LOST', { outcome: 'unknown' }),
+    'LEADERSHIP_LOST unknown; LEADERSHIP_LOST notCommitted',
+  );
+  assert.is(
+    await fail('LEADERSHIP_LOST', { outcome: 'notCommitted' }),
+    'LEADERSHIP_LOST notCommitted; LEADERSHIP_LOST notCommitted',
+  );
+  assert.is(
+    await fail('REPLICA_STOPPED', { outcome: 'unknown' }),
+    'SHUTTING_DOWN unknown; SHUTTING_DOWN notCommitted',
+  );
+  assert.is(await fail('NOT_LEADER', { leader: 0 }), 'NO_LEADER notCommitted; NO_LEADER notCommitted');
+  assert.ok((await fail('SOMETHING_NEW')).startsWith('INTERNAL unknown'));
+  replica.failure = new TypeError('a planted fault');
+  assert.is(errorOf(await send(write([operation('put', 'a', '1')]))), 'INTERNAL unknown');
+});
+
+test('whoever asks a follower learns where the leader is', async () => {
+  const { replica, get } = open();
+  replica.failure = new RaftreeError('NOT_LEADER', '', { info: { leader: 3, outcome: 'notCommitted' } });
+  const answer = await get('a');
+  assert.ok(answer.type === 'error');
+  assert.is(answer.leaderId, 3);
+  assert.is(answer.leaderAddress, 'host3:7001');
+});
+
+test('a read that the disk fails is told as such', async () => {
+  const { engine, get } = open();
+  engine.get = () => {
+    throw new RaftreeError('CORRUPTION', 'a planted fault');
+  };
+  assert.is(errorOf(await get('a')), 'READ_FAILED notCommitted');
+});
+
+test('an unknown session and a sequence outside the window are refused', async () => {
+  const { handle, write: send } = open();
+  const opened = await handle({ type: 'openSession', requestId: 1, window: 2 });
+  assert.equal(opened, { type: 'sessionOpened', requestId: 1, sessionId: 1, window: 2 });
+  const put = [operation('put', 'a', '1')];
+  assert.is(errorOf(await send(write(put, { id: 9, sequence: 1 }))), 'SESSION_EXPIRED notCommitted');
+  assert.is(errorOf(await send(write(put, { id: 1, sequence: 3 }))), 'INVALID_REQUEST notCommitted');
+  assert.is(errorOf(await send(write(put, { id: 1, sequence: 2 }))), 'writeReply');
+});
+
+test('a scan comes in pages, at most as long as both sides want', async () => {
+  const { handle, write: send } = open({ maxScanEntries: 3 });
+  for (const key of ['a', 'b', 'c', 'd', 'e']) await send(write([operation('put', key, key.repeat(3))]));
+  const scan = async (limit: number, reverse = false, keysOnly = false) => {
+    const answer = await handle({
+      type: 'scan',
+      requestId: 1,
+      consistency: 'linearizable',
+      from: Buffer.from('a'),
+      to: Buffer.from('e'),
+      limit,
+      reverse,
+      keysOnly,
+    });
+    assert.ok(answer.type === 'scanReply');
+    return `${answer.entries.map(({ key, value }) => `${key}=${value}`).join(' ')}${answer.more ? ' more' : ''}`;
+  };
+  assert.is(await scan(0), 'a=aaa b=bbb c=ccc more');
+  assert.is(await scan(100), 'a=aaa b=bbb c=ccc more');
+  assert.is(await scan(2), 'a=aaa b=bbb more');
+  assert.is(await scan(3, true), 'd=ddd c=ccc b=bbb more');
+  assert.is(await scan(2, false, true), 'a= b= more');
+});
+
+test('requests beyond the limit of pending ones are refused, and let in again later', async () => {
+  const { replica, get } = open({ maxPendingRequests: 2 });
+  let release = () => {};
+  replica.gate = new Promise((resolve) => (release = resolve));
+  const pending = [get('a'), get('b')];
+  assert.is(errorOf(await get('c')), 'OVERLOADED notCommitted');
+  release();
+  assert.equal((await Promise.all(pending)).map(errorOf), ['getReply', 'getReply']);
+  assert.is(errorOf(await get('c')), 'getReply');
+});
+
+test('draining lets what is under way finish and refuses what comes', async () => {
+  const { replica, service, get, write: send } = open();
+  let release = () => {};
+  replica.gate = new Promise((resolve) => (release = resolve));
+  const pending = send(write([operation('put', 'a', '1')]));
+  let drained = 0;
+  const all = [service.drain(), service.drain()].map((drain) => drain.then(() => drained++));
+  assert.is(errorOf(await get('a')), 'SHUTTING_DOWN notCommitted');
+  assert.is(drained, 0);
+  release();
+  assert.is(errorOf(await pending), 'writeReply');
+  await Promise.all(all);
+  assert.is(drained, 2);
+});
+
+test.run();
