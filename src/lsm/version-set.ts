@@ -78,6 +78,11 @@ export class VersionSet {
     return this.#oldestWal;
   }
 
+  /** Larger than that of every file made so far. */
+  get nextFileNumber(): number {
+    return this.#nextFileNumber;
+  }
+
   newFileNumber(): number {
     return this.#nextFileNumber++;
   }
@@ -243,7 +248,7 @@ export class VersionSet {
 }
 
 /** A version as an edit of the empty one. */
-function wholeOf(version: Version): VersionEdit {
+export function wholeOf(version: Version): VersionEdit {
   return {
     added: version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level }))),
     removed: [],

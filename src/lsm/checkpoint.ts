@@ -1,0 +1,117 @@
+/**
+ * A second tree with the tables of a version: a directory that opens like any other.
+ *
+ *     1. NAME.tmp             made anew; what a crash left of an earlier attempt is removed first
+ *     2. NAME.tmp/n.sst       second names of the tables; copies where the target is on another device
+ *     3. NAME.tmp/MANIFEST-1  written whole, synced, and NAME.tmp synced with all its names
+ *     4. NAME                 renamed to, and the directory above synced
+ *
+ * Nothing counts before the last step. A WAL is never linked: its file would go on to change under both names.
+ */
+import type { Env } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
+import { invalid } from './errors.js';
+import { Manifest } from './manifest.js';
+import { tableName } from './table-file.js';
+import type { Version } from './version.js';
+import { wholeOf } from './version-set.js';
+
+export interface CheckpointSource {
+  readonly env: Env;
+  readonly directory: string;
+  /** Pinned by the caller. */
+  readonly version: Version;
+  /** Everything up to it, and nothing behind it, is in the version. */
+  readonly flushedSequence: number;
+  readonly nextFileNumber: number;
+}
+
+/** Tables between two pauses in which other events run. */
+const STEP_TABLES = 64;
+const COPY_BYTES = 1024 * 1024;
+/** The target cannot have a second name for the file: another device, or a file system that has none or no more. */
+const LINK_IMPOSSIBLE: ReadonlySet<string> = new Set([
+  'EXDEV',
+  'EPERM',
+  'EMLINK',
+  'ENOTSUP',
+  'EOPNOTSUPP',
+  'ENOSYS',
+]);
+
+/**
+ * Makes the directory `target`, which must not exist; the directories above it are made if need be.
+ * Throws `LSM_INVALID` if it exists, or the system's error, and then leaves nothing that counts.
+ */
+export async function writeCheckpoint(source: CheckpointSource, target: string): Promise<void> {
+  const { env, version } = source;
+  const { fs } = env;
+  if (fs.exists(target)) throw invalid(`${target} exists already; a checkpoint makes a directory of its own`);
+  const temporary = `${target}.tmp`;
+  let isRenamed = false;
+  try {
+    fs.removeTree(temporary);
+    fs.makeDirectory(temporary);
+    let tables = 0;
+    for (const file of version.files()) {
+      const name = tableName(file.number);
+      await linkOrCopy(env, `${source.directory}/${name}`, `${temporary}/${name}`);
+      if (++tables % STEP_TABLES === 0) await new Promise<void>((turn) => env.timers.endOfTurn(turn));
+    }
+    const manifest = await Manifest.create(env, temporary, 1, {
+      ...wholeOf(version),
+      oldestWal: 1,
+      flushedSequence: source.flushedSequence,
+      nextFileNumber: source.nextFileNumber,
+    });
+    manifest.close();
+    if (fs.exists(target)) throw invalid(`${target} has come to exist meanwhile`);
+    fs.rename(temporary, target);
+    isRenamed = true;
+    fs.syncDirectory(parentOf(target));
+  } catch (error) {
+    try {
+      // Under its own name a directory of which a part is removed would count.
+      if (isRenamed) fs.rename(target, temporary);
+      fs.removeTree(temporary);
+    } catch {
+      // It does not count, and the next attempt removes it.
+    }
+    throw error;
+  }
+}
+
+async function linkOrCopy(env: Env, from: string, to: string): Promise<void> {
+  try {
+    env.fs.link(from, to);
+  } catch (error) {
+    if (!LINK_IMPOSSIBLE.has(errorCode(error) ?? '')) throw error;
+    await copyFile(env, from, to);
+  }
+}
+
+async function copyFile(env: Env, from: string, to: string): Promise<void> {
+  const source = env.fs.open(from, 'read');
+  try {
+    const target = env.fs.open(to, 'create');
+    try {
+      const chunk = Buffer.allocUnsafeSlow(Math.min(COPY_BYTES, Math.max(1, source.sizeBytes())));
+      for (let at = 0; ; ) {
+        const count = await source.read(chunk, at);
+        if (count === 0) break;
+        await target.write([chunk.subarray(0, count)], at);
+        at += count;
+      }
+      await target.sync();
+    } finally {
+      target.close();
+    }
+  } finally {
+    source.close();
+  }
+}
+
+function parentOf(path: string): string {
+  const end = path.replace(/\/+$/, '').lastIndexOf('/');
+  return end < 0 ? '.' : end === 0 ? '/' : path.slice(0, end);
+}
