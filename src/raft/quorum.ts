@@ -1,4 +1,4 @@
-/** Majorities as pure functions. */
+/** Majorities as pure functions. No voters agree to everything: the empty half of a joint configuration decides nothing. */
 import type { NodeId } from './types.js';
 
 export function majorityOf(count: number): number {
@@ -8,7 +8,7 @@ export function majorityOf(count: number): number {
 /** The highest value that a majority of the voters has reached. */
 export function reachedByMajority(voters: readonly NodeId[], reached: (voter: NodeId) => number): number {
   const values = voters.map(reached).sort((a, b) => b - a);
-  return values[majorityOf(voters.length) - 1] ?? 0;
+  return values[majorityOf(voters.length) - 1] ?? Number.POSITIVE_INFINITY;
 }
 
 export type VoteResult = 'won' | 'lost' | 'pending';
@@ -21,7 +21,7 @@ export function voteResult(voters: readonly NodeId[], votes: ReadonlyMap<NodeId,
     if (vote === true) granted++;
     else if (vote === false) refused++;
   }
-  const needed = majorityOf(voters.length);
+  const needed = voters.length === 0 ? 0 : majorityOf(voters.length);
   if (granted >= needed) return 'won';
   return voters.length - refused < needed ? 'lost' : 'pending';
 }
