@@ -240,6 +240,28 @@ test('after a full disk the same batches are given again, in order, and nothing 
   assert.equal(texts(reopened.entries(3, 5)), expected);
 });
 
+test('a cut that the full disk refused frees nothing until a later one is durable', async () => {
+  const disk = newDisk();
+  let isFull = false;
+  const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
+  const log = openLog(disk, { files: { fault } });
+  const groups = await Promise.all([1, 2].map((id) => log.createGroup(id, { voters: VOTERS })));
+  const [group, other] = groups as [GroupLog, GroupLog];
+  for (let index = 1; index <= 20; index++) {
+    await Promise.all(groups.map((each) => each.append(batchOf(index, numbered(index, 1)))));
+  }
+  const before = segmentsOf(disk).length;
+  isFull = true;
+  assert.is(await group.compact(15).catch(errorCode), 'LOG_NO_SPACE');
+  isFull = false;
+  await other.compact(20);
+  assert.is(segmentsOf(disk).length, before);
+  assert.is(groupOf(openLog(disk.clone()), 1).entries(1, 20).length, 20);
+  await group.compact(16);
+  assert.ok(segmentsOf(disk).length < before);
+  assert.is(groupOf(openLog(disk.clone()), 1).base.index, 16);
+});
+
 test('after a failed sync nothing is accepted any more', async () => {
   const disk = newDisk();
   let fails = false;

@@ -1,6 +1,7 @@
 /** When the log is cut, when the state machine is flushed for it, and when neither would help. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
 import { type Member, ReplicaLab } from './replica-lab.js';
 
 const MAX_LOG_BYTES = 50_000;
@@ -81,6 +82,17 @@ test('what one member still needs is cut by nobody, through changes of leader an
     );
     assert.ok((lab.leader?.log.group(1)?.base.index ?? 0) > 50, 'the log was cut');
   }
+});
+
+test('a planted bug is caught: a state machine that calls durable what a power cut takes from it', async () => {
+  const lab = await ReplicaLab.start(1, { replica: { maxLogBytes: 5000 } });
+  const leader = await lab.untilLeader();
+  const { machine } = leader;
+  Object.defineProperty(machine, 'durableIndex', { get: () => machine.appliedIndex });
+  await fill(lab, leader, 50, 500);
+  lab.powerCut(leader.id);
+  const error = await lab.boot(leader.id, leader.disk, []).catch((reason: unknown) => reason);
+  assert.is(errorCode(error), 'CORRUPTION');
 });
 
 test.run();
