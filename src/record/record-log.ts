@@ -51,6 +51,8 @@ export class RecordLog {
   readonly #options: RecordLogOptions;
   readonly #files = new Map<number, File>();
   #oldest: number;
+  /** The oldest file, while it is gone but its directory could not be synced. */
+  #unlinked = 0;
   #current: number;
   #offset: number;
   #durableThrough: Position;
@@ -143,6 +145,7 @@ export class RecordLog {
       const path = this.#path(this.#oldest);
       // It is gone already if only the sync failed the last time.
       if (this.#options.env.fs.exists(path)) this.#options.env.fs.unlink(path);
+      this.#unlinked = this.#oldest;
       this.#options.env.fs.syncDirectory(this.#options.directory);
     }
   }
@@ -161,6 +164,7 @@ export class RecordLog {
   sizeBytes(): number {
     let bytes = 0;
     for (let number = this.#oldest; number <= this.#current; number++) {
+      if (number === this.#unlinked) continue;
       bytes += number === this.#current ? this.#offset : this.#fileFor(number).sizeBytes();
     }
     return bytes;
