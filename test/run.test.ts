@@ -45,6 +45,14 @@ test('counts what uvu counts, and shows the output of the files that fail', asyn
   assert.match(printed, /the reason/);
 });
 
+test('notes are shown although the file passes', async () => {
+  addTestFile(
+    'noted',
+    `import { test } from ${uvu}; test('a', () => console.log('note: 7 of 7')); test.run();`,
+  );
+  assert.match((await runAll()).printed, /ok {3}noted.*\n {5}note: 7 of 7/);
+});
+
 test('a crash, a hang, an early end, a file without a test and a bad exit code are failures', async () => {
   addTestFile('crash', `throw new Error('at the top');`);
   addTestFile('early', `import { test } from ${uvu}; test('a', () => process.exit(0)); test.run();`);

@@ -1,6 +1,7 @@
 /**
  * Runs compiled test files, each in a process group of its own, and sums what uvu reports. A file that crashes,
- * outlives its time limit or runs no test is a failure, whatever it printed.
+ * outlives its time limit or runs no test is a failure, whatever it printed. Of a file that passed, the lines that
+ * begin with `note: ` are shown.
  */
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -71,6 +72,7 @@ async function runFile(name: string, options: RunOptions): Promise<Counts> {
   const verdict = counts.failed > 0 ? 'FAIL' : 'ok  ';
   options.print(`${verdict} ${name}  ${formatCounts(counts)}  ${seconds} s${fault ? `  (${fault})` : ''}`);
   if (counts.failed > 0) options.print(end.output.trimEnd().replace(/^/gm, '     | '));
+  else for (const note of end.output.match(/^note: .*/gm) ?? []) options.print(`     ${note}`);
   return counts;
 }
 
