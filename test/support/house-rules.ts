@@ -10,6 +10,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   lsm: 2,
   raft: 2,
   'raft-log': 3,
+  level: 3,
   protocol: 3,
   replica: 4,
   kv: 5,
@@ -22,6 +23,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
 export const PUBLIC_ENTRIES = [
   'src/index.ts',
   'src/lsm/index.ts',
+  'src/level/index.ts',
   'src/raft/index.ts',
   'src/client/index.ts',
 ];

@@ -1,0 +1,13 @@
+/**
+ * Keys and values as abstract-level hands them over: strings, or bytes. It asks for results in the format that an
+ * encoding names: `utf8` is a string, `buffer` and `view` are bytes.
+ */
+export type Format = string | Buffer | Uint8Array;
+
+export function toBytes(data: Format): Uint8Array {
+  return typeof data === 'string' ? Buffer.from(data) : data;
+}
+
+export function fromBytes(bytes: Buffer, format: string | undefined): Format {
+  return format === 'utf8' ? bytes.toString() : bytes;
+}

@@ -1,0 +1,14 @@
+/** `raftree/level`: the storage engine as a database of the abstract-level ecosystem. */
+export { RaftreeError } from '../env/errors.js';
+export { RaftreeLevel } from './level.js';
+export type {
+  BatchOptions,
+  ChainedBatch,
+  ChainedBatchWriteOptions,
+  DatabaseOptions,
+  DelOptions,
+  OpenOptions,
+  PutOptions,
+  StartEndOptions,
+  WriteOptions,
+} from './level-options.js';

@@ -1,0 +1,148 @@
+/**
+ * An iterator over the entries as they were when it was made, or at an explicit snapshot.
+ *
+ * The engine reads synchronously; so that a long scan starves nobody, it stands back every so many entries until the
+ * events that have arrived meanwhile are handled. Nothing is read ahead.
+ */
+import { AbstractIterator, type AbstractIteratorOptions } from 'abstract-level';
+import type { LsmIterator } from '../lsm/iterator.js';
+import type { LsmTree } from '../lsm/lsm-tree.js';
+import type { Snapshot } from '../lsm/snapshot-list.js';
+import { type Format, fromBytes, toBytes } from './formats.js';
+import { type EncodedRange, isWithin, type KeyBounds, keyBounds } from './key-bounds.js';
+import { abortError, levelError } from './level-errors.js';
+import { readOptions } from './level-snapshot.js';
+
+/** As abstract-level gives them to implementations. */
+export interface EncodedIteratorOptions extends EncodedRange {
+  readonly keys: boolean;
+  readonly values: boolean;
+  readonly keyEncoding: string;
+  readonly valueEncoding: string;
+  readonly signal?: AbortSignal | null;
+  readonly snapshot?: unknown;
+}
+
+type EncodedEntry = [key: Format | undefined, value: Format | undefined];
+
+const ENTRIES_IN_A_TURN = 512;
+const BYTES_IN_A_TURN = 256 * 1024;
+
+export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, K, V> {
+  readonly #tree: LsmTree;
+  readonly #options: EncodedIteratorOptions;
+  readonly #bounds: KeyBounds;
+  readonly #snapshot: Snapshot;
+  readonly #ownsSnapshot: boolean;
+  /** Undefined before the first read and at the end, from where only a seek leads back. */
+  #entries: LsmIterator | undefined;
+  #atEnd = false;
+  #entriesInTurn = 0;
+  #bytesInTurn = 0;
+
+  constructor(db: TDatabase, tree: LsmTree, options: EncodedIteratorOptions) {
+    super(db, options as AbstractIteratorOptions<K, V>);
+    this.#tree = tree;
+    this.#options = options;
+    this.#bounds = keyBounds(options);
+    const { snapshot } = readOptions(options);
+    this.#ownsSnapshot = snapshot === undefined;
+    this.#snapshot = snapshot ?? tree.snapshot();
+  }
+
+  _next(): EncodedEntry | undefined | Promise<EncodedEntry | undefined> {
+    if (!this.#options.signal && !this.#turnIsOver) return this.#read();
+    return this.#nextLater();
+  }
+
+  async _nextv(size: number): Promise<EncodedEntry[]> {
+    const entries: EncodedEntry[] = [];
+    while (entries.length < size) {
+      if (this.#turnIsOver) await this.#standBack();
+      this.#throwIfAborted();
+      const entry = this.#read();
+      if (!entry) break;
+      entries.push(entry);
+    }
+    await this.#noticeAbort();
+    return entries;
+  }
+
+  _all(): Promise<EncodedEntry[]> {
+    return this._nextv(this.limit - this.count);
+  }
+
+  _seek(target: Format): void {
+    const key = toBytes(target);
+    this.#atEnd = !isWithin(key, this.#bounds);
+    if (this.#atEnd) return;
+    try {
+      this.#entries ??= this.#open();
+      this.#entries.seek(key);
+    } catch (error) {
+      throw levelError(error);
+    }
+  }
+
+  async _close(): Promise<void> {
+    this.#atEnd = true;
+    this.#entries?.close();
+    this.#entries = undefined;
+    if (this.#ownsSnapshot) this.#snapshot.release();
+  }
+
+  #open(): LsmIterator {
+    return this.#tree.iterator({ ...this.#bounds, snapshot: this.#snapshot });
+  }
+
+  #read(): EncodedEntry | undefined {
+    if (this.#atEnd) return undefined;
+    try {
+      this.#entries ??= this.#open();
+      const entry = this.#entries.next();
+      if (!entry) {
+        this.#entries = undefined;
+        this.#atEnd = true;
+        return undefined;
+      }
+      this.#entriesInTurn++;
+      this.#bytesInTurn += entry.key.length + entry.value.length;
+      const { keys, values, keyEncoding, valueEncoding } = this.#options;
+      return [
+        keys ? fromBytes(entry.key, keyEncoding) : undefined,
+        values ? fromBytes(entry.value, valueEncoding) : undefined,
+      ];
+    } catch (error) {
+      throw levelError(error);
+    }
+  }
+
+  async #nextLater(): Promise<EncodedEntry | undefined> {
+    if (this.#turnIsOver) await this.#standBack();
+    this.#throwIfAborted();
+    const entry = this.#read();
+    await this.#noticeAbort();
+    return entry;
+  }
+
+  get #turnIsOver(): boolean {
+    return this.#entriesInTurn >= ENTRIES_IN_A_TURN || this.#bytesInTurn >= BYTES_IN_A_TURN;
+  }
+
+  async #standBack(): Promise<void> {
+    await new Promise<void>((resolve) => this.#tree.options.env.timers.endOfTurn(resolve));
+    this.#entriesInTurn = 0;
+    this.#bytesInTurn = 0;
+  }
+
+  /** An abort in the turn of the call counts, although the entries are there already. */
+  async #noticeAbort(): Promise<void> {
+    if (!this.#options.signal) return;
+    await undefined;
+    this.#throwIfAborted();
+  }
+
+  #throwIfAborted(): void {
+    if (this.#options.signal?.aborted) throw abortError();
+  }
+}

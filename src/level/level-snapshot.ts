@@ -1,0 +1,31 @@
+/** An explicit snapshot: a state of the engine to read at, until it is closed. */
+import { type AbstractLevel, AbstractSnapshot } from 'abstract-level';
+import type { Snapshot } from '../lsm/snapshot-list.js';
+import type { Format } from './formats.js';
+
+export interface SnapshotOptions {
+  /** Which database closes it when it is closed itself: this one, or a sublevel of it. */
+  readonly owner: AbstractLevel<Format, unknown, unknown>;
+}
+
+/** The published types leave the constructor's parameter out. */
+const SnapshotBase = AbstractSnapshot as unknown as new (options: SnapshotOptions) => AbstractSnapshot;
+
+export class LevelSnapshot extends SnapshotBase {
+  readonly engineSnapshot: Snapshot;
+
+  constructor(engineSnapshot: Snapshot, options: SnapshotOptions) {
+    super(options);
+    this.engineSnapshot = engineSnapshot;
+  }
+
+  async _close(): Promise<void> {
+    this.engineSnapshot.release();
+  }
+}
+
+/** What the engine reads at: the state of a snapshot, or the one of now. */
+export function readOptions(options: { readonly snapshot?: unknown }): { snapshot?: Snapshot } {
+  const { snapshot } = options;
+  return snapshot instanceof LevelSnapshot ? { snapshot: snapshot.engineSnapshot } : {};
+}

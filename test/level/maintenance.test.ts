@@ -1,0 +1,80 @@
+/** approximateSize and compactRange: as on classic-level. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeLevel } from '../../src/level/index.js';
+import { rejection, withDirectory } from './level-lab.js';
+
+const VALUE = 'aaaaaaaaaa'.repeat(1000);
+
+async function fill(db: RaftreeLevel, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await db.put(`foo${String(i).padStart(3, '0')}`, VALUE);
+}
+
+const METHODS = ['approximateSize', 'compactRange'] as const;
+
+for (const method of METHODS) {
+  test(`${method}: needs both ends, an open database, and waits while it opens`, () =>
+    withDirectory(async (directory) => {
+      const db = new RaftreeLevel(directory);
+      const opening = db.open().then(() => 'open');
+      const deferred = db[method]('a', 'b').then(() => method);
+      assert.is(await Promise.race([opening, deferred]), 'open');
+      assert.is(await deferred, method);
+      const [start, end] = ['foo', undefined as unknown as string];
+      await db[method](start, end).then(
+        () => assert.unreachable('an end must be given'),
+        (error: unknown) => assert.instance(error, TypeError),
+      );
+      await db.close();
+      assert.equal(await rejection(db[method]('a', 'b')), ['LEVEL_DATABASE_NOT_OPEN']);
+    }));
+
+  test(`${method}: encodes start and end`, () =>
+    withDirectory(async (directory) => {
+      const seen: string[] = [];
+      const keyEncoding = {
+        name: 'seen',
+        format: 'utf8' as const,
+        encode(key: string) {
+          seen.push(key);
+          return key;
+        },
+        decode: (key: string) => key,
+      };
+      const db = new RaftreeLevel(directory, { keyEncoding });
+      await db.open();
+      await db[method]('a', 'b');
+      await db[method]('c', 'd', { keyEncoding });
+      assert.equal(seen, ['a', 'b', 'c', 'd']);
+      await db.close();
+    }));
+}
+
+test('approximateSize is of the range asked for', () =>
+  withDirectory(async (directory) => {
+    const db = new RaftreeLevel(directory, { engine: { maxFileBytes: 64 * 1024 } });
+    await fill(db, 100);
+    await db.compactRange('a', 'z');
+    const all = await db.approximateSize('!', '~');
+    const half = await db.approximateSize('foo000', 'foo050');
+    assert.ok(half > 0.3 * all && half < 0.7 * all, `${half} of ${all} bytes`);
+    assert.is(await db.approximateSize('x', 'z'), 0);
+    await db.close();
+  }));
+
+test('compactRange gives back what was deleted', () =>
+  withDirectory(async (directory) => {
+    const db = new RaftreeLevel(directory);
+    await fill(db, 100);
+    await db.compactRange('foo', 'fop');
+    const before = await db.approximateSize('!', '~');
+    for (let i = 0; i < 90; i++) await db.del(`foo${String(i).padStart(3, '0')}`);
+    await db.compactRange('foo', 'fop');
+    const after = await db.approximateSize('!', '~');
+    assert.ok(before > 0 && after < before / 5, `${before} bytes before, ${after} after`);
+    assert.is((await db.keys().all()).length, 10);
+    assert.is(db.stats().tombstones, 0);
+    await db.close();
+  }));
+
+test.run();
