@@ -532,7 +532,7 @@ export class LsmTree {
 
   #stopWriting(error: unknown): void {
     this.#failed(error);
-    void this.#maintenance.stop();
+    void this.#maintenance.stop(readOnlyError(error, 'not committed'));
   }
 
   #sequenceOf({ sequence }: Snapshot): number {

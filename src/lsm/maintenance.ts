@@ -8,7 +8,7 @@
 import { errorMessage } from '../env/errors.js';
 import { compact, inputBytes } from './compaction.js';
 import { type CompactionPlan, pickCompaction, planRange } from './compaction-picker.js';
-import { closedError, isDiskFull } from './errors.js';
+import { closedError, isDiskFull, readOnlyError } from './errors.js';
 import type { Memtable } from './memtable.js';
 import { MergeCursor } from './merge-cursor.js';
 import type { ResolvedOptions } from './options.js';
@@ -59,6 +59,7 @@ export class Maintenance {
   readonly #manual: ManualCompaction[] = [];
   #running: Promise<void> | undefined;
   #stopped = false;
+  #stopReason: unknown;
   #retries = 0;
   #waitsForSpace = false;
   #stepStartMs = 0;
@@ -89,17 +90,22 @@ export class Maintenance {
 
   /** Compacts a range down to the deepest level that holds any of it. */
   compactRange(range: KeyRange): Promise<void> {
+    if (this.#stopped) return Promise.reject(this.#stopReason);
     return new Promise((resolve, reject) => {
       this.#manual.push({ range, level: 0, resolve, reject });
       this.kick();
     });
   }
 
-  /** Gives up a compaction between two blocks; a flush is completed. Resolves when nothing runs. */
-  async stop(): Promise<void> {
+  /**
+   * Gives up a compaction between two blocks; a flush is completed. Resolves when nothing runs. Whoever waits for a
+   * range to be compacted is told the first reason that there was to stop.
+   */
+  async stop(reason: unknown = closedError()): Promise<void> {
+    if (!this.#stopped) this.#stopReason = reason;
     this.#stopped = true;
     await this.#running;
-    for (const manual of this.#manual.splice(0)) manual.reject(closedError());
+    for (const manual of this.#manual.splice(0)) manual.reject(this.#stopReason);
   }
 
   #hasWork(): boolean {
@@ -244,6 +250,7 @@ export class Maintenance {
   }
 
   #fail(error: unknown): void {
+    if (!this.#stopped) this.#stopReason = readOnlyError(error, 'not committed');
     this.#stopped = true;
     for (const manual of this.#manual.splice(0)) manual.reject(error);
     this.#host.failed(error);

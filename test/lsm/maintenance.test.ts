@@ -86,6 +86,31 @@ test('closing gives up a compaction and leaves no trace of it', async () => {
   await again.close();
 });
 
+test('whoever waits for a range to be compacted is told why the tree stopped writing', async () => {
+  const disk = new SimDisk();
+  let broken = false;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      broken && kind === 'sync' && path.includes('wal-')
+        ? Object.assign(new Error('EIO'), { code: 'EIO' })
+        : undefined,
+  });
+  const tree = await openTree(disk, { ...BY_HAND, stepBudgetMs: 0 }, env);
+  await overlappingTables(tree, 3);
+  const code = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'done',
+      (error) => error.code,
+    );
+  const compaction = code(tree.compactRange());
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  broken = true;
+  assert.is(await code(tree.write([put('a', '')])), 'LSM_READ_ONLY');
+  assert.is(await compaction, 'LSM_READ_ONLY');
+  assert.is(await code(tree.compactRange()), 'LSM_READ_ONLY');
+  await tree.close();
+});
+
 test('filling in order moves tables down without rewriting them', async () => {
   const tree = await openTree(new SimDisk(), { levelBaseBytes: 4096 });
   for (let i = 0; i < 400; i++) await tree.write([put(key(i), VALUE)], { durability: 'buffered' });
