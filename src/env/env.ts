@@ -11,6 +11,8 @@ export interface Env {
   readonly fs: FileSystem;
   readonly net: Network;
   readonly host: Host;
+  /** Absent where everything runs in one thread, as in the simulated world. */
+  readonly threads?: Threads;
 }
 
 export interface Clock {
@@ -142,6 +144,29 @@ export interface ProcessIdentity {
 export interface Host {
   self(): ProcessIdentity;
   isAlive(process: ProcessIdentity): boolean;
+}
+
+/** Further threads of this process, each with memory of its own but for what is in SharedArrayBuffers. */
+export interface Threads {
+  /** The files that threads see: those of an env with other ones are not to be worked on by a thread. */
+  readonly fs: FileSystem;
+  /** Starts a module as a thread. It does not keep the process alive unless `hold` is called. */
+  start(entry: URL, data: unknown, handler: ThreadHandler): Thread;
+}
+
+export interface ThreadHandler {
+  message(message: unknown): void;
+  /** Called once, last: it has failed to start, thrown, or ended. */
+  ended(error: Error): void;
+}
+
+export interface Thread {
+  /** Copies the message, but for SharedArrayBuffers. */
+  post(message: unknown): void;
+  /** While held it keeps the process alive. */
+  hold(): void;
+  release(): void;
+  terminate(): Promise<void>;
 }
 
 /** What rooms report to whoever runs them. The server gives a structured logger, tests a recorder. */

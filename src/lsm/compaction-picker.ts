@@ -28,6 +28,8 @@ export interface CompactionPlan {
   readonly lower: readonly TableFile[];
   /** Files of the level behind, which outputs should not overlap too much of. */
   readonly grandparents: readonly TableFile[];
+  /** Of all upper and lower files. */
+  readonly range: KeyRange;
   /** The single upper file only changes its level. */
   readonly isMove: boolean;
 }
@@ -83,12 +85,13 @@ function plan(
 ): CompactionPlan {
   const outputLevel = level + 1;
   const lower = overlapping(version.levels[outputLevel] ?? [], rangeOf(upper));
-  const grandparents = overlapping(version.levels[outputLevel + 1] ?? [], rangeOf([...upper, ...lower]));
+  const range = rangeOf([...upper, ...lower]);
+  const grandparents = overlapping(version.levels[outputLevel + 1] ?? [], range);
   const isMove =
     upper.length === 1 &&
     lower.length === 0 &&
     totalBytes(grandparents) <= MAX_GRANDPARENT_OVERLAP * options.maxFileBytes;
-  return { level, outputLevel, upper, lower, grandparents, isMove };
+  return { level, outputLevel, upper, lower, grandparents, range, isMove };
 }
 
 /** Of files in any order; there must be one. */

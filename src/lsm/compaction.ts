@@ -4,70 +4,88 @@ import { type CompactionPlan, MAX_GRANDPARENT_OVERLAP } from './compaction-picke
 import type { Cursor } from './cursor.js';
 import { MergeCursor } from './merge-cursor.js';
 import { RunCursor } from './run-cursor.js';
+import type { TableBuilderOptions } from './table-builder.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile, TableMetadata } from './table-file.js';
 import { type TableWriterContext, writeTables } from './table-writer.js';
-import type { Version } from './version.js';
-import type { VersionEdit } from './version-edit.js';
+import { overlapping, type Version } from './version.js';
 import { VersionFilter } from './version-filter.js';
 
 const READ_AHEAD_BYTES = 256 * 1024;
 
-export interface CompactionContext extends TableWriterContext {
-  readonly tables: TableCache;
+/** The key range of a table, and its size. */
+export interface TableExtent {
+  readonly smallest: Uint8Array;
+  readonly largest: Uint8Array;
+  readonly sizeBytes: number;
+}
+
+/** All that a compaction needs to know, wherever it runs. */
+export interface CompactionJob {
+  /** Each in key order; what is newer need not come first. */
+  readonly runs: readonly (readonly TableFile[])[];
+  /** Per level below the output, the tables that the job's range meets, in order. */
+  readonly deeper: readonly (readonly TableExtent[])[];
+  /** Tables of the level behind the output, which outputs should not overlap too much of, in order. */
+  readonly grandparents: readonly TableExtent[];
   readonly maxFileBytes: number;
   /** Listed snapshots, ascending. */
   readonly snapshots: readonly number[];
+  /** Of the output level. */
+  readonly table: TableBuilderOptions;
 }
 
-/**
- * Writes the outputs and returns the edit that puts them in place of the inputs. `version` is the one that was
- * planned for; its levels below level 0 must not have changed since.
- */
+/** The version is the one that was planned for; its levels below level 0 must not change before the job is done. */
+export function jobOf(
+  plan: CompactionPlan,
+  version: Version,
+  settings: Pick<CompactionJob, 'maxFileBytes' | 'snapshots' | 'table'>,
+): CompactionJob {
+  const upper = plan.level === 0 ? plan.upper.map((file) => [file]) : [plan.upper];
+  return {
+    runs: [...upper, plan.lower].filter((run) => run.length > 0),
+    deeper: version.levels
+      .slice(plan.outputLevel + 1)
+      .map((files) => overlapping(files, plan.range))
+      .filter((files) => files.length > 0),
+    grandparents: plan.grandparents,
+    ...settings,
+  };
+}
+
+/** Writes the tables that take the place of the job's, durably. */
 export async function compact(
-  plan: CompactionPlan,
-  version: Version,
-  context: CompactionContext,
-): Promise<VersionEdit> {
-  const removed = [
-    ...plan.upper.map((file) => ({ level: plan.level, number: file.number })),
-    ...plan.lower.map((file) => ({ level: plan.outputLevel, number: file.number })),
-  ];
-  if (plan.isMove) {
-    return { removed, added: plan.upper.map((file) => ({ ...file.metadata, level: plan.outputLevel })) };
-  }
-  const outputs = await merge(plan, version, context);
-  return { removed, added: outputs.map((table) => ({ ...table, level: plan.outputLevel })) };
-}
-
-async function merge(
-  plan: CompactionPlan,
-  version: Version,
-  context: CompactionContext,
+  job: CompactionJob,
+  tables: TableCache,
+  context: TableWriterContext,
 ): Promise<TableMetadata[]> {
   const options = { readAheadBytes: READ_AHEAD_BYTES, scan: true };
-  const runs: (readonly TableFile[])[] = plan.level === 0 ? plan.upper.map((file) => [file]) : [plan.upper];
-  const source = new MergeCursor(
-    [...runs, plan.lower].map((run) => new RunCursor(context.tables, run, options)),
-  );
+  const source = new MergeCursor(job.runs.map((run) => new RunCursor(tables, run, options)));
   try {
     source.seekToStart();
-    const filter = new VersionFilter(context.snapshots, baseLevelCheck(version, plan.outputLevel));
-    return await writeTables(source, filter, outputCut(plan, context.maxFileBytes), context);
+    const filter = new VersionFilter(job.snapshots, baseLevelCheck(job.deeper));
+    return await writeTables(source, filter, outputCut(job), { ...context, table: job.table });
   } finally {
     source.close();
   }
 }
 
+/** At most how many tables a job writes. */
+export function mostOutputs(job: CompactionJob): number {
+  let bytes = 0;
+  for (const run of job.runs) for (const file of run) bytes += file.sizeBytes;
+  // Cut by size, or by overlap; and blocks may come out larger than they went in, with another codec.
+  return 16 + 4 * Math.ceil(bytes / job.maxFileBytes) + job.grandparents.length;
+}
+
 /** Whether no level below the output may hold an entry's key. Entries must come in order. */
-function baseLevelCheck(version: Version, outputLevel: number): (entry: Cursor) => boolean {
-  const deeper = version.levels.slice(outputLevel + 1).filter((files) => files.length > 0);
+function baseLevelCheck(deeper: CompactionJob['deeper']): (entry: Cursor) => boolean {
   const positions = deeper.map(() => 0);
   return ({ keyBytes, keyStart, keyEnd }) => {
     for (let i = 0; i < deeper.length; i++) {
-      const files = deeper[i] as readonly TableFile[];
+      const files = deeper[i] as readonly TableExtent[];
       let at = positions[i] as number;
-      while (at < files.length && isBehind(keyBytes, keyStart, keyEnd, (files[at] as TableFile).largest))
+      while (at < files.length && isBehind(keyBytes, keyStart, keyEnd, (files[at] as TableExtent).largest))
         at++;
       positions[i] = at;
       const file = files[at];
@@ -80,14 +98,13 @@ function baseLevelCheck(version: Version, outputLevel: number): (entry: Cursor) 
 }
 
 /** Cuts by size, and by overlap with the grandparents. Entries must come in order. */
-function outputCut(plan: CompactionPlan, maxFileBytes: number): (entry: Cursor, bytes: number) => boolean {
-  const { grandparents } = plan;
+function outputCut({ grandparents, maxFileBytes }: CompactionJob): (entry: Cursor, bytes: number) => boolean {
   let at = 0;
   let overlapBytes = 0;
   return (entry, tableBytes) => {
     const { keyBytes, keyStart, keyEnd } = entry;
     for (; at < grandparents.length; at++) {
-      const file = grandparents[at] as TableFile;
+      const file = grandparents[at] as TableExtent;
       if (!isBehind(keyBytes, keyStart, keyEnd, file.largest)) break;
       if (tableBytes > 0) overlapBytes += file.sizeBytes;
     }

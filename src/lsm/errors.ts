@@ -7,6 +7,7 @@
  *     LSM_BUSY        more bytes wait to be written than `maxWaitingBytes`
  *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space
  *     LSM_READ_ONLY   a write or sync of files failed; nothing more is written until the tree is reopened
+ *     LSM_WORKER_DIED the thread that writes tables has died: the cause of a LSM_READ_ONLY
  *     CORRUPTION      damaged bytes; `info` has path and offset
  */
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';

@@ -4,7 +4,14 @@ export { RaftreeError } from '../env/errors.js';
 export { realEnv } from '../env/real/real-env.js';
 export type { Entry, IteratorOptions, LsmIterator } from './iterator.js';
 export { LsmTree, type ReadOptions, type WriteOptions } from './lsm-tree.js';
-export type { CompactionEvent, Durability, LsmListener, LsmOptions, StallReason } from './options.js';
+export type {
+  CompactionEvent,
+  Durability,
+  FlushEvent,
+  LsmListener,
+  LsmOptions,
+  StallReason,
+} from './options.js';
 export type { Snapshot } from './snapshot-list.js';
 export type { LsmStats } from './stats.js';
 export type { Problem, VerifyReport } from './verify.js';

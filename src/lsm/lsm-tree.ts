@@ -23,8 +23,15 @@ import { type IteratorOptions, LsmIterator } from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
 import { manifestName } from './manifest.js';
 import { MemtableList } from './memtable-list.js';
+import { BoundedMemtablePool } from './memtable-memory.js';
 import { MergeCursor } from './merge-cursor.js';
-import { type LsmOptions, type ResolvedOptions, resolveOptions, type StallReason } from './options.js';
+import {
+  type FlushEvent,
+  type LsmOptions,
+  type ResolvedOptions,
+  resolveOptions,
+  type StallReason,
+} from './options.js';
 import { Reader } from './reader.js';
 import { RunCursor } from './run-cursor.js';
 import { type Snapshot, SnapshotList } from './snapshot-list.js';
@@ -129,7 +136,11 @@ export class LsmTree {
     this.#lock = lock;
     this.#tables = tables;
     this.#versions = versions;
-    this.#memtables = new MemtableList(options.writeBufferBytes, options.maxFrozenMemtables);
+    this.#memtables = new MemtableList(
+      options.writeBufferBytes,
+      options.maxFrozenMemtables,
+      new BoundedMemtablePool(2 * options.writeBufferBytes),
+    );
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
     this.#admission = new Admission(() => this.#stallReason() !== undefined);
@@ -241,8 +252,10 @@ export class LsmTree {
     const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
       files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
     );
+    const memtables = this.#memtables.filled;
+    for (const memtable of memtables) memtable.pin();
     const cursors = [
-      ...this.#memtables.filled.map((memtable) => memtable.cursor()),
+      ...memtables.map((memtable) => memtable.cursor()),
       ...runs.map((run) => new RunCursor(this.#tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
     ];
     return new LsmIterator(
@@ -252,7 +265,10 @@ export class LsmTree {
         check: () => {
           if (this.#state === 'closed') throw closedError();
         },
-        release: () => this.#versions.unpin(version),
+        release: () => {
+          this.#versions.unpin(version);
+          for (const memtable of memtables) memtable.unpin();
+        },
         breathe: () => new Promise((resolve) => this.options.env.timers.endOfTurn(resolve)),
       },
       options,
@@ -395,7 +411,7 @@ export class LsmTree {
       snapshots: this.#snapshots,
       frozen: () => this.#memtables.frozen,
       oldestWalAfterFlush: () => this.#oldestWalAfterFlush(),
-      flushed: (tableBytes) => this.#flushed(tableBytes),
+      flushed: (event) => this.#flushed(event),
       changed: () => this.#changed(),
       failed: (error) => this.#failed(error),
     };
@@ -408,7 +424,7 @@ export class LsmTree {
       : oldestWal;
   }
 
-  #flushed(tableBytes: number): void {
+  #flushed(event: Omit<FlushEvent, 'flushedSequence'>): void {
     this.#memtables.dropOldest();
     try {
       this.#wal?.removeBefore(this.#versions.oldestWal);
@@ -417,7 +433,7 @@ export class LsmTree {
     }
     const { flushedSequence } = this;
     this.#flushWaiters.reached(flushedSequence);
-    this.options.listener?.flushed?.({ flushedSequence, tableBytes });
+    this.options.listener?.flushed?.({ flushedSequence, ...event });
     this.#freezeIfFull();
     this.#changed();
   }

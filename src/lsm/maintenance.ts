@@ -1,22 +1,22 @@
 /**
- * The work behind the writes: one loop that flushes frozen memtables, oldest first, and compacts when nothing waits
- * to be flushed. It works in short steps between which other events run; a memtable that is frozen meanwhile
- * interrupts a compaction between two blocks.
+ * The work behind the writes, in two loops: one flushes frozen memtables, oldest first, the other compacts. What
+ * writes the tables, a worker thread or this thread in steps, lets a flush interrupt a compaction; only this thread
+ * changes the version.
  *
- * A full disk stops it for a while, with a delay that doubles; any other failure for good.
+ * A full disk stops both for a while, with a delay that doubles; any other failure for good.
  */
 import { errorMessage } from '../env/errors.js';
-import { compact, inputBytes } from './compaction.js';
+import { inputBytes, jobOf } from './compaction.js';
 import { type CompactionPlan, pickCompaction, planRange } from './compaction-picker.js';
 import { closedError, isDiskFull, readOnlyError } from './errors.js';
 import type { Memtable } from './memtable.js';
-import { MergeCursor } from './merge-cursor.js';
 import type { ResolvedOptions } from './options.js';
 import type { SnapshotList } from './snapshot-list.js';
+import type { TableBuilderOptions } from './table-builder.js';
 import type { TableCache } from './table-cache.js';
-import { type TableWriterContext, writeTables } from './table-writer.js';
+import { ABANDONED, InlineTableMaker, type TableMaker } from './table-maker.js';
+import { TableWorker, WorkerTableMaker } from './table-worker.js';
 import type { KeyRange, Version } from './version.js';
-import { VersionFilter } from './version-filter.js';
 import type { VersionSet } from './version-set.js';
 
 /** The tree, as its maintenance sees it. */
@@ -31,7 +31,7 @@ export interface MaintenanceHost {
   /** The oldest WAL file that recovery needs once the oldest frozen memtable is flushed. */
   oldestWalAfterFlush(): number;
   /** The oldest frozen memtable is in durable tables. */
-  flushed(tableBytes: number): void;
+  flushed(event: { readonly tableBytes: number; readonly threadId: number | undefined }): void;
   /** Files have changed levels, or a full disk has come or gone. */
   changed(): void;
   failed(error: unknown): void;
@@ -56,18 +56,19 @@ interface ManualCompaction {
 
 export class Maintenance {
   readonly #host: MaintenanceHost;
+  readonly #maker: TableMaker;
   readonly #manual: ManualCompaction[] = [];
-  #running: Promise<void> | undefined;
+  #flushing: Promise<void> | undefined;
+  #compacting: Promise<void> | undefined;
   #stopped = false;
   #stopReason: unknown;
   #retries = 0;
   #waitsForSpace = false;
-  #stepStartMs = 0;
-  #flushing = false;
   readonly #counters = { flushes: 0, compactions: 0, moves: 0, flushedBytes: 0, compactedBytes: 0 };
 
   constructor(host: MaintenanceHost) {
     this.#host = host;
+    this.#maker = this.#newMaker();
   }
 
   get stats(): MaintenanceStats {
@@ -81,11 +82,19 @@ export class Maintenance {
 
   /** Looks for work. */
   kick(): void {
-    if (this.#running || this.#waitsForSpace || this.#stopped) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#hasWork()) this.kick();
-    });
+    if (this.#waitsForSpace || this.#stopped) return;
+    if (!this.#flushing && this.#hasFlush()) {
+      this.#flushing = this.#run(() => this.#flushAll()).finally(() => {
+        this.#flushing = undefined;
+        this.kick();
+      });
+    }
+    if (!this.#compacting && this.#hasCompaction()) {
+      this.#compacting = this.#run(() => this.#compactAll()).finally(() => {
+        this.#compacting = undefined;
+        this.kick();
+      });
+    }
   }
 
   /** Compacts a range down to the deepest level that holds any of it. */
@@ -104,39 +113,69 @@ export class Maintenance {
   async stop(reason: unknown = closedError()): Promise<void> {
     if (!this.#stopped) this.#stopReason = reason;
     this.#stopped = true;
-    await this.#running;
+    this.#maker.abandonCompactions();
+    await Promise.all([this.#flushing, this.#compacting]);
+    this.#maker.close();
     for (const manual of this.#manual.splice(0)) manual.reject(this.#stopReason);
   }
 
-  #hasWork(): boolean {
-    if (this.#stopped || this.#waitsForSpace) return false;
-    return this.#host.frozen().length > 0 || this.#manual.length > 0 || this.#pick() !== undefined;
+  #newMaker(): TableMaker {
+    const { options, directory, tables, versions } = this.#host;
+    const { env, stepBudgetMs } = options;
+    if (options.worker && env.threads?.fs === env.fs) {
+      return new WorkerTableMaker(TableWorker.of(env.threads), {
+        directory,
+        takeFileNumbers: (count) => versions.takeFileNumbers(count),
+        failed: (error) => this.#fail(error),
+      });
+    }
+    return new InlineTableMaker({
+      env,
+      directory,
+      tables,
+      stepBudgetMs,
+      newFileNumber: () => versions.newFileNumber(),
+      flushWaits: () => this.#hasFlush() && !this.#waitsForSpace,
+    });
+  }
+
+  #hasFlush(): boolean {
+    return this.#host.frozen().length > 0;
+  }
+
+  #hasCompaction(): boolean {
+    return this.#manual.length > 0 || this.#pick() !== undefined;
   }
 
   #pick(): CompactionPlan | undefined {
     return pickCompaction(this.#host.versions.current, this.#host.options);
   }
 
-  async #run(): Promise<void> {
+  async #run(work: () => Promise<void>): Promise<void> {
     // Never in the turn of the write that asked for it.
-    await this.#endOfTurn();
+    await new Promise<void>((resolve) => this.#host.options.env.timers.endOfTurn(resolve));
     try {
-      while (!this.#stopped) {
-        if (this.#host.frozen().length > 0) await this.#flush();
-        else {
-          const plan = this.#nextPlan();
-          if (!plan) break;
-          await this.#compact(plan);
-        }
-        if (this.#retries > 0) {
-          this.#retries = 0;
-          this.#host.changed();
-        }
-      }
+      await work();
     } catch (error) {
-      if (error === STOPPED) return;
+      if (error === ABANDONED) return;
       if (isDiskFull(error)) this.#retryLater(error);
       else this.#fail(error);
+    }
+  }
+
+  async #flushAll(): Promise<void> {
+    for (;;) {
+      const memtable = this.#host.frozen()[0];
+      if (this.#stopped || !memtable) return;
+      await this.#flush(memtable);
+    }
+  }
+
+  async #compactAll(): Promise<void> {
+    for (;;) {
+      const plan = this.#stopped ? undefined : this.#nextPlan();
+      if (!plan) return;
+      await this.#compact(plan);
     }
   }
 
@@ -153,43 +192,48 @@ export class Maintenance {
     return this.#pick();
   }
 
-  async #flush(): Promise<void> {
-    const memtable = this.#host.frozen()[0];
-    if (!memtable) return;
+  async #flush(memtable: Memtable): Promise<void> {
     const { versions, snapshots } = this.#host;
-    this.#flushing = true;
-    try {
-      const source = new MergeCursor([memtable.cursor()]);
-      source.seekToStart();
-      const filter = new VersionFilter(snapshots.sequences(), () => false);
-      const tables = await writeTables(source, filter, () => false, this.#writerContext());
-      await versions.commit({
-        added: tables.map((table) => ({ ...table, level: 0 })),
-        removed: [],
-        flushedSequence: memtable.lastSequence,
-        oldestWal: this.#host.oldestWalAfterFlush(),
-      });
-      const bytes = tables.reduce((sum, table) => sum + table.sizeBytes, 0);
-      this.#counters.flushes++;
-      this.#counters.flushedBytes += bytes;
-      this.#host.flushed(bytes);
-    } finally {
-      this.#flushing = false;
-    }
+    const { tables, threadId } = await this.#maker.flush({
+      memtable,
+      snapshots: snapshots.sequences(),
+      table: this.#tableOptions(),
+    });
+    await versions.commit({
+      added: tables.map((table) => ({ ...table, level: 0 })),
+      removed: [],
+      flushedSequence: memtable.lastSequence,
+      oldestWal: this.#host.oldestWalAfterFlush(),
+    });
+    const tableBytes = tables.reduce((sum, table) => sum + table.sizeBytes, 0);
+    this.#counters.flushes++;
+    this.#counters.flushedBytes += tableBytes;
+    this.#resumed();
+    this.#host.flushed({ tableBytes, threadId });
+    this.kick();
   }
 
   async #compact(plan: CompactionPlan): Promise<void> {
-    const { versions, tables, snapshots, options } = this.#host;
+    const { versions, snapshots, options } = this.#host;
     const version = versions.pin();
     try {
-      const edit = await compact(plan, version, {
-        ...this.#writerContext(),
-        tables,
-        maxFileBytes: options.maxFileBytes,
-        snapshots: snapshots.sequences(),
+      const made = plan.isMove
+        ? { tables: plan.upper.map((file) => file.metadata), threadId: undefined }
+        : await this.#maker.compact(
+            jobOf(plan, version, {
+              maxFileBytes: options.maxFileBytes,
+              snapshots: snapshots.sequences(),
+              table: this.#tableOptions(),
+            }),
+          );
+      await versions.commit({
+        removed: [
+          ...plan.upper.map((file) => ({ level: plan.level, number: file.number })),
+          ...plan.lower.map((file) => ({ level: plan.outputLevel, number: file.number })),
+        ],
+        added: made.tables.map((table) => ({ ...table, level: plan.outputLevel })),
       });
-      await versions.commit(edit);
-      const writtenBytes = plan.isMove ? 0 : edit.added.reduce((sum, table) => sum + table.sizeBytes, 0);
+      const writtenBytes = plan.isMove ? 0 : made.tables.reduce((sum, table) => sum + table.sizeBytes, 0);
       if (plan.isMove) this.#counters.moves++;
       else this.#counters.compactions++;
       this.#counters.compactedBytes += writtenBytes;
@@ -197,43 +241,32 @@ export class Maintenance {
         level: plan.level,
         outputLevel: plan.outputLevel,
         inputFiles: plan.upper.length + plan.lower.length,
-        outputFiles: edit.added.length,
+        outputFiles: made.tables.length,
         readBytes: plan.isMove ? 0 : inputBytes(plan),
         writtenBytes,
+        threadId: made.threadId,
       });
     } finally {
       versions.unpin(version);
     }
+    this.#resumed();
     this.#host.changed();
   }
 
-  #writerContext(): TableWriterContext {
-    const { options, directory, versions } = this.#host;
-    this.#stepStartMs = options.env.clock.nowMs();
-    return {
-      env: options.env,
-      directory,
-      table: options,
-      newFileNumber: () => versions.newFileNumber(),
-      breathe: () => this.#breathe(),
-    };
+  #tableOptions(): TableBuilderOptions {
+    const { blockBytes, restartInterval, bloomBitsPerKey } = this.#host.options;
+    return { blockBytes, restartInterval, bloomBitsPerKey };
   }
 
-  #breathe(): Promise<void> | undefined {
-    if (this.#stopped && !this.#flushing) throw STOPPED;
-    if (this.#host.frozen().length > 0 && !this.#flushing) return this.#flush();
-    const { clock } = this.#host.options.env;
-    if (clock.nowMs() - this.#stepStartMs < this.#host.options.stepBudgetMs) return undefined;
-    return this.#endOfTurn().then(() => {
-      this.#stepStartMs = clock.nowMs();
-    });
-  }
-
-  #endOfTurn(): Promise<void> {
-    return new Promise((resolve) => this.#host.options.env.timers.endOfTurn(resolve));
+  /** Something was written: the disk has space again. */
+  #resumed(): void {
+    if (this.#retries === 0) return;
+    this.#retries = 0;
+    this.#host.changed();
   }
 
   #retryLater(error: unknown): void {
+    if (this.#waitsForSpace) return;
     const { options } = this.#host;
     const delayMs = options.retryDelayMs * 2 ** Math.min(this.#retries, MOST_DOUBLINGS);
     this.#retries++;
@@ -252,12 +285,11 @@ export class Maintenance {
   #fail(error: unknown): void {
     if (!this.#stopped) this.#stopReason = readOnlyError(error, 'not committed');
     this.#stopped = true;
+    this.#maker.abandonCompactions();
     for (const manual of this.#manual.splice(0)) manual.reject(error);
     this.#host.failed(error);
   }
 }
-
-const STOPPED = new Error('maintenance was stopped');
 
 /** At least 1: what is only in level 0 is compacted too. */
 function deepestLevel(version: Version): number {

@@ -1,15 +1,19 @@
 /** The memtables of a tree: the active one, which is written to, and the frozen ones that wait to be flushed. */
 import { Memtable } from './memtable.js';
+import type { MemtablePool } from './memtable-memory.js';
 
 export class MemtableList {
   readonly #writeBufferBytes: number;
   readonly #maxFrozen: number;
-  #active = new Memtable();
+  readonly #pool: MemtablePool;
+  #active: Memtable;
   #frozen: readonly Memtable[] = [];
 
-  constructor(writeBufferBytes: number, maxFrozen: number) {
+  constructor(writeBufferBytes: number, maxFrozen: number, pool: MemtablePool) {
     this.#writeBufferBytes = writeBufferBytes;
     this.#maxFrozen = maxFrozen;
+    this.#pool = pool;
+    this.#active = new Memtable(pool);
   }
 
   get active(): Memtable {
@@ -41,12 +45,14 @@ export class MemtableList {
 
   freeze(): void {
     this.#frozen = [...this.#frozen, this.#active];
-    this.#active = new Memtable();
+    this.#active = new Memtable(this.#pool);
   }
 
   /** The oldest frozen one is in tables. */
   dropOldest(): void {
+    const oldest = this.#frozen[0];
     this.#frozen = this.#frozen.slice(1);
+    oldest?.drop();
   }
 
   /** The oldest WAL file that is needed when the oldest frozen one is flushed, and not above `current`. */

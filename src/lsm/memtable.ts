@@ -11,7 +11,9 @@
  *     valueLength           Uint32Array     TOMBSTONE for a deletion
  *
  * Nothing is ever removed or moved, so that a node index stays good for the life of the table and a cursor may be
- * left open while entries are inserted. Only typed arrays and byte chunks: the form fits shared memory.
+ * left open while entries are inserted. All of it stands in shared memory: another thread reads a frozen table
+ * through `share` and `attach` without a copy. The memory is used again (`MemtablePool`) when the table's flush is
+ * durable and nobody pins it.
  */
 import {
   compareRanges,
@@ -23,34 +25,54 @@ import {
   sharedLength,
 } from './bytes.js';
 import { Cursor } from './cursor.js';
+import {
+  growNodes,
+  type MemtableMemory,
+  type MemtablePool,
+  NODE_BYTES,
+  newMemory,
+} from './memtable-memory.js';
 
 const TOMBSTONE = 0xffffffff;
-const FIRST_CAPACITY = 256;
 const FIRST_CHUNK_BYTES = 32 * 1024;
 const LARGEST_CHUNK_BYTES = 1024 * 1024;
-/** Bytes of all arrays for one node. */
-const NODE_BYTES = 45;
 /** From the n-th time on that a key shares less than all before it, nothing is taken as shared any more. */
 const MOST_SHARED_CHANGES = 40;
 
+/** A frozen memtable as another thread gets it. */
+export interface SharedMemtable {
+  readonly memory: MemtableMemory;
+  readonly root: number;
+  readonly rightmost: number;
+  readonly count: number;
+  readonly shared: number;
+  readonly sharedBytes: Uint8Array;
+}
+
 export class Memtable {
-  #left = new Int32Array(FIRST_CAPACITY);
-  #right = new Int32Array(FIRST_CAPACITY);
-  #parent = new Int32Array(FIRST_CAPACITY);
-  #red = new Uint8Array(FIRST_CAPACITY);
-  #prefix = new Float64Array(FIRST_CAPACITY);
-  #sequence = new Float64Array(FIRST_CAPACITY);
-  #chunk = new Uint32Array(FIRST_CAPACITY);
-  #offset = new Uint32Array(FIRST_CAPACITY);
-  #keyLength = new Uint32Array(FIRST_CAPACITY);
-  #valueLength = new Uint32Array(FIRST_CAPACITY);
-  readonly #chunks: Buffer[] = [];
+  readonly #pool: MemtablePool | undefined;
+  readonly #memory: MemtableMemory;
+  #left: Int32Array;
+  #right: Int32Array;
+  #parent: Int32Array;
+  #red: Uint8Array;
+  #prefix: Float64Array;
+  #sequence: Float64Array;
+  #chunk: Uint32Array;
+  #offset: Uint32Array;
+  #keyLength: Uint32Array;
+  #valueLength: Uint32Array;
+  readonly #chunks: Buffer[];
+  /** Of `#chunks`, those that hold anything. */
+  #chunksUsed = 0;
   #chunkUsed = 0;
   #arenaBytes = 0;
-  #capacity = FIRST_CAPACITY;
+  #capacity: number;
   #count = 0;
   #root = 0;
   #rightmost = 0;
+  #pins = 0;
+  #isDropped = false;
   /** The bytes that all keys begin with: the first `#shared` of these. */
   #sharedBytes: Buffer = NO_BYTES;
   #shared = 0;
@@ -61,6 +83,73 @@ export class Memtable {
   firstSequence = 0;
   lastSequence = 0;
   tombstones = 0;
+
+  constructor(pool?: MemtablePool) {
+    this.#pool = pool;
+    this.#memory = pool?.take() ?? newMemory();
+    const { nodes } = this.#memory;
+    this.#left = nodes.left;
+    this.#right = nodes.right;
+    this.#parent = nodes.parent;
+    this.#red = nodes.red;
+    this.#prefix = nodes.prefix;
+    this.#sequence = nodes.sequence;
+    this.#chunk = nodes.chunk;
+    this.#offset = nodes.offset;
+    this.#keyLength = nodes.keyLength;
+    this.#valueLength = nodes.valueLength;
+    this.#capacity = nodes.left.length;
+    this.#chunks = this.#memory.chunks.map(viewOf);
+  }
+
+  /** A frozen table as another thread may read it, from before `drop` until it says that it has done with it. */
+  share(): SharedMemtable {
+    return {
+      memory: { nodes: this.#memory.nodes, chunks: this.#memory.chunks.slice(0, this.#chunksUsed) },
+      root: this.#root,
+      rightmost: this.#rightmost,
+      count: this.#count,
+      shared: this.#shared,
+      sharedBytes: Uint8Array.from(this.#sharedBytes),
+    };
+  }
+
+  /** A table to read that another thread shares. */
+  static attach(shared: SharedMemtable): Memtable {
+    const table = new Memtable({ take: () => shared.memory, give() {} });
+    table.#root = shared.root;
+    table.#rightmost = shared.rightmost;
+    table.#count = shared.count;
+    table.#shared = shared.shared;
+    table.#sharedBytes = viewOf(shared.sharedBytes);
+    return table;
+  }
+
+  /** Whoever reads the table across turns of the event loop pins it, and unpins it once. */
+  pin(): void {
+    this.#pins++;
+  }
+
+  unpin(): void {
+    this.#pins--;
+    this.#giveBack();
+  }
+
+  /** The table is in durable files and no new reader finds it. */
+  drop(): void {
+    this.#isDropped = true;
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    if (!this.#isDropped || this.#pins > 0) return;
+    this.#isDropped = false;
+    this.#pool?.give(this.#memory);
+    // Whoever reads on against the rule finds an empty table, not another's keys.
+    this.#root = 0;
+    this.#rightmost = 0;
+    this.#count = 0;
+  }
 
   get count(): number {
     return this.#count;
@@ -232,11 +321,9 @@ export class Memtable {
     const keyLength = keyEnd - keyStart;
     const valueLength = valueEnd - valueStart;
     const bytes = keyLength + valueLength;
-    let chunk = this.#chunks[this.#chunks.length - 1];
+    let chunk = this.#chunks[this.#chunksUsed - 1];
     if (chunk === undefined || this.#chunkUsed + bytes > chunk.length) {
-      const size = Math.min(LARGEST_CHUNK_BYTES, FIRST_CHUNK_BYTES * 2 ** this.#chunks.length);
-      chunk = Buffer.allocUnsafeSlow(Math.max(size, bytes));
-      this.#chunks.push(chunk);
+      chunk = this.#nextChunk(bytes);
       this.#chunkUsed = 0;
     }
     const at = this.#chunkUsed;
@@ -246,26 +333,47 @@ export class Memtable {
     this.#arenaBytes += bytes;
     const node = this.#count + 1;
     if (node >= this.#capacity) this.#grow();
-    this.#chunk[node] = this.#chunks.length - 1;
+    // The memory may have held another table.
+    this.#left[node] = 0;
+    this.#right[node] = 0;
+    this.#chunk[node] = this.#chunksUsed - 1;
     this.#offset[node] = at;
     this.#keyLength[node] = keyLength;
     this.#valueLength[node] = valueLength;
     return node;
   }
 
+  /** A chunk with room for so many bytes; chunks of used memory that have not are passed over. */
+  #nextChunk(bytes: number): Buffer {
+    for (;;) {
+      const known = this.#chunks[this.#chunksUsed];
+      if (known === undefined) break;
+      this.#chunksUsed++;
+      if (known.length >= bytes) return known;
+    }
+    const size = Math.min(LARGEST_CHUNK_BYTES, FIRST_CHUNK_BYTES * 2 ** this.#chunks.length);
+    const chunk = new Uint8Array(new SharedArrayBuffer(Math.max(size, bytes)));
+    this.#memory.chunks.push(chunk);
+    const view = viewOf(chunk);
+    this.#chunks.push(view);
+    this.#chunksUsed++;
+    return view;
+  }
+
   #grow(): void {
-    const capacity = this.#capacity * 2;
-    this.#left = larger(this.#left, new Int32Array(capacity));
-    this.#right = larger(this.#right, new Int32Array(capacity));
-    this.#parent = larger(this.#parent, new Int32Array(capacity));
-    this.#red = larger(this.#red, new Uint8Array(capacity));
-    this.#prefix = larger(this.#prefix, new Float64Array(capacity));
-    this.#sequence = larger(this.#sequence, new Float64Array(capacity));
-    this.#chunk = larger(this.#chunk, new Uint32Array(capacity));
-    this.#offset = larger(this.#offset, new Uint32Array(capacity));
-    this.#keyLength = larger(this.#keyLength, new Uint32Array(capacity));
-    this.#valueLength = larger(this.#valueLength, new Uint32Array(capacity));
-    this.#capacity = capacity;
+    const nodes = growNodes(this.#memory.nodes);
+    this.#memory.nodes = nodes;
+    this.#left = nodes.left;
+    this.#right = nodes.right;
+    this.#parent = nodes.parent;
+    this.#red = nodes.red;
+    this.#prefix = nodes.prefix;
+    this.#sequence = nodes.sequence;
+    this.#chunk = nodes.chunk;
+    this.#offset = nodes.offset;
+    this.#keyLength = nodes.keyLength;
+    this.#valueLength = nodes.valueLength;
+    this.#capacity = nodes.left.length;
   }
 
   /** All prefixes move; the order of the keys stays, so the tree does. */
@@ -436,9 +544,8 @@ function neighbour(node: number, towards: Int32Array, away: Int32Array, parents:
   return at;
 }
 
-function larger<T extends Int32Array | Uint32Array | Float64Array | Uint8Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
+function viewOf(chunk: Uint8Array): Buffer {
+  return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
 }
 
 export class MemtableCursor extends Cursor {

@@ -9,12 +9,19 @@ export type Durability = 'sync' | 'buffered' | 'none';
 /** Told what happens inside, synchronously: must be quick and must not throw. */
 export interface LsmListener {
   /** Everything up to `flushedSequence` is in tables that are durable. */
-  flushed?(event: { readonly flushedSequence: number; readonly tableBytes: number }): void;
+  flushed?(event: FlushEvent): void;
   compacted?(event: CompactionEvent): void;
   /** Writes wait from now on (`reason`), or no longer do (undefined). */
   stalled?(reason: StallReason | undefined): void;
   /** The tree has become read-only. */
   failed?(error: unknown): void;
+}
+
+export interface FlushEvent {
+  readonly flushedSequence: number;
+  readonly tableBytes: number;
+  /** The worker thread that wrote the tables; undefined for the tree's own. */
+  readonly threadId: number | undefined;
 }
 
 export interface CompactionEvent {
@@ -24,6 +31,8 @@ export interface CompactionEvent {
   readonly outputFiles: number;
   readonly readBytes: number;
   readonly writtenBytes: number;
+  /** The worker thread that wrote the outputs; undefined for the tree's own, or if a file only changed its level. */
+  readonly threadId: number | undefined;
 }
 
 export type StallReason = 'memtables' | 'level-0 files';
@@ -65,7 +74,12 @@ export interface LsmOptions {
   readonly blockCacheBytes?: number;
   /** Tables kept open, each with a file descriptor and its index and filter in memory; 512. */
   readonly maxOpenTables?: number;
-  /** Flush and compaction give way to other events after so many milliseconds; 2. */
+  /**
+   * Whether flush and compaction run in the process's worker thread; true. Where `env` has no threads, or files that
+   * are not the operating system's, they run in this thread in any case.
+   */
+  readonly worker?: boolean;
+  /** Without a worker, flush and compaction give way to other events after so many milliseconds; 2. */
   readonly stepBudgetMs?: number;
   /** After a full disk, flush and compaction are tried again after so many milliseconds, doubling to 64 times; 100. */
   readonly retryDelayMs?: number;
@@ -122,6 +136,7 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
     logger: options.logger ?? silentLogger,
     durability: options.durability ?? 'sync',
     createIfMissing: options.createIfMissing ?? true,
+    worker: options.worker ?? true,
     ...(options.listener ? { listener: options.listener } : {}),
     ...(options.replayed ? { replayed: options.replayed } : {}),
   };

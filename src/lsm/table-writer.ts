@@ -15,7 +15,8 @@ export interface TableWriterContext {
   readonly env: Env;
   readonly directory: string;
   readonly table: TableBuilderOptions;
-  newFileNumber(): number;
+  /** Undefined if no further table is to be begun: the one that is open then takes all that is left. */
+  newFileNumber(): number | undefined;
   /** Undefined to go on at once; a promise to wait for; throws to give up. */
   breathe(): Promise<void> | undefined;
 }
@@ -38,12 +39,14 @@ export async function writeTables(
     for (let entry = source.top; entry; entry = source.top) {
       let blockBegan = ++sinceBreath >= STEP_ENTRIES;
       if (filter.keeps(entry)) {
-        if (!filter.continuesKey && cutsBefore(entry, builder?.sizeBytes ?? 0) && builder) {
+        const isCut: boolean = !filter.continuesKey && cutsBefore(entry, builder?.sizeBytes ?? 0);
+        const number: number | undefined = isCut || !builder ? context.newFileNumber() : undefined;
+        if (builder && number !== undefined) {
           finished.push(await builder.finish(() => context.breathe()));
           builder = undefined;
         }
         if (!builder) {
-          const number = context.newFileNumber();
+          if (number === undefined) throw new Error('there is no file number for a table');
           builder = new TableBuilder(env, `${directory}/${tableName(number)}`, number, context.table);
         }
         if (builder.add(entry)) {

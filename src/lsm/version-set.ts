@@ -84,7 +84,13 @@ export class VersionSet {
   }
 
   newFileNumber(): number {
-    return this.#nextFileNumber++;
+    return this.takeFileNumbers(1);
+  }
+
+  /** Gives so many numbers in a row; returns the first. Those that no file gets are left out for good. */
+  takeFileNumbers(count: number): number {
+    this.#nextFileNumber += count;
+    return this.#nextFileNumber - count;
   }
 
   /** The current version, whose files stay until it is unpinned. */

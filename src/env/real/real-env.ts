@@ -5,6 +5,7 @@ import type { Env } from '../env.js';
 import { realFileSystem } from './file-system.js';
 import { realHost } from './host.js';
 import { realNetwork } from './network.js';
+import { realThreads } from './threads.js';
 
 export function realEnv(): Env {
   return {
@@ -26,5 +27,6 @@ export function realEnv(): Env {
     fs: realFileSystem,
     net: realNetwork,
     host: realHost,
+    threads: realThreads,
   };
 }

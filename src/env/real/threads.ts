@@ -1,0 +1,38 @@
+/** Worker threads of Node.js. */
+import { Worker } from 'node:worker_threads';
+import type { Thread, ThreadHandler, Threads } from '../env.js';
+import { realFileSystem } from './file-system.js';
+
+/** An option of the process for an entry that a thread does not have. */
+const NOT_FOR_THREADS = /^--input-type\b/;
+
+export const realThreads: Threads = {
+  fs: realFileSystem,
+  start(entry: URL, data: unknown, handler: ThreadHandler): Thread {
+    const worker = new Worker(entry, {
+      workerData: data,
+      ...(process.execArgv.some((option) => NOT_FOR_THREADS.test(option)) ? { execArgv: [] } : {}),
+    });
+    worker.unref();
+    let failure: Error | undefined;
+    worker.on('message', (message: unknown) => handler.message(message));
+    worker.on('messageerror', (error) => {
+      failure ??= error;
+      void worker.terminate();
+    });
+    worker.on('error', (error) => {
+      failure ??= error;
+    });
+    worker.once('exit', (code) => {
+      handler.ended(failure ?? new Error(`the thread ended with code ${code}`));
+    });
+    return {
+      post: (message) => worker.postMessage(message),
+      hold: () => worker.ref(),
+      release: () => worker.unref(),
+      terminate: async () => {
+        await worker.terminate();
+      },
+    };
+  },
+};

@@ -1,0 +1,100 @@
+/** The memory of memtables: shared between threads, and used again from table to table. */
+
+/** One element per node; see `memtable.ts`. */
+export interface MemtableNodes {
+  readonly left: Int32Array;
+  readonly right: Int32Array;
+  readonly parent: Int32Array;
+  readonly red: Uint8Array;
+  readonly prefix: Float64Array;
+  readonly sequence: Float64Array;
+  readonly chunk: Uint32Array;
+  readonly offset: Uint32Array;
+  readonly keyLength: Uint32Array;
+  readonly valueLength: Uint32Array;
+}
+
+export interface MemtableMemory {
+  nodes: MemtableNodes;
+  /** Of keys and values. */
+  readonly chunks: Uint8Array[];
+}
+
+const FIRST_CAPACITY = 256;
+
+function newNodes(capacity: number): MemtableNodes {
+  const shared = (bytes: number) => new SharedArrayBuffer(capacity * bytes);
+  return {
+    left: new Int32Array(shared(4)),
+    right: new Int32Array(shared(4)),
+    parent: new Int32Array(shared(4)),
+    red: new Uint8Array(shared(1)),
+    prefix: new Float64Array(shared(8)),
+    sequence: new Float64Array(shared(8)),
+    chunk: new Uint32Array(shared(4)),
+    offset: new Uint32Array(shared(4)),
+    keyLength: new Uint32Array(shared(4)),
+    valueLength: new Uint32Array(shared(4)),
+  };
+}
+
+export function newMemory(): MemtableMemory {
+  return { nodes: newNodes(FIRST_CAPACITY), chunks: [] };
+}
+
+/** Copies into twice the room. */
+export function growNodes(from: MemtableNodes): MemtableNodes {
+  const to = newNodes(from.left.length * 2);
+  to.left.set(from.left);
+  to.right.set(from.right);
+  to.parent.set(from.parent);
+  to.red.set(from.red);
+  to.prefix.set(from.prefix);
+  to.sequence.set(from.sequence);
+  to.chunk.set(from.chunk);
+  to.offset.set(from.offset);
+  to.keyLength.set(from.keyLength);
+  to.valueLength.set(from.valueLength);
+  return to;
+}
+
+/** Where tables get their memory, and where it goes when nobody reads it any more. */
+export interface MemtablePool {
+  take(): MemtableMemory | undefined;
+  give(memory: MemtableMemory): void;
+}
+
+/** Keeps memory up to a number of bytes; what is beyond it is left to the garbage collector. */
+export class BoundedMemtablePool implements MemtablePool {
+  readonly #maxBytes: number;
+  readonly #free: MemtableMemory[] = [];
+  #sizeBytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  take(): MemtableMemory | undefined {
+    const memory = this.#free.pop();
+    if (memory) this.#sizeBytes -= bytesOf(memory);
+    return memory;
+  }
+
+  give(memory: MemtableMemory): void {
+    const bytes = bytesOf(memory);
+    if (this.#sizeBytes + bytes > this.#maxBytes) return;
+    this.#sizeBytes += bytes;
+    this.#free.push(memory);
+  }
+}
+
+/** Bytes of all arrays for one node. */
+export const NODE_BYTES = 45;
+
+function bytesOf({ nodes, chunks }: MemtableMemory): number {
+  return chunks.reduce((sum, chunk) => sum + chunk.length, nodes.left.length * NODE_BYTES);
+}

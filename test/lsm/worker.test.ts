@@ -1,0 +1,263 @@
+/** The worker thread, on real files: it writes the tables of all trees, and its end is theirs. */
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Env, Thread, Threads } from '../../src/env/env.js';
+import { errorCode } from '../../src/env/errors.js';
+import { realEnv } from '../../src/env/real/real-env.js';
+import { type CompactionEvent, type FlushEvent, type LsmOptions, LsmTree } from '../../src/lsm/index.js';
+import { eventually, put, remove, SeededRandom } from './tree-lab.js';
+
+const SMALL: LsmOptions = {
+  writeBufferBytes: 32 * 1024,
+  maxFileBytes: 32 * 1024,
+  levelBaseBytes: 64 * 1024,
+  levelMultiplier: 4,
+  durability: 'buffered',
+};
+
+/** As `SMALL`, with level 0 left alone. */
+const BY_HAND: LsmOptions = {
+  ...SMALL,
+  writeBufferBytes: 8 << 20,
+  level0Trigger: 1000,
+  level0StopTrigger: 1000,
+  levelBaseBytes: 1 << 30,
+};
+
+function testIn(name: string, run: (folder: string) => Promise<void>): void {
+  test(name, async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'raftree-worker-'));
+    try {
+      await run(folder);
+    } finally {
+      fs.rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+/** A process of its own as far as the worker goes, whose thread the test can end. */
+function ownThreads(): { env: Env; started: Thread[] } {
+  const env = realEnv();
+  const real = env.threads as Threads;
+  const started: Thread[] = [];
+  const threads: Threads = {
+    fs: real.fs,
+    start(entry, data, handler) {
+      const thread = real.start(entry, data, handler);
+      started.push(thread);
+      return thread;
+    },
+  };
+  return { env: { ...env, threads }, started };
+}
+
+async function fill(tree: LsmTree, seed: number, count: number, model: Map<string, string>): Promise<void> {
+  const random = new SeededRandom(seed);
+  for (let i = 0; i < count; i++) {
+    const key = `key${String(random.between(0, 4999)).padStart(6, '0')}`;
+    if (random.chance(0.2)) {
+      model.delete(key);
+      await tree.write([remove(key)]);
+    } else {
+      const value = `${i}:${'v'.repeat(random.between(0, 150))}`;
+      model.set(key, value);
+      await tree.write([put(key, value)]);
+    }
+  }
+}
+
+const PADDING = 'x'.repeat(100);
+
+/** 20,000 entries under way at once; returns their keys. */
+async function writeMany(tree: LsmTree, prefix: string, value: string): Promise<string[]> {
+  const keys = Array.from({ length: 20_000 }, (_, i) => `${prefix}${String(i).padStart(6, '0')}`);
+  await Promise.all(keys.map((key) => tree.write([put(key, value + PADDING)])));
+  return keys;
+}
+
+function contentOf(tree: LsmTree): Map<string, string> {
+  return new Map([...tree.iterator()].map(({ key, value }) => [key.toString(), value.toString()]));
+}
+
+function assertHolds(tree: LsmTree, model: ReadonlyMap<string, string>): void {
+  assert.equal(contentOf(tree), new Map([...model].sort(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+testIn('tables are written by one other thread, whichever tree they belong to', async (folder) => {
+  const writers = new Set<number | undefined>();
+  const events: (FlushEvent | CompactionEvent)[] = [];
+  const note = (event: FlushEvent | CompactionEvent) => {
+    events.push(event);
+    if (!('readBytes' in event) || event.readBytes > 0) writers.add(event.threadId);
+  };
+  const options = { ...SMALL, listener: { flushed: note, compacted: note } };
+  const trees = await Promise.all(['a', 'b'].map((name) => LsmTree.open(path.join(folder, name), options)));
+  const models = trees.map(() => new Map<string, string>());
+  await Promise.all(trees.map((tree, i) => fill(tree, i, 8000, models[i] as Map<string, string>)));
+  await Promise.all(trees.map((tree) => tree.compactRange()));
+  assert.is(writers.size, 1);
+  const [writer] = writers;
+  assert.ok(writer !== undefined && writer !== threadId, `written by thread ${writer}`);
+  assert.ok(events.some((event) => 'level' in event && event.level > 0 && event.readBytes > 0));
+  for (const [i, tree] of trees.entries()) {
+    assertHolds(tree, models[i] as Map<string, string>);
+    assert.equal((await tree.verify()).problems, []);
+    await tree.close();
+    const again = await LsmTree.open(path.join(folder, i === 0 ? 'a' : 'b'), options);
+    assertHolds(again, models[i] as Map<string, string>);
+    await again.close();
+  }
+});
+
+testIn('worker or not, the tables are the same', async (folder) => {
+  const files: string[][] = [];
+  for (const worker of [true, false]) {
+    const directory = path.join(folder, String(worker));
+    const tree = await LsmTree.open(directory, { ...BY_HAND, worker });
+    const model = new Map<string, string>();
+    for (let table = 0; table < 3; table++) {
+      await fill(tree, table, 2000, model);
+      await tree.flush();
+    }
+    const snapshot = tree.snapshot();
+    await fill(tree, 9, 2000, model);
+    await tree.compactRange();
+    snapshot.release();
+    assertHolds(tree, model);
+    await tree.close();
+    const tables = fs.readdirSync(directory).filter((name) => name.endsWith('.sst'));
+    files.push(tables.sort().map((name) => fs.readFileSync(path.join(directory, name), 'latin1')));
+  }
+  assert.ok((files[0]?.length ?? 0) > 3);
+  assert.equal(files[0], files[1]);
+});
+
+testIn('a flush that waits interrupts a compaction; what readers hold stays', async (folder) => {
+  const events: string[] = [];
+  const tree = await LsmTree.open(path.join(folder, 'tree'), {
+    ...BY_HAND,
+    maxFileBytes: 1 << 20,
+    listener: { flushed: () => events.push('flushed'), compacted: () => events.push('compacted') },
+  });
+  const model = new Map<string, string>();
+  for (let table = 0; table < 4; table++) {
+    for (const key of await writeMany(tree, 'key', `${table}:`)) model.set(key, `${table}:${PADDING}`);
+    await tree.flush();
+  }
+  const compaction = tree.compactRange();
+  await eventually(() => events.length === 4);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await tree.write([put('between', '1')]);
+  model.set('between', '1');
+  const iterator = tree.iterator();
+  const first = iterator.next();
+  await tree.flush();
+  assert.equal(events.slice(4), ['flushed'], 'the compaction is not done yet');
+  await compaction;
+  assert.equal(events.slice(4, 6), ['flushed', 'compacted']);
+  // The memory of the flushed memtable is not used again under the iterator.
+  await writeMany(tree, 'other', '');
+  await tree.flush();
+  const seen = [first, ...iterator].map((entry) => entry?.key.toString());
+  assert.equal(seen, [...model.keys()].sort());
+  await tree.close();
+});
+
+testIn('closing gives up a compaction in the worker and leaves nothing of it', async (folder) => {
+  const directory = path.join(folder, 'tree');
+  const tree = await LsmTree.open(directory, { ...BY_HAND, maxFileBytes: 1 << 20 });
+  for (let table = 0; table < 4; table++) {
+    await writeMany(tree, 'key', `${table}:`);
+    await tree.flush();
+  }
+  const compaction = tree.compactRange().then(
+    () => 'done',
+    (error: unknown) => errorCode(error),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  await tree.close();
+  assert.is(await compaction, 'LSM_CLOSED');
+  const tables = fs.readdirSync(directory).filter((name) => name.endsWith('.sst'));
+  assert.is(tables.length, 4);
+  const again = await LsmTree.open(directory, BY_HAND);
+  assert.is(contentOf(again).size, 20_000);
+  await again.close();
+});
+
+testIn('a worker that dies makes its trees read-only; reopened, they get another', async (folder) => {
+  const { env, started } = ownThreads();
+  const failures: unknown[] = [];
+  const options = { ...BY_HAND, env, listener: { failed: (error: unknown) => failures.push(error) } };
+  const trees = await Promise.all(['a', 'b'].map((name) => LsmTree.open(path.join(folder, name), options)));
+  const [a, b] = trees as [LsmTree, LsmTree];
+  assert.is(started.length, 0, 'it starts with the first job');
+  const model = new Map<string, string>();
+  await fill(a, 1, 3000, model);
+  await a.flush();
+  await fill(a, 2, 3000, model);
+  await b.write([put('b', '1')]);
+  assert.is(started.length, 1);
+  const flush = a.flush().then(
+    () => 'done',
+    (error: unknown) => errorCode(error),
+  );
+  await started[0]?.terminate();
+  assert.ok(['done', 'LSM_READ_ONLY'].includes((await flush) ?? ''));
+  await eventually(() => failures.length === 2);
+  assert.equal(failures.map(errorCode), ['LSM_WORKER_DIED', 'LSM_WORKER_DIED']);
+  for (const tree of trees) {
+    const refused = await tree.write([put('x', 'y')]).catch((error: unknown) => error);
+    assert.is(errorCode(refused), 'LSM_READ_ONLY');
+  }
+  assertHolds(a, model);
+  await Promise.all(trees.map((tree) => tree.close()));
+  const again = await LsmTree.open(path.join(folder, 'a'), options);
+  assertHolds(again, model);
+  await again.flush();
+  assert.is(started.length, 2);
+  assert.equal((await again.verify()).problems, []);
+  await again.close();
+  await started[1]?.terminate();
+});
+
+testIn('what fails in the worker fails here, with its code', async (folder) => {
+  const failures: unknown[] = [];
+  const directory = path.join(folder, 'tree');
+  const tree = await LsmTree.open(directory, {
+    ...BY_HAND,
+    listener: { failed: (error) => failures.push(error) },
+  });
+  await tree.write([put('a', '1')]);
+  fs.renameSync(directory, `${directory}-moved`);
+  const refused = await tree.flush().catch((error: unknown) => error);
+  assert.is(errorCode(refused), 'LSM_READ_ONLY');
+  assert.is(errorCode(failures[0]), 'ENOENT');
+  fs.renameSync(`${directory}-moved`, directory);
+  await tree.close();
+  const again = await LsmTree.open(directory, BY_HAND);
+  assert.equal(contentOf(again), new Map([['a', '1']]));
+  await again.close();
+});
+
+testIn('the worker keeps a process alive while it has work, and no longer', async (folder) => {
+  const lsm = new URL('../../src/lsm/index.js', import.meta.url).href;
+  const script = `
+    const { LsmTree } = await import(${JSON.stringify(lsm)});
+    const tree = await LsmTree.open(${JSON.stringify(path.join(folder, 'tree'))}, {});
+    await tree.write([{ type: 'put', key: Buffer.from('a'), value: Buffer.from('1') }]);
+    await tree.flush();
+    console.log('flushed', tree.stats().flushes);
+  `;
+  const options = { timeout: 20_000, encoding: 'utf8' } as const;
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], options);
+  assert.is(run.stderr, '');
+  assert.is(run.stdout, 'flushed 1\n');
+  assert.is(run.status, 0);
+});
+
+test.run();
