@@ -1,14 +1,29 @@
-/** `npm run bench`: the storage engine alone, under db_bench's workloads. How to read it: README.md beside this. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+/**
+ * `npm run bench`: the storage engine under db_bench's workloads, alone or against its peers. How to read what it
+ * prints: README.md beside this.
+ */
+import { fork, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
-import { LsmTree } from '../src/lsm/index.js';
-import { type Result, type Scale, WORKLOADS } from './workloads.js';
+import type { Plan } from './engine-run.js';
+import { ENGINE_NAMES, OURS } from './engines/engines.js';
+import type { Measurement } from './measurement.js';
+import { dotPlot } from './report/dot-plot.js';
+import { summarize } from './report/summary.js';
+import { comparisonTable, headingLine, summaryLine } from './report/table.js';
+import { WORKLOAD_NAMES } from './workloads.js';
 
-interface Options extends Scale {
+interface Options {
+  readonly peers: readonly string[];
+  readonly rounds: number | undefined;
+  readonly valueBytes: readonly number[];
+  readonly entries: readonly number[];
   readonly only: readonly string[];
   readonly directory: string | undefined;
+  readonly results: string;
   readonly writeBufferBytes: number;
   readonly blockCacheBytes: number;
 }
@@ -20,84 +35,128 @@ function positive(text: string): number {
   return value;
 }
 
+const positives = (text: string) => text.split(',').map(positive);
+
+function oneOf(names: readonly string[]) {
+  return (text: string): string[] => {
+    const given = text.split(',');
+    const unknown = given.find((name) => !names.includes(name));
+    if (unknown !== undefined) throw new InvalidArgumentError(`${unknown} is none of ${names.join(', ')}`);
+    return given;
+  };
+}
+
 function parseOptions(): Options {
-  const names = WORKLOADS.map((workload) => workload.name);
-  const command = new Command('bench')
-    .description('Benchmarks the storage engine alone.')
-    .option('--entries <count>', 'keys per workload', positive, 1_000_000)
-    .option('--value-bytes <bytes>', 'bytes of a value', positive, 100)
-    .option('--only <names>', `comma-separated, of ${names.join(', ')}`)
+  const results = fileURLToPath(new URL('../../bench/results', import.meta.url));
+  return new Command('bench')
+    .description('Benchmarks the storage engine, alone or against peers.')
+    .option(
+      '--peers <names>',
+      `comma-separated, of ${ENGINE_NAMES.slice(1).join(', ')}`,
+      oneOf(ENGINE_NAMES),
+      [],
+    )
+    .option('--rounds <count>', 'repetitions, engine after engine; 3 with peers, otherwise 1', positive)
+    .option('--value-bytes <sizes>', 'bytes of a value, comma-separated', positives, [100, 4096])
+    .option('--entries <counts>', 'keys, for each of the value sizes', positives, [1_000_000, 50_000])
+    .option('--only <names>', `comma-separated, of ${WORKLOAD_NAMES.join(', ')}`, oneOf(WORKLOAD_NAMES), [
+      ...WORKLOAD_NAMES,
+    ])
     .option('--directory <path>', 'where to put the data; a new one under the temporary directory by default')
+    .option('--results <path>', 'where to write the JSON file and the chart', results)
     .option('--write-buffer-bytes <bytes>', 'memtable size', positive, 4 * 1024 * 1024)
     .option('--block-cache-bytes <bytes>', 'block cache', positive, 64 * 1024 * 1024)
-    .parse();
-  const given = command.opts<{
-    entries: number;
-    valueBytes: number;
-    only?: string;
-    directory?: string;
-    writeBufferBytes: number;
-    blockCacheBytes: number;
-  }>();
-  const only = given.only?.split(',') ?? names;
-  for (const name of only) {
-    if (!names.includes(name)) command.error(`error: ${name} is none of ${names.join(', ')}`);
-  }
-  return { ...given, only, directory: given.directory };
+    .parse()
+    .opts<Options>();
 }
 
-async function run(options: Options): Promise<void> {
-  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'raftree-bench-'));
-  const { writeBufferBytes, blockCacheBytes } = options;
-  const open = () => LsmTree.open(join(directory, 'tree'), { writeBufferBytes, blockCacheBytes });
-  console.log(
-    `${options.entries} entries of 16 + ${options.valueBytes} bytes, node ${process.version}, ` +
-      `${availableParallelism()} processors, ${directory}\n`,
-  );
-  console.log(row(['workload', 'ops/s', 'p50 µs', 'p99 µs', 'p99.9 µs', 'MB/s']));
-  let tree: LsmTree | undefined;
-  try {
-    let isFilled = false;
-    for (const workload of WORKLOADS) {
-      if (!options.only.includes(workload.name)) continue;
-      await tree?.close();
-      if (workload.needsEmpty) rmSync(join(directory, 'tree'), { recursive: true, force: true });
-      tree = await open();
-      if (!workload.needsEmpty && !isFilled) await fill(tree, options);
-      const result = await workload.run(tree, options);
-      isFilled = workload.name !== 'fillsync' && workload.name !== 'deleterandom';
-      console.log(row(cells(result)));
-    }
-  } finally {
-    await tree?.close();
-    rmSync(options.directory === undefined ? directory : join(directory, 'tree'), {
-      recursive: true,
-      force: true,
+/** Runs a plan in a process of its own. */
+function runPlan(plan: Plan, report: (measurement: Measurement) => void): Promise<void> {
+  // What engines before it left to the disk is not this one's burden.
+  spawnSync('sync');
+  const child = fork(fileURLToPath(new URL('./engine-run.js', import.meta.url)), [JSON.stringify(plan)]);
+  child.on('message', (message) => report(message as Measurement));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${plan.engine} ended with ${signal ?? `exit code ${code}`}`));
     });
+  });
+}
+
+function machine(): string {
+  const gibibytes = Math.round(totalmem() / 2 ** 30);
+  return (
+    `${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'}), ${gibibytes} GiB, ` +
+    `${process.platform} ${release()}, node ${process.version}`
+  );
+}
+
+async function runAll(options: Options, directory: string): Promise<Measurement[]> {
+  const { writeBufferBytes, blockCacheBytes, only } = options;
+  const engines = [...new Set([OURS, ...options.peers])];
+  const rounds = options.rounds ?? (engines.length > 1 ? 3 : 1);
+  const measurements: Measurement[] = [];
+  for (const [i, valueBytes] of options.valueBytes.entries()) {
+    const entries = options.entries[i] ?? options.entries.at(-1) ?? 1;
+    console.log(`\n${entries.toLocaleString('en-US')} entries of 16 + ${valueBytes} bytes\n${headingLine()}`);
+    for (let round = 0; round < rounds; round++) {
+      for (const engine of engines) {
+        const plan = {
+          engine,
+          directory: join(directory, 'data'),
+          entries,
+          valueBytes,
+          round,
+          only,
+          writeBufferBytes,
+          blockCacheBytes,
+        };
+        await runPlan(plan, (measurement) => {
+          measurements.push(measurement);
+          for (const summary of summarize([measurement])) console.log(summaryLine(summary));
+        });
+        rmSync(plan.directory, { recursive: true, force: true });
+      }
+    }
   }
+  return measurements;
 }
 
-/** What a workload that needs data finds if none that writes it ran before. */
-async function fill(tree: LsmTree, options: Options): Promise<void> {
-  await WORKLOADS.find((workload) => workload.name === 'fillrandom')?.run(tree, options);
+function writeResults(options: Options, startedAt: Date, measurements: readonly Measurement[]): void {
+  const summaries = summarize(measurements);
+  const stem = join(options.results, `lsm-${startedAt.toISOString().slice(0, 19).replaceAll(':', '')}`);
+  mkdirSync(options.results, { recursive: true });
+  const content = {
+    startedAt: startedAt.toISOString(),
+    machine: machine(),
+    writeBufferBytes: options.writeBufferBytes,
+    blockCacheBytes: options.blockCacheBytes,
+    summaries,
+    measurements,
+  };
+  writeFileSync(`${stem}.json`, `${JSON.stringify(content, undefined, 2)}\n`);
+  writeFileSync(
+    `${stem}.svg`,
+    dotPlot(summaries, `operations per second, ${startedAt.toISOString().slice(0, 10)}`),
+  );
+  if (new Set(summaries.map(({ engine }) => engine)).size > 1) {
+    if (summaries.some(({ rounds }) => rounds > 1)) {
+      console.log(`\nMedians:\n${headingLine()}`);
+      for (const summary of summaries) console.log(summaryLine(summary));
+    }
+    console.log(`\n${comparisonTable(summaries, OURS)}`);
+  }
+  console.log(`\n${stem}.json\n${stem}.svg`);
 }
 
-function cells(result: Result): string[] {
-  const { latencyUs } = result;
-  const percentile = (share: number) =>
-    latencyUs ? (latencyUs.getValueAtPercentile(share) / 10).toFixed(1) : '-';
-  return [
-    result.workload,
-    Math.round(result.operations / result.seconds).toLocaleString('en-US'),
-    percentile(50),
-    percentile(99),
-    percentile(99.9),
-    (result.bytes / result.seconds / 1e6).toFixed(1),
-  ];
+const options = parseOptions();
+const startedAt = new Date();
+const directory = mkdtempSync(join(options.directory ?? tmpdir(), 'raftree-bench-'));
+console.log(`${machine()}, ${directory}`);
+try {
+  writeResults(options, startedAt, await runAll(options, directory));
+} finally {
+  rmSync(directory, { recursive: true, force: true });
 }
-
-function row(columns: readonly string[]): string {
-  return columns.map((text, i) => (i === 0 ? text.padEnd(14) : text.padStart(12))).join('');
-}
-
-await run(parseOptions());

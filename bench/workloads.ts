@@ -1,179 +1,110 @@
-/** The workloads, named as in LevelDB's db_bench. Keys are 16 decimal digits; half of a value's bytes compress away. */
-import { build, type Histogram } from 'hdr-histogram-js';
+/** The workloads, named as in LevelDB's db_bench. */
 import { SeededRandom } from '../src/env/sim/seeded-random.js';
-import type { LsmTree } from '../src/lsm/index.js';
+import { ascending, KEY_BYTES, keyOf, missingKeyOf, shuffled, Values } from './data.js';
+import type { Engine } from './engines/engine.js';
+import { type Latency, LatencyRecorder } from './probes.js';
 
-export const KEY_BYTES = 16;
 /** Writes under way at once where no sync is waited for. */
 const IN_FLIGHT = 64;
+const SEEK_READS = 10;
 
 export interface Scale {
   readonly entries: number;
   readonly valueBytes: number;
 }
 
-export interface Result {
-  readonly workload: string;
+export interface Outcome {
   readonly operations: number;
-  readonly seconds: number;
-  /** Keys and values that were handed over. */
+  /** Keys and values that were handed over or received. */
   readonly bytes: number;
-  /** Per operation; absent where single operations are too short to be timed. */
-  readonly latencyUs: Histogram | undefined;
+  /** Absent where single operations are too short to be timed. */
+  readonly latencyUs: Latency | undefined;
 }
 
 export interface Workload {
   readonly name: string;
-  /** Begins with an empty tree; the others with what the workload before left. */
-  readonly needsEmpty: boolean;
-  run(tree: LsmTree, scale: Scale): Promise<Result>;
+  /** `empty`: begins with an empty directory. `written`: goes on after the writes before. `settled`: reopened, at rest. */
+  readonly begins: 'empty' | 'written' | 'settled';
+  readonly writes: boolean;
+  run(engine: Engine, scale: Scale): Promise<Outcome>;
 }
-
-export function keyOf(number: number): Buffer {
-  return Buffer.from(String(number).padStart(KEY_BYTES, '0'));
-}
-
-/** db_bench's values: random printable bytes, each piece written twice. */
-class Values {
-  readonly #pool: Buffer;
-  readonly #valueBytes: number;
-  #at = 0;
-
-  constructor(valueBytes: number) {
-    const random = new SeededRandom(301);
-    const pieces: Buffer[] = [];
-    for (let bytes = 0; bytes < Math.max(1_048_576, valueBytes * 2); bytes += 100) {
-      const piece = Buffer.from(random.bytes(50).map((byte) => 32 + (byte % 95)));
-      pieces.push(piece, piece);
-    }
-    this.#pool = Buffer.concat(pieces);
-    this.#valueBytes = valueBytes;
-  }
-
-  next(): Buffer {
-    if (this.#at + this.#valueBytes > this.#pool.length) this.#at = 0;
-    const value = this.#pool.subarray(this.#at, this.#at + this.#valueBytes);
-    this.#at += this.#valueBytes;
-    return value;
-  }
-}
-
-/** Each number below `count` once, in a random order that is the same in every run. */
-function shuffled(count: number, seed: number): Uint32Array {
-  const random = new SeededRandom(seed);
-  const numbers = new Uint32Array(count);
-  for (let i = 0; i < count; i++) numbers[i] = i;
-  for (let i = count - 1; i > 0; i--) {
-    const other = random.between(0, i);
-    [numbers[i], numbers[other]] = [numbers[other] as number, numbers[i] as number];
-  }
-  return numbers;
-}
-
-function newHistogram(): Histogram {
-  // In tenths of a microsecond, up to a minute.
-  return build({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: 600_000_000,
-    numberOfSignificantValueDigits: 3,
-  });
-}
-
-type Write = (n: number) => Promise<unknown>;
 
 /** So many writers, each with one write under way. */
-async function inFlight(count: number, writers: number, write: Write): Promise<Histogram> {
-  const histogram = newHistogram();
+async function keepInFlight(
+  count: number,
+  writers: number,
+  write: (n: number) => Promise<unknown>,
+): Promise<Latency> {
+  const recorder = new LatencyRecorder();
   let next = 0;
   const writer = async () => {
     while (next < count) {
       const number = next++;
       const start = performance.now();
       await write(number);
-      histogram.recordValue(Math.max(1, Math.round((performance.now() - start) * 10_000)));
+      recorder.record(performance.now() - start);
     }
   };
   await Promise.all(Array.from({ length: writers }, writer));
-  return histogram;
+  return recorder.latencyUs();
 }
 
-/** Until compaction has nothing to do: a fill's time includes what it leaves to be done. */
-async function settled(tree: LsmTree, level0Files: number): Promise<void> {
-  for (;;) {
-    const { levels, frozenMemtables } = tree.stats();
-    if (frozenMemtables === 0 && (levels[0]?.files ?? 0) < level0Files) return;
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+/** A fill's time includes what it leaves to be done. */
+async function drain(engine: Engine): Promise<void> {
+  while (!engine.isDrained()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-function writing(
-  name: string,
-  options: {
-    needsEmpty: boolean;
-    order: (entries: number) => Uint32Array;
-    sync?: boolean;
-    remove?: boolean;
-    /** Of the entries, how many operations; for those that wait for the disk. */
-    share?: number;
-  },
-): Workload {
+interface WriteShape {
+  readonly begins: 'empty' | 'written';
+  readonly order: (count: number) => Uint32Array;
+  /** What one operation is; a put that does not wait for the disk by default. */
+  readonly operation?: 'put' | 'putDurably' | 'remove';
+  readonly writers?: number;
+  /** Of the entries at most; for those that wait for the disk. */
+  readonly atMost?: number;
+}
+
+function writing(name: string, shape: WriteShape): Workload {
+  const { begins, order, operation = 'put', writers = IN_FLIGHT } = shape;
   return {
     name,
-    needsEmpty: options.needsEmpty,
-    async run(tree, scale) {
-      const count = Math.max(1, Math.round(scale.entries * (options.share ?? 1)));
-      const order = options.order(count);
-      const values = new Values(scale.valueBytes);
-      const durability = options.sync ? 'sync' : 'buffered';
-      const start = performance.now();
-      const latencyUs = await inFlight(count, options.sync ? 1 : IN_FLIGHT, (n) => {
-        const key = keyOf(order[n] as number);
-        return tree.write(
-          [options.remove ? { type: 'delete', key } : { type: 'put', key, value: values.next() }],
-          {
-            durability,
-          },
-        );
+    begins,
+    writes: true,
+    async run(engine, { entries, valueBytes }) {
+      const count = Math.min(entries, shape.atMost ?? entries);
+      const numbers = order(count);
+      const values = new Values(valueBytes);
+      const latencyUs = await keepInFlight(count, writers, (n) => {
+        const key = keyOf(numbers[n] as number);
+        return operation === 'remove' ? engine.remove(key) : engine[operation](key, values.next());
       });
-      await settled(tree, 4);
-      const bytes = count * (KEY_BYTES + (options.remove ? 0 : scale.valueBytes));
-      return {
-        workload: name,
-        operations: count,
-        seconds: (performance.now() - start) / 1000,
-        bytes,
-        latencyUs,
-      };
+      await drain(engine);
+      const entryBytes = KEY_BYTES + (operation === 'remove' ? 0 : valueBytes);
+      return { operations: count, bytes: count * entryBytes, latencyUs };
     },
   };
 }
 
-function reading(name: string, missing: boolean): Workload {
+function reading(name: string, keyFor: (number: number) => Buffer, isThere: boolean): Workload {
   return {
     name,
-    needsEmpty: false,
-    async run(tree, scale) {
-      const histogram = newHistogram();
+    begins: 'settled',
+    writes: false,
+    async run(engine, { entries, valueBytes }) {
+      const recorder = new LatencyRecorder();
       const random = new SeededRandom(77);
       let found = 0;
-      const start = performance.now();
-      for (let i = 0; i < scale.entries; i++) {
-        const key = keyOf(random.between(0, scale.entries - 1));
-        // Between two keys that exist, so that no key range rules it out.
-        if (missing) key[KEY_BYTES - 1] = 0x2e;
+      for (let i = 0; i < entries; i++) {
+        const key = keyFor(random.between(0, entries - 1));
         const before = performance.now();
-        if (tree.getSync(key)) found++;
-        histogram.recordValue(Math.max(1, Math.round((performance.now() - before) * 10_000)));
+        if (engine.get(key)) found++;
+        recorder.record(performance.now() - before);
       }
-      const seconds = (performance.now() - start) / 1000;
-      if (found !== (missing ? 0 : scale.entries))
-        throw new Error(`${name}: ${found} of ${scale.entries} found`);
+      if (found !== (isThere ? entries : 0)) throw new Error(`${name}: ${found} of ${entries} found`);
       return {
-        workload: name,
-        operations: scale.entries,
-        seconds,
-        bytes: found * (KEY_BYTES + scale.valueBytes),
-        latencyUs: histogram,
+        operations: entries,
+        bytes: found * (KEY_BYTES + valueBytes),
+        latencyUs: recorder.latencyUs(),
       };
     },
   };
@@ -181,35 +112,60 @@ function reading(name: string, missing: boolean): Workload {
 
 const readSequentially: Workload = {
   name: 'readseq',
-  needsEmpty: false,
-  async run(tree) {
-    let operations = 0;
-    let bytes = 0;
-    const start = performance.now();
-    for (const { key, value } of tree.iterator()) {
-      operations++;
-      bytes += key.length + value.length;
-    }
-    return {
-      workload: 'readseq',
-      operations,
-      seconds: (performance.now() - start) / 1000,
-      bytes,
-      latencyUs: undefined,
-    };
+  begins: 'settled',
+  writes: false,
+  async run(engine, scale) {
+    const { entries, bytes } = await engine.readAll();
+    if (entries !== scale.entries) throw new Error(`readseq: ${entries} of ${scale.entries} entries`);
+    return { operations: entries, bytes, latencyUs: undefined };
   },
 };
 
-const ascending = (entries: number) => Uint32Array.from({ length: entries }, (_, i) => i);
+const seekRandomly: Workload = {
+  name: 'seekrandom',
+  begins: 'settled',
+  writes: false,
+  async run(engine, { entries, valueBytes }) {
+    const recorder = new LatencyRecorder();
+    const random = new SeededRandom(78);
+    const operations = Math.max(1, Math.round(entries / 10));
+    let read = 0;
+    for (let i = 0; i < operations; i++) {
+      const number = random.between(0, Math.max(0, entries - SEEK_READS));
+      const before = performance.now();
+      read += await engine.readFrom(keyOf(number), SEEK_READS);
+      recorder.record(performance.now() - before);
+    }
+    if (entries >= SEEK_READS && read !== operations * SEEK_READS) {
+      throw new Error(`seekrandom: ${read} entries read by ${operations} seeks`);
+    }
+    return { operations, bytes: read * (KEY_BYTES + valueBytes), latencyUs: recorder.latencyUs() };
+  },
+};
 
 /** In the order in which they run: each reads what those before it wrote. */
 export const WORKLOADS: readonly Workload[] = [
-  writing('fillsync', { needsEmpty: true, order: (n) => shuffled(n, 1), sync: true, share: 0.01 }),
-  writing('fillseq', { needsEmpty: true, order: ascending }),
-  writing('fillrandom', { needsEmpty: true, order: (n) => shuffled(n, 2) }),
-  writing('overwrite', { needsEmpty: false, order: (n) => shuffled(n, 3) }),
-  reading('readrandom', false),
-  reading('readmissing', true),
+  writing('fillsync', {
+    begins: 'empty',
+    order: (n) => shuffled(n, 1),
+    operation: 'putDurably',
+    writers: 1,
+    atMost: 5000,
+  }),
+  writing('fillsync64', {
+    begins: 'empty',
+    order: (n) => shuffled(n, 1),
+    operation: 'putDurably',
+    atMost: 50_000,
+  }),
+  writing('fillseq', { begins: 'empty', order: ascending }),
+  writing('fillrandom', { begins: 'empty', order: (n) => shuffled(n, 2) }),
+  writing('overwrite', { begins: 'written', order: (n) => shuffled(n, 3) }),
+  reading('readrandom', keyOf, true),
+  reading('readmissing', missingKeyOf, false),
   readSequentially,
-  writing('deleterandom', { needsEmpty: false, order: (n) => shuffled(n, 4), remove: true }),
+  seekRandomly,
+  writing('deleterandom', { begins: 'written', order: (n) => shuffled(n, 4), operation: 'remove' }),
 ];
+
+export const WORKLOAD_NAMES: readonly string[] = WORKLOADS.map(({ name }) => name);

@@ -1,0 +1,128 @@
+/**
+ * The child process that runs the workloads on one engine, so that memory, threads and the event loop are its own.
+ * It is given a plan as its argument and sends a message per workload.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import type { Engine } from './engines/engine.js';
+import { newEngine } from './engines/engines.js';
+import type { Measurement } from './measurement.js';
+import { bytesOnDisk, deviceBytesWritten, LoopDelayMeter, peakMemoryBytes } from './probes.js';
+import { WORKLOADS, type Workload } from './workloads.js';
+
+export interface Plan {
+  readonly engine: string;
+  readonly directory: string;
+  readonly entries: number;
+  readonly valueBytes: number;
+  readonly round: number;
+  readonly only: readonly string[];
+  readonly writeBufferBytes: number;
+  readonly blockCacheBytes: number;
+}
+
+const REST_MS = 300;
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until nothing has gone on in the background for a while. */
+async function rest(engine: Engine): Promise<void> {
+  for (let before = ''; ; ) {
+    const now = engine.progress();
+    if (now === before && engine.isDrained()) return;
+    before = now;
+    await sleep(REST_MS);
+  }
+}
+
+class Runner {
+  readonly #plan: Plan;
+  readonly #engine: Engine;
+  #isOpen = false;
+  /** The directory holds every entry. */
+  #isFilled = false;
+  #isSettled = false;
+
+  constructor(plan: Plan, engine: Engine) {
+    this.#plan = plan;
+    this.#engine = engine;
+  }
+
+  async run(report: (measurement: Measurement) => void): Promise<void> {
+    for (const workload of WORKLOADS) {
+      if (!this.#plan.only.includes(workload.name)) continue;
+      await this.#prepare(workload);
+      report(await this.#measure(workload));
+    }
+    await this.#close();
+  }
+
+  async #prepare(workload: Workload): Promise<void> {
+    if (workload.begins === 'empty') return this.#empty();
+    if (!this.#isFilled) {
+      await this.#empty();
+      await WORKLOADS.find(({ name }) => name === 'fillrandom')?.run(this.#engine, this.#plan);
+      this.#isFilled = true;
+      this.#isSettled = false;
+    }
+    if (workload.begins === 'settled' && !this.#isSettled) {
+      await this.#close();
+      await this.#open();
+      await rest(this.#engine);
+      this.#isSettled = true;
+    }
+  }
+
+  async #measure(workload: Workload): Promise<Measurement> {
+    const { engine, entries, valueBytes, round, directory } = this.#plan;
+    const writtenBefore = deviceBytesWritten();
+    const meter = new LoopDelayMeter();
+    if (workload.writes) meter.start();
+    const start = performance.now();
+    const outcome = await workload.run(this.#engine, this.#plan);
+    const seconds = (performance.now() - start) / 1000;
+    const loopDelayMs = workload.writes ? meter.stop() : undefined;
+    if (workload.writes) {
+      await rest(this.#engine);
+      this.#isSettled = false;
+      this.#isFilled = ['fillseq', 'fillrandom', 'overwrite'].includes(workload.name);
+    }
+    const writtenAfter = deviceBytesWritten();
+    return {
+      engine,
+      workload: workload.name,
+      valueBytes,
+      entries,
+      round,
+      ...outcome,
+      seconds,
+      loopDelayMs,
+      deviceBytes:
+        workload.writes && writtenBefore !== undefined && writtenAfter !== undefined
+          ? writtenAfter - writtenBefore
+          : undefined,
+      bytesOnDisk: workload.writes ? bytesOnDisk(directory) : undefined,
+      peakMemoryBytes: peakMemoryBytes(),
+    };
+  }
+
+  async #empty(): Promise<void> {
+    await this.#close();
+    rmSync(this.#plan.directory, { recursive: true, force: true });
+    mkdirSync(this.#plan.directory, { recursive: true });
+    await this.#open();
+    this.#isFilled = false;
+  }
+
+  async #open(): Promise<void> {
+    await this.#engine.open();
+    this.#isOpen = true;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#isOpen) await this.#engine.close();
+    this.#isOpen = false;
+  }
+}
+
+const plan = JSON.parse(process.argv[2] ?? '') as Plan;
+await new Runner(plan, await newEngine(plan.engine, plan)).run((measurement) => process.send?.(measurement));
+process.disconnect?.();
