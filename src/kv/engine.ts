@@ -26,7 +26,12 @@ export interface Engine {
   readonly durableSequence: number;
   /** Makes everything written so far durable. */
   flush(): Promise<void>;
+  /** Makes a new directory hold, durably, everything written so far. Nothing is written meanwhile. */
+  checkpoint(directory: string): Promise<void>;
   /** Roughly how many keys are stored. */
   approximateKeys(): number;
   close(): Promise<void>;
 }
+
+/** Opens, or makes, the engine in a directory. */
+export type OpenEngine = (directory: string) => Promise<Engine>;

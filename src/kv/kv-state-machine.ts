@@ -7,7 +7,7 @@ import type { Entry } from '../raft/types.js';
 import { readUint53, writeUint53 } from '../record/record.js';
 import type { StateMachine } from '../replica/state-machine.js';
 import { type Command, decodeEntry, type WriteCommand, type WriteOperation } from './command.js';
-import type { Engine, EngineOperation } from './engine.js';
+import type { Engine, EngineOperation, OpenEngine } from './engine.js';
 import {
   AFTER_USER_KEYS,
   APPLIED_KEY,
@@ -34,25 +34,19 @@ export interface ScanEntry extends VersionedValue {
 type Changes = Map<string, VersionedValue | null>;
 
 export class KvStateMachine implements StateMachine<CommandResult> {
-  readonly #engine: Engine;
+  #engine: Engine;
+  readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();
   #appliedIndex = 0;
   #durableIndex = 0;
   /** Batches that the engine has taken and not yet made durable. */
   #undurable: { readonly sequence: number; readonly index: number }[] = [];
 
-  /** Throws `CORRUPTION` if what the engine holds does not fit together. */
-  constructor(engine: Engine) {
+  /** `reopen` opens the engine that a snapshot brings. Throws `CORRUPTION` if what the engine holds does not fit together. */
+  constructor(engine: Engine, reopen: OpenEngine) {
     this.#engine = engine;
-    const applied = engine.get(APPLIED_KEY);
-    if (applied) {
-      this.#appliedIndex = readUint53(applied, 8);
-      if (!(this.#appliedIndex >= readUint53(applied, 0))) {
-        throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
-      }
-    }
-    this.#durableIndex = this.#appliedIndex;
-    this.#sessions.restore(engine.entries(SESSION_RANGE));
+    this.#reopen = reopen;
+    this.#load();
   }
 
   get appliedIndex(): number {
@@ -85,7 +79,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     const operations: EngineOperation[] = [];
     const changes: Changes = new Map();
     const results = entries.map((entry, i) =>
-      entry.kind === 'noop'
+      entry.kind !== 'command'
         ? ({ type: 'none' } as const)
         : this.#applyCommand(decodeEntry(entry.body), first + i, changes, operations),
     );
@@ -110,6 +104,17 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   flush(): Promise<void> {
     return this.#engine.flush();
+  }
+
+  checkpoint(directory: string): Promise<void> {
+    return this.#engine.checkpoint(directory);
+  }
+
+  async restore(directory: string): Promise<void> {
+    const before = this.#engine;
+    this.#engine = await this.#reopen(directory);
+    this.#load();
+    await before.close();
   }
 
   close(): Promise<void> {
@@ -148,6 +153,17 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   approximateKeys(): number {
     return this.#engine.approximateKeys();
+  }
+
+  #load(): void {
+    const applied = this.#engine.get(APPLIED_KEY);
+    this.#appliedIndex = applied ? readUint53(applied, 8) : 0;
+    if (applied && !(this.#appliedIndex >= readUint53(applied, 0))) {
+      throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
+    }
+    this.#durableIndex = this.#appliedIndex;
+    this.#undurable = [];
+    this.#sessions.restore(this.#engine.entries(SESSION_RANGE));
   }
 
   #applyCommand(

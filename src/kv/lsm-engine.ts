@@ -64,6 +64,10 @@ class LsmEngine implements Engine {
     await this.#whenThereIsSpace(() => this.#tree.flush());
   }
 
+  async checkpoint(directory: string): Promise<void> {
+    await this.#tree.checkpoint(directory);
+  }
+
   approximateKeys(): number {
     const { entries, tombstones } = this.#tree.stats();
     return Math.max(0, entries - 2 * tombstones);

@@ -7,6 +7,7 @@ import { commandBytes } from '../protocol/codec.js';
 import { type ErrorCode, errorReply, isErrorCode } from '../protocol/error-codes.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
+import type { ReadLevel } from '../raft/types.js';
 import type { Replica } from '../replica/replica.js';
 import { encodeOpenSession, encodeWrite } from './command.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
@@ -61,7 +62,7 @@ export class KvService {
 
   /** Answers a request; never rejects: what goes wrong is told in an `error` message. */
   async handle(request: KvRequest): Promise<OutboundMessage> {
-    if (request.type === 'get' || request.type === 'scan') return (await this.prepareRead(request))();
+    if (isRead(request)) return (await this.prepareRead(request))();
     return this.#whilePending(request, () =>
       request.type === 'write' ? this.#write(request) : this.#openSession(request),
     );
@@ -74,7 +75,8 @@ export class KvService {
   async prepareRead(request: KvReadRequest): Promise<() => OutboundMessage> {
     const refusedWith = await this.#whilePending(request, async () => {
       if (request.type === 'get') this.#checkKey(request.key);
-      if (request.consistency === 'linearizable') await this.#parts.replica.readIndex();
+      const level = READ_LEVELS[request.consistency];
+      if (level) await this.#parts.replica.readIndex(level);
       return undefined;
     });
     if (refusedWith) return () => refusedWith;
@@ -82,7 +84,7 @@ export class KvService {
       try {
         return request.type === 'get' ? this.#get(request) : this.#scan(request);
       } catch (error) {
-        return this.#failure(request, error);
+        return this.failure(request.requestId, error, 'read');
       }
     };
   }
@@ -107,7 +109,7 @@ export class KvService {
     try {
       return await work();
     } catch (error) {
-      return this.#failure(request, error);
+      return this.failure(request.requestId, error, isRead(request) ? 'read' : 'write');
     } finally {
       this.#pending--;
       if (this.#pending === 0) this.#idle?.();
@@ -229,12 +231,12 @@ export class KvService {
     return errorReply(requestId, 'INTERNAL', 'the answer does not fit the request');
   }
 
-  #failure(request: KvRequest, error: unknown): OutboundMessage {
-    const { requestId } = request;
+  /** What a request that failed is told; what is a fault of this node's is told without its details. */
+  failure(requestId: number, error: unknown, kind: 'read' | 'write'): OutboundMessage {
     if (!(error instanceof RaftreeError))
       return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
-    const isRead = request.type === 'get' || request.type === 'scan';
-    const outcome = isRead || error.info.outcome === 'notCommitted' ? 'notCommitted' : 'unknown';
+    const certain = kind === 'read' || error.info.outcome === 'notCommitted';
+    const outcome = certain ? 'notCommitted' : 'unknown';
     switch (error.code) {
       case 'NOT_LEADER': {
         const leader = typeof error.info.leader === 'number' ? error.info.leader : 0;
@@ -256,6 +258,18 @@ export class KvService {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** How each consistency is confirmed; a stale read is not. */
+const READ_LEVELS: Record<KvReadRequest['consistency'], ReadLevel | undefined> = {
+  linearizable: 'index',
+  lease: 'lease',
+  follower: 'follower',
+  stale: undefined,
+};
+
+function isRead(request: KvRequest): request is KvReadRequest {
+  return request.type === 'get' || request.type === 'scan';
+}
 
 function refusal(code: ErrorCode, message: string): RaftreeError {
   return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });

@@ -59,6 +59,21 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The request as a whole is above the limit.',
   },
+  CHANGE_PENDING: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'Another change of membership is under way: try again when it is done.',
+  },
+  CHANGE_INVALID: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The present membership does not allow the change.',
+  },
+  TRANSFER_FAILED: {
+    outcome: 'unknown',
+    about: 'request',
+    meaning: 'The other node did not take over in time.',
+  },
   READ_FAILED: {
     outcome: 'notCommitted',
     about: 'request',

@@ -19,7 +19,7 @@ function message<const F extends Fields>(number: number, about: string, fields: 
   return { number, about, fields };
 }
 
-const consistency = enumeration({ linearizable: 1, stale: 2 });
+const consistency = enumeration({ linearizable: 1, stale: 2, lease: 3, follower: 4 });
 
 export const MESSAGES = {
   hello: message(1, 'The first message of both sides; the side that connected speaks first.', {
@@ -114,11 +114,31 @@ export const MESSAGES = {
         reachable: bool,
       }),
     ),
+    voters: list(u32),
+    outgoing: list(u32),
+    learners: list(u32),
   }),
+  changeMembers: message(26, 'Changes who belongs to the cluster; joint when more than one member changes.', {
+    requestId: u32,
+    changes: list(
+      struct({
+        type: enumeration({ addVoter: 1, addLearner: 2, remove: 3 }),
+        nodeId: u32,
+        clientAddress: string,
+        peerAddress: string,
+      }),
+    ),
+  }),
+  transferLeader: message(27, 'Asks the leader to hand over to another voter.', {
+    requestId: u32,
+    nodeId: u32,
+  }),
+  done: message(28, 'A changeMembers or transferLeader has taken effect.', { requestId: u32, index: u53 }),
   requestVote: message(32, 'A candidate, or with preVote one that might become one, asks for a vote.', {
     group: u32,
     term: u53,
     preVote: bool,
+    force: bool,
     lastIndex: u53,
     lastTerm: u53,
   }),
@@ -153,6 +173,44 @@ export const MESSAGES = {
     round: u53,
   }),
   heartbeatReply: message(37, 'The answer to heartbeat.', { group: u32, term: u53, round: u53 }),
+  timeoutNow: message(38, 'The leader hands over: the receiver is to campaign at once.', {
+    group: u32,
+    term: u53,
+  }),
+  readIndex: message(39, 'A follower asks the leader for an index to read at.', {
+    group: u32,
+    term: u53,
+    id: u53,
+  }),
+  readIndexReply: message(40, 'The answer to readIndex.', { group: u32, term: u53, id: u53, index: u53 }),
+  snapshotOffer: message(
+    41,
+    'The leader offers a snapshot: its last entry, the configuration there, its files.',
+    {
+      group: u32,
+      term: u53,
+      index: u53,
+      snapshotTerm: u53,
+      configuration: bytes,
+      files: list(struct({ name: string, sizeBytes: u53 })),
+    },
+  ),
+  snapshotWanted: message(42, 'The first byte of a snapshot that the receiver lacks; file = files: none.', {
+    group: u32,
+    term: u53,
+    index: u53,
+    file: u32,
+    offset: u53,
+  }),
+  snapshotChunk: message(43, 'A part of a file of a snapshot, with its CRC-32.', {
+    group: u32,
+    term: u53,
+    index: u53,
+    file: u32,
+    offset: u53,
+    checksum: u32,
+    bytes,
+  }),
 } as const;
 
 export type MessageName = keyof typeof MESSAGES;
@@ -168,7 +226,14 @@ export type OutboundOf<Name extends MessageName> = { readonly type: Name } & Enc
 export type OutboundMessage = { [Name in MessageName]: OutboundOf<Name> }[MessageName];
 
 /** Messages that a client sends and the node answers under the same requestId. */
-export type RequestName = 'write' | 'get' | 'scan' | 'openSession' | 'status';
+export type RequestName =
+  | 'write'
+  | 'get'
+  | 'scan'
+  | 'openSession'
+  | 'status'
+  | 'changeMembers'
+  | 'transferLeader';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];
 
 /** What a client changes: one element of `write.operations`, as it is sent and as it is received. */

@@ -61,6 +61,12 @@ export class EntryIndex {
     return this.#checksums[index - this.#first] ?? 0;
   }
 
+  /** Forgets everything; `first` will be the first entry. */
+  reset(first: number): void {
+    this.#first = first;
+    this.#count = 0;
+  }
+
   /** Forgets the entries up to and including `index`. */
   dropThrough(index: number): void {
     const dropped = Math.min(this.#count, Math.max(0, index - this.#first + 1));

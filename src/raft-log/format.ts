@@ -3,16 +3,20 @@
  * are little-endian; `u53` is a u64 of at most 2^53 - 1.
  *
  *     batch:   1 u8 | group u32 | term u53 | vote u32 | commit u53 | first index u53 | entries u32 | entry ...
- *     entry:   term u53 | kind u8 (1 noop, 2 command) | body bytes u32 | body
+ *     entry:   term u53 | kind u8 (1 noop, 2 command, 3 configuration) | body bytes u32 | body
  *
- *     base:    2 u8 | group u32 | index u53 | term u53 | voters u32 | voter u32 ...
- *              The log of the group starts after this entry, and this was its configuration there.
+ *     base:    2 u8 | group u32 | index u53 | term u53 | restarts u8 | directory bytes u32 | directory | configuration
+ *              The log of the group starts after this entry, and this was its configuration there (raft's
+ *              configuration-codec.ts). `restarts`: a snapshot replaced the log, nothing before counts any more. The
+ *              directory holds the state machine that goes with the log; no other does.
  *
  *     groups:  3 u8 | payload bytes u32 | payload (a base, or a batch without entries) ...
  *              Opens every file: base and hard state of every group, so that earlier files can go.
  */
 import { RaftreeError } from '../env/errors.js';
-import type { AppendBatch, Configuration, Entry, EntryKind, HardState } from '../raft/types.js';
+import type { ConfigurationChange } from '../raft/configuration.js';
+import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
+import type { AppendBatch, Entry, EntryKind, HardState, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
 import { type Payload, readUint53, sizeOf, writeUint53 } from '../record/record.js';
 
@@ -20,13 +24,13 @@ const BATCH = 1;
 const BASE = 2;
 const GROUPS = 3;
 const BATCH_HEADER_BYTES = 37;
+const BASE_HEADER_BYTES = 26;
 export const ENTRY_HEADER_BYTES = 13;
-const KINDS: readonly EntryKind[] = ['noop', 'command'];
+const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 
-export interface LogBase {
-  readonly index: number;
-  readonly term: number;
-  readonly configuration: Configuration;
+export interface LogBase extends SnapshotBase {
+  /** Name of the directory of the state machine that goes with the log. */
+  readonly directory: string;
 }
 
 export type LogRecord =
@@ -41,9 +45,11 @@ export type LogRecord =
         readonly sizeBytes: number;
         readonly term: number;
         readonly checksum: number;
+        /** Of a configuration entry. */
+        readonly change: ConfigurationChange | undefined;
       }[];
     }
-  | { readonly type: 'base'; readonly group: number; readonly base: LogBase }
+  | { readonly type: 'base'; readonly group: number; readonly base: LogBase; readonly restarts: boolean }
   | { readonly type: 'groups'; readonly records: readonly LogRecord[] };
 
 /** The payload, where each entry starts in it, and the CRC of each entry with its header. */
@@ -80,18 +86,16 @@ export function encodeBatch(
   return { payload, entryOffsets, checksums };
 }
 
-export function encodeBase(group: number, base: LogBase): Payload {
-  const { voters } = base.configuration;
-  const bytes = Buffer.allocUnsafe(25 + voters.length * 4);
-  bytes.writeUInt8(BASE, 0);
-  bytes.writeUInt32LE(group, 1);
-  writeUint53(bytes, base.index, 5);
-  writeUint53(bytes, base.term, 13);
-  bytes.writeUInt32LE(voters.length, 21);
-  voters.forEach((voter, i) => {
-    bytes.writeUInt32LE(voter, 25 + i * 4);
-  });
-  return [bytes];
+export function encodeBase(group: number, base: LogBase, restarts: boolean): Payload {
+  const directory = Buffer.from(base.directory, 'utf8');
+  const head = Buffer.allocUnsafe(BASE_HEADER_BYTES);
+  head.writeUInt8(BASE, 0);
+  head.writeUInt32LE(group, 1);
+  writeUint53(head, base.index, 5);
+  writeUint53(head, base.term, 13);
+  head.writeUInt8(restarts ? 1 : 0, 21);
+  head.writeUInt32LE(directory.length, 22);
+  return [head, directory, encodeConfiguration(base.configuration)];
 }
 
 export function encodeGroups(payloads: readonly Payload[]): Payload {
@@ -136,13 +140,19 @@ function decodeBatch(payload: Buffer): LogRecord {
     commit: checked(readUint53(payload, 17)),
   };
   const count = payload.readUInt32LE(33);
-  const entries: { offset: number; sizeBytes: number; term: number; checksum: number }[] = [];
+  const entries: Extract<LogRecord, { type: 'batch' }>['entries'][number][] = [];
   let at = BATCH_HEADER_BYTES;
   for (let i = 0; i < count; i++) {
-    const sizeBytes = ENTRY_HEADER_BYTES + payload.readUInt32LE(at + 9);
-    const checksum = crc32(payload.subarray(at, at + sizeBytes));
-    entries.push({ offset: at, sizeBytes, term: checked(readUint53(payload, at)), checksum });
-    at += sizeBytes;
+    const end = at + ENTRY_HEADER_BYTES + payload.readUInt32LE(at + 9);
+    const isChange = KINDS[payload.readUInt8(at + 8) - 1] === 'configuration';
+    entries.push({
+      offset: at,
+      sizeBytes: end - at,
+      term: checked(readUint53(payload, at)),
+      checksum: crc32(payload.subarray(at, end)),
+      change: isChange ? decodeChange(payload.subarray(at + ENTRY_HEADER_BYTES, end)) : undefined,
+    });
+    at = end;
   }
   if (at !== payload.length) throw malformed();
   return {
@@ -155,16 +165,17 @@ function decodeBatch(payload: Buffer): LogRecord {
 }
 
 function decodeBase(payload: Buffer): LogRecord {
-  const voters: number[] = [];
-  for (let i = 0; i < payload.readUInt32LE(21); i++) voters.push(payload.readUInt32LE(25 + i * 4));
-  if (payload.length !== 25 + voters.length * 4) throw malformed();
+  const directoryEnd = BASE_HEADER_BYTES + payload.readUInt32LE(22);
+  if (directoryEnd > payload.length) throw malformed();
   return {
     type: 'base',
     group: payload.readUInt32LE(1),
+    restarts: payload.readUInt8(21) === 1,
     base: {
       index: checked(readUint53(payload, 5)),
       term: checked(readUint53(payload, 13)),
-      configuration: { voters },
+      directory: payload.toString('utf8', BASE_HEADER_BYTES, directoryEnd),
+      configuration: decodeConfiguration(payload.subarray(directoryEnd)),
     },
   };
 }

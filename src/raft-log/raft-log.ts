@@ -8,8 +8,14 @@
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import {
-  type AppendBatch,
+  applyChange,
   type Configuration,
+  type ConfigurationChange,
+  configurationOf,
+} from '../raft/configuration.js';
+import { decodeChange } from '../raft/configuration-codec.js';
+import {
+  type AppendBatch,
   EMPTY_HARD_STATE,
   type Entry,
   entrySizeBytes,
@@ -71,10 +77,10 @@ export class RaftLog {
     return this.#groups.get(id);
   }
 
-  /** Starts a group with an empty log; resolves when that is durable. */
-  async createGroup(id: number, configuration: Configuration): Promise<GroupLog> {
+  /** Starts a group with an empty log and a directory for its state machine; resolves when that is durable. */
+  async createGroup(id: number, configuration: Configuration, directory: string): Promise<GroupLog> {
     const group = this.#addGroup(id);
-    await group.setBase({ index: 0, term: 0, configuration });
+    await group.setBase({ index: 0, term: 0, configuration, directory });
     return group;
   }
 
@@ -118,7 +124,9 @@ export class GroupLog {
   readonly #maxCachedBytes: number;
   readonly #removeUnneeded: () => void;
   readonly #index = new EntryIndex();
-  #base: LogBase = { index: 0, term: 0, configuration: { voters: [] } };
+  #base: LogBase = { index: 0, term: 0, configuration: configurationOf([]), directory: '' };
+  /** Changes of membership after the base, ordered by index. */
+  #changes: { readonly index: number; readonly change: ConfigurationChange }[] = [];
   /** As written: what the next segment starts with. */
   #writtenBase: LogBase | undefined;
   #writtenHardState: HardState = EMPTY_HARD_STATE;
@@ -163,12 +171,14 @@ export class GroupLog {
       : undefined;
   }
 
-  /** Term and size of every entry after the base. */
-  *entrySizes(): Generator<{ term: number; sizeBytes: number }> {
+  /** Term and size of every entry after the base, and the change of each configuration entry. */
+  *entrySizes(): Generator<{ term: number; sizeBytes: number; change: ConfigurationChange | undefined }> {
+    const changes = new Map(this.#changes.map(({ index, change }) => [index, change]));
     for (let index = this.#base.index + 1; index <= this.lastIndex; index++) {
       yield {
         term: this.#index.termOf(index),
         sizeBytes: this.#index.sizeOf(index) - ENTRY_HEADER_BYTES + entrySizeBytes(EMPTY_ENTRY),
+        change: changes.get(index),
       };
     }
   }
@@ -217,15 +227,28 @@ export class GroupLog {
   async compact(index: number): Promise<void> {
     if (index <= this.#base.index) return;
     const term = this.#index.termOf(index);
-    await this.setBase({ index, term, configuration: this.#base.configuration });
+    const configuration = this.#configurationAt(index);
+    await this.setBase({ index, term, configuration, directory: this.#base.directory });
     this.#removeUnneeded();
   }
 
-  async setBase(base: LogBase): Promise<void> {
+  /**
+   * A snapshot replaces the log and the state machine: from the moment this base is durable the directory it names counts,
+   * and no other. The batch that brought it is appended behind it.
+   */
+  async install(base: LogBase, batch: AppendBatch): Promise<void> {
+    const installed = this.setBase(base, true);
+    const appended = this.append(batch);
+    await Promise.all([installed, appended]);
+    this.#removeUnneeded();
+  }
+
+  async setBase(base: LogBase, restarts = false): Promise<void> {
     const pin = { file: this.oldestFile ?? this.#records().currentFile };
     this.#pins.push(pin);
-    this.#moveBase(base);
-    await this.#records().append(encodeBase(this.#id, base), true);
+    if (restarts) this.#restart(base);
+    else this.#moveBase(base);
+    await this.#records().append(encodeBase(this.#id, base, restarts), true);
     this.#writtenBase = base;
     this.#pins.splice(0, this.#pins.indexOf(pin) + 1);
   }
@@ -233,12 +256,13 @@ export class GroupLog {
   preamble(): Payload[] {
     if (!this.#writtenBase) return [];
     const { payload } = encodeBatch(this.#id, { hardState: this.#writtenHardState, first: 0, entries: [] });
-    return [encodeBase(this.#id, this.#writtenBase), payload];
+    return [encodeBase(this.#id, this.#writtenBase, false), payload];
   }
 
   recover(record: Exclude<LogRecord, { type: 'groups' }>, position: Position): void {
     if (record.type === 'base') {
-      this.#moveBase(record.base);
+      if (record.restarts) this.#restart(record.base);
+      else this.#moveBase(record.base);
       this.#writtenBase = record.base;
       return;
     }
@@ -251,16 +275,17 @@ export class GroupLog {
       const place = { file: position.file, offset: position.offset + entry.offset };
       this.#index.set(index, entry.sizeBytes, entry.term);
       this.#index.place(index, place, entry.term, entry.checksum);
+      this.#noteChange(index, entry.change);
     });
   }
 
   /** Throws `CORRUPTION` if entries between the base and the first one found are missing. */
   finishRecovery(): void {
     const isEmpty = this.#index.last < this.#index.first;
-    const { index, configuration } = this.#base;
+    const { index } = this.#base;
     const lost = !isEmpty && this.#index.first !== index + 1;
     const { commit } = this.#writtenHardState;
-    if (lost || configuration.voters.length === 0 || commit > this.lastIndex) {
+    if (lost || this.#base.directory === '' || commit > this.lastIndex) {
       throw new RaftreeError(
         'CORRUPTION',
         `the Raft log of group ${this.#id} is incomplete: it starts after entry ${index}, ` +
@@ -277,10 +302,39 @@ export class GroupLog {
       this.#entryBytes -= this.#index.sizeOf(index);
     }
     this.#base = base;
+    this.#changes = this.#changes.filter((change) => change.index > base.index);
     this.#index.dropThrough(base.index);
     const drop = Math.min(this.#cache.length, Math.max(0, base.index + 1 - this.#cacheFirst));
     for (const entry of this.#cache.splice(0, drop)) this.#cachedBytes -= entrySizeBytes(entry);
     this.#cacheFirst = Math.max(this.#cacheFirst + drop, this.#cache.length > 0 ? 0 : base.index + 1);
+  }
+
+  #restart(base: LogBase): void {
+    this.#base = base;
+    this.#changes = [];
+    this.#index.reset(base.index + 1);
+    this.#cache = [];
+    this.#cachedBytes = 0;
+    this.#cacheFirst = base.index + 1;
+    this.#entryBytes = 0;
+  }
+
+  #configurationAt(index: number): Configuration {
+    let { configuration } = this.#base;
+    for (const { index: at, change } of this.#changes) {
+      if (at > index) break;
+      try {
+        configuration = applyChange(configuration, change);
+      } catch {
+        // A change that was not allowed where it landed changes nothing (raft/membership.ts).
+      }
+    }
+    return configuration;
+  }
+
+  #noteChange(index: number, change: ConfigurationChange | undefined): void {
+    while ((this.#changes.at(-1)?.index ?? 0) >= index) this.#changes.pop();
+    if (change) this.#changes.push({ index, change });
   }
 
   #remember(first: number, entries: readonly Entry[]): void {
@@ -301,6 +355,7 @@ export class GroupLog {
     entries.forEach((entry, i) => {
       const sizeBytes = ENTRY_HEADER_BYTES + entry.body.length;
       this.#index.set(first + i, sizeBytes, entry.term);
+      this.#noteChange(first + i, entry.kind === 'configuration' ? decodeChange(entry.body) : undefined);
       this.#cache.push(entry);
       this.#cachedBytes += entrySizeBytes(entry);
       this.#entryBytes += sizeBytes;

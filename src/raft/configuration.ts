@@ -21,18 +21,29 @@ export interface Configuration {
   readonly learnersNext: readonly NodeId[];
   /** A joint configuration that the leader leaves by itself as soon as it is applied. */
   readonly autoLeave: boolean;
+  /** What the host wants to know of each member (how to reach it); the core passes it on. */
+  readonly notes: Readonly<Record<NodeId, string>>;
 }
 
 export type MemberChange =
-  | { readonly type: 'addVoter'; readonly node: NodeId }
-  | { readonly type: 'addLearner'; readonly node: NodeId }
+  | { readonly type: 'addVoter'; readonly node: NodeId; readonly note?: string }
+  | { readonly type: 'addLearner'; readonly node: NodeId; readonly note?: string }
   | { readonly type: 'remove'; readonly node: NodeId };
 
 /** How a change is to be made: `auto` takes the simple way where it is allowed, else the joint one, left by itself. */
 export type Transition = 'auto' | 'joint' | 'jointExplicit';
 
-export function configurationOf(voters: readonly NodeId[]): Configuration {
-  return { voters: ordered(voters), outgoing: [], learners: [], learnersNext: [], autoLeave: false };
+export interface ConfigurationChange {
+  /** None: leave the joint configuration. */
+  readonly changes: readonly MemberChange[];
+  readonly transition: Transition;
+}
+
+export function configurationOf(
+  voters: readonly NodeId[],
+  notes: Readonly<Record<NodeId, string>> = {},
+): Configuration {
+  return { voters: ordered(voters), outgoing: [], learners: [], learnersNext: [], autoLeave: false, notes };
 }
 
 export function isJoint(configuration: Configuration): boolean {
@@ -59,7 +70,8 @@ export function changeSimply(configuration: Configuration, changes: readonly Mem
   const next = checked(apply(configuration, changes));
   const before = new Set(configuration.voters);
   const after = new Set(next.voters);
-  const changed = [...before].filter((id) => !after.has(id)).length + [...after].filter((id) => !before.has(id)).length;
+  const changed =
+    [...before].filter((id) => !after.has(id)).length + [...after].filter((id) => !before.has(id)).length;
   if (changed > 1) throw refused('more than one voter changed without entering joint config');
   return next;
 }
@@ -79,20 +91,20 @@ export function enterJoint(
 export function leaveJoint(configuration: Configuration): Configuration {
   if (!isJoint(configuration)) throw refused("can't leave a non-joint config");
   const { voters, learners, learnersNext } = configuration;
-  return {
+  return withNotesOfMembers({
     voters,
     outgoing: [],
     learners: ordered([...learners, ...learnersNext]),
     learnersNext: [],
     autoLeave: false,
-  };
+    notes: configuration.notes,
+  });
 }
 
-/** The configuration that a change leads to, by the way that `transition` allows. Throws `CONFIGURATION_CHANGE`. */
-export function change(
+/** The configuration that a change leads to, by the way that its transition allows. Throws `CONFIGURATION_CHANGE`. */
+export function applyChange(
   configuration: Configuration,
-  changes: readonly MemberChange[],
-  transition: Transition,
+  { changes, transition }: ConfigurationChange,
 ): Configuration {
   if (changes.length === 0) return leaveJoint(configuration);
   if (transition === 'auto' && changes.length === 1) return changeSimply(configuration, changes);
@@ -103,8 +115,11 @@ function apply(configuration: Configuration, changes: readonly MemberChange[]): 
   const voters = new Set(configuration.voters);
   const learners = new Set(configuration.learners);
   const learnersNext = new Set(configuration.learnersNext);
-  for (const { type, node } of changes) {
+  const notes: Record<NodeId, string> = { ...configuration.notes };
+  for (const item of changes) {
+    const { type, node } = item;
     if (node === 0) continue;
+    if (item.type !== 'remove' && item.note !== undefined) notes[node] = item.note;
     voters.delete(node);
     learners.delete(node);
     learnersNext.delete(node);
@@ -112,12 +127,22 @@ function apply(configuration: Configuration, changes: readonly MemberChange[]): 
     else if (type === 'addLearner' && configuration.outgoing.includes(node)) learnersNext.add(node);
     else if (type === 'addLearner') learners.add(node);
   }
-  return {
+  return withNotesOfMembers({
     ...configuration,
     voters: ordered(voters),
     learners: ordered(learners),
     learnersNext: ordered(learnersNext),
-  };
+    notes,
+  });
+}
+
+function withNotesOfMembers(configuration: Configuration): Configuration {
+  const notes: Record<NodeId, string> = {};
+  for (const id of membersOf(configuration)) {
+    const note = configuration.notes[id];
+    if (note !== undefined) notes[id] = note;
+  }
+  return { ...configuration, notes };
 }
 
 function checked(configuration: Configuration): Configuration {

@@ -30,7 +30,7 @@ export function checkInvariants(before: RaftView, after: RaftView): void {
 }
 
 function brokenInState(state: RaftView): string | undefined {
-  if (state.baseIndex > state.applied) return 'the log was compacted beyond what is applied';
+  if (state.baseIndex > state.applying) return 'the log was compacted beyond what is applied';
   if (state.applied > state.applying) return 'more is applied than was given out to apply';
   if (state.applying > state.commit) return 'an uncommitted entry was given out to apply';
   if (state.commit > state.lastIndex) return 'the commit index lies beyond the log';

@@ -61,6 +61,15 @@ export class LogView {
     while ((this.#runs.at(-1)?.first ?? 0) > this.#lastIndex) this.#runs.pop();
   }
 
+  /** Forgets everything: the log starts anew after a snapshot's last entry. */
+  reset(base: { index: number; term: number }): void {
+    this.#baseIndex = base.index;
+    this.#baseTerm = base.term;
+    this.#sizesBase = base.index;
+    this.#lastIndex = base.index;
+    this.#runs = [];
+  }
+
   /** Forgets the entries up to and including `index`, which becomes the base. */
   compactTo(index: number): void {
     if (index <= this.#baseIndex) return;

@@ -3,6 +3,7 @@
  *
  *   probe      Where the logs agree is a guess: one message at a time, until an answer settles it.
  *   replicate  `match` is known: entries are streamed ahead of the answers, within a window of messages and bytes.
+ *   snapshot   The entries that it needs are gone from the leader's log: nothing is sent until it has a snapshot.
  *
  * A refused or lost message leads back to probe, with everything after `match` to be sent again.
  */
@@ -22,7 +23,7 @@ export class Progress {
   readonly id: NodeId;
   match = 0;
   next: number;
-  state: 'probe' | 'replicate' = 'probe';
+  state: 'probe' | 'replicate' | 'snapshot' = 'probe';
   /** Of a probe: an answer is awaited. */
   awaitsAnswer = false;
   lastHeardMs: number;
@@ -49,6 +50,7 @@ export class Progress {
   }
 
   canSend(): boolean {
+    if (this.state === 'snapshot') return false;
     if (this.state === 'probe') return !this.awaitsAnswer;
     return (
       this.#inflight.length < this.#limits.maxInflightMessages &&
@@ -72,6 +74,7 @@ export class Progress {
     this.match = Math.max(this.match, matchIndex);
     this.next = Math.max(this.next, this.match + 1);
     this.movedMs = nowMs;
+    if (this.state === 'snapshot') return;
     if (this.state === 'probe') {
       this.state = 'replicate';
       this.awaitsAnswer = false;
@@ -88,6 +91,7 @@ export class Progress {
 
   /** Returns false for an answer to a message that no longer matters. */
   refused(rejectedIndex: number, nextIndex: number): boolean {
+    if (this.state === 'snapshot') return false;
     if (this.state === 'replicate') {
       if (rejectedIndex <= this.match) return false;
       this.probe();
@@ -97,6 +101,12 @@ export class Progress {
     this.next = Math.max(this.match + 1, Math.min(rejectedIndex, nextIndex));
     this.awaitsAnswer = false;
     return true;
+  }
+
+  /** It cannot be helped with entries. */
+  needSnapshot(): void {
+    this.probe();
+    this.state = 'snapshot';
   }
 
   /** Starts over after `match`: what was sent since may be lost. */

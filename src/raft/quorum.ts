@@ -1,4 +1,5 @@
 /** Majorities as pure functions. No voters agree to everything: the empty half of a joint configuration decides nothing. */
+import type { Configuration } from './configuration.js';
 import type { NodeId } from './types.js';
 
 export function majorityOf(count: number): number {
@@ -24,4 +25,23 @@ export function voteResult(voters: readonly NodeId[], votes: ReadonlyMap<NodeId,
   const needed = voters.length === 0 ? 0 : majorityOf(voters.length);
   if (granted >= needed) return 'won';
   return voters.length - refused < needed ? 'lost' : 'pending';
+}
+
+/** The highest value that a quorum has reached: of a joint configuration, a majority of either half. */
+export function reachedByQuorum(configuration: Configuration, reached: (voter: NodeId) => number): number {
+  return Math.min(
+    reachedByMajority(configuration.voters, reached),
+    reachedByMajority(configuration.outgoing, reached),
+  );
+}
+
+/** Won if both halves of a joint configuration agree, lost if one of them can no longer. */
+export function quorumVoteResult(
+  configuration: Configuration,
+  votes: ReadonlyMap<NodeId, boolean>,
+): VoteResult {
+  const incoming = voteResult(configuration.voters, votes);
+  const outgoing = voteResult(configuration.outgoing, votes);
+  if (incoming === outgoing) return incoming;
+  return incoming === 'lost' || outgoing === 'lost' ? 'lost' : 'pending';
 }

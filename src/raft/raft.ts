@@ -19,11 +19,24 @@
  *   - `apply` holds only what is committed and durable here.
  */
 import { RaftreeError } from '../env/errors.js';
+import {
+  applyChange,
+  type Configuration,
+  type ConfigurationChange,
+  isJoint,
+  isVoter,
+  membersOf,
+} from './configuration.js';
+import { decodeChange, encodeChange } from './configuration-codec.js';
+import { FollowerReads } from './follower-reads.js';
 import { checkInvariants, type RaftView } from './invariants.js';
+import { LeaderTransfer } from './leader-transfer.js';
 import { LogView } from './log-view.js';
+import { Membership } from './membership.js';
+import { Outbox } from './outbox.js';
 import { Progress } from './progress.js';
-import { reachedByMajority, voteResult } from './quorum.js';
-import { ReadIndex } from './read-index.js';
+import { quorumVoteResult, reachedByQuorum } from './quorum.js';
+import { type ConfirmedRead, ReadIndex, type ReadRequest } from './read-index.js';
 import { Stability } from './stability.js';
 import {
   type AppendBatch,
@@ -31,7 +44,6 @@ import {
   type AppendReply,
   type Entry,
   type EntryKind,
-  type Envelope,
   entrySizeBytes,
   type Heartbeat,
   type HeartbeatReply,
@@ -44,26 +56,31 @@ import {
   type PeerStatus,
   type RaftOptions,
   type RaftState,
+  type ReadIndexReply,
+  type ReadIndexRequest,
+  type ReadLevel,
+  type Refusal,
   type RequestVote,
   type Role,
+  type SnapshotBase,
+  type SnapshotMessage,
   type StepResult,
+  type TimeoutNow,
   type VoteReply,
 } from './types.js';
-
-interface HeldMessage extends Envelope {
-  /** Leaves when this batch is persisted. */
-  readonly batch: number;
-}
 
 const NO_BODY = new Uint8Array(0);
 
 export class Raft {
   readonly #options: RaftOptions;
   readonly #id: NodeId;
-  readonly #voters: readonly NodeId[];
+  readonly #membership: Membership;
   readonly #log: LogView;
   readonly #stability: Stability;
+  readonly #outbox = new Outbox();
   readonly #reads = new ReadIndex();
+  readonly #followerReads = new FollowerReads();
+  readonly #transfer = new LeaderTransfer();
 
   #term: number;
   #vote: NodeId;
@@ -90,8 +107,10 @@ export class Raft {
   #unsaved: Entry[] = [];
   #unsavedFirst = 0;
   #hardStateChanged = false;
-  #ready: Envelope[] = [];
-  #held: HeldMessage[] = [];
+  /** A snapshot that replaces the log, to be handed over with the next batch. */
+  #snapshot: SnapshotBase | undefined;
+  #snapshotsNeeded: NodeId[] = [];
+  #configurationChanged = true;
   #confirmedReads: { id: number; index: number }[] = [];
   #failedReads: number[] = [];
   #statusChanged = true;
@@ -100,9 +119,13 @@ export class Raft {
   constructor(options: RaftOptions, state: RaftState, nowMs: number) {
     this.#options = options;
     this.#id = options.id;
-    this.#voters = options.configuration.voters;
+    this.#membership = new Membership(state.base.configuration);
     this.#log = new LogView(state.base);
-    for (const entry of state.entries) this.#log.append(entry.term, entry.sizeBytes);
+    for (const entry of state.entries) {
+      this.#log.append(entry.term, entry.sizeBytes);
+      if (entry.change) this.#membership.appended(this.#log.lastIndex, entry.change);
+    }
+    this.#membership.applied(state.applied);
     this.#stability = new Stability(this.#log.lastIndex);
     this.#term = state.hardState.term;
     this.#vote = state.hardState.vote;
@@ -117,9 +140,15 @@ export class Raft {
         `the log holds entries ${this.#log.baseIndex + 1} to ${this.#log.lastIndex}, but ${this.#commit} are known to be committed and ${this.#applied} applied`,
       );
     }
-    const alone = this.#voters.length === 1;
+    const { voters, outgoing } = this.configuration;
+    const alone = voters.length === 1 && outgoing.length === 0 && voters[0] === options.id;
     this.#silentUntilMs = state.restarted && !alone ? nowMs + options.electionTimeoutMaxMs : nowMs;
     this.#electionDeadlineMs = alone ? nowMs : this.#silentUntilMs + this.#randomTimeoutMs();
+  }
+
+  /** In force: of everything that is applied. */
+  get configuration(): Configuration {
+    return this.#membership.configuration;
   }
 
   get term(): number {
@@ -150,6 +179,15 @@ export class Raft {
     return this.#stability.stableIndex;
   }
 
+  get vote(): NodeId {
+    return this.#vote;
+  }
+
+  /** The term of an entry; undefined outside the log. */
+  termAt(index: number): number | undefined {
+    return this.#log.termAt(index);
+  }
+
   /** Of a leader: what it knows of the others. */
   peers(): PeerStatus[] {
     return [...this.#progress.values()].map((progress) => ({
@@ -177,27 +215,32 @@ export class Raft {
     if (this.#role === 'leader') this.#replicate(nowMs);
     const append = this.#takeBatch(nowMs);
     const apply = this.#takeApply();
-    const output: Output = {
-      append,
-      apply,
-      send: this.#ready,
-      reads: this.#confirmedReads,
-      failedReads: this.#failedReads,
-      status: this.#statusChanged ? { role: this.#role, term: this.#term, leader: this.#leader } : undefined,
-      allMatchedIndex: this.#allMatchedIndex,
-    };
     const idle =
       !append &&
       !apply &&
       !this.#statusChanged &&
-      this.#ready.length === 0 &&
+      !this.#configurationChanged &&
+      this.#outbox.isEmpty &&
+      this.#snapshotsNeeded.length === 0 &&
       this.#confirmedReads.length === 0 &&
       this.#failedReads.length === 0;
     if (idle) return undefined;
-    this.#ready = [];
+    const output: Output = {
+      append,
+      apply,
+      send: this.#outbox.take(),
+      reads: this.#confirmedReads,
+      failedReads: this.#failedReads,
+      status: this.#statusChanged ? { role: this.#role, term: this.#term, leader: this.#leader } : undefined,
+      allMatchedIndex: this.#allMatchedIndex,
+      snapshotsNeeded: this.#snapshotsNeeded,
+      configuration: this.#configurationChanged ? this.configuration : undefined,
+    };
     this.#confirmedReads = [];
     this.#failedReads = [];
+    this.#snapshotsNeeded = [];
     this.#statusChanged = false;
+    this.#configurationChanged = false;
     return output;
   }
 
@@ -211,21 +254,33 @@ export class Raft {
         break;
       case 'propose':
         return this.#propose(input.bodies);
+      case 'changeConfiguration':
+        return this.#changeConfiguration(input.change);
+      case 'transfer':
+        return this.#beginTransfer(nowMs, input.to);
       case 'read':
-        return this.#read(input.id);
+        return this.#read(nowMs, input.id, input.level);
       case 'persisted':
         this.#persisted(nowMs, input.batch);
         break;
       case 'applied':
-        this.#applied = Math.max(this.#applied, input.index);
+        this.#appliedThrough(nowMs, input.index);
         break;
       case 'compacted':
         this.#log.compactTo(input.index);
         break;
       case 'unreachable': {
         const progress = this.#progress.get(input.node);
-        if (progress?.state === 'replicate') progress.probe();
-        else if (progress) progress.awaitsAnswer = false;
+        if (progress?.state === 'probe') progress.awaitsAnswer = false;
+        else progress?.probe();
+        break;
+      }
+      case 'snapshotSent': {
+        const progress = this.#progress.get(input.node);
+        if (progress?.state !== 'snapshot') break;
+        // Its own answer may be lost, so the log is tried from there; or another snapshot is needed.
+        progress.probe();
+        if (input.ok) progress.next = Math.max(progress.next, input.index + 1);
         break;
       }
     }
@@ -235,22 +290,24 @@ export class Raft {
   // Time
 
   #tick(nowMs: number): void {
+    this.#failedReads.push(...this.#followerReads.overdue(nowMs));
     if (this.#role === 'leader') this.#tickLeader(nowMs);
     else if (nowMs >= this.#electionDeadlineMs) this.#campaign(nowMs);
   }
 
   #tickLeader(nowMs: number): void {
     const limitMs = this.#options.electionTimeoutMinMs;
-    const quorumHeardMs = reachedByMajority(this.#voters, (voter) =>
+    const quorumHeardMs = reachedByQuorum(this.configuration, (voter) =>
       voter === this.#id ? nowMs : (this.#progress.get(voter)?.lastHeardMs ?? Number.NEGATIVE_INFINITY),
     );
     // Check-quorum; and a leader whose disk hangs steps down, though its heartbeats would still go out.
     const diskHangs =
-      this.#voters.length > 1 && this.#stability.oldestAgeMs(nowMs) > 2 * this.#options.electionTimeoutMaxMs;
+      this.#progress.size > 0 && this.#stability.oldestAgeMs(nowMs) > 2 * this.#options.electionTimeoutMaxMs;
     if (nowMs - quorumHeardMs > limitMs || diskHangs) {
       this.#becomeFollower(nowMs, this.#term, NOBODY);
       return;
     }
+    if (this.#transfer.isOverdue(nowMs)) this.#transfer.giveUp();
     for (const progress of this.#progress.values()) {
       if (progress.hasInflight && nowMs - progress.movedMs > limitMs) progress.probe();
     }
@@ -266,40 +323,47 @@ export class Raft {
     }
   }
 
+  #mayCampaign(nowMs: number): boolean {
+    return (
+      isVoter(this.configuration, this.#id) &&
+      nowMs >= this.#silentUntilMs &&
+      // What was committed before the restart, or since, may hold a change of membership.
+      this.#applied >= this.#restartCommit &&
+      !this.#membership.hasPending(this.#applied, this.#commit)
+    );
+  }
+
   #campaign(nowMs: number): void {
     this.#electionDeadlineMs = nowMs + this.#randomTimeoutMs();
-    const mayCampaign =
-      this.#voters.includes(this.#id) &&
-      nowMs >= this.#silentUntilMs &&
-      // What was committed before the restart may hold a change of membership.
-      this.#applied >= this.#restartCommit;
-    if (!mayCampaign) return;
+    if (!this.#mayCampaign(nowMs)) return;
     // A pre-candidate has given up its leader, or it would refuse the others' pre-votes on its behalf.
-    this.#leader = NOBODY;
+    this.#setLeader(NOBODY);
     this.#setRole('preCandidate');
     this.#votes = new Map([[this.#id, true]]);
-    this.#requestVotes(true, this.#term + 1);
+    this.#requestVotes(true, this.#term + 1, false);
     this.#tally(nowMs);
   }
 
-  #becomeCandidate(nowMs: number): void {
+  #becomeCandidate(nowMs: number, force: boolean): void {
     this.#setTerm(this.#term + 1);
     this.#vote = this.#id;
     this.#setRole('candidate');
     this.#votes = new Map();
     this.#electionDeadlineMs = nowMs + this.#randomTimeoutMs();
-    this.#requestVotes(false, this.#term);
+    this.#requestVotes(false, this.#term, force);
     // Its own vote counts once it is durable, like everybody's.
-    this.#holdForTerm(this.#id, { type: 'voteReply', term: this.#term, preVote: false, granted: true });
+    this.#sendForTerm(this.#id, { type: 'voteReply', term: this.#term, preVote: false, granted: true });
   }
 
-  #requestVotes(preVote: boolean, term: number): void {
-    for (const voter of this.#voters) {
+  #requestVotes(preVote: boolean, term: number, force: boolean): void {
+    const { voters, outgoing } = this.configuration;
+    for (const voter of new Set([...voters, ...outgoing])) {
       if (voter === this.#id) continue;
-      this.#holdForTerm(voter, {
+      this.#sendForTerm(voter, {
         type: 'requestVote',
         term,
         preVote,
+        force,
         lastIndex: this.#log.lastIndex,
         lastTerm: this.#log.lastTerm,
       });
@@ -307,9 +371,9 @@ export class Raft {
   }
 
   #tally(nowMs: number): void {
-    const result = voteResult(this.#voters, this.#votes);
+    const result = quorumVoteResult(this.configuration, this.#votes);
     if (result === 'lost') this.#becomeFollower(nowMs, this.#term, NOBODY);
-    else if (result === 'won' && this.#role === 'preCandidate') this.#becomeCandidate(nowMs);
+    else if (result === 'won' && this.#role === 'preCandidate') this.#becomeCandidate(nowMs, false);
     else if (result === 'won' && this.#role === 'candidate') this.#becomeLeader(nowMs);
   }
 
@@ -317,14 +381,21 @@ export class Raft {
     this.#setRole('leader');
     this.#leader = this.#id;
     this.#progress = new Map();
-    for (const voter of this.#voters) {
-      if (voter === this.#id) continue;
-      this.#progress.set(voter, new Progress(voter, this.#log.lastIndex + 1, nowMs, this.#options));
-    }
+    this.#followMembers(nowMs);
     this.#uncommittedBytes = 0;
     this.#heartbeatDueMs = nowMs + this.#options.heartbeatMs;
     this.#termStart = this.#log.lastIndex + 1;
     this.#appendOwn('noop', NO_BODY);
+  }
+
+  /** Replicates to exactly the members of the configuration. */
+  #followMembers(nowMs: number): void {
+    const members = membersOf(this.configuration);
+    for (const id of [...this.#progress.keys()]) if (!members.includes(id)) this.#progress.delete(id);
+    for (const id of members) {
+      if (id === this.#id || this.#progress.has(id)) continue;
+      this.#progress.set(id, new Progress(id, this.#log.lastIndex + 1, nowMs, this.#options));
+    }
   }
 
   #becomeFollower(nowMs: number, term: number, leader: NodeId): void {
@@ -333,7 +404,8 @@ export class Raft {
       this.#vote = NOBODY;
     }
     if (this.#role === 'leader') {
-      this.#failedReads.push(...this.#reads.fail());
+      for (const read of this.#reads.fail()) if (read.from === this.#id) this.#failedReads.push(read.id);
+      this.#transfer.reset();
       this.#progress = new Map();
     }
     this.#votes = new Map();
@@ -345,14 +417,15 @@ export class Raft {
   // Messages
 
   #receive(nowMs: number, from: NodeId, message: Message): void {
-    if (!this.#voters.includes(from)) return;
+    // Members that this node has not heard of yet are listened to: a voter's configuration may be behind (etcd's
+    // campaign_learner_must_vote). Who may speak at all the host decides.
     if (message.type === 'requestVote') {
       this.#receiveRequestVote(nowMs, from, message);
       return;
     }
     const grantedPreVote = message.type === 'voteReply' && message.preVote && message.granted;
     if (message.term > this.#term && !grantedPreVote) {
-      const leads = message.type === 'append' || message.type === 'heartbeat';
+      const leads = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
       this.#becomeFollower(nowMs, message.term, leads ? from : NOBODY);
     }
     switch (message.type) {
@@ -371,6 +444,18 @@ export class Raft {
       case 'heartbeatReply':
         this.#receiveHeartbeatReply(nowMs, from, message);
         break;
+      case 'snapshot':
+        this.#receiveSnapshot(nowMs, from, message);
+        break;
+      case 'timeoutNow':
+        this.#receiveTimeoutNow(nowMs, message);
+        break;
+      case 'readIndex':
+        this.#receiveReadIndex(nowMs, from, message);
+        break;
+      case 'readIndexReply':
+        this.#receiveReadIndexReply(message);
+        break;
     }
   }
 
@@ -380,7 +465,7 @@ export class Raft {
     const hasLeader =
       this.#role === 'leader' ||
       (this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs);
-    if (message.term > this.#term && hasLeader) return;
+    if (message.term > this.#term && hasLeader && !message.force) return;
     if (message.term > this.#term && !message.preVote) this.#becomeFollower(nowMs, message.term, NOBODY);
     const upToDate = this.#log.isUpToDate(message.lastIndex, message.lastTerm);
     const free = message.preVote
@@ -396,7 +481,7 @@ export class Raft {
       }
       this.#electionDeadlineMs = nowMs + this.#randomTimeoutMs();
     }
-    this.#holdForTerm(from, {
+    this.#sendForTerm(from, {
       type: 'voteReply',
       // A granted pre-vote speaks of the term it was asked for; a refusal tells what the asker may not know.
       term: granted ? message.term : this.#term,
@@ -448,7 +533,7 @@ export class Raft {
       this.#commitTo(Math.min(message.commitIndex, this.#log.lastIndex));
     }
     // An old leader learns of the new term from the answer.
-    this.#holdForTerm(from, { type: 'heartbeatReply', term: this.#term, round: message.round });
+    this.#sendForTerm(from, { type: 'heartbeatReply', term: this.#term, round: message.round });
   }
 
   #receiveAppendReply(nowMs: number, from: NodeId, message: AppendReply): void {
@@ -457,7 +542,10 @@ export class Raft {
     if (message.accepted) {
       if (message.matchIndex > this.#log.lastIndex) return;
       progress.accepted(message.matchIndex, nowMs);
+      // A snapshot, or whatever else, brought it to where this log can help again.
+      if (progress.state === 'snapshot' && this.#log.termAt(progress.match) !== undefined) progress.probe();
       this.#advanceCommit();
+      if (from === this.#transfer.target) this.#offerLeadership();
       return;
     }
     const agreed = this.#log.lastNotAfter(message.hintIndex, message.hintTerm);
@@ -471,6 +559,47 @@ export class Raft {
     if (progress.state === 'probe') progress.awaitsAnswer = false;
     progress.answeredRound = Math.max(progress.answeredRound, message.round);
     this.#confirmReads();
+  }
+
+  #receiveSnapshot(nowMs: number, from: NodeId, message: SnapshotMessage): void {
+    if (message.term < this.#term) return;
+    this.#heardFromLeader(nowMs, from);
+    const { index, term, configuration } = message.snapshot;
+    if (index <= this.#commit) {
+      this.#acknowledge(from, this.#commit);
+      return;
+    }
+    if (this.#log.termAt(index) === term) {
+      // The log holds all of it: it only needed to know that it is committed.
+      this.#commitTo(index);
+      this.#acknowledge(from, index);
+      return;
+    }
+    this.#log.reset({ index, term });
+    this.#stability.restored(index);
+    this.#membership.restored(index, configuration);
+    this.#configurationChanged = true;
+    this.#unsaved = [];
+    this.#snapshot = message.snapshot;
+    this.#commit = index;
+    this.#applying = index;
+    this.#acknowledge(from, index);
+  }
+
+  #receiveTimeoutNow(nowMs: number, message: TimeoutNow): void {
+    if (message.term !== this.#term || this.#role !== 'follower' || !this.#mayCampaign(nowMs)) return;
+    this.#becomeCandidate(nowMs, true);
+  }
+
+  #receiveReadIndex(nowMs: number, from: NodeId, message: ReadIndexRequest): void {
+    if (this.#role !== 'leader' || message.term !== this.#term) return;
+    if (this.#reads.pendingCount >= this.#options.maxPendingReads) return;
+    this.#serveRead(nowMs, { from, id: message.id }, 'index');
+  }
+
+  #receiveReadIndexReply(message: ReadIndexReply): void {
+    if (message.term !== this.#term || !this.#followerReads.answered(message.id)) return;
+    this.#confirmedReads.push({ id: message.id, index: message.index });
   }
 
   #heardFromLeader(nowMs: number, from: NodeId): void {
@@ -497,13 +626,13 @@ export class Raft {
       hintIndex: 0,
       hintTerm: 0,
     };
-    if (matchIndex <= this.#stability.stableIndex) this.#holdForTerm(to, message);
-    else this.#hold(to, message, this.#stability.batchFor(this.#hasUnsaved()));
+    if (matchIndex <= this.#stability.stableIndex) this.#sendForTerm(to, message);
+    else this.#outbox.sendAfter(this.#stability.batchFor(this.#hasUnsaved()), to, message);
   }
 
   #refuse(to: NodeId, message: AppendMessage): void {
     const hint = this.#log.lastNotAfter(message.previousIndex, message.previousTerm);
-    this.#holdForTerm(to, {
+    this.#sendForTerm(to, {
       type: 'appendReply',
       term: this.#term,
       accepted: false,
@@ -518,8 +647,12 @@ export class Raft {
 
   #propose(bodies: readonly Uint8Array[]): StepResult {
     if (this.#role !== 'leader') return this.#refused('notLeader');
+    if (this.#transfer.target !== undefined) return this.#refused('transferring');
     let sizeBytes = 0;
-    for (const body of bodies) sizeBytes += body.length;
+    for (const body of bodies) {
+      if (body.length > this.#options.maxEntryBytes) return this.#refused('tooLarge');
+      sizeBytes += body.length;
+    }
     if (
       this.#uncommittedBytes > 0 &&
       this.#uncommittedBytes + sizeBytes > this.#options.maxUncommittedBytes
@@ -531,11 +664,69 @@ export class Raft {
     return { accepted: true, index, term: this.#term };
   }
 
-  #read(id: number): StepResult {
+  #changeConfiguration(change: ConfigurationChange): StepResult {
     if (this.#role !== 'leader') return this.#refused('notLeader');
-    if (this.#reads.pendingCount >= this.#options.maxPendingReads) return this.#refused('overloaded');
-    this.#reads.add(id);
+    if (this.#transfer.target !== undefined) return this.#refused('transferring');
+    // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015).
+    const pending = this.#membership.lastPendingIndex > this.#applied || this.#applied < this.#termStart;
+    if (pending) return this.#refused('changePending');
+    try {
+      applyChange(this.configuration, change);
+    } catch {
+      return this.#refused('changeInvalid');
+    }
+    this.#appendOwn('configuration', encodeChange(change));
+    return { accepted: true, index: this.#log.lastIndex, term: this.#term };
+  }
+
+  #beginTransfer(nowMs: number, to: NodeId): StepResult {
+    if (this.#role !== 'leader') return this.#refused('notLeader');
+    if (to === this.#id) return this.#accepted();
+    if (!this.#progress.has(to) || !isVoter(this.configuration, to)) return this.#refused('changeInvalid');
+    if (this.#transfer.target !== undefined && this.#transfer.target !== to)
+      return this.#refused('transferring');
+    this.#transfer.begin(to, nowMs + this.#options.electionTimeoutMinMs);
+    this.#offerLeadership();
     return this.#accepted();
+  }
+
+  /** As soon as the chosen one holds the whole log. */
+  #offerLeadership(): void {
+    const { target } = this.#transfer;
+    if (target === undefined || this.#progress.get(target)?.match !== this.#log.lastIndex) return;
+    this.#outbox.send(target, { type: 'timeoutNow', term: this.#term });
+  }
+
+  #read(nowMs: number, id: number, level: ReadLevel): StepResult {
+    if (this.#reads.pendingCount + this.#followerReads.count >= this.#options.maxPendingReads) {
+      return this.#refused('overloaded');
+    }
+    if (this.#role === 'leader') this.#serveRead(nowMs, { from: this.#id, id }, level);
+    else if (level !== 'follower' || this.#leader === NOBODY) return this.#refused('notLeader');
+    else {
+      this.#followerReads.add(id, nowMs + this.#options.electionTimeoutMinMs);
+      this.#sendForTerm(this.#leader, { type: 'readIndex', term: this.#term, id });
+    }
+    return this.#accepted();
+  }
+
+  #serveRead(nowMs: number, request: ReadRequest, level: ReadLevel): void {
+    if (level === 'lease' && this.#hasLease(nowMs)) this.#answerRead({ ...request, index: this.#commit });
+    else this.#reads.add(request);
+  }
+
+  #hasLease(nowMs: number): boolean {
+    const { electionTimeoutMinMs, maxClockDrift } = this.#options;
+    return (
+      this.#commit >= this.#termStart &&
+      !this.#transfer.attempted &&
+      nowMs < this.#reads.quorumSentMs + electionTimeoutMinMs * (1 - maxClockDrift)
+    );
+  }
+
+  #answerRead({ from, id, index }: ConfirmedRead): void {
+    if (from === this.#id) this.#confirmedReads.push({ id, index });
+    else this.#outbox.send(from, { type: 'readIndexReply', term: this.#term, id, index });
   }
 
   #appendOwn(kind: EntryKind, body: Uint8Array): void {
@@ -548,6 +739,9 @@ export class Raft {
     this.#log.append(entry.term, entrySizeBytes(entry));
     if (this.#unsaved.length === 0) this.#unsavedFirst = this.#log.lastIndex;
     this.#unsaved.push(entry);
+    if (entry.kind === 'configuration') {
+      this.#membership.appended(this.#log.lastIndex, decodeChange(entry.body));
+    }
   }
 
   #truncateFrom(index: number): void {
@@ -560,23 +754,20 @@ export class Raft {
     }
     this.#log.truncateFrom(index);
     this.#stability.truncated(index);
+    this.#membership.truncatedFrom(index);
     this.#unsaved.length = Math.max(0, Math.min(this.#unsaved.length, index - this.#unsavedFirst));
   }
 
   #persisted(nowMs: number, batch: number): void {
     this.#stability.persisted(batch);
-    const { persistedBatch } = this.#stability;
-    const released = this.#held.filter((held) => held.batch <= persistedBatch);
-    this.#held = this.#held.filter((held) => held.batch > persistedBatch);
-    for (const { to, message } of released) {
-      if (to !== this.#id) this.#ready.push({ to, message });
-      else if (message.type === 'voteReply') this.#receiveVoteReply(nowMs, to, message);
+    for (const message of this.#outbox.persisted(this.#stability.persistedBatch, this.#id)) {
+      if (message.type === 'voteReply') this.#receiveVoteReply(nowMs, this.#id, message);
     }
     if (this.#role === 'leader') this.#advanceCommit();
   }
 
   #advanceCommit(): void {
-    const reached = reachedByMajority(this.#voters, (voter) =>
+    const reached = reachedByQuorum(this.configuration, (voter) =>
       voter === this.#id ? this.#stability.stableIndex : (this.#progress.get(voter)?.match ?? 0),
     );
     // Only an entry of the own term commits by counting (Raft, section 5.4.2).
@@ -591,6 +782,40 @@ export class Raft {
     this.#allMatchedIndex = Math.max(this.#allMatchedIndex, Math.min(allMatched, this.#commit));
   }
 
+  #appliedThrough(nowMs: number, index: number): void {
+    this.#applied = Math.max(this.#applied, index);
+    if (this.#membership.applied(this.#applied)) {
+      this.#configurationChanged = true;
+      if (this.#role === 'leader') this.#configurationApplied(nowMs);
+      else if (this.#role !== 'follower') this.#tally(nowMs);
+    }
+    const { configuration } = this;
+    const mayLeave = this.#role === 'leader' && isJoint(configuration) && configuration.autoLeave;
+    if (mayLeave && this.#membership.lastPendingIndex <= this.#applied && this.#applied >= this.#termStart) {
+      this.#appendOwn('configuration', encodeChange({ changes: [], transition: 'auto' }));
+    }
+  }
+
+  #configurationApplied(nowMs: number): void {
+    this.#followMembers(nowMs);
+    const { target } = this.#transfer;
+    if (target !== undefined && !isVoter(this.configuration, target)) this.#transfer.giveUp();
+    if (isVoter(this.configuration, this.#id)) {
+      // Another quorum may have reached more.
+      this.#advanceCommit();
+      return;
+    }
+    // It leads a group that it does not belong to: the others are told what is committed, and one of them to take over.
+    let best: Progress | undefined;
+    for (const progress of this.#progress.values()) {
+      this.#sendHeartbeat(progress, this.#reads.round);
+      const better = isVoter(this.configuration, progress.id) && progress.match > (best?.match ?? -1);
+      if (better) best = progress;
+    }
+    if (best) this.#outbox.send(best.id, { type: 'timeoutNow', term: this.#term });
+    this.#becomeFollower(nowMs, this.#term, NOBODY);
+  }
+
   #commitTo(index: number): void {
     this.#commit = Math.max(this.#commit, index);
   }
@@ -598,16 +823,22 @@ export class Raft {
   #takeBatch(nowMs: number): AppendBatch | undefined {
     if (!this.#hasUnsaved()) return undefined;
     const entries = this.#unsaved;
-    const first = this.#unsavedFirst;
+    const snapshot = this.#snapshot;
+    const first = entries.length > 0 ? this.#unsavedFirst : (snapshot?.index ?? 0);
     this.#unsaved = [];
+    this.#snapshot = undefined;
     this.#hardStateChanged = false;
-    const batch = this.#stability.issue(first, entries.length, nowMs);
+    // The snapshot counts as its last entry.
+    const carriedFirst = snapshot ? snapshot.index : first;
+    const carried = entries.length + (snapshot ? 1 : 0);
+    const batch = this.#stability.issue(carriedFirst, carried, nowMs);
     return {
       batch,
       // Never beyond the entries of this batch and those before it, so what is durable covers its own commit index.
       hardState: { term: this.#term, vote: this.#vote, commit: this.#commit },
       first,
       entries,
+      snapshot,
     };
   }
 
@@ -625,15 +856,16 @@ export class Raft {
 
   #replicate(nowMs: number): void {
     if (this.#reads.hasArrived && this.#commit >= this.#termStart) {
-      const round = this.#reads.beginRound(this.#commit);
+      const round = this.#reads.beginRound(nowMs, this.#commit);
       for (const progress of this.#progress.values()) this.#sendHeartbeat(progress, round);
       this.#confirmReads();
     }
     if (this.#heartbeatNeeded) {
       this.#heartbeatNeeded = false;
       this.#heartbeatDueMs = nowMs + this.#options.heartbeatMs;
-      const round = this.#reads.nextRound();
+      const round = this.#reads.nextRound(nowMs);
       for (const progress of this.#progress.values()) this.#sendHeartbeat(progress, round);
+      this.#confirmReads();
     }
     for (const progress of this.#progress.values()) this.#sendEntries(progress, nowMs);
   }
@@ -644,59 +876,56 @@ export class Raft {
       const first = progress.next;
       const previousIndex = first - 1;
       const previousTerm = this.#log.termAt(previousIndex);
-      // Behind the start of this log: nothing here can help it.
-      if (previousTerm === undefined) return;
+      if (previousTerm === undefined) {
+        this.#needSnapshot(progress, nowMs);
+        return;
+      }
       const { last, sizeBytes } =
         first <= this.#log.lastIndex
           ? this.#log.lastWithin(first, this.#log.lastIndex, this.#options.maxAppendBytes)
           : { last: previousIndex, sizeBytes: 0 };
-      this.#ready.push({
-        to: progress.id,
-        message: {
-          type: 'append',
-          term: this.#term,
-          previousIndex,
-          previousTerm,
-          commitIndex: this.#commit,
-          allMatchedIndex: this.#allMatchedIndex,
-          first,
-          last,
-        },
+      this.#outbox.send(progress.id, {
+        type: 'append',
+        term: this.#term,
+        previousIndex,
+        previousTerm,
+        commitIndex: this.#commit,
+        allMatchedIndex: this.#allMatchedIndex,
+        first,
+        last,
       });
       progress.toldCommit = Math.max(progress.toldCommit, Math.min(this.#commit, last));
       progress.sent(last, sizeBytes, nowMs);
     }
   }
 
+  /** The entries that it needs are gone from this log. Nobody makes a snapshot for a member that is away. */
+  #needSnapshot(progress: Progress, nowMs: number): void {
+    if (nowMs - progress.lastHeardMs > this.#options.electionTimeoutMinMs) return;
+    progress.needSnapshot();
+    this.#snapshotsNeeded.push(progress.id);
+  }
+
   #sendHeartbeat(progress: Progress, round: number): void {
     const commitIndex = Math.min(this.#commit, progress.match);
     progress.toldCommit = Math.max(progress.toldCommit, commitIndex);
-    this.#ready.push({
-      to: progress.id,
-      message: { type: 'heartbeat', term: this.#term, commitIndex, round },
-    });
+    this.#outbox.send(progress.id, { type: 'heartbeat', term: this.#term, commitIndex, round });
   }
 
   #confirmReads(): void {
-    const round = reachedByMajority(this.#voters, (voter) =>
+    const round = reachedByQuorum(this.configuration, (voter) =>
       voter === this.#id ? this.#reads.round : (this.#progress.get(voter)?.answeredRound ?? 0),
     );
-    this.#confirmedReads.push(...this.#reads.confirmed(round));
+    for (const read of this.#reads.confirmed(round)) this.#answerRead(read);
   }
 
-  // Holding back what must not leave before it is durable
-
-  #holdForTerm(to: NodeId, message: OutgoingMessage): void {
-    this.#hold(to, message, this.#stability.termBatch);
-  }
-
-  #hold(to: NodeId, message: OutgoingMessage, batch: number): void {
-    if (batch <= this.#stability.persistedBatch) this.#ready.push({ to, message });
-    else this.#held.push({ to, message, batch });
+  /** Sends once the present term and vote are durable. */
+  #sendForTerm(to: NodeId, message: OutgoingMessage): void {
+    this.#outbox.sendAfter(this.#stability.termBatch, to, message);
   }
 
   #hasUnsaved(): boolean {
-    return this.#hardStateChanged || this.#unsaved.length > 0;
+    return this.#hardStateChanged || this.#unsaved.length > 0 || this.#snapshot !== undefined;
   }
 
   // Small changes of state
@@ -707,8 +936,9 @@ export class Raft {
     this.#hardStateChanged = true;
     this.#statusChanged = true;
     this.#stability.termChanged();
-    // What was held back speaks for a term that is over.
-    this.#held = [];
+    this.#outbox.dropHeld();
+    this.#transfer.reset();
+    this.#failedReads.push(...this.#followerReads.fail());
   }
 
   #setRole(role: Role): void {
@@ -730,7 +960,7 @@ export class Raft {
     return { accepted: true, index: this.#log.lastIndex, term: this.#term };
   }
 
-  #refused(refusal: 'notLeader' | 'overloaded'): StepResult {
+  #refused(refusal: Refusal): StepResult {
     return { accepted: false, refusal, leader: this.#leader };
   }
 

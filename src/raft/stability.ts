@@ -58,6 +58,12 @@ export class Stability {
     for (const range of this.#inflight) range.last = Math.min(range.last, from - 1);
   }
 
+  /** A snapshot replaced the log: what was carried before speaks of entries that are gone. */
+  restored(index: number): void {
+    this.#stableIndex = Math.min(this.#stableIndex, index - 1);
+    this.#inflight = [];
+  }
+
   persisted(batch: number): void {
     if (batch <= this.#persistedBatch || batch > this.#issuedBatch) return;
     this.#persistedBatch = batch;

@@ -1,13 +1,9 @@
 /** The vocabulary of the core: what goes in, what comes out. Times are milliseconds of the host's monotonic clock. */
+import type { Configuration, ConfigurationChange } from './configuration.js';
 
 /** A positive integer; 0 stands for nobody. */
 export type NodeId = number;
 export const NOBODY: NodeId = 0;
-
-/** Who counts. Set when the group is created; entries change it later. */
-export interface Configuration {
-  readonly voters: readonly NodeId[];
-}
 
 /** What must not be forgotten. `commit` may lag: it is written along with entries, never alone. */
 export interface HardState {
@@ -18,8 +14,11 @@ export interface HardState {
 
 export const EMPTY_HARD_STATE: HardState = { term: 0, vote: NOBODY, commit: 0 };
 
-/** `noop` opens a leader's term (dissertation, section 6.4); `command` is the state machine's business. */
-export type EntryKind = 'noop' | 'command';
+/**
+ * `noop` opens a leader's term (dissertation, section 6.4); `command` is the state machine's business; `configuration`
+ * holds a change of membership (configuration-codec.ts).
+ */
+export type EntryKind = 'noop' | 'command' | 'configuration';
 
 export interface Entry {
   readonly term: number;
@@ -37,6 +36,8 @@ export interface RequestVote {
   /** Of a pre-vote: the term the sender would campaign in. */
   readonly term: number;
   readonly preVote: boolean;
+  /** The leader asked for it: loyalty to that leader is no reason to refuse. */
+  readonly force: boolean;
   readonly lastIndex: number;
   readonly lastTerm: number;
 }
@@ -84,19 +85,64 @@ export interface HeartbeatReply {
   readonly round: number;
 }
 
-/** As it arrives: with the entries themselves. */
+/** The leader hands over: campaign now. */
+export interface TimeoutNow {
+  readonly type: 'timeoutNow';
+  readonly term: number;
+}
+
+/** A follower or learner asks the leader for an index to read at. */
+export interface ReadIndexRequest {
+  readonly type: 'readIndex';
+  readonly term: number;
+  /** The asker's own. */
+  readonly id: number;
+}
+
+export interface ReadIndexReply {
+  readonly type: 'readIndexReply';
+  readonly term: number;
+  readonly id: number;
+  readonly index: number;
+}
+
+/** The last entry that a snapshot holds, and the configuration there. */
+export interface SnapshotBase {
+  readonly index: number;
+  readonly term: number;
+  readonly configuration: Configuration;
+}
+
+/**
+ * A snapshot whose bytes have all arrived and are safe in a place of the host's. The host that received them makes this
+ * message; it is answered with an `appendReply`.
+ */
+export interface SnapshotMessage {
+  readonly type: 'snapshot';
+  /** Of the leader that sent it. */
+  readonly term: number;
+  readonly snapshot: SnapshotBase;
+}
+
+type SameBothWays =
+  | RequestVote
+  | VoteReply
+  | AppendReply
+  | Heartbeat
+  | HeartbeatReply
+  | TimeoutNow
+  | ReadIndexRequest
+  | ReadIndexReply;
+
+/** What one host sends to another: with the entries themselves. */
 export type AppendMessage = AppendHeader & { readonly entries: readonly Entry[] };
-export type Message = RequestVote | VoteReply | AppendMessage | AppendReply | Heartbeat | HeartbeatReply;
+export type WireMessage = SameBothWays | AppendMessage;
+/** As it arrives in the core. */
+export type Message = WireMessage | SnapshotMessage;
 
 /** As it leaves the core: naming entries by range (`last` < `first`: none), for the host to fill from its log. */
 export type AppendRange = AppendHeader & { readonly first: number; readonly last: number };
-export type OutgoingMessage =
-  | RequestVote
-  | VoteReply
-  | AppendRange
-  | AppendReply
-  | Heartbeat
-  | HeartbeatReply;
+export type OutgoingMessage = SameBothWays | AppendRange;
 
 export interface Envelope {
   readonly to: NodeId;
@@ -109,22 +155,42 @@ export type Input =
   | { readonly type: 'message'; readonly from: NodeId; readonly message: Message }
   /** New commands, in this order. */
   | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }
+  /** A change of membership, one at a time. */
+  | { readonly type: 'changeConfiguration'; readonly change: ConfigurationChange }
+  /** Hand leadership to that voter. */
+  | { readonly type: 'transfer'; readonly to: NodeId }
   /** A linearizable read; `id` comes back in `Output.reads` or `Output.failedReads`. Ids are the host's. */
-  | { readonly type: 'read'; readonly id: number }
+  | { readonly type: 'read'; readonly id: number; readonly level: ReadLevel }
   /** The batch of that number, and so every one before it, is durable. */
   | { readonly type: 'persisted'; readonly batch: number }
   /** The state machine has applied everything up to here. */
   | { readonly type: 'applied'; readonly index: number }
   /** The host has dropped the log up to here (at most what was applied). */
   | { readonly type: 'compacted'; readonly index: number }
+  /** A snapshot that `Output.snapshotsNeeded` asked for has reached that node whole, or has not. */
+  | { readonly type: 'snapshotSent'; readonly node: NodeId; readonly index: number; readonly ok: boolean }
   /** Messages to that node were lost or its connection broke. */
   | { readonly type: 'unreachable'; readonly node: NodeId };
+
+/**
+ * How a read is made linearizable: `index`, by a round of heartbeats, on the leader only; `lease`, without one while the
+ * leader's lease holds; `follower`, on any member, which asks the leader for the index.
+ */
+export type ReadLevel = 'index' | 'lease' | 'follower';
 
 export type Refusal =
   /** Another node leads, or none does. */
   | 'notLeader'
   /** A limit is reached: try again later. */
-  | 'overloaded';
+  | 'overloaded'
+  /** Leadership is being handed over: try again shortly. */
+  | 'transferring'
+  /** A command above `maxEntryBytes`. */
+  | 'tooLarge'
+  /** Another change of membership is not applied yet, or the leader has committed nothing in its term. */
+  | 'changePending'
+  /** The change is not allowed here, or would change nothing. */
+  | 'changeInvalid';
 
 /** What a proposal or a read is told at once. Other inputs are always accepted. */
 export type StepResult =
@@ -138,6 +204,11 @@ export interface AppendBatch {
   /** Index of the first of `entries`; whatever the log held from there on is replaced. Meaningless without entries. */
   readonly first: number;
   readonly entries: readonly Entry[];
+  /**
+   * Before the entries: the whole log and the state machine are replaced by this snapshot. The batch is persisted when
+   * that is durable; `applied` then follows for the snapshot's index.
+   */
+  readonly snapshot: SnapshotBase | undefined;
 }
 
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
@@ -161,25 +232,32 @@ export interface Output {
   readonly failedReads: readonly number[];
   /** Set when role, term or leader has changed. */
   readonly status: RoleStatus | undefined;
-  /** Every member holds the log up to here; the host may compact up to the lesser of this and what is durably applied. */
+  /** Every member holds the log up to here: nobody will need a snapshot because of what is cut before it. */
   readonly allMatchedIndex: number;
+  /** Members that need entries which this log no longer has: to be sent a snapshot, and reported by `snapshotSent`. */
+  readonly snapshotsNeeded: readonly NodeId[];
+  /** Set when the configuration in force has changed. */
+  readonly configuration: Configuration | undefined;
 }
 
 export interface PeerStatus {
   readonly id: NodeId;
   readonly matchIndex: number;
   readonly nextIndex: number;
-  readonly state: 'probe' | 'replicate';
+  readonly state: 'probe' | 'replicate' | 'snapshot';
   readonly lastHeardMs: number;
 }
 
 export interface RaftOptions {
   readonly id: NodeId;
-  readonly configuration: Configuration;
   readonly heartbeatMs: number;
   /** Election timeouts are drawn from [min, max). */
   readonly electionTimeoutMinMs: number;
   readonly electionTimeoutMaxMs: number;
+  /** How much faster one node's clock may run than another's: 0.1 for a tenth. Leases are shorter by it. */
+  readonly maxClockDrift: number;
+  /** A larger command is refused. */
+  readonly maxEntryBytes: number;
   /** Bytes of entries in one append message, and in one range to apply; a larger single entry goes alone. */
   readonly maxAppendBytes: number;
   readonly maxApplyBytes: number;
@@ -197,10 +275,14 @@ export interface RaftOptions {
 /** What the host found on its disk. */
 export interface RaftState {
   readonly hardState: HardState;
-  /** The log starts after this entry. */
-  readonly base: { readonly index: number; readonly term: number };
-  /** Term and size of every entry after the base. */
-  readonly entries: Iterable<{ readonly term: number; readonly sizeBytes: number }>;
+  /** The log starts after this entry; the configuration was this one there. */
+  readonly base: SnapshotBase;
+  /** Term and size of every entry after the base, and the change of each configuration entry. */
+  readonly entries: Iterable<{
+    readonly term: number;
+    readonly sizeBytes: number;
+    readonly change?: ConfigurationChange | undefined;
+  }>;
   /** What the state machine has durably applied. */
   readonly applied: number;
   /** True if this node has run before: it then neither votes nor campaigns for one maximum election timeout. */

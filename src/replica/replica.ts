@@ -7,35 +7,41 @@
  */
 import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import type { Configuration, ConfigurationChange } from '../raft/configuration.js';
 import { Raft } from '../raft/raft.js';
 import type {
   AppendBatch,
-  AppendMessage,
   Entry,
   Envelope,
   Input,
-  Message,
   NodeId,
   Output,
   PeerStatus,
   RaftOptions,
+  ReadLevel,
+  Refusal,
   Role,
   RoleStatus,
+  SnapshotBase,
+  WireMessage,
 } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import type { ReplicaMessage, Transport } from './snapshot-messages.js';
+import { SnapshotReceiver, stateDirectoryName } from './snapshot-receiver.js';
+import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
 import type { StateMachine } from './state-machine.js';
 
-export interface Transport {
-  /** Sends, or drops: Raft repeats what matters. The entries' bytes must be taken over before it returns. */
-  send(to: NodeId, message: Message): void;
-}
-
 export interface ReplicaOptions {
-  readonly raft: Omit<RaftOptions, 'configuration' | 'random'>;
+  readonly raft: Omit<RaftOptions, 'random'>;
+  /** Where the directories of the state machine and of snapshots are. */
+  readonly directory: string;
+  readonly snapshots: SnapshotLimits;
   /** How often the core is told that time has passed. */
   readonly tickMs: number;
-  /** A log larger than this makes the state machine flush, so that it can be cut. */
+  /** A log larger than this makes the state machine flush and is cut, whoever may still lack entries of it … */
   readonly maxLogBytes: number;
+  /** … but for this many: a member that is only a little behind is helped without a snapshot. */
+  readonly trailingEntries: number;
   /** How long to wait before trying again to write to a full disk. */
   readonly diskFullRetryMs: number;
 }
@@ -49,6 +55,7 @@ export interface ReplicaParts<Result> {
   /** True if this node has run before. */
   readonly restarted: boolean;
   readonly onStatus: (status: RoleStatus) => void;
+  readonly onConfiguration: (configuration: Configuration) => void;
   /** The replica cannot go on: its disk failed or an invariant broke. Called once. */
   readonly onFailure: (error: RaftreeError) => void;
 }
@@ -62,6 +69,13 @@ interface PendingProposal<Result> {
   readonly term: number;
   readonly resolve: (applied: Applied<Result>) => void;
   readonly reject: (error: RaftreeError) => void;
+}
+
+interface PendingTransfer {
+  readonly to: NodeId;
+  readonly resolve: () => void;
+  readonly reject: (error: RaftreeError) => void;
+  readonly timer: Timer;
 }
 
 interface PendingRead {
@@ -91,6 +105,14 @@ export class Replica<Result> {
   #drainScheduled = false;
   #tickTimer: Timer | undefined;
   #applying: Promise<void> | undefined;
+  /** While a checkpoint is made or a snapshot taken over nothing is applied; a range that comes then waits here. */
+  #applyPauses = 0;
+  #pausedApply: { readonly first: number; readonly last: number } | undefined;
+  readonly #sender: SnapshotSender;
+  readonly #receiver: SnapshotReceiver;
+  /** A snapshot that has arrived whole and that the core is asked about. */
+  #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
+  #transfer: PendingTransfer | undefined;
   #flushing = false;
   #allMatchedIndex = 0;
   #stopped: RaftreeError | undefined;
@@ -102,19 +124,44 @@ export class Replica<Result> {
     this.#raft = new Raft(
       {
         ...options.raft,
-        configuration: log.base.configuration,
         random: () => env.random.float(),
       },
       {
         hardState: log.hardState,
-        base: { index: log.base.index, term: log.base.term },
+        base: log.base,
         entries: log.entrySizes(),
         applied: stateMachine.appliedIndex,
         restarted,
       },
       env.clock.nowMs(),
     );
+    const { transport, logger } = parts;
+    const { directory } = options;
+    this.#sender = new SnapshotSender({
+      env,
+      logger,
+      directory,
+      limits: options.snapshots,
+      transport,
+      term: () => this.term,
+      checkpoint: (target) => this.#checkpoint(target),
+      sent: (node, index, ok) => this.#step({ type: 'snapshotSent', node, index, ok }),
+    });
+    this.#receiver = new SnapshotReceiver({
+      env,
+      logger,
+      directory,
+      transport,
+      commitIndex: () => this.commitIndex,
+      received: (from, term, snapshot, name) => this.#snapshotArrived(from, term, snapshot, name),
+    });
+    this.#removeOthers();
     this.#tick();
+  }
+
+  /** In force: of everything that is applied. */
+  get configuration(): Configuration {
+    return this.#raft.configuration;
   }
 
   get role(): Role {
@@ -155,9 +202,13 @@ export class Replica<Result> {
    * `REPLICA_STOPPED`: unknown, unless info.outcome says `notCommitted`.
    */
   propose(body: Uint8Array): Promise<Applied<Result>> {
+    return this.#propose({ type: 'propose', bodies: [body] });
+  }
+
+  #propose(input: Input): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
     return new Promise((resolve, reject) => {
-      const result = this.#step({ type: 'propose', bodies: [body] });
+      const result = this.#step(input);
       if (!result) reject(stopped('notCommitted', this.#stopped));
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
       else this.#proposals.set(result.index, { term: result.term, resolve, reject });
@@ -165,22 +216,65 @@ export class Replica<Result> {
   }
 
   /**
+   * Changes the membership; resolves with the index of the change once it is applied here. A joint change resolves when
+   * it is entered; it is left by itself unless the change says otherwise.
+   * Rejects as `propose`, or with `CHANGE_PENDING`, `CHANGE_INVALID`: not committed.
+   */
+  changeConfiguration(change: ConfigurationChange): Promise<Applied<Result>> {
+    return this.#propose({ type: 'changeConfiguration', change });
+  }
+
+  /**
+   * Hands leadership to a voter; resolves when it leads. Rejects with `NOT_LEADER`, `CHANGE_INVALID` (no voter), or
+   * `TRANSFER_FAILED` if it does not lead within two election timeouts.
+   */
+  transferLeadership(to: NodeId): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const result = this.#step({ type: 'transfer', to });
+      if (!result) reject(stopped('notCommitted', this.#stopped));
+      else if (!result.accepted) reject(refused(result.refusal, result.leader));
+      else if (to === this.#options.raft.id) resolve();
+      else {
+        this.#endTransfer();
+        const timer = this.#parts.env.timers.after(2 * this.#options.raft.electionTimeoutMaxMs, () =>
+          this.#endTransfer(),
+        );
+        this.#transfer = { to, resolve, reject, timer };
+      }
+    });
+  }
+
+  /**
    * Resolves, with an index, when the state machine holds everything that was committed when this was called.
    * Rejects with `NOT_LEADER`, `OVERLOADED`, `LEADERSHIP_LOST` or `REPLICA_STOPPED`; a read has no outcome to be unsure of.
    */
-  readIndex(): Promise<number> {
+  readIndex(level: ReadLevel): Promise<number> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
     return new Promise((resolve, reject) => {
       const id = this.#nextReadId++;
-      const result = this.#step({ type: 'read', id });
+      const result = this.#step({ type: 'read', id, level });
       if (!result) reject(stopped('notCommitted', this.#stopped));
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
       else this.#reads.set(id, { resolve, reject });
     });
   }
 
-  receive(from: NodeId, message: Message): void {
-    this.#step({ type: 'message', from, message });
+  receive(from: NodeId, message: ReplicaMessage): void {
+    if (this.#stopped) return;
+    switch (message.type) {
+      case 'snapshotOffer':
+        // An old leader's does not count; the message that follows the last chunk is the core's to judge.
+        if (message.term >= this.term) this.#receiver.offered(from, message);
+        break;
+      case 'snapshotChunk':
+        this.#receiver.chunk(from, message);
+        break;
+      case 'snapshotWanted':
+        this.#sender.wanted(from, message);
+        break;
+      default:
+        this.#step({ type: 'message', from, message });
+    }
   }
 
   unreachable(node: NodeId): void {
@@ -193,6 +287,8 @@ export class Replica<Result> {
    */
   async stop(): Promise<void> {
     this.#halt(new RaftreeError('REPLICA_STOPPED', 'this node is shutting down'));
+    await this.#receiver.close();
+    await this.#sender.close();
     if (!this.#applying) return;
     let timer: Timer | undefined;
     const patience = new Promise<void>((resolve) => {
@@ -236,6 +332,7 @@ export class Replica<Result> {
         const output = this.#raft.take(this.#parts.env.clock.nowMs());
         if (!output) return;
         this.#carryOut(output);
+        this.#forgetArrived();
         if (round === MAX_ROUNDS_PER_TURN) {
           this.#scheduleDrain();
           return;
@@ -253,6 +350,8 @@ export class Replica<Result> {
       if (this.#diskFull) this.#parts.log.hold(output.append);
       else this.#append(output.append);
     }
+    if (output.configuration) this.#parts.onConfiguration(output.configuration);
+    for (const node of output.snapshotsNeeded) this.#sender.begin(node, this.#parts.log.base.index);
     for (const envelope of output.send) this.#parts.transport.send(envelope.to, this.#fill(envelope));
     for (const id of output.failedReads) this.#takeRead(id)?.reject(leadershipLost('notCommitted'));
     for (const { id, index } of output.reads) {
@@ -264,18 +363,15 @@ export class Replica<Result> {
     if (output.apply) this.#apply(output.apply.first, output.apply.last);
   }
 
-  #fill({ message }: Envelope): Message {
+  #fill({ message }: Envelope): WireMessage {
     if (message.type !== 'append') return message;
     const { first, last, ...header } = message;
-    const filled: AppendMessage = {
-      ...header,
-      entries: last < first ? [] : this.#parts.log.entries(first, last),
-    };
-    return filled;
+    return { ...header, entries: last < first ? [] : this.#parts.log.entries(first, last) };
   }
 
   #append(batch: AppendBatch): void {
-    this.#parts.log.append(batch).then(
+    const written = batch.snapshot ? this.#install(batch, batch.snapshot) : this.#parts.log.append(batch);
+    written.then(
       () => {
         if (this.#unpersisted[0] === batch) this.#unpersisted.shift();
         this.#step({ type: 'persisted', batch: batch.batch });
@@ -300,7 +396,103 @@ export class Replica<Result> {
     });
   }
 
+  /** All of the snapshot's bytes are safe; whether it is of use the core decides with the next output. */
+  #snapshotArrived(from: NodeId, term: number, snapshot: SnapshotBase, name: string): void {
+    this.#forgetArrived();
+    this.#arrived = { snapshot, name };
+    this.#step({ type: 'message', from, message: { type: 'snapshot', term, snapshot } });
+  }
+
+  /** The core has taken the snapshot over, or it has no use for it: then its directory is in the way. */
+  #forgetArrived(): void {
+    const arrived = this.#arrived;
+    this.#arrived = undefined;
+    if (arrived && arrived.name !== this.#parts.log.base.directory) this.#removeDirectory(arrived.name);
+  }
+
+  /** The record that names the directory is the commit point; the state machine follows it when it can. */
+  #install(batch: AppendBatch, snapshot: SnapshotBase): Promise<void> {
+    const { log } = this.#parts;
+    const name = stateDirectoryName(snapshot);
+    const before = log.base.directory;
+    const installed = log.install({ ...snapshot, directory: name }, batch);
+    this.#applyPauses++;
+    this.#pausedApply = undefined;
+    const restored = installed.then(() => this.#restore(snapshot, name, before));
+    restored.catch((error: unknown) => {
+      // Installed again when there is space.
+      if (errorCode(error) === 'LOG_NO_SPACE') this.#resumeApply();
+      else this.#fail(error);
+    });
+    return installed;
+  }
+
+  async #restore(snapshot: SnapshotBase, name: string, before: string): Promise<void> {
+    const { stateMachine, logger } = this.#parts;
+    await this.#applying;
+    if (this.#stopped) return;
+    await stateMachine.restore(`${this.#options.directory}/${name}`);
+    if (stateMachine.appliedIndex !== snapshot.index) {
+      throw new RaftreeError(
+        'CORRUPTION',
+        `the snapshot of entry ${snapshot.index} holds the state of entry ${stateMachine.appliedIndex}`,
+      );
+    }
+    logger.info({ index: snapshot.index }, 'took over a snapshot');
+    if (before !== name) this.#removeDirectory(before);
+    this.#resumeApply();
+    this.#step({ type: 'applied', index: snapshot.index });
+    this.#answerReads();
+  }
+
+  /** A checkpoint of exactly what is applied. */
+  async #checkpoint(directory: string): Promise<SnapshotBase> {
+    const { stateMachine } = this.#parts;
+    if (this.#applyPauses > 0) throw new RaftreeError('BUSY', 'a snapshot is being taken over');
+    this.#applyPauses++;
+    try {
+      await this.#applying;
+      const index = stateMachine.appliedIndex;
+      const term = this.#raft.termAt(index);
+      if (term === undefined) throw new RaftreeError('BUSY', `entry ${index} is not in the log`);
+      const { configuration } = this.#raft;
+      await stateMachine.checkpoint(directory);
+      return { index, term, configuration };
+    } finally {
+      this.#resumeApply();
+    }
+  }
+
+  #resumeApply(): void {
+    this.#applyPauses--;
+    if (this.#applyPauses > 0) return;
+    const paused = this.#pausedApply;
+    this.#pausedApply = undefined;
+    if (paused && !this.#stopped) this.#apply(paused.first, paused.last);
+  }
+
+  #removeDirectory(name: string): void {
+    const { env, logger } = this.#parts;
+    try {
+      env.fs.removeTree(`${this.#options.directory}/${name}`);
+    } catch (error) {
+      logger.warn({ error: errorMessage(error) }, `${name} could not be removed`);
+    }
+  }
+
+  /** What a crash left of snapshots: directories that no record names. */
+  #removeOthers(): void {
+    const { env, log } = this.#parts;
+    for (const name of env.fs.list(this.#options.directory)) {
+      if (name !== log.base.directory && /^(state|send|receive)-/.test(name)) this.#removeDirectory(name);
+    }
+  }
+
   #apply(first: number, last: number): void {
+    if (this.#applyPauses > 0) {
+      this.#pausedApply = { first, last };
+      return;
+    }
     const entries = this.#parts.log.entries(first, last);
     const results = this.#parts.stateMachine.apply(first, entries);
     if (!(results instanceof Promise)) {
@@ -343,7 +535,11 @@ export class Replica<Result> {
   }
 
   #statusChanged(status: RoleStatus): void {
-    if (status.role !== 'leader') this.#rejectProposals(leadershipLost('unknown'));
+    if (status.role !== 'leader') {
+      this.#rejectProposals(leadershipLost('unknown'));
+      this.#sender.stop();
+    }
+    if (this.#transfer && status.leader !== 0) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);
   }
 
@@ -352,15 +548,36 @@ export class Replica<Result> {
     this.#proposals.clear();
   }
 
-  /** Cuts the log up to what every member holds and the state machine keeps without it. */
+  #endTransfer(leader = 0): void {
+    const transfer = this.#transfer;
+    if (!transfer) return;
+    this.#transfer = undefined;
+    transfer.timer.cancel();
+    if (leader === transfer.to) transfer.resolve();
+    else {
+      transfer.reject(
+        new RaftreeError('TRANSFER_FAILED', `node ${transfer.to} did not take over`, {
+          info: { outcome: 'unknown' },
+        }),
+      );
+    }
+  }
+
+  /**
+   * Cuts the log up to what the state machine keeps without it: as far as every member holds it, and further only if it
+   * has grown too large. Whoever lacks what is cut then gets a snapshot.
+   */
   #compact(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#applyPauses > 0) return;
     const { log, stateMachine } = this.#parts;
     const { durableIndex, appliedIndex } = stateMachine;
-    const isLarge = log.sizeBytes > this.#options.maxLogBytes;
-    // Where a member is behind, the log cannot be cut and a flush would be in vain.
-    if (isLarge && durableIndex < Math.min(this.#allMatchedIndex, appliedIndex)) this.#flush();
-    const target = Math.min(this.#allMatchedIndex, durableIndex);
+    const { maxLogBytes, trailingEntries } = this.#options;
+    const isLarge = log.sizeBytes > maxLogBytes;
+    const wanted = isLarge
+      ? Math.max(this.#allMatchedIndex, log.lastIndex - trailingEntries)
+      : this.#allMatchedIndex;
+    if (isLarge && durableIndex < Math.min(wanted, appliedIndex)) this.#flush();
+    const target = Math.min(wanted, durableIndex);
     const held = log.lastIndex - log.base.index;
     const leastEntries = isLarge ? Math.min(MIN_COMPACT_ENTRIES, Math.ceil(held / 8)) : MIN_COMPACT_ENTRIES;
     if (target - log.base.index < Math.max(1, leastEntries)) return;
@@ -396,6 +613,7 @@ export class Replica<Result> {
     this.#stopped = error;
     this.#tickTimer?.cancel();
     this.#diskFull?.cancel();
+    this.#endTransfer();
     this.#rejectProposals(stopped('unknown', error));
     const reads = [...this.#reads.values(), ...this.#waitingReads.map(({ read }) => read)];
     for (const read of reads) read.reject(stopped('notCommitted', error));
@@ -406,11 +624,18 @@ export class Replica<Result> {
 
 type Outcome = 'notCommitted' | 'unknown';
 
-function refused(refusal: 'notLeader' | 'overloaded', leader: NodeId): RaftreeError {
-  const info = { leader, outcome: 'notCommitted' };
-  return refusal === 'notLeader'
-    ? new RaftreeError('NOT_LEADER', 'this node does not lead', { info })
-    : new RaftreeError('OVERLOADED', 'too much is in flight; try again in a moment', { info });
+const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
+  notLeader: ['NOT_LEADER', 'this node does not lead'],
+  overloaded: ['OVERLOADED', 'too much is in flight; try again in a moment'],
+  transferring: ['OVERLOADED', 'leadership is being handed over; try again in a moment'],
+  tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
+  changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
+  changeInvalid: ['CHANGE_INVALID', 'the present membership does not allow that'],
+};
+
+function refused(refusal: Refusal, leader: NodeId): RaftreeError {
+  const [code, message] = REFUSALS[refusal];
+  return new RaftreeError(code, message, { info: { leader, outcome: 'notCommitted' } });
 }
 
 function leadershipLost(outcome: Outcome): RaftreeError {

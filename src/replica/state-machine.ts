@@ -13,5 +13,9 @@ export interface StateMachine<Result> {
   apply(first: number, entries: readonly Entry[]): readonly Result[] | Promise<readonly Result[]>;
   /** Makes what is applied durable, so that the log need not keep it. */
   flush(): Promise<void>;
+  /** Makes a new directory hold, durably, the state at exactly `appliedIndex`. Nothing is applied meanwhile. */
+  checkpoint(directory: string): Promise<void>;
+  /** Takes the state in a directory, which stays in use, in place of its own. Nothing is applied meanwhile. */
+  restore(directory: string): Promise<void>;
   close(): Promise<void>;
 }

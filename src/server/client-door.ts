@@ -10,12 +10,14 @@ import type { Identity } from '../protocol/handshake.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundMessage } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
+import type { Admin } from './admin.js';
 
 export interface ClientDoorOptions {
   readonly env: Env;
   readonly logger: Logger;
   readonly identity: Identity;
   readonly service: KvService;
+  readonly admin: Admin;
   readonly status: (requestId: number) => OutboundMessage;
   readonly maxConnections: number;
   readonly maxFrameBytes: number;
@@ -92,6 +94,14 @@ class RequestHandler implements Handler {
             this.#end();
             return answer();
           });
+        });
+        return;
+      case 'changeMembers':
+      case 'transferLeader':
+        this.#begin();
+        void this.#options.admin.handle(request).then((answer) => {
+          this.#end();
+          this.#channel.write(answer);
         });
         return;
       case 'status':

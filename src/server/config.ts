@@ -25,6 +25,8 @@ const schema = z
       .array(z.strictObject({ id: nodeId, client: address, peer: address }))
       .min(1)
       .max(9),
+    /** The node joins a cluster that runs: `nodes` only says where to find the others; a leader must add it. */
+    join: z.boolean().default(false),
     /** Where this node listens, if that differs from the addresses the others are told. */
     listen: z.strictObject({ client: address.optional(), peer: address.optional() }).default({}),
     raft: z
@@ -50,7 +52,11 @@ const schema = z
         writeBufferBytes: byteCount(64 * KIB, 1024 * MIB).default(16 * MIB),
         blockCacheBytes: byteCount(0, 16 * 1024 * MIB).default(64 * MIB),
         raftSegmentBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
-        maxRaftLogBytes: byteCount(MIB, 16 * 1024 * MIB).default(256 * MIB),
+        maxRaftLogBytes: byteCount(64 * KIB, 16 * 1024 * MIB).default(256 * MIB),
+        /** Entries that stay in a log that is cut for its size: members a little behind need no snapshot. */
+        trailingEntries: z.int().min(0).max(10_000_000).default(10_000),
+        snapshotChunkBytes: byteCount(512, 8 * MIB).default(MIB),
+        snapshotBytesPerSecond: byteCount(64 * KIB, 16 * 1024 * MIB).default(64 * MIB),
       })
       .prefault({}),
     log: z

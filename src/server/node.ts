@@ -5,7 +5,7 @@
  *       LOCK.n              its holder
  *       identity.json       whose folder it is;  peers.json: whom it has met
  *       raft/               the Raft log of all groups
- *       groups/1/           the engine of group 1
+ *       groups/1/state-…    the engine of group 1: the one directory that the Raft log names
  */
 
 import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
@@ -17,17 +17,22 @@ import { openLsmEngine } from '../kv/lsm-engine.js';
 import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import type { OutboundOf } from '../protocol/messages.js';
+import { type Configuration, configurationOf } from '../raft/configuration.js';
 import type { RoleStatus } from '../raft/types.js';
 import { RaftLog } from '../raft-log/raft-log.js';
 import { Replica } from '../replica/replica.js';
+import { Admin } from './admin.js';
 import { listenForClients } from './client-door.js';
 import type { NodeConfig } from './config.js';
 import { KnownPeers, openIdentity } from './identity.js';
+import { encodeNote, type Member, membersIn } from './members.js';
 import { Peers } from './peers.js';
 import { VERSION } from './version.js';
 
 /** The group of all keys, as long as there is one. */
 const GROUP = 1;
+/** Where its state machine begins. */
+const FIRST_STATE = 'state-0-0';
 const MIB = 1024 * 1024;
 
 export interface NodeParts {
@@ -68,7 +73,7 @@ export class Node {
 
   /**
    * Starts a node; resolves when its doors are open. It can serve when `onReady` is called.
-   * Rejects with `LOCKED`, `IDENTITY_MISMATCH`, `MEMBERSHIP_MISMATCH`, `CORRUPTION`, `LISTEN_FAILED`,
+   * Rejects with `LOCKED`, `IDENTITY_MISMATCH`, `CORRUPTION`, `LISTEN_FAILED`,
    * `DATA_DIRECTORY` or what a room below throws; whatever was opened is closed again.
    */
   static async start(parts: NodeParts): Promise<Node> {
@@ -115,16 +120,23 @@ export class Node {
       durableIndex: replica?.durableIndex ?? 0,
       keysApproximate: this.#stateMachine?.approximateKeys() ?? 0,
       version: VERSION,
-      peers: this.config.nodes
-        .filter((node) => node.id !== this.config.nodeId)
-        .map((node) => ({
-          nodeId: node.id,
-          clientAddress: node.client,
-          peerAddress: node.peer,
-          matchIndex: matches.get(node.id) ?? 0,
-          reachable: this.#peers?.isReachable(node.id) ?? false,
+      peers: this.#members()
+        .filter((member) => member.id !== this.config.nodeId)
+        .map((member) => ({
+          nodeId: member.id,
+          clientAddress: member.client,
+          peerAddress: member.peer,
+          matchIndex: matches.get(member.id) ?? 0,
+          reachable: this.#peers?.isReachable(member.id) ?? false,
         })),
+      voters: [...(replica?.configuration.voters ?? [])],
+      outgoing: [...(replica?.configuration.outgoing ?? [])],
+      learners: [...(replica?.configuration.learners ?? []), ...(replica?.configuration.learnersNext ?? [])],
     };
+  }
+
+  #members(): Member[] {
+    return this.#replica ? membersIn(this.#replica.configuration, this.config.nodes) : [];
   }
 
   /** Takes no more requests, finishes those under way, syncs and closes. The same promise for every call. */
@@ -141,12 +153,14 @@ export class Node {
     const known = new KnownPeers(env, config.dataDirectory);
 
     const log = await this.#openRaftLog();
-    const engineDirectory = `${config.dataDirectory}/groups/${GROUP}`;
-    env.fs.makeDirectory(engineDirectory);
-    const open = this.#parts.openEngine ?? openLsmEngine;
-    const engine = await open(env, engineDirectory, config, logger);
-    this.#closers.push(() => engine.close());
-    const stateMachine = new KvStateMachine(engine);
+    const groupDirectory = `${config.dataDirectory}/groups/${GROUP}`;
+    const openEngine = (directory: string) => {
+      env.fs.makeDirectory(directory);
+      return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger);
+    };
+    const engine = await openEngine(`${groupDirectory}/${log.group.base.directory}`);
+    const stateMachine = await closedOnFailure(engine, () => new KvStateMachine(engine, openEngine));
+    this.#closers.push(() => stateMachine.close());
     this.#stateMachine = stateMachine;
 
     const hello = { role: 'peer', ...identity } as const;
@@ -156,9 +170,7 @@ export class Node {
       logger,
       identity: hello,
       known,
-      peers: config.nodes
-        .filter((node) => node.id !== config.nodeId)
-        .map((node) => ({ id: node.id, address: node.peer })),
+      isExpected: (id) => [...this.#members(), ...config.nodes].some((member) => member.id === id),
       maxFrameBytes,
       received: (group, from, message) => {
         if (group === GROUP) this.#replica?.receive(from, message);
@@ -171,6 +183,8 @@ export class Node {
         raft: {
           id: config.nodeId,
           ...config.raft,
+          maxClockDrift: 0.1,
+          maxEntryBytes: config.limits.maxRequestBytes + MIB,
           maxAppendBytes: MIB,
           maxApplyBytes: MIB,
           maxInflightMessages: 256,
@@ -179,7 +193,14 @@ export class Node {
           maxPendingReads: config.limits.maxPendingRequests,
         },
         tickMs: Math.max(1, Math.floor(config.raft.heartbeatMs / 5)),
+        directory: groupDirectory,
         maxLogBytes: config.storage.maxRaftLogBytes,
+        trailingEntries: config.storage.trailingEntries,
+        snapshots: {
+          maxChunkBytes: config.storage.snapshotChunkBytes,
+          maxBytesPerSecond: config.storage.snapshotBytesPerSecond,
+          stallTimeoutMs: 5 * config.raft.electionTimeoutMaxMs,
+        },
         diskFullRetryMs: 500,
       },
       {
@@ -190,6 +211,7 @@ export class Node {
         logger,
         restarted: log.restarted,
         onStatus: (status) => this.#statusChanged(status),
+        onConfiguration: (configuration) => this.#configurationChanged(configuration),
         onFailure: (error) => this.#fail(error),
       },
     );
@@ -215,13 +237,17 @@ export class Node {
     this.#peerAddress = await peers.listen(peerAddress).catch((error: unknown) => {
       throw listenFailed('peers', peerAddress, error);
     });
-    peers.connect();
+    peers.setMembers(this.#members());
+    const admin = new Admin(replica, env.timers, (requestId, error) =>
+      service.failure(requestId, error, 'write'),
+    );
     const clientDoor = await listenForClients(
       {
         env,
         logger,
         identity: { ...identity, role: 'server' },
         service,
+        admin,
         status: (requestId) => this.status(requestId),
         maxConnections: config.limits.maxConnections,
         maxFrameBytes,
@@ -280,18 +306,23 @@ export class Node {
         'the end of the Raft log was torn by a crash and was cut off; nothing acknowledged was in it',
       );
     }
-    const voters = config.nodes.map((node) => node.id).sort((a, b) => a - b);
     const present = raftLog.group(GROUP);
-    if (!present) return { group: await raftLog.createGroup(GROUP, { voters }), restarted: false };
-    const stored = present.base.configuration.voters;
-    if (stored.join() !== voters.join()) {
-      throw new RaftreeError(
-        'MEMBERSHIP_MISMATCH',
-        `this cluster has the nodes ${stored.join(', ')}, but node.json lists ${voters.join(', ')}; ` +
-          'the members of a running cluster cannot be changed by editing node.json',
-      );
-    }
-    return { group: present, restarted: true };
+    if (present) return { group: present, restarted: true };
+    const notes = Object.fromEntries(config.nodes.map((node) => [node.id, encodeNote(node)]));
+    const configuration = config.join
+      ? configurationOf([])
+      : configurationOf(
+          config.nodes.map((node) => node.id),
+          notes,
+        );
+    return { group: await raftLog.createGroup(GROUP, configuration, FIRST_STATE), restarted: false };
+  }
+
+  #configurationChanged(configuration: Configuration): void {
+    const { logger } = this.#parts;
+    const { voters, outgoing, learners } = configuration;
+    logger.info({ voters, outgoing, learners }, 'members');
+    this.#peers?.setMembers(membersIn(configuration, this.config.nodes));
   }
 
   #statusChanged(status: RoleStatus): void {
@@ -314,7 +345,7 @@ export class Node {
 
   #clientAddressOf(id: number): string {
     if (id === this.config.nodeId && this.#clientDoor) return formatAddress(this.#clientDoor.address);
-    return this.config.nodes.find((node) => node.id === id)?.client ?? '';
+    return this.#members().find((member) => member.id === id)?.client ?? '';
   }
 
   #fail(error: RaftreeError): void {
@@ -353,6 +384,15 @@ export class Node {
     }
     if (failure !== undefined && !(failure instanceof RaftreeError && failure.code === 'LOG_FAILED'))
       throw failure;
+  }
+}
+
+async function closedOnFailure<T>(engine: Engine, use: () => T): Promise<T> {
+  try {
+    return use();
+  } catch (error) {
+    await engine.close();
+    throw error;
   }
 }
 

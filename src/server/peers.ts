@@ -11,7 +11,7 @@ import type { HandlerContext } from '../net/pipeline.js';
 import type { Hello, Identity } from '../protocol/handshake.js';
 import type { Message as ProtocolMessage } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
-import type { Message as RaftMessage } from '../raft/types.js';
+import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { KnownPeers } from './identity.js';
 import { fromProtocol, toProtocol } from './raft-messages.js';
 
@@ -20,25 +20,45 @@ export interface PeerOptions {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly known: KnownPeers;
-  /** The other nodes. */
-  readonly peers: readonly { readonly id: number; readonly address: string }[];
+  /** Whether a node may speak here at all. */
+  readonly isExpected: (node: number) => boolean;
   readonly maxFrameBytes: number;
-  readonly received: (group: number, from: number, message: RaftMessage) => void;
+  readonly received: (group: number, from: number, message: ReplicaMessage) => void;
   readonly unreachable: (node: number) => void;
 }
 
+/** Two for each of many members, and room for those that are being replaced. */
+const MAX_CONNECTIONS = 256;
 const CONNECT_TIMEOUT_MS = 3000;
 const MIN_REDIAL_MS = 50;
 const MAX_REDIAL_MS = 1000;
 
 export class Peers {
   readonly #options: PeerOptions;
-  readonly #links: Map<number, PeerLink>;
+  readonly #links = new Map<number, PeerLink>();
   #listener: ChannelListener | undefined;
+  #closed = false;
 
   constructor(options: PeerOptions) {
     this.#options = options;
-    this.#links = new Map(options.peers.map(({ id, address }) => [id, new PeerLink(options, id, address)]));
+  }
+
+  /** Dials the others, and hangs up on those that are none any more. */
+  setMembers(members: readonly { readonly id: number; readonly peer: string }[]): void {
+    if (this.#closed) return;
+    for (const { id, peer } of members) {
+      const present = this.#links.get(id);
+      if (id === this.#options.identity.nodeId || peer === '' || present?.address === peer) continue;
+      void present?.close();
+      const link = new PeerLink(this.#options, id, peer);
+      this.#links.set(id, link);
+      link.dial();
+    }
+    for (const [id, link] of this.#links) {
+      if (members.some((member) => member.id === id)) continue;
+      this.#links.delete(id);
+      void link.close();
+    }
   }
 
   /** Accepts the others' connections. Rejects with the system's code. */
@@ -46,7 +66,7 @@ export class Peers {
     const { env, identity, logger, maxFrameBytes } = this.#options;
     const nodes = new WeakMap<Channel, number>();
     this.#listener = await ChannelListener.listen(env, address, {
-      maxConnections: 4 * this.#links.size + 16,
+      maxConnections: MAX_CONNECTIONS,
       initialise: (channel) =>
         protocolPipeline(channel, {
           limits: { maxFrameBytes },
@@ -82,12 +102,7 @@ export class Peers {
     return this.#listener.address;
   }
 
-  /** Starts dialling. */
-  connect(): void {
-    for (const link of this.#links.values()) link.dial();
-  }
-
-  send(to: number, group: number, message: RaftMessage): void {
+  send(to: number, group: number, message: ReplicaMessage): void {
     this.#links.get(to)?.send(group, message);
   }
 
@@ -96,12 +111,14 @@ export class Peers {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     await this.#listener?.close('at once');
   }
 
   #refuse(hello: Hello): string | undefined {
-    if (!this.#links.has(hello.nodeId)) return `node ${hello.nodeId} is not a member of this cluster`;
+    if (!this.#options.isExpected(hello.nodeId))
+      return `node ${hello.nodeId} is not a member of this cluster`;
     return this.#options.known.check(hello.nodeId, hello.storeId);
   }
 }
@@ -109,7 +126,7 @@ export class Peers {
 class PeerLink {
   readonly #options: PeerOptions;
   readonly #id: number;
-  readonly #address: string;
+  readonly address: string;
   #channel: Channel | undefined;
   #dialling: Promise<void> | undefined;
   #redialMs = MIN_REDIAL_MS;
@@ -120,7 +137,7 @@ class PeerLink {
   constructor(options: PeerOptions, id: number, address: string) {
     this.#options = options;
     this.#id = id;
-    this.#address = address;
+    this.address = address;
   }
 
   get isConnected(): boolean {
@@ -137,7 +154,7 @@ class PeerLink {
       .finally(() => this.#redial());
   }
 
-  send(group: number, message: RaftMessage): void {
+  send(group: number, message: ReplicaMessage): void {
     this.#channel?.write(toProtocol(group, message));
   }
 
@@ -151,7 +168,7 @@ class PeerLink {
   /** Resolves when the connection has ended. */
   async #connect(): Promise<Error | undefined> {
     const { env, identity, known, maxFrameBytes } = this.#options;
-    const channel = await connectChannel(env, parseAddress(this.#address), {
+    const channel = await connectChannel(env, parseAddress(this.address), {
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       initialise: (fresh) =>
         protocolPipeline(fresh, {
@@ -168,7 +185,7 @@ class PeerLink {
               this.#channel = fresh;
               this.#redialMs = MIN_REDIAL_MS;
               this.#lastFailure = undefined;
-              this.#options.logger.info({ peer: this.#id, address: this.#address }, 'connected to peer');
+              this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
             },
           },
           handler: {},
@@ -187,7 +204,7 @@ class PeerLink {
     // Once per kind of failure: a peer that is down is dialled many times.
     if (failure !== this.#lastFailure) {
       this.#options.logger.warn(
-        { peer: this.#id, address: this.#address, code: errorCode(reason) },
+        { peer: this.#id, address: this.address, code: errorCode(reason) },
         `no connection to peer: ${failure}`,
       );
     }

@@ -1,41 +1,72 @@
-/** Raft's messages as the protocol carries them, and back. */
+/** What replicas say to each other as the protocol carries it, and back. */
 import { RaftreeError } from '../env/errors.js';
 import type { OutboundMessage, Message as ProtocolMessage } from '../protocol/messages.js';
-import type { EntryKind, Message as RaftMessage } from '../raft/types.js';
+import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
+import type { EntryKind } from '../raft/types.js';
+import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 
-const KIND_NUMBERS: Record<EntryKind, number> = { noop: 1, command: 2 };
+const KIND_NUMBERS: Record<EntryKind, number> = { noop: 1, command: 2, configuration: 3 };
 const KINDS = new Map<number, EntryKind>([
   [1, 'noop'],
   [2, 'command'],
+  [3, 'configuration'],
 ]);
 
-export function toProtocol(group: number, message: RaftMessage): OutboundMessage {
-  if (message.type !== 'append') return { ...message, group };
-  const entries = message.entries.map(({ term, kind, body }) => ({ term, kind: KIND_NUMBERS[kind], body }));
-  return { ...message, group, entries };
+export function toProtocol(group: number, message: ReplicaMessage): OutboundMessage {
+  switch (message.type) {
+    case 'append': {
+      const entries = message.entries.map(({ term, kind, body }) => ({
+        term,
+        kind: KIND_NUMBERS[kind],
+        body,
+      }));
+      return { ...message, group, entries };
+    }
+    case 'snapshotOffer': {
+      const { type, term, snapshot, files } = message;
+      const configuration = encodeConfiguration(snapshot.configuration);
+      return { type, group, term, index: snapshot.index, snapshotTerm: snapshot.term, configuration, files };
+    }
+    default:
+      return { ...message, group };
+  }
 }
 
 export interface GroupMessage {
   readonly group: number;
-  readonly message: RaftMessage;
+  readonly message: ReplicaMessage;
 }
 
-/** Undefined for a message that is not Raft's. Throws `MALFORMED_MESSAGE` for an unknown kind of entry. */
+/** Undefined for a message that is not between replicas. Throws `MALFORMED_MESSAGE` for what only looks like one. */
 export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined {
   switch (message.type) {
-    case 'append':
+    case 'append': {
+      const entries = message.entries.map(({ term, kind, body }) => ({ term, kind: kindOf(kind), body }));
+      for (const { kind, body } of entries) {
+        if (kind === 'configuration') readable('append.entries', () => decodeChange(body));
+      }
+      return { group: message.group, message: { ...message, entries } };
+    }
+    case 'snapshotOffer': {
+      const { group, type, term, index, snapshotTerm, files } = message;
+      const configuration = readable('snapshotOffer.configuration', () =>
+        decodeConfiguration(message.configuration),
+      );
       return {
-        group: message.group,
-        message: {
-          ...message,
-          entries: message.entries.map(({ term, kind, body }) => ({ term, kind: kindOf(kind), body })),
-        },
+        group,
+        message: { type, term, snapshot: { index, term: snapshotTerm, configuration }, files },
       };
+    }
     case 'requestVote':
     case 'voteReply':
     case 'appendReply':
     case 'heartbeat':
     case 'heartbeatReply':
+    case 'timeoutNow':
+    case 'readIndex':
+    case 'readIndexReply':
+    case 'snapshotWanted':
+    case 'snapshotChunk':
       return { group: message.group, message };
     default:
       return undefined;
@@ -44,7 +75,18 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
 
 function kindOf(kind: number): EntryKind {
   const known = KINDS.get(kind);
-  if (!known)
-    throw new RaftreeError('MALFORMED_MESSAGE', `append.entries: there is no entry of kind ${kind}`);
+  if (!known) throw malformed(`append.entries: there is no entry of kind ${kind}`);
   return known;
+}
+
+function readable<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch {
+    throw malformed(`${what} cannot be read`);
+  }
+}
+
+function malformed(message: string): RaftreeError {
+  return new RaftreeError('MALFORMED_MESSAGE', message);
 }

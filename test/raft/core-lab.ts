@@ -3,6 +3,8 @@
  * not durable when it crashes, and a network that drops, repeats and reorders. Everything follows from a seed.
  */
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { configurationOf } from '../../src/raft/configuration.js';
+import { decodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
 import type {
   AppendBatch,
@@ -17,10 +19,12 @@ import type {
 } from '../../src/raft/types.js';
 import { EMPTY_HARD_STATE, entrySizeBytes } from '../../src/raft/types.js';
 
-export const LAB_OPTIONS: Omit<RaftOptions, 'id' | 'configuration' | 'random'> = {
+export const LAB_OPTIONS: Omit<RaftOptions, 'id' | 'random'> = {
   heartbeatMs: 10,
   electionTimeoutMinMs: 50,
   electionTimeoutMaxMs: 100,
+  maxClockDrift: 0.1,
+  maxEntryBytes: 8000,
   maxAppendBytes: 200,
   maxApplyBytes: 200,
   maxInflightMessages: 4,
@@ -70,13 +74,16 @@ export class Host {
       {
         ...this.options,
         id: this.id,
-        configuration: { voters: this.voters },
         random: () => this.random.float(),
       },
       {
         hardState: this.durableHardState,
-        base: { index: 0, term: 0 },
-        entries: this.durableLog.map((entry) => ({ term: entry.term, sizeBytes: entrySizeBytes(entry) })),
+        base: { index: 0, term: 0, configuration: configurationOf(this.voters) },
+        entries: this.durableLog.map((entry) => ({
+          term: entry.term,
+          sizeBytes: entrySizeBytes(entry),
+          change: entry.kind === 'configuration' ? decodeChange(entry.body) : undefined,
+        })),
         applied: 0,
         restarted,
       },

@@ -15,7 +15,7 @@ function electedLab(size = 3): { lab: CoreLab; leader: Host; followers: Host[] }
 test('a deposed leader that does not know it yet confirms no read (etcd #741)', () => {
   const { lab, leader } = electedLab();
   lab.isolate(leader.id);
-  leader.step(lab.nowMs, { type: 'read', id: 1 });
+  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
   lab.advanceUntil(() =>
     [...lab.hosts.values()].some((host) => host !== leader && host.raft.role === 'leader'),
   );
@@ -29,7 +29,7 @@ test('a read waits for an entry of the leader’s own term to be committed (etcd
   lab.advanceUntil(() => lab.leader !== undefined);
   const leader = lab.leader as Host;
   assert.is(leader.raft.commitIndex, 0);
-  assert.ok(leader.step(lab.nowMs, { type: 'read', id: 9 }).accepted);
+  assert.ok(leader.step(lab.nowMs, { type: 'read', id: 9, level: 'index' }).accepted);
   lab.drain(leader);
   assert.equal(leader.reads, []);
   lab.advanceUntil(() => leader.reads.length > 0);
@@ -42,11 +42,11 @@ test('an answer to an earlier round does not confirm a later read (etcd #20418)'
   const { lab, leader, followers } = electedLab();
   lab.transit = [];
   for (const follower of followers) lab.cut.add(`${follower.id}>${leader.id}`);
-  leader.step(lab.nowMs, { type: 'read', id: 1 });
+  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
   lab.drain(leader);
   const rounds = lab.sent.filter((item) => item.message.type === 'heartbeat').map((item) => item.message);
   const earlier = rounds.at(-1) as Extract<Message, { type: 'heartbeat' }>;
-  leader.step(lab.nowMs, { type: 'read', id: 2 });
+  leader.step(lab.nowMs, { type: 'read', id: 2, level: 'index' });
   lab.drain(leader);
   const answer: Message = { type: 'heartbeatReply', term: leader.raft.term, round: earlier.round };
   for (const follower of followers)
@@ -235,8 +235,9 @@ test('proposals beyond the limit of uncommitted bytes, and reads beyond theirs, 
   assert.ok(leader.step(lab.nowMs, { type: 'propose', bodies: [body] }).accepted);
   const third = leader.step(lab.nowMs, { type: 'propose', bodies: [body] });
   assert.is(third.accepted === false && third.refusal, 'overloaded');
-  for (let id = 0; id < 100; id++) assert.ok(leader.step(lab.nowMs, { type: 'read', id }).accepted);
-  const beyond = leader.step(lab.nowMs, { type: 'read', id: 100 });
+  for (let id = 0; id < 100; id++)
+    assert.ok(leader.step(lab.nowMs, { type: 'read', id, level: 'index' }).accepted);
+  const beyond = leader.step(lab.nowMs, { type: 'read', id: 100, level: 'index' });
   assert.is(beyond.accepted === false && beyond.refusal, 'overloaded');
 });
 

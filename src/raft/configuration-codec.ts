@@ -1,0 +1,128 @@
+/**
+ * Configurations and their changes as bytes: the body of a `configuration` entry, and what a log's base holds. Integers
+ * are little-endian.
+ *
+ *     change          transition u8 (1 auto, 2 joint, 3 jointExplicit) | changes u32 | member change ...
+ *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | note bytes u32 (0xffffffff: none) | note
+ *     configuration   autoLeave u8 | 4 × ( count u32 | node u32 ... ): voters, outgoing, learners, learnersNext
+ *                     | notes u32 | ( node u32 | note bytes u32 | note ) ...
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { Configuration, ConfigurationChange, MemberChange, Transition } from './configuration.js';
+
+const TRANSITIONS: readonly Transition[] = ['auto', 'joint', 'jointExplicit'];
+const TYPES: readonly MemberChange['type'][] = ['addVoter', 'addLearner', 'remove'];
+const NO_NOTE = 0xffff_ffff;
+
+export function encodeChange({ changes, transition }: ConfigurationChange): Buffer {
+  const parts: Buffer[] = [Buffer.of(TRANSITIONS.indexOf(transition) + 1), uint32(changes.length)];
+  for (const change of changes) {
+    parts.push(Buffer.of(TYPES.indexOf(change.type) + 1), uint32(change.node));
+    const note = change.type === 'remove' ? undefined : change.note;
+    if (note === undefined) parts.push(uint32(NO_NOTE));
+    else parts.push(text(note));
+  }
+  return Buffer.concat(parts);
+}
+
+/** Throws `CORRUPTION` for bytes that `encodeChange` did not write. */
+export function decodeChange(bytes: Uint8Array): ConfigurationChange {
+  const reader = new Reader(bytes);
+  const transition = TRANSITIONS[reader.uint8() - 1];
+  const count = reader.uint32();
+  const changes: MemberChange[] = [];
+  for (let i = 0; i < count; i++) {
+    const type = TYPES[reader.uint8() - 1];
+    const node = reader.uint32();
+    const noteBytes = reader.uint32();
+    const note = noteBytes === NO_NOTE ? undefined : reader.text(noteBytes);
+    if (!type) throw unreadable();
+    changes.push(note === undefined || type === 'remove' ? { type, node } : { type, node, note });
+  }
+  if (!transition) throw unreadable();
+  reader.end();
+  return { changes, transition };
+}
+
+export function encodeConfiguration(configuration: Configuration): Buffer {
+  const { voters, outgoing, learners, learnersNext, autoLeave, notes } = configuration;
+  const parts: Buffer[] = [Buffer.of(autoLeave ? 1 : 0)];
+  for (const ids of [voters, outgoing, learners, learnersNext])
+    parts.push(uint32(ids.length), ...ids.map(uint32));
+  const noted = Object.entries(notes);
+  parts.push(uint32(noted.length));
+  for (const [id, note] of noted) parts.push(uint32(Number(id)), text(note));
+  return Buffer.concat(parts);
+}
+
+/** Throws `CORRUPTION` for bytes that `encodeConfiguration` did not write. */
+export function decodeConfiguration(bytes: Uint8Array): Configuration {
+  const reader = new Reader(bytes);
+  const autoLeave = reader.uint8() === 1;
+  const lists = Array.from({ length: 4 }, () => {
+    const count = reader.uint32();
+    const ids: number[] = [];
+    for (let i = 0; i < count; i++) ids.push(reader.uint32());
+    return ids;
+  });
+  const [voters = [], outgoing = [], learners = [], learnersNext = []] = lists;
+  const notes: Record<number, string> = {};
+  const noted = reader.uint32();
+  for (let i = 0; i < noted; i++) {
+    const id = reader.uint32();
+    notes[id] = reader.text(reader.uint32());
+  }
+  reader.end();
+  return { voters, outgoing, learners, learnersNext, autoLeave, notes };
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32LE(value, 0);
+  return bytes;
+}
+
+function text(value: string): Buffer {
+  const bytes = Buffer.from(value, 'utf8');
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+class Reader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  uint8(): number {
+    return this.#bytes.readUInt8(this.#take(1));
+  }
+
+  uint32(): number {
+    return this.#bytes.readUInt32LE(this.#take(4));
+  }
+
+  text(count: number): string {
+    const start = this.#take(count);
+    return this.#bytes.toString('utf8', start, start + count);
+  }
+
+  end(): void {
+    if (this.#at !== this.#bytes.length) throw unreadable();
+  }
+
+  #take(count: number): number {
+    const start = this.#at;
+    if (start + count > this.#bytes.length) throw unreadable();
+    this.#at += count;
+    return start;
+  }
+}
+
+function unreadable(): RaftreeError {
+  return new RaftreeError(
+    'CORRUPTION',
+    'a configuration in the Raft log cannot be read: it was written by another version',
+  );
+}

@@ -1,0 +1,54 @@
+/**
+ * Messages on their way out. What speaks for something that is not durable yet is held back until the batch that makes
+ * it so is persisted; when the term moves on, what was held back speaks for a term that is over and is dropped.
+ */
+import type { Envelope, NodeId, OutgoingMessage } from './types.js';
+
+interface HeldMessage extends Envelope {
+  /** Leaves when this batch is persisted. */
+  readonly batch: number;
+}
+
+export class Outbox {
+  #ready: Envelope[] = [];
+  #held: HeldMessage[] = [];
+  #persistedBatch = 0;
+
+  get isEmpty(): boolean {
+    return this.#ready.length === 0;
+  }
+
+  send(to: NodeId, message: OutgoingMessage): void {
+    this.#ready.push({ to, message });
+  }
+
+  /** Sends once the batch is persisted: at once, if it is. */
+  sendAfter(batch: number, to: NodeId, message: OutgoingMessage): void {
+    if (batch <= this.#persistedBatch) this.send(to, message);
+    else this.#held.push({ batch, to, message });
+  }
+
+  /** Releases what waited for this batch or an earlier one; gives back what was addressed to `self`. */
+  persisted(batch: number, self: NodeId): OutgoingMessage[] {
+    this.#persistedBatch = Math.max(this.#persistedBatch, batch);
+    const own: OutgoingMessage[] = [];
+    const still: HeldMessage[] = [];
+    for (const held of this.#held) {
+      if (held.batch > batch) still.push(held);
+      else if (held.to === self) own.push(held.message);
+      else this.send(held.to, held.message);
+    }
+    this.#held = still;
+    return own;
+  }
+
+  dropHeld(): void {
+    this.#held = [];
+  }
+
+  take(): Envelope[] {
+    const ready = this.#ready;
+    this.#ready = [];
+    return ready;
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * How a snapshot travels: as the files of a directory, in chunks, at the receiver's pace.
+ *
+ *     sender                                  receiver
+ *       | -- snapshotOffer: base, files ---------> |
+ *       | <--------- snapshotWanted: file, offset -|   the first byte that it lacks, of an earlier attempt too
+ *       | -- snapshotChunk: bytes, checksum -----> |
+ *       | <--------- snapshotWanted: file, offset -|   … and so on; `file` = number of files: it has everything
+ */
+import type { NodeId, SnapshotBase, WireMessage } from '../raft/types.js';
+
+export interface SnapshotFile {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+export interface SnapshotOffer {
+  readonly type: 'snapshotOffer';
+  /** The sender's. */
+  readonly term: number;
+  readonly snapshot: SnapshotBase;
+  readonly files: readonly SnapshotFile[];
+}
+
+export interface SnapshotWanted {
+  readonly type: 'snapshotWanted';
+  readonly term: number;
+  /** The snapshot's. */
+  readonly index: number;
+  readonly file: number;
+  readonly offset: number;
+}
+
+export interface SnapshotChunk {
+  readonly type: 'snapshotChunk';
+  readonly term: number;
+  readonly index: number;
+  readonly file: number;
+  readonly offset: number;
+  /** CRC-32 of the bytes. */
+  readonly checksum: number;
+  readonly bytes: Uint8Array;
+}
+
+export type SnapshotTransferMessage = SnapshotOffer | SnapshotWanted | SnapshotChunk;
+/** Everything that replicas of a group say to each other. */
+export type ReplicaMessage = WireMessage | SnapshotTransferMessage;
+
+export interface Transport {
+  /** Sends, or drops: whoever sends repeats what matters. Bytes must be taken over before it returns. */
+  send(to: NodeId, message: ReplicaMessage): void;
+}

@@ -1,0 +1,174 @@
+/**
+ * Receives a snapshot into a directory of its own. Chunks are checked and written in order; the directory gets its final
+ * name when every file in it is synced. Whether it then counts is the core's to decide, and a Raft-log record's to say.
+ */
+import type { Env, File, Logger } from '../env/env.js';
+import { errorCode, errorMessage } from '../env/errors.js';
+import type { NodeId, SnapshotBase } from '../raft/types.js';
+import { crc32 } from '../record/checksum.js';
+import type { SnapshotChunk, SnapshotFile, SnapshotOffer, Transport } from './snapshot-messages.js';
+
+export interface SnapshotReceiverParts {
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly directory: string;
+  readonly transport: Transport;
+  readonly commitIndex: () => number;
+  /** All of it is durable under this name. */
+  readonly received: (from: NodeId, term: number, snapshot: SnapshotBase, name: string) => void;
+}
+
+interface Incoming {
+  readonly from: NodeId;
+  readonly term: number;
+  readonly snapshot: SnapshotBase;
+  readonly files: readonly SnapshotFile[];
+  readonly directory: string;
+  file: number;
+  offset: number;
+  open: File | undefined;
+}
+
+const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const MAX_FILES = 1_000_000;
+
+export class SnapshotReceiver {
+  readonly #parts: SnapshotReceiverParts;
+  #incoming: Incoming | undefined;
+  /** Messages are handled one after the other. */
+  #work: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: SnapshotReceiverParts) {
+    this.#parts = parts;
+  }
+
+  offered(from: NodeId, offer: SnapshotOffer): void {
+    this.#enqueue(() => this.#begin(from, offer));
+  }
+
+  chunk(from: NodeId, chunk: SnapshotChunk): void {
+    // Received memory is used again only after this turn's handlers; the bytes are written later.
+    const bytes = Buffer.from(chunk.bytes);
+    this.#enqueue(() => this.#take(from, { ...chunk, bytes }));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#work;
+    this.#abandon();
+  }
+
+  #enqueue(work: () => void | Promise<void>): void {
+    if (this.#closed) return;
+    this.#work = this.#work
+      .then(() => (this.#closed ? undefined : work()))
+      .catch((error: unknown) => {
+        this.#parts.logger.error(
+          { code: errorCode(error) },
+          `a snapshot could not be received: ${errorMessage(error)}; it is asked for again`,
+        );
+        this.#abandon();
+      });
+  }
+
+  #begin(from: NodeId, offer: SnapshotOffer): void {
+    const { env, directory, commitIndex } = this.#parts;
+    const { snapshot, files, term } = offer;
+    if (snapshot.index <= commitIndex()) {
+      this.#want(from, term, snapshot.index, files.length, 0);
+      return;
+    }
+    const current = this.#incoming;
+    const isSame =
+      current?.from === from &&
+      current.snapshot.index === snapshot.index &&
+      current.snapshot.term === snapshot.term;
+    if (!isSame) {
+      this.#abandon();
+      const names = new Set(files.map((file) => file.name));
+      const isSound = files.length <= MAX_FILES && names.size === files.length;
+      if (!isSound || files.some((file) => !FILE_NAME.test(file.name))) {
+        throw new Error(`node ${from} offers files that no snapshot has`);
+      }
+      const target = `${directory}/receive-${snapshot.index}-${snapshot.term}`;
+      env.fs.removeTree(target);
+      env.fs.makeDirectory(target);
+      this.#incoming = {
+        from,
+        term,
+        snapshot,
+        files,
+        directory: target,
+        file: 0,
+        offset: 0,
+        open: undefined,
+      };
+    }
+    this.#askForMore();
+  }
+
+  async #take(from: NodeId, chunk: SnapshotChunk): Promise<void> {
+    const incoming = this.#incoming;
+    if (!incoming || incoming.from !== from || incoming.snapshot.index !== chunk.index) return;
+    const described = incoming.files[incoming.file];
+    const isExpected = chunk.file === incoming.file && chunk.offset === incoming.offset;
+    const fits = described !== undefined && chunk.offset + chunk.bytes.length <= described.sizeBytes;
+    if (!isExpected || !fits) return;
+    if (crc32(chunk.bytes) === chunk.checksum) {
+      const path = `${incoming.directory}/${described.name}`;
+      incoming.open ??= this.#parts.env.fs.open(path, 'create');
+      if (chunk.bytes.length > 0) await incoming.open.write([chunk.bytes], chunk.offset);
+      incoming.offset += chunk.bytes.length;
+      if (incoming.offset === described.sizeBytes) {
+        await incoming.open.sync();
+        incoming.open.close();
+        incoming.open = undefined;
+        incoming.file++;
+        incoming.offset = 0;
+      }
+    }
+    if (incoming.file < incoming.files.length) this.#askForMore();
+    else this.#finish(incoming);
+  }
+
+  #finish(incoming: Incoming): void {
+    const { env, directory, received } = this.#parts;
+    const { snapshot, from, term, files } = incoming;
+    this.#incoming = undefined;
+    const name = stateDirectoryName(snapshot);
+    env.fs.syncDirectory(incoming.directory);
+    env.fs.removeTree(`${directory}/${name}`);
+    env.fs.rename(incoming.directory, `${directory}/${name}`);
+    env.fs.syncDirectory(directory);
+    received(from, term, snapshot, name);
+    this.#want(from, term, snapshot.index, files.length, 0);
+  }
+
+  #askForMore(): void {
+    const incoming = this.#incoming;
+    if (!incoming) return;
+    this.#want(incoming.from, incoming.term, incoming.snapshot.index, incoming.file, incoming.offset);
+  }
+
+  #want(to: NodeId, term: number, index: number, file: number, offset: number): void {
+    this.#parts.transport.send(to, { type: 'snapshotWanted', term, index, file, offset });
+  }
+
+  #abandon(): void {
+    const incoming = this.#incoming;
+    if (!incoming) return;
+    this.#incoming = undefined;
+    incoming.open?.close();
+    try {
+      this.#parts.env.fs.removeTree(incoming.directory);
+    } catch (error) {
+      this.#parts.logger.warn({ error: errorMessage(error) }, `${incoming.directory} could not be removed`);
+    }
+  }
+}
+
+/** The directory of a state machine that came as this snapshot. */
+export function stateDirectoryName(snapshot: { readonly index: number; readonly term: number }): string {
+  return `state-${snapshot.index}-${snapshot.term}`;
+}

@@ -1,0 +1,192 @@
+/**
+ * Sends snapshots to members that need entries which the log no longer has: one checkpoint of the state machine, shared
+ * by all transfers that are under way, removed after the last.
+ */
+import type { Env, File, Logger, Timer } from '../env/env.js';
+import { errorMessage } from '../env/errors.js';
+import type { NodeId, SnapshotBase } from '../raft/types.js';
+import { crc32 } from '../record/checksum.js';
+import type { SnapshotFile, SnapshotWanted, Transport } from './snapshot-messages.js';
+
+export interface SnapshotLimits {
+  readonly maxChunkBytes: number;
+  /** Of each transfer. */
+  readonly maxBytesPerSecond: number;
+  /** A transfer that makes no progress for so long is given up. */
+  readonly stallTimeoutMs: number;
+}
+
+export interface SnapshotSenderParts {
+  readonly env: Env;
+  readonly logger: Logger;
+  /** Where checkpoints are made. */
+  readonly directory: string;
+  readonly limits: SnapshotLimits;
+  readonly transport: Transport;
+  readonly term: () => number;
+  /** Makes a checkpoint in a new directory; resolves to what it holds. */
+  readonly checkpoint: (directory: string) => Promise<SnapshotBase>;
+  /** The transfer has ended. */
+  readonly sent: (node: NodeId, index: number, ok: boolean) => void;
+}
+
+interface Checkpoint {
+  readonly snapshot: SnapshotBase;
+  readonly directory: string;
+  readonly files: readonly SnapshotFile[];
+  readonly open: (File | undefined)[];
+}
+
+interface Transfer {
+  readonly node: NodeId;
+  timer: Timer | undefined;
+  /** Before this time the next chunk would exceed the rate. */
+  nextChunkMs: number;
+}
+
+export class SnapshotSender {
+  readonly #parts: SnapshotSenderParts;
+  readonly #transfers = new Map<NodeId, Transfer>();
+  #checkpoint: Checkpoint | undefined;
+  #making: Promise<void> | undefined;
+  #made = 0;
+  #closed = false;
+
+  constructor(parts: SnapshotSenderParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts a transfer; `oldestIndex`: an older checkpoint would not help. */
+  begin(node: NodeId, oldestIndex: number): void {
+    if (this.#closed || this.#transfers.has(node)) return;
+    const transfer: Transfer = { node, timer: undefined, nextChunkMs: 0 };
+    this.#transfers.set(node, transfer);
+    this.#expectProgress(transfer);
+    if (this.#checkpoint && this.#checkpoint.snapshot.index >= oldestIndex) this.#offer(node);
+    else
+      this.#making ??= this.#make().finally(() => {
+        this.#making = undefined;
+      });
+  }
+
+  /** The receiver names the first byte that it lacks. */
+  wanted(node: NodeId, { index, file, offset }: SnapshotWanted): void {
+    const transfer = this.#transfers.get(node);
+    const checkpoint = this.#checkpoint;
+    if (!transfer || checkpoint?.snapshot.index !== index) return;
+    if (file >= checkpoint.files.length) {
+      this.#end(transfer, true);
+      return;
+    }
+    this.#expectProgress(transfer);
+    const { env } = this.#parts;
+    const waitMs = transfer.nextChunkMs - env.clock.nowMs();
+    if (waitMs <= 0) this.#sendChunk(transfer, checkpoint, file, offset);
+    else {
+      env.timers.after(waitMs, () => {
+        if (this.#transfers.get(node) === transfer) this.#sendChunk(transfer, checkpoint, file, offset);
+      });
+    }
+  }
+
+  /** Gives up all transfers: this node does not lead any more. */
+  stop(): void {
+    for (const transfer of this.#transfers.values()) transfer.timer?.cancel();
+    this.#transfers.clear();
+    this.#removeUnused();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.stop();
+    await this.#making;
+    this.#removeUnused();
+  }
+
+  async #make(): Promise<void> {
+    const { env, logger, checkpoint } = this.#parts;
+    const directory = `${this.#parts.directory}/send-${++this.#made}`;
+    const older = this.#checkpoint;
+    try {
+      const snapshot = await checkpoint(directory);
+      const files = env.fs.list(directory).map((name) => {
+        const file = env.fs.open(`${directory}/${name}`, 'read');
+        const sizeBytes = file.sizeBytes();
+        file.close();
+        return { name, sizeBytes };
+      });
+      if (older) this.#remove(older);
+      this.#checkpoint = { snapshot, directory, files, open: files.map(() => undefined) };
+      if (this.#closed) return;
+      logger.info({ index: snapshot.index, files: files.length }, 'made a snapshot');
+      for (const node of this.#transfers.keys()) this.#offer(node);
+    } catch (error) {
+      logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
+      for (const transfer of [...this.#transfers.values()]) this.#end(transfer, false);
+    }
+  }
+
+  #offer(node: NodeId): void {
+    if (!this.#checkpoint) return;
+    const { snapshot, files } = this.#checkpoint;
+    this.#parts.transport.send(node, { type: 'snapshotOffer', term: this.#parts.term(), snapshot, files });
+  }
+
+  #sendChunk(transfer: Transfer, checkpoint: Checkpoint, file: number, offset: number): void {
+    const { env, limits, transport, logger } = this.#parts;
+    const described = checkpoint.files[file];
+    if (!described || offset > described.sizeBytes) return;
+    const bytes = Buffer.allocUnsafe(Math.min(limits.maxChunkBytes, described.sizeBytes - offset));
+    try {
+      checkpoint.open[file] ??= env.fs.open(`${checkpoint.directory}/${described.name}`, 'read');
+      const count = checkpoint.open[file]?.readSync(bytes, offset) ?? 0;
+      if (count < bytes.length) throw new Error(`${described.name} became shorter`);
+    } catch (error) {
+      logger.error({ error: errorMessage(error) }, 'a snapshot cannot be read');
+      this.#end(transfer, false);
+      return;
+    }
+    transfer.nextChunkMs = env.clock.nowMs() + (bytes.length / limits.maxBytesPerSecond) * 1000;
+    transport.send(transfer.node, {
+      type: 'snapshotChunk',
+      term: this.#parts.term(),
+      index: checkpoint.snapshot.index,
+      file,
+      offset,
+      checksum: crc32(bytes),
+      bytes,
+    });
+  }
+
+  #expectProgress(transfer: Transfer): void {
+    transfer.timer?.cancel();
+    transfer.timer = this.#parts.env.timers.after(this.#parts.limits.stallTimeoutMs, () => {
+      if (this.#transfers.get(transfer.node) !== transfer) return;
+      if (this.#making) this.#expectProgress(transfer);
+      else this.#end(transfer, false);
+    });
+  }
+
+  #end(transfer: Transfer, ok: boolean): void {
+    transfer.timer?.cancel();
+    this.#transfers.delete(transfer.node);
+    this.#parts.sent(transfer.node, this.#checkpoint?.snapshot.index ?? 0, ok);
+    this.#removeUnused();
+  }
+
+  #removeUnused(): void {
+    if (!this.#checkpoint || this.#transfers.size > 0 || this.#making) return;
+    this.#remove(this.#checkpoint);
+    this.#checkpoint = undefined;
+  }
+
+  #remove(checkpoint: Checkpoint): void {
+    for (const file of checkpoint.open) file?.close();
+    try {
+      this.#parts.env.fs.removeTree(checkpoint.directory);
+    } catch (error) {
+      // It is in the way of nothing, and goes at the next start.
+      this.#parts.logger.warn({ error: errorMessage(error) }, `${checkpoint.directory} could not be removed`);
+    }
+  }
+}

@@ -1,0 +1,89 @@
+/** Requests of operators: who belongs to the cluster, and who leads it. */
+import type { Timers } from '../env/env.js';
+import { parseAddress } from '../env/env.js';
+import { errorMessage, RaftreeError } from '../env/errors.js';
+import { errorReply, isErrorCode } from '../protocol/error-codes.js';
+import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
+import { type Configuration, isJoint, type MemberChange } from '../raft/configuration.js';
+import { encodeNote } from './members.js';
+
+export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeader'>;
+
+/** What it needs of the replica. */
+export interface AdminReplica {
+  readonly configuration: Configuration;
+  changeConfiguration(change: {
+    changes: readonly MemberChange[];
+    transition: 'auto';
+  }): Promise<{ readonly index: number }>;
+  transferLeadership(to: number): Promise<void>;
+}
+
+/** How long a joint configuration may take to be left before the answer says that it is only entered. */
+const LEAVE_PATIENCE_MS = 10_000;
+const LOOK_AGAIN_MS = 20;
+
+export class Admin {
+  readonly #replica: AdminReplica;
+  readonly #timers: Timers;
+  readonly #failure: (requestId: number, error: unknown) => OutboundMessage;
+
+  constructor(
+    replica: AdminReplica,
+    timers: Timers,
+    failure: (requestId: number, error: unknown) => OutboundMessage,
+  ) {
+    this.#replica = replica;
+    this.#timers = timers;
+    this.#failure = failure;
+  }
+
+  /** Never rejects. */
+  async handle(request: AdminRequest): Promise<OutboundMessage> {
+    try {
+      if (request.type === 'transferLeader') {
+        await this.#replica.transferLeadership(request.nodeId);
+        return { type: 'done', requestId: request.requestId, index: 0 };
+      }
+      const { index } = await this.#replica.changeConfiguration({
+        changes: request.changes.map(toChange),
+        transition: 'auto',
+      });
+      for (let waitedMs = 0; isJoint(this.#replica.configuration) && waitedMs < LEAVE_PATIENCE_MS; ) {
+        await new Promise<void>((resolve) => this.#timers.after(LOOK_AGAIN_MS, resolve));
+        waitedMs += LOOK_AGAIN_MS;
+      }
+      return { type: 'done', requestId: request.requestId, index };
+    } catch (error) {
+      if (error instanceof RaftreeError && error.code === 'INVALID_REQUEST') {
+        return errorReply(request.requestId, 'INVALID_REQUEST', error.message);
+      }
+      if (error instanceof RaftreeError && isErrorCode(error.code) && error.code !== 'NOT_LEADER') {
+        return errorReply(request.requestId, error.code, error.message);
+      }
+      return this.#failure(request.requestId, error);
+    }
+  }
+}
+
+function toChange(change: AdminRequestChange): MemberChange {
+  const { type, nodeId, clientAddress, peerAddress } = change;
+  if (nodeId === 0) throw invalid('0 is no node');
+  if (type === 'remove') return { type, node: nodeId };
+  // Without addresses the member keeps those it has: a learner that becomes a voter.
+  if (clientAddress === '' && peerAddress === '') return { type, node: nodeId };
+  for (const address of [clientAddress, peerAddress]) {
+    try {
+      parseAddress(address);
+    } catch (error) {
+      throw invalid(errorMessage(error));
+    }
+  }
+  return { type, node: nodeId, note: encodeNote({ client: clientAddress, peer: peerAddress }) };
+}
+
+type AdminRequestChange = MessageOf<'changeMembers'>['changes'][number];
+
+function invalid(message: string): RaftreeError {
+  return new RaftreeError('INVALID_REQUEST', message, { info: { outcome: 'notCommitted' } });
+}
