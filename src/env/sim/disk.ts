@@ -211,6 +211,17 @@ export class SimDisk {
     return disk;
   }
 
+  /** The paths of all files below a directory, sorted. */
+  files(directory = ''): string[] {
+    const node = find(this.root, directory);
+    if (!(node instanceof Directory)) return [];
+    return [...node.names.entries()]
+      .flatMap(([name, child]) =>
+        child instanceof Directory ? this.files(`${directory}/${name}`) : [`${directory}/${name}`],
+      )
+      .sort();
+  }
+
   /** The file as it is now, for tests that damage it. */
   edit(path: string, change: (content: Buffer) => Buffer): void {
     const node = find(this.root, path);
@@ -279,6 +290,9 @@ export class SimFileSystem implements FileSystem {
   readonly #options: SimFileSystemOptions;
   #operations = 0;
   #detached = false;
+  /** While the process is paused: what its completed operations wait for. */
+  #resumed: Promise<void> | undefined;
+  #resume: (() => void) | undefined;
 
   constructor(disk: SimDisk, options: SimFileSystemOptions) {
     this.#disk = disk;
@@ -296,6 +310,18 @@ export class SimFileSystem implements FileSystem {
 
   get detached(): boolean {
     return this.#detached;
+  }
+
+  /** The process hears of no completed operation until `resume`. */
+  pause(): void {
+    this.#resumed ??= new Promise((resolve) => {
+      this.#resume = resolve;
+    });
+  }
+
+  resume(): void {
+    this.#resumed = undefined;
+    this.#resume?.();
   }
 
   /** Counts the operation and asks for a fault; throws it, or returns what is left to do. */
@@ -320,6 +346,7 @@ export class SimFileSystem implements FileSystem {
 
   async delay(operation: FileOperation): Promise<void> {
     await this.#options.latency?.(operation);
+    while (this.#resumed && !this.#detached) await this.#resumed;
     // The dead never hear back.
     if (this.#detached) await new Promise<never>(() => {});
   }

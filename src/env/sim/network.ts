@@ -1,6 +1,7 @@
 /**
  * TCP without a network: ordered byte streams between named hosts, with a delay per chunk, chunks that are cut and
- * glued at random, links that can be cut (bytes wait, as TCP would resend) and hosts whose connections break.
+ * glued at random, links that can be slow or cut (bytes wait, as TCP would resend), connections that break, and hosts
+ * that are killed or paused.
  */
 import type { Address, Listener, Network, Socket, SocketHandler } from '../env.js';
 import { formatAddress } from '../env.js';
@@ -11,6 +12,15 @@ import type { SeededRandom } from './seeded-random.js';
 export interface SimNetworkOptions {
   readonly minDelayMs?: number;
   readonly maxDelayMs?: number;
+  /** Told of every chunk that arrives and every connection that is made or broken. */
+  readonly observe?: (event: NetworkEvent) => void;
+}
+
+export interface NetworkEvent {
+  readonly kind: 'connect' | 'refuse' | 'deliver' | 'reset';
+  readonly from: string;
+  readonly to: string;
+  readonly bytes?: Buffer;
 }
 
 export class SimNetwork {
@@ -19,7 +29,11 @@ export class SimNetwork {
   readonly #minDelayMs: number;
   readonly #maxDelayMs: number;
   readonly #listeners = new Map<string, { host: string; accept: (socket: Socket) => void }>();
+  readonly #observe: (event: NetworkEvent) => void;
   readonly #cutLinks = new Set<string>();
+  readonly #linkDelays = new Map<string, { readonly minMs: number; readonly maxMs: number }>();
+  /** What a paused host will find when it goes on. */
+  readonly #paused = new Map<string, (() => void)[]>();
   readonly #sockets = new Set<SimSocket>();
   /** How often each host has been killed: what an earlier process of it still waits for never comes. */
   readonly #deaths = new Map<string, number>();
@@ -30,6 +44,7 @@ export class SimNetwork {
     this.#random = random;
     this.#minDelayMs = options.minDelayMs ?? 0.1;
     this.#maxDelayMs = options.maxDelayMs ?? 1;
+    this.#observe = options.observe ?? (() => {});
   }
 
   /** The network as one host (a process) sees it. */
@@ -60,6 +75,44 @@ export class SimNetwork {
     this.#resume();
   }
 
+  /** Links that are cut, as [from, to]. */
+  get cutLinks(): readonly (readonly [string, string])[] {
+    return [...this.#cutLinks].map((link) => link.split('>') as [string, string]);
+  }
+
+  /** A chunk from one host to the other takes so long; without a range, as long as everywhere. */
+  slow(from: string, to: string, range?: { readonly minMs: number; readonly maxMs: number }): void {
+    if (range) this.#linkDelays.set(`${from}>${to}`, range);
+    else this.#linkDelays.delete(`${from}>${to}`);
+  }
+
+  /** Every connection between two hosts is reset; what was under way is lost. */
+  breakConnections(one: string, other: string): void {
+    for (const socket of [...this.#sockets]) {
+      const between =
+        (socket.host === one && socket.peerHost === other) ||
+        (socket.host === other && socket.peerHost === one);
+      if (between) this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
+    }
+  }
+
+  /** The host's process does nothing until `resume`; what arrives for it waits. */
+  pause(host: string): void {
+    if (!this.#paused.has(host)) this.#paused.set(host, []);
+  }
+
+  resume(host: string): void {
+    const waiting = this.#paused.get(host) ?? [];
+    this.#paused.delete(host);
+    for (const run of waiting) this.#scheduler.after(0, () => this.#on(host, run));
+  }
+
+  #on(host: string, run: () => void): void {
+    const waiting = this.#paused.get(host);
+    if (waiting) waiting.push(run);
+    else run();
+  }
+
   #resume(): void {
     for (const socket of this.#sockets) {
       this.#transmit(socket);
@@ -74,6 +127,7 @@ export class SimNetwork {
   /** The host's process died: its listeners are gone and its peers see their connections reset, if a link leads there. */
   kill(host: string): void {
     this.#deaths.set(host, this.#deathsOf(host) + 1);
+    this.#paused.delete(host);
     for (const [key, listener] of this.#listeners) if (listener.host === host) this.#listeners.delete(key);
     for (const socket of [...this.#sockets]) {
       if (socket.host !== host) continue;
@@ -87,7 +141,7 @@ export class SimNetwork {
   #reset(socket: SimSocket): void {
     socket.isOrphan = true;
     if (this.#cutLinks.has(`${socket.peerHost}>${socket.host}`)) return;
-    this.#scheduler.after(this.#delayMs(), () => {
+    this.#scheduler.after(this.#delayMs(socket.peerHost, socket.host), () => {
       if (this.#cutLinks.has(`${socket.peerHost}>${socket.host}`)) return;
       this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
     });
@@ -114,13 +168,16 @@ export class SimNetwork {
       const target = this.#listeners.get(key)?.host;
       if (target && (this.#cutLinks.has(`${host}>${target}`) || this.#cutLinks.has(`${target}>${host}`))) {
         this.#scheduler.after(timeoutMs, () => {
-          if (isAlive()) reject(systemError('ETIMEDOUT', 'connect', key));
+          this.#on(host, () => {
+            if (isAlive()) reject(systemError('ETIMEDOUT', 'connect', key));
+          });
         });
         return;
       }
-      this.#scheduler.after(this.#delayMs(), () => {
+      const connected = () => {
         if (!isAlive()) return;
         const listener = this.#listeners.get(key);
+        this.#observe({ kind: listener ? 'connect' : 'refuse', from: host, to: key });
         if (!listener) {
           reject(systemError('ECONNREFUSED', 'connect', key));
           return;
@@ -130,14 +187,19 @@ export class SimNetwork {
         near.peer = far;
         far.peer = near;
         this.#sockets.add(near).add(far);
-        listener.accept(far);
+        this.#on(listener.host, () => listener.accept(far));
         resolve(near);
-      });
+      };
+      this.#scheduler.after(this.#delayMs(host, target ?? ''), () => this.#on(host, connected));
     });
   }
 
-  #delayMs(): number {
-    return this.#minDelayMs + this.#random.float() * (this.#maxDelayMs - this.#minDelayMs);
+  #delayMs(from: string, to: string): number {
+    const { minMs, maxMs } = this.#linkDelays.get(`${from}>${to}`) ?? {
+      minMs: this.#minDelayMs,
+      maxMs: this.#maxDelayMs,
+    };
+    return minMs + this.#random.float() * (maxMs - minMs);
   }
 
   /** A socket wrote or its link was mended: one delivery is under way per direction, which keeps the order. */
@@ -149,7 +211,7 @@ export class SimNetwork {
     if (socket.inTransit || (socket.outgoing.length === 0 && !socket.ended)) return;
     if (this.#cutLinks.has(`${socket.host}>${socket.peerHost}`)) return;
     socket.inTransit = true;
-    this.#scheduler.after(this.#delayMs(), () => {
+    const arrive = () => {
       socket.inTransit = false;
       if (!this.#sockets.has(socket)) return;
       if (this.#cutLinks.has(`${socket.host}>${socket.peerHost}`)) return;
@@ -158,8 +220,12 @@ export class SimNetwork {
         const waiting = Buffer.concat(socket.outgoing);
         const count = this.#random.chance(0.2) ? this.#random.between(1, waiting.length) : waiting.length;
         socket.outgoing = count < waiting.length ? [waiting.subarray(count)] : [];
-        if (peer) peer.deliver(Buffer.from(waiting.subarray(0, count)));
-        if (socket.outgoing.length === 0) socket.handler?.drained();
+        if (peer) {
+          const bytes = Buffer.from(waiting.subarray(0, count));
+          this.#observe({ kind: 'deliver', from: socket.host, to: socket.peerHost, bytes });
+          peer.deliver(bytes);
+        }
+        if (socket.outgoing.length === 0) this.#on(socket.host, () => socket.handler?.drained());
       }
       if (socket.outgoing.length === 0 && socket.ended) {
         this.#close(socket, undefined);
@@ -167,20 +233,26 @@ export class SimNetwork {
       } else {
         this.#transmit(socket);
       }
-    });
+    };
+    this.#scheduler.after(this.#delayMs(socket.host, socket.peerHost), () =>
+      this.#on(socket.peerHost, arrive),
+    );
   }
 
   abort(socket: SimSocket, error: Error | undefined): void {
-    this.#scheduler.after(0, () => {
-      this.#close(socket, error);
-      socket.finish(error);
-    });
+    this.#scheduler.after(0, () =>
+      this.#on(socket.host, () => {
+        this.#close(socket, error);
+        socket.finish(error);
+      }),
+    );
     if (socket.peer) this.#reset(socket.peer);
   }
 
   #close(socket: SimSocket, error: Error | undefined): void {
     if (!this.#sockets.delete(socket)) return;
-    socket.close(error);
+    if (error) this.#observe({ kind: 'reset', from: socket.peerHost, to: socket.host });
+    this.#on(socket.host, () => socket.close(error));
   }
 }
 

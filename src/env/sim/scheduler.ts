@@ -10,9 +10,12 @@ interface Event {
   run: (() => void) | undefined;
 }
 
+const EVENTS_PER_TURN = 4096;
+
 export class Scheduler implements Clock, Timers {
   #nowMs = 0;
   #arrivals = 0;
+  #turns = 0;
   readonly #heap: Event[] = [];
 
   nowMs(): number {
@@ -43,15 +46,20 @@ export class Scheduler implements Clock, Timers {
 
   /** Runs events until none is left or `done` holds. Returns whether `done` held. */
   async runUntil(done: () => boolean, limitMs = Number.POSITIVE_INFINITY): Promise<boolean> {
-    await settle();
+    await breathe();
     while (!done()) {
       const next = this.#heap[0];
-      if (!next || next.atMs > limitMs) return false;
+      if (!next || next.atMs > limitMs) {
+        // A real turn may bring what the microtasks have not: whoever is done at this moment counts.
+        await breathe();
+        if (this.#heap[0] === next) return done();
+        continue;
+      }
       this.#pop();
       if (!next.run) continue;
       this.#nowMs = next.atMs;
       next.run();
-      await settle();
+      await (++this.#turns % EVENTS_PER_TURN === 0 ? breathe() : settle());
     }
     return true;
   }
@@ -111,7 +119,13 @@ export class Scheduler implements Clock, Timers {
   }
 }
 
-/** One real turn of the event loop: every promise callback that is ready, and those they make ready, runs first. */
+/** Resolves when every promise callback that is ready, and those they make ready, have run. */
 function settle(): Promise<void> {
+  // Ticks run once no microtask is left, without a turn of the event loop, which costs ten times as much.
+  return new Promise((resolve) => process.nextTick(resolve));
+}
+
+/** One real turn of the event loop, for whoever else lives in this process. */
+function breathe(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,5 +1,5 @@
-/** A simulated world of hosts that share a scheduler and a network, each with a disk of its own. */
-import type { Env, ProcessIdentity } from '../env.js';
+/** A simulated world of hosts that share a scheduler and a network, each with a disk and a clock of its own. */
+import type { Clock, Env, ProcessIdentity } from '../env.js';
 import { SimDisk, type SimFileSystem, type SimFileSystemOptions } from './disk.js';
 import { SimNetwork, type SimNetworkOptions } from './network.js';
 import { Scheduler } from './scheduler.js';
@@ -27,14 +27,31 @@ export class SimWorld {
     const identity = { pid, bootId: 'simulation', startTime };
     this.#alive.set(pid, startTime);
     const random = new SeededRandom(this.random.uint32());
+    const clock = new SimClock(this.scheduler);
     let running = true;
+    /** While the process is paused: what was due. */
+    let held: (() => void)[] | undefined;
     const guarded = (run: () => void) => () => {
-      if (running) run();
+      if (!running) return;
+      if (held) held.push(run);
+      else run();
     };
     const env: Env = {
-      clock: this.scheduler,
+      clock,
       timers: {
-        after: (delayMs, run) => this.scheduler.after(delayMs, guarded(run)),
+        after: (delayMs, run) => {
+          let wanted = true;
+          const due = guarded(() => {
+            if (wanted) run();
+          });
+          const timer = this.scheduler.after(delayMs / clock.rate, due);
+          return {
+            cancel() {
+              wanted = false;
+              timer.cancel();
+            },
+          };
+        },
         endOfTurn: (run) => this.scheduler.endOfTurn(guarded(run)),
       },
       random,
@@ -49,7 +66,22 @@ export class SimWorld {
       env,
       fs,
       disk,
+      clock,
+      pause: () => {
+        if (!running) return;
+        held ??= [];
+        fs.pause();
+        this.network.pause(host);
+      },
+      resume: () => {
+        const due = held ?? [];
+        held = undefined;
+        for (const run of due) this.scheduler.after(0, guarded(run));
+        fs.resume();
+        this.network.resume(host);
+      },
       kill: () => {
+        if (!running) return;
         running = false;
         fs.detach();
         this.#alive.delete(pid);
@@ -59,10 +91,50 @@ export class SimWorld {
   }
 }
 
+/** A clock that may run fast or slow, and be set by hand. */
+export class SimClock implements Clock {
+  readonly #scheduler: Scheduler;
+  #sinceMs = 0;
+  #baseMs = 0;
+  #rate = 1;
+  #wallOffsetMs = 0;
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  get rate(): number {
+    return this.#rate;
+  }
+
+  nowMs(): number {
+    return this.#baseMs + (this.#scheduler.nowMs() - this.#sinceMs) * this.#rate;
+  }
+
+  wallMs(): number {
+    return this.#scheduler.wallMs() + this.#wallOffsetMs;
+  }
+
+  /** Milliseconds of this clock per millisecond of the world, from now on. */
+  setRate(rate: number): void {
+    this.#baseMs = this.nowMs();
+    this.#sinceMs = this.#scheduler.nowMs();
+    this.#rate = rate;
+  }
+
+  jumpWall(byMs: number): void {
+    this.#wallOffsetMs += byMs;
+  }
+}
+
 export interface SimProcess {
   readonly env: Env;
   readonly fs: SimFileSystem;
   readonly disk: SimDisk;
+  readonly clock: SimClock;
+  /** SIGSTOP: nothing happens in this process until `resume`; its clock goes on. */
+  pause(): void;
+  resume(): void;
   /** kill -9: no callback of this process runs again; what it wrote stays on its disk. */
   kill(): void;
 }

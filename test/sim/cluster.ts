@@ -1,0 +1,446 @@
+/**
+ * The machines of one run: whole nodes on crashable disks, a network, clients' hosts, and what may be done to them.
+ * Everything that happens is traced, counted, and shown to the rules.
+ */
+import { RaftreeClient } from '../../src/client/client.js';
+import type { ClientOptions } from '../../src/client/client-options.js';
+import type { Env, Logger } from '../../src/env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../../src/env/errors.js';
+import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/env/sim/disk.js';
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
+import type { Engine } from '../../src/kv/engine.js';
+import { openLsmEngine } from '../../src/kv/lsm-engine.js';
+import type { Message } from '../../src/raft/types.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
+import { Node } from '../../src/server/node.js';
+import type { Coverage } from './coverage.js';
+import { attributed, type Probe } from './probes.js';
+import { RaftRules } from './raft-rules.js';
+import { Reference } from './reference.js';
+import type { Broken } from './rules.js';
+import type { Setting } from './setting.js';
+import { Trace } from './trace.js';
+
+/** What the disk of one machine is like at the moment. */
+export interface DiskCondition {
+  minMs: number;
+  maxMs: number;
+  stalledUntilMs: number;
+  isFull: boolean;
+  failSyncs: number;
+  failReads: number;
+  /** After so many more operations `burnt` is called, in the middle of whatever is going on. */
+  fuse: { operations: number; readonly burnt: () => void } | undefined;
+}
+
+/** What the network does to messages between nodes. */
+export interface MessageFaults {
+  loss: number;
+  repetition: number;
+  reordering: number;
+}
+
+export interface Machine {
+  readonly id: number;
+  readonly host: string;
+  readonly endpoint: string;
+  /** Host and number of the process: what a later process shows owes nothing to an earlier one. */
+  readonly processName: string;
+  readonly state: MachineState;
+  readonly condition: DiskCondition;
+}
+
+/** `lost`: its disk is damaged and it refuses to start; it stays down. */
+type MachineState = 'down' | 'starting' | 'up' | 'closing' | 'lost';
+
+const RESTART_MS = { min: 50, max: 4000 };
+
+export class SimulatedMachine implements Machine {
+  readonly id: number;
+  readonly host: string;
+  disk = new SimDisk();
+  process: SimProcess | undefined;
+  node: Node | undefined;
+  engine: Engine | undefined;
+  state: MachineState = 'down';
+  isPaused = false;
+  starts = 0;
+  /** Bits of its disk were flipped, or all of it replaced: it may refuse to go on, for ever. */
+  isDamaged = false;
+  /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */
+  hasFailedOperations = false;
+  readonly condition: DiskCondition = {
+    minMs: 0.05,
+    maxMs: 0.5,
+    stalledUntilMs: 0,
+    isFull: false,
+    failSyncs: 0,
+    failReads: 0,
+    fuse: undefined,
+  };
+
+  constructor(id: number) {
+    this.id = id;
+    this.host = `n${id}`;
+  }
+
+  get endpoint(): string {
+    return `${this.host}:7001`;
+  }
+
+  get processName(): string {
+    return `${this.host}#${this.starts}`;
+  }
+}
+
+export class Cluster implements Probe {
+  readonly world: SimWorld;
+  readonly setting: Setting;
+  readonly machines: SimulatedMachine[];
+  readonly coverage: Coverage;
+  readonly trace: Trace;
+  readonly reference: Reference;
+  readonly messageFaults: MessageFaults = { loss: 0, repetition: 0, reordering: 0 };
+  /** Machines that are down are started again, as a supervisor would. */
+  isSupervised = true;
+  broken: Broken | undefined;
+  readonly #rules: RaftRules;
+  readonly #diskRandom: SeededRandom;
+  readonly #messageRandom: SeededRandom;
+  readonly #restartRandom: SeededRandom;
+
+  constructor(setting: Setting, random: SeededRandom, coverage: Coverage, sink?: (line: string) => void) {
+    this.setting = setting;
+    this.coverage = coverage;
+    this.world = new SimWorld(random.uint32(), {
+      minDelayMs: setting.minDelayMs,
+      maxDelayMs: setting.maxDelayMs,
+      observe: ({ kind, from, to, bytes }) =>
+        this.trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {}),
+    });
+    this.#diskRandom = new SeededRandom(random.uint32());
+    this.#messageRandom = new SeededRandom(random.uint32());
+    this.#restartRandom = new SeededRandom(random.uint32());
+    this.trace = new Trace(() => this.nowMs, sink);
+    this.reference = new Reference(
+      (rule, detail) => this.fail(rule, detail),
+      () => this.nowMs,
+    );
+    this.#rules = new RaftRules((rule, detail) => this.fail(rule, detail), coverage, this.reference);
+    this.machines = Array.from({ length: setting.nodes }, (_, i) => new SimulatedMachine(i + 1));
+  }
+
+  get nodes(): readonly Machine[] {
+    return this.machines;
+  }
+
+  get nowMs(): number {
+    return this.world.scheduler.nowMs();
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return this.world.scheduler.sleep(delayMs);
+  }
+
+  /** The first broken rule counts; what follows may only be its consequence. */
+  fail(rule: string, detail: string): void {
+    if (this.broken) return;
+    this.broken = { rule, detail };
+    this.trace.record('world', 'broken', { rule, detail });
+  }
+
+  get leader(): SimulatedMachine | undefined {
+    let leader: SimulatedMachine | undefined;
+    for (const machine of this.machines) {
+      if (machine.state !== 'up' || machine.node?.role !== 'leader') continue;
+      if (!leader || machine.node.status(0).term > (leader.node?.status(0).term ?? 0)) leader = machine;
+    }
+    return leader;
+  }
+
+  /** A client library on a host of its own. */
+  client(host: string, options: Partial<ClientOptions> = {}): RaftreeClient {
+    const env: Env = this.world.start(host, new SimDisk()).env;
+    const endpoints = this.machines.map(({ endpoint }) => endpoint);
+    return new RaftreeClient({ endpoints, env, attemptTimeoutMs: 1000, connectTimeoutMs: 500, ...options });
+  }
+
+  unexpectedAnswer(client: string, code: string, message: string): void {
+    const excused = this.machines.some((machine) => machine.isDamaged || machine.hasFailedOperations);
+    if (excused && (code === 'READ_FAILED' || code === 'INTERNAL')) return;
+    this.fail('expected answers', `${client} was told ${code}: ${message}`);
+  }
+
+  // The life of a machine
+
+  start(machine: SimulatedMachine): void {
+    if (machine.state !== 'down') return;
+    machine.state = 'starting';
+    machine.hasFailedOperations = false;
+    machine.starts++;
+    if (machine.starts > 1) this.coverage.count('restarts');
+    this.trace.record(machine.host, 'start', { process: machine.processName });
+    const process: SimProcess = this.world.start(machine.host, machine.disk, {
+      latency: (operation) => this.#latency(machine, process, operation),
+      fault: (operation) => this.#fault(machine, operation),
+    });
+    machine.process = process;
+    const env: Env = { ...process.env, clock: attributed(machine.host, process.clock) };
+    const isCurrent = () => machine.process === process;
+    Node.start({
+      env,
+      config: this.#config(machine),
+      logger: this.#logger(machine, isCurrent),
+      onFailure: (error) => {
+        if (isCurrent()) this.#failed(machine, error);
+      },
+      openEngine: (nodeEnv, directory, config, logger) =>
+        this.#openEngine(machine, () => openLsmEngine(nodeEnv, directory, config, logger)),
+    }).then(
+      (node) => {
+        if (!isCurrent()) return;
+        machine.node = node;
+        machine.state = 'up';
+        this.trace.record(machine.host, 'up');
+      },
+      (error: unknown) => {
+        if (isCurrent()) this.#failed(machine, error);
+      },
+    );
+  }
+
+  /** kill -9. */
+  kill(machine: SimulatedMachine, how = 'kill'): void {
+    if (!machine.process) return;
+    this.trace.record(machine.host, how);
+    this.#goesDown(machine, 'down');
+  }
+
+  /** The process is gone, and whatever its disk had not synced may be. */
+  cutPower(machine: SimulatedMachine): void {
+    this.kill(machine, 'power cut');
+    machine.disk.powerCut(this.#diskRandom);
+  }
+
+  /** Stops as on SIGTERM. */
+  async close(machine: SimulatedMachine): Promise<void> {
+    const { node, process } = machine;
+    if (machine.state !== 'up' || !node) return;
+    machine.state = 'closing';
+    this.trace.record(machine.host, 'close');
+    await node.close().catch((error: unknown) => {
+      if (machine.process === process) this.#failed(machine, error);
+    });
+    if (machine.process !== process) return;
+    this.trace.record(machine.host, 'closed');
+    this.#goesDown(machine, 'down');
+  }
+
+  pause(machine: SimulatedMachine): void {
+    if (!machine.process || machine.isPaused) return;
+    machine.isPaused = true;
+    this.trace.record(machine.host, 'pause');
+    machine.process.pause();
+  }
+
+  resume(machine: SimulatedMachine): void {
+    if (!machine.isPaused) return;
+    machine.isPaused = false;
+    this.trace.record(machine.host, 'resume');
+    machine.process?.resume();
+  }
+
+  #goesDown(machine: SimulatedMachine, state: MachineState): void {
+    machine.process?.kill();
+    machine.process = undefined;
+    machine.node = undefined;
+    machine.engine = undefined;
+    machine.isPaused = false;
+    machine.condition.fuse = undefined;
+    machine.state = state;
+    if (state !== 'down' || !this.isSupervised) return;
+    const delayMs = this.#restartRandom.between(RESTART_MS.min, RESTART_MS.max);
+    this.world.scheduler.after(delayMs, () => this.start(machine));
+  }
+
+  /** A node gave up. It may, if its disk gave it a reason. */
+  #failed(machine: SimulatedMachine, error: unknown): void {
+    const cause = error instanceof RaftreeError ? error.cause : undefined;
+    const codes = [errorCode(error), errorCode(cause), errorCode((cause as Error | undefined)?.cause)];
+    const message = `${errorMessage(error)} (${codes.filter((code) => code !== undefined).join(', ')})`;
+    this.trace.record(machine.host, 'failed', { message });
+    if (codes.includes('RAFT_INVARIANT')) this.fail('invariants', `${machine.host}: ${message}`);
+    else if (!machine.isDamaged && !machine.hasFailedOperations && !machine.condition.isFull)
+      this.fail('nodes live', `${machine.host} gave up without a reason: ${message}`);
+    const isLost = machine.isDamaged && machine.state === 'starting' && codes.includes('CORRUPTION');
+    this.#goesDown(machine, isLost ? 'lost' : 'down');
+  }
+
+  #config(machine: SimulatedMachine): NodeConfig {
+    const { raft, storage } = this.setting;
+    const config = parseNodeConfig(
+      {
+        clusterId: 'simulated',
+        nodeId: machine.id,
+        dataDirectory: '/data',
+        nodes: this.machines.map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
+        raft,
+      },
+      'simulation',
+      '/',
+    );
+    // Smaller than a person may configure, so that little data goes a long way.
+    return { ...config, storage: { ...config.storage, ...storage } };
+  }
+
+  #logger(machine: SimulatedMachine, isCurrent: () => boolean): Logger {
+    const write = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
+      if (!isCurrent()) return;
+      this.trace.record(machine.host, `log.${level}`, { message, ...fields });
+      if (/torn/.test(message)) this.coverage.count('torn tails recovered');
+    };
+    return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  }
+
+  /** The engine as the node sees it; what it holds when it is opened, and every batch, is compared with the reference. */
+  async #openEngine(machine: SimulatedMachine, open: () => Promise<Engine>): Promise<Engine> {
+    const engine = await open();
+    machine.engine = engine;
+    this.compareState(machine);
+    const write = engine.write.bind(engine);
+    engine.write = (operations) => {
+      this.reference.batch(machine.host, operations);
+      return write(operations);
+    };
+    return engine;
+  }
+
+  /** All keys of a machine against the reference. */
+  compareState(machine: SimulatedMachine): void {
+    const { engine } = machine;
+    if (!engine) return;
+    try {
+      const applied = engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n;
+      this.reference.state(machine.host, Number(applied), engine.entries(USER_RANGE));
+    } catch (error) {
+      if (!machine.isDamaged && !machine.hasFailedOperations) throw error;
+    }
+  }
+
+  // The disk
+
+  async #latency(machine: SimulatedMachine, process: SimProcess, _operation: FileOperation): Promise<void> {
+    const { minMs, maxMs, stalledUntilMs } = machine.condition;
+    const stallMs = Math.max(0, stalledUntilMs - this.nowMs);
+    await this.sleep(minMs + this.#diskRandom.float() * (maxMs - minMs) + stallMs);
+    if (process.fs.detached) await new Promise<never>(() => {});
+  }
+
+  #fault(machine: SimulatedMachine, { kind, path, sizeBytes }: FileOperation): Fault {
+    this.trace.record(machine.host, `disk.${kind}`, sizeBytes === undefined ? { path } : { path, sizeBytes });
+    const { condition } = machine;
+    if (kind === 'create' && /raft-\d+\.log$/.test(path)) this.coverage.count('log segments started');
+    if (condition.fuse && --condition.fuse.operations <= 0) {
+      const { burnt } = condition.fuse;
+      condition.fuse = undefined;
+      burnt();
+      return undefined;
+    }
+    if (condition.isFull && (kind === 'write' || kind === 'create' || kind === 'mkdir')) {
+      machine.hasFailedOperations = true;
+      return kind === 'write' && this.#diskRandom.chance(0.5) ? 'short' : systemError('ENOSPC', kind, path);
+    }
+    if (condition.failSyncs > 0 && kind === 'sync') {
+      condition.failSyncs--;
+      machine.hasFailedOperations = true;
+      this.coverage.count('syncs failed');
+      return 'lose';
+    }
+    if (condition.failReads > 0 && kind === 'read') {
+      condition.failReads--;
+      machine.hasFailedOperations = true;
+      this.coverage.count('reads failed');
+      return systemError('EIO', 'read', path);
+    }
+    return undefined;
+  }
+
+  // What the probes report
+
+  raftInput(who: string, _raft: unknown, input: Parameters<Probe['raftInput']>[2]): void {
+    if (input.type === 'tick') return;
+    this.#rules.input(input);
+    if (input.type === 'message')
+      this.trace.record(who, 'raft.receive', { from: input.from, ...inShort(input.message) });
+    else this.trace.record(who, `raft.${input.type}`, input.type === 'propose' ? {} : { ...input });
+  }
+
+  raftOutput(
+    who: string,
+    raft: Parameters<Probe['raftOutput']>[1],
+    output: Parameters<Probe['raftOutput']>[2],
+  ): void {
+    this.#rules.output(who, raft, output);
+    const { append, apply, reads, failedReads, status } = output;
+    if (status) this.trace.record(who, 'raft.status', { ...status });
+    if (append) {
+      const { batch, hardState, first, entries } = append;
+      this.trace.record(who, 'raft.append', { batch, ...hardState, first, entries: entries.length });
+    }
+    if (apply) this.trace.record(who, 'raft.apply', { ...apply });
+    if (reads.length + failedReads.length > 0) this.trace.record(who, 'raft.reads', { reads, failedReads });
+  }
+
+  applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
+    this.reference.applying(who, first, entries);
+  }
+
+  applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
+    this.reference.applied(who, first, results);
+  }
+
+  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {
+    const random = this.#messageRandom;
+    const { loss, repetition, reordering } = this.messageFaults;
+    const machine = this.machines.find(({ host }) => host === who);
+    this.trace.record(who, 'raft.send', { to, ...inShort(message) });
+    if (!machine?.process || loss + repetition + reordering === 0) {
+      send();
+      return;
+    }
+    const { timers } = machine.process.env;
+    if (random.chance(loss)) {
+      this.coverage.count('messages lost');
+      return;
+    }
+    if (random.chance(repetition)) {
+      this.coverage.count('messages repeated');
+      timers.after(random.float() * 300, send);
+    }
+    if (random.chance(reordering)) {
+      this.coverage.count('messages reordered');
+      timers.after(random.float() * 100, send);
+    } else send();
+  }
+
+  treeOptions(): ReturnType<Probe['treeOptions']> {
+    return {
+      ...this.setting.tree,
+      listener: {
+        flushed: () => this.coverage.count('flushes'),
+        compacted: () => this.coverage.count('compactions'),
+      },
+    };
+  }
+}
+
+const APPLIED_KEY = Buffer.of(0);
+const USER_RANGE = { gte: Buffer.of(1), lt: Buffer.of(2) };
+
+function inShort(message: Message | ReplicaMessage): Record<string, unknown> {
+  const fields: Record<string, unknown> = { ...message };
+  if ('entries' in message) fields.entries = message.entries.length;
+  return fields;
+}

@@ -1,0 +1,63 @@
+/** What a run has come across. A simulator that never meets a conflict has not tested one. */
+export const COVERAGE = [
+  'elections',
+  'elections that failed',
+  'leader changes',
+  'conflicts truncated',
+  'torn tails recovered',
+  'log cuts',
+  'log segments started',
+  'flushes',
+  'compactions',
+  'retries deduplicated',
+  'conditions not met',
+  'outcomes unknown',
+  'stale reads',
+  'linearizable reads',
+  'scans',
+  'batches',
+  'kills',
+  'power cuts',
+  'power cuts of all',
+  'kills between disk operations',
+  'orderly restarts',
+  'restarts',
+  'pauses',
+  'clock drifts',
+  'wall clock jumps',
+  'partitions',
+  'one-way cuts',
+  'leaders isolated',
+  'links mended one by one',
+  'clients cut off',
+  'slow links',
+  'connections broken',
+  'messages lost',
+  'messages repeated',
+  'messages reordered',
+  'slow disks',
+  'disk stalls',
+  'full disks',
+  'syncs failed',
+  'reads failed',
+  'bits flipped',
+  'disks replaced',
+] as const;
+
+export type CoverageKind = (typeof COVERAGE)[number];
+
+export class Coverage {
+  readonly #counts = new Map<CoverageKind, number>();
+
+  count(kind: CoverageKind, times = 1): void {
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + times);
+  }
+
+  get(kind: CoverageKind): number {
+    return this.#counts.get(kind) ?? 0;
+  }
+
+  toObject(): Record<string, number> {
+    return Object.fromEntries(COVERAGE.map((kind) => [kind, this.get(kind)]));
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * npm run sim -- --seed 42 [--trace FILE] [--profile NAME]
+ * npm run sim -- --seeds 1000 [--first 1] [--jobs 2] [--profile NAME]
+ *
+ * Runs whole clusters in virtual time. A failure prints its seed, the broken rule and the last events; exit code 1.
+ */
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as readline from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { COVERAGE } from './coverage.js';
+import { PROFILES, type Profile } from './setting.js';
+import { type RunResult, simulate } from './simulation.js';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    first: { type: 'string', default: '1' },
+    stride: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: '1' },
+    trace: { type: 'string' },
+    profile: { type: 'string', default: 'all' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const profile = PROFILES.find((name) => name === values.profile);
+if (!profile) throw new Error(`--profile is one of ${PROFILES.join(', ')}`);
+const first = Number(values.first);
+if (values.seed !== undefined) await runOne(Number(values.seed), profile);
+else if (values.json) await runHere(Number(values.seeds ?? 1), profile);
+else await runMany(Number(values.seeds ?? 1), Math.max(1, Number(values.jobs)));
+
+async function runOne(seed: number, chosen: Profile): Promise<void> {
+  const file = values.trace === undefined ? undefined : fs.openSync(values.trace, 'w');
+  let buffered: string[] = [];
+  const flush = () => {
+    if (file !== undefined) fs.writeSync(file, buffered.join(''));
+    buffered = [];
+  };
+  const sink = (line: string) => {
+    buffered.push(`${line}\n`);
+    if (buffered.length > 5000) flush();
+  };
+  const startedMs = performance.now();
+  const result = await simulate({ seed, profile: chosen, ...(file === undefined ? {} : { sink }) });
+  flush();
+  if (result.failure) console.log(result.failure.report);
+  else console.log(`seed ${seed}: all rules held`);
+  const seconds = (performance.now() - startedMs) / 1000;
+  console.log(
+    `${(result.virtualMs / 1000).toFixed(1)} s of virtual time in ${seconds.toFixed(2)} s, ${result.events} events, ${result.calls} calls`,
+  );
+  const met = COVERAGE.filter((kind) => (result.coverage[kind] ?? 0) > 0);
+  console.log(met.map((kind) => `${kind}: ${result.coverage[kind]}`).join(', '));
+  process.exitCode = result.failure ? 1 : 0;
+}
+
+/** Each result as a line of JSON, for the process that shares the seeds out. */
+async function runHere(count: number, chosen: Profile): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const result = await simulate({ seed: first + i * Number(values.stride), profile: chosen });
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  }
+}
+
+async function runMany(count: number, jobs: number): Promise<void> {
+  const startedMs = performance.now();
+  const results: RunResult[] = [];
+  const take = (result: RunResult) => {
+    results.push(result);
+    if (result.failure) console.log(`${result.failure.report}\n`);
+    if (results.length % 50 === 0) console.log(`${results.length} seeds`);
+  };
+  const codes = await Promise.all(
+    Array.from({ length: Math.min(jobs, count) }, (_, job) => {
+      const share = Math.ceil((count - job) / jobs);
+      return runChild(['--first', `${first + job}`, '--stride', `${jobs}`, '--seeds', `${share}`], take);
+    }),
+  );
+  const seconds = (performance.now() - startedMs) / 1000;
+  const failed = results.filter(({ failure }) => failure).map(({ seed }) => seed);
+  const virtualMinutes = results.reduce((sum, { virtualMs }) => sum + virtualMs, 0) / 60_000;
+  console.log(`${'kind'.padEnd(30)}   seeds   times`);
+  for (const kind of COVERAGE) {
+    const counts = results.map(({ coverage }) => coverage[kind] ?? 0);
+    const share = Math.round((100 * counts.filter((times) => times > 0).length) / results.length);
+    const total = counts.reduce((sum, times) => sum + times, 0);
+    console.log(`${kind.padEnd(30)}   ${`${share} %`.padStart(5)}   ${total}`);
+  }
+  console.log(
+    `${results.length} seeds, ${virtualMinutes.toFixed(1)} min of virtual time in ${seconds.toFixed(1)} s` +
+      `: ${(results.length / seconds).toFixed(2)} seeds/s, ${(virtualMinutes / seconds).toFixed(2)} min/s`,
+  );
+  console.log(
+    failed.length === 0 ? 'all rules held' : `FAILED: seeds ${failed.sort((a, b) => a - b).join(', ')}`,
+  );
+  process.exitCode = failed.length > 0 || codes.some((code) => code !== 0) ? 1 : 0;
+}
+
+function runChild(args: readonly string[], take: (result: RunResult) => void): Promise<number | null> {
+  const child = spawn(
+    process.execPath,
+    ['--enable-source-maps', fileURLToPath(import.meta.url), '--json', '--profile', values.profile, ...args],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  readline.createInterface({ input: child.stdout }).on('line', (line) => take(JSON.parse(line) as RunResult));
+  return new Promise((resolve) => child.once('close', resolve));
+}

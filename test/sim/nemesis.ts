@@ -1,0 +1,381 @@
+/**
+ * The one who breaks things: fault after fault, each for a while, several at a time. What the machines survive only
+ * up to a limit stays within it: bits are flipped and disks replaced on a minority.
+ */
+import { SimDisk } from '../../src/env/sim/disk.js';
+import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import type { Cluster, SimulatedMachine } from './cluster.js';
+import type { FaultName } from './fault-names.js';
+
+export class Nemesis {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #faults: Record<FaultName, () => void | Promise<void>>;
+  #stopped = false;
+
+  constructor(cluster: Cluster, random: SeededRandom) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#faults = {
+      partition: () => this.#partition(),
+      oneWayCut: () => this.#oneWayCut(),
+      isolateLeader: () => this.#isolateLeader(),
+      clogLinks: () => this.#clogLinks(),
+      cutClient: () => this.#cutClient(),
+      slowLinks: () => this.#slowLinks(),
+      breakConnections: () => this.#breakConnections(),
+      messageFaults: () => this.#messageFaults(),
+      kill: () => this.#kill(this.#anyMachine()),
+      killLeader: () => this.#kill(cluster.leader),
+      killBetweenOperations: () => this.#killBetweenOperations(),
+      powerCut: () => this.#powerCut(),
+      powerCutOfAll: () => this.#powerCutOfAll(),
+      orderlyRestart: () => this.#orderlyRestart(),
+      pause: () => this.#pause(),
+      clockDrift: () => this.#clockDrift(),
+      wallClockJump: () => this.#wallClockJump(),
+      slowDisk: () => this.#slowDisk(),
+      diskStall: () => this.#diskStall(),
+      fullDisk: () => this.#fullDisk(),
+      failedSync: () => this.#failedSync(),
+      failedRead: () => this.#failedRead(),
+      bitFlip: () => this.#bitFlip(),
+      replacedDisk: () => this.#replaceDisk(),
+    };
+  }
+
+  /** Resolves when it has been stopped. Faults under way may still end on their own. */
+  async run(): Promise<void> {
+    const { faults, faultEveryMs } = this.#cluster.setting;
+    if (faults.length === 0) return;
+    while (!this.#stopped) {
+      await this.#cluster.sleep(this.#random.float() * 2 * faultEveryMs);
+      if (this.#stopped) return;
+      void this.#faults[this.#random.pick(faults)]();
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Everything works again, and goes on doing so; what is down is started. */
+  heal(): void {
+    const { world, machines, messageFaults } = this.#cluster;
+    this.#note('heal');
+    world.network.mendAll();
+    Object.assign(messageFaults, { loss: 0, repetition: 0, reordering: 0 });
+    for (const one of this.#hosts) for (const other of this.#hosts) world.network.slow(one, other);
+    for (const machine of machines) {
+      const { condition } = machine;
+      Object.assign(condition, { minMs: 0.05, maxMs: 0.5, stalledUntilMs: 0, isFull: false });
+      Object.assign(condition, { failSyncs: 0, failReads: 0, fuse: undefined });
+      this.#cluster.resume(machine);
+      machine.process?.clock.setRate(1);
+      this.#cluster.start(machine);
+    }
+  }
+
+  get #hosts(): string[] {
+    const { machines, setting } = this.#cluster;
+    const clients = Array.from({ length: setting.workload.clients }, (_, i) => `c${i + 1}`);
+    return [...machines.map(({ host }) => host), ...clients];
+  }
+
+  #note(what: string, fields: Record<string, unknown> = {}): void {
+    this.#cluster.trace.record('world', what, fields);
+  }
+
+  #whileMs(most: number): Promise<void> {
+    return this.#cluster.sleep(50 + this.#random.float() ** 2 * most);
+  }
+
+  #anyMachine(): SimulatedMachine {
+    return this.#random.pick(this.#cluster.machines);
+  }
+
+  #runningMachine(): SimulatedMachine | undefined {
+    const running = this.#cluster.machines.filter(({ process }) => process !== undefined);
+    return running.length > 0 ? this.#random.pick(running) : undefined;
+  }
+
+  /** Half of the time the leader, where the interesting things happen. */
+  #prominentMachine(): SimulatedMachine {
+    return (this.#random.chance(0.5) ? this.#cluster.leader : undefined) ?? this.#anyMachine();
+  }
+
+  /** One that may be damaged for ever: a majority must stay whole. */
+  #expendableMachine(): SimulatedMachine | undefined {
+    const { machines } = this.#cluster;
+    const damaged = machines.filter(({ isDamaged }) => isDamaged);
+    const budget = (machines.length - 1) >> 1;
+    const one = damaged.length >= budget ? this.#random.pick([undefined, ...damaged]) : this.#anyMachine();
+    return one?.state === 'lost' ? undefined : one;
+  }
+
+  // Network
+
+  #cutBetween(side: readonly string[], other: readonly string[]): void {
+    const { network } = this.#cluster.world;
+    for (const one of side)
+      for (const two of other) {
+        network.cut(one, two);
+        network.cut(two, one);
+      }
+  }
+
+  async #partition(): Promise<void> {
+    const hosts = this.#cluster.machines.map(({ host }) => host);
+    const side = hosts.filter(() => this.#random.chance(0.5));
+    const other = hosts.filter((host) => !side.includes(host));
+    if (side.length === 0 || other.length === 0) return;
+    this.#cluster.coverage.count('partitions');
+    this.#note('partition', { side, other });
+    this.#cutBetween(side, other);
+    await this.#whileMs(6000);
+    await this.#mend();
+  }
+
+  /** All at once, or one link after the other. */
+  async #mend(): Promise<void> {
+    const { network } = this.#cluster.world;
+    if (this.#random.chance(0.5)) {
+      this.#note('mend all links');
+      network.mendAll();
+      return;
+    }
+    this.#cluster.coverage.count('links mended one by one');
+    for (const [from, to] of network.cutLinks) {
+      await this.#cluster.sleep(this.#random.float() * 300);
+      this.#note('mend', { from, to });
+      network.mend(from, to);
+    }
+  }
+
+  async #oneWayCut(): Promise<void> {
+    const from = this.#prominentMachine().host;
+    const to = this.#anyMachine().host;
+    if (from === to) return;
+    this.#cluster.coverage.count('one-way cuts');
+    this.#note('cut', { from, to });
+    this.#cluster.world.network.cut(from, to);
+    await this.#whileMs(5000);
+    this.#cluster.world.network.mend(from, to);
+  }
+
+  async #isolateLeader(): Promise<void> {
+    const leader = this.#cluster.leader?.host;
+    if (leader === undefined) return;
+    const others = this.#cluster.machines.map(({ host }) => host).filter((host) => host !== leader);
+    const { network } = this.#cluster.world;
+    const way = this.#random.pick(['both', 'in', 'out']);
+    this.#cluster.coverage.count('leaders isolated');
+    this.#note('isolate leader', { leader, way });
+    for (const other of others) {
+      if (way !== 'out') network.cut(other, leader);
+      if (way !== 'in') network.cut(leader, other);
+    }
+    await this.#whileMs(6000);
+    await this.#mend();
+  }
+
+  async #clogLinks(): Promise<void> {
+    const { network } = this.#cluster.world;
+    const hosts = this.#cluster.machines.map(({ host }) => host);
+    this.#note('clog links');
+    for (const from of hosts)
+      for (const to of hosts) if (from !== to && this.#random.chance(0.4)) network.cut(from, to);
+    await this.#whileMs(3000);
+    await this.#mend();
+  }
+
+  async #cutClient(): Promise<void> {
+    const client = `c${this.#random.between(1, this.#cluster.setting.workload.clients)}`;
+    const { host } = this.#prominentMachine();
+    this.#cluster.coverage.count('clients cut off');
+    this.#note('cut client', { client, host });
+    // Only the way back, often: the request is heard, the answer is not.
+    if (this.#random.chance(0.4)) this.#cluster.world.network.cut(client, host);
+    this.#cluster.world.network.cut(host, client);
+    await this.#whileMs(3000);
+    this.#cluster.world.network.mend(client, host);
+    this.#cluster.world.network.mend(host, client);
+  }
+
+  async #slowLinks(): Promise<void> {
+    const { network } = this.#cluster.world;
+    const hosts = this.#hosts;
+    const links = Array.from(
+      { length: this.#random.between(1, 6) },
+      () => [this.#random.pick(hosts), this.#random.pick(hosts)] as const,
+    );
+    const maxMs = this.#random.pick([50, 300, 1500]);
+    this.#cluster.coverage.count('slow links');
+    this.#note('slow links', { links, maxMs });
+    for (const [from, to] of links) network.slow(from, to, { minMs: maxMs / 10, maxMs });
+    await this.#whileMs(5000);
+    for (const [from, to] of links) network.slow(from, to);
+  }
+
+  #breakConnections(): void {
+    const one = this.#random.pick(this.#hosts);
+    const other = this.#prominentMachine().host;
+    this.#cluster.coverage.count('connections broken');
+    this.#note('break connections', { one, other });
+    this.#cluster.world.network.breakConnections(one, other);
+  }
+
+  async #messageFaults(): Promise<void> {
+    const { messageFaults } = this.#cluster;
+    const odds = () => this.#random.pick([0, 0.02, 0.2]);
+    Object.assign(messageFaults, { loss: odds(), repetition: odds(), reordering: odds() });
+    this.#note('message faults', { ...messageFaults });
+    await this.#whileMs(6000);
+    Object.assign(messageFaults, { loss: 0, repetition: 0, reordering: 0 });
+  }
+
+  // Processes
+
+  #kill(machine: SimulatedMachine | undefined): void {
+    if (!machine?.process) return;
+    this.#cluster.coverage.count('kills');
+    this.#cluster.kill(machine);
+  }
+
+  #killBetweenOperations(): void {
+    const machine = this.#runningMachine();
+    if (!machine) return;
+    const isPowerCut = this.#random.chance(0.6);
+    machine.condition.fuse = {
+      operations: this.#random.between(1, 60),
+      burnt: () => {
+        this.#cluster.coverage.count('kills between disk operations');
+        if (isPowerCut) this.#cluster.cutPower(machine);
+        else this.#cluster.kill(machine);
+      },
+    };
+  }
+
+  #powerCut(): void {
+    const machine = this.#prominentMachine();
+    if (machine.state === 'lost') return;
+    this.#cluster.coverage.count('power cuts');
+    this.#cluster.cutPower(machine);
+  }
+
+  #powerCutOfAll(): void {
+    this.#cluster.coverage.count('power cuts of all');
+    for (const machine of this.#cluster.machines)
+      if (machine.state !== 'lost') this.#cluster.cutPower(machine);
+  }
+
+  async #orderlyRestart(): Promise<void> {
+    const machine = this.#runningMachine();
+    if (machine?.state !== 'up') return;
+    this.#cluster.coverage.count('orderly restarts');
+    await this.#cluster.close(machine);
+  }
+
+  async #pause(): Promise<void> {
+    const machine = this.#prominentMachine();
+    if (!machine.process || machine.isPaused) return;
+    this.#cluster.coverage.count('pauses');
+    this.#cluster.pause(machine);
+    const { process } = machine;
+    await this.#whileMs(5000);
+    if (machine.process === process) this.#cluster.resume(machine);
+  }
+
+  async #clockDrift(): Promise<void> {
+    const { process } = this.#prominentMachine();
+    if (!process) return;
+    const rate = 0.95 + this.#random.float() * 0.1;
+    this.#cluster.coverage.count('clock drifts');
+    this.#note('clock drift', { rate });
+    process.clock.setRate(rate);
+    await this.#whileMs(10_000);
+    process.clock.setRate(1);
+  }
+
+  #wallClockJump(): void {
+    const machine = this.#anyMachine();
+    const byMs = (this.#random.float() - 0.5) * 7_200_000;
+    this.#cluster.coverage.count('wall clock jumps');
+    this.#note('wall clock jump', { host: machine.host, byMs });
+    machine.process?.clock.jumpWall(byMs);
+  }
+
+  // Disks
+
+  async #slowDisk(): Promise<void> {
+    const { condition, host } = this.#prominentMachine();
+    const maxMs = this.#random.pick([5, 50, 400]);
+    this.#cluster.coverage.count('slow disks');
+    this.#note('slow disk', { host, maxMs });
+    condition.maxMs = maxMs;
+    await this.#whileMs(5000);
+    condition.maxMs = 0.5;
+  }
+
+  #diskStall(): void {
+    const { condition, host } = this.#prominentMachine();
+    const forMs = this.#random.float() ** 2 * 6000;
+    this.#cluster.coverage.count('disk stalls');
+    this.#note('disk stall', { host, forMs });
+    condition.stalledUntilMs = this.#cluster.nowMs + forMs;
+  }
+
+  async #fullDisk(): Promise<void> {
+    const { condition, host } = this.#prominentMachine();
+    this.#cluster.coverage.count('full disks');
+    this.#note('full disk', { host });
+    condition.isFull = true;
+    await this.#whileMs(4000);
+    this.#note('space again', { host });
+    condition.isFull = false;
+  }
+
+  #failedSync(): void {
+    const { condition, host } = this.#prominentMachine();
+    this.#note('a sync will fail', { host });
+    condition.failSyncs = 1;
+  }
+
+  #failedRead(): void {
+    const { condition, host } = this.#prominentMachine();
+    this.#note('reads will fail', { host });
+    condition.failReads = this.#random.between(1, 5);
+  }
+
+  /** In a table, or in a segment of the Raft log that has a successor: its last record could pass for a torn tail. */
+  #bitFlip(): void {
+    const machine = this.#expendableMachine();
+    if (!machine) return;
+    const files = machine.disk.files('/data');
+    const segments = files.filter((path) => /raft-\d+\.log$/.test(path));
+    const candidates = [...files.filter((path) => path.endsWith('.sst')), ...segments.slice(0, -2)];
+    if (candidates.length === 0) return;
+    const path = this.#random.pick(candidates);
+    machine.isDamaged = true;
+    machine.disk.edit(path, (content) => {
+      const at = this.#random.between(0, Math.max(0, content.length - 1));
+      content[at] = (content[at] ?? 0) ^ (1 << this.#random.between(0, 7));
+      this.#note('bit flip', { host: machine.host, path, at });
+      return content;
+    });
+    this.#cluster.coverage.count('bits flipped');
+  }
+
+  /** The machine comes back with its name and an empty disk: it must not be let in, its votes are forgotten. */
+  #replaceDisk(): void {
+    const { machines } = this.#cluster;
+    const machine = this.#expendableMachine();
+    // Whoever never met the old disk could not know that this is another.
+    if (!machine || !machines.every(({ starts }) => starts > 0) || this.#cluster.nowMs < 3000) return;
+    this.#cluster.coverage.count('disks replaced');
+    this.#note('disk replaced', { host: machine.host });
+    machine.isDamaged = true;
+    if (machine.process) this.#cluster.kill(machine);
+    machine.disk = new SimDisk();
+  }
+}

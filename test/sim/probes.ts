@@ -1,0 +1,94 @@
+/**
+ * Where the simulator looks into a node. The house offers no such places, and need not: methods of its classes are
+ * wrapped here, once per process, and report to the run that is going on.
+ *
+ * Which node an object belongs to shows at the clock: a replica asks its own node's clock in the same breath as it
+ * steps its core. So every node gets a clock that remembers who asked last.
+ */
+import type { Clock } from '../../src/env/env.js';
+import type { CommandResult } from '../../src/kv/kv-state-machine.js';
+import { KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { LsmTree } from '../../src/lsm/lsm-tree.js';
+import type { LsmOptions } from '../../src/lsm/options.js';
+import { Raft } from '../../src/raft/raft.js';
+import type { Entry, Input, Output } from '../../src/raft/types.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { Peers } from '../../src/server/peers.js';
+
+export interface Probe {
+  raftInput(who: string, raft: Raft, input: Input): void;
+  raftOutput(who: string, raft: Raft, output: Output): void;
+  applying(who: string, first: number, entries: readonly Entry[]): void;
+  applied(who: string, first: number, results: readonly CommandResult[]): void;
+  /** A node sends a message to another; `send` does it. */
+  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void;
+  treeOptions(who: string): Partial<LsmOptions>;
+}
+
+let probe: Probe | undefined;
+let lastAsker = '';
+
+export function useProbe(next: Probe | undefined): void {
+  probe = next;
+}
+
+/** The clock of one node, which tells the probes whose code is running. */
+export function attributed(who: string, clock: Clock): Clock {
+  return {
+    nowMs: () => {
+      lastAsker = who;
+      return clock.nowMs();
+    },
+    wallMs: () => clock.wallMs(),
+  };
+}
+
+const owners = new WeakMap<Raft, string>();
+
+function ownerOf(raft: Raft): string {
+  let owner = owners.get(raft);
+  if (owner === undefined) {
+    owner = lastAsker;
+    owners.set(raft, owner);
+  }
+  return owner;
+}
+
+const { step, take } = Raft.prototype;
+Raft.prototype.step = function (this: Raft, nowMs, input) {
+  probe?.raftInput(ownerOf(this), this, input);
+  return step.call(this, nowMs, input);
+};
+Raft.prototype.take = function (this: Raft, nowMs) {
+  const output = take.call(this, nowMs);
+  if (output) probe?.raftOutput(ownerOf(this), this, output);
+  return output;
+};
+
+const { apply } = KvStateMachine.prototype;
+KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
+  const who = lastAsker;
+  const watcher = probe;
+  watcher?.applying(who, first, entries);
+  const results = apply.call(this, first, entries);
+  const report = (done: readonly CommandResult[]) => {
+    watcher?.applied(who, first, done);
+    return done;
+  };
+  return results instanceof Promise ? results.then(report) : report(results);
+};
+
+const { send } = Peers.prototype;
+Peers.prototype.send = function (this: Peers, to, group, message) {
+  const deliver = () => send.call(this, to, group, message);
+  if (probe) probe.sending(lastAsker, to, message, deliver);
+  else deliver();
+};
+
+const open = LsmTree.open.bind(LsmTree);
+LsmTree.open = (directory, options = {}) => {
+  if (!probe) return open(directory, options);
+  // The tree is opened by a node whose clock need not have been asked yet.
+  options.env?.clock.nowMs();
+  return open(directory, { ...options, ...probe.treeOptions(lastAsker) });
+};

@@ -1,0 +1,291 @@
+/**
+ * The machine that every replica must equal: fed with each entry when the first node applies it, written without a
+ * look at the real one, and keeping the history of every key. So every batch that any node writes, whatever range of
+ * entries it holds, can be compared with what the keys held at its last index.
+ */
+import { type Command, decodeEntry, type WriteCommand, type WriteOperation } from '../../src/kv/command.js';
+import type { EngineOperation } from '../../src/kv/engine.js';
+import type { CommandResult } from '../../src/kv/kv-state-machine.js';
+import type { OperationResult, WriteResult } from '../../src/kv/sessions.js';
+import type { Entry } from '../../src/raft/types.js';
+import { crc32 } from '../../src/record/checksum.js';
+import { readUint53 } from '../../src/record/record.js';
+import type { Fail } from './rules.js';
+
+interface AppliedEntry {
+  readonly term: number;
+  readonly checksum: number;
+  readonly result: string;
+  /** Virtual time when the first node applied it. */
+  readonly atMs: number;
+}
+
+interface Change {
+  readonly index: number;
+  /** Undefined: deleted. */
+  readonly value: Buffer | undefined;
+}
+
+interface Session {
+  readonly window: number;
+  floor: number;
+  readonly slots: Map<number, { readonly sequence: number; readonly result: WriteResult }>;
+}
+
+export interface KeyState {
+  readonly version: number;
+  readonly value: Buffer;
+}
+
+/** From `since` up to, not including, `until` the key was so. */
+export interface Period {
+  readonly since: number;
+  readonly until: number;
+  readonly version: number;
+}
+
+export class Reference {
+  readonly #fail: Fail;
+  readonly #nowMs: () => number;
+  /** The entry of index i is at i - 1. */
+  readonly #entries: AppliedEntry[] = [];
+  readonly #changes = new Map<string, Change[]>();
+  readonly #sessions = new Map<number, Session>();
+  /** Index at which each written value took effect. */
+  readonly #effects = new Map<string, number>();
+  /** Commands that were answered from the table of sessions. */
+  repeated = 0;
+
+  constructor(fail: Fail, nowMs: () => number) {
+    this.#fail = fail;
+    this.#nowMs = nowMs;
+  }
+
+  get lastIndex(): number {
+    return this.#entries.length;
+  }
+
+  get keys(): string[] {
+    return [...this.#changes.keys()].sort();
+  }
+
+  termAt(index: number): number | undefined {
+    return this.#entries[index - 1]?.term;
+  }
+
+  appliedAtMs(index: number): number | undefined {
+    return this.#entries[index - 1]?.atMs;
+  }
+
+  /** Where the write with this value took effect, if it did. */
+  effectOf(token: string): number | undefined {
+    return this.#effects.get(token);
+  }
+
+  /** A node is about to apply entries. */
+  applying(who: string, first: number, entries: readonly Entry[]): void {
+    entries.forEach((entry, i) => {
+      const index = first + i;
+      const known = this.#entries[index - 1];
+      const checksum = crc32(entry.body);
+      if (known) {
+        if (known.term === entry.term && known.checksum === checksum) return;
+        this.#fail(
+          'state machine safety',
+          `${who} applies an entry of term ${entry.term} at index ${index}, where another node applied one of term ${known.term}`,
+        );
+        return;
+      }
+      if (index !== this.#entries.length + 1) {
+        this.#fail(
+          'no gap',
+          `${who} applies index ${index}, but nobody has applied ${this.#entries.length + 1}`,
+        );
+        return;
+      }
+      const result = entry.kind === 'command' ? this.#apply(index, decodeEntry(entry.body)) : NONE;
+      this.#entries.push({
+        term: entry.term,
+        checksum,
+        result: JSON.stringify(result),
+        atMs: this.#nowMs(),
+      });
+    });
+  }
+
+  /** A node has applied entries, with these results. */
+  applied(who: string, first: number, results: readonly CommandResult[]): void {
+    results.forEach((result, i) => {
+      const expected = this.#entries[first + i - 1]?.result;
+      const found = JSON.stringify(result);
+      if (expected === undefined || expected === found) return;
+      this.#fail('equal results', `${who} answers entry ${first + i} with ${found}, not with ${expected}`);
+    });
+  }
+
+  /** A node writes a batch of its engine: what it changes must be what the keys hold after its last entry. */
+  batch(who: string, operations: readonly EngineOperation[]): void {
+    const record = operations.find(({ key }) => key.length === 1 && key[0] === 0);
+    if (record?.type !== 'put') return;
+    const last = readUint53(Buffer.from(record.value), 8);
+    for (const operation of operations) {
+      if (operation.key[0] !== USER_KEY) continue;
+      const name = Buffer.from(operation.key.subarray(1)).toString();
+      const found = operation.type === 'put' ? parseStored(Buffer.from(operation.value)) : undefined;
+      this.#compare(who, name, last, found);
+    }
+  }
+
+  /** All user keys of a node whose state is that after `index`. */
+  state(who: string, index: number, entries: Iterable<readonly [Buffer, Buffer]>): void {
+    const found = new Map<string, KeyState>();
+    for (const [key, value] of entries) found.set(key.subarray(1).toString(), parseStored(value));
+    for (const name of new Set([...found.keys(), ...this.keys])) {
+      this.#compare(who, name, index, found.get(name));
+    }
+  }
+
+  /** What the key held after entry `index`. */
+  stateAt(name: string, index: number): KeyState | undefined {
+    const changes = this.#changes.get(name) ?? [];
+    for (let at = changes.length - 1; at >= 0; at--) {
+      const change = changes[at];
+      if (change && change.index <= index)
+        return change.value && { version: change.index, value: change.value };
+    }
+    return undefined;
+  }
+
+  /** The periods in which the key had that version; 0: in which it was not there. */
+  periods(name: string, version: number): Period[] {
+    const changes = [{ index: 0, value: undefined }, ...(this.#changes.get(name) ?? [])];
+    return changes
+      .map((change, i) => ({
+        since: change.index,
+        until: changes[i + 1]?.index ?? Number.POSITIVE_INFINITY,
+        version: change.value ? change.index : 0,
+      }))
+      .filter((period) => period.version === version);
+  }
+
+  #compare(who: string, name: string, index: number, found: KeyState | undefined): void {
+    if (index > this.lastIndex) {
+      this.#fail('no gap', `${who} holds a state after entry ${index}, which nobody has applied`);
+      return;
+    }
+    const expected = this.stateAt(name, index);
+    if (found?.version === expected?.version && (found?.value ?? NOTHING).equals(expected?.value ?? NOTHING))
+      return;
+    this.#fail(
+      'equal states',
+      `after entry ${index}, ${name} is ${show(found)} at ${who}, and not ${show(expected)}`,
+    );
+  }
+
+  #apply(index: number, command: Command): CommandResult {
+    if (command.type === 'openSession') {
+      const window = Math.min(Math.max(1, command.window), 4096);
+      this.#sessions.set(index, { window, floor: 0, slots: new Map() });
+      return { type: 'sessionOpened', sessionId: index, window };
+    }
+    const { sessionId, sequence, acknowledgedThrough } = command.write;
+    const session = this.#sessions.get(sessionId);
+    if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
+    const slot = sequence % session.window;
+    const kept = session.slots.get(slot);
+    if (kept?.sequence === sequence) {
+      this.repeated++;
+      return { type: 'written', write: kept.result };
+    }
+    const floor = Math.max(session.floor, acknowledgedThrough);
+    if (sequence <= floor || sequence > floor + session.window)
+      return { type: 'refused', code: 'INVALID_REQUEST' };
+    const write = this.#write(index, command.write);
+    session.floor = floor;
+    session.slots.set(slot, { sequence, result: write });
+    return { type: 'written', write };
+  }
+
+  #write(index: number, { operations }: WriteCommand): WriteResult {
+    const own = new Map<string, KeyState | undefined>();
+    const results = operations.map((operation) => {
+      const name = operation.key.toString();
+      const present = own.has(name) ? own.get(name) : this.stateAt(name, index);
+      const { result, next } = perform(index, operation, present);
+      if (next !== present) own.set(name, next);
+      return result;
+    });
+    const applied = results.every(({ status }) => status === 'ok');
+    if (applied) {
+      for (const [name, state] of own) this.#change(name, { index, value: state?.value });
+      for (const { value } of operations) if (value.length > 0) this.#tookEffect(tokenOf(value), index);
+    }
+    return { applied, index, results };
+  }
+
+  #change(name: string, change: Change): void {
+    const changes = this.#changes.get(name);
+    if (changes) changes.push(change);
+    else this.#changes.set(name, [change]);
+  }
+
+  #tookEffect(token: string, index: number): void {
+    const before = this.#effects.get(token);
+    if (before !== undefined && before !== index)
+      this.#fail('applied once', `the write ${token} took effect at entry ${before} and at entry ${index}`);
+    this.#effects.set(token, index);
+  }
+}
+
+const NONE: CommandResult = { type: 'none' };
+const NOTHING = Buffer.alloc(0);
+const USER_KEY = 1;
+
+/** Every value that the workload writes begins with a name of its own. */
+export function tokenOf(value: Uint8Array): string {
+  const text = Buffer.from(value).toString('latin1');
+  return text.slice(0, text.indexOf(';') + 1);
+}
+
+function parseStored(stored: Buffer): KeyState {
+  return { version: readUint53(stored, 0), value: Buffer.from(stored.subarray(8)) };
+}
+
+function show(state: KeyState | undefined): string {
+  if (!state) return 'absent';
+  return `version ${state.version}, ${state.value.length} bytes (${state.value.toString('latin1', 0, 24)}…)`;
+}
+
+function perform(
+  index: number,
+  operation: WriteOperation,
+  present: KeyState | undefined,
+): { readonly result: OperationResult; readonly next: KeyState | undefined } {
+  const existed = present !== undefined;
+  const version = present?.version ?? 0;
+  const conditions: Record<WriteOperation['condition'], boolean> = {
+    always: true,
+    exists: existed,
+    absent: !existed,
+    valueIs: present?.value.equals(operation.conditionValue) ?? false,
+    versionIs: version === operation.conditionVersion,
+  };
+  if (!conditions[operation.condition])
+    return { result: { status: 'conditionFailed', existed, version }, next: present };
+  switch (operation.action) {
+    case 'check':
+      return { result: { status: 'ok', existed, version }, next: present };
+    case 'delete':
+      return { result: { status: 'ok', existed, version: 0 }, next: undefined };
+    case 'put':
+      // A plain put does not look whether the key is there.
+      return {
+        result: { status: 'ok', existed: operation.condition === 'always' ? false : existed, version: index },
+        next: { version: index, value: operation.value },
+      };
+    case 'append': {
+      const value = Buffer.concat([present?.value ?? NOTHING, operation.value]);
+      return { result: { status: 'ok', existed, version: index }, next: { version: index, value } };
+    }
+  }
+}

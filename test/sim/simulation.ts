@@ -1,0 +1,171 @@
+/**
+ * One run: a cluster under load meets the faults that its seed has chosen; then everything is healed and the cluster
+ * must go on, its replicas become equal, and the clients' history hold. The same seed and commit give the same run.
+ */
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { Cluster } from './cluster.js';
+import { Coverage } from './coverage.js';
+import { History } from './history.js';
+import { callsAbout, checkHistory } from './history-rules.js';
+import { Nemesis } from './nemesis.js';
+import { useProbe } from './probes.js';
+import { type Profile, settingOf } from './setting.js';
+import { toText } from './trace.js';
+import { Workload } from './workload.js';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly profile?: Profile;
+  /** Receives every event as a line of JSON. */
+  readonly sink?: (line: string) => void;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** What was broken, and all that helps to see why; undefined if all rules held. */
+  readonly failure: { readonly rule: string; readonly detail: string; readonly report: string } | undefined;
+  readonly coverage: Readonly<Record<string, number>>;
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly calls: number;
+}
+
+/** Bounds of the liveness phase, in virtual time: far more than a healthy cluster needs. */
+const START_MS = 30_000;
+const CALLS_END_MS = 30_000;
+const PROGRESS_MS = 30_000;
+const CONVERGENCE_MS = 60_000;
+const REPORTED_EVENTS = 80;
+
+export async function simulate({ seed, profile = 'all', sink }: RunOptions): Promise<RunResult> {
+  const random = new SeededRandom(seed);
+  const setting = settingOf(random, profile);
+  const coverage = new Coverage();
+  const cluster = new Cluster(setting, random, coverage, sink);
+  const history = new History();
+  const workload = new Workload(cluster, new SeededRandom(random.uint32()), history, setting.workload);
+  const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
+  useProbe(cluster);
+  try {
+    await phases(cluster, workload, nemesis);
+    if (!cluster.broken)
+      checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
+  } finally {
+    cluster.isSupervised = false;
+    for (const machine of cluster.machines) cluster.kill(machine, 'end');
+    useProbe(undefined);
+  }
+  coverage.count('retries deduplicated', cluster.reference.repeated);
+  const { broken, trace, nowMs } = cluster;
+  return {
+    seed,
+    failure: broken && { ...broken, report: report(seed, cluster, history) },
+    coverage: coverage.toObject(),
+    virtualMs: nowMs,
+    events: trace.count,
+    calls: history.calls.length,
+  };
+}
+
+async function phases(cluster: Cluster, workload: Workload, nemesis: Nemesis): Promise<void> {
+  const { machines, setting } = cluster;
+  for (const machine of machines) cluster.start(machine);
+  const allMet = () =>
+    machines.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
+  if (
+    !(await reaches(cluster, START_MS, () => cluster.leader !== undefined && allMet(), 'the cluster starts'))
+  )
+    return;
+
+  workload.start();
+  let crash: unknown;
+  nemesis.run().catch((error: unknown) => {
+    crash = error;
+  });
+  const untilMs = cluster.nowMs + setting.durationMs;
+  await cluster.world.scheduler.runUntil(() => cluster.broken !== undefined || crash !== undefined, untilMs);
+  if (crash !== undefined) throw crash;
+  if (cluster.broken) return;
+
+  nemesis.stop();
+  nemesis.heal();
+  if (!(await settles(cluster, CALLS_END_MS, workload.stop(), 'every call of the clients ends'))) return;
+  const client = cluster.client('c0', { timeoutMs: PROGRESS_MS });
+  const progress = client.put('k0', 'last;').then(() => client.get('k0'));
+  if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
+  const whole = machines.filter(({ isDamaged }) => !isDamaged);
+  const converged = () =>
+    whole.every(
+      ({ state, node }) => state === 'up' && node?.status(0).appliedIndex === cluster.reference.lastIndex,
+    );
+  if (!(await reaches(cluster, CONVERGENCE_MS, converged, 'all whole replicas hold the same state'))) return;
+  for (const machine of machines) cluster.compareState(machine);
+}
+
+/** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */
+async function reaches(
+  cluster: Cluster,
+  withinMs: number,
+  condition: () => boolean,
+  what: string,
+): Promise<boolean> {
+  const untilMs = cluster.nowMs + withinMs;
+  let nextLookMs = 0;
+  await cluster.world.scheduler.runUntil(() => {
+    if (cluster.broken) return true;
+    if (cluster.nowMs < nextLookMs) return false;
+    nextLookMs = cluster.nowMs + 10;
+    return condition();
+  }, untilMs);
+  if (!cluster.broken && !condition())
+    cluster.fail('liveness', `it did not happen within ${withinMs / 1000} s that ${what}`);
+  return cluster.broken === undefined;
+}
+
+async function settles(
+  cluster: Cluster,
+  withinMs: number,
+  promise: Promise<unknown>,
+  what: string,
+): Promise<boolean> {
+  let isDone = false;
+  let problem: unknown;
+  promise.then(
+    () => {
+      isDone = true;
+    },
+    (error: unknown) => {
+      problem = error;
+      isDone = true;
+    },
+  );
+  const went = await reaches(cluster, withinMs, () => isDone, what);
+  if (went && problem !== undefined) cluster.fail('liveness', `${what}: ${String(problem)}`);
+  return cluster.broken === undefined;
+}
+
+function report(seed: number, cluster: Cluster, history: History): string {
+  const { broken, trace, setting, machines } = cluster;
+  const key = /\bk\d+$/.exec(broken?.detail ?? '')?.[0];
+  const said = key === undefined ? [] : callsAbout(history, key).slice(-60);
+  return [
+    `seed ${seed}: broken rule: ${broken?.rule}`,
+    `  ${broken?.detail}`,
+    `setting: ${JSON.stringify(setting)}`,
+    `machines: ${machines.map(({ host, state, isDamaged }) => `${host} ${state}${isDamaged ? ' (damaged)' : ''}`).join(', ')}`,
+    ...(said.length > 0 ? [`the last that was said about ${key}:`] : []),
+    ...said.map((call) => {
+      const i = call.operations.findIndex((operation) => operation.key === key);
+      const { kind, value } = call.operations[i] ?? { kind: '', value: '' };
+      const times = `${call.calledMs.toFixed(3)} to ${call.returnedMs.toFixed(3)}`;
+      const { outcome } = call;
+      const told = outcome?.type === 'ok' ? JSON.stringify(outcome.answers[i]).slice(0, 200) : outcome?.type;
+      return `  ${times} ${call.client} ${kind} ${value.slice(0, 24)} -> ${told}`;
+    }),
+    'the last events:',
+    ...trace
+      .last(REPORTED_EVENTS, ({ what }) => !/^(?:disk|net)\./.test(what))
+      .map((event) => `  ${toText(event)}`),
+    `again: npm run sim -- --seed ${seed} --trace FILE`,
+  ].join('\n');
+}

@@ -1,0 +1,250 @@
+/**
+ * Clients of the cluster: each a real client library on a host of its own, calling one thing after another on few
+ * keys, so that they meet. Every value begins with a token that is written once.
+ */
+import type { RaftreeClient } from '../../src/client/client.js';
+import { RaftreeClientError } from '../../src/client/client-error.js';
+import type { BatchOperation } from '../../src/client/operations.js';
+import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import type { Cluster } from './cluster.js';
+import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js';
+
+export interface WorkloadOptions {
+  readonly clients: number;
+  readonly keys: number;
+  readonly maxThinkMs: number;
+  /** Values are padded up to this. */
+  readonly maxValueBytes: number;
+}
+
+/** Failures that a healthy client library may report while the world is not healthy. */
+const EXPECTED_CODES = new Set([
+  'TIMEOUT',
+  'UNREACHABLE',
+  'CLIENT_CLOSED',
+  'NO_LEADER',
+  'NOT_LEADER',
+  'OVERLOADED',
+  'LEADERSHIP_LOST',
+  'SHUTTING_DOWN',
+]);
+
+/** A value that has grown beyond this is replaced, not appended to. */
+const LONG_VALUE_BYTES = 6000;
+
+export class Workload {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #history: History;
+  readonly #options: WorkloadOptions;
+  readonly #running: Promise<void>[] = [];
+  readonly #seen = new Map<string, { readonly version: number; readonly value: string }>();
+  #stopped = false;
+  #tokens = 0;
+
+  constructor(cluster: Cluster, random: SeededRandom, history: History, options: WorkloadOptions) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#history = history;
+    this.#options = options;
+  }
+
+  start(): void {
+    for (let i = 1; i <= this.#options.clients; i++) this.#running.push(this.#run(`c${i}`));
+  }
+
+  /** Resolves when every client has ended what it was doing. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#running);
+  }
+
+  async #run(name: string): Promise<void> {
+    const random = this.#random;
+    const client = this.#cluster.client(name, { timeoutMs: random.between(400, 6000) });
+    while (!this.#stopped) {
+      await this.#cluster.sleep(random.float() * this.#options.maxThinkMs);
+      await this.#call(name, client);
+      // A pipelined pair now and then: two writes of one session under way at once.
+      if (random.chance(0.1)) await Promise.all([this.#call(name, client), this.#call(name, client)]);
+    }
+    await client.close();
+  }
+
+  async #call(name: string, client: RaftreeClient): Promise<void> {
+    const random = this.#random;
+    const dice = random.float();
+    if (dice < 0.25) await this.#read(name, client);
+    else if (dice < 0.35) await this.#staleRead(name, client);
+    else if (dice < 0.41) await this.#scan(name, client);
+    else if (dice < 0.49) await this.#batch(name, client);
+    else await this.#write(name, client, this.#operation(name, this.#key()));
+  }
+
+  #key(): string {
+    return `k${this.#random.between(1, this.#options.keys)}`;
+  }
+
+  #value(name: string): string {
+    const random = this.#random;
+    const padding = random.chance(0.5) ? random.between(0, this.#options.maxValueBytes) : 0;
+    return `${name}.${++this.#tokens};${'x'.repeat(padding)}`;
+  }
+
+  #operation(name: string, key: string): KeyOperation {
+    const random = this.#random;
+    const seen = this.#seen.get(key);
+    const value = this.#value(name);
+    const dice = random.float();
+    if (dice < 0.35 && (seen?.value.length ?? 0) < LONG_VALUE_BYTES)
+      return { kind: 'append', key, value: `${tokenOnly(value)}` };
+    if (dice < 0.6) return { kind: 'put', key, value };
+    if (dice < 0.7) return { kind: 'insert', key, value };
+    if (dice < 0.8) return { kind: 'delete', key, value: '' };
+    if (!seen) return { kind: 'insert', key, value };
+    const expected =
+      seen.version > 0 && random.chance(0.5) ? { value: seen.value } : { version: seen.version };
+    return { kind: 'cas', key, value, expected };
+  }
+
+  async #write(name: string, client: RaftreeClient, operation: KeyOperation): Promise<void> {
+    await this.#record(name, [operation], async () => {
+      const { key, value } = operation;
+      const { applied, index, version } = await {
+        put: () => client.put(key, value),
+        insert: () => client.insert(key, value),
+        append: () => client.append(key, value),
+        delete: () => client.delete(key),
+        cas: () =>
+          operation.expected && 'version' in operation.expected
+            ? client.cas(key, value, { expectedVersion: operation.expected.version })
+            : client.cas(key, value, { expectedValue: operation.expected?.value ?? '' }),
+        read: () => Promise.reject(new Error('a read is not a write')),
+        staleRead: () => Promise.reject(new Error('a read is not a write')),
+      }[operation.kind]();
+      if (!applied) this.#cluster.coverage.count('conditions not met');
+      return { index, answers: [{ applied, version }] };
+    });
+  }
+
+  async #batch(name: string, client: RaftreeClient): Promise<void> {
+    const keys = new Set(Array.from({ length: this.#random.between(2, 4) }, () => this.#key()));
+    const operations = [...keys].map((key): KeyOperation => {
+      const value = this.#value(name);
+      return this.#random.chance(0.2)
+        ? { kind: 'delete', key, value: '' }
+        : this.#random.chance(0.3)
+          ? { kind: 'append', key, value: tokenOnly(value) }
+          : { kind: 'put', key, value };
+    });
+    this.#cluster.coverage.count('batches');
+    await this.#record(name, operations, async () => {
+      const { applied, index, results } = await client.batch(operations.map(toBatchOperation));
+      return { index, answers: results.map(({ version }) => ({ applied, version })) };
+    });
+  }
+
+  async #read(name: string, client: RaftreeClient): Promise<void> {
+    const key = this.#key();
+    this.#cluster.coverage.count('linearizable reads');
+    await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
+      const found = await client.get(key);
+      return { index: 0, answers: [this.#shown(key, found)] };
+    });
+  }
+
+  async #staleRead(name: string, client: RaftreeClient): Promise<void> {
+    const key = this.#key();
+    const node = this.#random.pick(this.#cluster.nodes);
+    this.#cluster.coverage.count('stale reads');
+    await this.#record(
+      name,
+      [{ kind: 'staleRead', key, value: '' }],
+      async () => {
+        const found = await client.get(key, { stale: true, endpoint: node.endpoint, timeoutMs: 500 });
+        return { index: 0, answers: [answerOf(found)] };
+      },
+      () => node.processName,
+    );
+  }
+
+  /** One page holds all keys, so it is a read of each of them at one moment. */
+  async #scan(name: string, client: RaftreeClient): Promise<void> {
+    const keys = Array.from({ length: this.#options.keys }, (_, i) => `k${i + 1}`);
+    this.#cluster.coverage.count('scans');
+    const reverse = this.#random.chance(0.5);
+    await this.#record(
+      name,
+      keys.map((key) => ({ kind: 'read', key, value: '' })),
+      async () => {
+        const found = new Map<string, KeyAnswer>();
+        for await (const { key, value, version } of client.scan({ prefix: 'k', reverse }))
+          found.set(key.toString(), answerOf({ value, version }));
+        return { index: 0, answers: keys.map((key) => found.get(key) ?? answerOf(undefined)) };
+      },
+    );
+  }
+
+  #shown(key: string, found: { readonly value: Buffer; readonly version: number } | undefined): KeyAnswer {
+    const answer = answerOf(found);
+    this.#seen.set(key, { version: answer.version, value: answer.value ?? '' });
+    return answer;
+  }
+
+  async #record(
+    name: string,
+    operations: readonly KeyOperation[],
+    work: () => Promise<{ readonly index: number; readonly answers: readonly KeyAnswer[] }>,
+    processName: () => string | undefined = () => undefined,
+  ): Promise<void> {
+    const { trace, coverage } = this.#cluster;
+    const before = processName();
+    const call = this.#history.begin(name, this.#cluster.nowMs, operations, before);
+    trace.record(name, 'call', { operations: operations.map(inShort) });
+    try {
+      const { index, answers } = await work();
+      // Which of two processes answered cannot be told: nothing follows for either.
+      if (before !== processName()) this.#forget(call);
+      this.#history.end(call, this.#cluster.nowMs, { type: 'ok', index, answers });
+      trace.record(name, 'return', {
+        operations: operations.map(inShort),
+        index,
+        answers: answers.map(short),
+      });
+    } catch (error) {
+      if (!(error instanceof RaftreeClientError)) throw error;
+      const { code, outcome } = error;
+      if (outcome === 'unknown') coverage.count('outcomes unknown');
+      this.#history.end(call, this.#cluster.nowMs, { type: outcome, code });
+      trace.record(name, 'error', { operations: operations.map(inShort), code, outcome });
+      if (!EXPECTED_CODES.has(code)) this.#cluster.unexpectedAnswer(name, code, error.message);
+    }
+  }
+
+  #forget(call: HistoryCall): void {
+    this.#history.calls.splice(this.#history.calls.indexOf(call), 1);
+  }
+}
+
+function tokenOnly(value: string): string {
+  return value.slice(0, value.indexOf(';') + 1);
+}
+
+function answerOf(found: { readonly value: Buffer; readonly version: number } | undefined): KeyAnswer {
+  return found
+    ? { applied: true, version: found.version, value: found.value.toString('latin1') }
+    : { applied: true, version: 0 };
+}
+
+function toBatchOperation({ kind, key, value }: KeyOperation): BatchOperation {
+  if (kind === 'delete') return { action: 'delete', key };
+  return { action: kind === 'append' ? 'append' : 'put', key, value };
+}
+
+function inShort({ kind, key, value }: KeyOperation): string {
+  return `${kind} ${key}${value === '' ? '' : ` ${tokenOnly(value)}`}`;
+}
+
+function short({ applied, version }: KeyAnswer): string {
+  return `${applied ? 'yes' : 'no'} ${version}`;
+}
