@@ -3,7 +3,11 @@
  * while the last group was being written becomes the next one, with one write and at most one sync. WAL and Raft log
  * are each one of these.
  *
- *   - A file is synced before its successor receives a record.
+ *   - A file is cut at its last record and synced before its successor receives a record.
+ *   - With `recycles`, a file that is not needed any more becomes the next new one, so that durable writes change no
+ *     metadata. Its old name is durably gone before anything is written to it. What it held has another file number.
+ *   - With `preallocateBytes`, a durable write that extends the file writes so many zeros behind itself, for the same
+ *     reason.
  *   - What a recovery discards is cut off, and the cut synced, before anything is appended.
  *   - After a failed sync nothing is appended any more (`LOG_FAILED`); after a full disk (`LOG_NO_SPACE`) the tail is
  *     cut back to the last whole group and the next append tries again.
@@ -32,11 +36,21 @@ export interface RecordLogOptions {
   readonly maxGroupBytes: number;
   /** Files below this number are deleted unread: their owner no longer needs them. The one named must exist, if any does. */
   readonly oldestNeeded?: number;
+  /** Whether a few files that are not needed any more are kept, to be written over as new ones; false. */
+  readonly recycles?: boolean;
+  /** A durable write beyond the end of the file makes it longer by this; 0. */
+  readonly preallocateBytes?: number;
   /** Gives the first payload of every new file: what a reader must know if all earlier files are deleted. */
   readonly preamble?: () => Payload;
   /** Receives the payloads that recovery finds, in order. */
   readonly recovered: (payload: Buffer, position: Position) => void;
 }
+
+const NO_ZEROS: Buffer = Buffer.alloc(0);
+/** Old files that wait to be used again. */
+const MAX_SPARES = 2;
+/** A group up to this size that need not be durable is written at once: it takes less time than to wait for it. */
+const MAX_SYNCHRONOUS_BYTES = 256 * 1024;
 
 interface Append {
   readonly payload: Payload;
@@ -55,7 +69,13 @@ export class RecordLog {
   #unlinked = 0;
   #current: number;
   #offset: number;
+  /** The end of what the current file has allocated: from `#offset` up to it are zeros or stale bytes. */
+  #allocated: number;
+  /** False after a full disk: no more is asked for than is needed. */
+  #preallocates = true;
   #durableThrough: Position;
+  /** Numbers of the files that wait, under a name of their own, to be used again. */
+  readonly #spares: number[] = [];
   #queue: (Append | 'rotate')[] = [];
   #queuedBytes = 0;
   #writing: Promise<void> | undefined;
@@ -63,6 +83,7 @@ export class RecordLog {
   #mustRotate = false;
   #failure: RaftreeError | undefined;
   #closed = false;
+  #zeros = NO_ZEROS;
 
   /** Recovers what is there; throws `CORRUPTION`, or the system's error. The directory must exist. */
   static open(options: RecordLogOptions): RecordLog {
@@ -76,6 +97,7 @@ export class RecordLog {
       (number): RecordFile => ({
         number,
         path: this.#path(number),
+        mayHoldStaleBytes: options.recycles === true || (options.preallocateBytes ?? 0) > 0,
         read: () => options.env.fs.readFile(this.#path(number)),
       }),
     );
@@ -84,6 +106,7 @@ export class RecordLog {
     this.#oldest = numbers[0] ?? Math.max(1, options.oldestNeeded ?? 1);
     this.#current = numbers.length > 0 ? end.file : this.#oldest - 1;
     this.#offset = end.offset;
+    this.#allocated = end.offset;
     // Not the beginning of an empty last file: that would not tell where the file before it ends.
     this.#durableThrough =
       numbers.length > 0 ? this.recovery.lastRecordEnd : { file: this.#current, offset: 0 };
@@ -142,12 +165,21 @@ export class RecordLog {
     for (; this.#oldest < end; this.#oldest++) {
       this.#files.get(this.#oldest)?.close();
       this.#files.delete(this.#oldest);
-      const path = this.#path(this.#oldest);
-      // It is gone already if only the sync failed the last time.
-      if (this.#options.env.fs.exists(path)) this.#options.env.fs.unlink(path);
-      this.#unlinked = this.#oldest;
-      this.#options.env.fs.syncDirectory(this.#options.directory);
+      this.#removeOldest();
     }
+  }
+
+  #removeOldest(): void {
+    const { env, directory, recycles } = this.#options;
+    const path = this.#path(this.#oldest);
+    // It is gone already if only the sync failed the last time; then a second sync proves nothing, and it is no spare.
+    const isThere = env.fs.exists(path);
+    const isSpare = isThere && recycles === true && this.#spares.length < MAX_SPARES;
+    if (isSpare) env.fs.rename(path, this.#sparePath(this.#oldest));
+    else if (isThere) env.fs.unlink(path);
+    this.#unlinked = this.#oldest;
+    env.fs.syncDirectory(directory);
+    if (isSpare) this.#spares.push(this.#oldest);
   }
 
   /** Bytes of a payload that was appended, or part of it. Throws `CORRUPTION` if the file is too short. */
@@ -177,7 +209,11 @@ export class RecordLog {
       await (this.#writing ?? new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn)));
     }
     try {
-      if (!this.#failure) await this.#files.get(this.#current)?.sync();
+      const file = this.#files.get(this.#current);
+      if (file && !this.#failure) {
+        this.#cutAllocated(file);
+        await file.sync();
+      }
     } finally {
       for (const file of this.#files.values()) file.close();
       this.#files.clear();
@@ -254,24 +290,44 @@ export class RecordLog {
     const file = this.#fileFor(this.#current);
     const record = encodeRecord(this.#current, this.#durableThrough, payloads);
     const start = this.#offset;
+    const recordEnd = start + record.sizeBytes;
+    const zeros = durable && recordEnd > this.#allocated ? this.#zerosBehind(recordEnd) : NO_ZEROS;
     try {
-      if (durable) await file.writeDurable(record.chunks, start);
+      if (durable) {
+        await file.writeDurable(zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
+      } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {
       throw await this.#afterFailedWrite(file, start, error);
     }
-    this.#offset = start + record.sizeBytes;
+    this.#offset = recordEnd;
+    this.#allocated = Math.max(this.#allocated, recordEnd + zeros.length);
     if (durable) this.#durableThrough = { file: this.#current, offset: this.#offset };
     const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;
     return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
   }
 
-  /** Syncs the current file to its end, then creates its successor and makes its name durable. */
+  #zerosBehind(recordEnd: number): Buffer {
+    const { preallocateBytes = 0, maxFileBytes } = this.#options;
+    if (!this.#preallocates || preallocateBytes === 0) return NO_ZEROS;
+    const bytes = Math.min(preallocateBytes, maxFileBytes - recordEnd);
+    if (this.#zeros.length < bytes) this.#zeros = Buffer.alloc(preallocateBytes);
+    return bytes > 0 ? this.#zeros.subarray(0, bytes) : NO_ZEROS;
+  }
+
+  /** Takes back what was allocated behind the last record. */
+  #cutAllocated(file: File): void {
+    if (this.#allocated > this.#offset) file.truncate(this.#offset);
+    this.#allocated = this.#offset;
+  }
+
+  /** Syncs the current file to its end, then begins its successor and makes its name durable. */
   async #startNextFile(): Promise<void> {
     const { env, directory } = this.#options;
     const previous = this.#files.get(this.#current);
     try {
       if (previous) {
+        this.#cutAllocated(previous);
         await previous.sync();
         this.#durableThrough = { file: this.#current, offset: this.#offset };
       }
@@ -279,9 +335,17 @@ export class RecordLog {
       throw this.#fail(error);
     }
     const next = this.#current + 1;
+    let allocated = 0;
     try {
       if (env.fs.exists(this.#path(next))) env.fs.unlink(this.#path(next));
-      this.#files.set(next, env.fs.open(this.#path(next), 'create'));
+      const spare = this.#spares.shift();
+      if (spare === undefined) this.#files.set(next, env.fs.open(this.#path(next), 'create'));
+      else {
+        env.fs.rename(this.#sparePath(spare), this.#path(next));
+        const file = env.fs.open(this.#path(next), 'modify');
+        this.#files.set(next, file);
+        allocated = file.sizeBytes();
+      }
       env.fs.syncDirectory(directory);
     } catch (error) {
       this.#files.get(next)?.close();
@@ -291,6 +355,8 @@ export class RecordLog {
     }
     this.#current = next;
     this.#offset = 0;
+    this.#allocated = allocated;
+    this.#preallocates = true;
   }
 
   /**
@@ -300,8 +366,10 @@ export class RecordLog {
    */
   async #afterFailedWrite(file: File, validEnd: number, error: unknown): Promise<RaftreeError> {
     if (!isFull(error) || isFailedSync(error)) return this.#fail(error);
+    this.#preallocates = false;
     try {
       file.truncate(validEnd);
+      this.#allocated = validEnd;
       await file.sync();
     } catch (cutError) {
       return this.#fail(cutError);
@@ -331,6 +399,10 @@ export class RecordLog {
     return `${this.#options.directory}/${this.#options.name}-${String(number).padStart(8, '0')}.log`;
   }
 
+  #sparePath(number: number): string {
+    return `${this.#options.directory}/${this.#options.name}-${String(number).padStart(8, '0')}.spare`;
+  }
+
   #fileFor(number: number): File {
     let file = this.#files.get(number);
     if (!file) {
@@ -343,8 +415,11 @@ export class RecordLog {
   #clearObsolete(): number[] {
     const { env, directory, name, oldestNeeded = 1 } = this.#options;
     const pattern = new RegExp(`^${name}-(\\d{8,15})\\.log$`);
+    const sparePattern = new RegExp(`^${name}-\\d{8,15}\\.spare$`);
     const numbers: number[] = [];
     for (const entry of env.fs.list(directory)) {
+      // It is not known whether its old name is durably gone.
+      if (sparePattern.test(entry)) env.fs.unlink(`${directory}/${entry}`);
       const number = Number(pattern.exec(entry)?.[1] ?? 0);
       if (number === 0) continue;
       if (number < oldestNeeded) env.fs.unlink(`${directory}/${entry}`);

@@ -145,6 +145,8 @@ export function alignUp(offset: number): number {
 export interface RecordFile {
   readonly number: number;
   readonly path: string;
+  /** Behind its records there may be zeros, and what the file held under another number. */
+  readonly mayHoldStaleBytes?: boolean;
   read(): Buffer;
 }
 
@@ -166,6 +168,9 @@ export interface Recovery {
  * At a bad record it looks on, in this file and the later ones, for an intact record whose `durable through` lies
  * past the bad one. If there is one, synced bytes were lost: throws `CORRUPTION` with file and offset. Otherwise the
  * bad record and what follows were never acknowledged as durable: recovery ends there and says so.
+ *
+ * What a recycled or preallocated file holds behind its last record is no damage: there, nothing is reported as
+ * discarded unless it is recognized as a record of this file. Its last record before a successor ends the file.
  *
  * Throws `CORRUPTION` too if file numbers have a gap or a file lost its synced end.
  */
@@ -215,7 +220,8 @@ export function recoverRecords(
       );
     }
     const bytesAfter = rest.reduce((sum, next) => sum + next.read().length, 0);
-    const discardedBytes = Math.max(0, bytes.length - offset) + bytesAfter;
+    const isDamage = !file.mayHoldStaleBytes || holdsOwnRemains(bytes, end);
+    const discardedBytes = (isDamage ? Math.max(0, bytes.length - offset) : 0) + bytesAfter;
     return {
       records,
       end,
@@ -230,6 +236,32 @@ export function recoverRecords(
 /** The part of a durable-through position that speaks of the given file: all earlier files are synced to their end. */
 function synced(durableThrough: Position, fileNumber: number): Position {
   return durableThrough.file === fileNumber ? durableThrough : { file: fileNumber, offset: 0 };
+}
+
+/**
+ * Whether what stands at `end` of a file, or behind it, was written as a record of this file: a header that is one
+ * but for damage to its type, file number, length or checksum, or a later record that is intact.
+ */
+function holdsOwnRemains(bytes: Buffer, end: Position): boolean {
+  if (looksLikeHeader(bytes, end.offset, end.file)) return true;
+  for (
+    let offset = end.offset + RECORD_ALIGNMENT_BYTES;
+    offset < bytes.length;
+    offset += RECORD_ALIGNMENT_BYTES
+  ) {
+    if (decodeRecord(bytes, offset, end.file)) return true;
+  }
+  return false;
+}
+
+function looksLikeHeader(bytes: Buffer, offset: number, fileNumber: number): boolean {
+  const header = Buffer.from(bytes.subarray(offset, offset + RECORD_HEADER_BYTES));
+  // The file ends within it: a torn append, unless nothing was written.
+  if (header.length < RECORD_HEADER_BYTES) return header.some((byte) => byte !== 0);
+  if (header.readUInt32LE(12) === TYPE_GROUP && readUint53(header, 16) === fileNumber) return true;
+  header.writeUInt32LE(TYPE_GROUP, 12);
+  writeUint53(header, fileNumber, 16);
+  return crc32(header.subarray(4)) === header.readUInt32LE(0);
 }
 
 function findWitness(

@@ -11,7 +11,15 @@ interface Crash {
   readonly disk: SimDisk;
   readonly expected: Expectation;
   readonly at: string;
+  readonly log: Partial<RecordLogOptions>;
 }
+
+/** Files made anew, and files written over or made longer in advance. */
+const SETTINGS: readonly [string, Partial<RecordLogOptions>][] = [
+  ['new files', {}],
+  ['recycled files', { recycles: true }],
+  ['recycled and preallocated files', { recycles: true, preallocateBytes: 1500 }],
+];
 
 interface CrashRun {
   readonly seed: number;
@@ -30,7 +38,7 @@ async function crashes(disk: SimDisk, before: Expectation | undefined, run: Cras
   const cut = (operation: FileOperation, moment: string) => {
     const at = `seed ${run.seed}, ${moment} operation ${operation.number} (${operation.kind} ${operation.path})`;
     for (let i = 0; i < run.clonesPerPoint; i++) {
-      found.push({ disk: disk.powerCutClone(random), expected: expected(), at });
+      found.push({ disk: disk.powerCutClone(random), expected: expected(), at, log: run.log ?? {} });
     }
   };
   const opened = openLog(disk, {
@@ -54,7 +62,7 @@ async function crashes(disk: SimDisk, before: Expectation | undefined, run: Cras
 
 function judge(crash: Crash): string | undefined {
   try {
-    return violation(openLog(crash.disk).recovered, crash.expected);
+    return violation(openLog(crash.disk, crash.log).recovered, crash.expected);
   } catch (error) {
     return errorMessage(error);
   }
@@ -68,37 +76,45 @@ function firstViolation(all: readonly Crash[]): string {
   return '';
 }
 
-test('what was acknowledged as durable survives a power cut at any point', async () => {
-  let count = 0;
-  for (let seed = 1; seed <= 25; seed++) {
-    const all = await crashes(newDisk(), undefined, { seed, steps: 30, mark: 'a', clonesPerPoint: 3 });
-    count += all.length;
-    assert.is(firstViolation(all), '');
-  }
-  assert.ok(count > 3000, `${count} crashes`);
-});
+for (const [name, log] of SETTINGS) {
+  test(`what was acknowledged as durable survives a power cut at any point (${name})`, async () => {
+    let count = 0;
+    for (let seed = 1; seed <= 25; seed++) {
+      const all = await crashes(newDisk(), undefined, { seed, steps: 30, mark: 'a', clonesPerPoint: 3, log });
+      count += all.length;
+      assert.is(firstViolation(all), '');
+    }
+    assert.ok(count > 3000, `${count} crashes`);
+  });
 
-test('a log that was recovered and goes on survives the next cuts as well', async () => {
-  for (let seed = 101; seed <= 104; seed++) {
-    const first = await crashes(newDisk(), undefined, { seed, steps: 25, mark: 'a', clonesPerPoint: 1 });
-    const second: Crash[] = [];
-    for (const [i, crash] of first.entries()) {
-      const run = { seed: seed * 1000 + i, steps: 8, mark: `b${i}.`, clonesPerPoint: 1 };
-      const all = await crashes(crash.disk.clone(), crash.expected, run);
-      assert.is(firstViolation(all), '', crash.at);
-      second.push(...all);
+  test(`a log that was recovered and goes on survives the next cuts as well (${name})`, async () => {
+    for (let seed = 101; seed <= 104; seed++) {
+      const first = await crashes(newDisk(), undefined, {
+        seed,
+        steps: 25,
+        mark: 'a',
+        clonesPerPoint: 1,
+        log,
+      });
+      const second: Crash[] = [];
+      for (const [i, crash] of first.entries()) {
+        const run = { seed: seed * 1000 + i, steps: 8, mark: `b${i}.`, clonesPerPoint: 1, log };
+        const all = await crashes(crash.disk.clone(), crash.expected, run);
+        assert.is(firstViolation(all), '', crash.at);
+        second.push(...all);
+      }
+      for (let i = 0; i < second.length; i += 23) {
+        const crash = second[i] as Crash;
+        const run = { seed: seed * 2000 + i, steps: 6, mark: `c${i}.`, clonesPerPoint: 1, log };
+        assert.is(firstViolation(await crashes(crash.disk.clone(), crash.expected, run)), '', crash.at);
+      }
     }
-    for (let i = 0; i < second.length; i += 23) {
-      const crash = second[i] as Crash;
-      const run = { seed: seed * 2000 + i, steps: 6, mark: `c${i}.`, clonesPerPoint: 1 };
-      assert.is(firstViolation(await crashes(crash.disk.clone(), crash.expected, run)), '', crash.at);
-    }
-  }
-});
+  });
+}
 
 test('a log whose files begin with a preamble is never without one', async () => {
-  for (let seed = 201; seed <= 210; seed++) {
-    const log = { preamble: () => [Buffer.from('preamble')] };
+  for (let seed = 201; seed <= 215; seed++) {
+    const log = { preamble: () => [Buffer.from('preamble')], ...SETTINGS[seed % 3]?.[1] };
     const all = await crashes(newDisk(), undefined, { seed, steps: 40, mark: 'a', clonesPerPoint: 2, log });
     for (const crash of all) {
       const { recovered } = openLog(crash.disk);

@@ -430,32 +430,37 @@ test('a group too large to be a record is refused, and the log goes on', async (
   await log.append(bytesOf('a'), true);
 });
 
-test('an error at any operation leaves a log that keeps its promises', async () => {
-  const faults: Fault[] = [systemError('EIO', 'x', 'x'), systemError('ENOSPC', 'x', 'x'), 'short', 'lose'];
-  let seen = 0;
-  for (const fault of faults) {
-    for (let n = 1; n <= 60; n++) {
-      const disk = newDisk();
-      let hit = false;
-      const files = {
-        fault: (operation: FileOperation): Fault => {
-          hit ||= operation.number === n;
-          return operation.number === n ? fault : undefined;
-        },
-      };
-      const where = `${fault instanceof Error ? errorCode(fault) : fault} at operation ${n}`;
-      const opened = openLog(disk, { files, maxFileBytes: 300, maxGroupBytes: 300 });
-      const script = new Script(opened, { seed: 5, steps: 30, mark: 'a', maxPayloadBytes: 200 });
-      await script.run('faulty');
-      await opened.log.close().catch(() => {});
-      if (!hit) continue;
-      seen++;
-      for (const cut of [disk.clone(), ...powerCuts(disk, 5)]) {
-        assert.is(violation(openLog(cut).recovered, script.expected()), undefined, where);
+for (const [name, log] of [
+  ['new files', {}],
+  ['recycled and preallocated files', { recycles: true, preallocateBytes: 500 }],
+] as const) {
+  test(`an error at any operation leaves a log that keeps its promises (${name})`, async () => {
+    const faults: Fault[] = [systemError('EIO', 'x', 'x'), systemError('ENOSPC', 'x', 'x'), 'short', 'lose'];
+    let seen = 0;
+    for (const fault of faults) {
+      for (let n = 1; n <= 60; n++) {
+        const disk = newDisk();
+        let hit = false;
+        const files = {
+          fault: (operation: FileOperation): Fault => {
+            hit ||= operation.number === n;
+            return operation.number === n ? fault : undefined;
+          },
+        };
+        const where = `${fault instanceof Error ? errorCode(fault) : fault} at operation ${n}`;
+        const opened = openLog(disk, { files, maxFileBytes: 300, maxGroupBytes: 300, ...log });
+        const script = new Script(opened, { seed: 5, steps: 30, mark: 'a', maxPayloadBytes: 200 });
+        await script.run('faulty');
+        await opened.log.close().catch(() => {});
+        if (!hit) continue;
+        seen++;
+        for (const cut of [disk.clone(), ...powerCuts(disk, 5)]) {
+          assert.is(violation(openLog(cut, log).recovered, script.expected()), undefined, where);
+        }
       }
     }
-  }
-  assert.ok(seen > 150, `${seen} errors`);
-});
+    assert.ok(seen > 150, `${seen} errors`);
+  });
+}
 
 test.run();
