@@ -6,7 +6,13 @@ import { mkdirSync, rmSync } from 'node:fs';
 import type { Engine } from './engines/engine.js';
 import { newEngine } from './engines/engines.js';
 import type { Measurement } from './measurement.js';
-import { bytesOnDisk, deviceBytesWritten, LoopDelayMeter, peakMemoryBytes } from './probes.js';
+import {
+  bytesHandedOver,
+  bytesOnDisk,
+  deviceBytesWritten,
+  LoopDelayMeter,
+  peakMemoryBytes,
+} from './probes.js';
 import { WORKLOADS, type Workload } from './workloads.js';
 
 export interface Plan {
@@ -26,7 +32,7 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Waits until nothing has gone on in the background for a while. */
 async function rest(engine: Engine): Promise<void> {
   for (let before = ''; ; ) {
-    const now = engine.progress();
+    const now = `${engine.progress()} ${bytesHandedOver()}`;
     if (now === before && engine.isDrained()) return;
     before = now;
     await sleep(REST_MS);

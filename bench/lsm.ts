@@ -14,7 +14,7 @@ import type { Measurement } from './measurement.js';
 import { dotPlot } from './report/dot-plot.js';
 import { summarize } from './report/summary.js';
 import { comparisonTable, headingLine, summaryLine } from './report/table.js';
-import { WORKLOAD_NAMES } from './workloads.js';
+import { groupsOf, WORKLOAD_NAMES } from './workloads.js';
 
 interface Options {
   readonly peers: readonly string[];
@@ -94,30 +94,32 @@ function machine(): string {
 }
 
 async function runAll(options: Options, directory: string): Promise<Measurement[]> {
-  const { writeBufferBytes, blockCacheBytes, only } = options;
+  const { writeBufferBytes, blockCacheBytes } = options;
   const engines = [...new Set([OURS, ...options.peers])];
   const rounds = options.rounds ?? (engines.length > 1 ? 3 : 1);
   const measurements: Measurement[] = [];
   for (const [i, valueBytes] of options.valueBytes.entries()) {
     const entries = options.entries[i] ?? options.entries.at(-1) ?? 1;
     console.log(`\n${entries.toLocaleString('en-US')} entries of 16 + ${valueBytes} bytes\n${headingLine()}`);
-    for (let round = 0; round < rounds; round++) {
-      for (const engine of engines) {
-        const plan = {
-          engine,
-          directory: join(directory, 'data'),
-          entries,
-          valueBytes,
-          round,
-          only,
-          writeBufferBytes,
-          blockCacheBytes,
-        };
-        await runPlan(plan, (measurement) => {
-          measurements.push(measurement);
-          for (const summary of summarize([measurement])) console.log(summaryLine(summary));
-        });
-        rmSync(plan.directory, { recursive: true, force: true });
+    for (const only of groupsOf(options.only)) {
+      for (let round = 0; round < rounds; round++) {
+        for (const engine of engines) {
+          const plan = {
+            engine,
+            directory: join(directory, 'data'),
+            entries,
+            valueBytes,
+            round,
+            only,
+            writeBufferBytes,
+            blockCacheBytes,
+          };
+          await runPlan(plan, (measurement) => {
+            measurements.push(measurement);
+            for (const summary of summarize([measurement])) console.log(summaryLine(summary));
+          });
+          rmSync(plan.directory, { recursive: true, force: true });
+        }
       }
     }
   }

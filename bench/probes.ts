@@ -28,17 +28,24 @@ export class LatencyRecorder {
   }
 }
 
-/**
- * Bytes of pages that this process, all its threads, made dirty or wrote (`write_bytes` of /proc/self/io): what the
- * disk has to take. Undefined where the system does not count them.
- */
-export function deviceBytesWritten(): number | undefined {
+/** A counter of /proc/self/io, of all threads; undefined where the system does not count. */
+function counted(name: 'write_bytes' | 'wchar'): number | undefined {
   try {
-    const match = /^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'));
+    const match = new RegExp(`^${name}: (\\d+)$`, 'm').exec(readFileSync('/proc/self/io', 'utf8'));
     return match ? Number(match[1]) : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Bytes of the pages that this process made dirty or wrote: what the disk has to take. */
+export function deviceBytesWritten(): number | undefined {
+  return counted('write_bytes');
+}
+
+/** Bytes handed to write calls: grows while anything is written in the background. */
+export function bytesHandedOver(): number | undefined {
+  return counted('wchar');
 }
 
 /** Allocated on the disk, which for files with holes is less than their sizes, and for reserved ones more. */

@@ -143,7 +143,7 @@ const seekRandomly: Workload = {
   },
 };
 
-/** In the order in which they run: each reads what those before it wrote. */
+/** In the order in which they run: each reads what those before it wrote, back to the last that began empty. */
 export const WORKLOADS: readonly Workload[] = [
   writing('fillsync', {
     begins: 'empty',
@@ -169,3 +169,18 @@ export const WORKLOADS: readonly Workload[] = [
 ];
 
 export const WORKLOAD_NAMES: readonly string[] = WORKLOADS.map(({ name }) => name);
+
+/**
+ * The named workloads in groups that do not build on each other. Engines take turns after each group, so that those
+ * compared ran close together; a process runs one group, so that memory is the group's.
+ */
+export function groupsOf(names: readonly string[]): string[][] {
+  const groups: string[][] = [];
+  for (const { name, begins } of WORKLOADS) {
+    if (!names.includes(name)) continue;
+    const last = groups.at(-1);
+    if (last && begins !== 'empty') last.push(name);
+    else groups.push([name]);
+  }
+  return groups;
+}

@@ -8,7 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ENGINE_NAMES } from '../../bench/engines/engines.js';
 import type { Measurement } from '../../bench/measurement.js';
-import { WORKLOAD_NAMES } from '../../bench/workloads.js';
+import { groupsOf, WORKLOAD_NAMES } from '../../bench/workloads.js';
 
 const program = fileURLToPath(new URL('../../bench/lsm.js', import.meta.url));
 
@@ -34,13 +34,24 @@ test('every engine does every workload', () => {
     };
     assert.equal(
       measurements.map(({ engine, workload }) => `${engine} ${workload}`),
-      ENGINE_NAMES.flatMap((engine) => WORKLOAD_NAMES.map((workload) => `${engine} ${workload}`)),
+      groupsOf(WORKLOAD_NAMES).flatMap((group) =>
+        ENGINE_NAMES.flatMap((engine) => group.map((workload) => `${engine} ${workload}`)),
+      ),
     );
     assert.ok(measurements.every(({ operations, seconds }) => operations > 0 && seconds > 0));
     assert.match(readFileSync(join(results, svg), 'utf8'), /^<svg /);
   } finally {
     rmSync(results, { recursive: true, force: true });
   }
+});
+
+test('a group begins empty, and holds what builds on it', () => {
+  assert.equal(groupsOf(['readseq', 'fillseq', 'fillsync', 'overwrite']), [
+    ['fillsync'],
+    ['fillseq', 'overwrite', 'readseq'],
+  ]);
+  assert.equal(groupsOf(['readrandom', 'readseq']), [['readrandom', 'readseq']]);
+  assert.equal(groupsOf(WORKLOAD_NAMES).flat(), WORKLOAD_NAMES);
 });
 
 test('what it does not know it says', () => {
