@@ -41,6 +41,8 @@ export class FakeCluster {
   readonly processes = new Map<number, SimProcess>();
   readonly held: (() => void)[] = [];
   leader = 1;
+  voters: number[] = [];
+  learners: number[] = [];
   clusterId = 'fake';
   index = 0;
   window = 1024;
@@ -58,7 +60,10 @@ export class FakeCluster {
 
   static async start(seed: number, nodes = 3): Promise<FakeCluster> {
     const cluster = new FakeCluster(seed);
-    for (let node = 1; node <= nodes; node++) await cluster.startNode(node);
+    for (let node = 1; node <= nodes; node++) {
+      await cluster.startNode(node);
+      cluster.voters.push(node);
+    }
     return cluster;
   }
 
@@ -144,8 +149,9 @@ export class FakeCluster {
   answer(request: Request, node: number): OutboundMessage {
     const { requestId } = request;
     if (request.type === 'status') return this.#status(requestId, node);
-    const stale = 'consistency' in request && request.consistency === 'stale';
-    if (node !== this.leader && !stale) {
+    const anywhere =
+      'consistency' in request && (request.consistency === 'stale' || request.consistency === 'follower');
+    if (node !== this.leader && !anywhere) {
       return errorReply(requestId, 'NOT_LEADER', 'ask the leader', {
         leaderId: this.leader,
         leaderAddress: this.leader === 0 ? '' : this.endpoint(this.leader),
@@ -171,6 +177,11 @@ export class FakeCluster {
         return this.#scan(request);
       case 'write':
         return this.#write(request);
+      case 'changeMembers':
+        return this.#changeMembers(request);
+      case 'transferLeader':
+        this.leader = request.nodeId;
+        return { type: 'done', requestId, index: 0 };
     }
   }
 
@@ -232,6 +243,20 @@ export class FakeCluster {
     };
   }
 
+  #changeMembers({ requestId, changes }: MessageOf<'changeMembers'>): OutboundMessage {
+    let changed = false;
+    for (const { type, nodeId } of changes) {
+      const before = `${this.voters} ${this.learners}`;
+      this.voters = this.voters.filter((id) => id !== nodeId);
+      this.learners = this.learners.filter((id) => id !== nodeId);
+      if (type === 'addVoter') this.voters = [...this.voters, nodeId].sort();
+      if (type === 'addLearner') this.learners = [...this.learners, nodeId].sort();
+      if (before !== `${this.voters} ${this.learners}`) changed = true;
+    }
+    if (!changed) return errorReply(requestId, 'CHANGE_INVALID', 'that changes nothing');
+    return { type: 'done', requestId, index: ++this.index };
+  }
+
   #status(requestId: number, node: number): OutboundMessage {
     return {
       type: 'statusReply',
@@ -249,6 +274,9 @@ export class FakeCluster {
       keysApproximate: this.data.size,
       version: 'fake',
       peers: [],
+      voters: this.voters,
+      outgoing: [],
+      learners: this.learners,
     };
   }
 }

@@ -44,8 +44,9 @@ async function run(seed: number, plan: Plan): Promise<{ faults: string[]; replay
     const storage = { treeLog: plan.treeLog, writeBufferBytes: 64 * 1024, blockCacheBytes: 64 * 1024 };
     let machine: KvStateMachine;
     try {
-      const engine = await scheduler.run(openLsmEngine(process.env, '/tree', { storage }, silentLogger));
-      machine = new KvStateMachine(plan.alter ? plan.alter(engine) : engine);
+      const open = (directory: string) => openLsmEngine(process.env, directory, { storage }, silentLogger);
+      const engine = await scheduler.run(open('/tree'));
+      machine = new KvStateMachine(plan.alter ? plan.alter(engine) : engine, open);
     } catch (error) {
       faults.push(`it cannot be opened: ${String(error)}`);
       break;

@@ -2,7 +2,7 @@
 
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
-import type { Engine, EngineOperation, EngineRange } from '../../src/kv/engine.js';
+import type { Engine, EngineOperation, EngineRange, OpenEngine } from '../../src/kv/engine.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { encodeCommand, type OutboundCommandOf } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
@@ -15,9 +15,27 @@ const NOTHING = Buffer.alloc(0);
 
 /** Everything is durable when `flush` is called. */
 export class MemoryEngine implements Engine {
-  readonly stored = new Map<string, Buffer>();
+  readonly stored: Map<string, Buffer>;
+  /** What each checkpoint holds, by directory. */
+  readonly checkpoints: Map<string, ReadonlyMap<string, Buffer>>;
+  isClosed = false;
   durableSequence = 0;
   batches = 0;
+
+  constructor(
+    stored: ReadonlyMap<string, Buffer> = new Map(),
+    checkpoints: Map<string, ReadonlyMap<string, Buffer>> = new Map(),
+  ) {
+    this.stored = new Map(stored);
+    this.checkpoints = checkpoints;
+  }
+
+  /** Opens the checkpoints that this engine, or one opened from it, has made. */
+  readonly reopen: OpenEngine = async (directory) => {
+    const stored = this.checkpoints.get(directory);
+    if (!stored) throw new Error(`there is no checkpoint in ${directory}`);
+    return new MemoryEngine(stored, this.checkpoints);
+  };
 
   get(key: Uint8Array): Buffer | undefined {
     return this.stored.get(Buffer.from(key).toString('latin1'));
@@ -45,11 +63,17 @@ export class MemoryEngine implements Engine {
     this.durableSequence = this.batches;
   }
 
+  async checkpoint(directory: string): Promise<void> {
+    this.checkpoints.set(directory, new Map(this.stored));
+  }
+
   approximateKeys(): number {
     return this.stored.size;
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
 }
 
 export function operation(

@@ -21,7 +21,7 @@ import {
 /** A machine that is fed one call at a time; every call may hold several commands. */
 class Store {
   readonly engine = new MemoryEngine();
-  machine = new KvStateMachine(this.engine);
+  machine = new KvStateMachine(this.engine, this.engine.reopen);
 
   apply(...entries: Entry[]): CommandResult[] {
     return this.machine.apply(this.machine.appliedIndex + 1, entries) as CommandResult[];
@@ -291,7 +291,7 @@ function differences(seed: number, { restarts, alter }: Variant): { faults: stri
         for (const { status } of expected.write.results) kinds.add(status);
       }
     });
-    if (random.chance(restarts)) store.machine = new KvStateMachine(store.engine);
+    if (random.chance(restarts)) store.machine = new KvStateMachine(store.engine, store.engine.reopen);
     for (const reverse of [false, true]) {
       if (renderMachine(store.machine, reverse) !== model.render(reverse))
         faults.push(`the keys after ${first}`);

@@ -43,7 +43,7 @@ class InstantReplica {
 
 function open(limits: Partial<KvLimits> = {}) {
   const engine = new MemoryEngine();
-  const stateMachine = new KvStateMachine(engine);
+  const stateMachine = new KvStateMachine(engine, engine.reopen);
   const replica = new InstantReplica(stateMachine);
   const service = new KvService({
     replica: replica as unknown as Replica<CommandResult>,

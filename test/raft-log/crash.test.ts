@@ -8,7 +8,17 @@ import { errorMessage } from '../../src/env/errors.js';
 import type { Fault, FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { RaftLog } from '../../src/raft-log/raft-log.js';
-import { groupOf, newDisk, openLog, renderAll, Script, segmentsOf, VOTERS } from './log-lab.js';
+import {
+  batchOf,
+  CONFIGURATION,
+  groupOf,
+  newDisk,
+  openLog,
+  renderAll,
+  Script,
+  STATE,
+  segmentsOf,
+} from './log-lab.js';
 
 const GROUPS = [1, 7];
 
@@ -51,7 +61,7 @@ async function runScript(
       },
     },
   });
-  for (const id of GROUPS) await log.createGroup(id, { voters: VOTERS });
+  for (const id of GROUPS) await log.createGroup(id, CONFIGURATION, STATE);
   plant.alter?.(log);
   script = new Script(log, GROUPS, random, { steps: 60, maxBodyBytes: 120 });
   await script.run();
@@ -70,7 +80,7 @@ async function faultOf(cut: Cut, states: readonly string[]): Promise<string | un
     }
     // It is a log that can be gone on with.
     const group = groupOf(log, GROUPS[0] as number);
-    await group.append({ batch: 0, hardState: { ...group.hardState, vote: 99 }, first: 0, entries: [] });
+    await group.append(batchOf(0, [], { ...group.hardState, vote: 99 }));
     await log.close();
     const again = openLog(cut.disk);
     if (groupOf(again, GROUPS[0] as number).hardState.vote !== 99) return 'what was written after it is lost';

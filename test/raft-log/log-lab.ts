@@ -3,11 +3,14 @@ import type { Env, Timers } from '../../src/env/env.js';
 import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { roomEnv } from '../../src/env/sim/sim-env.js';
+import { configurationOf } from '../../src/raft/configuration.js';
 import type { AppendBatch, Entry, HardState } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog, type RaftLogOptions } from '../../src/raft-log/raft-log.js';
 
 const DIRECTORY = '/raft';
-export const VOTERS = [1, 2, 3];
+export const CONFIGURATION = configurationOf([1, 2, 3], { 2: 'how to reach node 2' });
+/** Of every group's state machine, to begin with. */
+export const STATE = 'state-0-0';
 
 export function newDisk(): SimDisk {
   const disk = new SimDisk();
@@ -58,6 +61,7 @@ export function batchOf(
     hardState: { term: entries.at(-1)?.term ?? 1, vote: 1, commit: 0, ...hardState },
     first,
     entries,
+    snapshot: undefined,
   };
 }
 
@@ -156,7 +160,7 @@ export class Script {
       },
     };
     return this.#step(id, next, () =>
-      this.#groupOf(id).append({ batch: 0, hardState: next.hardState, first, entries }),
+      this.#groupOf(id).append({ batch: 0, hardState: next.hardState, first, entries, snapshot: undefined }),
     );
   }
 

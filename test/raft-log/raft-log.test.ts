@@ -4,10 +4,12 @@ import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { type FileOperation, type SimDisk, systemError } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { configurationOf } from '../../src/raft/configuration.js';
 import type { Entry } from '../../src/raft/types.js';
 import type { GroupLog } from '../../src/raft-log/raft-log.js';
 import {
   batchOf,
+  CONFIGURATION,
   entry,
   groupOf,
   newDisk,
@@ -15,8 +17,8 @@ import {
   render,
   renderAll,
   Script,
+  STATE,
   segmentsOf,
-  VOTERS,
 } from './log-lab.js';
 
 function texts(entries: readonly Entry[]): string[] {
@@ -33,7 +35,7 @@ async function filledLog(
   count = 20,
 ): Promise<GroupLog> {
   const log = openLog(disk, options);
-  const group = await log.createGroup(1, { voters: VOTERS });
+  const group = await log.createGroup(1, CONFIGURATION, STATE);
   for (let index = 1; index <= count; index++) await group.append(batchOf(index, numbered(index, 1)));
   return group;
 }
@@ -52,14 +54,14 @@ function damage(disk: SimDisk, text: string): void {
 test('entries, terms, votes and configuration come back after reopening', async () => {
   const disk = newDisk();
   const log = openLog(disk);
-  const group = await log.createGroup(1, { voters: VOTERS });
+  const group = await log.createGroup(1, CONFIGURATION, STATE);
   const noop: Entry = { term: 2, kind: 'noop', body: new Uint8Array(0) };
   await group.append(batchOf(1, [noop, entry(2, 'a')], { vote: 3, commit: 0 }));
   await group.append(batchOf(3, [entry(5, 'b')], { vote: 2, commit: 1 }));
   await log.close();
   const reopened = groupOf(openLog(disk), 1);
   assert.equal(reopened.hardState, { term: 5, vote: 2, commit: 1 });
-  assert.equal(reopened.base, { index: 0, term: 0, configuration: { voters: VOTERS } });
+  assert.equal(reopened.base, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
   assert.is(reopened.lastIndex, 3);
   assert.equal(
     reopened.entries(1, 3).map(({ term, kind }) => `${term} ${kind}`),
@@ -83,7 +85,7 @@ test('a vote alone is kept', async () => {
 
 test('entries can be read as soon as they are handed over', async () => {
   const log = openLog(newDisk());
-  const group = await log.createGroup(1, { voters: VOTERS });
+  const group = await log.createGroup(1, CONFIGURATION, STATE);
   const written = group.append(batchOf(1, numbered(1, 3)));
   assert.equal(texts(group.entries(1, 3)), ['entry 1', 'entry 2', 'entry 3']);
   await written;
@@ -200,8 +202,8 @@ test('a cut forgets entries and deletes the segments that held only them', async
 test('a segment stays as long as any group needs an entry in it', async () => {
   const disk = newDisk();
   const log = openLog(disk);
-  const busy = await log.createGroup(1, { voters: VOTERS });
-  const quiet = await log.createGroup(2, { voters: [4] });
+  const busy = await log.createGroup(1, CONFIGURATION, STATE);
+  const quiet = await log.createGroup(2, configurationOf([4]), 'state-of-group-2');
   await quiet.append(batchOf(1, [entry(1, 'the only one')], { term: 1, vote: 4, commit: 0 }));
   for (let index = 1; index <= 40; index++) await busy.append(batchOf(index, numbered(index, 1)));
   const before = segmentsOf(disk).length;
@@ -211,7 +213,8 @@ test('a segment stays as long as any group needs an entry in it', async () => {
   assert.is(segmentsOf(disk).length, 1);
   const reopened = openLog(disk);
   assert.is(renderAll(reopened, [1, 2]), renderAll(log, [1, 2]));
-  assert.equal(groupOf(reopened, 2).base.configuration, { voters: [4] });
+  assert.equal(groupOf(reopened, 2).base.configuration, configurationOf([4]));
+  assert.is(groupOf(reopened, 2).base.directory, 'state-of-group-2');
   assert.equal(groupOf(reopened, 2).hardState, { term: 1, vote: 4, commit: 0 });
 });
 
@@ -245,7 +248,7 @@ test('a cut that the full disk refused frees nothing until a later one is durabl
   let isFull = false;
   const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
   const log = openLog(disk, { files: { fault } });
-  const groups = await Promise.all([1, 2].map((id) => log.createGroup(id, { voters: VOTERS })));
+  const groups = await Promise.all([1, 2].map((id) => log.createGroup(id, CONFIGURATION, STATE)));
   const [group, other] = groups as [GroupLog, GroupLog];
   for (let index = 1; index <= 20; index++) {
     await Promise.all(groups.map((each) => each.append(batchOf(index, numbered(index, 1)))));
@@ -283,7 +286,7 @@ test('after a failed sync nothing is accepted any more', async () => {
 test('a flipped byte anywhere gives a typed error or an earlier state, never another one', async () => {
   const disk = newDisk();
   const log = openLog(disk);
-  for (const id of [1, 2]) await log.createGroup(id, { voters: VOTERS });
+  for (const id of [1, 2]) await log.createGroup(id, CONFIGURATION, STATE);
   const script = new Script(log, [1, 2], new SeededRandom(5), { steps: 14, maxBodyBytes: 20 });
   await script.run();
   let refused = 0;

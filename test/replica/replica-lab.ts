@@ -2,29 +2,43 @@
  * Replicas without sockets or an LSM tree: real core, real log on a simulated disk each, a state machine that is a
  * list, and messages that arrive after a random delay. Everything follows from a seed.
  */
-import { silentLogger } from '../../src/env/env.js';
+import { type FileSystem, silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
-import type { Entry, Message } from '../../src/raft/types.js';
+import { configurationOf } from '../../src/raft/configuration.js';
+import type { Entry, NodeId } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import type { StateMachine } from '../../src/replica/state-machine.js';
 
 const GROUP = 1;
+const GROUP_DIRECTORY = '/groups/1';
+const FIRST_STATE = 'state-0-0';
 
-/** Applies commands by writing them down; says with each how many there were before it. */
+/** What `flush` writes; a checkpoint is several parts of it, so that a snapshot has several files. */
+const LIST = 'list';
+const ENTRIES_PER_PART = 20;
+
+/** Applies commands by writing them down; says with each how many there were before it. Durable what was flushed. */
 export class ListMachine implements StateMachine<number> {
+  readonly #fs: FileSystem;
+  #directory: string;
   /** One per index, empty for an entry that is no command. */
-  readonly entries: string[];
-  durableIndex: number;
+  entries: string[] = [];
+  durableIndex = 0;
   flushes = 0;
+  checkpoints = 0;
+  restores = 0;
   /** Holds up the next `apply` until it resolves; a rejection makes it fail. */
   gate: Promise<void> | undefined;
 
-  constructor(durable: readonly string[]) {
-    this.entries = [...durable];
-    this.durableIndex = durable.length;
+  constructor(fs: FileSystem, directory: string) {
+    this.#fs = fs;
+    this.#directory = directory;
+    fs.makeDirectory(directory);
+    this.#load();
   }
 
   get appliedIndex(): number {
@@ -40,7 +54,7 @@ export class ListMachine implements StateMachine<number> {
     const run = () =>
       entries.map((entry) => {
         const before = this.commands.length;
-        this.entries.push(entry.kind === 'noop' ? '' : Buffer.from(entry.body).toString());
+        this.entries.push(entry.kind !== 'command' ? '' : Buffer.from(entry.body).toString());
         return before;
       });
     return this.gate ? this.gate.then(run) : run();
@@ -48,10 +62,49 @@ export class ListMachine implements StateMachine<number> {
 
   async flush(): Promise<void> {
     this.flushes++;
-    this.durableIndex = this.appliedIndex;
+    const directory = this.#directory;
+    const { appliedIndex } = this;
+    await this.#write(`${directory}/${LIST}.temporary`, this.entries);
+    this.#fs.rename(`${directory}/${LIST}.temporary`, `${directory}/${LIST}`);
+    this.#fs.syncDirectory(directory);
+    if (directory === this.#directory) this.durableIndex = appliedIndex;
+  }
+
+  async checkpoint(directory: string): Promise<void> {
+    this.checkpoints++;
+    this.#fs.makeDirectory(directory);
+    for (let at = 0; at < this.entries.length; at += ENTRIES_PER_PART) {
+      const name = `part-${String(at).padStart(6, '0')}`;
+      await this.#write(`${directory}/${name}`, this.entries.slice(at, at + ENTRIES_PER_PART));
+    }
+    this.#fs.syncDirectory(directory);
+  }
+
+  async restore(directory: string): Promise<void> {
+    this.restores++;
+    this.#directory = directory;
+    this.#load();
   }
 
   async close(): Promise<void> {}
+
+  #load(): void {
+    const names = this.#fs.list(this.#directory);
+    const parts = names.includes(LIST) ? [LIST] : names.filter((name) => name.startsWith('part-')).sort();
+    const read = (name: string) => JSON.parse(this.#fs.readFile(`${this.#directory}/${name}`).toString());
+    this.entries = parts.flatMap((name) => read(name) as string[]);
+    this.durableIndex = this.entries.length;
+  }
+
+  async #write(path: string, entries: readonly string[]): Promise<void> {
+    const file = this.#fs.open(path, 'create');
+    try {
+      await file.write([Buffer.from(JSON.stringify(entries))], 0);
+      await file.sync();
+    } finally {
+      file.close();
+    }
+  }
 }
 
 export interface Member {
@@ -91,12 +144,12 @@ export class ReplicaLab {
     for (const id of lab.#voters) {
       const disk = new SimDisk();
       disk.mount().makeDirectory('/raft');
-      await lab.boot(id, disk, []);
+      await lab.boot(id, disk);
     }
     return lab;
   }
 
-  async boot(id: number, disk: SimDisk, durable: readonly string[]): Promise<Member> {
+  async boot(id: number, disk: SimDisk): Promise<Member> {
     const { scheduler, random } = this.world;
     const process = this.world.start(`n${id}`, disk, {
       latency: () => scheduler.sleep(random.float()),
@@ -111,8 +164,8 @@ export class ReplicaLab {
     });
     const present = log.group(GROUP);
     const group: GroupLog =
-      present ?? (await scheduler.run(log.createGroup(GROUP, { voters: this.#voters })));
-    const machine = new ListMachine(durable);
+      present ?? (await scheduler.run(log.createGroup(GROUP, configurationOf(this.#voters), FIRST_STATE)));
+    const machine = new ListMachine(process.fs, `${GROUP_DIRECTORY}/${group.base.directory}`);
     const failures: RaftreeError[] = [];
     const replica = new Replica<number>(
       {
@@ -121,6 +174,8 @@ export class ReplicaLab {
           heartbeatMs: 20,
           electionTimeoutMinMs: 100,
           electionTimeoutMaxMs: 200,
+          maxClockDrift: 0.1,
+          maxEntryBytes: 100_000,
           maxAppendBytes: 500,
           maxApplyBytes: 500,
           maxInflightMessages: 8,
@@ -128,8 +183,11 @@ export class ReplicaLab {
           maxUncommittedBytes: 20_000,
           maxPendingReads: 100,
         },
+        directory: GROUP_DIRECTORY,
+        snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 1_000_000, stallTimeoutMs: 400 },
         tickMs: 5,
         maxLogBytes: 1024 * 1024,
+        trailingEntries: 10,
         diskFullRetryMs: 50,
         ...this.#options.replica,
       },
@@ -141,6 +199,7 @@ export class ReplicaLab {
         logger: silentLogger,
         restarted: present !== undefined,
         onStatus: () => {},
+        onConfiguration: () => {},
         onFailure: (error) => failures.push(error),
       },
     );
@@ -149,8 +208,8 @@ export class ReplicaLab {
     return member;
   }
 
-  #post(from: number, to: number, message: Message): void {
-    const copy = structuredCloneMessage(message);
+  #post(from: NodeId, to: NodeId, message: ReplicaMessage): void {
+    const copy = taken(message);
     const { scheduler, random } = this.world;
     scheduler.after(random.float() * this.maxDelayMs, () => {
       const member = this.members.get(to);
@@ -173,8 +232,7 @@ export class ReplicaLab {
   }
 
   async restart(id: number): Promise<Member> {
-    const { disk, machine } = this.member(id);
-    return this.boot(id, disk, machine.entries.slice(0, machine.durableIndex));
+    return this.boot(id, this.member(id).disk);
   }
 
   isolate(id: number): void {
@@ -217,7 +275,8 @@ export class ReplicaLab {
 }
 
 /** What a transport must do before `send` returns: take the bytes over. */
-function structuredCloneMessage(message: Message): Message {
+function taken(message: ReplicaMessage): ReplicaMessage {
+  if (message.type === 'snapshotChunk') return { ...message, bytes: Buffer.from(message.bytes) };
   if (message.type !== 'append') return message;
   return {
     ...message,

@@ -44,7 +44,7 @@ test('a follower refuses, names the leader, and nothing happens', async () => {
   const follower = [...lab.members.values()].find((member) => member !== leader) as Member;
   await lab.until(() => follower.replica.leader === leader.id);
   const { replica } = follower;
-  for (const attempt of [() => replica.propose(Buffer.from('x')), () => replica.readIndex()]) {
+  for (const attempt of [() => replica.propose(Buffer.from('x')), () => replica.readIndex('index')]) {
     const error = await attempt().then(
       () => undefined,
       (reason: unknown) => reason,
@@ -175,7 +175,7 @@ test('a disk that fails stops its replica with unknown outcomes; the others go o
   await lab.untilEqual();
   failing.add(leader.id);
   for (let i = 0; i < 5; i++) proposals.propose(leader, `during ${i}`);
-  const read = leader.replica.readIndex().catch(errorCode);
+  const read = leader.replica.readIndex('index').catch(errorCode);
   await lab.until(() => leader.failures.length > 0);
   leader.isRunning = false;
   proposals.propose(leader, 'after');
@@ -201,7 +201,7 @@ test('a read waits until everything committed before it is applied', async () =>
   const before = leader.replica.commitIndex;
   await lab.until(() => leader.replica.commitIndex > before);
   let answered = false;
-  const read = leader.replica.readIndex().then((index) => {
+  const read = leader.replica.readIndex('index').then((index) => {
     answered = true;
     assert.ok(index > before);
     assert.equal(leader.machine.commands, ['x']);
@@ -262,7 +262,7 @@ test('after power cuts of all, the log replays what the state machines lost', as
         const text = `${round}.${i}`;
         proposals.propose(leader, text);
         await scheduler.runFor(random.float() * 4);
-        if (random.chance(0.05)) await leader.machine.flush();
+        if (random.chance(0.05)) await scheduler.run(leader.machine.flush());
       }
       acknowledged.push(
         ...proposals.texts.filter((text) => proposals.answersOf(text)[0]?.startsWith('applied')),
