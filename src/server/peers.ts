@@ -127,7 +127,10 @@ class PeerLink {
   readonly #options: PeerOptions;
   readonly #id: number;
   readonly address: string;
+  /** Greeted, and so good for sending. */
   #channel: Channel | undefined;
+  /** The newest, perhaps still waiting for the other side's hello. */
+  #dialled: Channel | undefined;
   #dialling: Promise<void> | undefined;
   #redialMs = MIN_REDIAL_MS;
   #timer: Timer | undefined;
@@ -161,7 +164,7 @@ class PeerLink {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    this.#channel?.abort();
+    this.#dialled?.abort();
     await this.#dialling;
   }
 
@@ -191,6 +194,7 @@ class PeerLink {
           handler: {},
         }),
     });
+    this.#dialled = channel;
     if (this.#closed) channel.abort();
     return channel.closed;
   }
