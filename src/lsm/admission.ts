@@ -9,12 +9,13 @@ interface Waiting {
 }
 
 export class Admission {
-  readonly #isStalled: () => boolean;
+  readonly #mayEnter: (sizeBytes: number) => boolean;
   #queue: Waiting[] = [];
   #waitingBytes = 0;
 
-  constructor(isStalled: () => boolean) {
-    this.#isStalled = isStalled;
+  /** `mayEnter` is asked for a write that is next; if it says yes the write goes on. */
+  constructor(mayEnter: (sizeBytes: number) => boolean) {
+    this.#mayEnter = mayEnter;
   }
 
   get waitingBytes(): number {
@@ -26,8 +27,8 @@ export class Admission {
   }
 
   /** Whether a write may go on now, without overtaking one that waits. */
-  get isOpen(): boolean {
-    return this.#queue.length === 0 && !this.#isStalled();
+  enterNow(sizeBytes: number): boolean {
+    return this.#queue.length === 0 && this.#mayEnter(sizeBytes);
   }
 
   /** Waits for its turn; `enter` then runs at once. Rejects as `refuseAll` says. */
@@ -51,8 +52,9 @@ export class Admission {
   /** To be called when there may be room again. */
   admitWaiting(): void {
     let admitted = 0;
-    while (admitted < this.#queue.length && !this.#isStalled()) {
-      const next = this.#queue[admitted++] as Waiting;
+    for (let next = this.#queue[0]; next; next = this.#queue[admitted]) {
+      if (!this.#mayEnter(next.sizeBytes)) break;
+      admitted++;
       this.#waitingBytes -= next.sizeBytes;
       next.admit();
     }

@@ -48,6 +48,15 @@ export function score(version: Version, level: number, options: PickerOptions): 
   return version.levelBytes(level) / targetBytes(level, options);
 }
 
+/** Bytes that are too many in the levels from 1 on. */
+export function pendingBytes(version: Version, options: PickerOptions): number {
+  let bytes = 0;
+  for (let level = 1; level + 1 < version.levels.length; level++) {
+    bytes += Math.max(0, version.levelBytes(level) - targetBytes(level, options));
+  }
+  return bytes;
+}
+
 export function pickCompaction(version: Version, options: PickerOptions): CompactionPlan | undefined {
   let level = -1;
   let highest = 1;

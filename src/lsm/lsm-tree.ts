@@ -17,6 +17,7 @@ import type { RecordLog } from '../record/record-log.js';
 import { Admission } from './admission.js';
 import { BlockCache } from './block-cache.js';
 import { writeCheckpoint } from './checkpoint.js';
+import { pendingBytes } from './compaction-picker.js';
 import { busyError, closedError, invalid, isDiskFull, noSpaceError, readOnlyError } from './errors.js';
 import { FlushWaiters } from './flush-waiters.js';
 import { type IteratorOptions, LsmIterator } from './iterator.js';
@@ -41,7 +42,7 @@ import type { TableFile } from './table-file.js';
 import { BLOCK_TRAILER_BYTES } from './table-format.js';
 import { takeDirectory } from './tree-directory.js';
 import { type VerifyReport, verifyTree } from './verify.js';
-import type { KeyRange } from './version.js';
+import type { KeyRange, Version } from './version.js';
 import { VersionSet } from './version-set.js';
 import { isLogFull, isWalName, openWal } from './wal.js';
 import {
@@ -52,6 +53,8 @@ import {
   type Operation,
   setFirstSequence,
 } from './write-batch.js';
+import { WritePace } from './write-pace.js';
+import { type WritePressure, writePressure } from './write-pressure.js';
 
 export interface WriteOptions {
   /** What this write waits for; the tree's `durability` by default. Without effect in a tree that has no WAL. */
@@ -63,6 +66,8 @@ export interface ReadOptions {
 }
 
 const READ_AHEAD_BYTES = 64 * 1024;
+/** Between two looks at the writes that a slowdown lets wait. */
+const TICK_MS = 1;
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
 
 export class LsmTree {
@@ -76,6 +81,12 @@ export class LsmTree {
   readonly #maintenance: Maintenance;
   readonly #reader: Reader;
   readonly #admission: Admission;
+  readonly #pace: WritePace;
+  /** The version that the pending bytes were counted of. */
+  #countedVersion: Version | undefined;
+  #pendingBytes = 0;
+  #slowed: StallReason | undefined;
+  #isTicking = false;
   #wal: RecordLog | undefined;
   readonly #memtables: MemtableList;
   readonly #flushWaiters = new FlushWaiters();
@@ -143,7 +154,8 @@ export class LsmTree {
     );
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
-    this.#admission = new Admission(() => this.#stallReason() !== undefined);
+    this.#pace = new WritePace(options.env.clock);
+    this.#admission = new Admission((sizeBytes) => this.#mayWrite(sizeBytes));
   }
 
   /**
@@ -158,7 +170,6 @@ export class LsmTree {
     try {
       this.#checkWritable();
       const wal = this.#wal;
-      if (!wal && this.#admission.isOpen) return Promise.resolve(this.writeSync(operations));
       const sizeBytes = batchBytes(operations);
       const payload = encodeBatch(operations, sizeBytes);
       const durable = wal !== undefined && (options.durability ?? this.options.durability) === 'sync';
@@ -166,9 +177,10 @@ export class LsmTree {
       if (pendingBytes > 0 && pendingBytes + sizeBytes > this.options.maxWaitingBytes) {
         throw busyError(pendingBytes);
       }
-      if (this.#admission.isOpen) return this.#append(payload, operations.length, durable);
+      if (this.#admission.enterNow(sizeBytes)) return this.#append(payload, operations.length, durable);
       if (this.#maintenance.diskIsFull) throw noSpaceError();
       this.#noteStall();
+      this.#tick();
       return this.#admission.enter(sizeBytes, () => this.#append(payload, operations.length, durable));
     } catch (error) {
       return Promise.reject(error);
@@ -182,7 +194,8 @@ export class LsmTree {
   writeSync(operations: readonly Operation[]): number {
     this.#checkWritable();
     if (this.#wal) throw invalid('writeSync needs a tree with durability none');
-    batchBytes(operations);
+    // Takes its share of a slower pace, and need not wait for it.
+    this.#mayWrite(batchBytes(operations));
     const first = this.#lastGiven + 1;
     this.#lastGiven += operations.length;
     insertOperations(operations, first, this.#memtables.active);
@@ -190,15 +203,18 @@ export class LsmTree {
     return this.#lastGiven;
   }
 
-  /** Whether writes wait now, and for what. */
+  /** Whether a write would have to wait now, and for what. */
   get isStalled(): StallReason | undefined {
-    return this.#stallReason();
+    const pressure = this.#pressure();
+    if (pressure === undefined) return undefined;
+    return pressure.share > 0 && this.#pace.take(0, this.#rateAt(pressure)) ? undefined : pressure.reason;
   }
 
   /** Resolves when a write would not have to wait. Rejects as `write` does. */
   room(): Promise<void> {
-    if (this.#admission.isOpen) return Promise.resolve();
+    if (this.#admission.enterNow(0)) return Promise.resolve();
     if (this.#maintenance.diskIsFull) return Promise.reject(noSpaceError());
+    this.#tick();
     return this.#admission.enter(0, () => {});
   }
 
@@ -380,6 +396,8 @@ export class LsmTree {
       waitingWrites: this.#admission.waiting,
       waitingBytes: this.#admission.waitingBytes,
       stalled: this.#stallReason(),
+      slowed: this.#slowdown(),
+      pendingBytes: pendingBytes(this.#versions.current, this.options),
       diskIsFull: this.#maintenance.diskIsFull,
       isReadOnly: this.#failure !== undefined,
       snapshots: this.#snapshots.size,
@@ -446,6 +464,7 @@ export class LsmTree {
     }
     this.#admission.admitWaiting();
     this.#noteStall();
+    if (this.#admission.waiting > 0 && this.#stall === undefined) this.#tick();
   }
 
   #failed(error: unknown): void {
@@ -526,17 +545,70 @@ export class LsmTree {
     this.#maintenance.kick();
   }
 
+  #pressure(): WritePressure | undefined {
+    const version = this.#versions.current;
+    if (version !== this.#countedVersion) {
+      this.#countedVersion = version;
+      this.#pendingBytes = pendingBytes(version, this.options);
+    }
+    const { canFreeze } = this.#memtables;
+    const level0Files = version.levels[0]?.length ?? 0;
+    const { level0SlowdownTrigger, slowdownPendingBytes } = this.options;
+    if (canFreeze && level0Files < level0SlowdownTrigger && this.#pendingBytes < slowdownPendingBytes) {
+      return undefined;
+    }
+    const fill = this.#memtables.fillWith(this.#wal?.queuedBytes ?? 0);
+    return writePressure({ canFreeze, fill, level0Files, pendingBytes: this.#pendingBytes }, this.options);
+  }
+
+  /** Bytes per millisecond. */
+  #rateAt(pressure: WritePressure): number {
+    return pressure.share * this.#maintenance.flushBytesPerMs;
+  }
+
+  #mayWrite(sizeBytes: number): boolean {
+    const pressure = this.#pressure();
+    if (pressure === undefined) return true;
+    return pressure.share > 0 && this.#pace.take(sizeBytes, this.#rateAt(pressure));
+  }
+
+  /** While writes are slowed down, those that wait are let in bit by bit. */
+  #tick(): void {
+    if (this.#isTicking) return;
+    this.#isTicking = true;
+    this.options.env.timers.after(TICK_MS, () => {
+      this.#isTicking = false;
+      const pressure = this.#pressure();
+      if (pressure && pressure.share > 0) this.#pace.tick(TICK_MS, this.#rateAt(pressure));
+      this.#admission.admitWaiting();
+      this.#noteStall();
+      // A stall ends with a flush or a compaction, which lets writes in.
+      if (this.#admission.waiting > 0 && this.#stallReason() === undefined) this.#tick();
+    });
+  }
+
   #stallReason(): StallReason | undefined {
-    if (this.#memtables.isBehind(this.#wal?.queuedBytes ?? 0)) return 'memtables';
-    const level0 = this.#versions.current.levels[0]?.length ?? 0;
-    return level0 >= this.options.level0StopTrigger ? 'level-0 files' : undefined;
+    const pressure = this.#pressure();
+    return pressure?.share === 0 ? pressure.reason : undefined;
+  }
+
+  #slowdown(): LsmStats['slowed'] {
+    const pressure = this.#pressure();
+    if (pressure === undefined || pressure.share === 0) return undefined;
+    return { reason: pressure.reason, bytesPerSecond: this.#rateAt(pressure) * 1000 };
   }
 
   #noteStall(): void {
-    const reason = this.#stallReason();
-    if (reason === this.#stall) return;
-    this.#stall = reason;
-    this.options.listener?.stalled?.(reason);
+    const pressure = this.#pressure();
+    const stall = pressure?.share === 0 ? pressure.reason : undefined;
+    const slowed = pressure && pressure.share > 0 ? pressure.reason : undefined;
+    if (slowed !== this.#slowed) {
+      this.#slowed = slowed;
+      this.options.listener?.slowed?.(slowed);
+    }
+    if (stall === this.#stall) return;
+    this.#stall = stall;
+    this.options.listener?.stalled?.(stall);
   }
 
   #afterFailedAppend(error: unknown): RaftreeError {

@@ -64,6 +64,9 @@ export class Maintenance {
   #stopReason: unknown;
   #retries = 0;
   #waitsForSpace = false;
+  /** Of the last flushes, the older the less. */
+  #flushBytes = 0;
+  #flushMs = 0;
   readonly #counters = { flushes: 0, compactions: 0, moves: 0, flushedBytes: 0, compactedBytes: 0 };
 
   constructor(host: MaintenanceHost) {
@@ -78,6 +81,11 @@ export class Maintenance {
   /** Whether the disk was full when last something was written. */
   get diskIsFull(): boolean {
     return this.#retries > 0;
+  }
+
+  /** The bytes of memtables that were flushed per millisecond of flushing lately; infinite if that took no time. */
+  get flushBytesPerMs(): number {
+    return this.#flushMs > 0 ? this.#flushBytes / this.#flushMs : Number.POSITIVE_INFINITY;
   }
 
   /** Looks for work. */
@@ -193,7 +201,8 @@ export class Maintenance {
   }
 
   async #flush(memtable: Memtable): Promise<void> {
-    const { versions, snapshots } = this.#host;
+    const { versions, snapshots, options } = this.#host;
+    const startMs = options.env.clock.nowMs();
     const { tables, threadId } = await this.#maker.flush({
       memtable,
       snapshots: snapshots.sequences(),
@@ -206,6 +215,8 @@ export class Maintenance {
       oldestWal: this.#host.oldestWalAfterFlush(),
     });
     const tableBytes = tables.reduce((sum, table) => sum + table.sizeBytes, 0);
+    this.#flushBytes = this.#flushBytes / 2 + memtable.sizeBytes;
+    this.#flushMs = this.#flushMs / 2 + options.env.clock.nowMs() - startMs;
     this.#counters.flushes++;
     this.#counters.flushedBytes += tableBytes;
     this.#resumed();

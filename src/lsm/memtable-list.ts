@@ -38,9 +38,9 @@ export class MemtableList {
     return this.#frozen.length < this.#maxFrozen;
   }
 
-  /** Whether so many more bytes would fill the active one while no more can be frozen. */
-  isBehind(comingBytes: number): boolean {
-    return !this.canFreeze && this.#active.sizeBytes + comingBytes >= this.#writeBufferBytes;
+  /** How full the active one would be with so many more bytes; 1 is full. */
+  fillWith(comingBytes: number): number {
+    return (this.#active.sizeBytes + comingBytes) / this.#writeBufferBytes;
   }
 
   freeze(): void {

@@ -13,6 +13,8 @@ export interface LsmListener {
   compacted?(event: CompactionEvent): void;
   /** Writes wait from now on (`reason`), or no longer do (undefined). */
   stalled?(reason: StallReason | undefined): void;
+  /** Writes are slowed down from now on, so that they need not stop, or no longer are (undefined). */
+  slowed?(reason: StallReason | undefined): void;
   /** The tree has become read-only. */
   failed?(error: unknown): void;
 }
@@ -35,7 +37,7 @@ export interface CompactionEvent {
   readonly threadId: number | undefined;
 }
 
-export type StallReason = 'memtables' | 'level-0 files';
+export type StallReason = 'memtables' | 'level-0 files' | 'pending bytes';
 
 export interface LsmOptions {
   /** Clock, timers, randomness and files; the operating system's if not given. */
@@ -62,8 +64,14 @@ export interface LsmOptions {
   readonly bloomBitsPerKey?: number;
   /** Files in level 0 from which on it is compacted; 4. */
   readonly level0Trigger?: number;
-  /** Files in level 0 from which on writes wait; 12. */
+  /** Files in level 0 from which on writes are slowed down, the more the more files; twice `level0Trigger`. */
+  readonly level0SlowdownTrigger?: number;
+  /** Files in level 0 from which on writes wait; 20. */
   readonly level0StopTrigger?: number;
+  /** Bytes beyond the targets of the levels from which on writes are slowed down; 8 GiB. */
+  readonly slowdownPendingBytes?: number;
+  /** Bytes beyond the targets of the levels from which on writes wait; 32 GiB. */
+  readonly stopPendingBytes?: number;
   /** Compaction cuts its outputs at this size; 4 MiB. */
   readonly maxFileBytes?: number;
   /** Level 1 is compacted above this size; 32 MiB. */
@@ -106,7 +114,10 @@ const NUMBERS = [
   ['restartInterval', 8, 1, 1024],
   ['bloomBitsPerKey', 10, 0, 64],
   ['level0Trigger', 4, 1, 1024],
-  ['level0StopTrigger', 12, 1, 4096],
+  ['level0SlowdownTrigger', 8, 1, 4096],
+  ['level0StopTrigger', 20, 1, 4096],
+  ['slowdownPendingBytes', 8192 * MIB, 1, 1024 * 1024 * MIB],
+  ['stopPendingBytes', 32_768 * MIB, 1, 1024 * 1024 * MIB],
   ['maxFileBytes', 4 * MIB, 1 * KIB, 1024 * MIB],
   ['levelBaseBytes', 32 * MIB, 1 * KIB, 1024 * 1024 * MIB],
   ['levelMultiplier', 10, 2, 100],
@@ -120,7 +131,11 @@ const NUMBERS = [
 /** Throws `LSM_INVALID` with the option's name, what was given and what is accepted. */
 export function resolveOptions(options: LsmOptions): ResolvedOptions {
   const numbers: Partial<Record<(typeof NUMBERS)[number][0], number>> = {};
-  for (const [name, byDefault, least, most] of NUMBERS) {
+  for (const [name, fixed, least, most] of NUMBERS) {
+    const byDefault =
+      name === 'level0SlowdownTrigger'
+        ? Math.min(2 * (numbers.level0Trigger ?? 1), options.level0StopTrigger ?? 20)
+        : fixed;
     const value = options[name] ?? byDefault;
     const whole = name === 'stepBudgetMs' || Number.isInteger(value);
     if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {

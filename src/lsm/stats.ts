@@ -19,6 +19,10 @@ export interface LsmStats extends MaintenanceStats {
   readonly waitingBytes: number;
   /** Why writes wait, if they do. */
   readonly stalled: StallReason | undefined;
+  /** Why writes are slowed down, if they are, and to how many bytes per second. */
+  readonly slowed: { readonly reason: StallReason; readonly bytesPerSecond: number } | undefined;
+  /** Bytes of the levels below level 0 beyond their targets. */
+  readonly pendingBytes: number;
   readonly diskIsFull: boolean;
   readonly isReadOnly: boolean;
   readonly snapshots: number;
