@@ -45,10 +45,23 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/**
+ * How new what a read sees is, and who answers it. The first three are linearizable: a read sees every write that was
+ * acknowledged before it began.
+ *
+ *     linearizable   the leader, after a round of messages has confirmed that it still leads. The default
+ *     lease          the leader, without that round while its lease holds: it trusts that no node's clock runs more
+ *                    than a tenth faster than another's
+ *     follower       any node, which asks the leader how far it must have applied: the leader carries no values
+ *     stale          any node, what it has applied, however old
+ */
+export type ReadLevel = 'linearizable' | 'lease' | 'follower' | 'stale';
+
 export interface ReadOptions extends CallOptions {
-  /** Takes what any node has applied, however old, without asking the leader. */
+  readonly level?: ReadLevel;
+  /** Short for level `stale`. */
   readonly stale?: boolean;
-  /** The node to ask, with `stale` only. */
+  /** The node to ask, with level `follower` or `stale`; otherwise any of the given ones is. */
   readonly endpoint?: string;
 }
 

@@ -23,10 +23,12 @@ import {
   type ClientSettings,
   clientSettings,
   invalid,
+  type ReadLevel,
   type ReadOptions,
 } from './client-options.js';
 import { Connections } from './connections.js';
 import { isEmptyRange, type KeyRange, keyRange, rangeBehind } from './key-range.js';
+import { type MemberChange, toMemberChange } from './member-changes.js';
 import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
 import { Router, type Target } from './router.js';
 import { SessionWriter, unexpected } from './session-writer.js';
@@ -199,6 +201,34 @@ export class RaftreeClient {
   }
 
   /**
+   * Changes who belongs to the cluster, all at once; resolves when the new members count and no others.
+   *
+   * A change that is sent again after an attempt whose fate is unknown may find itself made already: then it ends with
+   * `CHANGE_INVALID`, outcome `unknown`. While another change is under way it is tried again (`CHANGE_PENDING`).
+   */
+  changeMembers(
+    changes: readonly MemberChange[],
+    options: CallOptions = {},
+  ): Promise<{ readonly index: number }> {
+    return this.#call(options, async (call) => {
+      if (changes.length === 0) throw invalid('a change of members needs at least one');
+      const request = { type: 'changeMembers', changes: changes.map(toMemberChange) } as const;
+      const answer = await this.#router.ask(() => request, call, 'leader');
+      if (answer.type !== 'done') throw unexpected(answer.type, request.type);
+      return { index: answer.index };
+    });
+  }
+
+  /** Hands leadership to a voter; resolves when it leads. `TRANSFER_FAILED` if it did not take over in time. */
+  transferLeadership(node: number, options: CallOptions = {}): Promise<void> {
+    return this.#call(options, async (call) => {
+      const request = { type: 'transferLeader', nodeId: node } as const;
+      const answer = await this.#router.ask(() => request, call, 'leader');
+      if (answer.type !== 'done') throw unexpected(answer.type, request.type);
+    });
+  }
+
+  /**
    * Ends every call under way with CLIENT_CLOSED and closes all connections. Afterwards nothing of the client runs;
    * a connection that is just being opened may delay that by connectTimeoutMs.
    */
@@ -270,15 +300,14 @@ export class RaftreeClient {
   }
 }
 
-function readTarget(options: ReadOptions): {
-  readonly target: Target;
-  readonly consistency: 'linearizable' | 'stale';
-} {
+function readTarget(options: ReadOptions): { readonly target: Target; readonly consistency: ReadLevel } {
   const { stale = false, endpoint } = options;
-  if (endpoint !== undefined) {
-    if (!stale) throw invalid('endpoint goes with stale: other reads are answered by the leader');
-    addressOf(endpoint);
-    return { target: { endpoint }, consistency: 'stale' };
-  }
-  return stale ? { target: 'any', consistency: 'stale' } : { target: 'leader', consistency: 'linearizable' };
+  const consistency = options.level ?? (stale ? 'stale' : 'linearizable');
+  if (stale && consistency !== 'stale') throw invalid(`stale contradicts level ${consistency}`);
+  const anywhere = consistency === 'follower' || consistency === 'stale';
+  if (endpoint === undefined) return { target: anywhere ? 'any' : 'leader', consistency };
+  if (!anywhere)
+    throw invalid('endpoint goes with level follower or stale: other reads are answered by the leader');
+  addressOf(endpoint);
+  return { target: { endpoint }, consistency };
 }

@@ -9,5 +9,6 @@ export {
   type WriteResult,
 } from './client.js';
 export { RaftreeClientError } from './client-error.js';
-export type { CallOptions, ClientOptions, ReadOptions } from './client-options.js';
+export type { CallOptions, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
+export type { MemberChange } from './member-changes.js';
 export type { BatchOperation, Bytes, Condition } from './operations.js';

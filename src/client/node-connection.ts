@@ -116,7 +116,7 @@ export class NodeConnection implements Handler {
   }
 
   /** On a connection that is not open the answer rejects with `CONNECTION_LOST`, and `sent` stays false. */
-  request(request: Unnumbered): PendingAnswer {
+  request(request: Unnumbered, timeoutMs: number): PendingAnswer {
     do {
       this.#lastRequestId = (this.#lastRequestId + 1) >>> 0;
     } while (this.#lastRequestId === 0 || this.#pending.has(this.#lastRequestId));
@@ -128,11 +128,11 @@ export class NodeConnection implements Handler {
     this.#pending.set(pending.requestId, pending);
     const { clock, timers } = this.#settings.env;
     const startMs = clock.nowMs();
-    pending.timer = timers.after(this.#settings.attemptTimeoutMs, () => {
+    pending.timer = timers.after(timeoutMs, () => {
       this.#forget(pending);
       const silent = new RaftreeError(
         'ATTEMPT_TIMEOUT',
-        `${this.endpoint} did not answer within ${this.#settings.attemptTimeoutMs} ms`,
+        `${this.endpoint} did not answer within ${timeoutMs} ms`,
       );
       pending.reject(silent);
       // Not a word in all that time: the node may be gone without our knowing. Another connection will tell.

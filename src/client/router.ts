@@ -2,7 +2,7 @@
  * Takes a request to a node that answers it. Knows who leads, or was said to; asks the next node when one does not
  * answer; pauses, ever longer, when all have been asked; and keeps account of what each attempt may have done.
  *
- * After an attempt of a write:
+ * After an attempt of a write, or of an operator's change:
  *
  *     not sent                                              as before
  *     answered with outcome notCommitted                    as before
@@ -11,6 +11,7 @@
 import { RaftreeError } from '../env/errors.js';
 import type { Outcome } from '../protocol/error-codes.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
+import type { RequestName } from '../protocol/messages.js';
 import { backoffDelayMs } from './backoff.js';
 import { type Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
@@ -26,9 +27,21 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'KEY_TOO_LARGE',
   'VALUE_TOO_LARGE',
   'REQUEST_TOO_LARGE',
+  'CHANGE_INVALID',
+  'TRANSFER_FAILED',
   'UNKNOWN_MESSAGE',
   'MALFORMED_MESSAGE',
 ]);
+
+/** The right node at the wrong time. */
+const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING']);
+
+/** Requests that may be done although nobody heard of it. */
+export const LASTING: ReadonlySet<RequestName> = new Set(['write', 'changeMembers', 'transferLeader']);
+
+/** Answered when the cluster has gone through with it, which takes a leader up to ten seconds. */
+const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader']);
+const SLOW_ATTEMPT_TIMEOUT_MS = 12_000;
 
 /** Errors of a connection that speak of the node itself: if all nodes say so, there is no use in waiting. */
 const REFUSAL_CODES: ReadonlySet<string> = new Set(['VERSION_MISMATCH', 'IDENTITY_MISMATCH']);
@@ -95,7 +108,7 @@ export class Router {
         const another = [...candidates, ...(namedLeader ? [namedLeader] : [])].some(
           (node) => !tried.has(node),
         );
-        if (another && error.code !== 'OVERLOADED') continue;
+        if (another && !BUSY_CODES.has(error.code)) continue;
         tried.clear();
         const { env, backoffMs, maxBackoffMs } = this.#settings;
         const pauseMs = backoffDelayMs(pauses++, backoffMs, maxBackoffMs, env.random);
@@ -112,12 +125,16 @@ export class Router {
     call.reached = true;
     if (call.isEnded) throw new CallEnded();
     const request = build();
-    const pending = connection.request(request);
+    const { attemptTimeoutMs } = this.#settings;
+    const pending = connection.request(
+      request,
+      SLOW.has(request.type) ? Math.max(attemptTimeoutMs, SLOW_ATTEMPT_TIMEOUT_MS) : attemptTimeoutMs,
+    );
     try {
       return await call.race(pending.answer);
     } catch (error) {
       pending.cancel();
-      if (request.type === 'write' && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;
+      if (LASTING.has(request.type) && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;
       throw error;
     }
   }
@@ -138,7 +155,7 @@ export class Router {
 
   /** Draws conclusions about the leader from a failed attempt. */
   #learn(endpoint: string, error: RaftreeError): void {
-    if (error.code === 'OVERLOADED') return;
+    if (BUSY_CODES.has(error.code)) return;
     if (this.#leader === endpoint) this.#leader = undefined;
     const { leaderAddress } = error.info;
     if (error.code === 'NOT_LEADER' && typeof leaderAddress === 'string' && leaderAddress !== '') {

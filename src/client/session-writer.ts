@@ -8,7 +8,7 @@ import { AbortWatch } from './abort-watch.js';
 import { Call } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { ClientSettings } from './client-options.js';
-import type { Router } from './router.js';
+import { LASTING, type Router } from './router.js';
 import { WriteSession } from './write-session.js';
 
 interface Place {
@@ -163,6 +163,6 @@ export class SessionWriter {
 
 /** A node answered with a message that is no answer to this request. */
 export function unexpected(type: string, request: RequestName): RaftreeClientError {
-  const outcome = request === 'write' ? 'unknown' : 'notCommitted';
+  const outcome = LASTING.has(request) ? 'unknown' : 'notCommitted';
   return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);
 }

@@ -1,0 +1,182 @@
+/** Changes of membership and of leadership, and reads of every level, as a client asks for them. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeClient, RaftreeClientError, type ReadLevel } from '../../src/client/index.js';
+import type { MessageOf } from '../../src/protocol/messages.js';
+import { FakeCluster, type Fate } from './fake-cluster.js';
+
+const ADDRESSES = { client: 'node4:7000', peer: 'node4:7100' };
+
+async function open(seed: number): Promise<{ cluster: FakeCluster; client: RaftreeClient }> {
+  const cluster = await FakeCluster.start(seed);
+  const client = new RaftreeClient({ endpoints: cluster.endpoints, env: cluster.client.env });
+  return { cluster, client };
+}
+
+async function failure(promise: Promise<unknown>): Promise<RaftreeClientError> {
+  try {
+    await promise;
+  } catch (error) {
+    assert.instance(error, RaftreeClientError);
+    return error as RaftreeClientError;
+  }
+  throw new Error('it did not fail');
+}
+
+/** The leader's first requests of a type meet these fates, one each. */
+function fates(cluster: FakeCluster, type: string, ...list: Fate[]): void {
+  cluster.script = (request, node) =>
+    request.type === type && node === cluster.leader ? list.shift() : undefined;
+}
+
+function scenario(name: string, body: (client: RaftreeClient, cluster: FakeCluster) => Promise<void>): void {
+  test(name, async () => {
+    for (let seed = 1; seed <= 5; seed++) {
+      const { cluster, client } = await open(seed);
+      await cluster.world.scheduler.run(body(client, cluster));
+      await cluster.world.scheduler.run(client.close());
+    }
+  });
+}
+
+scenario('members are added, promoted and removed', async (client, cluster) => {
+  const { index } = await client.changeMembers([{ type: 'addLearner', node: 4, ...ADDRESSES }]);
+  assert.ok(index > 0);
+  assert.equal([cluster.voters, cluster.learners], [[1, 2, 3], [4]]);
+  await client.changeMembers([
+    { type: 'addVoter', node: 4 },
+    { type: 'remove', node: 2 },
+  ]);
+  assert.equal([cluster.voters, cluster.learners], [[1, 3, 4], []]);
+  const sent = cluster.requests('changeMembers').map(({ request }) => request as MessageOf<'changeMembers'>);
+  assert.equal(sent[0]?.changes, [
+    { type: 'addLearner', nodeId: 4, clientAddress: 'node4:7000', peerAddress: 'node4:7100' },
+  ]);
+  assert.equal(sent.at(-1)?.changes.at(-1), {
+    type: 'remove',
+    nodeId: 2,
+    clientAddress: '',
+    peerAddress: '',
+  });
+});
+
+scenario('the leader is asked, wherever it is', async (client, cluster) => {
+  cluster.leader = 3;
+  await client.changeMembers([{ type: 'remove', node: 2 }]);
+  cluster.leader = 1;
+  await client.changeMembers([{ type: 'addVoter', node: 2 }]);
+  assert.equal(cluster.voters, [1, 2, 3]);
+});
+
+scenario('a change that waits for another is tried until there is no time left', async (client, cluster) => {
+  fates(cluster, 'changeMembers', 'CHANGE_PENDING', 'CHANGE_PENDING', 'CHANGE_PENDING');
+  await client.changeMembers([{ type: 'remove', node: 2 }]);
+  assert.equal(cluster.voters, [1, 3]);
+  cluster.script = (request) => (request.type === 'changeMembers' ? 'CHANGE_PENDING' : undefined);
+  const before = cluster.seen.length;
+  const error = await failure(client.changeMembers([{ type: 'remove', node: 3 }], { timeoutMs: 2000 }));
+  assert.equal([error.code, error.outcome], ['TIMEOUT', 'notCommitted']);
+  assert.match(error.message, 'CHANGE_PENDING');
+  assert.ok(cluster.seen.slice(before).every(({ node }) => node === cluster.leader));
+});
+
+scenario('a change that the membership does not allow was certainly not made', async (client) => {
+  const error = await failure(client.changeMembers([{ type: 'remove', node: 9 }]));
+  assert.equal([error.code, error.outcome], ['CHANGE_INVALID', 'notCommitted']);
+});
+
+scenario('no answer: the outcome is unknown, whatever later attempts are told', async (client, cluster) => {
+  const remove = [{ type: 'remove', node: 2 }] as const;
+  cluster.script = (request) => (request.type === 'changeMembers' ? 'silent before' : undefined);
+  const late = await failure(client.changeMembers(remove, { timeoutMs: 3000 }));
+  assert.equal([late.code, late.outcome], ['TIMEOUT', 'unknown']);
+  // The first attempt was carried out: the second finds nothing to change.
+  fates(cluster, 'changeMembers', 'break after');
+  const again = await failure(client.changeMembers(remove));
+  assert.equal([again.code, again.outcome], ['CHANGE_INVALID', 'unknown']);
+  assert.equal(cluster.voters, [1, 3]);
+  fates(cluster, 'changeMembers', 'LEADERSHIP_LOST', 'CHANGE_PENDING');
+  await client.changeMembers([{ type: 'addVoter', node: 2 }]);
+  assert.equal(cluster.voters, [1, 2, 3]);
+});
+
+scenario('a connection that breaks before the change was carried out', async (client, cluster) => {
+  fates(cluster, 'changeMembers', 'break before');
+  await client.changeMembers([{ type: 'remove', node: 2 }]);
+  assert.equal(cluster.voters, [1, 3]);
+});
+
+scenario('a change that takes its time is not sent again meanwhile', async (client, cluster) => {
+  fates(cluster, 'changeMembers', 'hold');
+  cluster.world.scheduler.after(8000, () => cluster.held.pop()?.());
+  await client.changeMembers([{ type: 'remove', node: 2 }]);
+  assert.is(cluster.requests('changeMembers').filter(({ node }) => node === cluster.leader).length, 1);
+});
+
+scenario('leadership is handed over', async (client, cluster) => {
+  await client.transferLeadership(3);
+  assert.is(cluster.leader, 3);
+  fates(cluster, 'transferLeader', 'break after');
+  await client.transferLeadership(2);
+  assert.is(cluster.leader, 2);
+  cluster.script = (request) => (request.type === 'transferLeader' ? 'TRANSFER_FAILED' : undefined);
+  const failed = await failure(client.transferLeadership(1));
+  assert.equal([failed.code, failed.outcome], ['TRANSFER_FAILED', 'unknown']);
+  cluster.script = (request) => (request.type === 'transferLeader' ? 'CHANGE_INVALID' : undefined);
+  const invalid = await failure(client.transferLeadership(9));
+  assert.equal([invalid.code, invalid.outcome], ['CHANGE_INVALID', 'notCommitted']);
+});
+
+scenario('what cannot be asked for is refused before it is sent', async (client, cluster) => {
+  const bad = [
+    client.changeMembers([]),
+    client.changeMembers([{ type: 'remove', node: 0 }]),
+    client.changeMembers([{ type: 'addVoter', node: 4, client: 'node4:7000' }]),
+    client.changeMembers([{ type: 'addVoter', node: 4, client: 'node4:7000', peer: 'nowhere' }]),
+    client.get('k', { level: 'lease', stale: true }),
+    client.get('k', { level: 'lease', endpoint: cluster.endpoint(1) }),
+  ];
+  for (const attempt of bad) assert.is((await failure(attempt)).code, 'INVALID_REQUEST');
+  assert.equal(cluster.seen, []);
+});
+
+scenario(
+  'each level of reading asks for its consistency, and the leader or any node',
+  async (client, cluster) => {
+    await client.put('k', 'v');
+    cluster.leader = 2;
+    const levels: readonly ReadLevel[] = ['linearizable', 'lease', 'follower', 'stale'];
+    for (const level of levels) {
+      for (const endpoint of level === 'linearizable' || level === 'lease'
+        ? [undefined]
+        : cluster.endpoints) {
+        cluster.seen.length = 0;
+        const where = endpoint === undefined ? {} : { endpoint };
+        assert.is((await client.get('k', { level, ...where }))?.value.toString(), 'v');
+        for await (const { key } of client.scan({ level, ...where })) assert.is(key.toString(), 'k');
+        for (const { node, request } of cluster.seen) {
+          assert.ok('consistency' in request && request.consistency === level);
+          if (endpoint !== undefined) assert.is(cluster.endpoint(node), endpoint);
+        }
+        assert.is(
+          cluster.seen.filter(({ node }) => node === 2).length > 0,
+          (endpoint ?? 'node2:7000') === 'node2:7000',
+        );
+      }
+    }
+  },
+);
+
+scenario('a follower that cannot confirm a read is left for another node', async (client, cluster) => {
+  await client.put('k', 'v');
+  let lost = 0;
+  cluster.script = (request, node) => {
+    if (request.type !== 'get' || node === 3) return undefined;
+    lost++;
+    return 'LEADERSHIP_LOST';
+  };
+  for (let i = 0; i < 3; i++) assert.ok(await client.get('k', { level: 'follower' }));
+  assert.ok(lost <= 2, `${lost} attempts failed`);
+});
+
+test.run();
