@@ -5,6 +5,7 @@ import { VERSION } from '../server/version.js';
 import { addClusterCommand } from './cluster-command.js';
 import { describeError, EXIT, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { addKeyCommands } from './key-commands.js';
+import { addLsmCommands } from './lsm-commands.js';
 import { addStartCommand } from './start-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addTransferCommands } from './transfer-commands.js';
@@ -28,6 +29,7 @@ addClusterCommand(program);
 addKeyCommands(program, setExitCode);
 addTransferCommands(program, setExitCode);
 addStatusCommand(program);
+addLsmCommands(program, setExitCode);
 
 // Whoever reads our output may stop reading (`raftree scan | head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,16 +1,18 @@
 /**
- * Checks a version against its files, byte by byte: every checksum, the order of all entries, and that header,
- * index, filter, properties and MANIFEST say what the blocks hold.
+ * Checks a version against its files, byte by byte: every checksum, the order of all entries, that header, index,
+ * filter, properties and MANIFEST say what the blocks hold, and that a newer version of a key never lies below an
+ * older one.
  */
 import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
-import { compareBytes, compareRanges, copyRange } from './bytes.js';
+import { compareBytes, copyRange } from './bytes.js';
 import { Table } from './table.js';
 import { type TableFile, tableName } from './table-file.js';
 import { hashKey } from './table-filter.js';
 import { BLOCK_TRAILER_BYTES } from './table-format.js';
+import { findMisplaced } from './verify-order.js';
 import type { Version } from './version.js';
 
 export interface Problem {
@@ -44,13 +46,30 @@ export async function verifyTree(env: Env, directory: string, version: Version):
         table.close();
       }
     } catch (error) {
-      if (error instanceof RaftreeError && error.code !== 'CORRUPTION') throw error;
-      const offset = error instanceof RaftreeError ? Number(error.info.offset) : 0;
-      problems.push({ path, offset, message: `${errorCode(error) ?? 'error'}: ${errorMessage(error)}` });
+      problems.push(failureOf(error, path));
     }
     await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
   }
+  if (problems.length === 0) {
+    try {
+      const message = await findMisplaced(env, directory, version);
+      if (message) problems.push({ path: directory, offset: 0, message });
+    } catch (error) {
+      problems.push(failureOf(error, directory));
+    }
+  }
   return { tables, blocks, entries, problems };
+}
+
+/** What reading threw, of the file system too, as a problem. */
+function failureOf(error: unknown, path: string): Problem {
+  if (error instanceof RaftreeError && error.code !== 'CORRUPTION') throw error;
+  const offset = error instanceof RaftreeError ? Number(error.info.offset) : 0;
+  return { path, offset, message: `${errorCode(error) ?? 'error'}: ${errorMessage(error)}` };
+}
+
+function isBehind(key: Uint8Array, other: Uint8Array): boolean {
+  return compareBytes(key, other) > 0;
 }
 
 /** Returns the number of entries. */
@@ -63,6 +82,7 @@ function verifyTable(
   const cursor = new BlockCursor();
   const hash = { first: 0, second: 0 };
   let previous: { key: Buffer; sequence: number } | undefined;
+  let isWhole = true;
   let first: Buffer | undefined;
   let [entries, tombstones, keyBytes, valueBytes] = [0, 0, 0, 0];
   let [smallestSequence, largestSequence] = [Number.POSITIVE_INFINITY, 0];
@@ -76,10 +96,16 @@ function verifyTable(
       if (errorCode(error) !== 'CORRUPTION') throw error;
       report(offset, errorMessage(error));
       previous = undefined;
+      isWhole = false;
       continue;
     }
     cursor.setBlock(bytes, 0, size, table.path, offset);
-    for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
+    cursor.seekToFirst();
+    const before = block > 0 ? index.separator(block - 1) : undefined;
+    if (before && isBehind(before, cursor.keyBytes.subarray(cursor.keyStart, cursor.keyEnd))) {
+      report(offset, 'the index separates the block wrongly from the one before');
+    }
+    for (; cursor.valid; cursor.next()) {
       const key = copyRange(cursor.keyBytes, cursor.keyStart, cursor.keyEnd);
       const order = previous ? compareBytes(previous.key, key) : -1;
       if (order > 0 || (order === 0 && previous && previous.sequence <= cursor.sequence)) {
@@ -97,10 +123,12 @@ function verifyTable(
       largestSequence = Math.max(largestSequence, cursor.sequence);
     }
     const separator = index.separator(block);
-    if (previous && compareRanges(previous.key, 0, previous.key.length, separator, 0, separator.length) > 0) {
+    if (previous && isBehind(previous.key, separator)) {
       report(offset, 'the index separates the block wrongly from the next');
     }
   }
+  // What a damaged block held is not there to be counted.
+  if (!isWhole) return entries;
   const { metadata } = file;
   const { properties } = table;
   const claims: [string, unknown, unknown, unknown][] = [

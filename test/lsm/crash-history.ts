@@ -80,6 +80,9 @@ function formatStep({ kind, ...rest }: Step): string {
   return [kind.padEnd(10), ...fields].join('  ').trimEnd();
 }
 
+/** Runs of one character, and long values, are told by their length. */
 function shorten(text: string): string {
-  return text.replace(/(.)\1{7,}/g, (run, char: string) => `${char}{${run.length}}`);
+  return text
+    .replace(/(.)\1{7,}/g, (run, char: string) => `${char}{${run.length}}`)
+    .replace(/"(\d+\.\d+):([^"]{30,})"/g, (_, name: string, rest: string) => `"${name}:…${rest.length}"`);
 }

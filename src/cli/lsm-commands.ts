@@ -1,0 +1,97 @@
+/** lsm verify, stats, dump and repair: the files of a storage engine that nobody has open. */
+import type { Command } from 'commander';
+import { errorCode, errorMessage } from '../env/errors.js';
+import { realEnv } from '../env/real/real-env.js';
+import { statDirectory } from '../lsm/directory-stats.js';
+import { dumpableFiles, dumpFile } from '../lsm/dump.js';
+import { repairTree } from '../lsm/repair.js';
+import { verifyDirectory } from '../lsm/verify-directory.js';
+import { parseCount } from './client-options.js';
+import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
+import { dumpAsJson, dumpAsText, repairAsText, statsAsText, toJson, verifyAsText } from './lsm-output.js';
+import { print, printLine } from './output.js';
+
+interface JsonOption {
+  readonly json?: true;
+}
+
+interface DumpOptions extends JsonOption {
+  readonly file?: string;
+  readonly limit?: number;
+}
+
+export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) => void): void {
+  const lsm = program.command('lsm').description('look at, check and mend the files of a storage engine');
+  const add = (name: string, description: string) =>
+    lsm
+      .command(name)
+      .argument('<directory>', 'the tree; a node keeps one per group, data/…/groups/<group>')
+      .description(description)
+      .option('--json', 'print JSON');
+
+  add('verify', 'check every checksum and every rule; exit code 1 if anything is wrong').action(
+    (directory: string, options: JsonOption) =>
+      onTree(async () => {
+        const report = await verifyDirectory(realEnv(), directory);
+        printLine(options.json ? toJson(report) : verifyAsText(directory, report));
+        if (report.problems.length > 0) setExitCode(EXIT.notMet);
+      }),
+  );
+
+  add('stats', 'levels, sizes, entries, sequences, WAL, garbage').action(
+    (directory: string, options: JsonOption) =>
+      onTree(async () => {
+        const stats = statDirectory(realEnv(), directory);
+        printLine(options.json ? toJson(stats) : statsAsText(stats));
+        if (stats.problems.length > 0) setExitCode(EXIT.notMet);
+      }),
+  );
+
+  add('dump', 'print MANIFEST, WAL and tables, record by record; --json as JSON Lines')
+    .option('--file <name>', 'only this file of the directory')
+    .option('--limit <n>', 'at most so many lines', parseCount)
+    .action((directory: string, options: DumpOptions) => onTree(() => dump(directory, options, setExitCode)));
+
+  add(
+    'repair',
+    'make a consistent tree of what is intact; originals stay in its folder lost/; exit code 1 if anything was lost',
+  ).action((directory: string, options: JsonOption) =>
+    onTree(async () => {
+      const report = await repairTree(realEnv(), directory);
+      printLine(options.json ? toJson(report) : repairAsText(directory, report));
+      if (report.losses.length + report.warnings.length > 0) setExitCode(EXIT.notMet);
+    }),
+  );
+}
+
+/** What the user named is no tree: a mistake of his, not of the disk. */
+async function onTree(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (errorCode(error) === 'LSM_INVALID') throw new UsageError(errorMessage(error));
+    throw error;
+  }
+}
+
+async function dump(
+  directory: string,
+  { file, limit = Number.POSITIVE_INFINITY, json }: DumpOptions,
+  setExitCode: (code: ExitCode) => void,
+): Promise<void> {
+  const env = realEnv();
+  if (!env.fs.exists(directory)) throw new UsageError(`${directory} does not exist`);
+  const files = dumpableFiles(env.fs.list(directory));
+  if (files.length === 0) throw new UsageError(`${directory} holds no tree`);
+  if (file !== undefined && !files.includes(file)) {
+    throw new UsageError(`${directory} has no ${file}; there are ${files.join(', ')}`);
+  }
+  let lines = 0;
+  for (const name of file === undefined ? files : [file]) {
+    for (const record of dumpFile(env, directory, name)) {
+      if (lines++ >= limit) return;
+      if (record.kind === 'damaged') setExitCode(EXIT.notMet);
+      await print(`${json ? dumpAsJson(record) : dumpAsText(record)}\n`);
+    }
+  }
+}
