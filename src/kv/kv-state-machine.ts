@@ -42,11 +42,14 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   /** Batches that the engine has taken and not yet made durable. */
   #undurable: { readonly sequence: number; readonly index: number }[] = [];
 
-  /** `reopen` opens the engine that a snapshot brings. Throws `CORRUPTION` if what the engine holds does not fit together. */
-  constructor(engine: Engine, reopen: OpenEngine) {
+  /**
+   * `reopen` opens the engine that a snapshot brings; `emptyAt` is the index at which an empty engine stands. Throws `CORRUPTION` if what the
+   * engine holds does not fit together.
+   */
+  constructor(engine: Engine, reopen: OpenEngine, emptyAt = 0) {
     this.#engine = engine;
     this.#reopen = reopen;
-    this.#load();
+    this.#load(emptyAt);
   }
 
   get appliedIndex(): number {
@@ -113,7 +116,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   async restore(directory: string): Promise<void> {
     const before = this.#engine;
     this.#engine = await this.#reopen(directory);
-    this.#load();
+    this.#load(0);
     await before.close();
   }
 
@@ -155,9 +158,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#engine.approximateKeys();
   }
 
-  #load(): void {
+  #load(emptyAt: number): void {
     const applied = this.#engine.get(APPLIED_KEY);
-    this.#appliedIndex = applied ? readUint53(applied, 8) : 0;
+    this.#appliedIndex = applied ? readUint53(applied, 8) : emptyAt;
     if (applied && !(this.#appliedIndex >= readUint53(applied, 0))) {
       throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
     }

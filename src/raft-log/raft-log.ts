@@ -7,18 +7,15 @@
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import {
-  applyChange,
-  type Configuration,
-  type ConfigurationChange,
-  configurationOf,
-} from '../raft/configuration.js';
+import { type Configuration, type ConfigurationChange, configurationOf } from '../raft/configuration.js';
 import { decodeChange } from '../raft/configuration-codec.js';
+import { changedBy } from '../raft/membership.js';
 import {
   type AppendBatch,
   EMPTY_HARD_STATE,
   type Entry,
   entrySizeBytes,
+  FIRST_BASE,
   type HardState,
 } from '../raft/types.js';
 import type { Payload, Position, Recovery } from '../record/record.js';
@@ -77,10 +74,14 @@ export class RaftLog {
     return this.#groups.get(id);
   }
 
-  /** Starts a group with an empty log and a directory for its state machine; resolves when that is durable. */
+  /**
+   * Starts a group with an empty log and a directory for its state machine; resolves when that is durable. Without members
+   * it is a part of a group that exists elsewhere, whose leader will send the rest.
+   */
   async createGroup(id: number, configuration: Configuration, directory: string): Promise<GroupLog> {
     const group = this.#addGroup(id);
-    await group.setBase({ index: 0, term: 0, configuration, directory });
+    const base = membersOf(configuration).length > 0 ? FIRST_BASE : { index: 0, term: 0 };
+    await group.setBase({ ...base, configuration, directory });
     return group;
   }
 
@@ -323,11 +324,7 @@ export class GroupLog {
     let { configuration } = this.#base;
     for (const { index: at, change } of this.#changes) {
       if (at > index) break;
-      try {
-        configuration = applyChange(configuration, change);
-      } catch {
-        // A change that was not allowed where it landed changes nothing (raft/membership.ts).
-      }
+      configuration = changedBy(configuration, change);
     }
     return configuration;
   }

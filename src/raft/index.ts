@@ -1,4 +1,10 @@
 /** `raftree/raft`: the consensus core alone. Hand it inputs, carry out its outputs. */
+export {
+  type Configuration,
+  type ConfigurationChange,
+  configurationOf,
+  type MemberChange,
+} from './configuration.js';
 export { Raft } from './raft.js';
 export type * from './types.js';
-export { EMPTY_HARD_STATE, entrySizeBytes, NOBODY } from './types.js';
+export { EMPTY_HARD_STATE, entrySizeBytes, FIRST_BASE, NOBODY } from './types.js';

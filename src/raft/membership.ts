@@ -5,7 +5,8 @@
  * one term, etcd #456), and a leader proposes no change while another is on its way (raft-dev, 2015).
  */
 import { RaftreeError } from '../env/errors.js';
-import { applyChange, type Configuration, type ConfigurationChange } from './configuration.js';
+import { applyChange, type Configuration, type ConfigurationChange, isVoter } from './configuration.js';
+import type { NodeId } from './types.js';
 
 interface PendingChange {
   readonly index: number;
@@ -39,31 +40,46 @@ export class Membership {
     return this.#pending.some(({ index }) => index > after && index <= through);
   }
 
+  /** Whether a node is a voter, or becomes one by a change that is in the log and may be committed without this node knowing. */
+  mayBeVoter(node: NodeId): boolean {
+    let configuration = this.#configuration;
+    if (isVoter(configuration, node)) return true;
+    for (const { change } of this.#pending) {
+      configuration = changedBy(configuration, change);
+      if (isVoter(configuration, node)) return true;
+    }
+    return false;
+  }
+
   get lastPendingIndex(): number {
     return this.#pending.at(-1)?.index ?? 0;
   }
 
   /**
-   * Takes over the changes up to an applied index; returns whether the configuration is another one now. A change that is
-   * not allowed where it landed changes nothing, on every replica alike.
+   * Takes over the changes up to an applied index; returns whether the configuration is another one now.
    */
   applied(index: number): boolean {
     const before = this.#configuration;
     while ((this.#pending[0]?.index ?? Number.POSITIVE_INFINITY) <= index) {
       const pending = this.#pending.shift();
-      if (!pending) break;
-      try {
-        this.#configuration = applyChange(this.#configuration, pending.change);
-      } catch (error) {
-        if (!(error instanceof RaftreeError)) throw error;
-      }
+      if (pending) this.#configuration = changedBy(this.#configuration, pending.change);
     }
     return this.#configuration !== before;
   }
 
-  /** A snapshot brought the configuration of its index. */
-  restored(index: number, configuration: Configuration): void {
+  /** A snapshot brought its configuration, and replaced the log with all changes in it. */
+  restored(configuration: Configuration): void {
     this.#configuration = configuration;
-    this.#pending = this.#pending.filter((pending) => pending.index > index);
+    this.#pending = [];
+  }
+}
+
+/** A change that is not allowed where it landed changes nothing, on every replica alike. */
+export function changedBy(configuration: Configuration, change: ConfigurationChange): Configuration {
+  try {
+    return applyChange(configuration, change);
+  } catch (error) {
+    if (error instanceof RaftreeError) return configuration;
+    throw error;
   }
 }

@@ -101,6 +101,8 @@ export class Raft {
   #progress = new Map<NodeId, Progress>();
   /** Index of the entry that opened this leader's term. */
   #termStart = 0;
+  /** A leader that was removed: the change that did it, and the round that told a quorum of the others. */
+  #leaving: { readonly index: number; round: number | undefined } | undefined;
   #uncommittedBytes = 0;
 
   /** Entries to be handed over with the next batch, from `#unsavedFirst` on. */
@@ -381,6 +383,7 @@ export class Raft {
     this.#setRole('leader');
     this.#leader = this.#id;
     this.#progress = new Map();
+    this.#leaving = undefined;
     this.#followMembers(nowMs);
     this.#uncommittedBytes = 0;
     this.#heartbeatDueMs = nowMs + this.#options.heartbeatMs;
@@ -406,6 +409,7 @@ export class Raft {
     if (this.#role === 'leader') {
       for (const read of this.#reads.fail()) if (read.from === this.#id) this.#failedReads.push(read.id);
       this.#transfer.reset();
+      this.#leaving = undefined;
       this.#progress = new Map();
     }
     this.#votes = new Map();
@@ -467,7 +471,7 @@ export class Raft {
       (this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs);
     if (message.term > this.#term && hasLeader && !message.force) return;
     if (message.term > this.#term && !message.preVote) this.#becomeFollower(nowMs, message.term, NOBODY);
-    const upToDate = this.#log.isUpToDate(message.lastIndex, message.lastTerm);
+    const upToDate = this.#log.isUpToDate(message.lastIndex, message.lastTerm, this.#lastVouchedFor());
     const free = message.preVote
       ? message.term > this.#term
       : message.term === this.#term &&
@@ -488,6 +492,15 @@ export class Raft {
       preVote: message.preVote,
       granted,
     });
+  }
+
+  /**
+   * Up to where a candidate's log must be as complete as this one. What a voter holds may have been committed with its
+   * help. A node that was removed, and that no change in its log makes a voter again, helped to commit only what it knows
+   * to be committed: its leftovers must not keep the others, who may still need its vote, from electing one of themselves.
+   */
+  #lastVouchedFor(): number {
+    return this.#membership.mayBeVoter(this.#id) ? this.#log.lastIndex : this.#commit;
   }
 
   #receiveVoteReply(nowMs: number, from: NodeId, message: VoteReply): void {
@@ -559,6 +572,8 @@ export class Raft {
     if (progress.state === 'probe') progress.awaitsAnswer = false;
     progress.answeredRound = Math.max(progress.answeredRound, message.round);
     this.#confirmReads();
+    const told = this.#leaving?.round;
+    if (told !== undefined && this.#answeredByQuorum() >= told) this.#leave(nowMs);
   }
 
   #receiveSnapshot(nowMs: number, from: NodeId, message: SnapshotMessage): void {
@@ -577,7 +592,7 @@ export class Raft {
     }
     this.#log.reset({ index, term });
     this.#stability.restored(index);
-    this.#membership.restored(index, configuration);
+    this.#membership.restored(configuration);
     this.#configurationChanged = true;
     this.#unsaved = [];
     this.#snapshot = message.snapshot;
@@ -647,7 +662,7 @@ export class Raft {
 
   #propose(bodies: readonly Uint8Array[]): StepResult {
     if (this.#role !== 'leader') return this.#refused('notLeader');
-    if (this.#transfer.target !== undefined) return this.#refused('transferring');
+    if (this.#transfer.target !== undefined || this.#leaving) return this.#refused('transferring');
     let sizeBytes = 0;
     for (const body of bodies) {
       if (body.length > this.#options.maxEntryBytes) return this.#refused('tooLarge');
@@ -666,7 +681,7 @@ export class Raft {
 
   #changeConfiguration(change: ConfigurationChange): StepResult {
     if (this.#role !== 'leader') return this.#refused('notLeader');
-    if (this.#transfer.target !== undefined) return this.#refused('transferring');
+    if (this.#transfer.target !== undefined || this.#leaving) return this.#refused('transferring');
     // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015).
     const pending = this.#membership.lastPendingIndex > this.#applied || this.#applied < this.#termStart;
     if (pending) return this.#refused('changePending');
@@ -805,12 +820,16 @@ export class Raft {
       this.#advanceCommit();
       return;
     }
-    // It leads a group that it does not belong to: the others are told what is committed, and one of them to take over.
+    // It leads on until the others know that it need not: without its vote they could not find out by themselves.
+    this.#leaving ??= { index: this.#applied, round: undefined };
+    this.#heartbeatNeeded = true;
+  }
+
+  /** The others have been told: one of them takes over at once. */
+  #leave(nowMs: number): void {
     let best: Progress | undefined;
     for (const progress of this.#progress.values()) {
-      this.#sendHeartbeat(progress, this.#reads.round);
-      const better = isVoter(this.configuration, progress.id) && progress.match > (best?.match ?? -1);
-      if (better) best = progress;
+      if (isVoter(this.configuration, progress.id) && progress.match > (best?.match ?? -1)) best = progress;
     }
     if (best) this.#outbox.send(best.id, { type: 'timeoutNow', term: this.#term });
     this.#becomeFollower(nowMs, this.#term, NOBODY);
@@ -866,6 +885,10 @@ export class Raft {
       const round = this.#reads.nextRound(nowMs);
       for (const progress of this.#progress.values()) this.#sendHeartbeat(progress, round);
       this.#confirmReads();
+      const { index } = this.#leaving ?? { index: Number.POSITIVE_INFINITY };
+      const matched = reachedByQuorum(this.configuration, (voter) => this.#progress.get(voter)?.match ?? 0);
+      // A heartbeat names no more than what its receiver is known to hold.
+      if (this.#leaving && this.#leaving.round === undefined && matched >= index) this.#leaving.round = round;
     }
     for (const progress of this.#progress.values()) this.#sendEntries(progress, nowMs);
   }
@@ -913,10 +936,14 @@ export class Raft {
   }
 
   #confirmReads(): void {
-    const round = reachedByQuorum(this.configuration, (voter) =>
+    for (const read of this.#reads.confirmed(this.#answeredByQuorum())) this.#answerRead(read);
+  }
+
+  /** The newest round that a quorum has answered. */
+  #answeredByQuorum(): number {
+    return reachedByQuorum(this.configuration, (voter) =>
       voter === this.#id ? this.#reads.round : (this.#progress.get(voter)?.answeredRound ?? 0),
     );
-    for (const read of this.#reads.confirmed(round)) this.#answerRead(read);
   }
 
   /** Sends once the present term and vote are durable. */

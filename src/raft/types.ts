@@ -272,6 +272,12 @@ export interface RaftOptions {
   readonly random: () => number;
 }
 
+/**
+ * Where the log of a new group starts. Its first configuration is at this base, in no entry: a node that joins later
+ * starts at 0 and so lacks it, and gets it with a snapshot.
+ */
+export const FIRST_BASE: { readonly index: number; readonly term: number } = { index: 1, term: 1 };
+
 /** What the host found on its disk. */
 export interface RaftState {
   readonly hardState: HardState;

@@ -5,12 +5,14 @@ import { errorMessage, RaftreeError } from '../env/errors.js';
 import { errorReply, isErrorCode } from '../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
 import { type Configuration, isJoint, type MemberChange } from '../raft/configuration.js';
+import type { Role } from '../raft/types.js';
 import { encodeNote } from './members.js';
 
 export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeader'>;
 
 /** What it needs of the replica. */
 export interface AdminReplica {
+  readonly role: Role;
   readonly configuration: Configuration;
   changeConfiguration(change: {
     changes: readonly MemberChange[];
@@ -19,20 +21,23 @@ export interface AdminReplica {
   transferLeadership(to: number): Promise<void>;
 }
 
-/** How long a joint configuration may take to be left before the answer says that it is only entered. */
-const LEAVE_PATIENCE_MS = 10_000;
+/** How long the last steps of a change may take before it is answered anyhow: it is committed. */
+const PATIENCE_MS = 10_000;
 const LOOK_AGAIN_MS = 20;
 
 export class Admin {
+  readonly #self: number;
   readonly #replica: AdminReplica;
   readonly #timers: Timers;
   readonly #failure: (requestId: number, error: unknown) => OutboundMessage;
 
   constructor(
+    self: number,
     replica: AdminReplica,
     timers: Timers,
     failure: (requestId: number, error: unknown) => OutboundMessage,
   ) {
+    this.#self = self;
     this.#replica = replica;
     this.#timers = timers;
     this.#failure = failure;
@@ -49,9 +54,14 @@ export class Admin {
         changes: request.changes.map(toChange),
         transition: 'auto',
       });
-      for (let waitedMs = 0; isJoint(this.#replica.configuration) && waitedMs < LEAVE_PATIENCE_MS; ) {
+      const isRemoved = request.changes.some(
+        (change) => change.type !== 'addVoter' && change.nodeId === this.#self,
+      );
+      // A leader that was removed may be stopped when it has made sure that the others can do without it.
+      const isUnderWay = () =>
+        isJoint(this.#replica.configuration) || (isRemoved && this.#replica.role === 'leader');
+      for (let waitedMs = 0; isUnderWay() && waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
         await new Promise<void>((resolve) => this.#timers.after(LOOK_AGAIN_MS, resolve));
-        waitedMs += LOOK_AGAIN_MS;
       }
       return { type: 'done', requestId: request.requestId, index };
     } catch (error) {

@@ -18,7 +18,7 @@ import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
-import type { RoleStatus } from '../raft/types.js';
+import { FIRST_BASE, type RoleStatus } from '../raft/types.js';
 import { RaftLog } from '../raft-log/raft-log.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
@@ -159,7 +159,8 @@ export class Node {
       return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger);
     };
     const engine = await openEngine(`${groupDirectory}/${log.group.base.directory}`);
-    const stateMachine = await closedOnFailure(engine, () => new KvStateMachine(engine, openEngine));
+    const emptyAt = Math.min(log.group.base.index, FIRST_BASE.index);
+    const stateMachine = await closedOnFailure(engine, () => new KvStateMachine(engine, openEngine, emptyAt));
     this.#closers.push(() => stateMachine.close());
     this.#stateMachine = stateMachine;
 
@@ -238,7 +239,7 @@ export class Node {
       throw listenFailed('peers', peerAddress, error);
     });
     peers.setMembers(this.#members());
-    const admin = new Admin(replica, env.timers, (requestId, error) =>
+    const admin = new Admin(config.nodeId, replica, env.timers, (requestId, error) =>
       service.failure(requestId, error, 'write'),
     );
     const clientDoor = await listenForClients(

@@ -1,9 +1,10 @@
 /**
  * Cores without rooms around them: a host per node that keeps a log in memory, answers late if told so, forgets what was
- * not durable when it crashes, and a network that drops, repeats and reorders. Everything follows from a seed.
+ * not durable when it crashes, compacts its log, makes and takes snapshots; clocks that run apart; and a network that
+ * drops, repeats and reorders. Everything follows from a seed, and what must hold is checked every millisecond.
  */
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { configurationOf } from '../../src/raft/configuration.js';
+import { configurationOf, type MemberChange, membersOf } from '../../src/raft/configuration.js';
 import { decodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
 import type {
@@ -15,9 +16,11 @@ import type {
   Message,
   Output,
   RaftOptions,
+  ReadLevel,
+  SnapshotBase,
   StepResult,
 } from '../../src/raft/types.js';
-import { EMPTY_HARD_STATE, entrySizeBytes } from '../../src/raft/types.js';
+import { EMPTY_HARD_STATE, entrySizeBytes, FIRST_BASE } from '../../src/raft/types.js';
 
 export const LAB_OPTIONS: Omit<RaftOptions, 'id' | 'random'> = {
   heartbeatMs: 10,
@@ -33,25 +36,41 @@ export const LAB_OPTIONS: Omit<RaftOptions, 'id' | 'random'> = {
   maxPendingReads: 100,
 };
 
+/** What stands for the base of a new group in what is applied. */
+const BOOTSTRAP: Entry = { term: FIRST_BASE.term, kind: 'noop', body: new Uint8Array(0) };
+
+interface Disk {
+  hardState: HardState;
+  base: SnapshotBase;
+  /** What the state machine had applied at the base. */
+  applied: Entry[];
+  /** Entry i is at i - base.index - 1. */
+  log: Entry[];
+}
+
 /** One node: its core, its log as its memory and as its disk would have it. */
 export class Host {
   readonly id: number;
-  readonly voters: readonly number[];
   readonly random: SeededRandom;
   readonly options: typeof LAB_OPTIONS;
+  #clock = { rate: 1, sinceMs: 0, atMs: 0 };
   raft: Raft;
-  /** As written, durable or not: entry i is at i - 1. */
+  base: SnapshotBase;
+  /** As written, durable or not: entry i is at i - base.index - 1. */
   log: Entry[] = [];
-  durableLog: Entry[] = [];
-  durableHardState: HardState = EMPTY_HARD_STATE;
-  /** Batches that the disk still has to finish, in order. */
-  writing: AppendBatch[] = [];
+  disk: Disk;
+  /** Batches that the disk still has to finish, in order, with the state that a snapshot in them brings. */
+  writing: { batch: AppendBatch; restored: Entry[] | undefined }[] = [];
   applied: Entry[] = [];
   reads: { id: number; index: number }[] = [];
   failedReads: number[] = [];
-  hasRun = false;
+  snapshotsNeeded: number[] = [];
+  /** The state of a snapshot that has arrived and that the core has been told of. */
+  arrived: Entry[] = [];
+  isDown = false;
   /** A fault: says `persisted` before the disk does. */
   reportsEarly = false;
+  snapshotsTaken = 0;
 
   constructor(
     id: number,
@@ -61,93 +80,171 @@ export class Host {
     options = LAB_OPTIONS,
   ) {
     this.id = id;
-    this.voters = voters;
     this.random = random;
     this.options = options;
-    this.raft = this.#boot(nowMs);
+    const isMember = voters.includes(id);
+    this.base = {
+      ...(isMember ? FIRST_BASE : { index: 0, term: 0 }),
+      configuration: configurationOf(voters),
+    };
+    if (isMember) this.applied = [BOOTSTRAP];
+    this.disk = { hardState: EMPTY_HARD_STATE, base: this.base, applied: [...this.applied], log: [] };
+    this.raft = this.#boot(nowMs, false);
   }
 
-  #boot(nowMs: number): Raft {
-    const restarted = this.hasRun;
-    this.hasRun = true;
+  /** From now on its clock runs this fast. */
+  setClockRate(nowMs: number, rate: number): void {
+    this.#clock = { rate, sinceMs: nowMs, atMs: this.#ownTime(nowMs) };
+  }
+
+  get clockRate(): number {
+    return this.#clock.rate;
+  }
+
+  #ownTime(nowMs: number): number {
+    return this.#clock.atMs + (nowMs - this.#clock.sinceMs) * this.#clock.rate;
+  }
+
+  get durableLog(): readonly Entry[] {
+    return this.disk.log;
+  }
+
+  /** Index of the last entry, durable or not. */
+  get lastIndex(): number {
+    return this.base.index + this.log.length;
+  }
+
+  entryAt(index: number): Entry | undefined {
+    return this.log[index - this.base.index - 1];
+  }
+
+  #boot(nowMs: number, restarted: boolean): Raft {
     return new Raft(
+      { ...this.options, id: this.id, random: () => this.random.float() },
       {
-        ...this.options,
-        id: this.id,
-        random: () => this.random.float(),
-      },
-      {
-        hardState: this.durableHardState,
-        base: { index: 0, term: 0, configuration: configurationOf(this.voters) },
-        entries: this.durableLog.map((entry) => ({
+        hardState: this.disk.hardState,
+        base: this.disk.base,
+        entries: this.disk.log.map((entry) => ({
           term: entry.term,
           sizeBytes: entrySizeBytes(entry),
           change: entry.kind === 'configuration' ? decodeChange(entry.body) : undefined,
         })),
-        applied: 0,
+        applied: this.disk.base.index,
         restarted,
       },
-      nowMs,
+      this.#ownTime(nowMs),
     );
   }
 
-  /** Power cut: the disk keeps what was durable; the state machine starts over. */
+  /** Power cut: the disk keeps what was durable; the state machine starts from the base. */
   restart(nowMs: number): void {
+    this.isDown = false;
     this.writing = [];
-    this.log = [...this.durableLog];
-    this.applied = [];
-    this.raft = this.#boot(nowMs);
+    this.base = this.disk.base;
+    this.log = [...this.disk.log];
+    this.applied = [...this.disk.applied];
+    this.reads = [];
+    this.raft = this.#boot(nowMs, true);
   }
 
   step(nowMs: number, input: Input): StepResult {
-    return this.raft.step(nowMs, input);
+    return this.raft.step(this.#ownTime(nowMs), input);
   }
 
   /** Takes the output once; entries to apply are applied at once, batches wait for `finishWrite`. */
   take(nowMs: number): { output: Output; sent: { to: number; message: Message }[] } | undefined {
-    const output = this.raft.take(nowMs);
+    const output = this.raft.take(this.#ownTime(nowMs));
     if (!output) return undefined;
-    if (output.append) {
-      const { first, entries } = output.append;
-      if (entries.length > 0) this.log = [...this.log.slice(0, first - 1), ...entries];
-      this.writing.push(output.append);
-      if (this.reportsEarly) this.step(nowMs, { type: 'persisted', batch: output.append.batch });
+    const { append } = output;
+    if (append) {
+      const restored = append.snapshot ? this.arrived : undefined;
+      if (append.snapshot) {
+        this.base = append.snapshot;
+        this.log = [];
+        this.snapshotsTaken++;
+      }
+      if (append.entries.length > 0) {
+        this.log = [...this.log.slice(0, append.first - this.base.index - 1), ...append.entries];
+      }
+      this.writing.push({ batch: append, restored });
+      if (this.reportsEarly) this.step(nowMs, { type: 'persisted', batch: append.batch });
     }
     const sent = output.send.map((envelope) => this.#fill(envelope));
     this.reads.push(...output.reads);
     this.failedReads.push(...output.failedReads);
-    if (output.apply) {
-      const { first, last } = output.apply;
-      if (first !== this.applied.length + 1)
-        throw new Error(`node ${this.id} was to apply ${first} after ${this.applied.length}`);
-      if (last > this.durableLog.length && !this.reportsEarly)
-        throw new Error(`node ${this.id} was to apply ${last}, which is not durable`);
-      this.applied.push(...this.log.slice(first - 1, last));
-      this.step(nowMs, { type: 'applied', index: last });
-    }
+    this.snapshotsNeeded.push(...output.snapshotsNeeded);
+    if (output.apply) this.#apply(nowMs, output.apply.first, output.apply.last);
     return { output, sent };
+  }
+
+  #apply(nowMs: number, first: number, last: number): void {
+    if (first !== this.applied.length + 1) {
+      throw new Error(`node ${this.id} was to apply ${first} after ${this.applied.length}`);
+    }
+    if (last > this.disk.base.index + this.disk.log.length && !this.reportsEarly) {
+      throw new Error(`node ${this.id} was to apply ${last}, which is not durable`);
+    }
+    for (let index = first; index <= last; index++) this.applied.push(this.entryAt(index) as Entry);
+    this.step(nowMs, { type: 'applied', index: last });
   }
 
   #fill({ to, message }: Envelope): { to: number; message: Message } {
     if (message.type !== 'append') return { to, message };
     const { first, last, ...header } = message;
-    return { to, message: { ...header, entries: this.log.slice(first - 1, last) } };
+    const entries = this.log.slice(first - this.base.index - 1, Math.max(0, last - this.base.index));
+    return { to, message: { ...header, entries: last < first ? [] : entries } };
   }
 
   /** The disk finishes the oldest batch. */
   finishWrite(nowMs: number): boolean {
-    const batch = this.writing.shift();
-    if (!batch) return false;
-    if (batch.entries.length > 0) {
-      this.durableLog = [...this.durableLog.slice(0, batch.first - 1), ...batch.entries];
+    const item = this.writing.shift();
+    if (!item) return false;
+    const { batch, restored } = item;
+    const { disk } = this;
+    if (batch.snapshot && restored) {
+      disk.base = batch.snapshot;
+      disk.log = [];
+      disk.applied = [...restored];
     }
-    this.durableHardState = batch.hardState;
+    if (batch.entries.length > 0) {
+      disk.log = [...disk.log.slice(0, batch.first - disk.base.index - 1), ...batch.entries];
+    }
+    disk.hardState = batch.hardState;
     this.step(nowMs, { type: 'persisted', batch: batch.batch });
+    if (batch.snapshot && restored) {
+      this.applied = [...restored];
+      this.step(nowMs, { type: 'applied', index: batch.snapshot.index });
+    }
     return true;
+  }
+
+  /** Cuts the log, all but the last entries that are applied. Only while no batch is on its way: the lab's disk is simple. */
+  compact(nowMs: number, keep: number): void {
+    const index = this.applied.length - keep;
+    if (index <= this.base.index || this.writing.length > 0 || this.raft.appliedIndex !== this.applied.length)
+      return;
+    const term = this.raft.termAt(index);
+    if (term === undefined) return;
+    // The configuration at the new base: only exact where nothing was changed since.
+    const changedSince = this.log
+      .slice(index - this.base.index)
+      .some((entry, i) => entry.kind === 'configuration' && index + i + 1 <= this.applied.length);
+    if (changedSince) return;
+    const base = { index, term, configuration: this.raft.configuration };
+    this.log = this.log.slice(index - this.base.index);
+    this.base = base;
+    this.disk.log = this.disk.log.slice(index - this.disk.base.index);
+    this.disk.base = base;
+    this.disk.applied = this.applied.slice(0, index);
+    this.step(nowMs, { type: 'compacted', index });
   }
 
   propose(nowMs: number, text: string): StepResult {
     return this.step(nowMs, { type: 'propose', bodies: [Buffer.from(text)] });
+  }
+
+  change(nowMs: number, ...changes: MemberChange[]): StepResult {
+    return this.step(nowMs, { type: 'changeConfiguration', change: { changes, transition: 'auto' } });
   }
 }
 
@@ -156,6 +253,15 @@ interface InTransit {
   readonly from: number;
   readonly to: number;
   readonly message: Message;
+  /** Of a snapshot: its state. */
+  readonly state?: Entry[];
+}
+
+interface LabRead {
+  readonly host: number;
+  /** What had been applied anywhere when it was asked. */
+  readonly atLeast: number;
+  readonly level: ReadLevel;
 }
 
 export class CoreLab {
@@ -176,12 +282,20 @@ export class CoreLab {
   readonly leaders = new Map<number, number>();
   /** What was applied at each index, by whoever applied it first. */
   readonly history: Entry[] = [];
+  readonly answeredReads: Record<ReadLevel, number> = { index: 0, lease: 0, follower: 0 };
+  #reads = new Map<number, LabRead>();
+  /** Far from the numbers that a test gives its own reads. */
+  #nextRead = 1_000_000;
 
-  constructor(seed: number, size: number, options = LAB_OPTIONS) {
+  constructor(seed: number, size: number, options = LAB_OPTIONS, spare = 0) {
     this.random = new SeededRandom(seed);
     const voters = Array.from({ length: size }, (_, i) => i + 1);
+    const all = Array.from({ length: size + spare }, (_, i) => i + 1);
     this.hosts = new Map(
-      voters.map((id) => [id, new Host(id, voters, new SeededRandom(this.random.uint32()), 0, options)]),
+      all.map((id) => [
+        id,
+        new Host(id, id <= size ? voters : [], new SeededRandom(this.random.uint32()), 0, options),
+      ]),
     );
   }
 
@@ -194,7 +308,7 @@ export class CoreLab {
   get leader(): Host | undefined {
     let best: Host | undefined;
     for (const host of this.hosts.values()) {
-      if (host.raft.role === 'leader' && host.raft.term > (best?.raft.term ?? 0)) best = host;
+      if (!host.isDown && host.raft.role === 'leader' && host.raft.term > (best?.raft.term ?? 0)) best = host;
     }
     return best;
   }
@@ -202,20 +316,48 @@ export class CoreLab {
   /** One millisecond: ticks, deliveries, writes, outputs; then everything that must hold is checked. */
   advance(): void {
     this.nowMs++;
-    for (const host of this.hosts.values()) host.step(this.nowMs, { type: 'tick' });
+    const running = [...this.hosts.values()].filter((host) => !host.isDown);
+    for (const host of running) host.step(this.nowMs, { type: 'tick' });
     const due = this.transit.filter((item) => item.atMs <= this.nowMs);
     this.transit = this.transit.filter((item) => item.atMs > this.nowMs);
-    for (const { from, to, message } of due) {
-      if (!this.cut.has(`${from}>${to}`)) this.host(to).step(this.nowMs, { type: 'message', from, message });
-    }
-    for (const host of this.hosts.values()) {
+    for (const item of due) this.#deliver(item);
+    for (const host of running) {
       this.drain(host);
       while (host.writing.length > 0 && this.random.chance(this.writeRate * this.diskSpeed)) {
         host.finishWrite(this.nowMs);
         this.drain(host);
       }
+      this.#sendSnapshots(host);
     }
     this.check();
+  }
+
+  #deliver({ from, to, message, state }: InTransit): void {
+    const host = this.host(to);
+    if (this.cut.has(`${from}>${to}`) || host.isDown) return;
+    if (state) {
+      host.arrived = state;
+      // What the core makes of it must be seen before another one arrives.
+      host.step(this.nowMs, { type: 'message', from, message });
+      this.drain(host);
+      return;
+    }
+    host.step(this.nowMs, { type: 'message', from, message });
+  }
+
+  #sendSnapshots(host: Host): void {
+    for (const to of host.snapshotsNeeded.splice(0)) {
+      const index = host.applied.length;
+      const term = host.raft.termAt(index);
+      const ok = term !== undefined && host.raft.appliedIndex === index && !this.random.chance(this.lossRate);
+      if (ok) {
+        const snapshot = { index, term, configuration: host.raft.configuration };
+        const message: Message = { type: 'snapshot', term: host.raft.term, snapshot };
+        const atMs = this.nowMs + this.random.between(1, 20);
+        this.transit.push({ atMs, from: host.id, to, message, state: [...host.applied] });
+      }
+      host.step(this.nowMs, { type: 'snapshotSent', node: to, index, ok });
+    }
   }
 
   advanceFor(durationMs: number): void {
@@ -246,6 +388,14 @@ export class CoreLab {
     }
   }
 
+  /** Asks a node for a read; its answer is checked against what anybody had applied by now. */
+  read(host: Host, level: ReadLevel): StepResult {
+    const id = this.#nextRead++;
+    const result = host.step(this.nowMs, { type: 'read', id, level });
+    if (result.accepted) this.#reads.set(id, { host: host.id, atLeast: this.history.length, level });
+    return result;
+  }
+
   isolate(id: number): void {
     for (const other of this.hosts.keys()) {
       this.cut.add(`${id}>${other}`);
@@ -260,44 +410,69 @@ export class CoreLab {
     this.writeRate = 1;
   }
 
-  /** Election safety, log matching, state-machine safety, leader completeness (Raft, figure 3). */
+  /** Election safety, log matching, state-machine safety, leader completeness (Raft, figure 3), and reads that are current. */
   check(): void {
     for (const host of this.hosts.values()) {
-      if (host.raft.role === 'leader') {
-        const known = this.leaders.get(host.raft.term);
-        if (known !== undefined && known !== host.id) {
-          throw new Error(`nodes ${known} and ${host.id} both lead term ${host.raft.term}`);
-        }
-        if (known === undefined) {
-          this.leaders.set(host.raft.term, host.id);
-          this.history.forEach((entry, i) => {
-            if (host.log[i]?.term !== entry.term)
-              throw new Error(`leader ${host.id} lacks committed entry ${i + 1}`);
-          });
-        }
-      }
+      if (host.raft.role === 'leader') this.#checkLeader(host);
       host.applied.forEach((entry, i) => {
         const first = this.history[i];
         if (!first) this.history[i] = entry;
-        else if (first.term !== entry.term || Buffer.compare(first.body, entry.body) !== 0) {
+        else if (
+          first !== entry &&
+          (first.term !== entry.term || Buffer.compare(first.body, entry.body) !== 0)
+        ) {
           throw new Error(`node ${host.id} applied another entry ${i + 1} than was applied before`);
         }
       });
+      for (const { id, index } of host.reads.filter((answer) => this.#reads.has(answer.id))) {
+        const read = this.#reads.get(id);
+        if (!read) continue;
+        this.#reads.delete(id);
+        host.reads = host.reads.filter((answer) => answer.id !== id);
+        this.answeredReads[read.level]++;
+        if (index < read.atLeast) {
+          throw new Error(
+            `a ${read.level} read on node ${host.id} at ${index} misses what was applied at ${read.atLeast}`,
+          );
+        }
+      }
     }
+  }
+
+  #checkLeader(host: Host): void {
+    const { term } = host.raft;
+    const known = this.leaders.get(term);
+    if (known !== undefined && known !== host.id)
+      throw new Error(`nodes ${known} and ${host.id} both lead term ${term}`);
+    if (known !== undefined) return;
+    this.leaders.set(term, host.id);
+    this.history.forEach((entry, i) => {
+      const index = i + 1;
+      if (index > host.base.index && host.entryAt(index)?.term !== entry.term) {
+        throw new Error(`leader ${host.id} lacks committed entry ${index}`);
+      }
+    });
   }
 
   /** Pairs of logs agree up to their last common (index, term). Slower: for the end of a run. */
   checkLogMatching(): void {
-    const logs = [...this.hosts.values()].map((host) => host.log);
-    for (const a of logs) {
-      for (const b of logs) {
-        let agreed = Math.min(a.length, b.length);
-        while (agreed > 0 && a[agreed - 1]?.term !== b[agreed - 1]?.term) agreed--;
-        for (let i = 0; i < agreed; i++) {
-          if (a[i]?.term !== b[i]?.term)
-            throw new Error(`two logs agree at ${agreed} and differ at ${i + 1}`);
+    for (const a of this.hosts.values()) {
+      for (const b of this.hosts.values()) {
+        const first = Math.max(a.base.index, b.base.index) + 1;
+        let agreed = Math.min(a.lastIndex, b.lastIndex);
+        while (agreed >= first && a.entryAt(agreed)?.term !== b.entryAt(agreed)?.term) agreed--;
+        for (let index = first; index <= agreed; index++) {
+          if (a.entryAt(index)?.term !== b.entryAt(index)?.term) {
+            throw new Error(`two logs agree at ${agreed} and differ at ${index}`);
+          }
         }
       }
     }
+  }
+
+  /** Those that belong to the group, as its leader sees it. */
+  get members(): Host[] {
+    const { leader } = this;
+    return leader ? membersOf(leader.raft.configuration).map((id) => this.host(id)) : [];
   }
 }

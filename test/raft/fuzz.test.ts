@@ -1,63 +1,128 @@
-/** Cores under loss, repetition, reordering, partitions, slow disks and power cuts; safety always, progress once healed. */
+/**
+ * Cores under loss, repetition, reordering, partitions, slow disks, drifting clocks and power cuts, while members come and
+ * go, leadership is handed over, logs are cut and reads are asked for at every level; safety always, progress once healed.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { isJoint, type MemberChange, membersOf } from '../../src/raft/configuration.js';
 import { CoreLab } from './core-lab.js';
 
-function run(seed: number, size: number, prepare: (lab: CoreLab) => void = () => {}): CoreLab {
-  const lab = new CoreLab(seed, size);
-  prepare(lab);
-  lab.maxDelayMs = lab.random.between(1, 30);
+interface Plan {
+  readonly size: number;
+  /** Nodes that are not members at first. */
+  readonly spare?: number;
+  readonly changesMembers?: boolean;
+  /** How long a phase of faults lasts. */
+  readonly phaseMs?: number;
+  /** Called every millisecond. */
+  readonly disturb?: (lab: CoreLab) => void;
+  readonly prepare?: (lab: CoreLab) => void;
+}
+
+function run(seed: number, plan: Plan): CoreLab {
+  const { size, spare = 0, changesMembers = false, phaseMs = 150, prepare, disturb } = plan;
+  const lab = new CoreLab(seed, size, undefined, spare);
+  const { random } = lab;
+  // No two clocks drift apart by more than a tenth.
+  for (const host of lab.hosts.values()) host.setClockRate(0, 0.955 + random.float() * 0.09);
+  prepare?.(lab);
+  lab.maxDelayMs = random.between(1, 30);
   let proposed = 0;
   for (let phase = 0; phase < 12; phase++) {
     lab.heal();
-    lab.lossRate = lab.random.chance(0.5) ? lab.random.float() * 0.3 : 0;
-    lab.repeatRate = lab.random.chance(0.5) ? 0.2 : 0;
-    lab.writeRate = lab.random.chance(0.5) ? 0.2 + lab.random.float() * 0.8 : 1;
-    if (lab.random.chance(0.4)) lab.isolate(lab.random.between(1, size));
-    if (lab.random.chance(0.3)) lab.cut.add(`${lab.random.between(1, size)}>${lab.random.between(1, size)}`);
-    for (let ms = 0; ms < 150; ms++) {
+    lab.lossRate = random.chance(0.5) ? random.float() * 0.3 : 0;
+    lab.repeatRate = random.chance(0.5) ? 0.2 : 0;
+    lab.writeRate = random.chance(0.5) ? 0.2 + random.float() * 0.8 : 1;
+    const victim = random.chance(0.5) ? lab.leader?.id : undefined;
+    if (random.chance(0.4)) lab.isolate(victim ?? random.between(1, size + spare));
+    if (random.chance(0.3)) lab.cut.add(`${random.between(1, size)}>${random.between(1, size)}`);
+    for (let ms = 0; ms < phaseMs; ms++) {
       for (const host of lab.hosts.values()) {
-        if (host.raft.role === 'leader' && lab.random.chance(0.3))
+        if (host.raft.role === 'leader' && random.chance(0.3))
           host.propose(lab.nowMs, `${seed}/${proposed++}`);
-        if (lab.random.chance(0.001)) host.restart(lab.nowMs);
+        if (random.chance(0.02)) lab.read(host, random.pick(['index', 'lease', 'follower'] as const));
+        if (random.chance(0.001)) host.restart(lab.nowMs);
+        if (random.chance(0.005)) host.compact(lab.nowMs, random.between(0, 5));
+        if (host.raft.role !== 'leader') continue;
+        if (random.chance(0.002)) host.step(lab.nowMs, { type: 'transfer', to: random.between(1, size) });
+        if (changesMembers && random.chance(0.02)) host.change(lab.nowMs, ...someChanges(lab));
       }
-      if (lab.random.chance(0.001)) for (const host of lab.hosts.values()) host.restart(lab.nowMs);
+      if (random.chance(0.001)) for (const host of lab.hosts.values()) host.restart(lab.nowMs);
+      disturb?.(lab);
       lab.advance();
     }
   }
   lab.heal();
   lab.maxDelayMs = 2;
   lab.diskSpeed = 1;
-  lab.advanceUntil(() => lab.leader !== undefined);
-  const leader = lab.leader;
-  assert.ok(leader);
-  lab.advanceUntil(() => {
-    const current = lab.leader;
-    return [...lab.hosts.values()].every((host) => host.applied.length === current?.log.length);
-  });
+  lab.advanceUntil(() => isSettled(lab));
   lab.checkLogMatching();
   return lab;
 }
 
+function someChanges({ random, hosts }: CoreLab): MemberChange[] {
+  const count = random.chance(0.6) ? 1 : random.between(1, 3);
+  return Array.from({ length: count }, () => ({
+    type: random.pick(['addVoter', 'addVoter', 'addLearner', 'remove'] as const),
+    node: random.between(1, hosts.size),
+  }));
+}
+
+/** There is a leader, no change is under way, and every member has applied all that the leader has. */
+function isSettled(lab: CoreLab): boolean {
+  const { leader } = lab;
+  if (!leader || isJoint(leader.raft.configuration) || leader.raft.appliedIndex < leader.lastIndex)
+    return false;
+  return membersOf(leader.raft.configuration).every((id) => lab.host(id).applied.length === leader.lastIndex);
+}
+
 test('three nodes: safe throughout, live once healed', () => {
-  let applied = 0;
-  let terms = 0;
+  const seen = { entries: 0, terms: 0, snapshots: 0, index: 0, lease: 0, follower: 0 };
   for (let seed = 1; seed <= 60; seed++) {
-    const lab = run(seed, 3);
-    applied += lab.history.length;
-    terms += lab.leaders.size;
+    const lab = run(seed, { size: 3 });
+    seen.entries += lab.history.length;
+    seen.terms += lab.leaders.size;
+    for (const host of lab.hosts.values()) seen.snapshots += host.snapshotsTaken;
+    for (const level of ['index', 'lease', 'follower'] as const) seen[level] += lab.answeredReads[level];
   }
-  // The runs did something: entries were committed through many changes of leader.
-  assert.ok(applied > 3000, `${applied} entries`);
-  assert.ok(terms > 150, `${terms} terms`);
+  // The runs did something: through many changes of leader entries were committed, snapshots taken, reads answered.
+  const least = { entries: 3000, terms: 150, snapshots: 20, index: 200, lease: 200, follower: 400 };
+  for (const [name, count] of Object.entries(least)) {
+    assert.ok(seen[name as keyof typeof seen] > count, `${name}: ${JSON.stringify(seen)}`);
+  }
 });
 
 test('five nodes: safe throughout, live once healed', () => {
-  for (let seed = 1001; seed <= 1030; seed++) run(seed, 5);
+  for (let seed = 1001; seed <= 1030; seed++) run(seed, { size: 5 });
+});
+
+test('members come and go', () => {
+  let joint = 0;
+  let learners = 0;
+  for (let seed = 2001; seed <= 2060; seed++) {
+    const lab = run(seed, {
+      size: 3,
+      spare: 3,
+      changesMembers: true,
+      prepare: (fresh) => {
+        for (const host of fresh.hosts.values()) {
+          const take = host.take.bind(host);
+          host.take = (nowMs) => {
+            const taken = take(nowMs);
+            if (taken?.output.configuration && isJoint(taken.output.configuration)) joint++;
+            if (taken?.output.configuration?.learners.length) learners++;
+            return taken;
+          };
+        }
+      },
+    });
+    assert.ok(lab.history.length > 10);
+  }
+  assert.ok(joint > 100 && learners > 100, `${joint} joint configurations, ${learners} with learners`);
 });
 
 test('the same seed gives the same history', () => {
-  const histories = [run(7, 3), run(7, 3)].map((lab) =>
+  const histories = [run(7, { size: 3 }), run(7, { size: 3 })].map((lab) =>
     lab.sent
       .map((item) => JSON.stringify({ ...item, message: { ...item.message, entries: undefined } }))
       .join('\n'),
@@ -73,19 +138,39 @@ function slowDisks(reportsEarly: boolean): (lab: CoreLab) => void {
 }
 
 test('disks much slower than the network', () => {
-  for (let seed = 1; seed <= 20; seed++) run(seed, 3, slowDisks(false));
+  for (let seed = 1; seed <= 20; seed++) run(seed, { size: 3, prepare: slowDisks(false) });
 });
 
-test('a planted bug is caught: hosts that report batches as durable before they are', () => {
+function caughtOf(seeds: number, plan: Plan): number {
   let caught = 0;
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 1; seed <= seeds; seed++) {
     try {
-      run(seed, 3, slowDisks(true));
+      run(seed, plan);
     } catch {
       caught++;
     }
   }
+  return caught;
+}
+
+test('a planted bug is caught: hosts that report batches as durable before they are', () => {
+  const caught = caughtOf(20, { size: 3, prepare: slowDisks(true) });
   assert.ok(caught >= 5, `caught in ${caught} of 20 runs`);
+});
+
+test('a planted bug is caught: a leader whose clock runs slower than its lease allows for', () => {
+  const caught = caughtOf(40, {
+    size: 3,
+    phaseMs: 400,
+    disturb: (lab) => {
+      for (const host of lab.hosts.values()) {
+        const rate = host.raft.role === 'leader' ? 0.35 : 1;
+        if (host.clockRate !== rate) host.setClockRate(lab.nowMs, rate);
+        if (rate < 1) lab.read(host, 'lease');
+      }
+    },
+  });
+  assert.ok(caught >= 5, `caught in ${caught} of 40 runs`);
 });
 
 test.run();

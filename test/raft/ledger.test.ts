@@ -6,7 +6,7 @@ import { CoreLab, type Host } from './core-lab.js';
 
 function electedLab(size = 3): { lab: CoreLab; leader: Host; followers: Host[] } {
   const lab = new CoreLab(42, size);
-  lab.advanceUntil(() => lab.leader !== undefined && lab.leader.raft.commitIndex > 0);
+  lab.advanceUntil(() => lab.leader !== undefined && lab.leader.raft.commitIndex > 1);
   const leader = lab.leader as Host;
   lab.advanceFor(30);
   return { lab, leader, followers: [...lab.hosts.values()].filter((host) => host !== leader) };
@@ -28,14 +28,14 @@ test('a read waits for an entry of the leader’s own term to be committed (etcd
   const lab = new CoreLab(3, 3);
   lab.advanceUntil(() => lab.leader !== undefined);
   const leader = lab.leader as Host;
-  assert.is(leader.raft.commitIndex, 0);
+  assert.is(leader.raft.commitIndex, 1);
   assert.ok(leader.step(lab.nowMs, { type: 'read', id: 9, level: 'index' }).accepted);
   lab.drain(leader);
   assert.equal(leader.reads, []);
   lab.advanceUntil(() => leader.reads.length > 0);
   const [read] = leader.reads;
   assert.is(read?.id, 9);
-  assert.ok((read?.index ?? 0) >= 1, 'the index covers the entry that opened the term');
+  assert.ok((read?.index ?? 0) >= 2, 'the index covers the entry that opened the term');
 });
 
 test('an answer to an earlier round does not confirm a later read (etcd #20418)', () => {
@@ -103,16 +103,16 @@ test('a leader whose disk hangs steps down, though its heartbeats go out (hashic
 
 test('a node alone applies nothing that is not durable (etcd #14370)', () => {
   const lab = new CoreLab(1, 1);
-  lab.advanceUntil(() => lab.leader !== undefined && lab.leader.applied.length > 0);
+  lab.advanceUntil(() => lab.leader !== undefined && lab.leader.applied.length > 1);
   const only = lab.host(1);
   lab.writeRate = 0;
   only.propose(lab.nowMs, 'a');
   lab.advanceFor(50);
-  assert.is(only.applied.length, 1);
-  assert.is(only.raft.commitIndex, 1);
+  assert.is(only.applied.length, 2);
+  assert.is(only.raft.commitIndex, 2);
   lab.writeRate = 1;
   lab.advanceFor(2);
-  assert.is(only.applied.length, 2);
+  assert.is(only.applied.length, 3);
 });
 
 test('no vote, vote request or acknowledgement leaves before what it speaks of is durable', () => {
@@ -146,7 +146,7 @@ test('no vote, vote request or acknowledgement leaves before what it speaks of i
     ({ from, message }) =>
       from === follower.id &&
       message.type === 'appendReply' &&
-      message.matchIndex > follower.durableLog.length,
+      message.matchIndex > follower.durableLog.length + 1,
   );
   assert.equal(acknowledged, []);
 });
@@ -158,9 +158,9 @@ test('an entry is stable when the batch that last carried it is durable (the ABA
   const append = (term: number, from: number, entries: ReturnType<typeof entry>[]): Message => ({
     type: 'append',
     term,
-    previousIndex: 0,
-    previousTerm: 0,
-    commitIndex: 0,
+    previousIndex: 1,
+    previousTerm: 1,
+    commitIndex: 1,
     allMatchedIndex: 0,
     entries,
     ...{ from },
@@ -173,11 +173,11 @@ test('an entry is stable when the batch that last carried it is durable (the ABA
   lab.drain(node);
   assert.is(node.writing.length, 3);
   node.finishWrite(4);
-  assert.is(node.raft.stableIndex, 0, 'the first batch says nothing of what replaced its entries');
+  assert.is(node.raft.stableIndex, 1, 'the first batch says nothing of what replaced its entries');
   node.finishWrite(5);
-  assert.is(node.raft.stableIndex, 0);
+  assert.is(node.raft.stableIndex, 1);
   node.finishWrite(6);
-  assert.is(node.raft.stableIndex, 2);
+  assert.is(node.raft.stableIndex, 3);
 });
 
 test('a restarted node neither votes nor campaigns for one maximum election timeout', () => {
@@ -203,7 +203,7 @@ test('a follower that lost a whole window of messages is caught up', () => {
     lab.advance();
   }
   lab.heal();
-  lab.advanceUntil(() => followers.every((host) => host.applied.length === leader.log.length), 500);
+  lab.advanceUntil(() => followers.every((host) => host.applied.length === leader.lastIndex), 500);
 });
 
 test('logs that differ over whole terms are mended in one round trip per term, not per entry', () => {
@@ -219,7 +219,7 @@ test('logs that differ over whole terms are mended in one round trip per term, n
   }
   lab.heal();
   const before = lab.sent.length;
-  lab.advanceUntil(() => leader.applied.length === next.log.length);
+  lab.advanceUntil(() => leader.applied.length === next.lastIndex);
   const refusals = lab.sent
     .slice(before)
     .filter(({ from, message }) => from === leader.id && message.type === 'appendReply' && !message.accepted);
@@ -263,20 +263,20 @@ test('two leaders in one term stop the replica that hears of both', () => {
 test('a message that would replace a committed entry is answered, not obeyed', () => {
   const { lab, leader, followers } = electedLab();
   leader.propose(lab.nowMs, 'committed');
-  lab.advanceUntil(() => followers.every((host) => host.raft.commitIndex === 2));
+  lab.advanceUntil(() => followers.every((host) => host.raft.commitIndex === 3));
   const victim = followers[0] as Host;
   const forged: Message = {
     type: 'append',
     term: leader.raft.term + 1,
     previousIndex: 0,
     previousTerm: 0,
-    commitIndex: 2,
+    commitIndex: 3,
     allMatchedIndex: 0,
     entries: [{ term: leader.raft.term + 1, kind: 'command', body: Buffer.from('forged') }],
   };
   victim.step(lab.nowMs, { type: 'message', from: leader.id, message: forged });
   assert.is(victim.log[1]?.body.toString(), 'committed');
-  assert.is(victim.raft.commitIndex, 2);
+  assert.is(victim.raft.commitIndex, 3);
 });
 
 test.run();
