@@ -7,7 +7,12 @@
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import { type Configuration, type ConfigurationChange, configurationOf } from '../raft/configuration.js';
+import {
+  type Configuration,
+  type ConfigurationChange,
+  configurationOf,
+  membersOf,
+} from '../raft/configuration.js';
 import { decodeChange } from '../raft/configuration-codec.js';
 import { changedBy } from '../raft/membership.js';
 import {
