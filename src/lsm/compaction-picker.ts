@@ -5,12 +5,15 @@
  *     1 on is compacted into the level below.
  *   - From level 0: the oldest file and all that overlap it, directly or through others. From a deeper level: the
  *     file that overlaps the fewest bytes of the next level in proportion to its own, the oldest of equals.
+ *   - If no level is due: the file in which tombstones are densest, if they are half of its entries or more. It goes
+ *     one level down, or, where nothing deeper overlaps it and every snapshot sees its tombstones, is rewritten where
+ *     it is, without them. So deleted space is given back, and scans do not crawl over what is gone.
  *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
  *     level after that the next compaction would be a very large one.
  */
 import { compareBytes } from './bytes.js';
 import type { TableFile } from './table-file.js';
-import { type KeyRange, overlapping, totalBytes, type Version } from './version.js';
+import { type KeyRange, overlapping, overlappingInOrder, totalBytes, type Version } from './version.js';
 
 export interface PickerOptions {
   readonly level0Trigger: number;
@@ -21,6 +24,7 @@ export interface PickerOptions {
 
 export interface CompactionPlan {
   readonly level: number;
+  /** The level behind `level`, or `level` itself for files that are only to lose what is hidden. */
   readonly outputLevel: number;
   /** Files of `level`; from level 0 the newest first. */
   readonly upper: readonly TableFile[];
@@ -57,7 +61,12 @@ export function pendingBytes(version: Version, options: PickerOptions): number {
   return bytes;
 }
 
-export function pickCompaction(version: Version, options: PickerOptions): CompactionPlan | undefined {
+/** `oldestSnapshot` is the lowest of the listed sequences, if there is any. */
+export function pickCompaction(
+  version: Version,
+  options: PickerOptions,
+  oldestSnapshot: number = Number.POSITIVE_INFINITY,
+): CompactionPlan | undefined {
   let level = -1;
   let highest = 1;
   for (let candidate = 0; candidate + 1 < version.levels.length; candidate++) {
@@ -66,13 +75,45 @@ export function pickCompaction(version: Version, options: PickerOptions): Compac
     highest = due;
     level = candidate;
   }
-  if (level < 0) return undefined;
+  if (level < 0) return pickTombstones(version, options, oldestSnapshot);
   const files = version.levels[level] ?? [];
   const upper = level === 0 ? withOverlapping(files, files.slice(-1)) : leastOverlap(version, level);
   return plan(version, level, upper, options);
 }
 
-/** Compacts what a range holds in a level into the next one; undefined if there is nothing. */
+/** A file of which this share of entries is tombstones is compacted although its level is not due. */
+const DENSE_TOMBSTONES = 0.5;
+
+function pickTombstones(
+  version: Version,
+  options: PickerOptions,
+  oldestSnapshot: number,
+): CompactionPlan | undefined {
+  let best: CompactionPlan | undefined;
+  let densest = 0;
+  for (let level = 0; level < version.levels.length; level++) {
+    for (const file of version.levels[level] ?? []) {
+      const { tombstones, entries, largestSequence } = file.metadata;
+      const density = tombstones / entries;
+      if (tombstones === 0 || density < DENSE_TOMBSTONES || density <= densest) continue;
+      const isBase = level > 0 && !version.levels.slice(level + 1).some((files) => meets(files, file));
+      // Otherwise it would come out as it went in, again and again.
+      if (isBase && largestSequence > oldestSnapshot) continue;
+      densest = density;
+      if (isBase) best = rewrite(level, [file]);
+      else {
+        const files = version.levels[level] ?? [];
+        best = plan(version, level, level === 0 ? withOverlapping(files, [file]) : [file], options);
+      }
+    }
+  }
+  return best;
+}
+
+/** So many files at most are taken from a level at once when a range is compacted: it may be all there is. */
+const MOST_RANGE_FILES = 32;
+
+/** Compacts the beginning of what a range holds in a level into the next one; undefined if there is nothing. */
 export function planRange(
   version: Version,
   level: number,
@@ -80,10 +121,38 @@ export function planRange(
   options: PickerOptions,
 ): CompactionPlan | undefined {
   const files = version.levels[level] ?? [];
-  const inRange = overlapping(files, range);
+  const inRange = level === 0 ? overlapping(files, range) : overlappingInOrder(files, range);
   if (inRange.length === 0 || level + 1 >= version.levels.length) return undefined;
-  const upper = level === 0 ? withOverlapping(files, inRange) : inRange;
+  const upper = level === 0 ? withOverlapping(files, inRange) : inRange.slice(0, MOST_RANGE_FILES);
   return { ...plan(version, level, upper, options), isMove: false };
+}
+
+/**
+ * Rewrites, where they are, the first files of a level in a range that stand side by side and have numbers below
+ * `olderThan`; undefined if there are none.
+ */
+export function planRewrite(
+  version: Version,
+  level: number,
+  range: KeyRange,
+  olderThan: number,
+): CompactionPlan | undefined {
+  const inRange = overlappingInOrder(version.levels[level] ?? [], range);
+  const start = inRange.findIndex((file) => file.number < olderThan);
+  if (level === 0 || start < 0) return undefined;
+  // An output over a gap would overlap what stands in it.
+  const end = inRange.findIndex((file, i) => i > start && file.number >= olderThan);
+  const run = inRange.slice(start, end < 0 ? undefined : end);
+  return rewrite(level, run.slice(0, MOST_RANGE_FILES));
+}
+
+function rewrite(level: number, upper: readonly TableFile[]): CompactionPlan {
+  const range = rangeOf(upper);
+  return { level, outputLevel: level, upper, lower: [], grandparents: [], range, isMove: false };
+}
+
+function meets(files: readonly TableFile[], file: TableFile): boolean {
+  return overlappingInOrder(files, file).length > 0;
 }
 
 function plan(
@@ -93,9 +162,9 @@ function plan(
   options: PickerOptions,
 ): CompactionPlan {
   const outputLevel = level + 1;
-  const lower = overlapping(version.levels[outputLevel] ?? [], rangeOf(upper));
+  const lower = overlappingInOrder(version.levels[outputLevel] ?? [], rangeOf(upper));
   const range = rangeOf([...upper, ...lower]);
-  const grandparents = overlapping(version.levels[outputLevel + 1] ?? [], range);
+  const grandparents = overlappingInOrder(version.levels[outputLevel + 1] ?? [], range);
   const isMove =
     upper.length === 1 &&
     lower.length === 0 &&
@@ -131,7 +200,7 @@ function leastOverlap(version: Version, level: number): TableFile[] {
   let best: TableFile | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const file of version.levels[level] ?? []) {
-    const ratio = totalBytes(overlapping(below, file)) / file.sizeBytes;
+    const ratio = totalBytes(overlappingInOrder(below, file)) / file.sizeBytes;
     if (ratio < least || (ratio === least && best !== undefined && file.number < best.number)) {
       least = ratio;
       best = file;

@@ -8,7 +8,7 @@ import type { TableBuilderOptions } from './table-builder.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile, TableMetadata } from './table-file.js';
 import { type TableWriterContext, writeTables } from './table-writer.js';
-import { overlapping, type Version } from './version.js';
+import { overlappingInOrder, type Version } from './version.js';
 import { VersionFilter } from './version-filter.js';
 
 const READ_AHEAD_BYTES = 256 * 1024;
@@ -46,7 +46,7 @@ export function jobOf(
     runs: [...upper, plan.lower].filter((run) => run.length > 0),
     deeper: version.levels
       .slice(plan.outputLevel + 1)
-      .map((files) => overlapping(files, plan.range))
+      .map((files) => overlappingInOrder(files, plan.range))
       .filter((files) => files.length > 0),
     grandparents: plan.grandparents,
     ...settings,

@@ -76,7 +76,9 @@ export class LsmTree {
   readonly directory: string;
   readonly #versions: VersionSet;
   readonly #tables: TableCache;
-  readonly #snapshots: SnapshotList = new SnapshotList();
+  readonly #snapshots: SnapshotList = new SnapshotList(() => {
+    if (this.#state === 'open') this.#maintenance.kick();
+  });
   readonly #lock: DirectoryLock;
   readonly #maintenance: Maintenance;
   readonly #reader: Reader;

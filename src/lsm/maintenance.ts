@@ -6,14 +6,16 @@
  * A full disk stops both for a while, with a delay that doubles; any other failure for good.
  */
 import { errorMessage } from '../env/errors.js';
+import { NO_BYTES } from './bytes.js';
 import { inputBytes, jobOf } from './compaction.js';
-import { type CompactionPlan, pickCompaction, planRange } from './compaction-picker.js';
+import { type CompactionPlan, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
 import { closedError, isDiskFull, readOnlyError } from './errors.js';
 import type { Memtable } from './memtable.js';
 import type { ResolvedOptions } from './options.js';
 import type { SnapshotList } from './snapshot-list.js';
 import type { TableBuilderOptions } from './table-builder.js';
 import type { TableCache } from './table-cache.js';
+import type { TableFile } from './table-file.js';
 import { ABANDONED, InlineTableMaker, type TableMaker } from './table-maker.js';
 import { TableWorker, WorkerTableMaker } from './table-worker.js';
 import type { KeyRange, Version } from './version.js';
@@ -49,7 +51,11 @@ const MOST_DOUBLINGS = 6;
 
 interface ManualCompaction {
   readonly range: KeyRange;
+  /** Files from this number on were made since. */
+  readonly firstNumber: number;
   level: number;
+  /** What is left of the range in the level. */
+  left: KeyRange;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -105,11 +111,12 @@ export class Maintenance {
     }
   }
 
-  /** Compacts a range down to the deepest level that holds any of it. */
+  /** Compacts a range down to the deepest level that holds any of it, and rewrites what is there already. */
   compactRange(range: KeyRange): Promise<void> {
     if (this.#stopped) return Promise.reject(this.#stopReason);
     return new Promise((resolve, reject) => {
-      this.#manual.push({ range, level: 0, resolve, reject });
+      const firstNumber = this.#host.versions.nextFileNumber;
+      this.#manual.push({ range, firstNumber, level: 0, left: range, resolve, reject });
       this.kick();
     });
   }
@@ -156,7 +163,8 @@ export class Maintenance {
   }
 
   #pick(): CompactionPlan | undefined {
-    return pickCompaction(this.#host.versions.current, this.#host.options);
+    const { versions, options, snapshots } = this.#host;
+    return pickCompaction(versions.current, options, snapshots.oldest);
   }
 
   async #run(work: () => Promise<void>): Promise<void> {
@@ -188,16 +196,31 @@ export class Maintenance {
   }
 
   #nextPlan(): CompactionPlan | undefined {
-    const { versions, options } = this.#host;
     for (let manual = this.#manual[0]; manual; manual = this.#manual[0]) {
-      for (; manual.level < deepestLevel(versions.current); manual.level++) {
-        const plan = planRange(versions.current, manual.level, manual.range, options);
-        if (plan) return plan;
-      }
+      const plan = this.#nextOf(manual);
+      if (plan) return plan;
       this.#manual.shift();
       manual.resolve();
     }
     return this.#pick();
+  }
+
+  #nextOf(manual: ManualCompaction): CompactionPlan | undefined {
+    const { versions, options } = this.#host;
+    const version = versions.current;
+    const deepest = deepestLevel(version);
+    for (; manual.level <= deepest; manual.level++, manual.left = manual.range) {
+      const plan =
+        manual.level < deepest
+          ? planRange(version, manual.level, manual.left, options)
+          : planRewrite(version, manual.level, manual.left, manual.firstNumber);
+      if (!plan) continue;
+      // What is flushed meanwhile is not part of it: level 0 is compacted once.
+      if (manual.level === 0) manual.level = 1;
+      else manual.left = { smallest: successor(plan.upper), largest: manual.range.largest };
+      return plan;
+    }
+    return undefined;
   }
 
   async #flush(memtable: Memtable): Promise<void> {
@@ -300,6 +323,11 @@ export class Maintenance {
     for (const manual of this.#manual.splice(0)) manual.reject(error);
     this.#host.failed(error);
   }
+}
+
+/** The first key behind the last of the files, which are in order. */
+function successor(files: readonly TableFile[]): Buffer {
+  return Buffer.concat([files.at(-1)?.largest ?? NO_BYTES, Buffer.of(0)]);
 }
 
 /** At least 1: what is only in level 0 is compacted too. */

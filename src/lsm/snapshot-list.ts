@@ -8,6 +8,12 @@ export interface Snapshot {
 
 export class SnapshotList {
   readonly #counts = new Map<number, number>();
+  readonly #released: () => void;
+
+  /** `released` is called when a sequence is not read any more: what only it saw may go. */
+  constructor(released: () => void) {
+    this.#released = released;
+  }
 
   get size(): number {
     return this.#counts.size;
@@ -23,13 +29,23 @@ export class SnapshotList {
         released = true;
         const rest = (this.#counts.get(sequence) ?? 0) - 1;
         if (rest > 0) this.#counts.set(sequence, rest);
-        else this.#counts.delete(sequence);
+        else {
+          this.#counts.delete(sequence);
+          this.#released();
+        }
       },
     };
   }
 
   has(sequence: number): boolean {
     return this.#counts.has(sequence);
+  }
+
+  /** The lowest sequence; infinite if there is none. */
+  get oldest(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const sequence of this.#counts.keys()) oldest = Math.min(oldest, sequence);
+    return oldest;
   }
 
   /** Ascending. */

@@ -92,7 +92,31 @@ export interface KeyRange {
   readonly largest: Uint8Array | undefined;
 }
 
-/** The files whose key range meets a range. */
+/** The files of a level from 1 on whose key range meets a range. */
+export function overlappingInOrder(files: readonly TableFile[], range: KeyRange): readonly TableFile[] {
+  const { smallest, largest } = range;
+  const start =
+    smallest === undefined ? 0 : firstWhere(files, (file) => compareBytes(file.largest, smallest) >= 0);
+  const end =
+    largest === undefined
+      ? files.length
+      : firstWhere(files, (file) => compareBytes(file.smallest, largest) > 0);
+  return files.slice(start, Math.max(start, end));
+}
+
+/** The index of the first file for which something holds that then holds for all behind it. */
+function firstWhere(files: readonly TableFile[], holds: (file: TableFile) => boolean): number {
+  let low = 0;
+  let high = files.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(files[middle] as TableFile)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The files, in any order, whose key range meets a range. */
 export function overlapping(files: readonly TableFile[], range: KeyRange): TableFile[] {
   return files.filter(
     (file) =>

@@ -1,10 +1,10 @@
 /**
  * Levels as text. A line is a level; a table is `smallest-largest` and, if it is not 10 KiB, `:KiB`. In level 0 the
- * newest stands first. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
+ * newest stands first. `!n` says that n of ten entries are tombstones. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { pickCompaction, planRange } from '../../src/lsm/compaction-picker.js';
+import { pickCompaction, planRange, planRewrite } from '../../src/lsm/compaction-picker.js';
 import { TableFile } from '../../src/lsm/table-file.js';
 import { LEVELS, Version } from '../../src/lsm/version.js';
 
@@ -21,7 +21,8 @@ function versionOf(picture: string): Version {
   for (const line of picture.trim().split('\n')) {
     const [name = '', ...tables] = line.trim().split(/\s+/);
     for (const table of tables) {
-      const [range = '', kib = '10'] = table.split(':');
+      const [sized = '', dense = '0'] = table.split('!');
+      const [range = '', kib = '10'] = sized.split(':');
       const [smallest = '', largest = ''] = range.split('-');
       number--;
       levels[Number(name.slice(1))]?.push(
@@ -32,8 +33,8 @@ function versionOf(picture: string): Version {
           largest: Buffer.from(largest),
           smallestSequence: number,
           largestSequence: number,
-          entries: 1,
-          tombstones: 0,
+          entries: 10,
+          tombstones: Number(dense),
         }),
       );
     }
@@ -47,6 +48,7 @@ function show(plan: ReturnType<typeof pickCompaction>): string {
   if (!plan) return 'nothing';
   const names = (files: readonly TableFile[]) =>
     files.map((file) => `${file.smallest}-${file.largest}`).join(' ');
+  if (plan.level === plan.outputLevel) return `rewrite L${plan.level} ${names(plan.upper)}`;
   const lower = plan.lower.length > 0 ? ` + L${plan.outputLevel} ${names(plan.lower)}` : '';
   return `${plan.isMove ? 'move' : 'merge'} L${plan.level} ${names(plan.upper)}${lower} to L${plan.outputLevel}`;
 }
@@ -90,6 +92,17 @@ const SCRIPTS: readonly [name: string, picture: string, expected: string][] = [
     'merge L0 a-b a-b a-b a-b a-b a-b a-b a-b to L1',
   ],
   ['the deepest level has nowhere to go', 'L6 a-b:999999999', 'nothing'],
+  ['a few tombstones wait', 'L1 a-c!4 \n L2 a-z', 'nothing'],
+  ['half of a table being tombstones is too many', 'L1 a-c!5 \n L2 a-z', 'merge L1 a-c + L2 a-z to L2'],
+  ['the densest goes first', 'L1 a-c!5 d-f!9 \n L2 a-z', 'merge L1 d-f + L2 a-z to L2'],
+  ['tombstones over a gap move towards what they hide', 'L1 a-c!9 \n L3 a-z', 'move L1 a-c to L2'],
+  ['at the base level they are dropped', 'L1 a-c \n L2 a-c d-f!7 \n L3 a-c g-z', 'rewrite L2 d-f'],
+  [
+    'in level 0 the tables that overlap come along',
+    'L0 c-z a-d!10 \n L1 a-z',
+    'merge L0 c-z a-d + L1 a-z to L1',
+  ],
+  ['a level that is due comes first', 'L1 a-f:160 \n L2 a-c!9 \n L3 a-z', 'merge L1 a-f + L2 a-c to L2'],
 ];
 
 for (const [name, picture, expected] of SCRIPTS) {
@@ -97,6 +110,26 @@ for (const [name, picture, expected] of SCRIPTS) {
     assert.is(show(pickCompaction(versionOf(picture), OPTIONS)), expected);
   });
 }
+
+test('tombstones that a snapshot does not see are not rewritten again and again', () => {
+  const version = versionOf('L2 d-f!7 \n L3 g-z');
+  assert.is(show(pickCompaction(version, OPTIONS, 98)), 'nothing');
+  assert.is(show(pickCompaction(version, OPTIONS, 99)), 'rewrite L2 d-f');
+});
+
+test('the deepest level of a range is rewritten, but for what is new', () => {
+  // Numbers fall from 99.
+  const version = versionOf('L2 a-b c-d e-f g-h i-k');
+  const all = { smallest: undefined, largest: undefined };
+  assert.is(show(planRewrite(version, 2, all, 100)), 'rewrite L2 a-b c-d e-f g-h i-k');
+  assert.is(
+    show(planRewrite(version, 2, { smallest: Buffer.from('d'), largest: Buffer.from('g') }, 100)),
+    'rewrite L2 c-d e-f g-h',
+  );
+  assert.is(show(planRewrite(version, 2, all, 98)), 'rewrite L2 e-f g-h i-k', '99 and 98 are new');
+  assert.is(show(planRewrite(version, 2, all, 95)), 'nothing');
+  assert.is(show(planRewrite(version, 3, all, 100)), 'nothing');
+});
 
 test('a range takes what overlaps it, and in level 0 what overlaps that', () => {
   const version = versionOf('L0 k-z e-l a-b \n L1 a-c f-g x-z');

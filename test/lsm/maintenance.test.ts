@@ -11,6 +11,10 @@ function key(number: number): string {
   return `key${String(number).padStart(4, '0')}`;
 }
 
+function tableBytes(tree: LsmTree): number {
+  return tree.stats().levels.reduce((sum, level) => sum + level.bytes, 0);
+}
+
 /** Tables that overlap in level 0, which nothing compacts by itself. */
 async function overlappingTables(tree: LsmTree, count: number): Promise<void> {
   for (let table = 0; table < count; table++) {
@@ -108,6 +112,45 @@ test('whoever waits for a range to be compacted is told why the tree stopped wri
   assert.is(await code(tree.write([put('a', '')])), 'LSM_READ_ONLY');
   assert.is(await compaction, 'LSM_READ_ONLY');
   assert.is(await code(tree.compactRange()), 'LSM_READ_ONLY');
+  await tree.close();
+});
+
+test('what is deleted gives its space back, without being asked', async () => {
+  const tree = await openTree(new SimDisk(), { writeBufferBytes: 8 << 10, maxFileBytes: 8 << 10 });
+  for (let i = 0; i < KEYS; i++) await tree.write([put(key(i), VALUE)], { durability: 'buffered' });
+  await tree.compactRange();
+  const full = tableBytes(tree);
+  for (let i = 0; i < KEYS; i++) await tree.write([remove(key(i))], { durability: 'buffered' });
+  await tree.flush();
+  await eventually(() => tableBytes(tree) === 0);
+  assert.ok(full > 20_000);
+  assert.is(tree.stats().tombstones, 0);
+  await tree.close();
+});
+
+test('a snapshot keeps what is deleted; released, it goes', async () => {
+  const tree = await openTree(new SimDisk(), { writeBufferBytes: 8 << 10, maxFileBytes: 8 << 10 });
+  for (let i = 0; i < KEYS; i++) await tree.write([put(key(i), VALUE)], { durability: 'buffered' });
+  const snapshot = tree.snapshot();
+  for (let i = 0; i < KEYS; i++) await tree.write([remove(key(i))], { durability: 'buffered' });
+  await tree.compactRange();
+  assert.is(tree.getSync(Buffer.from(key(7)), { snapshot })?.toString(), VALUE);
+  snapshot.release();
+  await eventually(() => tableBytes(tree) === 0);
+  await tree.close();
+});
+
+test('a range is compacted in its deepest level too', async () => {
+  const tree = await openTree(new SimDisk(), BY_HAND);
+  for (let i = 0; i < KEYS; i++) await tree.write([put(key(i), VALUE)], { durability: 'buffered' });
+  const snapshot = tree.snapshot();
+  for (let i = 0; i < KEYS; i++) await tree.write([put(key(i), 'short')], { durability: 'buffered' });
+  await tree.compactRange();
+  assert.is(tree.stats().entries, 2 * KEYS);
+  snapshot.release();
+  // Hidden versions, unlike tombstones, are not seen from outside.
+  await tree.compactRange();
+  assert.is(tree.stats().entries, KEYS);
   await tree.close();
 });
 
