@@ -6,13 +6,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import type { Engine } from './engines/engine.js';
 import { newEngine } from './engines/engines.js';
 import type { Measurement } from './measurement.js';
-import {
-  bytesHandedOver,
-  bytesOnDisk,
-  deviceBytesWritten,
-  LoopDelayMeter,
-  peakMemoryBytes,
-} from './probes.js';
+import { bytesHandedOver, bytesOnDisk, LoopDelayMeter, peakMemoryBytes } from './probes.js';
 import { WORKLOADS, type Workload } from './workloads.js';
 
 export interface Plan {
@@ -79,7 +73,7 @@ class Runner {
 
   async #measure(workload: Workload): Promise<Measurement> {
     const { engine, entries, valueBytes, round, directory } = this.#plan;
-    const writtenBefore = deviceBytesWritten();
+    const writtenBefore = bytesHandedOver();
     const meter = new LoopDelayMeter();
     if (workload.writes) meter.start();
     const start = performance.now();
@@ -91,7 +85,7 @@ class Runner {
       this.#isSettled = false;
       this.#isFilled = ['fillseq', 'fillrandom', 'overwrite'].includes(workload.name);
     }
-    const writtenAfter = deviceBytesWritten();
+    const writtenAfter = bytesHandedOver();
     return {
       engine,
       workload: workload.name,
@@ -101,7 +95,7 @@ class Runner {
       ...outcome,
       seconds,
       loopDelayMs,
-      deviceBytes:
+      bytesWritten:
         workload.writes && writtenBefore !== undefined && writtenAfter !== undefined
           ? writtenAfter - writtenBefore
           : undefined,

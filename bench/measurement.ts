@@ -14,7 +14,7 @@ export interface Measurement {
   readonly latencyUs: Latency | undefined;
   /** Of workloads that write: while they ran, and what they left once the engine was at rest. */
   readonly loopDelayMs: LoopDelay | undefined;
-  readonly deviceBytes: number | undefined;
+  readonly bytesWritten: number | undefined;
   readonly bytesOnDisk: number | undefined;
   /** Of the engine's process, until the end of this workload. */
   readonly peakMemoryBytes: number;
@@ -24,6 +24,6 @@ export function rateOf({ operations, seconds }: Measurement): number {
   return operations / seconds;
 }
 
-export function amplificationOf({ deviceBytes, bytes }: Measurement): number | undefined {
-  return deviceBytes === undefined || bytes === 0 ? undefined : deviceBytes / bytes;
+export function amplificationOf({ bytesWritten, bytes }: Measurement): number | undefined {
+  return bytesWritten === undefined || bytes === 0 ? undefined : bytesWritten / bytes;
 }

@@ -1,4 +1,4 @@
-/** What is read from the outside: latencies, bytes given to the disk, bytes on it, memory, the event loop's delay. */
+/** What is read from the outside: latencies, bytes written, bytes on the disk, memory, the event loop's delay. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
@@ -28,24 +28,18 @@ export class LatencyRecorder {
   }
 }
 
-/** A counter of /proc/self/io, of all threads; undefined where the system does not count. */
-function counted(name: 'write_bytes' | 'wchar'): number | undefined {
+/**
+ * Bytes that all threads of this process handed to write calls (`wchar` of /proc/self/io); undefined where the system
+ * does not count them. Not `write_bytes`: where the page cache works in large folios, that counts up to 128 KiB for
+ * every small write over older bytes, of which the disk sees one block.
+ */
+export function bytesHandedOver(): number | undefined {
   try {
-    const match = new RegExp(`^${name}: (\\d+)$`, 'm').exec(readFileSync('/proc/self/io', 'utf8'));
+    const match = /^wchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'));
     return match ? Number(match[1]) : undefined;
   } catch {
     return undefined;
   }
-}
-
-/** Bytes of the pages that this process made dirty or wrote: what the disk has to take. */
-export function deviceBytesWritten(): number | undefined {
-  return counted('write_bytes');
-}
-
-/** Bytes handed to write calls: grows while anything is written in the background. */
-export function bytesHandedOver(): number | undefined {
-  return counted('wchar');
 }
 
 /** Allocated on the disk, which for files with holes is less than their sizes, and for reserved ones more. */

@@ -23,7 +23,7 @@ function measured(
     bytes: 116_000,
     latencyUs: { p50: 10 * seconds, p99: 20, p999: 30 },
     loopDelayMs: { p99: seconds, max: 10 * seconds },
-    deviceBytes: 232_000,
+    bytesWritten: 232_000,
     bytesOnDisk: 100_000,
     peakMemoryBytes: 1e6 * seconds,
     ...more,
@@ -33,7 +33,7 @@ function measured(
 const MEASUREMENTS = [
   ...[2, 1, 4].map((seconds, round) => measured('raftree', round, seconds)),
   ...[4, 5, 4].map((seconds, round) => measured('a<b', round, seconds)),
-  measured('raftree', 0, 1, { workload: 'readseq', latencyUs: undefined, deviceBytes: undefined }),
+  measured('raftree', 0, 1, { workload: 'readseq', latencyUs: undefined, bytesWritten: undefined }),
 ];
 
 test('the median is the one in the middle, or between the two', () => {
