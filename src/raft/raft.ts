@@ -572,6 +572,8 @@ export class Raft {
     if (progress.state === 'probe') progress.awaitsAnswer = false;
     progress.answeredRound = Math.max(progress.answeredRound, message.round);
     this.#confirmReads();
+    // It may have been told before it had applied a change of membership, and refused.
+    if (from === this.#transfer.target) this.#offerLeadership();
     const told = this.#leaving?.round;
     if (told !== undefined && this.#answeredByQuorum() >= told) this.#leave(nowMs);
   }

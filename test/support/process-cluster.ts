@@ -87,7 +87,12 @@ export class ProcessCluster {
     this.size = size;
   }
 
-  static async create(size: number, settings: Partial<NodeConfigInput> = {}): Promise<ProcessCluster> {
+  /** `joining`: nodes that know all others, which have never heard of them. */
+  static async create(
+    size: number,
+    settings: Partial<NodeConfigInput> = {},
+    joining: readonly number[] = [],
+  ): Promise<ProcessCluster> {
     const cluster = new ProcessCluster(size);
     cluster.#ports = await freePorts(2 * size);
     const nodes = Array.from({ length: size }, (_, i) => ({
@@ -100,7 +105,8 @@ export class ProcessCluster {
         clusterId: 'processes',
         nodeId: id,
         dataDirectory: `n${id}`,
-        nodes,
+        nodes: joining.includes(id) ? nodes : nodes.filter((node) => !joining.includes(node.id)),
+        join: joining.includes(id),
         ...settings,
       };
       fs.writeFileSync(cluster.configFile(id), JSON.stringify(config));

@@ -10,6 +10,8 @@ import { Node, type NodeParts } from '../../src/server/node.js';
 
 export interface SimClusterOptions {
   readonly size?: number;
+  /** Nodes that are not there to begin with: they know all others, which have never heard of them. */
+  readonly joining?: readonly number[];
   readonly config?: Partial<NodeConfigInput> | undefined;
   readonly fault?: SimFileSystemOptions['fault'];
   readonly logger?: Logger;
@@ -45,13 +47,21 @@ export class SimCluster {
   }
 
   config(id: number): NodeConfigInput {
+    const { joining = [], config } = this.#options;
+    const nodes = this.disks.map((_, i) => ({ id: i + 1, ...this.addressesOf(i + 1) }));
+    const join = joining.includes(id);
     return {
       clusterId: 'simulated',
       nodeId: id,
       dataDirectory: '/data',
-      nodes: this.disks.map((_, i) => ({ id: i + 1, client: `n${i + 1}:7001`, peer: `n${i + 1}:7101` })),
-      ...this.#options.config,
+      nodes: join ? nodes : nodes.filter((node) => !joining.includes(node.id)),
+      join,
+      ...config,
     };
+  }
+
+  addressesOf(id: number): { client: string; peer: string } {
+    return { client: `n${id}:7001`, peer: `n${id}:7101` };
   }
 
   async start(id: number): Promise<Node> {
