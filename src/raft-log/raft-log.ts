@@ -7,12 +7,7 @@
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import {
-  type Configuration,
-  type ConfigurationChange,
-  configurationOf,
-  membersOf,
-} from '../raft/configuration.js';
+import { type Configuration, type ConfigurationChange, configurationOf } from '../raft/configuration.js';
 import { decodeChange } from '../raft/configuration-codec.js';
 import { changedBy } from '../raft/membership.js';
 import {
@@ -20,7 +15,6 @@ import {
   EMPTY_HARD_STATE,
   type Entry,
   entrySizeBytes,
-  FIRST_BASE,
   type HardState,
 } from '../raft/types.js';
 import type { Payload, Position, Recovery } from '../record/record.js';
@@ -45,6 +39,8 @@ export interface RaftLogOptions {
   readonly maxGroupCommitBytes: number;
   /** Bodies kept in memory per group. */
   readonly maxCachedBytes: number;
+  /** How far a segment is written ahead with zeros: a sync that need not lengthen its file is much cheaper. */
+  readonly preallocateBytes: number;
 }
 
 export class RaftLog {
@@ -65,6 +61,8 @@ export class RaftLog {
       name: 'raft',
       maxFileBytes: options.maxSegmentBytes,
       maxGroupBytes: options.maxGroupCommitBytes,
+      recycles: true,
+      preallocateBytes: options.preallocateBytes,
       preamble: () => encodeGroups([...this.#groups.values()].flatMap((group) => group.preamble())),
       recovered: (payload, position) => this.#recover(decodePayload(payload), position),
     });
@@ -79,14 +77,10 @@ export class RaftLog {
     return this.#groups.get(id);
   }
 
-  /**
-   * Starts a group with an empty log and a directory for its state machine; resolves when that is durable. Without members
-   * it is a part of a group that exists elsewhere, whose leader will send the rest.
-   */
-  async createGroup(id: number, configuration: Configuration, directory: string): Promise<GroupLog> {
+  /** Starts a group with an empty log after a base; resolves when that is durable. */
+  async createGroup(id: number, base: LogBase): Promise<GroupLog> {
     const group = this.#addGroup(id);
-    const base = membersOf(configuration).length > 0 ? FIRST_BASE : { index: 0, term: 0 };
-    await group.setBase({ ...base, configuration, directory });
+    await group.setBase(base);
     return group;
   }
 

@@ -298,6 +298,7 @@ export class Node {
       maxSegmentBytes: config.storage.raftSegmentBytes,
       maxGroupCommitBytes: 4 * MIB,
       maxCachedBytes: 16 * MIB,
+      preallocateBytes: Math.min(MIB, Math.floor(config.storage.raftSegmentBytes / 4)),
     });
     this.#closers.push(() => raftLog.close());
     const { discarded } = raftLog.recovery;
@@ -310,13 +311,12 @@ export class Node {
     const present = raftLog.group(GROUP);
     if (present) return { group: present, restarted: true };
     const notes = Object.fromEntries(config.nodes.map((node) => [node.id, encodeNote(node)]));
-    const configuration = config.join
-      ? configurationOf([])
-      : configurationOf(
-          config.nodes.map((node) => node.id),
-          notes,
-        );
-    return { group: await raftLog.createGroup(GROUP, configuration, FIRST_STATE), restarted: false };
+    const ids = config.nodes.map((node) => node.id);
+    const base = config.join
+      ? { index: 0, term: 0, configuration: configurationOf([]) }
+      : { ...FIRST_BASE, configuration: configurationOf(ids, notes) };
+    const group = await raftLog.createGroup(GROUP, { ...base, directory: FIRST_STATE });
+    return { group, restarted: false };
   }
 
   #configurationChanged(configuration: Configuration): void {

@@ -52,7 +52,8 @@ async function runScript(
         for (let turns = random.between(0, 8); turns > 0; turns--) await Promise.resolve();
       },
       fault: (operation) => {
-        if (operation.kind === 'unlink') segmentsRemoved++;
+        const isRecycled = operation.kind === 'rename' && operation.path.endsWith('.spare');
+        if (operation.kind === 'unlink' || isRecycled) segmentsRemoved++;
         if (script && operation.kind !== 'read' && operation.kind !== 'open') {
           const { acknowledged, begun } = script;
           cuts.push({ operation, disk: disk.powerCutClone(random), acknowledged, begun });
@@ -61,7 +62,8 @@ async function runScript(
       },
     },
   });
-  for (const id of GROUPS) await log.createGroup(id, CONFIGURATION, STATE);
+  for (const id of GROUPS)
+    await log.createGroup(id, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
   plant.alter?.(log);
   script = new Script(log, GROUPS, random, { steps: 60, maxBodyBytes: 120 });
   await script.run();

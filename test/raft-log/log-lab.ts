@@ -36,6 +36,7 @@ export function openLog(
     maxSegmentBytes: 600,
     maxGroupCommitBytes: 4096,
     maxCachedBytes: 1024 * 1024,
+    preallocateBytes: 256,
     ...rest,
   });
 }
@@ -44,6 +45,7 @@ export function segmentsOf(disk: SimDisk): string[] {
   return disk
     .mount()
     .list(DIRECTORY)
+    .filter((name) => name.endsWith('.log'))
     .map((name) => `${DIRECTORY}/${name}`);
 }
 

@@ -35,7 +35,12 @@ async function filledLog(
   count = 20,
 ): Promise<GroupLog> {
   const log = openLog(disk, options);
-  const group = await log.createGroup(1, CONFIGURATION, STATE);
+  const group = await log.createGroup(1, {
+    index: 0,
+    term: 0,
+    configuration: CONFIGURATION,
+    directory: STATE,
+  });
   for (let index = 1; index <= count; index++) await group.append(batchOf(index, numbered(index, 1)));
   return group;
 }
@@ -54,7 +59,12 @@ function damage(disk: SimDisk, text: string): void {
 test('entries, terms, votes and configuration come back after reopening', async () => {
   const disk = newDisk();
   const log = openLog(disk);
-  const group = await log.createGroup(1, CONFIGURATION, STATE);
+  const group = await log.createGroup(1, {
+    index: 0,
+    term: 0,
+    configuration: CONFIGURATION,
+    directory: STATE,
+  });
   const noop: Entry = { term: 2, kind: 'noop', body: new Uint8Array(0) };
   await group.append(batchOf(1, [noop, entry(2, 'a')], { vote: 3, commit: 0 }));
   await group.append(batchOf(3, [entry(5, 'b')], { vote: 2, commit: 1 }));
@@ -85,7 +95,12 @@ test('a vote alone is kept', async () => {
 
 test('entries can be read as soon as they are handed over', async () => {
   const log = openLog(newDisk());
-  const group = await log.createGroup(1, CONFIGURATION, STATE);
+  const group = await log.createGroup(1, {
+    index: 0,
+    term: 0,
+    configuration: CONFIGURATION,
+    directory: STATE,
+  });
   const written = group.append(batchOf(1, numbered(1, 3)));
   assert.equal(texts(group.entries(1, 3)), ['entry 1', 'entry 2', 'entry 3']);
   await written;
@@ -202,8 +217,18 @@ test('a cut forgets entries and deletes the segments that held only them', async
 test('a segment stays as long as any group needs an entry in it', async () => {
   const disk = newDisk();
   const log = openLog(disk);
-  const busy = await log.createGroup(1, CONFIGURATION, STATE);
-  const quiet = await log.createGroup(2, configurationOf([4]), 'state-of-group-2');
+  const busy = await log.createGroup(1, {
+    index: 0,
+    term: 0,
+    configuration: CONFIGURATION,
+    directory: STATE,
+  });
+  const quiet = await log.createGroup(2, {
+    index: 0,
+    term: 0,
+    configuration: configurationOf([4]),
+    directory: 'state-of-group-2',
+  });
   await quiet.append(batchOf(1, [entry(1, 'the only one')], { term: 1, vote: 4, commit: 0 }));
   for (let index = 1; index <= 40; index++) await busy.append(batchOf(index, numbered(index, 1)));
   const before = segmentsOf(disk).length;
@@ -248,7 +273,11 @@ test('a cut that the full disk refused frees nothing until a later one is durabl
   let isFull = false;
   const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
   const log = openLog(disk, { files: { fault } });
-  const groups = await Promise.all([1, 2].map((id) => log.createGroup(id, CONFIGURATION, STATE)));
+  const groups = await Promise.all(
+    [1, 2].map((id) =>
+      log.createGroup(id, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE }),
+    ),
+  );
   const [group, other] = groups as [GroupLog, GroupLog];
   for (let index = 1; index <= 20; index++) {
     await Promise.all(groups.map((each) => each.append(batchOf(index, numbered(index, 1)))));
@@ -286,7 +315,8 @@ test('after a failed sync nothing is accepted any more', async () => {
 test('a flipped byte anywhere gives a typed error or an earlier state, never another one', async () => {
   const disk = newDisk();
   const log = openLog(disk);
-  for (const id of [1, 2]) await log.createGroup(id, CONFIGURATION, STATE);
+  for (const id of [1, 2])
+    await log.createGroup(id, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
   const script = new Script(log, [1, 2], new SeededRandom(5), { steps: 14, maxBodyBytes: 20 });
   await script.run();
   let refused = 0;

@@ -161,10 +161,19 @@ export class ReplicaLab {
       maxSegmentBytes: 4096,
       maxGroupCommitBytes: 64 * 1024,
       maxCachedBytes: this.#options.maxCachedBytes ?? 2000,
+      preallocateBytes: 512,
     });
     const present = log.group(GROUP);
     const group: GroupLog =
-      present ?? (await scheduler.run(log.createGroup(GROUP, configurationOf(this.#voters), FIRST_STATE)));
+      present ??
+      (await scheduler.run(
+        log.createGroup(GROUP, {
+          index: 0,
+          term: 0,
+          configuration: configurationOf(this.#voters),
+          directory: FIRST_STATE,
+        }),
+      ));
     const machine = new ListMachine(process.fs, `${GROUP_DIRECTORY}/${group.base.directory}`);
     const failures: RaftreeError[] = [];
     const replica = new Replica<number>(
