@@ -117,11 +117,13 @@ export class BlockCursor extends Cursor {
     this.#scanTo(low, current);
   }
 
-  /** To the last entry before `end`, from a restart point. */
+  /** To the last entry before `end`, where an entry begins or the last one ends, from a restart point. */
   #scanTo(restart: number, end: number): void {
     this.#following = this.#restart(restart);
+    if (this.#following >= end) this.#damaged('restart points are out of order');
     do this.#decodeFollowing();
     while (this.valid && this.#following < end);
+    if (this.#following !== end) this.#damaged('a restart point is within an entry');
   }
 
   #decodeFollowing(): void {
