@@ -234,7 +234,10 @@ class Run {
 
   async #step(step: Step): Promise<void> {
     const { observe } = this.#options;
-    if (observe && step.kind !== 'write') await this.#settle();
+    if (observe && step.kind !== 'write') {
+      await this.#settle();
+      this.#observe(`${step.kind} at sequence ${this.#openTree.lastSequence}`);
+    }
     switch (step.kind) {
       case 'write':
         return this.#write(step);
