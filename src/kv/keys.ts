@@ -7,6 +7,7 @@
  *     2 | session u53               ->  window u32
  *     2 | session u53 | slot u16    ->  sequence u53 | floor u53 | index u53 | result see sessions.ts
  */
+import { RaftreeError } from '../env/errors.js';
 import { readUint53, writeUint53 } from '../record/record.js';
 
 export const APPLIED_KEY = Buffer.of(0);
@@ -60,4 +61,29 @@ export function fromSessionKey(key: Buffer): { session: number; slot: number | u
     session: key.readUInt32BE(1) * 2 ** 32 + key.readUInt32BE(5),
     slot: key.length > 9 ? key.readUInt16BE(9) : undefined,
   };
+}
+
+/** What the batch written last has applied. */
+export interface Applied {
+  readonly first: number;
+  readonly last: number;
+  readonly term: number;
+}
+
+export function encodeApplied({ first, last, term }: Applied): Buffer {
+  const record = Buffer.allocUnsafe(24);
+  writeUint53(record, first, 0);
+  writeUint53(record, last, 8);
+  writeUint53(record, term, 16);
+  return record;
+}
+
+/** Throws `CORRUPTION` for a record that cannot have been written. */
+export function decodeApplied(record: Uint8Array): Applied {
+  const bytes = Buffer.from(record.buffer, record.byteOffset, record.length);
+  if (bytes.length === 24) {
+    const [first, last, term] = [readUint53(bytes, 0), readUint53(bytes, 8), readUint53(bytes, 16)];
+    if (first <= last && term >= 0) return { first, last, term };
+  }
+  throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
 }

@@ -4,13 +4,14 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
-import { readUint53, writeUint53 } from '../record/record.js';
 import type { StateMachine } from '../replica/state-machine.js';
 import { type Command, decodeEntry, type WriteCommand, type WriteOperation } from './command.js';
 import type { Engine, EngineOperation, OpenEngine } from './engine.js';
 import {
   AFTER_USER_KEYS,
   APPLIED_KEY,
+  decodeApplied,
+  encodeApplied,
   fromStoredValue,
   fromUserKey,
   SESSION_RANGE,
@@ -94,7 +95,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     operations.push({
       type: 'put',
       key: APPLIED_KEY,
-      value: appliedRecord(first, last, entries.at(-1)?.term ?? 0),
+      value: encodeApplied({ first, last, term: entries.at(-1)?.term ?? 0 }),
     });
     const done = (sequence: number) => {
       this.#appliedIndex = last;
@@ -160,10 +161,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   #load(emptyAt: number): void {
     const applied = this.#engine.get(APPLIED_KEY);
-    this.#appliedIndex = applied ? readUint53(applied, 8) : emptyAt;
-    if (applied && !(this.#appliedIndex >= readUint53(applied, 0))) {
-      throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
-    }
+    this.#appliedIndex = applied ? decodeApplied(applied).last : emptyAt;
     this.#durableIndex = this.#appliedIndex;
     this.#undurable = [];
     this.#sessions.restore(this.#engine.entries(SESSION_RANGE));
@@ -263,12 +261,4 @@ function holds(operation: WriteOperation, present: VersionedValue | undefined): 
     case 'versionIs':
       return (present?.version ?? 0) === operation.conditionVersion;
   }
-}
-
-function appliedRecord(first: number, last: number, term: number): Buffer {
-  const record = Buffer.allocUnsafe(24);
-  writeUint53(record, first, 0);
-  writeUint53(record, last, 8);
-  writeUint53(record, term, 16);
-  return record;
 }

@@ -1,8 +1,9 @@
 /** The LSM tree as the engine of a group. */
 import type { Env, Logger } from '../env/env.js';
-import { errorCode } from '../env/errors.js';
+import { errorCode, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
 import type { Engine, EngineOperation, EngineRange } from './engine.js';
+import { APPLIED_KEY, decodeApplied } from './keys.js';
 
 export interface LsmEngineOptions {
   /** `none`: what was not flushed is replayed from the Raft log. `buffered`: only a power cut makes that necessary. */
@@ -23,11 +24,33 @@ export async function openLsmEngine(
   const tree = await LsmTree.open(directory, {
     env,
     logger,
+    replayed: joinChecker(),
     durability: storage.treeLog,
     writeBufferBytes: storage.writeBufferBytes,
     blockCacheBytes: storage.blockCacheBytes,
   });
   return new LsmEngine(env, tree, logger, storage.treeLog !== 'none');
+}
+
+/**
+ * Looks at the batches that the tree replays from its own log: each carries the first and last index that it applied, and
+ * they must join. Throws `CORRUPTION` if one is missing between two others.
+ */
+export function joinChecker(): (operations: readonly EngineOperation[]) => void {
+  let lastIndex: number | undefined;
+  return (operations) => {
+    for (const operation of operations) {
+      if (operation.type !== 'put' || Buffer.compare(operation.key, APPLIED_KEY) !== 0) continue;
+      const { first, last } = decodeApplied(operation.value);
+      if (lastIndex !== undefined && first !== lastIndex + 1) {
+        throw new RaftreeError(
+          'CORRUPTION',
+          `the log of the tree goes on with entry ${first} after entry ${lastIndex}: a batch between them is missing`,
+        );
+      }
+      lastIndex = last;
+    }
+  };
 }
 
 class LsmEngine implements Engine {
