@@ -11,16 +11,13 @@ import {
 } from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { print, printLine, readAll } from './output.js';
+import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
 import { field } from './records.js';
 
 type SetExitCode = (code: ExitCode) => void;
 
 interface ValueOptions extends CommonOptions {
   readonly valueFile?: string;
-}
-
-interface ReadCommandOptions extends CommonOptions {
-  readonly stale?: true;
 }
 
 interface ScanCommandOptions extends ReadCommandOptions {
@@ -33,10 +30,9 @@ interface ScanCommandOptions extends ReadCommandOptions {
 }
 
 export function addKeyCommands(program: Command, setExitCode: SetExitCode): void {
-  withClientOptions(program.command('get <key>').description('print the value of a key'))
-    .option('--stale', 'take what any node has applied, without asking the leader')
-    .action(async (key: string, options: ReadCommandOptions) => {
-      const found = await withClient(options, (client) => client.get(key, staleOf(options)));
+  withReadOptions(program.command('get <key>').description('print the value of a key')).action(
+    async (key: string, options: ReadCommandOptions) => {
+      const found = await withClient(options, (client) => client.get(key, readOptions(options)));
       if (!found) {
         setExitCode(EXIT.notMet);
         if (options.json) printLine(JSON.stringify({ key, found: false }));
@@ -49,7 +45,8 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
         await print(found.value);
         if (process.stdout.isTTY) await print('\n');
       }
-    });
+    },
+  );
 
   const write = (
     name: string,
@@ -112,18 +109,17 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
     },
   );
 
-  withClientOptions(program.command('scan').description('print keys and values in order, a line each'))
+  withReadOptions(program.command('scan').description('print keys and values in order, a line each'))
     .option('--from <key>', 'the first key, inclusive')
     .option('--to <key>', 'the last key, exclusive')
     .option('--prefix <text>', 'only keys that begin with it')
     .option('--limit <n>', 'at most so many', parseCount)
     .option('--reverse', 'from the last to the first')
     .option('--keys-only', 'without the values')
-    .option('--stale', 'take what any node has applied, without asking the leader')
     .action(async (options: ScanCommandOptions) => {
       const { from, to, prefix, limit, reverse, keysOnly } = options;
       const range: ScanOptions = {
-        ...staleOf(options),
+        ...readOptions(options),
         ...(from === undefined ? {} : { from }),
         ...(to === undefined ? {} : { to }),
         ...(prefix === undefined ? {} : { prefix }),
@@ -146,16 +142,6 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
 
 const TAB = Buffer.from('\t');
 const NEWLINE = Buffer.from('\n');
-
-/** One endpoint and --stale: that node is asked, and no other. */
-export function staleOf(options: { readonly stale?: true; readonly endpoints: readonly string[] }): {
-  stale?: boolean;
-  endpoint?: string;
-} {
-  if (!options.stale) return {};
-  const [only, ...others] = options.endpoints;
-  return only !== undefined && others.length === 0 ? { stale: true, endpoint: only } : { stale: true };
-}
 
 function report(
   result: WriteResult,

@@ -6,6 +6,7 @@ import { addClusterCommand } from './cluster-command.js';
 import { describeError, EXIT, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { addKeyCommands } from './key-commands.js';
 import { addLsmCommands } from './lsm-commands.js';
+import { addMemberCommands } from './member-commands.js';
 import { addStartCommand } from './start-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addTransferCommands } from './transfer-commands.js';
@@ -29,6 +30,7 @@ addClusterCommand(program);
 addKeyCommands(program, setExitCode);
 addTransferCommands(program, setExitCode);
 addStatusCommand(program);
+addMemberCommands(program);
 addLsmCommands(program, setExitCode);
 
 // Whoever reads our output may stop reading (`raftree scan | head`).

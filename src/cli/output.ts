@@ -16,3 +16,13 @@ export async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Buffer
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
+
+/** Cells below their titles. A row of fewer cells than there are titles is a remark: it makes no column wider. */
+export function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
+  const whole = rows.filter((row) => row.length === titles.length);
+  const widths = titles.map((title, i) => Math.max(title.length, ...whole.map((row) => row[i]?.length ?? 0)));
+  for (const row of [titles, ...rows]) {
+    const cells = row.map((cell, i) => cell.padEnd(widths[i] ?? 0));
+    printLine(cells.join('  ').trimEnd());
+  }
+}

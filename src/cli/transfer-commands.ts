@@ -6,8 +6,8 @@ import { RaftreeClient } from '../client/client.js';
 import { errorMessage } from '../env/errors.js';
 import { type CommonOptions, parseCount, withClient, withClientOptions } from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
-import { staleOf } from './key-commands.js';
 import { print, printLine } from './output.js';
+import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
 import { type Format, formatRecord, lines, parseRecord } from './records.js';
 
 interface ImportOptions extends CommonOptions {
@@ -16,10 +16,9 @@ interface ImportOptions extends CommonOptions {
   readonly inFlight: number;
 }
 
-interface ExportOptions extends CommonOptions {
+interface ExportOptions extends ReadCommandOptions {
   readonly prefix?: string;
   readonly output?: string;
-  readonly stale?: true;
 }
 
 /** Bad lines that are reported one by one; the rest are only counted. */
@@ -41,13 +40,12 @@ export function addTransferCommands(program: Command, setExitCode: (code: ExitCo
       if (badLines > 0) setExitCode(EXIT.notMet);
     });
 
-  withClientOptions(
+  withReadOptions(
     program.command('export').description('print every record as JSON Lines, ordered by key'),
     60_000,
   )
     .option('--prefix <text>', 'only keys that begin with it')
     .option('--output <file>', 'write to a file')
-    .option('--stale', 'take what a node has applied, without asking the leader')
     .action((options: ExportOptions) => exportRecords(options));
 }
 
@@ -145,7 +143,7 @@ async function exportRecords(options: ExportOptions): Promise<void> {
   await withClient(options, async (client) => {
     const prefix = options.prefix === undefined ? {} : { prefix: options.prefix };
     let page: string[] = [];
-    for await (const entry of client.scan({ ...staleOf(options), ...prefix })) {
+    for await (const entry of client.scan({ ...readOptions(options), ...prefix })) {
       page.push(formatRecord(entry));
       records++;
       if (page.length < PAGE_ENTRIES) continue;

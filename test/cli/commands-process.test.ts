@@ -111,6 +111,8 @@ test('usage faults end with 2 and do nothing', async () => {
     ['fly', 'away'],
     ['get', 'a', '--endpoints', 'nowhere'],
     ['get', 'a', '--timeout', 'soon'],
+    ['get', 'a', '--level', 'lease', '--stale'],
+    ['member', 'add', '4', '--client', '127.0.0.1:7004'],
     ['cas', 'a', 'b'],
     ['cas', 'a', 'b', '--expect', 'x', '--expect-version', '1'],
     ['import', '/no/such/file'],

@@ -1,0 +1,68 @@
+/** A cluster as all of its nodes see it together: what each says of itself, and of the others. */
+import type { NodeStatus, RaftreeClient } from '../client/client.js';
+
+export interface SeenNode {
+  readonly nodeId: number;
+  /** Empty where nobody knows. */
+  readonly clientAddress: string;
+  readonly peerAddress: string;
+  readonly membership: 'voter' | 'learner' | 'leaving' | '-';
+  /** Undefined if it did not answer. */
+  readonly status: NodeStatus | undefined;
+}
+
+/** How long a node may take to answer: one that is gone must not use up the whole time. */
+const PATIENCE_MS = 1500;
+
+/** Asks one node, and then every node that it names. */
+export async function viewCluster(client: RaftreeClient): Promise<SeenNode[]> {
+  const first = await client.status();
+  const others = await Promise.all(
+    first.peers.map(async (peer) => {
+      const status = await client
+        .status(peer.clientAddress, { timeoutMs: PATIENCE_MS })
+        .catch(() => undefined);
+      return { nodeId: peer.nodeId, status };
+    }),
+  );
+  const nodes = [{ nodeId: first.nodeId, status: first }, ...others];
+  const answers = nodes.flatMap(({ status }) => status ?? []);
+  // The leader decides who belongs to the cluster; without one, whoever has come furthest.
+  const [best = first] = answers.sort(byAuthority);
+  return nodes
+    .map(({ nodeId, status }) => ({
+      nodeId,
+      ...addressesOf(nodeId, answers),
+      membership: membershipOf(nodeId, best),
+      status,
+    }))
+    .sort((a, b) => a.nodeId - b.nodeId);
+}
+
+/** The leader's own view, if a leader answered. */
+export function leaderOf(nodes: readonly SeenNode[]): NodeStatus | undefined {
+  const leaders = nodes.flatMap(({ status }) => (status?.role === 'leader' ? status : []));
+  return leaders.sort((a, b) => b.term - a.term)[0];
+}
+
+function byAuthority(a: NodeStatus, b: NodeStatus): number {
+  const leads = (status: NodeStatus) => (status.role === 'leader' ? status.term : 0);
+  return leads(b) - leads(a) || b.appliedIndex - a.appliedIndex;
+}
+
+function membershipOf(nodeId: number, { voters, outgoing, learners }: NodeStatus): SeenNode['membership'] {
+  if (voters.includes(nodeId)) return 'voter';
+  if (outgoing.includes(nodeId)) return 'leaving';
+  return learners.includes(nodeId) ? 'learner' : '-';
+}
+
+/** A node does not speak of itself among its peers: the others know how it is reached. */
+function addressesOf(
+  nodeId: number,
+  answers: readonly NodeStatus[],
+): { readonly clientAddress: string; readonly peerAddress: string } {
+  const known = answers.flatMap(({ peers }) => peers).find((peer) => peer.nodeId === nodeId);
+  if (known) return known;
+  const named = answers.find((status) => status.leaderId === nodeId && status.leaderAddress !== '');
+  return { clientAddress: named?.leaderAddress ?? '', peerAddress: '' };
+}

@@ -1,0 +1,39 @@
+/** The options of every command that reads. */
+import type { Command } from 'commander';
+import type { ReadLevel, ReadOptions } from '../client/client-options.js';
+import { type CommonOptions, withClientOptions } from './client-options.js';
+import { UsageError } from './exit-codes.js';
+
+export interface ReadCommandOptions extends CommonOptions {
+  readonly stale?: true;
+  readonly level?: ReadLevel;
+}
+
+const LEVELS: readonly ReadLevel[] = ['linearizable', 'lease', 'follower', 'stale'];
+
+export function withReadOptions(command: Command, defaultTimeoutMs?: number): Command {
+  return withClientOptions(command, defaultTimeoutMs)
+    .option(
+      '--level <level>',
+      'linearizable (default), lease: by the leader while its lease holds, ' +
+        'follower: by any node, which asks the leader how far to be, stale: what any node has',
+      parseLevel,
+    )
+    .option('--stale', 'short for --level stale');
+}
+
+function parseLevel(text: string): ReadLevel {
+  const level = LEVELS.find((each) => each === text);
+  if (!level) throw new UsageError(`--level: expected ${LEVELS.join(', ')}, not "${text}"`);
+  return level;
+}
+
+/** With one endpoint, and a level that any node may answer, that node is asked and no other. */
+export function readOptions(options: ReadCommandOptions): ReadOptions {
+  const { stale, endpoints } = options;
+  const level = options.level ?? (stale ? 'stale' : 'linearizable');
+  if (stale && level !== 'stale') throw new UsageError(`--stale contradicts --level ${level}`);
+  const [only, ...others] = endpoints;
+  const anywhere = level === 'follower' || level === 'stale';
+  return anywhere && only !== undefined && others.length === 0 ? { level, endpoint: only } : { level };
+}

@@ -1,0 +1,117 @@
+/** Members come and go by the command line, over real sockets and disks; and a node that was away gets a snapshot. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { RaftreeClient } from '../../src/client/client.js';
+import { ProcessCluster, raftree, until } from '../support/process-cluster.js';
+
+const FAST = { heartbeatMs: 50, electionTimeoutMinMs: 500, electionTimeoutMaxMs: 1000 } as const;
+const RECORDS = 3000;
+
+async function run(args: readonly string[], endpoint: string, input?: string): Promise<string> {
+  const result = await raftree([...args, '--endpoints', endpoint], input);
+  assert.is(result.code, 0, `${args.join(' ')}: ${result.stderr}`);
+  return result.stdout.toString();
+}
+
+/** What one node has, as `export` prints it. */
+function exportOf(cluster: ProcessCluster, id: number): Promise<string> {
+  return run(['export', '--stale'], cluster.endpoint(id));
+}
+
+/** Waits until each of the nodes has applied all that the leader has. */
+async function untilEqual(
+  client: RaftreeClient,
+  cluster: ProcessCluster,
+  ids: readonly number[],
+): Promise<void> {
+  const leader = await cluster.leader();
+  const { commitIndex } = await client.status(cluster.endpoint(leader));
+  for (const id of ids) {
+    await until(
+      async () => (await client.status(cluster.endpoint(id))).appliedIndex >= commitIndex,
+      `node ${id} has applied entry ${commitIndex}`,
+    );
+  }
+}
+
+test('a fourth node joins, is promoted and leads; the first one goes', async () => {
+  const cluster = await ProcessCluster.create(4, { raft: FAST }, [4]);
+  const client = cluster.client();
+  try {
+    await Promise.all([1, 2, 3].map((id) => cluster.start(id)));
+    const lines = Array.from({ length: RECORDS }, (_, i) => `{"key":"key ${i}","value":"value ${i}"}\n`);
+    await run(['import'], cluster.endpoint(1), lines.join(''));
+
+    cluster.spawn(4);
+    const add = [
+      'member',
+      'add',
+      '4',
+      '--client',
+      cluster.endpoint(4),
+      '--peer',
+      `127.0.0.1:${cluster.peerPort(4)}`,
+    ];
+    assert.is(await run(add, cluster.endpoint(1)), 'node 4 is a learner\n');
+    await until(() => cluster.output(4).includes('node 4 is ready'), 'node 4 is ready');
+    await untilEqual(client, cluster, [4]);
+    assert.match(
+      await run(['member', 'list'], cluster.endpoint(2)),
+      /\n4 +learner +127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+ +0 +follows\n/,
+    );
+    assert.is(await run(['member', 'promote', '4'], cluster.endpoint(1)), 'node 4 is a voter\n');
+
+    await client.transferLeadership(1);
+    assert.is(await run(['member', 'remove', '1'], cluster.endpoint(2)), 'node 1 is no member any more\n');
+    await cluster.signal(1, 'SIGTERM');
+    assert.is(await run(['transfer', '4'], cluster.endpoint(2)), 'node 4 leads\n');
+    assert.match((await client.get('key 7', { level: 'lease' }))?.value.toString() ?? '', 'value 7');
+    await client.put('after', 'all');
+
+    const shown = JSON.parse(await run(['status', '--json'], cluster.endpoint(2))) as {
+      nodeId: number;
+      role: string;
+      membership: string;
+    }[];
+    assert.equal(
+      shown.map(({ nodeId, role, membership }) => `${nodeId} ${role} ${membership}`),
+      ['2 follower voter', '3 follower voter', '4 leader voter'],
+    );
+    await untilEqual(client, cluster, [2, 3, 4]);
+    const expected = await exportOf(cluster, 4);
+    assert.is(expected.split('\n').length - 1, RECORDS + 1);
+    assert.is(await exportOf(cluster, 2), expected);
+  } finally {
+    await client.close();
+    await cluster.destroy();
+  }
+});
+
+test('a node that was away longer than the log reaches back gets a snapshot', async () => {
+  const storage = { maxRaftLogBytes: 65_536, raftSegmentBytes: 65_536, trailingEntries: 50 };
+  const cluster = await ProcessCluster.create(3, { raft: FAST, storage });
+  const client = cluster.client();
+  try {
+    await cluster.startAll();
+    await client.put('before', 'x');
+    await cluster.signal(3, 'SIGKILL');
+    for (let round = 0; round < 4; round++) {
+      const value = Buffer.alloc(1000, `${round}`);
+      await Promise.all(Array.from({ length: 300 }, (_, i) => client.put(`key ${i}`, value)));
+    }
+    await cluster.start(3);
+    await untilEqual(client, cluster, [3]);
+    assert.match(cluster.output(3), 'took over a snapshot');
+    const [leader, away] = await Promise.all([
+      exportOf(cluster, await cluster.leader()),
+      exportOf(cluster, 3),
+    ]);
+    assert.is(away.split('\n').length - 1, 301);
+    assert.is(away, leader);
+  } finally {
+    await client.close();
+    await cluster.destroy();
+  }
+});
+
+test.run();
