@@ -11,7 +11,6 @@ import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
-import type { Message } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
@@ -35,6 +34,18 @@ export interface DiskCondition {
   fuse: { operations: number; readonly burnt: () => void } | undefined;
 }
 
+export function healthyDisk(maxMs: number): DiskCondition {
+  return {
+    minMs: 0.05,
+    maxMs,
+    stalledUntilMs: 0,
+    isFull: false,
+    failSyncs: 0,
+    failReads: 0,
+    fuse: undefined,
+  };
+}
+
 /** What the network does to messages between nodes. */
 export interface MessageFaults {
   loss: number;
@@ -55,7 +66,7 @@ export interface Machine {
 /** `lost`: its disk is damaged and it refuses to start; it stays down. */
 type MachineState = 'down' | 'starting' | 'up' | 'closing' | 'lost';
 
-const RESTART_MS = { min: 50, max: 4000 };
+const MIN_RESTART_MS = 20;
 
 export class SimulatedMachine implements Machine {
   readonly id: number;
@@ -71,19 +82,12 @@ export class SimulatedMachine implements Machine {
   isDamaged = false;
   /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */
   hasFailedOperations = false;
-  readonly condition: DiskCondition = {
-    minMs: 0.05,
-    maxMs: 0.5,
-    stalledUntilMs: 0,
-    isFull: false,
-    failSyncs: 0,
-    failReads: 0,
-    fuse: undefined,
-  };
+  readonly condition: DiskCondition;
 
-  constructor(id: number) {
+  constructor(id: number, maxDiskMs: number) {
     this.id = id;
     this.host = `n${id}`;
+    this.condition = healthyDisk(maxDiskMs);
   }
 
   get endpoint(): string {
@@ -129,11 +133,15 @@ export class Cluster implements Probe {
       () => this.nowMs,
     );
     this.#rules = new RaftRules((rule, detail) => this.fail(rule, detail), coverage, this.reference);
-    this.machines = Array.from({ length: setting.nodes }, (_, i) => new SimulatedMachine(i + 1));
+    this.machines = Array.from(
+      { length: setting.nodes + setting.spares },
+      (_, i) => new SimulatedMachine(i + 1, setting.maxDiskMs),
+    );
   }
 
-  get nodes(): readonly Machine[] {
-    return this.machines;
+  /** The members at first. */
+  get founders(): readonly SimulatedMachine[] {
+    return this.machines.slice(0, this.setting.nodes);
   }
 
   get nowMs(): number {
@@ -160,9 +168,18 @@ export class Cluster implements Probe {
     return leader;
   }
 
-  /** A client library on a host of its own. */
-  client(host: string, options: Partial<ClientOptions> = {}): RaftreeClient {
-    const env: Env = this.world.start(host, new SimDisk()).env;
+  /** All who believe that they lead. */
+  get leaders(): SimulatedMachine[] {
+    return this.machines.filter(({ state, node }) => state === 'up' && node?.role === 'leader');
+  }
+
+  /** What a program on a host of its own finds. */
+  hostEnv(host: string): Env {
+    return this.world.start(host, new SimDisk()).env;
+  }
+
+  /** A client library. */
+  client(env: Env, options: Partial<ClientOptions> = {}): RaftreeClient {
     const endpoints = this.machines.map(({ endpoint }) => endpoint);
     return new RaftreeClient({ endpoints, env, attemptTimeoutMs: 1000, connectTimeoutMs: 500, ...options });
   }
@@ -249,7 +266,8 @@ export class Cluster implements Probe {
     if (!machine.isPaused) return;
     machine.isPaused = false;
     this.trace.record(machine.host, 'resume');
-    machine.process?.resume();
+    // A process that wakes up may look at its sockets before its timers.
+    machine.process?.resume(this.#diskRandom.chance(0.5) ? 'network first' : 'timers first');
   }
 
   #goesDown(machine: SimulatedMachine, state: MachineState): void {
@@ -261,7 +279,7 @@ export class Cluster implements Probe {
     machine.condition.fuse = undefined;
     machine.state = state;
     if (state !== 'down' || !this.isSupervised) return;
-    const delayMs = this.#restartRandom.between(RESTART_MS.min, RESTART_MS.max);
+    const delayMs = this.#restartRandom.between(MIN_RESTART_MS, this.setting.maxRestartMs);
     this.world.scheduler.after(delayMs, () => this.start(machine));
   }
 
@@ -285,7 +303,10 @@ export class Cluster implements Probe {
         clusterId: 'simulated',
         nodeId: machine.id,
         dataDirectory: '/data',
-        nodes: this.machines.map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
+        nodes: this.machines
+          .filter((other) => other === machine || this.founders.includes(other))
+          .map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
+        join: !this.founders.includes(machine),
         raft,
       },
       'simulation',
@@ -369,19 +390,15 @@ export class Cluster implements Probe {
 
   // What the probes report
 
-  raftInput(who: string, _raft: unknown, input: Parameters<Probe['raftInput']>[2]): void {
+  raftInput(...[who, raft, input]: Parameters<Probe['raftInput']>): void {
     if (input.type === 'tick') return;
-    this.#rules.input(input);
+    this.#rules.input(raft, input);
     if (input.type === 'message')
-      this.trace.record(who, 'raft.receive', { from: input.from, ...inShort(input.message) });
-    else this.trace.record(who, `raft.${input.type}`, input.type === 'propose' ? {} : { ...input });
+      this.trace.record(who, 'raft.receive', { from: input.from, message: input.message });
+    else this.trace.record(who, `raft.${input.type}`, input.type === 'propose' ? {} : { input });
   }
 
-  raftOutput(
-    who: string,
-    raft: Parameters<Probe['raftOutput']>[1],
-    output: Parameters<Probe['raftOutput']>[2],
-  ): void {
+  raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
     this.#rules.output(who, raft, output);
     const { append, apply, reads, failedReads, status } = output;
     if (status) this.trace.record(who, 'raft.status', { ...status });
@@ -405,7 +422,7 @@ export class Cluster implements Probe {
     const random = this.#messageRandom;
     const { loss, repetition, reordering } = this.messageFaults;
     const machine = this.machines.find(({ host }) => host === who);
-    this.trace.record(who, 'raft.send', { to, ...inShort(message) });
+    this.trace.record(who, 'raft.send', { to, message });
     if (!machine?.process || loss + repetition + reordering === 0) {
       send();
       return;
@@ -438,9 +455,3 @@ export class Cluster implements Probe {
 
 const APPLIED_KEY = Buffer.of(0);
 const USER_RANGE = { gte: Buffer.of(1), lt: Buffer.of(2) };
-
-function inShort(message: Message | ReplicaMessage): Record<string, unknown> {
-  const fields: Record<string, unknown> = { ...message };
-  if ('entries' in message) fields.entries = message.entries.length;
-  return fields;
-}

@@ -12,6 +12,7 @@ export const FAULTS = [
   { name: 'killLeader', profile: 'crash' },
   { name: 'killBetweenOperations', profile: 'crash' },
   { name: 'powerCut', profile: 'crash' },
+  { name: 'powerCutOfSome', profile: 'crash' },
   { name: 'powerCutOfAll', profile: 'crash' },
   { name: 'orderlyRestart', profile: 'crash' },
   { name: 'pause', profile: 'crash' },

@@ -1,6 +1,6 @@
 /**
  * npm run sim -- --seed 42 [--trace FILE] [--profile NAME]
- * npm run sim -- --seeds 1000 [--first 1] [--jobs 2] [--profile NAME]
+ * npm run sim -- --seeds 1000 [--first 1] [--jobs 2] [--profile NAME] [--faults kill,partition]
  *
  * Runs whole clusters in virtual time. A failure prints its seed, the broken rule and the last events; exit code 1.
  */
@@ -10,6 +10,7 @@ import * as readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { COVERAGE } from './coverage.js';
+import { FAULTS } from './fault-names.js';
 import { PROFILES, type Profile } from './setting.js';
 import { type RunResult, simulate } from './simulation.js';
 
@@ -22,11 +23,14 @@ const { values } = parseArgs({
     jobs: { type: 'string', default: '1' },
     trace: { type: 'string' },
     profile: { type: 'string', default: 'all' },
+    faults: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
+    'until-broken': { type: 'boolean', default: false },
   },
 });
 const profile = PROFILES.find((name) => name === values.profile);
 if (!profile) throw new Error(`--profile is one of ${PROFILES.join(', ')}`);
+const faults = FAULTS.map(({ name }) => name).filter((name) => values.faults.split(',').includes(name));
 const first = Number(values.first);
 if (values.seed !== undefined) await runOne(Number(values.seed), profile);
 else if (values.json) await runHere(Number(values.seeds ?? 1), profile);
@@ -44,7 +48,7 @@ async function runOne(seed: number, chosen: Profile): Promise<void> {
     if (buffered.length > 5000) flush();
   };
   const startedMs = performance.now();
-  const result = await simulate({ seed, profile: chosen, ...(file === undefined ? {} : { sink }) });
+  const result = await simulate({ seed, profile: chosen, faults, ...(file === undefined ? {} : { sink }) });
   flush();
   if (result.failure) console.log(result.failure.report);
   else console.log(`seed ${seed}: all rules held`);
@@ -60,8 +64,9 @@ async function runOne(seed: number, chosen: Profile): Promise<void> {
 /** Each result as a line of JSON, for the process that shares the seeds out. */
 async function runHere(count: number, chosen: Profile): Promise<void> {
   for (let i = 0; i < count; i++) {
-    const result = await simulate({ seed: first + i * Number(values.stride), profile: chosen });
+    const result = await simulate({ seed: first + i * Number(values.stride), profile: chosen, faults });
     process.stdout.write(`${JSON.stringify(result)}\n`);
+    if (result.failure && values['until-broken']) return;
   }
 }
 
@@ -102,7 +107,16 @@ async function runMany(count: number, jobs: number): Promise<void> {
 function runChild(args: readonly string[], take: (result: RunResult) => void): Promise<number | null> {
   const child = spawn(
     process.execPath,
-    ['--enable-source-maps', fileURLToPath(import.meta.url), '--json', '--profile', values.profile, ...args],
+    [
+      '--enable-source-maps',
+      fileURLToPath(import.meta.url),
+      '--json',
+      '--profile',
+      values.profile,
+      '--faults',
+      values.faults,
+      ...args,
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   readline.createInterface({ input: child.stdout }).on('line', (line) => take(JSON.parse(line) as RunResult));

@@ -4,7 +4,7 @@
  */
 import { SimDisk } from '../../src/env/sim/disk.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import type { Cluster, SimulatedMachine } from './cluster.js';
+import { type Cluster, healthyDisk, type SimulatedMachine } from './cluster.js';
 import type { FaultName } from './fault-names.js';
 
 export class Nemesis {
@@ -29,6 +29,7 @@ export class Nemesis {
       killLeader: () => this.#kill(cluster.leader),
       killBetweenOperations: () => this.#killBetweenOperations(),
       powerCut: () => this.#powerCut(),
+      powerCutOfSome: () => this.#powerCutOfSome(),
       powerCutOfAll: () => this.#powerCutOfAll(),
       orderlyRestart: () => this.#orderlyRestart(),
       pause: () => this.#pause(),
@@ -68,11 +69,10 @@ export class Nemesis {
     for (const one of this.#hosts) for (const other of this.#hosts) world.network.slow(one, other);
     for (const machine of machines) {
       const { condition } = machine;
-      Object.assign(condition, { minMs: 0.05, maxMs: 0.5, stalledUntilMs: 0, isFull: false });
-      Object.assign(condition, { failSyncs: 0, failReads: 0, fuse: undefined });
+      Object.assign(condition, healthyDisk(this.#cluster.setting.maxDiskMs));
       this.#cluster.resume(machine);
       machine.process?.clock.setRate(1);
-      this.#cluster.start(machine);
+      if (machine.starts > 0) this.#cluster.start(machine);
     }
   }
 
@@ -263,6 +263,18 @@ export class Nemesis {
     this.#cluster.cutPower(machine);
   }
 
+  /** A rack goes dark, and a little later perhaps the leader elsewhere. */
+  async #powerCutOfSome(): Promise<void> {
+    const { machines, coverage } = this.#cluster;
+    const some = machines.filter(({ state }) => state !== 'lost' && this.#random.chance(0.5));
+    coverage.count('power cuts of some');
+    for (const machine of some) this.#cluster.cutPower(machine);
+    if (this.#random.chance(0.5)) return;
+    await this.#whileMs(500);
+    const { leader } = this.#cluster;
+    if (leader) this.#cluster.cutPower(leader);
+  }
+
   #powerCutOfAll(): void {
     this.#cluster.coverage.count('power cuts of all');
     for (const machine of this.#cluster.machines)
@@ -289,7 +301,7 @@ export class Nemesis {
   async #clockDrift(): Promise<void> {
     const { process } = this.#prominentMachine();
     if (!process) return;
-    const rate = 0.95 + this.#random.float() * 0.1;
+    const rate = 0.96 + this.#random.float() * 0.08;
     this.#cluster.coverage.count('clock drifts');
     this.#note('clock drift', { rate });
     process.clock.setRate(rate);
@@ -314,7 +326,7 @@ export class Nemesis {
     this.#note('slow disk', { host, maxMs });
     condition.maxMs = maxMs;
     await this.#whileMs(5000);
-    condition.maxMs = 0.5;
+    condition.maxMs = this.#cluster.setting.maxDiskMs;
   }
 
   #diskStall(): void {
@@ -371,7 +383,7 @@ export class Nemesis {
     const { machines } = this.#cluster;
     const machine = this.#expendableMachine();
     // Whoever never met the old disk could not know that this is another.
-    if (!machine || !machines.every(({ starts }) => starts > 0) || this.#cluster.nowMs < 3000) return;
+    if (!machine || machines.some(({ starts }) => starts === 0)) return;
     this.#cluster.coverage.count('disks replaced');
     this.#note('disk replaced', { host: machine.host });
     machine.isDamaged = true;

@@ -22,6 +22,8 @@ interface Log {
   readonly terms: Map<number, number>;
   newest: number;
   role: Role;
+  /** Lease reads that the core was just asked for. */
+  leaseReads: number[];
 }
 
 export class RaftRules {
@@ -40,12 +42,27 @@ export class RaftRules {
     this.#reference = reference;
   }
 
-  input(input: Input): void {
+  input(raft: Raft, input: Input): void {
     if (input.type === 'compacted') this.#coverage.count('log cuts');
+    if (input.type !== 'read' || raft.role !== 'leader') return;
+    if (input.level === 'lease') this.#logOf(raft).leaseReads.push(input.id);
   }
 
   output(who: string, raft: Raft, output: Output): void {
     const log = this.#logOf(raft);
+    for (const id of log.leaseReads.splice(0)) {
+      const atOnce = output.reads.some((read) => read.id === id);
+      this.#coverage.count(atOnce ? 'lease reads' : 'lease reads without a lease');
+    }
+    const { snapshot } = output.append ?? {};
+    if (snapshot) {
+      this.#coverage.count('snapshots installed');
+      log.terms.clear();
+      log.newest = snapshot.index;
+    }
+    if (output.configuration && output.configuration.outgoing.length > 0)
+      this.#coverage.count('joint configurations');
+    if (output.configuration && output.configuration.learners.length > 0) this.#coverage.count('learners');
     if (output.append && output.append.entries.length > 0) this.#appended(who, log, output.append);
     if (output.status) this.#statusChanged(who, raft, log, output.status.role);
   }
@@ -53,7 +70,7 @@ export class RaftRules {
   #logOf(raft: Raft): Log {
     let log = this.#logs.get(raft);
     if (!log) {
-      log = { terms: new Map(), newest: 0, role: 'follower' };
+      log = { terms: new Map(), newest: 0, role: 'follower', leaseReads: [] };
       this.#logs.set(raft, log);
     }
     return log;

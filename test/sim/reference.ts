@@ -47,8 +47,10 @@ export interface Period {
 export class Reference {
   readonly #fail: Fail;
   readonly #nowMs: () => number;
-  /** The entry of index i is at i - 1. */
+  /** The entry of index i is at i - 1 - #base. */
   readonly #entries: AppliedEntry[] = [];
+  /** The log starts after this index. */
+  #base = 0;
   readonly #changes = new Map<string, Change[]>();
   readonly #sessions = new Map<number, Session>();
   /** Index at which each written value took effect. */
@@ -62,7 +64,7 @@ export class Reference {
   }
 
   get lastIndex(): number {
-    return this.#entries.length;
+    return this.#base + this.#entries.length;
   }
 
   get keys(): string[] {
@@ -70,11 +72,11 @@ export class Reference {
   }
 
   termAt(index: number): number | undefined {
-    return this.#entries[index - 1]?.term;
+    return this.#at(index)?.term;
   }
 
   appliedAtMs(index: number): number | undefined {
-    return this.#entries[index - 1]?.atMs;
+    return this.#at(index)?.atMs;
   }
 
   /** Where the write with this value took effect, if it did. */
@@ -84,9 +86,10 @@ export class Reference {
 
   /** A node is about to apply entries. */
   applying(who: string, first: number, entries: readonly Entry[]): void {
+    if (this.#entries.length === 0) this.#base = first - 1;
     entries.forEach((entry, i) => {
       const index = first + i;
-      const known = this.#entries[index - 1];
+      const known = this.#at(index);
       const checksum = crc32(entry.body);
       if (known) {
         if (known.term === entry.term && known.checksum === checksum) return;
@@ -96,11 +99,8 @@ export class Reference {
         );
         return;
       }
-      if (index !== this.#entries.length + 1) {
-        this.#fail(
-          'no gap',
-          `${who} applies index ${index}, but nobody has applied ${this.#entries.length + 1}`,
-        );
+      if (index !== this.lastIndex + 1) {
+        this.#fail('no gap', `${who} applies index ${index}, but nobody has applied ${this.lastIndex + 1}`);
         return;
       }
       const result = entry.kind === 'command' ? this.#apply(index, decodeEntry(entry.body)) : NONE;
@@ -116,7 +116,7 @@ export class Reference {
   /** A node has applied entries, with these results. */
   applied(who: string, first: number, results: readonly CommandResult[]): void {
     results.forEach((result, i) => {
-      const expected = this.#entries[first + i - 1]?.result;
+      const expected = this.#at(first + i)?.result;
       const found = JSON.stringify(result);
       if (expected === undefined || expected === found) return;
       this.#fail('equal results', `${who} answers entry ${first + i} with ${found}, not with ${expected}`);
@@ -166,6 +166,10 @@ export class Reference {
         version: change.value ? change.index : 0,
       }))
       .filter((period) => period.version === version);
+  }
+
+  #at(index: number): AppliedEntry | undefined {
+    return this.#entries[index - 1 - this.#base];
   }
 
   #compare(who: string, name: string, index: number, found: KeyState | undefined): void {

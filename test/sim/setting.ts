@@ -6,9 +6,19 @@ import { FAULTS, type FaultName } from './fault-names.js';
 import type { WorkloadOptions } from './workload.js';
 
 export interface Setting {
+  /** Members at first. */
   readonly nodes: number;
+  /** Machines that may become members. */
+  readonly spares: number;
+  readonly changesMembers: boolean;
+  /** The mean time from one act of the operator to the next; 0: there is none. */
+  readonly operateEveryMs: number;
   readonly minDelayMs: number;
   readonly maxDelayMs: number;
+  /** An operation of a healthy disk takes up to this. */
+  readonly maxDiskMs: number;
+  /** A machine that is down is started again within this. */
+  readonly maxRestartMs: number;
   readonly raft: NodeConfig['raft'];
   readonly storage: Partial<NodeConfig['storage']>;
   readonly tree: Partial<LsmOptions>;
@@ -20,32 +30,52 @@ export interface Setting {
   readonly faults: readonly FaultName[];
 }
 
-export const PROFILES = ['all', 'calm', 'network', 'crash', 'disk'] as const;
+export const PROFILES = ['all', 'calm', 'network', 'crash', 'disk', 'members'] as const;
 export type Profile = (typeof PROFILES)[number];
 
 const KIB = 1024;
 
 /** Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. */
-export function settingOf(random: SeededRandom, profile: Profile): Setting {
-  const heartbeatMs = random.pick([50, 100, 200]);
-  const electionTimeoutMinMs = heartbeatMs * random.between(4, 8);
-  const possible = FAULTS.filter((fault) => profile === 'all' || fault.profile === profile);
+export function settingOf(
+  random: SeededRandom,
+  profile: Profile,
+  chosen: readonly FaultName[] = [],
+): Setting {
+  const heartbeatMs = random.pick([40, 80, 160]);
+  const electionTimeoutMinMs = heartbeatMs * random.between(3, 8);
+  // Close together, and candidates meet; far apart, and one of them is first.
+  const electionSpreadMs = random.pick([5, electionTimeoutMinMs / 4, electionTimeoutMinMs]);
+  const possible = FAULTS.filter(
+    (fault) => profile === 'all' || profile === 'members' || fault.profile === profile,
+  );
   const share = random.pick([0.25, 0.5, 0.8]);
+  const hasOperator = profile === 'members' || (profile === 'all' && random.chance(0.5));
+  const changesMembers = hasOperator && random.chance(0.7);
+  // What a minority may lose is not told apart from what a change of members takes away.
+  const damages: readonly FaultName[] = ['bitFlip', 'replacedDisk'];
   return {
     nodes: random.chance(0.7) ? 3 : 5,
+    spares: changesMembers ? 2 : 0,
+    changesMembers,
+    operateEveryMs: hasOperator ? random.pick([300, 1000, 3000]) : 0,
     minDelayMs: 0.2,
-    maxDelayMs: random.pick([1, 3, 15]),
+    maxDelayMs: random.pick([1, 5, 30]),
+    maxDiskMs: random.pick([0.5, 5, 40]),
+    maxRestartMs: random.pick([200, 1000, 4000]),
     raft: {
       heartbeatMs,
       electionTimeoutMinMs,
-      electionTimeoutMaxMs: electionTimeoutMinMs * 2,
+      electionTimeoutMaxMs: Math.ceil(electionTimeoutMinMs + electionSpreadMs),
     },
     storage: {
       treeLog: random.chance(0.3) ? 'buffered' : 'none',
       writeBufferBytes: random.pick([8, 16, 48]) * KIB,
       blockCacheBytes: random.pick([0, 64]) * KIB,
       raftSegmentBytes: random.pick([16, 48]) * KIB,
-      maxRaftLogBytes: random.pick([48, 128]) * KIB,
+      maxRaftLogBytes: random.pick([24, 48, 128]) * KIB,
+      trailingEntries: random.pick([0, 20, 200]),
+      snapshotChunkBytes: random.pick([1, 4, 64]) * KIB,
+      snapshotBytesPerSecond: random.pick([128, 4096]) * KIB,
     },
     tree: {
       blockBytes: 512,
@@ -62,7 +92,13 @@ export function settingOf(random: SeededRandom, profile: Profile): Setting {
       maxValueBytes: random.pick([50, 800, 3000]),
     },
     durationMs: random.between(8_000, 16_000),
-    faultEveryMs: random.pick([300, 800, 2000]),
-    faults: possible.filter(() => random.chance(share)).map(({ name }) => name),
+    faultEveryMs: random.pick([150, 500, 1500]),
+    faults:
+      chosen.length > 0
+        ? chosen
+        : possible
+            .filter(() => random.chance(share))
+            .map(({ name }) => name)
+            .filter((name) => !(changesMembers && damages.includes(name))),
   };
 }

@@ -5,9 +5,11 @@
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { Cluster } from './cluster.js';
 import { Coverage } from './coverage.js';
+import type { FaultName } from './fault-names.js';
 import { History } from './history.js';
 import { callsAbout, checkHistory } from './history-rules.js';
 import { Nemesis } from './nemesis.js';
+import { Operator } from './operator.js';
 import { useProbe } from './probes.js';
 import { type Profile, settingOf } from './setting.js';
 import { toText } from './trace.js';
@@ -16,6 +18,8 @@ import { Workload } from './workload.js';
 export interface RunOptions {
   readonly seed: number;
   readonly profile?: Profile;
+  /** Instead of those that the seed would choose. */
+  readonly faults?: readonly FaultName[];
   /** Receives every event as a line of JSON. */
   readonly sink?: (line: string) => void;
 }
@@ -37,17 +41,18 @@ const PROGRESS_MS = 30_000;
 const CONVERGENCE_MS = 60_000;
 const REPORTED_EVENTS = 80;
 
-export async function simulate({ seed, profile = 'all', sink }: RunOptions): Promise<RunResult> {
+export async function simulate({ seed, profile = 'all', faults = [], sink }: RunOptions): Promise<RunResult> {
   const random = new SeededRandom(seed);
-  const setting = settingOf(random, profile);
+  const setting = settingOf(random, profile, faults);
   const coverage = new Coverage();
   const cluster = new Cluster(setting, random, coverage, sink);
   const history = new History();
   const workload = new Workload(cluster, new SeededRandom(random.uint32()), history, setting.workload);
   const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
+  const operator = new Operator(cluster, new SeededRandom(random.uint32()));
   useProbe(cluster);
   try {
-    await phases(cluster, workload, nemesis);
+    await phases(cluster, workload, nemesis, operator);
     if (!cluster.broken)
       checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
   } finally {
@@ -67,11 +72,16 @@ export async function simulate({ seed, profile = 'all', sink }: RunOptions): Pro
   };
 }
 
-async function phases(cluster: Cluster, workload: Workload, nemesis: Nemesis): Promise<void> {
-  const { machines, setting } = cluster;
-  for (const machine of machines) cluster.start(machine);
+async function phases(
+  cluster: Cluster,
+  workload: Workload,
+  nemesis: Nemesis,
+  operator: Operator,
+): Promise<void> {
+  const { machines, founders, setting } = cluster;
+  for (const machine of founders) cluster.start(machine);
   const allMet = () =>
-    machines.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
+    founders.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
   if (
     !(await reaches(cluster, START_MS, () => cluster.leader !== undefined && allMet(), 'the cluster starts'))
   )
@@ -79,26 +89,35 @@ async function phases(cluster: Cluster, workload: Workload, nemesis: Nemesis): P
 
   workload.start();
   let crash: unknown;
-  nemesis.run().catch((error: unknown) => {
-    crash = error;
-  });
+  for (const run of [nemesis.run(), operator.run()]) {
+    run.catch((error: unknown) => {
+      crash = error;
+    });
+  }
   const untilMs = cluster.nowMs + setting.durationMs;
   await cluster.world.scheduler.runUntil(() => cluster.broken !== undefined || crash !== undefined, untilMs);
   if (crash !== undefined) throw crash;
   if (cluster.broken) return;
 
   nemesis.stop();
+  operator.stop();
   nemesis.heal();
   if (!(await settles(cluster, CALLS_END_MS, workload.stop(), 'every call of the clients ends'))) return;
-  const client = cluster.client('c0', { timeoutMs: PROGRESS_MS });
+  const client = cluster.client(cluster.hostEnv('c0'), { timeoutMs: PROGRESS_MS });
   const progress = client.put('k0', 'last;').then(() => client.get('k0'));
   if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
-  const whole = machines.filter(({ isDamaged }) => !isDamaged);
-  const converged = () =>
-    whole.every(
-      ({ state, node }) => state === 'up' && node?.status(0).appliedIndex === cluster.reference.lastIndex,
-    );
-  if (!(await reaches(cluster, CONVERGENCE_MS, converged, 'all whole replicas hold the same state'))) return;
+  const converged = () => {
+    const status = cluster.leader?.node?.status(0);
+    if (!status || status.appliedIndex !== cluster.reference.lastIndex) return false;
+    const members = [...status.voters, ...status.outgoing, ...status.learners];
+    return machines
+      .filter(({ id, isDamaged }) => members.includes(id) && !isDamaged)
+      .every(({ state, node }) => state === 'up' && node?.status(0).appliedIndex === status.appliedIndex);
+  };
+  if (
+    !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
+  )
+    return;
   for (const machine of machines) cluster.compareState(machine);
 }
 
@@ -118,7 +137,10 @@ async function reaches(
     return condition();
   }, untilMs);
   if (!cluster.broken && !condition())
-    cluster.fail('liveness', `it did not happen within ${withinMs / 1000} s that ${what}`);
+    cluster.fail(
+      'liveness',
+      `it did not happen within ${withinMs / 1000} s that ${what}: ${standing(cluster)}`,
+    );
   return cluster.broken === undefined;
 }
 
@@ -168,4 +190,13 @@ function report(seed: number, cluster: Cluster, history: History): string {
       .map((event) => `  ${toText(event)}`),
     `again: npm run sim -- --seed ${seed} --trace FILE`,
   ].join('\n');
+}
+
+function standing({ machines, reference }: Cluster): string {
+  const each = machines.map(({ host, state, node }) => {
+    const status = node?.status(0);
+    const voters = status?.voters.join() ?? '';
+    return `${host} ${state} ${status?.role} applied ${status?.appliedIndex} of ${status?.lastIndex}, voters ${voters}`;
+  });
+  return `${reference.lastIndex} entries are applied; ${each.join('; ')}`;
 }

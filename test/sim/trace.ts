@@ -62,8 +62,11 @@ function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return `${value.length} B ${crc32(value).toString(16)}`;
   if (value instanceof Error) return `${value.name}: ${value.message}`;
   if (Array.isArray(value)) return value.length > 8 ? `${value.length} items` : value.map(plain);
-  if (typeof value === 'object' && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
-  }
-  return value;
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      name,
+      name === 'entries' && Array.isArray(inner) ? inner.length : plain(inner),
+    ]),
+  );
 }

@@ -7,6 +7,7 @@ import { RaftreeClientError } from '../../src/client/client-error.js';
 import type { BatchOperation } from '../../src/client/operations.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
+import { Direct } from './direct.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js';
 
 export interface WorkloadOptions {
@@ -27,6 +28,9 @@ const EXPECTED_CODES = new Set([
   'OVERLOADED',
   'LEADERSHIP_LOST',
   'SHUTTING_DOWN',
+  'CONNECTION_LOST',
+  'ATTEMPT_TIMEOUT',
+  'HELLO_TIMEOUT',
 ]);
 
 /** A value that has grown beyond this is replaced, not appended to. */
@@ -61,20 +65,26 @@ export class Workload {
 
   async #run(name: string): Promise<void> {
     const random = this.#random;
-    const client = this.#cluster.client(name, { timeoutMs: random.between(400, 6000) });
+    const env = this.#cluster.hostEnv(name);
+    const direct = new Direct(env);
+    const client = this.#cluster.client(env, { timeoutMs: random.between(400, 6000) });
     while (!this.#stopped) {
       await this.#cluster.sleep(random.float() * this.#options.maxThinkMs);
-      await this.#call(name, client);
+      await this.#call(name, client, direct);
       // A pipelined pair now and then: two writes of one session under way at once.
-      if (random.chance(0.1)) await Promise.all([this.#call(name, client), this.#call(name, client)]);
+      if (random.chance(0.1))
+        await Promise.all([this.#call(name, client, direct), this.#call(name, client, direct)]);
     }
     await client.close();
+    await direct.close();
   }
 
-  async #call(name: string, client: RaftreeClient): Promise<void> {
+  async #call(name: string, client: RaftreeClient, direct: Direct): Promise<void> {
     const random = this.#random;
     const dice = random.float();
-    if (dice < 0.25) await this.#read(name, client);
+    if (dice < 0.08) await this.#directRead(name, direct, 'lease');
+    else if (dice < 0.15) await this.#directRead(name, direct, 'follower');
+    else if (dice < 0.25) await this.#read(name, client);
     else if (dice < 0.35) await this.#staleRead(name, client);
     else if (dice < 0.41) await this.#scan(name, client);
     else if (dice < 0.49) await this.#batch(name, client);
@@ -153,9 +163,25 @@ export class Workload {
     });
   }
 
+  /** A lease read goes to whoever leads, or to one who may believe that he does. */
+  async #directRead(name: string, direct: Direct, consistency: 'lease' | 'follower'): Promise<void> {
+    const key = this.#key();
+    const { leaders, machines } = this.#cluster;
+    const asked = consistency === 'lease' && leaders.length > 0 ? leaders : machines;
+    const { endpoint } = this.#random.pick(asked);
+    await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
+      const answer = await direct.ask(endpoint, { type: 'get', consistency, key: Buffer.from(key) });
+      if (typeof answer === 'string')
+        throw new RaftreeClientError(answer, `a ${consistency} read at ${endpoint}`, 'notCommitted');
+      if (answer.type !== 'getReply') throw new Error(`${answer.type} is no answer to a get`);
+      if (consistency === 'follower') this.#cluster.coverage.count('follower reads');
+      return { index: 0, answers: [this.#shown(key, answer.found ? answer : undefined)] };
+    });
+  }
+
   async #staleRead(name: string, client: RaftreeClient): Promise<void> {
     const key = this.#key();
-    const node = this.#random.pick(this.#cluster.nodes);
+    const node = this.#random.pick(this.#cluster.machines);
     this.#cluster.coverage.count('stale reads');
     await this.#record(
       name,

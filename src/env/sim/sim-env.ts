@@ -73,9 +73,10 @@ export class SimWorld {
         fs.pause();
         this.network.pause(host);
       },
-      resume: () => {
+      resume: (order = 'timers first') => {
         const due = held ?? [];
         held = undefined;
+        if (order === 'network first') this.network.resume(host);
         for (const run of due) this.scheduler.after(0, guarded(run));
         fs.resume();
         this.network.resume(host);
@@ -134,7 +135,7 @@ export interface SimProcess {
   readonly clock: SimClock;
   /** SIGSTOP: nothing happens in this process until `resume`; its clock goes on. */
   pause(): void;
-  resume(): void;
+  resume(order?: 'timers first' | 'network first'): void;
   /** kill -9: no callback of this process runs again; what it wrote stays on its disk. */
   kill(): void;
 }

@@ -1,0 +1,44 @@
+/** Requests to one node that the client library has no call for, over the library's own connections. */
+import { clientSettings } from '../../src/client/client-options.js';
+import { NodeConnection, type Unnumbered } from '../../src/client/node-connection.js';
+import type { Env } from '../../src/env/env.js';
+import { errorCode, RaftreeError } from '../../src/env/errors.js';
+import type { ReceivedMessage } from '../../src/protocol/message-handlers.js';
+
+const ATTEMPT_TIMEOUT_MS = 1500;
+
+export class Direct {
+  readonly #env: Env;
+  readonly #connections = new Map<string, NodeConnection>();
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  /** The answer, or the code of what went wrong. */
+  async ask(
+    endpoint: string,
+    request: Unnumbered,
+    timeoutMs = ATTEMPT_TIMEOUT_MS,
+  ): Promise<ReceivedMessage | string> {
+    const settings = clientSettings(
+      { endpoints: [endpoint], attemptTimeoutMs: timeoutMs, connectTimeoutMs: 500 },
+      this.#env,
+    );
+    try {
+      let connection = this.#connections.get(endpoint);
+      if (!connection?.isOpen) {
+        connection = await NodeConnection.open(endpoint, settings);
+        this.#connections.set(endpoint, connection);
+      }
+      return await connection.request(request).answer;
+    } catch (error) {
+      if (!(error instanceof RaftreeError)) throw error;
+      return errorCode(error) ?? 'UNKNOWN';
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#connections.values()].map((connection) => connection.close()));
+  }
+}

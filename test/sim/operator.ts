@@ -1,0 +1,108 @@
+/**
+ * The one who runs the cluster: changes its members and its leader while everything else goes on, and does not always
+ * learn whether that worked.
+ */
+import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import type { Cluster, SimulatedMachine } from './cluster.js';
+import { Direct } from './direct.js';
+
+interface Change {
+  readonly type: 'addVoter' | 'addLearner' | 'remove';
+  readonly machine: SimulatedMachine;
+}
+
+/** Fewer voters than this are not left. */
+const LEAST_VOTERS = 3;
+
+export class Operator {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #direct: Direct;
+  #stopped = false;
+
+  constructor(cluster: Cluster, random: SeededRandom) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#direct = new Direct(cluster.hostEnv('operator'));
+  }
+
+  async run(): Promise<void> {
+    const { operateEveryMs, changesMembers } = this.#cluster.setting;
+    if (operateEveryMs === 0) return;
+    while (!this.#stopped) {
+      await this.#cluster.sleep(this.#random.float() * 2 * operateEveryMs);
+      if (this.#stopped) break;
+      if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
+      else await this.#transfer();
+    }
+    await this.#direct.close();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async #transfer(): Promise<void> {
+    const { leader } = this.#cluster;
+    if (!leader) return;
+    const to = this.#random.pick(this.#cluster.machines);
+    const answer = await this.#ask(leader, { type: 'transferLeader', nodeId: to.id });
+    if (answer === 'done') this.#cluster.coverage.count('leaders transferred');
+  }
+
+  async #changeMembers(): Promise<void> {
+    const { leader, coverage } = this.#cluster;
+    const changes = leader ? this.#planned(leader) : [];
+    if (!leader || changes.length === 0) return;
+    for (const { type, machine } of changes) {
+      if (type !== 'remove' && machine.starts === 0) this.#cluster.start(machine);
+    }
+    const answer = await this.#ask(leader, {
+      type: 'changeMembers',
+      changes: changes.map(({ type, machine }) => ({
+        type,
+        nodeId: machine.id,
+        clientAddress: type === 'remove' ? '' : `${machine.host}:7001`,
+        peerAddress: type === 'remove' ? '' : `${machine.host}:7101`,
+      })),
+    });
+    if (answer === 'done') coverage.count('members changed', changes.length);
+  }
+
+  /** One voter more or less, a learner more or less, or several changes at once. */
+  #planned(leader: SimulatedMachine): Change[] {
+    const random = this.#random;
+    const status = leader.node?.status(0);
+    if (!status) return [];
+    const { machines } = this.#cluster;
+    const voters = machines.filter(({ id }) => status.voters.includes(id));
+    const learners = machines.filter(({ id }) => status.learners.includes(id));
+    const outside = machines.filter((machine) => !voters.includes(machine) && !learners.includes(machine));
+    const changes: Change[] = [];
+    const count = random.chance(0.6) ? 1 : random.between(2, 3);
+    let voterCount = voters.length;
+    for (let i = 0; i < count; i++) {
+      const dice = random.float();
+      const machine = random.pick(machines);
+      if (changes.some((change) => change.machine === machine)) continue;
+      if (outside.includes(machine) || learners.includes(machine)) {
+        const type = dice < 0.6 ? 'addVoter' : learners.includes(machine) ? 'remove' : 'addLearner';
+        if (type === 'addVoter') voterCount++;
+        changes.push({ type, machine });
+      } else if (voterCount > LEAST_VOTERS) {
+        voterCount--;
+        changes.push({ type: dice < 0.6 ? 'remove' : 'addLearner', machine });
+      }
+    }
+    return changes;
+  }
+
+  /** The type of the answer, or the code of what went wrong. */
+  async #ask(leader: SimulatedMachine, request: Parameters<Direct['ask']>[1]): Promise<string> {
+    this.#cluster.trace.record('operator', 'call', { at: leader.host, ...request });
+    const answer = await this.#direct.ask(leader.endpoint, request, 5000);
+    const shown = typeof answer === 'string' ? answer : answer.type;
+    this.#cluster.trace.record('operator', 'return', { shown });
+    return shown;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Bugs that others have shipped, or that we might, planted into the compiled code of a child process. `src` knows nothing
+ * of them; a place that is not found any more is an error, so that a bug cannot quietly stop being planted.
+ */
+import type { Profile } from '../setting.js';
+
+export interface Patch {
+  /** Below dist/src. */
+  readonly file: string;
+  /** A regular expression; it matches at exactly one place. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export interface PlantedBug {
+  readonly name: string;
+  readonly patches: readonly Patch[];
+  readonly profile: Profile;
+  /** It is caught within so many seeds, from `firstSeed` on. */
+  readonly withinSeeds: number;
+  readonly firstSeed: number;
+}
+
+/** A restarted node keeps silent for an election timeout, which hides what it has forgotten: for bugs behind that. */
+const NO_SILENCE: Patch = {
+  file: 'raft/raft.js',
+  find: String.raw`this\.#silentUntilMs = state\.restarted && !alone \? nowMs \+ options\.electionTimeoutMaxMs : nowMs;`,
+  replace: 'this.#silentUntilMs = nowMs;',
+};
+
+const bug = (
+  name: string,
+  profile: Profile,
+  withinSeeds: number,
+  ...patches: readonly Patch[]
+): PlantedBug => ({ name, profile, withinSeeds, firstSeed: 1, patches });
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  bug(
+    'an entry of an old term is committed by counting',
+    'all',
+    400,
+    {
+      file: 'raft/raft.js',
+      find: String.raw` && this\.#log\.termAt\(reached\) === this\.#term\)`,
+      replace: ')',
+    },
+    // Entry by entry, or the one that opens the leader's term always comes along.
+    { file: 'server/node.js', find: 'maxAppendBytes: MIB', replace: 'maxAppendBytes: 1' },
+  ),
+  bug('a follower acknowledges what is not durable', 'all', 20, {
+    file: 'raft/raft.js',
+    find: String.raw`this\.#outbox\.sendAfter\(this\.#stability\.batchFor\(this\.#hasUnsaved\(\)\), to, message\)`,
+    replace: 'this.#outbox.send(to, message)',
+  }),
+  bug('the Raft log is not synced', 'all', 20, {
+    file: 'raft-log/raft-log.js',
+    find: String.raw`append\(payload, true\)`,
+    replace: 'append(payload, false)',
+  }),
+  bug('two votes in one term', 'all', 20, {
+    file: 'raft/raft.js',
+    find: String.raw`\(this\.#vote === from \|\| \(this\.#vote === NOBODY && this\.#leader === NOBODY\)\)`,
+    replace: 'true',
+  }),
+  bug(
+    'term and vote are forgotten on restart',
+    'all',
+    20,
+    {
+      file: 'raft/raft.js',
+      find: String.raw`this\.#vote = state\.hardState\.vote;`,
+      replace: 'this.#vote = 0;',
+    },
+    {
+      file: 'raft/raft.js',
+      find: String.raw`this\.#term = state\.hardState\.term;`,
+      replace: 'this.#term = this.#log.lastTerm;',
+    },
+    NO_SILENCE,
+  ),
+  bug(
+    'messages of a term leave before it is durable',
+    'all',
+    100,
+    {
+      file: 'raft/raft.js',
+      find: String.raw`this\.#outbox\.sendAfter\(this\.#stability\.termBatch, to, message\);`,
+      replace:
+        'if (to === this.#id) this.#outbox.sendAfter(this.#stability.termBatch, to, message); else this.#outbox.send(to, message);',
+    },
+    NO_SILENCE,
+  ),
+  bug('a read does not confirm leadership', 'all', 20, {
+    file: 'raft/raft.js',
+    find: String.raw`level === 'lease' && this\.#hasLease\(nowMs\)`,
+    replace: 'true',
+  }),
+  bug('a lease is not given up', 'all', 20, {
+    file: 'raft/raft.js',
+    find: String.raw`nowMs < this\.#reads\.quorumSentMs \+ electionTimeoutMinMs \* \(1 - maxClockDrift\)`,
+    replace: 'true',
+  }),
+  bug('entries are applied twice after a restart', 'all', 10, {
+    file: 'kv/kv-state-machine.js',
+    find: String.raw`this\.#appliedIndex = applied \? readUint53\(applied, 8\) : 0;`,
+    replace: 'this.#appliedIndex = applied ? readUint53(applied, 0) - 1 : 0;',
+  }),
+  bug('an append truncates what it matches', 'all', 20, {
+    file: 'raft/raft.js',
+    find: String.raw`if \(present === entry\.term\)\s+continue;`,
+    replace: '',
+  }),
+  bug('a repeated write is applied again', 'all', 20, {
+    file: 'kv/sessions.js',
+    find: String.raw`slot\?\.sequence === sequence`,
+    replace: 'false',
+  }),
+  bug('a snapshot comes without the sessions', 'all', 40, {
+    file: 'kv/kv-state-machine.js',
+    find: String.raw`this\.#load\(\);\s+await before\.close\(\);`,
+    replace:
+      'const kept = this.#sessions.restore; this.#sessions.restore = () => {}; this.#load(); this.#sessions.restore = kept; await before.close();',
+  }),
+  bug('the acknowledgement of a learner counts', 'members', 100, {
+    file: 'raft/quorum.js',
+    find: String.raw`Math\.min\(reachedByMajority\(configuration\.voters, reached\)`,
+    replace: 'Math.min(reachedByMajority([...configuration.voters, ...configuration.learners], reached)',
+  }),
+  bug('two changes of members at once', 'members', 200, {
+    file: 'raft/raft.js',
+    find: String.raw`if \(pending\)\s+return this\.#refused\('changePending'\);`,
+    replace: '',
+  }),
+  bug('a read index before the leader’s first commit', 'all', 100, {
+    file: 'raft/raft.js',
+    find: String.raw`if \(this\.#reads\.hasArrived && this\.#commit >= this\.#termStart\)`,
+    replace: 'if (this.#reads.hasArrived)',
+  }),
+];
