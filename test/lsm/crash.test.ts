@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Fault, FileOperation } from '../../src/env/sim/disk.js';
-import type { CompactionEvent, LsmOptions, LsmTree, Operation } from '../../src/lsm/index.js';
+import { type CompactionEvent, type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
 import {
   openTree,
   processEnv,
@@ -15,7 +15,10 @@ import {
   SeededRandom,
   SimDisk,
   statesOf,
+  TINY,
 } from './tree-lab.js';
+
+const CHECKPOINT = '/data/checkpoint';
 
 interface Cut {
   readonly operation: FileOperation;
@@ -25,6 +28,8 @@ interface Cut {
   readonly most: number;
   /** What the tree itself claimed. */
   readonly durableSequence: number;
+  /** A checkpoint of everything was completed. */
+  readonly hasCheckpoint: boolean;
 }
 
 interface Run {
@@ -49,13 +54,21 @@ async function runScript(
   const operations: FileOperation[] = [];
   let least = 0;
   let most = 0;
+  let hasCheckpoint = false;
   let tree: LsmTree | undefined;
   const env = processEnv(seed, disk, {
     fault: (operation) => {
       if (operation.kind !== 'read' && operation.kind !== 'open') {
         operations.push(operation);
         const durableSequence = tree?.durableSequence ?? 0;
-        cuts.push({ operation, disk: disk.powerCutClone(random), least, most, durableSequence });
+        cuts.push({
+          operation,
+          disk: disk.powerCutClone(random),
+          least,
+          most,
+          durableSequence,
+          hasCheckpoint,
+        });
       }
       return plant(operation);
     },
@@ -85,6 +98,8 @@ async function runScript(
   }
   await tree.flush();
   least = batches.length;
+  await tree.checkpoint(CHECKPOINT);
+  hasCheckpoint = true;
   const tombstonesBefore = tree.stats().tombstones;
   await tree.compactRange();
   const tombstonesAfter = tree.stats().tombstones;
@@ -136,10 +151,30 @@ async function findLoss(
   }
 }
 
+/** A checkpoint is wholly there or not at all, and stays once it was completed. */
+async function findLostCheckpoint(cut: Cut, complete: string, seed: number): Promise<string | undefined> {
+  if (!cut.disk.mount().exists(CHECKPOINT)) {
+    return cut.hasCheckpoint ? 'the checkpoint is gone' : undefined;
+  }
+  const options = { ...TINY, env: processEnv(seed, cut.disk), createIfMissing: false };
+  try {
+    const tree = await LsmTree.open(CHECKPOINT, options);
+    const state = renderTree(tree);
+    const { problems } = await tree.verify();
+    await tree.close();
+    if (problems.length > 0) return `verify of the checkpoint: ${JSON.stringify(problems[0])}`;
+    return state === complete ? undefined : 'the checkpoint has another state';
+  } catch (error) {
+    return `opening the checkpoint failed: ${error}`;
+  }
+}
+
 async function findLosses(run: Run, options: LsmOptions, seed: number): Promise<string[]> {
   const losses: string[] = [];
   for (const cut of run.cuts) {
-    const loss = await findLoss(cut, run.states, options, seed);
+    const complete = run.states.at(-1) ?? '';
+    const loss =
+      (await findLoss(cut, run.states, options, seed)) ?? (await findLostCheckpoint(cut, complete, seed));
     if (loss)
       losses.push(
         `seed ${seed}, before ${cut.operation.kind} ${cut.operation.path} (${cut.operation.number}): ${loss}`,
@@ -151,7 +186,15 @@ async function findLosses(run: Run, options: LsmOptions, seed: number): Promise<
 function assertScriptIsRich(run: Run, hasWal: boolean): void {
   const created = (pattern: RegExp) =>
     run.operations.filter((operation) => operation.kind === 'create' && pattern.test(operation.path)).length;
-  if (hasWal) assert.ok(created(/wal-\d+\.log$/) >= 3, 'the WAL is rotated at least twice');
+  const recycled = run.operations.filter(
+    (operation) => operation.kind === 'rename' && /wal-\d+\.log$/.test(operation.path),
+  ).length;
+  if (hasWal) {
+    assert.ok(created(/wal-\d+\.log$/) + recycled >= 3, 'the WAL is rotated at least twice');
+    assert.ok(recycled >= 2, 'files of the WAL are used again');
+  }
+  const unfinished = run.operations.filter((operation) => operation.path.startsWith(`${CHECKPOINT}.tmp`));
+  assert.ok(unfinished.length >= 5, 'a checkpoint is made');
   assert.ok(created(/\.sst$/) >= 10, 'memtables are flushed');
   assert.ok(
     run.events.some((event) => event.level === 0 && event.inputFiles > 1),
