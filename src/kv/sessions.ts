@@ -15,6 +15,8 @@ import { fromSessionKey, sessionKey } from './keys.js';
 /** The same for all replicas, for ever: a different limit would make them diverge. */
 export const MAX_SESSIONS = 10_000;
 export const MAX_WINDOW = 4096;
+/** Results of single operations kept over all sessions; above it the least recently used sessions go. */
+export const MAX_KEPT_RESULTS = 4_000_000;
 
 export type OperationStatus = 'ok' | 'conditionFailed' | 'valueTooLarge';
 
@@ -52,6 +54,13 @@ export type SequenceCheck =
 export class Sessions {
   /** Ordered by `lastUsed`. */
   readonly #sessions = new Map<number, Session>();
+  readonly #maxKeptResults: number;
+  #keptResults = 0;
+
+  /** The limit is a parameter for tests alone: see MAX_SESSIONS. */
+  constructor(maxKeptResults: number = MAX_KEPT_RESULTS) {
+    this.#maxKeptResults = maxKeptResults;
+  }
 
   get size(): number {
     return this.#sessions.size;
@@ -93,8 +102,19 @@ export class Sessions {
     this.#sessions.delete(id);
     this.#sessions.set(id, session);
     const slot = sequence % session.window;
+    this.#keptResults += result.results.length - (session.slots.get(slot)?.result.results.length ?? 0);
     session.slots.set(slot, { sequence, result });
-    return [{ type: 'put', key: sessionKey(id, slot), value: encodeSlot(sequence, session.floor, result) }];
+    const operations: EngineOperation[] = [];
+    for (const oldest of this.#sessions.values()) {
+      if (this.#keptResults <= this.#maxKeptResults || oldest === session) break;
+      operations.push(...this.#remove(oldest));
+    }
+    operations.push({
+      type: 'put',
+      key: sessionKey(id, slot),
+      value: encodeSlot(sequence, session.floor, result),
+    });
+    return operations;
   }
 
   /** Rebuilds the table from what the engine holds of it. */
@@ -115,13 +135,16 @@ export class Sessions {
       session.lastUsed = Math.max(session.lastUsed, result.index);
     }
     this.#sessions.clear();
+    this.#keptResults = 0;
     for (const session of [...found.values()].sort((a, b) => a.lastUsed - b.lastUsed)) {
       this.#sessions.set(session.id, session);
+      for (const { result } of session.slots.values()) this.#keptResults += result.results.length;
     }
   }
 
   #remove(session: Session): EngineOperation[] {
     this.#sessions.delete(session.id);
+    for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;
     return [
       { type: 'delete', key: sessionKey(session.id) },
       ...[...session.slots.keys()].map(

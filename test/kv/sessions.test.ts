@@ -99,4 +99,27 @@ test('what is restored decides as what was live, in every case and about who goe
   }
 });
 
+test('with too many results kept, the sessions least recently used go, but never the one that writes', () => {
+  const sessions = new Sessions(10);
+  const result = (index: number, count: number): WriteResult => ({
+    applied: true,
+    index,
+    results: Array.from({ length: count }, () => ({ status: 'ok' as const, existed: false, version: index })),
+  });
+  for (const id of [1, 2, 3]) sessions.open(id, 8);
+  sessions.record(1, 1, 0, result(4, 4));
+  sessions.record(2, 1, 0, result(5, 4));
+  const operations = sessions.record(3, 1, 0, result(6, 4));
+  assert.is(sessions.size, 2, 'the first has gone');
+  assert.equal(
+    operations.map(({ type }) => type),
+    ['delete', 'delete', 'put'],
+  );
+  sessions.record(3, 1, 0, result(7, 5));
+  assert.is(sessions.size, 2, 'a slot that is used again counts once');
+  sessions.record(3, 2, 0, result(8, 100));
+  assert.is(sessions.size, 1, 'the one that writes stays');
+  assert.is(sessions.check(3, 2, 0).state, 'repeated');
+});
+
 test.run();
