@@ -8,7 +8,7 @@ import type { Summary } from './summary.js';
 const ROW = 22;
 const LABEL = 110;
 const PLOT = 620;
-const HEAD = 58;
+const HEAD = 72;
 const GAP = 44;
 const RIGHT = 24;
 /** Told apart with any colour vision (Okabe and Ito). */
