@@ -1,8 +1,10 @@
 /**
- * Blocks of all tables, in slots of one size into which they are read in place: nothing is allocated on a miss.
- * A table knows by block number in which slot it stands, so that a hit is one array access; the slot to reuse is
- * found by the clock algorithm (Corbató: A Paging Experiment with the Multics System, 1968). A block larger than a
- * slot is not cached. Memory is taken in segments, as it is needed.
+ * Blocks of all tables, as they are uncompressed, in slots that are read into in place: once the cache is full, a
+ * miss allocates nothing. A table knows by block number in which slot it stands, so that a hit is one array access;
+ * the slot to reuse is found by the clock algorithm (Corbató: A Paging Experiment with the Multics System, 1968).
+ *
+ * Most slots have one size, that of a usual block; a larger block gets one of its own size. The bytes of all slots
+ * together stay within the capacity.
  */
 
 /** Who owns the blocks: told when one of them loses its slot. */
@@ -12,33 +14,34 @@ export interface BlockOwner {
 }
 
 export const NO_SLOT = -1;
-const SEGMENT_SLOTS = 64;
+/** Slots of large blocks are multiples of this, so that one can be used again for another. */
+const LARGE_STEP_BYTES = 1024;
 
 export class BlockCache {
   readonly slotBytes: number;
-  readonly #slotCount: number;
-  readonly #buffers: Buffer[] = [];
+  readonly #capacityBytes: number;
+  /** Undefined for slot numbers that are free. */
+  readonly #buffers: (Buffer | undefined)[] = [];
   readonly #owners: (BlockOwner | undefined)[] = [];
-  readonly #blocks: Int32Array;
-  readonly #pins: Uint32Array;
-  readonly #used: Uint8Array;
-  /** Slots below this number have been used; the others are free. */
-  #taken = 0;
+  readonly #blocks: number[] = [];
+  /** How many bytes of a slot its block fills. */
+  readonly #sizes: number[] = [];
+  readonly #pins: number[] = [];
+  readonly #used: number[] = [];
+  readonly #free: number[] = [];
+  #sizeBytes = 0;
   #hand = 0;
   hits = 0;
   misses = 0;
 
   constructor(capacityBytes: number, slotBytes: number) {
     this.slotBytes = slotBytes;
-    this.#slotCount = Math.floor(capacityBytes / slotBytes);
-    this.#blocks = new Int32Array(this.#slotCount);
-    this.#pins = new Uint32Array(this.#slotCount);
-    this.#used = new Uint8Array(this.#slotCount);
+    this.#capacityBytes = capacityBytes;
   }
 
   /** Memory taken so far. */
   get sizeBytes(): number {
-    return this.#buffers.length * this.slotBytes;
+    return this.#sizeBytes;
   }
 
   /** The bytes of a slot; good until something else is claimed, or for as long as it is pinned. */
@@ -51,13 +54,15 @@ export class BlockCache {
   /** A slot for a block that is about to be read into it, or NO_SLOT if it does not fit or all are pinned. */
   claim(owner: BlockOwner, block: number, sizeBytes: number): number {
     this.misses++;
-    if (sizeBytes > this.slotBytes) return NO_SLOT;
-    const slot = this.#findSlot();
+    const slot = this.#slotOf(
+      sizeBytes <= this.slotBytes
+        ? this.slotBytes
+        : Math.ceil(sizeBytes / LARGE_STEP_BYTES) * LARGE_STEP_BYTES,
+    );
     if (slot === NO_SLOT) return NO_SLOT;
-    const previous = this.#owners[slot];
-    if (previous) previous.slots[this.#blocks[slot] as number] = NO_SLOT;
     this.#owners[slot] = owner;
     this.#blocks[slot] = block;
+    this.#sizes[slot] = sizeBytes;
     this.#used[slot] = 1;
     owner.slots[block] = slot;
     return slot;
@@ -67,11 +72,14 @@ export class BlockCache {
     return this.#buffers[slot] as Buffer;
   }
 
+  /** What was claimed. */
+  blockBytes(slot: number): number {
+    return this.#sizes[slot] as number;
+  }
+
   /** The slot's content is not to be used any more. */
   discard(slot: number): void {
-    const owner = this.#owners[slot];
-    if (owner) owner.slots[this.#blocks[slot] as number] = NO_SLOT;
-    this.#owners[slot] = undefined;
+    this.#disown(slot);
     this.#used[slot] = 0;
   }
 
@@ -83,27 +91,44 @@ export class BlockCache {
     this.#pins[slot] = (this.#pins[slot] as number) - 1;
   }
 
-  #findSlot(): number {
-    if (this.#taken < this.#slotCount) {
-      if (this.#taken === this.#buffers.length) this.#addSegment();
-      return this.#taken++;
-    }
-    for (let looks = 2 * this.#slotCount; looks > 0; looks--) {
+  #disown(slot: number): void {
+    const owner = this.#owners[slot];
+    if (owner) owner.slots[this.#blocks[slot] as number] = NO_SLOT;
+    this.#owners[slot] = undefined;
+  }
+
+  /** A slot of so many bytes that nobody owns. */
+  #slotOf(bytes: number): number {
+    if (bytes > this.#capacityBytes) return NO_SLOT;
+    if (this.#sizeBytes + bytes <= this.#capacityBytes) return this.#newSlot(bytes);
+    for (let looks = 2 * this.#buffers.length; looks > 0; looks--) {
       const slot = this.#hand;
-      this.#hand = slot + 1 < this.#slotCount ? slot + 1 : 0;
-      if (this.#pins[slot] !== 0) continue;
-      if (this.#used[slot] === 0) return slot;
-      this.#used[slot] = 0;
+      this.#hand = slot + 1 < this.#buffers.length ? slot + 1 : 0;
+      const buffer = this.#buffers[slot];
+      if (buffer === undefined || this.#pins[slot] !== 0) continue;
+      if (this.#used[slot] === 1) {
+        this.#used[slot] = 0;
+        continue;
+      }
+      this.#disown(slot);
+      if (buffer.length === bytes) return slot;
+      this.#buffers[slot] = undefined;
+      this.#free.push(slot);
+      this.#sizeBytes -= buffer.length;
+      if (this.#sizeBytes + bytes <= this.#capacityBytes) return this.#newSlot(bytes);
     }
     return NO_SLOT;
   }
 
-  #addSegment(): void {
-    const count = Math.min(SEGMENT_SLOTS, this.#slotCount - this.#taken);
-    const segment = Buffer.allocUnsafeSlow(count * this.slotBytes);
-    for (let i = 0; i < count; i++) {
-      this.#buffers.push(segment.subarray(i * this.slotBytes, (i + 1) * this.slotBytes));
-      this.#owners.push(undefined);
-    }
+  #newSlot(bytes: number): number {
+    const slot = this.#free.pop() ?? this.#buffers.length;
+    this.#buffers[slot] = Buffer.allocUnsafeSlow(bytes);
+    this.#owners[slot] = undefined;
+    this.#blocks[slot] = 0;
+    this.#sizes[slot] = 0;
+    this.#pins[slot] = 0;
+    this.#used[slot] = 0;
+    this.#sizeBytes += bytes;
+    return slot;
   }
 }

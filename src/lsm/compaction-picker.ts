@@ -9,9 +9,10 @@
  *     one level down, or, where nothing deeper overlaps it and every snapshot sees its tombstones, is rewritten where
  *     it is, without them. So deleted space is given back, and scans do not crawl over what is gone.
  *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
- *     level after that the next compaction would be a very large one.
+ *     level after that the next compaction would be a very large one, or is stored by another codec than the level's.
  */
 import { compareBytes } from './bytes.js';
+import type { Codec } from './codec.js';
 import type { TableFile } from './table-file.js';
 import { type KeyRange, overlapping, overlappingInOrder, totalBytes, type Version } from './version.js';
 
@@ -20,6 +21,8 @@ export interface PickerOptions {
   readonly levelBaseBytes: number;
   readonly levelMultiplier: number;
   readonly maxFileBytes: number;
+  /** By level; the last one holds for all deeper ones. */
+  readonly codecs: readonly Codec[];
 }
 
 export interface CompactionPlan {
@@ -43,6 +46,10 @@ export const MAX_GRANDPARENT_OVERLAP = 10;
 
 export function targetBytes(level: number, options: PickerOptions): number {
   return options.levelBaseBytes * options.levelMultiplier ** (level - 1);
+}
+
+export function codecAt(level: number, { codecs }: Pick<PickerOptions, 'codecs'>): Codec {
+  return codecs[Math.min(level, codecs.length - 1)] ?? 'none';
 }
 
 /** From 1 on a level is due. */
@@ -168,6 +175,7 @@ function plan(
   const isMove =
     upper.length === 1 &&
     lower.length === 0 &&
+    upper[0]?.metadata.codec === codecAt(outputLevel, options) &&
     totalBytes(grandparents) <= MAX_GRANDPARENT_OVERLAP * options.maxFileBytes;
   return { level, outputLevel, upper, lower, grandparents, range, isMove };
 }

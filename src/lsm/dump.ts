@@ -96,11 +96,9 @@ function* dumpTable(env: Env, file: string, path: string): Generator<DumpRecord>
 
 function* dumpBlock(table: Table, block: number, file: string): Generator<DumpRecord> {
   const offset = table.index.offsets[block] as number;
-  const size = table.index.sizes[block] as number;
-  const bytes = Buffer.alloc(size + BLOCK_TRAILER_BYTES);
-  table.readBlock(block, bytes);
+  const bytes = table.readBlock(block);
   const cursor = new BlockCursor();
-  cursor.setBlock(bytes, 0, size, table.path, offset);
+  cursor.setBlock(bytes, 0, bytes.length, table.path, offset);
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
     const key = copyRange(cursor.keyBytes, cursor.keyStart, cursor.keyEnd);
     const value = cursor.deleted

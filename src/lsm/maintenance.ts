@@ -8,7 +8,7 @@
 import { errorMessage } from '../env/errors.js';
 import { NO_BYTES } from './bytes.js';
 import { inputBytes, jobOf } from './compaction.js';
-import { type CompactionPlan, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
+import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
 import { closedError, isDiskFull, readOnlyError } from './errors.js';
 import type { Memtable } from './memtable.js';
 import type { ResolvedOptions } from './options.js';
@@ -229,7 +229,7 @@ export class Maintenance {
     const { tables, threadId } = await this.#maker.flush({
       memtable,
       snapshots: snapshots.sequences(),
-      table: this.#tableOptions(),
+      table: this.#tableOptions(0),
     });
     await versions.commit({
       added: tables.map((table) => ({ ...table, level: 0 })),
@@ -257,7 +257,7 @@ export class Maintenance {
             jobOf(plan, version, {
               maxFileBytes: options.maxFileBytes,
               snapshots: snapshots.sequences(),
-              table: this.#tableOptions(),
+              table: this.#tableOptions(plan.outputLevel),
             }),
           );
       await versions.commit({
@@ -287,9 +287,10 @@ export class Maintenance {
     this.#host.changed();
   }
 
-  #tableOptions(): TableBuilderOptions {
-    const { blockBytes, restartInterval, bloomBitsPerKey } = this.#host.options;
-    return { blockBytes, restartInterval, bloomBitsPerKey };
+  #tableOptions(level: number): TableBuilderOptions {
+    const { options } = this.#host;
+    const { blockBytes, restartInterval, bloomBitsPerKey } = options;
+    return { blockBytes, restartInterval, bloomBitsPerKey, codec: codecAt(level, options) };
   }
 
   /** Something was written: the disk has space again. */

@@ -1,6 +1,7 @@
 /** Options of a tree: what they mean, their units, their limits. */
 import { type Env, type Logger, silentLogger } from '../env/env.js';
 import { realEnv } from '../env/real/real-env.js';
+import { availableCodec, CODECS, type Codec } from './codec.js';
 import { invalid } from './errors.js';
 import type { Operation } from './write-batch.js';
 
@@ -58,6 +59,11 @@ export interface LsmOptions {
   readonly maxWaitingBytes?: number;
   /** Data blocks hold so many bytes before compression; 4 KiB. */
   readonly blockBytes?: number;
+  /**
+   * How blocks are stored, by level from 0 on; the last one holds for all deeper levels. `lz4` needs the optional
+   * package lz4-napi: without it blocks are written as they are, and compressed ones only read.
+   */
+  readonly codecs?: readonly Codec[];
   /** Every so many entries a key is stored whole; 8. */
   readonly restartInterval?: number;
   /** 0 for no filter; 10, which lets 1 % of missing keys through. */
@@ -104,6 +110,8 @@ export type ResolvedOptions = Required<Omit<LsmOptions, OptionalHooks>> & Pick<L
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+
+const DEFAULT_CODECS: readonly Codec[] = ['lz4'];
 
 /** Name, default, least, most. */
 const NUMBERS = [
@@ -152,11 +160,17 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
     durability: options.durability ?? 'sync',
     createIfMissing: options.createIfMissing ?? true,
     worker: options.worker ?? true,
+    codecs: (options.codecs ?? DEFAULT_CODECS).map(availableCodec),
     ...(options.listener ? { listener: options.listener } : {}),
     ...(options.replayed ? { replayed: options.replayed } : {}),
   };
   if (!['sync', 'buffered', 'none'].includes(resolved.durability)) {
     throw invalid(`option durability is ${String(options.durability)}; sync, buffered or none is accepted`);
+  }
+  if (resolved.codecs.length === 0 || !resolved.codecs.every((codec) => CODECS.includes(codec))) {
+    throw invalid(
+      `option codecs is ${String(options.codecs)}; a list of ${CODECS.join(' and ')} is accepted`,
+    );
   }
   if (resolved.level0StopTrigger < resolved.level0Trigger) {
     throw invalid(

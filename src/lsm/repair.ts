@@ -17,6 +17,8 @@ import type { Env } from '../env/env.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
 import { type ClosedTree, readClosedTree, readWal, walName, walNumber, walNumbers } from './closed-tree.js';
+import { plainBlock } from './codec.js';
+import { codecAt } from './compaction-picker.js';
 import { LostFolder } from './lost-folder.js';
 import { Manifest, manifestName, manifestNumbers } from './manifest.js';
 import { Memtable } from './memtable.js';
@@ -27,7 +29,7 @@ import { countKeys, runsBelow } from './repair-coverage.js';
 import { RunCursor } from './run-cursor.js';
 import { type SalvagedTable, salvageTable } from './salvage-table.js';
 import { Table } from './table.js';
-import { TableBuilder } from './table-builder.js';
+import { TableBuilder, type TableBuilderOptions } from './table-builder.js';
 import { TableCache } from './table-cache.js';
 import { TableFile, type TableMetadata, tableName, tableNumber } from './table-file.js';
 import { BLOCK_TRAILER_BYTES } from './table-format.js';
@@ -303,19 +305,34 @@ class Repair {
       const { smallestSequence, largestSequence, entries, tombstones } = header;
       const { smallest, largest } = properties;
       const sequences = { smallestSequence, largestSequence };
-      return { number, sizeBytes: header.fileBytes, smallest, largest, ...sequences, entries, tombstones };
+      return {
+        number,
+        sizeBytes: header.fileBytes,
+        smallest,
+        largest,
+        ...sequences,
+        entries,
+        tombstones,
+        codec: header.codec,
+      };
     } catch {
       return undefined;
     }
   }
 
+  get #tableOptions(): TableBuilderOptions {
+    return { ...this.#options, codec: codecAt(LEVELS - 1, this.#options) };
+  }
+
   async #rewrite(content: Buffer, path: string, { blocks }: SalvagedTable): Promise<TableMetadata> {
     const replacement = this.#nextNumber++;
     const target = `${this.#directory}/${tableName(replacement)}`;
-    const builder = new TableBuilder(this.#env, target, replacement, this.#options);
+    const builder = new TableBuilder(this.#env, target, replacement, this.#tableOptions);
     const cursor = new BlockCursor();
     for (const { offset, bytes } of blocks) {
-      cursor.setBlock(content, offset, offset + bytes, path, offset);
+      const plain = plainBlock(content, offset, offset + bytes);
+      if (plain === undefined) continue;
+      cursor.setBlock(plain, 0, plain.length, path, offset);
       for (cursor.seekToFirst(); cursor.valid; cursor.next()) builder.add(cursor);
       if (builder.shouldDrain) await builder.drain();
     }
@@ -329,7 +346,7 @@ class Repair {
     const context: TableWriterContext = {
       env: this.#env,
       directory: this.#directory,
-      table: this.#options,
+      table: this.#tableOptions,
       newFileNumber: () => this.#nextNumber++,
       breathe: () => undefined,
     };

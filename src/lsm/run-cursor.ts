@@ -30,6 +30,8 @@ export class RunCursor extends BlockCursor {
   #block = -1;
   #pinnedSlot = NO_SLOT;
   #window: Buffer = NO_BYTES;
+  /** The block, if it stands compressed in the window. */
+  #unpacked: Buffer = NO_BYTES;
   /** The part of the file that the window holds. */
   #windowStart = 0;
   #windowEnd = 0;
@@ -99,6 +101,7 @@ export class RunCursor extends BlockCursor {
     this.#releaseSlot();
     this.#closeFile();
     this.#window = NO_BYTES;
+    this.#unpacked = NO_BYTES;
   }
 
   get #openTable(): Table {
@@ -171,15 +174,23 @@ export class RunCursor extends BlockCursor {
       if (slot !== NO_SLOT) {
         this.#tables.blocks.pin(slot);
         this.#pinnedSlot = slot;
-        this.setBlock(this.#tables.blocks.bytes(slot), 0, size, table.path, offset);
+        this.setBlock(this.#tables.blocks.bytes(slot), 0, table.blockBytes(block, slot), table.path, offset);
         return;
       }
     }
     const end = offset + size + BLOCK_TRAILER_BYTES;
     if (offset < this.#windowStart || end > this.#windowEnd) this.#readWindow(offset, end, direction);
     const start = offset - this.#windowStart;
-    table.checkBlock(block, this.#window, start);
-    this.setBlock(this.#window, start, start + size, table.path, offset);
+    table.checkStored(block, this.#window, start);
+    const plain = table.packedFrom(block, this.#window, start);
+    if (plain < 0) {
+      this.setBlock(this.#window, start, start + size, table.path, offset);
+      return;
+    }
+    if (this.#unpacked.length < plain)
+      this.#unpacked = Buffer.allocUnsafeSlow(Math.max(plain, FIRST_READ_AHEAD_BYTES));
+    table.unpack(block, this.#window, start, this.#unpacked);
+    this.setBlock(this.#unpacked, 0, plain, table.path, offset);
   }
 
   #readWindow(offset: number, end: number, direction: number): void {

@@ -7,11 +7,11 @@ import { crc32 } from '../record/checksum.js';
 import { corruption } from '../record/record.js';
 import { BlockCursor } from './block-cursor.js';
 import { compareBytes, copyRange } from './bytes.js';
+import { plainBlock } from './codec.js';
 import { SparseIndex } from './sparse-index.js';
 import type { TableMetadata } from './table-file.js';
 import {
   BLOCK_TRAILER_BYTES,
-  CODEC_NONE,
   decodeHeader,
   HEADER_BYTES,
   openSection,
@@ -132,9 +132,10 @@ function checkBlock(
   if (crc32(content.subarray(offset, end + 1)) !== content.readUInt32LE(end + 1)) {
     throw corruption(path, offset, 'the block there does not match its checksum');
   }
-  if (content[end] !== CODEC_NONE) throw corruption(path, offset, `codec ${content[end]} is not known`);
+  const plain = plainBlock(content, offset, end);
+  if (plain === undefined) throw corruption(path, offset, 'the block there cannot be decompressed');
   const cursor = new BlockCursor();
-  cursor.setBlock(content, offset, end, path, offset);
+  cursor.setBlock(plain, 0, plain.length, path, offset);
   let last = previous;
   for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
     const key = copyRange(cursor.keyBytes, cursor.keyStart, cursor.keyEnd);

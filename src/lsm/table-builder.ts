@@ -7,13 +7,13 @@ import type { Env, File } from '../env/env.js';
 import { crc32 } from '../record/checksum.js';
 import { BlockBuilder } from './block-builder.js';
 import { compareRanges, copyRange, NO_BYTES } from './bytes.js';
+import { CODEC_NONE, type Codec, codecNumber, compressBlock } from './codec.js';
 import type { Cursor } from './cursor.js';
 import { SparseIndexBuilder, separatorBetween } from './sparse-index.js';
 import type { TableMetadata } from './table-file.js';
 import { hashKey, type KeyHash, TableFilter } from './table-filter.js';
 import {
   BLOCK_TRAILER_BYTES,
-  CODEC_NONE,
   encodeHeader,
   encodeProperties,
   HEADER_BYTES,
@@ -25,6 +25,7 @@ export interface TableBuilderOptions {
   readonly restartInterval: number;
   /** 0 for no filter. */
   readonly bloomBitsPerKey: number;
+  readonly codec: Codec;
 }
 
 /** Blocks are written when so many bytes have come together. */
@@ -157,6 +158,7 @@ export class TableBuilder {
       entries: this.#entries,
       tombstones: this.#tombstones,
       blocks: this.#index.blocks,
+      codec: this.#options.codec,
     });
     await this.#file.write([header], 0);
     await this.#file.sync();
@@ -170,6 +172,7 @@ export class TableBuilder {
       largestSequence: this.#largestSequence,
       entries: this.#entries,
       tombstones: this.#tombstones,
+      codec: this.#options.codec,
     };
   }
 
@@ -180,13 +183,15 @@ export class TableBuilder {
 
   #finishBlock(): void {
     const key = Buffer.from(this.#block.lastKey);
-    const block = this.#block.finish();
+    const plain = this.#block.finish();
+    const packed = compressBlock(plain, this.#options.codec);
+    const block = packed ?? plain;
     this.#lastBlockOffset = this.#written + this.#pendingBytes;
     this.#lastBlockBytes = block.length;
     this.#lastBlockKey = key;
     const bytes = this.#take(block.length + BLOCK_TRAILER_BYTES);
     block.copy(bytes);
-    bytes[block.length] = CODEC_NONE;
+    bytes[block.length] = packed ? codecNumber(this.#options.codec) : CODEC_NONE;
     bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
   }
 

@@ -1,5 +1,6 @@
 /** One SSTable as a version knows it: what the MANIFEST says of it, and, while it is open, its reader. */
 import { compareBytes } from './bytes.js';
+import type { Codec } from './codec.js';
 import type { Table } from './table.js';
 
 export interface TableMetadata {
@@ -12,6 +13,8 @@ export interface TableMetadata {
   readonly largestSequence: number;
   readonly entries: number;
   readonly tombstones: number;
+  /** Of its blocks. */
+  readonly codec: Codec;
 }
 
 export class TableFile {

@@ -2,7 +2,8 @@
  * An SSTable file. All integers are little-endian; checksums are CRC-32.
  *
  *     header       128 bytes, filled in last; it describes the file and commits nothing
- *     data blocks  ( block | codec u8 | CRC u32 of block and codec ) ...       block: `block-builder.ts`
+ *     data blocks  ( stored block | codec u8 | CRC u32 of stored block and codec ) ...   block: `block-builder.ts`,
+ *                                                                               stored by a codec: `codec.ts`
  *     index        entry per block ... | CRC u32                               entry: `sparse-index.ts`
  *     filter       bits | CRC u32                                              bits: `table-filter.ts`
  *     properties   smallest key bytes u32 | smallest key | largest key bytes u32 | largest key |
@@ -14,7 +15,7 @@
  *       12  hashes per key in the filter u32        80  entries u64
  *       16  file bytes u64                          88  tombstones u64
  *       24  index offset u64                        96  data blocks u32
- *       32  index bytes u32, with its CRC          100  zeros
+ *       32  index bytes u32, with its CRC          100  codec u8 that blocks may have
  *       36  filter bytes u32, with its CRC         124  CRC u32 of bytes 0 to 124
  *       40  filter offset u64
  *       48  properties offset u64
@@ -23,11 +24,11 @@
  */
 import { crc32 } from '../record/checksum.js';
 import { corruption, readUint53, writeUint53 } from '../record/record.js';
+import { type Codec, codecNumber, codecOfNumber } from './codec.js';
 
 export const HEADER_BYTES = 128;
 /** Codec and CRC behind a block. */
 export const BLOCK_TRAILER_BYTES = 5;
-export const CODEC_NONE = 0;
 const MAGIC = Buffer.from('raftsst\0', 'latin1');
 const FORMAT_VERSION = 1;
 const CRC_BYTES = 4;
@@ -46,6 +47,8 @@ export interface TableHeader {
   readonly entries: number;
   readonly tombstones: number;
   readonly blocks: number;
+  /** A block is stored by it, or, where that saves too little, as it is. */
+  readonly codec: Codec;
 }
 
 export function encodeHeader(header: TableHeader): Buffer {
@@ -65,6 +68,7 @@ export function encodeHeader(header: TableHeader): Buffer {
   writeUint53(bytes, header.entries, 80);
   writeUint53(bytes, header.tombstones, 88);
   bytes.writeUInt32LE(header.blocks, 96);
+  bytes[100] = codecNumber(header.codec);
   bytes.writeUInt32LE(crc32(bytes.subarray(0, 124)), 124);
   return bytes;
 }
@@ -78,6 +82,8 @@ export function decodeHeader(bytes: Buffer, path: string, fileBytes: number): Ta
   }
   const version = bytes.readUInt32LE(8);
   if (version !== FORMAT_VERSION) throw corruption(path, 8, `format version ${version} is not known`);
+  const codec = codecOfNumber(bytes[100] as number);
+  if (codec === undefined) throw corruption(path, 100, `codec ${bytes[100]} is not known`);
   const header: TableHeader = {
     filterHashes: bytes.readUInt32LE(12),
     fileBytes: readUint53(bytes, 16),
@@ -92,6 +98,7 @@ export function decodeHeader(bytes: Buffer, path: string, fileBytes: number): Ta
     entries: readUint53(bytes, 80),
     tombstones: readUint53(bytes, 88),
     blocks: bytes.readUInt32LE(96),
+    codec,
   };
   if (header.fileBytes !== fileBytes) {
     throw corruption(path, fileBytes, `the file has ${fileBytes} bytes, its header says ${header.fileBytes}`);

@@ -7,12 +7,12 @@ import { crc32 } from '../record/checksum.js';
 import { corruption } from '../record/record.js';
 import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';
-import { compareRanges } from './bytes.js';
+import { compareRanges, NO_BYTES } from './bytes.js';
+import { CODEC_LZ4, CODEC_NONE, decompressBlock, plainBlock, plainBytes } from './codec.js';
 import { SparseIndex } from './sparse-index.js';
 import { type KeyHash, TableFilter } from './table-filter.js';
 import {
   BLOCK_TRAILER_BYTES,
-  CODEC_NONE,
   decodeHeader,
   decodeProperties,
   HEADER_BYTES,
@@ -98,43 +98,61 @@ export class Table implements BlockOwner {
     return false;
   }
 
-  /** The slot that holds a block, read into it if need be; NO_SLOT if it cannot be cached. */
+  /** The slot that holds a block uncompressed, read into it if need be; NO_SLOT if it cannot be cached. */
   cacheBlock(block: number): number {
     const known = this.slots[block] as number;
     if (known !== NO_SLOT) {
       this.#cache.use(known);
       return known;
     }
-    const bytes = (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES;
-    const slot = this.#cache.claim(this, block, bytes);
-    if (slot === NO_SLOT) return NO_SLOT;
-    try {
-      this.readBlock(block, this.#cache.bytes(slot));
-    } catch (error) {
-      this.#cache.discard(slot);
-      throw error;
-    }
-    return slot;
+    return this.header.codec === 'none' ? this.#cacheInPlace(block) : this.#cachePacked(block);
   }
 
-  /** Reads a block to the start of `target` and checks it. */
-  readBlock(block: number, target: Buffer): void {
+  /** Reads a block as it is stored, with its trailer, to the start of `target` and checks it. */
+  readStored(block: number, target: Buffer): void {
     const offset = this.index.offsets[block] as number;
     const bytes = (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES;
     if (this.file.readSync(target.subarray(0, bytes), offset) < bytes) {
       throw corruption(this.path, offset, 'the end of the block is missing');
     }
-    this.checkBlock(block, target, 0);
+    this.checkStored(block, target, 0);
   }
 
-  /** Throws `CORRUPTION` unless the block that stands at `start` of `bytes` matches its CRC. */
-  checkBlock(block: number, bytes: Buffer, start: number): void {
+  /** Throws `CORRUPTION` unless the stored block that stands at `start` of `bytes` matches its CRC. */
+  checkStored(block: number, bytes: Buffer, start: number): void {
     const offset = this.index.offsets[block] as number;
     const end = start + (this.index.sizes[block] as number);
     if (crc32(bytes.subarray(start, end + 1)) !== bytes.readUInt32LE(end + 1)) {
       throw corruption(this.path, offset, 'the block there does not match its checksum');
     }
-    if (bytes[end] !== CODEC_NONE) throw corruption(this.path, offset, `codec ${bytes[end]} is not known`);
+    const codec = bytes[end];
+    const isAllowed = codec === CODEC_NONE || (codec === CODEC_LZ4 && this.header.codec === 'lz4');
+    if (!isAllowed) throw corruption(this.path, offset, `codec ${codec} is not that of the table`);
+  }
+
+  /** The size of a checked block without compression, or -1 if it is stored without. */
+  packedFrom(block: number, bytes: Buffer, start: number): number {
+    const end = start + (this.index.sizes[block] as number);
+    if (bytes[end] === CODEC_NONE) return -1;
+    const plain = plainBytes(bytes, start, end);
+    if (!(plain > 0)) throw this.#damagedPacking(block);
+    return plain;
+  }
+
+  /** Writes a checked block that is stored compressed to the start of `target`. */
+  unpack(block: number, bytes: Buffer, start: number, target: Buffer): void {
+    const end = start + (this.index.sizes[block] as number);
+    if (!decompressBlock(bytes, start, end, target)) throw this.#damagedPacking(block);
+  }
+
+  /** A block without compression, in memory of its own. */
+  readBlock(block: number): Buffer {
+    const size = this.index.sizes[block] as number;
+    const stored = Buffer.allocUnsafe(size + BLOCK_TRAILER_BYTES);
+    this.readStored(block, stored);
+    const plain = plainBlock(stored, 0, size);
+    if (plain === undefined) throw this.#damagedPacking(block);
+    return plain;
   }
 
   /** About how many bytes of the file stand before a key. */
@@ -149,15 +167,64 @@ export class Table implements BlockOwner {
   }
 
   #load(block: number, cursor: BlockCursor): void {
-    const size = this.index.sizes[block] as number;
     const slot = this.cacheBlock(block);
-    let bytes: Buffer;
+    const offset = this.index.offsets[block] as number;
     if (slot === NO_SLOT) {
-      bytes = Buffer.allocUnsafe(size + BLOCK_TRAILER_BYTES);
-      this.readBlock(block, bytes);
-    } else {
-      bytes = this.#cache.bytes(slot);
-    }
-    cursor.setBlock(bytes, 0, size, this.path, this.index.offsets[block] as number);
+      const bytes = this.readBlock(block);
+      cursor.setBlock(bytes, 0, bytes.length, this.path, offset);
+    } else cursor.setBlock(this.#cache.bytes(slot), 0, this.blockBytes(block, slot), this.path, offset);
   }
+
+  /** The size, without compression, of a block in a slot. */
+  blockBytes(block: number, slot: number): number {
+    return this.header.codec === 'none' ? (this.index.sizes[block] as number) : this.#cache.blockBytes(slot);
+  }
+
+  #cacheInPlace(block: number): number {
+    const slot = this.#cache.claim(this, block, (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES);
+    if (slot === NO_SLOT) return NO_SLOT;
+    try {
+      this.readStored(block, this.#cache.bytes(slot));
+    } catch (error) {
+      this.#cache.discard(slot);
+      throw error;
+    }
+    return slot;
+  }
+
+  #cachePacked(block: number): number {
+    const size = this.index.sizes[block] as number;
+    const stored = scratch(size + BLOCK_TRAILER_BYTES);
+    this.readStored(block, stored);
+    const plain = this.packedFrom(block, stored, 0);
+    const slot = this.#cache.claim(this, block, plain < 0 ? size : plain);
+    if (slot === NO_SLOT) return NO_SLOT;
+    const target = this.#cache.bytes(slot);
+    try {
+      if (plain < 0) stored.copy(target, 0, 0, size);
+      else this.unpack(block, stored, 0, target);
+    } catch (error) {
+      this.#cache.discard(slot);
+      throw error;
+    }
+    return slot;
+  }
+
+  #damagedPacking(block: number): Error {
+    return corruption(
+      this.path,
+      this.index.offsets[block] as number,
+      'the block there cannot be decompressed',
+    );
+  }
+}
+
+let shared: Buffer = NO_BYTES;
+const MOST_SHARED_BYTES = 64 * 1024;
+
+/** Room for a stored block, good until the next call. */
+function scratch(bytes: number): Buffer {
+  if (bytes > MOST_SHARED_BYTES) return Buffer.allocUnsafe(bytes);
+  if (shared.length === 0) shared = Buffer.allocUnsafeSlow(MOST_SHARED_BYTES);
+  return shared;
 }

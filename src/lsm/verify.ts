@@ -88,10 +88,9 @@ function verifyTable(
   let [smallestSequence, largestSequence] = [Number.POSITIVE_INFINITY, 0];
   for (let block = 0; block < index.count; block++) {
     const offset = index.offsets[block] as number;
-    const size = index.sizes[block] as number;
-    const bytes = Buffer.alloc(size + BLOCK_TRAILER_BYTES);
+    let bytes: Buffer;
     try {
-      table.readBlock(block, bytes);
+      bytes = table.readBlock(block);
     } catch (error) {
       if (errorCode(error) !== 'CORRUPTION') throw error;
       report(offset, errorMessage(error));
@@ -99,7 +98,7 @@ function verifyTable(
       isWhole = false;
       continue;
     }
-    cursor.setBlock(bytes, 0, size, table.path, offset);
+    cursor.setBlock(bytes, 0, bytes.length, table.path, offset);
     cursor.seekToFirst();
     const before = block > 0 ? index.separator(block - 1) : undefined;
     if (before && isBehind(before, cursor.keyBytes.subarray(cursor.keyStart, cursor.keyEnd))) {
@@ -136,6 +135,7 @@ function verifyTable(
     ['tombstones', tombstones, header.tombstones, metadata.tombstones],
     ['smallest sequence', smallestSequence, header.smallestSequence, metadata.smallestSequence],
     ['largest sequence', largestSequence, header.largestSequence, metadata.largestSequence],
+    ['codec', header.codec, header.codec, metadata.codec],
     ['bytes', header.fileBytes, header.fileBytes, metadata.sizeBytes],
     ['key bytes', keyBytes, properties.keyBytes, keyBytes],
     ['value bytes', valueBytes, properties.valueBytes, valueBytes],

@@ -7,10 +7,12 @@
  *     4  table added:    level u8 | number u64 | bytes u64 | smallest sequence u64 | largest sequence u64 |
  *                        entries u64 | tombstones u64 | smallest key bytes u32 | key | largest key bytes u32 | key
  *     5  table removed:  level u8 | number u64
+ *     6  table added, its blocks stored by a codec other than none:  codec u8 | as 4
  *
  * A tag is one byte; integers are little-endian. The first payload of a MANIFEST is an edit of the empty version.
  */
 import { corruption, readUint53, writeUint53 } from '../record/record.js';
+import { codecNumber, codecOfNumber } from './codec.js';
 import type { TableMetadata } from './table-file.js';
 import { LEVELS } from './version.js';
 
@@ -36,7 +38,8 @@ const FLUSHED_SEQUENCE = 2;
 const NEXT_FILE_NUMBER = 3;
 const ADDED = 4;
 const REMOVED = 5;
-const ADDED_FIXED_BYTES = 2 + 6 * 8 + 4 + 4;
+const ADDED_WITH_CODEC = 6;
+const ADDED_FIXED_BYTES = 1 + 6 * 8 + 4 + 4;
 
 export function encodeEdit(edit: VersionEdit): Buffer {
   const parts: Buffer[] = [];
@@ -50,7 +53,10 @@ export function encodeEdit(edit: VersionEdit): Buffer {
   addNumber(OLDEST_WAL, edit.oldestWal);
   addNumber(FLUSHED_SEQUENCE, edit.flushedSequence);
   addNumber(NEXT_FILE_NUMBER, edit.nextFileNumber);
-  for (const table of edit.added) parts.push(encodeAdded(table));
+  for (const table of edit.added) {
+    if (table.codec === 'none') parts.push(Buffer.of(ADDED), encodeAdded(table));
+    else parts.push(Buffer.of(ADDED_WITH_CODEC, codecNumber(table.codec)), encodeAdded(table));
+  }
   for (const table of edit.removed) {
     const bytes = Buffer.alloc(10);
     bytes[0] = REMOVED;
@@ -63,15 +69,14 @@ export function encodeEdit(edit: VersionEdit): Buffer {
 
 function encodeAdded(table: AddedTable): Buffer {
   const bytes = Buffer.alloc(ADDED_FIXED_BYTES + table.smallest.length + table.largest.length);
-  bytes[0] = ADDED;
-  bytes[1] = table.level;
-  writeUint53(bytes, table.number, 2);
-  writeUint53(bytes, table.sizeBytes, 10);
-  writeUint53(bytes, table.smallestSequence, 18);
-  writeUint53(bytes, table.largestSequence, 26);
-  writeUint53(bytes, table.entries, 34);
-  writeUint53(bytes, table.tombstones, 42);
-  let at = bytes.writeUInt32LE(table.smallest.length, 50);
+  bytes[0] = table.level;
+  writeUint53(bytes, table.number, 1);
+  writeUint53(bytes, table.sizeBytes, 9);
+  writeUint53(bytes, table.smallestSequence, 17);
+  writeUint53(bytes, table.largestSequence, 25);
+  writeUint53(bytes, table.entries, 33);
+  writeUint53(bytes, table.tombstones, 41);
+  let at = bytes.writeUInt32LE(table.smallest.length, 49);
   at += table.smallest.copy(bytes, at);
   at = bytes.writeUInt32LE(table.largest.length, at);
   table.largest.copy(bytes, at);
@@ -106,8 +111,11 @@ export function decodeEdit(bytes: Buffer, path: string, offset: number): Version
     if (tag === OLDEST_WAL) edit.oldestWal = takeNumber();
     else if (tag === FLUSHED_SEQUENCE) edit.flushedSequence = takeNumber();
     else if (tag === NEXT_FILE_NUMBER) edit.nextFileNumber = takeNumber();
-    else if (tag === ADDED) {
+    else if (tag === ADDED || tag === ADDED_WITH_CODEC) {
+      const codec = tag === ADDED ? 'none' : codecOfNumber(take(1)[0] as number);
+      if (codec === undefined) throw malformed();
       added.push({
+        codec,
         level: takeLevel(),
         number: takeNumber(),
         sizeBytes: takeNumber(),

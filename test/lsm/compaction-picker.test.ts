@@ -1,6 +1,6 @@
 /**
  * Levels as text. A line is a level; a table is `smallest-largest` and, if it is not 10 KiB, `:KiB`. In level 0 the
- * newest stands first. `!n` says that n of ten entries are tombstones. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
+ * newest stands first. `~` says that it is stored by lz4, `!n` that n of ten entries are tombstones. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -13,7 +13,8 @@ const OPTIONS = {
   levelBaseBytes: 100 * 1024,
   levelMultiplier: 10,
   maxFileBytes: 10 * 1024,
-};
+  codecs: ['none'],
+} as const;
 
 function versionOf(picture: string): Version {
   let number = 100;
@@ -21,7 +22,7 @@ function versionOf(picture: string): Version {
   for (const line of picture.trim().split('\n')) {
     const [name = '', ...tables] = line.trim().split(/\s+/);
     for (const table of tables) {
-      const [sized = '', dense = '0'] = table.split('!');
+      const [sized = '', dense = '0'] = table.replace('~', '').split('!');
       const [range = '', kib = '10'] = sized.split(':');
       const [smallest = '', largest = ''] = range.split('-');
       number--;
@@ -35,6 +36,7 @@ function versionOf(picture: string): Version {
           largestSequence: number,
           entries: 10,
           tombstones: Number(dense),
+          codec: table.includes('~') ? 'lz4' : 'none',
         }),
       );
     }
@@ -129,6 +131,16 @@ test('the deepest level of a range is rewritten, but for what is new', () => {
   assert.is(show(planRewrite(version, 2, all, 98)), 'rewrite L2 e-f g-h i-k', '99 and 98 are new');
   assert.is(show(planRewrite(version, 2, all, 95)), 'nothing');
   assert.is(show(planRewrite(version, 3, all, 100)), 'nothing');
+});
+
+test('a table moves only to a level of its own codec', () => {
+  const codecs = ['none', 'none', 'lz4'] as const;
+  const pick = (picture: string) => show(pickCompaction(versionOf(picture), { ...OPTIONS, codecs }));
+  assert.is(pick('L0 s-z m-r g-l a-f'), 'move L0 a-f to L1');
+  assert.is(pick('L0 s-z m-r g-l a-f~'), 'merge L0 a-f to L1');
+  assert.is(pick('L1 a-f:160'), 'merge L1 a-f to L2');
+  assert.is(pick('L1 a-f~:160'), 'move L1 a-f to L2');
+  assert.is(pick('L5 a-f~:99999999999'), 'move L5 a-f to L6', 'the last one holds for all deeper levels');
 });
 
 test('a range takes what overlaps it, and in level 0 what overlaps that', () => {

@@ -153,7 +153,7 @@ async function findProblems(outcome: Outcome, options: LsmOptions): Promise<stri
 
 const SETUPS: readonly [string, LsmOptions][] = [
   ['with a WAL', {}],
-  ['without a WAL', { durability: 'none' }],
+  ['without a WAL, compressed', { durability: 'none', codecs: ['none', 'lz4'] }],
 ];
 
 for (const [name, options] of SETUPS) {

@@ -88,7 +88,10 @@ test('version edits: what is taken can be written and read again', () => {
     oldestWal: 1,
     flushedSequence: 2,
     nextFileNumber: 9,
-    added: [{ ...table, ...keys, level: 2 }],
+    added: [
+      { ...table, ...keys, level: 2, codec: 'none' },
+      { ...table, ...keys, level: 3, codec: 'lz4' },
+    ],
     removed: [{ level: 1, number: 2 }],
   });
   const decode = (bytes: Buffer) => {

@@ -4,6 +4,7 @@ import { BlockBuilder } from '../../src/lsm/block-builder.js';
 import { BlockCache, NO_SLOT } from '../../src/lsm/block-cache.js';
 import { BlockCursor } from '../../src/lsm/block-cursor.js';
 import { compareBytes, orderPrefix, writeVarint } from '../../src/lsm/bytes.js';
+import type { Codec } from '../../src/lsm/codec.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../../src/lsm/cursor.js';
 import { Memtable } from '../../src/lsm/memtable.js';
 import { RunCursor } from '../../src/lsm/run-cursor.js';
@@ -124,23 +125,28 @@ async function writeTable(
   number: number,
   items: readonly Item[],
   blockBytes: number,
+  codec: Codec = 'none',
 ): Promise<TableFile> {
   const env = processEnv(1, disk);
   env.fs.makeDirectory(DIRECTORY);
-  const options = { blockBytes, restartInterval: 4, bloomBitsPerKey: 10 };
+  const options = { blockBytes, restartInterval: 4, bloomBitsPerKey: 10, codec };
   const builder = new TableBuilder(env, `${DIRECTORY}/${tableName(number)}`, number, options);
   const source = memtableOf(items).cursor();
   for (source.seekToFirst(); source.valid; source.next()) builder.add(source);
   return new TableFile(await builder.finish(() => undefined));
 }
 
-for (const [blockBytes, cacheBytes, scan] of [
-  [64, 0, false],
-  [200, 2000, false],
-  [200, 100_000, true],
-  [4096, 100_000, false],
+for (const [blockBytes, cacheBytes, scan, codec] of [
+  [64, 0, false, 'none'],
+  [200, 2000, false, 'none'],
+  [200, 100_000, true, 'none'],
+  [4096, 100_000, false, 'none'],
+  [64, 0, false, 'lz4'],
+  [200, 2000, false, 'lz4'],
+  [1000, 4000, true, 'lz4'],
+  [4096, 100_000, false, 'lz4'],
 ] as const) {
-  test(`a table gives back its entries: blocks of ${blockBytes}, cache of ${cacheBytes}${scan ? ', scanned' : ''}`, async () => {
+  test(`a table gives back its entries: blocks of ${blockBytes}, cache of ${cacheBytes}${scan ? ', scanned' : ''}, codec ${codec}`, async () => {
     const random = new SeededRandom(blockBytes);
     const disk = new SimDisk();
     const items = randomItems(random, 400);
@@ -150,8 +156,8 @@ for (const [blockBytes, cacheBytes, scan] of [
     while (sorted[cut]?.key.equals(sorted[cut - 1]?.key ?? Buffer.alloc(0))) cut++;
     const bySequence = (part: Item[]) => part.sort((a, b) => a.sequence - b.sequence);
     const files = [
-      await writeTable(disk, 1, bySequence(sorted.slice(0, cut)), blockBytes),
-      await writeTable(disk, 2, bySequence(sorted.slice(cut)), blockBytes),
+      await writeTable(disk, 1, bySequence(sorted.slice(0, cut)), blockBytes, codec),
+      await writeTable(disk, 2, bySequence(sorted.slice(cut)), blockBytes, codec),
     ];
     const blocks = new BlockCache(cacheBytes, blockBytes + 5);
     const tables = new TableCache(processEnv(1, disk), DIRECTORY, 16, blocks);

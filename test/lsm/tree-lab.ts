@@ -21,6 +21,7 @@ export const TINY: LsmOptions = {
   maxOpenTables: 16,
   retryDelayMs: 1,
   maxManifestBytes: 2048,
+  codecs: ['none'],
 };
 
 let processes = 1;

@@ -18,6 +18,7 @@ const SMALL: LsmOptions = {
   levelBaseBytes: 64 * 1024,
   levelMultiplier: 4,
   durability: 'buffered',
+  codecs: ['none'],
 };
 
 /** As `SMALL`, with level 0 left alone. */
@@ -118,7 +119,7 @@ testIn('worker or not, the tables are the same', async (folder) => {
   const files: string[][] = [];
   for (const worker of [true, false]) {
     const directory = path.join(folder, String(worker));
-    const tree = await LsmTree.open(directory, { ...BY_HAND, worker });
+    const tree = await LsmTree.open(directory, { ...BY_HAND, worker, codecs: ['none', 'lz4'] });
     const model = new Map<string, string>();
     for (let table = 0; table < 3; table++) {
       await fill(tree, table, 2000, model);
@@ -133,7 +134,7 @@ testIn('worker or not, the tables are the same', async (folder) => {
     const tables = fs.readdirSync(directory).filter((name) => name.endsWith('.sst'));
     files.push(tables.sort().map((name) => fs.readFileSync(path.join(directory, name), 'latin1')));
   }
-  assert.ok((files[0]?.length ?? 0) > 3);
+  assert.ok((files[0]?.length ?? 0) > 2);
   assert.equal(files[0], files[1]);
 });
 
