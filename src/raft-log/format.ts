@@ -10,8 +10,9 @@
  *              configuration-codec.ts). `restarts`: a snapshot replaced the log, nothing before counts any more. The
  *              directory holds the state machine that goes with the log; no other does.
  *
- *     groups:  3 u8 | payload bytes u32 | payload (a base, or a batch without entries) ...
- *              Opens every file: base and hard state of every group, so that earlier files can go.
+ *     groups:  3 u8 | payload bytes u32 | payload (a base or a batch) ...
+ *              Several at once. Opens every file, with base and hard state of every group, so that earlier files can go;
+ *              and a snapshot's base and the batch that comes with it count together or not at all.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { ConfigurationChange } from '../raft/configuration.js';
@@ -98,14 +99,19 @@ export function encodeBase(group: number, base: LogBase, restarts: boolean): Pay
   return [head, directory, encodeConfiguration(base.configuration)];
 }
 
-export function encodeGroups(payloads: readonly Payload[]): Payload {
+/** The payload, and where each of the given ones starts in it. */
+export function encodeGroups(payloads: readonly Payload[]): { payload: Payload; offsets: readonly number[] } {
   const chunks: Uint8Array[] = [Uint8Array.of(GROUPS)];
+  const offsets: number[] = [];
+  let at = 1;
   for (const payload of payloads) {
     const length = Buffer.allocUnsafe(4);
     length.writeUInt32LE(sizeOf(payload), 0);
     chunks.push(length, ...payload);
+    offsets.push(at + 4);
+    at += 4 + sizeOf(payload);
   }
-  return chunks;
+  return { payload: chunks, offsets };
 }
 
 /** Throws `CORRUPTION` for bytes that this version did not write, intact as they may be. */
@@ -185,10 +191,16 @@ function decodeGroups(payload: Buffer): LogRecord {
   for (let at = 1; at < payload.length; ) {
     const end = at + 4 + payload.readUInt32LE(at);
     if (end > payload.length || payload[at + 4] === GROUPS) throw malformed();
-    records.push(decodePayload(payload.subarray(at + 4, end)));
+    records.push(movedBy(decodePayload(payload.subarray(at + 4, end)), at + 4));
     at = end;
   }
   return { type: 'groups', records };
+}
+
+/** A record that stands within another one: its entries' places are those in the whole. */
+function movedBy(record: LogRecord, bytes: number): LogRecord {
+  if (record.type !== 'batch') return record;
+  return { ...record, entries: record.entries.map((entry) => ({ ...entry, offset: entry.offset + bytes })) };
 }
 
 /** An entry with its header, or undefined if the bytes do not have the checksum. The body is a view of the bytes. */

@@ -63,7 +63,7 @@ export class RaftLog {
       maxGroupBytes: options.maxGroupCommitBytes,
       recycles: true,
       preallocateBytes: options.preallocateBytes,
-      preamble: () => encodeGroups([...this.#groups.values()].flatMap((group) => group.preamble())),
+      preamble: () => encodeGroups([...this.#groups.values()].flatMap((group) => group.preamble())).payload,
       recovered: (payload, position) => this.#recover(decodePayload(payload), position),
     });
     for (const group of this.#groups.values()) group.finishRecovery();
@@ -117,6 +117,11 @@ export class RaftLog {
   }
 }
 
+/** The oldest segment that is needed until something is durable. */
+interface Pin {
+  readonly file: number;
+}
+
 /** One group's part of the log. */
 export class GroupLog {
   readonly #id: number;
@@ -130,8 +135,8 @@ export class GroupLog {
   /** As written: what the next segment starts with. */
   #writtenBase: LogBase | undefined;
   #writtenHardState: HardState = EMPTY_HARD_STATE;
-  /** What was the oldest segment before each base that is not durable yet: until then a crash leads back to it. */
-  #pins: { readonly file: number }[] = [];
+  /** The oldest segment before each new base or replacement that is not durable yet: until then a crash leads back to it. */
+  #pins: Pin[] = [];
   #cache: Entry[] = [];
   #cacheFirst = 1;
   #cachedBytes = 0;
@@ -189,14 +194,24 @@ export class GroupLog {
    * Rejects as `RecordLog.append` does.
    */
   async append(batch: AppendBatch): Promise<void> {
-    const { first, entries } = batch;
     this.hold(batch);
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
+    const pin = this.#pins.at(-1);
     const position = await this.#records().append(payload, true);
-    this.#writtenHardState = batch.hardState;
+    this.#written(batch, position, entryOffsets, checksums);
+    this.#unpin(pin);
+  }
+
+  #written(
+    { hardState, first, entries }: AppendBatch,
+    { file, offset }: Position,
+    entryOffsets: Float64Array,
+    checksums: Uint32Array,
+  ): void {
+    this.#writtenHardState = hardState;
     entries.forEach((entry, i) => {
-      const offset = position.offset + (entryOffsets[i] ?? 0);
-      this.#index.place(first + i, { file: position.file, offset }, entry.term, checksums[i] ?? 0);
+      const place = { file, offset: offset + (entryOffsets[i] ?? 0) };
+      this.#index.place(first + i, place, entry.term, checksums[i] ?? 0);
     });
     this.#trimCache();
   }
@@ -234,23 +249,38 @@ export class GroupLog {
 
   /**
    * A snapshot replaces the log and the state machine: from the moment this base is durable the directory it names counts,
-   * and no other. The batch that brought it is appended behind it.
+   * and no other. The batch that brought it is durable with it, in one record.
    */
   async install(base: LogBase, batch: AppendBatch): Promise<void> {
-    const installed = this.setBase(base, true);
-    const appended = this.append(batch);
-    await Promise.all([installed, appended]);
+    const pin = this.#pin();
+    this.#restart(base);
+    this.hold(batch);
+    const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
+    const both = encodeGroups([encodeBase(this.#id, base, true), payload]);
+    const { file, offset } = await this.#records().append(both.payload, true);
+    this.#writtenBase = base;
+    this.#written(batch, { file, offset: offset + (both.offsets[1] ?? 0) }, entryOffsets, checksums);
+    this.#unpin(pin);
     this.#removeUnneeded();
   }
 
-  async setBase(base: LogBase, restarts = false): Promise<void> {
+  async setBase(base: LogBase): Promise<void> {
+    const pin = this.#pin();
+    this.#moveBase(base);
+    await this.#records().append(encodeBase(this.#id, base, false), true);
+    this.#writtenBase = base;
+    this.#unpin(pin);
+  }
+
+  #pin(): Pin {
     const pin = { file: this.oldestFile ?? this.#records().currentFile };
     this.#pins.push(pin);
-    if (restarts) this.#restart(base);
-    else this.#moveBase(base);
-    await this.#records().append(encodeBase(this.#id, base, restarts), true);
-    this.#writtenBase = base;
-    this.#pins.splice(0, this.#pins.indexOf(pin) + 1);
+    return pin;
+  }
+
+  /** What is durable came after that pin, and so after all before it. */
+  #unpin(pin: Pin | undefined): void {
+    if (pin) this.#pins.splice(0, this.#pins.indexOf(pin) + 1);
   }
 
   preamble(): Payload[] {
@@ -340,6 +370,7 @@ export class GroupLog {
         `entry ${first} cannot follow a log of ${this.#base.index} to ${this.lastIndex}`,
       );
     }
+    if (first <= this.#index.last) this.#pin();
     for (let index = first; index <= this.#index.last; index++) this.#entryBytes -= this.#index.sizeOf(index);
     if (first < this.#cacheFirst) {
       this.#cache = [];

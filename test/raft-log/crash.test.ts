@@ -38,7 +38,12 @@ interface Run {
 
 async function runScript(
   seed: number,
-  plant: { fault?: (operation: FileOperation) => Fault; alter?: (log: RaftLog) => void } = {},
+  plant: {
+    fault?: (operation: FileOperation) => Fault;
+    alter?: (log: RaftLog) => void;
+    installs?: number;
+    maxGroupCommitBytes?: number;
+  } = {},
 ): Promise<Run> {
   const random = new SeededRandom(seed);
   const disk = newDisk();
@@ -46,6 +51,7 @@ async function runScript(
   let script: Script | undefined;
   let segmentsRemoved = 0;
   const log = openLog(disk, {
+    maxGroupCommitBytes: plant.maxGroupCommitBytes ?? 4096,
     files: {
       // A delay of a few turns, so that steps are begun while others are being written.
       latency: async () => {
@@ -65,7 +71,7 @@ async function runScript(
   for (const id of GROUPS)
     await log.createGroup(id, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
   plant.alter?.(log);
-  script = new Script(log, GROUPS, random, { steps: 60, maxBodyBytes: 120 });
+  script = new Script(log, GROUPS, random, { steps: 60, maxBodyBytes: 120, installs: plant.installs ?? 0 });
   await script.run();
   return { script, cuts, segmentsRemoved, segmentsLeft: segmentsOf(disk).length };
 }
@@ -113,6 +119,31 @@ test('a power cut at any file operation loses nothing acknowledged and invents n
   }
   assert.ok(cuts > 800, `${cuts} cuts`);
   assert.ok(removed > 30, `${removed} segments were removed`);
+});
+
+test('a power cut while a snapshot replaces the log: the old log and directory or the new ones', async () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    for (const maxGroupCommitBytes of [4096, 100]) {
+      const run = await runScript(seed, { installs: 0.15, maxGroupCommitBytes });
+      assert.is((await faultsOf(run)).slice(0, 3).join('\n'), '', `seed ${seed}`);
+    }
+  }
+});
+
+test('a planted bug is caught: a snapshot that does not restart the log', async () => {
+  const alter = (log: RaftLog) => {
+    for (const id of GROUPS) {
+      const group = groupOf(log, id);
+      group.install = async (base, batch) => {
+        await Promise.all([group.setBase(base), group.append(batch)]);
+      };
+    }
+  };
+  let faults = 0;
+  for (let seed = 1; seed <= 6; seed++) {
+    faults += (await faultsOf(await runScript(seed, { installs: 0.15, alter }))).length;
+  }
+  assert.ok(faults > 10, `${faults} faults`);
 });
 
 test('a planted bug is caught: syncs that do nothing', async () => {

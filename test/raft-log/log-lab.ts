@@ -3,7 +3,9 @@ import type { Env, Timers } from '../../src/env/env.js';
 import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { roomEnv } from '../../src/env/sim/sim-env.js';
-import { configurationOf } from '../../src/raft/configuration.js';
+import { type Configuration, configurationOf } from '../../src/raft/configuration.js';
+import { decodeChange, encodeChange } from '../../src/raft/configuration-codec.js';
+import { changedBy } from '../../src/raft/membership.js';
 import type { AppendBatch, Entry, HardState } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog, type RaftLogOptions } from '../../src/raft-log/raft-log.js';
 
@@ -71,39 +73,48 @@ export function batchOf(
 export function render(group: GroupLog): string {
   const { base, hardState, lastIndex } = group;
   const entries = lastIndex > base.index ? group.entries(base.index + 1, lastIndex) : [];
-  return renderState({ hardState, baseIndex: base.index, baseTerm: base.term, entries });
+  const { index, term, configuration, directory } = base;
+  return renderState({ hardState, baseIndex: index, baseTerm: term, configuration, directory, entries });
 }
 
 interface GroupState {
   readonly hardState: HardState;
   readonly baseIndex: number;
   readonly baseTerm: number;
+  readonly configuration: Configuration;
+  readonly directory: string;
   readonly entries: readonly Entry[];
 }
 
-function renderState({ hardState, baseIndex, baseTerm, entries }: GroupState): string {
+function renderState(state: GroupState): string {
+  const { hardState, baseIndex, baseTerm, configuration, directory, entries } = state;
   const { term, vote, commit } = hardState;
   const shown = entries.map(
     (item) => `${item.term}:${item.kind}:${Buffer.from(item.body).toString('latin1')}`,
   );
-  return `after ${baseIndex}/${baseTerm}; term ${term} vote ${vote} commit ${commit}; ${shown.join(' ')}`;
+  const members = `${configuration.voters} and ${configuration.learners}`;
+  return `${directory} after ${baseIndex}/${baseTerm} of ${members}; term ${term} vote ${vote} commit ${commit}; ${shown.join(' ')}`;
 }
 
 const FRESH: GroupState = {
   hardState: { term: 0, vote: 0, commit: 0 },
   baseIndex: 0,
   baseTerm: 0,
+  configuration: CONFIGURATION,
+  directory: STATE,
   entries: [],
 };
 
 export interface ScriptOptions {
   readonly steps: number;
   readonly maxBodyBytes: number;
+  /** How often a step is a snapshot that replaces the log; 0. */
+  readonly installs?: number;
 }
 
 /**
- * A random life of several groups that share a log: batches that append or replace, votes, commits and cuts, many of
- * them under way at once. Every step has a number; `states[n]` is what the groups are after the first n steps.
+ * A random life of several groups that share a log: batches that append or replace, votes, commits, cuts
+ * and, if asked for, snapshots, many of them under way at once. Every step has a number; `states[n]` is what the groups are after the first n steps.
  */
 export class Script {
   readonly #log: RaftLog;
@@ -128,7 +139,8 @@ export class Script {
     let running: Promise<void>[] = [];
     for (let step = 0; step < this.#options.steps; step++) {
       const id = this.#random.pick([...this.#now.keys()]);
-      running.push(this.#random.chance(0.15) ? this.#compact(id) : this.#append(id));
+      if (this.#random.chance(this.#options.installs ?? 0)) running.push(this.#install(id));
+      else running.push(this.#random.chance(0.15) ? this.#compact(id) : this.#append(id));
       const pause = this.#random.float();
       if (pause < 0.3) {
         await Promise.all(running);
@@ -148,9 +160,7 @@ export class Script {
     const replaces = random.chance(0.2) && last > hardState.commit;
     const term = hardState.term + (replaces || random.chance(0.1) ? 1 : 0);
     const first = replaces ? random.between(Math.max(hardState.commit, baseIndex) + 1, last) : last + 1;
-    const entries = Array.from({ length: random.between(replaces ? 1 : 0, 3) }, (_, i) =>
-      entry(term, `${id}.${this.begun}.${i}${'x'.repeat(random.between(0, this.#options.maxBodyBytes))}`),
-    );
+    const entries = this.#entries(id, term, random.between(replaces ? 1 : 0, 3));
     const kept = entries.length > 0 ? state.entries.slice(0, first - 1 - baseIndex) : state.entries;
     const next: GroupState = {
       ...state,
@@ -175,9 +185,49 @@ export class Script {
       ...state,
       baseIndex: index,
       baseTerm: state.entries[dropped - 1]?.term ?? 0,
+      configuration: state.entries
+        .slice(0, dropped)
+        .filter(({ kind }) => kind === 'configuration')
+        .reduce((before, { body }) => changedBy(before, decodeChange(body)), state.configuration),
       entries: state.entries.slice(dropped),
     };
     return this.#step(id, next, () => this.#groupOf(id).compact(index));
+  }
+
+  /** A snapshot of what the leader of a newer term has, and perhaps the first entries behind it. */
+  #install(id: number): Promise<void> {
+    const random = this.#random;
+    const state = this.#stateOf(id);
+    const term = state.hardState.term + 1;
+    const index = state.hardState.commit + random.between(1, 5);
+    const entries = this.#entries(id, term, random.between(0, 2));
+    const configuration = configurationOf([1, random.between(2, 9)]);
+    const directory = `state-${index}-${term}`;
+    const next: GroupState = {
+      baseIndex: index,
+      baseTerm: term,
+      configuration,
+      directory,
+      entries,
+      hardState: { term, vote: 0, commit: index },
+    };
+    const snapshot = { index, term, configuration };
+    const batch = { batch: 0, hardState: next.hardState, first: index + 1, entries, snapshot };
+    return this.#step(id, next, () => this.#groupOf(id).install({ ...snapshot, directory }, batch));
+  }
+
+  #entries(id: number, term: number, count: number): Entry[] {
+    const random = this.#random;
+    return Array.from({ length: count }, (_, i) => {
+      if (random.chance(0.1)) {
+        const change = { type: 'addLearner', node: random.between(4, 9) } as const;
+        return { term, kind: 'configuration', body: encodeChange({ changes: [change], transition: 'auto' }) };
+      }
+      return entry(
+        term,
+        `${id}.${this.begun}.${i}${'x'.repeat(random.between(0, this.#options.maxBodyBytes))}`,
+      );
+    });
   }
 
   async #step(id: number, next: GroupState, carryOut: () => Promise<void>): Promise<void> {

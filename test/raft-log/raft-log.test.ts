@@ -243,6 +243,37 @@ test('a segment stays as long as any group needs an entry in it', async () => {
   assert.equal(groupOf(reopened, 2).hardState, { term: 1, vote: 4, commit: 0 });
 });
 
+test('what is being replaced stays on disk until its replacement is durable', async () => {
+  const disk = newDisk();
+  let written: (() => void) | undefined;
+  const fault = ({ kind }: FileOperation) => {
+    if (kind === 'write') written?.();
+    return undefined;
+  };
+  const latency = async () => {
+    for (let turns = 0; turns < 5; turns++) await Promise.resolve();
+  };
+  const log = openLog(disk, { maxSegmentBytes: 100, files: { fault, latency } });
+  const base = { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE };
+  const group = await log.createGroup(1, base);
+  const other = await log.createGroup(2, base);
+  await other.append(batchOf(1, numbered(1, 1)));
+  await group.append(batchOf(1, numbered(1, 1)));
+  await other.append(batchOf(2, numbered(2, 1)));
+  await group.append(batchOf(2, numbered(2, 1)));
+  for (let index = 3; index <= 6; index++) await other.append(batchOf(index, numbered(index, 1)));
+  // The replacement comes while the cut is being written: too late for its record.
+  let replaced: Promise<void> | undefined;
+  written = () => {
+    replaced ??= group.append(batchOf(1, [entry(2, 'other 1')]));
+  };
+  await other.compact(1);
+  assert.ok(replaced);
+  const reopened = groupOf(openLog(disk.powerCutClone(new SeededRandom(1))), 1);
+  assert.equal(texts(reopened.entries(1, reopened.lastIndex)), ['entry 1', 'entry 2']);
+  await replaced;
+});
+
 test('after a full disk the same batches are given again, in order, and nothing is there twice', async () => {
   const disk = newDisk();
   let isFull = false;
