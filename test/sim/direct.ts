@@ -31,7 +31,7 @@ export class Direct {
         connection = await NodeConnection.open(endpoint, settings);
         this.#connections.set(endpoint, connection);
       }
-      return await connection.request(request).answer;
+      return await connection.request(request, timeoutMs).answer;
     } catch (error) {
       if (!(error instanceof RaftreeError)) throw error;
       return errorCode(error) ?? 'UNKNOWN';
