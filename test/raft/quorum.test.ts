@@ -3,7 +3,15 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { majorityOf, reachedByMajority, voteResult } from '../../src/raft/quorum.js';
+import { type Configuration, configurationOf } from '../../src/raft/configuration.js';
+import {
+  majorityOf,
+  quorumVoteResult,
+  reachedByMajority,
+  reachedByQuorum,
+  voteResult,
+} from '../../src/raft/quorum.js';
+import { parseScript, type ScriptCommand } from './etcd-script.js';
 
 test('more than half of the voters', () => {
   assert.equal([1, 2, 3, 4, 5, 6, 7].map(majorityOf), [1, 2, 2, 3, 3, 4, 4]);
@@ -55,71 +63,76 @@ test('voters that nobody knows do not count', () => {
   );
 });
 
-/** One command with its arguments in lists, and the lines expected. */
-interface Case {
-  readonly place: string;
-  readonly command: string;
-  readonly lists: ReadonlyMap<string, readonly string[]>;
-  readonly expected: string;
+/** What the cases give: who votes in either half, and what each voter has reached or said. */
+interface Voters {
+  /** In the order in which the cases give their values: those of the first half, then the others. */
+  readonly ids: readonly number[];
+  readonly configuration: Configuration;
+  readonly isJoint: boolean;
 }
 
-function readCases(file: string): Case[] {
-  const lines = fs.readFileSync(file, 'utf8').split('\n');
-  const cases: Case[] = [];
-  for (let at = 0; at < lines.length; at++) {
-    const [, command, rest = ''] = /^([a-z]+)\b(.*)/.exec(lines[at] ?? '') ?? [];
-    if (!command || lines[at + 1] !== '----') continue;
-    const lists = new Map<string, string[]>();
-    for (const [, name = '', items = ''] of rest.matchAll(/(\w+)=\(([^)]*)\)/g)) {
-      lists.set(
-        name,
-        items.split(',').flatMap((item) => item.trim() || []),
-      );
-    }
-    const start = at + 2;
-    while ((lines[at] ?? '') !== '') at++;
-    cases.push({
-      place: `${path.basename(file)}:${start - 1}`,
-      command,
-      lists,
-      expected: lines[at - 1] ?? '',
-    });
-  }
-  return cases;
+function votersOf(args: ScriptCommand['args']): Voters {
+  const first = (args.get('cfg') ?? []).map(Number);
+  const second = (args.get('cfgj') ?? []).filter((id) => id !== 'zero').map(Number);
+  return {
+    ids: [...new Set([...first, ...second])],
+    configuration: { ...configurationOf(first), outgoing: second },
+    isJoint: args.has('cfgj'),
+  };
 }
 
-/** The number or result that the expected text ends with. */
-function answerOf({ command, lists }: Case): string {
-  const voters = [...new Set((lists.get('cfg') ?? []).map(Number))];
+/** What the cases print: for indexes a chart of them and what is committed, for votes their result. */
+function answer({ command, args }: ScriptCommand): string {
+  const { ids, configuration, isJoint } = votersOf(args);
   if (command === 'committed') {
-    const index = lists.get('idx') ?? [];
-    const known = new Map(voters.map((id, i) => [id, index[i] === '_' ? 0 : Number(index[i])]));
-    const reached = reachedByMajority(voters, (id) => known.get(id) ?? 0);
-    return reached === Number.POSITIVE_INFINITY ? '∞' : String(reached);
+    const given = args.get('idx') ?? [];
+    const known = new Map(
+      ids.flatMap((id, i) => (given[i] === '_' ? [] : [[id, Number(given[i])] as const])),
+    );
+    const reached = (id: number) => known.get(id) ?? 0;
+    const committed = isJoint
+      ? reachedByQuorum(configuration, reached)
+      : reachedByMajority(configuration.voters, reached);
+    const text = committed === Number.POSITIVE_INFINITY ? '∞' : committed;
+    return `${chart(ids, known)}${text}\n`;
   }
-  const votes = lists.get('votes') ?? [];
-  const cast = voters.flatMap((id, i): [number, boolean][] =>
-    votes[i] === '_' ? [] : [[id, votes[i] === 'y']],
-  );
-  return { won: 'VoteWon', lost: 'VoteLost', pending: 'VotePending' }[voteResult(voters, new Map(cast))];
+  const given = args.get('votes') ?? [];
+  const votes = new Map(ids.flatMap((id, i) => (given[i] === '_' ? [] : [[id, given[i] === 'y'] as const])));
+  const result = isJoint ? quorumVoteResult(configuration, votes) : voteResult(configuration.voters, votes);
+  return `${{ won: 'VoteWon', lost: 'VoteLost', pending: 'VotePending' }[result]}\n`;
+}
+
+/** A row for each voter, with a bar as long as there are voters that have reached less. */
+function chart(ids: readonly number[], known: ReadonlyMap<number, number>): string {
+  if (ids.length === 0) return '<empty majority quorum>';
+  const rows = [...ids]
+    .sort((a, b) => a - b)
+    .map((id) => {
+      const index = known.get(id);
+      const behind = ids.filter((other) => (known.get(other) ?? 0) < (index ?? 0)).length;
+      const bar = index === undefined ? '?' : `${'x'.repeat(behind)}>`;
+      return `${bar.padEnd(ids.length + 1)} ${String(index ?? 0).padStart(5)}    (id=${id})\n`;
+    });
+  return `${' '.repeat(ids.length)}    idx\n${rows.join('')}`;
 }
 
 const data = process.env.RAFTREE_TEST_DATA;
-if (data === undefined) {
-  console.log('RAFTREE_TEST_DATA is not set: the cases of etcd-io/raft are skipped');
-} else {
-  for (const [name, least] of [
-    ['majority_commit.txt', 16],
-    ['majority_vote.txt', 22],
-  ] as const) {
-    test(`etcd-io/raft: ${name}`, () => {
-      const cases = readCases(path.join(data, 'raft/quorum', name));
-      assert.ok(cases.length >= least, `${cases.length} cases`);
-      for (const item of cases) {
-        assert.is(answerOf(item), item.expected.replace('<empty majority quorum>', ''), item.place);
+if (data) {
+  const folder = path.join(data, 'raft/quorum');
+  let cases = 0;
+  for (const file of fs.readdirSync(folder).sort()) {
+    test(`etcd-io/raft: ${file}`, () => {
+      for (const item of parseScript(path.join(folder, file))) {
+        assert.is(answer(item), item.expected, `${file}:${item.line}`);
+        cases++;
       }
     });
   }
+  test('all of them were run', () => {
+    assert.is(cases, 127);
+  });
+} else {
+  process.stdout.write('quorums of etcd: skipped, RAFTREE_TEST_DATA is not set\n');
 }
 
 test.run();
