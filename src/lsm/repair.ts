@@ -128,6 +128,7 @@ class Repair {
       insertOperations(batch.operations, batch.firstSequence, memtable);
     });
     for (const problem of wal.problems) this.#losses.push(this.#restOfWal(problem));
+    this.#warnings.push(...tree.notes, ...wal.notes);
     const walIsKept = tree.manifestIsIntact && wal.problems.length === 0;
     const version = await this.#makeVersion(walIsKept ? new Memtable() : memtable);
     const walFiles = walNumbers(tree.names, 1);

@@ -13,6 +13,7 @@ const CHOICES: { readonly [Name in keyof LsmOptions]?: readonly NonNullable<LsmO
   writeBufferBytes: [1024, 1024, 4096, 16384],
   maxFrozenMemtables: [1, 2, 4],
   blockBytes: [64, 128, 512, 4096],
+  codecs: [['none'], ['lz4'], ['none', 'lz4']],
   restartInterval: [1, 3, 16],
   bloomBitsPerKey: [0, 1, 10],
   level0Trigger: [1, 2, 4],

@@ -13,6 +13,7 @@ import {
   LsmTree,
   type Snapshot,
 } from '../../src/lsm/index.js';
+import { verifyDirectory } from '../../src/lsm/verify-directory.js';
 import type { History, Range, Step } from './crash-history.js';
 import { OpenIterator } from './crash-iterator.js';
 import { type Batch, type Entries, inRange, Model, renderEntries, type Survives } from './crash-model.js';
@@ -204,8 +205,23 @@ class Run {
     this.#process = this.#start();
   }
 
+  /** Whatever a crash has left, verifying the closed tree finds nothing wrong with it. */
+  async #verifyClosed(): Promise<void> {
+    this.#isChecking = true;
+    try {
+      const { problems } = await this.#wait(verifyDirectory(this.#process.env, DIRECTORY));
+      if (problems.length > 0) this.#fail(`verify of the closed tree: ${JSON.stringify(problems[0])}`);
+    } catch (error) {
+      // There is no tree yet.
+      if (errorCode(error) !== 'LSM_INVALID') throw error;
+    } finally {
+      this.#isChecking = false;
+    }
+  }
+
   /** Opens the tree and asks the model whether what is found may be there. */
   async #open(lost: Survives = 'kill', claimed = 0): Promise<void> {
+    await this.#verifyClosed();
     for (;;) {
       try {
         const options = { ...this.#optionSet, env: this.#process.env };

@@ -14,11 +14,18 @@ import { SeededRandom, TINY } from './tree-lab.js';
 const OPTION_SETS: readonly LsmOptions[] = [
   {},
   TINY,
-  { ...TINY, writeBufferBytes: 4096, blockBytes: 64, bloomBitsPerKey: 0, blockCacheBytes: 0 },
+  {
+    ...TINY,
+    writeBufferBytes: 4096,
+    blockBytes: 64,
+    bloomBitsPerKey: 0,
+    blockCacheBytes: 0,
+    codecs: ['none'],
+  },
   { ...TINY, stepBudgetMs: 0, restartInterval: 1, maxFrozenMemtables: 1 },
   { ...TINY, durability: 'none', maxManifestBytes: 256 },
   { ...TINY, durability: 'buffered', level0Trigger: 1, levelBaseBytes: 1 << 20 },
-  { ...TINY, maxFileBytes: 1 << 20, blockBytes: 4096, levelMultiplier: 10 },
+  { ...TINY, maxFileBytes: 1 << 20, blockBytes: 4096, levelMultiplier: 10, codecs: ['none', 'lz4'] },
 ];
 
 async function observe(history: History): Promise<string[]> {
