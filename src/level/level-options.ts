@@ -16,6 +16,8 @@ import type { LsmOptions } from '../lsm/options.js';
 
 /** What stays undefined is left to the engine's defaults (`lsm/options.ts`). */
 export interface OpenOptions extends AbstractOpenOptions {
+  /** Whether blocks are compressed; true, where the engine's optional package for it is installed. */
+  readonly compression?: boolean | undefined;
   /** Bytes of the cache of data blocks. */
   readonly cacheSize?: number | undefined;
   /** Bytes of a memtable, at which it is flushed to level 0. */
@@ -66,6 +68,7 @@ export function engineOptions(options: OpenOptions): LsmOptions {
     restartInterval: options.blockRestartInterval,
     maxFileBytes: options.maxFileSize,
     maxOpenTables: options.maxOpenFiles,
+    codecs: options.compression === false ? ['none'] : undefined,
   }).filter(([, value]) => value !== undefined);
   return {
     ...Object.fromEntries(given),

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
+import { availableCodec } from '../../src/lsm/codec.js';
 import { rejection, withDirectory } from './level-lab.js';
 
 const VALUE = 'aaaaaaaaaa'.repeat(1000);
@@ -60,6 +61,23 @@ test('approximateSize is of the range asked for', () =>
     assert.ok(half > 0.3 * all && half < 0.7 * all, `${half} of ${all} bytes`);
     assert.is(await db.approximateSize('x', 'z'), 0);
     await db.close();
+  }));
+
+test('compression can be switched off', () =>
+  withDirectory(async (directory) => {
+    const sizes: number[] = [];
+    for (const compression of [true, false]) {
+      const db = new RaftreeLevel(`${directory}-${compression}`, { compression });
+      await fill(db, 20);
+      await db.compactRange('foo', 'fop');
+      assert.is(await db.get('foo007'), VALUE);
+      sizes.push(await db.approximateSize('!', '~'));
+      await db.close();
+    }
+    const [compressed = 0, plain = 0] = sizes;
+    assert.ok(plain > 20 * VALUE.length, `${plain} bytes`);
+    const most = availableCodec('lz4') === 'lz4' ? plain / 4 : plain;
+    assert.ok(compressed <= most, `${compressed} bytes of ${plain}`);
   }));
 
 test('compactRange gives back what was deleted', () =>
