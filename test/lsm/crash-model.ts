@@ -38,6 +38,12 @@ export class Model {
     return this.#batches.filter((batch) => batch.outcome === 'committed');
   }
 
+  /** Whether the sequences that callers were told rise in the order of their calls. */
+  get sequencesRise(): boolean {
+    const told = this.#batches.flatMap((batch) => batch.sequence ?? []);
+    return told.every((sequence, i) => sequence > (told[i - 1] ?? this.#baseSequence));
+  }
+
   /** How many batches a reader of the running tree must see. */
   get committedPrefix(): number {
     return 1 + this.#batches.findLastIndex((batch) => batch.outcome === 'committed');

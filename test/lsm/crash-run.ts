@@ -332,6 +332,7 @@ class Run {
     const pending = this.#pending;
     this.#pending = [];
     await this.#wait(Promise.all(pending));
+    if (!this.#model.sequencesRise) this.#fail('sequences are not in the order of the writes');
   }
 
   async #flush(): Promise<void> {

@@ -11,6 +11,11 @@ import { runHistory } from './crash-run.js';
 import type { Plant } from './planted-loader.js';
 
 const PLANTS: Readonly<Record<string, Plant>> = {
+  'early-reply': {
+    module: '/src/record/record-log.js',
+    find: 'await file\\.writeDurable\\(',
+    replace: 'await file.write(',
+  },
   'early-tombstone': {
     module: '/src/lsm/compaction.js',
     find: 'slice\\(plan\\.outputLevel \\+ 1\\)',
@@ -62,7 +67,7 @@ function ignoring(kind: string, path: RegExp): (operation: FileOperation) => Fau
 }
 
 const LIES: readonly [string, (operation: FileOperation) => Fault, RegExp][] = [
-  ['a reply before the WAL is synced', ignoring('sync', /wal-/), /had to survive|was said to be durable/],
+  ['a WAL that is not synced', ignoring('sync', /wal-/), /had to survive|was said to be durable/],
   [
     'a directory that is not synced',
     ignoring('sync-directory', /./),
@@ -79,6 +84,7 @@ for (const [name, plant, sign] of LIES) {
 }
 
 const CHANGES: readonly [string, string, RegExp][] = [
+  ['a reply before the sync', 'early-reply', /had to survive|was said to be durable/],
   ['a tombstone dropped one level early', 'early-tombstone', /the tree holds|no prefix|is .*, not /],
   [
     'stale bytes of a recycled WAL replayed',
