@@ -112,6 +112,8 @@ export class Replica<Result> {
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
   #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
+  /** Where the state machine is: the directory that the log names, or the one before until it has followed. */
+  #stateDirectory: string;
   #transfer: PendingTransfer | undefined;
   #flushing = false;
   #allMatchedIndex = 0;
@@ -121,6 +123,7 @@ export class Replica<Result> {
     this.#options = options;
     this.#parts = parts;
     const { env, log, stateMachine, restarted } = parts;
+    this.#stateDirectory = log.base.directory;
     this.#raft = new Raft(
       {
         ...options.raft,
@@ -346,8 +349,11 @@ export class Replica<Result> {
   #carryOut(output: Output): void {
     this.#allMatchedIndex = output.allMatchedIndex;
     if (output.append) {
+      const { snapshot } = output.append;
+      // Whatever still waits to be written is replaced by it.
+      if (snapshot) this.#unpersisted = [];
       this.#unpersisted.push(output.append);
-      if (this.#diskFull) this.#parts.log.hold(output.append);
+      if (this.#diskFull && !snapshot) this.#parts.log.hold(output.append);
       else this.#append(output.append);
     }
     if (output.configuration) this.#parts.onConfiguration(output.configuration);
@@ -414,11 +420,10 @@ export class Replica<Result> {
   #install(batch: AppendBatch, snapshot: SnapshotBase): Promise<void> {
     const { log } = this.#parts;
     const name = stateDirectoryName(snapshot);
-    const before = log.base.directory;
     const installed = log.install({ ...snapshot, directory: name }, batch);
     this.#applyPauses++;
     this.#pausedApply = undefined;
-    const restored = installed.then(() => this.#restore(snapshot, name, before));
+    const restored = installed.then(() => this.#restore(snapshot, name));
     restored.catch((error: unknown) => {
       // Installed again when there is space.
       if (errorCode(error) === 'LOG_NO_SPACE') this.#resumeApply();
@@ -427,7 +432,7 @@ export class Replica<Result> {
     return installed;
   }
 
-  async #restore(snapshot: SnapshotBase, name: string, before: string): Promise<void> {
+  async #restore(snapshot: SnapshotBase, name: string): Promise<void> {
     const { stateMachine, logger } = this.#parts;
     await this.#applying;
     if (this.#stopped) return;
@@ -439,7 +444,8 @@ export class Replica<Result> {
       );
     }
     logger.info({ index: snapshot.index }, 'took over a snapshot');
-    if (before !== name) this.#removeDirectory(before);
+    this.#removeDirectory(this.#stateDirectory);
+    this.#stateDirectory = name;
     this.#resumeApply();
     this.#step({ type: 'applied', index: snapshot.index });
     this.#answerReads();

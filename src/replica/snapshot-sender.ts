@@ -40,9 +40,14 @@ interface Checkpoint {
 interface Transfer {
   readonly node: NodeId;
   timer: Timer | undefined;
+  /** Offers made since the receiver was heard last. */
+  unanswered: number;
   /** Before this time the next chunk would exceed the rate. */
   nextChunkMs: number;
 }
+
+/** Within the time after which a silent receiver is given up. */
+const MAX_OFFERS = 5;
 
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
@@ -59,7 +64,7 @@ export class SnapshotSender {
   /** Starts a transfer; `oldestIndex`: an older checkpoint would not help. */
   begin(node: NodeId, oldestIndex: number): void {
     if (this.#closed || this.#transfers.has(node)) return;
-    const transfer: Transfer = { node, timer: undefined, nextChunkMs: 0 };
+    const transfer: Transfer = { node, timer: undefined, unanswered: 0, nextChunkMs: 0 };
     this.#transfers.set(node, transfer);
     this.#expectProgress(transfer);
     if (this.#checkpoint && this.#checkpoint.snapshot.index >= oldestIndex) this.#offer(node);
@@ -78,6 +83,7 @@ export class SnapshotSender {
       this.#end(transfer, true);
       return;
     }
+    transfer.unanswered = 0;
     this.#expectProgress(transfer);
     const { env } = this.#parts;
     const waitMs = transfer.nextChunkMs - env.clock.nowMs();
@@ -158,12 +164,18 @@ export class SnapshotSender {
     });
   }
 
+  /** A message was lost if nothing comes: offered again, the receiver names what it lacks. In the end it is given up. */
   #expectProgress(transfer: Transfer): void {
     transfer.timer?.cancel();
-    transfer.timer = this.#parts.env.timers.after(this.#parts.limits.stallTimeoutMs, () => {
+    const patienceMs = this.#parts.limits.stallTimeoutMs / MAX_OFFERS;
+    transfer.timer = this.#parts.env.timers.after(patienceMs, () => {
       if (this.#transfers.get(transfer.node) !== transfer) return;
-      if (this.#making) this.#expectProgress(transfer);
-      else this.#end(transfer, false);
+      if (!this.#making && ++transfer.unanswered >= MAX_OFFERS) {
+        this.#end(transfer, false);
+        return;
+      }
+      if (!this.#making) this.#offer(transfer.node);
+      this.#expectProgress(transfer);
     });
   }
 
