@@ -8,6 +8,8 @@ export function blockingFiles(fs: FileSystem): FileSystem {
   return {
     ...fs,
     open: (path, mode) => blocking(fs.open(path, mode)),
+    unlinkLater: async (path) => fs.unlink(path),
+    syncDirectoryLater: async (path) => fs.syncDirectory(path),
   };
 }
 

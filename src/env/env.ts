@@ -66,8 +66,12 @@ export interface FileSystem {
   unlink(path: string): void;
   /** Removes a directory and all below it. Nothing happens if it does not exist. */
   removeTree(path: string): void;
+  /** As `unlink`; a large file takes the system milliseconds. */
+  unlinkLater(path: string): Promise<void>;
   /** Makes the names of a directory durable. */
   syncDirectory(path: string): void;
+  /** Makes the names that a directory has now durable, while other events run. */
+  syncDirectoryLater(path: string): Promise<void>;
 }
 
 /** The `syscall` of an error that a failed sync of a file gave, also within `writeDurable` where it is a call of its own. */

@@ -98,7 +98,9 @@ function pickTombstones(
 ): CompactionPlan | undefined {
   let best: CompactionPlan | undefined;
   let densest = 0;
-  for (let level = 0; level < version.levels.length; level++) {
+  // A level 0 of which there is little is about to be compacted in any case, with more at once.
+  const first = 2 * (version.levels[0]?.length ?? 0) >= options.level0Trigger ? 0 : 1;
+  for (let level = first; level < version.levels.length; level++) {
     for (const file of version.levels[level] ?? []) {
       const { tombstones, entries, largestSequence } = file.metadata;
       const density = tombstones / entries;

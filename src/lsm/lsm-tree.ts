@@ -89,6 +89,7 @@ export class LsmTree {
   #pendingBytes = 0;
   #slowed: StallReason | undefined;
   #isTicking = false;
+  #removesWalFiles = false;
   #wal: RecordLog | undefined;
   readonly #memtables: MemtableList;
   readonly #flushWaiters = new FlushWaiters();
@@ -126,7 +127,7 @@ export class LsmTree {
       } catch (error) {
         await tree.#wal?.close().catch(() => {});
         await tree.#maintenance.stop();
-        versions.close();
+        await versions.close();
         throw error;
       }
       return tree;
@@ -446,16 +447,30 @@ export class LsmTree {
 
   #flushed(event: Omit<FlushEvent, 'flushedSequence'>): void {
     this.#memtables.dropOldest();
-    try {
-      this.#wal?.removeBefore(this.#versions.oldestWal);
-    } catch (error) {
-      this.options.logger.warn({ error: errorMessage(error) }, 'an obsolete WAL file could not be removed');
-    }
+    this.#removeWalFiles();
     const { flushedSequence } = this;
     this.#flushWaiters.reached(flushedSequence);
     this.options.listener?.flushed?.({ flushedSequence, ...event });
     this.#freezeIfFull();
     this.#changed();
+  }
+
+  #removeWalFiles(): void {
+    const wal = this.#wal;
+    if (!wal || this.#removesWalFiles) return;
+    this.#removesWalFiles = true;
+    const { oldestWal } = this.#versions;
+    const removed = wal.removeBeforeLater(oldestWal).then(
+      () => {
+        this.#removesWalFiles = false;
+        if (this.#versions.oldestWal > oldestWal && this.#state === 'open') this.#removeWalFiles();
+      },
+      (error: unknown) => {
+        this.#removesWalFiles = false;
+        this.options.logger.warn({ error: errorMessage(error) }, 'an obsolete WAL file could not be removed');
+      },
+    );
+    void this.#outlastedBy(removed);
   }
 
   #changed(): void {
@@ -698,7 +713,7 @@ export class LsmTree {
     this.#flushWaiters.refuseAll(closedError());
     this.#state = 'closed';
     this.#tables.closeAll();
-    this.#versions.close();
+    await this.#versions.close();
     await attempt(() => this.#lock.release());
     if (failure !== undefined) throw failure;
   }

@@ -33,6 +33,7 @@ export class VersionSet {
   #isClosed = false;
   /** Tables that no version names, still to be removed. */
   readonly #obsolete: number[] = [];
+  #removing: Promise<void> | undefined;
   /** One edit is written at a time. */
   #lastCommit: Promise<void> = Promise.resolve();
   /** How the MANIFEST read at opening ended; undefined for a new tree. */
@@ -142,7 +143,8 @@ export class VersionSet {
   }
 
   /** From now on no file is removed: the directory may be somebody else's. */
-  close(): void {
+  async close(): Promise<void> {
+    await this.#removing;
     while (this.#obsolete.length > 0 && this.#failure === undefined)
       this.#unlink(tableName(this.#obsolete.shift() ?? 0));
     this.#obsolete.length = 0;
@@ -177,18 +179,25 @@ export class VersionSet {
       this.#tables.close(file);
       if (this.#failure !== undefined || this.#isClosed) continue;
       this.#obsolete.push(file.number);
-      if (this.#obsolete.length === 1) this.#options.env.timers.endOfTurn(() => this.#removeObsolete());
+      this.#removing ??= this.#removeObsolete().finally(() => {
+        this.#removing = undefined;
+      });
     }
   }
 
-  /** One file a turn: removing a large one takes the system milliseconds. */
-  #removeObsolete(): void {
-    const number = this.#obsolete[0];
-    if (number === undefined) return;
-    // After a failed write of the MANIFEST it is not known what it names.
-    if (this.#failure === undefined) this.#unlink(tableName(number));
-    this.#obsolete.shift();
-    if (this.#obsolete.length > 0) this.#options.env.timers.endOfTurn(() => this.#removeObsolete());
+  /** One file after another, never in the turn of the edit. */
+  async #removeObsolete(): Promise<void> {
+    const { env } = this.#options;
+    for (;;) {
+      await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
+      const number = this.#obsolete.shift();
+      // After a failed write of the MANIFEST it is not known what it names.
+      if (number === undefined || this.#failure !== undefined) return;
+      const name = tableName(number);
+      await env.fs
+        .unlinkLater(`${this.#directory}/${name}`)
+        .catch((error: unknown) => this.#left(name, error));
+    }
   }
 
   #read(number: number, names: readonly string[]): void {
@@ -245,11 +254,12 @@ export class VersionSet {
     try {
       this.#options.env.fs.unlink(`${this.#directory}/${name}`);
     } catch (error) {
-      this.#options.logger.warn(
-        { name, error: errorMessage(error) },
-        'an obsolete file could not be removed',
-      );
+      this.#left(name, error);
     }
+  }
+
+  #left(name: string, error: unknown): void {
+    this.#options.logger.warn({ name, error: errorMessage(error) }, 'an obsolete file could not be removed');
   }
 }
 

@@ -160,17 +160,32 @@ export class RecordLog {
    * back of them has no gap. Throws the system's errors; may then be called again.
    */
   removeBefore(number: number): void {
-    const lastKept = this.#options.preamble ? this.#durableThrough.file : this.#current;
-    const end = Math.min(number, lastKept);
-    for (; this.#oldest < end; this.#oldest++) {
-      this.#files.get(this.#oldest)?.close();
-      this.#files.delete(this.#oldest);
-      this.#removeOldest();
+    for (const end = this.#endOfRemovable(number); this.#oldest < end; this.#oldest++) {
+      const isSpare = this.#giveUpOldest();
+      this.#options.env.fs.syncDirectory(this.#options.directory);
+      if (isSpare) this.#spares.push(this.#oldest);
     }
   }
 
-  #removeOldest(): void {
-    const { env, directory, recycles } = this.#options;
+  /** As `removeBefore`, while other events run. One call at a time. */
+  async removeBeforeLater(number: number): Promise<void> {
+    for (; this.#oldest < this.#endOfRemovable(number); this.#oldest++) {
+      const isSpare = this.#giveUpOldest();
+      await this.#options.env.fs.syncDirectoryLater(this.#options.directory);
+      if (isSpare) this.#spares.push(this.#oldest);
+    }
+  }
+
+  #endOfRemovable(number: number): number {
+    const lastKept = this.#options.preamble ? this.#durableThrough.file : this.#current;
+    return Math.min(number, lastKept);
+  }
+
+  /** Takes the oldest file its name; returns whether it may be used again once that is durable. */
+  #giveUpOldest(): boolean {
+    const { env, recycles } = this.#options;
+    this.#files.get(this.#oldest)?.close();
+    this.#files.delete(this.#oldest);
     const path = this.#path(this.#oldest);
     // It is gone already if only the sync failed the last time; then a second sync proves nothing, and it is no spare.
     const isThere = env.fs.exists(path);
@@ -178,8 +193,7 @@ export class RecordLog {
     if (isSpare) env.fs.rename(path, this.#sparePath(this.#oldest));
     else if (isThere) env.fs.unlink(path);
     this.#unlinked = this.#oldest;
-    env.fs.syncDirectory(directory);
-    if (isSpare) this.#spares.push(this.#oldest);
+    return isSpare;
   }
 
   /** Bytes of a payload that was appended, or part of it. Throws `CORRUPTION` if the file is too short. */
@@ -346,7 +360,7 @@ export class RecordLog {
         this.#files.set(next, file);
         allocated = file.sizeBytes();
       }
-      env.fs.syncDirectory(directory);
+      await env.fs.syncDirectoryLater(directory);
     } catch (error) {
       this.#files.get(next)?.close();
       this.#files.delete(next);

@@ -186,7 +186,18 @@ export const realFileSystem: FileSystem = {
   link: (from, to) => fs.linkSync(from, to),
   unlink: (filePath) => fs.unlinkSync(filePath),
   removeTree: (filePath) => fs.rmSync(filePath, { recursive: true, force: true }),
+  unlinkLater: (filePath) => fs.promises.unlink(filePath),
   syncDirectory,
+  async syncDirectoryLater(directory) {
+    const fd = fs.openSync(directory, fs.constants.O_RDONLY);
+    try {
+      await new Promise<void>((resolve, reject) =>
+        fs.fsync(fd, (error) => (error ? reject(error) : resolve())),
+      );
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
 };
 
 function syncDirectory(directory: string): void {

@@ -114,9 +114,14 @@ class Directory {
     this.changes.push(change);
   }
 
-  sync(): void {
-    for (const change of this.changes) apply(this.durableNames, change);
-    this.changes.length = 0;
+  /** Makes changes durable: all, or those given that another sync has not made durable meanwhile. */
+  sync(only: readonly NameChange[] = [...this.changes]): void {
+    for (const change of only) {
+      const at = this.changes.indexOf(change);
+      if (at < 0) continue;
+      this.changes.splice(at, 1);
+      apply(this.durableNames, change);
+    }
   }
 
   powerCut(random: SeededRandom): void {
@@ -445,6 +450,18 @@ export class SimFileSystem implements FileSystem {
     if (node instanceof Directory) for (const name of this.list(path)) this.removeTree(`${path}/${name}`);
     this.begin('unlink', path);
     this.#parent(path, 'rm').change({ kind: 'remove', name: baseName(path) });
+  }
+
+  async unlinkLater(path: string): Promise<void> {
+    this.unlink(path);
+  }
+
+  async syncDirectoryLater(path: string): Promise<void> {
+    const { operation, fault } = this.begin('sync-directory', path);
+    const directory = this.#directory(path, 'fsync');
+    const changes = [...directory.changes];
+    await this.delay(operation);
+    if (fault !== 'ignore') directory.sync(changes);
   }
 
   syncDirectory(path: string): void {
