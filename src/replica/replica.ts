@@ -112,8 +112,6 @@ export class Replica<Result> {
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
   #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
-  /** Where the state machine is: the directory that the log names, or the one before until it has followed. */
-  #stateDirectory: string;
   #transfer: PendingTransfer | undefined;
   #flushing = false;
   #allMatchedIndex = 0;
@@ -123,7 +121,6 @@ export class Replica<Result> {
     this.#options = options;
     this.#parts = parts;
     const { env, log, stateMachine, restarted } = parts;
-    this.#stateDirectory = log.base.directory;
     this.#raft = new Raft(
       {
         ...options.raft,
@@ -158,7 +155,8 @@ export class Replica<Result> {
       commitIndex: () => this.commitIndex,
       received: (from, term, snapshot, name) => this.#snapshotArrived(from, term, snapshot, name),
     });
-    this.#removeOthers();
+    // What a crash left.
+    this.#removeUnused(/^(state|send|receive)-/, log.base.directory);
     this.#tick();
   }
 
@@ -444,8 +442,7 @@ export class Replica<Result> {
       );
     }
     logger.info({ index: snapshot.index }, 'took over a snapshot');
-    this.#removeDirectory(this.#stateDirectory);
-    this.#stateDirectory = name;
+    this.#removeUnused(/^state-/, name);
     this.#resumeApply();
     this.#step({ type: 'applied', index: snapshot.index });
     this.#answerReads();
@@ -486,11 +483,12 @@ export class Replica<Result> {
     }
   }
 
-  /** What a crash left of snapshots: directories that no record names. */
-  #removeOthers(): void {
+  /** Removes the directories of that kind but for those of the state machine, of the log and of what has just arrived. */
+  #removeUnused(kind: RegExp, ofStateMachine: string): void {
     const { env, log } = this.#parts;
+    const used = [ofStateMachine, log.base.directory, this.#arrived?.name];
     for (const name of env.fs.list(this.#options.directory)) {
-      if (name !== log.base.directory && /^(state|send|receive)-/.test(name)) this.#removeDirectory(name);
+      if (kind.test(name) && !used.includes(name)) this.#removeDirectory(name);
     }
   }
 
