@@ -3,7 +3,7 @@ import { errorMessage, RaftreeError } from '../env/errors.js';
 
 export const EXIT = {
   done: 0,
-  /** The key is not there, or a condition was not met; some lines of an import were bad. */
+  /** The key is not there, a condition was not met, some lines of an import were bad, or files are damaged. */
   notMet: 1,
   usage: 2,
   /** Nothing was changed. */

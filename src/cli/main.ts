@@ -22,7 +22,7 @@ const program = new Command('raftree')
   .showHelpAfterError('(add --help for what is accepted)')
   .addHelpText(
     'after',
-    '\nExit codes: 0 done, 1 not found or condition not met, 2 usage, 3 not committed, 4 outcome unknown.',
+    '\nExit codes: 0 done, 1 not found, condition not met or damage found, 2 usage, 3 not committed, 4 outcome unknown.',
   )
   .exitOverride();
 addStartCommand(program);

@@ -87,8 +87,12 @@ export async function repairTree(env: Env, directory: string): Promise<RepairRep
   const tree = { ...found, manifestIsIntact: found.manifestIsIntact && !found.manifestIsTorn };
   const lock = takeDirectory(env, directory, true);
   let result: Omit<RepairReport, 'verified'>;
+  const repair = new Repair(env, directory, tree, before.problems);
   try {
-    result = await new Repair(env, directory, tree, before.problems).run();
+    result = await repair.run();
+  } catch (error) {
+    repair.abandon();
+    throw error;
   } finally {
     lock.release();
   }
@@ -106,7 +110,9 @@ class Repair {
   readonly #warnings: string[] = [];
   /** What was written only to be merged. */
   readonly #temporary: number[] = [];
+  readonly #firstNumber: number;
   #nextNumber: number;
+  #isCommitted = false;
   #tablesKept = 0;
   #tablesWritten = 0;
 
@@ -117,7 +123,21 @@ class Repair {
     this.#problems = problems;
     this.#lost = new LostFolder(env, directory);
     const numbers = tree.names.map((name) => tableNumber(name) ?? 0);
-    this.#nextNumber = Math.max(tree.nextFileNumber, ...numbers.map((number) => number + 1));
+    this.#firstNumber = Math.max(tree.nextFileNumber, ...numbers.map((number) => number + 1));
+    this.#nextNumber = this.#firstNumber;
+  }
+
+  /** Removes the tables that it has written and that nothing names. */
+  abandon(): void {
+    if (this.#isCommitted) return;
+    for (let number = this.#firstNumber; number < this.#nextNumber; number++) {
+      const path = `${this.#directory}/${tableName(number)}`;
+      try {
+        if (this.#env.fs.exists(path)) this.#env.fs.unlink(path);
+      } catch {
+        // The next opening removes it.
+      }
+    }
   }
 
   async run(): Promise<Omit<RepairReport, 'verified'>> {
@@ -136,6 +156,8 @@ class Repair {
     for (const name of tree.names) if (manifestNumbers([name]).length > 0) await this.#keepOnce(name);
     this.#lost.sync();
     const losses = await this.#countOlder(version);
+    // From here on a failure does not tell whether it counts.
+    this.#isCommitted = true;
     const manifest = await Manifest.create(this.#env, this.#directory, tree.manifest + 1, {
       added: version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level }))),
       removed: [],

@@ -5,6 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
+import { type FileOperation, systemError } from '../../src/env/sim/disk.js';
 import { LsmTree } from '../../src/lsm/index.js';
 import { type RepairReport, repairTree } from '../../src/lsm/repair.js';
 import { contents, flipped, paths, QUIET, type Sample, sampleTree, stateOf } from './tools-lab.js';
@@ -263,6 +264,37 @@ test('the power may be cut at any operation of a repair: repairing again gives t
     }
   }
   assert.ok(cuts > 40, `${cuts} cuts`);
+});
+
+test('any operation of a repair may fail: repairing again gives the same tree', async () => {
+  const { disk } = await sampleTree();
+  const failures = { EIO: 0, ENOSPC: 0, short: 0 };
+  for (const damaged of [
+    flipped(disk, paths(disk, /\.sst$/)[0] ?? '', 200),
+    flipped(disk, paths(disk, /MANIFEST/)[0] ?? '', 100),
+  ]) {
+    const whole = damaged.clone();
+    const operations: FileOperation[] = [];
+    const note = (operation: FileOperation) => {
+      operations.push(operation);
+      return undefined;
+    };
+    await repairTree(processEnv(2, whole, { fault: note }), DIRECTORY);
+    const expected = render(await stateOf(whole));
+    for (const kind of ['EIO', 'ENOSPC', 'short'] as const) {
+      for (const { number, kind: call, path } of operations) {
+        if (call === 'read' || call === 'open' || (kind === 'short' && call !== 'write')) continue;
+        const copy = damaged.clone();
+        const fault = (operation: FileOperation) =>
+          operation.number !== number ? undefined : kind === 'short' ? kind : systemError(kind, call, path);
+        const failed = await repairTree(processEnv(2, copy, { fault }), DIRECTORY).catch(errorCode);
+        if (typeof failed === 'string') failures[kind]++;
+        assertVerifies(await repair(copy), `${kind} at ${call} ${path}`);
+        assert.is(render(await stateOf(copy)), expected, `${kind} at ${call} ${path}`);
+      }
+    }
+  }
+  assert.ok(failures.EIO > 10 && failures.ENOSPC > 10 && failures.short > 4, JSON.stringify(failures));
 });
 
 test('a tree that is open, or is none, is left alone', async () => {
