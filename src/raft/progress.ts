@@ -49,6 +49,10 @@ export class Progress {
     return this.#inflight.length > 0;
   }
 
+  get inflightMessages(): number {
+    return this.#inflight.length;
+  }
+
   canSend(): boolean {
     if (this.state === 'snapshot') return false;
     if (this.state === 'probe') return !this.awaitsAnswer;

@@ -197,6 +197,8 @@ export class Raft {
       matchIndex: progress.match,
       nextIndex: progress.next,
       state: progress.state,
+      isPaused: !progress.canSend(),
+      inflightMessages: progress.inflightMessages,
       lastHeardMs: progress.lastHeardMs,
     }));
   }

@@ -245,6 +245,9 @@ export interface PeerStatus {
   readonly matchIndex: number;
   readonly nextIndex: number;
   readonly state: 'probe' | 'replicate' | 'snapshot';
+  /** Nothing is sent before it answers. */
+  readonly isPaused: boolean;
+  readonly inflightMessages: number;
   readonly lastHeardMs: number;
 }
 

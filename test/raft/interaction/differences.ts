@@ -1,0 +1,50 @@
+/**
+ * Where our design differs from etcd's so that a command of a script cannot apply, and what is done about it. Everything
+ * else is translated. The list is short, and is printed with every run that has made use of it.
+ */
+export interface Difference {
+  /** What is left out: this command alone, or all of the script from here on. */
+  readonly leavesOut: 'command' | 'rest';
+  readonly reason: string;
+}
+
+export const DIFFERENCES = {
+  forgetLeader: {
+    leavesOut: 'command',
+    reason:
+      'there is no forget-leader: nobody gives up a leader but by a new term, by silence, or for another one; whom that node follows is not compared until it has heard from a leader',
+  },
+  forgetLeaderFrees: {
+    leavesOut: 'rest',
+    reason: 'there is no forget-leader, and with check-quorum the votes that follow depend on it',
+  },
+  leaderHandsOver: {
+    leavesOut: 'rest',
+    reason:
+      'a leader that was removed hands over once the others know; in etcd it leads on, or leaves at once without an heir',
+  },
+  unvalidatedChanges: {
+    leavesOut: 'rest',
+    reason: 'changes of membership are always validated before they are proposed',
+  },
+  detailOnly: {
+    leavesOut: 'command',
+    reason: 'an update of what Raft does not look at is no change of membership here',
+  },
+  unknownCommand: {
+    leavesOut: 'rest',
+    reason: 'the command is not known to the adapter',
+  },
+} as const satisfies Record<string, Difference>;
+
+export type DifferenceName = keyof typeof DIFFERENCES;
+
+/** Thrown by a command that cannot apply. */
+export class Inapplicable extends Error {
+  readonly difference: DifferenceName;
+
+  constructor(difference: DifferenceName) {
+    super(DIFFERENCES[difference].reason);
+    this.difference = difference;
+  }
+}

@@ -1,0 +1,394 @@
+/**
+ * One node of a script: a core, and a host that does its work only when a command says so.
+ *
+ *   - `pull` takes what the core has to do and keeps it: what etcd calls a Ready that waits.
+ *   - `processReady` does it: writes, sends, applies. What the core has held back until something is durable leaves in the
+ *     same turn, as etcd's does; what has become possible only now waits for the next.
+ *   - With asynchronous storage writes and applies wait further, for the append thread and the apply thread.
+ *
+ * A batch that holds only term and vote counts as durable at once, as etcd's messages that need no more leave at once.
+ * Time is the node's own: it stands still but for the ticks that a script gives it, and for deadlines that it lets pass.
+ */
+import { configurationOf, isVoter, membersOf } from '../../../src/raft/configuration.js';
+import { Raft } from '../../../src/raft/raft.js';
+import {
+  type AppendBatch,
+  EMPTY_HARD_STATE,
+  type Entry,
+  type Envelope,
+  type Input,
+  type Message,
+  NOBODY,
+  type NodeId,
+  type Output,
+  type RaftOptions,
+  type RaftState,
+  type SnapshotBase,
+  type StepResult,
+} from '../../../src/raft/types.js';
+import { LogCopy } from './log-copy.js';
+import { printEntry } from './printing.js';
+
+/** What the host of a node carries besides the messages of the cores: proposals that a follower passes on. */
+export interface PassedProposal {
+  readonly type: 'proposal';
+  readonly body: Uint8Array;
+}
+
+export interface InTransit {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly message: Message | PassedProposal;
+}
+
+export interface ScriptNodeOptions {
+  readonly preVote: boolean;
+  readonly checkQuorum: boolean;
+  readonly asynchronousStorage: boolean;
+  readonly stepsDownOnRemoval: boolean;
+  readonly maxInflightMessages: number;
+  readonly maxApplyBytes: number | undefined;
+}
+
+export type MakeCore = (options: RaftOptions, state: RaftState, nowMs: number) => Raft;
+
+const NO_LIMIT = 2 ** 40;
+const TICK_MS = 10;
+/** In etcd's scripts an election timeout is three ticks, and drawn from three to five. */
+export const ELECTION_TICKS = 3;
+const LONGEST_ELECTION_TICKS = 5;
+/** Without check-quorum no leader misses anybody, and no loyalty to it ends: nothing that a script ticks comes near. */
+const FOR_EVER_MS = 1e9;
+
+/** What leaves the core only when something is durable. */
+const HELD_BACK: ReadonlySet<Message['type']> = new Set([
+  'requestVote',
+  'voteReply',
+  'appendReply',
+  'heartbeatReply',
+]);
+
+interface Ready {
+  readonly batch: AppendBatch | undefined;
+  readonly sent: readonly InTransit[];
+}
+
+export class ScriptNode {
+  readonly id: NodeId;
+  readonly options: ScriptNodeOptions;
+  readonly raft: Raft;
+  /** As the core has handed it over. */
+  readonly log: LogCopy;
+  /** As far as it is written. */
+  readonly disk: LogCopy;
+  /** Every entry that was given out as committed, as printed. */
+  readonly committed: string[] = [];
+  readonly appendWork: (readonly AppendBatch[])[] = [];
+  /** The last index of each range that is to be applied. */
+  readonly applyWork: number[] = [];
+  readonly #longestTimeoutMs: number;
+  #nowMs = 0;
+  #timerStartedMs = 0;
+  #timeout: { readonly ticks: number; readonly term: number } | undefined;
+  #waiting: Ready[] = [];
+  #given: number;
+  #permitted: number;
+  #writtenCommit: number;
+  #leads: { readonly term: number; readonly members: ReadonlySet<NodeId> } | undefined;
+  #hasHandedOver = false;
+  #forgotInTerm: number | undefined;
+  readonly #heard = new Map<NodeId, number>();
+  readonly #snapshots = new Map<NodeId, number>();
+
+  constructor(
+    id: NodeId,
+    base: SnapshotBase | undefined,
+    options: ScriptNodeOptions,
+    makeCore: MakeCore = (...from) => new Raft(...from),
+  ) {
+    this.id = id;
+    this.options = options;
+    const start = base ?? { index: 0, term: 0, configuration: configurationOf([]) };
+    this.log = new LogCopy(start.index);
+    this.disk = new LogCopy(start.index);
+    this.#given = start.index;
+    this.#permitted = start.index;
+    this.#writtenCommit = start.index;
+    const electionMs = options.checkQuorum ? ELECTION_TICKS * TICK_MS : FOR_EVER_MS;
+    const longestMs = options.checkQuorum ? LONGEST_ELECTION_TICKS * TICK_MS : 2 * FOR_EVER_MS;
+    this.#longestTimeoutMs = longestMs;
+    this.raft = makeCore(
+      {
+        id,
+        heartbeatMs: TICK_MS,
+        electionTimeoutMinMs: electionMs,
+        electionTimeoutMaxMs: longestMs,
+        maxClockDrift: 0.1,
+        maxEntryBytes: NO_LIMIT,
+        maxAppendBytes: NO_LIMIT,
+        maxApplyBytes: options.maxApplyBytes ?? NO_LIMIT,
+        maxInflightMessages: options.maxInflightMessages,
+        maxInflightBytes: NO_LIMIT,
+        maxUncommittedBytes: NO_LIMIT,
+        maxPendingReads: 100,
+        random: () => {
+          this.#timerStartedMs = this.#nowMs;
+          return 1;
+        },
+      },
+      {
+        hardState: { ...EMPTY_HARD_STATE, commit: start.index },
+        base: start,
+        entries: [],
+        applied: start.index,
+        restarted: false,
+      },
+      this.#nowMs,
+    );
+  }
+
+  step(input: Input): StepResult {
+    const wasRemovedLeader = this.isRemovedLeader;
+    const result = this.raft.step(this.#nowMs, input);
+    const { role, term, configuration } = this.raft;
+    if (wasRemovedLeader && role !== 'leader') this.#hasHandedOver = true;
+    if (role === 'leader' && this.#leads?.term !== term) {
+      this.#leads = { term, members: new Set(membersOf(configuration)) };
+    }
+    return result;
+  }
+
+  get isRemovedLeader(): boolean {
+    return this.raft.role === 'leader' && !isVoter(this.raft.configuration, this.id);
+  }
+
+  /** It was removed, and does not lead any more, or would not any more in etcd. */
+  get hasHandedOver(): boolean {
+    return this.#hasHandedOver || (this.options.stepsDownOnRemoval && this.isRemovedLeader);
+  }
+
+  get hasLeader(): boolean {
+    return this.raft.leader !== NOBODY;
+  }
+
+  /** In etcd it would follow nobody now. */
+  shouldForgetLeader(): void {
+    this.#forgotInTerm = this.raft.term;
+  }
+
+  get shouldHaveNoLeader(): boolean {
+    return this.#forgotInTerm === this.raft.term;
+  }
+
+  /** Whether a change of membership is in its log that it has not applied. */
+  get hasChangeToApply(): boolean {
+    const { appliedIndex, lastIndex } = this.raft;
+    return this.log.slice(appliedIndex + 1, lastIndex).some(({ kind }) => kind === 'configuration');
+  }
+
+  // Time
+
+  /** One tick of its clock. A leader's heartbeats of each tick are its own messages. */
+  tick(): void {
+    this.#nowMs += TICK_MS;
+    if (this.#timeout?.term !== this.raft.term) this.#timeout = undefined;
+    const timeoutMs = (this.#timeout?.ticks ?? LONGEST_ELECTION_TICKS) * TICK_MS;
+    if (this.raft.role !== 'leader' && this.#nowMs - this.#timerStartedMs >= timeoutMs) {
+      this.letElectionDeadlinePass();
+      return;
+    }
+    this.step({ type: 'tick' });
+    this.pull();
+  }
+
+  /** Until its term ends. */
+  setElectionTimeout(ticks: number): void {
+    this.#timeout = { ticks, term: this.raft.term };
+  }
+
+  /**
+   * It campaigns, if it may. Where a script has no pre-vote, everybody is taken to have granted it: what follows is the
+   * election itself, and that is held as the votes of the others have it.
+   */
+  letElectionDeadlinePass(): void {
+    const deadlineMs = this.#timerStartedMs + this.#longestTimeoutMs;
+    this.#nowMs = Math.max(this.#nowMs, deadlineMs);
+    this.step({ type: 'tick' });
+    if (this.options.preVote || this.raft.role !== 'preCandidate') return;
+    const { voters, outgoing } = this.raft.configuration;
+    for (const voter of new Set([...voters, ...outgoing])) {
+      const term = this.raft.term + 1;
+      if (voter === this.id || this.raft.role !== 'preCandidate') continue;
+      const message: Message = { type: 'voteReply', term, preVote: true, granted: true };
+      this.step({ type: 'message', from: voter, message });
+    }
+  }
+
+  // Messages
+
+  receive(from: NodeId, message: Message | PassedProposal): void {
+    if (message.type === 'proposal') {
+      this.step({ type: 'propose', bodies: [message.body] });
+      return;
+    }
+    this.step({ type: 'message', from, message });
+    const isFromLeader =
+      message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
+    if (isFromLeader && message.term === this.raft.term) this.#forgotInTerm = undefined;
+    const isReply = message.type === 'appendReply' || message.type === 'heartbeatReply';
+    if (!isReply || message.term !== this.raft.term) return;
+    this.#heard.set(from, message.term);
+    const index = this.#snapshots.get(from);
+    if (message.type === 'appendReply' && index !== undefined) {
+      this.#snapshots.delete(from);
+      this.step({ type: 'snapshotSent', node: from, index, ok: message.accepted });
+    }
+  }
+
+  /** Whether a member has answered this leader in its term; who came in later is given credit, as etcd has it. */
+  hasHeardFrom(id: NodeId): boolean {
+    return this.#heard.get(id) === this.raft.term || this.#leads?.members.has(id) === false;
+  }
+
+  snapshotSentTo(id: NodeId): number | undefined {
+    return this.#snapshots.get(id);
+  }
+
+  /** A snapshot of all that is applied. */
+  makeSnapshot(to: NodeId): InTransit {
+    const { raft } = this;
+    const index = raft.appliedIndex;
+    const snapshot = { index, term: raft.termAt(index) ?? 0, configuration: raft.configuration };
+    this.#snapshots.set(to, index);
+    return { from: this.id, to, message: { type: 'snapshot', term: raft.term, snapshot } };
+  }
+
+  // Work
+
+  /** Takes what the core has to do, and keeps it. */
+  pull(): void {
+    const { raft } = this;
+    for (let output = raft.take(this.#nowMs); output; output = raft.take(this.#nowMs)) {
+      const { append } = output;
+      if (append?.snapshot) this.log.reset(append.snapshot.index);
+      if (append) this.log.write(append.first, append.entries);
+      this.#permitted = Math.max(this.#permitted, output.apply?.last ?? 0);
+      this.#waiting.push({ batch: append, sent: this.#messagesOf(output) });
+    }
+  }
+
+  get hasReady(): boolean {
+    this.#pullWithCommit();
+    const hasWork = this.#waiting.some(({ batch, sent }) => batch !== undefined || sent.length > 0);
+    return hasWork || this.#committedThrough(this.raft.commitIndex) > this.#given;
+  }
+
+  /** A leader tells of its commits at a tick: here it may at any time. */
+  #pullWithCommit(): void {
+    if (this.raft.role === 'leader') this.step({ type: 'tick' });
+    this.pull();
+  }
+
+  processReady(): InTransit[] {
+    const commit = this.raft.commitIndex;
+    this.#pullWithCommit();
+    const readies = this.#waiting.splice(0);
+    const batches = readies.flatMap(({ batch }) => batch ?? []);
+    const sent = readies.flatMap((ready) => ready.sent);
+    const isAsynchronous = this.options.asynchronousStorage;
+    const answers = sent.some(
+      ({ message }) => message.type === 'appendReply' || message.type === 'voteReply',
+    );
+    if (!isAsynchronous) for (const batch of batches) this.#write(batch);
+    else if (batches.length > 0 || answers || commit !== this.#writtenCommit) {
+      // etcd writes a commit index that has moved, and answers, in their order: commands count those too.
+      this.appendWork.push(batches);
+      const last = batches.at(-1);
+      const isHardStateOnly = batches.every((batch) => batch.entries.length === 0 && !batch.snapshot);
+      if (last && isHardStateOnly) this.step({ type: 'persisted', batch: last.batch });
+    }
+    this.#writtenCommit = commit;
+    sent.push(...this.#released());
+    this.#giveOut(commit);
+    if (!isAsynchronous) while (this.applyWork.length > 0) this.processApply();
+    return sent;
+  }
+
+  /** Writes what one turn has handed over; returns what that lets go. */
+  processAppend(): InTransit[] {
+    for (const batch of this.appendWork.shift() ?? []) this.#write(batch);
+    return this.#released();
+  }
+
+  processApply(): void {
+    const through = this.applyWork.shift() ?? 0;
+    while (this.raft.appliedIndex < through) {
+      if (this.#permitted <= this.raft.appliedIndex) this.pull();
+      if (this.#permitted <= this.raft.appliedIndex) throw new Error(`${through} may not be applied yet`);
+      this.step({ type: 'applied', index: Math.min(through, this.#permitted) });
+    }
+  }
+
+  compact(index: number): void {
+    this.log.compactTo(index);
+    this.disk.compactTo(index);
+    this.step({ type: 'compacted', index });
+  }
+
+  #write(batch: AppendBatch): void {
+    const { snapshot } = batch;
+    if (snapshot) this.disk.reset(snapshot.index);
+    this.disk.write(batch.first, batch.entries);
+    this.step({ type: 'persisted', batch: batch.batch });
+    if (!snapshot) return;
+    this.#given = snapshot.index;
+    this.step({ type: 'applied', index: snapshot.index });
+  }
+
+  /** What the core has let go because something is durable; whatever else it has to do waits for the next turn. */
+  #released(): InTransit[] {
+    const before = this.#waiting.splice(0);
+    this.pull();
+    const now = this.#waiting.splice(0);
+    const isHeldBack = ({ message }: InTransit) => message.type !== 'proposal' && HELD_BACK.has(message.type);
+    this.#waiting = [
+      ...before,
+      ...now.map(({ batch, sent }) => ({ batch, sent: sent.filter((item) => !isHeldBack(item)) })),
+    ];
+    return now.flatMap(({ sent }) => sent.filter(isHeldBack));
+  }
+
+  #committedThrough(commit: number): number {
+    const through = Math.min(commit, this.raft.stableIndex);
+    return this.options.maxApplyBytes === undefined ? through : Math.min(through, this.#permitted);
+  }
+
+  #giveOut(commit: number): void {
+    const through = this.#committedThrough(commit);
+    if (through <= this.#given) return;
+    for (let index = this.#given + 1; index <= through; index++) {
+      this.committed.push(printEntry(index, this.log.at(index) as Entry));
+    }
+    this.#given = through;
+    this.applyWork.push(through);
+  }
+
+  #messagesOf(output: Output): InTransit[] {
+    return [
+      ...output.send.flatMap((envelope) => this.#fill(envelope)),
+      ...output.snapshotsNeeded.map((to) => this.makeSnapshot(to)),
+    ];
+  }
+
+  #fill({ to, message }: Envelope): InTransit[] {
+    if (message.type === 'append') {
+      const { first, last, ...header } = message;
+      return [{ from: this.id, to, message: { ...header, entries: this.log.slice(first, last) } }];
+    }
+    if (message.type !== 'requestVote') return [{ from: this.id, to, message }];
+    // Where a script has no pre-vote, nobody is asked for one; without check-quorum nobody is loyal to a leader.
+    if (message.preVote && !this.options.preVote) return [];
+    const force = message.force || !this.options.checkQuorum;
+    return [{ from: this.id, to, message: { ...message, force } }];
+  }
+}
