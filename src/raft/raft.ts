@@ -556,9 +556,10 @@ export class Raft {
     if (!progress) return;
     if (message.accepted) {
       if (message.matchIndex > this.#log.lastIndex) return;
+      // A snapshot, or whatever else, brought it to where this log can help again; where that is, this answer says.
+      const matched = Math.max(progress.match, message.matchIndex);
+      if (progress.state === 'snapshot' && this.#log.termAt(matched) !== undefined) progress.probe();
       progress.accepted(message.matchIndex, nowMs);
-      // A snapshot, or whatever else, brought it to where this log can help again.
-      if (progress.state === 'snapshot' && this.#log.termAt(progress.match) !== undefined) progress.probe();
       this.#advanceCommit();
       if (from === this.#transfer.target) this.#offerLeadership();
       return;
