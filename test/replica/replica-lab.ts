@@ -7,7 +7,7 @@ import { RaftreeError } from '../../src/env/errors.js';
 import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
-import type { Entry, NodeId } from '../../src/raft/types.js';
+import { type Entry, FIRST_BASE, type NodeId } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
@@ -24,6 +24,7 @@ const ENTRIES_PER_PART = 20;
 /** Applies commands by writing them down; says with each how many there were before it. Durable what was flushed. */
 export class ListMachine implements StateMachine<number> {
   readonly #fs: FileSystem;
+  readonly #emptyAt: number;
   #directory: string;
   /** One per index, empty for an entry that is no command. */
   entries: string[] = [];
@@ -34,8 +35,10 @@ export class ListMachine implements StateMachine<number> {
   /** Holds up the next `apply` until it resolves; a rejection makes it fail. */
   gate: Promise<void> | undefined;
 
-  constructor(fs: FileSystem, directory: string) {
+  /** `emptyAt`: what it has applied while there is nothing in its directory. */
+  constructor(fs: FileSystem, directory: string, emptyAt = 0) {
     this.#fs = fs;
+    this.#emptyAt = emptyAt;
     this.#directory = directory;
     fs.makeDirectory(directory);
     this.#load();
@@ -93,6 +96,7 @@ export class ListMachine implements StateMachine<number> {
     const parts = names.includes(LIST) ? [LIST] : names.filter((name) => name.startsWith('part-')).sort();
     const read = (name: string) => JSON.parse(this.#fs.readFile(`${this.#directory}/${name}`).toString());
     this.entries = parts.flatMap((name) => read(name) as string[]);
+    while (this.entries.length < this.#emptyAt) this.entries.push('');
     this.durableIndex = this.entries.length;
   }
 
@@ -129,6 +133,12 @@ export class ReplicaLab {
   readonly world: SimWorld;
   readonly members = new Map<number, Member>();
   readonly cut = new Set<string>();
+  /** Sees every message when it arrives, and may change or drop it. */
+  intercept: (from: NodeId, to: NodeId, message: ReplicaMessage) => ReplicaMessage | undefined = (
+    _from,
+    _to,
+    message,
+  ) => message;
   readonly #options: LabOptions;
   readonly #voters: number[];
   maxDelayMs = 2;
@@ -141,12 +151,15 @@ export class ReplicaLab {
 
   static async start(seed: number, options: LabOptions = {}): Promise<ReplicaLab> {
     const lab = new ReplicaLab(seed, options);
-    for (const id of lab.#voters) {
-      const disk = new SimDisk();
-      disk.mount().makeDirectory('/raft');
-      await lab.boot(id, disk);
-    }
+    for (const id of lab.#voters) await lab.bootNew(id);
     return lab;
+  }
+
+  /** A machine that has never run. Beyond the first voters: one that waits to be added. */
+  bootNew(id: number): Promise<Member> {
+    const disk = new SimDisk();
+    disk.mount().makeDirectory('/raft');
+    return this.boot(id, disk);
   }
 
   async boot(id: number, disk: SimDisk): Promise<Member> {
@@ -168,13 +181,17 @@ export class ReplicaLab {
       present ??
       (await scheduler.run(
         log.createGroup(GROUP, {
-          index: 0,
-          term: 0,
-          configuration: configurationOf(this.#voters),
+          ...(this.#voters.includes(id)
+            ? { ...FIRST_BASE, configuration: configurationOf(this.#voters) }
+            : { index: 0, term: 0, configuration: configurationOf([]) }),
           directory: FIRST_STATE,
         }),
       ));
-    const machine = new ListMachine(process.fs, `${GROUP_DIRECTORY}/${group.base.directory}`);
+    const machine = new ListMachine(
+      process.fs,
+      `${GROUP_DIRECTORY}/${group.base.directory}`,
+      Math.min(group.base.index, FIRST_BASE.index),
+    );
     const failures: RaftreeError[] = [];
     const replica = new Replica<number>(
       {
@@ -222,7 +239,9 @@ export class ReplicaLab {
     const { scheduler, random } = this.world;
     scheduler.after(random.float() * this.maxDelayMs, () => {
       const member = this.members.get(to);
-      if (member?.isRunning && !this.cut.has(`${from}>${to}`)) member.replica.receive(from, copy);
+      if (!member?.isRunning || this.cut.has(`${from}>${to}`)) return;
+      const arrives = this.intercept(from, to, copy);
+      if (arrives) member.replica.receive(from, arrives);
     });
   }
 
@@ -230,6 +249,11 @@ export class ReplicaLab {
     const member = this.members.get(id);
     if (!member) throw new Error(`there is no member ${id}`);
     return member;
+  }
+
+  /** What a member's disk holds of state machines and snapshots, by name. */
+  directoriesOf(id: number): string[] {
+    return this.member(id).disk.mount().list(GROUP_DIRECTORY);
   }
 
   /** The power of one machine fails: its state machine falls back to what it had made durable. */
@@ -245,7 +269,7 @@ export class ReplicaLab {
   }
 
   isolate(id: number): void {
-    for (const other of this.#voters) {
+    for (const other of this.members.keys()) {
       this.cut.add(`${id}>${other}`);
       this.cut.add(`${other}>${id}`);
     }
@@ -263,7 +287,8 @@ export class ReplicaLab {
   async until(condition: () => boolean, limitMs = 10_000): Promise<void> {
     const endMs = this.world.scheduler.nowMs() + limitMs;
     if (!(await this.world.scheduler.runUntil(condition, endMs))) {
-      throw new Error(`did not happen within ${limitMs} ms of virtual time`);
+      const failures = [...this.members.values()].flatMap((member) => member.failures);
+      throw new Error(`did not happen within ${limitMs} ms of virtual time; failures: ${failures}`);
     }
   }
 

@@ -1,0 +1,306 @@
+/** Snapshots on their way from a leader to whoever lacks what its log no longer has. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { FileOperation } from '../../src/env/sim/disk.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { type LabOptions, type Member, Proposals, ReplicaLab } from './replica-lab.js';
+
+const SMALL = { maxLogBytes: 4000, trailingEntries: 10 } as const;
+
+interface Setting {
+  readonly lab: ReplicaLab;
+  readonly leader: Member;
+  /** Lacks entries that the others have cut. */
+  readonly away: Member;
+}
+
+async function propose(lab: ReplicaLab, count: number, name: string): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    lab.leader?.replica.propose(Buffer.from(`${name} ${i} ${'x'.repeat(60)}`)).catch(() => {});
+    if (i % 5 === 4) await lab.world.scheduler.runFor(4);
+  }
+  await lab.world.scheduler.runFor(60);
+}
+
+/** A follower is cut off until the log of the others starts behind its end. */
+async function open(seed: number, options: LabOptions = {}): Promise<Setting> {
+  const lab = await ReplicaLab.start(seed, { ...options, replica: { ...SMALL, ...options.replica } });
+  const leader = await lab.untilLeader();
+  const away = [...lab.members.values()].find((member) => member !== leader) as Member;
+  await propose(lab, 10, 'before');
+  lab.isolate(away.id);
+  await propose(lab, 150, 'while away');
+  assert.ok((leader.log.group(1)?.base.index ?? 0) > away.replica.lastIndex, 'the log was cut');
+  return { lab, leader, away };
+}
+
+function failuresOf(lab: ReplicaLab): unknown[] {
+  return [...lab.members.values()].flatMap((member) => member.failures);
+}
+
+async function checkEqual(lab: ReplicaLab): Promise<void> {
+  await lab.untilEqual();
+  // Leftovers go when the last message of the transfer has arrived.
+  await lab.world.scheduler.runFor(1500);
+  const [first, ...others] = [...lab.members.values()];
+  for (const other of others) assert.equal(other.machine.entries, first?.machine.entries);
+  assert.equal(failuresOf(lab), []);
+}
+
+/** Each machine has the one directory that its log names, and nothing else. */
+function checkDirectories(lab: ReplicaLab): void {
+  for (const { id, log } of lab.members.values()) {
+    assert.equal(lab.directoriesOf(id), [log.group(1)?.base.directory ?? ''], `machine ${id}`);
+  }
+}
+
+test('a member behind the cut gets a snapshot, and goes on with the log', async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const { lab, away } = await open(seed);
+    lab.cut.clear();
+    await lab.untilEqual();
+    assert.is(away.machine.restores, 1);
+    await propose(lab, 20, 'after');
+    await checkEqual(lab);
+    checkDirectories(lab);
+    // What it took over survives.
+    lab.powerCut(away.id);
+    await lab.restart(away.id);
+    await checkEqual(lab);
+  }
+});
+
+test('one checkpoint serves all members that need it', async () => {
+  const lab = await ReplicaLab.start(1, { size: 5, replica: SMALL });
+  const leader = await lab.untilLeader();
+  const away = [...lab.members.values()].filter((member) => member !== leader).slice(0, 2);
+  for (const { id } of away) lab.isolate(id);
+  await propose(lab, 150, 'while away');
+  lab.cut.clear();
+  await checkEqual(lab);
+  assert.equal(
+    away.map(({ machine }) => machine.restores),
+    [1, 1],
+  );
+  assert.is(leader.machine.checkpoints, 1);
+  checkDirectories(lab);
+});
+
+test('the leader answers its callers while a snapshot travels', async () => {
+  const { lab, leader, away } = await open(2, {
+    replica: { snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 20_000, stallTimeoutMs: 400 } },
+  });
+  lab.cut.clear();
+  const proposals = new Proposals();
+  for (let i = 0; i < 50; i++) {
+    proposals.propose(leader, `during ${i}`);
+    await lab.world.scheduler.runFor(4);
+  }
+  assert.is(away.machine.restores, 0, 'it is still under way');
+  const answered = proposals.texts.filter((text) => proposals.answersOf(text).length > 0);
+  assert.ok(answered.length > 45, `${answered.length} of 50 are answered`);
+  await checkEqual(lab);
+  assert.equal(proposals.faults(leader.machine.commands), []);
+});
+
+test('a transfer that breaks off goes on where it stopped', async () => {
+  const { lab, away } = await open(3, {
+    replica: { snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 50_000, stallTimeoutMs: 400 } },
+  });
+  const arrived: string[] = [];
+  let broken = false;
+  lab.intercept = (_from, _to, message) => {
+    if (message.type !== 'snapshotChunk') return message;
+    if (broken) return undefined;
+    arrived.push(`${message.index} ${message.file}+${message.offset}`);
+    return message;
+  };
+  lab.cut.clear();
+  await lab.until(() => arrived.length >= 10);
+  broken = true;
+  await lab.world.scheduler.runFor(1000);
+  broken = false;
+  await checkEqual(lab);
+  assert.is(away.machine.restores, 1);
+  assert.is(new Set(arrived).size, arrived.length, 'no chunk came twice');
+});
+
+test('a chunk that was damaged on its way is asked for again', async () => {
+  const { lab, away } = await open(4);
+  let damaged = 0;
+  lab.intercept = (_from, _to, message) => {
+    if (message.type !== 'snapshotChunk' || damaged === 5 || lab.world.random.chance(0.7)) return message;
+    damaged++;
+    const bytes = Buffer.from(message.bytes);
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+    return { ...message, bytes };
+  };
+  lab.cut.clear();
+  await checkEqual(lab);
+  assert.is(damaged, 5);
+  assert.is(away.machine.restores, 1);
+});
+
+test('messages that are lost, late or come twice', async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const { lab, away } = await open(seed);
+    const { random, scheduler } = lab.world;
+    lab.intercept = (from, to, message) => {
+      if (!message.type.startsWith('snapshot')) return message;
+      if (random.chance(0.1)) return undefined;
+      if (random.chance(0.2)) {
+        const again: ReplicaMessage = message;
+        scheduler.after(random.float() * 300, () => {
+          if (lab.member(to).isRunning) lab.member(to).replica.receive(from, again);
+        });
+      }
+      return message;
+    };
+    lab.cut.clear();
+    await lab.until(() => away.machine.restores > 0, 60_000);
+    lab.intercept = (_from, _to, message) => message;
+    await propose(lab, 20, 'after');
+    await checkEqual(lab);
+    checkDirectories(lab);
+  }
+});
+
+test('another leader takes over in the middle of a transfer', async () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    const { lab, leader, away } = await open(seed, {
+      replica: { snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 50_000, stallTimeoutMs: 400 } },
+    });
+    lab.cut.clear();
+    await lab.world.scheduler.runFor(60 + seed * 20);
+    const next = [...lab.members.values()].find((member) => member !== leader && member !== away) as Member;
+    await lab.world.scheduler.run(leader.replica.transferLeadership(next.id));
+    assert.is(away.machine.restores, 0, 'it was under way');
+    await propose(lab, 20, 'under the next leader');
+    await checkEqual(lab);
+    checkDirectories(lab);
+  }
+});
+
+/** The power of a machine fails at its nth file operation after the transfer began. */
+async function cutAt(seed: number, who: 'sender' | 'receiver', operation: number): Promise<string> {
+  const armed = new Map<number, number>();
+  const due = new Set<number>();
+  const { lab, leader, away } = await open(seed, {
+    fault:
+      (id) =>
+      ({ kind }: FileOperation) => {
+        const left = armed.get(id);
+        if (left === undefined || kind === 'read' || kind === 'open') return undefined;
+        armed.set(id, left - 1);
+        if (left === 0) due.add(id);
+        return undefined;
+      },
+  });
+  const old = [...away.machine.entries];
+  const victim = who === 'sender' ? leader : away;
+  armed.set(victim.id, operation);
+  lab.cut.clear();
+  const { scheduler } = lab.world;
+  const isDue = await scheduler.runUntil(() => due.has(victim.id), scheduler.nowMs() + 1500);
+  armed.clear();
+  lab.powerCut(victim.id);
+  const restarted = await lab.restart(victim.id);
+  let found = 'another';
+  if (who === 'receiver') {
+    const { entries } = restarted.machine;
+    const directory = restarted.log.group(1)?.base.directory ?? '';
+    const expected = lab.leader?.machine.entries.slice(0, entries.length);
+    assert.equal(entries, expected, `cut at operation ${operation}`);
+    assert.ok(entries.length <= old.length || directory !== 'state-0-0', `cut at operation ${operation}`);
+    assert.equal(lab.directoriesOf(away.id), [directory], 'leftovers are gone when it runs again');
+    found = directory === 'state-0-0' ? 'old' : 'new';
+  }
+  await propose(lab, 5, 'after');
+  await checkEqual(lab);
+  checkDirectories(lab);
+  return isDue ? found : 'over';
+}
+
+test('a power cut of the receiver at any file operation: the old state or the new one, then the same as all', async () => {
+  const found = new Map<string, number>();
+  for (let operation = 0; !found.has('over'); operation++) {
+    const which = await cutAt(1, 'receiver', operation);
+    found.set(which, (found.get(which) ?? 0) + 1);
+  }
+  assert.ok((found.get('old') ?? 0) > 40, JSON.stringify([...found]));
+  assert.ok((found.get('new') ?? 0) > 1, JSON.stringify([...found]));
+});
+
+test('a power cut of the sender at any file operation', async () => {
+  for (let operation = 0; operation < 60; operation += 3)
+    await cutAt(1 + (operation % 3), 'sender', operation);
+});
+
+test('a receiver whose disk is full takes the snapshot when there is space', async () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    const full = new Set<number>();
+    const { lab, away } = await open(seed, {
+      fault:
+        (id) =>
+        ({ kind }) =>
+          full.has(id) && (kind === 'write' || kind === 'create') ? ('short' as const) : undefined,
+    });
+    const { scheduler, random } = lab.world;
+    lab.cut.clear();
+    for (let i = 0; i < 8; i++) {
+      await scheduler.runFor(random.float() * 25);
+      if (full.has(away.id)) full.delete(away.id);
+      else full.add(away.id);
+    }
+    full.clear();
+    await propose(lab, 10, 'after');
+    await checkEqual(lab);
+    checkDirectories(lab);
+  }
+});
+
+test('a snapshot that arrives while entries before it still wait for space in the log', async () => {
+  for (let seed = 1; seed <= 8; seed++) {
+    const full = new Set<number>();
+    const lab = await ReplicaLab.start(seed, {
+      replica: SMALL,
+      fault:
+        (id) =>
+        ({ kind, path }) =>
+          full.has(id) && path.startsWith('/raft') && (kind === 'write' || kind === 'create')
+            ? ('short' as const)
+            : undefined,
+    });
+    const leader = await lab.untilLeader();
+    const slow = [...lab.members.values()].find((member) => member !== leader) as Member;
+    await propose(lab, 10, 'before');
+    full.add(slow.id);
+    await propose(lab, 150, 'while full');
+    await lab.until(() => leader.machine.checkpoints > 0);
+    await lab.world.scheduler.runFor(200 + seed * 30);
+    await propose(lab, 10, 'while still full');
+    full.clear();
+    await propose(lab, 10, 'after');
+    await checkEqual(lab);
+    checkDirectories(lab);
+    assert.ok(slow.machine.restores > 0);
+    lab.powerCut(slow.id);
+    await lab.restart(slow.id);
+    await checkEqual(lab);
+  }
+});
+
+test('a planted bug is caught: a checkpoint that lacks the newest entry', async () => {
+  const { lab, leader, away } = await open(5);
+  const checkpoint = leader.machine.checkpoint.bind(leader.machine);
+  leader.machine.checkpoint = async (directory) => {
+    const newest = leader.machine.entries.pop();
+    await checkpoint(directory);
+    if (newest !== undefined) leader.machine.entries.push(newest);
+  };
+  lab.cut.clear();
+  await lab.until(() => away.failures.length > 0);
+  assert.match(String(away.failures[0]), /holds the state of entry/);
+});
+
+test.run();
