@@ -62,7 +62,7 @@ test('a flipped byte of any table: only its block is lost, named, and nothing co
   let resurfaced = 0;
   for (const path of paths(disk, /\.sst$/)) {
     const original = disk.mount().readFile(path);
-    for (let offset = 0; offset < original.length; offset += 11) {
+    for (let offset = 0; offset < original.length; offset += 19) {
       const what = `flip at ${offset} of ${path}`;
       const copy = flipped(disk, path, offset);
       const report = await repair(copy);
@@ -81,8 +81,8 @@ test('a flipped byte of any table: only its block is lost, named, and nothing co
       for (const [key, value] of now) if (state.get(key) !== value) resurfaced++;
     }
   }
-  assert.ok(lossless > 30, 'damage outside the blocks loses nothing');
-  assert.ok(resurfaced > 5, 'older values do show, and are accounted for');
+  assert.ok(lossless > 15, 'damage outside the blocks loses nothing');
+  assert.ok(resurfaced > 3, 'older values do show, and are accounted for');
 });
 
 test('a lost tombstone: the key that comes back is counted', async () => {
