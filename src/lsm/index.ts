@@ -2,6 +2,7 @@
 export type { Env, Logger } from '../env/env.js';
 export { RaftreeError } from '../env/errors.js';
 export { realEnv } from '../env/real/real-env.js';
+export type { Codec } from './codec.js';
 export type { Entry, IteratorOptions, LsmIterator } from './iterator.js';
 export { LsmTree, type ReadOptions, type WriteOptions } from './lsm-tree.js';
 export type {
@@ -12,6 +13,7 @@ export type {
   LsmOptions,
   StallReason,
 } from './options.js';
+export { LsmResources, type LsmResourcesOptions } from './resources.js';
 export type { Snapshot } from './snapshot-list.js';
 export type { LsmStats } from './stats.js';
 export type { Problem, VerifyReport } from './verify.js';

@@ -15,7 +15,6 @@ import { errorCode, errorMessage, type RaftreeError } from '../env/errors.js';
 import { corruption } from '../record/record.js';
 import type { RecordLog } from '../record/record-log.js';
 import { Admission } from './admission.js';
-import { BlockCache } from './block-cache.js';
 import { writeCheckpoint } from './checkpoint.js';
 import { pendingBytes } from './compaction-picker.js';
 import { busyError, closedError, invalid, isDiskFull, noSpaceError, readOnlyError } from './errors.js';
@@ -24,7 +23,6 @@ import { type IteratorOptions, LsmIterator } from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
 import { manifestName } from './manifest.js';
 import { MemtableList } from './memtable-list.js';
-import { BoundedMemtablePool } from './memtable-memory.js';
 import { MergeCursor } from './merge-cursor.js';
 import {
   type FlushEvent,
@@ -39,7 +37,6 @@ import { type Snapshot, SnapshotList } from './snapshot-list.js';
 import type { LsmStats } from './stats.js';
 import { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
-import { BLOCK_TRAILER_BYTES } from './table-format.js';
 import { takeDirectory } from './tree-directory.js';
 import { type VerifyReport, verifyTree } from './verify.js';
 import type { KeyRange, Version } from './version.js';
@@ -53,6 +50,7 @@ import {
   type Operation,
   setFirstSequence,
 } from './write-batch.js';
+import type { WriteBuffer } from './write-buffer-budget.js';
 import { WritePace } from './write-pace.js';
 import { type WritePressure, writePressure } from './write-pressure.js';
 
@@ -90,6 +88,7 @@ export class LsmTree {
   #slowed: StallReason | undefined;
   #isTicking = false;
   #removesWalFiles = false;
+  readonly #writeBuffer: WriteBuffer;
   #wal: RecordLog | undefined;
   readonly #memtables: MemtableList;
   readonly #flushWaiters = new FlushWaiters();
@@ -116,9 +115,8 @@ export class LsmTree {
     const resolved = resolveOptions(options);
     const { env } = resolved;
     const lock = takeDirectory(env, directory, resolved.createIfMissing);
-    const slotBytes = resolved.blockBytes + BLOCK_TRAILER_BYTES;
-    const blocks = new BlockCache(resolved.blockCacheBytes, slotBytes);
-    const tables = new TableCache(env, directory, resolved.maxOpenTables, blocks);
+    const { openTables, blocks } = resolved.resources;
+    const tables = new TableCache(env, directory, openTables, blocks);
     try {
       const versions = await VersionSet.open(resolved, directory, tables);
       const tree = new LsmTree(resolved, directory, lock, tables, versions);
@@ -153,8 +151,15 @@ export class LsmTree {
     this.#memtables = new MemtableList(
       options.writeBufferBytes,
       options.maxFrozenMemtables,
-      new BoundedMemtablePool(2 * options.writeBufferBytes),
+      options.resources.memtablePool,
     );
+    const activeBytes = () => this.#memtables.active.sizeBytes;
+    this.#writeBuffer = {
+      get activeBytes() {
+        return activeBytes();
+      },
+      freeze: () => this.#freezeForOthers(),
+    };
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
     this.#pace = new WritePace(options.env.clock);
@@ -526,6 +531,7 @@ export class LsmTree {
 
   #inserted(last: number): void {
     this.#lastVisible = last;
+    this.options.resources.writeBuffers.changed(this.#writeBuffer);
     if (this.#memtables.activeIsFull) {
       this.#freezeIfFull();
       this.#noteStall();
@@ -557,9 +563,25 @@ export class LsmTree {
     const { active, activeIsFull, canFreeze } = this.#memtables;
     const isWanted = active.count > 0 && this.#flushWaiters.wants(active.firstSequence);
     if (!canFreeze || !(activeIsFull || isWanted)) return;
+    this.#freeze();
+  }
+
+  #freeze(): void {
     this.#memtables.freeze();
     this.#wal?.rotate();
     this.#maintenance.kick();
+    this.options.resources.writeBuffers.changed(this.#writeBuffer);
+  }
+
+  /** The trees that share a budget for writes are together above it, and this one has the largest memtable. */
+  #freezeForOthers(): boolean {
+    const { active, canFreeze } = this.#memtables;
+    if (this.#state !== 'open' || this.#failure !== undefined || !canFreeze || active.count === 0)
+      return false;
+    this.#memtables.freeze();
+    this.#wal?.rotate();
+    this.#maintenance.kick();
+    return true;
   }
 
   #pressure(): WritePressure | undefined {
@@ -683,6 +705,7 @@ export class LsmTree {
     }
     this.#lastVisible = this.#lastGiven;
     this.#durable = this.#lastGiven;
+    this.options.resources.writeBuffers.join(this.#writeBuffer);
     if (durability === 'none' && this.#wal) await this.#retireWal(this.#wal);
     this.#maintenance.kick();
   }
@@ -705,6 +728,7 @@ export class LsmTree {
       }
     };
     this.#state = 'closing';
+    this.options.resources.writeBuffers.leave(this.#writeBuffer);
     if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
     this.#admission.refuseAll(closedError());
     await attempt(() => this.#wal?.close());

@@ -3,6 +3,7 @@ import { type Env, type Logger, silentLogger } from '../env/env.js';
 import { realEnv } from '../env/real/real-env.js';
 import { availableCodec, CODECS, type Codec } from './codec.js';
 import { invalid } from './errors.js';
+import { LsmResources } from './resources.js';
 import type { Operation } from './write-batch.js';
 
 export type Durability = 'sync' | 'buffered' | 'none';
@@ -84,6 +85,11 @@ export interface LsmOptions {
   readonly levelBaseBytes?: number;
   /** Each further level may be so many times larger than the one above it; 10. */
   readonly levelMultiplier?: number;
+  /**
+   * Caches and limits in common with other trees, in place of `blockCacheBytes` and `maxOpenTables`. By default the
+   * tree has its own.
+   */
+  readonly resources?: LsmResources;
   /** Memory for data blocks; 32 MiB. */
   readonly blockCacheBytes?: number;
   /** Tables kept open, each with a file descriptor and its index and filter in memory; 512. */
@@ -136,6 +142,19 @@ const NUMBERS = [
   ['maxManifestBytes', 1 * MIB, 256, 1024 * MIB],
 ] as const;
 
+type NumberOptions = Record<(typeof NUMBERS)[number][0], number>;
+
+/** A single tree has no more memory for writes than its memtables may take. */
+function ownResources(numbers: NumberOptions): LsmResources {
+  const { blockCacheBytes, blockBytes, maxOpenTables, writeBufferBytes } = numbers;
+  return new LsmResources({
+    blockCacheBytes,
+    blockBytes,
+    maxOpenTables,
+    writeBufferBytes: 2 * writeBufferBytes,
+  });
+}
+
 /** Throws `LSM_INVALID` with the option's name, what was given and what is accepted. */
 export function resolveOptions(options: LsmOptions): ResolvedOptions {
   const numbers: Partial<Record<(typeof NUMBERS)[number][0], number>> = {};
@@ -154,12 +173,13 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
     numbers[name] = value;
   }
   const resolved = {
-    ...(numbers as Record<(typeof NUMBERS)[number][0], number>),
+    ...(numbers as NumberOptions),
     env: options.env ?? realEnv(),
     logger: options.logger ?? silentLogger,
     durability: options.durability ?? 'sync',
     createIfMissing: options.createIfMissing ?? true,
     worker: options.worker ?? true,
+    resources: options.resources ?? ownResources(numbers as NumberOptions),
     codecs: (options.codecs ?? DEFAULT_CODECS).map(availableCodec),
     ...(options.listener ? { listener: options.listener } : {}),
     ...(options.replayed ? { replayed: options.replayed } : {}),

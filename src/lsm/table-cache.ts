@@ -1,8 +1,9 @@
-/** Opens tables when they are first read and keeps at most so many open, closing the one unused for longest. */
+/** Opens the tables of a tree when they are first read; how many stay open is limited by `OpenTables`. */
 import type { Env } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import { corruption } from '../record/record.js';
 import type { BlockCache } from './block-cache.js';
+import { OpenTables } from './open-tables.js';
 import { Table } from './table.js';
 import { type TableFile, tableName } from './table-file.js';
 
@@ -10,17 +11,18 @@ export class TableCache {
   readonly blocks: BlockCache;
   readonly #env: Env;
   readonly #directory: string;
-  readonly #maxOpen: number;
+  readonly #shared: OpenTables;
   readonly #open = new Set<TableFile>();
-  #uses = 0;
 
-  constructor(env: Env, directory: string, maxOpen: number, blocks: BlockCache) {
+  /** `open` is shared with other trees, or how many tables of this one may be open. */
+  constructor(env: Env, directory: string, open: OpenTables | number, blocks: BlockCache) {
     this.#env = env;
     this.#directory = directory;
-    this.#maxOpen = maxOpen;
+    this.#shared = typeof open === 'number' ? new OpenTables(open) : open;
     this.blocks = blocks;
   }
 
+  /** Of this tree. */
   get openCount(): number {
     return this.#open.size;
   }
@@ -32,7 +34,7 @@ export class TableCache {
   use(file: TableFile): Table {
     let table = file.table;
     if (table === undefined) {
-      if (this.#open.size >= this.#maxOpen) this.#closeOldest();
+      this.#shared.makeRoom();
       const path = `${this.#directory}/${tableName(file.number)}`;
       table = this.#openTable(path);
       if (table.header.fileBytes !== file.sizeBytes) {
@@ -40,20 +42,18 @@ export class TableCache {
         throw corruption(path, 0, 'it is not the table that the MANIFEST names: its size differs');
       }
       file.table = table;
-      this.#open.add(file);
+      this.#shared.add(file, this.#open);
     }
-    table.lastUse = ++this.#uses;
+    table.lastUse = this.#shared.nextUse();
     return table;
   }
 
   close(file: TableFile): void {
-    file.table?.close();
-    file.table = undefined;
-    this.#open.delete(file);
+    this.#shared.close(file);
   }
 
   closeAll(): void {
-    for (const file of [...this.#open]) this.close(file);
+    for (const file of [...this.#open]) this.#shared.close(file);
   }
 
   #openTable(path: string): Table {
@@ -63,14 +63,5 @@ export class TableCache {
       if (errorCode(error) === 'ENOENT') throw corruption(path, 0, 'the table is missing');
       throw error;
     }
-  }
-
-  #closeOldest(): void {
-    let oldest: TableFile | undefined;
-    for (const file of this.#open) {
-      if (file.table === undefined || file.table.pins > 0) continue;
-      if (oldest?.table === undefined || file.table.lastUse < oldest.table.lastUse) oldest = file;
-    }
-    if (oldest) this.close(oldest);
   }
 }

@@ -1,0 +1,39 @@
+/**
+ * Memory and descriptors that trees have in common: the block cache, the tables kept open, the memory of memtables
+ * and its limit. A process with many trees makes one of these and gives it to each; a tree that is given none makes
+ * its own. The worker thread is one per process in any case.
+ */
+import { BlockCache } from './block-cache.js';
+import { BoundedMemtablePool } from './memtable-memory.js';
+import { OpenTables } from './open-tables.js';
+import { BLOCK_TRAILER_BYTES } from './table-format.js';
+import { WriteBufferBudget } from './write-buffer-budget.js';
+
+export interface LsmResourcesOptions {
+  /** Memory for data blocks; 32 MiB. */
+  readonly blockCacheBytes?: number;
+  /** What most blocks hold: the `blockBytes` of the trees; 4 KiB. */
+  readonly blockBytes?: number;
+  /** Tables kept open, each with a file descriptor and its index and filter in memory; 512. */
+  readonly maxOpenTables?: number;
+  /** When the active memtables of all trees together reach this, the largest is flushed; 64 MiB. */
+  readonly writeBufferBytes?: number;
+}
+
+const MIB = 1024 * 1024;
+
+export class LsmResources {
+  readonly blocks: BlockCache;
+  readonly openTables: OpenTables;
+  readonly memtablePool: BoundedMemtablePool;
+  readonly writeBuffers: WriteBufferBudget;
+
+  constructor(options: LsmResourcesOptions = {}) {
+    const slotBytes = (options.blockBytes ?? 4096) + BLOCK_TRAILER_BYTES;
+    const writeBufferBytes = options.writeBufferBytes ?? 64 * MIB;
+    this.blocks = new BlockCache(options.blockCacheBytes ?? 32 * MIB, slotBytes);
+    this.openTables = new OpenTables(options.maxOpenTables ?? 512);
+    this.memtablePool = new BoundedMemtablePool(writeBufferBytes);
+    this.writeBuffers = new WriteBufferBudget(writeBufferBytes);
+  }
+}

@@ -1,0 +1,54 @@
+/** Holds the active memtables of several trees together within a limit: above it the largest is frozen and flushed. */
+
+/** A tree, as the budget sees it. */
+export interface WriteBuffer {
+  /** Of the active memtable. */
+  readonly activeBytes: number;
+  /** Freezes the active memtable; false if that is not possible now. */
+  freeze(): boolean;
+}
+
+export class WriteBufferBudget {
+  readonly #limitBytes: number;
+  /** With what each has told last. */
+  readonly #buffers = new Map<WriteBuffer, number>();
+  #totalBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  join(buffer: WriteBuffer): void {
+    this.#buffers.set(buffer, 0);
+  }
+
+  leave(buffer: WriteBuffer): void {
+    this.#totalBytes -= this.#buffers.get(buffer) ?? 0;
+    this.#buffers.delete(buffer);
+  }
+
+  /** A buffer has grown or was frozen. */
+  changed(buffer: WriteBuffer): void {
+    const known = this.#buffers.get(buffer);
+    if (known === undefined) return;
+    const bytes = buffer.activeBytes;
+    this.#buffers.set(buffer, bytes);
+    this.#totalBytes += bytes - known;
+    if (this.#totalBytes > this.#limitBytes) this.#freezeLargest();
+  }
+
+  #freezeLargest(): void {
+    const bySize = [...this.#buffers].sort(([, a], [, b]) => b - a);
+    for (const [buffer, bytes] of bySize) {
+      if (bytes === 0) return;
+      if (!buffer.freeze()) continue;
+      this.#buffers.set(buffer, 0);
+      this.#totalBytes -= bytes;
+      return;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+/** What trees have in common stays within its limits, whichever of them uses it. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { LsmResources, LsmTree } from '../../src/lsm/index.js';
+import { eventually, processEnv, put, SimDisk, TINY } from './tree-lab.js';
+
+function openAll(count: number, resources: LsmResources, options = {}): Promise<LsmTree[]> {
+  const env = processEnv(1, new SimDisk());
+  return Promise.all(
+    Array.from({ length: count }, (_, i) =>
+      LsmTree.open(`/data/${i}`, { ...TINY, env, resources, ...options }),
+    ),
+  );
+}
+
+test('trees share one cache and one limit of open tables', async () => {
+  const resources = new LsmResources({ blockCacheBytes: 3000, blockBytes: 128, maxOpenTables: 16 });
+  const trees = await openAll(4, resources);
+  for (let i = 0; i < 200; i++) {
+    for (const tree of trees)
+      await tree.write([put(`key${i}`, `${'x'.repeat(40)}${i}`)], { durability: 'buffered' });
+  }
+  for (const tree of trees) await tree.flush();
+  for (let i = 0; i < 200; i++) {
+    for (const tree of trees)
+      assert.ok(
+        tree
+          .getSync(Buffer.from(`key${i}`))
+          ?.toString()
+          .endsWith(`x${i}`),
+      );
+    assert.ok(resources.openTables.size <= 16);
+    assert.ok(resources.blocks.sizeBytes <= 3000);
+  }
+  assert.is(
+    trees.reduce((sum, tree) => sum + tree.stats().openTables, 0),
+    resources.openTables.size,
+  );
+  const [first, ...others] = trees as [LsmTree, LsmTree];
+  await first.close();
+  assert.is(
+    others.reduce((sum, tree) => sum + tree.stats().openTables, 0),
+    resources.openTables.size,
+  );
+  for (const tree of others) {
+    assert.ok(tree.getSync(Buffer.from('key7')));
+    await tree.close();
+  }
+  assert.is(resources.openTables.size, 0);
+});
+
+test('above the budget for writes the largest memtable is flushed, not the one that grew last', async () => {
+  const resources = new LsmResources({ writeBufferBytes: 20_000 });
+  const trees = await openAll(3, resources, { writeBufferBytes: 1 << 20 });
+  const [large, small, last] = trees as [LsmTree, LsmTree, LsmTree];
+  const value = 'v'.repeat(100);
+  for (let i = 0; i < 60; i++) await large.write([put(`key${i}`, value)]);
+  for (let i = 0; i < 20; i++) await small.write([put(`key${i}`, value)]);
+  for (let i = 0; large.stats().flushes === 0 && i < 200; i++) await last.write([put(`key${i}`, value)]);
+  await eventually(() => large.stats().flushes === 1);
+  assert.is(small.stats().flushes, 0);
+  assert.is(last.stats().flushes, 0);
+  assert.ok(resources.writeBuffers.totalBytes <= 20_000);
+  for (const tree of trees) await tree.close();
+  assert.is(resources.writeBuffers.totalBytes, 0);
+});
+
+test.run();
