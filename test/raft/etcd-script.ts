@@ -39,18 +39,20 @@ export function parseScript(file: string): ScriptCommand[] {
     } else {
       while (at < lines.length && lines[at] !== '') output.push(lines[at++] ?? '');
     }
-    const words = splitWords(head);
-    const [command = '', ...rest] = words;
     commands.push({
       line,
-      command,
-      args: parseArguments(rest),
-      words: rest,
+      ...parseHead(head),
       input: input.join('\n'),
       expected: output.length > 0 ? `${output.join('\n')}\n` : '',
     });
   }
   return commands;
+}
+
+/** A command and its arguments, which stand in one line. */
+export function parseHead(text: string): Pick<ScriptCommand, 'command' | 'words' | 'args'> {
+  const [command = '', ...words] = splitWords(text);
+  return { command, words, args: parseArguments(words) };
 }
 
 /** By spaces, except those within parentheses. */

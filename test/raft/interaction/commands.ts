@@ -23,6 +23,22 @@ const TRANSITIONS: Record<string, Transition> = {
 
 const CHANGES: Record<string, MemberChange['type']> = { v: 'addVoter', l: 'addLearner', r: 'remove' };
 
+/** Of `add-nodes`. Reads are in no script, nor is the content of a snapshot looked at. */
+const OPTIONS = new Set([
+  'voters',
+  'learners',
+  'index',
+  'content',
+  'inflight',
+  'async-storage-writes',
+  'prevote',
+  'checkquorum',
+  'read-only',
+  'max-committed-size-per-ready',
+  'disable-conf-change-validation',
+  'step-down-on-removal',
+]);
+
 export class Commands {
   readonly group: ScriptGroup;
   /**
@@ -96,7 +112,7 @@ export class Commands {
       }
       case 'compact':
         first().compact(ids[1] ?? 0);
-        return undefined;
+        return printLog(first());
       case 'forget-leader':
         this.#forgetLeader(first());
         return undefined;
@@ -107,10 +123,13 @@ export class Commands {
       case 'status':
         return printStatus(first());
     }
-    throw new Inapplicable('unknownCommand');
+    throw new Inapplicable('unknown');
   }
 
   #addNodes(count: number, args: ScriptCommand['args']): void {
+    for (const name of args.keys()) {
+      if (!OPTIONS.has(name) && !/^\d+$/.test(name)) throw new Inapplicable('unknown');
+    }
     const text = (name: string) => args.get(name)?.[0];
     const list = (name: string) => (args.get(name) ?? []).map(Number);
     if (text('disable-conf-change-validation') === 'true') throw new Inapplicable('unvalidatedChanges');

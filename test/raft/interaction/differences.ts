@@ -18,6 +18,11 @@ export const DIFFERENCES = {
     leavesOut: 'rest',
     reason: 'there is no forget-leader, and with check-quorum the votes that follow depend on it',
   },
+  recoversSooner: {
+    leavesOut: 'command',
+    reason:
+      'what was lost on the way to a follower is sent again at once when the host learns of it; in etcd an empty append is refused first, so the follower commits one command later there',
+  },
   leaderHandsOver: {
     leavesOut: 'rest',
     reason:
@@ -31,9 +36,9 @@ export const DIFFERENCES = {
     leavesOut: 'command',
     reason: 'an update of what Raft does not look at is no change of membership here',
   },
-  unknownCommand: {
+  unknown: {
     leavesOut: 'rest',
-    reason: 'the command is not known to the adapter',
+    reason: 'the adapter knows no such command or option',
   },
 } as const satisfies Record<string, Difference>;
 

@@ -22,9 +22,13 @@ const LETTERS = { addVoter: 'v', addLearner: 'l', remove: 'r' } as const;
 /** `term/index EntryNormal "text"`; of both versions of a change of membership that etcd has, the first's name. */
 export function printEntry(index: number, entry: Entry): string {
   const place = `${entry.term}/${index}`;
-  if (entry.kind !== 'configuration') return `${place} EntryNormal "${Buffer.from(entry.body).toString()}"`;
+  if (entry.kind !== 'configuration') return `${place} EntryNormal ${quoted(entry.body)}`;
   const changes = decodeChange(entry.body).changes.map(({ type, node }) => `${LETTERS[type]}${node}`);
   return [place, 'EntryConfChange', ...changes].join(' ');
+}
+
+function quoted(body: Uint8Array): string {
+  return JSON.stringify(Buffer.from(body).toString());
 }
 
 export function printState({ raft, id }: ScriptNode): string {
@@ -39,9 +43,10 @@ export function printLog({ disk }: ScriptNode): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** What a leader knows of its followers. Of itself etcd's has a line too. */
+/** What a leader knows of its followers; of itself etcd's has a line too. Nothing of others. */
 export function printStatus(node: ScriptNode): string {
   const { raft, id } = node;
+  if (raft.role !== 'leader') return '';
   const own = `${id}: StateReplicate match=${raft.stableIndex} next=${raft.lastIndex + 1}\n`;
   const lines = new Map([[id, own]]);
   for (const peer of raft.peers()) lines.set(peer.id, printPeer(node, peer));

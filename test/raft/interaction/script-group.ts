@@ -62,6 +62,7 @@ export class ScriptGroup {
       // The host knows what it has lost on the way, and says so as soon as the other one is seen to be there.
       if (message.type === 'heartbeatReply' && node.raft.role === 'leader' && this.#forgive(to, from)) {
         node.step({ type: 'unreachable', node: from });
+        this.node(from).isRecovering = true;
       }
     }
   }

@@ -86,6 +86,8 @@ export class ScriptNode {
   readonly appendWork: (readonly AppendBatch[])[] = [];
   /** The last index of each range that is to be applied. */
   readonly applyWork: number[] = [];
+  /** It is being sent again what was lost. */
+  isRecovering = false;
   readonly #longestTimeoutMs: number;
   #nowMs = 0;
   #timerStartedMs = 0;

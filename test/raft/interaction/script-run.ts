@@ -1,14 +1,14 @@
 /**
  * Runs a script of etcd's and compares after each command what can be compared:
  *
- *   - what `raft-state`, `raft-log` and `status` print, and whether a proposal is taken;
+ *   - what `raft-state`, `raft-log`, `status` and `compact` print, and whether a proposal is taken;
  *   - of everything else that shows its output, the entries that each node was given as committed. They are counted from
  *     the last command that hid its output, so nothing is lost between two commands.
  *
  * The wording of logs and messages, and which messages it takes, are each implementation's own.
  */
-import { parseScript, type ScriptCommand } from '../etcd-script.js';
-import { Commands } from './commands.js';
+import { parseHead, parseScript, type ScriptCommand } from '../etcd-script.js';
+import { Commands, DROPPED } from './commands.js';
 import { DIFFERENCES, type DifferenceName, Inapplicable } from './differences.js';
 import { expectedCommits, nameChangesAlike } from './expectation.js';
 import { ScriptGroup } from './script-group.js';
@@ -28,7 +28,7 @@ export interface ScriptReport {
   readonly mismatches: readonly (Place & { readonly expected: string; readonly actual: string })[];
 }
 
-const PRINTING = new Set(['raft-state', 'raft-log', 'status']);
+const PRINTING = new Set(['raft-state', 'raft-log', 'status', 'compact']);
 const PROPOSING = new Set(['propose', 'propose-conf-change']);
 
 export function runScript(file: string, makeCore?: MakeCore): ScriptReport {
@@ -71,40 +71,56 @@ class ScriptRun {
   }
 
   #runCommand(script: ScriptCommand): void {
-    const { command, words, args, line } = script;
-    if (command === 'log-level') this.#isQuiet = words[0] === 'none';
-    try {
-      const text = this.#commands.run(script);
-      if (this.#group.nodes.some((node) => node.hasHandedOver)) throw new Inapplicable('leaderHandsOver');
-      this.#compare(script, text, this.#isQuiet || args.get('log-level')?.[0] === 'none');
-    } catch (error) {
-      if (error instanceof Inapplicable) {
-        this.#inapplicable.push({ line, command, difference: error.difference });
-      } else this.#mismatch(script, script.expected, `failed: ${error}`);
+    const parts = partsOf(script);
+    const shown: ScriptCommand[] = [];
+    let printed = '';
+    for (const part of parts) {
+      if (part.command === 'log-level') this.#isQuiet = part.words[0]?.toLowerCase() === 'none';
+      const isQuiet = this.#isQuiet || part.args.get('log-level')?.[0] === 'none';
+      try {
+        const text = this.#commands.run(part) ?? '';
+        if (!isQuiet || text === DROPPED) printed += text;
+      } catch (error) {
+        if (!(error instanceof Inapplicable)) {
+          this.#mismatch(script, script.expected, `failed: ${error}\n`);
+          return;
+        }
+        this.#doesNotApply(part, error.difference);
+        if (parts.length === 1 || DIFFERENCES[error.difference].leavesOut === 'rest') return;
+      }
+      if (isQuiet) this.#hide();
+      else if (part.command !== 'log-level') shown.push(part);
     }
+    if (this.#group.nodes.some((node) => node.hasHandedOver)) this.#doesNotApply(script, 'leaderHandsOver');
+    else this.#compare(script, shown, printed);
   }
 
-  #compare(script: ScriptCommand, text: string | undefined, isQuiet: boolean): void {
-    const { command, expected } = script;
-    if (command === 'log-level') return;
-    if (PRINTING.has(command)) {
-      this.#compareText(script, nameChangesAlike(expected), text ?? '');
-    } else if (PROPOSING.has(command)) {
-      const isDropped = (said: string) => said.includes('proposal dropped');
-      const say = (said: string) => (isDropped(said) ? 'dropped\n' : 'taken\n');
-      this.#compareText(script, say(expected), say(text ?? ''));
-    } else if (isQuiet) {
-      this.#start = new Map(this.#group.nodes.map((node) => [node.id, node.committed.length]));
-      this.#expected = new Map();
-    } else this.#compareCommits(script);
+  #hide(): void {
+    this.#start = new Map(this.#group.nodes.map((node) => [node.id, node.committed.length]));
+    this.#expected = new Map();
+  }
+
+  #compare(script: ScriptCommand, shown: readonly ScriptCommand[], printed: string): void {
+    const { expected } = script;
+    const isProposal = PROPOSING.has(script.command);
+    const prints = shown.some(({ command }) => PRINTING.has(command));
+    if (isProposal) {
+      const say = (said: string) => (said.includes(DROPPED.trim()) ? 'dropped\n' : 'taken\n');
+      this.#compareText(script, say(expected), say(printed));
+    }
+    if (prints) {
+      // Among others its text may stand between theirs.
+      const isAlone = shown.every(({ command }) => PRINTING.has(command));
+      const theirs = isAlone ? expected : linesLike(expected);
+      this.#compareText(script, theirs, printed === '' ? 'ok\n' : printed);
+    }
+    if (shown.length > 0) this.#compareCommits(script);
+    if (isProposal || prints || shown.length > 0) this.#compared++;
   }
 
   #compareText(script: ScriptCommand, expected: string, actual: string): void {
-    this.#compared++;
-    const [theirs, ours] =
-      script.command === 'raft-state'
-        ? [this.#withoutForgotten(expected), this.#withoutForgotten(actual)]
-        : [expected, actual];
+    const theirs = this.#withoutForgotten(comparable(expected));
+    const ours = this.#withoutForgotten(actual);
     if (theirs !== ours) this.#mismatch(script, theirs, ours);
   }
 
@@ -112,24 +128,57 @@ class ScriptRun {
     const lines = text.split('\n').map((line) => {
       const id = Number(line.split(':')[0]);
       const node = this.#group.nodes.find((one) => one.id === id);
-      return node?.shouldHaveNoLeader ? line.replace(/ Lead:\d+$/, '') : line;
+      return node?.shouldHaveNoLeader === true ? line.replace(/ Lead:\d+$/, '') : line;
     });
     return lines.join('\n');
   }
 
   #compareCommits(script: ScriptCommand): void {
-    this.#compared++;
     for (const [id, entries] of expectedCommits(script)) {
       this.#expected.set(id, [...(this.#expected.get(id) ?? []), ...entries]);
     }
+    const theirs = (id: number) => this.#expected.get(id) ?? [];
+    const ours = (id: number) => this.#group.node(id).committed.slice(this.#start.get(id) ?? 0);
+    const differing = this.#group.nodes.filter(({ id }) => theirs(id).join() !== ours(id).join());
+    for (const node of this.#group.nodes) if (!differing.includes(node)) node.isRecovering = false;
+    if (differing.length === 0) return;
+    const isAhead = ({ id }: { id: number }) => theirs(id).every((entry, i) => entry === ours(id)[i]);
+    if (differing.every((node) => node.isRecovering && isAhead(node))) {
+      this.#doesNotApply(script, 'recoversSooner');
+      return;
+    }
     const list = (of: (id: number) => readonly string[]) =>
-      this.#group.nodes.map(({ id }) => `${id}: ${of(id).join(', ')}\n`).join('');
-    const theirs = list((id) => this.#expected.get(id) ?? []);
-    const ours = list((id) => this.#group.node(id).committed.slice(this.#start.get(id) ?? 0));
-    if (theirs !== ours) this.#mismatch(script, theirs, ours);
+      differing.map(({ id }) => `${id}: ${of(id).join(', ')}\n`).join('');
+    this.#mismatch(script, list(theirs), list(ours));
+  }
+
+  #doesNotApply({ line, command }: ScriptCommand, difference: DifferenceName): void {
+    this.#inapplicable.push({ line, command, difference });
   }
 
   #mismatch({ line, command, words }: ScriptCommand, expected: string, actual: string): void {
     this.#mismatches.push({ line, command: [command, ...words].join(' '), expected, actual });
   }
+}
+
+/** A command may be followed by others, a line each. */
+function partsOf(script: ScriptCommand): ScriptCommand[] {
+  if (script.command === 'propose-conf-change' || script.input.trim() === '') return [script];
+  const following = script.input.split('\n').filter((line) => line.trim() !== '');
+  return [
+    { ...script, input: '' },
+    ...following.map((line) => ({ ...script, ...parseHead(line), input: '' })),
+  ];
+}
+
+/** What is not the same in all versions of etcd: which of two entries a change has, and what a follower was told of commits. */
+function comparable(expected: string): string {
+  return nameChangesAlike(expected).replaceAll(/^(\d+: State\w+ match=\d+) commit=\d+/gm, '$1');
+}
+
+/** Of the expected lines those that a command prints whose text can be compared. */
+function linesLike(expected: string): string {
+  const isPrinted = (line: string) => /^(\d+: State|\d+\/\d+ Entry|log is empty)/.test(line);
+  const lines = expected.split('\n').filter(isPrinted);
+  return lines.length > 0 ? `${lines.join('\n')}\n` : 'ok\n';
 }
