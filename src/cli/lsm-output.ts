@@ -14,10 +14,11 @@ const MOST_SHOWN = 60;
 export function verifyAsText(directory: string, report: DirectoryReport): string {
   const { tables, blocks, entries, walFiles, batches, notes, problems } = report;
   return [
-    `${directory}: ${tables} tables, ${blocks} blocks, ${entries} entries; ${walFiles} WAL files, ${batches} batches`,
+    `${directory}: ${count(tables, 'table')}, ${count(blocks, 'block')}, ${count(entries, 'entry', 'entries')}; ` +
+      `${count(walFiles, 'WAL file')}, ${count(batches, 'batch', 'batches')}`,
     ...notes.map((note) => `note: ${note}`),
     ...problems.map(problemAsText),
-    problems.length === 0 ? 'no problem found' : `${problems.length} problems found`,
+    problems.length === 0 ? 'no problem found' : `${count(problems.length, 'problem')} found`,
   ].join('\n');
 }
 
@@ -39,9 +40,9 @@ export function statsAsText(stats: DirectoryStats): string {
   return [
     ...table([['level', 'files', 'size', 'entries', 'tombstones', 'keys'], ...rows, ['all', ...totals, '']]),
     `sequences    ${stats.smallestSequence} to ${stats.largestSequence} in tables, flushed to ${stats.flushedSequence}, last ${stats.lastSequence}`,
-    `WAL          ${wal.files} files, ${formatBytes(wal.bytes)}, ${wal.batches} batches`,
+    `WAL          ${count(wal.files, 'file')}, ${formatBytes(wal.bytes)}, ${count(wal.batches, 'batch', 'batches')}`,
     `MANIFEST     ${manifest.number}, ${formatBytes(manifest.bytes)}`,
-    `garbage      ${garbage.files} files, ${formatBytes(garbage.bytes)}`,
+    `garbage      ${count(garbage.files, 'file')}, ${formatBytes(garbage.bytes)}`,
     ...stats.problems.map(problemAsText),
   ].join('\n');
 }
@@ -50,7 +51,7 @@ export function repairAsText(directory: string, report: RepairReport): string {
   if (!report.isRepaired) return `${directory}: no problem found; nothing was changed`;
   const { tablesKept, tablesWritten, batchesKept, originals, losses, warnings, verified } = report;
   return [
-    `${directory}: ${tablesKept} tables kept, ${tablesWritten} written, ${batchesKept} batches of the WAL kept`,
+    `${directory}: ${count(tablesKept, 'table')} kept, ${tablesWritten} written, ${count(batchesKept, 'batch', 'batches')} of the WAL kept`,
     ...warnings.map((warning) => `warning: ${warning}`),
     ...losses.map((loss) => {
       const keys = `keys ${loss.smallest ? show(loss.smallest) : 'any'} to ${loss.largest ? show(loss.largest) : 'any'}`;
@@ -61,7 +62,7 @@ export function repairAsText(directory: string, report: RepairReport): string {
     ...(originals.length > 0 ? [`originals: ${originals.map((name) => `lost/${name}`).join(', ')}`] : []),
     verified.problems.length === 0
       ? 'the repaired tree verifies'
-      : `the repaired tree has ${verified.problems.length} problems`,
+      : `the repaired tree has ${count(verified.problems.length, 'problem')}`,
   ].join('\n');
 }
 
@@ -81,8 +82,8 @@ export function dumpAsText(record: DumpRecord): string {
       const { header, properties } = record;
       const sequences = `sequences ${header.smallestSequence} to ${header.largestSequence}`;
       const keys = `keys ${show(properties.smallest)} to ${show(properties.largest)}`;
-      const counts = `${header.blocks} blocks, ${header.entries} entries, ${header.tombstones} tombstones`;
-      return `${place} table ${header.fileBytes} bytes, ${counts}, ${sequences}, ${keys}`;
+      const counts = `${count(header.blocks, 'block')}, ${count(header.entries, 'entry', 'entries')}, ${count(header.tombstones, 'tombstone')}`;
+      return `${place} table ${header.fileBytes} bytes, codec ${header.codec}, ${counts}, ${sequences}, ${keys}`;
     }
     case 'index':
       return `${place} block ${record.block}, ${record.bytes} bytes, up to ${show(record.separator)}`;
@@ -146,6 +147,10 @@ function show(bytes: Buffer): string {
   const isText = Buffer.from(text, 'utf8').equals(cut);
   const shown = isText ? JSON.stringify(text) : `0x${cut.toString('hex')}`;
   return bytes.length > cut.length ? `${shown}… (${bytes.length} bytes)` : shown;
+}
+
+function count(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
 }
 
 function formatBytes(bytes: number): string {

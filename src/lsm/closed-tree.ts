@@ -149,8 +149,12 @@ function findLeftovers(
 }
 
 const WAL_NAME = /^wal-(\d{8,15})\.log$/;
-/** Kept to be written over. */
 const SPARE_WAL_NAME = /^wal-\d{8,15}\.spare$/;
+
+/** A file that an open tree keeps to write over; the next opening removes it. */
+export function isSpareWal(name: string): boolean {
+  return SPARE_WAL_NAME.test(name);
+}
 
 export function walNumber(name: string): number | undefined {
   const match = WAL_NAME.exec(name);

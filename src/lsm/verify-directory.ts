@@ -1,6 +1,6 @@
 /** Verifies a tree that nobody has open: MANIFEST, WAL, every table, and that they agree. Changes nothing. */
 import type { Env } from '../env/env.js';
-import { checkUnlocked, readClosedTree, readWal } from './closed-tree.js';
+import { checkUnlocked, isSpareWal, readClosedTree, readWal } from './closed-tree.js';
 import { type VerifyReport, verifyTree } from './verify.js';
 
 export interface DirectoryReport extends VerifyReport {
@@ -22,7 +22,9 @@ export async function verifyDirectory(env: Env, directory: string): Promise<Dire
   const known = new Set(problems.map((problem) => problem.message));
   problems.push(...report.problems.filter((problem) => !known.has(problem.message)));
   checkUnlocked(env, directory);
-  const leftovers = tree.leftovers.map((name) => `${directory}/${name}: it is no longer needed`);
+  const leftovers = tree.leftovers
+    .filter((name) => !isSpareWal(name))
+    .map((name) => `${directory}/${name}: it is no longer needed`);
   return {
     ...report,
     problems,
