@@ -64,6 +64,8 @@ export interface ReadOptions {
 }
 
 const READ_AHEAD_BYTES = 64 * 1024;
+/** Keys that are read in one turn of the event loop, or together while reads are slow. */
+const MANY_KEYS = 64;
 /** Between two looks at the writes that a slowdown lets wait. */
 const TICK_MS = 1;
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
@@ -243,22 +245,59 @@ export class LsmTree {
     );
   }
 
-  /** As `getSync`, of the moment of the call. */
+  /** As `getSync`, of the moment of the call; while reads are slow other events run meanwhile. */
   get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
     try {
-      return Promise.resolve(this.getSync(key, options));
+      if (!this.#reader.isSlow) return Promise.resolve(this.getSync(key, options));
+      this.#checkOpen();
+      const copy = Buffer.from(key);
+      return this.#pinned(options, (get) => get(copy));
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** The values of several keys, all of the same moment, in the order of the keys. */
+  /** The values of several keys, all of the moment of the call, in the order of the keys. */
   getMany(keys: readonly Uint8Array[], options?: ReadOptions): Promise<(Buffer | undefined)[]> {
     try {
-      return Promise.resolve(keys.map((key) => this.getSync(key, options)));
+      this.#checkOpen();
+      if (!this.#reader.isSlow && keys.length <= MANY_KEYS) {
+        return Promise.resolve(keys.map((key) => this.getSync(key, options)));
+      }
+      const copies = keys.map((key) => Buffer.from(key));
+      return this.#pinned(options, (get) => this.#getInTurns(copies, get));
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** Reads the state of now, or of a snapshot, across turns of the event loop. */
+  #pinned<T>(
+    options: ReadOptions | undefined,
+    read: (get: (key: Buffer) => Promise<Buffer | undefined>) => Promise<T>,
+  ): Promise<T> {
+    const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : this.#lastVisible;
+    const { active, frozen } = this.#memtables;
+    const memtables = [...frozen, active];
+    const version = this.#versions.pin();
+    for (const memtable of memtables) memtable.pin();
+    const done = read((key) => this.#reader.getLater(key, sequence, active, frozen, version)).finally(() => {
+      this.#versions.unpin(version);
+      for (const memtable of memtables) memtable.unpin();
+    });
+    return this.#outlastedBy(done);
+  }
+
+  async #getInTurns(
+    keys: readonly Buffer[],
+    get: (key: Buffer) => Promise<Buffer | undefined>,
+  ): Promise<(Buffer | undefined)[]> {
+    const values: (Buffer | undefined)[] = [];
+    for (let start = 0; start < keys.length; start += MANY_KEYS) {
+      values.push(...(await Promise.all(keys.slice(start, start + MANY_KEYS).map(get))));
+      await new Promise<void>((resolve) => this.options.env.timers.endOfTurn(resolve));
+    }
+    return values;
   }
 
   /** Remembers the state of now, to be read by `get` and `iterator`, until it is released. */

@@ -6,29 +6,64 @@
 import { BlockCursor } from './block-cursor.js';
 import { copyRange } from './bytes.js';
 import type { Memtable } from './memtable.js';
+import { NotCached } from './table.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
 import { hashKey, type KeyHash } from './table-filter.js';
 import type { Version } from './version.js';
+
+/** More blocks than a read of one key needs. */
+const MOST_FETCHES = 32;
 
 export class Reader {
   readonly #tables: TableCache;
   readonly #cursor = new BlockCursor();
   readonly #hash: KeyHash = { first: 0, second: 0 };
   #isHashed = false;
+  #cachedOnly = false;
 
   constructor(tables: TableCache) {
     this.#tables = tables;
   }
 
-  /** A copy of the value of a key at a sequence. `frozen` from old to new. */
+  /** Whether reads take so long that they are better made while other events run. */
+  get isSlow(): boolean {
+    return this.#tables.speed.isSlow;
+  }
+
+  /** As `get`, while other events run: memtables and version must be pinned until it resolves. */
+  async getLater(
+    key: Uint8Array,
+    sequence: number,
+    active: Memtable,
+    frozen: readonly Memtable[],
+    version: Version,
+  ): Promise<Buffer | undefined> {
+    for (let fetches = 0; fetches < MOST_FETCHES && this.isSlow; fetches++) {
+      try {
+        return this.get(key, sequence, active, frozen, version, true);
+      } catch (missing) {
+        if (!(missing instanceof NotCached)) throw missing;
+        await missing.table.fetchBlock(missing.block);
+      }
+    }
+    // Reads are fast, or what was fetched does not fit into the cache.
+    return this.get(key, sequence, active, frozen, version);
+  }
+
+  /**
+   * A copy of the value of a key at a sequence. `frozen` from old to new. With `cachedOnly`, throws `NotCached` where
+   * a block would have to be read.
+   */
   get(
     key: Uint8Array,
     sequence: number,
     active: Memtable,
     frozen: readonly Memtable[],
     version: Version,
+    cachedOnly = false,
   ): Buffer | undefined {
+    this.#cachedOnly = cachedOnly;
     let node = active.find(key, sequence);
     if (node !== 0) return valueAt(active, node);
     for (let i = frozen.length - 1; i >= 0; i--) {
@@ -62,7 +97,7 @@ export class Reader {
       hashKey(key, 0, key.length, this.#hash);
       this.#isHashed = true;
     }
-    return table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor);
+    return table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor, this.#cachedOnly);
   }
 
   #take(): Buffer | undefined {

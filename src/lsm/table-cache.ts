@@ -4,11 +4,13 @@ import { errorCode } from '../env/errors.js';
 import { corruption } from '../record/record.js';
 import type { BlockCache } from './block-cache.js';
 import { OpenTables } from './open-tables.js';
+import { ReadSpeed } from './read-speed.js';
 import { Table } from './table.js';
 import { type TableFile, tableName } from './table-file.js';
 
 export class TableCache {
   readonly blocks: BlockCache;
+  readonly speed: ReadSpeed;
   readonly #env: Env;
   readonly #directory: string;
   readonly #shared: OpenTables;
@@ -17,6 +19,7 @@ export class TableCache {
   /** `open` is shared with other trees, or how many tables of this one may be open. */
   constructor(env: Env, directory: string, open: OpenTables | number, blocks: BlockCache) {
     this.#env = env;
+    this.speed = new ReadSpeed(env.clock);
     this.#directory = directory;
     this.#shared = typeof open === 'number' ? new OpenTables(open) : open;
     this.blocks = blocks;
@@ -58,7 +61,7 @@ export class TableCache {
 
   #openTable(path: string): Table {
     try {
-      return Table.open(this.#env, path, this.blocks);
+      return Table.open(this.#env, path, this.blocks, this.speed);
     } catch (error) {
       if (errorCode(error) === 'ENOENT') throw corruption(path, 0, 'the table is missing');
       throw error;

@@ -9,6 +9,7 @@ import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';
 import { compareRanges, NO_BYTES } from './bytes.js';
 import { CODEC_LZ4, CODEC_NONE, decompressBlock, plainBlock, plainBytes } from './codec.js';
+import { ReadSpeed } from './read-speed.js';
 import { SparseIndex } from './sparse-index.js';
 import { type KeyHash, TableFilter } from './table-filter.js';
 import {
@@ -21,6 +22,17 @@ import {
   type TableProperties,
 } from './table-format.js';
 
+/** A block that would have to be read. */
+export class NotCached {
+  readonly table: Table;
+  readonly block: number;
+
+  constructor(table: Table, block: number) {
+    this.table = table;
+    this.block = block;
+  }
+}
+
 export class Table implements BlockOwner {
   readonly path: string;
   readonly file: File;
@@ -30,25 +42,27 @@ export class Table implements BlockOwner {
   readonly slots: Int32Array;
   readonly #filter: TableFilter | undefined;
   readonly #cache: BlockCache;
+  readonly #speed: ReadSpeed;
   /** Cursors that stand in it: it must not be closed. */
   pins = 0;
   lastUse = 0;
 
   /** Throws `CORRUPTION`, or the system's error. */
-  static open(env: Env, path: string, cache: BlockCache): Table {
+  static open(env: Env, path: string, cache: BlockCache, speed: ReadSpeed = new ReadSpeed(env.clock)): Table {
     const file = env.fs.open(path, 'read');
     try {
-      return new Table(file, path, cache);
+      return new Table(file, path, cache, speed);
     } catch (error) {
       file.close();
       throw error;
     }
   }
 
-  private constructor(file: File, path: string, cache: BlockCache) {
+  private constructor(file: File, path: string, cache: BlockCache, speed: ReadSpeed) {
     this.file = file;
     this.path = path;
     this.#cache = cache;
+    this.#speed = speed;
     const start = Buffer.alloc(HEADER_BYTES);
     const count = file.readSync(start, 0);
     const header = decodeHeader(start.subarray(0, count), path, file.sizeBytes());
@@ -84,11 +98,12 @@ export class Table implements BlockOwner {
 
   /**
    * Moves `cursor` to the newest version of a key at or below a sequence; false if there is none. What the cursor
-   * shows is good until the next read through the cache.
+   * shows is good until the next read through the cache. With `cachedOnly`, throws `NotCached` where it would read.
    */
-  find(key: Uint8Array, sequence: number, cursor: BlockCursor): boolean {
+  find(key: Uint8Array, sequence: number, cursor: BlockCursor, cachedOnly = false): boolean {
     // The versions of one key may go on in the next block.
     for (let block = this.index.find(key); block < this.index.count; block++) {
+      if (cachedOnly && this.slots[block] === NO_SLOT) throw new NotCached(this, block);
       this.#load(block, cursor);
       cursor.seek(key, sequence);
       if (cursor.valid) {
@@ -112,10 +127,29 @@ export class Table implements BlockOwner {
   readStored(block: number, target: Buffer): void {
     const offset = this.index.offsets[block] as number;
     const bytes = (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES;
-    if (this.file.readSync(target.subarray(0, bytes), offset) < bytes) {
-      throw corruption(this.path, offset, 'the end of the block is missing');
-    }
+    const startMs = this.#speed.nowMs();
+    const count = this.file.readSync(target.subarray(0, bytes), offset);
+    this.#speed.note(startMs);
+    if (count < bytes) throw corruption(this.path, offset, 'the end of the block is missing');
     this.checkStored(block, target, 0);
+  }
+
+  /** Brings a block into the cache, if it can be cached, while other events run. */
+  async fetchBlock(block: number): Promise<void> {
+    const offset = this.index.offsets[block] as number;
+    const stored = Buffer.allocUnsafe((this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES);
+    this.pins++;
+    try {
+      const startMs = this.#speed.nowMs();
+      const count = await this.file.read(stored, offset);
+      this.#speed.note(startMs);
+      if (count < stored.length) throw corruption(this.path, offset, 'the end of the block is missing');
+    } finally {
+      this.pins--;
+    }
+    if (this.slots[block] !== NO_SLOT) return;
+    this.checkStored(block, stored, 0);
+    this.#cacheStored(block, stored);
   }
 
   /** Throws `CORRUPTION` unless the stored block that stands at `start` of `bytes` matches its CRC. */
@@ -196,6 +230,12 @@ export class Table implements BlockOwner {
     const size = this.index.sizes[block] as number;
     const stored = scratch(size + BLOCK_TRAILER_BYTES);
     this.readStored(block, stored);
+    return this.#cacheStored(block, stored);
+  }
+
+  /** Of a block that is checked, and in no slot. */
+  #cacheStored(block: number, stored: Buffer): number {
+    const size = this.index.sizes[block] as number;
     const plain = this.packedFrom(block, stored, 0);
     const slot = this.#cache.claim(this, block, plain < 0 ? size : plain);
     if (slot === NO_SLOT) return NO_SLOT;
