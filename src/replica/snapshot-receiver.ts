@@ -20,7 +20,8 @@ export interface SnapshotReceiverParts {
 
 interface Incoming {
   readonly from: NodeId;
-  readonly term: number;
+  /** The sender's when it last offered it. */
+  term: number;
   readonly snapshot: SnapshotBase;
   readonly files: readonly SnapshotFile[];
   readonly directory: string;
@@ -80,11 +81,8 @@ export class SnapshotReceiver {
       return;
     }
     const current = this.#incoming;
-    const isSame =
-      current?.from === from &&
-      current.snapshot.index === snapshot.index &&
-      current.snapshot.term === snapshot.term;
-    if (!isSame) {
+    if (current?.from === from && isSameSnapshot(current, offer)) current.term = term;
+    else {
       this.#abandon();
       const names = new Set(files.map((file) => file.name));
       const isSound = files.length <= MAX_FILES && names.size === files.length;
@@ -166,6 +164,19 @@ export class SnapshotReceiver {
       this.#parts.logger.warn({ error: errorMessage(error) }, `${incoming.directory} could not be removed`);
     }
   }
+}
+
+/** Two checkpoints of the same entry may be divided into other files: one does not go on where the other stopped. */
+function isSameSnapshot(a: Pick<SnapshotOffer, 'snapshot' | 'files'>, b: typeof a): boolean {
+  return (
+    a.snapshot.index === b.snapshot.index &&
+    a.snapshot.term === b.snapshot.term &&
+    a.files.length === b.files.length &&
+    a.files.every(({ name, sizeBytes }, i) => {
+      const other = b.files[i];
+      return other?.name === name && other.sizeBytes === sizeBytes;
+    })
+  );
 }
 
 /** The directory of a state machine that came as this snapshot. */

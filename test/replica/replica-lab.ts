@@ -19,7 +19,6 @@ const FIRST_STATE = 'state-0-0';
 
 /** What `flush` writes; a checkpoint is several parts of it, so that a snapshot has several files. */
 const LIST = 'list';
-const ENTRIES_PER_PART = 20;
 
 /** Applies commands by writing them down; says with each how many there were before it. Durable what was flushed. */
 export class ListMachine implements StateMachine<number> {
@@ -32,6 +31,8 @@ export class ListMachine implements StateMachine<number> {
   flushes = 0;
   checkpoints = 0;
   restores = 0;
+  /** How a checkpoint is divided into files. */
+  entriesPerPart = 20;
   /** Holds up the next `apply` until it resolves; a rejection makes it fail. */
   gate: Promise<void> | undefined;
 
@@ -76,9 +77,9 @@ export class ListMachine implements StateMachine<number> {
   async checkpoint(directory: string): Promise<void> {
     this.checkpoints++;
     this.#fs.makeDirectory(directory);
-    for (let at = 0; at < this.entries.length; at += ENTRIES_PER_PART) {
+    for (let at = 0; at < this.entries.length; at += this.entriesPerPart) {
       const name = `part-${String(at).padStart(6, '0')}`;
-      await this.#write(`${directory}/${name}`, this.entries.slice(at, at + ENTRIES_PER_PART));
+      await this.#write(`${directory}/${name}`, this.entries.slice(at, at + this.entriesPerPart));
     }
     this.#fs.syncDirectory(directory);
   }

@@ -125,6 +125,29 @@ test('a transfer that breaks off goes on where it stopped', async () => {
   assert.is(new Set(arrived).size, arrived.length, 'no chunk came twice');
 });
 
+test('a transfer is not gone on with from a checkpoint of the same index that has other files', async () => {
+  for (const entriesPerPart of [7, 19, 40, 1000]) {
+    const { lab, leader, away } = await open(3, {
+      replica: { snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 50_000, stallTimeoutMs: 400 } },
+    });
+    let chunks = 0;
+    lab.intercept = (_from, _to, message) => {
+      if (message.type === 'snapshotChunk') chunks++;
+      return message;
+    };
+    lab.cut.clear();
+    await lab.until(() => chunks > 15);
+    lab.isolate(away.id);
+    await lab.world.scheduler.runFor(3000);
+    leader.machine.entriesPerPart = entriesPerPart;
+    lab.cut.clear();
+    await checkEqual(lab);
+    assert.is(leader.machine.checkpoints, 2);
+    assert.is(away.machine.restores, 1);
+    checkDirectories(lab);
+  }
+});
+
 test('a chunk that was damaged on its way is asked for again', async () => {
   const { lab, away } = await open(4);
   let damaged = 0;
