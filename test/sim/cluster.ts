@@ -110,6 +110,8 @@ export class Cluster implements Probe {
   /** Machines that are down are started again, as a supervisor would. */
   isSupervised = true;
   broken: Broken | undefined;
+  /** Told of every new leader in the moment of its election, before it has said so to anybody. */
+  onElected: (who: string) => void = () => {};
   readonly #rules: RaftRules;
   readonly #diskRandom: SeededRandom;
   readonly #messageRandom: SeededRandom;
@@ -132,7 +134,12 @@ export class Cluster implements Probe {
       (rule, detail) => this.fail(rule, detail),
       () => this.nowMs,
     );
-    this.#rules = new RaftRules((rule, detail) => this.fail(rule, detail), coverage, this.reference);
+    this.#rules = new RaftRules(
+      (rule, detail) => this.fail(rule, detail),
+      coverage,
+      this.reference,
+      (who) => this.onElected(who),
+    );
     this.machines = Array.from(
       { length: setting.nodes + setting.spares },
       (_, i) => new SimulatedMachine(i + 1, setting.maxDiskMs),

@@ -37,6 +37,7 @@ export const COVERAGE = [
   'partitions',
   'one-way cuts',
   'leaders isolated',
+  'new leaders cut off',
   'links mended one by one',
   'clients cut off',
   'slow links',

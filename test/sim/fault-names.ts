@@ -3,6 +3,7 @@ export const FAULTS = [
   { name: 'partition', profile: 'network' },
   { name: 'oneWayCut', profile: 'network' },
   { name: 'isolateLeader', profile: 'network' },
+  { name: 'cutNewLeaders', profile: 'network' },
   { name: 'clogLinks', profile: 'network' },
   { name: 'cutClient', profile: 'network' },
   { name: 'slowLinks', profile: 'network' },

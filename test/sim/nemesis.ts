@@ -12,14 +12,19 @@ export class Nemesis {
   readonly #random: SeededRandom;
   readonly #faults: Record<FaultName, () => void | Promise<void>>;
   #stopped = false;
+  #cutsNewLeadersUntilMs = 0;
 
   constructor(cluster: Cluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
+    cluster.onElected = (who) => {
+      if (cluster.nowMs < this.#cutsNewLeadersUntilMs) void this.#cutNewLeader(who);
+    };
     this.#faults = {
       partition: () => this.#partition(),
       oneWayCut: () => this.#oneWayCut(),
       isolateLeader: () => this.#isolateLeader(),
+      cutNewLeaders: () => this.#cutNewLeaders(),
       clogLinks: () => this.#clogLinks(),
       cutClient: () => this.#cutClient(),
       slowLinks: () => this.#slowLinks(),
@@ -64,6 +69,7 @@ export class Nemesis {
   heal(): void {
     const { world, machines, messageFaults } = this.#cluster;
     this.#note('heal');
+    this.#cutsNewLeadersUntilMs = 0;
     world.network.mendAll();
     Object.assign(messageFaults, { loss: 0, repetition: 0, reordering: 0 });
     for (const one of this.#hosts) for (const other of this.#hosts) world.network.slow(one, other);
@@ -177,6 +183,25 @@ export class Nemesis {
     }
     await this.#whileMs(6000);
     await this.#mend();
+  }
+
+  /** Who is elected writes alone, for a while, and so do his successors: logs grow apart. */
+  #cutNewLeaders(): void {
+    this.#cutsNewLeadersUntilMs = this.#cluster.nowMs + 1000 + this.#random.float() * 5000;
+  }
+
+  async #cutNewLeader(leader: string): Promise<void> {
+    const { network } = this.#cluster.world;
+    const others = this.#cluster.machines.map(({ host }) => host).filter((host) => host !== leader);
+    const cut = others.filter(() => this.#random.chance(0.8));
+    this.#cluster.coverage.count('new leaders cut off');
+    this.#note('cut new leader', { leader, cut });
+    for (const other of cut) network.cut(leader, other);
+    await this.#whileMs(2000);
+    for (const other of cut) {
+      network.mend(leader, other);
+      await this.#cluster.sleep(this.#random.float() * 100);
+    }
   }
 
   async #clogLinks(): Promise<void> {

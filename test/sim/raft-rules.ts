@@ -30,16 +30,18 @@ export class RaftRules {
   readonly #fail: Fail;
   readonly #coverage: Coverage;
   readonly #reference: Reference;
+  readonly #onElected: (who: string) => void;
   readonly #leaders = new Map<number, string>();
   /** By `index:term`. */
   readonly #entries = new Map<string, KnownEntry>();
   readonly #logs = new WeakMap<Raft, Log>();
   #lastLeader = '';
 
-  constructor(fail: Fail, coverage: Coverage, reference: Reference) {
+  constructor(fail: Fail, coverage: Coverage, reference: Reference, onElected: (who: string) => void) {
     this.#fail = fail;
     this.#coverage = coverage;
     this.#reference = reference;
+    this.#onElected = onElected;
   }
 
   input(raft: Raft, input: Input): void {
@@ -120,6 +122,7 @@ export class RaftRules {
     this.#leaders.set(raft.term, who);
     if (this.#lastLeader !== who) this.#coverage.count('leader changes');
     this.#lastLeader = who;
+    this.#onElected(who);
     const { lastIndex } = this.#reference;
     if (raft.lastIndex < lastIndex)
       this.#fail(

@@ -2,6 +2,7 @@
  * Bugs that others have shipped, or that we might, planted into the compiled code of a child process. `src` knows nothing
  * of them; a place that is not found any more is an error, so that a bug cannot quietly stop being planted.
  */
+import type { FaultName } from '../fault-names.js';
 import type { Profile } from '../setting.js';
 
 export interface Patch {
@@ -16,6 +17,8 @@ export interface PlantedBug {
   readonly name: string;
   readonly patches: readonly Patch[];
   readonly profile: Profile;
+  /** Those that bring it to light soonest. */
+  readonly faults: readonly FaultName[];
   /** It is caught within so many seeds, from `firstSeed` on. */
   readonly withinSeeds: number;
   readonly firstSeed: number;
@@ -28,17 +31,29 @@ const NO_SILENCE: Patch = {
   replace: 'this.#silentUntilMs = nowMs;',
 };
 
+const POWER: readonly FaultName[] = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'];
+const RESTARTS: readonly FaultName[] = ['killBetweenOperations', 'kill', 'killLeader', 'slowLinks'];
+const DIVERGENCE: readonly FaultName[] = ['cutNewLeaders', 'killLeader', 'kill'];
+const ELECTIONS: readonly FaultName[] = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'];
+const STALE_LEADERS: readonly FaultName[] = ['pause', 'isolateLeader', 'clockDrift'];
+const MESSAGES: readonly FaultName[] = ['messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'];
+
 const bug = (
   name: string,
-  profile: Profile,
+  faults: readonly FaultName[],
   withinSeeds: number,
   ...patches: readonly Patch[]
-): PlantedBug => ({ name, profile, withinSeeds, firstSeed: 1, patches });
+): PlantedBug => ({ name, profile: 'all', faults, withinSeeds, firstSeed: 1, patches });
+
+const memberBug = (...given: Parameters<typeof bug>): PlantedBug => ({
+  ...bug(...given),
+  profile: 'members',
+});
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     'an entry of an old term is committed by counting',
-    'all',
+    DIVERGENCE,
     400,
     {
       file: 'raft/raft.js',
@@ -48,25 +63,25 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // Entry by entry, or the one that opens the leader's term always comes along.
     { file: 'server/node.js', find: 'maxAppendBytes: MIB', replace: 'maxAppendBytes: 1' },
   ),
-  bug('a follower acknowledges what is not durable', 'all', 20, {
+  bug('a follower acknowledges what is not durable', POWER, 100, {
     file: 'raft/raft.js',
     find: String.raw`this\.#outbox\.sendAfter\(this\.#stability\.batchFor\(this\.#hasUnsaved\(\)\), to, message\)`,
     replace: 'this.#outbox.send(to, message)',
   }),
-  bug('the Raft log is not synced', 'all', 20, {
+  bug('the Raft log is not synced', POWER, 20, {
     file: 'raft-log/raft-log.js',
     find: String.raw`append\(payload, true\)`,
     replace: 'append(payload, false)',
   }),
-  bug('two votes in one term', 'all', 20, {
+  bug('two votes in one term', ELECTIONS, 20, {
     file: 'raft/raft.js',
     find: String.raw`\(this\.#vote === from \|\| \(this\.#vote === NOBODY && this\.#leader === NOBODY\)\)`,
     replace: 'true',
   }),
   bug(
     'term and vote are forgotten on restart',
-    'all',
-    20,
+    RESTARTS,
+    100,
     {
       file: 'raft/raft.js',
       find: String.raw`this\.#vote = state\.hardState\.vote;`,
@@ -81,7 +96,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ),
   bug(
     'messages of a term leave before it is durable',
-    'all',
+    RESTARTS,
     100,
     {
       file: 'raft/raft.js',
@@ -91,48 +106,48 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     },
     NO_SILENCE,
   ),
-  bug('a read does not confirm leadership', 'all', 20, {
+  bug('a read does not confirm leadership', STALE_LEADERS, 20, {
     file: 'raft/raft.js',
     find: String.raw`level === 'lease' && this\.#hasLease\(nowMs\)`,
     replace: 'true',
   }),
-  bug('a lease is not given up', 'all', 20, {
+  bug('a lease is not given up', ['pause'], 100, {
     file: 'raft/raft.js',
     find: String.raw`nowMs < this\.#reads\.quorumSentMs \+ electionTimeoutMinMs \* \(1 - maxClockDrift\)`,
     replace: 'true',
   }),
-  bug('entries are applied twice after a restart', 'all', 10, {
+  bug('entries are applied twice after a restart', POWER, 10, {
     file: 'kv/kv-state-machine.js',
-    find: String.raw`this\.#appliedIndex = applied \? readUint53\(applied, 8\) : 0;`,
-    replace: 'this.#appliedIndex = applied ? readUint53(applied, 0) - 1 : 0;',
+    find: String.raw`applied \? decodeApplied\(applied\)\.last : emptyAt`,
+    replace: 'applied ? Math.max(emptyAt, decodeApplied(applied).last - 1) : emptyAt',
   }),
-  bug('an append truncates what it matches', 'all', 20, {
+  bug('an append truncates what it matches', MESSAGES, 20, {
     file: 'raft/raft.js',
     find: String.raw`if \(present === entry\.term\)\s+continue;`,
     replace: '',
   }),
-  bug('a repeated write is applied again', 'all', 20, {
+  bug('a repeated write is applied again', MESSAGES, 20, {
     file: 'kv/sessions.js',
     find: String.raw`slot\?\.sequence === sequence`,
     replace: 'false',
   }),
-  bug('a snapshot comes without the sessions', 'all', 40, {
+  bug('a snapshot comes without the sessions', MESSAGES, 40, {
     file: 'kv/kv-state-machine.js',
-    find: String.raw`this\.#load\(\);\s+await before\.close\(\);`,
+    find: String.raw`this\.#load\(0\);\s+await before\.close\(\);`,
     replace:
-      'const kept = this.#sessions.restore; this.#sessions.restore = () => {}; this.#load(); this.#sessions.restore = kept; await before.close();',
+      'const kept = this.#sessions.restore; this.#sessions.restore = () => {}; this.#load(0); this.#sessions.restore = kept; await before.close();',
   }),
-  bug('the acknowledgement of a learner counts', 'members', 100, {
+  memberBug('the acknowledgement of a learner counts', ELECTIONS, 100, {
     file: 'raft/quorum.js',
     find: String.raw`Math\.min\(reachedByMajority\(configuration\.voters, reached\)`,
     replace: 'Math.min(reachedByMajority([...configuration.voters, ...configuration.learners], reached)',
   }),
-  bug('two changes of members at once', 'members', 200, {
+  memberBug('two changes of members at once', ELECTIONS, 200, {
     file: 'raft/raft.js',
     find: String.raw`if \(pending\)\s+return this\.#refused\('changePending'\);`,
     replace: '',
   }),
-  bug('a read index before the leader’s first commit', 'all', 100, {
+  bug('a read index before the leader’s first commit', ELECTIONS, 100, {
     file: 'raft/raft.js',
     find: String.raw`if \(this\.#reads\.hasArrived && this\.#commit >= this\.#termStart\)`,
     replace: 'if (this.#reads.hasArrived)',

@@ -7,7 +7,9 @@ import { PLANTED_BUGS } from './bugs.js';
 import { hunt } from './hunt.js';
 
 const wanted = process.argv.slice(2);
-for (const bug of PLANTED_BUGS.filter(({ name }) => wanted.every((part) => name.includes(part)))) {
+for (const bug of PLANTED_BUGS.filter(
+  ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
+)) {
   const startedMs = performance.now();
   const found = await hunt(bug);
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);

@@ -1,0 +1,26 @@
+/** The seeds of every test run: all rules hold, and together they meet everything that the simulator can do. */
+import * as assert from 'uvu/assert';
+import { COVERAGE } from './coverage.js';
+import { runSeeds } from './pool.js';
+
+/** On a machine that is busy with other things fewer seeds have to do, but not less than this. */
+const LEAST_SEEDS = 25;
+const LIMIT_MS = 80_000;
+/** Of the seeds must have met each kind. */
+const LEAST_SHARE = 0.05;
+
+export async function checkSeeds(first: number, seeds: number): Promise<void> {
+  const results = await runSeeds({ first, seeds, jobs: 1, limitMs: LIMIT_MS });
+  for (const { failure } of results) if (failure) console.log(failure.report);
+  assert.equal(
+    results.filter(({ failure }) => failure).map(({ seed }) => seed),
+    [],
+    'seeds that broke a rule',
+  );
+  assert.ok(results.length >= LEAST_SEEDS, `only ${results.length} seeds in ${LIMIT_MS / 1000} s`);
+  const missed = COVERAGE.filter((kind) => {
+    const met = results.filter(({ coverage }) => (coverage[kind] ?? 0) > 0);
+    return met.length < LEAST_SHARE * results.length;
+  });
+  assert.equal(missed, [], `kinds that fewer than ${100 * LEAST_SHARE} % of ${results.length} seeds met`);
+}

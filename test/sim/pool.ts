@@ -1,0 +1,63 @@
+/** Runs seeds in processes of their own, shares them out, and collects what they report. */
+import { spawn } from 'node:child_process';
+import * as readline from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { RunResult } from './simulation.js';
+
+export interface PoolOptions {
+  readonly first: number;
+  readonly seeds: number;
+  readonly jobs: number;
+  readonly profile?: string;
+  readonly faults?: readonly string[];
+  /** Each process ends at its first broken rule. */
+  readonly untilBroken?: boolean;
+  /** No seed is begun after so long. */
+  readonly limitMs?: number;
+  /** The name of a planted bug (planted/bugs.ts). */
+  readonly planted?: string;
+  readonly take?: (result: RunResult) => void;
+}
+
+/** The results in the order they came. Rejects if a process ends with an error, with what it said. */
+export async function runSeeds(options: PoolOptions): Promise<RunResult[]> {
+  const { seeds, jobs, take } = options;
+  const results: RunResult[] = [];
+  const collect = (result: RunResult) => {
+    results.push(result);
+    take?.(result);
+  };
+  await Promise.all(
+    Array.from({ length: Math.min(jobs, seeds) }, (_, job) => runShare(job, options, collect)),
+  );
+  return results;
+}
+
+async function runShare(
+  job: number,
+  options: PoolOptions,
+  collect: (result: RunResult) => void,
+): Promise<void> {
+  const { first, seeds, jobs, profile = 'all', faults = [], untilBroken, limitMs, planted } = options;
+  const plant = new URL('./planted/plant.js', import.meta.url).href;
+  const args = [
+    ...['--json', '--profile', profile, '--faults', faults.join()],
+    ...['--first', `${first + job}`, '--stride', `${jobs}`, '--seeds', `${Math.ceil((seeds - job) / jobs)}`],
+    ...(untilBroken ? ['--until-broken'] : []),
+    ...(limitMs === undefined ? [] : ['--limit-ms', `${limitMs}`]),
+  ];
+  const main = fileURLToPath(new URL('./main.js', import.meta.url));
+  const child = spawn(process.execPath, [...(planted ? ['--import', plant] : []), main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SIM_PLANTED_BUG: planted ?? '' },
+  });
+  let problems = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    problems += text;
+  });
+  readline
+    .createInterface({ input: child.stdout })
+    .on('line', (line) => collect(JSON.parse(line) as RunResult));
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  if (code !== 0) throw new Error(`a simulator ended with ${code}: ${problems}`);
+}
