@@ -18,6 +18,15 @@ class HastyFollower extends Raft {
   }
 }
 
+/** A planted bug: it grants its vote whatever the candidate's log holds. */
+class CarelessVoter extends Raft {
+  override step(nowMs: number, input: Input): StepResult {
+    if (input.type !== 'message' || input.message.type !== 'requestVote') return super.step(nowMs, input);
+    const message = { ...input.message, lastTerm: Number.MAX_SAFE_INTEGER };
+    return super.step(nowMs, { ...input, message });
+  }
+}
+
 /** A planted bug: it helps to depose a leader that it hears from. */
 class DisloyalVoter extends Raft {
   override step(nowMs: number, input: Input): StepResult {
@@ -160,6 +169,10 @@ if (data) {
         return mismatches.length > 0;
       });
     assert.ok(seen(HastyFollower).length > 0, 'a hasty follower');
+    assert.equal(seen(CarelessVoter), [
+      'async_storage_writes_append_aba_race.txt',
+      'probe_and_replicate.txt',
+    ]);
     assert.equal(seen(DisloyalVoter), ['checkquorum.txt', 'prevote_checkquorum.txt']);
   });
 } else {

@@ -1,7 +1,7 @@
 /** Entries and states in the words of etcd's scripts. */
 import { isVoter } from '../../../src/raft/configuration.js';
 import { decodeChange } from '../../../src/raft/configuration-codec.js';
-import type { Entry, PeerStatus, Role } from '../../../src/raft/types.js';
+import type { Entry, HardState, PeerStatus, Role } from '../../../src/raft/types.js';
 import type { ScriptNode } from './script-node.js';
 
 const STATES: Record<Role, string> = {
@@ -25,6 +25,10 @@ export function printEntry(index: number, entry: Entry): string {
   if (entry.kind !== 'configuration') return `${place} EntryNormal ${quoted(entry.body)}`;
   const changes = decodeChange(entry.body).changes.map(({ type, node }) => `${LETTERS[type]}${node}`);
   return [place, 'EntryConfChange', ...changes].join(' ');
+}
+
+export function printHardState({ term, vote, commit }: HardState): string {
+  return `term ${term}, vote ${vote}, commit ${commit}`;
 }
 
 function quoted(body: Uint8Array): string {

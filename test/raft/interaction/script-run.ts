@@ -2,17 +2,19 @@
  * Runs a script of etcd's and compares after each command what can be compared:
  *
  *   - what `raft-state`, `raft-log`, `status` and `compact` print, and whether a proposal is taken;
- *   - of everything else that shows its output, the entries that each node was given as committed. They are counted from
- *     the last command that hid its output, so nothing is lost between two commands.
+ *   - of all that show their output, the entries that each node was given as committed, and its term, vote and commit index
+ *     where they changed. Entries are counted from the last command that hid its output, so none is lost between two.
  *
  * The wording of logs and messages, and which messages it takes, are each implementation's own.
  */
+import type { HardState } from '../../../src/raft/types.js';
 import { parseHead, parseScript, type ScriptCommand } from '../etcd-script.js';
 import { Commands, DROPPED } from './commands.js';
 import { DIFFERENCES, type DifferenceName, Inapplicable } from './differences.js';
-import { expectedCommits, nameChangesAlike } from './expectation.js';
+import { nameChangesAlike, readExpectation } from './expectation.js';
+import { printHardState } from './printing.js';
 import { ScriptGroup } from './script-group.js';
-import type { MakeCore } from './script-node.js';
+import type { MakeCore, ScriptNode } from './script-node.js';
 
 export interface Place {
   readonly line: number;
@@ -114,7 +116,7 @@ class ScriptRun {
       const theirs = isAlone ? expected : linesLike(expected);
       this.#compareText(script, theirs, printed === '' ? 'ok\n' : printed);
     }
-    if (shown.length > 0) this.#compareCommits(script);
+    if (shown.length > 0) this.#compareOutcome(script);
     if (isProposal || prints || shown.length > 0) this.#compared++;
   }
 
@@ -133,23 +135,33 @@ class ScriptRun {
     return lines.join('\n');
   }
 
-  #compareCommits(script: ScriptCommand): void {
-    for (const [id, entries] of expectedCommits(script)) {
+  #compareOutcome(script: ScriptCommand): void {
+    const { commits, hardStates } = readExpectation(script);
+    for (const [id, entries] of commits) {
       this.#expected.set(id, [...(this.#expected.get(id) ?? []), ...entries]);
     }
     const theirs = (id: number) => this.#expected.get(id) ?? [];
     const ours = (id: number) => this.#group.node(id).committed.slice(this.#start.get(id) ?? 0);
-    const differing = this.#group.nodes.filter(({ id }) => theirs(id).join() !== ours(id).join());
-    for (const node of this.#group.nodes) if (!differing.includes(node)) node.isRecovering = false;
+    const differing: { node: ScriptNode; expected: string; actual: string; isAhead: boolean }[] = [];
+    for (const node of this.#group.nodes) {
+      const { id, raft } = node;
+      const actual = { term: raft.term, vote: raft.vote, commit: raft.commitIndex };
+      const expected = hardStates.get(id) ?? actual;
+      const print = (entries: readonly string[], hardState: HardState) =>
+        `${id}: ${[...entries, printHardState(hardState)].join(', ')}\n`;
+      const texts = { expected: print(theirs(id), expected), actual: print(ours(id), actual) };
+      const isAhead =
+        theirs(id).every((entry, i) => entry === ours(id)[i]) && expected.commit <= actual.commit;
+      if (texts.expected === texts.actual) node.isRecovering = false;
+      else differing.push({ node, ...texts, isAhead });
+    }
     if (differing.length === 0) return;
-    const isAhead = ({ id }: { id: number }) => theirs(id).every((entry, i) => entry === ours(id)[i]);
-    if (differing.every((node) => node.isRecovering && isAhead(node))) {
+    if (differing.every(({ node, isAhead }) => node.isRecovering && isAhead)) {
       this.#doesNotApply(script, 'recoversSooner');
       return;
     }
-    const list = (of: (id: number) => readonly string[]) =>
-      differing.map(({ id }) => `${id}: ${of(id).join(', ')}\n`).join('');
-    this.#mismatch(script, list(theirs), list(ours));
+    const list = (of: 'expected' | 'actual') => differing.map((item) => item[of]).join('');
+    this.#mismatch(script, list('expected'), list('actual'));
   }
 
   #doesNotApply({ line, command }: ScriptCommand, difference: DifferenceName): void {
