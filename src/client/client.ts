@@ -203,8 +203,8 @@ export class RaftreeClient {
   /**
    * Changes who belongs to the cluster, all at once; resolves when the new members count and no others.
    *
-   * A change that is sent again after an attempt whose fate is unknown may find itself made already: then it ends with
-   * `CHANGE_INVALID`, outcome `unknown`. While another change is under way it is tried again (`CHANGE_PENDING`).
+   * While another change is under way it is tried again (`CHANGE_PENDING`). It may be sent again after an attempt whose
+   * fate is unknown, which does no harm: what is as asked for already stays so.
    */
   changeMembers(
     changes: readonly MemberChange[],

@@ -244,16 +244,16 @@ export class FakeCluster {
   }
 
   #changeMembers({ requestId, changes }: MessageOf<'changeMembers'>): OutboundMessage {
-    let changed = false;
+    let { voters, learners } = this;
     for (const { type, nodeId } of changes) {
-      const before = `${this.voters} ${this.learners}`;
-      this.voters = this.voters.filter((id) => id !== nodeId);
-      this.learners = this.learners.filter((id) => id !== nodeId);
-      if (type === 'addVoter') this.voters = [...this.voters, nodeId].sort();
-      if (type === 'addLearner') this.learners = [...this.learners, nodeId].sort();
-      if (before !== `${this.voters} ${this.learners}`) changed = true;
+      voters = voters.filter((id) => id !== nodeId);
+      learners = learners.filter((id) => id !== nodeId);
+      if (type === 'addVoter') voters = [...voters, nodeId].sort();
+      if (type === 'addLearner') learners = [...learners, nodeId].sort();
     }
-    if (!changed) return errorReply(requestId, 'CHANGE_INVALID', 'that changes nothing');
+    if (voters.length === 0) return errorReply(requestId, 'CHANGE_INVALID', 'no voter would be left');
+    this.voters = voters;
+    this.learners = learners;
     return { type: 'done', requestId, index: ++this.index };
   }
 
