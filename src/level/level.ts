@@ -159,7 +159,8 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
   }
 
   async _get(key: Format, options: EncodedReadOptions): Promise<Format | undefined> {
-    return this._getSync(key, options);
+    const value = await asLevel(this.#openTree('get()').get(toBytes(key), readOptions(options)));
+    return value && fromBytes(value, options.valueEncoding);
   }
 
   async _getMany(keys: readonly Format[], options: EncodedReadOptions): Promise<(Format | undefined)[]> {
