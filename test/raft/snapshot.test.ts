@@ -9,6 +9,7 @@ const OPTIONS = {
   checkQuorum: false,
   asynchronousStorage: false,
   stepsDownOnRemoval: false,
+  readsByLease: false,
   maxInflightMessages: 10,
   maxApplyBytes: undefined,
 };

@@ -1,11 +1,6 @@
 /** The commands of etcd's interaction scripts, carried out on a group of our cores. */
-import {
-  type ConfigurationChange,
-  configurationOf,
-  type MemberChange,
-  type Transition,
-} from '../../../src/raft/configuration.js';
-import type { NodeId } from '../../../src/raft/types.js';
+import { configurationOf, type MemberChange, type Transition } from '../../../src/raft/configuration.js';
+import { NOBODY } from '../../../src/raft/types.js';
 import type { ScriptCommand } from '../etcd-script.js';
 import { Inapplicable } from './differences.js';
 import { printLog, printState, printStatus } from './printing.js';
@@ -41,11 +36,6 @@ const OPTIONS = new Set([
 
 export class Commands {
   readonly group: ScriptGroup;
-  /**
-   * Changes that wait until their leader has applied the entry that opened its term: etcd's proposes them before, our
-   * hosts propose them again.
-   */
-  readonly #waitingChanges = new Map<NodeId, ConfigurationChange>();
 
   constructor(group: ScriptGroup) {
     this.group = group;
@@ -67,7 +57,7 @@ export class Commands {
         first().letElectionDeadlinePass();
         return undefined;
       case 'propose':
-        return this.#propose(first(), words[1] ?? '');
+        return first().propose(Buffer.from(words[1] ?? '')) ? '' : DROPPED;
       case 'propose-conf-change':
         return this.#proposeChange(first(), script);
       case 'stabilize':
@@ -139,25 +129,13 @@ export class Commands {
       checkQuorum: text('checkquorum') === 'true',
       asynchronousStorage: text('async-storage-writes') === 'true',
       maxInflightMessages: limit('inflight') ?? Number.POSITIVE_INFINITY,
+      readsByLease: text('read-only') === 'lease-based',
       stepsDownOnRemoval: text('step-down-on-removal') === 'true',
       maxApplyBytes: limit('max-committed-size-per-ready'),
     };
     const configuration = { ...configurationOf(list('voters')), learners: list('learners') };
     const base = args.has('index') ? { index: Number(text('index')), configuration } : undefined;
     for (let i = 0; i < count; i++) this.group.add(options, base);
-  }
-
-  #propose(node: ScriptNode, text: string): string {
-    const body = Buffer.from(text);
-    const { raft } = node;
-    if (raft.role === 'follower' && node.hasLeader) {
-      this.group.send([{ from: node.id, to: raft.leader, message: { type: 'proposal', body } }]);
-      return '';
-    }
-    const { accepted } = node.step({ type: 'propose', bodies: [body] });
-    // Each proposal in messages of its own.
-    node.pull();
-    return accepted ? '' : DROPPED;
   }
 
   #proposeChange(node: ScriptNode, { args, input }: ScriptCommand): string {
@@ -168,47 +146,25 @@ export class Commands {
     });
     if (changes.length === 0 && items.length > 0) throw new Inapplicable('detailOnly');
     const transition = TRANSITIONS[args.get('transition')?.[0] ?? 'auto'] ?? 'auto';
-    return this.#tryChange(node, { changes, transition });
-  }
-
-  #tryChange(node: ScriptNode, change: ConfigurationChange): string {
-    const result = node.step({ type: 'changeConfiguration', change });
-    node.pull();
-    if (result.accepted) return '';
-    if (result.refusal === 'notLeader' || result.refusal === 'transferring') return DROPPED;
-    if (result.refusal === 'changePending' && !node.hasChangeToApply) {
-      this.#waitingChanges.set(node.id, change);
-      return '';
-    }
-    // An empty entry takes the place of a change that cannot be made.
-    return this.#propose(node, '');
+    return node.propose({ changes, transition }) ? '' : DROPPED;
   }
 
   #stabilize(nodes: readonly ScriptNode[]): void {
     this.group.stabilize(nodes);
-    while (nodes.some((node) => this.#retryChange(node))) this.group.stabilize(nodes);
+    while (nodes.some((node) => node.retryChange())) this.group.stabilize(nodes);
   }
 
   #processReady(node: ScriptNode): void {
     this.group.send(node.processReady());
     // The turn that lets a waiting change in goes on with it: in etcd it was in the log already.
-    if (!this.#retryChange(node)) return;
+    if (!node.retryChange()) return;
     for (let i = 0; i < 2; i++) this.group.send(node.processReady());
   }
 
-  /** Returns true if a change that was waiting has been proposed. */
-  #retryChange(node: ScriptNode): boolean {
-    const change = this.#waitingChanges.get(node.id);
-    if (!change) return false;
-    this.#waitingChanges.delete(node.id);
-    this.#tryChange(node, change);
-    return !this.#waitingChanges.has(node.id);
-  }
-
   #forgetLeader(node: ScriptNode): void {
-    if (node.raft.role !== 'follower' || !node.hasLeader) return;
-    if (node.options.checkQuorum || node.options.preVote) throw new Inapplicable('forgetLeaderFrees');
-    node.shouldForgetLeader();
+    // With reads by lease it is refused there too.
+    if (node.raft.role !== 'follower' || node.raft.leader === NOBODY || node.options.readsByLease) return;
+    node.forgetLeader();
     throw new Inapplicable('forgetLeader');
   }
 }

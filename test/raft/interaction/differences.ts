@@ -12,11 +12,7 @@ export const DIFFERENCES = {
   forgetLeader: {
     leavesOut: 'command',
     reason:
-      'there is no forget-leader: nobody gives up a leader but by a new term, by silence, or for another one; whom that node follows is not compared until it has heard from a leader',
-  },
-  forgetLeaderFrees: {
-    leavesOut: 'rest',
-    reason: 'there is no forget-leader, and with check-quorum the votes that follow depend on it',
+      'nobody forgets a leader on demand: silence of an election timeout stands for it, so votes are free as in etcd, but whom that node follows is not compared until it has heard from a leader',
   },
   recoversSooner: {
     leavesOut: 'command',
@@ -26,7 +22,7 @@ export const DIFFERENCES = {
   leaderHandsOver: {
     leavesOut: 'rest',
     reason:
-      'a leader that was removed hands over once the others know; in etcd it leads on, or leaves at once without an heir',
+      'a leader that was removed leads on until the others know, and hands over; in etcd it leads on for ever, or leaves at once without an heir',
   },
   unvalidatedChanges: {
     leavesOut: 'rest',

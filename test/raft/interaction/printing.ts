@@ -51,7 +51,7 @@ export function printLog({ disk }: ScriptNode): string {
 export function printStatus(node: ScriptNode): string {
   const { raft, id } = node;
   if (raft.role !== 'leader') return '';
-  const own = `${id}: StateReplicate match=${raft.stableIndex} next=${raft.lastIndex + 1}\n`;
+  const own = `${id}: StateReplicate match=${raft.stableIndex} next=${raft.stableIndex + 1}\n`;
   const lines = new Map([[id, own]]);
   for (const peer of raft.peers()) lines.set(peer.id, printPeer(node, peer));
   return [...lines]

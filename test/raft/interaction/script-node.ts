@@ -9,7 +9,12 @@
  * A batch that holds only term and vote counts as durable at once, as etcd's messages that need no more leave at once.
  * Time is the node's own: it stands still but for the ticks that a script gives it, and for deadlines that it lets pass.
  */
-import { configurationOf, isVoter, membersOf } from '../../../src/raft/configuration.js';
+import {
+  type ConfigurationChange,
+  configurationOf,
+  isVoter,
+  membersOf,
+} from '../../../src/raft/configuration.js';
 import { Raft } from '../../../src/raft/raft.js';
 import {
   type AppendBatch,
@@ -29,10 +34,12 @@ import {
 import { LogCopy } from './log-copy.js';
 import { printEntry } from './printing.js';
 
+export type Proposal = Uint8Array | ConfigurationChange;
+
 /** What the host of a node carries besides the messages of the cores: proposals that a follower passes on. */
 export interface PassedProposal {
   readonly type: 'proposal';
-  readonly body: Uint8Array;
+  readonly proposal: Proposal;
 }
 
 export interface InTransit {
@@ -45,7 +52,9 @@ export interface ScriptNodeOptions {
   readonly preVote: boolean;
   readonly checkQuorum: boolean;
   readonly asynchronousStorage: boolean;
+  /** A leader that is removed leaves without an heir, where ours hands over. */
   readonly stepsDownOnRemoval: boolean;
+  readonly readsByLease: boolean;
   readonly maxInflightMessages: number;
   readonly maxApplyBytes: number | undefined;
 }
@@ -57,6 +66,8 @@ const TICK_MS = 10;
 /** In etcd's scripts an election timeout is three ticks, and drawn from three to five. */
 export const ELECTION_TICKS = 3;
 const LONGEST_ELECTION_TICKS = 5;
+/** Deadlines pass when a script has it so: none comes by itself before. */
+const LONGEST_ELECTION_MS = 1e6;
 /** Without check-quorum no leader misses anybody, and no loyalty to it ends: nothing that a script ticks comes near. */
 const FOR_EVER_MS = 1e9;
 
@@ -91,8 +102,15 @@ export class ScriptNode {
   readonly #longestTimeoutMs: number;
   #nowMs = 0;
   #timerStartedMs = 0;
+  /** Since then. */
+  #ticks = 0;
   #timeout: { readonly ticks: number; readonly term: number } | undefined;
   #waiting: Ready[] = [];
+  /**
+   * A change that waits until this leader has applied the entry that opened its term: etcd's proposes it before, our host
+   * proposes it again.
+   */
+  #waitingChange: ConfigurationChange | undefined;
   #given: number;
   #permitted: number;
   #writtenCommit: number;
@@ -117,14 +135,13 @@ export class ScriptNode {
     this.#permitted = start.index;
     this.#writtenCommit = start.index;
     const electionMs = options.checkQuorum ? ELECTION_TICKS * TICK_MS : FOR_EVER_MS;
-    const longestMs = options.checkQuorum ? LONGEST_ELECTION_TICKS * TICK_MS : 2 * FOR_EVER_MS;
-    this.#longestTimeoutMs = longestMs;
+    this.#longestTimeoutMs = electionMs + LONGEST_ELECTION_MS;
     this.raft = makeCore(
       {
         id,
         heartbeatMs: TICK_MS,
         electionTimeoutMinMs: electionMs,
-        electionTimeoutMaxMs: longestMs,
+        electionTimeoutMaxMs: this.#longestTimeoutMs,
         maxClockDrift: 0.1,
         maxEntryBytes: NO_LIMIT,
         maxAppendBytes: NO_LIMIT,
@@ -135,6 +152,7 @@ export class ScriptNode {
         maxPendingReads: 100,
         random: () => {
           this.#timerStartedMs = this.#nowMs;
+          this.#ticks = 0;
           return 1;
         },
       },
@@ -164,28 +182,19 @@ export class ScriptNode {
     return this.raft.role === 'leader' && !isVoter(this.raft.configuration, this.id);
   }
 
-  /** It was removed, and does not lead any more, or would not any more in etcd. */
+  /** It was removed, and has made another one leader; or it still leads, where in etcd it would not any more. */
   get hasHandedOver(): boolean {
-    return this.#hasHandedOver || (this.options.stepsDownOnRemoval && this.isRemovedLeader);
+    return this.options.stepsDownOnRemoval ? this.isRemovedLeader : this.#hasHandedOver;
   }
 
-  get hasLeader(): boolean {
-    return this.raft.leader !== NOBODY;
-  }
-
-  /** In etcd it would follow nobody now. */
-  shouldForgetLeader(): void {
+  /** In etcd it would follow nobody now. Here silence ends its loyalty: that of an election timeout, by its own clock. */
+  forgetLeader(): void {
     this.#forgotInTerm = this.raft.term;
+    if (this.options.checkQuorum) this.#nowMs += ELECTION_TICKS * TICK_MS;
   }
 
   get shouldHaveNoLeader(): boolean {
     return this.#forgotInTerm === this.raft.term;
-  }
-
-  /** Whether a change of membership is in its log that it has not applied. */
-  get hasChangeToApply(): boolean {
-    const { appliedIndex, lastIndex } = this.raft;
-    return this.log.slice(appliedIndex + 1, lastIndex).some(({ kind }) => kind === 'configuration');
   }
 
   // Time
@@ -193,9 +202,10 @@ export class ScriptNode {
   /** One tick of its clock. A leader's heartbeats of each tick are its own messages. */
   tick(): void {
     this.#nowMs += TICK_MS;
+    this.#ticks++;
     if (this.#timeout?.term !== this.raft.term) this.#timeout = undefined;
-    const timeoutMs = (this.#timeout?.ticks ?? LONGEST_ELECTION_TICKS) * TICK_MS;
-    if (this.raft.role !== 'leader' && this.#nowMs - this.#timerStartedMs >= timeoutMs) {
+    const timeout = this.#timeout?.ticks ?? LONGEST_ELECTION_TICKS;
+    if (this.raft.role !== 'leader' && this.#ticks >= timeout) {
       this.letElectionDeadlinePass();
       return;
     }
@@ -226,11 +236,55 @@ export class ScriptNode {
     }
   }
 
+  // Proposals
+
+  /** Whether it is taken; a follower passes it on. Each goes out in messages of its own. */
+  propose(proposal: Proposal): boolean {
+    const { raft } = this;
+    if (raft.role === 'follower' && raft.leader !== NOBODY) {
+      const message: PassedProposal = { type: 'proposal', proposal };
+      this.#waiting.push({ batch: undefined, sent: [{ from: this.id, to: raft.leader, message }] });
+      return true;
+    }
+    if (!(proposal instanceof Uint8Array)) return this.#proposeChange(proposal);
+    const { accepted } = this.step({ type: 'propose', bodies: [proposal] });
+    this.pull();
+    return accepted;
+  }
+
+  #proposeChange(change: ConfigurationChange): boolean {
+    const result = this.step({ type: 'changeConfiguration', change });
+    this.pull();
+    if (result.accepted) return true;
+    if (result.refusal === 'notLeader' || result.refusal === 'transferring') return false;
+    if (result.refusal === 'changePending' && !this.#hasChangeToApply) {
+      this.#waitingChange = change;
+      return true;
+    }
+    // In etcd an empty entry takes the place of a change that cannot be made.
+    return this.propose(new Uint8Array(0));
+  }
+
+  /** Proposes a change that was waiting; returns whether one was, and waits no more. */
+  retryChange(): boolean {
+    const change = this.#waitingChange;
+    if (!change) return false;
+    this.#waitingChange = undefined;
+    this.#proposeChange(change);
+    return this.#waitingChange === undefined;
+  }
+
+  /** Whether a change of membership is in its log that it has not applied. */
+  get #hasChangeToApply(): boolean {
+    const { appliedIndex, lastIndex } = this.raft;
+    return this.log.slice(appliedIndex + 1, lastIndex).some(({ kind }) => kind === 'configuration');
+  }
+
   // Messages
 
   receive(from: NodeId, message: Message | PassedProposal): void {
     if (message.type === 'proposal') {
-      this.step({ type: 'propose', bodies: [message.body] });
+      this.propose(message.proposal);
       return;
     }
     this.step({ type: 'message', from, message });
@@ -387,6 +441,8 @@ export class ScriptNode {
       const { first, last, ...header } = message;
       return [{ from: this.id, to, message: { ...header, entries: this.log.slice(first, last) } }];
     }
+    const isHandover = message.type === 'timeoutNow' && !isVoter(this.raft.configuration, this.id);
+    if (isHandover && this.options.stepsDownOnRemoval) return [];
     if (message.type !== 'requestVote') return [{ from: this.id, to, message }];
     // Where a script has no pre-vote, nobody is asked for one; without check-quorum nobody is loyal to a leader.
     if (message.preVote && !this.options.preVote) return [];

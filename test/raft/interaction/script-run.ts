@@ -100,6 +100,13 @@ class ScriptRun {
   #hide(): void {
     this.#start = new Map(this.#group.nodes.map((node) => [node.id, node.committed.length]));
     this.#expected = new Map();
+    for (const node of this.#group.nodes) this.#forgetRecovery(node);
+  }
+
+  /** If it has recovered. */
+  #forgetRecovery(node: ScriptNode): void {
+    const commit = Math.max(...this.#group.nodes.map(({ raft }) => raft.commitIndex));
+    if (node.raft.commitIndex === commit) node.isRecovering = false;
   }
 
   #compare(script: ScriptCommand, shown: readonly ScriptCommand[], printed: string): void {
@@ -152,7 +159,7 @@ class ScriptRun {
       const texts = { expected: print(theirs(id), expected), actual: print(ours(id), actual) };
       const isAhead =
         theirs(id).every((entry, i) => entry === ours(id)[i]) && expected.commit <= actual.commit;
-      if (texts.expected === texts.actual) node.isRecovering = false;
+      if (texts.expected === texts.actual) this.#forgetRecovery(node);
       else differing.push({ node, ...texts, isAhead });
     }
     if (differing.length === 0) return;
