@@ -4,7 +4,7 @@ import { parseAddress } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { errorReply, isErrorCode } from '../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
-import { type Configuration, isJoint, type MemberChange } from '../raft/configuration.js';
+import { type Configuration, isJoint, type MemberChange, membersOf } from '../raft/configuration.js';
 import type { Role } from '../raft/types.js';
 import { encodeNote } from './members.js';
 
@@ -50,6 +50,7 @@ export class Admin {
         await this.#replica.transferLeadership(request.nodeId);
         return { type: 'done', requestId: request.requestId, index: 0 };
       }
+      this.#checkAddresses(request);
       const { index } = await this.#replica.changeConfiguration({
         changes: request.changes.map(toChange),
         transition: 'auto',
@@ -72,6 +73,19 @@ export class Admin {
         return errorReply(request.requestId, error.code, error.message);
       }
       return this.#failure(request.requestId, error);
+    }
+  }
+
+  /** Nobody could reach a new member without addresses: a mistyped id must not become a voter that never answers. */
+  #checkAddresses({ changes }: MessageOf<'changeMembers'>): void {
+    // Whoever does not lead may not know the members; it refuses anyway.
+    if (this.#replica.role !== 'leader') return;
+    const members = membersOf(this.#replica.configuration);
+    for (const { type, nodeId, clientAddress } of changes) {
+      if (type === 'remove' || clientAddress !== '' || members.includes(nodeId)) continue;
+      throw new RaftreeError('CHANGE_INVALID', `node ${nodeId} is no member: a new one needs its addresses`, {
+        info: { outcome: 'notCommitted' },
+      });
     }
   }
 }

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClient, ReadLevel } from '../../src/client/index.js';
+import { errorCode } from '../../src/env/errors.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const KEYS = 200;
@@ -115,6 +116,15 @@ test('whoever joined is known by the log alone: all restart, and it is still a m
   await cluster.run(client.put('a', '2'));
   assert.equal(membersOf(cluster), { voters: [3, 4], learners: [] });
   assert.equal(cluster.failures, []);
+});
+
+test('a node that is no member needs addresses to become one', async () => {
+  const { cluster, client } = await open(9);
+  for (const type of ['addVoter', 'addLearner'] as const) {
+    const refused = await cluster.run(client.changeMembers([{ type, node: 4 }]).catch(errorCode));
+    assert.is(refused, 'CHANGE_INVALID');
+  }
+  assert.equal(membersOf(cluster), { voters: [1, 2, 3], learners: [] });
 });
 
 test('a joint change: two come and two go at once', async () => {
