@@ -3,9 +3,10 @@ import { configurationOf, type MemberChange, type Transition } from '../../../sr
 import { NOBODY } from '../../../src/raft/types.js';
 import type { ScriptCommand } from '../etcd-script.js';
 import { Inapplicable } from './differences.js';
+import { ELECTION_TICKS } from './node-clock.js';
 import { printLog, printState, printStatus } from './printing.js';
 import type { ScriptGroup } from './script-group.js';
-import { ELECTION_TICKS, type ScriptNode, type ScriptNodeOptions } from './script-node.js';
+import type { ScriptNode, ScriptNodeOptions } from './script-node.js';
 
 /** What an inadmissible proposal is told. */
 export const DROPPED = 'raft proposal dropped\n';
@@ -163,7 +164,8 @@ export class Commands {
 
   #forgetLeader(node: ScriptNode): void {
     // With reads by lease it is refused there too.
-    if (node.raft.role !== 'follower' || node.raft.leader === NOBODY || node.options.readsByLease) return;
+    if (node.raft.role !== 'follower' || node.options.readsByLease) return;
+    if (node.raft.leader === NOBODY || node.shouldHaveNoLeader) return;
     node.forgetLeader();
     throw new Inapplicable('forgetLeader');
   }

@@ -1,27 +1,8 @@
 /** The nodes of a script and the messages between them, which wait until a command delivers or drops them. */
 import type { Configuration } from '../../../src/raft/configuration.js';
 import type { NodeId } from '../../../src/raft/types.js';
-import { type InTransit, type MakeCore, ScriptNode, type ScriptNodeOptions } from './script-node.js';
-
-/** What etcd calls the messages. */
-const NAMES: Record<InTransit['message']['type'], string> = {
-  append: 'MsgApp',
-  appendReply: 'MsgAppResp',
-  heartbeat: 'MsgHeartbeat',
-  heartbeatReply: 'MsgHeartbeatResp',
-  requestVote: 'MsgVote',
-  voteReply: 'MsgVoteResp',
-  snapshot: 'MsgSnap',
-  timeoutNow: 'MsgTimeoutNow',
-  readIndex: 'MsgReadIndex',
-  readIndexReply: 'MsgReadIndexResp',
-  proposal: 'MsgProp',
-};
-
-function nameOf({ message }: InTransit): string {
-  const isPreVote = 'preVote' in message && message.preVote;
-  return isPreVote ? NAMES[message.type].replace('Vote', 'PreVote') : NAMES[message.type];
-}
+import { type MakeCore, ScriptNode, type ScriptNodeOptions } from './script-node.js';
+import { type InTransit, nameOf } from './transit.js';
 
 export class ScriptGroup {
   readonly #makeCore: MakeCore | undefined;

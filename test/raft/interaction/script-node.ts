@@ -6,8 +6,8 @@
  *     same turn, as etcd's does; what has become possible only now waits for the next.
  *   - With asynchronous storage writes and applies wait further, for the append thread and the apply thread.
  *
- * A batch that holds only term and vote counts as durable at once, as etcd's messages that need no more leave at once.
- * Time is the node's own: it stands still but for the ticks that a script gives it, and for deadlines that it lets pass.
+ * A batch that holds only term and vote counts as durable at once, and what was handed over before it too, though that is
+ * still to be written: etcd's answers that need no more than a term leave at once, ours when it is durable.
  */
 import {
   type ConfigurationChange,
@@ -32,21 +32,9 @@ import {
   type StepResult,
 } from '../../../src/raft/types.js';
 import { LogCopy } from './log-copy.js';
+import { NodeClock, TICK_MS } from './node-clock.js';
 import { printEntry } from './printing.js';
-
-export type Proposal = Uint8Array | ConfigurationChange;
-
-/** What the host of a node carries besides the messages of the cores: proposals that a follower passes on. */
-export interface PassedProposal {
-  readonly type: 'proposal';
-  readonly proposal: Proposal;
-}
-
-export interface InTransit {
-  readonly from: NodeId;
-  readonly to: NodeId;
-  readonly message: Message | PassedProposal;
-}
+import { type InTransit, isHeldBack, type PassedProposal, type Proposal } from './transit.js';
 
 export interface ScriptNodeOptions {
   readonly preVote: boolean;
@@ -62,22 +50,6 @@ export interface ScriptNodeOptions {
 export type MakeCore = (options: RaftOptions, state: RaftState, nowMs: number) => Raft;
 
 const NO_LIMIT = 2 ** 40;
-const TICK_MS = 10;
-/** In etcd's scripts an election timeout is three ticks, and drawn from three to five. */
-export const ELECTION_TICKS = 3;
-const LONGEST_ELECTION_TICKS = 5;
-/** Deadlines pass when a script has it so: none comes by itself before. */
-const LONGEST_ELECTION_MS = 1e6;
-/** Without check-quorum no leader misses anybody, and no loyalty to it ends: nothing that a script ticks comes near. */
-const FOR_EVER_MS = 1e9;
-
-/** What leaves the core only when something is durable. */
-const HELD_BACK: ReadonlySet<Message['type']> = new Set([
-  'requestVote',
-  'voteReply',
-  'appendReply',
-  'heartbeatReply',
-]);
 
 interface Ready {
   readonly batch: AppendBatch | undefined;
@@ -99,12 +71,7 @@ export class ScriptNode {
   readonly applyWork: number[] = [];
   /** It is being sent again what was lost. */
   isRecovering = false;
-  readonly #longestTimeoutMs: number;
-  #nowMs = 0;
-  #timerStartedMs = 0;
-  /** Since then. */
-  #ticks = 0;
-  #timeout: { readonly ticks: number; readonly term: number } | undefined;
+  readonly #clock: NodeClock;
   #waiting: Ready[] = [];
   /**
    * A change that waits until this leader has applied the entry that opened its term: etcd's proposes it before, our host
@@ -134,14 +101,14 @@ export class ScriptNode {
     this.#given = start.index;
     this.#permitted = start.index;
     this.#writtenCommit = start.index;
-    const electionMs = options.checkQuorum ? ELECTION_TICKS * TICK_MS : FOR_EVER_MS;
-    this.#longestTimeoutMs = electionMs + LONGEST_ELECTION_MS;
+    const clock = new NodeClock(options.checkQuorum);
+    this.#clock = clock;
     this.raft = makeCore(
       {
         id,
         heartbeatMs: TICK_MS,
-        electionTimeoutMinMs: electionMs,
-        electionTimeoutMaxMs: this.#longestTimeoutMs,
+        electionTimeoutMinMs: clock.electionTimeoutMinMs,
+        electionTimeoutMaxMs: clock.electionTimeoutMaxMs,
         maxClockDrift: 0.1,
         maxEntryBytes: NO_LIMIT,
         maxAppendBytes: NO_LIMIT,
@@ -150,11 +117,7 @@ export class ScriptNode {
         maxInflightBytes: NO_LIMIT,
         maxUncommittedBytes: NO_LIMIT,
         maxPendingReads: 100,
-        random: () => {
-          this.#timerStartedMs = this.#nowMs;
-          this.#ticks = 0;
-          return 1;
-        },
+        random: () => clock.drawTimeout(),
       },
       {
         hardState: { ...EMPTY_HARD_STATE, commit: start.index },
@@ -163,13 +126,13 @@ export class ScriptNode {
         applied: start.index,
         restarted: false,
       },
-      this.#nowMs,
+      this.#clock.nowMs,
     );
   }
 
   step(input: Input): StepResult {
     const wasRemovedLeader = this.isRemovedLeader;
-    const result = this.raft.step(this.#nowMs, input);
+    const result = this.raft.step(this.#clock.nowMs, input);
     const { role, term, configuration } = this.raft;
     if (wasRemovedLeader && role !== 'leader') this.#hasHandedOver = true;
     if (role === 'leader' && this.#leads?.term !== term) {
@@ -190,7 +153,7 @@ export class ScriptNode {
   /** In etcd it would follow nobody now. Here silence ends its loyalty: that of an election timeout, by its own clock. */
   forgetLeader(): void {
     this.#forgotInTerm = this.raft.term;
-    if (this.options.checkQuorum) this.#nowMs += ELECTION_TICKS * TICK_MS;
+    if (this.options.checkQuorum) this.#clock.letLoyaltyPass();
   }
 
   get shouldHaveNoLeader(): boolean {
@@ -201,21 +164,15 @@ export class ScriptNode {
 
   /** One tick of its clock. A leader's heartbeats of each tick are its own messages. */
   tick(): void {
-    this.#nowMs += TICK_MS;
-    this.#ticks++;
-    if (this.#timeout?.term !== this.raft.term) this.#timeout = undefined;
-    const timeout = this.#timeout?.ticks ?? LONGEST_ELECTION_TICKS;
-    if (this.raft.role !== 'leader' && this.#ticks >= timeout) {
-      this.letElectionDeadlinePass();
-      return;
-    }
+    const isOverdue = this.#clock.tick(this.raft.term);
+    if (isOverdue) this.letElectionDeadlinePass();
+    if (isOverdue && this.raft.role !== 'leader') return;
     this.step({ type: 'tick' });
     this.pull();
   }
 
-  /** Until its term ends. */
   setElectionTimeout(ticks: number): void {
-    this.#timeout = { ticks, term: this.raft.term };
+    this.#clock.setElectionTimeout(ticks, this.raft.term);
   }
 
   /**
@@ -223,8 +180,8 @@ export class ScriptNode {
    * election itself, and that is held as the votes of the others have it.
    */
   letElectionDeadlinePass(): void {
-    const deadlineMs = this.#timerStartedMs + this.#longestTimeoutMs;
-    this.#nowMs = Math.max(this.#nowMs, deadlineMs);
+    if (this.raft.role === 'leader') return;
+    this.#clock.letDeadlinePass();
     this.step({ type: 'tick' });
     if (this.options.preVote || this.raft.role !== 'preCandidate') return;
     const { voters, outgoing } = this.raft.configuration;
@@ -324,7 +281,7 @@ export class ScriptNode {
   /** Takes what the core has to do, and keeps it. */
   pull(): void {
     const { raft } = this;
-    for (let output = raft.take(this.#nowMs); output; output = raft.take(this.#nowMs)) {
+    for (let output = raft.take(this.#clock.nowMs); output; output = raft.take(this.#clock.nowMs)) {
       const { append } = output;
       if (append?.snapshot) this.log.reset(append.snapshot.index);
       if (append) this.log.write(append.first, append.entries);
@@ -406,7 +363,6 @@ export class ScriptNode {
     const before = this.#waiting.splice(0);
     this.pull();
     const now = this.#waiting.splice(0);
-    const isHeldBack = ({ message }: InTransit) => message.type !== 'proposal' && HELD_BACK.has(message.type);
     this.#waiting = [
       ...before,
       ...now.map(({ batch, sent }) => ({ batch, sent: sent.filter((item) => !isHeldBack(item)) })),
