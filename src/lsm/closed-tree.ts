@@ -206,7 +206,7 @@ export function readWal(
       contents.set(number, known);
       return known;
     };
-    return { number, path, read };
+    return { number, path, mayHoldStaleBytes: true, read };
   });
   const first = numbers[0];
   if (tree.manifestIsIntact && first !== undefined && first > tree.oldestWal) {

@@ -9,9 +9,11 @@ import { RecordLog } from '../record/record-log.js';
 import { type DecodedBatch, decodeBatch } from './write-batch.js';
 
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
-/** Of what a synced write writes in zeros when it extends the file: it costs as much as a few more writes, and spares all
- * those that follow within it the change of the file's size. */
-const PREALLOCATE_BYTES = 128 * 1024;
+/**
+ * A synced write that extends the file writes so many zeros behind itself: that costs as much as a few more writes,
+ * and spares all those that follow within them a change of the file's size.
+ */
+const PREALLOCATE_BYTES = 256 * 1024;
 const NAME = /^wal-\d{8,15}\.log$/;
 
 export function isWalName(name: string): boolean {

@@ -180,7 +180,7 @@ testIn('closing gives up a compaction in the worker and leaves nothing of it', a
     () => 'done',
     (error: unknown) => errorCode(error),
   );
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
   await tree.close();
   assert.is(await compaction, 'LSM_CLOSED');
   const tables = fs.readdirSync(directory).filter((name) => name.endsWith('.sst'));
