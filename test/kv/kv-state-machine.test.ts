@@ -318,6 +318,38 @@ test('the same through restarts: what is restored is what was live', () => {
   }
 });
 
+test('a checkpoint gives another machine keys, versions, sessions and the applied index', async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const source = new Store();
+    const clients = new Clients(new SeededRandom(seed));
+    const model = new Model();
+    /** Commands, repetitions of earlier ones among them, for one or both. */
+    const apply = (count: number, ...stores: Store[]) => {
+      for (let i = 0; i < count; i++) {
+        const first = source.machine.appliedIndex + 1;
+        const commands = clients.burst(first, 5);
+        const expected = commands.map(({ meaning }, at) => model.apply(first + at, meaning));
+        const entries = commands.map(({ entry }) => entry);
+        for (const store of stores) assert.equal(store.apply(...entries), expected, `seed ${seed}`);
+      }
+    };
+    apply(30, source);
+    await source.machine.checkpoint('/snapshot');
+
+    const target = new Store();
+    const before = new MemoryEngine(new Map(), source.engine.checkpoints);
+    target.machine = new KvStateMachine(before, before.reopen);
+    target.write(operation('put', 'of another past', 'x'));
+    await target.machine.restore('/snapshot');
+    assert.ok(before.isClosed);
+    const { appliedIndex } = source.machine;
+    assert.equal([target.machine.appliedIndex, target.machine.durableIndex], [appliedIndex, appliedIndex]);
+    assert.is(renderMachine(target.machine), model.render());
+    apply(30, source, target);
+    assert.is(renderMachine(target.machine), model.render());
+  }
+});
+
 test('a planted bug is caught: a machine that forgets what it did in a session', () => {
   const caught = [1, 2, 3, 4, 5].filter((seed) => {
     const alter = (machine: KvStateMachine) => {

@@ -313,6 +313,24 @@ test('a snapshot that arrives while entries before it still wait for space in th
   }
 });
 
+test('an offer of files with names that lead elsewhere, or that come twice, is not taken', async () => {
+  const { lab, leader, away } = await open(6);
+  lab.cut.delete(`${leader.id}>${away.id}`);
+  const { configuration } = leader.replica;
+  for (const names of [['../other'], ['/etc/x'], ['a/b'], ['..'], [''], ['a', 'a']]) {
+    away.replica.receive(leader.id, {
+      type: 'snapshotOffer',
+      term: leader.replica.term,
+      snapshot: { index: 1000, term: leader.replica.term, configuration },
+      files: names.map((name) => ({ name, sizeBytes: 3 })),
+    });
+    await lab.world.scheduler.runFor(5);
+    assert.equal(lab.directoriesOf(away.id), ['state-0-0'], names.join(' '));
+  }
+  lab.cut.clear();
+  await checkEqual(lab);
+});
+
 test('a planted bug is caught: a checkpoint that lacks the newest entry', async () => {
   const { lab, leader, away } = await open(5);
   const checkpoint = leader.machine.checkpoint.bind(leader.machine);

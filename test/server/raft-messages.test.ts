@@ -1,0 +1,102 @@
+/** What replicas say to each other, through the protocol and back. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
+import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
+import { MESSAGES, type OutboundMessage } from '../../src/protocol/messages.js';
+import { configurationOf } from '../../src/raft/configuration.js';
+import { encodeChange } from '../../src/raft/configuration-codec.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { fromProtocol, toProtocol } from '../../src/server/raft-messages.js';
+import { SAMPLES } from '../protocol/samples.js';
+
+function travelled(message: OutboundMessage) {
+  const frame = encodeMessage(message);
+  return decodeMessage({ type: MESSAGES[message.type].number, body: Buffer.concat(frame.body) });
+}
+
+const CHANGE = encodeChange({ changes: [{ type: 'addVoter', node: 4, note: 'n4' }], transition: 'joint' });
+
+const SENT: readonly ReplicaMessage[] = [
+  { type: 'requestVote', term: 5, preVote: false, force: true, lastIndex: 9, lastTerm: 4 },
+  { type: 'timeoutNow', term: 5 },
+  { type: 'readIndex', term: 5, id: 3 },
+  { type: 'readIndexReply', term: 5, id: 3, index: 9 },
+  {
+    type: 'append',
+    term: 5,
+    previousIndex: 8,
+    previousTerm: 4,
+    commitIndex: 7,
+    allMatchedIndex: 6,
+    entries: [
+      { term: 5, kind: 'noop', body: Buffer.alloc(0) },
+      { term: 5, kind: 'configuration', body: CHANGE },
+      { term: 5, kind: 'command', body: Buffer.from('x') },
+    ],
+  },
+  {
+    type: 'snapshotOffer',
+    term: 5,
+    snapshot: {
+      index: 9,
+      term: 4,
+      configuration: {
+        ...configurationOf([1, 2], { 1: 'n1' }),
+        outgoing: [1, 3],
+        learnersNext: [3],
+        autoLeave: true,
+      },
+    },
+    files: [{ name: 'MANIFEST', sizeBytes: 100 }],
+  },
+  { type: 'snapshotWanted', term: 5, index: 9, file: 0, offset: 50 },
+  {
+    type: 'snapshotChunk',
+    term: 5,
+    index: 9,
+    file: 0,
+    offset: 50,
+    checksum: 7,
+    bytes: Buffer.from('bytes'),
+  },
+];
+
+test('every message arrives as it was sent', () => {
+  for (const message of SENT) {
+    const received = fromProtocol(travelled(toProtocol(3, message)));
+    assert.is(received?.group, 3);
+    for (const [field, value] of Object.entries(message)) {
+      if (field !== 'entries') assert.equal(Reflect.get(received?.message ?? {}, field), value, field);
+    }
+    if (message.type !== 'append' || received?.message.type !== 'append') continue;
+    assert.equal(
+      received.message.entries.map(({ term, kind, body }) => ({ term, kind, body: Buffer.from(body) })),
+      message.entries,
+    );
+  }
+});
+
+test("a client's message is none between replicas", () => {
+  for (const name of ['get', 'write', 'status', 'changeMembers'] as const) {
+    assert.is(fromProtocol(travelled(SAMPLES[name])), undefined);
+  }
+});
+
+test('what only looks like a message between replicas is refused', () => {
+  const { append, snapshotOffer } = SAMPLES;
+  for (const message of [
+    append,
+    { ...append, entries: [{ term: 4, kind: 3, body: Buffer.from('no change') }] },
+    { ...append, entries: [{ term: 4, kind: 4, body: Buffer.alloc(0) }] },
+    snapshotOffer,
+    { ...snapshotOffer, configuration: Buffer.alloc(0) },
+  ]) {
+    assert.throws(
+      () => fromProtocol(travelled(message)),
+      (error: Error) => errorCode(error) === 'MALFORMED_MESSAGE',
+    );
+  }
+});
+
+test.run();
