@@ -32,6 +32,7 @@ export const COVERAGE = [
   'orderly restarts',
   'restarts',
   'pauses',
+  'leaders paused',
   'clock drifts',
   'wall clock jumps',
   'partitions',

@@ -17,6 +17,7 @@ export const FAULTS = [
   { name: 'powerCutOfAll', profile: 'crash' },
   { name: 'orderlyRestart', profile: 'crash' },
   { name: 'pause', profile: 'crash' },
+  { name: 'pauseLeader', profile: 'crash' },
   { name: 'clockDrift', profile: 'crash' },
   { name: 'wallClockJump', profile: 'crash' },
   { name: 'slowDisk', profile: 'disk' },

@@ -38,6 +38,7 @@ export class Nemesis {
       powerCutOfAll: () => this.#powerCutOfAll(),
       orderlyRestart: () => this.#orderlyRestart(),
       pause: () => this.#pause(),
+      pauseLeader: () => this.#pauseLeader(),
       clockDrift: () => this.#clockDrift(),
       wallClockJump: () => this.#wallClockJump(),
       slowDisk: () => this.#slowDisk(),
@@ -321,6 +322,31 @@ export class Nemesis {
     const { process } = machine;
     await this.#whileMs(5000);
     if (machine.process === process) this.#cluster.resume(machine);
+  }
+
+  /**
+   * Until the others have a leader of their own. The old one wakes up and does not know; half of the time nobody can
+   * tell it but the clients, who ask it.
+   */
+  async #pauseLeader(): Promise<void> {
+    const machine = this.#cluster.leader;
+    if (!machine || machine.isPaused) return;
+    const { process, host } = machine;
+    const { network } = this.#cluster.world;
+    const others = this.#cluster.machines.filter((other) => other !== machine && this.#random.chance(0.8));
+    const isCutOff = this.#random.chance(0.5);
+    this.#cluster.coverage.count('leaders paused');
+    this.#cluster.pause(machine);
+    if (isCutOff) for (const other of others) this.#cutBetween([host], [other.host]);
+    const { electionTimeoutMaxMs } = this.#cluster.setting.raft;
+    await this.#cluster.sleep(electionTimeoutMaxMs * (1.5 + this.#random.float() * 2));
+    if (machine.process === process) this.#cluster.resume(machine);
+    await this.#cluster.sleep(this.#random.float() * 300);
+    if (!isCutOff) return;
+    for (const other of others) {
+      network.mend(host, other.host);
+      network.mend(other.host, host);
+    }
   }
 
   async #clockDrift(): Promise<void> {

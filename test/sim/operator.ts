@@ -32,7 +32,9 @@ export class Operator {
     while (!this.#stopped) {
       await this.#cluster.sleep(this.#random.float() * 2 * operateEveryMs);
       if (this.#stopped) break;
-      if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
+      // Now and then the next change is asked for before the last one is answered.
+      if (changesMembers && this.#random.chance(0.2)) void this.#changeMembers();
+      else if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
       else await this.#transfer();
     }
     await this.#direct.close();

@@ -44,7 +44,7 @@ export function settingOf(
   const heartbeatMs = random.pick([40, 80, 160]);
   const electionTimeoutMinMs = heartbeatMs * random.between(3, 8);
   // Close together, and candidates meet; far apart, and one of them is first.
-  const electionSpreadMs = random.pick([5, electionTimeoutMinMs / 4, electionTimeoutMinMs]);
+  const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
   const possible = FAULTS.filter(
     (fault) => profile === 'all' || profile === 'members' || fault.profile === profile,
   );
