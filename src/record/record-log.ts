@@ -47,8 +47,8 @@ export interface RecordLogOptions {
 }
 
 const NO_ZEROS: Buffer = Buffer.alloc(0);
-/** Old files that wait to be used again. */
-const MAX_SPARES = 2;
+/** Old files that wait to be used again: one is enough where files come and go one by one. */
+const MAX_SPARES = 1;
 /** A group up to this size that need not be durable is written at once: it takes less time than to wait for it. */
 const MAX_SYNCHRONOUS_BYTES = 256 * 1024;
 
