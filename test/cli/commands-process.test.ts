@@ -38,6 +38,9 @@ test('put, get, insert, update, append, cas, delete', async () => {
   assert.is((await run(['cas', 'new', 'n', '--expect-version', '0'])).code, 0);
   assert.is((await run(['set', 'a', 'five'])).code, 0);
   assert.is((await run(['get', 'a'])).text, 'five');
+  for (const level of ['lease', 'follower', 'stale']) {
+    assert.is((await run(['get', 'a', '--level', level])).text, 'five');
+  }
   const removed = await run(['delete', 'a']);
   assert.equal([removed.code, removed.text], [0, 'deleted\n']);
   const again = await run(['remove', 'a']);
