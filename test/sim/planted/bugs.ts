@@ -22,7 +22,7 @@ export interface PlantedBug {
   /** It is caught within so many seeds, from `firstSeed` on. */
   readonly withinSeeds: number;
   readonly firstSeed: number;
-  /** Caught too rarely to be looked for in every test run. */
+  /** Too rare to be looked for in every test run: `withinSeeds` is then how far to look, and not every one was found yet. */
   readonly isSlow: boolean;
 }
 
