@@ -185,10 +185,11 @@ export const MESSAGES = {
   readIndexReply: message(40, 'The answer to readIndex.', { group: u32, term: u53, id: u53, index: u53 }),
   snapshotOffer: message(
     41,
-    'The leader offers a snapshot: its last entry, the configuration there, its files.',
+    'The leader offers a snapshot by the number of its checkpoint: last entry, configuration there, files.',
     {
       group: u32,
       term: u53,
+      checkpoint: u53,
       index: u53,
       snapshotTerm: u53,
       configuration: bytes,
@@ -198,14 +199,14 @@ export const MESSAGES = {
   snapshotWanted: message(42, 'The first byte of a snapshot that the receiver lacks; file = files: none.', {
     group: u32,
     term: u53,
-    index: u53,
+    checkpoint: u53,
     file: u32,
     offset: u53,
   }),
   snapshotChunk: message(43, 'A part of a file of a snapshot, with its CRC-32.', {
     group: u32,
     term: u53,
-    index: u53,
+    checkpoint: u53,
     file: u32,
     offset: u53,
     checksum: u32,

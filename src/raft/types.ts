@@ -189,7 +189,7 @@ export type Refusal =
   | 'tooLarge'
   /** Another change of membership is not applied yet, or the leader has committed nothing in its term. */
   | 'changePending'
-  /** The change is not allowed here, or would change nothing. */
+  /** The change is not allowed here. */
   | 'changeInvalid';
 
 /** What a proposal or a read is told at once. Other inputs are always accepted. */

@@ -18,6 +18,8 @@ export interface SnapshotOffer {
   readonly type: 'snapshotOffer';
   /** The sender's. */
   readonly term: number;
+  /** Random: names these very files. Two checkpoints of one entry need not have the same bytes. */
+  readonly checkpoint: number;
   readonly snapshot: SnapshotBase;
   readonly files: readonly SnapshotFile[];
 }
@@ -25,8 +27,7 @@ export interface SnapshotOffer {
 export interface SnapshotWanted {
   readonly type: 'snapshotWanted';
   readonly term: number;
-  /** The snapshot's. */
-  readonly index: number;
+  readonly checkpoint: number;
   readonly file: number;
   readonly offset: number;
 }
@@ -34,7 +35,7 @@ export interface SnapshotWanted {
 export interface SnapshotChunk {
   readonly type: 'snapshotChunk';
   readonly term: number;
-  readonly index: number;
+  readonly checkpoint: number;
   readonly file: number;
   readonly offset: number;
   /** CRC-32 of the bytes. */

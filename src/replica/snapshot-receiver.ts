@@ -22,6 +22,7 @@ interface Incoming {
   readonly from: NodeId;
   /** The sender's when it last offered it. */
   term: number;
+  readonly checkpoint: number;
   readonly snapshot: SnapshotBase;
   readonly files: readonly SnapshotFile[];
   readonly directory: string;
@@ -75,13 +76,13 @@ export class SnapshotReceiver {
 
   #begin(from: NodeId, offer: SnapshotOffer): void {
     const { env, directory, commitIndex } = this.#parts;
-    const { snapshot, files, term } = offer;
+    const { checkpoint, snapshot, files, term } = offer;
     if (snapshot.index <= commitIndex()) {
-      this.#want(from, term, snapshot.index, files.length, 0);
+      this.#want(from, term, checkpoint, files.length, 0);
       return;
     }
     const current = this.#incoming;
-    if (current?.from === from && isSameSnapshot(current, offer)) current.term = term;
+    if (current?.from === from && current.checkpoint === checkpoint) current.term = term;
     else {
       this.#abandon();
       const names = new Set(files.map((file) => file.name));
@@ -95,6 +96,7 @@ export class SnapshotReceiver {
       this.#incoming = {
         from,
         term,
+        checkpoint,
         snapshot,
         files,
         directory: target,
@@ -108,7 +110,7 @@ export class SnapshotReceiver {
 
   async #take(from: NodeId, chunk: SnapshotChunk): Promise<void> {
     const incoming = this.#incoming;
-    if (!incoming || incoming.from !== from || incoming.snapshot.index !== chunk.index) return;
+    if (!incoming || incoming.from !== from || incoming.checkpoint !== chunk.checkpoint) return;
     const described = incoming.files[incoming.file];
     const isExpected = chunk.file === incoming.file && chunk.offset === incoming.offset;
     const fits = described !== undefined && chunk.offset + chunk.bytes.length <= described.sizeBytes;
@@ -132,7 +134,7 @@ export class SnapshotReceiver {
 
   #finish(incoming: Incoming): void {
     const { env, directory, received } = this.#parts;
-    const { snapshot, from, term, files } = incoming;
+    const { snapshot, from, term, checkpoint, files } = incoming;
     this.#incoming = undefined;
     const name = stateDirectoryName(snapshot);
     env.fs.syncDirectory(incoming.directory);
@@ -140,17 +142,17 @@ export class SnapshotReceiver {
     env.fs.rename(incoming.directory, `${directory}/${name}`);
     env.fs.syncDirectory(directory);
     received(from, term, snapshot, name);
-    this.#want(from, term, snapshot.index, files.length, 0);
+    this.#want(from, term, checkpoint, files.length, 0);
   }
 
   #askForMore(): void {
     const incoming = this.#incoming;
     if (!incoming) return;
-    this.#want(incoming.from, incoming.term, incoming.snapshot.index, incoming.file, incoming.offset);
+    this.#want(incoming.from, incoming.term, incoming.checkpoint, incoming.file, incoming.offset);
   }
 
-  #want(to: NodeId, term: number, index: number, file: number, offset: number): void {
-    this.#parts.transport.send(to, { type: 'snapshotWanted', term, index, file, offset });
+  #want(to: NodeId, term: number, checkpoint: number, file: number, offset: number): void {
+    this.#parts.transport.send(to, { type: 'snapshotWanted', term, checkpoint, file, offset });
   }
 
   #abandon(): void {
@@ -164,19 +166,6 @@ export class SnapshotReceiver {
       this.#parts.logger.warn({ error: errorMessage(error) }, `${incoming.directory} could not be removed`);
     }
   }
-}
-
-/** Two checkpoints of the same entry may be divided into other files: one does not go on where the other stopped. */
-function isSameSnapshot(a: Pick<SnapshotOffer, 'snapshot' | 'files'>, b: typeof a): boolean {
-  return (
-    a.snapshot.index === b.snapshot.index &&
-    a.snapshot.term === b.snapshot.term &&
-    a.files.length === b.files.length &&
-    a.files.every(({ name, sizeBytes }, i) => {
-      const other = b.files[i];
-      return other?.name === name && other.sizeBytes === sizeBytes;
-    })
-  );
 }
 
 /** The directory of a state machine that came as this snapshot. */

@@ -31,6 +31,7 @@ export interface SnapshotSenderParts {
 }
 
 interface Checkpoint {
+  readonly id: number;
   readonly snapshot: SnapshotBase;
   readonly directory: string;
   readonly files: readonly SnapshotFile[];
@@ -75,10 +76,10 @@ export class SnapshotSender {
   }
 
   /** The receiver names the first byte that it lacks. */
-  wanted(node: NodeId, { index, file, offset }: SnapshotWanted): void {
+  wanted(node: NodeId, { checkpoint: id, file, offset }: SnapshotWanted): void {
     const transfer = this.#transfers.get(node);
     const checkpoint = this.#checkpoint;
-    if (!transfer || checkpoint?.snapshot.index !== index) return;
+    if (!transfer || checkpoint?.id !== id) return;
     if (file >= checkpoint.files.length) {
       this.#end(transfer, true);
       return;
@@ -122,7 +123,13 @@ export class SnapshotSender {
         return { name, sizeBytes };
       });
       if (older) this.#remove(older);
-      this.#checkpoint = { snapshot, directory, files, open: files.map(() => undefined) };
+      this.#checkpoint = {
+        id: env.random.uint32() * 2 ** 20 + this.#made,
+        snapshot,
+        directory,
+        files,
+        open: files.map(() => undefined),
+      };
       if (this.#closed) return;
       logger.info({ index: snapshot.index, files: files.length }, 'made a snapshot');
       for (const node of this.#transfers.keys()) this.#offer(node);
@@ -134,8 +141,14 @@ export class SnapshotSender {
 
   #offer(node: NodeId): void {
     if (!this.#checkpoint) return;
-    const { snapshot, files } = this.#checkpoint;
-    this.#parts.transport.send(node, { type: 'snapshotOffer', term: this.#parts.term(), snapshot, files });
+    const { id: checkpoint, snapshot, files } = this.#checkpoint;
+    this.#parts.transport.send(node, {
+      type: 'snapshotOffer',
+      term: this.#parts.term(),
+      checkpoint,
+      snapshot,
+      files,
+    });
   }
 
   #sendChunk(transfer: Transfer, checkpoint: Checkpoint, file: number, offset: number): void {
@@ -156,7 +169,7 @@ export class SnapshotSender {
     transport.send(transfer.node, {
       type: 'snapshotChunk',
       term: this.#parts.term(),
-      index: checkpoint.snapshot.index,
+      checkpoint: checkpoint.id,
       file,
       offset,
       checksum: crc32(bytes),

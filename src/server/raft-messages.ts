@@ -23,9 +23,10 @@ export function toProtocol(group: number, message: ReplicaMessage): OutboundMess
       return { ...message, group, entries };
     }
     case 'snapshotOffer': {
-      const { type, term, snapshot, files } = message;
+      const { type, term, checkpoint, snapshot, files } = message;
       const configuration = encodeConfiguration(snapshot.configuration);
-      return { type, group, term, index: snapshot.index, snapshotTerm: snapshot.term, configuration, files };
+      const { index, term: snapshotTerm } = snapshot;
+      return { type, group, term, checkpoint, index, snapshotTerm, configuration, files };
     }
     default:
       return { ...message, group };
@@ -48,13 +49,13 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
       return { group: message.group, message: { ...message, entries } };
     }
     case 'snapshotOffer': {
-      const { group, type, term, index, snapshotTerm, files } = message;
+      const { group, type, term, checkpoint, index, snapshotTerm, files } = message;
       const configuration = readable('snapshotOffer.configuration', () =>
         decodeConfiguration(message.configuration),
       );
       return {
         group,
-        message: { type, term, snapshot: { index, term: snapshotTerm, configuration }, files },
+        message: { type, term, checkpoint, snapshot: { index, term: snapshotTerm, configuration }, files },
       };
     }
     case 'requestVote':

@@ -112,7 +112,7 @@ test('a transfer that breaks off goes on where it stopped', async () => {
   lab.intercept = (_from, _to, message) => {
     if (message.type !== 'snapshotChunk') return message;
     if (broken) return undefined;
-    arrived.push(`${message.index} ${message.file}+${message.offset}`);
+    arrived.push(`${message.checkpoint} ${message.file}+${message.offset}`);
     return message;
   };
   lab.cut.clear();
@@ -321,6 +321,7 @@ test('an offer of files with names that lead elsewhere, or that come twice, is n
     away.replica.receive(leader.id, {
       type: 'snapshotOffer',
       term: leader.replica.term,
+      checkpoint: 1,
       snapshot: { index: 1000, term: leader.replica.term, configuration },
       files: names.map((name) => ({ name, sizeBytes: 3 })),
     });

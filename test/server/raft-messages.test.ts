@@ -38,6 +38,7 @@ const SENT: readonly ReplicaMessage[] = [
   {
     type: 'snapshotOffer',
     term: 5,
+    checkpoint: 77,
     snapshot: {
       index: 9,
       term: 4,
@@ -50,11 +51,11 @@ const SENT: readonly ReplicaMessage[] = [
     },
     files: [{ name: 'MANIFEST', sizeBytes: 100 }],
   },
-  { type: 'snapshotWanted', term: 5, index: 9, file: 0, offset: 50 },
+  { type: 'snapshotWanted', term: 5, checkpoint: 77, file: 0, offset: 50 },
   {
     type: 'snapshotChunk',
     term: 5,
-    index: 9,
+    checkpoint: 77,
     file: 0,
     offset: 50,
     checksum: 7,
