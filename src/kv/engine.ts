@@ -28,6 +28,8 @@ export interface Engine {
   flush(): Promise<void>;
   /** Makes a new directory hold, durably, everything written so far. Nothing is written meanwhile. */
   checkpoint(directory: string): Promise<void>;
+  /** Throws `CORRUPTION` if a directory that a checkpoint made, perhaps elsewhere, is damaged. Changes nothing. */
+  check(directory: string): Promise<void>;
   /** Roughly how many keys are stored. */
   approximateKeys(): number;
   close(): Promise<void>;

@@ -114,6 +114,10 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#engine.checkpoint(directory);
   }
 
+  check(directory: string): Promise<void> {
+    return this.#engine.check(directory);
+  }
+
   async restore(directory: string): Promise<void> {
     const before = this.#engine;
     this.#engine = await this.#reopen(directory);

@@ -2,6 +2,7 @@
 import type { Env, Logger } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
+import { verifyDirectory } from '../lsm/verify-directory.js';
 import type { Engine, EngineOperation, EngineRange } from './engine.js';
 import { APPLIED_KEY, decodeApplied } from './keys.js';
 
@@ -89,6 +90,12 @@ class LsmEngine implements Engine {
 
   async checkpoint(directory: string): Promise<void> {
     await this.#tree.checkpoint(directory);
+  }
+
+  async check(directory: string): Promise<void> {
+    const { problems } = await verifyDirectory(this.#env, directory);
+    const [first] = problems;
+    if (first) throw new RaftreeError('CORRUPTION', first.message, { info: { problems: problems.length } });
   }
 
   approximateKeys(): number {

@@ -153,6 +153,7 @@ export class Replica<Result> {
       directory,
       transport,
       commitIndex: () => this.commitIndex,
+      check: (received) => parts.stateMachine.check(received),
       received: (from, term, snapshot, name) => this.#snapshotArrived(from, term, snapshot, name),
     });
     // What a crash left.

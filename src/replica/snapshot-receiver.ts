@@ -14,6 +14,8 @@ export interface SnapshotReceiverParts {
   readonly directory: string;
   readonly transport: Transport;
   readonly commitIndex: () => number;
+  /** Throws if the files are damaged: the sender's disk may have been before their checksums were taken. */
+  readonly check: (directory: string) => Promise<void>;
   /** All of it is durable under this name. */
   readonly received: (from: NodeId, term: number, snapshot: SnapshotBase, name: string) => void;
 }
@@ -129,15 +131,17 @@ export class SnapshotReceiver {
       }
     }
     if (incoming.file < incoming.files.length) this.#askForMore();
-    else this.#finish(incoming);
+    else await this.#finish(incoming);
   }
 
-  #finish(incoming: Incoming): void {
-    const { env, directory, received } = this.#parts;
+  async #finish(incoming: Incoming): Promise<void> {
+    const { env, directory, check, received } = this.#parts;
     const { snapshot, from, term, checkpoint, files } = incoming;
+    env.fs.syncDirectory(incoming.directory);
+    await check(incoming.directory);
+    if (this.#closed) return;
     this.#incoming = undefined;
     const name = stateDirectoryName(snapshot);
-    env.fs.syncDirectory(incoming.directory);
     env.fs.removeTree(`${directory}/${name}`);
     env.fs.rename(incoming.directory, `${directory}/${name}`);
     env.fs.syncDirectory(directory);

@@ -93,10 +93,11 @@ const schema = z
         `expected at least three times heartbeatMs (${3 * heartbeatMs})`,
       );
     }
-    if (electionTimeoutMaxMs <= electionTimeoutMinMs) {
+    // Nodes whose timeouts are alike campaign together and split the vote.
+    if (electionTimeoutMaxMs < electionTimeoutMinMs + heartbeatMs) {
       fault(
         ['raft', 'electionTimeoutMaxMs'],
-        `expected more than electionTimeoutMinMs (${electionTimeoutMinMs})`,
+        `expected at least heartbeatMs more than electionTimeoutMinMs (${electionTimeoutMinMs + heartbeatMs})`,
       );
     }
     if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {

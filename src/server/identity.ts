@@ -38,6 +38,9 @@ export function openIdentity(env: Env, directory: string, clusterId: string, nod
   return present;
 }
 
+/** Ids are remembered for ever, those of former members too. */
+const MAX_KNOWN = 1000;
+
 export class KnownPeers {
   readonly #env: Env;
   readonly #directory: string;
@@ -63,6 +66,7 @@ export class KnownPeers {
     if (known !== undefined) {
       return `node ${nodeId} shows store ${storeId}, but is known with store ${known}: its data folder was lost or replaced`;
     }
+    if (this.#storeIds.size >= MAX_KNOWN) return `${MAX_KNOWN} nodes are known already`;
     const next = new Map(this.#storeIds).set(String(nodeId), storeId);
     replaceFile(this.#env, this.#directory, 'peers.json', Object.fromEntries(next));
     this.#storeIds.set(String(nodeId), storeId);

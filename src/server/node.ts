@@ -171,7 +171,6 @@ export class Node {
       logger,
       identity: hello,
       known,
-      isExpected: (id) => [...this.#members(), ...config.nodes].some((member) => member.id === id),
       maxFrameBytes,
       received: (group, from, message) => {
         if (group === GROUP) this.#replica?.receive(from, message);

@@ -1,13 +1,17 @@
 /**
- * The connections between nodes. Every node dials every other one and sends on the connection it dialled; what it
- * receives comes on those that the others dialled. A lost connection is dialled again, for ever, with a pause.
+ * The connections between nodes. Every node dials the members that it knows of and sends on the connection it dialled. A
+ * lost connection is dialled again, for ever, with a pause.
+ *
+ * Whoever belongs to the cluster by its id, and shows the store that it always showed, is listened to, member or not: a
+ * node that is behind may not know yet that its leader is a member. It answers such a node on the connection that the
+ * other dialled.
  */
 import { type Address, type Env, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import { connectChannel } from '../net/connect.js';
-import type { HandlerContext } from '../net/pipeline.js';
+import type { Handler, HandlerContext } from '../net/pipeline.js';
 import type { Hello, Identity } from '../protocol/handshake.js';
 import type { Message as ProtocolMessage } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
@@ -20,8 +24,6 @@ export interface PeerOptions {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly known: KnownPeers;
-  /** Whether a node may speak here at all. */
-  readonly isExpected: (node: number) => boolean;
   readonly maxFrameBytes: number;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
   readonly unreachable: (node: number) => void;
@@ -36,6 +38,8 @@ const MAX_REDIAL_MS = 1000;
 export class Peers {
   readonly #options: PeerOptions;
   readonly #links = new Map<number, PeerLink>();
+  /** The newest connection that each node has dialled. */
+  readonly #inbound = new Map<number, Channel>();
   #listener: ChannelListener | undefined;
   #closed = false;
 
@@ -64,10 +68,10 @@ export class Peers {
   /** Accepts the others' connections. Rejects with the system's code. */
   async listen(address: Address): Promise<Address> {
     const { env, identity, logger, maxFrameBytes } = this.#options;
-    const nodes = new WeakMap<Channel, number>();
     this.#listener = await ChannelListener.listen(env, address, {
       maxConnections: MAX_CONNECTIONS,
-      initialise: (channel) =>
+      initialise: (channel) => {
+        const messages = new PeerMessages(this.#options);
         protocolPipeline(channel, {
           limits: { maxFrameBytes },
           handshake: {
@@ -75,23 +79,16 @@ export class Peers {
             identity,
             expectedRoles: ['peer'],
             refuse: (hello) => this.#refuse(hello),
-            greeted: (hello) => nodes.set(channel, hello.nodeId),
-          },
-          handler: {
-            read: (_context: HandlerContext, message: unknown) => {
-              const received = fromProtocol(message as ProtocolMessage);
-              const from = nodes.get(channel);
-              if (!received || from === undefined) {
-                throw new RaftreeError(
-                  'MALFORMED_MESSAGE',
-                  'only messages between nodes belong on this port',
-                );
-              }
-              this.#options.received(received.group, from, received.message);
+            greeted: ({ nodeId }) => {
+              messages.from = nodeId;
+              this.#inbound.set(nodeId, channel);
             },
           },
-        }),
+          handler: messages,
+        });
+      },
       closed: (channel, reason) => {
+        for (const [id, inbound] of this.#inbound) if (inbound === channel) this.#inbound.delete(id);
         if (reason)
           logger.warn(
             { remote: channel.remote, code: errorCode(reason) },
@@ -103,11 +100,12 @@ export class Peers {
   }
 
   send(to: number, group: number, message: ReplicaMessage): void {
-    this.#links.get(to)?.send(group, message);
+    const channel = this.#links.get(to)?.channel ?? this.#inbound.get(to);
+    channel?.write(toProtocol(group, message));
   }
 
   isReachable(node: number): boolean {
-    return this.#links.get(node)?.isConnected ?? false;
+    return this.#links.get(node)?.channel !== undefined;
   }
 
   async close(): Promise<void> {
@@ -117,9 +115,28 @@ export class Peers {
   }
 
   #refuse(hello: Hello): string | undefined {
-    if (!this.#options.isExpected(hello.nodeId))
-      return `node ${hello.nodeId} is not a member of this cluster`;
+    if (hello.nodeId === this.#options.identity.nodeId) return `node ${hello.nodeId} is this node's own id`;
     return this.#options.known.check(hello.nodeId, hello.storeId);
+  }
+}
+
+/** Hands on what another node says. */
+class PeerMessages implements Handler {
+  readonly #options: PeerOptions;
+  /** Known once it is greeted. */
+  from: number | undefined;
+
+  constructor(options: PeerOptions, from?: number) {
+    this.#options = options;
+    this.from = from;
+  }
+
+  read(_context: HandlerContext, message: unknown): void {
+    const received = fromProtocol(message as ProtocolMessage);
+    if (!received || this.from === undefined) {
+      throw new RaftreeError('MALFORMED_MESSAGE', 'only messages between nodes belong on this port');
+    }
+    this.#options.received(received.group, this.from, received.message);
   }
 }
 
@@ -143,8 +160,9 @@ class PeerLink {
     this.address = address;
   }
 
-  get isConnected(): boolean {
-    return this.#channel !== undefined;
+  /** Undefined while it is not connected. */
+  get channel(): Channel | undefined {
+    return this.#channel;
   }
 
   dial(): void {
@@ -155,10 +173,6 @@ class PeerLink {
         (error: unknown) => this.#failed(error),
       )
       .finally(() => this.#redial());
-  }
-
-  send(group: number, message: ReplicaMessage): void {
-    this.#channel?.write(toProtocol(group, message));
   }
 
   async close(): Promise<void> {
@@ -191,7 +205,7 @@ class PeerLink {
               this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
             },
           },
-          handler: {},
+          handler: new PeerMessages(this.#options, this.#id),
         }),
     });
     this.#dialled = channel;

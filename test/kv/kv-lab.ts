@@ -67,6 +67,10 @@ export class MemoryEngine implements Engine {
     this.checkpoints.set(directory, new Map(this.stored));
   }
 
+  async check(directory: string): Promise<void> {
+    if (!this.checkpoints.has(directory)) throw new Error(`there is no checkpoint in ${directory}`);
+  }
+
   approximateKeys(): number {
     return this.stored.size;
   }

@@ -73,4 +73,23 @@ for (const treeLog of ['none', 'buffered'] as const) {
   });
 }
 
+test('a checkpoint that is damaged is told from one that is not', async () => {
+  const world = new SimWorld(1);
+  const disk = new SimDisk();
+  const { env } = world.start('n', disk);
+  const storage = { treeLog: 'none', writeBufferBytes: 64 * 1024, blockCacheBytes: 0 } as const;
+  const engine = await world.scheduler.run(openLsmEngine(env, '/tree', { storage }, silentLogger));
+  await engine.write([{ type: 'put', key: KEY, value: Buffer.alloc(5000, 'value') }]);
+  await world.scheduler.run(engine.checkpoint('/checkpoint'));
+  await world.scheduler.run(engine.check('/checkpoint'));
+  const table = env.fs.list('/checkpoint').find((name) => name.endsWith('.sst'));
+  assert.ok(table);
+  disk.edit(`/checkpoint/${table}`, (content) => {
+    content[200] = (content[200] ?? 0) ^ 1;
+    return content;
+  });
+  const outcome = await world.scheduler.run(engine.check('/checkpoint').then(() => 'sound', errorCode));
+  assert.is(outcome, 'CORRUPTION');
+});
+
 test.run();

@@ -84,6 +84,12 @@ export class ListMachine implements StateMachine<number> {
     this.#fs.syncDirectory(directory);
   }
 
+  /** Throws for what is not JSON. */
+  async check(directory: string): Promise<void> {
+    for (const name of this.#fs.list(directory))
+      JSON.parse(this.#fs.readFile(`${directory}/${name}`).toString());
+  }
+
   async restore(directory: string): Promise<void> {
     this.restores++;
     this.#directory = directory;

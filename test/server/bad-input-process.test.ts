@@ -137,13 +137,22 @@ test('messages of nodes on the client port, and of clients on the peer port', as
     type: 'hello',
     protocolVersion: 1,
     role: 'peer',
-    clusterId: 'processes',
+    clusterId: 'another',
     nodeId: 9,
     storeId: 'x',
   });
   assert.equal(errorCodes(await exchange(peerPort, Buffer.concat([stranger, heartbeat]))), [
     'IDENTITY_MISMATCH',
   ]);
+  const double = message({
+    type: 'hello',
+    protocolVersion: 1,
+    role: 'peer',
+    clusterId: 'processes',
+    nodeId: 1,
+    storeId: 'x',
+  });
+  assert.equal(errorCodes(await exchange(peerPort, double)), ['IDENTITY_MISMATCH']);
 });
 
 test('keys that are empty or too long, values that are too long', async () => {

@@ -78,7 +78,7 @@ test('duplicate ids and addresses, an id that is no member, timeouts that cannot
     'nodes[2].client: found "127.0.0.1:7001"; expected a value of its own, but nodes[0].client has it too',
     'nodeId: found 7; expected the id of one of "nodes" (1, 2, 2)',
     'raft.electionTimeoutMinMs: found 1000; expected at least three times heartbeatMs (3000)',
-    'raft.electionTimeoutMaxMs: found 900; expected more than electionTimeoutMinMs (1000)',
+    'raft.electionTimeoutMaxMs: found 900; expected at least heartbeatMs more than electionTimeoutMinMs (2000)',
   ]);
 });
 
