@@ -222,6 +222,12 @@ export class LsmTree {
 
   /** Resolves when a write would not have to wait. Rejects as `write` does. */
   room(): Promise<void> {
+    try {
+      // A tree that has stopped writing will never have room.
+      this.#checkWritable();
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (this.#admission.enterNow(0)) return Promise.resolve();
     if (this.#maintenance.diskIsFull) return Promise.reject(noSpaceError());
     this.#tick();

@@ -135,7 +135,18 @@ export class SnapshotSender {
       for (const node of this.#transfers.keys()) this.#offer(node);
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
-      for (const transfer of [...this.#transfers.values()]) this.#end(transfer, false);
+      this.#giveUpLater();
+    }
+  }
+
+  /** Not at once: whoever still needs a snapshot asks for one again as soon as it is told. */
+  #giveUpLater(): void {
+    const { env, limits } = this.#parts;
+    for (const transfer of this.#transfers.values()) {
+      transfer.timer?.cancel();
+      transfer.timer = env.timers.after(limits.stallTimeoutMs / MAX_OFFERS, () => {
+        if (this.#transfers.get(transfer.node) === transfer) this.#end(transfer, false);
+      });
     }
   }
 

@@ -10,6 +10,11 @@ const FOUND = [
   { seed: 9, profile: 'all', what: 'a node that joined replayed changes of members on no configuration' },
   { seed: 60, profile: 'all', what: 'the same, and it elected itself' },
   { seed: 16, profile: 'disk', what: 'a full disk brought entries back that a snapshot had replaced' },
+  {
+    seed: 150,
+    profile: 'all',
+    what: 'a leader that could make no snapshot asked itself for one without end, and its tree waited for ever',
+  },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
 ] as const;
 
