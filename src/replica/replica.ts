@@ -472,7 +472,13 @@ export class Replica<Result> {
     if (this.#applyPauses > 0) return;
     const paused = this.#pausedApply;
     this.#pausedApply = undefined;
-    if (paused && !this.#stopped) this.#apply(paused.first, paused.last);
+    if (!paused || this.#stopped) return;
+    try {
+      this.#apply(paused.first, paused.last);
+    } catch (error) {
+      // Nobody who resumes is to blame, or to be told, but this replica.
+      this.#fail(error);
+    }
   }
 
   #removeDirectory(name: string): void {
