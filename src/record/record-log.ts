@@ -3,7 +3,8 @@
  * while the last group was being written becomes the next one, with one write and at most one sync. WAL and Raft log
  * are each one of these.
  *
- *   - A file is cut at its last record and synced before its successor receives a record.
+ *   - A file is cut at its last record, ended by a record that says that its successor exists, and synced before its
+ *     successor receives a record.
  *   - With `recycles`, a file that is not needed any more becomes the next new one, so that durable writes change no
  *     metadata. Its old name is durably gone before anything is written to it. What it held has another file number.
  *   - With `preallocateBytes`, a durable write that extends the file writes so many zeros behind itself, for the same
@@ -16,6 +17,7 @@ import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import {
   corruption,
+  encodeEnd,
   encodeRecord,
   type Payload,
   type Position,
@@ -36,6 +38,8 @@ export interface RecordLogOptions {
   readonly maxGroupBytes: number;
   /** Files below this number are deleted unread: their owner no longer needs them. The one named must exist, if any does. */
   readonly oldestNeeded?: number;
+  /** The files from there up to this one must exist, and all but this one be complete; their owner has seen it begun. */
+  readonly newestKnown?: number;
   /** Whether a few files that are not needed any more are kept, to be written over as new ones; false. */
   readonly recycles?: boolean;
   /** A durable write beyond the end of the file makes it longer by this; 0. */
@@ -101,7 +105,12 @@ export class RecordLog {
         read: () => options.env.fs.readFile(this.#path(number)),
       }),
     );
-    this.recovery = recoverRecords(files, options.recovered);
+    const [oldest, newest] = [options.oldestNeeded ?? 1, options.newestKnown ?? 0];
+    this.recovery = recoverRecords(files, options.recovered, {
+      oldest,
+      newest: newest < oldest ? 0 : newest,
+      path: (number) => this.#path(number),
+    });
     const { end } = this.recovery;
     this.#oldest = numbers[0] ?? Math.max(1, options.oldestNeeded ?? 1);
     this.#current = numbers.length > 0 ? end.file : this.#oldest - 1;
@@ -147,6 +156,14 @@ export class RecordLog {
       this.#queue.push({ payload, sizeBytes, durable, resolve, reject });
       this.#schedule();
     });
+  }
+
+  /** Makes the first file durably exist, if there is none. Throws the system's error. Not while appends are under way. */
+  async begin(): Promise<void> {
+    if (this.#files.has(this.#current)) return;
+    this.#allocated = await this.#create(this.#current + 1);
+    this.#current++;
+    this.#offset = 0;
   }
 
   /** What is appended from now on goes to a new file. */
@@ -335,42 +352,77 @@ export class RecordLog {
     this.#allocated = this.#offset;
   }
 
-  /** Syncs the current file to its end, then begins its successor and makes its name durable. */
+  /**
+   * Begins the next file and makes its name durable; then ends the current one with a record that says so, and syncs
+   * it. Whoever finds that record misses the next file if it is lost.
+   */
   async #startNextFile(): Promise<void> {
-    const { env, directory } = this.#options;
     const previous = this.#files.get(this.#current);
-    try {
-      if (previous) {
-        this.#cutAllocated(previous);
-        await previous.sync();
-        this.#durableThrough = { file: this.#current, offset: this.#offset };
-      }
-    } catch (error) {
-      throw this.#fail(error);
-    }
     const next = this.#current + 1;
-    let allocated = 0;
+    let allocated: number;
     try {
-      if (env.fs.exists(this.#path(next))) env.fs.unlink(this.#path(next));
-      const spare = this.#spares.shift();
-      if (spare === undefined) this.#files.set(next, env.fs.open(this.#path(next), 'create'));
-      else {
-        env.fs.rename(this.#sparePath(spare), this.#path(next));
-        const file = env.fs.open(this.#path(next), 'modify');
-        this.#files.set(next, file);
-        allocated = file.sizeBytes();
-      }
-      await env.fs.syncDirectoryLater(directory);
+      allocated = await this.#create(next);
     } catch (error) {
-      this.#files.get(next)?.close();
-      this.#files.delete(next);
       if (isFull(error)) throw noSpace(error);
       throw this.#fail(error);
+    }
+    if (previous) {
+      try {
+        await this.#endFile(previous);
+      } catch (error) {
+        this.#forget(next);
+        throw error;
+      }
     }
     this.#current = next;
     this.#offset = 0;
     this.#allocated = allocated;
     this.#preallocates = true;
+  }
+
+  /** Makes the file, or gives it a spare one. Returns the bytes that it holds already. Throws the system's error. */
+  async #create(number: number): Promise<number> {
+    const { env, directory } = this.#options;
+    const path = this.#path(number);
+    let allocated = 0;
+    try {
+      if (env.fs.exists(path)) env.fs.unlink(path);
+      const spare = this.#spares.shift();
+      if (spare === undefined) this.#files.set(number, env.fs.open(path, 'create'));
+      else {
+        env.fs.rename(this.#sparePath(spare), path);
+        const file = env.fs.open(path, 'modify');
+        this.#files.set(number, file);
+        allocated = file.sizeBytes();
+      }
+      await env.fs.syncDirectoryLater(directory);
+    } catch (error) {
+      this.#forget(number);
+      throw error;
+    }
+    return allocated;
+  }
+
+  #forget(number: number): void {
+    this.#files.get(number)?.close();
+    this.#files.delete(number);
+  }
+
+  async #endFile(file: File): Promise<void> {
+    const start = this.#offset;
+    const record = encodeEnd(this.#current, this.#durableThrough);
+    try {
+      this.#cutAllocated(file);
+      file.writeSync([record], start);
+    } catch (error) {
+      throw await this.#afterFailedWrite(file, start, error);
+    }
+    try {
+      await file.sync();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    this.#durableThrough = { file: this.#current, offset: start + record.length };
   }
 
   /**
@@ -454,26 +506,34 @@ export class RecordLog {
    */
   #adopt(numbers: readonly number[]): void {
     const { env, directory } = this.#options;
-    const { end, durableThrough } = this.recovery;
-    const file = env.fs.open(this.#path(end.file), 'modify');
-    this.#files.set(end.file, file);
-    const size = file.sizeBytes();
-    // The last record's padding may be missing; records start aligned.
-    if (size !== end.offset) file.truncate(end.offset);
-    const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
-    if (doubtfulFrom < end.offset) {
-      file.writeSync(
-        [this.read({ file: end.file, offset: doubtfulFrom }, end.offset - doubtfulFrom)],
-        doubtfulFrom,
-      );
-    }
-    file.syncNow();
+    const { end, lastRecordEnd } = this.recovery;
+    // Of the file before one without records it is not known either.
+    if (lastRecordEnd.file < end.file) this.#settle(lastRecordEnd).close();
+    this.#files.set(end.file, this.#settle(end));
     // The last one first and each for good: a power cut leaves no gap.
     for (const number of numbers.filter((number) => number > end.file).reverse()) {
       env.fs.unlink(this.#path(number));
       env.fs.syncDirectory(directory);
     }
     env.fs.syncDirectory(directory);
+  }
+
+  /** Makes a file end there, durably. */
+  #settle(end: Position): File {
+    const { durableThrough } = this.recovery;
+    const file = this.#options.env.fs.open(this.#path(end.file), 'modify');
+    // The last record's padding may be missing; records start aligned.
+    if (file.sizeBytes() !== end.offset) file.truncate(end.offset);
+    const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
+    if (doubtfulFrom < end.offset) {
+      const doubtful = Buffer.allocUnsafe(end.offset - doubtfulFrom);
+      if (file.readSync(doubtful, doubtfulFrom) < doubtful.length) {
+        throw corruption(file.path, doubtfulFrom, `${doubtful.length} bytes were expected`);
+      }
+      file.writeSync([doubtful], doubtfulFrom);
+    }
+    file.syncNow();
+    return file;
   }
 }
 

@@ -13,9 +13,10 @@
  *     body:  ( payload bytes u32 | payload ) ...
  *
  * Type 0 is invalid, so zeros are no record; the file number is in the header, so a stale record of a recycled file
- * is none either. `durable through` is the position known to be synced when the record was written: a record that is
- * bad although a later one says that it had been synced is corruption; without such a witness it is the torn tail
- * of a crash (`recoverRecords`).
+ * is none either. Type 1 is a group; type 2, without a body, is the end of a file and says that its successor exists.
+ * `durable through` is the position known to be synced when the record was written: a record that is bad although a
+ * later one says that it had been synced is corruption; without such a witness it is the torn tail of a crash
+ * (`recoverRecords`).
  */
 import { RaftreeError } from '../env/errors.js';
 import { crc32, crc32Chunks } from './checksum.js';
@@ -23,6 +24,7 @@ import { crc32, crc32Chunks } from './checksum.js';
 export const RECORD_HEADER_BYTES = 40;
 export const RECORD_ALIGNMENT_BYTES = 8;
 const TYPE_GROUP = 1;
+const TYPE_END = 2;
 /** Far above any group that is written; a length above it is not believed. */
 export const MAX_RECORD_BYTES = 1024 * 1024 * 1024;
 /** A small body is copied together: one checksum and one buffer to write cost less than many. */
@@ -67,17 +69,33 @@ export function encodeRecord(
     throw new RaftreeError('RECORD_TOO_LARGE', `a group of ${sizeBytes} bytes exceeds ${MAX_RECORD_BYTES}`);
   }
   const body = bodyBytes <= COPIED_BODY_BYTES ? [copyBody(payloads, bodyBytes)] : chainBody(payloads);
+  const header = encodeHeader(TYPE_GROUP, fileNumber, durableThrough, crc32Chunks(body), bodyBytes);
+  const chunks = [header, ...body];
+  if (paddingBytes > 0) chunks.push(Buffer.alloc(paddingBytes));
+  return { chunks, sizeBytes, payloadOffsets };
+}
+
+/** The last record of a file whose successor durably exists. */
+export function encodeEnd(fileNumber: number, durableThrough: Position): Buffer {
+  return encodeHeader(TYPE_END, fileNumber, durableThrough, 0, 0);
+}
+
+function encodeHeader(
+  type: number,
+  fileNumber: number,
+  durableThrough: Position,
+  bodyCrc: number,
+  bodyBytes: number,
+): Buffer {
   const header = Buffer.allocUnsafe(RECORD_HEADER_BYTES);
-  header.writeUInt32LE(crc32Chunks(body), 4);
+  header.writeUInt32LE(bodyCrc, 4);
   header.writeUInt32LE(bodyBytes, 8);
-  header.writeUInt32LE(TYPE_GROUP, 12);
+  header.writeUInt32LE(type, 12);
   writeUint53(header, fileNumber, 16);
   writeUint53(header, durableThrough.file, 24);
   writeUint53(header, durableThrough.offset, 32);
   header.writeUInt32LE(crc32(header.subarray(4)), 0);
-  const chunks = [header, ...body];
-  if (paddingBytes > 0) chunks.push(Buffer.alloc(paddingBytes));
-  return { chunks, sizeBytes, payloadOffsets };
+  return header;
 }
 
 function copyBody(payloads: readonly Payload[], bodyBytes: number): Buffer {
@@ -112,13 +130,16 @@ export interface DecodedRecord {
   /** Views of the bytes given, with their offset in them. */
   readonly payloads: readonly { readonly bytes: Buffer; readonly offset: number }[];
   readonly endOffset: number;
+  /** Nothing follows in this file, and its successor exists. */
+  readonly endsFile: boolean;
 }
 
 /** The record at `offset`, or undefined if there is no whole, intact record of this file. */
 export function decodeRecord(bytes: Buffer, offset: number, fileNumber: number): DecodedRecord | undefined {
   const bodyStart = offset + RECORD_HEADER_BYTES;
   if (bodyStart > bytes.length) return undefined;
-  if (bytes.readUInt32LE(offset + 12) !== TYPE_GROUP) return undefined;
+  const type = bytes.readUInt32LE(offset + 12);
+  if (type !== TYPE_GROUP && type !== TYPE_END) return undefined;
   if (readUint53(bytes, offset + 16) !== fileNumber) return undefined;
   if (crc32(bytes.subarray(offset + 4, bodyStart)) !== bytes.readUInt32LE(offset)) return undefined;
   const bodyEnd = bodyStart + bytes.readUInt32LE(offset + 8);
@@ -135,7 +156,7 @@ export function decodeRecord(bytes: Buffer, offset: number, fileNumber: number):
     at = end;
   }
   // The padding may be cut off by a crash without harm: it carries nothing.
-  return { durableThrough, payloads, endOffset: alignUp(bodyEnd) };
+  return { durableThrough, payloads, endOffset: alignUp(bodyEnd), endsFile: type === TYPE_END };
 }
 
 export function alignUp(offset: number): number {
@@ -162,6 +183,14 @@ export interface Recovery {
   readonly discarded: { readonly bytes: number; readonly path: string; readonly at: Position } | undefined;
 }
 
+/** What is known of a series of files from elsewhere. */
+export interface KnownSeries {
+  /** Files from `oldest` to `newest` exist, and all but the newest are synced to their end; 0 and 0 if none is known. */
+  readonly oldest: number;
+  readonly newest: number;
+  path(number: number): string;
+}
+
 /**
  * Reads the records of consecutive files in order, handing each payload to `visit`.
  *
@@ -169,30 +198,36 @@ export interface Recovery {
  * past the bad one. If there is one, synced bytes were lost: throws `CORRUPTION` with file and offset. Otherwise the
  * bad record and what follows were never acknowledged as durable: recovery ends there and says so.
  *
- * What a recycled or preallocated file holds behind its last record is no damage: there, nothing is reported as
- * discarded unless it is recognized as a record of this file. Its last record before a successor ends the file.
+ * A file that no end record closes is the last one, though its successor was begun, unless that holds records. What a recycled or preallocated file holds behind its last record is no damage:
+ * there, nothing is reported as discarded unless it is recognized as a record of this file.
  *
- * Throws `CORRUPTION` too if file numbers have a gap or a file lost its synced end.
+ * Throws `CORRUPTION` too if file numbers have a gap, a file lost its synced end, or one is missing that an end record
+ * or `known` names.
  */
 export function recoverRecords(
   files: readonly RecordFile[],
   visit: (payload: Buffer, position: Position) => void,
+  known?: KnownSeries,
 ): Recovery {
   let records = 0;
   let end: Position = { file: files[0]?.number ?? 0, offset: 0 };
   let lastRecordEnd = end;
   let durableThrough = end;
+  let expected = known?.newest ?? 0;
+  let nextBytes: Buffer | undefined;
   for (let i = 0; i < files.length; i++) {
     const file = files[i] as RecordFile;
     const previous = files[i - 1];
     if (previous && file.number !== previous.number + 1) {
       throw corruption(file.path, 0, `the file before it, number ${file.number - 1}, is missing`);
     }
-    const bytes = file.read();
+    const bytes = nextBytes ?? file.read();
+    nextBytes = undefined;
     const previousEnd = end;
     let offset = 0;
     let damaged = false;
-    while (offset < bytes.length) {
+    let isClosed = false;
+    while (offset < bytes.length && !isClosed) {
       const record = decodeRecord(bytes, offset, file.number);
       if (!record) {
         damaged = true;
@@ -203,14 +238,24 @@ export function recoverRecords(
       }
       for (const payload of record.payloads)
         visit(payload.bytes, { file: file.number, offset: payload.offset });
-      records++;
+      if (!record.endsFile) records++;
+      isClosed = record.endsFile;
       offset = record.endOffset;
       lastRecordEnd = { file: file.number, offset };
       durableThrough = record.durableThrough;
     }
     end = { file: file.number, offset };
+    if (isClosed) {
+      expected = Math.max(expected, file.number + 1);
+      continue;
+    }
     const rest = files.slice(i + 1);
-    if (!damaged && (rest.length === 0 || offset > 0)) continue;
+    if (!damaged && rest.length === 0) continue;
+    if (!damaged && offset > 0) {
+      const next = rest[0] as RecordFile;
+      nextBytes = next.read();
+      if (rest.length > 1 || holdsOwnRemains(nextBytes, { file: next.number, offset: 0 })) continue;
+    }
     const witness = findWitness(bytes, end, file, rest);
     if (witness) {
       throw corruption(
@@ -219,9 +264,15 @@ export function recoverRecords(
         `the record there is damaged, and the one at ${witness.path} offset ${witness.offset} says that it was synced`,
       );
     }
-    const bytesAfter = rest.reduce((sum, next) => sum + next.read().length, 0);
-    const isDamage = !file.mayHoldStaleBytes || holdsOwnRemains(bytes, end);
-    const discardedBytes = (isDamage ? Math.max(0, bytes.length - offset) : 0) + bytesAfter;
+    if (file.number < expected) {
+      throw corruption(
+        file.path,
+        offset,
+        `the synced end of the file is missing: file ${expected} follows it`,
+      );
+    }
+    const discardedBytes =
+      remains(file, bytes, offset) + sum(rest.map((other) => remains(other, other.read(), 0)));
     return {
       records,
       end,
@@ -230,7 +281,23 @@ export function recoverRecords(
       discarded: discardedBytes > 0 ? { bytes: discardedBytes, path: file.path, at: end } : undefined,
     };
   }
+  const last = files.at(-1);
+  if (expected > (last?.number ?? 0)) {
+    const number = last ? last.number + 1 : (known?.oldest ?? 1);
+    const path = known?.path(number) ?? `the file after ${last?.path}`;
+    throw corruption(path, 0, 'the file is missing, and what is written elsewhere says that it was there');
+  }
   return { records, end, lastRecordEnd, durableThrough, discarded: undefined };
+}
+
+/** Bytes from `offset` on that were written as part of this file. */
+function remains(file: RecordFile, bytes: Buffer, offset: number): number {
+  const isDamage = !file.mayHoldStaleBytes || holdsOwnRemains(bytes, { file: file.number, offset });
+  return isDamage ? Math.max(0, bytes.length - offset) : 0;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 /** The part of a durable-through position that speaks of the given file: all earlier files are synced to their end. */
@@ -258,10 +325,13 @@ function looksLikeHeader(bytes: Buffer, offset: number, fileNumber: number): boo
   const header = Buffer.from(bytes.subarray(offset, offset + RECORD_HEADER_BYTES));
   // The file ends within it: a torn append, unless nothing was written.
   if (header.length < RECORD_HEADER_BYTES) return header.some((byte) => byte !== 0);
-  if (header.readUInt32LE(12) === TYPE_GROUP && readUint53(header, 16) === fileNumber) return true;
-  header.writeUInt32LE(TYPE_GROUP, 12);
+  const types = [TYPE_GROUP, TYPE_END];
+  if (types.includes(header.readUInt32LE(12)) && readUint53(header, 16) === fileNumber) return true;
   writeUint53(header, fileNumber, 16);
-  return crc32(header.subarray(4)) === header.readUInt32LE(0);
+  return types.some((type) => {
+    header.writeUInt32LE(type, 12);
+    return crc32(header.subarray(4)) === header.readUInt32LE(0);
+  });
 }
 
 function findWitness(

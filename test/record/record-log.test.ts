@@ -322,12 +322,12 @@ test('records that a failed sync left in the page cache only are made durable be
 
 test('a file that lost its end is noticed, although its successor was empty when the log was reopened', async () => {
   const disk = newDisk();
-  const switched = faultSwitch();
-  const first = openLog(disk, { files: { fault: switched.fault } });
+  const fault = ({ kind, path: name }: FileOperation): Fault =>
+    kind === 'write' && name === path(2) ? systemError('EIO', 'write', name) : undefined;
+  const first = openLog(disk, { files: { fault } });
   await first.log.append(bytesOf('a'), true);
   const { offset } = await first.log.append(bytesOf('b'), true);
   first.log.rotate();
-  switched.next('write', systemError('EIO', 'write', 'x'));
   assert.is(await codeOf(first.log.append(bytesOf('unknown'), true)), 'LOG_FAILED');
   assert.equal(disk.mount().list(DIRECTORY).length, 2);
   await first.log.close();
@@ -339,6 +339,99 @@ test('a file that lost its end is noticed, although its successor was empty when
   assert.equal(openLog(disk.clone()).recovered, ['a', 'b', 'c']);
   disk.edit(path(1), (content) => content.subarray(0, offset - 4 - RECORD_HEADER_BYTES));
   assert.is(openCode(disk), 'CORRUPTION');
+});
+
+/** Three files, each with one record; the last is the current one. */
+async function threeFiles(): Promise<SimDisk> {
+  const disk = newDisk();
+  const { log } = openLog(disk);
+  for (const text of ['a', 'b', 'c']) {
+    log.rotate();
+    await log.append(bytesOf(text), true);
+  }
+  assert.is(log.currentFile, 3);
+  await log.close();
+  return disk;
+}
+
+test('the loss of the last file is noticed: the one before it says that it was there', async () => {
+  const disk = await threeFiles();
+  assert.equal(openLog(disk.clone()).recovered, ['a', 'b', 'c']);
+  disk.mount().unlink(path(3));
+  try {
+    openLog(disk);
+    assert.unreachable();
+  } catch (error) {
+    assert.is(errorCode(error), 'CORRUPTION');
+    assert.match(errorMessage(error), `${path(3)} is damaged at offset 0: the file is missing`);
+  }
+  // Nothing was changed: with the file put back all is there again.
+  const whole = await threeFiles();
+  disk
+    .mount()
+    .open(path(3), 'create')
+    .writeSync([whole.mount().readFile(path(3))], 0);
+  assert.equal(openLog(disk).recovered, ['a', 'b', 'c']);
+});
+
+test('files that the owner knows to exist must be there, and complete but for the newest', async () => {
+  const known = { oldestNeeded: 1, newestKnown: 3 };
+  const disk = await threeFiles();
+  assert.equal(openLog(disk.clone(), known).recovered, ['a', 'b', 'c']);
+  assert.throws(
+    () => openLog(newDisk(), known),
+    /wal-00000001.log is damaged at offset 0: the file is missing/,
+  );
+  assert.throws(() => openLog(disk.clone(), { ...known, newestKnown: 4 }), /wal-00000004.log .* is missing/);
+  assert.is(openLog(newDisk(), { oldestNeeded: 4, newestKnown: 3 }).log.currentFile, 3);
+  // Without a later record that vouches for it, a damaged end looks like the tail of a crash.
+  disk.edit(path(3), () => Buffer.alloc(0));
+  disk.edit(path(2), (content) => content.subarray(0, 20));
+  assert.equal(openLog(disk.clone()).recovered, ['a']);
+  assert.throws(() => openLog(disk.clone(), known), /the synced end of the file is missing/);
+});
+
+test('a file that was only begun when the process died does not count, and what it held before is not reported', async () => {
+  const disk = newDisk();
+  let isDead = false;
+  const fault = ({ kind, path: name }: FileOperation): Fault => {
+    isDead ||= kind === 'write' && name === path(4);
+    return isDead ? systemError('EIO', kind, name) : undefined;
+  };
+  const { log } = openLog(disk, { recycles: true, files: { fault } });
+  for (const text of ['old one', 'old two', 'a']) {
+    log.rotate();
+    await log.append(bytesOf(text), true);
+  }
+  log.removeBefore(3);
+  await log.append(bytesOf('b'), false);
+  log.rotate();
+  const endIsCut = disk.clone();
+  await log.append(bytesOf('c'), false).catch(() => {});
+  // As it is when the end record of file 3 was never written: file 4 is a recycled one with stale records.
+  const stale = disk.mount().readFile(path(4));
+  assert.ok(stale.length > 0);
+  endIsCut.mount().open(path(4), 'create').writeSync([stale], 0);
+  const { log: again, recovered } = openLog(endIsCut, { recycles: true, oldestNeeded: 3 });
+  assert.equal(recovered, ['a', 'b']);
+  assert.is(again.recovery.discarded, undefined);
+  assert.equal(again.recovery.end.file, 3);
+  assert.not.ok(endIsCut.mount().exists(path(4)));
+});
+
+test('what the end record of a file vouches for is made durable before a successor without records is used', async () => {
+  const disk = newDisk();
+  const switched = faultSwitch();
+  const first = openLog(disk, { files: { fault: switched.fault } });
+  await first.log.append(bytesOf('a'), false);
+  first.log.rotate();
+  switched.next('sync', 'lose');
+  assert.is(await codeOf(first.log.append(bytesOf('b'), true)), 'LOG_FAILED');
+  const second = openLog(disk);
+  assert.equal(second.recovered, ['a']);
+  await second.log.append(bytesOf('c'), true);
+  assert.is(second.log.currentFile, 2);
+  for (const cut of powerCuts(disk)) assert.equal(openLog(cut).recovered, ['a', 'c']);
 });
 
 test('removing files can be tried again after it failed', async () => {

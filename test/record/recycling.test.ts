@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import type { RecordLog, RecordLogOptions } from '../../src/record/record-log.js';
 import { bytesOf, DIRECTORY, newDisk, openLog } from '../support/record-lab.js';
 
@@ -149,7 +150,7 @@ test('durable appends write zeros ahead, which are no damage and are taken back 
   assert.is(log.sizeBytes(), 12 * 56);
   log.rotate();
   await log.append(bytesOf('next'), true);
-  assert.is(disk.mount().readFile(path(1)).length, 12 * 56);
+  assert.is(disk.mount().readFile(path(1)).length, 12 * 56 + RECORD_HEADER_BYTES, 'and the end record');
   await log.close();
   assert.is(openLog(disk, { preallocateBytes: 2000 }).recovered.length, 13);
 });
