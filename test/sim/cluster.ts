@@ -68,6 +68,13 @@ type MachineState = 'down' | 'starting' | 'up' | 'closing' | 'lost';
 
 const MIN_RESTART_MS = 20;
 
+/** Of what a disk has not synced, bytes survive by chance. */
+class Unlucky extends SeededRandom {
+  override chance(): boolean {
+    return true;
+  }
+}
+
 export class SimulatedMachine implements Machine {
   readonly id: number;
   readonly host: string;
@@ -112,6 +119,8 @@ export class Cluster implements Probe {
   broken: Broken | undefined;
   /** Told of every new leader in the moment of its election, before it has said so to anybody. */
   onElected: (who: string) => void = () => {};
+  /** Whether a message from one node to another is lost, apart from what `messageFaults` loses. */
+  loses: (who: string, to: number, message: ReplicaMessage) => boolean = () => false;
   readonly #rules: RaftRules;
   readonly #diskRandom: SeededRandom;
   readonly #messageRandom: SeededRandom;
@@ -242,10 +251,10 @@ export class Cluster implements Probe {
     this.#goesDown(machine, 'down');
   }
 
-  /** The process is gone, and whatever its disk had not synced may be. */
-  cutPower(machine: SimulatedMachine): void {
+  /** The process is gone, and whatever its disk had not synced may be; or is. */
+  cutPower(machine: SimulatedMachine, disk?: 'keeps only what is synced'): void {
     this.kill(machine, 'power cut');
-    machine.disk.powerCut(this.#diskRandom);
+    machine.disk.powerCut(disk ? new Unlucky(0) : this.#diskRandom);
   }
 
   /** Stops as on SIGTERM. */
@@ -269,12 +278,12 @@ export class Cluster implements Probe {
     machine.process.pause();
   }
 
-  resume(machine: SimulatedMachine): void {
+  /** A process that wakes up may look at its sockets before its timers. */
+  resume(machine: SimulatedMachine, order?: 'network first' | 'timers first'): void {
     if (!machine.isPaused) return;
     machine.isPaused = false;
     this.trace.record(machine.host, 'resume');
-    // A process that wakes up may look at its sockets before its timers.
-    machine.process?.resume(this.#diskRandom.chance(0.5) ? 'network first' : 'timers first');
+    machine.process?.resume(order ?? (this.#diskRandom.chance(0.5) ? 'network first' : 'timers first'));
   }
 
   #goesDown(machine: SimulatedMachine, state: MachineState): void {
@@ -430,6 +439,7 @@ export class Cluster implements Probe {
     const { loss, repetition, reordering } = this.messageFaults;
     const machine = this.machines.find(({ host }) => host === who);
     this.trace.record(who, 'raft.send', { to, message });
+    if (this.loses(who, to, message)) return;
     if (!machine?.process || loss + repetition + reordering === 0) {
       send();
       return;
@@ -447,6 +457,10 @@ export class Cluster implements Probe {
       this.coverage.count('messages reordered');
       timers.after(random.float() * 100, send);
     } else send();
+  }
+
+  get maxAppendBytes(): number {
+    return this.setting.maxAppendBytes;
   }
 
   treeOptions(): ReturnType<Probe['treeOptions']> {

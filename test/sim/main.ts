@@ -1,6 +1,6 @@
 /**
  * npm run sim -- --seed 42 [--trace FILE] [--profile NAME]
- * npm run sim -- --seeds 1000 [--first 1] [--jobs 2] [--profile NAME] [--faults kill,partition]
+ * npm run sim -- --seeds 1000 [--first 1] [--jobs 2] [--profile NAME] [--faults kill,partition] [--schedule NAME]
  *
  * Runs whole clusters in virtual time. A failure prints its seed, the broken rule and the last events; exit code 1.
  */
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     trace: { type: 'string' },
     profile: { type: 'string', default: 'all' },
     faults: { type: 'string', default: '' },
+    schedule: { type: 'string' },
     json: { type: 'boolean', default: false },
     'until-broken': { type: 'boolean', default: false },
     'limit-ms': { type: 'string', default: 'Infinity' },
@@ -30,6 +31,7 @@ const { values } = parseArgs({
 const profile = PROFILES.find((name) => name === values.profile);
 if (!profile) throw new Error(`--profile is one of ${PROFILES.join(', ')}`);
 const faults = FAULTS.map(({ name }) => name).filter((name) => values.faults.split(',').includes(name));
+const { schedule } = values;
 const first = Number(values.first);
 if (values.seed !== undefined) await runOne(Number(values.seed), profile);
 else if (values.json) await runHere(Number(values.seeds ?? 1), profile);
@@ -47,7 +49,10 @@ async function runOne(seed: number, chosen: Profile): Promise<void> {
     if (buffered.length > 5000) flush();
   };
   const startedMs = performance.now();
-  const result = await simulate({ seed, profile: chosen, faults, ...(file === undefined ? {} : { sink }) });
+  const result = await simulate({
+    ...{ seed, profile: chosen, faults, schedule },
+    ...(file === undefined ? {} : { sink }),
+  });
   flush();
   if (result.failure) console.log(result.failure.report);
   else console.log(`seed ${seed}: all rules held`);
@@ -55,6 +60,7 @@ async function runOne(seed: number, chosen: Profile): Promise<void> {
   console.log(
     `${(result.virtualMs / 1000).toFixed(1)} s of virtual time in ${seconds.toFixed(2)} s, ${result.events} events, ${result.calls} calls`,
   );
+  if (result.reached.length > 0) console.log(`steps: ${result.reached.join(', ')}`);
   const met = COVERAGE.filter((kind) => (result.coverage[kind] ?? 0) > 0);
   console.log(met.map((kind) => `${kind}: ${result.coverage[kind]}`).join(', '));
   process.exitCode = result.failure ? 1 : 0;
@@ -65,7 +71,8 @@ async function runHere(count: number, chosen: Profile): Promise<void> {
   // Stack traces cost more than whatever they would tell about errors that the house expects.
   Error.stackTraceLimit = 0;
   for (let i = 0; i < count && performance.now() < Number(values['limit-ms']); i++) {
-    const result = await simulate({ seed: first + i * Number(values.stride), profile: chosen, faults });
+    const seed = first + i * Number(values.stride);
+    const result = await simulate({ seed, profile: chosen, faults, schedule });
     process.stdout.write(`${JSON.stringify(result)}\n`);
     if (result.failure && values['until-broken']) return;
   }
@@ -75,7 +82,7 @@ async function runMany(count: number, jobs: number, chosen: Profile): Promise<vo
   const startedMs = performance.now();
   let done = 0;
   const results = await runSeeds({
-    ...{ first, seeds: count, jobs, profile: chosen, faults },
+    ...{ first, seeds: count, jobs, profile: chosen, faults, schedule },
     take: ({ failure }) => {
       if (failure) console.log(`${failure.report}\n`);
       if (++done % 50 === 0) console.log(`${done} seeds`);

@@ -10,6 +10,8 @@ export interface PoolOptions {
   readonly jobs: number;
   readonly profile?: string;
   readonly faults?: readonly string[];
+  /** The name of a schedule (schedules/). */
+  readonly schedule?: string | undefined;
   /** Each process ends at its first broken rule. */
   readonly untilBroken?: boolean;
   /** No seed is begun after so long. */
@@ -38,11 +40,22 @@ async function runShare(
   options: PoolOptions,
   collect: (result: RunResult) => void,
 ): Promise<void> {
-  const { first, seeds, jobs, profile = 'all', faults = [], untilBroken, limitMs, planted } = options;
+  const {
+    first,
+    seeds,
+    jobs,
+    profile = 'all',
+    faults = [],
+    schedule,
+    untilBroken,
+    limitMs,
+    planted,
+  } = options;
   const plant = new URL('./planted/plant.js', import.meta.url).href;
   const args = [
     ...['--json', '--profile', profile, '--faults', faults.join()],
     ...['--first', `${first + job}`, '--stride', `${jobs}`, '--seeds', `${Math.ceil((seeds - job) / jobs)}`],
+    ...(schedule === undefined ? [] : ['--schedule', schedule]),
     ...(untilBroken ? ['--until-broken'] : []),
     ...(limitMs === undefined ? [] : ['--limit-ms', `${limitMs}`]),
   ];

@@ -10,6 +10,7 @@ import type { CommandResult } from '../../src/kv/kv-state-machine.js';
 import { KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { LsmTree } from '../../src/lsm/lsm-tree.js';
 import type { LsmOptions } from '../../src/lsm/options.js';
+import { LogView } from '../../src/raft/log-view.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { Entry, Input, Output } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
@@ -23,6 +24,8 @@ export interface Probe {
   /** A node sends a message to another; `send` does it. */
   sending(who: string, to: number, message: ReplicaMessage, send: () => void): void;
   treeOptions(who: string): Partial<LsmOptions>;
+  /** Smaller than the house's own limit, so that few entries already come in several messages. */
+  readonly maxAppendBytes: number;
 }
 
 let probe: Probe | undefined;
@@ -63,6 +66,11 @@ Raft.prototype.take = function (this: Raft, nowMs) {
   const output = take.call(this, nowMs);
   if (output) probe?.raftOutput(ownerOf(this), this, output);
   return output;
+};
+
+const { lastWithin } = LogView.prototype;
+LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
+  return lastWithin.call(this, first, last, Math.min(maxBytes, probe?.maxAppendBytes ?? maxBytes));
 };
 
 const { apply } = KvStateMachine.prototype;

@@ -22,6 +22,8 @@ export interface Setting {
   readonly raft: NodeConfig['raft'];
   readonly storage: Partial<NodeConfig['storage']>;
   readonly tree: Partial<LsmOptions>;
+  /** Bytes of entries in one message, and in one range to apply. */
+  readonly maxAppendBytes: number;
   readonly workload: WorkloadOptions;
   /** How long faults happen. */
   readonly durationMs: number;
@@ -34,6 +36,7 @@ export const PROFILES = ['all', 'calm', 'network', 'crash', 'disk', 'members'] a
 export type Profile = (typeof PROFILES)[number];
 
 const KIB = 1024;
+const MIB = 1024 * KIB;
 
 /** Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. */
 export function settingOf(
@@ -85,6 +88,7 @@ export function settingOf(
       levelBaseBytes: 32 * KIB,
       maxManifestBytes: 4 * KIB,
     },
+    maxAppendBytes: MIB,
     workload: {
       clients: random.between(3, 6),
       keys: random.between(2, 8),

@@ -11,6 +11,8 @@ import { callsAbout, checkHistory } from './history-rules.js';
 import { Nemesis } from './nemesis.js';
 import { Operator } from './operator.js';
 import { useProbe } from './probes.js';
+import { scheduleOf } from './schedules/schedules.js';
+import { Stage } from './schedules/stage.js';
 import { type Profile, settingOf } from './setting.js';
 import { toText } from './trace.js';
 import { Workload } from './workload.js';
@@ -20,6 +22,8 @@ export interface RunOptions {
   readonly profile?: Profile;
   /** Instead of those that the seed would choose. */
   readonly faults?: readonly FaultName[];
+  /** The name of a schedule (schedules/), which takes the place of random faults. */
+  readonly schedule?: string | undefined;
   /** Receives every event as a line of JSON. */
   readonly sink?: (line: string) => void;
 }
@@ -32,6 +36,14 @@ export interface RunResult {
   readonly virtualMs: number;
   readonly events: number;
   readonly calls: number;
+  /** The steps that the schedule came to. */
+  readonly reached: readonly string[];
+}
+
+/** Whoever makes trouble. */
+interface Troubles {
+  run(): Promise<void>;
+  stop(): void;
 }
 
 /** Bounds of the liveness phase, in virtual time: far more than a healthy cluster needs. */
@@ -40,19 +52,28 @@ const CALLS_END_MS = 30_000;
 const PROGRESS_MS = 30_000;
 const CONVERGENCE_MS = 60_000;
 const REPORTED_EVENTS = 80;
+/** A schedule that is not through after so long has got stuck. */
+const SCHEDULE_MS = 60_000;
 
-export async function simulate({ seed, profile = 'all', faults = [], sink }: RunOptions): Promise<RunResult> {
+export async function simulate(options: RunOptions): Promise<RunResult> {
+  const { seed, profile = 'all', faults = [], sink } = options;
   const random = new SeededRandom(seed);
-  const setting = settingOf(random, profile, faults);
+  const schedule = options.schedule === undefined ? undefined : scheduleOf(options.schedule);
+  const chosen = settingOf(random, profile, faults);
+  const setting = schedule?.setting(chosen) ?? chosen;
   const coverage = new Coverage();
   const cluster = new Cluster(setting, random, coverage, sink);
   const history = new History();
   const workload = new Workload(cluster, new SeededRandom(random.uint32()), history, setting.workload);
   const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
   const operator = new Operator(cluster, new SeededRandom(random.uint32()));
+  const stage = new Stage(cluster, new SeededRandom(random.uint32()), workload);
+  const troubles: Troubles[] = schedule
+    ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
+    : [nemesis, operator];
   useProbe(cluster);
   try {
-    await phases(cluster, workload, nemesis, operator);
+    await phases(cluster, workload, nemesis, troubles, schedule ? SCHEDULE_MS : setting.durationMs);
     if (!cluster.broken)
       checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
   } finally {
@@ -64,11 +85,12 @@ export async function simulate({ seed, profile = 'all', faults = [], sink }: Run
   const { broken, trace, nowMs } = cluster;
   return {
     seed,
-    failure: broken && { ...broken, report: report(seed, cluster, history) },
+    failure: broken && { ...broken, report: report(options, cluster, history) },
     coverage: coverage.toObject(),
     virtualMs: nowMs,
     events: trace.count,
     calls: history.calls.length,
+    reached: stage.reached,
   };
 }
 
@@ -76,9 +98,10 @@ async function phases(
   cluster: Cluster,
   workload: Workload,
   nemesis: Nemesis,
-  operator: Operator,
+  troubles: readonly Troubles[],
+  durationMs: number,
 ): Promise<void> {
-  const { machines, founders, setting } = cluster;
+  const { machines, founders } = cluster;
   for (const machine of founders) cluster.start(machine);
   const allMet = () =>
     founders.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
@@ -89,18 +112,23 @@ async function phases(
 
   workload.start();
   let crash: unknown;
-  for (const run of [nemesis.run(), operator.run()]) {
-    run.catch((error: unknown) => {
+  let isOver = false;
+  void Promise.all(troubles.map((trouble) => trouble.run())).then(
+    () => {
+      isOver = troubles.length === 1;
+    },
+    (error: unknown) => {
       crash = error;
-    });
-  }
-  const untilMs = cluster.nowMs + setting.durationMs;
-  await cluster.world.scheduler.runUntil(() => cluster.broken !== undefined || crash !== undefined, untilMs);
+    },
+  );
+  await cluster.world.scheduler.runUntil(
+    () => cluster.broken !== undefined || crash !== undefined || isOver,
+    cluster.nowMs + durationMs,
+  );
   if (crash !== undefined) throw crash;
   if (cluster.broken) return;
 
-  nemesis.stop();
-  operator.stop();
+  for (const trouble of troubles) trouble.stop();
   nemesis.heal();
   if (!(await settles(cluster, CALLS_END_MS, workload.stop(), 'every call of the clients ends'))) return;
   const client = cluster.client(cluster.hostEnv('c0'), { timeoutMs: PROGRESS_MS });
@@ -166,7 +194,7 @@ async function settles(
   return cluster.broken === undefined;
 }
 
-function report(seed: number, cluster: Cluster, history: History): string {
+function report({ seed, schedule }: RunOptions, cluster: Cluster, history: History): string {
   const { broken, trace, setting, machines } = cluster;
   const key = /\bk\d+$/.exec(broken?.detail ?? '')?.[0];
   const said = key === undefined ? [] : callsAbout(history, key).slice(-60);
@@ -188,7 +216,7 @@ function report(seed: number, cluster: Cluster, history: History): string {
     ...trace
       .last(REPORTED_EVENTS, ({ what }) => !/^(?:disk|net)\./.test(what))
       .map((event) => `  ${toText(event)}`),
-    `again: npm run sim -- --seed ${seed} --trace FILE`,
+    `again: npm run sim -- --seed ${seed} ${schedule === undefined ? '' : `--schedule ${schedule} `}--trace FILE`,
   ].join('\n');
 }
 

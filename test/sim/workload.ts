@@ -43,6 +43,7 @@ export class Workload {
   readonly #options: WorkloadOptions;
   readonly #running: Promise<void>[] = [];
   readonly #seen = new Map<string, { readonly version: number; readonly value: string }>();
+  #reader: Direct | undefined;
   #stopped = false;
   #tokens = 0;
 
@@ -61,6 +62,14 @@ export class Workload {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#running);
+    await this.#reader?.close();
+  }
+
+  /** A lease read of every key at one node, all at once. */
+  async leaseReads(endpoint: string): Promise<void> {
+    this.#reader ??= new Direct(this.#cluster.hostEnv('reader'));
+    const direct = this.#reader;
+    await Promise.all(this.#keys.map((key) => this.#directReadAt(endpoint, 'reader', direct, 'lease', key)));
   }
 
   async #run(name: string): Promise<void> {
@@ -89,6 +98,10 @@ export class Workload {
     else if (dice < 0.41) await this.#scan(name, client);
     else if (dice < 0.49) await this.#batch(name, client);
     else await this.#write(name, client, this.#operation(name, this.#key()));
+  }
+
+  get #keys(): string[] {
+    return Array.from({ length: this.#options.keys }, (_, i) => `k${i + 1}`);
   }
 
   #key(): string {
@@ -168,7 +181,16 @@ export class Workload {
     const key = this.#key();
     const { leaders, machines } = this.#cluster;
     const asked = consistency === 'lease' && leaders.length > 0 ? leaders : machines;
-    const { endpoint } = this.#random.pick(asked);
+    await this.#directReadAt(this.#random.pick(asked).endpoint, name, direct, consistency, key);
+  }
+
+  async #directReadAt(
+    endpoint: string,
+    name: string,
+    direct: Direct,
+    consistency: 'lease' | 'follower',
+    key: string,
+  ): Promise<void> {
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
       const answer = await direct.ask(endpoint, { type: 'get', consistency, key: Buffer.from(key) });
       if (typeof answer === 'string')
@@ -196,7 +218,7 @@ export class Workload {
 
   /** One page holds all keys, so it is a read of each of them at one moment. */
   async #scan(name: string, client: RaftreeClient): Promise<void> {
-    const keys = Array.from({ length: this.#options.keys }, (_, i) => `k${i + 1}`);
+    const keys = this.#keys;
     this.#cluster.coverage.count('scans');
     const reverse = this.#random.chance(0.5);
     await this.#record(

@@ -1,0 +1,94 @@
+/**
+ * A leader of three takes in two more, and is cut off with them from the two others, who hold the changes but do not know
+ * them to be committed. With company it still is a minority, unless learners count, or both changes were let through at
+ * once: then three of five stand on its side, and two of three on the other.
+ */
+import type { SimulatedMachine } from '../cluster.js';
+import type { Schedule, Stage } from './stage.js';
+
+const among = (chosen: Parameters<Schedule['setting']>[0]) => ({
+  ...chosen,
+  nodes: 3,
+  spares: 2,
+  changesMembers: true,
+  maxDelayMs: 5,
+  storage: { ...chosen.storage, maxRaftLogBytes: 128 * 1024, trailingEntries: 200 },
+});
+
+function introduce(stage: Stage): { leader: SimulatedMachine; spares: SimulatedMachine[] } | undefined {
+  const { cluster } = stage;
+  const { leader } = cluster;
+  const spares = cluster.machines.filter((machine) => !cluster.founders.includes(machine));
+  for (const machine of spares) cluster.start(machine);
+  return leader && { leader, spares };
+}
+
+/** The others elect one of themselves, and both sides are written to. */
+async function apart(
+  stage: Stage,
+  leader: SimulatedMachine,
+  spares: readonly SimulatedMachine[],
+): Promise<void> {
+  const others = stage.shuffledFounders(leader);
+  let hasOther = false;
+  stage.onElected((elected) => {
+    if (others.includes(elected)) hasOther = true;
+  });
+  stage.lose(() => false);
+  stage.cut([leader, ...spares], others);
+  stage.mark('apart');
+  if (!(await stage.until(() => hasOther))) return;
+  stage.mark('other leader');
+  await stage.sleep(500 + stage.random.float() * 1000);
+}
+
+export const twoChanges: Schedule = {
+  name: 'twoChanges',
+  steps: ['asked', 'a change is in force', 'apart', 'other leader'],
+  setting: among,
+  run: async (stage) => {
+    const { leader, spares } = introduce(stage) ?? {};
+    if (!leader || !spares) return;
+    const others = stage.shuffledFounders(leader);
+    if (!(await stage.until(() => spares.every(({ state }) => state === 'up')))) return;
+    // Time enough for both operators, before the first change is committed.
+    for (const { condition } of others) {
+      condition.minMs = 20;
+      condition.maxMs = 30;
+    }
+    const before = leader.node?.status(0).lastIndex ?? 0;
+    // The others get the changes, and do not hear that they are committed.
+    stage.lose((from, to, message) => {
+      if (from !== leader || !others.includes(to)) return false;
+      return 'commitIndex' in message && message.commitIndex > before;
+    });
+    for (const spare of spares) stage.change(leader, 'addVoter', spare);
+    stage.mark('asked');
+    const voters = () => leader.node?.status(0).voters.length ?? 0;
+    if (!(await stage.until(() => voters() > 3, 3000))) return;
+    stage.mark('a change is in force');
+    await stage.until(() => voters() === 5, stage.cluster.setting.raft.electionTimeoutMinMs / 2);
+    await apart(stage, leader, spares);
+  },
+};
+
+export const learners: Schedule = {
+  name: 'learners',
+  steps: ['learners', 'apart', 'other leader'],
+  setting: among,
+  run: async (stage) => {
+    const { leader, spares } = introduce(stage) ?? {};
+    if (!leader || !spares) return;
+    const status = () => leader.node?.status(0);
+    for (const spare of spares) {
+      const learns = () => status()?.learners.includes(spare.id) ?? false;
+      stage.change(leader, 'addLearner', spare);
+      if (!(await stage.until(learns))) return;
+    }
+    const index = status()?.lastIndex ?? 0;
+    if (!(await stage.until(() => spares.every(({ node }) => (node?.status(0).lastIndex ?? 0) >= index))))
+      return;
+    stage.mark('learners');
+    await apart(stage, leader, spares);
+  },
+};

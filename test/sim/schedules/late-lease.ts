@@ -1,0 +1,43 @@
+/**
+ * A leader is stopped (SIGSTOP) and cut off from the others, who elect another and write. When it wakes up, the clients'
+ * reads lie before it, and it looks at them before its timers.
+ */
+import type { Schedule } from './stage.js';
+
+export const lateLease: Schedule = {
+  name: 'lateLease',
+  steps: ['stopped', 'another leads', 'written', 'awake'],
+  setting: (chosen) => ({
+    ...chosen,
+    spares: 0,
+    changesMembers: false,
+    workload: { ...chosen.workload, keys: 2, maxThinkMs: 20 },
+  }),
+  run: async (stage) => {
+    const { cluster, workload } = stage;
+    const { leader } = cluster;
+    if (!leader) return;
+    const others = stage.shuffledFounders(leader);
+    // So that it holds a lease and knows the clients.
+    await workload.leaseReads(leader.endpoint);
+    cluster.pause(leader);
+    stage.cut([leader], others);
+    stage.mark('stopped');
+    let elected = false;
+    stage.onElected((other) => {
+      if (others.includes(other)) elected = true;
+    });
+    if (!(await stage.until(() => elected))) return;
+    stage.mark('another leads');
+    const { lastIndex } = cluster.reference;
+    if (!(await stage.until(() => cluster.reference.lastIndex > lastIndex + 10))) return;
+    await stage.sleep(500);
+    stage.mark('written');
+    const reads = workload.leaseReads(leader.endpoint);
+    await stage.sleep(20 + stage.random.float() * 100);
+    cluster.resume(leader, 'network first');
+    stage.mark('awake');
+    await reads;
+    await stage.sleep(stage.random.float() * 300);
+  },
+};

@@ -1,0 +1,14 @@
+import { learners, twoChanges } from './company.js';
+import { lateLease } from './late-lease.js';
+import { oldTermEntry } from './old-term-entry.js';
+import { secondVote } from './second-vote.js';
+import type { Schedule } from './stage.js';
+
+export const SCHEDULES: readonly Schedule[] = [oldTermEntry, secondVote, twoChanges, learners, lateLease];
+
+/** Throws if there is none of that name. */
+export function scheduleOf(name: string): Schedule {
+  const schedule = SCHEDULES.find((one) => one.name === name);
+  if (!schedule) throw new Error(`--schedule is one of ${SCHEDULES.map((one) => one.name).join(', ')}`);
+  return schedule;
+}

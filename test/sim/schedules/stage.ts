@@ -1,0 +1,132 @@
+/**
+ * A schedule is a run whose faults are not thrown at random but led, step by step, to one narrow window: the same cluster,
+ * network, disks, clients and rules, and a seed that still decides who is who and how long everything takes. What a
+ * schedule does is what a network, a disk or a supervisor might do; it looks at the nodes, and never reaches into them.
+ */
+import type { SeededRandom } from '../../../src/env/sim/seeded-random.js';
+import type { ReplicaMessage } from '../../../src/replica/snapshot-messages.js';
+import type { Cluster, SimulatedMachine } from '../cluster.js';
+import { Direct } from '../direct.js';
+import type { Setting } from '../setting.js';
+import type { Workload } from '../workload.js';
+
+export interface Schedule {
+  readonly name: string;
+  /** Made of what the seed has chosen. */
+  setting(chosen: Setting): Setting;
+  /** The window, step by step: what `reached` must name in a run of correct code, or it has shown nothing. */
+  readonly steps: readonly string[];
+  /** Resolves when it is through, or cannot go on. */
+  run(stage: Stage): Promise<void>;
+}
+
+/** A step that has not come about within this will not. */
+const PATIENCE_MS = 15_000;
+/** So many are committed before a schedule begins. */
+const FIRST_ENTRIES = 5;
+
+export class Stage {
+  readonly cluster: Cluster;
+  readonly random: SeededRandom;
+  readonly workload: Workload;
+  readonly #reached: string[] = [];
+  readonly #operators: Direct[] = [];
+  #stopped = false;
+
+  constructor(cluster: Cluster, random: SeededRandom, workload: Workload) {
+    this.cluster = cluster;
+    this.random = random;
+    this.workload = workload;
+  }
+
+  get reached(): readonly string[] {
+    return this.#reached;
+  }
+
+  async play(schedule: Schedule): Promise<void> {
+    // Before the leader has committed something of its own, much is refused.
+    if (await this.until(() => this.cluster.reference.lastIndex >= FIRST_ENTRIES)) await schedule.run(this);
+  }
+
+  mark(step: string): void {
+    this.#reached.push(step);
+    this.cluster.trace.record('world', 'step', { step });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.cluster.loses = () => false;
+    for (const operator of this.#operators) void operator.close();
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return this.cluster.sleep(delayMs);
+  }
+
+  /** Whether it came to hold before patience, or the run, ended. */
+  async until(condition: () => boolean, withinMs = PATIENCE_MS): Promise<boolean> {
+    const untilMs = this.cluster.nowMs + withinMs;
+    while (!condition()) {
+      if (this.#stopped || this.cluster.nowMs >= untilMs) return false;
+      await this.cluster.sleep(1);
+    }
+    return true;
+  }
+
+  /** The founders in an order that the seed decides, without those given. */
+  shuffledFounders(...without: readonly SimulatedMachine[]): SimulatedMachine[] {
+    const left = this.cluster.founders.filter((machine) => !without.includes(machine));
+    return left
+      .map((machine) => ({ machine, at: this.random.float() }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ machine }) => machine);
+  }
+
+  /** From now on these messages between nodes are lost. */
+  lose(isLost: (from: SimulatedMachine, to: SimulatedMachine, message: ReplicaMessage) => boolean): void {
+    const { machines } = this.cluster;
+    this.cluster.loses = (who, id, message) => {
+      const from = machines.find(({ host }) => host === who);
+      const to = machines.find((machine) => machine.id === id);
+      return from !== undefined && to !== undefined && isLost(from, to, message);
+    };
+  }
+
+  /** What happens in the moment of each election, before the new leader has said anything. */
+  onElected(react: (leader: SimulatedMachine) => void): void {
+    this.cluster.onElected = (who) => {
+      const leader = this.cluster.machines.find(({ host }) => host === who);
+      if (leader && !this.#stopped) react(leader);
+    };
+  }
+
+  cut(side: readonly SimulatedMachine[], other: readonly SimulatedMachine[]): void {
+    const { network } = this.cluster.world;
+    for (const { host: one } of side)
+      for (const { host: two } of other) {
+        if (one === two) continue;
+        network.cut(one, two);
+        network.cut(two, one);
+      }
+  }
+
+  isolate(...machines: readonly SimulatedMachine[]): void {
+    this.cut(machines, this.cluster.machines);
+  }
+
+  mendAll(): void {
+    this.cluster.world.network.mendAll();
+  }
+
+  /** An operator on a host of his own asks one node to change a member; it is answered, or not, later. */
+  change(at: SimulatedMachine, type: 'addVoter' | 'addLearner', machine: SimulatedMachine): void {
+    const operator = new Direct(this.cluster.hostEnv(`operator${this.#operators.length + 1}`));
+    this.#operators.push(operator);
+    const { id, host } = machine;
+    const addresses = { clientAddress: `${host}:7001`, peerAddress: `${host}:7101` };
+    void operator.ask(at.endpoint, {
+      type: 'changeMembers',
+      changes: [{ type, nodeId: id, ...addresses }],
+    });
+  }
+}
