@@ -101,6 +101,7 @@ function editAsText(edit: VersionEdit): string {
     value === undefined ? [] : [`${name} ${value}`];
   return [
     ...number('oldest WAL', edit.oldestWal),
+    ...number('newest WAL', edit.newestWal),
     ...number('flushed', edit.flushedSequence),
     ...number('next file', edit.nextFileNumber),
     ...edit.removed.map((table) => `- ${table.number} from level ${table.level}`),

@@ -5,7 +5,13 @@
 import { currentHolder, isLockName } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
-import { type RecordFile, type Recovery, recoverRecords } from '../record/record.js';
+import {
+  type KnownSeries,
+  type Position,
+  type RecordFile,
+  type Recovery,
+  recoverRecords,
+} from '../record/record.js';
 import { invalid } from './errors.js';
 import { isTemporaryManifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import { TableFile, tableName, tableNumber } from './table-file.js';
@@ -28,6 +34,8 @@ export interface ClosedTree {
   readonly manifestIsTorn: boolean;
   readonly version: Version;
   readonly oldestWal: number;
+  /** WAL files from the oldest to this one must be there. */
+  readonly newestWal: number;
   readonly flushedSequence: number;
   readonly nextFileNumber: number;
   readonly problems: readonly Problem[];
@@ -50,7 +58,7 @@ export function readClosedTree(env: Env, directory: string): ClosedTree {
   if (manifest === 0 && !holdsFiles) throw invalid(`${directory} holds no tree`);
   const problems: Problem[] = [];
   const notes: string[] = [];
-  const state = { oldestWal: 1, flushedSequence: 0, nextFileNumber: 1 };
+  const state = { oldestWal: 1, newestWal: 0, flushedSequence: 0, nextFileNumber: 1 };
   let version = Version.empty();
   const path = `${directory}/${manifestName(Math.max(1, manifest))}`;
   if (manifest === 0)
@@ -64,6 +72,7 @@ export function readClosedTree(env: Env, directory: string): ClosedTree {
         return file;
       });
       state.oldestWal = edit.oldestWal ?? state.oldestWal;
+      state.newestWal = edit.newestWal ?? state.newestWal;
       state.flushedSequence = edit.flushedSequence ?? state.flushedSequence;
       state.nextFileNumber = Math.max(state.nextFileNumber, edit.nextFileNumber ?? 0);
     };
@@ -189,7 +198,7 @@ export interface ReadWal {
  */
 export function readWal(
   env: Env,
-  tree: Pick<ClosedTree, 'directory' | 'names' | 'oldestWal' | 'manifestIsIntact'>,
+  tree: Pick<ClosedTree, 'directory' | 'names' | 'oldestWal' | 'newestWal' | 'manifestIsIntact'>,
   visit: (batch: DecodedBatch, file: number) => void = () => {},
 ): ReadWal {
   const { directory, names } = tree;
@@ -215,7 +224,13 @@ export function readWal(
     return { files: files.length, bytes, batches, lastSequence, problems, notes };
   }
   try {
-    const recovery = recoverRecords(files, (payload, position) => {
+    const isKnown = tree.manifestIsIntact && tree.newestWal >= tree.oldestWal;
+    const known: KnownSeries = {
+      oldest: isKnown ? tree.oldestWal : 0,
+      newest: isKnown ? tree.newestWal : 0,
+      path: (number) => `${directory}/${walName(number)}`,
+    };
+    const replay = (payload: Buffer, position: Position) => {
       const path = `${directory}/${walName(position.file)}`;
       const batch = decodeBatch(payload, path, position.offset);
       if (batch.firstSequence <= lastSequence) {
@@ -225,7 +240,8 @@ export function readWal(
       lastSequence = batch.lastSequence;
       batches++;
       visit(batch, position.file);
-    });
+    };
+    const recovery = recoverRecords(files, replay, known);
     noteTorn(recovery, notes);
   } catch (error) {
     problems.push(problemOf(error, `${directory}/${walName(first ?? 1)}`));

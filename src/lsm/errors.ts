@@ -43,6 +43,13 @@ export function busyError(pendingBytes: number): RaftreeError {
   });
 }
 
+/** What keeps a tree from opening, with what can be done about it. */
+export function openingError(error: unknown, directory: string): unknown {
+  if (!(error instanceof RaftreeError) || error.code !== 'CORRUPTION') return error;
+  const advice = `put back what is missing, or let \`raftree lsm repair ${directory}\` keep what is intact and list what is lost`;
+  return new RaftreeError(error.code, `${error.message}; ${advice}`, { cause: error, info: error.info });
+}
+
 export function isDiskFull(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT';

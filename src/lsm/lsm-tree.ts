@@ -17,7 +17,15 @@ import type { RecordLog } from '../record/record-log.js';
 import { Admission } from './admission.js';
 import { writeCheckpoint } from './checkpoint.js';
 import { pendingBytes } from './compaction-picker.js';
-import { busyError, closedError, invalid, isDiskFull, noSpaceError, readOnlyError } from './errors.js';
+import {
+  busyError,
+  closedError,
+  invalid,
+  isDiskFull,
+  noSpaceError,
+  openingError,
+  readOnlyError,
+} from './errors.js';
 import { FlushWaiters } from './flush-waiters.js';
 import { type IteratorOptions, LsmIterator } from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
@@ -134,7 +142,7 @@ export class LsmTree {
     } catch (error) {
       tables.closeAll();
       lock.release();
-      throw error;
+      throw openingError(error, directory);
     }
   }
 
@@ -482,6 +490,7 @@ export class LsmTree {
       snapshots: this.#snapshots,
       frozen: () => this.#memtables.frozen,
       oldestWalAfterFlush: () => this.#oldestWalAfterFlush(),
+      newestWal: () => this.#wal?.currentFile,
       flushed: (event) => this.#flushed(event),
       changed: () => this.#changed(),
       failed: (error) => this.#failed(error),
@@ -723,14 +732,14 @@ export class LsmTree {
 
   async #recover(): Promise<void> {
     const { env, logger, durability, replayed } = this.options;
-    const { flushedSequence, oldestWal } = this.#versions;
+    const { flushedSequence, oldestWal, newestWal } = this.#versions;
     this.#lastGiven = flushedSequence;
     const hasWal = env.fs.list(this.directory).some(isWalName);
     if (hasWal && this.#versions.recovery === undefined) {
       throw corruption(`${this.directory}/${manifestName(1)}`, 0, 'it is missing, but a WAL is there');
     }
-    if (durability !== 'none' || hasWal) {
-      const wal = openWal(env, this.directory, oldestWal, (batch, file) => {
+    if (durability !== 'none' || hasWal || newestWal >= oldestWal) {
+      const wal = openWal(env, this.directory, oldestWal, newestWal, (batch, file) => {
         if (batch.lastSequence <= flushedSequence) return;
         replayed?.(batch.operations, batch.lastSequence);
         if (this.#memtables.activeIsFull) this.#memtables.freeze();
@@ -752,7 +761,20 @@ export class LsmTree {
     this.#durable = this.#lastGiven;
     this.options.resources.writeBuffers.join(this.#writeBuffer);
     if (durability === 'none' && this.#wal) await this.#retireWal(this.#wal);
+    else if (this.#wal) await this.#nameWal(this.#wal);
     this.#maintenance.kick();
+  }
+
+  /**
+   * No write is acknowledged before the MANIFEST names the WAL's first file. Its successors are named by the edits of
+   * flushes, and before that each by the end of the file before it.
+   */
+  async #nameWal(wal: RecordLog): Promise<void> {
+    await wal.begin();
+    const newestWal = wal.currentFile;
+    if (newestWal > this.#versions.newestWal) {
+      await this.#versions.commit({ added: [], removed: [], newestWal });
+    }
   }
 
   /** A tree that had a WAL is opened without one: what is in it goes into tables first. */

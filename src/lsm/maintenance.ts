@@ -32,6 +32,8 @@ export interface MaintenanceHost {
   frozen(): readonly Memtable[];
   /** The oldest WAL file that recovery needs once the oldest frozen memtable is flushed. */
   oldestWalAfterFlush(): number;
+  /** The newest WAL file that durably exists; undefined without a WAL. */
+  newestWal(): number | undefined;
   /** The oldest frozen memtable is in durable tables. */
   flushed(event: { readonly tableBytes: number; readonly threadId: number | undefined }): void;
   /** Files have changed levels, or a full disk has come or gone. */
@@ -231,7 +233,9 @@ export class Maintenance {
       snapshots: snapshots.sequences(),
       table: this.#tableOptions(0),
     });
+    const newestWal = this.#host.newestWal();
     await versions.commit({
+      ...(newestWal === undefined ? {} : { newestWal }),
       added: tables.map((table) => ({ ...table, level: 0 })),
       removed: [],
       flushedSequence: memtable.lastSequence,

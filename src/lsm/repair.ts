@@ -161,7 +161,11 @@ class Repair {
     const manifest = await Manifest.create(this.#env, this.#directory, tree.manifest + 1, {
       added: version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level }))),
       removed: [],
-      oldestWal: walIsKept ? tree.oldestWal : Math.max(tree.oldestWal, (walFiles.at(-1) ?? 0) + 1),
+      // Above a missing file's number too: it must not be taken for a new one if it is put back.
+      oldestWal: walIsKept
+        ? tree.oldestWal
+        : Math.max(tree.oldestWal, tree.newestWal + 1, (walFiles.at(-1) ?? 0) + 2),
+      newestWal: walIsKept ? tree.newestWal : 0,
       flushedSequence: Math.max(
         tree.flushedSequence,
         walIsKept ? 0 : wal.lastSequence,

@@ -8,6 +8,7 @@
  *                        entries u64 | tombstones u64 | smallest key bytes u32 | key | largest key bytes u32 | key
  *     5  table removed:  level u8 | number u64
  *     6  table added, its blocks stored by a codec other than none:  codec u8 | as 4
+ *     7  newest WAL file known u64: those from the oldest needed up to it exist
  *
  * A tag is one byte; integers are little-endian. The first payload of a MANIFEST is an edit of the empty version.
  */
@@ -27,6 +28,7 @@ export interface RemovedTable {
 
 export interface VersionEdit {
   readonly oldestWal?: number;
+  readonly newestWal?: number;
   readonly flushedSequence?: number;
   readonly nextFileNumber?: number;
   readonly added: readonly AddedTable[];
@@ -39,6 +41,7 @@ const NEXT_FILE_NUMBER = 3;
 const ADDED = 4;
 const REMOVED = 5;
 const ADDED_WITH_CODEC = 6;
+const NEWEST_WAL = 7;
 const ADDED_FIXED_BYTES = 1 + 6 * 8 + 4 + 4;
 
 export function encodeEdit(edit: VersionEdit): Buffer {
@@ -51,6 +54,7 @@ export function encodeEdit(edit: VersionEdit): Buffer {
     parts.push(bytes);
   };
   addNumber(OLDEST_WAL, edit.oldestWal);
+  addNumber(NEWEST_WAL, edit.newestWal);
   addNumber(FLUSHED_SEQUENCE, edit.flushedSequence);
   addNumber(NEXT_FILE_NUMBER, edit.nextFileNumber);
   for (const table of edit.added) {
@@ -109,6 +113,7 @@ export function decodeEdit(bytes: Buffer, path: string, offset: number): Version
   while (at < bytes.length) {
     const tag = take(1)[0];
     if (tag === OLDEST_WAL) edit.oldestWal = takeNumber();
+    else if (tag === NEWEST_WAL) edit.newestWal = takeNumber();
     else if (tag === FLUSHED_SEQUENCE) edit.flushedSequence = takeNumber();
     else if (tag === NEXT_FILE_NUMBER) edit.nextFileNumber = takeNumber();
     else if (tag === ADDED || tag === ADDED_WITH_CODEC) {

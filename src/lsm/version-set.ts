@@ -29,6 +29,7 @@ export class VersionSet {
   #nextFileNumber = 1;
   #flushedSequence = 0;
   #oldestWal = 1;
+  #newestWal = 0;
   #failure: unknown;
   #isClosed = false;
   /** Tables that no version names, still to be removed. */
@@ -53,6 +54,7 @@ export class VersionSet {
     await set.#startManifest(newest + 1, {
       ...wholeOf(set.#current),
       oldestWal: set.#oldestWal,
+      newestWal: set.#newestWal,
       flushedSequence: set.#flushedSequence,
     });
     return set;
@@ -77,6 +79,11 @@ export class VersionSet {
   /** The oldest WAL file that recovery would need. */
   get oldestWal(): number {
     return this.#oldestWal;
+  }
+
+  /** Every WAL file from the oldest needed up to this one durably exists. */
+  get newestWal(): number {
+    return this.#newestWal;
   }
 
   /** Larger than that of every file made so far. */
@@ -124,6 +131,7 @@ export class VersionSet {
     if (violation) throw new Error(`an edit would break the levels: ${violation}`);
     const state = {
       oldestWal: edit.oldestWal ?? this.#oldestWal,
+      newestWal: edit.newestWal ?? this.#newestWal,
       flushedSequence: edit.flushedSequence ?? this.#flushedSequence,
     };
     const manifest = this.#manifest as Manifest;
@@ -138,6 +146,7 @@ export class VersionSet {
       throw readOnlyError(error, 'unknown');
     }
     this.#oldestWal = state.oldestWal;
+    this.#newestWal = state.newestWal;
     this.#flushedSequence = state.flushedSequence;
     this.#become(next);
   }
@@ -211,6 +220,7 @@ export class VersionSet {
         return file;
       });
       this.#oldestWal = edit.oldestWal ?? this.#oldestWal;
+      this.#newestWal = edit.newestWal ?? this.#newestWal;
       this.#flushedSequence = edit.flushedSequence ?? this.#flushedSequence;
       this.#nextFileNumber = Math.max(this.#nextFileNumber, edit.nextFileNumber ?? 0);
     });

@@ -22,12 +22,13 @@ export function isWalName(name: string): boolean {
 
 /**
  * Opens the log and hands every batch from file `oldestNeeded` on to `replay`, with its file's number, in order.
- * Throws `CORRUPTION`, or the system's error.
+ * Throws `CORRUPTION`, also if a file up to `newestKnown` is missing or not complete, or the system's error.
  */
 export function openWal(
   env: Env,
   directory: string,
   oldestNeeded: number,
+  newestKnown: number,
   replay: (batch: DecodedBatch, file: number) => void,
 ): RecordLog {
   let lastSequence = 0;
@@ -41,6 +42,7 @@ export function openWal(
     recycles: true,
     preallocateBytes: PREALLOCATE_BYTES,
     oldestNeeded,
+    newestKnown,
     recovered: (payload, position) => {
       const path = `${directory}/wal-${String(position.file).padStart(8, '0')}.log`;
       const batch = decodeBatch(payload, path, position.offset);

@@ -3,6 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
+import { repairTree } from '../../src/lsm/repair.js';
+import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import {
   after,
   DIRECTORY,
@@ -140,6 +143,98 @@ test('a WAL file that is missing is a typed error', async () => {
   const result = await recover(clone, {});
   assert.ok('error' in result);
   assertTyped(result.error, 'wal');
+});
+
+const walFiles = (disk: SimDisk) =>
+  disk
+    .mount()
+    .list(DIRECTORY)
+    .filter((name) => /^wal-\d+\.log$/.test(name));
+
+/** Disks of a tree at different moments of its life, each with what it must hold. */
+async function lives(): Promise<{ what: string; disk: SimDisk; state: string; files: number }[]> {
+  const disk = new Disk();
+  const found: { what: string; disk: SimDisk; state: string; files: number }[] = [];
+  const look = (what: string, tree: LsmTree) =>
+    found.push({ what, disk: disk.clone(), state: renderTree(tree), files: walFiles(disk).length });
+  let tree = await openTree(disk);
+  await tree.write([put('first', 'of all')]);
+  look('the first write', tree);
+  await Promise.all(Array.from({ length: 12 }, (_, i) => tree.write([put(`key${i}`, 'x'.repeat(100))])));
+  await tree.write([put('in the next file', '')]);
+  look('a rotation, before the flush', tree);
+  await tree.flush();
+  look('the flush', tree);
+  await tree.write([put('after', 'the flush')]);
+  look('a write after the flush', tree);
+  await tree.close();
+  look('closing', await openTree(disk.clone()));
+  tree = await openTree(disk);
+  look('opening', tree);
+  await tree.close();
+  await (await openTree(disk, { durability: 'none' })).close();
+  tree = await openTree(disk);
+  await tree.write([put('with', 'a WAL again')]);
+  look('a time without a WAL', tree);
+  await tree.close();
+  return found;
+}
+
+test('whichever file of the WAL is missing, or all of them: a typed error that says what to do', async () => {
+  let most = 0;
+  for (const { what, disk, state, files } of await lives()) {
+    const whole = await recover(disk.clone(), {});
+    assert.is('state' in whole && whole.state, state, what);
+    assert.ok(files > 0, what);
+    most = Math.max(most, files);
+    const names = walFiles(disk);
+    for (const missing of [...names.map((name) => [name]), names, names.slice(1)]) {
+      if (missing.length === 0) continue;
+      const copy = disk.clone();
+      for (const name of missing) copy.mount().unlink(`${DIRECTORY}/${name}`);
+      for (const durability of ['sync', 'none'] as const) {
+        const result = await recover(copy.clone(), { durability });
+        assert.ok('error' in result, `after ${what}, without ${missing.join()}`);
+        assertTyped(result.error, what);
+        assert.match(result.error.message, missing[0] ?? '');
+        assert.match(result.error.message, /put back what is missing, or let `raftree lsm repair/);
+      }
+      const { problems } = await verifyDirectory(processEnv(2, copy), DIRECTORY);
+      assert.is(problems[0]?.path, `${DIRECTORY}/${missing[0]}`, what);
+      // Repair goes on without it; a file that is put back later is not taken for a new one.
+      const report = await repairTree(processEnv(2, copy), DIRECTORY);
+      assert.equal([report.isRepaired, report.losses.length, report.verified.problems], [true, 1, []], what);
+      for (const name of missing) {
+        const content = disk.mount().readFile(`${DIRECTORY}/${name}`);
+        copy.mount().open(`${DIRECTORY}/${name}`, 'create').writeSync([content], 0);
+      }
+      const tree = await openTree(copy);
+      await tree.write([put('after', 'the repair')]);
+      await tree.close();
+      const again = await recover(copy, {});
+      assert.ok('state' in again && again.state.includes('after=the repair'), what);
+    }
+  }
+  assert.ok(most >= 2, 'there were several files');
+});
+
+test('a WAL file that lost its end is a typed error, although its successor holds nothing', async () => {
+  const rotated = (await lives()).find(({ what }) => what === 'a rotation, before the flush');
+  assert.ok(rotated);
+  const { disk } = rotated;
+  const tree = await openTree(disk);
+  // The MANIFEST now names both files.
+  const copy = disk.clone();
+  await tree.close();
+  const [first, second, ...others] = walFiles(copy);
+  assert.equal(others, []);
+  copy.edit(`${DIRECTORY}/${second}`, () => Buffer.alloc(0));
+  assert.ok('state' in (await recover(copy.clone(), {})), 'the second is the newest: its end may be torn');
+  copy.edit(`${DIRECTORY}/${first}`, (content) => content.subarray(0, content.length - RECORD_HEADER_BYTES));
+  const result = await recover(copy, {});
+  assert.ok('error' in result);
+  assertTyped(result.error, 'wal');
+  assert.match(result.error.message, `${first} is damaged at offset`);
 });
 
 async function diskWithTables(options: LsmOptions): Promise<{ disk: SimDisk; states: string[] }> {
