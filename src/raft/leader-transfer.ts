@@ -3,7 +3,8 @@
  * tell it to campaign at once, give up after an election timeout.
  *
  * The chosen one campaigns past everybody's loyalty to the present leader, so a lease proves nothing any more: after any
- * attempt, successful or not, a leader grants no lease reads in its term (a TimeoutNow may arrive late).
+ * attempt, successful or not, a leader grants no lease reads in its term (a TimeoutNow may arrive late). It belongs to
+ * one leader's term and ends with it.
  */
 import type { NodeId } from './types.js';
 
@@ -33,11 +34,5 @@ export class LeaderTransfer {
 
   giveUp(): void {
     this.#target = undefined;
-  }
-
-  /** A new term, or no leader any more. */
-  reset(): void {
-    this.#target = undefined;
-    this.#attempted = false;
   }
 }

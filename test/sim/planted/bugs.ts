@@ -28,8 +28,8 @@ export interface PlantedBug {
 
 /** A restarted node keeps silent for an election timeout, which hides what it has forgotten: for bugs behind that. */
 const NO_SILENCE: Patch = {
-  file: 'raft/raft.js',
-  find: String.raw`this\.#silentUntilMs = state\.restarted && !alone \? nowMs \+ options\.electionTimeoutMaxMs : nowMs;`,
+  file: 'raft/election.js',
+  find: String.raw`this\.#silentUntilMs = restarted && !alone \? nowMs \+ options\.electionTimeoutMaxMs : nowMs;`,
   replace: 'this.#silentUntilMs = nowMs;',
 };
 
@@ -67,17 +67,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     DIVERGENCE,
     400,
     {
-      file: 'raft/raft.js',
-      find: String.raw` && this\.#log\.termAt\(reached\) === this\.#term\)`,
+      file: 'raft/replication.js',
+      find: String.raw` && log\.termAt\(reached\) === term\)`,
       replace: ')',
     },
     // Entry by entry, or the one that opens the leader's term always comes along.
     { file: 'server/node.js', find: 'maxAppendBytes: MIB', replace: 'maxAppendBytes: 1' },
   ),
   bug('a follower acknowledges what is not durable', POWER, 100, {
-    file: 'raft/raft.js',
-    find: String.raw`this\.#outbox\.sendAfter\(this\.#stability\.batchFor\(this\.#hasUnsaved\(\)\), to, message\)`,
-    replace: 'this.#outbox.send(to, message)',
+    file: 'raft/local-state.js',
+    find: String.raw`this\.outbox\.sendAfter\(this\.stability\.batchFor\(this\.#hasUnsaved\(\)\), to, message\)`,
+    replace: 'this.outbox.send(to, message)',
   }),
   bug('the Raft log is not synced', POWER, 40, {
     file: 'raft-log/raft-log.js',
@@ -85,8 +85,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: 'append(payload, false)',
   }),
   bug('two votes in one term', ELECTIONS, 40, {
-    file: 'raft/raft.js',
-    find: String.raw`\(this\.#vote === from \|\| \(this\.#vote === NOBODY && this\.#leader === NOBODY\)\)`,
+    file: 'raft/election.js',
+    find: String.raw`\(vote === from \|\| \(vote === NOBODY && this\.#leader === NOBODY\)\)`,
     replace: 'true',
   }),
   slowBug(
@@ -94,14 +94,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     RESTARTS,
     100,
     {
-      file: 'raft/raft.js',
+      file: 'raft/local-state.js',
       find: String.raw`this\.#vote = state\.hardState\.vote;`,
       replace: 'this.#vote = 0;',
     },
     {
-      file: 'raft/raft.js',
+      file: 'raft/local-state.js',
       find: String.raw`this\.#term = state\.hardState\.term;`,
-      replace: 'this.#term = this.#log.lastTerm;',
+      replace: 'this.#term = this.log.lastTerm;',
     },
     NO_SILENCE,
   ),
@@ -110,20 +110,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     LOST_VOTES,
     100,
     {
-      file: 'raft/raft.js',
-      find: String.raw`this\.#outbox\.sendAfter\(this\.#stability\.termBatch, to, message\);`,
+      file: 'raft/local-state.js',
+      find: String.raw`this\.outbox\.sendAfter\(this\.stability\.termBatch, to, message\);`,
       replace:
-        'if (to === this.#id) this.#outbox.sendAfter(this.#stability.termBatch, to, message); else this.#outbox.send(to, message);',
+        'if (to === this.id) this.outbox.sendAfter(this.stability.termBatch, to, message); else this.outbox.send(to, message);',
     },
     NO_SILENCE,
   ),
   bug('a read does not confirm leadership', STALE_LEADERS, 60, {
-    file: 'raft/raft.js',
+    file: 'raft/leadership.js',
     find: String.raw`level === 'lease' && this\.#hasLease\(nowMs\)`,
     replace: 'true',
   }),
   slowBug('a lease is not given up', ['pauseLeader'], 100, {
-    file: 'raft/raft.js',
+    file: 'raft/leadership.js',
     find: String.raw`nowMs < this\.#reads\.quorumSentMs \+ electionTimeoutMinMs \* \(1 - maxClockDrift\)`,
     replace: 'true',
   }),
@@ -154,13 +154,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: 'Math.min(reachedByMajority([...configuration.voters, ...configuration.learners], reached)',
   }),
   memberBug('two changes of members at once', ELECTIONS, 200, {
-    file: 'raft/raft.js',
+    file: 'raft/leadership.js',
     find: String.raw`if \(pending\)\s+return this\.#refused\('changePending'\);`,
     replace: '',
   }),
   bug('a read index before the leader’s first commit', ELECTIONS, 100, {
-    file: 'raft/raft.js',
-    find: String.raw`if \(this\.#reads\.hasArrived && this\.#commit >= this\.#termStart\)`,
+    file: 'raft/leadership.js',
+    find: String.raw`if \(this\.#reads\.hasArrived && this\.#local\.commit >= this\.replication\.termStart\)`,
     replace: 'if (this.#reads.hasArrived)',
   }),
 ];

@@ -1,0 +1,223 @@
+/**
+ * Who leads: the role of this replica, whom it follows, whom it votes for, and when it campaigns.
+ *
+ *     follower --timeout--> preCandidate --would win--> candidate --wins--> leader
+ *        ^---- hears of a leader, of a newer term, or that it lost ----------'
+ *
+ * Raft, section 5.2; pre-vote: dissertation, section 9.6; loyalty to a leader that is heard from: 4.2.3. A node that was
+ * restarted may have forgotten a leader's lease: it neither votes nor campaigns for one maximum election timeout.
+ */
+import { isVoter } from './configuration.js';
+import type { LocalState } from './local-state.js';
+import { quorumVoteResult, type VoteResult } from './quorum.js';
+import {
+  NOBODY,
+  type NodeId,
+  type RaftOptions,
+  type RequestVote,
+  type Role,
+  type VoteReply,
+} from './types.js';
+
+export class Election {
+  readonly #options: RaftOptions;
+  readonly #local: LocalState;
+  readonly #silentUntilMs: number;
+  readonly #restartCommit: number;
+  #role: Role = 'follower';
+  #leader: NodeId = NOBODY;
+  #votes = new Map<NodeId, boolean>();
+  #deadlineMs: number;
+  #lastLeaderContactMs = Number.NEGATIVE_INFINITY;
+  #changed = true;
+
+  constructor(options: RaftOptions, local: LocalState, restarted: boolean, nowMs: number) {
+    this.#options = options;
+    this.#local = local;
+    this.#restartCommit = local.commit;
+    const { voters, outgoing } = local.configuration;
+    const alone = voters.length === 1 && outgoing.length === 0 && voters[0] === options.id;
+    this.#silentUntilMs = restarted && !alone ? nowMs + options.electionTimeoutMaxMs : nowMs;
+    this.#deadlineMs = alone ? nowMs : this.#silentUntilMs + this.#randomTimeoutMs();
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  get leader(): NodeId {
+    return this.#leader;
+  }
+
+  /** Whether role, leader or term are other ones than at the last `takeChanged`. */
+  get hasChanged(): boolean {
+    return this.#changed;
+  }
+
+  takeChanged(): boolean {
+    const changed = this.#changed;
+    this.#changed = false;
+    return changed;
+  }
+
+  isOverdue(nowMs: number): boolean {
+    return nowMs >= this.#deadlineMs;
+  }
+
+  mayCampaign(nowMs: number): boolean {
+    const { membership, configuration, applied, commit, id } = this.#local;
+    return (
+      isVoter(configuration, id) &&
+      nowMs >= this.#silentUntilMs &&
+      // What was committed before the restart, or since, may hold a change of membership.
+      applied >= this.#restartCommit &&
+      !membership.hasPending(applied, commit)
+    );
+  }
+
+  /** The timeout has passed. Returns whether this node asks for pre-votes now; `result` may be decided at once. */
+  campaign(nowMs: number): boolean {
+    this.#restartTimer(nowMs);
+    if (!this.mayCampaign(nowMs)) return false;
+    // A pre-candidate has given up its leader, or it would refuse the others' pre-votes on its behalf.
+    this.#setLeader(NOBODY);
+    this.#setRole('preCandidate');
+    this.#votes = new Map([[this.#local.id, true]]);
+    this.#requestVotes(true, this.#local.term + 1, false);
+    return true;
+  }
+
+  /** A candidate of a new term. `force`: the leader asked for it. */
+  stand(nowMs: number, force: boolean): void {
+    const { id } = this.#local;
+    this.#enterTerm(this.#local.term + 1, id);
+    this.#setRole('candidate');
+    this.#votes = new Map();
+    this.#restartTimer(nowMs);
+    this.#requestVotes(false, this.#local.term, force);
+    // Its own vote counts once it is durable, like everybody's.
+    this.#local.sendForTerm(id, {
+      type: 'voteReply',
+      term: this.#local.term,
+      preVote: false,
+      granted: true,
+    });
+  }
+
+  /** Of the votes that a candidate or pre-candidate has. */
+  result(): VoteResult {
+    return quorumVoteResult(this.#local.configuration, this.#votes);
+  }
+
+  lead(): void {
+    this.#setRole('leader');
+    this.#leader = this.#local.id;
+  }
+
+  follow(nowMs: number, term: number, leader: NodeId): void {
+    if (term > this.#local.term) this.#enterTerm(term, NOBODY);
+    this.#votes = new Map();
+    this.#setRole('follower');
+    this.#setLeader(leader);
+    this.#restartTimer(nowMs);
+  }
+
+  /** A follower heard from the leader of its term. */
+  heardFromLeader(nowMs: number, leader: NodeId): void {
+    this.#setLeader(leader);
+    this.#lastLeaderContactMs = nowMs;
+    this.#restartTimer(nowMs);
+  }
+
+  /** Whether a vote request is to be looked at at all; if not, it is not answered either, and its term does not count. */
+  listensTo(nowMs: number, message: RequestVote): boolean {
+    if (nowMs < this.#silentUntilMs) return false;
+    // Whoever hears from a leader helps nobody to depose it.
+    const hasLeader =
+      this.#role === 'leader' ||
+      (this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs);
+    return message.term <= this.#local.term || !hasLeader || message.force;
+  }
+
+  /** Answers a vote request; the newer term of one that is no pre-vote has been entered. */
+  answer(nowMs: number, from: NodeId, message: RequestVote): void {
+    const { log, term, vote } = this.#local;
+    const upToDate = log.isUpToDate(message.lastIndex, message.lastTerm, this.#lastVouchedFor());
+    const free = message.preVote
+      ? message.term > term
+      : message.term === term && (vote === from || (vote === NOBODY && this.#leader === NOBODY));
+    const granted = free && upToDate;
+    if (granted && !message.preVote) {
+      this.#local.voteFor(from);
+      this.#restartTimer(nowMs);
+    }
+    this.#local.sendForTerm(from, {
+      type: 'voteReply',
+      // A granted pre-vote speaks of the term it was asked for; a refusal tells what the asker may not know.
+      term: granted ? message.term : term,
+      preVote: message.preVote,
+      granted,
+    });
+  }
+
+  /** Counts an answer; returns whether it belongs to the present campaign. */
+  count(from: NodeId, message: VoteReply): boolean {
+    const { term } = this.#local;
+    if (message.preVote) {
+      if (this.#role !== 'preCandidate') return false;
+      if (message.granted && message.term !== term + 1) return false;
+    } else if (this.#role !== 'candidate' || message.term !== term) return false;
+    if (!this.#votes.has(from)) this.#votes.set(from, message.granted);
+    return true;
+  }
+
+  /**
+   * Up to where a candidate's log must be as complete as this one. What a voter holds may have been committed with its
+   * help. A node that was removed, and that no change in its log makes a voter again, helped to commit only what it knows
+   * to be committed: its leftovers must not keep the others, who may still need its vote, from electing one of themselves.
+   */
+  #lastVouchedFor(): number {
+    const { membership, log, commit, id } = this.#local;
+    return membership.mayBeVoter(id) ? log.lastIndex : commit;
+  }
+
+  #requestVotes(preVote: boolean, term: number, force: boolean): void {
+    const { configuration, log, id } = this.#local;
+    for (const voter of new Set([...configuration.voters, ...configuration.outgoing])) {
+      if (voter === id) continue;
+      this.#local.sendForTerm(voter, {
+        type: 'requestVote',
+        term,
+        preVote,
+        force,
+        lastIndex: log.lastIndex,
+        lastTerm: log.lastTerm,
+      });
+    }
+  }
+
+  #enterTerm(term: number, vote: NodeId): void {
+    this.#local.enterTerm(term, vote);
+    this.#leader = NOBODY;
+    this.#changed = true;
+  }
+
+  #setRole(role: Role): void {
+    if (this.#role !== role) this.#changed = true;
+    this.#role = role;
+  }
+
+  #setLeader(leader: NodeId): void {
+    if (this.#leader !== leader) this.#changed = true;
+    this.#leader = leader;
+  }
+
+  #restartTimer(nowMs: number): void {
+    this.#deadlineMs = nowMs + this.#randomTimeoutMs();
+  }
+
+  #randomTimeoutMs(): number {
+    const { electionTimeoutMinMs: min, electionTimeoutMaxMs: max, random } = this.#options;
+    return min + random() * (max - min);
+  }
+}

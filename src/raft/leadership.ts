@@ -1,0 +1,259 @@
+/**
+ * One leader's term: it accepts proposals and changes of membership, shows by rounds of heartbeats that it still leads
+ * (reads and leases rest on that), and hands over. Made when a candidate wins, dropped when the leader steps down.
+ *
+ * Check-quorum: dissertation, section 6.2; transfer: 3.10; reads: 6.4; a leader that is removed: 4.2.2.
+ */
+import { applyChange, type ConfigurationChange, isJoint, isVoter } from './configuration.js';
+import { encodeChange } from './configuration-codec.js';
+import { LeaderTransfer } from './leader-transfer.js';
+import type { LocalState } from './local-state.js';
+import type { Progress } from './progress.js';
+import type { ReadAnswers } from './read-answers.js';
+import type { ConfirmedRead, ReadIndex, ReadRequest } from './read-index.js';
+import { Replication } from './replication.js';
+import type {
+  AppendReply,
+  HeartbeatReply,
+  NodeId,
+  RaftOptions,
+  ReadLevel,
+  Refusal,
+  StepResult,
+} from './types.js';
+
+const NO_BODY = new Uint8Array(0);
+
+export class Leadership {
+  readonly replication: Replication;
+  readonly #options: RaftOptions;
+  readonly #local: LocalState;
+  readonly #reads: ReadIndex;
+  readonly #answers: ReadAnswers;
+  readonly #transfer = new LeaderTransfer();
+  #heartbeatDueMs: number;
+  #heartbeatNeeded = false;
+  /** It was removed: the change that did it, and the round that told a quorum of the others. */
+  #leaving: { readonly index: number; round: number | undefined } | undefined;
+
+  constructor(
+    options: RaftOptions,
+    local: LocalState,
+    reads: ReadIndex,
+    answers: ReadAnswers,
+    nowMs: number,
+  ) {
+    this.#options = options;
+    this.#local = local;
+    this.#reads = reads;
+    this.#answers = answers;
+    this.replication = new Replication(options, local, nowMs);
+    this.#heartbeatDueMs = nowMs + options.heartbeatMs;
+    this.replication.append('noop', NO_BODY);
+  }
+
+  /** Returns whether it must step down. */
+  tick(nowMs: number): boolean {
+    if (!this.#isHeardByQuorum(nowMs) || this.#diskHangs(nowMs)) return true;
+    if (this.#transfer.isOverdue(nowMs)) this.#transfer.giveUp();
+    this.replication.probeLostWindows(nowMs);
+    if (nowMs >= this.#heartbeatDueMs) this.#heartbeatNeeded = true;
+    else this.replication.tellCommit(this.#reads.round);
+    return false;
+  }
+
+  propose(bodies: readonly Uint8Array[]): StepResult {
+    if (this.#handsOver()) return this.#refused('transferring');
+    let sizeBytes = 0;
+    for (const body of bodies) {
+      if (body.length > this.#options.maxEntryBytes) return this.#refused('tooLarge');
+      sizeBytes += body.length;
+    }
+    const { uncommittedBytes } = this.replication;
+    if (uncommittedBytes > 0 && uncommittedBytes + sizeBytes > this.#options.maxUncommittedBytes) {
+      return this.#refused('overloaded');
+    }
+    const index = this.#local.log.lastIndex + 1;
+    for (const body of bodies) this.replication.append('command', body);
+    return { accepted: true, index, term: this.#local.term };
+  }
+
+  changeConfiguration(change: ConfigurationChange): StepResult {
+    if (this.#handsOver()) return this.#refused('transferring');
+    const { membership, applied, configuration } = this.#local;
+    // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015).
+    const pending = membership.lastPendingIndex > applied || applied < this.replication.termStart;
+    if (pending) return this.#refused('changePending');
+    try {
+      applyChange(configuration, change);
+    } catch {
+      return this.#refused('changeInvalid');
+    }
+    this.replication.append('configuration', encodeChange(change));
+    return this.#accepted();
+  }
+
+  transfer(nowMs: number, to: NodeId): StepResult {
+    if (to === this.#local.id) return this.#accepted();
+    if (!this.replication.progressOf(to) || !isVoter(this.#local.configuration, to)) {
+      return this.#refused('changeInvalid');
+    }
+    if (this.#transfer.target !== undefined && this.#transfer.target !== to)
+      return this.#refused('transferring');
+    this.#transfer.begin(to, nowMs + this.#options.electionTimeoutMinMs);
+    this.#offerLeadership();
+    return this.#accepted();
+  }
+
+  read(nowMs: number, request: ReadRequest, level: ReadLevel): void {
+    if (level === 'lease' && this.#hasLease(nowMs))
+      this.#answerRead({ ...request, index: this.#local.commit });
+    else this.#reads.add(request);
+  }
+
+  receiveAppendReply(nowMs: number, from: NodeId, message: AppendReply): void {
+    const progress = this.#heardFrom(nowMs, from);
+    if (!progress || !this.replication.receiveAppendReply(nowMs, progress, message)) return;
+    if (from === this.#transfer.target) this.#offerLeadership();
+  }
+
+  /** Returns whether it must step down: it was removed, and the others know. */
+  receiveHeartbeatReply(nowMs: number, from: NodeId, message: HeartbeatReply): boolean {
+    const progress = this.#heardFrom(nowMs, from);
+    if (!progress) return false;
+    // It is there: a probe whose answer was lost may be sent again.
+    if (progress.state === 'probe') progress.awaitsAnswer = false;
+    progress.answeredRound = Math.max(progress.answeredRound, message.round);
+    this.#confirmReads();
+    // It may have been told before it had applied a change of membership, and refused.
+    if (from === this.#transfer.target) this.#offerLeadership();
+    const told = this.#leaving?.round;
+    if (told === undefined || this.#answeredByQuorum() < told) return false;
+    this.#nameSuccessor();
+    return true;
+  }
+
+  /** Another configuration is in force. */
+  configurationApplied(nowMs: number): void {
+    const { configuration, id, applied } = this.#local;
+    this.replication.followMembers(nowMs);
+    const { target } = this.#transfer;
+    if (target !== undefined && !isVoter(configuration, target)) this.#transfer.giveUp();
+    if (isVoter(configuration, id)) {
+      // Another quorum may have reached more.
+      this.replication.advanceCommit();
+      return;
+    }
+    // It leads on until the others know that it need not: without its vote they could not find out by themselves.
+    this.#leaving ??= { index: applied, round: undefined };
+    this.#heartbeatNeeded = true;
+  }
+
+  /** A joint configuration that is to be left by itself is, once it is applied. */
+  leaveJoint(): void {
+    const { configuration, membership, applied } = this.#local;
+    const mayLeave = isJoint(configuration) && configuration.autoLeave;
+    if (mayLeave && membership.lastPendingIndex <= applied && applied >= this.replication.termStart) {
+      this.replication.append('configuration', encodeChange({ changes: [], transition: 'auto' }));
+    }
+  }
+
+  /** Sends what this turn has caused. Returns the members that need a snapshot from now on. */
+  replicate(nowMs: number): NodeId[] {
+    if (this.#reads.hasArrived && this.#local.commit >= this.replication.termStart) {
+      this.replication.sendHeartbeats(this.#reads.beginRound(nowMs, this.#local.commit));
+      this.#confirmReads();
+    }
+    if (this.#heartbeatNeeded) {
+      this.#heartbeatNeeded = false;
+      this.#heartbeatDueMs = nowMs + this.#options.heartbeatMs;
+      const round = this.#reads.nextRound(nowMs);
+      this.replication.sendHeartbeats(round);
+      this.#confirmReads();
+      if (this.#leaving && this.#leaving.round === undefined) {
+        const matched = this.replication.reachedByQuorum(0, (progress) => progress.match);
+        if (matched >= this.#leaving.index) this.#leaving.round = round;
+      }
+    }
+    return this.replication.sendEntries(nowMs);
+  }
+
+  /** It does not lead any more: what it has not confirmed it never will. */
+  end(): void {
+    const own = this.#reads.fail().filter(({ from }) => from === this.#local.id);
+    this.#answers.fail(own.map(({ id }) => id));
+  }
+
+  /** Check-quorum. */
+  #isHeardByQuorum(nowMs: number): boolean {
+    const lastHeardMs = (progress: Progress) => progress.lastHeardMs;
+    const heardMs = this.replication.reachedByQuorum(nowMs, lastHeardMs, Number.NEGATIVE_INFINITY);
+    return nowMs - heardMs <= this.#options.electionTimeoutMinMs;
+  }
+
+  /** Its heartbeats would still go out. */
+  #diskHangs(nowMs: number): boolean {
+    const limitMs = 2 * this.#options.electionTimeoutMaxMs;
+    return !this.replication.isAlone && this.#local.stability.oldestAgeMs(nowMs) > limitMs;
+  }
+
+  #handsOver(): boolean {
+    return this.#transfer.target !== undefined || this.#leaving !== undefined;
+  }
+
+  #heardFrom(nowMs: number, node: NodeId): Progress | undefined {
+    const progress = this.replication.progressOf(node);
+    if (progress) progress.lastHeardMs = nowMs;
+    return progress;
+  }
+
+  /** As soon as the chosen one holds the whole log. */
+  #offerLeadership(): void {
+    const { target } = this.#transfer;
+    if (target === undefined) return;
+    if (this.replication.progressOf(target)?.match !== this.#local.log.lastIndex) return;
+    this.#local.outbox.send(target, { type: 'timeoutNow', term: this.#local.term });
+  }
+
+  /** The others have been told: one of them takes over at once. */
+  #nameSuccessor(): void {
+    const { configuration, outbox, term } = this.#local;
+    let best: Progress | undefined;
+    for (const progress of this.replication.all()) {
+      if (isVoter(configuration, progress.id) && progress.match > (best?.match ?? -1)) best = progress;
+    }
+    if (best) outbox.send(best.id, { type: 'timeoutNow', term });
+  }
+
+  #hasLease(nowMs: number): boolean {
+    const { electionTimeoutMinMs, maxClockDrift } = this.#options;
+    return (
+      this.#local.commit >= this.replication.termStart &&
+      !this.#transfer.attempted &&
+      nowMs < this.#reads.quorumSentMs + electionTimeoutMinMs * (1 - maxClockDrift)
+    );
+  }
+
+  #answerRead({ from, id, index }: ConfirmedRead): void {
+    const { outbox, term } = this.#local;
+    if (from === this.#local.id) this.#answers.confirm(id, index);
+    else outbox.send(from, { type: 'readIndexReply', term, id, index });
+  }
+
+  #confirmReads(): void {
+    for (const read of this.#reads.confirmed(this.#answeredByQuorum())) this.#answerRead(read);
+  }
+
+  /** The newest round that a quorum has answered. */
+  #answeredByQuorum(): number {
+    return this.replication.reachedByQuorum(this.#reads.round, (progress) => progress.answeredRound);
+  }
+
+  #accepted(): StepResult {
+    return { accepted: true, index: this.#local.log.lastIndex, term: this.#local.term };
+  }
+
+  #refused(refusal: Refusal): StepResult {
+    return { accepted: false, refusal, leader: this.#local.id };
+  }
+}

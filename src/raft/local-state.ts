@@ -1,0 +1,211 @@
+/**
+ * What one replica has, whatever its role: term and vote, its log and how much of that is durable, committed and
+ * applied, the membership; and what still has to be written. Messages that speak for something which is not durable
+ * yet wait here for the batch that makes it so.
+ *
+ * Nothing in here decides: election, leadership and replication do, and change it.
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { Configuration } from './configuration.js';
+import { decodeChange } from './configuration-codec.js';
+import { LogView } from './log-view.js';
+import { Membership } from './membership.js';
+import { Outbox } from './outbox.js';
+import { Stability } from './stability.js';
+import {
+  type AppendBatch,
+  type Entry,
+  entrySizeBytes,
+  type NodeId,
+  type OutgoingMessage,
+  type RaftState,
+  type SnapshotBase,
+} from './types.js';
+
+export class LocalState {
+  readonly id: NodeId;
+  readonly log: LogView;
+  readonly stability: Stability;
+  readonly membership: Membership;
+  readonly outbox = new Outbox();
+  /** Every member is known to hold the log up to here. */
+  allMatchedIndex: number;
+  #term: number;
+  #vote: NodeId;
+  #commit: number;
+  #applied: number;
+  #applying: number;
+  #hardStateChanged = false;
+  /** Entries to be handed over with the next batch, from `#unsavedFirst` on. */
+  #unsaved: Entry[] = [];
+  #unsavedFirst = 0;
+  /** A snapshot that replaces the log, to be handed over with the next batch. */
+  #snapshot: SnapshotBase | undefined;
+
+  /** Throws `CORRUPTION` if the log does not reach from what is applied to what is known to be committed. */
+  constructor(id: NodeId, state: RaftState) {
+    this.id = id;
+    this.membership = new Membership(state.base.configuration);
+    this.log = new LogView(state.base);
+    for (const entry of state.entries) {
+      this.log.append(entry.term, entry.sizeBytes);
+      if (entry.change) this.membership.appended(this.log.lastIndex, entry.change);
+    }
+    this.membership.applied(state.applied);
+    this.stability = new Stability(this.log.lastIndex);
+    this.allMatchedIndex = state.base.index;
+    this.#term = state.hardState.term;
+    this.#vote = state.hardState.vote;
+    this.#applied = state.applied;
+    this.#applying = state.applied;
+    this.#commit = Math.max(state.hardState.commit, state.applied);
+    if (this.#commit > this.log.lastIndex || this.#applied < this.log.baseIndex) {
+      throw new RaftreeError(
+        'CORRUPTION',
+        `the log holds entries ${this.log.baseIndex + 1} to ${this.log.lastIndex}, but ${this.#commit} are known to be committed and ${this.#applied} applied`,
+      );
+    }
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+
+  get vote(): NodeId {
+    return this.#vote;
+  }
+
+  get commit(): number {
+    return this.#commit;
+  }
+
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** The last entry that was given out to be applied. */
+  get applying(): number {
+    return this.#applying;
+  }
+
+  /** In force: of everything that is applied. */
+  get configuration(): Configuration {
+    return this.membership.configuration;
+  }
+
+  /** What was held back speaks for a term that is over. */
+  enterTerm(term: number, vote: NodeId): void {
+    this.#term = term;
+    this.#vote = vote;
+    this.#hardStateChanged = true;
+    this.stability.termChanged();
+    this.outbox.dropHeld();
+  }
+
+  voteFor(candidate: NodeId): void {
+    if (this.#vote === candidate) return;
+    this.#vote = candidate;
+    this.#hardStateChanged = true;
+    this.stability.termChanged();
+  }
+
+  append(entry: Entry): void {
+    this.log.append(entry.term, entrySizeBytes(entry));
+    if (this.#unsaved.length === 0) this.#unsavedFirst = this.log.lastIndex;
+    this.#unsaved.push(entry);
+    if (entry.kind === 'configuration') {
+      this.membership.appended(this.log.lastIndex, decodeChange(entry.body));
+    }
+  }
+
+  /** Throws `RAFT_INVARIANT` if the entry is committed. */
+  truncateFrom(index: number): void {
+    if (index <= this.#commit) {
+      throw new RaftreeError(
+        'RAFT_INVARIANT',
+        `node ${this.id} was told to replace entry ${index}, but ${this.#commit} entries are committed`,
+        { info: { term: this.#term, lastIndex: this.log.lastIndex, applied: this.#applied } },
+      );
+    }
+    this.log.truncateFrom(index);
+    this.stability.truncated(index);
+    this.membership.truncatedFrom(index);
+    this.#unsaved.length = Math.max(0, Math.min(this.#unsaved.length, index - this.#unsavedFirst));
+  }
+
+  commitTo(index: number): void {
+    this.#commit = Math.max(this.#commit, index);
+  }
+
+  /** Returns whether the configuration in force is another one now. */
+  appliedThrough(index: number): boolean {
+    this.#applied = Math.max(this.#applied, index);
+    return this.membership.applied(this.#applied);
+  }
+
+  /** A snapshot replaces the log and the state machine. */
+  restore(snapshot: SnapshotBase): void {
+    const { index, term, configuration } = snapshot;
+    this.log.reset({ index, term });
+    this.stability.restored(index);
+    this.membership.restored(configuration);
+    this.#unsaved = [];
+    this.#snapshot = snapshot;
+    this.#commit = index;
+    this.#applying = index;
+  }
+
+  /** Sends once the present term and vote are durable. */
+  sendForTerm(to: NodeId, message: OutgoingMessage): void {
+    this.outbox.sendAfter(this.stability.termBatch, to, message);
+  }
+
+  /** Sends once the log is durable up to `index`. */
+  sendForEntries(index: number, to: NodeId, message: OutgoingMessage): void {
+    if (index <= this.stability.stableIndex) this.sendForTerm(to, message);
+    else this.outbox.sendAfter(this.stability.batchFor(this.#hasUnsaved()), to, message);
+  }
+
+  /** Returns what had waited for this batch and is addressed to this node itself. */
+  persisted(batch: number): OutgoingMessage[] {
+    this.stability.persisted(batch);
+    return this.outbox.persisted(this.stability.persistedBatch, this.id);
+  }
+
+  takeBatch(nowMs: number): AppendBatch | undefined {
+    if (!this.#hasUnsaved()) return undefined;
+    const entries = this.#unsaved;
+    const snapshot = this.#snapshot;
+    const first = entries.length > 0 ? this.#unsavedFirst : (snapshot?.index ?? 0);
+    this.#unsaved = [];
+    this.#snapshot = undefined;
+    this.#hardStateChanged = false;
+    // The snapshot counts as its last entry.
+    const carriedFirst = snapshot ? snapshot.index : first;
+    const carried = entries.length + (snapshot ? 1 : 0);
+    const batch = this.stability.issue(carriedFirst, carried, nowMs);
+    return {
+      batch,
+      // Never beyond the entries of this batch and those before it, so what is durable covers its own commit index.
+      hardState: { term: this.#term, vote: this.#vote, commit: this.#commit },
+      first,
+      entries,
+      snapshot,
+    };
+  }
+
+  /** What is committed and durable here, one range at a time. */
+  takeApply(maxBytes: number): { first: number; last: number } | undefined {
+    if (this.#applying > this.#applied) return undefined;
+    const available = Math.min(this.#commit, this.stability.stableIndex);
+    if (available <= this.#applied) return undefined;
+    const first = this.#applied + 1;
+    const { last } = this.log.lastWithin(first, available, maxBytes);
+    this.#applying = last;
+    return { first, last };
+  }
+
+  #hasUnsaved(): boolean {
+    return this.#hardStateChanged || this.#unsaved.length > 0 || this.#snapshot !== undefined;
+  }
+}

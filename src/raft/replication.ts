@@ -1,0 +1,215 @@
+/**
+ * A leader's work on the others' logs: what each of them has and is to be sent, and from their answers what is
+ * committed. Made when a leader's term begins, dropped when it ends.
+ *
+ * Raft, sections 5.3 and 5.4.2; the leader's own disk counts like everybody's: dissertation, section 10.2.1.
+ */
+import { membersOf } from './configuration.js';
+import type { LocalState } from './local-state.js';
+import { Progress } from './progress.js';
+import { reachedByQuorum } from './quorum.js';
+import {
+  type AppendReply,
+  type EntryKind,
+  entrySizeBytes,
+  type NodeId,
+  type PeerStatus,
+  type RaftOptions,
+} from './types.js';
+
+export class Replication {
+  /** Index of the entry that opens the term. */
+  readonly termStart: number;
+  readonly #options: RaftOptions;
+  readonly #local: LocalState;
+  readonly #progress = new Map<NodeId, Progress>();
+  #uncommittedBytes = 0;
+  #snapshotsNeeded: NodeId[] = [];
+
+  constructor(options: RaftOptions, local: LocalState, nowMs: number) {
+    this.#options = options;
+    this.#local = local;
+    this.termStart = local.log.lastIndex + 1;
+    this.followMembers(nowMs);
+  }
+
+  /** Proposed in this term and not committed. */
+  get uncommittedBytes(): number {
+    return this.#uncommittedBytes;
+  }
+
+  get isAlone(): boolean {
+    return this.#progress.size === 0;
+  }
+
+  progressOf(node: NodeId): Progress | undefined {
+    return this.#progress.get(node);
+  }
+
+  all(): Iterable<Progress> {
+    return this.#progress.values();
+  }
+
+  peers(): PeerStatus[] {
+    return [...this.#progress.values()].map((progress) => ({
+      id: progress.id,
+      matchIndex: progress.match,
+      nextIndex: progress.next,
+      state: progress.state,
+      isPaused: !progress.canSend(),
+      inflightMessages: progress.inflightMessages,
+      lastHeardMs: progress.lastHeardMs,
+    }));
+  }
+
+  /** The highest value that a quorum has reached: this node has `own`, somebody it does not follow has `unknown`. */
+  reachedByQuorum(own: number, reached: (progress: Progress) => number, unknown = 0): number {
+    return reachedByQuorum(this.#local.configuration, (voter) => {
+      if (voter === this.#local.id) return own;
+      const progress = this.#progress.get(voter);
+      return progress ? reached(progress) : unknown;
+    });
+  }
+
+  /** Replicates to exactly the members of the configuration. */
+  followMembers(nowMs: number): void {
+    const { id: self, configuration, log } = this.#local;
+    const members = membersOf(configuration);
+    for (const id of [...this.#progress.keys()]) if (!members.includes(id)) this.#progress.delete(id);
+    for (const id of members) {
+      if (id === self || this.#progress.has(id)) continue;
+      this.#progress.set(id, new Progress(id, log.lastIndex + 1, nowMs, this.#options));
+    }
+  }
+
+  append(kind: EntryKind, body: Uint8Array): void {
+    const entry = { term: this.#local.term, kind, body };
+    this.#uncommittedBytes += entrySizeBytes(entry);
+    this.#local.append(entry);
+  }
+
+  advanceCommit(): void {
+    const { log, stability, commit, term } = this.#local;
+    const reached = this.reachedByQuorum(stability.stableIndex, (progress) => progress.match);
+    // Only an entry of the own term commits by counting (Raft, section 5.4.2).
+    if (reached > commit && log.termAt(reached) === term) {
+      for (let index = Math.max(commit + 1, this.termStart); index <= reached; index++) {
+        this.#uncommittedBytes -= log.sizeAt(index);
+      }
+      this.#local.commitTo(reached);
+    }
+    let allMatched = stability.stableIndex;
+    for (const progress of this.#progress.values()) allMatched = Math.min(allMatched, progress.match);
+    const known = Math.min(allMatched, this.#local.commit);
+    this.#local.allMatchedIndex = Math.max(this.#local.allMatchedIndex, known);
+  }
+
+  /** Returns whether the follower's log is known to equal this one up to what it acknowledges. */
+  receiveAppendReply(nowMs: number, progress: Progress, message: AppendReply): boolean {
+    const { log } = this.#local;
+    if (!message.accepted) {
+      const agreed = log.lastNotAfter(message.hintIndex, message.hintTerm);
+      progress.refused(message.rejectedIndex, Math.max(agreed.index, log.baseIndex) + 1);
+      return false;
+    }
+    if (message.matchIndex > log.lastIndex) return false;
+    // A snapshot, or whatever else, brought it to where this log can help again; where that is, this answer says.
+    const matched = Math.max(progress.match, message.matchIndex);
+    if (progress.state === 'snapshot' && log.termAt(matched) !== undefined) progress.probe();
+    progress.accepted(message.matchIndex, nowMs);
+    this.advanceCommit();
+    return true;
+  }
+
+  unreachable(node: NodeId): void {
+    const progress = this.#progress.get(node);
+    if (progress?.state === 'probe') progress.awaitsAnswer = false;
+    else progress?.probe();
+  }
+
+  snapshotSent(node: NodeId, index: number, ok: boolean): void {
+    const progress = this.#progress.get(node);
+    if (progress?.state !== 'snapshot') return;
+    // Its own answer may be lost, so the log is tried from there; or another snapshot is needed.
+    progress.probe();
+    if (ok) progress.next = Math.max(progress.next, index + 1);
+  }
+
+  /** A window that stands still for too long is taken for lost. */
+  probeLostWindows(nowMs: number): void {
+    for (const progress of this.#progress.values()) {
+      const standsStillMs = nowMs - progress.movedMs;
+      if (progress.hasInflight && standsStillMs > this.#options.electionTimeoutMinMs) progress.probe();
+    }
+  }
+
+  /** Followers learn of a commit with the next entries, or by this. */
+  tellCommit(round: number): void {
+    for (const progress of this.#progress.values()) {
+      if (progress.toldCommit < Math.min(this.#local.commit, progress.match)) {
+        this.#sendHeartbeat(progress, round);
+      }
+    }
+  }
+
+  sendHeartbeats(round: number): void {
+    for (const progress of this.#progress.values()) this.#sendHeartbeat(progress, round);
+  }
+
+  /** Everything that the windows allow. Returns the members that need a snapshot from now on. */
+  sendEntries(nowMs: number): NodeId[] {
+    for (const progress of this.#progress.values()) this.#sendEntriesTo(progress, nowMs);
+    const needed = this.#snapshotsNeeded;
+    this.#snapshotsNeeded = [];
+    return needed;
+  }
+
+  #sendEntriesTo(progress: Progress, nowMs: number): void {
+    const { log, term, commit, allMatchedIndex, outbox } = this.#local;
+    // A probe goes out even without entries: it is how `match` is found.
+    while (progress.canSend() && (progress.next <= log.lastIndex || progress.state === 'probe')) {
+      const first = progress.next;
+      const previousIndex = first - 1;
+      const previousTerm = log.termAt(previousIndex);
+      if (previousTerm === undefined) {
+        this.#needSnapshot(progress, nowMs);
+        return;
+      }
+      const { last, sizeBytes } =
+        first <= log.lastIndex
+          ? log.lastWithin(first, log.lastIndex, this.#options.maxAppendBytes)
+          : { last: previousIndex, sizeBytes: 0 };
+      outbox.send(progress.id, {
+        type: 'append',
+        term,
+        previousIndex,
+        previousTerm,
+        commitIndex: commit,
+        allMatchedIndex,
+        first,
+        last,
+      });
+      progress.toldCommit = Math.max(progress.toldCommit, Math.min(commit, last));
+      progress.sent(last, sizeBytes, nowMs);
+    }
+  }
+
+  /** The entries that it needs are gone from this log. Nobody makes a snapshot for a member that is away. */
+  #needSnapshot(progress: Progress, nowMs: number): void {
+    if (nowMs - progress.lastHeardMs > this.#options.electionTimeoutMinMs) return;
+    progress.needSnapshot();
+    this.#snapshotsNeeded.push(progress.id);
+  }
+
+  #sendHeartbeat(progress: Progress, round: number): void {
+    // It names no more than what its receiver is known to hold.
+    const commitIndex = Math.min(this.#local.commit, progress.match);
+    progress.toldCommit = Math.max(progress.toldCommit, commitIndex);
+    this.#local.outbox.send(progress.id, {
+      type: 'heartbeat',
+      term: this.#local.term,
+      commitIndex,
+      round,
+    });
+  }
+}
