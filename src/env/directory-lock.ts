@@ -69,8 +69,14 @@ export function lockDirectory(env: Env, directory: string): DirectoryLock {
         release() {
           const path = lockPath(directory, claimed);
           const released = `${path}.released-${holder.token}`;
-          writeHolder(env, released, { ...holder, state: 'released' });
-          env.fs.rename(released, path);
+          try {
+            writeHolder(env, released, { ...holder, state: 'released' });
+            env.fs.rename(released, path);
+          } catch (error) {
+            // A full disk, say. Emptied, which takes no space, the file names nobody either.
+            if (!empty(env, path)) throw error;
+            unlinkIfThere(env, released);
+          }
         },
       };
     }
@@ -124,7 +130,18 @@ function writeHolder(env: Env, path: string, holder: Holder): void {
   }
 }
 
-/** Undefined for a file that is gone or that a power cut left empty or torn: nobody who lives wrote that. */
+function empty(env: Env, path: string): boolean {
+  try {
+    const file = env.fs.open(path, 'modify');
+    file.truncate(0);
+    file.close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Undefined for a file that is gone, emptied, or that a power cut left empty or torn: nobody who lives holds that. */
 function readHolder(env: Env, path: string): Holder | undefined {
   let text: string;
   try {

@@ -1,6 +1,6 @@
 /** The LSM tree as the engine of a group. */
 import type { Env, Logger } from '../env/env.js';
-import { errorCode, RaftreeError } from '../env/errors.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
 import { verifyDirectory } from '../lsm/verify-directory.js';
 import type { Engine, EngineOperation, EngineRange } from './engine.js';
@@ -103,8 +103,14 @@ class LsmEngine implements Engine {
     return Math.max(0, entries - 2 * tombstones);
   }
 
-  close(): Promise<void> {
-    return this.#tree.close();
+  async close(): Promise<void> {
+    try {
+      await this.#tree.close();
+    } catch (error) {
+      // What the tree has not made durable the Raft log replays.
+      if (errorCode(error) !== 'LSM_NOT_DURABLE') throw error;
+      this.#logger.warn({ error: errorMessage(error) }, 'the engine is closed after a failure');
+    }
   }
 
   /** Waits while the tree is behind with its flushes. */

@@ -103,8 +103,8 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
   }
 
   /**
-   * About how many bytes of files the keys from `start` to `end` take. What is still in memory, or only in the log,
-   * is not counted.
+   * About how many bytes the keys from `start` to `end` take, in files and, other than with classic-level, in memory:
+   * what was just written counts.
    */
   async approximateSize<K = KDefault>(start: K, end: K, options?: StartEndOptions<K>): Promise<number> {
     checkBothGiven(start, end);
@@ -145,8 +145,10 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
 
   async _close(): Promise<void> {
     await Promise.allSettled(this.#compactions);
-    await asLevel(this.#openTree('close()').close());
+    const tree = this.#tree;
+    // Once only: though it may reject, to say that writes may be lost, the tree is closed then.
     this.#tree = undefined;
+    if (tree) await asLevel(tree.close());
   }
 
   _getSync(key: Format, options: EncodedReadOptions): Format | undefined {
@@ -204,7 +206,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
 
   #has(key: Format, options: EncodedReadOptions): boolean {
     try {
-      return this.#openTree('has()').getSync(toBytes(key), readOptions(options)) !== undefined;
+      return this.#openTree('has()').hasSync(toBytes(key), readOptions(options));
     } catch (error) {
       throw levelError(error);
     }

@@ -7,6 +7,7 @@
  *     LSM_BUSY        more bytes wait to be written than `maxWaitingBytes`
  *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space
  *     LSM_READ_ONLY   a write or sync of files failed; nothing more is written until the tree is reopened
+ *     LSM_NOT_DURABLE the tree is closed, and writes that were acknowledged may be lost, because the disk had failed
  *     LSM_WORKER_DIED the thread that writes tables has died: the cause of a LSM_READ_ONLY
  *     CORRUPTION      damaged bytes; `info` has path and offset
  */
@@ -23,11 +24,27 @@ export function invalid(message: string): RaftreeError {
 }
 
 export function readOnlyError(cause: unknown, outcome: WriteOutcome): RaftreeError {
+  const remedy = isCorruption(cause)
+    ? '; close it and let `raftree lsm repair` keep what is intact and list what is lost, or it will stop there again'
+    : '';
   return new RaftreeError(
     'LSM_READ_ONLY',
-    `nothing more is written until the tree is reopened, because of an earlier failure: ${errorMessage(cause)}`,
-    { cause, info: { outcome } },
+    `nothing more is written until the tree is reopened, because of an earlier failure: ${errorMessage(cause)}${remedy}`,
+    { cause, info: { ...(isCorruption(cause) ? cause.info : {}), outcome } },
   );
+}
+
+/** The tree is closed, and what was acknowledged behind `durableSequence` may be lost. */
+export function notDurableError(cause: unknown, durableSequence: number, lastSequence: number): RaftreeError {
+  return new RaftreeError(
+    'LSM_NOT_DURABLE',
+    `the tree is closed, but its writes from sequence ${durableSequence + 1} to ${lastSequence} may be lost: ${errorMessage(cause)}`,
+    { cause, info: { outcome: 'unknown', durableSequence, lastSequence } },
+  );
+}
+
+function isCorruption(error: unknown): error is RaftreeError {
+  return error instanceof RaftreeError && error.code === 'CORRUPTION';
 }
 
 export function noSpaceError(cause?: unknown): RaftreeError {
@@ -45,7 +62,7 @@ export function busyError(pendingBytes: number): RaftreeError {
 
 /** What keeps a tree from opening, with what can be done about it. */
 export function openingError(error: unknown, directory: string): unknown {
-  if (!(error instanceof RaftreeError) || error.code !== 'CORRUPTION') return error;
+  if (!isCorruption(error)) return error;
   const advice = `put back what is missing, or let \`raftree lsm repair ${directory}\` keep what is intact and list what is lost`;
   return new RaftreeError(error.code, `${error.message}; ${advice}`, { cause: error, info: error.info });
 }

@@ -23,6 +23,7 @@ import {
   invalid,
   isDiskFull,
   noSpaceError,
+  notDurableError,
   openingError,
   readOnlyError,
 } from './errors.js';
@@ -259,6 +260,14 @@ export class LsmTree {
     );
   }
 
+  /** Whether a key has a value: as `getSync`, without a copy of it. */
+  hasSync(key: Uint8Array, options?: ReadOptions): boolean {
+    if (this.#state === 'closed') throw closedError();
+    const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : NEWEST;
+    const { active, frozen } = this.#memtables;
+    return this.#reader.has(key, sequence, active, frozen, this.#versions.current);
+  }
+
   /** As `getSync`, of the moment of the call; while reads are slow other events run meanwhile. */
   get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
     try {
@@ -411,10 +420,13 @@ export class LsmTree {
     await this.#maintenance.compactRange({ smallest: range.smallest, largest: range.largest });
   }
 
-  /** About how many bytes of tables a range (both ends included, open by default) takes. */
+  /**
+   * About how many bytes a range (both ends included, open by default) takes, in tables and in memtables. What was
+   * overwritten or deleted counts until compaction drops it.
+   */
   approximateSize(range: Partial<KeyRange> = {}): number {
     this.#checkOpen();
-    let bytes = 0;
+    let bytes = this.#memtables.approximateSize(range);
     for (const file of this.#versions.current.files()) {
       const table = this.#tables.use(file);
       const end = range.largest ? table.offsetOf(range.largest) : file.sizeBytes;
@@ -475,6 +487,9 @@ export class LsmTree {
   /**
    * Finishes the writes under way, makes the WAL durable (or, without one, flushes), and lets go of the directory.
    * Iterators that are still open then throw `LSM_CLOSED`. May be called twice.
+   *
+   * Rejects with `LSM_NOT_DURABLE` if writes that were acknowledged are not durable, because the disk had failed: what
+   * lies behind `info.durableSequence` may be lost. Everything is let go of all the same.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -798,7 +813,7 @@ export class LsmTree {
     this.options.resources.writeBuffers.leave(this.#writeBuffer);
     if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
     this.#admission.refuseAll(closedError());
-    await attempt(() => this.#wal?.close());
+    await attempt(() => this.#closeWal());
     await attempt(() => this.#maintenance.stop());
     await Promise.all(this.#background);
     this.#flushWaiters.refuseAll(closedError());
@@ -806,6 +821,18 @@ export class LsmTree {
     this.#tables.closeAll();
     await this.#versions.close();
     await attempt(() => this.#lock.release());
+    const { lastSequence, durableSequence } = this;
+    if (lastSequence > durableSequence) {
+      throw notDurableError(this.#failure ?? failure, durableSequence, lastSequence);
+    }
     if (failure !== undefined) throw failure;
+  }
+
+  async #closeWal(): Promise<void> {
+    const wal = this.#wal;
+    if (!wal) return;
+    await wal.close();
+    // A log that has failed is closed without a sync.
+    if (!wal.failure) this.#durable = this.#lastVisible;
   }
 }

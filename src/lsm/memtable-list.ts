@@ -1,6 +1,7 @@
 /** The memtables of a tree: the active one, which is written to, and the frozen ones that wait to be flushed. */
 import { Memtable } from './memtable.js';
 import type { MemtablePool } from './memtable-memory.js';
+import type { KeyRange } from './version.js';
 
 export class MemtableList {
   readonly #writeBufferBytes: number;
@@ -53,6 +54,17 @@ export class MemtableList {
     const oldest = this.#frozen[0];
     this.#frozen = this.#frozen.slice(1);
     oldest?.drop();
+  }
+
+  /** About how many bytes the keys of a range (both ends included, open where undefined) take. */
+  approximateSize({ smallest, largest }: Partial<KeyRange>): number {
+    let bytes = 0;
+    for (const memtable of this.filled) {
+      const start = smallest ? memtable.shareBefore(memtable.seek(smallest, Number.MAX_SAFE_INTEGER)) : 0;
+      const end = largest ? memtable.shareBefore(memtable.seek(largest, -1)) : 1;
+      bytes += Math.round(Math.max(0, end - start) * memtable.sizeBytes);
+    }
+    return bytes;
   }
 
   /** The oldest WAL file that is needed when the oldest frozen one is flushed, and not above `current`. */

@@ -255,6 +255,19 @@ export class Memtable {
     return neighbour(node, this.#left, this.#right, this.#parent);
   }
 
+  /** About what share of the nodes stands before one, as if the tree were balanced; 0 nodes stand for the end. */
+  shareBefore(node: number): number {
+    if (node === 0) return 1;
+    if (node === this.first()) return 0;
+    let share = 0.5;
+    for (let child = node, above = this.#parent[node] as number; above !== 0; ) {
+      share = this.#left[above] === child ? share / 2 : 0.5 + share / 2;
+      child = above;
+      above = this.#parent[above] as number;
+    }
+    return share;
+  }
+
   /** Points a cursor at a node. */
   load(cursor: Cursor, node: number): void {
     if (node === 0) {

@@ -71,24 +71,41 @@ export class Reader {
       node = memtable.find(key, sequence);
       if (node !== 0) return valueAt(memtable, node);
     }
-    return this.#getFromTables(key, sequence, version);
+    return this.#findInTables(key, sequence, version) ? this.#take() : undefined;
   }
 
-  #getFromTables(key: Uint8Array, sequence: number, version: Version): Buffer | undefined {
+  /** As `get`: whether there is a value. */
+  has(
+    key: Uint8Array,
+    sequence: number,
+    active: Memtable,
+    frozen: readonly Memtable[],
+    version: Version,
+  ): boolean {
+    this.#cachedOnly = false;
+    for (const memtable of [active, ...frozen.toReversed()]) {
+      const node = memtable.find(key, sequence);
+      if (node !== 0) return !memtable.isDeleted(node);
+    }
+    return this.#findInTables(key, sequence, version) && !this.#cursor.deleted;
+  }
+
+  /** Leaves the cursor at what it has found. */
+  #findInTables(key: Uint8Array, sequence: number, version: Version): boolean {
     this.#isHashed = false;
     const { levels } = version;
     const newest = levels[0] as readonly TableFile[];
     for (let i = 0; i < newest.length; i++) {
       const file = newest[i] as TableFile;
-      if (file.covers(key) && this.#find(file, key, sequence)) return this.#take();
+      if (file.covers(key) && this.#find(file, key, sequence)) return true;
     }
     for (let level = 1; level < levels.length; level++) {
       const files = levels[level] as readonly TableFile[];
       if (files.length === 0) continue;
       const file = version.fileCovering(level, key);
-      if (file !== undefined && this.#find(file, key, sequence)) return this.#take();
+      if (file !== undefined && this.#find(file, key, sequence)) return true;
     }
-    return undefined;
+    return false;
   }
 
   #find(file: TableFile, key: Uint8Array, sequence: number): boolean {

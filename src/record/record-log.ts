@@ -69,8 +69,8 @@ export class RecordLog {
   readonly #options: RecordLogOptions;
   readonly #files = new Map<number, File>();
   #oldest: number;
-  /** The oldest file, while it is gone but its directory could not be synced. */
-  #unlinked = 0;
+  /** The sizes of the files before the current one. */
+  readonly #endedBytes = new Map<number, number>();
   #current: number;
   #offset: number;
   /** The end of what the current file has allocated: from `#offset` up to it are zeros or stale bytes. */
@@ -102,7 +102,11 @@ export class RecordLog {
         number,
         path: this.#path(number),
         mayHoldStaleBytes: options.recycles === true || (options.preallocateBytes ?? 0) > 0,
-        read: () => options.env.fs.readFile(this.#path(number)),
+        read: () => {
+          const content = options.env.fs.readFile(this.#path(number));
+          this.#endedBytes.set(number, content.length);
+          return content;
+        },
       }),
     );
     const [oldest, newest] = [options.oldestNeeded ?? 1, options.newestKnown ?? 0];
@@ -120,6 +124,11 @@ export class RecordLog {
     this.#durableThrough =
       numbers.length > 0 ? this.recovery.lastRecordEnd : { file: this.#current, offset: 0 };
     if (numbers.length > 0) this.#adopt(numbers);
+    const { lastRecordEnd } = this.recovery;
+    for (const number of numbers) {
+      if (number >= end.file) this.#endedBytes.delete(number);
+      else if (number === lastRecordEnd.file) this.#endedBytes.set(number, lastRecordEnd.offset);
+    }
   }
 
   /** The file that the next group goes to, unless it is full. */
@@ -209,7 +218,7 @@ export class RecordLog {
     const isSpare = isThere && recycles === true && this.#spares.length < MAX_SPARES;
     if (isSpare) env.fs.rename(path, this.#sparePath(this.#oldest));
     else if (isThere) env.fs.unlink(path);
-    this.#unlinked = this.#oldest;
+    this.#endedBytes.delete(this.#oldest);
     return isSpare;
   }
 
@@ -225,11 +234,8 @@ export class RecordLog {
 
   /** Bytes on disk, all files together. */
   sizeBytes(): number {
-    let bytes = 0;
-    for (let number = this.#oldest; number <= this.#current; number++) {
-      if (number === this.#unlinked) continue;
-      bytes += number === this.#current ? this.#offset : this.#fileFor(number).sizeBytes();
-    }
+    let bytes = this.#offset;
+    for (const size of this.#endedBytes.values()) bytes += size;
     return bytes;
   }
 
@@ -423,6 +429,7 @@ export class RecordLog {
       throw this.#fail(error);
     }
     this.#durableThrough = { file: this.#current, offset: start + record.length };
+    this.#endedBytes.set(this.#current, start + record.length);
   }
 
   /**

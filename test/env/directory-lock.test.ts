@@ -63,6 +63,22 @@ test('releasing twice, or late, does not free what another holds', () => {
   assert.is(tryLock(env), 'LOCKED');
 });
 
+test('a lock is let go of on a full disk too', () => {
+  for (const kind of ['create', 'write', 'rename']) {
+    const disk = newDisk();
+    let isFull = false;
+    const fault = (operation: { kind: string }): Fault =>
+      isFull && operation.kind === kind ? systemError('ENOSPC', kind, DIRECTORY) : undefined;
+    const { env } = new SimWorld(1).start('a', disk, { fault });
+    const lock = lockDirectory(env, DIRECTORY);
+    isFull = true;
+    lock.release();
+    isFull = false;
+    assert.equal(disk.mount().list(DIRECTORY), ['LOCK.1'], kind);
+    assert.is(tryLock(env), 'locked', kind);
+  }
+});
+
 test('whatever a power cut leaves of a lock, the next process gets it', () => {
   const disk = newDisk();
   const { env } = new SimWorld(1).start('a', disk);

@@ -46,7 +46,7 @@ class Violation extends Error {}
 type Crash = Step & { readonly kind: 'crash' };
 
 /** Errors that a failing operation may lead to. */
-const EXPECTED = ['LSM_READ_ONLY', 'LSM_NO_SPACE', 'EIO', 'ENOSPC'];
+const EXPECTED = ['LSM_READ_ONLY', 'LSM_NO_SPACE', 'LSM_NOT_DURABLE', 'EIO', 'ENOSPC'];
 
 class Run {
   readonly #history: History;

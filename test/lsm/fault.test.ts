@@ -213,6 +213,108 @@ test('a failed sync of the WAL: outcome unknown, then read-only, reads go on, re
   await again.close();
 });
 
+/** A tree with buffered writes in two WAL files, before anything is broken. */
+async function bufferedTree(
+  disk: SimDisk,
+  fault: (operation: FileOperation) => Fault,
+  options: LsmOptions = {},
+) {
+  const env = processEnv(5, disk, { fault });
+  const big = { writeBufferBytes: 1 << 20, ...options };
+  const tree = await openTree(disk, big, env);
+  await tree.write([put('a', '1')], { durability: 'buffered' });
+  return { tree, reopen: () => openTree(disk, big, env) };
+}
+
+test('closing after a failure says what may be lost, and lets go of everything', async () => {
+  let broken = false;
+  const disk = new SimDisk();
+  const { tree, reopen } = await bufferedTree(disk, ({ kind, path }) =>
+    broken && kind === 'sync' && path.includes('wal-') ? systemError('EIO', 'fsync', path) : undefined,
+  );
+  await tree.write([put('b', '2')]);
+  await tree.write([put('c', '3')], { durability: 'buffered' });
+  broken = true;
+  assert.is(await tree.write([put('d', '4')]).catch(errorCode), 'LSM_READ_ONLY');
+  const error = await tree.close().catch((reason) => reason);
+  assert.is(errorCode(error), 'LSM_NOT_DURABLE');
+  assert.equal(error.info, { outcome: 'unknown', durableSequence: 2, lastSequence: 3 });
+  assert.match(error.message, /its writes from sequence 3 to 3 may be lost: .*EIO/);
+  assert.is(await tree.close().catch(errorCode), 'LSM_NOT_DURABLE', 'and again');
+  broken = false;
+  const again = await reopen();
+  assert.match(renderTree(again), /a=1\nb=2/);
+  await again.close();
+});
+
+test('closing after a failure that lost nothing resolves', async () => {
+  let broken = false;
+  const { tree } = await bufferedTree(new SimDisk(), ({ kind, path }) =>
+    broken && kind === 'sync' && path.includes('MANIFEST') ? systemError('EIO', 'fsync', path) : undefined,
+  );
+  broken = true;
+  assert.is(await tree.flush().catch(errorCode), 'LSM_READ_ONLY');
+  assert.ok(tree.stats().isReadOnly);
+  // The WAL is sound: closing syncs it.
+  assert.is(tree.durableSequence, 0);
+  await tree.close();
+  assert.is(tree.durableSequence, 1);
+});
+
+test('a full disk at closing: without a WAL writes may be lost, and closing says so', async () => {
+  let isFull = false;
+  const disk = new SimDisk();
+  const { tree, reopen } = await bufferedTree(
+    disk,
+    ({ kind, path }) => (isFull && kind === 'write' ? systemError('ENOSPC', 'write', path) : undefined),
+    { durability: 'none' },
+  );
+  isFull = true;
+  const error = await tree.close().catch((reason) => reason);
+  assert.is(errorCode(error), 'LSM_NOT_DURABLE');
+  assert.is(errorCode(error.cause), 'LSM_NO_SPACE');
+  isFull = false;
+  const again = await reopen();
+  assert.is(again.lastSequence, 0);
+  await again.close();
+});
+
+test('stats touch no file', async () => {
+  let broken = false;
+  let touched = 0;
+  const disk = new SimDisk();
+  const { tree } = await bufferedTree(disk, ({ path }) => {
+    if (!broken) return undefined;
+    touched++;
+    return systemError('EIO', 'open', path);
+  });
+  // Frozen behind a flush that takes no step while nothing is awaited: the WAL has several files.
+  await Promise.all(Array.from({ length: 4 }, (_, i) => tree.write([put(`key${i}`, 'x'.repeat(400_000))])));
+  const killed = disk.clone();
+  const walBytes = (of: SimDisk) =>
+    of
+      .mount()
+      .list(DIRECTORY)
+      .filter((name) => /^wal-.*log$/.test(name))
+      .reduce((sum, name) => sum + of.mount().readFile(`${DIRECTORY}/${name}`).length, 0);
+  await tree.close();
+  const options = { writeBufferBytes: 1 << 20 };
+  const env = processEnv(6, killed, {
+    fault: ({ path }) => {
+      if (!broken) return undefined;
+      touched++;
+      return systemError('EIO', 'open', path);
+    },
+  });
+  const again = await openTree(killed, options, env);
+  broken = true;
+  assert.is(again.stats().walBytes, walBytes(killed));
+  assert.ok(again.stats().walBytes > 1_600_000);
+  assert.is(touched, 0);
+  broken = false;
+  await again.close();
+});
+
 test('a full disk: writes fail as not committed, reads go on, writing resumes when there is space', async () => {
   const disk = new SimDisk();
   let isFull = false;

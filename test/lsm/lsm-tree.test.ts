@@ -308,4 +308,52 @@ test('approximateSize grows with the range', async () => {
   await tree.close();
 });
 
+test('approximateSize counts what is in memory', async () => {
+  const tree = await openTree(new SimDisk(), { writeBufferBytes: 1 << 20 });
+  const key = (number: number) => Buffer.from(`key${number}`);
+  assert.is(tree.approximateSize(), 0);
+  const random = new SeededRandom(3);
+  const numbers = Array.from({ length: 900 }, (_, i) => i + 100);
+  for (let left = numbers.length; left > 0; left--) {
+    const [number = 0] = numbers.splice(random.between(0, left - 1), 1);
+    await tree.write([put(`key${number}`, 'x'.repeat(50))], { durability: 'buffered' });
+  }
+  assert.is(tree.stats().flushes, 0);
+  const all = tree.approximateSize();
+  assert.is(all, tree.stats().memtableBytes);
+  const third = tree.approximateSize({ smallest: key(300), largest: key(599) });
+  assert.ok(third > all * 0.2 && third < all * 0.5, `${third} of ${all}`);
+  const one = tree.approximateSize({ smallest: key(400), largest: key(400) });
+  assert.ok(one > 0 && one < all / 100, `${one} of ${all}`);
+  assert.is(tree.approximateSize({ smallest: Buffer.from('l') }), 0);
+  assert.is(tree.approximateSize({ largest: Buffer.from('k') }), 0);
+  assert.is(tree.approximateSize({ smallest: key(599), largest: key(300) }), 0, 'turned round');
+  await tree.close();
+});
+
+test('hasSync agrees with getSync, from memory and from tables, now and at a snapshot', async () => {
+  const tree = await openTree(new SimDisk(), { maxFrozenMemtables: 4 });
+  const random = new SeededRandom(4);
+  const keys = Array.from({ length: 32 }, (_, i) => Buffer.from(`key${String(i).padStart(3, '0')}`));
+  let [found, missing] = [0, 0];
+  for (const batch of randomBatches(random, 120, 30)) {
+    const snapshot = tree.snapshot();
+    await tree.write(batch, { durability: 'buffered' });
+    for (const options of [{}, { snapshot }]) {
+      for (const key of keys) {
+        const has = tree.hasSync(key, options);
+        assert.is(has, tree.getSync(key, options) !== undefined);
+        if (has) found++;
+        else missing++;
+      }
+    }
+    snapshot.release();
+  }
+  assert.ok(found > 500 && missing > 500, `${found} found, ${missing} missing`);
+  await tree.write([put('empty', '')]);
+  assert.ok(tree.hasSync(Buffer.from('empty')));
+  await tree.close();
+  assert.throws(() => tree.hasSync(keys[0] as Buffer), /closed/);
+});
+
 test.run();
