@@ -13,11 +13,11 @@ export interface Catch {
 /** Undefined if every seed went well. Rejects if the simulator itself does not run. */
 export async function hunt(bug: PlantedBug): Promise<Catch | undefined> {
   const results = await runSeeds({
-    first: bug.firstSeed,
+    first: 1,
     seeds: bug.withinSeeds,
     jobs: 1,
-    profile: bug.profile,
     faults: bug.faults,
+    schedule: bug.schedule,
     untilBroken: true,
     planted: bug.name,
   });

@@ -1,7 +1,7 @@
 /**
  * node dist/test/sim/planted/run-planted.js [NAME PART…]
  *
- * Looks for each planted bug with seed after seed, and tells how many it took.
+ * Looks for each planted bug with seed after seed, and tells how many it took and which rule was broken.
  */
 import { PLANTED_BUGS } from './bugs.js';
 import { hunt } from './hunt.js';
