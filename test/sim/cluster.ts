@@ -11,6 +11,7 @@ import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
+import type { StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
@@ -142,6 +143,7 @@ export class Cluster implements Probe {
     this.reference = new Reference(
       (rule, detail) => this.fail(rule, detail),
       () => this.nowMs,
+      setting.maxSessions,
     );
     this.#rules = new RaftRules(
       (rule, detail) => this.fail(rule, detail),
@@ -313,7 +315,7 @@ export class Cluster implements Probe {
   }
 
   #config(machine: SimulatedMachine): NodeConfig {
-    const { raft, storage } = this.setting;
+    const { raft, storage, limits } = this.setting;
     const config = parseNodeConfig(
       {
         clusterId: 'simulated',
@@ -329,7 +331,11 @@ export class Cluster implements Probe {
       '/',
     );
     // Smaller than a person may configure, so that little data goes a long way.
-    return { ...config, storage: { ...config.storage, ...storage } };
+    return {
+      ...config,
+      storage: { ...config.storage, ...storage },
+      limits: { ...config.limits, ...limits },
+    };
   }
 
   #logger(machine: SimulatedMachine, isCurrent: () => boolean): Logger {
@@ -461,6 +467,14 @@ export class Cluster implements Probe {
 
   get maxAppendBytes(): number {
     return this.setting.maxAppendBytes;
+  }
+
+  get maxSessions(): number {
+    return this.setting.maxSessions;
+  }
+
+  raftAnswer(answer: StepResult): void {
+    if (!answer.accepted && answer.refusal === 'overloaded') this.coverage.count('limits reached');
   }
 
   treeOptions(): ReturnType<Probe['treeOptions']> {

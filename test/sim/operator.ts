@@ -2,6 +2,8 @@
  * The one who runs the cluster: changes its members and its leader while everything else goes on, and does not always
  * learn whether that worked.
  */
+import type { RaftreeClient } from '../../src/client/client.js';
+import { RaftreeClientError } from '../../src/client/client-error.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster, SimulatedMachine } from './cluster.js';
 import { Direct } from './direct.js';
@@ -18,12 +20,15 @@ export class Operator {
   readonly #cluster: Cluster;
   readonly #random: SeededRandom;
   readonly #direct: Direct;
+  readonly #client: RaftreeClient;
   #stopped = false;
 
   constructor(cluster: Cluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
-    this.#direct = new Direct(cluster.hostEnv('operator'));
+    const env = cluster.hostEnv('operator');
+    this.#direct = new Direct(env);
+    this.#client = cluster.client(env, { timeoutMs: 5000 });
   }
 
   async run(): Promise<void> {
@@ -37,6 +42,7 @@ export class Operator {
       else if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
       else await this.#transfer();
     }
+    await this.#client.close();
     await this.#direct.close();
   }
 
@@ -48,7 +54,9 @@ export class Operator {
     const { leader } = this.#cluster;
     if (!leader) return;
     const to = this.#random.pick(this.#cluster.machines);
-    const answer = await this.#ask(leader, { type: 'transferLeader', nodeId: to.id });
+    const answer = this.#random.chance(0.5)
+      ? await this.#ask(leader, { type: 'transferLeader', nodeId: to.id })
+      : await this.#askAny(`leadership for ${to.host}`, this.#client.transferLeadership(to.id));
     if (answer === 'done') this.#cluster.coverage.count('leaders transferred');
   }
 
@@ -59,15 +67,26 @@ export class Operator {
     for (const { type, machine } of changes) {
       if (type !== 'remove' && machine.starts === 0) this.#cluster.start(machine);
     }
-    const answer = await this.#ask(leader, {
-      type: 'changeMembers',
-      changes: changes.map(({ type, machine }) => ({
-        type,
-        nodeId: machine.id,
-        clientAddress: type === 'remove' ? '' : `${machine.host}:7001`,
-        peerAddress: type === 'remove' ? '' : `${machine.host}:7101`,
-      })),
-    });
+    const answer = this.#random.chance(0.5)
+      ? await this.#ask(leader, {
+          type: 'changeMembers',
+          changes: changes.map(({ type, machine }) => ({
+            type,
+            nodeId: machine.id,
+            clientAddress: type === 'remove' ? '' : `${machine.host}:7001`,
+            peerAddress: type === 'remove' ? '' : `${machine.host}:7101`,
+          })),
+        })
+      : await this.#askAny(
+          changes.map(({ type, machine }) => `${type} ${machine.host}`).join(', '),
+          this.#client.changeMembers(
+            changes.map(({ type, machine: { id, host } }) =>
+              type === 'remove'
+                ? { type, node: id }
+                : { type, node: id, client: `${host}:7001`, peer: `${host}:7101` },
+            ),
+          ),
+        );
     if (answer === 'done') coverage.count('members changed', changes.length);
   }
 
@@ -97,6 +116,22 @@ export class Operator {
       }
     }
     return changes;
+  }
+
+  /** By the client library, which finds the leader itself, and tries again. */
+  async #askAny(what: string, work: Promise<unknown>): Promise<string> {
+    const { trace, coverage } = this.#cluster;
+    trace.record('operator', 'call', { what });
+    coverage.count('changes by the client library');
+    const shown = await work.then(
+      () => 'done',
+      (error: unknown) => {
+        if (!(error instanceof RaftreeClientError)) throw error;
+        return error.code;
+      },
+    );
+    trace.record('operator', 'return', { shown });
+    return shown;
   }
 
   /** The type of the answer, or the code of what went wrong. */

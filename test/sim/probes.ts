@@ -8,16 +8,18 @@
 import type { Clock } from '../../src/env/env.js';
 import type { CommandResult } from '../../src/kv/kv-state-machine.js';
 import { KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { MAX_SESSIONS, Sessions } from '../../src/kv/sessions.js';
 import { LsmTree } from '../../src/lsm/lsm-tree.js';
 import type { LsmOptions } from '../../src/lsm/options.js';
 import { LogView } from '../../src/raft/log-view.js';
 import { Raft } from '../../src/raft/raft.js';
-import type { Entry, Input, Output } from '../../src/raft/types.js';
+import type { Entry, Input, Output, StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { Peers } from '../../src/server/peers.js';
 
 export interface Probe {
   raftInput(who: string, raft: Raft, input: Input): void;
+  raftAnswer(answer: StepResult): void;
   raftOutput(who: string, raft: Raft, output: Output): void;
   applying(who: string, first: number, entries: readonly Entry[]): void;
   applied(who: string, first: number, results: readonly CommandResult[]): void;
@@ -26,6 +28,7 @@ export interface Probe {
   treeOptions(who: string): Partial<LsmOptions>;
   /** Smaller than the house's own limit, so that few entries already come in several messages. */
   readonly maxAppendBytes: number;
+  readonly maxSessions: number;
 }
 
 let probe: Probe | undefined;
@@ -60,7 +63,9 @@ function ownerOf(raft: Raft): string {
 const { step, take } = Raft.prototype;
 Raft.prototype.step = function (this: Raft, nowMs, input) {
   probe?.raftInput(ownerOf(this), this, input);
-  return step.call(this, nowMs, input);
+  const answer = step.call(this, nowMs, input);
+  probe?.raftAnswer(answer);
+  return answer;
 };
 Raft.prototype.take = function (this: Raft, nowMs) {
   const output = take.call(this, nowMs);
@@ -72,6 +77,8 @@ const { lastWithin } = LogView.prototype;
 LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
   return lastWithin.call(this, first, last, Math.min(maxBytes, probe?.maxAppendBytes ?? maxBytes));
 };
+
+Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
 
 const { apply } = KvStateMachine.prototype;
 KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {

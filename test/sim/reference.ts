@@ -52,15 +52,20 @@ export class Reference {
   /** The log starts after this index. */
   #base = 0;
   readonly #changes = new Map<string, Change[]>();
+  /** The one that was used last at the end. */
   readonly #sessions = new Map<number, Session>();
   /** Index at which each written value took effect. */
   readonly #effects = new Map<string, number>();
+  readonly #maxSessions: number;
   /** Commands that were answered from the table of sessions. */
   repeated = 0;
+  /** Sessions that went because there were too many. */
+  sessionsDropped = 0;
 
-  constructor(fail: Fail, nowMs: () => number) {
+  constructor(fail: Fail, nowMs: () => number, maxSessions: number) {
     this.#fail = fail;
     this.#nowMs = nowMs;
+    this.#maxSessions = maxSessions;
   }
 
   get lastIndex(): number {
@@ -189,6 +194,11 @@ export class Reference {
   #apply(index: number, command: Command): CommandResult {
     if (command.type === 'openSession') {
       const window = Math.min(Math.max(1, command.window), 4096);
+      const [oldest] = this.#sessions.keys();
+      if (oldest !== undefined && this.#sessions.size >= this.#maxSessions) {
+        this.#sessions.delete(oldest);
+        this.sessionsDropped++;
+      }
       this.#sessions.set(index, { window, floor: 0, slots: new Map() });
       return { type: 'sessionOpened', sessionId: index, window };
     }
@@ -205,6 +215,8 @@ export class Reference {
     if (sequence <= floor || sequence > floor + session.window)
       return { type: 'refused', code: 'INVALID_REQUEST' };
     const write = this.#write(index, command.write);
+    this.#sessions.delete(sessionId);
+    this.#sessions.set(sessionId, session);
     session.floor = floor;
     session.slots.set(slot, { sequence, result: write });
     return { type: 'written', write };

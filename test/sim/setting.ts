@@ -24,6 +24,8 @@ export interface Setting {
   readonly tree: Partial<LsmOptions>;
   /** Bytes of entries in one message, and in one range to apply. */
   readonly maxAppendBytes: number;
+  readonly maxSessions: number;
+  readonly limits: Partial<NodeConfig['limits']>;
   readonly workload: WorkloadOptions;
   /** How long faults happen. */
   readonly durationMs: number;
@@ -88,12 +90,16 @@ export function settingOf(
       levelBaseBytes: 32 * KIB,
       maxManifestBytes: 4 * KIB,
     },
-    maxAppendBytes: MIB,
+    maxAppendBytes: random.pick([MIB, MIB, 2 * KIB, 1]),
+    maxSessions: random.pick([10_000, 10_000, 4]),
+    limits: random.chance(0.2) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {},
     workload: {
       clients: random.between(3, 6),
       keys: random.between(2, 8),
       maxThinkMs: random.pick([20, 80, 200]),
       maxValueBytes: random.pick([50, 800, 3000]),
+      pageEntries: random.pick([1000, 1, 3]),
+      window: random.pick([1024, 1024, 1, 3]),
     },
     durationMs: random.between(8_000, 16_000),
     faultEveryMs: random.pick([150, 500, 1500]),

@@ -82,6 +82,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     useProbe(undefined);
   }
   coverage.count('retries deduplicated', cluster.reference.repeated);
+  coverage.count('sessions dropped', cluster.reference.sessionsDropped);
   const { broken, trace, nowMs } = cluster;
   return {
     seed,

@@ -16,6 +16,10 @@ export interface WorkloadOptions {
   readonly maxThinkMs: number;
   /** Values are padded up to this. */
   readonly maxValueBytes: number;
+  /** Of a scan, so many are asked for at once. */
+  readonly pageEntries: number;
+  /** Most writes of one session under way. */
+  readonly window: number;
 }
 
 /** Failures that a healthy client library may report while the world is not healthy. */
@@ -31,7 +35,16 @@ const EXPECTED_CODES = new Set([
   'CONNECTION_LOST',
   'ATTEMPT_TIMEOUT',
   'HELLO_TIMEOUT',
+  // Only if an attempt may have been applied; otherwise the library goes on in a new session.
+  'SESSION_EXPIRED',
 ]);
+
+/** The levels at which the client library reads, all of them linearizable. */
+const COVERAGE_OF = {
+  linearizable: 'linearizable reads',
+  lease: 'reads by a lease of the client library',
+  follower: 'reads by a follower of the client library',
+} as const;
 
 /** A value that has grown beyond this is replaced, not appended to. */
 const LONG_VALUE_BYTES = 6000;
@@ -76,7 +89,11 @@ export class Workload {
     const random = this.#random;
     const env = this.#cluster.hostEnv(name);
     const direct = new Direct(env);
-    const client = this.#cluster.client(env, { timeoutMs: random.between(400, 6000) });
+    const { pageEntries, window } = this.#options;
+    const client = this.#cluster.client(env, {
+      timeoutMs: random.between(400, 6000),
+      ...{ pageEntries, window },
+    });
     while (!this.#stopped) {
       await this.#cluster.sleep(random.float() * this.#options.maxThinkMs);
       await this.#call(name, client, direct);
@@ -169,11 +186,16 @@ export class Workload {
 
   async #read(name: string, client: RaftreeClient): Promise<void> {
     const key = this.#key();
-    this.#cluster.coverage.count('linearizable reads');
+    const level = this.#level();
+    this.#cluster.coverage.count(COVERAGE_OF[level]);
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
-      const found = await client.get(key);
+      const found = await client.get(key, { level });
       return { index: 0, answers: [this.#shown(key, found)] };
     });
+  }
+
+  #level(): keyof typeof COVERAGE_OF {
+    return this.#random.pick(['linearizable', 'linearizable', 'lease', 'follower']);
   }
 
   /** A lease read goes to whoever leads, or to one who may believe that he does. */
@@ -216,18 +238,20 @@ export class Workload {
     );
   }
 
-  /** One page holds all keys, so it is a read of each of them at one moment. */
+  /** A read of each key, at some moment between the call and the return: not of all of them at one moment. */
   async #scan(name: string, client: RaftreeClient): Promise<void> {
     const keys = this.#keys;
     this.#cluster.coverage.count('scans');
     const reverse = this.#random.chance(0.5);
+    const level = this.#level();
     await this.#record(
       name,
       keys.map((key) => ({ kind: 'read', key, value: '' })),
       async () => {
         const found = new Map<string, KeyAnswer>();
-        for await (const { key, value, version } of client.scan({ prefix: 'k', reverse }))
+        for await (const { key, value, version } of client.scan({ prefix: 'k', reverse, level }))
           found.set(key.toString(), answerOf({ value, version }));
+        if (found.size > this.#options.pageEntries) this.#cluster.coverage.count('scans of several pages');
         return { index: 0, answers: keys.map((key) => found.get(key) ?? answerOf(undefined)) };
       },
     );
