@@ -97,6 +97,11 @@ export class Host {
     this.#clock = { rate, sinceMs: nowMs, atMs: this.#ownTime(nowMs) };
   }
 
+  /** Once, there or back. */
+  jumpClock(nowMs: number, byMs: number): void {
+    this.#clock = { rate: this.#clock.rate, sinceMs: nowMs, atMs: this.#ownTime(nowMs) + byMs };
+  }
+
   get clockRate(): number {
     return this.#clock.rate;
   }
@@ -475,4 +480,13 @@ export class CoreLab {
     const { leader } = this;
     return leader ? membersOf(leader.raft.configuration).map((id) => this.host(id)) : [];
   }
+}
+
+/** A leader that everybody knows and that has committed an entry of its term. */
+export function electedLab(size = 3, seed = 42): { lab: CoreLab; leader: Host; followers: Host[] } {
+  const lab = new CoreLab(seed, size);
+  lab.advanceUntil(() => lab.leader !== undefined && lab.leader.raft.commitIndex > 1);
+  const leader = lab.leader as Host;
+  lab.advanceFor(30);
+  return { lab, leader, followers: [...lab.hosts.values()].filter((host) => host !== leader) };
 }
