@@ -90,6 +90,20 @@ export function plainBlock(bytes: Buffer, start: number, end: number): Buffer | 
   return decompressBlock(bytes, start, end, plain) ? plain : undefined;
 }
 
+/**
+ * Writes the first bytes of the block that stands stored at `start` to `end`, where its codec stands, to the start of
+ * `target`, as many as it takes; returns the block's size, or 0 if it is damaged or the codec is not known.
+ */
+export function startOfBlock(bytes: Buffer, start: number, end: number, target: Buffer): number {
+  if (bytes[end] === CODEC_NONE) {
+    copyBytes(target, 0, bytes, start, Math.min(end, start + target.length));
+    return end - start;
+  }
+  const size = bytes[end] === CODEC_LZ4 ? plainBytes(bytes, start, end) : Number.NaN;
+  if (!(size > 0)) return 0;
+  return decompress(bytes, start + LENGTH_BYTES, end, target, size, target.length) ? size : 0;
+}
+
 const MIN_MATCH_BYTES = 4;
 /** Below this a loop is faster than a call into the runtime. */
 const LOOP_COPY_BYTES = 48;
@@ -97,8 +111,16 @@ const LOOP_COPY_BYTES = 48;
 /**
  * An LZ4 block is sequences of literals and a match: `token (high four bits: literals, low four: match bytes less 4;
  * 15 goes on in further bytes) | literals | offset u16 | further match bytes`; the last one ends after its literals.
+ * Stops when the first `enough` of all `bytes` are there.
  */
-function decompress(source: Buffer, start: number, end: number, target: Buffer, bytes: number): boolean {
+function decompress(
+  source: Buffer,
+  start: number,
+  end: number,
+  target: Buffer,
+  bytes: number,
+  enough: number = bytes,
+): boolean {
   let at = start;
   let out = 0;
   const lengthFrom = (nibble: number): number => {
@@ -115,20 +137,23 @@ function decompress(source: Buffer, start: number, end: number, target: Buffer, 
     const token = source[at++] as number;
     const literals = lengthFrom(token >>> 4);
     if (literals > end - at || literals > bytes - out) return false;
-    copyBytes(target, out, source, at, at + literals);
+    copyBytes(target, out, source, at, at + Math.min(literals, enough - out));
     at += literals;
     out += literals;
     if (at === end) return out === bytes;
+    if (out >= enough) return true;
     if (at + 2 > end) return false;
     const offset = (source[at] as number) | ((source[at + 1] as number) << 8);
     at += 2;
-    const match = lengthFrom(token & 15) + MIN_MATCH_BYTES;
-    if (offset === 0 || offset > out || match > bytes - out) return false;
+    const whole = lengthFrom(token & 15) + MIN_MATCH_BYTES;
+    if (offset === 0 || offset > out || whole > bytes - out) return false;
+    const match = Math.min(whole, enough - out);
     const from = out - offset;
     if (offset >= match && match > LOOP_COPY_BYTES) target.copyWithin(out, from, from + match);
     // Byte by byte: a match may overlap what it produces.
     else for (let i = 0; i < match; i++) target[out + i] = target[from + i] as number;
     out += match;
+    if (out === enough && enough < bytes) return true;
   }
   return false;
 }

@@ -59,7 +59,7 @@ export async function compact(
   tables: TableCache,
   context: TableWriterContext,
 ): Promise<TableMetadata[]> {
-  const options = { readAheadBytes: READ_AHEAD_BYTES, scan: true };
+  const options = { readAheadBytes: READ_AHEAD_BYTES, scan: true, writesTo: job.table };
   const source = new MergeCursor(job.runs.map((run) => new RunCursor(tables, run, options)));
   try {
     source.seekToStart();

@@ -23,6 +23,13 @@ export abstract class Cursor {
   valueBytes: Buffer = NO_BYTES;
   valueStart = 0;
   valueEnd = 0;
+  /**
+   * If `storedEnd` is not 0, the entry is alone in its block, and this is the block as it stands in the file, with codec
+   * and checksum, which was checked. The value is then not at hand; `valueStart` and `valueEnd` only tell its length.
+   */
+  storedBytes: Buffer = NO_BYTES;
+  storedStart = 0;
+  storedEnd = 0;
 
   abstract seekToFirst(): void;
   abstract seekToLast(): void;

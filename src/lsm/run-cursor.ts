@@ -7,6 +7,8 @@ import { corruption } from '../record/record.js';
 import { NO_SLOT } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
 import { compareBytes, NO_BYTES } from './bytes.js';
+import { type Codec, startOfBlock } from './codec.js';
+import { SoleEntry } from './sole-entry.js';
 import type { Table } from './table.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
@@ -19,6 +21,11 @@ export interface RunCursorOptions {
   readonly readAheadBytes: number;
   /** A scan of everything: does not use the block cache, and reads ahead at once. */
   readonly scan?: boolean;
+  /**
+   * For a scan forward whose entries are written to a table with these options: an entry that fills such a block alone
+   * is shown as it is stored, so that it needs no unpacking and packing (`storedEnd`).
+   */
+  readonly writesTo?: { readonly codec: Codec; readonly blockBytes: number };
 }
 
 export class RunCursor extends BlockCursor {
@@ -36,12 +43,14 @@ export class RunCursor extends BlockCursor {
   #windowStart = 0;
   #windowEnd = 0;
   #readAhead = 0;
+  readonly #sole: SoleEntry | undefined;
 
   constructor(tables: TableCache, files: readonly TableFile[], options: RunCursorOptions) {
     super();
     this.#tables = tables;
     this.#files = files;
     this.#options = options;
+    this.#sole = options.writesTo ? new SoleEntry() : undefined;
   }
 
   override seekToFirst(): void {
@@ -49,7 +58,7 @@ export class RunCursor extends BlockCursor {
     if (this.#files.length === 0) return;
     this.#openFile(0);
     this.#loadBlock(0, 0);
-    super.seekToFirst();
+    this.#enterBlock();
   }
 
   override seekToLast(): void {
@@ -88,7 +97,7 @@ export class RunCursor extends BlockCursor {
 
   override next(): void {
     super.next();
-    if (!this.valid && this.#loadNextBlock()) super.seekToFirst();
+    if (!this.valid && this.#loadNextBlock()) this.#enterBlock();
   }
 
   override previous(): void {
@@ -102,6 +111,11 @@ export class RunCursor extends BlockCursor {
     this.#closeFile();
     this.#window = NO_BYTES;
     this.#unpacked = NO_BYTES;
+  }
+
+  #enterBlock(): void {
+    if (this.storedEnd === 0) super.seekToFirst();
+    else this.valid = true;
   }
 
   get #openTable(): Table {
@@ -182,6 +196,7 @@ export class RunCursor extends BlockCursor {
     if (offset < this.#windowStart || end > this.#windowEnd) this.#readWindow(offset, end, direction);
     const start = offset - this.#windowStart;
     table.checkStored(block, this.#window, start);
+    if (this.#sole && this.#showStored(this.#sole, start, start + size)) return;
     const plain = table.packedFrom(block, this.#window, start);
     if (plain < 0) {
       this.setBlock(this.#window, start, start + size, table.path, offset);
@@ -191,6 +206,27 @@ export class RunCursor extends BlockCursor {
       this.#unpacked = Buffer.allocUnsafeSlow(Math.max(plain, FIRST_READ_AHEAD_BYTES));
     table.unpack(block, this.#window, start, this.#unpacked);
     this.setBlock(this.#unpacked, 0, plain, table.path, offset);
+  }
+
+  /** Shows an entry that fills the block at `start` to `end` of the window alone, if the block is good to be passed on. */
+  #showStored(sole: SoleEntry, start: number, end: number): boolean {
+    const { writesTo } = this.#options;
+    this.storedEnd = 0;
+    if (writesTo?.codec !== this.#openTable.header.codec) return false;
+    const blockBytes = startOfBlock(this.#window, start, end, sole.start);
+    if (blockBytes < writesTo.blockBytes || !sole.read(blockBytes)) return false;
+    this.clearBlock();
+    if (this.keyBytes.length < sole.keyBytes) this.keyBytes = Buffer.allocUnsafe(2 * sole.keyBytes);
+    sole.start.copy(this.keyBytes, 0, sole.keyStart, sole.keyStart + sole.keyBytes);
+    this.keyEnd = sole.keyBytes;
+    this.sequence = sole.sequence;
+    this.deleted = sole.deleted;
+    this.valueStart = 0;
+    this.valueEnd = sole.valueBytes;
+    this.storedBytes = this.#window;
+    this.storedStart = start;
+    this.storedEnd = end + BLOCK_TRAILER_BYTES;
+    return true;
   }
 
   #readWindow(offset: number, end: number, direction: number): void {

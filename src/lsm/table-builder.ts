@@ -6,7 +6,7 @@
 import type { Env, File } from '../env/env.js';
 import { crc32 } from '../record/checksum.js';
 import { BlockBuilder } from './block-builder.js';
-import { compareRanges, copyRange, NO_BYTES } from './bytes.js';
+import { compareRanges, copyBytes, copyRange, NO_BYTES } from './bytes.js';
 import { CODEC_NONE, type Codec, codecNumber, compressBlock } from './codec.js';
 import type { Cursor } from './cursor.js';
 import { SparseIndexBuilder, separatorBetween } from './sparse-index.js';
@@ -90,17 +90,24 @@ export class TableBuilder {
     const block = this.#block;
     const { keyBytes, keyStart, keyEnd } = entry;
     let began = false;
-    if (!block.isEmpty && block.sizeBytes + block.growthBytes(entry) > this.#options.blockBytes) {
+    const isStored = entry.storedEnd !== 0;
+    if (
+      !block.isEmpty &&
+      (isStored || block.sizeBytes + block.growthBytes(entry) > this.#options.blockBytes)
+    ) {
       this.#finishBlock();
       began = true;
     }
-    if (block.isEmpty) this.#indexLastBlock(keyBytes.subarray(keyStart, keyEnd));
+    if (block.isEmpty && this.#entries > 0) this.#indexLastBlock(keyBytes.subarray(keyStart, keyEnd));
     if (this.#entries === 0) this.#smallest = copyRange(keyBytes, keyStart, keyEnd);
     const lastKey = block.isEmpty ? this.#lastBlockKey : block.lastKey;
     if (this.#entries === 0 || compareRanges(lastKey, 0, lastKey.length, keyBytes, keyStart, keyEnd) !== 0) {
       this.#addHash(keyBytes, keyStart, keyEnd);
     }
-    block.add(entry);
+    if (isStored) {
+      this.#addStored(entry);
+      began = true;
+    } else block.add(entry);
     this.#entries++;
     if (entry.deleted) this.#tombstones++;
     if (entry.sequence < this.#smallestSequence) this.#smallestSequence = entry.sequence;
@@ -124,7 +131,7 @@ export class TableBuilder {
 
   /** Completes, syncs and closes the file. Needs at least one entry. `breathe` is asked between steps. */
   async finish(breathe: () => Promise<void> | undefined): Promise<TableMetadata> {
-    this.#finishBlock();
+    if (!this.#block.isEmpty) this.#finishBlock();
     const largest = this.#lastBlockKey;
     this.#index.add(largest, this.#lastBlockOffset, this.#lastBlockBytes);
     await this.drain();
@@ -193,6 +200,15 @@ export class TableBuilder {
     block.copy(bytes);
     bytes[block.length] = packed ? codecNumber(this.#options.codec) : CODEC_NONE;
     bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
+  }
+
+  /** A block of which an entry is all there is, as it was read. */
+  #addStored({ keyBytes, keyStart, keyEnd, storedBytes, storedStart, storedEnd }: Cursor): void {
+    const bytes = storedEnd - storedStart;
+    this.#lastBlockOffset = this.#written + this.#pendingBytes;
+    this.#lastBlockBytes = bytes - BLOCK_TRAILER_BYTES;
+    this.#lastBlockKey = copyRange(keyBytes, keyStart, keyEnd);
+    copyBytes(this.#take(bytes), 0, storedBytes, storedStart, storedEnd);
   }
 
   /** Room for a block behind those that wait to be written. */

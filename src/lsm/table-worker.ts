@@ -1,6 +1,6 @@
 /**
  * The worker thread that writes the tables of all trees of the process (its code: `table-worker-entry.ts`), and a
- * tree's side of it. It starts with the first job and ends with the process, which it does not keep alive but while
+ * tree's side of it. It starts with the first tree and ends with the process, which it does not keep alive but while
  * it has work. If it dies, its trees fail; a tree that is opened later gets a new one.
  */
 import type { Thread, Threads } from '../env/env.js';
@@ -55,6 +55,8 @@ export class TableWorker {
   join(failed: (error: Error) => void): () => void {
     const user = (error: Error) => failed(error);
     this.#users.add(user);
+    // Its first job should not have to wait for that.
+    if (!this.#failure) this.#thread ??= this.#start();
     return () => this.#users.delete(user);
   }
 
@@ -63,8 +65,7 @@ export class TableWorker {
     const id = this.#nextId++;
     if (this.#failure) return { id, made: Promise.reject(this.#failure) };
     const made = new Promise<MadeTables>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
-    this.#thread ??= this.#start();
-    if (this.#pending.size === 1) this.#thread.hold();
+    if (this.#pending.size === 1) this.#thread?.hold();
     this.#post({ ...job, id });
     return { id, made };
   }

@@ -1,0 +1,50 @@
+/**
+ * Recognises a block that holds one entry and nothing else by its first bytes (format: `block-builder.ts`), so that a
+ * large value can go from table to table without being unpacked.
+ */
+import { SEQUENCE_BYTES } from './block-builder.js';
+
+/** Lengths, sequence and key must be within so many bytes. */
+const START_BYTES = 512;
+/** One restart offset and their count stand behind the entry. */
+const RESTARTS_BYTES = 8;
+
+export class SoleEntry {
+  /** The block's first bytes. */
+  readonly start: Buffer = Buffer.alloc(START_BYTES);
+  keyStart = 0;
+  keyBytes = 0;
+  valueBytes = 0;
+  sequence = 0;
+  deleted = false;
+  #at = 0;
+
+  /** Takes what `start` says of a block of so many bytes; false if it is not a sole entry, or too long to be told. */
+  read(blockBytes: number): boolean {
+    const bytes = this.start;
+    this.#at = 0;
+    const shared = this.#varint();
+    const keyBytes = this.#varint();
+    const tag = this.#varint();
+    const at = this.#at;
+    this.keyStart = at + SEQUENCE_BYTES;
+    this.keyBytes = keyBytes;
+    this.deleted = tag === 0;
+    this.valueBytes = tag === 0 ? 0 : tag - 1;
+    const keyEnd = this.keyStart + keyBytes;
+    if (shared !== 0 || keyEnd > bytes.length) return false;
+    const high = bytes.readUIntLE(at + 4, 3);
+    this.sequence = high * 2 ** 32 + bytes.readUInt32LE(at);
+    return high < 2 ** 21 && keyEnd + this.valueBytes + RESTARTS_BYTES === blockBytes;
+  }
+
+  #varint(): number {
+    let value = 0;
+    for (let shift = 0; shift <= 28; shift += 7) {
+      const byte = this.start[this.#at++] as number;
+      value += (byte & 127) * 2 ** shift;
+      if (byte < 128) return value;
+    }
+    return Number.NaN;
+  }
+}
