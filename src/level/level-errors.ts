@@ -17,6 +17,8 @@ import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 const CODES: Readonly<Record<string, string>> = {
   LSM_LOCKED: 'LEVEL_LOCKED',
   LSM_CLOSED: 'LEVEL_DATABASE_NOT_OPEN',
+  LSM_MISSING: 'LEVEL_DATABASE_MISSING',
+  LSM_EXISTS: 'LEVEL_DATABASE_EXISTS',
   LSM_INVALID: 'LEVEL_INVALID',
   LSM_BUSY: 'LEVEL_BUSY',
   CORRUPTION: 'LEVEL_CORRUPTION',

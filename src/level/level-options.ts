@@ -74,5 +74,6 @@ export function engineOptions(options: OpenOptions): LsmOptions {
     ...Object.fromEntries(given),
     ...options.engine,
     createIfMissing: options.createIfMissing !== false,
+    errorIfExists: options.errorIfExists === true,
   };
 }

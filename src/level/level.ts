@@ -14,11 +14,8 @@ import {
   type AbstractSnapshot,
   type Transcoder,
 } from 'abstract-level';
-import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import { realEnv } from '../env/real/real-env.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
-import { manifestNumbers } from '../lsm/manifest.js';
 import type { LsmStats } from '../lsm/stats.js';
 import type { Operation } from '../lsm/write-batch.js';
 import { clear, type EncodedClearOptions } from './clear.js';
@@ -135,9 +132,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
 
   async _open(options: OpenOptions): Promise<void> {
     try {
-      const env = options.engine?.env ?? realEnv();
-      checkExistence(env, this.location, options);
-      this.#tree = await LsmTree.open(this.location, { ...engineOptions(options), env });
+      this.#tree = await LsmTree.open(this.location, engineOptions(options));
     } catch (error) {
       throw levelError(error);
     }
@@ -243,19 +238,6 @@ function toEngine({ type, key, value }: EncodedOperation): Operation {
   return type === 'put' && value !== undefined
     ? { type: 'put', key: toBytes(key), value: toBytes(value) }
     : { type: 'delete', key: toBytes(key) };
-}
-
-function checkExistence(env: Env, location: string, options: OpenOptions): void {
-  const exists = env.fs.exists(location) && manifestNumbers(env.fs.list(location)).length > 0;
-  if (exists && options.errorIfExists) {
-    throw new RaftreeError('LEVEL_DATABASE_EXISTS', `${location}: exists, and errorIfExists is true`);
-  }
-  if (!exists && options.createIfMissing === false) {
-    throw new RaftreeError(
-      'LEVEL_DATABASE_MISSING',
-      `${location}: does not exist, and createIfMissing is false`,
-    );
-  }
 }
 
 async function asLevel<T>(result: Promise<T>): Promise<T> {

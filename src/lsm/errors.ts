@@ -3,6 +3,8 @@
  *
  *     LSM_CLOSED      the tree is closed
  *     LSM_LOCKED      the directory is in use by another tree, in this process or another
+ *     LSM_MISSING     there is no tree in the directory, and `createIfMissing` is false
+ *     LSM_EXISTS      there is one, and `errorIfExists` is true
  *     LSM_INVALID     an option, key, value or range that is not accepted
  *     LSM_BUSY        more bytes wait to be written than `maxWaitingBytes`
  *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space
@@ -21,6 +23,10 @@ export function closedError(): RaftreeError {
 
 export function invalid(message: string): RaftreeError {
   return new RaftreeError('LSM_INVALID', message, { info: { outcome: 'not committed' } });
+}
+
+export function checkBytes(value: unknown, what: string): void {
+  if (!(value instanceof Uint8Array)) throw invalid(`${what} must be a Uint8Array`);
 }
 
 export function readOnlyError(cause: unknown, outcome: WriteOutcome): RaftreeError {

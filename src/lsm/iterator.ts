@@ -4,6 +4,7 @@
  */
 import { compareRanges, copyRange } from './bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from './cursor.js';
+import { checkBytes, invalid } from './errors.js';
 import type { MergeCursor } from './merge-cursor.js';
 import type { Snapshot } from './snapshot-list.js';
 
@@ -198,6 +199,17 @@ export class LsmIterator {
     const key = this.#key;
     for (let i = 0; i < length; i++) key[i] = at.keyBytes[at.keyStart + i] as number;
     this.#keyLength = length;
+  }
+}
+
+/** Throws `LSM_INVALID`. */
+export function checkIteratorOptions(options: IteratorOptions): void {
+  for (const name of ['gt', 'gte', 'lt', 'lte'] as const) {
+    if (options[name] !== undefined) checkBytes(options[name], name);
+  }
+  const { limit } = options;
+  if (limit !== undefined && limit !== Number.POSITIVE_INFINITY && !(Number.isInteger(limit) && limit >= 0)) {
+    throw invalid(`limit is ${String(limit)}; a whole number from 0 on is accepted`);
   }
 }
 

@@ -12,13 +12,13 @@
  */
 import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, type RaftreeError } from '../env/errors.js';
-import { corruption } from '../record/record.js';
 import type { RecordLog } from '../record/record-log.js';
 import { Admission } from './admission.js';
 import { writeCheckpoint } from './checkpoint.js';
 import { pendingBytes } from './compaction-picker.js';
 import {
   busyError,
+  checkBytes,
   closedError,
   invalid,
   isDiskFull,
@@ -28,9 +28,8 @@ import {
   readOnlyError,
 } from './errors.js';
 import { FlushWaiters } from './flush-waiters.js';
-import { type IteratorOptions, LsmIterator } from './iterator.js';
+import { checkIteratorOptions, type IteratorOptions, LsmIterator } from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
-import { manifestName } from './manifest.js';
 import { MemtableList } from './memtable-list.js';
 import { MergeCursor } from './merge-cursor.js';
 import {
@@ -79,6 +78,11 @@ const MANY_KEYS = 64;
 const TICK_MS = 1;
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
 
+function checkRange({ smallest, largest }: Partial<KeyRange>): void {
+  if (smallest !== undefined) checkBytes(smallest, 'smallest');
+  if (largest !== undefined) checkBytes(largest, 'largest');
+}
+
 export class LsmTree {
   /** With the defaults filled in. */
   readonly options: ResolvedOptions;
@@ -119,13 +123,14 @@ export class LsmTree {
   /**
    * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
    *
-   * Throws `LSM_LOCKED` if it is open elsewhere, `LSM_INVALID` for an option out of its limits, `CORRUPTION` (with
-   * path and offset in `info`) if what must be there is damaged, or the system's error.
+   * Throws `LSM_LOCKED` if it is open elsewhere, `LSM_INVALID` for an option that is not known or out of its limits,
+   * `LSM_MISSING` or `LSM_EXISTS` if the options say so, `CORRUPTION` (with path and offset in `info`) if what must
+   * be there is damaged, or the system's error.
    */
   static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {
     const resolved = resolveOptions(options);
     const { env } = resolved;
-    const lock = takeDirectory(env, directory, resolved.createIfMissing);
+    const lock = takeDirectory(env, directory, resolved);
     const { openTables, blocks } = resolved.resources;
     const tables = new TableCache(env, directory, openTables, blocks);
     try {
@@ -191,7 +196,11 @@ export class LsmTree {
       const wal = this.#wal;
       const sizeBytes = batchBytes(operations);
       const payload = encodeBatch(operations, sizeBytes);
-      const durable = wal !== undefined && (options.durability ?? this.options.durability) === 'sync';
+      const durability = options.durability ?? this.options.durability;
+      if (wal && durability !== 'sync' && durability !== 'buffered') {
+        throw invalid(`durability is ${String(durability)}; sync or buffered is accepted`);
+      }
+      const durable = wal !== undefined && durability === 'sync';
       const pendingBytes = this.#admission.waitingBytes + (wal?.queuedBytes ?? 0);
       if (pendingBytes > 0 && pendingBytes + sizeBytes > this.options.maxWaitingBytes) {
         throw busyError(pendingBytes);
@@ -250,6 +259,7 @@ export class LsmTree {
    */
   getSync(key: Uint8Array, options?: ReadOptions): Buffer | undefined {
     if (this.#state === 'closed') throw closedError();
+    checkBytes(key, 'a key');
     const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : NEWEST;
     return this.#reader.get(
       key,
@@ -263,6 +273,7 @@ export class LsmTree {
   /** Whether a key has a value: as `getSync`, without a copy of it. */
   hasSync(key: Uint8Array, options?: ReadOptions): boolean {
     if (this.#state === 'closed') throw closedError();
+    checkBytes(key, 'a key');
     const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : NEWEST;
     const { active, frozen } = this.#memtables;
     return this.#reader.has(key, sequence, active, frozen, this.#versions.current);
@@ -273,6 +284,7 @@ export class LsmTree {
     try {
       if (!this.#reader.isSlow) return Promise.resolve(this.getSync(key, options));
       this.#checkOpen();
+      checkBytes(key, 'a key');
       const copy = Buffer.from(key);
       return this.#pinned(options, (get) => get(copy));
     } catch (error) {
@@ -287,6 +299,7 @@ export class LsmTree {
       if (!this.#reader.isSlow && keys.length <= MANY_KEYS) {
         return Promise.resolve(keys.map((key) => this.getSync(key, options)));
       }
+      for (const key of keys) checkBytes(key, 'a key');
       const copies = keys.map((key) => Buffer.from(key));
       return this.#pinned(options, (get) => this.#getInTurns(copies, get));
     } catch (error) {
@@ -329,9 +342,10 @@ export class LsmTree {
     return this.#snapshots.take(this.#lastVisible);
   }
 
-  /** Walks over keys in order. Throws `LSM_CLOSED`, or `LSM_INVALID` for a released snapshot. */
+  /** Walks over keys in order. Throws `LSM_CLOSED`, or `LSM_INVALID` for a released snapshot or a bound that is none. */
   iterator(options: IteratorOptions = {}): LsmIterator {
     this.#checkOpen();
+    checkIteratorOptions(options);
     const reverse = options.reverse ?? false;
     const sequence = options.snapshot ? this.#sequenceOf(options.snapshot) : this.#lastVisible;
     const version = this.#versions.pin();
@@ -416,6 +430,7 @@ export class LsmTree {
 
   /** Rewrites a range (both ends included, everything by default) into the deepest level, dropping what is hidden. */
   async compactRange(range: Partial<KeyRange> = {}): Promise<void> {
+    checkRange(range);
     await this.flush();
     await this.#maintenance.compactRange({ smallest: range.smallest, largest: range.largest });
   }
@@ -426,6 +441,7 @@ export class LsmTree {
    */
   approximateSize(range: Partial<KeyRange> = {}): number {
     this.#checkOpen();
+    checkRange(range);
     let bytes = this.#memtables.approximateSize(range);
     for (const file of this.#versions.current.files()) {
       const table = this.#tables.use(file);
@@ -731,9 +747,10 @@ export class LsmTree {
     void this.#maintenance.stop(readOnlyError(error, 'not committed'));
   }
 
-  #sequenceOf({ sequence }: Snapshot): number {
-    if (!this.#snapshots.has(sequence)) throw invalid('the snapshot was released');
-    return sequence;
+  #sequenceOf(snapshot: Snapshot): number {
+    if (!this.#snapshots.has(snapshot))
+      throw invalid('the snapshot was released, or is that of another tree');
+    return snapshot.sequence;
   }
 
   #checkOpen(): void {
@@ -750,9 +767,6 @@ export class LsmTree {
     const { flushedSequence, oldestWal, newestWal } = this.#versions;
     this.#lastGiven = flushedSequence;
     const hasWal = env.fs.list(this.directory).some(isWalName);
-    if (hasWal && this.#versions.recovery === undefined) {
-      throw corruption(`${this.directory}/${manifestName(1)}`, 0, 'it is missing, but a WAL is there');
-    }
     if (durability !== 'none' || hasWal || newestWal >= oldestWal) {
       const wal = openWal(env, this.directory, oldestWal, newestWal, (batch, file) => {
         if (batch.lastSequence <= flushedSequence) return;

@@ -255,7 +255,7 @@ export class Memtable {
     return neighbour(node, this.#left, this.#right, this.#parent);
   }
 
-  /** About what share of the nodes stands before one, as if the tree were balanced; 0 nodes stand for the end. */
+  /** About what share of the nodes stands before one, as if the tree were balanced; node 0 is the end. */
   shareBefore(node: number): number {
     if (node === 0) return 1;
     if (node === this.first()) return 0;

@@ -105,8 +105,10 @@ export interface LsmOptions {
   readonly retryDelayMs?: number;
   /** A MANIFEST larger than this is succeeded by a new one; 1 MiB. */
   readonly maxManifestBytes?: number;
-  /** Whether a directory without a tree becomes one; true. Otherwise opening it fails with `LSM_INVALID`. */
+  /** Whether a directory without a tree becomes one; true. Otherwise opening it fails with `LSM_MISSING`. */
   readonly createIfMissing?: boolean;
+  /** Whether opening a directory that holds a tree fails, with `LSM_EXISTS`; false. */
+  readonly errorIfExists?: boolean;
   /** Receives what recovery takes from the WAL, batch by batch, in order; views that are good during the call. */
   readonly replayed?: (operations: readonly Operation[], lastSequence: number) => void;
 }
@@ -155,15 +157,28 @@ function ownResources(numbers: NumberOptions): LsmResources {
   });
 }
 
+const BOOLEANS = ['worker', 'createIfMissing', 'errorIfExists'] as const;
+const OTHERS = ['env', 'logger', 'listener', 'durability', 'codecs', 'resources', 'replayed'] as const;
+const NAMES: ReadonlySet<string> = new Set([...NUMBERS.map(([name]) => name), ...BOOLEANS, ...OTHERS]);
+
 /** Throws `LSM_INVALID` with the option's name, what was given and what is accepted. */
 export function resolveOptions(options: LsmOptions): ResolvedOptions {
+  for (const name of Object.keys(options)) {
+    if (!NAMES.has(name)) throw invalid(`option ${name} is not known; there are ${[...NAMES].join(', ')}`);
+  }
+  for (const name of BOOLEANS) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw invalid(`option ${name} is ${String(value)}; true or false is accepted`);
+    }
+  }
   const numbers: Partial<Record<(typeof NUMBERS)[number][0], number>> = {};
   for (const [name, fixed, least, most] of NUMBERS) {
     const byDefault =
       name === 'level0SlowdownTrigger'
         ? Math.min(2 * (numbers.level0Trigger ?? 1), options.level0StopTrigger ?? 20)
         : fixed;
-    const value = options[name] ?? byDefault;
+    const value: unknown = options[name] ?? byDefault;
     const whole = name === 'stepBudgetMs' || Number.isInteger(value);
     if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
       throw invalid(
@@ -178,19 +193,15 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
     logger: options.logger ?? silentLogger,
     durability: options.durability ?? 'sync',
     createIfMissing: options.createIfMissing ?? true,
+    errorIfExists: options.errorIfExists ?? false,
     worker: options.worker ?? true,
     resources: options.resources ?? ownResources(numbers as NumberOptions),
-    codecs: (options.codecs ?? DEFAULT_CODECS).map(availableCodec),
+    codecs: checkedCodecs(options.codecs ?? DEFAULT_CODECS).map(availableCodec),
     ...(options.listener ? { listener: options.listener } : {}),
     ...(options.replayed ? { replayed: options.replayed } : {}),
   };
   if (!['sync', 'buffered', 'none'].includes(resolved.durability)) {
     throw invalid(`option durability is ${String(options.durability)}; sync, buffered or none is accepted`);
-  }
-  if (resolved.codecs.length === 0 || !resolved.codecs.every((codec) => CODECS.includes(codec))) {
-    throw invalid(
-      `option codecs is ${String(options.codecs)}; a list of ${CODECS.join(' and ')} is accepted`,
-    );
   }
   if (resolved.level0StopTrigger < resolved.level0Trigger) {
     throw invalid(
@@ -198,4 +209,11 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
     );
   }
   return resolved;
+}
+
+function checkedCodecs(codecs: unknown): readonly Codec[] {
+  if (Array.isArray(codecs) && codecs.length > 0 && codecs.every((codec) => CODECS.includes(codec))) {
+    return codecs;
+  }
+  throw invalid(`option codecs is ${String(codecs)}; a list of ${CODECS.join(' and ')} is accepted`);
 }

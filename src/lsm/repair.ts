@@ -85,7 +85,7 @@ export async function repairTree(env: Env, directory: string): Promise<RepairRep
   const found = readClosedTree(env, directory);
   // With something wrong besides, a torn end may hide edits that had counted.
   const tree = { ...found, manifestIsIntact: found.manifestIsIntact && !found.manifestIsTorn };
-  const lock = takeDirectory(env, directory, true);
+  const lock = takeDirectory(env, directory, { createIfMissing: true, errorIfExists: false });
   let result: Omit<RepairReport, 'verified'>;
   const repair = new Repair(env, directory, tree, before.problems);
   try {

@@ -8,6 +8,7 @@ export interface Snapshot {
 
 export class SnapshotList {
   readonly #counts = new Map<number, number>();
+  readonly #live = new Set<Snapshot>();
   readonly #released: () => void;
 
   /** `released` is called when a sequence is not read any more: what only it saw may go. */
@@ -21,12 +22,10 @@ export class SnapshotList {
 
   take(sequence: number): Snapshot {
     this.#counts.set(sequence, (this.#counts.get(sequence) ?? 0) + 1);
-    let released = false;
-    return {
+    const snapshot: Snapshot = {
       sequence,
       release: () => {
-        if (released) return;
-        released = true;
+        if (!this.#live.delete(snapshot)) return;
         const rest = (this.#counts.get(sequence) ?? 0) - 1;
         if (rest > 0) this.#counts.set(sequence, rest);
         else {
@@ -35,10 +34,13 @@ export class SnapshotList {
         }
       },
     };
+    this.#live.add(snapshot);
+    return snapshot;
   }
 
-  has(sequence: number): boolean {
-    return this.#counts.has(sequence);
+  /** Whether it was taken here and is not released. */
+  has(snapshot: Snapshot): boolean {
+    return this.#live.has(snapshot);
   }
 
   /** The lowest sequence; infinite if there is none. */

@@ -2,19 +2,54 @@
 import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
-import { invalid } from './errors.js';
 import { manifestNumbers } from './manifest.js';
+import { tableNumber } from './table-file.js';
+import { isWalName } from './wal.js';
 
 /**
- * Throws `LSM_LOCKED` if a tree of this or another living process holds it, `LSM_INVALID` if there is no tree in it
- * and none may be created, or the system's error.
+ * Throws `LSM_LOCKED` if a tree of this or another living process holds it, `LSM_MISSING` if there is no tree in it
+ * and none may be created, `LSM_EXISTS` if there must be none, or the system's error.
  */
-export function takeDirectory(env: Env, directory: string, createIfMissing: boolean): DirectoryLock {
-  const holdsTree = env.fs.exists(directory) && manifestNumbers(env.fs.list(directory)).length > 0;
-  if (!holdsTree && !createIfMissing) {
-    throw invalid(`${directory} holds no tree, and createIfMissing is false`);
-  }
+export function takeDirectory(
+  env: Env,
+  directory: string,
+  { createIfMissing, errorIfExists }: { readonly createIfMissing: boolean; readonly errorIfExists: boolean },
+): DirectoryLock {
+  // Nothing is made where nothing may be made.
+  if (!createIfMissing && !holdsTree(env, directory)) throw missingError(directory);
   env.fs.makeDirectory(directory);
+  const lock = lockTree(env, directory);
+  // Looked at again by the only one who may change it.
+  const exists = holdsTree(env, directory);
+  if (!exists && !createIfMissing) {
+    lock.release();
+    throw missingError(directory);
+  }
+  if (exists && errorIfExists) {
+    lock.release();
+    throw new RaftreeError('LSM_EXISTS', `${directory} exists and holds a tree, and errorIfExists is true`);
+  }
+  return lock;
+}
+
+/** Whether files of a tree are there, also one that lacks its MANIFEST. */
+export function holdsTree(env: Env, directory: string): boolean {
+  if (!env.fs.exists(directory)) return false;
+  const names = env.fs.list(directory);
+  return (
+    manifestNumbers(names).length > 0 ||
+    names.some((name) => tableNumber(name) !== undefined || isWalName(name))
+  );
+}
+
+function missingError(directory: string): RaftreeError {
+  return new RaftreeError(
+    'LSM_MISSING',
+    `${directory} holds no tree: it does not exist, and createIfMissing is false`,
+  );
+}
+
+function lockTree(env: Env, directory: string): DirectoryLock {
   try {
     return lockDirectory(env, directory);
   } catch (error) {

@@ -11,6 +11,7 @@ import type { TableCache } from './table-cache.js';
 import { TableFile, tableName, tableNumber } from './table-file.js';
 import { Version } from './version.js';
 import type { VersionEdit } from './version-edit.js';
+import { isWalName } from './wal.js';
 
 export interface VersionSetOptions {
   readonly env: Env;
@@ -249,10 +250,10 @@ export class VersionSet {
     const isNew = this.recovery === undefined;
     for (const name of names) {
       const number = tableNumber(name);
+      if (isNew && (number !== undefined || isWalName(name))) {
+        throw corruption(`${this.#directory}/${manifestName(1)}`, 0, `it is missing, but ${name} is there`);
+      }
       if (number !== undefined) {
-        if (isNew) {
-          throw corruption(`${this.#directory}/${manifestName(1)}`, 0, `it is missing, but ${name} is there`);
-        }
         this.#nextFileNumber = Math.max(this.#nextFileNumber, number + 1);
         if (!live.has(number)) this.#unlink(name);
       } else if (isTemporaryManifest(name)) this.#unlink(name);

@@ -2,8 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
+import { systemError } from '../../src/env/sim/disk.js';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { withDirectory } from './level-lab.js';
+import { processEnv, SimDisk } from '../lsm/tree-lab.js';
+import { rejection, withDirectory } from './level-lab.js';
 
 type Work = (db: RaftreeLevel) => Promise<unknown>;
 
@@ -89,6 +91,27 @@ testLeftOpen('snapshots and a batch left open', (db) => {
   db.snapshot();
   db.batch().put('c', '3');
   return undefined;
+});
+
+test('closing says once that writes may be lost, and the database is closed then', async () => {
+  let broken = false;
+  const env = processEnv(1, new SimDisk(), {
+    fault: ({ kind, path }) =>
+      broken && kind === 'sync' && path.includes('wal-') ? systemError('EIO', 'fsync', path) : undefined,
+  });
+  const db = new RaftreeLevel('/data/db', { engine: { env } });
+  await db.put('a', '1');
+  broken = true;
+  const refused = await rejection(db.put('b', '2', { sync: true }));
+  assert.equal(refused.slice(0, 2), ['LEVEL_IO_ERROR', 'LSM_READ_ONLY']);
+  const codes = await rejection(db.close());
+  assert.equal(codes.slice(0, 3), ['LEVEL_DATABASE_NOT_CLOSED', 'LEVEL_IO_ERROR', 'LSM_NOT_DURABLE']);
+  await db.close();
+  assert.is(db.status, 'closed');
+  broken = false;
+  await db.open();
+  assert.is(await db.get('a'), '1');
+  await db.close();
 });
 
 test('iterators and batches by the thousand leave nothing behind', () =>

@@ -78,11 +78,11 @@ test('createIfMissing and errorIfExists', () =>
   withDirectory(async (directory) => {
     const db = new RaftreeLevel(directory, { createIfMissing: false });
     const missing = await rejection(db.open());
-    assert.equal(missing, ['LEVEL_DATABASE_NOT_OPEN', 'LEVEL_DATABASE_MISSING']);
+    assert.equal(missing, ['LEVEL_DATABASE_NOT_OPEN', 'LEVEL_DATABASE_MISSING', 'LSM_MISSING']);
     await db.open({ createIfMissing: true, errorIfExists: true });
     await db.close();
     const existing = await rejection(db.open({ errorIfExists: true }));
-    assert.equal(existing, ['LEVEL_DATABASE_NOT_OPEN', 'LEVEL_DATABASE_EXISTS']);
+    assert.equal(existing, ['LEVEL_DATABASE_NOT_OPEN', 'LEVEL_DATABASE_EXISTS', 'LSM_EXISTS']);
     await db.open();
     await db.close();
   }));

@@ -179,13 +179,110 @@ test('options out of their limits are refused by name', async () => {
     [{ maxFileBytes: Number.NaN }, /maxFileBytes is NaN/],
     [{ level0Trigger: 20 }, /level0StopTrigger is 4; at least level0Trigger, 20/],
     [{ durability: 'never' as 'none' }, /durability is never/],
-    [{ createIfMissing: false }, /holds no tree/],
+    [{ blockCacheBytes: -1 }, /blockCacheBytes is -1/],
+    [{ writeBufferBytes: '8 MiB' as unknown as number }, /writeBufferBytes is 8 MiB/],
+    [{ stepBudgetMs: Number.POSITIVE_INFINITY }, /stepBudgetMs is Infinity/],
+    [{ codecs: [] }, /codecs is ; a list of none and lz4/],
+    [{ codecs: 'lz4' as unknown as [] }, /codecs is lz4; a list of none and lz4/],
+    [{ codecs: ['zip' as 'lz4'] }, /codecs is zip/],
+    [{ worker: 'no' as unknown as boolean }, /worker is no; true or false/],
+    [
+      { writebufferbytes: 4096 } as LsmOptions,
+      /option writebufferbytes is not known; there are writeBufferBytes, /,
+    ],
   ];
   for (const [options, message] of cases) {
     const error = await openTree(new SimDisk(), options).catch((reason) => reason);
     assert.is(errorCode(error), 'LSM_INVALID');
     assert.match(String(error), message);
   }
+});
+
+test('createIfMissing and errorIfExists are held, and under the lock', async () => {
+  const disk = new SimDisk();
+  const env = processEnv(1, disk);
+  const open = (options: LsmOptions) => LsmTree.open(DIRECTORY, { env, ...options });
+  assert.is(await codeOf(open({ createIfMissing: false })), 'LSM_MISSING');
+  assert.not.ok(disk.mount().exists(DIRECTORY), 'nothing was made');
+  // Of two that want to be the first, one is; the other must not take what that one has made for nobody's.
+  const both = await Promise.all(
+    [1, 2].map((number) =>
+      open({ errorIfExists: true }).then(
+        async (tree) => {
+          await tree.write([put('by', String(number))]);
+          return tree;
+        },
+        (error: unknown) => errorCode(error),
+      ),
+    ),
+  );
+  const [winner, loser] = both;
+  assert.ok(winner instanceof LsmTree);
+  assert.is(loser, 'LSM_LOCKED');
+  await winner.close();
+  assert.is(await codeOf(open({ errorIfExists: true })), 'LSM_EXISTS');
+  const tree = await open({ createIfMissing: false });
+  assert.is(renderTree(tree), 'by=1');
+  await tree.close();
+});
+
+test('a tree without its MANIFEST is damaged, not missing', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  await tree.write([put('a', '1')]);
+  await tree.close();
+  for (const name of names(disk, /^MANIFEST/)) disk.mount().unlink(`${DIRECTORY}/${name}`);
+  for (const options of [{}, { createIfMissing: false }]) {
+    assert.is(await codeOf(openTree(disk, options)), 'CORRUPTION');
+  }
+  assert.is(await codeOf(openTree(disk, { errorIfExists: true })), 'LSM_EXISTS');
+});
+
+test('what is no key, range, limit, durability or snapshot is refused by name', async () => {
+  const tree = await openTree(new SimDisk());
+  const other = await openTree(new SimDisk());
+  await tree.write([put('a', '1')]);
+  await other.write([put('a', '2')]);
+  const text = 'a' as unknown as Buffer;
+  const key = Buffer.from('a');
+  const refused = async (what: string, call: () => unknown, message: RegExp) => {
+    try {
+      await call();
+    } catch (error) {
+      assert.is(errorCode(error), 'LSM_INVALID', what);
+      assert.match(String(error), message);
+      return;
+    }
+    assert.unreachable(what);
+  };
+  await refused('getSync', () => tree.getSync(text), /a key must be a Uint8Array/);
+  await refused('hasSync', () => tree.hasSync(text), /a key must be/);
+  await refused('get', () => tree.get(text), /a key must be/);
+  await refused('getMany', () => tree.getMany([key, text]), /a key must be/);
+  await refused('iterator', () => tree.iterator({ lte: text }), /lte must be/);
+  await refused('limit', () => tree.iterator({ limit: -1 }), /limit is -1/);
+  await refused('limit', () => tree.iterator({ limit: Number.NaN }), /limit is NaN/);
+  await refused('approximateSize', () => tree.approximateSize({ smallest: text }), /smallest must be/);
+  await refused('compactRange', () => tree.compactRange({ largest: text }), /largest must be/);
+  const durability = 'fast' as 'sync';
+  await refused(
+    'write',
+    () => tree.write([put('b', '')], { durability }),
+    /durability is fast; sync or buffered/,
+  );
+  // One of another tree says nothing here, although both have the same sequence.
+  const [own, foreign] = [tree.snapshot(), other.snapshot()];
+  assert.is(own.sequence, foreign.sequence);
+  await refused('snapshot', () => tree.getSync(key, { snapshot: foreign }), /of another tree/);
+  const second = tree.snapshot();
+  own.release();
+  own.release();
+  await refused('released', () => tree.getSync(key, { snapshot: own }), /was released/);
+  assert.is(tree.getSync(key, { snapshot: second })?.toString(), '1', 'released twice is released once');
+  assert.is(tree.stats().snapshots, 1);
+  await tree.close();
+  second.release();
+  await other.close();
 });
 
 test('a second opener is refused while the first lives, in the same process too', async () => {
