@@ -59,6 +59,7 @@ export const COVERAGE = [
   'reads failed',
   'bits flipped',
   'disks replaced',
+  'damage while members change',
 ] as const;
 
 export type CoverageKind = (typeof COVERAGE)[number];

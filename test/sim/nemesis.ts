@@ -111,11 +111,14 @@ export class Nemesis {
     return (this.#random.chance(0.5) ? this.#cluster.leader : undefined) ?? this.#anyMachine();
   }
 
-  /** One that may be damaged for ever: a majority must stay whole. */
+  /**
+   * One that may be damaged for ever: a majority must stay whole. Of members that change it is one machine in all: the
+   * operator always leaves so many that they can do without one.
+   */
   #expendableMachine(): SimulatedMachine | undefined {
-    const { machines } = this.#cluster;
+    const { machines, setting } = this.#cluster;
     const damaged = machines.filter(({ isDamaged }) => isDamaged);
-    const budget = (machines.length - 1) >> 1;
+    const budget = setting.changesMembers ? 1 : (machines.length - 1) >> 1;
     const one = damaged.length >= budget ? this.#random.pick([undefined, ...damaged]) : this.#anyMachine();
     return one?.state === 'lost' ? undefined : one;
   }
@@ -427,6 +430,7 @@ export class Nemesis {
       return content;
     });
     this.#cluster.coverage.count('bits flipped');
+    if (this.#cluster.setting.changesMembers) this.#cluster.coverage.count('damage while members change');
   }
 
   /** The machine comes back with its name and an empty disk: it must not be let in, its votes are forgotten. */
@@ -434,11 +438,18 @@ export class Nemesis {
     const { machines } = this.#cluster;
     const machine = this.#expendableMachine();
     // Whoever never met the old disk could not know that this is another.
-    if (!machine || machines.some(({ starts }) => starts === 0)) return;
+    if (!machine || !machines.every((other) => other === machine || hasMet(other, machine))) return;
     this.#cluster.coverage.count('disks replaced');
+    if (this.#cluster.setting.changesMembers) this.#cluster.coverage.count('damage while members change');
     this.#note('disk replaced', { host: machine.host });
     machine.isDamaged = true;
     if (machine.process) this.#cluster.kill(machine);
     machine.disk = new SimDisk();
   }
+}
+
+/** Whether one machine's disk says which disk the other had. */
+function hasMet({ disk }: SimulatedMachine, { id }: SimulatedMachine): boolean {
+  const known = disk.contentOf('/data/peers.json');
+  return known !== undefined && `${id}` in (JSON.parse(known.toString()) as Record<string, string>);
 }

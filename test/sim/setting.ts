@@ -56,8 +56,6 @@ export function settingOf(
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator = profile === 'members' || (profile === 'all' && random.chance(0.5));
   const changesMembers = hasOperator && random.chance(0.7);
-  // What a minority may lose is not told apart from what a change of members takes away.
-  const damages: readonly FaultName[] = ['bitFlip', 'replacedDisk'];
   return {
     nodes: random.chance(0.7) ? 3 : 5,
     spares: changesMembers ? 2 : 0,
@@ -103,12 +101,6 @@ export function settingOf(
     },
     durationMs: random.between(8_000, 16_000),
     faultEveryMs: random.pick([150, 500, 1500]),
-    faults:
-      chosen.length > 0
-        ? chosen
-        : possible
-            .filter(() => random.chance(share))
-            .map(({ name }) => name)
-            .filter((name) => !(changesMembers && damages.includes(name))),
+    faults: chosen.length > 0 ? chosen : possible.filter(() => random.chance(share)).map(({ name }) => name),
   };
 }

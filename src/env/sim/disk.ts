@@ -227,6 +227,12 @@ export class SimDisk {
       .sort();
   }
 
+  /** What a file holds now; undefined if there is none. */
+  contentOf(path: string): Buffer | undefined {
+    const node = find(this.root, path);
+    return node instanceof Inode ? Buffer.from(node.content.subarray(0, node.sizeBytes)) : undefined;
+  }
+
   /** The file as it is now, for tests that damage it. */
   edit(path: string, change: (content: Buffer) => Buffer): void {
     const node = find(this.root, path);
