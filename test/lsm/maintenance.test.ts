@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LsmOptions, LsmTree } from '../../src/lsm/index.js';
+import { repairTree } from '../../src/lsm/repair.js';
 import { DIRECTORY, eventually, openTree, processEnv, put, remove, renderTree, SimDisk } from './tree-lab.js';
 
 const KEYS = 300;
@@ -204,9 +205,14 @@ test('a damaged table that compaction needs makes the tree read-only, and what i
   const error = await tree.compactRange().catch((reason) => reason);
   assert.is(error.code, 'CORRUPTION');
   assert.match(error.message, first);
-  assert.is(failures.length, 1);
+  assert.equal(failures, [error]);
+  assert.equal(error.info, { path: `${DIRECTORY}/${first}`, offset: 128 });
   const refused = await tree.write([put('a', '')]).catch((reason) => reason);
   assert.is(refused.code, 'LSM_READ_ONLY');
+  assert.equal(refused.info, { ...error.info, outcome: 'not committed' });
+  assert.match(refused.message, `${first} is damaged at offset 128`);
+  assert.match(refused.message, 'raftree lsm repair');
+  assert.ok(tree.stats().isReadOnly);
   assert.is(tree.getSync(Buffer.from(key(250)))?.toString(), `1${VALUE}`);
   assert.is(
     disk
@@ -216,6 +222,54 @@ test('a damaged table that compaction needs makes the tree read-only, and what i
     2,
   );
   await tree.close();
+});
+
+test('damage met in the background: writes stop, what was written is safe, and repair makes it go on', async () => {
+  const disk = new SimDisk();
+  const writer = await openTree(disk, BY_HAND);
+  await overlappingTables(writer, 2);
+  await writer.close();
+  const [first = ''] = disk
+    .mount()
+    .list(DIRECTORY)
+    .filter((name) => name.endsWith('.sst'));
+  disk.edit(`${DIRECTORY}/${first}`, (content) => {
+    content[200] = (content[200] as number) ^ 1;
+    return content;
+  });
+  const failures: { code?: string; info?: unknown }[] = [];
+  const options: LsmOptions = {
+    ...BY_HAND,
+    level0Trigger: 3,
+    listener: { failed: (error) => failures.push(error as { code?: string }) },
+  };
+  const tree = await openTree(disk, options);
+  const later = Array.from({ length: KEYS }, (_, i) => key(KEYS + i));
+  for (const name of later) await tree.write([put(name, 'flushed')], { durability: 'buffered' });
+  await tree.flush();
+  await tree.write([put('last', 'only in the WAL')], { durability: 'buffered' });
+  await eventually(() => failures.length > 0);
+  assert.equal(
+    [failures[0]?.code, failures[0]?.info],
+    ['CORRUPTION', { path: `${DIRECTORY}/${first}`, offset: 128 }],
+  );
+  assert.is(await tree.write([put('a', '')]).catch((error) => error.code), 'LSM_READ_ONLY');
+  assert.is(await tree.flush().catch((error) => error.code), 'LSM_READ_ONLY');
+  assert.is(tree.getSync(Buffer.from('last'))?.toString(), 'only in the WAL');
+  // Nothing is lost by closing: the WAL is sound, and is synced.
+  await tree.close();
+  const report = await repairTree(processEnv(2, disk), DIRECTORY);
+  assert.equal(
+    report.losses.map(({ path, offset }) => [path, offset]),
+    [[`${DIRECTORY}/${first}`, 128]],
+  );
+  const again = await openTree(disk, { ...options, listener: {} });
+  await again.compactRange();
+  await again.write([put('a', '')]);
+  assert.is(again.getSync(Buffer.from('last'))?.toString(), 'only in the WAL');
+  for (const name of later) assert.is(again.getSync(Buffer.from(name))?.toString(), 'flushed');
+  assert.is([...again.iterator({ gte: Buffer.from(key(0)), lt: Buffer.from(key(KEYS)) })].length, KEYS);
+  await again.close();
 });
 
 test('after a failed write of the MANIFEST no table is removed, and reopening decides', async () => {

@@ -72,6 +72,29 @@ async function fill(tree: LsmTree, seed: number, count: number, model: Map<strin
   }
 }
 
+testIn('damage that the worker meets is named as if this thread had met it', async (folder) => {
+  const writer = await LsmTree.open(folder, BY_HAND);
+  for (const value of ['1', '2']) {
+    for (let i = 0; i < 1000; i++) await writer.write([put(`key${i}`, value)]);
+    await writer.flush();
+  }
+  await writer.close();
+  const [first = ''] = fs.readdirSync(folder).filter((name) => name.endsWith('.sst'));
+  const damaged = path.join(folder, first);
+  const content = fs.readFileSync(damaged);
+  content[200] = (content[200] as number) ^ 1;
+  fs.writeFileSync(damaged, content);
+  const tree = await LsmTree.open(folder, BY_HAND);
+  const error = await tree.compactRange().catch((reason) => reason);
+  assert.is(errorCode(error), 'CORRUPTION');
+  assert.equal(error.info, { path: damaged, offset: 128 });
+  const refused = await tree.write([put('a', '')]).catch((reason) => reason);
+  assert.is(errorCode(refused), 'LSM_READ_ONLY');
+  assert.equal(refused.info, { path: damaged, offset: 128, outcome: 'not committed' });
+  assert.is(tree.getSync(Buffer.from('key7'))?.toString(), '2');
+  await tree.close();
+});
+
 const PADDING = 'x'.repeat(100);
 
 /** 20,000 entries under way at once; returns their keys. */
