@@ -2,6 +2,7 @@
 import type { Env, Logger } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
+import type { LsmResources } from '../lsm/resources.js';
 import { verifyDirectory } from '../lsm/verify-directory.js';
 import type { Engine, EngineOperation, EngineRange } from './engine.js';
 import { APPLIED_KEY, decodeApplied } from './keys.js';
@@ -21,6 +22,7 @@ export async function openLsmEngine(
   directory: string,
   { storage }: { readonly storage: LsmEngineOptions },
   logger: Logger,
+  resources?: LsmResources,
 ): Promise<Engine> {
   const tree = await LsmTree.open(directory, {
     env,
@@ -29,6 +31,7 @@ export async function openLsmEngine(
     durability: storage.treeLog,
     writeBufferBytes: storage.writeBufferBytes,
     blockCacheBytes: storage.blockCacheBytes,
+    ...(resources ? { resources } : {}),
   });
   return new LsmEngine(env, tree, logger, storage.treeLog !== 'none');
 }

@@ -66,7 +66,7 @@ export interface MemtablePool {
 
 /** Keeps memory up to a number of bytes; what is beyond it is left to the garbage collector. */
 export class BoundedMemtablePool implements MemtablePool {
-  readonly #maxBytes: number;
+  #maxBytes: number;
   readonly #free: MemtableMemory[] = [];
   #sizeBytes = 0;
 
@@ -89,6 +89,13 @@ export class BoundedMemtablePool implements MemtablePool {
     if (this.#sizeBytes + bytes > this.#maxBytes) return;
     this.#sizeBytes += bytes;
     this.#free.push(memory);
+  }
+
+  /** Keeps nothing any more. */
+  close(): void {
+    this.#maxBytes = 0;
+    this.#sizeBytes = 0;
+    this.#free.length = 0;
   }
 }
 

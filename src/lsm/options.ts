@@ -200,6 +200,7 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
     ...(options.listener ? { listener: options.listener } : {}),
     ...(options.replayed ? { replayed: options.replayed } : {}),
   };
+  if (resolved.resources.isClosed) throw invalid('option resources is closed already');
   if (!['sync', 'buffered', 'none'].includes(resolved.durability)) {
     throw invalid(`option durability is ${String(options.durability)}; sync, buffered or none is accepted`);
   }

@@ -27,6 +27,7 @@ export class LsmResources {
   readonly openTables: OpenTables;
   readonly memtablePool: BoundedMemtablePool;
   readonly writeBuffers: WriteBufferBudget;
+  #isClosed = false;
 
   constructor(options: LsmResourcesOptions = {}) {
     const slotBytes = (options.blockBytes ?? 4096) + BLOCK_TRAILER_BYTES;
@@ -35,5 +36,15 @@ export class LsmResources {
     this.openTables = new OpenTables(options.maxOpenTables ?? 512);
     this.memtablePool = new BoundedMemtablePool(writeBufferBytes);
     this.writeBuffers = new WriteBufferBudget(writeBufferBytes);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Lets go of what is kept for later, after the last tree is closed. Opening one with this then fails. */
+  close(): void {
+    this.#isClosed = true;
+    this.memtablePool.close();
   }
 }

@@ -15,6 +15,7 @@ import type { Engine } from '../kv/engine.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { openLsmEngine } from '../kv/lsm-engine.js';
 import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
+import { LsmResources } from '../lsm/resources.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
@@ -43,7 +44,7 @@ export interface NodeParts {
   readonly onReady?: (ready: NodeReady) => void;
   /** The node cannot go on and closes itself. Called at most once. */
   readonly onFailure?: (error: RaftreeError) => void;
-  readonly openEngine?: (env: Env, directory: string, config: NodeConfig, logger: Logger) => Promise<Engine>;
+  readonly openEngine?: typeof openLsmEngine;
 }
 
 export interface NodeReady {
@@ -153,10 +154,14 @@ export class Node {
     const known = new KnownPeers(env, config.dataDirectory);
 
     const log = await this.#openRaftLog();
+    const { blockCacheBytes, writeBufferBytes } = config.storage;
+    // Of all trees of the node together.
+    const resources = new LsmResources({ blockCacheBytes, writeBufferBytes: 2 * writeBufferBytes });
+    this.#closers.push(() => resources.close());
     const groupDirectory = `${config.dataDirectory}/groups/${GROUP}`;
     const openEngine = (directory: string) => {
       env.fs.makeDirectory(directory);
-      return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger);
+      return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger, resources);
     };
     const engine = await openEngine(`${groupDirectory}/${log.group.base.directory}`);
     const emptyAt = Math.min(log.group.base.index, FIRST_BASE.index);

@@ -1,6 +1,9 @@
 /** What trees have in common stays within its limits, whichever of them uses it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { silentLogger } from '../../src/env/env.js';
+import { errorCode } from '../../src/env/errors.js';
+import { openLsmEngine } from '../../src/kv/lsm-engine.js';
 import { LsmResources, LsmTree } from '../../src/lsm/index.js';
 import { eventually, processEnv, put, SimDisk, TINY } from './tree-lab.js';
 
@@ -63,6 +66,27 @@ test('above the budget for writes the largest memtable is flushed, not the one t
   assert.ok(resources.writeBuffers.totalBytes <= 20_000);
   for (const tree of trees) await tree.close();
   assert.is(resources.writeBuffers.totalBytes, 0);
+});
+
+test('the engines of a node share what it gives them; closed, it keeps nothing and takes no tree', async () => {
+  const resources = new LsmResources({ writeBufferBytes: 1 << 20 });
+  const env = processEnv(1, new SimDisk());
+  const storage = { treeLog: 'none', writeBufferBytes: 1 << 20, blockCacheBytes: 1 << 20 } as const;
+  const open = (name: string) => openLsmEngine(env, `/data/${name}`, { storage }, silentLogger, resources);
+  const engines = await Promise.all([open('a'), open('b')]);
+  for (const engine of engines) {
+    await engine.write([put('key', 'value')]);
+    await engine.flush();
+    assert.is(engine.get(Buffer.from('key'))?.toString(), 'value');
+  }
+  assert.is(resources.openTables.size, 2);
+  assert.ok(resources.blocks.sizeBytes > 0);
+  assert.ok(resources.memtablePool.sizeBytes > 0);
+  for (const engine of engines) await engine.close();
+  assert.is(resources.openTables.size, 0);
+  resources.close();
+  assert.is(resources.memtablePool.sizeBytes, 0);
+  assert.is(await open('a').catch(errorCode), 'LSM_INVALID');
 });
 
 test.run();
