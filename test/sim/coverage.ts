@@ -41,6 +41,7 @@ export const COVERAGE = [
   'leaders paused',
   'clock drifts',
   'wall clock jumps',
+  'clock jumps',
   'partitions',
   'one-way cuts',
   'leaders isolated',

@@ -20,6 +20,7 @@ export const FAULTS = [
   { name: 'pauseLeader', profile: 'crash' },
   { name: 'clockDrift', profile: 'crash' },
   { name: 'wallClockJump', profile: 'crash' },
+  { name: 'clockJump', profile: 'crash' },
   { name: 'slowDisk', profile: 'disk' },
   { name: 'diskStall', profile: 'disk' },
   { name: 'fullDisk', profile: 'disk' },

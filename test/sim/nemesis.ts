@@ -41,6 +41,7 @@ export class Nemesis {
       pauseLeader: () => this.#pauseLeader(),
       clockDrift: () => this.#clockDrift(),
       wallClockJump: () => this.#wallClockJump(),
+      clockJump: () => this.#clockJump(),
       slowDisk: () => this.#slowDisk(),
       diskStall: () => this.#diskStall(),
       fullDisk: () => this.#fullDisk(),
@@ -369,6 +370,16 @@ export class Nemesis {
     this.#cluster.coverage.count('wall clock jumps');
     this.#note('wall clock jump', { host: machine.host, byMs });
     machine.process?.clock.jumpWall(byMs);
+  }
+
+  /** Leases trust clocks not to do that: the workload asks for no lease reads where it happens. */
+  #clockJump(): void {
+    const { process, host } = this.#prominentMachine();
+    if (!process) return;
+    const byMs = this.#random.float() ** 2 * 20_000;
+    this.#cluster.coverage.count('clock jumps');
+    this.#note('clock jump', { host, byMs });
+    process.clock.jump(byMs);
   }
 
   // Disks

@@ -56,6 +56,12 @@ export function settingOf(
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator = profile === 'members' || (profile === 'all' && random.chance(0.5));
   const changesMembers = hasOperator && random.chance(0.7);
+  const faults =
+    chosen.length > 0
+      ? chosen
+      : possible
+          .filter(({ name }) => random.chance(name === 'clockJump' ? share / 2 : share))
+          .map(({ name }) => name);
   return {
     nodes: random.chance(0.7) ? 3 : 5,
     spares: changesMembers ? 2 : 0,
@@ -96,11 +102,12 @@ export function settingOf(
       keys: random.between(2, 8),
       maxThinkMs: random.pick([20, 80, 200]),
       maxValueBytes: random.pick([50, 800, 3000]),
+      hasLeaseReads: !faults.includes('clockJump'),
       pageEntries: random.pick([1000, 1, 3]),
       window: random.pick([1024, 1024, 1, 3]),
     },
     durationMs: random.between(8_000, 16_000),
     faultEveryMs: random.pick([150, 500, 1500]),
-    faults: chosen.length > 0 ? chosen : possible.filter(() => random.chance(share)).map(({ name }) => name),
+    faults,
   };
 }

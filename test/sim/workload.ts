@@ -16,6 +16,7 @@ export interface WorkloadOptions {
   readonly maxThinkMs: number;
   /** Values are padded up to this. */
   readonly maxValueBytes: number;
+  readonly hasLeaseReads: boolean;
   /** Of a scan, so many are asked for at once. */
   readonly pageEntries: number;
   /** Most writes of one session under way. */
@@ -108,7 +109,8 @@ export class Workload {
   async #call(name: string, client: RaftreeClient, direct: Direct): Promise<void> {
     const random = this.#random;
     const dice = random.float();
-    if (dice < 0.08) await this.#directRead(name, direct, 'lease');
+    const { hasLeaseReads } = this.#options;
+    if (dice < 0.08 && hasLeaseReads) await this.#directRead(name, direct, 'lease');
     else if (dice < 0.15) await this.#directRead(name, direct, 'follower');
     else if (dice < 0.25) await this.#read(name, client);
     else if (dice < 0.35) await this.#staleRead(name, client);
@@ -195,7 +197,8 @@ export class Workload {
   }
 
   #level(): keyof typeof COVERAGE_OF {
-    return this.#random.pick(['linearizable', 'linearizable', 'lease', 'follower']);
+    const level = this.#random.pick(['linearizable', 'linearizable', 'lease', 'follower'] as const);
+    return level === 'lease' && !this.#options.hasLeaseReads ? 'linearizable' : level;
   }
 
   /** A lease read goes to whoever leads, or to one who may believe that he does. */

@@ -217,11 +217,13 @@ export class SimNetwork {
       if (this.#cutLinks.has(`${socket.host}>${socket.peerHost}`)) return;
       const peer = socket.peer;
       if (socket.outgoing.length > 0) {
-        const waiting = Buffer.concat(socket.outgoing);
+        const waiting =
+          socket.outgoing.length === 1 ? (socket.outgoing[0] as Buffer) : Buffer.concat(socket.outgoing);
         const count = this.#random.chance(0.2) ? this.#random.between(1, waiting.length) : waiting.length;
         socket.outgoing = count < waiting.length ? [waiting.subarray(count)] : [];
         if (peer) {
-          const bytes = Buffer.from(waiting.subarray(0, count));
+          // Nobody else holds these bytes: `write` copied them.
+          const bytes = count < waiting.length ? waiting.subarray(0, count) : waiting;
           this.#observe({ kind: 'deliver', from: socket.host, to: socket.peerHost, bytes });
           peer.deliver(bytes);
         }

@@ -123,6 +123,11 @@ export class SimClock implements Clock {
     this.#rate = rate;
   }
 
+  /** Forward: time that this clock counts and no timer noticed, as of a machine that was moved while it stood still. */
+  jump(byMs: number): void {
+    this.#baseMs += byMs;
+  }
+
   jumpWall(byMs: number): void {
     this.#wallOffsetMs += byMs;
   }
