@@ -216,6 +216,24 @@ test('a repeated write of a session gets the answer of the first and changes not
   assert.is(store.get('a'), 'none');
 });
 
+test('ledger 13: a write that is retried after a timeout does not overwrite a newer one', async () => {
+  const store = new Store();
+  store.apply(openSessionEntry(4), openSessionEntry(4));
+  const first = write([operation('put', 'a', 'old')], { id: 1, sequence: 1 });
+  const newer = write([operation('put', 'a', 'new')], { id: 2, sequence: 1 });
+  assert.is(store.send(first), 'applied: ok @3');
+  assert.is(store.send(newer), 'applied: ok @4');
+  // Its sender has not seen the answer, and repeats it: to the same node, and to one that has restarted.
+  assert.is(store.send(first), 'applied: ok @3');
+  assert.is(store.get('a'), 'new @4');
+  store.machine = new KvStateMachine(store.engine, store.engine.reopen);
+  assert.is(store.send(first), 'applied: ok @3');
+  assert.is(store.get('a'), 'new @4');
+  // Without a session nobody can tell it from a write of its own: that is why the client library sends none so.
+  assert.is(store.write(operation('put', 'a', 'old')), 'applied: ok @7');
+  assert.is(store.get('a'), 'old @7');
+});
+
 test('pipelined writes of a session may arrive in any order', () => {
   const store = new Store();
   store.apply(openSessionEntry(3));

@@ -325,13 +325,17 @@ test('a cut that the full disk refused frees nothing until a later one is durabl
   assert.is(groupOf(openLog(disk.clone()), 1).base.index, 16);
 });
 
-test('after a failed sync nothing is accepted any more', async () => {
+test('ledger 9: after a failed sync nothing is accepted any more, and no sync is tried again (fsyncgate)', async () => {
   const disk = newDisk();
   let fails = false;
-  const fault = ({ kind, path }: FileOperation) =>
-    fails && kind === 'sync' ? systemError('EIO', 'fdatasync', path) : undefined;
+  let operations = 0;
+  const fault = ({ kind, path }: FileOperation) => {
+    operations++;
+    return fails && kind === 'sync' ? systemError('EIO', 'fdatasync', path) : undefined;
+  };
   const group = await filledLog(disk, { files: { fault } }, 3);
   fails = true;
+  let before = 0;
   for (let i = 0; i < 2; i++) {
     try {
       await group.append(batchOf(4, numbered(4, 1)));
@@ -339,11 +343,33 @@ test('after a failed sync nothing is accepted any more', async () => {
     } catch (error) {
       assert.is(errorCode(error), 'LOG_FAILED');
     }
+    if (!fails) assert.is(operations, before, 'nothing was done on the disk');
+    before = operations;
     fails = false;
   }
 });
 
-test('a flipped byte anywhere gives a typed error or an earlier state, never another one', async () => {
+test('ledger 9: a tail that was torn or arrived out of order is cut off, and the log opens (etcd #6378)', async () => {
+  const disk = newDisk();
+  const group = await filledLog(disk, {}, 3);
+  await group.append(batchOf(4, [entry(1, `entry 4 ${'x'.repeat(200)}`)]));
+  const path = segmentsOf(disk).at(-1) as string;
+  const start = disk.mount().readFile(path).indexOf('entry 4');
+  for (let at = start + 1; at < start + 208; at += 10) {
+    for (const tear of ['cut', 'hole'] as const) {
+      const torn = disk.clone();
+      torn.edit(path, (content) => (tear === 'cut' ? content.subarray(0, at) : content.fill(0, start, at)));
+      const reopened = groupOf(openLog(torn), 1);
+      assert.equal(texts(reopened.entries(1, 3)), ['entry 1', 'entry 2', 'entry 3'], `${tear} at ${at}`);
+      assert.is(reopened.lastIndex, 3);
+      // What is appended now is found again.
+      await reopened.append(batchOf(4, numbered(4, 1, 2)));
+      assert.equal(texts(groupOf(openLog(torn), 1).entries(4, 4)), ['entry 4']);
+    }
+  }
+});
+
+test('ledger 9: a flipped byte anywhere gives a typed error or an earlier state, never a log with a gap', async () => {
   const disk = newDisk();
   const log = openLog(disk);
   for (const id of [1, 2])

@@ -132,7 +132,7 @@ test('a damaged identity or an empty one is refused, never replaced by a new one
   }
 });
 
-test('a node that lost its data folder is not let in again under its old id', async () => {
+test('ledger 11: a node that lost its data folder is not let in again under its old id: it neither follows nor votes', async () => {
   const cluster = new SimCluster(1);
   await cluster.run(cluster.startAll());
   const client = cluster.client();
@@ -145,6 +145,10 @@ test('a node that lost its data folder is not let in again under its old id', as
   assert.is(status?.leaderId, 0, 'it follows nobody');
   assert.is(status?.lastIndex, 1, 'it received nothing');
   await cluster.run(client.put('a', '2'));
+  // Two of three run, and one of them has forgotten what it voted and acknowledged.
+  cluster.kill(cluster.leader === cluster.nodes[0] ? 1 : 2);
+  await cluster.world.scheduler.runFor(10_000);
+  assert.is(cluster.leader, undefined);
 });
 
 test.run();

@@ -55,16 +55,27 @@ test('a second signal ends the process at once', async () => {
   }
 });
 
-test('a node that was stopped with SIGSTOP for longer than an election catches up when it goes on', async () => {
+test('ledger 14: a leader that was stopped with SIGSTOP for longer than an election answers no lease read, and catches up', async () => {
   const cluster = await ProcessCluster.create(3);
   const client = cluster.client();
+  const reader = cluster.client();
   try {
     await cluster.startAll();
     const leader = await cluster.leader();
     await client.put('before', '1');
+    // A client that knows this leader and none after it.
+    const lease = { level: 'lease', timeoutMs: 5000 } as const;
+    assert.is((await reader.get('before', lease))?.value.toString(), '1');
     process.kill(cluster.pid(leader), 'SIGSTOP');
-    await client.put('during', '2', { timeoutMs: 20_000 });
+    await client.put('before', '2', { timeoutMs: 20_000 });
+    // It waits in the socket, and is the first thing the leader sees.
+    const read = reader.get('before', lease).then(
+      (found) => found?.value.toString(),
+      (error: Error) => `refused: ${error}`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 200));
     process.kill(cluster.pid(leader), 'SIGCONT');
+    assert.is.not(await read, '1');
     await until(async () => {
       const status = await client.status(cluster.endpoint(leader), { timeoutMs: 2000 });
       return status.role === 'follower' && status.leaderId !== 0;
@@ -78,6 +89,7 @@ test('a node that was stopped with SIGSTOP for longer than an election catches u
     );
   } finally {
     await client.close();
+    await reader.close();
     await cluster.destroy();
   }
 });
