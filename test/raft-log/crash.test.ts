@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { errorMessage } from '../../src/env/errors.js';
 import type { Fault, FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import type { RaftLog } from '../../src/raft-log/raft-log.js';
+import type { GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import {
   batchOf,
   CONFIGURATION,
@@ -130,18 +130,47 @@ test('a power cut while a snapshot replaces the log: the old log and directory o
   }
 });
 
-test('a planted bug is caught: a snapshot whose base still names the old directory', async () => {
+type Install = GroupLog['install'];
+
+/** How many cuts of a few scripts with snapshots show it when they are taken over like this. */
+async function faultsWith(
+  install: (group: GroupLog, real: Install) => Install,
+  maxGroupCommitBytes = 4096,
+): Promise<number> {
   const alter = (log: RaftLog) => {
     for (const id of GROUPS) {
       const group = groupOf(log, id);
-      const install = group.install.bind(group);
-      group.install = (base, batch) => install({ ...base, directory: group.base.directory }, batch);
+      group.install = install(group, group.install.bind(group));
     }
   };
   let faults = 0;
   for (let seed = 1; seed <= 6; seed++) {
-    faults += (await faultsOf(await runScript(seed, { installs: 0.15, alter }))).length;
+    faults += (await faultsOf(await runScript(seed, { installs: 0.15, alter, maxGroupCommitBytes }))).length;
   }
+  return faults;
+}
+
+test('a planted bug is caught: a snapshot that does not restart the log', async () => {
+  const faults = await faultsWith((group) => async (base, batch) => {
+    await Promise.all([group.setBase(base), group.append(batch)]);
+  });
+  assert.ok(faults > 30, `${faults} faults`);
+});
+
+test('a planted bug is caught: a snapshot whose base still names the old directory', async () => {
+  const faults = await faultsWith(
+    (group, real) => (base, batch) => real({ ...base, directory: group.base.directory }, batch),
+  );
+  assert.ok(faults > 30, `${faults} faults`);
+});
+
+test('a planted bug is caught: a snapshot’s base and the batch that comes with it in two records', async () => {
+  const faults = await faultsWith(
+    (group, real) => async (base, batch) => {
+      await Promise.all([real(base, { ...batch, entries: [] }), group.append(batch)]);
+    },
+    100,
+  );
   assert.ok(faults > 10, `${faults} faults`);
 });
 

@@ -168,7 +168,10 @@ export class Script {
       hardState: {
         term,
         vote: random.between(0, 3),
-        commit: random.between(hardState.commit, Math.max(hardState.commit, first - 1)),
+        // It often stays behind, so that a snapshot finds a tail that is not committed.
+        commit: random.chance(0.5)
+          ? hardState.commit
+          : random.between(hardState.commit, Math.max(hardState.commit, first - 1)),
       },
     };
     return this.#step(id, next, () =>
@@ -194,13 +197,19 @@ export class Script {
     return this.#step(id, next, () => this.#groupOf(id).compact(index));
   }
 
-  /** A snapshot of what the leader of a newer term has, and perhaps the first entries behind it. */
+  /**
+   * A snapshot of what the leader of a newer term has, and perhaps the first entries behind it. It ends in the middle of
+   * what the log holds and never committed, if there is such a tail, or beyond it: nothing of the tail may stay.
+   */
   #install(id: number): Promise<void> {
     const random = this.#random;
     const state = this.#stateOf(id);
     const term = state.hardState.term + 1;
-    const index = state.hardState.commit + random.between(1, 5);
-    const entries = this.#entries(id, term, random.between(0, 2));
+    const { commit } = state.hardState;
+    const tail = state.baseIndex + state.entries.length - commit;
+    const index =
+      commit + (tail > 1 && random.chance(0.7) ? random.between(1, tail - 1) : random.between(1, 5));
+    const entries = this.#entries(id, term, random.chance(0.3) ? random.between(1, 2) : 0);
     const configuration = configurationOf([1, random.between(2, 9)]);
     const directory = `state-${index}-${term}`;
     const next: GroupState = {
