@@ -1,6 +1,6 @@
 /**
- * Files whose asynchronous calls are done when they return: for a thread that has nothing else to do meanwhile, a
- * call through libuv's thread pool costs more than it gives.
+ * Files whose asynchronous reads and writes are done when they return: for a thread that has nothing else to do
+ * meanwhile, a call through libuv's thread pool costs more than it gives. Syncs take long, and do not block.
  */
 import type { File, FileSystem } from './env.js';
 
@@ -9,7 +9,6 @@ export function blockingFiles(fs: FileSystem): FileSystem {
     ...fs,
     open: (path, mode) => blocking(fs.open(path, mode)),
     unlinkLater: async (path) => fs.unlink(path),
-    syncDirectoryLater: async (path) => fs.syncDirectory(path),
   };
 }
 
@@ -25,7 +24,7 @@ function blocking(file: File): File {
       file.writeSync(chunks, position);
       file.syncNow();
     },
-    sync: async () => file.syncNow(),
+    sync: () => file.sync(),
     syncNow: () => file.syncNow(),
     truncate: (sizeBytes) => file.truncate(sizeBytes),
     close: () => file.close(),

@@ -4,8 +4,8 @@
  */
 import { SEQUENCE_BYTES } from './block-builder.js';
 
-/** Lengths, sequence and key must be within so many bytes. */
-const START_BYTES = 512;
+/** Lengths, sequence and key must be within so many bytes. More of them would cost more than they give. */
+const START_BYTES = 128;
 /** One restart offset and their count stand behind the entry. */
 const RESTARTS_BYTES = 8;
 

@@ -28,6 +28,12 @@ export interface TableBuilderOptions {
   readonly codec: Codec;
 }
 
+export interface CompleteTable {
+  readonly metadata: TableMetadata;
+  /** Rejects with the error of the sync. */
+  readonly durable: Promise<void>;
+}
+
 /** Blocks are written when so many bytes have come together. */
 const WRITE_BYTES = 256 * 1024;
 /** Keys that are added to the filter between two questions to `breathe`. */
@@ -129,8 +135,11 @@ export class TableBuilder {
     this.#chunkUsed = 0;
   }
 
-  /** Completes, syncs and closes the file. Needs at least one entry. `breathe` is asked between steps. */
-  async finish(breathe: () => Promise<void> | undefined): Promise<TableMetadata> {
+  /**
+   * Completes the file and begins to sync it; it is closed behind that. Needs at least one entry. `breathe` is asked
+   * between steps.
+   */
+  async complete(breathe: () => Promise<void> | undefined): Promise<CompleteTable> {
     if (!this.#block.isEmpty) this.#finishBlock();
     const largest = this.#lastBlockKey;
     this.#index.add(largest, this.#lastBlockOffset, this.#lastBlockBytes);
@@ -168,9 +177,10 @@ export class TableBuilder {
       codec: this.#options.codec,
     });
     await this.#file.write([header], 0);
-    await this.#file.sync();
-    this.#file.close();
-    return {
+    const durable = this.#file.sync().finally(() => this.#file.close());
+    // Whoever waits for it is told; it may have failed before.
+    durable.catch(() => {});
+    const metadata = {
       number: this.number,
       sizeBytes: fileBytes,
       smallest: this.#smallest,
@@ -181,6 +191,14 @@ export class TableBuilder {
       tombstones: this.#tombstones,
       codec: this.#options.codec,
     };
+    return { metadata, durable };
+  }
+
+  /** As `complete`; resolves when the file is durable. */
+  async finish(breathe: () => Promise<void> | undefined): Promise<TableMetadata> {
+    const { metadata, durable } = await this.complete(breathe);
+    await durable;
+    return metadata;
   }
 
   /** Closes the file unfinished. */

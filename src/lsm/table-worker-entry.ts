@@ -1,6 +1,6 @@
 /**
  * The code of the worker thread: takes jobs one after another, flushes before compactions. A flush that arrives during
- * a compaction is done between two of its blocks. All file calls block: there is nothing else to do meanwhile.
+ * a compaction is done between two of its blocks. File calls block, but for syncs, during which it goes on.
  */
 import { parentPort, receiveMessageOnPort, threadId, workerData } from 'node:worker_threads';
 import { blockingFiles } from '../env/blocking-files.js';
@@ -27,6 +27,8 @@ import type { TableWriterContext } from './table-writer.js';
 /** Tables that a compaction reads have no blocks in a cache. */
 const NO_CACHE = { bytes: 0, slotBytes: 1 };
 const MAX_OPEN_TABLES = 256;
+/** Between two looks at whether a sync is done. */
+const TURN_MS = 1;
 
 class TableWorkerThread {
   readonly #env: Env;
@@ -39,6 +41,9 @@ class TableWorkerThread {
   #isAbandoned = false;
   #seen = 0;
   #isBusy = false;
+  /** Their tables are being synced. */
+  #flushesToAnswer = 0;
+  #lastTurnMs = 0;
 
   constructor(
     start: WorkerStart,
@@ -80,11 +85,23 @@ class TableWorkerThread {
 
   async #flush(): Promise<void> {
     for (let request = this.#flushes.shift(); request; request = this.#flushes.shift()) {
-      const memtable = Memtable.attach(request.memtable);
-      const context = this.#context(request, () => undefined);
-      await this.#answer(request, flushMemtable(memtable, request.snapshots, context));
+      await this.#writeFlush(request);
       this.#takeMail();
     }
+  }
+
+  /** Resolves when it is written: others go on while it is synced. */
+  #writeFlush(request: FlushRequest): Promise<void> {
+    const memtable = Memtable.attach(request.memtable);
+    return new Promise((written) => {
+      const context = { ...this.#context(request, () => undefined), written };
+      this.#flushesToAnswer++;
+      const answered = this.#answer(request, flushMemtable(memtable, request.snapshots, context));
+      void answered.then(() => {
+        this.#flushesToAnswer--;
+        written();
+      });
+    });
   }
 
   async #compact(request: CompactRequest): Promise<TableMetadata[]> {
@@ -102,7 +119,16 @@ class TableWorkerThread {
   #breathe(): Promise<void> | undefined {
     this.#takeMail();
     if (this.#isAbandoned) throw ABANDONED;
-    return this.#flushes.length > 0 ? this.#flush() : undefined;
+    if (this.#flushes.length > 0) return this.#flush();
+    return this.#flushesToAnswer > 0 ? this.#turn() : undefined;
+  }
+
+  /** Only between turns of the event loop it is seen that a sync is done. */
+  #turn(): Promise<void> | undefined {
+    const nowMs = this.#env.clock.nowMs();
+    if (nowMs - this.#lastTurnMs < TURN_MS) return undefined;
+    this.#lastTurnMs = nowMs;
+    return new Promise((resolve) => this.#env.timers.endOfTurn(resolve));
   }
 
   #takeMail(): void {

@@ -1,13 +1,14 @@
 /**
  * The stepper behind flush and compaction: writes the entries of a merge that a filter keeps into as many tables as
- * it takes, in bounded steps. After each block it asks `breathe` whether to let others run. If it fails, what it has
+ * it takes, in bounded steps. After each block it asks `breathe` whether to let others run. A table is synced while the
+ * next ones are written. If it fails, what it has
  * written is deleted. Its tables are durable, with their names, when it resolves.
  */
 import type { Env } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
 import type { Cursor } from './cursor.js';
 import type { MergeCursor } from './merge-cursor.js';
-import { TableBuilder, type TableBuilderOptions } from './table-builder.js';
+import { type CompleteTable, TableBuilder, type TableBuilderOptions } from './table-builder.js';
 import { type TableMetadata, tableName } from './table-file.js';
 import type { VersionFilter } from './version-filter.js';
 
@@ -19,10 +20,14 @@ export interface TableWriterContext {
   newFileNumber(): number | undefined;
   /** Undefined to go on at once; a promise to wait for; throws to give up. */
   breathe(): Promise<void> | undefined;
+  /** Called when all is written and only syncs are waited for. */
+  written?(): void;
 }
 
 /** Entries between two questions to `breathe`, if they fill no block because they are dropped. */
 const STEP_ENTRIES = 256;
+/** Tables that are synced while others are written. */
+const MOST_SYNCS = 4;
 
 /** `cutsBefore` is asked for each entry that begins a new user key; it may then start a new table. */
 export async function writeTables(
@@ -32,7 +37,11 @@ export async function writeTables(
   context: TableWriterContext,
 ): Promise<TableMetadata[]> {
   const { env, directory } = context;
-  const finished: TableMetadata[] = [];
+  const finished: CompleteTable[] = [];
+  const finish = async (full: TableBuilder) => {
+    await finished.at(-MOST_SYNCS)?.durable;
+    finished.push(await full.complete(() => context.breathe()));
+  };
   let builder: TableBuilder | undefined;
   let sinceBreath = 0;
   try {
@@ -42,7 +51,7 @@ export async function writeTables(
         const isCut: boolean = !filter.continuesKey && cutsBefore(entry, builder?.sizeBytes ?? 0);
         const number: number | undefined = isCut || !builder ? context.newFileNumber() : undefined;
         if (builder && number !== undefined) {
-          finished.push(await builder.finish(() => context.breathe()));
+          await finish(builder);
           builder = undefined;
         }
         if (!builder) {
@@ -61,13 +70,17 @@ export async function writeTables(
         if (pause) await pause;
       }
     }
-    if (builder) finished.push(await builder.finish(() => context.breathe()));
+    if (builder) await finish(builder);
     builder = undefined;
-    if (finished.length > 0) env.fs.syncDirectory(directory);
-    return finished;
+    context.written?.();
+    for (const { durable } of finished) await durable;
+    if (finished.length > 0) await env.fs.syncDirectoryLater(directory);
+    return finished.map(({ metadata }) => metadata);
   } catch (error) {
     builder?.abandon();
-    const numbers = [...finished.map((table) => table.number), ...(builder ? [builder.number] : [])];
+    await Promise.allSettled(finished.map(({ durable }) => durable));
+    const numbers = finished.map(({ metadata }) => metadata.number);
+    if (builder) numbers.push(builder.number);
     for (const number of numbers) removePartial(context, number, error);
     throw error;
   }
