@@ -825,8 +825,9 @@ export class LsmTree {
     };
     this.#state = 'closing';
     this.options.resources.writeBuffers.leave(this.#writeBuffer);
-    if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
+    // First of all: a flush would let them in, and without a WAL they would be lost behind it.
     this.#admission.refuseAll(closedError());
+    if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
     await attempt(() => this.#closeWal());
     await attempt(() => this.#maintenance.stop());
     await Promise.all(this.#background);

@@ -38,15 +38,23 @@ export function randomOptions(random: SeededRandom): LsmOptions {
 
 export function generateHistory(seed: number, options: GeneratorOptions = {}): History {
   const random = new SeededRandom(seed);
-  const optionSets = Array.from({ length: random.between(1, 3) }, () => randomOptions(random));
+  const failures = options.failures ?? true;
+  const optionSets = Array.from({ length: random.between(1, 3) }, () => ({
+    ...randomOptions(random),
+    // Writes are refused where another set would let them wait.
+    ...(failures && random.chance(0.2) ? { maxWaitingBytes: random.pick([0, 300, 3000]) } : {}),
+  }));
   const latencyMs = random.pick([0, 0, 1, 5]);
   const linksFail = random.chance(0.3);
   const keys = randomKeys(random);
-  const generator = new Generator(random, keys, optionSets.length, options.failures ?? true);
+  const shared = random.chance(0.25) ? { budgetBytes: random.pick([1500, 6000, 1 << 20]) } : {};
+  // So large that a group of them is written while other events run.
+  const hasHuge = random.chance(0.02);
+  const generator = new Generator(random, keys, { optionSets: optionSets.length, failures, hasHuge });
   const steps: Step[] = [];
-  const count = options.steps ?? random.between(30, 120);
+  const count = options.steps ?? (hasHuge ? 25 : random.between(30, 120));
   while (steps.length < count) steps.push(...generator.next());
-  return { seed, optionSets, latencyMs, linksFail, steps };
+  return { seed, optionSets, latencyMs, linksFail, ...shared, steps };
 }
 
 /** Keys of different lengths and shapes; one may be empty. */
@@ -69,14 +77,20 @@ class Generator {
   readonly #keys: readonly string[];
   readonly #optionSets: number;
   readonly #failures: boolean;
+  readonly #hasHuge: boolean;
   #writes = 0;
   #checkpoints = 0;
 
-  constructor(random: SeededRandom, keys: readonly string[], optionSets: number, failures: boolean) {
+  constructor(
+    random: SeededRandom,
+    keys: readonly string[],
+    kind: { readonly optionSets: number; readonly failures: boolean; readonly hasHuge: boolean },
+  ) {
     this.#random = random;
     this.#keys = keys;
-    this.#optionSets = optionSets;
-    this.#failures = failures;
+    this.#optionSets = kind.optionSets;
+    this.#failures = kind.failures;
+    this.#hasHuge = kind.hasHuge;
   }
 
   next(): Step[] {
@@ -86,7 +100,7 @@ class Generator {
       [40, () => this.#burst()],
       [10, () => [{ kind: 'settle' }]],
       [5, () => [{ kind: 'wait', ms: random.between(1, 20) }]],
-      [5, () => [{ kind: 'flush' }]],
+      [5, () => [{ kind: 'flush', behind: this.#isBehind() }]],
       [3, () => [this.#compaction()]],
       [6, () => [{ kind: 'read', keys: this.#someKeys(), ...(random.chance(0.4) ? { slot } : {}) }]],
       [5, () => [{ kind: 'scan', range: this.#range(), ...(random.chance(0.4) ? { slot } : {}) }]],
@@ -95,7 +109,8 @@ class Generator {
       [3, () => [{ kind: 'iterator', slot, range: this.#range() }]],
       [4, () => [{ kind: 'advance', slot, count: random.between(1, 20) }]],
       [2, () => [{ kind: 'seek', slot, key: this.#key() }]],
-      [2, () => [{ kind: 'checkpoint', name: `checkpoint-${++this.#checkpoints}` }]],
+      [2, () => [this.#checkpoint()]],
+      [3, () => [{ kind: 'neighbour', writes: random.between(1, 10), valueBytes: random.between(0, 300) }]],
       [1, () => [{ kind: 'verify' }]],
       [2, () => [this.#reopening()]],
       [this.#failures ? 5 : 0, () => [this.#crash()]],
@@ -112,11 +127,12 @@ class Generator {
   #burst(): Step[] {
     const random = this.#random;
     const durability = random.chance(0.4) ? 'sync' : 'buffered';
+    const atOnce = random.chance(0.3);
     return Array.from({ length: random.between(1, 4) }, () => {
       this.#writes++;
       const count = random.chance(0.1) ? random.between(5, 20) : random.between(1, 4);
       const changes = Array.from({ length: count }, (_, i) => this.#change(i));
-      return { kind: 'write', changes, durability };
+      return { kind: 'write', changes, durability, atOnce };
     });
   }
 
@@ -124,7 +140,8 @@ class Generator {
     const random = this.#random;
     const key = this.#key();
     if (random.chance(0.35)) return { key };
-    const length = random.chance(0.03) ? random.between(500, 5000) : random.between(0, 60);
+    const longest = this.#hasHuge ? 280_000 : 5000;
+    const length = random.chance(0.03) ? random.between(longest / 10, longest) : random.between(0, 60);
     const filler = random.chance(0.5) ? 'x'.repeat(length) : random.bytes(length).toString('latin1');
     return { key, value: random.chance(0.05) ? '' : `${this.#writes}.${i}:${filler}` };
   }
@@ -132,7 +149,16 @@ class Generator {
   #compaction(): Step {
     const random = this.#random;
     const [smallest = '', largest = ''] = [this.#key(), this.#key()].sort();
-    return random.chance(0.5) ? { kind: 'compact' } : { kind: 'compact', smallest, largest };
+    const range = random.chance(0.5) ? {} : { smallest, largest };
+    return { kind: 'compact', ...range, behind: this.#isBehind() };
+  }
+
+  #checkpoint(): Step {
+    return { kind: 'checkpoint', name: `checkpoint-${++this.#checkpoints}`, behind: this.#isBehind() };
+  }
+
+  #isBehind(): boolean {
+    return this.#failures && this.#random.chance(0.4);
   }
 
   #range(): Range {
@@ -154,6 +180,7 @@ class Generator {
       kind: 'reopen',
       optionSet: random.between(0, this.#optionSets - 1),
       power: this.#failures && random.chance(0.5),
+      hurry: this.#failures && random.chance(0.4),
       seed: random.uint32(),
     };
   }

@@ -12,6 +12,8 @@ export interface History {
   readonly latencyMs: number;
   /** Files cannot have a second name, so that checkpoints copy. */
   readonly linksFail: boolean;
+  /** The tree shares caches and a write budget of so many bytes with a second tree in the same process. */
+  readonly budgetBytes?: number;
   readonly steps: readonly Step[];
 }
 
@@ -34,13 +36,25 @@ export type FaultName = 'EIO' | 'ENOSPC' | 'short' | 'lose';
 
 /** `slot` names one of a few snapshots or iterators; a step whose slot is empty does nothing. */
 export type Step =
-  | { readonly kind: 'write'; readonly changes: readonly Change[]; readonly durability: 'sync' | 'buffered' }
+  | {
+      readonly kind: 'write';
+      readonly changes: readonly Change[];
+      readonly durability: 'sync' | 'buffered';
+      /** By `writeSync`, where the tree has no WAL and nothing waits. */
+      readonly atOnce: boolean;
+    }
   /** Waits for the writes under way. */
   | { readonly kind: 'settle' }
   /** Lets what goes on behind the writes go on. */
   | { readonly kind: 'wait'; readonly ms: number }
-  | { readonly kind: 'flush' }
-  | { readonly kind: 'compact'; readonly smallest?: string; readonly largest?: string }
+  /** `behind`: other steps go on meanwhile; the next `settle` waits for it. */
+  | { readonly kind: 'flush'; readonly behind: boolean }
+  | {
+      readonly kind: 'compact';
+      readonly smallest?: string;
+      readonly largest?: string;
+      readonly behind: boolean;
+    }
   | { readonly kind: 'read'; readonly keys: readonly string[]; readonly slot?: number }
   | { readonly kind: 'scan'; readonly range: Range; readonly slot?: number }
   | { readonly kind: 'snapshot'; readonly slot: number }
@@ -48,10 +62,18 @@ export type Step =
   | { readonly kind: 'iterator'; readonly slot: number; readonly range: Range }
   | { readonly kind: 'advance'; readonly slot: number; readonly count: number }
   | { readonly kind: 'seek'; readonly slot: number; readonly key: string }
-  | { readonly kind: 'checkpoint'; readonly name: string }
+  | { readonly kind: 'checkpoint'; readonly name: string; readonly behind: boolean }
+  /** The second tree, if there is one, is written to. */
+  | { readonly kind: 'neighbour'; readonly writes: number; readonly valueBytes: number }
   | { readonly kind: 'verify' }
-  /** Closes and opens again; `power`: the power fails in between. */
-  | { readonly kind: 'reopen'; readonly optionSet: number; readonly power: boolean; readonly seed: number }
+  /** Closes and opens again; `power`: the power fails in between; `hurry`: closes with work under way. */
+  | {
+      readonly kind: 'reopen';
+      readonly optionSet: number;
+      readonly power: boolean;
+      readonly hurry: boolean;
+      readonly seed: number;
+    }
   /** After so many more file operations the process is killed, or with `power` the disk loses what is unsynced. */
   | {
       readonly kind: 'crash';
@@ -68,8 +90,9 @@ export type Step =
 
 export function formatHistory(history: History): string {
   const options = history.optionSets.map((set, i) => `options ${i}  ${JSON.stringify(set)}`);
+  const shared = history.budgetBytes === undefined ? '' : `, shared budget ${history.budgetBytes} bytes`;
   return [
-    `seed ${history.seed}, latency ${history.latencyMs} ms${history.linksFail ? ', no links' : ''}`,
+    `seed ${history.seed}, latency ${history.latencyMs} ms${history.linksFail ? ', no links' : ''}${shared}`,
     ...options,
     ...history.steps.map((step, i) => `${String(i + 1).padStart(4)}  ${formatStep(step)}`),
   ].join('\n');
@@ -84,5 +107,8 @@ function formatStep({ kind, ...rest }: Step): string {
 function shorten(text: string): string {
   return text
     .replace(/(.)\1{7,}/g, (run, char: string) => `${char}{${run.length}}`)
-    .replace(/"(\d+\.\d+):([^"]{30,})"/g, (_, name: string, rest: string) => `"${name}:…${rest.length}"`);
+    .replace(
+      /"(\d+\.\d+):((?:[^"\\]|\\.){30,})"/g,
+      (_, name: string, rest: string) => `"${name}:…${rest.length}"`,
+    );
 }

@@ -38,6 +38,11 @@ export class Model {
     return this.#batches.filter((batch) => batch.outcome === 'committed');
   }
 
+  /** How many batches stand up to and with one; 0 for none. */
+  prefixThrough(batch: Batch | undefined): number {
+    return batch ? 1 + this.#batches.indexOf(batch) : 0;
+  }
+
   /** Whether the sequences that callers were told rise in the order of their calls. */
   get sequencesRise(): boolean {
     const told = this.#batches.flatMap((batch) => batch.sequence ?? []);

@@ -24,6 +24,10 @@ test(`${SEEDS} random histories: what is recovered is a prefix, reads are right,
     ['cut of a recovery', 15],
     ['fault', 60],
     ['checkpoint', 20],
+    ['write at once', 20],
+    ['write refused', 20],
+    ['work behind', 60],
+    ['closing in a hurry', 20],
   ] as const) {
     assert.ok((counts.get(what) ?? 0) >= least, `${what}: ${counts.get(what)} times`);
   }

@@ -11,13 +11,16 @@ import {
   type IteratorOptions,
   type LsmOptions,
   LsmTree,
+  type Operation,
   type ReadOptions,
   type Snapshot,
 } from '../../src/lsm/index.js';
 import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { Checkpoints } from './crash-checkpoints.js';
 import type { History, Range, Step } from './crash-history.js';
 import { OpenIterator } from './crash-iterator.js';
 import { type Batch, type Entries, inRange, Model, renderEntries, type Survives } from './crash-model.js';
+import { Neighbour } from './crash-neighbour.js';
 import { DIRECTORY } from './tree-lab.js';
 
 export interface RunOptions {
@@ -26,8 +29,19 @@ export interface RunOptions {
   /** Receives every observation, in order. Reads then wait for the writes before them, so that no choice is left. */
   readonly observe?: (text: string) => void;
   /** Told of what a test may want to have happened. */
-  readonly happened?: (what: 'kill' | 'power cut' | 'cut of a recovery' | 'fault' | 'checkpoint') => void;
+  readonly happened?: (what: Happening) => void;
 }
+
+export type Happening =
+  | 'kill'
+  | 'power cut'
+  | 'cut of a recovery'
+  | 'fault'
+  | 'checkpoint'
+  | 'write at once'
+  | 'write refused'
+  | 'work behind'
+  | 'closing in a hurry';
 
 /** What went wrong, or undefined. */
 export async function runHistory(history: History, options: RunOptions = {}): Promise<string | undefined> {
@@ -57,9 +71,9 @@ class Run {
   readonly #model = new Model();
   readonly #snapshots = new Map<number, { snapshot: Snapshot; state: Entries }>();
   readonly #iterators = new Map<number, OpenIterator>();
-  /** By path, the states that it may have; one that was cut off need not exist. */
-  readonly #checkpoints = new Map<string, { readonly states: string[]; readonly mustExist: boolean }>();
-  #checkpointUnderWay: { readonly path: string; readonly least: number } | undefined;
+  readonly #checkpoints = new Checkpoints(this.#model);
+  #neighbour: Neighbour | undefined;
+  #isClosing = false;
   #process: SimProcess;
   #tree: LsmTree | undefined;
   #optionSet: LsmOptions;
@@ -91,12 +105,13 @@ class Run {
     this.at++;
     await this.#survive(() => this.#verify());
     await this.#survive(() =>
-      this.#reopen({ kind: 'reopen', optionSet: 0, power: true, seed: this.#history.seed }),
+      this.#reopen({ kind: 'reopen', optionSet: 0, power: true, hurry: false, seed: this.#history.seed }),
     );
     this.#crash = undefined;
     await this.#survive(() => this.#verify());
     await this.#checkCheckpoints();
     await this.#world.scheduler.run(this.#openTree.close());
+    await this.#world.scheduler.run(this.#neighbour?.close() ?? Promise.resolve());
   }
 
   get #openTree(): LsmTree {
@@ -175,7 +190,7 @@ class Run {
     const lost: Survives = step.power ? 'power' : 'kill';
     const claimed = this.#tree?.durableSequence ?? 0;
     this.#options.happened?.(step.power ? 'power cut' : 'kill');
-    this.#noteCheckpoint(false);
+    this.#endCheckpoint(false);
     this.#forgetProcess();
     for (const [i, after] of [...step.again, undefined].entries()) {
       if (step.power) this.#disk.powerCut(new SeededRandom(step.seed + i));
@@ -194,6 +209,8 @@ class Run {
 
   #forgetProcess(): void {
     this.#tree = undefined;
+    this.#neighbour = undefined;
+    this.#isClosing = false;
     this.#snapshots.clear();
     this.#iterators.clear();
     this.#pending = [];
@@ -225,7 +242,8 @@ class Run {
     await this.#verifyClosed();
     for (;;) {
       try {
-        const options = { ...this.#optionSet, env: this.#process.env };
+        const shared = await this.#openNeighbour();
+        const options = { ...this.#optionSet, ...shared, env: this.#process.env };
         this.#tree = await this.#wait(LsmTree.open(DIRECTORY, options));
         break;
       } catch (error) {
@@ -239,6 +257,16 @@ class Run {
     const violation = this.#model.recover(found, this.#openTree.lastSequence, lost, claimed);
     if (violation) this.#fail(violation);
     this.#observe(`open ${renderEntries(found)}`);
+  }
+
+  /** The resources that it shares with the tree. */
+  async #openNeighbour(): Promise<LsmOptions> {
+    const { budgetBytes } = this.#history;
+    if (budgetBytes === undefined) return {};
+    const neighbour = new Neighbour(this.#process.env, this.#optionSet, budgetBytes);
+    this.#neighbour = neighbour;
+    await this.#wait(neighbour.open(this.#optionSet));
+    return { resources: neighbour.resources };
   }
 
   #fail(what: string): never {
@@ -263,7 +291,7 @@ class Run {
       case 'wait':
         return this.#wait(this.#world.scheduler.sleep(step.ms));
       case 'flush':
-        return this.#flush();
+        return this.#flush(step.behind);
       case 'compact':
         return this.#compact(step);
       case 'read':
@@ -282,7 +310,10 @@ class Run {
       case 'seek':
         return this.#moveIterator(step);
       case 'checkpoint':
-        return this.#checkpoint(step.name);
+        return this.#checkpoint(step);
+      case 'neighbour':
+        this.#neighbour?.write(step.writes, step.valueBytes);
+        return;
       case 'verify':
         return this.#verify();
       case 'reopen':
@@ -305,7 +336,12 @@ class Run {
     const batch = this.#model.begin(step.changes);
     const { durability } = this.#optionSet;
     const process = this.#process;
-    const written = this.#openTree.write(operations, { durability: step.durability }).then(
+    const tree = this.#openTree;
+    if (step.atOnce && durability === 'none' && tree.stats().waitingWrites === 0) {
+      this.#writeAtOnce(batch, operations);
+      return;
+    }
+    const written = tree.write(operations, { durability: step.durability }).then(
       (sequence) => {
         if (process !== this.#process || this.#isDead) return;
         batch.outcome = 'committed';
@@ -320,13 +356,31 @@ class Run {
     written.catch(() => {});
   }
 
+  #writeAtOnce(batch: Batch, operations: readonly Operation[]): void {
+    try {
+      batch.sequence = this.#openTree.writeSync(operations);
+      batch.outcome = 'committed';
+      this.#options.happened?.('write at once');
+    } catch (error) {
+      if (this.#isDead) throw error;
+      this.#writeFailed(batch, error);
+    }
+  }
+
   #writeFailed(batch: Batch, error: unknown): void {
     const code = errorCode(error) ?? '';
     const outcome = error instanceof RaftreeError ? error.info.outcome : undefined;
-    if (!this.#hasFailed || !EXPECTED.includes(code)) this.#fail(`a write failed with ${error}`);
+    if (!this.#isExpected(code)) this.#fail(`a write failed with ${error}`);
+    this.#options.happened?.('write refused');
     if (outcome === 'not committed') this.#model.refuse(batch);
     else if (outcome === 'unknown') batch.outcome = 'unknown';
     else this.#fail(`a write failed with outcome ${outcome}: ${error}`);
+  }
+
+  #isExpected(code: string): boolean {
+    if (code === 'LSM_BUSY') return this.#optionSet.maxWaitingBytes !== undefined;
+    if (code === 'LSM_CLOSED') return this.#isClosing;
+    return this.#hasFailed && EXPECTED.includes(code);
   }
 
   async #settle(): Promise<void> {
@@ -336,19 +390,38 @@ class Run {
     if (!this.#model.sequencesRise) this.#fail('sequences are not in the order of the writes');
   }
 
-  async #flush(): Promise<void> {
+  async #flush(behind: boolean): Promise<void> {
     const before = this.#model.committed;
-    const tree = this.#openTree;
-    if (!(await this.#tolerate(tree.flush()))) return;
-    for (const batch of before) promote(batch, 'power');
+    await this.#work(behind, this.#openTree.flush(), (isDone) => {
+      if (isDone) for (const batch of before) promote(batch, 'power');
+    });
   }
 
-  async #compact({ smallest, largest }: Step & { readonly kind: 'compact' }): Promise<void> {
+  /** Waits for work, or, if it is to go on behind the steps, leaves that to the next `settle`. */
+  async #work(behind: boolean, work: Promise<unknown>, ended: (isDone: boolean) => void): Promise<void> {
+    if (!behind) return ended(await this.#tolerate(work));
+    this.#options.happened?.('work behind');
+    const process = this.#process;
+    const isHere = () => process === this.#process && !this.#isDead;
+    const followed = work.then(
+      () => isHere() && ended(true),
+      (error: unknown) => {
+        if (!isHere()) return;
+        if (!this.#isExpected(errorCode(error) ?? '')) this.#fail(`work behind failed with ${error}`);
+        ended(false);
+      },
+    );
+    followed.catch(() => {});
+    this.#pending.push(followed.then(() => {}));
+    this.#pending.at(-1)?.catch(() => {});
+  }
+
+  async #compact({ smallest, largest, behind }: Step & { readonly kind: 'compact' }): Promise<void> {
     const range =
       smallest === undefined || largest === undefined
         ? {}
         : { smallest: Buffer.from(smallest, 'latin1'), largest: Buffer.from(largest, 'latin1') };
-    await this.#tolerate(this.#openTree.compactRange(range));
+    await this.#work(behind, this.#openTree.compactRange(range), () => {});
   }
 
   /** Waits; false if it failed as a failing disk may make it fail. */
@@ -401,9 +474,11 @@ class Run {
     const options = taken ? { snapshot: taken.snapshot } : {};
     const bytes = keys.map((key) => Buffer.from(key, 'latin1'));
     const single = this.#checking(() => bytes.map((key) => this.#openTree.getSync(key, options)));
+    const has = this.#checking(() => bytes.map((key) => this.#openTree.hasSync(key, options)));
     const many = await this.#getMany(bytes, options);
     for (const [i, key] of keys.entries()) {
       const expected = state.get(key);
+      if (has[i] !== state.has(key)) this.#fail(`hasSync of ${JSON.stringify(key)} is ${has[i]}`);
       for (const found of [single[i], many[i]]) {
         if (found?.toString('latin1') !== expected) {
           this.#fail(`${JSON.stringify(key)} is ${found?.toString('latin1')}, not ${expected}`);
@@ -459,26 +534,24 @@ class Run {
     if (wrong) this.#fail(wrong);
   }
 
-  async #checkpoint(name: string): Promise<void> {
+  async #checkpoint({ name, behind }: Step & { readonly kind: 'checkpoint' }): Promise<void> {
+    if (this.#checkpoints.isUnderWay) return;
     const path = `/data/${name}`;
-    this.#checkpointUnderWay = { path, least: this.#model.committedPrefix };
-    const isDone = await this.#tolerate(this.#openTree.checkpoint(path));
-    if (isDone) this.#noteCheckpoint(true);
-    this.#checkpointUnderWay = undefined;
+    this.#checkpoints.begin(path);
+    await this.#work(behind, this.#openTree.checkpoint(path), (isDone) => {
+      if (isDone) this.#endCheckpoint(true);
+      else this.#checkpoints.abandon();
+    });
   }
 
-  #noteCheckpoint(mustExist: boolean): void {
-    if (!this.#checkpointUnderWay) return;
-    const { path, least } = this.#checkpointUnderWay;
-    this.#checkpointUnderWay = undefined;
-    this.#checkpoints.set(path, { states: this.#model.visibleStates(least).map(renderEntries), mustExist });
-    this.#options.happened?.('checkpoint');
+  #endCheckpoint(mustExist: boolean): void {
+    if (this.#checkpoints.end(mustExist)) this.#options.happened?.('checkpoint');
   }
 
   /** Every checkpoint is a tree of its own, with a state of its time: wholly there, or not at all. */
   async #checkCheckpoints(): Promise<void> {
     const { env } = this.#process;
-    for (const [path, { states, mustExist }] of this.#checkpoints) {
+    for (const [path, { states, mustExist }] of this.#checkpoints.made) {
       if (!mustExist && !env.fs.exists(path)) continue;
       const options = { ...this.#optionSet, env, createIfMissing: false };
       const tree = await this.#wait(LsmTree.open(path, options));
@@ -503,12 +576,16 @@ class Run {
   }
 
   async #reopen(step: Step & { readonly kind: 'reopen' }): Promise<void> {
-    await this.#settle();
-    await this.#verify();
-    // A tree that has become read-only promises nothing by closing.
-    const { isReadOnly } = this.#checking(() => this.#openTree.stats());
+    if (!step.hurry) {
+      await this.#settle();
+      await this.#verify();
+    } else this.#options.happened?.('closing in a hurry');
+    this.#isClosing = true;
     const closed = await this.#tolerate(this.#openTree.close());
-    if (closed && !isReadOnly) for (const batch of this.#model.committed) promote(batch, 'power');
+    await this.#settle();
+    // Whatever had failed: who closes without an error has lost nothing.
+    if (closed) for (const batch of this.#model.committed) promote(batch, 'power');
+    await this.#wait(this.#neighbour?.close() ?? Promise.resolve());
     const iterators = [...this.#iterators.values()];
     for (const iterator of iterators) if (!iterator.isRefused()) this.#fail('an iterator outlives its tree');
     this.#optionSet = this.#history.optionSets[step.optionSet] ?? this.#optionSet;

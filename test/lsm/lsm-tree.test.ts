@@ -317,6 +317,23 @@ test('close finishes the writes under way', async () => {
   await again.close();
 });
 
+test('without a WAL close refuses the writes that wait: none is acknowledged and then lost', async () => {
+  const disk = new SimDisk();
+  const options: LsmOptions = { durability: 'none', maxFrozenMemtables: 1 };
+  const tree = await openTree(disk, options);
+  const outcomes = Array.from({ length: 12 }, (_, i) =>
+    codeOf(tree.write([put(`key${i}`, 'x'.repeat(600))])).then((code) => code ?? 'written'),
+  );
+  assert.ok(tree.stats().waitingWrites > 0);
+  await tree.close();
+  const told = await Promise.all(outcomes);
+  const again = await openTree(disk, options);
+  const found = told.map((_, i) => (again.hasSync(Buffer.from(`key${i}`)) ? 'written' : 'LSM_CLOSED'));
+  assert.equal(told, found);
+  assert.ok(told.includes('written') && told.includes('LSM_CLOSED'));
+  await again.close();
+});
+
 test('writes wait while flush is behind, visibly, in order, and up to a limit', async () => {
   const disk = new SimDisk();
   let open = () => {};

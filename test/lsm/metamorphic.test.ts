@@ -4,7 +4,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type LsmOptions, LsmTree } from '../../src/lsm/index.js';
+import { type IteratorOptions, type LsmOptions, LsmTree, type Snapshot } from '../../src/lsm/index.js';
 import { generateHistory, randomOptions } from './crash-generator.js';
 import type { History } from './crash-history.js';
 import { runHistory } from './crash-run.js';
@@ -57,19 +57,30 @@ test('6 lists of operations under 10 option sets each: all histories are equal',
   assert.ok(observations > 2000, `${observations} observations`);
 });
 
-/** What is read from a tree on the real disk while a history's writes, flushes and compactions go on. */
+const bytes = (text: string) => Buffer.from(text, 'latin1');
+
+function entriesOf(tree: LsmTree, options: IteratorOptions = {}): string {
+  const entries = [...tree.iterator(options)];
+  return entries.map(({ key, value }) => `${key.toString('hex')}=${value.toString('hex')}`).join();
+}
+
+/** What a checkpoint holds, made and read while all else goes on. */
+async function checkpointed(tree: LsmTree, directory: string, options: LsmOptions): Promise<string> {
+  await tree.checkpoint(directory);
+  const copy = await LsmTree.open(directory, { ...options, createIfMissing: false });
+  const entries = entriesOf(copy);
+  await copy.close();
+  return entries;
+}
+
+/** What is read from a tree on the real disk while a history's writes, flushes, compactions and openings go on. */
 async function observeOnDisk(history: History, options: LsmOptions): Promise<string[]> {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'raftree-test-'));
-  const tree = await LsmTree.open(path.join(directory, 'tree'), options);
-  const bytes = (text: string) => Buffer.from(text, 'latin1');
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'raftree-test-'));
+  const directory = path.join(folder, 'tree');
+  let tree = await LsmTree.open(directory, options);
   const seen: string[] = [];
   let pending: Promise<unknown>[] = [];
-  const look = () => {
-    const entries = [...tree.iterator()].map(
-      ({ key, value }) => `${key.toString('hex')}=${value.toString('hex')}`,
-    );
-    seen.push(`${tree.lastSequence} ${entries.join()}`);
-  };
+  let snapshots: { snapshot: Snapshot; state: string }[] = [];
   try {
     for (const step of history.steps) {
       if (step.kind === 'write') {
@@ -78,31 +89,47 @@ async function observeOnDisk(history: History, options: LsmOptions): Promise<str
             ? ({ type: 'delete', key: bytes(key) } as const)
             : ({ type: 'put', key: bytes(key), value: bytes(value) } as const),
         );
-        pending.push(tree.write(operations, { durability: step.durability }));
+        pending.push(tree.write(operations, { durability: 'buffered' }));
         continue;
       }
       await Promise.all(pending);
       pending = [];
       if (step.kind === 'flush') await tree.flush();
       if (step.kind === 'compact') await tree.compactRange();
-      look();
+      if (step.kind === 'checkpoint')
+        seen.push(await checkpointed(tree, path.join(folder, step.name), options));
+      if (step.kind === 'snapshot') snapshots.push({ snapshot: tree.snapshot(), state: entriesOf(tree) });
+      if (step.kind === 'release') snapshots.shift()?.snapshot.release();
+      if (step.kind === 'reopen') {
+        snapshots = [];
+        await tree.close();
+        tree = await LsmTree.open(directory, options);
+      }
+      for (const { snapshot, state } of snapshots) assert.is(entriesOf(tree, { snapshot }), state);
+      seen.push(`${step.kind} ${tree.lastSequence} ${entriesOf(tree)}`);
     }
     await Promise.all(pending);
     assert.equal((await tree.verify()).problems, []);
-    look();
+    seen.push(`end ${tree.lastSequence} ${entriesOf(tree)}`);
     return seen;
   } finally {
     await tree.close();
-    fs.rmSync(directory, { recursive: true });
+    fs.rmSync(folder, { recursive: true });
   }
 }
 
-test('on the real disk: in the worker thread or in this one, the same is read', async () => {
-  const history = generateHistory(5, { failures: false, steps: 200 });
-  const inline = await observeOnDisk(history, { ...TINY, worker: false, stepBudgetMs: 0 });
-  assert.ok(inline.length > 50);
-  assert.equal(await observeOnDisk(history, { ...TINY, worker: true }), inline);
-  assert.equal(await observeOnDisk(history, { durability: 'none' }), inline);
+test('on the real disk: in the worker thread or in this one, under any options, the same is read', async () => {
+  for (const seed of [5, 6]) {
+    const history = generateHistory(seed, { failures: false, steps: 120 });
+    const random = new SeededRandom(seed);
+    const inline = await observeOnDisk(history, { ...TINY, worker: false, stepBudgetMs: 0 });
+    assert.ok(inline.length > 40);
+    const sets = [TINY, { durability: 'none' as const }, randomOptions(random)];
+    for (const options of sets) {
+      const seen = await observeOnDisk(history, { ...options, worker: true });
+      assert.equal(seen, inline, `seed ${seed}, ${JSON.stringify(options)}`);
+    }
+  }
 });
 
 test.run();
