@@ -19,29 +19,29 @@ import type {
   PeerStatus,
   RaftOptions,
   ReadLevel,
-  Refusal,
   Role,
   RoleStatus,
   SnapshotBase,
   WireMessage,
 } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import { type LogLimits, planCompaction } from './log-compaction.js';
+import { LogWriter } from './log-writer.js';
+import { type Applied, PendingProposals } from './pending-proposals.js';
+import { PendingReads } from './pending-reads.js';
+import { leadershipLost, refused, stopped, transferFailed } from './refusals.js';
 import type { ReplicaMessage, Transport } from './snapshot-messages.js';
 import { SnapshotReceiver, stateDirectoryName } from './snapshot-receiver.js';
 import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
 import type { StateMachine } from './state-machine.js';
 
-export interface ReplicaOptions {
+export interface ReplicaOptions extends LogLimits {
   readonly raft: Omit<RaftOptions, 'random'>;
   /** Where the directories of the state machine and of snapshots are. */
   readonly directory: string;
   readonly snapshots: SnapshotLimits;
   /** How often the core is told that time has passed. */
   readonly tickMs: number;
-  /** A log larger than this makes the state machine flush and is cut, whoever may still lack entries of it … */
-  readonly maxLogBytes: number;
-  /** … but for this many: a member that is only a little behind is helped without a snapshot. */
-  readonly trailingEntries: number;
   /** How long to wait before trying again to write to a full disk. */
   readonly diskFullRetryMs: number;
 }
@@ -60,17 +60,6 @@ export interface ReplicaParts<Result> {
   readonly onFailure: (error: RaftreeError) => void;
 }
 
-export interface Applied<Result> {
-  readonly index: number;
-  readonly result: Result;
-}
-
-interface PendingProposal<Result> {
-  readonly term: number;
-  readonly resolve: (applied: Applied<Result>) => void;
-  readonly reject: (error: RaftreeError) => void;
-}
-
 interface PendingTransfer {
   readonly to: NodeId;
   readonly resolve: () => void;
@@ -78,13 +67,6 @@ interface PendingTransfer {
   readonly timer: Timer;
 }
 
-interface PendingRead {
-  readonly resolve: (index: number) => void;
-  readonly reject: (error: RaftreeError) => void;
-}
-
-/** The log is cut when this many entries can go, fewer of a log above its limit: each cut costs a synced record. */
-const MIN_COMPACT_ENTRIES = 4096;
 /** How long a stopping replica waits for its state machine. */
 const STOP_PATIENCE_MS = 5000;
 /** A drain ends after this many rounds; what is left waits for the next turn. */
@@ -94,14 +76,10 @@ export class Replica<Result> {
   readonly #parts: ReplicaParts<Result>;
   readonly #options: ReplicaOptions;
   readonly #raft: Raft;
-  readonly #proposals = new Map<number, PendingProposal<Result>>();
-  readonly #reads = new Map<number, PendingRead>();
-  /** Confirmed reads whose index is not applied yet, ordered by index. */
-  #waitingReads: { readonly index: number; readonly read: PendingRead }[] = [];
+  readonly #writer: LogWriter;
+  readonly #proposals = new PendingProposals<Result>();
+  readonly #reads = new PendingReads();
   #nextReadId = 1;
-  /** Given to the log and not yet durable, in order. */
-  #unpersisted: AppendBatch[] = [];
-  #diskFull: Timer | undefined;
   #drainScheduled = false;
   #tickTimer: Timer | undefined;
   #applying: Promise<void> | undefined;
@@ -137,6 +115,15 @@ export class Replica<Result> {
     );
     const { transport, logger } = parts;
     const { directory } = options;
+    this.#writer = new LogWriter({
+      env,
+      logger,
+      log,
+      diskFullRetryMs: options.diskFullRetryMs,
+      install: (batch, snapshot) => this.#install(batch, snapshot),
+      persisted: (batch) => this.#step({ type: 'persisted', batch }),
+      failed: (error) => this.#fail(error),
+    });
     this.#sender = new SnapshotSender({
       env,
       logger,
@@ -145,6 +132,8 @@ export class Replica<Result> {
       transport,
       term: () => this.term,
       checkpoint: (target) => this.#checkpoint(target),
+      check: (made) => parts.stateMachine.check(made),
+      damaged: () => this.#handOver(),
       sent: (node, index, ok) => this.#step({ type: 'snapshotSent', node, index, ok }),
     });
     this.#receiver = new SnapshotReceiver({
@@ -213,7 +202,7 @@ export class Replica<Result> {
       const result = this.#step(input);
       if (!result) reject(stopped('notCommitted', this.#stopped));
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
-      else this.#proposals.set(result.index, { term: result.term, resolve, reject });
+      else this.#proposals.add(result.index, { term: result.term, resolve, reject });
     });
   }
 
@@ -257,7 +246,7 @@ export class Replica<Result> {
       const result = this.#step({ type: 'read', id, level });
       if (!result) reject(stopped('notCommitted', this.#stopped));
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
-      else this.#reads.set(id, { resolve, reject });
+      else this.#reads.add(id, { resolve, reject });
     });
   }
 
@@ -347,23 +336,13 @@ export class Replica<Result> {
 
   #carryOut(output: Output): void {
     this.#allMatchedIndex = output.allMatchedIndex;
-    if (output.append) {
-      const { snapshot } = output.append;
-      // Whatever still waits to be written is replaced by it.
-      if (snapshot) this.#unpersisted = [];
-      this.#unpersisted.push(output.append);
-      if (this.#diskFull && !snapshot) this.#parts.log.hold(output.append);
-      else this.#append(output.append);
-    }
+    if (output.append) this.#writer.write(output.append);
     if (output.configuration) this.#parts.onConfiguration(output.configuration);
     for (const node of output.snapshotsNeeded) this.#sender.begin(node, this.#parts.log.base.index);
     for (const envelope of output.send) this.#parts.transport.send(envelope.to, this.#fill(envelope));
-    for (const id of output.failedReads) this.#takeRead(id)?.reject(leadershipLost('notCommitted'));
-    for (const { id, index } of output.reads) {
-      const read = this.#takeRead(id);
-      if (read) this.#waitingReads.push({ index, read });
-    }
-    if (output.reads.length > 0) this.#answerReads();
+    for (const id of output.failedReads) this.#reads.reject(id, leadershipLost('notCommitted'));
+    for (const { id, index } of output.reads) this.#reads.confirm(id, index);
+    if (output.reads.length > 0) this.#reads.answerThrough(this.appliedIndex);
     if (output.status) this.#statusChanged(output.status);
     if (output.apply) this.#apply(output.apply.first, output.apply.last);
   }
@@ -372,33 +351,6 @@ export class Replica<Result> {
     if (message.type !== 'append') return message;
     const { first, last, ...header } = message;
     return { ...header, entries: last < first ? [] : this.#parts.log.entries(first, last) };
-  }
-
-  #append(batch: AppendBatch): void {
-    const written = batch.snapshot ? this.#install(batch, batch.snapshot) : this.#parts.log.append(batch);
-    written.then(
-      () => {
-        if (this.#unpersisted[0] === batch) this.#unpersisted.shift();
-        this.#step({ type: 'persisted', batch: batch.batch });
-      },
-      (error: unknown) => {
-        if (errorCode(error) === 'LOG_NO_SPACE') this.#waitForSpace(error);
-        else this.#fail(error);
-      },
-    );
-  }
-
-  /** Nothing that failed was written, nor anything after it: all of it is given to the log again, in order. */
-  #waitForSpace(error: unknown): void {
-    if (this.#diskFull || this.#stopped) return;
-    this.#parts.logger.error(
-      { code: errorCode(error) },
-      `the Raft log cannot be written: ${errorMessage(error)}`,
-    );
-    this.#diskFull = this.#parts.env.timers.after(this.#options.diskFullRetryMs, () => {
-      this.#diskFull = undefined;
-      for (const batch of [...this.#unpersisted]) this.#append(batch);
-    });
   }
 
   /** All of the snapshot's bytes are safe; whether it is of use the core decides with the next output. */
@@ -446,7 +398,7 @@ export class Replica<Result> {
     this.#removeUnused(/^state-/, name);
     this.#resumeApply();
     this.#step({ type: 'applied', index: snapshot.index });
-    this.#answerReads();
+    this.#reads.answerThrough(this.appliedIndex);
   }
 
   /** A checkpoint of exactly what is applied. */
@@ -517,46 +469,27 @@ export class Replica<Result> {
 
   #applied(first: number, entries: readonly Entry[], results: readonly Result[]): void {
     this.#step({ type: 'applied', index: first + entries.length - 1 });
-    entries.forEach((entry, i) => {
-      const index = first + i;
-      const proposal = this.#proposals.get(index);
-      if (!proposal) return;
-      this.#proposals.delete(index);
-      if (proposal.term === entry.term) proposal.resolve({ index, result: results[i] as Result });
-      // Another leader's entry was committed in its place.
-      else proposal.reject(leadershipLost('notCommitted'));
-    });
-    this.#answerReads();
-  }
-
-  #takeRead(id: number): PendingRead | undefined {
-    const read = this.#reads.get(id);
-    this.#reads.delete(id);
-    return read;
-  }
-
-  #answerReads(): void {
-    let count = 0;
-    for (const { index, read } of this.#waitingReads) {
-      if (index > this.#raft.appliedIndex) break;
-      read.resolve(index);
-      count++;
-    }
-    if (count > 0) this.#waitingReads.splice(0, count);
+    this.#proposals.applied(first, entries, results);
+    this.#reads.answerThrough(this.appliedIndex);
   }
 
   #statusChanged(status: RoleStatus): void {
     if (status.role !== 'leader') {
-      this.#rejectProposals(leadershipLost('unknown'));
+      this.#proposals.rejectAll(leadershipLost('unknown'));
       this.#sender.stop();
     }
     if (this.#transfer && status.leader !== 0) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);
   }
 
-  #rejectProposals(error: RaftreeError): void {
-    for (const proposal of this.#proposals.values()) proposal.reject(error);
-    this.#proposals.clear();
+  /** To the voter that holds most of the log. It is tried again with the next snapshot, if this node leads still. */
+  #handOver(): void {
+    if (this.role !== 'leader' || this.#transfer) return;
+    const { voters } = this.configuration;
+    let best: PeerStatus | undefined;
+    for (const peer of this.#raft.peers())
+      if (voters.includes(peer.id) && peer.matchIndex >= (best?.matchIndex ?? 0)) best = peer;
+    if (best) this.#step({ type: 'transfer', to: best.id });
   }
 
   #endTransfer(leader = 0): void {
@@ -565,37 +498,29 @@ export class Replica<Result> {
     this.#transfer = undefined;
     transfer.timer.cancel();
     if (leader === transfer.to) transfer.resolve();
-    else {
-      transfer.reject(
-        new RaftreeError('TRANSFER_FAILED', `node ${transfer.to} did not take over`, {
-          info: { outcome: 'unknown' },
-        }),
-      );
-    }
+    else transfer.reject(transferFailed(transfer.to));
   }
 
-  /**
-   * Cuts the log up to what the state machine keeps without it: as far as every member holds it, and further only if it
-   * has grown too large. Whoever lacks what is cut then gets a snapshot.
-   */
   #compact(): void {
     if (this.#stopped || this.#applyPauses > 0) return;
     const { log, stateMachine } = this.#parts;
-    const { durableIndex, appliedIndex } = stateMachine;
-    const { maxLogBytes, trailingEntries } = this.#options;
-    const isLarge = log.sizeBytes > maxLogBytes;
-    const wanted = isLarge
-      ? Math.max(this.#allMatchedIndex, log.lastIndex - trailingEntries)
-      : this.#allMatchedIndex;
-    if (isLarge && durableIndex < Math.min(wanted, appliedIndex)) this.#flush();
-    const target = Math.min(wanted, durableIndex);
-    const held = log.lastIndex - log.base.index;
-    const leastEntries = isLarge ? Math.min(MIN_COMPACT_ENTRIES, Math.ceil(held / 8)) : MIN_COMPACT_ENTRIES;
-    if (target - log.base.index < Math.max(1, leastEntries)) return;
-    log.compact(target).catch((error: unknown) => {
+    const { cutThrough, needsFlush } = planCompaction(
+      {
+        baseIndex: log.base.index,
+        lastIndex: log.lastIndex,
+        sizeBytes: log.sizeBytes,
+        allMatchedIndex: this.#allMatchedIndex,
+        appliedIndex: stateMachine.appliedIndex,
+        durableIndex: stateMachine.durableIndex,
+      },
+      this.#options,
+    );
+    if (needsFlush) this.#flush();
+    if (cutThrough === undefined) return;
+    log.compact(cutThrough).catch((error: unknown) => {
       if (errorCode(error) !== 'LOG_NO_SPACE') this.#fail(error);
     });
-    this.#step({ type: 'compacted', index: target });
+    this.#step({ type: 'compacted', index: cutThrough });
   }
 
   #flush(): void {
@@ -623,40 +548,9 @@ export class Replica<Result> {
     if (this.#stopped) return;
     this.#stopped = error;
     this.#tickTimer?.cancel();
-    this.#diskFull?.cancel();
+    this.#writer.close();
     this.#endTransfer();
-    this.#rejectProposals(stopped('unknown', error));
-    const reads = [...this.#reads.values(), ...this.#waitingReads.map(({ read }) => read)];
-    for (const read of reads) read.reject(stopped('notCommitted', error));
-    this.#reads.clear();
-    this.#waitingReads = [];
+    this.#proposals.rejectAll(stopped('unknown', error));
+    this.#reads.rejectAll(stopped('notCommitted', error));
   }
-}
-
-type Outcome = 'notCommitted' | 'unknown';
-
-const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
-  notLeader: ['NOT_LEADER', 'this node does not lead'],
-  overloaded: ['OVERLOADED', 'too much is in flight; try again in a moment'],
-  transferring: ['OVERLOADED', 'leadership is being handed over; try again in a moment'],
-  tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
-  changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
-  changeInvalid: ['CHANGE_INVALID', 'the present membership does not allow that'],
-};
-
-function refused(refusal: Refusal, leader: NodeId): RaftreeError {
-  const [code, message] = REFUSALS[refusal];
-  return new RaftreeError(code, message, { info: { leader, outcome: 'notCommitted' } });
-}
-
-function leadershipLost(outcome: Outcome): RaftreeError {
-  return new RaftreeError('LEADERSHIP_LOST', 'this node stopped leading before the answer was known', {
-    info: { outcome },
-  });
-}
-
-function stopped(outcome: Outcome, cause: RaftreeError | undefined): RaftreeError {
-  return new RaftreeError('REPLICA_STOPPED', cause?.message ?? 'this node is shutting down', {
-    info: { outcome },
-  });
 }

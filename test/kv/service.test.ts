@@ -6,7 +6,8 @@ import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machin
 import { DEFAULT_KV_LIMITS, type KvLimits, type KvRequest, KvService } from '../../src/kv/service.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
-import type { Applied, Replica } from '../../src/replica/replica.js';
+import type { Applied } from '../../src/replica/pending-proposals.js';
+import type { Replica } from '../../src/replica/replica.js';
 import { MemoryEngine, operation, type Write, write } from './kv-lab.js';
 
 /** In the replica's place: commits at once, unless it is told to fail or to wait. */

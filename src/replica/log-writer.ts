@@ -1,0 +1,73 @@
+/**
+ * Hands the core's batches to the log, in order, and keeps each until it is durable. When the disk is full nothing that
+ * failed was written, nor anything after it: all of it is given to the log again, in order, until there is space.
+ */
+import type { Env, Logger, Timer } from '../env/env.js';
+import { errorCode, errorMessage } from '../env/errors.js';
+import type { AppendBatch, SnapshotBase } from '../raft/types.js';
+import type { GroupLog } from '../raft-log/raft-log.js';
+
+export interface LogWriterParts {
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly log: GroupLog;
+  /** How long to wait before trying again to write to a full disk. */
+  readonly diskFullRetryMs: number;
+  /** Makes a batch with a snapshot durable. Rejects as the log does. */
+  readonly install: (batch: AppendBatch, snapshot: SnapshotBase) => Promise<void>;
+  readonly persisted: (batch: number) => void;
+  /** For any reason but a full disk. */
+  readonly failed: (error: unknown) => void;
+}
+
+export class LogWriter {
+  readonly #parts: LogWriterParts;
+  /** Not yet durable, in order. */
+  #unpersisted: AppendBatch[] = [];
+  #diskFull: Timer | undefined;
+  #closed = false;
+
+  constructor(parts: LogWriterParts) {
+    this.#parts = parts;
+  }
+
+  /** Its entries can be read from the log at once. */
+  write(batch: AppendBatch): void {
+    // Whatever still waits to be written is replaced by a snapshot.
+    if (batch.snapshot) this.#unpersisted = [];
+    this.#unpersisted.push(batch);
+    if (this.#diskFull && !batch.snapshot) this.#parts.log.hold(batch);
+    else this.#append(batch);
+  }
+
+  /** Does not try again any more. */
+  close(): void {
+    this.#closed = true;
+    this.#diskFull?.cancel();
+  }
+
+  #append(batch: AppendBatch): void {
+    const { log, install, persisted, failed } = this.#parts;
+    const written = batch.snapshot ? install(batch, batch.snapshot) : log.append(batch);
+    written.then(
+      () => {
+        if (this.#unpersisted[0] === batch) this.#unpersisted.shift();
+        persisted(batch.batch);
+      },
+      (error: unknown) => {
+        if (errorCode(error) === 'LOG_NO_SPACE') this.#waitForSpace(error);
+        else failed(error);
+      },
+    );
+  }
+
+  #waitForSpace(error: unknown): void {
+    if (this.#diskFull || this.#closed) return;
+    const { env, logger, diskFullRetryMs } = this.#parts;
+    logger.error({ code: errorCode(error) }, `the Raft log cannot be written: ${errorMessage(error)}`);
+    this.#diskFull = env.timers.after(diskFullRetryMs, () => {
+      this.#diskFull = undefined;
+      for (const batch of [...this.#unpersisted]) this.#append(batch);
+    });
+  }
+}

@@ -1,0 +1,41 @@
+/** Callers whose proposals are in the log and not applied yet, by index. */
+import type { RaftreeError } from '../env/errors.js';
+import type { Entry } from '../raft/types.js';
+import { leadershipLost } from './refusals.js';
+
+export interface Applied<Result> {
+  readonly index: number;
+  readonly result: Result;
+}
+
+interface PendingProposal<Result> {
+  readonly term: number;
+  readonly resolve: (applied: Applied<Result>) => void;
+  readonly reject: (error: RaftreeError) => void;
+}
+
+export class PendingProposals<Result> {
+  readonly #pending = new Map<number, PendingProposal<Result>>();
+
+  add(index: number, proposal: PendingProposal<Result>): void {
+    this.#pending.set(index, proposal);
+  }
+
+  /** The entries from `first` on were applied, with these results. */
+  applied(first: number, entries: readonly Entry[], results: readonly Result[]): void {
+    entries.forEach((entry, i) => {
+      const index = first + i;
+      const proposal = this.#pending.get(index);
+      if (!proposal) return;
+      this.#pending.delete(index);
+      if (proposal.term === entry.term) proposal.resolve({ index, result: results[i] as Result });
+      // Another leader's entry was committed in its place.
+      else proposal.reject(leadershipLost('notCommitted'));
+    });
+  }
+
+  rejectAll(error: RaftreeError): void {
+    for (const proposal of this.#pending.values()) proposal.reject(error);
+    this.#pending.clear();
+  }
+}

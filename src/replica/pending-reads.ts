@@ -1,0 +1,50 @@
+/** Callers that wait for an index to read at: for the core to confirm it, and then for the state machine to reach it. */
+import type { RaftreeError } from '../env/errors.js';
+
+interface PendingRead {
+  readonly resolve: (index: number) => void;
+  readonly reject: (error: RaftreeError) => void;
+}
+
+export class PendingReads {
+  readonly #unconfirmed = new Map<number, PendingRead>();
+  /** Confirmed, and their index is not applied yet; ordered by index. */
+  #confirmed: { readonly index: number; readonly read: PendingRead }[] = [];
+
+  add(id: number, read: PendingRead): void {
+    this.#unconfirmed.set(id, read);
+  }
+
+  confirm(id: number, index: number): void {
+    const read = this.#take(id);
+    if (read) this.#confirmed.push({ index, read });
+  }
+
+  reject(id: number, error: RaftreeError): void {
+    this.#take(id)?.reject(error);
+  }
+
+  /** The state machine has reached this index. */
+  answerThrough(appliedIndex: number): void {
+    let count = 0;
+    for (const { index, read } of this.#confirmed) {
+      if (index > appliedIndex) break;
+      read.resolve(index);
+      count++;
+    }
+    if (count > 0) this.#confirmed.splice(0, count);
+  }
+
+  rejectAll(error: RaftreeError): void {
+    const reads = [...this.#unconfirmed.values(), ...this.#confirmed.map(({ read }) => read)];
+    for (const read of reads) read.reject(error);
+    this.#unconfirmed.clear();
+    this.#confirmed = [];
+  }
+
+  #take(id: number): PendingRead | undefined {
+    const read = this.#unconfirmed.get(id);
+    this.#unconfirmed.delete(id);
+    return read;
+  }
+}

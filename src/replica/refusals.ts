@@ -1,0 +1,37 @@
+/** What a replica's callers are told when it will not, or cannot, do what they asked. */
+import { RaftreeError } from '../env/errors.js';
+import type { NodeId, Refusal } from '../raft/types.js';
+
+export type Outcome = 'notCommitted' | 'unknown';
+
+const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
+  notLeader: ['NOT_LEADER', 'this node does not lead'],
+  overloaded: ['OVERLOADED', 'too much is in flight; try again in a moment'],
+  transferring: ['OVERLOADED', 'leadership is being handed over; try again in a moment'],
+  tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
+  changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
+  changeInvalid: ['CHANGE_INVALID', 'the present membership does not allow that'],
+};
+
+export function refused(refusal: Refusal, leader: NodeId): RaftreeError {
+  const [code, message] = REFUSALS[refusal];
+  return new RaftreeError(code, message, { info: { leader, outcome: 'notCommitted' } });
+}
+
+export function leadershipLost(outcome: Outcome): RaftreeError {
+  return new RaftreeError('LEADERSHIP_LOST', 'this node stopped leading before the answer was known', {
+    info: { outcome },
+  });
+}
+
+export function stopped(outcome: Outcome, cause: RaftreeError | undefined): RaftreeError {
+  return new RaftreeError('REPLICA_STOPPED', cause?.message ?? 'this node is shutting down', {
+    info: { outcome },
+  });
+}
+
+export function transferFailed(to: NodeId): RaftreeError {
+  return new RaftreeError('TRANSFER_FAILED', `node ${to} did not take over`, {
+    info: { outcome: 'unknown' },
+  });
+}
