@@ -3,7 +3,7 @@
  * by all transfers that are under way, removed after the last.
  */
 import type { Env, File, Logger, Timer } from '../env/env.js';
-import { errorMessage } from '../env/errors.js';
+import { errorCode, errorMessage } from '../env/errors.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
 import type { SnapshotFile, SnapshotWanted, Transport } from './snapshot-messages.js';
@@ -26,6 +26,10 @@ export interface SnapshotSenderParts {
   readonly term: () => number;
   /** Makes a checkpoint in a new directory; resolves to what it holds. */
   readonly checkpoint: (directory: string) => Promise<SnapshotBase>;
+  /** Throws `CORRUPTION` if a checkpoint is damaged. */
+  readonly check: (directory: string) => Promise<void>;
+  /** This node has no whole snapshot to give: another should lead, or the member is never helped. */
+  readonly damaged: () => void;
   /** The transfer has ended. */
   readonly sent: (node: NodeId, index: number, ok: boolean) => void;
 }
@@ -45,6 +49,8 @@ interface Transfer {
   unanswered: number;
   /** Before this time the next chunk would exceed the rate. */
   nextChunkMs: number;
+  /** The last chunk is on its way. */
+  isThrough: boolean;
 }
 
 /** Within the time after which a silent receiver is given up. */
@@ -65,7 +71,7 @@ export class SnapshotSender {
   /** Starts a transfer; `oldestIndex`: an older checkpoint would not help. */
   begin(node: NodeId, oldestIndex: number): void {
     if (this.#closed || this.#transfers.has(node)) return;
-    const transfer: Transfer = { node, timer: undefined, unanswered: 0, nextChunkMs: 0 };
+    const transfer: Transfer = { node, timer: undefined, unanswered: 0, nextChunkMs: 0, isThrough: false };
     this.#transfers.set(node, transfer);
     this.#expectProgress(transfer);
     if (this.#checkpoint && this.#checkpoint.snapshot.index >= oldestIndex) this.#offer(node);
@@ -86,6 +92,8 @@ export class SnapshotSender {
     }
     transfer.unanswered = 0;
     this.#expectProgress(transfer);
+    // It had everything, and has thrown it away.
+    if (transfer.isThrough && file === 0 && offset === 0) void this.#doubt(transfer, checkpoint);
     const { env } = this.#parts;
     const waitMs = transfer.nextChunkMs - env.clock.nowMs();
     if (waitMs <= 0) this.#sendChunk(transfer, checkpoint, file, offset);
@@ -136,6 +144,24 @@ export class SnapshotSender {
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
       this.#giveUpLater();
+      if (errorCode(error) === 'CORRUPTION') this.#parts.damaged();
+    }
+  }
+
+  /** Was it damaged on the way, or is it this node's own state that is? */
+  async #doubt(transfer: Transfer, { directory }: Checkpoint): Promise<void> {
+    const { logger, check, damaged } = this.#parts;
+    transfer.isThrough = false;
+    try {
+      await check(directory);
+    } catch (error) {
+      // The directory may have been removed meanwhile: that says nothing.
+      if (this.#closed || errorCode(error) !== 'CORRUPTION') return;
+      logger.error(
+        { error: errorMessage(error) },
+        'a snapshot made here is damaged; another node should lead',
+      );
+      damaged();
     }
   }
 
@@ -176,6 +202,8 @@ export class SnapshotSender {
       this.#end(transfer, false);
       return;
     }
+    const isLast = file === checkpoint.files.length - 1 && offset + bytes.length === described.sizeBytes;
+    if (isLast) transfer.isThrough = true;
     transfer.nextChunkMs = env.clock.nowMs() + (bytes.length / limits.maxBytesPerSecond) * 1000;
     transport.send(transfer.node, {
       type: 'snapshotChunk',
