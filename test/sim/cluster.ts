@@ -273,6 +273,18 @@ export class Cluster implements Probe {
     this.#goesDown(machine, 'down');
   }
 
+  /** `where`: as a part of the file, from 0 to 1. */
+  flipBit(machine: SimulatedMachine, path: string, where: number, bit: number): void {
+    machine.isDamaged = true;
+    machine.disk.edit(path, (content) => {
+      const at = Math.floor(where * content.length);
+      content[at] = (content[at] ?? 0) ^ (1 << bit);
+      this.trace.record('world', 'bit flip', { host: machine.host, path, at });
+      return content;
+    });
+    this.coverage.count('bits flipped');
+  }
+
   pause(machine: SimulatedMachine): void {
     if (!machine.process || machine.isPaused) return;
     machine.isPaused = true;

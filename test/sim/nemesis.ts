@@ -433,14 +433,7 @@ export class Nemesis {
     const candidates = [...files.filter((path) => path.endsWith('.sst')), ...segments.slice(0, -2)];
     if (candidates.length === 0) return;
     const path = this.#random.pick(candidates);
-    machine.isDamaged = true;
-    machine.disk.edit(path, (content) => {
-      const at = this.#random.between(0, Math.max(0, content.length - 1));
-      content[at] = (content[at] ?? 0) ^ (1 << this.#random.between(0, 7));
-      this.#note('bit flip', { host: machine.host, path, at });
-      return content;
-    });
-    this.#cluster.coverage.count('bits flipped');
+    this.#cluster.flipBit(machine, path, this.#random.float(), this.#random.between(0, 7));
     if (this.#cluster.setting.changesMembers) this.#cluster.coverage.count('damage while members change');
   }
 

@@ -93,10 +93,16 @@ KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries)
   return results instanceof Promise ? results.then(report) : report(results);
 };
 
-const { send } = Peers.prototype;
+// A snapshot's messages are sent without a look at the clock: here the address tells whose they are.
+const hosts = new WeakMap<Peers, string>();
+const { listen, send } = Peers.prototype;
+Peers.prototype.listen = function (this: Peers, address) {
+  hosts.set(this, address.host);
+  return listen.call(this, address);
+};
 Peers.prototype.send = function (this: Peers, to, group, message) {
   const deliver = () => send.call(this, to, group, message);
-  if (probe) probe.sending(lastAsker, to, message, deliver);
+  if (probe) probe.sending(hosts.get(this) ?? lastAsker, to, message, deliver);
   else deliver();
 };
 

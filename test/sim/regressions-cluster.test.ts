@@ -15,6 +15,11 @@ const FOUND = [
     profile: 'all',
     what: 'a leader that could make no snapshot asked itself for one without end, and its tree waited for ever',
   },
+  {
+    seed: 96,
+    profile: 'all',
+    what: 'a leader with a damaged table offered the same damaged snapshot for ever (schedule damagedLeader)',
+  },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
 ] as const;
 

@@ -1,10 +1,18 @@
 import { learners, twoChanges } from './company.js';
+import { damagedLeader } from './damaged-leader.js';
 import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { secondVote } from './second-vote.js';
 import type { Schedule } from './stage.js';
 
-export const SCHEDULES: readonly Schedule[] = [oldTermEntry, secondVote, twoChanges, learners, lateLease];
+export const SCHEDULES: readonly Schedule[] = [
+  oldTermEntry,
+  secondVote,
+  twoChanges,
+  learners,
+  lateLease,
+  damagedLeader,
+];
 
 /** Throws if there is none of that name. */
 export function scheduleOf(name: string): Schedule {
