@@ -1,0 +1,39 @@
+/**
+ * A leader whose tables are damaged takes in a member, which needs a snapshot and throws away every one that it is given.
+ * Somebody else must lead, or it is never helped.
+ */
+import type { Schedule } from './stage.js';
+
+export const damagedLeader: Schedule = {
+  name: 'damagedLeader',
+  steps: ['damaged', 'asked', 'helped'],
+  setting: (chosen) => ({
+    ...chosen,
+    nodes: 3,
+    spares: 1,
+    changesMembers: true,
+    storage: { ...chosen.storage, writeBufferBytes: 8 * 1024, snapshotBytesPerSecond: 4 * 1024 * 1024 },
+    workload: { ...chosen.workload, maxValueBytes: 3000, maxThinkMs: 20 },
+  }),
+  run: async (stage) => {
+    const { cluster, random } = stage;
+    const leader = cluster.leader;
+    const spare = cluster.machines.at(-1);
+    if (!leader || !spare) return;
+    cluster.start(spare);
+    const tables = () => leader.disk.files('/data').filter((path) => path.endsWith('.sst'));
+    if (!(await stage.until(() => spare.state === 'up' && tables().length > 0, 60_000))) return;
+    for (const path of tables())
+      cluster.flipBit(leader, path, 0.2 + random.float() * 0.6, random.between(0, 7));
+    stage.mark('damaged');
+    const isIn = () => cluster.leader?.node?.status(0).learners.includes(spare.id) ?? false;
+    for (let attempts = 0; attempts < 10 && !isIn(); attempts++) {
+      // Its tree may have met the damage by itself, and it is gone.
+      if (cluster.leader) stage.change(cluster.leader, 'addLearner', spare);
+      await stage.until(isIn, 1000);
+    }
+    if (!isIn()) return;
+    stage.mark('asked');
+    if (await stage.until(() => (spare.node?.status(0).appliedIndex ?? 0) > 0)) stage.mark('helped');
+  },
+};
