@@ -8,11 +8,11 @@
  *
  * Nothing counts before the last step. A WAL is never linked: its file would go on to change under both names.
  */
-import type { Env } from '../env/env.js';
+import type { Env, FileSystem } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import { invalid } from './errors.js';
-import { Manifest } from './manifest.js';
-import { tableName } from './table-file.js';
+import { isTemporaryManifest, Manifest, manifestNumbers } from './manifest.js';
+import { tableName, tableNumber } from './table-file.js';
 import type { Version } from './version.js';
 import { wholeOf } from './version-set.js';
 
@@ -39,15 +39,39 @@ const LINK_IMPOSSIBLE: ReadonlySet<string> = new Set([
   'ENOSYS',
 ]);
 
+/** What this process is making now, by file system: two that made the same directory would mix their files. */
+const underWay = new WeakMap<FileSystem, Set<string>>();
+
 /**
  * Makes the directory `target`, which must not exist; the directories above it are made if need be.
- * Throws `LSM_INVALID` if it exists, or the system's error, and then leaves nothing that counts.
+ * Throws `LSM_INVALID` if it exists or cannot become one, or the system's error, and then leaves nothing that counts.
  */
 export async function writeCheckpoint(source: CheckpointSource, target: string): Promise<void> {
+  const { fs } = source.env;
+  const name = normalPath(target);
+  if (`${name}/`.startsWith(`${normalPath(source.directory)}/`)) {
+    throw invalid(`${target} lies within the tree; a checkpoint makes a directory beside it`);
+  }
+  const targets = underWay.get(fs) ?? new Set();
+  underWay.set(fs, targets);
+  if (targets.has(name)) throw invalid(`a checkpoint is being made in ${target} already`);
+  targets.add(name);
+  try {
+    await makeCheckpoint(source, name);
+  } finally {
+    targets.delete(name);
+  }
+}
+
+async function makeCheckpoint(source: CheckpointSource, target: string): Promise<void> {
   const { env, version } = source;
   const { fs } = env;
   if (fs.exists(target)) throw invalid(`${target} exists already; a checkpoint makes a directory of its own`);
   const temporary = `${target}.tmp`;
+  const stranger = fs.exists(temporary)
+    ? fs.list(temporary).find((name) => !isOfCheckpoint(name))
+    : undefined;
+  if (stranger !== undefined) throw invalid(`${temporary} is in the way: no checkpoint has made ${stranger}`);
   let isRenamed = false;
   try {
     fs.removeTree(temporary);
@@ -81,6 +105,10 @@ export async function writeCheckpoint(source: CheckpointSource, target: string):
   }
 }
 
+function isOfCheckpoint(name: string): boolean {
+  return tableNumber(name) !== undefined || manifestNumbers([name]).length > 0 || isTemporaryManifest(name);
+}
+
 async function linkOrCopy(env: Env, from: string, to: string): Promise<void> {
   try {
     env.fs.link(from, to);
@@ -112,6 +140,17 @@ async function copyFile(env: Env, from: string, to: string): Promise<void> {
 }
 
 function parentOf(path: string): string {
-  const end = path.replace(/\/+$/, '').lastIndexOf('/');
+  const end = path.lastIndexOf('/');
   return end < 0 ? '.' : end === 0 ? '/' : path.slice(0, end);
+}
+
+/** Without empty parts, `.`, and `..` where it has something to go up from. */
+function normalPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part === '..' && parts.length > 0 && parts.at(-1) !== '..') parts.pop();
+    else parts.push(part);
+  }
+  return `${path.startsWith('/') ? '/' : ''}${parts.join('/')}`;
 }

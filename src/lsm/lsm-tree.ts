@@ -405,7 +405,8 @@ export class LsmTree {
    * and perhaps some of what came since; resolves to the sequence up to which it holds everything. It shares the
    * tables' files where it is on the same device. A crash leaves nothing that counts, at most `directory` + `.tmp`.
    *
-   * Rejects with `LSM_INVALID` if the directory exists, `LSM_NO_SPACE`, `LSM_READ_ONLY`, `LSM_CLOSED`, or the
+   * Rejects with `LSM_INVALID` if the directory exists, lies within the tree's own, or another checkpoint is being
+   * made there, `LSM_NO_SPACE`, `LSM_READ_ONLY`, `LSM_CLOSED`, or the
    * system's error; the tree goes on.
    */
   async checkpoint(directory: string): Promise<number> {

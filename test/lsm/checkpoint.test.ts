@@ -102,6 +102,45 @@ test('a directory that exists is refused, and a closing tree waits for its check
   assert.is(await codeOf(tree.checkpoint('/snapshots/late')), 'LSM_CLOSED');
 });
 
+test('of two checkpoints into one directory at once, one is whole and the other refused', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  for (let i = 0; i < 60; i++) await tree.write([put(`key${i}`, 'x'.repeat(100))]);
+  const copy = '/data/copy';
+  const outcomes = await Promise.all(
+    [copy, '/data/./copy/', '/data/tree/../copy'].map((name) => codeOf(tree.checkpoint(name))),
+  );
+  assert.equal(outcomes, ['resolved', 'LSM_INVALID', 'LSM_INVALID']);
+  const state = renderTree(tree);
+  await tree.close();
+  assert.is(await content(copy, disk), state);
+});
+
+test('a checkpoint cannot lie within its tree, and removes no files but its own', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  await tree.write([put('a', '1')]);
+  for (const name of [`${DIRECTORY}/copy`, `${DIRECTORY}/`, `${DIRECTORY}/deep/er`, `/data/x/../tree/copy`]) {
+    const error = await tree.checkpoint(name).catch((reason) => reason);
+    assert.is(errorCode(error), 'LSM_INVALID', name);
+    assert.match(error.message, /lies within the tree/);
+  }
+  const files = disk.mount();
+  files.makeDirectory('/data/copy.tmp');
+  files.open('/data/copy.tmp/thesis.txt', 'create').close();
+  const error = await tree.checkpoint('/data/copy').catch((reason) => reason);
+  assert.match(error.message, /copy.tmp is in the way: no checkpoint has made thesis.txt/);
+  assert.ok(files.exists('/data/copy.tmp/thesis.txt'));
+  files.unlink('/data/copy.tmp/thesis.txt');
+  // What a crash left of an earlier attempt goes.
+  files.open('/data/copy.tmp/00000077.sst', 'create').close();
+  files.open('/data/copy.tmp/MANIFEST-00000001.tmp', 'create').close();
+  await tree.checkpoint('/data/copy');
+  assert.not.ok(files.exists('/data/copy/00000077.sst'));
+  await tree.checkpoint('/data/tree-2');
+  await tree.close();
+});
+
 test('on another device the tables are copied', async () => {
   const disk = new SimDisk();
   const copied: string[] = [];
