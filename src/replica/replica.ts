@@ -90,6 +90,9 @@ export class Replica<Result> {
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
   #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
+  /** Directories of snapshots that the log has, or is writing, and that are not taken over yet: a crash may need any of them. */
+  readonly #installed: string[] = [];
+  #restoring: Promise<void> = Promise.resolve();
   #transfer: PendingTransfer | undefined;
   #flushing = false;
   #allMatchedIndex = 0;
@@ -374,12 +377,17 @@ export class Replica<Result> {
     const installed = log.install({ ...snapshot, directory: name }, batch);
     this.#applyPauses++;
     this.#pausedApply = undefined;
-    const restored = installed.then(() => this.#restore(snapshot, name));
-    restored.catch((error: unknown) => {
-      // Installed again when there is space.
-      if (errorCode(error) === 'LOG_NO_SPACE') this.#resumeApply();
-      else this.#fail(error);
-    });
+    this.#installed.push(name);
+    // A slow disk may install several before the first is taken over: one after the other.
+    const before = this.#restoring;
+    this.#restoring = installed
+      .then(() => before)
+      .then(() => this.#restore(snapshot, name))
+      .catch((error: unknown) => {
+        // Installed again when there is space.
+        if (errorCode(error) === 'LOG_NO_SPACE') this.#resumeApply();
+        else this.#fail(error);
+      });
     return installed;
   }
 
@@ -395,6 +403,7 @@ export class Replica<Result> {
       );
     }
     logger.info({ index: snapshot.index }, 'took over a snapshot');
+    this.#installed.splice(0, this.#installed.indexOf(name) + 1);
     this.#removeUnused(/^state-/, name);
     this.#resumeApply();
     this.#step({ type: 'applied', index: snapshot.index });
@@ -445,7 +454,7 @@ export class Replica<Result> {
   /** Removes the directories of that kind but for those of the state machine, of the log and of what has just arrived. */
   #removeUnused(kind: RegExp, ofStateMachine: string): void {
     const { env, log } = this.#parts;
-    const used = [ofStateMachine, log.base.directory, this.#arrived?.name];
+    const used = [ofStateMachine, log.base.directory, this.#arrived?.name, ...this.#installed];
     for (const name of env.fs.list(this.#options.directory)) {
       if (kind.test(name) && !used.includes(name)) this.#removeDirectory(name);
     }
