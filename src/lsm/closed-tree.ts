@@ -5,6 +5,7 @@
 import { currentHolder, isLockName } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
+import { readWhole } from '../record/read-whole.js';
 import {
   type KnownSeries,
   type Position,
@@ -12,7 +13,7 @@ import {
   type Recovery,
   recoverRecords,
 } from '../record/record.js';
-import { invalid } from './errors.js';
+import { checkDirectory, invalid } from './errors.js';
 import { isTemporaryManifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import { TableFile, tableName, tableNumber } from './table-file.js';
 import type { Problem } from './verify.js';
@@ -50,6 +51,7 @@ export interface ClosedTree {
  * the system's error. Damage is reported, not thrown.
  */
 export function readClosedTree(env: Env, directory: string): ClosedTree {
+  checkDirectory(env, directory);
   if (!env.fs.exists(directory)) throw invalid(`${directory} does not exist`);
   checkUnlocked(env, directory);
   const names = env.fs.list(directory);
@@ -95,7 +97,8 @@ export function readClosedTree(env: Env, directory: string): ClosedTree {
     ...state,
     problems,
     notes,
-    leftovers: findLeftovers(names, manifest, version, state.oldestWal),
+    // Of a MANIFEST that cannot be read to its end nobody knows what it needs.
+    leftovers: manifestIsIntact ? findLeftovers(names, manifest, version, state.oldestWal) : [],
   };
 }
 
@@ -142,7 +145,6 @@ function findLeftovers(
   version: Version,
   oldestWal: number,
 ): string[] {
-  if (manifest === 0) return [];
   const live = new Set([...version.files()].map((file) => tableName(file.number)));
   return names.filter((name) => {
     if (isLockName(name)) return false;
@@ -210,7 +212,7 @@ export function readWal(
   const files = numbers.map((number): RecordFile => {
     const path = `${directory}/${walName(number)}`;
     const read = () => {
-      const known = contents.get(number) ?? env.fs.readFile(path);
+      const known = contents.get(number) ?? readWhole(env.fs, path);
       if (!contents.has(number)) bytes += known.length;
       contents.set(number, known);
       return known;

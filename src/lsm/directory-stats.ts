@@ -1,5 +1,7 @@
 /** The files of a tree that nobody has open, in numbers. */
 import type { Env } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
+import { unreadable } from '../record/read-whole.js';
 import { readClosedTree, readWal } from './closed-tree.js';
 import type { Problem } from './verify.js';
 
@@ -40,11 +42,15 @@ export function statDirectory(env: Env, directory: string): DirectoryStats {
   const tree = readClosedTree(env, directory);
   const wal = readWal(env, tree);
   const sizeOf = (name: string): number => {
-    const file = env.fs.open(`${directory}/${name}`, 'read');
     try {
-      return file.sizeBytes();
-    } finally {
+      const file = env.fs.open(`${directory}/${name}`, 'read');
+      const bytes = file.sizeBytes();
       file.close();
+      return bytes;
+    } catch (error) {
+      // What is no file takes no space.
+      if (errorCode(unreadable(error, name)) === 'CORRUPTION') return 0;
+      throw error;
     }
   };
   const levels = tree.version.levels.flatMap((files, level): LevelStats[] => {

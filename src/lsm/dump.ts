@@ -4,6 +4,7 @@
  */
 import type { Env } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
+import { readWhole, unreadable } from '../record/read-whole.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
 import { copyRange } from './bytes.js';
@@ -45,17 +46,17 @@ export function* dumpFile(env: Env, directory: string, file: string): Generator<
   const manifest = manifestNumbers([file])[0];
   const wal = walNumber(file);
   try {
-    if (manifest !== undefined) yield* dumpManifest(env.fs.readFile(path), file, manifest, path);
-    else if (wal !== undefined) yield* dumpWal(env.fs.readFile(path), file, wal, path);
+    if (manifest !== undefined) yield* dumpManifest(readWhole(env.fs, path), file, manifest, path);
+    else if (wal !== undefined) yield* dumpWal(readWhole(env.fs, path), file, wal, path);
     else yield* dumpTable(env, file, path);
   } catch (error) {
-    yield damaged(file, error);
+    yield damaged(file, unreadable(error, path));
   }
 }
 
 function* dumpManifest(bytes: Buffer, file: string, number: number, path: string): Generator<DumpRecord> {
   for (const scanned of scanRecords(bytes, number)) {
-    if (!scanned.record) yield unreadable(file, scanned);
+    if (!scanned.record) yield noRecord(file, scanned);
     for (const payload of scanned.record?.payloads ?? []) {
       const { offset } = payload;
       yield { file, offset, kind: 'edit', edit: decodeEdit(payload.bytes, path, offset) };
@@ -65,7 +66,7 @@ function* dumpManifest(bytes: Buffer, file: string, number: number, path: string
 
 function* dumpWal(bytes: Buffer, file: string, number: number, path: string): Generator<DumpRecord> {
   for (const scanned of scanRecords(bytes, number)) {
-    if (!scanned.record) yield unreadable(file, scanned);
+    if (!scanned.record) yield noRecord(file, scanned);
     for (const payload of scanned.record?.payloads ?? []) {
       const { offset } = payload;
       const { firstSequence, operations } = decodeBatch(payload.bytes, path, offset);
@@ -108,7 +109,7 @@ function* dumpBlock(table: Table, block: number, file: string): Generator<DumpRe
   }
 }
 
-function unreadable(file: string, { offset, endOffset }: ScannedRecord): DumpRecord {
+function noRecord(file: string, { offset, endOffset }: ScannedRecord): DumpRecord {
   const message = `no intact record in ${endOffset - offset} bytes`;
   return { file, offset, kind: 'damaged', message };
 }

@@ -13,6 +13,7 @@
  *     LSM_WORKER_DIED the thread that writes tables has died: the cause of a LSM_READ_ONLY
  *     CORRUPTION      damaged bytes; `info` has path and offset
  */
+import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 
 export type WriteOutcome = 'not committed' | 'unknown';
@@ -27,6 +28,20 @@ export function invalid(message: string): RaftreeError {
 
 export function checkBytes(value: unknown, what: string): void {
   if (!(value instanceof Uint8Array)) throw invalid(`${what} must be a Uint8Array`);
+}
+
+/** Throws `LSM_INVALID` for what cannot be the name of a directory. */
+export function checkDirectory(env: Env, directory: string): void {
+  if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
+    throw invalid(`the directory of a tree must be a path; it is ${JSON.stringify(directory)}`);
+  }
+  if (!env.fs.exists(directory)) return;
+  try {
+    env.fs.list(directory);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOTDIR') throw error;
+    throw invalid(`${directory} is a file, not a directory`);
+  }
 }
 
 export function readOnlyError(cause: unknown, outcome: WriteOutcome): RaftreeError {

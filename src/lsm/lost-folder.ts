@@ -1,6 +1,7 @@
 /** The folder in which `repair` keeps the originals of what it replaces: under other names, with the same bytes. */
 import type { Env } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
+import { unreadable } from '../record/read-whole.js';
 import { LOST_DIRECTORY } from './closed-tree.js';
 
 export class LostFolder {
@@ -8,6 +9,8 @@ export class LostFolder {
   readonly #env: Env;
   readonly #directory: string;
   readonly #kept: string[] = [];
+  /** Where what can have no second name and no copy goes at the end. */
+  readonly #moved = new Map<string, string>();
 
   constructor(env: Env, directory: string) {
     this.#env = env;
@@ -32,7 +35,7 @@ export class LostFolder {
     } catch (error) {
       // No second names here, or not for this file.
       if (errorCode(error) === 'ENOENT' || errorCode(error) === 'EIO') throw error;
-      await this.#copy(from, to);
+      if (!(await this.#copy(from, to))) this.#moved.set(name, to);
     }
     this.#kept.push(name);
   }
@@ -40,8 +43,13 @@ export class LostFolder {
   /** Makes the folder durable, then removes what it keeps from the tree. */
   removeOriginals(): void {
     const { fs } = this.#env;
-    for (const name of this.#kept) fs.unlink(`${this.#directory}/${name}`);
+    for (const name of this.#kept) {
+      const to = this.#moved.get(name);
+      if (to === undefined) fs.unlink(`${this.#directory}/${name}`);
+      else fs.rename(`${this.#directory}/${name}`, to);
+    }
     fs.syncDirectory(this.#directory);
+    this.sync();
   }
 
   /** Makes what is kept durable. */
@@ -49,11 +57,20 @@ export class LostFolder {
     if (this.#kept.length > 0) this.#env.fs.syncDirectory(this.path);
   }
 
-  async #copy(from: string, to: string): Promise<void> {
+  /** False for what is a directory, say, and can only be moved. */
+  async #copy(from: string, to: string): Promise<boolean> {
+    let content: Buffer;
+    try {
+      content = this.#env.fs.readFile(from);
+    } catch (error) {
+      if (errorCode(unreadable(error, from)) === 'CORRUPTION') return false;
+      throw error;
+    }
     const file = this.#env.fs.open(to, 'create');
     try {
-      await file.write([this.#env.fs.readFile(from)], 0);
+      await file.write([content], 0);
       await file.sync();
+      return true;
     } finally {
       file.close();
     }

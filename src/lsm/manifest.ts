@@ -8,6 +8,7 @@
  *     nothing more is appended, and no file that any edit may name is deleted.
  */
 import type { Env, File } from '../env/env.js';
+import { readWhole } from '../record/read-whole.js';
 import { corruption, encodeRecord, type Recovery, recoverRecords } from '../record/record.js';
 import { decodeEdit, encodeEdit, type VersionEdit } from './version-edit.js';
 
@@ -39,7 +40,7 @@ export function readManifest(
 ): Recovery {
   const path = `${directory}/${manifestName(number)}`;
   const recovery = recoverRecords(
-    [{ number, path, read: () => env.fs.readFile(path) }],
+    [{ number, path, read: () => readWhole(env.fs, path) }],
     (payload, position) => visit(decodeEdit(payload, path, position.offset)),
   );
   if (recovery.records === 0) throw corruption(path, 0, 'the whole version at its start is missing');

@@ -14,6 +14,8 @@
  * Each loss therefore says how many keys of its range the repaired tree still has from older tables.
  */
 import type { Env } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
+import { readWhole, unreadable } from '../record/read-whole.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
 import { type ClosedTree, readClosedTree, readWal, walName, walNumber, walNumbers } from './closed-tree.js';
@@ -193,7 +195,8 @@ class Repair {
     const from = walNumber(path.slice(path.lastIndexOf('/') + 1)) ?? 0;
     let [bytes, batches] = [0, 0];
     for (const number of walNumbers(names, from)) {
-      const content = this.#env.fs.readFile(`${this.#directory}/${walName(number)}`);
+      const content = readable(this.#env, `${this.#directory}/${walName(number)}`);
+      if (!content) continue;
       const start = number === from ? offset : 0;
       bytes += Math.max(0, content.length - start);
       for (const { offset: at, record } of scanRecords(content, number)) {
@@ -273,7 +276,9 @@ class Repair {
     const removed = new Set<number>();
     for (const number of manifestNumbers(this.#tree.names)) {
       const path = `${this.#directory}/${manifestName(number)}`;
-      for (const { record } of scanRecords(this.#env.fs.readFile(path), number)) {
+      const content = readable(this.#env, path);
+      if (!content) continue;
+      for (const { record } of scanRecords(content, number)) {
         for (const { bytes, offset } of record?.payloads ?? []) {
           const edit = decodeEdit(bytes, path, offset);
           for (const table of edit.removed) removed.add(table.number);
@@ -305,7 +310,13 @@ class Repair {
       this.#tablesKept++;
       return known ?? metadata;
     }
-    const content = this.#env.fs.readFile(path);
+    const content = readable(this.#env, path, known?.sizeBytes);
+    if (!content) {
+      const message = 'it is no file that can be read';
+      this.#losses.push({ path, offset: 0, bytes: 0, message, ...range, table: number });
+      await this.#keepOnce(name);
+      return undefined;
+    }
     const salvaged = salvageTable(content, path, known);
     for (const part of salvaged.lost) this.#losses.push({ path, ...part, table: number });
     await this.#keepOnce(name);
@@ -401,6 +412,23 @@ class Repair {
       losses.push({ ...loss, olderKeys: await countKeys(this.#env, this.#directory, runs, loss) });
     }
     return losses;
+  }
+}
+
+/** A file, up to a size behind which nothing belongs to it; undefined if it cannot be read as one. */
+function readable(env: Env, path: string, maxBytes?: number): Buffer | undefined {
+  try {
+    if (maxBytes === undefined) return readWhole(env.fs, path);
+    const file = env.fs.open(path, 'read');
+    try {
+      const content = Buffer.alloc(Math.min(maxBytes, file.sizeBytes()));
+      return content.subarray(0, file.readSync(content, 0));
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (errorCode(unreadable(error, path)) !== 'CORRUPTION') throw error;
+    return undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Opens the tables of a tree when they are first read; how many stay open is limited by `OpenTables`. */
 import type { Env } from '../env/env.js';
-import { errorCode } from '../env/errors.js';
+import { unreadable } from '../record/read-whole.js';
 import { corruption } from '../record/record.js';
 import type { BlockCache } from './block-cache.js';
 import { OpenTables } from './open-tables.js';
@@ -63,8 +63,7 @@ export class TableCache {
     try {
       return Table.open(this.#env, path, this.blocks, this.speed);
     } catch (error) {
-      if (errorCode(error) === 'ENOENT') throw corruption(path, 0, 'the table is missing');
-      throw error;
+      throw unreadable(error, path);
     }
   }
 }

@@ -2,6 +2,7 @@
 import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { checkDirectory } from './errors.js';
 import { manifestNumbers } from './manifest.js';
 import { tableNumber } from './table-file.js';
 import { isWalName } from './wal.js';
@@ -15,6 +16,7 @@ export function takeDirectory(
   directory: string,
   { createIfMissing, errorIfExists }: { readonly createIfMissing: boolean; readonly errorIfExists: boolean },
 ): DirectoryLock {
+  checkDirectory(env, directory);
   // Nothing is made where nothing may be made.
   if (!createIfMissing && !holdsTree(env, directory)) throw missingError(directory);
   env.fs.makeDirectory(directory);

@@ -5,6 +5,7 @@
  */
 import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { unreadable } from '../record/read-whole.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
 import { compareBytes, copyRange } from './bytes.js';
@@ -46,7 +47,7 @@ export async function verifyTree(env: Env, directory: string, version: Version):
         table.close();
       }
     } catch (error) {
-      problems.push(failureOf(error, path));
+      problems.push(failureOf(unreadable(error, path), path));
     }
     await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
   }

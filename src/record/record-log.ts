@@ -15,6 +15,7 @@
  */
 import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { readWhole } from './read-whole.js';
 import {
   corruption,
   encodeEnd,
@@ -103,7 +104,7 @@ export class RecordLog {
         path: this.#path(number),
         mayHoldStaleBytes: options.recycles === true || (options.preallocateBytes ?? 0) > 0,
         read: () => {
-          const content = options.env.fs.readFile(this.#path(number));
+          const content = readWhole(options.env.fs, this.#path(number));
           this.#endedBytes.set(number, content.length);
           return content;
         },
