@@ -30,6 +30,7 @@ export class Election {
   #deadlineMs: number;
   #lastLeaderContactMs = Number.NEGATIVE_INFINITY;
   #changed = true;
+  #campaigns = true;
 
   constructor(options: RaftOptions, local: LocalState, restarted: boolean, nowMs: number) {
     this.#options = options;
@@ -67,12 +68,17 @@ export class Election {
   mayCampaign(nowMs: number): boolean {
     const { membership, configuration, applied, commit, id } = this.#local;
     return (
+      this.#campaigns &&
       isVoter(configuration, id) &&
       nowMs >= this.#silentUntilMs &&
       // What was committed before the restart, or since, may hold a change of membership.
       applied >= this.#restartCommit &&
       !membership.hasPending(applied, commit)
     );
+  }
+
+  stopCampaigning(): void {
+    this.#campaigns = false;
   }
 
   /** The timeout has passed. Returns whether this node asks for pre-votes now; `result` may be decided at once. */

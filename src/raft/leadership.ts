@@ -35,6 +35,8 @@ export class Leadership {
   #heartbeatNeeded = false;
   /** It was removed: the change that did it, and the round that told a quorum of the others. */
   #leaving: { readonly index: number; round: number | undefined } | undefined;
+  /** The transfer is to whoever is best, and goes on to the next if that one cannot be reached. */
+  #handsOverToBest = false;
 
   constructor(
     options: RaftOptions,
@@ -50,6 +52,11 @@ export class Leadership {
     this.replication = new Replication(options, local, nowMs);
     this.#heartbeatDueMs = nowMs + options.heartbeatMs;
     this.replication.append('noop', NO_BODY);
+  }
+
+  /** Whom it hands over to. */
+  get transferTarget(): NodeId | undefined {
+    return this.#transfer.target;
   }
 
   /** Returns whether it must step down. */
@@ -100,9 +107,22 @@ export class Leadership {
     }
     if (this.#transfer.target !== undefined && this.#transfer.target !== to)
       return this.#refused('transferring');
-    this.#transfer.begin(to, nowMs + this.#options.electionTimeoutMinMs);
-    this.#offerLeadership();
-    return this.#accepted();
+    this.#handsOverToBest = false;
+    return this.#beginTransfer(nowMs, to);
+  }
+
+  /** To the voter that holds most of the log, of those that it has heard from. */
+  handOver(nowMs: number): StepResult {
+    if (this.#handsOver()) return this.#refused('transferring');
+    this.#handsOverToBest = true;
+    return this.#offerToBest(nowMs);
+  }
+
+  unreachable(nowMs: number, node: NodeId): void {
+    this.replication.unreachable(node);
+    if (!this.#handsOverToBest || node !== this.#transfer.target) return;
+    this.#transfer.giveUp();
+    this.#offerToBest(nowMs);
   }
 
   read(nowMs: number, request: ReadRequest, level: ReadLevel): void {
@@ -203,7 +223,9 @@ export class Leadership {
 
   #heardFrom(nowMs: number, node: NodeId): Progress | undefined {
     const progress = this.replication.progressOf(node);
-    if (progress) progress.lastHeardMs = nowMs;
+    if (!progress) return undefined;
+    progress.lastHeardMs = nowMs;
+    progress.isUnreachable = false;
     return progress;
   }
 
@@ -215,14 +237,33 @@ export class Leadership {
     this.#local.outbox.send(target, { type: 'timeoutNow', term: this.#local.term });
   }
 
+  #beginTransfer(nowMs: number, to: NodeId): StepResult {
+    this.#transfer.begin(to, nowMs + this.#options.electionTimeoutMinMs);
+    this.#offerLeadership();
+    return this.#accepted();
+  }
+
+  #offerToBest(nowMs: number): StepResult {
+    const sinceMs = nowMs - this.#options.electionTimeoutMinMs;
+    const best = this.#bestVoter((progress) => progress.lastHeardMs >= sinceMs && !progress.isUnreachable);
+    return best ? this.#beginTransfer(nowMs, best.id) : this.#refused('noSuccessor');
+  }
+
   /** The others have been told: one of them takes over at once. */
   #nameSuccessor(): void {
-    const { configuration, outbox, term } = this.#local;
+    const { outbox, term } = this.#local;
+    const best = this.#bestVoter(() => true);
+    if (best) outbox.send(best.id, { type: 'timeoutNow', term });
+  }
+
+  /** The one that holds most of the log. */
+  #bestVoter(isEligible: (progress: Progress) => boolean): Progress | undefined {
     let best: Progress | undefined;
     for (const progress of this.replication.all()) {
-      if (isVoter(configuration, progress.id) && progress.match > (best?.match ?? -1)) best = progress;
+      if (!isVoter(this.#local.configuration, progress.id) || !isEligible(progress)) continue;
+      if (progress.match > (best?.match ?? -1)) best = progress;
     }
-    if (best) outbox.send(best.id, { type: 'timeoutNow', term });
+    return best;
   }
 
   #hasLease(nowMs: number): boolean {

@@ -27,6 +27,8 @@ export class Progress {
   /** Of a probe: an answer is awaited. */
   awaitsAnswer = false;
   lastHeardMs: number;
+  /** Its connection broke, and it has not been heard from since. */
+  isUnreachable = false;
   /** When the window last moved: a window that stands still for too long is taken for lost. */
   movedMs: number;
   /** The commit index this follower was last told. */

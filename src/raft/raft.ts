@@ -108,6 +108,11 @@ export class Raft {
     return this.#local.log.termAt(index);
   }
 
+  /** Of a leader: whom it hands over to. */
+  get transferTarget(): NodeId | undefined {
+    return this.#leadership?.transferTarget;
+  }
+
   /** Of a leader: what it knows of the others. */
   peers(): PeerStatus[] {
     return this.#leadership?.replication.peers() ?? [];
@@ -169,6 +174,11 @@ export class Raft {
         return this.#leadership?.changeConfiguration(input.change) ?? this.#refused('notLeader');
       case 'transfer':
         return this.#leadership?.transfer(nowMs, input.to) ?? this.#refused('notLeader');
+      case 'handOver':
+        return this.#leadership?.handOver(nowMs) ?? this.#refused('notLeader');
+      case 'stopCampaigning':
+        this.#election.stopCampaigning();
+        break;
       case 'read':
         return this.#read(nowMs, input.id, input.level);
       case 'persisted':
@@ -181,7 +191,7 @@ export class Raft {
         this.#local.log.compactTo(input.index);
         break;
       case 'unreachable':
-        this.#leadership?.replication.unreachable(input.node);
+        this.#leadership?.unreachable(nowMs, input.node);
         break;
       case 'snapshotSent':
         this.#leadership?.replication.snapshotSent(input.node, input.index, input.ok);

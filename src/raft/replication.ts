@@ -123,8 +123,10 @@ export class Replication {
 
   unreachable(node: NodeId): void {
     const progress = this.#progress.get(node);
-    if (progress?.state === 'probe') progress.awaitsAnswer = false;
-    else progress?.probe();
+    if (!progress) return;
+    progress.isUnreachable = true;
+    if (progress.state === 'probe') progress.awaitsAnswer = false;
+    else progress.probe();
   }
 
   snapshotSent(node: NodeId, index: number, ok: boolean): void {

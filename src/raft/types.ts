@@ -159,6 +159,10 @@ export type Input =
   | { readonly type: 'changeConfiguration'; readonly change: ConfigurationChange }
   /** Hand leadership to that voter. */
   | { readonly type: 'transfer'; readonly to: NodeId }
+  /** Hand leadership to the voter that holds most of the log; to the next best as soon as that one is `unreachable`. */
+  | { readonly type: 'handOver' }
+  /** This node is about to stop: it does not campaign any more, nor when it is told to. */
+  | { readonly type: 'stopCampaigning' }
   /** A linearizable read; `id` comes back in `Output.reads` or `Output.failedReads`. Ids are the host's. */
   | { readonly type: 'read'; readonly id: number; readonly level: ReadLevel }
   /** The batch of that number, and so every one before it, is durable. */
@@ -190,7 +194,9 @@ export type Refusal =
   /** Another change of membership is not applied yet, or the leader has committed nothing in its term. */
   | 'changePending'
   /** The change is not allowed here. */
-  | 'changeInvalid';
+  | 'changeInvalid'
+  /** No other voter was heard from lately. */
+  | 'noSuccessor';
 
 /** What a proposal or a read is told at once. Other inputs are always accepted. */
 export type StepResult =

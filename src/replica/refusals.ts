@@ -10,6 +10,7 @@ const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
   transferring: ['OVERLOADED', 'leadership is being handed over; try again in a moment'],
   tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
   changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
+  noSuccessor: ['TRANSFER_FAILED', 'no other voter was heard from lately'],
   changeInvalid: ['CHANGE_INVALID', 'the present membership does not allow that'],
 };
 

@@ -9,20 +9,21 @@ import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { Configuration, ConfigurationChange } from '../raft/configuration.js';
 import { Raft } from '../raft/raft.js';
-import type {
-  AppendBatch,
-  Entry,
-  Envelope,
-  Input,
-  NodeId,
-  Output,
-  PeerStatus,
-  RaftOptions,
-  ReadLevel,
-  Role,
-  RoleStatus,
-  SnapshotBase,
-  WireMessage,
+import {
+  type AppendBatch,
+  type Entry,
+  type Envelope,
+  type Input,
+  NOBODY,
+  type NodeId,
+  type Output,
+  type PeerStatus,
+  type RaftOptions,
+  type ReadLevel,
+  type Role,
+  type RoleStatus,
+  type SnapshotBase,
+  type WireMessage,
 } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
 import { type LogLimits, planCompaction } from './log-compaction.js';
@@ -94,6 +95,7 @@ export class Replica<Result> {
   readonly #installed: string[] = [];
   #restoring: Promise<void> = Promise.resolve();
   #transfer: PendingTransfer | undefined;
+  #handover: { readonly term: number; readonly resolve: () => void; readonly timer: Timer } | undefined;
   #flushing = false;
   #allMatchedIndex = 0;
   #stopped: RaftreeError | undefined;
@@ -136,7 +138,8 @@ export class Replica<Result> {
       term: () => this.term,
       checkpoint: (target) => this.#checkpoint(target),
       check: (made) => parts.stateMachine.check(made),
-      damaged: () => this.#handOver(),
+      // It is tried again with the next snapshot, if this node leads still.
+      damaged: () => this.#step({ type: 'handOver' }),
       sent: (node, index, ok) => this.#step({ type: 'snapshotSent', node, index, ok }),
     });
     this.#receiver = new SnapshotReceiver({
@@ -253,6 +256,28 @@ export class Replica<Result> {
     });
   }
 
+  /** This node is about to stop: from now on it does not campaign, nor when a leader asks it to. */
+  stopCampaigning(): void {
+    this.#step({ type: 'stopCampaigning' });
+  }
+
+  /**
+   * A leader hands over to the voter that holds most of its log. Resolves when another leads, when nobody is there to
+   * take over, or after an election timeout: at the latest then it may stop. At once if this node does not lead.
+   */
+  handOver(): Promise<void> {
+    if (this.role !== 'leader') return Promise.resolve();
+    this.#step({ type: 'handOver' });
+    return new Promise((resolve) => {
+      this.#endHandover();
+      const timer = this.#parts.env.timers.after(this.#options.raft.electionTimeoutMaxMs, () =>
+        this.#endHandover(),
+      );
+      this.#handover = { term: this.term, resolve, timer };
+      this.#lookAtHandover();
+    });
+  }
+
   receive(from: NodeId, message: ReplicaMessage): void {
     if (this.#stopped) return;
     switch (message.type) {
@@ -324,14 +349,15 @@ export class Replica<Result> {
     try {
       for (let round = 0; !this.#stopped; round++) {
         const output = this.#raft.take(this.#parts.env.clock.nowMs());
-        if (!output) return;
+        if (!output) break;
         this.#carryOut(output);
         this.#forgetArrived();
         if (round === MAX_ROUNDS_PER_TURN) {
           this.#scheduleDrain();
-          return;
+          break;
         }
       }
+      this.#lookAtHandover();
     } catch (error) {
       this.#fail(error);
     }
@@ -487,21 +513,24 @@ export class Replica<Result> {
       this.#proposals.rejectAll(leadershipLost('unknown'));
       this.#sender.stop();
     }
-    if (this.#transfer && status.leader !== 0) this.#endTransfer(status.leader);
+    if (this.#transfer && status.leader !== NOBODY) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);
   }
 
-  /** To the voter that holds most of the log. It is tried again with the next snapshot, if this node leads still. */
-  #handOver(): void {
-    if (this.role !== 'leader' || this.#transfer) return;
-    const { voters } = this.configuration;
-    let best: PeerStatus | undefined;
-    for (const peer of this.#raft.peers())
-      if (voters.includes(peer.id) && peer.matchIndex >= (best?.matchIndex ?? 0)) best = peer;
-    if (best) this.#step({ type: 'transfer', to: best.id });
+  #lookAtHandover(): void {
+    const isWithSuccessor = this.role !== 'leader' && this.leader !== NOBODY;
+    // Or it stepped down by itself, in its own term.
+    const isWithout = this.#raft.transferTarget === undefined && this.term === this.#handover?.term;
+    if (isWithSuccessor || isWithout || this.#stopped) this.#endHandover();
   }
 
-  #endTransfer(leader = 0): void {
+  #endHandover(): void {
+    this.#handover?.timer.cancel();
+    this.#handover?.resolve();
+    this.#handover = undefined;
+  }
+
+  #endTransfer(leader = NOBODY): void {
     const transfer = this.#transfer;
     if (!transfer) return;
     this.#transfer = undefined;
@@ -559,6 +588,7 @@ export class Replica<Result> {
     this.#tickTimer?.cancel();
     this.#writer.close();
     this.#endTransfer();
+    this.#endHandover();
     this.#proposals.rejectAll(stopped('unknown', error));
     this.#reads.rejectAll(stopped('notCommitted', error));
   }

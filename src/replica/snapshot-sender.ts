@@ -28,7 +28,7 @@ export interface SnapshotSenderParts {
   readonly checkpoint: (directory: string) => Promise<SnapshotBase>;
   /** Throws `CORRUPTION` if a checkpoint is damaged. */
   readonly check: (directory: string) => Promise<void>;
-  /** This node has no whole snapshot to give: another should lead, or the member is never helped. */
+  /** This node cannot make a snapshot, or no whole one: another should lead, or the member is never helped. */
   readonly damaged: () => void;
   /** The transfer has ended. */
   readonly sent: (node: NodeId, index: number, ok: boolean) => void;
@@ -144,7 +144,7 @@ export class SnapshotSender {
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
       this.#giveUpLater();
-      if (errorCode(error) === 'CORRUPTION') this.#parts.damaged();
+      if (errorCode(error) !== 'BUSY') this.#parts.damaged();
     }
   }
 

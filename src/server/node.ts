@@ -366,6 +366,7 @@ export class Node {
     const { env, logger } = this.#parts;
     logger.info({}, 'closing');
     void this.#clientDoor?.stopAccepting();
+    this.#replica?.stopCampaigning();
     const drained = this.#service?.drain() ?? Promise.resolve();
     let timer: ReturnType<typeof env.timers.after> | undefined;
     const timeout = new Promise<void>((resolve) => {
@@ -373,6 +374,7 @@ export class Node {
     });
     await Promise.race([drained, timeout]);
     timer?.cancel();
+    await this.#replica?.handOver();
     await this.#closeAll();
     logger.info({}, 'closed');
   }
