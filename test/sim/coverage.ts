@@ -61,9 +61,13 @@ export const COVERAGE = [
   'bits flipped',
   'disks replaced',
   'damage while members change',
+  'quorums lost',
 ] as const;
 
 export type CoverageKind = (typeof COVERAGE)[number];
+
+/** It may come about, and need not. */
+export const RARE: readonly CoverageKind[] = ['quorums lost'];
 
 export class Coverage {
   readonly #counts = new Map<CoverageKind, number>();

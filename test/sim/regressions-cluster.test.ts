@@ -20,6 +20,16 @@ const FOUND = [
     profile: 'all',
     what: 'a leader with a damaged table offered the same damaged snapshot for ever (schedule damagedLeader)',
   },
+  {
+    seed: 100458,
+    profile: 'all',
+    what: 'snapshots that a stalled disk installed together were taken over at once, and one in use was removed',
+  },
+  {
+    seed: 100422,
+    profile: 'all',
+    what: 'a leader whose disk had failed a sync could make no snapshot for the voter that a change waited for',
+  },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
 ] as const;
 

@@ -147,7 +147,7 @@ async function phases(
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
     return;
-  for (const machine of machines) cluster.compareState(machine);
+  for (const machine of machines) if (machine.state === 'up') cluster.compareState(machine);
 }
 
 /** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */
@@ -165,12 +165,29 @@ async function reaches(
     nextLookMs = cluster.nowMs + 10;
     return condition();
   }, untilMs);
-  if (!cluster.broken && !condition())
+  if (cluster.broken) return false;
+  if (condition()) return true;
+  // An operator who does not know of his last change may leave a group that cannot do without the damaged machine.
+  if (hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
+  else
     cluster.fail(
       'liveness',
       `it did not happen within ${withinMs / 1000} s that ${what}: ${standing(cluster)}`,
     );
-  return cluster.broken === undefined;
+  return false;
+}
+
+/** Whether those whose disks are whole are too few, in the newest configuration that one of them knows. */
+function hasLostItsQuorum({ machines }: Cluster): boolean {
+  const whole = machines.filter(({ isDamaged }) => !isDamaged);
+  const statuses = whole.flatMap(({ state, node }) => (state === 'up' && node ? [node.status(0)] : []));
+  const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];
+  if (!newest) return false;
+  return [newest.voters, newest.outgoing].some(
+    (voters) =>
+      voters.length > 0 &&
+      2 * voters.filter((id) => whole.some((one) => one.id === id)).length <= voters.length,
+  );
 }
 
 async function settles(
@@ -191,8 +208,12 @@ async function settles(
     },
   );
   const went = await reaches(cluster, withinMs, () => isDone, what);
-  if (went && problem !== undefined) cluster.fail('liveness', `${what}: ${String(problem)}`);
-  return cluster.broken === undefined;
+  if (went && problem !== undefined) {
+    if (hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
+    else cluster.fail('liveness', `${what}: ${String(problem)}`);
+    return false;
+  }
+  return went;
 }
 
 function report({ seed, schedule }: RunOptions, cluster: Cluster, history: History): string {
