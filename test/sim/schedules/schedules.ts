@@ -2,6 +2,7 @@ import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
+import { piledSnapshots } from './piled-snapshots.js';
 import { secondVote } from './second-vote.js';
 import type { Schedule } from './stage.js';
 
@@ -12,6 +13,7 @@ export const SCHEDULES: readonly Schedule[] = [
   learners,
   lateLease,
   damagedLeader,
+  piledSnapshots,
 ];
 
 /** Throws if there is none of that name. */
