@@ -13,6 +13,10 @@ export class BlockCursor extends Cursor {
   /** Where the current entry, and the one behind it, begin. */
   #current = 0;
   #following = 0;
+  /** Of the entry decoded last: key bytes that it shares with the one before it, its other ones, and where they stand. */
+  #shared = 0;
+  #other = 0;
+  #keyAt = 0;
   #path = '';
   #fileOffset = 0;
 
@@ -52,10 +56,39 @@ export class BlockCursor extends Cursor {
     this.#scanTo(this.#restartCount - 1, this.#entriesEnd);
   }
 
+  /**
+   * Between two restart points it compares only what an entry adds to what is known: the entry before it is before the
+   * position and begins as the key does for `matched` bytes. An entry that shares fewer bytes with it differs from the
+   * key where they end, and is behind; one that shares more is as far before the position as it is.
+   */
   seek(key: Uint8Array, sequence: number): void {
-    this.#following = this.#restart(this.#lastRestartBefore(key, sequence));
-    do this.#decodeFollowing();
-    while (this.valid && this.#compareWith(key, sequence) < 0);
+    const bytes = this.#block;
+    const limit = this.#entriesEnd;
+    let at = this.#restart(this.#lastRestartBefore(key, sequence));
+    let matched = 0;
+    let keyBytes = 0;
+    for (this.valid = false; at < limit; at = this.#following) {
+      this.#decodeLengths(at);
+      const shared = this.#shared;
+      if (shared > keyBytes) this.#damaged('an entry reaches outside');
+      keyBytes = shared + this.#other;
+      if (shared > matched) continue;
+      if (shared === matched) {
+        let from = this.#keyAt;
+        while (from < this.valueStart && matched < key.length && bytes[from] === key[matched]) {
+          from++;
+          matched++;
+        }
+        const endsHere = from === this.valueStart;
+        if (endsHere && matched < key.length) continue;
+        if (endsHere && this.sequence > sequence) continue;
+        if (!endsHere && matched < key.length && (bytes[from] as number) < (key[matched] as number)) continue;
+      }
+      if (keyBytes > this.keyBytes.length) this.#growKey(keyBytes, 0);
+      for (let i = 0; i < shared; i++) this.keyBytes[i] = key[i] as number;
+      this.#showEntry();
+      return;
+    }
   }
 
   seekBefore(key: Uint8Array, sequence: number): void {
@@ -88,17 +121,13 @@ export class BlockCursor extends Cursor {
     let high = this.#restartCount - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      this.#following = this.#restart(middle);
-      this.#decodeFollowing();
-      if (this.valid && this.#compareWith(key, sequence) < 0) low = middle;
+      this.#decodeLengths(this.#restart(middle));
+      if (this.#shared > 0) this.#damaged('a restart point is within an entry');
+      const order = compareRanges(this.#block, this.#keyAt, this.valueStart, key, 0, key.length);
+      if (order < 0 || (order === 0 && this.sequence > sequence)) low = middle;
       else high = middle - 1;
     }
     return low;
-  }
-
-  #compareWith(key: Uint8Array, sequence: number): number {
-    const order = compareRanges(this.keyBytes, 0, this.keyEnd, key, 0, key.length);
-    return order !== 0 ? order : sequence - this.sequence;
   }
 
   #stepBack(): void {
@@ -127,13 +156,32 @@ export class BlockCursor extends Cursor {
   }
 
   #decodeFollowing(): void {
-    let at = this.#following;
-    const limit = this.#entriesEnd;
-    if (at >= limit) {
+    const at = this.#following;
+    if (at >= this.#entriesEnd) {
       this.valid = false;
       return;
     }
+    this.#decodeLengths(at);
+    if (this.#shared > this.keyBytes.length) this.#damaged('an entry reaches outside');
+    const keyBytes = this.#shared + this.#other;
+    if (keyBytes > this.keyBytes.length) this.#growKey(keyBytes, this.#shared);
+    this.#showEntry();
+  }
+
+  /** Completes the key, whose shared bytes are there. */
+  #showEntry(): void {
     const bytes = this.#block;
+    const key = this.keyBytes;
+    let to = this.#shared;
+    for (let from = this.#keyAt; from < this.valueStart; from++, to++) key[to] = bytes[from] as number;
+    this.keyEnd = to;
+    this.valid = true;
+  }
+
+  /** All of the entry at an offset but its key. */
+  #decodeLengths(offset: number): void {
+    const bytes = this.#block;
+    let at = offset;
     this.#current = at;
     let shared = bytes[at++] as number;
     if (shared >= 128) {
@@ -153,7 +201,7 @@ export class BlockCursor extends Cursor {
     const keyAt = at + SEQUENCE_BYTES;
     const valueAt = keyAt + other;
     const valueEnd = tag === 0 ? valueAt : valueAt + tag - 1;
-    if (valueEnd > limit || shared > this.keyBytes.length) this.#damaged('an entry reaches outside');
+    if (valueEnd > this.#entriesEnd) this.#damaged('an entry reaches outside');
     const low =
       ((bytes[at] as number) |
         ((bytes[at + 1] as number) << 8) |
@@ -163,17 +211,14 @@ export class BlockCursor extends Cursor {
     const high =
       (bytes[at + 4] as number) | ((bytes[at + 5] as number) << 8) | ((bytes[at + 6] as number) << 16);
     if (high >= 2 ** 21) this.#damaged('a sequence is above 2^53 - 1');
-    const keyLength = shared + other;
-    if (keyLength > this.keyBytes.length) this.#growKey(keyLength, shared);
-    const key = this.keyBytes;
-    for (let from = keyAt, to = shared; from < valueAt; from++, to++) key[to] = bytes[from] as number;
-    this.keyEnd = keyLength;
+    this.#shared = shared;
+    this.#other = other;
+    this.#keyAt = keyAt;
     this.sequence = high * 2 ** 32 + low;
     this.deleted = tag === 0;
     this.valueStart = valueAt;
     this.valueEnd = valueEnd;
     this.#following = valueEnd;
-    this.valid = true;
   }
 
   #varintEnd = 0;

@@ -87,6 +87,25 @@ export function copyRange(bytes: Uint8Array, start: number, end: number): Buffer
   return copy;
 }
 
+/** Copies of this size are cut from slabs: memory of their own would cost more than the copy. */
+const [SLAB_LEAST_BYTES, SLAB_MOST_BYTES, SLAB_BYTES] = [2 * 1024, 8 * 1024, 32 * 1024];
+let slab = NO_BYTES;
+let slabUsed = 0;
+
+/** A copy to be handed out. Whoever keeps a small one may keep up to 32 KiB with it, as with `Buffer`'s own pool 8. */
+export function copyOut(bytes: Buffer, start: number, end: number): Buffer {
+  const size = end - start;
+  if (size < SLAB_LEAST_BYTES || size > SLAB_MOST_BYTES) return copyRange(bytes, start, end);
+  if (slabUsed + size > slab.length) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const copy = slab.subarray(slabUsed, slabUsed + size);
+  slabUsed += size;
+  bytes.copy(copy, 0, start, end);
+  return copy;
+}
+
 export const MAX_VARINT_BYTES = 5;
 
 /** Writes an unsigned 32-bit integer, seven bits a byte, lowest first; returns the offset behind it. */

@@ -4,8 +4,8 @@
  *     none   block
  *     lz4    block bytes u32 | LZ4 block
  *
- * Compressing needs the optional package `lz4-napi`; where it is not installed blocks are stored as they are, and
- * those that are compressed are read by the code below.
+ * Compressing needs the optional package `lz4-napi`; where it is not installed blocks are stored as they are. Usual
+ * blocks are decompressed by the code below, straight into where they are wanted.
  */
 import { copyBytes } from './bytes.js';
 
@@ -58,6 +58,9 @@ export function plainBytes(packed: Buffer, start: number, end: number): number {
   return bytes <= (end - start) * MOST_EXPANSION ? bytes : Number.NaN;
 }
 
+/** Larger blocks are decompressed by the package, if it is there; for others its call costs more than the work. */
+const OWN_BYTES = 8192;
+
 /** Writes the block that stands compressed at `start` to `end` to the start of `target`; false if it is damaged. */
 export function decompressBlock(
   packed: Buffer,
@@ -68,7 +71,8 @@ export function decompressBlock(
 ): boolean {
   const bytes = plainBytes(packed, start, end);
   if (!(bytes <= target.length)) return false;
-  if (!lz4 || portable) return decompress(packed, start + LENGTH_BYTES, end, target, bytes);
+  if (!lz4 || portable || bytes <= OWN_BYTES)
+    return decompress(packed, start + LENGTH_BYTES, end, target, bytes);
   try {
     const plain = lz4.uncompressSync(packed.subarray(start, end));
     plain.copy(target);
@@ -105,8 +109,10 @@ export function startOfBlock(bytes: Buffer, start: number, end: number, target: 
 }
 
 const MIN_MATCH_BYTES = 4;
-/** Below this a loop is faster than a call into the runtime. */
-const LOOP_COPY_BYTES = 48;
+/** From here on a call into the runtime copies faster than a loop. */
+const CALL_COPY_BYTES = 256;
+/** A loop copies words, and may write so many bytes too many, which are written over or are not looked at. */
+const WORD_BYTES = 4;
 
 /**
  * An LZ4 block is sequences of literals and a match: `token (high four bits: literals, low four: match bytes less 4;
@@ -121,38 +127,51 @@ function decompress(
   bytes: number,
   enough: number = bytes,
 ): boolean {
+  const from = new DataView(source.buffer, source.byteOffset, source.length);
+  const to = new DataView(target.buffer, target.byteOffset, target.length);
+  const safeSource = source.length - WORD_BYTES;
+  const safeTarget = target.length - WORD_BYTES;
   let at = start;
   let out = 0;
-  const lengthFrom = (nibble: number): number => {
-    let length = nibble;
-    if (nibble < 15) return length;
-    for (;;) {
-      if (at >= end) return Number.POSITIVE_INFINITY;
-      const more = source[at++] as number;
-      length += more;
-      if (more < 255) return length;
-    }
-  };
   while (at < end) {
     const token = source[at++] as number;
-    const literals = lengthFrom(token >>> 4);
+    let literals = token >>> 4;
+    if (literals === 15) {
+      for (let more = 255; more === 255; literals += more) {
+        if (at >= end) return false;
+        more = source[at++] as number;
+      }
+    }
     if (literals > end - at || literals > bytes - out) return false;
-    copyBytes(target, out, source, at, at + Math.min(literals, enough - out));
-    at += literals;
-    out += literals;
+    const behind = at + literals;
+    let stop = Math.min(out + literals, enough);
+    if (literals >= CALL_COPY_BYTES) target.set(source.subarray(at, at + stop - out), out);
+    else if (behind <= safeSource && stop <= safeTarget) {
+      for (; out < stop; out += WORD_BYTES, at += WORD_BYTES) to.setInt32(out, from.getInt32(at, true), true);
+    } else while (out < stop) target[out++] = source[at++] as number;
+    out = stop;
+    at = behind;
     if (at === end) return out === bytes;
-    if (out >= enough) return true;
+    if (out === enough && enough < bytes) return true;
     if (at + 2 > end) return false;
     const offset = (source[at] as number) | ((source[at + 1] as number) << 8);
     at += 2;
-    const whole = lengthFrom(token & 15) + MIN_MATCH_BYTES;
-    if (offset === 0 || offset > out || whole > bytes - out) return false;
-    const match = Math.min(whole, enough - out);
-    const from = out - offset;
-    if (offset >= match && match > LOOP_COPY_BYTES) target.copyWithin(out, from, from + match);
-    // Byte by byte: a match may overlap what it produces.
-    else for (let i = 0; i < match; i++) target[out + i] = target[from + i] as number;
-    out += match;
+    let match = token & 15;
+    if (match === 15) {
+      for (let more = 255; more === 255; match += more) {
+        if (at >= end) return false;
+        more = source[at++] as number;
+      }
+    }
+    match += MIN_MATCH_BYTES;
+    if (offset === 0 || offset > out || match > bytes - out) return false;
+    stop = Math.min(out + match, enough);
+    if (match >= CALL_COPY_BYTES && offset >= match) target.copyWithin(out, out - offset, stop - offset);
+    else if (offset >= WORD_BYTES && stop <= safeTarget) {
+      for (; out < stop; out += WORD_BYTES) to.setInt32(out, to.getInt32(out - offset, true), true);
+      // A match may overlap what it produces.
+    } else for (; out < stop; out++) target[out] = target[out - offset] as number;
+    out = stop;
     if (out === enough && enough < bytes) return true;
   }
   return false;
