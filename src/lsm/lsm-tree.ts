@@ -13,7 +13,7 @@
 import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, type RaftreeError } from '../env/errors.js';
 import type { RecordLog } from '../record/record-log.js';
-import { Admission } from './admission.js';
+import { BackgroundWork } from './background-work.js';
 import { writeCheckpoint } from './checkpoint.js';
 import { pendingBytes } from './compaction-picker.js';
 import {
@@ -28,10 +28,9 @@ import {
   readOnlyError,
 } from './errors.js';
 import { FlushWaiters } from './flush-waiters.js';
-import { checkIteratorOptions, type IteratorOptions, LsmIterator } from './iterator.js';
+import { checkIteratorOptions, type IteratorOptions, type LsmIterator } from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
 import { MemtableList } from './memtable-list.js';
-import { MergeCursor } from './merge-cursor.js';
 import {
   type FlushEvent,
   type LsmOptions,
@@ -39,17 +38,17 @@ import {
   resolveOptions,
   type StallReason,
 } from './options.js';
+import { MANY_KEYS, PinnedReads } from './pinned-reads.js';
 import { Reader } from './reader.js';
-import { RunCursor } from './run-cursor.js';
+import { nameWal, replayWal } from './recovery.js';
 import { type Snapshot, SnapshotList } from './snapshot-list.js';
 import type { LsmStats } from './stats.js';
 import { TableCache } from './table-cache.js';
-import type { TableFile } from './table-file.js';
 import { takeDirectory } from './tree-directory.js';
 import { type VerifyReport, verifyTree } from './verify.js';
-import type { KeyRange, Version } from './version.js';
+import type { KeyRange } from './version.js';
 import { VersionSet } from './version-set.js';
-import { isLogFull, isWalName, openWal } from './wal.js';
+import { isLogFull } from './wal.js';
 import {
   batchBytes,
   encodeBatch,
@@ -59,8 +58,7 @@ import {
   setFirstSequence,
 } from './write-batch.js';
 import type { WriteBuffer } from './write-buffer-budget.js';
-import { WritePace } from './write-pace.js';
-import { type WritePressure, writePressure } from './write-pressure.js';
+import { WriteGate } from './write-gate.js';
 
 export interface WriteOptions {
   /** What this write waits for; the tree's `durability` by default. Without effect in a tree that has no WAL. */
@@ -71,11 +69,6 @@ export interface ReadOptions {
   readonly snapshot?: Snapshot;
 }
 
-const READ_AHEAD_BYTES = 64 * 1024;
-/** Keys that are read in one turn of the event loop, or together while reads are slow. */
-const MANY_KEYS = 64;
-/** Between two looks at the writes that a slowdown lets wait. */
-const TICK_MS = 1;
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
 
 function checkRange({ smallest, largest }: Partial<KeyRange>): void {
@@ -95,13 +88,9 @@ export class LsmTree {
   readonly #lock: DirectoryLock;
   readonly #maintenance: Maintenance;
   readonly #reader: Reader;
-  readonly #admission: Admission;
-  readonly #pace: WritePace;
-  /** The version that the pending bytes were counted of. */
-  #countedVersion: Version | undefined;
-  #pendingBytes = 0;
-  #slowed: StallReason | undefined;
-  #isTicking = false;
+  readonly #reads: PinnedReads;
+  readonly #gate: WriteGate;
+  readonly #background = new BackgroundWork();
   #removesWalFiles = false;
   readonly #writeBuffer: WriteBuffer;
   #wal: RecordLog | undefined;
@@ -115,10 +104,6 @@ export class LsmTree {
   #failure: unknown;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #closing: Promise<void> | undefined;
-  /** Work that reads the directory's files by their names. */
-  readonly #background = new Set<Promise<void>>();
-  /** What the listener was told last. */
-  #stall: StallReason | undefined;
 
   /**
    * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
@@ -178,8 +163,24 @@ export class LsmTree {
     };
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
-    this.#pace = new WritePace(options.env.clock);
-    this.#admission = new Admission((sizeBytes) => this.#mayWrite(sizeBytes));
+    this.#reads = new PinnedReads({
+      env: options.env,
+      versions,
+      memtables: this.#memtables,
+      tables,
+      reader: this.#reader,
+      background: this.#background,
+      check: () => {
+        if (this.#state === 'closed') throw closedError();
+      },
+    });
+    this.#gate = new WriteGate({
+      options,
+      versions,
+      memtables: this.#memtables,
+      maintenance: this.#maintenance,
+      queuedBytes: () => this.#wal?.queuedBytes ?? 0,
+    });
   }
 
   /**
@@ -201,15 +202,13 @@ export class LsmTree {
         throw invalid(`durability is ${String(durability)}; sync or buffered is accepted`);
       }
       const durable = wal !== undefined && durability === 'sync';
-      const pendingBytes = this.#admission.waitingBytes + (wal?.queuedBytes ?? 0);
+      const pendingBytes = this.#gate.waitingBytes + (wal?.queuedBytes ?? 0);
       if (pendingBytes > 0 && pendingBytes + sizeBytes > this.options.maxWaitingBytes) {
         throw busyError(pendingBytes);
       }
-      if (this.#admission.enterNow(sizeBytes)) return this.#append(payload, operations.length, durable);
+      if (this.#gate.enterNow(sizeBytes)) return this.#append(payload, operations.length, durable);
       if (this.#maintenance.diskIsFull) throw noSpaceError();
-      this.#noteStall();
-      this.#tick();
-      return this.#admission.enter(sizeBytes, () => this.#append(payload, operations.length, durable));
+      return this.#gate.enter(sizeBytes, () => this.#append(payload, operations.length, durable));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -223,7 +222,7 @@ export class LsmTree {
     this.#checkWritable();
     if (this.#wal) throw invalid('writeSync needs a tree with durability none');
     // Takes its share of a slower pace, and need not wait for it.
-    this.#mayWrite(batchBytes(operations));
+    this.#gate.take(batchBytes(operations));
     const first = this.#lastGiven + 1;
     this.#lastGiven += operations.length;
     insertOperations(operations, first, this.#memtables.active);
@@ -233,9 +232,7 @@ export class LsmTree {
 
   /** Whether a write would have to wait now, and for what. */
   get isStalled(): StallReason | undefined {
-    const pressure = this.#pressure();
-    if (pressure === undefined) return undefined;
-    return pressure.share > 0 && this.#pace.take(0, this.#rateAt(pressure)) ? undefined : pressure.reason;
+    return this.#gate.isStalled;
   }
 
   /** Resolves when a write would not have to wait. Rejects as `write` does. */
@@ -246,10 +243,9 @@ export class LsmTree {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.#admission.enterNow(0)) return Promise.resolve();
+    if (this.#gate.enterNow(0)) return Promise.resolve();
     if (this.#maintenance.diskIsFull) return Promise.reject(noSpaceError());
-    this.#tick();
-    return this.#admission.enter(0, () => {});
+    return this.#gate.enter(0, () => {});
   }
 
   /**
@@ -285,8 +281,7 @@ export class LsmTree {
       if (!this.#reader.isSlow) return Promise.resolve(this.getSync(key, options));
       this.#checkOpen();
       checkBytes(key, 'a key');
-      const copy = Buffer.from(key);
-      return this.#pinned(options, (get) => get(copy));
+      return this.#reads.get(key, this.#sequenceFor(options));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -300,40 +295,10 @@ export class LsmTree {
         return Promise.resolve(keys.map((key) => this.getSync(key, options)));
       }
       for (const key of keys) checkBytes(key, 'a key');
-      const copies = keys.map((key) => Buffer.from(key));
-      return this.#pinned(options, (get) => this.#getInTurns(copies, get));
+      return this.#reads.getMany(keys, this.#sequenceFor(options));
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  /** Reads the state of now, or of a snapshot, across turns of the event loop. */
-  #pinned<T>(
-    options: ReadOptions | undefined,
-    read: (get: (key: Buffer) => Promise<Buffer | undefined>) => Promise<T>,
-  ): Promise<T> {
-    const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : this.#lastVisible;
-    const { active, frozen } = this.#memtables;
-    const memtables = [...frozen, active];
-    const version = this.#versions.pin();
-    for (const memtable of memtables) memtable.pin();
-    const done = read((key) => this.#reader.getLater(key, sequence, active, frozen, version)).finally(() => {
-      this.#versions.unpin(version);
-      for (const memtable of memtables) memtable.unpin();
-    });
-    return this.#outlastedBy(done);
-  }
-
-  async #getInTurns(
-    keys: readonly Buffer[],
-    get: (key: Buffer) => Promise<Buffer | undefined>,
-  ): Promise<(Buffer | undefined)[]> {
-    const values: (Buffer | undefined)[] = [];
-    for (let start = 0; start < keys.length; start += MANY_KEYS) {
-      values.push(...(await Promise.all(keys.slice(start, start + MANY_KEYS).map(get))));
-      await new Promise<void>((resolve) => this.options.env.timers.endOfTurn(resolve));
-    }
-    return values;
   }
 
   /** Remembers the state of now, to be read by `get` and `iterator`, until it is released. */
@@ -346,33 +311,7 @@ export class LsmTree {
   iterator(options: IteratorOptions = {}): LsmIterator {
     this.#checkOpen();
     checkIteratorOptions(options);
-    const reverse = options.reverse ?? false;
-    const sequence = options.snapshot ? this.#sequenceOf(options.snapshot) : this.#lastVisible;
-    const version = this.#versions.pin();
-    const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
-      files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
-    );
-    const memtables = this.#memtables.filled;
-    for (const memtable of memtables) memtable.pin();
-    const cursors = [
-      ...memtables.map((memtable) => memtable.cursor()),
-      ...runs.map((run) => new RunCursor(this.#tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
-    ];
-    return new LsmIterator(
-      {
-        merge: new MergeCursor(cursors, reverse),
-        sequence,
-        check: () => {
-          if (this.#state === 'closed') throw closedError();
-        },
-        release: () => {
-          this.#versions.unpin(version);
-          for (const memtable of memtables) memtable.unpin();
-        },
-        breathe: () => new Promise((resolve) => this.options.env.timers.endOfTurn(resolve)),
-      },
-      options,
-    );
+    return this.#reads.iterator(options, this.#sequenceFor(options));
   }
 
   /** The sequence of the newest write that readers see. */
@@ -423,7 +362,7 @@ export class LsmTree {
       nextFileNumber,
     };
     const written = writeCheckpoint(source, directory).finally(() => this.#versions.unpin(version));
-    await this.#outlastedBy(written).catch((error: unknown) => {
+    await this.#background.add(written).catch((error: unknown) => {
       throw isDiskFull(error) ? noSpaceError(error) : error;
     });
     return flushedSequence;
@@ -458,7 +397,7 @@ export class LsmTree {
     this.#checkOpen();
     const version = this.#versions.pin();
     const verified = verifyTree(this.options.env, this.directory, version);
-    return this.#outlastedBy(verified.finally(() => this.#versions.unpin(version)));
+    return this.#background.add(verified.finally(() => this.#versions.unpin(version)));
   }
 
   stats(): LsmStats {
@@ -483,10 +422,10 @@ export class LsmTree {
         bytes: this.#versions.current.levelBytes(level),
       })),
       walBytes: this.#wal?.sizeBytes() ?? 0,
-      waitingWrites: this.#admission.waiting,
-      waitingBytes: this.#admission.waitingBytes,
-      stalled: this.#stallReason(),
-      slowed: this.#slowdown(),
+      waitingWrites: this.#gate.waiting,
+      waitingBytes: this.#gate.waitingBytes,
+      stalled: this.#gate.stalled,
+      slowed: this.#gate.slowed,
       pendingBytes: pendingBytes(this.#versions.current, this.options),
       diskIsFull: this.#maintenance.diskIsFull,
       isReadOnly: this.#failure !== undefined,
@@ -561,18 +500,16 @@ export class LsmTree {
         this.options.logger.warn({ error: errorMessage(error) }, 'an obsolete WAL file could not be removed');
       },
     );
-    void this.#outlastedBy(removed);
+    void this.#background.add(removed);
   }
 
   #changed(): void {
     if (this.#maintenance.diskIsFull) {
       const error = noSpaceError();
-      this.#admission.refuseAll(error);
+      this.#gate.refuseAll(error);
       this.#flushWaiters.refuseAll(error);
     }
-    this.#admission.admitWaiting();
-    this.#noteStall();
-    if (this.#admission.waiting > 0 && this.#stall === undefined) this.#tick();
+    this.#gate.changed();
   }
 
   #failed(error: unknown): void {
@@ -580,7 +517,7 @@ export class LsmTree {
     this.#failure = error;
     this.options.logger.error({ error: errorMessage(error) }, 'the tree is read-only until it is reopened');
     this.options.listener?.failed?.(error);
-    this.#admission.refuseAll(readOnlyError(error, 'not committed'));
+    this.#gate.refuseAll(readOnlyError(error, 'not committed'));
     this.#flushWaiters.refuseAll(readOnlyError(error, 'unknown'));
   }
 
@@ -620,7 +557,7 @@ export class LsmTree {
     this.options.resources.writeBuffers.changed(this.#writeBuffer);
     if (this.#memtables.activeIsFull) {
       this.#freezeIfFull();
-      this.#noteStall();
+      this.#gate.note();
     }
   }
 
@@ -631,17 +568,6 @@ export class LsmTree {
     this.#freezeIfFull();
     this.#maintenance.kick();
     await done;
-  }
-
-  /** The directory is not let go of before the work is done. */
-  #outlastedBy<T>(work: Promise<T>): Promise<T> {
-    const settled = work.then(
-      () => {},
-      () => {},
-    );
-    this.#background.add(settled);
-    void settled.then(() => this.#background.delete(settled));
-    return work;
   }
 
   /** Full, or waited for by a flush. */
@@ -670,72 +596,6 @@ export class LsmTree {
     return true;
   }
 
-  #pressure(): WritePressure | undefined {
-    const version = this.#versions.current;
-    if (version !== this.#countedVersion) {
-      this.#countedVersion = version;
-      this.#pendingBytes = pendingBytes(version, this.options);
-    }
-    const { canFreeze } = this.#memtables;
-    const level0Files = version.levels[0]?.length ?? 0;
-    const { level0SlowdownTrigger, slowdownPendingBytes } = this.options;
-    if (canFreeze && level0Files < level0SlowdownTrigger && this.#pendingBytes < slowdownPendingBytes) {
-      return undefined;
-    }
-    const fill = this.#memtables.fillWith(this.#wal?.queuedBytes ?? 0);
-    return writePressure({ canFreeze, fill, level0Files, pendingBytes: this.#pendingBytes }, this.options);
-  }
-
-  /** Bytes per millisecond. */
-  #rateAt(pressure: WritePressure): number {
-    return pressure.share * this.#maintenance.flushBytesPerMs;
-  }
-
-  #mayWrite(sizeBytes: number): boolean {
-    const pressure = this.#pressure();
-    if (pressure === undefined) return true;
-    return pressure.share > 0 && this.#pace.take(sizeBytes, this.#rateAt(pressure));
-  }
-
-  /** While writes are slowed down, those that wait are let in bit by bit. */
-  #tick(): void {
-    if (this.#isTicking) return;
-    this.#isTicking = true;
-    this.options.env.timers.after(TICK_MS, () => {
-      this.#isTicking = false;
-      const pressure = this.#pressure();
-      if (pressure && pressure.share > 0) this.#pace.tick(TICK_MS, this.#rateAt(pressure));
-      this.#admission.admitWaiting();
-      this.#noteStall();
-      // A stall ends with a flush or a compaction, which lets writes in.
-      if (this.#admission.waiting > 0 && this.#stallReason() === undefined) this.#tick();
-    });
-  }
-
-  #stallReason(): StallReason | undefined {
-    const pressure = this.#pressure();
-    return pressure?.share === 0 ? pressure.reason : undefined;
-  }
-
-  #slowdown(): LsmStats['slowed'] {
-    const pressure = this.#pressure();
-    if (pressure === undefined || pressure.share === 0) return undefined;
-    return { reason: pressure.reason, bytesPerSecond: this.#rateAt(pressure) * 1000 };
-  }
-
-  #noteStall(): void {
-    const pressure = this.#pressure();
-    const stall = pressure?.share === 0 ? pressure.reason : undefined;
-    const slowed = pressure && pressure.share > 0 ? pressure.reason : undefined;
-    if (slowed !== this.#slowed) {
-      this.#slowed = slowed;
-      this.options.listener?.slowed?.(slowed);
-    }
-    if (stall === this.#stall) return;
-    this.#stall = stall;
-    this.options.listener?.stalled?.(stall);
-  }
-
   #afterFailedAppend(error: unknown): RaftreeError {
     if (isLogFull(error)) return noSpaceError(error);
     if (errorCode(error) === 'LOG_CLOSED') return closedError();
@@ -746,6 +606,11 @@ export class LsmTree {
   #stopWriting(error: unknown): void {
     this.#failed(error);
     void this.#maintenance.stop(readOnlyError(error, 'not committed'));
+  }
+
+  /** What a read sees that is not over before the next write: the state of now, or of a snapshot. */
+  #sequenceFor(options: ReadOptions | undefined): number {
+    return options?.snapshot ? this.#sequenceOf(options.snapshot) : this.#lastVisible;
   }
 
   #sequenceOf(snapshot: Snapshot): number {
@@ -764,47 +629,15 @@ export class LsmTree {
   }
 
   async #recover(): Promise<void> {
-    const { env, logger, durability, replayed } = this.options;
-    const { flushedSequence, oldestWal, newestWal } = this.#versions;
-    this.#lastGiven = flushedSequence;
-    const hasWal = env.fs.list(this.directory).some(isWalName);
-    if (durability !== 'none' || hasWal || newestWal >= oldestWal) {
-      const wal = openWal(env, this.directory, oldestWal, newestWal, (batch, file) => {
-        if (batch.lastSequence <= flushedSequence) return;
-        replayed?.(batch.operations, batch.lastSequence);
-        if (this.#memtables.activeIsFull) this.#memtables.freeze();
-        const { active } = this.#memtables;
-        active.oldestWal ??= file;
-        insertOperations(batch.operations, batch.firstSequence, active);
-        this.#lastGiven = batch.lastSequence;
-      });
-      this.#wal = wal;
-      const { discarded } = wal.recovery;
-      if (discarded) {
-        logger.warn(
-          { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
-          'the end of the WAL is torn; writes that no sync had acknowledged are lost',
-        );
-      }
-    }
-    this.#lastVisible = this.#lastGiven;
-    this.#durable = this.#lastGiven;
+    const { wal, lastSequence } = replayWal(this.options, this.directory, this.#versions, this.#memtables);
+    this.#wal = wal;
+    this.#lastGiven = lastSequence;
+    this.#lastVisible = lastSequence;
+    this.#durable = lastSequence;
     this.options.resources.writeBuffers.join(this.#writeBuffer);
-    if (durability === 'none' && this.#wal) await this.#retireWal(this.#wal);
-    else if (this.#wal) await this.#nameWal(this.#wal);
+    if (wal && this.options.durability === 'none') await this.#retireWal(wal);
+    else if (wal) await nameWal(wal, this.#versions);
     this.#maintenance.kick();
-  }
-
-  /**
-   * No write is acknowledged before the MANIFEST names the WAL's first file. Its successors are named by the edits of
-   * flushes, and before that each by the end of the file before it.
-   */
-  async #nameWal(wal: RecordLog): Promise<void> {
-    await wal.begin();
-    const newestWal = wal.currentFile;
-    if (newestWal > this.#versions.newestWal) {
-      await this.#versions.commit({ added: [], removed: [], newestWal });
-    }
   }
 
   /** A tree that had a WAL is opened without one: what is in it goes into tables first. */
@@ -827,11 +660,11 @@ export class LsmTree {
     this.#state = 'closing';
     this.options.resources.writeBuffers.leave(this.#writeBuffer);
     // First of all: a flush would let them in, and without a WAL they would be lost behind it.
-    this.#admission.refuseAll(closedError());
+    this.#gate.refuseAll(closedError());
     if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
     await attempt(() => this.#closeWal());
     await attempt(() => this.#maintenance.stop());
-    await Promise.all(this.#background);
+    await this.#background.settled();
     this.#flushWaiters.refuseAll(closedError());
     this.#state = 'closed';
     this.#tables.closeAll();

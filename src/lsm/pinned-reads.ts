@@ -1,0 +1,99 @@
+/**
+ * Reads that go on across turns of the event loop. Memtables and version are pinned meanwhile, so that what is flushed
+ * or compacted under them stays as it was when they began.
+ */
+import type { Env } from '../env/env.js';
+import type { BackgroundWork } from './background-work.js';
+import { type IteratorOptions, LsmIterator } from './iterator.js';
+import type { Memtable } from './memtable.js';
+import type { MemtableList } from './memtable-list.js';
+import { MergeCursor } from './merge-cursor.js';
+import type { Reader } from './reader.js';
+import { RunCursor } from './run-cursor.js';
+import type { TableCache } from './table-cache.js';
+import type { TableFile } from './table-file.js';
+import type { VersionSet } from './version-set.js';
+
+export interface ReadSources {
+  readonly env: Env;
+  readonly versions: VersionSet;
+  readonly memtables: MemtableList;
+  readonly tables: TableCache;
+  readonly reader: Reader;
+  readonly background: BackgroundWork;
+  /** Throws `LSM_CLOSED` when the tree is closed. */
+  check(): void;
+}
+
+type Get = (key: Buffer) => Promise<Buffer | undefined>;
+
+/** Keys that are read in one turn of the event loop, or together while reads are slow. */
+export const MANY_KEYS = 64;
+const READ_AHEAD_BYTES = 64 * 1024;
+
+export class PinnedReads {
+  readonly #sources: ReadSources;
+
+  constructor(sources: ReadSources) {
+    this.#sources = sources;
+  }
+
+  get(key: Uint8Array, sequence: number): Promise<Buffer | undefined> {
+    const copy = Buffer.from(key);
+    return this.#read(sequence, (get) => get(copy));
+  }
+
+  getMany(keys: readonly Uint8Array[], sequence: number): Promise<(Buffer | undefined)[]> {
+    const copies = keys.map((key) => Buffer.from(key));
+    return this.#read(sequence, (get) => this.#getInTurns(copies, get));
+  }
+
+  iterator(options: IteratorOptions, sequence: number): LsmIterator {
+    const { env, versions, memtables, tables, check } = this.#sources;
+    const version = versions.pin();
+    const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
+      files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
+    );
+    const { filled } = memtables;
+    for (const memtable of filled) memtable.pin();
+    const cursors = [
+      ...filled.map((memtable) => memtable.cursor()),
+      ...runs.map((run) => new RunCursor(tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
+    ];
+    return new LsmIterator(
+      {
+        merge: new MergeCursor(cursors, options.reverse ?? false),
+        sequence,
+        check,
+        release: () => {
+          versions.unpin(version);
+          for (const memtable of filled) memtable.unpin();
+        },
+        breathe: () => new Promise((resolve) => env.timers.endOfTurn(resolve)),
+      },
+      options,
+    );
+  }
+
+  #read<T>(sequence: number, read: (get: Get) => Promise<T>): Promise<T> {
+    const { versions, memtables, reader, background } = this.#sources;
+    const { active, frozen } = memtables;
+    const pinned: readonly Memtable[] = [...frozen, active];
+    const version = versions.pin();
+    for (const memtable of pinned) memtable.pin();
+    const done = read((key) => reader.getLater(key, sequence, active, frozen, version)).finally(() => {
+      versions.unpin(version);
+      for (const memtable of pinned) memtable.unpin();
+    });
+    return background.add(done);
+  }
+
+  async #getInTurns(keys: readonly Buffer[], get: Get): Promise<(Buffer | undefined)[]> {
+    const values: (Buffer | undefined)[] = [];
+    for (let start = 0; start < keys.length; start += MANY_KEYS) {
+      values.push(...(await Promise.all(keys.slice(start, start + MANY_KEYS).map(get))));
+      await new Promise<void>((resolve) => this.#sources.env.timers.endOfTurn(resolve));
+    }
+    return values;
+  }
+}

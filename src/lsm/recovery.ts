@@ -1,0 +1,57 @@
+/** What opening a tree does with its WAL, once the version is read. */
+import type { RecordLog } from '../record/record-log.js';
+import type { MemtableList } from './memtable-list.js';
+import type { ResolvedOptions } from './options.js';
+import type { VersionSet } from './version-set.js';
+import { isWalName, openWal } from './wal.js';
+import { insertOperations } from './write-batch.js';
+
+export interface Recovered {
+  /** Undefined for a tree that has none and needs none. */
+  readonly wal: RecordLog | undefined;
+  readonly lastSequence: number;
+}
+
+/**
+ * Replays into memtables what is not yet in tables. A tree of durability `none` has a WAL too if one is left of a
+ * time in which it had another durability.
+ */
+export function replayWal(
+  options: ResolvedOptions,
+  directory: string,
+  versions: VersionSet,
+  memtables: MemtableList,
+): Recovered {
+  const { env, logger, durability, replayed } = options;
+  const { flushedSequence, oldestWal, newestWal } = versions;
+  const hasWal = newestWal >= oldestWal || env.fs.list(directory).some(isWalName);
+  if (durability === 'none' && !hasWal) return { wal: undefined, lastSequence: flushedSequence };
+  let lastSequence = flushedSequence;
+  const wal = openWal(env, directory, oldestWal, newestWal, (batch, file) => {
+    if (batch.lastSequence <= flushedSequence) return;
+    replayed?.(batch.operations, batch.lastSequence);
+    if (memtables.activeIsFull) memtables.freeze();
+    const { active } = memtables;
+    active.oldestWal ??= file;
+    insertOperations(batch.operations, batch.firstSequence, active);
+    lastSequence = batch.lastSequence;
+  });
+  const { discarded } = wal.recovery;
+  if (discarded) {
+    logger.warn(
+      { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
+      'the end of the WAL is torn; writes that no sync had acknowledged are lost',
+    );
+  }
+  return { wal, lastSequence };
+}
+
+/**
+ * No write is acknowledged before the MANIFEST names the WAL's first file. Its successors are named by the edits of
+ * flushes, and before that each by the end of the file before it.
+ */
+export async function nameWal(wal: RecordLog, versions: VersionSet): Promise<void> {
+  await wal.begin();
+  const newestWal = wal.currentFile;
+  if (newestWal > versions.newestWal) await versions.commit({ added: [], removed: [], newestWal });
+}
