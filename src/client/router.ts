@@ -155,7 +155,11 @@ export class Router {
 
   /** Draws conclusions about the leader from a failed attempt. */
   #learn(endpoint: string, error: RaftreeError): void {
-    if (BUSY_CODES.has(error.code)) return;
+    if (BUSY_CODES.has(error.code)) {
+      // A node that may not lead at all: the next attempt is another one's.
+      if (this.#leader !== endpoint) this.#turn++;
+      return;
+    }
     if (this.#leader === endpoint) this.#leader = undefined;
     const { leaderAddress } = error.info;
     if (error.code === 'NOT_LEADER' && typeof leaderAddress === 'string' && leaderAddress !== '') {

@@ -9,15 +9,15 @@ interface PendingRead {
 export class PendingReads {
   readonly #unconfirmed = new Map<number, PendingRead>();
   /** Confirmed, and their index is not applied yet; ordered by index. */
-  #confirmed: { readonly index: number; readonly read: PendingRead }[] = [];
+  #confirmed: { readonly index: number; readonly atMs: number; readonly read: PendingRead }[] = [];
 
   add(id: number, read: PendingRead): void {
     this.#unconfirmed.set(id, read);
   }
 
-  confirm(id: number, index: number): void {
+  confirm(id: number, index: number, atMs: number): void {
     const read = this.#take(id);
-    if (read) this.#confirmed.push({ index, read });
+    if (read) this.#confirmed.push({ index, atMs, read });
   }
 
   reject(id: number, error: RaftreeError): void {
@@ -33,6 +33,14 @@ export class PendingReads {
       count++;
     }
     if (count > 0) this.#confirmed.splice(0, count);
+  }
+
+  /** Rejects those that were confirmed before that time: a node that nobody sends entries to never gets there. */
+  rejectConfirmedBefore(timeMs: number, error: RaftreeError): void {
+    const overdue = this.#confirmed.filter(({ atMs }) => atMs < timeMs);
+    if (overdue.length === 0) return;
+    this.#confirmed = this.#confirmed.filter(({ atMs }) => atMs >= timeMs);
+    for (const { read } of overdue) read.reject(error);
   }
 
   rejectAll(error: RaftreeError): void {

@@ -319,6 +319,12 @@ export class Replica<Result> {
 
   #tick(): void {
     this.#step({ type: 'tick' });
+    // A leader gets to what it has committed; a follower may have been removed, or cut off.
+    if (this.role !== 'leader') {
+      const patienceMs = 2 * this.#options.raft.electionTimeoutMaxMs;
+      const sinceMs = this.#parts.env.clock.nowMs() - patienceMs;
+      this.#reads.rejectConfirmedBefore(sinceMs, leadershipLost('notCommitted'));
+    }
     this.#compact();
     if (!this.#stopped)
       this.#tickTimer = this.#parts.env.timers.after(this.#options.tickMs, () => this.#tick());
@@ -370,7 +376,7 @@ export class Replica<Result> {
     for (const node of output.snapshotsNeeded) this.#sender.begin(node, this.#parts.log.base.index);
     for (const envelope of output.send) this.#parts.transport.send(envelope.to, this.#fill(envelope));
     for (const id of output.failedReads) this.#reads.reject(id, leadershipLost('notCommitted'));
-    for (const { id, index } of output.reads) this.#reads.confirm(id, index);
+    for (const { id, index } of output.reads) this.#reads.confirm(id, index, this.#parts.env.clock.nowMs());
     if (output.reads.length > 0) this.#reads.answerThrough(this.appliedIndex);
     if (output.status) this.#statusChanged(output.status);
     if (output.apply) this.#apply(output.apply.first, output.apply.last);
