@@ -30,6 +30,11 @@ const FOUND = [
     profile: 'all',
     what: 'a leader whose disk had failed a sync could make no snapshot for the voter that a change waited for',
   },
+  {
+    seed: 102263,
+    profile: 'all',
+    what: 'a removed node kept reads for an index it never reached, and clients waited at it for room',
+  },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
 ] as const;
 
