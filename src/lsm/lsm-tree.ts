@@ -13,9 +13,9 @@
 import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, type RaftreeError } from '../env/errors.js';
 import type { RecordLog } from '../record/record-log.js';
+import { approximateTableBytes } from './approximate-size.js';
 import { BackgroundWork } from './background-work.js';
 import { writeCheckpoint } from './checkpoint.js';
-import { pendingBytes } from './compaction-picker.js';
 import {
   busyError,
   checkBytes,
@@ -42,7 +42,7 @@ import { MANY_KEYS, PinnedReads } from './pinned-reads.js';
 import { Reader } from './reader.js';
 import { nameWal, replayWal } from './recovery.js';
 import { type Snapshot, SnapshotList } from './snapshot-list.js';
-import type { LsmStats } from './stats.js';
+import { contentStats, type LsmStats } from './stats.js';
 import { TableCache } from './table-cache.js';
 import { takeDirectory } from './tree-directory.js';
 import { type VerifyReport, verifyTree } from './verify.js';
@@ -382,14 +382,8 @@ export class LsmTree {
   approximateSize(range: Partial<KeyRange> = {}): number {
     this.#checkOpen();
     checkRange(range);
-    let bytes = this.#memtables.approximateSize(range);
-    for (const file of this.#versions.current.files()) {
-      const table = this.#tables.use(file);
-      const end = range.largest ? table.offsetOf(range.largest) : file.sizeBytes;
-      const start = range.smallest ? table.offsetOf(range.smallest) : 0;
-      bytes += Math.max(0, end - start);
-    }
-    return bytes;
+    const inTables = approximateTableBytes(this.#versions.current, this.#tables, range);
+    return inTables + this.#memtables.approximateSize(range);
   }
 
   /** Reads every byte of every table and checks every rule; damage is reported, not thrown. */
@@ -400,33 +394,17 @@ export class LsmTree {
     return this.#background.add(verified.finally(() => this.#versions.unpin(version)));
   }
 
+  /** The state in numbers. Touches no file and never throws. */
   stats(): LsmStats {
-    const { levels } = this.#versions.current;
-    const { active, filled, frozen } = this.#memtables;
-    let entries = filled.reduce((sum, memtable) => sum + memtable.count, 0);
-    let tombstones = filled.reduce((sum, memtable) => sum + memtable.tombstones, 0);
-    for (const { metadata } of this.#versions.current.files()) {
-      entries += metadata.entries;
-      tombstones += metadata.tombstones;
-    }
+    const { lastSequence, durableSequence, flushedSequence } = this;
     return {
-      entries,
-      tombstones,
-      lastSequence: this.lastSequence,
-      durableSequence: this.durableSequence,
-      flushedSequence: this.flushedSequence,
-      memtableBytes: active.sizeBytes,
-      frozenMemtables: frozen.length,
-      levels: levels.map((files, level) => ({
-        files: files.length,
-        bytes: this.#versions.current.levelBytes(level),
-      })),
+      lastSequence,
+      durableSequence,
+      flushedSequence,
+      ...contentStats(this.#versions.current, this.#memtables, this.options),
       walBytes: this.#wal?.sizeBytes() ?? 0,
-      waitingWrites: this.#gate.waiting,
-      waitingBytes: this.#gate.waitingBytes,
-      stalled: this.#gate.stalled,
-      slowed: this.#gate.slowed,
-      pendingBytes: pendingBytes(this.#versions.current, this.options),
+      ...this.#gate.stats,
+      ...this.#maintenance.stats,
       diskIsFull: this.#maintenance.diskIsFull,
       isReadOnly: this.#failure !== undefined,
       snapshots: this.#snapshots.size,
@@ -436,7 +414,6 @@ export class LsmTree {
         hits: this.#tables.blocks.hits,
         misses: this.#tables.blocks.misses,
       },
-      ...this.#maintenance.stats,
     };
   }
 

@@ -1,12 +1,26 @@
 /** The state of a tree in numbers. */
+import { pendingBytes } from './compaction-picker.js';
 import type { MaintenanceStats } from './maintenance.js';
-import type { StallReason } from './options.js';
+import type { MemtableList } from './memtable-list.js';
+import type { ResolvedOptions } from './options.js';
+import type { Version } from './version.js';
+import type { WriteGateStats } from './write-gate.js';
 
-export interface LsmStats extends MaintenanceStats {
+export interface LsmStats extends ContentStats, WriteGateStats, MaintenanceStats {
   readonly lastSequence: number;
   readonly durableSequence: number;
   readonly flushedSequence: number;
-  /** In memtables and tables, hidden versions and tombstones included. */
+  readonly walBytes: number;
+  readonly diskIsFull: boolean;
+  readonly isReadOnly: boolean;
+  readonly snapshots: number;
+  readonly openTables: number;
+  readonly blockCache: { readonly bytes: number; readonly hits: number; readonly misses: number };
+}
+
+/** What is in memtables and tables. */
+export interface ContentStats {
+  /** Hidden versions and tombstones included. */
   readonly entries: number;
   /** Of these, deletions. */
   readonly tombstones: number;
@@ -14,18 +28,31 @@ export interface LsmStats extends MaintenanceStats {
   readonly frozenMemtables: number;
   /** By level. */
   readonly levels: readonly { readonly files: number; readonly bytes: number }[];
-  readonly walBytes: number;
-  readonly waitingWrites: number;
-  readonly waitingBytes: number;
-  /** Why writes wait, if they do. */
-  readonly stalled: StallReason | undefined;
-  /** Why writes are slowed down, if they are, and to how many bytes per second. */
-  readonly slowed: { readonly reason: StallReason; readonly bytesPerSecond: number } | undefined;
   /** Bytes of the levels below level 0 beyond their targets. */
   readonly pendingBytes: number;
-  readonly diskIsFull: boolean;
-  readonly isReadOnly: boolean;
-  readonly snapshots: number;
-  readonly openTables: number;
-  readonly blockCache: { readonly bytes: number; readonly hits: number; readonly misses: number };
+}
+
+export function contentStats(
+  version: Version,
+  memtables: MemtableList,
+  options: ResolvedOptions,
+): ContentStats {
+  const { active, filled, frozen } = memtables;
+  let entries = filled.reduce((sum, memtable) => sum + memtable.count, 0);
+  let tombstones = filled.reduce((sum, memtable) => sum + memtable.tombstones, 0);
+  for (const { metadata } of version.files()) {
+    entries += metadata.entries;
+    tombstones += metadata.tombstones;
+  }
+  return {
+    entries,
+    tombstones,
+    memtableBytes: active.sizeBytes,
+    frozenMemtables: frozen.length,
+    levels: version.levels.map((files, level) => ({
+      files: files.length,
+      bytes: version.levelBytes(level),
+    })),
+    pendingBytes: pendingBytes(version, options),
+  };
 }

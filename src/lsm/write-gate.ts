@@ -24,10 +24,13 @@ export interface WriteGateHost {
   queuedBytes(): number;
 }
 
-/** Why writes are slowed down, and to how many bytes per second. */
-export interface Slowdown {
-  readonly reason: StallReason;
-  readonly bytesPerSecond: number;
+export interface WriteGateStats {
+  readonly waitingWrites: number;
+  readonly waitingBytes: number;
+  /** Why writes wait, if they do. */
+  readonly stalled: StallReason | undefined;
+  /** Why writes are slowed down, if they are, and to how many bytes per second. */
+  readonly slowed: { readonly reason: StallReason; readonly bytesPerSecond: number } | undefined;
 }
 
 export class WriteGate {
@@ -46,10 +49,6 @@ export class WriteGate {
     this.#host = host;
     this.#pace = new WritePace(host.options.env.clock);
     this.#admission = new Admission((sizeBytes) => this.take(sizeBytes));
-  }
-
-  get waiting(): number {
-    return this.#admission.waiting;
   }
 
   get waitingBytes(): number {
@@ -99,10 +98,14 @@ export class WriteGate {
     return pressure?.share === 0 ? pressure.reason : undefined;
   }
 
-  get slowed(): Slowdown | undefined {
+  get stats(): WriteGateStats {
+    const { waiting, waitingBytes } = this.#admission;
     const pressure = this.#pressure();
-    if (pressure === undefined || pressure.share === 0) return undefined;
-    return { reason: pressure.reason, bytesPerSecond: this.#rateAt(pressure) * 1000 };
+    const slowed =
+      pressure && pressure.share > 0
+        ? { reason: pressure.reason, bytesPerSecond: this.#rateAt(pressure) * 1000 }
+        : undefined;
+    return { waitingWrites: waiting, waitingBytes, stalled: this.stalled, slowed };
   }
 
   /** Tells the listener what has changed. */

@@ -422,6 +422,28 @@ test('approximateSize grows with the range', async () => {
   await tree.close();
 });
 
+test('approximateSize opens no table but those that the range cuts', async () => {
+  const disk = new SimDisk();
+  const tree = await openTree(disk);
+  const key = (number: number) => Buffer.from(`key${number}`);
+  for (let i = 100; i < 400; i++)
+    await tree.write([put(`key${i}`, 'x'.repeat(50))], { durability: 'buffered' });
+  await tree.compactRange();
+  await tree.close();
+  const again = await openTree(disk);
+  const files = again.stats().levels.reduce((sum, level) => sum + level.files, 0);
+  assert.ok(files > 8, `${files} files`);
+  assert.is(
+    again.approximateSize(),
+    again.stats().levels.reduce((sum, level) => sum + level.bytes, 0),
+  );
+  assert.is(again.approximateSize({ largest: Buffer.from('a') }), 0);
+  assert.is(again.stats().openTables, 0);
+  assert.ok(again.approximateSize({ smallest: key(200), largest: key(300) }) > 0);
+  assert.ok(again.stats().openTables <= 2);
+  await again.close();
+});
+
 test('approximateSize counts what is in memory', async () => {
   const tree = await openTree(new SimDisk(), { writeBufferBytes: 1 << 20 });
   const key = (number: number) => Buffer.from(`key${number}`);
