@@ -131,7 +131,11 @@ async function phases(
 
   for (const trouble of troubles) trouble.stop();
   nemesis.heal();
-  if (!(await settles(cluster, CALLS_END_MS, workload.stop(), 'every call of the clients ends'))) return;
+  const ended = workload.stop();
+  if (
+    !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
+  )
+    return;
   const client = cluster.client(cluster.hostEnv('c0'), { timeoutMs: PROGRESS_MS });
   const progress = client.put('k0', 'last;').then(() => client.get('k0'));
   if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
@@ -156,6 +160,7 @@ async function reaches(
   withinMs: number,
   condition: () => boolean,
   what: string,
+  when: 'given a quorum' | 'even without a quorum' = 'given a quorum',
 ): Promise<boolean> {
   const untilMs = cluster.nowMs + withinMs;
   let nextLookMs = 0;
@@ -168,7 +173,7 @@ async function reaches(
   if (cluster.broken) return false;
   if (condition()) return true;
   // An operator who does not know of his last change may leave a group that cannot do without the damaged machine.
-  if (hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
+  if (when === 'given a quorum' && hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
   else
     cluster.fail(
       'liveness',
@@ -195,6 +200,7 @@ async function settles(
   withinMs: number,
   promise: Promise<unknown>,
   what: string,
+  when?: Parameters<typeof reaches>[4],
 ): Promise<boolean> {
   let isDone = false;
   let problem: unknown;
@@ -207,7 +213,7 @@ async function settles(
       isDone = true;
     },
   );
-  const went = await reaches(cluster, withinMs, () => isDone, what);
+  const went = await reaches(cluster, withinMs, () => isDone, what, when);
   if (went && problem !== undefined) {
     if (hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
     else cluster.fail('liveness', `${what}: ${String(problem)}`);
