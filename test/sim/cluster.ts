@@ -6,7 +6,7 @@ import { RaftreeClient } from '../../src/client/client.js';
 import type { ClientOptions } from '../../src/client/client-options.js';
 import type { Env, Logger } from '../../src/env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../../src/env/errors.js';
-import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/env/sim/disk.js';
+import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
@@ -16,36 +16,13 @@ import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
 import type { Coverage } from './coverage.js';
+import { faultOf, type MachineState, SimulatedMachine } from './machine.js';
 import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
 import { Reference } from './reference.js';
 import type { Broken } from './rules.js';
 import type { Setting } from './setting.js';
 import { Trace } from './trace.js';
-
-/** What the disk of one machine is like at the moment. */
-export interface DiskCondition {
-  minMs: number;
-  maxMs: number;
-  stalledUntilMs: number;
-  isFull: boolean;
-  failSyncs: number;
-  failReads: number;
-  /** After so many more operations `burnt` is called, in the middle of whatever is going on. */
-  fuse: { operations: number; readonly burnt: () => void } | undefined;
-}
-
-export function healthyDisk(maxMs: number): DiskCondition {
-  return {
-    minMs: 0.05,
-    maxMs,
-    stalledUntilMs: 0,
-    isFull: false,
-    failSyncs: 0,
-    failReads: 0,
-    fuse: undefined,
-  };
-}
 
 /** What the network does to messages between nodes. */
 export interface MessageFaults {
@@ -54,56 +31,12 @@ export interface MessageFaults {
   reordering: number;
 }
 
-export interface Machine {
-  readonly id: number;
-  readonly host: string;
-  readonly endpoint: string;
-  /** Host and number of the process: what a later process shows owes nothing to an earlier one. */
-  readonly processName: string;
-  readonly state: MachineState;
-  readonly condition: DiskCondition;
-}
-
-/** `lost`: its disk is damaged and it refuses to start; it stays down. */
-type MachineState = 'down' | 'starting' | 'up' | 'closing' | 'lost';
-
 const MIN_RESTART_MS = 20;
 
 /** Of what a disk has not synced, bytes survive by chance. */
 class Unlucky extends SeededRandom {
   override chance(): boolean {
     return true;
-  }
-}
-
-export class SimulatedMachine implements Machine {
-  readonly id: number;
-  readonly host: string;
-  disk = new SimDisk();
-  process: SimProcess | undefined;
-  node: Node | undefined;
-  engine: Engine | undefined;
-  state: MachineState = 'down';
-  isPaused = false;
-  starts = 0;
-  /** Bits of its disk were flipped, or all of it replaced: it may refuse to go on, for ever. */
-  isDamaged = false;
-  /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */
-  hasFailedOperations = false;
-  readonly condition: DiskCondition;
-
-  constructor(id: number, maxDiskMs: number) {
-    this.id = id;
-    this.host = `n${id}`;
-    this.condition = healthyDisk(maxDiskMs);
-  }
-
-  get endpoint(): string {
-    return `${this.host}:7001`;
-  }
-
-  get processName(): string {
-    return `${this.host}#${this.starts}`;
   }
 }
 
@@ -219,7 +152,15 @@ export class Cluster implements Probe {
     this.trace.record(machine.host, 'start', { process: machine.processName });
     const process: SimProcess = this.world.start(machine.host, machine.disk, {
       latency: (operation) => this.#latency(machine, process, operation),
-      fault: (operation) => this.#fault(machine, operation),
+      fault: (operation) => {
+        const { kind, path, sizeBytes } = operation;
+        this.trace.record(
+          machine.host,
+          `disk.${kind}`,
+          sizeBytes === undefined ? { path } : { path, sizeBytes },
+        );
+        return faultOf(machine, operation, this.#diskRandom, this.coverage);
+      },
     });
     machine.process = process;
     const env: Env = { ...process.env, clock: attributed(machine.host, process.clock) };
@@ -391,35 +332,6 @@ export class Cluster implements Probe {
     const stallMs = Math.max(0, stalledUntilMs - this.nowMs);
     await this.sleep(minMs + this.#diskRandom.float() * (maxMs - minMs) + stallMs);
     if (process.fs.detached) await new Promise<never>(() => {});
-  }
-
-  #fault(machine: SimulatedMachine, { kind, path, sizeBytes }: FileOperation): Fault {
-    this.trace.record(machine.host, `disk.${kind}`, sizeBytes === undefined ? { path } : { path, sizeBytes });
-    const { condition } = machine;
-    if (kind === 'create' && /raft-\d+\.log$/.test(path)) this.coverage.count('log segments started');
-    if (condition.fuse && --condition.fuse.operations <= 0) {
-      const { burnt } = condition.fuse;
-      condition.fuse = undefined;
-      burnt();
-      return undefined;
-    }
-    if (condition.isFull && (kind === 'write' || kind === 'create' || kind === 'mkdir')) {
-      machine.hasFailedOperations = true;
-      return kind === 'write' && this.#diskRandom.chance(0.5) ? 'short' : systemError('ENOSPC', kind, path);
-    }
-    if (condition.failSyncs > 0 && kind === 'sync') {
-      condition.failSyncs--;
-      machine.hasFailedOperations = true;
-      this.coverage.count('syncs failed');
-      return 'lose';
-    }
-    if (condition.failReads > 0 && kind === 'read') {
-      condition.failReads--;
-      machine.hasFailedOperations = true;
-      this.coverage.count('reads failed');
-      return systemError('EIO', 'read', path);
-    }
-    return undefined;
   }
 
   // What the probes report

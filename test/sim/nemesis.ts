@@ -4,8 +4,9 @@
  */
 import { SimDisk } from '../../src/env/sim/disk.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { type Cluster, healthyDisk, type SimulatedMachine } from './cluster.js';
+import type { Cluster } from './cluster.js';
 import type { FaultName } from './fault-names.js';
+import { healthyDisk, type SimulatedMachine } from './machine.js';
 
 export class Nemesis {
   readonly #cluster: Cluster;

@@ -5,8 +5,9 @@
 import type { RaftreeClient } from '../../src/client/client.js';
 import { RaftreeClientError } from '../../src/client/client-error.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import type { Cluster, SimulatedMachine } from './cluster.js';
+import type { Cluster } from './cluster.js';
 import { Direct } from './direct.js';
+import type { SimulatedMachine } from './machine.js';
 
 interface Change {
   readonly type: 'addVoter' | 'addLearner' | 'remove';

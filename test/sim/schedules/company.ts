@@ -3,7 +3,7 @@
  * them to be committed. With company it still is a minority, unless learners count, or both changes were let through at
  * once: then three of five stand on its side, and two of three on the other.
  */
-import type { SimulatedMachine } from '../cluster.js';
+import type { SimulatedMachine } from '../machine.js';
 import type { Schedule, Stage } from './stage.js';
 
 const among = (chosen: Parameters<Schedule['setting']>[0]) => ({

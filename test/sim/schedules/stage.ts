@@ -5,8 +5,9 @@
  */
 import type { SeededRandom } from '../../../src/env/sim/seeded-random.js';
 import type { ReplicaMessage } from '../../../src/replica/snapshot-messages.js';
-import type { Cluster, SimulatedMachine } from '../cluster.js';
+import type { Cluster } from '../cluster.js';
 import { Direct } from '../direct.js';
+import type { SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';
 import type { Workload } from '../workload.js';
 
