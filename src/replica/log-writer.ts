@@ -67,7 +67,21 @@ export class LogWriter {
     logger.error({ code: errorCode(error) }, `the Raft log cannot be written: ${errorMessage(error)}`);
     this.#diskFull = env.timers.after(diskFullRetryMs, () => {
       this.#diskFull = undefined;
+      this.#unpersisted = withoutReplaced(this.#unpersisted);
       for (const batch of [...this.#unpersisted]) this.#append(batch);
     });
   }
+}
+
+/** Entries that a later batch replaces are not written any more: the log holds that one already, and they would not follow it. */
+function withoutReplaced(batches: readonly AppendBatch[]): AppendBatch[] {
+  let end = Number.POSITIVE_INFINITY;
+  return batches
+    .toReversed()
+    .map((batch): AppendBatch => {
+      const kept = batch.entries.slice(0, Math.max(0, end - batch.first));
+      if (batch.entries.length > 0) end = Math.min(end, batch.first);
+      return { ...batch, entries: kept };
+    })
+    .toReversed();
 }

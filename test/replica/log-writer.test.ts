@@ -1,0 +1,64 @@
+/** Batches that a full disk refused, and what replaced their entries meanwhile. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
+import { SimWorld } from '../../src/env/sim/sim-env.js';
+import { configurationOf } from '../../src/raft/configuration.js';
+import type { AppendBatch, Entry } from '../../src/raft/types.js';
+import { RaftLog } from '../../src/raft-log/raft-log.js';
+import { LogWriter } from '../../src/replica/log-writer.js';
+
+const entry = (term: number, text: string): Entry => ({ term, kind: 'command', body: Buffer.from(text) });
+
+function batchOf(batch: number, term: number, first: number, entries: readonly Entry[]): AppendBatch {
+  return { batch, hardState: { term, vote: 1, commit: 0 }, first, entries, snapshot: undefined };
+}
+
+test('what was replaced while the disk was full is not written when there is space', async () => {
+  let isFull = false;
+  const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
+  const world = new SimWorld(1);
+  const { env } = world.start('n1', new SimDisk(), { fault });
+  env.fs.makeDirectory('/raft');
+  const raftLog = RaftLog.open({
+    env,
+    directory: '/raft',
+    maxSegmentBytes: 64 * 1024,
+    maxGroupCommitBytes: 64 * 1024,
+    maxCachedBytes: 64 * 1024,
+    preallocateBytes: 1024,
+  });
+  const base = { index: 0, term: 0, configuration: configurationOf([1]), directory: 'state' };
+  const log = await world.scheduler.run(raftLog.createGroup(1, base));
+  const persisted: number[] = [];
+  const failures: unknown[] = [];
+  const silent = () => {};
+  const writer = new LogWriter({
+    env,
+    logger: { debug: silent, info: silent, warn: silent, error: silent },
+    log,
+    diskFullRetryMs: 100,
+    install: () => Promise.reject(new Error('no snapshot is installed here')),
+    persisted: (batch) => persisted.push(batch),
+    failed: (error) => failures.push(error),
+  });
+  writer.write(batchOf(1, 1, 1, [entry(1, 'a'), entry(1, 'b'), entry(1, 'c')]));
+  await world.scheduler.runFor(50);
+  isFull = true;
+  writer.write(batchOf(2, 1, 4, [entry(1, 'lost')]));
+  await world.scheduler.runFor(50);
+  writer.write(batchOf(3, 2, 0, []));
+  writer.write(batchOf(4, 2, 2, [entry(2, 'B')]));
+  await world.scheduler.runFor(500);
+  assert.equal(persisted, [1]);
+  isFull = false;
+  await world.scheduler.runFor(500);
+  assert.equal(failures, []);
+  assert.equal(persisted, [1, 2, 3, 4]);
+  const texts = log.entries(1, log.lastIndex).map(({ body }) => Buffer.from(body).toString());
+  assert.equal(texts, ['a', 'B']);
+  assert.is(log.hardState.term, 2);
+  writer.close();
+});
+
+test.run();
