@@ -35,6 +35,11 @@ const FOUND = [
     profile: 'all',
     what: 'a removed node kept reads for an index it never reached, and clients waited at it for room',
   },
+  {
+    seed: 103216,
+    profile: 'all',
+    what: 'what a new leader replaced while the disk was full was written again when there was space',
+  },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
 ] as const;
 
