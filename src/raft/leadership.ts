@@ -63,7 +63,6 @@ export class Leadership {
   tick(nowMs: number): boolean {
     if (!this.#isHeardByQuorum(nowMs) || this.#diskHangs(nowMs)) return true;
     if (this.#transfer.isOverdue(nowMs)) this.#transfer.giveUp();
-    this.replication.probeLostWindows(nowMs);
     if (nowMs >= this.#heartbeatDueMs) this.#heartbeatNeeded = true;
     else this.replication.tellCommit(this.#reads.round);
     return false;
@@ -141,9 +140,7 @@ export class Leadership {
   receiveHeartbeatReply(nowMs: number, from: NodeId, message: HeartbeatReply): boolean {
     const progress = this.#heardFrom(nowMs, from);
     if (!progress) return false;
-    // It is there: a probe whose answer was lost may be sent again.
-    if (progress.state === 'probe') progress.awaitsAnswer = false;
-    progress.answeredRound = Math.max(progress.answeredRound, message.round);
+    this.replication.receiveHeartbeatReply(nowMs, progress, message.round);
     this.#confirmReads();
     // It may have been told before it had applied a change of membership, and refused.
     if (from === this.#transfer.target) this.#offerLeadership();

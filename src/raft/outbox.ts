@@ -25,7 +25,23 @@ export class Outbox {
   /** Sends once the batch is persisted: at once, if it is. */
   sendAfter(batch: number, to: NodeId, message: OutgoingMessage): void {
     if (batch <= this.#persistedBatch) this.send(to, message);
-    else this.#held.push({ batch, to, message });
+    else if (!this.#isImplied(batch, to, message)) this.#held.push({ batch, to, message });
+  }
+
+  /** Of several acknowledgements that wait for one batch the farthest is enough: a slow disk does not pile them up. */
+  #isImplied(batch: number, to: NodeId, message: OutgoingMessage): boolean {
+    if (message.type !== 'appendReply' || !message.accepted) return false;
+    const at = this.#held.findLastIndex(
+      (held) =>
+        held.batch === batch &&
+        held.to === to &&
+        held.message.type === 'appendReply' &&
+        held.message.accepted,
+    );
+    const held = this.#held[at]?.message;
+    if (held?.type !== 'appendReply') return false;
+    if (message.matchIndex > held.matchIndex) this.#held[at] = { batch, to, message };
+    return true;
   }
 
   /** Releases what waited for this batch or an earlier one; gives back what was addressed to `self`. */

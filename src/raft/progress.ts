@@ -5,7 +5,8 @@
  *   replicate  `match` is known: entries are streamed ahead of the answers, within a window of messages and bytes.
  *   snapshot   The entries that it needs are gone from the leader's log: nothing is sent until it has a snapshot.
  *
- * A refused or lost message leads back to probe, with everything after `match` to be sent again.
+ * A refused message leads back to probe, with everything after `match` to be sent again. A lost one is refused too, by
+ * what is sent after it; if nothing is, the follower is asked whether it has the end of the window (`isDoubtful`).
  */
 import type { NodeId } from './types.js';
 
@@ -29,8 +30,8 @@ export class Progress {
   lastHeardMs: number;
   /** Its connection broke, and it has not been heard from since. */
   isUnreachable = false;
-  /** When the window last moved: a window that stands still for too long is taken for lost. */
-  movedMs: number;
+  /** When the window last moved, or the follower was asked about it. */
+  #movedMs: number;
   /** The commit index this follower was last told. */
   toldCommit = 0;
   /** The highest heartbeat round it has answered. */
@@ -43,12 +44,8 @@ export class Progress {
     this.id = id;
     this.next = next;
     this.lastHeardMs = nowMs;
-    this.movedMs = nowMs;
+    this.#movedMs = nowMs;
     this.#limits = limits;
-  }
-
-  get hasInflight(): boolean {
-    return this.#inflight.length > 0;
   }
 
   get inflightMessages(): number {
@@ -70,16 +67,26 @@ export class Progress {
       return;
     }
     if (last < this.next) return;
-    if (this.#inflight.length === 0) this.movedMs = nowMs;
+    if (this.#inflight.length === 0) this.#movedMs = nowMs;
     this.next = last + 1;
     this.#inflight.push({ last, sizeBytes });
     this.#inflightBytes += sizeBytes;
   }
 
+  /** The window has stood still for so long: what is in it may be lost, or slow to become durable there. */
+  isDoubtful(nowMs: number, patienceMs: number): boolean {
+    return this.state === 'replicate' && this.#inflight.length > 0 && nowMs - this.#movedMs >= patienceMs;
+  }
+
+  /** The follower was asked whether it has all that was sent. */
+  asked(nowMs: number): void {
+    this.#movedMs = nowMs;
+  }
+
   accepted(matchIndex: number, nowMs: number): void {
     this.match = Math.max(this.match, matchIndex);
     this.next = Math.max(this.next, this.match + 1);
-    this.movedMs = nowMs;
+    this.#movedMs = nowMs;
     if (this.state === 'snapshot') return;
     if (this.state === 'probe') {
       this.state = 'replicate';

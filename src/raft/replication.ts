@@ -121,6 +121,13 @@ export class Replication {
     return true;
   }
 
+  receiveHeartbeatReply(nowMs: number, progress: Progress, round: number): void {
+    progress.answeredRound = Math.max(progress.answeredRound, round);
+    // It is there: a probe whose answer was lost may be sent again.
+    if (progress.state === 'probe') progress.awaitsAnswer = false;
+    if (progress.isDoubtful(nowMs, this.#options.heartbeatMs)) this.#askForWindow(progress, nowMs);
+  }
+
   unreachable(node: NodeId): void {
     const progress = this.#progress.get(node);
     if (!progress) return;
@@ -135,14 +142,6 @@ export class Replication {
     // Its own answer may be lost, so the log is tried from there; or another snapshot is needed.
     progress.probe();
     if (ok) progress.next = Math.max(progress.next, index + 1);
-  }
-
-  /** A window that stands still for too long is taken for lost. */
-  probeLostWindows(nowMs: number): void {
-    for (const progress of this.#progress.values()) {
-      const standsStillMs = nowMs - progress.movedMs;
-      if (progress.hasInflight && standsStillMs > this.#options.electionTimeoutMinMs) progress.probe();
-    }
   }
 
   /** Followers learn of a commit with the next entries, or by this. */
@@ -167,12 +166,11 @@ export class Replication {
   }
 
   #sendEntriesTo(progress: Progress, nowMs: number): void {
-    const { log, term, commit, allMatchedIndex, outbox } = this.#local;
+    const { log } = this.#local;
     // A probe goes out even without entries: it is how `match` is found.
     while (progress.canSend() && (progress.next <= log.lastIndex || progress.state === 'probe')) {
       const first = progress.next;
-      const previousIndex = first - 1;
-      const previousTerm = log.termAt(previousIndex);
+      const previousTerm = log.termAt(first - 1);
       if (previousTerm === undefined) {
         this.#needSnapshot(progress, nowMs);
         return;
@@ -180,20 +178,39 @@ export class Replication {
       const { last, sizeBytes } =
         first <= log.lastIndex
           ? log.lastWithin(first, log.lastIndex, this.#options.maxAppendBytes)
-          : { last: previousIndex, sizeBytes: 0 };
-      outbox.send(progress.id, {
-        type: 'append',
-        term,
-        previousIndex,
-        previousTerm,
-        commitIndex: commit,
-        allMatchedIndex,
-        first,
-        last,
-      });
-      progress.toldCommit = Math.max(progress.toldCommit, Math.min(commit, last));
+          : { last: first - 1, sizeBytes: 0 };
+      this.#sendAppend(progress, previousTerm, first, last);
       progress.sent(last, sizeBytes, nowMs);
     }
+  }
+
+  /**
+   * The whole window may be lost, and nothing more is sent that would show it: an append without entries behind it is
+   * refused then, and acknowledged if nothing is lost (as etcd does with a full window, at every heartbeat's answer).
+   */
+  #askForWindow(progress: Progress, nowMs: number): void {
+    const previousTerm = this.#local.log.termAt(progress.next - 1);
+    if (previousTerm === undefined) {
+      progress.probe();
+      return;
+    }
+    progress.asked(nowMs);
+    this.#sendAppend(progress, previousTerm, progress.next, progress.next - 1);
+  }
+
+  #sendAppend(progress: Progress, previousTerm: number, first: number, last: number): void {
+    const { term, commit, allMatchedIndex, outbox } = this.#local;
+    outbox.send(progress.id, {
+      type: 'append',
+      term,
+      previousIndex: first - 1,
+      previousTerm,
+      commitIndex: commit,
+      allMatchedIndex,
+      first,
+      last,
+    });
+    progress.toldCommit = Math.max(progress.toldCommit, Math.min(commit, last));
   }
 
   /** The entries that it needs are gone from this log. Nobody makes a snapshot for a member that is away. */

@@ -483,8 +483,12 @@ export class CoreLab {
 }
 
 /** A leader that everybody knows and that has committed an entry of its term. */
-export function electedLab(size = 3, seed = 42): { lab: CoreLab; leader: Host; followers: Host[] } {
-  const lab = new CoreLab(seed, size);
+export function electedLab(
+  size = 3,
+  seed = 42,
+  options = LAB_OPTIONS,
+): { lab: CoreLab; leader: Host; followers: Host[] } {
+  const lab = new CoreLab(seed, size, options);
   lab.advanceUntil(() => lab.leader !== undefined && lab.leader.raft.commitIndex > 1);
   const leader = lab.leader as Host;
   lab.advanceFor(30);

@@ -358,8 +358,11 @@ test('ledger 12: entries below a snapshot are acknowledged, and not appended', (
   assert.is(node.take(2)?.output.append, undefined);
   node.finishWrite(3);
   const answers = node.take(3)?.sent.map(({ message }) => message) ?? [];
-  assert.is(answers.length, 3);
-  for (const answer of answers) assert.is(answer.type === 'appendReply' && answer.matchIndex, 20);
+  assert.equal(
+    answers.map((answer) => answer.type === 'appendReply' && answer.accepted && answer.matchIndex),
+    [20],
+    'one for the three',
+  );
   node.step(4, { type: 'message', from: 1, message: append(20, 22) });
   assert.is(node.take(4)?.output.append?.first, 21);
 });

@@ -21,7 +21,7 @@ test('a probe is one message at a time', () => {
   progress.sent(12, 10, 0);
   assert.not(progress.canSend());
   assert.is(progress.next, 10);
-  assert.not(progress.hasInflight);
+  assert.is(progress.inflightMessages, 0);
 });
 
 test('an accepted probe opens the window after what was matched', () => {
@@ -70,7 +70,7 @@ test('the window is full by messages or by bytes, and answers empty it', () => {
   assert.not(byBytes.canSend());
   byBytes.accepted(11, 1);
   assert.ok(byBytes.canSend());
-  assert.not(byBytes.hasInflight);
+  assert.is(byBytes.inflightMessages, 0);
 });
 
 test('an answer that covers part of a message frees nothing; one that covers several frees them all', () => {
@@ -80,9 +80,9 @@ test('an answer that covers part of a message frees nothing; one that covers sev
   assert.not(progress.canSend());
   assert.is(progress.match, 11);
   progress.accepted(15, 1);
-  assert.ok(progress.hasInflight);
+  assert.ok(progress.inflightMessages > 0);
   progress.accepted(18, 1);
-  assert.not(progress.hasInflight);
+  assert.is(progress.inflightMessages, 0);
   assert.is(progress.next, 19);
 });
 
@@ -112,13 +112,23 @@ test('a refusal in the stream starts over after what is matched, with an empty w
   assert.ok(progress.canSend());
 });
 
-test('the window is seen to move by what is sent into an empty one and by answers', () => {
+test('a window is doubtful when it has stood still: nothing was acknowledged since, nor was it asked about', () => {
   const progress = replicating();
+  assert.not(progress.isDoubtful(1000, 10), 'nothing is in it');
   progress.sent(10, 1, 50);
-  progress.sent(11, 1, 60);
-  assert.is(progress.movedMs, 50);
-  progress.accepted(10, 70);
-  assert.is(progress.movedMs, 70);
+  progress.sent(11, 1, 58);
+  assert.not(progress.isDoubtful(59, 10));
+  assert.ok(progress.isDoubtful(60, 10), 'what is added moves nothing');
+  progress.accepted(10, 60);
+  assert.not(progress.isDoubtful(69, 10));
+  assert.ok(progress.isDoubtful(70, 10));
+  progress.asked(70);
+  assert.not(progress.isDoubtful(79, 10));
+  assert.ok(progress.isDoubtful(80, 10));
+  progress.accepted(11, 80);
+  assert.not(progress.isDoubtful(1000, 10));
+  progress.probe();
+  assert.not(progress.isDoubtful(2000, 10), 'a probe asks by itself');
 });
 
 test.run();

@@ -133,6 +133,47 @@ test('a follower that lost a whole window of messages is caught up', () => {
   lab.advanceUntil(() => followers.every((host) => host.applied.length === leader.lastIndex), 500);
 });
 
+test('the loss of a whole window is found out within two heartbeats, not after an election timeout', () => {
+  const options = { ...LAB_OPTIONS, electionTimeoutMinMs: 1000, electionTimeoutMaxMs: 2000 };
+  for (const what of ['entries', 'acknowledgements'] as const) {
+    const { lab, leader, followers } = electedLab(3, 42, options);
+    const [victim] = followers as [Host];
+    const lossy = what === 'entries' ? `${leader.id}>${victim.id}` : `${victim.id}>${leader.id}`;
+    lab.cut.add(lossy);
+    // More than the window takes: nothing is sent any more that would be refused.
+    for (let i = 0; i < 20; i++) leader.propose(lab.nowMs, `entry ${i} ${'x'.repeat(100)}`);
+    lab.advanceFor(3);
+    const peer = () => leader.raft.peers().find(({ id }) => id === victim.id);
+    assert.is(peer()?.isPaused, true);
+    lab.cut.delete(lossy);
+    const lostMs = lab.nowMs;
+    lab.advanceUntil(() => peer()?.matchIndex === leader.raft.lastIndex, 500);
+    const tookMs = lab.nowMs - lostMs;
+    // Two heartbeats, and a round trip for the question, the probe and each window after it.
+    assert.ok(tookMs <= 2 * options.heartbeatMs + 8 * 2 * lab.maxDelayMs, `${what}: ${tookMs} ms`);
+  }
+});
+
+test('to a follower whose disk is slow nothing is sent again', () => {
+  const { lab, leader, followers } = electedLab();
+  const [slow] = followers as [Host];
+  lab.writeRate = 0;
+  const before = lab.sent.length;
+  for (let i = 0; i < 5; i++) leader.propose(lab.nowMs, `entry ${i}`);
+  for (let ms = 0; ms < 3 * LAB_OPTIONS.electionTimeoutMaxMs; ms++) {
+    lab.advance();
+    for (const host of lab.hosts.values())
+      if (host !== slow) while (host.finishWrite(lab.nowMs)) lab.drain(host);
+  }
+  const carried = lab.sent
+    .slice(before)
+    .filter(({ to }) => to === slow.id)
+    .flatMap(({ message }) => (message.type === 'append' ? message.entries : []));
+  assert.is(carried.length, 5);
+  lab.writeRate = 1;
+  lab.advanceUntil(() => slow.raft.appliedIndex === leader.raft.lastIndex, 100);
+});
+
 test('logs that differ over whole terms are mended in one round trip per term, not per entry', () => {
   const { lab, leader, followers } = electedLab();
   const stale = followers[0] as Host;
