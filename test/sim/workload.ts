@@ -40,6 +40,8 @@ const EXPECTED_CODES = new Set([
   'SESSION_EXPIRED',
 ]);
 
+type Consistency = 'linearizable' | 'lease' | 'follower';
+
 /** The levels at which the client library reads, all of them linearizable. */
 const COVERAGE_OF = {
   linearizable: 'linearizable reads',
@@ -79,11 +81,13 @@ export class Workload {
     await this.#reader?.close();
   }
 
-  /** A lease read of every key at one node, all at once. */
-  async leaseReads(endpoint: string): Promise<void> {
+  /** A read of every key at one node, all at once. */
+  async readAll(endpoint: string, consistency: Consistency): Promise<void> {
     this.#reader ??= new Direct(this.#cluster.hostEnv('reader'));
     const direct = this.#reader;
-    await Promise.all(this.#keys.map((key) => this.#directReadAt(endpoint, 'reader', direct, 'lease', key)));
+    await Promise.all(
+      this.#keys.map((key) => this.#directReadAt(endpoint, 'reader', direct, consistency, key)),
+    );
   }
 
   async #run(name: string): Promise<void> {
@@ -213,7 +217,7 @@ export class Workload {
     endpoint: string,
     name: string,
     direct: Direct,
-    consistency: 'lease' | 'follower',
+    consistency: Consistency,
     key: string,
   ): Promise<void> {
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {

@@ -47,7 +47,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: String.raw` && log\.termAt\(reached\) === term\)`,
     replace: ')',
   }),
-  bug('a follower acknowledges what is not durable', POWER, 100, {
+  rareBug('a follower acknowledges what is not durable', 'earlyAcknowledgement', 3, {
     file: 'raft/local-state.js',
     find: String.raw`this\.outbox\.sendAfter\(this\.stability\.batchFor\(this\.#hasUnsaved\(\)\), to, message\)`,
     replace: 'this.outbox.send(to, message)',
@@ -124,7 +124,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: String.raw`if \(pending\)\s+return this\.#refused\('changePending'\);`,
     replace: '',
   }),
-  bug('a read index before the leader’s first commit', ELECTIONS, 100, {
+  rareBug('a read index before the leader’s first commit', 'earlyRead', 10, {
     file: 'raft/leadership.js',
     find: String.raw`if \(this\.#reads\.hasArrived && this\.#local\.commit >= this\.replication\.termStart\)`,
     replace: 'if (this.#reads.hasArrived)',

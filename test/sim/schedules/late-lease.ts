@@ -19,7 +19,7 @@ export const lateLease: Schedule = {
     if (!leader) return;
     const others = stage.shuffledFounders(leader);
     // So that it holds a lease and knows the clients.
-    await workload.leaseReads(leader.endpoint);
+    await workload.readAll(leader.endpoint, 'lease');
     cluster.pause(leader);
     stage.cut([leader], others);
     stage.mark('stopped');
@@ -33,7 +33,7 @@ export const lateLease: Schedule = {
     if (!(await stage.until(() => cluster.reference.lastIndex > lastIndex + 10))) return;
     await stage.sleep(500);
     stage.mark('written');
-    const reads = workload.leaseReads(leader.endpoint);
+    const reads = workload.readAll(leader.endpoint, 'lease');
     await stage.sleep(20 + stage.random.float() * 100);
     cluster.resume(leader, 'network first');
     stage.mark('awake');

@@ -1,5 +1,6 @@
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
+import { earlyAcknowledgement, earlyRead } from './early-answers.js';
 import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
@@ -12,6 +13,8 @@ export const SCHEDULES: readonly Schedule[] = [
   twoChanges,
   learners,
   lateLease,
+  earlyAcknowledgement,
+  earlyRead,
   damagedLeader,
   piledSnapshots,
 ];

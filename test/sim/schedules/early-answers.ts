@@ -1,0 +1,104 @@
+/**
+ * Two followers, one of them cut off: what the other acknowledges is committed. What it has acknowledged must survive its
+ * power, and when it leads it must not answer from what it knows to be committed, which may be less.
+ */
+import { healthyDisk, type SimulatedMachine } from '../machine.js';
+import type { Schedule, Stage } from './stage.js';
+
+const three = (chosen: Parameters<Schedule['setting']>[0]) => ({
+  ...chosen,
+  nodes: 3,
+  spares: 0,
+  changesMembers: false,
+  maxDelayMs: 5,
+  maxDiskMs: 2,
+  maxRestartMs: 300,
+  workload: { ...chosen.workload, clients: 6, keys: 2, maxThinkMs: 20 },
+});
+
+interface Roles {
+  readonly leader: SimulatedMachine;
+  readonly follower: SimulatedMachine;
+  readonly absent: SimulatedMachine;
+}
+
+function rolesOf(stage: Stage): Roles | undefined {
+  const { leader } = stage.cluster;
+  if (!leader) return undefined;
+  const [follower, absent] = stage.shuffledFounders(leader);
+  return follower && absent && { leader, follower, absent };
+}
+
+/** Resolves when so many more entries are committed. */
+function grows(stage: Stage, by: number): Promise<boolean> {
+  const { reference } = stage.cluster;
+  const before = reference.lastIndex;
+  return stage.until(() => reference.lastIndex >= before + by);
+}
+
+/** So that much is sent before any of it is acknowledged. */
+function slowDown({ cluster }: Stage, { condition }: SimulatedMachine): void {
+  const { electionTimeoutMinMs } = cluster.setting.raft;
+  Object.assign(condition, { minMs: electionTimeoutMinMs / 4, maxMs: electionTimeoutMinMs / 3 });
+}
+
+export const earlyAcknowledgement: Schedule = {
+  name: 'earlyAcknowledgement',
+  steps: ['committed by two', 'power cut', 'the others elect'],
+  setting: three,
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { leader, follower, absent } = rolesOf(stage) ?? {};
+    if (!leader || !follower || !absent) return;
+    stage.isolate(absent);
+    slowDown(stage, follower);
+    if (!(await grows(stage, 5))) return;
+    stage.mark('committed by two');
+    cluster.cutPower(follower, 'keeps only what is synced');
+    Object.assign(follower.condition, healthyDisk(cluster.setting.maxDiskMs));
+    stage.mark('power cut');
+    let isElected = false;
+    stage.onElected(() => {
+      isElected = true;
+    });
+    stage.mendAll();
+    stage.isolate(leader);
+    if (!(await stage.until(() => isElected))) return;
+    stage.mark('the others elect');
+    await stage.sleep(stage.random.float() * 500);
+  },
+};
+
+export const earlyRead: Schedule = {
+  name: 'earlyRead',
+  steps: ['committed, and not told', 'the follower leads', 'read'],
+  setting: three,
+  run: async (stage) => {
+    const { cluster, workload } = stage;
+    const { leader, follower, absent } = rolesOf(stage) ?? {};
+    if (!leader || !follower || !absent) return;
+    stage.isolate(absent);
+    slowDown(stage, follower);
+    const before = leader.node?.status(0).lastIndex ?? 0;
+    stage.lose(
+      (from, to, message) =>
+        from === leader && to === follower && 'commitIndex' in message && message.commitIndex > before,
+    );
+    if (!(await stage.until(() => cluster.reference.lastIndex > before))) return;
+    Object.assign(follower.condition, healthyDisk(cluster.setting.maxDiskMs));
+    stage.mark('committed, and not told');
+    let isElected = false;
+    stage.onElected((elected) => {
+      isElected ||= elected === follower;
+    });
+    // Its heartbeats arrive, and so it knows that it leads; its entries do not, and so nothing is committed in its term.
+    stage.lose((from, _to, { type }) => from === follower && type === 'append');
+    stage.mendAll();
+    stage.isolate(leader);
+    if (!(await stage.until(() => isElected))) return;
+    stage.mark('the follower leads');
+    void workload.readAll(follower.endpoint, 'linearizable');
+    await stage.sleep(cluster.setting.raft.electionTimeoutMinMs / 2);
+    stage.mark('read');
+  },
+};
