@@ -1,11 +1,11 @@
 /**
  * Cores under loss, repetition, reordering, partitions, slow disks, drifting clocks and power cuts, while members come and
- * go, leadership is handed over, logs are cut and reads are asked for at every level; safety always, progress once healed.
+ * go, leadership is handed over, nodes close, logs are cut and reads are asked for at every level; safety always, progress once healed.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isJoint, type MemberChange, membersOf } from '../../src/raft/configuration.js';
-import { CoreLab } from './core-lab.js';
+import { CoreLab, type Host } from './core-lab.js';
 
 interface Plan {
   readonly size: number;
@@ -28,6 +28,7 @@ function run(seed: number, plan: Plan): CoreLab {
   prepare?.(lab);
   lab.maxDelayMs = random.between(1, 30);
   let proposed = 0;
+  const closing = new Set<Host>();
   for (let phase = 0; phase < 12; phase++) {
     lab.heal();
     lab.lossRate = random.chance(0.5) ? random.float() * 0.3 : 0;
@@ -43,14 +44,25 @@ function run(seed: number, plan: Plan): CoreLab {
         if (random.chance(0.02)) lab.read(host, random.pick(['index', 'lease', 'follower'] as const));
         if (random.chance(0.001)) host.restart(lab.nowMs);
         if (random.chance(0.005)) host.compact(lab.nowMs, random.between(0, 5));
+        if (random.chance(0.005))
+          host.step(lab.nowMs, { type: 'unreachable', node: random.between(1, size) });
+        if (random.chance(0.001)) {
+          host.step(lab.nowMs, { type: 'stopCampaigning' });
+          host.step(lab.nowMs, { type: 'handOver' });
+          closing.add(host);
+        }
         if (host.raft.role !== 'leader') continue;
         if (random.chance(0.002)) host.step(lab.nowMs, { type: 'transfer', to: random.between(1, size) });
+        if (random.chance(0.002)) host.step(lab.nowMs, { type: 'handOver' });
         if (changesMembers && random.chance(0.02)) host.change(lab.nowMs, ...someChanges(lab));
       }
       if (random.chance(0.001)) for (const host of lab.hosts.values()) host.restart(lab.nowMs);
       disturb?.(lab);
       lab.advance();
     }
+    // Who was closing has closed, and runs again.
+    for (const host of closing) host.restart(lab.nowMs);
+    closing.clear();
   }
   lab.heal();
   lab.maxDelayMs = 2;
