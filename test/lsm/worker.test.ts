@@ -268,6 +268,21 @@ testIn('what fails in the worker fails here, with its code', async (folder) => {
   await again.close();
 });
 
+testIn('a worker that was given no work keeps no process alive', async (folder) => {
+  const lsm = new URL('../../src/lsm/index.js', import.meta.url).href;
+  const script = `
+    const { LsmTree } = await import(${JSON.stringify(lsm)});
+    const tree = await LsmTree.open(${JSON.stringify(path.join(folder, 'tree'))});
+    if (process.argv[1] === 'close') await tree.close();
+    console.log('opened');
+  `;
+  const options = { timeout: 20_000, encoding: 'utf8' } as const;
+  for (const how of ['close', 'leave open']) {
+    const run = spawnSync(process.execPath, ['--input-type=module', '-e', script, how], options);
+    assert.equal([run.stdout, run.stderr, run.status], ['opened\n', '', 0], how);
+  }
+});
+
 testIn('the worker keeps a process alive while it has work, and no longer', async (folder) => {
   const lsm = new URL('../../src/lsm/index.js', import.meta.url).href;
   const script = `

@@ -13,7 +13,6 @@ export const realThreads: Threads = {
       workerData: data,
       ...(process.execArgv.some((option) => NOT_FOR_THREADS.test(option)) ? { execArgv: [] } : {}),
     });
-    worker.unref();
     let failure: Error | undefined;
     worker.on('message', (message: unknown) => handler.message(message));
     worker.on('messageerror', (error) => {
@@ -26,6 +25,8 @@ export const realThreads: Threads = {
     worker.once('exit', (code) => {
       handler.ended(failure ?? new Error(`the thread ended with code ${code}`));
     });
+    // Last: to listen to it is to hold it.
+    worker.unref();
     return {
       post: (message) => worker.postMessage(message),
       hold: () => worker.ref(),
