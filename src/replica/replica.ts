@@ -26,6 +26,7 @@ import {
   type WireMessage,
 } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import { Applier } from './applier.js';
 import { type LogLimits, planCompaction } from './log-compaction.js';
 import { LogWriter } from './log-writer.js';
 import { type Applied, PendingProposals } from './pending-proposals.js';
@@ -78,15 +79,12 @@ export class Replica<Result> {
   readonly #options: ReplicaOptions;
   readonly #raft: Raft;
   readonly #writer: LogWriter;
+  readonly #applier: Applier<Result>;
   readonly #proposals = new PendingProposals<Result>();
   readonly #reads = new PendingReads();
   #nextReadId = 1;
   #drainScheduled = false;
   #tickTimer: Timer | undefined;
-  #applying: Promise<void> | undefined;
-  /** While a checkpoint is made or a snapshot taken over nothing is applied; a range that comes then waits here. */
-  #applyPauses = 0;
-  #pausedApply: { readonly first: number; readonly last: number } | undefined;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
@@ -120,6 +118,12 @@ export class Replica<Result> {
     );
     const { transport, logger } = parts;
     const { directory } = options;
+    this.#applier = new Applier({
+      log,
+      stateMachine,
+      applied: (first, entries, results) => this.#applied(first, entries, results),
+      failed: (error) => this.#fail(error),
+    });
     this.#writer = new LogWriter({
       env,
       logger,
@@ -308,12 +312,13 @@ export class Replica<Result> {
     this.#halt(new RaftreeError('REPLICA_STOPPED', 'this node is shutting down'));
     await this.#receiver.close();
     await this.#sender.close();
-    if (!this.#applying) return;
+    const { applying } = this.#applier;
+    if (!applying) return;
     let timer: Timer | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = this.#parts.env.timers.after(STOP_PATIENCE_MS, resolve);
     });
-    await Promise.race([this.#applying, patience]);
+    await Promise.race([applying, patience]);
     timer?.cancel();
   }
 
@@ -379,7 +384,7 @@ export class Replica<Result> {
     for (const { id, index } of output.reads) this.#reads.confirm(id, index, this.#parts.env.clock.nowMs());
     if (output.reads.length > 0) this.#reads.answerThrough(this.appliedIndex);
     if (output.status) this.#statusChanged(output.status);
-    if (output.apply) this.#apply(output.apply.first, output.apply.last);
+    if (output.apply) this.#applier.apply(output.apply.first, output.apply.last);
   }
 
   #fill({ message }: Envelope): WireMessage {
@@ -407,8 +412,8 @@ export class Replica<Result> {
     const { log } = this.#parts;
     const name = stateDirectoryName(snapshot);
     const installed = log.install({ ...snapshot, directory: name }, batch);
-    this.#applyPauses++;
-    this.#pausedApply = undefined;
+    this.#applier.pause();
+    this.#applier.forgetWaiting();
     this.#installed.push(name);
     // A slow disk may install several before the first is taken over: one after the other.
     const before = this.#restoring;
@@ -417,7 +422,7 @@ export class Replica<Result> {
       .then(() => this.#restore(snapshot, name))
       .catch((error: unknown) => {
         // Installed again when there is space.
-        if (errorCode(error) === 'LOG_NO_SPACE') this.#resumeApply();
+        if (errorCode(error) === 'LOG_NO_SPACE') this.#applier.resume();
         else this.#fail(error);
       });
     return installed;
@@ -425,7 +430,7 @@ export class Replica<Result> {
 
   async #restore(snapshot: SnapshotBase, name: string): Promise<void> {
     const { stateMachine, logger } = this.#parts;
-    await this.#applying;
+    await this.#applier.applying;
     if (this.#stopped) return;
     await stateMachine.restore(`${this.#options.directory}/${name}`);
     if (stateMachine.appliedIndex !== snapshot.index) {
@@ -437,7 +442,7 @@ export class Replica<Result> {
     logger.info({ index: snapshot.index }, 'took over a snapshot');
     this.#installed.splice(0, this.#installed.indexOf(name) + 1);
     this.#removeUnused(/^state-/, name);
-    this.#resumeApply();
+    this.#applier.resume();
     this.#step({ type: 'applied', index: snapshot.index });
     this.#reads.answerThrough(this.appliedIndex);
   }
@@ -445,10 +450,10 @@ export class Replica<Result> {
   /** A checkpoint of exactly what is applied. */
   async #checkpoint(directory: string): Promise<SnapshotBase> {
     const { stateMachine } = this.#parts;
-    if (this.#applyPauses > 0) throw new RaftreeError('BUSY', 'a snapshot is being taken over');
-    this.#applyPauses++;
+    if (this.#applier.isPaused) throw new RaftreeError('BUSY', 'a snapshot is being taken over');
+    this.#applier.pause();
     try {
-      await this.#applying;
+      await this.#applier.applying;
       const index = stateMachine.appliedIndex;
       const term = this.#raft.termAt(index);
       if (term === undefined) throw new RaftreeError('BUSY', `entry ${index} is not in the log`);
@@ -456,21 +461,7 @@ export class Replica<Result> {
       await stateMachine.checkpoint(directory);
       return { index, term, configuration };
     } finally {
-      this.#resumeApply();
-    }
-  }
-
-  #resumeApply(): void {
-    this.#applyPauses--;
-    if (this.#applyPauses > 0) return;
-    const paused = this.#pausedApply;
-    this.#pausedApply = undefined;
-    if (!paused || this.#stopped) return;
-    try {
-      this.#apply(paused.first, paused.last);
-    } catch (error) {
-      // Nobody who resumes is to blame, or to be told, but this replica.
-      this.#fail(error);
+      this.#applier.resume();
     }
   }
 
@@ -490,22 +481,6 @@ export class Replica<Result> {
     for (const name of env.fs.list(this.#options.directory)) {
       if (kind.test(name) && !used.includes(name)) this.#removeDirectory(name);
     }
-  }
-
-  #apply(first: number, last: number): void {
-    if (this.#applyPauses > 0) {
-      this.#pausedApply = { first, last };
-      return;
-    }
-    const entries = this.#parts.log.entries(first, last);
-    const results = this.#parts.stateMachine.apply(first, entries);
-    if (!(results instanceof Promise)) {
-      this.#applied(first, entries, results);
-      return;
-    }
-    this.#applying = results
-      .then((late) => this.#applied(first, entries, late))
-      .catch((error: unknown) => this.#fail(error));
   }
 
   #applied(first: number, entries: readonly Entry[], results: readonly Result[]): void {
@@ -546,7 +521,7 @@ export class Replica<Result> {
   }
 
   #compact(): void {
-    if (this.#stopped || this.#applyPauses > 0) return;
+    if (this.#stopped || this.#applier.isPaused) return;
     const { log, stateMachine } = this.#parts;
     const { cutThrough, needsFlush } = planCompaction(
       {
@@ -593,6 +568,7 @@ export class Replica<Result> {
     this.#stopped = error;
     this.#tickTimer?.cancel();
     this.#writer.close();
+    this.#applier.close();
     this.#endTransfer();
     this.#endHandover();
     this.#proposals.rejectAll(stopped('unknown', error));
