@@ -26,6 +26,8 @@ export function* scanRecords(bytes: Buffer, number: number): Generator<ScannedRe
     if (badFrom >= 0) yield { offset: badFrom, endOffset: offset, record: undefined };
     badFrom = -1;
     yield { offset, endOffset: record.endOffset, record };
+    // What a file that is used again held before stands behind its end.
+    if (record.endsFile) return;
     offset = record.endOffset;
   }
   if (badFrom >= 0) yield { offset: badFrom, endOffset: bytes.length, record: undefined };

@@ -14,6 +14,7 @@ const MAX_GROUP_BYTES = 4 * 1024 * 1024;
  * and spares all those that follow within them a change of the file's size.
  */
 const PREALLOCATE_BYTES = 256 * 1024;
+const SYNC_STEP_BYTES = 1024 * 1024;
 const NAME = /^wal-\d{8,15}\.log$/;
 
 export function isWalName(name: string): boolean {
@@ -41,6 +42,7 @@ export function openWal(
     maxGroupBytes: MAX_GROUP_BYTES,
     recycles: true,
     preallocateBytes: PREALLOCATE_BYTES,
+    syncStepBytes: SYNC_STEP_BYTES,
     oldestNeeded,
     newestKnown,
     recovered: (payload, position) => {

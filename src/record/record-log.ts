@@ -3,10 +3,12 @@
  * while the last group was being written becomes the next one, with one write and at most one sync. WAL and Raft log
  * are each one of these.
  *
- *   - A file is cut at its last record, ended by a record that says that its successor exists, and synced before its
- *     successor receives a record.
+ *   - A file is ended by a record that says that its successor exists, and synced before its successor receives a
+ *     record.
  *   - With `recycles`, a file that is not needed any more becomes the next new one, so that durable writes change no
  *     metadata. Its old name is durably gone before anything is written to it. What it held has another file number.
+ *     It gets its new name before that is needed, and what it holds behind its end is not cut off.
+ *   - With `syncStepBytes`, what need not be durable is synced now and then, while others are written.
  *   - With `preallocateBytes`, a durable write that extends the file writes so many zeros behind itself, for the same
  *     reason.
  *   - What a recovery discards is cut off, and the cut synced, before anything is appended.
@@ -45,10 +47,18 @@ export interface RecordLogOptions {
   readonly recycles?: boolean;
   /** A durable write beyond the end of the file makes it longer by this; 0. */
   readonly preallocateBytes?: number;
+  /** After so many bytes that need not be durable they are synced all the same, while others are written; never. */
+  readonly syncStepBytes?: number;
   /** Gives the first payload of every new file: what a reader must know if all earlier files are deleted. */
   readonly preamble?: () => Payload;
   /** Receives the payloads that recovery finds, in order. */
   readonly recovered: (payload: Buffer, position: Position) => void;
+}
+
+interface PreparedFile {
+  readonly number: number;
+  /** What it holds already. */
+  readonly allocatedBytes: number;
 }
 
 const NO_ZEROS: Buffer = Buffer.alloc(0);
@@ -81,6 +91,11 @@ export class RecordLog {
   #durableThrough: Position;
   /** Numbers of the files that wait, under a name of their own, to be used again. */
   readonly #spares: number[] = [];
+  /** The next file, if there was a spare one for it. */
+  #prepared: Promise<PreparedFile | undefined> | undefined;
+  #isRotating = false;
+  #unsyncedBytes = 0;
+  #syncing: Promise<void> | undefined;
   #queue: (Append | 'rotate')[] = [];
   #queuedBytes = 0;
   #writing: Promise<void> | undefined;
@@ -188,7 +203,7 @@ export class RecordLog {
    */
   removeBefore(number: number): void {
     for (const end = this.#endOfRemovable(number); this.#oldest < end; this.#oldest++) {
-      const isSpare = this.#giveUpOldest();
+      const isSpare = this.#giveUpOldest((path) => this.#options.env.fs.unlink(path));
       this.#options.env.fs.syncDirectory(this.#options.directory);
       if (isSpare) this.#spares.push(this.#oldest);
     }
@@ -197,9 +212,14 @@ export class RecordLog {
   /** As `removeBefore`, while other events run. One call at a time. */
   async removeBeforeLater(number: number): Promise<void> {
     for (; this.#oldest < this.#endOfRemovable(number); this.#oldest++) {
-      const isSpare = this.#giveUpOldest();
+      let unlinked: Promise<void> | undefined;
+      const isSpare = this.#giveUpOldest((path) => {
+        unlinked = this.#options.env.fs.unlinkLater(path);
+      });
+      await unlinked;
       await this.#options.env.fs.syncDirectoryLater(this.#options.directory);
       if (isSpare) this.#spares.push(this.#oldest);
+      this.#prepare();
     }
   }
 
@@ -209,7 +229,7 @@ export class RecordLog {
   }
 
   /** Takes the oldest file its name; returns whether it may be used again once that is durable. */
-  #giveUpOldest(): boolean {
+  #giveUpOldest(unlink: (path: string) => void): boolean {
     const { env, recycles } = this.#options;
     this.#files.get(this.#oldest)?.close();
     this.#files.delete(this.#oldest);
@@ -218,7 +238,7 @@ export class RecordLog {
     const isThere = env.fs.exists(path);
     const isSpare = isThere && recycles === true && this.#spares.length < MAX_SPARES;
     if (isSpare) env.fs.rename(path, this.#sparePath(this.#oldest));
-    else if (isThere) env.fs.unlink(path);
+    else if (isThere) unlink(path);
     this.#endedBytes.delete(this.#oldest);
     return isSpare;
   }
@@ -246,11 +266,14 @@ export class RecordLog {
     while (this.#writing || this.#queue.some((item) => item !== 'rotate')) {
       await (this.#writing ?? new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn)));
     }
+    const prepared = await this.#prepared;
+    await this.#syncing;
     try {
       const file = this.#files.get(this.#current);
       if (file && !this.#failure) {
         this.#cutAllocated(file);
         await file.sync();
+        if (prepared) this.#options.env.fs.unlink(this.#path(prepared.number));
       }
     } finally {
       for (const file of this.#files.values()) file.close();
@@ -341,8 +364,25 @@ export class RecordLog {
     this.#offset = recordEnd;
     this.#allocated = Math.max(this.#allocated, recordEnd + zeros.length);
     if (durable) this.#durableThrough = { file: this.#current, offset: this.#offset };
+    else this.#syncNowAndThen(file, record.sizeBytes);
     const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;
     return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
+  }
+
+  /** So that little is left to be synced when the file ends, while others wait. */
+  #syncNowAndThen(file: File, writtenBytes: number): void {
+    this.#unsyncedBytes += writtenBytes;
+    if (this.#syncing || this.#unsyncedBytes < (this.#options.syncStepBytes ?? Number.POSITIVE_INFINITY))
+      return;
+    this.#unsyncedBytes = 0;
+    this.#syncing = file
+      .sync()
+      .catch((error: unknown) => {
+        this.#fail(error);
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 
   #zerosBehind(recordEnd: number): Buffer {
@@ -364,11 +404,22 @@ export class RecordLog {
    * it. Whoever finds that record misses the next file if it is lost.
    */
   async #startNextFile(): Promise<void> {
+    this.#isRotating = true;
+    try {
+      await this.#rotate();
+    } finally {
+      this.#isRotating = false;
+    }
+  }
+
+  async #rotate(): Promise<void> {
     const previous = this.#files.get(this.#current);
     const next = this.#current + 1;
     let allocated: number;
     try {
-      allocated = await this.#create(next);
+      const prepared = await this.#prepared;
+      this.#prepared = undefined;
+      allocated = prepared?.allocatedBytes ?? (await this.#create(next));
     } catch (error) {
       if (isFull(error)) throw noSpace(error);
       throw this.#fail(error);
@@ -385,6 +436,17 @@ export class RecordLog {
     this.#offset = 0;
     this.#allocated = allocated;
     this.#preallocates = true;
+  }
+
+  /** Makes a spare file the next one before that is needed. */
+  #prepare(): void {
+    if (this.#spares.length === 0 || this.#prepared || this.#isRotating || this.#closed) return;
+    const number = this.#current + 1;
+    this.#prepared = this.#create(number).then(
+      (allocatedBytes) => ({ number, allocatedBytes }),
+      // Then it is tried again when it is needed.
+      () => undefined,
+    );
   }
 
   /** Makes the file, or gives it a spare one. Returns the bytes that it holds already. Throws the system's error. */
@@ -418,8 +480,11 @@ export class RecordLog {
   async #endFile(file: File): Promise<void> {
     const start = this.#offset;
     const record = encodeEnd(this.#current, this.#durableThrough);
+    await this.#syncing;
+    if (this.#failure) throw this.#failure;
     try {
-      this.#cutAllocated(file);
+      // What a file that is used again holds behind its end need not be cut off, which would have to be synced too.
+      if (!this.#options.recycles) this.#cutAllocated(file);
       file.writeSync([record], start);
     } catch (error) {
       throw await this.#afterFailedWrite(file, start, error);
@@ -431,6 +496,7 @@ export class RecordLog {
     }
     this.#durableThrough = { file: this.#current, offset: start + record.length };
     this.#endedBytes.set(this.#current, start + record.length);
+    this.#unsyncedBytes = 0;
   }
 
   /**

@@ -5,7 +5,7 @@ import { RaftreeError } from '../../src/env/errors.js';
 import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
 import { repairTree } from '../../src/lsm/repair.js';
 import { verifyDirectory } from '../../src/lsm/verify-directory.js';
-import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
+import { decodeRecord, RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import {
   after,
   DIRECTORY,
@@ -145,11 +145,27 @@ test('a WAL file that is missing is a typed error', async () => {
   assertTyped(result.error, 'wal');
 });
 
-const walFiles = (disk: SimDisk) =>
-  disk
-    .mount()
-    .list(DIRECTORY)
-    .filter((name) => /^wal-\d+\.log$/.test(name));
+/** Where the records of a file end, and whether the last one says that it has a successor. */
+function endOfRecords(content: Buffer, number: number): { offset: number; hasSuccessor: boolean } {
+  let offset = 0;
+  for (;;) {
+    const record = decodeRecord(content, offset, number);
+    if (!record) return { offset, hasSuccessor: false };
+    offset = record.endOffset;
+    if (record.endsFile) return { offset, hasSuccessor: true };
+  }
+}
+
+/** Without one that was made for later. */
+function walFiles(disk: SimDisk): string[] {
+  const files = disk.mount();
+  const names = files.list(DIRECTORY).filter((name) => /^wal-\d+\.log$/.test(name));
+  const newest = names.findIndex((name) => {
+    const { hasSuccessor } = endOfRecords(files.readFile(`${DIRECTORY}/${name}`), Number(name.slice(4, -4)));
+    return !hasSuccessor;
+  });
+  return names.slice(0, newest + 1);
+}
 
 /** Disks of a tree at different moments of its life, each with what it must hold. */
 async function lives(): Promise<{ what: string; disk: SimDisk; state: string; files: number }[]> {
@@ -230,7 +246,11 @@ test('a WAL file that lost its end is a typed error, although its successor hold
   assert.equal(others, []);
   copy.edit(`${DIRECTORY}/${second}`, () => Buffer.alloc(0));
   assert.ok('state' in (await recover(copy.clone(), {})), 'the second is the newest: its end may be torn');
-  copy.edit(`${DIRECTORY}/${first}`, (content) => content.subarray(0, content.length - RECORD_HEADER_BYTES));
+  copy.edit(`${DIRECTORY}/${first}`, (content) => {
+    const end = endOfRecords(content, Number(first?.slice(4, -4)));
+    assert.ok(end.hasSuccessor);
+    return content.subarray(0, end.offset - RECORD_HEADER_BYTES);
+  });
   const result = await recover(copy, {});
   assert.ok('error' in result);
   assertTyped(result.error, 'wal');
