@@ -98,7 +98,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: String.raw`applied \? decodeApplied\(applied\)\.last : emptyAt`,
     replace: 'applied ? Math.max(emptyAt, decodeApplied(applied).last - 1) : emptyAt',
   }),
-  bug('an append truncates what it matches', ['messageFaults'], 20, {
+  rareBug('an append truncates what it matches', 'lateRepetition', 5, {
     file: 'raft/raft.js',
     find: String.raw`if \(present === entry\.term\)\s+continue;`,
     replace: '',

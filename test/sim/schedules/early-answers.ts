@@ -102,3 +102,30 @@ export const earlyRead: Schedule = {
     stage.mark('read');
   },
 };
+
+export const lateRepetition: Schedule = {
+  name: 'lateRepetition',
+  steps: ['committed by two', 'the others elect'],
+  setting: three,
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { leader, follower, absent } = rolesOf(stage) ?? {};
+    if (!leader || !follower || !absent) return;
+    stage.isolate(absent);
+    // The follower has everything long before the leader, and gets everything twice.
+    slowDown(stage, leader);
+    cluster.messageFaults.repetition = 1;
+    if (!(await grows(stage, 10))) return;
+    stage.mark('committed by two');
+    let isElected = false;
+    stage.onElected(() => {
+      isElected = true;
+    });
+    stage.mendAll();
+    stage.isolate(leader);
+    cluster.messageFaults.repetition = 0;
+    if (!(await stage.until(() => isElected))) return;
+    stage.mark('the others elect');
+    await stage.sleep(stage.random.float() * 500);
+  },
+};

@@ -1,6 +1,6 @@
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
-import { earlyAcknowledgement, earlyRead } from './early-answers.js';
+import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
 import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
@@ -15,6 +15,7 @@ export const SCHEDULES: readonly Schedule[] = [
   lateLease,
   earlyAcknowledgement,
   earlyRead,
+  lateRepetition,
   damagedLeader,
   piledSnapshots,
 ];
