@@ -39,12 +39,17 @@ export class BlockBuilder {
     return this.#size + 4 * this.#restarts.length + 4;
   }
 
-  /** At most how much larger the block becomes by an entry. */
-  growthBytes(entry: Cursor): number {
+  /** How many leading bytes the key of an entry has in common with the last one's. */
+  sharedWith(entry: Cursor): number {
+    return sharedLength(this.#lastKey, 0, this.#lastKeyLength, entry.keyBytes, entry.keyStart, entry.keyEnd);
+  }
+
+  /** How much larger the block becomes by an entry. */
+  growthBytes(entry: Cursor, sharedWithLast: number = this.sharedWith(entry)): number {
     const keyLength = entry.keyEnd - entry.keyStart;
     const valueLength = entry.valueEnd - entry.valueStart;
     const isRestart = this.#entries === 0 || this.#sinceRestart >= this.#restartInterval;
-    const shared = isRestart ? 0 : this.#sharedWith(entry);
+    const shared = isRestart ? 0 : sharedWithLast;
     return (
       varintBytes(shared) +
       varintBytes(keyLength - shared) +
@@ -57,21 +62,23 @@ export class BlockBuilder {
     );
   }
 
+  get lastKeyBytes(): number {
+    return this.#lastKeyLength;
+  }
+
   /** The key of the last entry; a view that the next entry overwrites. */
   get lastKey(): Buffer {
     return this.#lastKey.subarray(0, this.#lastKeyLength);
   }
 
-  add(entry: Cursor): void {
+  add(entry: Cursor, sharedWithLast: number = this.sharedWith(entry)): void {
     const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd, sequence } = entry;
     const keyLength = keyEnd - keyStart;
     let shared = 0;
     if (this.#entries === 0 || this.#sinceRestart >= this.#restartInterval) {
       this.#restarts.push(this.#size);
       this.#sinceRestart = 0;
-    } else {
-      shared = this.#sharedWith(entry);
-    }
+    } else shared = sharedWithLast;
     this.#reserve(MAX_ENTRY_OVERHEAD_BYTES + keyLength + valueEnd - valueStart);
     const bytes = this.#bytes;
     let at = writeVarint(bytes, shared, this.#size);
@@ -92,7 +99,7 @@ export class BlockBuilder {
     this.#size = at;
     this.#entries++;
     this.#sinceRestart++;
-    this.#rememberKey(keyBytes, keyStart, keyEnd, shared);
+    this.#rememberKey(keyBytes, keyStart, keyEnd, sharedWithLast);
   }
 
   /** The finished block, a view that is good until the next `add`; the builder starts a new one. */
@@ -106,10 +113,6 @@ export class BlockBuilder {
     this.#sinceRestart = 0;
     this.#restarts = [];
     return block;
-  }
-
-  #sharedWith(entry: Cursor): number {
-    return sharedLength(this.#lastKey, 0, this.#lastKeyLength, entry.keyBytes, entry.keyStart, entry.keyEnd);
   }
 
   #rememberKey(source: Buffer, start: number, end: number, shared: number): void {

@@ -97,23 +97,22 @@ export class TableBuilder {
     const { keyBytes, keyStart, keyEnd } = entry;
     let began = false;
     const isStored = entry.storedEnd !== 0;
+    const shared = block.sharedWith(entry);
+    const isLastKey = this.#entries > 0 && this.#isLastKey(entry, shared);
     if (
       !block.isEmpty &&
-      (isStored || block.sizeBytes + block.growthBytes(entry) > this.#options.blockBytes)
+      (isStored || block.sizeBytes + block.growthBytes(entry, shared) > this.#options.blockBytes)
     ) {
       this.#finishBlock();
       began = true;
     }
     if (block.isEmpty && this.#entries > 0) this.#indexLastBlock(keyBytes.subarray(keyStart, keyEnd));
     if (this.#entries === 0) this.#smallest = copyRange(keyBytes, keyStart, keyEnd);
-    const lastKey = block.isEmpty ? this.#lastBlockKey : block.lastKey;
-    if (this.#entries === 0 || compareRanges(lastKey, 0, lastKey.length, keyBytes, keyStart, keyEnd) !== 0) {
-      this.#addHash(keyBytes, keyStart, keyEnd);
-    }
+    if (!isLastKey) this.#addHash(keyBytes, keyStart, keyEnd);
     if (isStored) {
       this.#addStored(entry);
       began = true;
-    } else block.add(entry);
+    } else block.add(entry, shared);
     this.#entries++;
     if (entry.deleted) this.#tombstones++;
     if (entry.sequence < this.#smallestSequence) this.#smallestSequence = entry.sequence;
@@ -204,6 +203,15 @@ export class TableBuilder {
   /** Closes the file unfinished. */
   abandon(): void {
     this.#file.close();
+  }
+
+  /** Whether the last entry added has the key of this one, which shares so many bytes with the block builder's last. */
+  #isLastKey({ keyBytes, keyStart, keyEnd }: Cursor, shared: number): boolean {
+    if (this.#block.isEmpty) {
+      const last = this.#lastBlockKey;
+      return compareRanges(last, 0, last.length, keyBytes, keyStart, keyEnd) === 0;
+    }
+    return shared === keyEnd - keyStart && shared === this.#block.lastKeyBytes;
   }
 
   #finishBlock(): void {
