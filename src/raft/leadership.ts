@@ -110,9 +110,12 @@ export class Leadership {
     return this.#beginTransfer(nowMs, to);
   }
 
-  /** To the voter that holds most of the log, of those that it has heard from. */
+  /**
+   * To the voter that holds most of the log, of those that it has heard from. A leader that was removed may, too, before
+   * a quorum knows of it: perhaps it has no way to tell them.
+   */
   handOver(nowMs: number): StepResult {
-    if (this.#handsOver()) return this.#refused('transferring');
+    if (this.#transfer.target !== undefined) return this.#refused('transferring');
     this.#handsOverToBest = true;
     return this.#offerToBest(nowMs);
   }
