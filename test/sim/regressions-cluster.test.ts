@@ -40,6 +40,11 @@ const FOUND = [
     profile: 'all',
     what: 'what a new leader replaced while the disk was full was written again when there was space',
   },
+  {
+    seed: 105795,
+    profile: 'all',
+    what: 'a removed leader whose snapshots were damaged could neither tell the others nor hand over',
+  },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
 ] as const;
 
