@@ -148,6 +148,9 @@ function readHolder(env: Env, path: string): Holder | undefined {
     text = env.fs.readFile(path).toString('utf8');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
+    if (errorCode(error) === 'EISDIR') {
+      throw new RaftreeError('LOCKED', `${path} is a directory where a lock file belongs; remove it`);
+    }
     throw error;
   }
   try {

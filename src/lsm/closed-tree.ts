@@ -2,7 +2,7 @@
  * A tree that nobody has open, read without changing anything: what its MANIFEST and its WAL say, and what is wrong
  * with them. For verify, stats, dump and repair.
  */
-import { currentHolder, isLockName } from '../env/directory-lock.js';
+import { isLockName } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { readWhole } from '../record/read-whole.js';
@@ -16,6 +16,7 @@ import {
 import { checkDirectory, invalid } from './errors.js';
 import { isTemporaryManifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import { TableFile, tableName, tableNumber } from './table-file.js';
+import { treeHolder } from './tree-directory.js';
 import type { Problem } from './verify.js';
 import { Version } from './version.js';
 import type { VersionEdit } from './version-edit.js';
@@ -104,7 +105,7 @@ export function readClosedTree(env: Env, directory: string): ClosedTree {
 
 /** Throws `LSM_LOCKED` if a living process has the tree open. */
 export function checkUnlocked(env: Env, directory: string): void {
-  const holder = currentHolder(env, directory);
+  const holder = treeHolder(env, directory);
   if (!holder) return;
   throw new RaftreeError('LSM_LOCKED', `${directory} is in use by process ${holder.pid}; stop it first`, {
     info: { directory, pid: holder.pid },

@@ -1,6 +1,6 @@
 /** The directory of a tree: made if need be, and held by one tree at a time. */
-import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
-import type { Env } from '../env/env.js';
+import { currentHolder, type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
+import type { Env, ProcessIdentity } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { checkDirectory } from './errors.js';
 import { manifestNumbers } from './manifest.js';
@@ -51,9 +51,18 @@ function missingError(directory: string): RaftreeError {
   );
 }
 
+/** The living process that has the tree of a directory open, if there is one. Throws `LSM_LOCKED` if that cannot be told. */
+export function treeHolder(env: Env, directory: string): ProcessIdentity | undefined {
+  return asTreeLock(() => currentHolder(env, directory));
+}
+
 function lockTree(env: Env, directory: string): DirectoryLock {
+  return asTreeLock(() => lockDirectory(env, directory));
+}
+
+function asTreeLock<T>(look: () => T): T {
   try {
-    return lockDirectory(env, directory);
+    return look();
   } catch (error) {
     if (errorCode(error) !== 'LOCKED') throw error;
     throw new RaftreeError('LSM_LOCKED', errorMessage(error), {

@@ -118,6 +118,24 @@ for (const [kind, pattern] of Object.entries(KINDS)) {
   }
 }
 
+testIn('a directory in place of the lock is named, and nothing is opened', async (directory) => {
+  await makeTree(directory, /^MANIFEST/);
+  fs.mkdirSync(path.join(directory, 'LOCK.99'));
+  for (const use of [
+    () => LsmTree.open(directory),
+    () => verifyDirectory(env, directory),
+    () => repairTree(env, directory),
+  ]) {
+    const error: unknown = await use().catch((reason: unknown) => reason);
+    assert.is((error as RaftreeError).code, 'LSM_LOCKED', String(error));
+    assert.match(String(error), /LOCK\.99 is a directory where a lock file belongs; remove it/);
+  }
+  fs.rmdirSync(path.join(directory, 'LOCK.99'));
+  const tree = await LsmTree.open(directory);
+  assert.is(tree.getSync(Buffer.from('b'))?.toString(), '2');
+  await tree.close();
+});
+
 testIn('what is no directory is refused by name', async (folder) => {
   const file = path.join(folder, 'file');
   fs.writeFileSync(file, '');
