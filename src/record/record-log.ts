@@ -17,6 +17,7 @@
  */
 import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
 import {
   corruption,
@@ -55,15 +56,7 @@ export interface RecordLogOptions {
   readonly recovered: (payload: Buffer, position: Position) => void;
 }
 
-interface PreparedFile {
-  readonly number: number;
-  /** What it holds already. */
-  readonly allocatedBytes: number;
-}
-
 const NO_ZEROS: Buffer = Buffer.alloc(0);
-/** Old files that wait to be used again: one is enough where files come and go one by one. */
-const MAX_SPARES = 1;
 /** A group up to this size that need not be durable is written at once: it takes less time than to wait for it. */
 const MAX_SYNCHRONOUS_BYTES = 256 * 1024;
 
@@ -78,7 +71,7 @@ interface Append {
 export class RecordLog {
   readonly recovery: Recovery;
   readonly #options: RecordLogOptions;
-  readonly #files = new Map<number, File>();
+  readonly #files: LogFiles;
   #oldest: number;
   /** The sizes of the files before the current one. */
   readonly #endedBytes = new Map<number, number>();
@@ -89,10 +82,6 @@ export class RecordLog {
   /** False after a full disk: no more is asked for than is needed. */
   #preallocates = true;
   #durableThrough: Position;
-  /** Numbers of the files that wait, under a name of their own, to be used again. */
-  readonly #spares: number[] = [];
-  /** The next file, if there was a spare one for it. */
-  #prepared: Promise<PreparedFile | undefined> | undefined;
   #isRotating = false;
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
@@ -112,14 +101,15 @@ export class RecordLog {
 
   private constructor(options: RecordLogOptions) {
     this.#options = options;
-    const numbers = this.#clearObsolete();
+    this.#files = new LogFiles(options);
+    const numbers = this.#files.clearObsolete(options.oldestNeeded);
     const files = numbers.map(
       (number): RecordFile => ({
         number,
-        path: this.#path(number),
+        path: this.#files.path(number),
         mayHoldStaleBytes: options.recycles === true || (options.preallocateBytes ?? 0) > 0,
         read: () => {
-          const content = readWhole(options.env.fs, this.#path(number));
+          const content = readWhole(options.env.fs, this.#files.path(number));
           this.#endedBytes.set(number, content.length);
           return content;
         },
@@ -129,7 +119,7 @@ export class RecordLog {
     this.recovery = recoverRecords(files, options.recovered, {
       oldest,
       newest: newest < oldest ? 0 : newest,
-      path: (number) => this.#path(number),
+      path: (number) => this.#files.path(number),
     });
     const { end } = this.recovery;
     this.#oldest = numbers[0] ?? Math.max(1, options.oldestNeeded ?? 1);
@@ -185,8 +175,8 @@ export class RecordLog {
 
   /** Makes the first file durably exist, if there is none. Throws the system's error. Not while appends are under way. */
   async begin(): Promise<void> {
-    if (this.#files.has(this.#current)) return;
-    this.#allocated = await this.#create(this.#current + 1);
+    if (this.#files.get(this.#current)) return;
+    this.#allocated = await this.#files.create(this.#current + 1);
     this.#current++;
     this.#offset = 0;
   }
@@ -202,24 +192,29 @@ export class RecordLog {
    * back of them has no gap. Throws the system's errors; may then be called again.
    */
   removeBefore(number: number): void {
+    const { env, directory } = this.#options;
     for (const end = this.#endOfRemovable(number); this.#oldest < end; this.#oldest++) {
-      const isSpare = this.#giveUpOldest((path) => this.#options.env.fs.unlink(path));
-      this.#options.env.fs.syncDirectory(this.#options.directory);
-      if (isSpare) this.#spares.push(this.#oldest);
+      const isSpare = this.#files.giveUp(this.#oldest, (path) => env.fs.unlink(path));
+      this.#endedBytes.delete(this.#oldest);
+      env.fs.syncDirectory(directory);
+      if (isSpare) this.#files.addSpare(this.#oldest);
     }
   }
 
   /** As `removeBefore`, while other events run. One call at a time. */
   async removeBeforeLater(number: number): Promise<void> {
+    const { env, directory } = this.#options;
     for (; this.#oldest < this.#endOfRemovable(number); this.#oldest++) {
       let unlinked: Promise<void> | undefined;
-      const isSpare = this.#giveUpOldest((path) => {
-        unlinked = this.#options.env.fs.unlinkLater(path);
+      const isSpare = this.#files.giveUp(this.#oldest, (path) => {
+        unlinked = env.fs.unlinkLater(path);
       });
       await unlinked;
-      await this.#options.env.fs.syncDirectoryLater(this.#options.directory);
-      if (isSpare) this.#spares.push(this.#oldest);
-      this.#prepare();
+      this.#endedBytes.delete(this.#oldest);
+      await env.fs.syncDirectoryLater(directory);
+      if (!isSpare) continue;
+      this.#files.addSpare(this.#oldest);
+      if (!this.#isRotating && !this.#closed) this.#files.prepare(this.#current + 1);
     }
   }
 
@@ -228,25 +223,10 @@ export class RecordLog {
     return Math.min(number, lastKept);
   }
 
-  /** Takes the oldest file its name; returns whether it may be used again once that is durable. */
-  #giveUpOldest(unlink: (path: string) => void): boolean {
-    const { env, recycles } = this.#options;
-    this.#files.get(this.#oldest)?.close();
-    this.#files.delete(this.#oldest);
-    const path = this.#path(this.#oldest);
-    // It is gone already if only the sync failed the last time; then a second sync proves nothing, and it is no spare.
-    const isThere = env.fs.exists(path);
-    const isSpare = isThere && recycles === true && this.#spares.length < MAX_SPARES;
-    if (isSpare) env.fs.rename(path, this.#sparePath(this.#oldest));
-    else if (isThere) unlink(path);
-    this.#endedBytes.delete(this.#oldest);
-    return isSpare;
-  }
-
   /** Bytes of a payload that was appended, or part of it. Throws `CORRUPTION` if the file is too short. */
   read(position: Position, sizeBytes: number): Buffer {
     const target = Buffer.allocUnsafe(sizeBytes);
-    const file = this.#fileFor(position.file);
+    const file = this.#files.use(position.file);
     if (file.readSync(target, position.offset) < sizeBytes) {
       throw corruption(file.path, position.offset, `${sizeBytes} bytes were expected`);
     }
@@ -266,18 +246,17 @@ export class RecordLog {
     while (this.#writing || this.#queue.some((item) => item !== 'rotate')) {
       await (this.#writing ?? new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn)));
     }
-    const prepared = await this.#prepared;
+    const prepared = await this.#files.takePrepared();
     await this.#syncing;
     try {
       const file = this.#files.get(this.#current);
       if (file && !this.#failure) {
         this.#cutAllocated(file);
         await file.sync();
-        if (prepared) this.#options.env.fs.unlink(this.#path(prepared.number));
+        if (prepared) this.#options.env.fs.unlink(this.#files.path(prepared.number));
       }
     } finally {
-      for (const file of this.#files.values()) file.close();
-      this.#files.clear();
+      this.#files.closeAll();
     }
   }
 
@@ -339,8 +318,8 @@ export class RecordLog {
     const durable = group.some((item) => item.durable);
     const payloads = group.map((item) => item.payload);
     let created = false;
-    if (this.#mustRotate || !this.#files.has(this.#current) || this.#offset >= this.#options.maxFileBytes) {
-      if (this.#offset > 0 || !this.#files.has(this.#current)) {
+    if (this.#mustRotate || !this.#files.get(this.#current) || this.#offset >= this.#options.maxFileBytes) {
+      if (this.#offset > 0 || !this.#files.get(this.#current)) {
         await this.#startNextFile();
         created = true;
       }
@@ -348,7 +327,7 @@ export class RecordLog {
     }
     const preamble = this.#offset === 0 || created ? this.#options.preamble?.() : undefined;
     if (preamble) payloads.unshift(preamble);
-    const file = this.#fileFor(this.#current);
+    const file = this.#files.use(this.#current);
     const record = encodeRecord(this.#current, this.#durableThrough, payloads);
     const start = this.#offset;
     const recordEnd = start + record.sizeBytes;
@@ -417,9 +396,8 @@ export class RecordLog {
     const next = this.#current + 1;
     let allocated: number;
     try {
-      const prepared = await this.#prepared;
-      this.#prepared = undefined;
-      allocated = prepared?.allocatedBytes ?? (await this.#create(next));
+      const prepared = await this.#files.takePrepared();
+      allocated = prepared?.allocatedBytes ?? (await this.#files.create(next));
     } catch (error) {
       if (isFull(error)) throw noSpace(error);
       throw this.#fail(error);
@@ -428,7 +406,7 @@ export class RecordLog {
       try {
         await this.#endFile(previous);
       } catch (error) {
-        this.#forget(next);
+        this.#files.forget(next);
         throw error;
       }
     }
@@ -436,45 +414,6 @@ export class RecordLog {
     this.#offset = 0;
     this.#allocated = allocated;
     this.#preallocates = true;
-  }
-
-  /** Makes a spare file the next one before that is needed. */
-  #prepare(): void {
-    if (this.#spares.length === 0 || this.#prepared || this.#isRotating || this.#closed) return;
-    const number = this.#current + 1;
-    this.#prepared = this.#create(number).then(
-      (allocatedBytes) => ({ number, allocatedBytes }),
-      // Then it is tried again when it is needed.
-      () => undefined,
-    );
-  }
-
-  /** Makes the file, or gives it a spare one. Returns the bytes that it holds already. Throws the system's error. */
-  async #create(number: number): Promise<number> {
-    const { env, directory } = this.#options;
-    const path = this.#path(number);
-    let allocated = 0;
-    try {
-      if (env.fs.exists(path)) env.fs.unlink(path);
-      const spare = this.#spares.shift();
-      if (spare === undefined) this.#files.set(number, env.fs.open(path, 'create'));
-      else {
-        env.fs.rename(this.#sparePath(spare), path);
-        const file = env.fs.open(path, 'modify');
-        this.#files.set(number, file);
-        allocated = file.sizeBytes();
-      }
-      await env.fs.syncDirectoryLater(directory);
-    } catch (error) {
-      this.#forget(number);
-      throw error;
-    }
-    return allocated;
-  }
-
-  #forget(number: number): void {
-    this.#files.get(number)?.close();
-    this.#files.delete(number);
   }
 
   async #endFile(file: File): Promise<void> {
@@ -520,7 +459,7 @@ export class RecordLog {
   #fail(error: unknown): RaftreeError {
     this.#failure ??= new RaftreeError(
       'LOG_FAILED',
-      `writing ${this.#path(this.#current)} failed (${errorMessage(error)}); nothing more is written until it is reopened`,
+      `writing ${this.#files.path(this.#current)} failed (${errorMessage(error)}); nothing more is written until it is reopened`,
       { cause: error },
     );
     return this.#failure;
@@ -535,44 +474,6 @@ export class RecordLog {
     this.#queuedBytes = 0;
   }
 
-  #path(number: number): string {
-    return `${this.#options.directory}/${this.#options.name}-${String(number).padStart(8, '0')}.log`;
-  }
-
-  #sparePath(number: number): string {
-    return `${this.#options.directory}/${this.#options.name}-${String(number).padStart(8, '0')}.spare`;
-  }
-
-  #fileFor(number: number): File {
-    let file = this.#files.get(number);
-    if (!file) {
-      file = this.#options.env.fs.open(this.#path(number), 'read');
-      this.#files.set(number, file);
-    }
-    return file;
-  }
-
-  #clearObsolete(): number[] {
-    const { env, directory, name, oldestNeeded = 1 } = this.#options;
-    const pattern = new RegExp(`^${name}-(\\d{8,15})\\.log$`);
-    const sparePattern = new RegExp(`^${name}-\\d{8,15}\\.spare$`);
-    const numbers: number[] = [];
-    for (const entry of env.fs.list(directory)) {
-      // It is not known whether its old name is durably gone.
-      if (sparePattern.test(entry)) env.fs.unlink(`${directory}/${entry}`);
-      const number = Number(pattern.exec(entry)?.[1] ?? 0);
-      if (number === 0) continue;
-      if (number < oldestNeeded) env.fs.unlink(`${directory}/${entry}`);
-      else numbers.push(number);
-    }
-    numbers.sort((a, b) => a - b);
-    const first = numbers[0];
-    if (this.#options.oldestNeeded !== undefined && first !== undefined && first > oldestNeeded) {
-      throw corruption(this.#path(first), 0, `${this.#path(oldestNeeded)} is needed and missing`);
-    }
-    return numbers;
-  }
-
   /**
    * Cuts off what recovery discarded and makes all that stays durable, so that later records may vouch for it. What
    * no record vouches for yet is written once more: if a sync of it failed, the system may hold it as clean in its
@@ -583,10 +484,10 @@ export class RecordLog {
     const { end, lastRecordEnd } = this.recovery;
     // Of the file before one without records it is not known either.
     if (lastRecordEnd.file < end.file) this.#settle(lastRecordEnd).close();
-    this.#files.set(end.file, this.#settle(end));
+    this.#files.adopt(end.file, this.#settle(end));
     // The last one first and each for good: a power cut leaves no gap.
     for (const number of numbers.filter((number) => number > end.file).reverse()) {
-      env.fs.unlink(this.#path(number));
+      env.fs.unlink(this.#files.path(number));
       env.fs.syncDirectory(directory);
     }
     env.fs.syncDirectory(directory);
@@ -595,7 +496,7 @@ export class RecordLog {
   /** Makes a file end there, durably. */
   #settle(end: Position): File {
     const { durableThrough } = this.recovery;
-    const file = this.#options.env.fs.open(this.#path(end.file), 'modify');
+    const file = this.#options.env.fs.open(this.#files.path(end.file), 'modify');
     // The last record's padding may be missing; records start aligned.
     if (file.sizeBytes() !== end.offset) file.truncate(end.offset);
     const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
