@@ -68,6 +68,15 @@ test('without a voter that was heard from lately there is nobody to hand over to
   assert.is(!nobody.accepted && nobody.refusal, 'noSuccessor');
 });
 
+test('a leader that was removed may hand over before a quorum knows of it', () => {
+  const { lab, leader, followers } = electedLab();
+  leader.change(lab.nowMs, { type: 'remove', node: leader.id });
+  lab.advanceUntil(() => !leader.raft.configuration.voters.includes(leader.id));
+  assert.is(leader.raft.role, 'leader');
+  assert.ok(leader.step(lab.nowMs, { type: 'handOver' }).accepted);
+  lab.advanceUntil(() => followers.some(({ raft }) => raft.role === 'leader'), 50);
+});
+
 test('a follower has nothing to hand over', () => {
   const { lab, leader, followers } = electedLab();
   const result = (followers[0] as Host).step(lab.nowMs, { type: 'handOver' });
