@@ -156,7 +156,7 @@ export const WORKLOADS: readonly Workload[] = [
     begins: 'empty',
     order: (n) => shuffled(n, 1),
     operation: 'putDurably',
-    atMost: 50_000,
+    atMost: 200_000,
   }),
   writing('fillseq', { begins: 'empty', order: ascending }),
   writing('fillrandom', { begins: 'empty', order: (n) => shuffled(n, 2) }),
