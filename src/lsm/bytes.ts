@@ -80,30 +80,28 @@ export function copyBytes(
   return at + end - start;
 }
 
-/** A copy in memory of its own. */
+/** A copy, to be kept or handed out. */
 export function copyRange(bytes: Uint8Array, start: number, end: number): Buffer {
-  const copy = Buffer.allocUnsafe(end - start);
+  const copy = allocate(end - start);
   copyBytes(copy, 0, bytes, start, end);
   return copy;
 }
 
-/** Copies of this size are cut from slabs: memory of their own would cost more than the copy. */
+/** Buffers of this size are cut from slabs: memory of their own would cost more than what is done with them. */
 const [SLAB_LEAST_BYTES, SLAB_MOST_BYTES, SLAB_BYTES] = [2 * 1024, 8 * 1024, 32 * 1024];
 let slab = NO_BYTES;
 let slabUsed = 0;
 
-/** A copy to be handed out. Whoever keeps a small one may keep up to 32 KiB with it, as with `Buffer`'s own pool 8. */
-export function copyOut(bytes: Buffer, start: number, end: number): Buffer {
-  const size = end - start;
-  if (size < SLAB_LEAST_BYTES || size > SLAB_MOST_BYTES) return copyRange(bytes, start, end);
+/** Memory of any content. Whoever keeps a small piece may keep up to 32 KiB with it, as with `Buffer`'s own pool 8. */
+export function allocate(size: number): Buffer {
+  if (size < SLAB_LEAST_BYTES || size > SLAB_MOST_BYTES) return Buffer.allocUnsafe(size);
   if (slabUsed + size > slab.length) {
     slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
     slabUsed = 0;
   }
-  const copy = slab.subarray(slabUsed, slabUsed + size);
+  const piece = slab.subarray(slabUsed, slabUsed + size);
   slabUsed += size;
-  bytes.copy(copy, 0, start, end);
-  return copy;
+  return piece;
 }
 
 export const MAX_VARINT_BYTES = 5;

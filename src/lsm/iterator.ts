@@ -2,7 +2,7 @@
  * Walks over the keys of a tree as they were when the iterator was made, or at a snapshot, in one direction. It pins
  * the memtables and the version it reads, so that it may be left open across writes, flushes and compactions.
  */
-import { compareRanges, copyOut, copyRange } from './bytes.js';
+import { compareRanges, copyRange } from './bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from './cursor.js';
 import { checkBytes, invalid } from './errors.js';
 import type { MergeCursor } from './merge-cursor.js';
@@ -238,6 +238,6 @@ function isOutside(at: Cursor, limit: Bound, direction: number): boolean {
 function copyEntry(at: Cursor): Entry {
   return {
     key: copyRange(at.keyBytes, at.keyStart, at.keyEnd),
-    value: copyOut(at.valueBytes, at.valueStart, at.valueEnd),
+    value: copyRange(at.valueBytes, at.valueStart, at.valueEnd),
   };
 }

@@ -4,7 +4,7 @@
  * bloom filter rule a table out before a block of it is touched; a key is hashed at most once per read.
  */
 import { BlockCursor } from './block-cursor.js';
-import { copyOut } from './bytes.js';
+import { copyRange } from './bytes.js';
 import type { Memtable } from './memtable.js';
 import { NotCached } from './table.js';
 import type { TableCache } from './table-cache.js';
@@ -119,7 +119,7 @@ export class Reader {
 
   #take(): Buffer | undefined {
     const cursor = this.#cursor;
-    return cursor.deleted ? undefined : copyOut(cursor.valueBytes, cursor.valueStart, cursor.valueEnd);
+    return cursor.deleted ? undefined : copyRange(cursor.valueBytes, cursor.valueStart, cursor.valueEnd);
   }
 }
 

@@ -7,6 +7,7 @@
  * Integers are little-endian. The n-th operation has the first sequence plus n.
  */
 import { corruption, readUint53, writeUint53 } from '../record/record.js';
+import { allocate } from './bytes.js';
 import { invalid } from './errors.js';
 import type { Memtable } from './memtable.js';
 
@@ -60,7 +61,7 @@ export function batchBytes(operations: readonly Operation[]): number {
 
 /** `sizeBytes` is what `batchBytes` said. The first sequence is set when it is known. */
 export function encodeBatch(operations: readonly Operation[], sizeBytes: number): Buffer {
-  const bytes = Buffer.allocUnsafe(sizeBytes);
+  const bytes = allocate(sizeBytes);
   bytes.writeUInt32LE(operations.length, 8);
   let at = BATCH_HEADER_BYTES;
   for (const operation of operations) {
