@@ -81,7 +81,7 @@ export interface LsmOptions {
   readonly stopPendingBytes?: number;
   /** Compaction cuts its outputs at this size; 4 MiB. */
   readonly maxFileBytes?: number;
-  /** Level 1 is compacted above this size; 32 MiB. */
+  /** Level 1 is compacted above this size; 10 MiB. */
   readonly levelBaseBytes?: number;
   /** Each further level may be so many times larger than the one above it; 10. */
   readonly levelMultiplier?: number;
@@ -135,7 +135,7 @@ const NUMBERS = [
   ['slowdownPendingBytes', 8192 * MIB, 1, 1024 * 1024 * MIB],
   ['stopPendingBytes', 32_768 * MIB, 1, 1024 * 1024 * MIB],
   ['maxFileBytes', 4 * MIB, 1 * KIB, 1024 * MIB],
-  ['levelBaseBytes', 32 * MIB, 1 * KIB, 1024 * 1024 * MIB],
+  ['levelBaseBytes', 10 * MIB, 1 * KIB, 1024 * 1024 * MIB],
   ['levelMultiplier', 10, 2, 100],
   ['blockCacheBytes', 32 * MIB, 0, 64 * 1024 * MIB],
   ['maxOpenTables', 512, 16, 1_000_000],
