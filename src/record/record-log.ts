@@ -340,11 +340,6 @@ export class RecordLog {
     } catch (error) {
       throw await this.#afterFailedWrite(file, start, error);
     }
-    if (durable) {
-      // A durable write may cover only its own bytes: what is being synced beside it stands before it.
-      await this.#syncing;
-      if (this.#failure) throw this.#failure;
-    }
     this.#offset = recordEnd;
     this.#allocated = Math.max(this.#allocated, recordEnd + zeros.length);
     if (durable) this.#durableThrough = { file: this.#current, offset: this.#offset };

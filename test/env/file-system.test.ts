@@ -385,4 +385,39 @@ test('real: a durable write covers every write before it, one that a sync ran be
   }
 });
 
+test('real: a durable write waits for a sync under way of what was written before it, and fails with it', async () => {
+  const { fdatasync } = patchable;
+  try {
+    for (const failure of [null, Object.assign(new Error('EIO'), { code: 'EIO' })]) {
+      let end = () => {};
+      patchable.fdatasync = ((fd: number, done: (error: NodeJS.ErrnoException | null) => void) => {
+        end = () => fdatasync(fd, () => done(failure));
+      }) as typeof fdatasync;
+      syncBuiltinESMExports();
+      const file = realFileSystem.open(path.join(temporary, `beside-${failure?.code}`), 'create');
+      await file.write([Buffer.from('a')], 0);
+      const synced = file.sync().then(() => undefined, errorCode);
+      let outcome: unknown = 'waits';
+      const written = file.writeDurable([Buffer.from('b')], 1).then(
+        () => {
+          outcome = undefined;
+        },
+        (error: unknown) => {
+          outcome = errorCode(error);
+        },
+      );
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.is(outcome, 'waits');
+      end();
+      await written;
+      assert.is(outcome, failure?.code);
+      assert.is(await synced, failure?.code);
+      file.close();
+    }
+  } finally {
+    Object.assign(patchable, { fdatasync });
+    syncBuiltinESMExports();
+  }
+});
+
 test.run();

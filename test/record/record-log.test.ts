@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Env, File, FileSystem } from '../../src/env/env.js';
+import type { File, FileSystem } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
 import { type Fault, type FileOperation, type SimDisk, systemError } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
@@ -432,68 +432,6 @@ test('what the end record of a file vouches for is made durable before a success
   await second.log.append(bytesOf('c'), true);
   assert.is(second.log.currentFile, 2);
   for (const cut of powerCuts(disk)) assert.equal(openLog(cut).recovered, ['a', 'c']);
-});
-
-/** A disk whose syncs wait for `release`, and whose durable writes cover only their own bytes. */
-function slowSyncs(disk: SimDisk): { env: Env; release: (error?: Error) => void; waiting: () => number } {
-  const waiting: ((error?: Error) => void)[] = [];
-  const env = promptEnv(disk);
-  const fs: FileSystem = Object.create(env.fs);
-  fs.open = (name, mode) => {
-    const file: File = Object.create(env.fs.open(name, mode));
-    const inner = Object.getPrototypeOf(file) as File;
-    for (const member of [
-      'readSync',
-      'writeSync',
-      'write',
-      'truncate',
-      'sizeBytes',
-      'close',
-      'syncNow',
-    ] as const) {
-      Object.defineProperty(file, member, {
-        value: (inner[member] as (...rest: never[]) => unknown).bind(inner),
-      });
-    }
-    file.writeDurable = (chunks, position) => inner.write(chunks, position);
-    file.sync = () =>
-      new Promise((resolve, reject) => waiting.push((error) => (error ? reject(error) : resolve())));
-    return file;
-  };
-  for (const member of [
-    'exists',
-    'list',
-    'readFile',
-    'unlink',
-    'syncDirectory',
-    'syncDirectoryLater',
-  ] as const) {
-    Object.defineProperty(fs, member, {
-      value: (env.fs[member] as (...rest: never[]) => unknown).bind(env.fs),
-    });
-  }
-  const release = (error?: Error) => {
-    for (const end of waiting.splice(0)) end(error);
-  };
-  return { env: { ...env, fs }, release, waiting: () => waiting.length };
-}
-
-test('a durable append waits for the sync of what stands before it, and fails with it', async () => {
-  for (const fails of [false, true]) {
-    const { env, release, waiting } = slowSyncs(newDisk());
-    const { log } = openLog(newDisk(), { env, syncStepBytes: 100 });
-    await log.append(bytesOf('x'.repeat(200)), false);
-    assert.is(waiting(), 1, 'it is synced in the background');
-    let outcome: string | undefined;
-    const appended = codeOf(log.append(bytesOf('durable'), true)).then((code) => {
-      outcome = code;
-    });
-    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-    assert.is(outcome, undefined, 'not before that is done');
-    release(fails ? systemError('EIO', 'sync', 'x') : undefined);
-    await appended;
-    assert.is(outcome, fails ? 'LOG_FAILED' : 'no error');
-  }
 });
 
 test('removing files can be tried again after it failed', async () => {

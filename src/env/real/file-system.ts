@@ -16,6 +16,8 @@ class RealFile implements File {
   #durableFd: number | 'not yet' | 'impossible' = 'not yet';
   /** True while the file may have writes that no sync has covered; an O_DSYNC write covers only its own bytes. */
   #hasUnsynced: boolean;
+  /** The syncs under way. */
+  readonly #syncing = new Set<Promise<void>>();
   #closed = false;
 
   constructor(filePath: string, mode: OpenMode) {
@@ -87,7 +89,9 @@ class RealFile implements File {
   async writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void> {
     const durableFd = this.#hasUnsynced || this.#closed ? undefined : this.#openDurable();
     if (durableFd !== undefined) {
+      const earlier = [...this.#syncing];
       await writeAll(durableFd, chunks, position);
+      await Promise.all(earlier);
       return;
     }
     await this.write(chunks, position);
@@ -115,12 +119,18 @@ class RealFile implements File {
     // Cleared first: a write that starts while the sync runs is not covered by it.
     this.#hasUnsynced = false;
     const fd = this.#fd;
-    await new Promise<void>((resolve, reject) => {
+    const syncing = new Promise<void>((resolve, reject) => {
       fs.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
-    }).catch((error: unknown) => {
+    });
+    this.#syncing.add(syncing);
+    try {
+      await syncing;
+    } catch (error) {
       this.#hasUnsynced = true;
       throw error;
-    });
+    } finally {
+      this.#syncing.delete(syncing);
+    }
   }
 
   syncNow(): void {
