@@ -83,7 +83,7 @@ class Runner {
     if (workload.writes) {
       await rest(this.#engine);
       this.#isSettled = false;
-      this.#isFilled = ['fillseq', 'fillrandom', 'overwrite'].includes(workload.name);
+      this.#isFilled = ['fillseq', 'fillbatch', 'fillrandom', 'overwrite'].includes(workload.name);
     }
     const writtenAfter = bytesHandedOver();
     return {

@@ -6,6 +6,7 @@ import { type Latency, LatencyRecorder } from './probes.js';
 
 /** Writes under way at once where no sync is waited for. */
 const IN_FLIGHT = 64;
+const BATCH_PUTS = 100;
 const SEEK_READS = 10;
 
 export interface Scale {
@@ -85,6 +86,25 @@ function writing(name: string, shape: WriteShape): Workload {
   };
 }
 
+/** One batch after another, in key order. */
+const fillByBatches: Workload = {
+  name: 'fillbatch',
+  begins: 'empty',
+  writes: true,
+  async run(engine, { entries, valueBytes }) {
+    const values = new Values(valueBytes);
+    const latencyUs = await keepInFlight(Math.ceil(entries / BATCH_PUTS), 1, (n) => {
+      const first = n * BATCH_PUTS;
+      const count = Math.min(BATCH_PUTS, entries - first);
+      return engine.putMany(
+        Array.from({ length: count }, (_, i) => ({ key: keyOf(first + i), value: values.next() })),
+      );
+    });
+    await drain(engine);
+    return { operations: entries, bytes: entries * (KEY_BYTES + valueBytes), latencyUs };
+  },
+};
+
 function reading(name: string, keyFor: (number: number) => Buffer, isThere: boolean): Workload {
   return {
     name,
@@ -159,6 +179,7 @@ export const WORKLOADS: readonly Workload[] = [
     atMost: 200_000,
   }),
   writing('fillseq', { begins: 'empty', order: ascending }),
+  fillByBatches,
   writing('fillrandom', { begins: 'empty', order: (n) => shuffled(n, 2) }),
   writing('overwrite', { begins: 'written', order: (n) => shuffled(n, 3) }),
   reading('readrandom', keyOf, true),

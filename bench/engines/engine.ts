@@ -8,6 +8,11 @@ export interface EngineOptions {
   readonly blockCacheBytes: number;
 }
 
+export interface Pair {
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
 export interface Engine {
   open(): Promise<void>;
   close(): Promise<void>;
@@ -15,6 +20,8 @@ export interface Engine {
   put(key: Buffer, value: Buffer): Promise<unknown>;
   /** Resolves when it is on the disk. */
   putDurably(key: Buffer, value: Buffer): Promise<unknown>;
+  /** Writes pairs together; resolves as `put`. */
+  putMany(pairs: readonly Pair[]): Promise<unknown>;
   remove(key: Buffer): Promise<unknown>;
   /** The value as bytes of the caller's own. */
   get(key: Buffer): Uint8Array | undefined;

@@ -1,7 +1,7 @@
 /** Databases of the abstract-level ecosystem: classic-level (LevelDB), and our own behind the same interface. */
 import { ClassicLevel } from 'classic-level';
 import { RaftreeLevel } from '../../src/level/index.js';
-import type { Engine, EngineOptions } from './engine.js';
+import type { Engine, EngineOptions, Pair } from './engine.js';
 
 const ENCODINGS = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const;
 const BUFFERED = { ...ENCODINGS, sync: false } as const;
@@ -14,6 +14,7 @@ interface Database {
   open(): Promise<void>;
   close(): Promise<void>;
   put(key: Buffer, value: Buffer, options: typeof BUFFERED | typeof SYNC): Promise<void>;
+  batch(operations: { type: 'put'; key: Buffer; value: Buffer }[], options: typeof BUFFERED): Promise<void>;
   del(key: Buffer, options: typeof BUFFERED): Promise<void>;
   getSync(key: Buffer): Buffer | undefined;
   iterator(options: typeof UNCUT & { gte?: Buffer; limit?: number }): {
@@ -44,6 +45,13 @@ abstract class LevelEngine<D extends Database> implements Engine {
 
   putDurably(key: Buffer, value: Buffer): Promise<unknown> {
     return this.database.put(key, value, SYNC);
+  }
+
+  putMany(pairs: readonly Pair[]): Promise<unknown> {
+    return this.database.batch(
+      pairs.map(({ key, value }) => ({ type: 'put', key, value })),
+      BUFFERED,
+    );
   }
 
   remove(key: Buffer): Promise<unknown> {

@@ -1,6 +1,6 @@
 /** lmdb-js: a memory-mapped B+ tree. Its puts resolve when they are committed; `flushed` says that they are on the disk. */
 import { open, type RootDatabase } from 'lmdb';
-import type { Engine, EngineOptions } from './engine.js';
+import type { Engine, EngineOptions, Pair } from './engine.js';
 
 export class LmdbEngine implements Engine {
   readonly #directory: string;
@@ -30,6 +30,12 @@ export class LmdbEngine implements Engine {
   async putDurably(key: Buffer, value: Buffer): Promise<unknown> {
     await this.#open.put(key, value);
     return this.#open.flushed;
+  }
+
+  putMany(pairs: readonly Pair[]): Promise<unknown> {
+    return this.#open.batch(() => {
+      for (const { key, value } of pairs) void this.#open.put(key, value);
+    });
   }
 
   remove(key: Buffer): Promise<unknown> {

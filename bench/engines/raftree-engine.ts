@@ -1,6 +1,6 @@
 /** `raftree/lsm`, used directly. */
 import { LsmTree } from '../../src/lsm/index.js';
-import type { Engine, EngineOptions } from './engine.js';
+import type { Engine, EngineOptions, Pair } from './engine.js';
 
 export class RaftreeEngine implements Engine {
   readonly #options: EngineOptions;
@@ -26,6 +26,13 @@ export class RaftreeEngine implements Engine {
 
   putDurably(key: Buffer, value: Buffer): Promise<unknown> {
     return this.#open.write([{ type: 'put', key, value }], { durability: 'sync' });
+  }
+
+  putMany(pairs: readonly Pair[]): Promise<unknown> {
+    return this.#open.write(
+      pairs.map(({ key, value }) => ({ type: 'put', key, value })),
+      { durability: 'buffered' },
+    );
   }
 
   remove(key: Buffer): Promise<unknown> {
