@@ -82,27 +82,34 @@ export function copyBytes(
 
 /** A copy, to be kept or handed out. */
 export function copyRange(bytes: Uint8Array, start: number, end: number): Buffer {
-  const copy = allocate(end - start);
+  const copy = copies.allocate(end - start);
   copyBytes(copy, 0, bytes, start, end);
   return copy;
 }
 
-/** Buffers of this size are cut from slabs: memory of their own would cost more than what is done with them. */
 const [SLAB_LEAST_BYTES, SLAB_MOST_BYTES, SLAB_BYTES] = [2 * 1024, 8 * 1024, 32 * 1024];
-let slab = NO_BYTES;
-let slabUsed = 0;
 
-/** Memory of any content. Whoever keeps a small piece may keep up to 32 KiB with it, as with `Buffer`'s own pool 8. */
-export function allocate(size: number): Buffer {
-  if (size < SLAB_LEAST_BYTES || size > SLAB_MOST_BYTES) return Buffer.allocUnsafe(size);
-  if (slabUsed + size > slab.length) {
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-    slabUsed = 0;
+/**
+ * Gives memory of any content. Pieces of some KiB are cut from slabs: memory of their own would cost more than what is
+ * done with them. Whoever keeps a small piece may keep up to 32 KiB with it, as with `Buffer`'s own pool 8.
+ */
+export class Slabs {
+  #slab = NO_BYTES;
+  #used = 0;
+
+  allocate(size: number): Buffer {
+    if (size < SLAB_LEAST_BYTES || size > SLAB_MOST_BYTES) return Buffer.allocUnsafe(size);
+    if (this.#used + size > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#used = 0;
+    }
+    const piece = this.#slab.subarray(this.#used, this.#used + size);
+    this.#used += size;
+    return piece;
   }
-  const piece = slab.subarray(slabUsed, slabUsed + size);
-  slabUsed += size;
-  return piece;
 }
+
+const copies = new Slabs();
 
 export const MAX_VARINT_BYTES = 5;
 

@@ -124,8 +124,10 @@ export class LsmTree {
       try {
         await tree.#recover();
       } catch (error) {
+        resolved.resources.writeBuffers.leave(tree.#writeBuffer);
         await tree.#wal?.close().catch(() => {});
         await tree.#maintenance.stop();
+        await tree.#background.settled();
         await versions.close();
         throw error;
       }
@@ -249,7 +251,8 @@ export class LsmTree {
   }
 
   /**
-   * The value of a key, now or at a snapshot; the caller's own.
+   * The value of a key, now or at a snapshot; the caller's own, but for the ArrayBuffer behind it, which several may
+   * share, as with all small Buffers.
    * Throws `LSM_CLOSED`, `LSM_INVALID` for a released snapshot, `CORRUPTION` if a block that it needs is damaged, or
    * the system's error.
    */

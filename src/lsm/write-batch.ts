@@ -7,7 +7,7 @@
  * Integers are little-endian. The n-th operation has the first sequence plus n.
  */
 import { corruption, readUint53, writeUint53 } from '../record/record.js';
-import { allocate } from './bytes.js';
+import { Slabs } from './bytes.js';
 import { invalid } from './errors.js';
 import type { Memtable } from './memtable.js';
 
@@ -30,6 +30,8 @@ export const MAX_BATCH_BYTES: number = 512 * 1024 * 1024;
 const BATCH_HEADER_BYTES = 12;
 const OPERATION_HEADER_BYTES = 8;
 const DELETION = 0xffffffff;
+/** Apart from what is handed out: nobody else can transfer its memory while it waits to be written. */
+const payloads = new Slabs();
 
 /** Bytes of a batch as a payload. Throws `LSM_INVALID` for what is not accepted. */
 export function batchBytes(operations: readonly Operation[]): number {
@@ -61,7 +63,7 @@ export function batchBytes(operations: readonly Operation[]): number {
 
 /** `sizeBytes` is what `batchBytes` said. The first sequence is set when it is known. */
 export function encodeBatch(operations: readonly Operation[], sizeBytes: number): Buffer {
-  const bytes = allocate(sizeBytes);
+  const bytes = payloads.allocate(sizeBytes);
   bytes.writeUInt32LE(operations.length, 8);
   let at = BATCH_HEADER_BYTES;
   for (const operation of operations) {

@@ -27,7 +27,7 @@ export class LogFiles {
   readonly #options: LogFilesOptions;
   readonly #open = new Map<number, File>();
   readonly #spares: number[] = [];
-  #prepared: Promise<PreparedFile | undefined> | undefined;
+  #prepared: Promise<PreparedFile> | undefined;
 
   constructor(options: LogFilesOptions) {
     this.#options = options;
@@ -107,18 +107,25 @@ export class LogFiles {
   /** Makes a spare file, if there is one, the next one before that is needed. */
   prepare(number: number): void {
     if (this.#spares.length === 0 || this.#prepared) return;
-    this.#prepared = this.create(number).then(
-      (allocatedBytes) => ({ number, allocatedBytes }),
-      // Then it is tried again when it is needed.
-      () => undefined,
-    );
+    this.#prepared = this.create(number).then((allocatedBytes) => ({ number, allocatedBytes }));
+    // Told to whoever takes it.
+    this.#prepared.catch(() => {});
   }
 
-  /** What `prepare` made. */
+  /** What `prepare` made, if it was called. Rejects as `create`. */
   async takePrepared(): Promise<PreparedFile | undefined> {
-    const prepared = await this.#prepared;
-    this.#prepared = undefined;
-    return prepared;
+    try {
+      return await this.#prepared;
+    } finally {
+      this.#prepared = undefined;
+    }
+  }
+
+  /** Removes a file that holds nothing, if that can be done: it is in nobody's way. */
+  discard(number: number): void {
+    try {
+      this.#options.env.fs.unlink(this.path(number));
+    } catch {}
   }
 
   /**

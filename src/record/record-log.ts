@@ -7,7 +7,8 @@
  *     record.
  *   - With `recycles`, a file that is not needed any more becomes the next new one, so that durable writes change no
  *     metadata. Its old name is durably gone before anything is written to it. What it held has another file number.
- *     It gets its new name before that is needed, and what it holds behind its end is not cut off.
+ *     Where files are removed while other events run, it gets its new name before that is needed. What it holds behind
+ *     its end is not cut off.
  *   - With `syncStepBytes`, what need not be durable is synced now and then, while others are written.
  *   - With `preallocateBytes`, a durable write that extends the file writes so many zeros behind itself, for the same
  *     reason.
@@ -233,7 +234,7 @@ export class RecordLog {
     return target;
   }
 
-  /** Bytes on disk, all files together. */
+  /** Bytes of records, all files together; of files that were there at opening with what may stand behind their end. */
   sizeBytes(): number {
     let bytes = this.#offset;
     for (const size of this.#endedBytes.values()) bytes += size;
@@ -246,14 +247,14 @@ export class RecordLog {
     while (this.#writing || this.#queue.some((item) => item !== 'rotate')) {
       await (this.#writing ?? new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn)));
     }
-    const prepared = await this.#files.takePrepared();
+    const prepared = await this.#files.takePrepared().catch(() => undefined);
     await this.#syncing;
     try {
       const file = this.#files.get(this.#current);
       if (file && !this.#failure) {
         this.#cutAllocated(file);
         await file.sync();
-        if (prepared) this.#options.env.fs.unlink(this.#files.path(prepared.number));
+        if (prepared) this.#files.discard(prepared.number);
       }
     } finally {
       this.#files.closeAll();
@@ -315,6 +316,8 @@ export class RecordLog {
   }
 
   async #writeGroup(group: readonly Append[]): Promise<Position[]> {
+    // A sync in the background may have failed since it was queued.
+    if (this.#failure) throw this.#failure;
     const durable = group.some((item) => item.durable);
     const payloads = group.map((item) => item.payload);
     let created = false;
@@ -339,6 +342,10 @@ export class RecordLog {
       else await file.write(record.chunks, start);
     } catch (error) {
       throw await this.#afterFailedWrite(file, start, error);
+    }
+    if (durable) {
+      await this.#syncing;
+      if (this.#failure) throw this.#failure;
     }
     this.#offset = recordEnd;
     this.#allocated = Math.max(this.#allocated, recordEnd + zeros.length);

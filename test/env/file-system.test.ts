@@ -388,15 +388,23 @@ test('real: a durable write covers every write before it, one that a sync ran be
 test('real: a durable write waits for a sync under way of what was written before it, and fails with it', async () => {
   const { fdatasync } = patchable;
   try {
-    for (const failure of [null, Object.assign(new Error('EIO'), { code: 'EIO' })]) {
+    const failures = [null, Object.assign(new Error('EIO'), { code: 'EIO' })];
+    for (const [failure, isBehindOthers] of failures.flatMap((failure) => [
+      [failure, false] as const,
+      [failure, true] as const,
+    ])) {
       let end = () => {};
       patchable.fdatasync = ((fd: number, done: (error: NodeJS.ErrnoException | null) => void) => {
+        patchable.fdatasync = fdatasync;
+        syncBuiltinESMExports();
         end = () => fdatasync(fd, () => done(failure));
       }) as typeof fdatasync;
       syncBuiltinESMExports();
-      const file = realFileSystem.open(path.join(temporary, `beside-${failure?.code}`), 'create');
+      const name = `beside-${failure?.code}-${isBehindOthers}`;
+      const file = realFileSystem.open(path.join(temporary, name), 'create');
       await file.write([Buffer.from('a')], 0);
       const synced = file.sync().then(() => undefined, errorCode);
+      if (isBehindOthers) await file.write([Buffer.from('c')], 2);
       let outcome: unknown = 'waits';
       const written = file.writeDurable([Buffer.from('b')], 1).then(
         () => {

@@ -19,6 +19,7 @@ const SETTINGS: readonly [string, Partial<RecordLogOptions>][] = [
   ['new files', {}],
   ['recycled files', { recycles: true }],
   ['recycled and preallocated files', { recycles: true, preallocateBytes: 1500 }],
+  ['syncs in the background', { recycles: true, syncStepBytes: 300 }],
 ];
 
 interface CrashRun {

@@ -434,6 +434,42 @@ test('what the end record of a file vouches for is made durable before a success
   for (const cut of powerCuts(disk)) assert.equal(openLog(cut).recovered, ['a', 'c']);
 });
 
+test('nothing is acknowledged as durable behind a sync in the background that failed', async () => {
+  for (const isQueued of [true, false]) {
+    const disk = newDisk();
+    const switched = faultSwitch();
+    const first = openLog(disk, { files: { fault: switched.fault }, syncStepBytes: 100 });
+    await first.log.append(bytesOf('a'), true);
+    switched.next('sync', 'lose');
+    await first.log.append(bytesOf('x'.repeat(600)), false);
+    if (!isQueued) await new Promise((resolve) => setImmediate(resolve));
+    assert.is(await codeOf(first.log.append(bytesOf('b'), true)), 'LOG_FAILED');
+    await first.log.close();
+    for (const cut of powerCuts(disk)) assert.is(openLog(cut).recovered[0], 'a');
+  }
+});
+
+test('a spare file whose new name could not be made durable fails the log when it is needed', async () => {
+  const disk = newDisk();
+  let syncsUntilFailure = Number.POSITIVE_INFINITY;
+  const fault = ({ kind }: FileOperation): Fault =>
+    kind === 'sync-directory' && syncsUntilFailure-- === 0
+      ? systemError('EIO', 'sync-directory', DIRECTORY)
+      : undefined;
+  const { log } = openLog(disk, { files: { fault }, recycles: true });
+  for (const text of ['a', 'b']) {
+    await log.append(bytesOf(text), true);
+    log.rotate();
+  }
+  await log.append(bytesOf('c'), true);
+  // The first is of the old name.
+  syncsUntilFailure = 1;
+  await log.removeBeforeLater(2);
+  log.rotate();
+  assert.is(await codeOf(log.append(bytesOf('d'), true)), 'LOG_FAILED');
+  await log.close();
+});
+
 test('removing files can be tried again after it failed', async () => {
   for (const kind of ['unlink', 'sync-directory']) {
     const disk = newDisk();
@@ -526,6 +562,7 @@ test('a group too large to be a record is refused, and the log goes on', async (
 for (const [name, log] of [
   ['new files', {}],
   ['recycled and preallocated files', { recycles: true, preallocateBytes: 500 }],
+  ['syncs in the background', { recycles: true, syncStepBytes: 150 }],
 ] as const) {
   test(`an error at any operation leaves a log that keeps its promises (${name})`, async () => {
     const faults: Fault[] = [systemError('EIO', 'x', 'x'), systemError('ENOSPC', 'x', 'x'), 'short', 'lose'];

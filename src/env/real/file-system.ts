@@ -88,14 +88,14 @@ class RealFile implements File {
 
   async writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void> {
     const durableFd = this.#hasUnsynced || this.#closed ? undefined : this.#openDurable();
-    if (durableFd !== undefined) {
-      const earlier = [...this.#syncing];
-      await writeAll(durableFd, chunks, position);
-      await Promise.all(earlier);
-      return;
+    // The system tells of a failed write once: a sync that fails beside this one may have been told of it instead.
+    const earlier = [...this.#syncing];
+    if (durableFd !== undefined) await writeAll(durableFd, chunks, position);
+    else {
+      await this.write(chunks, position);
+      await this.sync();
     }
-    await this.write(chunks, position);
-    await this.sync();
+    await Promise.all(earlier);
   }
 
   /** Undefined if the path does not lead to this file any more: it was renamed or unlinked. */
