@@ -24,6 +24,18 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+const NO_SPACE_CODES: ReadonlySet<string | undefined> = new Set([
+  'ENOSPC',
+  'EDQUOT',
+  'LOG_NO_SPACE',
+  'LSM_NO_SPACE',
+]);
+
+/** Whether a full disk, or a full quota, is the reason: it may be tried again. */
+export function isNoSpace(error: unknown): boolean {
+  return NO_SPACE_CODES.has(errorCode(error));
+}
+
 /** The message of any thrown value, never its stack. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

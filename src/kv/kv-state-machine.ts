@@ -40,6 +40,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   readonly #sessions = new Sessions();
   #appliedIndex = 0;
   #durableIndex = 0;
+  #isClosed = false;
   /** Batches that the engine has taken and not yet made durable. */
   #undurable: { readonly sequence: number; readonly index: number }[] = [];
 
@@ -120,12 +121,19 @@ export class KvStateMachine implements StateMachine<CommandResult> {
 
   async restore(directory: string): Promise<void> {
     const before = this.#engine;
-    this.#engine = await this.#reopen(directory);
+    const opened = await this.#reopen(directory);
+    if (this.#isClosed) {
+      // Nobody else knows of it.
+      await opened.close();
+      return;
+    }
+    this.#engine = opened;
     this.#load(0);
     await before.close();
   }
 
   close(): Promise<void> {
+    this.#isClosed = true;
     return this.#engine.close();
   }
 

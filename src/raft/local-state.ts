@@ -155,6 +155,10 @@ export class LocalState {
     this.#applying = index;
   }
 
+  get isTermDurable(): boolean {
+    return this.stability.termBatch <= this.stability.persistedBatch;
+  }
+
   /** Sends once the present term and vote are durable. */
   sendForTerm(to: NodeId, message: OutgoingMessage): void {
     this.outbox.sendAfter(this.stability.termBatch, to, message);

@@ -9,6 +9,12 @@ interface HeldMessage extends Envelope {
   readonly batch: number;
 }
 
+/** How far an acknowledgement goes, which one of the same type that goes farther implies; undefined for other messages. */
+function reachOf(message: OutgoingMessage): number | undefined {
+  if (message.type === 'heartbeatReply') return message.round;
+  return message.type === 'appendReply' && message.accepted ? message.matchIndex : undefined;
+}
+
 export class Outbox {
   #ready: Envelope[] = [];
   #held: HeldMessage[] = [];
@@ -30,17 +36,18 @@ export class Outbox {
 
   /** Of several acknowledgements that wait for one batch the farthest is enough: a slow disk does not pile them up. */
   #isImplied(batch: number, to: NodeId, message: OutgoingMessage): boolean {
-    if (message.type !== 'appendReply' || !message.accepted) return false;
+    const reach = reachOf(message);
+    if (reach === undefined) return false;
     const at = this.#held.findLastIndex(
       (held) =>
         held.batch === batch &&
         held.to === to &&
-        held.message.type === 'appendReply' &&
-        held.message.accepted,
+        held.message.type === message.type &&
+        reachOf(held.message) !== undefined,
     );
-    const held = this.#held[at]?.message;
-    if (held?.type !== 'appendReply') return false;
-    if (message.matchIndex > held.matchIndex) this.#held[at] = { batch, to, message };
+    const held = this.#held[at];
+    if (held === undefined) return false;
+    if (reach > (reachOf(held.message) ?? 0)) this.#held[at] = { batch, to, message };
     return true;
   }
 

@@ -119,7 +119,7 @@ export class Raft {
   }
 
   /**
-   * Takes one input. Only proposals and reads can be refused.
+   * Takes one input. Proposals, reads, changes of members, transfers and `handOver` can be refused.
    * Throws `RAFT_INVARIANT` if the state is or has become one that must not be: the host must stop this replica.
    */
   step(nowMs: number, input: Input): StepResult {
@@ -402,6 +402,8 @@ export class Raft {
     }
     if (this.#leadership) this.#leadership.read(nowMs, { from: this.#local.id, id }, level);
     else if (level !== 'follower' || this.leader === NOBODY) return this.#refused('notLeader');
+    // What asks the leader would wait for the disk, without a limit.
+    else if (!this.#local.isTermDurable) return this.#refused('notLeader');
     else {
       this.#followerReads.add(id, nowMs + this.#options.electionTimeoutMinMs);
       this.#local.sendForTerm(this.leader, { type: 'readIndex', term: this.term, id });

@@ -198,7 +198,7 @@ export type Refusal =
   /** No other voter was heard from lately. */
   | 'noSuccessor';
 
-/** What a proposal or a read is told at once. Other inputs are always accepted. */
+/** What a proposal, a read, a change of members or an order to hand over is told at once. Other inputs are always accepted. */
 export type StepResult =
   | { readonly accepted: true; readonly index: number; readonly term: number }
   | { readonly accepted: false; readonly refusal: Refusal; readonly leader: NodeId };

@@ -33,10 +33,14 @@ export class LogWriter {
 
   /** Its entries can be read from the log at once. */
   write(batch: AppendBatch): void {
-    // Whatever still waits to be written is replaced by a snapshot.
-    if (batch.snapshot) this.#unpersisted = [];
+    // Whatever still waits to be written is replaced by a snapshot, which is not to be tried twice.
+    if (batch.snapshot) {
+      this.#unpersisted = [];
+      this.#diskFull?.cancel();
+      this.#diskFull = undefined;
+    }
     this.#unpersisted.push(batch);
-    if (this.#diskFull && !batch.snapshot) this.#parts.log.hold(batch);
+    if (this.#diskFull) this.#parts.log.hold(batch);
     else this.#append(batch);
   }
 

@@ -6,7 +6,7 @@
  * Batching under load comes from that loop alone.
  */
 import type { Env, Logger, Timer } from '../env/env.js';
-import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.js';
 import type { Configuration, ConfigurationChange } from '../raft/configuration.js';
 import { Raft } from '../raft/raft.js';
 import {
@@ -305,20 +305,19 @@ export class Replica<Result> {
   }
 
   /**
-   * Stops taking part; callers that still wait are told that their outcome is unknown. Lets an `apply` that is under
-   * way end, but not for ever: it may be waiting for space on a full disk, and fails when the machine is closed.
+   * Stops taking part; callers that still wait are told that their outcome is unknown. Lets an `apply`, a checkpoint or
+   * a takeover that is under way end, but not for ever: it may be waiting for space on a full disk, and fails when the
+   * machine is closed.
    */
   async stop(): Promise<void> {
     this.#halt(new RaftreeError('REPLICA_STOPPED', 'this node is shutting down'));
     await this.#receiver.close();
-    await this.#sender.close();
-    const { applying } = this.#applier;
-    if (!applying) return;
+    const done = Promise.all([this.#sender.close(), this.#restoring, this.#applier.applying]);
     let timer: Timer | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = this.#parts.env.timers.after(STOP_PATIENCE_MS, resolve);
     });
-    await Promise.race([applying, patience]);
+    await Promise.race([done, patience]);
     timer?.cancel();
   }
 
@@ -424,15 +423,26 @@ export class Replica<Result> {
         // Installed again when there is space.
         if (errorCode(error) === 'LOG_NO_SPACE') this.#applier.resume();
         else this.#fail(error);
-      });
+      })
+      .then(() => before);
     return installed;
   }
 
   async #restore(snapshot: SnapshotBase, name: string): Promise<void> {
     const { stateMachine, logger } = this.#parts;
     await this.#applier.applying;
+    for (let isRestored = false; !isRestored; ) {
+      if (this.#stopped) return;
+      try {
+        await stateMachine.restore(`${this.#options.directory}/${name}`);
+        isRestored = true;
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        logger.error({ error: errorMessage(error) }, 'a snapshot is taken over when there is space');
+        await this.#pause(this.#options.diskFullRetryMs);
+      }
+    }
     if (this.#stopped) return;
-    await stateMachine.restore(`${this.#options.directory}/${name}`);
     if (stateMachine.appliedIndex !== snapshot.index) {
       throw new RaftreeError(
         'CORRUPTION',
@@ -445,6 +455,10 @@ export class Replica<Result> {
     this.#applier.resume();
     this.#step({ type: 'applied', index: snapshot.index });
     this.#reads.answerThrough(this.appliedIndex);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#parts.env.timers.after(ms, resolve));
   }
 
   /** A checkpoint of exactly what is applied. */

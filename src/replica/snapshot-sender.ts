@@ -3,7 +3,7 @@
  * by all transfers that are under way, removed after the last.
  */
 import type { Env, File, Logger, Timer } from '../env/env.js';
-import { errorCode, errorMessage } from '../env/errors.js';
+import { errorCode, errorMessage, isNoSpace } from '../env/errors.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
 import type { SnapshotFile, SnapshotWanted, Transport } from './snapshot-messages.js';
@@ -55,10 +55,14 @@ interface Transfer {
 
 /** Within the time after which a silent receiver is given up. */
 const MAX_OFFERS = 5;
+const MOST_DOUBLINGS = 6;
 
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
   readonly #transfers = new Map<NodeId, Transfer>();
+  /** Not before this time another node is asked to lead: that one may be no better, and ask this one back. */
+  #mayYieldMs = 0;
+  #yields = 0;
   #checkpoint: Checkpoint | undefined;
   #making: Promise<void> | undefined;
   #made = 0;
@@ -78,6 +82,7 @@ export class SnapshotSender {
     else
       this.#making ??= this.#make().finally(() => {
         this.#making = undefined;
+        this.#removeUnused();
       });
   }
 
@@ -144,25 +149,36 @@ export class SnapshotSender {
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
       this.#giveUpLater();
-      if (errorCode(error) !== 'BUSY') this.#parts.damaged();
+      // With space it will be made.
+      if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#yieldLead();
     }
   }
 
   /** Was it damaged on the way, or is it this node's own state that is? */
   async #doubt(transfer: Transfer, { directory }: Checkpoint): Promise<void> {
-    const { logger, check, damaged } = this.#parts;
+    const { logger, check } = this.#parts;
     transfer.isThrough = false;
     try {
       await check(directory);
     } catch (error) {
       // The directory may have been removed meanwhile: that says nothing.
-      if (this.#closed || errorCode(error) !== 'CORRUPTION') return;
+      if (this.#closed || this.#checkpoint?.directory !== directory || errorCode(error) !== 'CORRUPTION')
+        return;
       logger.error(
         { error: errorMessage(error) },
         'a snapshot made here is damaged; another node should lead',
       );
-      damaged();
+      this.#yieldLead();
     }
+  }
+
+  /** Each time less soon again, until a transfer succeeds. */
+  #yieldLead(): void {
+    const { env, limits, damaged } = this.#parts;
+    const nowMs = env.clock.nowMs();
+    if (nowMs < this.#mayYieldMs) return;
+    this.#mayYieldMs = nowMs + limits.stallTimeoutMs * 2 ** Math.min(this.#yields++, MOST_DOUBLINGS);
+    damaged();
   }
 
   /** Not at once: whoever still needs a snapshot asks for one again as soon as it is told. */
@@ -234,6 +250,10 @@ export class SnapshotSender {
   #end(transfer: Transfer, ok: boolean): void {
     transfer.timer?.cancel();
     this.#transfers.delete(transfer.node);
+    if (ok) {
+      this.#mayYieldMs = 0;
+      this.#yields = 0;
+    }
     this.#parts.sent(transfer.node, this.#checkpoint?.snapshot.index ?? 0, ok);
     this.#removeUnused();
   }

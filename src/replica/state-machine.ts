@@ -15,7 +15,7 @@ export interface StateMachine<Result> {
   flush(): Promise<void>;
   /** Makes a new directory hold, durably, the state at exactly `appliedIndex`. Nothing is applied meanwhile. */
   checkpoint(directory: string): Promise<void>;
-  /** Throws `CORRUPTION` if a directory that came from another node is damaged. Changes nothing. */
+  /** Throws `CORRUPTION` if a directory that `checkpoint` made, here or on another node, is damaged. Changes nothing. */
   check(directory: string): Promise<void>;
   /** Takes the state in a directory, which stays in use, in place of its own. Nothing is applied meanwhile. */
   restore(directory: string): Promise<void>;

@@ -368,6 +368,30 @@ test('a checkpoint gives another machine keys, versions, sessions and the applie
   }
 });
 
+test('a machine that is closed during a takeover leaves no engine open', async () => {
+  const source = new Store();
+  source.write(operation('put', 'a', '1'));
+  await source.machine.checkpoint('/snapshot');
+  const opened: MemoryEngine[] = [];
+  const before = new MemoryEngine(new Map(), source.engine.checkpoints);
+  let isThere = () => {};
+  const wait = new Promise<void>((resolve) => {
+    isThere = resolve;
+  });
+  const machine = new KvStateMachine(before, async (directory) => {
+    const engine = (await before.reopen(directory)) as MemoryEngine;
+    opened.push(engine);
+    await wait;
+    return engine;
+  });
+  const restored = machine.restore('/snapshot');
+  await machine.close();
+  isThere();
+  await restored;
+  assert.is(opened.length, 1);
+  assert.ok(before.isClosed && opened[0]?.isClosed);
+});
+
 test('a planted bug is caught: a machine that forgets what it did in a session', () => {
   const caught = [1, 2, 3, 4, 5].filter((seed) => {
     const alter = (machine: KvStateMachine) => {

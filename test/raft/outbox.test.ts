@@ -59,4 +59,20 @@ test('of the acknowledgements that wait for one batch the farthest leaves', () =
   assert.equal(shown(), ['2:8']);
 });
 
+test('of the answers to heartbeats too: they come for as long as the disk hangs', () => {
+  const outbox = new Outbox();
+  for (const round of [1, 3, 2]) outbox.sendAfter(1, 2, { type: 'heartbeatReply', term: 1, round });
+  outbox.sendAfter(1, 3, { type: 'heartbeatReply', term: 1, round: 1 });
+  outbox.sendAfter(1, 2, acknowledgement(5));
+  outbox.persisted(1, 9);
+  const sent = outbox
+    .take()
+    .map(({ to, message }) => [to, message.type, 'round' in message && message.round]);
+  assert.equal(sent, [
+    [2, 'heartbeatReply', 3],
+    [3, 'heartbeatReply', 1],
+    [2, 'appendReply', false],
+  ]);
+});
+
 test.run();

@@ -122,6 +122,24 @@ test('nobody campaigns after a restart before everything is applied that was kno
   assert.is(raft.role, 'preCandidate');
 });
 
+test('a follower asks its leader for no read index while its term is not durable: without a limit they would wait', () => {
+  const { disk } = new Host(1, [1, 2, 3], new SeededRandom(1), 0);
+  const options = { ...LAB_OPTIONS, id: 1, random: () => 0.5 };
+  const raft = new Raft(options, { ...disk, entries: [], applied: 1, restarted: false }, 0);
+  const message = { type: 'heartbeat', term: 5, commitIndex: 1, round: 1 } as const;
+  raft.step(1, { type: 'message', from: 2, message });
+  const batch = raft.take(1)?.append?.batch ?? 0;
+  assert.is(raft.leader, 2);
+  const read = () => raft.step(2, { type: 'read', id: 1, level: 'follower' });
+  assert.equal(read(), { accepted: false, refusal: 'notLeader', leader: 2 });
+  raft.step(3, { type: 'persisted', batch });
+  assert.ok(read().accepted);
+  assert.equal(
+    raft.take(3)?.send.map(({ message }) => message.type),
+    ['heartbeatReply', 'readIndex'],
+  );
+});
+
 test('a follower that lost a whole window of messages is caught up', () => {
   const { lab, leader, followers } = electedLab();
   lab.isolate((followers[0] as Host).id);

@@ -1,11 +1,12 @@
 /** Batches that a full disk refused, and what replaced their entries meanwhile. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
 import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import type { AppendBatch, Entry } from '../../src/raft/types.js';
-import { RaftLog } from '../../src/raft-log/raft-log.js';
+import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import { LogWriter } from '../../src/replica/log-writer.js';
 
 const entry = (term: number, text: string): Entry => ({ term, kind: 'command', body: Buffer.from(text) });
@@ -58,6 +59,35 @@ test('what was replaced while the disk was full is not written when there is spa
   const texts = log.entries(1, log.lastIndex).map(({ body }) => Buffer.from(body).toString());
   assert.equal(texts, ['a', 'B']);
   assert.is(log.hardState.term, 2);
+  writer.close();
+});
+
+test('a snapshot that comes while batches wait for space is installed once', async () => {
+  const world = new SimWorld(1);
+  const { env } = world.start('n1', new SimDisk());
+  const silent = () => {};
+  const refused = new RaftreeError('LOG_NO_SPACE', 'the disk is full');
+  const log = { append: () => Promise.reject(refused), hold: silent } as unknown as GroupLog;
+  const installs: (() => void)[] = [];
+  const persisted: number[] = [];
+  const writer = new LogWriter({
+    env,
+    logger: { debug: silent, info: silent, warn: silent, error: silent },
+    log,
+    diskFullRetryMs: 100,
+    install: () => new Promise((resolve) => installs.push(resolve)),
+    persisted: (batch) => persisted.push(batch),
+    failed: (error) => assert.unreachable(String(error)),
+  });
+  writer.write(batchOf(1, 1, 1, [entry(1, 'a')]));
+  await world.scheduler.runFor(50);
+  const snapshot = { index: 5, term: 1, configuration: configurationOf([1]) };
+  writer.write({ ...batchOf(2, 1, 6, []), snapshot });
+  await world.scheduler.runFor(500);
+  assert.is(installs.length, 1);
+  for (const done of installs) done();
+  await world.scheduler.runFor(50);
+  assert.equal(persisted, [2]);
   writer.close();
 });
 
