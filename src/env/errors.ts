@@ -24,16 +24,16 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-const NO_SPACE_CODES: ReadonlySet<string | undefined> = new Set([
-  'ENOSPC',
-  'EDQUOT',
-  'LOG_NO_SPACE',
-  'LSM_NO_SPACE',
-]);
+/** Whether the system says that a disk, or a quota, is full. */
+export function isDiskFull(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
 
-/** Whether a full disk, or a full quota, is the reason: it may be tried again. */
+/** Whether a full disk is the reason, whoever says so: it may be tried again. */
 export function isNoSpace(error: unknown): boolean {
-  return NO_SPACE_CODES.has(errorCode(error));
+  const code = errorCode(error);
+  return isDiskFull(error) || code === 'LOG_NO_SPACE' || code === 'LSM_NO_SPACE';
 }
 
 /** The message of any thrown value, never its stack. */

@@ -87,8 +87,3 @@ export function openingError(error: unknown, directory: string): unknown {
   const advice = `put back what is missing, or let \`raftree lsm repair ${directory}\` keep what is intact and list what is lost`;
   return new RaftreeError(error.code, `${error.message}; ${advice}`, { cause: error, info: error.info });
 }
-
-export function isDiskFull(error: unknown): boolean {
-  const code = errorCode(error);
-  return code === 'ENOSPC' || code === 'EDQUOT';
-}

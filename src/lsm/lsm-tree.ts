@@ -11,7 +11,7 @@
  *     n.sst             tables                                    table-format.ts
  */
 import type { DirectoryLock } from '../env/directory-lock.js';
-import { errorCode, errorMessage, type RaftreeError } from '../env/errors.js';
+import { errorCode, errorMessage, isDiskFull, type RaftreeError } from '../env/errors.js';
 import type { RecordLog } from '../record/record-log.js';
 import { approximateTableBytes } from './approximate-size.js';
 import { BackgroundWork } from './background-work.js';
@@ -21,7 +21,6 @@ import {
   checkBytes,
   closedError,
   invalid,
-  isDiskFull,
   noSpaceError,
   notDurableError,
   openingError,

@@ -5,11 +5,11 @@
  *
  * A full disk stops both for a while, with a delay that doubles; any other failure for good.
  */
-import { errorMessage } from '../env/errors.js';
+import { errorMessage, isDiskFull } from '../env/errors.js';
 import { NO_BYTES } from './bytes.js';
 import { inputBytes, jobOf } from './compaction.js';
 import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
-import { closedError, isDiskFull, readOnlyError } from './errors.js';
+import { closedError, readOnlyError } from './errors.js';
 import type { Memtable } from './memtable.js';
 import type { ResolvedOptions } from './options.js';
 import type { SnapshotList } from './snapshot-list.js';

@@ -17,7 +17,7 @@
  *     cut back to the last whole group and the next append tries again.
  */
 import { type Env, type File, SYNC_CALL } from '../env/env.js';
-import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { errorMessage, isDiskFull, RaftreeError } from '../env/errors.js';
 import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
 import {
@@ -406,7 +406,7 @@ export class RecordLog {
       const prepared = await this.#files.takePrepared();
       allocated = prepared?.allocatedBytes ?? (await this.#files.create(next));
     } catch (error) {
-      if (isFull(error)) throw noSpace(error);
+      if (isDiskFull(error)) throw noSpace(error);
       throw this.#fail(error);
     }
     if (previous) {
@@ -451,7 +451,7 @@ export class RecordLog {
    * groups too.
    */
   async #afterFailedWrite(file: File, validEnd: number, error: unknown): Promise<RaftreeError> {
-    if (!isFull(error) || isFailedSync(error)) return this.#fail(error);
+    if (!isDiskFull(error) || isFailedSync(error)) return this.#fail(error);
     this.#preallocates = false;
     try {
       file.truncate(validEnd);
@@ -517,11 +517,6 @@ export class RecordLog {
     file.syncNow();
     return file;
   }
-}
-
-function isFull(error: unknown): boolean {
-  const code = errorCode(error);
-  return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
 function isFailedSync(error: unknown): boolean {
