@@ -20,6 +20,7 @@ import { treeHolder } from './tree-directory.js';
 import type { Problem } from './verify.js';
 import { Version } from './version.js';
 import type { VersionEdit } from './version-edit.js';
+import { isSpareWal, walName, walNumber } from './wal.js';
 import { type DecodedBatch, decodeBatch } from './write-batch.js';
 
 /** Originals that `repair` keeps. */
@@ -153,28 +154,9 @@ function findLeftovers(
     const wal = walNumber(name);
     if (wal !== undefined) return wal < oldestWal;
     return (
-      SPARE_WAL_NAME.test(name) ||
-      isTemporaryManifest(name) ||
-      (manifestNumbers([name])[0] ?? manifest) < manifest
+      isSpareWal(name) || isTemporaryManifest(name) || (manifestNumbers([name])[0] ?? manifest) < manifest
     );
   });
-}
-
-const WAL_NAME = /^wal-(\d{8,15})\.log$/;
-const SPARE_WAL_NAME = /^wal-\d{8,15}\.spare$/;
-
-/** A file that an open tree keeps to write over; the next opening removes it. */
-export function isSpareWal(name: string): boolean {
-  return SPARE_WAL_NAME.test(name);
-}
-
-export function walNumber(name: string): number | undefined {
-  const match = WAL_NAME.exec(name);
-  return match ? Number(match[1]) : undefined;
-}
-
-export function walName(number: number): string {
-  return `wal-${String(number).padStart(8, '0')}.log`;
 }
 
 /** The numbers of the WAL files from `oldest` on, ascending. */

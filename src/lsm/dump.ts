@@ -8,13 +8,13 @@ import { readWhole, unreadable } from '../record/read-whole.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
 import { copyRange } from './bytes.js';
-import { walNumber } from './closed-tree.js';
 import { manifestNumbers } from './manifest.js';
 import { type ScannedRecord, scanRecords } from './record-scan.js';
 import { Table } from './table.js';
 import { tableNumber } from './table-file.js';
 import { BLOCK_TRAILER_BYTES, type TableHeader, type TableProperties } from './table-format.js';
 import { decodeEdit, type VersionEdit } from './version-edit.js';
+import { walNumber } from './wal.js';
 import { decodeBatch, type Operation } from './write-batch.js';
 
 /** `offset` is in the file, in bytes. */

@@ -18,7 +18,7 @@ import { errorCode } from '../env/errors.js';
 import { readWhole, unreadable } from '../record/read-whole.js';
 import { BlockCache } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
-import { type ClosedTree, readClosedTree, readWal, walName, walNumber, walNumbers } from './closed-tree.js';
+import { type ClosedTree, readClosedTree, readWal, walNumbers } from './closed-tree.js';
 import { plainBlock } from './codec.js';
 import { codecAt } from './compaction-picker.js';
 import { LostFolder } from './lost-folder.js';
@@ -42,6 +42,7 @@ import { type DirectoryReport, verifyDirectory } from './verify-directory.js';
 import { LEVELS, Version } from './version.js';
 import { decodeEdit } from './version-edit.js';
 import { VersionFilter } from './version-filter.js';
+import { walName, walNumber } from './wal.js';
 import { insertOperations } from './write-batch.js';
 
 /** Something that was in a file and is not in the repaired tree. */

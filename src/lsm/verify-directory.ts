@@ -1,7 +1,8 @@
 /** Verifies a tree that nobody has open: MANIFEST, WAL, every table, and that they agree. Changes nothing. */
 import type { Env } from '../env/env.js';
-import { checkUnlocked, isSpareWal, readClosedTree, readWal } from './closed-tree.js';
+import { checkUnlocked, readClosedTree, readWal } from './closed-tree.js';
 import { type VerifyReport, verifyTree } from './verify.js';
+import { isSpareWal } from './wal.js';
 
 export interface DirectoryReport extends VerifyReport {
   readonly walFiles: number;

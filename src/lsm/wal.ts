@@ -15,10 +15,26 @@ const MAX_GROUP_BYTES = 4 * 1024 * 1024;
  */
 const PREALLOCATE_BYTES = 256 * 1024;
 const SYNC_STEP_BYTES = 1024 * 1024;
-const NAME = /^wal-\d{8,15}\.log$/;
+const NAME = /^wal-(\d{8,15})\.log$/;
+const SPARE_NAME = /^wal-\d{8,15}\.spare$/;
+
+export function walName(number: number): string {
+  return `wal-${String(number).padStart(8, '0')}.log`;
+}
+
+/** The number in a WAL file's name, or undefined if it is none. */
+export function walNumber(name: string): number | undefined {
+  const match = NAME.exec(name);
+  return match ? Number(match[1]) : undefined;
+}
 
 export function isWalName(name: string): boolean {
   return NAME.test(name);
+}
+
+/** A file that an open tree keeps to write over; the next opening removes it. */
+export function isSpareWal(name: string): boolean {
+  return SPARE_NAME.test(name);
 }
 
 /**
@@ -46,7 +62,7 @@ export function openWal(
     oldestNeeded,
     newestKnown,
     recovered: (payload, position) => {
-      const path = `${directory}/wal-${String(position.file).padStart(8, '0')}.log`;
+      const path = `${directory}/${walName(position.file)}`;
       const batch = decodeBatch(payload, path, position.offset);
       if (batch.firstSequence <= lastSequence) {
         throw corruption(path, position.offset, `sequence ${batch.firstSequence} follows ${lastSequence}`);
