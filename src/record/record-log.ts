@@ -344,6 +344,7 @@ export class RecordLog {
       throw await this.#afterFailedWrite(file, start, error);
     }
     if (durable) {
+      // What a sync under way is about stands before this: if it fails, neither is known to be there.
       await this.#syncing;
       if (this.#failure) throw this.#failure;
     }

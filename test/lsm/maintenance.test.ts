@@ -187,7 +187,8 @@ test('what a snapshot sees outlives compaction to the bottom, and no longer', as
   await tree.close();
 });
 
-test('a damaged table that compaction needs makes the tree read-only, and what is intact stays readable', async () => {
+/** A disk with two tables, of which the first has a flipped bit in its first block. */
+async function diskWithDamagedTable(): Promise<{ disk: SimDisk; first: string }> {
   const disk = new SimDisk();
   const writer = await openTree(disk, BY_HAND);
   await overlappingTables(writer, 2);
@@ -200,6 +201,11 @@ test('a damaged table that compaction needs makes the tree read-only, and what i
     content[200] = (content[200] as number) ^ 1;
     return content;
   });
+  return { disk, first };
+}
+
+test('a damaged table that compaction needs makes the tree read-only, and what is intact stays readable', async () => {
+  const { disk, first } = await diskWithDamagedTable();
   const failures: unknown[] = [];
   const tree = await openTree(disk, { ...BY_HAND, listener: { failed: (error) => failures.push(error) } });
   const error = await tree.compactRange().catch((reason) => reason);
@@ -225,18 +231,7 @@ test('a damaged table that compaction needs makes the tree read-only, and what i
 });
 
 test('damage met in the background: writes stop, what was written is safe, and repair makes it go on', async () => {
-  const disk = new SimDisk();
-  const writer = await openTree(disk, BY_HAND);
-  await overlappingTables(writer, 2);
-  await writer.close();
-  const [first = ''] = disk
-    .mount()
-    .list(DIRECTORY)
-    .filter((name) => name.endsWith('.sst'));
-  disk.edit(`${DIRECTORY}/${first}`, (content) => {
-    content[200] = (content[200] as number) ^ 1;
-    return content;
-  });
+  const { disk, first } = await diskWithDamagedTable();
   const failures: { code?: string; info?: unknown }[] = [];
   const options: LsmOptions = {
     ...BY_HAND,

@@ -3,16 +3,11 @@
  * power, and when it leads it must not answer from what it knows to be committed, which may be less.
  */
 import { healthyDisk, type SimulatedMachine } from '../machine.js';
-import type { Schedule, Stage } from './stage.js';
+import type { Setting } from '../setting.js';
+import { type Schedule, type Stage, threeQuickNodes } from './stage.js';
 
-const three = (chosen: Parameters<Schedule['setting']>[0]) => ({
-  ...chosen,
-  nodes: 3,
-  spares: 0,
-  changesMembers: false,
-  maxDelayMs: 5,
-  maxDiskMs: 2,
-  maxRestartMs: 300,
+const three = (chosen: Setting): Setting => ({
+  ...threeQuickNodes(chosen),
   workload: { ...chosen.workload, clients: 6, keys: 2, maxThinkMs: 20 },
 });
 
@@ -42,6 +37,19 @@ function slowDown({ cluster }: Stage, { condition }: SimulatedMachine): void {
   Object.assign(condition, { minMs: electionTimeoutMinMs / 4, maxMs: electionTimeoutMinMs / 3 });
 }
 
+/** Cut off from the leader, and otherwise whole again, the others elect one of themselves. */
+async function othersElect(stage: Stage, leader: SimulatedMachine): Promise<boolean> {
+  let isElected = false;
+  stage.onElected(() => {
+    isElected = true;
+  });
+  stage.mendAll();
+  stage.isolate(leader);
+  const isDone = await stage.until(() => isElected);
+  if (isDone) stage.mark('the others elect');
+  return isDone;
+}
+
 export const earlyAcknowledgement: Schedule = {
   name: 'earlyAcknowledgement',
   steps: ['committed by two', 'power cut', 'the others elect'],
@@ -57,14 +65,7 @@ export const earlyAcknowledgement: Schedule = {
     cluster.cutPower(follower, 'keeps only what is synced');
     Object.assign(follower.condition, healthyDisk(cluster.setting.maxDiskMs));
     stage.mark('power cut');
-    let isElected = false;
-    stage.onElected(() => {
-      isElected = true;
-    });
-    stage.mendAll();
-    stage.isolate(leader);
-    if (!(await stage.until(() => isElected))) return;
-    stage.mark('the others elect');
+    if (!(await othersElect(stage, leader))) return;
     await stage.sleep(stage.random.float() * 500);
   },
 };
@@ -117,15 +118,8 @@ export const lateRepetition: Schedule = {
     cluster.messageFaults.repetition = 1;
     if (!(await grows(stage, 10))) return;
     stage.mark('committed by two');
-    let isElected = false;
-    stage.onElected(() => {
-      isElected = true;
-    });
-    stage.mendAll();
-    stage.isolate(leader);
     cluster.messageFaults.repetition = 0;
-    if (!(await stage.until(() => isElected))) return;
-    stage.mark('the others elect');
+    if (!(await othersElect(stage, leader))) return;
     await stage.sleep(stage.random.float() * 500);
   },
 };

@@ -2,20 +2,12 @@
  * A follower with a slow disk votes; in the moment when that makes a leader its power fails. It comes back, the new leader
  * cannot tell anybody, and the old one, who has not heard of the new term, asks for a vote in that very term.
  */
-import type { Schedule } from './stage.js';
+import { type Schedule, threeQuickNodes } from './stage.js';
 
 export const secondVote: Schedule = {
   name: 'secondVote',
   steps: ['old leader cut off', 'new leader', 'old leader asks'],
-  setting: (chosen) => ({
-    ...chosen,
-    nodes: 3,
-    spares: 0,
-    changesMembers: false,
-    maxDelayMs: 5,
-    maxDiskMs: 2,
-    maxRestartMs: 300,
-  }),
+  setting: threeQuickNodes,
   run: async (stage) => {
     const { cluster, random } = stage;
     const old = cluster.leader;

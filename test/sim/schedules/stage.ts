@@ -21,6 +21,19 @@ export interface Schedule {
   run(stage: Stage): Promise<void>;
 }
 
+/** Three nodes that stay together, and little that takes time but what the schedule makes slow. */
+export function threeQuickNodes(chosen: Setting): Setting {
+  return {
+    ...chosen,
+    nodes: 3,
+    spares: 0,
+    changesMembers: false,
+    maxDelayMs: 5,
+    maxDiskMs: 2,
+    maxRestartMs: 300,
+  };
+}
+
 /** A step that has not come about within this will not. */
 const PATIENCE_MS = 15_000;
 /** So many are committed before a schedule begins. */
