@@ -223,6 +223,16 @@ export const MESSAGES = {
     checksum: u32,
     bytes,
   }),
+  birth: message(
+    44,
+    'How far the birth of its cluster has come on this node: before all else, and at each change.',
+    {
+      phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
+      incarnation: string,
+      founders: list(u32),
+      joins: bool,
+    },
+  ),
 } as const;
 
 export type MessageName = keyof typeof MESSAGES;

@@ -54,8 +54,10 @@ export interface ReplicaParts<Result> {
   readonly stateMachine: StateMachine<Result>;
   readonly transport: Transport;
   readonly logger: Logger;
-  /** True if this node has run before. */
+  /** True if this node has run before … */
   readonly restarted: boolean;
+  /** … and may have promised for so long not to vote. */
+  readonly promisedMs?: number;
   readonly onStatus: (status: RoleStatus) => void;
   readonly onConfiguration: (configuration: Configuration) => void;
   /** The replica cannot go on: its disk failed or an invariant broke. Called once. */
@@ -101,7 +103,7 @@ export class Replica<Result> {
   constructor(options: ReplicaOptions, parts: ReplicaParts<Result>) {
     this.#options = options;
     this.#parts = parts;
-    const { env, log, stateMachine, restarted } = parts;
+    const { env, log, stateMachine, restarted, promisedMs } = parts;
     this.#raft = new Raft(
       {
         ...options.raft,
@@ -113,6 +115,7 @@ export class Replica<Result> {
         entries: log.entrySizes(),
         applied: stateMachine.appliedIndex,
         restarted,
+        promisedMs,
       },
       env.clock.nowMs(),
     );
