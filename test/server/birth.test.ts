@@ -127,7 +127,9 @@ function explore(depth: number, visit: (nursery: Nursery, steps: readonly Step[]
 }
 
 test('in every order of meetings, partings and emptied folders no two clusters are born beside each other', () => {
-  const states = explore(100, ({ broken }, steps) => assert.not(broken, `${broken}: ${JSON.stringify(steps)}`));
+  const states = explore(100, ({ broken }, steps) =>
+    assert.not(broken, `${broken}: ${JSON.stringify(steps)}`),
+  );
   assert.is(states, 876, 'all that there are');
 });
 
