@@ -32,6 +32,7 @@ import { LogWriter } from './log-writer.js';
 import { type Applied, PendingProposals } from './pending-proposals.js';
 import { PendingReads } from './pending-reads.js';
 import { leadershipLost, refused, stopped, transferFailed } from './refusals.js';
+import { SnapshotHolds } from './snapshot-holds.js';
 import type { ReplicaMessage, Transport } from './snapshot-messages.js';
 import { SnapshotReceiver, stateDirectoryName } from './snapshot-receiver.js';
 import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
@@ -86,6 +87,7 @@ export class Replica<Result> {
   #drainScheduled = false;
   #tickTimer: Timer | undefined;
   readonly #sender: SnapshotSender;
+  readonly #holds = new SnapshotHolds();
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
   #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
@@ -144,7 +146,11 @@ export class Replica<Result> {
       check: (made) => parts.stateMachine.check(made),
       // It is tried again with the next snapshot, if this node leads still.
       damaged: () => this.#step({ type: 'handOver' }),
-      sent: (node, index, ok) => this.#step({ type: 'snapshotSent', node, index, ok }),
+      offered: (node, index) => this.#holds.hold(node, index),
+      sent: (node, index, ok) => {
+        if (!ok) this.#holds.release(node);
+        this.#step({ type: 'snapshotSent', node, index, ok });
+      },
     });
     this.#receiver = new SnapshotReceiver({
       env,
@@ -329,6 +335,7 @@ export class Replica<Result> {
       const sinceMs = this.#parts.env.clock.nowMs() - patienceMs;
       this.#reads.rejectConfirmedBefore(sinceMs, leadershipLost('notCommitted'));
     }
+    this.#receiver.forgetUnneeded();
     this.#compact();
     if (!this.#stopped)
       this.#tickTimer = this.#parts.env.timers.after(this.#options.tickMs, () => this.#tick());
@@ -507,6 +514,7 @@ export class Replica<Result> {
     if (status.role !== 'leader') {
       this.#proposals.rejectAll(leadershipLost('unknown'));
       this.#sender.stop();
+      this.#holds.clear();
     }
     if (this.#transfer && status.leader !== NOBODY) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);
@@ -537,14 +545,16 @@ export class Replica<Result> {
   #compact(): void {
     if (this.#stopped || this.#applier.isPaused) return;
     const { log, stateMachine } = this.#parts;
+    const { sizeBytes } = log;
     const { cutThrough, needsFlush } = planCompaction(
       {
         baseIndex: log.base.index,
         lastIndex: log.lastIndex,
-        sizeBytes: log.sizeBytes,
+        sizeBytes,
         allMatchedIndex: this.#allMatchedIndex,
         appliedIndex: stateMachine.appliedIndex,
         durableIndex: stateMachine.durableIndex,
+        heldIndex: this.#heldIndex(),
       },
       this.#options,
     );
@@ -554,6 +564,31 @@ export class Replica<Result> {
       if (errorCode(error) !== 'LOG_NO_SPACE') this.#fail(error);
     });
     this.#step({ type: 'compacted', index: cutThrough });
+    this.#giveUpSnapshots(cutThrough, sizeBytes);
+  }
+
+  /** Members that are given a snapshot, or have had one and are catching up, need the log after this entry. */
+  #heldIndex(): number | undefined {
+    if (this.#holds.isEmpty) return undefined;
+    const peers = this.#raft.peers();
+    // Something else brought it to the log.
+    for (const { id, state } of peers) if (state === 'replicate') this.#sender.end(id, true);
+    const { snapshots, trailingEntries } = this.#options;
+    const sinceMs = this.#parts.env.clock.nowMs() - snapshots.stallTimeoutMs;
+    return this.#holds.review(peers, this.lastIndex - trailingEntries, sinceMs);
+  }
+
+  /** To members whose snapshot ends before what was cut it is of no use any more: they need another. */
+  #giveUpSnapshots(cutThrough: number, logBytes: number): void {
+    for (const node of this.#holds.cutThrough(cutThrough)) {
+      const { maxSnapshotLogBytes } = this.#options;
+      this.#parts.logger.warn(
+        { node, ...this.#sender.progressOf(node), logBytes, maxSnapshotLogBytes },
+        `node ${node} needs another snapshot: the log outgrew maxSnapshotLogBytes before it had caught up; ` +
+          'raise maxSnapshotLogBytes or snapshotBytesPerSecond, or write less',
+      );
+      this.#sender.end(node, false);
+    }
   }
 
   #flush(): void {

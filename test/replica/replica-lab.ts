@@ -220,6 +220,7 @@ export class ReplicaLab {
         snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 1_000_000, stallTimeoutMs: 400 },
         tickMs: 5,
         maxLogBytes: 1024 * 1024,
+        maxSnapshotLogBytes: 0,
         trailingEntries: 10,
         diskFullRetryMs: 50,
         ...this.#options.replica,

@@ -22,6 +22,7 @@ async function askedMs(error: Error, seconds: number): Promise<number[]> {
     term: () => 1,
     checkpoint: () => Promise.reject(error),
     check: () => Promise.resolve(),
+    offered: silent,
     damaged: () => asked.push(env.clock.nowMs() - startMs),
     sent: (node) => sender.begin(node, 1),
   });
