@@ -437,18 +437,7 @@ export class Replica<Result> {
 
   async #restore(snapshot: SnapshotBase, name: string): Promise<void> {
     const { stateMachine, logger } = this.#parts;
-    await this.#applier.applying;
-    for (let isRestored = false; !isRestored; ) {
-      if (this.#stopped) return;
-      try {
-        await stateMachine.restore(`${this.#options.directory}/${name}`);
-        isRestored = true;
-      } catch (error) {
-        if (!isNoSpace(error)) throw error;
-        logger.error({ error: errorMessage(error) }, 'a snapshot is taken over when there is space');
-        await this.#pause(this.#options.diskFullRetryMs);
-      }
-    }
+    await this.#applier.alone(() => this.#replaceState(name));
     if (this.#stopped) return;
     if (stateMachine.appliedIndex !== snapshot.index) {
       throw new RaftreeError(
@@ -464,6 +453,20 @@ export class Replica<Result> {
     this.#reads.answerThrough(this.appliedIndex);
   }
 
+  async #replaceState(name: string): Promise<void> {
+    const { stateMachine, logger } = this.#parts;
+    while (!this.#stopped) {
+      try {
+        await stateMachine.restore(`${this.#options.directory}/${name}`);
+        return;
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        logger.error({ error: errorMessage(error) }, 'a snapshot is taken over when there is space');
+        await this.#pause(this.#options.diskFullRetryMs);
+      }
+    }
+  }
+
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#parts.env.timers.after(ms, resolve));
   }
@@ -472,18 +475,14 @@ export class Replica<Result> {
   async #checkpoint(directory: string): Promise<SnapshotBase> {
     const { stateMachine } = this.#parts;
     if (this.#applier.isPaused) throw new RaftreeError('BUSY', 'a snapshot is being taken over');
-    this.#applier.pause();
-    try {
-      await this.#applier.applying;
+    return this.#applier.alone(async () => {
       const index = stateMachine.appliedIndex;
       const term = this.#raft.termAt(index);
       if (term === undefined) throw new RaftreeError('BUSY', `entry ${index} is not in the log`);
       const { configuration } = this.#raft;
       await stateMachine.checkpoint(directory);
       return { index, term, configuration };
-    } finally {
-      this.#applier.resume();
-    }
+    });
   }
 
   #removeDirectory(name: string): void {

@@ -35,6 +35,15 @@ export class ListMachine implements StateMachine<number> {
   entriesPerPart = 20;
   /** Holds up the next `apply` until it resolves; a rejection makes it fail. */
   gate: Promise<void> | undefined;
+  /** Holds up the next `checkpoint`, which has begun, until it resolves. */
+  checkpointGate: Promise<void> | undefined;
+  /** Holds up the next `check` until it resolves. */
+  checkGate: Promise<void> | undefined;
+  /** How long each `apply` takes; at once if undefined. */
+  applying: (() => Promise<void>) | undefined;
+  /** Calls that came while another was under way, and must not have. */
+  readonly overlaps: string[] = [];
+  #underWay: string | undefined;
 
   /** `emptyAt`: what it has applied while there is nothing in its directory. */
   constructor(fs: FileSystem, directory: string, emptyAt = 0) {
@@ -61,7 +70,18 @@ export class ListMachine implements StateMachine<number> {
         this.entries.push(entry.kind !== 'command' ? '' : Buffer.from(entry.body).toString());
         return before;
       });
-    return this.gate ? this.gate.then(run) : run();
+    const gate = this.gate ?? this.applying?.();
+    return gate ? this.#alone('apply', () => gate.then(run)) : run();
+  }
+
+  async #alone<T>(call: string, run: () => Promise<T>): Promise<T> {
+    if (this.#underWay) this.overlaps.push(`${call} during ${this.#underWay}`);
+    this.#underWay = call;
+    try {
+      return await run();
+    } finally {
+      this.#underWay = undefined;
+    }
   }
 
   async flush(): Promise<void> {
@@ -74,26 +94,32 @@ export class ListMachine implements StateMachine<number> {
     if (directory === this.#directory) this.durableIndex = appliedIndex;
   }
 
-  async checkpoint(directory: string): Promise<void> {
+  checkpoint(directory: string): Promise<void> {
     this.checkpoints++;
-    this.#fs.makeDirectory(directory);
-    for (let at = 0; at < this.entries.length; at += this.entriesPerPart) {
-      const name = `part-${String(at).padStart(6, '0')}`;
-      await this.#write(`${directory}/${name}`, this.entries.slice(at, at + this.entriesPerPart));
-    }
-    this.#fs.syncDirectory(directory);
+    return this.#alone('checkpoint', async () => {
+      await this.checkpointGate;
+      this.#fs.makeDirectory(directory);
+      for (let at = 0; at < this.entries.length; at += this.entriesPerPart) {
+        const name = `part-${String(at).padStart(6, '0')}`;
+        await this.#write(`${directory}/${name}`, this.entries.slice(at, at + this.entriesPerPart));
+      }
+      this.#fs.syncDirectory(directory);
+    });
   }
 
   /** Throws for what is not JSON. */
   async check(directory: string): Promise<void> {
+    await this.checkGate;
     for (const name of this.#fs.list(directory))
       JSON.parse(this.#fs.readFile(`${directory}/${name}`).toString());
   }
 
-  async restore(directory: string): Promise<void> {
+  restore(directory: string): Promise<void> {
     this.restores++;
-    this.#directory = directory;
-    this.#load();
+    return this.#alone('restore', async () => {
+      this.#directory = directory;
+      this.#load();
+    });
   }
 
   async close(): Promise<void> {}
@@ -134,6 +160,8 @@ export interface LabOptions {
   readonly replica?: Partial<ReplicaOptions>;
   readonly fault?: (member: number) => NonNullable<SimFileSystemOptions['fault']>;
   readonly maxCachedBytes?: number;
+  /** Every `apply` answers late, within this. */
+  readonly maxApplyMs?: number;
 }
 
 export class ReplicaLab {
@@ -149,6 +177,8 @@ export class ReplicaLab {
   readonly #options: LabOptions;
   readonly #voters: number[];
   maxDelayMs = 2;
+  /** Warnings and errors that the members logged. */
+  readonly warnings: { readonly member: NodeId; readonly message: string; readonly fields: object }[] = [];
 
   private constructor(seed: number, options: LabOptions) {
     this.world = new SimWorld(seed);
@@ -199,7 +229,10 @@ export class ReplicaLab {
       `${GROUP_DIRECTORY}/${group.base.directory}`,
       Math.min(group.base.index, FIRST_BASE.index),
     );
+    const { maxApplyMs } = this.#options;
+    if (maxApplyMs !== undefined) machine.applying = () => scheduler.sleep(random.float() * maxApplyMs);
     const failures: RaftreeError[] = [];
+    const warn = (fields: object, message: string) => this.warnings.push({ member: id, message, fields });
     const replica = new Replica<number>(
       {
         raft: {
@@ -230,7 +263,7 @@ export class ReplicaLab {
         log: group,
         stateMachine: machine,
         transport: { send: (to, message) => this.#post(id, to, message) },
-        logger: silentLogger,
+        logger: { ...silentLogger, warn, error: warn },
         restarted: present !== undefined,
         onStatus: () => {},
         onConfiguration: () => {},
@@ -313,6 +346,8 @@ export class ReplicaLab {
       const running = [...this.members.values()].filter((member) => member.isRunning);
       return running.every((member) => member.machine.appliedIndex === leader.replica.lastIndex);
     });
+    const overlaps = [...this.members.values()].flatMap(({ machine }) => machine.overlaps);
+    if (overlaps.length > 0) throw new Error(`calls of a state machine overlap: ${overlaps}`);
   }
 }
 
