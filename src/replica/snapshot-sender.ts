@@ -64,7 +64,8 @@ interface Transfer {
 /** Within the time after which a silent receiver is given up. */
 const MAX_OFFERS = 5;
 const MOST_DOUBLINGS = 6;
-/** A receiver that checks a snapshot more slowly than this is given up. */
+/** A receiver may be busy for so many times as long as it may be silent, and longer with a large snapshot to check. */
+const MAX_BUSY_STALLS = 10;
 const LEAST_CHECKED_BYTES_PER_SECOND = 1024 * 1024;
 
 export class SnapshotSender {
@@ -278,8 +279,8 @@ export class SnapshotSender {
   #isBusy(transfer: Transfer, { sizeBytes }: Checkpoint): void {
     const { env, limits } = this.#parts;
     const nowMs = env.clock.nowMs();
-    const patienceMs = limits.stallTimeoutMs + (sizeBytes / LEAST_CHECKED_BYTES_PER_SECOND) * 1000;
-    transfer.busyUntilMs ??= nowMs + patienceMs;
+    const checkMs = (sizeBytes / LEAST_CHECKED_BYTES_PER_SECOND) * 1000;
+    transfer.busyUntilMs ??= nowMs + MAX_BUSY_STALLS * limits.stallTimeoutMs + checkMs;
     if (nowMs < transfer.busyUntilMs) transfer.unanswered = 0;
   }
 

@@ -2,22 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { type LabOptions, type Member, Proposals, ReplicaLab } from './replica-lab.js';
+import { type LabOptions, type Member, newGate, Proposals, ReplicaLab } from './replica-lab.js';
 
 const SMALL = { maxLogBytes: 4000, trailingEntries: 10 } as const;
-
-interface Gate {
-  readonly promise: Promise<void>;
-  readonly open: () => void;
-}
-
-function newGate(): Gate {
-  let open = () => {};
-  const promise = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { promise, open };
-}
 
 async function propose(lab: ReplicaLab, count: number, name: string): Promise<void> {
   for (let i = 0; i < count; i++) {

@@ -144,6 +144,20 @@ export class ListMachine implements StateMachine<number> {
   }
 }
 
+export interface Gate {
+  readonly promise: Promise<void>;
+  readonly open: () => void;
+}
+
+/** For a machine's `gate` and the like. */
+export function newGate(): Gate {
+  let open = () => {};
+  const promise = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { promise, open };
+}
+
 export interface Member {
   readonly id: number;
   readonly disk: SimDisk;
