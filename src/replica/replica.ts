@@ -328,6 +328,7 @@ export class Replica<Result> {
   }
 
   #tick(): void {
+    if (this.#stopped) return;
     this.#step({ type: 'tick' });
     // A leader gets to what it has committed; a follower may have been removed, or cut off.
     if (this.role !== 'leader') {
@@ -337,8 +338,10 @@ export class Replica<Result> {
     }
     this.#receiver.forgetUnneeded();
     this.#compact();
-    if (!this.#stopped)
-      this.#tickTimer = this.#parts.env.timers.after(this.#options.tickMs, () => this.#tick());
+    if (this.#stopped) return;
+    const { timers } = this.#parts.env;
+    // A process that has stood still runs its timers before it reads its sockets: what lies there is not silence.
+    this.#tickTimer = timers.after(this.#options.tickMs, () => timers.endOfTurn(() => this.#tick()));
   }
 
   #step(input: Input): ReturnType<Raft['step']> | undefined {

@@ -167,6 +167,8 @@ export interface Member {
   replica: Replica<number>;
   failures: RaftreeError[];
   isRunning: boolean;
+  /** While its process is paused: what has arrived. */
+  held: (() => void)[] | undefined;
 }
 
 export interface LabOptions {
@@ -284,7 +286,17 @@ export class ReplicaLab {
         onFailure: (error) => failures.push(error),
       },
     );
-    const member = { id, disk, process, log, machine, replica, failures, isRunning: true };
+    const member: Member = {
+      id,
+      disk,
+      process,
+      log,
+      machine,
+      replica,
+      failures,
+      isRunning: true,
+      held: undefined,
+    };
     this.members.set(id, member);
     return member;
   }
@@ -296,7 +308,10 @@ export class ReplicaLab {
       const member = this.members.get(to);
       if (!member?.isRunning || this.cut.has(`${from}>${to}`)) return;
       const arrives = this.intercept(from, to, copy);
-      if (arrives) member.replica.receive(from, arrives);
+      if (!arrives) return;
+      const receive = () => member.replica.receive(from, arrives);
+      if (member.held) member.held.push(receive);
+      else receive();
     });
   }
 
@@ -317,6 +332,22 @@ export class ReplicaLab {
     member.isRunning = false;
     member.process.kill();
     member.disk.powerCut(this.world.random);
+  }
+
+  /** SIGSTOP. */
+  pause(id: number): void {
+    const member = this.member(id);
+    member.held ??= [];
+    member.process.pause();
+  }
+
+  /** SIGCONT: its timers run before it reads what has arrived. */
+  resume(id: number): void {
+    const member = this.member(id);
+    const held = member.held ?? [];
+    member.held = undefined;
+    member.process.resume('timers first');
+    for (const receive of held) this.world.scheduler.after(0, receive);
   }
 
   async restart(id: number): Promise<Member> {
