@@ -207,13 +207,17 @@ export const MESSAGES = {
       files: list(struct({ name: string, sizeBytes: u53 })),
     },
   ),
-  snapshotWanted: message(42, 'The first byte of a snapshot that the receiver lacks; file = files: none.', {
-    group: u32,
-    term: u53,
-    checkpoint: u53,
-    file: u32,
-    offset: u53,
-  }),
+  snapshotWanted: message(
+    42,
+    'The first byte of a snapshot that the receiver lacks; file = files: none; beyond the file’s end: it is busy with what it has.',
+    {
+      group: u32,
+      term: u53,
+      checkpoint: u53,
+      file: u32,
+      offset: u53,
+    },
+  ),
   snapshotChunk: message(43, 'A part of a file of a snapshot, with its CRC-32.', {
     group: u32,
     term: u53,

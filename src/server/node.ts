@@ -291,6 +291,7 @@ export class Node {
         tickMs: Math.max(1, Math.floor(config.raft.heartbeatMs / 5)),
         directory: groupDirectory,
         maxLogBytes: config.storage.maxRaftLogBytes,
+        maxSnapshotLogBytes: config.storage.maxSnapshotLogBytes,
         trailingEntries: config.storage.trailingEntries,
         snapshots: {
           maxChunkBytes: config.storage.snapshotChunkBytes,
