@@ -20,17 +20,8 @@ import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorMessage, isDiskFull, RaftreeError } from '../env/errors.js';
 import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
-import {
-  corruption,
-  encodeEnd,
-  encodeRecord,
-  type Payload,
-  type Position,
-  type RecordFile,
-  type Recovery,
-  recoverRecords,
-  sizeOf,
-} from './record.js';
+import { corruption, encodeEnd, encodeRecord, type Payload, type Position, sizeOf } from './record.js';
+import { type RecordFile, type Recovery, recoverRecords } from './recovery.js';
 
 export interface RecordLogOptions {
   readonly env: Env;
@@ -78,8 +69,10 @@ export class RecordLog {
   readonly #endedBytes = new Map<number, number>();
   #current: number;
   #offset: number;
-  /** The end of what the current file has allocated: from `#offset` up to it are zeros or stale bytes. */
+  /** The end of what the current file has allocated: from `#offset` up to it are zeros or old bytes. */
   #allocated: number;
+  /** The end of what the current file held under another number; 0 if it is a new one. */
+  #oldBytesEnd = 0;
   /** False after a full disk: no more is asked for than is needed. */
   #preallocates = true;
   #durableThrough: Position;
@@ -104,11 +97,13 @@ export class RecordLog {
     this.#options = options;
     this.#files = new LogFiles(options);
     const numbers = this.#files.clearObsolete(options.oldestNeeded);
+    const preallocates = (options.preallocateBytes ?? 0) > 0;
+    const behind = options.recycles ? 'old bytes' : preallocates ? 'zeros' : undefined;
     const files = numbers.map(
       (number): RecordFile => ({
         number,
         path: this.#files.path(number),
-        mayHoldStaleBytes: options.recycles === true || (options.preallocateBytes ?? 0) > 0,
+        ...(behind ? { behind } : {}),
         read: () => {
           const content = readWhole(options.env.fs, this.#files.path(number));
           this.#endedBytes.set(number, content.length);
@@ -178,6 +173,7 @@ export class RecordLog {
   async begin(): Promise<void> {
     if (this.#files.get(this.#current)) return;
     this.#allocated = await this.#files.create(this.#current + 1);
+    this.#oldBytesEnd = this.#allocated;
     this.#current++;
     this.#offset = 0;
   }
@@ -331,8 +327,9 @@ export class RecordLog {
     const preamble = this.#offset === 0 || created ? this.#options.preamble?.() : undefined;
     if (preamble) payloads.unshift(preamble);
     const file = this.#files.use(this.#current);
-    const record = encodeRecord(this.#current, this.#durableThrough, payloads);
     const start = this.#offset;
+    const isOverOldBytes = start < this.#oldBytesEnd;
+    const record = encodeRecord(this.#current, this.#durableThrough, payloads, isOverOldBytes);
     const recordEnd = start + record.sizeBytes;
     const zeros = durable && recordEnd > this.#allocated ? this.#zerosBehind(recordEnd) : NO_ZEROS;
     try {
@@ -421,6 +418,7 @@ export class RecordLog {
     this.#current = next;
     this.#offset = 0;
     this.#allocated = allocated;
+    this.#oldBytesEnd = allocated;
     this.#preallocates = true;
   }
 
