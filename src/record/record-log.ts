@@ -77,6 +77,7 @@ export class RecordLog {
   #preallocates = true;
   #durableThrough: Position;
   #isRotating = false;
+  /** Written to the current file since the last sync of it began. */
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
   #queue: (Append | 'rotate')[] = [];
@@ -334,7 +335,7 @@ export class RecordLog {
     const zeros = durable && recordEnd > this.#allocated ? this.#zerosBehind(recordEnd) : NO_ZEROS;
     try {
       if (durable) {
-        await file.writeDurable(zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
+        await this.#writeDurable(file, zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
       } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {
@@ -351,6 +352,14 @@ export class RecordLog {
     else this.#syncNowAndThen(file, record.sizeBytes);
     const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;
     return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
+  }
+
+  /** Durable with everything before it: a durable write by itself would cover only its own bytes. */
+  async #writeDurable(file: File, chunks: readonly Uint8Array[], start: number): Promise<void> {
+    if (this.#unsyncedBytes === 0) return file.writeDurable(chunks, start);
+    await file.write(chunks, start);
+    await file.sync();
+    this.#unsyncedBytes = 0;
   }
 
   /** So that little is left to be synced when the file ends, while others wait. */
