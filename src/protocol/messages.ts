@@ -59,7 +59,7 @@ export const MESSAGES = {
     index: u53,
     results: list(
       struct({
-        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3 }),
+        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3, notApplied: 4 }),
         existed: bool,
         version: u53,
       }),

@@ -39,8 +39,8 @@ const count = (cluster: FakeCluster, key: string) => cluster.data.get(key)?.valu
 
 scenario('the operations', {}, async (client, cluster) => {
   const put = await client.put('a', 'one');
-  assert.equal(put, { applied: true, existed: false, version: put.index, index: put.index });
-  assert.is((await client.put('a', 'two')).existed, true);
+  assert.equal(put, { applied: true, version: put.index, index: put.index }, 'a put does not look');
+  assert.equal(Object.keys(await client.put('a', 'two')).sort(), ['applied', 'index', 'version']);
   assert.is((await client.insert('a', 'three')).applied, false);
   assert.is((await client.insert('b', 'x')).applied, true);
   assert.is((await client.update('b', 'y')).applied, true);
@@ -55,16 +55,29 @@ scenario('the operations', {}, async (client, cluster) => {
   assert.is((await client.delete('d')).existed, true);
   assert.is((await client.delete('d')).existed, false);
   assert.is(await client.get('d'), undefined);
-  const batch = await client.batch([
+  const refused = await client.batch([
     { action: 'put', key: 'e', value: '1' },
     { action: 'check', key: 'a', condition: { expectedValue: 'no' } },
   ]);
-  assert.is(batch.applied, false);
-  assert.equal(
-    batch.results.map(({ status }) => status),
-    ['ok', 'conditionFailed'],
-  );
+  assert.is(refused.applied, false);
+  const version = cluster.data.get('a')?.version ?? -1;
+  assert.equal(refused.results, [
+    { status: 'notApplied' },
+    { status: 'conditionFailed', existed: true, version },
+  ]);
   assert.is(cluster.data.has('e'), false);
+  const { index, results } = await client.batch([
+    { action: 'put', key: 'a', value: '1' },
+    { action: 'put', key: 'a', value: '2', condition: { exists: true } },
+    { action: 'delete', key: 'b' },
+    { action: 'append', key: 'e', value: '3' },
+  ]);
+  assert.equal(results, [
+    { status: 'ok', existed: undefined, version: index },
+    { status: 'ok', existed: true, version: index },
+    { status: 'ok', existed: true, version: 0 },
+    { status: 'ok', existed: false, version: index },
+  ]);
   const status = await client.status(cluster.endpoint(2));
   assert.is(status.nodeId, 2);
   assert.is(status.role, 'follower');

@@ -216,8 +216,13 @@ export class FakeCluster {
         const value = Buffer.concat([present?.value ?? Buffer.alloc(0), operation.value]);
         this.data.set(key, { value, version: index });
       }
-      const status = matches[i] ? ('ok' as const) : ('conditionFailed' as const);
-      return { status, existed, version: this.data.get(key)?.version ?? 0 };
+      if (!applied && matches[i]) return { status: 'notApplied' as const, existed: false, version: 0 };
+      const isLookedUp = operation.action !== 'put' || operation.condition !== 'always';
+      return {
+        status: applied ? ('ok' as const) : ('conditionFailed' as const),
+        existed: isLookedUp && existed,
+        version: this.data.get(key)?.version ?? 0,
+      };
     });
     const reply: OutboundMessage = { type: 'writeReply', requestId, applied, index, results };
     session.set(sequence, reply);
