@@ -574,13 +574,55 @@ test('a thousand calls may share one signal: it gets one listener, and loses it'
   await scheduler.run(client.close());
 });
 
+for (const timeoutMs of [Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
+  scenario(`a call may take as long as it takes: ${timeoutMs} ms`, { timeoutMs }, async (client, cluster) => {
+    const { scheduler } = cluster.world;
+    cluster.leader = 0;
+    scheduler.after(15_000, () => {
+      cluster.leader = 2;
+    });
+    const calls = [
+      client.put('k', 'v'),
+      client.get('k', { timeoutMs }),
+      client.changeMembers([{ type: 'remove', node: 3 }]),
+    ];
+    await Promise.all(calls);
+    assert.ok(scheduler.nowMs() > 15_000);
+    cluster.leader = 0;
+    const limited = await failure(client.put('k', 'w', { timeoutMs: 100 }));
+    assert.is(limited.code, 'TIMEOUT');
+    const open = failure(client.get('k'));
+    await scheduler.sleep(100);
+    await client.close();
+    assert.is((await open).code, 'CLIENT_CLOSED');
+  });
+}
+
+scenario('a timeout that cannot be is refused at the call', {}, async (client, cluster) => {
+  for (const timeoutMs of [0, -5, Number.NaN, '100' as unknown as number]) {
+    const calls = [client.put('k', 'v', { timeoutMs }), client.get('k', { timeoutMs })];
+    for (const call of calls) {
+      const error = await failure(call);
+      assert.equal([error.code, error.outcome], ['INVALID_REQUEST', 'notCommitted']);
+    }
+  }
+  assert.equal(cluster.seen, []);
+});
+
 test('options that cannot be are refused at construction', async () => {
   const cluster = new FakeCluster(1);
   for (const options of [
     { endpoints: [] },
     { endpoints: ['nowhere'] },
     { timeoutMs: 0 },
+    { timeoutMs: -1 },
+    { timeoutMs: Number.NaN },
+    { timeoutMs: '1000' as unknown as number },
+    { attemptTimeoutMs: Number.POSITIVE_INFINITY },
+    { maxBackoffMs: Number.NaN },
     { window: Number.NaN },
+    { window: 1.5 },
+    { pageEntries: 0 },
   ]) {
     assert.throws(
       () => clientOf(cluster, { endpoints: ['node1:7000'], ...options }),
