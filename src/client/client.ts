@@ -28,7 +28,7 @@ import {
 } from './client-options.js';
 import { Connections } from './connections.js';
 import { isEmptyRange, type KeyRange, keyRange, rangeBehind } from './key-range.js';
-import { type MemberChange, toMemberChange } from './member-changes.js';
+import { isInForce, type MemberChange, toMemberChange } from './member-changes.js';
 import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
 import { Router, type Target } from './router.js';
 import { SessionWriter, unexpected } from './session-writer.js';
@@ -214,8 +214,9 @@ export class RaftreeClient {
   /**
    * Changes who belongs to the cluster, all at once; resolves when the new members count and no others.
    *
-   * While another change is under way it is tried again (`CHANGE_PENDING`). It may be sent again after an attempt whose
-   * fate is unknown, which does no harm: what is as asked for already stays so.
+   * While another change is under way it is tried again (`CHANGE_PENDING`). The change is tied to the configuration that
+   * the leader tells first. So it may be sent again after an attempt whose fate is unknown: it cannot undo what another
+   * operator has done since. If the members were changed since then, and are not as asked for: `CHANGE_CONFLICT`.
    */
   changeMembers(
     changes: readonly MemberChange[],
@@ -223,10 +224,31 @@ export class RaftreeClient {
   ): Promise<{ readonly index: number }> {
     return this.#call(options, async (call) => {
       if (changes.length === 0) throw invalid('a change of members needs at least one');
-      const request = { type: 'changeMembers', changes: changes.map(toMemberChange) } as const;
-      const answer = await this.#router.ask(() => request, call, 'leader');
-      if (answer.type !== 'done') throw unexpected(answer.type, request.type);
-      return { index: answer.index };
+      const wanted = changes.map(toMemberChange);
+      for (;;) {
+        const { configurationIndex: expectedIndex } = await this.#settledMembers(call);
+        const request = { type: 'changeMembers', expectedIndex, changes: wanted } as const;
+        try {
+          const answer = await this.#router.ask(() => request, call, 'leader');
+          if (answer.type !== 'done') throw unexpected(answer.type, request.type);
+          return { index: answer.index };
+        } catch (error) {
+          if (!(error instanceof RaftreeClientError) || error.code !== 'CHANGE_CONFLICT') throw error;
+        }
+        if (!call.uncertain) {
+          // Somebody was faster, and nothing of this call is in a log: it is asked for anew.
+          await call.pause(this.#settings.backoffMs);
+          continue;
+        }
+        // One change was made since: this one, or another after which this one can never be.
+        const now = await this.#settledMembers(call);
+        if (isInForce(now, wanted)) return { index: now.configurationIndex };
+        throw new RaftreeClientError(
+          'CHANGE_CONFLICT',
+          'the members were changed by somebody else, and are not as asked for; look at them before another change',
+          'unknown',
+        );
+      }
     });
   }
 
@@ -275,6 +297,16 @@ export class RaftreeClient {
       'a value would be above the limit; nothing was changed',
       'notCommitted',
     );
+  }
+
+  /** What the leader tells of the members when no change is half done. */
+  async #settledMembers(call: Call): Promise<MessageOf<'statusReply'>> {
+    for (;;) {
+      const answer = await this.#router.ask(() => ({ type: 'status' }), call, 'leader');
+      if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
+      if (answer.outgoing.length === 0) return answer;
+      await call.pause(this.#settings.backoffMs);
+    }
   }
 
   async #page(
