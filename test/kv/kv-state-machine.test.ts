@@ -149,6 +149,25 @@ test('the conditions of a batch look at the keys as they were before it', () => 
   assert.is(store.get('m'), 'y @6');
 });
 
+test('what has no condition and needs no value is not looked up', () => {
+  const store = new Store();
+  const asked: string[] = [];
+  const { get } = store.engine;
+  store.engine.get = (key) => {
+    asked.push(Buffer.from(key.subarray(1)).toString());
+    return get.call(store.engine, key);
+  };
+  store.write(operation('put', 'a', '1'), operation('put', 'a', '2'), operation('put', 'b', '1'));
+  assert.equal(asked, []);
+  store.write(
+    operation('put', 'b', '1', { condition: 'exists' }),
+    operation('append', 'b', '2', { condition: 'exists' }),
+    operation('put', 'a', '1'),
+    operation('append', 'a', '2'),
+  );
+  assert.equal(asked, ['b'], 'once, and not what the batch itself has written');
+});
+
 test('no operation of a batch that was not applied claims that it was', () => {
   const store = new Store();
   store.write(operation('put', 'a', '1'));
@@ -321,6 +340,7 @@ test('pipelined writes of a session may arrive in any order', () => {
   assert.is(send(3), 'INVALID_REQUEST', 'its answer has been acknowledged');
   assert.is(send(5, 1), 'applied: ok existed @8');
   assert.is(send(6, 3), 'applied: ok existed @6');
+  assert.is(send(0), 'INVALID_REQUEST', 'sequences begin at 1');
   assert.is(store.get('a'), '31265 @8');
 });
 
