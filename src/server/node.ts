@@ -140,6 +140,7 @@ export class Node {
       voters: [...(replica?.configuration.voters ?? [])],
       outgoing: [...(replica?.configuration.outgoing ?? [])],
       learners: [...(replica?.configuration.learners ?? []), ...(replica?.configuration.learnersNext ?? [])],
+      configurationIndex: replica?.configuration.index ?? 0,
     };
   }
 
