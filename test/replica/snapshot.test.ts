@@ -1,6 +1,7 @@
 /** Snapshots on their way from a leader to whoever lacks what its log no longer has. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
 import type { FileOperation } from '../../src/env/sim/disk.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type LabOptions, type Member, Proposals, ReplicaLab } from './replica-lab.js';
@@ -320,9 +321,7 @@ test('what a damaged leader sends is not taken over, and another leads', async (
     leader.machine.checkpoint = async (directory) => {
       await checkpoint(directory);
       const [part] = leader.process.fs.list(directory);
-      const file = leader.process.fs.open(`${directory}/${part}`, 'create');
-      await file.write([Buffer.from('no JSON')], 0);
-      file.close();
+      leader.disk.edit(`${directory}/${part}`, () => Buffer.from('no JSON'));
     };
     lab.cut.clear();
     await lab.until(() => away.machine.restores > 0);
@@ -330,6 +329,20 @@ test('what a damaged leader sends is not taken over, and another leads', async (
     await checkEqual(lab);
     checkDirectories(lab);
   }
+});
+
+test('a checkpoint that fails half-way leaves nothing behind', async () => {
+  const { lab, leader } = await open(4);
+  const checkpoint = leader.machine.checkpoint.bind(leader.machine);
+  let attempts = 0;
+  leader.machine.checkpoint = async (directory) => {
+    await checkpoint(directory);
+    if (++attempts < 4) throw new RaftreeError('LSM_NO_SPACE', 'the disk is full');
+  };
+  lab.cut.clear();
+  await checkEqual(lab);
+  assert.is(attempts, 4);
+  checkDirectories(lab);
 });
 
 test('an offer of what the log holds is answered with the end: nothing is lacking', async () => {
