@@ -507,10 +507,15 @@ test('a spare file whose new name could not be made durable fails the log when i
 });
 
 test('removing files can be tried again after it failed', async () => {
-  for (const kind of ['unlink', 'sync-directory']) {
+  for (const [kind, recycles] of [
+    ['unlink', false],
+    ['sync-directory', false],
+    ['rename', true],
+    ['sync-directory', true],
+  ] as const) {
     const disk = newDisk();
     const switched = faultSwitch();
-    const { log } = openLog(disk, { files: { fault: switched.fault } });
+    const { log } = openLog(disk, { files: { fault: switched.fault }, recycles });
     for (const text of ['a', 'b', 'c']) {
       await log.append(bytesOf(text), true);
       log.rotate();
