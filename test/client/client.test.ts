@@ -494,6 +494,23 @@ scenario('more than the output may hold is sent bit by bit', {}, async (client, 
   assert.is(cluster.data.size, 60);
 });
 
+scenario('what was not sent when its call ended is never sent', {}, async (client, cluster) => {
+  const { scheduler } = cluster.world;
+  await client.put('k', '');
+  const controller = new AbortController();
+  const { signal } = controller;
+  const value = Buffer.alloc(3_000_000, 'x');
+  const ends = Array.from({ length: 30 }, (_, i) => failure(client.put(`k${i}`, value, { signal })));
+  await scheduler.sleep(0);
+  controller.abort();
+  const outcomes = (await Promise.all(ends)).map(({ outcome }) => outcome);
+  await scheduler.sleep(20_000);
+  assert.equal([...new Set(outcomes)].sort(), ['notCommitted', 'unknown'], 'some were sent, some were not');
+  outcomes.forEach((outcome, i) => {
+    if (outcome === 'notCommitted') assert.not(cluster.data.has(`k${i}`));
+  });
+});
+
 scenario('close ends what is under way, and nothing runs afterwards', {}, async (client, cluster) => {
   await client.put('k', '');
   cluster.script = () => 'silent after';
