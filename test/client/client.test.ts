@@ -202,6 +202,38 @@ scenario(
   },
 );
 
+test('a node that cannot be connected to has a rest, which is short again once it could', async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const cluster = await FakeCluster.start(seed, 1);
+    const { scheduler } = cluster.world;
+    const { env } = cluster.client;
+    let connects = 0;
+    const net = {
+      ...env.net,
+      connect: (...given: Parameters<typeof env.net.connect>) => {
+        connects++;
+        return env.net.connect(...given);
+      },
+    };
+    const client = clientOf(cluster, { env: { ...env, net } });
+    const body = async () => {
+      await client.get('k');
+      cluster.kill(1);
+      const calls = Array.from({ length: 200 }, () => failure(client.get('k', { timeoutMs: 5000 })));
+      await Promise.all(calls);
+      assert.ok(connects < 40, `${connects} attempts to connect`);
+      await cluster.startNode(1);
+      await client.get('k');
+      cluster.kill(1);
+      await failure(client.get('k', { timeoutMs: 30 }));
+      await cluster.startNode(1);
+      await client.get('k', { timeoutMs: 300 });
+    };
+    await scheduler.run(body());
+    await scheduler.run(client.close());
+  }
+});
+
 scenario('a silent node is left for another one', { attemptTimeoutMs: 500 }, async (client, cluster) => {
   await client.put('k', '1');
   cluster.script = (_, node) => (node === 1 ? 'silent before' : undefined);
@@ -415,6 +447,61 @@ scenario(
     assert.is(error.outcome, 'unknown');
     await client.append('k', 'y');
     assert.is(count(cluster, 'k'), 'xy');
+  },
+);
+
+scenario(
+  'what is under way counts as not acknowledged, within the granted window',
+  {},
+  async (client, cluster) => {
+    const { scheduler } = cluster.world;
+    cluster.window = 3;
+    cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+    const all = Promise.all(Array.from({ length: 12 }, (_, i) => client.append('k', `${i};`)));
+    const answered = new Set<number>();
+    while (answered.size < 12) {
+      await scheduler.sleep(50);
+      const writes = cluster
+        .requests('write')
+        .flatMap(({ request }) => (request.type === 'write' ? request : []));
+      const last = writes.at(-1);
+      assert.ok(last && writes.length - answered.size <= 3, 'no more than the window');
+      for (let sequence = 1; sequence <= last.acknowledgedThrough; sequence++)
+        assert.ok(answered.has(sequence), `${sequence} is not answered`);
+      // The one that was sent last is answered first.
+      cluster.held.pop()?.();
+      const [open] = writes
+        .map(({ sequence }) => sequence)
+        .filter((sequence) => !answered.has(sequence))
+        .slice(-1);
+      if (open !== undefined) answered.add(open);
+    }
+    await all;
+  },
+);
+
+scenario('a late word about an old session leaves the new one alone', {}, async (client, cluster) => {
+  await client.put('k', '');
+  cluster.sessions.clear();
+  let writes = 0;
+  cluster.script = (request) => (request.type === 'write' && ++writes === 2 ? 'hold' : undefined);
+  const both = [client.append('k', '1'), client.append('k', '2')];
+  await both[0];
+  cluster.held.pop()?.();
+  await both[1];
+  await client.append('k', '3');
+  assert.is(count(cluster, 'k'), '123');
+  assert.is(cluster.sessions.size, 1);
+});
+
+scenario(
+  'a busy node that may not lead is left for another',
+  { timeoutMs: 5000 },
+  async (client, cluster) => {
+    cluster.leader = 2;
+    cluster.script = (_, node) => (node === 2 ? undefined : 'OVERLOADED');
+    await client.put('k', 'v');
+    assert.is(count(cluster, 'k'), 'v');
   },
 );
 
