@@ -202,26 +202,72 @@ scenario(
   },
 );
 
+/** Counts the attempts to connect: all, and those under way. */
+function countConnects(cluster: FakeCluster) {
+  const { env } = cluster.client;
+  const connect = async (...given: Parameters<typeof env.net.connect>) => {
+    counts.all++;
+    counts.underWay++;
+    try {
+      return await env.net.connect(...given);
+    } finally {
+      counts.underWay--;
+    }
+  };
+  const counts = { all: 0, underWay: 0, env: { ...env, net: { ...env.net, connect } } };
+  return counts;
+}
+
+test('close waits for a connection that is being opened', async () => {
+  const cluster = await FakeCluster.start(1, 1);
+  const { network, scheduler } = cluster.world;
+  const connects = countConnects(cluster);
+  const client = clientOf(cluster, { env: connects.env });
+  network.cut('client', 'node1');
+  const call = failure(client.get('k'));
+  await scheduler.runFor(100);
+  assert.is(connects.underWay, 1);
+  await scheduler.run(client.close());
+  assert.is(connects.underWay, 0);
+  assert.is((await call).code, 'CLIENT_CLOSED');
+});
+
+test('one answer that does not come ends no connection over which others come', async () => {
+  const cluster = await FakeCluster.start(1, 1);
+  const { scheduler } = cluster.world;
+  const connects = countConnects(cluster);
+  const client = clientOf(cluster, { env: connects.env, attemptTimeoutMs: 500 });
+  let strikes = 1;
+  cluster.script = (request) =>
+    request.type === 'get' && request.key.toString() === 'slow' && strikes-- > 0
+      ? 'silent before'
+      : undefined;
+  const body = async () => {
+    const slow = client.get('slow');
+    for (let i = 0; i < 10; i++) {
+      await scheduler.sleep(100);
+      await client.get('other');
+    }
+    await slow;
+  };
+  await scheduler.run(body());
+  assert.is(connects.all, 1);
+  assert.is(strikes, -1, 'it was asked twice');
+  await scheduler.run(client.close());
+});
+
 test('a node that cannot be connected to has a rest, which is short again once it could', async () => {
   for (let seed = 1; seed <= 5; seed++) {
     const cluster = await FakeCluster.start(seed, 1);
     const { scheduler } = cluster.world;
-    const { env } = cluster.client;
-    let connects = 0;
-    const net = {
-      ...env.net,
-      connect: (...given: Parameters<typeof env.net.connect>) => {
-        connects++;
-        return env.net.connect(...given);
-      },
-    };
-    const client = clientOf(cluster, { env: { ...env, net } });
+    const connects = countConnects(cluster);
+    const client = clientOf(cluster, { env: connects.env });
     const body = async () => {
       await client.get('k');
       cluster.kill(1);
       const calls = Array.from({ length: 200 }, () => failure(client.get('k', { timeoutMs: 5000 })));
       await Promise.all(calls);
-      assert.ok(connects < 40, `${connects} attempts to connect`);
+      assert.ok(connects.all < 40, `${connects.all} attempts to connect`);
       await cluster.startNode(1);
       await client.get('k');
       cluster.kill(1);
