@@ -573,6 +573,12 @@ scenario(
     assert.equal(await scan({ from: 'x', to: 'a' }), []);
     assert.equal(await scan({ limit: 0 }), []);
     assert.equal(await scan({ prefix: Buffer.from([0xff]) }), []);
+    assert.equal(await scan({ prefix: Buffer.from('b\xff', 'latin1') }), ['b\xff']);
+    for (const entries of [1, 2]) {
+      cluster.pageEntries = entries;
+      assert.equal(await scan({}), keys, 'whatever key a page ends with');
+      assert.equal(await scan({ reverse: true }), [...keys].reverse());
+    }
     for await (const { key, value, version } of client.scan({ limit: 1 })) {
       assert.equal([key.toString(), value.toString(), version], ['a', 'a', 1]);
     }
