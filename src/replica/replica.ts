@@ -516,7 +516,6 @@ export class Replica<Result> {
     if (status.role !== 'leader') {
       this.#proposals.rejectAll(leadershipLost('unknown'));
       this.#sender.stop();
-      this.#holds.clear();
     }
     if (this.#transfer && status.leader !== NOBODY) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);
