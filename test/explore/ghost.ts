@@ -6,8 +6,8 @@ import type { Entry } from '../../src/raft/types.js';
 import { FIRST_INDEX } from './host.js';
 
 export interface Ghost {
-  /** Entry i is at i - FIRST_INDEX. */
-  readonly committed: readonly Entry[];
+  /** Entry i is at i - FIRST_INDEX, with the term in which it was first known to be committed. */
+  readonly committed: readonly { readonly entry: Entry; readonly inTerm: number }[];
   readonly leaders: readonly { readonly term: number; readonly node: number }[];
   readonly reads: readonly { readonly node: number; readonly id: number; readonly mustSee: number }[];
 }
@@ -17,6 +17,7 @@ export const NOTHING_YET: Ghost = { committed: [], leaders: [], reads: [] };
 /** What one turn of one node adds to it. */
 export interface Facts {
   readonly node: number;
+  readonly term: number;
   /** It forgot what it was asked to read. */
   readonly hasRestarted: boolean;
   /** It was asked to read. */
@@ -64,9 +65,9 @@ export function learnt(ghost: Ghost, facts: Facts): Ghost | string {
     if (rival && rival.node !== node) {
       return `election safety: node ${node} leads term ${elected.term}, which node ${rival.node} led`;
     }
-    for (const [at, entry] of ghost.committed.entries()) {
+    for (const [at, { entry, inTerm }] of ghost.committed.entries()) {
       const own = elected.log[at];
-      if (own && isSameEntry(own, entry)) continue;
+      if (inTerm > elected.term || (own && isSameEntry(own, entry))) continue;
       return `leader completeness: node ${node} leads term ${elected.term} without the committed entry ${at + FIRST_INDEX} (${named(entry)})`;
     }
     if (!rival) leaders = [...leaders, { term: elected.term, node }];
@@ -85,13 +86,16 @@ export function learnt(ghost: Ghost, facts: Facts): Ghost | string {
   return { committed, leaders, reads };
 }
 
-function committedWith(known: readonly Entry[], { node, committed }: Facts): readonly Entry[] | string {
+function committedWith(
+  known: Ghost['committed'],
+  { node, term, committed }: Facts,
+): Ghost['committed'] | string {
   if (!committed) return known;
   const all = [...known];
   for (const [offset, entry] of committed.entries.entries()) {
     const at = committed.first - FIRST_INDEX + offset;
-    const other = all[at];
-    if (other === undefined) all[at] = entry;
+    const other = all[at]?.entry;
+    if (other === undefined) all[at] = { entry, inTerm: term };
     else if (!isSameEntry(other, entry)) {
       return `state machine safety: node ${node} commits ${named(entry)} at ${at + FIRST_INDEX}, where ${named(other)} was committed`;
     }

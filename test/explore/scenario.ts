@@ -43,6 +43,10 @@ export interface Scenario {
   readonly changes?: readonly ConfigurationChange[];
   readonly transfersTo?: readonly number[];
   readonly readers?: readonly { readonly node: number; readonly level: ReadLevel }[];
+  /** A proposal may arrive in the same turn as an acknowledgement. */
+  readonly sharedTurns?: boolean;
+  /** Nothing passes there: `from>to`. */
+  readonly cut?: readonly string[];
   /** Messages on one link stay in order, though any of them may be lost; with `true` they may also overtake each other. */
   readonly reorders?: boolean;
   /** Messages on their way from one node to another; what is too much is lost. */

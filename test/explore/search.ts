@@ -80,7 +80,8 @@ export function search(world: World, limits: Limits, check?: (world: Numbers) =>
         return result('seconds');
       }
       let number = 0;
-      world.successors(from, (event, to, broken) => {
+      world.successors(from, (event, after, broken) => {
+        const to = broken === undefined ? world.tidied(after) : after;
         transitions++;
         const own = number++;
         if (found) return;
@@ -125,7 +126,7 @@ function walk(world: World, first: Numbers, path: readonly number[]): { event: E
     let number = 0;
     let step: { event: Event; after: Numbers } | undefined;
     world.successors(at, (event, after) => {
-      if (number++ === wanted) step = { event, after };
+      if (number++ === wanted) step = { event, after: world.tidied(after) };
     });
     if (!step) throw new Error('a world that was met is not met again: the exploration is not deterministic');
     steps.push(step);

@@ -181,6 +181,11 @@ export class Space {
     return outcome;
   }
 
+  /** Other rules hold from now on. */
+  forgetOutcomes(): void {
+    for (const { outcomes } of this.hosts) outcomes.clear();
+  }
+
   /** The ghost after an outcome, or the rule that was broken. */
   learnt(ghostId: number, outcome: Outcome): number | string {
     if (!outcome.facts) return ghostId;
@@ -225,6 +230,7 @@ export class Space {
     for (let index = first; index <= core.commitIndex; index++) entries.push(entryAt(host, index));
     const facts: Facts = {
       node: host.id,
+      term: core.term,
       hasRestarted,
       asked,
       committed: entries.length > 0 ? { first, entries } : undefined,

@@ -13,6 +13,7 @@ export type Numbers = number[];
 
 export type EventKind =
   | 'deliver'
+  | 'deliverAndPropose'
   | 'persist'
   | 'apply'
   | 'crash'
@@ -78,6 +79,7 @@ export class World {
     }
     this.#isBeginning = false;
     this.#machine.isPrompt = false;
+    this.space.forgetOutcomes();
     for (const [at, budget] of BUDGETS.entries()) world[nodes + 1 + at] = budgets[budget] ?? 0;
     return world;
   }
@@ -150,9 +152,8 @@ export class World {
     attempt: (kind: EventKind, detail: number, budget: Budget, run: (host: Host) => Step) => void,
   ): void {
     const machine = this.#machine;
-    const { clock, changes = [], transfersTo = [], budgets } = this.scenario;
-    // Every proposal of a path is another one.
-    const proposal = (budgets.proposals ?? 0) - this.#left(world, 'proposals');
+    const { clock, changes = [], transfersTo = [] } = this.scenario;
+    const proposal = this.#proposal(world);
     if (clock === 'free' || this.#isBeginning)
       attempt('beat', 0, 'beats', (own) => ({ turn: machine.beat(own) }));
     attempt('propose', proposal, 'proposals', (own) => {
@@ -174,9 +175,30 @@ export class World {
       const next = world.slice();
       if (this.scenario.reorders) next.splice(at, 1);
       else this.#takeFromLink(next, at);
+      const shared = next.slice();
       const broken = this.#deliver(next, id);
       visit({ kind: 'deliver', node: this.space.envelope(id).to, detail: id }, next, broken);
+      if (this.scenario.sharedTurns) this.#deliverWithProposal(shared, id, visit);
     }
+  }
+
+  #deliverWithProposal(world: Numbers, id: number, visit: Visit): void {
+    const { from, to, message } = this.space.envelope(id);
+    const next = this.#spent(world, 'proposals');
+    if (message.type !== 'appendReply' || !next) return;
+    const proposal = this.#proposal(world);
+    const outcome = this.#outcome(next, to, `deliver ${id} and propose ${proposal}`, (host) => {
+      host.core.step(host.nowMs, { type: 'message', from, message });
+      return this.#machine.step(host, { type: 'propose', bodies: [Buffer.from(NAMES[proposal] as string)] });
+    });
+    if (outcome.isRefused) return;
+    const broken = this.#happened(next, to, outcome);
+    visit({ kind: 'deliverAndPropose', node: to, detail: id }, next, broken);
+  }
+
+  /** Every proposal of a path is another one. */
+  #proposal(world: Numbers): number {
+    return (this.scenario.budgets.proposals ?? 0) - this.#left(world, 'proposals');
   }
 
   /** Whatever was sent before it on the same link is lost. */
@@ -198,7 +220,7 @@ export class World {
       sent: outcome.sent.filter((id) => !answers.includes(id)),
     });
     for (const answer of answers) {
-      if (this.space.envelope(answer).to === from) broken ??= this.#deliver(world, answer);
+      if (!this.#isCut(this.space.linkOf(answer))) broken ??= this.#deliver(world, answer);
     }
     return broken;
   }
@@ -225,6 +247,7 @@ export class World {
       const next = spent.slice();
       let broken = this.#happened(next, node, rest);
       for (const id of asked) {
+        if (this.#isCut(this.space.linkOf(id))) continue;
         if (heardBy === EVERYBODY || this.space.envelope(id).to === heardBy)
           broken ??= this.#deliver(next, id);
       }
@@ -279,7 +302,7 @@ export class World {
 
   #send(world: Numbers, id: number): void {
     const link = this.space.linkOf(id);
-    if ((link & 15) > this.scenario.nodes) return;
+    if (this.#isCut(link)) return;
     let first = this.#messagesAt;
     while (first < world.length && this.space.linkOf(world[first] as number) < link) first++;
     let end = first;
@@ -287,6 +310,26 @@ export class World {
     if (this.scenario.reorders ? world.slice(first, end).includes(id) : world[end - 1] === id) return;
     world.splice(end, 0, id);
     if (end - first >= (this.scenario.maxOnLink ?? 3)) world.splice(first, 1);
+  }
+
+  #isCut(link: number): boolean {
+    const [from, to] = [link >> 4, link & 15];
+    if (to > this.scenario.nodes) return true;
+    return !this.#isBeginning && (this.scenario.cut?.includes(`${from}>${to}`) ?? false);
+  }
+
+  /** Whether that host can never again do anything with it. */
+  #isDead(world: Numbers, id: number): boolean {
+    const { to, from, message } = this.space.envelope(id);
+    if (message.term >= this.host(world, to).hardState.term) return false;
+    const outcome = this.#received(world, to, from, id, message);
+    return outcome.next === world[to - 1] && outcome.sent.length === 0 && !outcome.facts && !outcome.broken;
+  }
+
+  /** Takes away the messages that nothing depends on. */
+  tidied(world: Numbers): Numbers {
+    if (!this.messages(world).some((id) => this.#isDead(world, id))) return world;
+    return world.filter((id, at) => at < this.#messagesAt || !this.#isDead(world, id));
   }
 
   /** The same world with its nodes renamed; by 0 it is as it was. */
@@ -313,6 +356,8 @@ export class World {
         const { from, to, message } = this.space.envelope(detail);
         return `deliver ${from}>${to} ${describeMessage(message)}`;
       }
+      case 'deliverAndPropose':
+        return `${this.describe({ kind: 'deliver', node, detail })}, and in the same turn propose ${node}`;
       case 'timeout':
         return `timeout ${node}, heard by ${detail === EVERYBODY ? 'everybody' : detail}`;
       case 'change':
