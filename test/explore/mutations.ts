@@ -34,7 +34,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'vote: this.#vote, commit: Math.min(this.#commit, this.#applied) }',
       },
     ],
-    scenario: 'growth',
+    scenario: 'pendingChange',
   },
   {
     name: 'ownVoteBeforeDurable',
@@ -44,6 +44,11 @@ export const MUTATIONS: readonly Mutation[] = [
         find: 'this.#votes = new Map();\n        this.#restartTimer(nowMs);\n        this.#requestVotes(false',
         replace:
           'this.#votes = new Map([[id, true]]);\n        this.#restartTimer(nowMs);\n        this.#requestVotes(false',
+      },
+      {
+        file: 'raft.js',
+        find: 'this.#election.stand(nowMs, force);',
+        replace: 'this.#election.stand(nowMs, force); this.#tally(nowMs);',
       },
     ],
     scenario: 'learner',
