@@ -4,6 +4,13 @@ import type { MessageName, OutboundOf } from '../../src/protocol/messages.js';
 const b = (text: string) => Buffer.from(text);
 
 export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
+  birth: {
+    type: 'birth',
+    phase: 'adopted',
+    incarnation: '00112233445566778899aabbccddeeff',
+    founders: [1, 2, 3],
+    joins: false,
+  },
   hello: {
     type: 'hello',
     protocolVersion: 1,
@@ -124,7 +131,15 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     lastIndex: 21,
     lastTerm: 4,
   },
-  voteReply: { type: 'voteReply', group: 1, term: 5, preVote: true, granted: false },
+  voteReply: {
+    type: 'voteReply',
+    group: 1,
+    term: 5,
+    preVote: true,
+    granted: false,
+    commitIndex: 19,
+    commitTerm: 4,
+  },
   append: {
     type: 'append',
     group: 1,
@@ -149,7 +164,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     hintTerm: 3,
   },
   heartbeat: { type: 'heartbeat', group: 1, term: 4, commitIndex: 20, round: 78 },
-  heartbeatReply: { type: 'heartbeatReply', group: 1, term: 4, round: 78 },
+  heartbeatReply: { type: 'heartbeatReply', group: 1, term: 4, round: 78, promisedMs: 1000 },
   timeoutNow: { type: 'timeoutNow', group: 1, term: 4 },
   readIndex: { type: 'readIndex', group: 1, term: 4, id: 9 },
   readIndexReply: { type: 'readIndexReply', group: 1, term: 4, id: 9, index: 20 },
