@@ -3,7 +3,7 @@
  * read that waits for its answer must see. Every rule returns the sentence that says how it was broken.
  */
 import type { Entry } from '../../src/raft/types.js';
-import { FIRST_INDEX } from './host.js';
+import { FIRST_INDEX, type Host } from './host.js';
 
 export interface Ghost {
   /** Entry i is at i - FIRST_INDEX, with the term in which it was first known to be committed. */
@@ -84,6 +84,18 @@ export function learnt(ghost: Ghost, facts: Facts): Ghost | string {
   const ended = (id: number) => facts.reads.some((read) => read.id === id) || facts.failedReads.includes(id);
   reads = reads.filter((read) => read.node !== node || !ended(read.id));
   return { committed, leaders, reads };
+}
+
+/** Whoever leads a later term has what is committed now, or it was elected without it. */
+export function incomplete({ node, term, committed }: Facts, other: Host): string | undefined {
+  if (!committed || other.core.role !== 'leader' || other.core.term <= term) return undefined;
+  const first = committed.first - FIRST_INDEX;
+  const missing = committed.entries.findIndex((entry, at) => {
+    const own = other.log[first + at];
+    return !own || !isSameEntry(own, entry);
+  });
+  if (missing < 0) return undefined;
+  return `leader completeness: node ${node} commits entry ${committed.first + missing} in term ${term}, which node ${other.id}, the leader of term ${other.core.term}, does not have`;
 }
 
 function committedWith(

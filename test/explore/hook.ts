@@ -49,7 +49,8 @@ export async function load(
   for (const patch of MUTATIONS.find((mutation) => mutation.name === name)?.patches ?? []) {
     if (patch.file !== file) continue;
     const places = source.split(patch.find).length - 1;
-    if (places !== 1) throw new Error(`"${patch.find}" is at ${places} places in ${file}`);
+    if (places !== 1)
+      throw new Error(`"${patch.find}" is at ${places} places in ${file}: "${name}" cannot be planted`);
     source = source.replace(patch.find, () => patch.replace);
   }
   // A table of sizes for thousands of entries would be copied with every core.

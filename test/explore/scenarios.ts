@@ -7,45 +7,101 @@ const remove = (node: number) => change({ type: 'remove', node });
 const demote = (node: number) => change({ type: 'addLearner', node });
 const add = (node: number) => change({ type: 'addVoter', node });
 
+const EXCHANGE = change(
+  { type: 'addVoter', node: 4 },
+  { type: 'remove', node: 3 },
+  { type: 'remove', node: 1 },
+);
+
 const ONE_LEADS = ['timeout 1, heard by everybody', 'settle', 'beat 1', 'settle'];
 const TWO_VOTE = ['timeout 1, heard by 2', 'settle', 'beat 1', 'settle'];
 /** All have heard of the leader a moment ago, and it of them. */
 const ALL_HEARD = ['pass', 'settle', 'pass', 'settle'];
 const changed = (at: number) => [`change ${at} at 1`, 'settle', 'beat 1', 'settle'];
 
-export const SCENARIOS: readonly Scenario[] = [
+/** Worlds of any number of nodes. */
+function general(nodes: number): Scenario[] {
+  const all = Array.from({ length: nodes }, (_, at) => at + 1);
+  return [
+    {
+      name: 'election',
+      about: 'nodes that know nothing of each other yet',
+      nodes,
+      alike: all,
+      clock: 'free',
+      begin: [],
+      budgets: { timeouts: 3, restarts: 1, proposals: 1 },
+      lateDisks: all,
+      maxOnLink: 2,
+      depth: 9,
+    },
+    {
+      name: 'leaders',
+      about: 'leaders that come and go, with late disks everywhere',
+      nodes,
+      alike: all.slice(1),
+      clock: 'free',
+      begin: ONE_LEADS,
+      budgets: { timeouts: 2, restarts: 1, proposals: 2 },
+      lateDisks: all,
+      depth: 9,
+    },
+  ];
+}
+
+/** All worlds; or all of so many nodes. */
+export function scenarios(nodes?: number): Scenario[] {
+  const all = [...general(nodes ?? 3), ...PARTICULAR];
+  return nodes === undefined ? all : all.filter((scenario) => scenario.nodes === nodes);
+}
+
+const PARTICULAR: readonly Scenario[] = [
   {
-    name: 'election',
-    about: 'three nodes that know nothing of each other yet',
+    name: 'votes',
+    about: 'two candidates, and a voter with a late disk that crashes',
     nodes: 3,
-    alike: [1, 2, 3],
     clock: 'free',
     begin: [],
-    budgets: { timeouts: 3, restarts: 1, proposals: 1 },
-    lateDisks: [1, 2, 3],
-    depth: 10,
+    budgets: { timeouts: 2, restarts: 1, proposals: 1 },
+    impatient: [1, 2],
+    restartable: [3],
+    lateDisks: [3],
+    depth: 11,
   },
   {
     name: 'replication',
-    about: 'leaders that come and go, with late disks',
+    about: 'a leader and a follower with late disks, one of which crashes',
     nodes: 3,
-    alike: [2, 3],
     clock: 'free',
     begin: ONE_LEADS,
-    budgets: { timeouts: 2, restarts: 1, proposals: 2 },
-    lateDisks: [1, 2, 3],
-    depth: 9,
+    budgets: { timeouts: 1, restarts: 1, proposals: 1 },
+    impatient: [1, 2],
+    restartable: [1, 2],
+    lateDisks: [1, 2],
+    maxOnLink: 2,
+    depth: 11,
   },
   {
     name: 'shortAppends',
     about: 'one entry in a message, and a follower with entries that were never committed',
     nodes: 3,
     clock: 'free',
-    begin: [...ONE_LEADS, 'propose 1', 'crash 1'],
+    begin: [
+      ...[
+        ...ONE_LEADS,
+        'propose 1',
+        'deliver 1>2 append',
+        'deliver 1>3 append',
+        'propose 1',
+        'crash 1',
+        'lose',
+      ],
+      ...['timeout 2, heard by 3', 'deliver 2>3', 'deliver 3>2', 'deliver 2>3 append', 'lose'],
+    ],
     budgets: { timeouts: 2, proposals: 1 },
     shortAppends: true,
     maxOnLink: 1,
-    depth: 14,
+    depth: 13,
   },
   {
     name: 'removal',
@@ -228,17 +284,109 @@ export const SCENARIOS: readonly Scenario[] = [
     depth: 16,
   },
   {
-    name: 'joint',
-    about: 'two voters are exchanged at once',
+    name: 'promises',
+    about: 'lease reads, and a follower that comes back with a shorter election timeout',
+    nodes: 3,
+    clock: 'shared',
+    begin: [...ONE_LEADS, ...ALL_HEARD],
+    readers: [{ node: 1, level: 'lease' }],
+    cut: ['1>3', '3>1'],
+    budgets: { passes: 5, restarts: 1, reads: 1 },
+    restartable: [2],
+    electionBeats: { 1: 5, 2: 5, 3: 5 },
+    electionBeatsLater: { 2: 2 },
+    maxOnLink: 1,
+    depth: 16,
+  },
+  {
+    name: 'oldTerm',
+    about: 'an entry of an old term that a later leader brings to a majority',
+    nodes: 3,
+    clock: 'free',
+    begin: [
+      ...[...ONE_LEADS, 'propose 1', 'crash 1', 'lose'],
+      ...['timeout 3, heard by 2', 'deliver 3>2', 'deliver 2>3', 'crash 3', 'lose'],
+    ],
+    budgets: { timeouts: 4 },
+    impatient: [1, 3],
+    cut: ['1>3', '3>1'],
+    shortAppends: true,
+    maxOnLink: 1,
+    depth: 14,
+  },
+  {
+    name: 'overtaken',
+    about: 'messages that overtake each other',
+    nodes: 3,
+    clock: 'free',
+    begin: ONE_LEADS,
+    budgets: { timeouts: 1, beats: 1, proposals: 2 },
+    impatient: [2],
+    cut: ['1>2', '2>1'],
+    reorders: true,
+    depth: 12,
+  },
+  {
+    name: 'reads',
+    about: 'reads at a leader that is new, and at one that is deposed',
+    nodes: 3,
+    clock: 'free',
+    begin: ONE_LEADS,
+    readers: [
+      { node: 1, level: 'index' },
+      { node: 2, level: 'index' },
+    ],
+    budgets: { timeouts: 1, beats: 1, reads: 1, proposals: 1 },
+    impatient: [2],
+    maxOnLink: 2,
+    depth: 11,
+  },
+  {
+    name: 'twoChanges',
+    about: 'two voters are removed one right after the other',
+    nodes: 3,
+    clock: 'free',
+    begin: ONE_LEADS,
+    changes: [remove(3), remove(2)],
+    budgets: { timeouts: 1, proposals: 1, changes: 2 },
+    impatient: [2],
+    maxOnLink: 1,
+    depth: 12,
+  },
+  {
+    name: 'exchange',
+    about: 'two of three voters are exchanged for one, by a joint configuration that is left by itself',
     nodes: 4,
     voters: [1, 2, 3],
     clock: 'free',
     begin: ONE_LEADS,
-    changes: [
-      change({ type: 'addVoter', node: 4 }, { type: 'remove', node: 3 }, { type: 'remove', node: 1 }),
-    ],
+    changes: [EXCHANGE],
     budgets: { timeouts: 1, proposals: 1, changes: 1 },
     maxOnLink: 1,
-    depth: 12,
+    depth: 11,
+  },
+  {
+    name: 'joint',
+    about: 'a joint configuration that only its leader and the new voter have applied',
+    nodes: 4,
+    voters: [1, 2, 3],
+    clock: 'free',
+    begin: [
+      ...['timeout 2, heard by everybody', 'settle', 'beat 2', 'settle', 'change 0 at 2'],
+      ...[
+        'deliver 2>1 append',
+        'deliver 1>2',
+        'deliver 2>4',
+        'deliver 4>2',
+        'deliver 2>4',
+        'deliver 4>2',
+        'lose',
+      ],
+    ],
+    changes: [{ ...EXCHANGE, transition: 'jointExplicit' }],
+    budgets: { timeouts: 3, proposals: 1 },
+    impatient: [1, 2],
+    maxOnLink: 1,
+    depth: 11,
   },
 ];

@@ -181,11 +181,6 @@ export class Space {
     return outcome;
   }
 
-  /** Other rules hold from now on. */
-  forgetOutcomes(): void {
-    for (const { outcomes } of this.hosts) outcomes.clear();
-  }
-
   /** The ghost after an outcome, or the rule that was broken. */
   learnt(ghostId: number, outcome: Outcome): number | string {
     if (!outcome.facts) return ghostId;

@@ -3,8 +3,10 @@
  *
  *     state of host 1 … n | ghost | what is left of each budget | envelopes on their way, by link
  */
+import { isVoter } from '../../src/raft/configuration.js';
 import type { Message } from '../../src/raft/types.js';
 import type { CoreModules } from './cores.js';
+import { incomplete } from './ghost.js';
 import { type Host, Machine } from './host.js';
 import { BUDGETS, type Budget, type Scenario } from './scenario.js';
 import { freshHosts, type Outcome, Space, type Step } from './space.js';
@@ -37,8 +39,11 @@ export type Visit = (event: Event, next: Numbers, broken: string | undefined) =>
 
 /** Every one that is asked for a pre-vote hears it. */
 const EVERYBODY = 0;
+const FINE = 'fine';
 /** Of proposals. */
 const NAMES = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+
+export class RuleBroken extends Error {}
 
 export class World {
   readonly space: Space;
@@ -47,8 +52,8 @@ export class World {
   readonly #messagesAt: number;
   readonly #isRestartable: (node: number) => boolean;
   readonly #isImpatient: (node: number) => boolean;
-  /** Before the exploration begins: time as it is needed, nobody is late, and nothing is used up. */
-  #isBeginning = true;
+  /** Before the exploration begins, and to see how it could end well: nobody is late, nothing is cut or used up. */
+  #isCalm = true;
 
   constructor(modules: CoreModules, scenario: Scenario) {
     this.scenario = scenario;
@@ -56,7 +61,7 @@ export class World {
     this.#machine = new Machine(modules, scenario);
     this.#messagesAt = scenario.nodes + 1 + BUDGETS.length;
     this.#isRestartable = (node) => scenario.restartable?.includes(node) ?? true;
-    this.#isImpatient = (node) => scenario.impatient?.includes(node) ?? true;
+    this.#isImpatient = (node) => this.#isCalm || (scenario.impatient?.includes(node) ?? true);
   }
 
   /** Where the exploration begins. Throws if the scenario's beginning does not come about. */
@@ -64,10 +69,9 @@ export class World {
     const { nodes, begin, budgets, name } = this.scenario;
     let world = [...freshHosts(this.space, this.#machine, nodes), 0, ...BUDGETS.map(() => 99)];
     for (const wanted of begin) {
-      if (wanted === 'settle') {
-        world = this.settled(world);
-        continue;
-      }
+      if (wanted === 'settle') world = this.settled(world);
+      if (wanted === 'lose') world = world.slice(0, this.#messagesAt);
+      if (wanted === 'settle' || wanted === 'lose') continue;
       let found: Numbers | undefined;
       this.successors(world, (event, next, broken) => {
         if (found || !this.describe(event).startsWith(wanted)) return;
@@ -77,27 +81,79 @@ export class World {
       if (!found) throw new Error(`${name}: "${wanted}" cannot happen:\n${this.show(world).join('\n')}`);
       world = found;
     }
-    this.#isBeginning = false;
-    this.#machine.isPrompt = false;
-    this.space.forgetOutcomes();
+    this.#beCalm(false);
     for (const [at, budget] of BUDGETS.entries()) world[nodes + 1 + at] = budgets[budget] ?? 0;
     return world;
   }
 
-  /** Everything is delivered, written and applied until nothing is left to be. */
+  /** Everything is delivered, written and applied until nothing is left to be. Throws `RuleBroken`. */
   settled(world: Numbers): Numbers {
-    let now = world;
+    const now = world.slice();
     for (let steps = 0; steps < 1000; steps++) {
-      let found: Numbers | undefined;
-      this.successors(now, (event, next, broken) => {
-        if (found || !['deliver', 'persist', 'apply'].includes(event.kind)) return;
-        if (broken) throw new Error(broken);
-        found = next;
-      });
-      if (!found) return now;
-      now = found;
+      const broken = this.#settleOne(now);
+      if (broken === undefined) return now;
+      if (broken !== FINE) throw new RuleBroken(broken);
     }
-    throw new Error('it never comes to rest');
+    throw new RuleBroken('liveness: messages go back and forth for ever');
+  }
+
+  /** Undefined if there is nothing to do. */
+  #settleOne(world: Numbers): string | undefined {
+    if (world.length > this.#messagesAt) {
+      const id = world[this.#messagesAt] as number;
+      this.#takeFromLink(world, this.#messagesAt);
+      return this.#deliver(world, id) ?? FINE;
+    }
+    for (let node = 1; node <= this.scenario.nodes; node++) {
+      const { writing, applying } = this.host(world, node);
+      if (writing.length > 0) return this.#happened(world, node, this.#finishWrite(world, node)) ?? FINE;
+      if (applying) return this.#happened(world, node, this.#finishApply(world, node)) ?? FINE;
+    }
+    return undefined;
+  }
+
+  /**
+   * Whether this world can still come to good: with all nodes up and heard, each impatient in its turn, one leads and
+   * commits. Returns what keeps it from that.
+   */
+  stuck(from: Numbers): string | undefined {
+    this.#beCalm(true);
+    try {
+      let world = this.settled(from);
+      for (let turn = 0; turn < 4 * this.scenario.nodes; turn++) {
+        for (let node = 1; node <= this.scenario.nodes; node++) {
+          if (this.host(world, node).core.role !== 'leader') continue;
+          world = this.settled(this.#calmly(world, node, 'propose'));
+          const { lastIndex } = this.host(world, node).core;
+          for (const _ of [1, 2, 3]) world = this.settled(this.#calmly(world, node, 'beat'));
+          const { role, commitIndex, configuration } = this.host(world, node).core;
+          if (role === 'leader' && commitIndex >= lastIndex && isVoter(configuration, node)) return undefined;
+        }
+        world = this.settled(this.#calmly(world, (turn % this.scenario.nodes) + 1, 'timeout'));
+      }
+      return `liveness: nobody can lead any more, even if all goes well from here on:\n${this.show(world).join('\n')}`;
+    } catch (error) {
+      if (error instanceof RuleBroken) return `if all goes well from here on: ${error.message}`;
+      throw error;
+    } finally {
+      this.#beCalm(false);
+    }
+  }
+
+  /** The world after that event; as it is, if it cannot happen. Throws `RuleBroken`. */
+  #calmly(world: Numbers, node: number, kind: EventKind): Numbers {
+    let found = world;
+    this.#ofNode(world, node, (event, next, broken) => {
+      if (event.kind !== kind) return;
+      if (broken) throw new RuleBroken(broken);
+      found = next;
+    });
+    return found;
+  }
+
+  #beCalm(isCalm: boolean): void {
+    this.#isCalm = isCalm;
+    this.#machine.isPrompt = isCalm;
   }
 
   host(world: Numbers, node: number): Host {
@@ -107,7 +163,7 @@ export class World {
   successors(world: Numbers, visit: Visit): void {
     this.#deliveries(world, visit);
     for (let node = 1; node <= this.scenario.nodes; node++) this.#ofNode(world, node, visit);
-    if (this.scenario.clock === 'shared' || this.#isBeginning) this.#pass(world, visit);
+    if (this.scenario.clock === 'shared' || this.#isCalm) this.#pass(world, visit);
   }
 
   #ofNode(world: Numbers, node: number, visit: Visit): void {
@@ -132,7 +188,7 @@ export class World {
     if (this.#isRestartable(node)) {
       attempt('crash', 0, 'restarts', (own) => ({ turn: machine.restart(own), hasRestarted: true }));
     }
-    if ((this.scenario.clock === 'free' || this.#isBeginning) && this.#isImpatient(node)) {
+    if ((this.scenario.clock === 'free' || this.#isCalm) && this.#isImpatient(node)) {
       this.#timeOut(world, node, visit);
     }
     if (host.core.role === 'leader') this.#ofLeader(world, node, attempt);
@@ -154,10 +210,9 @@ export class World {
     const machine = this.#machine;
     const { clock, changes = [], transfersTo = [] } = this.scenario;
     const proposal = this.#proposal(world);
-    if (clock === 'free' || this.#isBeginning)
-      attempt('beat', 0, 'beats', (own) => ({ turn: machine.beat(own) }));
+    if (clock === 'free' || this.#isCalm) attempt('beat', 0, 'beats', (own) => ({ turn: machine.beat(own) }));
     attempt('propose', proposal, 'proposals', (own) => {
-      const body = Buffer.from(this.#isBeginning ? `begin${own.core.lastIndex}` : `${NAMES[proposal]}`);
+      const body = Buffer.from(this.#isCalm ? `begin${own.core.lastIndex}` : `${NAMES[proposal]}`);
       return machine.step(own, { type: 'propose', bodies: [body] });
     });
     for (const [at, change] of changes.entries()) {
@@ -228,10 +283,18 @@ export class World {
   #received(world: Numbers, to: number, from: number, envelope: number, message: Message): Outcome {
     return this.#outcome(world, to, `deliver ${envelope}`, (host) => {
       const mustWait = message.type === 'requestVote' || message.type === 'timeoutNow';
-      const isFree = this.scenario.clock === 'free' || this.#isBeginning;
+      const isFree = this.scenario.clock === 'free' || this.#isCalm;
       if (isFree && mustWait && host.core.role !== 'leader') this.#machine.wait(host);
       return this.#machine.step(host, { type: 'message', from, message });
     });
+  }
+
+  #finishWrite(world: Numbers, node: number): Outcome {
+    return this.#outcome(world, node, 'persist', (host) => ({ turn: this.#machine.finishWrite(host) }));
+  }
+
+  #finishApply(world: Numbers, node: number): Outcome {
+    return this.#outcome(world, node, 'apply', (host) => ({ turn: this.#machine.finishApply(host) }));
   }
 
   /** It asks for pre-votes; one other node hears it and is heard, or all do. */
@@ -267,7 +330,7 @@ export class World {
   }
 
   #outcome(world: Numbers, node: number, input: string, run: (host: Host) => Step): Outcome {
-    return this.space.outcome(world[node - 1] as number, input, run);
+    return this.space.outcome(world[node - 1] as number, this.#isCalm ? `calmly ${input}` : input, run);
   }
 
   #left(world: Numbers, budget: Budget): number {
@@ -275,7 +338,7 @@ export class World {
   }
 
   #spent(world: Numbers, budget: Budget | undefined): Numbers | undefined {
-    if (budget === undefined || this.#isBeginning) return world.slice();
+    if (budget === undefined || this.#isCalm) return world.slice();
     const at = this.scenario.nodes + 1 + BUDGETS.indexOf(budget);
     if (world[at] === 0) return undefined;
     const next = world.slice();
@@ -294,7 +357,9 @@ export class World {
     world[nodes] = ghost;
     for (let other = 1; other <= nodes; other++) {
       if (other === node) continue;
-      const broken = this.space.mismatch(outcome.next, world[other - 1] as number);
+      const broken =
+        this.space.mismatch(outcome.next, world[other - 1] as number) ??
+        (outcome.facts?.committed && incomplete(outcome.facts, this.host(world, other)));
       if (broken) return broken;
     }
     return undefined;
@@ -315,7 +380,7 @@ export class World {
   #isCut(link: number): boolean {
     const [from, to] = [link >> 4, link & 15];
     if (to > this.scenario.nodes) return true;
-    return !this.#isBeginning && (this.scenario.cut?.includes(`${from}>${to}`) ?? false);
+    return !this.#isCalm && (this.scenario.cut?.includes(`${from}>${to}`) ?? false);
   }
 
   /** Whether that host can never again do anything with it. */
