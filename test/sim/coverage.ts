@@ -15,6 +15,7 @@ export const COVERAGE = [
   'log segments started',
   'flushes',
   'compactions',
+  'late applies',
   'retries deduplicated',
   'sessions dropped',
   'limits reached',

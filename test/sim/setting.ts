@@ -19,6 +19,8 @@ export interface Setting {
   readonly maxDiskMs: number;
   /** A machine that is down is started again within this. */
   readonly maxRestartMs: number;
+  /** The state machine takes a range of entries with this chance late, by up to so long. */
+  readonly lateApply: { readonly chance: number; readonly maxMs: number };
   readonly raft: NodeConfig['raft'];
   readonly storage: Partial<NodeConfig['storage']>;
   readonly tree: Partial<LsmOptions>;
@@ -71,6 +73,12 @@ export function settingOf(
     maxDelayMs: random.pick([1, 5, 30]),
     maxDiskMs: random.pick([0.5, 5, 40]),
     maxRestartMs: random.pick([200, 1000, 4000]),
+    lateApply: random.pick([
+      { chance: 0, maxMs: 0 },
+      { chance: 0.02, maxMs: 2 * electionTimeoutMinMs },
+      { chance: 0.3, maxMs: heartbeatMs },
+      { chance: 0.1, maxMs: electionTimeoutMinMs },
+    ]),
     raft: {
       heartbeatMs,
       electionTimeoutMinMs,

@@ -60,7 +60,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const random = new SeededRandom(seed);
   const schedule = options.schedule === undefined ? undefined : scheduleOf(options.schedule);
   const chosen = settingOf(random, profile, faults);
-  const setting = schedule?.setting(chosen) ?? chosen;
+  const setting = schedule?.setting({ ...chosen, lateApply: { chance: 0, maxMs: 0 } }) ?? chosen;
   const coverage = new Coverage();
   const cluster = new Cluster(setting, random, coverage, sink);
   const history = new History();

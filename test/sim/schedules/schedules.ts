@@ -1,9 +1,12 @@
+import { leaseAfterTransfer, otherTimeouts, restartInLease } from './broken-promises.js';
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
 import { lateLease } from './late-lease.js';
+import { lateReadReply } from './late-read-reply.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
+import { removedVoter, removedVoterTwice } from './removed-voter.js';
 import { secondVote } from './second-vote.js';
 import type { Schedule } from './stage.js';
 
@@ -18,6 +21,12 @@ export const SCHEDULES: readonly Schedule[] = [
   lateRepetition,
   damagedLeader,
   piledSnapshots,
+  removedVoter,
+  removedVoterTwice,
+  restartInLease,
+  otherTimeouts,
+  leaseAfterTransfer,
+  lateReadReply,
 ];
 
 /** Throws if there is none of that name. */
