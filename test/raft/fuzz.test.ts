@@ -5,6 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isJoint, type MemberChange, membersOf } from '../../src/raft/configuration.js';
+import type { Entry } from '../../src/raft/types.js';
 import { CoreLab, type Host, LAB_OPTIONS } from './core-lab.js';
 
 interface Plan {
@@ -154,6 +155,40 @@ test('members come and go', () => {
     assert.ok(lab.history.length > 10);
   }
   assert.ok(joint > 100 && learners > 100, `${joint} joint configurations, ${learners} with learners`);
+});
+
+/**
+ * After each change of members its leader applies late; then one of the others does not hear it any more; then nobody
+ * does, for a while.
+ */
+function troubleAfterChanges(): (lab: CoreLab) => void {
+  let trouble: { readonly leader: Host; readonly other: number; cutMs: number; endMs: number } | undefined;
+  return (lab) => {
+    const { leader, random, nowMs } = lab;
+    if (!trouble && leader?.log.some(isUnappliedChange(leader))) {
+      const cutMs = nowMs + random.between(1, 25);
+      trouble = {
+        ...{ leader, other: random.between(1, lab.hosts.size) },
+        ...{ cutMs, endMs: cutMs + random.between(1, 60) },
+      };
+      leader.applyRate = 0.03;
+    }
+    if (nowMs === trouble?.cutMs) lab.cut.add(`${trouble.leader.id}>${trouble.other}`);
+    if (nowMs === trouble?.endMs) lab.isolate(trouble.leader.id);
+    if (trouble && nowMs > trouble.endMs + 250) {
+      lab.heal();
+      trouble = undefined;
+    }
+  };
+}
+
+function isUnappliedChange({ base, applied }: Host): (entry: Entry, i: number) => boolean {
+  return ({ kind }, i) => kind === 'configuration' && base.index + i + 1 > applied.length;
+}
+
+test('voters come and go while leaders apply late, and are cut off', () => {
+  for (let seed = 5181; seed <= 5210; seed++)
+    run(seed, { size: 3, changesMembers: true, phaseMs: 400, disturb: troubleAfterChanges() });
 });
 
 test('groups that grow from one node', () => {

@@ -601,6 +601,26 @@ test('ledger 25: a restarted node is silent for as long as the process before ma
   assert.is(askAt(1000), 2);
 });
 
+test('a leader with another history below the commit is a broken invariant, not an acknowledgement', () => {
+  const { lab, leader, followers } = electedLab();
+  leader.propose(lab.nowMs, 'a');
+  lab.advanceFor(60);
+  const [follower] = followers as [Host];
+  const { term, commitIndex } = follower.raft;
+  const append = (previousTerm: number, entries: Entry[]): Message => ({
+    ...{ type: 'append', term, previousIndex: commitIndex - 1, previousTerm, commitIndex },
+    ...{ allMatchedIndex: 0, entries },
+  });
+  const before = follower.raft.termAt(commitIndex - 1) ?? 0;
+  const other: Entry = { term: term + 1, kind: 'command', body: Buffer.from('b') };
+  follower.step(lab.nowMs, { type: 'message', from: leader.id, message: append(before, []) });
+  for (const wrong of [append(before + 1, []), append(before, [other])])
+    assert.throws(
+      () => follower.step(lab.nowMs, { type: 'message', from: leader.id, message: wrong }),
+      /as committed, but its leader has one of term/,
+    );
+});
+
 test('a leader that was away for longer than an election timeout hears first what waits for it', () => {
   const { lab, leader, followers } = electedLab();
   const { term } = leader.raft;

@@ -2,6 +2,7 @@ import { leaseAfterTransfer, otherTimeouts, restartInLease } from './broken-prom
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
+import { joinUnderLoad } from './join-under-load.js';
 import { lateLease } from './late-lease.js';
 import { lateReadReply } from './late-read-reply.js';
 import { oldTermEntry } from './old-term-entry.js';
@@ -27,6 +28,7 @@ export const SCHEDULES: readonly Schedule[] = [
   otherTimeouts,
   leaseAfterTransfer,
   lateReadReply,
+  joinUnderLoad,
 ];
 
 /** Throws if there is none of that name. */
