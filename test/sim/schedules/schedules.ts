@@ -9,7 +9,10 @@ import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
 import { removedVoter, removedVoterTwice } from './removed-voter.js';
 import { secondVote } from './second-vote.js';
+import { shortStall } from './short-stall.js';
 import type { Schedule } from './stage.js';
+import { crashWithPendingChange, promotedUnapplied } from './unapplied-changes.js';
+import { voteBeforeDurable } from './vote-before-durable.js';
 
 export const SCHEDULES: readonly Schedule[] = [
   oldTermEntry,
@@ -28,6 +31,10 @@ export const SCHEDULES: readonly Schedule[] = [
   otherTimeouts,
   leaseAfterTransfer,
   lateReadReply,
+  promotedUnapplied,
+  crashWithPendingChange,
+  voteBeforeDurable,
+  shortStall,
   joinUnderLoad,
 ];
 
