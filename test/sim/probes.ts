@@ -82,9 +82,19 @@ LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
 
 Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
 
+// What a checkpoint has held up is applied without a look at the clock, but a new replica looks at its log first.
+const machines = new WeakMap<KvStateMachine, string>();
+const durableIndex = Object.getOwnPropertyDescriptor(KvStateMachine.prototype, 'durableIndex')?.get;
+Object.defineProperty(KvStateMachine.prototype, 'durableIndex', {
+  get(this: KvStateMachine) {
+    if (!machines.has(this)) machines.set(this, lastAsker);
+    return durableIndex?.call(this);
+  },
+});
+
 const { apply } = KvStateMachine.prototype;
 KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
-  const who = lastAsker;
+  const who = machines.get(this) ?? lastAsker;
   const watcher = probe;
   const report = (done: readonly CommandResult[]) => {
     watcher?.applied(who, first, done);

@@ -123,16 +123,18 @@ export const otherTimeouts: Schedule = {
     const others = stage.shuffledFounders(leader);
     const knowsLeader = (machine: SimulatedMachine) =>
       machine.state === 'up' && statusOf(machine)?.leaderId === leader.id;
-    for (const other of others) {
-      other.settings = { raft: SHORT };
-      if (other === others.at(-1)) await withLease(stage, leader);
-      cluster.kill(other);
-      if (other !== others.at(-1) && !(await stage.until(() => knowsLeader(other)))) return;
-    }
-    const last = others.at(-1);
-    // Either the last one was restarted in this moment, and has promised much, or both have promised little since.
+    for (const other of others) other.settings = { raft: SHORT };
+    await withLease(stage, leader);
     if (random.chance(0.5)) {
-      if (!last || !(await stage.until(() => knowsLeader(last)))) return;
+      // Both have promised much, in this moment.
+      for (const other of others) cluster.kill(other);
+    } else {
+      for (const other of others) {
+        cluster.kill(other);
+        if (!(await stage.until(() => knowsLeader(other)))) return;
+      }
+      // Both have promised little, for long.
+      await stage.sleep(LONG.electionTimeoutMaxMs + 200);
       await withLease(stage, leader);
     }
     const { isDone } = cutOff(stage, leader);
