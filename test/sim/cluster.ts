@@ -21,7 +21,7 @@ import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
 import { Reference } from './reference.js';
 import type { Broken } from './rules.js';
-import type { Setting } from './setting.js';
+import { otherSettings, type Setting } from './setting.js';
 import { Trace } from './trace.js';
 
 /** What the network does to messages between nodes. */
@@ -151,6 +151,10 @@ export class Cluster implements Probe {
     machine.hasFailedOperations = false;
     machine.starts++;
     if (machine.starts > 1) this.coverage.count('restarts');
+    if (this.setting.mixesSettings) {
+      machine.settings = otherSettings(this.setting, this.#restartRandom);
+      if (machine.starts > 1) this.coverage.count('settings changed by a restart');
+    }
     this.trace.record(machine.host, 'start', { process: machine.processName });
     const process: SimProcess = this.world.start(machine.host, machine.disk, {
       latency: (operation) => this.#latency(machine, process, operation),

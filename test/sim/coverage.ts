@@ -2,12 +2,14 @@
 export const COVERAGE = [
   'elections',
   'elections that failed',
+  'elections of an old term',
   'leader changes',
   'conflicts truncated',
   'torn tails recovered',
   'log cuts',
   'snapshots installed',
   'members changed',
+  'groups grown from one node',
   'joint configurations',
   'learners',
   'leaders transferred',
@@ -38,7 +40,9 @@ export const COVERAGE = [
   'kills between disk operations',
   'orderly restarts',
   'restarts',
+  'settings changed by a restart',
   'pauses',
+  'short stalls',
   'leaders paused',
   'clock drifts',
   'wall clock jumps',
@@ -68,7 +72,7 @@ export const COVERAGE = [
 export type CoverageKind = (typeof COVERAGE)[number];
 
 /** It may come about, and need not. */
-export const RARE: readonly CoverageKind[] = ['quorums lost'];
+export const RARE: readonly CoverageKind[] = ['quorums lost', 'elections of an old term'];
 
 export class Coverage {
   readonly #counts = new Map<CoverageKind, number>();

@@ -5,7 +5,7 @@ import type { SimProcess } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import type { Node } from '../../src/server/node.js';
 import type { Coverage } from './coverage.js';
-import type { Setting } from './setting.js';
+import type { OwnSettings } from './setting.js';
 
 /** What the disk of one machine is like at the moment. */
 export interface DiskCondition {
@@ -50,7 +50,7 @@ export class SimulatedMachine {
   hasFailedOperations = false;
   readonly condition: DiskCondition;
   /** Where its node.json differs from the others' when it is started next. */
-  settings: Partial<Pick<Setting, 'raft' | 'storage' | 'limits'>> = {};
+  settings: OwnSettings = {};
   /** While its state machine is held: what is to go on when it is let go. */
   heldApplies: (() => void)[] | undefined;
 
