@@ -177,7 +177,11 @@ export class Stage {
       clientAddress: type === 'remove' ? '' : `${host}:7001`,
       peerAddress: type === 'remove' ? '' : `${host}:7101`,
     };
-    this.#ask(at, { type: 'changeMembers', changes: [{ type, nodeId: id, ...addresses }] });
+    this.#ask(at, {
+      type: 'changeMembers',
+      expectedIndex: undefined,
+      changes: [{ type, nodeId: id, ...addresses }],
+    });
   }
 
   transfer(at: SimulatedMachine, to: SimulatedMachine): void {
