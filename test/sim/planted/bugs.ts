@@ -41,6 +41,22 @@ const rareBug = (
   ...patches: readonly Patch[]
 ): PlantedBug => ({ name, faults: [], schedule, withinSeeds, patches });
 
+/** As it was once: and who answers did not say what is committed. */
+const VOUCHES_FOR_COMMIT: readonly Patch[] = [
+  {
+    file: 'raft/election.js',
+    find: String.raw`log\.isUpToDate\(message\.lastIndex, message\.lastTerm\)`,
+    replace:
+      '((through, own) => message.lastTerm > own || (message.lastTerm === own && message.lastIndex >= through))' +
+      '(...((at) => [at, log.termAt(at) ?? 0])(isVoter(this.#local.configuration, this.#local.id) ? log.lastIndex : this.#local.commit))',
+  },
+  {
+    file: 'raft/raft.js',
+    find: String.raw`!this\.#leadership && log\.termAt\(message\.commitIndex\) === message\.commitTerm`,
+    replace: 'false',
+  },
+];
+
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   rareBug('an entry of an old term is committed by counting', 'oldTermEntry', 3, {
     file: 'raft/replication.js',
@@ -123,6 +139,69 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: 'raft/leadership.js',
     find: String.raw`if \(pending\)\s+return this\.#refused\('changePending'\);`,
     replace: '',
+  }),
+  rareBug(
+    'a removed voter vouches only for what it knows to be committed',
+    'removedVoter',
+    3,
+    ...VOUCHES_FOR_COMMIT,
+  ),
+  rareBug('the same, after a first crash', 'removedVoterTwice', 10, ...VOUCHES_FOR_COMMIT),
+  rareBug(
+    'who does not know that it has a vote vouches for less',
+    'promotedUnapplied',
+    3,
+    ...VOUCHES_FOR_COMMIT,
+  ),
+  rareBug('whether a node is alone is judged without the changes in its log', 'restartInLease', 3, {
+    file: 'raft/election.js',
+    find: String.raw`local\.membership\.isAlone\(options\.id\)`,
+    replace: 'local.configuration.voters.length === 1 && local.configuration.voters[0] === options.id',
+  }),
+  rareBug('a lease does not heed what others promise', 'otherTimeouts', 5, {
+    file: 'raft/leadership.js',
+    find: String.raw`this\.replication\.leastPromisedMs\(\)`,
+    replace: 'Infinity',
+  }),
+  rareBug('what was promised is forgotten with a restart', 'otherTimeouts', 5, {
+    file: 'server/node.js',
+    find: String.raw`const promisedMs = this\.#promise\(identity\);`,
+    replace: 'const promisedMs = 0;',
+  }),
+  rareBug('a lease after leadership was offered', 'leaseAfterTransfer', 3, {
+    file: 'raft/leadership.js',
+    find: String.raw`!this\.#transfer\.attempted &&`,
+    replace: '',
+  }),
+  rareBug('ids of reads begin anew with each process', 'lateReadReply', 5, {
+    file: 'raft/follower-reads.js',
+    find: String.raw`Math\.floor\(random\(\) \* FIRST_WIRE_IDS\)`,
+    replace: '1',
+  }),
+  rareBug('of what is known to be committed only what is applied is kept', 'crashWithPendingChange', 3, {
+    file: 'raft/local-state.js',
+    find: String.raw`vote: this\.#vote, commit: this\.#commit \}`,
+    replace: 'vote: this.#vote, commit: Math.min(this.#commit, this.#applied) }',
+  }),
+  rareBug(
+    'the own vote counts before it is durable',
+    'voteBeforeDurable',
+    5,
+    {
+      file: 'raft/election.js',
+      find: String.raw`this\.#setRole\('candidate'\);\s+this\.#votes = new Map\(\);`,
+      replace: "this.#setRole('candidate'); this.#votes = new Map([[id, true]]);",
+    },
+    {
+      file: 'raft/raft.js',
+      find: String.raw`this\.#election\.stand\(nowMs, force\);`,
+      replace: 'this.#election.stand(nowMs, force); this.#tally(nowMs);',
+    },
+  ),
+  rareBug('a late tick judges the others', 'shortStall', 3, {
+    file: 'raft/raft.js',
+    find: 'const isLate = .*;',
+    replace: 'const isLate = false;',
   }),
   rareBug('a read index before the leader’s first commit', 'earlyRead', 10, {
     file: 'raft/leadership.js',
