@@ -349,8 +349,10 @@ export class Node {
   }
 
   #clientAddressOf(id: number): string {
-    if (id === this.config.nodeId && this.#clientDoor) return formatAddress(this.#clientDoor.address);
-    return this.#members().find((member) => member.id === id)?.client ?? '';
+    const told = [...this.#members(), ...this.config.nodes].find((member) => member.id === id)?.client ?? '';
+    const real = this.#clientDoor?.address;
+    if (id !== this.config.nodeId || !real || !told.endsWith(':0')) return told;
+    return formatAddress({ ...parseAddress(told), port: real.port });
   }
 
   #fail(error: RaftreeError): void {
