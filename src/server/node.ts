@@ -170,13 +170,13 @@ export class Node {
     this.#stateMachine = stateMachine;
 
     const hello = { role: 'peer', ...identity } as const;
-    const maxFrameBytes = config.limits.maxRequestBytes + 2 * MIB;
     const peers = new Peers({
       env,
       logger,
       identity: hello,
       known,
-      maxFrameBytes,
+      electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
+      electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {
         if (group === GROUP) this.#replica?.receive(from, message);
       },
@@ -255,7 +255,7 @@ export class Node {
         admin,
         status: (requestId) => this.status(requestId),
         maxConnections: config.limits.maxConnections,
-        maxFrameBytes,
+        maxFrameBytes: config.limits.maxRequestBytes + 2 * MIB,
         // A page of a scan ends with the entry that exceeds it.
         maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,
       },

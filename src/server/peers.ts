@@ -12,9 +12,11 @@ import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import { connectChannel } from '../net/connect.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
+import { BulkLane, MAX_PEER_FRAME_BYTES } from '../protocol/bulk-lane.js';
 import type { Hello, Identity } from '../protocol/handshake.js';
+import { LinkWatch } from '../protocol/link-watch.js';
 import type { Message as ProtocolMessage } from '../protocol/messages.js';
-import { protocolPipeline } from '../protocol/protocol-pipeline.js';
+import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { KnownPeers } from './identity.js';
 import { fromProtocol, toProtocol } from './raft-messages.js';
@@ -24,14 +26,17 @@ export interface PeerOptions {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly known: KnownPeers;
-  readonly maxFrameBytes: number;
+  readonly electionTimeoutMinMs: number;
+  readonly electionTimeoutMaxMs: number;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
   readonly unreachable: (node: number) => void;
 }
 
 /** Two for each of many members, and room for those that are being replaced. */
 const MAX_CONNECTIONS = 256;
-const CONNECT_TIMEOUT_MS = 3000;
+const MAX_CONNECT_TIMEOUT_MS = 3000;
+const MIN_CONNECT_TIMEOUT_MS = 500;
+const MIN_CHECK_MS = 100;
 const MIN_REDIAL_MS = 50;
 const MAX_REDIAL_MS = 1000;
 
@@ -39,7 +44,8 @@ export class Peers {
   readonly #options: PeerOptions;
   readonly #links = new Map<number, PeerLink>();
   /** The newest connection that each node has dialled. */
-  readonly #inbound = new Map<number, Channel>();
+  readonly #inbound = new Map<number, PeerConnection>();
+  #unsendable = 0;
   #listener: ChannelListener | undefined;
   #closed = false;
 
@@ -67,28 +73,24 @@ export class Peers {
 
   /** Accepts the others' connections. Rejects with the system's code. */
   async listen(address: Address): Promise<Address> {
-    const { env, identity, logger, maxFrameBytes } = this.#options;
+    const { env, identity, logger } = this.#options;
     this.#listener = await ChannelListener.listen(env, address, {
       maxConnections: MAX_CONNECTIONS,
       initialise: (channel) => {
-        const messages = new PeerMessages(this.#options);
-        protocolPipeline(channel, {
-          limits: { maxFrameBytes },
-          handshake: {
-            side: 'accepting',
-            identity,
-            expectedRoles: ['peer'],
-            refuse: (hello) => this.#refuse(hello),
-            greeted: ({ nodeId }) => {
-              messages.from = nodeId;
-              this.#inbound.set(nodeId, channel);
-            },
+        const connection = new PeerConnection(this.#options, channel);
+        connection.begin({
+          side: 'accepting',
+          identity,
+          expectedRoles: ['peer'],
+          refuse: (hello) => this.#refuse(hello),
+          greeted: ({ nodeId }) => {
+            connection.from = nodeId;
+            this.#inbound.set(nodeId, connection);
           },
-          handler: messages,
         });
       },
       closed: (channel, reason) => {
-        for (const [id, inbound] of this.#inbound) if (inbound === channel) this.#inbound.delete(id);
+        for (const [id, inbound] of this.#inbound) if (inbound.channel === channel) this.#inbound.delete(id);
         if (reason)
           logger.warn(
             { remote: channel.remote, code: errorCode(reason) },
@@ -100,12 +102,29 @@ export class Peers {
   }
 
   send(to: number, group: number, message: ReplicaMessage): void {
-    const channel = this.#links.get(to)?.channel ?? this.#inbound.get(to);
-    channel?.write(toProtocol(group, message));
+    const dialled = this.#links.get(to)?.connection;
+    const inbound = this.#inbound.get(to);
+    const { channel } =
+      (dialled?.isSilent && inbound && !inbound.isSilent ? inbound : (dialled ?? inbound)) ?? {};
+    try {
+      channel?.write(toProtocol(group, message));
+    } catch (error) {
+      this.#unsendable++;
+      const { logger } = this.#options;
+      logger.error(
+        { peer: to, type: message.type, code: errorCode(error), unsendable: this.#unsendable },
+        `a message to a peer cannot be sent and is dropped: ${errorMessage(error)}`,
+      );
+    }
+  }
+
+  /** Messages dropped since the start because they cannot be encoded. */
+  get unsendable(): number {
+    return this.#unsendable;
   }
 
   isReachable(node: number): boolean {
-    return this.#links.get(node)?.channel !== undefined;
+    return this.#links.get(node)?.connection !== undefined;
   }
 
   async close(): Promise<void> {
@@ -120,15 +139,36 @@ export class Peers {
   }
 }
 
-/** Hands on what another node says. */
-class PeerMessages implements Handler {
+/** One connection with another node, whoever dialled: hands on what the other says. */
+class PeerConnection implements Handler {
+  readonly channel: Channel;
   readonly #options: PeerOptions;
+  readonly #watch: LinkWatch;
   /** Known once it is greeted. */
   from: number | undefined;
 
-  constructor(options: PeerOptions, from?: number) {
+  constructor(options: PeerOptions, channel: Channel, from?: number) {
     this.#options = options;
+    this.channel = channel;
     this.from = from;
+    // Gone after two to two and a half election timeouts.
+    this.#watch = new LinkWatch({ checkEveryMs: Math.max(MIN_CHECK_MS, options.electionTimeoutMinMs / 2) });
+  }
+
+  /** Nothing has come for longer than it should. */
+  get isSilent(): boolean {
+    return this.#watch.isSilent;
+  }
+
+  begin(handshake: ProtocolPipelineOptions['handshake']): void {
+    const { env, electionTimeoutMinMs } = this.#options;
+    const lane = new BulkLane({ clock: env.clock, targetDelayMs: electionTimeoutMinMs / 8 });
+    protocolPipeline(this.channel, {
+      limits: { maxFrameBytes: MAX_PEER_FRAME_BYTES },
+      handshake,
+      between: [this.#watch, lane],
+      handler: this,
+    });
   }
 
   read(_context: HandlerContext, message: unknown): void {
@@ -145,7 +185,7 @@ class PeerLink {
   readonly #id: number;
   readonly address: string;
   /** Greeted, and so good for sending. */
-  #channel: Channel | undefined;
+  #connection: PeerConnection | undefined;
   /** The newest, perhaps still waiting for the other side's hello. */
   #dialled: Channel | undefined;
   #dialling: Promise<void> | undefined;
@@ -161,8 +201,8 @@ class PeerLink {
   }
 
   /** Undefined while it is not connected. */
-  get channel(): Channel | undefined {
-    return this.#channel;
+  get connection(): PeerConnection | undefined {
+    return this.#connection;
   }
 
   dial(): void {
@@ -184,29 +224,31 @@ class PeerLink {
 
   /** Resolves when the connection has ended. */
   async #connect(): Promise<Error | undefined> {
-    const { env, identity, known, maxFrameBytes } = this.#options;
+    const { env, identity, known, electionTimeoutMaxMs } = this.#options;
+    const connectTimeoutMs = Math.min(
+      MAX_CONNECT_TIMEOUT_MS,
+      Math.max(MIN_CONNECT_TIMEOUT_MS, electionTimeoutMaxMs),
+    );
     const channel = await connectChannel(env, parseAddress(this.address), {
-      connectTimeoutMs: CONNECT_TIMEOUT_MS,
-      initialise: (fresh) =>
-        protocolPipeline(fresh, {
-          limits: { maxFrameBytes },
-          handshake: {
-            side: 'connecting',
-            identity,
-            expectedRoles: ['peer'],
-            refuse: (hello) =>
-              hello.nodeId === this.#id
-                ? known.check(hello.nodeId, hello.storeId)
-                : `node ${hello.nodeId} answers where node ${this.#id} belongs`,
-            greeted: () => {
-              this.#channel = fresh;
-              this.#redialMs = MIN_REDIAL_MS;
-              this.#lastFailure = undefined;
-              this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
-            },
+      connectTimeoutMs,
+      initialise: (fresh) => {
+        const connection = new PeerConnection(this.#options, fresh, this.#id);
+        connection.begin({
+          side: 'connecting',
+          identity,
+          expectedRoles: ['peer'],
+          refuse: (hello) =>
+            hello.nodeId === this.#id
+              ? known.check(hello.nodeId, hello.storeId)
+              : `node ${hello.nodeId} answers where node ${this.#id} belongs`,
+          greeted: () => {
+            this.#connection = connection;
+            this.#redialMs = MIN_REDIAL_MS;
+            this.#lastFailure = undefined;
+            this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
           },
-          handler: new PeerMessages(this.#options, this.#id),
-        }),
+        });
+      },
     });
     this.#dialled = channel;
     if (this.#closed) channel.abort();
@@ -214,8 +256,8 @@ class PeerLink {
   }
 
   #failed(reason: unknown): void {
-    const wasConnected = this.#channel !== undefined;
-    this.#channel = undefined;
+    const wasConnected = this.#connection !== undefined;
+    this.#connection = undefined;
     if (this.#closed) return;
     if (wasConnected) this.#options.unreachable(this.#id);
     const failure = reason === undefined ? 'the other side closed' : errorMessage(reason);
