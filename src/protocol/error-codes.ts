@@ -69,6 +69,11 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The present membership does not allow the change.',
   },
+  CHANGE_CONFLICT: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The membership was changed since the index that the request expects: look again first.',
+  },
   TRANSFER_FAILED: {
     outcome: 'unknown',
     about: 'request',

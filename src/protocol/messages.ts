@@ -147,6 +147,8 @@ export const MESSAGES = {
     term: u53,
     preVote: bool,
     granted: bool,
+    commitIndex: u53,
+    commitTerm: u53,
   }),
   append: message(34, 'The leader replicates entries that follow previousIndex.', {
     group: u32,
@@ -172,7 +174,16 @@ export const MESSAGES = {
     commitIndex: u53,
     round: u53,
   }),
-  heartbeatReply: message(37, 'The answer to heartbeat.', { group: u32, term: u53, round: u53 }),
+  heartbeatReply: message(
+    37,
+    'The answer to heartbeat; for promisedMs its sender helps nobody to depose the leader.',
+    {
+      group: u32,
+      term: u53,
+      round: u53,
+      promisedMs: u32,
+    },
+  ),
   timeoutNow: message(38, 'The leader hands over: the receiver is to campaign at once.', {
     group: u32,
     term: u53,

@@ -353,7 +353,7 @@ export class GroupLog {
     let { configuration } = this.#base;
     for (const { index: at, change } of this.#changes) {
       if (at > index) break;
-      configuration = changedBy(configuration, change);
+      configuration = changedBy(configuration, at, change);
     }
     return configuration;
   }

@@ -5,7 +5,7 @@
  *     change          transition u8 (1 auto, 2 joint, 3 jointExplicit) | changes u32 | member change ...
  *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | note bytes u32 (0xffffffff: none) | note
  *     configuration   autoLeave u8 | 4 × ( count u32 | node u32 ... ): voters, outgoing, learners, learnersNext
- *                     | notes u32 | ( node u32 | note bytes u32 | note ) ...
+ *                     | notes u32 | ( node u32 | note bytes u32 | note ) ... | index u64 (not in logs of version 0.1: 0)
  */
 import { RaftreeError } from '../env/errors.js';
 import type { Configuration, ConfigurationChange, MemberChange, Transition } from './configuration.js';
@@ -45,14 +45,16 @@ export function decodeChange(bytes: Uint8Array): ConfigurationChange {
 }
 
 export function encodeConfiguration(configuration: Configuration): Buffer {
-  const { voters, outgoing, learners, learnersNext, autoLeave, notes } = configuration;
+  const { index, voters, outgoing, learners, learnersNext, autoLeave, notes } = configuration;
   const parts: Buffer[] = [Buffer.of(autoLeave ? 1 : 0)];
   for (const ids of [voters, outgoing, learners, learnersNext])
     parts.push(uint32(ids.length), ...ids.map(uint32));
   const noted = Object.entries(notes);
   parts.push(uint32(noted.length));
   for (const [id, note] of noted) parts.push(uint32(Number(id)), text(note));
-  return Buffer.concat(parts);
+  const place = Buffer.allocUnsafe(8);
+  place.writeBigUInt64LE(BigInt(index), 0);
+  return Buffer.concat([...parts, place]);
 }
 
 /** Throws `CORRUPTION` for bytes that `encodeConfiguration` did not write. */
@@ -72,8 +74,9 @@ export function decodeConfiguration(bytes: Uint8Array): Configuration {
     const id = reader.uint32();
     notes[id] = reader.text(reader.uint32());
   }
+  const index = reader.isAtEnd ? 0 : reader.uint53();
   reader.end();
-  return { voters, outgoing, learners, learnersNext, autoLeave, notes };
+  return { index, voters, outgoing, learners, learnersNext, autoLeave, notes };
 }
 
 function uint32(value: number): Buffer {
@@ -101,6 +104,16 @@ class Reader {
 
   uint32(): number {
     return this.#bytes.readUInt32LE(this.#take(4));
+  }
+
+  uint53(): number {
+    const value = Number(this.#bytes.readBigUInt64LE(this.#take(8)));
+    if (!Number.isSafeInteger(value)) throw unreadable();
+    return value;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
   }
 
   text(count: number): string {

@@ -13,6 +13,8 @@ import type { NodeId } from './types.js';
 
 /** Lists are ordered and without repetition. */
 export interface Configuration {
+  /** Index of the entry that made it; 0 for the first one, which is in no entry. */
+  readonly index: number;
   readonly voters: readonly NodeId[];
   /** The old voters of a joint configuration; empty otherwise. */
   readonly outgoing: readonly NodeId[];
@@ -43,7 +45,15 @@ export function configurationOf(
   voters: readonly NodeId[],
   notes: Readonly<Record<NodeId, string>> = {},
 ): Configuration {
-  return { voters: ordered(voters), outgoing: [], learners: [], learnersNext: [], autoLeave: false, notes };
+  return {
+    index: 0,
+    voters: ordered(voters),
+    outgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+    notes,
+  };
 }
 
 export function isJoint(configuration: Configuration): boolean {
@@ -90,18 +100,17 @@ export function enterJoint(
 /** Throws `CONFIGURATION_CHANGE`. */
 export function leaveJoint(configuration: Configuration): Configuration {
   if (!isJoint(configuration)) throw refused("can't leave a non-joint config");
-  const { voters, learners, learnersNext } = configuration;
+  const { learners, learnersNext } = configuration;
   return withNotesOfMembers({
-    voters,
+    ...configuration,
     outgoing: [],
     learners: ordered([...learners, ...learnersNext]),
     learnersNext: [],
     autoLeave: false,
-    notes: configuration.notes,
   });
 }
 
-/** The configuration that a change leads to, by the way that its transition allows. Throws `CONFIGURATION_CHANGE`. */
+/** Without `index`, which the entry's place decides: the configuration that a change leads to. Throws `CONFIGURATION_CHANGE`. */
 export function applyChange(
   configuration: Configuration,
   { changes, transition }: ConfigurationChange,

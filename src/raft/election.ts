@@ -5,7 +5,8 @@
  *        ^---- hears of a leader, of a newer term, or that it lost ----------'
  *
  * Raft, section 5.2; pre-vote: dissertation, section 9.6; loyalty to a leader that is heard from: 4.2.3. A node that was
- * restarted may have forgotten a leader's lease: it neither votes nor campaigns for one maximum election timeout.
+ * restarted may have forgotten a leader's lease: it neither votes nor campaigns for one maximum election timeout, nor for
+ * as long as it promised before.
  */
 import { isVoter } from './configuration.js';
 import type { LocalState } from './local-state.js';
@@ -14,6 +15,7 @@ import {
   NOBODY,
   type NodeId,
   type RaftOptions,
+  type RaftState,
   type RequestVote,
   type Role,
   type VoteReply,
@@ -32,13 +34,18 @@ export class Election {
   #changed = true;
   #campaigns = true;
 
-  constructor(options: RaftOptions, local: LocalState, restarted: boolean, nowMs: number) {
+  constructor(
+    options: RaftOptions,
+    local: LocalState,
+    { restarted, promisedMs = 0 }: Pick<RaftState, 'restarted' | 'promisedMs'>,
+    nowMs: number,
+  ) {
     this.#options = options;
     this.#local = local;
     this.#restartCommit = local.commit;
-    const { voters, outgoing } = local.configuration;
-    const alone = voters.length === 1 && outgoing.length === 0 && voters[0] === options.id;
-    this.#silentUntilMs = restarted && !alone ? nowMs + options.electionTimeoutMaxMs : nowMs;
+    const alone = local.membership.isAlone(options.id);
+    const silentMs = restarted && !alone ? Math.max(options.electionTimeoutMaxMs, promisedMs) : 0;
+    this.#silentUntilMs = nowMs + silentMs;
     this.#deadlineMs = alone ? nowMs : this.#silentUntilMs + this.#randomTimeoutMs();
   }
 
@@ -107,6 +114,7 @@ export class Election {
       term: this.#local.term,
       preVote: false,
       granted: true,
+      ...this.#local.known(),
     });
   }
 
@@ -148,7 +156,7 @@ export class Election {
   /** Answers a vote request; the newer term of one that is no pre-vote has been entered. */
   answer(nowMs: number, from: NodeId, message: RequestVote): void {
     const { log, term, vote } = this.#local;
-    const upToDate = log.isUpToDate(message.lastIndex, message.lastTerm, this.#lastVouchedFor());
+    const upToDate = log.isUpToDate(message.lastIndex, message.lastTerm);
     const free = message.preVote
       ? message.term > term
       : message.term === term && (vote === from || (vote === NOBODY && this.#leader === NOBODY));
@@ -163,6 +171,7 @@ export class Election {
       term: granted ? message.term : term,
       preVote: message.preVote,
       granted,
+      ...this.#local.known(),
     });
   }
 
@@ -175,16 +184,6 @@ export class Election {
     } else if (this.#role !== 'candidate' || message.term !== term) return false;
     if (!this.#votes.has(from)) this.#votes.set(from, message.granted);
     return true;
-  }
-
-  /**
-   * Up to where a candidate's log must be as complete as this one. What a voter holds may have been committed with its
-   * help. A node that was removed, and that no change in its log makes a voter again, helped to commit only what it knows
-   * to be committed: its leftovers must not keep the others, who may still need its vote, from electing one of themselves.
-   */
-  #lastVouchedFor(): number {
-    const { membership, log, commit, id } = this.#local;
-    return membership.mayBeVoter(id) ? log.lastIndex : commit;
   }
 
   #requestVotes(preVote: boolean, term: number, force: boolean): void {

@@ -3,39 +3,57 @@
  * answers when it has applied it. A read that the leader does not answer in time, or that outlives it, fails.
  */
 interface ForwardedRead {
+  /** The host's. */
   readonly id: number;
   readonly deadlineMs: number;
 }
 
+/** Where ids on the wire may begin: room is left for all that one process can ask. */
+const FIRST_WIRE_IDS = 2 ** 52;
+
 export class FollowerReads {
-  /** In the order in which they were forwarded, and so of their deadlines. */
+  /** By id on the wire, in the order in which they were forwarded, and so of their deadlines. */
   readonly #waiting = new Map<number, ForwardedRead>();
+  #nextWireId: number;
+
+  /**
+   * `random` is uniform in [0, 1). Ids on the wire begin at a random place: an answer that was meant for the process before
+   * a restart, and comes late, must not confirm a read of this one.
+   */
+  constructor(random: () => number) {
+    this.#nextWireId = Math.floor(random() * FIRST_WIRE_IDS);
+  }
 
   get count(): number {
     return this.#waiting.size;
   }
 
-  add(id: number, deadlineMs: number): void {
-    this.#waiting.set(id, { id, deadlineMs });
+  /** Returns the id under which to ask. */
+  add(id: number, deadlineMs: number): number {
+    const wireId = this.#nextWireId++;
+    this.#waiting.set(wireId, { id, deadlineMs });
+    return wireId;
   }
 
-  /** Whether the answer was awaited. */
-  answered(id: number): boolean {
-    return this.#waiting.delete(id);
+  /** Takes the read that an answer is for; undefined if none waits for it. */
+  answered(wireId: number): number | undefined {
+    const read = this.#waiting.get(wireId);
+    this.#waiting.delete(wireId);
+    return read?.id;
   }
 
   overdue(nowMs: number): number[] {
     const ids: number[] = [];
-    for (const { id, deadlineMs } of this.#waiting.values()) {
+    for (const [wireId, { id, deadlineMs }] of this.#waiting) {
       if (nowMs < deadlineMs) break;
       ids.push(id);
-      this.#waiting.delete(id);
+      this.#waiting.delete(wireId);
     }
     return ids;
   }
 
   fail(): number[] {
-    const ids = [...this.#waiting.keys()];
+    const ids = [...this.#waiting.values()].map(({ id }) => id);
     this.#waiting.clear();
     return ids;
   }

@@ -4,7 +4,7 @@
  *
  * Check-quorum: dissertation, section 6.2; transfer: 3.10; reads: 6.4; a leader that is removed: 4.2.2.
  */
-import { applyChange, type ConfigurationChange, isJoint, isVoter } from './configuration.js';
+import { applyChange, isJoint, isVoter } from './configuration.js';
 import { encodeChange } from './configuration-codec.js';
 import { LeaderTransfer } from './leader-transfer.js';
 import type { LocalState } from './local-state.js';
@@ -15,12 +15,15 @@ import { Replication } from './replication.js';
 import type {
   AppendReply,
   HeartbeatReply,
+  Input,
   NodeId,
   RaftOptions,
   ReadLevel,
   Refusal,
   StepResult,
 } from './types.js';
+
+type ChangeConfiguration = Extract<Input, { type: 'changeConfiguration' }>;
 
 const NO_BODY = new Uint8Array(0);
 
@@ -63,9 +66,14 @@ export class Leadership {
   tick(nowMs: number): boolean {
     if (!this.#isHeardByQuorum(nowMs) || this.#diskHangs(nowMs)) return true;
     if (this.#transfer.isOverdue(nowMs)) this.#transfer.giveUp();
+    this.lateTick(nowMs);
+    return false;
+  }
+
+  /** What is to be said is said, but nothing is concluded from what was not heard. */
+  lateTick(nowMs: number): void {
     if (nowMs >= this.#heartbeatDueMs) this.#heartbeatNeeded = true;
     else this.replication.tellCommit(this.#reads.round);
-    return false;
   }
 
   propose(bodies: readonly Uint8Array[]): StepResult {
@@ -84,12 +92,14 @@ export class Leadership {
     return { accepted: true, index, term: this.#local.term };
   }
 
-  changeConfiguration(change: ConfigurationChange): StepResult {
+  changeConfiguration({ change, expectedIndex }: ChangeConfiguration): StepResult {
     if (this.#handsOver()) return this.#refused('transferring');
     const { membership, applied, configuration } = this.#local;
     // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015).
     const pending = membership.lastPendingIndex > applied || applied < this.replication.termStart;
     if (pending) return this.#refused('changePending');
+    if (expectedIndex !== undefined && expectedIndex !== configuration.index)
+      return this.#refused('changeConflict');
     try {
       applyChange(configuration, change);
     } catch {
@@ -143,7 +153,7 @@ export class Leadership {
   receiveHeartbeatReply(nowMs: number, from: NodeId, message: HeartbeatReply): boolean {
     const progress = this.#heardFrom(nowMs, from);
     if (!progress) return false;
-    this.replication.receiveHeartbeatReply(nowMs, progress, message.round);
+    this.replication.receiveHeartbeatReply(nowMs, progress, message);
     this.#confirmReads();
     // It may have been told before it had applied a change of membership, and refused.
     if (from === this.#transfer.target) this.#offerLeadership();
@@ -268,10 +278,12 @@ export class Leadership {
 
   #hasLease(nowMs: number): boolean {
     const { electionTimeoutMinMs, maxClockDrift } = this.#options;
+    // Timeouts may differ between nodes: the least that any of them has promised counts.
+    const promisedMs = Math.min(electionTimeoutMinMs, this.replication.leastPromisedMs());
     return (
       this.#local.commit >= this.replication.termStart &&
       !this.#transfer.attempted &&
-      nowMs < this.#reads.quorumSentMs + electionTimeoutMinMs * (1 - maxClockDrift)
+      nowMs < this.#reads.quorumSentMs + promisedMs * (1 - maxClockDrift)
     );
   }
 

@@ -137,6 +137,11 @@ export class LocalState {
     this.#commit = Math.max(this.#commit, index);
   }
 
+  /** How far this node knows the log to be committed, for others to learn. */
+  known(): { commitIndex: number; commitTerm: number } {
+    return { commitIndex: this.#commit, commitTerm: this.log.termAt(this.#commit) ?? 0 };
+  }
+
   /** Returns whether the configuration in force is another one now. */
   appliedThrough(index: number): boolean {
     this.#applied = Math.max(this.#applied, index);

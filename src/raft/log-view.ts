@@ -99,13 +99,9 @@ export class LogView {
     return { last: end, sizeBytes };
   }
 
-  /**
-   * Whether a log that ends in (`lastTerm`, `lastIndex`) is at least as complete as this one up to `through` (Raft,
-   * section 5.4.1).
-   */
-  isUpToDate(lastIndex: number, lastTerm: number, through = this.#lastIndex): boolean {
-    const ownTerm = this.termAt(through) ?? this.#baseTerm;
-    return lastTerm > ownTerm || (lastTerm === ownTerm && lastIndex >= through);
+  /** Whether a log that ends in (`lastTerm`, `lastIndex`) is at least as complete as this one (Raft, section 5.4.1). */
+  isUpToDate(lastIndex: number, lastTerm: number): boolean {
+    return lastTerm > this.lastTerm || (lastTerm === this.lastTerm && lastIndex >= this.#lastIndex);
   }
 
   /**

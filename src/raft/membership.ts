@@ -5,7 +5,7 @@
  * one term, etcd #456), and a leader proposes no change while another is on its way (raft-dev, 2015).
  */
 import { RaftreeError } from '../env/errors.js';
-import { applyChange, type Configuration, type ConfigurationChange, isVoter } from './configuration.js';
+import { applyChange, type Configuration, type ConfigurationChange } from './configuration.js';
 import type { NodeId } from './types.js';
 
 interface PendingChange {
@@ -40,15 +40,17 @@ export class Membership {
     return this.#pending.some(({ index }) => index > after && index <= through);
   }
 
-  /** Whether a node is a voter, or becomes one by a change that is in the log and may be committed without this node knowing. */
-  mayBeVoter(node: NodeId): boolean {
+  /**
+   * Whether no other node has a vote, in force or by a change in the log: a change that is not applied here may be in
+   * force elsewhere.
+   */
+  isAlone(node: NodeId): boolean {
     let configuration = this.#configuration;
-    if (isVoter(configuration, node)) return true;
-    for (const { change } of this.#pending) {
-      configuration = changedBy(configuration, change);
-      if (isVoter(configuration, node)) return true;
+    for (const { index, change } of this.#pending) {
+      if (!isOnlyVoter(configuration, node)) return false;
+      configuration = changedBy(configuration, index, change);
     }
-    return false;
+    return isOnlyVoter(configuration, node);
   }
 
   get lastPendingIndex(): number {
@@ -62,7 +64,7 @@ export class Membership {
     const before = this.#configuration;
     while ((this.#pending[0]?.index ?? Number.POSITIVE_INFINITY) <= index) {
       const pending = this.#pending.shift();
-      if (pending) this.#configuration = changedBy(this.#configuration, pending.change);
+      if (pending) this.#configuration = changedBy(this.#configuration, pending.index, pending.change);
     }
     return this.#configuration !== before;
   }
@@ -74,10 +76,18 @@ export class Membership {
   }
 }
 
-/** A change that is not allowed where it landed changes nothing, on every replica alike. */
-export function changedBy(configuration: Configuration, change: ConfigurationChange): Configuration {
+function isOnlyVoter({ voters, outgoing }: Configuration, node: NodeId): boolean {
+  return [...voters, ...outgoing].every((voter) => voter === node) && voters.length > 0;
+}
+
+/** What an entry makes of a configuration. A change that is not allowed there changes nothing, on every replica alike. */
+export function changedBy(
+  configuration: Configuration,
+  index: number,
+  change: ConfigurationChange,
+): Configuration {
   try {
-    return applyChange(configuration, change);
+    return { ...applyChange(configuration, change), index };
   } catch (error) {
     if (error instanceof RaftreeError) return configuration;
     throw error;

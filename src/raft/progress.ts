@@ -36,6 +36,8 @@ export class Progress {
   toldCommit = 0;
   /** The highest heartbeat round it has answered. */
   answeredRound = 0;
+  /** The shortest loyalty that it has promised in this term: one that it lengthens counts from the next term on. */
+  promisedMs = Number.POSITIVE_INFINITY;
   #inflight: Inflight[] = [];
   #inflightBytes = 0;
   readonly #limits: WindowLimits;

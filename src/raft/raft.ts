@@ -56,14 +56,19 @@ export class Raft {
   /** Of the present term, while this node leads. */
   #leadership: Leadership | undefined;
   readonly #reads = new ReadIndex();
-  readonly #followerReads = new FollowerReads();
+  readonly #followerReads: FollowerReads;
   readonly #answers = new ReadAnswers();
   #configurationChanged = true;
+  #lastTickMs: number;
+  /** The last tick came late. */
+  #wasLate = false;
 
   constructor(options: RaftOptions, state: RaftState, nowMs: number) {
     this.#options = options;
     this.#local = new LocalState(options.id, state);
-    this.#election = new Election(options, this.#local, state.restarted, nowMs);
+    this.#election = new Election(options, this.#local, state, nowMs);
+    this.#followerReads = new FollowerReads(options.random);
+    this.#lastTickMs = nowMs;
   }
 
   /** In force: of everything that is applied. */
@@ -171,7 +176,7 @@ export class Raft {
       case 'propose':
         return this.#leadership?.propose(input.bodies) ?? this.#refused('notLeader');
       case 'changeConfiguration':
-        return this.#leadership?.changeConfiguration(input.change) ?? this.#refused('notLeader');
+        return this.#leadership?.changeConfiguration(input) ?? this.#refused('notLeader');
       case 'transfer':
         return this.#leadership?.transfer(nowMs, input.to) ?? this.#refused('notLeader');
       case 'handOver':
@@ -201,6 +206,15 @@ export class Raft {
   }
 
   #tick(nowMs: number): void {
+    // A tick that comes late shows that this node was away. What the others said meanwhile still waits to be heard, so
+    // nobody's silence is judged now; it is at the next tick, late or not.
+    const isLate = !this.#wasLate && nowMs - this.#lastTickMs > this.#options.heartbeatMs;
+    this.#wasLate = isLate;
+    this.#lastTickMs = nowMs;
+    if (isLate) {
+      this.#leadership?.lateTick(nowMs);
+      return;
+    }
     this.#answers.fail(this.#followerReads.overdue(nowMs));
     if (this.#leadership) {
       if (this.#leadership.tick(nowMs)) this.#becomeFollower(nowMs, this.term, NOBODY);
@@ -290,6 +304,9 @@ export class Raft {
   }
 
   #receiveVoteReply(nowMs: number, from: NodeId, message: VoteReply): void {
+    const { log } = this.#local;
+    if (!this.#leadership && log.termAt(message.commitIndex) === message.commitTerm)
+      this.#local.commitTo(message.commitIndex);
     if (this.#election.count(from, message)) this.#tally(nowMs);
   }
 
@@ -334,7 +351,12 @@ export class Raft {
       local.commitTo(Math.min(message.commitIndex, local.log.lastIndex));
     }
     // An old leader learns of the new term from the answer.
-    local.sendForTerm(from, { type: 'heartbeatReply', term: local.term, round: message.round });
+    local.sendForTerm(from, {
+      type: 'heartbeatReply',
+      term: local.term,
+      round: message.round,
+      promisedMs: this.#options.electionTimeoutMinMs,
+    });
   }
 
   #receiveSnapshot(nowMs: number, from: NodeId, { term, snapshot }: SnapshotMessage): void {
@@ -360,8 +382,9 @@ export class Raft {
   }
 
   #receiveReadIndexReply(message: ReadIndexReply): void {
-    if (message.term !== this.term || !this.#followerReads.answered(message.id)) return;
-    this.#answers.confirm(message.id, message.index);
+    if (message.term !== this.term) return;
+    const id = this.#followerReads.answered(message.id);
+    if (id !== undefined) this.#answers.confirm(id, message.index);
   }
 
   #heardFromLeader(nowMs: number, from: NodeId): void {
@@ -405,8 +428,8 @@ export class Raft {
     // What asks the leader would wait for the disk, without a limit.
     else if (!this.#local.isTermDurable) return this.#refused('notLeader');
     else {
-      this.#followerReads.add(id, nowMs + this.#options.electionTimeoutMinMs);
-      this.#local.sendForTerm(this.leader, { type: 'readIndex', term: this.term, id });
+      const wireId = this.#followerReads.add(id, nowMs + this.#options.electionTimeoutMinMs);
+      this.#local.sendForTerm(this.leader, { type: 'readIndex', term: this.term, id: wireId });
     }
     return this.#accepted();
   }

@@ -12,6 +12,7 @@ import {
   type AppendReply,
   type EntryKind,
   entrySizeBytes,
+  type HeartbeatReply,
   type NodeId,
   type PeerStatus,
   type RaftOptions,
@@ -121,8 +122,16 @@ export class Replication {
     return true;
   }
 
-  receiveHeartbeatReply(nowMs: number, progress: Progress, round: number): void {
+  /** How long everybody who has answered a heartbeat stays loyal after it, in ms of its own clock. */
+  leastPromisedMs(): number {
+    let leastMs = Number.POSITIVE_INFINITY;
+    for (const { promisedMs } of this.#progress.values()) leastMs = Math.min(leastMs, promisedMs);
+    return leastMs;
+  }
+
+  receiveHeartbeatReply(nowMs: number, progress: Progress, { round, promisedMs }: HeartbeatReply): void {
     progress.answeredRound = Math.max(progress.answeredRound, round);
+    progress.promisedMs = Math.min(progress.promisedMs, promisedMs);
     // It is there: a probe whose answer was lost may be sent again.
     if (progress.state === 'probe') progress.awaitsAnswer = false;
     if (progress.isDoubtful(nowMs, this.#options.heartbeatMs)) this.#askForWindow(progress, nowMs);

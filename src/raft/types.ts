@@ -42,11 +42,18 @@ export interface RequestVote {
   readonly lastTerm: number;
 }
 
+/**
+ * Whoever answers says how far it knows the log to be committed. The asker may lack just that: of a change that removed
+ * the one who answers, and without whom it could then be elected.
+ */
 export interface VoteReply {
   readonly type: 'voteReply';
   readonly term: number;
   readonly preVote: boolean;
   readonly granted: boolean;
+  readonly commitIndex: number;
+  /** Of the entry at `commitIndex`: a log that holds it there is committed up to it. */
+  readonly commitTerm: number;
 }
 
 export interface AppendHeader {
@@ -83,6 +90,8 @@ export interface HeartbeatReply {
   readonly type: 'heartbeatReply';
   readonly term: number;
   readonly round: number;
+  /** For so long, by its own clock, the sender helps nobody to depose the leader. */
+  readonly promisedMs: number;
 }
 
 /** The leader hands over: campaign now. */
@@ -95,7 +104,7 @@ export interface TimeoutNow {
 export interface ReadIndexRequest {
   readonly type: 'readIndex';
   readonly term: number;
-  /** The asker's own. */
+  /** The asker's own, never used twice: a late answer must not meet another read, over restarts either. */
   readonly id: number;
 }
 
@@ -155,8 +164,15 @@ export type Input =
   | { readonly type: 'message'; readonly from: NodeId; readonly message: Message }
   /** New commands, in this order. */
   | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }
-  /** A change of membership, one at a time. */
-  | { readonly type: 'changeConfiguration'; readonly change: ConfigurationChange }
+  /**
+   * A change of membership, one at a time. `expectedIndex`: only if the configuration in force has this index, so that a
+   * change which is asked for twice does not undo one that came in between.
+   */
+  | {
+      readonly type: 'changeConfiguration';
+      readonly change: ConfigurationChange;
+      readonly expectedIndex?: number | undefined;
+    }
   /** Hand leadership to that voter. */
   | { readonly type: 'transfer'; readonly to: NodeId }
   /** Hand leadership to the voter that holds most of the log; to the next best as soon as that one is `unreachable`. */
@@ -195,6 +211,8 @@ export type Refusal =
   | 'changePending'
   /** The change is not allowed here. */
   | 'changeInvalid'
+  /** Another configuration is in force than the one that was expected. */
+  | 'changeConflict'
   /** No other voter was heard from lately. */
   | 'noSuccessor';
 
@@ -300,6 +318,8 @@ export interface RaftState {
   }>;
   /** What the state machine has durably applied. */
   readonly applied: number;
-  /** True if this node has run before: it then neither votes nor campaigns for one maximum election timeout. */
+  /** True if this node has run before: it then neither votes nor campaigns for one maximum election timeout … */
   readonly restarted: boolean;
+  /** … and not for as long as an earlier process, with other options, may have promised to be loyal. */
+  readonly promisedMs?: number | undefined;
 }

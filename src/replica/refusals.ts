@@ -11,6 +11,10 @@ const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
   tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
   changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
   noSuccessor: ['TRANSFER_FAILED', 'no other voter was heard from lately'],
+  changeConflict: [
+    'CHANGE_CONFLICT',
+    'the membership has been changed since it was looked at; look again before another change',
+  ],
   changeInvalid: ['CHANGE_INVALID', 'the present membership does not allow that'],
 };
 

@@ -35,7 +35,7 @@ export function openLog(
   return RaftLog.open({
     env: promptEnv(disk, files),
     directory: DIRECTORY,
-    maxSegmentBytes: 600,
+    maxSegmentBytes: 620,
     maxGroupCommitBytes: 4096,
     maxCachedBytes: 1024 * 1024,
     preallocateBytes: 256,
@@ -190,8 +190,13 @@ export class Script {
       baseTerm: state.entries[dropped - 1]?.term ?? 0,
       configuration: state.entries
         .slice(0, dropped)
-        .filter(({ kind }) => kind === 'configuration')
-        .reduce((before, { body }) => changedBy(before, decodeChange(body)), state.configuration),
+        .reduce(
+          (before, { kind, body }, i) =>
+            kind === 'configuration'
+              ? changedBy(before, state.baseIndex + i + 1, decodeChange(body))
+              : before,
+          state.configuration,
+        ),
       entries: state.entries.slice(dropped),
     };
     return this.#step(id, next, () => this.#groupOf(id).compact(index));

@@ -6,9 +6,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type ConfigurationChange, configurationOf } from '../../src/raft/configuration.js';
-import { encodeChange } from '../../src/raft/configuration-codec.js';
+import { decodeChange, encodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
-import type { Entry, Message, RaftState } from '../../src/raft/types.js';
+import { type Entry, FIRST_BASE, type Message, type RaftState } from '../../src/raft/types.js';
 import { CoreLab, electedLab, Host, LAB_OPTIONS } from './core-lab.js';
 
 /** A core whose host is the test: it applies nothing by itself. */
@@ -52,7 +52,10 @@ test('ledger 2: an answer to an earlier round does not confirm a later read (etc
   const earlier = rounds.at(-1) as Extract<Message, { type: 'heartbeat' }>;
   leader.step(lab.nowMs, { type: 'read', id: 2, level: 'index' });
   lab.drain(leader);
-  const answer: Message = { type: 'heartbeatReply', term: leader.raft.term, round: earlier.round };
+  const answer: Message = {
+    ...{ type: 'heartbeatReply', term: leader.raft.term },
+    ...{ round: earlier.round, promisedMs: 50 },
+  };
   for (const follower of followers)
     leader.step(lab.nowMs, { type: 'message', from: follower.id, message: answer });
   lab.drain(leader);
@@ -128,7 +131,10 @@ test('ledger 4: a pre-candidate that tries again forgets the votes of its last t
   const state = new Host(1, [1, 2, 3, 4, 5], new SeededRandom(1), 0).disk;
   const raft = bareRaft({ ...state, entries: [], applied: 1, restarted: false });
   const grant = (from: number): void => {
-    const message: Message = { type: 'voteReply', term: 1, preVote: true, granted: true };
+    const message: Message = {
+      ...{ type: 'voteReply', term: 1, preVote: true, granted: true },
+      ...{ commitIndex: 0, commitTerm: 0 },
+    };
     raft.step(0, { type: 'message', from, message });
   };
   let tries = 0;
@@ -169,7 +175,9 @@ test('ledger 4: the pre-vote of a deposed leader is judged like anybody’s (has
     return voter.take(ms)?.sent.map((item) => item.message);
   };
   assert.is(answerAt(lab.nowMs), undefined, 'it may still be leading, for all the voter knows');
-  const granted = { type: 'voteReply', term: term + 1, preVote: true, granted: true };
+  const { commitIndex } = voter.raft;
+  const known = { commitIndex, commitTerm: voter.raft.termAt(commitIndex) };
+  const granted = { type: 'voteReply', term: term + 1, preVote: true, granted: true, ...known };
   assert.equal(answerAt(lab.nowMs + LAB_OPTIONS.electionTimeoutMinMs), [granted]);
   lab.nowMs += LAB_OPTIONS.electionTimeoutMinMs;
   lab.heal();
@@ -436,6 +444,182 @@ test('ledger 14: a leader whose clock jumps forwards has no lease at that moment
   leader.jumpClock(lab.nowMs, 1000);
   leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
   assert.equal(leader.take(lab.nowMs)?.output.reads, []);
+});
+
+/** An inline network of bare cores: what each says reaches the other at once, but for what `isLost` takes. */
+function exchange(
+  cores: ReadonlyMap<number, Host>,
+  nowMs: number,
+  isLost: (from: number, to: number, message: Message) => boolean = () => false,
+): void {
+  for (let isQuiet = false; !isQuiet; ) {
+    isQuiet = true;
+    for (const [id, host] of cores) {
+      for (let taken = host.take(nowMs); taken; taken = host.take(nowMs)) {
+        isQuiet = false;
+        while (host.finishWrite(nowMs));
+        for (const { to, message } of taken.sent) {
+          if (!isLost(id, to, message)) cores.get(to)?.step(nowMs, { type: 'message', from: id, message });
+        }
+      }
+    }
+  }
+}
+
+test('ledger 24: who was removed refuses a candidate that lacks what it acknowledged, and says what is committed', () => {
+  // Node 3 has applied its own removal (entry 3) and acknowledged entry 4, which it does not know to be committed.
+  const removal = encodeChange({ changes: [{ type: 'remove', node: 3 }], transition: 'auto' });
+  const entries: Entry[] = [
+    { term: 2, kind: 'noop', body: new Uint8Array(0) },
+    { term: 2, kind: 'configuration', body: removal },
+    { term: 2, kind: 'command', body: Buffer.from('W') },
+  ];
+  const known = { commitIndex: 3, commitTerm: 2 };
+  const base = { index: 1, term: 1, configuration: configurationOf([1, 2, 3]) };
+  const removed = new Host(3, [1, 2, 3], new SeededRandom(1), 0);
+  removed.disk = { ...removed.disk, hardState: { term: 2, vote: 1, commit: 3 }, base, log: entries };
+  removed.restart(0);
+  const candidate = new Host(2, [1, 2, 3], new SeededRandom(2), 0);
+  candidate.disk = { ...candidate.disk, hardState: { term: 2, vote: 1, commit: 1 }, base };
+  candidate.disk.log = entries.slice(0, 2);
+  candidate.restart(0);
+  removed.take(1);
+  assert.equal(removed.raft.configuration.voters, [1, 2]);
+  const cores = new Map([
+    [2, candidate],
+    [3, removed],
+  ]);
+  const answers: Message[] = [];
+  for (let ms = 1; ms < 1000; ms++) {
+    for (const host of cores.values()) host.step(ms, { type: 'tick' });
+    exchange(cores, ms, (from, _to, message) => {
+      if (from === 3) answers.push(message);
+      return false;
+    });
+  }
+  assert.equal(answers[0], { type: 'voteReply', term: 2, preVote: true, granted: false, ...known });
+  assert.is(candidate.raft.commitIndex, 3, 'it learned that the removal is committed');
+  assert.equal(candidate.raft.configuration.voters, [1, 2]);
+  assert.is.not(candidate.raft.role, 'leader', 'node 1, which holds W, is needed now');
+});
+
+test('ledger 24: a group of two outlives the removal of its leader, which holds more than the other', () => {
+  const { lab, leader, followers } = electedLab(2);
+  const [other] = followers as [Host];
+  leader.change(lab.nowMs, { type: 'remove', node: leader.id });
+  leader.propose(lab.nowMs, 'never leaves');
+  // The other one gets the change alone, and not that it is committed.
+  lab.nowMs++;
+  lab.drain(leader);
+  lab.transit = lab.transit.map((item) =>
+    item.message.type === 'append'
+      ? { ...item, message: { ...item.message, entries: item.message.entries.slice(0, 1) } }
+      : item,
+  );
+  lab.cut.clear();
+  lab.advanceUntil(() => other.lastIndex === leader.lastIndex - 1);
+  lab.cut.add(`${leader.id}>${other.id}`);
+  lab.advanceUntil(() => leader.raft.role !== 'leader');
+  lab.heal();
+  lab.advanceUntil(() => other.raft.role === 'leader', 2000);
+  lab.advanceUntil(() => other.raft.commitIndex === other.lastIndex);
+});
+
+test('ledger 25: whether a node is alone is judged with the changes in its log, applied or not', () => {
+  const addition = encodeChange({ changes: [{ type: 'addVoter', node: 2 }], transition: 'auto' });
+  const grown = { term: 1, sizeBytes: 30, change: decodeChange(addition) };
+  const base = { ...FIRST_BASE, configuration: configurationOf([1]) };
+  const hardState = { term: 1, vote: 1, commit: 2 };
+  const restart = (entries: RaftState['entries']) =>
+    bareRaft({ hardState, base, entries, applied: 1, restarted: true });
+  const request: Message = {
+    ...{ type: 'requestVote', term: 5, preVote: false, force: false },
+    ...{ lastIndex: 9, lastTerm: 4 },
+  };
+  for (const [entries, votes] of [
+    [[grown], false],
+    [[{ term: 1, sizeBytes: 30 }], true],
+  ] as const) {
+    const raft = restart(entries);
+    raft.step(1, { type: 'message', from: 2, message: request });
+    assert.is(raft.vote === 2, votes, `it votes at once: ${votes}`);
+  }
+});
+
+test('ledger 25: an answer to a read of the process before a restart confirms none of this one', () => {
+  const { lab, leader, followers } = electedLab();
+  const [follower] = followers as [Host];
+  follower.step(lab.nowMs, { type: 'read', id: 1, level: 'follower' });
+  lab.advanceUntil(() => lab.sent.some(({ message }) => message.type === 'readIndexReply'));
+  const late = lab.sent.find(({ message }) => message.type === 'readIndexReply');
+  lab.transit = [];
+  follower.restart(lab.nowMs);
+  lab.advanceUntil(() => follower.raft.leader === leader.id);
+  follower.step(lab.nowMs, { type: 'read', id: 1, level: 'follower' });
+  follower.step(lab.nowMs, { type: 'message', from: leader.id, message: late?.message as Message });
+  lab.drain(follower);
+  assert.equal(follower.reads, []);
+});
+
+test('ledger 25: a lease is no longer than the shortest election timeout of those who answered', () => {
+  const { lab, leader, followers } = electedLab();
+  const quick = { ...LAB_OPTIONS, electionTimeoutMinMs: 20, electionTimeoutMaxMs: 30 };
+  const hasLeaseAfter = (silentMs: number): boolean => {
+    leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+    const roundMs = lab.nowMs;
+    lab.drain(leader);
+    lab.advanceFor(5);
+    leader.reads = [];
+    leader.step(roundMs + silentMs, { type: 'read', id: 2, level: 'lease' });
+    leader.take(roundMs + silentMs);
+    return leader.reads.some(({ id }) => id === 2);
+  };
+  assert.ok(hasLeaseAfter(40));
+  for (const host of followers) {
+    Object.assign(host, { options: quick });
+    host.restart(lab.nowMs);
+  }
+  lab.advanceFor(30);
+  assert.is(leader.raft.role, 'leader');
+  assert.not(hasLeaseAfter(40), 'the others may have elected another by then');
+  assert.ok(hasLeaseAfter(12));
+});
+
+test('ledger 25: a restarted node is silent for as long as the process before may have promised', () => {
+  const hardState = { term: 1, vote: 1, commit: 1 };
+  const base = { ...FIRST_BASE, configuration: configurationOf([1, 2, 3]) };
+  const raft = bareRaft({ hardState, base, entries: [], applied: 1, restarted: true, promisedMs: 1000 });
+  const askAt = (ms: number) => {
+    const message: Message = {
+      ...{ type: 'requestVote', term: 2, preVote: false, force: false },
+      ...{ lastIndex: 1, lastTerm: 1 },
+    };
+    raft.step(ms, { type: 'message', from: 2, message });
+    return raft.vote;
+  };
+  assert.is(askAt(999), 1);
+  assert.is(askAt(1000), 2);
+});
+
+test('a leader that was away for longer than an election timeout hears first what waits for it', () => {
+  const { lab, leader, followers } = electedLab();
+  const { term } = leader.raft;
+  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+  lab.drain(leader);
+  for (const host of followers) lab.advanceUntil(() => lab.sent.some(({ from }) => from === host.id));
+  const awayMs = lab.nowMs + LAB_OPTIONS.electionTimeoutMinMs + 5;
+  const answers = lab.sent.filter(({ to }) => to === leader.id).slice(-2);
+  // Its timer runs before it reads its sockets.
+  leader.step(awayMs, { type: 'tick' });
+  assert.is(leader.raft.role, 'leader');
+  for (const { from, message } of answers) leader.step(awayMs, { type: 'message', from, message });
+  leader.step(awayMs + 1, { type: 'tick' });
+  assert.equal([leader.raft.role, leader.raft.term], ['leader', term]);
+  // Nothing waits for it: one late tick is forgiven, not two.
+  const goneMs = awayMs + LAB_OPTIONS.electionTimeoutMinMs + 5;
+  leader.step(goneMs, { type: 'tick' });
+  leader.step(goneMs + 100, { type: 'tick' });
+  assert.is(leader.raft.role, 'follower');
 });
 
 test.run();

@@ -4,7 +4,14 @@ import * as assert from 'uvu/assert';
 import { Outbox } from '../../src/raft/outbox.js';
 import type { AppendReply, VoteReply } from '../../src/raft/types.js';
 
-const VOTE: VoteReply = { type: 'voteReply', term: 1, preVote: false, granted: true };
+const VOTE: VoteReply = {
+  type: 'voteReply',
+  term: 1,
+  preVote: false,
+  granted: true,
+  commitIndex: 0,
+  commitTerm: 0,
+};
 
 function acknowledgement(matchIndex: number): AppendReply {
   const refusal = { rejectedIndex: 0, hintIndex: 0, hintTerm: 0 };
@@ -61,8 +68,9 @@ test('of the acknowledgements that wait for one batch the farthest leaves', () =
 
 test('of the answers to heartbeats too: they come for as long as the disk hangs', () => {
   const outbox = new Outbox();
-  for (const round of [1, 3, 2]) outbox.sendAfter(1, 2, { type: 'heartbeatReply', term: 1, round });
-  outbox.sendAfter(1, 3, { type: 'heartbeatReply', term: 1, round: 1 });
+  for (const round of [1, 3, 2])
+    outbox.sendAfter(1, 2, { type: 'heartbeatReply', term: 1, round, promisedMs: 50 });
+  outbox.sendAfter(1, 3, { type: 'heartbeatReply', term: 1, round: 1, promisedMs: 50 });
   outbox.sendAfter(1, 2, acknowledgement(5));
   outbox.persisted(1, 9);
   const sent = outbox

@@ -182,13 +182,18 @@ export class ScriptNode {
   letElectionDeadlinePass(): void {
     if (this.raft.role === 'leader') return;
     this.#clock.letDeadlinePass();
+    // The first tick after such a leap is late, and judges nobody's silence.
+    this.step({ type: 'tick' });
     this.step({ type: 'tick' });
     if (this.options.preVote || this.raft.role !== 'preCandidate') return;
     const { voters, outgoing } = this.raft.configuration;
     for (const voter of new Set([...voters, ...outgoing])) {
       const term = this.raft.term + 1;
       if (voter === this.id || this.raft.role !== 'preCandidate') continue;
-      const message: Message = { type: 'voteReply', term, preVote: true, granted: true };
+      const message: Message = {
+        ...{ type: 'voteReply', term, preVote: true, granted: true },
+        ...{ commitIndex: 0, commitTerm: 0 },
+      };
       this.step({ type: 'message', from: voter, message });
     }
   }
