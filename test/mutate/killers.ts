@@ -1,10 +1,10 @@
 /** What is set on a mutation, and what it says when it has found it out. */
 import { fileURLToPath } from 'node:url';
-import type { RunResult } from '../sim/simulation.js';
 import { runSeeds } from '../sim/pool.js';
 import { SCHEDULES } from '../sim/schedules/schedules.js';
+import type { RunResult } from '../sim/simulation.js';
 import { runTestFile } from '../support/test-files.js';
-import { type BySimulator, isBySimulator, type Mutation, MOST_SEEDS } from './mutation.js';
+import { type BySimulator, isBySimulator, MOST_SEEDS, type Mutation } from './mutation.js';
 
 /** A test file that has not ended after so long has failed. */
 const FILE_LIMIT_MS = 120_000;

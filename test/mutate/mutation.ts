@@ -48,3 +48,16 @@ export function patched(file: string, source: string, patches: readonly Patch[])
   }
   return text;
 }
+
+/** Short forms for the lists. */
+export function under(schedule: string, withinSeeds: number): BySimulator {
+  return { schedule, withinSeeds };
+}
+
+export function randomFaults(withinSeeds: number, ...faults: readonly FaultName[]): BySimulator {
+  return { withinSeeds, faults };
+}
+
+export function inFile(file: string): (find: string, replace: string) => Patch {
+  return (find, replace) => ({ file, find, replace });
+}

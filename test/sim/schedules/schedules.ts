@@ -5,11 +5,13 @@ import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
 import { secondVote } from './second-vote.js';
+import { soloVote } from './solo-vote.js';
 import type { Schedule } from './stage.js';
 
 export const SCHEDULES: readonly Schedule[] = [
   oldTermEntry,
   secondVote,
+  soloVote,
   twoChanges,
   learners,
   lateLease,
