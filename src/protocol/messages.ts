@@ -207,13 +207,17 @@ export const MESSAGES = {
       files: list(struct({ name: string, sizeBytes: u53 })),
     },
   ),
-  snapshotWanted: message(42, 'The first byte of a snapshot that the receiver lacks; file = files: none.', {
-    group: u32,
-    term: u53,
-    checkpoint: u53,
-    file: u32,
-    offset: u53,
-  }),
+  snapshotWanted: message(
+    42,
+    'The first byte of a snapshot that the receiver lacks; file = files: none; beyond the file’s end: it is busy with what it has.',
+    {
+      group: u32,
+      term: u53,
+      checkpoint: u53,
+      file: u32,
+      offset: u53,
+    },
+  ),
   snapshotChunk: message(43, 'A part of a file of a snapshot, with its CRC-32.', {
     group: u32,
     term: u53,
@@ -223,6 +227,16 @@ export const MESSAGES = {
     checksum: u32,
     bytes,
   }),
+  birth: message(
+    44,
+    'How far the birth of its cluster has come on this node: before all else, and at each change.',
+    {
+      phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
+      incarnation: string,
+      founders: list(u32),
+      joins: bool,
+    },
+  ),
 } as const;
 
 export type MessageName = keyof typeof MESSAGES;

@@ -5,10 +5,12 @@
  *     batch:   1 u8 | group u32 | term u53 | vote u32 | commit u53 | first index u53 | entries u32 | entry ...
  *     entry:   term u53 | kind u8 (1 noop, 2 command, 3 configuration) | body bytes u32 | body
  *
- *     base:    2 u8 | group u32 | index u53 | term u53 | restarts u8 | directory bytes u32 | directory | configuration
+ *     base:    4 u8 | group u32 | index u53 | term u53 | restarts u8 | directory bytes u32 | incarnation 16 bytes
+ *              | directory | configuration
  *              The log of the group starts after this entry, and this was its configuration there (raft's
  *              configuration-codec.ts). `restarts`: a snapshot replaced the log, nothing before counts any more. The
- *              directory holds the state machine that goes with the log; no other does.
+ *              directory holds the state machine that goes with the log; no other does. The incarnation tells the
+ *              group from every other one of the same name. (Version 0.1 wrote 2 instead of 4, and no incarnation.)
  *
  *     groups:  3 u8 | payload bytes u32 | payload (a base or a batch) ...
  *              Several at once. Opens every file, with base and hard state of every group, so that earlier files can go;
@@ -22,14 +24,21 @@ import { crc32 } from '../record/checksum.js';
 import { type Payload, readUint53, sizeOf, writeUint53 } from '../record/record.js';
 
 const BATCH = 1;
-const BASE = 2;
+const BASE_WITHOUT_INCARNATION = 2;
 const GROUPS = 3;
+const BASE = 4;
 const BATCH_HEADER_BYTES = 37;
 const BASE_HEADER_BYTES = 26;
+const INCARNATION_BYTES = 16;
 export const ENTRY_HEADER_BYTES = 13;
 const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 
+/** Of a group that was begun before groups had one: 32 hexadecimal digits, as all are. */
+export const NO_INCARNATION = '0'.repeat(2 * INCARNATION_BYTES);
+
 export interface LogBase extends SnapshotBase {
+  /** Random, made once at the birth of the group. */
+  readonly incarnation: string;
   /** Name of the directory of the state machine that goes with the log. */
   readonly directory: string;
 }
@@ -96,7 +105,8 @@ export function encodeBase(group: number, base: LogBase, restarts: boolean): Pay
   writeUint53(head, base.term, 13);
   head.writeUInt8(restarts ? 1 : 0, 21);
   head.writeUInt32LE(directory.length, 22);
-  return [head, directory, encodeConfiguration(base.configuration)];
+  const incarnation = Buffer.from(base.incarnation, 'hex');
+  return [head, incarnation, directory, encodeConfiguration(base.configuration)];
 }
 
 /** The payload, and where each of the given ones starts in it. */
@@ -121,7 +131,9 @@ export function decodePayload(payload: Buffer): LogRecord {
       case BATCH:
         return decodeBatch(payload);
       case BASE:
-        return decodeBase(payload);
+        return decodeBase(payload, INCARNATION_BYTES);
+      case BASE_WITHOUT_INCARNATION:
+        return decodeBase(payload, 0);
       case GROUPS:
         return decodeGroups(payload);
     }
@@ -170,8 +182,9 @@ function decodeBatch(payload: Buffer): LogRecord {
   };
 }
 
-function decodeBase(payload: Buffer): LogRecord {
-  const directoryEnd = BASE_HEADER_BYTES + payload.readUInt32LE(22);
+function decodeBase(payload: Buffer, incarnationBytes: number): LogRecord {
+  const directoryStart = BASE_HEADER_BYTES + incarnationBytes;
+  const directoryEnd = directoryStart + payload.readUInt32LE(22);
   if (directoryEnd > payload.length) throw malformed();
   return {
     type: 'base',
@@ -180,7 +193,8 @@ function decodeBase(payload: Buffer): LogRecord {
     base: {
       index: checked(readUint53(payload, 5)),
       term: checked(readUint53(payload, 13)),
-      directory: payload.toString('utf8', BASE_HEADER_BYTES, directoryEnd),
+      incarnation: payload.toString('hex', BASE_HEADER_BYTES, directoryStart) || NO_INCARNATION,
+      directory: payload.toString('utf8', directoryStart, directoryEnd),
       configuration: decodeConfiguration(payload.subarray(directoryEnd)),
     },
   };

@@ -29,6 +29,7 @@ import {
   encodeGroups,
   type LogBase,
   type LogRecord,
+  NO_INCARNATION,
 } from './format.js';
 
 export interface RaftLogOptions {
@@ -78,9 +79,9 @@ export class RaftLog {
   }
 
   /** Starts a group with an empty log after a base; resolves when that is durable. */
-  async createGroup(id: number, base: LogBase): Promise<GroupLog> {
+  async createGroup(id: number, base: NewBase & { readonly incarnation?: string }): Promise<GroupLog> {
     const group = this.#addGroup(id);
-    await group.setBase(base);
+    await group.setBase({ incarnation: NO_INCARNATION, ...base });
     return group;
   }
 
@@ -122,6 +123,9 @@ interface Pin {
   readonly file: number;
 }
 
+/** What a snapshot, or the start of a group, says of a log's base. */
+type NewBase = Omit<LogBase, 'incarnation'>;
+
 /** One group's part of the log. */
 export class GroupLog {
   readonly #id: number;
@@ -129,7 +133,10 @@ export class GroupLog {
   readonly #maxCachedBytes: number;
   readonly #removeUnneeded: () => void;
   readonly #index = new EntryIndex();
-  #base: LogBase = { index: 0, term: 0, configuration: configurationOf([]), directory: '' };
+  #base: LogBase = {
+    ...{ index: 0, term: 0, configuration: configurationOf([]) },
+    ...{ directory: '', incarnation: NO_INCARNATION },
+  };
   /** Changes of membership after the base, ordered by index. */
   #changes: { readonly index: number; readonly change: ConfigurationChange }[] = [];
   /** As written: what the next segment starts with. */
@@ -243,7 +250,7 @@ export class GroupLog {
     if (index <= this.#base.index) return;
     const term = this.#index.termOf(index);
     const configuration = this.#configurationAt(index);
-    await this.setBase({ index, term, configuration, directory: this.#base.directory });
+    await this.setBase({ ...this.#base, index, term, configuration });
     this.#removeUnneeded();
   }
 
@@ -251,8 +258,9 @@ export class GroupLog {
    * A snapshot replaces the log and the state machine: from the moment this base is durable the directory it names counts,
    * and no other. The batch that brought it is durable with it, in one record.
    */
-  async install(base: LogBase, batch: AppendBatch): Promise<void> {
+  async install(snapshot: NewBase, batch: AppendBatch): Promise<void> {
     const pin = this.#pin();
+    const base = { ...snapshot, incarnation: this.#base.incarnation };
     this.#restart(base);
     this.hold(batch);
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);

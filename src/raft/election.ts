@@ -146,11 +146,15 @@ export class Election {
   /** Whether a vote request is to be looked at at all; if not, it is not answered either, and its term does not count. */
   listensTo(nowMs: number, message: RequestVote): boolean {
     if (nowMs < this.#silentUntilMs) return false;
-    // Whoever hears from a leader helps nobody to depose it.
-    const hasLeader =
-      this.#role === 'leader' ||
-      (this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs);
-    return message.term <= this.#local.term || !hasLeader || message.force;
+    return message.term <= this.#local.term || !this.#isLoyal(nowMs) || message.force;
+  }
+
+  /**
+   * Whoever has heard from a leader helps nobody to depose it, for as long as its answer promised: a lease rests on that.
+   * So it does not matter whether a message of a later term, and not a vote request, has taken the leader from it since.
+   */
+  #isLoyal(nowMs: number): boolean {
+    return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;
   }
 
   /** Answers a vote request; the newer term of one that is no pre-vote has been entered. */
@@ -160,7 +164,7 @@ export class Election {
     const free = message.preVote
       ? message.term > term
       : message.term === term && (vote === from || (vote === NOBODY && this.#leader === NOBODY));
-    const granted = free && upToDate;
+    const granted = free && upToDate && (message.force || !this.#isLoyal(nowMs));
     if (granted && !message.preVote) {
       this.#local.voteFor(from);
       this.#restartTimer(nowMs);

@@ -133,6 +133,18 @@ export class LocalState {
     this.#unsaved.length = Math.max(0, Math.min(this.#unsaved.length, index - this.#unsavedFirst));
   }
 
+  /** Throws `RAFT_INVARIANT` if the entry is committed here and a leader has another one in its place. */
+  checkCommitted(index: number, term: number): void {
+    const own = this.log.termAt(index);
+    if (index > this.#commit || own === undefined || own === term) return;
+    throw new RaftreeError(
+      'RAFT_INVARIANT',
+      `node ${this.id} holds entry ${index} of term ${own} as committed, but its leader has one of term ${term} there: ` +
+        'these are two histories; compare the data folders of all members before anything is deleted',
+      { info: { term: this.#term, commit: this.#commit, lastIndex: this.log.lastIndex } },
+    );
+  }
+
   commitTo(index: number): void {
     this.#commit = Math.max(this.#commit, index);
   }

@@ -324,6 +324,9 @@ export class Raft {
     this.#heardFromLeader(nowMs, from);
     local.allMatchedIndex = Math.max(local.allMatchedIndex, message.allMatchedIndex);
     if (message.previousIndex < local.commit) {
+      local.checkCommitted(message.previousIndex, message.previousTerm);
+      for (const [i, { term }] of message.entries.entries())
+        local.checkCommitted(message.previousIndex + 1 + i, term);
       this.#acknowledge(from, local.commit);
       return;
     }

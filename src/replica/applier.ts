@@ -1,6 +1,6 @@
 /**
- * Gives committed entries to the state machine, one range at a time. It can be paused, while a checkpoint is made or a
- * snapshot taken over: a range that comes then waits.
+ * Gives committed entries to the state machine, one range at a time, however late that answers. It can be paused: a range
+ * that comes then waits. Whoever copies or replaces the state has it alone.
  */
 import type { Entry } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
@@ -16,6 +16,8 @@ export interface ApplierParts<Result> {
 export class Applier<Result> {
   readonly #parts: ApplierParts<Result>;
   #applying: Promise<void> | undefined;
+  /** Settles, and never rejects, when nobody has the state machine alone. */
+  #alone: Promise<unknown> = Promise.resolve();
   /** Each is ended by a `resume`. */
   #pauses = 0;
   #waiting: { readonly first: number; readonly last: number } | undefined;
@@ -53,6 +55,16 @@ export class Applier<Result> {
   /** What is being applied goes on to its end. */
   pause(): void {
     this.#pauses++;
+  }
+
+  /** Runs this when what is being applied, and whoever had the state machine alone before, is done. Rejects as it does. */
+  alone<T>(run: () => Promise<T>): Promise<T> {
+    this.pause();
+    const done = Promise.all([this.#applying, this.#alone])
+      .then(run)
+      .finally(() => this.resume());
+    this.#alone = done.catch(() => {});
+    return done;
   }
 
   /** A snapshot replaces the range that waits. */

@@ -32,6 +32,7 @@ import { LogWriter } from './log-writer.js';
 import { type Applied, PendingProposals } from './pending-proposals.js';
 import { PendingReads } from './pending-reads.js';
 import { leadershipLost, refused, stopped, transferFailed } from './refusals.js';
+import { SnapshotHolds } from './snapshot-holds.js';
 import type { ReplicaMessage, Transport } from './snapshot-messages.js';
 import { SnapshotReceiver, stateDirectoryName } from './snapshot-receiver.js';
 import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
@@ -54,8 +55,10 @@ export interface ReplicaParts<Result> {
   readonly stateMachine: StateMachine<Result>;
   readonly transport: Transport;
   readonly logger: Logger;
-  /** True if this node has run before. */
+  /** True if this node has run before … */
   readonly restarted: boolean;
+  /** … and may have promised for so long not to vote. */
+  readonly promisedMs?: number;
   readonly onStatus: (status: RoleStatus) => void;
   readonly onConfiguration: (configuration: Configuration) => void;
   /** The replica cannot go on: its disk failed or an invariant broke. Called once. */
@@ -86,6 +89,7 @@ export class Replica<Result> {
   #drainScheduled = false;
   #tickTimer: Timer | undefined;
   readonly #sender: SnapshotSender;
+  readonly #holds = new SnapshotHolds();
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
   #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
@@ -101,7 +105,7 @@ export class Replica<Result> {
   constructor(options: ReplicaOptions, parts: ReplicaParts<Result>) {
     this.#options = options;
     this.#parts = parts;
-    const { env, log, stateMachine, restarted } = parts;
+    const { env, log, stateMachine, restarted, promisedMs } = parts;
     this.#raft = new Raft(
       {
         ...options.raft,
@@ -113,6 +117,7 @@ export class Replica<Result> {
         entries: log.entrySizes(),
         applied: stateMachine.appliedIndex,
         restarted,
+        promisedMs,
       },
       env.clock.nowMs(),
     );
@@ -144,7 +149,11 @@ export class Replica<Result> {
       check: (made) => parts.stateMachine.check(made),
       // It is tried again with the next snapshot, if this node leads still.
       damaged: () => this.#step({ type: 'handOver' }),
-      sent: (node, index, ok) => this.#step({ type: 'snapshotSent', node, index, ok }),
+      offered: (node, index) => this.#holds.hold(node, index),
+      sent: (node, index, ok) => {
+        if (!ok) this.#holds.release(node);
+        this.#step({ type: 'snapshotSent', node, index, ok });
+      },
     });
     this.#receiver = new SnapshotReceiver({
       env,
@@ -322,6 +331,7 @@ export class Replica<Result> {
   }
 
   #tick(): void {
+    if (this.#stopped) return;
     this.#step({ type: 'tick' });
     // A leader gets to what it has committed; a follower may have been removed, or cut off.
     if (this.role !== 'leader') {
@@ -329,9 +339,12 @@ export class Replica<Result> {
       const sinceMs = this.#parts.env.clock.nowMs() - patienceMs;
       this.#reads.rejectConfirmedBefore(sinceMs, leadershipLost('notCommitted'));
     }
+    this.#receiver.forgetUnneeded();
     this.#compact();
-    if (!this.#stopped)
-      this.#tickTimer = this.#parts.env.timers.after(this.#options.tickMs, () => this.#tick());
+    if (this.#stopped) return;
+    const { timers } = this.#parts.env;
+    // A process that has stood still runs its timers before it reads its sockets: what lies there is not silence.
+    this.#tickTimer = timers.after(this.#options.tickMs, () => timers.endOfTurn(() => this.#tick()));
   }
 
   #step(input: Input): ReturnType<Raft['step']> | undefined {
@@ -430,18 +443,7 @@ export class Replica<Result> {
 
   async #restore(snapshot: SnapshotBase, name: string): Promise<void> {
     const { stateMachine, logger } = this.#parts;
-    await this.#applier.applying;
-    for (let isRestored = false; !isRestored; ) {
-      if (this.#stopped) return;
-      try {
-        await stateMachine.restore(`${this.#options.directory}/${name}`);
-        isRestored = true;
-      } catch (error) {
-        if (!isNoSpace(error)) throw error;
-        logger.error({ error: errorMessage(error) }, 'a snapshot is taken over when there is space');
-        await this.#pause(this.#options.diskFullRetryMs);
-      }
-    }
+    await this.#applier.alone(() => this.#replaceState(name));
     if (this.#stopped) return;
     if (stateMachine.appliedIndex !== snapshot.index) {
       throw new RaftreeError(
@@ -457,6 +459,20 @@ export class Replica<Result> {
     this.#reads.answerThrough(this.appliedIndex);
   }
 
+  async #replaceState(name: string): Promise<void> {
+    const { stateMachine, logger } = this.#parts;
+    while (!this.#stopped) {
+      try {
+        await stateMachine.restore(`${this.#options.directory}/${name}`);
+        return;
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        logger.error({ error: errorMessage(error) }, 'a snapshot is taken over when there is space');
+        await this.#pause(this.#options.diskFullRetryMs);
+      }
+    }
+  }
+
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#parts.env.timers.after(ms, resolve));
   }
@@ -465,18 +481,14 @@ export class Replica<Result> {
   async #checkpoint(directory: string): Promise<SnapshotBase> {
     const { stateMachine } = this.#parts;
     if (this.#applier.isPaused) throw new RaftreeError('BUSY', 'a snapshot is being taken over');
-    this.#applier.pause();
-    try {
-      await this.#applier.applying;
+    return this.#applier.alone(async () => {
       const index = stateMachine.appliedIndex;
       const term = this.#raft.termAt(index);
       if (term === undefined) throw new RaftreeError('BUSY', `entry ${index} is not in the log`);
       const { configuration } = this.#raft;
       await stateMachine.checkpoint(directory);
       return { index, term, configuration };
-    } finally {
-      this.#applier.resume();
-    }
+    });
   }
 
   #removeDirectory(name: string): void {
@@ -507,6 +519,7 @@ export class Replica<Result> {
     if (status.role !== 'leader') {
       this.#proposals.rejectAll(leadershipLost('unknown'));
       this.#sender.stop();
+      this.#holds.clear();
     }
     if (this.#transfer && status.leader !== NOBODY) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);
@@ -537,14 +550,16 @@ export class Replica<Result> {
   #compact(): void {
     if (this.#stopped || this.#applier.isPaused) return;
     const { log, stateMachine } = this.#parts;
+    const { sizeBytes } = log;
     const { cutThrough, needsFlush } = planCompaction(
       {
         baseIndex: log.base.index,
         lastIndex: log.lastIndex,
-        sizeBytes: log.sizeBytes,
+        sizeBytes,
         allMatchedIndex: this.#allMatchedIndex,
         appliedIndex: stateMachine.appliedIndex,
         durableIndex: stateMachine.durableIndex,
+        heldIndex: this.#heldIndex(),
       },
       this.#options,
     );
@@ -554,6 +569,31 @@ export class Replica<Result> {
       if (errorCode(error) !== 'LOG_NO_SPACE') this.#fail(error);
     });
     this.#step({ type: 'compacted', index: cutThrough });
+    this.#giveUpSnapshots(cutThrough, sizeBytes);
+  }
+
+  /** Members that are given a snapshot, or have had one and are catching up, need the log after this entry. */
+  #heldIndex(): number | undefined {
+    if (this.#holds.isEmpty) return undefined;
+    const peers = this.#raft.peers();
+    // Something else brought it to the log.
+    for (const { id, state } of peers) if (state === 'replicate') this.#sender.end(id, true);
+    const { snapshots, trailingEntries } = this.#options;
+    const sinceMs = this.#parts.env.clock.nowMs() - snapshots.stallTimeoutMs;
+    return this.#holds.review(peers, this.lastIndex - trailingEntries, sinceMs);
+  }
+
+  /** To members whose snapshot ends before what was cut it is of no use any more: they need another. */
+  #giveUpSnapshots(cutThrough: number, logBytes: number): void {
+    for (const node of this.#holds.cutThrough(cutThrough)) {
+      const { maxSnapshotLogBytes } = this.#options;
+      this.#parts.logger.warn(
+        { node, ...this.#sender.progressOf(node), logBytes, maxSnapshotLogBytes },
+        `node ${node} needs another snapshot: the log outgrew maxSnapshotLogBytes before it had caught up; ` +
+          'raise maxSnapshotLogBytes or snapshotBytesPerSecond, or write less',
+      );
+      this.#sender.end(node, false);
+    }
   }
 
   #flush(): void {

@@ -6,6 +6,9 @@
  *       | <--------- snapshotWanted: file, offset -|   the first byte that it lacks, of an earlier attempt too
  *       | -- snapshotChunk: bytes, checksum -----> |
  *       | <--------- snapshotWanted: file, offset -|   … and so on; `file` = number of files: it has everything
+ *
+ * Offered again while it is busy with what it has (a slow disk, the check of the whole), the receiver names an offset
+ * beyond the end of the file: it lacks nothing now, and is still there.
  */
 import type { NodeId, SnapshotBase, WireMessage } from '../raft/types.js';
 

@@ -41,6 +41,8 @@ export class SnapshotReceiver {
   #incoming: Incoming | undefined;
   /** Messages are handled one after the other. */
   #work: Promise<void> = Promise.resolve();
+  /** Messages that are not handled to their end. */
+  #waiting = 0;
   #closed = false;
 
   constructor(parts: SnapshotReceiverParts) {
@@ -48,13 +50,24 @@ export class SnapshotReceiver {
   }
 
   offered(from: NodeId, offer: SnapshotOffer): void {
-    this.#enqueue(() => this.#begin(from, offer));
+    const current = this.#incoming;
+    if (this.#waiting > 0 && current?.from === from && current.checkpoint === offer.checkpoint) {
+      current.term = offer.term;
+      this.#sayBusy(current);
+    } else this.#enqueue(() => this.#begin(from, offer));
   }
 
   chunk(from: NodeId, chunk: SnapshotChunk): void {
     // Received memory is used again only after this turn's handlers; the bytes are written later.
     const bytes = Buffer.from(chunk.bytes);
     this.#enqueue(() => this.#take(from, { ...chunk, bytes }));
+  }
+
+  /** Lets go of what it has of a snapshot that the log has overtaken. */
+  forgetUnneeded(): void {
+    const incoming = this.#incoming;
+    if (incoming && this.#waiting === 0 && incoming.snapshot.index <= this.#parts.commitIndex())
+      this.#abandon();
   }
 
   async close(): Promise<void> {
@@ -65,6 +78,7 @@ export class SnapshotReceiver {
 
   #enqueue(work: () => void | Promise<void>): void {
     if (this.#closed) return;
+    this.#waiting++;
     this.#work = this.#work
       .then(() => (this.#closed ? undefined : work()))
       .catch((error: unknown) => {
@@ -73,6 +87,9 @@ export class SnapshotReceiver {
           `a snapshot could not be received: ${errorMessage(error)}; it is asked for again`,
         );
         this.#abandon();
+      })
+      .finally(() => {
+        this.#waiting--;
       });
   }
 
@@ -153,6 +170,11 @@ export class SnapshotReceiver {
     const incoming = this.#incoming;
     if (!incoming) return;
     this.#want(incoming.from, incoming.term, incoming.checkpoint, incoming.file, incoming.offset);
+  }
+
+  #sayBusy({ from, term, checkpoint, files, file }: Incoming): void {
+    const at = Math.min(file, files.length - 1);
+    this.#want(from, term, checkpoint, at, (files[at]?.sizeBytes ?? 0) + 1);
   }
 
   #want(to: NodeId, term: number, checkpoint: number, file: number, offset: number): void {

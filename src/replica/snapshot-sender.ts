@@ -30,6 +30,8 @@ export interface SnapshotSenderParts {
   readonly check: (directory: string) => Promise<void>;
   /** This node cannot make a snapshot, or no whole one: another should lead, or the member is never helped. */
   readonly damaged: () => void;
+  /** The snapshot of this entry is being sent to that node. */
+  readonly offered: (node: NodeId, index: number) => void;
   /** The transfer has ended. */
   readonly sent: (node: NodeId, index: number, ok: boolean) => void;
 }
@@ -39,23 +41,32 @@ interface Checkpoint {
   readonly snapshot: SnapshotBase;
   readonly directory: string;
   readonly files: readonly SnapshotFile[];
+  readonly sizeBytes: number;
   readonly open: (File | undefined)[];
 }
 
 interface Transfer {
   readonly node: NodeId;
+  /** Until the next chunk may be sent, or the receiver must have answered. */
   timer: Timer | undefined;
   /** Offers made since the receiver was heard last. */
   unanswered: number;
   /** Before this time the next chunk would exceed the rate. */
   nextChunkMs: number;
+  /** The file of the last chunk, and where in it that ended. */
+  sent: { readonly file: number; readonly offset: number };
   /** The last chunk is on its way. */
   isThrough: boolean;
+  /** After this time it does not count any more that the receiver says it is busy. */
+  busyUntilMs: number | undefined;
 }
 
 /** Within the time after which a silent receiver is given up. */
 const MAX_OFFERS = 5;
 const MOST_DOUBLINGS = 6;
+/** A receiver may be busy for so many times as long as it may be silent, and longer with a large snapshot to check. */
+const MAX_BUSY_STALLS = 10;
+const LEAST_CHECKED_BYTES_PER_SECOND = 1024 * 1024;
 
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
@@ -75,7 +86,15 @@ export class SnapshotSender {
   /** Starts a transfer; `oldestIndex`: an older checkpoint would not help. */
   begin(node: NodeId, oldestIndex: number): void {
     if (this.#closed || this.#transfers.has(node)) return;
-    const transfer: Transfer = { node, timer: undefined, unanswered: 0, nextChunkMs: 0, isThrough: false };
+    const transfer: Transfer = {
+      node,
+      timer: undefined,
+      unanswered: 0,
+      nextChunkMs: 0,
+      sent: { file: 0, offset: 0 },
+      isThrough: false,
+      busyUntilMs: undefined,
+    };
     this.#transfers.set(node, transfer);
     this.#expectProgress(transfer);
     if (this.#checkpoint && this.#checkpoint.snapshot.index >= oldestIndex) this.#offer(node);
@@ -95,18 +114,38 @@ export class SnapshotSender {
       this.#end(transfer, true);
       return;
     }
+    if (offset > (checkpoint.files[file]?.sizeBytes ?? 0)) {
+      this.#isBusy(transfer, checkpoint);
+      return;
+    }
     transfer.unanswered = 0;
-    this.#expectProgress(transfer);
+    transfer.busyUntilMs = undefined;
     // It had everything, and has thrown it away.
     if (transfer.isThrough && file === 0 && offset === 0) void this.#doubt(transfer, checkpoint);
     const { env } = this.#parts;
     const waitMs = transfer.nextChunkMs - env.clock.nowMs();
+    transfer.timer?.cancel();
     if (waitMs <= 0) this.#sendChunk(transfer, checkpoint, file, offset);
     else {
-      env.timers.after(waitMs, () => {
+      transfer.timer = env.timers.after(waitMs, () => {
         if (this.#transfers.get(node) === transfer) this.#sendChunk(transfer, checkpoint, file, offset);
       });
     }
+  }
+
+  /** How much of its snapshot a node was sent; undefined if it is sent none. */
+  progressOf(node: NodeId): { readonly sentBytes: number; readonly snapshotBytes: number } | undefined {
+    const sent = this.#transfers.get(node)?.sent;
+    const checkpoint = this.#checkpoint;
+    if (!sent || !checkpoint) return undefined;
+    const sentBytes = bytesOf(checkpoint.files.slice(0, sent.file)) + sent.offset;
+    return { sentBytes, snapshotBytes: checkpoint.sizeBytes };
+  }
+
+  /** Ends a transfer that there may be: the node has come to the log, or what it is sent is of no use any more. */
+  end(node: NodeId, ok: boolean): void {
+    const transfer = this.#transfers.get(node);
+    if (transfer) this.#end(transfer, ok);
   }
 
   /** Gives up all transfers: this node does not lead any more. */
@@ -141,6 +180,7 @@ export class SnapshotSender {
         snapshot,
         directory,
         files,
+        sizeBytes: bytesOf(files),
         open: files.map(() => undefined),
       };
       if (this.#closed) return;
@@ -195,6 +235,7 @@ export class SnapshotSender {
   #offer(node: NodeId): void {
     if (!this.#checkpoint) return;
     const { id: checkpoint, snapshot, files } = this.#checkpoint;
+    this.#parts.offered(node, snapshot.index);
     this.#parts.transport.send(node, {
       type: 'snapshotOffer',
       term: this.#parts.term(),
@@ -207,7 +248,7 @@ export class SnapshotSender {
   #sendChunk(transfer: Transfer, checkpoint: Checkpoint, file: number, offset: number): void {
     const { env, limits, transport, logger } = this.#parts;
     const described = checkpoint.files[file];
-    if (!described || offset > described.sizeBytes) return;
+    if (!described) return;
     const bytes = Buffer.allocUnsafe(Math.min(limits.maxChunkBytes, described.sizeBytes - offset));
     try {
       checkpoint.open[file] ??= env.fs.open(`${checkpoint.directory}/${described.name}`, 'read');
@@ -220,6 +261,7 @@ export class SnapshotSender {
     }
     const isLast = file === checkpoint.files.length - 1 && offset + bytes.length === described.sizeBytes;
     if (isLast) transfer.isThrough = true;
+    transfer.sent = { file, offset: offset + bytes.length };
     transfer.nextChunkMs = env.clock.nowMs() + (bytes.length / limits.maxBytesPerSecond) * 1000;
     transport.send(transfer.node, {
       type: 'snapshotChunk',
@@ -230,6 +272,16 @@ export class SnapshotSender {
       checksum: crc32(bytes),
       bytes,
     });
+    this.#expectProgress(transfer);
+  }
+
+  /** It is there, but not for ever. */
+  #isBusy(transfer: Transfer, { sizeBytes }: Checkpoint): void {
+    const { env, limits } = this.#parts;
+    const nowMs = env.clock.nowMs();
+    const checkMs = (sizeBytes / LEAST_CHECKED_BYTES_PER_SECOND) * 1000;
+    transfer.busyUntilMs ??= nowMs + MAX_BUSY_STALLS * limits.stallTimeoutMs + checkMs;
+    if (nowMs < transfer.busyUntilMs) transfer.unanswered = 0;
   }
 
   /** A message was lost if nothing comes: offered again, the receiver names what it lacks. In the end it is given up. */
@@ -273,4 +325,8 @@ export class SnapshotSender {
       this.#parts.logger.warn({ error: errorMessage(error) }, `${checkpoint.directory} could not be removed`);
     }
   }
+}
+
+function bytesOf(files: readonly SnapshotFile[]): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }

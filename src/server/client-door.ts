@@ -6,6 +6,7 @@ import { AnswerGate } from '../net/answer-gate.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
+import { errorReply } from '../protocol/error-codes.js';
 import type { Identity } from '../protocol/handshake.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundMessage } from '../protocol/messages.js';
@@ -16,8 +17,8 @@ export interface ClientDoorOptions {
   readonly env: Env;
   readonly logger: Logger;
   readonly identity: Identity;
-  readonly service: KvService;
-  readonly admin: Admin;
+  /** Undefined before the birth of the cluster. */
+  readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly status: (requestId: number) => OutboundMessage;
   readonly maxConnections: number;
   readonly maxFrameBytes: number;
@@ -77,11 +78,23 @@ class RequestHandler implements Handler {
 
   read(_context: HandlerContext, received: unknown): void {
     const request = received as ReceivedMessage;
+    if (request.type === 'status') {
+      this.#channel.write(this.#options.status(request.requestId));
+      return;
+    }
+    const service = this.#options.service();
+    if (!service && 'requestId' in request) {
+      const reason = 'this cluster has not begun: not all of its first members have met yet';
+      this.#channel.write(errorReply(request.requestId, 'NO_LEADER', reason));
+    } else if (service) this.#handle(request, service.kv, service.admin);
+  }
+
+  #handle(request: ReceivedMessage, kv: KvService, admin: Admin): void {
     switch (request.type) {
       case 'write':
       case 'openSession':
         this.#begin();
-        void this.#options.service.handle(request).then((answer) => {
+        void kv.handle(request).then((answer) => {
           this.#end();
           this.#channel.write(answer);
         });
@@ -89,7 +102,7 @@ class RequestHandler implements Handler {
       case 'get':
       case 'scan':
         this.#begin();
-        void this.#options.service.prepareRead(request).then((answer) => {
+        void kv.prepareRead(request).then((answer) => {
           this.#gate.run(async () => {
             this.#end();
             return answer();
@@ -99,13 +112,10 @@ class RequestHandler implements Handler {
       case 'changeMembers':
       case 'transferLeader':
         this.#begin();
-        void this.#options.admin.handle(request).then((answer) => {
+        void admin.handle(request).then((answer) => {
           this.#end();
           this.#channel.write(answer);
         });
-        return;
-      case 'status':
-        this.#channel.write(this.#options.status(request.requestId));
         return;
       default:
         throw new RaftreeError('MALFORMED_MESSAGE', `${request.type} is not a request of a client`);

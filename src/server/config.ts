@@ -53,6 +53,8 @@ const schema = z
         blockCacheBytes: byteCount(0, 16 * 1024 * MIB).default(64 * MIB),
         raftSegmentBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
         maxRaftLogBytes: byteCount(64 * KIB, 16 * 1024 * MIB).default(256 * MIB),
+        /** While a member is given a snapshot the log may grow to this, if that is more than maxRaftLogBytes. */
+        maxSnapshotLogBytes: byteCount(64 * KIB, 1024 * 1024 * MIB).default(8 * 1024 * MIB),
         /** Entries that stay in a log that is cut for its size: members a little behind need no snapshot. */
         trailingEntries: z.int().min(0).max(10_000_000).default(10_000),
         snapshotChunkBytes: byteCount(512, 8 * MIB).default(MIB),

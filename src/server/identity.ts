@@ -1,13 +1,17 @@
 /**
  * Who a data folder belongs to, and whom it knows.
  *
- *     identity.json   cluster id, node id, and the store id: random, made with the folder
+ *     identity.json   cluster id, node id; the store id: random, made with the folder; how far the birth of its cluster
+ *                     has come (birth.ts); for how long it may have promised not to vote
  *     peers.json      the first store id that every other node showed, remembered before its first message counts
  *
- * A node that comes back under its old id with an empty folder has forgotten its votes; its new store id gives it away.
+ * A node that comes back under its old id with an empty folder has forgotten its votes; its new store id gives it away,
+ * and it finds a cluster that was born without it. A folder of which a part is missing is damaged, never new.
  */
+import { z } from 'zod';
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
+import { type BirthState, UNTOUCHED } from './birth.js';
 
 export interface NodeIdentity {
   readonly clusterId: string;
@@ -15,27 +19,111 @@ export interface NodeIdentity {
   readonly storeId: string;
 }
 
-/**
- * The identity of a locked data folder, made if the folder is new.
- * Throws `IDENTITY_MISMATCH` for a folder of another node or cluster, `CORRUPTION` if its identity cannot be read.
- */
-export function openIdentity(env: Env, directory: string, clusterId: string, nodeId: number): NodeIdentity {
-  const path = `${directory}/identity.json`;
-  const present = readJson(env, path);
-  if (present === undefined) {
-    const identity = { clusterId, nodeId, storeId: env.random.bytes(16).toString('hex') };
-    replaceFile(env, directory, 'identity.json', identity);
-    return identity;
+const content = z.object({
+  clusterId: z.string(),
+  nodeId: z.int(),
+  storeId: z.string(),
+  /** Not in folders of version 0.1. */
+  birth: z
+    .object({
+      phase: z.enum(['untouched', 'proposed', 'adopted', 'born']),
+      incarnation: z.string().regex(/^(?:[0-9a-f]{32})?$/),
+    })
+    .optional(),
+  promisedMs: z.number().min(0).optional(),
+});
+
+/** What identity.json holds. */
+export class FolderIdentity {
+  readonly #env: Env;
+  readonly #directory: string;
+  #content: z.output<typeof content>;
+
+  /**
+   * The identity of a locked data folder, made if the folder is new.
+   * Throws `IDENTITY_MISMATCH` for a folder of another node or cluster, `CORRUPTION` if its identity cannot be read, or
+   * is missing beside a Raft log.
+   */
+  static open(env: Env, directory: string, clusterId: string, nodeId: number): FolderIdentity {
+    const path = `${directory}/identity.json`;
+    const present = readJson(env, path);
+    if (present === undefined) {
+      if (env.fs.exists(`${directory}/raft`) && env.fs.list(`${directory}/raft`).length > 0) {
+        throw damaged(directory, 'identity.json is missing beside the Raft log');
+      }
+      const identity = { clusterId, nodeId, storeId: env.random.bytes(16).toString('hex'), birth: UNTOUCHED };
+      replaceFile(env, directory, 'identity.json', identity);
+      return new FolderIdentity(env, directory, identity);
+    }
+    const read = content.safeParse(present);
+    if (!read.success) throw unreadable(path);
+    const { data } = read;
+    if (data.clusterId !== clusterId || data.nodeId !== nodeId) {
+      throw new RaftreeError(
+        'IDENTITY_MISMATCH',
+        `${directory} belongs to node ${data.nodeId} of cluster "${data.clusterId}", not to node ${nodeId} of "${clusterId}"; ` +
+          'correct nodeId, clusterId or dataDirectory in node.json',
+      );
+    }
+    return new FolderIdentity(env, directory, data);
   }
-  if (!isIdentity(present)) throw unreadable(path);
-  if (present.clusterId !== clusterId || present.nodeId !== nodeId) {
-    throw new RaftreeError(
-      'IDENTITY_MISMATCH',
-      `${directory} belongs to node ${present.nodeId} of cluster "${present.clusterId}", not to node ${nodeId} of "${clusterId}"; ` +
-        'correct nodeId, clusterId or dataDirectory in node.json',
-    );
+
+  private constructor(env: Env, directory: string, identity: z.output<typeof content>) {
+    this.#env = env;
+    this.#directory = directory;
+    this.#content = identity;
   }
-  return present;
+
+  get node(): NodeIdentity {
+    const { clusterId, nodeId, storeId } = this.#content;
+    return { clusterId, nodeId, storeId };
+  }
+
+  get birth(): BirthState {
+    return this.#content.birth ?? UNTOUCHED;
+  }
+
+  /** For so long an earlier process may have promised not to vote; 0 if none has run. */
+  get promisedMs(): number {
+    return this.#content.promisedMs ?? 0;
+  }
+
+  /** Durable when it returns. Throws what the disk throws. */
+  record(changes: { readonly birth?: BirthState; readonly promisedMs?: number }): void {
+    const next = { ...this.#content, ...changes };
+    replaceFile(this.#env, this.#directory, 'identity.json', next);
+    this.#content = next;
+  }
+
+  /**
+   * Compares what the Raft log says with what is remembered of it; returns the state of the birth.
+   * Throws `CORRUPTION` if the log was begun and is gone, or is another cluster's.
+   */
+  checkLog(incarnation: string | undefined): BirthState {
+    const { birth } = this.#content;
+    if (incarnation === undefined) {
+      if (birth?.phase === 'born') throw damaged(this.#directory, 'its Raft log is missing');
+      return this.birth;
+    }
+    // Begun by version 0.1, which knew no births.
+    if (!birth) return { phase: 'born', incarnation };
+    if (birth.incarnation !== incarnation) {
+      throw damaged(
+        this.#directory,
+        `its Raft log is of incarnation ${incarnation}, not ${birth.incarnation}`,
+      );
+    }
+    return birth;
+  }
+}
+
+function damaged(directory: string, what: string): RaftreeError {
+  return new RaftreeError(
+    'CORRUPTION',
+    `${directory} is not whole: ${what}. Restore all of it from one copy; or remove this node from the cluster ` +
+      'and add it again, empty, under a new id',
+    { info: { path: directory } },
+  );
 }
 
 /** Ids are remembered for ever, those of former members too. */
@@ -56,17 +144,23 @@ export class KnownPeers {
     this.#storeIds = new Map(Object.entries(present));
   }
 
-  /**
-   * Remembers the store id of a node that shows itself for the first time, durably; of any other, compares it.
-   * Returns what is wrong, or undefined. Throws what the disk throws.
-   */
-  check(nodeId: number, storeId: string): string | undefined {
+  /** Why a node that shows this store is not the one that it says; undefined if it may be. */
+  refuse(nodeId: number, storeId: string): string | undefined {
     const known = this.#storeIds.get(String(nodeId));
     if (known === storeId) return undefined;
     if (known !== undefined) {
       return `node ${nodeId} shows store ${storeId}, but is known with store ${known}: its data folder was lost or replaced`;
     }
-    if (this.#storeIds.size >= MAX_KNOWN) return `${MAX_KNOWN} nodes are known already`;
+    return this.#storeIds.size >= MAX_KNOWN ? `${MAX_KNOWN} nodes are known already` : undefined;
+  }
+
+  /**
+   * Remembers the store id of a node that shows itself for the first time, durably; of any other, compares it.
+   * Returns what is wrong, or undefined. Throws what the disk throws.
+   */
+  remember(nodeId: number, storeId: string): string | undefined {
+    const refusal = this.refuse(nodeId, storeId);
+    if (refusal !== undefined || this.#storeIds.has(String(nodeId))) return refusal;
     const next = new Map(this.#storeIds).set(String(nodeId), storeId);
     replaceFile(this.#env, this.#directory, 'peers.json', Object.fromEntries(next));
     this.#storeIds.set(String(nodeId), storeId);
@@ -103,16 +197,6 @@ function unreadable(path: string): RaftreeError {
   return new RaftreeError('CORRUPTION', `${path} is damaged; restore it from a backup`, {
     info: { path },
   });
-}
-
-function isIdentity(value: unknown): value is NodeIdentity {
-  if (typeof value !== 'object' || value === null) return false;
-  const fields = value as Partial<Record<keyof NodeIdentity, unknown>>;
-  return (
-    typeof fields.clusterId === 'string' &&
-    typeof fields.nodeId === 'number' &&
-    typeof fields.storeId === 'string'
-  );
 }
 
 function isStringRecord(value: unknown): value is Record<string, string> {

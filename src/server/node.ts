@@ -20,12 +20,13 @@ import type { ChannelListener } from '../net/channel-listener.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type RoleStatus } from '../raft/types.js';
-import { RaftLog } from '../raft-log/raft-log.js';
+import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
+import { Birth } from './birth.js';
 import { listenForClients } from './client-door.js';
 import type { NodeConfig } from './config.js';
-import { KnownPeers, openIdentity } from './identity.js';
+import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
 import { encodeNote, type Member, membersIn } from './members.js';
 import { Peers } from './peers.js';
 import { VERSION } from './version.js';
@@ -61,10 +62,15 @@ const DRAIN_TIMEOUT_MS = 5000;
 export class Node {
   readonly config: NodeConfig;
   readonly #parts: NodeParts;
+  /** Of the lock and of what the group needs; and of the doors, which close before. Each last first. */
   readonly #closers: (() => void | Promise<void>)[] = [];
+  readonly #doorClosers: (() => void | Promise<void>)[] = [];
+  #advancing: Promise<void> = Promise.resolve();
+  #onAnnounced: () => void = () => {};
+  #waitsFor = '';
   #replica: Replica<CommandResult> | undefined;
   #stateMachine: KvStateMachine | undefined;
-  #service: KvService | undefined;
+  #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
   #peers: Peers | undefined;
   #clientDoor: ChannelListener | undefined;
   #peerAddress: Address | undefined;
@@ -137,7 +143,7 @@ export class Node {
   }
 
   #members(): Member[] {
-    return this.#replica ? membersIn(this.#replica.configuration, this.config.nodes) : [];
+    return this.#replica ? membersIn(this.#replica.configuration, this.config.nodes) : this.config.nodes;
   }
 
   /** Takes no more requests, finishes those under way, syncs and closes. The same promise for every call. */
@@ -147,13 +153,112 @@ export class Node {
   }
 
   async #open(): Promise<void> {
-    const { env, config, logger } = this.#parts;
+    const { env, config } = this.#parts;
     const lock = this.#lockDataDirectory();
     this.#closers.push(() => lock.release());
-    const identity = openIdentity(env, config.dataDirectory, config.clusterId, config.nodeId);
-    const known = new KnownPeers(env, config.dataDirectory);
+    const identity = FolderIdentity.open(env, config.dataDirectory, config.clusterId, config.nodeId);
+    const raftLog = this.#openRaftLog();
+    const present = raftLog.group(GROUP);
+    const birth = new Birth({
+      nodeId: config.nodeId,
+      founders: config.nodes.map(({ id }) => id),
+      joins: config.join,
+      state: identity.checkLog(present?.base.incarnation),
+      newIncarnation: () => env.random.bytes(16).toString('hex'),
+    });
+    const peers = this.#makePeers(identity, birth);
+    this.#peers = peers;
+    const advance = () => this.#advance(birth, identity, raftLog, peers);
+    if (present && birth.isBorn) {
+      if (identity.birth.phase !== 'born') identity.record({ birth: birth.state });
+      await this.#openGroup(present, true, identity, peers);
+    } else await advance();
+    this.#onAnnounced = () => {
+      this.#advancing = this.#advancing.then(advance).catch((error: unknown) => this.#beginningFailed(error));
+    };
+    await this.#openDoors(peers, identity.node);
+    this.#onAnnounced();
+  }
 
-    const log = await this.#openRaftLog();
+  /** Takes the steps of the cluster's birth that are due. When it is born, its group begins here. */
+  async #advance(birth: Birth, identity: FolderIdentity, raftLog: RaftLog, peers: Peers): Promise<void> {
+    for (let next = birth.due(); next && !this.#closing; next = birth.due()) {
+      if (next.phase === 'born') {
+        const { incarnation } = next;
+        // What the log says must not be news to the identity.
+        if (birth.incarnation === '') identity.record({ birth: { phase: 'adopted', incarnation } });
+        const group = raftLog.group(GROUP) ?? (await this.#beginGroup(raftLog, incarnation));
+        identity.record({ birth: next });
+        birth.enter(next);
+        await this.#openGroup(group, false, identity, peers);
+        this.#parts.logger.info({ incarnation }, 'this node belongs to its cluster from now on');
+      } else {
+        identity.record({ birth: next });
+        birth.enter(next);
+      }
+      peers.announce();
+    }
+    if (!birth.isBorn) this.#sayWhatIsMissing(birth);
+  }
+
+  #beginningFailed(error: unknown): void {
+    const isTyped = error instanceof RaftreeError;
+    this.#fail(isTyped ? error : new RaftreeError('NODE_FAILED', errorMessage(error), { cause: error }));
+  }
+
+  #sayWhatIsMissing({ problem, missing }: Birth): void {
+    const { config, logger } = this.#parts;
+    const what =
+      problem ??
+      (config.join
+        ? 'waiting for a member of the cluster that this node joins'
+        : `waiting for all first members to meet: node ${missing.join(', ')} is not there yet`);
+    if (what === this.#waitsFor) return;
+    this.#waitsFor = what;
+    if (problem) logger.error({}, what);
+    else logger.info({}, what);
+  }
+
+  #makePeers(identity: FolderIdentity, birth: Birth): Peers {
+    const { env, config, logger } = this.#parts;
+    const peers = new Peers({
+      env,
+      logger,
+      identity: { role: 'peer', ...identity.node },
+      known: new KnownPeers(env, config.dataDirectory),
+      announcement: () => birth.announcement,
+      announced: (from, said) => {
+        const refusal = birth.heard(from, said);
+        if (refusal === undefined) this.#onAnnounced();
+        return refusal;
+      },
+      left: (node) => birth.left(node),
+      maxFrameBytes: this.#maxFrameBytes,
+      received: (group, from, message) => {
+        if (group === GROUP) this.#replica?.receive(from, message);
+      },
+      unreachable: (node) => this.#replica?.unreachable(node),
+    });
+    this.#doorClosers.push(() => peers.close());
+    return peers;
+  }
+
+  get #maxFrameBytes(): number {
+    return this.config.limits.maxRequestBytes + 2 * MIB;
+  }
+
+  async #beginGroup(raftLog: RaftLog, incarnation: string): Promise<GroupLog> {
+    const { config } = this.#parts;
+    const notes = Object.fromEntries(config.nodes.map((node) => [node.id, encodeNote(node)]));
+    const ids = config.nodes.map((node) => node.id);
+    const base = config.join
+      ? { index: 0, term: 0, configuration: configurationOf([]) }
+      : { ...FIRST_BASE, configuration: configurationOf(ids, notes) };
+    return raftLog.createGroup(GROUP, { ...base, directory: FIRST_STATE, incarnation });
+  }
+
+  async #openGroup(log: GroupLog, restarted: boolean, identity: FolderIdentity, peers: Peers): Promise<void> {
+    const { env, config, logger } = this.#parts;
     const { blockCacheBytes, writeBufferBytes } = config.storage;
     // Of all trees of the node together.
     const resources = new LsmResources({ blockCacheBytes, writeBufferBytes: 2 * writeBufferBytes });
@@ -163,26 +268,12 @@ export class Node {
       env.fs.makeDirectory(directory);
       return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger, resources);
     };
-    const engine = await openEngine(`${groupDirectory}/${log.group.base.directory}`);
-    const emptyAt = Math.min(log.group.base.index, FIRST_BASE.index);
+    const engine = await openEngine(`${groupDirectory}/${log.base.directory}`);
+    const emptyAt = Math.min(log.base.index, FIRST_BASE.index);
     const stateMachine = await closedOnFailure(engine, () => new KvStateMachine(engine, openEngine, emptyAt));
     this.#closers.push(() => stateMachine.close());
     this.#stateMachine = stateMachine;
-
-    const hello = { role: 'peer', ...identity } as const;
-    const maxFrameBytes = config.limits.maxRequestBytes + 2 * MIB;
-    const peers = new Peers({
-      env,
-      logger,
-      identity: hello,
-      known,
-      maxFrameBytes,
-      received: (group, from, message) => {
-        if (group === GROUP) this.#replica?.receive(from, message);
-      },
-      unreachable: (node) => this.#replica?.unreachable(node),
-    });
-    this.#peers = peers;
+    const promisedMs = this.#promise(identity);
     const replica = new Replica<CommandResult>(
       {
         raft: {
@@ -200,6 +291,7 @@ export class Node {
         tickMs: Math.max(1, Math.floor(config.raft.heartbeatMs / 5)),
         directory: groupDirectory,
         maxLogBytes: config.storage.maxRaftLogBytes,
+        maxSnapshotLogBytes: config.storage.maxSnapshotLogBytes,
         trailingEntries: config.storage.trailingEntries,
         snapshots: {
           maxChunkBytes: config.storage.snapshotChunkBytes,
@@ -210,11 +302,12 @@ export class Node {
       },
       {
         env,
-        log: log.group,
+        log,
         stateMachine,
         transport: { send: (to, message) => peers.send(to, GROUP, message) },
         logger,
-        restarted: log.restarted,
+        restarted,
+        promisedMs,
         onStatus: (status) => this.#statusChanged(status),
         onConfiguration: (configuration) => this.#configurationChanged(configuration),
         onFailure: (error) => this.#fail(error),
@@ -222,7 +315,7 @@ export class Node {
     );
     this.#replica = replica;
     this.#closers.push(() => replica.stop());
-    const service = new KvService({
+    const kv = new KvService({
       replica,
       stateMachine,
       limits: {
@@ -233,9 +326,37 @@ export class Node {
       },
       clientAddressOf: (node) => this.#clientAddressOf(node),
     });
-    this.#service = service;
+    const admin = new Admin(config.nodeId, replica, env.timers, (requestId, error) =>
+      kv.failure(requestId, error, 'write'),
+    );
+    this.#service = { kv, admin };
+    peers.setMembers(this.#members());
+  }
 
-    this.#closers.push(() => peers.close());
+  /**
+   * Returns for how long an earlier process may have promised its loyalty to a leader, in ms. What this one promises is
+   * durable before it promises; what the earlier one did is forgotten when it is over.
+   */
+  #promise(identity: FolderIdentity): number {
+    const { env, config } = this.#parts;
+    const ownMs = config.raft.electionTimeoutMinMs;
+    const { promisedMs } = identity;
+    if (promisedMs < ownMs) identity.record({ promisedMs: ownMs });
+    else if (promisedMs > ownMs) {
+      const timer = env.timers.after(promisedMs, () => {
+        try {
+          identity.record({ promisedMs: ownMs });
+        } catch (error) {
+          this.#parts.logger.warn({}, `identity.json could not be written: ${errorMessage(error)}`);
+        }
+      });
+      this.#closers.push(() => timer.cancel());
+    }
+    return promisedMs;
+  }
+
+  async #openDoors(peers: Peers, identity: NodeIdentity): Promise<void> {
+    const { env, config, logger } = this.#parts;
     const own = config.nodes.find((node) => node.id === config.nodeId);
     const peerAddress = parseAddress(config.listen.peer ?? own?.peer ?? '');
     const clientAddress = parseAddress(config.listen.client ?? own?.client ?? '');
@@ -243,19 +364,15 @@ export class Node {
       throw listenFailed('peers', peerAddress, error);
     });
     peers.setMembers(this.#members());
-    const admin = new Admin(config.nodeId, replica, env.timers, (requestId, error) =>
-      service.failure(requestId, error, 'write'),
-    );
     const clientDoor = await listenForClients(
       {
         env,
         logger,
         identity: { ...identity, role: 'server' },
-        service,
-        admin,
+        service: () => this.#service,
         status: (requestId) => this.status(requestId),
         maxConnections: config.limits.maxConnections,
-        maxFrameBytes,
+        maxFrameBytes: this.#maxFrameBytes,
         // A page of a scan ends with the entry that exceeds it.
         maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,
       },
@@ -264,7 +381,7 @@ export class Node {
       throw listenFailed('clients', clientAddress, error);
     });
     this.#clientDoor = clientDoor;
-    this.#closers.push(() => clientDoor.close('gracefully'));
+    this.#doorClosers.push(() => clientDoor.close('gracefully'));
     logger.info(
       {
         client: formatAddress(clientDoor.address),
@@ -273,7 +390,8 @@ export class Node {
       },
       'listening',
     );
-    this.#statusChanged({ role: replica.role, term: replica.term, leader: replica.leader });
+    const { role, term, leader } = this.#replica ?? { role: 'follower', term: 0, leader: 0 };
+    this.#statusChanged({ role, term, leader });
   }
 
   #lockDataDirectory(): DirectoryLock {
@@ -292,7 +410,7 @@ export class Node {
     }
   }
 
-  async #openRaftLog(): Promise<{ group: NonNullable<ReturnType<RaftLog['group']>>; restarted: boolean }> {
+  #openRaftLog(): RaftLog {
     const { env, config, logger } = this.#parts;
     const directory = `${config.dataDirectory}/raft`;
     env.fs.makeDirectory(directory);
@@ -312,15 +430,7 @@ export class Node {
         'the end of the Raft log was torn by a crash and was cut off; nothing acknowledged was in it',
       );
     }
-    const present = raftLog.group(GROUP);
-    if (present) return { group: present, restarted: true };
-    const notes = Object.fromEntries(config.nodes.map((node) => [node.id, encodeNote(node)]));
-    const ids = config.nodes.map((node) => node.id);
-    const base = config.join
-      ? { index: 0, term: 0, configuration: configurationOf([]) }
-      : { ...FIRST_BASE, configuration: configurationOf(ids, notes) };
-    const group = await raftLog.createGroup(GROUP, { ...base, directory: FIRST_STATE });
-    return { group, restarted: false };
+    return raftLog;
   }
 
   #configurationChanged(configuration: Configuration): void {
@@ -367,7 +477,7 @@ export class Node {
     logger.info({}, 'closing');
     void this.#clientDoor?.stopAccepting();
     this.#replica?.stopCampaigning();
-    const drained = this.#service?.drain() ?? Promise.resolve();
+    const drained = this.#service?.kv.drain() ?? Promise.resolve();
     let timer: ReturnType<typeof env.timers.after> | undefined;
     const timeout = new Promise<void>((resolve) => {
       timer = env.timers.after(DRAIN_TIMEOUT_MS, resolve);
@@ -382,7 +492,9 @@ export class Node {
   /** Closes what was opened, last first; one failure does not keep the others open. The first one is thrown. */
   async #closeAll(): Promise<void> {
     let failure: unknown;
-    for (const close of this.#closers.splice(0).reverse()) {
+    this.#onAnnounced = () => {};
+    await this.#advancing;
+    for (const close of [...this.#closers.splice(0), ...this.#doorClosers.splice(0)].reverse()) {
       try {
         await close();
       } catch (error) {

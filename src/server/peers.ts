@@ -2,9 +2,9 @@
  * The connections between nodes. Every node dials the members that it knows of and sends on the connection it dialled. A
  * lost connection is dialled again, for ever, with a pause.
  *
- * Whoever belongs to the cluster by its id, and shows the store that it always showed, is listened to, member or not: a
- * node that is behind may not know yet that its leader is a member. It answers such a node on the connection that the
- * other dialled.
+ * Whoever is of this incarnation of the cluster, and shows the store that it always showed, is listened to, member or
+ * not: a node that is behind may not know yet that its leader is a member. It answers such a node on the connection that
+ * the other dialled. After the hello both sides announce their birth (birth.ts), and again when it changes.
  */
 import { type Address, type Env, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
@@ -12,10 +12,12 @@ import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import { connectChannel } from '../net/connect.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
+import { receivedError } from '../protocol/error-codes.js';
 import type { Hello, Identity } from '../protocol/handshake.js';
 import type { Message as ProtocolMessage } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
+import type { Announcement } from './birth.js';
 import type { KnownPeers } from './identity.js';
 import { fromProtocol, toProtocol } from './raft-messages.js';
 
@@ -24,6 +26,11 @@ export interface PeerOptions {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly known: KnownPeers;
+  readonly announcement: () => Announcement;
+  /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
+  readonly announced: (from: number, said: Announcement) => string | undefined;
+  /** A node that had announced itself is not connected any more. */
+  readonly left: (node: number) => void;
   readonly maxFrameBytes: number;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
   readonly unreachable: (node: number) => void;
@@ -40,6 +47,7 @@ export class Peers {
   readonly #links = new Map<number, PeerLink>();
   /** The newest connection that each node has dialled. */
   readonly #inbound = new Map<number, Channel>();
+  readonly #conversations = new Set<Conversation>();
   #listener: ChannelListener | undefined;
   #closed = false;
 
@@ -54,7 +62,7 @@ export class Peers {
       const present = this.#links.get(id);
       if (id === this.#options.identity.nodeId || peer === '' || present?.address === peer) continue;
       void present?.close();
-      const link = new PeerLink(this.#options, id, peer);
+      const link = new PeerLink(this.#options, this.#conversations, id, peer);
       this.#links.set(id, link);
       link.dial();
     }
@@ -71,7 +79,7 @@ export class Peers {
     this.#listener = await ChannelListener.listen(env, address, {
       maxConnections: MAX_CONNECTIONS,
       initialise: (channel) => {
-        const messages = new PeerMessages(this.#options);
+        const conversation = new Conversation(this.#options, this.#conversations, channel);
         protocolPipeline(channel, {
           limits: { maxFrameBytes },
           handshake: {
@@ -79,12 +87,12 @@ export class Peers {
             identity,
             expectedRoles: ['peer'],
             refuse: (hello) => this.#refuse(hello),
-            greeted: ({ nodeId }) => {
-              messages.from = nodeId;
-              this.#inbound.set(nodeId, channel);
+            greeted: (hello) => {
+              conversation.greeted(hello);
+              this.#inbound.set(hello.nodeId, channel);
             },
           },
-          handler: messages,
+          handler: conversation,
         });
       },
       closed: (channel, reason) => {
@@ -104,6 +112,11 @@ export class Peers {
     channel?.write(toProtocol(group, message));
   }
 
+  /** The birth of the cluster has come further here. */
+  announce(): void {
+    for (const conversation of this.#conversations) conversation.announce();
+  }
+
   isReachable(node: number): boolean {
     return this.#links.get(node)?.channel !== undefined;
   }
@@ -116,35 +129,91 @@ export class Peers {
 
   #refuse(hello: Hello): string | undefined {
     if (hello.nodeId === this.#options.identity.nodeId) return `node ${hello.nodeId} is this node's own id`;
-    return this.#options.known.check(hello.nodeId, hello.storeId);
+    return this.#options.known.refuse(hello.nodeId, hello.storeId);
   }
 }
 
-/** Hands on what another node says. */
-class PeerMessages implements Handler {
+/** One connection with another node, once the two have greeted: hands on what it says, if it is of the same birth. */
+class Conversation implements Handler {
   readonly #options: PeerOptions;
-  /** Known once it is greeted. */
-  from: number | undefined;
+  readonly #all: Set<Conversation>;
+  readonly #channel: Channel;
+  readonly #accepted: () => void;
+  #other: Hello | undefined;
+  #said: Announcement | undefined;
 
-  constructor(options: PeerOptions, from?: number) {
+  /** `accepted`: the other one has announced itself, and may speak. */
+  constructor(options: PeerOptions, all: Set<Conversation>, channel: Channel, accepted = () => {}) {
     this.#options = options;
-    this.from = from;
+    this.#all = all;
+    this.#channel = channel;
+    this.#accepted = accepted;
   }
 
-  read(_context: HandlerContext, message: unknown): void {
-    const received = fromProtocol(message as ProtocolMessage);
-    if (!received || this.from === undefined) {
-      throw new RaftreeError('MALFORMED_MESSAGE', 'only messages between nodes belong on this port');
-    }
-    this.#options.received(received.group, this.from, received.message);
+  greeted(hello: Hello): void {
+    this.#other = hello;
   }
+
+  active(): void {
+    this.#all.add(this);
+    this.announce();
+  }
+
+  announce(): void {
+    this.#channel.write({ type: 'birth', ...this.#options.announcement() });
+  }
+
+  read(_context: HandlerContext, received: unknown): void {
+    const message = received as ProtocolMessage;
+    if (message.type === 'error') throw receivedError(message);
+    const from = this.#other?.nodeId;
+    if (from === undefined) throw malformed();
+    if (message.type === 'birth') {
+      this.#take(from, message);
+      return;
+    }
+    const fromReplica = fromProtocol(message);
+    if (!fromReplica) throw malformed();
+    if (this.#isOfSameBirth()) this.#options.received(fromReplica.group, from, fromReplica.message);
+  }
+
+  inactive(): void {
+    this.#all.delete(this);
+    const node = this.#other?.nodeId;
+    const isGone = node !== undefined && ![...this.#all].some((one) => one.#other?.nodeId === node);
+    if (isGone) this.#options.left(node);
+  }
+
+  #take(from: number, said: Announcement): void {
+    const { known, announced } = this.#options;
+    const refusal = announced(from, said);
+    if (refusal !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', refusal);
+    const isFirst = this.#said === undefined;
+    this.#said = said;
+    // Only of its own cluster a node remembers who is who.
+    if (this.#isOfSameBirth()) {
+      const lost = known.remember(from, this.#other?.storeId ?? '');
+      if (lost !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', lost);
+    }
+    if (isFirst) this.#accepted();
+  }
+
+  #isOfSameBirth(): boolean {
+    const own = this.#options.announcement();
+    return [own, this.#said].every((one) => one?.phase === 'born' && one.incarnation === own.incarnation);
+  }
+}
+
+function malformed(): RaftreeError {
+  return new RaftreeError('MALFORMED_MESSAGE', 'only messages between nodes belong on this port');
 }
 
 class PeerLink {
   readonly #options: PeerOptions;
+  readonly #conversations: Set<Conversation>;
   readonly #id: number;
   readonly address: string;
-  /** Greeted, and so good for sending. */
+  /** Accepted, and so good for sending. */
   #channel: Channel | undefined;
   /** The newest, perhaps still waiting for the other side's hello. */
   #dialled: Channel | undefined;
@@ -154,8 +223,9 @@ class PeerLink {
   #lastFailure: string | undefined;
   #closed = false;
 
-  constructor(options: PeerOptions, id: number, address: string) {
+  constructor(options: PeerOptions, conversations: Set<Conversation>, id: number, address: string) {
     this.#options = options;
+    this.#conversations = conversations;
     this.#id = id;
     this.address = address;
   }
@@ -187,7 +257,13 @@ class PeerLink {
     const { env, identity, known, maxFrameBytes } = this.#options;
     const channel = await connectChannel(env, parseAddress(this.address), {
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
-      initialise: (fresh) =>
+      initialise: (fresh) => {
+        const conversation = new Conversation(this.#options, this.#conversations, fresh, () => {
+          this.#channel = fresh;
+          this.#redialMs = MIN_REDIAL_MS;
+          this.#lastFailure = undefined;
+          this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
+        });
         protocolPipeline(fresh, {
           limits: { maxFrameBytes },
           handshake: {
@@ -196,17 +272,13 @@ class PeerLink {
             expectedRoles: ['peer'],
             refuse: (hello) =>
               hello.nodeId === this.#id
-                ? known.check(hello.nodeId, hello.storeId)
+                ? known.refuse(hello.nodeId, hello.storeId)
                 : `node ${hello.nodeId} answers where node ${this.#id} belongs`,
-            greeted: () => {
-              this.#channel = fresh;
-              this.#redialMs = MIN_REDIAL_MS;
-              this.#lastFailure = undefined;
-              this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
-            },
+            greeted: (hello) => conversation.greeted(hello),
           },
-          handler: new PeerMessages(this.#options, this.#id),
-        }),
+          handler: conversation,
+        });
+      },
     });
     this.#dialled = channel;
     if (this.#closed) channel.abort();

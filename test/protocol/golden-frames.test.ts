@@ -9,6 +9,12 @@ import { SAMPLES } from './samples.js';
 /** type, length, body; the messages are in samples.ts. */
 const GOLDEN: Readonly<Record<MessageName, readonly string[]>> = {
   hello: ['00000001', '00000015', '00000001010000000464656d6f0000000000000000'],
+  birth: [
+    '0000002c',
+    '00000036',
+    '03000000203030313132323333343435353636373738383939616162626363646465656666000000',
+    '0300000001000000020000000300',
+  ],
   error: [
     '00000002',
     '00000037',

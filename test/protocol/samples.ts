@@ -4,6 +4,13 @@ import type { MessageName, OutboundOf } from '../../src/protocol/messages.js';
 const b = (text: string) => Buffer.from(text);
 
 export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
+  birth: {
+    type: 'birth',
+    phase: 'adopted',
+    incarnation: '00112233445566778899aabbccddeeff',
+    founders: [1, 2, 3],
+    joins: false,
+  },
   hello: {
     type: 'hello',
     protocolVersion: 1,

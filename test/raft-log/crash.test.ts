@@ -151,7 +151,8 @@ async function faultsWith(
 }
 
 test('a planted bug is caught: a snapshot that does not restart the log', async () => {
-  const faults = await faultsWith((group) => async (base, batch) => {
+  const faults = await faultsWith((group) => async (snapshot, batch) => {
+    const base = { ...group.base, ...snapshot };
     await Promise.all([group.setBase(base), group.append(batch)]);
   });
   assert.ok(faults > 30, `${faults} faults`);

@@ -35,7 +35,7 @@ export function openLog(
   return RaftLog.open({
     env: promptEnv(disk, files),
     directory: DIRECTORY,
-    maxSegmentBytes: 620,
+    maxSegmentBytes: 650,
     maxGroupCommitBytes: 4096,
     maxCachedBytes: 1024 * 1024,
     preallocateBytes: 256,

@@ -6,6 +6,7 @@ import { type FileOperation, type SimDisk, systemError } from '../../src/env/sim
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import type { Entry } from '../../src/raft/types.js';
+import { NO_INCARNATION } from '../../src/raft-log/format.js';
 import type { GroupLog } from '../../src/raft-log/raft-log.js';
 import {
   batchOf,
@@ -71,7 +72,14 @@ test('entries, terms, votes and configuration come back after reopening', async 
   await log.close();
   const reopened = groupOf(openLog(disk), 1);
   assert.equal(reopened.hardState, { term: 5, vote: 2, commit: 1 });
-  assert.equal(reopened.base, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
+  const incarnation = NO_INCARNATION;
+  assert.equal(reopened.base, {
+    index: 0,
+    term: 0,
+    configuration: CONFIGURATION,
+    directory: STATE,
+    incarnation,
+  });
   assert.is(reopened.lastIndex, 3);
   assert.equal(
     reopened.entries(1, 3).map(({ term, kind }) => `${term} ${kind}`),

@@ -601,6 +601,52 @@ test('ledger 25: a restarted node is silent for as long as the process before ma
   assert.is(askAt(1000), 2);
 });
 
+test('ledger 14: a promise outlives the term: who is told of a later one still helps nobody to depose the leader', () => {
+  const hardState = { term: 1, vote: 2, commit: 1 };
+  const base = { ...FIRST_BASE, configuration: configurationOf([1, 2, 3]) };
+  const raft = bareRaft({ hardState, base, entries: [], applied: 1, restarted: false });
+  const hear = (ms: number, from: number, message: Message) =>
+    raft.step(ms, { type: 'message', from, message });
+  // It asked 3 for a pre-vote; before the answer comes it hears from its leader again, whose lease rests on the reply.
+  hear(1, 2, { type: 'heartbeat', term: 1, commitIndex: 1, round: 1 });
+  const known = { commitIndex: 1, commitTerm: 1 };
+  hear(2, 3, { type: 'voteReply', term: 2, preVote: true, granted: false, ...known });
+  assert.is(raft.term, 2);
+  const request: Message = {
+    ...{ type: 'requestVote', term: 2, preVote: false, force: false },
+    ...{ lastIndex: 1, lastTerm: 1 },
+  };
+  const untilMs = 1 + LAB_OPTIONS.electionTimeoutMinMs;
+  for (const [ms, vote] of [
+    [3, 0],
+    [untilMs - 1, 0],
+    [untilMs, 3],
+  ] as const) {
+    hear(ms, 3, request);
+    assert.is(raft.vote, vote);
+  }
+});
+
+test('a leader with another history below the commit is a broken invariant, not an acknowledgement', () => {
+  const { lab, leader, followers } = electedLab();
+  leader.propose(lab.nowMs, 'a');
+  lab.advanceFor(60);
+  const [follower] = followers as [Host];
+  const { term, commitIndex } = follower.raft;
+  const append = (previousTerm: number, entries: Entry[]): Message => ({
+    ...{ type: 'append', term, previousIndex: commitIndex - 1, previousTerm, commitIndex },
+    ...{ allMatchedIndex: 0, entries },
+  });
+  const before = follower.raft.termAt(commitIndex - 1) ?? 0;
+  const other: Entry = { term: term + 1, kind: 'command', body: Buffer.from('b') };
+  follower.step(lab.nowMs, { type: 'message', from: leader.id, message: append(before, []) });
+  for (const wrong of [append(before + 1, []), append(before, [other])])
+    assert.throws(
+      () => follower.step(lab.nowMs, { type: 'message', from: leader.id, message: wrong }),
+      /as committed, but its leader has one of term/,
+    );
+});
+
 test('a leader that was away for longer than an election timeout hears first what waits for it', () => {
   const { lab, leader, followers } = electedLab();
   const { term } = leader.raft;

@@ -246,7 +246,7 @@ test('two leaders in one term stop the replica that hears of both', () => {
   );
 });
 
-test('a message that would replace a committed entry is answered, not obeyed', () => {
+test('a message that would replace a committed entry is a broken invariant, and not obeyed', () => {
   const { lab, leader, followers } = electedLab();
   leader.propose(lab.nowMs, 'committed');
   lab.advanceUntil(() => followers.every((host) => host.raft.commitIndex === 3));
@@ -260,7 +260,10 @@ test('a message that would replace a committed entry is answered, not obeyed', (
     allMatchedIndex: 0,
     entries: [{ term: leader.raft.term + 1, kind: 'command', body: Buffer.from('forged') }],
   };
-  victim.step(lab.nowMs, { type: 'message', from: leader.id, message: forged });
+  assert.throws(
+    () => victim.step(lab.nowMs, { type: 'message', from: leader.id, message: forged }),
+    /these are two histories/,
+  );
   assert.is(victim.log[1]?.body.toString(), 'committed');
   assert.is(victim.raft.commitIndex, 3);
 });

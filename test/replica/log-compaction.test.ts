@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type LogState, planCompaction } from '../../src/replica/log-compaction.js';
 
-const LIMITS = { maxLogBytes: 1000, trailingEntries: 10 };
+const LIMITS = { maxLogBytes: 1000, maxSnapshotLogBytes: 5000, trailingEntries: 10 };
 
 /** 100 entries, all of them applied, durable and held by everybody. */
 const FULL: LogState = {
@@ -13,6 +13,7 @@ const FULL: LogState = {
   allMatchedIndex: 100,
   appliedIndex: 100,
   durableIndex: 100,
+  heldIndex: undefined,
 };
 
 function plan(change: Partial<LogState>): string {
@@ -37,6 +38,29 @@ test('a log above its limit is cut, whoever is away, but for the trailing entrie
   assert.is(plan({}), '100');
   assert.is(plan({ allMatchedIndex: 0 }), '90');
   assert.is(plan({ allMatchedIndex: 95 }), '95');
+});
+
+test('what members that are given a snapshot need stays, up to a limit of its own', () => {
+  const away = { allMatchedIndex: 0 };
+  const table: [change: Partial<LogState>, expected: string][] = [
+    [{ ...away, heldIndex: 60 }, '60'],
+    [{ ...away, heldIndex: 95 }, '90'],
+    [{ heldIndex: 60 }, '60'],
+    [{ ...away, heldIndex: 0 }, 'stays'],
+    [{ ...away, heldIndex: 60, sizeBytes: 5000 }, '60'],
+    [{ ...away, heldIndex: 60, sizeBytes: 5001 }, '90'],
+    [{ ...away, heldIndex: 60, durableIndex: 60 }, '60'],
+    [{ ...away, heldIndex: 60, durableIndex: 60, sizeBytes: 5001 }, '60, flush'],
+  ];
+  for (const [change, expected] of table) assert.is(plan(change), expected, JSON.stringify(change));
+  const small = { sizeBytes: 1000, lastIndex: 10_000, appliedIndex: 10_000, durableIndex: 10_000 };
+  assert.is(plan({ ...small, allMatchedIndex: 9000, heldIndex: 5000 }), '5000');
+});
+
+test('the limit for members that are given a snapshot means nothing below the usual one', () => {
+  const state = { ...FULL, sizeBytes: 900, lastIndex: 10_000, appliedIndex: 10_000, durableIndex: 10_000 };
+  const limits = { ...LIMITS, maxSnapshotLogBytes: 0 };
+  assert.is(planCompaction({ ...state, allMatchedIndex: 9000, heldIndex: 5000 }, limits).cutThrough, 5000);
 });
 
 test('only what the state machine keeps goes; what it does not keep it is asked to', () => {

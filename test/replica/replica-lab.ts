@@ -35,6 +35,15 @@ export class ListMachine implements StateMachine<number> {
   entriesPerPart = 20;
   /** Holds up the next `apply` until it resolves; a rejection makes it fail. */
   gate: Promise<void> | undefined;
+  /** Holds up the next `checkpoint`, which has begun, until it resolves. */
+  checkpointGate: Promise<void> | undefined;
+  /** Holds up the next `check` until it resolves. */
+  checkGate: Promise<void> | undefined;
+  /** How long each `apply` takes; at once if undefined. */
+  applying: (() => Promise<void>) | undefined;
+  /** Calls that came while another was under way, and must not have. */
+  readonly overlaps: string[] = [];
+  #underWay: string | undefined;
 
   /** `emptyAt`: what it has applied while there is nothing in its directory. */
   constructor(fs: FileSystem, directory: string, emptyAt = 0) {
@@ -61,7 +70,18 @@ export class ListMachine implements StateMachine<number> {
         this.entries.push(entry.kind !== 'command' ? '' : Buffer.from(entry.body).toString());
         return before;
       });
-    return this.gate ? this.gate.then(run) : run();
+    const gate = this.gate ?? this.applying?.();
+    return gate ? this.#alone('apply', () => gate.then(run)) : run();
+  }
+
+  async #alone<T>(call: string, run: () => Promise<T>): Promise<T> {
+    if (this.#underWay) this.overlaps.push(`${call} during ${this.#underWay}`);
+    this.#underWay = call;
+    try {
+      return await run();
+    } finally {
+      this.#underWay = undefined;
+    }
   }
 
   async flush(): Promise<void> {
@@ -74,26 +94,32 @@ export class ListMachine implements StateMachine<number> {
     if (directory === this.#directory) this.durableIndex = appliedIndex;
   }
 
-  async checkpoint(directory: string): Promise<void> {
+  checkpoint(directory: string): Promise<void> {
     this.checkpoints++;
-    this.#fs.makeDirectory(directory);
-    for (let at = 0; at < this.entries.length; at += this.entriesPerPart) {
-      const name = `part-${String(at).padStart(6, '0')}`;
-      await this.#write(`${directory}/${name}`, this.entries.slice(at, at + this.entriesPerPart));
-    }
-    this.#fs.syncDirectory(directory);
+    return this.#alone('checkpoint', async () => {
+      await this.checkpointGate;
+      this.#fs.makeDirectory(directory);
+      for (let at = 0; at < this.entries.length; at += this.entriesPerPart) {
+        const name = `part-${String(at).padStart(6, '0')}`;
+        await this.#write(`${directory}/${name}`, this.entries.slice(at, at + this.entriesPerPart));
+      }
+      this.#fs.syncDirectory(directory);
+    });
   }
 
   /** Throws for what is not JSON. */
   async check(directory: string): Promise<void> {
+    await this.checkGate;
     for (const name of this.#fs.list(directory))
       JSON.parse(this.#fs.readFile(`${directory}/${name}`).toString());
   }
 
-  async restore(directory: string): Promise<void> {
+  restore(directory: string): Promise<void> {
     this.restores++;
-    this.#directory = directory;
-    this.#load();
+    return this.#alone('restore', async () => {
+      this.#directory = directory;
+      this.#load();
+    });
   }
 
   async close(): Promise<void> {}
@@ -118,6 +144,20 @@ export class ListMachine implements StateMachine<number> {
   }
 }
 
+export interface Gate {
+  readonly promise: Promise<void>;
+  readonly open: () => void;
+}
+
+/** For a machine's `gate` and the like. */
+export function newGate(): Gate {
+  let open = () => {};
+  const promise = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { promise, open };
+}
+
 export interface Member {
   readonly id: number;
   readonly disk: SimDisk;
@@ -127,6 +167,8 @@ export interface Member {
   replica: Replica<number>;
   failures: RaftreeError[];
   isRunning: boolean;
+  /** While its process is paused: what has arrived. */
+  held: (() => void)[] | undefined;
 }
 
 export interface LabOptions {
@@ -134,6 +176,8 @@ export interface LabOptions {
   readonly replica?: Partial<ReplicaOptions>;
   readonly fault?: (member: number) => NonNullable<SimFileSystemOptions['fault']>;
   readonly maxCachedBytes?: number;
+  /** Every `apply` answers late, within this. */
+  readonly maxApplyMs?: number;
 }
 
 export class ReplicaLab {
@@ -149,6 +193,8 @@ export class ReplicaLab {
   readonly #options: LabOptions;
   readonly #voters: number[];
   maxDelayMs = 2;
+  /** Warnings and errors that the members logged. */
+  readonly warnings: { readonly member: NodeId; readonly message: string; readonly fields: object }[] = [];
 
   private constructor(seed: number, options: LabOptions) {
     this.world = new SimWorld(seed);
@@ -199,7 +245,10 @@ export class ReplicaLab {
       `${GROUP_DIRECTORY}/${group.base.directory}`,
       Math.min(group.base.index, FIRST_BASE.index),
     );
+    const { maxApplyMs } = this.#options;
+    if (maxApplyMs !== undefined) machine.applying = () => scheduler.sleep(random.float() * maxApplyMs);
     const failures: RaftreeError[] = [];
+    const warn = (fields: object, message: string) => this.warnings.push({ member: id, message, fields });
     const replica = new Replica<number>(
       {
         raft: {
@@ -220,6 +269,7 @@ export class ReplicaLab {
         snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 1_000_000, stallTimeoutMs: 400 },
         tickMs: 5,
         maxLogBytes: 1024 * 1024,
+        maxSnapshotLogBytes: 0,
         trailingEntries: 10,
         diskFullRetryMs: 50,
         ...this.#options.replica,
@@ -229,14 +279,24 @@ export class ReplicaLab {
         log: group,
         stateMachine: machine,
         transport: { send: (to, message) => this.#post(id, to, message) },
-        logger: silentLogger,
+        logger: { ...silentLogger, warn, error: warn },
         restarted: present !== undefined,
         onStatus: () => {},
         onConfiguration: () => {},
         onFailure: (error) => failures.push(error),
       },
     );
-    const member = { id, disk, process, log, machine, replica, failures, isRunning: true };
+    const member: Member = {
+      id,
+      disk,
+      process,
+      log,
+      machine,
+      replica,
+      failures,
+      isRunning: true,
+      held: undefined,
+    };
     this.members.set(id, member);
     return member;
   }
@@ -248,7 +308,10 @@ export class ReplicaLab {
       const member = this.members.get(to);
       if (!member?.isRunning || this.cut.has(`${from}>${to}`)) return;
       const arrives = this.intercept(from, to, copy);
-      if (arrives) member.replica.receive(from, arrives);
+      if (!arrives) return;
+      const receive = () => member.replica.receive(from, arrives);
+      if (member.held) member.held.push(receive);
+      else receive();
     });
   }
 
@@ -269,6 +332,22 @@ export class ReplicaLab {
     member.isRunning = false;
     member.process.kill();
     member.disk.powerCut(this.world.random);
+  }
+
+  /** SIGSTOP. */
+  pause(id: number): void {
+    const member = this.member(id);
+    member.held ??= [];
+    member.process.pause();
+  }
+
+  /** SIGCONT: its timers run before it reads what has arrived. */
+  resume(id: number): void {
+    const member = this.member(id);
+    const held = member.held ?? [];
+    member.held = undefined;
+    member.process.resume('timers first');
+    for (const receive of held) this.world.scheduler.after(0, receive);
   }
 
   async restart(id: number): Promise<Member> {
@@ -312,6 +391,8 @@ export class ReplicaLab {
       const running = [...this.members.values()].filter((member) => member.isRunning);
       return running.every((member) => member.machine.appliedIndex === leader.replica.lastIndex);
     });
+    const overlaps = [...this.members.values()].flatMap(({ machine }) => machine.overlaps);
+    if (overlaps.length > 0) throw new Error(`calls of a state machine overlap: ${overlaps}`);
   }
 }
 

@@ -82,6 +82,31 @@ test('through changes of leader every caller gets one answer, and it is true', a
   assert.ok(unknown > 3, `${unknown} unknown`);
 });
 
+test('a leader that stood still reads what has arrived before it judges who is silent', async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const lab = await ReplicaLab.start(seed);
+    const leader = await lab.untilLeader();
+    const { term } = leader.replica;
+    let isPaused = false;
+    lab.intercept = (_from, to, message) => {
+      // The others would not wait much longer.
+      if (message.type === 'requestVote') return undefined;
+      if (message.type === 'heartbeat' && to !== leader.id && !isPaused) {
+        isPaused = true;
+        lab.pause(leader.id);
+      }
+      return message;
+    };
+    await lab.until(() => isPaused);
+    // Longer than the least election timeout.
+    await lab.world.scheduler.runFor(105);
+    lab.resume(leader.id);
+    await lab.world.scheduler.runFor(50);
+    assert.is(leader.replica.role, 'leader', `seed ${seed}`);
+    assert.is(leader.replica.term, term);
+  }
+});
+
 test('a planted bug is caught: each caller gets the result of the next one', async () => {
   const lab = await ReplicaLab.start(1);
   const leader = await lab.untilLeader();

@@ -1,10 +1,13 @@
-/** A node that cannot make a snapshot asks another to lead, and does not ask for ever. */
+/** Snapshots are sent at the receiver's pace and at a rate; a node that cannot make one asks another to lead, but not for ever. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { SimWorld } from '../../src/env/sim/sim-env.js';
-import { SnapshotSender } from '../../src/replica/snapshot-sender.js';
+import { configurationOf } from '../../src/raft/configuration.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { type SnapshotLimits, SnapshotSender } from '../../src/replica/snapshot-sender.js';
 
 /** When it asked within so many seconds, while a member needs a snapshot all the time. */
 async function askedMs(error: Error, seconds: number): Promise<number[]> {
@@ -22,6 +25,7 @@ async function askedMs(error: Error, seconds: number): Promise<number[]> {
     term: () => 1,
     checkpoint: () => Promise.reject(error),
     check: () => Promise.resolve(),
+    offered: silent,
     damaged: () => asked.push(env.clock.nowMs() - startMs),
     sent: (node) => sender.begin(node, 1),
   });
@@ -43,6 +47,84 @@ test('it asks less and less often: the others may be no better', async () => {
 
 test('a full disk is no reason: with space the snapshot will be made', async () => {
   assert.equal(await askedMs(new RaftreeError('LSM_NO_SPACE', 'the disk is full'), 20), []);
+});
+
+interface Sent {
+  readonly atMs: number;
+  readonly message: ReplicaMessage;
+}
+
+/** A sender of one file of so many bytes to node 2, its messages, and how its transfers ended. */
+async function senderOf(fileBytes: number, limits: SnapshotLimits) {
+  const world = new SimWorld(1);
+  const { env, fs } = world.start('n1', new SimDisk());
+  const sent: Sent[] = [];
+  const ended: boolean[] = [];
+  const sender = new SnapshotSender({
+    env,
+    logger: silentLogger,
+    directory: '/snapshots',
+    limits,
+    transport: { send: (_to, message) => sent.push({ atMs: env.clock.nowMs(), message }) },
+    term: () => 1,
+    checkpoint: async (directory) => {
+      fs.makeDirectory(directory);
+      const file = fs.open(`${directory}/file`, 'create');
+      await file.write([Buffer.alloc(fileBytes)], 0);
+      file.close();
+      return { index: 10, term: 1, configuration: configurationOf([1, 2]) };
+    },
+    check: () => Promise.resolve(),
+    offered: () => {},
+    damaged: () => {},
+    sent: (_node, _index, ok) => ended.push(ok),
+  });
+  sender.begin(2, 1);
+  await world.scheduler.runFor(1);
+  const [offer] = sent;
+  if (offer?.message.type !== 'snapshotOffer') throw new Error('it offers nothing');
+  const { checkpoint } = offer.message;
+  const want = (offset: number, file = 0) =>
+    sender.wanted(2, { type: 'snapshotWanted', term: 1, checkpoint, file, offset });
+  const chunks = () => sent.filter(({ message }) => message.type === 'snapshotChunk');
+  return { world, sender, sent, ended, want, chunks };
+}
+
+test('a rate at which a chunk takes longer than a silent receiver is waited for is kept', async () => {
+  const limits = { maxChunkBytes: 1024, maxBytesPerSecond: 100, stallTimeoutMs: 1000 };
+  const { world, ended, want, chunks } = await senderOf(4096, limits);
+  for (let offset = 0; offset < 4096; offset += 1024) {
+    want(offset);
+    // The network repeats it.
+    want(offset);
+    await world.scheduler.runFor(offset === 0 ? 1 : 10_240);
+  }
+  const gapsMs = chunks().map(({ atMs }, i) => atMs - (chunks()[i - 1]?.atMs ?? 0));
+  assert.is(chunks().length, 4);
+  for (const gapMs of gapsMs.slice(1)) assert.ok(gapMs >= 10_230, `${gapMs} ms`);
+  assert.equal(ended, []);
+  want(0, 1);
+  assert.equal(ended, [true]);
+});
+
+test('a receiver that says it is busy is waited for, but not for ever', async () => {
+  const limits = { maxChunkBytes: 1024, maxBytesPerSecond: 1e6, stallTimeoutMs: 1000 };
+  const fileBytes = 1024 * 1024;
+  const { world, sent, ended, want } = await senderOf(fileBytes, { ...limits, maxChunkBytes: fileBytes });
+  want(0);
+  let offers = 0;
+  let busyMs = 0;
+  while (ended.length === 0 && busyMs < 20_000) {
+    await world.scheduler.runFor(10);
+    busyMs += 10;
+    const now = sent.filter(({ message }) => message.type === 'snapshotOffer').length;
+    // It answers each offer, as one that checks what it has.
+    if (now > offers) want(fileBytes + 1);
+    offers = now;
+  }
+  assert.equal(ended, [false]);
+  // Ten times the patience that a silent one meets, and a second per MiB; then it counts as silent.
+  assert.ok(busyMs > 11_000 && busyMs < 13_000, `${busyMs} ms`);
 });
 
 test.run();

@@ -143,7 +143,7 @@ test('ledger 11: a node that lost its data folder is not let in again under its 
   await cluster.world.scheduler.runFor(10_000);
   const status = cluster.nodes[2]?.status(0);
   assert.is(status?.leaderId, 0, 'it follows nobody');
-  assert.is(status?.lastIndex, 1, 'it received nothing');
+  assert.is(status?.lastIndex, 0, 'it received nothing');
   await cluster.run(client.put('a', '2'));
   // Two of three run, and one of them has forgotten what it voted and acknowledged.
   cluster.kill(cluster.leader === cluster.nodes[0] ? 1 : 2);

@@ -82,6 +82,7 @@ export function settingOf(
       blockCacheBytes: random.pick([0, 64]) * KIB,
       raftSegmentBytes: random.pick([16, 48]) * KIB,
       maxRaftLogBytes: random.pick([24, 48, 128]) * KIB,
+      maxSnapshotLogBytes: 64 * KIB,
       trailingEntries: random.pick([0, 20, 200]),
       snapshotChunkBytes: random.pick([1, 4, 64]) * KIB,
       snapshotBytesPerSecond: random.pick([128, 4096]) * KIB,

@@ -21,6 +21,7 @@ export const piledSnapshots: Schedule = {
     storage: {
       ...chosen.storage,
       maxRaftLogBytes: 24 * KIB,
+      maxSnapshotLogBytes: 24 * KIB,
       raftSegmentBytes: 16 * KIB,
       trailingEntries: 0,
       snapshotChunkBytes: 64 * KIB,

@@ -1,6 +1,7 @@
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
+import { joinUnderLoad } from './join-under-load.js';
 import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
@@ -20,6 +21,7 @@ export const SCHEDULES: readonly Schedule[] = [
   lateRepetition,
   damagedLeader,
   piledSnapshots,
+  joinUnderLoad,
 ];
 
 /** Throws if there is none of that name. */

@@ -1,0 +1,283 @@
+/** The birth of a cluster: alone, every order of meetings, emptied folders and partings; and whole nodes whose operators err. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { RaftreeClientError } from '../../src/client/client-error.js';
+import { SimDisk } from '../../src/env/sim/disk.js';
+import { Birth, UNTOUCHED } from '../../src/server/birth.js';
+import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
+
+const FOUNDERS = [1, 2, 3];
+
+/** Three founders as their births see each other, and which data folders were ever born. */
+class Nursery {
+  readonly births: Birth[];
+  /** Of each node: its folder took part in a cluster, and what of that is left. */
+  readonly bornWith: (string | undefined)[] = [undefined, undefined, undefined];
+  broken: string | undefined;
+  /** What each was told last by those that it is connected to. */
+  readonly #told: Record<string, string> = {};
+  #made = 0;
+
+  constructor() {
+    this.births = FOUNDERS.map((id) => this.#fresh(id));
+  }
+
+  #fresh(nodeId: number): Birth {
+    return new Birth({
+      nodeId,
+      founders: FOUNDERS,
+      joins: false,
+      state: UNTOUCHED,
+      newIncarnation: () => String(++this.#made).padStart(32, '0'),
+    });
+  }
+
+  #at(i: number): Birth {
+    return this.births[i] as Birth;
+  }
+
+  meet(i: number, j: number): void {
+    const [said, answered] = [this.#at(i).announcement, this.#at(j).announcement];
+    this.#told[`${i}${j}`] = JSON.stringify(said);
+    this.#told[`${j}${i}`] = JSON.stringify(answered);
+    const isRefused =
+      this.#at(j).heard(i + 1, said) !== undefined || this.#at(i).heard(j + 1, answered) !== undefined;
+    if (isRefused) this.part(i, j);
+    this.#advance(i);
+    this.#advance(j);
+  }
+
+  part(i: number, j: number): void {
+    this.#at(i).left(j + 1);
+    this.#at(j).left(i + 1);
+    for (const pair of [`${i}${j}`, `${j}${i}`]) delete this.#told[pair];
+  }
+
+  /** Somebody empties the data folder of a node, which starts again. */
+  empty(i: number): void {
+    for (const j of [0, 1, 2]) if (j !== i) this.part(i, j);
+    this.births[i] = this.#fresh(i + 1);
+    this.bornWith[i] = undefined;
+  }
+
+  #advance(i: number): void {
+    const birth = this.#at(i);
+    for (let next = birth.due(); next; next = birth.due()) {
+      birth.enter(next);
+      if (!birth.isBorn) continue;
+      const others = this.bornWith.filter((incarnation, j) => j !== i && incarnation !== undefined);
+      if (others.some((incarnation) => incarnation !== birth.incarnation))
+        this.broken = 'two clusters of one name';
+      this.bornWith[i] = birth.incarnation;
+    }
+  }
+
+  get shown(): string {
+    const told = Object.entries(this.#told).sort();
+    const shown = JSON.stringify([this.births.map(({ state }) => state), told]);
+    // Incarnations are told apart; which number they have says nothing.
+    const names = new Map<string, string>();
+    return shown.replace(/\d{32}/g, (incarnation) => {
+      const name = names.get(incarnation) ?? `#${names.size}`;
+      names.set(incarnation, name);
+      return name;
+    });
+  }
+}
+
+type Step = readonly ['meet' | 'part' | 'empty', number, number];
+const PAIRS = [
+  [0, 1],
+  [0, 2],
+  [1, 2],
+] as const;
+const STEPS: readonly Step[] = [
+  ...PAIRS.map(([i, j]) => ['meet', i, j] as const),
+  ...PAIRS.map(([i, j]) => ['part', i, j] as const),
+  ...[0, 1, 2].map((i) => ['empty', i, i] as const),
+];
+
+function replay(steps: readonly Step[]): Nursery {
+  const nursery = new Nursery();
+  for (const [kind, i, j] of steps) {
+    if (kind === 'empty') nursery.empty(i);
+    else nursery[kind](i, j);
+  }
+  return nursery;
+}
+
+/** Every state that some order of steps leads to, each once, by a shortest way. */
+function explore(depth: number, visit: (nursery: Nursery, steps: readonly Step[]) => void): number {
+  const seen = new Set<string>();
+  let level: (readonly Step[])[] = [[]];
+  for (let i = 0; i < depth; i++) {
+    const next: (readonly Step[])[] = [];
+    for (const steps of level) {
+      for (const step of STEPS) {
+        const longer = [...steps, step];
+        const nursery = replay(longer);
+        visit(nursery, longer);
+        if (seen.size === seen.add(nursery.shown).size) continue;
+        next.push(longer);
+      }
+    }
+    level = next;
+  }
+  return seen.size;
+}
+
+test('in every order of meetings, partings and emptied folders no two clusters are born beside each other', () => {
+  const states = explore(100, ({ broken }, steps) =>
+    assert.not(broken, `${broken}: ${JSON.stringify(steps)}`),
+  );
+  assert.is(states, 876, 'all that there are');
+});
+
+test('an emptied folder takes no part in a cluster of which another folder is left that was born', () => {
+  explore(8, (_, steps) => {
+    for (const i of [0, 1, 2]) {
+      const nursery = replay(steps);
+      if (nursery.bornWith.filter(Boolean).length < 2 || nursery.bornWith[i] === undefined) continue;
+      nursery.empty(i);
+      for (const [one, other] of [...PAIRS, ...PAIRS, ...PAIRS]) nursery.meet(one, other);
+      assert.is(nursery.bornWith[i], undefined, JSON.stringify(steps));
+    }
+  });
+});
+
+test('from every state without emptied folders the cluster is born when all have met again', () => {
+  let count = 0;
+  explore(7, (_, steps) => {
+    if (steps.some(([kind]) => kind === 'empty')) return;
+    const nursery = replay(steps);
+    for (let round = 0; round < 4; round++) for (const [i, j] of PAIRS) nursery.meet(i, j);
+    assert.ok(
+      nursery.births.every((birth) => birth.isBorn),
+      JSON.stringify(steps),
+    );
+    count++;
+  });
+  assert.ok(count > 10, `${count} states`);
+});
+
+const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
+
+function clusterOf(seed: number, options: SimClusterOptions = {}): { cluster: SimCluster; said: string[] } {
+  const said: string[] = [];
+  const note = (_fields: unknown, message: string) => said.push(message);
+  const logger = { debug: note, info: note, warn: note, error: note };
+  return { cluster: new SimCluster(seed, { config: SHORT, logger, ...options }), said };
+}
+
+function addressesOf(ids: readonly number[]): { id: number; client: string; peer: string }[] {
+  return ids.map((id) => ({ id, client: `n${id}:7001`, peer: `n${id}:7101` }));
+}
+
+test('nobody leads before all first members have met; then they begin', async () => {
+  const { cluster, said } = clusterOf(1);
+  for (const id of [1, 2]) await cluster.run(cluster.start(id));
+  await cluster.world.scheduler.runFor(5000);
+  assert.is(cluster.leader, undefined);
+  assert.ok(said.some((line) => /waiting for all first members to meet: node 3/.test(line)));
+  const client = cluster.client(1000);
+  const failure = await cluster.run(client.put('a', '1').catch((error: unknown) => error));
+  assert.is((failure as RaftreeClientError).outcome, 'notCommitted', String(failure));
+  await cluster.run(cluster.start(3));
+  await cluster.run(cluster.client().put('a', '1'));
+});
+
+test('issue: one node with data, started as one of three beside two empty ones, keeps its data to itself', async () => {
+  const { cluster, said } = clusterOf(2);
+  const single = new SimCluster(2, { size: 1, config: SHORT });
+  await single.run(single.startAll());
+  await single.run(single.client().put('precious', 'yes'));
+  single.kill(1);
+  cluster.disks[0] = single.disks[0] as SimDisk;
+  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  await cluster.world.scheduler.runFor(10_000);
+  assert.is((await cluster.run(cluster.client().get('precious')))?.value.toString(), 'yes');
+  for (const node of cluster.nodes.slice(1)) assert.is(node?.status(0).term, 0, 'it has no part');
+  assert.ok(said.some((line) => /begun already, but the data folder of this node is empty/.test(line)));
+});
+
+test('issue: two of three nodes with emptied folders begin no new cluster', async () => {
+  const { cluster } = clusterOf(3);
+  await cluster.run(cluster.startAll());
+  await cluster.run(cluster.client().put('precious', 'yes'));
+  for (const id of [1, 2]) {
+    cluster.kill(id);
+    cluster.disks[id - 1] = new SimDisk();
+  }
+  const kept = cluster.nodes[2]?.status(0).lastIndex ?? 0;
+  for (const id of [1, 2]) await cluster.run(cluster.start(id));
+  await cluster.world.scheduler.runFor(20_000);
+  assert.is(cluster.leader, undefined);
+  assert.ok((cluster.nodes[2]?.status(0).lastIndex ?? 0) >= kept);
+});
+
+test('issue: a node of another cluster of the same name is refused, by name', async () => {
+  const { cluster, said } = clusterOf(4, { size: 4, joining: [4] });
+  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  const client = cluster.client();
+  await cluster.run(client.put('a', 'ours'));
+  // Node 4 has a cluster of its own, of the same name.
+  const other = new SimCluster(5, { size: 4, config: { ...SHORT, nodes: addressesOf([4]), nodeId: 4 } });
+  await other.run(other.start(4));
+  await other.run(other.nodes[3] ? sleepUntil(other, () => other.leader !== undefined) : Promise.resolve());
+  await other.run(other.closeAll());
+  cluster.disks[3] = other.disks[3] as SimDisk;
+  await cluster.run(cluster.start(4));
+  await cluster.run(client.changeMembers([{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }]));
+  await cluster.world.scheduler.runFor(10_000);
+  assert.equal(cluster.nodes[3]?.status(0).voters, [4], 'it stays what it is');
+  assert.ok(said.some((line) => /belongs to another cluster of the same name/.test(line)));
+  await cluster.run(client.put('a', 'ours still'));
+});
+
+async function sleepUntil({ world }: SimCluster, condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 1000 && !condition(); i++) await world.scheduler.sleep(10);
+}
+
+test('issue: a Raft log that was emptied beside its identity is damage, not a new node', async () => {
+  for (const lost of ['/data/raft', '/data/identity.json']) {
+    const { cluster } = clusterOf(6);
+    await cluster.run(cluster.startAll());
+    await cluster.run(cluster.client().put('a', '1'));
+    cluster.kill(2);
+    const { env } = cluster.world.start('operator', cluster.disks[1] as SimDisk);
+    if (lost.endsWith('.json')) env.fs.unlink(lost);
+    else env.fs.removeTree(lost);
+    const error = await cluster.run(cluster.start(2).catch((failure: unknown) => failure));
+    assert.match(String(error), /\/data is not whole: (?:its Raft log|identity\.json)/);
+  }
+});
+
+test('first members that are listed differently never mix', async () => {
+  const { cluster, said } = clusterOf(7);
+  const { config } = cluster;
+  cluster.config = function (this: SimCluster, id) {
+    return { ...config.call(this, id), ...(id === 3 ? { nodes: addressesOf([2, 3]) } : {}) };
+  };
+  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  await cluster.world.scheduler.runFor(5000);
+  assert.is(cluster.leader, undefined);
+  assert.ok(
+    said.some((line) => /node 3 lists nodes 2, 3 as the first members, this node lists 1, 2, 3/.test(line)),
+  );
+});
+
+test('power may fail at any moment of a birth', async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const { cluster } = clusterOf(seed);
+    for (let i = 0; i < 4; i++) {
+      const starting = [1, 2, 3].map((id) => cluster.start(id).catch(() => undefined));
+      await cluster.world.scheduler.runFor(cluster.world.random.between(1, 60));
+      cluster.cutPowerOfAll();
+      void starting;
+    }
+    await cluster.run(cluster.startAll());
+    await cluster.run(cluster.client().put('a', '1'));
+  }
+});
+
+test.run();
