@@ -168,6 +168,16 @@ test('an entry that is not written yet is in memory, however small the cache', a
   await Promise.all(running);
 });
 
+test('an entry that waits behind another group of writes is in memory, when that one is done', async () => {
+  const log = openLog(newDisk(), { maxCachedBytes: 0, maxGroupCommitBytes: 1 });
+  const base = { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE };
+  const group = await log.createGroup(1, base);
+  const [first, second] = [1, 2].map((index) => group.append(batchOf(index, numbered(index, 1))));
+  await first;
+  assert.equal(texts(group.entries(1, 2)), ['entry 1', 'entry 2']);
+  await second;
+});
+
 test('an entry whose bytes have rotted on the disk is an error, never another entry', async () => {
   const disk = newDisk();
   const group = await filledLog(disk, { maxCachedBytes: 0 });

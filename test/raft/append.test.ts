@@ -1,7 +1,9 @@
-/** What a follower may conclude from an append, and what it remembers of it. */
+/** What a follower may conclude from what a leader sends, and what it remembers of it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import type { ConfigurationChange } from '../../src/raft/configuration.js';
+import { encodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { Entry, Message, RaftState } from '../../src/raft/types.js';
 import { Host, LAB_OPTIONS } from './core-lab.js';
@@ -51,6 +53,28 @@ test('after a restart what was known to be committed is known again, applied or 
   const entries = [1, 1].map((term) => ({ term, sizeBytes: 1, change: undefined }));
   const again = started({ hardState: batch.hardState, base, entries, applied: 1, restarted: true });
   assert.is(again.commitIndex, 3);
+});
+
+test('a snapshot that the log holds already says that it is committed, and discards nothing behind it', () => {
+  const raft = follower(1, 1, 1, 1);
+  const { configuration } = raft;
+  const message: Message = { type: 'snapshot', term: 1, snapshot: { index: 3, term: 1, configuration } };
+  raft.step(1, { type: 'message', from: 2, message });
+  assert.is(raft.commitIndex, 3);
+  assert.is(raft.lastIndex, 5, 'what it has acknowledged it must hold');
+  assert.is(raft.take(1)?.append?.snapshot, undefined);
+});
+
+test('a change of members that another leader replaced never takes effect', () => {
+  const change: ConfigurationChange = { changes: [{ type: 'addVoter', node: 4 }], transition: 'auto' };
+  const raft = follower();
+  const changed: Entry = { term: 1, kind: 'configuration', body: encodeChange(change) };
+  raft.step(1, { type: 'message', from: 2, message: append(1, 1, 1, [changed]) });
+  raft.step(2, { type: 'message', from: 3, message: append(2, 1, 2, [command(2)]) });
+  raft.step(2, { type: 'persisted', batch: raft.take(2)?.append?.batch ?? 0 });
+  assert.equal(raft.take(2)?.apply, { first: 2, last: 2 });
+  raft.step(3, { type: 'applied', index: 2 });
+  assert.equal(raft.configuration.voters, [1, 2, 3]);
 });
 
 test.run();

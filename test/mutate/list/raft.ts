@@ -17,7 +17,6 @@ const stability = inFile('raft/stability.js');
 const transfer = inFile('raft/leader-transfer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
-const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
 
 export const RAFT_MUTATIONS: readonly Mutation[] = [
   // Votes and terms
@@ -56,7 +55,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#vote = candidate; this.#hardStateChanged = true;',
       ),
     ],
-    killedBy: under('secondVote', 5),
+    killedBy: ['raft/votes'],
   },
   {
     name: 'the own vote counts before it is durable',
@@ -79,7 +78,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         "else if (this.#role !== 'candidate') return false;",
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/raft', 'raft/fuzz'],
+    killedBy: ['raft/votes'],
   },
   {
     name: 'the longer log wins, whatever its last term',
@@ -90,7 +89,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'return lastIndex >= this.#lastIndex;',
       ),
     ],
-    killedBy: under('oldTermEntry', 5),
+    killedBy: randomFaults(100, ...ELECTIONS),
   },
   {
     name: 'the last term alone decides which log is complete',
@@ -121,11 +120,22 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     reason: 'a newer term always counts, says the paper',
     patches: [
       election(
-        'return message.term <= this.#local.term || !hasLeader || message.force;',
-        'return message.term <= this.#local.term || !hasLeader || message.force || !message.preVote;',
+        "return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;",
+        "return this.#role === 'leader';",
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/raft', 'raft/fuzz'],
+    killedBy: ['raft/votes'],
+  },
+  {
+    name: 'loyalty ends when a message of a later term takes the leader',
+    reason: 'who follows nobody owes nothing',
+    patches: [
+      election(
+        "return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs",
+        "return this.#role === 'leader' || this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs",
+      ),
+    ],
+    killedBy: ['raft/ledger'],
   },
   {
     name: 'a restarted node votes at once',
@@ -181,7 +191,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         "if (this.role !== 'follower') return;",
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/raft'],
+    killedBy: ['raft/votes'],
   },
   {
     name: 'a commit index that a voter names is believed without its term',
@@ -211,13 +221,13 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'reachedByMajority(configuration.voters, reached)',
       ),
     ],
-    killedBy: ['raft/fuzz'],
+    killedBy: ['raft/quorum'],
   },
   {
     name: 'a joint configuration elects by its new half',
     reason: 'the old voters are on their way out',
     patches: [quorum('if (incoming === outgoing) return incoming;', 'if (incoming) return incoming;')],
-    killedBy: ['raft/fuzz'],
+    killedBy: ['raft/quorum'],
   },
   {
     name: 'the acknowledgement of a learner counts',
@@ -251,24 +261,13 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'a truncated change of members is remembered',
     reason: 'the list of changes lives beside the log',
     patches: [localState('this.membership.truncatedFrom(index);', '')],
-    killedBy: randomFaults(80),
+    killedBy: ['raft/append'],
   },
   {
     name: 'a voter that is demoted vanishes when the joint configuration is left',
     reason: 'learnersNext looks like something that is over',
     patches: [configuration('ordered([...learners, ...learnersNext])', 'learners')],
-    killedBy: ['raft/fuzz'],
-  },
-  {
-    name: 'a removed leader goes before the others know',
-    reason: 'it is not a member any more',
-    patches: [
-      leadership(
-        'if (matched >= this.#leaving.index) this.#leaving.round = round;',
-        'this.#leaving.round = round;',
-      ),
-    ],
-    killedBy: ['raft/ledger', 'raft/handover', 'raft/fuzz'],
+    killedBy: ['raft/configuration'],
   },
 
   // Log and commit
@@ -306,7 +305,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.reachedByQuorum(log.lastIndex, (progress) => progress.match)',
       ),
     ],
-    killedBy: randomFaults(60, ...POWER),
+    killedBy: under('earlyOwnEntries', 5),
   },
   {
     name: 'an append truncates what it matches',
@@ -351,7 +350,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'const available = this.#commit;',
       ),
     ],
-    killedBy: randomFaults(60, ...POWER),
+    killedBy: ['raft/raft', 'raft/fuzz'],
   },
   {
     name: 'a batch carries the commit that is applied',
@@ -387,7 +386,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'if (false) local.commitTo(index);',
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/snapshot', 'raft/fuzz'],
+    killedBy: ['raft/append'],
   },
   {
     name: 'an append below what is committed is compared with the log',

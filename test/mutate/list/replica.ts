@@ -1,6 +1,7 @@
 /** Mutations of src/replica. */
 import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
+const applier = inFile('replica/applier.js');
 const compaction = inFile('replica/log-compaction.js');
 const proposals = inFile('replica/pending-proposals.js');
 const reads = inFile('replica/pending-reads.js');
@@ -117,14 +118,15 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     killedBy: ['replica/snapshot'],
   },
   {
-    name: 'a snapshot is taken over while entries before it are applied',
+    name: 'a checkpoint does not wait for the range being applied',
     reason: 'applying is paused',
-    patches: [
-      replica(
-        'const { stateMachine, logger } = this.#parts; await this.#applier.applying;',
-        'const { stateMachine, logger } = this.#parts;',
-      ),
-    ],
+    patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#alone])')],
+    killedBy: ['replica/snapshot', 'replica/ledger'],
+  },
+  {
+    name: 'a snapshot is taken over while a checkpoint is made',
+    reason: 'applying is paused',
+    patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#applying])')],
     killedBy: ['replica/snapshot', 'replica/ledger'],
   },
   {
@@ -138,12 +140,6 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     reason: 'the log names another',
     patches: [replica('this.#arrived?.name, ...this.#installed]', 'this.#arrived?.name]')],
     killedBy: under('piledSnapshots', 5),
-  },
-  {
-    name: 'a checkpoint does not wait for the range being applied',
-    reason: 'applying is paused',
-    patches: [replica('await this.#applier.applying; const index', 'const index')],
-    killedBy: ['replica/ledger', 'replica/snapshot'],
   },
   {
     name: 'a checkpoint is named after what is committed',

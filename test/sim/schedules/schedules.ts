@@ -1,6 +1,7 @@
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
+import { earlyOwnEntries } from './early-own-entries.js';
 import { joinUnderLoad } from './join-under-load.js';
 import { lateLease } from './late-lease.js';
 import { oldTermEntry } from './old-term-entry.js';
@@ -18,6 +19,7 @@ export const SCHEDULES: readonly Schedule[] = [
   lateLease,
   earlyAcknowledgement,
   earlyRead,
+  earlyOwnEntries,
   lateRepetition,
   damagedLeader,
   piledSnapshots,
