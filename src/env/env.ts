@@ -86,7 +86,10 @@ export interface File {
   /** Writes all bytes or throws; after an error any part of them may be in the file. Survives a kill of the process, not a power cut. */
   writeSync(chunks: readonly Uint8Array[], position: number): void;
   write(chunks: readonly Uint8Array[], position: number): Promise<void>;
-  /** Writes all bytes and makes them durable, together with every earlier write to this file. */
+  /**
+   * Writes all bytes and makes them durable, and the size if the file grows by them. It covers nothing else: what was
+   * written before, and a truncation, stay unsynced until `sync`.
+   */
   writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void>;
   /** fdatasync: makes all completed writes, and the size, durable. After an error, never try again: reopen. */
   sync(): Promise<void>;

@@ -59,7 +59,7 @@ export const MESSAGES = {
     index: u53,
     results: list(
       struct({
-        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3 }),
+        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3, notApplied: 4 }),
         existed: bool,
         version: u53,
       }),
@@ -117,9 +117,11 @@ export const MESSAGES = {
     voters: list(u32),
     outgoing: list(u32),
     learners: list(u32),
+    configurationIndex: u53,
   }),
   changeMembers: message(26, 'Changes who belongs to the cluster; joint when more than one member changes.', {
     requestId: u32,
+    expectedIndex: optional(u53),
     changes: list(
       struct({
         type: enumeration({ addVoter: 1, addLearner: 2, remove: 3 }),

@@ -21,6 +21,7 @@ import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type RoleStatus } from '../raft/types.js';
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
+import { describeDiscarded } from '../record/recovery.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
 import { Birth } from './birth.js';
@@ -139,6 +140,7 @@ export class Node {
       voters: [...(replica?.configuration.voters ?? [])],
       outgoing: [...(replica?.configuration.outgoing ?? [])],
       learners: [...(replica?.configuration.learners ?? []), ...(replica?.configuration.learnersNext ?? [])],
+      configurationIndex: replica?.configuration.index ?? 0,
     };
   }
 
@@ -427,7 +429,7 @@ export class Node {
     if (discarded) {
       logger.warn(
         { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
-        'the end of the Raft log was torn by a crash and was cut off; nothing acknowledged was in it',
+        `the end of the Raft log is ${describeDiscarded(discarded)}; it was cut off`,
       );
     }
     return raftLog;

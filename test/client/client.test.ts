@@ -39,8 +39,8 @@ const count = (cluster: FakeCluster, key: string) => cluster.data.get(key)?.valu
 
 scenario('the operations', {}, async (client, cluster) => {
   const put = await client.put('a', 'one');
-  assert.equal(put, { applied: true, existed: false, version: put.index, index: put.index });
-  assert.is((await client.put('a', 'two')).existed, true);
+  assert.equal(put, { applied: true, version: put.index, index: put.index }, 'a put does not look');
+  assert.equal(Object.keys(await client.put('a', 'two')).sort(), ['applied', 'index', 'version']);
   assert.is((await client.insert('a', 'three')).applied, false);
   assert.is((await client.insert('b', 'x')).applied, true);
   assert.is((await client.update('b', 'y')).applied, true);
@@ -55,16 +55,29 @@ scenario('the operations', {}, async (client, cluster) => {
   assert.is((await client.delete('d')).existed, true);
   assert.is((await client.delete('d')).existed, false);
   assert.is(await client.get('d'), undefined);
-  const batch = await client.batch([
+  const refused = await client.batch([
     { action: 'put', key: 'e', value: '1' },
     { action: 'check', key: 'a', condition: { expectedValue: 'no' } },
   ]);
-  assert.is(batch.applied, false);
-  assert.equal(
-    batch.results.map(({ status }) => status),
-    ['ok', 'conditionFailed'],
-  );
+  assert.is(refused.applied, false);
+  const version = cluster.data.get('a')?.version ?? -1;
+  assert.equal(refused.results, [
+    { status: 'notApplied' },
+    { status: 'conditionFailed', existed: true, version },
+  ]);
   assert.is(cluster.data.has('e'), false);
+  const { index, results } = await client.batch([
+    { action: 'put', key: 'a', value: '1' },
+    { action: 'put', key: 'a', value: '2', condition: { exists: true } },
+    { action: 'delete', key: 'b' },
+    { action: 'append', key: 'e', value: '3' },
+  ]);
+  assert.equal(results, [
+    { status: 'ok', existed: undefined, version: index },
+    { status: 'ok', existed: true, version: index },
+    { status: 'ok', existed: true, version: 0 },
+    { status: 'ok', existed: false, version: index },
+  ]);
   const status = await client.status(cluster.endpoint(2));
   assert.is(status.nodeId, 2);
   assert.is(status.role, 'follower');
@@ -561,13 +574,55 @@ test('a thousand calls may share one signal: it gets one listener, and loses it'
   await scheduler.run(client.close());
 });
 
+for (const timeoutMs of [Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
+  scenario(`a call may take as long as it takes: ${timeoutMs} ms`, { timeoutMs }, async (client, cluster) => {
+    const { scheduler } = cluster.world;
+    cluster.leader = 0;
+    scheduler.after(15_000, () => {
+      cluster.leader = 2;
+    });
+    const calls = [
+      client.put('k', 'v'),
+      client.get('k', { timeoutMs }),
+      client.changeMembers([{ type: 'remove', node: 3 }]),
+    ];
+    await Promise.all(calls);
+    assert.ok(scheduler.nowMs() > 15_000);
+    cluster.leader = 0;
+    const limited = await failure(client.put('k', 'w', { timeoutMs: 100 }));
+    assert.is(limited.code, 'TIMEOUT');
+    const open = failure(client.get('k'));
+    await scheduler.sleep(100);
+    await client.close();
+    assert.is((await open).code, 'CLIENT_CLOSED');
+  });
+}
+
+scenario('a timeout that cannot be is refused at the call', {}, async (client, cluster) => {
+  for (const timeoutMs of [0, -5, Number.NaN, '100' as unknown as number]) {
+    const calls = [client.put('k', 'v', { timeoutMs }), client.get('k', { timeoutMs })];
+    for (const call of calls) {
+      const error = await failure(call);
+      assert.equal([error.code, error.outcome], ['INVALID_REQUEST', 'notCommitted']);
+    }
+  }
+  assert.equal(cluster.seen, []);
+});
+
 test('options that cannot be are refused at construction', async () => {
   const cluster = new FakeCluster(1);
   for (const options of [
     { endpoints: [] },
     { endpoints: ['nowhere'] },
     { timeoutMs: 0 },
+    { timeoutMs: -1 },
+    { timeoutMs: Number.NaN },
+    { timeoutMs: '1000' as unknown as number },
+    { attemptTimeoutMs: Number.POSITIVE_INFINITY },
+    { maxBackoffMs: Number.NaN },
     { window: Number.NaN },
+    { window: 1.5 },
+    { pageEntries: 0 },
   ]) {
     assert.throws(
       () => clientOf(cluster, { endpoints: ['node1:7000'], ...options }),

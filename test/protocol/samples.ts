@@ -111,10 +111,12 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     voters: [1, 2],
     outgoing: [1, 2, 3],
     learners: [4],
+    configurationIndex: 17,
   },
   changeMembers: {
     type: 'changeMembers',
     requestId: 13,
+    expectedIndex: 22,
     changes: [
       { type: 'addLearner', nodeId: 4, clientAddress: '127.0.0.1:7004', peerAddress: '127.0.0.1:7104' },
       { type: 'remove', nodeId: 3, clientAddress: '', peerAddress: '' },

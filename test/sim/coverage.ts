@@ -30,6 +30,8 @@ export const COVERAGE = [
   'scans',
   'scans of several pages',
   'batches',
+  'batches not applied',
+  'batches that name a key again',
   'kills',
   'power cuts',
   'power cuts of some',

@@ -71,6 +71,7 @@ export class Operator {
     const answer = this.#random.chance(0.5)
       ? await this.#ask(leader, {
           type: 'changeMembers',
+          expectedIndex: undefined,
           changes: changes.map(({ type, machine }) => ({
             type,
             nodeId: machine.id,

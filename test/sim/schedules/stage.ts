@@ -140,6 +140,7 @@ export class Stage {
     const addresses = { clientAddress: `${host}:7001`, peerAddress: `${host}:7101` };
     void operator.ask(at.endpoint, {
       type: 'changeMembers',
+      expectedIndex: undefined,
       changes: [{ type, nodeId: id, ...addresses }],
     });
   }
