@@ -21,7 +21,7 @@ import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
 import { Reference } from './reference.js';
 import type { Broken } from './rules.js';
-import type { Setting } from './setting.js';
+import { otherSettings, type Setting } from './setting.js';
 import { Trace } from './trace.js';
 
 /** What the network does to messages between nodes. */
@@ -53,12 +53,13 @@ export class Cluster implements Probe {
   broken: Broken | undefined;
   /** Told of every new leader in the moment of its election, before it has said so to anybody. */
   onElected: (who: string) => void = () => {};
-  /** Whether a message from one node to another is lost, apart from what `messageFaults` loses. */
-  loses: (who: string, to: number, message: ReplicaMessage) => boolean = () => false;
+  /** Whether a message from one node to another is lost, apart from what `messageFaults` loses; `send` brings it back. */
+  loses: (who: string, to: number, message: ReplicaMessage, send: () => void) => boolean = () => false;
   readonly #rules: RaftRules;
   readonly #diskRandom: SeededRandom;
   readonly #messageRandom: SeededRandom;
   readonly #restartRandom: SeededRandom;
+  readonly #applyRandom: SeededRandom;
 
   constructor(setting: Setting, random: SeededRandom, coverage: Coverage, sink?: (line: string) => void) {
     this.setting = setting;
@@ -72,6 +73,7 @@ export class Cluster implements Probe {
     this.#diskRandom = new SeededRandom(random.uint32());
     this.#messageRandom = new SeededRandom(random.uint32());
     this.#restartRandom = new SeededRandom(random.uint32());
+    this.#applyRandom = new SeededRandom(random.uint32());
     this.trace = new Trace(() => this.nowMs, sink);
     this.reference = new Reference(
       (rule, detail) => this.fail(rule, detail),
@@ -149,6 +151,10 @@ export class Cluster implements Probe {
     machine.hasFailedOperations = false;
     machine.starts++;
     if (machine.starts > 1) this.coverage.count('restarts');
+    if (this.setting.mixesSettings) {
+      machine.settings = otherSettings(this.setting, this.#restartRandom);
+      if (machine.starts > 1) this.coverage.count('settings changed by a restart');
+    }
     this.trace.record(machine.host, 'start', { process: machine.processName });
     const process: SimProcess = this.world.start(machine.host, machine.disk, {
       latency: (operation) => this.#latency(machine, process, operation),
@@ -241,12 +247,26 @@ export class Cluster implements Probe {
     machine.process?.resume(order ?? (this.#diskRandom.chance(0.5) ? 'network first' : 'timers first'));
   }
 
+  /** Its state machine applies nothing until it is let go. */
+  holdApply(machine: SimulatedMachine): void {
+    machine.heldApplies ??= [];
+    this.trace.record(machine.host, 'hold apply');
+  }
+
+  releaseApply(machine: SimulatedMachine): void {
+    const held = machine.heldApplies ?? [];
+    machine.heldApplies = undefined;
+    this.trace.record(machine.host, 'release apply');
+    for (const goOn of held) goOn();
+  }
+
   #goesDown(machine: SimulatedMachine, state: MachineState): void {
     machine.process?.kill();
     machine.process = undefined;
     machine.node = undefined;
     machine.engine = undefined;
     machine.isPaused = false;
+    machine.heldApplies = undefined;
     machine.condition.fuse = undefined;
     machine.state = state;
     if (state !== 'down' || !this.isSupervised) return;
@@ -268,7 +288,7 @@ export class Cluster implements Probe {
   }
 
   #config(machine: SimulatedMachine): NodeConfig {
-    const { raft, storage, limits } = this.setting;
+    const { raft, storage, limits } = { ...this.setting, ...machine.settings };
     const config = parseNodeConfig(
       {
         clusterId: 'simulated',
@@ -356,6 +376,22 @@ export class Cluster implements Probe {
     if (reads.length + failedReads.length > 0) this.trace.record(who, 'raft.reads', { reads, failedReads });
   }
 
+  beforeApply(who: string): Promise<void> | undefined {
+    const machine = this.machines.find(({ host }) => host === who);
+    const { chance, maxMs } = this.setting.lateApply;
+    const timers = machine?.process?.env.timers;
+    if (!machine || !timers) return undefined;
+    const isHeld = machine.heldApplies !== undefined;
+    if (!isHeld && !this.#applyRandom.chance(chance)) return undefined;
+    this.coverage.count('late applies');
+    const delayMs = isHeld ? 0 : this.#applyRandom.float() * maxMs;
+    return new Promise((resolve) => {
+      const goOn = () => void timers.after(delayMs, resolve);
+      if (machine.heldApplies) machine.heldApplies.push(goOn);
+      else goOn();
+    });
+  }
+
   applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
     this.reference.applying(who, first, entries);
   }
@@ -369,7 +405,7 @@ export class Cluster implements Probe {
     const { loss, repetition, reordering } = this.messageFaults;
     const machine = this.machines.find(({ host }) => host === who);
     this.trace.record(who, 'raft.send', { to, message });
-    if (this.loses(who, to, message)) return;
+    if (this.loses(who, to, message, send)) return;
     if (!machine?.process || loss + repetition + reordering === 0) {
       send();
       return;

@@ -13,7 +13,7 @@ import { Operator } from './operator.js';
 import { useProbe } from './probes.js';
 import { scheduleOf } from './schedules/schedules.js';
 import { Stage } from './schedules/stage.js';
-import { type Profile, settingOf } from './setting.js';
+import { type Profile, settingOf, undisturbed } from './setting.js';
 import { toText } from './trace.js';
 import { Workload } from './workload.js';
 
@@ -60,7 +60,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const random = new SeededRandom(seed);
   const schedule = options.schedule === undefined ? undefined : scheduleOf(options.schedule);
   const chosen = settingOf(random, profile, faults);
-  const setting = schedule?.setting(chosen) ?? chosen;
+  const setting = schedule?.setting(undisturbed(chosen)) ?? chosen;
   const coverage = new Coverage();
   const cluster = new Cluster(setting, random, coverage, sink);
   const history = new History();

@@ -112,7 +112,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'a default',
     patches: [
       machine(
-        'present?.value.equals(operation.conditionValue) ?? false',
+        'present?.value.equals(conditionValue) ?? false',
         '(present?.value ?? Buffer.alloc(0)).equals(operation.conditionValue)',
       ),
     ],

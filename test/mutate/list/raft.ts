@@ -18,6 +18,18 @@ const transfer = inFile('raft/leader-transfer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
 
+/** As it was once; and who answered did not say what is committed. */
+const VOUCHES_FOR_COMMIT = [
+  election(
+    'const upToDate = log.isUpToDate(message.lastIndex, message.lastTerm);',
+    `const { commit, configuration, id } = this.#local;
+     const through = isVoter(configuration, id) ? log.lastIndex : commit;
+     const own = log.termAt(through) ?? 0;
+     const upToDate = message.lastTerm > own || (message.lastTerm === own && message.lastIndex >= through);`,
+  ),
+  raft('!this.#leadership && log.termAt(message.commitIndex) === message.commitTerm', 'false'),
+];
+
 export const RAFT_MUTATIONS: readonly Mutation[] = [
   // Votes and terms
   {
@@ -67,7 +79,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
       ),
       raft('this.#election.stand(nowMs, force);', 'this.#election.stand(nowMs, force); this.#tally(nowMs);'),
     ],
-    killedBy: under('soloVote', 40),
+    killedBy: under('voteBeforeDurable', 10),
   },
   {
     name: 'a late vote of an earlier term counts',
@@ -105,15 +117,8 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a removed voter compares candidates with its commit only',
     reason: 'what it holds beyond that seems to be committed without it',
-    patches: [
-      election(
-        'const upToDate = log.isUpToDate(message.lastIndex, message.lastTerm);',
-        `const { commit, configuration, id } = this.#local;
-         const upToDate = isVoter(configuration, id) ? log.isUpToDate(message.lastIndex, message.lastTerm)
-           : message.lastTerm > log.termAt(commit) || (message.lastTerm === log.termAt(commit) && message.lastIndex >= commit);`,
-      ),
-    ],
-    killedBy: ['raft/ledger'],
+    patches: VOUCHES_FOR_COMMIT,
+    killedBy: under('removedVoter', 5),
   },
   {
     name: 'who hears a leader helps to depose it',
@@ -146,7 +151,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'restarted && !alone ? promisedMs : 0',
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/raft', 'raft/fuzz'],
+    killedBy: under('restartInLease', 5),
   },
   {
     name: 'alone is who is the only voter of what it has applied',
@@ -158,13 +163,13 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
          const alone = voters.length === 1 && outgoing.length === 0 && voters[0] === options.id;`,
       ),
     ],
-    killedBy: ['raft/ledger'],
+    killedBy: under('restartInLease', 5),
   },
   {
     name: 'a campaign with a committed change that is not applied',
     reason: 'the configuration in force is the one that is applied',
     patches: [election('!membership.hasPending(applied, commit)', 'true')],
-    killedBy: ['raft/ledger'],
+    killedBy: under('crashWithPendingChange', 5),
   },
   {
     name: 'a pre-candidate that tries again keeps its votes',
@@ -356,7 +361,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'a batch carries the commit that is applied',
     reason: 'what is not applied need not be remembered',
     patches: [localState('commit: this.#commit },', 'commit: Math.min(this.#commit, this.#applied) },')],
-    killedBy: ['raft/append'],
+    killedBy: under('crashWithPendingChange', 5),
   },
   {
     name: 'the commit index is forgotten on restart',
@@ -367,7 +372,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#commit = state.applied;',
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/append'],
+    killedBy: under('crashWithPendingChange', 5),
   },
   {
     name: 'batches on their way still count for entries that were replaced',
@@ -458,7 +463,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'lease reads after leadership was offered to another',
     reason: 'the transfer has failed, and this node leads still',
     patches: [leadership('!this.#transfer.attempted &&', '')],
-    killedBy: ['raft/lease', 'raft/ledger'],
+    killedBy: under('leaseAfterTransfer', 5),
   },
   {
     name: 'a transfer that was given up is forgotten',
@@ -469,7 +474,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'giveUp() { this.#attempted = false; this.#target = undefined;',
       ),
     ],
-    killedBy: ['raft/lease', 'raft/ledger'],
+    killedBy: under('leaseAfterTransfer', 5),
   },
   {
     name: 'a lease trusts the own timeout alone',
@@ -480,7 +485,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'electionTimeoutMinMs',
       ),
     ],
-    killedBy: ['raft/ledger'],
+    killedBy: under('otherTimeouts', 5),
   },
   {
     name: 'a lease outlives leadership',
@@ -516,7 +521,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'read ids begin at 1 in every process',
     reason: 'a counter begins at 1',
     patches: [followerReads('Math.floor(random() * FIRST_WIRE_IDS)', '1')],
-    killedBy: ['raft/ledger'],
+    killedBy: under('lateReadReply', 5),
   },
 
   // A leader's duties
@@ -530,6 +535,12 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
       ),
     ],
     killedBy: ['raft/ledger', 'raft/raft'],
+  },
+  {
+    name: 'a late tick judges the others',
+    reason: 'a tick is a tick',
+    patches: [raft('const isLate = !this.#wasLate &&', 'const isLate = false &&')],
+    killedBy: under('shortStall', 5),
   },
   {
     name: 'a leader whose disk hangs leads on',

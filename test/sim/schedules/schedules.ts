@@ -1,19 +1,23 @@
+import { leaseAfterTransfer, otherTimeouts, restartInLease } from './broken-promises.js';
 import { learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
 import { earlyOwnEntries } from './early-own-entries.js';
 import { joinUnderLoad } from './join-under-load.js';
 import { lateLease } from './late-lease.js';
+import { lateReadReply } from './late-read-reply.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
+import { removedVoter, removedVoterTwice } from './removed-voter.js';
 import { secondVote } from './second-vote.js';
-import { soloVote } from './solo-vote.js';
+import { shortStall } from './short-stall.js';
 import type { Schedule } from './stage.js';
+import { crashWithPendingChange, promotedUnapplied } from './unapplied-changes.js';
+import { voteBeforeDurable } from './vote-before-durable.js';
 
 export const SCHEDULES: readonly Schedule[] = [
   oldTermEntry,
   secondVote,
-  soloVote,
   twoChanges,
   learners,
   lateLease,
@@ -23,6 +27,16 @@ export const SCHEDULES: readonly Schedule[] = [
   lateRepetition,
   damagedLeader,
   piledSnapshots,
+  removedVoter,
+  removedVoterTwice,
+  restartInLease,
+  otherTimeouts,
+  leaseAfterTransfer,
+  lateReadReply,
+  promotedUnapplied,
+  crashWithPendingChange,
+  voteBeforeDurable,
+  shortStall,
   joinUnderLoad,
 ];
 
