@@ -1,6 +1,7 @@
 /** Mutations of src/kv. */
 import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
+const atomicWrite = inFile('kv/atomic-write.js');
 const engine = inFile('kv/lsm-engine.js');
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
@@ -111,8 +112,8 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'a key that is not there has an empty value',
     reason: 'a default',
     patches: [
-      machine(
-        'present?.value.equals(conditionValue) ?? false',
+      atomicWrite(
+        'present?.value.equals(operation.conditionValue) ?? false',
         '(present?.value ?? Buffer.alloc(0)).equals(operation.conditionValue)',
       ),
     ],
@@ -122,7 +123,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'version 0 does not mean that the key is not there',
     reason: 'a key without a version has none',
     patches: [
-      machine(
+      atomicWrite(
         '(present?.version ?? 0) === operation.conditionVersion',
         'present?.version === operation.conditionVersion',
       ),
@@ -130,21 +131,21 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     killedBy: ['kv/kv-state-machine'],
   },
   {
-    name: 'a batch of which a condition fails changes some keys',
-    reason: 'what was ok was ok',
-    patches: [machine('if (applied) for (const [name, change] of own)', 'for (const [name, change] of own)')],
-    killedBy: ['kv/kv-state-machine'],
+    name: 'a batch of which a condition fails is applied if another is met',
+    reason: 'every and some',
+    patches: [atomicWrite('if (met.includes(false))', 'if (!met.includes(true))')],
+    killedBy: randomFaults(60),
   },
   {
     name: 'in a batch a key that it deleted is there again',
     reason: 'null and undefined look alike',
     patches: [
-      machine(
-        'own.get(name) ?? (own.has(name) ? undefined : this.#current(name, operation.key, changes))',
-        'own.get(name) ?? this.#current(name, operation.key, changes)',
+      atomicWrite(
+        'change === undefined ? before(operation) : (change ?? undefined)',
+        'change ?? before(operation)',
       ),
     ],
-    killedBy: ['kv/kv-state-machine'],
+    killedBy: randomFaults(60),
   },
   {
     name: 'a key that an entry of the same range deleted is there again',
@@ -158,9 +159,9 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'an append keeps the version of the value',
     reason: 'it is the same key',
     patches: [
-      machine(
-        "own.set(name, { version: index, value }); return { status: 'ok', existed, version: index };",
-        "own.set(name, { version: present?.version ?? index, value }); return { status: 'ok', existed, version: index };",
+      atomicWrite(
+        'changes.set(name, { version: index, value });',
+        'changes.set(name, { version: present?.version ?? index, value });',
       ),
     ],
     killedBy: randomFaults(40),

@@ -3,6 +3,7 @@ import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
 const files = inFile('record/log-files.js');
 const log = inFile('record/record-log.js');
+const recovery = inFile('record/recovery.js');
 const record = inFile('record/record.js');
 
 const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
@@ -11,12 +12,7 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the checksum of a record’s body is not checked',
     reason: 'the header has one',
-    patches: [
-      record(
-        'if (crc32(bytes.subarray(bodyStart, bodyEnd)) !== bytes.readUInt32LE(offset + 4)) return undefined;',
-        '',
-      ),
-    ],
+    patches: [record('if (crc32(bytes.subarray(bodyStart, bodyEnd)) !== bodyCrc) return undefined;', '')],
     killedBy: ['record/record'],
   },
   {
@@ -28,6 +24,18 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
         '',
       ),
     ],
+    killedBy: ['record/record'],
+  },
+  {
+    name: 'a bad record at the end is the tail of a crash, whatever it looks like',
+    reason: 'a crash is the usual cause',
+    patches: [recovery("if (remains === 'damaged') {", 'if (false) {')],
+    killedBy: ['record/record', 'record/torn-write'],
+  },
+  {
+    name: 'a later record that says that a bad one was synced is not looked for',
+    reason: 'recovery ends at the first bad record',
+    patches: [recovery('if (record && isBefore(bad, record.durableThrough))', 'if (false)')],
     killedBy: ['record/record'],
   },
   {
