@@ -145,12 +145,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a restarted node votes at once',
     reason: 'its vote is durable, so why should it wait',
-    patches: [
-      election(
-        'restarted && !alone ? Math.max(options.electionTimeoutMaxMs, promisedMs) : 0',
-        'restarted && !alone ? promisedMs : 0',
-      ),
-    ],
+    patches: [election('restarted && !alone ? Math.max(options.electionTimeoutMaxMs, promisedMs) : 0', '0')],
     killedBy: under('restartInLease', 5),
   },
   {

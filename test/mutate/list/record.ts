@@ -56,6 +56,12 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     killedBy: ['record/crash', 'record/record-log'],
   },
   {
+    name: 'a durable write is durable with all that stands before it',
+    reason: 'a sync syncs the file',
+    patches: [log('if (this.#unsyncedBytes === 0) return file.writeDurable', 'return file.writeDurable')],
+    killedBy: ['record/record-log', 'record/crash'],
+  },
+  {
     name: 'a file is not synced before its successor is used',
     reason: 'the successor’s sync will do',
     patches: [
