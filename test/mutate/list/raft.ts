@@ -164,7 +164,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'a campaign with a committed change that is not applied',
     reason: 'the configuration in force is the one that is applied',
     patches: [election('!membership.hasPending(applied, commit)', 'true')],
-    killedBy: under('crashWithPendingChange', 5),
+    killedBy: ['raft/ledger'],
   },
   {
     name: 'a pre-candidate that tries again keeps its votes',
@@ -210,7 +210,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'half of an even number is a majority',
     reason: 'rounded the wrong way; for three and five it makes no difference',
     patches: [quorum('return Math.floor(count / 2) + 1;', 'return Math.ceil(count / 2);')],
-    killedBy: ['raft/quorum'],
+    killedBy: under('evenHalves', 5),
   },
   {
     name: 'a joint configuration commits by its new half',
@@ -261,7 +261,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'a truncated change of members is remembered',
     reason: 'the list of changes lives beside the log',
     patches: [localState('this.membership.truncatedFrom(index);', '')],
-    killedBy: ['raft/append'],
+    killedBy: under('replacedChange', 5),
   },
   {
     name: 'a voter that is demoted vanishes when the joint configuration is left',
@@ -426,7 +426,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     name: 'a lease is longer by the drift, not shorter',
     reason: 'a sign',
     patches: [leadership('promisedMs * (1 - maxClockDrift)', 'promisedMs * (1 + maxClockDrift)')],
-    killedBy: ['raft/lease'],
+    killedBy: under('lastOfLease', 10),
   },
   {
     name: 'a lease counts from the arrival of the answers',
@@ -441,7 +441,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#reads.heardMs = nowMs; this.replication.receiveHeartbeatReply(nowMs, progress, message',
       ),
     ],
-    killedBy: ['raft/lease'],
+    killedBy: under('slowAnswers', 5),
   },
   {
     name: 'lease reads before the first commit of the term',
@@ -452,7 +452,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'return (!this.#transfer.attempted',
       ),
     ],
-    killedBy: ['raft/lease'],
+    killedBy: under('earlyLease', 10),
   },
   {
     name: 'lease reads after leadership was offered to another',
