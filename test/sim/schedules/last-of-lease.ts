@@ -10,7 +10,7 @@ export const lastOfLease: Schedule = {
   steps: AFTERWARDS,
   setting: (chosen) => ({
     ...patient(chosen),
-    raft: { ...LONG, electionTimeoutMaxMs: LONG.electionTimeoutMinMs + 10 },
+    raft: { ...LONG, heartbeatMs: 40, electionTimeoutMaxMs: LONG.electionTimeoutMinMs + 40 },
   }),
   run: async (stage) => {
     const { leader } = stage.cluster;
