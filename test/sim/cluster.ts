@@ -11,7 +11,7 @@ import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
-import type { StepResult } from '../../src/raft/types.js';
+import { NOBODY, type StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
@@ -115,7 +115,7 @@ export class Cluster implements Probe {
   get leader(): SimulatedMachine | undefined {
     let leader: SimulatedMachine | undefined;
     for (const machine of this.machines) {
-      if (machine.state !== 'up' || machine.node?.role !== 'leader') continue;
+      if (machine.state !== 'up' || machine.node?.role !== 'leader' || machine.isForeign) continue;
       if (!leader || machine.node.status(0).term > (leader.node?.status(0).term ?? 0)) leader = machine;
     }
     return leader;
@@ -123,7 +123,9 @@ export class Cluster implements Probe {
 
   /** All who believe that they lead. */
   get leaders(): SimulatedMachine[] {
-    return this.machines.filter(({ state, node }) => state === 'up' && node?.role === 'leader');
+    return this.machines.filter(
+      ({ state, node, isForeign }) => state === 'up' && node?.role === 'leader' && !isForeign,
+    );
   }
 
   /** What a program on a host of its own finds. */
@@ -191,6 +193,28 @@ export class Cluster implements Probe {
         if (isCurrent()) this.#failed(machine, error);
       },
     );
+  }
+
+  /** It begins a cluster of its own, which no client of this one knows. */
+  startForeign(machine: SimulatedMachine): void {
+    machine.isForeign = true;
+    machine.isDamaged = true;
+    this.start(machine);
+  }
+
+  /** It stays down. */
+  giveUp(machine: SimulatedMachine): void {
+    this.kill(machine);
+    machine.state = 'lost';
+  }
+
+  /** Files go, while the machine is down. */
+  removeFiles(machine: SimulatedMachine, directory: string): void {
+    machine.isDamaged = true;
+    const fs = machine.disk.mount();
+    for (const name of fs.list(directory)) fs.unlink(`${directory}/${name}`);
+    fs.syncDirectory(directory);
+    this.trace.record('world', 'files removed', { host: machine.host, directory });
   }
 
   /** kill -9. */
@@ -295,9 +319,9 @@ export class Cluster implements Probe {
         nodeId: machine.id,
         dataDirectory: '/data',
         nodes: this.machines
-          .filter((other) => other === machine || this.founders.includes(other))
+          .filter((other) => other === machine || (this.founders.includes(other) && !machine.isForeign))
           .map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
-        join: !this.founders.includes(machine),
+        join: !this.founders.includes(machine) && !machine.isForeign,
         raft,
       },
       'simulation',
@@ -327,7 +351,7 @@ export class Cluster implements Probe {
     this.compareState(machine);
     const write = engine.write.bind(engine);
     engine.write = (operations) => {
-      this.reference.batch(machine.host, operations);
+      if (!machine.isForeign) this.reference.batch(machine.host, operations);
       return write(operations);
     };
     return engine;
@@ -336,7 +360,7 @@ export class Cluster implements Probe {
   /** All keys of a machine against the reference. */
   compareState(machine: SimulatedMachine): void {
     const { engine } = machine;
-    if (!engine) return;
+    if (!engine || machine.isForeign) return;
     try {
       const applied = engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n;
       this.reference.state(machine.host, Number(applied), engine.entries(USER_RANGE));
@@ -365,8 +389,14 @@ export class Cluster implements Probe {
   }
 
   raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
-    this.#rules.output(who, raft, output);
     const { append, apply, reads, failedReads, status } = output;
+    const foreigner = this.#foreigner(who);
+    // From when it follows a leader that is not of its own cluster it is held to what all others are.
+    if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {
+      foreigner.isForeign = false;
+      this.compareState(foreigner);
+    }
+    if (!this.#foreigner(who)) this.#rules.output(who, raft, output);
     if (status) this.trace.record(who, 'raft.status', { ...status });
     if (append) {
       const { batch, hardState, first, entries } = append;
@@ -374,6 +404,10 @@ export class Cluster implements Probe {
     }
     if (apply) this.trace.record(who, 'raft.apply', { ...apply });
     if (reads.length + failedReads.length > 0) this.trace.record(who, 'raft.reads', { reads, failedReads });
+  }
+
+  #foreigner(who: string): SimulatedMachine | undefined {
+    return this.machines.find(({ host, isForeign }) => host === who && isForeign);
   }
 
   beforeApply(who: string): Promise<void> | undefined {
@@ -393,11 +427,11 @@ export class Cluster implements Probe {
   }
 
   applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
-    this.reference.applying(who, first, entries);
+    if (!this.#foreigner(who)) this.reference.applying(who, first, entries);
   }
 
   applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
-    this.reference.applied(who, first, results);
+    if (!this.#foreigner(who)) this.reference.applied(who, first, results);
   }
 
   sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {

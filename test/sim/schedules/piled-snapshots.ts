@@ -38,6 +38,8 @@ export const piledSnapshots: Schedule = {
     const hangsMs = 3000 + random.float() * 2000;
     const untilMs = cluster.nowMs + hangsMs;
     follower.condition.stalledUntilMs = untilMs;
+    // So that there is an operation to hang.
+    if (!(await stage.grows(2))) return;
     await stage.sleep(20);
     follower.condition.stalledUntilMs = 0;
     stage.mark('disk hangs');

@@ -16,6 +16,7 @@ import { shortStall } from './short-stall.js';
 import type { Schedule } from './stage.js';
 import { crashWithPendingChange, promotedUnapplied } from './unapplied-changes.js';
 import { voteBeforeDurable } from './vote-before-durable.js';
+import { foreignNode, lostLog } from './wrong-folders.js';
 
 export const SCHEDULES: readonly Schedule[] = [
   oldTermEntry,
@@ -44,6 +45,8 @@ export const SCHEDULES: readonly Schedule[] = [
   crashWithPendingChange,
   voteBeforeDurable,
   shortStall,
+  foreignNode,
+  lostLog,
   joinUnderLoad,
 ];
 
