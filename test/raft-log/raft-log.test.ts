@@ -5,6 +5,7 @@ import { errorCode } from '../../src/env/errors.js';
 import { type FileOperation, type SimDisk, systemError } from '../../src/env/sim/disk.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { configurationOf } from '../../src/raft/configuration.js';
+import { encodeChange } from '../../src/raft/configuration-codec.js';
 import type { Entry } from '../../src/raft/types.js';
 import { decodePayload, encodeBatch, NO_INCARNATION } from '../../src/raft-log/format.js';
 import type { GroupLog } from '../../src/raft-log/raft-log.js';
@@ -182,6 +183,16 @@ test('a write that ends late does not give its place to the entry that has repla
   assert.equal(texts(group.entries(21, 21)), ['other 21']);
 });
 
+test('an entry that waits behind another group of writes is in memory, when that one is done', async () => {
+  const log = openLog(newDisk(), { maxCachedBytes: 0, maxGroupCommitBytes: 1 });
+  const base = { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE };
+  const group = await log.createGroup(1, base);
+  const [first, second] = [1, 2].map((index) => group.append(batchOf(index, numbered(index, 1))));
+  await first;
+  assert.equal(texts(group.entries(1, 2)), ['entry 1', 'entry 2']);
+  await second;
+});
+
 test('an entry whose bytes have rotted on the disk is an error, never another entry', async () => {
   const disk = newDisk();
   const group = await filledLog(disk, { maxCachedBytes: 0 });
@@ -234,6 +245,43 @@ test('a cut forgets entries and deletes the segments that held only them', async
   assert.is(reopened.base.term, 1);
   assert.is(render(reopened), render(group));
   assert.is(reopened.sizeBytes, group.sizeBytes);
+});
+
+test('a cut takes the changes of members up to it into the base, and no others', async () => {
+  const changed = (node: number): Entry => {
+    const changes = [{ type: 'addLearner', node } as const];
+    return { term: 1, kind: 'configuration', body: encodeChange({ changes, transition: 'auto' }) };
+  };
+  const disk = newDisk();
+  const group = await filledLog(disk, {}, 2);
+  await group.append(batchOf(3, [changed(7), entry(1, 'x'), changed(8), entry(1, 'y')]));
+  // Another leader knew nothing of the second change.
+  await group.append(batchOf(5, [entry(2, 'z'), changed(9)]));
+  for (const [index, learners] of [
+    [2, []],
+    [3, [7]],
+    [5, [7]],
+    [6, [7, 9]],
+  ] as const) {
+    await group.compact(index);
+    for (const one of [group, groupOf(openLog(disk.powerCutClone(new SeededRandom(1))), 1)])
+      assert.equal(one.base.configuration.learners, learners, `after entry ${index}`);
+  }
+});
+
+test('a log that lost its oldest segment is corruption', async () => {
+  const disk = newDisk();
+  await filledLog(disk);
+  const [oldest] = segmentsOf(disk);
+  disk.mount().unlink(oldest as string);
+  assert.throws(
+    () => openLog(disk.powerCutClone(new SeededRandom(1))),
+    (error: unknown) => errorCode(error) === 'CORRUPTION',
+  );
+  assert.throws(
+    () => openLog(disk),
+    (error: unknown) => errorCode(error) === 'CORRUPTION',
+  );
 });
 
 test('a segment stays as long as any group needs an entry in it', async () => {
