@@ -67,7 +67,7 @@ export function settingOf(
           .filter(({ name }) => random.chance(name === 'clockJump' ? share / 2 : share))
           .map(({ name }) => name);
   // Now and then the operator makes a cluster of a single node.
-  const nodes = changesMembers && random.chance(0.25) ? 1 : random.chance(0.7) ? 3 : 5;
+  const nodes = changesMembers && random.chance(0.45) ? 1 : random.chance(0.7) ? 3 : 5;
   return {
     nodes,
     spares: changesMembers ? (nodes === 1 ? 4 : 2) : 0,
