@@ -147,10 +147,10 @@ scenario('a repetition is not needed where all is as asked for', async (client, 
 
 scenario('what is asked for must be so to the last detail', async (client, cluster) => {
   const others = { matchIndex: 0, reachable: true };
-  const expected = async (change: MemberChange, isThere: boolean, set: () => void) => {
+  const expected = async (change: MemberChange | MemberChange[], isThere: boolean, set: () => void) => {
     Object.assign(cluster, { voters: [1, 2, 3], learners: [], peers: [] });
     changedBetween(cluster, 'break before', set);
-    const answer = await client.changeMembers([change]).then(
+    const answer = await client.changeMembers([change].flat()).then(
       () => true,
       (error: RaftreeClientError) => error.code,
     );
@@ -166,6 +166,18 @@ scenario('what is asked for must be so to the last detail', async (client, clust
   await expected({ type: 'addVoter', node: 4 }, false, set({ learners: [4] }));
   await expected({ type: 'remove', node: 4 }, false, set({ learners: [4] }));
   await expected({ type: 'remove', node: 2 }, false, set({}));
+  const swap: MemberChange[] = [
+    { type: 'addVoter', node: 4 },
+    { type: 'remove', node: 2 },
+  ];
+  await expected(swap, true, set({ voters: [1, 3, 4] }));
+  await expected(swap, false, set({ voters: [1, 2, 3, 4] }));
+  await expected(swap, false, set({ voters: [1, 3] }));
+  const twice: MemberChange[] = [
+    { type: 'addVoter', node: 4 },
+    { type: 'addLearner', node: 4 },
+  ];
+  await expected(twice, true, set({ learners: [4] }));
   const add = { type: 'addLearner', node: 4, ...ADDRESSES } as const;
   await expected(add, true, set({ learners: [4], peers: [four] }));
   await expected(add, false, set({ learners: [4], peers: [elsewhere] }));

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { APPLIED_KEY, encodeApplied } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import type { Entry } from '../../src/raft/types.js';
 import {
@@ -360,6 +361,20 @@ test('what is durable follows the engine, batch by batch', async () => {
   assert.is(store.machine.durableIndex, 1);
   await store.machine.flush();
   assert.is(store.machine.durableIndex, 3);
+});
+
+test('a record of the applied index that cannot have been written is corruption', () => {
+  const whole = encodeApplied({ first: 3, last: 5, term: 2 });
+  const openWith = (record: Buffer) => {
+    const engine = new MemoryEngine(new Map([[APPLIED_KEY.toString('latin1'), record]]));
+    return new KvStateMachine(engine, engine.reopen);
+  };
+  assert.is(openWith(whole).appliedIndex, 5);
+  for (const record of [whole.subarray(1), encodeApplied({ first: 6, last: 5, term: 2 })])
+    assert.throws(
+      () => openWith(record),
+      (error: Error) => errorCode(error) === 'CORRUPTION',
+    );
 });
 
 test('entries that do not follow the last one applied are refused', () => {

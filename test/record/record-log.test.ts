@@ -450,6 +450,41 @@ test('nothing is acknowledged as durable behind a sync in the background that fa
   }
 });
 
+test('what is appended behind a sync in the background ends with it: durable, or the first of a new file', async () => {
+  for (const isDurable of [true, false]) {
+    for (const fault of [undefined, 'lose'] as const) {
+      const disk = newDisk();
+      const switched = faultSwitch();
+      let isHeld = false;
+      let release = () => {};
+      const latency = async ({ kind }: FileOperation) => {
+        if (!isHeld || kind !== 'sync') return;
+        isHeld = false;
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+      };
+      const files = { fault: switched.fault, latency };
+      const { log } = openLog(disk, { files, syncStepBytes: 100 });
+      isHeld = true;
+      switched.next('sync', fault);
+      await log.append(bytesOf('x'.repeat(600)), false);
+      if (!isDurable) log.rotate();
+      let outcome: string | undefined = 'waits';
+      const appended = codeOf(log.append(bytesOf('b'), isDurable)).then((code) => {
+        outcome = code;
+      });
+      for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
+      assert.is(outcome, 'waits');
+      release();
+      await appended;
+      assert.is(outcome, fault ? 'LOG_FAILED' : 'no error');
+      if (isDurable && !fault) for (const cut of powerCuts(disk)) assert.is(openLog(cut).recovered[1], 'b');
+      await log.close();
+    }
+  }
+});
+
 test('a spare file whose new name could not be made durable fails the log when it is needed', async () => {
   const disk = newDisk();
   let syncsUntilFailure = Number.POSITIVE_INFINITY;
@@ -472,10 +507,15 @@ test('a spare file whose new name could not be made durable fails the log when i
 });
 
 test('removing files can be tried again after it failed', async () => {
-  for (const kind of ['unlink', 'sync-directory']) {
+  for (const [kind, recycles] of [
+    ['unlink', false],
+    ['sync-directory', false],
+    ['rename', true],
+    ['sync-directory', true],
+  ] as const) {
     const disk = newDisk();
     const switched = faultSwitch();
-    const { log } = openLog(disk, { files: { fault: switched.fault } });
+    const { log } = openLog(disk, { files: { fault: switched.fault }, recycles });
     for (const text of ['a', 'b', 'c']) {
       await log.append(bytesOf(text), true);
       log.rotate();

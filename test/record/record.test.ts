@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode, RaftreeError } from '../../src/env/errors.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { crc32 } from '../../src/record/checksum.js';
 import {
   alignUp,
   decodeRecord,
@@ -79,6 +80,20 @@ test('zeros, and random bytes, are no record', () => {
   const zeros = Buffer.alloc(500);
   for (let offset = 0; offset <= 500; offset += 8) assert.is(decodeRecord(zeros, offset, 0), undefined);
   for (let i = 0; i < 2000; i++) assert.is(decodeRecord(random.bytes(100), 0, 1), undefined);
+});
+
+test('a record whose checksums are right and whose payloads are longer than its body is none', () => {
+  const bytes = encoded(1, { file: 0, offset: 0 }, ['hello']);
+  for (const [length, isRecord] of [
+    [5, true],
+    [6, false],
+    [2, false],
+  ] as const) {
+    bytes.writeUInt32LE(length, RECORD_HEADER_BYTES);
+    bytes.writeUInt32LE(crc32(bytes.subarray(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + 9)), 4);
+    bytes.writeUInt32LE(crc32(bytes.subarray(4, RECORD_HEADER_BYTES)), 0);
+    assert.is(decodeRecord(bytes, 0, 1) !== undefined, isRecord, `${length} bytes`);
+  }
 });
 
 test('a record too large is refused', () => {

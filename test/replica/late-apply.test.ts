@@ -73,6 +73,8 @@ test('a leader that lost its place over a checkpoint takes a snapshot when that 
     leader.machine.checkpointGate = gate.promise;
     lab.cut.clear();
     await lab.until(() => leader.machine.checkpoints === 1);
+    await propose(lab, 5, 'waiting to be applied');
+    assert.ok(leader.replica.commitIndex > leader.machine.appliedIndex);
     lab.isolate(leader.id);
     await lab.until(() => lab.leader !== leader && away.machine.restores > 0);
     await propose(lab, 150, 'under another');

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import type { FileOperation } from '../../src/env/sim/disk.js';
+import { crc32 } from '../../src/record/checksum.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type LabOptions, type Member, Proposals, ReplicaLab } from './replica-lab.js';
 
@@ -367,6 +368,36 @@ test('an offer of what the log holds is answered with the end: nothing is lackin
   await lab.world.scheduler.runFor(20);
   assert.equal(wanted, ['7: 2']);
   assert.equal(lab.directoriesOf(follower.id), ['state-0-0']);
+});
+
+test('a chunk of another checkpoint, or of another node, is not taken', async () => {
+  const lab = await ReplicaLab.start(2);
+  const leader = await lab.untilLeader();
+  const follower = [...lab.members.values()].find((member) => member !== leader) as Member;
+  const other = [...lab.members.keys()].find((id) => id !== leader.id && id !== follower.id) ?? 0;
+  const wanted: string[] = [];
+  lab.intercept = (_from, _to, message) => {
+    if (message.type === 'snapshotWanted') wanted.push(`${message.file}+${message.offset}`);
+    return message;
+  };
+  const { configuration, term } = leader.replica;
+  const chunk = { type: 'snapshotChunk', term, checkpoint: 7, file: 0, offset: 0 } as const;
+  const bytes = Buffer.from('one');
+  const { replica } = follower;
+  replica.receive(leader.id, {
+    type: 'snapshotOffer',
+    term,
+    checkpoint: 7,
+    files: [{ name: 'file', sizeBytes: 6 }],
+    snapshot: { index: 1000, term, configuration },
+  });
+  replica.receive(leader.id, { ...chunk, checkpoint: 8, bytes, checksum: crc32(bytes) });
+  replica.receive(other, { ...chunk, bytes, checksum: crc32(bytes) });
+  await lab.world.scheduler.runFor(20);
+  assert.equal(wanted, ['0+0']);
+  replica.receive(leader.id, { ...chunk, bytes, checksum: crc32(bytes) });
+  await lab.world.scheduler.runFor(20);
+  assert.equal(wanted, ['0+0', '0+3']);
 });
 
 test('an offer of files with names that lead elsewhere, or that come twice, is not taken', async () => {

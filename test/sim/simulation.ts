@@ -152,6 +152,21 @@ async function phases(
   )
     return;
   for (const machine of machines) if (machine.state === 'up') cluster.compareState(machine);
+  compareMembers(cluster);
+}
+
+/** Whoever has applied as much as the leader knows the same members. */
+function compareMembers(cluster: Cluster): void {
+  const leading = cluster.leader?.node?.status(0);
+  if (!leading) return;
+  const membersIn = ({ voters, outgoing, learners }: typeof leading) =>
+    `voters ${voters.join()} and ${outgoing.join()}, learners ${learners.join()}`;
+  for (const { host, node, isDamaged } of cluster.machines) {
+    const status = node?.status(0);
+    if (!status || isDamaged || status.appliedIndex !== leading.appliedIndex) continue;
+    if (membersIn(status) !== membersIn(leading))
+      cluster.fail('equal members', `${host} knows ${membersIn(status)}; the leader ${membersIn(leading)}`);
+  }
 }
 
 /** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */

@@ -7,10 +7,10 @@ import type { SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
 
-const LONG = { heartbeatMs: 300, electionTimeoutMinMs: 3000, electionTimeoutMaxMs: 3300 };
+export const LONG = { heartbeatMs: 300, electionTimeoutMinMs: 3000, electionTimeoutMaxMs: 3300 };
 const SHORT = { heartbeatMs: 40, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 300 };
 
-const patient = (chosen: Setting): Setting => ({
+export const patient = (chosen: Setting): Setting => ({
   ...threeQuickNodes(chosen),
   maxRestartMs: 30,
   raft: LONG,
@@ -23,10 +23,10 @@ const patient = (chosen: Setting): Setting => ({
   workload: { ...chosen.workload, clients: 6, keys: 2, maxThinkMs: 20, hasLeaseReads: true },
 });
 
-const AFTERWARDS = ['another leads', 'written', 'read'] as const;
+export const AFTERWARDS = ['another leads', 'written', 'read'] as const;
 
 /** The leader hears nobody and nobody hears it, but a reader. */
-function cutOff(stage: Stage, leader: SimulatedMachine): { isDone: () => boolean } {
+export function cutOff(stage: Stage, leader: SimulatedMachine): { isDone: () => boolean } {
   let isDone = false;
   stage.onElected((elected) => {
     isDone ||= elected !== leader;
@@ -37,7 +37,7 @@ function cutOff(stage: Stage, leader: SimulatedMachine): { isDone: () => boolean
 }
 
 /** Others elect one of themselves, and write, which must be in no read that the old leader answers from then on. */
-async function readFromOldLeader(
+export async function readFromOldLeader(
   stage: Stage,
   leader: SimulatedMachine,
   isElected: () => boolean,
@@ -53,7 +53,7 @@ async function readFromOldLeader(
 }
 
 /** So that it holds a lease, of all others. */
-async function withLease({ workload }: Stage, leader: SimulatedMachine): Promise<void> {
+export async function withLease({ workload }: Stage, leader: SimulatedMachine): Promise<void> {
   await workload.readAll(leader.endpoint, 'linearizable');
 }
 

@@ -63,8 +63,8 @@ export const earlyAcknowledgement: Schedule = {
   },
 };
 
-export const earlyRead: Schedule = {
-  name: 'earlyRead',
+const readEarly = (name: string, level: 'linearizable' | 'lease'): Schedule => ({
+  name,
   steps: ['committed, and not told', 'the follower leads', 'read'],
   setting: three,
   run: async (stage) => {
@@ -91,11 +91,14 @@ export const earlyRead: Schedule = {
     stage.isolate(leader);
     if (!(await stage.until(() => isElected))) return;
     stage.mark('the follower leads');
-    void workload.readAll(follower.endpoint, 'linearizable');
+    void workload.readAll(follower.endpoint, level);
     await stage.sleep(cluster.setting.raft.electionTimeoutMinMs / 2);
     stage.mark('read');
   },
-};
+});
+
+export const earlyRead = readEarly('earlyRead', 'linearizable');
+export const earlyLease = readEarly('earlyLease', 'lease');
 
 export const lateRepetition: Schedule = {
   name: 'lateRepetition',
