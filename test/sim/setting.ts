@@ -59,7 +59,7 @@ export function settingOf(
   );
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator = profile === 'members' || (profile === 'all' && random.chance(0.5));
-  const changesMembers = hasOperator && random.chance(0.7);
+  const changesMembers = hasOperator && random.chance(0.8);
   const faults =
     chosen.length > 0
       ? chosen
@@ -154,5 +154,5 @@ function storageOf(random: SeededRandom): Setting['storage'] {
 }
 
 function limitsOf(random: SeededRandom): Setting['limits'] {
-  return random.chance(0.2) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {};
+  return random.chance(0.3) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {};
 }
