@@ -643,6 +643,26 @@ test('ledger 14: a promise outlives the term: who is told of a later one still h
   }
 });
 
+test('ledger 26: an append commits no further than it matched: what lies behind may be another leader’s', () => {
+  const entries = ['a', 'b', 'c'].map(
+    (text): Entry => ({ term: 2, kind: 'command', body: Buffer.from(text) }),
+  );
+  const host = new Host(3, [1, 2, 3], new SeededRandom(1), 0);
+  host.disk = { ...host.disk, hardState: { term: 2, vote: 3, commit: 1 }, log: entries };
+  host.restart(0);
+  for (const [sent, commit] of [
+    [[], 2],
+    [entries.slice(1, 2), 3],
+  ] as const) {
+    const message: Message = {
+      ...{ type: 'append', term: 3, previousIndex: 2, previousTerm: 2, commitIndex: 9 },
+      ...{ allMatchedIndex: 1, entries: sent },
+    };
+    host.step(1, { type: 'message', from: 1, message });
+    assert.is(host.raft.commitIndex, commit);
+  }
+});
+
 test('a leader with another history below the commit is a broken invariant, not an acknowledgement', () => {
   const { lab, leader, followers } = electedLab();
   leader.propose(lab.nowMs, 'a');
