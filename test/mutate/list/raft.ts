@@ -67,7 +67,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#vote = candidate; this.#hardStateChanged = true;',
       ),
     ],
-    killedBy: ['raft/votes'],
+    killedBy: randomFaults(60, ...ELECTIONS),
   },
   {
     name: 'the own vote counts before it is durable',
@@ -350,7 +350,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'const available = this.#commit;',
       ),
     ],
-    killedBy: ['raft/raft', 'raft/fuzz'],
+    killedBy: randomFaults(40),
   },
   {
     name: 'a batch carries the commit that is applied',

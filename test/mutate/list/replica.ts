@@ -98,7 +98,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'a received snapshot is not verified',
     reason: 'every chunk has a checksum',
     patches: [receiver('await check(incoming.directory);', '')],
-    killedBy: under('damagedLeader', 5),
+    killedBy: ['replica/snapshot'],
   },
   {
     name: 'a chunk is taken whatever its checksum',
@@ -121,13 +121,13 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'a checkpoint does not wait for the range being applied',
     reason: 'applying is paused',
     patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#alone])')],
-    killedBy: ['replica/snapshot', 'replica/ledger'],
+    killedBy: ['replica/late-apply', 'replica/snapshot'],
   },
   {
     name: 'a snapshot is taken over while a checkpoint is made',
     reason: 'applying is paused',
     patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#applying])')],
-    killedBy: ['replica/snapshot', 'replica/ledger'],
+    killedBy: ['replica/late-apply'],
   },
   {
     name: 'a range that waits is applied after the snapshot that replaced it',
