@@ -133,7 +133,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'a range that waits is applied after the snapshot that replaced it',
     reason: 'what is committed must be applied',
     patches: [replica('this.#applier.forgetWaiting();', '')],
-    killedBy: randomFaults(80),
+    killedBy: ['replica/ledger', 'replica/late-apply', 'replica/snapshot'],
   },
   {
     name: 'the directory of a snapshot that is not taken over yet is removed',
