@@ -235,7 +235,8 @@ export class Node {
         return refusal;
       },
       left: (node) => birth.left(node),
-      maxFrameBytes: this.#maxFrameBytes,
+      electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
+      electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {
         if (group === GROUP) this.#replica?.receive(from, message);
       },
@@ -243,10 +244,6 @@ export class Node {
     });
     this.#doorClosers.push(() => peers.close());
     return peers;
-  }
-
-  get #maxFrameBytes(): number {
-    return this.config.limits.maxRequestBytes + 2 * MIB;
   }
 
   async #beginGroup(raftLog: RaftLog, incarnation: string): Promise<GroupLog> {
@@ -374,7 +371,7 @@ export class Node {
         service: () => this.#service,
         status: (requestId) => this.status(requestId),
         maxConnections: config.limits.maxConnections,
-        maxFrameBytes: this.#maxFrameBytes,
+        maxFrameBytes: config.limits.maxRequestBytes + 2 * MIB,
         // A page of a scan ends with the entry that exceeds it.
         maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,
       },
@@ -461,8 +458,10 @@ export class Node {
   }
 
   #clientAddressOf(id: number): string {
-    if (id === this.config.nodeId && this.#clientDoor) return formatAddress(this.#clientDoor.address);
-    return this.#members().find((member) => member.id === id)?.client ?? '';
+    const told = [...this.#members(), ...this.config.nodes].find((member) => member.id === id)?.client ?? '';
+    const real = this.#clientDoor?.address;
+    if (id !== this.config.nodeId || !real || !told.endsWith(':0')) return told;
+    return formatAddress({ ...parseAddress(told), port: real.port });
   }
 
   #fail(error: RaftreeError): void {

@@ -271,7 +271,7 @@ test('a node that cannot be connected to has a rest, which is short again once i
       await cluster.startNode(1);
       await client.get('k');
       cluster.kill(1);
-      await failure(client.get('k', { timeoutMs: 30 }));
+      await failure(client.get('k', { timeoutMs: 200 }));
       await cluster.startNode(1);
       await client.get('k', { timeoutMs: 300 });
     };

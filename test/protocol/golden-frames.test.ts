@@ -21,6 +21,8 @@ const GOLDEN: Readonly<Record<MessageName, readonly string[]>> = {
     '000000070000000a4e4f545f4c45414445520000000a61736b206e6f646520320100000002000000',
     '0e3132372e302e302e313a37303032',
   ],
+  ping: ['00000003', '00000004', '00007530'],
+  pong: ['00000004', '00000000', ''],
   write: [
     '00000010',
     '00000058',
@@ -93,6 +95,8 @@ const GOLDEN: Readonly<Record<MessageName, readonly string[]>> = {
     '0000000100000000000000040000000000000014000000000000000000000008cbf4392600000008',
     '4d414e4946455354',
   ],
+  fragment: ['0000002d', '00000010', '00000022000000050000000468616c66'],
+  fragmentsReceived: ['0000002e', '00000008', '0000000000010000'],
 };
 
 test('every message has the bytes that it has always had', () => {

@@ -67,6 +67,7 @@ export class Cluster implements Probe {
     this.world = new SimWorld(random.uint32(), {
       minDelayMs: setting.minDelayMs,
       maxDelayMs: setting.maxDelayMs,
+      tcp: 'real',
       observe: ({ kind, from, to, bytes }) =>
         this.trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {}),
     });
@@ -226,6 +227,7 @@ export class Cluster implements Probe {
 
   /** The process is gone, and whatever its disk had not synced may be; or is. */
   cutPower(machine: SimulatedMachine, disk?: 'keeps only what is synced'): void {
+    machine.process?.losePower();
     this.kill(machine, 'power cut');
     machine.disk.powerCut(disk ? new Unlucky(0) : this.#diskRandom);
   }

@@ -26,8 +26,9 @@ export const piledSnapshots: Schedule = {
       trailingEntries: 0,
       snapshotChunkBytes: 64 * KIB,
       snapshotBytesPerSecond: 4096 * KIB,
+      writeBufferBytes: 16 * KIB,
     },
-    workload: { ...chosen.workload, clients: 6, maxThinkMs: 10, maxValueBytes: 3000 },
+    workload: { ...chosen.workload, clients: 6, maxThinkMs: 5, maxValueBytes: 3000 },
   }),
   run: async (stage) => {
     const { cluster, random } = stage;
