@@ -29,7 +29,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'another leader’s entry answers a proposal at its index',
     reason: 'the index says which it is',
     patches: [proposals('if (proposal.term === entry.term)', 'if (proposal)')],
-    killedBy: randomFaults(60, ...ELECTIONS),
+    killedBy: ['replica/pending-proposals'],
   },
   {
     name: 'lost leadership means not committed',
@@ -40,7 +40,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
         "this.#proposals.rejectAll(leadershipLost('notCommitted'));",
       ),
     ],
-    killedBy: randomFaults(60, ...ELECTIONS),
+    killedBy: randomFaults(100, ...ELECTIONS),
   },
   {
     name: 'a node that stops says not committed',
@@ -51,7 +51,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
         "this.#proposals.rejectAll(stopped('notCommitted', error));",
       ),
     ],
-    killedBy: randomFaults(60, 'orderlyRestart', 'isolateLeader'),
+    killedBy: ['replica/replica', 'replica/closing'],
   },
   {
     name: 'what waits for a full disk is overtaken',
