@@ -21,7 +21,7 @@ export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): 
       parseEndpoints(process.env.RAFTREE_ENDPOINTS ?? DEFAULT_ENDPOINTS),
     )
     .option('--json', 'answer as JSON')
-    .option('--timeout <ms>', 'how long to try', parseCount, defaultTimeoutMs);
+    .option('--timeout <ms>', 'how long to try, or "infinity"', parseTimeout, defaultTimeoutMs);
 }
 
 export function parseEndpoints(text: string): readonly string[] {
@@ -41,6 +41,10 @@ export function parseCount(text: string): number {
   if (!Number.isSafeInteger(count) || count < 1)
     throw new InvalidArgumentError('expected a whole number of at least 1');
   return count;
+}
+
+export function parseTimeout(text: string): number {
+  return text.toLowerCase() === 'infinity' ? Number.POSITIVE_INFINITY : parseCount(text);
 }
 
 export function parseVersion(text: string): number {

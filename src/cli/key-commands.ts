@@ -1,7 +1,7 @@
 /** Commands about keys: get, put, insert, update, append, cas, delete, scan. */
 import * as fs from 'node:fs';
 import type { Command } from 'commander';
-import type { RaftreeClient, ScanOptions, WriteResult } from '../client/client.js';
+import type { PutResult, RaftreeClient, ScanOptions } from '../client/client.js';
 import {
   type CommonOptions,
   parseCount,
@@ -52,7 +52,7 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
     name: string,
     description: string,
     notApplied: string,
-    run: (client: RaftreeClient, key: string, value: Buffer) => Promise<WriteResult>,
+    run: (client: RaftreeClient, key: string, value: Buffer) => Promise<PutResult>,
   ) =>
     withClientOptions(program.command(`${name} <key> [value]`).description(description))
       .option('--value-file <path>', 'take the value from a file')
@@ -144,7 +144,7 @@ const TAB = Buffer.from('\t');
 const NEWLINE = Buffer.from('\n');
 
 function report(
-  result: WriteResult,
+  result: PutResult,
   options: CommonOptions,
   notApplied: string,
   setExitCode: SetExitCode,

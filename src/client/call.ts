@@ -6,7 +6,7 @@ import type { Timer } from '../env/env.js';
 import type { RaftreeError } from '../env/errors.js';
 import type { AbortWatch } from './abort-watch.js';
 import { RaftreeClientError } from './client-error.js';
-import type { CallOptions, ClientEnv } from './client-options.js';
+import { type CallOptions, type ClientEnv, checkTimeout } from './client-options.js';
 
 type EndCode = 'TIMEOUT' | 'ABORTED' | 'CLIENT_CLOSED';
 
@@ -24,17 +24,21 @@ export class Call {
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
   #forgetSignal: () => void = () => {};
-  readonly #timer: Timer;
+  /** None: as long as it takes. */
+  readonly #timer: Timer | undefined;
   readonly #deadlineMs: number;
   readonly #onEnd = new Set<() => void>();
   #endCode: EndCode | undefined;
 
+  /** Throws `INVALID_REQUEST` for a timeout that cannot be. */
   constructor(env: ClientEnv, aborts: AbortWatch, defaultTimeoutMs: number, options: CallOptions) {
     this.#env = env;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    checkTimeout(this.#timeoutMs);
     this.#signal = options.signal;
     this.#deadlineMs = env.clock.nowMs() + this.#timeoutMs;
-    this.#timer = env.timers.after(this.#timeoutMs, () => this.end('TIMEOUT'));
+    if (this.#timeoutMs !== Number.POSITIVE_INFINITY)
+      this.#timer = env.timers.after(this.#timeoutMs, () => this.end('TIMEOUT'));
     if (this.#signal?.aborted) this.end('ABORTED');
     else if (this.#signal) this.#forgetSignal = aborts.add(this.#signal, () => this.end('ABORTED'));
   }
@@ -57,7 +61,7 @@ export class Call {
 
   /** Leaves no timer and no listener. */
   finish(): void {
-    this.#timer.cancel();
+    this.#timer?.cancel();
     this.#forgetSignal();
   }
 

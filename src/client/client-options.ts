@@ -13,7 +13,7 @@ export interface ClientOptions {
   readonly env?: ClientEnv;
   /** The cluster that must answer; any if empty. Default empty. */
   readonly clusterId?: string;
-  /** How long a call may take, retries included. Default 10 000. */
+  /** How long a call may take, retries included; Infinity: as long as it takes. Default 10 000. */
   readonly timeoutMs?: number;
   /** How long one attempt waits for its answer before another node is tried. Default 3 000. */
   readonly attemptTimeoutMs?: number;
@@ -39,7 +39,7 @@ export interface ClientSettings extends Required<Omit<ClientOptions, 'endpoints'
 }
 
 export interface CallOptions {
-  /** How long this call may take, retries included. */
+  /** How long this call may take, retries included; Infinity: as long as it takes. */
   readonly timeoutMs?: number;
   /** Ends the call with ABORTED. */
   readonly signal?: AbortSignal;
@@ -83,10 +83,30 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
   };
   if (settings.endpoints.length === 0) throw invalid('endpoints must name at least one node');
   for (const endpoint of settings.endpoints) addressOf(endpoint);
-  for (const [name, value] of Object.entries(settings)) {
-    if (typeof value === 'number' && !(value > 0)) throw invalid(`${name} must be above 0, got ${value}`);
+  checkTimeout(settings.timeoutMs);
+  for (const name of TIMES) {
+    if (!(isAboveZero(settings[name]) && Number.isFinite(settings[name])))
+      throw invalid(`${name} must be a number of milliseconds above 0, got ${settings[name]}`);
+  }
+  for (const name of COUNTS) {
+    if (!(Number.isSafeInteger(settings[name]) && settings[name] > 0))
+      throw invalid(`${name} must be a whole number above 0, got ${settings[name]}`);
   }
   return settings;
+}
+
+const TIMES = ['attemptTimeoutMs', 'connectTimeoutMs', 'backoffMs', 'maxBackoffMs'] as const;
+const COUNTS = ['window', 'maxQueuedRequests', 'maxFrameBytes', 'pageEntries'] as const;
+
+/** Throws `INVALID_REQUEST` if that is no time that a call may take. Infinity is one. */
+export function checkTimeout(timeoutMs: number): void {
+  if (!isAboveZero(timeoutMs))
+    throw invalid(`timeoutMs must be a number of milliseconds above 0, or Infinity, got ${timeoutMs}`);
+}
+
+/** Options may come from programs without types. */
+function isAboveZero(value: unknown): boolean {
+  return typeof value === 'number' && value > 0;
 }
 
 /** Throws `INVALID_REQUEST`. */

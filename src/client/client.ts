@@ -28,32 +28,40 @@ import {
 } from './client-options.js';
 import { Connections } from './connections.js';
 import { isEmptyRange, type KeyRange, keyRange, rangeBehind } from './key-range.js';
-import { type MemberChange, toMemberChange } from './member-changes.js';
+import { isInForce, type MemberChange, toMemberChange } from './member-changes.js';
 import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
 import { Router, type Target } from './router.js';
 import { SessionWriter, unexpected } from './session-writer.js';
 
-export interface WriteResult {
+export interface PutResult {
   /** Whether the change was made; false if a condition was not met. */
   readonly applied: boolean;
-  /** Whether the key was there before. */
-  readonly existed: boolean;
   /** The key's version afterwards: the log index of its last change; 0 if it is not there. */
   readonly version: number;
   /** The write's own log index. */
   readonly index: number;
 }
 
+export interface WriteResult extends PutResult {
+  /** Whether the key was there before. A plain put does not tell: its key is not looked up. */
+  readonly existed: boolean;
+}
+
+/** What became of one operation of a batch. Only in a batch that was applied is an operation `ok`. */
+export type OperationResult =
+  /** `existed`: whether the key was there when its turn came; undefined for a put without a condition. */
+  | { readonly status: 'ok'; readonly existed: boolean | undefined; readonly version: number }
+  /** The operation's own condition was not met; the key as it is. */
+  | { readonly status: 'conditionFailed'; readonly existed: boolean; readonly version: number }
+  /** Another operation's condition was not met. */
+  | { readonly status: 'notApplied' };
+
 export interface BatchResult {
   /** Whether all operations were applied; if not, none was. */
   readonly applied: boolean;
   readonly index: number;
   /** One for each operation, in order. */
-  readonly results: readonly {
-    readonly status: 'ok' | 'conditionFailed';
-    readonly existed: boolean;
-    readonly version: number;
-  }[];
+  readonly results: readonly OperationResult[];
 }
 
 export interface GetResult {
@@ -103,8 +111,9 @@ export class RaftreeClient {
   }
 
   /** Sets the value, whether or not the key is there. */
-  put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#writeOne({ action: 'put', key, value }, options);
+  async put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<PutResult> {
+    const { existed: _existed, ...result } = await this.#writeOne({ action: 'put', key, value }, options);
+    return result;
   }
 
   /** Sets the value if the key is not there. */
@@ -137,19 +146,21 @@ export class RaftreeClient {
     return this.#writeOne({ action: 'delete', key }, options);
   }
 
-  /** Applies all operations or, if a condition is not met, none. */
+  /**
+   * Applies all operations or, if a condition is not met, none. Conditions look at the keys as they were before the
+   * batch; then the operations take effect in order, each on what the ones before it left.
+   */
   async batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
     const { applied, index, results } = await this.#write(operations, options);
     return {
       applied,
       index,
-      results: results.map(({ status, existed, version }) => {
-        if (status !== 'valueTooLarge') return { status, existed, version };
-        throw new RaftreeClientError(
-          'VALUE_TOO_LARGE',
-          'a value would be above the limit; nothing was changed',
-          'notCommitted',
-        );
+      results: results.map(({ status, existed, version }, i): OperationResult => {
+        if (status === 'conditionFailed') return { status, existed, version };
+        if (status !== 'ok') return { status: 'notApplied' };
+        const operation = operations[i];
+        const isLookedUp = operation?.action !== 'put' || operation.condition !== undefined;
+        return { status, existed: isLookedUp ? existed : undefined, version };
       }),
     };
   }
@@ -203,8 +214,9 @@ export class RaftreeClient {
   /**
    * Changes who belongs to the cluster, all at once; resolves when the new members count and no others.
    *
-   * While another change is under way it is tried again (`CHANGE_PENDING`). It may be sent again after an attempt whose
-   * fate is unknown, which does no harm: what is as asked for already stays so.
+   * While another change is under way it is tried again (`CHANGE_PENDING`). The change is tied to the configuration that
+   * the leader tells first. So it may be sent again after an attempt whose fate is unknown: it cannot undo what another
+   * operator has done since. If the members were changed since then, and are not as asked for: `CHANGE_CONFLICT`.
    */
   changeMembers(
     changes: readonly MemberChange[],
@@ -212,10 +224,31 @@ export class RaftreeClient {
   ): Promise<{ readonly index: number }> {
     return this.#call(options, async (call) => {
       if (changes.length === 0) throw invalid('a change of members needs at least one');
-      const request = { type: 'changeMembers', changes: changes.map(toMemberChange) } as const;
-      const answer = await this.#router.ask(() => request, call, 'leader');
-      if (answer.type !== 'done') throw unexpected(answer.type, request.type);
-      return { index: answer.index };
+      const wanted = changes.map(toMemberChange);
+      for (;;) {
+        const { configurationIndex: expectedIndex } = await this.#settledMembers(call);
+        const request = { type: 'changeMembers', expectedIndex, changes: wanted } as const;
+        try {
+          const answer = await this.#router.ask(() => request, call, 'leader');
+          if (answer.type !== 'done') throw unexpected(answer.type, request.type);
+          return { index: answer.index };
+        } catch (error) {
+          if (!(error instanceof RaftreeClientError) || error.code !== 'CHANGE_CONFLICT') throw error;
+        }
+        if (!call.uncertain) {
+          // Somebody was faster, and nothing of this call is in a log: it is asked for anew.
+          await call.pause(this.#settings.backoffMs);
+          continue;
+        }
+        // One change was made since: this one, or another after which this one can never be.
+        const now = await this.#settledMembers(call);
+        if (isInForce(now, wanted)) return { index: now.configurationIndex };
+        throw new RaftreeClientError(
+          'CHANGE_CONFLICT',
+          'the members were changed by somebody else, and are not as asked for; look at them before another change',
+          'unknown',
+        );
+      }
     });
   }
 
@@ -244,17 +277,36 @@ export class RaftreeClient {
   }
 
   async #writeOne(operation: BatchOperation, options: CallOptions): Promise<WriteResult> {
-    const { applied, index, results } = await this.batch([operation], options);
+    const { applied, index, results } = await this.#write([operation], options);
     const [result] = results;
     if (!result) throw unexpected('writeReply without a result', 'write');
     return { applied, index, existed: result.existed, version: result.version };
   }
 
-  #write(operations: readonly BatchOperation[], options: CallOptions): Promise<MessageOf<'writeReply'>> {
-    return this.#call(options, (call) => {
+  async #write(
+    operations: readonly BatchOperation[],
+    options: CallOptions,
+  ): Promise<MessageOf<'writeReply'>> {
+    const answer = await this.#call(options, (call) => {
       if (operations.length === 0) throw invalid('a batch needs at least one operation');
       return this.#writer.write(operations.map(toOperation), call);
     });
+    if (!answer.results.some(({ status }) => status === 'valueTooLarge')) return answer;
+    throw new RaftreeClientError(
+      'VALUE_TOO_LARGE',
+      'a value would be above the limit; nothing was changed',
+      'notCommitted',
+    );
+  }
+
+  /** What the leader tells of the members when no change is half done. */
+  async #settledMembers(call: Call): Promise<MessageOf<'statusReply'>> {
+    for (;;) {
+      const answer = await this.#router.ask(() => ({ type: 'status' }), call, 'leader');
+      if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
+      if (answer.outgoing.length === 0) return answer;
+      await call.pause(this.#settings.backoffMs);
+    }
   }
 
   async #page(

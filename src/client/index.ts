@@ -3,6 +3,8 @@ export {
   type BatchResult,
   type GetResult,
   type NodeStatus,
+  type OperationResult,
+  type PutResult,
   RaftreeClient,
   type ScanEntry,
   type ScanOptions,

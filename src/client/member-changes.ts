@@ -1,5 +1,5 @@
 /** What an operator may change about the members of a cluster, and its form on the wire. */
-import type { OutboundOf } from '../protocol/messages.js';
+import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { addressOf, invalid } from './client-options.js';
 
 /**
@@ -15,12 +15,30 @@ export type MemberChange =
     }
   | { readonly type: 'remove'; readonly node: number };
 
+type OutboundMemberChange = OutboundOf<'changeMembers'>['changes'][number];
+
 /** Throws `INVALID_REQUEST`. */
-export function toMemberChange(change: MemberChange): OutboundOf<'changeMembers'>['changes'][number] {
+export function toMemberChange(change: MemberChange): OutboundMemberChange {
   const { type, node } = change;
   if (!Number.isInteger(node) || node < 1) throw invalid(`${node} is no node's id`);
   const { client = '', peer = '' } = change.type === 'remove' ? {} : change;
   if ((client === '') !== (peer === '')) throw invalid('give both addresses of a member, or neither');
   for (const address of [client, peer]) if (address !== '') addressOf(address);
   return { type, nodeId: node, clientAddress: client, peerAddress: peer };
+}
+
+/** Whether the members that a leader tells, with no change half done, are as the changes want them. */
+export function isInForce(
+  { voters, learners, peers }: MessageOf<'statusReply'>,
+  changes: readonly OutboundMemberChange[],
+): boolean {
+  const last = new Map(changes.map((change) => [change.nodeId, change]));
+  return [...last.values()].every(({ type, nodeId, clientAddress, peerAddress }) => {
+    if (type === 'remove') return !voters.includes(nodeId) && !learners.includes(nodeId);
+    if (!(type === 'addVoter' ? voters : learners).includes(nodeId)) return false;
+    // The leader does not list its own addresses: it was reached under them.
+    const peer = peers.find((each) => each.nodeId === nodeId);
+    if (clientAddress === '' || !peer) return true;
+    return peer.clientAddress === clientAddress && peer.peerAddress === peerAddress;
+  });
 }

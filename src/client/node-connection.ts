@@ -8,10 +8,16 @@ import type { Channel } from '../net/channel.js';
 import { connectChannel } from '../net/connect.js';
 import type { Handler } from '../net/pipeline.js';
 import { receivedError } from '../protocol/error-codes.js';
+import { LinkWatch } from '../protocol/link-watch.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundOf, RequestName } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import { addressOf, type ClientSettings } from './client-options.js';
+
+/** A node that says nothing, and answers no ping, is gone after four to five times this. */
+const CHECK_EVERY_MS = 5_000;
+/** Within this time an idle connection pings again. */
+const PROMISE_MS = 30_000;
 
 /** A request as it is before a connection gives it a requestId. */
 export type Unnumbered = { [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> }[RequestName];
@@ -94,6 +100,7 @@ export class NodeConnection implements Handler {
               identity: { role: 'client', clusterId, nodeId: 0, storeId: '' },
               expectedRoles: ['server'],
             },
+            between: [new LinkWatch({ checkEveryMs: CHECK_EVERY_MS, nextWithinMs: PROMISE_MS })],
             handler: connection,
           }),
       });

@@ -28,6 +28,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'VALUE_TOO_LARGE',
   'REQUEST_TOO_LARGE',
   'CHANGE_INVALID',
+  'CHANGE_CONFLICT',
   'TRANSFER_FAILED',
   'UNKNOWN_MESSAGE',
   'MALFORMED_MESSAGE',
@@ -94,6 +95,11 @@ export class Router {
       const endpoint = this.#choose(target, candidates, tried);
       try {
         const answer = await this.#attempt(endpoint, build, call);
+        // Any node answers a `status`: whoever asks for the leader's wants it from the leader.
+        if (target === 'leader' && answer.type === 'statusReply' && answer.role !== 'leader') {
+          const { leaderAddress } = answer;
+          throw new RaftreeError('NOT_LEADER', `${endpoint} does not lead`, { info: { leaderAddress } });
+        }
         if (target === 'leader') this.#leader = endpoint;
         return answer;
       } catch (error) {

@@ -27,6 +27,7 @@ export interface Timer {
 }
 
 export interface Timers {
+  /** Of any length; after Infinity it never runs. */
   after(delayMs: number, run: () => void): Timer;
   /** Runs once the events that have already arrived are handled: the end of this turn of the event loop. */
   endOfTurn(run: () => void): void;
@@ -86,7 +87,10 @@ export interface File {
   /** Writes all bytes or throws; after an error any part of them may be in the file. Survives a kill of the process, not a power cut. */
   writeSync(chunks: readonly Uint8Array[], position: number): void;
   write(chunks: readonly Uint8Array[], position: number): Promise<void>;
-  /** Writes all bytes and makes them durable, together with every earlier write to this file. */
+  /**
+   * Writes all bytes and makes them durable, and the size if the file grows by them. It covers nothing else: what was
+   * written before, and a truncation, stay unsynced until `sync`.
+   */
   writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void>;
   /** fdatasync: makes all completed writes, and the size, durable. After an error, never try again: reopen. */
   sync(): Promise<void>;
@@ -121,7 +125,12 @@ export interface SocketHandler {
   closed(error: Error | undefined): void;
 }
 
-/** A connected byte stream. Nothing is read until a handler is set. */
+/** After so much silence the system asks the other end of a connection whether it is there (TCP keep-alive). */
+export const KEEP_ALIVE_IDLE_MS = 15_000;
+/** An end that has not answered by then is gone: `closed` with `ETIMEDOUT`. */
+export const KEEP_ALIVE_TIMEOUT_MS = KEEP_ALIVE_IDLE_MS + 10_000;
+
+/** A connected byte stream, kept alive. Nothing is read until a handler is set. */
 export interface Socket {
   readonly remote: string;
   /** Bytes written here that the system has not taken yet. */

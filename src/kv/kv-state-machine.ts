@@ -5,7 +5,8 @@
 import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { StateMachine } from '../replica/state-machine.js';
-import { type Command, decodeEntry, type WriteCommand, type WriteOperation } from './command.js';
+import { type Changes, performWrite } from './atomic-write.js';
+import { type Command, decodeEntry, type WriteCommand } from './command.js';
 import type { Engine, EngineOperation, OpenEngine } from './engine.js';
 import {
   AFTER_USER_KEYS,
@@ -19,7 +20,7 @@ import {
   userKey,
   type VersionedValue,
 } from './keys.js';
-import { type OperationResult, Sessions, type WriteResult } from './sessions.js';
+import { Sessions, type WriteResult } from './sessions.js';
 
 export type CommandResult =
   | { readonly type: 'none' }
@@ -30,9 +31,6 @@ export type CommandResult =
 export interface ScanEntry extends VersionedValue {
   readonly key: Buffer;
 }
-
-/** What the batch under construction changes; null: the key is deleted. */
-type Changes = Map<string, VersionedValue | null>;
 
 export class KvStateMachine implements StateMachine<CommandResult> {
   #engine: Engine;
@@ -205,72 +203,22 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return { type: 'written', write };
   }
 
-  /** All operations in order, each seeing what the ones before it did; all take effect or none. */
-  #applyWrite(write: WriteCommand, maxValueBytes: number, index: number, changes: Changes): WriteResult {
-    const own: Changes = new Map();
-    const results: OperationResult[] = [];
-    for (const operation of write.operations) {
-      results.push(this.#applyOperation(operation, maxValueBytes, index, changes, own));
-    }
-    const applied = results.every((result) => result.status === 'ok');
-    if (applied) for (const [name, change] of own) changes.set(name, change);
-    return { applied, index, results };
-  }
-
-  #applyOperation(
-    operation: WriteOperation,
+  #applyWrite(
+    { operations }: WriteCommand,
     maxValueBytes: number,
     index: number,
     changes: Changes,
-    own: Changes,
-  ): OperationResult {
-    const name = operation.key.toString('latin1');
-    if (operation.action === 'put' && operation.condition === 'always') {
-      // Not looked up: that is what makes a plain put cheap.
-      own.set(name, { version: index, value: operation.value });
-      return { status: 'ok', existed: false, version: index };
-    }
-    const present =
-      own.get(name) ?? (own.has(name) ? undefined : this.#current(name, operation.key, changes));
-    const existed = present !== undefined;
-    const unchanged = { existed, version: present?.version ?? 0 };
-    if (!holds(operation, present)) return { status: 'conditionFailed', ...unchanged };
-    switch (operation.action) {
-      case 'check':
-        return { status: 'ok', ...unchanged };
-      case 'delete':
-        if (existed) own.set(name, null);
-        return { status: 'ok', existed, version: 0 };
-      case 'put':
-        own.set(name, { version: index, value: operation.value });
-        return { status: 'ok', existed, version: index };
-      case 'append': {
-        const value = present ? Buffer.concat([present.value, operation.value]) : operation.value;
-        if (value.length > maxValueBytes) return { status: 'valueTooLarge', ...unchanged };
-        own.set(name, { version: index, value });
-        return { status: 'ok', existed, version: index };
-      }
-    }
+  ): WriteResult {
+    const done = performWrite(operations, { index, maxValueBytes }, (name, key) =>
+      this.#current(name, key, changes),
+    );
+    for (const [name, change] of done.changes) changes.set(name, change);
+    return done.write;
   }
 
   #current(name: string, key: Uint8Array, changes: Changes): VersionedValue | undefined {
     const changed = changes.get(name);
     if (changed !== undefined) return changed ?? undefined;
     return this.get(key);
-  }
-}
-
-function holds(operation: WriteOperation, present: VersionedValue | undefined): boolean {
-  switch (operation.condition) {
-    case 'always':
-      return true;
-    case 'exists':
-      return present !== undefined;
-    case 'absent':
-      return present === undefined;
-    case 'valueIs':
-      return present?.value.equals(operation.conditionValue) ?? false;
-    case 'versionIs':
-      return (present?.version ?? 0) === operation.conditionVersion;
   }
 }

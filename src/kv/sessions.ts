@@ -18,7 +18,7 @@ export const MAX_WINDOW = 4096;
 /** Results of single operations kept over all sessions; above it the least recently used sessions go. */
 export const MAX_KEPT_RESULTS = 4_000_000;
 
-export type OperationStatus = 'ok' | 'conditionFailed' | 'valueTooLarge';
+export type OperationStatus = 'ok' | 'conditionFailed' | 'valueTooLarge' | 'notApplied';
 
 export interface OperationResult {
   readonly status: OperationStatus;
@@ -159,7 +159,7 @@ export class Sessions {
   }
 }
 
-const STATUSES: readonly OperationStatus[] = ['ok', 'conditionFailed', 'valueTooLarge'];
+const STATUSES: readonly OperationStatus[] = ['ok', 'conditionFailed', 'valueTooLarge', 'notApplied'];
 const SLOT_HEADER_BYTES = 27;
 const RESULT_BYTES = 10;
 

@@ -6,13 +6,14 @@ import { isLockName } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { readWhole } from '../record/read-whole.js';
+import type { Position } from '../record/record.js';
 import {
+  describeDiscarded,
   type KnownSeries,
-  type Position,
   type RecordFile,
   type Recovery,
   recoverRecords,
-} from '../record/record.js';
+} from '../record/recovery.js';
 import { checkDirectory, invalid } from './errors.js';
 import { isTemporaryManifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import { TableFile, tableName, tableNumber } from './table-file.js';
@@ -200,7 +201,7 @@ export function readWal(
       contents.set(number, known);
       return known;
     };
-    return { number, path, mayHoldStaleBytes: true, read };
+    return { number, path, behind: 'old bytes', read };
   });
   const first = numbers[0];
   if (tree.manifestIsIntact && first !== undefined && first > tree.oldestWal) {
@@ -248,6 +249,6 @@ function noteTorn({ discarded }: Recovery, notes: string[]): void {
   if (!discarded) return;
   const { bytes, path, at } = discarded;
   notes.push(
-    `${path}: the last ${bytes} bytes, from offset ${at.offset} on, are unfinished and will not be used`,
+    `${path}: the end, ${bytes} bytes from offset ${at.offset} on, is ${describeDiscarded(discarded)}; it will not be used`,
   );
 }

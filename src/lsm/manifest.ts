@@ -9,7 +9,8 @@
  */
 import type { Env, File } from '../env/env.js';
 import { readWhole } from '../record/read-whole.js';
-import { corruption, encodeRecord, type Recovery, recoverRecords } from '../record/record.js';
+import { corruption, encodeRecord } from '../record/record.js';
+import { type Recovery, recoverRecords } from '../record/recovery.js';
 import { decodeEdit, encodeEdit, type VersionEdit } from './version-edit.js';
 
 const NAME = /^MANIFEST-(\d{8,15})$/;

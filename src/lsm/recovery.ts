@@ -1,5 +1,6 @@
 /** What opening a tree does with its WAL, once the version is read. */
 import type { RecordLog } from '../record/record-log.js';
+import { describeDiscarded } from '../record/recovery.js';
 import type { MemtableList } from './memtable-list.js';
 import type { ResolvedOptions } from './options.js';
 import type { VersionSet } from './version-set.js';
@@ -40,7 +41,7 @@ export function replayWal(
   if (discarded) {
     logger.warn(
       { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
-      'the end of the WAL is torn; writes that no sync had acknowledged are lost',
+      `the end of the WAL is ${describeDiscarded(discarded)}; the writes in it are lost`,
     );
   }
   return { wal, lastSequence };

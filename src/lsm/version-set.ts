@@ -4,7 +4,8 @@
  */
 import type { Env, Logger } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
-import { corruption, type Recovery } from '../record/record.js';
+import { corruption } from '../record/record.js';
+import { describeDiscarded, type Recovery } from '../record/recovery.js';
 import { readOnlyError } from './errors.js';
 import { isTemporaryManifest, Manifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import type { TableCache } from './table-cache.js';
@@ -229,7 +230,7 @@ export class VersionSet {
     if (discarded) {
       this.#options.logger.warn(
         { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
-        'the end of the MANIFEST is torn; the tree is as it was before its last change',
+        `the end of the MANIFEST is ${describeDiscarded(discarded)}; the tree is as it was before its last change`,
       );
     }
     const violation = version.findViolation();

@@ -37,6 +37,12 @@ export const MESSAGES = {
     leaderId: u32,
     leaderAddress: string,
   }),
+  ping: message(
+    3,
+    'Is the other side there? And a promise: this side speaks again within so many ms; 0: none is made.',
+    { nextWithinMs: u32 },
+  ),
+  pong: message(4, 'The answer to ping.', {}),
   write: message(16, 'Changes keys. Several operations are one atomic batch: all are applied or none is.', {
     requestId: u32,
     sessionId: u53,
@@ -59,7 +65,7 @@ export const MESSAGES = {
     index: u53,
     results: list(
       struct({
-        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3 }),
+        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3, notApplied: 4 }),
         existed: bool,
         version: u53,
       }),
@@ -117,9 +123,11 @@ export const MESSAGES = {
     voters: list(u32),
     outgoing: list(u32),
     learners: list(u32),
+    configurationIndex: u53,
   }),
   changeMembers: message(26, 'Changes who belongs to the cluster; joint when more than one member changes.', {
     requestId: u32,
+    expectedIndex: optional(u53),
     changes: list(
       struct({
         type: enumeration({ addVoter: 1, addLearner: 2, remove: 3 }),
@@ -237,6 +245,14 @@ export const MESSAGES = {
       joins: bool,
     },
   ),
+  fragment: message(
+    45,
+    'A part of the body of a message of type `of`; `remaining` bytes of it follow in further fragments.',
+    { of: u32, remaining: u32, bytes },
+  ),
+  fragmentsReceived: message(46, 'How many `bytes` of fragments have come on this connection so far.', {
+    totalBytes: u53,
+  }),
 } as const;
 
 export type MessageName = keyof typeof MESSAGES;

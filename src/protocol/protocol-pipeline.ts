@@ -22,18 +22,14 @@ export const DEFAULT_PROTOCOL_LIMITS: ProtocolLimits = {
   helloTimeoutMs: 5_000,
 };
 
-/** Between nodes: what came in one frame of a client must fit one frame to a peer, with what is around it. */
-export const DEFAULT_PEER_LIMITS: ProtocolLimits = {
-  ...DEFAULT_PROTOCOL_LIMITS,
-  maxFrameBytes: 2 * DEFAULT_PROTOCOL_LIMITS.maxFrameBytes,
-};
-
 /** The longest body accepted from a stranger. */
 export const HELLO_FRAME_BYTES = 4096;
 
 export interface ProtocolPipelineOptions {
   readonly limits?: Partial<ProtocolLimits>;
   readonly handshake: Omit<HandshakeOptions, 'helloTimeoutMs'>;
+  /** Between the handshake and the handler. */
+  readonly between?: readonly Handler[];
   /** Becomes active after the handshake, and from then on receives `ReceivedMessage`s and writes `OutboundMessage`s. */
   readonly handler: Handler;
 }
@@ -59,6 +55,7 @@ export function protocolPipeline(channel: Channel, options: ProtocolPipelineOpti
     new MessageDecoder(),
     new MessageEncoder(),
     handshake,
+    ...(options.between ?? []),
     options.handler,
   );
   if (options.handshake.side === 'accepting') channel.pipeline.add(new ErrorReplies());

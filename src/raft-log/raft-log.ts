@@ -17,8 +17,9 @@ import {
   entrySizeBytes,
   type HardState,
 } from '../raft/types.js';
-import type { Payload, Position, Recovery } from '../record/record.js';
+import type { Payload, Position } from '../record/record.js';
 import { RecordLog } from '../record/record-log.js';
+import type { Recovery } from '../record/recovery.js';
 import { EntryIndex } from './entry-index.js';
 import {
   decodeEntry,

@@ -20,17 +20,8 @@ import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorMessage, isDiskFull, RaftreeError } from '../env/errors.js';
 import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
-import {
-  corruption,
-  encodeEnd,
-  encodeRecord,
-  type Payload,
-  type Position,
-  type RecordFile,
-  type Recovery,
-  recoverRecords,
-  sizeOf,
-} from './record.js';
+import { corruption, encodeEnd, encodeRecord, type Payload, type Position, sizeOf } from './record.js';
+import { type RecordFile, type Recovery, recoverRecords } from './recovery.js';
 
 export interface RecordLogOptions {
   readonly env: Env;
@@ -78,12 +69,15 @@ export class RecordLog {
   readonly #endedBytes = new Map<number, number>();
   #current: number;
   #offset: number;
-  /** The end of what the current file has allocated: from `#offset` up to it are zeros or stale bytes. */
+  /** The end of what the current file has allocated: from `#offset` up to it are zeros or old bytes. */
   #allocated: number;
+  /** The end of what the current file held under another number; 0 if it is a new one. */
+  #oldBytesEnd = 0;
   /** False after a full disk: no more is asked for than is needed. */
   #preallocates = true;
   #durableThrough: Position;
   #isRotating = false;
+  /** Written to the current file since the last sync of it began. */
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
   #queue: (Append | 'rotate')[] = [];
@@ -104,11 +98,13 @@ export class RecordLog {
     this.#options = options;
     this.#files = new LogFiles(options);
     const numbers = this.#files.clearObsolete(options.oldestNeeded);
+    const preallocates = (options.preallocateBytes ?? 0) > 0;
+    const behind = options.recycles ? 'old bytes' : preallocates ? 'zeros' : undefined;
     const files = numbers.map(
       (number): RecordFile => ({
         number,
         path: this.#files.path(number),
-        mayHoldStaleBytes: options.recycles === true || (options.preallocateBytes ?? 0) > 0,
+        ...(behind ? { behind } : {}),
         read: () => {
           const content = readWhole(options.env.fs, this.#files.path(number));
           this.#endedBytes.set(number, content.length);
@@ -178,6 +174,7 @@ export class RecordLog {
   async begin(): Promise<void> {
     if (this.#files.get(this.#current)) return;
     this.#allocated = await this.#files.create(this.#current + 1);
+    this.#oldBytesEnd = this.#allocated;
     this.#current++;
     this.#offset = 0;
   }
@@ -331,13 +328,14 @@ export class RecordLog {
     const preamble = this.#offset === 0 || created ? this.#options.preamble?.() : undefined;
     if (preamble) payloads.unshift(preamble);
     const file = this.#files.use(this.#current);
-    const record = encodeRecord(this.#current, this.#durableThrough, payloads);
     const start = this.#offset;
+    const isOverOldBytes = start < this.#oldBytesEnd;
+    const record = encodeRecord(this.#current, this.#durableThrough, payloads, isOverOldBytes);
     const recordEnd = start + record.sizeBytes;
     const zeros = durable && recordEnd > this.#allocated ? this.#zerosBehind(recordEnd) : NO_ZEROS;
     try {
       if (durable) {
-        await file.writeDurable(zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
+        await this.#writeDurable(file, zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
       } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {
@@ -354,6 +352,14 @@ export class RecordLog {
     else this.#syncNowAndThen(file, record.sizeBytes);
     const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;
     return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
+  }
+
+  /** Durable with everything before it: a durable write by itself would cover only its own bytes. */
+  async #writeDurable(file: File, chunks: readonly Uint8Array[], start: number): Promise<void> {
+    if (this.#unsyncedBytes === 0) return file.writeDurable(chunks, start);
+    await file.write(chunks, start);
+    await file.sync();
+    this.#unsyncedBytes = 0;
   }
 
   /** So that little is left to be synced when the file ends, while others wait. */
@@ -421,6 +427,7 @@ export class RecordLog {
     this.#current = next;
     this.#offset = 0;
     this.#allocated = allocated;
+    this.#oldBytesEnd = allocated;
     this.#preallocates = true;
   }
 

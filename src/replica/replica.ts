@@ -228,10 +228,11 @@ export class Replica<Result> {
   /**
    * Changes the membership; resolves with the index of the change once it is applied here. A joint change resolves when
    * it is entered; it is left by itself unless the change says otherwise.
-   * Rejects as `propose`, or with `CHANGE_PENDING`, `CHANGE_INVALID`: not committed.
+   * Rejects as `propose`, or with `CHANGE_PENDING`, `CHANGE_INVALID`, or `CHANGE_CONFLICT` if the configuration in force
+   * has another index than the expected one: not committed.
    */
-  changeConfiguration(change: ConfigurationChange): Promise<Applied<Result>> {
-    return this.#propose({ type: 'changeConfiguration', change });
+  changeConfiguration(change: ConfigurationChange, expectedIndex?: number): Promise<Applied<Result>> {
+    return this.#propose({ type: 'changeConfiguration', change, expectedIndex });
   }
 
   /**
@@ -519,7 +520,6 @@ export class Replica<Result> {
     if (status.role !== 'leader') {
       this.#proposals.rejectAll(leadershipLost('unknown'));
       this.#sender.stop();
-      this.#holds.clear();
     }
     if (this.#transfer && status.leader !== NOBODY) this.#endTransfer(status.leader);
     this.#parts.onStatus(status);

@@ -188,6 +188,7 @@ export class SnapshotSender {
       for (const node of this.#transfers.keys()) this.#offer(node);
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
+      this.#removeDirectory(directory);
       this.#giveUpLater();
       // With space it will be made.
       if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#yieldLead();
@@ -318,11 +319,15 @@ export class SnapshotSender {
 
   #remove(checkpoint: Checkpoint): void {
     for (const file of checkpoint.open) file?.close();
+    this.#removeDirectory(checkpoint.directory);
+  }
+
+  #removeDirectory(directory: string): void {
     try {
-      this.#parts.env.fs.removeTree(checkpoint.directory);
+      this.#parts.env.fs.removeTree(directory);
     } catch (error) {
       // It is in the way of nothing, and goes at the next start.
-      this.#parts.logger.warn({ error: errorMessage(error) }, `${checkpoint.directory} could not be removed`);
+      this.#parts.logger.warn({ error: errorMessage(error) }, `${directory} could not be removed`);
     }
   }
 }

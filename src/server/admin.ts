@@ -14,10 +14,10 @@ export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeade
 export interface AdminReplica {
   readonly role: Role;
   readonly configuration: Configuration;
-  changeConfiguration(change: {
-    changes: readonly MemberChange[];
-    transition: 'auto';
-  }): Promise<{ readonly index: number }>;
+  changeConfiguration(
+    change: { changes: readonly MemberChange[]; transition: 'auto' },
+    expectedIndex: number | undefined,
+  ): Promise<{ readonly index: number }>;
   transferLeadership(to: number): Promise<void>;
 }
 
@@ -51,10 +51,10 @@ export class Admin {
         return { type: 'done', requestId: request.requestId, index: 0 };
       }
       this.#checkAddresses(request);
-      const { index } = await this.#replica.changeConfiguration({
-        changes: request.changes.map(toChange),
-        transition: 'auto',
-      });
+      const { index } = await this.#replica.changeConfiguration(
+        { changes: request.changes.map(toChange), transition: 'auto' },
+        request.expectedIndex,
+      );
       const isRemoved = request.changes.some(
         (change) => change.type !== 'addVoter' && change.nodeId === this.#self,
       );

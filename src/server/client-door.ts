@@ -8,6 +8,7 @@ import { ChannelListener } from '../net/channel-listener.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { errorReply } from '../protocol/error-codes.js';
 import type { Identity } from '../protocol/handshake.js';
+import { LinkWatch } from '../protocol/link-watch.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundMessage } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
@@ -42,6 +43,7 @@ export function listenForClients(options: ClientDoorOptions, address: Address): 
       protocolPipeline(channel, {
         limits: { maxFrameBytes },
         handshake: { side: 'accepting', identity, expectedRoles: ['client'] },
+        between: [new LinkWatch()],
         handler: new RequestHandler(options, channel),
       }),
     closed: (channel, reason) => {

@@ -6,6 +6,7 @@ import * as path from 'node:path';
 import { z } from 'zod';
 import { type Env, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -39,7 +40,7 @@ const schema = z
     limits: z
       .strictObject({
         maxValueBytes: byteCount(1, 64 * MIB).default(MIB),
-        maxRequestBytes: byteCount(1, 256 * MIB).default(8 * MIB),
+        maxRequestBytes: byteCount(1, MAX_REQUEST_BYTES).default(8 * MIB),
         maxPendingRequests: z.int().min(1).max(1_000_000).default(16_384),
         maxConnections: z.int().min(1).max(100_000).default(4096),
         maxUncommittedBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
@@ -100,6 +101,16 @@ const schema = z
       fault(
         ['raft', 'electionTimeoutMaxMs'],
         `expected at least heartbeatMs more than electionTimeoutMinMs (${electionTimeoutMinMs + heartbeatMs})`,
+      );
+    }
+    // Longer, and the chunk is taken for lost before the next may be sent.
+    const { snapshotChunkBytes, snapshotBytesPerSecond } = config.storage;
+    const mostChunkBytes = Math.floor((snapshotBytesPerSecond * electionTimeoutMaxMs) / 1000);
+    if (snapshotChunkBytes > mostChunkBytes) {
+      fault(
+        ['storage', 'snapshotChunkBytes'],
+        `expected at most what snapshotBytesPerSecond allows in raft.electionTimeoutMaxMs (${mostChunkBytes}): ` +
+          'make it smaller, or snapshotBytesPerSecond larger',
       );
     }
     if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {

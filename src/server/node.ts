@@ -21,6 +21,7 @@ import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type RoleStatus } from '../raft/types.js';
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
+import { describeDiscarded } from '../record/recovery.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
 import { Birth } from './birth.js';
@@ -139,6 +140,7 @@ export class Node {
       voters: [...(replica?.configuration.voters ?? [])],
       outgoing: [...(replica?.configuration.outgoing ?? [])],
       learners: [...(replica?.configuration.learners ?? []), ...(replica?.configuration.learnersNext ?? [])],
+      configurationIndex: replica?.configuration.index ?? 0,
     };
   }
 
@@ -233,7 +235,8 @@ export class Node {
         return refusal;
       },
       left: (node) => birth.left(node),
-      maxFrameBytes: this.#maxFrameBytes,
+      electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
+      electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {
         if (group === GROUP) this.#replica?.receive(from, message);
       },
@@ -241,10 +244,6 @@ export class Node {
     });
     this.#doorClosers.push(() => peers.close());
     return peers;
-  }
-
-  get #maxFrameBytes(): number {
-    return this.config.limits.maxRequestBytes + 2 * MIB;
   }
 
   async #beginGroup(raftLog: RaftLog, incarnation: string): Promise<GroupLog> {
@@ -372,7 +371,7 @@ export class Node {
         service: () => this.#service,
         status: (requestId) => this.status(requestId),
         maxConnections: config.limits.maxConnections,
-        maxFrameBytes: this.#maxFrameBytes,
+        maxFrameBytes: config.limits.maxRequestBytes + 2 * MIB,
         // A page of a scan ends with the entry that exceeds it.
         maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,
       },
@@ -427,7 +426,7 @@ export class Node {
     if (discarded) {
       logger.warn(
         { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
-        'the end of the Raft log was torn by a crash and was cut off; nothing acknowledged was in it',
+        `the end of the Raft log is ${describeDiscarded(discarded)}; it was cut off`,
       );
     }
     return raftLog;
@@ -459,8 +458,10 @@ export class Node {
   }
 
   #clientAddressOf(id: number): string {
-    if (id === this.config.nodeId && this.#clientDoor) return formatAddress(this.#clientDoor.address);
-    return this.#members().find((member) => member.id === id)?.client ?? '';
+    const told = [...this.#members(), ...this.config.nodes].find((member) => member.id === id)?.client ?? '';
+    const real = this.#clientDoor?.address;
+    if (id !== this.config.nodeId || !real || !told.endsWith(':0')) return told;
+    return formatAddress({ ...parseAddress(told), port: real.port });
   }
 
   #fail(error: RaftreeError): void {

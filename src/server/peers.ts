@@ -2,43 +2,31 @@
  * The connections between nodes. Every node dials the members that it knows of and sends on the connection it dialled. A
  * lost connection is dialled again, for ever, with a pause.
  *
- * Whoever is of this incarnation of the cluster, and shows the store that it always showed, is listened to, member or
- * not: a node that is behind may not know yet that its leader is a member. It answers such a node on the connection that
- * the other dialled. After the hello both sides announce their birth (birth.ts), and again when it changes.
+ * Whoever is of this incarnation of the cluster, and shows the store that it always showed, is listened to, member or not: a
+ * node that is behind may not know yet that its leader is a member. It answers such a node on the connection that the
+ * other dialled.
  */
-import { type Address, type Env, type Logger, parseAddress, type Timer } from '../env/env.js';
-import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { type Address, type Logger, parseAddress, type Timer } from '../env/env.js';
+import { errorCode, errorMessage } from '../env/errors.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import { connectChannel } from '../net/connect.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
-import { receivedError } from '../protocol/error-codes.js';
 import type { Hello, Identity } from '../protocol/handshake.js';
-import type { Message as ProtocolMessage } from '../protocol/messages.js';
-import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
-import type { Announcement } from './birth.js';
-import type { KnownPeers } from './identity.js';
-import { fromProtocol, toProtocol } from './raft-messages.js';
+import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
+import { toProtocol } from './raft-messages.js';
 
-export interface PeerOptions {
-  readonly env: Env;
+export interface PeerOptions extends PeerConnectionParts {
   readonly logger: Logger;
   readonly identity: Identity;
-  readonly known: KnownPeers;
-  readonly announcement: () => Announcement;
-  /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
-  readonly announced: (from: number, said: Announcement) => string | undefined;
-  /** A node that had announced itself is not connected any more. */
-  readonly left: (node: number) => void;
-  readonly maxFrameBytes: number;
-  readonly received: (group: number, from: number, message: ReplicaMessage) => void;
+  readonly electionTimeoutMaxMs: number;
   readonly unreachable: (node: number) => void;
 }
 
 /** Two for each of many members, and room for those that are being replaced. */
 const MAX_CONNECTIONS = 256;
-const CONNECT_TIMEOUT_MS = 3000;
+const MAX_CONNECT_TIMEOUT_MS = 3000;
+const MIN_CONNECT_TIMEOUT_MS = 500;
 const MIN_REDIAL_MS = 50;
 const MAX_REDIAL_MS = 1000;
 
@@ -46,8 +34,9 @@ export class Peers {
   readonly #options: PeerOptions;
   readonly #links = new Map<number, PeerLink>();
   /** The newest connection that each node has dialled. */
-  readonly #inbound = new Map<number, Channel>();
-  readonly #conversations = new Set<Conversation>();
+  readonly #inbound = new Map<number, PeerConnection>();
+  readonly #greeted = new Set<PeerConnection>();
+  #unsendable = 0;
   #listener: ChannelListener | undefined;
   #closed = false;
 
@@ -62,7 +51,7 @@ export class Peers {
       const present = this.#links.get(id);
       if (id === this.#options.identity.nodeId || peer === '' || present?.address === peer) continue;
       void present?.close();
-      const link = new PeerLink(this.#options, this.#conversations, id, peer);
+      const link = new PeerLink(this.#options, this.#greeted, id, peer);
       this.#links.set(id, link);
       link.dial();
     }
@@ -75,28 +64,21 @@ export class Peers {
 
   /** Accepts the others' connections. Rejects with the system's code. */
   async listen(address: Address): Promise<Address> {
-    const { env, identity, logger, maxFrameBytes } = this.#options;
+    const { env, identity, logger } = this.#options;
     this.#listener = await ChannelListener.listen(env, address, {
       maxConnections: MAX_CONNECTIONS,
       initialise: (channel) => {
-        const conversation = new Conversation(this.#options, this.#conversations, channel);
-        protocolPipeline(channel, {
-          limits: { maxFrameBytes },
-          handshake: {
-            side: 'accepting',
-            identity,
-            expectedRoles: ['peer'],
-            refuse: (hello) => this.#refuse(hello),
-            greeted: (hello) => {
-              conversation.greeted(hello);
-              this.#inbound.set(hello.nodeId, channel);
-            },
-          },
-          handler: conversation,
+        const connection = new PeerConnection(this.#options, this.#greeted, channel);
+        connection.begin({
+          side: 'accepting',
+          identity,
+          expectedRoles: ['peer'],
+          refuse: (hello) => this.#refuse(hello),
+          greeted: ({ nodeId }) => this.#inbound.set(nodeId, connection),
         });
       },
       closed: (channel, reason) => {
-        for (const [id, inbound] of this.#inbound) if (inbound === channel) this.#inbound.delete(id);
+        for (const [id, inbound] of this.#inbound) if (inbound.channel === channel) this.#inbound.delete(id);
         if (reason)
           logger.warn(
             { remote: channel.remote, code: errorCode(reason) },
@@ -108,17 +90,34 @@ export class Peers {
   }
 
   send(to: number, group: number, message: ReplicaMessage): void {
-    const channel = this.#links.get(to)?.channel ?? this.#inbound.get(to);
-    channel?.write(toProtocol(group, message));
+    const dialled = this.#links.get(to)?.connection;
+    const inbound = this.#inbound.get(to);
+    const { channel } =
+      (dialled?.isSilent && inbound && !inbound.isSilent ? inbound : (dialled ?? inbound)) ?? {};
+    try {
+      channel?.write(toProtocol(group, message));
+    } catch (error) {
+      this.#unsendable++;
+      const { logger } = this.#options;
+      logger.error(
+        { peer: to, type: message.type, code: errorCode(error), unsendable: this.#unsendable },
+        `a message to a peer cannot be sent and is dropped: ${errorMessage(error)}`,
+      );
+    }
+  }
+
+  /** Messages dropped since the start because they cannot be encoded. */
+  get unsendable(): number {
+    return this.#unsendable;
   }
 
   /** The birth of the cluster has come further here. */
   announce(): void {
-    for (const conversation of this.#conversations) conversation.announce();
+    for (const connection of this.#greeted) connection.announce();
   }
 
   isReachable(node: number): boolean {
-    return this.#links.get(node)?.channel !== undefined;
+    return this.#links.get(node)?.connection !== undefined;
   }
 
   async close(): Promise<void> {
@@ -133,88 +132,13 @@ export class Peers {
   }
 }
 
-/** One connection with another node, once the two have greeted: hands on what it says, if it is of the same birth. */
-class Conversation implements Handler {
-  readonly #options: PeerOptions;
-  readonly #all: Set<Conversation>;
-  readonly #channel: Channel;
-  readonly #accepted: () => void;
-  #other: Hello | undefined;
-  #said: Announcement | undefined;
-
-  /** `accepted`: the other one has announced itself, and may speak. */
-  constructor(options: PeerOptions, all: Set<Conversation>, channel: Channel, accepted = () => {}) {
-    this.#options = options;
-    this.#all = all;
-    this.#channel = channel;
-    this.#accepted = accepted;
-  }
-
-  greeted(hello: Hello): void {
-    this.#other = hello;
-  }
-
-  active(): void {
-    this.#all.add(this);
-    this.announce();
-  }
-
-  announce(): void {
-    this.#channel.write({ type: 'birth', ...this.#options.announcement() });
-  }
-
-  read(_context: HandlerContext, received: unknown): void {
-    const message = received as ProtocolMessage;
-    if (message.type === 'error') throw receivedError(message);
-    const from = this.#other?.nodeId;
-    if (from === undefined) throw malformed();
-    if (message.type === 'birth') {
-      this.#take(from, message);
-      return;
-    }
-    const fromReplica = fromProtocol(message);
-    if (!fromReplica) throw malformed();
-    if (this.#isOfSameBirth()) this.#options.received(fromReplica.group, from, fromReplica.message);
-  }
-
-  inactive(): void {
-    this.#all.delete(this);
-    const node = this.#other?.nodeId;
-    const isGone = node !== undefined && ![...this.#all].some((one) => one.#other?.nodeId === node);
-    if (isGone) this.#options.left(node);
-  }
-
-  #take(from: number, said: Announcement): void {
-    const { known, announced } = this.#options;
-    const refusal = announced(from, said);
-    if (refusal !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', refusal);
-    const isFirst = this.#said === undefined;
-    this.#said = said;
-    // Only of its own cluster a node remembers who is who.
-    if (this.#isOfSameBirth()) {
-      const lost = known.remember(from, this.#other?.storeId ?? '');
-      if (lost !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', lost);
-    }
-    if (isFirst) this.#accepted();
-  }
-
-  #isOfSameBirth(): boolean {
-    const own = this.#options.announcement();
-    return [own, this.#said].every((one) => one?.phase === 'born' && one.incarnation === own.incarnation);
-  }
-}
-
-function malformed(): RaftreeError {
-  return new RaftreeError('MALFORMED_MESSAGE', 'only messages between nodes belong on this port');
-}
-
 class PeerLink {
   readonly #options: PeerOptions;
-  readonly #conversations: Set<Conversation>;
+  readonly #greeted: Set<PeerConnection>;
   readonly #id: number;
   readonly address: string;
   /** Accepted, and so good for sending. */
-  #channel: Channel | undefined;
+  #connection: PeerConnection | undefined;
   /** The newest, perhaps still waiting for the other side's hello. */
   #dialled: Channel | undefined;
   #dialling: Promise<void> | undefined;
@@ -223,16 +147,16 @@ class PeerLink {
   #lastFailure: string | undefined;
   #closed = false;
 
-  constructor(options: PeerOptions, conversations: Set<Conversation>, id: number, address: string) {
+  constructor(options: PeerOptions, greeted: Set<PeerConnection>, id: number, address: string) {
     this.#options = options;
-    this.#conversations = conversations;
+    this.#greeted = greeted;
     this.#id = id;
     this.address = address;
   }
 
   /** Undefined while it is not connected. */
-  get channel(): Channel | undefined {
-    return this.#channel;
+  get connection(): PeerConnection | undefined {
+    return this.#connection;
   }
 
   dial(): void {
@@ -254,29 +178,28 @@ class PeerLink {
 
   /** Resolves when the connection has ended. */
   async #connect(): Promise<Error | undefined> {
-    const { env, identity, known, maxFrameBytes } = this.#options;
+    const { env, identity, known, electionTimeoutMaxMs } = this.#options;
+    const connectTimeoutMs = Math.min(
+      MAX_CONNECT_TIMEOUT_MS,
+      Math.max(MIN_CONNECT_TIMEOUT_MS, electionTimeoutMaxMs),
+    );
     const channel = await connectChannel(env, parseAddress(this.address), {
-      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      connectTimeoutMs,
       initialise: (fresh) => {
-        const conversation = new Conversation(this.#options, this.#conversations, fresh, () => {
-          this.#channel = fresh;
+        const connection = new PeerConnection(this.#options, this.#greeted, fresh, () => {
+          this.#connection = connection;
           this.#redialMs = MIN_REDIAL_MS;
           this.#lastFailure = undefined;
           this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
         });
-        protocolPipeline(fresh, {
-          limits: { maxFrameBytes },
-          handshake: {
-            side: 'connecting',
-            identity,
-            expectedRoles: ['peer'],
-            refuse: (hello) =>
-              hello.nodeId === this.#id
-                ? known.refuse(hello.nodeId, hello.storeId)
-                : `node ${hello.nodeId} answers where node ${this.#id} belongs`,
-            greeted: (hello) => conversation.greeted(hello),
-          },
-          handler: conversation,
+        connection.begin({
+          side: 'connecting',
+          identity,
+          expectedRoles: ['peer'],
+          refuse: (hello) =>
+            hello.nodeId === this.#id
+              ? known.refuse(hello.nodeId, hello.storeId)
+              : `node ${hello.nodeId} answers where node ${this.#id} belongs`,
         });
       },
     });
@@ -286,8 +209,8 @@ class PeerLink {
   }
 
   #failed(reason: unknown): void {
-    const wasConnected = this.#channel !== undefined;
-    this.#channel = undefined;
+    const wasConnected = this.#connection !== undefined;
+    this.#connection = undefined;
     if (this.#closed) return;
     if (wasConnected) this.#options.unreachable(this.#id);
     const failure = reason === undefined ? 'the other side closed' : errorMessage(reason);

@@ -39,8 +39,8 @@ const count = (cluster: FakeCluster, key: string) => cluster.data.get(key)?.valu
 
 scenario('the operations', {}, async (client, cluster) => {
   const put = await client.put('a', 'one');
-  assert.equal(put, { applied: true, existed: false, version: put.index, index: put.index });
-  assert.is((await client.put('a', 'two')).existed, true);
+  assert.equal(put, { applied: true, version: put.index, index: put.index }, 'a put does not look');
+  assert.equal(Object.keys(await client.put('a', 'two')).sort(), ['applied', 'index', 'version']);
   assert.is((await client.insert('a', 'three')).applied, false);
   assert.is((await client.insert('b', 'x')).applied, true);
   assert.is((await client.update('b', 'y')).applied, true);
@@ -55,16 +55,29 @@ scenario('the operations', {}, async (client, cluster) => {
   assert.is((await client.delete('d')).existed, true);
   assert.is((await client.delete('d')).existed, false);
   assert.is(await client.get('d'), undefined);
-  const batch = await client.batch([
+  const refused = await client.batch([
     { action: 'put', key: 'e', value: '1' },
     { action: 'check', key: 'a', condition: { expectedValue: 'no' } },
   ]);
-  assert.is(batch.applied, false);
-  assert.equal(
-    batch.results.map(({ status }) => status),
-    ['ok', 'conditionFailed'],
-  );
+  assert.is(refused.applied, false);
+  const version = cluster.data.get('a')?.version ?? -1;
+  assert.equal(refused.results, [
+    { status: 'notApplied' },
+    { status: 'conditionFailed', existed: true, version },
+  ]);
   assert.is(cluster.data.has('e'), false);
+  const { index, results } = await client.batch([
+    { action: 'put', key: 'a', value: '1' },
+    { action: 'put', key: 'a', value: '2', condition: { exists: true } },
+    { action: 'delete', key: 'b' },
+    { action: 'append', key: 'e', value: '3' },
+  ]);
+  assert.equal(results, [
+    { status: 'ok', existed: undefined, version: index },
+    { status: 'ok', existed: true, version: index },
+    { status: 'ok', existed: true, version: 0 },
+    { status: 'ok', existed: false, version: index },
+  ]);
   const status = await client.status(cluster.endpoint(2));
   assert.is(status.nodeId, 2);
   assert.is(status.role, 'follower');
@@ -188,6 +201,84 @@ scenario(
     assert.ok(scheduler.nowMs() - startMs <= 1501);
   },
 );
+
+/** Counts the attempts to connect: all, and those under way. */
+function countConnects(cluster: FakeCluster) {
+  const { env } = cluster.client;
+  const connect = async (...given: Parameters<typeof env.net.connect>) => {
+    counts.all++;
+    counts.underWay++;
+    try {
+      return await env.net.connect(...given);
+    } finally {
+      counts.underWay--;
+    }
+  };
+  const counts = { all: 0, underWay: 0, env: { ...env, net: { ...env.net, connect } } };
+  return counts;
+}
+
+test('close waits for a connection that is being opened', async () => {
+  const cluster = await FakeCluster.start(1, 1);
+  const { network, scheduler } = cluster.world;
+  const connects = countConnects(cluster);
+  const client = clientOf(cluster, { env: connects.env });
+  network.cut('client', 'node1');
+  const call = failure(client.get('k'));
+  await scheduler.runFor(100);
+  assert.is(connects.underWay, 1);
+  await scheduler.run(client.close());
+  assert.is(connects.underWay, 0);
+  assert.is((await call).code, 'CLIENT_CLOSED');
+});
+
+test('one answer that does not come ends no connection over which others come', async () => {
+  const cluster = await FakeCluster.start(1, 1);
+  const { scheduler } = cluster.world;
+  const connects = countConnects(cluster);
+  const client = clientOf(cluster, { env: connects.env, attemptTimeoutMs: 500 });
+  let strikes = 1;
+  cluster.script = (request) =>
+    request.type === 'get' && request.key.toString() === 'slow' && strikes-- > 0
+      ? 'silent before'
+      : undefined;
+  const body = async () => {
+    const slow = client.get('slow');
+    for (let i = 0; i < 10; i++) {
+      await scheduler.sleep(100);
+      await client.get('other');
+    }
+    await slow;
+  };
+  await scheduler.run(body());
+  assert.is(connects.all, 1);
+  assert.is(strikes, -1, 'it was asked twice');
+  await scheduler.run(client.close());
+});
+
+test('a node that cannot be connected to has a rest, which is short again once it could', async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const cluster = await FakeCluster.start(seed, 1);
+    const { scheduler } = cluster.world;
+    const connects = countConnects(cluster);
+    const client = clientOf(cluster, { env: connects.env });
+    const body = async () => {
+      await client.get('k');
+      cluster.kill(1);
+      const calls = Array.from({ length: 200 }, () => failure(client.get('k', { timeoutMs: 5000 })));
+      await Promise.all(calls);
+      assert.ok(connects.all < 40, `${connects.all} attempts to connect`);
+      await cluster.startNode(1);
+      await client.get('k');
+      cluster.kill(1);
+      await failure(client.get('k', { timeoutMs: 200 }));
+      await cluster.startNode(1);
+      await client.get('k', { timeoutMs: 300 });
+    };
+    await scheduler.run(body());
+    await scheduler.run(client.close());
+  }
+});
 
 scenario('a silent node is left for another one', { attemptTimeoutMs: 500 }, async (client, cluster) => {
   await client.put('k', '1');
@@ -406,6 +497,61 @@ scenario(
 );
 
 scenario(
+  'what is under way counts as not acknowledged, within the granted window',
+  {},
+  async (client, cluster) => {
+    const { scheduler } = cluster.world;
+    cluster.window = 3;
+    cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+    const all = Promise.all(Array.from({ length: 12 }, (_, i) => client.append('k', `${i};`)));
+    const answered = new Set<number>();
+    while (answered.size < 12) {
+      await scheduler.sleep(50);
+      const writes = cluster
+        .requests('write')
+        .flatMap(({ request }) => (request.type === 'write' ? request : []));
+      const last = writes.at(-1);
+      assert.ok(last && writes.length - answered.size <= 3, 'no more than the window');
+      for (let sequence = 1; sequence <= last.acknowledgedThrough; sequence++)
+        assert.ok(answered.has(sequence), `${sequence} is not answered`);
+      // The one that was sent last is answered first.
+      cluster.held.pop()?.();
+      const [open] = writes
+        .map(({ sequence }) => sequence)
+        .filter((sequence) => !answered.has(sequence))
+        .slice(-1);
+      if (open !== undefined) answered.add(open);
+    }
+    await all;
+  },
+);
+
+scenario('a late word about an old session leaves the new one alone', {}, async (client, cluster) => {
+  await client.put('k', '');
+  cluster.sessions.clear();
+  let writes = 0;
+  cluster.script = (request) => (request.type === 'write' && ++writes === 2 ? 'hold' : undefined);
+  const both = [client.append('k', '1'), client.append('k', '2')];
+  await both[0];
+  cluster.held.pop()?.();
+  await both[1];
+  await client.append('k', '3');
+  assert.is(count(cluster, 'k'), '123');
+  assert.is(cluster.sessions.size, 1);
+});
+
+scenario(
+  'a busy node that may not lead is left for another',
+  { timeoutMs: 5000 },
+  async (client, cluster) => {
+    cluster.leader = 2;
+    cluster.script = (_, node) => (node === 2 ? undefined : 'OVERLOADED');
+    await client.put('k', 'v');
+    assert.is(count(cluster, 'k'), 'v');
+  },
+);
+
+scenario(
   'scans page by page, both ways, within range, prefix and limit',
   { pageEntries: 4 },
   async (client, cluster) => {
@@ -427,6 +573,12 @@ scenario(
     assert.equal(await scan({ from: 'x', to: 'a' }), []);
     assert.equal(await scan({ limit: 0 }), []);
     assert.equal(await scan({ prefix: Buffer.from([0xff]) }), []);
+    assert.equal(await scan({ prefix: Buffer.from('b\xff', 'latin1') }), ['b\xff']);
+    for (const entries of [1, 2]) {
+      cluster.pageEntries = entries;
+      assert.equal(await scan({}), keys, 'whatever key a page ends with');
+      assert.equal(await scan({ reverse: true }), [...keys].reverse());
+    }
     for await (const { key, value, version } of client.scan({ limit: 1 })) {
       assert.equal([key.toString(), value.toString(), version], ['a', 'a', 1]);
     }
@@ -479,6 +631,23 @@ scenario('more than the output may hold is sent bit by bit', {}, async (client, 
   await Promise.all(Array.from({ length: 60 }, (_, i) => client.put(`k${i}`, value, { timeoutMs: 60_000 })));
   assert.is(cluster.requests('write').length, 60);
   assert.is(cluster.data.size, 60);
+});
+
+scenario('what was not sent when its call ended is never sent', {}, async (client, cluster) => {
+  const { scheduler } = cluster.world;
+  await client.put('k', '');
+  const controller = new AbortController();
+  const { signal } = controller;
+  const value = Buffer.alloc(3_000_000, 'x');
+  const ends = Array.from({ length: 30 }, (_, i) => failure(client.put(`k${i}`, value, { signal })));
+  await scheduler.sleep(0);
+  controller.abort();
+  const outcomes = (await Promise.all(ends)).map(({ outcome }) => outcome);
+  await scheduler.sleep(20_000);
+  assert.equal([...new Set(outcomes)].sort(), ['notCommitted', 'unknown'], 'some were sent, some were not');
+  outcomes.forEach((outcome, i) => {
+    if (outcome === 'notCommitted') assert.not(cluster.data.has(`k${i}`));
+  });
 });
 
 scenario('close ends what is under way, and nothing runs afterwards', {}, async (client, cluster) => {
@@ -561,13 +730,55 @@ test('a thousand calls may share one signal: it gets one listener, and loses it'
   await scheduler.run(client.close());
 });
 
+for (const timeoutMs of [Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
+  scenario(`a call may take as long as it takes: ${timeoutMs} ms`, { timeoutMs }, async (client, cluster) => {
+    const { scheduler } = cluster.world;
+    cluster.leader = 0;
+    scheduler.after(15_000, () => {
+      cluster.leader = 2;
+    });
+    const calls = [
+      client.put('k', 'v'),
+      client.get('k', { timeoutMs }),
+      client.changeMembers([{ type: 'remove', node: 3 }]),
+    ];
+    await Promise.all(calls);
+    assert.ok(scheduler.nowMs() > 15_000);
+    cluster.leader = 0;
+    const limited = await failure(client.put('k', 'w', { timeoutMs: 100 }));
+    assert.is(limited.code, 'TIMEOUT');
+    const open = failure(client.get('k'));
+    await scheduler.sleep(100);
+    await client.close();
+    assert.is((await open).code, 'CLIENT_CLOSED');
+  });
+}
+
+scenario('a timeout that cannot be is refused at the call', {}, async (client, cluster) => {
+  for (const timeoutMs of [0, -5, Number.NaN, '100' as unknown as number]) {
+    const calls = [client.put('k', 'v', { timeoutMs }), client.get('k', { timeoutMs })];
+    for (const call of calls) {
+      const error = await failure(call);
+      assert.equal([error.code, error.outcome], ['INVALID_REQUEST', 'notCommitted']);
+    }
+  }
+  assert.equal(cluster.seen, []);
+});
+
 test('options that cannot be are refused at construction', async () => {
   const cluster = new FakeCluster(1);
   for (const options of [
     { endpoints: [] },
     { endpoints: ['nowhere'] },
     { timeoutMs: 0 },
+    { timeoutMs: -1 },
+    { timeoutMs: Number.NaN },
+    { timeoutMs: '1000' as unknown as number },
+    { attemptTimeoutMs: Number.POSITIVE_INFINITY },
+    { maxBackoffMs: Number.NaN },
     { window: Number.NaN },
+    { window: 1.5 },
+    { pageEntries: 0 },
   ]) {
     assert.throws(
       () => clientOf(cluster, { endpoints: ['node1:7000'], ...options }),

@@ -43,6 +43,10 @@ export class FakeCluster {
   leader = 1;
   voters: number[] = [];
   learners: number[] = [];
+  outgoing: number[] = [];
+  peers: MessageOf<'statusReply'>['peers'] = [];
+  /** Index of the last change of members. */
+  configurationIndex = 0;
   clusterId = 'fake';
   index = 0;
   window = 1024;
@@ -216,8 +220,13 @@ export class FakeCluster {
         const value = Buffer.concat([present?.value ?? Buffer.alloc(0), operation.value]);
         this.data.set(key, { value, version: index });
       }
-      const status = matches[i] ? ('ok' as const) : ('conditionFailed' as const);
-      return { status, existed, version: this.data.get(key)?.version ?? 0 };
+      if (!applied && matches[i]) return { status: 'notApplied' as const, existed: false, version: 0 };
+      const isLookedUp = operation.action !== 'put' || operation.condition !== 'always';
+      return {
+        status: applied ? ('ok' as const) : ('conditionFailed' as const),
+        existed: isLookedUp && existed,
+        version: this.data.get(key)?.version ?? 0,
+      };
     });
     const reply: OutboundMessage = { type: 'writeReply', requestId, applied, index, results };
     session.set(sequence, reply);
@@ -243,7 +252,9 @@ export class FakeCluster {
     };
   }
 
-  #changeMembers({ requestId, changes }: MessageOf<'changeMembers'>): OutboundMessage {
+  #changeMembers({ requestId, expectedIndex, changes }: MessageOf<'changeMembers'>): OutboundMessage {
+    if (expectedIndex !== undefined && expectedIndex !== this.configurationIndex)
+      return errorReply(requestId, 'CHANGE_CONFLICT', 'the members were changed');
     let { voters, learners } = this;
     for (const { type, nodeId } of changes) {
       voters = voters.filter((id) => id !== nodeId);
@@ -254,7 +265,8 @@ export class FakeCluster {
     if (voters.length === 0) return errorReply(requestId, 'CHANGE_INVALID', 'no voter would be left');
     this.voters = voters;
     this.learners = learners;
-    return { type: 'done', requestId, index: ++this.index };
+    this.configurationIndex = ++this.index;
+    return { type: 'done', requestId, index: this.index };
   }
 
   #status(requestId: number, node: number): OutboundMessage {
@@ -273,10 +285,11 @@ export class FakeCluster {
       durableIndex: this.index,
       keysApproximate: this.data.size,
       version: 'fake',
-      peers: [],
+      peers: this.peers,
       voters: this.voters,
-      outgoing: [],
+      outgoing: this.outgoing,
       learners: this.learners,
+      configurationIndex: this.configurationIndex,
     };
   }
 }

@@ -1,7 +1,12 @@
 /** Changes of membership and of leadership, and reads of every level, as a client asks for them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { RaftreeClient, RaftreeClientError, type ReadLevel } from '../../src/client/index.js';
+import {
+  type MemberChange,
+  RaftreeClient,
+  RaftreeClientError,
+  type ReadLevel,
+} from '../../src/client/index.js';
 import type { MessageOf } from '../../src/protocol/messages.js';
 import { FakeCluster, type Fate } from './fake-cluster.js';
 
@@ -104,6 +109,116 @@ scenario('a change is sent again, whether or not it was carried out', async (cli
   fates(cluster, 'changeMembers', 'break before', 'break after');
   await client.changeMembers([{ type: 'remove', node: 2 }]);
   assert.equal(cluster.voters, [1, 3]);
+});
+
+/** Another operator puts everything back, between the change that a client lost sight of and its repetition. */
+function changedBetween(cluster: FakeCluster, first: Fate, change: () => void): void {
+  let attempts = 0;
+  cluster.script = (request, node) => {
+    if (request.type !== 'changeMembers' || node !== cluster.leader) return undefined;
+    attempts++;
+    if (attempts === 1) return first;
+    if (attempts === 2) {
+      change();
+      cluster.configurationIndex = ++cluster.index;
+    }
+    return undefined;
+  };
+}
+
+scenario('a repetition does not undo what another operator did since', async (client, cluster) => {
+  changedBetween(cluster, 'break after', () => {
+    cluster.voters = [1, 2, 3];
+  });
+  const error = await failure(client.changeMembers([{ type: 'remove', node: 2 }]));
+  assert.equal([error.code, error.outcome], ['CHANGE_CONFLICT', 'unknown']);
+  assert.match(error.message, 'somebody else');
+  assert.equal(cluster.voters, [1, 2, 3]);
+});
+
+scenario('a repetition is not needed where all is as asked for', async (client, cluster) => {
+  changedBetween(cluster, 'break after', () => {
+    cluster.learners = [9];
+  });
+  const { index } = await client.changeMembers([{ type: 'remove', node: 2 }]);
+  assert.is(index, cluster.configurationIndex);
+  assert.equal([cluster.voters, cluster.learners], [[1, 3], [9]]);
+});
+
+scenario('what is asked for must be so to the last detail', async (client, cluster) => {
+  const others = { matchIndex: 0, reachable: true };
+  const expected = async (change: MemberChange | MemberChange[], isThere: boolean, set: () => void) => {
+    Object.assign(cluster, { voters: [1, 2, 3], learners: [], peers: [] });
+    changedBetween(cluster, 'break before', set);
+    const answer = await client.changeMembers([change].flat()).then(
+      () => true,
+      (error: RaftreeClientError) => error.code,
+    );
+    assert.is(answer, isThere ? true : 'CHANGE_CONFLICT');
+  };
+  const set = (state: Partial<Pick<FakeCluster, 'voters' | 'learners' | 'peers'>>) => () =>
+    void Object.assign(cluster, state);
+  const four = { nodeId: 4, clientAddress: ADDRESSES.client, peerAddress: ADDRESSES.peer, ...others };
+  const elsewhere = { ...four, peerAddress: 'node5:7100' };
+  await expected({ type: 'addLearner', node: 4 }, true, set({ learners: [4] }));
+  await expected({ type: 'addLearner', node: 4 }, false, set({ voters: [1, 2, 3, 4] }));
+  await expected({ type: 'addVoter', node: 4 }, true, set({ voters: [1, 2, 3, 4] }));
+  await expected({ type: 'addVoter', node: 4 }, false, set({ learners: [4] }));
+  await expected({ type: 'remove', node: 4 }, false, set({ learners: [4] }));
+  await expected({ type: 'remove', node: 2 }, false, set({}));
+  const swap: MemberChange[] = [
+    { type: 'addVoter', node: 4 },
+    { type: 'remove', node: 2 },
+  ];
+  await expected(swap, true, set({ voters: [1, 3, 4] }));
+  await expected(swap, false, set({ voters: [1, 2, 3, 4] }));
+  await expected(swap, false, set({ voters: [1, 3] }));
+  const twice: MemberChange[] = [
+    { type: 'addVoter', node: 4 },
+    { type: 'addLearner', node: 4 },
+  ];
+  await expected(twice, true, set({ learners: [4] }));
+  const add = { type: 'addLearner', node: 4, ...ADDRESSES } as const;
+  await expected(add, true, set({ learners: [4], peers: [four] }));
+  await expected(add, false, set({ learners: [4], peers: [elsewhere] }));
+  await expected(add, false, set({ learners: [4], peers: [{ ...four, clientAddress: 'node5:7000' }] }));
+});
+
+scenario('whoever comes second, with nothing of its own in a log, asks anew', async (client, cluster) => {
+  let others = 3;
+  cluster.script = (request, node) => {
+    if (request.type === 'changeMembers' && node === cluster.leader && others-- > 0) {
+      cluster.learners = [...cluster.learners, 10 + others];
+      cluster.configurationIndex = ++cluster.index;
+    }
+    return undefined;
+  };
+  await client.changeMembers([{ type: 'remove', node: 2 }]);
+  assert.equal(
+    [cluster.voters, cluster.learners],
+    [
+      [1, 3],
+      [12, 11, 10],
+    ],
+  );
+});
+
+scenario('the configuration is the leader’s, when no change is half done', async (client, cluster) => {
+  cluster.outgoing = [1, 2];
+  cluster.leader = 2;
+  let waited = 0;
+  cluster.script = (request, node) => {
+    if (request.type === 'status' && node === 2 && ++waited === 3) cluster.outgoing = [];
+    return request.type === 'changeMembers' && cluster.outgoing.length > 0 ? 'CHANGE_INVALID' : undefined;
+  };
+  await client.changeMembers([{ type: 'remove', node: 3 }]);
+  assert.is(waited, 3);
+  const sent = cluster.requests('changeMembers').map(({ node, request }) => ({ node, request }));
+  assert.equal(
+    sent.map(({ node }) => node),
+    [2],
+  );
+  assert.ok(sent[0]?.request.type === 'changeMembers' && sent[0].request.expectedIndex === 0);
 });
 
 scenario('a change that takes its time is not sent again meanwhile', async (client, cluster) => {

@@ -84,6 +84,21 @@ test('large values both ways at once do not make the two sides wait for each oth
   await listener.close();
 });
 
+test('a call without a time limit waits for its answer', async () => {
+  const state = new FakeCluster(3);
+  const listener = await serve(state, parseAddress('127.0.0.1:0'));
+  const client = new RaftreeClient({
+    endpoints: [formatAddress(listener.address)],
+    timeoutMs: Number.POSITIVE_INFINITY,
+  });
+  const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  await client.put('k', 'v');
+  assert.is((await client.get('k'))?.value.toString(), 'v');
+  assert.is(process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length, before);
+  await client.close();
+  await listener.close();
+});
+
 test('nobody there: unreachable within the timeout', async () => {
   const client = new RaftreeClient({ endpoints: ['127.0.0.1:1'], timeoutMs: 300 });
   const error = await client.get('k').catch((failure: unknown) => failure);

@@ -66,6 +66,60 @@ test('an overwritten block is old or new, and a cut file may be as long as it wa
   assert.ok(after.every((summary) => summary.startsWith('n')));
 });
 
+test('a durable write covers its own bytes and the size they need, nothing that was written before', async () => {
+  const disk = new SimDisk();
+  const files = disk.mount();
+  const file = files.open('/a', 'create');
+  files.syncDirectory('/');
+  file.writeSync(blocks(1, 'u'), 0);
+  await file.writeDurable(blocks(1, 'd'), BLOCK);
+  file.writeSync(blocks(1, 'u'), 2 * BLOCK);
+  assert.equal(
+    outcomes(disk, (after) => content(after, '/a')),
+    ['.d', '.d.', '.du', 'ud', 'ud.', 'udu'],
+  );
+  // Nor what stands in the same block.
+  file.writeSync([Buffer.from('b')], 0);
+  await file.writeDurable([Buffer.from('c')], 1);
+  const starts = outcomes(disk, (after) => after.mount().readFile('/a').toString('latin1', 0, 2));
+  assert.equal(starts, ['\0c', 'bc']);
+  file.truncate(BLOCK);
+  await file.writeDurable(blocks(1, 'e'), BLOCK);
+  await file.sync();
+  assert.equal(
+    outcomes(disk, (after) => content(after, '/a')),
+    ['be'],
+  );
+});
+
+test('a durable write that ends within a sync of before is not taken back by it', async () => {
+  const waiting: (() => void)[] = [];
+  let slow = false;
+  const disk = new SimDisk();
+  const latency = ({ kind }: FileOperation) =>
+    slow && kind === 'sync' ? new Promise<void>((go) => waiting.push(go)) : Promise.resolve();
+  const files = disk.mount({ latency });
+  const file = files.open('/a', 'create');
+  files.syncDirectory('/');
+  file.writeSync(blocks(3, '1'), 0);
+  slow = true;
+  const whole = file.sync();
+  const own = file.writeDurable(blocks(3, '2'), BLOCK);
+  await new Promise((resolve) => setImmediate(resolve));
+  waiting.pop()?.();
+  await own;
+  assert.equal(
+    outcomes(disk, (after) => content(after, '/a')),
+    ['.222', '1222'],
+  );
+  waiting.pop()?.();
+  await whole;
+  assert.equal(
+    outcomes(disk, (after) => content(after, '/a')),
+    ['1222'],
+  );
+});
+
 test('a write that a sync ran beside is not covered by it, and a late older sync takes nothing back', async () => {
   const waiting: { kind: string; go: () => void }[] = [];
   let slow = false;

@@ -4,6 +4,7 @@ import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
 import type { Engine, EngineOperation, EngineRange, OpenEngine } from '../../src/kv/engine.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import type { OperationResult, OperationStatus } from '../../src/kv/sessions.js';
 import { encodeCommand, type OutboundCommandOf } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
 
@@ -170,43 +171,42 @@ export class Model {
     return result;
   }
 
-  #write(index: number, command: Write): CommandResult {
+  #write(index: number, { operations }: Write): CommandResult {
+    const before = (operation: WriteOperation) => this.data.get(Buffer.from(operation.key).toString());
+    const shown = (state: ReturnType<typeof before>) => ({
+      existed: state !== undefined,
+      version: state?.version ?? 0,
+    });
+    const notApplied = (statusOf: (operation: WriteOperation) => OperationStatus): CommandResult => {
+      const results = operations.map((operation) => {
+        const status = statusOf(operation);
+        const state = status === 'notApplied' ? undefined : before(operation);
+        return { status, ...shown(state) };
+      });
+      return { type: 'written', write: { applied: false, index, results } };
+    };
+    const failed = operations.filter((operation) => !isMet(operation, before(operation)));
+    if (failed.length > 0)
+      return notApplied((operation) => (failed.includes(operation) ? 'conditionFailed' : 'notApplied'));
+
     const draft = new Map(this.data);
-    const results = command.operations.map(
-      ({ action, key, value, condition, conditionValue, conditionVersion }) => {
-        const name = Buffer.from(key).toString();
-        const present = draft.get(name);
-        const text = Buffer.from(value).toString();
-        const existed = present !== undefined;
-        const blind = action === 'put' && condition === 'always';
-        const holds = {
-          always: true,
-          exists: existed,
-          absent: !existed,
-          valueIs: present?.value === Buffer.from(conditionValue).toString(),
-          versionIs: (present?.version ?? 0) === conditionVersion,
-        }[condition];
-        const as = (status: 'ok' | 'conditionFailed' | 'valueTooLarge', version: number) => ({
-          status,
-          existed: existed && !blind,
-          version,
-        });
-        const unchanged = present?.version ?? 0;
-        if (!holds) return as('conditionFailed', unchanged);
-        if (action === 'check') return as('ok', unchanged);
-        if (action === 'delete') {
-          draft.delete(name);
-          return as('ok', 0);
-        }
-        const next = action === 'append' ? (present?.value ?? '') + text : text;
-        if (action === 'append' && next.length > MAX_VALUE_BYTES) return as('valueTooLarge', unchanged);
-        draft.set(name, { version: index, value: next });
-        return as('ok', index);
-      },
-    );
-    const applied = results.every(({ status }) => status === 'ok');
-    if (applied) this.data = draft;
-    return { type: 'written', write: { applied, index, results } };
+    const results: OperationResult[] = [];
+    for (const operation of operations) {
+      const { action, condition } = operation;
+      const name = Buffer.from(operation.key).toString();
+      const text = Buffer.from(operation.value).toString();
+      const { existed } = shown(draft.get(name));
+      if (action === 'append' && `${draft.get(name)?.value ?? ''}${text}`.length > MAX_VALUE_BYTES)
+        return notApplied((other) => (other === operation ? 'valueTooLarge' : 'notApplied'));
+      if (action === 'append')
+        draft.set(name, { version: index, value: `${draft.get(name)?.value ?? ''}${text}` });
+      if (action === 'put') draft.set(name, { version: index, value: text });
+      if (action === 'delete') draft.delete(name);
+      const tells = action !== 'put' || condition !== 'always';
+      results.push({ status: 'ok', ...shown(draft.get(name)), existed: tells && existed });
+    }
+    this.data = draft;
+    return { type: 'written', write: { applied: true, index, results } };
   }
 
   render(reverse = false): string {
@@ -215,6 +215,19 @@ export class Model {
       .map(([key, { version, value }]) => `${key} ${version} ${value}`);
     return (reverse ? lines.reverse() : lines).join('\n');
   }
+}
+
+function isMet(
+  { condition, conditionValue, conditionVersion }: WriteOperation,
+  state: { version: number; value: string } | undefined,
+): boolean {
+  return {
+    always: true,
+    exists: state !== undefined,
+    absent: state === undefined,
+    valueIs: state?.value === Buffer.from(conditionValue).toString(),
+    versionIs: (state?.version ?? 0) === conditionVersion,
+  }[condition];
 }
 
 export interface Command {

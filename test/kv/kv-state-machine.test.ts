@@ -3,10 +3,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { APPLIED_KEY, encodeApplied } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import type { Entry } from '../../src/raft/types.js';
 import {
   Clients,
+  MAX_VALUE_BYTES,
   MemoryEngine,
   Model,
   openSessionEntry,
@@ -84,27 +86,119 @@ test('conditions look at what is there', () => {
   assert.is(missing({ condition: 'valueIs' }), 'not applied: conditionFailed @0');
 });
 
-test('a batch sees its own changes, and happens whole or not at all', () => {
+test('the operations of a batch take effect in order, each on what the ones before it left', () => {
   const store = new Store();
   store.write(operation('put', 'a', '1'));
   assert.is(
-    store.write(
-      operation('delete', 'a'),
-      operation('put', 'a', '2', { condition: 'absent' }),
-      operation('append', 'a', '3'),
-    ),
+    store.write(operation('delete', 'a'), operation('append', 'a', '2'), operation('append', 'a', '3')),
     'applied: ok existed @0, ok @2, ok existed @2',
   );
   assert.is(store.get('a'), '23 @2');
   assert.is(
+    store.write(operation('put', 'a', 'x'), operation('append', 'a', 'y')),
+    'applied: ok @3, ok existed @3',
+  );
+  assert.is(store.get('a'), 'xy @3');
+  assert.is(
+    store.write(operation('append', 'b', '1'), operation('delete', 'b'), operation('delete', 'b')),
+    'applied: ok @4, ok existed @0, ok @0',
+  );
+  assert.is(store.get('b'), 'none');
+  assert.is(
+    store.write(operation('delete', 'a'), operation('put', 'a', 'z')),
+    'applied: ok existed @0, ok @5',
+  );
+  assert.is(store.get('a'), 'z @5');
+});
+
+test('the conditions of a batch look at the keys as they were before it', () => {
+  const store = new Store();
+  store.write(operation('put', 'a', '1'));
+  const absent = { condition: 'absent' as const };
+  const exists = { condition: 'exists' as const };
+  const valueIs = (text: string) => ({ condition: 'valueIs' as const, conditionValue: Buffer.from(text) });
+  const versionIs = (version: number) => ({ condition: 'versionIs' as const, conditionVersion: version });
+  assert.is(
+    store.write(operation('delete', 'a'), operation('put', 'a', '2', absent)),
+    'not applied: notApplied @0, conditionFailed existed @1',
+  );
+  assert.is(
+    store.write(operation('put', 'm', '2'), operation('append', 'm', '3', exists)),
+    'not applied: notApplied @0, conditionFailed @0',
+  );
+  assert.is(
+    store.write(operation('put', 'a', '2'), operation('check', 'a', '', valueIs('2'))),
+    'not applied: notApplied @0, conditionFailed existed @1',
+  );
+  assert.is(
+    store.write(operation('put', 'a', '2'), operation('check', 'a', '', versionIs(5))),
+    'not applied: notApplied @0, conditionFailed existed @1',
+  );
+  assert.is(store.get('a'), '1 @1');
+  assert.is(
+    store.write(
+      operation('put', 'a', '2', valueIs('1')),
+      operation('delete', 'a', '', versionIs(1)),
+      operation('put', 'a', '3', exists),
+      operation('check', 'a', '', valueIs('1')),
+      operation('put', 'm', 'x', absent),
+      operation('put', 'm', 'y', absent),
+    ),
+    'applied: ok existed @6, ok existed @0, ok @6, ok existed @6, ok @6, ok existed @6',
+  );
+  assert.is(store.get('a'), '3 @6');
+  assert.is(store.get('m'), 'y @6');
+});
+
+test('what has no condition and needs no value is not looked up', () => {
+  const store = new Store();
+  const asked: string[] = [];
+  const { get } = store.engine;
+  store.engine.get = (key) => {
+    asked.push(Buffer.from(key.subarray(1)).toString());
+    return get.call(store.engine, key);
+  };
+  store.write(operation('put', 'a', '1'), operation('put', 'a', '2'), operation('put', 'b', '1'));
+  assert.equal(asked, []);
+  store.write(
+    operation('put', 'b', '1', { condition: 'exists' }),
+    operation('append', 'b', '2', { condition: 'exists' }),
+    operation('put', 'a', '1'),
+    operation('append', 'a', '2'),
+  );
+  assert.equal(asked, ['b'], 'once, and not what the batch itself has written');
+});
+
+test('no operation of a batch that was not applied claims that it was', () => {
+  const store = new Store();
+  store.write(operation('put', 'a', '1'));
+  assert.is(
     store.write(
       operation('put', 'a', '9'),
-      operation('put', 'b', '9'),
+      operation('append', 'b', '9'),
       operation('check', 'c', '', { condition: 'exists' }),
+      operation('delete', 'a', '', { condition: 'absent' }),
+      operation('check', 'a', '', { condition: 'exists' }),
     ),
-    'not applied: ok @3, ok @3, conditionFailed @0',
+    'not applied: notApplied @0, notApplied @0, conditionFailed @0, conditionFailed existed @1, notApplied @0',
   );
-  assert.is(store.get('a'), '23 @2');
+  const large = 'x'.repeat(MAX_VALUE_BYTES);
+  assert.is(
+    store.write(
+      operation('append', 'a', '2'),
+      operation('append', 'a', large),
+      operation('append', 'a', large),
+      operation('put', 'b', '2'),
+    ),
+    'not applied: notApplied @0, valueTooLarge existed @1, notApplied @0, notApplied @0',
+    'the key as it is, not as the append before would have made it',
+  );
+  assert.is(
+    store.write(operation('append', 'a', large), operation('check', 'a', '', { condition: 'absent' })),
+    'not applied: notApplied @0, conditionFailed existed @1',
+    'conditions come first',
+  );
+  assert.is(store.get('a'), '1 @1');
   assert.is(store.get('b'), 'none');
 });
 
@@ -121,7 +215,7 @@ test('commands that are applied in one call see each other', () => {
   assert.equal(results.map(show), [
     'applied: ok @1',
     'applied: ok existed @2',
-    'not applied: conditionFailed existed @2, ok @3',
+    'not applied: conditionFailed existed @2, notApplied @0',
     'applied: ok existed @0',
     'none',
     'applied: ok @6',
@@ -247,6 +341,7 @@ test('pipelined writes of a session may arrive in any order', () => {
   assert.is(send(3), 'INVALID_REQUEST', 'its answer has been acknowledged');
   assert.is(send(5, 1), 'applied: ok existed @8');
   assert.is(send(6, 3), 'applied: ok existed @6');
+  assert.is(send(0), 'INVALID_REQUEST', 'sequences begin at 1');
   assert.is(store.get('a'), '31265 @8');
 });
 
@@ -266,6 +361,20 @@ test('what is durable follows the engine, batch by batch', async () => {
   assert.is(store.machine.durableIndex, 1);
   await store.machine.flush();
   assert.is(store.machine.durableIndex, 3);
+});
+
+test('a record of the applied index that cannot have been written is corruption', () => {
+  const whole = encodeApplied({ first: 3, last: 5, term: 2 });
+  const openWith = (record: Buffer) => {
+    const engine = new MemoryEngine(new Map([[APPLIED_KEY.toString('latin1'), record]]));
+    return new KvStateMachine(engine, engine.reopen);
+  };
+  assert.is(openWith(whole).appliedIndex, 5);
+  for (const record of [whole.subarray(1), encodeApplied({ first: 6, last: 5, term: 2 })])
+    assert.throws(
+      () => openWith(record),
+      (error: Error) => errorCode(error) === 'CORRUPTION',
+    );
 });
 
 test('entries that do not follow the last one applied are refused', () => {
@@ -326,7 +435,7 @@ test('random histories, repetitions in any order included, are what the model sa
     for (const kind of run.kinds) kinds.add(kind);
   }
   const expected = ['written', 'sessionOpened', 'SESSION_EXPIRED', 'INVALID_REQUEST', 'repeated'];
-  for (const kind of [...expected, 'ok', 'conditionFailed', 'valueTooLarge'])
+  for (const kind of [...expected, 'ok', 'conditionFailed', 'valueTooLarge', 'notApplied'])
     assert.ok(kinds.has(kind), kind);
 });
 

@@ -16,7 +16,8 @@ import {
 } from '../../src/lsm/table-format.js';
 import { decodeEdit, encodeEdit } from '../../src/lsm/version-edit.js';
 import { batchBytes, decodeBatch, encodeBatch, setFirstSequence } from '../../src/lsm/write-batch.js';
-import { encodeRecord, recoverRecords } from '../../src/record/record.js';
+import { encodeRecord } from '../../src/record/record.js';
+import { recoverRecords } from '../../src/record/recovery.js';
 import { put, randomBatches, remove, SeededRandom } from './tree-lab.js';
 
 const ROUNDS = 3000;

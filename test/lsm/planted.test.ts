@@ -13,8 +13,13 @@ import type { Plant } from './planted-loader.js';
 const PLANTS: Readonly<Record<string, Plant>> = {
   'early-reply': {
     module: '/src/record/record-log.js',
-    find: 'await file\\.writeDurable\\(',
+    find: 'await this\\.#writeDurable\\(file, ',
     replace: 'await file.write(',
+  },
+  'own-bytes': {
+    module: '/src/record/record-log.js',
+    find: 'if \\(this\\.#unsyncedBytes === 0\\)',
+    replace: '',
   },
   'early-tombstone': {
     module: '/src/lsm/compaction.js',
@@ -85,6 +90,11 @@ for (const [name, plant, sign] of LIES) {
 
 const CHANGES: readonly [string, string, RegExp][] = [
   ['a reply before the sync', 'early-reply', /had to survive|was said to be durable/],
+  [
+    'a durable write trusted to cover those before it',
+    'own-bytes',
+    /had to survive|was said to be durable|damaged/,
+  ],
   ['a tombstone dropped one level early', 'early-tombstone', /the tree holds|no prefix|is .*, not /],
   [
     'stale bytes of a recycled WAL replayed',

@@ -28,6 +28,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     leaderId: 2,
     leaderAddress: '127.0.0.1:7002',
   },
+  ping: { type: 'ping', nextWithinMs: 30_000 },
+  pong: { type: 'pong' },
   write: {
     type: 'write',
     requestId: 8,
@@ -111,10 +113,12 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     voters: [1, 2],
     outgoing: [1, 2, 3],
     learners: [4],
+    configurationIndex: 17,
   },
   changeMembers: {
     type: 'changeMembers',
     requestId: 13,
+    expectedIndex: 22,
     changes: [
       { type: 'addLearner', nodeId: 4, clientAddress: '127.0.0.1:7004', peerAddress: '127.0.0.1:7104' },
       { type: 'remove', nodeId: 3, clientAddress: '', peerAddress: '' },
@@ -189,4 +193,6 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     checksum: 0xcbf43926,
     bytes: b('MANIFEST'),
   },
+  fragment: { type: 'fragment', of: 34, remaining: 5, bytes: b('half') },
+  fragmentsReceived: { type: 'fragmentsReceived', totalBytes: 65_536 },
 };

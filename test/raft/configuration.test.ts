@@ -98,4 +98,13 @@ if (data) {
   });
 }
 
+test('a voter that becomes a learner votes on until the joint configuration is left, and then learns', () => {
+  const changes = [{ type: 'addLearner', node: 3 } as const];
+  const joint = enterJoint(configurationOf([1, 2, 3]), true, changes);
+  assert.equal([joint.voters, joint.outgoing, joint.learners], [[1, 2], [1, 2, 3], []]);
+  assert.equal(membersOf(joint), [1, 2, 3]);
+  const left = leaveJoint(joint);
+  assert.equal([left.voters, left.outgoing, left.learners], [[1, 2], [], [3]]);
+});
+
 test.run();

@@ -52,7 +52,13 @@ interface Disk {
 export class Host {
   readonly id: number;
   readonly random: SeededRandom;
-  readonly options: typeof LAB_OPTIONS;
+  /** Read when it is started. */
+  options: typeof LAB_OPTIONS;
+  /** For so long a process of this node may have promised not to depose a leader. */
+  #promisedMs = 0;
+  /** Which process this is, and how often it was asked for a read: like the hosts outside, each begins its ids anew. */
+  processes = 0;
+  readsAsked = 0;
   #clock = { rate: 1, sinceMs: 0, atMs: 0 };
   raft: Raft;
   base: SnapshotBase;
@@ -68,6 +74,10 @@ export class Host {
   /** The state of a snapshot that has arrived and that the core has been told of. */
   arrived: Entry[] = [];
   isDown = false;
+  /** A range that the state machine has been given and has not applied. */
+  applying: { readonly last: number; readonly entries: readonly Entry[] } | undefined;
+  /** Chance that a range is applied at once; those that are not, with this chance per millisecond. */
+  applyRate = 1;
   /** A fault: says `persisted` before the disk does. */
   reportsEarly = false;
   snapshotsTaken = 0;
@@ -124,6 +134,10 @@ export class Host {
   }
 
   #boot(nowMs: number, restarted: boolean): Raft {
+    this.processes++;
+    this.readsAsked = 0;
+    const promisedMs = this.#promisedMs;
+    this.#promisedMs = Math.max(promisedMs, this.options.electionTimeoutMinMs);
     return new Raft(
       { ...this.options, id: this.id, random: () => this.random.float() },
       {
@@ -136,6 +150,7 @@ export class Host {
         })),
         applied: this.disk.base.index,
         restarted,
+        promisedMs,
       },
       this.#ownTime(nowMs),
     );
@@ -145,6 +160,7 @@ export class Host {
   restart(nowMs: number): void {
     this.isDown = false;
     this.writing = [];
+    this.applying = undefined;
     this.base = this.disk.base;
     this.log = [...this.disk.log];
     this.applied = [...this.disk.applied];
@@ -156,7 +172,7 @@ export class Host {
     return this.raft.step(this.#ownTime(nowMs), input);
   }
 
-  /** Takes the output once; entries to apply are applied at once, batches wait for `finishWrite`. */
+  /** Takes the output once; entries to apply are applied at once if `applyRate` is 1, batches wait for `finishWrite`. */
   take(nowMs: number): { output: Output; sent: { to: number; message: Message }[] } | undefined {
     const output = this.raft.take(this.#ownTime(nowMs));
     if (!output) return undefined;
@@ -189,7 +205,17 @@ export class Host {
     if (last > this.disk.base.index + this.disk.log.length && !this.reportsEarly) {
       throw new Error(`node ${this.id} was to apply ${last}, which is not durable`);
     }
-    for (let index = first; index <= last; index++) this.applied.push(this.entryAt(index) as Entry);
+    const entries = this.log.slice(first - this.base.index - 1, last - this.base.index);
+    this.applying = { last, entries };
+    if (this.random.chance(this.applyRate)) this.finishApply(nowMs);
+  }
+
+  /** The state machine has applied what it was given. */
+  finishApply(nowMs: number): void {
+    if (!this.applying) return;
+    const { last, entries } = this.applying;
+    this.applying = undefined;
+    this.applied.push(...entries);
     this.step(nowMs, { type: 'applied', index: last });
   }
 
@@ -217,6 +243,8 @@ export class Host {
     disk.hardState = batch.hardState;
     this.step(nowMs, { type: 'persisted', batch: batch.batch });
     if (batch.snapshot && restored) {
+      // What was being applied goes on to its end first.
+      this.finishApply(nowMs);
       this.applied = [...restored];
       this.step(nowMs, { type: 'applied', index: batch.snapshot.index });
     }
@@ -262,8 +290,10 @@ interface InTransit {
   readonly state?: Entry[];
 }
 
+/** Far from the numbers that a test gives its own reads. */
+const FIRST_READ = 1_000_000;
+
 interface LabRead {
-  readonly host: number;
   /** What had been applied anywhere when it was asked. */
   readonly atLeast: number;
   readonly level: ReadLevel;
@@ -288,9 +318,8 @@ export class CoreLab {
   /** What was applied at each index, by whoever applied it first. */
   readonly history: Entry[] = [];
   readonly answeredReads: Record<ReadLevel, number> = { index: 0, lease: 0, follower: 0 };
-  #reads = new Map<number, LabRead>();
-  /** Far from the numbers that a test gives its own reads. */
-  #nextRead = 1_000_000;
+  /** By node, process and id. */
+  readonly #reads = new Map<string, LabRead>();
 
   constructor(seed: number, size: number, options = LAB_OPTIONS, spare = 0) {
     this.random = new SeededRandom(seed);
@@ -330,6 +359,10 @@ export class CoreLab {
       this.drain(host);
       while (host.writing.length > 0 && this.random.chance(this.writeRate * this.diskSpeed)) {
         host.finishWrite(this.nowMs);
+        this.drain(host);
+      }
+      if (host.applying && this.random.chance(host.applyRate)) {
+        host.finishApply(this.nowMs);
         this.drain(host);
       }
       this.#sendSnapshots(host);
@@ -395,9 +428,9 @@ export class CoreLab {
 
   /** Asks a node for a read; its answer is checked against what anybody had applied by now. */
   read(host: Host, level: ReadLevel): StepResult {
-    const id = this.#nextRead++;
+    const id = FIRST_READ + host.readsAsked++;
     const result = host.step(this.nowMs, { type: 'read', id, level });
-    if (result.accepted) this.#reads.set(id, { host: host.id, atLeast: this.history.length, level });
+    if (result.accepted) this.#reads.set(nameOfRead(host, id), { atLeast: this.history.length, level });
     return result;
   }
 
@@ -413,6 +446,7 @@ export class CoreLab {
     this.lossRate = 0;
     this.repeatRate = 0;
     this.writeRate = 1;
+    for (const host of this.hosts.values()) host.applyRate = 1;
   }
 
   /** Election safety, log matching, state-machine safety, leader completeness (Raft, figure 3), and reads that are current. */
@@ -429,10 +463,11 @@ export class CoreLab {
           throw new Error(`node ${host.id} applied another entry ${i + 1} than was applied before`);
         }
       });
-      for (const { id, index } of host.reads.filter((answer) => this.#reads.has(answer.id))) {
-        const read = this.#reads.get(id);
+      for (const { id, index } of host.reads) {
+        const name = nameOfRead(host, id);
+        const read = this.#reads.get(name);
         if (!read) continue;
-        this.#reads.delete(id);
+        this.#reads.delete(name);
         host.reads = host.reads.filter((answer) => answer.id !== id);
         this.answeredReads[read.level]++;
         if (index < read.atLeast) {
@@ -480,6 +515,10 @@ export class CoreLab {
     const { leader } = this;
     return leader ? membersOf(leader.raft.configuration).map((id) => this.host(id)) : [];
   }
+}
+
+function nameOfRead({ id: node, processes }: Host, id: number): string {
+  return `${node}#${processes} ${id}`;
 }
 
 /** A leader that everybody knows and that has committed an entry of its term. */

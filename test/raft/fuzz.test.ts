@@ -5,13 +5,16 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isJoint, type MemberChange, membersOf } from '../../src/raft/configuration.js';
-import { CoreLab, type Host } from './core-lab.js';
+import type { Entry } from '../../src/raft/types.js';
+import { CoreLab, type Host, LAB_OPTIONS } from './core-lab.js';
 
 interface Plan {
   readonly size: number;
   /** Nodes that are not members at first. */
   readonly spare?: number;
   readonly changesMembers?: boolean;
+  /** Nodes have different election timeouts, and others after a restart. */
+  readonly mixesTimeouts?: boolean;
   /** How long a phase of faults lasts. */
   readonly phaseMs?: number;
   /** Called every millisecond. */
@@ -20,13 +23,20 @@ interface Plan {
 }
 
 function run(seed: number, plan: Plan): CoreLab {
-  const { size, spare = 0, changesMembers = false, phaseMs = 150, prepare, disturb } = plan;
+  const { size, spare = 0, changesMembers = false, mixesTimeouts = false } = plan;
+  const { phaseMs = 150, prepare, disturb } = plan;
   const lab = new CoreLab(seed, size, undefined, spare);
   const { random } = lab;
   // No two clocks drift apart by more than a tenth.
   for (const host of lab.hosts.values()) host.setClockRate(0, 0.955 + random.float() * 0.09);
   prepare?.(lab);
+  const restart = (host: Host) => {
+    if (mixesTimeouts) host.options = someTimeouts(lab);
+    host.restart(lab.nowMs);
+  };
+  if (mixesTimeouts) for (const host of lab.hosts.values()) restart(host);
   lab.maxDelayMs = random.between(1, 30);
+  const compactRate = random.chance(0.7) ? 0.005 : 0;
   let proposed = 0;
   const closing = new Set<Host>();
   for (let phase = 0; phase < 12; phase++) {
@@ -34,34 +44,43 @@ function run(seed: number, plan: Plan): CoreLab {
     lab.lossRate = random.chance(0.5) ? random.float() * 0.3 : 0;
     lab.repeatRate = random.chance(0.5) ? 0.2 : 0;
     lab.writeRate = random.chance(0.5) ? 0.2 + random.float() * 0.8 : 1;
+    for (const host of lab.hosts.values())
+      host.applyRate = random.chance(0.4) ? 0.02 + random.float() * 0.2 : 1;
     const victim = random.chance(0.5) ? lab.leader?.id : undefined;
-    if (random.chance(0.4)) lab.isolate(victim ?? random.between(1, size + spare));
-    if (random.chance(0.3)) lab.cut.add(`${random.between(1, size)}>${random.between(1, size)}`);
+    if (random.chance(0.4)) {
+      lab.isolate(victim ?? random.between(1, size + spare));
+      // The others may have promised it something, and forgotten it.
+      for (const host of lab.hosts.values()) if (host.id !== victim && random.chance(0.2)) restart(host);
+    }
+    if (random.chance(0.3))
+      lab.cut.add(`${random.between(1, size + spare)}>${random.between(1, size + spare)}`);
     for (let ms = 0; ms < phaseMs; ms++) {
       for (const host of lab.hosts.values()) {
         if (host.raft.role === 'leader' && random.chance(0.3))
           host.propose(lab.nowMs, `${seed}/${proposed++}`);
+        if (host.id === victim && random.chance(0.2)) lab.read(host, 'lease');
         if (random.chance(0.02)) lab.read(host, random.pick(['index', 'lease', 'follower'] as const));
-        if (random.chance(0.001)) host.restart(lab.nowMs);
-        if (random.chance(0.005)) host.compact(lab.nowMs, random.between(0, 5));
+        if (random.chance(0.001)) restart(host);
+        if (random.chance(compactRate)) host.compact(lab.nowMs, random.between(0, 5));
         if (random.chance(0.005))
-          host.step(lab.nowMs, { type: 'unreachable', node: random.between(1, size) });
+          host.step(lab.nowMs, { type: 'unreachable', node: random.between(1, size + spare) });
         if (random.chance(0.001)) {
           host.step(lab.nowMs, { type: 'stopCampaigning' });
           host.step(lab.nowMs, { type: 'handOver' });
           closing.add(host);
         }
         if (host.raft.role !== 'leader') continue;
-        if (random.chance(0.002)) host.step(lab.nowMs, { type: 'transfer', to: random.between(1, size) });
+        if (random.chance(0.002))
+          host.step(lab.nowMs, { type: 'transfer', to: random.between(1, size + spare) });
         if (random.chance(0.002)) host.step(lab.nowMs, { type: 'handOver' });
         if (changesMembers && random.chance(0.02)) host.change(lab.nowMs, ...someChanges(lab));
       }
-      if (random.chance(0.001)) for (const host of lab.hosts.values()) host.restart(lab.nowMs);
+      if (random.chance(0.001)) for (const host of lab.hosts.values()) restart(host);
       disturb?.(lab);
       lab.advance();
     }
     // Who was closing has closed, and runs again.
-    for (const host of closing) host.restart(lab.nowMs);
+    for (const host of closing) restart(host);
     closing.clear();
   }
   lab.heal();
@@ -70,6 +89,11 @@ function run(seed: number, plan: Plan): CoreLab {
   lab.advanceUntil(() => isSettled(lab));
   lab.checkLogMatching();
   return lab;
+}
+
+function someTimeouts({ random }: CoreLab): Host['options'] {
+  const electionTimeoutMinMs = random.pick([30, 50, 120]);
+  return { ...LAB_OPTIONS, electionTimeoutMinMs, electionTimeoutMaxMs: 2 * electionTimeoutMinMs };
 }
 
 function someChanges({ random, hosts }: CoreLab): MemberChange[] {
@@ -131,6 +155,48 @@ test('members come and go', () => {
     assert.ok(lab.history.length > 10);
   }
   assert.ok(joint > 100 && learners > 100, `${joint} joint configurations, ${learners} with learners`);
+});
+
+/**
+ * After each change of members its leader applies late; then one of the others does not hear it any more; then nobody
+ * does, for a while.
+ */
+function troubleAfterChanges(): (lab: CoreLab) => void {
+  let trouble: { readonly leader: Host; readonly other: number; cutMs: number; endMs: number } | undefined;
+  return (lab) => {
+    const { leader, random, nowMs } = lab;
+    if (!trouble && leader?.log.some(isUnappliedChange(leader))) {
+      const cutMs = nowMs + random.between(1, 25);
+      trouble = {
+        ...{ leader, other: random.between(1, lab.hosts.size) },
+        ...{ cutMs, endMs: cutMs + random.between(1, 60) },
+      };
+      leader.applyRate = 0.03;
+    }
+    if (nowMs === trouble?.cutMs) lab.cut.add(`${trouble.leader.id}>${trouble.other}`);
+    if (nowMs === trouble?.endMs) lab.isolate(trouble.leader.id);
+    if (trouble && nowMs > trouble.endMs + 250) {
+      lab.heal();
+      trouble = undefined;
+    }
+  };
+}
+
+function isUnappliedChange({ base, applied }: Host): (entry: Entry, i: number) => boolean {
+  return ({ kind }, i) => kind === 'configuration' && base.index + i + 1 > applied.length;
+}
+
+test('voters come and go while leaders apply late, and are cut off', () => {
+  for (let seed = 5181; seed <= 5210; seed++)
+    run(seed, { size: 3, changesMembers: true, phaseMs: 400, disturb: troubleAfterChanges() });
+});
+
+test('groups that grow from one node', () => {
+  for (let seed = 3001; seed <= 3040; seed++) run(seed, { size: 1, spare: 3, changesMembers: true });
+});
+
+test('election timeouts that differ, and change with a restart', () => {
+  for (let seed = 4101; seed <= 4130; seed++) run(seed, { size: 3, mixesTimeouts: true });
 });
 
 test('the same seed gives the same history', () => {

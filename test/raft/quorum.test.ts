@@ -38,6 +38,23 @@ test('an empty half of a joint configuration stands in nobody’s way', () => {
   assert.is(voteResult([], new Map()), 'won');
 });
 
+test('in a joint configuration both halves must agree', () => {
+  const joint: Configuration = { ...configurationOf([1, 4, 5]), outgoing: [1, 2, 3] };
+  const reached = (...ids: number[]) => reachedByQuorum(joint, (id) => (ids.includes(id) ? 1 : 0));
+  const votes = (...ids: number[]) => quorumVoteResult(joint, new Map(ids.map((id) => [id, true])));
+  for (const half of [
+    [4, 5],
+    [2, 3],
+  ]) {
+    assert.is(reached(...half), 0);
+    assert.is(votes(...half), 'pending');
+    assert.is(reached(1, ...half), 0);
+    assert.is(votes(1, ...half), 'pending');
+  }
+  assert.is(reached(1, 2, 4), 1);
+  assert.is(votes(1, 2, 4), 'won');
+});
+
 test('voters that nobody knows do not count', () => {
   assert.is(
     voteResult(

@@ -118,7 +118,7 @@ test('a log whose files begin with a preamble is never without one', async () =>
     const log = { preamble: () => [Buffer.from('preamble')], ...SETTINGS[seed % 3]?.[1] };
     const all = await crashes(newDisk(), undefined, { seed, steps: 40, mark: 'a', clonesPerPoint: 2, log });
     for (const crash of all) {
-      const { recovered } = openLog(crash.disk);
+      const { recovered } = openLog(crash.disk, crash.log);
       const texts = recovered.filter((text) => text !== 'preamble');
       assert.is(violation(texts, crash.expected), undefined, crash.at);
       if (crash.expected.durable > 0) assert.is(recovered[0], 'preamble', crash.at);

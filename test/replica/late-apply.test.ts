@@ -73,6 +73,8 @@ test('a leader that lost its place over a checkpoint takes a snapshot when that 
     leader.machine.checkpointGate = gate.promise;
     lab.cut.clear();
     await lab.until(() => leader.machine.checkpoints === 1);
+    await propose(lab, 5, 'waiting to be applied');
+    assert.ok(leader.replica.commitIndex > leader.machine.appliedIndex);
     lab.isolate(leader.id);
     await lab.until(() => lab.leader !== leader && away.machine.restores > 0);
     await propose(lab, 150, 'under another');
@@ -102,6 +104,22 @@ test('a stop waits for the range, and for the checkpoint that waits for it', asy
   assert.equal(leader.machine.overlaps, []);
   assert.equal(leader.failures, []);
   assert.equal(lab.directoriesOf(leader.id), [leader.log.group(1)?.base.directory ?? '']);
+});
+
+test('what waits for a checkpoint is not applied after the stop', async () => {
+  const { lab, leader } = await open(7, { maxApplyMs: 3 });
+  const gate = newGate();
+  leader.machine.checkpointGate = gate.promise;
+  lab.cut.clear();
+  await lab.until(() => leader.machine.checkpoints === 1);
+  await propose(lab, 5, 'meanwhile');
+  const { appliedIndex } = leader.machine;
+  assert.ok(leader.replica.commitIndex > appliedIndex);
+  leader.isRunning = false;
+  lab.world.scheduler.after(100, gate.open);
+  await lab.world.scheduler.run(leader.replica.stop());
+  await lab.world.scheduler.runFor(100);
+  assert.is(leader.machine.appliedIndex, appliedIndex);
 });
 
 test('a range that is applied after the stop answers nobody', async () => {

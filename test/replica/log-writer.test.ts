@@ -15,9 +15,11 @@ function batchOf(batch: number, term: number, first: number, entries: readonly E
   return { batch, hardState: { term, vote: 1, commit: 0 }, first, entries, snapshot: undefined };
 }
 
-test('what was replaced while the disk was full is not written when there is space', async () => {
-  let isFull = false;
-  const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
+/** A writer on a disk that may be full. */
+async function open() {
+  const disk = { isFull: false };
+  const fault = ({ kind }: FileOperation) =>
+    disk.isFull && kind === 'write' ? ('short' as const) : undefined;
   const world = new SimWorld(1);
   const { env } = world.start('n1', new SimDisk(), { fault });
   env.fs.makeDirectory('/raft');
@@ -43,21 +45,43 @@ test('what was replaced while the disk was full is not written when there is spa
     persisted: (batch) => persisted.push(batch),
     failed: (error) => failures.push(error),
   });
+  const texts = () => log.entries(1, log.lastIndex).map(({ body }) => Buffer.from(body).toString());
+  return { world, disk, log, writer, persisted, failures, texts };
+}
+
+test('a batch does not overtake those that wait for space', async () => {
+  const { world, disk, writer, persisted, failures, texts } = await open();
+  disk.isFull = true;
+  writer.write(batchOf(1, 1, 1, [entry(1, 'a')]));
+  await world.scheduler.runFor(50);
+  disk.isFull = false;
+  writer.write(batchOf(2, 1, 2, [entry(1, 'b')]));
+  await world.scheduler.runFor(20);
+  assert.equal(persisted, []);
+  assert.equal(texts(), ['a', 'b'], 'it can be read');
+  await world.scheduler.runFor(500);
+  assert.equal(persisted, [1, 2]);
+  assert.equal(failures, []);
+  assert.equal(texts(), ['a', 'b']);
+  writer.close();
+});
+
+test('what was replaced while the disk was full is not written when there is space', async () => {
+  const { world, disk, log, writer, persisted, failures, texts } = await open();
   writer.write(batchOf(1, 1, 1, [entry(1, 'a'), entry(1, 'b'), entry(1, 'c')]));
   await world.scheduler.runFor(50);
-  isFull = true;
+  disk.isFull = true;
   writer.write(batchOf(2, 1, 4, [entry(1, 'lost')]));
   await world.scheduler.runFor(50);
   writer.write(batchOf(3, 2, 0, []));
   writer.write(batchOf(4, 2, 2, [entry(2, 'B')]));
   await world.scheduler.runFor(500);
   assert.equal(persisted, [1]);
-  isFull = false;
+  disk.isFull = false;
   await world.scheduler.runFor(500);
   assert.equal(failures, []);
   assert.equal(persisted, [1, 2, 3, 4]);
-  const texts = log.entries(1, log.lastIndex).map(({ body }) => Buffer.from(body).toString());
-  assert.equal(texts, ['a', 'B']);
+  assert.equal(texts(), ['a', 'B']);
   assert.is(log.hardState.term, 2);
   writer.close();
 });

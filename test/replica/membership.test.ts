@@ -233,4 +233,21 @@ test('random changes, transfers, cuts and power cuts: every caller gets one answ
   assert.ok(changes > 30, `${changes} changes`);
 });
 
+test('a transfer is not done when another than the chosen one leads', async () => {
+  const lab = await ReplicaLab.start(20);
+  const leader = await lab.untilLeader();
+  await lab.untilEqual();
+  const [chosen] = [...lab.members.values()].filter((member) => member !== leader) as [Member];
+  lab.intercept = (from, _to, message) =>
+    message.type === 'timeoutNow' || (message.type === 'requestVote' && from === chosen.id)
+      ? undefined
+      : message;
+  const transfer = leader.replica.transferLeadership(chosen.id).then(() => 'done', errorCode);
+  lab.isolate(leader.id);
+  await lab.until(() => lab.leader !== leader && lab.leader !== undefined, 350);
+  lab.cut.clear();
+  assert.is(await lab.world.scheduler.run(transfer), 'TRANSFER_FAILED');
+  assert.is.not(lab.leader, chosen);
+});
+
 test.run();

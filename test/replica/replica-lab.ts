@@ -110,8 +110,13 @@ export class ListMachine implements StateMachine<number> {
   /** Throws for what is not JSON. */
   async check(directory: string): Promise<void> {
     await this.checkGate;
-    for (const name of this.#fs.list(directory))
-      JSON.parse(this.#fs.readFile(`${directory}/${name}`).toString());
+    for (const name of this.#fs.list(directory)) {
+      try {
+        JSON.parse(this.#fs.readFile(`${directory}/${name}`).toString());
+      } catch (cause) {
+        throw new RaftreeError('CORRUPTION', `${name} is damaged`, { cause });
+      }
+    }
   }
 
   restore(directory: string): Promise<void> {

@@ -90,6 +90,30 @@ async function senderOf(fileBytes: number, limits: SnapshotLimits) {
   return { world, sender, sent, ended, want, chunks };
 }
 
+test('what is wanted of an earlier checkpoint is not answered from this one', async () => {
+  const limits = { maxChunkBytes: 1024, maxBytesPerSecond: 1e6, stallTimeoutMs: 1000 };
+  const { sender, ended, want, chunks } = await senderOf(1024, limits);
+  for (const file of [0, 1])
+    sender.wanted(2, { type: 'snapshotWanted', term: 1, checkpoint: 1, file, offset: 0 });
+  assert.is(chunks().length, 0);
+  assert.equal(ended, []);
+  want(0);
+  assert.is(chunks().length, 1);
+});
+
+test('a member that the log does not reach from the present checkpoint gets another', async () => {
+  const limits = { maxChunkBytes: 1024, maxBytesPerSecond: 1e6, stallTimeoutMs: 1000 };
+  const { world, sender, sent } = await senderOf(1024, limits);
+  const made = () =>
+    new Set(sent.flatMap(({ message }) => (message.type === 'snapshotOffer' ? [message.checkpoint] : [])));
+  sender.begin(3, 10);
+  await world.scheduler.runFor(10);
+  assert.is(made().size, 1);
+  sender.begin(4, 11);
+  await world.scheduler.runFor(10);
+  assert.is(made().size, 2);
+});
+
 test('a rate at which a chunk takes longer than a silent receiver is waited for is kept', async () => {
   const limits = { maxChunkBytes: 1024, maxBytesPerSecond: 100, stallTimeoutMs: 1000 };
   const { world, ended, want, chunks } = await senderOf(4096, limits);

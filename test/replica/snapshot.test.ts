@@ -1,7 +1,9 @@
 /** Snapshots on their way from a leader to whoever lacks what its log no longer has. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
 import type { FileOperation } from '../../src/env/sim/disk.js';
+import { crc32 } from '../../src/record/checksum.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type LabOptions, type Member, Proposals, ReplicaLab } from './replica-lab.js';
 
@@ -311,6 +313,91 @@ test('a snapshot that arrives while entries before it still wait for space in th
     await lab.restart(slow.id);
     await checkEqual(lab);
   }
+});
+
+test('what a damaged leader sends is not taken over, and another leads', async () => {
+  for (let seed = 1; seed <= 3; seed++) {
+    const { lab, leader, away } = await open(seed);
+    const checkpoint = leader.machine.checkpoint.bind(leader.machine);
+    leader.machine.checkpoint = async (directory) => {
+      await checkpoint(directory);
+      const [part] = leader.process.fs.list(directory);
+      leader.disk.edit(`${directory}/${part}`, () => Buffer.from('no JSON'));
+    };
+    lab.cut.clear();
+    await lab.until(() => away.machine.restores > 0);
+    assert.is.not(lab.leader, leader);
+    await checkEqual(lab);
+    checkDirectories(lab);
+  }
+});
+
+test('a checkpoint that fails half-way leaves nothing behind', async () => {
+  const { lab, leader } = await open(4);
+  const checkpoint = leader.machine.checkpoint.bind(leader.machine);
+  let attempts = 0;
+  leader.machine.checkpoint = async (directory) => {
+    await checkpoint(directory);
+    if (++attempts < 4) throw new RaftreeError('LSM_NO_SPACE', 'the disk is full');
+  };
+  lab.cut.clear();
+  await checkEqual(lab);
+  assert.is(attempts, 4);
+  checkDirectories(lab);
+});
+
+test('an offer of what the log holds is answered with the end: nothing is lacking', async () => {
+  const lab = await ReplicaLab.start(1);
+  const leader = await lab.untilLeader();
+  await propose(lab, 10, 'before');
+  const follower = [...lab.members.values()].find((member) => member !== leader) as Member;
+  const wanted: string[] = [];
+  lab.intercept = (_from, _to, message) => {
+    if (message.type === 'snapshotWanted') wanted.push(`${message.checkpoint}: ${message.file}`);
+    return message;
+  };
+  const { configuration, term, commitIndex: index } = leader.replica;
+  const files = ['one', 'two'].map((name) => ({ name, sizeBytes: 3 }));
+  const offer = { type: 'snapshotOffer', term, checkpoint: 7, files } as const;
+  follower.replica.receive(leader.id, { ...offer, snapshot: { index, term, configuration } });
+  await lab.world.scheduler.runFor(20);
+  assert.equal(wanted, ['7: 2']);
+  // Of an old leader nothing is taken, nor is it answered.
+  const old = { ...offer, term: term - 1, snapshot: { index: 1000, term, configuration } };
+  follower.replica.receive(leader.id, old);
+  await lab.world.scheduler.runFor(20);
+  assert.equal(wanted, ['7: 2']);
+  assert.equal(lab.directoriesOf(follower.id), ['state-0-0']);
+});
+
+test('a chunk of another checkpoint, or of another node, is not taken', async () => {
+  const lab = await ReplicaLab.start(2);
+  const leader = await lab.untilLeader();
+  const follower = [...lab.members.values()].find((member) => member !== leader) as Member;
+  const other = [...lab.members.keys()].find((id) => id !== leader.id && id !== follower.id) ?? 0;
+  const wanted: string[] = [];
+  lab.intercept = (_from, _to, message) => {
+    if (message.type === 'snapshotWanted') wanted.push(`${message.file}+${message.offset}`);
+    return message;
+  };
+  const { configuration, term } = leader.replica;
+  const chunk = { type: 'snapshotChunk', term, checkpoint: 7, file: 0, offset: 0 } as const;
+  const bytes = Buffer.from('one');
+  const { replica } = follower;
+  replica.receive(leader.id, {
+    type: 'snapshotOffer',
+    term,
+    checkpoint: 7,
+    files: [{ name: 'file', sizeBytes: 6 }],
+    snapshot: { index: 1000, term, configuration },
+  });
+  replica.receive(leader.id, { ...chunk, checkpoint: 8, bytes, checksum: crc32(bytes) });
+  replica.receive(other, { ...chunk, bytes, checksum: crc32(bytes) });
+  await lab.world.scheduler.runFor(20);
+  assert.equal(wanted, ['0+0']);
+  replica.receive(leader.id, { ...chunk, bytes, checksum: crc32(bytes) });
+  await lab.world.scheduler.runFor(20);
+  assert.equal(wanted, ['0+0', '0+3']);
 });
 
 test('an offer of files with names that lead elsewhere, or that come twice, is not taken', async () => {

@@ -1,6 +1,7 @@
 /** A member that needs a snapshot while the others write all the time: the log waits for it, within a limit. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RaftreeError } from '../../src/env/errors.js';
 import type { SnapshotLimits } from '../../src/replica/snapshot-sender.js';
 import { type LabOptions, type Member, newGate, ReplicaLab } from './replica-lab.js';
 
@@ -163,6 +164,18 @@ test('nor does one that is gone when it has its snapshot, and has not caught up'
   await lab.until(() => away.machine.restores === 1, 5000);
   lab.powerCut(away.id);
   await lab.world.scheduler.runFor(600);
+  assert.ok(logBytes(leader) <= MAX_LOG_BYTES + 1000, `${logBytes(leader)} bytes`);
+  load.stop();
+});
+
+test('nor does a transfer that failed, if no other snapshot can be made', async () => {
+  const { lab, leader, load } = await open(12, 400_000);
+  lab.cut.clear();
+  await lab.world.scheduler.runFor(400);
+  leader.machine.checkpoint = () => Promise.reject(new RaftreeError('LSM_NO_SPACE', 'the disk is full'));
+  lab.intercept = (_from, _to, message) => (message.type === 'snapshotWanted' ? undefined : message);
+  await lab.world.scheduler.runFor(1000);
+  assert.is(leader.replica.role, 'leader');
   assert.ok(logBytes(leader) <= MAX_LOG_BYTES + 1000, `${logBytes(leader)} bytes`);
   load.stop();
 });

@@ -3,6 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClient, ReadLevel } from '../../src/client/index.js';
 import { errorCode } from '../../src/env/errors.js';
+import { SimDisk } from '../../src/env/sim/disk.js';
+import { Direct } from '../sim/direct.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const KEYS = 200;
@@ -125,6 +127,41 @@ test('a node that is no member needs addresses to become one', async () => {
     assert.is(refused, 'CHANGE_INVALID');
   }
   assert.equal(membersOf(cluster), { voters: [1, 2, 3], learners: [] });
+});
+
+test('a change that was made for another configuration is refused, on the wire and after a restart', async () => {
+  const setting = await open(10);
+  const { cluster, client } = setting;
+  const direct = new Direct(cluster.world.start('operator', new SimDisk()).env);
+  const configurationIndex = () => cluster.leader?.status(0).configurationIndex ?? -1;
+  /** What the leader says to "node 4 is to be a learner". */
+  const ask = async (expectedIndex: number | undefined) => {
+    const leader = cluster.leader?.config.nodeId ?? 0;
+    const { client: clientAddress, peer: peerAddress } = cluster.addressesOf(4);
+    const changes = [{ type: 'addLearner' as const, nodeId: 4, clientAddress, peerAddress }];
+    const answer = await cluster.run(
+      direct.ask(cluster.addressesOf(leader).client, { type: 'changeMembers', expectedIndex, changes }, 5000),
+    );
+    return typeof answer === 'string' ? answer : answer.type;
+  };
+  const first = configurationIndex();
+  assert.is(await ask(first + 1), 'CHANGE_CONFLICT');
+  assert.is(await ask(first), 'done');
+  const second = configurationIndex();
+  assert.ok(second > first);
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 4 }]));
+  assert.is(await ask(first), 'CHANGE_CONFLICT', 'its repetition');
+  assert.is(await ask(second), 'CHANGE_CONFLICT');
+  assert.equal(membersOf(cluster), { voters: [1, 2, 3], learners: [] });
+  const third = configurationIndex();
+  cluster.cutPowerOfAll();
+  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  await cluster.run(client.put('a', '1'));
+  assert.is(configurationIndex(), third);
+  assert.is(await ask(second), 'CHANGE_CONFLICT');
+  assert.is(await ask(undefined), 'done');
+  await cluster.run(direct.close());
+  assert.equal(cluster.failures, []);
 });
 
 test('a joint change: two come and two go at once', async () => {

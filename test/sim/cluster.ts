@@ -11,7 +11,7 @@ import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
-import type { StepResult } from '../../src/raft/types.js';
+import { NOBODY, type StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
@@ -21,7 +21,7 @@ import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
 import { Reference } from './reference.js';
 import type { Broken } from './rules.js';
-import type { Setting } from './setting.js';
+import { otherSettings, type Setting } from './setting.js';
 import { Trace } from './trace.js';
 
 /** What the network does to messages between nodes. */
@@ -53,12 +53,13 @@ export class Cluster implements Probe {
   broken: Broken | undefined;
   /** Told of every new leader in the moment of its election, before it has said so to anybody. */
   onElected: (who: string) => void = () => {};
-  /** Whether a message from one node to another is lost, apart from what `messageFaults` loses. */
-  loses: (who: string, to: number, message: ReplicaMessage) => boolean = () => false;
+  /** Whether a message from one node to another is lost, apart from what `messageFaults` loses; `send` brings it back. */
+  loses: (who: string, to: number, message: ReplicaMessage, send: () => void) => boolean = () => false;
   readonly #rules: RaftRules;
   readonly #diskRandom: SeededRandom;
   readonly #messageRandom: SeededRandom;
   readonly #restartRandom: SeededRandom;
+  readonly #applyRandom: SeededRandom;
 
   constructor(setting: Setting, random: SeededRandom, coverage: Coverage, sink?: (line: string) => void) {
     this.setting = setting;
@@ -66,12 +67,14 @@ export class Cluster implements Probe {
     this.world = new SimWorld(random.uint32(), {
       minDelayMs: setting.minDelayMs,
       maxDelayMs: setting.maxDelayMs,
+      tcp: 'real',
       observe: ({ kind, from, to, bytes }) =>
         this.trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {}),
     });
     this.#diskRandom = new SeededRandom(random.uint32());
     this.#messageRandom = new SeededRandom(random.uint32());
     this.#restartRandom = new SeededRandom(random.uint32());
+    this.#applyRandom = new SeededRandom(random.uint32());
     this.trace = new Trace(() => this.nowMs, sink);
     this.reference = new Reference(
       (rule, detail) => this.fail(rule, detail),
@@ -113,7 +116,7 @@ export class Cluster implements Probe {
   get leader(): SimulatedMachine | undefined {
     let leader: SimulatedMachine | undefined;
     for (const machine of this.machines) {
-      if (machine.state !== 'up' || machine.node?.role !== 'leader') continue;
+      if (machine.state !== 'up' || machine.node?.role !== 'leader' || machine.isForeign) continue;
       if (!leader || machine.node.status(0).term > (leader.node?.status(0).term ?? 0)) leader = machine;
     }
     return leader;
@@ -121,7 +124,9 @@ export class Cluster implements Probe {
 
   /** All who believe that they lead. */
   get leaders(): SimulatedMachine[] {
-    return this.machines.filter(({ state, node }) => state === 'up' && node?.role === 'leader');
+    return this.machines.filter(
+      ({ state, node, isForeign }) => state === 'up' && node?.role === 'leader' && !isForeign,
+    );
   }
 
   /** What a program on a host of its own finds. */
@@ -149,6 +154,10 @@ export class Cluster implements Probe {
     machine.hasFailedOperations = false;
     machine.starts++;
     if (machine.starts > 1) this.coverage.count('restarts');
+    if (this.setting.mixesSettings) {
+      machine.settings = otherSettings(this.setting, this.#restartRandom);
+      if (machine.starts > 1) this.coverage.count('settings changed by a restart');
+    }
     this.trace.record(machine.host, 'start', { process: machine.processName });
     const process: SimProcess = this.world.start(machine.host, machine.disk, {
       latency: (operation) => this.#latency(machine, process, operation),
@@ -187,6 +196,28 @@ export class Cluster implements Probe {
     );
   }
 
+  /** It begins a cluster of its own, which no client of this one knows. */
+  startForeign(machine: SimulatedMachine): void {
+    machine.isForeign = true;
+    machine.isDamaged = true;
+    this.start(machine);
+  }
+
+  /** It stays down. */
+  giveUp(machine: SimulatedMachine): void {
+    this.kill(machine);
+    machine.state = 'lost';
+  }
+
+  /** Files go, while the machine is down. */
+  removeFiles(machine: SimulatedMachine, directory: string): void {
+    machine.isDamaged = true;
+    const fs = machine.disk.mount();
+    for (const name of fs.list(directory)) fs.unlink(`${directory}/${name}`);
+    fs.syncDirectory(directory);
+    this.trace.record('world', 'files removed', { host: machine.host, directory });
+  }
+
   /** kill -9. */
   kill(machine: SimulatedMachine, how = 'kill'): void {
     if (!machine.process) return;
@@ -196,6 +227,7 @@ export class Cluster implements Probe {
 
   /** The process is gone, and whatever its disk had not synced may be; or is. */
   cutPower(machine: SimulatedMachine, disk?: 'keeps only what is synced'): void {
+    machine.process?.losePower();
     this.kill(machine, 'power cut');
     machine.disk.powerCut(disk ? new Unlucky(0) : this.#diskRandom);
   }
@@ -241,12 +273,26 @@ export class Cluster implements Probe {
     machine.process?.resume(order ?? (this.#diskRandom.chance(0.5) ? 'network first' : 'timers first'));
   }
 
+  /** Its state machine applies nothing until it is let go. */
+  holdApply(machine: SimulatedMachine): void {
+    machine.heldApplies ??= [];
+    this.trace.record(machine.host, 'hold apply');
+  }
+
+  releaseApply(machine: SimulatedMachine): void {
+    const held = machine.heldApplies ?? [];
+    machine.heldApplies = undefined;
+    this.trace.record(machine.host, 'release apply');
+    for (const goOn of held) goOn();
+  }
+
   #goesDown(machine: SimulatedMachine, state: MachineState): void {
     machine.process?.kill();
     machine.process = undefined;
     machine.node = undefined;
     machine.engine = undefined;
     machine.isPaused = false;
+    machine.heldApplies = undefined;
     machine.condition.fuse = undefined;
     machine.state = state;
     if (state !== 'down' || !this.isSupervised) return;
@@ -268,16 +314,16 @@ export class Cluster implements Probe {
   }
 
   #config(machine: SimulatedMachine): NodeConfig {
-    const { raft, storage, limits } = this.setting;
+    const { raft, storage, limits } = { ...this.setting, ...machine.settings };
     const config = parseNodeConfig(
       {
         clusterId: 'simulated',
         nodeId: machine.id,
         dataDirectory: '/data',
         nodes: this.machines
-          .filter((other) => other === machine || this.founders.includes(other))
+          .filter((other) => other === machine || (this.founders.includes(other) && !machine.isForeign))
           .map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
-        join: !this.founders.includes(machine),
+        join: !this.founders.includes(machine) && !machine.isForeign,
         raft,
       },
       'simulation',
@@ -307,7 +353,7 @@ export class Cluster implements Probe {
     this.compareState(machine);
     const write = engine.write.bind(engine);
     engine.write = (operations) => {
-      this.reference.batch(machine.host, operations);
+      if (!machine.isForeign) this.reference.batch(machine.host, operations);
       return write(operations);
     };
     return engine;
@@ -316,7 +362,7 @@ export class Cluster implements Probe {
   /** All keys of a machine against the reference. */
   compareState(machine: SimulatedMachine): void {
     const { engine } = machine;
-    if (!engine) return;
+    if (!engine || machine.isForeign) return;
     try {
       const applied = engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n;
       this.reference.state(machine.host, Number(applied), engine.entries(USER_RANGE));
@@ -345,8 +391,14 @@ export class Cluster implements Probe {
   }
 
   raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
-    this.#rules.output(who, raft, output);
     const { append, apply, reads, failedReads, status } = output;
+    const foreigner = this.#foreigner(who);
+    // From when it follows a leader that is not of its own cluster it is held to what all others are.
+    if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {
+      foreigner.isForeign = false;
+      this.compareState(foreigner);
+    }
+    if (!this.#foreigner(who)) this.#rules.output(who, raft, output);
     if (status) this.trace.record(who, 'raft.status', { ...status });
     if (append) {
       const { batch, hardState, first, entries } = append;
@@ -356,12 +408,32 @@ export class Cluster implements Probe {
     if (reads.length + failedReads.length > 0) this.trace.record(who, 'raft.reads', { reads, failedReads });
   }
 
+  #foreigner(who: string): SimulatedMachine | undefined {
+    return this.machines.find(({ host, isForeign }) => host === who && isForeign);
+  }
+
+  beforeApply(who: string): Promise<void> | undefined {
+    const machine = this.machines.find(({ host }) => host === who);
+    const { chance, maxMs } = this.setting.lateApply;
+    const timers = machine?.process?.env.timers;
+    if (!machine || !timers) return undefined;
+    const isHeld = machine.heldApplies !== undefined;
+    if (!isHeld && !this.#applyRandom.chance(chance)) return undefined;
+    this.coverage.count('late applies');
+    const delayMs = isHeld ? 0 : this.#applyRandom.float() * maxMs;
+    return new Promise((resolve) => {
+      const goOn = () => void timers.after(delayMs, resolve);
+      if (machine.heldApplies) machine.heldApplies.push(goOn);
+      else goOn();
+    });
+  }
+
   applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
-    this.reference.applying(who, first, entries);
+    if (!this.#foreigner(who)) this.reference.applying(who, first, entries);
   }
 
   applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
-    this.reference.applied(who, first, results);
+    if (!this.#foreigner(who)) this.reference.applied(who, first, results);
   }
 
   sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {
@@ -369,7 +441,7 @@ export class Cluster implements Probe {
     const { loss, repetition, reordering } = this.messageFaults;
     const machine = this.machines.find(({ host }) => host === who);
     this.trace.record(who, 'raft.send', { to, message });
-    if (this.loses(who, to, message)) return;
+    if (this.loses(who, to, message, send)) return;
     if (!machine?.process || loss + repetition + reordering === 0) {
       send();
       return;

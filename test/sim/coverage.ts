@@ -2,12 +2,14 @@
 export const COVERAGE = [
   'elections',
   'elections that failed',
+  'elections of an old term',
   'leader changes',
   'conflicts truncated',
   'torn tails recovered',
   'log cuts',
   'snapshots installed',
   'members changed',
+  'groups grown from one node',
   'joint configurations',
   'learners',
   'leaders transferred',
@@ -15,6 +17,7 @@ export const COVERAGE = [
   'log segments started',
   'flushes',
   'compactions',
+  'late applies',
   'retries deduplicated',
   'sessions dropped',
   'limits reached',
@@ -30,6 +33,8 @@ export const COVERAGE = [
   'scans',
   'scans of several pages',
   'batches',
+  'batches not applied',
+  'batches that name a key again',
   'kills',
   'power cuts',
   'power cuts of some',
@@ -37,7 +42,9 @@ export const COVERAGE = [
   'kills between disk operations',
   'orderly restarts',
   'restarts',
+  'settings changed by a restart',
   'pauses',
+  'short stalls',
   'leaders paused',
   'clock drifts',
   'wall clock jumps',
@@ -67,7 +74,7 @@ export const COVERAGE = [
 export type CoverageKind = (typeof COVERAGE)[number];
 
 /** It may come about, and need not. */
-export const RARE: readonly CoverageKind[] = ['quorums lost'];
+export const RARE: readonly CoverageKind[] = ['quorums lost', 'elections of an old term'];
 
 export class Coverage {
   readonly #counts = new Map<CoverageKind, number>();

@@ -18,6 +18,7 @@ export const FAULTS = [
   { name: 'orderlyRestart', profile: 'crash' },
   { name: 'pause', profile: 'crash' },
   { name: 'pauseLeader', profile: 'crash' },
+  { name: 'shortStall', profile: 'crash' },
   { name: 'clockDrift', profile: 'crash' },
   { name: 'wallClockJump', profile: 'crash' },
   { name: 'clockJump', profile: 'crash' },

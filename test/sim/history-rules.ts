@@ -21,6 +21,11 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
         'durability',
         `${client} was told of entry ${outcome.index}, but there are ${reference.lastIndex}`,
       );
+    if (outcome?.type === 'ok' && !isWhole(outcome.answers))
+      fail(
+        'whole or not at all',
+        `${client} was told ${JSON.stringify(outcome.answers)} of one write at entry ${outcome.index}`,
+      );
     operations.forEach(({ value }, i) => {
       const token = tokenOf(Buffer.from(value));
       if (token === '') return;
@@ -31,10 +36,10 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
           `${client} was told that ${token} was not committed; it took effect at ${effect}`,
         );
       const answer = outcome?.type === 'ok' ? outcome.answers[i] : undefined;
-      if (answer?.applied && effect !== answer.version)
+      if (answer?.applied && outcome?.type === 'ok' && effect !== outcome.index)
         fail(
           'durability',
-          `${client} was told that ${token} took effect at ${answer.version}; it did at ${effect}`,
+          `${client} was told that ${token} took effect at ${outcome.index}; it did at ${effect}`,
         );
       if (answer?.applied === false && effect !== undefined)
         fail(
@@ -43,6 +48,13 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
         );
     });
   }
+}
+
+/** All parts of a write took effect, or none did because the condition of one was not met. */
+function isWhole(answers: readonly KeyAnswer[]): boolean {
+  const statuses = answers.flatMap(({ status }) => status ?? []);
+  if (answers.every(({ applied }) => applied)) return statuses.every((status) => status === 'ok');
+  return statuses.includes('conditionFailed') && !statuses.includes('ok');
 }
 
 /** What one process has shown of a key bounds from below what it may show later. */
@@ -78,7 +90,15 @@ function checkStaleReads({ calls }: History, reference: Reference, fail: Fail): 
   }
 }
 
-type Input = KeyOperation;
+/** What one call does to one key, in order: a read, or one or more parts of a write. */
+type Input = readonly KeyOperation[];
+
+/** Of a write of unknown outcome that was applied, `index` is known and the answers are not. */
+interface Output {
+  readonly applied: boolean;
+  readonly index: number;
+  readonly answers: readonly KeyAnswer[] | undefined;
+}
 
 interface State {
   readonly version: number;
@@ -87,49 +107,72 @@ interface State {
 
 /**
  * A call that failed for certain is left out; so is a write of unknown outcome that no node ever applied: it can have
- * no effect any more. One that was applied is open to the end, but its version is known.
+ * no effect any more. One that was applied is open to the end, but its index is known.
  */
-function linearizableOperations({ calls }: History, reference: Reference): Operation<Input, KeyAnswer>[] {
-  return calls.flatMap((call) => {
-    const { outcome } = call;
+function linearizableOperations({ calls }: History, reference: Reference): Operation<Input, Output>[] {
+  return calls.flatMap(({ operations, outcome, calledAt, returnedAt }) => {
     if (outcome?.type === 'notCommitted') return [];
-    return call.operations.flatMap((operation, i) => {
-      if (operation.kind === 'staleRead') return [];
-      const base = { key: operation.key, input: operation, callTime: call.calledAt };
-      if (outcome?.type === 'ok')
-        return [{ ...base, output: outcome.answers[i], returnTime: call.returnedAt }];
-      if (operation.kind === 'read') return [];
+    const parts = operations.map((operation, i) => ({
+      operation,
+      answer: outcome?.type === 'ok' ? outcome.answers[i] : undefined,
+    }));
+    const tokens = operations.map(({ value }) => tokenOf(Buffer.from(value))).filter((token) => token !== '');
+    const effect = tokens.map((token) => reference.effectOf(token)).find((index) => index !== undefined);
+    return [...new Set(operations.map(({ key }) => key))].flatMap((key): Operation<Input, Output>[] => {
+      const own = parts.filter(({ operation }) => operation.key === key);
+      const input = own.map(({ operation }) => operation);
+      const base = { key, input, callTime: calledAt };
+      if (input.some(({ kind }) => kind === 'staleRead')) return [];
+      if (outcome?.type === 'ok') {
+        const answers = own.flatMap(({ answer }) => answer ?? []);
+        const applied = answers.every((answer) => answer.applied);
+        return [{ ...base, output: { applied, index: outcome.index, answers }, returnTime: returnedAt }];
+      }
+      if (input.some(({ kind }) => kind === 'read')) return [];
       const open = { ...base, returnTime: Number.POSITIVE_INFINITY };
-      if (operation.kind === 'delete') return [{ ...open, output: undefined }];
-      const effect = reference.effectOf(tokenOf(Buffer.from(operation.value)));
-      return effect === undefined ? [] : [{ ...open, output: { applied: true, version: effect } }];
+      // Nobody can tell whether a write without a value took effect.
+      if (tokens.length === 0) return [{ ...open, output: undefined }];
+      return effect === undefined
+        ? []
+        : [{ ...open, output: { applied: true, index: effect, answers: undefined } }];
     });
   });
 }
 
 /** One key with its version: the index of its last change, which only grows; 0 while it is not there. */
-function keyModel(): Model<State, Input, KeyAnswer> {
+function keyModel(): Model<State, Input, Output> {
   const names = new Map<string, number>();
-  const absent: State = { version: 0, value: '' };
   return {
-    initial: absent,
+    initial: ABSENT,
     step(state, input, output) {
-      if (input.kind === 'read') {
-        if (!output) return { state };
-        const same = output.version === state.version && (output.value ?? '') === state.value;
+      if (input[0]?.kind === 'read') {
+        const answer = output?.answers?.[0];
+        const same = answer?.version === state.version && (answer.value ?? '') === state.value;
         return same ? { state } : undefined;
       }
-      if (input.kind === 'delete') {
-        if (output && output.version !== 0) return undefined;
-        return { state: absent };
+      const met = input.map((operation) => isMet(operation, state));
+      if (!output) return { state: met.includes(false) ? state : input.reduce(after(0), state) };
+      const { applied, index, answers } = output;
+      if (!applied) {
+        const isTrue = answers?.every(({ status, existed, version }, i) =>
+          met[i]
+            ? status === 'notApplied'
+            : status === 'conditionFailed' && existed === (state.version !== 0) && version === state.version,
+        );
+        return isTrue ? { state } : undefined;
       }
-      const may = isMet(input, state);
-      if (!output) return undefined;
-      if (output.applied !== may) return undefined;
-      if (!may) return output.version === state.version ? { state } : undefined;
-      if (output.version <= state.version) return undefined;
-      const value = input.kind === 'append' ? state.value + input.value : input.value;
-      return { state: { version: output.version, value } };
+      if (met.includes(false) || index <= state.version) return undefined;
+      let present = state;
+      for (const [i, operation] of input.entries()) {
+        const existed = present.version !== 0;
+        present = after(index)(present, operation);
+        const answer = answers?.[i];
+        const isTold = operation.kind !== 'put' || operation.expected !== undefined;
+        if (!answer) continue;
+        if (answer.version !== present.version) return undefined;
+        if (answer.existed !== (isTold ? existed : undefined)) return undefined;
+      }
+      return { state: present };
     },
     fingerprint({ version, value }) {
       let name = names.get(value);
@@ -142,12 +185,24 @@ function keyModel(): Model<State, Input, KeyAnswer> {
   };
 }
 
-function isMet(input: Input, state: State): boolean {
-  if (input.kind === 'insert') return state.version === 0;
-  if (input.kind !== 'cas' || !input.expected) return true;
-  return 'version' in input.expected
-    ? input.expected.version === state.version
-    : state.version !== 0 && input.expected.value === state.value;
+const ABSENT: State = { version: 0, value: '' };
+
+/** What a part of a write that is applied at this index makes of the key. */
+function after(index: number): (state: State, operation: KeyOperation) => State {
+  return (state, { kind, value }) => {
+    if (kind === 'check') return state;
+    if (kind === 'delete') return ABSENT;
+    return { version: index, value: kind === 'append' ? state.value + value : value };
+  };
+}
+
+function isMet({ kind, expected }: KeyOperation, state: State): boolean {
+  if (kind === 'insert') return state.version === 0;
+  if (!expected) return true;
+  if ('exists' in expected) return expected.exists === (state.version !== 0);
+  return 'version' in expected
+    ? expected.version === state.version
+    : state.version !== 0 && expected.value === state.value;
 }
 
 /** For the report of a failure: everything that was said about one key. */

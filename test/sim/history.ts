@@ -1,6 +1,6 @@
 /** What the clients did and were told: the calls with their times, as the checks need them. */
 
-export type OperationKind = 'put' | 'insert' | 'append' | 'cas' | 'delete' | 'read' | 'staleRead';
+export type OperationKind = 'put' | 'insert' | 'append' | 'cas' | 'delete' | 'check' | 'read' | 'staleRead';
 
 /** One key's part of a call. */
 export interface KeyOperation {
@@ -8,12 +8,20 @@ export interface KeyOperation {
   readonly key: string;
   /** What is written; of a put, insert, append or cas it begins with a token of its own. */
   readonly value: string;
-  /** Of a cas. */
-  readonly expected?: { readonly value: string } | { readonly version: number };
+  /** Of a cas, or of any operation of a batch. */
+  readonly expected?:
+    | { readonly value: string }
+    | { readonly version: number }
+    | { readonly exists: boolean };
 }
 
 export interface KeyAnswer {
+  /** Of a read: yes. */
   readonly applied: boolean;
+  /** Of a write. */
+  readonly status?: 'ok' | 'conditionFailed' | 'notApplied';
+  /** Of a write, if it was told. */
+  readonly existed?: boolean | undefined;
   /** Of the key afterwards, or as read; 0: it is not there. */
   readonly version: number;
   /** Of a read. */

@@ -5,6 +5,7 @@ import type { SimProcess } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import type { Node } from '../../src/server/node.js';
 import type { Coverage } from './coverage.js';
+import type { OwnSettings } from './setting.js';
 
 /** What the disk of one machine is like at the moment. */
 export interface DiskCondition {
@@ -45,9 +46,15 @@ export class SimulatedMachine {
   starts = 0;
   /** Bits of its disk were flipped, or all of it replaced: it may refuse to go on, for ever. */
   isDamaged = false;
+  /** It belongs to another cluster of the same name, whose history is not compared. */
+  isForeign = false;
   /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */
   hasFailedOperations = false;
   readonly condition: DiskCondition;
+  /** Where its node.json differs from the others' when it is started next. */
+  settings: OwnSettings = {};
+  /** While its state machine is held: what is to go on when it is let go. */
+  heldApplies: (() => void)[] | undefined;
 
   constructor(id: number, maxDiskMs: number) {
     this.id = id;

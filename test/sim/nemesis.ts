@@ -7,6 +7,7 @@ import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
 import type { FaultName } from './fault-names.js';
 import { healthyDisk, type SimulatedMachine } from './machine.js';
+import { LEAST_VOTERS } from './operator.js';
 
 export class Nemesis {
   readonly #cluster: Cluster;
@@ -40,6 +41,7 @@ export class Nemesis {
       orderlyRestart: () => this.#orderlyRestart(),
       pause: () => this.#pause(),
       pauseLeader: () => this.#pauseLeader(),
+      shortStall: () => this.#shortStall(),
       clockDrift: () => this.#clockDrift(),
       wallClockJump: () => this.#wallClockJump(),
       clockJump: () => this.#clockJump(),
@@ -121,8 +123,15 @@ export class Nemesis {
     const { machines, setting } = this.#cluster;
     const damaged = machines.filter(({ isDamaged }) => isDamaged);
     const budget = setting.changesMembers ? 1 : (machines.length - 1) >> 1;
+    if (setting.nodes === 1 && !this.#hasGrown()) return undefined;
     const one = damaged.length >= budget ? this.#random.pick([undefined, ...damaged]) : this.#anyMachine();
     return one?.state === 'lost' ? undefined : one;
+  }
+
+  /** Of a group that was begun by one node: it can do without any one of them. */
+  #hasGrown(): boolean {
+    const status = this.#cluster.leader?.node?.status(0);
+    return status !== undefined && status.voters.length >= LEAST_VOTERS && status.outgoing.length === 0;
   }
 
   // Network
@@ -352,6 +361,19 @@ export class Nemesis {
       network.mend(host, other.host);
       network.mend(other.host, host);
     }
+  }
+
+  /** About as long as an election timeout, or much shorter; its timers are due before it reads its sockets. */
+  async #shortStall(): Promise<void> {
+    const machine = this.#prominentMachine();
+    const { process } = machine;
+    if (!process || machine.isPaused) return;
+    this.#cluster.coverage.count('short stalls');
+    this.#cluster.pause(machine);
+    await this.#cluster.sleep(
+      this.#cluster.setting.raft.electionTimeoutMinMs * (0.2 + this.#random.float() * 1.2),
+    );
+    if (machine.process === process) this.#cluster.resume(machine, 'timers first');
   }
 
   async #clockDrift(): Promise<void> {

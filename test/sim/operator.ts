@@ -15,7 +15,7 @@ interface Change {
 }
 
 /** Fewer voters than this are not left. */
-const LEAST_VOTERS = 3;
+export const LEAST_VOTERS = 3;
 
 export class Operator {
   readonly #cluster: Cluster;
@@ -62,7 +62,7 @@ export class Operator {
   }
 
   async #changeMembers(): Promise<void> {
-    const { leader, coverage } = this.#cluster;
+    const { leader, coverage, founders } = this.#cluster;
     const changes = leader ? this.#planned(leader) : [];
     if (!leader || changes.length === 0) return;
     for (const { type, machine } of changes) {
@@ -71,6 +71,7 @@ export class Operator {
     const answer = this.#random.chance(0.5)
       ? await this.#ask(leader, {
           type: 'changeMembers',
+          expectedIndex: undefined,
           changes: changes.map(({ type, machine }) => ({
             type,
             nodeId: machine.id,
@@ -88,7 +89,10 @@ export class Operator {
             ),
           ),
         );
-    if (answer === 'done') coverage.count('members changed', changes.length);
+    if (answer !== 'done') return;
+    coverage.count('members changed', changes.length);
+    if (founders.length === 1 && (leader.node?.status(0).voters.length ?? 0) >= LEAST_VOTERS)
+      coverage.count('groups grown from one node');
   }
 
   /** One voter more or less, a learner more or less, or several changes at once. */

@@ -16,8 +16,8 @@ export interface PoolOptions {
   readonly untilBroken?: boolean;
   /** No seed is begun after so long. */
   readonly limitMs?: number;
-  /** The name of a planted bug (planted/bugs.ts). */
-  readonly planted?: string;
+  /** The name of a mutation (../mutate) that is patched into the code. */
+  readonly mutation?: string;
   readonly take?: (result: RunResult) => void;
 }
 
@@ -52,9 +52,9 @@ async function runShare(
     schedule,
     untilBroken,
     limitMs,
-    planted,
+    mutation,
   } = options;
-  const plant = new URL('./planted/plant.js', import.meta.url).href;
+  const plant = new URL('../mutate/plant.js', import.meta.url).href;
   const args = [
     ...['--json', '--profile', profile, '--faults', faults.join()],
     ...['--first', `${first + job}`, '--stride', `${jobs}`, '--seeds', `${Math.ceil((seeds - job) / jobs)}`],
@@ -63,10 +63,10 @@ async function runShare(
     ...(limitMs === undefined ? [] : ['--limit-ms', `${limitMs}`]),
   ];
   const main = fileURLToPath(new URL('./main.js', import.meta.url));
-  const nodeArgs = [...(planted ? ['--import', plant] : []), ...LESS_COLLECTION];
+  const nodeArgs = [...(mutation ? ['--import', plant] : []), ...LESS_COLLECTION];
   const child = spawn(process.execPath, [...nodeArgs, main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SIM_PLANTED_BUG: planted ?? '' },
+    env: { ...process.env, MUTATION: mutation ?? '' },
   });
   let problems = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -21,6 +21,8 @@ export interface Probe {
   raftInput(who: string, raft: Raft, input: Input): void;
   raftAnswer(answer: StepResult): void;
   raftOutput(who: string, raft: Raft, output: Output): void;
+  /** Undefined: the state machine applies at once; otherwise when this resolves. */
+  beforeApply(who: string): Promise<void> | undefined;
   applying(who: string, first: number, entries: readonly Entry[]): void;
   applied(who: string, first: number, results: readonly CommandResult[]): void;
   /** A node sends a message to another; `send` does it. */
@@ -80,16 +82,31 @@ LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
 
 Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
 
+// What a checkpoint has held up is applied without a look at the clock, but a new replica looks at its log first.
+const machines = new WeakMap<KvStateMachine, string>();
+const durableIndex = Object.getOwnPropertyDescriptor(KvStateMachine.prototype, 'durableIndex')?.get;
+Object.defineProperty(KvStateMachine.prototype, 'durableIndex', {
+  get(this: KvStateMachine) {
+    if (!machines.has(this)) machines.set(this, lastAsker);
+    return durableIndex?.call(this);
+  },
+});
+
 const { apply } = KvStateMachine.prototype;
 KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
-  const who = lastAsker;
+  const who = machines.get(this) ?? lastAsker;
   const watcher = probe;
-  watcher?.applying(who, first, entries);
-  const results = apply.call(this, first, entries);
   const report = (done: readonly CommandResult[]) => {
     watcher?.applied(who, first, done);
     return done;
   };
+  const perform = () => {
+    watcher?.applying(who, first, entries);
+    return apply.call(this, first, entries);
+  };
+  const late = watcher?.beforeApply(who);
+  if (late) return late.then(perform).then(report);
+  const results = perform();
   return results instanceof Promise ? results.then(report) : report(results);
 };
 

@@ -123,6 +123,11 @@ export class RaftRules {
     if (this.#lastLeader !== who) this.#coverage.count('leader changes');
     this.#lastLeader = who;
     this.#onElected(who);
+    // A candidate that was stopped may find its votes long after others have led later terms, of which it owes nothing.
+    if (Math.max(...this.#leaders.keys()) > raft.term) {
+      this.#coverage.count('elections of an old term');
+      return;
+    }
     const { lastIndex } = this.#reference;
     if (raft.lastIndex < lastIndex)
       this.#fail(

@@ -222,21 +222,33 @@ export class Reference {
     return { type: 'written', write };
   }
 
+  /** PROTOCOL.md, "Writes": conditions first, all on the state before; then the effects, one on the other, or none. */
   #write(index: number, { operations }: WriteCommand): WriteResult {
-    const own = new Map<string, KeyState | undefined>();
-    const results = operations.map((operation) => {
-      const name = operation.key.toString();
-      const present = own.has(name) ? own.get(name) : this.stateAt(name, index);
-      const { result, next } = perform(index, operation, present);
-      if (next !== present) own.set(name, next);
-      return result;
-    });
-    const applied = results.every(({ status }) => status === 'ok');
-    if (applied) {
-      for (const [name, state] of own) this.#change(name, { index, value: state?.value });
-      for (const { value } of operations) if (value.length > 0) this.#tookEffect(tokenOf(value), index);
+    const keys = new Map<string, KeyState | undefined>();
+    for (const { key } of operations) keys.set(key.toString(), this.stateAt(key.toString(), index));
+    const presentOf = ({ key }: WriteOperation) => keys.get(key.toString());
+    if (!operations.every((operation) => isMet(operation, presentOf(operation)))) {
+      const results = operations.map((operation): OperationResult => {
+        const present = presentOf(operation);
+        if (isMet(operation, present)) return { status: 'notApplied', existed: false, version: 0 };
+        return { status: 'conditionFailed', existed: present !== undefined, version: present?.version ?? 0 };
+      });
+      return { applied: false, index, results };
     }
-    return { applied, index, results };
+    const results = operations.map((operation): OperationResult => {
+      const present = presentOf(operation);
+      const next = effect(index, operation, present);
+      keys.set(operation.key.toString(), next);
+      const isPlainPut = operation.action === 'put' && operation.condition === 'always';
+      return { status: 'ok', existed: !isPlainPut && present !== undefined, version: next?.version ?? 0 };
+    });
+    for (const [name, state] of keys) {
+      const isTouched = operations.some(({ key, action }) => key.toString() === name && action !== 'check');
+      const isDeletedInVain = state === undefined && this.stateAt(name, index) === undefined;
+      if (isTouched && !isDeletedInVain) this.#change(name, { index, value: state?.value });
+    }
+    for (const { value } of operations) if (value.length > 0) this.#tookEffect(tokenOf(value), index);
+    return { applied: true, index, results };
   }
 
   #change(name: string, change: Change): void {
@@ -272,36 +284,30 @@ function show(state: KeyState | undefined): string {
   return `version ${state.version}, ${state.value.length} bytes (${state.value.toString('latin1', 0, 24)}…)`;
 }
 
-function perform(
-  index: number,
-  operation: WriteOperation,
-  present: KeyState | undefined,
-): { readonly result: OperationResult; readonly next: KeyState | undefined } {
-  const existed = present !== undefined;
-  const version = present?.version ?? 0;
+function isMet(operation: WriteOperation, present: KeyState | undefined): boolean {
   const conditions: Record<WriteOperation['condition'], boolean> = {
     always: true,
-    exists: existed,
-    absent: !existed,
+    exists: present !== undefined,
+    absent: present === undefined,
     valueIs: present?.value.equals(operation.conditionValue) ?? false,
-    versionIs: version === operation.conditionVersion,
+    versionIs: (present?.version ?? 0) === operation.conditionVersion,
   };
-  if (!conditions[operation.condition])
-    return { result: { status: 'conditionFailed', existed, version }, next: present };
-  switch (operation.action) {
+  return conditions[operation.condition];
+}
+
+function effect(
+  version: number,
+  { action, value }: WriteOperation,
+  present: KeyState | undefined,
+): KeyState | undefined {
+  switch (action) {
     case 'check':
-      return { result: { status: 'ok', existed, version }, next: present };
+      return present;
     case 'delete':
-      return { result: { status: 'ok', existed, version: 0 }, next: undefined };
+      return undefined;
     case 'put':
-      // A plain put does not look whether the key is there.
-      return {
-        result: { status: 'ok', existed: operation.condition === 'always' ? false : existed, version: index },
-        next: { version: index, value: operation.value },
-      };
-    case 'append': {
-      const value = Buffer.concat([present?.value ?? NOTHING, operation.value]);
-      return { result: { status: 'ok', existed, version: index }, next: { version: index, value } };
-    }
+      return { version, value };
+    case 'append':
+      return { version, value: Buffer.concat([present?.value ?? NOTHING, value]) };
   }
 }

@@ -11,6 +11,8 @@ export interface Setting {
   /** Machines that may become members. */
   readonly spares: number;
   readonly changesMembers: boolean;
+  /** Nodes are configured differently, and otherwise after a restart (`otherSettings`). */
+  readonly mixesSettings: boolean;
   /** The mean time from one act of the operator to the next; 0: there is none. */
   readonly operateEveryMs: number;
   readonly minDelayMs: number;
@@ -19,6 +21,8 @@ export interface Setting {
   readonly maxDiskMs: number;
   /** A machine that is down is started again within this. */
   readonly maxRestartMs: number;
+  /** The state machine takes a range of entries with this chance late, by up to so long. */
+  readonly lateApply: { readonly chance: number; readonly maxMs: number };
   readonly raft: NodeConfig['raft'];
   readonly storage: Partial<NodeConfig['storage']>;
   readonly tree: Partial<LsmOptions>;
@@ -62,31 +66,30 @@ export function settingOf(
       : possible
           .filter(({ name }) => random.chance(name === 'clockJump' ? share / 2 : share))
           .map(({ name }) => name);
+  // Now and then the operator makes a cluster of a single node.
+  const nodes = changesMembers && random.chance(0.25) ? 1 : random.chance(0.7) ? 3 : 5;
   return {
-    nodes: random.chance(0.7) ? 3 : 5,
-    spares: changesMembers ? 2 : 0,
+    nodes,
+    spares: changesMembers ? (nodes === 1 ? 4 : 2) : 0,
+    mixesSettings: random.chance(0.3),
     changesMembers,
     operateEveryMs: hasOperator ? random.pick([300, 1000, 3000]) : 0,
     minDelayMs: 0.2,
     maxDelayMs: random.pick([1, 5, 30]),
     maxDiskMs: random.pick([0.5, 5, 40]),
     maxRestartMs: random.pick([200, 1000, 4000]),
+    lateApply: random.pick([
+      { chance: 0, maxMs: 0 },
+      { chance: 0.02, maxMs: 2 * electionTimeoutMinMs },
+      { chance: 0.3, maxMs: heartbeatMs },
+      { chance: 0.1, maxMs: electionTimeoutMinMs },
+    ]),
     raft: {
       heartbeatMs,
       electionTimeoutMinMs,
       electionTimeoutMaxMs: Math.ceil(electionTimeoutMinMs + electionSpreadMs),
     },
-    storage: {
-      treeLog: random.chance(0.3) ? 'buffered' : 'none',
-      writeBufferBytes: random.pick([8, 16, 48]) * KIB,
-      blockCacheBytes: random.pick([0, 64]) * KIB,
-      raftSegmentBytes: random.pick([16, 48]) * KIB,
-      maxRaftLogBytes: random.pick([24, 48, 128]) * KIB,
-      maxSnapshotLogBytes: 64 * KIB,
-      trailingEntries: random.pick([0, 20, 200]),
-      snapshotChunkBytes: random.pick([1, 4, 64]) * KIB,
-      snapshotBytesPerSecond: random.pick([128, 4096]) * KIB,
-    },
+    storage: storageOf(random),
     tree: {
       blockBytes: 512,
       level0Trigger: 2,
@@ -97,7 +100,7 @@ export function settingOf(
     },
     maxAppendBytes: random.pick([MIB, MIB, 2 * KIB, 1]),
     maxSessions: random.pick([10_000, 10_000, 4]),
-    limits: random.chance(0.2) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {},
+    limits: limitsOf(random),
     workload: {
       clients: random.between(3, 6),
       keys: random.between(2, 8),
@@ -111,4 +114,45 @@ export function settingOf(
     faultEveryMs: random.pick([150, 500, 1500]),
     faults,
   };
+}
+
+/** For a schedule, which has its own trouble. */
+export function undisturbed(setting: Setting): Setting {
+  const nodes = Math.max(3, setting.nodes);
+  return { ...setting, nodes, mixesSettings: false, lateApply: { chance: 0, maxMs: 0 } };
+}
+
+/** What one node's configuration may say instead of that of the others. */
+export type OwnSettings = Partial<Pick<Setting, 'raft' | 'storage' | 'limits'>>;
+
+/** The heartbeats of whoever leads are often enough for all. */
+export function otherSettings({ raft }: Setting, random: SeededRandom): OwnSettings {
+  const factor = random.pick([1, 1.5, 2.5]);
+  return {
+    raft: {
+      heartbeatMs: raft.heartbeatMs,
+      electionTimeoutMinMs: Math.ceil(raft.electionTimeoutMinMs * factor),
+      electionTimeoutMaxMs: Math.ceil(raft.electionTimeoutMaxMs * factor),
+    },
+    storage: storageOf(random),
+    limits: limitsOf(random),
+  };
+}
+
+function storageOf(random: SeededRandom): Setting['storage'] {
+  return {
+    treeLog: random.chance(0.3) ? 'buffered' : 'none',
+    writeBufferBytes: random.pick([8, 16, 48]) * KIB,
+    blockCacheBytes: random.pick([0, 64]) * KIB,
+    raftSegmentBytes: random.pick([16, 48]) * KIB,
+    maxRaftLogBytes: random.pick([24, 48, 128]) * KIB,
+    maxSnapshotLogBytes: 64 * KIB,
+    trailingEntries: random.pick([0, 20, 200]),
+    snapshotChunkBytes: random.pick([1, 4, 64]) * KIB,
+    snapshotBytesPerSecond: random.pick([128, 4096]) * KIB,
+  };
+}
+
+function limitsOf(random: SeededRandom): Setting['limits'] {
+  return random.chance(0.2) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {};
 }

@@ -13,7 +13,7 @@ import { Operator } from './operator.js';
 import { useProbe } from './probes.js';
 import { scheduleOf } from './schedules/schedules.js';
 import { Stage } from './schedules/stage.js';
-import { type Profile, settingOf } from './setting.js';
+import { type Profile, settingOf, undisturbed } from './setting.js';
 import { toText } from './trace.js';
 import { Workload } from './workload.js';
 
@@ -60,7 +60,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const random = new SeededRandom(seed);
   const schedule = options.schedule === undefined ? undefined : scheduleOf(options.schedule);
   const chosen = settingOf(random, profile, faults);
-  const setting = schedule?.setting(chosen) ?? chosen;
+  const setting = schedule?.setting(undisturbed(chosen)) ?? chosen;
   const coverage = new Coverage();
   const cluster = new Cluster(setting, random, coverage, sink);
   const history = new History();
@@ -152,6 +152,21 @@ async function phases(
   )
     return;
   for (const machine of machines) if (machine.state === 'up') cluster.compareState(machine);
+  compareMembers(cluster);
+}
+
+/** Whoever has applied as much as the leader knows the same members. */
+function compareMembers(cluster: Cluster): void {
+  const leading = cluster.leader?.node?.status(0);
+  if (!leading) return;
+  const membersIn = ({ voters, outgoing, learners }: typeof leading) =>
+    `voters ${voters.join()} and ${outgoing.join()}, learners ${learners.join()}`;
+  for (const { host, node, isDamaged } of cluster.machines) {
+    const status = node?.status(0);
+    if (!status || isDamaged || status.appliedIndex !== leading.appliedIndex) continue;
+    if (membersIn(status) !== membersIn(leading))
+      cluster.fail('equal members', `${host} knows ${membersIn(status)}; the leader ${membersIn(leading)}`);
+  }
 }
 
 /** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */

@@ -2,9 +2,9 @@
  * Clients of the cluster: each a real client library on a host of its own, calling one thing after another on few
  * keys, so that they meet. Every value begins with a token that is written once.
  */
-import type { RaftreeClient } from '../../src/client/client.js';
+import type { PutResult, RaftreeClient, WriteResult } from '../../src/client/client.js';
 import { RaftreeClientError } from '../../src/client/client-error.js';
-import type { BatchOperation } from '../../src/client/operations.js';
+import type { BatchOperation, Condition } from '../../src/client/operations.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
 import { Direct } from './direct.js';
@@ -156,38 +156,65 @@ export class Workload {
   async #write(name: string, client: RaftreeClient, operation: KeyOperation): Promise<void> {
     await this.#record(name, [operation], async () => {
       const { key, value } = operation;
-      const { applied, index, version } = await {
+      const run = {
         put: () => client.put(key, value),
         insert: () => client.insert(key, value),
         append: () => client.append(key, value),
         delete: () => client.delete(key),
-        cas: () =>
-          operation.expected && 'version' in operation.expected
-            ? client.cas(key, value, { expectedVersion: operation.expected.version })
-            : client.cas(key, value, { expectedValue: operation.expected?.value ?? '' }),
+        cas: () => {
+          const condition = toCondition(operation);
+          if (!condition || 'exists' in condition) throw new Error('a cas expects a value or a version');
+          return client.cas(key, value, condition);
+        },
+        check: () => Promise.reject(new Error('a check is a part of a batch')),
         read: () => Promise.reject(new Error('a read is not a write')),
         staleRead: () => Promise.reject(new Error('a read is not a write')),
-      }[operation.kind]();
+      }[operation.kind];
+      const result: PutResult & Partial<WriteResult> = await run();
+      const { applied, index, version, existed } = result;
       if (!applied) this.#cluster.coverage.count('conditions not met');
-      return { index, answers: [{ applied, version }] };
+      return { index, answers: [{ applied, status: applied ? 'ok' : 'conditionFailed', existed, version }] };
     });
   }
 
+  /** Operations that name a key again, and conditions, are what a batch's rules are about. */
   async #batch(name: string, client: RaftreeClient): Promise<void> {
-    const keys = new Set(Array.from({ length: this.#random.between(2, 4) }, () => this.#key()));
-    const operations = [...keys].map((key): KeyOperation => {
-      const value = this.#value(name);
-      return this.#random.chance(0.2)
-        ? { kind: 'delete', key, value: '' }
-        : this.#random.chance(0.3)
-          ? { kind: 'append', key, value: tokenOnly(value) }
-          : { kind: 'put', key, value };
-    });
-    this.#cluster.coverage.count('batches');
+    const { coverage } = this.#cluster;
+    const operations = Array.from({ length: this.#random.between(2, 5) }, () => this.#part(name));
+    coverage.count('batches');
+    if (new Set(operations.map(({ key }) => key)).size < operations.length)
+      coverage.count('batches that name a key again');
     await this.#record(name, operations, async () => {
       const { applied, index, results } = await client.batch(operations.map(toBatchOperation));
-      return { index, answers: results.map(({ version }) => ({ applied, version })) };
+      if (!applied) coverage.count('batches not applied');
+      return { index, answers: results.map((result) => ({ applied, version: 0, ...result })) };
     });
+  }
+
+  #part(name: string): KeyOperation {
+    const random = this.#random;
+    const key = this.#key();
+    const value = this.#value(name);
+    const seen = this.#seen.get(key);
+    const part: KeyOperation = random.pick([
+      { kind: 'delete', key, value: '' },
+      { kind: 'append', key, value: tokenOnly(value) },
+      { kind: 'append', key, value: tokenOnly(value) },
+      { kind: 'put', key, value },
+      { kind: 'put', key, value },
+      { kind: 'check', key, value: '' },
+    ]);
+    if (part.kind !== 'check' && random.chance(0.75)) return part;
+    const { version = 0, value: valueSeen = '' } = seen ?? {};
+    return {
+      ...part,
+      expected: random.pick([
+        { exists: version > 0 },
+        { exists: version === 0 },
+        { version },
+        version > 0 ? { value: valueSeen } : { exists: false },
+      ]),
+    };
   }
 
   async #read(name: string, client: RaftreeClient): Promise<void> {
@@ -315,9 +342,19 @@ function answerOf(found: { readonly value: Buffer; readonly version: number } | 
     : { applied: true, version: 0 };
 }
 
-function toBatchOperation({ kind, key, value }: KeyOperation): BatchOperation {
-  if (kind === 'delete') return { action: 'delete', key };
-  return { action: kind === 'append' ? 'append' : 'put', key, value };
+function toBatchOperation(operation: KeyOperation): BatchOperation {
+  const { kind, key, value } = operation;
+  const condition = toCondition(operation);
+  if (kind === 'check') return { action: 'check', key, condition: condition ?? { expectedVersion: 0 } };
+  const conditional = condition ? { condition } : {};
+  if (kind === 'delete') return { action: 'delete', key, ...conditional };
+  return { action: kind === 'append' ? 'append' : 'put', key, value, ...conditional };
+}
+
+function toCondition({ expected }: KeyOperation): Condition | undefined {
+  if (!expected || 'exists' in expected) return expected;
+  if ('version' in expected) return { expectedVersion: expected.version };
+  return { expectedValue: Buffer.from(expected.value, 'latin1') };
 }
 
 function inShort({ kind, key, value }: KeyOperation): string {

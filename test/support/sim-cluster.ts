@@ -1,9 +1,11 @@
 /** Whole nodes in one process: real rooms from the sockets' edge to the disks' edge, in a simulated world. */
 
 import { RaftreeClient } from '../../src/client/client.js';
-import type { Env, Logger } from '../../src/env/env.js';
+import type { ClientOptions } from '../../src/client/client-options.js';
+import type { Logger } from '../../src/env/env.js';
 import { silentLogger } from '../../src/env/env.js';
 import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
+import type { SimNetworkOptions } from '../../src/env/sim/network.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node, type NodeParts } from '../../src/server/node.js';
@@ -12,7 +14,8 @@ export interface SimClusterOptions {
   readonly size?: number;
   /** Nodes that are not there to begin with: they know all others, which have never heard of them. */
   readonly joining?: readonly number[];
-  readonly config?: Partial<NodeConfigInput> | undefined;
+  readonly config?: Partial<NodeConfigInput> | ((id: number) => Partial<NodeConfigInput>) | undefined;
+  readonly tcp?: SimNetworkOptions['tcp'];
   readonly fault?: SimFileSystemOptions['fault'];
   readonly logger?: Logger;
   readonly openEngine?: NodeParts['openEngine'];
@@ -29,7 +32,7 @@ export class SimCluster {
   #clients = 0;
 
   constructor(seed: number, options: SimClusterOptions = {}) {
-    this.world = new SimWorld(seed);
+    this.world = new SimWorld(seed, { tcp: options.tcp ?? 'ideal' });
     this.#options = options;
     this.size = options.size ?? 3;
     this.disks = Array.from({ length: this.size }, () => new SimDisk());
@@ -56,7 +59,7 @@ export class SimCluster {
       dataDirectory: '/data',
       nodes: join ? nodes : nodes.filter((node) => !joining.includes(node.id)),
       join,
-      ...config,
+      ...(typeof config === 'function' ? config(id) : config),
     };
   }
 
@@ -103,6 +106,7 @@ export class SimCluster {
 
   /** The power of one machine fails: its process is gone, and whatever its disk had not synced may be. */
   cutPower(id: number): void {
+    this.#processes[id - 1]?.losePower();
     this.kill(id);
     this.disks[id - 1]?.powerCut(this.world.random);
   }
@@ -122,9 +126,26 @@ export class SimCluster {
   }
 
   /** A client on a host of its own. */
-  client(timeoutMs = 60_000): RaftreeClient {
-    const env: Env = this.world.start(`client${++this.#clients}`, new SimDisk()).env;
-    return new RaftreeClient({ endpoints: this.endpoints, env, timeoutMs, attemptTimeoutMs: 1000 });
+  client(timeoutMs = 60_000, options: Partial<ClientOptions> = {}): RaftreeClient {
+    const { env } = this.host(`client${++this.#clients}`);
+    return new RaftreeClient({
+      endpoints: this.endpoints,
+      env,
+      timeoutMs,
+      attemptTimeoutMs: 1000,
+      ...options,
+    });
+  }
+
+  /** A machine that is no node. */
+  host(name: string): SimProcess {
+    return this.world.start(name, new SimDisk());
+  }
+
+  /** Calls `act` with each pair of different nodes' hosts, in both orders. */
+  forEachLink(act: (from: string, to: string) => void): void {
+    const hosts = this.disks.map((_, i) => `n${i + 1}`);
+    for (const from of hosts) for (const to of hosts) if (from !== to) act(from, to);
   }
 
   async closeAll(): Promise<void> {

@@ -26,6 +26,21 @@ export interface RunOptions {
   readonly print: (line: string) => void;
 }
 
+/** What a file's process is given. */
+export interface FileOptions {
+  readonly root: string;
+  readonly limitMs: number;
+  readonly nodeArguments?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface FileResult {
+  readonly counts: Counts;
+  /** What went wrong and is no test's failure. */
+  readonly fault: string | undefined;
+  readonly output: string;
+}
+
 /** Names relative to `dist/test`, without `.test.js`. A compiled file whose source is gone does not count. */
 export function findTestFiles(root: string, filters: readonly string[] = []): string[] {
   const compiled = path.join(root, 'dist', 'test');
@@ -66,14 +81,19 @@ export function formatCounts({ passed, failed, skipped }: Counts): string {
 
 async function runFile(name: string, options: RunOptions): Promise<Counts> {
   const startMs = performance.now();
-  const end = await runToEnd(path.join(options.root, 'dist', 'test', `${name}.test.js`), options);
+  const { counts, fault, output } = await runTestFile(name, options);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
-  const { counts, fault } = judge(end, options.limitMs);
   const verdict = counts.failed > 0 ? 'FAIL' : 'ok  ';
   options.print(`${verdict} ${name}  ${formatCounts(counts)}  ${seconds} s${fault ? `  (${fault})` : ''}`);
-  if (counts.failed > 0) options.print(end.output.trimEnd().replace(/^/gm, '     | '));
-  else for (const note of end.output.match(/^note: .*/gm) ?? []) options.print(`     ${note}`);
+  if (counts.failed > 0) options.print(output.trimEnd().replace(/^/gm, '     | '));
+  else for (const note of output.match(/^note: .*/gm) ?? []) options.print(`     ${note}`);
   return counts;
+}
+
+/** Runs one file, named relative to `dist/test`, without `.test.js`. */
+export async function runTestFile(name: string, options: FileOptions): Promise<FileResult> {
+  const end = await runToEnd(path.join(options.root, 'dist', 'test', `${name}.test.js`), options);
+  return { ...judge(end, options.limitMs), output: end.output };
 }
 
 interface End {
@@ -124,13 +144,14 @@ function killGroup(group: number): void {
   }
 }
 
-function runToEnd(file: string, options: RunOptions): Promise<End> {
+function runToEnd(file: string, options: FileOptions): Promise<End> {
+  const { root, limitMs, nodeArguments = [], environment = {} } = options;
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', file], {
-      cwd: options.root,
+    const child = spawn(process.execPath, ['--enable-source-maps', ...nodeArguments, file], {
+      cwd: root,
       // A group of its own, so that what a test has started ends with it.
       detached: true,
-      env: { ...process.env, FORCE_COLOR: '0' },
+      env: { ...process.env, ...environment, FORCE_COLOR: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     child.once('error', reject);
@@ -147,7 +168,7 @@ function runToEnd(file: string, options: RunOptions): Promise<End> {
     const timer = setTimeout(() => {
       timedOut = true;
       killGroup(group);
-    }, options.limitMs);
+    }, limitMs);
     child.once('exit', () => {
       clearTimeout(timer);
       killGroup(group);

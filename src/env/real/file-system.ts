@@ -14,8 +14,6 @@ class RealFile implements File {
   readonly #openFd: number;
   /** A second descriptor with O_DSYNC: one call that writes and syncs is faster than two. */
   #durableFd: number | 'not yet' | 'impossible' = 'not yet';
-  /** True while the file may have writes that no sync has covered; an O_DSYNC write covers only its own bytes. */
-  #hasUnsynced: boolean;
   /** The syncs under way. */
   readonly #syncing = new Set<Promise<void>>();
   #closed = false;
@@ -23,8 +21,6 @@ class RealFile implements File {
   constructor(filePath: string, mode: OpenMode) {
     this.path = filePath;
     this.#openFd = fs.openSync(filePath, FLAGS[mode], 0o644);
-    // Who had the file open before may have left some.
-    this.#hasUnsynced = mode === 'modify';
   }
 
   /** The number of a closed descriptor may by now belong to another file. */
@@ -65,7 +61,6 @@ class RealFile implements File {
   }
 
   writeSync(chunks: readonly Uint8Array[], position: number): void {
-    this.#hasUnsynced = true;
     let rest = chunks;
     let at = position;
     for (;;) {
@@ -77,17 +72,11 @@ class RealFile implements File {
   }
 
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
-    this.#hasUnsynced = true;
-    try {
-      await writeAll(this.#fd, chunks, position);
-    } finally {
-      // Once more: a sync that began during the write need not cover it.
-      this.#hasUnsynced = true;
-    }
+    await writeAll(this.#fd, chunks, position);
   }
 
   async writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void> {
-    const durableFd = this.#hasUnsynced || this.#closed ? undefined : this.#openDurable();
+    const durableFd = this.#closed ? undefined : this.#openDurable();
     // The system tells of a failed write once: a sync that fails beside this one may have been told of it instead.
     const earlier = [...this.#syncing];
     if (durableFd !== undefined) await writeAll(durableFd, chunks, position);
@@ -116,8 +105,6 @@ class RealFile implements File {
   }
 
   async sync(): Promise<void> {
-    // Cleared first: a write that starts while the sync runs is not covered by it.
-    this.#hasUnsynced = false;
     const fd = this.#fd;
     const syncing = new Promise<void>((resolve, reject) => {
       fs.fdatasync(fd, (error) => (error ? reject(error) : resolve()));
@@ -125,9 +112,6 @@ class RealFile implements File {
     this.#syncing.add(syncing);
     try {
       await syncing;
-    } catch (error) {
-      this.#hasUnsynced = true;
-      throw error;
     } finally {
       this.#syncing.delete(syncing);
     }
@@ -135,11 +119,9 @@ class RealFile implements File {
 
   syncNow(): void {
     fs.fdatasyncSync(this.#fd);
-    this.#hasUnsynced = false;
   }
 
   truncate(sizeBytes: number): void {
-    this.#hasUnsynced = true;
     fs.ftruncateSync(this.#fd, sizeBytes);
   }
 

@@ -1,6 +1,8 @@
 /** TCP of the operating system. */
 import * as net from 'node:net';
 import type { Address, Listener, Network, Socket, SocketHandler } from '../env.js';
+import { KEEP_ALIVE_IDLE_MS } from '../env.js';
+import { after } from './timers.js';
 
 class RealSocket implements Socket {
   readonly remote: string;
@@ -10,6 +12,8 @@ class RealSocket implements Socket {
     this.#socket = socket;
     this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
     socket.setNoDelay(true);
+    // Node.js asks ten times, a second apart.
+    socket.setKeepAlive(true, KEEP_ALIVE_IDLE_MS);
     // A socket that fails before a handler is set must not take the process down.
     socket.on('error', () => {});
     socket.pause();
@@ -87,20 +91,20 @@ export const realNetwork: Network = {
   connect(address: Address, timeoutMs: number): Promise<Socket> {
     return new Promise((resolve, reject) => {
       const socket = net.connect(address.port, address.host);
-      const timer = setTimeout(() => {
+      const timer = after(timeoutMs, () => {
         const error: NodeJS.ErrnoException = new Error(
           `no connection to ${address.host}:${address.port} within ${timeoutMs} ms`,
         );
         error.code = 'ETIMEDOUT';
         socket.destroy(error);
-      }, timeoutMs);
+      });
       const failed = (error: Error) => {
-        clearTimeout(timer);
+        timer.cancel();
         reject(error);
       };
       socket.once('error', failed);
       socket.once('connect', () => {
-        clearTimeout(timer);
+        timer.cancel();
         socket.removeListener('error', failed);
         resolve(new RealSocket(socket));
       });

@@ -6,15 +6,13 @@ import { realFileSystem } from './file-system.js';
 import { realHost } from './host.js';
 import { realNetwork } from './network.js';
 import { realThreads } from './threads.js';
+import { after } from './timers.js';
 
 export function realEnv(): Env {
   return {
     clock: { nowMs: () => performance.now(), wallMs: () => Date.now() },
     timers: {
-      after(delayMs, run) {
-        const timer = setTimeout(run, delayMs);
-        return { cancel: () => clearTimeout(timer) };
-      },
+      after,
       endOfTurn: (run) => {
         setImmediate(run);
       },

@@ -2,6 +2,7 @@
  * A disk that forgets, after Pebble's crashable MemFS. Per file it keeps what is written and what is synced; per
  * directory the names that are written and those that are synced. `powerCut` keeps of everything unsynced a random
  * *subset*: of a file's changed 512-byte blocks (so holes appear), of its size, and of a directory's changed names.
+ * A durable write makes durable its own bytes only, whatever else its blocks hold.
  *
  * A `SimFileSystem` is one process' view of the disk. A killed process' view is detached: whatever the dead still
  * try fails, and what they had written stays.
@@ -12,6 +13,32 @@ import type { SeededRandom } from './seeded-random.js';
 
 const BLOCK_BYTES = 512;
 
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A sync under way, with the bytes and the size that it will make durable. */
+interface Sync {
+  readonly isWhole: boolean;
+  /** The last write that it covers. */
+  readonly upTo: number;
+  readonly pieces: readonly (Range & { readonly bytes: Buffer })[];
+  sizeBytes: number;
+}
+
+/** What a later sync has made durable is not taken back by an earlier one that ends after it. */
+function overlay(earlier: Sync, later: Sync): void {
+  earlier.sizeBytes = Math.max(earlier.sizeBytes, later.sizeBytes);
+  for (const piece of earlier.pieces) {
+    for (const { start, bytes } of later.pieces) {
+      const from = Math.max(start, piece.start);
+      const end = Math.min(start + bytes.length, piece.start + piece.bytes.length);
+      if (from < end) bytes.copy(piece.bytes, from - piece.start, from - start, end - start);
+    }
+  }
+}
+
 class Inode {
   content: Buffer = Buffer.alloc(0);
   sizeBytes = 0;
@@ -20,8 +47,9 @@ class Inode {
   /** Changed blocks with the number of the write that changed them last. */
   readonly dirty = new Map<number, number>();
   writes = 0;
-  /** The last write that a completed sync covers. */
+  /** The last write that a completed sync of the whole file covers. */
   syncedWrites = 0;
+  readonly #syncs = new Set<Sync>();
 
   reserve(sizeBytes: number): void {
     if (sizeBytes <= this.content.length) return;
@@ -37,24 +65,46 @@ class Inode {
     }
   }
 
-  /** What a sync that starts now will make durable when it ends. */
-  captureUnsynced(): () => void {
-    const upTo = this.writes;
-    const sizeBytes = this.sizeBytes;
+  /** A sync that starts now: of all that is written, or of some bytes only. */
+  beginSync(only?: Range): Sync {
     const blocks = [...this.dirty.keys()].map((block) => ({
-      block,
-      bytes: Buffer.from(this.content.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)),
+      start: block * BLOCK_BYTES,
+      end: (block + 1) * BLOCK_BYTES,
     }));
-    return () => {
-      // Of two syncs that overlap, the one that began earlier may end later: it adds nothing.
-      if (upTo < this.syncedWrites) return;
-      this.syncedWrites = upTo;
-      this.setDurableSize(sizeBytes);
-      for (const { block, bytes } of blocks) {
-        bytes.copy(this.durable, block * BLOCK_BYTES, 0, Math.max(0, sizeBytes - block * BLOCK_BYTES));
-        if ((this.dirty.get(block) ?? 0) <= upTo) this.dirty.delete(block);
-      }
-    };
+    const pieces = (only ? [only] : blocks).map(({ start, end }) => ({
+      start,
+      end,
+      bytes: Buffer.from(this.content.subarray(start, Math.min(end, this.sizeBytes))),
+    }));
+    const sizeBytes = only ? Math.min(only.end, this.sizeBytes) : this.sizeBytes;
+    const sync: Sync = { isWhole: !only, upTo: this.writes, pieces, sizeBytes };
+    this.#syncs.add(sync);
+    return sync;
+  }
+
+  /** It has ended: what it covers is durable. */
+  endSync(sync: Sync): void {
+    this.#syncs.delete(sync);
+    // Of two syncs that overlap, the one that began earlier may end later: it adds nothing to one of the whole file.
+    if (sync.upTo < this.syncedWrites) return;
+    if (sync.isWhole) this.syncedWrites = sync.upTo;
+    this.setDurableSize(sync.isWhole ? sync.sizeBytes : Math.max(sync.sizeBytes, this.durableSizeBytes));
+    for (const { start, end, bytes } of sync.pieces) {
+      bytes.copy(this.durable, start);
+      this.#clean(start, end, sync.upTo);
+    }
+    for (const other of this.#syncs) if (other.upTo < sync.upTo) overlay(other, sync);
+  }
+
+  /** Blocks without anything unsynced are not dirty any more. */
+  #clean(from: number, to: number, upTo: number): void {
+    for (let block = Math.floor(from / BLOCK_BYTES); block * BLOCK_BYTES < to; block++) {
+      if ((this.dirty.get(block) ?? 0) > upTo) continue;
+      const [start, end] = [block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES];
+      const written = this.content.subarray(start, Math.min(end, this.sizeBytes));
+      const durable = this.durable.subarray(start, Math.min(end, this.durableSizeBytes));
+      if (written.equals(durable)) this.dirty.delete(block);
+    }
   }
 
   setDurableSize(sizeBytes: number): void {
@@ -165,8 +215,8 @@ export interface FileOperation {
 }
 
 /**
- * What to do with an operation: `undefined` lets it happen; an Error is thrown in its place; `short` writes the first
- * half of the bytes and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies about syncs);
+ * What to do with an operation: `undefined` lets it happen; an Error is thrown in its place; `short` writes half of
+ * the bytes, up to the end of a block, and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies about syncs);
  * `lose` is a sync that fails with EIO as Linux does it: the file still reads as written, but what was not durable
  * counts as clean from now on, so that the next sync succeeds without it.
  */
@@ -534,21 +584,25 @@ class SimFile implements File {
 
   async writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void> {
     await this.write(chunks, position);
-    await this.sync();
+    await this.#sync({ start: position, end: position + total(chunks) });
   }
 
-  async sync(): Promise<void> {
+  sync(): Promise<void> {
+    return this.#sync();
+  }
+
+  async #sync(only?: Range): Promise<void> {
     const { operation, fault } = this.#beginSync();
-    const makeDurable = this.#inode.captureUnsynced();
+    const sync = this.#inode.beginSync(only);
     await this.#fs.delay(operation);
     if (fault === 'lose') this.#loseUnsynced();
-    if (fault !== 'ignore') makeDurable();
+    if (fault !== 'ignore') this.#inode.endSync(sync);
   }
 
   syncNow(): void {
     const { fault } = this.#beginSync();
     if (fault === 'lose') this.#loseUnsynced();
-    if (fault !== 'ignore') this.#inode.captureUnsynced()();
+    if (fault !== 'ignore') this.#inode.endSync(this.#inode.beginSync());
   }
 
   #beginSync(): { operation: FileOperation; fault: Fault } {
@@ -593,8 +647,10 @@ class SimFile implements File {
   #copyIn(chunks: readonly Uint8Array[], position: number, fault: Fault): void {
     if (fault === 'ignore') return;
     const bytes = Buffer.concat(chunks);
-    const count = fault === 'short' ? bytes.length >> 1 : bytes.length;
     const inode = this.#inode;
+    // A disk that fills up takes whole blocks.
+    const middle = Math.floor((position + bytes.length / 2) / BLOCK_BYTES) * BLOCK_BYTES;
+    const count = fault === 'short' ? Math.max(0, middle - position) : bytes.length;
     const end = position + count;
     if (count > 0) {
       inode.reserve(end);

@@ -1,10 +1,16 @@
 /**
  * TCP without a network: ordered byte streams between named hosts, with a delay per chunk, chunks that are cut and
- * glued at random, links that can be slow or cut (bytes wait, as TCP would resend), connections that break, and hosts
- * that are killed or paused.
+ * glued at random, links that can be slow, narrow or cut, connections that break, and hosts that are killed, paused or
+ * without power.
+ *
+ *     tcp            ideal (the default)                    real
+ *     cut link       bytes wait, and go on when mended      sent again at the next back-off only: 0.2, 0.4, 0.8 … 120 s
+ *     lost reset     arrives when the link is mended        never; what is sent, or keep-alive, meets it later
+ *     lost power     as a kill: the others see resets       silence, and no answer to whoever connects
+ *     sent bytes     are unsent until they arrive           the system takes 1 MiB of them at once
  */
 import type { Address, Listener, Network, Socket, SocketHandler } from '../env.js';
-import { formatAddress } from '../env.js';
+import { formatAddress, KEEP_ALIVE_TIMEOUT_MS } from '../env.js';
 import { systemError } from './disk.js';
 import type { Scheduler } from './scheduler.js';
 import type { SeededRandom } from './seeded-random.js';
@@ -12,6 +18,7 @@ import type { SeededRandom } from './seeded-random.js';
 export interface SimNetworkOptions {
   readonly minDelayMs?: number;
   readonly maxDelayMs?: number;
+  readonly tcp?: 'ideal' | 'real';
   /** Told of every chunk that arrives and every connection that is made or broken. */
   readonly observe?: (event: NetworkEvent) => void;
 }
@@ -23,6 +30,23 @@ export interface NetworkEvent {
   readonly bytes?: Buffer;
 }
 
+/** Linux: the first retransmission, the longest pause between two, and how many there are. */
+const MIN_RETRANSMISSION_MS = 200;
+const MAX_RETRANSMISSION_MS = 120_000;
+const MAX_RETRANSMISSIONS = 15;
+/** Linux: the first repetition of an attempt to connect. */
+const CONNECT_AGAIN_MS = 1000;
+/** What the system takes of what is written before it is sent. */
+const SEND_BUFFER_BYTES = 1024 * 1024;
+/** On a narrow link streams take turns with so much. */
+const SLICE_BYTES = 16 * 1024;
+
+interface Bandwidth {
+  readonly bytesPerMs: number;
+  /** What was sent so far takes the link until then. */
+  busyUntilMs: number;
+}
+
 export class SimNetwork {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
@@ -30,7 +54,13 @@ export class SimNetwork {
   readonly #maxDelayMs: number;
   readonly #listeners = new Map<string, { host: string; accept: (socket: Socket) => void }>();
   readonly #observe: (event: NetworkEvent) => void;
+  readonly #isReal: boolean;
   readonly #cutLinks = new Set<string>();
+  readonly #bandwidths = new Map<string, Bandwidth>();
+  /** Hosts without power. */
+  readonly #dark = new Set<string>();
+  /** The host that listened last on an address. */
+  readonly #homes = new Map<string, string>();
   readonly #linkDelays = new Map<string, { readonly minMs: number; readonly maxMs: number }>();
   /** What a paused host will find when it goes on. */
   readonly #paused = new Map<string, (() => void)[]>();
@@ -45,10 +75,12 @@ export class SimNetwork {
     this.#minDelayMs = options.minDelayMs ?? 0.1;
     this.#maxDelayMs = options.maxDelayMs ?? 1;
     this.#observe = options.observe ?? (() => {});
+    this.#isReal = options.tcp === 'real';
   }
 
   /** The network as one host (a process) sees it. */
   attach(host: string): Network {
+    this.#dark.delete(host);
     const deaths = this.#deathsOf(host);
     const isAlive = () => this.#deathsOf(host) === deaths;
     return {
@@ -86,6 +118,12 @@ export class SimNetwork {
     else this.#linkDelays.delete(`${from}>${to}`);
   }
 
+  /** The link carries so much, for all its streams together; without a number, any amount. */
+  narrow(from: string, to: string, bytesPerSecond?: number): void {
+    if (bytesPerSecond === undefined) this.#bandwidths.delete(`${from}>${to}`);
+    else this.#bandwidths.set(`${from}>${to}`, { bytesPerMs: bytesPerSecond / 1000, busyUntilMs: 0 });
+  }
+
   /** Every connection between two hosts is reset; what was under way is lost. */
   breakConnections(one: string, other: string): void {
     for (const socket of [...this.#sockets]) {
@@ -114,6 +152,7 @@ export class SimNetwork {
   }
 
   #resume(): void {
+    if (this.#isReal) return;
     for (const socket of this.#sockets) {
       this.#transmit(socket);
       if (socket.isOrphan) this.#reset(socket);
@@ -137,13 +176,45 @@ export class SimNetwork {
     }
   }
 
-  /** The other end is gone. If the link from there is cut, this end learns it when the link is mended. */
+  /** The host's machine has no power until a process starts there again. */
+  losePower(host: string): void {
+    if (this.#isReal) this.#dark.add(host);
+    this.kill(host);
+  }
+
+  #isCut(from: string, to: string): boolean {
+    return this.#cutLinks.has(`${from}>${to}`) || this.#dark.has(from) || this.#dark.has(to);
+  }
+
+  /** The other end is gone. This end learns it now, unless the link from there is cut: see the table on top. */
   #reset(socket: SimSocket): void {
     socket.isOrphan = true;
-    if (this.#cutLinks.has(`${socket.peerHost}>${socket.host}`)) return;
+    if (this.#isReal) this.#scheduler.after(KEEP_ALIVE_TIMEOUT_MS, () => this.#keepAliveFailed(socket));
+    if (this.#isCut(socket.peerHost, socket.host)) return;
     this.#scheduler.after(this.#delayMs(socket.peerHost, socket.host), () => {
-      if (this.#cutLinks.has(`${socket.peerHost}>${socket.host}`)) return;
+      if (this.#isCut(socket.peerHost, socket.host)) return;
       this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
+    });
+  }
+
+  /** While something is unsent it is that which is repeated. */
+  #keepAliveFailed(socket: SimSocket): void {
+    if (socket.outgoing.length > 0) return;
+    const isUnheard = this.#isCut(socket.host, socket.peerHost) || this.#isCut(socket.peerHost, socket.host);
+    this.#close(socket, systemError(isUnheard ? 'ETIMEDOUT' : 'ECONNRESET', 'read', socket.peerHost));
+  }
+
+  #retransmitLater(socket: SimSocket): void {
+    if (!this.#isReal || socket.awaitsRetransmission) return;
+    if (socket.retransmissions === MAX_RETRANSMISSIONS) {
+      this.#close(socket, systemError('ETIMEDOUT', 'write', socket.peerHost));
+      return;
+    }
+    const delayMs = Math.min(MIN_RETRANSMISSION_MS * 2 ** socket.retransmissions++, MAX_RETRANSMISSION_MS);
+    socket.awaitsRetransmission = true;
+    this.#scheduler.after(delayMs, () => {
+      socket.awaitsRetransmission = false;
+      if (this.#sockets.has(socket)) this.#transmit(socket);
     });
   }
 
@@ -153,6 +224,7 @@ export class SimNetwork {
     if (this.#listeners.has(key)) throw systemError('EADDRINUSE', 'listen', key);
     const listener = { host, accept };
     this.#listeners.set(key, listener);
+    this.#homes.set(key, host);
     return {
       address: bound,
       close: async () => {
@@ -165,15 +237,6 @@ export class SimNetwork {
     const key = formatAddress(address);
     return new Promise((resolve, reject) => {
       if (!isAlive()) return;
-      const target = this.#listeners.get(key)?.host;
-      if (target && (this.#cutLinks.has(`${host}>${target}`) || this.#cutLinks.has(`${target}>${host}`))) {
-        this.#scheduler.after(timeoutMs, () => {
-          this.#on(host, () => {
-            if (isAlive()) reject(systemError('ETIMEDOUT', 'connect', key));
-          });
-        });
-        return;
-      }
       const connected = () => {
         if (!isAlive()) return;
         const listener = this.#listeners.get(key);
@@ -182,15 +245,30 @@ export class SimNetwork {
           reject(systemError('ECONNREFUSED', 'connect', key));
           return;
         }
-        const near = new SimSocket(this, host, listener.host, key);
-        const far = new SimSocket(this, listener.host, host, `${host}:${this.#nextPort++}`);
+        const bufferBytes = this.#isReal ? SEND_BUFFER_BYTES : 0;
+        const near = new SimSocket(this, host, listener.host, key, bufferBytes);
+        const far = new SimSocket(this, listener.host, host, `${host}:${this.#nextPort++}`, bufferBytes);
         near.peer = far;
         far.peer = near;
         this.#sockets.add(near).add(far);
         this.#on(listener.host, () => listener.accept(far));
         resolve(near);
       };
-      this.#scheduler.after(this.#delayMs(host, target ?? ''), () => this.#on(host, connected));
+      const deadlineMs = this.#scheduler.nowMs() + timeoutMs;
+      const timedOut = () => {
+        if (isAlive()) reject(systemError('ETIMEDOUT', 'connect', key));
+      };
+      const attempt = (againMs: number) => {
+        const target = this.#isReal ? this.#homes.get(key) : this.#listeners.get(key)?.host;
+        if (target === undefined || !(this.#isCut(host, target) || this.#isCut(target, host))) {
+          this.#scheduler.after(this.#delayMs(host, target ?? ''), () => this.#on(host, connected));
+          return;
+        }
+        const leftMs = deadlineMs - this.#scheduler.nowMs();
+        if (this.#isReal && againMs < leftMs) this.#scheduler.after(againMs, () => attempt(2 * againMs));
+        else this.#scheduler.after(leftMs, () => this.#on(host, timedOut));
+      };
+      attempt(CONNECT_AGAIN_MS);
     });
   }
 
@@ -208,18 +286,34 @@ export class SimNetwork {
   }
 
   #transmit(socket: SimSocket): void {
-    if (socket.inTransit || (socket.outgoing.length === 0 && !socket.ended)) return;
-    if (this.#cutLinks.has(`${socket.host}>${socket.peerHost}`)) return;
+    if (socket.inTransit || socket.awaitsRetransmission) return;
+    if (socket.outgoing.length === 0 && !socket.ended) return;
+    if (this.#isCut(socket.host, socket.peerHost)) {
+      this.#retransmitLater(socket);
+      return;
+    }
     socket.inTransit = true;
+    const { sliceBytes, waitMs } = this.#turnOnLink(socket);
     const arrive = () => {
       socket.inTransit = false;
       if (!this.#sockets.has(socket)) return;
-      if (this.#cutLinks.has(`${socket.host}>${socket.peerHost}`)) return;
+      if (this.#isCut(socket.host, socket.peerHost)) {
+        this.#retransmitLater(socket);
+        return;
+      }
+      if (this.#isReal && socket.isOrphan) {
+        this.#reset(socket);
+        this.#retransmitLater(socket);
+        return;
+      }
+      socket.retransmissions = 0;
       const peer = socket.peer;
       if (socket.outgoing.length > 0) {
+        const hadUntaken = socket.bufferedBytes > 0;
         const waiting =
           socket.outgoing.length === 1 ? (socket.outgoing[0] as Buffer) : Buffer.concat(socket.outgoing);
-        const count = this.#random.chance(0.2) ? this.#random.between(1, waiting.length) : waiting.length;
+        const most = Math.min(waiting.length, sliceBytes);
+        const count = this.#random.chance(0.2) ? this.#random.between(1, most) : most;
         socket.outgoing = count < waiting.length ? [waiting.subarray(count)] : [];
         if (peer) {
           // Nobody else holds these bytes: `write` copied them.
@@ -227,7 +321,7 @@ export class SimNetwork {
           this.#observe({ kind: 'deliver', from: socket.host, to: socket.peerHost, bytes });
           peer.deliver(bytes);
         }
-        if (socket.outgoing.length === 0) this.#on(socket.host, () => socket.handler?.drained());
+        if (hadUntaken && socket.bufferedBytes === 0) this.#on(socket.host, () => socket.handler?.drained());
       }
       if (socket.outgoing.length === 0 && socket.ended) {
         this.#close(socket, undefined);
@@ -236,9 +330,19 @@ export class SimNetwork {
         this.#transmit(socket);
       }
     };
-    this.#scheduler.after(this.#delayMs(socket.host, socket.peerHost), () =>
+    this.#scheduler.after(waitMs + this.#delayMs(socket.host, socket.peerHost), () =>
       this.#on(socket.peerHost, arrive),
     );
+  }
+
+  /** How much of a stream may go next, and how long the link needs until it has gone. */
+  #turnOnLink(socket: SimSocket): { sliceBytes: number; waitMs: number } {
+    const bandwidth = this.#bandwidths.get(`${socket.host}>${socket.peerHost}`);
+    if (!bandwidth) return { sliceBytes: Number.POSITIVE_INFINITY, waitMs: 0 };
+    const nowMs = this.#scheduler.nowMs();
+    const sliceBytes = Math.min(SLICE_BYTES, Math.max(1, socket.outgoingBytes));
+    bandwidth.busyUntilMs = Math.max(nowMs, bandwidth.busyUntilMs) + sliceBytes / bandwidth.bytesPerMs;
+    return { sliceBytes, waitMs: bandwidth.busyUntilMs - nowMs };
   }
 
   abort(socket: SimSocket, error: Error | undefined): void {
@@ -270,6 +374,10 @@ class SimSocket implements Socket {
   ended = false;
   /** The other end is gone without having ended. */
   isOrphan = false;
+  /** Since bytes arrived last. */
+  retransmissions = 0;
+  awaitsRetransmission = false;
+  readonly #sendBufferBytes: number;
   #closed = false;
   /** The other end has ended, and what it sent before is still to be read. */
   #isLastChunkPending = false;
@@ -277,14 +385,19 @@ class SimSocket implements Socket {
   #paused = false;
   #incoming: Buffer[] = [];
 
-  constructor(network: SimNetwork, host: string, peerHost: string, remote: string) {
+  constructor(network: SimNetwork, host: string, peerHost: string, remote: string, sendBufferBytes: number) {
     this.#network = network;
     this.host = host;
     this.peerHost = peerHost;
     this.remote = remote;
+    this.#sendBufferBytes = sendBufferBytes;
   }
 
   get bufferedBytes(): number {
+    return Math.max(0, this.outgoingBytes - this.#sendBufferBytes);
+  }
+
+  get outgoingBytes(): number {
     return this.outgoing.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 

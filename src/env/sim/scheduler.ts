@@ -28,7 +28,7 @@ export class Scheduler implements Clock, Timers {
 
   after(delayMs: number, run: () => void): Timer {
     const event: Event = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#arrivals++, run };
-    this.#push(event);
+    if (event.atMs < Number.POSITIVE_INFINITY) this.#push(event);
     return {
       cancel() {
         event.run = undefined;

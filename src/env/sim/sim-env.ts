@@ -62,6 +62,13 @@ export class SimWorld {
         isAlive: (other: ProcessIdentity) => this.#alive.get(other.pid) === other.startTime,
       },
     };
+    const end = () => {
+      if (!running) return false;
+      running = false;
+      fs.detach();
+      this.#alive.delete(pid);
+      return true;
+    };
     return {
       env,
       fs,
@@ -82,11 +89,10 @@ export class SimWorld {
         this.network.resume(host);
       },
       kill: () => {
-        if (!running) return;
-        running = false;
-        fs.detach();
-        this.#alive.delete(pid);
-        this.network.kill(host);
+        if (end()) this.network.kill(host);
+      },
+      losePower: () => {
+        if (end()) this.network.losePower(host);
       },
     };
   }
@@ -143,6 +149,8 @@ export interface SimProcess {
   resume(order?: 'timers first' | 'network first'): void;
   /** kill -9: no callback of this process runs again; what it wrote stays on its disk. */
   kill(): void;
+  /** As `kill`; the machine is silent until a process starts there again. What its disk keeps is the disk's matter. */
+  losePower(): void;
 }
 
 /** An env for one room under test: real enough, without a scheduler to run; its disk calls have no latency. */

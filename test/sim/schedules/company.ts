@@ -92,3 +92,27 @@ export const learners: Schedule = {
     await apart(stage, leader, spares);
   },
 };
+
+/** Two of four are no majority, on neither side. */
+export const evenHalves: Schedule = {
+  name: 'evenHalves',
+  steps: ['four', 'two and two'],
+  setting: (chosen) => ({ ...among(chosen), spares: 1 }),
+  run: async (stage) => {
+    const { leader, spares } = introduce(stage) ?? {};
+    const [fourth] = spares ?? [];
+    if (!leader || !fourth) return;
+    const voters = () => leader.node?.status(0).voters.length ?? 0;
+    for (let tries = 0; tries < 20 && voters() < 4; tries++) {
+      stage.change(leader, 'addVoter', fourth);
+      await stage.until(() => voters() === 4, 500);
+    }
+    const { machines } = stage.cluster;
+    const applied = (one: SimulatedMachine) => one.node?.status(0).voters.length === 4;
+    if (!(await stage.until(() => machines.every(applied)))) return;
+    stage.mark('four');
+    stage.cut([leader, fourth], stage.shuffledFounders(leader));
+    stage.mark('two and two');
+    await stage.sleep(3 * stage.cluster.setting.raft.electionTimeoutMaxMs + stage.random.float() * 500);
+  },
+};

@@ -24,13 +24,6 @@ function rolesOf(stage: Stage): Roles | undefined {
   return follower && absent && { leader, follower, absent };
 }
 
-/** Resolves when so many more entries are committed. */
-function grows(stage: Stage, by: number): Promise<boolean> {
-  const { reference } = stage.cluster;
-  const before = reference.lastIndex;
-  return stage.until(() => reference.lastIndex >= before + by);
-}
-
 /** So that much is sent before any of it is acknowledged. */
 function slowDown({ cluster }: Stage, { condition }: SimulatedMachine): void {
   const { electionTimeoutMinMs } = cluster.setting.raft;
@@ -60,7 +53,7 @@ export const earlyAcknowledgement: Schedule = {
     if (!leader || !follower || !absent) return;
     stage.isolate(absent);
     slowDown(stage, follower);
-    if (!(await grows(stage, 5))) return;
+    if (!(await stage.grows(5))) return;
     stage.mark('committed by two');
     cluster.cutPower(follower, 'keeps only what is synced');
     Object.assign(follower.condition, healthyDisk(cluster.setting.maxDiskMs));
@@ -70,8 +63,8 @@ export const earlyAcknowledgement: Schedule = {
   },
 };
 
-export const earlyRead: Schedule = {
-  name: 'earlyRead',
+const readEarly = (name: string, level: 'linearizable' | 'lease'): Schedule => ({
+  name,
   steps: ['committed, and not told', 'the follower leads', 'read'],
   setting: three,
   run: async (stage) => {
@@ -98,11 +91,14 @@ export const earlyRead: Schedule = {
     stage.isolate(leader);
     if (!(await stage.until(() => isElected))) return;
     stage.mark('the follower leads');
-    void workload.readAll(follower.endpoint, 'linearizable');
+    void workload.readAll(follower.endpoint, level);
     await stage.sleep(cluster.setting.raft.electionTimeoutMinMs / 2);
     stage.mark('read');
   },
-};
+});
+
+export const earlyRead = readEarly('earlyRead', 'linearizable');
+export const earlyLease = readEarly('earlyLease', 'lease');
 
 export const lateRepetition: Schedule = {
   name: 'lateRepetition',
@@ -116,7 +112,7 @@ export const lateRepetition: Schedule = {
     // The follower has everything long before the leader, and gets everything twice.
     slowDown(stage, leader);
     cluster.messageFaults.repetition = 1;
-    if (!(await grows(stage, 10))) return;
+    if (!(await stage.grows(10))) return;
     stage.mark('committed by two');
     cluster.messageFaults.repetition = 0;
     if (!(await othersElect(stage, leader))) return;

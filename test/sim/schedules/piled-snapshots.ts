@@ -26,8 +26,9 @@ export const piledSnapshots: Schedule = {
       trailingEntries: 0,
       snapshotChunkBytes: 64 * KIB,
       snapshotBytesPerSecond: 4096 * KIB,
+      writeBufferBytes: 16 * KIB,
     },
-    workload: { ...chosen.workload, clients: 6, maxThinkMs: 10, maxValueBytes: 3000 },
+    workload: { ...chosen.workload, clients: 6, maxThinkMs: 5, maxValueBytes: 3000 },
   }),
   run: async (stage) => {
     const { cluster, random } = stage;
@@ -38,6 +39,8 @@ export const piledSnapshots: Schedule = {
     const hangsMs = 3000 + random.float() * 2000;
     const untilMs = cluster.nowMs + hangsMs;
     follower.condition.stalledUntilMs = untilMs;
+    // So that there is an operation to hang.
+    if (!(await stage.grows(2))) return;
     await stage.sleep(20);
     follower.condition.stalledUntilMs = 0;
     stage.mark('disk hangs');

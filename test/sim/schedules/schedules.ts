@@ -1,24 +1,52 @@
-import { learners, twoChanges } from './company.js';
+import { leaseAfterTransfer, otherTimeouts, restartInLease } from './broken-promises.js';
+import { evenHalves, learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
-import { earlyAcknowledgement, earlyRead, lateRepetition } from './early-answers.js';
+import { earlyAcknowledgement, earlyLease, earlyRead, lateRepetition } from './early-answers.js';
+import { earlyOwnEntries } from './early-own-entries.js';
 import { joinUnderLoad } from './join-under-load.js';
+import { lastOfLease, slowAnswers } from './last-of-lease.js';
 import { lateLease } from './late-lease.js';
+import { lateReadReply } from './late-read-reply.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
+import { removedVoter, removedVoterTwice } from './removed-voter.js';
+import { replacedChange } from './replaced-change.js';
 import { secondVote } from './second-vote.js';
+import { shortStall } from './short-stall.js';
 import type { Schedule } from './stage.js';
+import { crashWithPendingChange, promotedUnapplied } from './unapplied-changes.js';
+import { voteBeforeDurable } from './vote-before-durable.js';
+import { foreignNode, lostLog } from './wrong-folders.js';
 
 export const SCHEDULES: readonly Schedule[] = [
   oldTermEntry,
   secondVote,
   twoChanges,
   learners,
+  evenHalves,
+  replacedChange,
   lateLease,
+  lastOfLease,
+  slowAnswers,
   earlyAcknowledgement,
   earlyRead,
+  earlyLease,
+  earlyOwnEntries,
   lateRepetition,
   damagedLeader,
   piledSnapshots,
+  removedVoter,
+  removedVoterTwice,
+  restartInLease,
+  otherTimeouts,
+  leaseAfterTransfer,
+  lateReadReply,
+  promotedUnapplied,
+  crashWithPendingChange,
+  voteBeforeDurable,
+  shortStall,
+  foreignNode,
+  lostLog,
   joinUnderLoad,
 ];
 

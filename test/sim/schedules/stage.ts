@@ -5,6 +5,7 @@
  */
 import type { SeededRandom } from '../../../src/env/sim/seeded-random.js';
 import type { ReplicaMessage } from '../../../src/replica/snapshot-messages.js';
+import type { Node } from '../../../src/server/node.js';
 import type { Cluster } from '../cluster.js';
 import { Direct } from '../direct.js';
 import type { SimulatedMachine } from '../machine.js';
@@ -32,6 +33,10 @@ export function threeQuickNodes(chosen: Setting): Setting {
     maxDiskMs: 2,
     maxRestartMs: 300,
   };
+}
+
+export function statusOf({ node }: SimulatedMachine): ReturnType<Node['status']> | undefined {
+  return node?.status(0);
 }
 
 /** A step that has not come about within this will not. */
@@ -70,6 +75,7 @@ export class Stage {
   stop(): void {
     this.#stopped = true;
     this.cluster.loses = () => false;
+    for (const machine of this.cluster.machines) this.cluster.releaseApply(machine);
     for (const operator of this.#operators) void operator.close();
   }
 
@@ -96,13 +102,20 @@ export class Stage {
       .map(({ machine }) => machine);
   }
 
-  /** From now on these messages between nodes are lost. */
-  lose(isLost: (from: SimulatedMachine, to: SimulatedMachine, message: ReplicaMessage) => boolean): void {
+  /** From now on these messages between nodes are lost, or late: then `send` is called when they are to go. */
+  lose(
+    isLost: (
+      from: SimulatedMachine,
+      to: SimulatedMachine,
+      message: ReplicaMessage,
+      send: () => void,
+    ) => boolean,
+  ): void {
     const { machines } = this.cluster;
-    this.cluster.loses = (who, id, message) => {
+    this.cluster.loses = (who, id, message, send) => {
       const from = machines.find(({ host }) => host === who);
       const to = machines.find((machine) => machine.id === id);
-      return from !== undefined && to !== undefined && isLost(from, to, message);
+      return from !== undefined && to !== undefined && isLost(from, to, message, send);
     };
   }
 
@@ -132,15 +145,59 @@ export class Stage {
     this.cluster.world.network.mendAll();
   }
 
+  /** The clients find this node no more, and ask another one. */
+  cutClients({ host }: SimulatedMachine): void {
+    const { network } = this.cluster.world;
+    for (const client of this.#clients) {
+      network.cut(client, host);
+      network.cut(host, client);
+      network.breakConnections(client, host);
+    }
+  }
+
+  mendClients({ host }: SimulatedMachine): void {
+    const { network } = this.cluster.world;
+    for (const client of this.#clients) {
+      network.mend(client, host);
+      network.mend(host, client);
+    }
+  }
+
+  get #clients(): string[] {
+    return Array.from({ length: this.cluster.setting.workload.clients }, (_, i) => `c${i + 1}`);
+  }
+
   /** An operator on a host of his own asks one node to change a member; it is answered, or not, later. */
-  change(at: SimulatedMachine, type: 'addVoter' | 'addLearner', machine: SimulatedMachine): void {
-    const operator = new Direct(this.cluster.hostEnv(`operator${this.#operators.length + 1}`));
-    this.#operators.push(operator);
-    const { id, host } = machine;
-    const addresses = { clientAddress: `${host}:7001`, peerAddress: `${host}:7101` };
-    void operator.ask(at.endpoint, {
+  change(
+    at: SimulatedMachine,
+    type: 'addVoter' | 'addLearner' | 'remove',
+    { id, host }: SimulatedMachine,
+  ): void {
+    const addresses = {
+      clientAddress: type === 'remove' ? '' : `${host}:7001`,
+      peerAddress: type === 'remove' ? '' : `${host}:7101`,
+    };
+    this.#ask(at, {
       type: 'changeMembers',
+      expectedIndex: undefined,
       changes: [{ type, nodeId: id, ...addresses }],
     });
+  }
+
+  transfer(at: SimulatedMachine, to: SimulatedMachine): void {
+    this.#ask(at, { type: 'transferLeader', nodeId: to.id });
+  }
+
+  #ask(at: SimulatedMachine, request: Parameters<Direct['ask']>[1]): void {
+    const operator = new Direct(this.cluster.hostEnv(`operator${this.#operators.length + 1}`));
+    this.#operators.push(operator);
+    void operator.ask(at.endpoint, request);
+  }
+
+  /** So many more entries are committed. */
+  async grows(entries: number): Promise<boolean> {
+    const { reference } = this.cluster;
+    const before = reference.lastIndex;
+    return this.until(() => reference.lastIndex >= before + entries);
   }
 }

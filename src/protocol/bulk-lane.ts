@@ -1,0 +1,198 @@
+/**
+ * Lets the small messages between nodes pass the large ones. Entries and snapshots (bulk) go in fragments, in order,
+ * and only so many bytes of them are on the way at a time; heartbeats, votes, answers and pings (control) go at once,
+ * between two fragments. So a heartbeat waits for what is on the way, not for a batch of many MB.
+ *
+ *     bulk      append, snapshotOffer, snapshotChunk     queue -> fragment, fragment, ...   within the window
+ *     control   everything else                          as it comes
+ *
+ * The system's socket buffer takes megabytes and tells nobody; so the other side says what has arrived
+ * (`fragmentsReceived`), and the window follows from how long that takes (as in TCP Vegas and LEDBAT, RFC 6817): it
+ * grows while fragments arrive within `targetDelayMs`, and is halved when they do not.
+ *
+ * Bulk may be lost, as Raft repeats it: what is already waiting is not queued twice, nor is more than the queue holds.
+ */
+import type { Clock } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import type { Handler, HandlerContext } from '../net/pipeline.js';
+import { decodeMessage, encodeMessage } from './codec.js';
+import { MAX_REQUEST_BYTES } from './limits.js';
+import { MESSAGES, type Message, type MessageOf, type OutboundMessage } from './messages.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const MAX_FRAGMENT_BYTES = 64 * KIB;
+/** Of any frame between nodes, whatever their settings are. */
+export const MAX_PEER_FRAME_BYTES = 2 * MAX_FRAGMENT_BYTES;
+/** Of a message put together from fragments: the largest entry that any configuration allows, and what is around it. */
+export const MAX_PEER_MESSAGE_BYTES = MAX_REQUEST_BYTES + 4 * MIB;
+
+const MIN_FRAGMENT_BYTES = 16 * KIB;
+/** Less than a channel's high water mark. */
+const MAX_WINDOW_BYTES = MIB - MAX_FRAGMENT_BYTES;
+const MIN_WINDOW_BYTES = 2 * MIN_FRAGMENT_BYTES;
+const FIRST_WINDOW_BYTES = 4 * MAX_FRAGMENT_BYTES;
+/** What has arrived is said when it is so much: less than any window. */
+const REPORT_BYTES = MIN_FRAGMENT_BYTES;
+/** A message that finds more waiting is dropped. */
+const MAX_QUEUED_BYTES = 64 * MIB;
+
+const BULK_NUMBERS: ReadonlySet<number> = new Set([
+  MESSAGES.append.number,
+  MESSAGES.snapshotOffer.number,
+  MESSAGES.snapshotChunk.number,
+]);
+
+export interface BulkLaneOptions {
+  readonly clock: Clock;
+  /** How long a control message may wait for bulk on the way. */
+  readonly targetDelayMs: number;
+}
+
+interface Waiting {
+  readonly number: number;
+  /** Two messages of one name say the same. */
+  readonly name: string;
+  readonly body: Buffer;
+  sentBytes: number;
+}
+
+export class BulkLane implements Handler {
+  readonly #options: BulkLaneOptions;
+  readonly #queue: Waiting[] = [];
+  #queuedBytes = 0;
+  #windowBytes = FIRST_WINDOW_BYTES;
+  // Bytes of fragments since the connection began.
+  #sentBytes = 0;
+  #arrivedThere = 0;
+  #arrivedHere = 0;
+  #reportedHere = 0;
+  /** The window is not halved again before these have arrived. */
+  #halvedAt = 0;
+  /** When the fragments on the way were sent. */
+  readonly #sentAt: { readonly throughBytes: number; readonly atMs: number }[] = [];
+  #assembly: { readonly of: number; parts: Buffer[]; remaining: number } | undefined;
+
+  constructor(options: BulkLaneOptions) {
+    this.#options = options;
+  }
+
+  /** Throws `UNENCODABLE`, and `MESSAGE_TOO_LARGE` above `MAX_PEER_MESSAGE_BYTES`. */
+  write(context: HandlerContext, message: unknown): void {
+    const outbound = message as OutboundMessage;
+    const { number } = MESSAGES[outbound.type];
+    if (!BULK_NUMBERS.has(number)) {
+      context.write(outbound);
+      return;
+    }
+    const name = nameOf(outbound);
+    if (this.#queue.some((waiting) => waiting.name === name)) return;
+    const { body: chunks } = encodeMessage(outbound);
+    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    if (sizeBytes > MAX_PEER_MESSAGE_BYTES) {
+      throw new RaftreeError(
+        'MESSAGE_TOO_LARGE',
+        `${outbound.type} would have ${sizeBytes} bytes; the limit between nodes is ${MAX_PEER_MESSAGE_BYTES}`,
+      );
+    }
+    if (this.#queue.length > 0 && this.#queuedBytes + sizeBytes > MAX_QUEUED_BYTES) return;
+    this.#queue.push({ number, name, body: Buffer.concat(chunks, sizeBytes), sentBytes: 0 });
+    this.#queuedBytes += sizeBytes;
+    this.#sendWithinWindow(context);
+  }
+
+  read(context: HandlerContext, received: unknown): void {
+    const message = received as Message;
+    if (message.type === 'fragmentsReceived') {
+      this.#arrived(message.totalBytes);
+      this.#sendWithinWindow(context);
+    } else if (message.type === 'fragment') {
+      this.#arrivedHere += message.bytes.length;
+      if (this.#arrivedHere - this.#reportedHere >= REPORT_BYTES) {
+        this.#reportedHere = this.#arrivedHere;
+        context.write({ type: 'fragmentsReceived', totalBytes: this.#arrivedHere });
+      }
+      const whole = this.#assemble(message);
+      if (whole) context.read(whole);
+    } else {
+      context.read(message);
+    }
+  }
+
+  inactive(context: HandlerContext, error: Error | undefined): void {
+    this.#queue.length = 0;
+    this.#assembly = undefined;
+    context.inactive(error);
+  }
+
+  #sendWithinWindow(context: HandlerContext): void {
+    for (let first = this.#queue[0]; first; first = this.#queue[0]) {
+      if (this.#sentBytes - this.#arrivedThere >= this.#windowBytes) return;
+      const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, this.#windowBytes / 2));
+      const bytes = first.body.subarray(first.sentBytes, first.sentBytes + mostBytes);
+      first.sentBytes += bytes.length;
+      const remaining = first.body.length - first.sentBytes;
+      this.#queuedBytes -= bytes.length;
+      this.#sentBytes += bytes.length;
+      this.#sentAt.push({ throughBytes: this.#sentBytes, atMs: this.#options.clock.nowMs() });
+      if (remaining === 0) this.#queue.shift();
+      context.write({ type: 'fragment', of: first.number, remaining, bytes });
+    }
+  }
+
+  #arrived(totalBytes: number): void {
+    if (totalBytes > this.#sentBytes || totalBytes < this.#arrivedThere) {
+      throw malformed(`fragmentsReceived: ${totalBytes} bytes, of ${this.#sentBytes} that were sent`);
+    }
+    this.#arrivedThere = totalBytes;
+    const known = this.#sentAt.findIndex(({ throughBytes }) => throughBytes > totalBytes);
+    const [newest] = this.#sentAt.splice(0, known < 0 ? this.#sentAt.length : known).slice(-1);
+    if (!newest) return;
+    if (this.#options.clock.nowMs() - newest.atMs <= this.#options.targetDelayMs) {
+      // It grows only where it holds something back.
+      if (this.#queue.length > 0)
+        this.#windowBytes = Math.min(MAX_WINDOW_BYTES, this.#windowBytes + MIN_FRAGMENT_BYTES);
+    } else if (newest.throughBytes > this.#halvedAt) {
+      this.#windowBytes = Math.max(MIN_WINDOW_BYTES, this.#windowBytes / 2);
+      this.#halvedAt = this.#sentBytes;
+    }
+  }
+
+  /** The message that this fragment completes. What is kept of one that is under way has arrived, and has a limit. */
+  #assemble({ of, remaining, bytes }: MessageOf<'fragment'>): Message | undefined {
+    const begun = this.#assembly ?? { of, parts: [], remaining: bytes.length + remaining };
+    if (!BULK_NUMBERS.has(of))
+      throw malformed(`fragment.of: a message of type ${of} is not sent in fragments`);
+    if (of !== begun.of || remaining !== begun.remaining - bytes.length)
+      throw malformed('fragment: it does not continue the one before');
+    if (begun.remaining > MAX_PEER_MESSAGE_BYTES) {
+      throw new RaftreeError(
+        'FRAME_TOO_LARGE',
+        `a message of ${begun.remaining} bytes is announced; the limit between nodes is ${MAX_PEER_MESSAGE_BYTES}`,
+      );
+    }
+    begun.parts.push(bytes);
+    begun.remaining = remaining;
+    this.#assembly = remaining > 0 ? begun : undefined;
+    if (remaining > 0) return undefined;
+    return decodeMessage({ type: of, body: begun.parts.length === 1 ? bytes : Buffer.concat(begun.parts) });
+  }
+}
+
+function nameOf(message: OutboundMessage): string {
+  switch (message.type) {
+    case 'append':
+      return `append ${message.group} ${message.term} ${message.previousIndex} ${message.entries.length}`;
+    case 'snapshotChunk':
+      return `chunk ${message.group} ${message.term} ${message.checkpoint} ${message.file} ${message.offset}`;
+    case 'snapshotOffer':
+      return `offer ${message.group} ${message.term} ${message.checkpoint}`;
+    default:
+      return message.type;
+  }
+}
+
+function malformed(message: string): RaftreeError {
+  return new RaftreeError('MALFORMED_MESSAGE', message);
+}

@@ -1,0 +1,129 @@
+/**
+ * One connection with another node, whoever dialled. After the hello both sides announce their birth (birth.ts), and again
+ * when it changes; what the other says counts only if both are born in the same incarnation of the cluster. Silence is
+ * noticed, and large messages let small ones pass.
+ */
+import type { Env } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import type { Channel } from '../net/channel.js';
+import type { Handler, HandlerContext } from '../net/pipeline.js';
+import { BulkLane, MAX_PEER_FRAME_BYTES } from '../protocol/bulk-lane.js';
+import { receivedError } from '../protocol/error-codes.js';
+import type { Hello } from '../protocol/handshake.js';
+import { LinkWatch } from '../protocol/link-watch.js';
+import type { Message as ProtocolMessage } from '../protocol/messages.js';
+import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/protocol-pipeline.js';
+import type { ReplicaMessage } from '../replica/snapshot-messages.js';
+import type { Announcement } from './birth.js';
+import type { KnownPeers } from './identity.js';
+import { fromProtocol } from './raft-messages.js';
+
+export interface PeerConnectionParts {
+  readonly env: Env;
+  readonly known: KnownPeers;
+  readonly electionTimeoutMinMs: number;
+  readonly announcement: () => Announcement;
+  /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
+  readonly announced: (from: number, said: Announcement) => string | undefined;
+  /** A node that had announced itself is not connected any more. */
+  readonly left: (node: number) => void;
+  readonly received: (group: number, from: number, message: ReplicaMessage) => void;
+}
+
+const MIN_CHECK_MS = 100;
+
+export class PeerConnection implements Handler {
+  readonly channel: Channel;
+  readonly #parts: PeerConnectionParts;
+  /** Those that are greeted, of all nodes. */
+  readonly #all: Set<PeerConnection>;
+  readonly #accepted: () => void;
+  readonly #watch: LinkWatch;
+  #other: Hello | undefined;
+  #said: Announcement | undefined;
+
+  /** `accepted`: the other one has announced itself, and nothing speaks against it. */
+  constructor(parts: PeerConnectionParts, all: Set<PeerConnection>, channel: Channel, accepted = () => {}) {
+    this.#parts = parts;
+    this.#all = all;
+    this.channel = channel;
+    this.#accepted = accepted;
+    // Gone after two to two and a half election timeouts.
+    this.#watch = new LinkWatch({ checkEveryMs: Math.max(MIN_CHECK_MS, parts.electionTimeoutMinMs / 2) });
+  }
+
+  /** Nothing has come for longer than it should. */
+  get isSilent(): boolean {
+    return this.#watch.isSilent;
+  }
+
+  begin(handshake: ProtocolPipelineOptions['handshake']): void {
+    const { env, electionTimeoutMinMs } = this.#parts;
+    const lane = new BulkLane({ clock: env.clock, targetDelayMs: electionTimeoutMinMs / 8 });
+    protocolPipeline(this.channel, {
+      limits: { maxFrameBytes: MAX_PEER_FRAME_BYTES },
+      handshake: {
+        ...handshake,
+        greeted: (hello, channel) => {
+          this.#other = hello;
+          handshake.greeted?.(hello, channel);
+        },
+      },
+      between: [this.#watch, lane],
+      handler: this,
+    });
+  }
+
+  active(): void {
+    this.#all.add(this);
+    this.announce();
+  }
+
+  announce(): void {
+    this.channel.write({ type: 'birth', ...this.#parts.announcement() });
+  }
+
+  read(_context: HandlerContext, received: unknown): void {
+    const message = received as ProtocolMessage;
+    if (message.type === 'error') throw receivedError(message);
+    const from = this.#other?.nodeId;
+    if (from === undefined) throw malformed();
+    if (message.type === 'birth') {
+      this.#take(from, message);
+      return;
+    }
+    const fromReplica = fromProtocol(message);
+    if (!fromReplica) throw malformed();
+    if (this.#isOfSameBirth()) this.#parts.received(fromReplica.group, from, fromReplica.message);
+  }
+
+  inactive(): void {
+    this.#all.delete(this);
+    const node = this.#other?.nodeId;
+    const isGone = node !== undefined && ![...this.#all].some((one) => one.#other?.nodeId === node);
+    if (isGone) this.#parts.left(node);
+  }
+
+  #take(from: number, said: Announcement): void {
+    const { known, announced } = this.#parts;
+    const refusal = announced(from, said);
+    if (refusal !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', refusal);
+    const isFirst = this.#said === undefined;
+    this.#said = said;
+    // Only of its own cluster a node remembers who is who.
+    if (this.#isOfSameBirth()) {
+      const lost = known.remember(from, this.#other?.storeId ?? '');
+      if (lost !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', lost);
+    }
+    if (isFirst) this.#accepted();
+  }
+
+  #isOfSameBirth(): boolean {
+    const own = this.#parts.announcement();
+    return [own, this.#said].every((one) => one?.phase === 'born' && one.incarnation === own.incarnation);
+  }
+}
+
+function malformed(): RaftreeError {
+  return new RaftreeError('MALFORMED_MESSAGE', 'only messages between nodes belong on this port');
+}

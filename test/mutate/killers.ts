@@ -1,0 +1,68 @@
+/** What is set on a mutation, and what it says when it has found it out. */
+import { fileURLToPath } from 'node:url';
+import { runSeeds } from '../sim/pool.js';
+import { SCHEDULES } from '../sim/schedules/schedules.js';
+import type { RunResult } from '../sim/simulation.js';
+import { runTestFile } from '../support/test-files.js';
+import { type BySimulator, isBySimulator, MOST_SEEDS, type Mutation } from './mutation.js';
+
+/** A test file that has not ended after so long has failed. */
+const FILE_LIMIT_MS = 120_000;
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** What told: a rule of the simulator and the seed, or a test file and its test. Undefined: the mutation survives. */
+export async function kill(mutation: Mutation): Promise<string | undefined> {
+  const { name, killedBy } = mutation;
+  if (isBySimulator(killedBy)) return hunt(name, killedBy);
+  for (const file of killedBy) {
+    const failed = await runMutated(file, name);
+    if (failed !== undefined) return failed;
+  }
+  return undefined;
+}
+
+/** Rejects if the simulator itself does not run. */
+async function hunt(mutation: string, how: BySimulator): Promise<string | undefined> {
+  const { schedule, faults = [], withinSeeds } = how;
+  const results: RunResult[] = await runSeeds({
+    ...{ first: 1, seeds: withinSeeds, jobs: 1, faults, schedule, untilBroken: true, mutation },
+  });
+  const last = results.at(-1);
+  if (!last?.failure) return undefined;
+  return `${schedule ?? 'random faults'}, seed ${last.seed}: ${last.failure.rule}: ${last.failure.detail}`;
+}
+
+/** Whatever might find it: every schedule and random faults, so many seeds each. */
+export async function search(name: string, seedsOfSchedules: number, seeds: number): Promise<string[]> {
+  const found: string[] = [];
+  for (const schedule of SCHEDULES) {
+    const how = await hunt(name, { schedule: schedule.name, withinSeeds: seedsOfSchedules });
+    if (how !== undefined) found.push(how);
+  }
+  const how = await hunt(name, { withinSeeds: Math.min(seeds, MOST_SEEDS) });
+  return how === undefined ? found : [...found, how];
+}
+
+/** The first of its tests that failed; undefined if all passed. */
+async function runMutated(file: string, mutation: string): Promise<string | undefined> {
+  const plant = new URL('./plant.js', import.meta.url).href;
+  const { counts, fault, output } = await runTestFile(file, {
+    root: ROOT,
+    limitMs: FILE_LIMIT_MS,
+    nodeArguments: ['--import', plant],
+    environment: { MUTATION: mutation },
+  });
+  if (counts.failed === 0) return undefined;
+  const test = /^ *FAIL +(.*)$/m.exec(output)?.[1]?.trim() ?? fault ?? 'it failed';
+  return `${file}: ${test}`;
+}
+
+/** The test files that fail without any mutation: what they say about one is worth nothing. */
+export async function failingWithout(files: readonly string[]): Promise<string[]> {
+  const failing: string[] = [];
+  for (const file of files) {
+    const { counts } = await runTestFile(file, { root: ROOT, limitMs: FILE_LIMIT_MS });
+    if (counts.failed > 0) failing.push(file);
+  }
+  return failing;
+}

@@ -1,0 +1,85 @@
+/** Mutations of src/client. */
+import { inFile, type Mutation, randomFaults } from '../mutation.js';
+
+const keyRange = inFile('client/key-range.js');
+const router = inFile('client/router.js');
+const session = inFile('client/write-session.js');
+const writer = inFile('client/session-writer.js');
+
+const MESSAGES = ['messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'] as const;
+
+export const CLIENT_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'another attempt of a write has a new sequence',
+    reason: 'each request has its own number',
+    patches: [
+      writer(
+        'sequence, acknowledgedThrough: session.acknowledgedThrough,',
+        'sequence: session.hasRoom ? session.take() : sequence, acknowledgedThrough: session.acknowledgedThrough,',
+      ),
+    ],
+    killedBy: randomFaults(60, ...MESSAGES),
+  },
+  {
+    name: 'an attempt without an answer is not committed',
+    reason: 'nobody has said that it was',
+    patches: [
+      router("return 'notCommitted'; return 'unknown';", "return 'notCommitted'; return 'notCommitted';"),
+    ],
+    killedBy: randomFaults(60, ...MESSAGES),
+  },
+  {
+    name: 'the last attempt decides what is known of a write',
+    reason: 'each attempt sets it',
+    patches: [
+      router(
+        "if (LASTING.has(request.type) && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;",
+        "if (LASTING.has(request.type) && pending.sent) call.uncertain = outcomeOf(error) === 'unknown';",
+      ),
+    ],
+    killedBy: randomFaults(80, ...MESSAGES),
+  },
+  {
+    name: 'a write whose session expired is done again in a new one',
+    reason: 'the node has said that it knows nothing of it',
+    patches: [writer("if (error.outcome === 'unknown') throw error;", '')],
+    killedBy: ['client/client', 'client/exactness'],
+  },
+  {
+    name: 'the floor passes writes that are under way',
+    reason: 'the newest answer says how far it is',
+    patches: [
+      session(
+        'while (this.#done.delete(this.#floor + 1)) this.#floor++;',
+        'this.#floor = Math.max(this.#floor, sequence);',
+      ),
+    ],
+    killedBy: ['client/client', 'client/exactness'],
+  },
+  {
+    name: 'the floor is never told',
+    reason: 'the node keeps results by itself',
+    patches: [writer('acknowledgedThrough: session.acknowledgedThrough,', 'acknowledgedThrough: 0,')],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'one write more than the window holds is sent',
+    reason: 'off by one',
+    patches: [
+      session('this.#next <= this.#floor + this.#window', 'this.#next <= this.#floor + this.#window + 1'),
+    ],
+    killedBy: ['client/client'],
+  },
+  {
+    name: 'a change of members that may be done is not committed',
+    reason: 'only writes last',
+    patches: [router("new Set(['write', 'changeMembers', 'transferLeader'])", "new Set(['write'])")],
+    killedBy: ['client/members', 'client/client'],
+  },
+  {
+    name: 'the next page begins with the last key of this one',
+    reason: 'off by one',
+    patches: [keyRange('Buffer.concat([key, Buffer.from([0])])', 'key')],
+    killedBy: ['client/client'],
+  },
+];

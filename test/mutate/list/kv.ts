@@ -1,0 +1,206 @@
+/** Mutations of src/kv. */
+import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
+
+const atomicWrite = inFile('kv/atomic-write.js');
+const engine = inFile('kv/lsm-engine.js');
+const machine = inFile('kv/kv-state-machine.js');
+const service = inFile('kv/service.js');
+const sessions = inFile('kv/sessions.js');
+
+const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
+const MESSAGES = ['messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'] as const;
+
+export const KV_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'entries are applied twice after a restart',
+    reason: 'off by one',
+    patches: [
+      machine(
+        'applied ? decodeApplied(applied).last : emptyAt',
+        'applied ? Math.max(emptyAt, decodeApplied(applied).last - 1) : emptyAt',
+      ),
+    ],
+    killedBy: randomFaults(40, ...POWER),
+  },
+  {
+    name: 'a repeated write is applied again',
+    reason: 'a slot is looked for under another number',
+    patches: [sessions('slot?.sequence === sequence', 'false')],
+    killedBy: randomFaults(40, ...MESSAGES),
+  },
+  {
+    name: 'a snapshot comes without the sessions',
+    reason: 'sessions are no data',
+    patches: [
+      machine(
+        'this.#load(0); await before.close();',
+        'const kept = this.#sessions.restore; this.#sessions.restore = () => {}; this.#load(0); this.#sessions.restore = kept; await before.close();',
+      ),
+    ],
+    killedBy: randomFaults(60, ...MESSAGES),
+  },
+  {
+    name: 'the last write of the window is refused',
+    reason: 'off by one',
+    patches: [sessions('sequence > floor + session.window', 'sequence >= floor + session.window')],
+    killedBy: randomFaults(40),
+  },
+  {
+    name: 'a write at the floor is new',
+    reason: 'off by one',
+    patches: [sessions('sequence <= floor ||', 'sequence < floor ||')],
+    killedBy: ['kv/sessions', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'results lie in slots of another window',
+    reason: 'there is a constant for the window',
+    patches: [sessions('const slot = sequence % session.window;', 'const slot = sequence % MAX_WINDOW;')],
+    killedBy: randomFaults(60, ...MESSAGES),
+  },
+  {
+    name: 'a write of an unknown session is applied',
+    reason: 'its client surely had one',
+    patches: [
+      sessions(
+        "if (!session) return { state: 'refused', reason: 'SESSION_EXPIRED' };",
+        "if (!session) return { state: 'new' };",
+      ),
+    ],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'a repeated write is answered with its own index',
+    reason: 'the index of the entry at hand',
+    patches: [machine('write: check.result };', 'write: { ...check.result, index } };')],
+    killedBy: randomFaults(40, ...MESSAGES),
+  },
+  {
+    name: 'after a restart sessions go in the order in which they were opened',
+    reason: 'when they were last used is not stored by itself',
+    patches: [sessions('session.lastUsed = Math.max(session.lastUsed, result.index);', '')],
+    killedBy: randomFaults(80),
+  },
+  {
+    name: 'after a restart the floor is 0',
+    reason: 'clients send it with every write',
+    patches: [sessions('session.floor = Math.max(session.floor, floor);', '')],
+    killedBy: ['kv/sessions', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'a write lowers the floor',
+    reason: 'the newest says what is acknowledged',
+    patches: [
+      sessions(
+        'session.floor = Math.max(session.floor, acknowledgedThrough);',
+        'session.floor = acknowledgedThrough;',
+      ),
+    ],
+    killedBy: ['kv/sessions', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'results of sessions that went are counted for ever',
+    reason: 'a count that is only raised',
+    patches: [
+      sessions(
+        'this.#sessions.delete(session.id); for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;',
+        'this.#sessions.delete(session.id);',
+      ),
+    ],
+    killedBy: ['kv/sessions'],
+  },
+  {
+    name: 'a key that is not there has an empty value',
+    reason: 'a default',
+    patches: [
+      atomicWrite(
+        'present?.value.equals(operation.conditionValue) ?? false',
+        '(present?.value ?? Buffer.alloc(0)).equals(operation.conditionValue)',
+      ),
+    ],
+    killedBy: ['kv/kv-state-machine'],
+  },
+  {
+    name: 'version 0 does not mean that the key is not there',
+    reason: 'a key without a version has none',
+    patches: [
+      atomicWrite(
+        '(present?.version ?? 0) === operation.conditionVersion',
+        'present?.version === operation.conditionVersion',
+      ),
+    ],
+    killedBy: ['kv/kv-state-machine'],
+  },
+  {
+    name: 'a batch of which a condition fails is applied if another is met',
+    reason: 'every and some',
+    patches: [atomicWrite('if (met.includes(false))', 'if (!met.includes(true))')],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'in a batch a key that it deleted is there again',
+    reason: 'null and undefined look alike',
+    patches: [
+      atomicWrite(
+        'change === undefined ? before(operation) : (change ?? undefined)',
+        'change ?? before(operation)',
+      ),
+    ],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'a key that an entry of the same range deleted is there again',
+    reason: 'null and undefined look alike',
+    patches: [
+      machine('if (changed !== undefined) return changed ?? undefined;', 'if (changed) return changed;'),
+    ],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'an append keeps the version of the value',
+    reason: 'it is the same key',
+    patches: [
+      atomicWrite(
+        'changes.set(name, { version: index, value });',
+        'changes.set(name, { version: present?.version ?? index, value });',
+      ),
+    ],
+    killedBy: randomFaults(40),
+  },
+  {
+    name: 'one batch more than the engine made durable counts as durable',
+    reason: 'off by one',
+    patches: [
+      machine('if (sequence > durableSequence) break;', 'if (sequence > durableSequence + 1) break;'),
+    ],
+    killedBy: ['kv/kv-state-machine', 'kv/crash'],
+  },
+  {
+    name: 'after a snapshot the batches of the engine before still wait',
+    reason: 'the list is for the machine, not for the engine',
+    patches: [machine('this.#undurable = []; this.#sessions', 'this.#sessions')],
+    killedBy: ['kv/kv-state-machine', 'kv/crash'],
+  },
+  {
+    name: 'a lease read is read at once',
+    reason: 'the leader has a lease',
+    patches: [service("lease: 'lease',", 'lease: undefined,')],
+    killedBy: under('lateLease', 5),
+  },
+  {
+    name: 'a page that ends at its limit says that it is the last',
+    reason: 'the limit was kept',
+    patches: [
+      machine(
+        'if (entries.length >= options.maxEntries) return { entries, more: true };',
+        'if (entries.length >= options.maxEntries) return { entries, more: false };',
+      ),
+    ],
+    killedBy: ['kv/kv-state-machine'],
+  },
+  {
+    name: 'a batch that is missing in the tree’s log is not noticed',
+    reason: 'a gap forwards may be a snapshot',
+    patches: [engine('first !== lastIndex + 1', 'first <= lastIndex')],
+    killedBy: ['kv/join-checker'],
+  },
+];

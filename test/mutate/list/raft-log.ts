@@ -1,0 +1,116 @@
+/** Mutations of src/raft-log. */
+import { inFile, type Mutation, randomFaults } from '../mutation.js';
+
+const log = inFile('raft-log/raft-log.js');
+const format = inFile('raft-log/format.js');
+
+const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
+
+export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the Raft log is not synced',
+    reason: 'a flag',
+    patches: [log('append(payload, true)', 'append(payload, false)')],
+    killedBy: randomFaults(40, ...POWER),
+  },
+  {
+    name: 'a base is not synced before segments go',
+    reason: 'it holds nothing that is not elsewhere',
+    patches: [
+      log(
+        'append(encodeBase(this.#id, base, false), true)',
+        'append(encodeBase(this.#id, base, false), false)',
+      ),
+    ],
+    killedBy: ['raft-log/crash'],
+  },
+  {
+    name: 'the record that installs a snapshot is not synced',
+    reason: 'the files are',
+    patches: [log('append(both.payload, true)', 'append(both.payload, false)')],
+    killedBy: ['replica/snapshot', 'raft-log/crash'],
+  },
+  {
+    name: 'a segment goes while a crash may still lead back to it',
+    reason: 'what replaces it has been written',
+    patches: [log('if (pin) return pin.file;', '')],
+    killedBy: ['raft-log/crash'],
+  },
+  {
+    name: 'replaced entries pin no segment',
+    reason: 'only bases do',
+    patches: [log('if (first <= this.#index.last) this.#pin();', '')],
+    killedBy: ['raft-log/crash'],
+  },
+  {
+    name: 'a new segment begins without the hard state',
+    reason: 'it comes with the next batch',
+    patches: [
+      log(
+        '{ hardState: this.#writtenHardState, first: 0, entries: [] }',
+        '{ hardState: EMPTY_HARD_STATE, first: 0, entries: [] }',
+      ),
+    ],
+    killedBy: randomFaults(60, ...POWER),
+  },
+  {
+    name: 'a new segment begins with a base that is not written yet',
+    reason: 'two fields of almost one name',
+    patches: [
+      log(
+        'return [encodeBase(this.#id, this.#writtenBase, false), payload];',
+        'return [encodeBase(this.#id, this.#base, false), payload];',
+      ),
+    ],
+    killedBy: ['raft-log/crash', 'replica/snapshot'],
+  },
+  {
+    name: 'a hard state without entries is not recovered',
+    reason: 'a batch is its entries',
+    patches: [
+      log(
+        'this.#writtenHardState = record.hardState;',
+        'if (record.entries.length > 0) this.#writtenHardState = record.hardState;',
+      ),
+    ],
+    killedBy: randomFaults(60, ...POWER),
+  },
+  {
+    name: 'entries are not checked when they are read back',
+    reason: 'recovery has checked them',
+    patches: [format('if (crc32(bytes) !== checksum) return undefined;', '')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'entries that are not written yet leave the cache',
+    reason: 'a limit is a limit',
+    patches: [log('if (!this.#index.positionOf(this.#cacheFirst + drop)) break;', '')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'a cut keeps the configuration of the base before',
+    reason: 'the configuration seldom changes',
+    patches: [
+      log('const configuration = this.#configurationAt(index);', 'const { configuration } = this.#base;'),
+    ],
+    killedBy: randomFaults(80),
+  },
+  {
+    name: 'a cut right at a change of members loses it',
+    reason: 'off by one',
+    patches: [log('if (at > index) break;', 'if (at >= index) break;')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'a change of members that was replaced still counts',
+    reason: 'the list of changes only grows',
+    patches: [log('while ((this.#changes.at(-1)?.index ?? 0) >= index) this.#changes.pop();', '')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'a log that lacks entries is opened',
+    reason: 'the leader will send them',
+    patches: [log('const lost = !isEmpty && this.#index.first !== index + 1;', 'const lost = false;')],
+    killedBy: ['raft-log/raft-log'],
+  },
+];

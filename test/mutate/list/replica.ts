@@ -1,0 +1,150 @@
+/** Mutations of src/replica. */
+import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
+
+const applier = inFile('replica/applier.js');
+const compaction = inFile('replica/log-compaction.js');
+const proposals = inFile('replica/pending-proposals.js');
+const reads = inFile('replica/pending-reads.js');
+const receiver = inFile('replica/snapshot-receiver.js');
+const replica = inFile('replica/replica.js');
+const writer = inFile('replica/log-writer.js');
+
+const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
+const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
+
+export const REPLICA_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the log is cut beyond what the state machine has durably',
+    reason: 'what is applied seems to be done with',
+    patches: [compaction('Math.min(wanted, durableIndex)', 'Math.min(wanted, appliedIndex)')],
+    killedBy: randomFaults(40, ...POWER),
+  },
+  {
+    name: 'a read is answered when it is confirmed',
+    reason: 'its index is committed',
+    patches: [reads('if (index > appliedIndex) break;', '')],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'another leader’s entry answers a proposal at its index',
+    reason: 'the index says which it is',
+    patches: [proposals('if (proposal.term === entry.term)', 'if (proposal)')],
+    killedBy: randomFaults(60, ...ELECTIONS),
+  },
+  {
+    name: 'lost leadership means not committed',
+    reason: 'the next leader will not know the entry',
+    patches: [
+      replica(
+        "this.#proposals.rejectAll(leadershipLost('unknown'));",
+        "this.#proposals.rejectAll(leadershipLost('notCommitted'));",
+      ),
+    ],
+    killedBy: randomFaults(60, ...ELECTIONS),
+  },
+  {
+    name: 'a node that stops says not committed',
+    reason: 'it will not finish it',
+    patches: [
+      replica(
+        "this.#proposals.rejectAll(stopped('unknown', error));",
+        "this.#proposals.rejectAll(stopped('notCommitted', error));",
+      ),
+    ],
+    killedBy: randomFaults(60, 'orderlyRestart', 'isolateLeader'),
+  },
+  {
+    name: 'what waits for a full disk is overtaken',
+    reason: 'the disk may have space again',
+    patches: [
+      writer(
+        'if (this.#diskFull) this.#parts.log.hold(batch); else this.#append(batch);',
+        'this.#append(batch);',
+      ),
+    ],
+    killedBy: randomFaults(80, 'fullDisk'),
+  },
+  {
+    name: 'batches whose entries were replaced are tried again whole',
+    reason: 'each batch is as it was',
+    patches: [writer('this.#unpersisted = withoutReplaced(this.#unpersisted);', '')],
+    killedBy: ['replica/log-writer'],
+  },
+  {
+    name: 'what waits for a full disk is tried again behind a snapshot',
+    reason: 'each batch is tried again',
+    patches: [writer('if (batch.snapshot) {', 'if (false) {')],
+    killedBy: ['replica/log-writer', 'replica/snapshot'],
+  },
+  {
+    name: 'the files of a snapshot are not synced',
+    reason: 'they are verified, so they are there',
+    patches: [receiver('await incoming.open.sync();', '')],
+    killedBy: ['replica/snapshot'],
+  },
+  {
+    name: 'the names of a snapshot’s files are not synced',
+    reason: 'the files are',
+    patches: [receiver('env.fs.syncDirectory(incoming.directory);', '')],
+    killedBy: ['replica/snapshot'],
+  },
+  {
+    name: 'the name of a snapshot’s directory is not synced',
+    reason: 'the files are',
+    patches: [receiver('env.fs.syncDirectory(directory);', '')],
+    killedBy: ['replica/snapshot'],
+  },
+  {
+    name: 'a received snapshot is not verified',
+    reason: 'every chunk has a checksum',
+    patches: [receiver('await check(incoming.directory);', '')],
+    killedBy: under('damagedLeader', 5),
+  },
+  {
+    name: 'a chunk is taken whatever its checksum',
+    reason: 'TCP has one',
+    patches: [receiver('if (crc32(chunk.bytes) === chunk.checksum)', 'if (chunk.bytes)')],
+    killedBy: ['replica/snapshot'],
+  },
+  {
+    name: 'a chunk is taken wherever it belongs',
+    reason: 'they come in order',
+    patches: [
+      receiver(
+        'chunk.file === incoming.file && chunk.offset === incoming.offset',
+        'chunk.file === incoming.file',
+      ),
+    ],
+    killedBy: ['replica/snapshot'],
+  },
+  {
+    name: 'a checkpoint does not wait for the range being applied',
+    reason: 'applying is paused',
+    patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#alone])')],
+    killedBy: ['replica/snapshot', 'replica/ledger'],
+  },
+  {
+    name: 'a snapshot is taken over while a checkpoint is made',
+    reason: 'applying is paused',
+    patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#applying])')],
+    killedBy: ['replica/snapshot', 'replica/ledger'],
+  },
+  {
+    name: 'a range that waits is applied after the snapshot that replaced it',
+    reason: 'what is committed must be applied',
+    patches: [replica('this.#applier.forgetWaiting();', '')],
+    killedBy: randomFaults(80),
+  },
+  {
+    name: 'the directory of a snapshot that is not taken over yet is removed',
+    reason: 'the log names another',
+    patches: [replica('this.#arrived?.name, ...this.#installed]', 'this.#arrived?.name]')],
+    killedBy: under('piledSnapshots', 5),
+  },
+  {
+    name: 'a checkpoint is named after what is committed',
+    reason: 'it soon holds it',
+    patches: [replica('const index = stateMachine.appliedIndex;', 'const index = this.commitIndex;')],
+    killedBy: randomFaults(80),
+  },
+];

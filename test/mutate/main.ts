@@ -1,0 +1,71 @@
+/**
+ * npm run mutate -- [NAME PART…] [--jobs 2] [--only-simulator] [--search SEEDS]
+ *
+ * Makes each mutation of the list (or those whose names hold one of the parts), sets on it what should kill it, and says
+ * what did. Exit code 1 if one survives. With `--search` it tells instead which schedules, and whether random faults, find
+ * a mutation within so many seeds.
+ */
+import { parseArgs } from 'node:util';
+import { failingWithout, kill, search } from './killers.js';
+import { isBySimulator, type Mutation } from './mutation.js';
+import { MUTATIONS } from './mutations.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    jobs: { type: 'string', default: '2' },
+    'only-simulator': { type: 'boolean', default: false },
+    search: { type: 'string' },
+  },
+});
+
+const chosen = MUTATIONS.filter(
+  ({ name, killedBy }) =>
+    (positionals.length === 0 || positionals.some((part) => name.includes(part))) &&
+    (!values['only-simulator'] || isBySimulator(killedBy)),
+);
+const startedMs = performance.now();
+if (chosen.length === 0) {
+  console.log('no mutation has such a name');
+  process.exitCode = 1;
+} else if (values.search !== undefined) {
+  const seeds = Number(values.search);
+  await forEach(chosen, async ({ name }) => {
+    const found = await search(name, Math.min(seeds, 3), seeds);
+    console.log([name, ...(found.length > 0 ? found : ['nothing found it'])].join('\n    ').slice(0, 4000));
+  });
+} else await runAll();
+
+async function runAll(): Promise<void> {
+  const files = new Set(chosen.flatMap(({ killedBy }) => (isBySimulator(killedBy) ? [] : killedBy)));
+  const failing = await failingWithout([...files]);
+  if (failing.length > 0) throw new Error(`these tests fail without any mutation: ${failing.join(', ')}`);
+  const killed = new Map<Mutation, string>();
+  await forEach(chosen, async (mutation) => {
+    const beganMs = performance.now();
+    const by = await kill(mutation);
+    if (by !== undefined) killed.set(mutation, by);
+    const told = by === undefined ? 'SURVIVES' : `killed by ${by.replace(/\s+/g, ' ').slice(0, 150)}`;
+    console.log(`${mutation.name}: ${told}, ${secondsSince(beganMs)} s`);
+  });
+  const survivors = chosen.filter((mutation) => !killed.has(mutation));
+  const bySimulator = [...killed.keys()].filter(({ killedBy }) => isBySimulator(killedBy)).length;
+  console.log(
+    `${chosen.length} mutations in ${secondsSince(startedMs)} s: ${bySimulator} killed by the simulator, ` +
+      `${killed.size - bySimulator} by tests, ${survivors.length} survive`,
+  );
+  for (const { name, reason } of survivors) console.log(`survivor: ${name} (${reason})`);
+  if (survivors.length > 0) process.exitCode = 1;
+}
+
+async function forEach(mutations: readonly Mutation[], run: (one: Mutation) => Promise<void>): Promise<void> {
+  const waiting = [...mutations];
+  const work = async () => {
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await run(one);
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs) || 1) }, work));
+}
+
+function secondsSince(ms: number): string {
+  return ((performance.now() - ms) / 1000).toFixed(1);
+}

@@ -1,0 +1,48 @@
+/** The list of mutations is sound: each can still be made, and what must kill it exists. `npm run mutate` does the rest. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { scheduleOf } from '../sim/schedules/schedules.js';
+import { findTestFiles } from '../support/test-files.js';
+import { isBySimulator, MOST_SEEDS, patched } from './mutation.js';
+import { MUTATIONS } from './mutations.js';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+
+test('every patch finds its place, and changes it', () => {
+  for (const { name, patches } of MUTATIONS) {
+    for (const file of new Set(patches.map((patch) => patch.file))) {
+      const source = fs.readFileSync(path.join(root, 'dist', 'src', file), 'utf8');
+      assert.is.not(patched(file, source, patches), source, name);
+    }
+  }
+});
+
+test('a patch whose place is not there, or not once, is an error', () => {
+  const patch = { file: 'a.js', find: 'b + c', replace: 'b - c' };
+  assert.is(patched('a.js', 'a = b\n  + c;', [patch]), 'a = b - c;');
+  for (const source of ['a = b;', 'a = b + c + b + c;'])
+    assert.throws(() => patched('a.js', source, [patch]), /cannot be patched/);
+});
+
+test('what must kill a mutation exists', () => {
+  const files = new Set(findTestFiles(root));
+  for (const { name, killedBy } of MUTATIONS) {
+    if (!isBySimulator(killedBy)) {
+      assert.ok(killedBy.length > 0 && killedBy.every((file) => files.has(file)), name);
+      continue;
+    }
+    assert.ok(killedBy.withinSeeds <= MOST_SEEDS, name);
+    if (killedBy.schedule !== undefined) scheduleOf(killedBy.schedule);
+  }
+});
+
+test('no two mutations have one name; there are many, and the simulator kills at least half of them', () => {
+  assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
+  assert.ok(MUTATIONS.length >= 60);
+  assert.ok(2 * MUTATIONS.filter(({ killedBy }) => isBySimulator(killedBy)).length >= MUTATIONS.length);
+});
+
+test.run();

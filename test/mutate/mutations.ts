@@ -1,0 +1,24 @@
+/** All mutations, room by room. */
+import { CLIENT_MUTATIONS } from './list/client.js';
+import { KV_MUTATIONS } from './list/kv.js';
+import { RAFT_MUTATIONS } from './list/raft.js';
+import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
+import { RECORD_MUTATIONS } from './list/record.js';
+import { REPLICA_MUTATIONS } from './list/replica.js';
+import type { Mutation } from './mutation.js';
+
+export const MUTATIONS: readonly Mutation[] = [
+  ...RAFT_MUTATIONS,
+  ...RAFT_LOG_MUTATIONS,
+  ...REPLICA_MUTATIONS,
+  ...KV_MUTATIONS,
+  ...CLIENT_MUTATIONS,
+  ...RECORD_MUTATIONS,
+];
+
+/** Throws if there is none of that name. */
+export function mutationOf(name: string): Mutation {
+  const mutation = MUTATIONS.find((one) => one.name === name);
+  if (!mutation) throw new Error(`there is no mutation "${name}"`);
+  return mutation;
+}

@@ -1,0 +1,169 @@
+/** What real networks do to whole nodes: silence without a reset, narrow links, and limits that differ. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeClient } from '../../src/client/client.js';
+import type { NodeConfigInput } from '../../src/server/config.js';
+import type { Node } from '../../src/server/node.js';
+import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
+
+const MIB = 1024 * 1024;
+
+async function started(seed: number, options: SimClusterOptions = {}): Promise<SimCluster> {
+  const cluster = new SimCluster(seed, { tcp: 'real', ...options });
+  await cluster.run(cluster.startAll());
+  await cluster.world.scheduler.runUntil(() => cluster.leader !== undefined, 30_000);
+  return cluster;
+}
+
+function leaderOf(cluster: SimCluster): Node {
+  const { leader } = cluster;
+  if (!leader) throw new Error('no node leads');
+  return leader;
+}
+
+/** Values of random bytes, which no compression makes smaller. */
+function batchOf(cluster: SimCluster, client: RaftreeClient, keys: string, values: number): Promise<unknown> {
+  return client.batch(
+    Array.from({ length: values }, (_, i) => ({
+      action: 'put',
+      key: `${keys}${i}`,
+      value: cluster.world.random.bytes(MIB - 1024),
+    })),
+  );
+}
+
+async function caughtUp(cluster: SimCluster, id: number, limitMs = 60_000): Promise<void> {
+  const { scheduler } = cluster.world;
+  const follower = () => cluster.nodes[id - 1]?.status(0).appliedIndex ?? 0;
+  const isLevel = () => {
+    const { leader } = cluster;
+    return leader !== undefined && follower() === leader.status(0).lastIndex;
+  };
+  assert.ok(await scheduler.runUntil(isLevel, scheduler.nowMs() + limitMs), `node ${id} is behind`);
+}
+
+test('L1: after a minute without a packet the cluster goes on within seconds, not within another minute', async () => {
+  const cluster = await started(1);
+  const { network, scheduler } = cluster.world;
+  const client = cluster.client(120_000);
+  await cluster.run(client.put('a', '1'));
+  cluster.forEachLink((from, to) => network.cut(from, to));
+  await scheduler.runFor(60_000);
+  network.mendAll();
+  const mendedMs = scheduler.nowMs();
+  await cluster.run(client.put('b', '2'));
+  const downMs = scheduler.nowMs() - mendedMs;
+  assert.ok(downMs < 10_000, `${Math.round(downMs)} ms until a write went through`);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('L1: a node that lost power and came back is heard again on the connection that it made', async () => {
+  const cluster = await started(2);
+  const { scheduler } = cluster.world;
+  const leader = leaderOf(cluster).config.nodeId;
+  const id = leader === 3 ? 2 : 3;
+  cluster.cutPower(id);
+  await scheduler.runFor(5_000);
+  const wasMs = scheduler.nowMs();
+  await cluster.run(cluster.start(id));
+  const reachable = () =>
+    cluster.leader?.status(0).peers.find(({ nodeId }) => nodeId === id)?.reachable === true &&
+    cluster.nodes[id - 1]?.status(0).leaderId !== 0;
+  assert.ok(await scheduler.runUntil(reachable, wasMs + 8_000), 'not reachable within 8 s');
+  await cluster.run(cluster.closeAll());
+});
+
+test('L2: the place of a client whose machine vanished is free again', async () => {
+  const cluster = await started(3, { size: 1, config: { limits: { maxConnections: 1 } } });
+  const vanishing = cluster.host('vanishing');
+  const first = new RaftreeClient({ endpoints: cluster.endpoints, env: vanishing.env });
+  await cluster.run(first.put('a', '1'));
+  vanishing.losePower();
+  const second = cluster.client(120_000);
+  const wasMs = cluster.world.scheduler.nowMs();
+  await cluster.run(second.put('b', '2'));
+  const waitedMs = cluster.world.scheduler.nowMs() - wasMs;
+  assert.ok(waitedMs < 60_000, `${Math.round(waitedMs)} ms until there was a place`);
+  await cluster.run(Promise.all([second.close(), cluster.closeAll()]));
+});
+
+test('L2: a patient client notices that the machine which owes it an answer has vanished', async () => {
+  const cluster = await started(4);
+  const { scheduler } = cluster.world;
+  const client = cluster.client(200_000, { attemptTimeoutMs: 150_000, connectTimeoutMs: 500 });
+  await cluster.run(client.put('a', '1'));
+  cluster.cutPower(leaderOf(cluster).config.nodeId);
+  const wasMs = scheduler.nowMs();
+  await cluster.run(client.put('b', '2'), 300_000);
+  const waitedMs = scheduler.nowMs() - wasMs;
+  assert.ok(waitedMs < 30_000, `${Math.round(waitedMs)} ms until another node was asked`);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('L3: a batch of 8 MB on links of 24 Mbit/s changes no leader', async () => {
+  const cluster = await started(5);
+  const { network } = cluster.world;
+  const client = cluster.client(60_000, { attemptTimeoutMs: 50_000 });
+  await cluster.run(client.put('a', '1'));
+  const { term } = leaderOf(cluster).status(0);
+  cluster.forEachLink((from, to) => network.narrow(from, to, 3_000_000));
+  await cluster.run(batchOf(cluster, client, 'k', 7));
+  await caughtUp(cluster, 1);
+  await caughtUp(cluster, 2);
+  await caughtUp(cluster, 3);
+  assert.is(leaderOf(cluster).status(0).term, term, 'the leader has changed');
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+/** A cluster of which one follower was down while 4 MiB were written, and which is started again with other settings. */
+async function restartedWith(before: Partial<NodeConfigInput>, after: Partial<NodeConfigInput>) {
+  let config = before;
+  const cluster = await started(6, { config: () => config });
+  const client = cluster.client();
+  await cluster.run(client.put('a', '1'));
+  const behind = leaderOf(cluster).config.nodeId === 3 ? 2 : 3;
+  cluster.kill(behind);
+  await cluster.run(batchOf(cluster, client, 'k', 4));
+  await cluster.run(cluster.closeAll());
+  config = after;
+  await cluster.run(cluster.startAll());
+  return { cluster, client, behind };
+}
+
+test('L4: limits.maxRequestBytes may be lowered while a follower still needs a larger entry', async () => {
+  const { cluster, client, behind } = await restartedWith(
+    { limits: { maxRequestBytes: 8 * MIB } },
+    { limits: { maxRequestBytes: MIB } },
+  );
+  await caughtUp(cluster, behind);
+  assert.equal(cluster.failures, []);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('L5: limits.maxRequestBytes may be raised on the leader first', async () => {
+  const cluster = await started(7, {
+    config: (id) => ({ limits: { maxRequestBytes: (id === 1 ? 16 : 2) * MIB } }),
+  });
+  const client = cluster.client(30_000, { attemptTimeoutMs: 10_000 });
+  await cluster.run(client.put('a', '1'));
+  await cluster.run(client.transferLeadership(1));
+  await cluster.run(batchOf(cluster, client, 'k', 10));
+  for (const id of [1, 2, 3]) await caughtUp(cluster, id);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('L6: a snapshot arrives in chunks that are larger than any request', async () => {
+  const storage = {
+    maxRaftLogBytes: MIB,
+    raftSegmentBytes: MIB,
+    trailingEntries: 0,
+    snapshotChunkBytes: 8 * MIB,
+    writeBufferBytes: 16 * MIB,
+  };
+  const limits = { maxRequestBytes: MIB };
+  const { cluster, client, behind } = await restartedWith({ storage }, { storage, limits });
+  await caughtUp(cluster, behind);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test.run();

@@ -1,0 +1,180 @@
+/**
+ * A lease rests on what others have promised: to vote for nobody else for a while. Here they have reason to break it: a
+ * restart that forgets it, timeouts that differ or change with a restart, an old order to campaign. The leader is cut off;
+ * whoever is elected is written to; and the old leader, while it may believe in its lease, is read from.
+ */
+import type { SimulatedMachine } from '../machine.js';
+import type { Setting } from '../setting.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+
+export const LONG = { heartbeatMs: 300, electionTimeoutMinMs: 3000, electionTimeoutMaxMs: 3300 };
+const SHORT = { heartbeatMs: 40, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 300 };
+
+export const patient = (chosen: Setting): Setting => ({
+  ...threeQuickNodes(chosen),
+  maxRestartMs: 30,
+  raft: LONG,
+  storage: {
+    ...chosen.storage,
+    treeLog: 'none',
+    writeBufferBytes: 1024 * 1024,
+    maxRaftLogBytes: 1024 * 1024,
+  },
+  workload: { ...chosen.workload, clients: 6, keys: 2, maxThinkMs: 20, hasLeaseReads: true },
+});
+
+export const AFTERWARDS = ['another leads', 'written', 'read'] as const;
+
+/** The leader hears nobody and nobody hears it, but a reader. */
+export function cutOff(stage: Stage, leader: SimulatedMachine): { isDone: () => boolean } {
+  let isDone = false;
+  stage.onElected((elected) => {
+    isDone ||= elected !== leader;
+  });
+  stage.isolate(leader);
+  stage.cutClients(leader);
+  return { isDone: () => isDone };
+}
+
+/** Others elect one of themselves, and write, which must be in no read that the old leader answers from then on. */
+export async function readFromOldLeader(
+  stage: Stage,
+  leader: SimulatedMachine,
+  isElected: () => boolean,
+): Promise<void> {
+  if (!(await stage.until(isElected))) return;
+  stage.mark(AFTERWARDS[0]);
+  if (!(await stage.grows(6))) return;
+  await stage.sleep(20);
+  stage.mark(AFTERWARDS[1]);
+  const reads = stage.workload.readAll(leader.endpoint, 'lease');
+  stage.mark(AFTERWARDS[2]);
+  await reads;
+}
+
+/** So that it holds a lease, of all others. */
+export async function withLease({ workload }: Stage, leader: SimulatedMachine): Promise<void> {
+  await workload.readAll(leader.endpoint, 'linearizable');
+}
+
+export const restartInLease: Schedule = {
+  name: 'restartInLease',
+  steps: ['grown from one', 'handed over', 'restarted', ...AFTERWARDS],
+  setting: (chosen) => ({ ...patient(chosen), nodes: 1, spares: 2, changesMembers: true }),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const [founder] = cluster.founders;
+    const spares = cluster.machines.slice(1).sort(() => stage.random.float() - 0.5);
+    const [next, third] = spares;
+    if (!founder || !next || !third) return;
+    for (const type of ['addLearner', 'addVoter'] as const)
+      for (const spare of spares) {
+        cluster.start(spare);
+        const members = () => {
+          const { voters = [], learners = [] } = statusOf(founder) ?? {};
+          return type === 'addVoter' ? voters : learners;
+        };
+        for (let tries = 0; tries < 20 && !members().includes(spare.id); tries++) {
+          stage.change(founder, type, spare);
+          await stage.until(() => members().includes(spare.id), 300);
+        }
+        if (!(await stage.until(() => (statusOf(spare)?.appliedIndex ?? 0) > 0))) return;
+      }
+    if (!(await stage.until(() => spares.every((spare) => statusOf(spare)?.voters.length === 3)))) return;
+    stage.mark('grown from one');
+    stage.transfer(founder, next);
+    if (!(await stage.until(() => next.node?.role === 'leader'))) return;
+    await stage.sleep(1000);
+    stage.mark('handed over');
+    // The third has not heard of the leader for so long that it would elect another, and asks now and then. It lacks
+    // nothing: nobody writes.
+    for (const machine of cluster.machines) stage.cutClients(machine);
+    const lastOf = (machine: SimulatedMachine) => statusOf(machine)?.lastIndex;
+    await stage.sleep(500);
+    if (!(await stage.until(() => spares.every((spare) => lastOf(spare) === lastOf(founder))))) return;
+    stage.cut([next], [third]);
+    await stage.sleep(LONG.electionTimeoutMaxMs + 100);
+    let hasAsked = false;
+    stage.lose((from, _to, { type }) => {
+      hasAsked ||= from === third && type === 'requestVote';
+      return false;
+    });
+    if (!(await stage.until(() => hasAsked))) return;
+    // And again soon after the founder is back, who has promised the leader not to listen.
+    await stage.sleep(LONG.electionTimeoutMinMs - 300);
+    await withLease(stage, next);
+    cluster.kill(founder);
+    const { isDone } = cutOff(stage, next);
+    for (const machine of [founder, third]) stage.mendClients(machine);
+    if (!(await stage.until(() => founder.state === 'up'))) return;
+    stage.mark('restarted');
+    await readFromOldLeader(stage, next, isDone);
+  },
+};
+
+export const otherTimeouts: Schedule = {
+  name: 'otherTimeouts',
+  steps: ['restarted', ...AFTERWARDS],
+  setting: patient,
+  run: async (stage) => {
+    const { cluster, random } = stage;
+    const { leader } = cluster;
+    if (!leader) return;
+    const others = stage.shuffledFounders(leader);
+    const knowsLeader = (machine: SimulatedMachine) =>
+      machine.state === 'up' && statusOf(machine)?.leaderId === leader.id;
+    for (const other of others) other.settings = { raft: SHORT };
+    await withLease(stage, leader);
+    if (random.chance(0.5)) {
+      // Both have promised much, in this moment.
+      for (const other of others) cluster.kill(other);
+    } else {
+      for (const other of others) {
+        cluster.kill(other);
+        if (!(await stage.until(() => knowsLeader(other)))) return;
+      }
+      // Both have promised little, for long.
+      await stage.sleep(LONG.electionTimeoutMaxMs + 200);
+      await withLease(stage, leader);
+    }
+    const { isDone } = cutOff(stage, leader);
+    stage.mark('restarted');
+    await readFromOldLeader(stage, leader, isDone);
+  },
+};
+
+export const leaseAfterTransfer: Schedule = {
+  name: 'leaseAfterTransfer',
+  steps: ['offered', 'given up', 'the offer arrives', ...AFTERWARDS],
+  setting: patient,
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { leader } = cluster;
+    const [target] = stage.shuffledFounders(...(leader ? [leader] : []));
+    if (!leader || !target) return;
+    const late: (() => void)[] = [];
+    stage.lose((from, _to, { type }, send) => {
+      if (from !== leader || type !== 'timeoutNow') return false;
+      late.push(send);
+      return true;
+    });
+    stage.transfer(leader, target);
+    if (!(await stage.until(() => late.length > 0))) return;
+    stage.mark('offered');
+    // The leader gives up, and takes writes again.
+    await stage.sleep(LONG.electionTimeoutMinMs);
+    if (!(await stage.grows(3))) return;
+    stage.mark('given up');
+    await withLease(stage, leader);
+    let hasStood = false;
+    stage.lose((from, to, { type }) => {
+      hasStood ||= from === target && type === 'requestVote';
+      return hasStood && (from === leader || to === leader);
+    });
+    for (const send of late) send();
+    if (!(await stage.until(() => hasStood))) return;
+    stage.mark('the offer arrives');
+    const { isDone } = cutOff(stage, leader);
+    await readFromOldLeader(stage, leader, isDone);
+  },
+};

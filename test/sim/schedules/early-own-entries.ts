@@ -1,0 +1,40 @@
+/**
+ * A leader whose disk is slow, and one follower: what both hold durably is committed, and what the follower alone holds is
+ * not. The leader's power fails; then it and the one who was absent elect without the follower.
+ */
+import { healthyDisk } from '../machine.js';
+import { type Schedule, threeQuickNodes } from './stage.js';
+
+export const earlyOwnEntries: Schedule = {
+  name: 'earlyOwnEntries',
+  steps: ['committed by two', 'power cut', 'the others elect'],
+  setting: (chosen) => ({
+    ...threeQuickNodes(chosen),
+    workload: { ...chosen.workload, clients: 6, keys: 2, maxThinkMs: 20 },
+  }),
+  run: async (stage) => {
+    const { cluster, random } = stage;
+    const { leader } = cluster;
+    if (!leader) return;
+    const [follower, absent] = stage.shuffledFounders(leader);
+    if (!follower || !absent) return;
+    stage.isolate(absent);
+    const { electionTimeoutMinMs, electionTimeoutMaxMs } = cluster.setting.raft;
+    Object.assign(leader.condition, { minMs: electionTimeoutMinMs, maxMs: electionTimeoutMaxMs });
+    const before = cluster.reference.lastIndex;
+    if (!(await stage.until(() => cluster.reference.lastIndex >= before + 5))) return;
+    stage.mark('committed by two');
+    cluster.cutPower(leader, 'keeps only what is synced');
+    Object.assign(leader.condition, healthyDisk(cluster.setting.maxDiskMs));
+    stage.mark('power cut');
+    let isElected = false;
+    stage.onElected(() => {
+      isElected = true;
+    });
+    stage.mendAll();
+    stage.isolate(follower);
+    if (!(await stage.until(() => isElected))) return;
+    stage.mark('the others elect');
+    await stage.sleep(random.float() * 500);
+  },
+};

@@ -1,0 +1,129 @@
+/**
+ * A voter is removed, or becomes a learner, and has applied that. Somebody who has not applied it yet still counts what it
+ * acknowledges, so it must not vote for a candidate that lacks any of it. Once the leader's state machine is late; once two
+ * leaders crash one after the other, and the second had not heard that the change is committed.
+ */
+import type { AppendMessage } from '../../../src/raft/types.js';
+import type { SimulatedMachine } from '../machine.js';
+import type { Setting } from '../setting.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+
+const setting = (chosen: Setting): Setting => ({
+  ...threeQuickNodes(chosen),
+  changesMembers: true,
+  limits: {},
+  raft: { heartbeatMs: 60, electionTimeoutMinMs: 500, electionTimeoutMaxMs: 800 },
+  storage: { ...chosen.storage, maxRaftLogBytes: 1024 * 1024 },
+  workload: { ...chosen.workload, clients: 6, maxThinkMs: 20 },
+});
+
+interface Roles {
+  readonly leader: SimulatedMachine;
+  readonly other: SimulatedMachine;
+  readonly removed: SimulatedMachine;
+}
+
+/** The leader commits the change and does not apply it; `removed` hears that it is committed, the other one does not. */
+async function removeOne(stage: Stage): Promise<(Roles & { index: number }) | undefined> {
+  const { cluster, random } = stage;
+  const { leader } = cluster;
+  if (!leader) return undefined;
+  const [other, removed] = stage.shuffledFounders(leader);
+  if (!other || !removed) return undefined;
+  const known = () => statusOf(removed)?.voters ?? [];
+  if (!(await stage.until(() => known().length === 3))) return undefined;
+  cluster.holdApply(leader);
+  let index = Number.POSITIVE_INFINITY;
+  stage.lose((from, to, message) => {
+    if (from !== leader) return false;
+    if (message.type === 'append') {
+      const at = message.entries.findIndex(({ kind }) => kind === 'configuration');
+      if (at >= 0) index = Math.min(index, message.previousIndex + 1 + at);
+      if (lastOf(message) > index) return true;
+    }
+    return to === other && 'commitIndex' in message && message.commitIndex >= index;
+  });
+  stage.change(leader, random.chance(0.5) ? 'remove' : 'addLearner', removed);
+  if (!(await stage.until(() => !known().includes(removed.id)))) return undefined;
+  if (!(await stage.until(() => (statusOf(other)?.lastIndex ?? 0) >= index))) return undefined;
+  stage.mark('removed');
+  return { leader, other, removed, index };
+}
+
+function lastOf({ previousIndex, entries }: AppendMessage): number {
+  return previousIndex + entries.length;
+}
+
+/** What `who` asks of the one who was removed arrives, and nothing else keeps `who` from leading. */
+async function asksForVote(stage: Stage, who: SimulatedMachine, removed: SimulatedMachine): Promise<boolean> {
+  let hasAsked = false;
+  stage.lose((from, to, { type }) => {
+    hasAsked ||= type === 'requestVote' && from === who && to === removed;
+    return false;
+  });
+  return stage.until(() => hasAsked);
+}
+
+export const removedVoter: Schedule = {
+  name: 'removedVoter',
+  steps: ['removed', 'committed with its help', 'leader crashed', 'the other asks'],
+  setting,
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { leader, other, removed, index } = (await removeOne(stage)) ?? {};
+    if (!leader || !other || !removed || !index) return;
+    // It gets more entries, and does not hear that they are committed.
+    stage.lose((from, to, message) => {
+      if (from !== leader || !('commitIndex' in message)) return false;
+      return message.commitIndex > index || (to === other && message.commitIndex === index);
+    });
+    if (!(await stage.until(() => (statusOf(leader)?.commitIndex ?? 0) > index))) return;
+    cluster.releaseApply(leader);
+    // The clients are told.
+    if (!(await stage.until(() => cluster.reference.lastIndex > index))) return;
+    await stage.sleep(10);
+    stage.mark('committed with its help');
+    cluster.cutPower(leader);
+    stage.isolate(leader);
+    stage.mark('leader crashed');
+    if (!(await asksForVote(stage, other, removed))) return;
+    stage.mark('the other asks');
+    await stage.sleep(1000);
+  },
+};
+
+export const removedVoterTwice: Schedule = {
+  name: 'removedVoterTwice',
+  // Who answers says what is committed, so the other one learns what it must not do without: there the window ends.
+  steps: ['removed', 'leader crashed', 'the other asks'],
+  setting,
+  run: async (stage) => {
+    const { cluster, random } = stage;
+    const { leader, other, removed, index } = (await removeOne(stage)) ?? {};
+    if (!leader || !other || !removed || !index) return;
+    cluster.cutPower(leader);
+    stage.isolate(leader);
+    stage.mark('leader crashed');
+    if (!(await asksForVote(stage, other, removed))) return;
+    stage.mark('the other asks');
+    let isElected = false;
+    stage.onElected((who) => {
+      isElected ||= who === other;
+    });
+    // Its first entries come all at once, and with no word of what is committed.
+    stage.lose((from, to, message) => {
+      if (from !== other || to !== removed || !isElected || !('commitIndex' in message)) return false;
+      return message.commitIndex > index || (message.type === 'append' && lastOf(message) < index + 3);
+    });
+    const { lastIndex } = cluster.reference;
+    const { electionTimeoutMaxMs } = cluster.setting.raft;
+    if (!(await stage.until(() => cluster.reference.lastIndex > lastIndex + 2, 4 * electionTimeoutMaxMs)))
+      return;
+    await stage.sleep(10);
+    cluster.cutPower(other);
+    stage.mendAll();
+    stage.isolate(other);
+    if (random.chance(0.5)) cluster.kill(removed);
+    if (await asksForVote(stage, leader, removed)) await stage.sleep(1500);
+  },
+};
