@@ -585,6 +585,22 @@ test('ledger 25: a lease is no longer than the shortest election timeout of thos
   assert.ok(hasLeaseAfter(12));
 });
 
+test('ledger 25: no lease while a change is on its way, or of a leader that was removed: another may be alone', () => {
+  const { lab, leader, followers } = electedLab(2);
+  const [other] = followers as [Host];
+  const hasLease = () => {
+    leader.reads = [];
+    leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
+    leader.take(lab.nowMs);
+    return leader.reads.length > 0;
+  };
+  assert.ok(hasLease());
+  leader.change(lab.nowMs, { type: 'remove', node: leader.id });
+  assert.not(hasLease());
+  lab.advanceUntil(() => other.raft.configuration.voters.length === 1);
+  assert.not(hasLease());
+});
+
 test('ledger 25: a restarted node is silent for as long as the process before may have promised', () => {
   const hardState = { term: 1, vote: 1, commit: 1 };
   const base = { ...FIRST_BASE, configuration: configurationOf([1, 2, 3]) };
