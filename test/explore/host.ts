@@ -155,8 +155,8 @@ export class Machine {
     const { Raft, configurationOf, decodeChange } = this.#modules;
     const { voters, nodes, shortAppends, keepsApplied } = this.#scenario;
     const electionMs = this.electionMs(host);
-    // Enough to tell apart what two processes draw; no timeout depends on it, because the least is also the greatest.
-    const chance = (host.id * 64 + host.boots) / 2 ** 20;
+    // Enough to tell apart what two processes of a node draw; no timeout depends on it: the least is also the greatest.
+    const chance = host.boots / 2 ** 20;
     const options: RaftOptions = {
       id: host.id,
       heartbeatMs: HEARTBEAT_MS,

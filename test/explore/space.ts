@@ -56,6 +56,7 @@ export interface Step {
 
 /** Nothing depends on these while every clock stands still until an event moves it. */
 const IGNORED_WITH_FREE_CLOCKS = ['deadlineMs', 'lastLeaderContactMs'];
+const IGNORED_WITHOUT_FOLLOWER_READS = ['nextWireId'];
 const HORIZON_MS = 200;
 
 export class Space {
@@ -73,7 +74,11 @@ export class Space {
   constructor(modules: CoreModules, scenario: Scenario) {
     this.#modules = modules;
     this.renamings = renamingsOf(scenario);
-    this.#ignored = new Set(scenario.clock === 'free' ? IGNORED_WITH_FREE_CLOCKS : []);
+    const asksLeader = scenario.readers?.some(({ level }) => level === 'follower') ?? false;
+    this.#ignored = new Set([
+      ...(scenario.clock === 'free' ? IGNORED_WITH_FREE_CLOCKS : []),
+      ...(asksLeader ? [] : IGNORED_WITHOUT_FOLLOWER_READS),
+    ]);
     this.#ignoredInHosts = new Set([
       'id',
       'nowMs',

@@ -1,0 +1,3 @@
+import { testMutations } from './mutation-tests.js';
+
+testMutations(1);
