@@ -1,7 +1,7 @@
 /** What is set on a mutation, and what it says when it has found it out. */
 import { fileURLToPath } from 'node:url';
 import { runSeeds } from '../sim/pool.js';
-import { SCHEDULES } from '../sim/schedules/schedules.js';
+import { SCHEDULES, scheduleOf } from '../sim/schedules/schedules.js';
 import type { RunResult } from '../sim/simulation.js';
 import { runTestFile } from '../support/test-files.js';
 import { type BySimulator, isBySimulator, MOST_SEEDS, type Mutation } from './mutation.js';
@@ -27,9 +27,16 @@ async function hunt(mutation: string, how: BySimulator): Promise<string | undefi
   const results: RunResult[] = await runSeeds({
     ...{ first: 1, seeds: withinSeeds, jobs: 1, faults, schedule, untilBroken: true, mutation },
   });
-  const last = results.at(-1);
-  if (!last?.failure) return undefined;
-  return `${schedule ?? 'random faults'}, seed ${last.seed}: ${last.failure.rule}: ${last.failure.detail}`;
+  const where = schedule ?? 'random faults';
+  const broken = results.find(({ failure }) => failure !== undefined);
+  if (broken?.failure) {
+    const { rule, detail } = broken.failure;
+    return `${where}, seed ${broken.seed}: ${rule}: ${detail}`;
+  }
+  // Correct code comes to every step, with every seed.
+  const steps = schedule === undefined ? 0 : scheduleOf(schedule).steps.length;
+  const short = results.find(({ reached }) => reached.length < steps);
+  return short && `${where}, seed ${short.seed}: it came no further than to "${short.reached.at(-1)}"`;
 }
 
 /** Whatever might find it: every schedule and random faults, so many seeds each. */

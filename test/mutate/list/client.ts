@@ -43,7 +43,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     name: 'a write whose session expired is done again in a new one',
     reason: 'the node has said that it knows nothing of it',
     patches: [writer("if (error.outcome === 'unknown') throw error;", '')],
-    killedBy: ['client/client', 'client/exactness'],
+    killedBy: randomFaults(200, ...MESSAGES),
   },
   {
     name: 'the floor passes writes that are under way',
@@ -54,7 +54,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
         'this.#floor = Math.max(this.#floor, sequence);',
       ),
     ],
-    killedBy: ['client/client', 'client/exactness'],
+    killedBy: randomFaults(200, ...MESSAGES),
   },
   {
     name: 'the floor is never told',
@@ -68,7 +68,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     patches: [
       session('this.#next <= this.#floor + this.#window', 'this.#next <= this.#floor + this.#window + 1'),
     ],
-    killedBy: ['client/client'],
+    killedBy: randomFaults(60, ...MESSAGES),
   },
   {
     name: 'a change of members that may be done is not committed',

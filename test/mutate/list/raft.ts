@@ -325,12 +325,6 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     killedBy: ['raft/append'],
   },
   {
-    name: 'an append is acknowledged with all that the follower holds',
-    reason: 'it holds it',
-    patches: [raft('this.#acknowledge(from, index);', 'this.#acknowledge(from, local.log.lastIndex);')],
-    killedBy: ['raft/append'],
-  },
-  {
     name: 'a heartbeat names a commit beyond what matches',
     reason: 'the follower takes the lesser of it and its log',
     patches: [
@@ -529,7 +523,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'if (this.#diskHangs(nowMs))',
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/raft'],
+    killedBy: under('unheardLeader', 3),
   },
   {
     name: 'a late tick judges the others',
@@ -546,7 +540,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'if (!this.#isHeardByQuorum(nowMs))',
       ),
     ],
-    killedBy: ['raft/ledger'],
+    killedBy: under('hangingDisk', 3),
   },
   {
     name: 'proposals are taken while leadership is handed over',

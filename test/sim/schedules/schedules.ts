@@ -17,6 +17,7 @@ import { secondVote } from './second-vote.js';
 import { shortStall } from './short-stall.js';
 import type { Schedule } from './stage.js';
 import { crashWithPendingChange, promotedUnapplied } from './unapplied-changes.js';
+import { hangingDisk, unheardLeader } from './useless-leaders.js';
 import { voteBeforeDurable } from './vote-before-durable.js';
 import { foreignNode, lostLog } from './wrong-folders.js';
 
@@ -51,6 +52,8 @@ export const SCHEDULES: readonly Schedule[] = [
   crashWithPendingChange,
   voteBeforeDurable,
   shortStall,
+  hangingDisk,
+  unheardLeader,
   foreignNode,
   lostLog,
   joinUnderLoad,
