@@ -36,8 +36,14 @@ export class Leadership {
   readonly #transfer = new LeaderTransfer();
   #heartbeatDueMs: number;
   #heartbeatNeeded = false;
-  /** It was removed: the change that did it, and the round that told a quorum of the others. */
-  #leaving: { readonly index: number; round: number | undefined } | undefined;
+  /**
+   * An entry after the change that made the configuration in force. A member that holds it knows durably that the change
+   * is committed; before a quorum does, a restart of all might lead back to the members before it.
+   */
+  #confirmation: { readonly entry: number; readonly configuration: number };
+  #settledConfiguration = 0;
+  /** It was removed, and leads on until the confirmation is committed. */
+  #isLeaving = false;
   /** The transfer is to whoever is best, and goes on to the next if that one cannot be reached. */
   #handsOverToBest = false;
 
@@ -55,6 +61,14 @@ export class Leadership {
     this.replication = new Replication(options, local, nowMs);
     this.#heartbeatDueMs = nowMs + options.heartbeatMs;
     this.replication.append('noop', NO_BODY);
+    this.#confirmation = { entry: this.replication.termStart, configuration: local.configuration.index };
+  }
+
+  /** Index of the newest configuration of which a quorum of its voters knows durably that it is in force. */
+  get settledConfiguration(): number {
+    if (this.#local.commit >= this.#confirmation.entry)
+      this.#settledConfiguration = this.#confirmation.configuration;
+    return this.#settledConfiguration;
   }
 
   /** Whom it hands over to. */
@@ -143,40 +157,40 @@ export class Leadership {
     else this.#reads.add(request);
   }
 
-  receiveAppendReply(nowMs: number, from: NodeId, message: AppendReply): void {
+  /** Returns whether it must step down: it was removed, and a quorum of the others knows durably. */
+  receiveAppendReply(nowMs: number, from: NodeId, message: AppendReply): boolean {
     const progress = this.#heardFrom(nowMs, from);
-    if (!progress || !this.replication.receiveAppendReply(nowMs, progress, message)) return;
+    if (!progress || !this.replication.receiveAppendReply(nowMs, progress, message)) return false;
     if (from === this.#transfer.target) this.#offerLeadership();
-  }
-
-  /** Returns whether it must step down: it was removed, and the others know. */
-  receiveHeartbeatReply(nowMs: number, from: NodeId, message: HeartbeatReply): boolean {
-    const progress = this.#heardFrom(nowMs, from);
-    if (!progress) return false;
-    this.replication.receiveHeartbeatReply(nowMs, progress, message);
-    this.#confirmReads();
-    // It may have been told before it had applied a change of membership, and refused.
-    if (from === this.#transfer.target) this.#offerLeadership();
-    const told = this.#leaving?.round;
-    if (told === undefined || this.#answeredByQuorum() < told) return false;
+    if (!this.#isLeaving || this.#local.commit < this.#confirmation.entry) return false;
     this.#nameSuccessor();
     return true;
   }
 
+  receiveHeartbeatReply(nowMs: number, from: NodeId, message: HeartbeatReply): void {
+    const progress = this.#heardFrom(nowMs, from);
+    if (!progress) return;
+    this.replication.receiveHeartbeatReply(nowMs, progress, message);
+    this.#confirmReads();
+    // It may have been told before it had applied a change of membership, and refused.
+    if (from === this.#transfer.target) this.#offerLeadership();
+  }
+
   /** Another configuration is in force. */
   configurationApplied(nowMs: number): void {
-    const { configuration, id, applied } = this.#local;
+    const { configuration, id, log } = this.#local;
     this.replication.followMembers(nowMs);
     const { target } = this.#transfer;
     if (target !== undefined && !isVoter(configuration, target)) this.#transfer.giveUp();
-    if (isVoter(configuration, id)) {
-      // Another quorum may have reached more.
-      this.replication.advanceCommit();
-      return;
+    // Of one that is left at once, the entry that leaves it is the confirmation.
+    if (!isJoint(configuration) || !configuration.autoLeave) {
+      if (this.#options.confirmsChanges ?? true) this.replication.append('noop', NO_BODY);
+      this.#confirmation = { entry: log.lastIndex, configuration: configuration.index };
     }
     // It leads on until the others know that it need not: without its vote they could not find out by themselves.
-    this.#leaving ??= { index: applied, round: undefined };
-    this.#heartbeatNeeded = true;
+    this.#isLeaving = !isVoter(configuration, id);
+    // Another quorum may have reached more.
+    this.replication.advanceCommit();
   }
 
   /** A joint configuration that is to be left by itself is, once it is applied. */
@@ -197,13 +211,8 @@ export class Leadership {
     if (this.#heartbeatNeeded) {
       this.#heartbeatNeeded = false;
       this.#heartbeatDueMs = nowMs + this.#options.heartbeatMs;
-      const round = this.#reads.nextRound(nowMs);
-      this.replication.sendHeartbeats(round);
+      this.replication.sendHeartbeats(this.#reads.nextRound(nowMs));
       this.#confirmReads();
-      if (this.#leaving && this.#leaving.round === undefined) {
-        const matched = this.replication.reachedByQuorum(0, (progress) => progress.match);
-        if (matched >= this.#leaving.index) this.#leaving.round = round;
-      }
     }
     return this.replication.sendEntries(nowMs);
   }
@@ -228,7 +237,7 @@ export class Leadership {
   }
 
   #handsOver(): boolean {
-    return this.#transfer.target !== undefined || this.#leaving !== undefined;
+    return this.#transfer.target !== undefined || this.#isLeaving;
   }
 
   #heardFrom(nowMs: number, node: NodeId): Progress | undefined {
@@ -278,6 +287,9 @@ export class Leadership {
 
   #hasLease(nowMs: number): boolean {
     const { electionTimeoutMinMs, maxClockDrift } = this.#options;
+    // By a change that is in force elsewhere another node may be alone, and has to ask nobody.
+    const { membership, applied } = this.#local;
+    if (this.#isLeaving || membership.lastPendingIndex > applied) return false;
     // Timeouts may differ between nodes: the least that any of them has promised counts.
     const promisedMs = Math.min(electionTimeoutMinMs, this.replication.leastPromisedMs());
     return (

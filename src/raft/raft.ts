@@ -59,6 +59,7 @@ export class Raft {
   readonly #followerReads: FollowerReads;
   readonly #answers = new ReadAnswers();
   #configurationChanged = true;
+  #settledConfiguration = 0;
   #lastTickMs: number;
   /** The last tick came late. */
   #wasLate = false;
@@ -74,6 +75,14 @@ export class Raft {
   /** In force: of everything that is applied. */
   get configuration(): Configuration {
     return this.#local.configuration;
+  }
+
+  /**
+   * Index of the newest configuration of which this node, as a leader, knows that no restart can lead back to the members
+   * before it: a quorum of its voters holds an entry that says it is committed.
+   */
+  get settledConfiguration(): number {
+    return Math.max(this.#settledConfiguration, this.#leadership?.settledConfiguration ?? 0);
   }
 
   get term(): number {
@@ -244,6 +253,7 @@ export class Raft {
 
   #becomeFollower(nowMs: number, term: number, leader: NodeId): void {
     if (term > this.term) this.#answers.fail(this.#followerReads.fail());
+    this.#settledConfiguration = this.settledConfiguration;
     this.#leadership?.end();
     this.#leadership = undefined;
     this.#election.follow(nowMs, term, leader);
@@ -275,12 +285,12 @@ export class Raft {
         this.#receiveHeartbeat(nowMs, from, message);
         break;
       case 'appendReply':
-        leadership?.receiveAppendReply(nowMs, from, message);
-        break;
-      case 'heartbeatReply':
-        if (leadership?.receiveHeartbeatReply(nowMs, from, message)) {
+        if (leadership?.receiveAppendReply(nowMs, from, message)) {
           this.#becomeFollower(nowMs, this.term, NOBODY);
         }
+        break;
+      case 'heartbeatReply':
+        leadership?.receiveHeartbeatReply(nowMs, from, message);
         break;
       case 'snapshot':
         this.#receiveSnapshot(nowMs, from, message);

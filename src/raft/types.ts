@@ -295,6 +295,11 @@ export interface RaftOptions {
   readonly maxUncommittedBytes: number;
   /** Reads not yet confirmed; above it reads are refused. */
   readonly maxPendingReads: number;
+  /**
+   * A leader appends an entry once a change of membership is in force (the default). Without it, as in etcd, a restart of
+   * all members before the next entry may lead back to the members before the change.
+   */
+  readonly confirmsChanges?: boolean;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }

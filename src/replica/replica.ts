@@ -174,6 +174,11 @@ export class Replica<Result> {
     return this.#raft.configuration;
   }
 
+  /** As Raft's: what a leader answers for when it says that a change of members is done. */
+  get settledConfiguration(): number {
+    return this.#raft.settledConfiguration;
+  }
+
   get role(): Role {
     return this.#raft.role;
   }

@@ -14,6 +14,7 @@ export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeade
 export interface AdminReplica {
   readonly role: Role;
   readonly configuration: Configuration;
+  readonly settledConfiguration: number;
   changeConfiguration(
     change: { changes: readonly MemberChange[]; transition: 'auto' },
     expectedIndex: number | undefined,
@@ -21,23 +22,20 @@ export interface AdminReplica {
   transferLeadership(to: number): Promise<void>;
 }
 
-/** How long the last steps of a change may take before it is answered anyhow: it is committed. */
+/** How long a change may take to settle, once it is applied, before its outcome is said to be unknown. */
 const PATIENCE_MS = 10_000;
 const LOOK_AGAIN_MS = 20;
 
 export class Admin {
-  readonly #self: number;
   readonly #replica: AdminReplica;
   readonly #timers: Timers;
   readonly #failure: (requestId: number, error: unknown) => OutboundMessage;
 
   constructor(
-    self: number,
     replica: AdminReplica,
     timers: Timers,
     failure: (requestId: number, error: unknown) => OutboundMessage,
   ) {
-    this.#self = self;
     this.#replica = replica;
     this.#timers = timers;
     this.#failure = failure;
@@ -55,15 +53,7 @@ export class Admin {
         { changes: request.changes.map(toChange), transition: 'auto' },
         request.expectedIndex,
       );
-      const isRemoved = request.changes.some(
-        (change) => change.type !== 'addVoter' && change.nodeId === this.#self,
-      );
-      // A leader that was removed may be stopped when it has made sure that the others can do without it.
-      const isUnderWay = () =>
-        isJoint(this.#replica.configuration) || (isRemoved && this.#replica.role === 'leader');
-      for (let waitedMs = 0; isUnderWay() && waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
-        await new Promise<void>((resolve) => this.#timers.after(LOOK_AGAIN_MS, resolve));
-      }
+      await this.#settled(index);
       return { type: 'done', requestId: request.requestId, index };
     } catch (error) {
       if (error instanceof RaftreeError && error.code === 'INVALID_REQUEST') {
@@ -73,6 +63,26 @@ export class Admin {
         return errorReply(request.requestId, error.code, error.message);
       }
       return this.#failure(request.requestId, error);
+    }
+  }
+
+  /**
+   * Resolves when a quorum of the new members knows durably that the change is in force: whoever was removed may then be
+   * stopped, and all others restarted. A joint change has settled when it is left.
+   */
+  async #settled(index: number): Promise<void> {
+    const replica = this.#replica;
+    const isSettled = () => replica.settledConfiguration >= index && !isJoint(replica.configuration);
+    for (let waitedMs = 0; !isSettled(); waitedMs += LOOK_AGAIN_MS) {
+      if (replica.role !== 'leader' || waitedMs >= PATIENCE_MS) {
+        throw new RaftreeError(
+          'LEADERSHIP_LOST',
+          'the change took effect here, but it is not known whether the others know it for good: ' +
+            'stop no removed node before `member list` of another leader agrees',
+          { info: { outcome: 'unknown' } },
+        );
+      }
+      await new Promise<void>((resolve) => this.#timers.after(LOOK_AGAIN_MS, resolve));
     }
   }
 

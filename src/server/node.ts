@@ -325,9 +325,7 @@ export class Node {
       },
       clientAddressOf: (node) => this.#clientAddressOf(node),
     });
-    const admin = new Admin(config.nodeId, replica, env.timers, (requestId, error) =>
-      kv.failure(requestId, error, 'write'),
-    );
+    const admin = new Admin(replica, env.timers, (requestId, error) => kv.failure(requestId, error, 'write'));
     this.#service = { kv, admin };
     peers.setMembers(this.#members());
   }

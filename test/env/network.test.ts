@@ -1,6 +1,7 @@
 /** One behaviour of connections, held against TCP and against the simulated network. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatAddress, type Listener, type Network, parseAddress, type Socket } from '../../src/env/env.js';
@@ -279,6 +280,26 @@ test('real: a host that does not answer is given up after the timeout', async ()
   } finally {
     child.kill('SIGKILL');
   }
+});
+
+const SOCKETS = '/proc/self/net/tcp';
+
+test('L2: real: both ends of a connection ask, after a silence, whether the other is there', async () => {
+  const world = (worlds[0] as (typeof worlds)[number]).open();
+  const pair = await connect(world);
+  pair.near.listen();
+  pair.far.listen();
+  if (existsSync(SOCKETS)) {
+    const port = pair.listener.address.port.toString(16).toUpperCase().padStart(4, '0');
+    // sl local_address rem_address st queues tr:when; state 01 is established, timer 02 is keep-alive.
+    const timers = readFileSync(SOCKETS, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, local, remote, state]) => state === '01' && `${local} ${remote}`.includes(`:${port}`))
+      .map(([, , , , , timer]) => timer?.slice(0, 2));
+    assert.equal(timers, ['02', '02']);
+  }
+  await finish(world, pair);
 });
 
 test('addresses are read and written', () => {

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Socket } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
+import type { SimNetworkOptions } from '../../src/env/sim/network.js';
 import { Scheduler } from '../../src/env/sim/scheduler.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { SimWorld } from '../../src/env/sim/sim-env.js';
@@ -80,11 +81,12 @@ interface Connected {
   readonly trace: string[];
   readonly killServer: () => void;
   readonly killClient: () => void;
+  readonly losePower: () => void;
 }
 
 /** A client connected to a server that sends everything back; both write down what they hear. */
-async function connected(seed: number): Promise<Connected> {
-  const world = new SimWorld(seed);
+async function connected(seed: number, options: SimNetworkOptions = {}): Promise<Connected> {
+  const world = new SimWorld(seed, options);
   const trace: string[] = [];
   const record = (name: string, socket: Socket, data: (chunk: Buffer) => void) =>
     socket.handle({
@@ -102,7 +104,14 @@ async function connected(seed: number): Promise<Connected> {
   );
   const client = await world.scheduler.run(process.env.net.connect(ADDRESS, 1000));
   record('client', client, () => {});
-  return { world, client, trace, killServer: server.kill, killClient: process.kill };
+  return {
+    world,
+    client,
+    trace,
+    killServer: server.kill,
+    killClient: process.kill,
+    losePower: server.losePower,
+  };
 }
 
 const heardBy = (trace: readonly string[], name: string) =>
@@ -205,6 +214,83 @@ test('a process that was killed while it connected never gets its connection, no
   const successor = world.start('other', new SimDisk());
   await successor.env.net.listen({ host: 'other', port: 5 }, () => {});
   assert.ok(await world.scheduler.run(successor.env.net.connect(ADDRESS, 500)));
+});
+
+const REAL = { tcp: 'real' } as const;
+
+test('real TCP: after a cut the stream goes on at the next back-off only', async () => {
+  const { world, client, trace } = await connected(12, REAL);
+  world.network.cut('client', 'server');
+  client.write([Buffer.from('a')]);
+  await world.scheduler.runFor(60_000);
+  world.network.mendAll();
+  client.write([Buffer.from('b')]);
+  // 0.2 s, 0.4 s ... 25.6 s: 51 s; the next comes at 102.2 s.
+  await world.scheduler.runFor(42_000);
+  assert.is(heardBy(trace, 'server'), '');
+  await world.scheduler.runFor(500);
+  assert.is(heardBy(trace, 'server'), 'ab');
+});
+
+test('real TCP: whoever lost power is silent, then unheard of, and answers again only when it is back', async () => {
+  const { world, trace, losePower } = await connected(13, REAL);
+  const { env } = world.start('other', new SimDisk());
+  const connecting = () =>
+    world.scheduler.run(env.net.connect(ADDRESS, 2500).catch((error: unknown) => errorCode(error)));
+  losePower();
+  await world.scheduler.runFor(20_000);
+  assert.equal(trace, []);
+  assert.is(await connecting(), 'ETIMEDOUT');
+  await world.scheduler.runFor(5_000);
+  assert.equal(trace, ['client closed ETIMEDOUT'], 'keep-alive');
+  world.start('server', new SimDisk());
+  assert.is(await connecting(), 'ECONNREFUSED');
+});
+
+test('real TCP: what is sent to a machine that is back meets a reset', async () => {
+  const { world, client, trace, losePower } = await connected(14, REAL);
+  losePower();
+  await world.scheduler.runFor(1_000);
+  world.start('server', new SimDisk());
+  client.write([Buffer.from('a')]);
+  await world.scheduler.runFor(100);
+  assert.equal(trace, ['client closed ECONNRESET']);
+});
+
+test('real TCP: an attempt to connect is repeated, and finds a mended link', async () => {
+  const { world } = await connected(15, REAL);
+  const { env } = world.start('other', new SimDisk());
+  world.network.cut('other', 'server');
+  const socket = env.net.connect(ADDRESS, 5_000);
+  await world.scheduler.runFor(500);
+  world.network.mendAll();
+  assert.ok(await world.scheduler.run(socket));
+  assert.ok(world.scheduler.nowMs() > 1_000 && world.scheduler.nowMs() < 1_500);
+});
+
+test('real TCP: connections that are forgotten carry nothing, new ones do', async () => {
+  const { world, client, trace } = await connected(16, REAL);
+  const { env } = world.start('client', new SimDisk());
+  world.network.forgetConnections('server', 'client');
+  client.write([Buffer.from('a')]);
+  await world.scheduler.runFor(60_000);
+  assert.equal(trace, []);
+  const fresh = await world.scheduler.run(env.net.connect(ADDRESS, 500));
+  fresh.write([Buffer.from('b')]);
+  await world.scheduler.runFor(100);
+  assert.is(heardBy(trace, 'server'), 'b');
+});
+
+test('a narrow link takes its time, and what is written later waits behind it', async () => {
+  const { world, client, trace } = await connected(17, REAL);
+  world.network.narrow('client', 'server', 100_000);
+  const startedMs = world.scheduler.nowMs();
+  client.write([Buffer.alloc(200_000, 'x')]);
+  assert.is(client.bufferedBytes, 0, 'the system takes it at once');
+  client.write([Buffer.from('!')]);
+  await world.scheduler.runUntil(() => heardBy(trace, 'server').endsWith('!'));
+  const tookMs = world.scheduler.nowMs() - startedMs;
+  assert.ok(tookMs > 2_000 && tookMs < 2_600, `${tookMs}`);
 });
 
 test('a process is alive until it is killed, and no other has its identity', () => {

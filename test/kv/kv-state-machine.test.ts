@@ -363,6 +363,21 @@ test('what is durable follows the engine, batch by batch', async () => {
   assert.is(store.machine.durableIndex, 3);
 });
 
+test('what the engine before a snapshot had not made durable says nothing of the one that came with it', async () => {
+  const source = new Store();
+  for (let i = 0; i < 5; i++) source.write(operation('put', 'a', `${i}`));
+  await source.machine.checkpoint('/snapshot');
+  const target = new Store();
+  const before = new MemoryEngine(new Map(), source.engine.checkpoints);
+  target.machine = new KvStateMachine(before, before.reopen);
+  target.write(operation('put', 'not durable', '1'));
+  target.write(operation('put', 'not durable', '2'));
+  await target.machine.restore('/snapshot');
+  target.write(operation('put', 'a', 'after'));
+  await target.machine.flush();
+  assert.equal([target.machine.appliedIndex, target.machine.durableIndex], [6, 6]);
+});
+
 test('a record of the applied index that cannot have been written is corruption', () => {
   const whole = encodeApplied({ first: 3, last: 5, term: 2 });
   const openWith = (record: Buffer) => {

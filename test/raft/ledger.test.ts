@@ -585,6 +585,22 @@ test('ledger 25: a lease is no longer than the shortest election timeout of thos
   assert.ok(hasLeaseAfter(12));
 });
 
+test('ledger 25: no lease while a change is on its way, or of a leader that was removed: another may be alone', () => {
+  const { lab, leader, followers } = electedLab(2);
+  const [other] = followers as [Host];
+  const hasLease = () => {
+    leader.reads = [];
+    leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
+    leader.take(lab.nowMs);
+    return leader.reads.length > 0;
+  };
+  assert.ok(hasLease());
+  leader.change(lab.nowMs, { type: 'remove', node: leader.id });
+  assert.not(hasLease());
+  lab.advanceUntil(() => other.raft.configuration.voters.length === 1);
+  assert.not(hasLease());
+});
+
 test('ledger 25: a restarted node is silent for as long as the process before may have promised', () => {
   const hardState = { term: 1, vote: 1, commit: 1 };
   const base = { ...FIRST_BASE, configuration: configurationOf([1, 2, 3]) };
@@ -624,6 +640,26 @@ test('ledger 14: a promise outlives the term: who is told of a later one still h
   ] as const) {
     hear(ms, 3, request);
     assert.is(raft.vote, vote);
+  }
+});
+
+test('ledger 26: an append commits no further than it matched: what lies behind may be another leader’s', () => {
+  const entries = ['a', 'b', 'c'].map(
+    (text): Entry => ({ term: 2, kind: 'command', body: Buffer.from(text) }),
+  );
+  const host = new Host(3, [1, 2, 3], new SeededRandom(1), 0);
+  host.disk = { ...host.disk, hardState: { term: 2, vote: 3, commit: 1 }, log: entries };
+  host.restart(0);
+  for (const [sent, commit] of [
+    [[], 2],
+    [entries.slice(1, 2), 3],
+  ] as const) {
+    const message: Message = {
+      ...{ type: 'append', term: 3, previousIndex: 2, previousTerm: 2, commitIndex: 9 },
+      ...{ allMatchedIndex: 1, entries: sent },
+    };
+    host.step(1, { type: 'message', from: 1, message });
+    assert.is(host.raft.commitIndex, commit);
   }
 });
 

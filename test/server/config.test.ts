@@ -82,6 +82,14 @@ test('duplicate ids and addresses, an id that is no member, timeouts that cannot
   ]);
 });
 
+test('L6: chunks of a snapshot that would take longer than they may are refused, with what to do', () => {
+  const storage = { snapshotChunkBytes: 1024 * 1024, snapshotBytesPerSecond: 64 * 1024 };
+  assert.equal(faultsOf({ ...GOOD, storage }), [
+    'storage.snapshotChunkBytes: found 1048576; expected at most what snapshotBytesPerSecond allows in ' +
+      'raft.electionTimeoutMaxMs (131072): make it smaller, or snapshotBytesPerSecond larger',
+  ]);
+});
+
 test('a file that is missing, is not JSON, or is no object', () => {
   const disk = new SimDisk();
   const env = roomEnv(1, disk);

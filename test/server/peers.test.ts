@@ -1,5 +1,12 @@
 /** The connections between nodes, where a whole node is needed to see them. */
 import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { silentLogger } from '../../src/env/env.js';
+import { SimDisk } from '../../src/env/sim/disk.js';
+import { SimWorld } from '../../src/env/sim/sim-env.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { KnownPeers } from '../../src/server/identity.js';
+import { Peers } from '../../src/server/peers.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
 test('a node closes while another is slow to say hello', async () => {
@@ -10,6 +17,44 @@ test('a node closes while another is slow to say hello', async () => {
   const node = await cluster.run(cluster.start(1));
   await scheduler.runFor(100);
   await cluster.run(node.close(), 20_000);
+});
+
+test('L4: a message that cannot be encoded is dropped and told, and the next one arrives', async () => {
+  const world = new SimWorld(2);
+  const told: string[] = [];
+  const heard: ReplicaMessage[] = [];
+  const peersOf = (id: number) => {
+    const { env } = world.start(`n${id}`, new SimDisk());
+    env.fs.makeDirectory('/data');
+    return new Peers({
+      env,
+      logger: { ...silentLogger, error: (_fields, message) => told.push(message) },
+      identity: { role: 'peer', clusterId: 'c', nodeId: id, storeId: `s${id}` },
+      known: new KnownPeers(env, '/data'),
+      electionTimeoutMinMs: 1000,
+      electionTimeoutMaxMs: 2000,
+      announcement: () => ({ phase: 'born', incarnation: 'a', founders: [1, 2], joins: false }),
+      announced: () => undefined,
+      left() {},
+      received: (_group, _from, message) => heard.push(message),
+      unreachable() {},
+    });
+  };
+  const [one, other] = [peersOf(1), peersOf(2)];
+  await world.scheduler.run(other.listen({ host: 'n2', port: 1 }));
+  one.setMembers([{ id: 2, peer: 'n2:1' }]);
+  await world.scheduler.runFor(1000);
+  one.send(2, 1, { type: 'timeoutNow', term: -1 });
+  one.send(2, 1, { type: 'timeoutNow', term: 5 });
+  await world.scheduler.runFor(1000);
+  assert.is(one.unsendable, 1);
+  assert.is(told.length, 1);
+  assert.match(told[0] ?? '', /cannot be sent and is dropped: timeoutNow: /);
+  assert.equal(
+    heard.map(({ type, term }) => [type, term]),
+    [['timeoutNow', 5]],
+  );
+  await world.scheduler.run(Promise.all([one.close(), other.close()]));
 });
 
 test.run();

@@ -391,7 +391,9 @@ export class Cluster implements Probe {
   }
 
   raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
-    const { append, apply, reads, failedReads, status } = output;
+    const { append, apply, reads, failedReads, status, configuration } = output;
+    if (this.founders.length === 1 && configuration && configuration.voters.length > 2)
+      this.coverage.count('groups grown from one node');
     const foreigner = this.#foreigner(who);
     // From when it follows a leader that is not of its own cluster it is held to what all others are.
     if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {

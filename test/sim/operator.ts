@@ -62,7 +62,7 @@ export class Operator {
   }
 
   async #changeMembers(): Promise<void> {
-    const { leader, coverage, founders } = this.#cluster;
+    const { leader, coverage } = this.#cluster;
     const changes = leader ? this.#planned(leader) : [];
     if (!leader || changes.length === 0) return;
     for (const { type, machine } of changes) {
@@ -89,10 +89,7 @@ export class Operator {
             ),
           ),
         );
-    if (answer !== 'done') return;
-    coverage.count('members changed', changes.length);
-    if (founders.length === 1 && (leader.node?.status(0).voters.length ?? 0) >= LEAST_VOTERS)
-      coverage.count('groups grown from one node');
+    if (answer === 'done') coverage.count('members changed', changes.length);
   }
 
   /** One voter more or less, a learner more or less, or several changes at once. */

@@ -1,10 +1,10 @@
 /**
  * What must hold between the nodes of a group, whatever each of them thinks (Raft, figure 3): election safety, log
- * matching, leader completeness. State machine safety is the reference's business; what one node can see of itself is
+ * matching, leader completeness; and that no node speaks for what is not durable at it. State machine safety is the reference's business; what one node can see of itself is
  * checked by the core after every step.
  */
 import type { Raft } from '../../src/raft/raft.js';
-import type { Input, Output, Role } from '../../src/raft/types.js';
+import type { AppendBatch, Input, Output, Role } from '../../src/raft/types.js';
 import { crc32 } from '../../src/record/checksum.js';
 import type { Coverage } from './coverage.js';
 import type { Reference } from './reference.js';
@@ -22,8 +22,18 @@ interface Log {
   readonly terms: Map<number, number>;
   newest: number;
   role: Role;
+  /** What its disk has answered for. */
+  readonly disk: Disk;
   /** Lease reads that the core was just asked for. */
   leaseReads: number[];
+}
+
+interface Disk {
+  term: number;
+  vote: number;
+  lastIndex: number;
+  /** Handed over, and not answered yet, in order. */
+  readonly batches: AppendBatch[];
 }
 
 export class RaftRules {
@@ -45,9 +55,12 @@ export class RaftRules {
   }
 
   input(raft: Raft, input: Input): void {
+    // Before its first input a core has nothing but what its disk holds.
+    const log = this.#logOf(raft);
     if (input.type === 'compacted') this.#coverage.count('log cuts');
-    if (input.type !== 'read' || raft.role !== 'leader') return;
-    if (input.level === 'lease') this.#logOf(raft).leaseReads.push(input.id);
+    if (input.type === 'persisted') persisted(log.disk, input.batch);
+    if (input.type === 'read' && raft.role === 'leader' && input.level === 'lease')
+      log.leaseReads.push(input.id);
   }
 
   output(who: string, raft: Raft, output: Output): void {
@@ -65,6 +78,8 @@ export class RaftRules {
     if (output.configuration && output.configuration.outgoing.length > 0)
       this.#coverage.count('joint configurations');
     if (output.configuration && output.configuration.learners.length > 0) this.#coverage.count('learners');
+    if (output.append) log.disk.batches.push(output.append);
+    this.#speaksForDisk(who, log.disk, output);
     if (output.append && output.append.entries.length > 0) this.#appended(who, log, output.append);
     if (output.status) this.#statusChanged(who, raft, log, output.status.role);
   }
@@ -72,10 +87,28 @@ export class RaftRules {
   #logOf(raft: Raft): Log {
     let log = this.#logs.get(raft);
     if (!log) {
-      log = { terms: new Map(), newest: 0, role: 'follower', leaseReads: [] };
+      const { term, vote, lastIndex } = raft;
+      const disk = { term, vote, lastIndex, batches: [] };
+      log = { terms: new Map(), newest: 0, role: 'follower', leaseReads: [], disk };
       this.#logs.set(raft, log);
     }
     return log;
+  }
+
+  /** Nothing leaves that speaks of more than is durable here, and nothing else is applied. */
+  #speaksForDisk(who: string, disk: Disk, { send, apply }: Output): void {
+    const early = (what: string) => this.#fail('durable first', `${who} ${what}`);
+    for (const { to, message } of send) {
+      const { type, term } = message;
+      const isPreVote = (type === 'voteReply' || type === 'requestVote') && message.preVote;
+      if (!isPreVote && term > disk.term) early(`sends ${type} of term ${term}, which is not durable`);
+      if (type === 'voteReply' && message.granted && !isPreVote && disk.vote !== to)
+        early(`gives node ${to} a vote in term ${term} that is not durable`);
+      if (type === 'appendReply' && message.accepted && message.matchIndex > disk.lastIndex)
+        early(`acknowledges ${message.matchIndex}, but ${disk.lastIndex} entries are durable`);
+    }
+    if (apply && apply.last > disk.lastIndex)
+      early(`applies ${apply.last}, but ${disk.lastIndex} entries are durable`);
   }
 
   #appended(who: string, log: Log, { first, entries }: NonNullable<Output['append']>): void {
@@ -142,6 +175,17 @@ export class RaftRules {
           `${who} leads term ${raft.term} with an entry of term ${term} at index ${index}, where one of term ${committed} is committed`,
         );
     }
+  }
+}
+
+/** Batches become durable in order, and a later one replaces what lies from its first entry on. */
+function persisted(disk: Disk, number: number): void {
+  for (let batch = disk.batches[0]; batch && batch.batch <= number; batch = disk.batches[0]) {
+    disk.batches.shift();
+    const { hardState, first, entries, snapshot } = batch;
+    Object.assign(disk, { term: hardState.term, vote: hardState.vote });
+    if (snapshot) disk.lastIndex = snapshot.index;
+    if (entries.length > 0) disk.lastIndex = first + entries.length - 1;
   }
 }
 

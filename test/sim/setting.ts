@@ -59,7 +59,7 @@ export function settingOf(
   );
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator = profile === 'members' || (profile === 'all' && random.chance(0.5));
-  const changesMembers = hasOperator && random.chance(0.7);
+  const changesMembers = hasOperator && random.chance(0.8);
   const faults =
     chosen.length > 0
       ? chosen
@@ -67,7 +67,7 @@ export function settingOf(
           .filter(({ name }) => random.chance(name === 'clockJump' ? share / 2 : share))
           .map(({ name }) => name);
   // Now and then the operator makes a cluster of a single node.
-  const nodes = changesMembers && random.chance(0.25) ? 1 : random.chance(0.7) ? 3 : 5;
+  const nodes = changesMembers && random.chance(0.45) ? 1 : random.chance(0.7) ? 3 : 5;
   return {
     nodes,
     spares: changesMembers ? (nodes === 1 ? 4 : 2) : 0,
@@ -154,5 +154,5 @@ function storageOf(random: SeededRandom): Setting['storage'] {
 }
 
 function limitsOf(random: SeededRandom): Setting['limits'] {
-  return random.chance(0.2) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {};
+  return random.chance(0.3) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {};
 }

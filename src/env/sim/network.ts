@@ -124,13 +124,16 @@ export class SimNetwork {
     else this.#bandwidths.set(`${from}>${to}`, { bytesPerMs: bytesPerSecond / 1000, busyUntilMs: 0 });
   }
 
+  /** A firewall between two hosts forgets their connections: no byte and no reset passes on them any more. */
+  forgetConnections(one: string, other: string): void {
+    for (const socket of this.#sockets) if (isBetween(socket, one, other)) socket.isForgotten = true;
+  }
+
   /** Every connection between two hosts is reset; what was under way is lost. */
   breakConnections(one: string, other: string): void {
     for (const socket of [...this.#sockets]) {
-      const between =
-        (socket.host === one && socket.peerHost === other) ||
-        (socket.host === other && socket.peerHost === one);
-      if (between) this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
+      if (isBetween(socket, one, other))
+        this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
     }
   }
 
@@ -186,11 +189,15 @@ export class SimNetwork {
     return this.#cutLinks.has(`${from}>${to}`) || this.#dark.has(from) || this.#dark.has(to);
   }
 
+  #isThrough({ host, peerHost, isForgotten }: SimSocket): boolean {
+    return !isForgotten && !this.#isCut(host, peerHost);
+  }
+
   /** The other end is gone. This end learns it now, unless the link from there is cut: see the table on top. */
   #reset(socket: SimSocket): void {
     socket.isOrphan = true;
     if (this.#isReal) this.#scheduler.after(KEEP_ALIVE_TIMEOUT_MS, () => this.#keepAliveFailed(socket));
-    if (this.#isCut(socket.peerHost, socket.host)) return;
+    if (socket.isForgotten || this.#isCut(socket.peerHost, socket.host)) return;
     this.#scheduler.after(this.#delayMs(socket.peerHost, socket.host), () => {
       if (this.#isCut(socket.peerHost, socket.host)) return;
       this.#close(socket, systemError('ECONNRESET', 'read', socket.peerHost));
@@ -200,7 +207,7 @@ export class SimNetwork {
   /** While something is unsent it is that which is repeated. */
   #keepAliveFailed(socket: SimSocket): void {
     if (socket.outgoing.length > 0) return;
-    const isUnheard = this.#isCut(socket.host, socket.peerHost) || this.#isCut(socket.peerHost, socket.host);
+    const isUnheard = !this.#isThrough(socket) || this.#isCut(socket.peerHost, socket.host);
     this.#close(socket, systemError(isUnheard ? 'ETIMEDOUT' : 'ECONNRESET', 'read', socket.peerHost));
   }
 
@@ -288,7 +295,7 @@ export class SimNetwork {
   #transmit(socket: SimSocket): void {
     if (socket.inTransit || socket.awaitsRetransmission) return;
     if (socket.outgoing.length === 0 && !socket.ended) return;
-    if (this.#isCut(socket.host, socket.peerHost)) {
+    if (!this.#isThrough(socket)) {
       this.#retransmitLater(socket);
       return;
     }
@@ -297,7 +304,7 @@ export class SimNetwork {
     const arrive = () => {
       socket.inTransit = false;
       if (!this.#sockets.has(socket)) return;
-      if (this.#isCut(socket.host, socket.peerHost)) {
+      if (!this.#isThrough(socket)) {
         this.#retransmitLater(socket);
         return;
       }
@@ -362,6 +369,10 @@ export class SimNetwork {
   }
 }
 
+function isBetween({ host, peerHost }: SimSocket, one: string, other: string): boolean {
+  return (host === one && peerHost === other) || (host === other && peerHost === one);
+}
+
 class SimSocket implements Socket {
   readonly host: string;
   readonly peerHost: string;
@@ -374,6 +385,8 @@ class SimSocket implements Socket {
   ended = false;
   /** The other end is gone without having ended. */
   isOrphan = false;
+  /** Nothing passes on it. */
+  isForgotten = false;
   /** Since bytes arrived last. */
   retransmissions = 0;
   awaitsRetransmission = false;

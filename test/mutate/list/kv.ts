@@ -128,7 +128,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
         'present?.version === operation.conditionVersion',
       ),
     ],
-    killedBy: ['kv/kv-state-machine'],
+    killedBy: randomFaults(40),
   },
   {
     name: 'a batch of which a condition fails is applied if another is met',

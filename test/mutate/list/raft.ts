@@ -67,7 +67,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#vote = candidate; this.#hardStateChanged = true;',
       ),
     ],
-    killedBy: ['raft/votes'],
+    killedBy: randomFaults(60, ...ELECTIONS),
   },
   {
     name: 'the own vote counts before it is durable',
@@ -101,7 +101,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'return lastIndex >= this.#lastIndex;',
       ),
     ],
-    killedBy: randomFaults(100, ...ELECTIONS),
+    killedBy: under('longerLog', 5),
   },
   {
     name: 'the last term alone decides which log is complete',
@@ -129,7 +129,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         "return this.#role === 'leader';",
       ),
     ],
-    killedBy: ['raft/votes'],
+    killedBy: under('disloyal', 5),
   },
   {
     name: 'loyalty ends when a message of a later term takes the leader',
@@ -191,7 +191,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         "if (this.role !== 'follower') return;",
       ),
     ],
-    killedBy: ['raft/votes'],
+    killedBy: under('oldOffer', 5),
   },
   {
     name: 'a commit index that a voter names is believed without its term',
@@ -350,7 +350,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'const available = this.#commit;',
       ),
     ],
-    killedBy: ['raft/raft', 'raft/fuzz'],
+    killedBy: randomFaults(40),
   },
   {
     name: 'a batch carries the commit that is applied',
@@ -499,7 +499,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'const round = this.#round || this.nextRound(nowMs); for',
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/read-index'],
+    killedBy: under('oldRound', 10),
   },
   {
     name: 'a read index before the leader’s first commit',

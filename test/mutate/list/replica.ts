@@ -29,7 +29,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'another leader’s entry answers a proposal at its index',
     reason: 'the index says which it is',
     patches: [proposals('if (proposal.term === entry.term)', 'if (proposal)')],
-    killedBy: randomFaults(60, ...ELECTIONS),
+    killedBy: ['replica/pending-proposals'],
   },
   {
     name: 'lost leadership means not committed',
@@ -40,7 +40,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
         "this.#proposals.rejectAll(leadershipLost('notCommitted'));",
       ),
     ],
-    killedBy: randomFaults(60, ...ELECTIONS),
+    killedBy: randomFaults(100, ...ELECTIONS),
   },
   {
     name: 'a node that stops says not committed',
@@ -51,7 +51,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
         "this.#proposals.rejectAll(stopped('notCommitted', error));",
       ),
     ],
-    killedBy: randomFaults(60, 'orderlyRestart', 'isolateLeader'),
+    killedBy: ['replica/replica', 'replica/closing'],
   },
   {
     name: 'what waits for a full disk is overtaken',
@@ -98,7 +98,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'a received snapshot is not verified',
     reason: 'every chunk has a checksum',
     patches: [receiver('await check(incoming.directory);', '')],
-    killedBy: under('damagedLeader', 5),
+    killedBy: ['replica/snapshot'],
   },
   {
     name: 'a chunk is taken whatever its checksum',
@@ -121,19 +121,19 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'a checkpoint does not wait for the range being applied',
     reason: 'applying is paused',
     patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#alone])')],
-    killedBy: ['replica/snapshot', 'replica/ledger'],
+    killedBy: ['replica/late-apply', 'replica/snapshot'],
   },
   {
     name: 'a snapshot is taken over while a checkpoint is made',
     reason: 'applying is paused',
     patches: [applier('Promise.all([this.#applying, this.#alone])', 'Promise.all([this.#applying])')],
-    killedBy: ['replica/snapshot', 'replica/ledger'],
+    killedBy: ['replica/late-apply'],
   },
   {
     name: 'a range that waits is applied after the snapshot that replaced it',
     reason: 'what is committed must be applied',
     patches: [replica('this.#applier.forgetWaiting();', '')],
-    killedBy: randomFaults(80),
+    killedBy: ['replica/ledger', 'replica/late-apply', 'replica/snapshot'],
   },
   {
     name: 'the directory of a snapshot that is not taken over yet is removed',

@@ -117,6 +117,7 @@ export class ScriptNode {
         maxInflightBytes: NO_LIMIT,
         maxUncommittedBytes: NO_LIMIT,
         maxPendingReads: 100,
+        confirmsChanges: false,
         random: () => clock.drawTimeout(),
       },
       {

@@ -91,8 +91,11 @@ const readEarly = (name: string, level: 'linearizable' | 'lease'): Schedule => (
     stage.isolate(leader);
     if (!(await stage.until(() => isElected))) return;
     stage.mark('the follower leads');
+    const { heartbeatMs, electionTimeoutMinMs } = cluster.setting.raft;
+    // A lease begins with the first answers.
+    if (level === 'lease') await stage.sleep(1.5 * heartbeatMs);
     void workload.readAll(follower.endpoint, level);
-    await stage.sleep(cluster.setting.raft.electionTimeoutMinMs / 2);
+    await stage.sleep(electionTimeoutMinMs / 2);
     stage.mark('read');
   },
 });

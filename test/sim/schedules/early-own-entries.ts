@@ -19,8 +19,8 @@ export const earlyOwnEntries: Schedule = {
     const [follower, absent] = stage.shuffledFounders(leader);
     if (!follower || !absent) return;
     stage.isolate(absent);
-    const { electionTimeoutMinMs, electionTimeoutMaxMs } = cluster.setting.raft;
-    Object.assign(leader.condition, { minMs: electionTimeoutMinMs, maxMs: electionTimeoutMaxMs });
+    const { electionTimeoutMinMs } = cluster.setting.raft;
+    Object.assign(leader.condition, { minMs: electionTimeoutMinMs / 4, maxMs: electionTimeoutMinMs / 3 });
     const before = cluster.reference.lastIndex;
     if (!(await stage.until(() => cluster.reference.lastIndex >= before + 5))) return;
     stage.mark('committed by two');

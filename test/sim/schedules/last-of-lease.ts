@@ -1,45 +1,63 @@
 /**
- * A lease at its very end: the leader is cut off, another is elected as soon as the promises are over, and the old leader
- * is read from while it might believe in a lease that is a little longer.
+ * A lease at its very end: the leader is not heard any more, another is elected as soon as the promises are over, and the
+ * old leader is read from while it might believe in a lease that is a little longer.
  */
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';
 import type { Schedule } from './stage.js';
 
+/** The leader is stopped, too, so that it finds the reads before its timers tell it that it has heard of nobody. */
 export const lastOfLease: Schedule = {
   name: 'lastOfLease',
-  steps: AFTERWARDS,
+  steps: ['stopped', 'another leads', 'written', 'awake'],
   setting: (chosen) => ({
     ...patient(chosen),
     raft: { ...LONG, heartbeatMs: 40, electionTimeoutMaxMs: LONG.electionTimeoutMinMs + 40 },
   }),
   run: async (stage) => {
-    const { leader } = stage.cluster;
+    const { cluster } = stage;
+    const { leader } = cluster;
     if (!leader) return;
     await withLease(stage, leader);
     const { isDone } = cutOff(stage, leader);
-    await readFromOldLeader(stage, leader, isDone);
+    cluster.pause(leader);
+    stage.mark('stopped');
+    if (!(await stage.until(isDone))) return;
+    stage.mark('another leads');
+    if (!(await stage.grows(3))) return;
+    await stage.sleep(20);
+    stage.mark('written');
+    const reads = stage.workload.readAll(leader.endpoint, 'lease');
+    await stage.sleep(10);
+    cluster.resume(leader, 'network first');
+    stage.mark('awake');
+    await reads;
   },
 };
 
-/** The answers to the leader's last heartbeats come long after those were sent, and when it is not heard any more. */
+const ANSWER_DELAY_MS = 1000;
+
+/** The answers to the leader's last heartbeats come long after those were sent. */
 export const slowAnswers: Schedule = {
   name: 'slowAnswers',
   steps: ['the leader is not heard', ...AFTERWARDS],
   setting: patient,
   run: async (stage) => {
-    const { cluster } = stage;
-    const { leader } = cluster;
+    const { leader } = stage.cluster;
     if (!leader) return;
-    const { network } = cluster.world;
-    const others = stage.shuffledFounders(leader);
-    for (const { host } of others) network.slow(host, leader.host, { minMs: 1000, maxMs: 1100 });
-    await withLease(stage, leader);
+    let isHeard = true;
+    stage.lose((from, to, { type }, send) => {
+      if (from === leader) return !isHeard;
+      if (to !== leader) return false;
+      if (type !== 'heartbeatReply') return !isHeard;
+      void stage.sleep(ANSWER_DELAY_MS).then(send);
+      return true;
+    });
     await stage.sleep(LONG.electionTimeoutMinMs);
     let isElected = false;
     stage.onElected((elected) => {
       isElected ||= elected !== leader;
     });
-    stage.lose((from) => from === leader);
+    isHeard = false;
     stage.cutClients(leader);
     stage.mark('the leader is not heard');
     await readFromOldLeader(stage, leader, () => isElected);

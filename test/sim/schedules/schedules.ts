@@ -7,6 +7,8 @@ import { joinUnderLoad } from './join-under-load.js';
 import { lastOfLease, slowAnswers } from './last-of-lease.js';
 import { lateLease } from './late-lease.js';
 import { lateReadReply } from './late-read-reply.js';
+import { longerLog } from './longer-log.js';
+import { disloyal, oldOffer, oldRound } from './old-orders.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { piledSnapshots } from './piled-snapshots.js';
 import { removedVoter, removedVoterTwice } from './removed-voter.js';
@@ -20,6 +22,7 @@ import { foreignNode, lostLog } from './wrong-folders.js';
 
 export const SCHEDULES: readonly Schedule[] = [
   oldTermEntry,
+  longerLog,
   secondVote,
   twoChanges,
   learners,
@@ -28,6 +31,9 @@ export const SCHEDULES: readonly Schedule[] = [
   lateLease,
   lastOfLease,
   slowAnswers,
+  oldOffer,
+  disloyal,
+  oldRound,
   earlyAcknowledgement,
   earlyRead,
   earlyLease,
