@@ -275,6 +275,21 @@ const PARTICULAR: readonly Scenario[] = [
     depth: 13,
   },
   {
+    name: 'leaverWithLease',
+    about:
+      'one of two is left alone, and does not wait after a restart, while the leader that leaves answers lease reads',
+    nodes: 2,
+    clock: 'shared',
+    begin: ['timeout 2, heard by 1', 'settle', 'beat 2', 'settle', ...ALL_HEARD],
+    changes: [remove(2)],
+    readers: [{ node: 2, level: 'lease' }],
+    budgets: { passes: 3, changes: 1, reads: 1, restarts: 1 },
+    restartable: [1],
+    lateApplies: [2],
+    keepsApplied: true,
+    depth: 14,
+  },
+  {
     name: 'handOver',
     about: 'a leader that hands over while it, or another voter, is removed',
     nodes: 3,
