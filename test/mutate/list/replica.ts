@@ -17,7 +17,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'the log is cut beyond what the state machine has durably',
     reason: 'what is applied seems to be done with',
     patches: [compaction('Math.min(wanted, durableIndex)', 'Math.min(wanted, appliedIndex)')],
-    killedBy: randomFaults(40, ...POWER),
+    killedBy: ['replica/log-compaction', 'replica/compaction'],
   },
   {
     name: 'a read is answered when it is confirmed',
