@@ -10,7 +10,6 @@ const replica = inFile('replica/replica.js');
 const writer = inFile('replica/log-writer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
-const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
 
 export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
