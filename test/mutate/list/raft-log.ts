@@ -93,7 +93,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     patches: [
       log('const configuration = this.#configurationAt(index);', 'const { configuration } = this.#base;'),
     ],
-    killedBy: randomFaults(80),
+    killedBy: randomFaults(200),
   },
   {
     name: 'a cut right at a change of members loses it',
