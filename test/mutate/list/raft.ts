@@ -202,7 +202,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'if (!this.#leadership && message.commitIndex <= log.lastIndex)',
       ),
     ],
-    killedBy: randomFaults(200),
+    killedBy: under('longerLog', 5),
   },
 
   // Quorums and members

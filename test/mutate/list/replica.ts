@@ -138,7 +138,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'the directory of a snapshot that is not taken over yet is removed',
     reason: 'the log names another',
     patches: [replica('this.#arrived?.name, ...this.#installed]', 'this.#arrived?.name]')],
-    killedBy: under('piledSnapshots', 5),
+    killedBy: under('piledSnapshots', 20),
   },
   {
     name: 'a checkpoint is named after what is committed',
