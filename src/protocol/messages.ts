@@ -241,7 +241,7 @@ export const MESSAGES = {
     {
       phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
       incarnation: string,
-      founders: list(u32),
+      founders: list(struct({ id: u32, storeId: string })),
       joins: bool,
     },
   ),

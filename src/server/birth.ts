@@ -6,39 +6,61 @@
  *     untouched --> adopted  --> born      the other founders
  *     untouched ---------------> born      who joins (node.json: join) a cluster that was born
  *
- * The lowest founder proposes an incarnation when all founders are there and none is born; the others adopt it; when all
- * have, it is born, and whoever has adopted is born when it hears that. Each step is durable before it is told.
+ * When all founders are there and untouched, the lowest one proposes an incarnation, and with it which data folder (store
+ * id) each of them has. The others adopt it; when all have, it is born, and whoever has adopted is born when it hears
+ * that. Each step is durable before it is told.
  *
  * Why no two clusters mix, and no emptied folder takes part:
- *   - Born implies that the lowest founder heard `adopted` from all others. So a founder that finds its folder empty
- *     meets at least one other that is not untouched, unless all folders are empty, or nobody was ever born.
- *   - A founder adopts only what is proposed, and the lowest one proposes only while it hears all others, none of them
- *     born. Once it is born it proposes nothing any more: who is untouched then stays so, and votes for nobody.
- *   - An incarnation is adopted once, and what another one's nodes say is refused.
+ *   - Born implies that the lowest founder heard `adopted` from all others, each with the folder that it had proposed. A
+ *     founder whose folder was emptied, or that runs twice, has another folder: it adopts nothing, nobody listens to it,
+ *     and it votes for nobody.
+ *   - Who the founders are is durable with the first step. A node.json that lists others by then is refused
+ *     (`checkFounders`), and an incarnation is never proposed again for others.
+ *   - What nodes of another incarnation say is refused.
+ *
+ * A founder that loses its folder before the others are born stops the birth for good: nothing was written yet, so all
+ * founders are emptied and started again (`problem` says so).
  *
  * A pure machine: the host persists `due()`, then calls `enter`.
  */
+import { RaftreeError } from '../env/errors.js';
 
 export type BirthPhase = 'untouched' | 'proposed' | 'adopted' | 'born';
+
+/** A first member, and its data folder. */
+export interface Founder {
+  readonly id: number;
+  readonly storeId: string;
+}
 
 export interface BirthState {
   readonly phase: BirthPhase;
   /** Empty while untouched; then 32 hexadecimal digits. */
   readonly incarnation: string;
+  /** Empty while untouched, and of who joins; ordered by id. */
+  readonly founders: readonly Founder[];
 }
 
-export const UNTOUCHED: BirthState = { phase: 'untouched', incarnation: '' };
+export const UNTOUCHED: BirthState = { phase: 'untouched', incarnation: '', founders: [] };
 
 /** What nodes tell each other when they meet, and whenever it changes. */
-export interface Announcement extends BirthState {
-  /** The first members, as its node.json lists them, ordered. */
-  readonly founders: readonly number[];
+export interface Announcement {
+  readonly phase: BirthPhase;
+  readonly incarnation: string;
+  /** The first members, ordered; without store ids (empty) while it is untouched. */
+  readonly founders: readonly Founder[];
   /** It is no founder. */
   readonly joins: boolean;
 }
 
+/** What a connected node announced, and the data folder that it showed in its hello. */
+interface Heard extends Announcement {
+  readonly storeId: string;
+}
+
 export interface BirthOptions {
   readonly nodeId: number;
+  readonly storeId: string;
   /** The nodes that node.json lists. */
   readonly founders: readonly number[];
   readonly joins: boolean;
@@ -49,14 +71,14 @@ export interface BirthOptions {
 
 export class Birth {
   readonly #options: BirthOptions;
-  readonly #founders: readonly number[];
+  readonly #listed: readonly number[];
   #state: BirthState;
   /** Of those that are connected. */
-  readonly #heard = new Map<number, Announcement>();
+  readonly #heard = new Map<number, Heard>();
 
   constructor(options: BirthOptions) {
     this.#options = options;
-    this.#founders = [...options.founders].sort((a, b) => a - b);
+    this.#listed = [...options.founders].sort((a, b) => a - b);
     this.#state = options.state;
   }
 
@@ -65,7 +87,14 @@ export class Birth {
   }
 
   get announcement(): Announcement {
-    return { ...this.#state, founders: this.#founders, joins: this.#options.joins };
+    const { phase, incarnation, founders } = this.#state;
+    const listed = this.#listed.map((id) => ({ id, storeId: '' }));
+    return {
+      phase,
+      incarnation,
+      founders: phase === 'untouched' ? listed : founders,
+      joins: this.#options.joins,
+    };
   }
 
   get isBorn(): boolean {
@@ -85,7 +114,14 @@ export class Birth {
   get problem(): string | undefined {
     if (this.#state.phase !== 'untouched' || this.#options.joins) return undefined;
     const [id] = [...this.#heard].find(([, { phase }]) => phase === 'born') ?? [];
-    if (id === undefined) return undefined;
+    if (id === undefined) {
+      const [other] = [...this.#heard].find(([, said]) => !said.joins && !this.#isNamedBy(said)) ?? [];
+      if (other === undefined) return undefined;
+      return (
+        `node ${other} began the cluster with another data folder of node ${this.#options.nodeId}; nothing was written ` +
+        'yet: stop all nodes that node.json lists, empty their data folders, and start each of them once'
+      );
+    }
     return (
       `node ${id} belongs to a cluster that has begun already, but the data folder of this node is empty; ` +
       'to join, set "join": true in node.json and run `raftree member add`; a node that lost its data folder ' +
@@ -94,8 +130,8 @@ export class Birth {
   }
 
   /** Takes what another node announces. Returns why the two must not speak to each other, or undefined. */
-  heard(from: number, said: Announcement): string | undefined {
-    const { incarnation } = this.#state;
+  heard(from: number, storeId: string, said: Announcement): string | undefined {
+    const { incarnation, founders } = this.#state;
     if (said.incarnation !== '' && incarnation !== '' && said.incarnation !== incarnation) {
       return (
         `node ${from} belongs to another cluster of the same name: its incarnation is ${said.incarnation}, ` +
@@ -103,13 +139,18 @@ export class Birth {
       );
     }
     const isFounding = said.phase !== 'born' && !this.isBorn && !said.joins && !this.#options.joins;
-    if (isFounding && said.founders.join() !== this.#founders.join()) {
+    const others = idsOf(said.founders);
+    if (isFounding && others.join() !== this.#listed.join()) {
       return (
-        `node ${from} lists nodes ${said.founders.join(', ')} as the first members, this node lists ` +
-        `${this.#founders.join(', ')}; make "nodes" the same in every node.json`
+        `node ${from} lists nodes ${others.join(', ')} as the first members, this node lists ` +
+        `${this.#listed.join(', ')}; make "nodes" the same in every node.json`
       );
     }
-    this.#heard.set(from, said);
+    const known = founders.find(({ id }) => id === from)?.storeId;
+    if (!this.isBorn && known !== undefined && known !== storeId) {
+      return `node ${from} shows store ${storeId}, but the cluster begins with its store ${known}: was its data folder emptied, or does it run twice?`;
+    }
+    this.#heard.set(from, { ...said, storeId });
     return undefined;
   }
 
@@ -120,32 +161,26 @@ export class Birth {
   /** The next state, to be made durable before it is entered; undefined if there is none yet. */
   due(): BirthState | undefined {
     if (this.isBorn) return undefined;
-    const { phase, incarnation } = this.#state;
-    const all = [...this.#heard.values()];
-    const met = all.find((said) => said.phase === 'born');
+    const { nodeId, joins } = this.#options;
+    const { phase, incarnation, founders } = this.#state;
+    const met = [...this.#heard.values()].find((said) => said.phase === 'born');
+    if (joins) return met && { phase: 'born', incarnation: met.incarnation, founders: [] };
     if (met) {
-      const mayFollow = met.incarnation === incarnation || this.#options.joins;
-      return mayFollow ? { phase: 'born', incarnation: met.incarnation } : undefined;
+      const isOwn = met.incarnation === incarnation && isSame(met.founders, founders);
+      return isOwn ? { ...this.#state, phase: 'born' } : undefined;
     }
-    if (this.#options.joins) return undefined;
     const others = this.#others.map((id) => this.#heard.get(id));
-    if (this.#founders[0] !== this.#options.nodeId) {
+    if (this.#listed[0] !== nodeId) {
       const [first] = others;
-      return phase === 'untouched' && first?.phase === 'proposed'
-        ? { phase: 'adopted', incarnation: first.incarnation }
+      return phase === 'untouched' && first?.phase === 'proposed' && this.#isNamedBy(first)
+        ? { phase: 'adopted', incarnation: first.incarnation, founders: first.founders }
         : undefined;
     }
-    if (others.includes(undefined)) return undefined;
-    if (phase === 'proposed' || others.length === 0) {
-      const isAgreed = others.every((said) => said?.phase === 'adopted' && said.incarnation === incarnation);
-      return isAgreed
-        ? { phase: 'born', incarnation: incarnation || this.#options.newIncarnation() }
-        : undefined;
-    }
-    // Some may have adopted what this node proposed before its folder was emptied; nobody was born then.
-    const adopted = new Set(others.flatMap((said) => (said?.incarnation ? [said.incarnation] : [])));
-    const [before = this.#options.newIncarnation()] = adopted;
-    return adopted.size > 1 ? undefined : { phase: 'proposed', incarnation: before };
+    const isAdopted = others.every((said) => said?.phase === 'adopted' && isSame(said.founders, founders));
+    if (phase !== 'untouched') return isAdopted ? { ...this.#state, phase: 'born' } : undefined;
+    if (!others.every((said) => said?.phase === 'untouched')) return undefined;
+    const proposal = this.#listed.map((id) => ({ id, storeId: this.#storeOf(id) }));
+    return { phase: 'proposed', incarnation: this.#options.newIncarnation(), founders: proposal };
   }
 
   /** It is durable. */
@@ -154,6 +189,49 @@ export class Birth {
   }
 
   get #others(): number[] {
-    return this.#founders.filter((id) => id !== this.#options.nodeId);
+    return this.#listed.filter((id) => id !== this.#options.nodeId);
   }
+
+  #storeOf(id: number): string {
+    return (id === this.#options.nodeId ? this.#options.storeId : this.#heard.get(id)?.storeId) ?? '';
+  }
+
+  /** Whether what has begun, if anything has, is to have this data folder for this node. */
+  #isNamedBy({ phase, founders }: Announcement): boolean {
+    const { nodeId, storeId } = this.#options;
+    return (
+      phase === 'untouched' ||
+      founders.some((founder) => founder.id === nodeId && founder.storeId === storeId)
+    );
+  }
+}
+
+/**
+ * Throws `IDENTITY_MISMATCH` if a birth has begun in this data folder with other first members than node.json lists now.
+ */
+export function checkFounders(
+  { phase, founders }: BirthState,
+  listed: readonly number[],
+  joins: boolean,
+): void {
+  const now = joins ? [] : [...listed].sort((a, b) => a - b);
+  const before = idsOf(founders);
+  if (phase === 'untouched' || phase === 'born' || before.join() === now.join()) return;
+  throw new RaftreeError(
+    'IDENTITY_MISMATCH',
+    `this node has begun ${before.length > 0 ? `a cluster of nodes ${before.join(', ')}` : 'to join a cluster'}, but node.json ` +
+      `now says ${now.length > 0 ? `nodes ${now.join(', ')}` : '"join": true'}; list them as before, or empty the data folders of ` +
+      'all of them: nothing was written yet',
+  );
+}
+
+function idsOf(founders: readonly Founder[]): number[] {
+  return founders.map(({ id }) => id);
+}
+
+function isSame(some: readonly Founder[], others: readonly Founder[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ id, storeId }, i) => others[i]?.id === id && others[i]?.storeId === storeId)
+  );
 }

@@ -28,6 +28,7 @@ const content = z.object({
     .object({
       phase: z.enum(['untouched', 'proposed', 'adopted', 'born']),
       incarnation: z.string().regex(/^(?:[0-9a-f]{32})?$/),
+      founders: z.array(z.object({ id: z.int(), storeId: z.string() })).readonly(),
     })
     .optional(),
   promisedMs: z.number().min(0).optional(),
@@ -102,11 +103,13 @@ export class FolderIdentity {
   checkLog(incarnation: string | undefined): BirthState {
     const { birth } = this.#content;
     if (incarnation === undefined) {
-      if (birth?.phase === 'born') throw damaged(this.#directory, 'its Raft log is missing');
-      return this.birth;
+      if (!birth || birth.phase === 'born') throw damaged(this.#directory, 'its Raft log is missing');
+      return birth;
     }
     // Begun by version 0.1, which knew no births.
-    if (!birth) return { phase: 'born', incarnation };
+    if (!birth) return { phase: 'born', incarnation, founders: [] };
+    if (birth.phase === 'born' && !this.#env.fs.exists(`${this.#directory}/${PEERS_FILE}`))
+      throw damaged(this.#directory, `${PEERS_FILE} is missing`);
     if (birth.incarnation !== incarnation) {
       throw damaged(
         this.#directory,
@@ -126,6 +129,8 @@ function damaged(directory: string, what: string): RaftreeError {
   );
 }
 
+const PEERS_FILE = 'peers.json';
+
 /** Ids are remembered for ever, those of former members too. */
 const MAX_KNOWN = 1000;
 
@@ -138,7 +143,7 @@ export class KnownPeers {
   constructor(env: Env, directory: string) {
     this.#env = env;
     this.#directory = directory;
-    const path = `${directory}/peers.json`;
+    const path = `${directory}/${PEERS_FILE}`;
     const present = readJson(env, path) ?? {};
     if (!isStringRecord(present)) throw unreadable(path);
     this.#storeIds = new Map(Object.entries(present));
@@ -161,10 +166,15 @@ export class KnownPeers {
   remember(nodeId: number, storeId: string): string | undefined {
     const refusal = this.refuse(nodeId, storeId);
     if (refusal !== undefined || this.#storeIds.has(String(nodeId))) return refusal;
-    const next = new Map(this.#storeIds).set(String(nodeId), storeId);
-    replaceFile(this.#env, this.#directory, 'peers.json', Object.fromEntries(next));
-    this.#storeIds.set(String(nodeId), storeId);
+    this.begin([{ id: nodeId, storeId }]);
     return undefined;
+  }
+
+  /** Takes over who has which store, durably: of the first members when the cluster begins, before any is met again. */
+  begin(members: readonly { readonly id: number; readonly storeId: string }[]): void {
+    const added = members.map(({ id, storeId }) => [String(id), storeId] as const);
+    replaceFile(this.#env, this.#directory, PEERS_FILE, Object.fromEntries([...this.#storeIds, ...added]));
+    for (const [id, storeId] of added) this.#storeIds.set(id, storeId);
   }
 }
 

@@ -24,7 +24,7 @@ import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
-import { Birth } from './birth.js';
+import { Birth, checkFounders } from './birth.js';
 import { listenForClients } from './client-door.js';
 import type { NodeConfig } from './config.js';
 import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
@@ -161,18 +161,26 @@ export class Node {
     const identity = FolderIdentity.open(env, config.dataDirectory, config.clusterId, config.nodeId);
     const raftLog = this.#openRaftLog();
     const present = raftLog.group(GROUP);
+    const state = identity.checkLog(present?.base.incarnation);
+    const founders = config.nodes.map(({ id }) => id);
+    checkFounders(state, founders, config.join);
     const birth = new Birth({
       nodeId: config.nodeId,
-      founders: config.nodes.map(({ id }) => id),
+      storeId: identity.node.storeId,
+      founders,
       joins: config.join,
-      state: identity.checkLog(present?.base.incarnation),
+      state,
       newIncarnation: () => env.random.bytes(16).toString('hex'),
     });
-    const peers = this.#makePeers(identity, birth);
+    const known = new KnownPeers(env, config.dataDirectory);
+    const peers = this.#makePeers(identity, known, birth);
     this.#peers = peers;
-    const advance = () => this.#advance(birth, identity, raftLog, peers);
+    const advance = () => this.#advance(birth, identity, known, raftLog, peers);
     if (present && birth.isBorn) {
-      if (identity.birth.phase !== 'born') identity.record({ birth: birth.state });
+      if (identity.birth.phase !== 'born') {
+        known.begin([]);
+        identity.record({ birth: birth.state });
+      }
       await this.#openGroup(present, true, identity, peers);
     } else await advance();
     this.#onAnnounced = () => {
@@ -183,13 +191,20 @@ export class Node {
   }
 
   /** Takes the steps of the cluster's birth that are due. When it is born, its group begins here. */
-  async #advance(birth: Birth, identity: FolderIdentity, raftLog: RaftLog, peers: Peers): Promise<void> {
+  async #advance(
+    birth: Birth,
+    identity: FolderIdentity,
+    known: KnownPeers,
+    raftLog: RaftLog,
+    peers: Peers,
+  ): Promise<void> {
     for (let next = birth.due(); next && !this.#closing; next = birth.due()) {
       if (next.phase === 'born') {
         const { incarnation } = next;
         // What the log says must not be news to the identity.
-        if (birth.incarnation === '') identity.record({ birth: { phase: 'adopted', incarnation } });
+        if (birth.incarnation === '') identity.record({ birth: { ...next, phase: 'adopted' } });
         const group = raftLog.group(GROUP) ?? (await this.#beginGroup(raftLog, incarnation));
+        known.begin(next.founders.filter(({ id }) => id !== this.config.nodeId));
         identity.record({ birth: next });
         birth.enter(next);
         await this.#openGroup(group, false, identity, peers);
@@ -221,16 +236,16 @@ export class Node {
     else logger.info({}, what);
   }
 
-  #makePeers(identity: FolderIdentity, birth: Birth): Peers {
+  #makePeers(identity: FolderIdentity, known: KnownPeers, birth: Birth): Peers {
     const { env, config, logger } = this.#parts;
     const peers = new Peers({
       env,
       logger,
       identity: { role: 'peer', ...identity.node },
-      known: new KnownPeers(env, config.dataDirectory),
+      known,
       announcement: () => birth.announcement,
-      announced: (from, said) => {
-        const refusal = birth.heard(from, said);
+      announced: (from, storeId, said) => {
+        const refusal = birth.heard(from, storeId, said);
         if (refusal === undefined) this.#onAnnounced();
         return refusal;
       },

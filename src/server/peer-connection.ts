@@ -24,7 +24,7 @@ export interface PeerConnectionParts {
   readonly electionTimeoutMinMs: number;
   readonly announcement: () => Announcement;
   /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
-  readonly announced: (from: number, said: Announcement) => string | undefined;
+  readonly announced: (from: number, storeId: string, said: Announcement) => string | undefined;
   /** A node that had announced itself is not connected any more. */
   readonly left: (node: number) => void;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
@@ -106,13 +106,14 @@ export class PeerConnection implements Handler {
 
   #take(from: number, said: Announcement): void {
     const { known, announced } = this.#parts;
-    const refusal = announced(from, said);
+    const storeId = this.#other?.storeId ?? '';
+    const refusal = announced(from, storeId, said);
     if (refusal !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', refusal);
     const isFirst = this.#said === undefined;
     this.#said = said;
     // Only of its own cluster a node remembers who is who.
     if (this.#isOfSameBirth()) {
-      const lost = known.remember(from, this.#other?.storeId ?? '');
+      const lost = known.remember(from, storeId);
       if (lost !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', lost);
     }
     if (isFirst) this.#accepted();

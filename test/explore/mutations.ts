@@ -138,6 +138,11 @@ export const MUTATIONS: readonly Mutation[] = [
     find: '!this.#transfer.attempted &&',
     replace: '',
   }),
+  mutation('a leader that leaves keeps its lease', 'leaverWithLease', {
+    file: 'leadership.js',
+    find: 'if (this.#isLeaving || membership.lastPendingIndex > applied)',
+    replace: 'if (false)',
+  }),
   mutation('a read does not confirm leadership', 'lease', {
     file: 'leadership.js',
     find: "level === 'lease' && this.#hasLease(nowMs)",

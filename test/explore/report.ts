@@ -30,5 +30,5 @@ export function resultRow(name: string, result: Result): string {
 
 function row(name: string, depth: string, states: string, transitions: string, seconds: string, end: string) {
   const numbers = [depth.padStart(6), states.padStart(12), transitions.padStart(13), seconds.padStart(8)];
-  return `${name.padEnd(18)}${numbers.join('')}  ${end}`;
+  return `${name.padEnd(23)}${numbers.join('')}  ${end}`;
 }

@@ -1,3 +1,6 @@
+/** As the one to hand over to. */
+export const WHOEVER_IS_BEST = 0;
+
 /** A small world to explore: who is in it, how it begins, and how much of everything may happen. */
 import type { ConfigurationChange } from '../../src/raft/configuration.js';
 import type { ReadLevel } from '../../src/raft/types.js';

@@ -1,6 +1,6 @@
 /** The small worlds that are explored. */
 import type { ConfigurationChange, MemberChange } from '../../src/raft/configuration.js';
-import type { Scenario } from './scenario.js';
+import { type Scenario, WHOEVER_IS_BEST } from './scenario.js';
 
 const change = (...changes: MemberChange[]): ConfigurationChange => ({ changes, transition: 'auto' });
 const remove = (node: number) => change({ type: 'remove', node });
@@ -259,6 +259,48 @@ const PARTICULAR: readonly Scenario[] = [
     budgets: { passes: 4, transfers: 1, reads: 1, proposals: 1 },
     maxOnLink: 2,
     depth: 12,
+  },
+  {
+    name: 'leaseWhileVotersChange',
+    about: 'lease reads while a voter is removed and its leader applies late',
+    nodes: 3,
+    clock: 'shared',
+    begin: [...ONE_LEADS, ...ALL_HEARD],
+    changes: [remove(2)],
+    readers: [{ node: 1, level: 'lease' }],
+    budgets: { passes: 4, changes: 1, reads: 1 },
+    cut: ['1>3', '3>1'],
+    lateApplies: [1],
+    maxOnLink: 2,
+    depth: 13,
+  },
+  {
+    name: 'leaverWithLease',
+    about:
+      'one of two is left alone, and does not wait after a restart, while the leader that leaves answers lease reads',
+    nodes: 2,
+    clock: 'shared',
+    begin: ['timeout 2, heard by 1', 'settle', 'beat 2', 'settle', ...ALL_HEARD],
+    changes: [remove(2)],
+    readers: [{ node: 2, level: 'lease' }],
+    budgets: { passes: 3, changes: 1, reads: 1, restarts: 1 },
+    restartable: [1],
+    lateApplies: [2],
+    keepsApplied: true,
+    depth: 14,
+  },
+  {
+    name: 'handOver',
+    about: 'a leader that hands over while it, or another voter, is removed',
+    nodes: 3,
+    clock: 'free',
+    begin: ONE_LEADS,
+    changes: [remove(1), remove(3)],
+    transfersTo: [WHOEVER_IS_BEST, 2],
+    budgets: { transfers: 1, changes: 1, proposals: 1, timeouts: 1 },
+    impatient: [3],
+    maxOnLink: 1,
+    depth: 10,
   },
   {
     name: 'leaseOverRestart',

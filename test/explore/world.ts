@@ -4,12 +4,12 @@
  *     state of host 1 … n | ghost | what is left of each budget | envelopes on their way, by link
  */
 import { isVoter } from '../../src/raft/configuration.js';
-import type { Message } from '../../src/raft/types.js';
+import type { Input, Message } from '../../src/raft/types.js';
 import type { CoreModules } from './cores.js';
 import { incomplete } from './ghost.js';
 import { type Host, Machine } from './host.js';
 import { describeMessage, showHost } from './printing.js';
-import { BUDGETS, type Budget, type Scenario } from './scenario.js';
+import { BUDGETS, type Budget, type Scenario, WHOEVER_IS_BEST } from './scenario.js';
 import { freshHosts, type Outcome, Space, type Step } from './space.js';
 
 export type Numbers = number[];
@@ -220,8 +220,9 @@ export class World {
       attempt('change', at, 'changes', (own) => machine.step(own, { type: 'changeConfiguration', change }));
     }
     for (const to of transfersTo) {
-      if (to !== node)
-        attempt('transfer', to, 'transfers', (own) => machine.step(own, { type: 'transfer', to }));
+      if (to === node) continue;
+      const order: Input = to === WHOEVER_IS_BEST ? { type: 'handOver' } : { type: 'transfer', to };
+      attempt('transfer', to, 'transfers', (own) => machine.step(own, order));
     }
   }
 
@@ -429,7 +430,7 @@ export class World {
       case 'change':
         return `change ${detail} at ${node}: ${JSON.stringify(changes[detail])}`;
       case 'transfer':
-        return `transfer ${node} to ${detail}`;
+        return `transfer ${node} to ${detail === WHOEVER_IS_BEST ? 'whoever is best' : detail}`;
       case 'read':
         return `read ${node} ${readers[detail]?.level}`;
       case 'pass':

@@ -8,7 +8,10 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     type: 'birth',
     phase: 'adopted',
     incarnation: '00112233445566778899aabbccddeeff',
-    founders: [1, 2, 3],
+    founders: [
+      { id: 1, storeId: 's1' },
+      { id: 2, storeId: 's2' },
+    ],
     joins: false,
   },
   hello: {

@@ -8,23 +8,30 @@ import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const FOUNDERS = [1, 2, 3];
 
-/** Three founders as their births see each other, and which data folders were ever born. */
+/** Three founders, and perhaps one of them twice, as their births see each other, and who took part in a cluster. */
 class Nursery {
+  readonly #ids: readonly number[];
   readonly births: Birth[];
-  /** Of each node: its folder took part in a cluster, and what of that is left. */
-  readonly bornWith: (string | undefined)[] = [undefined, undefined, undefined];
+  /** Of each process: what its folder took part in, and is left of that. */
+  readonly bornWith: (string | undefined)[];
   broken: string | undefined;
+  readonly #storeIds: string[] = [];
   /** What each was told last by those that it is connected to. */
   readonly #told: Record<string, string> = {};
   #made = 0;
 
-  constructor() {
-    this.births = FOUNDERS.map((id) => this.#fresh(id));
+  constructor(ids: readonly number[]) {
+    this.#ids = ids;
+    this.births = ids.map((_, i) => this.#fresh(i));
+    this.bornWith = ids.map(() => undefined);
   }
 
-  #fresh(nodeId: number): Birth {
+  #fresh(i: number): Birth {
+    const storeId = `folder ${++this.#made}`;
+    this.#storeIds[i] = storeId;
     return new Birth({
-      nodeId,
+      nodeId: this.#idOf(i),
+      storeId,
       founders: FOUNDERS,
       joins: false,
       state: UNTOUCHED,
@@ -32,73 +39,85 @@ class Nursery {
     });
   }
 
-  #at(i: number): Birth {
-    return this.births[i] as Birth;
+  #idOf(i: number): number {
+    return this.#ids[i] ?? 0;
+  }
+
+  #hears(i: number, j: number): boolean {
+    const birth = this.births[i] as Birth;
+    const said = (this.births[j] as Birth).announcement;
+    const storeId = this.#storeIds[j] ?? '';
+    this.#told[`${i}${j}`] = JSON.stringify([said, storeId]);
+    return birth.heard(this.#idOf(j), storeId, said) === undefined;
   }
 
   meet(i: number, j: number): void {
-    const [said, answered] = [this.#at(i).announcement, this.#at(j).announcement];
-    this.#told[`${i}${j}`] = JSON.stringify(said);
-    this.#told[`${j}${i}`] = JSON.stringify(answered);
-    const isRefused =
-      this.#at(j).heard(i + 1, said) !== undefined || this.#at(i).heard(j + 1, answered) !== undefined;
-    if (isRefused) this.part(i, j);
+    // A node has one connection with each id: it leaves the other who has that one.
+    for (const [one, other] of [
+      [i, j],
+      [j, i],
+    ] as const) {
+      this.#ids.forEach((id, k) => {
+        if (k !== other && id === this.#idOf(other)) this.part(one, k);
+      });
+    }
+    const [isHeard, isAnswered] = [this.#hears(j, i), this.#hears(i, j)];
+    if (!isHeard || !isAnswered) this.part(i, j);
     this.#advance(i);
     this.#advance(j);
   }
 
   part(i: number, j: number): void {
-    this.#at(i).left(j + 1);
-    this.#at(j).left(i + 1);
+    if (this.#told[`${i}${j}`] === undefined) return;
+    (this.births[i] as Birth).left(this.#idOf(j));
+    (this.births[j] as Birth).left(this.#idOf(i));
     for (const pair of [`${i}${j}`, `${j}${i}`]) delete this.#told[pair];
   }
 
   /** Somebody empties the data folder of a node, which starts again. */
   empty(i: number): void {
-    for (const j of [0, 1, 2]) if (j !== i) this.part(i, j);
-    this.births[i] = this.#fresh(i + 1);
+    this.births.forEach((_, j) => {
+      this.part(i, j);
+    });
+    this.births[i] = this.#fresh(i);
     this.bornWith[i] = undefined;
   }
 
   #advance(i: number): void {
-    const birth = this.#at(i);
+    const birth = this.births[i] as Birth;
     for (let next = birth.due(); next; next = birth.due()) {
       birth.enter(next);
       if (!birth.isBorn) continue;
-      const others = this.bornWith.filter((incarnation, j) => j !== i && incarnation !== undefined);
-      if (others.some((incarnation) => incarnation !== birth.incarnation))
-        this.broken = 'two clusters of one name';
+      this.bornWith.forEach((incarnation, j) => {
+        if (incarnation === undefined || j === i) return;
+        if (incarnation !== birth.incarnation) this.broken = 'two clusters of one name';
+        if (this.#idOf(i) === this.#idOf(j)) this.broken = 'one node twice in a cluster';
+      });
       this.bornWith[i] = birth.incarnation;
     }
   }
 
   get shown(): string {
     const told = Object.entries(this.#told).sort();
-    const shown = JSON.stringify([this.births.map(({ state }) => state), told]);
-    // Incarnations are told apart; which number they have says nothing.
+    const shown = JSON.stringify([this.births.map(({ state }) => state), told, this.#storeIds]);
+    // Incarnations and folders are told apart; which number they have says nothing.
     const names = new Map<string, string>();
-    return shown.replace(/\d{32}/g, (incarnation) => {
-      const name = names.get(incarnation) ?? `#${names.size}`;
-      names.set(incarnation, name);
+    return shown.replace(/\d{32}|folder \d+/g, (made) => {
+      const name = names.get(made) ?? `#${names.size}`;
+      names.set(made, name);
       return name;
     });
   }
 }
 
 type Step = readonly ['meet' | 'part' | 'empty', number, number];
-const PAIRS = [
-  [0, 1],
-  [0, 2],
-  [1, 2],
-] as const;
-const STEPS: readonly Step[] = [
-  ...PAIRS.map(([i, j]) => ['meet', i, j] as const),
-  ...PAIRS.map(([i, j]) => ['part', i, j] as const),
-  ...[0, 1, 2].map((i) => ['empty', i, i] as const),
-];
 
-function replay(steps: readonly Step[]): Nursery {
-  const nursery = new Nursery();
+function pairsOf(ids: readonly number[]): (readonly [number, number])[] {
+  return ids.flatMap((id, i) => ids.flatMap((other, j) => (i < j && id !== other ? [[i, j] as const] : [])));
+}
+
+function replay(ids: readonly number[], steps: readonly Step[]): Nursery {
+  const nursery = new Nursery(ids);
   for (const [kind, i, j] of steps) {
     if (kind === 'empty') nursery.empty(i);
     else nursery[kind](i, j);
@@ -106,19 +125,26 @@ function replay(steps: readonly Step[]): Nursery {
   return nursery;
 }
 
-/** Every state that some order of steps leads to, each once, by a shortest way. */
-function explore(depth: number, visit: (nursery: Nursery, steps: readonly Step[]) => void): number {
+/** Every state that some order of steps leads to, each once, by a shortest way. Returns how many there are. */
+function explore(
+  ids: readonly number[],
+  depth: number,
+  visit: (nursery: Nursery, steps: readonly Step[]) => void,
+): number {
+  const possible: Step[] = [
+    ...pairsOf(ids).flatMap(([i, j]) => [['meet', i, j] as const, ['part', i, j] as const]),
+    ...ids.map((_, i) => ['empty', i, i] as const),
+  ];
   const seen = new Set<string>();
   let level: (readonly Step[])[] = [[]];
-  for (let i = 0; i < depth; i++) {
+  for (let i = 0; i < depth && level.length > 0; i++) {
     const next: (readonly Step[])[] = [];
     for (const steps of level) {
-      for (const step of STEPS) {
+      for (const step of possible) {
         const longer = [...steps, step];
-        const nursery = replay(longer);
+        const nursery = replay(ids, longer);
         visit(nursery, longer);
-        if (seen.size === seen.add(nursery.shown).size) continue;
-        next.push(longer);
+        if (seen.size < seen.add(nursery.shown).size) next.push(longer);
       }
     }
     level = next;
@@ -127,19 +153,24 @@ function explore(depth: number, visit: (nursery: Nursery, steps: readonly Step[]
 }
 
 test('in every order of meetings, partings and emptied folders no two clusters are born beside each other', () => {
-  const states = explore(100, ({ broken }, steps) =>
+  const states = explore(FOUNDERS, 100, ({ broken }, steps) =>
     assert.not(broken, `${broken}: ${JSON.stringify(steps)}`),
   );
-  assert.is(states, 876, 'all that there are');
+  assert.is(states, 417, 'all that there are');
+});
+
+test('nor if one of them runs twice, each with a folder of its own', () => {
+  explore([1, 2, 3, 3], 7, ({ broken }, steps) => assert.not(broken, `${broken}: ${JSON.stringify(steps)}`));
 });
 
 test('an emptied folder takes no part in a cluster of which another folder is left that was born', () => {
-  explore(8, (_, steps) => {
+  explore(FOUNDERS, 8, (_, steps) => {
     for (const i of [0, 1, 2]) {
-      const nursery = replay(steps);
+      const nursery = replay(FOUNDERS, steps);
       if (nursery.bornWith.filter(Boolean).length < 2 || nursery.bornWith[i] === undefined) continue;
       nursery.empty(i);
-      for (const [one, other] of [...PAIRS, ...PAIRS, ...PAIRS]) nursery.meet(one, other);
+      const pairs = pairsOf(FOUNDERS);
+      for (const [one, other] of [...pairs, ...pairs, ...pairs]) nursery.meet(one, other);
       assert.is(nursery.bornWith[i], undefined, JSON.stringify(steps));
     }
   });
@@ -147,10 +178,10 @@ test('an emptied folder takes no part in a cluster of which another folder is le
 
 test('from every state without emptied folders the cluster is born when all have met again', () => {
   let count = 0;
-  explore(7, (_, steps) => {
+  explore(FOUNDERS, 7, (_, steps) => {
     if (steps.some(([kind]) => kind === 'empty')) return;
-    const nursery = replay(steps);
-    for (let round = 0; round < 4; round++) for (const [i, j] of PAIRS) nursery.meet(i, j);
+    const nursery = replay(FOUNDERS, steps);
+    for (let round = 0; round < 4; round++) for (const [i, j] of pairsOf(FOUNDERS)) nursery.meet(i, j);
     assert.ok(
       nursery.births.every((birth) => birth.isBorn),
       JSON.stringify(steps),
@@ -239,7 +270,7 @@ async function sleepUntil({ world }: SimCluster, condition: () => boolean): Prom
 }
 
 test('issue: a Raft log that was emptied beside its identity is damage, not a new node', async () => {
-  for (const lost of ['/data/raft', '/data/identity.json']) {
+  for (const lost of ['/data/raft', '/data/identity.json', '/data/peers.json']) {
     const { cluster } = clusterOf(6);
     await cluster.run(cluster.startAll());
     await cluster.run(cluster.client().put('a', '1'));
@@ -248,7 +279,7 @@ test('issue: a Raft log that was emptied beside its identity is damage, not a ne
     if (lost.endsWith('.json')) env.fs.unlink(lost);
     else env.fs.removeTree(lost);
     const error = await cluster.run(cluster.start(2).catch((failure: unknown) => failure));
-    assert.match(String(error), /\/data is not whole: (?:its Raft log|identity\.json)/);
+    assert.match(String(error), /\/data is not whole: (?:its Raft log|identity\.json|peers\.json) /);
   }
 });
 
@@ -263,6 +294,26 @@ test('first members that are listed differently never mix', async () => {
   assert.is(cluster.leader, undefined);
   assert.ok(
     said.some((line) => /node 3 lists nodes 2, 3 as the first members, this node lists 1, 2, 3/.test(line)),
+  );
+});
+
+test('a birth that has begun goes on with the first members that it began with, or not at all', async () => {
+  const { cluster } = clusterOf(8);
+  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  await cluster.world.scheduler.runFor(10_000);
+  cluster.kill(1);
+  // As if its power had failed a moment before the others had answered.
+  cluster.disks[0]?.edit('/data/identity.json', (content) =>
+    Buffer.from(content.toString().replace('"phase": "born"', '"phase": "proposed"')),
+  );
+  const { config } = cluster;
+  cluster.config = function (this: SimCluster, id) {
+    return { ...config.call(this, id), nodes: addressesOf([1]) };
+  };
+  const error = await cluster.run(cluster.start(1).catch((failure: unknown) => failure));
+  assert.match(
+    String(error),
+    /has begun a cluster of nodes 1, 2, 3, but node.json now says nodes 1; list them as before/,
   );
 });
 

@@ -33,7 +33,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       known: new KnownPeers(env, '/data'),
       electionTimeoutMinMs: 1000,
       electionTimeoutMaxMs: 2000,
-      announcement: () => ({ phase: 'born', incarnation: 'a', founders: [1, 2], joins: false }),
+      announcement: () => ({ phase: 'born', incarnation: 'a', founders: [], joins: false }),
       announced: () => undefined,
       left() {},
       received: (_group, _from, message) => heard.push(message),

@@ -36,7 +36,7 @@ export const piledSnapshots: Schedule = {
     if (!leader) return;
     const [follower] = stage.shuffledFounders(leader);
     if (!follower) return;
-    const hangsMs = 3000 + random.float() * 2000;
+    const hangsMs = 6000 + random.float() * 2000;
     const untilMs = cluster.nowMs + hangsMs;
     follower.condition.stalledUntilMs = untilMs;
     // So that there is an operation to hang.
