@@ -8,6 +8,8 @@ import { type BySimulator, isBySimulator, MOST_SEEDS, type Mutation } from './mu
 
 /** A test file that has not ended after so long has failed. */
 const FILE_LIMIT_MS = 120_000;
+/** With seeds up to this one correct code comes to every step of a schedule (sim/schedules/schedules-cluster.test.ts). */
+const SURE_SEEDS = 5;
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** What told: a rule of the simulator and the seed, or a test file and its test. Undefined: the mutation survives. */
@@ -33,9 +35,8 @@ async function hunt(mutation: string, how: BySimulator): Promise<string | undefi
     const { rule, detail } = broken.failure;
     return `${where}, seed ${broken.seed}: ${rule}: ${detail}`;
   }
-  // Correct code comes to every step, with every seed.
   const steps = schedule === undefined ? 0 : scheduleOf(schedule).steps.length;
-  const short = results.find(({ reached }) => reached.length < steps);
+  const short = results.find(({ seed, reached }) => seed <= SURE_SEEDS && reached.length < steps);
   return short && `${where}, seed ${short.seed}: it came no further than to "${short.reached.at(-1)}"`;
 }
 

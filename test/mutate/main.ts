@@ -40,21 +40,28 @@ async function runAll(): Promise<void> {
   const files = new Set(chosen.flatMap(({ killedBy }) => (isBySimulator(killedBy) ? [] : killedBy)));
   const failing = await failingWithout([...files]);
   if (failing.length > 0) throw new Error(`these tests fail without any mutation: ${failing.join(', ')}`);
-  const killed = new Map<Mutation, string>();
+  const results = new Map<Mutation, { readonly by: string | undefined; readonly seconds: string }>();
   await forEach(chosen, async (mutation) => {
     const beganMs = performance.now();
     const by = await kill(mutation);
-    if (by !== undefined) killed.set(mutation, by);
-    const told = by === undefined ? 'SURVIVES' : `killed by ${by.replace(/\s+/g, ' ').slice(0, 150)}`;
-    console.log(`${mutation.name}: ${told}, ${secondsSince(beganMs)} s`);
+    results.set(mutation, { by, seconds: secondsSince(beganMs) });
+    const verdict = by === undefined ? 'SURVIVES' : 'killed';
+    console.log(`${results.size} of ${chosen.length}: ${mutation.name}: ${verdict}`);
   });
-  const survivors = chosen.filter((mutation) => !killed.has(mutation));
-  const bySimulator = [...killed.keys()].filter(({ killedBy }) => isBySimulator(killedBy)).length;
-  console.log(
-    `${chosen.length} mutations in ${secondsSince(startedMs)} s: ${bySimulator} killed by the simulator, ` +
-      `${killed.size - bySimulator} by tests, ${survivors.length} survive`,
-  );
+  for (const mutation of chosen) {
+    const { by = 'SURVIVES', seconds = '' } = results.get(mutation) ?? {};
+    console.log(
+      `${mutation.name.padEnd(78)} ${seconds.padStart(6)} s  ${by.replace(/\s+/g, ' ').slice(0, 160)}`,
+    );
+  }
+  const survivors = chosen.filter((mutation) => results.get(mutation)?.by === undefined);
+  const bySimulator = chosen.filter(({ killedBy }) => isBySimulator(killedBy));
+  const killedBySimulator = bySimulator.filter((mutation) => !survivors.includes(mutation)).length;
   for (const { name, reason } of survivors) console.log(`survivor: ${name} (${reason})`);
+  console.log(
+    `${chosen.length} mutations in ${secondsSince(startedMs)} s: ${killedBySimulator} killed by the simulator, ` +
+      `${chosen.length - survivors.length - killedBySimulator} by tests, ${survivors.length} survive`,
+  );
   if (survivors.length > 0) process.exitCode = 1;
 }
 

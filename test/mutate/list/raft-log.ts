@@ -1,5 +1,5 @@
 /** Mutations of src/raft-log. */
-import { inFile, type Mutation, randomFaults } from '../mutation.js';
+import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
 const log = inFile('raft-log/raft-log.js');
 const format = inFile('raft-log/format.js');
@@ -51,7 +51,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
         '{ hardState: EMPTY_HARD_STATE, first: 0, entries: [] }',
       ),
     ],
-    killedBy: randomFaults(60, ...POWER),
+    killedBy: ['raft-log/raft-log', 'raft-log/crash'],
   },
   {
     name: 'a new segment begins with a base that is not written yet',
@@ -73,7 +73,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
         'if (record.entries.length > 0) this.#writtenHardState = record.hardState;',
       ),
     ],
-    killedBy: randomFaults(60, ...POWER),
+    killedBy: under('secondVote', 5),
   },
   {
     name: 'entries are not checked when they are read back',
@@ -93,7 +93,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     patches: [
       log('const configuration = this.#configurationAt(index);', 'const { configuration } = this.#base;'),
     ],
-    killedBy: randomFaults(80),
+    killedBy: randomFaults(200),
   },
   {
     name: 'a cut right at a change of members loses it',

@@ -202,7 +202,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'if (!this.#leadership && message.commitIndex <= log.lastIndex)',
       ),
     ],
-    killedBy: randomFaults(60),
+    killedBy: under('longerLog', 5),
   },
 
   // Quorums and members

@@ -10,14 +10,13 @@ const replica = inFile('replica/replica.js');
 const writer = inFile('replica/log-writer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
-const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
 
 export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the log is cut beyond what the state machine has durably',
     reason: 'what is applied seems to be done with',
     patches: [compaction('Math.min(wanted, durableIndex)', 'Math.min(wanted, appliedIndex)')],
-    killedBy: randomFaults(40, ...POWER),
+    killedBy: ['replica/log-compaction', 'replica/compaction'],
   },
   {
     name: 'a read is answered when it is confirmed',
@@ -139,7 +138,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'the directory of a snapshot that is not taken over yet is removed',
     reason: 'the log names another',
     patches: [replica('this.#arrived?.name, ...this.#installed]', 'this.#arrived?.name]')],
-    killedBy: under('piledSnapshots', 5),
+    killedBy: under('piledSnapshots', 20),
   },
   {
     name: 'a checkpoint is named after what is committed',
