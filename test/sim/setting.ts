@@ -44,6 +44,13 @@ export type Profile = (typeof PROFILES)[number];
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+/** What needs company to happen at all, and happens to one machine only, is chosen more often then. */
+function shareOf(fault: FaultName, share: number, changesMembers: boolean): number {
+  if (fault === 'clockJump') return share / 2;
+  const isDamage = fault === 'bitFlip' || fault === 'replacedDisk';
+  return isDamage && changesMembers ? Math.max(share, 0.6) : share;
+}
+
 /** Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. */
 export function settingOf(
   random: SeededRandom,
@@ -64,7 +71,7 @@ export function settingOf(
     chosen.length > 0
       ? chosen
       : possible
-          .filter(({ name }) => random.chance(name === 'clockJump' ? share / 2 : share))
+          .filter(({ name }) => random.chance(shareOf(name, share, changesMembers)))
           .map(({ name }) => name);
   // Now and then the operator makes a cluster of a single node.
   const nodes = changesMembers && random.chance(0.45) ? 1 : random.chance(0.7) ? 3 : 5;
