@@ -40,7 +40,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     name: 'replaced entries pin no segment',
     reason: 'only bases do',
     patches: [log('if (first <= this.#index.last) this.#pin();', '')],
-    killedBy: ['raft-log/crash'],
+    killedBy: ['raft-log/raft-log', 'raft-log/crash'],
   },
   {
     name: 'a new segment begins without the hard state',

@@ -67,7 +67,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#vote = candidate; this.#hardStateChanged = true;',
       ),
     ],
-    killedBy: randomFaults(60, ...ELECTIONS),
+    killedBy: randomFaults(200),
   },
   {
     name: 'the own vote counts before it is durable',
