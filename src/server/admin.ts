@@ -6,7 +6,7 @@ import { errorReply, isErrorCode } from '../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
 import { type Configuration, isJoint, type MemberChange, membersOf } from '../raft/configuration.js';
 import type { Role } from '../raft/types.js';
-import { encodeNote } from './members.js';
+import { decodeNote, encodeNote } from './members.js';
 
 export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeader'>;
 
@@ -30,12 +30,16 @@ export class Admin {
   readonly #replica: AdminReplica;
   readonly #timers: Timers;
   readonly #failure: (requestId: number, error: unknown) => OutboundMessage;
+  readonly #storeIdOf: (node: number) => string | undefined;
 
+  /** `storeIdOf`: the data folder that a node which is connected, and may belong here, has shown. */
   constructor(
     replica: AdminReplica,
     timers: Timers,
     failure: (requestId: number, error: unknown) => OutboundMessage,
+    storeIdOf: (node: number) => string | undefined,
   ) {
+    this.#storeIdOf = storeIdOf;
     this.#replica = replica;
     this.#timers = timers;
     this.#failure = failure;
@@ -50,7 +54,7 @@ export class Admin {
       }
       this.#checkAddresses(request);
       const { index } = await this.#replica.changeConfiguration(
-        { changes: request.changes.map(toChange), transition: 'auto' },
+        { changes: request.changes.map((change) => this.#toChange(change)), transition: 'auto' },
         request.expectedIndex,
       );
       await this.#settled(index);
@@ -98,22 +102,25 @@ export class Admin {
       });
     }
   }
-}
 
-function toChange(change: AdminRequestChange): MemberChange {
-  const { type, nodeId, clientAddress, peerAddress } = change;
-  if (nodeId === 0) throw invalid('0 is no node');
-  if (type === 'remove') return { type, node: nodeId };
-  // Without addresses the member keeps those it has: a learner that becomes a voter.
-  if (clientAddress === '' && peerAddress === '') return { type, node: nodeId };
-  for (const address of [clientAddress, peerAddress]) {
-    try {
-      parseAddress(address);
-    } catch (error) {
-      throw invalid(errorMessage(error));
+  #toChange(change: AdminRequestChange): MemberChange {
+    const { type, nodeId, clientAddress, peerAddress } = change;
+    if (nodeId === 0) throw invalid('0 is no node');
+    if (type === 'remove') return { type, node: nodeId };
+    // Without addresses the member keeps those it has: a learner that becomes a voter.
+    if (clientAddress === '' && peerAddress === '') return { type, node: nodeId };
+    for (const address of [clientAddress, peerAddress]) {
+      try {
+        parseAddress(address);
+      } catch (error) {
+        throw invalid(errorMessage(error));
+      }
     }
+    // A present member keeps its data folder.
+    const present = decodeNote(this.#replica.configuration.notes[nodeId]).storeId;
+    const storeId = present ?? this.#storeIdOf(nodeId);
+    return { type, node: nodeId, note: encodeNote({ client: clientAddress, peer: peerAddress, storeId }) };
   }
-  return { type, node: nodeId, note: encodeNote({ client: clientAddress, peer: peerAddress }) };
 }
 
 type AdminRequestChange = MessageOf<'changeMembers'>['changes'][number];

@@ -138,6 +138,7 @@ export class KnownPeers {
   readonly #env: Env;
   readonly #directory: string;
   readonly #storeIds: Map<string, string>;
+  #ofMembers: ReadonlyMap<number, string> = new Map();
 
   /** Throws `CORRUPTION` if peers.json cannot be read. */
   constructor(env: Env, directory: string) {
@@ -151,7 +152,7 @@ export class KnownPeers {
 
   /** Why a node that shows this store is not the one that it says; undefined if it may be. */
   refuse(nodeId: number, storeId: string): string | undefined {
-    const known = this.#storeIds.get(String(nodeId));
+    const known = this.#ofMembers.get(nodeId) ?? this.#storeIds.get(String(nodeId));
     if (known === storeId) return undefined;
     if (known !== undefined) {
       return `node ${nodeId} shows store ${storeId}, but is known with store ${known}: its data folder was lost or replaced`;
@@ -165,9 +166,16 @@ export class KnownPeers {
    */
   remember(nodeId: number, storeId: string): string | undefined {
     const refusal = this.refuse(nodeId, storeId);
-    if (refusal !== undefined || this.#storeIds.has(String(nodeId))) return refusal;
+    if (refusal !== undefined || this.#storeIds.get(String(nodeId)) === storeId) return refusal;
     this.begin([{ id: nodeId, storeId }]);
     return undefined;
+  }
+
+  /** What the configuration in force says of the members' stores: it counts more than whom this node happens to have met. */
+  follow(members: readonly { readonly id: number; readonly storeId?: string | undefined }[]): void {
+    this.#ofMembers = new Map(
+      members.flatMap(({ id, storeId }) => (storeId ? [[id, storeId] as const] : [])),
+    );
   }
 
   /** Takes over who has which store, durably: of the first members when the cluster begins, before any is met again. */

@@ -1,20 +1,22 @@
 /**
- * Where the members of a cluster are reached. The configuration in the Raft log carries each member's addresses as its
- * note; an address in this node's node.json counts more, so that a member can be moved.
+ * Where the members of a cluster are reached, and with which data folder. The configuration in the Raft log carries that as
+ * each member's note; an address in this node's node.json counts more, so that a member can be moved.
  */
 import { type Configuration, membersOf } from '../raft/configuration.js';
 
 export interface MemberAddresses {
   readonly client: string;
   readonly peer: string;
+  /** Id of its data folder, if it was known when the member was added. */
+  readonly storeId?: string | undefined;
 }
 
 export interface Member extends MemberAddresses {
   readonly id: number;
 }
 
-export function encodeNote({ client, peer }: MemberAddresses): string {
-  return JSON.stringify({ client, peer });
+export function encodeNote({ client, peer, storeId }: MemberAddresses): string {
+  return JSON.stringify({ client, peer, storeId });
 }
 
 /** Empty addresses for a note that this version cannot read. */
@@ -23,7 +25,8 @@ export function decodeNote(note: string | undefined): MemberAddresses {
     const value: unknown = JSON.parse(note ?? '');
     if (typeof value === 'object' && value !== null && 'client' in value && 'peer' in value) {
       if (typeof value.client === 'string' && typeof value.peer === 'string') {
-        return { client: value.client, peer: value.peer };
+        const storeId = 'storeId' in value && typeof value.storeId === 'string' ? value.storeId : undefined;
+        return { client: value.client, peer: value.peer, storeId };
       }
     }
   } catch {
@@ -37,7 +40,7 @@ export function membersIn(configuration: Configuration, listed: readonly Member[
   const ids = membersOf(configuration);
   if (ids.length === 0) return [...listed];
   return ids.map((id) => {
-    const own = listed.find((member) => member.id === id);
-    return own ?? { id, ...decodeNote(configuration.notes[id]) };
+    const noted = decodeNote(configuration.notes[id]);
+    return { id, ...noted, ...listed.find((member) => member.id === id) };
   });
 }

@@ -24,7 +24,7 @@ import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
-import { Birth, checkFounders } from './birth.js';
+import { Birth, type BirthState, checkFounders } from './birth.js';
 import { listenForClients } from './client-door.js';
 import type { NodeConfig } from './config.js';
 import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
@@ -73,6 +73,7 @@ export class Node {
   #stateMachine: KvStateMachine | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
   #peers: Peers | undefined;
+  #known: KnownPeers | undefined;
   #clientDoor: ChannelListener | undefined;
   #peerAddress: Address | undefined;
   #ready = false;
@@ -173,6 +174,7 @@ export class Node {
       newIncarnation: () => env.random.bytes(16).toString('hex'),
     });
     const known = new KnownPeers(env, config.dataDirectory);
+    this.#known = known;
     const peers = this.#makePeers(identity, known, birth);
     this.#peers = peers;
     const advance = () => this.#advance(birth, identity, known, raftLog, peers);
@@ -203,7 +205,7 @@ export class Node {
         const { incarnation } = next;
         // What the log says must not be news to the identity.
         if (birth.incarnation === '') identity.record({ birth: { ...next, phase: 'adopted' } });
-        const group = raftLog.group(GROUP) ?? (await this.#beginGroup(raftLog, incarnation));
+        const group = raftLog.group(GROUP) ?? (await this.#beginGroup(raftLog, next));
         known.begin(next.founders.filter(({ id }) => id !== this.config.nodeId));
         identity.record({ birth: next });
         birth.enter(next);
@@ -261,14 +263,17 @@ export class Node {
     return peers;
   }
 
-  async #beginGroup(raftLog: RaftLog, incarnation: string): Promise<GroupLog> {
+  async #beginGroup(raftLog: RaftLog, birth: BirthState): Promise<GroupLog> {
     const { config } = this.#parts;
-    const notes = Object.fromEntries(config.nodes.map((node) => [node.id, encodeNote(node)]));
+    const storeIds = new Map(birth.founders.map(({ id, storeId }) => [id, storeId]));
+    const notes = Object.fromEntries(
+      config.nodes.map((node) => [node.id, encodeNote({ ...node, storeId: storeIds.get(node.id) })]),
+    );
     const ids = config.nodes.map((node) => node.id);
     const base = config.join
       ? { index: 0, term: 0, configuration: configurationOf([]) }
       : { ...FIRST_BASE, configuration: configurationOf(ids, notes) };
-    return raftLog.createGroup(GROUP, { ...base, directory: FIRST_STATE, incarnation });
+    return raftLog.createGroup(GROUP, { ...base, directory: FIRST_STATE, incarnation: birth.incarnation });
   }
 
   async #openGroup(log: GroupLog, restarted: boolean, identity: FolderIdentity, peers: Peers): Promise<void> {
@@ -340,7 +345,12 @@ export class Node {
       },
       clientAddressOf: (node) => this.#clientAddressOf(node),
     });
-    const admin = new Admin(replica, env.timers, (requestId, error) => kv.failure(requestId, error, 'write'));
+    const admin = new Admin(
+      replica,
+      env.timers,
+      (requestId, error) => kv.failure(requestId, error, 'write'),
+      (node) => peers.storeIdOf(node),
+    );
     this.#service = { kv, admin };
     peers.setMembers(this.#members());
   }
@@ -449,7 +459,9 @@ export class Node {
     const { logger } = this.#parts;
     const { voters, outgoing, learners } = configuration;
     logger.info({ voters, outgoing, learners }, 'members');
-    this.#peers?.setMembers(membersIn(configuration, this.config.nodes));
+    const members = membersIn(configuration, this.config.nodes);
+    this.#known?.follow(members);
+    this.#peers?.setMembers(members);
   }
 
   #statusChanged(status: RoleStatus): void {

@@ -52,6 +52,19 @@ export class PeerConnection implements Handler {
     this.#watch = new LinkWatch({ checkEveryMs: Math.max(MIN_CHECK_MS, parts.electionTimeoutMinMs / 2) });
   }
 
+  get node(): number | undefined {
+    return this.#other?.nodeId;
+  }
+
+  get storeId(): string | undefined {
+    return this.#other?.storeId;
+  }
+
+  /** The other one has announced itself, and nothing speaks against it. */
+  get isAccepted(): boolean {
+    return this.#said !== undefined;
+  }
+
   /** Nothing has come for longer than it should. */
   get isSilent(): boolean {
     return this.#watch.isSilent;

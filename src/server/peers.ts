@@ -116,6 +116,13 @@ export class Peers {
     for (const connection of this.#greeted) connection.announce();
   }
 
+  /** The data folder that a node has shown which is connected and may belong here. */
+  storeIdOf(node: number): string | undefined {
+    for (const connection of this.#greeted)
+      if (connection.node === node && connection.isAccepted) return connection.storeId;
+    return undefined;
+  }
+
   isReachable(node: number): boolean {
     return this.#links.get(node)?.connection !== undefined;
   }

@@ -54,7 +54,8 @@ async function exploreAll(core: string): Promise<boolean> {
     seconds += result.seconds;
     if (!result.found) continue;
     console.log(`\n${scenario.name}: ${scenario.about}\n${story(world, result.found)}`);
-    console.log(`\nTo see it again: npm run explore -- --scenario ${scenario.name}`);
+    const mutated = core === AS_IT_IS ? '' : ` --mutation '${core}'`;
+    console.log(`\nTo see it again: npm run explore -- --scenario ${scenario.name}${mutated}`);
     return false;
   }
   console.log(`${states.toLocaleString('en')} states in ${seconds.toFixed(0)} s`);

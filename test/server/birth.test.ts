@@ -317,6 +317,38 @@ test('a birth that has begun goes on with the first members that it began with, 
   );
 });
 
+test('an emptied folder of a node that joined is refused by those who never met the old one', async () => {
+  const { cluster } = clusterOf(9, { joining: [2, 3] });
+  const { network, scheduler } = cluster.world;
+  const cutBoth = (one: string, other: string) => {
+    network.cut(one, other);
+    network.cut(other, one);
+  };
+  cutBoth('n2', 'n3');
+  await cluster.run(cluster.start(1));
+  const client = cluster.client();
+  await cluster.run(client.put('a', '0'));
+  for (const node of [2, 3]) {
+    await cluster.run(cluster.start(node));
+    await scheduler.runFor(1000);
+    await cluster.run(client.changeMembers([{ type: 'addLearner', node, ...cluster.addressesOf(node) }]));
+    await scheduler.runFor(3000);
+    await cluster.run(client.changeMembers([{ type: 'addVoter', node }]));
+    await scheduler.runFor(1000);
+  }
+  // Nodes 1 and 2 commit a write; then node 1 is away, and the folder of node 2 is emptied.
+  cutBoth('n1', 'n3');
+  await cluster.run(client.put('W', 'acknowledged'));
+  for (const id of [1, 2]) cluster.kill(id);
+  cluster.disks[1] = new SimDisk();
+  network.mendAll();
+  await cluster.run(cluster.start(2));
+  await scheduler.runFor(20_000);
+  assert.is(cluster.leader, undefined);
+  await cluster.run(cluster.start(1));
+  assert.is((await cluster.run(cluster.client().get('W')))?.value.toString(), 'acknowledged');
+});
+
 test('power may fail at any moment of a birth', async () => {
   for (let seed = 1; seed <= 40; seed++) {
     const { cluster } = clusterOf(seed);
