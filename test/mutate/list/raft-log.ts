@@ -5,6 +5,7 @@ const log = inFile('raft-log/raft-log.js');
 const format = inFile('raft-log/format.js');
 
 const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
+const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
 
 export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
@@ -22,7 +23,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
         'append(encodeBase(this.#id, base, false), false)',
       ),
     ],
-    killedBy: ['raft-log/crash'],
+    killedBy: randomFaults(80, ...CUTS),
   },
   {
     name: 'the record that installs a snapshot is not synced',
@@ -40,7 +41,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     name: 'replaced entries pin no segment',
     reason: 'only bases do',
     patches: [log('if (first <= this.#index.last) this.#pin();', '')],
-    killedBy: ['raft-log/crash'],
+    killedBy: ['raft-log/raft-log', 'raft-log/crash'],
   },
   {
     name: 'a new segment begins without the hard state',

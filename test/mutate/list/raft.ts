@@ -67,7 +67,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
         'this.#vote = candidate; this.#hardStateChanged = true;',
       ),
     ],
-    killedBy: randomFaults(60, ...ELECTIONS),
+    killedBy: randomFaults(200),
   },
   {
     name: 'the own vote counts before it is durable',
@@ -464,6 +464,12 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
       ),
     ],
     killedBy: under('leaseAfterTransfer', 5),
+  },
+  {
+    name: 'a lease while a change of members is on its way',
+    reason: 'it takes effect when it is applied',
+    patches: [leadership('if (this.#isLeaving || membership.lastPendingIndex > applied) return false;', '')],
+    killedBy: ['raft/ledger', 'raft/raft', 'raft/lease'],
   },
   {
     name: 'a lease trusts the own timeout alone',

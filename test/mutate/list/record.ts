@@ -7,13 +7,14 @@ const recovery = inFile('record/recovery.js');
 const record = inFile('record/record.js');
 
 const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
+const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
 
 export const RECORD_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the checksum of a record’s body is not checked',
     reason: 'the header has one',
     patches: [record('if (crc32(bytes.subarray(bodyStart, bodyEnd)) !== bodyCrc) return undefined;', '')],
-    killedBy: ['record/record'],
+    killedBy: randomFaults(80, ...CUTS),
   },
   {
     name: 'the checksum of a record’s header is not checked',
@@ -42,7 +43,7 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     name: 'a record of another file is believed',
     reason: 'it is intact',
     patches: [record('if (readUint53(bytes, offset + 16) !== fileNumber) return undefined;', '')],
-    killedBy: ['record/recycling', 'record/record'],
+    killedBy: randomFaults(80, ...CUTS),
   },
   {
     name: 'what is not synced counts as durable',
@@ -93,7 +94,7 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     name: 'what is queued behind a group that failed is written',
     reason: 'each group stands for itself',
     patches: [log('this.#rejectQueue(error); continue;', 'continue;')],
-    killedBy: ['record/record-log'],
+    killedBy: randomFaults(120, 'fullDisk'),
   },
   {
     name: 'a group is durable if its first append asks for it',
@@ -111,7 +112,7 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     name: 'the torn tail is not cut off',
     reason: 'it is written over',
     patches: [log('if (file.sizeBytes() !== end.offset) file.truncate(end.offset);', '')],
-    killedBy: ['record/record-log', 'record/crash'],
+    killedBy: randomFaults(80, ...CUTS),
   },
   {
     name: 'an old file goes while its successor has no durable preamble',

@@ -10,6 +10,7 @@ const replica = inFile('replica/replica.js');
 const writer = inFile('replica/log-writer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
+const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
 
 export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
@@ -79,7 +80,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'the files of a snapshot are not synced',
     reason: 'they are verified, so they are there',
     patches: [receiver('await incoming.open.sync();', '')],
-    killedBy: ['replica/snapshot'],
+    killedBy: randomFaults(80, ...CUTS),
   },
   {
     name: 'the names of a snapshot’s files are not synced',
