@@ -6,7 +6,7 @@
 import type { DecodedFields, EncodableFields, Fields } from './field-kinds.js';
 import { bool, bytes, enumeration, list, optional, string, struct, u8, u32, u53 } from './field-kinds.js';
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 interface MessageDeclaration<F extends Fields> {
   readonly number: number;

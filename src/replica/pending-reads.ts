@@ -36,11 +36,11 @@ export class PendingReads {
   }
 
   /** Rejects those that were confirmed before that time: a node that nobody sends entries to never gets there. */
-  rejectConfirmedBefore(timeMs: number, error: RaftreeError): void {
+  rejectConfirmedBefore(timeMs: number, error: () => RaftreeError): void {
     const overdue = this.#confirmed.filter(({ atMs }) => atMs < timeMs);
     if (overdue.length === 0) return;
     this.#confirmed = this.#confirmed.filter(({ atMs }) => atMs >= timeMs);
-    for (const { read } of overdue) read.reject(error);
+    for (const { read } of overdue) read.reject(error());
   }
 
   rejectAll(error: RaftreeError): void {

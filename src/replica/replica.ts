@@ -343,7 +343,7 @@ export class Replica<Result> {
     if (this.role !== 'leader') {
       const patienceMs = 2 * this.#options.raft.electionTimeoutMaxMs;
       const sinceMs = this.#parts.env.clock.nowMs() - patienceMs;
-      this.#reads.rejectConfirmedBefore(sinceMs, leadershipLost('notCommitted'));
+      this.#reads.rejectConfirmedBefore(sinceMs, () => leadershipLost('notCommitted'));
     }
     this.#receiver.forgetUnneeded();
     this.#compact();

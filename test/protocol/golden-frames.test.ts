@@ -8,7 +8,7 @@ import { SAMPLES } from './samples.js';
 
 /** type, length, body; the messages are in samples.ts. */
 const GOLDEN: Readonly<Record<MessageName, readonly string[]>> = {
-  hello: ['00000001', '00000015', '00000001010000000464656d6f0000000000000000'],
+  hello: ['00000001', '00000015', '00000002010000000464656d6f0000000000000000'],
   birth: [
     '0000002c',
     '0000003e',

@@ -106,7 +106,7 @@ test('both sides greet, then messages pass', async () => {
 });
 
 const REFUSED: readonly (readonly [string, Partial<Side>, Partial<Side>, string])[] = [
-  ['another version', {}, { protocolVersion: 2 }, 'VERSION_MISMATCH'],
+  ['another version', {}, { protocolVersion: 3 }, 'VERSION_MISMATCH'],
   ['another cluster', {}, { identity: { ...CLIENT.identity, clusterId: 'prod' } }, 'IDENTITY_MISMATCH'],
   [
     'a peer without a cluster',

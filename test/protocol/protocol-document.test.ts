@@ -18,11 +18,11 @@ const NOTHING = Buffer.alloc(0);
 const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
   [
     'client: hello',
-    { type: 'hello', protocolVersion: 1, role: 'client', clusterId: '', nodeId: 0, storeId: '' },
+    { type: 'hello', protocolVersion: 2, role: 'client', clusterId: '', nodeId: 0, storeId: '' },
   ],
   [
     'node: hello',
-    { type: 'hello', protocolVersion: 1, role: 'server', clusterId: 'demo', nodeId: 1, storeId: 's1' },
+    { type: 'hello', protocolVersion: 2, role: 'server', clusterId: 'demo', nodeId: 1, storeId: 's1' },
   ],
   ['client: openSession', { type: 'openSession', requestId: 1, window: 1024 }],
   ['node: sessionOpened', { type: 'sessionOpened', requestId: 1, sessionId: 5, window: 1024 }],

@@ -16,7 +16,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   },
   hello: {
     type: 'hello',
-    protocolVersion: 1,
+    protocolVersion: 2,
     role: 'client',
     clusterId: 'demo',
     nodeId: 0,

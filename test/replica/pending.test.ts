@@ -64,9 +64,9 @@ test('a confirmed read that waits too long for its index is given up, and no oth
   for (const id of [1, 2, 3]) reads.add(id, answers.of(`read ${id}`));
   reads.confirm(1, 5, 1000);
   reads.confirm(2, 5, 1001);
-  reads.rejectConfirmedBefore(1000, leadershipLost('notCommitted'));
+  reads.rejectConfirmedBefore(1000, () => leadershipLost('notCommitted'));
   assert.equal(answers.take(), []);
-  reads.rejectConfirmedBefore(1001, leadershipLost('notCommitted'));
+  reads.rejectConfirmedBefore(1001, () => leadershipLost('notCommitted'));
   assert.equal(answers.take(), ['read 1: LEADERSHIP_LOST, notCommitted']);
   reads.rejectAll(leadershipLost('notCommitted'));
   assert.equal(answers.take().sort(), [

@@ -41,7 +41,7 @@ function message(value: OutboundMessage): Buffer {
 
 const hello = message({
   type: 'hello',
-  protocolVersion: 1,
+  protocolVersion: 2,
   role: 'client',
   clusterId: '',
   nodeId: 0,
@@ -135,7 +135,7 @@ test('messages of nodes on the client port, and of clients on the peer port', as
   assert.equal(errorCodes(await exchange(peerPort, hello)), ['IDENTITY_MISMATCH']);
   const stranger = message({
     type: 'hello',
-    protocolVersion: 1,
+    protocolVersion: 2,
     role: 'peer',
     clusterId: 'another',
     nodeId: 9,
@@ -146,7 +146,7 @@ test('messages of nodes on the client port, and of clients on the peer port', as
   ]);
   const double = message({
     type: 'hello',
-    protocolVersion: 1,
+    protocolVersion: 2,
     role: 'peer',
     clusterId: 'processes',
     nodeId: 1,
