@@ -317,6 +317,27 @@ test('a birth that has begun goes on with the first members that it began with, 
   );
 });
 
+test('a node whose "join" was forgotten has no part; with it, the same folder joins', async () => {
+  const { cluster, said } = clusterOf(10, { size: 4, joining: [4] });
+  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  const client = cluster.client();
+  await cluster.run(client.put('a', '1'));
+  const { config } = cluster;
+  cluster.config = function (this: SimCluster, id) {
+    return { ...config.call(this, id), join: false };
+  };
+  await cluster.run(cluster.start(4));
+  await cluster.run(client.changeMembers([{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }]));
+  await cluster.world.scheduler.runFor(5000);
+  assert.is(cluster.nodes[3]?.status(0).lastIndex, 0, 'it takes nothing');
+  assert.ok(said.some((line) => /to join, set "join": true in node\.json/.test(line)));
+  cluster.kill(4);
+  cluster.config = config;
+  await cluster.run(cluster.start(4));
+  await cluster.world.scheduler.runFor(5000);
+  assert.is(cluster.nodes[3]?.status(0).lastIndex, cluster.leader?.status(0).lastIndex);
+});
+
 test('an emptied folder of a node that joined is refused by those who never met the old one', async () => {
   const { cluster } = clusterOf(9, { joining: [2, 3] });
   const { network, scheduler } = cluster.world;

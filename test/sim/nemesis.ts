@@ -30,6 +30,8 @@ export class Nemesis {
       clogLinks: () => this.#clogLinks(),
       cutClient: () => this.#cutClient(),
       slowLinks: () => this.#slowLinks(),
+      narrowLinks: () => this.#narrowLinks(),
+      forgetConnections: () => this.#forgetConnections(),
       breakConnections: () => this.#breakConnections(),
       messageFaults: () => this.#messageFaults(),
       kill: () => this.#kill(this.#anyMachine()),
@@ -77,7 +79,11 @@ export class Nemesis {
     this.#cutsNewLeadersUntilMs = 0;
     world.network.mendAll();
     Object.assign(messageFaults, { loss: 0, repetition: 0, reordering: 0 });
-    for (const one of this.#hosts) for (const other of this.#hosts) world.network.slow(one, other);
+    for (const one of this.#hosts)
+      for (const other of this.#hosts) {
+        world.network.slow(one, other);
+        world.network.narrow(one, other);
+      }
     for (const machine of machines) {
       const { condition } = machine;
       Object.assign(condition, healthyDisk(this.#cluster.setting.maxDiskMs));
@@ -244,17 +250,42 @@ export class Nemesis {
 
   async #slowLinks(): Promise<void> {
     const { network } = this.#cluster.world;
-    const hosts = this.#hosts;
-    const links = Array.from(
-      { length: this.#random.between(1, 6) },
-      () => [this.#random.pick(hosts), this.#random.pick(hosts)] as const,
-    );
+    const links = this.#someLinks();
     const maxMs = this.#random.pick([50, 300, 1500]);
     this.#cluster.coverage.count('slow links');
     this.#note('slow links', { links, maxMs });
     for (const [from, to] of links) network.slow(from, to, { minMs: maxMs / 10, maxMs });
     await this.#whileMs(5000);
     for (const [from, to] of links) network.slow(from, to);
+  }
+
+  /** So few bytes per second that entries and snapshots fill them. */
+  async #narrowLinks(): Promise<void> {
+    const { network } = this.#cluster.world;
+    const links = this.#someLinks();
+    const bytesPerSecond = this.#random.pick([4, 32, 256]) * 1024;
+    this.#cluster.coverage.count('narrow links');
+    this.#note('narrow links', { links, bytesPerSecond });
+    for (const [from, to] of links) network.narrow(from, to, bytesPerSecond);
+    await this.#whileMs(5000);
+    for (const [from, to] of links) network.narrow(from, to);
+  }
+
+  #someLinks(): (readonly [string, string])[] {
+    const hosts = this.#hosts;
+    return Array.from(
+      { length: this.#random.between(1, 6) },
+      () => [this.#random.pick(hosts), this.#random.pick(hosts)] as const,
+    );
+  }
+
+  /** A firewall between two has lost its state: neither is told that their connections are dead. */
+  #forgetConnections(): void {
+    const one = this.#random.pick(this.#hosts);
+    const other = this.#prominentMachine().host;
+    this.#cluster.coverage.count('connections forgotten');
+    this.#note('forget connections', { one, other });
+    this.#cluster.world.network.forgetConnections(one, other);
   }
 
   #breakConnections(): void {
