@@ -32,7 +32,7 @@ const MIN_FRAGMENT_BYTES = 16 * KIB;
 /** Less than a channel's high water mark. */
 const MAX_WINDOW_BYTES = MIB - MAX_FRAGMENT_BYTES;
 const MIN_WINDOW_BYTES = 2 * MIN_FRAGMENT_BYTES;
-const FIRST_WINDOW_BYTES = 4 * MAX_FRAGMENT_BYTES;
+
 /** What has arrived is said when it is so much: less than any window. */
 const REPORT_BYTES = MIN_FRAGMENT_BYTES;
 /** A message that finds more waiting is dropped. */
@@ -62,7 +62,7 @@ export class BulkLane implements Handler {
   readonly #options: BulkLaneOptions;
   readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
-  #windowBytes = FIRST_WINDOW_BYTES;
+  #windowBytes = MIN_WINDOW_BYTES;
   // Bytes of fragments since the connection began.
   #sentBytes = 0;
   #arrivedThere = 0;

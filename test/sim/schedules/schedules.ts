@@ -3,6 +3,7 @@ import { evenHalves, learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
 import { earlyAcknowledgement, earlyLease, earlyRead, lateRepetition } from './early-answers.js';
 import { earlyOwnEntries } from './early-own-entries.js';
+import { deadLinks, narrowLinks } from './hard-links.js';
 import { joinUnderLoad } from './join-under-load.js';
 import { lastOfLease, slowAnswers } from './last-of-lease.js';
 import { lateLease } from './late-lease.js';
@@ -57,6 +58,8 @@ export const SCHEDULES: readonly Schedule[] = [
   foreignNode,
   lostLog,
   joinUnderLoad,
+  deadLinks,
+  narrowLinks,
 ];
 
 /** Throws if there is none of that name. */
