@@ -14,7 +14,7 @@
 import { realEnv } from '../env/real/real-env.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
-import { Call } from './call.js';
+import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import {
   addressOf,
@@ -345,6 +345,8 @@ export class RaftreeClient {
     this.#calls.add(call);
     try {
       return await work(call);
+    } catch (error) {
+      throw error instanceof CallEnded ? call.endError() : error;
     } finally {
       call.finish();
       this.#calls.delete(call);

@@ -129,7 +129,7 @@ export class BulkLane implements Handler {
   #sendWithinWindow(context: HandlerContext): void {
     for (let first = this.#queue[0]; first; first = this.#queue[0]) {
       if (this.#sentBytes - this.#arrivedThere >= this.#windowBytes) return;
-      const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, this.#windowBytes / 2));
+      const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, this.#windowBytes / 16));
       const bytes = first.body.subarray(first.sentBytes, first.sentBytes + mostBytes);
       first.sentBytes += bytes.length;
       const remaining = first.body.length - first.sentBytes;
@@ -172,6 +172,8 @@ export class BulkLane implements Handler {
         `a message of ${begun.remaining} bytes is announced; the limit between nodes is ${MAX_PEER_MESSAGE_BYTES}`,
       );
     }
+    if (remaining > 0 && bytes.length < MIN_FRAGMENT_BYTES)
+      throw malformed(`fragment: ${bytes.length} bytes, and others are to follow`);
     begun.parts.push(bytes);
     begun.remaining = remaining;
     this.#assembly = remaining > 0 ? begun : undefined;

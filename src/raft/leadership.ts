@@ -110,7 +110,11 @@ export class Leadership {
     if (this.#handsOver()) return this.#refused('transferring');
     const { membership, applied, configuration } = this.#local;
     // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015).
-    const pending = membership.lastPendingIndex > applied || applied < this.replication.termStart;
+    const pending =
+      membership.lastPendingIndex > applied ||
+      applied < this.replication.termStart ||
+      // Whoever asks for the same once more must not learn that it is in force before that is settled.
+      this.#local.commit < this.#confirmation.entry;
     if (pending) return this.#refused('changePending');
     if (expectedIndex !== undefined && expectedIndex !== configuration.index)
       return this.#refused('changeConflict');
@@ -184,9 +188,13 @@ export class Leadership {
     if (target !== undefined && !isVoter(configuration, target)) this.#transfer.giveUp();
     // Of one that is left at once, the entry that leaves it is the confirmation.
     if (!isJoint(configuration) || !configuration.autoLeave) {
-      if (this.#options.confirmsChanges ?? true) this.replication.append('noop', NO_BODY);
-      this.#confirmation = { entry: log.lastIndex, configuration: configuration.index };
+      const confirms = this.#options.confirmsChanges ?? true;
+      if (confirms) this.replication.append('noop', NO_BODY);
+      const entry = confirms ? log.lastIndex : configuration.index;
+      this.#confirmation = { entry, configuration: configuration.index };
     }
+    // The lease was given by the members before: a new one may have promised less.
+    this.#reads.endLease();
     // It leads on until the others know that it need not: without its vote they could not find out by themselves.
     this.#isLeaving = !isVoter(configuration, id);
     // Another quorum may have reached more.

@@ -84,8 +84,13 @@ export class ReadIndex {
     const requests = [...this.#waiting, ...this.#arrived];
     this.#waiting = [];
     this.#arrived = [];
+    this.endLease();
+    return requests;
+  }
+
+  /** The next lease begins with the next round. */
+  endLease(): void {
     this.#sent = [];
     this.#quorumSentMs = Number.NEGATIVE_INFINITY;
-    return requests;
   }
 }

@@ -67,10 +67,14 @@ const MOST_DOUBLINGS = 6;
 /** A receiver may be busy for so many times as long as it may be silent, and longer with a large snapshot to check. */
 const MAX_BUSY_STALLS = 10;
 const LEAST_CHECKED_BYTES_PER_SECOND = 1024 * 1024;
+/** A receiver that stalls is sent smaller chunks, down to this: its link may be narrow. */
+const LEAST_CHUNK_BYTES = 64 * 1024;
 
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
   readonly #transfers = new Map<NodeId, Transfer>();
+  /** For receivers that have stalled since they last had a whole snapshot. */
+  readonly #chunkBytes = new Map<NodeId, number>();
   /** Not before this time another node is asked to lead: that one may be no better, and ask this one back. */
   #mayYieldMs = 0;
   #yields = 0;
@@ -250,7 +254,9 @@ export class SnapshotSender {
     const { env, limits, transport, logger } = this.#parts;
     const described = checkpoint.files[file];
     if (!described) return;
-    const bytes = Buffer.allocUnsafe(Math.min(limits.maxChunkBytes, described.sizeBytes - offset));
+    const bytes = Buffer.allocUnsafe(
+      Math.min(this.#chunkBytesFor(transfer.node), described.sizeBytes - offset),
+    );
     try {
       checkpoint.open[file] ??= env.fs.open(`${checkpoint.directory}/${described.name}`, 'read');
       const count = checkpoint.open[file]?.readSync(bytes, offset) ?? 0;
@@ -292,7 +298,7 @@ export class SnapshotSender {
     transfer.timer = this.#parts.env.timers.after(patienceMs, () => {
       if (this.#transfers.get(transfer.node) !== transfer) return;
       if (!this.#making && ++transfer.unanswered >= MAX_OFFERS) {
-        this.#end(transfer, false);
+        this.#stalled(transfer);
         return;
       }
       if (!this.#making) this.#offer(transfer.node);
@@ -300,7 +306,27 @@ export class SnapshotSender {
     });
   }
 
+  #chunkBytesFor(node: NodeId): number {
+    return this.#chunkBytes.get(node) ?? this.#parts.limits.maxChunkBytes;
+  }
+
+  #stalled(transfer: Transfer): void {
+    const { node } = transfer;
+    const { limits, logger } = this.#parts;
+    const chunkBytes = Math.max(
+      Math.min(LEAST_CHUNK_BYTES, limits.maxChunkBytes),
+      Math.floor(this.#chunkBytesFor(node) / 2),
+    );
+    this.#chunkBytes.set(node, chunkBytes);
+    logger.warn(
+      { node, ...this.progressOf(node), chunkBytes },
+      `node ${node} does not answer while it is given a snapshot; it is tried again with chunks of ${chunkBytes} bytes`,
+    );
+    this.#end(transfer, false);
+  }
+
   #end(transfer: Transfer, ok: boolean): void {
+    if (ok) this.#chunkBytes.delete(transfer.node);
     transfer.timer?.cancel();
     this.#transfers.delete(transfer.node);
     if (ok) {

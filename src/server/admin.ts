@@ -107,8 +107,15 @@ export class Admin {
     const { type, nodeId, clientAddress, peerAddress } = change;
     if (nodeId === 0) throw invalid('0 is no node');
     if (type === 'remove') return { type, node: nodeId };
+    const noted = decodeNote(this.#replica.configuration.notes[nodeId]);
+    // A present member keeps its data folder; of one that was added before it was connected it is noted now.
+    const storeId = noted.storeId ?? this.#storeIdOf(nodeId);
     // Without addresses the member keeps those it has: a learner that becomes a voter.
-    if (clientAddress === '' && peerAddress === '') return { type, node: nodeId };
+    if (clientAddress === '' && peerAddress === '') {
+      return storeId === noted.storeId
+        ? { type, node: nodeId }
+        : { type, node: nodeId, note: encodeNote({ ...noted, storeId }) };
+    }
     for (const address of [clientAddress, peerAddress]) {
       try {
         parseAddress(address);
@@ -116,9 +123,6 @@ export class Admin {
         throw invalid(errorMessage(error));
       }
     }
-    // A present member keeps its data folder.
-    const present = decodeNote(this.#replica.configuration.notes[nodeId]).storeId;
-    const storeId = present ?? this.#storeIdOf(nodeId);
     return { type, node: nodeId, note: encodeNote({ client: clientAddress, peer: peerAddress, storeId }) };
   }
 }

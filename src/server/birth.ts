@@ -165,10 +165,8 @@ export class Birth {
     const { phase, incarnation, founders } = this.#state;
     const met = [...this.#heard.values()].find((said) => said.phase === 'born');
     if (joins) return met && { phase: 'born', incarnation: met.incarnation, founders: [] };
-    if (met) {
-      const isOwn = met.incarnation === incarnation && isSame(met.founders, founders);
-      return isOwn ? { ...this.#state, phase: 'born' } : undefined;
-    }
+    // Who the founders are was proposed with the incarnation.
+    if (met) return met.incarnation === incarnation ? { ...this.#state, phase: 'born' } : undefined;
     const others = this.#others.map((id) => this.#heard.get(id));
     if (this.#listed[0] !== nodeId) {
       const [first] = others;

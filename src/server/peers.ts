@@ -60,6 +60,11 @@ export class Peers {
       this.#links.delete(id);
       void link.close();
     }
+    // Who was let in before the members' stores were known here may not be who it says.
+    for (const { node, storeId, channel } of this.#greeted) {
+      if (node !== undefined && this.#options.known.refuse(node, storeId ?? '') !== undefined)
+        channel.abort();
+    }
   }
 
   /** Accepts the others' connections. Rejects with the system's code. */

@@ -294,4 +294,15 @@ scenario('a follower that cannot confirm a read is left for another node', async
   assert.ok(lost <= 2, `${lost} attempts failed`);
 });
 
+scenario(
+  'a change that waits for another until its time is up ends as any call does',
+  async (client, cluster) => {
+    cluster.outgoing = [1, 2];
+    const ended = client.changeMembers([{ type: 'remove', node: 3 }], { timeoutMs: 300 });
+    const error = await ended.catch((failure: unknown) => failure);
+    assert.instance(error, RaftreeClientError, String(error));
+    assert.is((error as RaftreeClientError).outcome, 'notCommitted');
+  },
+);
+
 test.run();

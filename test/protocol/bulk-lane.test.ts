@@ -102,15 +102,17 @@ test('what waits is bounded', () => {
 
 test('fragments that do not fit together end the connection', async () => {
   const of = MESSAGES.append.number;
-  const bytes = Buffer.alloc(10);
-  const fragment = (remaining: number, what = of) =>
-    ({ type: 'fragment', of: what, remaining, bytes }) as const;
+  const fragment = (remaining: number, what = of, sizeBytes = 16 * KIB) =>
+    ({ type: 'fragment', of: what, remaining, bytes: Buffer.alloc(sizeBytes) }) as const;
   for (const [expected, ...heard] of [
     ['MALFORMED_MESSAGE', fragment(20), fragment(20)],
     ['MALFORMED_MESSAGE', fragment(20), fragment(10, MESSAGES.snapshotChunk.number)],
     ['MALFORMED_MESSAGE', fragment(20), fragment(0)],
     ['MALFORMED_MESSAGE', fragment(0, MESSAGES.heartbeat.number)],
     ['MALFORMED_MESSAGE', fragment(0, MESSAGES.fragment.number)],
+    // Each is kept: of next to nothing there could be very many.
+    ['MALFORMED_MESSAGE', fragment(20, of, 0)],
+    ['MALFORMED_MESSAGE', fragment(100_000, of, 1000)],
     ['MALFORMED_MESSAGE', { type: 'fragmentsReceived', totalBytes: 1 }],
     ['FRAME_TOO_LARGE', fragment(MAX_PEER_MESSAGE_BYTES)],
   ] as const) {

@@ -601,6 +601,34 @@ test('ledger 25: no lease while a change is on its way, or of a leader that was 
   assert.not(hasLease());
 });
 
+test('ledger 25: a lease that the members before have given ends with a change: new ones may promise less', () => {
+  const lab = new CoreLab(42, 3, LAB_OPTIONS, 1);
+  lab.advanceUntil(() => (lab.leader?.raft.appliedIndex ?? 0) > 1);
+  const leader = lab.leader as Host;
+  lab.read(leader, 'index');
+  lab.advanceFor(5);
+  leader.change(lab.nowMs, { type: 'addVoter', node: 4 });
+  lab.advanceUntil(() => leader.raft.configuration.voters.includes(4));
+  leader.reads = [];
+  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
+  leader.take(lab.nowMs);
+  assert.equal(leader.reads, []);
+});
+
+test('a change is refused until the one before it is settled', () => {
+  const lab = new CoreLab(42, 3, LAB_OPTIONS, 1);
+  lab.advanceUntil(() => (lab.leader?.raft.appliedIndex ?? 0) > 1);
+  const leader = lab.leader as Host;
+  leader.change(lab.nowMs, { type: 'addLearner', node: 4 });
+  lab.advanceUntil(() => leader.raft.configuration.learners.includes(4));
+  const again = () => leader.change(lab.nowMs, { type: 'addLearner', node: 5 });
+  assert.is(leader.raft.settledConfiguration, 0);
+  const refused = again();
+  assert.is(refused.accepted ? '' : refused.refusal, 'changePending');
+  lab.advanceUntil(() => leader.raft.settledConfiguration === leader.raft.configuration.index);
+  assert.ok(again().accepted);
+});
+
 test('ledger 25: a restarted node is silent for as long as the process before may have promised', () => {
   const hardState = { term: 1, vote: 1, commit: 1 };
   const base = { ...FIRST_BASE, configuration: configurationOf([1, 2, 3]) };

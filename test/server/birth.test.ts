@@ -191,6 +191,18 @@ test('from every state without emptied folders the cluster is born when all have
   assert.ok(count > 10, `${count} states`);
 });
 
+test('who has adopted is born with what any member that was born says, a joiner too', () => {
+  const founders = FOUNDERS.map((id) => ({ id, storeId: `folder ${id}` }));
+  const incarnation = 'a'.repeat(32);
+  const adopted = { phase: 'adopted', incarnation, founders } as const;
+  const birth = new Birth({
+    ...{ nodeId: 3, storeId: 'folder 3', founders: FOUNDERS, joins: false },
+    ...{ state: adopted, newIncarnation: () => '' },
+  });
+  birth.heard(4, 'folder 4', { phase: 'born', incarnation, founders: [], joins: true });
+  assert.equal(birth.due(), { ...adopted, phase: 'born' });
+});
+
 const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
 
 function clusterOf(seed: number, options: SimClusterOptions = {}): { cluster: SimCluster; said: string[] } {

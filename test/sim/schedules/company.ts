@@ -82,8 +82,12 @@ export const learners: Schedule = {
     const status = () => leader.node?.status(0);
     for (const spare of spares) {
       const learns = () => status()?.learners.includes(spare.id) ?? false;
-      stage.change(leader, 'addLearner', spare);
-      if (!(await stage.until(learns))) return;
+      // Before the change before it is settled it is refused.
+      for (let tries = 0; tries < 10 && !learns(); tries++) {
+        stage.change(leader, 'addLearner', spare);
+        await stage.until(learns, 500);
+      }
+      if (!learns()) return;
     }
     const index = status()?.lastIndex ?? 0;
     if (!(await stage.until(() => spares.every(({ node }) => (node?.status(0).lastIndex ?? 0) >= index))))
