@@ -109,12 +109,10 @@ export class Leadership {
   changeConfiguration({ change, expectedIndex }: ChangeConfiguration): StepResult {
     if (this.#handsOver()) return this.#refused('transferring');
     const { membership, applied, configuration } = this.#local;
-    // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015).
-    const pending =
-      membership.lastPendingIndex > applied ||
-      applied < this.replication.termStart ||
-      // Whoever asks for the same once more must not learn that it is in force before that is settled.
-      this.#local.commit < this.#confirmation.entry;
+    // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015). Nor may
+    // whoever asks for the same once more learn that it is in force before that is settled.
+    const isSettled = applied >= this.replication.termStart && this.#local.commit >= this.#confirmation.entry;
+    const pending = membership.lastPendingIndex > applied || !isSettled;
     if (pending) return this.#refused('changePending');
     if (expectedIndex !== undefined && expectedIndex !== configuration.index)
       return this.#refused('changeConflict');

@@ -247,11 +247,11 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     killedBy: under('twoChanges', 5),
   },
   {
-    name: 'a change of members before an entry of the own term is applied',
+    name: 'a change of members before one of the own term is committed, or the one before is settled',
     reason: 'no other change is in the log',
     patches: [
       leadership(
-        'membership.lastPendingIndex > applied || applied < this.replication.termStart',
+        'membership.lastPendingIndex > applied || !isSettled',
         'membership.lastPendingIndex > applied',
       ),
     ],
