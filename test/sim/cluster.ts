@@ -313,6 +313,12 @@ export class Cluster implements Probe {
     this.#goesDown(machine, isLost ? 'lost' : 'down');
   }
 
+  /** An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README, Limits). */
+  #joins(machine: SimulatedMachine): boolean {
+    const isFounder = this.founders.includes(machine) && !(machine.isReplaced && this.founders.length === 1);
+    return !isFounder && !machine.isForeign;
+  }
+
   #config(machine: SimulatedMachine): NodeConfig {
     const { raft, storage, limits } = { ...this.setting, ...machine.settings };
     const config = parseNodeConfig(
@@ -323,7 +329,7 @@ export class Cluster implements Probe {
         nodes: this.machines
           .filter((other) => other === machine || (this.founders.includes(other) && !machine.isForeign))
           .map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
-        join: !this.founders.includes(machine) && !machine.isForeign,
+        join: this.#joins(machine),
         raft,
       },
       'simulation',

@@ -46,6 +46,8 @@ export class SimulatedMachine {
   starts = 0;
   /** Bits of its disk were flipped, or all of it replaced: it may refuse to go on, for ever. */
   isDamaged = false;
+  /** Its disk is an empty one. */
+  isReplaced = false;
   /** It belongs to another cluster of the same name, whose history is not compared. */
   isForeign = false;
   /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */
