@@ -149,6 +149,7 @@ export class Replica<Result> {
       check: (made) => parts.stateMachine.check(made),
       // It is tried again with the next snapshot, if this node leads still.
       damaged: () => this.#step({ type: 'handOver' }),
+      hopeless: (error) => this.#fail(error),
       offered: (node, index) => this.#holds.hold(node, index),
       sent: (node, index, ok) => {
         if (!ok) this.#holds.release(node);

@@ -30,6 +30,8 @@ export interface SnapshotSenderParts {
   readonly check: (directory: string) => Promise<void>;
   /** This node cannot make a snapshot, or no whole one: another should lead, or the member is never helped. */
   readonly damaged: () => void;
+  /** Its state machine takes nothing more until it is opened again, and nobody took over: this node must restart. */
+  readonly hopeless: (error: unknown) => void;
   /** The snapshot of this entry is being sent to that node. */
   readonly offered: (node: NodeId, index: number) => void;
   /** The transfer has ended. */
@@ -64,6 +66,8 @@ interface Transfer {
 /** Within the time after which a silent receiver is given up. */
 const MAX_OFFERS = 5;
 const MOST_DOUBLINGS = 6;
+/** So many snapshots in a row that could not be made because the state machine is read-only are enough. */
+const MOST_READ_ONLY_TRIES = 20;
 /** A receiver may be busy for so many times as long as it may be silent, and longer with a large snapshot to check. */
 const MAX_BUSY_STALLS = 10;
 const LEAST_CHECKED_BYTES_PER_SECOND = 1024 * 1024;
@@ -78,6 +82,7 @@ export class SnapshotSender {
   /** Not before this time another node is asked to lead: that one may be no better, and ask this one back. */
   #mayYieldMs = 0;
   #yields = 0;
+  #readOnlyTries = 0;
   #checkpoint: Checkpoint | undefined;
   #making: Promise<void> | undefined;
   #made = 0;
@@ -179,6 +184,7 @@ export class SnapshotSender {
         return { name, sizeBytes };
       });
       if (older) this.#remove(older);
+      this.#readOnlyTries = 0;
       this.#checkpoint = {
         id: env.random.uint32() * 2 ** 20 + this.#made,
         snapshot,
@@ -196,6 +202,8 @@ export class SnapshotSender {
       this.#giveUpLater();
       // With space it will be made.
       if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#yieldLead();
+      if (errorCode(error) === 'LSM_READ_ONLY' && ++this.#readOnlyTries >= MOST_READ_ONLY_TRIES)
+        this.#parts.hopeless(error);
     }
   }
 

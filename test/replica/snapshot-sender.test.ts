@@ -10,7 +10,7 @@ import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type SnapshotLimits, SnapshotSender } from '../../src/replica/snapshot-sender.js';
 
 /** When it asked within so many seconds, while a member needs a snapshot all the time. */
-async function askedMs(error: Error, seconds: number): Promise<number[]> {
+async function askedMs(error: Error, seconds: number, hopeless = () => {}): Promise<number[]> {
   const world = new SimWorld(1);
   const { env } = world.start('n1', new SimDisk());
   const silent = () => {};
@@ -27,6 +27,7 @@ async function askedMs(error: Error, seconds: number): Promise<number[]> {
     check: () => Promise.resolve(),
     offered: silent,
     damaged: () => asked.push(env.clock.nowMs() - startMs),
+    hopeless,
     sent: (node) => sender.begin(node, 1),
   });
   sender.begin(2, 1);
@@ -47,6 +48,21 @@ test('it asks less and less often: the others may be no better', async () => {
 
 test('a full disk is no reason: with space the snapshot will be made', async () => {
   assert.equal(await askedMs(new RaftreeError('LSM_NO_SPACE', 'the disk is full'), 20), []);
+});
+
+test('a state machine that takes nothing more until it is opened again makes the node restart, in the end', async () => {
+  for (const [code, expected] of [
+    ['LSM_READ_ONLY', true],
+    ['CORRUPTION', false],
+    ['LSM_NO_SPACE', false],
+  ] as const) {
+    let isHopeless = false;
+    const error = new RaftreeError(code, 'no snapshot');
+    await askedMs(error, 60, () => {
+      isHopeless = true;
+    });
+    assert.is(isHopeless, expected, code);
+  }
 });
 
 interface Sent {
@@ -77,6 +93,7 @@ async function senderOf(fileBytes: number, limits: SnapshotLimits) {
     check: () => Promise.resolve(),
     offered: () => {},
     damaged: () => {},
+    hopeless: () => {},
     sent: (_node, _index, ok) => ended.push(ok),
   });
   sender.begin(2, 1);

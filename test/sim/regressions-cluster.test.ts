@@ -46,6 +46,16 @@ const FOUND = [
     what: 'a removed leader whose snapshots were damaged could neither tell the others nor hand over',
   },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
+  {
+    seed: 501815,
+    profile: 'all',
+    what: 'a leader alone with a tree that was read-only could give nobody a snapshot, and went on so for ever',
+  },
+  {
+    seed: 406431,
+    profile: 'all',
+    what: 'a change of members that ran out of time ended with an inner error',
+  },
 ] as const;
 
 for (const { seed, profile, what } of FOUND) {
