@@ -229,7 +229,7 @@ test('nobody leads before all first members have met; then they begin', async ()
   await cluster.run(cluster.client().put('a', '1'));
 });
 
-test('issue: one node with data, started as one of three beside two empty ones, keeps its data to itself', async () => {
+test('one node with data, started as one of three beside two empty ones, keeps its data to itself', async () => {
   const { cluster, said } = clusterOf(2);
   const single = new SimCluster(2, { size: 1, config: SHORT });
   await single.run(single.startAll());
@@ -243,7 +243,7 @@ test('issue: one node with data, started as one of three beside two empty ones, 
   assert.ok(said.some((line) => /begun already, but the data folder of this node is empty/.test(line)));
 });
 
-test('issue: two of three nodes with emptied folders begin no new cluster', async () => {
+test('two of three nodes with emptied folders begin no new cluster', async () => {
   const { cluster } = clusterOf(3);
   await cluster.run(cluster.startAll());
   await cluster.run(cluster.client().put('precious', 'yes'));
@@ -258,7 +258,7 @@ test('issue: two of three nodes with emptied folders begin no new cluster', asyn
   assert.ok((cluster.nodes[2]?.status(0).lastIndex ?? 0) >= kept);
 });
 
-test('issue: a node of another cluster of the same name is refused, by name', async () => {
+test('a node of another cluster of the same name is refused, by name', async () => {
   const { cluster, said } = clusterOf(4, { size: 4, joining: [4] });
   for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
   const client = cluster.client();
@@ -281,7 +281,7 @@ async function sleepUntil({ world }: SimCluster, condition: () => boolean): Prom
   for (let i = 0; i < 1000 && !condition(); i++) await world.scheduler.sleep(10);
 }
 
-test('issue: a Raft log that was emptied beside its identity is damage, not a new node', async () => {
+test('a Raft log that was emptied beside its identity is damage, not a new node', async () => {
   for (const lost of ['/data/raft', '/data/identity.json', '/data/peers.json']) {
     const { cluster } = clusterOf(6);
     await cluster.run(cluster.startAll());
