@@ -11,6 +11,7 @@ import { lateReadReply } from './late-read-reply.js';
 import { longerLog } from './longer-log.js';
 import { disloyal, oldOffer, oldRound } from './old-orders.js';
 import { oldTermEntry } from './old-term-entry.js';
+import { largeChunks, loweredLimits, raisedLeader } from './other-limits.js';
 import { piledSnapshots } from './piled-snapshots.js';
 import { removedVoter, removedVoterTwice } from './removed-voter.js';
 import { replacedChange } from './replaced-change.js';
@@ -60,6 +61,9 @@ export const SCHEDULES: readonly Schedule[] = [
   joinUnderLoad,
   deadLinks,
   narrowLinks,
+  loweredLimits,
+  raisedLeader,
+  largeChunks,
 ];
 
 /** Throws if there is none of that name. */
