@@ -1,6 +1,7 @@
-/** Mutations of src/replica. */
+/** Mutations of src/replica, and of how its messages travel. */
 import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
+const lane = inFile('protocol/bulk-lane.js');
 const applier = inFile('replica/applier.js');
 const compaction = inFile('replica/log-compaction.js');
 const proposals = inFile('replica/pending-proposals.js');
@@ -146,5 +147,11 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     reason: 'it soon holds it',
     patches: [replica('const index = stateMachine.appliedIndex;', 'const index = this.commitIndex;')],
     killedBy: randomFaults(80),
+  },
+  {
+    name: 'a message between nodes is as large as a small request at most',
+    reason: 'no request is larger here',
+    patches: [lane('= MAX_REQUEST_BYTES + 4 * MIB', '= 2 * MIB')],
+    killedBy: under('raisedLeader', 5),
   },
 ];
