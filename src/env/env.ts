@@ -157,7 +157,12 @@ export interface ProcessIdentity {
 export interface Host {
   self(): ProcessIdentity;
   isAlive(process: ProcessIdentity): boolean;
+  /** How many files and sockets this process may have open at a time, as far as the system tells. */
+  maxDescriptors(): number;
 }
+
+/** What most systems allow a process at least, and what is taken for the limit where the system does not tell. */
+export const USUAL_MAX_DESCRIPTORS = 1024;
 
 /** Further threads of this process, each with memory of its own but for what is in SharedArrayBuffers. */
 export interface Threads {

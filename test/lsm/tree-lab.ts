@@ -30,7 +30,7 @@ let processes = 1;
 export function processEnv(seed: number, disk: SimDisk, options: SimFileSystemOptions = {}): Env {
   const env = roomEnv(seed, disk, options);
   const self = { pid: processes++, bootId: 'lab', startTime: '1' };
-  return { ...env, host: { self: () => self, isAlive: (other) => other.pid === self.pid } };
+  return { ...env, host: { ...env.host, self: () => self, isAlive: (other) => other.pid === self.pid } };
 }
 
 export function openTree(disk: SimDisk, options: LsmOptions = {}, env?: Env): Promise<LsmTree> {

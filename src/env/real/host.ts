@@ -1,6 +1,6 @@
 /** This process and others, as Linux's /proc tells; elsewhere a process is known by its pid alone. */
 import * as fs from 'node:fs';
-import type { Host, ProcessIdentity } from '../env.js';
+import { type Host, type ProcessIdentity, USUAL_MAX_DESCRIPTORS } from '../env.js';
 
 function readText(path: string): string | undefined {
   try {
@@ -44,4 +44,16 @@ export const realHost: Host = {
     // A zombie holds nothing any more; another start time means the pid was given to another process.
     return stat.state !== 'Z' && stat.state !== 'X' && stat.startTime === other.startTime;
   },
+
+  maxDescriptors(): number {
+    const text = readText('/proc/self/limits');
+    return text === undefined ? USUAL_MAX_DESCRIPTORS : descriptorsIn(text);
+  },
 };
+
+/** The soft limit in the text of /proc/PID/limits; see proc(5). */
+export function descriptorsIn(limits: string): number {
+  const soft = /^Max open files +(\d+|unlimited)/m.exec(limits)?.[1];
+  if (soft === undefined) return USUAL_MAX_DESCRIPTORS;
+  return soft === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(soft);
+}

@@ -1,5 +1,5 @@
 /** A simulated world of hosts that share a scheduler and a network, each with a disk and a clock of its own. */
-import type { Clock, Env, ProcessIdentity } from '../env.js';
+import { type Clock, type Env, type ProcessIdentity, USUAL_MAX_DESCRIPTORS } from '../env.js';
 import { SimDisk, type SimFileSystem, type SimFileSystemOptions } from './disk.js';
 import { SimNetwork, type SimNetworkOptions } from './network.js';
 import { Scheduler } from './scheduler.js';
@@ -60,6 +60,7 @@ export class SimWorld {
       host: {
         self: () => identity,
         isAlive: (other: ProcessIdentity) => this.#alive.get(other.pid) === other.startTime,
+        maxDescriptors: () => USUAL_MAX_DESCRIPTORS,
       },
     };
     const end = () => {
