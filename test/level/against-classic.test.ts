@@ -1,6 +1,6 @@
 /** Random programs run on classic-level and on ours give the same answers. */
 import { join } from 'node:path';
-import type { AbstractLevel } from 'abstract-level';
+import type { AbstractIterator, AbstractSnapshot } from 'abstract-level';
 import { ClassicLevel } from 'classic-level';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -32,11 +32,19 @@ interface Player {
   close(): Promise<void>;
 }
 
+type AtSnapshot = { readonly snapshot?: AbstractSnapshot };
+
+/** What both have of abstract-level. Its own class says more, in which TypeScript finds them to differ or not, by chance. */
+interface Database<D> extends Pick<Player, 'batch' | 'clear' | 'close'> {
+  snapshot(): AbstractSnapshot;
+  getMany(keys: string[], options: AtSnapshot): Promise<(string | undefined)[]>;
+  iterator(options: Range & AtSnapshot): AbstractIterator<D, string, string>;
+  compactRange(start: string, end: string): Promise<void>;
+}
+
 /** Both are used through the interface that they share. */
-function playerOn(
-  db: AbstractLevel<string | Buffer | Uint8Array> & Pick<RaftreeLevel, 'compactRange'>,
-): Player {
-  const snapshots: ReturnType<typeof db.snapshot>[] = [];
+function playerOn<D>(db: Database<D>): Player {
+  const snapshots: AbstractSnapshot[] = [];
   const reading = (at: number) => {
     const snapshot = snapshots[at];
     return snapshot ? { snapshot } : {};

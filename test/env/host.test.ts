@@ -20,9 +20,13 @@ const onLinux = process.platform === 'linux' ? test : test.skip;
 onLinux('a process knows the limit that it was started with', () => {
   const host = new URL('../../src/env/real/host.js', import.meta.url);
   const script = `import(${JSON.stringify(host)}).then(({ realHost }) => console.log(realHost.maxDescriptors()))`;
-  const { stdout } = spawnSync('/bin/sh', ['-c', 'ulimit -n 300; exec "$0" -e "$1"', process.execPath, script], {
-    encoding: 'utf8',
-  });
+  const { stdout } = spawnSync(
+    '/bin/sh',
+    ['-c', 'ulimit -n 300; exec "$0" -e "$1"', process.execPath, script],
+    {
+      encoding: 'utf8',
+    },
+  );
   assert.is(stdout.trim(), '300');
 });
 
