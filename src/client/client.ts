@@ -8,8 +8,11 @@
  *     for await (const { key, value } of client.scan({ prefix: 'colour/' })) { ... }
  *     await client.close();
  *
- * Every call may throw a RaftreeClientError (`client-error.ts` lists the codes). Calls that are under way together may
- * be applied in any order; await one to have it before another. Buffers that come back are the caller's own.
+ * Every call may throw a RaftreeClientError (`client-error.ts` lists the codes). Buffers that come back are the caller's own.
+ *
+ * Order: writes of one client to one key take effect in the order of their calls, awaited or not: `put(k, 1); put(k, 2)`
+ * leaves 2. A batch has its place in the order of each of its keys. Writes to different keys, and reads, that are under
+ * way together may take effect in any order; await one to have it before another.
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';

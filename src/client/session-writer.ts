@@ -1,13 +1,15 @@
 /**
  * Takes writes through a session: opens one when the first write comes, gives each write a sequence, lets those wait
- * that do not fit the window, and goes on in a new session when the old one has expired.
+ * that do not fit the window, and goes on in a new session when the old one has expired. Writes to the same key take
+ * effect in the order of their calls (key-order.ts).
  */
 import { RaftreeError } from '../env/errors.js';
 import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
-import { Call } from './call.js';
+import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { ClientSettings } from './client-options.js';
+import { KeyOrder, type Turn } from './key-order.js';
 import { LASTING, type Router } from './router.js';
 import { WriteSession } from './write-session.js';
 
@@ -25,7 +27,10 @@ interface Waiting {
 export class SessionWriter {
   readonly #settings: ClientSettings;
   readonly #router: Router;
-  /** In order of arrival. */
+  readonly #order = new KeyOrder();
+  /** Writes that wait for an earlier one to the same key. */
+  #behindOthers = 0;
+  /** Those that wait for room in the window, in order of arrival. */
   readonly #waiting = new Set<Waiting>();
   #session: WriteSession | undefined;
   /** The call that opens a session. */
@@ -38,38 +43,77 @@ export class SessionWriter {
 
   /** Throws a RaftreeClientError. */
   async write(operations: readonly OutboundOperation[], call: Call): Promise<MessageOf<'writeReply'>> {
-    for (;;) {
-      const place = this.#placeNow() ?? (await this.#placeInTurn(call));
-      const { session, sequence } = place;
-      try {
-        const answer = await this.#router.ask(
-          () => ({
-            type: 'write',
-            sessionId: session.id,
-            sequence,
-            acknowledgedThrough: session.acknowledgedThrough,
-            operations,
-          }),
-          call,
-          'leader',
-        );
-        if (answer.type !== 'writeReply') throw unexpected(answer.type, 'write');
-        return answer;
-      } catch (error) {
-        if (!(error instanceof RaftreeClientError) || error.code !== 'SESSION_EXPIRED') throw error;
-        if (this.#session === session) this.#session = undefined;
-        // An earlier attempt may have been applied before the session expired: in a new one it would be applied twice.
-        if (error.outcome === 'unknown') throw error;
-      } finally {
-        session.finish(sequence);
-        this.#serve();
+    const turn = this.#order.enter(new Set(operations.map(({ key }) => nameOf(key))));
+    /** What was sent may be applied until then. */
+    let over: Promise<void> | undefined;
+    try {
+      if (turn.ready) await this.#waitForTurn(turn.ready, call);
+      for (;;) {
+        const place = this.#placeNow() ?? (await this.#placeInTurn(call));
+        const { session, sequence } = place;
+        try {
+          const answer = await this.#router.ask(
+            () => ({
+              type: 'write',
+              sessionId: session.id,
+              sequence,
+              acknowledgedThrough: session.acknowledgedThrough,
+              operations,
+            }),
+            call,
+            'leader',
+          );
+          if (answer.type !== 'writeReply') throw unexpected(answer.type, 'write');
+          return answer;
+        } catch (error) {
+          if (!(error instanceof RaftreeClientError)) throw error;
+          if (error.code === 'SESSION_EXPIRED') {
+            if (this.#session === session) this.#session = undefined;
+            session.end();
+          }
+          // Given up, but perhaps on its way: it may still be applied until the node knows that nobody waits for it.
+          if (error.outcome === 'unknown') over = session.passed(sequence);
+          // An earlier attempt may have been applied before the session expired: in a new one it would be applied twice.
+          if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
+        } finally {
+          session.finish(sequence);
+          this.#serve();
+        }
       }
+    } finally {
+      if (over) void over.then(() => turn.leave());
+      else turn.leave();
     }
   }
 
   /** Nothing goes on after this. The writes under way are ended by their calls. */
   close(): void {
     this.#opening?.end('CLIENT_CLOSED');
+  }
+
+  async #waitForTurn(ready: NonNullable<Turn['ready']>, call: Call): Promise<void> {
+    this.#checkQueue();
+    this.#behindOthers++;
+    try {
+      await call.race(ready);
+    } catch (error) {
+      if (!(error instanceof CallEnded)) throw error;
+      call.reached ||= this.#session !== undefined;
+      throw call.endError();
+    } finally {
+      this.#behindOthers--;
+    }
+  }
+
+  /** Throws `CLIENT_OVERLOADED`. */
+  #checkQueue(): void {
+    const queued = this.#waiting.size + this.#behindOthers;
+    if (queued < this.#settings.maxQueuedRequests) return;
+    throw new RaftreeClientError(
+      'CLIENT_OVERLOADED',
+      `${queued} writes are waiting already (maxQueuedRequests)`,
+      'notCommitted',
+    );
   }
 
   #placeNow(): Place | undefined {
@@ -80,16 +124,7 @@ export class SessionWriter {
 
   #placeInTurn(call: Call): Promise<Place> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.size >= this.#settings.maxQueuedRequests) {
-        reject(
-          new RaftreeClientError(
-            'CLIENT_OVERLOADED',
-            `${this.#waiting.size} writes are waiting already (maxQueuedRequests)`,
-            'notCommitted',
-          ),
-        );
-        return;
-      }
+      this.#checkQueue();
       const ended = () => {
         this.#waiting.delete(waiting);
         if (this.#opening) {
@@ -165,4 +200,8 @@ export class SessionWriter {
 export function unexpected(type: string, request: RequestName): RaftreeClientError {
   const outcome = LASTING.has(request) ? 'unknown' : 'notCommitted';
   return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);
+}
+
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
 }

@@ -13,6 +13,9 @@ export class WriteSession {
   #floor = 0;
   /** Done with, above the floor. */
   readonly #done = new Set<number>();
+  /** Who waits for the floor to reach a sequence. */
+  readonly #passed = new Map<number, () => void>();
+  #isEnded = false;
 
   constructor(id: number, window: number) {
     this.id = id;
@@ -36,6 +39,26 @@ export class WriteSession {
   /** The write with this sequence is answered or given up. */
   finish(sequence: number): void {
     this.#done.add(sequence);
-    while (this.#done.delete(this.#floor + 1)) this.#floor++;
+    while (this.#done.delete(this.#floor + 1)) {
+      this.#floor++;
+      this.#tell(this.#floor);
+    }
+  }
+
+  /** The node has said that it does not know the session: nothing of it is applied any more. */
+  end(): void {
+    this.#isEnded = true;
+    for (const sequence of [...this.#passed.keys()]) this.#tell(sequence);
+  }
+
+  /** Resolves when no attempt with this sequence can be applied after a write that is sent from then on. */
+  passed(sequence: number): Promise<void> {
+    if (this.#isEnded || sequence <= this.#floor) return Promise.resolve();
+    return new Promise((resolve) => this.#passed.set(sequence, resolve));
+  }
+
+  #tell(sequence: number): void {
+    this.#passed.get(sequence)?.();
+    this.#passed.delete(sequence);
   }
 }

@@ -38,6 +38,8 @@ export class FakeCluster {
   /** Keys in order are found by sorting: tests are small. Binary strings. */
   readonly data = new Map<string, { value: Buffer; version: number }>();
   readonly sessions = new Map<number, Map<number, OutboundMessage>>();
+  /** By session: what the client has said that it waits for no more. */
+  readonly floors = new Map<number, number>();
   readonly processes = new Map<number, SimProcess>();
   readonly held: (() => void)[] = [];
   leader = 1;
@@ -196,6 +198,9 @@ export class FakeCluster {
     if (sequence > acknowledgedThrough + this.window) throw new Error('the client went beyond its window');
     const known = session.get(sequence);
     if (known) return { ...known, requestId } as OutboundMessage;
+    const floor = Math.max(acknowledgedThrough, this.floors.get(sessionId) ?? 0);
+    if (sequence <= floor) return errorReply(requestId, 'INVALID_REQUEST', 'below the floor');
+    this.floors.set(sessionId, floor);
     const index = ++this.index;
     const matches = request.operations.map((operation) => {
       const present = this.data.get(operation.key.toString('latin1'));

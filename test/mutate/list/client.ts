@@ -2,6 +2,7 @@
 import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
 const keyRange = inFile('client/key-range.js');
+const order = inFile('client/key-order.js');
 const router = inFile('client/router.js');
 const session = inFile('client/write-session.js');
 const writer = inFile('client/session-writer.js');
@@ -75,6 +76,24 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     reason: 'only writes last',
     patches: [router("new Set(['write', 'changeMembers', 'transferLeader'])", "new Set(['write'])")],
     killedBy: ['client/members', 'client/client'],
+  },
+  {
+    name: 'writes to one key are under way together',
+    reason: 'they were sent in order',
+    patches: [writer('if (turn.ready) await this.#waitForTurn(turn.ready, call);', '')],
+    killedBy: ['client/order'],
+  },
+  {
+    name: 'the next write to a key does not wait for the floor to pass the one that was given up',
+    reason: 'nobody waits for that one',
+    patches: [writer("if (error.outcome === 'unknown') over = session.passed(sequence);", '')],
+    killedBy: ['client/order'],
+  },
+  {
+    name: 'a write that gives up its turn lets the next one past those before it',
+    reason: 'it will not be sent',
+    patches: [order('Promise.all([left, ready])', 'left')],
+    killedBy: ['client/order'],
   },
   {
     name: 'the next page begins with the last key of this one',

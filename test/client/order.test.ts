@@ -1,0 +1,143 @@
+/** Writes of one client to one key take effect in the order of their calls, whatever is lost, late or given up. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type ClientOptions, RaftreeClient, RaftreeClientError } from '../../src/client/index.js';
+import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { FakeCluster, type Fate } from './fake-cluster.js';
+
+const clientOf = (cluster: FakeCluster, options: Partial<ClientOptions> = {}) =>
+  new RaftreeClient({ endpoints: cluster.endpoints, env: cluster.client.env, ...options });
+
+const textOf = (cluster: FakeCluster, key: string) => cluster.data.get(key)?.value.toString() ?? '';
+
+test('two puts that are not awaited: the second one stands, though the first one is lost and repeated', async () => {
+  for (const fate of ['silent before', 'break before', 'NO_LEADER', 'OVERLOADED'] as const) {
+    const cluster = await FakeCluster.start(1);
+    const client = clientOf(cluster);
+    let strikes = 1;
+    cluster.script = (request) => (request.type === 'write' && strikes-- > 0 ? fate : undefined);
+    const writes = [client.put('k', '1'), client.put('other', 'x'), client.put('k', '2')];
+    await cluster.world.scheduler.run(Promise.all(writes));
+    assert.is(textOf(cluster, 'k'), '2', fate);
+    await cluster.world.scheduler.run(client.close());
+  }
+});
+
+test('a batch keeps its place in the order of each of its keys', async () => {
+  const cluster = await FakeCluster.start(2);
+  const client = clientOf(cluster);
+  let strikes = 2;
+  cluster.script = (request) => (request.type === 'write' && strikes-- > 0 ? 'silent before' : undefined);
+  const writes = [
+    client.append('a', '1'),
+    client.batch([
+      { action: 'append', key: 'a', value: '2' },
+      { action: 'append', key: 'b', value: '2' },
+    ]),
+    client.append('b', '3'),
+    client.append(Buffer.from('a'), '3'),
+  ];
+  await cluster.world.scheduler.run(Promise.all(writes));
+  assert.equal([textOf(cluster, 'a'), textOf(cluster, 'b')], ['123', '23']);
+  await cluster.world.scheduler.run(client.close());
+});
+
+test('writes to other keys do not wait', async () => {
+  const cluster = await FakeCluster.start(3);
+  const client = clientOf(cluster);
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+  const writes = ['a', 'b', 'a', 'c'].map((key) => client.put(key, 'x'));
+  await scheduler.runFor(100);
+  assert.is(cluster.held.length, 3);
+  cluster.script = () => undefined;
+  for (const run of cluster.held.splice(0)) run();
+  await scheduler.run(Promise.all(writes));
+  await scheduler.run(client.close());
+});
+
+test('a write that was given up is not applied after the next one to its key', async () => {
+  const cluster = await FakeCluster.start(4);
+  const client = clientOf(cluster, { attemptTimeoutMs: 60_000 });
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  // The write to another key keeps the floor down; the one to k is on its way when it is given up.
+  cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+  const blocking = client.put('blocking', 'x', { timeoutMs: 50_000 });
+  const givenUp = client
+    .put('k', 'old', { timeoutMs: 500 })
+    .catch((error: RaftreeClientError) => error.outcome);
+  await scheduler.runFor(1000);
+  assert.is(await givenUp, 'unknown');
+  const next = client.put('k', 'new', { timeoutMs: 50_000 });
+  await scheduler.runFor(1000);
+  assert.is(cluster.held.length, 2, 'it could be applied before the one that was given up');
+  const [runBlocking, runGivenUp] = cluster.held.splice(0);
+  cluster.script = () => undefined;
+  runBlocking?.();
+  await scheduler.run(Promise.all([blocking, next]));
+  runGivenUp?.();
+  assert.is(textOf(cluster, 'k'), 'new');
+  await scheduler.run(client.close());
+});
+
+const FATES: readonly Fate[] = [
+  'silent after',
+  'silent before',
+  'break after',
+  'break before',
+  'hold',
+  'NO_LEADER',
+  'OVERLOADED',
+  'LEADERSHIP_LOST',
+];
+
+/** Appends numbered tokens without waiting; returns what stands in the end. */
+async function run(seed: number): Promise<{ values: string[]; applied: number; given: number }> {
+  const random = new SeededRandom(seed);
+  const cluster = await FakeCluster.start(seed);
+  const { scheduler } = cluster.world;
+  cluster.window = 16;
+  const client = clientOf(cluster, { attemptTimeoutMs: 300 });
+  const late = () => {
+    for (const run of cluster.held.splice(0)) run();
+  };
+  cluster.script = () => {
+    if (random.chance(0.05)) cluster.leader = random.between(1, 4);
+    if (random.chance(0.005)) cluster.sessions.clear();
+    if (random.chance(0.2)) scheduler.after(random.between(0, 2000), late);
+    return random.chance(0.2) ? random.pick(FATES) : undefined;
+  };
+  let applied = 0;
+  const writes: Promise<unknown>[] = [];
+  for (let number = 0; number < 120; number++) {
+    const timeoutMs = random.pick([300, 3000, 30_000]);
+    const write = client.append(`k${random.between(0, 4)}`, `${number} `, { timeoutMs });
+    writes.push(write.then(() => applied++).catch((error) => assert.instance(error, RaftreeClientError)));
+    if (random.chance(0.2)) await scheduler.runFor(random.between(0, 300));
+  }
+  await scheduler.run(Promise.all(writes));
+  await scheduler.run(client.close());
+  late();
+  const values = [...cluster.data.values()].map(({ value }) => value.toString().trim());
+  return { values, applied, given: writes.length };
+}
+
+test('random losses, delays, failovers, time-outs and expired sessions', async () => {
+  let applied = 0;
+  let given = 0;
+  for (let seed = 1; seed <= 40; seed++) {
+    const done = await run(seed);
+    applied += done.applied;
+    given += done.given;
+    for (const value of done.values) {
+      const numbers = value.split(' ').map(Number);
+      const sorted = [...numbers].sort((a, b) => a - b);
+      assert.equal(numbers, sorted, `seed ${seed}`);
+    }
+  }
+  assert.ok(applied > given / 2, `${applied} of ${given} were applied`);
+});
+
+test.run();
