@@ -43,7 +43,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a write whose session expired is done again in a new one',
     reason: 'the node has said that it knows nothing of it',
-    patches: [writer("if (error.outcome === 'unknown') throw error;", '')],
+    patches: [writer(" || error.outcome === 'unknown') throw error;", ') throw error;')],
     killedBy: randomFaults(200, ...MESSAGES),
   },
   {
