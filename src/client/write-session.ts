@@ -39,16 +39,14 @@ export class WriteSession {
   /** The write with this sequence is answered or given up. */
   finish(sequence: number): void {
     this.#done.add(sequence);
-    while (this.#done.delete(this.#floor + 1)) {
-      this.#floor++;
-      this.#tell(this.#floor);
-    }
+    while (this.#done.delete(this.#floor + 1)) this.#floor++;
+    this.#tellThrough(this.#floor);
   }
 
   /** The node has said that it does not know the session: nothing of it is applied any more. */
   end(): void {
     this.#isEnded = true;
-    for (const sequence of [...this.#passed.keys()]) this.#tell(sequence);
+    this.#tellThrough(Number.POSITIVE_INFINITY);
   }
 
   /** Resolves when no attempt with this sequence can be applied after a write that is sent from then on. */
@@ -57,8 +55,11 @@ export class WriteSession {
     return new Promise((resolve) => this.#passed.set(sequence, resolve));
   }
 
-  #tell(sequence: number): void {
-    this.#passed.get(sequence)?.();
-    this.#passed.delete(sequence);
+  #tellThrough(last: number): void {
+    for (const [sequence, tell] of this.#passed) {
+      if (sequence > last) continue;
+      this.#passed.delete(sequence);
+      tell();
+    }
   }
 }
