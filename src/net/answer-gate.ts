@@ -1,79 +1,69 @@
 /**
  * Keeps the answers of one channel within what it may buffer. A request that is small on its way in may have an answer
- * that is large on its way out, and hundreds of them may arrive in one chunk: started all at once, their answers would
- * together pass `maxBufferedBytes` before the other side had a chance to read one. So work with large answers is
- * started here only when its largest possible answer still fits; until then it waits, in order.
+ * that is large on its way out, and hundreds of them may arrive in one chunk. So an answer is made only while the channel
+ * is writable, when the largest possible one fits into the budget of the node, and when its turn has come; until then it
+ * waits, in order.
  *
- *     unsent bytes + (running + 1) * maxAnswerBytes <= budgetBytes
- *
- * One always runs when the channel is writable, however large its answer. The number of those that wait is the
- * caller's to bound, by not reading (`Channel.pauseReading`). The handler that owns the gate calls `writable` from its
- * `writabilityChanged`.
+ * So at most the high water mark and one answer are unsent. The number of answers that wait is the caller's to bound, by
+ * not reading (`Channel.pauseReading`). The handler that owns the gate calls `writable` from its `writabilityChanged`.
  */
 import type { Channel } from './channel.js';
+import type { Turns } from './turns.js';
 
 export interface AnswerGateOptions {
-  /** The largest answer that may come of one piece of work. */
+  /** The largest answer that there may be. */
   readonly maxAnswerBytes: number;
-  /** What answers may take together, sent to the system or still to come; well below `maxBufferedBytes`. */
-  readonly budgetBytes: number;
+  /** Of all channels together. */
+  readonly turns: Turns;
 }
 
 export class AnswerGate {
   readonly #channel: Channel;
   readonly #options: AnswerGateOptions;
-  readonly #waiting: (() => Promise<unknown>)[] = [];
-  #running = 0;
+  readonly #waiting: (() => unknown)[] = [];
+  /** The first of those that wait has been given a turn, or waits for room in the budget. */
+  #isCalled = false;
 
   constructor(channel: Channel, options: AnswerGateOptions) {
     this.#channel = channel;
     this.#options = options;
   }
 
-  /** Work that is started and has not answered. */
-  get running(): number {
-    return this.#running;
-  }
-
-  /** Work that waits to be started. */
+  /** Answers that wait to be made. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
   /**
-   * Starts the work as soon as its answer fits, and writes the answer. Work that rejects cuts the channel off with its
-   * error. On a channel that is not open work that waits is never started.
+   * Makes the answer as soon as it fits, and writes it. If making it throws, the channel is cut off with that error. On a
+   * channel that is not open answers that wait are never made.
    */
-  run(work: () => Promise<unknown>): void {
-    this.#waiting.push(work);
+  run(answer: () => unknown): void {
+    this.#waiting.push(answer);
     this.writable();
   }
 
   /** The channel may have room again. */
   writable(): void {
     if (!this.#channel.isOpen) this.#waiting.length = 0;
-    while (this.#waiting.length > 0 && this.#hasRoom()) {
-      const work = this.#waiting.shift();
-      if (work) void this.#start(work);
-    }
+    if (this.#isCalled || this.#waiting.length === 0 || !this.#channel.isWritable) return;
+    this.#isCalled = true;
+    const { maxAnswerBytes, turns } = this.#options;
+    const take = () => turns.run(() => this.#make());
+    if (this.#channel.buffers?.reserve('unsent', maxAnswerBytes, take) ?? true) take();
   }
 
-  #hasRoom(): boolean {
-    if (this.#running === 0) return this.#channel.isWritable;
-    const { maxAnswerBytes, budgetBytes } = this.#options;
-    return this.#channel.unsentBytes + (this.#running + 1) * maxAnswerBytes <= budgetBytes;
-  }
-
-  async #start(work: () => Promise<unknown>): Promise<void> {
-    this.#running++;
+  /** Returns the bytes that were written. */
+  #make(): number {
+    this.#isCalled = false;
+    const answer = this.#channel.isOpen ? this.#waiting.shift() : undefined;
+    const before = this.#channel.writtenBytes;
     try {
-      const answer = await work();
-      this.#channel.write(answer);
+      if (answer) this.#channel.write(answer());
     } catch (error) {
       this.#channel.abort(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      this.#running--;
-      this.writable();
     }
+    this.writable();
+    return this.#channel.writtenBytes - before;
   }
 }

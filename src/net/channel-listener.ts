@@ -1,25 +1,35 @@
 /** Accepts connections, gives each a channel with its pipeline, and knows which are open. */
 import type { Address, Env, Listener, Socket } from '../env/env.js';
+import type { AccountKind, BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 
 export interface ListenOptions {
   /** Connections above this are closed as soon as they are accepted. */
   readonly maxConnections: number;
+  /** Places above `maxConnections` for connections from this machine: whoever looks after it can always connect. */
+  readonly reservedForLoopback?: number;
+  /** From one address other than this machine's. */
+  readonly maxConnectionsPerAddress?: number;
+  /** What the connections hold counts here. */
+  readonly budget?: { readonly of: BufferBudget; readonly kind: AccountKind };
   readonly channel?: Partial<ChannelOptions>;
   /** Fills the pipeline of a new connection. */
   initialise(channel: Channel): void;
   /** A connection is gone, with the reason if it was an error. */
   readonly closed?: (channel: Channel, reason: Error | undefined) => void;
-  /** A connection was turned away because `maxConnections` are open. */
-  readonly refused?: (remote: string) => void;
+  /** A connection was turned away. */
+  readonly refused?: (remote: string, reason: Refusal) => void;
 }
+
+export type Refusal = 'maxConnections' | 'maxConnectionsPerAddress';
 
 export class ChannelListener {
   readonly #env: Pick<Env, 'clock' | 'timers'>;
   readonly #options: ListenOptions;
   readonly #limits: ChannelOptions;
   readonly #channels = new Set<Channel>();
+  readonly #perAddress = new Map<string, number>();
   #listener: Listener | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -70,21 +80,26 @@ export class ChannelListener {
   }
 
   #accept(socket: Socket): void {
-    const { maxConnections, initialise, closed, refused } = this.#options;
+    const { initialise, closed, refused, budget } = this.#options;
     // One that was under way when we stopped accepting.
     if (this.#stopped) {
       socket.destroy();
       return;
     }
-    if (this.#channels.size >= maxConnections) {
-      refused?.(socket.remote);
+    const host = hostOf(socket.remote);
+    const refusal = this.#refuse(host);
+    if (refusal) {
+      refused?.(socket.remote, refusal);
       socket.destroy();
       return;
     }
     const channel = new Channel(this.#env, socket, this.#limits);
+    if (budget) channel.chargeTo(budget.of, budget.kind);
     this.#channels.add(channel);
+    this.#count(host, 1);
     void channel.closed.then((reason) => {
       this.#channels.delete(channel);
+      this.#count(host, -1);
       closed?.(channel, reason);
     });
     try {
@@ -95,4 +110,29 @@ export class ChannelListener {
     }
     channel.start();
   }
+
+  #refuse(host: string): Refusal | undefined {
+    const { maxConnections, reservedForLoopback = 0, maxConnectionsPerAddress } = this.#options;
+    const isLocal = isLoopback(host);
+    if (this.#channels.size >= maxConnections + (isLocal ? reservedForLoopback : 0)) return 'maxConnections';
+    if (isLocal || maxConnectionsPerAddress === undefined) return undefined;
+    return (this.#perAddress.get(host) ?? 0) >= maxConnectionsPerAddress
+      ? 'maxConnectionsPerAddress'
+      : undefined;
+  }
+
+  #count(host: string, change: number): void {
+    const count = (this.#perAddress.get(host) ?? 0) + change;
+    if (count > 0) this.#perAddress.set(host, count);
+    else this.#perAddress.delete(host);
+  }
+}
+
+/** Of `host:port`. */
+function hostOf(remote: string): string {
+  return remote.slice(0, Math.max(0, remote.lastIndexOf(':')));
+}
+
+function isLoopback(host: string): boolean {
+  return host === '::1' || /^(?:::ffff:)?127\./.test(host);
 }

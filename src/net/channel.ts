@@ -7,12 +7,16 @@
  */
 import type { Env, Socket, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
+import type { AccountKind, BufferAccount, BufferBudget } from './buffer-budget.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 import { OutputQueue } from './output-queue.js';
 import { Pipeline } from './pipeline.js';
 
 /** What a channel needs of the world. */
 export type ChannelEnv = Pick<Env, 'clock' | 'timers'>;
+
+/** Who holds back what arrives: the application, or the budget of the node. */
+export type ReadHold = 'application' | 'budget';
 
 type State = 'new' | 'open' | 'closing' | 'aborted' | 'closed';
 
@@ -27,7 +31,9 @@ export class Channel {
   readonly #output = new OutputQueue();
   #state: State = 'new';
   #writable = true;
-  #heldByApplication = false;
+  readonly #readHolds = new Set<ReadHold>();
+  #buffers: BufferAccount | undefined;
+  #writtenBytes = 0;
   #flushScheduled = false;
   #slowReaderTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
@@ -61,12 +67,35 @@ export class Channel {
 
   /** Whether received bytes are held back: by the water marks, by `pauseReading`, or because the channel closes. */
   get isPaused(): boolean {
-    return this.#heldByApplication || this.#heldByOutput || !this.isOpen;
+    return this.#readHolds.size > 0 || this.#heldByOutput || !this.isOpen;
   }
 
   /** Bytes written here that the system has not taken yet. */
   get unsentBytes(): number {
     return this.#output.sizeBytes + this.#socket.bufferedBytes;
+  }
+
+  /** What this connection holds of its node's budget; undefined where there is none. */
+  get buffers(): BufferAccount | undefined {
+    return this.#buffers;
+  }
+
+  /** Before `start`: what this connection holds counts in a budget. */
+  chargeTo(budget: BufferBudget, kind: AccountKind): void {
+    this.#buffers = budget.open(
+      kind,
+      () => this.unsentBytes,
+      (reason) => {
+        // Who does not read what we say would not read why.
+        if (this.unsentBytes > 0) this.abort(reason);
+        else this.pipeline.head.failed(reason);
+      },
+    );
+  }
+
+  /** Bytes written here since the beginning. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
   }
 
   /** Called once, when the pipeline is complete. */
@@ -96,9 +125,11 @@ export class Channel {
   /** The pipeline's socket end: bytes only. */
   enqueue(message: unknown): void {
     if (!this.isOpen) return;
+    const before = this.#output.sizeBytes;
     if (message instanceof Uint8Array) this.#output.add(message);
     else if (Array.isArray(message)) for (const chunk of message) this.#output.add(chunk);
     else throw new TypeError('no handler of this pipeline turned the written message into bytes');
+    this.#writtenBytes += this.#output.sizeBytes - before;
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       this.env.timers.endOfTurn(() => {
@@ -115,7 +146,7 @@ export class Channel {
       );
     } else if (this.#writable) {
       this.#checkWaterMarks();
-    }
+    } else this.#buffers?.hold('unsent', this.unsentBytes);
   }
 
   /** Hands everything written so far to the system, without waiting for the end of this turn. */
@@ -126,16 +157,13 @@ export class Channel {
   }
 
   /** Holds back what arrives: backpressure of the application. */
-  pauseReading(): void {
-    if (this.#heldByApplication) return;
-    this.#heldByApplication = true;
+  pauseReading(by: ReadHold = 'application'): void {
+    this.#readHolds.add(by);
     this.#socket.pause();
   }
 
-  resumeReading(): void {
-    if (!this.#heldByApplication) return;
-    this.#heldByApplication = false;
-    this.#resumeSocket();
+  resumeReading(by: ReadHold = 'application'): void {
+    if (this.#readHolds.delete(by)) this.#resumeSocket();
   }
 
   /** Sends what is written, then closes; what still arrives is ignored. `closed` resolves with the reason, if any. */
@@ -163,6 +191,7 @@ export class Channel {
     this.#state = 'aborted';
     this.#reason ??= reason;
     this.#output.clear();
+    this.#buffers?.close();
     this.#cancelTimers();
     if (unstarted) this.#socket.handle({ data() {}, drained() {}, closed: (error) => this.#finish(error) });
     this.#socket.destroy();
@@ -173,6 +202,7 @@ export class Channel {
     const reason = this.#reason ?? (this.#state === 'open' ? error : undefined);
     this.#state = 'closed';
     this.#output.clear();
+    this.#buffers?.close();
     this.#cancelTimers();
     this.pipeline.head.inactive(reason);
     this.#resolveClosed(reason);
@@ -193,6 +223,9 @@ export class Channel {
   #checkWaterMarks(): void {
     if (this.#state !== 'open') return;
     const unsentBytes = this.unsentBytes;
+    this.#buffers?.hold('unsent', unsentBytes);
+    // The budget may have cut this connection off.
+    if (!this.isOpen) return;
     if (this.#writable && unsentBytes > this.#options.highWaterBytes) {
       this.#writable = false;
       if (this.#heldByOutput) this.#socket.pause();

@@ -1,5 +1,6 @@
 /** Opening a channel to an address. */
 import type { Address, Env } from '../env/env.js';
+import type { AccountKind, BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 
@@ -8,6 +9,8 @@ export interface ConnectOptions {
   readonly connectTimeoutMs: number;
   /** `readsWhileNotWritable` is true here unless given: the connecting side is the one that asks. */
   readonly channel?: Partial<ChannelOptions>;
+  /** What the connection holds counts here. */
+  readonly budget?: { readonly of: BufferBudget; readonly kind: AccountKind };
   /** Fills the pipeline. */
   initialise(channel: Channel): void;
 }
@@ -24,6 +27,7 @@ export async function connectChannel(
   const limits = channelOptions({ readsWhileNotWritable: true, ...options.channel });
   const socket = await env.net.connect(address, options.connectTimeoutMs);
   const channel = new Channel(env, socket, limits);
+  if (options.budget) channel.chargeTo(options.budget.of, options.budget.kind);
   try {
     options.initialise(channel);
   } catch (error) {

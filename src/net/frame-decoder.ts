@@ -3,7 +3,8 @@
  * is assembled in a buffer that grows with what has really arrived, by doubling: each byte is copied at most twice on
  * average, and a frame that only claims to be large costs nothing.
  *
- * While the channel is paused, frames that have arrived wait here.
+ * While the channel is paused, frames that have arrived wait here. Where the channel has a budget, a frame is read on
+ * only when there is room for its whole length.
  */
 import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -27,6 +28,9 @@ export class FrameDecoder implements Handler {
   /** The beginning of an incomplete frame, header included; filled up to `#assembledBytes`. */
   #assembly: Buffer | undefined;
   #assembledBytes = 0;
+  /** The frame at the front, if there is room for it. */
+  #reservedBytes = 0;
+  #waitsForRoom = false;
   #draining = false;
   #broken = false;
   #lastByteMs = 0;
@@ -46,6 +50,11 @@ export class FrameDecoder implements Handler {
     if (this.#broken || !Buffer.isBuffer(message)) return;
     this.#waiting.push(message);
     this.#drain(context);
+  }
+
+  failed(context: HandlerContext, error: Error): void {
+    this.#stop();
+    context.failed(error);
   }
 
   resumed(context: HandlerContext): void {
@@ -73,6 +82,7 @@ export class FrameDecoder implements Handler {
     } finally {
       this.#draining = false;
     }
+    this.#count(context);
     if (this.#assembly && !this.#broken) {
       this.#lastByteMs = context.channel.env.clock.nowMs();
       if (!this.#timer) this.#watch(context, this.#frameTimeoutMs);
@@ -86,8 +96,14 @@ export class FrameDecoder implements Handler {
         this.#waiting.unshift(chunk.subarray(at));
         return;
       }
-      const end = at + FRAME_HEADER_BYTES + this.#checkedLength(chunk, at);
+      const frameBytes = FRAME_HEADER_BYTES + this.#checkedLength(chunk, at);
+      if (!this.#hasRoom(context, frameBytes)) {
+        this.#waiting.unshift(chunk.subarray(at));
+        return;
+      }
+      const end = at + frameBytes;
       if (end > chunk.length) break;
+      this.#reservedBytes = 0;
       const frame: Frame = {
         type: chunk.readUInt32BE(at),
         body: chunk.subarray(at + FRAME_HEADER_BYTES, end),
@@ -108,9 +124,14 @@ export class FrameDecoder implements Handler {
     const assembly = this.#assembly;
     if (!assembly) return at;
     const frameBytes = FRAME_HEADER_BYTES + this.#checkedLength(assembly, 0);
+    if (!this.#hasRoom(context, frameBytes)) {
+      if (at < chunk.length) this.#waiting.unshift(chunk.subarray(at));
+      return chunk.length;
+    }
     at += this.#append(chunk, at, frameBytes);
     if (this.#assembledBytes < frameBytes) return at;
     const complete = this.#assembly ?? assembly;
+    this.#reservedBytes = 0;
     this.#assembly = undefined;
     this.#assembledBytes = 0;
     const frame: Frame = {
@@ -134,6 +155,39 @@ export class FrameDecoder implements Handler {
     chunk.copy(this.#assembly, this.#assembledBytes, from, from + count);
     this.#assembledBytes = wanted;
     return count;
+  }
+
+  /** Whether a frame may be read; if not, the channel is paused until it may. */
+  #hasRoom(context: HandlerContext, frameBytes: number): boolean {
+    const { channel } = context;
+    const { buffers } = channel;
+    if (!buffers || this.#reservedBytes > 0) return true;
+    const isReserved = buffers.reserve('incoming', frameBytes, () => {
+      this.#reservedBytes = frameBytes;
+      this.#waitsForRoom = false;
+      this.#count(context);
+      channel.resumeReading('budget');
+    });
+    if (isReserved) this.#reservedBytes = frameBytes;
+    else {
+      this.#waitsForRoom = true;
+      channel.pauseReading('budget');
+    }
+    return isReserved;
+  }
+
+  /** What is held here counts in the budget. */
+  #count({ channel }: HandlerContext): void {
+    const { buffers } = channel;
+    if (!buffers) return;
+    let bytes = Math.max(this.#assembly?.length ?? 0, this.#reservedBytes);
+    for (const chunk of this.#waiting) bytes += chunk.length;
+    buffers.hold('incoming', bytes);
+    const goesOn = this.#assembly !== undefined && !this.#waitsForRoom && !channel.isPaused;
+    buffers.received(
+      this.#assembledBytes,
+      goesOn ? Math.max(1, this.#reservedBytes - this.#assembledBytes) : 0,
+    );
   }
 
   #checkedLength(bytes: Buffer, at: number): number {

@@ -72,6 +72,7 @@ export class BulkLane implements Handler {
   #halvedAt = 0;
   /** When the fragments on the way were sent. */
   readonly #sentAt: { readonly throughBytes: number; readonly atMs: number }[] = [];
+  #assembledBytes = 0;
   #assembly: { readonly of: number; parts: Buffer[]; remaining: number } | undefined;
 
   constructor(options: BulkLaneOptions) {
@@ -100,6 +101,7 @@ export class BulkLane implements Handler {
     this.#queue.push({ number, name, body: Buffer.concat(chunks, sizeBytes), sentBytes: 0 });
     this.#queuedBytes += sizeBytes;
     this.#sendWithinWindow(context);
+    this.#count(context);
   }
 
   read(context: HandlerContext, received: unknown): void {
@@ -107,6 +109,7 @@ export class BulkLane implements Handler {
     if (message.type === 'fragmentsReceived') {
       this.#arrived(message.totalBytes);
       this.#sendWithinWindow(context);
+      this.#count(context);
     } else if (message.type === 'fragment') {
       this.#arrivedHere += message.bytes.length;
       if (this.#arrivedHere - this.#reportedHere >= REPORT_BYTES) {
@@ -114,6 +117,8 @@ export class BulkLane implements Handler {
         context.write({ type: 'fragmentsReceived', totalBytes: this.#arrivedHere });
       }
       const whole = this.#assemble(message);
+      this.#assembledBytes = this.#assembly ? this.#assembledBytes + message.bytes.length : 0;
+      this.#count(context);
       if (whole) context.read(whole);
     } else {
       context.read(message);
@@ -124,6 +129,11 @@ export class BulkLane implements Handler {
     this.#queue.length = 0;
     this.#assembly = undefined;
     context.inactive(error);
+  }
+
+  /** What waits here counts in the budget of the node. */
+  #count({ channel }: HandlerContext): void {
+    channel.buffers?.hold('fragments', this.#queuedBytes + this.#assembledBytes);
   }
 
   #sendWithinWindow(context: HandlerContext): void {

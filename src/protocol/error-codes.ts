@@ -115,6 +115,17 @@ export const ERROR_CODES = {
     about: 'connection',
     meaning: 'A frame began and did not go on in time.',
   },
+  BUFFERS_FULL: {
+    outcome: 'unknown',
+    about: 'connection',
+    meaning: 'The connections of the node hold too many bytes, and this one held most or stood still.',
+  },
+  IDLE_TIMEOUT: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning:
+      'The client sent nothing for a long time, not even a ping: connect again when there is a request.',
+  },
   UNKNOWN_MESSAGE: {
     outcome: 'notCommitted',
     about: 'connection',

@@ -3,9 +3,13 @@ import type { Address, Env, Logger } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 import type { KvService } from '../kv/service.js';
 import { AnswerGate } from '../net/answer-gate.js';
+import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
-import { ChannelListener } from '../net/channel-listener.js';
+import { ChannelListener, type Refusal } from '../net/channel-listener.js';
+import { IdleTimeout } from '../net/idle-timeout.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
+import { Tally } from '../net/tally.js';
+import { Turns } from '../net/turns.js';
 import { errorReply } from '../protocol/error-codes.js';
 import type { Identity } from '../protocol/handshake.js';
 import { LinkWatch } from '../protocol/link-watch.js';
@@ -21,39 +25,60 @@ export interface ClientDoorOptions {
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly status: (requestId: number) => OutboundMessage;
+  readonly budget: BufferBudget;
   readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly idleTimeoutMs: number;
   readonly maxFrameBytes: number;
   /** The largest answer to a read. */
   readonly maxAnswerBytes: number;
 }
 
-/** Answers to reads that may wait in one connection's output. */
-const ANSWER_BUDGET_BYTES = 48 * 1024 * 1024;
+/** Unsent output of one connection; the budget of the node is what counts, and answers are made one at a time. */
 const MIN_BUFFERED_BYTES = 64 * 1024 * 1024;
+
+/** Above maxConnections, for whoever looks after the node on its own machine. */
+const RESERVED_FOR_LOOPBACK = 16;
 
 /** A connection with more requests under way is not read until some are answered. */
 const MAX_PENDING_PER_CONNECTION = 4096;
+/** What a request takes besides its bytes. */
+const REQUEST_OVERHEAD_BYTES = 1024;
+/** Answers to reads that are made in one turn of the event loop. */
+const MAX_ANSWER_BYTES_PER_TURN = 256 * 1024;
 
 export function listenForClients(options: ClientDoorOptions, address: Address): Promise<ChannelListener> {
-  const { env, logger, identity, maxConnections, maxFrameBytes } = options;
+  const { env, logger, identity, maxConnections, maxConnectionsPerAddress, maxFrameBytes } = options;
+  const turns = new Turns(env.timers, MAX_ANSWER_BYTES_PER_TURN);
+  const closings = new Tally<{ remote: string; message: string }>(
+    env.timers,
+    (code, { remote, message }, more) =>
+      logger.warn({ remote, code, ...(more > 0 ? { more } : {}) }, `client connection closed: ${message}`),
+  );
+  const refusals = new Tally<string>(env.timers, (limit, remote, more) =>
+    logger.warn(
+      { remote, ...(more > 0 ? { more } : {}) },
+      `connection refused: ${limit} (${options[limit as Refusal]}) are open`,
+    ),
+  );
   return ChannelListener.listen(env, address, {
     maxConnections,
+    maxConnectionsPerAddress,
+    reservedForLoopback: RESERVED_FOR_LOOPBACK,
+    budget: { of: options.budget, kind: 'client' },
     channel: { maxBufferedBytes: Math.max(MIN_BUFFERED_BYTES, 2 * maxFrameBytes) },
     initialise: (channel) =>
       protocolPipeline(channel, {
         limits: { maxFrameBytes },
         handshake: { side: 'accepting', identity, expectedRoles: ['client'] },
-        between: [new LinkWatch()],
-        handler: new RequestHandler(options, channel),
+        between: [new IdleTimeout(options.idleTimeoutMs), new LinkWatch()],
+        handler: new RequestHandler(options, channel, turns),
       }),
     closed: (channel, reason) => {
       if (reason)
-        logger.warn(
-          { remote: channel.remote, code: errorCode(reason) },
-          `client connection closed: ${reason.message}`,
-        );
+        closings.add(errorCode(reason) ?? 'ERROR', { remote: channel.remote, message: reason.message });
     },
-    refused: (remote) => logger.warn({ remote }, `connection refused: ${maxConnections} are open`),
+    refused: (remote, limit) => refusals.add(limit, remote),
   });
 }
 
@@ -64,14 +89,10 @@ class RequestHandler implements Handler {
   readonly #gate: AnswerGate;
   #pending = 0;
 
-  constructor(options: ClientDoorOptions, channel: Channel) {
+  constructor(options: ClientDoorOptions, channel: Channel, turns: Turns) {
     this.#options = options;
     this.#channel = channel;
-    const { maxAnswerBytes } = options;
-    this.#gate = new AnswerGate(channel, {
-      maxAnswerBytes,
-      budgetBytes: Math.max(ANSWER_BUDGET_BYTES, maxAnswerBytes),
-    });
+    this.#gate = new AnswerGate(channel, { maxAnswerBytes: options.maxAnswerBytes, turns });
   }
 
   writabilityChanged(): void {
@@ -95,28 +116,28 @@ class RequestHandler implements Handler {
     switch (request.type) {
       case 'write':
       case 'openSession':
-        this.#begin();
+        this.#begin(request);
         void kv.handle(request).then((answer) => {
-          this.#end();
           this.#channel.write(answer);
+          this.#end(request);
         });
         return;
       case 'get':
       case 'scan':
-        this.#begin();
+        this.#begin(request);
         void kv.prepareRead(request).then((answer) => {
-          this.#gate.run(async () => {
-            this.#end();
+          this.#gate.run(() => {
+            this.#end(request);
             return answer();
           });
         });
         return;
       case 'changeMembers':
       case 'transferLeader':
-        this.#begin();
+        this.#begin(request);
         void admin.handle(request).then((answer) => {
-          this.#end();
           this.#channel.write(answer);
+          this.#end(request);
         });
         return;
       default:
@@ -124,11 +145,19 @@ class RequestHandler implements Handler {
     }
   }
 
-  #begin(): void {
-    if (++this.#pending >= MAX_PENDING_PER_CONNECTION) this.#channel.pauseReading();
+  #begin({ frameBody }: ReceivedMessage): void {
+    this.#pending++;
+    this.#channel.buffers?.add('requests', REQUEST_OVERHEAD_BYTES + frameBody.length);
+    if (!this.#takesMore()) this.#channel.pauseReading();
   }
 
-  #end(): void {
-    if (this.#pending-- === MAX_PENDING_PER_CONNECTION) this.#channel.resumeReading();
+  #end({ frameBody }: ReceivedMessage): void {
+    this.#pending--;
+    this.#channel.buffers?.add('requests', -REQUEST_OVERHEAD_BYTES - frameBody.length);
+    if (this.#pending === 0 || this.#takesMore()) this.#channel.resumeReading();
+  }
+
+  #takesMore(): boolean {
+    return this.#pending < MAX_PENDING_PER_CONNECTION && (this.#channel.buffers?.isWithinShare ?? true);
   }
 }

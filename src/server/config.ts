@@ -11,6 +11,9 @@ import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+/** So many of the largest requests fit into maxBufferedBytes: several can be under way in the part for requests. */
+const REQUESTS_IN_BUFFERS = 8;
+
 const address = z.string().refine(isAddress, { error: 'expected "host:port" with a port from 0 to 65535' });
 const nodeId = z.int().min(1).max(0xffff_ffff);
 const milliseconds = (min: number, max: number) => z.int().min(min).max(max);
@@ -43,6 +46,12 @@ const schema = z
         maxRequestBytes: byteCount(1, MAX_REQUEST_BYTES).default(8 * MIB),
         maxPendingRequests: z.int().min(1).max(1_000_000).default(16_384),
         maxConnections: z.int().min(1).max(100_000).default(4096),
+        /** From one address other than this machine's. */
+        maxConnectionsPerAddress: z.int().min(1).max(100_000).default(1024),
+        /** What all connections hold together: read, under way, not sent. Default: `bufferedBytesOf`. */
+        maxBufferedBytes: byteCount(16 * MIB, 64 * 1024 * MIB).optional(),
+        /** A client that sends nothing, not even a ping, for so long is disconnected. */
+        clientIdleTimeoutMs: milliseconds(1000, 7 * 24 * 3_600_000).default(600_000),
         maxUncommittedBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
       })
       .prefault({}),
@@ -113,6 +122,13 @@ const schema = z
           'make it smaller, or snapshotBytesPerSecond larger',
       );
     }
+    const { maxBufferedBytes, maxRequestBytes } = config.limits;
+    if (maxBufferedBytes !== undefined && maxBufferedBytes < REQUESTS_IN_BUFFERS * maxRequestBytes) {
+      fault(
+        ['limits', 'maxBufferedBytes'],
+        `expected at least ${REQUESTS_IN_BUFFERS} times maxRequestBytes (${REQUESTS_IN_BUFFERS * maxRequestBytes})`,
+      );
+    }
     if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {
       fault(
         ['limits', 'maxRequestBytes'],
@@ -120,6 +136,11 @@ const schema = z
       );
     }
   });
+
+/** `limits.maxBufferedBytes`, or what it is where node.json does not say. */
+export function bufferedBytesOf({ maxBufferedBytes, maxRequestBytes }: NodeConfig['limits']): number {
+  return maxBufferedBytes ?? Math.max(256 * MIB, REQUESTS_IN_BUFFERS * maxRequestBytes);
+}
 
 export type NodeConfig = z.output<typeof schema>;
 export type NodeConfigInput = z.input<typeof schema>;

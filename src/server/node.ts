@@ -16,6 +16,7 @@ import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { openLsmEngine } from '../kv/lsm-engine.js';
 import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
 import { LsmResources } from '../lsm/resources.js';
+import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
@@ -26,7 +27,7 @@ import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
 import { Birth, type BirthState, checkFounders } from './birth.js';
 import { listenForClients } from './client-door.js';
-import type { NodeConfig } from './config.js';
+import { bufferedBytesOf, type NodeConfig } from './config.js';
 import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
 import { encodeNote, type Member, membersIn } from './members.js';
 import { Peers } from './peers.js';
@@ -63,6 +64,7 @@ const DRAIN_TIMEOUT_MS = 5000;
 export class Node {
   readonly config: NodeConfig;
   readonly #parts: NodeParts;
+  readonly #budget: BufferBudget;
   /** Of the lock and of what the group needs; and of the doors, which close before. Each last first. */
   readonly #closers: (() => void | Promise<void>)[] = [];
   readonly #doorClosers: (() => void | Promise<void>)[] = [];
@@ -99,6 +101,7 @@ export class Node {
   private constructor(parts: NodeParts) {
     this.#parts = parts;
     this.config = parts.config;
+    this.#budget = new BufferBudget(parts.env, bufferedBytesOf(parts.config.limits));
   }
 
   /** Where clients and peers connect, with the real ports. */
@@ -244,6 +247,7 @@ export class Node {
       env,
       logger,
       identity: { role: 'peer', ...identity.node },
+      budget: this.#budget,
       known,
       announcement: () => birth.announcement,
       announced: (from, storeId, said) => {
@@ -393,7 +397,10 @@ export class Node {
         identity: { ...identity, role: 'server' },
         service: () => this.#service,
         status: (requestId) => this.status(requestId),
+        budget: this.#budget,
         maxConnections: config.limits.maxConnections,
+        maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
+        idleTimeoutMs: config.limits.clientIdleTimeoutMs,
         maxFrameBytes: config.limits.maxRequestBytes + 2 * MIB,
         // A page of a scan ends with the entry that exceeds it.
         maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,

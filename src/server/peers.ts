@@ -8,9 +8,11 @@
  */
 import { type Address, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage } from '../env/errors.js';
+import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import { connectChannel } from '../net/connect.js';
+import { Tally } from '../net/tally.js';
 import type { Hello, Identity } from '../protocol/handshake.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
@@ -19,12 +21,14 @@ import { toProtocol } from './raft-messages.js';
 export interface PeerOptions extends PeerConnectionParts {
   readonly logger: Logger;
   readonly identity: Identity;
+  readonly budget: BufferBudget;
   readonly electionTimeoutMaxMs: number;
   readonly unreachable: (node: number) => void;
 }
 
 /** Two for each of many members, and room for those that are being replaced. */
 const MAX_CONNECTIONS = 256;
+const MAX_CONNECTIONS_PER_ADDRESS = 64;
 const MAX_CONNECT_TIMEOUT_MS = 3000;
 const MIN_CONNECT_TIMEOUT_MS = 500;
 const MIN_REDIAL_MS = 50;
@@ -69,9 +73,19 @@ export class Peers {
 
   /** Accepts the others' connections. Rejects with the system's code. */
   async listen(address: Address): Promise<Address> {
-    const { env, identity, logger } = this.#options;
+    const { env, identity, logger, budget } = this.#options;
+    const closings = new Tally<{ remote: string; message: string }>(
+      env.timers,
+      (code, { remote, message }, more) =>
+        logger.warn({ remote, code, ...(more > 0 ? { more } : {}) }, `peer connection closed: ${message}`),
+    );
+    const refusals = new Tally<string>(env.timers, (limit, remote, more) =>
+      logger.warn({ remote, ...(more > 0 ? { more } : {}) }, `peer connection refused: ${limit}`),
+    );
     this.#listener = await ChannelListener.listen(env, address, {
       maxConnections: MAX_CONNECTIONS,
+      maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS,
+      budget: { of: budget, kind: 'peer' },
       initialise: (channel) => {
         const connection = new PeerConnection(this.#options, this.#greeted, channel);
         connection.begin({
@@ -85,11 +99,9 @@ export class Peers {
       closed: (channel, reason) => {
         for (const [id, inbound] of this.#inbound) if (inbound.channel === channel) this.#inbound.delete(id);
         if (reason)
-          logger.warn(
-            { remote: channel.remote, code: errorCode(reason) },
-            `peer connection closed: ${reason.message}`,
-          );
+          closings.add(errorCode(reason) ?? 'ERROR', { remote: channel.remote, message: reason.message });
       },
+      refused: (remote, limit) => refusals.add(limit, remote),
     });
     return this.#listener.address;
   }
@@ -190,13 +202,14 @@ class PeerLink {
 
   /** Resolves when the connection has ended. */
   async #connect(): Promise<Error | undefined> {
-    const { env, identity, known, electionTimeoutMaxMs } = this.#options;
+    const { env, identity, known, budget, electionTimeoutMaxMs } = this.#options;
     const connectTimeoutMs = Math.min(
       MAX_CONNECT_TIMEOUT_MS,
       Math.max(MIN_CONNECT_TIMEOUT_MS, electionTimeoutMaxMs),
     );
     const channel = await connectChannel(env, parseAddress(this.address), {
       connectTimeoutMs,
+      budget: { of: budget, kind: 'peer' },
       initialise: (fresh) => {
         const connection = new PeerConnection(this.#options, this.#greeted, fresh, () => {
           this.#connection = connection;

@@ -6,74 +6,100 @@ import { AnswerGate } from '../../src/net/answer-gate.js';
 import type { Channel } from '../../src/net/channel.js';
 import { ChannelListener } from '../../src/net/channel-listener.js';
 import { connectChannel } from '../../src/net/connect.js';
-import { type Bench, benchOf } from './support.js';
+import { Turns } from '../../src/net/turns.js';
+import { type Bench, benchOf, ManualTime } from './support.js';
 
 const LIMITS = { highWaterBytes: 100_000, lowWaterBytes: 10_000, maxBufferedBytes: 300_000 };
-const ANSWER = { maxAnswerBytes: 40_000, budgetBytes: 200_000 };
-const settled = () => new Promise((resolve) => setImmediate(resolve));
+const ANSWER_BYTES = 40_000;
 
-/** A gate on a channel, and work that answers when the test says so. */
-function gateBench(): Bench & { gate: AnswerGate; started: ((answer: Buffer) => void)[]; add: () => void } {
+/** A gate on a channel, whose answers are made of so many bytes. */
+function gateBench(
+  bytesPerTurn = 1_000_000,
+): Bench & { gate: AnswerGate; made: number[]; add: (bytes?: number) => void } {
   let gate: AnswerGate | undefined;
   const bench = benchOf([{ writabilityChanged: () => gate?.writable() }], LIMITS);
-  const made = new AnswerGate(bench.channel, ANSWER);
-  gate = made;
-  const started: ((answer: Buffer) => void)[] = [];
-  const add = () => made.run(() => new Promise((resolve) => started.push(resolve)));
-  return { ...bench, gate: made, started, add };
+  const turns = new Turns(bench.time.env.timers, bytesPerTurn);
+  const opened = new AnswerGate(bench.channel, { maxAnswerBytes: ANSWER_BYTES, turns });
+  gate = opened;
+  const made: number[] = [];
+  let added = 0;
+  const add = (bytes = ANSWER_BYTES) => {
+    const number = ++added;
+    opened.run(() => {
+      made.push(number);
+      return Buffer.alloc(bytes);
+    });
+  };
+  return { ...bench, gate: opened, made, add };
 }
 
-test('work starts while its largest answer fits, and in order', async () => {
-  const { gate, started, add } = gateBench();
+test('answers are made in order while the channel is writable', () => {
+  const { gate, made, add, socket } = gateBench();
+  socket.takes = false;
   for (let i = 0; i < 20; i++) add();
-  assert.equal([gate.running, gate.waiting, started.length], [5, 15, 5]);
-  started[0]?.(Buffer.alloc(0));
-  await settled();
-  assert.equal([gate.running, gate.waiting, started.length], [5, 14, 6]);
+  assert.equal([made, gate.waiting], [[1, 2, 3], 17]);
+  socket.drain();
+  assert.equal([made, gate.waiting], [[1, 2, 3, 4, 5, 6], 14]);
 });
 
-test('a reader that does not read starts nothing more, and is not cut off for what it asked', async () => {
-  const { gate, started, add, socket, time, channel } = gateBench();
+test('a reader that does not read gets the high water mark and one answer, and is not cut off for what it asked', () => {
+  const { add, socket, time, channel } = gateBench();
   socket.takes = false;
   for (let i = 0; i < 50; i++) add();
-  for (let i = 0; i < started.length; i++) {
-    started[i]?.(Buffer.alloc(ANSWER.maxAnswerBytes));
-    await settled();
-    time.endTurn();
-    assert.ok(channel.unsentBytes <= ANSWER.budgetBytes, `${channel.unsentBytes} bytes unsent`);
-  }
-  assert.is(channel.isOpen, true);
-  assert.is(gate.running, 0);
-  const before = started.length;
-  assert.ok(before < 10);
-  socket.drain();
-  assert.ok(started.length > before, 'it goes on when there is room');
-});
-
-test('an answer above the whole budget is still given, alone', async () => {
-  const { gate, started, add, channel, time } = gateBench();
-  add();
-  add();
-  started[0]?.(Buffer.alloc(250_000));
-  await settled();
   time.endTurn();
   assert.is(channel.isOpen, true);
-  assert.is(gate.running, 1);
+  assert.ok(
+    channel.unsentBytes <= LIMITS.highWaterBytes + ANSWER_BYTES,
+    `${channel.unsentBytes} bytes unsent`,
+  );
 });
 
-test('work that rejects ends the channel, and what waits is dropped', async () => {
+test('an answer above the high water mark is still given, alone', () => {
+  const { made, add, channel, socket } = gateBench();
+  socket.takes = false;
+  add(250_000);
+  add();
+  assert.equal(made, [1]);
+  assert.is(channel.isOpen, true);
+});
+
+test('one turn makes so many bytes and no more; the next goes on', () => {
+  const { made, add, time } = gateBench(100_000);
+  for (let i = 0; i < 5; i++) add();
+  assert.equal(made, [1, 2, 3]);
+  time.endTurn();
+  assert.equal(made, [1, 2, 3, 4, 5]);
+});
+
+test('in one turn each channel gets one answer after the other', () => {
+  const time = new ManualTime();
+  const turns = new Turns(time.env.timers, 1);
+  const order: string[] = [];
+  const gates = ['a', 'b'].map((name) => {
+    const { channel } = benchOf([], LIMITS);
+    return { name, gate: new AnswerGate(channel, { maxAnswerBytes: ANSWER_BYTES, turns }) };
+  });
+  for (const { name, gate } of gates)
+    for (let i = 0; i < 3; i++) gate.run(() => [Buffer.from(String(order.push(name)))]);
+  for (let i = 0; i < 8; i++) time.endTurn();
+  // The first was made before anybody else asked.
+  assert.is(order.join(''), 'aababb');
+});
+
+test('an answer that cannot be made ends the channel, and what waits is dropped', async () => {
   const { gate, channel, socket, add } = gateBench();
+  socket.takes = false;
   for (let i = 0; i < 10; i++) add();
-  gate.run(() => Promise.reject(new Error('never reached')));
-  const failing = gateBench();
-  failing.gate.run(() => Promise.reject(new Error('cannot answer')));
-  await settled();
-  failing.socket.closed();
-  assert.match(String(await failing.channel.closed), 'cannot answer');
   channel.abort();
   socket.closed();
   gate.writable();
   assert.is(gate.waiting, 0);
+  const failing = gateBench();
+  failing.gate.run(() => {
+    throw new Error('cannot answer');
+  });
+  failing.socket.closed();
+  assert.match(String(await failing.channel.closed), 'cannot answer');
 });
 
 test('on real sockets: many small requests with large answers all get them', async () => {
@@ -81,16 +107,16 @@ test('on real sockets: many small requests with large answers all get them', asy
   const answer = Buffer.alloc(1_000_000, 'a');
   const reasons: (Error | undefined)[] = [];
   let most = 0;
+  const turns = new Turns(env.timers, 3_000_000);
   const listener = await ChannelListener.listen(env, parseAddress('127.0.0.1:0'), {
     maxConnections: 1,
     channel: { maxBufferedBytes: 8_000_000 },
     initialise: (channel: Channel) => {
-      const gate = new AnswerGate(channel, { maxAnswerBytes: answer.length, budgetBytes: 4_000_000 });
+      const gate = new AnswerGate(channel, { maxAnswerBytes: answer.length, turns });
       channel.pipeline.add({
         read(_, message) {
           for (const _byte of message as Buffer) {
-            gate.run(async () => {
-              await settled();
+            gate.run(() => {
               most = Math.max(most, channel.unsentBytes);
               return answer;
             });
@@ -115,7 +141,7 @@ test('on real sockets: many small requests with large answers all get them', asy
   channel.write(Buffer.alloc(100));
   await channel.closed;
   assert.is(received, 100 * answer.length);
-  assert.ok(most <= 4_000_000);
+  assert.ok(most <= 1024 * 1024);
   await listener.close();
   assert.equal(reasons, [undefined]);
 });

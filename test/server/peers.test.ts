@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { SimWorld } from '../../src/env/sim/sim-env.js';
+import { BufferBudget } from '../../src/net/buffer-budget.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { KnownPeers } from '../../src/server/identity.js';
 import { Peers } from '../../src/server/peers.js';
@@ -29,6 +30,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
     return new Peers({
       env,
       logger: { ...silentLogger, error: (_fields, message) => told.push(message) },
+      budget: new BufferBudget(env, 64 * 1024 * 1024),
       identity: { role: 'peer', clusterId: 'c', nodeId: id, storeId: `s${id}` },
       known: new KnownPeers(env, '/data'),
       electionTimeoutMinMs: 1000,

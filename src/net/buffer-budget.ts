@@ -1,0 +1,414 @@
+/**
+ * One budget for the bytes that all connections of a node hold: frames that are not complete, requests that are not
+ * answered, answers that are not read. Every connection has an account in it.
+ *
+ *     maxBytes
+ *     |<- for peers, 2/8 ->|<---------------- clients: the rest, less what peers use above their part ---------------->|
+ *                          |<-- large frames, requests: 5/8 -->|<-- answers: 2/8 -->|<-- small frames may use it all ->|
+ *
+ * Before a connection holds much, it asks for room (`reserve`). Without room it waits: it is not read, or its answers are
+ * not made. Room goes to the connection that was given least of late, every fourth time to the one that has waited
+ * longest. While others wait, a connection whose frame or answer stands still is cut off (`BUFFERS_FULL`). Above
+ * `maxBytes` the connection that holds most for longest is cut off at once.
+ */
+import type { Env, Timer } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+
+export type AccountKind = 'client' | 'peer';
+
+/** What a connection holds bytes for. */
+export type BufferUse =
+  /** Received, and not a whole message yet; a frame counts with its whole length as soon as it has room. */
+  | 'incoming'
+  /** Messages whose answer is not written yet. */
+  | 'requests'
+  /** Written, and not taken by the system. */
+  | 'unsent'
+  /** Between nodes: messages that are sent, and put together, in fragments. */
+  | 'fragments';
+
+/** What room is asked for. */
+export type Reservable = 'incoming' | 'unsent';
+
+/** The part of the budget that only connections between nodes may use. */
+const PEER_PART = 2 / 8;
+/** Parts of what is left to clients. */
+const REQUEST_PART = 5 / 8;
+const ANSWER_PART = 2 / 8;
+/** A frame up to this size may use the last of the clients' bytes. */
+export const SMALL_FRAME_BYTES = 64 * 1024;
+
+const REVIEW_EVERY_MS = 250;
+/** While others wait, a frame or an answer has to go on by MIN_PROGRESS_BYTES within this time, or to its end. */
+const MAX_STANDSTILL_MS = 1000;
+const MIN_PROGRESS_BYTES = 64 * 1024;
+/** "Of late" is between one and two of these. */
+const LATELY_MS = 1000;
+const LATELY_FROM_BYTES = 4096;
+const OLDEST_FIRST_EVERY = 4;
+/** A connection takes no more requests while it holds more than this part of what is free … */
+const SHARE_OF_FREE = 1 / 4;
+/** … and more than this. */
+const MIN_SHARE_BYTES = 32 * 1024;
+
+interface Waiting {
+  readonly account: BufferAccount;
+  readonly bytes: number;
+  readonly granted: () => void;
+}
+
+/** Those that wait for room of one kind. */
+class WaitingRoom {
+  /** In order of arrival. */
+  #waiting: Waiting[] = [];
+  #grants = 0;
+  #granting = false;
+
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  add(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+  }
+
+  forget(account: BufferAccount): void {
+    if (this.#waiting.length > 0)
+      this.#waiting = this.#waiting.filter((waiting) => waiting.account !== account);
+  }
+
+  /** Lets in whoever is next, as long as it fits. */
+  grant(fits: (account: BufferAccount, bytes: number) => boolean, nowMs: number): void {
+    if (this.#granting) return;
+    this.#granting = true;
+    try {
+      for (let next = this.#next(nowMs); next && fits(next.account, next.bytes); next = this.#next(nowMs)) {
+        this.#waiting.splice(this.#waiting.indexOf(next), 1);
+        this.#grants++;
+        next.granted();
+      }
+    } finally {
+      this.#granting = false;
+    }
+  }
+
+  #next(nowMs: number): Waiting | undefined {
+    const [oldest] = this.#waiting;
+    if (!oldest || this.#grants % OLDEST_FIRST_EVERY === OLDEST_FIRST_EVERY - 1) return oldest;
+    let best = oldest;
+    let least = Number.POSITIVE_INFINITY;
+    for (const waiting of this.#waiting) {
+      const claim = waiting.account.givenLatelyBytes(nowMs) + waiting.bytes;
+      if (claim >= least) continue;
+      least = claim;
+      best = waiting;
+    }
+    return best;
+  }
+}
+
+export class BufferBudget {
+  readonly env: Pick<Env, 'clock' | 'timers'>;
+  readonly #maxBytes: number;
+  readonly #accounts = new Set<BufferAccount>();
+  readonly #waiting: Record<Reservable, WaitingRoom> = {
+    incoming: new WaitingRoom(),
+    unsent: new WaitingRoom(),
+  };
+  readonly #heldBytes: Record<AccountKind, number> = { client: 0, peer: 0 };
+  /** Of `#heldBytes.client`: what waits to be sent. */
+  #clientUnsentBytes = 0;
+  #reviewTimer: Timer | undefined;
+  #relieving = false;
+
+  /** `maxBytes`: of all connections together. */
+  constructor(env: Pick<Env, 'clock' | 'timers'>, maxBytes: number) {
+    this.env = env;
+    this.#maxBytes = maxBytes;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes.client + this.#heldBytes.peer;
+  }
+
+  /** Reservations that wait for room. */
+  get waiting(): number {
+    return this.#waiting.incoming.size + this.#waiting.unsent.size;
+  }
+
+  /** `unsentBytes` tells what a connection has not sent at this moment; `cut` ends it. */
+  open(kind: AccountKind, unsentBytes: () => number, cut: (reason: RaftreeError) => void): BufferAccount {
+    const account = new BufferAccount(this, kind, unsentBytes, cut);
+    this.#accounts.add(account);
+    return account;
+  }
+
+  /** For accounts only. */
+  forget(account: BufferAccount): void {
+    if (!this.#accounts.delete(account)) return;
+    for (const room of Object.values(this.#waiting)) room.forget(account);
+    const unsentBytes = account.bytesOf('unsent');
+    this.changed(account.kind, 'unsent', -unsentBytes);
+    this.changed(account.kind, 'requests', unsentBytes - account.heldBytes);
+  }
+
+  /** For accounts only: what one of this kind holds for this use has changed by so much. */
+  changed(kind: AccountKind, use: BufferUse, bytes: number): void {
+    this.#heldBytes[kind] += bytes;
+    if (kind === 'client' && use === 'unsent') this.#clientUnsentBytes += bytes;
+    if (bytes > 0 && this.heldBytes > this.#maxBytes) this.#relieve();
+    else if (bytes < 0 && this.waiting > 0) this.#grant();
+  }
+
+  /** For accounts only. */
+  reserve(account: BufferAccount, use: Reservable, bytes: number, granted: () => void): boolean {
+    // Nodes bound what they send each other, and what they say must not wait behind clients.
+    if (account.kind === 'peer') return true;
+    if (this.#waiting[use].size === 0 || isSmallFrame(use, bytes)) {
+      if (this.#fits(account, use, bytes)) return true;
+    }
+    this.#waiting[use].add({ account, bytes, granted });
+    this.#reviewTimer ??= this.env.timers.after(REVIEW_EVERY_MS, () => this.#review());
+    return false;
+  }
+
+  /** For accounts only: what one connection may hold before it takes no more requests. */
+  get shareBytes(): number {
+    return Math.max(MIN_SHARE_BYTES, (this.#clientBytes - this.#heldBytes.client) * SHARE_OF_FREE);
+  }
+
+  get #clientBytes(): number {
+    return this.#maxBytes - Math.max(this.#maxBytes * PEER_PART, this.#heldBytes.peer);
+  }
+
+  #fits(account: BufferAccount, use: Reservable, bytes: number): boolean {
+    const mostBytes = this.#clientBytes;
+    if (use === 'unsent') {
+      const unsentBytes = this.#clientUnsentBytes;
+      return unsentBytes + bytes <= mostBytes * ANSWER_PART || unsentBytes === 0;
+    }
+    // The reservation of a frame contains what has arrived of it.
+    const othersBytes = this.#heldBytes.client - Math.min(bytes, account.bytesOf('incoming'));
+    if (isSmallFrame(use, bytes)) return othersBytes + bytes <= mostBytes;
+    const requestBytes = othersBytes - this.#clientUnsentBytes;
+    return requestBytes + bytes <= mostBytes * REQUEST_PART || requestBytes === 0;
+  }
+
+  #grant(): void {
+    const nowMs = this.env.clock.nowMs();
+    for (const use of ['incoming', 'unsent'] as const) {
+      this.#waiting[use].grant((account, bytes) => this.#fits(account, use, bytes), nowMs);
+    }
+  }
+
+  /** While somebody waits: what stands still makes room. */
+  #review(): void {
+    this.#reviewTimer = undefined;
+    const nowMs = this.env.clock.nowMs();
+    for (const account of [...this.#accounts]) account.refresh();
+    this.#grant();
+    for (const use of ['incoming', 'unsent'] as const) {
+      for (const account of [...this.#accounts]) {
+        if (this.#waiting[use].size === 0) break;
+        if (account.kind === 'peer' || account.standstillMs(use, nowMs) <= MAX_STANDSTILL_MS) continue;
+        account.cut(
+          new RaftreeError(
+            'BUFFERS_FULL',
+            `${account.heldBytes} bytes of this connection stand still, and others wait for their place`,
+          ),
+        );
+      }
+    }
+    if (this.waiting > 0) this.#reviewTimer = this.env.timers.after(REVIEW_EVERY_MS, () => this.#review());
+  }
+
+  /** Above the limit: whoever holds most for longest goes, until the limit is kept again. */
+  #relieve(): void {
+    if (this.#relieving) return;
+    this.#relieving = true;
+    try {
+      for (const account of [...this.#accounts]) account.refresh();
+      while (this.heldBytes > this.#maxBytes) {
+        const peersFirst = this.#heldBytes.peer > this.#maxBytes * (1 - PEER_PART);
+        const victim = peersFirst
+          ? (this.#greatest('peer') ?? this.#greatest('client'))
+          : (this.#greatest('client') ?? this.#greatest('peer'));
+        if (!victim) return;
+        victim.cut(
+          new RaftreeError(
+            'BUFFERS_FULL',
+            `all connections together hold more than ${this.#maxBytes} bytes, and this one held ${victim.heldBytes} of them`,
+          ),
+        );
+      }
+    } finally {
+      this.#relieving = false;
+    }
+  }
+
+  /** Of the peers never the only one that holds anything: one message of any size has to pass. */
+  #greatest(kind: AccountKind): BufferAccount | undefined {
+    const nowMs = this.env.clock.nowMs();
+    let greatest: BufferAccount | undefined;
+    let most = 0;
+    let holders = 0;
+    for (const account of this.#accounts) {
+      if (account.kind !== kind || account.heldBytes === 0) continue;
+      holders++;
+      const weight = account.weight(nowMs);
+      if (weight <= most) continue;
+      most = weight;
+      greatest = account;
+    }
+    return kind === 'peer' && holders < 2 ? undefined : greatest;
+  }
+}
+
+function isSmallFrame(use: Reservable, bytes: number): boolean {
+  return use === 'incoming' && bytes <= SMALL_FRAME_BYTES;
+}
+
+/** Whether something goes on: since when it has not, and where it stood then. */
+class Progress {
+  #sinceMs: number | undefined;
+  #mark = 0;
+
+  /** It is at `done`, a count that grows, and `restBytes` are left; 0 if nothing is under way. */
+  at(done: number, restBytes: number, nowMs: number): void {
+    if (restBytes === 0) this.#sinceMs = undefined;
+    else if (
+      this.#sinceMs === undefined ||
+      done < this.#mark ||
+      done - this.#mark >= Math.min(restBytes, MIN_PROGRESS_BYTES)
+    ) {
+      this.#sinceMs = nowMs;
+      this.#mark = done;
+    }
+  }
+
+  stoodMs(nowMs: number): number {
+    return this.#sinceMs === undefined ? 0 : nowMs - this.#sinceMs;
+  }
+}
+
+/** What one connection holds. */
+export class BufferAccount {
+  readonly kind: AccountKind;
+  readonly #budget: BufferBudget;
+  readonly #unsentBytes: () => number;
+  readonly #cut: (reason: RaftreeError) => void;
+  readonly #uses: Record<BufferUse, number> = { incoming: 0, requests: 0, unsent: 0, fragments: 0 };
+  #heldBytes = 0;
+  readonly #receiving = new Progress();
+  readonly #sending = new Progress();
+  #sentBytes = 0;
+  #givenBytes = 0;
+  #givenBeforeBytes = 0;
+  #givenSinceMs = 0;
+  #isClosed = false;
+
+  constructor(
+    budget: BufferBudget,
+    kind: AccountKind,
+    unsentBytes: () => number,
+    cut: (reason: RaftreeError) => void,
+  ) {
+    this.#budget = budget;
+    this.kind = kind;
+    this.#unsentBytes = unsentBytes;
+    this.#cut = cut;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Whether it may take more requests. */
+  get isWithinShare(): boolean {
+    return this.kind === 'peer' || this.#heldBytes <= this.#budget.shareBytes;
+  }
+
+  bytesOf(use: BufferUse): number {
+    return this.#uses[use];
+  }
+
+  /** It holds so much for this use now. */
+  hold(use: BufferUse, bytes: number): void {
+    const change = bytes - this.#uses[use];
+    if (change === 0 || this.#isClosed) return;
+    this.#uses[use] = bytes;
+    this.#heldBytes += change;
+    if (use === 'unsent') {
+      if (change < 0) this.#sentBytes -= change;
+      this.#sending.at(this.#sentBytes, bytes, this.#budget.env.clock.nowMs());
+    }
+    if (change >= LATELY_FROM_BYTES && use !== 'requests') this.#given(change);
+    this.#budget.changed(this.kind, use, change);
+  }
+
+  add(use: BufferUse, bytes: number): void {
+    this.hold(use, this.#uses[use] + bytes);
+  }
+
+  /**
+   * Whether it may hold so many bytes: a frame as a whole, or an answer more. If not, it waits, and `granted` is called when
+   * it may. An account asks for one frame and one answer at a time.
+   */
+  reserve(use: Reservable, bytes: number, granted: () => void): boolean {
+    return this.#isClosed || this.#budget.reserve(this, use, bytes, granted);
+  }
+
+  /** So much of a frame that has room has arrived; of none that we would read if `restBytes` is 0. */
+  received(bytes: number, restBytes: number): void {
+    this.#receiving.at(bytes, restBytes, this.#budget.env.clock.nowMs());
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#budget.forget(this);
+  }
+
+  /** For the budget. */
+  cut(reason: RaftreeError): void {
+    this.close();
+    this.#cut(reason);
+  }
+
+  /** For the budget: the system takes bytes without saying so. */
+  refresh(): void {
+    this.hold('unsent', this.#unsentBytes());
+  }
+
+  /** For the budget. */
+  givenLatelyBytes(nowMs: number): number {
+    this.#shiftLately(nowMs);
+    return this.#givenBytes + this.#givenBeforeBytes;
+  }
+
+  /** For the budget: for how long what it is to send (`incoming`), or to read (`unsent`), has not gone on. */
+  standstillMs(use: Reservable, nowMs: number): number {
+    return (use === 'incoming' ? this.#receiving : this.#sending).stoodMs(nowMs);
+  }
+
+  /** For the budget: bytes, and bytes times the time for which they stand still. */
+  weight(nowMs: number): number {
+    const { incoming, unsent } = this.#uses;
+    return (
+      this.#heldBytes + incoming * this.#receiving.stoodMs(nowMs) + unsent * this.#sending.stoodMs(nowMs)
+    );
+  }
+
+  #given(bytes: number): void {
+    this.#shiftLately(this.#budget.env.clock.nowMs());
+    this.#givenBytes += bytes;
+  }
+
+  #shiftLately(nowMs: number): void {
+    const passedMs = nowMs - this.#givenSinceMs;
+    if (passedMs < LATELY_MS) return;
+    this.#givenBeforeBytes = passedMs < 2 * LATELY_MS ? this.#givenBytes : 0;
+    this.#givenBytes = 0;
+    this.#givenSinceMs = nowMs;
+  }
+}
