@@ -106,7 +106,9 @@ async function measure(name: string, attack: (socket: net.Socket) => void): Prom
     stdio: ['ignore', log, log],
   });
   const pid = node.pid ?? 0;
-  const good = new RaftreeClient({ endpoints: [`127.0.0.1:${client}`], timeoutMs: 60_000 });
+  const endpoints = [`127.0.0.1:${client}`];
+  const good = new RaftreeClient({ endpoints, timeoutMs: 60_000 });
+  const goodWithLarge = new RaftreeClient({ endpoints, timeoutMs: 60_000 });
   const sockets: net.Socket[] = [];
   try {
     for (let i = 0; i < 8; i++) await good.put(`large ${i}`, Buffer.alloc(MIB));
@@ -122,23 +124,21 @@ async function measure(name: string, attack: (socket: net.Socket) => void): Prom
     const largeMs: number[] = [];
     let failed = 0;
     const endMs = performance.now() + seconds * 1000;
-    while (performance.now() < endMs && node.exitCode === null && node.signalCode === null) {
-      for (const [bytes, times] of [
-        [100, smallMs],
-        [MIB, largeMs],
-      ] as const) {
+    const work = async (on: RaftreeClient, bytes: number, times: number[]) => {
+      while (performance.now() < endMs && node.exitCode === null && node.signalCode === null) {
         const startMs = performance.now();
         try {
-          await good.put('good', Buffer.alloc(bytes), { timeoutMs: 20_000 });
-          await good.get('good');
+          await on.put(`good ${bytes}`, Buffer.alloc(bytes), { timeoutMs: 20_000 });
+          await on.get(`good ${bytes}`);
           times.push(performance.now() - startMs);
         } catch {
           failed++;
         }
         most = Math.max(most, residentMiB(pid));
+        await sleep(50);
       }
-      await sleep(50);
-    }
+    };
+    await Promise.all([work(good, 100, smallMs), work(goodWithLarge, MIB, largeMs)]);
     const open = sockets.filter((socket) => !socket.destroyed).length;
     for (const socket of sockets) socket.destroy();
     await sleep(5000);
@@ -151,13 +151,13 @@ async function measure(name: string, attack: (socket: net.Socket) => void): Prom
     console.log(
       `${name}: ${connections} connections, ${open} still open at the end\n` +
         `  resident MiB: ${before} before, ${most} at most, ${after} after\n` +
-        `  another client, put and get of 100 B: ${show(smallMs)}; of 1 MiB: ${show(largeMs)}; failed: ${failed}`,
+        `  others meanwhile, put and get of 100 B: ${show(smallMs)}; of 1 MiB: ${show(largeMs)}; failed: ${failed}`,
     );
     const lines = fs.readFileSync(`${directory}/log`, 'utf8').split('\n').length;
     console.log(`  lines logged: ${lines}`);
   } finally {
     for (const socket of sockets) socket.destroy();
-    await good.close();
+    await Promise.all([good.close(), goodWithLarge.close()]);
     node.kill('SIGKILL');
     await once(node, 'close').catch(() => {});
     fs.rmSync(directory, { recursive: true, force: true });

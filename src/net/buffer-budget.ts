@@ -7,8 +7,8 @@
  *                          |<-- large frames, requests: 5/8 -->|<-- answers: 2/8 -->|<-- small frames may use it all ->|
  *
  * Before a connection holds much, it asks for room (`reserve`). Without room it waits: it is not read, or its answers are
- * not made. Room goes to the connection that was given least of late, every fourth time to the one that has waited
- * longest. While others wait, a connection whose frame or answer stands still is cut off (`BUFFERS_FULL`). Above
+ * not made. Room goes to the connection that was given least of late and wants least, every fourth time to the one that
+ * has waited longest. While others wait, a connection whose frame or answer stands still is cut off (`BUFFERS_FULL`). Above
  * `maxBytes` the connection that holds most for longest is cut off at once.
  */
 import type { Env, Timer } from '../env/env.js';
@@ -54,6 +54,7 @@ const MIN_SHARE_BYTES = 32 * 1024;
 interface Waiting {
   readonly account: BufferAccount;
   readonly bytes: number;
+  readonly claimBytes: number;
   readonly granted: () => void;
 }
 
@@ -98,7 +99,7 @@ class WaitingRoom {
     let best = oldest;
     let least = Number.POSITIVE_INFINITY;
     for (const waiting of this.#waiting) {
-      const claim = waiting.account.givenLatelyBytes(nowMs) + waiting.bytes;
+      const claim = waiting.account.givenLatelyBytes(nowMs) + waiting.claimBytes;
       if (claim >= least) continue;
       least = claim;
       best = waiting;
@@ -161,13 +162,19 @@ export class BufferBudget {
   }
 
   /** For accounts only. */
-  reserve(account: BufferAccount, use: Reservable, bytes: number, granted: () => void): boolean {
+  reserve(
+    account: BufferAccount,
+    use: Reservable,
+    bytes: number,
+    claimBytes: number,
+    granted: () => void,
+  ): boolean {
     // Nodes bound what they send each other, and what they say must not wait behind clients.
     if (account.kind === 'peer') return true;
     if (this.#waiting[use].size === 0 || isSmallFrame(use, bytes)) {
       if (this.#fits(account, use, bytes)) return true;
     }
-    this.#waiting[use].add({ account, bytes, granted });
+    this.#waiting[use].add({ account, bytes, claimBytes, granted });
     this.#reviewTimer ??= this.env.timers.after(REVIEW_EVERY_MS, () => this.#review());
     return false;
   }
@@ -352,10 +359,11 @@ export class BufferAccount {
 
   /**
    * Whether it may hold so many bytes: a frame as a whole, or an answer more. If not, it waits, and `granted` is called when
-   * it may. An account asks for one frame and one answer at a time.
+   * it may; `claimBytes` is what it would like to have with what comes after. An account asks for one frame and one answer at
+   * a time.
    */
-  reserve(use: Reservable, bytes: number, granted: () => void): boolean {
-    return this.#isClosed || this.#budget.reserve(this, use, bytes, granted);
+  reserve(use: Reservable, bytes: number, granted: () => void, claimBytes = bytes): boolean {
+    return this.#isClosed || this.#budget.reserve(this, use, bytes, claimBytes, granted);
   }
 
   /** So much of a frame that has room has arrived; of none that we would read if `restBytes` is 0. */

@@ -33,7 +33,6 @@ export class Channel {
   #writable = true;
   readonly #readHolds = new Set<ReadHold>();
   #buffers: BufferAccount | undefined;
-  #writtenBytes = 0;
   #flushScheduled = false;
   #slowReaderTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
@@ -93,11 +92,6 @@ export class Channel {
     );
   }
 
-  /** Bytes written here since the beginning. */
-  get writtenBytes(): number {
-    return this.#writtenBytes;
-  }
-
   /** Called once, when the pipeline is complete. */
   start(): void {
     if (this.#state !== 'new') return;
@@ -125,11 +119,9 @@ export class Channel {
   /** The pipeline's socket end: bytes only. */
   enqueue(message: unknown): void {
     if (!this.isOpen) return;
-    const before = this.#output.sizeBytes;
     if (message instanceof Uint8Array) this.#output.add(message);
     else if (Array.isArray(message)) for (const chunk of message) this.#output.add(chunk);
     else throw new TypeError('no handler of this pipeline turned the written message into bytes');
-    this.#writtenBytes += this.#output.sizeBytes - before;
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       this.env.timers.endOfTurn(() => {

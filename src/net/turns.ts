@@ -1,16 +1,22 @@
 /**
- * Work with large answers, shared out over turns of the event loop: so many bytes per turn, one piece of each connection
- * after the other. Between two turns the loop reads its sockets, so what is small is not kept waiting by what is large.
+ * Answers of many connections, shared out over turns of the event loop: so many bytes per turn, one answer of each
+ * connection after the other. Between two turns the loop reads its sockets, so what is small is not kept waiting by what is
+ * large. Light work (of connections whose last answer was small) goes first; of heavy work each turn does one piece at least.
  */
 import type { Timers } from '../env/env.js';
 
-/** Counts for each piece of work, whatever its answer. */
-const PIECE_BYTES = 1024;
+/** Counts for each answer, whatever its size. */
+const ANSWER_OVERHEAD_BYTES = 1024;
+
+export type Weight = 'light' | 'heavy';
+
+/** Makes an answer; returns its bytes. */
+type Work = () => number;
 
 export class Turns {
   readonly #timers: Timers;
   readonly #maxBytesPerTurn: number;
-  #waiting: (() => number)[] = [];
+  readonly #waiting: Record<Weight, Work[]> = { light: [], heavy: [] };
   #usedBytes = 0;
   #isScheduled = false;
   #isRunning = false;
@@ -20,25 +26,19 @@ export class Turns {
     this.#maxBytesPerTurn = maxBytesPerTurn;
   }
 
-  /** Runs the work, which returns the bytes that it made: now if this turn has room and nobody waits, or in a later turn. */
-  run(work: () => number): void {
-    this.#waiting.push(work);
-    this.#go();
+  /** Runs the work now, if this turn has room and nothing of its kind waits, or in a later turn. */
+  run(work: Work, weight: Weight): void {
+    this.#waiting[weight].push(work);
+    this.#go(false);
   }
 
-  #go(): void {
+  #go(isNewTurn: boolean): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    let done = 0;
     try {
-      while (this.#usedBytes < this.#maxBytesPerTurn) {
-        const work = this.#waiting[done];
-        if (!work) break;
-        done++;
-        this.#usedBytes += PIECE_BYTES + work();
-      }
+      this.#take('light', 0);
+      this.#take('heavy', isNewTurn ? 1 : 0);
     } finally {
-      this.#waiting = this.#waiting.slice(done);
       this.#isRunning = false;
     }
     if (this.#isScheduled || this.#usedBytes === 0) return;
@@ -46,7 +46,21 @@ export class Turns {
     this.#timers.endOfTurn(() => {
       this.#isScheduled = false;
       this.#usedBytes = 0;
-      this.#go();
+      this.#go(true);
     });
+  }
+
+  /** So many at least, and more while this turn has room. */
+  #take(weight: Weight, least: number): void {
+    const waiting = this.#waiting[weight];
+    let done = 0;
+    try {
+      while (done < waiting.length && (done < least || this.#usedBytes < this.#maxBytesPerTurn)) {
+        const work = waiting[done++] as Work;
+        this.#usedBytes += ANSWER_OVERHEAD_BYTES + work();
+      }
+    } finally {
+      waiting.splice(0, done);
+    }
   }
 }

@@ -2,7 +2,7 @@
 import type { Address, Env, Logger } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 import type { KvService } from '../kv/service.js';
-import { AnswerGate } from '../net/answer-gate.js';
+import { type Answer, AnswerGate } from '../net/answer-gate.js';
 import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener, type Refusal } from '../net/channel-listener.js';
@@ -30,8 +30,6 @@ export interface ClientDoorOptions {
   readonly maxConnectionsPerAddress: number;
   readonly idleTimeoutMs: number;
   readonly maxFrameBytes: number;
-  /** The largest answer to a read. */
-  readonly maxAnswerBytes: number;
 }
 
 /** Unsent output of one connection; the budget of the node is what counts, and answers are made one at a time. */
@@ -92,7 +90,7 @@ class RequestHandler implements Handler {
   constructor(options: ClientDoorOptions, channel: Channel, turns: Turns) {
     this.#options = options;
     this.#channel = channel;
-    this.#gate = new AnswerGate(channel, { maxAnswerBytes: options.maxAnswerBytes, turns });
+    this.#gate = new AnswerGate(channel, turns);
   }
 
   writabilityChanged(): void {
@@ -126,10 +124,10 @@ class RequestHandler implements Handler {
       case 'scan':
         this.#begin(request);
         void kv.prepareRead(request).then((answer) => {
-          this.#gate.run(() => {
-            this.#end(request);
-            return answer();
-          });
+          this.#gate.run(
+            () => sized(answer()),
+            () => this.#end(request),
+          );
         });
         return;
       case 'changeMembers':
@@ -160,4 +158,12 @@ class RequestHandler implements Handler {
   #takesMore(): boolean {
     return this.#pending < MAX_PENDING_PER_CONNECTION && (this.#channel.buffers?.isWithinShare ?? true);
   }
+}
+
+function sized(message: OutboundMessage): Answer {
+  let sizeBytes = 0;
+  if (message.type === 'getReply') sizeBytes = message.value.length;
+  else if (message.type === 'scanReply')
+    for (const { key, value } of message.entries) sizeBytes += key.length + value.length;
+  return { message, sizeBytes };
 }

@@ -402,8 +402,6 @@ export class Node {
         maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
         idleTimeoutMs: config.limits.clientIdleTimeoutMs,
         maxFrameBytes: config.limits.maxRequestBytes + 2 * MIB,
-        // A page of a scan ends with the entry that exceeds it.
-        maxAnswerBytes: DEFAULT_KV_LIMITS.maxScanBytes + config.limits.maxValueBytes + 64 * 1024,
       },
       clientAddress,
     ).catch((error: unknown) => {

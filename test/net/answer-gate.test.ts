@@ -3,14 +3,18 @@ import * as assert from 'uvu/assert';
 import { parseAddress } from '../../src/env/env.js';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { AnswerGate } from '../../src/net/answer-gate.js';
-import type { Channel } from '../../src/net/channel.js';
+import { BufferBudget } from '../../src/net/buffer-budget.js';
+import { Channel } from '../../src/net/channel.js';
 import { ChannelListener } from '../../src/net/channel-listener.js';
 import { connectChannel } from '../../src/net/connect.js';
 import { Turns } from '../../src/net/turns.js';
-import { type Bench, benchOf, ManualTime } from './support.js';
+import { type Bench, benchOf, ManualSocket, ManualTime } from './support.js';
 
 const LIMITS = { highWaterBytes: 100_000, lowWaterBytes: 10_000, maxBufferedBytes: 300_000 };
 const ANSWER_BYTES = 40_000;
+const MIB = 1024 * 1024;
+
+const answerOf = (message: Buffer) => ({ message, sizeBytes: message.length });
 
 /** A gate on a channel, whose answers are made of so many bytes. */
 function gateBench(
@@ -19,16 +23,16 @@ function gateBench(
   let gate: AnswerGate | undefined;
   const bench = benchOf([{ writabilityChanged: () => gate?.writable() }], LIMITS);
   const turns = new Turns(bench.time.env.timers, bytesPerTurn);
-  const opened = new AnswerGate(bench.channel, { maxAnswerBytes: ANSWER_BYTES, turns });
+  const opened = new AnswerGate(bench.channel, turns);
   gate = opened;
   const made: number[] = [];
   let added = 0;
   const add = (bytes = ANSWER_BYTES) => {
     const number = ++added;
-    opened.run(() => {
-      made.push(number);
-      return Buffer.alloc(bytes);
-    });
+    opened.run(
+      () => answerOf(Buffer.alloc(bytes)),
+      () => made.push(number),
+    );
   };
   return { ...bench, gate: opened, made, add };
 }
@@ -77,13 +81,49 @@ test('in one turn each channel gets one answer after the other', () => {
   const order: string[] = [];
   const gates = ['a', 'b'].map((name) => {
     const { channel } = benchOf([], LIMITS);
-    return { name, gate: new AnswerGate(channel, { maxAnswerBytes: ANSWER_BYTES, turns }) };
+    return { name, gate: new AnswerGate(channel, turns) };
   });
   for (const { name, gate } of gates)
-    for (let i = 0; i < 3; i++) gate.run(() => [Buffer.from(String(order.push(name)))]);
+    for (let i = 0; i < 3; i++)
+      gate.run(
+        () => answerOf(Buffer.from(name)),
+        () => order.push(name),
+      );
   for (let i = 0; i < 8; i++) time.endTurn();
   // The first was made before anybody else asked.
   assert.is(order.join(''), 'aababb');
+});
+
+test('a large answer waits for room in the budget of the node, and is made again when there is some', () => {
+  const time = new ManualTime();
+  const budget = new BufferBudget(time.env, 64 * MIB);
+  const gateOf = () => {
+    const socket = new ManualSocket();
+    socket.takes = false;
+    const channel = new Channel(time.env, socket);
+    channel.chargeTo(budget, 'client');
+    channel.start();
+    return { channel, socket, gate: new AnswerGate(channel, new Turns(time.env.timers, 64 * MIB)) };
+  };
+  const slow = gateOf();
+  slow.channel.write(Buffer.alloc(11 * MIB));
+  const { gate, channel } = gateOf();
+  const made: string[] = [];
+  const add = (name: string, bytes: number) =>
+    gate.run(
+      () => {
+        made.push(name);
+        return answerOf(Buffer.alloc(bytes));
+      },
+      () => made.push(`${name} written`),
+    );
+  add('small', 1000);
+  add('large', 2 * MIB);
+  add('after', 1000);
+  assert.equal(made, ['small', 'small written', 'large']);
+  slow.socket.drain();
+  assert.equal(made, ['small', 'small written', 'large', 'large', 'large written']);
+  assert.is(channel.unsentBytes, 2 * MIB + 1000);
 });
 
 test('an answer that cannot be made ends the channel, and what waits is dropped', async () => {
@@ -95,9 +135,12 @@ test('an answer that cannot be made ends the channel, and what waits is dropped'
   gate.writable();
   assert.is(gate.waiting, 0);
   const failing = gateBench();
-  failing.gate.run(() => {
-    throw new Error('cannot answer');
-  });
+  failing.gate.run(
+    () => {
+      throw new Error('cannot answer');
+    },
+    () => {},
+  );
   failing.socket.closed();
   assert.match(String(await failing.channel.closed), 'cannot answer');
 });
@@ -112,14 +155,16 @@ test('on real sockets: many small requests with large answers all get them', asy
     maxConnections: 1,
     channel: { maxBufferedBytes: 8_000_000 },
     initialise: (channel: Channel) => {
-      const gate = new AnswerGate(channel, { maxAnswerBytes: answer.length, turns });
+      const gate = new AnswerGate(channel, turns);
       channel.pipeline.add({
         read(_, message) {
           for (const _byte of message as Buffer) {
-            gate.run(() => {
-              most = Math.max(most, channel.unsentBytes);
-              return answer;
-            });
+            gate.run(
+              () => answerOf(answer),
+              () => {
+                most = Math.max(most, channel.unsentBytes);
+              },
+            );
           }
         },
         writabilityChanged: () => gate.writable(),
@@ -141,7 +186,7 @@ test('on real sockets: many small requests with large answers all get them', asy
   channel.write(Buffer.alloc(100));
   await channel.closed;
   assert.is(received, 100 * answer.length);
-  assert.ok(most <= 1024 * 1024);
+  assert.ok(most <= 1024 * 1024 + answer.length);
   await listener.close();
   assert.equal(reasons, [undefined]);
 });

@@ -56,6 +56,52 @@ test('connections beyond maxConnections are turned away; there is room again whe
   assert.is((await connect()).channel.isOpen, true);
 });
 
+test('one address gets maxConnectionsPerAddress places, however many are free', async () => {
+  const refused: string[] = [];
+  const { world, listener, connect } = await echo({
+    maxConnectionsPerAddress: 2,
+    refused: (remote, limit) => refused.push(`${remote.split(':')[0]} ${limit}`),
+  });
+  const [first, second, third] = [await connect(), await connect(), await connect()];
+  await world.scheduler.runFor(100);
+  assert.equal(
+    [first, second, third].map(({ channel }) => channel.isOpen),
+    [true, true, false],
+  );
+  assert.equal(refused, ['client maxConnectionsPerAddress']);
+  const other = world.start('another', new SimDisk());
+  const channel = await world.scheduler.run(
+    connectChannel(other.env, ADDRESS, { connectTimeoutMs: 100, initialise() {} }),
+  );
+  await world.scheduler.runFor(100);
+  assert.is(channel.isOpen, true);
+  first.channel.close();
+  await world.scheduler.runFor(100);
+  assert.is((await connect()).channel.isOpen, true);
+  assert.is(listener.channels.size, 3);
+});
+
+test('places are kept for connections from the same machine', async () => {
+  const env = realEnv();
+  const refused: string[] = [];
+  const listener = await ChannelListener.listen(env, parseAddress('127.0.0.1:0'), {
+    maxConnections: 1,
+    reservedForLoopback: 1,
+    maxConnectionsPerAddress: 1,
+    initialise() {},
+    refused: (_, limit) => refused.push(limit),
+  });
+  const connect = () => connectChannel(env, listener.address, { connectTimeoutMs: 1000, initialise() {} });
+  const channels = [await connect(), await connect(), await connect()];
+  await channels[2]?.closed;
+  assert.equal(
+    channels.map((channel) => channel.isOpen),
+    [true, true, false],
+  );
+  assert.equal(refused, ['maxConnections']);
+  await listener.close();
+});
+
 test('a graceful close sends what is written; nobody is accepted any more', async () => {
   const { world, listener, connect } = await echo();
   const { channel, text } = await connect();

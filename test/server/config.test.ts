@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { roomEnv } from '../../src/env/sim/sim-env.js';
-import { parseNodeConfig, readNodeConfig } from '../../src/server/config.js';
+import { bufferedBytesOf, parseNodeConfig, readNodeConfig } from '../../src/server/config.js';
 
 const GOOD = {
   clusterId: 'c',
@@ -35,6 +35,18 @@ test('a good file is completed with defaults; a relative data folder starts from
   assert.is(config.dataDirectory, '/etc/raftree/store');
   assert.is(config.raft.heartbeatMs, 100);
   assert.is(config.limits.maxValueBytes, 1024 * 1024);
+});
+
+test('what connections may hold follows from the largest request, and has to hold eight of them', () => {
+  const MIB = 1024 * 1024;
+  const limitsOf = (limits: object) => bufferedBytesOf(parseNodeConfig({ ...GOOD, limits }, 'x', '/').limits);
+  assert.is(limitsOf({}), 256 * MIB);
+  assert.is(limitsOf({ maxRequestBytes: 64 * MIB }), 512 * MIB);
+  assert.is(limitsOf({ maxBufferedBytes: 64 * MIB }), 64 * MIB);
+  assert.match(
+    faultsOf({ ...GOOD, limits: { maxBufferedBytes: 63 * MIB } })[0] ?? '',
+    /^limits\.maxBufferedBytes: found 66060288; expected at least 8 times maxRequestBytes \(67108864\)/,
+  );
 });
 
 test('every fault is reported at once, with its path, what was found and what is accepted', () => {

@@ -2,6 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeClient } from '../../src/client/client.js';
+import { silentLogger } from '../../src/env/env.js';
+import { connectChannel } from '../../src/net/connect.js';
+import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import type { Node } from '../../src/server/node.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
@@ -100,6 +103,48 @@ test('L2: a client that pinged and is heard no more loses its place', async () =
   const waitedMs = scheduler.nowMs() - wasMs;
   assert.ok(waitedMs > 20_000 && waitedMs < 45_000, `${Math.round(waitedMs)} ms until there was a place`);
   await cluster.run(Promise.all([first.close(), second.close(), cluster.closeAll()]));
+});
+
+test('a client that sends nothing loses its place after clientIdleTimeoutMs; one that pings keeps it', async () => {
+  const logged: string[] = [];
+  const cluster = await started(3, {
+    size: 1,
+    config: { limits: { clientIdleTimeoutMs: 60_000 } },
+    logger: { ...silentLogger, warn: (fields, message) => logged.push(`${fields.code} ${message}`) },
+  });
+  const { scheduler } = cluster.world;
+  const pings = cluster.client();
+  await cluster.run(pings.put('a', '1'));
+  let closedAtMs: number | undefined;
+  const { env } = cluster.host('idle');
+  const channel = await cluster.run(
+    connectChannel(
+      env,
+      { host: 'n1', port: 7001 },
+      {
+        connectTimeoutMs: 1000,
+        initialise: (opened) =>
+          protocolPipeline(opened, {
+            handshake: {
+              side: 'connecting',
+              identity: { role: 'client', clusterId: '', nodeId: 0, storeId: '' },
+              expectedRoles: ['server'],
+            },
+            handler: {},
+          }),
+      },
+    ),
+  );
+  const wasMs = scheduler.nowMs();
+  void channel.closed.then(() => {
+    closedAtMs = scheduler.nowMs();
+  });
+  await scheduler.runFor(59_000);
+  assert.is(closedAtMs, undefined);
+  await scheduler.runFor(61_000);
+  assert.ok(closedAtMs !== undefined && closedAtMs - wasMs < 65_000);
+  assert.equal(logged, ['IDLE_TIMEOUT client connection closed: nothing was received for 60000 ms']);
+  await cluster.run(Promise.all([pings.close(), cluster.closeAll()]));
 });
 
 test('L2: a patient client notices that the machine which owes it an answer has vanished', async () => {
