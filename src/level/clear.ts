@@ -1,4 +1,5 @@
-/** Deletes a range: what was there when it began, or at a snapshot, so many keys at a time. */
+/** Deletes a range: what was there when it began, or at a snapshot, in batches of a turn of the event loop. */
+import { PAUSED } from '../lsm/iterator.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
 import type { DeleteOperation } from '../lsm/write-batch.js';
 import { type EncodedRange, keyBounds } from './key-bounds.js';
@@ -10,21 +11,27 @@ export interface EncodedClearOptions extends EncodedRange {
   readonly snapshot?: unknown;
 }
 
-const KEYS_IN_A_BATCH = 512;
-
 export async function clear(tree: LsmTree, options: EncodedClearOptions): Promise<void> {
   const entries = tree.iterator({
     ...keyBounds(options),
     ...readOptions(options),
     ...(options.limit >= 0 ? { limit: options.limit } : {}),
+    values: false,
   });
   try {
+    let deletions: DeleteOperation[] = [];
     for (;;) {
-      const deletions: DeleteOperation[] = entries
-        .nextMany(KEYS_IN_A_BATCH)
-        .map(({ key }) => ({ type: 'delete', key }));
-      if (deletions.length > 0) await tree.write(deletions, { durability: 'buffered' });
-      if (deletions.length < KEYS_IN_A_BATCH) return;
+      const entry = entries.nextInTurn();
+      if (entry && entry !== PAUSED) {
+        deletions.push({ type: 'delete', key: entry.key });
+        continue;
+      }
+      await Promise.all([
+        deletions.length > 0 ? tree.write(deletions, { durability: 'buffered' }) : undefined,
+        entry === PAUSED ? entries.giveWay() : undefined,
+      ]);
+      if (!entry) return;
+      deletions = [];
     }
   } finally {
     entries.close();

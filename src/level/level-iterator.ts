@@ -1,11 +1,11 @@
 /**
  * An iterator over the entries as they were when it was made, or at an explicit snapshot.
  *
- * The engine reads synchronously; so that a long scan starves nobody, it stands back every so many entries until the
- * events that have arrived meanwhile are handled. Nothing is read ahead.
+ * The engine reads synchronously; so that a long scan starves nobody, it pauses every so many bytes, read or passed
+ * over, until the events that have arrived meanwhile are handled. Nothing is read ahead.
  */
 import { AbstractIterator, type AbstractIteratorOptions } from 'abstract-level';
-import type { LsmIterator } from '../lsm/iterator.js';
+import { type LsmIterator, PAUSED } from '../lsm/iterator.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
 import type { Snapshot } from '../lsm/snapshot-list.js';
 import { type Format, fromBytes, toBytes } from './formats.js';
@@ -25,9 +25,6 @@ export interface EncodedIteratorOptions extends EncodedRange {
 
 type EncodedEntry = [key: Format | undefined, value: Format | undefined];
 
-const ENTRIES_IN_A_TURN = 512;
-const BYTES_IN_A_TURN = 256 * 1024;
-
 export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, K, V> {
   readonly #tree: LsmTree;
   readonly #options: EncodedIteratorOptions;
@@ -37,8 +34,6 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
   /** Undefined before the first read and at the end, from where only a seek leads back. */
   #entries: LsmIterator | undefined;
   #atEnd = false;
-  #entriesInTurn = 0;
-  #bytesInTurn = 0;
 
   constructor(db: TDatabase, tree: LsmTree, options: EncodedIteratorOptions) {
     super(db, options as AbstractIteratorOptions<K, V>);
@@ -51,18 +46,19 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
   }
 
   _next(): EncodedEntry | undefined | Promise<EncodedEntry | undefined> {
-    if (!this.#options.signal && !this.#turnIsOver) return this.#read();
-    return this.#nextLater();
+    if (this.#options.signal) return this.#nextLater();
+    const entry = this.#read();
+    return entry === PAUSED ? this.#nextLater() : entry;
   }
 
   async _nextv(size: number): Promise<EncodedEntry[]> {
     const entries: EncodedEntry[] = [];
     while (entries.length < size) {
-      if (this.#turnIsOver) await this.#standBack();
       this.#throwIfAborted();
       const entry = this.#read();
       if (!entry) break;
-      entries.push(entry);
+      if (entry === PAUSED) await this.#giveWay();
+      else entries.push(entry);
     }
     await this.#noticeAbort();
     return entries;
@@ -92,21 +88,24 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
   }
 
   #open(): LsmIterator {
-    return this.#tree.iterator({ ...this.#bounds, snapshot: this.#snapshot });
+    return this.#tree.iterator({
+      ...this.#bounds,
+      snapshot: this.#snapshot,
+      values: this.#options.values,
+    });
   }
 
-  #read(): EncodedEntry | undefined {
+  #read(): EncodedEntry | undefined | typeof PAUSED {
     if (this.#atEnd) return undefined;
     try {
       this.#entries ??= this.#open();
-      const entry = this.#entries.next();
+      const entry = this.#entries.nextInTurn();
+      if (entry === PAUSED) return entry;
       if (!entry) {
         this.#entries = undefined;
         this.#atEnd = true;
         return undefined;
       }
-      this.#entriesInTurn++;
-      this.#bytesInTurn += entry.key.length + entry.value.length;
       const { keys, values, keyEncoding, valueEncoding } = this.#options;
       return [
         keys ? fromBytes(entry.key, keyEncoding) : undefined,
@@ -118,21 +117,19 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
   }
 
   async #nextLater(): Promise<EncodedEntry | undefined> {
-    if (this.#turnIsOver) await this.#standBack();
-    this.#throwIfAborted();
-    const entry = this.#read();
-    await this.#noticeAbort();
-    return entry;
+    for (;;) {
+      this.#throwIfAborted();
+      const entry = this.#read();
+      if (entry === PAUSED) await this.#giveWay();
+      else {
+        await this.#noticeAbort();
+        return entry;
+      }
+    }
   }
 
-  get #turnIsOver(): boolean {
-    return this.#entriesInTurn >= ENTRIES_IN_A_TURN || this.#bytesInTurn >= BYTES_IN_A_TURN;
-  }
-
-  async #standBack(): Promise<void> {
-    await new Promise<void>((resolve) => this.#tree.options.env.timers.endOfTurn(resolve));
-    this.#entriesInTurn = 0;
-    this.#bytesInTurn = 0;
+  async #giveWay(): Promise<void> {
+    await this.#entries?.giveWay();
   }
 
   /** An abort in the turn of the call counts, although the entries are there already. */

@@ -71,6 +71,8 @@ export function engineOptions(options: OpenOptions): LsmOptions {
     codecs: options.compression === false ? ['none'] : undefined,
   }).filter(([, value]) => value !== undefined);
   return {
+    // As everywhere in the ecosystem, writes are not refused because many are waiting.
+    maxWaitingBytes: Number.POSITIVE_INFINITY,
     ...Object.fromEntries(given),
     ...options.engine,
     createIfMissing: options.createIfMissing !== false,

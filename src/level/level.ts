@@ -171,20 +171,20 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     return this.#has(key, options);
   }
 
-  async _hasMany(keys: readonly Format[], options: EncodedReadOptions): Promise<boolean[]> {
-    return keys.map((key) => this.#has(key, options));
+  _hasMany(keys: readonly Format[], options: EncodedReadOptions): Promise<boolean[]> {
+    return asLevel(this.#openTree('hasMany()').hasMany(keys.map(toBytes), readOptions(options)));
   }
 
-  async _put(key: Format, value: Format, options: WriteOptions): Promise<void> {
-    await this.#write([{ type: 'put', key: toBytes(key), value: toBytes(value) }], options);
+  _put(key: Format, value: Format, options: WriteOptions): Promise<unknown> {
+    return this.#write([{ type: 'put', key: toBytes(key), value: toBytes(value) }], options);
   }
 
-  async _del(key: Format, options: WriteOptions): Promise<void> {
-    await this.#write([{ type: 'delete', key: toBytes(key) }], options);
+  _del(key: Format, options: WriteOptions): Promise<unknown> {
+    return this.#write([{ type: 'delete', key: toBytes(key) }], options);
   }
 
-  async _batch(operations: readonly EncodedOperation[], options: WriteOptions): Promise<void> {
-    await this.#write(operations.map(toEngine), options);
+  _batch(operations: readonly EncodedOperation[], options: WriteOptions): Promise<unknown> {
+    return this.#write(operations.map(toEngine), options);
   }
 
   async _clear(options: EncodedClearOptions): Promise<void> {
@@ -207,8 +207,8 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     }
   }
 
-  async #write(operations: readonly Operation[], { sync }: WriteOptions): Promise<void> {
-    await asLevel(this.#openTree('write').write(operations, { durability: sync ? 'sync' : 'buffered' }));
+  #write(operations: readonly Operation[], { sync }: WriteOptions): Promise<unknown> {
+    return asLevel(this.#openTree('write').write(operations, sync ? SYNC : BUFFERED));
   }
 
   #rangeOf<K>(start: K, end: K, options: StartEndOptions<K> | undefined) {
@@ -240,10 +240,11 @@ function toEngine({ type, key, value }: EncodedOperation): Operation {
     : { type: 'delete', key: toBytes(key) };
 }
 
-async function asLevel<T>(result: Promise<T>): Promise<T> {
-  try {
-    return await result;
-  } catch (error) {
+const SYNC = { durability: 'sync' } as const;
+const BUFFERED = { durability: 'buffered' } as const;
+
+function asLevel<T>(result: Promise<T>): Promise<T> {
+  return result.catch((error: unknown) => {
     throw levelError(error);
-  }
+  });
 }

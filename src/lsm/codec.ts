@@ -99,11 +99,22 @@ export function plainBlock(bytes: Buffer, start: number, end: number): Buffer | 
  * `target`, as many as it takes; returns the block's size, or 0 if it is damaged or the codec is not known.
  */
 export function startOfBlock(bytes: Buffer, start: number, end: number, target: Buffer): number {
-  if (bytes[end] === CODEC_NONE) {
+  return startOfStored(bytes, start, end, bytes[end] as number, target);
+}
+
+/** As `startOfBlock`, where `bytes` may end before the block does: 0 too if they end too early. */
+export function startOfStored(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  codec: number,
+  target: Buffer,
+): number {
+  if (codec === CODEC_NONE) {
     copyBytes(target, 0, bytes, start, Math.min(end, start + target.length));
     return end - start;
   }
-  const size = bytes[end] === CODEC_LZ4 ? plainBytes(bytes, start, end) : Number.NaN;
+  const size = codec === CODEC_LZ4 ? plainBytes(bytes, start, end) : Number.NaN;
   if (!(size > 0)) return 0;
   return decompress(bytes, start + LENGTH_BYTES, end, target, size, target.length) ? size : 0;
 }
@@ -117,7 +128,7 @@ const WORD_BYTES = 4;
 /**
  * An LZ4 block is sequences of literals and a match: `token (high four bits: literals, low four: match bytes less 4;
  * 15 goes on in further bytes) | literals | offset u16 | further match bytes`; the last one ends after its literals.
- * Stops when the first `enough` of all `bytes` are there.
+ * Stops when the first `enough` of all `bytes` are there. `source` may end before `end` if these come from before.
  */
 function decompress(
   source: Buffer,
@@ -133,18 +144,19 @@ function decompress(
   const safeTarget = target.length - WORD_BYTES;
   let at = start;
   let out = 0;
-  while (at < end) {
+  while (at < end && at < source.length) {
     const token = source[at++] as number;
     let literals = token >>> 4;
     if (literals === 15) {
       for (let more = 255; more === 255; literals += more) {
-        if (at >= end) return false;
+        if (at >= end || at >= source.length) return false;
         more = source[at++] as number;
       }
     }
     if (literals > end - at || literals > bytes - out) return false;
     const behind = at + literals;
     let stop = Math.min(out + literals, enough);
+    if (at + stop - out > source.length) return false;
     if (literals >= CALL_COPY_BYTES) target.set(source.subarray(at, at + stop - out), out);
     else if (behind <= safeSource && stop <= safeTarget) {
       for (; out < stop; out += WORD_BYTES, at += WORD_BYTES) to.setInt32(out, from.getInt32(at, true), true);
@@ -153,13 +165,13 @@ function decompress(
     at = behind;
     if (at === end) return out === bytes;
     if (out === enough && enough < bytes) return true;
-    if (at + 2 > end) return false;
+    if (at + 2 > end || at + 2 > source.length) return false;
     const offset = (source[at] as number) | ((source[at + 1] as number) << 8);
     at += 2;
     let match = token & 15;
     if (match === 15) {
       for (let more = 255; more === 255; match += more) {
-        if (at >= end) return false;
+        if (at >= end || at >= source.length) return false;
         more = source[at++] as number;
       }
     }

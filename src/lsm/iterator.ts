@@ -2,11 +2,12 @@
  * Walks over the keys of a tree as they were when the iterator was made, or at a snapshot, in one direction. It pins
  * the memtables and the version it reads, so that it may be left open across writes, flushes and compactions.
  */
-import { compareRanges, copyRange } from './bytes.js';
+import { compareRanges, copyBytes, copyRange, NO_BYTES } from './bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from './cursor.js';
 import { checkBytes, invalid } from './errors.js';
 import type { MergeCursor } from './merge-cursor.js';
 import type { Snapshot } from './snapshot-list.js';
+import type { Turn } from './turn.js';
 
 export interface IteratorOptions {
   readonly gt?: Uint8Array;
@@ -17,6 +18,8 @@ export interface IteratorOptions {
   readonly reverse?: boolean;
   /** At most so many entries. */
   readonly limit?: number;
+  /** Whether values are read; true. If not they are empty, and large ones need not be read from their files. */
+  readonly values?: boolean;
   /** The state to read; by default the one of now. */
   readonly snapshot?: Snapshot;
 }
@@ -33,8 +36,7 @@ export interface IteratorSource {
   /** Throws `LSM_CLOSED` when the tree is closed. */
   check(): void;
   release(): void;
-  /** Lets other events run. */
-  breathe(): Promise<void>;
+  readonly turn: Turn;
 }
 
 interface Bound {
@@ -42,8 +44,14 @@ interface Bound {
   readonly included: boolean;
 }
 
-/** Entries between two pauses of the asynchronous form. */
-const ASYNC_BATCH_ENTRIES = 512;
+/** Nothing was found before the turn of the event loop was over. */
+export const PAUSED = 'paused';
+
+/** What an entry costs of a turn beside its bytes, if it is passed over, and if it is handed out. */
+const PASSING_BYTES = 64;
+const HANDING_OUT_BYTES = 448;
+/** After so many versions of one key in a row, the others are passed over by a search. */
+const MOST_STEPS = 8;
 
 export class LsmIterator {
   readonly #source: IteratorSource;
@@ -52,18 +60,27 @@ export class LsmIterator {
   readonly #reverse: boolean;
   readonly #lower: Bound | undefined;
   readonly #upper: Bound | undefined;
+  readonly #keysOnly: boolean;
   #left: number;
   #started = false;
   #closed = false;
-  /** The key handed out last, whose other versions are passed over. */
+  /** The key at hand, of which versions are passed over. */
   #key: Buffer = Buffer.allocUnsafe(128);
   #keyLength = -1;
+  /** Forward: the newest visible version of the key was seen. */
+  #keyIsDone = false;
+  /** Versions of it that were passed one by one. */
+  #steps = 0;
+  /** In reverse: the newest visible version so far, unless it is a tombstone. */
+  #newest: Entry | undefined;
+  #spentBytes = 0;
 
   constructor(source: IteratorSource, options: IteratorOptions) {
     this.#source = source;
     this.#merge = source.merge;
     this.#sequence = source.sequence;
     this.#reverse = options.reverse ?? false;
+    this.#keysOnly = options.values === false;
     this.#left = options.limit ?? Number.POSITIVE_INFINITY;
     this.#lower = tighter(bound(options.gt, false), bound(options.gte, true), 1);
     this.#upper = tighter(bound(options.lt, false), bound(options.lte, true), -1);
@@ -74,20 +91,23 @@ export class LsmIterator {
    * Throws `LSM_CLOSED`, `CORRUPTION`, or the system's error.
    */
   next(): Entry | undefined {
-    if (this.#closed) return undefined;
-    this.#source.check();
-    if (this.#left <= 0) {
-      this.close();
-      return undefined;
-    }
-    if (!this.#started) {
-      this.#started = true;
-      this.#seekToStart();
-    }
-    const entry = this.#reverse ? this.#nextInReverse() : this.#nextForward();
-    if (entry) this.#left--;
-    else this.close();
+    return this.#next(Number.POSITIVE_INFINITY) as Entry | undefined;
+  }
+
+  /**
+   * As `next`, but `PAUSED` if the turn of the event loop is over before an entry is found: what was deleted or
+   * overwritten counts, too. `giveWay` then begins the next turn.
+   */
+  nextInTurn(): Entry | undefined | typeof PAUSED {
+    const { turn } = this.#source;
+    const entry = this.#next(turn.leftBytes);
+    turn.spend(this.#spentBytes);
     return entry;
+  }
+
+  /** Lets other events run. */
+  giveWay(): Promise<void> {
+    return this.#source.turn.end();
   }
 
   /** Up to `count` entries at once; fewer only at the end. */
@@ -107,6 +127,7 @@ export class LsmIterator {
     this.#source.check();
     this.#started = true;
     this.#keyLength = -1;
+    this.#newest = undefined;
     const start = this.#reverse ? this.#upper : this.#lower;
     const outside = start !== undefined && compareRanges(key, 0, key.length, start.key, 0, start.key.length);
     if (outside !== false && (this.#reverse ? outside >= 0 : outside <= 0)) this.#seekToStart();
@@ -131,11 +152,11 @@ export class LsmIterator {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Entry> {
     try {
-      for (let count = 1; ; count++) {
-        const entry = this.next();
+      for (;;) {
+        const entry = this.nextInTurn();
         if (!entry) return;
-        yield entry;
-        if (count % ASYNC_BATCH_ENTRIES === 0) await this.#source.breathe();
+        if (entry === PAUSED) await this.giveWay();
+        else yield entry;
       }
     } finally {
       this.close();
@@ -151,39 +172,87 @@ export class LsmIterator {
     }
   }
 
-  #nextForward(): Entry | undefined {
+  #next(mostBytes: number): Entry | undefined | typeof PAUSED {
+    this.#spentBytes = 0;
+    if (this.#closed) return undefined;
+    this.#source.check();
+    if (this.#left <= 0) {
+      this.close();
+      return undefined;
+    }
+    if (!this.#started) {
+      this.#started = true;
+      this.#seekToStart();
+    }
+    const entry = this.#reverse ? this.#nextInReverse(mostBytes) : this.#nextForward(mostBytes);
+    if (entry === PAUSED) return entry;
+    if (entry) {
+      this.#left--;
+      this.#spentBytes += HANDING_OUT_BYTES;
+    } else this.close();
+    return entry;
+  }
+
+  /** The newest visible version of a key comes first and speaks for it. */
+  #nextForward(mostBytes: number): Entry | undefined | typeof PAUSED {
     const merge = this.#merge;
-    for (let top = merge.top; top; merge.advance(), top = merge.top) {
-      // The newest visible version comes first and speaks for the key.
-      if (top.sequence > this.#sequence || this.#isLastKey(top)) continue;
-      if (this.#upper && isOutside(top, this.#upper, 1)) return undefined;
-      this.#rememberKey(top);
-      if (top.deleted) continue;
-      const entry = copyEntry(top);
-      merge.advance();
-      return entry;
+    for (let top = merge.top; top; top = merge.top) {
+      if (this.#spentBytes >= mostBytes) return PAUSED;
+      if (!this.#isLastKey(top)) {
+        if (this.#upper && isOutside(top, this.#upper, 1)) return undefined;
+        this.#rememberKey(top);
+      }
+      this.#spend(top);
+      if (this.#keyIsDone) this.#pass(AFTER_ALL_VERSIONS, 'at');
+      else if (top.sequence > this.#sequence) this.#pass(this.#sequence, 'at');
+      else {
+        this.#keyIsDone = true;
+        const entry = top.deleted ? undefined : this.#copyEntry(top);
+        merge.advance();
+        if (entry) return entry;
+      }
     }
     return undefined;
   }
 
-  #nextInReverse(): Entry | undefined {
+  /** Versions come from old to new: the last visible one of a key speaks for it. */
+  #nextInReverse(mostBytes: number): Entry | undefined | typeof PAUSED {
     const merge = this.#merge;
-    for (;;) {
-      let entry: Entry | undefined;
-      this.#keyLength = -1;
-      // Versions come from old to new: the last visible one of a key speaks for it.
-      for (let top = merge.top; top; merge.advance(), top = merge.top) {
-        if (this.#keyLength >= 0 && !this.#isLastKey(top)) break;
-        if (top.sequence > this.#sequence) continue;
-        if (this.#keyLength < 0) {
-          if (this.#lower && isOutside(top, this.#lower, -1)) return undefined;
-          this.#rememberKey(top);
-        }
-        entry = top.deleted ? undefined : copyEntry(top);
+    for (let top = merge.top; top; top = merge.top) {
+      if (this.#spentBytes >= mostBytes) return PAUSED;
+      if (!this.#isLastKey(top)) {
+        if (this.#newest) return this.#takeNewest();
+        if (this.#lower && isOutside(top, this.#lower, -1)) return undefined;
+        this.#rememberKey(top);
       }
-      if (entry) return entry;
-      if (!merge.top) return undefined;
+      this.#spend(top);
+      if (top.sequence > this.#sequence) this.#pass(BEFORE_ALL_VERSIONS, 'before');
+      else {
+        this.#newest = top.deleted ? undefined : this.#copyEntry(top);
+        this.#pass(this.#sequence, 'at');
+      }
     }
+    return this.#takeNewest();
+  }
+
+  #takeNewest(): Entry | undefined {
+    const entry = this.#newest;
+    this.#newest = undefined;
+    return entry;
+  }
+
+  /** Behind the version at the top, or, after too many of them, to a position among or at the end of the key's versions. */
+  #pass(sequence: number, to: 'before' | 'at'): void {
+    if (++this.#steps < MOST_STEPS) this.#merge.advance();
+    else {
+      this.#steps = 0;
+      this.#merge.moveTop(this.#key.subarray(0, this.#keyLength), sequence, to);
+    }
+  }
+
+  #spend(at: Cursor): void {
+    this.#spentBytes += PASSING_BYTES + at.keyEnd - at.keyStart;
+    if (!this.#keysOnly) this.#spentBytes += at.valueEnd - at.valueStart;
   }
 
   #isLastKey(at: Cursor): boolean {
@@ -196,9 +265,17 @@ export class LsmIterator {
   #rememberKey(at: Cursor): void {
     const length = at.keyEnd - at.keyStart;
     if (length > this.#key.length) this.#key = Buffer.allocUnsafe(2 * length);
-    const key = this.#key;
-    for (let i = 0; i < length; i++) key[i] = at.keyBytes[at.keyStart + i] as number;
+    copyBytes(this.#key, 0, at.keyBytes, at.keyStart, at.keyEnd);
     this.#keyLength = length;
+    this.#keyIsDone = false;
+    this.#steps = 0;
+  }
+
+  #copyEntry(at: Cursor): Entry {
+    return {
+      key: copyRange(at.keyBytes, at.keyStart, at.keyEnd),
+      value: this.#keysOnly ? NO_BYTES : copyRange(at.valueBytes, at.valueStart, at.valueEnd),
+    };
   }
 }
 
@@ -207,7 +284,10 @@ export function checkIteratorOptions(options: IteratorOptions): void {
   for (const name of ['gt', 'gte', 'lt', 'lte'] as const) {
     if (options[name] !== undefined) checkBytes(options[name], name);
   }
-  const { limit } = options;
+  const { limit, values } = options;
+  if (values !== undefined && typeof values !== 'boolean') {
+    throw invalid(`values is ${String(values)}; true or false is accepted`);
+  }
   if (limit !== undefined && limit !== Number.POSITIVE_INFINITY && !(Number.isInteger(limit) && limit >= 0)) {
     throw invalid(`limit is ${String(limit)}; a whole number from 0 on is accepted`);
   }
@@ -233,11 +313,4 @@ function isOutside(at: Cursor, limit: Bound, direction: number): boolean {
   const order =
     compareRanges(at.keyBytes, at.keyStart, at.keyEnd, limit.key, 0, limit.key.length) * direction;
   return order > 0 || (order === 0 && !limit.included);
-}
-
-function copyEntry(at: Cursor): Entry {
-  return {
-    key: copyRange(at.keyBytes, at.keyStart, at.keyEnd),
-    value: copyRange(at.valueBytes, at.valueStart, at.valueEnd),
-  };
 }

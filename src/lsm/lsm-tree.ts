@@ -37,7 +37,7 @@ import {
   resolveOptions,
   type StallReason,
 } from './options.js';
-import { MANY_KEYS, PinnedReads } from './pinned-reads.js';
+import { PinnedReads } from './pinned-reads.js';
 import { Reader } from './reader.js';
 import { nameWal, replayWal } from './recovery.js';
 import { type Snapshot, SnapshotList } from './snapshot-list.js';
@@ -268,7 +268,7 @@ export class LsmTree {
     );
   }
 
-  /** Whether a key has a value: as `getSync`, without a copy of it. */
+  /** Whether a key has a value: as `getSync`, without a copy of it. A large one is not read. */
   hasSync(key: Uint8Array, options?: ReadOptions): boolean {
     if (this.#state === 'closed') throw closedError();
     checkBytes(key, 'a key');
@@ -293,11 +293,19 @@ export class LsmTree {
   getMany(keys: readonly Uint8Array[], options?: ReadOptions): Promise<(Buffer | undefined)[]> {
     try {
       this.#checkOpen();
-      if (!this.#reader.isSlow && keys.length <= MANY_KEYS) {
-        return Promise.resolve(keys.map((key) => this.getSync(key, options)));
-      }
       for (const key of keys) checkBytes(key, 'a key');
       return this.#reads.getMany(keys, this.#sequenceFor(options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Whether several keys have values, all of the moment of the call. Large values are not read. */
+  hasMany(keys: readonly Uint8Array[], options?: ReadOptions): Promise<boolean[]> {
+    try {
+      this.#checkOpen();
+      for (const key of keys) checkBytes(key, 'a key');
+      return this.#reads.hasMany(keys, this.#sequenceFor(options));
     } catch (error) {
       return Promise.reject(error);
     }

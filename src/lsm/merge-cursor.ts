@@ -43,12 +43,30 @@ export class MergeCursor {
     const top = heap[0] as Cursor;
     if (this.#reverse) top.previous();
     else top.next();
+    this.#settleTop();
+  }
+
+  /** The top has moved on. */
+  #settleTop(): void {
+    const heap = this.#heap;
+    const top = heap[0] as Cursor;
     if (!top.valid) {
       const last = heap.pop() as Cursor;
       if (heap.length === 0) return;
       if (last !== top) heap[0] = last;
     }
     if (heap.length > 1) this.#siftDown(0);
+  }
+
+  /**
+   * Moves the top, and no other cursor, in the direction of the merge: to its first entry at or behind a position, or
+   * in reverse to its last one before it (`to` before), or to the first one at or behind it (`to` at).
+   */
+  moveTop(key: Uint8Array, sequence: number, to: 'before' | 'at'): void {
+    const top = this.#heap[0] as Cursor;
+    if (to === 'before') top.seekBefore(key, sequence);
+    else top.seek(key, sequence);
+    this.#settleTop();
   }
 
   close(): void {

@@ -56,7 +56,10 @@ export interface LsmOptions {
   readonly writeBufferBytes?: number;
   /** So many frozen memtables may wait to be flushed before writes wait; 2. */
   readonly maxFrozenMemtables?: number;
-  /** Bytes of writes that may wait in a stall before further ones fail with `LSM_BUSY`; 64 MiB. */
+  /**
+   * Bytes of writes that may wait in a stall before further ones fail with `LSM_BUSY`; 64 MiB. With `Infinity` none
+   * fails: they all wait, each with a copy of its bytes.
+   */
   readonly maxWaitingBytes?: number;
   /** Data blocks hold so many bytes before compression; 4 KiB. */
   readonly blockBytes?: number;
@@ -125,7 +128,7 @@ const DEFAULT_CODECS: readonly Codec[] = ['lz4'];
 const NUMBERS = [
   ['writeBufferBytes', 8 * MIB, 1 * KIB, 1024 * MIB],
   ['maxFrozenMemtables', 2, 1, 64],
-  ['maxWaitingBytes', 64 * MIB, 0, 4096 * MIB],
+  ['maxWaitingBytes', 64 * MIB, 0, Number.POSITIVE_INFINITY],
   ['blockBytes', 4 * KIB, 64, 1 * MIB],
   ['restartInterval', 8, 1, 1024],
   ['bloomBitsPerKey', 10, 0, 64],
@@ -179,7 +182,7 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
         ? Math.min(2 * (numbers.level0Trigger ?? 1), options.level0StopTrigger ?? 20)
         : fixed;
     const value: unknown = options[name] ?? byDefault;
-    const whole = name === 'stepBudgetMs' || Number.isInteger(value);
+    const whole = name === 'stepBudgetMs' || value === Number.POSITIVE_INFINITY || Number.isInteger(value);
     if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
       throw invalid(
         `option ${name} is ${String(value)}; a whole number from ${least} to ${most} is accepted`,

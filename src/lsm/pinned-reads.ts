@@ -12,6 +12,7 @@ import type { Reader } from './reader.js';
 import { RunCursor } from './run-cursor.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
+import { Turn } from './turn.js';
 import type { VersionSet } from './version-set.js';
 
 export interface ReadSources {
@@ -27,15 +28,19 @@ export interface ReadSources {
 
 type Get = (key: Buffer) => Promise<Buffer | undefined>;
 
-/** Keys that are read in one turn of the event loop, or together while reads are slow. */
-export const MANY_KEYS = 64;
+/** What looking for a key costs of a turn beside the bytes of its value. */
+const LOOKUP_BYTES = 4096;
+/** Keys that are read together while reads are slow. */
+const MANY_KEYS = 64;
 const READ_AHEAD_BYTES = 64 * 1024;
 
 export class PinnedReads {
   readonly #sources: ReadSources;
+  readonly #turn: Turn;
 
   constructor(sources: ReadSources) {
     this.#sources = sources;
+    this.#turn = new Turn(sources.env.timers);
   }
 
   get(key: Uint8Array, sequence: number): Promise<Buffer | undefined> {
@@ -48,17 +53,23 @@ export class PinnedReads {
     return this.#read(sequence, (get) => this.#getInTurns(copies, get));
   }
 
+  hasMany(keys: readonly Uint8Array[], sequence: number): Promise<boolean[]> {
+    const copies = keys.map((key) => Buffer.from(key));
+    return this.#read(sequence, (_get, has) => this.#hasInTurns(copies, has));
+  }
+
   iterator(options: IteratorOptions, sequence: number): LsmIterator {
-    const { env, versions, memtables, tables, check } = this.#sources;
+    const { versions, memtables, tables, check } = this.#sources;
     const version = versions.pin();
     const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
       files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
     );
     const { filled } = memtables;
+    const keysOnly = options.values === false;
     for (const memtable of filled) memtable.pin();
     const cursors = [
       ...filled.map((memtable) => memtable.cursor()),
-      ...runs.map((run) => new RunCursor(tables, run, { readAheadBytes: READ_AHEAD_BYTES })),
+      ...runs.map((run) => new RunCursor(tables, run, { readAheadBytes: READ_AHEAD_BYTES, keysOnly })),
     ];
     return new LsmIterator(
       {
@@ -69,19 +80,22 @@ export class PinnedReads {
           versions.unpin(version);
           for (const memtable of filled) memtable.unpin();
         },
-        breathe: () => new Promise((resolve) => env.timers.endOfTurn(resolve)),
+        turn: this.#turn,
       },
       options,
     );
   }
 
-  #read<T>(sequence: number, read: (get: Get) => Promise<T>): Promise<T> {
+  #read<T>(sequence: number, read: (get: Get, has: (key: Buffer) => boolean) => Promise<T>): Promise<T> {
     const { versions, memtables, reader, background } = this.#sources;
     const { active, frozen } = memtables;
     const pinned: readonly Memtable[] = [...frozen, active];
     const version = versions.pin();
     for (const memtable of pinned) memtable.pin();
-    const done = read((key) => reader.getLater(key, sequence, active, frozen, version)).finally(() => {
+    const done = read(
+      (key) => reader.getLater(key, sequence, active, frozen, version),
+      (key) => reader.has(key, sequence, active, frozen, version),
+    ).finally(() => {
       versions.unpin(version);
       for (const memtable of pinned) memtable.unpin();
     });
@@ -90,10 +104,23 @@ export class PinnedReads {
 
   async #getInTurns(keys: readonly Buffer[], get: Get): Promise<(Buffer | undefined)[]> {
     const values: (Buffer | undefined)[] = [];
-    for (let start = 0; start < keys.length; start += MANY_KEYS) {
-      values.push(...(await Promise.all(keys.slice(start, start + MANY_KEYS).map(get))));
-      await new Promise<void>((resolve) => this.#sources.env.timers.endOfTurn(resolve));
+    while (values.length < keys.length) {
+      const count = this.#sources.reader.isSlow ? MANY_KEYS : 1;
+      const together = await Promise.all(keys.slice(values.length, values.length + count).map(get));
+      values.push(...together);
+      for (const value of together) this.#turn.spend(LOOKUP_BYTES + (value?.length ?? 0));
+      if (this.#turn.isOver) await this.#turn.end();
     }
     return values;
+  }
+
+  async #hasInTurns(keys: readonly Buffer[], has: (key: Buffer) => boolean): Promise<boolean[]> {
+    const found: boolean[] = [];
+    for (const key of keys) {
+      found.push(has(key));
+      this.#turn.spend(LOOKUP_BYTES);
+      if (this.#turn.isOver) await this.#turn.end();
+    }
+    return found;
   }
 }

@@ -6,7 +6,8 @@
 import { BlockCursor } from './block-cursor.js';
 import { copyRange } from './bytes.js';
 import type { Memtable } from './memtable.js';
-import { NotCached } from './table.js';
+import { SoleEntry } from './sole-entry.js';
+import { KEY_ONLY_START_BYTES, NotCached } from './table.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
 import { hashKey, type KeyHash } from './table-filter.js';
@@ -21,6 +22,9 @@ export class Reader {
   readonly #hash: KeyHash = { first: 0, second: 0 };
   #isHashed = false;
   #cachedOnly = false;
+  /** Where the keys of large values are read to; undefined while a value is read. */
+  #keyOnly: SoleEntry | undefined;
+  readonly #key = new SoleEntry(KEY_ONLY_START_BYTES);
 
   constructor(tables: TableCache) {
     this.#tables = tables;
@@ -64,6 +68,7 @@ export class Reader {
     cachedOnly = false,
   ): Buffer | undefined {
     this.#cachedOnly = cachedOnly;
+    this.#keyOnly = undefined;
     let node = active.find(key, sequence);
     if (node !== 0) return valueAt(active, node);
     for (let i = frozen.length - 1; i >= 0; i--) {
@@ -74,7 +79,7 @@ export class Reader {
     return this.#findInTables(key, sequence, version) ? this.#take() : undefined;
   }
 
-  /** As `get`: whether there is a value. */
+  /** As `get`: whether there is a value. A large one is not read. */
   has(
     key: Uint8Array,
     sequence: number,
@@ -83,8 +88,12 @@ export class Reader {
     version: Version,
   ): boolean {
     this.#cachedOnly = false;
-    for (const memtable of [active, ...frozen.toReversed()]) {
-      const node = memtable.find(key, sequence);
+    this.#keyOnly = this.#key;
+    let node = active.find(key, sequence);
+    if (node !== 0) return !active.isDeleted(node);
+    for (let i = frozen.length - 1; i >= 0; i--) {
+      const memtable = frozen[i] as Memtable;
+      node = memtable.find(key, sequence);
       if (node !== 0) return !memtable.isDeleted(node);
     }
     return this.#findInTables(key, sequence, version) && !this.#cursor.deleted;
@@ -114,7 +123,9 @@ export class Reader {
       hashKey(key, 0, key.length, this.#hash);
       this.#isHashed = true;
     }
-    return table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor, this.#cachedOnly);
+    return (
+      table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor, this.#cachedOnly, this.#keyOnly)
+    );
   }
 
   #take(): Buffer | undefined {

@@ -6,10 +6,10 @@
 import { corruption } from '../record/record.js';
 import { NO_SLOT } from './block-cache.js';
 import { BlockCursor } from './block-cursor.js';
-import { compareBytes, NO_BYTES } from './bytes.js';
+import { compareBytes, compareRanges, NO_BYTES } from './bytes.js';
 import { type Codec, startOfBlock } from './codec.js';
 import { SoleEntry } from './sole-entry.js';
-import type { Table } from './table.js';
+import { KEY_ONLY_START_BYTES, type Table } from './table.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
 import { BLOCK_TRAILER_BYTES, HEADER_BYTES } from './table-format.js';
@@ -26,7 +26,12 @@ export interface RunCursorOptions {
    * is shown as it is stored, so that it needs no unpacking and packing (`storedEnd`).
    */
   readonly writesTo?: { readonly codec: Codec; readonly blockBytes: number };
+  /** Values are not asked for: of a large one, only its key is read, and it is shown as empty. */
+  readonly keysOnly?: boolean;
 }
+
+/** Lengths, sequence and key of an entry that is passed on as it is stored: more would cost more than they give. */
+const STORED_START_BYTES = 128;
 
 export class RunCursor extends BlockCursor {
   readonly #tables: TableCache;
@@ -44,13 +49,17 @@ export class RunCursor extends BlockCursor {
   #windowEnd = 0;
   #readAhead = 0;
   readonly #sole: SoleEntry | undefined;
+  /** Of a large block whose key alone was read. */
+  readonly #keyOnly: SoleEntry | undefined;
+  #isKeyOnly = false;
 
   constructor(tables: TableCache, files: readonly TableFile[], options: RunCursorOptions) {
     super();
     this.#tables = tables;
     this.#files = files;
     this.#options = options;
-    this.#sole = options.writesTo ? new SoleEntry() : undefined;
+    this.#sole = options.writesTo ? new SoleEntry(STORED_START_BYTES) : undefined;
+    this.#keyOnly = options.keysOnly ? new SoleEntry(KEY_ONLY_START_BYTES) : undefined;
   }
 
   override seekToFirst(): void {
@@ -67,7 +76,7 @@ export class RunCursor extends BlockCursor {
     if (last < 0) return;
     this.#openFile(last);
     this.#loadBlock(this.#openTable.index.count - 1, 0);
-    super.seekToLast();
+    this.#enterBlockAtEnd();
   }
 
   override seek(key: Uint8Array, sequence: number): void {
@@ -84,9 +93,9 @@ export class RunCursor extends BlockCursor {
       );
     }
     this.#loadBlock(block, 0);
-    super.seek(key, sequence);
+    this.#seekInBlock(key, sequence);
     // The versions of one key may go on in the next block.
-    while (!this.valid && this.#loadNextBlock()) super.seek(key, sequence);
+    while (!this.valid && this.#loadNextBlock()) this.#seekInBlock(key, sequence);
   }
 
   override seekBefore(key: Uint8Array, sequence: number): void {
@@ -101,7 +110,8 @@ export class RunCursor extends BlockCursor {
   }
 
   override previous(): void {
-    super.previous();
+    if (this.#isKeyOnly) this.valid = false;
+    else super.previous();
     if (!this.valid) this.#enterPreviousBlock();
   }
 
@@ -114,8 +124,20 @@ export class RunCursor extends BlockCursor {
   }
 
   #enterBlock(): void {
-    if (this.storedEnd === 0) super.seekToFirst();
+    if (this.storedEnd === 0 && !this.#isKeyOnly) super.seekToFirst();
     else this.valid = true;
+  }
+
+  #enterBlockAtEnd(): void {
+    if (this.#isKeyOnly) this.valid = true;
+    else super.seekToLast();
+  }
+
+  #seekInBlock(key: Uint8Array, sequence: number): void {
+    if (this.#isKeyOnly) {
+      const order = compareRanges(this.keyBytes, this.keyStart, this.keyEnd, key, 0, key.length);
+      this.valid = order > 0 || (order === 0 && this.sequence <= sequence);
+    } else super.seek(key, sequence);
   }
 
   get #openTable(): Table {
@@ -153,7 +175,7 @@ export class RunCursor extends BlockCursor {
       this.#openFile(this.#file - 1);
       this.#loadBlock(this.#openTable.index.count - 1, -1);
     }
-    super.seekToLast();
+    this.#enterBlockAtEnd();
   }
 
   #openFile(index: number): void {
@@ -182,6 +204,11 @@ export class RunCursor extends BlockCursor {
     const offset = table.index.offsets[block] as number;
     const size = table.index.sizes[block] as number;
     const scan = this.#options.scan === true;
+    this.#isKeyOnly = this.#keyOnly !== undefined && table.readKeyOnly(block, this.#keyOnly);
+    if (this.#keyOnly && this.#isKeyOnly) {
+      this.#show(this.#keyOnly);
+      return;
+    }
     if (direction === 0) this.#readAhead = scan ? this.#options.readAheadBytes : 0;
     if (!scan && (direction === 0 || table.slots[block] !== NO_SLOT)) {
       const slot = table.cacheBlock(block);
@@ -215,6 +242,16 @@ export class RunCursor extends BlockCursor {
     if (writesTo?.codec !== this.#openTable.header.codec) return false;
     const blockBytes = startOfBlock(this.#window, start, end, sole.start);
     if (blockBytes < writesTo.blockBytes || !sole.read(blockBytes)) return false;
+    this.#show(sole);
+    this.valueEnd = sole.valueBytes;
+    this.storedBytes = this.#window;
+    this.storedStart = start;
+    this.storedEnd = end + BLOCK_TRAILER_BYTES;
+    return true;
+  }
+
+  /** All but the value. */
+  #show(sole: SoleEntry): void {
     this.clearBlock();
     if (this.keyBytes.length < sole.keyBytes) this.keyBytes = Buffer.allocUnsafe(2 * sole.keyBytes);
     sole.start.copy(this.keyBytes, 0, sole.keyStart, sole.keyStart + sole.keyBytes);
@@ -222,11 +259,7 @@ export class RunCursor extends BlockCursor {
     this.sequence = sole.sequence;
     this.deleted = sole.deleted;
     this.valueStart = 0;
-    this.valueEnd = sole.valueBytes;
-    this.storedBytes = this.#window;
-    this.storedStart = start;
-    this.storedEnd = end + BLOCK_TRAILER_BYTES;
-    return true;
+    this.valueEnd = 0;
   }
 
   #readWindow(offset: number, end: number, direction: number): void {

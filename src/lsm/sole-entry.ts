@@ -1,23 +1,26 @@
 /**
  * Recognises a block that holds one entry and nothing else by its first bytes (format: `block-builder.ts`), so that a
- * large value can go from table to table without being unpacked.
+ * large value can go from table to table without being unpacked, and its key be known without reading it.
  */
 import { SEQUENCE_BYTES } from './block-builder.js';
 
-/** Lengths, sequence and key must be within so many bytes. More of them would cost more than they give. */
-const START_BYTES = 128;
 /** One restart offset and their count stand behind the entry. */
 const RESTARTS_BYTES = 8;
 
 export class SoleEntry {
   /** The block's first bytes. */
-  readonly start: Buffer = Buffer.alloc(START_BYTES);
+  readonly start: Buffer;
   keyStart = 0;
   keyBytes = 0;
   valueBytes = 0;
   sequence = 0;
   deleted = false;
   #at = 0;
+
+  /** Lengths, sequence and key must be within so many bytes. */
+  constructor(startBytes: number) {
+    this.start = Buffer.alloc(startBytes);
+  }
 
   /** Takes what `start` says of a block of so many bytes; false if it is not a sole entry, or too long to be told. */
   read(blockBytes: number): boolean {
@@ -36,6 +39,11 @@ export class SoleEntry {
     const high = bytes.readUIntLE(at + 4, 3);
     this.sequence = high * 2 ** 32 + bytes.readUInt32LE(at);
     return high < 2 ** 21 && keyEnd + this.valueBytes + RESTARTS_BYTES === blockBytes;
+  }
+
+  /** A view. */
+  get key(): Buffer {
+    return this.start.subarray(this.keyStart, this.keyStart + this.keyBytes);
   }
 
   #varint(): number {

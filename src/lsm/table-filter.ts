@@ -71,12 +71,33 @@ class PreparedHashing extends Hashing {
 const hashing = new PreparedHashing();
 const PREPARED = '';
 
-export class TableFilter extends BloomFilter {
+/** The package's filter, over whichever bits it is given: making one takes longer than opening a table. */
+class SharedFilter extends BloomFilter {
+  constructor() {
+    super(64, 1);
+    this._hashing = hashing;
+  }
+
+  over(bits: Uint8Array, hashes: number, key: KeyHash): this {
+    this._filter.array = bits;
+    this._size = bits.length * 8;
+    this._nbHashes = hashes;
+    hashing.first = key.first;
+    hashing.second = key.second;
+    return this;
+  }
+}
+
+const filter = new SharedFilter();
+
+export class TableFilter {
+  readonly bits: Uint8Array;
+  readonly hashes: number;
+
   /** A filter over the bits given, a multiple of 8 of them; `hashes` indexes are set per key. */
   constructor(bits: Uint8Array, hashes: number) {
-    super(bits.length * 8, hashes);
-    this._hashing = hashing;
-    this._filter.array = bits;
+    this.bits = bits;
+    this.hashes = hashes;
   }
 
   /** An empty filter for so many keys. */
@@ -87,24 +108,12 @@ export class TableFilter extends BloomFilter {
     return new TableFilter(new Uint8Array(bytes), hashes);
   }
 
-  get bits(): Uint8Array {
-    return this._filter.array;
-  }
-
-  get hashes(): number {
-    return this._nbHashes;
-  }
-
   addHash(hash: KeyHash): void {
-    hashing.first = hash.first;
-    hashing.second = hash.second;
-    this.add(PREPARED);
+    filter.over(this.bits, this.hashes, hash).add(PREPARED);
   }
 
   /** False: the key is certainly not in the table. */
   mayContain(hash: KeyHash): boolean {
-    hashing.first = hash.first;
-    hashing.second = hash.second;
-    return this.has(PREPARED);
+    return filter.over(this.bits, this.hashes, hash).has(PREPARED);
   }
 }

@@ -7,11 +7,12 @@ import { crc32 } from '../record/checksum.js';
 import { corruption } from '../record/record.js';
 import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';
-import { compareRanges, NO_BYTES } from './bytes.js';
-import { CODEC_LZ4, CODEC_NONE, decompressBlock, plainBlock, plainBytes } from './codec.js';
+import { compareBytes, compareRanges, NO_BYTES } from './bytes.js';
+import { CODEC_LZ4, CODEC_NONE, decompressBlock, plainBlock, plainBytes, startOfStored } from './codec.js';
 import { ReadSpeed } from './read-speed.js';
+import type { SoleEntry } from './sole-entry.js';
 import { SparseIndex } from './sparse-index.js';
-import { type KeyHash, TableFilter } from './table-filter.js';
+import { hashKey, type KeyHash, TableFilter } from './table-filter.js';
 import {
   BLOCK_TRAILER_BYTES,
   decodeHeader,
@@ -21,6 +22,11 @@ import {
   type TableHeader,
   type TableProperties,
 } from './table-format.js';
+
+/** Of a block from this size on, the key can be read without the value. */
+const LARGE_BLOCK_BYTES = 16 * 1024;
+/** Lengths, sequence and key must be within so many bytes of it. */
+export const KEY_ONLY_START_BYTES = 1024;
 
 /** A block that would have to be read. */
 export class NotCached {
@@ -99,10 +105,23 @@ export class Table implements BlockOwner {
   /**
    * Moves `cursor` to the newest version of a key at or below a sequence; false if there is none. What the cursor
    * shows is good until the next read through the cache. With `cachedOnly`, throws `NotCached` where it would read.
+   * With `keyOnly`, a place to read to, the cursor may show nothing but whether the key is deleted.
    */
-  find(key: Uint8Array, sequence: number, cursor: BlockCursor, cachedOnly = false): boolean {
+  find(
+    key: Uint8Array,
+    sequence: number,
+    cursor: BlockCursor,
+    cachedOnly = false,
+    keyOnly?: SoleEntry,
+  ): boolean {
     // The versions of one key may go on in the next block.
     for (let block = this.index.find(key); block < this.index.count; block++) {
+      if (keyOnly && this.readKeyOnly(block, keyOnly)) {
+        const order = compareBytes(keyOnly.key, key);
+        if (order < 0 || (order === 0 && keyOnly.sequence > sequence)) continue;
+        cursor.deleted = false;
+        return order === 0;
+      }
       if (cachedOnly && this.slots[block] === NO_SLOT) throw new NotCached(this, block);
       this.#load(block, cursor);
       cursor.seek(key, sequence);
@@ -132,6 +151,38 @@ export class Table implements BlockOwner {
     this.#speed.note(startMs);
     if (count < bytes) throw corruption(this.path, offset, 'the end of the block is missing');
     this.checkStored(block, target, 0);
+  }
+
+  /**
+   * Whether a block is not cached, large, and filled by one entry that is no tombstone; `sole` then shows all of it but
+   * its value. Only the beginning of the block and its codec are read, which the CRC cannot be checked with; so the key
+   * is held against the index and the filter. In doubt the answer is no, and the whole block has to be read.
+   */
+  readKeyOnly(block: number, sole: SoleEntry): boolean {
+    const size = this.index.sizes[block] as number;
+    if (size < LARGE_BLOCK_BYTES || this.slots[block] !== NO_SLOT) return false;
+    const offset = this.index.offsets[block] as number;
+    // Of a compressed block, lengths alone may take a byte for each 255 bytes of value.
+    const bytes = Math.min(size, 2 * sole.start.length + Math.ceil(size / 128));
+    const start = scratch(bytes).subarray(0, bytes);
+    if (this.file.readSync(start, offset) < start.length) return false;
+    let codec = CODEC_NONE;
+    if (this.header.codec !== 'none') {
+      const trailer = Buffer.alloc(1);
+      if (this.file.readSync(trailer, offset + size) < 1) return false;
+      codec = trailer[0] as number;
+    }
+    const blockBytes = startOfStored(start, 0, size, codec, sole.start);
+    return blockBytes > 0 && sole.read(blockBytes) && !sole.deleted && this.#mayHold(block, sole);
+  }
+
+  #mayHold(block: number, { key, sequence }: SoleEntry): boolean {
+    if (sequence < this.header.smallestSequence || sequence > this.header.largestSequence) return false;
+    const first = block > 0 ? this.index.separator(block - 1) : this.properties.smallest;
+    if (compareBytes(key, first) < 0 || compareBytes(key, this.index.separator(block)) > 0) return false;
+    const hash = { first: 0, second: 0 };
+    hashKey(key, 0, key.length, hash);
+    return this.mayContain(hash);
   }
 
   /** Brings a block into the cache, if it can be cached, while other events run. */

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { rejection, withDirectory } from './level-lab.js';
+import { countingTurns, rejection, withDirectory } from './level-lab.js';
 
 const COUNT = 5000;
 const keyAt = (i: number) => String(i).padStart(5, '0');
@@ -90,19 +90,11 @@ test('clear deletes what a snapshot holds, and nothing that came later', () =>
 
 test('a scan by next, and all at once, leave others their turns', () =>
   withFilled(async (db) => {
-    let turns = 0;
-    let isRunning = true;
-    const count = () => {
-      turns++;
-      if (isRunning) setImmediate(count);
-    };
-    setImmediate(count);
     let entries = 0;
-    for await (const _entry of db.iterator()) entries++;
-    const turnsByNext = turns;
-    turns = 0;
-    const all = await db.values().all();
-    isRunning = false;
+    const [turnsByNext] = await countingTurns(async () => {
+      for await (const _entry of db.iterator()) entries++;
+    });
+    const [turns, all] = await countingTurns(() => db.values().all());
     assert.is(entries, COUNT);
     assert.is(all.length, COUNT);
     assert.ok(turnsByNext >= 5, `${turnsByNext} turns by next`);

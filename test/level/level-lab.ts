@@ -30,3 +30,19 @@ export async function rejection(promise: Promise<unknown>): Promise<string[]> {
   }
   throw new Error('it was expected to fail');
 }
+
+/** How many turns the event loop made while something was under way, and what came of it. */
+export async function countingTurns<T>(work: () => Promise<T>): Promise<[turns: number, result: T]> {
+  let turns = 0;
+  let isRunning = true;
+  const count = () => {
+    turns++;
+    if (isRunning) setImmediate(count);
+  };
+  setImmediate(count);
+  try {
+    return await work().then((result) => [turns, result]);
+  } finally {
+    isRunning = false;
+  }
+}
