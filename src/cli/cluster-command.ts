@@ -1,7 +1,7 @@
 /**
  * cluster: several nodes on this machine, each a process of its own, under one supervisor.
  *
- *     data/cluster/LOCK.n            held by the supervisor: `cluster stop` finds it there
+ *     data/cluster/LOCK.…            held by the supervisor: `cluster stop` finds it there
  *     data/cluster/n1/node.json …    made once; running again resumes the same cluster
  *     data/cluster/n1/store …        the node's state
  */
@@ -51,7 +51,7 @@ export function addClusterCommand(program: Command): void {
 async function runCluster(options: ClusterOptions): Promise<void> {
   const env = realEnv();
   env.fs.makeDirectory(options.directory);
-  const lock = lockDirectory(env, options.directory);
+  const lock = await lockDirectory(env, env.fs.realPath(options.directory));
   try {
     const configs = prepareConfigs(options);
     const children = configs.map((file, i) => startNode(file, i + 1));
@@ -133,15 +133,23 @@ function startNode(file: string, id: number): { child: ChildProcess; ended: Prom
 
 async function stopCluster(directory: string): Promise<void> {
   const env = realEnv();
-  const holder = fs.existsSync(directory) ? currentHolder(env, directory) : undefined;
+  const holder = fs.existsSync(directory) ? await currentHolder(env, directory) : undefined;
   if (!holder) {
     throw new RaftreeError('NOT_RUNNING', `no cluster runs in ${directory}`, {
       info: { outcome: 'notCommitted' },
     });
   }
+  const supervisor = { ...env.host.self(), ...holder };
+  if (!env.host.isAlive(supervisor)) {
+    throw new RaftreeError(
+      'NOT_RUNNING',
+      `the cluster in ${directory} runs where its processes cannot be seen from here, in another container perhaps; stop it there`,
+      { info: { outcome: 'notCommitted' } },
+    );
+  }
   process.kill(holder.pid, 'SIGTERM');
   const deadlineMs = performance.now() + STOP_TIMEOUT_MS;
-  while (env.host.isAlive(holder)) {
+  while (env.host.isAlive(supervisor)) {
     if (performance.now() > deadlineMs) {
       throw new RaftreeError('STOP_TIMEOUT', `process ${holder.pid} was told to stop, but still runs`);
     }

@@ -41,7 +41,7 @@ export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) =
   add('stats', 'levels, sizes, entries, sequences, WAL, garbage').action(
     (directory: string, options: JsonOption) =>
       onTree(async () => {
-        const stats = statDirectory(realEnv(), directory);
+        const stats = await statDirectory(realEnv(), directory);
         printLine(options.json ? toJson(stats) : statsAsText(stats));
         if (stats.problems.length > 0) setExitCode(EXIT.notMet);
       }),

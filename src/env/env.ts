@@ -59,6 +59,8 @@ export interface FileSystem {
   readFile(path: string): Buffer;
   /** Names in a directory, sorted; never `.` or `..`. */
   list(directory: string): string[];
+  /** The path of what exists, absolute and without symbolic links. */
+  realPath(path: string): string;
   /** Creates a directory and the missing ones above it; syncs each parent that got a new name. */
   makeDirectory(path: string): void;
   rename(from: string, to: string): void;
@@ -73,6 +75,15 @@ export interface FileSystem {
   syncDirectory(path: string): void;
   /** Makes the names that a directory has now durable, while other events run. */
   syncDirectoryLater(path: string): Promise<void>;
+  /** Listens on a UNIX socket of a new name, until it is closed or this process, or thread, ends. Keeps no process alive. */
+  bindSocket(path: string): Promise<BoundSocket>;
+  /** Whether somebody who lives listens on a socket of that name; not if there is none, or something else. */
+  isListening(path: string): Promise<boolean>;
+}
+
+export interface BoundSocket {
+  /** Stops listening. The name may stay. */
+  close(): void;
 }
 
 /** The `syscall` of an error that a failed sync of a file gave, also within `writeDurable` where it is a call of its own. */
@@ -152,10 +163,13 @@ export interface ProcessIdentity {
   readonly bootId: string;
   /** In the system's own unit; empty where the system does not tell. */
   readonly startTime: string;
+  /** Within which `pid` counts; empty where the system does not tell. */
+  readonly pidNamespace: string;
 }
 
 export interface Host {
   self(): ProcessIdentity;
+  /** Also if it is of another process namespace of this boot, of which nothing can be known. */
   isAlive(process: ProcessIdentity): boolean;
   /** How many files and sockets this process may have open at a time, as far as the system tells. */
   maxDescriptors(): number;

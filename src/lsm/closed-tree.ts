@@ -50,13 +50,13 @@ export interface ClosedTree {
 }
 
 /**
- * Throws `LSM_LOCKED` if a living process has the tree open, `LSM_INVALID` if there is no tree in the directory, or
+ * Rejects with `LSM_LOCKED` if a living process has the tree open, `LSM_INVALID` if there is no tree in the directory, or
  * the system's error. Damage is reported, not thrown.
  */
-export function readClosedTree(env: Env, directory: string): ClosedTree {
+export async function readClosedTree(env: Env, directory: string): Promise<ClosedTree> {
   checkDirectory(env, directory);
   if (!env.fs.exists(directory)) throw invalid(`${directory} does not exist`);
-  checkUnlocked(env, directory);
+  await checkUnlocked(env, directory);
   const names = env.fs.list(directory);
   const manifest = manifestNumbers(names).at(-1) ?? 0;
   const holdsFiles = names.some((name) => tableNumber(name) !== undefined || walNumber(name) !== undefined);
@@ -105,9 +105,9 @@ export function readClosedTree(env: Env, directory: string): ClosedTree {
   };
 }
 
-/** Throws `LSM_LOCKED` if a living process has the tree open. */
-export function checkUnlocked(env: Env, directory: string): void {
-  const holder = treeHolder(env, directory);
+/** Rejects with `LSM_LOCKED` if a living process has the tree open. */
+export async function checkUnlocked(env: Env, directory: string): Promise<void> {
+  const holder = await treeHolder(env, directory);
   if (!holder) return;
   throw new RaftreeError('LSM_LOCKED', `${directory} is in use by process ${holder.pid}; stop it first`, {
     info: { directory, pid: holder.pid },

@@ -37,9 +37,9 @@ export interface DirectoryStats {
   readonly garbage: { readonly files: number; readonly bytes: number };
 }
 
-/** Throws `LSM_LOCKED`, `LSM_INVALID` if there is no tree in the directory, or the system's error. */
-export function statDirectory(env: Env, directory: string): DirectoryStats {
-  const tree = readClosedTree(env, directory);
+/** Rejects with `LSM_LOCKED`, `LSM_INVALID` if there is no tree in the directory, or the system's error. */
+export async function statDirectory(env: Env, directory: string): Promise<DirectoryStats> {
+  const tree = await readClosedTree(env, directory);
   const wal = readWal(env, tree);
   const sizeOf = (name: string): number => {
     try {

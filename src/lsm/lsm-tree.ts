@@ -5,13 +5,14 @@
  *     write  ─► WAL ─► active memtable ─► frozen memtables ─► level 0 ─► level 1 ─► …
  *     read   ◄─ active memtable, frozen memtables, level 0 from new to old, one table of each further level
  *
- *     LOCK.n            who has it open                           env/directory-lock.ts
+ *     LOCK.…            who has it open                           env/directory-lock.ts
  *     MANIFEST-n        which tables make it up                   manifest.ts
  *     wal-n.log         batches that are not yet in tables        write-batch.ts
  *     n.sst             tables                                    table-format.ts
  */
 import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, isDiskFull, type RaftreeError } from '../env/errors.js';
+import { ownedFiles } from '../env/owned-files.js';
 import type { RecordLog } from '../record/record-log.js';
 import { approximateTableBytes } from './approximate-size.js';
 import { BackgroundWork } from './background-work.js';
@@ -78,6 +79,7 @@ function checkRange({ smallest, largest }: Partial<KeyRange>): void {
 export class LsmTree {
   /** With the defaults filled in. */
   readonly options: ResolvedOptions;
+  /** Absolute, without symbolic links. */
   readonly directory: string;
   readonly #versions: VersionSet;
   readonly #tables: TableCache;
@@ -114,12 +116,13 @@ export class LsmTree {
   static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {
     const resolved = resolveOptions(options);
     const { env } = resolved;
-    const lock = takeDirectory(env, directory, resolved);
+    const { path, lock } = await takeDirectory(env, directory, resolved);
     const { openTables, blocks } = resolved.resources;
-    const tables = new TableCache(env, directory, openTables, blocks);
+    const owned = { ...env, fs: ownedFiles(env.fs, lock) };
+    const tables = new TableCache(owned, path, openTables, blocks);
     try {
-      const versions = await VersionSet.open(resolved, directory, tables);
-      const tree = new LsmTree(resolved, directory, lock, tables, versions);
+      const versions = await VersionSet.open({ ...resolved, env: owned }, path, tables);
+      const tree = new LsmTree(resolved, path, lock, tables, versions);
       try {
         await tree.#recover();
       } catch (error) {
@@ -134,7 +137,7 @@ export class LsmTree {
     } catch (error) {
       tables.closeAll();
       lock.release();
-      throw openingError(error, directory);
+      throw openingError(error, path);
     }
   }
 
@@ -452,6 +455,7 @@ export class LsmTree {
       flushed: (event) => this.#flushed(event),
       changed: () => this.#changed(),
       failed: (error) => this.#failed(error),
+      checkDirectory: () => this.#lock.check(),
     };
   }
 
@@ -616,7 +620,9 @@ export class LsmTree {
   }
 
   async #recover(): Promise<void> {
-    const { wal, lastSequence } = replayWal(this.options, this.directory, this.#versions, this.#memtables);
+    const { env } = this.options;
+    const owned = { ...this.options, env: { ...env, fs: ownedFiles(env.fs, this.#lock) } };
+    const { wal, lastSequence } = replayWal(owned, this.directory, this.#versions, this.#memtables);
     this.#wal = wal;
     this.#lastGiven = lastSequence;
     this.#lastVisible = lastSequence;

@@ -39,6 +39,8 @@ export interface MaintenanceHost {
   /** Files have changed levels, or a full disk has come or gone. */
   changed(): void;
   failed(error: unknown): void;
+  /** Throws if the directory is not there any more: tables would be written into another one. */
+  checkDirectory(): void;
 }
 
 export interface MaintenanceStats {
@@ -228,6 +230,7 @@ export class Maintenance {
   async #flush(memtable: Memtable): Promise<void> {
     const { versions, snapshots, options } = this.#host;
     const startMs = options.env.clock.nowMs();
+    this.#host.checkDirectory();
     const { tables, threadId } = await this.#maker.flush({
       memtable,
       snapshots: snapshots.sequences(),
@@ -253,6 +256,7 @@ export class Maintenance {
 
   async #compact(plan: CompactionPlan): Promise<void> {
     const { versions, snapshots, options } = this.#host;
+    this.#host.checkDirectory();
     const version = versions.pin();
     try {
       const made = plan.isMove

@@ -79,16 +79,19 @@ const OPEN_TABLES = 64;
 /**
  * Throws `LSM_LOCKED` if the tree is open, `LSM_INVALID` if there is no tree in the directory, or the system's error.
  */
-export async function repairTree(env: Env, directory: string): Promise<RepairReport> {
-  const before = await verifyDirectory(env, directory);
+export async function repairTree(env: Env, givenDirectory: string): Promise<RepairReport> {
+  const before = await verifyDirectory(env, givenDirectory);
   if (before.problems.length === 0) {
     const kept = { tablesKept: before.tables, tablesWritten: 0, batchesKept: before.batches };
     return { isRepaired: false, losses: [], warnings: [], ...kept, originals: [], verified: before };
   }
-  const found = readClosedTree(env, directory);
+  const found = await readClosedTree(env, givenDirectory);
   // With something wrong besides, a torn end may hide edits that had counted.
   const tree = { ...found, manifestIsIntact: found.manifestIsIntact && !found.manifestIsTorn };
-  const lock = takeDirectory(env, directory, { createIfMissing: true, errorIfExists: false });
+  const { path: directory, lock } = await takeDirectory(env, givenDirectory, {
+    createIfMissing: true,
+    errorIfExists: false,
+  });
   let result: Omit<RepairReport, 'verified'>;
   const repair = new Repair(env, directory, tree, before.problems);
   try {

@@ -1,28 +1,35 @@
 /** The directory of a tree: made if need be, and held by one tree at a time. */
-import { currentHolder, type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
-import type { Env, ProcessIdentity } from '../env/env.js';
+import { currentHolder, type DirectoryLock, type LockHolder, lockDirectory } from '../env/directory-lock.js';
+import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { checkDirectory } from './errors.js';
 import { manifestNumbers } from './manifest.js';
 import { tableNumber } from './table-file.js';
 import { isWalName } from './wal.js';
 
+export interface TreeDirectory {
+  /** Absolute, without symbolic links: it stays the same whatever becomes of those, and of the working directory. */
+  readonly path: string;
+  readonly lock: DirectoryLock;
+}
+
 /**
- * Throws `LSM_LOCKED` if a tree of this or another living process holds it, `LSM_MISSING` if there is no tree in it
- * and none may be created, `LSM_EXISTS` if there must be none, or the system's error.
+ * Rejects with `LSM_LOCKED` if a tree of this or another living process holds it, `LSM_MISSING` if there is no tree in
+ * it and none may be created, `LSM_EXISTS` if there must be none, or the system's error.
  */
-export function takeDirectory(
+export async function takeDirectory(
   env: Env,
   directory: string,
   { createIfMissing, errorIfExists }: { readonly createIfMissing: boolean; readonly errorIfExists: boolean },
-): DirectoryLock {
+): Promise<TreeDirectory> {
   checkDirectory(env, directory);
   // Nothing is made where nothing may be made.
   if (!createIfMissing && !holdsTree(env, directory)) throw missingError(directory);
   env.fs.makeDirectory(directory);
-  const lock = lockTree(env, directory);
+  const path = env.fs.realPath(directory);
+  const lock = await lockTree(env, path);
   // Looked at again by the only one who may change it.
-  const exists = holdsTree(env, directory);
+  const exists = holdsTree(env, path);
   if (!exists && !createIfMissing) {
     lock.release();
     throw missingError(directory);
@@ -31,7 +38,7 @@ export function takeDirectory(
     lock.release();
     throw new RaftreeError('LSM_EXISTS', `${directory} exists and holds a tree, and errorIfExists is true`);
   }
-  return lock;
+  return { path, lock };
 }
 
 /** Whether files of a tree are there, also one that lacks its MANIFEST. */
@@ -51,18 +58,14 @@ function missingError(directory: string): RaftreeError {
   );
 }
 
-/** The living process that has the tree of a directory open, if there is one. Throws `LSM_LOCKED` if that cannot be told. */
-export function treeHolder(env: Env, directory: string): ProcessIdentity | undefined {
-  return asTreeLock(() => currentHolder(env, directory));
+/** Who has the tree of a directory open, if anybody does. */
+export function treeHolder(env: Env, directory: string): Promise<LockHolder | undefined> {
+  return currentHolder(env, env.fs.realPath(directory));
 }
 
-function lockTree(env: Env, directory: string): DirectoryLock {
-  return asTreeLock(() => lockDirectory(env, directory));
-}
-
-function asTreeLock<T>(look: () => T): T {
+async function lockTree(env: Env, directory: string): Promise<DirectoryLock> {
   try {
-    return look();
+    return await lockDirectory(env, directory);
   } catch (error) {
     if (errorCode(error) !== 'LOCKED') throw error;
     throw new RaftreeError('LSM_LOCKED', errorMessage(error), {

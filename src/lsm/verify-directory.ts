@@ -16,13 +16,13 @@ export interface DirectoryReport extends VerifyReport {
  * in the directory, or the system's error. Damage is reported, not thrown.
  */
 export async function verifyDirectory(env: Env, directory: string): Promise<DirectoryReport> {
-  const tree = readClosedTree(env, directory);
+  const tree = await readClosedTree(env, directory);
   const wal = readWal(env, tree);
   const problems = [...tree.problems, ...wal.problems];
   const report = await verifyTree(env, directory, tree.version);
   const known = new Set(problems.map((problem) => problem.message));
   problems.push(...report.problems.filter((problem) => !known.has(problem.message)));
-  checkUnlocked(env, directory);
+  await checkUnlocked(env, directory);
   const leftovers = tree.leftovers
     .filter((name) => !isSpareWal(name))
     .map((name) => `${directory}/${name}: it is no longer needed`);

@@ -8,7 +8,7 @@
  *       groups/1/state-…    the engine of group 1: the one directory that the Raft log names
  */
 
-import { type DirectoryLock, lockDirectory } from '../env/directory-lock.js';
+import { lockDirectory } from '../env/directory-lock.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { Engine } from '../kv/engine.js';
@@ -65,6 +65,8 @@ export class Node {
   readonly config: NodeConfig;
   readonly #parts: NodeParts;
   readonly #budget: BufferBudget;
+  /** Absolute, without symbolic links. */
+  #dataDirectory = '';
   /** Of the lock and of what the group needs; and of the doors, which close before. Each last first. */
   readonly #closers: (() => void | Promise<void>)[] = [];
   readonly #doorClosers: (() => void | Promise<void>)[] = [];
@@ -160,10 +162,9 @@ export class Node {
 
   async #open(): Promise<void> {
     const { env, config } = this.#parts;
-    const lock = this.#lockDataDirectory();
-    this.#closers.push(() => lock.release());
-    const identity = FolderIdentity.open(env, config.dataDirectory, config.clusterId, config.nodeId);
-    const raftLog = this.#openRaftLog();
+    const dataDirectory = await this.#takeDataDirectory();
+    const identity = FolderIdentity.open(env, dataDirectory, config.clusterId, config.nodeId);
+    const raftLog = this.#openRaftLog(dataDirectory);
     const present = raftLog.group(GROUP);
     const state = identity.checkLog(present?.base.incarnation);
     const founders = config.nodes.map(({ id }) => id);
@@ -176,7 +177,7 @@ export class Node {
       state,
       newIncarnation: () => env.random.bytes(16).toString('hex'),
     });
-    const known = new KnownPeers(env, config.dataDirectory);
+    const known = new KnownPeers(env, dataDirectory);
     this.#known = known;
     const peers = this.#makePeers(identity, known, birth);
     this.#peers = peers;
@@ -286,7 +287,7 @@ export class Node {
     // Of all trees of the node together.
     const resources = new LsmResources({ blockCacheBytes, writeBufferBytes: 2 * writeBufferBytes });
     this.#closers.push(() => resources.close());
-    const groupDirectory = `${config.dataDirectory}/groups/${GROUP}`;
+    const groupDirectory = `${this.#dataDirectory}/groups/${GROUP}`;
     const openEngine = (directory: string) => {
       env.fs.makeDirectory(directory);
       return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger, resources);
@@ -421,11 +422,16 @@ export class Node {
     this.#statusChanged({ role, term, leader });
   }
 
-  #lockDataDirectory(): DirectoryLock {
+  /** Resolves to its path without symbolic links: it stays the same whatever becomes of those. */
+  async #takeDataDirectory(): Promise<string> {
     const { env, config } = this.#parts;
     try {
       env.fs.makeDirectory(config.dataDirectory);
-      return lockDirectory(env, config.dataDirectory);
+      const path = env.fs.realPath(config.dataDirectory);
+      const lock = await lockDirectory(env, path);
+      this.#closers.push(() => lock.release());
+      this.#dataDirectory = path;
+      return path;
     } catch (error) {
       if (error instanceof RaftreeError) throw error;
       throw new RaftreeError(
@@ -437,9 +443,9 @@ export class Node {
     }
   }
 
-  #openRaftLog(): RaftLog {
+  #openRaftLog(dataDirectory: string): RaftLog {
     const { env, config, logger } = this.#parts;
-    const directory = `${config.dataDirectory}/raft`;
+    const directory = `${dataDirectory}/raft`;
     env.fs.makeDirectory(directory);
     const raftLog = RaftLog.open({
       env,

@@ -28,8 +28,9 @@ let processes = 1;
 
 /** The env of a new process: the locks of all others on the disk are those of the dead. */
 export function processEnv(seed: number, disk: SimDisk, options: SimFileSystemOptions = {}): Env {
+  disk.endListeners();
   const env = roomEnv(seed, disk, options);
-  const self = { pid: processes++, bootId: 'lab', startTime: '1' };
+  const self = { pid: processes++, bootId: 'lab', startTime: '1', pidNamespace: '' };
   return { ...env, host: { ...env.host, self: () => self, isAlive: (other) => other.pid === self.pid } };
 }
 

@@ -112,7 +112,10 @@ test('a WAL with a gap, and what is no longer needed', async () => {
 async function rearranged(change: (edit: VersionEdit) => VersionEdit): Promise<SimDisk> {
   const { disk } = await sampleTree();
   const env = processEnv(2, disk);
-  const { version, manifest, oldestWal, flushedSequence, nextFileNumber } = readClosedTree(env, DIRECTORY);
+  const { version, manifest, oldestWal, flushedSequence, nextFileNumber } = await readClosedTree(
+    env,
+    DIRECTORY,
+  );
   const added = version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level })));
   const edit = change({ added, removed: [], oldestWal, flushedSequence, nextFileNumber });
   (await Manifest.create(env, DIRECTORY, manifest + 1, edit)).close();

@@ -13,7 +13,7 @@ while (starter !== undefined && !fs.existsSync(starter)) {
   // Spins: all are to see the file in the same moment.
 }
 try {
-  lockDirectory(realEnv(), directory);
+  await lockDirectory(realEnv(), directory);
   process.stdout.write('locked\n');
 } catch (error) {
   process.stdout.write(`${errorCode(error) ?? errorMessage(error)}\n`);

@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { File, FileSystem, OpenMode } from '../env.js';
+import { bindSocket, isListening } from './unix-socket.js';
 
 const FLAGS: Record<OpenMode, number> = {
   read: fs.constants.O_RDONLY,
@@ -20,7 +21,7 @@ class RealFile implements File {
 
   constructor(filePath: string, mode: OpenMode) {
     this.path = filePath;
-    this.#openFd = fs.openSync(filePath, FLAGS[mode], 0o644);
+    this.#openFd = fs.openSync(filePath, FLAGS[mode], 0o600);
   }
 
   /** The number of a closed descriptor may by now belong to another file. */
@@ -167,11 +168,12 @@ export const realFileSystem: FileSystem = {
   exists: (filePath) => fs.existsSync(filePath),
   readFile: (filePath) => fs.readFileSync(filePath),
   list: (directory) => fs.readdirSync(directory).sort(),
+  realPath: (filePath) => fs.realpathSync(filePath),
   makeDirectory(directory) {
     const absolute = path.resolve(directory);
     const missing: string[] = [];
     for (let at = absolute; !fs.existsSync(at); at = path.dirname(at)) missing.push(at);
-    fs.mkdirSync(absolute, { recursive: true });
+    fs.mkdirSync(absolute, { recursive: true, mode: 0o700 });
     for (const name of missing.reverse()) syncDirectory(path.dirname(name));
   },
   rename: (from, to) => fs.renameSync(from, to),
@@ -190,6 +192,8 @@ export const realFileSystem: FileSystem = {
       fs.closeSync(fd);
     }
   },
+  bindSocket,
+  isListening,
 };
 
 function syncDirectory(directory: string): void {

@@ -29,15 +29,26 @@ function exists(pid: number): boolean {
   }
 }
 
+function readLink(path: string): string {
+  try {
+    return fs.readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+const pidNamespace = readLink('/proc/self/ns/pid');
 const bootId = (readText('/proc/sys/kernel/random/boot_id') ?? '').trim();
 
 export const realHost: Host = {
   self(): ProcessIdentity {
-    return { pid: process.pid, bootId, startTime: readStat(process.pid)?.startTime ?? '' };
+    return { pid: process.pid, bootId, startTime: readStat(process.pid)?.startTime ?? '', pidNamespace };
   },
 
   isAlive(other: ProcessIdentity): boolean {
-    if (other.bootId !== bootId || !exists(other.pid)) return false;
+    if (other.bootId !== bootId) return false;
+    if (other.pidNamespace !== '' && pidNamespace !== '' && other.pidNamespace !== pidNamespace) return true;
+    if (!exists(other.pid)) return false;
     const stat = readStat(other.pid);
     // Either it has just ended, or its /proc entry is hidden from us (mount option hidepid).
     if (!stat) return exists(other.pid);

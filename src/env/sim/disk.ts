@@ -7,7 +7,7 @@
  * A `SimFileSystem` is one process' view of the disk. A killed process' view is detached: whatever the dead still
  * try fails, and what they had written stays.
  */
-import { type File, type FileSystem, type OpenMode, SYNC_CALL } from '../env.js';
+import { type BoundSocket, type File, type FileSystem, type OpenMode, SYNC_CALL } from '../env.js';
 import { RaftreeError } from '../errors.js';
 import type { SeededRandom } from './seeded-random.js';
 
@@ -39,7 +39,18 @@ function overlay(earlier: Sync, later: Sync): void {
   }
 }
 
+/** That of a copy, or of before a power cut, has no listener. */
+class SimSocket {
+  isListening: boolean;
+
+  constructor(isListening: boolean) {
+    this.isListening = isListening;
+  }
+}
+
 class Inode {
+  /** Of a UNIX socket. */
+  socket: SimSocket | undefined;
   content: Buffer = Buffer.alloc(0);
   sizeBytes = 0;
   durable: Buffer = Buffer.alloc(0);
@@ -119,6 +130,7 @@ class Inode {
   }
 
   powerCut(random: SeededRandom): void {
+    if (this.socket) this.socket = new SimSocket(false);
     const survivor = Buffer.alloc(Math.max(this.sizeBytes, this.durableSizeBytes));
     this.durable.copy(survivor, 0, 0, this.durableSizeBytes);
     const low = Math.min(this.sizeBytes, this.durableSizeBytes);
@@ -204,7 +216,9 @@ export type FileOperationKind =
   | 'link'
   | 'unlink'
   | 'mkdir'
-  | 'sync-directory';
+  | 'sync-directory'
+  | 'bind'
+  | 'connect';
 
 export interface FileOperation {
   /** Counted from 1 over the life of the view. */
@@ -231,11 +245,23 @@ export interface SimFileSystemOptions {
 
 export class SimDisk {
   readonly root = new Directory();
+  readonly #sockets = new Set<SimSocket>();
   #mounts = 0;
 
   /** Views there have been of this disk and of those it is a copy of. */
   get mounts(): number {
     return this.#mounts;
+  }
+
+  /** Whoever listens on a socket of this disk is dead. */
+  endListeners(): void {
+    for (const socket of this.#sockets) socket.isListening = false;
+    this.#sockets.clear();
+  }
+
+  /** Of one view. */
+  addListener(socket: SimSocket): void {
+    this.#sockets.add(socket);
   }
 
   /** One process' view. */
@@ -311,6 +337,7 @@ function copyDirectory(
       return copy;
     }
     const copy = new Inode();
+    if (node.socket) copy.socket = new SimSocket(false);
     copy.content = Buffer.from(node.content);
     copy.sizeBytes = node.sizeBytes;
     copy.durable = Buffer.from(node.durable);
@@ -349,6 +376,7 @@ export function systemError(code: string, call: string, path: string): Error {
 export class SimFileSystem implements FileSystem {
   readonly #disk: SimDisk;
   readonly #options: SimFileSystemOptions;
+  readonly #sockets = new Set<SimSocket>();
   #operations = 0;
   #detached = false;
   /** While the process is paused: what its completed operations wait for. */
@@ -367,6 +395,7 @@ export class SimFileSystem implements FileSystem {
   /** The process that used this view is dead. */
   detach(): void {
     this.#detached = true;
+    for (const socket of this.#sockets) socket.isListening = false;
   }
 
   get detached(): boolean {
@@ -424,6 +453,7 @@ export class SimFileSystem implements FileSystem {
       return new SimFile(this, path, inode, true);
     }
     if (!(existing instanceof Inode)) throw systemError('ENOENT', 'open', path);
+    if (existing.socket) throw systemError('ENXIO', 'open', path);
     return new SimFile(this, path, existing, mode === 'modify');
   }
 
@@ -436,11 +466,17 @@ export class SimFileSystem implements FileSystem {
     const node = find(this.#disk.root, path);
     if (!node) throw systemError('ENOENT', 'open', path);
     if (node instanceof Directory) throw systemError('EISDIR', 'read', path);
+    if (node.socket) throw systemError('ENXIO', 'open', path);
     return Buffer.from(node.content.subarray(0, node.sizeBytes));
   }
 
   list(path: string): string[] {
     return [...this.#directory(path, 'scandir').names.keys()].sort();
+  }
+
+  realPath(path: string): string {
+    if (!this.exists(path)) throw systemError('ENOENT', 'realpath', path);
+    return `/${segments(path).join('/')}`;
   }
 
   makeDirectory(path: string): void {
@@ -524,6 +560,31 @@ export class SimFileSystem implements FileSystem {
     const { fault } = this.begin('sync-directory', path);
     if (fault === 'ignore') return;
     this.#directory(path, 'fsync').sync();
+  }
+
+  async bindSocket(path: string): Promise<BoundSocket> {
+    const { operation } = this.begin('bind', path);
+    await this.delay(operation);
+    const inode = new Inode();
+    const socket = new SimSocket(true);
+    inode.socket = socket;
+    const parent = this.#parent(path, 'bind');
+    if (parent.names.has(baseName(path))) throw systemError('EADDRINUSE', 'bind', path);
+    parent.change({ kind: 'set', name: baseName(path), node: inode });
+    this.#sockets.add(socket);
+    this.#disk.addListener(socket);
+    return {
+      close() {
+        socket.isListening = false;
+      },
+    };
+  }
+
+  async isListening(path: string): Promise<boolean> {
+    const { operation } = this.begin('connect', path);
+    await this.delay(operation);
+    const node = find(this.#disk.root, path);
+    return node instanceof Inode && node.socket?.isListening === true;
   }
 
   #directory(path: string, call: string): Directory {

@@ -24,7 +24,7 @@ export class SimWorld {
     const fs = disk.mount(options);
     // Unlike the pid this is not given again by another world that goes on with the disk.
     const startTime = String(disk.mounts);
-    const identity = { pid, bootId: 'simulation', startTime };
+    const identity = { pid, bootId: 'simulation', startTime, pidNamespace: '' };
     this.#alive.set(pid, startTime);
     const random = new SeededRandom(this.random.uint32());
     const clock = new SimClock(this.scheduler);
