@@ -2,7 +2,7 @@
  * One running node: the rooms below, opened in order, wired together and closed in reverse.
  *
  *     data folder
- *       LOCK.n              its holder
+ *       LOCK.…              its holder
  *       identity.json       whose folder it is;  peers.json: whom it has met
  *       raft/               the Raft log of all groups
  *       groups/1/state-…    the engine of group 1: the one directory that the Raft log names

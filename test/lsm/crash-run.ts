@@ -146,7 +146,7 @@ class Run {
   }
 
   #nextFault(operation: FileOperation): Fault {
-    if (operation.kind === 'link' && this.#history.linksFail && !operation.path.includes('LOCK')) {
+    if (operation.kind === 'link' && this.#history.linksFail) {
       return systemError('EXDEV', 'link', operation.path);
     }
     const fault = this.#fault;
