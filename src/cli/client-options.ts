@@ -3,10 +3,13 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { RaftreeClient } from '../client/client.js';
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
+import { realFileSystem } from '../env/real/file-system.js';
+import { readSecretFile } from '../security/cluster-secret.js';
 
 export interface CommonOptions {
   readonly endpoints: readonly string[];
   readonly json?: true;
+  readonly secretFile?: string;
   readonly timeout: number;
 }
 
@@ -19,6 +22,10 @@ export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): 
       'client addresses of one or more nodes (default: RAFTREE_ENDPOINTS, or 127.0.0.1:7001)',
       parseEndpoints,
       parseEndpoints(process.env.RAFTREE_ENDPOINTS ?? DEFAULT_ENDPOINTS),
+    )
+    .option(
+      '--secret-file <path>',
+      'the cluster secret, to change members and leaders (default: RAFTREE_CLUSTER_SECRET_FILE)',
     )
     .option('--json', 'answer as JSON')
     .option('--timeout <ms>', 'how long to try, or "infinity"', parseTimeout, defaultTimeoutMs);
@@ -59,10 +66,23 @@ export async function withClient<T>(
   options: CommonOptions,
   run: (client: RaftreeClient) => Promise<T>,
 ): Promise<T> {
-  const client = new RaftreeClient({ endpoints: options.endpoints, timeoutMs: options.timeout });
+  const client = new RaftreeClient({
+    endpoints: options.endpoints,
+    timeoutMs: options.timeout,
+    ...clusterSecretOf(options),
+  });
   try {
     return await run(client);
   } finally {
     await client.close();
   }
+}
+
+/** Throws `INVALID_CONFIG` for a file that cannot be used. */
+export function clusterSecretOf({ secretFile }: CommonOptions): { clusterSecret?: Uint8Array } {
+  // Empty: none.
+  const file = secretFile ?? (process.env.RAFTREE_CLUSTER_SECRET_FILE || undefined);
+  if (file === undefined) return {};
+  const [clusterSecret] = readSecretFile(realFileSystem, file).secrets;
+  return clusterSecret ? { clusterSecret } : {};
 }

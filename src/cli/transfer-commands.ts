@@ -4,7 +4,13 @@ import { SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
 import { RaftreeClient } from '../client/client.js';
 import { errorMessage } from '../env/errors.js';
-import { type CommonOptions, parseCount, withClient, withClientOptions } from './client-options.js';
+import {
+  type CommonOptions,
+  clusterSecretOf,
+  parseCount,
+  withClient,
+  withClientOptions,
+} from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { print, printLine } from './output.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
@@ -73,6 +79,7 @@ async function importRecords(
     endpoints: options.endpoints,
     timeoutMs: options.timeout,
     window: Math.min(4096, options.inFlight),
+    ...clusterSecretOf(options),
   });
   const underWay = new Set<Promise<void>>();
   try {

@@ -1,6 +1,7 @@
 /** What a client may be told at its construction and at each call. */
 import { type Address, type Env, parseAddress } from '../env/env.js';
 import { DEFAULT_PROTOCOL_LIMITS } from '../protocol/protocol-pipeline.js';
+import { secretFault } from '../security/cluster-secret.js';
 import { RaftreeClientError } from './client-error.js';
 
 /** What a client needs of the world. */
@@ -13,6 +14,11 @@ export interface ClientOptions {
   readonly env?: ClientEnv;
   /** The cluster that must answer; any if empty. Default empty. */
   readonly clusterId?: string;
+  /**
+   * The cluster's secret, at least 16 bytes: needed to change members and leaders of a cluster that has one, and proven
+   * without being sent.
+   */
+  readonly clusterSecret?: string | Uint8Array;
   /** How long a call may take, retries included; Infinity: as long as it takes. Default 10 000. */
   readonly timeoutMs?: number;
   /** How long one attempt waits for its answer before another node is tried. Default 3 000. */
@@ -34,8 +40,9 @@ export interface ClientOptions {
 }
 
 /** The options with their defaults. */
-export interface ClientSettings extends Required<Omit<ClientOptions, 'endpoints'>> {
+export interface ClientSettings extends Required<Omit<ClientOptions, 'endpoints' | 'clusterSecret'>> {
   readonly endpoints: readonly string[];
+  readonly clusterSecret: Uint8Array | undefined;
 }
 
 export interface CallOptions {
@@ -79,8 +86,12 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
     maxFrameBytes: DEFAULT_PROTOCOL_LIMITS.maxFrameBytes,
     pageEntries: 1000,
     ...options,
+    clusterSecret:
+      typeof options.clusterSecret === 'string' ? Buffer.from(options.clusterSecret) : options.clusterSecret,
     env,
   };
+  const fault = settings.clusterSecret && secretFault(settings.clusterSecret);
+  if (fault !== undefined) throw invalid(`clusterSecret: ${fault}`);
   if (settings.endpoints.length === 0) throw invalid('endpoints must name at least one node');
   for (const endpoint of settings.endpoints) addressOf(endpoint);
   checkTimeout(settings.timeoutMs);

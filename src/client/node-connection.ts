@@ -80,10 +80,10 @@ export class NodeConnection implements Handler {
 
   /**
    * Resolves when the node has said hello. Rejects with `UNREACHABLE` or with the reason that the node gave
-   * (`VERSION_MISMATCH`, `IDENTITY_MISMATCH` …).
+   * (`VERSION_MISMATCH`, `SECRET_MISMATCH` …).
    */
   static async open(endpoint: string, settings: ClientSettings): Promise<NodeConnection> {
-    const { env, clusterId, connectTimeoutMs, maxFrameBytes } = settings;
+    const { env, clusterId, clusterSecret, connectTimeoutMs, maxFrameBytes } = settings;
     const connection = new NodeConnection(endpoint, settings);
     const active = new Promise<void>((resolve) => {
       connection.#becameActive = resolve;
@@ -97,8 +97,14 @@ export class NodeConnection implements Handler {
             limits: { maxFrameBytes, helloTimeoutMs: connectTimeoutMs },
             handshake: {
               side: 'connecting',
-              identity: { role: 'client', clusterId, nodeId: 0, storeId: '' },
+              identity: {
+                role: clusterSecret ? 'administrator' : 'client',
+                clusterId,
+                nodeId: 0,
+                storeId: '',
+              },
               expectedRoles: ['server'],
+              security: { secrets: clusterSecret ? [clusterSecret] : [], random: env.random },
             },
             between: [new LinkWatch({ checkEveryMs: CHECK_EVERY_MS, nextWithinMs: PROMISE_MS })],
             handler: connection,

@@ -29,6 +29,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'REQUEST_TOO_LARGE',
   'CHANGE_INVALID',
   'CHANGE_CONFLICT',
+  'NOT_PERMITTED',
   'TRANSFER_FAILED',
   'UNKNOWN_MESSAGE',
   'MALFORMED_MESSAGE',
@@ -45,7 +46,11 @@ const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader
 const SLOW_ATTEMPT_TIMEOUT_MS = 12_000;
 
 /** Errors of a connection that speak of the node itself: if all nodes say so, there is no use in waiting. */
-const REFUSAL_CODES: ReadonlySet<string> = new Set(['VERSION_MISMATCH', 'IDENTITY_MISMATCH']);
+const REFUSAL_CODES: ReadonlySet<string> = new Set([
+  'VERSION_MISMATCH',
+  'IDENTITY_MISMATCH',
+  'SECRET_MISMATCH',
+]);
 
 /** Where a request may go: to the leader, to any of the given nodes, or to one. */
 export type Target = 'leader' | 'any' | { readonly endpoint: string };

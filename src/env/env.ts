@@ -57,6 +57,8 @@ export interface FileSystem {
   open(path: string, mode: OpenMode): File;
   exists(path: string): boolean;
   readFile(path: string): Buffer;
+  /** Whether every user of the machine may read the file. False where nobody can tell. */
+  isReadableByOthers(path: string): boolean;
   /** Names in a directory, sorted; never `.` or `..`. */
   list(directory: string): string[];
   /** The path of what exists, absolute and without symbolic links. */

@@ -3,6 +3,7 @@ import type { Address, Env, Listener, Socket } from '../env/env.js';
 import type { AccountKind, BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
+import { hostOf, isLoopback } from './hosts.js';
 
 export interface ListenOptions {
   /** Connections above this are closed as soon as they are accepted. */
@@ -126,13 +127,4 @@ export class ChannelListener {
     if (count > 0) this.#perAddress.set(host, count);
     else this.#perAddress.delete(host);
   }
-}
-
-/** Of `host:port`. */
-function hostOf(remote: string): string {
-  return remote.slice(0, Math.max(0, remote.lastIndexOf(':')));
-}
-
-function isLoopback(host: string): boolean {
-  return host === '::1' || /^(?:::ffff:)?127\./.test(host);
 }

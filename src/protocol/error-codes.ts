@@ -74,6 +74,12 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The membership was changed since the index that the request expects: look again first.',
   },
+  NOT_PERMITTED: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'This connection may not administrate: prove the cluster secret, or if there is none, connect from the node’s machine.',
+  },
   TRANSFER_FAILED: {
     outcome: 'unknown',
     about: 'request',
@@ -99,10 +105,15 @@ export const ERROR_CODES = {
     about: 'connection',
     meaning: 'The hello names another cluster, node, store or role than belongs here.',
   },
+  SECRET_MISMATCH: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'The two sides do not have the same cluster secret, or only one has any.',
+  },
   HELLO_EXPECTED: {
     outcome: 'notCommitted',
     about: 'connection',
-    meaning: 'The first message was not a hello, or a later one was.',
+    meaning: 'The messages of the handshake came in another order, or others between them.',
   },
   HELLO_TIMEOUT: { outcome: 'notCommitted', about: 'connection', meaning: 'No hello came in time.' },
   FRAME_TOO_LARGE: {

@@ -1,16 +1,34 @@
 /** The pipeline's handlers between frames and messages. */
+import { RaftreeError } from '../env/errors.js';
 import type { Frame } from '../net/frame.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { decodeMessage, encodeMessage } from './codec.js';
-import type { Message, OutboundMessage } from './messages.js';
+import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
 
 /** A message with the body of the frame that it came in: for `commandBytes`. */
 export type ReceivedMessage = Message & { readonly frameBody: Buffer };
 
-/** Frames in, `ReceivedMessage`s out. Fails with `UNKNOWN_MESSAGE` and `MALFORMED_MESSAGE`. */
+/**
+ * Frames in, `ReceivedMessage`s out. Before it is opened it reads the bodies of the given messages alone.
+ * Fails with `UNKNOWN_MESSAGE`, `MALFORMED_MESSAGE` and `HELLO_EXPECTED`.
+ */
 export class MessageDecoder implements Handler {
+  /** Numbers of messages that are not read yet. */
+  #early: ReadonlySet<number>;
+
+  constructor(atFirst: ReadonlySet<MessageName>) {
+    const names = Object.keys(MESSAGES) as MessageName[];
+    this.#early = new Set(names.filter((name) => !atFirst.has(name)).map((name) => MESSAGES[name].number));
+  }
+
+  open(): void {
+    this.#early = new Set();
+  }
+
   read(context: HandlerContext, message: unknown): void {
     const frame = message as Frame;
+    if (this.#early.has(frame.type))
+      throw new RaftreeError('HELLO_EXPECTED', `a frame of type ${frame.type} before the handshake is done`);
     context.read(Object.assign(decodeMessage(frame), { frameBody: frame.body }));
   }
 }

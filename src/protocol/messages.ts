@@ -24,7 +24,7 @@ const consistency = enumeration({ linearizable: 1, stale: 2, lease: 3, follower:
 export const MESSAGES = {
   hello: message(1, 'The first message of both sides; the side that connected speaks first.', {
     protocolVersion: u32,
-    role: enumeration({ client: 1, peer: 2, server: 3 }),
+    role: enumeration({ client: 1, peer: 2, server: 3, administrator: 4 }),
     clusterId: string,
     nodeId: u32,
     storeId: string,
@@ -43,6 +43,18 @@ export const MESSAGES = {
     { nextWithinMs: u32 },
   ),
   pong: message(4, 'The answer to ping.', {}),
+  challenge: message(
+    5,
+    'After the hello of a peer or administrator, both sides: 32 random bytes to prove the cluster secret with; none: none is set here.',
+    { nonce: bytes },
+  ),
+  proof: message(
+    6,
+    'HMAC-SHA256 of this meeting with the cluster secret; the side that connected proves first.',
+    {
+      proof: bytes,
+    },
+  ),
   write: message(16, 'Changes keys. Several operations are one atomic batch: all are applied or none is.', {
     requestId: u32,
     sessionId: u53,

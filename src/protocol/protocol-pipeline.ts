@@ -4,7 +4,7 @@ import { FrameDecoder } from '../net/frame-decoder.js';
 import { FrameEncoder } from '../net/frame-encoder.js';
 import type { Handler } from '../net/pipeline.js';
 import { ErrorReplies } from './error-replies.js';
-import { Handshake, type HandshakeOptions } from './handshake.js';
+import { HANDSHAKE_MESSAGES, Handshake, type HandshakeOptions } from './handshake.js';
 import { MessageDecoder, MessageEncoder } from './message-handlers.js';
 
 export interface ProtocolLimits {
@@ -12,7 +12,7 @@ export interface ProtocolLimits {
   readonly maxFrameBytes: number;
   /** An incomplete frame that does not grow for this long ends the connection. */
   readonly frameTimeoutMs: number;
-  /** How long the other side's hello may take. */
+  /** How long the other side's hello and proof may take. */
   readonly helloTimeoutMs: number;
 }
 
@@ -22,7 +22,7 @@ export const DEFAULT_PROTOCOL_LIMITS: ProtocolLimits = {
   helloTimeoutMs: 5_000,
 };
 
-/** The longest body accepted from a stranger. */
+/** The longest body accepted before the handshake is done. */
 export const HELLO_FRAME_BYTES = 4096;
 
 export interface ProtocolPipelineOptions {
@@ -41,18 +41,20 @@ export function protocolPipeline(channel: Channel, options: ProtocolPipelineOpti
     maxFrameBytes: HELLO_FRAME_BYTES,
     frameTimeoutMs: limits.frameTimeoutMs,
   });
+  const messageDecoder = new MessageDecoder(HANDSHAKE_MESSAGES);
   const handshake = new Handshake({
     ...options.handshake,
     helloTimeoutMs: limits.helloTimeoutMs,
-    greeted(hello, greetedChannel) {
+    greeted(hello, greetedChannel, isProven) {
       frameDecoder.maxFrameBytes = limits.maxFrameBytes;
-      options.handshake.greeted?.(hello, greetedChannel);
+      messageDecoder.open();
+      options.handshake.greeted?.(hello, greetedChannel, isProven);
     },
   });
   channel.pipeline.add(
     frameDecoder,
     new FrameEncoder(limits.maxFrameBytes),
-    new MessageDecoder(),
+    messageDecoder,
     new MessageEncoder(),
     handshake,
     ...(options.between ?? []),

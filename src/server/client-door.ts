@@ -6,15 +6,16 @@ import { type Answer, AnswerGate } from '../net/answer-gate.js';
 import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener, type Refusal } from '../net/channel-listener.js';
+import { hostOf, isLoopback } from '../net/hosts.js';
 import { IdleTimeout } from '../net/idle-timeout.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { Tally } from '../net/tally.js';
 import { Turns } from '../net/turns.js';
 import { errorReply } from '../protocol/error-codes.js';
-import type { Identity } from '../protocol/handshake.js';
+import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
 import { LinkWatch } from '../protocol/link-watch.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
-import type { OutboundMessage } from '../protocol/messages.js';
+import type { OutboundMessage, OutboundOf } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { Admin } from './admin.js';
 
@@ -22,9 +23,12 @@ export interface ClientDoorOptions {
   readonly env: Env;
   readonly logger: Logger;
   readonly identity: Identity;
+  readonly security: ClusterSecrets;
+  /** Without a secret everybody may administrate, not only who connects from this machine. */
+  readonly insecure: boolean;
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
-  readonly status: (requestId: number) => OutboundMessage;
+  readonly status: (requestId: number) => OutboundOf<'statusReply'>;
   readonly budget: BufferBudget;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
@@ -46,7 +50,8 @@ const REQUEST_OVERHEAD_BYTES = 1024;
 const MAX_ANSWER_BYTES_PER_TURN = 256 * 1024;
 
 export function listenForClients(options: ClientDoorOptions, address: Address): Promise<ChannelListener> {
-  const { env, logger, identity, maxConnections, maxConnectionsPerAddress, maxFrameBytes } = options;
+  const { env, logger, identity, security, maxConnections, maxConnectionsPerAddress, maxFrameBytes } =
+    options;
   const turns = new Turns(env.timers, MAX_ANSWER_BYTES_PER_TURN);
   const closings = new Tally<{ remote: string; message: string }>(
     env.timers,
@@ -65,13 +70,23 @@ export function listenForClients(options: ClientDoorOptions, address: Address): 
     reservedForLoopback: RESERVED_FOR_LOOPBACK,
     budget: { of: options.budget, kind: 'client' },
     channel: { maxBufferedBytes: Math.max(MIN_BUFFERED_BYTES, 2 * maxFrameBytes) },
-    initialise: (channel) =>
+    initialise: (channel) => {
+      const handler = new RequestHandler(options, channel, turns);
       protocolPipeline(channel, {
         limits: { maxFrameBytes },
-        handshake: { side: 'accepting', identity, expectedRoles: ['client'] },
+        handshake: {
+          side: 'accepting',
+          identity,
+          // A cluster is confirmed to who names it, and not named to others.
+          answer: ({ clusterId }) => ({ ...identity, clusterId, storeId: '' }),
+          expectedRoles: ['client', 'administrator'],
+          security,
+          greeted: (hello, _channel, isProven) => handler.greeted(hello, isProven),
+        },
         between: [new IdleTimeout(options.idleTimeoutMs), new LinkWatch()],
-        handler: new RequestHandler(options, channel, turns),
-      }),
+        handler,
+      });
+    },
     closed: (channel, reason) => {
       if (reason)
         closings.add(errorCode(reason) ?? 'ERROR', { remote: channel.remote, message: reason.message });
@@ -86,11 +101,21 @@ class RequestHandler implements Handler {
   /** Small requests with large answers must not fill the output beyond its limit. */
   readonly #gate: AnswerGate;
   #pending = 0;
+  /** May change members and leaders, and be told what only operators need. */
+  #mayAdministrate = false;
+  #namedCluster = '';
 
   constructor(options: ClientDoorOptions, channel: Channel, turns: Turns) {
     this.#options = options;
     this.#channel = channel;
     this.#gate = new AnswerGate(channel, turns);
+  }
+
+  greeted({ clusterId }: Hello, isProven: boolean): void {
+    const { security, insecure } = this.#options;
+    const isOpen = security.secrets.length === 0 && (insecure || isLoopback(hostOf(this.#channel.remote)));
+    this.#mayAdministrate = isProven || isOpen;
+    this.#namedCluster = clusterId;
   }
 
   writabilityChanged(): void {
@@ -100,7 +125,11 @@ class RequestHandler implements Handler {
   read(_context: HandlerContext, received: unknown): void {
     const request = received as ReceivedMessage;
     if (request.type === 'status') {
-      this.#channel.write(this.#options.status(request.requestId));
+      this.#channel.write(this.#shown(this.#options.status(request.requestId)));
+      return;
+    }
+    if (isAdministration(request) && !this.#mayAdministrate) {
+      this.#channel.write(errorReply(request.requestId, 'NOT_PERMITTED', this.#howToBePermitted()));
       return;
     }
     const service = this.#options.service();
@@ -143,6 +172,21 @@ class RequestHandler implements Handler {
     }
   }
 
+  /** Where the nodes reach each other, and what the cluster is called, is no business of any client. */
+  #shown(status: OutboundOf<'statusReply'>): OutboundMessage {
+    if (this.#mayAdministrate) return status;
+    const peers = status.peers.map((peer) => ({ ...peer, peerAddress: '' }));
+    return { ...status, clusterId: this.#namedCluster, peers };
+  }
+
+  #howToBePermitted(): string {
+    return this.#options.security.secrets.length > 0
+      ? 'members and leaders are changed by who proves the cluster secret: give it with --secret-file, ' +
+          'RAFTREE_CLUSTER_SECRET_FILE, or the client option clusterSecret'
+      : 'this cluster has no secret, so members and leaders are changed from the machine of a node alone, by 127.0.0.1; ' +
+          'or set security.clusterSecret in every node.json';
+  }
+
   #begin({ frameBody }: ReceivedMessage): void {
     this.#pending++;
     this.#channel.buffers?.add('requests', REQUEST_OVERHEAD_BYTES + frameBody.length);
@@ -166,4 +210,10 @@ function sized(message: OutboundMessage): Answer {
   else if (message.type === 'scanReply')
     for (const { key, value } of message.entries) sizeBytes += key.length + value.length;
   return { message, sizeBytes };
+}
+
+function isAdministration(
+  request: ReceivedMessage,
+): request is Extract<ReceivedMessage, { type: 'changeMembers' | 'transferLeader' }> {
+  return request.type === 'changeMembers' || request.type === 'transferLeader';
 }

@@ -4,9 +4,11 @@
  */
 import * as path from 'node:path';
 import { z } from 'zod';
-import { type Env, parseAddress } from '../env/env.js';
+import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { isLoopback } from '../net/hosts.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
+import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -33,6 +35,20 @@ const schema = z
     join: z.boolean().default(false),
     /** Where this node listens, if that differs from the addresses the others are told. */
     listen: z.strictObject({ client: address.optional(), peer: address.optional() }).default({}),
+    security: z
+      .strictObject({
+        /** What all nodes of the cluster know. Several: the first one is proven, all are accepted. */
+        clusterSecret: z
+          .union([z.string(), z.array(z.string()).min(1).max(MAX_SECRETS)], {
+            error: `expected a text, or a list of at most ${MAX_SECRETS}`,
+          })
+          .optional(),
+        /** A file with the secret, or with one a line; relative to the folder of node.json. */
+        clusterSecretFile: z.string().min(1).optional(),
+        /** Peers and operators are let in from other machines without a secret. */
+        insecure: z.boolean().default(false),
+      })
+      .prefault({}),
     raft: z
       .strictObject({
         heartbeatMs: milliseconds(10, 10_000).default(100),
@@ -129,6 +145,29 @@ const schema = z
         `expected at least ${REQUESTS_IN_BUFFERS} times maxRequestBytes (${REQUESTS_IN_BUFFERS * maxRequestBytes})`,
       );
     }
+    const { clusterSecret, clusterSecretFile, insecure } = config.security;
+    const hasSecret = clusterSecret !== undefined || clusterSecretFile !== undefined;
+    for (const [i, text] of [clusterSecret ?? []].flat().entries()) {
+      const reason = secretFault(text);
+      const at = typeof clusterSecret === 'string' ? [] : [i];
+      if (reason !== undefined) fault(['security', 'clusterSecret', ...at], reason);
+    }
+    if (clusterSecret !== undefined && clusterSecretFile !== undefined)
+      fault(['security', 'clusterSecretFile'], 'expected nothing beside clusterSecret: remove one of them');
+    if (hasSecret && insecure)
+      fault(['security', 'insecure'], 'expected false beside a cluster secret: remove one of them');
+    const own = config.nodes.find((node) => node.id === config.nodeId);
+    const peerAddress = config.listen.peer ?? own?.peer;
+    if (!hasSecret && !insecure && peerAddress && isAddress(peerAddress)) {
+      const { host } = parseAddress(peerAddress);
+      if (!isLoopback(host)) {
+        fault(
+          ['security', 'clusterSecret'],
+          `expected a secret, because peers are listened to on ${peerAddress}, which is not loopback: without one whoever ` +
+            'reaches that port is taken for a member. Set clusterSecret or clusterSecretFile, or accept that with "insecure": true',
+        );
+      }
+    }
     if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {
       fault(
         ['limits', 'maxRequestBytes'],
@@ -159,8 +198,32 @@ export function parseNodeConfig(value: unknown, source: string, directory: strin
       { info: { faults } },
     );
   }
-  const dataDirectory = path.resolve(directory, result.data.dataDirectory);
-  return { ...result.data, dataDirectory };
+  const { data } = result;
+  const dataDirectory = path.resolve(directory, data.dataDirectory);
+  const { clusterSecretFile } = data.security;
+  const security = clusterSecretFile
+    ? { ...data.security, clusterSecretFile: path.resolve(directory, clusterSecretFile) }
+    : data.security;
+  return { ...data, dataDirectory, security };
+}
+
+/** The secrets of a configuration; none if none is set. Throws `INVALID_CONFIG` for a secret file that cannot be used. */
+export function clusterSecretsOf(
+  { clusterSecret, clusterSecretFile }: NodeConfig['security'],
+  env: Pick<Env, 'fs'>,
+  logger: Pick<Logger, 'warn'>,
+): readonly Uint8Array[] {
+  if (clusterSecretFile !== undefined) {
+    const { secrets, isReadableByOthers } = readSecretFile(env.fs, clusterSecretFile);
+    if (isReadableByOthers) {
+      logger.warn(
+        { file: clusterSecretFile },
+        'every user of this machine may read the secret file: take that right away (chmod o-r)',
+      );
+    }
+    return secrets;
+  }
+  return [clusterSecret ?? []].flat().map((text) => Buffer.from(text));
 }
 
 /** Reads and checks a node.json. Throws `INVALID_CONFIG`. */
@@ -195,7 +258,8 @@ function describeIssue(issue: z.core.$ZodIssue, root: unknown): string[] {
     return issue.keys.map((key) => `${pathText([...issue.path, key])}: unknown key`);
   }
   const found = valueAt(root, issue.path);
-  const shown = found === undefined ? 'nothing' : JSON.stringify(found);
+  const isSecret = issue.path[0] === 'security' && issue.path[1] === 'clusterSecret';
+  const shown = found === undefined ? 'nothing' : isSecret ? 'a value (not shown)' : JSON.stringify(found);
   const accepted = issue.message.replace(/^Invalid (?:input|option): /, '').replace(/, received .*$/, '');
   return [
     `${pathText(issue.path)}: found ${shown.length > 60 ? `${shown.slice(0, 60)}…` : shown}; ${accepted}`,

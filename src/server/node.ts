@@ -18,6 +18,7 @@ import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
 import { LsmResources } from '../lsm/resources.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
+import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type RoleStatus } from '../raft/types.js';
@@ -27,7 +28,7 @@ import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
 import { Birth, type BirthState, checkFounders } from './birth.js';
 import { listenForClients } from './client-door.js';
-import { bufferedBytesOf, type NodeConfig } from './config.js';
+import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
 import { encodeNote, type Member, membersIn } from './members.js';
 import { Peers } from './peers.js';
@@ -161,7 +162,8 @@ export class Node {
   }
 
   async #open(): Promise<void> {
-    const { env, config } = this.#parts;
+    const { env, config, logger } = this.#parts;
+    const security = { secrets: clusterSecretsOf(config.security, env, logger), random: env.random };
     const dataDirectory = await this.#takeDataDirectory();
     const identity = FolderIdentity.open(env, dataDirectory, config.clusterId, config.nodeId);
     const raftLog = this.#openRaftLog(dataDirectory);
@@ -179,7 +181,7 @@ export class Node {
     });
     const known = new KnownPeers(env, dataDirectory);
     this.#known = known;
-    const peers = this.#makePeers(identity, known, birth);
+    const peers = this.#makePeers(identity, known, birth, security);
     this.#peers = peers;
     const advance = () => this.#advance(birth, identity, known, raftLog, peers);
     if (present && birth.isBorn) {
@@ -192,7 +194,7 @@ export class Node {
     this.#onAnnounced = () => {
       this.#advancing = this.#advancing.then(advance).catch((error: unknown) => this.#beginningFailed(error));
     };
-    await this.#openDoors(peers, identity.node);
+    await this.#openDoors(peers, identity.node, security);
     this.#onAnnounced();
   }
 
@@ -242,13 +244,14 @@ export class Node {
     else logger.info({}, what);
   }
 
-  #makePeers(identity: FolderIdentity, known: KnownPeers, birth: Birth): Peers {
+  #makePeers(identity: FolderIdentity, known: KnownPeers, birth: Birth, security: ClusterSecrets): Peers {
     const { env, config, logger } = this.#parts;
     const peers = new Peers({
       env,
       logger,
       identity: { role: 'peer', ...identity.node },
       budget: this.#budget,
+      security,
       known,
       announcement: () => birth.announcement,
       announced: (from, storeId, said) => {
@@ -382,7 +385,7 @@ export class Node {
     return promisedMs;
   }
 
-  async #openDoors(peers: Peers, identity: NodeIdentity): Promise<void> {
+  async #openDoors(peers: Peers, identity: NodeIdentity, security: ClusterSecrets): Promise<void> {
     const { env, config, logger } = this.#parts;
     const own = config.nodes.find((node) => node.id === config.nodeId);
     const peerAddress = parseAddress(config.listen.peer ?? own?.peer ?? '');
@@ -396,6 +399,8 @@ export class Node {
         env,
         logger,
         identity: { ...identity, role: 'server' },
+        security,
+        insecure: config.security.insecure,
         service: () => this.#service,
         status: (requestId) => this.status(requestId),
         budget: this.#budget,

@@ -77,9 +77,9 @@ export class PeerConnection implements Handler {
       limits: { maxFrameBytes: MAX_PEER_FRAME_BYTES },
       handshake: {
         ...handshake,
-        greeted: (hello, channel) => {
+        greeted: (hello, channel, isProven) => {
           this.#other = hello;
-          handshake.greeted?.(hello, channel);
+          handshake.greeted?.(hello, channel, isProven);
         },
       },
       between: [this.#watch, lane],

@@ -12,9 +12,11 @@ import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
 import { connectChannel } from '../net/connect.js';
+import { hostOf } from '../net/hosts.js';
 import { Tally } from '../net/tally.js';
-import type { Hello, Identity } from '../protocol/handshake.js';
+import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
+import { OnceAMinute } from './once-a-minute.js';
 import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
 import { toProtocol } from './raft-messages.js';
 
@@ -22,6 +24,7 @@ export interface PeerOptions extends PeerConnectionParts {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly budget: BufferBudget;
+  readonly security: ClusterSecrets;
   readonly electionTimeoutMaxMs: number;
   readonly unreachable: (node: number) => void;
 }
@@ -40,12 +43,14 @@ export class Peers {
   /** The newest connection that each node has dialled. */
   readonly #inbound = new Map<number, PeerConnection>();
   readonly #greeted = new Set<PeerConnection>();
+  readonly #refusals: OnceAMinute;
   #unsendable = 0;
   #listener: ChannelListener | undefined;
   #closed = false;
 
   constructor(options: PeerOptions) {
     this.#options = options;
+    this.#refusals = new OnceAMinute(options.env.clock);
   }
 
   /** Dials the others, and hangs up on those that are none any more. */
@@ -73,7 +78,7 @@ export class Peers {
 
   /** Accepts the others' connections. Rejects with the system's code. */
   async listen(address: Address): Promise<Address> {
-    const { env, identity, logger, budget } = this.#options;
+    const { env, identity, security, logger, budget } = this.#options;
     const closings = new Tally<{ remote: string; message: string }>(
       env.timers,
       (code, { remote, message }, more) =>
@@ -91,6 +96,7 @@ export class Peers {
         connection.begin({
           side: 'accepting',
           identity,
+          security,
           expectedRoles: ['peer'],
           refuse: (hello) => this.#refuse(hello),
           greeted: ({ nodeId }) => this.#inbound.set(nodeId, connection),
@@ -98,8 +104,10 @@ export class Peers {
       },
       closed: (channel, reason) => {
         for (const [id, inbound] of this.#inbound) if (inbound.channel === channel) this.#inbound.delete(id);
-        if (reason)
-          closings.add(errorCode(reason) ?? 'ERROR', { remote: channel.remote, message: reason.message });
+        const code = errorCode(reason) ?? 'ERROR';
+        // A node that is refused dials again and again, each time from another port.
+        if (reason && this.#refusals.isDue(`${hostOf(channel.remote)} ${code}`))
+          closings.add(code, { remote: channel.remote, message: reason.message });
       },
       refused: (remote, limit) => refusals.add(limit, remote),
     });
@@ -168,7 +176,7 @@ class PeerLink {
   #dialling: Promise<void> | undefined;
   #redialMs = MIN_REDIAL_MS;
   #timer: Timer | undefined;
-  #lastFailure: string | undefined;
+  readonly #failures: OnceAMinute;
   #closed = false;
 
   constructor(options: PeerOptions, greeted: Set<PeerConnection>, id: number, address: string) {
@@ -176,6 +184,7 @@ class PeerLink {
     this.#greeted = greeted;
     this.#id = id;
     this.address = address;
+    this.#failures = new OnceAMinute(options.env.clock);
   }
 
   /** Undefined while it is not connected. */
@@ -202,7 +211,7 @@ class PeerLink {
 
   /** Resolves when the connection has ended. */
   async #connect(): Promise<Error | undefined> {
-    const { env, identity, known, budget, electionTimeoutMaxMs } = this.#options;
+    const { env, identity, security, known, budget, electionTimeoutMaxMs } = this.#options;
     const connectTimeoutMs = Math.min(
       MAX_CONNECT_TIMEOUT_MS,
       Math.max(MIN_CONNECT_TIMEOUT_MS, electionTimeoutMaxMs),
@@ -214,12 +223,12 @@ class PeerLink {
         const connection = new PeerConnection(this.#options, this.#greeted, fresh, () => {
           this.#connection = connection;
           this.#redialMs = MIN_REDIAL_MS;
-          this.#lastFailure = undefined;
           this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
         });
         connection.begin({
           side: 'connecting',
           identity,
+          security,
           expectedRoles: ['peer'],
           refuse: (hello) =>
             hello.nodeId === this.#id
@@ -239,14 +248,13 @@ class PeerLink {
     if (this.#closed) return;
     if (wasConnected) this.#options.unreachable(this.#id);
     const failure = reason === undefined ? 'the other side closed' : errorMessage(reason);
-    // Once per kind of failure: a peer that is down is dialled many times.
-    if (failure !== this.#lastFailure) {
+    // A peer that is down is dialled many times.
+    if (wasConnected || this.#failures.isDue(failure)) {
       this.#options.logger.warn(
         { peer: this.#id, address: this.address, code: errorCode(reason) },
         `no connection to peer: ${failure}`,
       );
     }
-    this.#lastFailure = failure;
   }
 
   #redial(): void {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAddress } from '../../src/env/env.js';
@@ -12,6 +13,7 @@ import { encodeMessage } from '../../src/protocol/codec.js';
 import type { HandshakeOptions } from '../../src/protocol/handshake.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
 import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
+import { prove } from '../../src/security/proof.js';
 import { SAMPLES } from './samples.js';
 
 type Side = Omit<HandshakeOptions, 'helloTimeoutMs'>;
@@ -138,6 +140,159 @@ test('the connecting side refuses too', async () => {
   assert.equal(meeting.connected, []);
 });
 
+const bytesOf = (message: OutboundMessage) => Buffer.concat(encodeFrame(encodeMessage(message)));
+
+const SECRET = Buffer.from('the secret of tests');
+const OTHER = Buffer.from('another secret of tests');
+const random = { bytes: (count: number) => randomBytes(count) };
+const withSecrets = (...secrets: Buffer[]) => ({ security: { secrets, random } });
+const NODE: Partial<Side> = {
+  identity: { role: 'peer', clusterId: 'demo', nodeId: 1, storeId: 's1' },
+  expectedRoles: ['peer'],
+};
+const NEIGHBOUR: Partial<Side> = {
+  identity: { role: 'peer', clusterId: 'demo', nodeId: 2, storeId: 's2' },
+  expectedRoles: ['peer'],
+};
+const ADMINISTRATOR: Partial<Side> = { identity: { ...CLIENT.identity, role: 'administrator' } };
+const SERVER_OF_BOTH: Partial<Side> = { expectedRoles: ['client', 'administrator'] };
+
+const PROVEN: readonly (readonly [string, Partial<Side>, Partial<Side>, boolean])[] = [
+  ['the same secret', { ...NODE, ...withSecrets(SECRET) }, { ...NEIGHBOUR, ...withSecrets(SECRET) }, true],
+  ['no secret on both sides', NODE, NEIGHBOUR, false],
+  [
+    'the new secret before a node that has both',
+    { ...NODE, ...withSecrets(SECRET, OTHER) },
+    { ...NEIGHBOUR, ...withSecrets(OTHER) },
+    true,
+  ],
+  [
+    'both secrets, in other orders',
+    { ...NODE, ...withSecrets(SECRET, OTHER) },
+    { ...NEIGHBOUR, ...withSecrets(OTHER, SECRET) },
+    true,
+  ],
+  [
+    'an administrator with the secret',
+    { ...SERVER_OF_BOTH, ...withSecrets(SECRET) },
+    { ...ADMINISTRATOR, ...withSecrets(SECRET) },
+    true,
+  ],
+  [
+    'an administrator before a node without a secret',
+    SERVER_OF_BOTH,
+    { ...ADMINISTRATOR, ...withSecrets(SECRET) },
+    false,
+  ],
+  ['a client before a node with a secret', { ...SERVER_OF_BOTH, ...withSecrets(SECRET) }, {}, false],
+];
+
+for (const [what, accepting, connecting, isProven] of PROVEN) {
+  test(`${what}: let in, ${isProven ? 'proven' : 'nothing proven'}`, async () => {
+    const seen: boolean[] = [];
+    const greeted: HandshakeOptions['greeted'] = (_hello, _channel, proven) => seen.push(proven);
+    const meeting = await meet(8, { ...accepting, greeted }, { ...connecting, greeted });
+    assert.equal(seen, [isProven, isProven]);
+    meeting.channel.write(SAMPLES.ping);
+    await meeting.world.scheduler.runFor(100);
+    assert.equal([meeting.accepted, meeting.connected], [['active', 'ping'], ['active']]);
+  });
+}
+
+const MISMATCHED: readonly (readonly [string, Partial<Side>, Partial<Side>])[] = [
+  ['another secret', { ...NODE, ...withSecrets(SECRET) }, { ...NEIGHBOUR, ...withSecrets(OTHER) }],
+  ['a secret on the accepting side alone', { ...NODE, ...withSecrets(SECRET) }, NEIGHBOUR],
+  ['a secret on the connecting side alone', NODE, { ...NEIGHBOUR, ...withSecrets(SECRET) }],
+  [
+    'a connecting side that proves a secret which is not the first one there, before a node that lacks it',
+    { ...NODE, ...withSecrets(SECRET) },
+    { ...NEIGHBOUR, ...withSecrets(OTHER, SECRET) },
+  ],
+  [
+    'an administrator with another secret',
+    { ...SERVER_OF_BOTH, ...withSecrets(SECRET) },
+    { ...ADMINISTRATOR, ...withSecrets(OTHER) },
+  ],
+  ['an administrator without a secret', { ...SERVER_OF_BOTH, ...withSecrets(SECRET) }, ADMINISTRATOR],
+];
+
+for (const [what, accepting, connecting] of MISMATCHED) {
+  test(`${what}: refused, and both sides know why`, async () => {
+    const meeting = await meet(9, accepting, connecting);
+    assert.equal([meeting.acceptedReason, meeting.connectedReason], ['SECRET_MISMATCH', 'SECRET_MISMATCH']);
+    assert.equal([...meeting.accepted, ...meeting.connected], []);
+  });
+}
+
+/** What somebody sends to a node with a secret, and the node's answer. */
+async function sentToNode(bytes: (challenged: Buffer) => readonly Uint8Array[]): Promise<string> {
+  let asked = 0;
+  const refuse = () => {
+    asked++;
+    return undefined;
+  };
+  const meeting = await meet(
+    10,
+    { ...NODE, ...withSecrets(SECRET), refuse },
+    { ...NEIGHBOUR, ...withSecrets(SECRET) },
+  );
+  assert.is(asked, 1, 'the neighbour is looked at');
+  const stranger = meeting.world.start('stranger', new SimDisk());
+  const socket = await meeting.world.scheduler.run(stranger.env.net.connect(ADDRESS, 100));
+  const received: Buffer[] = [];
+  socket.handle({ data: (chunk) => received.push(chunk), drained() {}, closed() {} });
+  socket.write([bytesOf(NEIGHBOURS_HELLO), bytesOf(SAMPLES.challenge)]);
+  await meeting.world.scheduler.runFor(50);
+  for (const chunk of bytes(Buffer.concat(received))) socket.write([chunk]);
+  await meeting.world.scheduler.runFor(50);
+  if (meeting.accepted.length > 1) return meeting.accepted.join();
+  assert.is(asked, 1, 'nobody else was told who is known');
+  assert.not.match(Buffer.concat(received).toString('latin1'), SECRET.toString());
+  return meeting.acceptedReason ?? 'open';
+}
+
+const NEIGHBOURS_HELLO: OutboundMessage = {
+  type: 'hello',
+  protocolVersion: 2,
+  role: 'peer',
+  clusterId: 'demo',
+  nodeId: 2,
+  storeId: 's2',
+};
+
+test('without a proof no message counts, and none is read', async () => {
+  for (const message of [SAMPLES.birth, SAMPLES.append, SAMPLES.requestVote, SAMPLES.get]) {
+    assert.is(await sentToNode(() => [bytesOf(message)]), 'HELLO_EXPECTED');
+    const unreadable = bytesOf(message).fill(0xff, 8);
+    assert.is(await sentToNode(() => [unreadable]), 'HELLO_EXPECTED', 'not even its body');
+  }
+  assert.is(await sentToNode(() => [Buffer.from('0000002200001001', 'hex')]), 'FRAME_TOO_LARGE');
+  assert.is(await sentToNode(() => [bytesOf(SAMPLES.proof)]), 'SECRET_MISMATCH');
+  assert.is(await sentToNode(() => [bytesOf(SAMPLES.challenge)]), 'HELLO_EXPECTED');
+});
+
+test('a proof of the other side, or of another meeting, is none', async () => {
+  /** As the neighbour would prove it, but for what is given. */
+  const reasonFor = (side: 'connecting' | 'accepting', own = 7, challenge?: Buffer, nodeId = 1) =>
+    sentToNode((received) => {
+      const node = { role: 'peer', clusterId: 'demo', nodeId, storeId: 's1' };
+      const proof = prove(SECRET, side, {
+        connecting: { party: { ...node, nodeId: 2, storeId: 's2' }, nonce: Buffer.alloc(32, own) },
+        accepting: { party: node, nonce: challenge ?? received.subarray(-32) },
+      });
+      return [bytesOf({ type: 'proof', proof })];
+    });
+  assert.is(await reasonFor('connecting'), 'active,active', 'as it should be, it is let in');
+  assert.is(await reasonFor('accepting'), 'SECRET_MISMATCH', 'reflected');
+  assert.is(
+    await reasonFor('connecting', 7, Buffer.alloc(32, 9)),
+    'SECRET_MISMATCH',
+    'of an earlier connection',
+  );
+  assert.is(await reasonFor('connecting', 8), 'SECRET_MISMATCH', 'for another challenge');
+  assert.is(await reasonFor('connecting', 7, undefined, 3), 'SECRET_MISMATCH', 'made for another node');
+});
+
 /** Connects without any protocol, sends bytes, and returns what comes back and whether the connection was closed. */
 async function raw(
   bytes: Uint8Array,
@@ -161,7 +316,6 @@ async function raw(
   return { text: Buffer.concat(received).toString('latin1'), closed, reason: meeting.acceptedReason ?? '' };
 }
 
-const bytesOf = (message: OutboundMessage) => Buffer.concat(encodeFrame(encodeMessage(message)));
 const HELLO = bytesOf(SAMPLES.hello);
 const BAD: readonly (readonly [string, Uint8Array, string])[] = [
   ['nothing at all', Buffer.alloc(0), 'HELLO_TIMEOUT'],

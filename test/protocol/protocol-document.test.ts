@@ -22,7 +22,7 @@ const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
   ],
   [
     'node: hello',
-    { type: 'hello', protocolVersion: 2, role: 'server', clusterId: 'demo', nodeId: 1, storeId: 's1' },
+    { type: 'hello', protocolVersion: 2, role: 'server', clusterId: '', nodeId: 1, storeId: '' },
   ],
   ['client: openSession', { type: 'openSession', requestId: 1, window: 1024 }],
   ['node: sessionOpened', { type: 'sessionOpened', requestId: 1, sessionId: 5, window: 1024 }],

@@ -33,6 +33,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   },
   ping: { type: 'ping', nextWithinMs: 30_000 },
   pong: { type: 'pong' },
+  challenge: { type: 'challenge', nonce: Buffer.alloc(32, 7) },
+  proof: { type: 'proof', proof: Buffer.alloc(32, 9) },
   write: {
     type: 'write',
     requestId: 8,

@@ -5,6 +5,7 @@ import type { RaftreeClient, ReadLevel } from '../../src/client/index.js';
 import { errorCode } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { Direct } from '../sim/direct.js';
+import { SECRET } from '../support/secrets.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const KEYS = 200;
@@ -132,7 +133,7 @@ test('a node that is no member needs addresses to become one', async () => {
 test('a change that was made for another configuration is refused, on the wire and after a restart', async () => {
   const setting = await open(10);
   const { cluster, client } = setting;
-  const direct = new Direct(cluster.world.start('operator', new SimDisk()).env);
+  const direct = new Direct(cluster.world.start('operator', new SimDisk()).env, SECRET);
   const configurationIndex = () => cluster.leader?.status(0).configurationIndex ?? -1;
   /** What the leader says to "node 4 is to be a learner". */
   const ask = async (expectedIndex: number | undefined) => {

@@ -32,6 +32,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       logger: { ...silentLogger, error: (_fields, message) => told.push(message) },
       budget: new BufferBudget(env, 64 * 1024 * 1024),
       identity: { role: 'peer', clusterId: 'c', nodeId: id, storeId: `s${id}` },
+      security: { secrets: [], random: env.random },
       known: new KnownPeers(env, '/data'),
       electionTimeoutMinMs: 1000,
       electionTimeoutMaxMs: 2000,

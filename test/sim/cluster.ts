@@ -13,9 +13,11 @@ import type { Engine } from '../../src/kv/engine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
 import { NOBODY, type StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
-import { type NodeConfig, parseNodeConfig } from '../../src/server/config.js';
+import { type NodeConfig, type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
+import { OTHER_SECRET, SECRET } from '../support/secrets.js';
 import type { Coverage } from './coverage.js';
+import { Direct } from './direct.js';
 import { faultOf, type MachineState, SimulatedMachine } from './machine.js';
 import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
@@ -137,7 +139,19 @@ export class Cluster implements Probe {
   /** A client library. */
   client(env: Env, options: Partial<ClientOptions> = {}): RaftreeClient {
     const endpoints = this.machines.map(({ endpoint }) => endpoint);
-    return new RaftreeClient({ endpoints, env, attemptTimeoutMs: 1000, connectTimeoutMs: 500, ...options });
+    return new RaftreeClient({
+      endpoints,
+      env,
+      attemptTimeoutMs: 1000,
+      connectTimeoutMs: 500,
+      ...(this.setting.hasSecret ? { clusterSecret: SECRET } : {}),
+      ...options,
+    });
+  }
+
+  /** Requests to one node, as an operator. */
+  direct(env: Env): Direct {
+    return new Direct(env, this.setting.hasSecret ? SECRET : undefined);
   }
 
   unexpectedAnswer(client: string, code: string, message: string): void {
@@ -331,6 +345,7 @@ export class Cluster implements Probe {
           .map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
         join: this.#joins(machine),
         raft,
+        security: this.#securityOf(machine),
       },
       'simulation',
       '/',
@@ -341,6 +356,13 @@ export class Cluster implements Probe {
       storage: { ...config.storage, ...storage },
       limits: { ...config.limits, ...limits },
     };
+  }
+
+  /** Which of two secrets a node proves may change with a restart. */
+  #securityOf({ id, starts }: SimulatedMachine): NodeConfigInput['security'] {
+    if (!this.setting.hasSecret) return { insecure: true };
+    const secrets = [SECRET, OTHER_SECRET];
+    return { clusterSecret: (id + starts) % 2 === 0 ? secrets : secrets.reverse() };
   }
 
   #logger(machine: SimulatedMachine, isCurrent: () => boolean): Logger {

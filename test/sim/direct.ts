@@ -9,10 +9,12 @@ const ATTEMPT_TIMEOUT_MS = 1500;
 
 export class Direct {
   readonly #env: Env;
+  readonly #clusterSecret: string | undefined;
   readonly #connections = new Map<string, NodeConnection>();
 
-  constructor(env: Env) {
+  constructor(env: Env, clusterSecret?: string) {
     this.#env = env;
+    this.#clusterSecret = clusterSecret;
   }
 
   /** The answer, or the code of what went wrong. */
@@ -22,7 +24,12 @@ export class Direct {
     timeoutMs = ATTEMPT_TIMEOUT_MS,
   ): Promise<ReceivedMessage | string> {
     const settings = clientSettings(
-      { endpoints: [endpoint], attemptTimeoutMs: timeoutMs, connectTimeoutMs: 500 },
+      {
+        endpoints: [endpoint],
+        attemptTimeoutMs: timeoutMs,
+        connectTimeoutMs: 500,
+        ...(this.#clusterSecret ? { clusterSecret: this.#clusterSecret } : {}),
+      },
       this.#env,
     );
     try {

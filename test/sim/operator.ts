@@ -6,7 +6,7 @@ import type { RaftreeClient } from '../../src/client/client.js';
 import { RaftreeClientError } from '../../src/client/client-error.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
-import { Direct } from './direct.js';
+import type { Direct } from './direct.js';
 import type { SimulatedMachine } from './machine.js';
 
 interface Change {
@@ -28,7 +28,7 @@ export class Operator {
     this.#cluster = cluster;
     this.#random = random;
     const env = cluster.hostEnv('operator');
-    this.#direct = new Direct(env);
+    this.#direct = cluster.direct(env);
     this.#client = cluster.client(env, { timeoutMs: 5000 });
   }
 

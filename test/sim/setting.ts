@@ -30,6 +30,8 @@ export interface Setting {
   readonly maxAppendBytes: number;
   readonly maxSessions: number;
   readonly limits: Partial<NodeConfig['limits']>;
+  /** The nodes have a cluster secret. */
+  readonly hasSecret: boolean;
   readonly workload: WorkloadOptions;
   /** How long faults happen. */
   readonly durationMs: number;
@@ -120,6 +122,7 @@ export function settingOf(
     durationMs: random.between(8_000, 16_000),
     faultEveryMs: random.pick([150, 500, 1500]),
     faults,
+    hasSecret: random.chance(0.75),
   };
 }
 

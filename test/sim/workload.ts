@@ -7,7 +7,7 @@ import { RaftreeClientError } from '../../src/client/client-error.js';
 import type { BatchOperation, Condition } from '../../src/client/operations.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
-import { Direct } from './direct.js';
+import type { Direct } from './direct.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js';
 
 export interface WorkloadOptions {
@@ -83,7 +83,7 @@ export class Workload {
 
   /** A read of every key at one node, all at once. */
   async readAll(endpoint: string, consistency: Consistency): Promise<void> {
-    this.#reader ??= new Direct(this.#cluster.hostEnv('reader'));
+    this.#reader ??= this.#cluster.direct(this.#cluster.hostEnv('reader'));
     const direct = this.#reader;
     await Promise.all(
       this.#keys.map((key) => this.#directReadAt(endpoint, 'reader', direct, consistency, key)),
@@ -93,7 +93,7 @@ export class Workload {
   async #run(name: string): Promise<void> {
     const random = this.#random;
     const env = this.#cluster.hostEnv(name);
-    const direct = new Direct(env);
+    const direct = this.#cluster.direct(env);
     const { pageEntries, window } = this.#options;
     const client = this.#cluster.client(env, {
       timeoutMs: random.between(400, 6000),

@@ -9,6 +9,7 @@ import type { SimNetworkOptions } from '../../src/env/sim/network.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node, type NodeParts } from '../../src/server/node.js';
+import { SECRET } from './secrets.js';
 
 export interface SimClusterOptions {
   readonly size?: number;
@@ -19,6 +20,8 @@ export interface SimClusterOptions {
   readonly fault?: SimFileSystemOptions['fault'];
   readonly logger?: Logger;
   readonly openEngine?: NodeParts['openEngine'];
+  /** With a cluster secret, or without one and `insecure`; the seed decides unless this does. */
+  readonly hasSecret?: boolean;
 }
 
 export class SimCluster {
@@ -28,12 +31,14 @@ export class SimCluster {
   readonly nodes: (Node | undefined)[];
   readonly failures: Error[] = [];
   readonly #options: SimClusterOptions;
+  readonly #hasSecret: boolean;
   readonly #processes: (SimProcess | undefined)[];
   #clients = 0;
 
   constructor(seed: number, options: SimClusterOptions = {}) {
     this.world = new SimWorld(seed, { tcp: options.tcp ?? 'ideal' });
     this.#options = options;
+    this.#hasSecret = options.hasSecret ?? seed % 4 !== 0;
     this.size = options.size ?? 3;
     this.disks = Array.from({ length: this.size }, () => new SimDisk());
     this.nodes = this.disks.map(() => undefined);
@@ -59,6 +64,7 @@ export class SimCluster {
       dataDirectory: '/data',
       nodes: join ? nodes : nodes.filter((node) => !joining.includes(node.id)),
       join,
+      security: this.#hasSecret ? { clusterSecret: SECRET } : { insecure: true },
       ...(typeof config === 'function' ? config(id) : config),
     };
   }
@@ -133,6 +139,7 @@ export class SimCluster {
       env,
       timeoutMs,
       attemptTimeoutMs: 1000,
+      ...(this.#hasSecret ? { clusterSecret: SECRET } : {}),
       ...options,
     });
   }

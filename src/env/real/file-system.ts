@@ -167,6 +167,7 @@ export const realFileSystem: FileSystem = {
   open: (filePath, mode) => new RealFile(filePath, mode),
   exists: (filePath) => fs.existsSync(filePath),
   readFile: (filePath) => fs.readFileSync(filePath),
+  isReadableByOthers: (filePath) => (fs.statSync(filePath).mode & fs.constants.S_IROTH) !== 0,
   list: (directory) => fs.readdirSync(directory).sort(),
   realPath: (filePath) => fs.realpathSync(filePath),
   makeDirectory(directory) {

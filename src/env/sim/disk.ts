@@ -461,6 +461,10 @@ export class SimFileSystem implements FileSystem {
     return find(this.#disk.root, path) !== undefined;
   }
 
+  isReadableByOthers(): boolean {
+    return false;
+  }
+
   readFile(path: string): Buffer {
     this.begin('read', path);
     const node = find(this.#disk.root, path);

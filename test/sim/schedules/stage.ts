@@ -7,7 +7,7 @@ import type { SeededRandom } from '../../../src/env/sim/seeded-random.js';
 import type { ReplicaMessage } from '../../../src/replica/snapshot-messages.js';
 import type { Node } from '../../../src/server/node.js';
 import type { Cluster } from '../cluster.js';
-import { Direct } from '../direct.js';
+import type { Direct } from '../direct.js';
 import type { SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';
 import type { Workload } from '../workload.js';
@@ -189,7 +189,7 @@ export class Stage {
   }
 
   #ask(at: SimulatedMachine, request: Parameters<Direct['ask']>[1]): void {
-    const operator = new Direct(this.cluster.hostEnv(`operator${this.#operators.length + 1}`));
+    const operator = this.cluster.direct(this.cluster.hostEnv(`operator${this.#operators.length + 1}`));
     this.#operators.push(operator);
     void operator.ask(at.endpoint, request);
   }
