@@ -18,7 +18,7 @@ export interface ClientOptions {
    * The cluster's secret, at least 16 bytes: needed to change members and leaders of a cluster that has one, and proven
    * without being sent.
    */
-  readonly clusterSecret?: string | Uint8Array;
+  readonly clusterSecret?: string | Uint8Array | undefined;
   /** How long a call may take, retries included; Infinity: as long as it takes. Default 10 000. */
   readonly timeoutMs?: number;
   /** How long one attempt waits for its answer before another node is tried. Default 3 000. */

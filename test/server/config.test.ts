@@ -127,4 +127,70 @@ test('a file that is missing, is not JSON, or is no object', () => {
   assert.match(message(), /\(the whole file\): found \[\]; expected object/);
 });
 
+const SIXTEEN = '0123456789abcdef';
+
+test('a cluster secret is checked, and never shown', () => {
+  const securityFaults = (security: unknown) => faultsOf({ ...GOOD, security });
+  for (const security of [
+    {},
+    { clusterSecret: SIXTEEN },
+    { clusterSecret: [SIXTEEN, `${SIXTEEN}2`] },
+    { clusterSecret: 'ü'.repeat(8) },
+    { clusterSecretFile: 'secret' },
+    { insecure: true },
+  ])
+    assert.equal(securityFaults(security), [], JSON.stringify(security));
+  for (const [security, expected] of [
+    [
+      { clusterSecret: 'hunter2' },
+      /^security\.clusterSecret: found a value \(not shown\); it has 7 bytes; expected 16/,
+    ],
+    [{ clusterSecret: [SIXTEEN, 'hunter2'] }, /^security\.clusterSecret\[1\]: .*it has 7 bytes/],
+    [{ clusterSecret: '' }, /^security\.clusterSecret: .*it has 0 bytes/],
+    [{ clusterSecret: [] }, /^security\.clusterSecret: .*>=1/],
+    [{ clusterSecret: 1234567890123456 }, /^security\.clusterSecret: .*expected a text, or a list/],
+    [
+      { clusterSecret: SIXTEEN, clusterSecretFile: 'f' },
+      /^security\.clusterSecretFile: .*remove one of them/,
+    ],
+    [{ clusterSecret: SIXTEEN, insecure: true }, /^security\.insecure: .*remove one of them/],
+    [{ clusterSecretFile: '' }, /^security\.clusterSecretFile: found "";/],
+    [{ secret: SIXTEEN }, /^security\.secret: unknown key$/],
+  ] as const) {
+    const faults = securityFaults(security);
+    assert.is(faults.length, 1, faults.join());
+    assert.match(faults[0] ?? '', expected);
+    assert.not.match(faults[0] ?? '', /hunter2|1234567890123456/);
+  }
+});
+
+test('peers on other than loopback need a secret, or the word that it is insecure', () => {
+  const listening = (peer: string, security: unknown = {}) =>
+    faultsOf({ ...GOOD, listen: { peer }, security });
+  for (const peer of ['127.0.0.1:1', 'localhost:1', '[::1]:1', '127.9.9.9:0'])
+    assert.equal(listening(peer), []);
+  for (const peer of ['0.0.0.0:1', '10.0.0.1:1', '[::]:1', 'node1.example.com:1']) {
+    const faults = listening(peer);
+    assert.is(faults.length, 1);
+    assert.match(
+      faults[0] ?? '',
+      /^security\.clusterSecret: found nothing; expected a secret.*"insecure": true/,
+    );
+    assert.equal(listening(peer, { clusterSecret: SIXTEEN }), []);
+    assert.equal(listening(peer, { insecure: true }), []);
+  }
+  const elsewhere = { ...GOOD, nodes: GOOD.nodes.map((node) => ({ ...node, peer: `10.0.0.${node.id}:1` })) };
+  assert.is(faultsOf(elsewhere).length, 1, 'its own address is listened to');
+  assert.equal(faultsOf({ ...elsewhere, listen: { peer: '127.0.0.1:1' } }), []);
+});
+
+test('a secret file lies beside node.json', () => {
+  const { security } = parseNodeConfig(
+    { ...GOOD, security: { clusterSecretFile: 'secret' } },
+    'node.json',
+    '/etc/raftree',
+  );
+  assert.is(security.clusterSecretFile, '/etc/raftree/secret');
+});
+
 test.run();
