@@ -14,6 +14,7 @@ export function ownedFiles(fs: FileSystem, lock: DirectoryLock): FileSystem {
     open: (path, mode) => own().open(path, mode),
     exists: (path) => own().exists(path),
     readFile: (path) => own().readFile(path),
+    isReadableByOthers: (path) => own().isReadableByOthers(path),
     list: (directory) => own().list(directory),
     realPath: (path) => own().realPath(path),
     makeDirectory: (path) => own().makeDirectory(path),
