@@ -10,7 +10,7 @@
  *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space
  *     LSM_READ_ONLY   a write or sync of files failed; nothing more is written until the tree is reopened
  *     LSM_NOT_DURABLE the tree is closed, and writes that were acknowledged may be lost, because the disk had failed
- *     LSM_WORKER_DIED the thread that writes tables has died: the cause of a LSM_READ_ONLY
+ *     DIRECTORY_GONE  the directory was moved or removed while the tree was open: the cause of a LSM_READ_ONLY
  *     CORRUPTION      damaged bytes; `info` has path and offset
  */
 import type { Env } from '../env/env.js';

@@ -16,7 +16,7 @@ import type { SnapshotList } from './snapshot-list.js';
 import type { TableBuilderOptions } from './table-builder.js';
 import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
-import { ABANDONED, InlineTableMaker, type TableMaker } from './table-maker.js';
+import { ABANDONED, type InlineOptions, InlineTableMaker, type TableMaker } from './table-maker.js';
 import { TableWorker, WorkerTableMaker } from './table-worker.js';
 import type { KeyRange, Version } from './version.js';
 import type { VersionSet } from './version-set.js';
@@ -140,21 +140,20 @@ export class Maintenance {
 
   #newMaker(): TableMaker {
     const { options, directory, tables, versions } = this.#host;
-    const { env, stepBudgetMs } = options;
-    if (options.worker && env.threads?.fs === env.fs) {
-      return new WorkerTableMaker(TableWorker.of(env.threads), {
-        directory,
-        takeFileNumbers: (count) => versions.takeFileNumbers(count),
-        failed: (error) => this.#fail(error),
-      });
-    }
-    return new InlineTableMaker({
+    const { env, logger, stepBudgetMs } = options;
+    const inline: InlineOptions = {
       env,
       directory,
       tables,
       stepBudgetMs,
       newFileNumber: () => versions.newFileNumber(),
       flushWaits: () => this.#hasFlush() && !this.#waitsForSpace,
+    };
+    if (!options.worker || env.threads?.fs !== env.fs) return new InlineTableMaker(inline);
+    return new WorkerTableMaker(TableWorker.of(env.threads), {
+      ...inline,
+      logger,
+      takeFileNumbers: (count) => versions.takeFileNumbers(count),
     });
   }
 

@@ -173,4 +173,5 @@ if (parentPort) {
     thread.accept(request);
     void thread.work();
   });
+  port.postMessage('ready' satisfies WorkerReply);
 }

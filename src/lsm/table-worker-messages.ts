@@ -45,7 +45,10 @@ export interface AbandonRequest {
 
 export type WorkerRequest = FlushRequest | CompactRequest | AbandonRequest;
 
-export interface WorkerReply {
+/** `ready` comes once, before anything is asked. */
+export type WorkerReply = 'ready' | JobReply;
+
+export interface JobReply {
   readonly id: number;
   readonly threadId: number;
   readonly result: readonly TableMetadata[] | 'abandoned' | SentError;

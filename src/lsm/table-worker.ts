@@ -1,12 +1,21 @@
 /**
  * The worker thread that writes the tables of all trees of the process (its code: `table-worker-entry.ts`), and a
  * tree's side of it. It starts with the first tree and ends with the process, which it does not keep alive but while
- * it has work. If it dies, its trees fail; a tree that is opened later gets a new one.
+ * it has work. If it dies, its trees do their work themselves, also what it had not finished; a tree that is opened
+ * later gets a new one. If it never became ready, as in a bundled program that lacks its file, no other is started.
  */
-import type { Thread, Threads } from '../env/env.js';
+import type { Logger, Thread, Threads } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { type CompactionJob, mostOutputs } from './compaction.js';
-import { ABANDONED, type FlushJob, type MadeTables, type TableMaker } from './table-maker.js';
+import { tableName } from './table-file.js';
+import {
+  ABANDONED,
+  type FlushJob,
+  type InlineOptions,
+  InlineTableMaker,
+  type MadeTables,
+  type TableMaker,
+} from './table-maker.js';
 import {
   compactRequest,
   receiveError,
@@ -16,7 +25,7 @@ import {
   type WorkerStart,
 } from './table-worker-messages.js';
 
-const ENTRY = new URL('./table-worker-entry.js', import.meta.url);
+const ENTRY = './table-worker-entry.js';
 
 interface Pending {
   readonly resolve: (made: MadeTables) => void;
@@ -31,12 +40,11 @@ export class TableWorker {
   static readonly #ofThreads = new WeakMap<Threads, TableWorker>();
   readonly #threads: Threads;
   readonly #pending = new Map<number, Pending>();
-  /** Told when the worker dies. */
-  readonly #users = new Set<(error: Error) => void>();
   readonly #sent = new Int32Array(new SharedArrayBuffer(4));
   #thread: Thread | undefined;
   #nextId = 1;
-  #failure: Error | undefined;
+  #isReady = false;
+  #failure: RaftreeError | undefined;
 
   /** The one of the process. */
   static of(threads: Threads): TableWorker {
@@ -51,16 +59,22 @@ export class TableWorker {
     this.#threads = threads;
   }
 
-  /** `failed` is called if the worker dies; the function returned ends that. */
-  join(failed: (error: Error) => void): () => void {
-    const user = (error: Error) => failed(error);
-    this.#users.add(user);
-    // Its first job should not have to wait for that.
-    if (!this.#failure) this.#thread ??= this.#start();
-    return () => this.#users.delete(user);
+  /** Why it does nothing any more, if so. */
+  get failure(): RaftreeError | undefined {
+    return this.#failure;
   }
 
-  /** Sends a job; resolves to the tables made. */
+  /** Its first job should not have to wait for that. */
+  start(): void {
+    if (this.#failure || this.#thread) return;
+    try {
+      this.#thread = this.#start();
+    } catch (error) {
+      this.#ended(error);
+    }
+  }
+
+  /** Sends a job; resolves to the tables made. Rejects with `failure` if it has died. */
   run(job: Job): { readonly id: number; readonly made: Promise<MadeTables> } {
     const id = this.#nextId++;
     if (this.#failure) return { id, made: Promise.reject(this.#failure) };
@@ -77,7 +91,8 @@ export class TableWorker {
 
   #start(): Thread {
     const data: WorkerStart = { sent: this.#sent };
-    return this.#threads.start(ENTRY, data, {
+    // A bundler may have taken the URL away.
+    return this.#threads.start(new URL(ENTRY, import.meta.url), data, {
       message: (message) => this.#receive(message as WorkerReply),
       ended: (error) => this.#ended(error),
     });
@@ -88,7 +103,12 @@ export class TableWorker {
     Atomics.add(this.#sent, 0, 1);
   }
 
-  #receive({ id, threadId, result }: WorkerReply): void {
+  #receive(reply: WorkerReply): void {
+    if (reply === 'ready') {
+      this.#isReady = true;
+      return;
+    }
+    const { id, threadId, result } = reply;
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     if (this.#pending.size === 0) this.#thread?.release();
@@ -97,67 +117,67 @@ export class TableWorker {
     else pending?.resolve({ tables: result.map(receiveMetadata), threadId });
   }
 
-  #ended(cause: Error): void {
-    const error = new RaftreeError(
+  #ended(cause: unknown): void {
+    if (this.#isReady) TableWorker.#ofThreads.delete(this.#threads);
+    const happened = this.#isReady ? 'has died' : 'could not start';
+    this.#failure = new RaftreeError(
       'LSM_WORKER_DIED',
-      `the worker thread that writes tables has died: ${errorMessage(cause)}`,
+      `the worker thread that writes tables ${happened}: ${errorMessage(cause)}`,
       { cause },
     );
-    this.#failure = error;
-    TableWorker.#ofThreads.delete(this.#threads);
-    for (const { reject } of this.#pending.values()) reject(error);
+    for (const { reject } of this.#pending.values()) reject(this.#failure);
     this.#pending.clear();
-    for (const failed of [...this.#users]) failed(error);
   }
 }
 
-export interface WorkerMakerOptions {
-  readonly directory: string;
+export interface WorkerMakerOptions extends InlineOptions {
+  readonly logger: Logger;
   /** Gives so many numbers in a row; returns the first. */
   takeFileNumbers(count: number): number;
-  failed(error: Error): void;
 }
 
 export class WorkerTableMaker implements TableMaker {
   readonly #worker: TableWorker;
   readonly #options: WorkerMakerOptions;
-  readonly #leave: () => void;
+  /** Does what a worker that has died does no more. */
+  readonly #inline: InlineTableMaker;
   #compaction: number | undefined;
   #isAbandoned = false;
+  #hasToldOfDeath = false;
 
   constructor(worker: TableWorker, options: WorkerMakerOptions) {
     this.#worker = worker;
     this.#options = options;
-    this.#leave = worker.join(options.failed);
+    this.#inline = new InlineTableMaker(options);
+    worker.start();
   }
 
-  flush({ memtable, snapshots, table }: FlushJob): Promise<MadeTables> {
-    const { made } = this.#worker.run({
-      kind: 'flush',
-      directory: this.#options.directory,
-      table,
-      snapshots,
-      memtable: memtable.share(),
-      firstFileNumber: this.#options.takeFileNumbers(1),
-      fileNumbers: 1,
+  flush(job: FlushJob): Promise<MadeTables> {
+    const request = () => ({
+      kind: 'flush' as const,
+      table: job.table,
+      snapshots: job.snapshots,
+      memtable: job.memtable.share(),
     });
-    return made;
+    return this.#run(
+      1,
+      request,
+      () => {},
+      () => this.#inline.flush(job),
+    );
   }
 
   async compact(job: CompactionJob): Promise<MadeTables> {
     if (this.#isAbandoned) throw ABANDONED;
-    const fileNumbers = mostOutputs(job);
-    const { id, made } = this.#worker.run({
-      ...compactRequest(job),
-      directory: this.#options.directory,
-      table: job.table,
-      snapshots: job.snapshots,
-      firstFileNumber: this.#options.takeFileNumbers(fileNumbers),
-      fileNumbers,
-    });
-    this.#compaction = id;
+    const request = () => ({ ...compactRequest(job), table: job.table, snapshots: job.snapshots });
+    const started = (id: number) => {
+      this.#compaction = id;
+    };
     try {
-      return await made;
+      return await this.#run(mostOutputs(job), request, started, () => {
+        if (this.#isAbandoned) throw ABANDONED;
+        return this.#inline.compact(job);
+      });
     } finally {
       this.#compaction = undefined;
     }
@@ -165,10 +185,53 @@ export class WorkerTableMaker implements TableMaker {
 
   abandonCompactions(): void {
     this.#isAbandoned = true;
+    this.#inline.abandonCompactions();
     if (this.#compaction !== undefined) this.#worker.abandon(this.#compaction);
   }
 
-  close(): void {
-    this.#leave();
+  close(): void {}
+
+  async #run(
+    fileNumbers: number,
+    request: () => Without<Job, 'directory' | 'firstFileNumber' | 'fileNumbers'>,
+    started: (id: number) => void,
+    inline: () => Promise<MadeTables>,
+  ): Promise<MadeTables> {
+    if (!this.#worker.failure) {
+      const { directory, takeFileNumbers } = this.#options;
+      const firstFileNumber = takeFileNumbers(fileNumbers);
+      const { id, made } = this.#worker.run({ ...request(), directory, firstFileNumber, fileNumbers });
+      started(id);
+      try {
+        return await made;
+      } catch (error) {
+        if (error !== this.#worker.failure) throw error;
+        this.#removeUnfinished(firstFileNumber, fileNumbers);
+      }
+    }
+    this.#tellOfDeath();
+    return inline();
+  }
+
+  #tellOfDeath(): void {
+    if (this.#hasToldOfDeath) return;
+    this.#hasToldOfDeath = true;
+    const { directory, logger } = this.#options;
+    logger.warn(
+      { directory, error: errorMessage(this.#worker.failure) },
+      'tables are written in the thread of the tree from now on, which takes its time from everything else there',
+    );
+  }
+
+  /** What is left lying about is removed at the next opening. */
+  #removeUnfinished(firstFileNumber: number, fileNumbers: number): void {
+    const { env, directory } = this.#options;
+    for (let number = firstFileNumber; number < firstFileNumber + fileNumbers; number++) {
+      try {
+        env.fs.unlink(`${directory}/${tableName(number)}`);
+      } catch {
+        // It was not begun, or stays.
+      }
+    }
   }
 }

@@ -1,4 +1,4 @@
-/** The worker thread, on real files: it writes the tables of all trees, and its end is theirs. */
+/** The worker thread, on real files: it writes the tables of all trees, and they do without it if they must. */
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
@@ -6,11 +6,12 @@ import * as path from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Env, Thread, Threads } from '../../src/env/env.js';
+import type { Env, Thread, ThreadHandler, Threads } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
+import { statDirectory } from '../../src/lsm/directory-stats.js';
 import { type CompactionEvent, type FlushEvent, type LsmOptions, LsmTree } from '../../src/lsm/index.js';
-import { eventually, put, remove, SeededRandom } from './tree-lab.js';
+import { eventually, put, recordingLogger, remove, SeededRandom } from './tree-lab.js';
 
 const SMALL: LsmOptions = {
   writeBufferBytes: 32 * 1024,
@@ -213,40 +214,139 @@ testIn('closing gives up a compaction in the worker and leaves nothing of it', a
   await again.close();
 });
 
-testIn('a worker that dies makes its trees read-only; reopened, they get another', async (folder) => {
+testIn('trees whose worker dies do its work themselves; reopened, they get another', async (folder) => {
   const { env, started } = ownThreads();
-  const failures: unknown[] = [];
-  const options = { ...BY_HAND, env, listener: { failed: (error: unknown) => failures.push(error) } };
+  const messages: string[] = [];
+  const writers: (number | undefined)[] = [];
+  const options: LsmOptions = {
+    ...BY_HAND,
+    env,
+    logger: recordingLogger(messages),
+    listener: { flushed: ({ threadId }) => writers.push(threadId) },
+  };
   const trees = await Promise.all(['a', 'b'].map((name) => LsmTree.open(path.join(folder, name), options)));
   const [a, b] = trees as [LsmTree, LsmTree];
   assert.is(started.length, 1, 'one for both');
   const model = new Map<string, string>();
   await fill(a, 1, 3000, model);
   await a.flush();
+  assert.type(writers[0], 'number');
   await fill(a, 2, 3000, model);
   await b.write([put('b', '1')]);
   assert.is(started.length, 1);
-  const flush = a.flush().then(
-    () => 'done',
-    (error: unknown) => errorCode(error),
-  );
+  const flush = a.flush();
   await started[0]?.terminate();
-  assert.ok(['done', 'LSM_READ_ONLY'].includes((await flush) ?? ''));
-  await eventually(() => failures.length === 2);
-  assert.equal(failures.map(errorCode), ['LSM_WORKER_DIED', 'LSM_WORKER_DIED']);
-  for (const tree of trees) {
-    const refused = await tree.write([put('x', 'y')]).catch((error: unknown) => error);
-    assert.is(errorCode(refused), 'LSM_READ_ONLY');
-  }
+  await flush;
+  await a.compactRange();
+  await b.flush();
+  await b.write([put('b', '2')]);
+  await b.flush();
+  assert.is(writers.at(-1), undefined, 'in this thread');
+  assert.is(messages.length, 2, `once for each: ${messages.join('; ')}`);
   assertHolds(a, model);
   await Promise.all(trees.map((tree) => tree.close()));
+  const tables = fs.readdirSync(path.join(folder, 'a')).filter((name) => name.endsWith('.sst')).length;
+  assert.is(
+    tables,
+    (await statDirectory(env, path.join(folder, 'a'))).files,
+    'nothing is left of its last job',
+  );
   const again = await LsmTree.open(path.join(folder, 'a'), options);
   assertHolds(again, model);
+  await again.write([put('x', 'y')]);
   await again.flush();
   assert.is(started.length, 2);
+  assert.type(writers.at(-1), 'number');
   assert.equal((await again.verify()).problems, []);
   await again.close();
   await started[1]?.terminate();
+});
+
+testIn('a worker that dies in a compaction leaves the rest of it to its tree', async (folder) => {
+  const { env, started } = ownThreads();
+  const tree = await LsmTree.open(path.join(folder, 'tree'), { ...BY_HAND, env, maxFileBytes: 256 * 1024 });
+  for (let table = 0; table < 4; table++) {
+    await writeMany(tree, 'key', `${table}:`);
+    await tree.flush();
+  }
+  const compaction = tree.compactRange();
+  await eventually(() => fs.readdirSync(tree.directory).filter((name) => name.endsWith('.sst')).length > 5);
+  await started[0]?.terminate();
+  await compaction;
+  assert.is(contentOf(tree).size, 20_000);
+  await tree.close();
+  const tables = fs.readdirSync(tree.directory).filter((name) => name.endsWith('.sst'));
+  assert.is(tables.length, (await statDirectory(env, tree.directory)).files);
+});
+
+testIn('where the worker cannot start, trees work without, and say so once', async (folder) => {
+  const real = realEnv().threads as Threads;
+  const missing = new URL('./there-is-no-such-file.js', import.meta.url);
+  for (const start of [
+    (_entry: URL, data: unknown, handler: ThreadHandler) => real.start(missing, data, handler),
+    () => {
+      throw new TypeError('Invalid URL');
+    },
+  ] satisfies Threads['start'][]) {
+    let starts = 0;
+    const threads: Threads = {
+      fs: real.fs,
+      start(...parameters) {
+        starts++;
+        return start(...parameters);
+      },
+    };
+    const messages: string[] = [];
+    const options: LsmOptions = {
+      ...SMALL,
+      env: { ...realEnv(), threads },
+      logger: recordingLogger(messages),
+    };
+    const directory = path.join(folder, String(start.length));
+    const tree = await LsmTree.open(directory, options);
+    const model = new Map<string, string>();
+    await fill(tree, 1, 3000, model);
+    await tree.flush();
+    await tree.compactRange();
+    assertHolds(tree, model);
+    assert.is(messages.length, 1, messages.join('; '));
+    assert.is(starts, 1);
+    await tree.close();
+    const again = await LsmTree.open(directory, options);
+    assertHolds(again, model);
+    await again.close();
+    assert.is(starts, 1, 'what never became ready is not started again');
+  }
+});
+
+testIn('what is loaded before a program is not loaded before the worker', async (folder) => {
+  const preload = path.join(folder, 'preload.cjs');
+  // As agents do: it throws, or listens on a port that it has taken already.
+  fs.writeFileSync(
+    preload,
+    `const { isMainThread } = require('node:worker_threads');
+     if (!isMainThread) throw new Error('this agent is for the main thread');`,
+  );
+  const lsm = new URL('../../src/lsm/index.js', import.meta.url).href;
+  const script = `
+    const { LsmTree } = await import(${JSON.stringify(lsm)});
+    const listener = { flushed: ({ threadId }) => console.log('by', threadId > 0 ? 'the worker' : 'the tree') };
+    const tree = await LsmTree.open(${JSON.stringify(path.join(folder, 'tree'))}, { listener });
+    await tree.write([{ type: 'put', key: Buffer.from('a'), value: Buffer.from('1') }]);
+    await tree.flush();
+    await tree.close();
+  `;
+  for (const [before, NODE_OPTIONS] of [
+    [['--require', preload], ''],
+    [[], `--require ${preload}`],
+  ] as const) {
+    const run = spawnSync(process.execPath, [...before, '--input-type=module', '-e', script], {
+      timeout: 20_000,
+      encoding: 'utf8',
+      env: { ...process.env, NODE_OPTIONS },
+    });
+    assert.equal([run.stdout, run.stderr, run.status], ['by the worker\n', '', 0], NODE_OPTIONS);
+  }
 });
 
 testIn('what fails in the worker fails here, with its code', async (folder) => {
@@ -260,7 +360,7 @@ testIn('what fails in the worker fails here, with its code', async (folder) => {
   fs.renameSync(directory, `${directory}-moved`);
   const refused = await tree.flush().catch((error: unknown) => error);
   assert.is(errorCode(refused), 'LSM_READ_ONLY');
-  assert.is(errorCode(failures[0]), 'ENOENT');
+  assert.is(errorCode(failures[0]), 'DIRECTORY_GONE');
   fs.renameSync(`${directory}-moved`, directory);
   await tree.close();
   const again = await LsmTree.open(directory, BY_HAND);

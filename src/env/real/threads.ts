@@ -1,18 +1,18 @@
 /** Worker threads of Node.js. */
-import { Worker } from 'node:worker_threads';
+import { Worker, type WorkerOptions } from 'node:worker_threads';
 import type { Thread, ThreadHandler, Threads } from '../env.js';
 import { realFileSystem } from './file-system.js';
 
-/** An option of the process for an entry that a thread does not have. */
-const NOT_FOR_THREADS = /^--input-type\b/;
+/** Nothing of how the process was started: a preload (of a tracing agent, say) is not made for further threads. */
+function cleanStart(): WorkerOptions {
+  const { NODE_OPTIONS: _left, ...env } = process.env;
+  return { execArgv: [], env };
+}
 
 export const realThreads: Threads = {
   fs: realFileSystem,
   start(entry: URL, data: unknown, handler: ThreadHandler): Thread {
-    const worker = new Worker(entry, {
-      workerData: data,
-      ...(process.execArgv.some((option) => NOT_FOR_THREADS.test(option)) ? { execArgv: [] } : {}),
-    });
+    const worker = new Worker(entry, { workerData: data, ...cleanStart() });
     let failure: Error | undefined;
     worker.on('message', (message: unknown) => handler.message(message));
     worker.on('messageerror', (error) => {
