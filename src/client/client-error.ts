@@ -10,7 +10,8 @@
  *     CLIENT_CLOSED       close() was called before the answer came
  *     CLIENT_OVERLOADED   maxQueuedRequests are waiting already
  *     INVALID_REQUEST     the arguments contradict each other
- *     REQUEST_TOO_LARGE   the request does not fit a frame
+ *     KEY_TOO_LARGE, VALUE_TOO_LARGE, REQUEST_TOO_LARGE
+ *                         the leader takes nothing so large: it was not sent
  *
  * All others come from a node: see PROTOCOL.md.
  */

@@ -1,6 +1,5 @@
 /** What a client may be told at its construction and at each call. */
 import { type Address, type Env, parseAddress } from '../env/env.js';
-import { DEFAULT_PROTOCOL_LIMITS } from '../protocol/protocol-pipeline.js';
 import { secretFault } from '../security/cluster-secret.js';
 import { RaftreeClientError } from './client-error.js';
 
@@ -33,8 +32,6 @@ export interface ClientOptions {
   readonly window?: number;
   /** Most writes that wait their turn, and most reads under way; more fail with CLIENT_OVERLOADED. Default 100 000. */
   readonly maxQueuedRequests?: number;
-  /** The longest body of a frame, either way. Default 16 MiB. */
-  readonly maxFrameBytes?: number;
   /** Most entries of a scan that are asked for at once. Default 1000. */
   readonly pageEntries?: number;
 }
@@ -83,7 +80,6 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
     maxBackoffMs: 1_000,
     window: 1024,
     maxQueuedRequests: 100_000,
-    maxFrameBytes: DEFAULT_PROTOCOL_LIMITS.maxFrameBytes,
     pageEntries: 1000,
     ...options,
     clusterSecret:
@@ -107,7 +103,7 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
 }
 
 const TIMES = ['attemptTimeoutMs', 'connectTimeoutMs', 'backoffMs', 'maxBackoffMs'] as const;
-const COUNTS = ['window', 'maxQueuedRequests', 'maxFrameBytes', 'pageEntries'] as const;
+const COUNTS = ['window', 'maxQueuedRequests', 'pageEntries'] as const;
 
 /** Throws `INVALID_REQUEST` if that is no time that a call may take. Infinity is one. */
 export function checkTimeout(timeoutMs: number): void {

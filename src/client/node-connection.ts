@@ -5,9 +5,18 @@
 import type { Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { Channel } from '../net/channel.js';
+import { DEFAULT_CHANNEL_OPTIONS } from '../net/channel-options.js';
 import { connectChannel } from '../net/connect.js';
 import type { Handler } from '../net/pipeline.js';
 import { receivedError } from '../protocol/error-codes.js';
+import {
+  MAX_ANSWER_BYTES,
+  MAX_REQUEST_FRAME_BYTES,
+  type RequestLimits,
+  refusedKey,
+  refusedWrite,
+  type SizeRefusal,
+} from '../protocol/limits.js';
 import { LinkWatch } from '../protocol/link-watch.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundOf, RequestName } from '../protocol/messages.js';
@@ -18,6 +27,9 @@ import { addressOf, type ClientSettings } from './client-options.js';
 const CHECK_EVERY_MS = 5_000;
 /** Within this time an idle connection pings again. */
 const PROMISE_MS = 30_000;
+
+/** One request of any size fits behind what is below the high water mark. */
+const MAX_UNSENT_BYTES = MAX_REQUEST_FRAME_BYTES + 2 * DEFAULT_CHANNEL_OPTIONS.highWaterBytes;
 
 /** A request as it is before a connection gives it a requestId. */
 export type Unnumbered = { [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> }[RequestName];
@@ -63,6 +75,8 @@ class PendingRequest implements PendingAnswer {
 export class NodeConnection implements Handler {
   readonly endpoint: string;
   readonly #settings: ClientSettings;
+  /** What the node takes. */
+  #limits: RequestLimits | undefined;
   readonly #pending = new Map<number, PendingRequest>();
   /** Not written yet, because the channel is full. In order of arrival. */
   readonly #unsent = new Set<PendingRequest>();
@@ -79,11 +93,11 @@ export class NodeConnection implements Handler {
   }
 
   /**
-   * Resolves when the node has said hello. Rejects with `UNREACHABLE` or with the reason that the node gave
+   * Resolves when the node has said hello and told its limits. Rejects with `UNREACHABLE` or with the reason that the node gave
    * (`VERSION_MISMATCH`, `SECRET_MISMATCH` …).
    */
   static async open(endpoint: string, settings: ClientSettings): Promise<NodeConnection> {
-    const { env, clusterId, clusterSecret, connectTimeoutMs, maxFrameBytes } = settings;
+    const { env, clusterId, clusterSecret, connectTimeoutMs } = settings;
     const connection = new NodeConnection(endpoint, settings);
     const active = new Promise<void>((resolve) => {
       connection.#becameActive = resolve;
@@ -92,9 +106,10 @@ export class NodeConnection implements Handler {
     try {
       channel = await connectChannel(env, addressOf(endpoint), {
         connectTimeoutMs,
+        channel: { maxBufferedBytes: MAX_UNSENT_BYTES },
         initialise: (opened) =>
           protocolPipeline(opened, {
-            limits: { maxFrameBytes, helloTimeoutMs: connectTimeoutMs },
+            limits: { maxFrameBytes: MAX_ANSWER_BYTES, helloTimeoutMs: connectTimeoutMs },
             handshake: {
               side: 'connecting',
               identity: {
@@ -126,6 +141,12 @@ export class NodeConnection implements Handler {
 
   get isOpen(): boolean {
     return this.#channel?.isOpen ?? false;
+  }
+
+  /** Why the node takes no request of this size, if it does not. Nothing is sent. */
+  refused(request: Unnumbered): RaftreeError | undefined {
+    const refusal = this.#limits && refusedRequest(this.#limits, request);
+    return refusal && new RaftreeError(refusal.code, refusal.message, { info: { outcome: 'notCommitted' } });
   }
 
   /** On a connection that is not open the answer rejects with `CONNECTION_LOST`, and `sent` stays false. */
@@ -164,13 +185,14 @@ export class NodeConnection implements Handler {
 
   // The pipeline's events.
 
-  active(): void {
-    this.#becameActive();
-  }
-
   read(_context: unknown, received: unknown): void {
     const message = received as ReceivedMessage;
     this.#lastReceivedMs = this.#settings.env.clock.nowMs();
+    if (message.type === 'limits') {
+      this.#limits = message;
+      this.#becameActive();
+      return;
+    }
     if (!('requestId' in message)) {
       throw new RaftreeError('UNKNOWN_MESSAGE', `${message.type} does not belong on a client's connection`);
     }
@@ -227,6 +249,25 @@ export class NodeConnection implements Handler {
       `the connection to ${this.endpoint} is gone${why ? `: ${errorMessage(why)}` : ''}`,
       { cause: why },
     );
+  }
+}
+
+function refusedRequest(limits: RequestLimits, request: Unnumbered): SizeRefusal | undefined {
+  switch (request.type) {
+    case 'write':
+      return refusedWrite(limits, request.operations);
+    case 'get':
+      return refusedKey(limits, request.key);
+    case 'scan': {
+      const bytes = request.from.length + (request.to?.length ?? 0);
+      if (bytes <= limits.maxRequestBytes) return undefined;
+      return {
+        code: 'REQUEST_TOO_LARGE',
+        message: `a range of ${bytes} bytes exceeds limits.maxRequestBytes`,
+      };
+    }
+    default:
+      return undefined;
   }
 }
 

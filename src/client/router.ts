@@ -17,7 +17,7 @@ import { type Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { ClientSettings } from './client-options.js';
 import type { Connections } from './connections.js';
-import type { Unnumbered } from './node-connection.js';
+import type { NodeConnection, Unnumbered } from './node-connection.js';
 
 /** Errors that another attempt would only repeat. */
 const FINAL_CODES: ReadonlySet<string> = new Set([
@@ -99,12 +99,9 @@ export class Router {
       const candidates = this.#candidates(target);
       const endpoint = this.#choose(target, candidates, tried);
       try {
-        const answer = await this.#attempt(endpoint, build, call);
+        const answer = await this.#attempt(endpoint, build, call, target);
         // Any node answers a `status`: whoever asks for the leader's wants it from the leader.
-        if (target === 'leader' && answer.type === 'statusReply' && answer.role !== 'leader') {
-          const { leaderAddress } = answer;
-          throw new RaftreeError('NOT_LEADER', `${endpoint} does not lead`, { info: { leaderAddress } });
-        }
+        if (target === 'leader') checkLeads(endpoint, answer);
         if (target === 'leader') this.#leader = endpoint;
         return answer;
       } catch (error) {
@@ -130,13 +127,22 @@ export class Router {
     }
   }
 
-  async #attempt(endpoint: string, build: () => Unnumbered, call: Call): Promise<ReceivedMessage> {
+  async #attempt(
+    endpoint: string,
+    build: () => Unnumbered,
+    call: Call,
+    target: Target,
+  ): Promise<ReceivedMessage> {
     const opened = this.#connections.get(endpoint);
     const connection = opened instanceof Promise ? await call.race(opened) : opened;
     call.reached = true;
     if (call.isEnded) throw new CallEnded();
     const request = build();
     const { attemptTimeoutMs } = this.#settings;
+    const refusal = connection.refused(request);
+    // The limits of the leader count. Another node's may be lower, and the request is not its to take.
+    if (refusal && target === 'leader') await this.#checkLeads(connection, call);
+    if (refusal) throw refusal;
     const pending = connection.request(
       request,
       SLOW.has(request.type) ? Math.max(attemptTimeoutMs, SLOW_ATTEMPT_TIMEOUT_MS) : attemptTimeoutMs,
@@ -147,6 +153,16 @@ export class Router {
       pending.cancel();
       if (LASTING.has(request.type) && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;
       throw error;
+    }
+  }
+
+  /** Throws `NOT_LEADER` if the node does not lead. */
+  async #checkLeads(connection: NodeConnection, call: Call): Promise<void> {
+    const pending = connection.request({ type: 'status' }, this.#settings.attemptTimeoutMs);
+    try {
+      checkLeads(connection.endpoint, await call.race(pending.answer));
+    } finally {
+      pending.cancel();
     }
   }
 
@@ -180,6 +196,13 @@ export class Router {
       this.#turn++;
     }
   }
+}
+
+/** Throws `NOT_LEADER` for the status of a node that does not lead. */
+function checkLeads(endpoint: string, answer: ReceivedMessage): void {
+  if (answer.type !== 'statusReply' || answer.role === 'leader') return;
+  const { leaderAddress } = answer;
+  throw new RaftreeError('NOT_LEADER', `${endpoint} does not lead`, { info: { leaderAddress } });
 }
 
 /** What an attempt that ended so may have done. */

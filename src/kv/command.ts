@@ -5,9 +5,11 @@
  *     openSession:  2 u8 | window u32
  *
  * The head carries the limit of the leader that accepted the command: every replica must decide alike, whatever its
- * own configuration says.
+ * own configuration says. Above MAX_VALUE_BYTES no append takes effect: such a value could not be read any more.
  */
+
 import { type CommandOf, decodeCommand } from '../protocol/codec.js';
+import { MAX_VALUE_BYTES } from '../protocol/limits.js';
 
 const WRITE = 1;
 const OPEN_SESSION = 2;
@@ -43,7 +45,7 @@ export function decodeEntry(body: Uint8Array): Command {
   if (kind !== WRITE) throw new RangeError(`unknown command ${kind} in the Raft log`);
   return {
     type: 'write',
-    maxValueBytes: entry.readUInt32LE(1),
+    maxValueBytes: Math.min(entry.readUInt32LE(1), MAX_VALUE_BYTES),
     write: decodeCommand('write', entry.subarray(5)),
   };
 }

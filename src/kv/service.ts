@@ -5,6 +5,14 @@
 import { RaftreeError } from '../env/errors.js';
 import { commandBytes } from '../protocol/codec.js';
 import { type ErrorCode, errorReply, isErrorCode } from '../protocol/error-codes.js';
+import {
+  MAX_KEY_BYTES,
+  MAX_OPERATIONS_PER_REQUEST,
+  type RequestLimits,
+  refusedKey,
+  refusedWrite,
+  type SizeRefusal,
+} from '../protocol/limits.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
 import type { ReadLevel } from '../raft/types.js';
@@ -12,12 +20,7 @@ import type { Replica } from '../replica/replica.js';
 import { encodeOpenSession, encodeWrite } from './command.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 
-export interface KvLimits {
-  readonly maxKeyBytes: number;
-  readonly maxValueBytes: number;
-  /** Keys, values and conditions of one request together. */
-  readonly maxRequestBytes: number;
-  readonly maxOperationsPerRequest: number;
+export interface KvLimits extends RequestLimits {
   /** Requests under way at once; above it `OVERLOADED`. */
   readonly maxPendingRequests: number;
   readonly maxScanEntries: number;
@@ -25,10 +28,10 @@ export interface KvLimits {
 }
 
 export const DEFAULT_KV_LIMITS: KvLimits = {
-  maxKeyBytes: 4 * 1024,
+  maxKeyBytes: MAX_KEY_BYTES,
   maxValueBytes: 1024 * 1024,
   maxRequestBytes: 8 * 1024 * 1024,
-  maxOperationsPerRequest: 4096,
+  maxOperationsPerRequest: MAX_OPERATIONS_PER_REQUEST,
   maxPendingRequests: 16_384,
   maxScanEntries: 1000,
   maxScanBytes: 1024 * 1024,
@@ -74,7 +77,7 @@ export class KvService {
    */
   async prepareRead(request: KvReadRequest): Promise<() => OutboundMessage> {
     const refusedWith = await this.#whilePending(request, async () => {
-      if (request.type === 'get') this.#checkKey(request.key);
+      if (request.type === 'get') throwIfRefused(refusedKey(this.#parts.limits, request.key));
       const level = READ_LEVELS[request.consistency];
       if (level) await this.#parts.replica.readIndex(level);
       return undefined;
@@ -168,47 +171,12 @@ export class KvService {
     return { type: 'scanReply', requestId: request.requestId, entries, more: page.more };
   }
 
-  #checkWrite(request: MessageOf<'write'>): void {
-    const { limits } = this.#parts;
-    const { operations } = request;
+  #checkWrite({ operations, sessionId, sequence, acknowledgedThrough }: MessageOf<'write'>): void {
     if (operations.length === 0) throw refusal('INVALID_REQUEST', 'a write needs at least one operation');
-    if (operations.length > limits.maxOperationsPerRequest) {
-      throw refusal(
-        'REQUEST_TOO_LARGE',
-        `${operations.length} operations exceed the limit of ${limits.maxOperationsPerRequest} per request`,
-      );
-    }
-    if (request.sessionId > 0 && request.sequence <= request.acknowledgedThrough) {
+    if (sessionId > 0 && sequence <= acknowledgedThrough) {
       throw refusal('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
     }
-    let bytes = 0;
-    for (const { key, value, conditionValue } of operations) {
-      this.#checkKey(key);
-      if (value.length > limits.maxValueBytes) {
-        throw refusal(
-          'VALUE_TOO_LARGE',
-          `a value of ${value.length} bytes exceeds the limit of ${limits.maxValueBytes} bytes`,
-        );
-      }
-      bytes += key.length + value.length + conditionValue.length;
-    }
-    if (bytes > limits.maxRequestBytes) {
-      throw refusal(
-        'REQUEST_TOO_LARGE',
-        `${bytes} bytes exceed the limit of ${limits.maxRequestBytes} per request`,
-      );
-    }
-  }
-
-  #checkKey(key: Uint8Array): void {
-    const { maxKeyBytes } = this.#parts.limits;
-    if (key.length === 0) throw refusal('KEY_EMPTY', 'a key has at least one byte');
-    if (key.length > maxKeyBytes) {
-      throw refusal(
-        'KEY_TOO_LARGE',
-        `a key of ${key.length} bytes exceeds the limit of ${maxKeyBytes} bytes`,
-      );
-    }
+    throwIfRefused(refusedWrite(this.#parts.limits, operations));
   }
 
   #read<T>(read: () => T): T {
@@ -269,6 +237,10 @@ const READ_LEVELS: Record<KvReadRequest['consistency'], ReadLevel | undefined> =
 
 function isRead(request: KvRequest): request is KvReadRequest {
   return request.type === 'get' || request.type === 'scan';
+}
+
+function throwIfRefused(refused: SizeRefusal | undefined): void {
+  if (refused) throw refusal(refused.code, refused.message);
 }
 
 function refusal(code: ErrorCode, message: string): RaftreeError {

@@ -55,6 +55,17 @@ export const MESSAGES = {
       proof: bytes,
     },
   ),
+  limits: message(
+    7,
+    'Right after its hello a node tells a client what it takes, and the longest body that it sends.',
+    {
+      maxKeyBytes: u32,
+      maxValueBytes: u32,
+      maxRequestBytes: u32,
+      maxOperationsPerRequest: u32,
+      maxAnswerBytes: u32,
+    },
+  ),
   write: message(16, 'Changes keys. Several operations are one atomic batch: all are applied or none is.', {
     requestId: u32,
     sessionId: u53,

@@ -5,11 +5,14 @@ import { FrameEncoder } from '../net/frame-encoder.js';
 import type { Handler } from '../net/pipeline.js';
 import { ErrorReplies } from './error-replies.js';
 import { HANDSHAKE_MESSAGES, Handshake, type HandshakeOptions } from './handshake.js';
+import { MAX_REQUEST_FRAME_BYTES } from './limits.js';
 import { MessageDecoder, MessageEncoder } from './message-handlers.js';
 
 export interface ProtocolLimits {
-  /** The longest body accepted and sent once the other side is known. */
+  /** The longest body accepted once the other side is known. */
   readonly maxFrameBytes: number;
+  /** The longest body sent. */
+  readonly maxSentFrameBytes: number;
   /** An incomplete frame that does not grow for this long ends the connection. */
   readonly frameTimeoutMs: number;
   /** How long the other side's hello and proof may take. */
@@ -18,6 +21,7 @@ export interface ProtocolLimits {
 
 export const DEFAULT_PROTOCOL_LIMITS: ProtocolLimits = {
   maxFrameBytes: 16 * 1024 * 1024,
+  maxSentFrameBytes: MAX_REQUEST_FRAME_BYTES,
   frameTimeoutMs: 30_000,
   helloTimeoutMs: 5_000,
 };
@@ -53,7 +57,7 @@ export function protocolPipeline(channel: Channel, options: ProtocolPipelineOpti
   });
   channel.pipeline.add(
     frameDecoder,
-    new FrameEncoder(limits.maxFrameBytes),
+    new FrameEncoder(limits.maxSentFrameBytes),
     messageDecoder,
     new MessageEncoder(),
     handshake,

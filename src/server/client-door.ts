@@ -13,6 +13,7 @@ import { Tally } from '../net/tally.js';
 import { Turns } from '../net/turns.js';
 import { errorReply } from '../protocol/error-codes.js';
 import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
+import { MAX_ANSWER_BYTES, type RequestLimits, requestFrameBytes } from '../protocol/limits.js';
 import { LinkWatch } from '../protocol/link-watch.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundMessage, OutboundOf } from '../protocol/messages.js';
@@ -33,11 +34,11 @@ export interface ClientDoorOptions {
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
   readonly idleTimeoutMs: number;
-  readonly maxFrameBytes: number;
+  readonly limits: RequestLimits;
 }
 
 /** Unsent output of one connection; the budget of the node is what counts, and answers are made one at a time. */
-const MIN_BUFFERED_BYTES = 64 * 1024 * 1024;
+const MIN_BUFFERED_BYTES = 2 * MAX_ANSWER_BYTES;
 
 /** Above maxConnections, for whoever looks after the node on its own machine. */
 const RESERVED_FOR_LOOPBACK = 16;
@@ -50,8 +51,8 @@ const REQUEST_OVERHEAD_BYTES = 1024;
 const MAX_ANSWER_BYTES_PER_TURN = 256 * 1024;
 
 export function listenForClients(options: ClientDoorOptions, address: Address): Promise<ChannelListener> {
-  const { env, logger, identity, security, maxConnections, maxConnectionsPerAddress, maxFrameBytes } =
-    options;
+  const { env, logger, identity, security, maxConnections, maxConnectionsPerAddress } = options;
+  const maxFrameBytes = requestFrameBytes(options.limits);
   const turns = new Turns(env.timers, MAX_ANSWER_BYTES_PER_TURN);
   const closings = new Tally<{ remote: string; message: string }>(
     env.timers,
@@ -73,7 +74,7 @@ export function listenForClients(options: ClientDoorOptions, address: Address): 
     initialise: (channel) => {
       const handler = new RequestHandler(options, channel, turns);
       protocolPipeline(channel, {
-        limits: { maxFrameBytes },
+        limits: { maxFrameBytes, maxSentFrameBytes: MAX_ANSWER_BYTES },
         handshake: {
           side: 'accepting',
           identity,
@@ -116,6 +117,18 @@ class RequestHandler implements Handler {
     const isOpen = security.secrets.length === 0 && (insecure || isLoopback(hostOf(this.#channel.remote)));
     this.#mayAdministrate = isProven || isOpen;
     this.#namedCluster = clusterId;
+  }
+
+  active(): void {
+    const { maxKeyBytes, maxValueBytes, maxRequestBytes, maxOperationsPerRequest } = this.#options.limits;
+    this.#channel.write({
+      type: 'limits',
+      maxKeyBytes,
+      maxValueBytes,
+      maxRequestBytes,
+      maxOperationsPerRequest,
+      maxAnswerBytes: MAX_ANSWER_BYTES,
+    });
   }
 
   writabilityChanged(): void {

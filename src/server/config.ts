@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { isLoopback } from '../net/hosts.js';
-import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
+import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
 
 const KIB = 1024;
@@ -58,7 +58,7 @@ const schema = z
       .prefault({}),
     limits: z
       .strictObject({
-        maxValueBytes: byteCount(1, 64 * MIB).default(MIB),
+        maxValueBytes: byteCount(1, MAX_VALUE_BYTES).default(MIB),
         maxRequestBytes: byteCount(1, MAX_REQUEST_BYTES).default(8 * MIB),
         maxPendingRequests: z.int().min(1).max(1_000_000).default(16_384),
         maxConnections: z.int().min(1).max(100_000).default(4096),

@@ -14,7 +14,7 @@ import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { Engine } from '../kv/engine.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { openLsmEngine } from '../kv/lsm-engine.js';
-import { DEFAULT_KV_LIMITS, KvService } from '../kv/service.js';
+import { DEFAULT_KV_LIMITS, type KvLimits, KvService } from '../kv/service.js';
 import { LsmResources } from '../lsm/resources.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
@@ -284,6 +284,11 @@ export class Node {
     return raftLog.createGroup(GROUP, { ...base, directory: FIRST_STATE, incarnation: birth.incarnation });
   }
 
+  get #kvLimits(): KvLimits {
+    const { maxValueBytes, maxRequestBytes, maxPendingRequests } = this.#parts.config.limits;
+    return { ...DEFAULT_KV_LIMITS, maxValueBytes, maxRequestBytes, maxPendingRequests };
+  }
+
   async #openGroup(log: GroupLog, restarted: boolean, identity: FolderIdentity, peers: Peers): Promise<void> {
     const { env, config, logger } = this.#parts;
     const { blockCacheBytes, writeBufferBytes } = config.storage;
@@ -345,12 +350,7 @@ export class Node {
     const kv = new KvService({
       replica,
       stateMachine,
-      limits: {
-        ...DEFAULT_KV_LIMITS,
-        maxValueBytes: config.limits.maxValueBytes,
-        maxRequestBytes: config.limits.maxRequestBytes,
-        maxPendingRequests: config.limits.maxPendingRequests,
-      },
+      limits: this.#kvLimits,
       clientAddressOf: (node) => this.#clientAddressOf(node),
     });
     const admin = new Admin(
@@ -407,7 +407,7 @@ export class Node {
         maxConnections: config.limits.maxConnections,
         maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
         idleTimeoutMs: config.limits.clientIdleTimeoutMs,
-        maxFrameBytes: config.limits.maxRequestBytes + 2 * MIB,
+        limits: this.#kvLimits,
       },
       clientAddress,
     ).catch((error: unknown) => {

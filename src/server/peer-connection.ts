@@ -74,7 +74,7 @@ export class PeerConnection implements Handler {
     const { env, electionTimeoutMinMs } = this.#parts;
     const lane = new BulkLane({ clock: env.clock, targetDelayMs: electionTimeoutMinMs / 8 });
     protocolPipeline(this.channel, {
-      limits: { maxFrameBytes: MAX_PEER_FRAME_BYTES },
+      limits: { maxFrameBytes: MAX_PEER_FRAME_BYTES, maxSentFrameBytes: MAX_PEER_FRAME_BYTES },
       handshake: {
         ...handshake,
         greeted: (hello, channel, isProven) => {

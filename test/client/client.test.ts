@@ -614,18 +614,6 @@ scenario('another cluster is refused at once', { clusterId: 'other' }, async (cl
   assert.ok(scheduler.nowMs() - startMs < 1000);
 });
 
-scenario(
-  'a request above the frame limit is not sent',
-  { maxFrameBytes: 10_000 },
-  async (client, cluster) => {
-    const error = await failure(client.put('k', Buffer.alloc(20_000)));
-    assert.is(error.code, 'REQUEST_TOO_LARGE');
-    assert.is(error.outcome, 'notCommitted');
-    await client.put('k', 'small');
-    assert.is(cluster.requests('write').length, 1);
-  },
-);
-
 scenario('more than the output may hold is sent bit by bit', {}, async (client, cluster) => {
   const value = Buffer.alloc(3_000_000, 'x');
   await Promise.all(Array.from({ length: 60 }, (_, i) => client.put(`k${i}`, value, { timeoutMs: 60_000 })));

@@ -8,8 +8,9 @@ import type { Channel } from '../../src/net/channel.js';
 import { ChannelListener } from '../../src/net/channel-listener.js';
 import type { HandlerContext } from '../../src/net/pipeline.js';
 import { type ErrorCode, errorReply } from '../../src/protocol/error-codes.js';
+import { MAX_ANSWER_BYTES } from '../../src/protocol/limits.js';
 import type { ReceivedMessage } from '../../src/protocol/message-handlers.js';
-import type { MessageOf, OutboundMessage, Request } from '../../src/protocol/messages.js';
+import type { MessageOf, OutboundMessage, OutboundOf, Request } from '../../src/protocol/messages.js';
 import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
 
 /**
@@ -31,6 +32,15 @@ export interface SeenRequest {
   readonly node: number;
   readonly request: Request;
 }
+
+export const LIMITS: OutboundOf<'limits'> = {
+  type: 'limits',
+  maxKeyBytes: 4096,
+  maxValueBytes: 8_000_000,
+  maxRequestBytes: 16_000_000,
+  maxOperationsPerRequest: 4096,
+  maxAnswerBytes: 65_000_000,
+};
 
 export class FakeCluster {
   readonly world: SimWorld;
@@ -91,6 +101,7 @@ export class FakeCluster {
       { host: `node${node}`, port: 7000 },
       {
         maxConnections: 100,
+        channel: { maxBufferedBytes: 2 * MAX_ANSWER_BYTES },
         initialise: (channel) => {
           channels.add(channel);
           void channel.closed.then(() => channels.delete(channel));
@@ -100,12 +111,18 @@ export class FakeCluster {
               identity: { role: 'server', clusterId: this.clusterId, nodeId: node, storeId: `store${node}` },
               expectedRoles: ['client'],
             },
-            handler: { read: (context, message) => this.#receive(node, context, message as ReceivedMessage) },
+            handler: {
+              active: () => void channel.write(this.limitsOf(node)),
+              read: (context, message) => this.#receive(node, context, message as ReceivedMessage),
+            },
           });
         },
       },
     );
   }
+
+  /** What a node tells of what it takes. A test may lower it. */
+  limitsOf: (node: number) => OutboundOf<'limits'> = () => LIMITS;
 
   kill(node: number): void {
     this.processes.get(node)?.kill();

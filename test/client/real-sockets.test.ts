@@ -6,7 +6,7 @@ import { realEnv } from '../../src/env/real/real-env.js';
 import { ChannelListener } from '../../src/net/channel-listener.js';
 import type { Request } from '../../src/protocol/messages.js';
 import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
-import { FakeCluster } from './fake-cluster.js';
+import { FakeCluster, LIMITS } from './fake-cluster.js';
 
 const env = realEnv();
 
@@ -21,7 +21,10 @@ function serve(state: FakeCluster, address: Address): Promise<ChannelListener> {
           identity: { role: 'server', clusterId: 'fake', nodeId: 1, storeId: 's' },
           expectedRoles: ['client'],
         },
-        handler: { read: (_, request) => void channel.write(state.answer(request as Request, 1)) },
+        handler: {
+          active: () => void channel.write(LIMITS),
+          read: (_, request) => void channel.write(state.answer(request as Request, 1)),
+        },
       }),
   });
 }

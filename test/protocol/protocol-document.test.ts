@@ -3,6 +3,7 @@
  *
  *     npm run build && node dist/test/protocol/protocol-document.test.js --update
  */
+
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -10,6 +11,7 @@ import { encodeFrame } from '../../src/net/frame-encoder.js';
 import { encodeMessage } from '../../src/protocol/codec.js';
 import { describeErrors, describeMessages } from '../../src/protocol/describe.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
+import { SAMPLES } from './samples.js';
 
 // Compiled, this file is dist/test/protocol/…
 const DOCUMENT = new URL('../../../PROTOCOL.md', import.meta.url);
@@ -24,6 +26,7 @@ const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
     'node: hello',
     { type: 'hello', protocolVersion: 2, role: 'server', clusterId: '', nodeId: 1, storeId: '' },
   ],
+  ['node: limits', SAMPLES.limits],
   ['client: openSession', { type: 'openSession', requestId: 1, window: 1024 }],
   ['node: sessionOpened', { type: 'sessionOpened', requestId: 1, sessionId: 5, window: 1024 }],
   [

@@ -35,6 +35,14 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   pong: { type: 'pong' },
   challenge: { type: 'challenge', nonce: Buffer.alloc(32, 7) },
   proof: { type: 'proof', proof: Buffer.alloc(32, 9) },
+  limits: {
+    type: 'limits',
+    maxKeyBytes: 4096,
+    maxValueBytes: 1_048_576,
+    maxRequestBytes: 8_388_608,
+    maxOperationsPerRequest: 4096,
+    maxAnswerBytes: 68_157_440,
+  },
   write: {
     type: 'write',
     requestId: 8,
