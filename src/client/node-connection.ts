@@ -7,7 +7,7 @@ import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { Channel } from '../net/channel.js';
 import { DEFAULT_CHANNEL_OPTIONS } from '../net/channel-options.js';
 import { connectChannel } from '../net/connect.js';
-import type { Handler } from '../net/pipeline.js';
+import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { receivedError } from '../protocol/error-codes.js';
 import {
   MAX_ANSWER_BYTES,
@@ -30,6 +30,9 @@ const PROMISE_MS = 30_000;
 
 /** One request of any size fits behind what is below the high water mark. */
 const MAX_UNSENT_BYTES = MAX_REQUEST_FRAME_BYTES + 2 * DEFAULT_CHANNEL_OPTIONS.highWaterBytes;
+
+/** A large request has more time for its answer than a small one. */
+const SLOWEST_BYTES_PER_MS = 1024;
 
 /** A request as it is before a connection gives it a requestId. */
 export type Unnumbered = { [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> }[RequestName];
@@ -82,7 +85,9 @@ export class NodeConnection implements Handler {
   readonly #unsent = new Set<PendingRequest>();
   #channel: Channel | undefined;
   #lastRequestId = 0;
+  /** When the last message was complete, and when the last bytes came. */
   #lastReceivedMs = Number.NEGATIVE_INFINITY;
+  #lastBytesMs = Number.NEGATIVE_INFINITY;
   /** What the node said about the connection before it closed it. */
   #farewell: RaftreeError | undefined;
   #becameActive: () => void = () => {};
@@ -107,7 +112,8 @@ export class NodeConnection implements Handler {
       channel = await connectChannel(env, addressOf(endpoint), {
         connectTimeoutMs,
         channel: { maxBufferedBytes: MAX_UNSENT_BYTES },
-        initialise: (opened) =>
+        initialise: (opened) => {
+          opened.pipeline.add({ read: (context, chunk) => connection.#receiving(context, chunk) });
           protocolPipeline(opened, {
             limits: { maxFrameBytes: MAX_ANSWER_BYTES, helloTimeoutMs: connectTimeoutMs },
             handshake: {
@@ -123,7 +129,8 @@ export class NodeConnection implements Handler {
             },
             between: [new LinkWatch({ checkEveryMs: CHECK_EVERY_MS, nextWithinMs: PROMISE_MS })],
             handler: connection,
-          }),
+          });
+        },
       });
     } catch (error) {
       throw unreachable(endpoint, error);
@@ -162,7 +169,12 @@ export class NodeConnection implements Handler {
     this.#pending.set(pending.requestId, pending);
     const { clock, timers } = this.#settings.env;
     const startMs = clock.nowMs();
-    pending.timer = timers.after(timeoutMs, () => {
+    const timedOut = () => {
+      // A large answer is on its way, or another one in front of it.
+      if (this.#lastBytesMs > Math.max(this.#lastReceivedMs, clock.nowMs() - timeoutMs)) {
+        pending.timer = timers.after(timeoutMs, timedOut);
+        return;
+      }
       this.#forget(pending);
       const silent = new RaftreeError(
         'ATTEMPT_TIMEOUT',
@@ -171,7 +183,8 @@ export class NodeConnection implements Handler {
       pending.reject(silent);
       // Not a word in all that time: the node may be gone without our knowing. Another connection will tell.
       if (this.#lastReceivedMs <= startMs) this.#channel?.abort(silent);
-    });
+    };
+    pending.timer = timers.after(timeoutMs + sizeOf(request) / SLOWEST_BYTES_PER_MS, timedOut);
     this.#unsent.add(pending);
     this.#sendUnsent();
     return pending;
@@ -220,6 +233,11 @@ export class NodeConnection implements Handler {
     }
   }
 
+  #receiving(context: HandlerContext, chunk: unknown): void {
+    this.#lastBytesMs = this.#settings.env.clock.nowMs();
+    context.read(chunk);
+  }
+
   #sendUnsent(): void {
     const channel = this.#channel;
     for (const pending of this.#unsent) {
@@ -250,6 +268,11 @@ export class NodeConnection implements Handler {
       { cause: why },
     );
   }
+}
+
+function sizeOf(request: Unnumbered): number {
+  if (request.type !== 'write') return 0;
+  return request.operations.reduce((bytes, { value }) => bytes + value.length, 0);
 }
 
 function refusedRequest(limits: RequestLimits, request: Unnumbered): SizeRefusal | undefined {

@@ -106,4 +106,27 @@ test('the largest value of all: put, read, scanned', async () => {
   await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
 });
 
+test('a large value over a slow link: longer than an attempt lasts, and still one attempt', async () => {
+  const limits = { maxValueBytes: 8 * MIB };
+  const cluster = new SimCluster(4, { size: 1, tcp: 'real', config: { limits } });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(60_000);
+  await cluster.run(client.put('first', 'x'));
+  const { network, random, scheduler } = cluster.world;
+  const index = () => cluster.leader?.status(0).lastIndex ?? 0;
+  const before = index();
+  for (const [from, to] of [
+    ['n1', 'client1'],
+    ['client1', 'n1'],
+  ] as const)
+    network.narrow(from, to, 1_200_000);
+  const value = random.bytes(7 * MIB);
+  await cluster.run(client.put('k', value));
+  assert.is(index(), before + 1);
+  const startMs = scheduler.nowMs();
+  assert.equal((await cluster.run(client.get('k')))?.value, value);
+  assert.ok(scheduler.nowMs() - startMs > 5000);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
 test.run();

@@ -96,6 +96,12 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     killedBy: ['client/order'],
   },
   {
+    name: 'a request that a follower would refuse is refused',
+    reason: 'all nodes have the same limits',
+    patches: [router("if (refusal && target === 'leader') await this.#checkLeads(connection, call);", '')],
+    killedBy: ['client/limits'],
+  },
+  {
     name: 'the next page begins with the last key of this one',
     reason: 'off by one',
     patches: [keyRange('Buffer.concat([key, Buffer.from([0])])', 'key')],
