@@ -9,7 +9,7 @@
  * So the settings of a node bind only what clients give it while it leads. What one leader has taken all nodes apply, keep
  * and answer, whatever their own settings are. Limits may therefore be changed node by node.
  *
- * A node tells each client its limits (`limits`) right after its hello.
+ * A node tells each client its limits (`limits`) when the handshake is done.
  */
 import type { MessageOf, OutboundOperation } from './messages.js';
 

@@ -57,7 +57,7 @@ export const MESSAGES = {
   ),
   limits: message(
     7,
-    'Right after its hello a node tells a client what it takes, and the longest body that it sends.',
+    'When the handshake is done a node tells a client what it takes, and the longest body that it sends.',
     {
       maxKeyBytes: u32,
       maxValueBytes: u32,
