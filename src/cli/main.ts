@@ -25,7 +25,7 @@ const program = new Command('raftree')
     '\nExit codes: 0 done, 1 not found, condition not met or damage found, 2 usage, 3 not committed, 4 outcome unknown.',
   )
   .exitOverride();
-addStartCommand(program);
+addStartCommand(program, setExitCode);
 addClusterCommand(program);
 addKeyCommands(program, setExitCode);
 addTransferCommands(program, setExitCode);

@@ -1,13 +1,21 @@
 /** start: one node in this process, until it is told to stop. */
 import { type Command, Option } from 'commander';
+import { LineOutput } from '../env/real/line-output.js';
 import { realEnv } from '../env/real/real-env.js';
 import { readNodeConfig } from '../server/config.js';
 import { createLogger } from '../server/logger.js';
 import { Node, type NodeReady } from '../server/node.js';
-import { printLine } from './output.js';
+import { describeError, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { onStopSignal } from './signals.js';
 
-export function addStartCommand(program: Command): void {
+const STANDARD_OUTPUT = 1;
+const STANDARD_ERROR = 2;
+
+interface StartOptions {
+  readonly logFormat?: 'auto' | 'pretty' | 'json';
+}
+
+export function addStartCommand(program: Command, setExitCode: (code: ExitCode) => void): void {
   program
     .command('start [config]')
     .description('start a node; config is its node.json (default: ./node.json)')
@@ -18,32 +26,50 @@ export function addStartCommand(program: Command): void {
         'json',
       ]),
     )
-    .action(async (file: string | undefined, options: { logFormat?: 'auto' | 'pretty' | 'json' }) => {
-      const env = realEnv();
-      const config = readNodeConfig(env, file ?? 'node.json');
-      const stop = new Promise<undefined>((resolve) => {
-        onStopSignal(() => resolve(undefined));
-        // A node that was started by `raftree cluster` does not outlive it.
-        process.once('disconnect', () => resolve(undefined));
-      });
-      let onFailure: (error: unknown) => void = () => {};
-      const failure = new Promise<unknown>((resolve) => {
-        onFailure = resolve;
-      });
-      const logger = createLogger({
-        level: config.log.level,
-        format: options.logFormat ?? config.log.format,
-        nodeId: config.nodeId,
-      });
-      const node = await Node.start({ env, config, logger, onReady: sayReady, onFailure });
-      const cause = await Promise.race([stop, failure]);
-      await node.close();
-      if (process.connected) process.disconnect();
-      if (cause !== undefined) throw cause;
+    .action(async (file: string | undefined, options: StartOptions) => {
+      try {
+        await runNode(file, options);
+      } catch (error) {
+        // As all that a node says, also why it ends: without waiting for whoever reads it.
+        new LineOutput(STANDARD_ERROR).write(`${describeError(error)}\n`);
+        setExitCode(exitCodeOf(error));
+      }
     });
 }
 
-function sayReady({ nodeId, role, leader, client, peer }: NodeReady): void {
+async function runNode(file: string | undefined, options: StartOptions): Promise<void> {
+  const env = realEnv();
+  const config = readNodeConfig(env, file ?? 'node.json');
+  const stop = new Promise<undefined>((resolve) => {
+    onStopSignal(() => resolve(undefined));
+    // A node that was started by `raftree cluster` does not outlive it.
+    process.once('disconnect', () => resolve(undefined));
+  });
+  let onFailure: (error: unknown) => void = () => {};
+  const failure = new Promise<unknown>((resolve) => {
+    onFailure = resolve;
+  });
+  const logger = createLogger({
+    level: config.log.level,
+    format: options.logFormat ?? config.log.format,
+    nodeId: config.nodeId,
+  });
+  // A closed or full standard output ends and stops nobody.
+  const output = new LineOutput(STANDARD_OUTPUT);
+  const node = await Node.start({
+    env,
+    config,
+    logger,
+    onReady: (ready) => output.write(`${readyLine(ready)}\n`),
+    onFailure,
+  });
+  const cause = await Promise.race([stop, failure]);
+  await node.close();
+  if (process.connected) process.disconnect();
+  if (cause !== undefined) throw cause;
+}
+
+function readyLine({ nodeId, role, leader, client, peer }: NodeReady): string {
   const follows = role === 'leader' ? '' : ` of node ${leader}`;
-  printLine(`node ${nodeId} is ready: ${role}${follows}, clients at ${client}, peers at ${peer}`);
+  return `node ${nodeId} is ready: ${role}${follows}, clients at ${client}, peers at ${peer}`;
 }

@@ -1,7 +1,11 @@
-/** Structured logs by pino: lines for people on a terminal, JSON for everything else. Logs go to standard error. */
-import { type DestinationStream, pino } from 'pino';
-import pretty from 'pino-pretty';
+/**
+ * Structured logs by pino: lines for people on a terminal, JSON for everything else. Logs go to standard error. Nobody who
+ * logs ever waits: see `LineOutput`.
+ */
+import { pino } from 'pino';
+import { prettyFactory } from 'pino-pretty';
 import type { Logger } from '../env/env.js';
+import { isTerminal, LineOutput } from '../env/real/line-output.js';
 
 export interface LoggerOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -9,16 +13,22 @@ export interface LoggerOptions {
   readonly nodeId: number;
 }
 
+const STANDARD_ERROR = 2;
+
 export function createLogger({ level, format, nodeId }: LoggerOptions): Logger {
-  const forPeople = format === 'pretty' || (format === 'auto' && process.stderr.isTTY === true);
-  const destination: DestinationStream = forPeople
-    ? pretty({
-        destination: 2,
-        sync: true,
-        colorize: process.stderr.isTTY === true,
-        ignore: 'pid,hostname,node',
-        translateTime: 'SYS:HH:MM:ss.l',
-      })
-    : pino.destination({ dest: 2, sync: true });
-  return pino({ level, base: { pid: process.pid, node: nodeId } }, destination);
+  const toTerminal = isTerminal(STANDARD_ERROR);
+  const output = new LineOutput(STANDARD_ERROR, {
+    resumed: (dropped) => logger.warn({ dropped }, `${dropped} log lines were dropped: nobody took them`),
+  });
+  const pretty = prettyFactory({
+    colorize: toTerminal,
+    ignore: 'pid,hostname,node',
+    translateTime: 'SYS:HH:MM:ss.l',
+  });
+  const forPeople = format === 'pretty' || (format === 'auto' && toTerminal);
+  const logger = pino(
+    { level, base: { pid: process.pid, node: nodeId } },
+    { write: (line: string) => output.write(forPeople ? pretty(line) : line) },
+  );
+  return logger;
 }
