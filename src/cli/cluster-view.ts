@@ -9,6 +9,35 @@ export interface SeenNode {
   readonly membership: 'voter' | 'learner' | 'leaving' | '-';
   /** Undefined if it did not answer. */
   readonly status: NodeStatus | undefined;
+  /** Another one that answers at its client address. */
+  readonly impostor?: number | undefined;
+}
+
+/** How the leader finds a member. */
+export interface Standing {
+  /** `follows`: it is heard now, by the leader. */
+  readonly state: 'leads' | 'follows' | 'not heard' | 'no leader';
+  /** When it was last heard; undefined if it was not since the leader's process began, or there is no leader. */
+  readonly heardMsAgo: number | undefined;
+  /** Why it is not heard, or not reached, where that is known; else empty. */
+  readonly problem: string;
+}
+
+export function standingOf({ nodeId, impostor }: SeenNode, leader: NodeStatus | undefined): Standing {
+  const found = impostor === undefined ? '' : `node ${impostor} answers at its client address`;
+  if (!leader) return { state: 'no leader', heardMsAgo: undefined, problem: found };
+  if (leader.nodeId === nodeId) return { state: 'leads', heardMsAgo: 0, problem: found };
+  const { reachable, heardMsAgo, problem } = leader.peers.find((peer) => peer.nodeId === nodeId) ?? {
+    reachable: false,
+    heardMsAgo: undefined,
+    problem: '',
+  };
+  return { state: reachable ? 'follows' : 'not heard', heardMsAgo, problem: problem || found };
+}
+
+export function ago(heardMsAgo: number | undefined): string {
+  if (heardMsAgo === undefined) return 'never';
+  return heardMsAgo < 1000 ? 'now' : `${Math.round(heardMsAgo / 1000)} s ago`;
 }
 
 /** How long a node may take to answer: one that is gone must not use up the whole time. */
@@ -22,19 +51,23 @@ export async function viewCluster(client: RaftreeClient): Promise<SeenNode[]> {
       const status = await client
         .status(peer.clientAddress, { timeoutMs: PATIENCE_MS })
         .catch(() => undefined);
-      return { nodeId: peer.nodeId, status };
+      const isOther = status !== undefined && status.nodeId !== peer.nodeId;
+      return isOther
+        ? { nodeId: peer.nodeId, status: undefined, impostor: status.nodeId }
+        : { nodeId: peer.nodeId, status, impostor: undefined };
     }),
   );
-  const nodes = [{ nodeId: first.nodeId, status: first }, ...others];
+  const nodes = [{ nodeId: first.nodeId, status: first, impostor: undefined }, ...others];
   const answers = nodes.flatMap(({ status }) => status ?? []);
   // The leader decides who belongs to the cluster; without one, whoever has come furthest.
   const [best = first] = answers.sort(byAuthority);
   return nodes
-    .map(({ nodeId, status }) => ({
+    .map(({ nodeId, status, impostor }) => ({
       nodeId,
       ...addressesOf(nodeId, answers),
       membership: membershipOf(nodeId, best),
       status,
+      impostor,
     }))
     .sort((a, b) => a.nodeId - b.nodeId);
 }

@@ -4,13 +4,22 @@ import type { MemberChange } from '../client/member-changes.js';
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
 import { type CommonOptions, parseCount, withClient, withClientOptions } from './client-options.js';
-import { leaderOf, type SeenNode, viewCluster } from './cluster-view.js';
+import { ago, leaderOf, type SeenNode, standingOf, viewCluster } from './cluster-view.js';
 import { printLine, printTable } from './output.js';
 
-interface AddOptions extends CommonOptions {
+interface ChangeOptions extends CommonOptions {
+  readonly force?: true;
+}
+
+interface AddOptions extends ChangeOptions {
   readonly client: string;
   readonly peer: string;
   readonly voter?: true;
+}
+
+interface UpdateOptions extends ChangeOptions {
+  readonly client?: string;
+  readonly peer?: string;
 }
 
 /** A change may have to wait for another one, and goes through two agreements if it is a joint one. */
@@ -19,10 +28,11 @@ const TIMEOUT_MS = 30_000;
 export function addMemberCommands(program: Command): void {
   const member = program.command('member').description('change who belongs to the cluster');
   const command = (name: string, description: string) =>
-    withClientOptions(member.command(name).description(description), TIMEOUT_MS);
+    withClientOptions(member.command(name).description(description), TIMEOUT_MS)
+      .argument('<id>', 'the nodeId of its node.json', parseCount)
+      .option('--force', FORCE);
 
   command('add', 'add a node as a learner: it receives everything and counts for nothing')
-    .argument('<id>', 'the nodeId of its node.json', parseCount)
     .requiredOption('--client <host:port>', 'where clients reach it', checkAddress)
     .requiredOption('--peer <host:port>', 'where the other nodes reach it', checkAddress)
     .option('--voter', 'as a voter at once; better only when it has caught up (see promote)')
@@ -30,15 +40,22 @@ export function addMemberCommands(program: Command): void {
       const { client, peer, voter } = options;
       return change({ type: voter ? 'addVoter' : 'addLearner', node, client, peer }, options);
     });
-  command('promote', 'make a learner a voter')
-    .argument('<id>', 'the node', parseCount)
-    .action((node: number, options: CommonOptions) => change({ type: 'addVoter', node }, options));
-  command('demote', 'make a voter a learner')
-    .argument('<id>', 'the node', parseCount)
-    .action((node: number, options: CommonOptions) => change({ type: 'addLearner', node }, options));
-  command('remove', 'remove a node; if it leads, another takes over')
-    .argument('<id>', 'the node', parseCount)
-    .action((node: number, options: CommonOptions) => change({ type: 'remove', node }, options));
+  command('update', 'change the addresses of a member')
+    .option('--client <host:port>', 'where clients reach it from now on', checkAddress)
+    .option('--peer <host:port>', 'where the other nodes reach it from now on', checkAddress)
+    .action((node: number, options: UpdateOptions) => {
+      const { client, peer } = options;
+      return change({ type: 'update', node, ...(client && { client }), ...(peer && { peer }) }, options);
+    });
+  for (const [type, description] of [
+    ['promote', 'make a learner a voter'],
+    ['demote', 'make a voter a learner'],
+    ['remove', 'remove a node; if it leads, another takes over'],
+  ] as const) {
+    command(type, description).action((node: number, options: ChangeOptions) =>
+      change({ type, node }, options),
+    );
+  }
   withClientOptions(
     member.command('list').description('show the members and how far each has come'),
     5000,
@@ -53,16 +70,31 @@ export function addMemberCommands(program: Command): void {
     });
 }
 
-async function change(change: MemberChange, options: CommonOptions): Promise<void> {
-  const { index } = await withClient(options, (client) => client.changeMembers([change]));
-  if (options.json) printLine(JSON.stringify({ index }));
-  else printLine(`node ${change.node} is ${BECAME[change.type]}`);
+async function change(change: MemberChange, options: ChangeOptions): Promise<void> {
+  const { index, changed, warnings } = await withClient(options, (client) =>
+    client.changeMembers([change], { force: options.force ?? false }),
+  );
+  for (const warning of warnings) {
+    const risk = 'it was changed by --force nevertheless; look at `raftree member list`';
+    process.stderr.write(`raftree: warning: ${warning}; ${risk}\n`);
+  }
+  if (options.json) printLine(JSON.stringify({ index, changed, warnings }));
+  else if (changed === false)
+    printLine(`node ${change.node} ${BECAME[change.type]} already; nothing was changed`);
+  else printLine(`node ${change.node} ${BECAME[change.type]}`);
 }
 
+const FORCE =
+  'even if the members that would be left do not answer now, or the node is not reached or lags: ' +
+  'the cluster may then never take a write again';
+
 const BECAME: Record<MemberChange['type'], string> = {
-  addVoter: 'a voter',
-  addLearner: 'a learner',
-  remove: 'no member any more',
+  addVoter: 'is a voter',
+  promote: 'is a voter',
+  addLearner: 'is a learner',
+  demote: 'is a learner',
+  update: 'has these addresses',
+  remove: 'is no member any more',
 };
 
 async function list(options: CommonOptions): Promise<void> {
@@ -70,10 +102,23 @@ async function list(options: CommonOptions): Promise<void> {
   const leader = leaderOf(nodes);
   const members = nodes
     .filter(({ membership }) => membership !== '-')
-    .map(({ nodeId, membership, clientAddress, peerAddress, status }: SeenNode) => {
+    .map((node: SeenNode) => {
+      const { nodeId, membership, clientAddress, peerAddress, status } = node;
+      const { heardMsAgo, problem, state } = standingOf(node, leader);
       const seen = leader?.peers.find((peer) => peer.nodeId === nodeId);
       const matchIndex = leader?.nodeId === nodeId ? leader.lastIndex : seen?.matchIndex;
-      return { nodeId, membership, clientAddress, peerAddress, matchIndex, answers: status !== undefined };
+      const answers = status !== undefined;
+      return {
+        nodeId,
+        membership,
+        clientAddress,
+        peerAddress,
+        matchIndex,
+        answers,
+        heardMsAgo,
+        problem,
+        state,
+      };
     });
   if (options.json) {
     printLine(JSON.stringify(members));
@@ -82,7 +127,7 @@ async function list(options: CommonOptions): Promise<void> {
   const behind = (matchIndex: number | undefined) =>
     leader && matchIndex !== undefined ? leader.lastIndex - matchIndex : '?';
   printTable(
-    ['node', 'member', 'client', 'peer', 'behind', 'state'],
+    ['node', 'member', 'client', 'peer', 'behind', 'heard', 'state'],
     members.map((each) =>
       [
         each.nodeId,
@@ -90,7 +135,8 @@ async function list(options: CommonOptions): Promise<void> {
         each.clientAddress || '?',
         each.peerAddress || '?',
         behind(each.matchIndex),
-        each.nodeId === leader?.nodeId ? 'leads' : each.answers ? 'follows' : 'no answer',
+        ago(each.heardMsAgo),
+        each.problem === '' ? each.state : `${each.state}: ${each.problem}`,
       ].map(String),
     ),
   );

@@ -1,7 +1,7 @@
 /** status: how every node sees the cluster. */
 import type { Command } from 'commander';
 import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
-import { type SeenNode, viewCluster } from './cluster-view.js';
+import { ago, leaderOf, type SeenNode, type Standing, standingOf, viewCluster } from './cluster-view.js';
 import { printLine, printTable } from './output.js';
 
 export function addStatusCommand(program: Command): void {
@@ -9,10 +9,14 @@ export function addStatusCommand(program: Command): void {
     async (options: CommonOptions) => {
       await withClient(options, async (client) => {
         const nodes = await viewCluster(client);
+        const leader = leaderOf(nodes);
         if (options.json) {
-          const shown = nodes.map(({ nodeId, status, membership }) =>
-            status ? { ...status, membership } : { nodeId, reachable: false, membership },
-          );
+          const shown = nodes.map((node) => {
+            const { nodeId, status, membership } = node;
+            const { heardMsAgo, problem, state } = standingOf(node, leader);
+            const seen = { membership, heardMsAgo, problem, state };
+            return status ? { ...status, ...seen } : { nodeId, reachable: false, ...seen };
+          });
           printLine(JSON.stringify(shown));
         } else {
           const head = [
@@ -26,8 +30,12 @@ export function addStatusCommand(program: Command): void {
             'last',
             'keys',
             'member',
+            'heard',
           ];
-          printTable(head, nodes.map(rowOf));
+          printTable(
+            head,
+            nodes.map((node) => rowOf(node, standingOf(node, leader))),
+          );
         }
       });
     },
@@ -35,8 +43,9 @@ export function addStatusCommand(program: Command): void {
 }
 
 /** A node that does not answer is a row too. */
-function rowOf({ nodeId, clientAddress, membership, status }: SeenNode): string[] {
-  if (!status) return [String(nodeId), `no answer from ${clientAddress} (${membership})`];
+function rowOf({ nodeId, clientAddress, membership, status }: SeenNode, standing: Standing): string[] {
+  const heard = heardBy(standing);
+  if (!status) return [String(nodeId), `no answer from ${clientAddress} (${membership}; heard: ${heard})`];
   return [
     nodeId,
     status.role,
@@ -48,5 +57,12 @@ function rowOf({ nodeId, clientAddress, membership, status }: SeenNode): string[
     status.lastIndex,
     `~${status.keysApproximate}`,
     membership,
+    membership === '-' ? '-' : heard,
   ].map(String);
+}
+
+/** By the leader. */
+function heardBy({ state, heardMsAgo, problem }: Standing): string {
+  if (state === 'no leader') return problem || '?';
+  return problem === '' ? ago(heardMsAgo) : `${ago(heardMsAgo)}: ${problem}`;
 }

@@ -31,7 +31,7 @@ import {
 } from './client-options.js';
 import { Connections } from './connections.js';
 import { isEmptyRange, type KeyRange, keyRange, rangeBehind } from './key-range.js';
-import { isInForce, type MemberChange, toMemberChange } from './member-changes.js';
+import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
 import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
 import { Router, type Target } from './router.js';
 import { SessionWriter, unexpected } from './session-writer.js';
@@ -220,21 +220,26 @@ export class RaftreeClient {
    * While another change is under way it is tried again (`CHANGE_PENDING`). The change is tied to the configuration that
    * the leader tells first. So it may be sent again after an attempt whose fate is unknown: it cannot undo what another
    * operator has done since. If the members were changed since then, and are not as asked for: `CHANGE_CONFLICT`.
+   *
+   * Refused, and not committed: `ALREADY_MEMBER`, `NOT_A_MEMBER`, `CHANGE_INVALID`. With `force` the leader does not
+   * insist on what it can see now, and warns instead: `QUORUM_AT_RISK`, `MEMBER_UNREACHABLE`, `MEMBER_BEHIND`. After such
+   * a change the cluster may never again take a write.
    */
   changeMembers(
     changes: readonly MemberChange[],
-    options: CallOptions = {},
-  ): Promise<{ readonly index: number }> {
+    { force = false, ...options }: CallOptions & { readonly force?: boolean } = {},
+  ): Promise<MembersChanged> {
     return this.#call(options, async (call) => {
       if (changes.length === 0) throw invalid('a change of members needs at least one');
       const wanted = changes.map(toMemberChange);
       for (;;) {
         const { configurationIndex: expectedIndex } = await this.#settledMembers(call);
-        const request = { type: 'changeMembers', expectedIndex, changes: wanted } as const;
+        const request = { type: 'changeMembers', expectedIndex, force, changes: wanted } as const;
         try {
           const answer = await this.#router.ask(() => request, call, 'leader');
           if (answer.type !== 'done') throw unexpected(answer.type, request.type);
-          return { index: answer.index };
+          const { index, changed, warnings } = answer;
+          return { index, changed, warnings };
         } catch (error) {
           if (!(error instanceof RaftreeClientError) || error.code !== 'CHANGE_CONFLICT') throw error;
         }
@@ -245,7 +250,8 @@ export class RaftreeClient {
         }
         // One change was made since: this one, or another after which this one can never be.
         const now = await this.#settledMembers(call);
-        if (isInForce(now, wanted)) return { index: now.configurationIndex };
+        if (isInForce(now, wanted))
+          return { index: now.configurationIndex, changed: undefined, warnings: [] };
         throw new RaftreeClientError(
           'CHANGE_CONFLICT',
           'the members were changed by somebody else, and are not as asked for; look at them before another change',

@@ -12,5 +12,5 @@ export {
 } from './client.js';
 export { RaftreeClientError } from './client-error.js';
 export type { CallOptions, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
-export type { MemberChange } from './member-changes.js';
+export type { MemberChange, MembersChanged } from './member-changes.js';
 export type { BatchOperation, Bytes, Condition } from './operations.js';

@@ -3,17 +3,28 @@ import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { addressOf, invalid } from './client-options.js';
 
 /**
- * A voter counts in elections and commits; a learner receives everything and counts for nothing. Whoever is a member
- * already may be added as the other kind, without addresses; a new member needs both of its addresses (`host:port`).
+ * A voter counts in elections and commits; a learner receives everything and counts for nothing. A new member needs both of
+ * its addresses (`host:port`); `promote` makes a learner a voter, `demote` a voter a learner; `update` changes one address
+ * or both.
  */
 export type MemberChange =
   | {
       readonly type: 'addVoter' | 'addLearner';
       readonly node: number;
-      readonly client?: string;
-      readonly peer?: string;
+      readonly client: string;
+      readonly peer: string;
     }
-  | { readonly type: 'remove'; readonly node: number };
+  | { readonly type: 'update'; readonly node: number; readonly client?: string; readonly peer?: string }
+  | { readonly type: 'promote' | 'demote' | 'remove'; readonly node: number };
+
+export interface MembersChanged {
+  /** Of the configuration in which the members are as asked for. */
+  readonly index: number;
+  /** False: they were so before. Undefined: an attempt was lost sight of, and they are so now. */
+  readonly changed: boolean | undefined;
+  /** What would have been refused without `force`. */
+  readonly warnings: readonly string[];
+}
 
 type OutboundMemberChange = OutboundOf<'changeMembers'>['changes'][number];
 
@@ -21,8 +32,10 @@ type OutboundMemberChange = OutboundOf<'changeMembers'>['changes'][number];
 export function toMemberChange(change: MemberChange): OutboundMemberChange {
   const { type, node } = change;
   if (!Number.isInteger(node) || node < 1) throw invalid(`${node} is no node's id`);
-  const { client = '', peer = '' } = change.type === 'remove' ? {} : change;
-  if ((client === '') !== (peer === '')) throw invalid('give both addresses of a member, or neither');
+  const { client = '', peer = '' } = 'client' in change || 'peer' in change ? change : {};
+  const isNew = type === 'addVoter' || type === 'addLearner';
+  if (isNew && (client === '' || peer === '')) throw invalid('a new member needs both of its addresses');
+  if (type === 'update' && client === '' && peer === '') throw invalid('give the address that is to change');
   for (const address of [client, peer]) if (address !== '') addressOf(address);
   return { type, nodeId: node, clientAddress: client, peerAddress: peer };
 }
@@ -34,11 +47,21 @@ export function isInForce(
 ): boolean {
   const last = new Map(changes.map((change) => [change.nodeId, change]));
   return [...last.values()].every(({ type, nodeId, clientAddress, peerAddress }) => {
-    if (type === 'remove') return !voters.includes(nodeId) && !learners.includes(nodeId);
-    if (!(type === 'addVoter' ? voters : learners).includes(nodeId)) return false;
+    const isThere = { voter: voters.includes(nodeId), learner: learners.includes(nodeId) };
+    if (type === 'remove') return !isThere.voter && !isThere.learner;
+    if (!isThere[KINDS[type] ?? (isThere.voter ? 'voter' : 'learner')]) return false;
     // The leader does not list its own addresses: it was reached under them.
     const peer = peers.find((each) => each.nodeId === nodeId);
-    if (clientAddress === '' || !peer) return true;
-    return peer.clientAddress === clientAddress && peer.peerAddress === peerAddress;
+    if (!peer) return true;
+    const isAt = (wanted: string, present: string) => wanted === '' || wanted === present;
+    return isAt(clientAddress, peer.clientAddress) && isAt(peerAddress, peer.peerAddress);
   });
 }
+
+/** What a change makes of a node; an update leaves it as it is. */
+const KINDS: Partial<Record<MemberChange['type'], 'voter' | 'learner'>> = {
+  addVoter: 'voter',
+  promote: 'voter',
+  addLearner: 'learner',
+  demote: 'learner',
+};

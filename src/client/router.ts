@@ -30,6 +30,11 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'CHANGE_INVALID',
   'CHANGE_CONFLICT',
   'NOT_PERMITTED',
+  'ALREADY_MEMBER',
+  'NOT_A_MEMBER',
+  'QUORUM_AT_RISK',
+  'MEMBER_UNREACHABLE',
+  'MEMBER_BEHIND',
   'TRANSFER_FAILED',
   'UNKNOWN_MESSAGE',
   'MALFORMED_MESSAGE',
@@ -41,15 +46,16 @@ const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING']
 /** Requests that may be done although nobody heard of it. */
 export const LASTING: ReadonlySet<RequestName> = new Set(['write', 'changeMembers', 'transferLeader']);
 
-/** Answered when the cluster has gone through with it, which takes a leader up to ten seconds. */
+/** Answered when all is checked and the cluster has gone through with it: a leader may take some ten seconds for that. */
 const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader']);
-const SLOW_ATTEMPT_TIMEOUT_MS = 12_000;
+const SLOW_ATTEMPT_TIMEOUT_MS = 18_000;
 
-/** Errors of a connection that speak of the node itself: if all nodes say so, there is no use in waiting. */
+/** Errors that speak of the node itself: if all nodes say so, there is no use in waiting. */
 const REFUSAL_CODES: ReadonlySet<string> = new Set([
   'VERSION_MISMATCH',
   'IDENTITY_MISMATCH',
   'SECRET_MISMATCH',
+  'NODE_REMOVED',
 ]);
 
 /** Where a request may go: to the leader, to any of the given nodes, or to one. */

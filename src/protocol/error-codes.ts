@@ -80,6 +80,40 @@ export const ERROR_CODES = {
     meaning:
       'This connection may not administrate: prove the cluster secret, or if there is none, connect from the node’s machine.',
   },
+  NODE_REMOVED: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'This node was removed from the cluster: ask a member.',
+  },
+  ALREADY_MEMBER: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The node to be added is a member, with another role or other addresses: promote, demote or update it.',
+  },
+  NOT_A_MEMBER: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The node that is to be changed or removed is no member.',
+  },
+  QUORUM_AT_RISK: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The members that would be left are not heard by a quorum of themselves; `force` changes them nevertheless.',
+  },
+  MEMBER_UNREACHABLE: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The member is not reached under its peer address, or something else answers there; `force` ignores that.',
+  },
+  MEMBER_BEHIND: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The learner did not catch up within an election timeout: wait; `force` makes it a voter nevertheless.',
+  },
   TRANSFER_FAILED: {
     outcome: 'unknown',
     about: 'request',

@@ -141,19 +141,23 @@ export const MESSAGES = {
         peerAddress: string,
         matchIndex: u53,
         reachable: bool,
+        heardMsAgo: optional(u53),
+        problem: string,
       }),
     ),
     voters: list(u32),
     outgoing: list(u32),
     learners: list(u32),
     configurationIndex: u53,
+    removedBy: u53,
   }),
   changeMembers: message(26, 'Changes who belongs to the cluster; joint when more than one member changes.', {
     requestId: u32,
     expectedIndex: optional(u53),
+    force: bool,
     changes: list(
       struct({
-        type: enumeration({ addVoter: 1, addLearner: 2, remove: 3 }),
+        type: enumeration({ addVoter: 1, addLearner: 2, remove: 3, promote: 4, demote: 5, update: 6 }),
         nodeId: u32,
         clientAddress: string,
         peerAddress: string,
@@ -164,7 +168,16 @@ export const MESSAGES = {
     requestId: u32,
     nodeId: u32,
   }),
-  done: message(28, 'A changeMembers or transferLeader has taken effect.', { requestId: u32, index: u53 }),
+  done: message(
+    28,
+    'A changeMembers or transferLeader has taken effect, or (`changed` false) was so before.',
+    {
+      requestId: u32,
+      index: u53,
+      changed: bool,
+      warnings: list(string),
+    },
+  ),
   requestVote: message(32, 'A candidate, or with preVote one that might become one, asks for a vote.', {
     group: u32,
     term: u53,
@@ -260,12 +273,14 @@ export const MESSAGES = {
   }),
   birth: message(
     44,
-    'How far the birth of its cluster has come on this node: before all else, and at each change.',
+    'How far the birth of its cluster has come on this node, and its members there: before all else, and at each change.',
     {
       phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
       incarnation: string,
       founders: list(struct({ id: u32, storeId: string })),
       joins: bool,
+      configurationIndex: u53,
+      members: list(u32),
     },
   ),
   fragment: message(

@@ -71,6 +71,17 @@ export class Leadership {
     return this.#settledConfiguration;
   }
 
+  /**
+   * Whether the configuration in force may not be the newest one. Nothing committed in this term yet: an earlier leader's
+   * change might still come to light (raft-dev, 2015). Nor may whoever asks for the same once more learn that it is in
+   * force before that is settled.
+   */
+  get hasPendingChange(): boolean {
+    const { membership, applied, commit } = this.#local;
+    const isSettled = applied >= this.replication.termStart && commit >= this.#confirmation.entry;
+    return membership.lastPendingIndex > applied || !isSettled;
+  }
+
   /** Whom it hands over to. */
   get transferTarget(): NodeId | undefined {
     return this.#transfer.target;
@@ -108,12 +119,8 @@ export class Leadership {
 
   changeConfiguration({ change, expectedIndex }: ChangeConfiguration): StepResult {
     if (this.#handsOver()) return this.#refused('transferring');
-    const { membership, applied, configuration } = this.#local;
-    // Nothing committed in this term yet: an earlier leader's change might still come to light (raft-dev, 2015). Nor may
-    // whoever asks for the same once more learn that it is in force before that is settled.
-    const isSettled = applied >= this.replication.termStart && this.#local.commit >= this.#confirmation.entry;
-    const pending = membership.lastPendingIndex > applied || !isSettled;
-    if (pending) return this.#refused('changePending');
+    const { configuration } = this.#local;
+    if (this.hasPendingChange) return this.#refused('changePending');
     if (expectedIndex !== undefined && expectedIndex !== configuration.index)
       return this.#refused('changeConflict');
     try {

@@ -85,6 +85,11 @@ export class Raft {
     return Math.max(this.#settledConfiguration, this.#leadership?.settledConfiguration ?? 0);
   }
 
+  /** Of a leader: a change of members is on its way, or not settled. */
+  get hasPendingChange(): boolean {
+    return this.#leadership?.hasPendingChange ?? false;
+  }
+
   get term(): number {
     return this.#local.term;
   }

@@ -180,6 +180,11 @@ export class Replica<Result> {
     return this.#raft.settledConfiguration;
   }
 
+  /** Of a leader: another change of members would be refused with `CHANGE_PENDING`. */
+  get hasPendingChange(): boolean {
+    return this.#raft.hasPendingChange;
+  }
+
   get role(): Role {
     return this.#raft.role;
   }

@@ -1,25 +1,52 @@
 /** Requests of operators: who belongs to the cluster, and who leads it. */
-import type { Timers } from '../env/env.js';
-import { parseAddress } from '../env/env.js';
-import { errorMessage, RaftreeError } from '../env/errors.js';
+import type { Env } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
 import { errorReply, isErrorCode } from '../protocol/error-codes.js';
-import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
-import { type Configuration, isJoint, type MemberChange, membersOf } from '../raft/configuration.js';
-import type { Role } from '../raft/types.js';
-import { decodeNote, encodeNote } from './members.js';
+import type { MessageOf, OutboundMessage, OutboundOf } from '../protocol/messages.js';
+import { type Configuration, type ConfigurationChange, isJoint } from '../raft/configuration.js';
+import type { NodeId, PeerStatus, ReadLevel, Role } from '../raft/types.js';
+import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
+import type { Member } from './members.js';
 
 export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeader'>;
 
 /** What it needs of the replica. */
 export interface AdminReplica {
   readonly role: Role;
+  readonly leader: NodeId;
+  readonly lastIndex: number;
   readonly configuration: Configuration;
   readonly settledConfiguration: number;
+  readonly hasPendingChange: boolean;
+  peers(): readonly PeerStatus[];
+  readIndex(level: ReadLevel): Promise<number>;
   changeConfiguration(
-    change: { changes: readonly MemberChange[]; transition: 'auto' },
+    change: ConfigurationChange,
     expectedIndex: number | undefined,
   ): Promise<{ readonly index: number }>;
-  transferLeadership(to: number): Promise<void>;
+  transferLeadership(to: NodeId): Promise<void>;
+}
+
+/** What it needs of the connections with the other nodes. */
+export interface AdminPeers {
+  /** It is connected, and was heard from within an election timeout. */
+  isHeard(node: NodeId): boolean;
+  /** The data folder that a node has shown which is connected and may belong here. */
+  storeIdOf(node: NodeId): string | undefined;
+  /** The data folder of the node that answers at an address. Rejects with `MEMBER_UNREACHABLE` if it is not this one. */
+  reach(node: NodeId, address: string): Promise<string>;
+}
+
+export interface AdminParts {
+  readonly env: Pick<Env, 'clock' | 'timers'>;
+  readonly nodeId: NodeId;
+  readonly replica: AdminReplica;
+  readonly peers: AdminPeers;
+  /** The nodes of node.json. */
+  readonly listed: readonly Member[];
+  /** So long a member may take to be heard, or a learner to catch up, before a change is refused. */
+  readonly electionTimeoutMaxMs: number;
+  readonly failure: (requestId: number, error: unknown) => OutboundMessage;
 }
 
 /** How long a change may take to settle, once it is applied, before its outcome is said to be unknown. */
@@ -27,47 +54,129 @@ const PATIENCE_MS = 10_000;
 const LOOK_AGAIN_MS = 20;
 
 export class Admin {
-  readonly #replica: AdminReplica;
-  readonly #timers: Timers;
-  readonly #failure: (requestId: number, error: unknown) => OutboundMessage;
-  readonly #storeIdOf: (node: number) => string | undefined;
+  readonly #parts: AdminParts;
 
-  /** `storeIdOf`: the data folder that a node which is connected, and may belong here, has shown. */
-  constructor(
-    replica: AdminReplica,
-    timers: Timers,
-    failure: (requestId: number, error: unknown) => OutboundMessage,
-    storeIdOf: (node: number) => string | undefined,
-  ) {
-    this.#storeIdOf = storeIdOf;
-    this.#replica = replica;
-    this.#timers = timers;
-    this.#failure = failure;
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
   }
 
   /** Never rejects. */
   async handle(request: AdminRequest): Promise<OutboundMessage> {
+    const { requestId } = request;
     try {
-      if (request.type === 'transferLeader') {
-        await this.#replica.transferLeadership(request.nodeId);
-        return { type: 'done', requestId: request.requestId, index: 0 };
-      }
-      this.#checkAddresses(request);
-      const { index } = await this.#replica.changeConfiguration(
-        { changes: request.changes.map((change) => this.#toChange(change)), transition: 'auto' },
-        request.expectedIndex,
-      );
-      await this.#settled(index);
-      return { type: 'done', requestId: request.requestId, index };
+      if (request.type === 'changeMembers') return await this.#change(request);
+      await this.#parts.replica.transferLeadership(request.nodeId);
+      return { type: 'done', requestId, index: 0, changed: true, warnings: [] };
     } catch (error) {
-      if (error instanceof RaftreeError && error.code === 'INVALID_REQUEST') {
-        return errorReply(request.requestId, 'INVALID_REQUEST', error.message);
-      }
-      if (error instanceof RaftreeError && isErrorCode(error.code) && error.code !== 'NOT_LEADER') {
-        return errorReply(request.requestId, error.code, error.message);
-      }
-      return this.#failure(request.requestId, error);
+      if (error instanceof RaftreeError && isErrorCode(error.code) && error.code !== 'NOT_LEADER')
+        return errorReply(requestId, error.code, error.message, outcomeIn(error));
+      return this.#parts.failure(requestId, error);
     }
+  }
+
+  /**
+   * Decides by the newest configuration of the log, and ties the change to it: what another operator changes meanwhile makes
+   * it a `CHANGE_CONFLICT`.
+   */
+  async #change(request: MessageOf<'changeMembers'>): Promise<OutboundOf<'done'>> {
+    const { requestId, force, changes: requested } = request;
+    const { replica, peers, listed } = this.#parts;
+    const { index: expectedIndex } = this.#newestConfiguration(request.expectedIndex);
+    const reached = new Map<NodeId, string>();
+    const plan = () =>
+      planChanges(
+        this.#newestConfiguration(expectedIndex),
+        requested,
+        listed,
+        (node) => reached.get(node) ?? peers.storeIdOf(node),
+      );
+    const { changes, toReach } = plan();
+    if (changes.length === 0) {
+      // An old leader may not know that it is not so any more.
+      await replica.readIndex('index');
+      plan();
+      return { type: 'done', requestId, index: expectedIndex, changed: false, warnings: [] };
+    }
+    const warnings: string[] = [];
+    const risk = (error: RaftreeError) => {
+      if (!force) throw error;
+      warnings.push(error.message);
+    };
+    for (const { node, peer } of toReach) {
+      try {
+        reached.set(node, await peers.reach(node, peer));
+      } catch (error) {
+        if (!(error instanceof RaftreeError)) throw error;
+        risk(error);
+      }
+    }
+    const problem = await this.#problemOf(plan, new Set(reached.keys()), force);
+    if (problem) risk(problem);
+    const { index } = await replica.changeConfiguration(
+      { changes: plan().changes, transition: 'auto' },
+      expectedIndex,
+    );
+    await this.#settled(index);
+    return { type: 'done', requestId, index, changed: true, warnings };
+  }
+
+  /** Throws `NOT_LEADER`, `CHANGE_PENDING`, or `CHANGE_CONFLICT` if it is not the expected one. */
+  #newestConfiguration(expectedIndex: number | undefined): Configuration {
+    const { role, leader, hasPendingChange, configuration } = this.#parts.replica;
+    if (role !== 'leader')
+      throw new RaftreeError('NOT_LEADER', 'this node does not lead', {
+        info: { leader, outcome: 'notCommitted' },
+      });
+    if (hasPendingChange || isJoint(configuration))
+      throw refused('CHANGE_PENDING', 'another change of membership is under way; try again when it is done');
+    if (expectedIndex !== undefined && expectedIndex !== configuration.index)
+      throw refused(
+        'CHANGE_CONFLICT',
+        'the membership has been changed since it was looked at; look again before another change',
+      );
+    return configuration;
+  }
+
+  /** What speaks against the plan now, after a while for whoever is late, but for that its result is not allowed. */
+  async #problemOf(
+    plan: () => MemberPlan,
+    reached: ReadonlySet<NodeId>,
+    force: boolean,
+  ): Promise<RaftreeError | undefined> {
+    const { env, replica, electionTimeoutMaxMs } = this.#parts;
+    const untilMs = env.clock.nowMs() + electionTimeoutMaxMs;
+    const { lastIndex } = replica;
+    for (;;) {
+      const problem = this.#problemNow(plan(), reached, lastIndex);
+      if (!problem || force || env.clock.nowMs() >= untilMs) return problem;
+      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+    }
+  }
+
+  #problemNow(
+    { promoted, result }: MemberPlan,
+    reached: ReadonlySet<NodeId>,
+    lastIndex: number,
+  ): RaftreeError | undefined {
+    const { nodeId, replica, peers, electionTimeoutMaxMs } = this.#parts;
+    const isHeard = (node: NodeId) => node === nodeId || reached.has(node) || peers.isHeard(node);
+    for (const node of promoted) {
+      if (!isHeard(node))
+        return refused(
+          'MEMBER_UNREACHABLE',
+          `node ${node} is not heard now: as a voter it would count, and not answer; see \`raftree member list\` for why`,
+        );
+      const matchIndex = replica.peers().find(({ id }) => id === node)?.matchIndex ?? 0;
+      if (matchIndex < lastIndex)
+        return refused(
+          'MEMBER_BEHIND',
+          `node ${node} is ${lastIndex - matchIndex} entries behind and did not catch up within ${electionTimeoutMaxMs} ms: ` +
+            'wait until `raftree member list` shows it near 0 behind',
+        );
+    }
+    const problem = quorumProblem(replica.configuration, result, isHeard);
+    if (problem === undefined) return undefined;
+    return refused('QUORUM_AT_RISK', `${problem}; without them the cluster could not take a write any more`);
   }
 
   /**
@@ -75,7 +184,7 @@ export class Admin {
    * stopped, and all others restarted. A joint change has settled when it is left.
    */
   async #settled(index: number): Promise<void> {
-    const replica = this.#replica;
+    const { replica, env } = this.#parts;
     const isSettled = () => replica.settledConfiguration >= index && !isJoint(replica.configuration);
     for (let waitedMs = 0; !isSettled(); waitedMs += LOOK_AGAIN_MS) {
       if (replica.role !== 'leader' || waitedMs >= PATIENCE_MS) {
@@ -86,49 +195,15 @@ export class Admin {
           { info: { outcome: 'unknown' } },
         );
       }
-      await new Promise<void>((resolve) => this.#timers.after(LOOK_AGAIN_MS, resolve));
+      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
     }
-  }
-
-  /** Nobody could reach a new member without addresses: a mistyped id must not become a voter that never answers. */
-  #checkAddresses({ changes }: MessageOf<'changeMembers'>): void {
-    // Whoever does not lead may not know the members; it refuses anyway.
-    if (this.#replica.role !== 'leader') return;
-    const members = membersOf(this.#replica.configuration);
-    for (const { type, nodeId, clientAddress } of changes) {
-      if (type === 'remove' || clientAddress !== '' || members.includes(nodeId)) continue;
-      throw new RaftreeError('CHANGE_INVALID', `node ${nodeId} is no member: a new one needs its addresses`, {
-        info: { outcome: 'notCommitted' },
-      });
-    }
-  }
-
-  #toChange(change: AdminRequestChange): MemberChange {
-    const { type, nodeId, clientAddress, peerAddress } = change;
-    if (nodeId === 0) throw invalid('0 is no node');
-    if (type === 'remove') return { type, node: nodeId };
-    const noted = decodeNote(this.#replica.configuration.notes[nodeId]);
-    // A present member keeps its data folder; of one that was added before it was connected it is noted now.
-    const storeId = noted.storeId ?? this.#storeIdOf(nodeId);
-    // Without addresses the member keeps those it has: a learner that becomes a voter.
-    if (clientAddress === '' && peerAddress === '') {
-      return storeId === noted.storeId
-        ? { type, node: nodeId }
-        : { type, node: nodeId, note: encodeNote({ ...noted, storeId }) };
-    }
-    for (const address of [clientAddress, peerAddress]) {
-      try {
-        parseAddress(address);
-      } catch (error) {
-        throw invalid(errorMessage(error));
-      }
-    }
-    return { type, node: nodeId, note: encodeNote({ client: clientAddress, peer: peerAddress, storeId }) };
   }
 }
 
-type AdminRequestChange = MessageOf<'changeMembers'>['changes'][number];
+function outcomeIn({ info }: RaftreeError): { readonly outcome?: 'notCommitted' } {
+  return info.outcome === 'notCommitted' ? { outcome: 'notCommitted' } : {};
+}
 
-function invalid(message: string): RaftreeError {
-  return new RaftreeError('INVALID_REQUEST', message, { info: { outcome: 'notCommitted' } });
+function refused(code: string, message: string): RaftreeError {
+  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

@@ -148,7 +148,7 @@ export class Birth {
     }
     const known = founders.find(({ id }) => id === from)?.storeId;
     if (!this.isBorn && known !== undefined && known !== storeId) {
-      return `node ${from} shows store ${storeId}, but the cluster begins with its store ${known}: was its data folder emptied, or does it run twice?`;
+      return `node ${from} shows another data folder than the one that the cluster begins with: was it emptied, or does it run twice?`;
     }
     this.#heard.set(from, { ...said, storeId });
     return undefined;

@@ -31,6 +31,8 @@ export interface ClientDoorOptions {
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly status: (requestId: number) => OutboundOf<'statusReply'>;
   readonly budget: BufferBudget;
+  /** Says that this node was removed from its cluster, if it was: it answers no more than stale reads. */
+  readonly removed: () => string | undefined;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
   readonly idleTimeoutMs: number;
@@ -143,6 +145,12 @@ class RequestHandler implements Handler {
     }
     if (isAdministration(request) && !this.#mayAdministrate) {
       this.#channel.write(errorReply(request.requestId, 'NOT_PERMITTED', this.#howToBePermitted()));
+      return;
+    }
+    const isStaleRead = 'consistency' in request && request.consistency === 'stale';
+    const removed = isStaleRead ? undefined : this.#options.removed();
+    if (removed !== undefined && 'requestId' in request) {
+      this.#channel.write(errorReply(request.requestId, 'NODE_REMOVED', removed));
       return;
     }
     const service = this.#options.service();

@@ -9,6 +9,7 @@ import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { isLoopback } from '../net/hosts.js';
 import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
+import { addressProblem } from './members.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -17,6 +18,11 @@ const MIB = 1024 * KIB;
 const REQUESTS_IN_BUFFERS = 8;
 
 const address = z.string().refine(isAddress, { error: 'expected "host:port" with a port from 0 to 65535' });
+/** One that the others are told. */
+const toldAddress = address.superRefine((value, context) => {
+  const problem = isAddress(value) ? addressProblem(value) : undefined;
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
 const nodeId = z.int().min(1).max(0xffff_ffff);
 const milliseconds = (min: number, max: number) => z.int().min(min).max(max);
 const byteCount = (min: number, max: number) => z.int().min(min).max(max);
@@ -28,7 +34,7 @@ const schema = z
     /** Relative to the folder of node.json. */
     dataDirectory: z.string().min(1),
     nodes: z
-      .array(z.strictObject({ id: nodeId, client: address, peer: address }))
+      .array(z.strictObject({ id: nodeId, client: toldAddress, peer: toldAddress }))
       .min(1)
       .max(9),
     /** The node joins a cluster that runs: `nodes` only says where to find the others; a leader must add it. */
@@ -101,10 +107,9 @@ const schema = z
     config.nodes.forEach((node, i) => {
       for (const field of ['id', 'client', 'peer'] as const) {
         const value = String(node[field]);
-        const key = field === 'id' ? `id ${value}` : value;
+        const key = field === 'id' ? `id ${value}` : value.toLowerCase();
         const other = seen.get(key);
-        if (other && !value.endsWith(':0'))
-          fault(['nodes', i, field], `expected a value of its own, but ${other} has it too`);
+        if (other) fault(['nodes', i, field], `expected a value of its own, but ${other} has it too`);
         seen.set(key, `nodes[${i}].${field}`);
       }
     });

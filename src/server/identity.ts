@@ -155,7 +155,10 @@ export class KnownPeers {
     const known = this.#ofMembers.get(nodeId) ?? this.#storeIds.get(String(nodeId));
     if (known === storeId) return undefined;
     if (known !== undefined) {
-      return `node ${nodeId} shows store ${storeId}, but is known with store ${known}: its data folder was lost or replaced`;
+      return (
+        `node ${nodeId} shows another data folder than the one it is known with: the folder was lost or replaced; ` +
+        'remove the node (`raftree member remove`), then add it again'
+      );
     }
     return this.#storeIds.size >= MAX_KNOWN ? `${MAX_KNOWN} nodes are known already` : undefined;
   }
@@ -176,6 +179,20 @@ export class KnownPeers {
     this.#ofMembers = new Map(
       members.flatMap(({ id, storeId }) => (storeId ? [[id, storeId] as const] : [])),
     );
+  }
+
+  /** Forgets nodes that were removed, durably: each may come back with a new folder when it is added again. */
+  forget(nodeIds: readonly number[]): void {
+    if (!nodeIds.some((id) => this.#storeIds.delete(String(id)))) return;
+    for (const id of nodeIds) this.#storeIds.delete(String(id));
+    this.begin([]);
+  }
+
+  /** Who has this data folder, of all that are known. */
+  ownerOf(storeId: string): number | undefined {
+    for (const [id, known] of this.#ofMembers) if (known === storeId) return id;
+    for (const [id, known] of this.#storeIds) if (known === storeId) return Number(id);
+    return undefined;
   }
 
   /** Takes over who has which store, durably: of the first members when the cluster begins, before any is met again. */

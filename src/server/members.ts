@@ -1,7 +1,9 @@
 /**
  * Where the members of a cluster are reached, and with which data folder. The configuration in the Raft log carries that as
- * each member's note; an address in this node's node.json counts more, so that a member can be moved.
+ * each member's note. An address in this node's node.json counts where the note has none.
  */
+import { parseAddress } from '../env/env.js';
+import { errorMessage } from '../env/errors.js';
 import { type Configuration, membersOf } from '../raft/configuration.js';
 
 export interface MemberAddresses {
@@ -40,7 +42,40 @@ export function membersIn(configuration: Configuration, listed: readonly Member[
   const ids = membersOf(configuration);
   if (ids.length === 0) return [...listed];
   return ids.map((id) => {
-    const noted = decodeNote(configuration.notes[id]);
-    return { id, ...noted, ...listed.find((member) => member.id === id) };
+    const { client, peer, storeId } = decodeNote(configuration.notes[id]);
+    const inFile = listed.find((member) => member.id === id);
+    return { id, client: client || (inFile?.client ?? ''), peer: peer || (inFile?.peer ?? ''), storeId };
   });
+}
+
+/** Why others cannot be told this address of a node, and what to give instead; undefined if they can. */
+export function addressProblem(address: string): string | undefined {
+  try {
+    const { host, port } = parseAddress(address);
+    if (port === 0) return `${address} has port 0, which nobody can connect to; give the real port`;
+    if (/^[0:.]+$/.test(host)) {
+      return `${address} is no address of one machine; give the one that others reach it by, and listen on this one ("listen")`;
+    }
+    return undefined;
+  } catch (error) {
+    return errorMessage(error);
+  }
+}
+
+/** The first address that is given twice, and by whom; undefined if each is its own. */
+export function sharedAddress(members: readonly Member[]): string | undefined {
+  const owners = new Map<string, string>();
+  for (const { id, client, peer } of members) {
+    for (const [name, address] of [
+      ['client', client],
+      ['peer', peer],
+    ] as const) {
+      if (address === '') continue;
+      const owner = `the ${name} address of node ${id}`;
+      const other = owners.get(address.toLowerCase());
+      if (other !== undefined) return `${address} would be ${other} and ${owner}; each needs one of its own`;
+      owners.set(address.toLowerCase(), owner);
+    }
+  }
+  return undefined;
 }

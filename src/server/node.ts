@@ -20,8 +20,8 @@ import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { OutboundOf } from '../protocol/messages.js';
-import { type Configuration, configurationOf } from '../raft/configuration.js';
-import { FIRST_BASE, type RoleStatus } from '../raft/types.js';
+import { type Configuration, configurationOf, membersOf } from '../raft/configuration.js';
+import { FIRST_BASE, NOBODY, type RoleStatus } from '../raft/types.js';
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
 import { Replica } from '../replica/replica.js';
@@ -31,6 +31,7 @@ import { listenForClients } from './client-door.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
 import { encodeNote, type Member, membersIn } from './members.js';
+import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { VERSION } from './version.js';
 
@@ -83,6 +84,13 @@ export class Node {
   #peerAddress: Address | undefined;
   #ready = false;
   #lastShown = '';
+  /** Of the configuration in force. */
+  #lastMembers: readonly number[] = [];
+  /** The newest one that another node has told of. */
+  #heardConfiguration: { readonly index: number; readonly members: readonly number[] } = {
+    index: 0,
+    members: [],
+  };
   #closing: Promise<void> | undefined;
 
   /**
@@ -142,12 +150,19 @@ export class Node {
           clientAddress: member.client,
           peerAddress: member.peer,
           matchIndex: matches.get(member.id) ?? 0,
-          reachable: this.#peers?.isReachable(member.id) ?? false,
+          // A leader hears its members all the time; the others only know whether they are connected.
+          reachable:
+            (this.role === 'leader'
+              ? this.#peers?.isHeard(member.id)
+              : this.#peers?.isConnected(member.id)) ?? false,
+          heardMsAgo: this.#peers?.heardMsAgo(member.id),
+          problem: this.#peers?.problemOf(member.id) ?? '',
         })),
       voters: [...(replica?.configuration.voters ?? [])],
       outgoing: [...(replica?.configuration.outgoing ?? [])],
       learners: [...(replica?.configuration.learners ?? []), ...(replica?.configuration.learnersNext ?? [])],
       configurationIndex: replica?.configuration.index ?? 0,
+      removedBy: this.#removedBy,
     };
   }
 
@@ -253,11 +268,16 @@ export class Node {
       budget: this.#budget,
       security,
       known,
-      announcement: () => birth.announcement,
+      announcement: () => {
+        const { index = 0 } = this.#replica?.configuration ?? {};
+        return { ...birth.announcement, configurationIndex: index, members: this.#lastMembers };
+      },
       announced: (from, storeId, said) => {
         const refusal = birth.heard(from, storeId, said);
-        if (refusal === undefined) this.#onAnnounced();
-        return refusal;
+        if (refusal !== undefined) return refusal;
+        if (said.phase === 'born' && said.incarnation === birth.incarnation) this.#heardOfMembers(said);
+        this.#onAnnounced();
+        return undefined;
       },
       left: (node) => birth.left(node),
       electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
@@ -353,14 +373,17 @@ export class Node {
       limits: this.#kvLimits,
       clientAddressOf: (node) => this.#clientAddressOf(node),
     });
-    const admin = new Admin(
+    const admin = new Admin({
+      env,
+      nodeId: config.nodeId,
       replica,
-      env.timers,
-      (requestId, error) => kv.failure(requestId, error, 'write'),
-      (node) => peers.storeIdOf(node),
-    );
+      peers,
+      listed: config.nodes,
+      electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
+      failure: (requestId, error) => kv.failure(requestId, error, 'write'),
+    });
     this.#service = { kv, admin };
-    peers.setMembers(this.#members());
+    this.#dialMembers(peers);
   }
 
   /**
@@ -393,7 +416,7 @@ export class Node {
     this.#peerAddress = await peers.listen(peerAddress).catch((error: unknown) => {
       throw listenFailed('peers', peerAddress, error);
     });
-    peers.setMembers(this.#members());
+    this.#dialMembers(peers);
     const clientDoor = await listenForClients(
       {
         env,
@@ -404,6 +427,10 @@ export class Node {
         service: () => this.#service,
         status: (requestId) => this.status(requestId),
         budget: this.#budget,
+        removed: () => {
+          const isLed = this.#replica !== undefined && this.#replica.leader !== NOBODY;
+          return isLed || this.#removedBy === 0 ? undefined : removedMessage(this.#removedBy);
+        },
         maxConnections: config.limits.maxConnections,
         maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
         idleTimeoutMs: config.limits.clientIdleTimeoutMs,
@@ -476,8 +503,56 @@ export class Node {
     const { voters, outgoing, learners } = configuration;
     logger.info({ voters, outgoing, learners }, 'members');
     const members = membersIn(configuration, this.config.nodes);
+    // Of one that was removed, and is added again, another data folder may be accepted.
+    const gone = this.#lastMembers.filter((id) => !members.some((member) => member.id === id));
+    this.#lastMembers = members.map(({ id }) => id);
     this.#known?.follow(members);
-    this.#peers?.setMembers(members);
+    if (gone.length > 0) this.#forget(gone);
+    if (this.#peers) this.#dialMembers(this.#peers);
+    this.#peers?.announce();
+    if (this.#removedBy > 0) this.#sayRemoved();
+  }
+
+  /** A member tells what is in force there: this node may never be told otherwise that it was removed. */
+  #heardOfMembers({ configurationIndex, members }: PeerAnnouncement): void {
+    if (configurationIndex <= this.#heardConfiguration.index) return;
+    const wasRemoved = this.#removedBy > 0;
+    this.#heardConfiguration = { index: configurationIndex, members };
+    if (!wasRemoved && this.#removedBy > 0) this.#sayRemoved();
+  }
+
+  /** Index of the configuration that this node is no member of any more; 0 if it is one, or never was. */
+  get #removedBy(): number {
+    const { configuration } = this.#replica ?? {};
+    const newest = [
+      { index: configuration?.index ?? 0, members: configuration ? membersOf(configuration) : [] },
+      this.#heardConfiguration,
+    ].reduce((a, b) => (b.index > a.index ? b : a));
+    const wasMember = this.#replica !== undefined && this.#replica.lastIndex > 0;
+    return wasMember && newest.members.length > 0 && !newest.members.includes(this.config.nodeId)
+      ? newest.index
+      : 0;
+  }
+
+  #sayRemoved(): void {
+    this.#parts.logger.warn({ configuration: this.#removedBy }, removedMessage(this.#removedBy));
+  }
+
+  #forget(nodes: readonly number[]): void {
+    try {
+      this.#known?.forget(nodes);
+    } catch (error) {
+      this.#parts.logger.warn({}, `peers.json could not be written: ${errorMessage(error)}`);
+    }
+  }
+
+  /** A member that is not found where the log says may still be where node.json has it. */
+  #dialMembers(peers: Peers): void {
+    const targets = this.#members().map(({ id, peer }) => {
+      const listed = this.config.nodes.find((node) => node.id === id)?.peer ?? '';
+      return { id, addresses: [...new Set([peer, listed])].filter((address) => address !== '') };
+    });
+    peers.setMembers(targets);
   }
 
   #statusChanged(status: RoleStatus): void {
@@ -499,10 +574,7 @@ export class Node {
   }
 
   #clientAddressOf(id: number): string {
-    const told = [...this.#members(), ...this.config.nodes].find((member) => member.id === id)?.client ?? '';
-    const real = this.#clientDoor?.address;
-    if (id !== this.config.nodeId || !real || !told.endsWith(':0')) return told;
-    return formatAddress({ ...parseAddress(told), port: real.port });
+    return [...this.#members(), ...this.config.nodes].find((member) => member.id === id)?.client ?? '';
   }
 
   #fail(error: RaftreeError): void {
@@ -555,6 +627,13 @@ async function closedOnFailure<T>(engine: Engine, use: () => T): Promise<T> {
     await engine.close();
     throw error;
   }
+}
+
+function removedMessage(configurationIndex: number): string {
+  return (
+    `this node was removed from the cluster (configuration ${configurationIndex}): it takes no requests; ` +
+    'ask the members; stop it, or add it again with `raftree member add`'
+  );
 }
 
 function listenFailed(forWhom: string, address: Address, error: unknown): RaftreeError {

@@ -18,13 +18,20 @@ import type { Announcement } from './birth.js';
 import type { KnownPeers } from './identity.js';
 import { fromProtocol } from './raft-messages.js';
 
+/** What a connected node is told of this one. */
+export interface PeerAnnouncement extends Announcement {
+  /** Of the configuration in force here, and who belongs to it. */
+  readonly configurationIndex: number;
+  readonly members: readonly number[];
+}
+
 export interface PeerConnectionParts {
   readonly env: Env;
-  readonly known: KnownPeers;
+  readonly known: Pick<KnownPeers, 'remember'>;
   readonly electionTimeoutMinMs: number;
-  readonly announcement: () => Announcement;
+  readonly announcement: () => PeerAnnouncement;
   /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
-  readonly announced: (from: number, storeId: string, said: Announcement) => string | undefined;
+  readonly announced: (from: number, storeId: string, said: PeerAnnouncement) => string | undefined;
   /** A node that had announced itself is not connected any more. */
   readonly left: (node: number) => void;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
@@ -70,6 +77,16 @@ export class PeerConnection implements Handler {
     return this.#watch.isSilent;
   }
 
+  /** Both are born in the same incarnation of the cluster: what the other says counts. */
+  get isOfSameBirth(): boolean {
+    const own = this.#parts.announcement();
+    return [own, this.#said].every((one) => one?.phase === 'born' && one.incarnation === own.incarnation);
+  }
+
+  get isListenedTo(): boolean {
+    return this.isOfSameBirth && !this.isSilent;
+  }
+
   begin(handshake: ProtocolPipelineOptions['handshake']): void {
     const { env, electionTimeoutMinMs } = this.#parts;
     const lane = new BulkLane({ clock: env.clock, targetDelayMs: electionTimeoutMinMs / 8 });
@@ -93,7 +110,8 @@ export class PeerConnection implements Handler {
   }
 
   announce(): void {
-    this.channel.write({ type: 'birth', ...this.#parts.announcement() });
+    const { phase, incarnation, founders, joins, configurationIndex, members } = this.#parts.announcement();
+    this.channel.write({ type: 'birth', phase, incarnation, founders, joins, configurationIndex, members });
   }
 
   read(_context: HandlerContext, received: unknown): void {
@@ -107,7 +125,7 @@ export class PeerConnection implements Handler {
     }
     const fromReplica = fromProtocol(message);
     if (!fromReplica) throw malformed();
-    if (this.#isOfSameBirth()) this.#parts.received(fromReplica.group, from, fromReplica.message);
+    if (this.isOfSameBirth) this.#parts.received(fromReplica.group, from, fromReplica.message);
   }
 
   inactive(): void {
@@ -117,7 +135,7 @@ export class PeerConnection implements Handler {
     if (isGone) this.#parts.left(node);
   }
 
-  #take(from: number, said: Announcement): void {
+  #take(from: number, said: PeerAnnouncement): void {
     const { known, announced } = this.#parts;
     const storeId = this.#other?.storeId ?? '';
     const refusal = announced(from, storeId, said);
@@ -125,16 +143,11 @@ export class PeerConnection implements Handler {
     const isFirst = this.#said === undefined;
     this.#said = said;
     // Only of its own cluster a node remembers who is who.
-    if (this.#isOfSameBirth()) {
+    if (this.isOfSameBirth) {
       const lost = known.remember(from, storeId);
       if (lost !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', lost);
     }
     if (isFirst) this.#accepted();
-  }
-
-  #isOfSameBirth(): boolean {
-    const own = this.#parts.announcement();
-    return [own, this.#said].every((one) => one?.phase === 'born' && one.incarnation === own.incarnation);
   }
 }
 

@@ -7,7 +7,7 @@
  * other dialled.
  */
 import { type Address, type Logger, parseAddress, type Timer } from '../env/env.js';
-import { errorCode, errorMessage } from '../env/errors.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
@@ -16,17 +16,26 @@ import { hostOf } from '../net/hosts.js';
 import { Tally } from '../net/tally.js';
 import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
+import type { Announcement } from './birth.js';
+import type { KnownPeers } from './identity.js';
 import { OnceAMinute } from './once-a-minute.js';
 import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
 import { toProtocol } from './raft-messages.js';
 
 export interface PeerOptions extends PeerConnectionParts {
+  readonly known: KnownPeers;
   readonly logger: Logger;
   readonly identity: Identity;
   readonly budget: BufferBudget;
   readonly security: ClusterSecrets;
   readonly electionTimeoutMaxMs: number;
   readonly unreachable: (node: number) => void;
+}
+
+/** A member, and where it is dialled: the first address that leads to it counts. */
+export interface PeerTarget {
+  readonly id: number;
+  readonly addresses: readonly string[];
 }
 
 /** Two for each of many members, and room for those that are being replaced. */
@@ -43,30 +52,44 @@ export class Peers {
   /** The newest connection that each node has dialled. */
   readonly #inbound = new Map<number, PeerConnection>();
   readonly #greeted = new Set<PeerConnection>();
-  readonly #refusals: OnceAMinute;
+  readonly #closings: OnceAMinute;
+  /** When each member last said something of the group's. */
+  readonly #heardMs = new Map<number, number>();
+  /** Why each member was last turned away. */
+  readonly #refusals = new Map<number, string>();
   #unsendable = 0;
   #listener: ChannelListener | undefined;
+  #metItself: (() => void) | undefined;
   #closed = false;
 
   constructor(options: PeerOptions) {
-    this.#options = options;
-    this.#refusals = new OnceAMinute(options.env.clock);
+    this.#options = {
+      ...options,
+      received: (group, from, message) => {
+        if (this.#links.has(from)) this.#heardMs.set(from, options.env.clock.nowMs());
+        options.received(group, from, message);
+      },
+    };
+    this.#closings = new OnceAMinute(options.env.clock);
   }
 
   /** Dials the others, and hangs up on those that are none any more. */
-  setMembers(members: readonly { readonly id: number; readonly peer: string }[]): void {
+  setMembers(members: readonly PeerTarget[]): void {
     if (this.#closed) return;
-    for (const { id, peer } of members) {
+    for (const { id, addresses } of members) {
       const present = this.#links.get(id);
-      if (id === this.#options.identity.nodeId || peer === '' || present?.address === peer) continue;
+      const isKnown = present?.addresses.join() === addresses.join();
+      if (id === this.#options.identity.nodeId || addresses.length === 0 || isKnown) continue;
       void present?.close();
-      const link = new PeerLink(this.#options, this.#greeted, id, peer);
+      const link = new PeerLink(this.#options, this.#greeted, id, addresses);
       this.#links.set(id, link);
       link.dial();
     }
     for (const [id, link] of this.#links) {
       if (members.some((member) => member.id === id)) continue;
       this.#links.delete(id);
+      this.#heardMs.delete(id);
+      this.#refusals.delete(id);
       void link.close();
     }
     // Who was let in before the members' stores were known here may not be who it says.
@@ -103,10 +126,15 @@ export class Peers {
         });
       },
       closed: (channel, reason) => {
-        for (const [id, inbound] of this.#inbound) if (inbound.channel === channel) this.#inbound.delete(id);
+        for (const [id, inbound] of this.#inbound) {
+          if (inbound.channel !== channel) continue;
+          const another = [...this.#greeted].find(({ node }) => node === id);
+          if (another) this.#inbound.set(id, another);
+          else this.#inbound.delete(id);
+        }
         const code = errorCode(reason) ?? 'ERROR';
         // A node that is refused dials again and again, each time from another port.
-        if (reason && this.#refusals.isDue(`${hostOf(channel.remote)} ${code}`))
+        if (reason && this.#closings.isDue(`${hostOf(channel.remote)} ${code}`))
           closings.add(code, { remote: channel.remote, message: reason.message });
       },
       refused: (remote, limit) => refusals.add(limit, remote),
@@ -148,8 +176,128 @@ export class Peers {
     return undefined;
   }
 
-  isReachable(node: number): boolean {
-    return this.#links.get(node)?.connection !== undefined;
+  /** It is connected, of this cluster, and not silent. */
+  isConnected(node: number): boolean {
+    return this.#connectionWith(node)?.isListenedTo === true;
+  }
+
+  /** And something of the group's came from it within an election timeout. */
+  isHeard(node: number): boolean {
+    return (
+      (this.heardMsAgo(node) ?? Infinity) <= this.#options.electionTimeoutMinMs && this.isConnected(node)
+    );
+  }
+
+  /** Undefined if it said nothing since it is a member, or this process began. */
+  heardMsAgo(node: number): number | undefined {
+    const atMs = this.#heardMs.get(node);
+    return atMs === undefined ? undefined : Math.max(0, Math.round(this.#options.env.clock.nowMs() - atMs));
+  }
+
+  /** Why a member is not connected, or not listened to; empty if it is, or nothing is known. */
+  problemOf(node: number): string {
+    const connection = this.#connectionWith(node);
+    if (!connection) return this.#refusals.get(node) ?? this.#links.get(node)?.failure ?? '';
+    if (!connection.isOfSameBirth)
+      return `node ${node} has not joined: its data folder is empty; set "join": true in its node.json`;
+    return connection.isSilent ? `node ${node} is connected, but says nothing` : '';
+  }
+
+  #connectionWith(node: number): PeerConnection | undefined {
+    let found: PeerConnection | undefined;
+    for (const connection of this.#greeted) {
+      if (connection.node !== node || !connection.isAccepted) continue;
+      if (connection.isListenedTo) return connection;
+      found ??= connection;
+    }
+    return found;
+  }
+
+  /**
+   * The data folder of the node that answers at an address; one that is just starting is waited for. Rejects with
+   * `MEMBER_UNREACHABLE` if nobody answers in time, or one that is not this node of this cluster, or cannot become it.
+   */
+  async reach(node: number, address: string): Promise<string> {
+    const { env, electionTimeoutMaxMs } = this.#options;
+    const untilMs = env.clock.nowMs() + connectTimeoutMs(electionTimeoutMaxMs);
+    for (;;) {
+      try {
+        return await this.#reachOnce(
+          node,
+          address,
+          Math.max(MIN_CONNECT_TIMEOUT_MS, untilMs - env.clock.nowMs()),
+        );
+      } catch (error) {
+        const isOther = error instanceof RaftreeError && error.code === 'IDENTITY_MISMATCH';
+        if (isOther || env.clock.nowMs() >= untilMs || this.#closed)
+          throw new RaftreeError(
+            'MEMBER_UNREACHABLE',
+            `node ${node} was not reached at its peer address ${address}: ${errorMessage(error)}`,
+            { cause: error, info: { outcome: 'notCommitted' } },
+          );
+      }
+      await new Promise<void>((resolve) => env.timers.after(MIN_REDIAL_MS, resolve));
+    }
+  }
+
+  async #reachOnce(node: number, address: string, limitMs: number): Promise<string> {
+    const { env, identity, security, budget } = this.#options;
+    let channel: Channel | undefined;
+    let timer: Timer | undefined;
+    try {
+      return await new Promise<string>((resolve, reject) => {
+        timer = env.timers.after(limitMs, () => reject(new Error(`no answer within ${limitMs} ms`)));
+        // The other end of this connection is this node, and refuses its own id.
+        if (node === identity.nodeId) this.#metItself = () => resolve(identity.storeId);
+        const parts: PeerConnectionParts = {
+          ...this.#options,
+          known: { remember: () => undefined },
+          announced: (_from, storeId, said) => {
+            const refusal = this.#unfit(node, storeId, said);
+            if (refusal === undefined) resolve(storeId);
+            return refusal;
+          },
+          left() {},
+          received() {},
+        };
+        const ended = connectChannel(env, parseAddress(address), {
+          connectTimeoutMs: limitMs,
+          budget: { of: budget, kind: 'peer' },
+          initialise: (fresh) => {
+            channel = fresh;
+            new PeerConnection(parts, new Set(), fresh).begin({
+              side: 'connecting',
+              identity,
+              security,
+              expectedRoles: ['peer'],
+              refuse: (hello) => (hello.nodeId === node ? undefined : `node ${hello.nodeId} answers there`),
+            });
+          },
+        }).then((opened) => opened.closed);
+        ended.then((reason) => reject(reason ?? new Error('it closed the connection')), reject);
+      });
+    } finally {
+      this.#metItself = undefined;
+      timer?.cancel();
+      channel?.abort();
+    }
+  }
+
+  /** Why a node cannot become, or stay, this member with the data folder that it shows. */
+  #unfit(node: number, storeId: string, { phase, incarnation, joins }: Announcement): string | undefined {
+    const { known, announcement } = this.#options;
+    const owner = known.ownerOf(storeId);
+    if (owner !== undefined && owner !== node)
+      return `its data folder is the one of node ${owner}; is it a copy?`;
+    if (this.#links.has(node)) {
+      const refusal = known.refuse(node, storeId);
+      if (refusal !== undefined) return refusal;
+    }
+    if (incarnation !== '' && incarnation !== announcement().incarnation)
+      return 'it belongs to another cluster of the same name; empty its data folder, or correct the address';
+    if (phase !== 'born' && !joins)
+      return 'it begins a cluster of its own; set "join": true in its node.json';
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -159,16 +307,29 @@ export class Peers {
   }
 
   #refuse(hello: Hello): string | undefined {
-    if (hello.nodeId === this.#options.identity.nodeId) return `node ${hello.nodeId} is this node's own id`;
-    return this.#options.known.refuse(hello.nodeId, hello.storeId);
+    const { identity, known } = this.#options;
+    if (hello.nodeId === identity.nodeId) {
+      if (hello.storeId === identity.storeId) this.#metItself?.();
+      return `node ${hello.nodeId} is this node's own id`;
+    }
+    const refusal = known.refuse(hello.nodeId, hello.storeId);
+    if (refusal === undefined) this.#refusals.delete(hello.nodeId);
+    else if (this.#links.has(hello.nodeId)) this.#refusals.set(hello.nodeId, refusal);
+    return refusal;
   }
+}
+
+function connectTimeoutMs(electionTimeoutMaxMs: number): number {
+  return Math.min(MAX_CONNECT_TIMEOUT_MS, Math.max(MIN_CONNECT_TIMEOUT_MS, electionTimeoutMaxMs));
 }
 
 class PeerLink {
   readonly #options: PeerOptions;
   readonly #greeted: Set<PeerConnection>;
   readonly #id: number;
-  readonly address: string;
+  readonly addresses: readonly string[];
+  /** Counts the attempts that failed: another address is tried each time. */
+  #failures = 0;
   /** Accepted, and so good for sending. */
   #connection: PeerConnection | undefined;
   /** The newest, perhaps still waiting for the other side's hello. */
@@ -176,15 +337,17 @@ class PeerLink {
   #dialling: Promise<void> | undefined;
   #redialMs = MIN_REDIAL_MS;
   #timer: Timer | undefined;
-  readonly #failures: OnceAMinute;
+  readonly #toldFailures: OnceAMinute;
+  /** By address. */
+  readonly #lastFailures = new Map<string, string>();
   #closed = false;
 
-  constructor(options: PeerOptions, greeted: Set<PeerConnection>, id: number, address: string) {
+  constructor(options: PeerOptions, greeted: Set<PeerConnection>, id: number, addresses: readonly string[]) {
     this.#options = options;
     this.#greeted = greeted;
     this.#id = id;
-    this.address = address;
-    this.#failures = new OnceAMinute(options.env.clock);
+    this.addresses = addresses;
+    this.#toldFailures = new OnceAMinute(options.env.clock);
   }
 
   /** Undefined while it is not connected. */
@@ -192,12 +355,18 @@ class PeerLink {
     return this.#connection;
   }
 
+  /** Why there is no connection; undefined while there is one, or before the first attempt has failed. */
+  get failure(): string | undefined {
+    return this.#connection ? undefined : this.#lastFailures.get(this.addresses[0] ?? '');
+  }
+
   dial(): void {
     if (this.#closed) return;
-    this.#dialling = this.#connect()
+    const address = this.addresses[this.#failures % this.addresses.length] ?? '';
+    this.#dialling = this.#connect(address)
       .then(
-        (reason) => this.#failed(reason),
-        (error: unknown) => this.#failed(error),
+        (reason) => this.#failed(address, reason),
+        (error: unknown) => this.#failed(address, error),
       )
       .finally(() => this.#redial());
   }
@@ -210,20 +379,17 @@ class PeerLink {
   }
 
   /** Resolves when the connection has ended. */
-  async #connect(): Promise<Error | undefined> {
+  async #connect(address: string): Promise<Error | undefined> {
     const { env, identity, security, known, budget, electionTimeoutMaxMs } = this.#options;
-    const connectTimeoutMs = Math.min(
-      MAX_CONNECT_TIMEOUT_MS,
-      Math.max(MIN_CONNECT_TIMEOUT_MS, electionTimeoutMaxMs),
-    );
-    const channel = await connectChannel(env, parseAddress(this.address), {
-      connectTimeoutMs,
+    const channel = await connectChannel(env, parseAddress(address), {
+      connectTimeoutMs: connectTimeoutMs(electionTimeoutMaxMs),
       budget: { of: budget, kind: 'peer' },
       initialise: (fresh) => {
         const connection = new PeerConnection(this.#options, this.#greeted, fresh, () => {
           this.#connection = connection;
           this.#redialMs = MIN_REDIAL_MS;
-          this.#options.logger.info({ peer: this.#id, address: this.address }, 'connected to peer');
+          this.#lastFailures.clear();
+          this.#options.logger.info({ peer: this.#id, address }, 'connected to peer');
         });
         connection.begin({
           side: 'connecting',
@@ -242,19 +408,21 @@ class PeerLink {
     return channel.closed;
   }
 
-  #failed(reason: unknown): void {
+  #failed(address: string, reason: unknown): void {
     const wasConnected = this.#connection !== undefined;
     this.#connection = undefined;
     if (this.#closed) return;
     if (wasConnected) this.#options.unreachable(this.#id);
+    else this.#failures++;
     const failure = reason === undefined ? 'the other side closed' : errorMessage(reason);
     // A peer that is down is dialled many times.
-    if (wasConnected || this.#failures.isDue(failure)) {
+    if (wasConnected || this.#toldFailures.isDue(`${address} ${failure}`)) {
       this.#options.logger.warn(
-        { peer: this.#id, address: this.address, code: errorCode(reason) },
+        { peer: this.#id, address, code: errorCode(reason) },
         `no connection to peer: ${failure}`,
       );
     }
+    this.#lastFailures.set(address, failure);
   }
 
   #redial(): void {

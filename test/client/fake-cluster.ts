@@ -204,7 +204,7 @@ export class FakeCluster {
         return this.#changeMembers(request);
       case 'transferLeader':
         this.leader = request.nodeId;
-        return { type: 'done', requestId, index: 0 };
+        return { type: 'done', requestId, index: 0, changed: true, warnings: [] };
     }
   }
 
@@ -281,14 +281,14 @@ export class FakeCluster {
     for (const { type, nodeId } of changes) {
       voters = voters.filter((id) => id !== nodeId);
       learners = learners.filter((id) => id !== nodeId);
-      if (type === 'addVoter') voters = [...voters, nodeId].sort();
-      if (type === 'addLearner') learners = [...learners, nodeId].sort();
+      if (type === 'addVoter' || type === 'promote') voters = [...voters, nodeId].sort();
+      if (type === 'addLearner' || type === 'demote') learners = [...learners, nodeId].sort();
     }
     if (voters.length === 0) return errorReply(requestId, 'CHANGE_INVALID', 'no voter would be left');
     this.voters = voters;
     this.learners = learners;
     this.configurationIndex = ++this.index;
-    return { type: 'done', requestId, index: this.index };
+    return { type: 'done', requestId, index: this.index, changed: true, warnings: [] };
   }
 
   #status(requestId: number, node: number): OutboundMessage {
@@ -312,6 +312,7 @@ export class FakeCluster {
       outgoing: this.outgoing,
       learners: this.learners,
       configurationIndex: this.configurationIndex,
+      removedBy: 0,
     };
   }
 }

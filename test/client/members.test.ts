@@ -49,7 +49,7 @@ scenario('members are added, promoted and removed', async (client, cluster) => {
   assert.ok(index > 0);
   assert.equal([cluster.voters, cluster.learners], [[1, 2, 3], [4]]);
   await client.changeMembers([
-    { type: 'addVoter', node: 4 },
+    { type: 'promote', node: 4 },
     { type: 'remove', node: 2 },
   ]);
   assert.equal([cluster.voters, cluster.learners], [[1, 3, 4], []]);
@@ -69,7 +69,7 @@ scenario('the leader is asked, wherever it is', async (client, cluster) => {
   cluster.leader = 3;
   await client.changeMembers([{ type: 'remove', node: 2 }]);
   cluster.leader = 1;
-  await client.changeMembers([{ type: 'addVoter', node: 2 }]);
+  await client.changeMembers([{ type: 'promote', node: 2 }]);
   assert.equal(cluster.voters, [1, 2, 3]);
 });
 
@@ -101,7 +101,7 @@ scenario('no answer: the outcome is unknown, whatever later attempts are told', 
   assert.equal([again.code, again.outcome], ['CHANGE_INVALID', 'unknown']);
   assert.equal(cluster.voters, [1, 3]);
   fates(cluster, 'changeMembers', 'LEADERSHIP_LOST', 'CHANGE_PENDING');
-  await client.changeMembers([{ type: 'addVoter', node: 2 }]);
+  await client.changeMembers([{ type: 'promote', node: 2 }]);
   assert.equal(cluster.voters, [1, 2, 3]);
 });
 
@@ -146,7 +146,7 @@ scenario('a repetition is not needed where all is as asked for', async (client, 
 });
 
 scenario('what is asked for must be so to the last detail', async (client, cluster) => {
-  const others = { matchIndex: 0, reachable: true };
+  const others = { matchIndex: 0, reachable: true, heardMsAgo: 0, problem: '' };
   const expected = async (change: MemberChange | MemberChange[], isThere: boolean, set: () => void) => {
     Object.assign(cluster, { voters: [1, 2, 3], learners: [], peers: [] });
     changedBetween(cluster, 'break before', set);
@@ -160,22 +160,22 @@ scenario('what is asked for must be so to the last detail', async (client, clust
     void Object.assign(cluster, state);
   const four = { nodeId: 4, clientAddress: ADDRESSES.client, peerAddress: ADDRESSES.peer, ...others };
   const elsewhere = { ...four, peerAddress: 'node5:7100' };
-  await expected({ type: 'addLearner', node: 4 }, true, set({ learners: [4] }));
-  await expected({ type: 'addLearner', node: 4 }, false, set({ voters: [1, 2, 3, 4] }));
-  await expected({ type: 'addVoter', node: 4 }, true, set({ voters: [1, 2, 3, 4] }));
-  await expected({ type: 'addVoter', node: 4 }, false, set({ learners: [4] }));
+  await expected({ type: 'demote', node: 4 }, true, set({ learners: [4] }));
+  await expected({ type: 'demote', node: 4 }, false, set({ voters: [1, 2, 3, 4] }));
+  await expected({ type: 'promote', node: 4 }, true, set({ voters: [1, 2, 3, 4] }));
+  await expected({ type: 'promote', node: 4 }, false, set({ learners: [4] }));
   await expected({ type: 'remove', node: 4 }, false, set({ learners: [4] }));
   await expected({ type: 'remove', node: 2 }, false, set({}));
   const swap: MemberChange[] = [
-    { type: 'addVoter', node: 4 },
+    { type: 'promote', node: 4 },
     { type: 'remove', node: 2 },
   ];
   await expected(swap, true, set({ voters: [1, 3, 4] }));
   await expected(swap, false, set({ voters: [1, 2, 3, 4] }));
   await expected(swap, false, set({ voters: [1, 3] }));
   const twice: MemberChange[] = [
-    { type: 'addVoter', node: 4 },
-    { type: 'addLearner', node: 4 },
+    { type: 'promote', node: 4 },
+    { type: 'demote', node: 4 },
   ];
   await expected(twice, true, set({ learners: [4] }));
   const add = { type: 'addLearner', node: 4, ...ADDRESSES } as const;
@@ -246,7 +246,8 @@ scenario('what cannot be asked for is refused before it is sent', async (client,
   const bad = [
     client.changeMembers([]),
     client.changeMembers([{ type: 'remove', node: 0 }]),
-    client.changeMembers([{ type: 'addVoter', node: 4, client: 'node4:7000' }]),
+    client.changeMembers([{ type: 'addVoter', node: 4, client: 'node4:7000', peer: '' }]),
+    client.changeMembers([{ type: 'update', node: 4 }]),
     client.changeMembers([{ type: 'addVoter', node: 4, client: 'node4:7000', peer: 'nowhere' }]),
     client.get('k', { level: 'lease', stale: true }),
     client.get('k', { level: 'lease', endpoint: cluster.endpoint(1) }),

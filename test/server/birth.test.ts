@@ -270,7 +270,10 @@ test('a node of another cluster of the same name is refused, by name', async () 
   await other.run(other.closeAll());
   cluster.disks[3] = other.disks[3] as SimDisk;
   await cluster.run(cluster.start(4));
-  await cluster.run(client.changeMembers([{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }]));
+  const add = [{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }] as const;
+  const refusal = await cluster.run(client.changeMembers(add).catch((error: unknown) => error));
+  assert.match(String(refusal), /belongs to another cluster of the same name/);
+  await cluster.run(client.changeMembers(add, { force: true }));
   await cluster.world.scheduler.runFor(10_000);
   assert.equal(cluster.nodes[3]?.status(0).voters, [4], 'it stays what it is');
   assert.ok(said.some((line) => /belongs to another cluster of the same name/.test(line)));
@@ -339,9 +342,16 @@ test('a node whose "join" was forgotten has no part; with it, the same folder jo
     return { ...config.call(this, id), join: false };
   };
   await cluster.run(cluster.start(4));
-  await cluster.run(client.changeMembers([{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }]));
+  const add = [{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }] as const;
+  const refusal = await cluster.run(client.changeMembers(add).catch((error: unknown) => error));
+  assert.match(String(refusal), /set "join": true in its node\.json/);
+  await cluster.run(client.changeMembers(add, { force: true }));
   await cluster.world.scheduler.runFor(5000);
   assert.is(cluster.nodes[3]?.status(0).lastIndex, 0, 'it takes nothing');
+  const { peers = [] } = cluster.leader?.status(0) ?? {};
+  const seen = peers.find(({ nodeId }) => nodeId === 4);
+  assert.not(seen?.reachable);
+  assert.match(seen?.problem ?? '', /set "join": true/);
   assert.ok(said.some((line) => /to join, set "join": true in node\.json/.test(line)));
   cluster.kill(4);
   cluster.config = config;
@@ -366,7 +376,7 @@ test('an emptied folder of a node that joined is refused by those who never met 
     await scheduler.runFor(1000);
     await cluster.run(client.changeMembers([{ type: 'addLearner', node, ...cluster.addressesOf(node) }]));
     await scheduler.runFor(3000);
-    await cluster.run(client.changeMembers([{ type: 'addVoter', node }]));
+    await cluster.run(client.changeMembers([{ type: 'promote', node }]));
     await scheduler.runFor(1000);
   }
   // Nodes 1 and 2 commit a write; then node 1 is away, and the folder of node 2 is emptied.

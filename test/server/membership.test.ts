@@ -68,7 +68,7 @@ test('a node joins as a learner, is promoted, leads, and the first leader goes',
     await add(setting, 4);
     assert.equal(membersOf(cluster), { voters: [1, 2, 3], learners: [4] });
     assert.equal(await recordsOf(setting, 4, 'stale'), await recordsOf(setting, 1, 'follower'));
-    await cluster.run(client.changeMembers([{ type: 'addVoter', node: 4 }]));
+    await cluster.run(client.changeMembers([{ type: 'promote', node: 4 }]));
     await cluster.run(client.transferLeadership(1));
     assert.is(cluster.leader?.config.nodeId, 1);
     await cluster.run(client.changeMembers([{ type: 'remove', node: 1 }]));
@@ -102,7 +102,7 @@ test('whoever joined is known by the log alone: all restart, and it is still a m
   const setting = await open(5);
   const { cluster, client } = setting;
   await add(setting, 4);
-  await cluster.run(client.changeMembers([{ type: 'addVoter', node: 4 }]));
+  await cluster.run(client.changeMembers([{ type: 'promote', node: 4 }]));
   cluster.cutPowerOfAll();
   for (const id of [1, 2, 3, 4]) await cluster.run(cluster.start(id));
   await cluster.run(client.put('a', '1'));
@@ -123,10 +123,17 @@ test('whoever joined is known by the log alone: all restart, and it is still a m
 
 test('a node that is no member needs addresses to become one', async () => {
   const { cluster, client } = await open(9);
+  const direct = new Direct(cluster.world.start('operator', new SimDisk()).env);
+  const leader = cluster.addressesOf(cluster.leader?.config.nodeId ?? 0).client;
+  const addresses = { clientAddress: '', peerAddress: '' };
   for (const type of ['addVoter', 'addLearner'] as const) {
-    const refused = await cluster.run(client.changeMembers([{ type, node: 4 }]).catch(errorCode));
-    assert.is(refused, 'CHANGE_INVALID');
+    const changes = [{ type, nodeId: 4, ...addresses }];
+    const request = { type: 'changeMembers' as const, expectedIndex: undefined, force: true, changes };
+    assert.is(await cluster.run(direct.ask(leader, request, 5000)), 'CHANGE_INVALID');
+    const early = client.changeMembers([{ type, node: 4, client: '', peer: '' }]).catch(errorCode);
+    assert.is(await cluster.run(early), 'INVALID_REQUEST');
   }
+  await cluster.run(direct.close());
   assert.equal(membersOf(cluster), { voters: [1, 2, 3], learners: [] });
 });
 
@@ -141,7 +148,11 @@ test('a change that was made for another configuration is refused, on the wire a
     const { client: clientAddress, peer: peerAddress } = cluster.addressesOf(4);
     const changes = [{ type: 'addLearner' as const, nodeId: 4, clientAddress, peerAddress }];
     const answer = await cluster.run(
-      direct.ask(cluster.addressesOf(leader).client, { type: 'changeMembers', expectedIndex, changes }, 5000),
+      direct.ask(
+        cluster.addressesOf(leader).client,
+        { type: 'changeMembers', expectedIndex, force: false, changes },
+        5000,
+      ),
     );
     return typeof answer === 'string' ? answer : answer.type;
   };
@@ -156,7 +167,7 @@ test('a change that was made for another configuration is refused, on the wire a
   assert.equal(membersOf(cluster), { voters: [1, 2, 3], learners: [] });
   const third = configurationIndex();
   cluster.cutPowerOfAll();
-  for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
+  for (const id of [1, 2, 3, 4]) await cluster.run(cluster.start(id));
   await cluster.run(client.put('a', '1'));
   assert.is(configurationIndex(), third);
   assert.is(await ask(second), 'CHANGE_CONFLICT');
@@ -173,10 +184,10 @@ test('a joint change: two come and two go at once', async () => {
   await add(setting, 5);
   await cluster.run(
     client.changeMembers([
-      { type: 'addVoter', node: 4 },
-      { type: 'addVoter', node: 5 },
+      { type: 'promote', node: 4 },
+      { type: 'promote', node: 5 },
       { type: 'remove', node: 1 },
-      { type: 'addLearner', node: 2 },
+      { type: 'demote', node: 2 },
     ]),
   );
   await cluster.run(client.put('a', '1'));

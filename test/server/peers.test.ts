@@ -36,7 +36,10 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       known: new KnownPeers(env, '/data'),
       electionTimeoutMinMs: 1000,
       electionTimeoutMaxMs: 2000,
-      announcement: () => ({ phase: 'born', incarnation: 'a', founders: [], joins: false }),
+      announcement: () => ({
+        ...{ phase: 'born', incarnation: 'a', founders: [], joins: false },
+        ...{ configurationIndex: 0, members: [] },
+      }),
       announced: () => undefined,
       left() {},
       received: (_group, _from, message) => heard.push(message),
@@ -45,7 +48,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
   };
   const [one, other] = [peersOf(1), peersOf(2)];
   await world.scheduler.run(other.listen({ host: 'n2', port: 1 }));
-  one.setMembers([{ id: 2, peer: 'n2:1' }]);
+  one.setMembers([{ id: 2, addresses: ['n2:1'] }]);
   await world.scheduler.runFor(1000);
   one.send(2, 1, { type: 'timeoutNow', term: -1 });
   one.send(2, 1, { type: 'timeoutNow', term: 5 });

@@ -10,8 +10,12 @@ import type { Direct } from './direct.js';
 import type { SimulatedMachine } from './machine.js';
 
 interface Change {
-  readonly type: 'addVoter' | 'addLearner' | 'remove';
+  readonly type: 'addVoter' | 'addLearner' | 'promote' | 'demote' | 'remove';
   readonly machine: SimulatedMachine;
+}
+
+function isNew(type: Change['type']): type is 'addVoter' | 'addLearner' {
+  return type === 'addVoter' || type === 'addLearner';
 }
 
 /** Fewer voters than this are not left. */
@@ -66,26 +70,27 @@ export class Operator {
     const changes = leader ? this.#planned(leader) : [];
     if (!leader || changes.length === 0) return;
     for (const { type, machine } of changes) {
-      if (type !== 'remove' && machine.starts === 0) this.#cluster.start(machine);
+      if (isNew(type) && machine.starts === 0) this.#cluster.start(machine);
     }
     const answer = this.#random.chance(0.5)
       ? await this.#ask(leader, {
           type: 'changeMembers',
           expectedIndex: undefined,
+          force: this.#random.chance(0.5),
           changes: changes.map(({ type, machine }) => ({
             type,
             nodeId: machine.id,
-            clientAddress: type === 'remove' ? '' : `${machine.host}:7001`,
-            peerAddress: type === 'remove' ? '' : `${machine.host}:7101`,
+            clientAddress: isNew(type) ? `${machine.host}:7001` : '',
+            peerAddress: isNew(type) ? `${machine.host}:7101` : '',
           })),
         })
       : await this.#askAny(
           changes.map(({ type, machine }) => `${type} ${machine.host}`).join(', '),
           this.#client.changeMembers(
             changes.map(({ type, machine: { id, host } }) =>
-              type === 'remove'
-                ? { type, node: id }
-                : { type, node: id, client: `${host}:7001`, peer: `${host}:7101` },
+              isNew(type)
+                ? { type, node: id, client: `${host}:7001`, peer: `${host}:7101` }
+                : { type, node: id },
             ),
           ),
         );
@@ -109,12 +114,19 @@ export class Operator {
       const machine = random.pick(machines);
       if (changes.some((change) => change.machine === machine)) continue;
       if (outside.includes(machine) || learners.includes(machine)) {
-        const type = dice < 0.6 ? 'addVoter' : learners.includes(machine) ? 'remove' : 'addLearner';
-        if (type === 'addVoter') voterCount++;
+        const becomesVoter = dice < 0.6;
+        if (becomesVoter) voterCount++;
+        const type = learners.includes(machine)
+          ? becomesVoter
+            ? 'promote'
+            : 'remove'
+          : becomesVoter
+            ? 'addVoter'
+            : 'addLearner';
         changes.push({ type, machine });
       } else if (voterCount > LEAST_VOTERS) {
         voterCount--;
-        changes.push({ type: dice < 0.6 ? 'remove' : 'addLearner', machine });
+        changes.push({ type: dice < 0.6 ? 'remove' : 'demote', machine });
       }
     }
     return changes;

@@ -173,14 +173,22 @@ export class Stage {
     type: 'addVoter' | 'addLearner' | 'remove',
     { id, host }: SimulatedMachine,
   ): void {
+    const { voters = [], learners = [] } = statusOf(at) ?? {};
+    const isMember = voters.includes(id) || learners.includes(id);
+    const wanted = isMember
+      ? ({ addVoter: 'promote', addLearner: 'demote', remove: 'remove' } as const)[type]
+      : type;
+    const isNew = wanted === 'addVoter' || wanted === 'addLearner';
     const addresses = {
-      clientAddress: type === 'remove' ? '' : `${host}:7001`,
-      peerAddress: type === 'remove' ? '' : `${host}:7101`,
+      clientAddress: isNew ? `${host}:7001` : '',
+      peerAddress: isNew ? `${host}:7101` : '',
     };
+    // A schedule leads to where an operator should not go.
     this.#ask(at, {
       type: 'changeMembers',
       expectedIndex: undefined,
-      changes: [{ type, nodeId: id, ...addresses }],
+      force: true,
+      changes: [{ type: wanted, nodeId: id, ...addresses }],
     });
   }
 

@@ -1,0 +1,239 @@
+/** Changes of members that are refused, or change nothing: operators' mistakes, in whole simulated clusters. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { RaftreeClientError } from '../../src/client/client-error.js';
+import type { MemberChange, MembersChanged, RaftreeClient } from '../../src/client/index.js';
+import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
+
+const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
+
+interface Setting {
+  readonly cluster: SimCluster;
+  readonly client: RaftreeClient;
+}
+
+/** Three members, and a fourth node that waits to be added. */
+async function open(seed: number, options: SimClusterOptions = {}): Promise<Setting> {
+  const cluster = new SimCluster(seed, { size: 4, joining: [4], config: SHORT, ...options });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(20_000);
+  await cluster.run(client.put('a', '1'));
+  return { cluster, client };
+}
+
+function change(
+  { cluster, client }: Setting,
+  changes: MemberChange | readonly MemberChange[],
+  options: { readonly force?: boolean } = {},
+): Promise<MembersChanged> {
+  return cluster.run(client.changeMembers([changes].flat(), options));
+}
+
+/** The code and the text of a refusal, which is certain. */
+async function refusal(setting: Setting, changes: MemberChange | readonly MemberChange[]): Promise<string> {
+  const before = shown(setting.cluster);
+  const error = await change(setting, changes).then(
+    () => undefined,
+    (failure: RaftreeClientError) => failure,
+  );
+  assert.ok(error, 'it is refused');
+  assert.is(error.outcome, 'notCommitted', String(error));
+  assert.equal(shown(setting.cluster), before, 'nothing was changed');
+  return `${error.code} ${error.message}`;
+}
+
+function shown(cluster: SimCluster): string {
+  const { voters = [], learners = [] } = cluster.leader?.status(0) ?? {};
+  return `voters ${voters}, learners ${learners}`;
+}
+
+function idOfLeader(cluster: SimCluster): number {
+  return cluster.leader?.config.nodeId ?? 0;
+}
+
+function followersOf(cluster: SimCluster): [number, number] {
+  const [one = 0, other = 0] = [1, 2, 3].filter((id) => id !== idOfLeader(cluster));
+  return [one, other];
+}
+
+function adding(
+  cluster: SimCluster,
+  node: number,
+  type: 'addLearner' | 'addVoter' = 'addLearner',
+): MemberChange {
+  return { type, node, ...cluster.addressesOf(node) };
+}
+
+test('adding a present member changes nothing where it is so already, and never demotes a voter', async () => {
+  const setting = await open(1);
+  const { cluster } = setting;
+  assert.match(
+    await refusal(setting, adding(cluster, 2)),
+    /^ALREADY_MEMBER node 2 is a voter already, .*raftree member demote 2$/,
+  );
+  const same = await change(setting, adding(cluster, 2, 'addVoter'));
+  assert.equal(same, { index: 0, changed: false, warnings: [] });
+  const elsewhere = { ...adding(cluster, 2, 'addVoter'), peer: 'n2:9999' } as MemberChange;
+  assert.match(await refusal(setting, elsewhere), /^ALREADY_MEMBER .*raftree member update 2/);
+  assert.ok((await change(setting, adding(cluster, 4))).changed);
+  assert.not((await change(setting, adding(cluster, 4))).changed);
+  assert.match(await refusal(setting, adding(cluster, 4, 'addVoter')), /^ALREADY_MEMBER .*member promote 4$/);
+  assert.is(shown(cluster), 'voters 1,2,3, learners 4');
+});
+
+test('what is no member cannot be removed, promoted, demoted or updated; what is so already is said', async () => {
+  const setting = await open(2);
+  for (const type of ['remove', 'promote', 'demote'] as const)
+    assert.match(await refusal(setting, { type, node: 99 }), /^NOT_A_MEMBER node 99 is no member$/);
+  assert.match(await refusal(setting, { type: 'update', node: 99, client: 'n9:1' }), /^NOT_A_MEMBER/);
+  assert.not((await change(setting, { type: 'promote', node: 3 })).changed);
+  await change(setting, adding(setting.cluster, 4));
+  assert.not((await change(setting, { type: 'demote', node: 4 })).changed);
+  assert.match(
+    await refusal(setting, [
+      { type: 'remove', node: 3 },
+      { type: 'demote', node: 3 },
+    ]),
+    /^INVALID_REQUEST node 3 is to be changed twice at once$/,
+  );
+});
+
+test('of two operators who add the same node at once, in two roles, one is told', async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const setting = await open(seed);
+    const { cluster } = setting;
+    const ask = (type: 'addLearner' | 'addVoter') =>
+      cluster
+        .client()
+        .changeMembers([adding(cluster, 4, type)])
+        .then(
+          () => type,
+          (error: RaftreeClientError) => error.code,
+        );
+    const answers = await cluster.run(Promise.all([ask('addLearner'), ask('addVoter')]));
+    const [role] = answers.filter((answer) => answer !== 'ALREADY_MEMBER');
+    assert.is(answers.filter((answer) => answer === 'ALREADY_MEMBER').length, 1, answers.join());
+    assert.is(shown(cluster), role === 'addVoter' ? 'voters 1,2,3,4, learners ' : 'voters 1,2,3, learners 4');
+  }
+});
+
+test('a new member that is not reached under its peer address is refused, also where another node answers', async () => {
+  const setting = await open(3);
+  const { cluster } = setting;
+  for (const type of ['addLearner', 'addVoter'] as const) {
+    const nobody = { type, node: 4, client: 'n4:7001', peer: 'n4:7999' };
+    assert.match(await refusal(setting, nobody), /^MEMBER_UNREACHABLE node 4 was not reached .* n4:7999/);
+    const mistyped = { type, node: 5, client: 'n5:7001', peer: 'n4:7101' };
+    assert.match(await refusal(setting, mistyped), /^MEMBER_UNREACHABLE .*node 4 answers there/);
+  }
+  const nobody = { type: 'addVoter', node: 4, client: 'n4:7001', peer: 'n4:7999' } as const;
+  const { warnings } = await change(setting, nobody, { force: true });
+  assert.match(warnings[0] ?? '', /^node 4 was not reached/);
+  assert.is(warnings.length, 1);
+  assert.is(shown(cluster), 'voters 1,2,3,4, learners ');
+});
+
+test('a node that is just starting is waited for', async () => {
+  const setting = await open(4);
+  const { cluster } = setting;
+  cluster.kill(4);
+  const added = change(setting, adding(cluster, 4, 'addVoter'));
+  await cluster.run(Promise.all([added, cluster.world.scheduler.sleep(100).then(() => cluster.start(4))]));
+  assert.is(shown(cluster), 'voters 1,2,3,4, learners ');
+});
+
+test('a live node is not removed or demoted while another is down; the one that is down may be', async () => {
+  for (const waitMs of [0, 50, 5000]) {
+    const setting = await open(5);
+    const { cluster, client } = setting;
+    const [dead, alive] = followersOf(cluster);
+    cluster.kill(dead);
+    await cluster.world.scheduler.runFor(waitMs);
+    for (const node of [alive, idOfLeader(cluster)])
+      for (const type of ['remove', 'demote'] as const)
+        assert.match(
+          await refusal(setting, { type, node }),
+          new RegExp(`^QUORUM_AT_RISK of the voters that there would be .*: node ${dead} is silent`),
+        );
+    await change(setting, { type: 'remove', node: dead });
+    await cluster.run(client.put('a', '2'));
+  }
+});
+
+test('a leader that was just elected does not take the silent ones for heard', async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const setting = await open(seed);
+    const { cluster } = setting;
+    const [one, other] = followersOf(cluster);
+    cluster.kill(idOfLeader(cluster));
+    await cluster.run(cluster.client().put('a', '2'));
+    const left = idOfLeader(cluster) === one ? other : one;
+    assert.match(await refusal(setting, { type: 'remove', node: left }), /^QUORUM_AT_RISK/);
+  }
+});
+
+test('several changes at once need the old quorum and the new one', async () => {
+  const setting = await open(6, { size: 5, joining: [4, 5] });
+  const { cluster, client } = setting;
+  const [dead, alive] = followersOf(cluster);
+  cluster.kill(dead);
+  const swap = (out: readonly number[]) => [
+    adding(cluster, 4, 'addVoter'),
+    ...out.map((node) => ({ type: 'remove', node }) as const),
+  ];
+  assert.match(await refusal(setting, swap([alive, idOfLeader(cluster)])), /^QUORUM_AT_RISK/);
+  await change(setting, swap([dead]));
+  await cluster.run(client.put('a', '2'));
+});
+
+test('a learner that does not answer, or lags far behind, does not become a voter', async () => {
+  const setting = await open(7, { config: {} });
+  const { cluster, client } = setting;
+  await change(setting, adding(cluster, 4));
+  cluster.kill(4);
+  assert.match(
+    await refusal(setting, { type: 'promote', node: 4 }),
+    /^MEMBER_UNREACHABLE node 4 is not heard/,
+  );
+  await cluster.run(cluster.start(4));
+  const { network, scheduler } = cluster.world;
+  await scheduler.runFor(5000);
+  // More is written than its link carries.
+  for (const id of [1, 2, 3]) network.narrow(`n${id}`, 'n4', 50_000);
+  let isWriting = true;
+  const writing = (async () => {
+    for (let i = 0; isWriting; i++) {
+      await client.put('a', Buffer.alloc(5000, i));
+      await scheduler.sleep(5);
+    }
+  })();
+  await scheduler.runFor(2000);
+  const error = await change(setting, { type: 'promote', node: 4 }).catch((failure: unknown) =>
+    String(failure),
+  );
+  isWriting = false;
+  await cluster.run(writing);
+  assert.match(String(error), /node 4 is \d+ entries behind and did not catch up within 2000 ms/);
+  for (const id of [1, 2, 3]) network.narrow(`n${id}`, 'n4');
+  await scheduler.runFor(10_000);
+  await change(setting, { type: 'promote', node: 4 });
+  assert.is(shown(cluster), 'voters 1,2,3,4, learners ');
+});
+
+test('what was forced is changed, and the answer says what it risks', async () => {
+  const setting = await open(8);
+  const { cluster } = setting;
+  const [dead, alive] = followersOf(cluster);
+  cluster.kill(dead);
+  await cluster.world.scheduler.runFor(1000);
+  const client = cluster.client(3000);
+  const forced = client
+    .changeMembers([{ type: 'remove', node: alive }], { force: true })
+    .catch((error: RaftreeClientError) => error.outcome);
+  assert.is(await cluster.run(forced), 'unknown', 'the members that are left cannot settle it');
+  await cluster.run(cluster.start(dead));
+  await cluster.run(cluster.client().put('a', '2'));
+  assert.is(shown(cluster), `voters ${[idOfLeader(cluster), dead].sort()}, learners `);
+});
+
+test.run();
