@@ -57,7 +57,7 @@ test('a fourth node joins, is promoted and leads; the first one goes', async () 
     await untilEqual(client, cluster, [4]);
     assert.match(
       await run(['member', 'list'], cluster.endpoint(2)),
-      /\n4 +learner +127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+ +0 +follows\n/,
+      /\n4 +learner +127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+ +0 +now +follows\n/,
     );
     assert.is(await run(['member', 'promote', '4'], cluster.endpoint(1)), 'node 4 is a voter\n');
 

@@ -201,7 +201,7 @@ export const MUTATIONS: readonly Mutation[] = [
   }),
   mutation('two changes of members at once', 'twoChanges', {
     file: 'leadership.js',
-    find: "if (pending)\n            return this.#refused('changePending');",
+    find: "if (this.hasPendingChange)\n            return this.#refused('changePending');",
     replace: '',
   }),
   mutation('nobody waits for a committed change before it campaigns', 'pendingChange', {

@@ -243,7 +243,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'two changes of members at once',
     reason: 'each of them alone is allowed',
-    patches: [leadership("if (pending) return this.#refused('changePending');", '')],
+    patches: [leadership("if (this.hasPendingChange) return this.#refused('changePending');", '')],
     killedBy: under('twoChanges', 5),
   },
   {

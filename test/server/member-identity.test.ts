@@ -1,0 +1,284 @@
+/** Who a member is, where it is found, and what is told of one that is not heard: in whole simulated clusters. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { RaftreeClientError } from '../../src/client/client-error.js';
+import type { RaftreeClient } from '../../src/client/index.js';
+import { SimDisk } from '../../src/env/sim/disk.js';
+import type { NodeConfigInput } from '../../src/server/config.js';
+import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
+
+const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
+
+interface Setting {
+  readonly cluster: SimCluster;
+  readonly client: RaftreeClient;
+}
+
+async function open(seed: number, options: SimClusterOptions = {}): Promise<Setting> {
+  const cluster = new SimCluster(seed, { size: 4, joining: [4], config: SHORT, ...options });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(20_000);
+  await cluster.run(client.put('a', '1'));
+  return { cluster, client };
+}
+
+function add(
+  { cluster, client }: Setting,
+  node: number,
+  addresses = cluster.addressesOf(node),
+): Promise<unknown> {
+  return cluster.run(client.changeMembers([{ type: 'addLearner', node, ...addresses }]));
+}
+
+/** What the leader tells of a member. */
+function seen({ cluster }: Setting, node: number) {
+  return cluster.leader?.status(0).peers.find(({ nodeId }) => nodeId === node);
+}
+
+async function follows({ cluster }: Setting, node: number): Promise<boolean> {
+  const { scheduler } = cluster.world;
+  const isEqual = () => {
+    const applied = cluster.nodes[node - 1]?.status(0).appliedIndex ?? 0;
+    return applied > 0 && applied === cluster.leader?.status(0).lastIndex;
+  };
+  return scheduler.runUntil(isEqual, scheduler.nowMs() + 10_000);
+}
+
+function empty({ cluster }: Setting, node: number): void {
+  cluster.kill(node);
+  cluster.disks[node - 1] = new SimDisk();
+}
+
+/** From now on a node starts with these settings too. */
+function configure({ cluster }: Setting, node: number, settings: Partial<NodeConfigInput>): void {
+  const { config } = cluster;
+  cluster.config = (id) => ({ ...config.call(cluster, id), ...(id === node ? settings : {}) });
+}
+
+test('a joiner that was started, emptied and started again is taken in', async () => {
+  for (const isForced of [false, true]) {
+    const setting = await open(1);
+    const { cluster, client } = setting;
+    await cluster.world.scheduler.runFor(1000);
+    empty(setting, 4);
+    await cluster.run(cluster.start(4));
+    await cluster.world.scheduler.runFor(1000);
+    const change = [{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }] as const;
+    await cluster.run(client.changeMembers(change, { force: isForced }));
+    assert.ok(await follows(setting, 4));
+    await cluster.run(client.changeMembers([{ type: 'promote', node: 4 }]));
+    for (const id of [1, 2, 3, 4]) cluster.cutPower(id);
+    await cluster.run(cluster.startAll());
+    await cluster.run(client.put('a', '2'));
+    assert.ok(await follows(setting, 4));
+  }
+});
+
+test('a member with another data folder shows as not heard, and why; removed and added, it is one again', async () => {
+  const setting = await open(2);
+  const { cluster, client } = setting;
+  const { scheduler } = cluster.world;
+  await cluster.run(client.transferLeadership(1));
+  empty(setting, 3);
+  configure(setting, 3, { join: true });
+  await cluster.run(cluster.start(3));
+  await scheduler.runFor(5000);
+  const lost = seen(setting, 3);
+  assert.not(lost?.reachable);
+  assert.ok((lost?.heardMsAgo ?? 0) >= 5000, `${lost?.heardMsAgo}`);
+  assert.match(lost?.problem ?? '', /^node 3 shows another data folder than the one it is known with/);
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+  assert.is(seen(setting, 3), undefined);
+  await add(setting, 3);
+  assert.ok(await follows(setting, 3));
+  assert.ok(seen(setting, 3)?.reachable);
+  assert.is(seen(setting, 3)?.problem, '');
+  await cluster.run(client.changeMembers([{ type: 'promote', node: 3 }]));
+  for (const id of [1, 2, 3, 4]) cluster.cutPower(id);
+  await cluster.run(cluster.startAll());
+  cluster.kill(1);
+  await cluster.run(cluster.client().put('a', '2'));
+  assert.equal(cluster.failures, []);
+});
+
+test('the old data folder of a node that was removed and added again, empty, is refused', async () => {
+  const setting = await open(3);
+  const { cluster, client } = setting;
+  await cluster.run(client.transferLeadership(1));
+  const old = cluster.disks[2] as SimDisk;
+  empty(setting, 3);
+  configure(setting, 3, { join: true });
+  await cluster.run(cluster.start(3));
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+  await add(setting, 3);
+  assert.ok(await follows(setting, 3));
+  cluster.kill(3);
+  cluster.disks[2] = old;
+  await cluster.run(cluster.start(3));
+  await cluster.world.scheduler.runFor(3000);
+  assert.match(seen(setting, 3)?.problem ?? '', /another data folder/);
+});
+
+test('a member whose address leads to another node, or to nobody, shows as not heard, and why', async () => {
+  const setting = await open(4);
+  const { cluster, client } = setting;
+  await cluster.run(client.transferLeadership(1));
+  await cluster.run(
+    client.changeMembers(
+      [
+        { type: 'addLearner', node: 5, client: 'n5:7001', peer: 'n4:7101' },
+        { type: 'addLearner', node: 6, client: 'n6:7001', peer: 'n4:7999' },
+      ],
+      { force: true },
+    ),
+  );
+  await cluster.world.scheduler.runFor(3000);
+  assert.not(seen(setting, 5)?.reachable);
+  assert.is(seen(setting, 5)?.heardMsAgo, undefined);
+  assert.match(seen(setting, 5)?.problem ?? '', /node 4 answers where node 5 belongs/);
+  assert.not(seen(setting, 6)?.reachable);
+  assert.match(seen(setting, 6)?.problem ?? '', /ECONNREFUSED|refused/);
+  assert.ok(seen(setting, 2)?.reachable);
+});
+
+/** Where a node is after it was moved. */
+const MOVED = { client: 'n3:8001', peer: 'n3:8101' };
+
+test('a node that node.json lists is moved: peers and clients find it at its new addresses, also after restarts', async () => {
+  const setting = await open(5);
+  const { cluster, client } = setting;
+  const { scheduler } = cluster.world;
+  await cluster.run(client.transferLeadership(1));
+  cluster.kill(3);
+  configure(setting, 3, { listen: MOVED });
+  await cluster.run(cluster.start(3));
+  await cluster.run(client.changeMembers([{ type: 'update', node: 3, ...MOVED }]));
+  const again = await cluster.run(client.changeMembers([{ type: 'update', node: 3, client: MOVED.client }]));
+  assert.not(again.changed);
+  for (const round of [1, 2]) {
+    await scheduler.runFor(2000);
+    for (const id of [1, 2]) {
+      const told = cluster.nodes[id - 1]?.status(0).peers.find(({ nodeId }) => nodeId === 3);
+      assert.equal([told?.clientAddress, told?.peerAddress], [MOVED.client, MOVED.peer]);
+      assert.ok(told?.reachable);
+    }
+    await cluster.run(client.transferLeadership(3));
+    assert.is(cluster.nodes[0]?.status(0).leaderAddress, MOVED.client);
+    await cluster.run(cluster.client().put('a', `${round}`));
+    await cluster.run(client.transferLeadership(1));
+    if (round === 1) {
+      cluster.cutPowerOfAll();
+      await cluster.run(cluster.startAll());
+      await cluster.run(client.put('a', '0'));
+      await cluster.run(client.transferLeadership(1));
+    }
+  }
+  assert.equal(cluster.failures, []);
+});
+
+test('an update to an address at which another node answers, or nobody, is refused; the leader may be moved too', async () => {
+  const setting = await open(6);
+  const { cluster, client } = setting;
+  await cluster.run(client.transferLeadership(1));
+  const fail = async (change: { node: number; client?: string; peer?: string }) => {
+    const error = await cluster.run(
+      client.changeMembers([{ type: 'update', ...change }]).catch((failure: RaftreeClientError) => failure),
+    );
+    return `${(error as RaftreeClientError).code} ${(error as RaftreeClientError).message}`;
+  };
+  assert.match(await fail({ node: 3, peer: 'n4:7101' }), /^MEMBER_UNREACHABLE .*node 4 answers there/);
+  assert.match(await fail({ node: 1, peer: 'n4:7101' }), /^MEMBER_UNREACHABLE/);
+  assert.match(await fail({ node: 1, peer: 'n1:9' }), /^MEMBER_UNREACHABLE/);
+  assert.match(
+    await fail({ node: 3, peer: 'n2:7101' }),
+    /^CHANGE_INVALID n2:7101 would be the peer address of node/,
+  );
+  const { peers = [] } = cluster.leader?.status(0) ?? {};
+  assert.equal(peers.map(({ peerAddress }) => peerAddress).sort(), ['n2:7101', 'n3:7101']);
+  // The leader itself is moved.
+  cluster.kill(1);
+  const moved = { client: 'n1:8001', peer: 'n1:8101' };
+  configure(setting, 1, { listen: moved });
+  await cluster.run(cluster.start(1));
+  await cluster.run(cluster.client().transferLeadership(1));
+  const there = cluster.client(20_000, { endpoints: [moved.client] });
+  const mistyped = there.changeMembers([{ type: 'update', node: 1, peer: 'n1:8102' }]);
+  assert.match(String(await cluster.run(mistyped.catch((error: unknown) => error))), /not reached/);
+  assert.ok((await cluster.run(there.changeMembers([{ type: 'update', node: 1, ...moved }]))).changed);
+  await cluster.run(cluster.client(20_000, { endpoints: ['n2:7001'] }).put('a', '2'));
+});
+
+test('a removed id that is added with other addresses is found there, whatever node.json says', async () => {
+  const setting = await open(7);
+  const { cluster, client } = setting;
+  await cluster.run(client.transferLeadership(1));
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+  cluster.kill(3);
+  configure(setting, 3, { listen: MOVED });
+  await cluster.run(cluster.start(3));
+  await add(setting, 3, MOVED);
+  assert.ok(await follows(setting, 3));
+  const told = seen(setting, 3);
+  assert.equal([told?.clientAddress, told?.peerAddress, told?.reachable], [MOVED.client, MOVED.peer, true]);
+});
+
+test('addresses that nobody can use, or that are shared, are refused at the leader', async () => {
+  const setting = await open(8);
+  const { cluster, client } = setting;
+  for (const [addresses, expected] of [
+    [
+      { client: 'n4:7001', peer: 'n4:7001' },
+      /^CHANGE_INVALID n4:7001 would be the client address of node 4 and the peer/,
+    ],
+    [
+      { client: 'n4:7001', peer: 'N2:7101' },
+      /^CHANGE_INVALID N2:7101 would be the peer address of node 2 and the peer/,
+    ],
+    [{ client: 'n1:7001', peer: 'n4:7101' }, /^CHANGE_INVALID n1:7001 would be the client address of node 1/],
+    [{ client: 'n4:7001', peer: 'n4:0' }, /^INVALID_REQUEST n4:0 has port 0/],
+    [
+      { client: '0.0.0.0:7001', peer: 'n4:7101' },
+      /^INVALID_REQUEST 0\.0\.0\.0:7001 is no address of one machine/,
+    ],
+    [{ client: 'n4:7001', peer: '[::]:7101' }, /^INVALID_REQUEST \[::\]:7101 is no address of one machine/],
+  ] as const) {
+    const error = await cluster.run(
+      client
+        .changeMembers([{ type: 'addLearner', node: 4, ...addresses }], { force: true })
+        .catch((failure: RaftreeClientError) => failure),
+    );
+    assert.match(`${(error as RaftreeClientError).code} ${(error as RaftreeClientError).message}`, expected);
+  }
+});
+
+test('a removed node says so, and by which configuration, when it is asked', async () => {
+  for (const isRestarted of [false, true]) {
+    const setting = await open(9);
+    const { cluster, client } = setting;
+    const { scheduler } = cluster.world;
+    await cluster.run(client.transferLeadership(1));
+    const { index } = await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+    await scheduler.runFor(3000);
+    if (isRestarted) {
+      cluster.kill(3);
+      await cluster.run(cluster.start(3));
+      await scheduler.runFor(3000);
+    }
+    const alone = cluster.client(2000, { endpoints: [cluster.addressesOf(3).client] });
+    const status = await cluster.run(alone.status());
+    assert.is(status.removedBy, index);
+    const error = await cluster.run(alone.put('a', '2').catch((failure: RaftreeClientError) => failure));
+    assert.is((error as RaftreeClientError).code, 'NODE_REMOVED');
+    assert.is((error as RaftreeClientError).outcome, 'notCommitted');
+    assert.match(
+      (error as RaftreeClientError).message,
+      new RegExp(`removed from the cluster \\(configuration ${index}\\)`),
+    );
+    assert.is((await cluster.run(alone.get('a', { stale: true })))?.value.toString(), '1');
+    // Who knows the others too is answered by them.
+    await cluster.run(cluster.client(20_000, { endpoints: ['n3:7001', 'n1:7001'] }).put('a', '3'));
+    assert.ok(cluster.nodes.every((node, i) => i === 2 || node?.status(0).removedBy === 0));
+  }
+});
+
+test.run();
