@@ -123,7 +123,7 @@ test('whoever joined is known by the log alone: all restart, and it is still a m
 
 test('a node that is no member needs addresses to become one', async () => {
   const { cluster, client } = await open(9);
-  const direct = new Direct(cluster.world.start('operator', new SimDisk()).env);
+  const direct = new Direct(cluster.world.start('operator', new SimDisk()).env, SECRET);
   const leader = cluster.addressesOf(cluster.leader?.config.nodeId ?? 0).client;
   const addresses = { clientAddress: '', peerAddress: '' };
   for (const type of ['addVoter', 'addLearner'] as const) {
