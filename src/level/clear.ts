@@ -20,18 +20,23 @@ export async function clear(tree: LsmTree, options: EncodedClearOptions): Promis
   });
   try {
     let deletions: DeleteOperation[] = [];
+    let writing: Promise<unknown> | undefined;
     for (;;) {
       const entry = entries.nextInTurn();
       if (entry && entry !== PAUSED) {
         deletions.push({ type: 'delete', key: entry.key });
         continue;
       }
-      await Promise.all([
-        deletions.length > 0 ? tree.write(deletions, { durability: 'buffered' }) : undefined,
-        entry === PAUSED ? entries.giveWay() : undefined,
-      ]);
-      if (!entry) return;
+      // One batch is written while the keys of the next are read.
+      await writing;
+      writing = deletions.length > 0 ? tree.write(deletions, { durability: 'buffered' }) : undefined;
+      if (!entry) {
+        await writing;
+        return;
+      }
+      writing?.catch(() => {});
       deletions = [];
+      await entries.giveWay();
     }
   } finally {
     entries.close();

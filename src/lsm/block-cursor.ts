@@ -1,7 +1,7 @@
 /** Reads the entries of one data block (format: `block-builder.ts`), forward, backward, or from a search. */
 import { corruption } from '../record/record.js';
 import { SEQUENCE_BYTES } from './block-builder.js';
-import { compareRanges, NO_BYTES } from './bytes.js';
+import { compareRanges, copyBytes, NO_BYTES, sharedLength } from './bytes.js';
 import { Cursor } from './cursor.js';
 
 export class BlockCursor extends Cursor {
@@ -74,18 +74,16 @@ export class BlockCursor extends Cursor {
       keyBytes = shared + this.#other;
       if (shared > matched) continue;
       if (shared === matched) {
-        let from = this.#keyAt;
-        while (from < this.valueStart && matched < key.length && bytes[from] === key[matched]) {
-          from++;
-          matched++;
-        }
+        const more = sharedLength(bytes, this.#keyAt, this.valueStart, key, matched, key.length);
+        const from = this.#keyAt + more;
+        matched += more;
         const endsHere = from === this.valueStart;
         if (endsHere && matched < key.length) continue;
         if (endsHere && this.sequence > sequence) continue;
         if (!endsHere && matched < key.length && (bytes[from] as number) < (key[matched] as number)) continue;
       }
       if (keyBytes > this.keyBytes.length) this.#growKey(keyBytes, 0);
-      for (let i = 0; i < shared; i++) this.keyBytes[i] = key[i] as number;
+      copyBytes(this.keyBytes, 0, key, 0, shared);
       this.#showEntry();
       return;
     }
@@ -170,11 +168,7 @@ export class BlockCursor extends Cursor {
 
   /** Completes the key, whose shared bytes are there. */
   #showEntry(): void {
-    const bytes = this.#block;
-    const key = this.keyBytes;
-    let to = this.#shared;
-    for (let from = this.#keyAt; from < this.valueStart; from++, to++) key[to] = bytes[from] as number;
-    this.keyEnd = to;
+    this.keyEnd = copyBytes(this.keyBytes, this.#shared, this.#block, this.#keyAt, this.valueStart);
     this.valid = true;
   }
 

@@ -16,12 +16,19 @@ export function compareRanges(
   const aLength = aEnd - aStart;
   const bLength = bEnd - bStart;
   const shared = aLength < bLength ? aLength : bLength;
-  for (let i = 0; i < shared; i++) {
+  const looped = shared < LONG_BYTES ? shared : LOOP_BYTES;
+  for (let i = 0; i < looped; i++) {
     const difference = (a[aStart + i] as number) - (b[bStart + i] as number);
     if (difference !== 0) return difference;
   }
-  return aLength - bLength;
+  return looped < shared
+    ? Buffer.compare(a.subarray(aStart + looped, aEnd), b.subarray(bStart + looped, bEnd))
+    : aLength - bLength;
 }
+
+/** From here on a call into the runtime compares faster than a loop, unless the difference is near the beginning. */
+const LONG_BYTES = 512;
+const LOOP_BYTES = 64;
 
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return compareRanges(a, 0, a.length, b, 0, b.length);
@@ -60,6 +67,15 @@ export function sharedLength(
 ): number {
   const limit = Math.min(aEnd - aStart, bEnd - bStart);
   let i = 0;
+  const looped = limit < LONG_BYTES ? limit : LOOP_BYTES;
+  while (i < looped && a[aStart + i] === b[bStart + i]) i++;
+  if (i < looped || i === limit) return i;
+  // Equal pieces, each half of the one before, up to where a loop finds the difference.
+  for (let piece = 2 ** Math.floor(Math.log2(limit)); piece >= LOOP_BYTES; piece /= 2) {
+    if (i + piece > limit) continue;
+    const [from, to] = [i + aStart, i + bStart];
+    if (Buffer.compare(a.subarray(from, from + piece), b.subarray(to, to + piece)) === 0) i += piece;
+  }
   while (i < limit && a[aStart + i] === b[bStart + i]) i++;
   return i;
 }

@@ -90,6 +90,8 @@ export function pickCompaction(
 
 /** A file of which this share of entries is tombstones is compacted although its level is not due. */
 const DENSE_TOMBSTONES = 0.5;
+/** So many of them are not left in level 0 until more files are there: a scan would crawl over them. */
+const MANY_TOMBSTONES = 1024;
 
 function pickTombstones(
   version: Version,
@@ -99,12 +101,13 @@ function pickTombstones(
   let best: CompactionPlan | undefined;
   let densest = 0;
   // A level 0 of which there is little is about to be compacted in any case, with more at once.
-  const first = 2 * (version.levels[0]?.length ?? 0) >= options.level0Trigger ? 0 : 1;
-  for (let level = first; level < version.levels.length; level++) {
+  const level0IsSmall = 2 * (version.levels[0]?.length ?? 0) < options.level0Trigger;
+  for (let level = 0; level < version.levels.length; level++) {
     for (const file of version.levels[level] ?? []) {
       const { tombstones, entries, largestSequence } = file.metadata;
       const density = tombstones / entries;
       if (tombstones === 0 || density < DENSE_TOMBSTONES || density <= densest) continue;
+      if (level === 0 && level0IsSmall && tombstones < MANY_TOMBSTONES) continue;
       const isBase = level > 0 && !version.levels.slice(level + 1).some((files) => meets(files, file));
       // Otherwise it would come out as it went in, again and again.
       if (isBase && largestSequence > oldestSnapshot) continue;

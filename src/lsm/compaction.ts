@@ -78,8 +78,8 @@ export function mostOutputs(job: CompactionJob): number {
   return 16 + 4 * Math.ceil(bytes / job.maxFileBytes) + job.grandparents.length;
 }
 
-/** Whether no level below the output may hold an entry's key. Entries must come in order. */
-function baseLevelCheck(deeper: CompactionJob['deeper']): (entry: Cursor) => boolean {
+/** Whether none of some runs of tables may hold an entry's key. Entries must come in order. */
+export function baseLevelCheck(deeper: readonly (readonly TableExtent[])[]): (entry: Cursor) => boolean {
   const positions = deeper.map(() => 0);
   return ({ keyBytes, keyStart, keyEnd }) => {
     for (let i = 0; i < deeper.length; i++) {

@@ -35,6 +35,8 @@ export interface IteratorSource {
   readonly sequence: number;
   /** Throws `LSM_CLOSED` when the tree is closed. */
   check(): void;
+  /** So many entries that are deleted or hidden were passed over. */
+  passed(entries: number): void;
   release(): void;
   readonly turn: Turn;
 }
@@ -49,7 +51,9 @@ export const PAUSED = 'paused';
 
 /** What an entry costs of a turn beside its bytes, if it is passed over, and if it is handed out. */
 const PASSING_BYTES = 64;
-const HANDING_OUT_BYTES = 448;
+const HANDING_OUT_BYTES = 192;
+/** Fewer are not worth to be told at once. */
+const PASSED_TO_TELL = 64;
 /** After so many versions of one key in a row, the others are passed over by a search. */
 const MOST_STEPS = 8;
 
@@ -74,6 +78,7 @@ export class LsmIterator {
   /** In reverse: the newest visible version so far, unless it is a tombstone. */
   #newest: Entry | undefined;
   #spentBytes = 0;
+  #passedEntries = 0;
 
   constructor(source: IteratorSource, options: IteratorOptions) {
     this.#source = source;
@@ -185,6 +190,10 @@ export class LsmIterator {
       this.#seekToStart();
     }
     const entry = this.#reverse ? this.#nextInReverse(mostBytes) : this.#nextForward(mostBytes);
+    if (this.#passedEntries > PASSED_TO_TELL) {
+      this.#source.passed(this.#passedEntries);
+      this.#passedEntries = 0;
+    }
     if (entry === PAUSED) return entry;
     if (entry) {
       this.#left--;
@@ -210,6 +219,7 @@ export class LsmIterator {
         const entry = top.deleted ? undefined : this.#copyEntry(top);
         merge.advance();
         if (entry) return entry;
+        this.#passedEntries++;
       }
     }
     return undefined;
@@ -243,6 +253,7 @@ export class LsmIterator {
 
   /** Behind the version at the top, or, after too many of them, to a position among or at the end of the key's versions. */
   #pass(sequence: number, to: 'before' | 'at'): void {
+    this.#passedEntries++;
     if (++this.#steps < MOST_STEPS) this.#merge.advance();
     else {
       this.#steps = 0;

@@ -69,6 +69,11 @@ export interface ReadOptions {
   readonly snapshot?: Snapshot;
 }
 
+/** So many deleted or hidden entries, passed over since the last time, are worth a flush … */
+const PASSED_TO_FLUSH = 65_536;
+/** … if this share of the memtable is tombstones. */
+const TOMBSTONES_TO_FLUSH = 0.25;
+
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
 
 function checkRange({ smallest, largest }: Partial<KeyRange>): void {
@@ -102,6 +107,7 @@ export class LsmTree {
   /** In a memtable or table: what a reader of now sees. */
   #lastVisible = 0;
   #durable = 0;
+  #passedEntries = 0;
   #failure: unknown;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #closing: Promise<void> | undefined;
@@ -163,7 +169,7 @@ export class LsmTree {
       get activeBytes() {
         return activeBytes();
       },
-      freeze: () => this.#freezeForOthers(),
+      freeze: () => this.#freezeEarly(),
     };
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
@@ -177,6 +183,7 @@ export class LsmTree {
       check: () => {
         if (this.#state === 'closed') throw closedError();
       },
+      passed: (entries) => this.#passed(entries),
     });
     this.#gate = new WriteGate({
       options,
@@ -576,8 +583,8 @@ export class LsmTree {
     this.options.resources.writeBuffers.changed(this.#writeBuffer);
   }
 
-  /** The trees that share a budget for writes are together above it, and this one has the largest memtable. */
-  #freezeForOthers(): boolean {
+  /** Although the memtable is not full: whether that was possible. */
+  #freezeEarly(): boolean {
     const { active, canFreeze } = this.#memtables;
     if (this.#state !== 'open' || this.#failure !== undefined || !canFreeze || active.count === 0)
       return false;
@@ -585,6 +592,20 @@ export class LsmTree {
     this.#wal?.rotate();
     this.#maintenance.kick();
     return true;
+  }
+
+  /**
+   * Iterators crawl over what is deleted. A flush frees the memtable of it, and compaction then the tables
+   * (RocksDB's memtable_avg_op_scan_flush_trigger).
+   */
+  #passed(entries: number): void {
+    this.#passedEntries += entries;
+    if (this.#passedEntries < PASSED_TO_FLUSH) return;
+    this.#passedEntries = 0;
+    const { count, tombstones } = this.#memtables.active;
+    if (tombstones >= count * TOMBSTONES_TO_FLUSH && this.#freezeEarly()) {
+      this.options.resources.writeBuffers.changed(this.#writeBuffer);
+    }
   }
 
   #afterFailedAppend(error: unknown): RaftreeError {

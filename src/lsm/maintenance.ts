@@ -18,7 +18,7 @@ import type { TableCache } from './table-cache.js';
 import type { TableFile } from './table-file.js';
 import { ABANDONED, type InlineOptions, InlineTableMaker, type TableMaker } from './table-maker.js';
 import { TableWorker, WorkerTableMaker } from './table-worker.js';
-import type { KeyRange, Version } from './version.js';
+import { type KeyRange, sortedRuns, type Version } from './version.js';
 import type { VersionSet } from './version-set.js';
 
 /** The tree, as its maintenance sees it. */
@@ -232,6 +232,8 @@ export class Maintenance {
     this.#host.checkDirectory();
     const { tables, threadId } = await this.#maker.flush({
       memtable,
+      // Compactions meanwhile only make their ranges smaller, or close gaps in which no keys are.
+      older: memtable.tombstones > 0 ? sortedRuns(versions.current) : [],
       snapshots: snapshots.sequences(),
       table: this.#tableOptions(0),
     });

@@ -8,6 +8,8 @@ export class MergeCursor {
   readonly #all: readonly Cursor[];
   readonly #reverse: boolean;
   readonly #heap: Cursor[] = [];
+  /** Where in the heap the cursor stands that comes next after the top; 0 if that is not known. */
+  #rival = 0;
 
   constructor(cursors: readonly Cursor[], reverse = false) {
     this.#all = cursors;
@@ -51,11 +53,30 @@ export class MergeCursor {
     const heap = this.#heap;
     const top = heap[0] as Cursor;
     if (!top.valid) {
+      this.#rival = 0;
       const last = heap.pop() as Cursor;
-      if (heap.length === 0) return;
-      if (last !== top) heap[0] = last;
+      if (heap.length > 0 && last !== top) heap[0] = last;
+      if (heap.length > 1) this.#siftDown(0);
+      return;
     }
-    if (heap.length > 1) this.#siftDown(0);
+    if (heap.length === 1) return;
+    // As long as one cursor leads, it is compared with one other only.
+    if (this.#rival === 0) this.#rival = this.#firstChild(0);
+    const rival = heap[this.#rival] as Cursor;
+    if (!this.#isBefore(rival, top)) return;
+    heap[0] = rival;
+    heap[this.#rival] = top;
+    this.#siftDown(this.#rival);
+    this.#rival = 0;
+  }
+
+  /** Of the children of a place, which must have one, the one that comes first. */
+  #firstChild(parent: number): number {
+    const heap = this.#heap;
+    const child = 2 * parent + 1;
+    const isSecond =
+      child + 1 < heap.length && this.#isBefore(heap[child + 1] as Cursor, heap[child] as Cursor);
+    return isSecond ? child + 1 : child;
   }
 
   /**
@@ -77,6 +98,7 @@ export class MergeCursor {
   #rebuild(): void {
     const heap = this.#heap;
     heap.length = 0;
+    this.#rival = 0;
     for (const cursor of this.#all) if (cursor.valid) heap.push(cursor);
     for (let at = (heap.length >> 1) - 1; at >= 0; at--) this.#siftDown(at);
   }
@@ -85,11 +107,8 @@ export class MergeCursor {
     const heap = this.#heap;
     const cursor = heap[from] as Cursor;
     let at = from;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && this.#isBefore(heap[child + 1] as Cursor, heap[child] as Cursor))
-        child++;
+    while (2 * at + 1 < heap.length) {
+      const child = this.#firstChild(at);
       if (!this.#isBefore(heap[child] as Cursor, cursor)) break;
       heap[at] = heap[child] as Cursor;
       at = child;

@@ -11,8 +11,8 @@ import { MergeCursor } from './merge-cursor.js';
 import type { Reader } from './reader.js';
 import { RunCursor } from './run-cursor.js';
 import type { TableCache } from './table-cache.js';
-import type { TableFile } from './table-file.js';
 import { Turn } from './turn.js';
+import { sortedRuns } from './version.js';
 import type { VersionSet } from './version-set.js';
 
 export interface ReadSources {
@@ -24,6 +24,8 @@ export interface ReadSources {
   readonly background: BackgroundWork;
   /** Throws `LSM_CLOSED` when the tree is closed. */
   check(): void;
+  /** An iterator has passed over so many entries that are deleted or hidden. */
+  passed(entries: number): void;
 }
 
 type Get = (key: Buffer) => Promise<Buffer | undefined>;
@@ -59,23 +61,23 @@ export class PinnedReads {
   }
 
   iterator(options: IteratorOptions, sequence: number): LsmIterator {
-    const { versions, memtables, tables, check } = this.#sources;
+    const { versions, memtables, tables, check, passed } = this.#sources;
     const version = versions.pin();
-    const runs: (readonly TableFile[])[] = version.levels.flatMap((files, level) =>
-      files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
-    );
     const { filled } = memtables;
     const keysOnly = options.values === false;
     for (const memtable of filled) memtable.pin();
     const cursors = [
       ...filled.map((memtable) => memtable.cursor()),
-      ...runs.map((run) => new RunCursor(tables, run, { readAheadBytes: READ_AHEAD_BYTES, keysOnly })),
+      ...sortedRuns(version).map(
+        (run) => new RunCursor(tables, run, { readAheadBytes: READ_AHEAD_BYTES, keysOnly }),
+      ),
     ];
     return new LsmIterator(
       {
         merge: new MergeCursor(cursors, options.reverse ?? false),
         sequence,
         check,
+        passed,
         release: () => {
           versions.unpin(version);
           for (const memtable of filled) memtable.unpin();

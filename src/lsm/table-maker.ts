@@ -1,6 +1,6 @@
 /** Makes tables of frozen memtables and of other tables: in the process's worker thread, or here in short steps. */
 import type { Env } from '../env/env.js';
-import { type CompactionJob, compact } from './compaction.js';
+import { baseLevelCheck, type CompactionJob, compact, type TableExtent } from './compaction.js';
 import type { Memtable } from './memtable.js';
 import { MergeCursor } from './merge-cursor.js';
 import type { TableBuilderOptions } from './table-builder.js';
@@ -12,6 +12,8 @@ import { VersionFilter } from './version-filter.js';
 export interface FlushJob {
   /** Frozen. */
   readonly memtable: Memtable;
+  /** All tables, in runs in key order; none if the memtable has no tombstones. */
+  readonly older: readonly (readonly TableExtent[])[];
   /** Listed snapshots, ascending. */
   readonly snapshots: readonly number[];
   readonly table: TableBuilderOptions;
@@ -40,14 +42,14 @@ export interface TableMaker {
 
 export const ABANDONED: Error = new Error('the compaction was given up');
 
+/** A tombstone that hides nothing in a table is not written; so there may be nothing to write at all. */
 export function flushMemtable(
-  memtable: Memtable,
-  snapshots: readonly number[],
+  { memtable, older, snapshots }: Pick<FlushJob, 'memtable' | 'older' | 'snapshots'>,
   context: TableWriterContext,
 ): Promise<TableMetadata[]> {
   const source = new MergeCursor([memtable.cursor()]);
   source.seekToStart();
-  return writeTables(source, new VersionFilter(snapshots, () => false), () => false, context);
+  return writeTables(source, new VersionFilter(snapshots, baseLevelCheck(older)), () => false, context);
 }
 
 export interface InlineOptions {
@@ -71,11 +73,10 @@ export class InlineTableMaker implements TableMaker {
     this.#options = options;
   }
 
-  async flush({ memtable, snapshots, table }: FlushJob): Promise<MadeTables> {
+  async flush(job: FlushJob): Promise<MadeTables> {
     const flushing = flushMemtable(
-      memtable,
-      snapshots,
-      this.#context(table, () => this.#pause()),
+      job,
+      this.#context(job.table, () => this.#pause()),
     );
     this.#flushing = flushing.catch(() => {});
     try {

@@ -96,7 +96,7 @@ class TableWorkerThread {
     return new Promise((written) => {
       const context = { ...this.#context(request, () => undefined), written };
       this.#flushesToAnswer++;
-      const answered = this.#answer(request, flushMemtable(memtable, request.snapshots, context));
+      const answered = this.#answer(request, flushMemtable({ ...request, memtable }, context));
       void answered.then(() => {
         this.#flushesToAnswer--;
         written();

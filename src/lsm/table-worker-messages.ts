@@ -27,6 +27,7 @@ interface TableRequest {
 export interface FlushRequest extends TableRequest {
   readonly kind: 'flush';
   readonly memtable: SharedMemtable;
+  readonly older: readonly (readonly TableExtent[])[];
 }
 
 export interface CompactRequest extends TableRequest {
@@ -67,7 +68,7 @@ export function compactRequest(job: CompactionJob): Omit<CompactRequest, keyof T
   return {
     kind: 'compact',
     runs: job.runs.map((run) => run.map((file) => sendMetadata(file.metadata))),
-    deeper: job.deeper.map((files) => files.map(sendExtent)),
+    deeper: sendRuns(job.deeper),
     grandparents: job.grandparents.map(sendExtent),
     maxFileBytes: job.maxFileBytes,
   };
@@ -95,6 +96,10 @@ export function sendError(error: unknown): SentError {
 export function receiveError({ isOwn, message, code, syscall, info }: SentError): Error {
   if (isOwn && code !== undefined) return new RaftreeError(code, message, { info });
   return Object.assign(new Error(message), { code, syscall });
+}
+
+export function sendRuns(runs: readonly (readonly TableExtent[])[]): TableExtent[][] {
+  return runs.map((files) => files.map(sendExtent));
 }
 
 function sendExtent({ smallest, largest, sizeBytes }: TableExtent): TableExtent {

@@ -20,6 +20,7 @@ import {
   compactRequest,
   receiveError,
   receiveMetadata,
+  sendRuns,
   type WorkerReply,
   type WorkerRequest,
   type WorkerStart,
@@ -158,6 +159,7 @@ export class WorkerTableMaker implements TableMaker {
       table: job.table,
       snapshots: job.snapshots,
       memtable: job.memtable.share(),
+      older: sendRuns(job.older),
     });
     return this.#run(
       1,

@@ -86,6 +86,13 @@ export function totalBytes(files: readonly TableFile[]): number {
   return bytes;
 }
 
+/** All tables of a version, in runs in which they are in key order and do not overlap: each file of level 0 is one. */
+export function sortedRuns({ levels }: Version): readonly (readonly TableFile[])[] {
+  return levels.flatMap((files, level) =>
+    files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
+  );
+}
+
 /** An undefined bound is open; both ends are included. */
 export interface KeyRange {
   readonly smallest: Uint8Array | undefined;

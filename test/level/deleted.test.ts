@@ -42,6 +42,21 @@ for (const reverse of [false, true]) {
     }));
 }
 
+test('a queue is not crawled over again and again: what was taken out is flushed away', () =>
+  withDirectory(async (directory) => {
+    const db = new RaftreeLevel(directory);
+    const rounds = 2000;
+    for (let i = 0; i < rounds; i++) {
+      await db.put(keyAt(i), 'item');
+      assert.equal(await db.keys({ limit: 1 }).all(), [keyAt(i)]);
+      await db.del(keyAt(i));
+    }
+    const { flushes, entries } = db.stats();
+    assert.ok(flushes > 0, 'the memtable was flushed although it is small');
+    assert.ok(entries < rounds, `${entries} entries are left of ${2 * rounds}`);
+    await db.close();
+  }));
+
 class CountingCursor extends MemtableCursor {
   moves = 0;
 
@@ -73,7 +88,14 @@ function overVersions(sequence: number, reverse: boolean) {
     },
     after: () => ({ cancel() {} }),
   });
-  const source = { merge: new MergeCursor(cursors, reverse), sequence, check() {}, release() {}, turn };
+  const source = {
+    merge: new MergeCursor(cursors, reverse),
+    sequence,
+    check() {},
+    passed() {},
+    release() {},
+    turn,
+  };
   return { iterator: new LsmIterator(source, { reverse }), cursors };
 }
 

@@ -1,6 +1,6 @@
 /**
  * Levels as text. A line is a level; a table is `smallest-largest` and, if it is not 10 KiB, `:KiB`. In level 0 the
- * newest stands first. `~` says that it is stored by lz4, `!n` that n of ten entries are tombstones. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
+ * newest stands first. `~` says that it is stored by lz4, `!n` that n of ten entries are tombstones, `!nk` of ten thousand. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -34,8 +34,8 @@ function versionOf(picture: string): Version {
           largest: Buffer.from(largest),
           smallestSequence: number,
           largestSequence: number,
-          entries: 10,
-          tombstones: Number(dense),
+          entries: dense.endsWith('k') ? 10_000 : 10,
+          tombstones: Number(dense.replace('k', '000')),
           codec: table.includes('~') ? 'lz4' : 'none',
         }),
       );
@@ -104,6 +104,10 @@ const SCRIPTS: readonly [name: string, picture: string, expected: string][] = [
     'L0 c-z a-d!10 \n L1 a-z',
     'merge L0 c-z a-d + L1 a-z to L1',
   ],
+  ['a few tombstones alone in level 0 wait for more files', 'L0 a-d!10 \n L1 a-z', 'nothing'],
+  ['many do not', 'L0 a-d!9k \n L1 a-z', 'merge L0 a-d + L1 a-z to L1'],
+  ['nor if nothing is below', 'L0 a-d!9k', 'move L0 a-d to L1'],
+  ['unless most of the table is something else', 'L0 a-d!4k \n L1 a-z', 'nothing'],
   ['a level that is due comes first', 'L1 a-f:160 \n L2 a-c!9 \n L3 a-z', 'merge L1 a-f + L2 a-c to L2'],
 ];
 

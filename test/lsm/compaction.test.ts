@@ -61,7 +61,12 @@ for (const [from, to] of [
       });
       const files: TableMetadata[] = [];
       for (let i = 0; i < 3; i++) {
-        files.push(...(await flushMemtable(randomMemtable(random, 1 + 1000 * i), [], context(from))));
+        files.push(
+          ...(await flushMemtable(
+            { memtable: randomMemtable(random, 1 + 1000 * i), older: [], snapshots: [] },
+            context(from),
+          )),
+        );
       }
       const runs = files.map((file) => [new TableFile(file)]);
       const snapshots = [1500];

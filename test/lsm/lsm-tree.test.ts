@@ -492,4 +492,36 @@ test('hasSync agrees with getSync, from memory and from tables, now and at a sna
   assert.throws(() => tree.hasSync(keys[0] as Buffer), /closed/);
 });
 
+test('a flush drops tombstones that hide nothing, and no others', async () => {
+  const tree = await openTree(new SimDisk(), {
+    writeBufferBytes: 1 << 20,
+    level0Trigger: 100,
+    level0StopTrigger: 200,
+  });
+  const left = async () => {
+    await tree.flush();
+    const { entries, tombstones, levels } = tree.stats();
+    return [entries, tombstones, levels[0]?.files];
+  };
+  await tree.write([put('a', '1'), put('b', '1'), remove('a'), remove('b'), remove('never')]);
+  assert.equal(await left(), [0, 0, 0], 'no table is made');
+  await tree.write([put('d', '1'), put('f', '1')]);
+  assert.equal(await left(), [2, 0, 1]);
+  await tree.write([remove('c'), remove('e'), remove('f'), remove('g')]);
+  assert.equal(await left(), [4, 2, 2], 'e and f lie in the range of a table');
+  const snapshot = tree.snapshot();
+  await tree.write([put('x', '1')]);
+  const later = tree.snapshot();
+  await tree.write([remove('x')]);
+  assert.equal(await left(), [6, 3, 3], 'what a snapshot sees stays, and what hides it');
+  assert.is(tree.getSync(Buffer.from('x'), { snapshot: later })?.toString(), '1');
+  assert.equal(
+    [...tree.iterator()].map(({ key }) => key.toString()),
+    ['d'],
+  );
+  snapshot.release();
+  later.release();
+  await tree.close();
+});
+
 test.run();

@@ -26,6 +26,11 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     find: 'slice\\(plan\\.outputLevel \\+ 1\\)',
     replace: 'slice(plan.outputLevel + 2)',
   },
+  'flushed-tombstone': {
+    module: '/src/lsm/maintenance.js',
+    find: 'memtable\\.tombstones > 0 \\? sortedRuns\\(versions\\.current\\) : ',
+    replace: '',
+  },
   'stale-bytes': {
     module: '/src/record/record.js',
     find: 'if \\(readUint53\\(bytes, offset \\+ 16\\) !== fileNumber\\)\\s+return undefined;',
@@ -96,6 +101,7 @@ const CHANGES: readonly [string, string, RegExp][] = [
     /had to survive|was said to be durable|damaged/,
   ],
   ['a tombstone dropped one level early', 'early-tombstone', /the tree holds|no prefix|is .*, not /],
+  ['a flush that drops all tombstones', 'flushed-tombstone', /the tree holds|no prefix|is .*, not /],
   [
     'stale bytes of a recycled WAL replayed',
     'stale-bytes',
