@@ -70,6 +70,11 @@ export function membersOf(configuration: Configuration): readonly NodeId[] {
   return ordered([...voters, ...outgoing, ...learners, ...learnersNext]);
 }
 
+export function isMember(configuration: Configuration, node: NodeId): boolean {
+  const { voters, outgoing, learners, learnersNext } = configuration;
+  return [voters, outgoing, learners, learnersNext].some((list) => list.includes(node));
+}
+
 export function isLearner(configuration: Configuration, node: NodeId): boolean {
   return configuration.learners.includes(node);
 }

@@ -11,6 +11,7 @@
 import { isVoter } from './configuration.js';
 import type { LocalState } from './local-state.js';
 import { quorumVoteResult, type VoteResult } from './quorum.js';
+import { MAX_TERM } from './senders.js';
 import {
   NOBODY,
   type NodeId,
@@ -28,6 +29,8 @@ export class Election {
   readonly #restartCommit: number;
   #role: Role = 'follower';
   #leader: NodeId = NOBODY;
+  /** Remembered when it is no longer followed. */
+  #termLeader: NodeId = NOBODY;
   #votes = new Map<NodeId, boolean>();
   #deadlineMs: number;
   #lastLeaderContactMs = Number.NEGATIVE_INFINITY;
@@ -57,6 +60,16 @@ export class Election {
     return this.#leader;
   }
 
+  /** Who leads, or has led, the present term, as far as this node knows. */
+  get termLeader(): NodeId {
+    return this.#termLeader;
+  }
+
+  /** Whether it leads, or has heard from its leader within an election timeout. */
+  hasLeader(nowMs: number): boolean {
+    return this.#leader !== NOBODY && this.#isLoyal(nowMs);
+  }
+
   /** Whether role, leader or term are other ones than at the last `takeChanged`. */
   get hasChanged(): boolean {
     return this.#changed;
@@ -78,6 +91,7 @@ export class Election {
       this.#campaigns &&
       isVoter(configuration, id) &&
       nowMs >= this.#silentUntilMs &&
+      this.#local.term < MAX_TERM &&
       // What was committed before the restart, or since, may hold a change of membership.
       applied >= this.#restartCommit &&
       !membership.hasPending(applied, commit)
@@ -126,6 +140,7 @@ export class Election {
   lead(): void {
     this.#setRole('leader');
     this.#leader = this.#local.id;
+    this.#termLeader = this.#local.id;
   }
 
   follow(nowMs: number, term: number, leader: NodeId): void {
@@ -208,6 +223,7 @@ export class Election {
   #enterTerm(term: number, vote: NodeId): void {
     this.#local.enterTerm(term, vote);
     this.#leader = NOBODY;
+    this.#termLeader = NOBODY;
     this.#changed = true;
   }
 
@@ -219,6 +235,7 @@ export class Election {
   #setLeader(leader: NodeId): void {
     if (this.#leader !== leader) this.#changed = true;
     this.#leader = leader;
+    if (leader !== NOBODY) this.#termLeader = leader;
   }
 
   #restartTimer(nowMs: number): void {

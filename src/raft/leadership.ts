@@ -178,7 +178,8 @@ export class Leadership {
 
   receiveHeartbeatReply(nowMs: number, from: NodeId, message: HeartbeatReply): void {
     const progress = this.#heardFrom(nowMs, from);
-    if (!progress) return;
+    // A round that was never sent confirms nothing, now or later.
+    if (!progress || message.round > this.#reads.round) return;
     this.replication.receiveHeartbeatReply(nowMs, progress, message);
     this.#confirmReads();
     // It may have been told before it had applied a change of membership, and refused.

@@ -31,6 +31,11 @@ export class Membership {
     this.#pending.push({ index, change });
   }
 
+  /** Whether a change in the log that is not applied is about this node. */
+  names(node: NodeId): boolean {
+    return this.#pending.some(({ change }) => change.changes.some((each) => each.node === node));
+  }
+
   truncatedFrom(index: number): void {
     this.#pending = this.#pending.filter((pending) => pending.index < index);
   }

@@ -26,11 +26,13 @@ import { Leadership } from './leadership.js';
 import { LocalState } from './local-state.js';
 import { ReadAnswers } from './read-answers.js';
 import { ReadIndex } from './read-index.js';
+import { isSound, refusalOf, type TransferType } from './senders.js';
 import {
   type AppendMessage,
   type Heartbeat,
   type Input,
   type Message,
+  type MessageRefusal,
   NOBODY,
   type NodeId,
   type Output,
@@ -135,6 +137,21 @@ export class Raft {
   /** Of a leader: what it knows of the others. */
   peers(): PeerStatus[] {
     return this.#leadership?.replication.peers() ?? [];
+  }
+
+  /**
+   * Why a message does not count, which `step` then ignores; undefined if it does. For a host that logs it, or that keeps
+   * the parts of a snapshot.
+   */
+  refusalOf(
+    nowMs: number,
+    from: NodeId,
+    message: Message | { readonly type: TransferType; readonly term: number },
+  ): MessageRefusal | undefined {
+    const { termLeader, leader } = this.#election;
+    const heard = { termLeader, leader, hasLeader: this.#election.hasLeader(nowMs) };
+    const refusal = refusalOf(from, message, this.#local, heard);
+    return refusal ?? (isSound(message) ? undefined : 'malformed');
   }
 
   /**
@@ -267,8 +284,7 @@ export class Raft {
   // Messages
 
   #receive(nowMs: number, from: NodeId, message: Message): void {
-    // Members that this node has not heard of yet are listened to: a voter's configuration may be behind (etcd's
-    // campaign_learner_must_vote). Who may speak at all the host decides.
+    if (this.refusalOf(nowMs, from, message) !== undefined) return;
     if (message.type === 'requestVote') {
       this.#receiveRequestVote(nowMs, from, message);
       return;

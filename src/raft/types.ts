@@ -216,6 +216,19 @@ export type Refusal =
   /** No other voter was heard from lately. */
   | 'noSuccessor';
 
+/** Why a message does not count; senders.ts has the rules. */
+export type MessageRefusal =
+  /** It comes from no member as far as this node can know. */
+  | 'stranger'
+  /** Its term lies so far ahead that no cluster gets there. */
+  | 'termTooFar'
+  /** Another node leads the same term. */
+  | 'secondLeader'
+  /** Only the leader of the term may say so. */
+  | 'notLeader'
+  /** It contradicts itself. */
+  | 'malformed';
+
 /** What a proposal, a read, a change of members or an order to hand over is told at once. Other inputs are always accepted. */
 export type StepResult =
   | { readonly accepted: true; readonly index: number; readonly term: number }

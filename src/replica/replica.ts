@@ -7,6 +7,7 @@
  */
 import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.js';
+import { OnceAMinute } from '../env/once-a-minute.js';
 import type { Configuration, ConfigurationChange } from '../raft/configuration.js';
 import { Raft } from '../raft/raft.js';
 import {
@@ -14,6 +15,7 @@ import {
   type Entry,
   type Envelope,
   type Input,
+  type MessageRefusal,
   NOBODY,
   type NodeId,
   type Output,
@@ -65,6 +67,16 @@ export interface ReplicaParts<Result> {
   readonly onFailure: (error: RaftreeError) => void;
 }
 
+const REFUSED_BECAUSE: Readonly<Record<Exclude<MessageRefusal, 'notLeader'>, string>> = {
+  stranger: 'it is no member as far as this node knows; stop it, or add it with `raftree member add`',
+  termTooFar:
+    'no cluster reaches such a term; that node is damaged, or it is none of ours: stop it, and look who reaches the peer port',
+  secondLeader:
+    'it leads a term in which another node leads. Two leaders in one term are two histories: stop it, and look whether a data ' +
+    'folder was copied or restored',
+  malformed: 'it contradicts itself; that node is damaged, or it is none of ours',
+};
+
 interface PendingTransfer {
   readonly to: NodeId;
   readonly resolve: () => void;
@@ -101,6 +113,8 @@ export class Replica<Result> {
   #flushing = false;
   #allMatchedIndex = 0;
   #stopped: RaftreeError | undefined;
+  readonly #refusals: OnceAMinute;
+  #refusedMessages = 0;
 
   constructor(options: ReplicaOptions, parts: ReplicaParts<Result>) {
     this.#options = options;
@@ -121,6 +135,7 @@ export class Replica<Result> {
       },
       env.clock.nowMs(),
     );
+    this.#refusals = new OnceAMinute(env.clock);
     const { transport, logger } = parts;
     const { directory } = options;
     this.#applier = new Applier({
@@ -211,6 +226,11 @@ export class Replica<Result> {
 
   get durableIndex(): number {
     return this.#parts.stateMachine.durableIndex;
+  }
+
+  /** Messages of others that did not count, since the start: of strangers, of absurd terms, of second leaders. */
+  get refusedMessages(): number {
+    return this.#refusedMessages;
   }
 
   peers(): PeerStatus[] {
@@ -305,6 +325,11 @@ export class Replica<Result> {
 
   receive(from: NodeId, message: ReplicaMessage): void {
     if (this.#stopped) return;
+    const refusal = this.#raft.refusalOf(this.#parts.env.clock.nowMs(), from, message);
+    if (refusal !== undefined) {
+      this.#sayRefused(from, message, refusal);
+      return;
+    }
     switch (message.type) {
       case 'snapshotOffer':
         // An old leader's does not count; the message that follows the last chunk is the core's to judge.
@@ -319,6 +344,19 @@ export class Replica<Result> {
       default:
         this.#step({ type: 'message', from, message });
     }
+  }
+
+  /** What nobody says in good order must not go unnoticed, however often it comes. */
+  #sayRefused(from: NodeId, { type, term }: ReplicaMessage, refusal: MessageRefusal): void {
+    // It only came late.
+    if (refusal === 'notLeader') return;
+    this.#refusedMessages++;
+    const { logger } = this.#parts;
+    if (!this.#refusals.isDue(`${from} ${refusal}`)) return;
+    const fields = { from, type, term, refusal, ownTerm: this.term, refusedMessages: this.#refusedMessages };
+    const text = `a message of node ${from} does not count: ${REFUSED_BECAUSE[refusal]}`;
+    if (refusal === 'stranger') logger.warn(fields, text);
+    else logger.error(fields, text);
   }
 
   unreachable(node: NodeId): void {

@@ -4,6 +4,7 @@
  */
 import type { Env, File, Logger } from '../env/env.js';
 import { errorCode, errorMessage } from '../env/errors.js';
+import { OnceAMinute } from '../env/once-a-minute.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
 import type { SnapshotChunk, SnapshotFile, SnapshotOffer, Transport } from './snapshot-messages.js';
@@ -34,7 +35,13 @@ interface Incoming {
 }
 
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-const MAX_FILES = 1_000_000;
+const MAX_FILES = 100_000;
+/** Of all files of a snapshot together: 16 TiB. */
+const MAX_SNAPSHOT_BYTES = 2 ** 44;
+/** Nobody has written so many entries: a log that began there would have no numbers left. */
+const MAX_INDEX = 2 ** 50;
+/** Offers and chunks that wait for the disk. A sender sends one, and the next when it is asked for it. */
+const MAX_WAITING_MESSAGES = 4;
 
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
@@ -44,20 +51,29 @@ export class SnapshotReceiver {
   /** Messages that are not handled to their end. */
   #waiting = 0;
   #closed = false;
+  readonly #refusals: OnceAMinute;
 
   constructor(parts: SnapshotReceiverParts) {
     this.#parts = parts;
+    this.#refusals = new OnceAMinute(parts.env.clock);
   }
 
   offered(from: NodeId, offer: SnapshotOffer): void {
+    const fault = faultOf(offer);
+    if (fault !== undefined) {
+      if (this.#refusals.isDue(`${from}`))
+        this.#parts.logger.error({ from }, `node ${from} offers what no snapshot is: ${fault}`);
+      return;
+    }
     const current = this.#incoming;
     if (this.#waiting > 0 && current?.from === from && current.checkpoint === offer.checkpoint) {
       current.term = offer.term;
       this.#sayBusy(current);
-    } else this.#enqueue(() => this.#begin(from, offer));
+    } else if (this.#waiting < MAX_WAITING_MESSAGES) this.#enqueue(() => this.#begin(from, offer));
   }
 
   chunk(from: NodeId, chunk: SnapshotChunk): void {
+    if (this.#waiting >= MAX_WAITING_MESSAGES) return;
     // Received memory is used again only after this turn's handlers; the bytes are written later.
     const bytes = Buffer.from(chunk.bytes);
     this.#enqueue(() => this.#take(from, { ...chunk, bytes }));
@@ -104,11 +120,6 @@ export class SnapshotReceiver {
     if (current?.from === from && current.checkpoint === checkpoint) current.term = term;
     else {
       this.#abandon();
-      const names = new Set(files.map((file) => file.name));
-      const isSound = files.length <= MAX_FILES && names.size === files.length;
-      if (!isSound || files.some((file) => !FILE_NAME.test(file.name))) {
-        throw new Error(`node ${from} offers files that no snapshot has`);
-      }
       const target = `${directory}/receive-${snapshot.index}-${snapshot.term}`;
       env.fs.removeTree(target);
       env.fs.makeDirectory(target);
@@ -197,4 +208,19 @@ export class SnapshotReceiver {
 /** The directory of a state machine that came as this snapshot. */
 export function stateDirectoryName(snapshot: { readonly index: number; readonly term: number }): string {
   return `state-${snapshot.index}-${snapshot.term}`;
+}
+
+/** Before anything is made or kept. */
+function faultOf({ term, snapshot, files }: SnapshotOffer): string | undefined {
+  if (snapshot.index > MAX_INDEX) return `it ends with entry ${snapshot.index}`;
+  if (snapshot.term > term) return `it ends with an entry of term ${snapshot.term}, which is yet to come`;
+  if (snapshot.configuration.voters.length === 0) return 'its group has no voters';
+  if (files.length === 0 || files.length > MAX_FILES) return `it has ${files.length} files`;
+  const names = new Set(files.map(({ name }) => name));
+  if (names.size < files.length || files.some(({ name }) => !FILE_NAME.test(name)))
+    return 'its files have no such names';
+  const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  return sizeBytes > MAX_SNAPSHOT_BYTES
+    ? `it has ${sizeBytes} bytes, more than ${MAX_SNAPSHOT_BYTES}`
+    : undefined;
 }

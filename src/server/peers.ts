@@ -8,6 +8,7 @@
  */
 import { type Address, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { OnceAMinute } from '../env/once-a-minute.js';
 import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Channel } from '../net/channel.js';
 import { ChannelListener } from '../net/channel-listener.js';
@@ -18,7 +19,6 @@ import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Announcement } from './birth.js';
 import type { KnownPeers } from './identity.js';
-import { OnceAMinute } from './once-a-minute.js';
 import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
 import { toProtocol } from './raft-messages.js';
 

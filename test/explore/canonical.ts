@@ -20,7 +20,7 @@ export interface View {
   readonly decodeChange: CoreModules['decodeChange'];
 }
 
-const NODES = new Set(['vote', 'leader', 'to', 'from', 'node', 'target']);
+const NODES = new Set(['vote', 'leader', 'termLeader', 'to', 'from', 'node', 'target']);
 const NODE_LISTS = new Set(['voters', 'outgoing', 'learners', 'learnersNext', 'snapshotsNeeded']);
 const MAPS_BY_NODE = new Set(['votes', 'progress']);
 const BATCHES = new Set(['batch', 'issuedBatch', 'termBatch', 'persistedBatch']);

@@ -112,7 +112,7 @@ test('a lease of one term is none in the next', () => {
   leader.answers(leader.heartbeat().round);
   assert.ok(leader.hasLease);
   const { term } = leader.raft;
-  leader.hears({ type: 'heartbeatReply', term: term + 1, round: 0, promisedMs: electionTimeoutMinMs });
+  leader.hears({ type: 'heartbeat', term: term + 1, round: 1, commitIndex: 0 });
   assert.is(leader.raft.role, 'follower');
   // Told to campaign by whoever leads now, and elected at once.
   leader.hears({ type: 'timeoutNow', term: term + 1 });

@@ -1,5 +1,5 @@
 /** What would fill the log if it were said each time: each thing once a minute. */
-import type { Clock } from '../env/env.js';
+import type { Clock } from './env.js';
 
 const MINUTE_MS = 60_000;
 /** Strangers have many names. */
