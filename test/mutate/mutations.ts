@@ -5,6 +5,7 @@ import { RAFT_MUTATIONS } from './list/raft.js';
 import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
 import { RECORD_MUTATIONS } from './list/record.js';
 import { REPLICA_MUTATIONS } from './list/replica.js';
+import { SECURITY_MUTATIONS } from './list/security.js';
 import type { Mutation } from './mutation.js';
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -14,6 +15,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...KV_MUTATIONS,
   ...CLIENT_MUTATIONS,
   ...RECORD_MUTATIONS,
+  ...SECURITY_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

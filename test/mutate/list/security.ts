@@ -1,0 +1,90 @@
+/** Mutations of what keeps strangers out: src/security, the handshake, and whose messages count. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const handshake = inFile('protocol/handshake.js');
+const proof = inFile('security/proof.js');
+const senders = inFile('raft/senders.js');
+const raft = inFile('raft/raft.js');
+const leadership = inFile('raft/leadership.js');
+const clientDoor = inFile('server/client-door.js');
+
+export const SECURITY_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a proof does not say which side made it',
+    reason: 'both sides prove the same secret',
+    patches: [proof('secret, proof of the $', 'secret, proof of the ')],
+    killedBy: ['security/proof', 'protocol/handshake'],
+  },
+  {
+    name: 'a proof that lacks the nonce of the other side',
+    reason: 'the own one is random enough',
+    patches: [proof('field(accepting.nonce);', '')],
+    killedBy: ['security/proof', 'protocol/handshake'],
+  },
+  {
+    name: 'a side without a secret meets one that has one',
+    reason: 'it has nothing to compare',
+    patches: [
+      handshake('if (isWithout || (!first && !isSetThere))', 'if (isWithout || !first || !isSetThere)'),
+    ],
+    killedBy: ['protocol/handshake'],
+  },
+  {
+    name: 'whoever connects with any role may administrate',
+    reason: 'the handshake has been passed',
+    patches: [clientDoor('this.#mayAdministrate = isProven || isOpen;', 'this.#mayAdministrate = true;')],
+    killedBy: ['server/security'],
+  },
+  {
+    name: 'a stranger is obeyed although the leader is there',
+    reason: 'a voter may not know yet who its leader is',
+    patches: [
+      senders(
+        "return isStranger(from, local) && hasLeader && !isStranger(leader, local) ? 'stranger' : undefined;",
+        'return undefined;',
+      ),
+    ],
+    killedBy: ['raft/senders'],
+  },
+  {
+    name: 'strangers are never listened to',
+    reason: 'who is no member has no say',
+    patches: [
+      senders(
+        'isStranger(from, local) && hasLeader && !isStranger(leader, local)',
+        'isStranger(from, local)',
+      ),
+    ],
+    killedBy: ['raft/senders'],
+  },
+  {
+    name: 'answers count from whoever gives them',
+    reason: 'quorums are counted by the members anyway',
+    patches: [senders("isMember(local.configuration, from) ? undefined : 'stranger'", 'undefined')],
+    killedBy: ['raft/senders'],
+  },
+  {
+    name: 'a term may jump anywhere',
+    reason: 'the newest term wins',
+    patches: [senders('if (term > MAX_TERM || term > local.term + MAX_TERM_JUMP)', 'if (false)')],
+    killedBy: ['raft/senders'],
+  },
+  {
+    name: 'the second leader of a term is followed',
+    reason: 'whoever spoke last leads',
+    patches: [senders("return 'secondLeader';", 'return undefined;')],
+    killedBy: ['raft/senders', 'raft/raft'],
+  },
+  {
+    name: 'messages that contradict themselves are taken',
+    reason: 'leaders do not write such',
+    patches: [raft("isSound(message) ? undefined : 'malformed'", 'undefined')],
+    killedBy: ['raft/senders'],
+  },
+  {
+    name: 'a round that was never sent is confirmed',
+    reason: 'a higher round includes the lower ones',
+    patches: [leadership('if (!progress || message.round > this.#reads.round)', 'if (!progress)')],
+    killedBy: ['raft/senders'],
+  },
+];
