@@ -43,6 +43,9 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
 /** The right node at the wrong time. */
 const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING']);
 
+/** For so long a full disk is taken for one that another leader does not have. */
+const DISK_FULL_PATIENCE_MS = 3000;
+
 /** Requests that may be done although nobody heard of it. */
 export const LASTING: ReadonlySet<RequestName> = new Set(['write', 'changeMembers', 'transferLeader']);
 
@@ -101,6 +104,7 @@ export class Router {
     /** Asked since the last pause. */
     const tried = new Set<string>();
     let pauses = 0;
+    let diskFullSinceMs: number | undefined;
     for (;;) {
       const candidates = this.#candidates(target);
       const endpoint = this.#choose(target, candidates, tried);
@@ -114,6 +118,12 @@ export class Router {
         if (!(error instanceof RaftreeError)) throw error;
         call.lastFailure = error;
         if (FINAL_CODES.has(error.code)) throw error;
+        if (error.code === 'DISK_FULL') {
+          const nowMs = this.#settings.env.clock.nowMs();
+          diskFullSinceMs ??= nowMs;
+          // Of a write that may be in a log already only another attempt tells what became of it.
+          if (!call.uncertain && nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS) throw error;
+        }
         if (REFUSAL_CODES.has(error.code)) refused.add(endpoint);
         if (candidates.every((candidate) => refused.has(candidate))) throw error;
         tried.add(endpoint);

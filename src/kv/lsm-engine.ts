@@ -1,4 +1,5 @@
 /** The LSM tree as the engine of a group. */
+import { DiskSpace } from '../env/disk-space.js';
 import type { Env, Logger } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
@@ -15,6 +16,7 @@ export interface LsmEngineOptions {
 }
 
 const DISK_FULL_RETRY_MS = 500;
+const WRITER = 'storage engine';
 
 /** Opens the tree in a directory; writes and flushes wait while the disk is full. Rejects with `CORRUPTION`, `LOCKED`, or the system's error. */
 export async function openLsmEngine(
@@ -23,6 +25,7 @@ export async function openLsmEngine(
   { storage }: { readonly storage: LsmEngineOptions },
   logger: Logger,
   resources?: LsmResources,
+  diskSpace = new DiskSpace(logger),
 ): Promise<Engine> {
   const tree = await LsmTree.open(directory, {
     env,
@@ -33,7 +36,7 @@ export async function openLsmEngine(
     blockCacheBytes: storage.blockCacheBytes,
     ...(resources ? { resources } : {}),
   });
-  return new LsmEngine(env, tree, logger, storage.treeLog !== 'none');
+  return new LsmEngine(env, tree, logger, diskSpace, storage.treeLog !== 'none');
 }
 
 /**
@@ -61,9 +64,11 @@ class LsmEngine implements Engine {
   readonly #env: Env;
   readonly #tree: LsmTree;
   readonly #logger: Logger;
+  readonly #diskSpace: DiskSpace;
   readonly #hasLog: boolean;
 
-  constructor(env: Env, tree: LsmTree, logger: Logger, hasLog: boolean) {
+  constructor(env: Env, tree: LsmTree, logger: Logger, diskSpace: DiskSpace, hasLog: boolean) {
+    this.#diskSpace = diskSpace;
     this.#env = env;
     this.#tree = tree;
     this.#logger = logger;
@@ -125,13 +130,14 @@ class LsmEngine implements Engine {
 
   /** Tries again while the disk is full: what is committed must be applied. */
   async #whenThereIsSpace<T>(attempt: () => Promise<T>): Promise<T> {
-    for (let tries = 0; ; tries++) {
+    for (;;) {
       try {
-        return await attempt();
+        const done = await attempt();
+        this.#diskSpace.available(WRITER);
+        return done;
       } catch (error) {
         if (errorCode(error) !== 'LSM_NO_SPACE') throw error;
-        if (tries === 0)
-          this.#logger.error({ code: 'LSM_NO_SPACE' }, 'the disk is full: changes wait until there is space');
+        this.#diskSpace.full(WRITER, error);
         await new Promise<void>((resolve) => this.#env.timers.after(DISK_FULL_RETRY_MS, resolve));
       }
     }

@@ -59,6 +59,11 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The request as a whole is above the limit.',
   },
+  DISK_FULL: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning: 'The disk of the leader is full: free space, or try again when another node leads.',
+  },
   CHANGE_PENDING: {
     outcome: 'notCommitted',
     about: 'request',

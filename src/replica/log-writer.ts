@@ -2,14 +2,17 @@
  * Hands the core's batches to the log, in order, and keeps each until it is durable. When the disk is full nothing that
  * failed was written, nor anything after it: all of it is given to the log again, in order, until there is space.
  */
-import type { Env, Logger, Timer } from '../env/env.js';
-import { errorCode, errorMessage } from '../env/errors.js';
+import type { DiskSpace } from '../env/disk-space.js';
+import type { Env, Timer } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
 import type { AppendBatch, SnapshotBase } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
 
+const WRITER = 'Raft log';
+
 export interface LogWriterParts {
   readonly env: Env;
-  readonly logger: Logger;
+  readonly diskSpace: DiskSpace;
   readonly log: GroupLog;
   /** How long to wait before trying again to write to a full disk. */
   readonly diskFullRetryMs: number;
@@ -51,11 +54,12 @@ export class LogWriter {
   }
 
   #append(batch: AppendBatch): void {
-    const { log, install, persisted, failed } = this.#parts;
+    const { log, diskSpace, install, persisted, failed } = this.#parts;
     const written = batch.snapshot ? install(batch, batch.snapshot) : log.append(batch);
     written.then(
       () => {
         if (this.#unpersisted[0] === batch) this.#unpersisted.shift();
+        diskSpace.available(WRITER);
         persisted(batch.batch);
       },
       (error: unknown) => {
@@ -67,13 +71,13 @@ export class LogWriter {
 
   #waitForSpace(error: unknown): void {
     if (this.#diskFull || this.#closed) return;
-    const { env, logger, diskFullRetryMs } = this.#parts;
-    logger.error({ code: errorCode(error) }, `the Raft log cannot be written: ${errorMessage(error)}`);
+    const { env, diskSpace, diskFullRetryMs } = this.#parts;
     this.#diskFull = env.timers.after(diskFullRetryMs, () => {
       this.#diskFull = undefined;
       this.#unpersisted = withoutReplaced(this.#unpersisted);
       for (const batch of [...this.#unpersisted]) this.#append(batch);
     });
+    diskSpace.full(WRITER, error);
   }
 }
 

@@ -23,6 +23,14 @@ export function refused(refusal: Refusal, leader: NodeId): RaftreeError {
   return new RaftreeError(code, message, { info: { leader, outcome: 'notCommitted' } });
 }
 
+export function diskFull(): RaftreeError {
+  return new RaftreeError(
+    'DISK_FULL',
+    'the disk of this node is full, and nothing was changed: free space, or wait until another node leads',
+    { info: { outcome: 'notCommitted' } },
+  );
+}
+
 export function leadershipLost(outcome: Outcome): RaftreeError {
   return new RaftreeError('LEADERSHIP_LOST', 'this node stopped leading before the answer was known', {
     info: { outcome },

@@ -5,6 +5,7 @@
  * the batch goes to the log, messages to the peers, committed entries to the state machine, answers to the callers.
  * Batching under load comes from that loop alone.
  */
+import { DiskSpace } from '../env/disk-space.js';
 import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
@@ -33,7 +34,7 @@ import { type LogLimits, planCompaction } from './log-compaction.js';
 import { LogWriter } from './log-writer.js';
 import { type Applied, PendingProposals } from './pending-proposals.js';
 import { PendingReads } from './pending-reads.js';
-import { leadershipLost, refused, stopped, transferFailed } from './refusals.js';
+import { diskFull, leadershipLost, refused, stopped, transferFailed } from './refusals.js';
 import { SnapshotHolds } from './snapshot-holds.js';
 import type { ReplicaMessage, Transport } from './snapshot-messages.js';
 import { SnapshotReceiver, stateDirectoryName } from './snapshot-receiver.js';
@@ -57,6 +58,8 @@ export interface ReplicaParts<Result> {
   readonly stateMachine: StateMachine<Result>;
   readonly transport: Transport;
   readonly logger: Logger;
+  /** Of the node; without it the replica has one of its own. */
+  readonly diskSpace?: DiskSpace;
   /** True if this node has run before … */
   readonly restarted: boolean;
   /** … and may have promised for so long not to vote. */
@@ -95,6 +98,7 @@ export class Replica<Result> {
   readonly #raft: Raft;
   readonly #writer: LogWriter;
   readonly #applier: Applier<Result>;
+  readonly #diskSpace: DiskSpace;
   readonly #proposals = new PendingProposals<Result>();
   readonly #reads = new PendingReads();
   #nextReadId = 1;
@@ -144,9 +148,12 @@ export class Replica<Result> {
       applied: (first, entries, results) => this.#applied(first, entries, results),
       failed: (error) => this.#fail(error),
     });
+    this.#diskSpace = parts.diskSpace ?? new DiskSpace(logger);
+    // Others may have space. Tried again with every write that fails.
+    this.#diskSpace.onFull = () => this.#step({ type: 'handOver' });
     this.#writer = new LogWriter({
       env,
-      logger,
+      diskSpace: this.#diskSpace,
       log,
       diskFullRetryMs: options.diskFullRetryMs,
       install: (batch, snapshot) => this.#install(batch, snapshot),
@@ -239,7 +246,7 @@ export class Replica<Result> {
 
   /**
    * Replicates a command; resolves with the state machine's result once it is applied here.
-   * Rejects with `NOT_LEADER` (info: leader), `OVERLOADED`: certainly not committed; `LEADERSHIP_LOST`,
+   * Rejects with `NOT_LEADER` (info: leader), `OVERLOADED`, `DISK_FULL`: certainly not committed; `LEADERSHIP_LOST`,
    * `REPLICA_STOPPED`: unknown, unless info.outcome says `notCommitted`.
    */
   propose(body: Uint8Array): Promise<Applied<Result>> {
@@ -248,6 +255,8 @@ export class Replica<Result> {
 
   #propose(input: Input): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
+    // Before anything is appended: what the log already holds may have been sent, and its outcome is not known.
+    if (this.role === 'leader' && this.#diskSpace.isFull) return Promise.reject(diskFull());
     return new Promise((resolve, reject) => {
       const result = this.#step(input);
       if (!result) reject(stopped('notCommitted', this.#stopped));

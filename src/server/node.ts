@@ -9,8 +9,9 @@
  */
 
 import { lockDirectory } from '../env/directory-lock.js';
+import { DiskSpace } from '../env/disk-space.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress } from '../env/env.js';
-import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.js';
 import type { Engine } from '../kv/engine.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { openLsmEngine } from '../kv/lsm-engine.js';
@@ -95,7 +96,7 @@ export class Node {
 
   /**
    * Starts a node; resolves when its doors are open. It can serve when `onReady` is called.
-   * Rejects with `LOCKED`, `IDENTITY_MISMATCH`, `CORRUPTION`, `LISTEN_FAILED`,
+   * Rejects with `LOCKED`, `IDENTITY_MISMATCH`, `CORRUPTION`, `LISTEN_FAILED`, `DISK_FULL`,
    * `DATA_DIRECTORY` or what a room below throws; whatever was opened is closed again.
    */
   static async start(parts: NodeParts): Promise<Node> {
@@ -105,7 +106,9 @@ export class Node {
       return node;
     } catch (error) {
       await node.#closeAll();
-      throw error;
+      throw isNoSpace(error) || (error instanceof RaftreeError && isNoSpace(error.cause))
+        ? noSpaceToStart(parts.config.dataDirectory, error)
+        : error;
     }
   }
 
@@ -316,9 +319,10 @@ export class Node {
     const resources = new LsmResources({ blockCacheBytes, writeBufferBytes: 2 * writeBufferBytes });
     this.#closers.push(() => resources.close());
     const groupDirectory = `${this.#dataDirectory}/groups/${GROUP}`;
+    const diskSpace = new DiskSpace(logger);
     const openEngine = (directory: string) => {
       env.fs.makeDirectory(directory);
-      return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger, resources);
+      return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger, resources, diskSpace);
     };
     const engine = await openEngine(`${groupDirectory}/${log.base.directory}`);
     const emptyAt = Math.min(log.base.index, FIRST_BASE.index);
@@ -358,6 +362,7 @@ export class Node {
         stateMachine,
         transport: { send: (to, message) => peers.send(to, GROUP, message) },
         logger,
+        diskSpace,
         restarted,
         promisedMs,
         onStatus: (status) => this.#statusChanged(status),
@@ -633,6 +638,15 @@ function removedMessage(configurationIndex: number): string {
   return (
     `this node was removed from the cluster (configuration ${configurationIndex}): it takes no requests; ` +
     'ask the members; stop it, or add it again with `raftree member add`'
+  );
+}
+
+function noSpaceToStart(directory: string, cause: unknown): RaftreeError {
+  return new RaftreeError(
+    'DISK_FULL',
+    `the disk of the data folder ${directory} is full, and a node writes to its logs before it serves: free some space and ` +
+      `start it again; nothing is lost (${errorMessage(cause)})`,
+    { cause },
   );
 }
 

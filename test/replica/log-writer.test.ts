@@ -1,6 +1,8 @@
 /** Batches that a full disk refused, and what replaced their entries meanwhile. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DiskSpace } from '../../src/env/disk-space.js';
+import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import { SimWorld } from '../../src/env/sim/sim-env.js';
@@ -35,10 +37,9 @@ async function open() {
   const log = await world.scheduler.run(raftLog.createGroup(1, base));
   const persisted: number[] = [];
   const failures: unknown[] = [];
-  const silent = () => {};
   const writer = new LogWriter({
     env,
-    logger: { debug: silent, info: silent, warn: silent, error: silent },
+    diskSpace: new DiskSpace(silentLogger),
     log,
     diskFullRetryMs: 100,
     install: () => Promise.reject(new Error('no snapshot is installed here')),
@@ -96,7 +97,7 @@ test('a snapshot that comes while batches wait for space is installed once', asy
   const persisted: number[] = [];
   const writer = new LogWriter({
     env,
-    logger: { debug: silent, info: silent, warn: silent, error: silent },
+    diskSpace: new DiskSpace(silentLogger),
     log,
     diskFullRetryMs: 100,
     install: () => new Promise((resolve) => installs.push(resolve)),

@@ -169,17 +169,19 @@ test('all disks full, then space: what was under way is committed, once', async 
   );
 });
 
-test('a node alone waits for space and then commits everything, in order', async () => {
+test('a node alone waits for space and then commits all that it took, in order; what it refused is not there', async () => {
   const full = new Set<number>();
   const lab = await ReplicaLab.start(4, { size: 1, fault: fullDisks(full) });
   const only = await lab.untilLeader();
   const proposals = new Proposals();
   full.add(1);
-  for (let i = 0; i < 20; i++) {
-    proposals.propose(only, `command ${i}`);
-    await lab.world.scheduler.runFor(20);
-  }
+  for (let i = 0; i < 20; i++) proposals.propose(only, `command ${i}`);
+  await lab.world.scheduler.runFor(400);
   assert.equal(only.machine.commands, []);
+  // Now that it knows, it takes nothing that it would have to keep waiting.
+  const refusal = await only.replica.propose(Buffer.from('later')).catch((error: RaftreeError) => error);
+  assert.is(errorCode(refusal), 'DISK_FULL');
+  assert.is((refusal as RaftreeError).info.outcome, 'notCommitted');
   full.clear();
   const commands = await checkEqual(lab);
   assert.equal(commands, proposals.texts);

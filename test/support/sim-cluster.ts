@@ -4,7 +4,7 @@ import { RaftreeClient } from '../../src/client/client.js';
 import type { ClientOptions } from '../../src/client/client-options.js';
 import type { Logger } from '../../src/env/env.js';
 import { silentLogger } from '../../src/env/env.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
+import { type Fault, type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
 import type { SimNetworkOptions } from '../../src/env/sim/network.js';
 import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
@@ -17,7 +17,7 @@ export interface SimClusterOptions {
   readonly joining?: readonly number[];
   readonly config?: Partial<NodeConfigInput> | ((id: number) => Partial<NodeConfigInput>) | undefined;
   readonly tcp?: SimNetworkOptions['tcp'];
-  readonly fault?: SimFileSystemOptions['fault'];
+  readonly fault?: (operation: FileOperation, id: number) => Fault;
   readonly logger?: Logger;
   readonly openEngine?: NodeParts['openEngine'];
   /** With a cluster secret, or without one and `insecure`; the seed decides unless this does. */
@@ -76,9 +76,10 @@ export class SimCluster {
   async start(id: number): Promise<Node> {
     const disk = this.disks[id - 1] as SimDisk;
     const { scheduler, random } = this.world;
+    const { fault } = this.#options;
     const process = this.world.start(`n${id}`, disk, {
       latency: () => scheduler.sleep(random.float() * 0.5),
-      ...(this.#options.fault ? { fault: this.#options.fault } : {}),
+      ...(fault ? { fault: (operation: FileOperation) => fault(operation, id) } : {}),
     });
     const previous = this.#processes[id - 1];
     this.#processes[id - 1] = process;
