@@ -12,9 +12,12 @@ import type {
   AbstractPutOptions,
   Transcoder,
 } from 'abstract-level';
-import type { LsmOptions } from '../lsm/options.js';
+import { type LsmOptions, nearestAccepted } from '../lsm/options.js';
 
-/** What stays undefined is left to the engine's defaults (`lsm/options.ts`). */
+/**
+ * What stays undefined is left to the engine's defaults (`lsm/options.ts`). A number that the engine does not take
+ * becomes the nearest that it does, as in LevelDB; what is no number, and options that are not known, are ignored.
+ */
 export interface OpenOptions extends AbstractOpenOptions {
   /** Whether blocks are compressed; true, where the engine's optional package for it is installed. */
   readonly compression?: boolean | undefined;
@@ -30,6 +33,8 @@ export interface OpenOptions extends AbstractOpenOptions {
   readonly maxFileSize?: number | undefined;
   /** Table files kept open. */
   readonly maxOpenFiles?: number | undefined;
+  /** Accepted, without effect: other than with classic-level, a database is open in one thread at a time. */
+  readonly multithreading?: boolean | undefined;
   /** Everything else that the engine can be told; wins over the options above. */
   readonly engine?: LsmOptions | undefined;
 }
@@ -62,12 +67,12 @@ export interface StartEndOptions<K> {
 
 export function engineOptions(options: OpenOptions): LsmOptions {
   const given = Object.entries({
-    blockCacheBytes: options.cacheSize,
-    writeBufferBytes: options.writeBufferSize,
-    blockBytes: options.blockSize,
-    restartInterval: options.blockRestartInterval,
-    maxFileBytes: options.maxFileSize,
-    maxOpenTables: options.maxOpenFiles,
+    blockCacheBytes: nearestAccepted('blockCacheBytes', options.cacheSize),
+    writeBufferBytes: nearestAccepted('writeBufferBytes', options.writeBufferSize),
+    blockBytes: nearestAccepted('blockBytes', options.blockSize),
+    restartInterval: nearestAccepted('restartInterval', options.blockRestartInterval),
+    maxFileBytes: nearestAccepted('maxFileBytes', options.maxFileSize),
+    maxOpenTables: nearestAccepted('maxOpenTables', options.maxOpenFiles),
     codecs: options.compression === false ? ['none'] : undefined,
   }).filter(([, value]) => value !== undefined);
   return {

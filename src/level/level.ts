@@ -15,7 +15,10 @@ import {
   type Transcoder,
 } from 'abstract-level';
 import { RaftreeError } from '../env/errors.js';
+import { realEnv } from '../env/real/real-env.js';
+import { destroyTree } from '../lsm/destroy.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
+import { type RepairReport, repairTree } from '../lsm/repair.js';
 import type { LsmStats } from '../lsm/stats.js';
 import type { Operation } from '../lsm/write-batch.js';
 import { clear, type EncodedClearOptions } from './clear.js';
@@ -34,6 +37,7 @@ import {
   type WriteOptions,
 } from './level-options.js';
 import { LevelSnapshot, readOptions, type SnapshotOptions } from './level-snapshot.js';
+import { property } from './properties.js';
 
 /** abstract-level's public methods where they take more options here. */
 interface LevelMethods<KDefault, VDefault> extends AbstractLevel<Format, KDefault, VDefault> {
@@ -80,9 +84,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
 
   /** `location` is a directory, which is created unless `createIfMissing` is false. */
   constructor(location: string, options?: DatabaseOptions<KDefault, VDefault>) {
-    if (typeof location !== 'string' || location === '') {
-      throw new TypeError("The first argument 'location' must be a non-empty string");
-    }
+    checkLocation(location);
     super(
       {
         encodings: { buffer: true, utf8: true, view: true },
@@ -123,6 +125,30 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     } finally {
       this.#compactions.delete(compaction);
     }
+  }
+
+  /**
+   * Removes a database that is closed: its files, and its directory if nothing else is in it. Rejects with
+   * `LEVEL_LOCKED` if it is open.
+   */
+  static async destroy(location: string): Promise<void> {
+    checkLocation(location);
+    await asLevel(destroyTree(realEnv(), location));
+  }
+
+  /**
+   * Makes what is intact of a closed, damaged database usable again, and tells what is lost (`raftree lsm repair`).
+   * Rejects with `LEVEL_LOCKED` if it is open.
+   */
+  static async repair(location: string): Promise<RepairReport> {
+    checkLocation(location);
+    return asLevel(repairTree(realEnv(), location));
+  }
+
+  /** `leveldb.num-files-at-levelN`, `leveldb.stats`, `leveldb.sstables` or `leveldb.approximate-memory-usage`. */
+  getProperty(name: string): string {
+    if (typeof name !== 'string') throw new TypeError("The first argument 'property' must be a string");
+    return property(this.#openTree('getProperty()'), name);
   }
 
   /** The state of the engine in numbers. */
@@ -226,6 +252,11 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     }
     return this.#tree;
   }
+}
+
+function checkLocation(location: unknown): void {
+  if (typeof location === 'string' && location !== '') return;
+  throw new TypeError("The first argument 'location' must be a non-empty string");
 }
 
 function checkBothGiven(start: unknown, end: unknown): void {

@@ -16,6 +16,7 @@ export type {
 export { LsmResources, type LsmResourcesOptions } from './resources.js';
 export type { Snapshot } from './snapshot-list.js';
 export type { LsmStats } from './stats.js';
+export type { TableMetadata } from './table-file.js';
 export type { Problem, VerifyReport } from './verify.js';
 export type { KeyRange } from './version.js';
 export type { DeleteOperation, Operation, PutOperation } from './write-batch.js';

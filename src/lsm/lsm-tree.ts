@@ -44,6 +44,7 @@ import { nameWal, replayWal } from './recovery.js';
 import { type Snapshot, SnapshotList } from './snapshot-list.js';
 import { contentStats, type LsmStats } from './stats.js';
 import { TableCache } from './table-cache.js';
+import type { TableMetadata } from './table-file.js';
 import { takeDirectory } from './tree-directory.js';
 import { type VerifyReport, verifyTree } from './verify.js';
 import type { KeyRange } from './version.js';
@@ -412,6 +413,11 @@ export class LsmTree {
     const version = this.#versions.pin();
     const verified = verifyTree(this.options.env, this.directory, version);
     return this.#background.add(verified.finally(() => this.#versions.unpin(version)));
+  }
+
+  /** The tables by level; in level 0 the newest first. */
+  tables(): readonly (readonly TableMetadata[])[] {
+    return this.#versions.current.levels.map((files) => files.map(({ metadata }) => metadata));
   }
 
   /** The state in numbers. Touches no file and never throws. */

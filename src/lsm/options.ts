@@ -164,6 +164,13 @@ const BOOLEANS = ['worker', 'createIfMissing', 'errorIfExists'] as const;
 const OTHERS = ['env', 'logger', 'listener', 'durability', 'codecs', 'resources', 'replayed'] as const;
 const NAMES: ReadonlySet<string> = new Set([...NUMBERS.map(([name]) => name), ...BOOLEANS, ...OTHERS]);
 
+/** The nearest value that an option takes; undefined for what is no number. */
+export function nearestAccepted(name: keyof NumberOptions, value: unknown): number | undefined {
+  if (typeof value !== 'number' || Number.isNaN(value)) return undefined;
+  const [, , least, most] = NUMBERS.find(([known]) => known === name) as (typeof NUMBERS)[number];
+  return Math.min(most, Math.max(least, Math.round(value)));
+}
+
 /** Throws `LSM_INVALID` with the option's name, what was given and what is accepted. */
 export function resolveOptions(options: LsmOptions): ResolvedOptions {
   for (const name of Object.keys(options)) {

@@ -1,4 +1,6 @@
 /** approximateSize and compactRange: as on classic-level. */
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { ClassicLevel } from 'classic-level';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
@@ -94,5 +96,86 @@ test('compactRange gives back what was deleted', () =>
     assert.is(db.stats().tombstones, 0);
     await db.close();
   }));
+
+test('getProperty tells what it tells on classic-level', () =>
+  withDirectory(async (directory) => {
+    const ours = new RaftreeLevel(directory);
+    const theirs = new ClassicLevel(`${directory}-classic`);
+    assert.throws(() => ours.getProperty('leveldb.stats'), /not open/);
+    for (const db of [ours, theirs]) {
+      await db.open();
+      await db.put('a', '1');
+      await db.compactRange('a', 'z');
+      const files = Array.from({ length: 7 }, (_, level) =>
+        db.getProperty(`leveldb.num-files-at-level${level}`),
+      );
+      assert.is(
+        files.reduce((sum, count) => sum + Number(count), 0),
+        1,
+      );
+      assert.match(
+        db.getProperty('leveldb.sstables'),
+        /--- level 0 ---\n(?:--- level \d ---\n)* \d+:\d+\['a/,
+      );
+      assert.match(db.getProperty('leveldb.stats'), /^Level +Files Size\(MB\)/m);
+      assert.ok(Number(db.getProperty('leveldb.approximate-memory-usage')) >= 0);
+      for (const unknown of ['leveldb.num-files-at-level7', 'leveldb.none', 'stats', '']) {
+        assert.is(db.getProperty(unknown), '', unknown);
+      }
+      assert.throws(() => db.getProperty(7 as unknown as string), TypeError);
+      await db.close();
+    }
+  }));
+
+test('destroy removes a closed database, and nothing else', () =>
+  withDirectory(async (directory) => {
+    await RaftreeLevel.destroy(directory);
+    const db = new RaftreeLevel(directory, { writeBufferSize: 1024 });
+    await fill(db, 20);
+    assert.equal(await rejection(RaftreeLevel.destroy(directory)), ['LEVEL_LOCKED', 'LSM_LOCKED', 'LOCKED']);
+    assert.is(await db.get('foo007'), VALUE, 'it is still there');
+    await db.close();
+    await RaftreeLevel.destroy(directory);
+    assert.not.ok(existsSync(directory));
+
+    await db.open();
+    assert.equal(await db.keys().all(), []);
+    await db.put('a', '1');
+    await db.close();
+    writeFileSync(`${directory}/notes.txt`, 'mine');
+    await RaftreeLevel.destroy(directory);
+    assert.equal(readdirSync(directory), ['notes.txt']);
+    await RaftreeLevel.destroy(directory);
+    assert.equal(readdirSync(directory), ['notes.txt'], 'where no database is, nothing is removed');
+    assert.equal(await db.open().then(() => db.keys().all()), []);
+    await db.close();
+    await rejects(RaftreeLevel.destroy(''), TypeError);
+  }));
+
+test('repair brings back what is intact of a damaged database', () =>
+  withDirectory(async (directory) => {
+    const db = new RaftreeLevel(directory, { engine: { codecs: ['none'] } });
+    await fill(db, 20);
+    await db.compactRange('a', 'z');
+    assert.equal(await rejection(RaftreeLevel.repair(directory)), ['LEVEL_LOCKED', 'LSM_LOCKED']);
+    await db.close();
+    assert.not.ok((await RaftreeLevel.repair(directory)).isRepaired, 'nothing is wrong');
+    const manifest = readdirSync(directory).find((name) => name.startsWith('MANIFEST')) ?? '';
+    rmSync(`${directory}/${manifest}`);
+    assert.is((await rejection(db.open()))[1], 'LEVEL_CORRUPTION');
+    assert.ok((await RaftreeLevel.repair(directory)).isRepaired);
+    await db.open();
+    assert.is((await db.keys().all()).length, 20);
+    await db.close();
+    await rejects(RaftreeLevel.repair(''), TypeError);
+  }));
+
+async function rejects(promise: Promise<unknown>, type: new () => Error): Promise<void> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  assert.instance(error, type);
+}
 
 test.run();

@@ -95,10 +95,37 @@ test('the options reach the engine', () =>
     await db.compactRange('a', 'z');
     assert.ok(db.stats().flushedSequence >= 8, 'small memtables were flushed');
     await db.close();
-    assert.equal((await rejection(db.open({ blockSize: 1 }))).slice(0, 2), [
+    assert.equal((await rejection(db.open({ engine: { blockBytes: 1 } }))).slice(0, 2), [
       'LEVEL_DATABASE_NOT_OPEN',
       'LEVEL_INVALID',
     ]);
+  }));
+
+test("no value of classic-level's options keeps a database from opening", () =>
+  withDirectory(async (directory) => {
+    const values = [0, 1, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 32, 2 ** 53, '7', null, true];
+    const names = [
+      'cacheSize',
+      'blockSize',
+      'writeBufferSize',
+      'maxOpenFiles',
+      'maxFileSize',
+      'blockRestartInterval',
+    ];
+    const others = ['compression', 'multithreading', 'infoLogLevel'];
+    let opened = 0;
+    for (const name of [...names, ...others]) {
+      for (const value of values) {
+        const db = new RaftreeLevel(directory);
+        await db.close();
+        await db.open({ [name]: value } as object);
+        await db.put(name, String(value));
+        assert.is(await db.get(name), String(value));
+        await db.close();
+        opened++;
+      }
+    }
+    assert.is(opened, 99);
   }));
 
 test('with sync a put survives a power cut; without, the end of the process', async () => {
