@@ -1,9 +1,9 @@
 /**
- * Whether the disk of a node is full, as those who write to it find out. It is logged once when it begins and once when it
+ * Whether the disk of a node is full, or no file can be opened for want of descriptors, as those who write find out. It is logged once when it begins and once when it
  * ends, however many writers there are and however often they try.
  */
 import type { Logger } from './env.js';
-import { errorCode, errorMessage } from './errors.js';
+import { errorCode, errorMessage, isOutOfDescriptors } from './errors.js';
 
 export class DiskSpace {
   readonly #logger: Logger;
@@ -23,9 +23,11 @@ export class DiskSpace {
   /** A write of this writer failed for want of space. */
   full(writer: string, error: unknown): void {
     if (!this.isFull) {
+      const cause = error instanceof Error ? error.cause : undefined;
+      const what = isOutOfDescriptors(cause) ? 'no file can be opened' : 'the disk is full';
       this.#logger.error(
         { code: errorCode(error), writer },
-        `the disk is full: writes are refused until there is space; reads go on (${errorMessage(error)})`,
+        `${what}: writes are refused until that has passed; reads go on (${errorMessage(error)})`,
       );
     }
     this.#waiting.add(writer);
@@ -35,6 +37,6 @@ export class DiskSpace {
   /** A write of this writer succeeded. */
   available(writer: string): void {
     if (this.#waiting.delete(writer) && !this.isFull)
-      this.#logger.info({}, 'the disk has space again: writes are taken');
+      this.#logger.info({}, 'the disk can be written again: writes are taken');
   }
 }

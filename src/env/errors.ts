@@ -30,6 +30,12 @@ export function isDiskFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
+/** Whether the process, or the system, has no descriptor left at this moment. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'EMFILE' || code === 'ENFILE';
+}
+
 /** Whether a full disk is the reason, whoever says so: it may be tried again. */
 export function isNoSpace(error: unknown): boolean {
   const code = errorCode(error);

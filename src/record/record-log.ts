@@ -17,7 +17,7 @@
  *     cut back to the last whole group and the next append tries again.
  */
 import { type Env, type File, SYNC_CALL } from '../env/env.js';
-import { errorMessage, isDiskFull, RaftreeError } from '../env/errors.js';
+import { errorMessage, isDiskFull, isOutOfDescriptors, RaftreeError } from '../env/errors.js';
 import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
 import { corruption, encodeEnd, encodeRecord, type Payload, type Position, sizeOf } from './record.js';
@@ -413,7 +413,7 @@ export class RecordLog {
       const prepared = await this.#files.takePrepared();
       allocated = prepared?.allocatedBytes ?? (await this.#files.create(next));
     } catch (error) {
-      if (isDiskFull(error)) throw noSpace(error);
+      if (isDiskFull(error) || isOutOfDescriptors(error)) throw noSpace(error);
       throw this.#fail(error);
     }
     if (previous) {
@@ -534,9 +534,9 @@ function isFailedSync(error: unknown): boolean {
 function noSpace(cause: unknown): RaftreeError {
   return new RaftreeError(
     'LOG_NO_SPACE',
-    'the disk is full; free some space, writing then goes on by itself',
-    {
-      cause,
-    },
+    isOutOfDescriptors(cause)
+      ? 'no file can be opened, too many are open; writing goes on by itself when there are fewer'
+      : 'the disk is full; free some space, writing then goes on by itself',
+    { cause },
   );
 }

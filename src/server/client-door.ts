@@ -34,6 +34,8 @@ export interface ClientDoorOptions {
   /** Says that this node was removed from its cluster, if it was: it answers no more than stale reads. */
   readonly removed: () => string | undefined;
   readonly maxConnections: number;
+  /** Above maxConnections, for whoever looks after the node on its own machine. */
+  readonly reservedForLoopback: number;
   readonly maxConnectionsPerAddress: number;
   readonly idleTimeoutMs: number;
   readonly limits: RequestLimits;
@@ -41,9 +43,6 @@ export interface ClientDoorOptions {
 
 /** Unsent output of one connection; the budget of the node is what counts, and answers are made one at a time. */
 const MIN_BUFFERED_BYTES = 2 * MAX_ANSWER_BYTES;
-
-/** Above maxConnections, for whoever looks after the node on its own machine. */
-const RESERVED_FOR_LOOPBACK = 16;
 
 /** A connection with more requests under way is not read until some are answered. */
 const MAX_PENDING_PER_CONNECTION = 4096;
@@ -70,7 +69,7 @@ export function listenForClients(options: ClientDoorOptions, address: Address): 
   return ChannelListener.listen(env, address, {
     maxConnections,
     maxConnectionsPerAddress,
-    reservedForLoopback: RESERVED_FOR_LOOPBACK,
+    reservedForLoopback: options.reservedForLoopback,
     budget: { of: options.budget, kind: 'client' },
     channel: { maxBufferedBytes: Math.max(MIN_BUFFERED_BYTES, 2 * maxFrameBytes) },
     initialise: (channel) => {

@@ -30,6 +30,7 @@ import { Admin } from './admin.js';
 import { Birth, type BirthState, checkFounders } from './birth.js';
 import { listenForClients } from './client-door.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
+import { type DescriptorShares, shareDescriptors } from './descriptors.js';
 import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
 import { encodeNote, type Member, membersIn } from './members.js';
 import type { PeerAnnouncement } from './peer-connection.js';
@@ -68,6 +69,7 @@ export class Node {
   readonly config: NodeConfig;
   readonly #parts: NodeParts;
   readonly #budget: BufferBudget;
+  readonly #descriptors: DescriptorShares;
   /** Absolute, without symbolic links. */
   #dataDirectory = '';
   /** Of the lock and of what the group needs; and of the doors, which close before. Each last first. */
@@ -115,6 +117,8 @@ export class Node {
   private constructor(parts: NodeParts) {
     this.#parts = parts;
     this.config = parts.config;
+    const { maxConnections } = parts.config.limits;
+    this.#descriptors = shareDescriptors(maxConnections, parts.env.host.maxDescriptors());
     this.#budget = new BufferBudget(parts.env, bufferedBytesOf(parts.config.limits));
   }
 
@@ -181,6 +185,7 @@ export class Node {
 
   async #open(): Promise<void> {
     const { env, config, logger } = this.#parts;
+    this.#warnOfFewDescriptors();
     const security = { secrets: clusterSecretsOf(config.security, env, logger), random: env.random };
     const dataDirectory = await this.#takeDataDirectory();
     const identity = FolderIdentity.open(env, dataDirectory, config.clusterId, config.nodeId);
@@ -244,6 +249,19 @@ export class Node {
     if (!birth.isBorn) this.#sayWhatIsMissing(birth);
   }
 
+  #warnOfFewDescriptors(): void {
+    const { config, logger, env } = this.#parts;
+    const { maxConnections } = config.limits;
+    const { clients } = this.#descriptors;
+    if (clients === maxConnections) return;
+    const maxDescriptors = env.host.maxDescriptors();
+    logger.warn(
+      { maxConnections: clients, maxDescriptors },
+      `at most ${clients} client connections in place of ${maxConnections}: this process may open ${maxDescriptors} files ` +
+        'and sockets, and files need some of them; raise the limit (ulimit -n)',
+    );
+  }
+
   #beginningFailed(error: unknown): void {
     const isTyped = error instanceof RaftreeError;
     this.#fail(isTyped ? error : new RaftreeError('NODE_FAILED', errorMessage(error), { cause: error }));
@@ -269,6 +287,7 @@ export class Node {
       logger,
       identity: { role: 'peer', ...identity.node },
       budget: this.#budget,
+      maxConnections: this.#descriptors.peers,
       security,
       known,
       announcement: () => {
@@ -316,7 +335,11 @@ export class Node {
     const { env, config, logger } = this.#parts;
     const { blockCacheBytes, writeBufferBytes } = config.storage;
     // Of all trees of the node together.
-    const resources = new LsmResources({ blockCacheBytes, writeBufferBytes: 2 * writeBufferBytes });
+    const resources = new LsmResources({
+      blockCacheBytes,
+      writeBufferBytes: 2 * writeBufferBytes,
+      maxOpenTables: this.#descriptors.tables,
+    });
     this.#closers.push(() => resources.close());
     const groupDirectory = `${this.#dataDirectory}/groups/${GROUP}`;
     const diskSpace = new DiskSpace(logger);
@@ -436,7 +459,8 @@ export class Node {
           const isLed = this.#replica !== undefined && this.#replica.leader !== NOBODY;
           return isLed || this.#removedBy === 0 ? undefined : removedMessage(this.#removedBy);
         },
-        maxConnections: config.limits.maxConnections,
+        maxConnections: this.#descriptors.clients,
+        reservedForLoopback: this.#descriptors.clientsFromLoopback,
         maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
         idleTimeoutMs: config.limits.clientIdleTimeoutMs,
         limits: this.#kvLimits,

@@ -27,6 +27,8 @@ export interface PeerOptions extends PeerConnectionParts {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly budget: BufferBudget;
+  /** That others have dialled. */
+  readonly maxConnections: number;
   readonly security: ClusterSecrets;
   readonly electionTimeoutMaxMs: number;
   readonly unreachable: (node: number) => void;
@@ -38,8 +40,6 @@ export interface PeerTarget {
   readonly addresses: readonly string[];
 }
 
-/** Two for each of many members, and room for those that are being replaced. */
-const MAX_CONNECTIONS = 256;
 const MAX_CONNECTIONS_PER_ADDRESS = 64;
 const MAX_CONNECT_TIMEOUT_MS = 3000;
 const MIN_CONNECT_TIMEOUT_MS = 500;
@@ -111,7 +111,7 @@ export class Peers {
       logger.warn({ remote, ...(more > 0 ? { more } : {}) }, `peer connection refused: ${limit}`),
     );
     this.#listener = await ChannelListener.listen(env, address, {
-      maxConnections: MAX_CONNECTIONS,
+      maxConnections: this.#options.maxConnections,
       maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS,
       budget: { of: budget, kind: 'peer' },
       initialise: (channel) => {

@@ -30,6 +30,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
     return new Peers({
       env,
       logger: { ...silentLogger, error: (_fields, message) => told.push(message) },
+      maxConnections: 16,
       budget: new BufferBudget(env, 64 * 1024 * 1024),
       identity: { role: 'peer', clusterId: 'c', nodeId: id, storeId: `s${id}` },
       security: { secrets: [], random: env.random },

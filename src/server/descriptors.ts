@@ -1,0 +1,41 @@
+/**
+ * Descriptors of the process, shared out at start: connections must never take those that files need, since a log or a table
+ * that cannot be opened stops writes. Clients get what is left, at most `limits.maxConnections`.
+ */
+import { RaftreeError } from '../env/errors.js';
+
+export interface DescriptorShares {
+  readonly clients: number;
+  /** Places above `clients` for connections from the same machine. */
+  readonly clientsFromLoopback: number;
+  /** Connections that other nodes have dialled. */
+  readonly peers: number;
+  readonly tables: number;
+}
+
+const CLIENTS_FROM_LOOPBACK = 16;
+const MAX_PEERS = 256;
+const MAX_TABLES = 512;
+/** Logs, directories, snapshots, connections that this node dials, the runtime's own. */
+const OTHERS = 64;
+const MIN_CLIENTS = 16;
+
+/** Throws `TOO_FEW_DESCRIPTORS` if hardly anything is left to clients. */
+export function shareDescriptors(maxConnections: number, maxDescriptors: number): DescriptorShares {
+  const tables = Math.min(MAX_TABLES, Math.floor(maxDescriptors / 4));
+  const peers = Math.min(MAX_PEERS, Math.floor(maxDescriptors / 8));
+  const left = maxDescriptors - tables - peers - OTHERS - CLIENTS_FROM_LOOPBACK;
+  if (left < MIN_CLIENTS) {
+    throw new RaftreeError(
+      'TOO_FEW_DESCRIPTORS',
+      `this process may open ${maxDescriptors} files and sockets, which are too few for a node: raise the limit (ulimit -n), ` +
+        'to 1024 at least, better to 8192',
+    );
+  }
+  return {
+    clients: Math.min(maxConnections, left),
+    clientsFromLoopback: CLIENTS_FROM_LOOPBACK,
+    peers,
+    tables,
+  };
+}

@@ -1,0 +1,64 @@
+/** Descriptors: how they are shared out, and a system that has none left for a while. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
+import { type FileOperation, systemError } from '../../src/env/sim/disk.js';
+import { shareDescriptors } from '../../src/server/descriptors.js';
+import { SimCluster } from '../support/sim-cluster.js';
+
+test('clients get what files and peers leave, and no more than they are allowed', () => {
+  const sumOf = (max: number) => {
+    const { clients, clientsFromLoopback, peers, tables } = shareDescriptors(4096, max);
+    return clients + clientsFromLoopback + peers + tables;
+  };
+  assert.equal(shareDescriptors(4096, 20_000), {
+    clients: 4096,
+    clientsFromLoopback: 16,
+    peers: 256,
+    tables: 512,
+  });
+  assert.equal(shareDescriptors(4096, 1024), {
+    clients: 560,
+    clientsFromLoopback: 16,
+    peers: 128,
+    tables: 256,
+  });
+  for (const max of [160, 256, 1024, 4096]) assert.ok(sumOf(max) <= max - 64, `${max}`);
+  assert.throws(
+    () => shareDescriptors(4096, 128),
+    (error: unknown) => errorCode(error) === 'TOO_FEW_DESCRIPTORS',
+  );
+});
+
+test('a Raft log that cannot open its next segment waits; the node lives, and takes writes again', async () => {
+  let none = false;
+  const fault = ({ kind, path }: FileOperation) =>
+    none && /^\/data\/raft\//.test(path) && (kind === 'create' || kind === 'open')
+      ? systemError('EMFILE', kind, path)
+      : undefined;
+  const storage = { raftSegmentBytes: 64 * 1024 };
+  const cluster = new SimCluster(1, { size: 1, fault, config: { storage } });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client();
+  await cluster.run(client.put('a', '1'));
+  none = true;
+  const outcomes: (string | undefined)[] = [];
+  for (let i = 0; i < 20; i++) {
+    const put = client.put(`k${i}`, Buffer.alloc(10_000), { timeoutMs: 5000 });
+    outcomes.push(
+      await cluster.run(
+        put.then(
+          () => 'done',
+          (error: unknown) => errorCode(error),
+        ),
+      ),
+    );
+  }
+  assert.ok(outcomes.includes('DISK_FULL'), outcomes.join());
+  none = false;
+  await cluster.run(client.put('b', '1'));
+  assert.equal(cluster.failures, []);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test.run();
