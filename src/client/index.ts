@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `raftree/client`: the client of a cluster. */
 export {
   type BatchResult,

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `raftree/level`: the storage engine as a database of the abstract-level ecosystem. */
 export { RaftreeError } from '../env/errors.js';
 export type { LsmOptions } from '../lsm/options.js';

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `raftree/lsm`: the storage engine on its own. */
 export type { Env, Logger } from '../env/env.js';
 export { RaftreeError } from '../env/errors.js';

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `raftree/raft`: the consensus core alone. Hand it inputs, carry out its outputs. */
 export {
   type Configuration,
