@@ -131,13 +131,14 @@ function damaged(directory: string, what: string): RaftreeError {
 
 const PEERS_FILE = 'peers.json';
 
-/** Ids are remembered for ever, those of former members too. */
+/** With more remembered, those of former members go. */
 const MAX_KNOWN = 1000;
 
 export class KnownPeers {
   readonly #env: Env;
   readonly #directory: string;
   readonly #storeIds: Map<string, string>;
+  #members: ReadonlySet<number> = new Set();
   #ofMembers: ReadonlyMap<number, string> = new Map();
 
   /** Throws `CORRUPTION` if peers.json cannot be read. */
@@ -160,22 +161,31 @@ export class KnownPeers {
         'remove the node (`raftree member remove`), then add it again'
       );
     }
-    return this.#storeIds.size >= MAX_KNOWN ? `${MAX_KNOWN} nodes are known already` : undefined;
+    return undefined;
   }
 
   /**
-   * Remembers the store id of a node that shows itself for the first time, durably; of any other, compares it.
+   * Compares the store id that a node shows; of a member that shows itself for the first time it remembers it, durably. Of
+   * nodes that are no members nothing is kept: whoever reaches the peer port may have any number of names.
    * Returns what is wrong, or undefined. Throws what the disk throws.
    */
   remember(nodeId: number, storeId: string): string | undefined {
     const refusal = this.refuse(nodeId, storeId);
-    if (refusal !== undefined || this.#storeIds.get(String(nodeId)) === storeId) return refusal;
+    const isKnown = this.#storeIds.get(String(nodeId)) === storeId;
+    if (refusal !== undefined || isKnown || !this.#members.has(nodeId)) return refusal;
+    if (this.#storeIds.size >= MAX_KNOWN) {
+      for (const id of this.#storeIds.keys()) if (!this.#members.has(Number(id))) this.#storeIds.delete(id);
+    }
     this.begin([{ id: nodeId, storeId }]);
     return undefined;
   }
 
-  /** What the configuration in force says of the members' stores: it counts more than whom this node happens to have met. */
+  /**
+   * Who belongs to the cluster, and what the configuration in force says of the members' stores: that counts more than whom
+   * this node happens to have met.
+   */
   follow(members: readonly { readonly id: number; readonly storeId?: string | undefined }[]): void {
+    this.#members = new Set(members.map(({ id }) => id));
     this.#ofMembers = new Map(
       members.flatMap(({ id, storeId }) => (storeId ? [[id, storeId] as const] : [])),
     );

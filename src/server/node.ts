@@ -22,6 +22,7 @@ import type { ChannelListener } from '../net/channel-listener.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { type Configuration, configurationOf, membersOf } from '../raft/configuration.js';
+import { MAX_TERM } from '../raft/senders.js';
 import { FIRST_BASE, NOBODY, type RoleStatus } from '../raft/types.js';
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
@@ -203,6 +204,7 @@ export class Node {
       newIncarnation: () => env.random.bytes(16).toString('hex'),
     });
     const known = new KnownPeers(env, dataDirectory);
+    known.follow(config.nodes);
     this.#known = known;
     const peers = this.#makePeers(identity, known, birth, security);
     this.#peers = peers;
@@ -297,7 +299,9 @@ export class Node {
       announced: (from, storeId, said) => {
         const refusal = birth.heard(from, storeId, said);
         if (refusal !== undefined) return refusal;
-        if (said.phase === 'born' && said.incarnation === birth.incarnation) this.#heardOfMembers(said);
+        const isMember = this.#lastMembers.includes(from);
+        if (isMember && said.phase === 'born' && said.incarnation === birth.incarnation)
+          this.#heardOfMembers(said);
         this.#onAnnounced();
         return undefined;
       },
@@ -333,6 +337,14 @@ export class Node {
 
   async #openGroup(log: GroupLog, restarted: boolean, identity: FolderIdentity, peers: Peers): Promise<void> {
     const { env, config, logger } = this.#parts;
+    const { term } = log.hardState;
+    if (term >= MAX_TERM) {
+      logger.error(
+        { term, highestTerm: MAX_TERM },
+        `the term ${term} in the Raft log leaves no room for another: no leader can be elected. No cluster comes so far by itself; ` +
+          'save what this one holds with `raftree export --stale`, and begin a new one',
+      );
+    }
     const { blockCacheBytes, writeBufferBytes } = config.storage;
     // Of all trees of the node together.
     const resources = new LsmResources({

@@ -92,10 +92,19 @@ export class Peers {
       this.#refusals.delete(id);
       void link.close();
     }
-    // Who was let in before the members' stores were known here may not be who it says.
-    for (const { node, storeId, channel } of this.#greeted) {
-      if (node !== undefined && this.#options.known.refuse(node, storeId ?? '') !== undefined)
-        channel.abort();
+    // Who was let in before it was a member, or before the members' stores were known here, may not be who it says.
+    for (const connection of this.#greeted) if (!this.#isWhoItSays(connection)) connection.channel.abort();
+  }
+
+  #isWhoItSays({ node, storeId = '', isOfSameBirth }: PeerConnection): boolean {
+    const { known, logger } = this.#options;
+    if (node === undefined) return true;
+    try {
+      return (isOfSameBirth ? known.remember(node, storeId) : known.refuse(node, storeId)) === undefined;
+    } catch (error) {
+      // It is remembered when it comes again.
+      logger.warn({ peer: node }, `peers.json could not be written: ${errorMessage(error)}`);
+      return false;
     }
   }
 

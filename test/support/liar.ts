@@ -1,0 +1,99 @@
+/** A program that speaks as a node does, and says what it likes. */
+import type { Env } from '../../src/env/env.js';
+import { connectChannel } from '../../src/net/connect.js';
+import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { PeerConnection } from '../../src/server/peer-connection.js';
+import { toProtocol } from '../../src/server/raft-messages.js';
+import { SECRET } from './secrets.js';
+import type { SimCluster } from './sim-cluster.js';
+
+export interface Claim {
+  readonly nodeId: number;
+  readonly storeId?: string;
+  /** Without the secret it is refused where there is one. */
+  readonly hasSecret?: boolean;
+}
+
+export class Liar {
+  readonly heard: ReplicaMessage[] = [];
+  readonly #connection: PeerConnection;
+
+  private constructor(connection: PeerConnection) {
+    this.#connection = connection;
+  }
+
+  /** Connects to a node of a cluster that is born, from a machine of its own, and waits until it is let in or refused. */
+  static async meet(cluster: SimCluster, to: number, claim: Claim): Promise<Liar> {
+    const host = `liar${claim.nodeId}-${to}-${cluster.world.scheduler.nowMs()}`;
+    const { env } = cluster.host(host);
+    const liar = new Liar(
+      await cluster.run(connected(cluster, env, to, claim, (heard) => liar.heard.push(heard))),
+    );
+    await cluster.world.scheduler.runFor(200);
+    return liar;
+  }
+
+  /** What it says counts, if that depends on who it says it is. */
+  get isIn(): boolean {
+    return this.#connection.channel.isOpen && this.#connection.isOfSameBirth;
+  }
+
+  say(...messages: readonly ReplicaMessage[]): void {
+    for (const message of messages) this.#connection.channel.write(toProtocol(1, message));
+  }
+
+  leave(): void {
+    this.#connection.channel.abort();
+  }
+}
+
+/** Of a node's data folder. */
+export function identityOf(cluster: SimCluster, id: number): { storeId: string; incarnation: string } {
+  const text = cluster.disks[id - 1]?.mount().readFile('/data/identity.json').toString() ?? '';
+  const { storeId, birth } = JSON.parse(text) as { storeId: string; birth: { incarnation: string } };
+  return { storeId, incarnation: birth.incarnation };
+}
+
+async function connected(
+  cluster: SimCluster,
+  env: Env,
+  to: number,
+  { nodeId, storeId = `store of ${nodeId}`, hasSecret = false }: Claim,
+  heard: (message: ReplicaMessage) => void,
+): Promise<PeerConnection> {
+  const { incarnation } = identityOf(cluster, to);
+  let connection: PeerConnection | undefined;
+  await connectChannel(
+    env,
+    { host: `n${to}`, port: 7101 },
+    {
+      connectTimeoutMs: 1000,
+      initialise: (channel) => {
+        connection = new PeerConnection(
+          {
+            env,
+            known: { remember: () => undefined },
+            electionTimeoutMinMs: 1000,
+            announcement: () => ({
+              ...{ phase: 'born', incarnation, founders: [], joins: true },
+              ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId] },
+            }),
+            announced: () => undefined,
+            left() {},
+            received: (_group, _from, message) => heard(message),
+          },
+          new Set(),
+          channel,
+        );
+        connection.begin({
+          side: 'connecting',
+          identity: { role: 'peer', clusterId: 'simulated', nodeId, storeId },
+          expectedRoles: ['peer'],
+          security: { secrets: hasSecret ? [Buffer.from(SECRET)] : [], random: env.random },
+        });
+      },
+    },
+  );
+  if (!connection) throw new Error('it was not connected');
+  return connection;
+}
