@@ -3,7 +3,8 @@
  *
  *     1. every condition is judged against the keys as they were before the write
  *     2. all hold: the operations take effect in order, each on what the one before it left
- *     3. one does not, or a value would grow above the limit: no operation takes effect
+ *     3. one does not, or a value would grow above the limit, or all values that grow together above MAX_GROWN_BYTES: no
+ *        operation takes effect
  */
 import type { WriteOperation } from './command.js';
 import type { VersionedValue } from './keys.js';
@@ -17,6 +18,12 @@ export interface AtomicWrite {
   /** Empty if the write was not applied. */
   readonly changes: Changes;
 }
+
+/**
+ * All values together that the appends of one write leave: a few small ones to many large values would make a batch that
+ * no engine takes, on any replica. The same for all replicas, for ever.
+ */
+export const MAX_GROWN_BYTES: number = 128 * 1024 * 1024;
 
 /** `find`: a key before the write. It is not called for a `put` without a condition: that makes a plain put cheap. */
 export function performWrite(
@@ -49,6 +56,7 @@ export function performWrite(
 
   const changes: Changes = new Map();
   const results: OperationResult[] = [];
+  let grownBytes = 0;
   for (const operation of operations) {
     const name = nameOf(operation.key);
     if (operation.action === 'put' && operation.condition === 'always') {
@@ -73,7 +81,8 @@ export function performWrite(
       case 'append': {
         const value = present ? Buffer.concat([present.value, operation.value]) : operation.value;
         const tooLargeAt = results.length;
-        if (value.length > maxValueBytes)
+        grownBytes += value.length;
+        if (value.length > maxValueBytes || grownBytes > MAX_GROWN_BYTES)
           return refused((position) => (position === tooLargeAt ? 'valueTooLarge' : 'notApplied'));
         changes.set(name, { version: index, value });
       }

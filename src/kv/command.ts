@@ -6,8 +6,14 @@
  *
  * The head carries the limit of the leader that accepted the command: every replica must decide alike, whatever its
  * own configuration says. Above MAX_VALUE_BYTES no append takes effect: such a value could not be read any more.
+ *
+ * An entry that is not of this form, or that no engine can hold, is **void**: it changes nothing, on every replica alike,
+ * and stops none. It is refused before it is appended, so it comes from a leader that is damaged, or lies. For the rule to
+ * hold, all replicas must find the same entries void: another kind of command, or other limits, may be used only when all
+ * members know them.
  */
 
+import { errorMessage } from '../env/errors.js';
 import { type CommandOf, decodeCommand } from '../protocol/codec.js';
 import { MAX_VALUE_BYTES } from '../protocol/limits.js';
 
@@ -35,6 +41,36 @@ export function encodeOpenSession(window: number): Buffer {
   entry[0] = OPEN_SESSION;
   entry.writeUInt32LE(window, 1);
   return entry;
+}
+
+/** What the engine can hold, and what a session keeps of a write; the same for all replicas, for ever. */
+const MAX_STORED_KEY_BYTES = 64 * 1024 - 1;
+const MAX_KEPT_OPERATIONS = 0xffff;
+
+export interface VoidEntry {
+  readonly type: 'void';
+  readonly reason: string;
+}
+
+/** What a committed entry does: nothing if it is void. */
+export function commandOf(body: Uint8Array): Command | VoidEntry {
+  let command: Command;
+  try {
+    command = decodeEntry(body);
+  } catch (error) {
+    return { type: 'void', reason: errorMessage(error) };
+  }
+  if (command.type === 'openSession') return command;
+  const { operations } = command.write;
+  if (operations.length > MAX_KEPT_OPERATIONS)
+    return { type: 'void', reason: `it has ${operations.length} operations` };
+  for (const { key, value } of operations) {
+    if (key.length > MAX_STORED_KEY_BYTES)
+      return { type: 'void', reason: `it has a key of ${key.length} bytes` };
+    if (value.length > MAX_VALUE_BYTES)
+      return { type: 'void', reason: `it has a value of ${value.length} bytes` };
+  }
+  return command;
 }
 
 /** Throws `MALFORMED_MESSAGE` or a RangeError for bytes that no leader can have accepted. */

@@ -6,7 +6,7 @@ import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { StateMachine } from '../replica/state-machine.js';
 import { type Changes, performWrite } from './atomic-write.js';
-import { type Command, decodeEntry, type WriteCommand } from './command.js';
+import { type Command, commandOf, type VoidEntry, type WriteCommand } from './command.js';
 import type { Engine, EngineOperation, OpenEngine } from './engine.js';
 import {
   AFTER_USER_KEYS,
@@ -26,7 +26,20 @@ export type CommandResult =
   | { readonly type: 'none' }
   | { readonly type: 'written'; readonly write: WriteResult }
   | { readonly type: 'sessionOpened'; readonly sessionId: number; readonly window: number }
-  | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' };
+  | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' }
+  /** No replica can apply the entry: it changed nothing. */
+  | { readonly type: 'void' };
+
+/** What the entries of one engine batch come to. */
+interface PendingBatch {
+  readonly operations: EngineOperation[];
+  readonly changes: Changes;
+  writtenBytes: number;
+}
+
+/** A batch with so many bytes of keys and values is written before another entry is added to it. */
+const FULL_BATCH_BYTES = 64 * 1024 * 1024;
+const NO_RESULT: CommandResult = { type: 'none' };
 
 export interface ScanEntry extends VersionedValue {
   readonly key: Buffer;
@@ -41,19 +54,32 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #isClosed = false;
   /** Batches that the engine has taken and not yet made durable. */
   #undurable: { readonly sequence: number; readonly index: number }[] = [];
+  readonly #onVoid: (index: number, reason: string) => void;
+  #voidEntries = 0;
 
   /**
    * `reopen` opens the engine that a snapshot brings; `emptyAt` is the index at which an empty engine stands. Throws `CORRUPTION` if what the
-   * engine holds does not fit together.
+   * engine holds does not fit together. `onVoid` is told of each entry that no replica can apply.
    */
-  constructor(engine: Engine, reopen: OpenEngine, emptyAt = 0) {
+  constructor(
+    engine: Engine,
+    reopen: OpenEngine,
+    emptyAt = 0,
+    onVoid: (index: number, reason: string) => void = () => {},
+  ) {
     this.#engine = engine;
     this.#reopen = reopen;
+    this.#onVoid = onVoid;
     this.#load(emptyAt);
   }
 
   get appliedIndex(): number {
     return this.#appliedIndex;
+  }
+
+  /** Entries that this process was given to apply, and that no replica can apply. */
+  get voidEntries(): number {
+    return this.#voidEntries;
   }
 
   get durableIndex(): number {
@@ -78,14 +104,26 @@ export class KvStateMachine implements StateMachine<CommandResult> {
         `entry ${first} does not follow entry ${this.#appliedIndex}, the last one applied`,
       );
     }
-    const last = first + entries.length - 1;
-    const operations: EngineOperation[] = [];
-    const changes: Changes = new Map();
-    const results = entries.map((entry, i) =>
-      entry.kind !== 'command'
-        ? ({ type: 'none' } as const)
-        : this.#applyCommand(decodeEntry(entry.body), first + i, changes, operations),
-    );
+    return this.#applyOnwards(first, entries, []);
+  }
+
+  /** In as many batches as it takes: appends change more than they bring. */
+  #applyOnwards(
+    first: number,
+    entries: readonly Entry[],
+    before: readonly CommandResult[],
+  ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
+    const batch: PendingBatch = { operations: [], changes: new Map(), writtenBytes: 0 };
+    const own: CommandResult[] = [];
+    for (const { kind, body } of entries) {
+      if (batch.writtenBytes > FULL_BATCH_BYTES) break;
+      own.push(
+        kind === 'command' ? this.#applyCommand(commandOf(body), first + own.length, batch) : NO_RESULT,
+      );
+    }
+    const { operations, changes } = batch;
+    const last = first + own.length - 1;
+    const rest = entries.slice(own.length);
     for (const [name, change] of changes) {
       const key = userKey(Buffer.from(name, 'latin1'));
       if (change) operations.push({ type: 'put', key, value: storedValue(change.version, change.value) });
@@ -94,12 +132,13 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     operations.push({
       type: 'put',
       key: APPLIED_KEY,
-      value: encodeApplied({ first, last, term: entries.at(-1)?.term ?? 0 }),
+      value: encodeApplied({ first, last, term: entries[own.length - 1]?.term ?? 0 }),
     });
     const done = (sequence: number) => {
       this.#appliedIndex = last;
       this.#undurable.push({ sequence, index: last });
-      return results;
+      const results = before.length > 0 ? [...before, ...own] : own;
+      return rest.length > 0 ? this.#applyOnwards(last + 1, rest, results) : results;
     };
     const sequence = this.#engine.write(operations);
     return typeof sequence === 'number' ? done(sequence) : sequence.then(done);
@@ -177,29 +216,29 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     this.#sessions.restore(this.#engine.entries(SESSION_RANGE));
   }
 
-  #applyCommand(
-    command: Command,
-    index: number,
-    changes: Changes,
-    operations: EngineOperation[],
-  ): CommandResult {
+  #applyCommand(command: Command | VoidEntry, index: number, batch: PendingBatch): CommandResult {
+    if (command.type === 'void') {
+      this.#voidEntries++;
+      this.#onVoid(index, command.reason);
+      return { type: 'void' };
+    }
     if (command.type === 'openSession') {
       const opened = this.#sessions.open(index, command.window);
-      operations.push(...opened.operations);
+      batch.operations.push(...opened.operations);
       return { type: 'sessionOpened', sessionId: index, window: opened.window };
     }
     const { sessionId, sequence, acknowledgedThrough } = command.write;
     if (sessionId === 0) {
       return {
         type: 'written',
-        write: this.#applyWrite(command.write, command.maxValueBytes, index, changes),
+        write: this.#applyWrite(command.write, command.maxValueBytes, index, batch),
       };
     }
     const check = this.#sessions.check(sessionId, sequence, acknowledgedThrough);
     if (check.state === 'refused') return { type: 'refused', code: check.reason };
     if (check.state === 'repeated') return { type: 'written', write: check.result };
-    const write = this.#applyWrite(command.write, command.maxValueBytes, index, changes);
-    operations.push(...this.#sessions.record(sessionId, sequence, acknowledgedThrough, write));
+    const write = this.#applyWrite(command.write, command.maxValueBytes, index, batch);
+    batch.operations.push(...this.#sessions.record(sessionId, sequence, acknowledgedThrough, write));
     return { type: 'written', write };
   }
 
@@ -207,12 +246,16 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     { operations }: WriteCommand,
     maxValueBytes: number,
     index: number,
-    changes: Changes,
+    batch: PendingBatch,
   ): WriteResult {
+    const { changes } = batch;
     const done = performWrite(operations, { index, maxValueBytes }, (name, key) =>
       this.#current(name, key, changes),
     );
-    for (const [name, change] of done.changes) changes.set(name, change);
+    for (const [name, change] of done.changes) {
+      changes.set(name, change);
+      batch.writtenBytes += name.length + (change?.value.length ?? 0);
+    }
     return done.write;
   }
 

@@ -193,6 +193,13 @@ export class KvService {
     if (result.type === 'refused' && result.code === 'SESSION_EXPIRED') {
       return errorReply(requestId, 'SESSION_EXPIRED', 'the session is not known any more; open a new one');
     }
+    if (result.type === 'void') {
+      return errorReply(
+        requestId,
+        'INVALID_REQUEST',
+        'no replica can apply this request: it changed nothing',
+      );
+    }
     if (result.type === 'refused') {
       return errorReply(requestId, 'INVALID_REQUEST', 'the sequence lies outside the window of the session');
     }

@@ -361,7 +361,12 @@ export class Node {
     };
     const engine = await openEngine(`${groupDirectory}/${log.base.directory}`);
     const emptyAt = Math.min(log.base.index, FIRST_BASE.index);
-    const stateMachine = await closedOnFailure(engine, () => new KvStateMachine(engine, openEngine, emptyAt));
+    const onVoid = (index: number, reason: string) =>
+      logger.error({ index }, `entry ${index} can be applied by no replica, and changed nothing: ${reason}`);
+    const stateMachine = await closedOnFailure(
+      engine,
+      () => new KvStateMachine(engine, openEngine, emptyAt, onVoid),
+    );
     this.#closers.push(() => stateMachine.close());
     this.#stateMachine = stateMachine;
     const promisedMs = this.#promise(identity);

@@ -1,5 +1,6 @@
 /** What replicas say to each other as the protocol carries it, and back. */
 import { RaftreeError } from '../env/errors.js';
+import { commandOf } from '../kv/command.js';
 import type { OutboundMessage, Message as ProtocolMessage } from '../protocol/messages.js';
 import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
 import type { EntryKind } from '../raft/types.js';
@@ -43,8 +44,12 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
   switch (message.type) {
     case 'append': {
       const entries = message.entries.map(({ term, kind, body }) => ({ term, kind: kindOf(kind), body }));
-      for (const { kind, body } of entries) {
-        if (kind === 'configuration') readable('append.entries', () => decodeChange(body));
+      for (const [i, { kind, body }] of entries.entries()) {
+        if (kind === 'configuration') readable('append.entries', () => checkChange(body));
+        // What is committed already is void for all alike. But nothing of the kind becomes so with this node's help.
+        const isCommitted = message.previousIndex + 1 + i <= message.commitIndex;
+        const command = kind === 'command' && !isCommitted ? commandOf(body) : undefined;
+        if (command?.type === 'void') throw malformed(`append.entries cannot be applied: ${command.reason}`);
       }
       return { group: message.group, message: { ...message, entries } };
     }
@@ -72,6 +77,12 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
     default:
       return undefined;
   }
+}
+
+/** Throws for a change that no leader has made. */
+function checkChange(body: Uint8Array): void {
+  const { changes } = decodeChange(body);
+  if (changes.some(({ node }) => node === 0)) throw new RangeError('0 is no node');
 }
 
 function kindOf(kind: number): EntryKind {

@@ -3,8 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { encodeWrite } from '../../src/kv/command.js';
 import { APPLIED_KEY, encodeApplied } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { encodeCommand } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
 import {
   Clients,
@@ -514,6 +516,88 @@ test('a machine that is closed during a takeover leaves no engine open', async (
   await restored;
   assert.is(opened.length, 1);
   assert.ok(before.isClosed && opened[0]?.isClosed);
+});
+
+const commandEntry = (body: Uint8Array): Entry => ({ term: 1, kind: 'command', body });
+
+/** What no leader accepts, and no machine can apply. */
+const VOID: readonly (readonly [string, Uint8Array])[] = [
+  ['nothing', Buffer.alloc(0)],
+  ['an unknown kind', Buffer.of(9, 1, 2, 3)],
+  ['a head alone', Buffer.of(1, 0, 0)],
+  ['a session that ends early', Buffer.of(2, 1)],
+  ['a write that ends early', writeEntry(write([operation('put', 'a', 'b')])).body.subarray(0, -1)],
+  ['bytes too many', Buffer.concat([writeEntry(write([operation('put', 'a', 'b')])).body, Buffer.of(0)])],
+  ['a key that no engine holds', writeEntry(write([operation('put', 'k'.repeat(65_536), 'b')])).body],
+  [
+    'more operations than a session keeps results of',
+    writeEntry(write(Array.from({ length: 65_536 }, () => operation('check', 'a', '')))).body,
+  ],
+];
+
+test('an entry that nobody can apply changes nothing, is told, and stops nobody', () => {
+  for (const [what, body] of VOID) {
+    const told: string[] = [];
+    const engine = new MemoryEngine();
+    const machine = new KvStateMachine(engine, engine.reopen, 0, (index, reason) =>
+      told.push(`${index} ${reason}`),
+    );
+    const before = writeEntry(write([operation('put', 'a', '1')]));
+    const after = writeEntry(write([operation('append', 'a', '2')]));
+    const results = machine.apply(1, [before, commandEntry(body), after]) as CommandResult[];
+    assert.equal(results.map(show), ['applied: ok @1', 'void', 'applied: ok existed @3'], what);
+    assert.is(machine.get(Buffer.from('a'))?.value.toString(), '12');
+    assert.equal([told.length, machine.voidEntries, machine.appliedIndex], [1, 1, 3], what);
+    assert.match(told[0] ?? '', /^2 ./);
+    const restarted = new KvStateMachine(engine, engine.reopen);
+    assert.equal([restarted.appliedIndex, restarted.voidEntries], [3, 0], 'it is not applied again');
+  }
+});
+
+test('an engine that cannot read is no reason to call an entry void', () => {
+  const store = new Store();
+  store.engine.get = () => {
+    throw new Error('EIO');
+  };
+  assert.throws(() => store.write(operation('append', 'a', '1')), /EIO/);
+  assert.is(store.machine.voidEntries, 0);
+});
+
+const MIB = 1024 * 1024;
+const large = (bytes: number): Write['operations'][number]['value'] => Buffer.alloc(bytes, 'x');
+
+test('small appends to large values make no batch that an engine cannot take', () => {
+  const engine = new MemoryEngine();
+  const machine = new KvStateMachine(engine, engine.reopen);
+  const sizes: number[] = [];
+  const write1 = engine.write.bind(engine);
+  engine.write = (operations) => {
+    sizes.push(operations.reduce((sum, each) => sum + (each.type === 'put' ? each.value.length : 0), 0));
+    return write1(operations);
+  };
+  const entryOf = (operations: WriteOperation[]) =>
+    commandEntry(encodeWrite(16 * MIB, encodeCommand('write', write(operations))));
+  const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
+  for (const key of keys)
+    machine.apply(machine.appliedIndex + 1, [
+      entryOf([{ ...operation('put', key, ''), value: large(8 * MIB) }]),
+    ]);
+  // Of many entries that come together.
+  sizes.length = 0;
+  const { appliedIndex } = machine;
+  const results = machine.apply(
+    appliedIndex + 1,
+    keys.map((key) => entryOf([operation('append', key, '+')])),
+  ) as CommandResult[];
+  assert.is(results.length, keys.length);
+  assert.ok(results.every((result) => show(result).startsWith('applied')));
+  assert.ok(sizes.length > 1 && Math.max(...sizes) < 96 * MIB, sizes.join());
+  assert.is(machine.appliedIndex, appliedIndex + keys.length);
+  // Of one.
+  const [refused] = machine.apply(machine.appliedIndex + 1, [
+    entryOf(keys.map((key) => operation('append', key, '+'))),
+  ]) as CommandResult[];
+  assert.match(show(refused), /^not applied: .*valueTooLarge/);
 });
 
 test('a planted bug is caught: a machine that forgets what it did in a session', () => {

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
+import { encodeOpenSession } from '../../src/kv/command.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import { MESSAGES, type OutboundMessage } from '../../src/protocol/messages.js';
 import { configurationOf } from '../../src/raft/configuration.js';
@@ -32,7 +33,7 @@ const SENT: readonly ReplicaMessage[] = [
     entries: [
       { term: 5, kind: 'noop', body: Buffer.alloc(0) },
       { term: 5, kind: 'configuration', body: CHANGE },
-      { term: 5, kind: 'command', body: Buffer.from('x') },
+      { term: 5, kind: 'command', body: encodeOpenSession(7) },
     ],
   },
   {
@@ -90,6 +91,16 @@ test('what only looks like a message between replicas is refused', () => {
     append,
     { ...append, entries: [{ term: 4, kind: 3, body: Buffer.from('no change') }] },
     { ...append, entries: [{ term: 4, kind: 4, body: Buffer.alloc(0) }] },
+    {
+      ...append,
+      entries: [
+        {
+          ...{ term: 4, kind: 3 },
+          body: encodeChange({ changes: [{ type: 'addVoter', node: 0 }], transition: 'auto' }),
+        },
+      ],
+    },
+    { ...append, entries: [{ term: 4, kind: 2, body: Buffer.from('no command') }] },
     snapshotOffer,
     { ...snapshotOffer, configuration: Buffer.alloc(0) },
   ]) {
@@ -98,6 +109,14 @@ test('what only looks like a message between replicas is refused', () => {
       (error: Error) => errorCode(error) === 'MALFORMED_MESSAGE',
     );
   }
+});
+
+test('an entry that nobody can apply is taken only if it is committed: then it is void for all alike', () => {
+  const entries = [{ term: 4, kind: 2, body: Buffer.from('no command') }];
+  const sent = (commitIndex: number) =>
+    fromProtocol(travelled({ ...SAMPLES.append, previousIndex: 8, commitIndex, entries }));
+  assert.throws(() => sent(8), /cannot be applied/);
+  assert.is(sent(9)?.message.type, 'append');
 });
 
 test.run();

@@ -5,8 +5,8 @@ import type { Logger } from '../../src/env/env.js';
 import { encodeOpenSession } from '../../src/kv/command.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { encodeChange } from '../../src/raft/configuration-codec.js';
-import type { Entry } from '../../src/raft/types.js';
-import { RaftLog } from '../../src/raft-log/raft-log.js';
+import type { AppendBatch, Entry } from '../../src/raft/types.js';
+import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type Claim, identityOf, Liar } from '../support/liar.js';
 import { SimCluster } from '../support/sim-cluster.js';
@@ -82,7 +82,12 @@ function lies(term: number, lastIndex: number): readonly ReplicaMessage[] {
   ];
 }
 
-async function raiseTerm(cluster: SimCluster, id: number): Promise<void> {
+/** What lies or faults have left in the Raft log of a node that is down. */
+async function changeLog(
+  cluster: SimCluster,
+  id: number,
+  batch: (log: GroupLog) => Pick<AppendBatch, 'hardState' | 'first' | 'entries'>,
+): Promise<void> {
   const disk = cluster.disks[id - 1];
   if (!disk) throw new Error('there is no such node');
   const { env } = cluster.world.start(`n${id}`, disk);
@@ -90,11 +95,9 @@ async function raiseTerm(cluster: SimCluster, id: number): Promise<void> {
     ...{ env, directory: '/data/raft', maxSegmentBytes: 2 ** 26, maxGroupCommitBytes: 2 ** 22 },
     ...{ maxCachedBytes: 2 ** 24, preallocateBytes: 2 ** 20 },
   });
-  const hardState = { ...log.group(1)?.hardState, term: FAR, vote: 0, commit: log.group(1)?.lastIndex ?? 0 };
-  await cluster.run(
-    log.group(1)?.append({ batch: 1, hardState, first: 0, entries: [], snapshot: undefined }) ??
-      Promise.resolve(),
-  );
+  const group = log.group(1);
+  if (!group) throw new Error('its log is empty');
+  await cluster.run(group.append({ batch: 1, ...batch(group), snapshot: undefined }));
   await cluster.run(log.close());
 }
 
@@ -188,7 +191,11 @@ test('a node whose log holds such a term says so, and serves what it has', async
   const { cluster, client, told } = await started(7, true);
   await cluster.run(cluster.closeAll());
   // As an earlier version stored it.
-  for (let id = 1; id <= 3; id++) await raiseTerm(cluster, id);
+  for (let id = 1; id <= 3; id++) {
+    await changeLog(cluster, id, ({ lastIndex }) => ({
+      ...{ hardState: { term: FAR, vote: 0, commit: lastIndex }, first: 0, entries: [] },
+    }));
+  }
   await cluster.run(cluster.startAll());
   await cluster.world.scheduler.runFor(20_000);
   assert.is(cluster.leader, undefined);
@@ -198,6 +205,62 @@ test('a node whose log holds such a term says so, and serves what it has', async
   assert.is(found?.value.toString(), 'value');
   assert.equal(cluster.failures, []);
   await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('an entry that nobody can decode is refused before it is appended', async () => {
+  const setting = await started(9, true);
+  const { cluster, told } = setting;
+  const { term = 0, leaderId = 0 } = cluster.leader?.status(0) ?? {};
+  const [victim = 0, other = 0] = [1, 2, 3].filter((id) => id !== leaderId);
+  const { lastIndex } = cluster.nodes[victim - 1]?.status(0) ?? {};
+  for (const [kind, body] of [
+    ['command', Buffer.from('no command')],
+    ['configuration', Buffer.from('no change')],
+  ] as const) {
+    const liar = await Liar.meet(cluster, victim, {
+      ...identityOf(cluster, other),
+      nodeId: other,
+      hasSecret: true,
+    });
+    const more = { previousIndex: lastIndex, previousTerm: term, commitIndex: 0 };
+    liar.say(append(term + 1, [entry(term + 1, kind, body)], more));
+    await cluster.world.scheduler.runFor(200);
+    assert.not.ok(liar.isIn, 'the connection is closed');
+  }
+  assert.ok(told.some((line) => /append\.entries cannot be/.test(line)));
+  await isUnharmed(setting, term);
+});
+
+test('an entry that nobody can decode, and that is committed, is void on all nodes, over restarts', async () => {
+  const setting = await started(10, true);
+  const { cluster, client, told } = setting;
+  const { term = 0 } = cluster.leader?.status(0) ?? {};
+  await cluster.run(cluster.closeAll());
+  const indexes = new Set<number>();
+  for (let id = 1; id <= 3; id++) {
+    await changeLog(cluster, id, ({ lastIndex }) => {
+      indexes.add(lastIndex + 1);
+      const entries = [
+        entry(term, 'command', Buffer.from('no command')),
+        entry(term, 'noop', Buffer.alloc(0)),
+      ];
+      return { hardState: { term, vote: 0, commit: lastIndex + 2 }, first: lastIndex + 1, entries };
+    });
+  }
+  assert.is(indexes.size, 1, 'all logs were equal');
+  for (let round = 0; round < 2; round++) {
+    await cluster.run(cluster.startAll());
+    await cluster.run(client.put('key', `after ${round}`));
+    await cluster.world.scheduler.runFor(2000);
+    assert.equal(cluster.failures, []);
+    const read = async (endpoint: string) =>
+      (await client.get('key', { level: 'stale', endpoint }))?.value.toString();
+    for (const endpoint of cluster.endpoints) assert.is(await cluster.run(read(endpoint)), `after ${round}`);
+    await cluster.run(cluster.closeAll());
+  }
+  const lines = told.filter((line) => line.includes(`entry ${[...indexes][0]} can be applied by no replica`));
+  assert.is(lines.length, 3, 'each node says so once');
+  await cluster.run(client.close());
 });
 
 test('a thousand made-up nodes are remembered by nobody, and the place of a new one is not taken', async () => {

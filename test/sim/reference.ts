@@ -3,7 +3,13 @@
  * look at the real one, and keeping the history of every key. So every batch that any node writes, whatever range of
  * entries it holds, can be compared with what the keys held at its last index.
  */
-import { type Command, decodeEntry, type WriteCommand, type WriteOperation } from '../../src/kv/command.js';
+import {
+  type Command,
+  commandOf,
+  type VoidEntry,
+  type WriteCommand,
+  type WriteOperation,
+} from '../../src/kv/command.js';
 import type { EngineOperation } from '../../src/kv/engine.js';
 import type { CommandResult } from '../../src/kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../src/kv/sessions.js';
@@ -108,7 +114,7 @@ export class Reference {
         this.#fail('no gap', `${who} applies index ${index}, but nobody has applied ${this.lastIndex + 1}`);
         return;
       }
-      const result = entry.kind === 'command' ? this.#apply(index, decodeEntry(entry.body)) : NONE;
+      const result = entry.kind === 'command' ? this.#apply(index, commandOf(entry.body)) : NONE;
       this.#entries.push({
         term: entry.term,
         checksum,
@@ -191,7 +197,8 @@ export class Reference {
     );
   }
 
-  #apply(index: number, command: Command): CommandResult {
+  #apply(index: number, command: Command | VoidEntry): CommandResult {
+    if (command.type === 'void') return { type: 'void' };
     if (command.type === 'openSession') {
       const window = Math.min(Math.max(1, command.window), 4096);
       const [oldest] = this.#sessions.keys();
