@@ -14,11 +14,12 @@
  */
 
 import { errorMessage } from '../env/errors.js';
-import { type CommandOf, decodeCommand } from '../protocol/codec.js';
+import { type CommandOf, decodeCommand, isCommand } from '../protocol/codec.js';
 import { MAX_VALUE_BYTES } from '../protocol/limits.js';
 
 const WRITE = 1;
 const OPEN_SESSION = 2;
+const HEAD_BYTES = 5;
 
 export type WriteCommand = CommandOf<'write'>;
 export type WriteOperation = WriteCommand['operations'][number];
@@ -50,6 +51,13 @@ const MAX_KEPT_OPERATIONS = 0xffff;
 export interface VoidEntry {
   readonly type: 'void';
   readonly reason: string;
+}
+
+/** Whether an entry has the form of a command: what a follower can tell of many entries at little cost. */
+export function isCommandEntry(body: Uint8Array): boolean {
+  const entry = Buffer.from(body.buffer, body.byteOffset, body.length);
+  if (entry[0] === OPEN_SESSION) return entry.length >= HEAD_BYTES;
+  return entry[0] === WRITE && entry.length > HEAD_BYTES && isCommand('write', entry.subarray(HEAD_BYTES));
 }
 
 /** What a committed entry does: nothing if it is void. */

@@ -93,6 +93,18 @@ export function decodeCommand<Name extends CommandName>(name: Name, command: Buf
   return read(name, codecOf(name).rest, command) as CommandOf<Name>;
 }
 
+/** Whether `decodeCommand` would read it; much cheaper than that. */
+export function isCommand(name: CommandName, command: Buffer): boolean {
+  const reader = new ByteReader(command);
+  try {
+    codecOf(name).rest.skip(reader);
+    return reader.remaining === 0;
+  } catch (fault) {
+    if (fault instanceof FieldFault) return false;
+    throw fault;
+  }
+}
+
 function codecOf(name: string): Codec {
   const codec = byName.get(name);
   if (!codec) throw new RaftreeError('UNENCODABLE', `there is no message "${name}"`);

@@ -36,6 +36,8 @@ export interface FieldKind<Decoded, Encodable = Decoded> {
   write(writer: ByteWriter, value: Encodable): void;
   /** Throws a FieldFault. */
   read(reader: ByteReader): Decoded;
+  /** Reads past a value, and makes nothing of it. Throws as `read` does. */
+  skip(reader: ByteReader): void;
 }
 
 type AnyKind = FieldKind<unknown, never>;
@@ -57,6 +59,7 @@ export const u8: FieldKind<number> = {
     writer.u8(value);
   },
   read: (reader) => reader.u8(),
+  skip: (reader) => void reader.u8(),
 };
 
 export const bool: FieldKind<boolean> = {
@@ -68,6 +71,7 @@ export const bool: FieldKind<boolean> = {
     if (value > 1) throw new FieldFault(`${value} where 0 or 1 belongs`);
     return value === 1;
   },
+  skip: (reader) => void bool.read(reader),
 };
 
 export const u32: FieldKind<number> = {
@@ -75,6 +79,7 @@ export const u32: FieldKind<number> = {
   minimumBytes: 4,
   write: (writer, value) => writer.u32(value),
   read: (reader) => reader.u32(),
+  skip: (reader) => void reader.u32(),
 };
 
 export const u53: FieldKind<number> = {
@@ -82,6 +87,7 @@ export const u53: FieldKind<number> = {
   minimumBytes: 8,
   write: (writer, value) => writer.u53(value),
   read: (reader) => reader.u53(),
+  skip: (reader) => void reader.u53(),
 };
 
 /** Decodes to a view of the received memory: valid for ever, but it keeps that memory alive. */
@@ -90,6 +96,7 @@ export const bytes: FieldKind<Buffer, Uint8Array> = {
   minimumBytes: 4,
   write: (writer, value) => writer.bytes(value),
   read: (reader) => reader.bytes(),
+  skip: (reader) => reader.skipBytes(),
 };
 
 export const string: FieldKind<string> = {
@@ -97,13 +104,14 @@ export const string: FieldKind<string> = {
   minimumBytes: 4,
   write: (writer, value) => writer.string(value),
   read: (reader) => reader.string(),
+  skip: (reader) => void reader.string(),
 };
 
 export function enumeration<const Codes extends Readonly<Record<string, number>>>(
   codes: Codes,
 ): FieldKind<keyof Codes & string> {
   const names = new Map(Object.entries(codes).map(([name, code]) => [code, name as keyof Codes & string]));
-  return {
+  const kind: FieldKind<keyof Codes & string> = {
     layout: { kind: 'enumeration', codes },
     minimumBytes: 1,
     write(writer, value) {
@@ -117,7 +125,9 @@ export function enumeration<const Codes extends Readonly<Record<string, number>>
       if (name === undefined) throw new FieldFault(`unknown value ${code}`);
       return name;
     },
+    skip: (reader) => void kind.read(reader),
   };
+  return kind;
 }
 
 export function optional<Decoded, Encodable>(
@@ -131,12 +141,22 @@ export function optional<Decoded, Encodable>(
       if (given !== undefined) value.write(writer, given);
     },
     read: (reader) => (bool.read(reader) ? value.read(reader) : undefined),
+    skip(reader) {
+      if (bool.read(reader)) value.skip(reader);
+    },
   };
 }
 
 export function list<Decoded, Encodable>(
   element: FieldKind<Decoded, Encodable>,
 ): FieldKind<Decoded[], readonly Encodable[]> {
+  const countOf = (reader: ByteReader): number => {
+    const count = reader.u32();
+    if (count * element.minimumBytes > reader.remaining) {
+      throw new FieldFault(`${count} elements claimed in ${reader.remaining} bytes`);
+    }
+    return count;
+  };
   return {
     layout: { kind: 'list', element: element.layout },
     minimumBytes: 4,
@@ -145,10 +165,7 @@ export function list<Decoded, Encodable>(
       for (const value of values) element.write(writer, value);
     },
     read(reader) {
-      const count = reader.u32();
-      if (count * element.minimumBytes > reader.remaining) {
-        throw new FieldFault(`${count} elements claimed in ${reader.remaining} bytes`);
-      }
+      const count = countOf(reader);
       const values: Decoded[] = [];
       try {
         while (values.length < count) values.push(element.read(reader));
@@ -156,6 +173,9 @@ export function list<Decoded, Encodable>(
         throw fault instanceof FieldFault ? fault.within(`[${values.length}]`) : fault;
       }
       return values;
+    },
+    skip(reader) {
+      for (let left = countOf(reader); left > 0; left--) element.skip(reader);
     },
   };
 }
@@ -183,6 +203,9 @@ export function struct<const F extends Fields>(fields: F): FieldKind<DecodedFiel
         throw fault instanceof FieldFault ? fault.within(names[i] as string) : fault;
       }
       return value as DecodedFields<F>;
+    },
+    skip(reader) {
+      for (const kind of kinds) kind.skip(reader);
     },
   };
 }

@@ -1,6 +1,6 @@
 /** What replicas say to each other as the protocol carries it, and back. */
 import { RaftreeError } from '../env/errors.js';
-import { commandOf } from '../kv/command.js';
+import { isCommandEntry } from '../kv/command.js';
 import type { OutboundMessage, Message as ProtocolMessage } from '../protocol/messages.js';
 import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
 import type { EntryKind } from '../raft/types.js';
@@ -48,8 +48,8 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
         if (kind === 'configuration') readable('append.entries', () => checkChange(body));
         // What is committed already is void for all alike. But nothing of the kind becomes so with this node's help.
         const isCommitted = message.previousIndex + 1 + i <= message.commitIndex;
-        const command = kind === 'command' && !isCommitted ? commandOf(body) : undefined;
-        if (command?.type === 'void') throw malformed(`append.entries cannot be applied: ${command.reason}`);
+        if (kind === 'command' && !isCommitted && !isCommandEntry(body))
+          throw malformed('append.entries cannot be read');
       }
       return { group: message.group, message: { ...message, entries } };
     }

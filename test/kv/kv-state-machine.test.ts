@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { encodeWrite } from '../../src/kv/command.js';
+import { commandOf, encodeOpenSession, encodeWrite, isCommandEntry } from '../../src/kv/command.js';
 import { APPLIED_KEY, encodeApplied } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { encodeCommand } from '../../src/protocol/codec.js';
@@ -551,6 +551,22 @@ test('an entry that nobody can apply changes nothing, is told, and stops nobody'
     assert.match(told[0] ?? '', /^2 ./);
     const restarted = new KvStateMachine(engine, engine.reopen);
     assert.equal([restarted.appliedIndex, restarted.voidEntries], [3, 0], 'it is not applied again');
+  }
+});
+
+test('whether an entry has the form of a command is told without reading it', () => {
+  const whole = writeEntry(
+    write([operation('append', 'a', 'b', { condition: 'valueIs', conditionValue: Buffer.from('c') })]),
+  ).body;
+  assert.ok(isCommandEntry(whole));
+  assert.ok(isCommandEntry(encodeOpenSession(7)));
+  for (let length = 0; length < whole.length; length++)
+    assert.not.ok(isCommandEntry(whole.subarray(0, length)), `${length}`);
+  // Bytes that are lengths, counts and enumerations, changed.
+  for (let at = 0; at < whole.length; at++) {
+    const changed = Buffer.from(whole);
+    changed[at] = 0xff;
+    assert.is(isCommandEntry(changed), commandOf(changed).type !== 'void', `byte ${at}`);
   }
 });
 

@@ -87,4 +87,24 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
     patches: [leadership('if (!progress || message.round > this.#reads.round)', 'if (!progress)')],
     killedBy: ['raft/senders'],
   },
+  {
+    name: 'an entry that nobody can decode stops the machine',
+    reason: 'no leader writes such',
+    patches: [
+      inFile('kv/command.js')("return { type: 'void', reason: errorMessage(error) };", 'throw error;'),
+    ],
+    killedBy: ['kv/kv-state-machine', 'server/strangers'],
+  },
+  {
+    name: 'appends make a value of any size in one batch',
+    reason: 'requests are small',
+    patches: [inFile('kv/kv-state-machine.js')('if (batch.writtenBytes > FULL_BATCH_BYTES)', 'if (false)')],
+    killedBy: ['kv/kv-state-machine'],
+  },
+  {
+    name: 'nodes that are no members are remembered',
+    reason: 'they may become members',
+    patches: [inFile('server/identity.js')('|| !this.#members.has(nodeId))', ')')],
+    killedBy: ['server/strangers'],
+  },
 ];
