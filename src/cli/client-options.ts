@@ -1,19 +1,24 @@
 /** The options that every command of a client has. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { RaftreeClient } from '../client/client.js';
+import type { ClientOptions } from '../client/client-options.js';
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
 import { realFileSystem } from '../env/real/file-system.js';
 import { readSecretFile } from '../security/cluster-secret.js';
+import { UsageError } from './exit-codes.js';
 
 export interface CommonOptions {
   readonly endpoints: readonly string[];
   readonly json?: true;
+  readonly wait?: true;
   readonly secretFile?: string;
   readonly timeout: number;
 }
 
 const DEFAULT_ENDPOINTS = '127.0.0.1:7001';
+/** When every node refuses the connection so often in a row, nothing listens there. */
+const REFUSED_ROUNDS = 3;
 
 export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): Command {
   return command
@@ -21,26 +26,41 @@ export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): 
       '--endpoints <host:port,…>',
       'client addresses of one or more nodes (default: RAFTREE_ENDPOINTS, or 127.0.0.1:7001)',
       parseEndpoints,
-      parseEndpoints(process.env.RAFTREE_ENDPOINTS ?? DEFAULT_ENDPOINTS),
     )
     .option(
       '--secret-file <path>',
       'the cluster secret, to change members and leaders (default: RAFTREE_CLUSTER_SECRET_FILE)',
     )
     .option('--json', 'answer as JSON')
-    .option('--timeout <ms>', 'how long to try, or "infinity"', parseTimeout, defaultTimeoutMs);
+    .option('--timeout <ms>', 'how long to try, or "infinity"', parseTimeout, defaultTimeoutMs)
+    .option('--wait', 'go on trying when no node listens at the endpoints')
+    .hook('preAction', (_, action) => {
+      if (action.getOptionValue('endpoints') === undefined)
+        action.setOptionValue('endpoints', endpointsOfEnvironment());
+    });
+}
+
+/** Only a command that connects looks there, and complains. */
+function endpointsOfEnvironment(): readonly string[] {
+  const given = process.env.RAFTREE_ENDPOINTS;
+  if (given === undefined) return [DEFAULT_ENDPOINTS];
+  try {
+    return parseEndpoints(given);
+  } catch (error) {
+    throw new UsageError(`the environment variable RAFTREE_ENDPOINTS: ${errorMessage(error)}`);
+  }
 }
 
 export function parseEndpoints(text: string): readonly string[] {
   const endpoints = text.split(',').map((endpoint) => endpoint.trim());
   for (const endpoint of endpoints) {
     try {
-      parseAddress(endpoint);
+      if (parseAddress(endpoint).port === 0) throw new Error(`"${endpoint}": nobody listens on port 0`);
     } catch (error) {
       throw new InvalidArgumentError(errorMessage(error));
     }
   }
-  return endpoints;
+  return [...new Set(endpoints)];
 }
 
 export function parseCount(text: string): number {
@@ -66,11 +86,7 @@ export async function withClient<T>(
   options: CommonOptions,
   run: (client: RaftreeClient) => Promise<T>,
 ): Promise<T> {
-  const client = new RaftreeClient({
-    endpoints: options.endpoints,
-    timeoutMs: options.timeout,
-    ...clusterSecretOf(options),
-  });
+  const client = new RaftreeClient(clientOptionsOf(options));
   try {
     return await run(client);
   } finally {
@@ -78,8 +94,17 @@ export async function withClient<T>(
   }
 }
 
-/** Throws `INVALID_CONFIG` for a file that cannot be used. */
-export function clusterSecretOf({ secretFile }: CommonOptions): { clusterSecret?: Uint8Array } {
+/** Throws `INVALID_CONFIG` for a secret file that cannot be used. */
+export function clientOptionsOf(options: CommonOptions): ClientOptions {
+  return {
+    endpoints: options.endpoints,
+    timeoutMs: options.timeout,
+    ...(options.wait ? {} : { refusedRounds: REFUSED_ROUNDS }),
+    ...clusterSecretOf(options),
+  };
+}
+
+function clusterSecretOf({ secretFile }: CommonOptions): { clusterSecret?: Uint8Array } {
   // Empty: none.
   const file = secretFile ?? (process.env.RAFTREE_CLUSTER_SECRET_FILE || undefined);
   if (file === undefined) return {};

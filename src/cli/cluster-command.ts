@@ -11,21 +11,33 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { currentHolder, lockDirectory } from '../env/directory-lock.js';
+import { parseAddress } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
 import { type NodeConfigInput, readNodeConfig } from '../server/config.js';
 import { parseCount } from './client-options.js';
 import { UsageError } from './exit-codes.js';
+import { OutputFile } from './output-file.js';
 import { lines } from './records.js';
 import { onStopSignal } from './signals.js';
 
 interface ClusterOptions {
   readonly nodes?: number;
   readonly directory: string;
-  readonly basePort: number;
+  readonly basePort?: number;
+}
+
+/** The nodes of a directory: as many as it has, or as are to be made. */
+interface ClusterPlan {
+  readonly count: number;
+  /** Of those to be made; undefined if they are there. */
+  readonly basePort: number | undefined;
 }
 
 const MAX_NODES = 9;
+const DEFAULT_NODES = 3;
+const DEFAULT_BASE_PORT = 7001;
+const MAX_PORT = 65_535;
 /** Peer ports lie this far above client ports. */
 const PEER_PORT_OFFSET = 100;
 const STOP_TIMEOUT_MS = 15_000;
@@ -34,22 +46,46 @@ const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 export function addClusterCommand(program: Command): void {
   const cluster = program.command('cluster').description('run several nodes on this machine');
   const directory = ['--directory <path>', 'where the nodes keep their state', 'data/cluster'] as const;
-  cluster
+  const start = cluster
     .command('start', { isDefault: true })
     .description('start the nodes, or resume them; Ctrl-C stops them')
-    .option('--nodes <n>', `1 to ${MAX_NODES} (default: as many as there are, or 3)`, parseCount)
-    .option('--base-port <port>', 'client port of the first node', parseCount, 7001)
+    .option(
+      '--nodes <n>',
+      `1 to ${MAX_NODES} (default: as many as there are, or ${DEFAULT_NODES})`,
+      parseCount,
+    )
+    .option(
+      '--base-port <port>',
+      `client port of the first node, of a new cluster (default: ${DEFAULT_BASE_PORT})`,
+      parseCount,
+    )
     .option(...directory)
     .action((options: ClusterOptions) => runCluster(options));
   cluster
     .command('stop')
     .description('stop the nodes that run in a directory')
     .option(...directory)
-    .action((options: ClusterOptions) => stopCluster(options.directory));
+    .action((options: { directory: string }) => stopCluster(options.directory));
+  cluster.addHelpText(
+    'after',
+    () => `
+"raftree cluster" alone is "raftree cluster start":
+${start
+  .helpInformation()
+  .split('\n')
+  .filter((line) => line.startsWith('  '))
+  .join('\n')}
+
+Examples:
+  raftree cluster --nodes 5 --directory data/five --base-port 8001
+  raftree cluster stop --directory data/five`,
+  );
 }
 
 async function runCluster(options: ClusterOptions): Promise<void> {
   const env = realEnv();
+  // What cannot be is refused before anything is written.
+  planCluster(options);
   env.fs.makeDirectory(options.directory);
   const lock = await lockDirectory(env, env.fs.realPath(options.directory));
   try {
@@ -71,35 +107,69 @@ async function runCluster(options: ClusterOptions): Promise<void> {
   }
 }
 
-/** The node.json files, made if this directory has none. */
-function prepareConfigs(options: ClusterOptions): string[] {
-  const { directory, basePort } = options;
-  const fileOf = (id: number) => path.join(directory, `n${id}`, 'node.json');
-  let present = 0;
-  while (fs.existsSync(fileOf(present + 1))) present++;
-  const count = options.nodes ?? (present || 3);
+function configFile(directory: string, id: number): string {
+  return path.join(directory, `n${id}`, 'node.json');
+}
+
+/** Throws `UsageError` for options that cannot be, or that contradict the cluster that is there. */
+function planCluster({ directory, nodes, basePort }: ClusterOptions): ClusterPlan {
+  // The last one to be made: a cluster of which a part was made is made again.
+  const first = configFile(directory, 1);
+  if (fs.existsSync(first)) {
+    const present = readNodeConfig(realEnv(), first).nodes;
+    const port = parseAddress(present[0]?.client ?? '').port;
+    if (nodes !== undefined && nodes !== present.length) {
+      throw new UsageError(
+        `${directory} holds a cluster of ${present.length} nodes; start it without --nodes, or choose another --directory`,
+      );
+    }
+    if (basePort !== undefined && basePort !== port) {
+      throw new UsageError(
+        `${directory} holds a cluster whose first node has port ${port}; start it without --base-port, or choose another --directory`,
+      );
+    }
+    return { count: present.length, basePort: undefined };
+  }
+  const count = nodes ?? DEFAULT_NODES;
   if (count > MAX_NODES) throw new UsageError(`--nodes: expected 1 to ${MAX_NODES}, got ${count}`);
-  if (present > 0 && present !== count) {
+  const firstPort = basePort ?? DEFAULT_BASE_PORT;
+  const highestBasePort = MAX_PORT - PEER_PORT_OFFSET - (count - 1);
+  if (firstPort > highestBasePort) {
     throw new UsageError(
-      `${directory} holds a cluster of ${present} nodes; start it without --nodes, or choose another --directory`,
+      `--base-port: expected 1 to ${highestBasePort}, got ${firstPort}: ${count} nodes take ports up to ${PEER_PORT_OFFSET + count - 1} above it`,
     );
   }
+  return { count, basePort: firstPort };
+}
+
+/** The node.json files, made if this directory has none. */
+function prepareConfigs(options: ClusterOptions): string[] {
+  const { directory } = options;
+  const { count, basePort } = planCluster(options);
   const ids = Array.from({ length: count }, (_, i) => i + 1);
-  if (present === 0) {
+  if (basePort !== undefined) {
     const nodes = ids.map((id) => ({
       id,
       client: `127.0.0.1:${basePort + id - 1}`,
       peer: `127.0.0.1:${basePort + PEER_PORT_OFFSET + id - 1}`,
     }));
-    for (const id of ids) {
+    for (const id of [...ids].reverse()) {
       const config: NodeConfigInput = { clusterId: 'local', nodeId: id, dataDirectory: 'store', nodes };
-      fs.mkdirSync(path.dirname(fileOf(id)), { recursive: true });
-      fs.writeFileSync(fileOf(id), `${JSON.stringify(config, undefined, 2)}\n`);
+      const output = new OutputFile(configFileMade(directory, id));
+      output.write(`${JSON.stringify(config, undefined, 2)}\n`);
+      output.finish();
     }
   }
   const env = realEnv();
-  for (const id of ids) readNodeConfig(env, fileOf(id));
-  return ids.map(fileOf);
+  for (const id of ids) readNodeConfig(env, configFile(directory, id));
+  return ids.map((id) => configFile(directory, id));
+}
+
+/** With its folder. */
+function configFileMade(directory: string, id: number): string {
+  const file = configFile(directory, id);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  return file;
 }
 
 function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
@@ -112,7 +182,7 @@ function startNode(file: string, id: number): { child: ChildProcess; ended: Prom
   const prefix = `n${id} | `;
   const forward = async (from: AsyncIterable<Uint8Array> | null, to: NodeJS.WriteStream) => {
     if (!from) return;
-    for await (const line of lines(from)) to.write(`${prefix}${line.toString('utf8')}\n`);
+    for await (const line of lines(from)) to.write(`${prefix}${line?.toString('utf8') ?? '…'}\n`);
   };
   const output = Promise.all([forward(child.stdout, process.stdout), forward(child.stderr, process.stderr)]);
   const ended = new Promise<number>((resolve) => {

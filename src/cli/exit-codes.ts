@@ -10,7 +10,13 @@ export const EXIT = {
   notCommitted: 3,
   /** The change may have been made, or may still be. */
   unknown: 4,
+  /** No node listens at the endpoints: nothing was changed. */
+  notRunning: 5,
 } as const;
+
+export const EXIT_CODES_HELP =
+  'Exit codes: 0 done; 1 not found, condition not met, bad lines or damage found; 2 usage; 3 not committed; ' +
+  '4 outcome unknown; 5 no node listens, not committed.';
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
@@ -24,12 +30,27 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof RaftreeError)) return EXIT.unknown;
   if (USAGE_CODES.has(error.code)) return EXIT.usage;
   const outcome = 'outcome' in error ? error.outcome : error.info.outcome;
-  return outcome === 'unknown' ? EXIT.unknown : EXIT.notCommitted;
+  if (outcome === 'unknown') return EXIT.unknown;
+  return error.code === 'CONNECTION_REFUSED' ? EXIT.notRunning : EXIT.notCommitted;
 }
 
 /** One paragraph for standard error: what happened and, where it matters, what is known of the outcome. */
 export function describeError(error: unknown): string {
   if (!(error instanceof RaftreeError)) return `raftree: ${errorMessage(error)}`;
-  const known = exitCodeOf(error) === EXIT.unknown ? '; whether it took effect is unknown' : '';
+  const code = exitCodeOf(error);
+  const known =
+    code === EXIT.unknown
+      ? '; whether it took effect is unknown'
+      : code === EXIT.notRunning
+        ? '; nothing was changed'
+        : '';
   return `raftree: ${error.message} (${error.code}${known})`;
+}
+
+/** The same for programs, as one line of JSON. */
+export function errorAsJson(error: unknown): string {
+  const exitCode = exitCodeOf(error);
+  const code = error instanceof RaftreeError ? error.code : exitCode === EXIT.usage ? 'USAGE' : 'INTERNAL';
+  const outcome = exitCode === EXIT.unknown ? 'unknown' : 'notCommitted';
+  return JSON.stringify({ error: { code, message: errorMessage(error), outcome } });
 }

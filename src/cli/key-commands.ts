@@ -1,148 +1,169 @@
-/** Commands about keys: get, put, insert, update, append, cas, delete, scan. */
-import * as fs from 'node:fs';
+/** Commands about one key: get, put, insert, update, append, cas, delete. */
 import type { Command } from 'commander';
-import type { PutResult, RaftreeClient, ScanOptions } from '../client/client.js';
+import type { PutResult, RaftreeClient } from '../client/client.js';
+import { decodeBase64 } from './base64.js';
 import {
-  type CommonOptions,
-  parseCount,
-  parseVersion,
-  withClient,
-  withClientOptions,
-} from './client-options.js';
+  type Base64Options,
+  givenKey,
+  givenValue,
+  withKeyOption,
+  withValueOption,
+} from './byte-arguments.js';
+import { type CommonOptions, parseVersion, withClient, withClientOptions } from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
-import { print, printLine, readAll } from './output.js';
+import { openInput, readAll } from './input.js';
+import { print, printLine, warnLine } from './output.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
-import { field } from './records.js';
+import { field, MAX_LINE_BYTES } from './records.js';
 
 type SetExitCode = (code: ExitCode) => void;
 
-interface ValueOptions extends CommonOptions {
+interface ValueOptions extends CommonOptions, Base64Options {
   readonly valueFile?: string;
 }
 
-interface ScanCommandOptions extends ReadCommandOptions {
-  readonly from?: string;
-  readonly to?: string;
-  readonly prefix?: string;
-  readonly limit?: number;
-  readonly reverse?: true;
-  readonly keysOnly?: true;
+interface CasOptions extends ValueOptions {
+  readonly expect?: string;
+  readonly expectVersion?: number;
 }
 
+interface WriteCommand {
+  readonly name: string;
+  readonly about: string;
+  /** Said when the condition was not met. */
+  readonly notApplied?: string;
+  readonly examples: readonly string[];
+  readonly run: (client: RaftreeClient, key: Buffer, value: Buffer) => Promise<PutResult>;
+}
+
+const WRITES: readonly WriteCommand[] = [
+  {
+    name: 'put',
+    about: 'set a value, whether or not the key exists',
+    examples: ['put users/ada admin', 'put users/ada --value-file photo.png', 'put --key-base64 /wA= text'],
+    run: (client, key, value) => client.put(key, value),
+  },
+  {
+    name: 'insert',
+    about: 'set a value if the key does not exist',
+    notApplied: 'the key exists',
+    examples: ['insert locks/printer ada'],
+    run: (client, key, value) => client.insert(key, value),
+  },
+  {
+    name: 'update',
+    about: 'set a value if the key exists',
+    notApplied: 'the key does not exist',
+    examples: ['update users/ada guest'],
+    run: (client, key, value) => client.update(key, value),
+  },
+  {
+    name: 'append',
+    about: 'add to the end of a value; a key that does not exist counts as empty',
+    examples: ['append log/today "one more line"'],
+    run: (client, key, value) => client.append(key, value),
+  },
+];
+
+const VALUE_FROM_INPUT = 'Without a value, or with "-", it is read from standard input.';
+
 export function addKeyCommands(program: Command, setExitCode: SetExitCode): void {
-  withReadOptions(program.command('get <key>').description('print the value of a key')).action(
-    async (key: string, options: ReadCommandOptions) => {
+  addGet(program, setExitCode);
+  for (const each of WRITES) {
+    const command = withWriteOptions(program.command(`${each.name} <key> [value]`).description(each.about))
+      .addHelpText('after', `\n${VALUE_FROM_INPUT}${examplesOf(each.examples)}`)
+      .action(async (key: string, value: string | undefined, options: ValueOptions) => {
+        const bytes = await readValue(value, options);
+        const named = givenKey(key, options);
+        const result = await withClient(options, (client) => each.run(client, named, bytes));
+        report(result, options, each.notApplied ?? 'not applied', setExitCode);
+      });
+    if (each.name === 'put') command.alias('set');
+  }
+  addCas(program, setExitCode);
+  addDelete(program, setExitCode);
+}
+
+function addGet(program: Command, setExitCode: SetExitCode): void {
+  const get = withReadOptions(program.command('get <key>').description('print the value of a key'));
+  withValueOption(withKeyOption(get, 'the key is given as base64'), 'the value is printed as base64')
+    .addHelpText(
+      'after',
+      `\nThe value is printed as it is. A key that does not exist: exit code 1.${examplesOf(['get users/ada', 'get users/ada --stale --endpoints host:7001', 'get --key-base64 /wA= --json'])}`,
+    )
+    .action(async (text: string, options: ReadCommandOptions & Base64Options) => {
+      const key = givenKey(text, options);
       const found = await withClient(options, (client) => client.get(key, readOptions(options)));
-      if (!found) {
-        setExitCode(EXIT.notMet);
-        if (options.json) printLine(JSON.stringify({ key, found: false }));
-        else process.stderr.write('not found\n');
-      } else if (options.json) {
-        printLine(
-          JSON.stringify({ key, found: true, ...field('value', found.value), version: found.version }),
-        );
-      } else {
+      if (!found) setExitCode(EXIT.notMet);
+      if (options.json) {
+        const shown = found ? { ...field('value', found.value), version: found.version } : {};
+        printLine(JSON.stringify({ ...field('key', key), found: found !== undefined, ...shown }));
+      } else if (!found) warnLine('not found');
+      else if (options.valueBase64) printLine(found.value.toString('base64'));
+      else {
         await print(found.value);
         if (process.stdout.isTTY) await print('\n');
       }
-    },
-  );
+    });
+}
 
-  const write = (
-    name: string,
-    description: string,
-    notApplied: string,
-    run: (client: RaftreeClient, key: string, value: Buffer) => Promise<PutResult>,
-  ) =>
-    withClientOptions(program.command(`${name} <key> [value]`).description(description))
-      .option('--value-file <path>', 'take the value from a file')
-      .addHelpText('after', '\nWithout a value, or with "-", it is read from standard input.')
-      .action(async (key: string, value: string | undefined, options: ValueOptions) => {
-        const bytes = await readValue(value, options);
-        const result = await withClient(options, (client) => run(client, key, bytes));
-        report(result, options, notApplied, setExitCode);
-      });
-
-  write('put', 'set a value, whether or not the key exists', '', (client, key, value) =>
-    client.put(key, value),
-  ).alias('set');
-  write('insert', 'set a value if the key does not exist', 'the key exists', (client, key, value) =>
-    client.insert(key, value),
-  );
-  write('update', 'set a value if the key exists', 'the key does not exist', (client, key, value) =>
-    client.update(key, value),
-  );
-  write('append', 'add to the end of a value', '', (client, key, value) => client.append(key, value));
-
-  withClientOptions(
+function addCas(program: Command, setExitCode: SetExitCode): void {
+  withWriteOptions(
     program
       .command('cas <key> [value]')
       .description('set a value if the present one, or its version, is as expected'),
   )
     .option('--expect <value>', 'the value that must be there')
     .option('--expect-version <n>', 'the version that it must have; 0: the key must not exist', parseVersion)
-    .option('--value-file <path>', 'take the value from a file')
-    .action(
-      async (
-        key: string,
-        value: string | undefined,
-        options: ValueOptions & { expect?: string; expectVersion?: number },
-      ) => {
-        const { expect, expectVersion } = options;
-        if ((expect === undefined) === (expectVersion === undefined)) {
-          throw new UsageError('cas needs either --expect or --expect-version');
-        }
-        const expected =
-          expect === undefined ? { expectedVersion: expectVersion ?? 0 } : { expectedValue: expect };
-        const bytes = await readValue(value, options);
-        const result = await withClient(options, (client) => client.cas(key, bytes, expected));
-        report(result, options, 'the present value is another', setExitCode);
-      },
-    );
-
-  withClientOptions(program.command('delete <key>').alias('remove').description('remove a key')).action(
-    async (key: string, options: CommonOptions) => {
-      const result = await withClient(options, (client) => client.delete(key));
-      if (!result.existed) setExitCode(EXIT.notMet);
-      if (options.json) printLine(JSON.stringify(result));
-      else printLine(result.existed ? 'deleted' : 'not found');
-    },
-  );
-
-  withReadOptions(program.command('scan').description('print keys and values in order, a line each'))
-    .option('--from <key>', 'the first key, inclusive')
-    .option('--to <key>', 'the last key, exclusive')
-    .option('--prefix <text>', 'only keys that begin with it')
-    .option('--limit <n>', 'at most so many', parseCount)
-    .option('--reverse', 'from the last to the first')
-    .option('--keys-only', 'without the values')
-    .action(async (options: ScanCommandOptions) => {
-      const { from, to, prefix, limit, reverse, keysOnly } = options;
-      const range: ScanOptions = {
-        ...readOptions(options),
-        ...(from === undefined ? {} : { from }),
-        ...(to === undefined ? {} : { to }),
-        ...(prefix === undefined ? {} : { prefix }),
-        ...(limit === undefined ? {} : { limit }),
-        reverse: reverse ?? false,
-        keysOnly: keysOnly ?? false,
-      };
-      await withClient(options, async (client) => {
-        for await (const { key, value, version } of client.scan(range)) {
-          if (options.json) {
-            const shown = keysOnly ? {} : field('value', value);
-            await print(`${JSON.stringify({ ...field('key', key), ...shown, version })}\n`);
-          } else {
-            await print(keysOnly ? Buffer.concat([key, NEWLINE]) : Buffer.concat([key, TAB, value, NEWLINE]));
-          }
-        }
-      });
+    .addHelpText(
+      'after',
+      `\n${VALUE_FROM_INPUT}${examplesOf(['cas users/ada guest --expect admin', 'cas locks/printer ada --expect-version 0'])}`,
+    )
+    .action(async (text: string, value: string | undefined, options: CasOptions) => {
+      const { expect, expectVersion } = options;
+      if ((expect === undefined) === (expectVersion === undefined)) {
+        throw new UsageError('cas needs either --expect or --expect-version');
+      }
+      const expected =
+        expect === undefined
+          ? { expectedVersion: expectVersion ?? 0 }
+          : { expectedValue: givenValue(expect, options) };
+      const key = givenKey(text, options);
+      const bytes = await readValue(value, options);
+      const result = await withClient(options, (client) => client.cas(key, bytes, expected));
+      report(result, options, 'the present value is another', setExitCode);
     });
 }
 
-const TAB = Buffer.from('\t');
-const NEWLINE = Buffer.from('\n');
+function addDelete(program: Command, setExitCode: SetExitCode): void {
+  withKeyOption(
+    withClientOptions(program.command('delete <key>').alias('remove').description('remove a key')),
+    'the key is given as base64',
+  )
+    .addHelpText('after', `\nA key that does not exist: exit code 1.${examplesOf(['delete users/ada'])}`)
+    .action(async (text: string, options: CommonOptions & Base64Options) => {
+      const key = givenKey(text, options);
+      const result = await withClient(options, (client) => client.delete(key));
+      if (!result.existed) setExitCode(EXIT.notMet);
+      if (options.json) printLine(JSON.stringify(result));
+      else if (result.existed) printLine('deleted');
+      else warnLine('not found');
+    });
+}
 
+function withWriteOptions(command: Command): Command {
+  const withClientAndKey = withKeyOption(withClientOptions(command), 'the key is given as base64');
+  return withValueOption(withClientAndKey, 'the value, and --expect, is given as base64').option(
+    '--value-file <path>',
+    'take the value from a file',
+  );
+}
+
+function examplesOf(lines: readonly string[]): string {
+  return `\n\nExamples:\n${lines.map((line) => `  raftree ${line}`).join('\n')}`;
+}
+
+/** Answers go to standard output; that a condition was not met, without --json, to standard error. */
 function report(
   result: PutResult,
   options: CommonOptions,
@@ -152,17 +173,19 @@ function report(
   if (!result.applied) setExitCode(EXIT.notMet);
   if (options.json) printLine(JSON.stringify(result));
   else if (result.applied) printLine(`ok, version ${result.version}`);
-  else process.stderr.write(`${notApplied} (version ${result.version})\n`);
+  else warnLine(`${notApplied} (version ${result.version})`);
 }
 
 async function readValue(value: string | undefined, options: ValueOptions): Promise<Buffer> {
-  if (options.valueFile !== undefined) {
-    if (value !== undefined) throw new UsageError('give the value or --value-file, not both');
-    try {
-      return fs.readFileSync(options.valueFile);
-    } catch (error) {
-      throw new UsageError(`--value-file: ${error instanceof Error ? error.message : String(error)}`);
-    }
+  const { valueFile, valueBase64 } = options;
+  if (valueFile !== undefined && value !== undefined)
+    throw new UsageError('give the value or --value-file, not both');
+  if (valueFile === undefined && value !== undefined && value !== '-') return givenValue(value, options);
+  const bytes = await readAll(openInput(valueFile), MAX_LINE_BYTES);
+  if (!valueBase64) return bytes;
+  try {
+    return decodeBase64(bytes.toString('latin1').trimEnd());
+  } catch {
+    throw new UsageError(`${valueFile ?? 'standard input'} is not base64`);
   }
-  return value === undefined || value === '-' ? readAll(process.stdin) : Buffer.from(value);
 }

@@ -2,19 +2,42 @@
 /** raftree: the command line. Every command sets the exit code that `exit-codes.ts` explains. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../server/version.js';
+import { checkArguments } from './byte-arguments.js';
 import { addClusterCommand } from './cluster-command.js';
-import { describeError, EXIT, type ExitCode, exitCodeOf } from './exit-codes.js';
+import {
+  describeError,
+  EXIT,
+  EXIT_CODES_HELP,
+  type ExitCode,
+  errorAsJson,
+  exitCodeOf,
+  UsageError,
+} from './exit-codes.js';
+import { addExportCommand } from './export-command.js';
+import { addImportCommand } from './import-command.js';
 import { addKeyCommands } from './key-commands.js';
 import { addLsmCommands } from './lsm-commands.js';
 import { addMemberCommands } from './member-commands.js';
+import { warnLine } from './output.js';
+import { addScanCommand } from './scan-command.js';
 import { addStartCommand } from './start-command.js';
 import { addStatusCommand } from './status-command.js';
-import { addTransferCommands } from './transfer-commands.js';
+
+// Data, backups and node.json are their owner's alone.
+process.umask(0o077);
+
+const given = process.argv.slice(2);
+const end = given.indexOf('--');
+const isJson = given.slice(0, end < 0 ? given.length : end).includes('--json');
 
 let exitCode: ExitCode = EXIT.done;
 const setExitCode = (code: ExitCode) => {
   exitCode = code;
 };
+
+/** Commands that change nothing in a cluster. */
+const READING = new Set(['get', 'scan', 'export', 'status', 'list', 'verify', 'stats', 'dump']);
+let isReading = false;
 
 const program = new Command('raftree')
   .description('A replicated, durable, ordered key-value store')
@@ -22,29 +45,51 @@ const program = new Command('raftree')
   .showHelpAfterError('(add --help for what is accepted)')
   .addHelpText(
     'after',
-    '\nExit codes: 0 done, 1 not found, condition not met or damage found, 2 usage, 3 not committed, 4 outcome unknown.',
+    `\n${EXIT_CODES_HELP}\nWith --json, answers and errors are JSON, errors on standard error.`,
   )
-  .exitOverride();
+  .exitOverride()
+  .hook('preAction', (_, action) => {
+    isReading = READING.has(action.name());
+  });
+// What commander finds wrong is told with the other errors.
+if (isJson) program.configureOutput({ writeErr: () => {} });
 addStartCommand(program, setExitCode);
 addClusterCommand(program);
 addKeyCommands(program, setExitCode);
-addTransferCommands(program, setExitCode);
+addScanCommand(program);
+addImportCommand(program, setExitCode);
+addExportCommand(program);
 addStatusCommand(program);
 addMemberCommands(program);
 addLsmCommands(program, setExitCode);
 
+function fail(error: unknown): void {
+  exitCode = exitCodeOf(error);
+  warnLine(isJson ? errorAsJson(error) : describeError(error));
+}
+
 // Whoever reads our output may stop reading (`raftree scan | head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? exitCode : EXIT.unknown);
+  if (error.code !== 'EPIPE') {
+    warnLine(`raftree: cannot write to standard output: ${error.message}`);
+    exitCode = isReading ? EXIT.notCommitted : EXIT.unknown;
+  }
+  process.exit(exitCode);
+});
+process.stderr.on('error', () => {});
+// A fault of ours ends in a line and an exit code too.
+process.on('uncaughtException', (error) => {
+  fail(error);
+  process.exit(exitCode);
 });
 
 try {
+  checkArguments(given);
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
-  else {
-    process.stderr.write(`${describeError(error)}\n`);
-    exitCode = exitCodeOf(error);
-  }
+  if (!(error instanceof CommanderError)) fail(error);
+  else if (error.exitCode === 0) exitCode = EXIT.done;
+  else if (isJson) fail(new UsageError(error.message.replace(/^error: /, '')));
+  else exitCode = EXIT.usage;
 }
 process.exitCode = exitCode;

@@ -11,10 +11,9 @@ export function printLine(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-export async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+/** To standard error. */
+export function warnLine(text: string): void {
+  process.stderr.write(`${text}\n`);
 }
 
 /** Cells below their titles. A row of fewer cells than there are titles is a remark: it makes no column wider. */

@@ -1,9 +1,14 @@
 /**
  * Files of keys and values.
  *
- *     JSON Lines   {"key":"…","value":"…"} per line; bytes that are no UTF-8 as keyBase64, valueBase64
- *     TSV          key, a tab, value; both taken as they are
+ *     JSON Lines   {"key":"…","value":"…"} per line, in UTF-8; other bytes as keyBase64, valueBase64
+ *     TSV          key, a tab, value; both are bytes, taken as they are, also a carriage return at the end
+ *
+ * A line that is not exactly that is bad: nothing is guessed, skipped or replaced.
  */
+import { isUtf8 } from 'node:buffer';
+import { decodeBase64 } from './base64.js';
+
 export type Format = 'jsonl' | 'tsv';
 
 export interface KeyValue {
@@ -11,19 +16,48 @@ export interface KeyValue {
   readonly value: Buffer;
 }
 
+const MIB = 1024 * 1024;
 const TAB = 0x09;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
-/** A longer line is refused rather than gathered in memory. */
-export const MAX_LINE_BYTES = 96 * 1024 * 1024;
+const BRACE = 0x7b;
+const BYTE_ORDER_MARK = Buffer.of(0xef, 0xbb, 0xbf);
+/** A longer line is not gathered in memory. The largest value is 86 MiB long in base64. */
+export const MAX_LINE_BYTES = 96 * MIB;
+/** A longer value is exported as base64: as text of JSON a byte may take six, and the line would be too long. */
+const LONGEST_TEXT_BYTES = 15 * MIB;
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** A line of nothing, or of nothing but a carriage return: it is skipped. */
+export function isBlank(line: Buffer, format: 'auto' | Format): boolean {
+  return line.length === 0 || (format !== 'tsv' && line.length === 1 && line[0] === RETURN);
+}
+
+export function formatOf(line: Buffer): Format {
+  const start = hasByteOrderMark(line) ? BYTE_ORDER_MARK.length : 0;
+  return line[start] === BRACE ? 'jsonl' : 'tsv';
+}
+
+/** Throws a plain Error if the first line of a file says that the file is not what it should be. */
+export function checkFirstLine(line: Buffer): void {
+  if (hasByteOrderMark(line)) throw new Error('it begins with a byte order mark: save the file without it');
+}
 
 /** Throws a plain Error that says what is wrong with the line. */
 export function parseRecord(line: Buffer, format: Format): KeyValue {
-  if (format === 'tsv') {
-    const tab = line.indexOf(TAB);
-    if (tab < 0) throw new Error('there is no tab between key and value');
-    return { key: line.subarray(0, tab), value: line.subarray(tab + 1) };
-  }
+  const record = format === 'tsv' ? parseTabbed(line) : parseJson(line);
+  if (record.key.length === 0) throw new Error('the key is empty');
+  return record;
+}
+
+function parseTabbed(line: Buffer): KeyValue {
+  const tab = line.indexOf(TAB);
+  if (tab < 0) throw new Error('there is no tab between key and value');
+  return { key: line.subarray(0, tab), value: line.subarray(tab + 1) };
+}
+
+function parseJson(line: Buffer): KeyValue {
+  if (!isUtf8(line)) throw new Error('it is not UTF-8; give such bytes as "keyBase64", "valueBase64"');
   let parsed: unknown;
   try {
     parsed = JSON.parse(line.toString('utf8'));
@@ -38,9 +72,17 @@ export function parseRecord(line: Buffer, format: Format): KeyValue {
 function bytesOf(fields: Record<string, unknown>, name: 'key' | 'value'): Buffer {
   const text = fields[name];
   const base64 = fields[`${name}Base64`];
-  if (typeof text === 'string' && base64 === undefined) return Buffer.from(text, 'utf8');
-  if (typeof base64 === 'string' && text === undefined) return Buffer.from(base64, 'base64');
-  throw new Error(`it needs "${name}" (a string) or "${name}Base64"`);
+  if (typeof text === 'string' && base64 === undefined) {
+    if (LONE_SURROGATE.test(text)) throw new Error(`"${name}" has half a surrogate pair, which has no UTF-8`);
+    return Buffer.from(text, 'utf8');
+  }
+  if (typeof base64 !== 'string' || text !== undefined)
+    throw new Error(`it needs "${name}" (a string) or "${name}Base64"`);
+  try {
+    return decodeBase64(base64);
+  } catch (error) {
+    throw new Error(`"${name}Base64": ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** The line that `parseRecord` reads back as the same bytes. */
@@ -48,33 +90,40 @@ export function formatRecord({ key, value }: KeyValue): string {
   return `${JSON.stringify({ ...field('key', key), ...field('value', value) })}\n`;
 }
 
-/** Bytes as a field of JSON: text if they are UTF-8, else base64. */
+/** Bytes as a field of JSON: text if they are UTF-8 and not very long, else base64. */
 export function field(name: string, bytes: Buffer): Record<string, string> {
-  const text = bytes.toString('utf8');
-  return Buffer.from(text, 'utf8').equals(bytes)
-    ? { [name]: text }
+  return bytes.length <= LONGEST_TEXT_BYTES && isUtf8(bytes)
+    ? { [name]: bytes.toString('utf8') }
     : { [`${name}Base64`]: bytes.toString('base64') };
 }
 
-/** Lines of a byte stream, without their line ends. Throws a plain Error for a line above MAX_LINE_BYTES. */
-export async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  let rest: Buffer[] = [];
-  let restBytes = 0;
-  for await (const part of stream) {
-    let chunk = Buffer.from(part.buffer, part.byteOffset, part.length);
-    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE)) {
-      yield withoutReturn(Buffer.concat([...rest, chunk.subarray(0, end)]));
-      rest = [];
-      restBytes = 0;
-      chunk = chunk.subarray(end + 1);
+/** Lines of a byte stream, without the newlines; undefined for a line above MAX_LINE_BYTES. */
+export async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer | undefined> {
+  let parts: Buffer[] = [];
+  let lineBytes = 0;
+  const add = (part: Buffer) => {
+    lineBytes += part.length;
+    if (lineBytes > MAX_LINE_BYTES) parts = [];
+    else parts.push(part);
+  };
+  const take = () => {
+    const line = lineBytes > MAX_LINE_BYTES ? undefined : Buffer.concat(parts);
+    parts = [];
+    lineBytes = 0;
+    return line;
+  };
+  for await (const chunk of stream) {
+    let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+      add(rest.subarray(0, end));
+      yield take();
+      rest = rest.subarray(end + 1);
     }
-    rest.push(chunk);
-    restBytes += chunk.length;
-    if (restBytes > MAX_LINE_BYTES) throw new Error(`a line is longer than ${MAX_LINE_BYTES} bytes`);
+    add(rest);
   }
-  if (restBytes > 0) yield withoutReturn(Buffer.concat(rest));
+  if (lineBytes > 0) yield take();
 }
 
-function withoutReturn(line: Buffer): Buffer {
-  return line.at(-1) === RETURN ? line.subarray(0, -1) : line;
+function hasByteOrderMark(line: Buffer): boolean {
+  return line.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK);
 }

@@ -6,6 +6,7 @@
  *
  *     TIMEOUT             no answer within timeoutMs
  *     UNREACHABLE         no node could be connected to within timeoutMs
+ *     CONNECTION_REFUSED  every node refused the connection, refusedRounds times
  *     ABORTED             the caller's AbortSignal fired
  *     CLIENT_CLOSED       close() was called before the answer came
  *     CLIENT_OVERLOADED   maxQueuedRequests are waiting already

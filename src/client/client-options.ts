@@ -27,6 +27,11 @@ export interface ClientOptions {
   readonly attemptTimeoutMs?: number;
   /** How long a connection may take to come up. Default 2 000. */
   readonly connectTimeoutMs?: number;
+  /**
+   * When every node refuses the connection in so many rounds in a row, a call fails with CONNECTION_REFUSED. Default
+   * Infinity: a cluster may be about to start.
+   */
+  readonly refusedRounds?: number;
   /** The first pause between attempts; it doubles, with jitter. Default 20. */
   readonly backoffMs?: number;
   /** The longest pause between attempts. Default 1 000. */
@@ -79,6 +84,7 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
     timeoutMs: 10_000,
     attemptTimeoutMs: 3_000,
     connectTimeoutMs: 2_000,
+    refusedRounds: Number.POSITIVE_INFINITY,
     backoffMs: 20,
     maxBackoffMs: 1_000,
     window: 1024,
@@ -98,6 +104,12 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
     if (!(isAboveZero(settings[name]) && Number.isFinite(settings[name])))
       throw invalid(`${name} must be a number of milliseconds above 0, got ${settings[name]}`);
   }
+  const { refusedRounds } = settings;
+  if (
+    refusedRounds !== Number.POSITIVE_INFINITY &&
+    !(Number.isSafeInteger(refusedRounds) && refusedRounds > 0)
+  )
+    throw invalid(`refusedRounds must be a whole number above 0, or Infinity, got ${refusedRounds}`);
   for (const name of COUNTS) {
     if (!(Number.isSafeInteger(settings[name]) && settings[name] > 0))
       throw invalid(`${name} must be a whole number above 0, got ${settings[name]}`);

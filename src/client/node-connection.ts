@@ -295,5 +295,7 @@ function refusedRequest(limits: RequestLimits, request: Unnumbered): SizeRefusal
 }
 
 function unreachable(endpoint: string, cause: unknown): RaftreeError {
-  return new RaftreeError('UNREACHABLE', `${endpoint}: ${errorMessage(cause)}`, { cause });
+  // Of a host with several addresses the system's error has no message.
+  const reason = errorMessage(cause) || errorCode(cause) || 'no connection';
+  return new RaftreeError('UNREACHABLE', `${endpoint}: ${reason}`, { cause });
 }

@@ -8,7 +8,7 @@
  *     answered with outcome notCommitted                    as before
  *     sent, and no answer, or one with outcome unknown      uncertain: it may be in a log
  */
-import { RaftreeError } from '../env/errors.js';
+import { errorCode, RaftreeError } from '../env/errors.js';
 import type { Outcome } from '../protocol/error-codes.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { RequestName } from '../protocol/messages.js';
@@ -103,6 +103,9 @@ export class Router {
     const refused = new Set<string>();
     /** Asked since the last pause. */
     const tried = new Set<string>();
+    /** Of those: nobody listens there. */
+    const notListening = new Set<string>();
+    let refusedRounds = 0;
     let pauses = 0;
     let diskFullSinceMs: number | undefined;
     for (;;) {
@@ -127,13 +130,18 @@ export class Router {
         if (REFUSAL_CODES.has(error.code)) refused.add(endpoint);
         if (candidates.every((candidate) => refused.has(candidate))) throw error;
         tried.add(endpoint);
+        if (isNotListening(error)) notListening.add(endpoint);
         this.#learn(endpoint, error);
         const namedLeader = target === 'leader' ? this.#leader : undefined;
         const another = [...candidates, ...(namedLeader ? [namedLeader] : [])].some(
           (node) => !tried.has(node),
         );
         if (another && !BUSY_CODES.has(error.code)) continue;
+        const isRefused = candidates.every((candidate) => notListening.has(candidate));
+        refusedRounds = isRefused ? refusedRounds + 1 : 0;
+        if (refusedRounds >= this.#settings.refusedRounds) throw connectionRefused(candidates, error);
         tried.clear();
+        notListening.clear();
         const { env, backoffMs, maxBackoffMs } = this.#settings;
         const pauseMs = backoffDelayMs(pauses++, backoffMs, maxBackoffMs, env.random);
         // An attempt that can hardly be answered in time would only make the outcome uncertain.
@@ -212,6 +220,22 @@ export class Router {
       this.#turn++;
     }
   }
+}
+
+/** The system at the other end says that no process listens, or no such host is known. */
+function isNotListening(error: RaftreeError): boolean {
+  const code = errorCode(error.cause);
+  return error.code === 'UNREACHABLE' && (code === 'ECONNREFUSED' || code === 'ENOTFOUND');
+}
+
+function connectionRefused(endpoints: readonly string[], last: RaftreeError): RaftreeError {
+  return new RaftreeError(
+    'CONNECTION_REFUSED',
+    `no node listens at ${endpoints.join(', ')} (${errorCode(last.cause)})`,
+    {
+      cause: last,
+    },
+  );
 }
 
 /** Throws `NOT_LEADER` for the status of a node that does not lead. */

@@ -603,6 +603,29 @@ scenario('stale reads go to any given node, or to the one that is named', {}, as
   for (let i = 0; i < 5; i++) await client.get('k', { stale: true });
 });
 
+scenario(
+  'with refusedRounds a call ends when no node listens, and only then',
+  { refusedRounds: 3, timeoutMs: 60_000 },
+  async (client, cluster) => {
+    const { scheduler, network } = cluster.world;
+    await client.put('k', 'v');
+    network.cut('client', 'node1');
+    for (const node of [2, 3]) cluster.kill(node);
+    const waiting = client.put('k', 'w');
+    await scheduler.sleep(10_000);
+    network.mendAll();
+    await waiting;
+    cluster.kill(1);
+    const startMs = scheduler.nowMs();
+    for (const call of [client.get('k', { stale: true }), client.status(), client.get('k')]) {
+      const error = await failure(call);
+      assert.equal([error.code, error.outcome], ['CONNECTION_REFUSED', 'notCommitted']);
+      assert.match(error.message, 'node1:7000, node2:7000, node3:7000');
+    }
+    assert.ok(scheduler.nowMs() - startMs < 3000, `${scheduler.nowMs() - startMs} ms`);
+  },
+);
+
 scenario('another cluster is refused at once', { clusterId: 'other' }, async (client, cluster) => {
   const { scheduler } = cluster.world;
   const startMs = scheduler.nowMs();

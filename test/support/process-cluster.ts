@@ -17,8 +17,13 @@ export interface CommandResult {
 }
 
 /** Runs the command line to its end. */
-export function raftree(args: readonly string[], input?: string | Buffer): Promise<CommandResult> {
-  return finish(spawn(process.execPath, [MAIN, ...args], { stdio: 'pipe' }), input);
+export function raftree(
+  args: readonly string[],
+  input?: string | Buffer,
+  env: NodeJS.ProcessEnv = {},
+): Promise<CommandResult> {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: 'pipe', env: { ...process.env, ...env } });
+  return finish(child, input);
 }
 
 export function finish(child: ChildProcess, input?: string | Buffer): Promise<CommandResult> {

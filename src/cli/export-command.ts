@@ -1,0 +1,82 @@
+/** export: all keys and values, or those with a prefix, as JSON Lines in the order of the keys. */
+import type { Command } from 'commander';
+import type { ScanOptions } from '../client/client.js';
+import { type Base64Options, givenKey, withKeyOption } from './byte-arguments.js';
+import { withClient } from './client-options.js';
+import { print, printLine, warnLine } from './output.js';
+import { OutputFile } from './output-file.js';
+import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
+import { formatRecord } from './records.js';
+import { onStopSignal } from './signals.js';
+
+interface ExportOptions extends ReadCommandOptions, Base64Options {
+  readonly prefix?: string;
+  readonly output?: string;
+}
+
+/** Records are written together up to so many characters. */
+const PAGE_CHARACTERS = 1024 * 1024;
+
+export function addExportCommand(program: Command): void {
+  withKeyOption(
+    withReadOptions(
+      program.command('export').description('print every record as JSON Lines, ordered by key'),
+      60_000,
+    ),
+    'the prefix is given as base64',
+  )
+    .option('--prefix <text>', 'only keys that begin with it')
+    .option('--output <file>', 'write to a file; until all is there, what it held before stays')
+    .addHelpText(
+      'after',
+      `
+Bytes that are no UTF-8 are written as keyBase64, valueBase64; so are very long values. "raftree import" reads all that back.
+
+Examples:
+  raftree export --output backup.jsonl
+  raftree export --prefix users/ --stale | gzip > users.jsonl.gz`,
+    )
+    .action((options: ExportOptions) => exportRecords(options));
+}
+
+async function exportRecords(options: ExportOptions): Promise<void> {
+  const prefix = options.prefix === undefined ? {} : { prefix: givenKey(options.prefix, options) };
+  const range = { ...readOptions(options), ...prefix };
+  if (options.output === undefined) {
+    await writeRecords(options, range, print);
+    return;
+  }
+  const output = new OutputFile(options.output);
+  const stopped = new AbortController();
+  onStopSignal(() => stopped.abort());
+  try {
+    const records = await writeRecords(options, { ...range, signal: stopped.signal }, (text) =>
+      output.write(text),
+    );
+    output.finish();
+    if (options.json) printLine(JSON.stringify({ records, output: options.output }));
+    else warnLine(`exported ${records} records to ${options.output}`);
+  } finally {
+    output.discard();
+  }
+}
+
+function writeRecords(
+  options: ExportOptions,
+  range: ScanOptions,
+  write: (text: string) => Promise<void> | void,
+): Promise<number> {
+  return withClient(options, async (client) => {
+    let records = 0;
+    let page = '';
+    for await (const entry of client.scan(range)) {
+      page += formatRecord(entry);
+      records++;
+      if (page.length < PAGE_CHARACTERS) continue;
+      await write(page);
+      page = '';
+    }
+    await write(page);
+    return records;
+  });
+}

@@ -1,0 +1,231 @@
+/** import: the records of a file, in its order for each key, many requests under way at once. */
+import { SingleBar } from 'cli-progress';
+import { type Command, InvalidArgumentError } from 'commander';
+import { RaftreeClient } from '../client/client.js';
+import { errorMessage, RaftreeError } from '../env/errors.js';
+import { type CommonOptions, clientOptionsOf, parseCount, withClientOptions } from './client-options.js';
+import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
+import { openInput } from './input.js';
+import { printLine, warnLine } from './output.js';
+import {
+  checkFirstLine,
+  type Format,
+  formatOf,
+  isBlank,
+  lines,
+  MAX_LINE_BYTES,
+  parseRecord,
+} from './records.js';
+
+interface ImportOptions extends CommonOptions {
+  readonly format: 'auto' | Format;
+  readonly strict?: true;
+  readonly window: number;
+}
+
+/** Bad lines that are reported one by one; the rest are only counted. */
+const MAX_REPORTED_LINES = 100;
+const MAX_WINDOW = 4096;
+/** Of all requests under way together, if there is more than one. */
+const MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024;
+
+/** What the cluster takes never, however often it is tried: as bad as a line that cannot be read. */
+const BAD_RECORD_CODES = new Set(['KEY_TOO_LARGE', 'VALUE_TOO_LARGE', 'REQUEST_TOO_LARGE']);
+
+export function addImportCommand(program: Command, setExitCode: (code: ExitCode) => void): void {
+  withClientOptions(
+    program
+      .command('import [file]')
+      .description('put every record of a JSON Lines or TSV file, or of standard input'),
+    60_000,
+  )
+    .option('--format <format>', 'jsonl, tsv, or auto: by the first line', parseFormat, 'auto')
+    .option('--strict', 'stop at the first bad line')
+    .option('--window <n>', `requests under way at once, 1 to ${MAX_WINDOW}`, parseWindow, 256)
+    .addHelpText(
+      'after',
+      `
+JSON Lines: {"key":"…","value":"…"} per line; bytes that are no UTF-8 as keyBase64, valueBase64.
+TSV: key, a tab, value; bytes as they are.
+Records with the same key are put in the order of the file, one after the other, whatever --window says; others in any order.
+A bad line, or one that is too large for the cluster, is reported with its number and skipped: exit code 1.
+An import may be repeated: it puts the same values again.
+
+Examples:
+  raftree import records.jsonl
+  raftree export | raftree import --endpoints other:7001`,
+    )
+    .action(async (file: string | undefined, options: ImportOptions) => {
+      const { badLines } = await importFile(file, options);
+      if (badLines > 0) setExitCode(EXIT.notMet);
+    });
+}
+
+function parseFormat(text: string): 'auto' | Format {
+  if (text === 'auto' || text === 'jsonl' || text === 'tsv') return text;
+  throw new InvalidArgumentError('expected jsonl, tsv or auto');
+}
+
+function parseWindow(text: string): number {
+  const window = parseCount(text);
+  if (window > MAX_WINDOW) throw new InvalidArgumentError(`expected at most ${MAX_WINDOW}`);
+  return window;
+}
+
+export interface ImportResult {
+  /** Written. */
+  readonly records: number;
+  readonly badLines: number;
+  readonly bytes: number;
+}
+
+interface Listener {
+  badLine(number: number, reason: string): void;
+  written(records: number, bytes: number): void;
+}
+
+/** Throws `UsageError` for the first bad line if `strict`, and a RaftreeError if a record may not have been written. */
+export async function importLines(
+  client: Pick<RaftreeClient, 'put'>,
+  stream: AsyncIterable<Uint8Array>,
+  options: Pick<ImportOptions, 'format' | 'strict' | 'window'>,
+  listener: Listener,
+): Promise<ImportResult> {
+  let { format } = options;
+  let number = 0;
+  let badLines = 0;
+  let records = 0;
+  let bytes = 0;
+  let failure: Error | undefined;
+  const bad = (line: number, reason: string) => {
+    badLines++;
+    listener.badLine(line, reason);
+    if (options.strict) failure ??= new UsageError(`stopped at line ${line}: ${reason}`);
+  };
+  const put = async (line: number, lineBytes: number, key: Buffer, value: Buffer) => {
+    try {
+      await client.put(key, value);
+      records++;
+      bytes += lineBytes + 1;
+      listener.written(records, bytes);
+    } catch (error) {
+      const { code, outcome } = error instanceof RaftreeError ? outcomeOf(error) : { code: '', outcome: '' };
+      if (outcome === 'notCommitted' && BAD_RECORD_CODES.has(code)) bad(line, errorMessage(error));
+      else failure ??= stoppedAt(line, error);
+    }
+  };
+  const underWay = new Set<Promise<void>>();
+  let bytesUnderWay = 0;
+  const readLines = async () => {
+    for await (const line of lines(stream)) {
+      number++;
+      if (line && isBlank(line, format)) continue;
+      try {
+        if (!line) throw new Error(`it is longer than ${MAX_LINE_BYTES} bytes`);
+        if (format === 'auto') format = formatOf(line);
+        if (number === 1) checkFirstLine(line);
+        const { key, value } = parseRecord(line, format);
+        while (
+          underWay.size >= options.window ||
+          (underWay.size > 0 && bytesUnderWay + line.length > MAX_BYTES_UNDER_WAY)
+        )
+          await Promise.race(underWay);
+        bytesUnderWay += line.length;
+        const written = put(number, line.length, key, value).finally(() => {
+          underWay.delete(written);
+          bytesUnderWay -= line.length;
+        });
+        underWay.add(written);
+      } catch (error) {
+        bad(number, errorMessage(error));
+      }
+      if (failure) break;
+    }
+  };
+  try {
+    await readLines();
+  } finally {
+    await Promise.all(underWay);
+  }
+  if (failure) throw failure;
+  return { records, badLines, bytes };
+}
+
+function outcomeOf(error: RaftreeError): { code: string; outcome: unknown } {
+  return { code: error.code, outcome: 'outcome' in error ? error.outcome : error.info.outcome };
+}
+
+/** The same error, with the line that it stopped at. */
+function stoppedAt(line: number, error: unknown): Error {
+  if (!(error instanceof RaftreeError)) return error instanceof Error ? error : new Error(String(error));
+  const { code, outcome } = outcomeOf(error);
+  return new RaftreeError(code, `stopped at line ${line}: ${error.message}`, {
+    cause: error,
+    info: { outcome },
+  });
+}
+
+async function importFile(file: string | undefined, options: ImportOptions): Promise<ImportResult> {
+  const input = openInput(file === '-' ? undefined : file);
+  const progress = new Progress(input.sizeBytes);
+  const startedMs = performance.now();
+  const client = new RaftreeClient({ ...clientOptionsOf(options), window: options.window });
+  let result: ImportResult;
+  try {
+    result = await importLines(client, input.stream, options, progress);
+  } catch (error) {
+    warnLine(`${progress.records} records were written`);
+    throw error;
+  } finally {
+    await client.close();
+    progress.stop();
+  }
+  const { records, badLines, bytes } = result;
+  const seconds = (performance.now() - startedMs) / 1000;
+  if (options.json)
+    printLine(JSON.stringify({ records, badLines, bytes, seconds: Number(seconds.toFixed(2)) }));
+  else {
+    const rate = Math.round(records / seconds);
+    warnLine(
+      `imported ${records} records (${(bytes / 1e6).toFixed(1)} MB) in ${seconds.toFixed(1)} s, ${rate}/s; bad lines: ${badLines}`,
+    );
+  }
+  return result;
+}
+
+/** A bar on a terminal, nothing elsewhere; and the bad lines. */
+class Progress implements Listener {
+  readonly #bar: SingleBar | undefined;
+  readonly #startedMs = performance.now();
+  #badLines = 0;
+  records = 0;
+
+  constructor(totalBytes: number) {
+    if (!process.stderr.isTTY || totalBytes === 0) return;
+    this.#bar = new SingleBar({
+      format: '{bar} {percentage}% | {records} records | {rate} records/s | {eta_formatted} left',
+      stream: process.stderr,
+      hideCursor: true,
+      etaBuffer: 100,
+    });
+    this.#bar.start(totalBytes, 0, { records: 0, rate: 0 });
+  }
+
+  written(records: number, bytes: number): void {
+    this.records = records;
+    if (!this.#bar || records % 100 !== 0) return;
+    const seconds = (performance.now() - this.#startedMs) / 1000;
+    this.#bar.update(bytes, { records, rate: Math.round(records / seconds) });
+  }
+
+  badLine(number: number, reason: string): void {
+    this.#badLines++;
+    if (this.#badLines <= MAX_REPORTED_LINES) warnLine(`line ${number}: ${reason}`);
+    else if (this.#badLines === MAX_REPORTED_LINES + 1)
+      warnLine('more bad lines follow and are only counted');
+  }
+
+  stop(): void {
+    this.#bar?.stop();
+  }
+}
