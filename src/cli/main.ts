@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** raftree: the command line. Every command sets the exit code that `exit-codes.ts` explains. */
 import { Command, CommanderError } from 'commander';
+import { LineOutput } from '../env/real/line-output.js';
 import { VERSION } from '../server/version.js';
 import { checkArguments } from './byte-arguments.js';
 import { addClusterCommand } from './cluster-command.js';
@@ -29,6 +30,8 @@ process.umask(0o077);
 const given = process.argv.slice(2);
 const end = given.indexOf('--');
 const isJson = given.slice(0, end < 0 ? given.length : end).includes('--json');
+
+const STANDARD_ERROR = 2;
 
 let exitCode: ExitCode = EXIT.done;
 const setExitCode = (code: ExitCode) => {
@@ -63,9 +66,9 @@ addStatusCommand(program);
 addMemberCommands(program);
 addLsmCommands(program, setExitCode);
 
-function fail(error: unknown): void {
+function fail(error: unknown, write: (line: string) => void = warnLine): void {
   exitCode = exitCodeOf(error);
-  warnLine(isJson ? errorAsJson(error) : describeError(error));
+  write(isJson ? errorAsJson(error) : describeError(error));
 }
 
 // Whoever reads our output may stop reading (`raftree scan | head`).
@@ -77,9 +80,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(exitCode);
 });
 process.stderr.on('error', () => {});
-// A fault of ours ends in a line and an exit code too.
+// A fault of ours ends in a line and an exit code too, also if nobody reads the line.
 process.on('uncaughtException', (error) => {
-  fail(error);
+  fail(error, (line) => new LineOutput(STANDARD_ERROR).write(`${line}\n`));
   process.exit(exitCode);
 });
 
