@@ -13,17 +13,18 @@ import type { Engine } from '../../src/kv/engine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
 import { NOBODY, type StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
-import { type NodeConfig, type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
-import { Node } from '../../src/server/node.js';
-import { OTHER_SECRET, SECRET } from '../support/secrets.js';
+import { Node, type NodeParts } from '../../src/server/node.js';
+import { SECRET } from '../support/secrets.js';
 import type { Coverage } from './coverage.js';
 import { Direct } from './direct.js';
 import { faultOf, type MachineState, SimulatedMachine } from './machine.js';
+import { type ListedNode, listed, nodeConfigOf } from './node-json.js';
 import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
 import { Reference } from './reference.js';
 import type { Broken } from './rules.js';
 import { otherSettings, type Setting } from './setting.js';
+import { Survival } from './survival.js';
 import { Trace } from './trace.js';
 
 /** What the network does to messages between nodes. */
@@ -34,6 +35,9 @@ export interface MessageFaults {
 }
 
 const MIN_RESTART_MS = 20;
+
+/** With these a node refuses a node.json that is wrong, or that does not belong to its data folder. */
+const MISTAKE_CODES = new Set(['INVALID_CONFIG', 'IDENTITY_MISMATCH']);
 
 /** Of what a disk has not synced, bytes survive by chance. */
 class Unlucky extends SeededRandom {
@@ -49,6 +53,7 @@ export class Cluster implements Probe {
   readonly coverage: Coverage;
   readonly trace: Trace;
   readonly reference: Reference;
+  readonly survival = new Survival(this);
   readonly messageFaults: MessageFaults = { loss: 0, repetition: 0, reordering: 0 };
   /** Machines that are down are started again, as a supervisor would. */
   isSupervised = true;
@@ -163,16 +168,21 @@ export class Cluster implements Probe {
   // The life of a machine
 
   start(machine: SimulatedMachine): void {
-    if (machine.state !== 'down') return;
+    if (machine.state !== 'down' || machine.isOff) return;
     machine.state = 'starting';
     machine.hasFailedOperations = false;
+    machine.startedWith = machine.edit;
     machine.starts++;
     if (machine.starts > 1) this.coverage.count('restarts');
     if (this.setting.mixesSettings) {
       machine.settings = otherSettings(this.setting, this.#restartRandom);
       if (machine.starts > 1) this.coverage.count('settings changed by a restart');
     }
-    this.trace.record(machine.host, 'start', { process: machine.processName });
+    const { what } = machine.edit ?? {};
+    this.trace.record(machine.host, 'start', {
+      process: machine.processName,
+      ...(what ? { edit: what } : {}),
+    });
     const process: SimProcess = this.world.start(machine.host, machine.disk, {
       latency: (operation) => this.#latency(machine, process, operation),
       fault: (operation) => {
@@ -188,16 +198,18 @@ export class Cluster implements Probe {
     machine.process = process;
     const env: Env = { ...process.env, clock: attributed(machine.host, process.clock) };
     const isCurrent = () => machine.process === process;
-    Node.start({
-      env,
-      config: this.#config(machine),
-      logger: this.#logger(machine, isCurrent),
-      onFailure: (error) => {
-        if (isCurrent()) this.#failed(machine, error);
+    this.#startNode(
+      {
+        env,
+        logger: this.#logger(machine, isCurrent),
+        onFailure: (error) => {
+          if (isCurrent()) this.#failed(machine, error);
+        },
+        openEngine: (nodeEnv, directory, config, logger) =>
+          this.#openEngine(machine, () => openLsmEngine(nodeEnv, directory, config, logger)),
       },
-      openEngine: (nodeEnv, directory, config, logger) =>
-        this.#openEngine(machine, () => openLsmEngine(nodeEnv, directory, config, logger)),
-    }).then(
+      machine,
+    ).then(
       (node) => {
         if (!isCurrent()) return;
         machine.node = node;
@@ -224,12 +236,14 @@ export class Cluster implements Probe {
   }
 
   /** Files go, while the machine is down. */
-  removeFiles(machine: SimulatedMachine, directory: string): void {
+  removeFiles(machine: SimulatedMachine, paths: readonly string[]): void {
     machine.isDamaged = true;
     const fs = machine.disk.mount();
-    for (const name of fs.list(directory)) fs.unlink(`${directory}/${name}`);
-    fs.syncDirectory(directory);
-    this.trace.record('world', 'files removed', { host: machine.host, directory });
+    for (const path of paths) {
+      fs.unlink(path);
+      fs.syncDirectory(path.slice(0, path.lastIndexOf('/')));
+    }
+    this.trace.record('world', 'files removed', { host: machine.host, paths });
   }
 
   /** kill -9. */
@@ -319,9 +333,11 @@ export class Cluster implements Probe {
     const cause = error instanceof RaftreeError ? error.cause : undefined;
     const codes = [errorCode(error), errorCode(cause), errorCode((cause as Error | undefined)?.cause)];
     const message = `${errorMessage(error)} (${codes.filter((code) => code !== undefined).join(', ')})`;
+    const isExcused =
+      machine.startedWith !== undefined && codes.some((code) => MISTAKE_CODES.has(code ?? ''));
     this.trace.record(machine.host, 'failed', { message });
     if (codes.includes('RAFT_INVARIANT')) this.fail('invariants', `${machine.host}: ${message}`);
-    else if (!machine.isDamaged && !machine.hasFailedOperations && !machine.condition.isFull)
+    else if (!isExcused && !machine.isDamaged && !machine.hasFailedOperations && !machine.condition.isFull)
       this.fail('nodes live', `${machine.host} gave up without a reason: ${message}`);
     const isLost = machine.isDamaged && machine.state === 'starting' && codes.includes('CORRUPTION');
     this.#goesDown(machine, isLost ? 'lost' : 'down');
@@ -333,36 +349,17 @@ export class Cluster implements Probe {
     return !isFounder && !machine.isForeign;
   }
 
-  #config(machine: SimulatedMachine): NodeConfig {
-    const { raft, storage, limits } = { ...this.setting, ...machine.settings };
-    const config = parseNodeConfig(
-      {
-        clusterId: 'simulated',
-        nodeId: machine.id,
-        dataDirectory: '/data',
-        nodes: this.machines
-          .filter((other) => other === machine || (this.founders.includes(other) && !machine.isForeign))
-          .map(({ id, host }) => ({ id, client: `${host}:7001`, peer: `${host}:7101` })),
-        join: this.#joins(machine),
-        raft,
-        security: this.#securityOf(machine),
-      },
-      'simulation',
-      '/',
+  /** What its node.json says if nobody has made a mistake. */
+  nodeJson(machine: SimulatedMachine): { readonly nodes: readonly ListedNode[]; readonly joins: boolean } {
+    const nodes = this.machines.filter(
+      (other) => other === machine || (this.founders.includes(other) && !machine.isForeign),
     );
-    // Smaller than a person may configure, so that little data goes a long way.
-    return {
-      ...config,
-      storage: { ...config.storage, ...storage },
-      limits: { ...config.limits, ...limits },
-    };
+    return { nodes: nodes.map(listed), joins: this.#joins(machine) };
   }
 
-  /** Which of two secrets a node proves may change with a restart. */
-  #securityOf({ id, starts }: SimulatedMachine): NodeConfigInput['security'] {
-    if (!this.setting.hasSecret) return { insecure: true };
-    const secrets = [SECRET, OTHER_SECRET];
-    return { clusterSecret: (id + starts) % 2 === 0 ? secrets : secrets.reverse() };
+  async #startNode(parts: Omit<NodeParts, 'config'>, machine: SimulatedMachine): Promise<Node> {
+    const { nodes, joins } = this.nodeJson(machine);
+    return Node.start({ ...parts, config: nodeConfigOf(machine, this.setting, nodes, joins) });
   }
 
   #logger(machine: SimulatedMachine, isCurrent: () => boolean): Logger {
@@ -432,6 +429,7 @@ export class Cluster implements Probe {
     if (status) this.trace.record(who, 'raft.status', { ...status });
     if (append) {
       const { batch, hardState, first, entries } = append;
+      if (!this.#foreigner(who)) this.survival.appended(first, entries);
       this.trace.record(who, 'raft.append', { batch, ...hardState, first, entries: entries.length });
     }
     if (apply) this.trace.record(who, 'raft.apply', { ...apply });

@@ -71,6 +71,11 @@ export const COVERAGE = [
   'disks replaced',
   'damage while members change',
   'quorums lost',
+  'node.json edited',
+  'data folders emptied',
+  'parts of data folders emptied',
+  'nodes of other clusters',
+  'mistaken commands',
 ] as const;
 
 export type CoverageKind = (typeof COVERAGE)[number];

@@ -1,4 +1,7 @@
-/** The faults there are, and the profile that a run of only their kind has. */
+/**
+ * The faults there are, and the profile that a run of only their kind has. `mistakes` are those of operators, `strangers` what
+ * somebody on the network does who belongs to no cluster, or to another.
+ */
 export const FAULTS = [
   { name: 'partition', profile: 'network' },
   { name: 'oneWayCut', profile: 'network' },
@@ -31,6 +34,35 @@ export const FAULTS = [
   { name: 'failedRead', profile: 'disk' },
   { name: 'bitFlip', profile: 'disk' },
   { name: 'replacedDisk', profile: 'disk' },
+  { name: 'editedNodeJson', profile: 'mistakes' },
+  { name: 'emptiedFolder', profile: 'mistakes' },
+  { name: 'partlyEmptiedFolder', profile: 'mistakes' },
+  { name: 'foreignNode', profile: 'mistakes' },
+  { name: 'wrongCommand', profile: 'mistakes' },
+  { name: 'strangeBytes', profile: 'strangers' },
+  { name: 'lyingPeer', profile: 'strangers' },
+  { name: 'madeUpNodes', profile: 'strangers' },
+  { name: 'heldConnections', profile: 'strangers' },
+  { name: 'replayedFrames', profile: 'strangers' },
+  { name: 'strangeClient', profile: 'strangers' },
 ] as const;
 
-export type FaultName = (typeof FAULTS)[number]['name'];
+type Fault = (typeof FAULTS)[number];
+
+export type FaultName = Fault['name'];
+/** The faults of one profile. */
+export type FaultOf<P extends Fault['profile']> = Extract<Fault, { profile: P }>['name'];
+
+/** Those of the names that belong to the profiles. */
+export function faultsOf<P extends Fault['profile']>(
+  profiles: readonly P[],
+  names: readonly FaultName[],
+): readonly FaultOf<P>[] {
+  const ofProfiles = new Set<FaultName>(
+    FAULTS.filter(({ profile }) => profiles.some((one) => one === profile)).map(({ name }) => name),
+  );
+  return names.filter((name): name is FaultOf<P> => ofProfiles.has(name));
+}
+
+/** Not chosen by a seed yet: what is known to break a rule. With `--faults` they are. */
+export const PENDING: readonly FaultName[] = [];

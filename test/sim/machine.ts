@@ -5,6 +5,7 @@ import type { SimProcess } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import type { Node } from '../../src/server/node.js';
 import type { Coverage } from './coverage.js';
+import type { NodeJsonEdit } from './node-json.js';
 import type { OwnSettings } from './setting.js';
 
 /** What the disk of one machine is like at the moment. */
@@ -48,6 +49,14 @@ export class SimulatedMachine {
   isDamaged = false;
   /** Its disk is an empty one. */
   isReplaced = false;
+  /** Its operator has emptied its data folder, or a part of it. */
+  isEmptied = false;
+  /** Its operator has switched it off: nobody starts it. */
+  isOff = false;
+  /** What an operator has done to its node.json. */
+  edit: NodeJsonEdit | undefined;
+  /** What it found when it was started last. */
+  startedWith: NodeJsonEdit | undefined;
   /** It belongs to another cluster of the same name, whose history is not compared. */
   isForeign = false;
   /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */

@@ -5,14 +5,17 @@
 import { SimDisk } from '../../src/env/sim/disk.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
-import type { FaultName } from './fault-names.js';
+import { type FaultOf, faultsOf } from './fault-names.js';
 import { healthyDisk, type SimulatedMachine } from './machine.js';
 import { LEAST_VOTERS } from './operator.js';
+
+/** Of operators and strangers there are others (mistakes.ts, strangers.ts). */
+type NemesisFault = FaultOf<'network' | 'crash' | 'disk'>;
 
 export class Nemesis {
   readonly #cluster: Cluster;
   readonly #random: SeededRandom;
-  readonly #faults: Record<FaultName, () => void | Promise<void>>;
+  readonly #faults: Record<NemesisFault, () => void | Promise<void>>;
   #stopped = false;
   #cutsNewLeadersUntilMs = 0;
 
@@ -59,7 +62,8 @@ export class Nemesis {
 
   /** Resolves when it has been stopped. Faults under way may still end on their own. */
   async run(): Promise<void> {
-    const { faults, faultEveryMs } = this.#cluster.setting;
+    const { faultEveryMs } = this.#cluster.setting;
+    const faults = faultsOf(['network', 'crash', 'disk'], this.#cluster.setting.faults);
     if (faults.length === 0) return;
     while (!this.#stopped) {
       await this.#cluster.sleep(this.#random.float() * 2 * faultEveryMs);
@@ -496,7 +500,8 @@ export class Nemesis {
     const { machines } = this.#cluster;
     const machine = this.#expendableMachine();
     // Whoever never met the old disk could not know that this is another.
-    if (!machine || !machines.every((other) => other === machine || hasMet(other, machine))) return;
+    if (!machine || machine.edit || !machines.every((other) => other === machine || hasMet(other, machine)))
+      return;
     this.#cluster.coverage.count('disks replaced');
     if (this.#cluster.setting.changesMembers) this.#cluster.coverage.count('damage while members change');
     this.#note('disk replaced', { host: machine.host });

@@ -2,12 +2,11 @@
  * The one who runs the cluster: changes its members and its leader while everything else goes on, and does not always
  * learn whether that worked.
  */
-import type { RaftreeClient } from '../../src/client/client.js';
-import { RaftreeClientError } from '../../src/client/client-error.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Cluster } from './cluster.js';
-import type { Direct } from './direct.js';
+import { Commands } from './commands.js';
 import type { SimulatedMachine } from './machine.js';
+import { listed } from './node-json.js';
 
 interface Change {
   readonly type: 'addVoter' | 'addLearner' | 'promote' | 'demote' | 'remove';
@@ -24,16 +23,13 @@ export const LEAST_VOTERS = 3;
 export class Operator {
   readonly #cluster: Cluster;
   readonly #random: SeededRandom;
-  readonly #direct: Direct;
-  readonly #client: RaftreeClient;
+  readonly #commands: Commands;
   #stopped = false;
 
-  constructor(cluster: Cluster, random: SeededRandom) {
+  constructor(cluster: Cluster, random: SeededRandom, host = 'operator') {
     this.#cluster = cluster;
     this.#random = random;
-    const env = cluster.hostEnv('operator');
-    this.#direct = cluster.direct(env);
-    this.#client = cluster.client(env, { timeoutMs: 5000 });
+    this.#commands = new Commands(cluster, random, host);
   }
 
   async run(): Promise<void> {
@@ -47,8 +43,7 @@ export class Operator {
       else if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
       else await this.#transfer();
     }
-    await this.#client.close();
-    await this.#direct.close();
+    await this.#commands.close();
   }
 
   stop(): void {
@@ -56,44 +51,24 @@ export class Operator {
   }
 
   async #transfer(): Promise<void> {
-    const { leader } = this.#cluster;
-    if (!leader) return;
+    if (!this.#cluster.leader) return;
     const to = this.#random.pick(this.#cluster.machines);
-    const answer = this.#random.chance(0.5)
-      ? await this.#ask(leader, { type: 'transferLeader', nodeId: to.id })
-      : await this.#askAny(`leadership for ${to.host}`, this.#client.transferLeadership(to.id));
-    if (answer === 'done') this.#cluster.coverage.count('leaders transferred');
+    if ((await this.#commands.transfer(to.id)) === 'done')
+      this.#cluster.coverage.count('leaders transferred');
   }
 
   async #changeMembers(): Promise<void> {
     const { leader, coverage } = this.#cluster;
     const changes = leader ? this.#planned(leader) : [];
-    if (!leader || changes.length === 0) return;
+    if (changes.length === 0) return;
     for (const { type, machine } of changes) {
       if (isNew(type) && machine.starts === 0) this.#cluster.start(machine);
     }
-    const answer = this.#random.chance(0.5)
-      ? await this.#ask(leader, {
-          type: 'changeMembers',
-          expectedIndex: undefined,
-          force: this.#random.chance(0.5),
-          changes: changes.map(({ type, machine }) => ({
-            type,
-            nodeId: machine.id,
-            clientAddress: isNew(type) ? `${machine.host}:7001` : '',
-            peerAddress: isNew(type) ? `${machine.host}:7101` : '',
-          })),
-        })
-      : await this.#askAny(
-          changes.map(({ type, machine }) => `${type} ${machine.host}`).join(', '),
-          this.#client.changeMembers(
-            changes.map(({ type, machine: { id, host } }) =>
-              isNew(type)
-                ? { type, node: id, client: `${host}:7001`, peer: `${host}:7101` }
-                : { type, node: id },
-            ),
-          ),
-        );
+    const answer = await this.#commands.change(
+      changes.map(({ type, machine }) =>
+        isNew(type) ? { ...listed(machine), type, node: machine.id } : { type, node: machine.id },
+      ),
+    );
     if (answer === 'done') coverage.count('members changed', changes.length);
   }
 
@@ -130,30 +105,5 @@ export class Operator {
       }
     }
     return changes;
-  }
-
-  /** By the client library, which finds the leader itself, and tries again. */
-  async #askAny(what: string, work: Promise<unknown>): Promise<string> {
-    const { trace, coverage } = this.#cluster;
-    trace.record('operator', 'call', { what });
-    coverage.count('changes by the client library');
-    const shown = await work.then(
-      () => 'done',
-      (error: unknown) => {
-        if (!(error instanceof RaftreeClientError)) throw error;
-        return error.code;
-      },
-    );
-    trace.record('operator', 'return', { shown });
-    return shown;
-  }
-
-  /** The type of the answer, or the code of what went wrong. */
-  async #ask(leader: SimulatedMachine, request: Parameters<Direct['ask']>[1]): Promise<string> {
-    this.#cluster.trace.record('operator', 'call', { at: leader.host, ...request });
-    const answer = await this.#direct.ask(leader.endpoint, request, 5000);
-    const shown = typeof answer === 'string' ? answer : answer.type;
-    this.#cluster.trace.record('operator', 'return', { shown });
-    return shown;
   }
 }

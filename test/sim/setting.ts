@@ -2,7 +2,7 @@
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { LsmOptions } from '../../src/lsm/options.js';
 import type { NodeConfig } from '../../src/server/config.js';
-import { FAULTS, type FaultName } from './fault-names.js';
+import { FAULTS, type FaultName, PENDING } from './fault-names.js';
 import type { WorkloadOptions } from './workload.js';
 
 export interface Setting {
@@ -35,12 +35,23 @@ export interface Setting {
   readonly workload: WorkloadOptions;
   /** How long faults happen. */
   readonly durationMs: number;
-  /** The mean time from one fault to the next. */
+  /** The mean time from one fault to the next; of operators' mistakes; of what strangers do. */
   readonly faultEveryMs: number;
+  readonly mistakeEveryMs: number;
+  readonly strangeEveryMs: number;
   readonly faults: readonly FaultName[];
 }
 
-export const PROFILES = ['all', 'calm', 'network', 'crash', 'disk', 'members'] as const;
+export const PROFILES = [
+  'all',
+  'calm',
+  'network',
+  'crash',
+  'disk',
+  'members',
+  'mistakes',
+  'strangers',
+] as const;
 export type Profile = (typeof PROFILES)[number];
 
 const KIB = 1024;
@@ -53,6 +64,9 @@ function shareOf(fault: FaultName, share: number, changesMembers: boolean): numb
   return isDamage && changesMembers ? Math.max(share, 0.6) : share;
 }
 
+const isOutsideOfMachines = ({ profile }: { readonly profile: string }) =>
+  profile === 'mistakes' || profile === 'strangers';
+
 /** Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. */
 export function settingOf(
   random: SeededRandom,
@@ -63,11 +77,12 @@ export function settingOf(
   const electionTimeoutMinMs = heartbeatMs * random.between(3, 8);
   // Close together, and candidates meet; far apart, and one of them is first.
   const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
-  const possible = FAULTS.filter(
+  const possible = FAULTS.filter((fault) => !isOutsideOfMachines(fault)).filter(
     (fault) => profile === 'all' || profile === 'members' || fault.profile === profile,
   );
   const share = random.pick([0.25, 0.5, 0.8]);
-  const hasOperator = profile === 'members' || (profile === 'all' && random.chance(0.5));
+  const hasOperator =
+    profile === 'members' || profile === 'mistakes' || (profile === 'all' && random.chance(0.5));
   const changesMembers = hasOperator && random.chance(0.8);
   const faults =
     chosen.length > 0
@@ -77,7 +92,7 @@ export function settingOf(
           .map(({ name }) => name);
   // Now and then the operator makes a cluster of a single node.
   const nodes = changesMembers && random.chance(0.45) ? 1 : random.chance(0.7) ? 3 : 5;
-  return {
+  const setting = {
     nodes,
     spares: changesMembers ? (nodes === 1 ? 4 : 2) : 0,
     mixesSettings: random.chance(0.3),
@@ -121,9 +136,24 @@ export function settingOf(
     },
     durationMs: random.between(8_000, 16_000),
     faultEveryMs: random.pick([150, 500, 1500]),
-    faults,
     hasSecret: random.chance(0.75),
   };
+  return {
+    ...setting,
+    mistakeEveryMs: random.pick([500, 1500, 4000]),
+    strangeEveryMs: random.pick([300, 1000, 3000]),
+    faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(random, profile)],
+  };
+}
+
+/** In half of the seeds there are mistakes, in half of them strangers. */
+function outsideOfMachines(random: SeededRandom, profile: Profile): FaultName[] {
+  return (['mistakes', 'strangers'] as const).flatMap((kind) => {
+    const isMet = profile === 'all' ? random.chance(0.5) : profile === kind;
+    const share = random.pick([0.4, 0.7, 1]);
+    const own = FAULTS.filter((fault) => fault.profile === kind && isMet && !PENDING.includes(fault.name));
+    return own.filter(() => random.chance(share)).map(({ name }) => name);
+  });
 }
 
 /** For a schedule, which has its own trouble. */

@@ -8,6 +8,7 @@ import { Coverage } from './coverage.js';
 import type { FaultName } from './fault-names.js';
 import { History } from './history.js';
 import { callsAbout, checkHistory } from './history-rules.js';
+import { Mistakes } from './mistakes.js';
 import { Nemesis } from './nemesis.js';
 import { Operator } from './operator.js';
 import { useProbe } from './probes.js';
@@ -68,12 +69,17 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
   const operator = new Operator(cluster, new SeededRandom(random.uint32()));
   const stage = new Stage(cluster, new SeededRandom(random.uint32()), workload);
+  const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
-    : [nemesis, operator];
+    : [nemesis, operator, mistakes];
   useProbe(cluster);
   try {
-    await phases(cluster, workload, nemesis, troubles, schedule ? SCHEDULE_MS : setting.durationMs);
+    const heal = () => {
+      mistakes.correct();
+      nemesis.heal();
+    };
+    await phases(cluster, workload, heal, troubles, schedule ? SCHEDULE_MS : setting.durationMs);
     if (!cluster.broken)
       checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
   } finally {
@@ -98,7 +104,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
 async function phases(
   cluster: Cluster,
   workload: Workload,
-  nemesis: Nemesis,
+  heal: () => void,
   troubles: readonly Troubles[],
   durationMs: number,
 ): Promise<void> {
@@ -130,7 +136,7 @@ async function phases(
   if (cluster.broken) return;
 
   for (const trouble of troubles) trouble.stop();
-  nemesis.heal();
+  heal();
   const ended = workload.stop();
   if (
     !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))

@@ -70,7 +70,7 @@ export const lostLog: Schedule = {
     if (!(await stage.grows(5))) return;
     stage.mark('committed by two');
     cluster.kill(follower);
-    cluster.removeFiles(follower, '/data/raft');
+    cluster.removeFiles(follower, follower.disk.files('/data/raft'));
     stage.mark('log lost');
     stage.mendAll();
     stage.isolate(leader);
