@@ -36,6 +36,8 @@ export interface MessageFaults {
 
 const MIN_RESTART_MS = 20;
 
+/** Told where somebody has set limits lower than what clients write. */
+const TOO_LARGE = new Set(['VALUE_TOO_LARGE', 'REQUEST_TOO_LARGE']);
 /** With these a node refuses a node.json that is wrong, or that does not belong to its data folder. */
 const MISTAKE_CODES = new Set(['INVALID_CONFIG', 'IDENTITY_MISMATCH']);
 
@@ -160,6 +162,7 @@ export class Cluster implements Probe {
   }
 
   unexpectedAnswer(client: string, code: string, message: string): void {
+    if (TOO_LARGE.has(code) && this.setting.faults.includes('editedNodeJson')) return;
     const excused = this.machines.some((machine) => machine.isDamaged || machine.hasFailedOperations);
     if (excused && (code === 'READ_FAILED' || code === 'INTERNAL')) return;
     this.fail('expected answers', `${client} was told ${code}: ${message}`);
@@ -277,6 +280,7 @@ export class Cluster implements Probe {
   /** `where`: as a part of the file, from 0 to 1. */
   flipBit(machine: SimulatedMachine, path: string, where: number, bit: number): void {
     machine.isDamaged = true;
+    machine.hasBrokenDisk = true;
     machine.disk.edit(path, (content) => {
       const at = Math.floor(where * content.length);
       content[at] = (content[at] ?? 0) ^ (1 << bit);

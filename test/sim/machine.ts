@@ -45,16 +45,18 @@ export class SimulatedMachine {
   state: MachineState = 'down';
   isPaused = false;
   starts = 0;
-  /** Bits of its disk were flipped, or all of it replaced: it may refuse to go on, for ever. */
+  /** Its disk, or some of it, is not what it was: it may refuse to go on, for ever. */
   isDamaged = false;
+  /** Its disk has done that by itself, no operator. */
+  hasBrokenDisk = false;
   /** Its disk is an empty one. */
   isReplaced = false;
-  /** Its operator has emptied its data folder, or a part of it. */
-  isEmptied = false;
   /** Its operator has switched it off: nobody starts it. */
   isOff = false;
   /** What an operator has done to its node.json. */
   edit: NodeJsonEdit | undefined;
+  /** It had no data folder yet when its node.json was edited. */
+  beganWrong = false;
   /** What it found when it was started last. */
   startedWith: NodeJsonEdit | undefined;
   /** It belongs to another cluster of the same name, whose history is not compared. */

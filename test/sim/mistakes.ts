@@ -73,10 +73,15 @@ export class Mistakes {
     if (candidates.length === 0 || machines.length === 1) return;
     const machine = this.#random.pick(candidates);
     const { raft } = { ...setting, ...machine.settings };
-    const edit = wrongNodeJson({ machine, machines, raft, ...this.#cluster.nodeJson(machine) }, this.#random);
+    const hasBegun = (one: SimulatedMachine) => one.starts > 0 && this.#isKnown(one);
+    const edit = wrongNodeJson(
+      { machine, machines, hasBegun, raft, ...this.#cluster.nodeJson(machine) },
+      this.#random,
+    );
     coverage.count('node.json edited');
     this.#note(`node.json: ${edit.what}`, machine);
     machine.edit = edit;
+    machine.beganWrong = machine.disk.contentOf(`${DATA_DIRECTORY}/identity.json`) === undefined;
     if (machine.starts === 0) this.#cluster.start(machine);
     else this.#cluster.kill(machine);
     await this.#whileMs(8000);
@@ -84,9 +89,14 @@ export class Mistakes {
   }
 
   #correctNodeJson(machine: SimulatedMachine): void {
+    const { changes } = machine.edit ?? {};
     machine.edit = undefined;
     this.#note('node.json is right again', machine);
     this.#cluster.kill(machine);
+    if (!machine.beganWrong || (changes?.nodeId ?? changes?.clusterId) === undefined) return;
+    // What it has begun is of a node that there is not, and nothing is lost with it.
+    machine.beganWrong = false;
+    machine.disk = new SimDisk();
   }
 
   // Data folders
@@ -129,7 +139,6 @@ export class Mistakes {
     this.#cluster.coverage.count('data folders emptied');
     this.#note('data folder emptied', machine);
     machine.isDamaged = true;
-    machine.isEmptied = true;
     machine.isReplaced = true;
     machine.disk = new SimDisk();
     this.#cluster.start(machine);
@@ -144,7 +153,6 @@ export class Mistakes {
     const removed = this.#random.chance(0.5) ? chosen : chosen.filter(() => this.#random.chance(0.3));
     if (removed.length > 0) {
       this.#cluster.coverage.count('parts of data folders emptied');
-      machine.isEmptied = true;
       this.#cluster.removeFiles(machine, removed);
     }
     this.#cluster.start(machine);

@@ -506,6 +506,7 @@ export class Nemesis {
     if (this.#cluster.setting.changesMembers) this.#cluster.coverage.count('damage while members change');
     this.#note('disk replaced', { host: machine.host });
     machine.isDamaged = true;
+    machine.hasBrokenDisk = true;
     machine.isReplaced = true;
     if (machine.process) this.#cluster.kill(machine);
     machine.disk = new SimDisk();

@@ -69,6 +69,8 @@ export function wrongAddress(
 interface Situation {
   readonly machine: SimulatedMachine;
   readonly machines: readonly SimulatedMachine[];
+  /** Whether all others know which data folder is this node's. */
+  readonly hasBegun: (machine: SimulatedMachine) => boolean;
   /** What its node.json says without the mistake. */
   readonly nodes: readonly ListedNode[];
   readonly joins: boolean;
@@ -80,7 +82,7 @@ interface Situation {
  * notice is not among them: an empty data folder beside a node.json that lists nobody who knows the cluster.
  */
 export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJsonEdit {
-  const { machine, machines, nodes, joins, raft } = situation;
+  const { machine, machines, hasBegun, nodes, joins, raft } = situation;
   const own = listed(machine);
   const outside = machines.filter((other) => other !== machine);
   const others = nodes.filter(({ id }) => id !== own.id);
@@ -88,7 +90,8 @@ export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJ
     () => ({ what: 'another cluster', changes: { clusterId: 'simulatde' } }),
     () => ({ what: joins ? 'join is forgotten' : 'join is added', changes: { join: !joins } }),
     () => {
-      const { id } = random.pick(outside);
+      // Of one that nobody has met it would be the first, and no impostor.
+      const { id } = random.pick([...outside.filter(hasBegun), { id: 99 }]);
       const withoutIt = others.filter((node) => node.id !== id);
       return { what: `it is node ${id}`, changes: { nodeId: id, nodes: [...withoutIt, { ...own, id }] } };
     },

@@ -149,8 +149,18 @@ async function phases(
     const status = cluster.leader?.node?.status(0);
     if (!status || status.appliedIndex !== cluster.reference.lastIndex) return false;
     const members = [...status.voters, ...status.outgoing, ...status.learners];
+    // Learners may be added that never were there, or under addresses of others.
+    const misnamed = new Set(
+      status.peers
+        .filter(({ nodeId, peerAddress }) =>
+          machines.some(
+            ({ id, host, starts }) => id === nodeId && (starts === 0 || peerAddress !== `${host}:7101`),
+          ),
+        )
+        .map(({ nodeId }) => nodeId),
+    );
     return machines
-      .filter(({ id, isDamaged }) => members.includes(id) && !isDamaged)
+      .filter(({ id, isDamaged }) => members.includes(id) && !isDamaged && !misnamed.has(id))
       .every(({ state, node }) => state === 'up' && node?.status(0).appliedIndex === status.appliedIndex);
   };
   if (
@@ -203,17 +213,19 @@ async function reaches(
   return false;
 }
 
-/** Whether those whose disks are whole are too few, in the newest configuration that one of them knows. */
+/**
+ * Whether those whose disks are whole are too few, in the newest configuration that one of them knows, and a disk that broke
+ * is to blame. That operators' mistakes leave too few a cluster does not let them do.
+ */
 function hasLostItsQuorum({ machines }: Cluster): boolean {
   const whole = machines.filter(({ isDamaged }) => !isDamaged);
   const statuses = whole.flatMap(({ state, node }) => (state === 'up' && node ? [node.status(0)] : []));
   const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];
   if (!newest) return false;
-  return [newest.voters, newest.outgoing].some(
-    (voters) =>
-      voters.length > 0 &&
-      2 * voters.filter((id) => whole.some((one) => one.id === id)).length <= voters.length,
-  );
+  return [newest.voters, newest.outgoing].some((voters) => {
+    const isBroken = machines.some(({ id, hasBrokenDisk }) => hasBrokenDisk && voters.includes(id));
+    return isBroken && 2 * whole.filter(({ id }) => voters.includes(id)).length <= voters.length;
+  });
 }
 
 async function settles(
