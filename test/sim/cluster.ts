@@ -19,6 +19,7 @@ import type { Coverage } from './coverage.js';
 import { Direct } from './direct.js';
 import { faultOf, type MachineState, SimulatedMachine } from './machine.js';
 import { type ListedNode, listed, nodeConfigOf } from './node-json.js';
+import { Overheard } from './overheard.js';
 import { attributed, type Probe } from './probes.js';
 import { RaftRules } from './raft-rules.js';
 import { Reference } from './reference.js';
@@ -56,6 +57,7 @@ export class Cluster implements Probe {
   readonly trace: Trace;
   readonly reference: Reference;
   readonly survival = new Survival(this);
+  readonly overheard = new Overheard();
   readonly messageFaults: MessageFaults = { loss: 0, repetition: 0, reordering: 0 };
   /** Machines that are down are started again, as a supervisor would. */
   isSupervised = true;
@@ -73,12 +75,16 @@ export class Cluster implements Probe {
   constructor(setting: Setting, random: SeededRandom, coverage: Coverage, sink?: (line: string) => void) {
     this.setting = setting;
     this.coverage = coverage;
+    const isOverheard = setting.faults.includes('replayedFrames');
     this.world = new SimWorld(random.uint32(), {
       minDelayMs: setting.minDelayMs,
       maxDelayMs: setting.maxDelayMs,
       tcp: 'real',
-      observe: ({ kind, from, to, bytes }) =>
-        this.trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {}),
+      observe: (event) => {
+        const { kind, from, to, bytes } = event;
+        this.trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {});
+        if (isOverheard) this.overheard.heard(event);
+      },
     });
     this.#diskRandom = new SeededRandom(random.uint32());
     this.#messageRandom = new SeededRandom(random.uint32());

@@ -76,6 +76,12 @@ export const COVERAGE = [
   'parts of data folders emptied',
   'nodes of other clusters',
   'mistaken commands',
+  'strange bytes',
+  'lies of strangers',
+  'nodes made up',
+  'connections held by strangers',
+  'frames replayed',
+  'requests of strangers',
 ] as const;
 
 export type CoverageKind = (typeof COVERAGE)[number];

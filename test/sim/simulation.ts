@@ -15,6 +15,7 @@ import { useProbe } from './probes.js';
 import { scheduleOf } from './schedules/schedules.js';
 import { Stage } from './schedules/stage.js';
 import { type Profile, settingOf, undisturbed } from './setting.js';
+import { Strangers } from './strangers.js';
 import { toText } from './trace.js';
 import { Workload } from './workload.js';
 
@@ -70,9 +71,10 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const operator = new Operator(cluster, new SeededRandom(random.uint32()));
   const stage = new Stage(cluster, new SeededRandom(random.uint32()), workload);
   const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
+  const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
-    : [nemesis, operator, mistakes];
+    : [nemesis, operator, mistakes, strangers];
   useProbe(cluster);
   try {
     const heal = () => {

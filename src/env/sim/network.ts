@@ -28,6 +28,8 @@ export interface NetworkEvent {
   readonly from: string;
   readonly to: string;
   readonly bytes?: Buffer;
+  /** Of bytes: which stream they are of, each connection having two. */
+  readonly stream?: number;
 }
 
 /** Linux: the first retransmission, the longest pause between two, and how many there are. */
@@ -68,6 +70,7 @@ export class SimNetwork {
   /** How often each host has been killed: what an earlier process of it still waits for never comes. */
   readonly #deaths = new Map<string, number>();
   #nextPort = 40_000;
+  #nextStream = 1;
 
   constructor(scheduler: Scheduler, random: SeededRandom, options: SimNetworkOptions = {}) {
     this.#scheduler = scheduler;
@@ -253,8 +256,15 @@ export class SimNetwork {
           return;
         }
         const bufferBytes = this.#isReal ? SEND_BUFFER_BYTES : 0;
-        const near = new SimSocket(this, host, listener.host, key, bufferBytes);
-        const far = new SimSocket(this, listener.host, host, `${host}:${this.#nextPort++}`, bufferBytes);
+        const near = new SimSocket(this, host, listener.host, key, bufferBytes, this.#nextStream++);
+        const far = new SimSocket(
+          this,
+          listener.host,
+          host,
+          `${host}:${this.#nextPort++}`,
+          bufferBytes,
+          this.#nextStream++,
+        );
         near.peer = far;
         far.peer = near;
         this.#sockets.add(near).add(far);
@@ -325,7 +335,8 @@ export class SimNetwork {
         if (peer) {
           // Nobody else holds these bytes: `write` copied them.
           const bytes = count < waiting.length ? waiting.subarray(0, count) : waiting;
-          this.#observe({ kind: 'deliver', from: socket.host, to: socket.peerHost, bytes });
+          const { host, peerHost, stream } = socket;
+          this.#observe({ kind: 'deliver', from: host, to: peerHost, bytes, stream });
           peer.deliver(bytes);
         }
         if (hadUntaken && socket.bufferedBytes === 0) this.#on(socket.host, () => socket.handler?.drained());
@@ -377,6 +388,8 @@ class SimSocket implements Socket {
   readonly host: string;
   readonly peerHost: string;
   readonly remote: string;
+  /** What this end sends. */
+  readonly stream: number;
   readonly #network: SimNetwork;
   peer: SimSocket | undefined;
   handler: SocketHandler | undefined;
@@ -398,7 +411,15 @@ class SimSocket implements Socket {
   #paused = false;
   #incoming: Buffer[] = [];
 
-  constructor(network: SimNetwork, host: string, peerHost: string, remote: string, sendBufferBytes: number) {
+  constructor(
+    network: SimNetwork,
+    host: string,
+    peerHost: string,
+    remote: string,
+    sendBufferBytes: number,
+    stream: number,
+  ) {
+    this.stream = stream;
     this.#network = network;
     this.host = host;
     this.peerHost = peerHost;
