@@ -137,6 +137,15 @@ export const LIES: Readonly<Record<string, Lie>> = {
   ],
 };
 
+/** Told by a node that is no member. */
+export const WITHSTOOD_WITHOUT_SECRET: readonly string[] = [
+  'absurdTerm',
+  'forgedReplies',
+  'births',
+  'unfinishedFragment',
+  'orders',
+];
+
 function append(
   term: number,
   rest: Omit<

@@ -7,7 +7,7 @@ import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
 import type { Cluster } from './cluster.js';
 import { type FaultOf, faultsOf } from './fault-names.js';
-import { type Hearsay, LIES } from './lies.js';
+import { type Hearsay, LIES, WITHSTOOD_WITHOUT_SECRET } from './lies.js';
 import type { SimulatedMachine } from './machine.js';
 import { StrangerLine } from './stranger-line.js';
 
@@ -88,15 +88,15 @@ export class Strangers {
     line.close();
   }
 
-  /** Greets as a node that there is not, and says what would do harm. */
-  async lie(machine: SimulatedMachine, name = this.#random.pick(Object.keys(LIES))): Promise<void> {
+  /** Greets as a node that there is not, or where there is a secret as a member, and says what would do harm. */
+  async lie(machine: SimulatedMachine, name = this.#random.pick(this.#lies)): Promise<void> {
     const lie = LIES[name];
     const line = await this.#open(machine, 'peer');
     if (!line || !lie) return;
     this.#cluster.coverage.count('lies of strangers');
-    const id = this.#nextId++;
+    const { id, storeId } = await this.#identity();
     this.#note('lie', { to: machine.host, name, id });
-    await this.#greet(line, id, this.#storeId());
+    await this.#greet(line, id, storeId);
     for (let times = this.#random.between(1, 4); times > 0 && line.isOpen; times--) {
       line.send(...lie(this.#hearsay(machine), this.#random));
       await this.#cluster.sleep(this.#random.float() * 300);
@@ -176,9 +176,35 @@ export class Strangers {
     line.close();
   }
 
-  /** As a node of this very cluster would: its incarnation is heard from the other side. */
+  /** Without a secret nodes trust every machine (README, Security): they withstand what no member can mean. */
+  get #lies(): readonly string[] {
+    return this.#cluster.setting.hasSecret ? Object.keys(LIES) : WITHSTOOD_WITHOUT_SECRET;
+  }
+
+  async #identity(): Promise<{ readonly id: number; readonly storeId: string }> {
+    const member =
+      this.#cluster.setting.hasSecret && this.#random.chance(0.5) ? this.#anyMachine() : undefined;
+    const line = member && (await this.#open(member, 'peer'));
+    if (!line) return { id: this.#nextId++, storeId: this.#storeId() };
+    // Its hello tells which data folder it has.
+    line.hello(this.#nextId, this.#storeId());
+    const { storeId } = (await line.next('hello')) ?? { storeId: this.#storeId() };
+    line.close();
+    return { id: member.id, storeId };
+  }
+
+  /**
+   * As a node of this very cluster would. Of a secret it knows nothing; without one its incarnation is heard from the other
+   * side.
+   */
   async #greet(line: StrangerLine, id: number, storeId: string): Promise<void> {
+    const random = this.#random;
     line.hello(id, storeId);
+    const { nonce } = (await line.next('challenge')) ?? {};
+    if (!nonce) return;
+    line.send({ type: 'challenge', nonce: random.bytes(nonce.length) });
+    if (nonce.length > 0)
+      line.send({ type: 'proof', proof: random.pick([random.bytes(32), nonce, Buffer.alloc(0)]) });
     const birth = await line.next('birth');
     if (birth) line.send({ ...birth, joins: true });
   }
