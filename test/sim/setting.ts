@@ -67,9 +67,13 @@ function shareOf(fault: FaultName, share: number, changesMembers: boolean): numb
 const isOutsideOfMachines = ({ profile }: { readonly profile: string }) =>
   profile === 'mistakes' || profile === 'strangers';
 
-/** Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. */
+/**
+ * Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. `aside`: what
+ * it decides changes nothing else.
+ */
 export function settingOf(
   random: SeededRandom,
+  aside: SeededRandom,
   profile: Profile,
   chosen: readonly FaultName[] = [],
 ): Setting {
@@ -140,9 +144,9 @@ export function settingOf(
   };
   return {
     ...setting,
-    mistakeEveryMs: random.pick([500, 1500, 4000]),
-    strangeEveryMs: random.pick([300, 1000, 3000]),
-    faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(random, profile)],
+    mistakeEveryMs: aside.pick([500, 1500, 4000]),
+    strangeEveryMs: aside.pick([300, 1000, 3000]),
+    faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(aside, profile)],
   };
 }
 

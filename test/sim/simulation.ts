@@ -61,7 +61,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const { seed, profile = 'all', faults = [], sink } = options;
   const random = new SeededRandom(seed);
   const schedule = options.schedule === undefined ? undefined : scheduleOf(options.schedule);
-  const chosen = settingOf(random, profile, faults);
+  const chosen = settingOf(random, new SeededRandom(~seed >>> 0), profile, faults);
   const setting = schedule?.setting(undisturbed(chosen)) ?? chosen;
   const coverage = new Coverage();
   const cluster = new Cluster(setting, random, coverage, sink);
