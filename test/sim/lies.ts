@@ -117,13 +117,15 @@ export const LIES: Readonly<Record<string, Lie>> = {
     },
     { type: 'snapshotWanted', group: GROUP, term, checkpoint: 1, file: 0, offset: MOST },
   ],
-  births: (_, random) => [
+  births: ({ lastIndex }, random) => [
     {
       type: 'birth',
       phase: random.pick<'untouched' | 'proposed' | 'adopted'>(['untouched', 'proposed', 'adopted']),
       incarnation: random.chance(0.5) ? '' : 'ab'.repeat(16),
       founders: [1, 2, 3].map((id) => ({ id, storeId: 'cd'.repeat(16) })),
       joins: random.chance(0.5),
+      configurationIndex: random.pick([0, lastIndex, MOST]),
+      members: random.pick([[], [1000], [1, 2]]),
     },
   ],
   unfinishedFragment: (_, random) => [

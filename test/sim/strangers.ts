@@ -160,11 +160,11 @@ export class Strangers {
       random.pick<OutboundMessage>([
         { type: 'transferLeader', requestId, nodeId: random.pick([...voters, 66]) },
         {
-          ...{ type: 'changeMembers', requestId, expectedIndex: undefined },
+          ...{ type: 'changeMembers', requestId, expectedIndex: undefined, force: true },
           changes: [{ type: 'addVoter', nodeId: 66, clientAddress: 'stranger:1', peerAddress: 'stranger:2' }],
         },
         {
-          ...{ type: 'changeMembers', requestId, expectedIndex: undefined },
+          ...{ type: 'changeMembers', requestId, expectedIndex: undefined, force: true },
           changes: voters.slice(1).map((nodeId) => ({ ...REMOVAL, nodeId })),
         },
         { type: 'openSession', requestId, window: 0xffff_ffff },

@@ -60,7 +60,7 @@ export class WrongCommands {
             random.pick([...others.filter(({ starts }) => starts === 0), { id: 97, host: 'n97' }]),
           ),
         ),
-      () => this.#whileDown(random.pick(learners), ({ id }) => ({ type: 'addVoter', node: id })),
+      () => this.#whileDown(random.pick(learners), ({ id }) => ({ type: 'promote', node: id })),
       () => this.#whileDown(random.pick(voters), (down) => this.#removed(members, down)),
     ];
     await random.pick(mistakes)();
@@ -109,7 +109,7 @@ export class WrongCommands {
     const changes = [
       ...(outside.length > 0 ? [this.#added('addVoter', random.pick(outside))] : []),
       ...(members.learners.length > 0
-        ? [{ type: 'addVoter', node: random.pick(members.learners).id } as const]
+        ? [{ type: 'promote', node: random.pick(members.learners).id } as const]
         : []),
       this.#removed(members),
     ];
