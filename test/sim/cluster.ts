@@ -355,15 +355,15 @@ export class Cluster implements Probe {
 
   /** An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README, Limits). */
   #joins(machine: SimulatedMachine): boolean {
-    const isFounder = this.founders.includes(machine) && !(machine.isReplaced && this.founders.length === 1);
-    return !isFounder && !machine.isForeign;
+    return !this.founders.includes(machine) || (machine.isReplaced && this.founders.length === 1);
   }
 
   /** What its node.json says if nobody has made a mistake. */
   nodeJson(machine: SimulatedMachine): { readonly nodes: readonly ListedNode[]; readonly joins: boolean } {
-    const nodes = this.machines.filter(
-      (other) => other === machine || (this.founders.includes(other) && !machine.isForeign),
-    );
+    const nodes = this.machines.filter((other) => other === machine || this.founders.includes(other));
+    // Of another cluster the clients are others.
+    if (machine.isForeign)
+      return { nodes: [{ ...listed(machine), client: `${machine.host}:8001` }], joins: false };
     return { nodes: nodes.map(listed), joins: this.#joins(machine) };
   }
 

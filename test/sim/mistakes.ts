@@ -162,18 +162,12 @@ export class Mistakes {
 
   /** A node that has begun a cluster of its own, of the same name, is added by mistake. */
   async #foreignNode(): Promise<void> {
-    const { machines, coverage, setting, world } = this.#cluster;
+    const { machines, coverage } = this.#cluster;
     const unused = machines.filter(({ starts, edit }) => starts === 0 && !edit);
     if (unused.length === 0) return;
     const machine = this.#random.pick(unused);
     coverage.count('nodes of other clusters');
     this.#note('begins a cluster of its own', machine);
-    // Its clients are others.
-    const clients = Array.from({ length: setting.workload.clients }, (_, i) => `c${i + 1}`);
-    for (const client of [...clients, 'operator', 'c0']) {
-      world.network.cut(client, machine.host);
-      world.network.cut(machine.host, client);
-    }
     this.#cluster.startForeign(machine);
     await this.#whileMs(4000);
     if (!machine.isForeign) return;

@@ -24,7 +24,6 @@ export const foreignNode: Schedule = {
     const { leader } = cluster;
     const foreigner = cluster.machines.at(-1);
     if (!leader || !foreigner) return;
-    stage.cutClients(foreigner);
     cluster.startForeign(foreigner);
     const leads = () => stage.until(() => foreigner.node?.role === 'leader');
     if (!(await leads())) return;
