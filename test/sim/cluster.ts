@@ -355,7 +355,11 @@ export class Cluster implements Probe {
 
   /** An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README, Limits). */
   #joins(machine: SimulatedMachine): boolean {
-    return !this.founders.includes(machine) || (machine.isReplaced && this.founders.length === 1);
+    return (
+      !this.founders.includes(machine) ||
+      machine.joinsAgain ||
+      (machine.isReplaced && this.founders.length === 1)
+    );
   }
 
   /** What its node.json says if nobody has made a mistake. */

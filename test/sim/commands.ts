@@ -40,15 +40,16 @@ export class Commands {
   }
 
   async change(changes: readonly MemberChange[]): Promise<string> {
-    return this.#random.chance(0.5) ? this.changeAtLeader(changes) : this.changeByLibrary(changes);
+    for (const { node } of changes) this.#cluster.survival.named(node);
+    return this.#random.chance(0.5) ? this.#changeAtLeader(changes) : this.#changeByLibrary(changes);
   }
 
-  changeByLibrary(changes: readonly MemberChange[]): Promise<string> {
+  #changeByLibrary(changes: readonly MemberChange[]): Promise<string> {
     const what = changes.map(({ type, node }) => `${type} n${node}`).join(', ');
     return this.#byLibrary(what, () => this.#client.changeMembers(changes));
   }
 
-  changeAtLeader(changes: readonly MemberChange[]): Promise<string> {
+  #changeAtLeader(changes: readonly MemberChange[]): Promise<string> {
     return this.#atLeader({
       type: 'changeMembers',
       expectedIndex: undefined,

@@ -73,6 +73,7 @@ export const COVERAGE = [
   'quorums lost',
   'node.json edited',
   'data folders emptied',
+  'emptied nodes added again',
   'parts of data folders emptied',
   'nodes of other clusters',
   'mistaken commands',

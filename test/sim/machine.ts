@@ -49,6 +49,8 @@ export class SimulatedMachine {
   isDamaged = false;
   /** Its disk has done that by itself, no operator. */
   hasBrokenDisk = false;
+  /** Its operator has removed it, and lets it join again. */
+  joinsAgain = false;
   /** Its disk is an empty one. */
   isReplaced = false;
   /** Its operator has switched it off: nobody starts it. */

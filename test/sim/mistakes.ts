@@ -99,32 +99,7 @@ export class Mistakes {
     machine.disk = new SimDisk();
   }
 
-  // Data folders
-
-  /**
-   * One that the cluster can do without, after it has been off for so long that nobody takes it for a voter that is there.
-   * Undefined if there is none, or the others have changed meanwhile.
-   */
-  async #switchedOff(): Promise<SimulatedMachine | undefined> {
-    const { machines, survival, setting } = this.#cluster;
-    const isDispensable = (machine: SimulatedMachine) =>
-      machine.state === 'up' && !machine.edit && !machine.isDamaged && survival.canDoWithout(machine);
-    const candidates = machines.filter((machine) => isDispensable(machine) && this.#isKnown(machine));
-    if (candidates.length === 0) return undefined;
-    const machine = this.#random.pick(candidates);
-    machine.isOff = true;
-    this.#cluster.kill(machine, 'switched off');
-    await this.#cluster.sleep(FORGOTTEN_AFTER_TIMEOUTS * setting.raft.electionTimeoutMaxMs);
-    if (!machine.isOff) return undefined;
-    machine.isOff = false;
-    if (this.#stopped || machine.isDamaged || !survival.canDoWithout(machine)) {
-      this.#cluster.start(machine);
-      return undefined;
-    }
-    return machine;
-  }
-
-  /** Whoever never met its disk could not know another one from it. */
+  /** All the others have met it with the data folder that it has. */
   #isKnown({ id }: SimulatedMachine): boolean {
     return this.#cluster.machines.every(({ id: other, disk, starts }) => {
       const known = disk.contentOf(`${DATA_DIRECTORY}/peers.json`);
@@ -133,28 +108,78 @@ export class Mistakes {
     });
   }
 
+  // Data folders
+
+  /**
+   * One that the cluster can do without, after it has been off for so long that nobody takes it for a voter that is there.
+   * Undefined if there is none, or the others have changed meanwhile.
+   */
+  async #switchedOff(): Promise<SimulatedMachine | undefined> {
+    const { machines, survival } = this.#cluster;
+    const isDispensable = (machine: SimulatedMachine) =>
+      machine.state === 'up' && !machine.edit && !machine.isDamaged && survival.canDoWithout(machine);
+    let candidates: SimulatedMachine[] = [];
+    for (let looks = 0; candidates.length === 0 && looks < LOOKS; looks++) {
+      await this.#cluster.sleep(LOOK_AGAIN_MS);
+      if (this.#stopped) return undefined;
+      candidates = machines.filter(isDispensable);
+    }
+    if (candidates.length === 0) return undefined;
+    const machine = this.#random.pick(candidates);
+    machine.isOff = true;
+    this.#cluster.kill(machine, 'switched off');
+    await this.#cluster.sleep(this.#silenceMs);
+    if (!machine.isOff) return undefined;
+    machine.isOff = false;
+    if (!this.#stopped && !machine.isDamaged && survival.canDoWithout(machine)) return machine;
+    this.#cluster.start(machine);
+    return undefined;
+  }
+
+  /** Who has said nothing for so long counts as silent on every node, by its own settings. */
+  get #silenceMs(): number {
+    const timeouts = this.#cluster.machines.map(({ node }) => node?.config.raft.electionTimeoutMinMs ?? 0);
+    return 1.2 * Math.max(...timeouts) + 100;
+  }
+
+  /** A member that loses its folder is destroyed; any other node is as new. */
   async #emptyFolder(): Promise<void> {
+    const { coverage, survival } = this.#cluster;
     const machine = await this.#switchedOff();
     if (!machine) return;
-    this.#cluster.coverage.count('data folders emptied');
+    coverage.count('data folders emptied');
     this.#note('data folder emptied', machine);
-    machine.isDamaged = true;
+    machine.isDamaged = survival.isMember(machine);
     machine.isReplaced = true;
     machine.disk = new SimDisk();
     this.#cluster.start(machine);
+    if (!machine.isDamaged || this.#random.chance(0.3)) return;
+    await this.#whileMs(3000);
+    if (!this.#stopped) await this.#addAgain(machine);
+  }
+
+  /** As README says: it is removed, then started with an empty folder to join, then added. */
+  async #addAgain(machine: SimulatedMachine): Promise<void> {
+    if (!(await this.#commands.removeForGood(machine)) || this.#stopped) return;
+    this.#note('is to join with an empty folder', machine);
+    machine.joinsAgain = true;
+    this.#cluster.kill(machine);
+    machine.disk = new SimDisk();
+    this.#cluster.start(machine);
+    if (!(await this.#commands.addAgain(machine))) return;
+    this.#cluster.coverage.count('emptied nodes added again');
+    machine.isDamaged = false;
   }
 
   async #emptyParts(): Promise<void> {
     const machine = await this.#switchedOff();
     if (!machine) return;
     const files = machine.disk.files(DATA_DIRECTORY);
-    const pattern = this.#random.pick(PARTS);
-    const chosen = files.filter((path) => pattern.test(path));
-    const removed = this.#random.chance(0.5) ? chosen : chosen.filter(() => this.#random.chance(0.3));
-    if (removed.length > 0) {
-      this.#cluster.coverage.count('parts of data folders emptied');
-      this.#cluster.removeFiles(machine, removed);
-    }
+    const kinds = PARTS.map((pattern) => files.filter((path) => pattern.test(path)));
+    const chosen = this.#random.pick(kinds.filter((paths) => paths.length > 0));
+    const removed = this.#random.chance(0.5) ? chosen : [this.#random.pick(chosen)];
+    this.#cluster.coverage.count('parts of data folders emptied');
+    this.#cluster.removeFiles(machine, removed);
     this.#cluster.start(machine);
   }
 
@@ -177,8 +202,9 @@ export class Mistakes {
   }
 }
 
-/** Whoever was heard from counts as being there for less than so many election timeouts. */
-const FORGOTTEN_AFTER_TIMEOUTS = 8;
+/** A good moment is waited for. */
+const LOOKS = 60;
+const LOOK_AGAIN_MS = 50;
 
 const PARTS = [
   /\/raft\//,

@@ -10,6 +10,8 @@ export class Survival {
   readonly #cluster: Cluster;
   /** Index of the newest change of members that lies in any log. */
   #newestChange = 0;
+  /** When each node was last named in a command. */
+  readonly #namedMs = new Map<number, number>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -19,6 +21,17 @@ export class Survival {
     entries.forEach(({ kind }, i) => {
       if (kind === 'configuration') this.#newestChange = Math.max(this.#newestChange, first + i);
     });
+  }
+
+  /** An operator asks for something about this node. */
+  named(node: number): void {
+    this.#namedMs.set(node, this.#cluster.nowMs);
+  }
+
+  /** Nothing that somebody has asked for about it is still under way. */
+  #isLeftAlone({ id }: SimulatedMachine): boolean {
+    const { nowMs } = this.#cluster;
+    return nowMs - (this.#namedMs.get(id) ?? Number.NEGATIVE_INFINITY) > LONGEST_COMMAND_MS;
   }
 
   /**
@@ -44,14 +57,22 @@ export class Survival {
     return doFollow && voters.length === status.voters.length ? voters : undefined;
   }
 
+  isMember({ id }: SimulatedMachine): boolean {
+    const { voters, outgoing, learners } = this.#cluster.leader?.node?.status(0) ?? {};
+    return [voters, outgoing, learners].some((ids) => ids?.includes(id) ?? true);
+  }
+
   /** Whether the others go on if this one never comes back. */
   canDoWithout(machine: SimulatedMachine): boolean {
     const voters = this.voters(machine);
-    if (!voters) return false;
+    if (!voters || !this.#isLeftAlone(machine)) return false;
     const left = voters.filter((voter) => voter !== machine && !isDestroyed(voter));
     return 2 * left.length > voters.length;
   }
 }
+
+/** A command is over by then, also at a leader that its client has given up. */
+const LONGEST_COMMAND_MS = 6000;
 
 export function isDestroyed({ isDamaged, state }: SimulatedMachine): boolean {
   return isDamaged || state === 'lost';

@@ -74,6 +74,27 @@ export class WrongCommands {
     );
   }
 
+  /** Whether it is known to be no member any more. */
+  async removeForGood({ id }: SimulatedMachine): Promise<boolean> {
+    return this.#tries({ type: 'remove', node: id }, ['done', 'NOT_A_MEMBER']);
+  }
+
+  /** Whether it is a member for certain. */
+  async addAgain(machine: SimulatedMachine): Promise<boolean> {
+    return this.#tries(this.#added(this.#random.pick(['addVoter', 'addLearner'] as const), machine), [
+      'done',
+    ]);
+  }
+
+  async #tries(change: MemberChange, wanted: readonly string[]): Promise<boolean> {
+    const [operator] = this.#twoOperators();
+    for (let tries = 0; tries < 4; tries++) {
+      if (wanted.includes((await operator?.change([change])) ?? '')) return true;
+      await this.#cluster.sleep(500);
+    }
+    return false;
+  }
+
   #members(): Members | undefined {
     const { leader, machines } = this.#cluster;
     const status = leader?.node?.status(0);
