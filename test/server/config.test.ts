@@ -4,7 +4,12 @@ import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { roomEnv } from '../../src/env/sim/sim-env.js';
-import { bufferedBytesOf, parseNodeConfig, readNodeConfig } from '../../src/server/config.js';
+import {
+  bufferedBytesOf,
+  clusterSecretsOf,
+  parseNodeConfig,
+  readNodeConfig,
+} from '../../src/server/config.js';
 
 const GOOD = {
   clusterId: 'c',
@@ -182,6 +187,19 @@ test('peers on other than loopback need a secret, or the word that it is insecur
   const elsewhere = { ...GOOD, nodes: GOOD.nodes.map((node) => ({ ...node, peer: `10.0.0.${node.id}:1` })) };
   assert.is(faultsOf(elsewhere).length, 1, 'its own address is listened to');
   assert.equal(faultsOf({ ...elsewhere, listen: { peer: '127.0.0.1:1' } }), []);
+});
+
+test('a secret file that every user may read is used, with a warning', () => {
+  for (const isReadableByOthers of [true, false]) {
+    const warnings: string[] = [];
+    const { fs } = roomEnv(1);
+    fs.readFile = () => Buffer.from(`${SIXTEEN}\n`);
+    fs.isReadableByOthers = () => isReadableByOthers;
+    const security = { insecure: false, clusterSecretFile: '/secret' };
+    const warn = (_fields: unknown, message: string) => void warnings.push(message);
+    assert.equal(clusterSecretsOf(security, { fs }, { warn }).map(String), [SIXTEEN]);
+    assert.is(warnings.length, isReadableByOthers ? 1 : 0);
+  }
 });
 
 test('a secret file lies beside node.json', () => {
