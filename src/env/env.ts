@@ -218,14 +218,19 @@ export const silentLogger: Logger = {
   error() {},
 };
 
-/** `host:port` or `[v6]:port`. Throws a plain Error that names the text. */
+/** `host:port` or `[v6]:port`; a host has at most 255 characters. Throws a plain Error that names the text. */
 export function parseAddress(text: string): Address {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text);
+  const match = /^(?:\[([^\]]{1,255})\]|([^:[\]\s]{1,255})):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
-  if (!match || port > 65535) throw new Error(`"${text}" is not host:port with a port from 0 to 65535`);
+  if (!match || port > 65535)
+    throw new Error(`"${shortened(text)}" is not host:port with a port from 0 to 65535`);
   return { host: match[1] ?? match[2] ?? '', port };
 }
 
 export function formatAddress(address: Address): string {
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
+
+function shortened(text: string): string {
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }

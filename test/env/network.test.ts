@@ -303,11 +303,22 @@ test('L2: real: both ends of a connection ask, after a silence, whether the othe
 });
 
 test('addresses are read and written', () => {
-  for (const text of ['localhost:7001', '127.0.0.1:0', '[::1]:65535']) {
+  for (const text of [`${'h'.repeat(255)}:1`, 'localhost:7001', '127.0.0.1:0', '[::1]:65535']) {
     assert.is(formatAddress(parseAddress(text)), text);
   }
   assert.equal(parseAddress('[::1]:80'), { host: '::1', port: 80 });
-  for (const text of ['', 'host', 'host:', ':80', 'host:65536', '::1:80', 'a b:80', 'host:-1', 'host:80x']) {
+  for (const text of [
+    `${'h'.repeat(256)}:1`,
+    '',
+    'host',
+    'host:',
+    ':80',
+    'host:65536',
+    '::1:80',
+    'a b:80',
+    'host:-1',
+    'host:80x',
+  ]) {
     assert.throws(() => parseAddress(text), `"${text}"`, JSON.stringify(text));
   }
 });
