@@ -19,6 +19,7 @@ import type { ReadLevel } from '../raft/types.js';
 import type { Replica } from '../replica/replica.js';
 import { encodeOpenSession, encodeWrite } from './command.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
+import { LargeWrites } from './large-writes.js';
 
 export interface KvLimits extends RequestLimits {
   /** Requests under way at once; above it `OVERLOADED`. */
@@ -50,6 +51,7 @@ export type KvReadRequest = Extract<KvRequest, { type: 'get' | 'scan' }>;
 
 export class KvService {
   readonly #parts: KvServiceParts;
+  readonly #largeWrites = new LargeWrites();
   #pending = 0;
   #closing = false;
   #idle: (() => void) | undefined;
@@ -122,8 +124,9 @@ export class KvService {
   async #write(request: Extract<KvRequest, { type: 'write' }>): Promise<OutboundMessage> {
     this.#checkWrite(request);
     const { replica, limits } = this.#parts;
-    const { result } = await replica.propose(
-      encodeWrite(limits.maxValueBytes, commandBytes(request.frameBody)),
+    const { frameBody } = request;
+    const { result } = await this.#largeWrites.run(frameBody.length, () =>
+      replica.propose(encodeWrite(limits.maxValueBytes, commandBytes(frameBody))),
     );
     if (result.type === 'written') {
       return { type: 'writeReply', requestId: request.requestId, ...result.write };

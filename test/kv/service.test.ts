@@ -242,4 +242,41 @@ test('draining lets what is under way finish and refuses what comes', async () =
   assert.is(drained, 2);
 });
 
+test('large writes go a few at a time, in order; small ones pass them', async () => {
+  const { replica, write: send } = open();
+  let openGate = () => {};
+  replica.gate = new Promise<void>((resolve) => {
+    openGate = resolve;
+  });
+  const MIB = 1024 * 1024;
+  const order: string[] = [];
+  const large = Array.from({ length: 20 }, (_, i) =>
+    send(write([operation('put', `large ${i}`, 'x'.repeat(MIB - 100))])).then(({ type }) =>
+      order.push(`${type} ${i}`),
+    ),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.is(replica.proposals, 8);
+  const small = send(write([operation('put', 'small', 'x')]));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.is(replica.proposals, 9);
+  openGate();
+  await Promise.all([...large, small]);
+  assert.equal(
+    order,
+    Array.from({ length: 20 }, (_, i) => `writeReply ${i}`),
+  );
+});
+
+test('a write that is larger than all that may be under way goes alone; one that fails makes room', async () => {
+  const MIB = 1024 * 1024;
+  const { replica, write: send } = open({ maxValueBytes: 64 * MIB, maxRequestBytes: 64 * MIB });
+  const answers = Array.from({ length: 3 }, (_, i) =>
+    send(write([operation('put', `k${i}`, 'x'.repeat(9 * MIB))])),
+  );
+  assert.is(replica.proposals, 1);
+  replica.failure = new RaftreeError('OVERLOADED', 'full', { info: { outcome: 'notCommitted' } });
+  assert.equal((await Promise.all(answers)).map(errorOf), Array(3).fill('OVERLOADED notCommitted'));
+});
+
 test.run();
