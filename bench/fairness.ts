@@ -2,7 +2,7 @@
  * What one client's small puts take while others ask for much: nobody, 50 clients that scan everything again and again, 100
  * clients that put values of 7 MB. Three nodes on this machine, each a process; the others are processes of their own too.
  *
- *     node dist/bench/fairness.js --seconds 10
+ *     node dist/bench/fairness.js --seconds 10 --kinds nothing,scans,large
  *
  * To compare two commits, run each build's own script, in turns.
  */
@@ -26,6 +26,7 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '10' },
     load: { type: 'string' },
+    kinds: { type: 'string', default: 'nothing,scans,large' },
     endpoints: { type: 'string', default: '' },
   },
 });
@@ -130,7 +131,7 @@ async function run(): Promise<void> {
         Array.from({ length: 500 }, (_, j) => client.put(`key${String(i + j).padStart(6, '0')}`, value)),
       );
     }
-    for (const kind of ['nothing', 'scans', 'large']) await measure(endpoints, kind);
+    for (const kind of values.kinds.split(',')) await measure(endpoints, kind);
   } finally {
     await client.close();
     for (const child of children) child.kill('SIGKILL');

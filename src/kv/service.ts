@@ -67,7 +67,7 @@ export class KvService {
 
   /** Answers a request; never rejects: what goes wrong is told in an `error` message. */
   async handle(request: KvRequest): Promise<OutboundMessage> {
-    if (isRead(request)) return (await this.prepareRead(request))();
+    if (isRead(request)) return (await this.prepareRead(request))(1);
     return this.#whilePending(request, () =>
       request.type === 'write' ? this.#write(request) : this.#openSession(request),
     );
@@ -75,9 +75,10 @@ export class KvService {
 
   /**
    * Resolves, never rejects, when a read may be answered; the answer is read when the function is called. A door that
-   * has many large answers to send calls it when there is room for one.
+   * has many large answers to send calls it when there is room for one, and asks for smaller pages, `share` of the
+   * largest, when many wait.
    */
-  async prepareRead(request: KvReadRequest): Promise<() => OutboundMessage> {
+  async prepareRead(request: KvReadRequest): Promise<(share: number) => OutboundMessage> {
     const refusedWith = await this.#whilePending(request, async () => {
       if (request.type === 'get') throwIfRefused(refusedKey(this.#parts.limits, request.key));
       const level = READ_LEVELS[request.consistency];
@@ -85,9 +86,9 @@ export class KvService {
       return undefined;
     });
     if (refusedWith) return () => refusedWith;
-    return () => {
+    return (share) => {
       try {
-        return request.type === 'get' ? this.#get(request) : this.#scan(request);
+        return request.type === 'get' ? this.#get(request) : this.#scan(request, share);
       } catch (error) {
         return this.failure(request.requestId, error, 'read');
       }
@@ -154,18 +155,19 @@ export class KvService {
     };
   }
 
-  #scan(request: Extract<KvRequest, { type: 'scan' }>): OutboundMessage {
+  #scan(request: Extract<KvRequest, { type: 'scan' }>, share: number): OutboundMessage {
     const { limits, stateMachine } = this.#parts;
+    const maxEntries = Math.min(
+      limits.maxScanEntries,
+      Math.max(MIN_PAGE_ENTRIES, limits.maxScanEntries * share),
+    );
     const page = this.#read(() =>
       stateMachine.scan({
         from: request.from,
         to: request.to,
         reverse: request.reverse,
-        maxEntries: Math.min(
-          request.limit === 0 ? limits.maxScanEntries : request.limit,
-          limits.maxScanEntries,
-        ),
-        maxBytes: limits.maxScanBytes,
+        maxEntries: Math.floor(request.limit === 0 ? maxEntries : Math.min(request.limit, maxEntries)),
+        maxBytes: Math.min(limits.maxScanBytes, Math.max(MIN_PAGE_BYTES, limits.maxScanBytes * share)),
       }),
     );
     const entries = request.keysOnly
@@ -236,6 +238,10 @@ export class KvService {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** Pages of a scan are not made smaller than this. */
+const MIN_PAGE_ENTRIES = 100;
+const MIN_PAGE_BYTES = 64 * 1024;
 
 /** How each consistency is confirmed; a stale read is not. */
 const READ_LEVELS: Record<KvReadRequest['consistency'], ReadLevel | undefined> = {

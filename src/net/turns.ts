@@ -26,6 +26,11 @@ export class Turns {
     this.#maxBytesPerTurn = maxBytesPerTurn;
   }
 
+  /** Work that waits for a turn. */
+  get waiting(): number {
+    return this.#waiting.light.length + this.#waiting.heavy.length;
+  }
+
   /** Runs the work now, if this turn has room and nothing of its kind waits, or in a later turn. */
   run(work: Work, weight: Weight): void {
     this.#waiting[weight].push(work);

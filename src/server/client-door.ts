@@ -49,7 +49,7 @@ const MAX_PENDING_PER_CONNECTION = 4096;
 /** What a request takes besides its bytes. */
 const REQUEST_OVERHEAD_BYTES = 1024;
 /** Answers to reads that are made in one turn of the event loop. */
-const MAX_ANSWER_BYTES_PER_TURN = 256 * 1024;
+const MAX_ANSWER_BYTES_PER_TURN = 128 * 1024;
 
 export function listenForClients(options: ClientDoorOptions, address: Address): Promise<ChannelListener> {
   const { env, logger, identity, security, maxConnections, maxConnectionsPerAddress } = options;
@@ -102,6 +102,7 @@ class RequestHandler implements Handler {
   readonly #channel: Channel;
   /** Small requests with large answers must not fill the output beyond its limit. */
   readonly #gate: AnswerGate;
+  readonly #turns: Turns;
   #pending = 0;
   /** May change members and leaders, and be told what only operators need. */
   #mayAdministrate = false;
@@ -110,6 +111,7 @@ class RequestHandler implements Handler {
   constructor(options: ClientDoorOptions, channel: Channel, turns: Turns) {
     this.#options = options;
     this.#channel = channel;
+    this.#turns = turns;
     this.#gate = new AnswerGate(channel, turns);
   }
 
@@ -174,7 +176,7 @@ class RequestHandler implements Handler {
         this.#begin(request);
         void kv.prepareRead(request).then((answer) => {
           this.#gate.run(
-            () => sized(answer()),
+            () => sized(answer(1 / (1 + this.#turns.waiting))),
             () => this.#end(request),
           );
         });

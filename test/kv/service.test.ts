@@ -3,7 +3,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
-import { DEFAULT_KV_LIMITS, type KvLimits, type KvRequest, KvService } from '../../src/kv/service.js';
+import {
+  DEFAULT_KV_LIMITS,
+  type KvLimits,
+  type KvReadRequest,
+  type KvRequest,
+  KvService,
+} from '../../src/kv/service.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
 import type { Applied } from '../../src/replica/pending-proposals.js';
@@ -277,6 +283,36 @@ test('a write that is larger than all that may be under way goes alone; one that
   assert.is(replica.proposals, 1);
   replica.failure = new RaftreeError('OVERLOADED', 'full', { info: { outcome: 'notCommitted' } });
   assert.equal((await Promise.all(answers)).map(errorOf), Array(3).fill('OVERLOADED notCommitted'));
+});
+
+test('where many wait, pages of a scan are smaller, but not of next to nothing', async () => {
+  const { service, write: send } = open();
+  for (let i = 0; i < 400; i += 100) {
+    const operations = Array.from({ length: 100 }, (_, j) =>
+      operation('put', `k${String(i + j).padStart(4, '0')}`, 'v'),
+    );
+    await send(write(operations));
+  }
+  const scan = {
+    type: 'scan',
+    requestId: 1,
+    consistency: 'stale',
+    from: Buffer.alloc(0),
+    to: undefined,
+    reverse: false,
+    keysOnly: false,
+    limit: 0,
+  } as const;
+  const answer = await service.prepareRead(received(scan) as KvReadRequest);
+  const pageOf = (share: number) => {
+    const page = answer(share);
+    return page.type === 'scanReply' ? [page.entries.length, page.more] : page;
+  };
+  assert.equal([1, 0.25, 0.001].map(pageOf), [
+    [400, false],
+    [250, true],
+    [100, true],
+  ]);
 });
 
 test.run();
