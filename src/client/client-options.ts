@@ -28,8 +28,8 @@ export interface ClientOptions {
   /** How long a connection may take to come up. Default 2 000. */
   readonly connectTimeoutMs?: number;
   /**
-   * When every node refuses the connection in so many rounds in a row, a call fails with CONNECTION_REFUSED. Default
-   * Infinity: a cluster may be about to start.
+   * Before any node was reached: when every node refuses the connection in so many rounds in a row, a call fails with
+   * CONNECTION_REFUSED. Default Infinity: a cluster may be about to start.
    */
   readonly refusedRounds?: number;
   /** The first pause between attempts; it doubles, with jitter. Default 20. */

@@ -140,7 +140,15 @@ export class NodeConnection implements Handler {
       throw unreachable(endpoint, reason ?? new Error('the node closed the connection'));
     });
     connection.#channel = channel;
-    await Promise.race([active, refused]);
+    const timer = env.timers.after(connectTimeoutMs, () =>
+      channel.abort(
+        new RaftreeError(
+          'HELLO_TIMEOUT',
+          `${endpoint} did not tell its limits within ${connectTimeoutMs} ms`,
+        ),
+      ),
+    );
+    await Promise.race([active, refused]).finally(() => timer.cancel());
     // From here on the end of the connection is told to those who wait for answers.
     refused.catch(() => {});
     return connection;

@@ -75,6 +75,8 @@ export class Router {
   readonly #connections: Connections;
   readonly #learned = new Set<string>();
   #leader: string | undefined;
+  /** Some node was connected to: the cluster is there, if not always. */
+  #isReached = false;
   /** Counts up; picks the node to ask when the leader is not known. */
   #turn: number;
 
@@ -137,7 +139,7 @@ export class Router {
           (node) => !tried.has(node),
         );
         if (another && !BUSY_CODES.has(error.code)) continue;
-        const isRefused = candidates.every((candidate) => notListening.has(candidate));
+        const isRefused = !this.#isReached && candidates.every((candidate) => notListening.has(candidate));
         refusedRounds = isRefused ? refusedRounds + 1 : 0;
         if (refusedRounds >= this.#settings.refusedRounds) throw connectionRefused(candidates, error);
         tried.clear();
@@ -160,6 +162,7 @@ export class Router {
     const opened = this.#connections.get(endpoint);
     const connection = opened instanceof Promise ? await call.race(opened) : opened;
     call.reached = true;
+    this.#isReached = true;
     if (call.isEnded) throw new CallEnded();
     const request = build();
     const { attemptTimeoutMs } = this.#settings;

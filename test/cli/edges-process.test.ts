@@ -131,6 +131,16 @@ test('export --output: the old backup stays whole whatever happens', async () =>
   assert.is(fs.readFileSync(backup, 'utf8'), `{"key":"export","value":"${'x'.repeat(100_000)}"}\n`);
 });
 
+test('a fault of the program itself ends in one line and an exit code', async () => {
+  const [port] = await freePorts(1);
+  const fault = at('fault.mjs');
+  const isReady = "process.listenerCount('uncaughtException') > 0";
+  fs.writeFileSync(fault, `setInterval(() => { if (${isReady}) throw new TypeError('planted'); }, 5);`);
+  const args = ['get', 'a', '--wait', '--timeout', 'infinity', '--endpoints', `127.0.0.1:${port}`];
+  const result = await raftree(args, '', { NODE_OPTIONS: `--import=${fault}` });
+  assert.equal([result.code, result.stderr], [4, 'raftree: planted\n']);
+});
+
 test('whoever reads the output may stop', async () => {
   const result = await shell('set -o pipefail; raftree export "$@" | head -c 5; echo " $?"', ...node());
   assert.equal([result.stdout.toString(), result.stderr], ['{"key 0\n', '']);

@@ -604,25 +604,31 @@ scenario('stale reads go to any given node, or to the one that is named', {}, as
 });
 
 scenario(
-  'with refusedRounds a call ends when no node listens, and only then',
+  'with refusedRounds a call ends when no node listens, unless one was there before',
   { refusedRounds: 3, timeoutMs: 60_000 },
   async (client, cluster) => {
     const { scheduler, network } = cluster.world;
-    await client.put('k', 'v');
     network.cut('client', 'node1');
     for (const node of [2, 3]) cluster.kill(node);
-    const waiting = client.put('k', 'w');
+    const patient = client.put('k', 'v');
     await scheduler.sleep(10_000);
     network.mendAll();
-    await waiting;
+    await patient;
     cluster.kill(1);
+    const late = client.put('k', 'w');
+    await scheduler.sleep(10_000);
     const startMs = scheduler.nowMs();
-    for (const call of [client.get('k', { stale: true }), client.status(), client.get('k')]) {
+    const other = clientOf(cluster, { refusedRounds: 3, timeoutMs: 60_000 });
+    for (const call of [other.get('k', { stale: true }), other.status(), other.put('k', 'x')]) {
       const error = await failure(call);
       assert.equal([error.code, error.outcome], ['CONNECTION_REFUSED', 'notCommitted']);
       assert.match(error.message, 'node1:7000, node2:7000, node3:7000');
     }
     assert.ok(scheduler.nowMs() - startMs < 3000, `${scheduler.nowMs() - startMs} ms`);
+    await other.close();
+    await cluster.startNode(1);
+    await late;
+    assert.is(count(cluster, 'k'), 'w');
   },
 );
 

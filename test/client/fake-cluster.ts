@@ -112,7 +112,10 @@ export class FakeCluster {
               expectedRoles: ['client'],
             },
             handler: {
-              active: () => void channel.write(this.limitsOf(node)),
+              active: () => {
+                const limits = this.limitsOf(node);
+                if (limits) channel.write(limits);
+              },
               read: (context, message) => this.#receive(node, context, message as ReceivedMessage),
             },
           });
@@ -121,8 +124,8 @@ export class FakeCluster {
     );
   }
 
-  /** What a node tells of what it takes. A test may lower it. */
-  limitsOf: (node: number) => OutboundOf<'limits'> = () => LIMITS;
+  /** What a node tells of what it takes. A test may lower it, or have it say nothing. */
+  limitsOf: (node: number) => OutboundOf<'limits'> | undefined = () => LIMITS;
 
   kill(node: number): void {
     this.processes.get(node)?.kill();

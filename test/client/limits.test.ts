@@ -97,6 +97,14 @@ scenario('refused after an attempt that may be in a log: unknown', async (client
   assert.is(cluster.data.get('k')?.value.length, 100_000);
 });
 
+scenario('a node that does not tell its limits is left for another', async (client, cluster) => {
+  cluster.limitsOf = (node) => (node === 1 ? undefined : LIMITS);
+  cluster.leader = 2;
+  const startMs = cluster.world.scheduler.nowMs();
+  for (let i = 0; i < 5; i++) await client.get('k', { stale: true });
+  assert.ok(cluster.world.scheduler.nowMs() - startMs < 8000);
+});
+
 scenario('the largest answer that any node may send is taken', async (client, cluster) => {
   cluster.data.set('k', { value: bytes(MAX_ANSWER_BYTES - 100), version: 1 });
   const found = await client.get('k', { timeoutMs: 60_000 });
