@@ -119,6 +119,11 @@ export class BufferBudget {
   readonly #heldBytes: Record<AccountKind, number> = { client: 0, peer: 0 };
   /** Of `#heldBytes.client`: what waits to be sent. */
   #clientUnsentBytes = 0;
+  /**
+   * Whose answer is larger than the part for answers. It began when no other was unsent, and does not count: a value that is
+   * stored can be read, whatever the budget is.
+   */
+  #oversized: BufferAccount | undefined;
   #reviewTimer: Timer | undefined;
   #relieving = false;
 
@@ -147,6 +152,7 @@ export class BufferBudget {
   /** For accounts only. */
   forget(account: BufferAccount): void {
     if (!this.#accounts.delete(account)) return;
+    if (this.#oversized === account) this.#oversized = undefined;
     for (const room of Object.values(this.#waiting)) room.forget(account);
     const unsentBytes = account.bytesOf('unsent');
     this.changed(account.kind, 'unsent', -unsentBytes);
@@ -157,7 +163,8 @@ export class BufferBudget {
   changed(kind: AccountKind, use: BufferUse, bytes: number): void {
     this.#heldBytes[kind] += bytes;
     if (kind === 'client' && use === 'unsent') this.#clientUnsentBytes += bytes;
-    if (bytes > 0 && this.heldBytes > this.#maxBytes) this.#relieve();
+    if (this.#clientUnsentBytes === 0) this.#oversized = undefined;
+    if (bytes > 0 && this.#isFull) this.#relieve();
     else if (bytes < 0 && this.waiting > 0) this.#grant();
   }
 
@@ -181,23 +188,38 @@ export class BufferBudget {
 
   /** For accounts only: what one connection may hold before it takes no more requests. */
   get shareBytes(): number {
-    return Math.max(MIN_SHARE_BYTES, (this.#clientBytes - this.#heldBytes.client) * SHARE_OF_FREE);
+    return Math.max(MIN_SHARE_BYTES, (this.#clientBytes - this.#countedClientBytes) * SHARE_OF_FREE);
   }
 
   get #clientBytes(): number {
     return this.#maxBytes - Math.max(this.#maxBytes * PEER_PART, this.#heldBytes.peer);
   }
 
+  get #oversizedBytes(): number {
+    return this.#oversized?.bytesOf('unsent') ?? 0;
+  }
+
+  get #countedClientBytes(): number {
+    return this.#heldBytes.client - this.#oversizedBytes;
+  }
+
+  get #isFull(): boolean {
+    return this.heldBytes - this.#oversizedBytes > this.#maxBytes;
+  }
+
   #fits(account: BufferAccount, use: Reservable, bytes: number): boolean {
     const mostBytes = this.#clientBytes;
     if (use === 'unsent') {
       const unsentBytes = this.#clientUnsentBytes;
-      return unsentBytes + bytes <= mostBytes * ANSWER_PART || unsentBytes === 0;
+      if (unsentBytes + bytes <= mostBytes * ANSWER_PART) return true;
+      if (unsentBytes > 0) return false;
+      this.#oversized = account;
+      return true;
     }
     // The reservation of a frame contains what has arrived of it.
-    const othersBytes = this.#heldBytes.client - Math.min(bytes, account.bytesOf('incoming'));
+    const othersBytes = this.#countedClientBytes - Math.min(bytes, account.bytesOf('incoming'));
     if (isSmallFrame(use, bytes)) return othersBytes + bytes <= mostBytes;
-    const requestBytes = othersBytes - this.#clientUnsentBytes;
+    const requestBytes = othersBytes - (this.#clientUnsentBytes - this.#oversizedBytes);
     return requestBytes + bytes <= mostBytes * REQUEST_PART || requestBytes === 0;
   }
 
@@ -235,7 +257,7 @@ export class BufferBudget {
     this.#relieving = true;
     try {
       for (const account of [...this.#accounts]) account.refresh();
-      while (this.heldBytes > this.#maxBytes) {
+      while (this.#isFull) {
         const peersFirst = this.#heldBytes.peer > this.#maxBytes * (1 - PEER_PART);
         const victim = peersFirst
           ? (this.#greatest('peer') ?? this.#greatest('client'))
@@ -260,7 +282,7 @@ export class BufferBudget {
     let most = 0;
     let holders = 0;
     for (const account of this.#accounts) {
-      if (account.kind !== kind || account.heldBytes === 0) continue;
+      if (account.kind !== kind || account.heldBytes === 0 || account === this.#oversized) continue;
       holders++;
       const weight = account.weight(nowMs);
       if (weight <= most) continue;

@@ -224,4 +224,29 @@ test('what happens often is said once at once, then once per second with a count
   assert.equal(said.slice(-1), ['full c +0']);
 });
 
+test('an answer above the whole budget goes out when no other is unsent, and costs nobody the place', () => {
+  const { budget, cut, open } = budgetBench(16 * MIB);
+  const [large, small, other] = [open('large'), open('small'), open('other')];
+  const reserve = (account: BufferAccount, bytes: number) =>
+    account.reserve('unsent', bytes, () => granted.push(bytes));
+  const granted: number[] = [];
+  assert.ok(reserve(large, 60 * MIB));
+  large.hold('unsent', 60 * MIB);
+  small.hold('requests', 1000);
+  assert.ok(small.isWithinShare, 'others go on');
+  assert.ok(small.reserve('incoming', 60_000, () => {}));
+  assert.not.ok(reserve(other, 2 * MIB));
+  assert.equal([cut, granted], [[], []]);
+  large.hold('unsent', 0);
+  assert.equal(granted, [2 * MIB]);
+  // What others hold above the budget is still cut off, and the large answer is not.
+  other.hold('unsent', 0);
+  assert.ok(reserve(large, 60 * MIB));
+  large.hold('unsent', 60 * MIB);
+  small.hold('incoming', 17 * MIB);
+  assert.equal(cut, ['small BUFFERS_FULL']);
+  large.close();
+  assert.is(budget.heldBytes, 0);
+});
+
 test.run();

@@ -106,6 +106,20 @@ test('the largest value of all: put, read, scanned', async () => {
   await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
 });
 
+test('a value above the whole budget of a node for what it buffers is answered all the same', async () => {
+  const cluster = new SimCluster(5, {
+    config: (id) =>
+      id === 1 ? { limits: RAISED } : { limits: { maxRequestBytes: 2 * MIB, maxBufferedBytes: 16 * MIB } },
+  });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(60_000);
+  await cluster.run(client.transferLeadership(1));
+  await cluster.run(client.put('large', Buffer.alloc(18 * MIB, 'x'), PATIENT));
+  await cluster.run(client.transferLeadership(2));
+  assert.is(await cluster.run(sizeOf(client, 'large')), 18 * MIB);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
 test('a large value over a slow link: longer than an attempt lasts, and still one attempt', async () => {
   const limits = { maxValueBytes: 8 * MIB };
   const cluster = new SimCluster(4, { size: 1, tcp: 'real', config: { limits } });
