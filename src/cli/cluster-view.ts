@@ -89,7 +89,7 @@ function membershipOf(nodeId: number, { voters, outgoing, learners }: NodeStatus
   return learners.includes(nodeId) ? 'learner' : '-';
 }
 
-/** A node does not speak of itself among its peers: the others know how it is reached. */
+/** A node does not speak of itself among its peers: the others know how it is reached, and of itself it tells the rest. */
 function addressesOf(
   nodeId: number,
   answers: readonly NodeStatus[],
@@ -97,5 +97,6 @@ function addressesOf(
   const known = answers.flatMap(({ peers }) => peers).find((peer) => peer.nodeId === nodeId);
   if (known) return known;
   const named = answers.find((status) => status.leaderId === nodeId && status.leaderAddress !== '');
-  return { clientAddress: named?.leaderAddress ?? '', peerAddress: '' };
+  const own = answers.find((status) => status.nodeId === nodeId);
+  return { clientAddress: named?.leaderAddress ?? '', peerAddress: own?.peerAddress ?? '' };
 }

@@ -128,6 +128,7 @@ export const MESSAGES = {
     term: u53,
     leaderId: u32,
     leaderAddress: string,
+    peerAddress: string,
     commitIndex: u53,
     appliedIndex: u53,
     lastIndex: u53,

@@ -198,7 +198,7 @@ class RequestHandler implements Handler {
   #shown(status: OutboundOf<'statusReply'>): OutboundMessage {
     if (this.#mayAdministrate) return status;
     const peers = status.peers.map((peer) => ({ ...peer, peerAddress: '' }));
-    return { ...status, clusterId: this.#namedCluster, peers };
+    return { ...status, clusterId: this.#namedCluster, peerAddress: '', peers };
   }
 
   #howToBePermitted(): string {

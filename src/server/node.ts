@@ -145,6 +145,7 @@ export class Node {
       term: replica?.term ?? 0,
       leaderId: leader,
       leaderAddress: this.#clientAddressOf(leader),
+      peerAddress: this.#ownPeerAddress,
       commitIndex: replica?.commitIndex ?? 0,
       appliedIndex: replica?.appliedIndex ?? 0,
       lastIndex: replica?.lastIndex ?? 0,
@@ -172,6 +173,14 @@ export class Node {
       configurationIndex: replica?.configuration.index ?? 0,
       removedBy: this.#removedBy,
     };
+  }
+
+  /** As others are told; where that leaves the port open, the real one. */
+  get #ownPeerAddress(): string {
+    const own = [...this.#members(), ...this.config.nodes].find(({ id }) => id === this.config.nodeId);
+    const told = own?.peer ?? '';
+    if (!this.#peerAddress || !told.endsWith(':0')) return told;
+    return formatAddress({ ...parseAddress(told), port: this.#peerAddress.port });
   }
 
   #members(): Member[] {

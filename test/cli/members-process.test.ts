@@ -34,6 +34,22 @@ async function untilEqual(
   }
 }
 
+test('a node alone shows its own addresses', async () => {
+  const cluster = await ProcessCluster.create(1);
+  try {
+    await cluster.start(1);
+    const [, line = ''] = (await run(['member', 'list'], cluster.endpoint(1))).split('\n');
+    assert.equal(line.split(/ +/).slice(0, 4), [
+      '1',
+      'voter',
+      cluster.endpoint(1),
+      `127.0.0.1:${cluster.peerPort(1)}`,
+    ]);
+  } finally {
+    await cluster.destroy();
+  }
+});
+
 test('a fourth node joins, is promoted and leads; the first one goes', async () => {
   const cluster = await ProcessCluster.create(4, { raft: FAST }, [4]);
   const client = cluster.client();

@@ -303,6 +303,7 @@ export class FakeCluster {
       role: node === this.leader ? 'leader' : 'follower',
       term: 1,
       leaderId: this.leader,
+      peerAddress: '',
       leaderAddress: this.endpoint(this.leader),
       commitIndex: this.index,
       appliedIndex: this.index,

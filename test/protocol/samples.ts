@@ -110,6 +110,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     term: 4,
     leaderId: 1,
     leaderAddress: '127.0.0.1:7001',
+    peerAddress: '127.0.0.1:7101',
     commitIndex: 20,
     appliedIndex: 19,
     lastIndex: 21,
