@@ -30,7 +30,7 @@ export function isDiskFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
-/** Whether the process, or the system, has no descriptor left at this moment. */
+/** Whether the system says that too many files are open, in this process or in all: it passes when some are closed. */
 export function isOutOfDescriptors(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'EMFILE' || code === 'ENFILE';

@@ -3,9 +3,10 @@
  * writes the tables, a worker thread or this thread in steps, lets a flush interrupt a compaction; only this thread
  * changes the version.
  *
- * A full disk stops both for a while, with a delay that doubles; any other failure for good.
+ * A full disk stops both for a while, with a delay that doubles, and so does a lack of descriptors; any other failure
+ * for good.
  */
-import { errorMessage, isDiskFull } from '../env/errors.js';
+import { errorMessage, isDiskFull, isOutOfDescriptors } from '../env/errors.js';
 import { NO_BYTES } from './bytes.js';
 import { inputBytes, jobOf } from './compaction.js';
 import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
@@ -73,7 +74,9 @@ export class Maintenance {
   #stopped = false;
   #stopReason: unknown;
   #retries = 0;
-  #waitsForSpace = false;
+  #diskIsFull = false;
+  /** For space, or descriptors. */
+  #waits = false;
   /** Of the last flushes, the older the less. */
   #flushBytes = 0;
   #flushMs = 0;
@@ -90,7 +93,7 @@ export class Maintenance {
 
   /** Whether the disk was full when last something was written. */
   get diskIsFull(): boolean {
-    return this.#retries > 0;
+    return this.#diskIsFull;
   }
 
   /** The bytes of memtables that were flushed per millisecond of flushing lately; infinite if that took no time. */
@@ -100,7 +103,7 @@ export class Maintenance {
 
   /** Looks for work. */
   kick(): void {
-    if (this.#waitsForSpace || this.#stopped) return;
+    if (this.#waits || this.#stopped) return;
     if (!this.#flushing && this.#hasFlush()) {
       this.#flushing = this.#run(() => this.#flushAll()).finally(() => {
         this.#flushing = undefined;
@@ -147,7 +150,7 @@ export class Maintenance {
       tables,
       stepBudgetMs,
       newFileNumber: () => versions.newFileNumber(),
-      flushWaits: () => this.#hasFlush() && !this.#waitsForSpace,
+      flushWaits: () => this.#hasFlush() && !this.#waits,
     };
     if (!options.worker || env.threads?.fs !== env.fs) return new InlineTableMaker(inline);
     return new WorkerTableMaker(TableWorker.of(env.threads), {
@@ -177,7 +180,7 @@ export class Maintenance {
       await work();
     } catch (error) {
       if (error === ABANDONED) return;
-      if (isDiskFull(error)) this.#retryLater(error);
+      if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(error);
       else this.#fail(error);
     }
   }
@@ -305,22 +308,27 @@ export class Maintenance {
   /** Something was written: the disk has space again. */
   #resumed(): void {
     if (this.#retries === 0) return;
+    this.#host.options.logger.info({ tries: this.#retries + 1 }, 'tables are written again');
     this.#retries = 0;
+    this.#diskIsFull = false;
     this.#host.changed();
   }
 
   #retryLater(error: unknown): void {
-    if (this.#waitsForSpace) return;
-    const { options } = this.#host;
+    if (this.#waits) return;
+    const { options, tables } = this.#host;
     const delayMs = options.retryDelayMs * 2 ** Math.min(this.#retries, MOST_DOUBLINGS);
     this.#retries++;
-    this.#waitsForSpace = true;
-    options.logger.warn(
-      { error: errorMessage(error), delayMs },
-      'the disk is full; writing tables is tried again',
-    );
+    this.#waits = true;
+    if (isDiskFull(error)) this.#diskIsFull = true;
+    else tables.shed();
+    // Once when it begins and once when it ends.
+    if (this.#retries === 1) {
+      const reason = isDiskFull(error) ? 'the disk is full' : 'too many files are open';
+      options.logger.warn({ error: errorMessage(error) }, `${reason}; writing tables is tried again`);
+    }
     options.env.timers.after(delayMs, () => {
-      this.#waitsForSpace = false;
+      this.#waits = false;
       this.kick();
     });
     this.#host.changed();

@@ -1,8 +1,14 @@
 /** The tables that are open, of all trees that share this: at most so many, the one unused for longest goes first. */
 import type { TableFile } from './table-file.js';
 
+/** Of the descriptors of a process so many are for tables: the others are for logs, for what is written, and sockets. */
+const SHARE_OF_DESCRIPTORS = 0.5;
+/** Of all unpinned ones, when the system has no descriptor left. */
+const SHED_SHARE = 0.25;
+const LEAST_OPEN = 16;
+
 export class OpenTables {
-  readonly #maxOpen: number;
+  #maxOpen: number;
   /** Each with the set of its tree. */
   readonly #open = new Map<TableFile, Set<TableFile>>();
   #uses = 0;
@@ -13,6 +19,16 @@ export class OpenTables {
 
   get size(): number {
     return this.#open.size;
+  }
+
+  get maxOpen(): number {
+    return this.#maxOpen;
+  }
+
+  /** For a process that may have so many descriptors. */
+  limitTo(maxDescriptors: number): void {
+    const most = Math.max(LEAST_OPEN, Math.floor(maxDescriptors * SHARE_OF_DESCRIPTORS));
+    this.#maxOpen = Math.min(this.#maxOpen, most);
   }
 
   /** The number of a use: the higher, the later. */
@@ -31,6 +47,15 @@ export class OpenTables {
       if (!oldest) return;
       this.close(oldest);
     }
+  }
+
+  /** Closes those unused for longest, so that something else can be opened; returns how many. */
+  shed(): number {
+    const unpinned = [...this.#open.keys()].filter(({ table }) => table !== undefined && table.pins === 0);
+    unpinned.sort((a, b) => (a.table?.lastUse ?? 0) - (b.table?.lastUse ?? 0));
+    const oldest = unpinned.slice(0, Math.ceil(unpinned.length * SHED_SHARE));
+    for (const file of oldest) this.close(file);
+    return oldest.length;
   }
 
   add(file: TableFile, ofTree: Set<TableFile>): void {

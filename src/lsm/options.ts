@@ -95,7 +95,10 @@ export interface LsmOptions {
   readonly resources?: LsmResources;
   /** Memory for data blocks; 32 MiB. */
   readonly blockCacheBytes?: number;
-  /** Tables kept open, each with a file descriptor and its index and filter in memory; 512. */
+  /**
+   * Tables kept open, each with a file descriptor and its index and filter in memory; 512, and at most half of the
+   * descriptors that the process may have.
+   */
   readonly maxOpenTables?: number;
   /**
    * Whether flush and compaction run in the process's worker thread; true. Where `env` has no threads, or files that

@@ -1,5 +1,6 @@
 /** Opens the tables of a tree when they are first read; how many stay open is limited by `OpenTables`. */
 import type { Env } from '../env/env.js';
+import { isOutOfDescriptors } from '../env/errors.js';
 import { unreadable } from '../record/read-whole.js';
 import { corruption } from '../record/record.js';
 import type { BlockCache } from './block-cache.js';
@@ -22,6 +23,7 @@ export class TableCache {
     this.speed = new ReadSpeed(env.clock);
     this.#directory = directory;
     this.#shared = typeof open === 'number' ? new OpenTables(open) : open;
+    this.#shared.limitTo(env.host.maxDescriptors());
     this.blocks = blocks;
   }
 
@@ -59,11 +61,18 @@ export class TableCache {
     for (const file of [...this.#open]) this.#shared.close(file);
   }
 
+  /** Closes tables that nobody uses now, for want of descriptors; returns how many. */
+  shed(): number {
+    return this.#shared.shed();
+  }
+
   #openTable(path: string): Table {
-    try {
-      return Table.open(this.#env, path, this.blocks, this.speed);
-    } catch (error) {
-      throw unreadable(error, path);
+    for (;;) {
+      try {
+        return Table.open(this.#env, path, this.blocks, this.speed);
+      } catch (error) {
+        if (!isOutOfDescriptors(error) || this.shed() === 0) throw unreadable(error, path);
+      }
     }
   }
 }

@@ -27,6 +27,7 @@ import type { TableWriterContext } from './table-writer.js';
 /** Tables that a compaction reads have no blocks in a cache. */
 const NO_CACHE = { bytes: 0, slotBytes: 1 };
 const MAX_OPEN_TABLES = 256;
+const SHARE_OF_DESCRIPTORS = 0.25;
 /** Between two looks at whether a sync is done. */
 const TURN_MS = 1;
 
@@ -106,7 +107,13 @@ class TableWorkerThread {
 
   async #compact(request: CompactRequest): Promise<TableMetadata[]> {
     const cache = new BlockCache(NO_CACHE.bytes, NO_CACHE.slotBytes);
-    const tables = new TableCache(this.#env, request.directory, MAX_OPEN_TABLES, cache);
+    const maxDescriptors = Math.ceil(this.#env.host.maxDescriptors() * SHARE_OF_DESCRIPTORS);
+    const tables = new TableCache(
+      this.#env,
+      request.directory,
+      Math.min(MAX_OPEN_TABLES, maxDescriptors),
+      cache,
+    );
     const runs = request.runs.map((run) => run.map((file) => new TableFile(receiveMetadata(file))));
     try {
       const context = this.#context(request, () => this.#breathe());

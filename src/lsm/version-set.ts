@@ -3,7 +3,7 @@
  * first and becomes current then; a file goes when no version that is current or pinned names it any more.
  */
 import type { Env, Logger } from '../env/env.js';
-import { errorMessage } from '../env/errors.js';
+import { errorMessage, isDiskFull, isOutOfDescriptors } from '../env/errors.js';
 import { corruption } from '../record/record.js';
 import { describeDiscarded, type Recovery } from '../record/recovery.js';
 import { readOnlyError } from './errors.js';
@@ -25,7 +25,9 @@ export class VersionSet {
   readonly #directory: string;
   readonly #tables: TableCache;
   #current: Version;
+  /** Undefined while a full disk has no room for one of this opening: the one before it holds. */
   #manifest: Manifest | undefined;
+  #nextManifest = 1;
   /** The size with which the MANIFEST began. */
   #wholeBytes = 0;
   #nextFileNumber = 1;
@@ -53,12 +55,21 @@ export class VersionSet {
     const newest = numbers.at(-1) ?? 0;
     if (newest > 0) set.#read(newest, names);
     set.#removeLeftovers(names);
-    await set.#startManifest(newest + 1, {
-      ...wholeOf(set.#current),
-      oldestWal: set.#oldestWal,
-      newestWal: set.#newestWal,
-      flushedSequence: set.#flushedSequence,
-    });
+    set.#nextManifest = newest + 1;
+    try {
+      await set.#startManifest({
+        ...wholeOf(set.#current),
+        oldestWal: set.#oldestWal,
+        newestWal: set.#newestWal,
+        flushedSequence: set.#flushedSequence,
+      });
+    } catch (error) {
+      if (!isDiskFull(error) || newest === 0) throw error;
+      options.logger.warn(
+        { error: errorMessage(error) },
+        'the disk is full; the tree can be read, and is written to when there is space',
+      );
+    }
     return set;
   }
 
@@ -136,14 +147,14 @@ export class VersionSet {
       newestWal: edit.newestWal ?? this.#newestWal,
       flushedSequence: edit.flushedSequence ?? this.#flushedSequence,
     };
-    const manifest = this.#manifest as Manifest;
+    const manifest = this.#manifest;
     try {
-      if (manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes) {
-        await this.#startManifest(manifest.number + 1, { ...wholeOf(next), ...state });
-      } else {
-        await manifest.append({ ...edit, nextFileNumber: this.#nextFileNumber });
-      }
+      const isLarge = manifest && manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes;
+      const isNew = (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...state }));
+      if (!isNew) await manifest?.append({ ...edit, nextFileNumber: this.#nextFileNumber });
     } catch (error) {
+      // Nothing is appended to what may have been made: a later try makes it anew.
+      if (!manifest && (isDiskFull(error) || isOutOfDescriptors(error))) throw error;
       this.#failure = error;
       throw readOnlyError(error, 'unknown');
     }
@@ -163,8 +174,22 @@ export class VersionSet {
     this.#manifest?.close();
   }
 
-  async #startManifest(number: number, whole: VersionEdit): Promise<void> {
+  /** Whether there is a new MANIFEST; false if there is none for want of a descriptor, and the present one goes on. */
+  async #succeedWith(whole: VersionEdit): Promise<boolean> {
+    try {
+      await this.#startManifest(whole);
+      return true;
+    } catch (error) {
+      const { fs } = this.#options.env;
+      const isMade = fs.exists(`${this.#directory}/${manifestName(this.#nextManifest)}`);
+      if (!this.#manifest || !isOutOfDescriptors(error) || isMade) throw error;
+      return false;
+    }
+  }
+
+  async #startManifest(whole: VersionEdit): Promise<void> {
     const { env } = this.#options;
+    const number = this.#nextManifest;
     const older = manifestNumbers(env.fs.list(this.#directory)).filter((other) => other < number);
     const created = await Manifest.create(env, this.#directory, number, {
       ...whole,
@@ -172,6 +197,7 @@ export class VersionSet {
     });
     this.#manifest?.close();
     this.#manifest = created;
+    this.#nextManifest = number + 1;
     this.#wholeBytes = created.sizeBytes;
     for (const old of older) this.#unlink(manifestName(old));
   }

@@ -14,7 +14,8 @@
  *     reason.
  *   - What a recovery discards is cut off, and the cut synced, before anything is appended.
  *   - After a failed sync nothing is appended any more (`LOG_FAILED`); after a full disk (`LOG_NO_SPACE`) the tail is
- *     cut back to the last whole group and the next append tries again.
+ *     cut back to the last whole group and the next append tries again. Where there is no descriptor for a new file, the
+ *     present one grows beyond its size.
  */
 import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorMessage, isDiskFull, isOutOfDescriptors, RaftreeError } from '../env/errors.js';
@@ -80,6 +81,8 @@ export class RecordLog {
   /** Written to the current file since the last sync of it began. */
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
+  /** The files that recovery found, until they are fit to be appended to. */
+  #unsettled: readonly number[] = [];
   #queue: (Append | 'rotate')[] = [];
   #queuedBytes = 0;
   #writing: Promise<void> | undefined;
@@ -126,7 +129,13 @@ export class RecordLog {
     // Not the beginning of an empty last file: that would not tell where the file before it ends.
     this.#durableThrough =
       numbers.length > 0 ? this.recovery.lastRecordEnd : { file: this.#current, offset: 0 };
-    if (numbers.length > 0) this.#adopt(numbers);
+    this.#unsettled = numbers;
+    try {
+      this.#settleAll();
+    } catch (error) {
+      // It can be read. What is to be done before anything is appended waits until something is.
+      if (!isDiskFull(error)) throw error;
+    }
     const { lastRecordEnd } = this.recovery;
     for (const number of numbers) {
       if (number >= end.file) this.#endedBytes.delete(number);
@@ -172,7 +181,7 @@ export class RecordLog {
 
   /** Makes the first file durably exist, if there is none. Throws the system's error. Not while appends are under way. */
   async begin(): Promise<void> {
-    if (this.#files.get(this.#current)) return;
+    if (this.#files.get(this.#current) || this.#unsettled.length > 0) return;
     this.#allocated = await this.#files.create(this.#current + 1);
     this.#oldBytesEnd = this.#allocated;
     this.#current++;
@@ -315,15 +324,18 @@ export class RecordLog {
   async #writeGroup(group: readonly Append[]): Promise<Position[]> {
     // A sync in the background may have failed since it was queued.
     if (this.#failure) throw this.#failure;
+    try {
+      this.#settleAll();
+    } catch (error) {
+      throw isDiskFull(error) ? noSpace(error) : this.#fail(error);
+    }
     const durable = group.some((item) => item.durable);
     const payloads = group.map((item) => item.payload);
     let created = false;
     if (this.#mustRotate || !this.#files.get(this.#current) || this.#offset >= this.#options.maxFileBytes) {
-      if (this.#offset > 0 || !this.#files.get(this.#current)) {
-        await this.#startNextFile();
-        created = true;
-      }
-      this.#mustRotate = false;
+      const isDue = this.#offset > 0 || !this.#files.get(this.#current);
+      if (isDue) created = await this.#startNextFile();
+      this.#mustRotate = isDue && !created;
     }
     const preamble = this.#offset === 0 || created ? this.#options.preamble?.() : undefined;
     if (preamble) payloads.unshift(preamble);
@@ -394,18 +406,18 @@ export class RecordLog {
 
   /**
    * Begins the next file and makes its name durable; then ends the current one with a record that says so, and syncs
-   * it. Whoever finds that record misses the next file if it is lost.
+   * it. Whoever finds that record misses the next file if it is lost. False if there is no descriptor for it.
    */
-  async #startNextFile(): Promise<void> {
+  async #startNextFile(): Promise<boolean> {
     this.#isRotating = true;
     try {
-      await this.#rotate();
+      return await this.#rotate();
     } finally {
       this.#isRotating = false;
     }
   }
 
-  async #rotate(): Promise<void> {
+  async #rotate(): Promise<boolean> {
     const previous = this.#files.get(this.#current);
     const next = this.#current + 1;
     let allocated: number;
@@ -413,6 +425,7 @@ export class RecordLog {
       const prepared = await this.#files.takePrepared();
       allocated = prepared?.allocatedBytes ?? (await this.#files.create(next));
     } catch (error) {
+      if (isOutOfDescriptors(error) && previous) return false;
       if (isDiskFull(error) || isOutOfDescriptors(error)) throw noSpace(error);
       throw this.#fail(error);
     }
@@ -429,6 +442,7 @@ export class RecordLog {
     this.#allocated = allocated;
     this.#oldBytesEnd = allocated;
     this.#preallocates = true;
+    return true;
   }
 
   async #endFile(file: File): Promise<void> {
@@ -494,27 +508,42 @@ export class RecordLog {
    * no record vouches for yet is written once more: if a sync of it failed, the system may hold it as clean in its
    * cache, so that it reads well and another sync does nothing for it.
    */
-  #adopt(numbers: readonly number[]): void {
+  #settleAll(): void {
+    const numbers = this.#unsettled;
+    if (numbers.length === 0) return;
     const { env, directory } = this.#options;
     const { end, lastRecordEnd } = this.recovery;
     // Of the file before one without records it is not known either.
     if (lastRecordEnd.file < end.file) this.#settle(lastRecordEnd).close();
-    this.#files.adopt(end.file, this.#settle(end));
+    const last = this.#settle(end);
+    this.#files.forget(end.file);
+    this.#files.adopt(end.file, last);
     // The last one first and each for good: a power cut leaves no gap.
     for (const number of numbers.filter((number) => number > end.file).reverse()) {
       env.fs.unlink(this.#files.path(number));
       env.fs.syncDirectory(directory);
     }
     env.fs.syncDirectory(directory);
+    this.#unsettled = [];
   }
 
   /** Makes a file end there, durably. */
   #settle(end: Position): File {
     const { durableThrough } = this.recovery;
+    const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
     const file = this.#options.env.fs.open(this.#files.path(end.file), 'modify');
+    try {
+      this.#settleFile(file, end, doubtfulFrom);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    return file;
+  }
+
+  #settleFile(file: File, end: Position, doubtfulFrom: number): void {
     // The last record's padding may be missing; records start aligned.
     if (file.sizeBytes() !== end.offset) file.truncate(end.offset);
-    const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
     if (doubtfulFrom < end.offset) {
       const doubtful = Buffer.allocUnsafe(end.offset - doubtfulFrom);
       if (file.readSync(doubtful, doubtfulFrom) < doubtful.length) {
@@ -523,7 +552,6 @@ export class RecordLog {
       file.writeSync([doubtful], doubtfulFrom);
     }
     file.syncNow();
-    return file;
   }
 }
 

@@ -20,7 +20,10 @@ import {
   statesOf,
 } from './tree-lab.js';
 
-type FaultKind = 'EIO' | 'ENOSPC' | 'short' | 'lose';
+type FaultKind = 'EIO' | 'ENOSPC' | 'EMFILE' | 'short' | 'lose';
+
+/** What needs a descriptor. */
+const OPENS = ['open', 'create', 'sync-directory'];
 
 interface Outcome {
   readonly disk: SimDisk;
@@ -33,12 +36,14 @@ interface Outcome {
   readonly failedAt: FileOperation | undefined;
   /** Whether the tree took writes at the end of the script. */
   readonly isWritable: boolean;
+  readonly isOpen: boolean;
   readonly problems: string[];
 }
 
 function faultOf(kind: FaultKind, operation: FileOperation): Fault {
   if (kind === 'short') return operation.kind === 'write' ? 'short' : undefined;
   if (kind === 'lose') return operation.kind === 'sync' ? 'lose' : undefined;
+  if (kind === 'EMFILE' && !OPENS.includes(operation.kind)) return undefined;
   return systemError(kind, operation.kind, operation.path);
 }
 
@@ -101,7 +106,17 @@ async function runScript(kind: FaultKind, failing: number, options: LsmOptions):
     if (tree) problems.push(`the script failed with ${error}`);
   }
   await tree?.close().catch(() => {});
-  return { disk, committed, unknown, synced, operations, failedAt, isWritable, problems };
+  return {
+    disk,
+    committed,
+    unknown,
+    synced,
+    operations,
+    failedAt,
+    isWritable,
+    isOpen: tree !== undefined,
+    problems,
+  };
 }
 
 function groupsOf<T>(items: readonly T[], size: number): T[][] {
@@ -115,7 +130,7 @@ function readAll(tree: LsmTree, problems: string[]): void {
     renderTree(tree);
   } catch (error) {
     // The read itself may be the operation that fails.
-    if (errorCode(error) !== 'EIO' && errorCode(error) !== 'ENOSPC')
+    if (!['EIO', 'ENOSPC', 'EMFILE'].includes(errorCode(error) ?? ''))
       problems.push(`reading failed with ${error}`);
   }
 }
@@ -157,7 +172,7 @@ const SETUPS: readonly [string, LsmOptions][] = [
 ];
 
 for (const [name, options] of SETUPS) {
-  for (const kind of ['EIO', 'ENOSPC', 'short', 'lose'] as const) {
+  for (const kind of ['EIO', 'ENOSPC', 'EMFILE', 'short', 'lose'] as const) {
     test(`${name}, ${kind} at the n-th operation, for every n: callers were told the truth`, async () => {
       const { operations } = await runScript(kind, 0, options);
       assert.ok(operations.length > 90, `the script does enough: ${operations.length}`);
@@ -177,6 +192,10 @@ for (const [name, options] of SETUPS) {
         const isWriteOf = outcome.failedAt.kind === 'write' && /wal-|\.sst$/.test(outcome.failedAt.path);
         if (kind !== 'EIO' && kind !== 'lose' && isWriteOf && !outcome.isWritable)
           problems.push(`${place}: writing did not resume`);
+        // Nor does one descriptor that was not to be had; but the tree must open, and a MANIFEST once made must be had.
+        const isManifest = /MANIFEST-\d+$/.test(outcome.failedAt.path);
+        if (kind === 'EMFILE' && outcome.isOpen && !isManifest && !outcome.isWritable)
+          problems.push(`${place}: writing did not go on`);
         for (const problem of await findProblems(outcome, options)) problems.push(`${place}: ${problem}`);
       }
       assert.is(problems.join('\n'), '');
@@ -336,6 +355,113 @@ test('a full disk: writes fail as not committed, reads go on, writing resumes wh
   await tree.write([put('b', '3')]);
   await tree.close();
   assert.is(await stateOf(disk, {}), 'a=1\nb=3');
+});
+
+test('without descriptors reads go on from tables that are open, writes go on, tables are made later', async () => {
+  const disk = new SimDisk();
+  let areGone = false;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      areGone && OPENS.includes(kind) ? systemError('EMFILE', kind, path) : undefined,
+  });
+  for (const durability of ['sync', 'none'] as const) {
+    areGone = false;
+    const tree = await openTree(disk, { durability, maxFrozenMemtables: 8, writeBufferBytes: 4096 }, env);
+    for (let i = 0; i < 40; i++) await tree.write([put(`key${i}`, 'x'.repeat(100))]);
+    await tree.flush();
+    areGone = true;
+    for (let i = 40; i < 60; i++) await tree.write([put(`key${i}`, 'x'.repeat(100))]);
+    const { flushes } = tree.stats();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.is(tree.stats().flushes, flushes, 'no table can be made');
+    assert.is(tree.stats().isReadOnly, false);
+    assert.is(tree.stats().diskIsFull, false);
+    assert.is(tree.getSync(Buffer.from('key59'))?.length, 100);
+    const read = await tree.get(Buffer.from('key3')).then((value) => value?.length, errorCode);
+    assert.ok(read === 100 || read === 'EMFILE', String(read));
+    areGone = false;
+    await tree.flush();
+    for (let i = 0; i < 60; i++) assert.is(tree.getSync(Buffer.from(`key${i}`))?.length, 100);
+    for (let i = 0; i < 60; i++) await tree.write([{ type: 'delete', key: Buffer.from(`key${i}`) }]);
+    await tree.close();
+    assert.is(await stateOf(disk, { durability }), '');
+  }
+});
+
+test('a read that gets no descriptor closes tables that nobody uses', async () => {
+  const disk = new SimDisk();
+  const open = new Set<string>();
+  let most = Number.POSITIVE_INFINITY;
+  const env = processEnv(1, disk);
+  const files = new Proxy(env.fs, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== 'function') return value;
+      if (key !== 'open') return value.bind(target);
+      return (path: string, mode: 'read') => {
+        if (open.size >= most) throw systemError('EMFILE', 'open', path);
+        const file = target.open(path, mode);
+        open.add(path);
+        const close = file.close.bind(file);
+        file.close = () => {
+          open.delete(path);
+          close();
+        };
+        return file;
+      };
+    },
+  });
+  const big = { level0Trigger: 1000, level0StopTrigger: 1000, maxOpenTables: 100 };
+  const tree = await openTree(disk, big, { ...env, fs: files });
+  for (let i = 0; i < 40; i++) {
+    await tree.write([put(`key${i}`, 'x')]);
+    await tree.flush();
+  }
+  most = open.size + 8;
+  for (let i = 0; i < 40; i++) assert.is(tree.getSync(Buffer.from(`key${i}`))?.toString(), 'x');
+  await tree.close();
+});
+
+test('a disk that is full at opening: the tree is read, and written to when there is space', async () => {
+  const disk = new SimDisk();
+  const before = await openTree(disk);
+  for (let i = 0; i < 40; i++) await before.write([put(`key${i}`, 'x'.repeat(100))]);
+  await before.close();
+  let isFull = true;
+  const full = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      isFull && (kind === 'write' || kind === 'create') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const tree = await openTree(disk, {}, full);
+  for (let i = 0; i < 40; i++) assert.is(tree.getSync(Buffer.from(`key${i}`))?.length, 100);
+  assert.is([...tree.iterator()].length, 40);
+  assert.is(await tree.write([put('a', '1')]).catch(errorCode), 'LSM_NO_SPACE');
+  assert.is(await tree.flush().then(() => 'done', errorCode), 'LSM_NO_SPACE');
+  // As long as there is no new MANIFEST the one before holds.
+  const copy = await openTree(disk.powerCutClone(new SeededRandom(1)));
+  assert.is([...copy.iterator()].length, 40);
+  await copy.close();
+  isFull = false;
+  await tree.write([put('a', '1')]);
+  for (let i = 0; i < 40; i++) await tree.write([put(`key${i}`, 'y'.repeat(100))]);
+  await tree.flush();
+  await tree.compactRange();
+  assert.ok(tree.stats().flushes > 0);
+  await tree.close();
+  const after = await openTree(disk);
+  assert.is([...after.iterator()].filter(({ value }) => value.toString().startsWith('y')).length, 40);
+  assert.is(disk.files(DIRECTORY).filter((name) => name.includes('MANIFEST')).length, 1);
+  await after.close();
+  isFull = true;
+  assert.is(
+    await openTree(
+      new SimDisk(),
+      {},
+      processEnv(2, new SimDisk(), { fault: () => systemError('ENOSPC', 'write', '') }),
+    ).catch(errorCode),
+    'ENOSPC',
+    'there is nothing to read',
+  );
 });
 
 test('without a WAL a full disk is visible, refuses what has no room, and drains when there is space', async () => {

@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { File, FileSystem, OpenMode } from '../env.js';
+import { isOutOfDescriptors } from '../errors.js';
 import { bindSocket, isListening } from './unix-socket.js';
 
 const FLAGS: Record<OpenMode, number> = {
@@ -95,7 +96,8 @@ class RealFile implements File {
       let fd: number;
       try {
         fd = fs.openSync(this.path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
-      } catch {
+      } catch (error) {
+        if (isOutOfDescriptors(error)) this.#durableFd = 'not yet';
         return undefined;
       }
       const [own, opened] = [fs.fstatSync(this.#fd), fs.fstatSync(fd)];
