@@ -24,6 +24,7 @@ const PREFIX = 'LOCK.';
 const NAME = /^LOCK\.(\d{1,10})\.(\d{1,20})\.[0-9a-f]{16}$/;
 /** Who found another at it waits up to so long, so that not all begin again together. */
 const MAX_PAUSE_MS = 10;
+const MAX_TRIES = 100;
 /** What a bind fails with for a reason that has nothing to do with sockets. */
 const OTHER_REASONS: ReadonlySet<string> = new Set([
   'EMFILE',
@@ -56,11 +57,18 @@ export function isLockName(name: string): boolean {
  * Rejects with `LOCKED` if it is held, with system errors as they are.
  */
 export async function lockDirectory(env: Env, directory: string): Promise<DirectoryLock> {
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     const holder = await currentHolder(env, directory);
     if (holder) throw lockedError(directory, holder);
     const name = newName(env);
-    const own = await announce(env, directory, name);
+    let own: DirectoryLock;
+    try {
+      own = await announce(env, directory, name);
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT' || tries > MAX_TRIES) throw error;
+      // Another took the name for dead and away before it was complete. Or the directory is gone: see above.
+      continue;
+    }
     let isAlone = false;
     try {
       // A name that is gone: the directory was replaced meanwhile, or another has just taken this one for dead.

@@ -30,7 +30,7 @@ test('clients get what files and peers leave, and no more than they are allowed'
   );
 });
 
-test('a Raft log that cannot open its next segment waits; the node lives, and takes writes again', async () => {
+test('a Raft log that cannot open its next segment goes on in the present one, and the node takes writes', async () => {
   let none = false;
   const fault = ({ kind, path }: FileOperation) =>
     none && /^\/data\/raft\//.test(path) && (kind === 'create' || kind === 'open')
@@ -54,7 +54,10 @@ test('a Raft log that cannot open its next segment waits; the node lives, and ta
       ),
     );
   }
-  assert.ok(outcomes.includes('DISK_FULL'), outcomes.join());
+  assert.ok(
+    outcomes.every((outcome) => outcome === 'done'),
+    outcomes.join(),
+  );
   none = false;
   await cluster.run(client.put('b', '1'));
   assert.equal(cluster.failures, []);

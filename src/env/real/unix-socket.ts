@@ -46,7 +46,9 @@ export async function isListening(socketPath: string): Promise<boolean> {
           const code = errorCode(error) ?? '';
           // More wait than a listener has room for; or it belongs to somebody who does not let us ask.
           if (['EAGAIN', 'EACCES', 'EPERM'].includes(code)) resolve(true);
-          else if (['ECONNREFUSED', 'ENOENT', 'ENOTSOCK', 'EPROTOTYPE'].includes(code)) resolve(false);
+          // Reset: it stopped listening before it had accepted.
+          else if (['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'ENOTSOCK', 'EPROTOTYPE'].includes(code))
+            resolve(false);
           else reject(error);
         });
       }),
