@@ -105,7 +105,7 @@ export const ERROR_CODES = {
     outcome: 'notCommitted',
     about: 'request',
     meaning:
-      'The members that would be left are not heard by a quorum of themselves; `force` changes them nevertheless.',
+      'Of the voters before or after the change no majority is heard and holds the log; `force` changes them nevertheless.',
   },
   MEMBER_UNREACHABLE: {
     outcome: 'notCommitted',

@@ -160,21 +160,28 @@ export class Admin {
   ): RaftreeError | undefined {
     const { nodeId, replica, peers, electionTimeoutMaxMs } = this.#parts;
     const isHeard = (node: NodeId) => node === nodeId || reached.has(node) || peers.isHeard(node);
+    const behind = (node: NodeId) =>
+      lastIndex - (replica.peers().find(({ id }) => id === node)?.matchIndex ?? 0);
     for (const node of promoted) {
       if (!isHeard(node))
         return refused(
           'MEMBER_UNREACHABLE',
           `node ${node} is not heard now: as a voter it would count, and not answer; see \`raftree member list\` for why`,
         );
-      const matchIndex = replica.peers().find(({ id }) => id === node)?.matchIndex ?? 0;
-      if (matchIndex < lastIndex)
+      if (behind(node) > 0)
         return refused(
           'MEMBER_BEHIND',
-          `node ${node} is ${lastIndex - matchIndex} entries behind and did not catch up within ${electionTimeoutMaxMs} ms: ` +
+          `node ${node} is ${behind(node)} entries behind and did not catch up within ${electionTimeoutMaxMs} ms: ` +
             'wait until `raftree member list` shows it near 0 behind',
         );
     }
-    const problem = quorumProblem(replica.configuration, result, isHeard);
+    // Whoever is heard may still wait for a snapshot, or for its disk: with such a majority nothing can be committed, and
+    // if this node is lost then, so is what was acknowledged.
+    const problem = quorumProblem(replica.configuration, result, (node) => {
+      if (node === nodeId || reached.has(node)) return undefined;
+      if (!isHeard(node)) return 'silent';
+      return behind(node) > 0 ? `${behind(node)} entries behind` : undefined;
+    });
     if (problem === undefined) return undefined;
     return refused('QUORUM_AT_RISK', `${problem}; without them the cluster could not take a write any more`);
   }

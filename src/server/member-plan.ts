@@ -1,6 +1,6 @@
 /**
  * What a request to change members means for the configuration in force: which nodes become what, who is to be reached or
- * to catch up before, and whether the change leaves a quorum that is heard now. Pure.
+ * to catch up before, and whether the change leaves a quorum that is heard and holds the log now. Pure.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { MessageOf } from '../protocol/messages.js';
@@ -82,25 +82,28 @@ export function planChanges(
 }
 
 /**
- * What the change would risk: a majority of the voters before or after it that is not heard now; undefined if both are.
- * The change itself is agreed on by the voters before it.
+ * What the change would risk: of the voters before or after it no majority is fit now; undefined if both are. The change
+ * itself is agreed on by the voters before it. `faultOf` tells what is wrong with a node, as in `node 3 is …`.
  */
 export function quorumProblem(
   before: Configuration,
   after: Configuration,
-  isHeard: (node: NodeId) => boolean,
+  faultOf: (node: NodeId) => string | undefined,
 ): string | undefined {
   for (const [voters, which] of [
     [before.voters, 'the present voters'],
     [after.voters, 'the voters that there would be'],
   ] as const) {
-    const unheard = voters.filter((node) => !isHeard(node));
+    const faults = voters.flatMap((node) => {
+      const fault = faultOf(node);
+      return fault === undefined ? [] : [{ node, fault }];
+    });
     const needed = majorityOf(voters.length);
-    if (voters.length - unheard.length >= needed) continue;
-    const heard = voters.filter(isHeard);
+    if (voters.length - faults.length >= needed) continue;
+    const fit = voters.filter((node) => faults.every((each) => each.node !== node));
     return (
-      `of ${which} (${names(voters)}) ${needed} must be heard, but only ${names(heard)} ` +
-      `${heard.length === 1 ? 'is' : 'are'}: ${names(unheard)} ${unheard.length === 1 ? 'is' : 'are'} silent`
+      `of ${which} (${names(voters)}) ${needed} must be heard and hold the log, but only ${names(fit)} ` +
+      `${fit.length === 1 ? 'does' : 'do'}: ${faults.map(({ node, fault }) => `node ${node} is ${fault}`).join(', ')}`
     );
   }
   return undefined;

@@ -172,6 +172,35 @@ test('a leader that was just elected does not take the silent ones for heard', a
   }
 });
 
+test('a voter that is heard, but has most of the log still to come, is not enough to be left with', async () => {
+  const storage = {
+    ...{ maxRaftLogBytes: 256 * 1024, raftSegmentBytes: 64 * 1024, trailingEntries: 10 },
+    ...{ snapshotChunkBytes: 4096, snapshotBytesPerSecond: 65_536 },
+  };
+  const setting = await open(9, { config: { ...SHORT, storage } });
+  const { cluster, client } = setting;
+  await cluster.run(client.transferLeadership(1));
+  cluster.kill(3);
+  for (let i = 0; i < 20; i++) await cluster.run(client.put(`${i}`, cluster.world.random.bytes(50_000)));
+  await cluster.run(cluster.start(3));
+  await cluster.world.scheduler.runFor(3000);
+  const slow = cluster.leader?.status(0).peers.find(({ nodeId }) => nodeId === 3);
+  assert.ok(slow?.reachable && slow.matchIndex < 10, 'it is heard, and was given nothing yet');
+  for (const change of [
+    { type: 'remove', node: 2 },
+    { type: 'remove', node: 1 },
+    { type: 'demote', node: 2 },
+  ] as const)
+    assert.match(
+      await refusal(setting, change),
+      /^QUORUM_AT_RISK of the voters that there would be .* node 3 is \d+ entries behind;/,
+    );
+  // Whoever is left has all that was acknowledged.
+  cluster.kill(1);
+  await cluster.run(cluster.client(100_000).put('a', '2'));
+  assert.is((await cluster.run(client.get('19')))?.value.length, 50_000);
+});
+
 test('several changes at once need the old quorum and the new one', async () => {
   const setting = await open(6, { size: 5, joining: [4, 5] });
   const { cluster, client } = setting;
