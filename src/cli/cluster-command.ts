@@ -86,7 +86,11 @@ async function runCluster(options: ClusterOptions): Promise<void> {
   const env = realEnv();
   // What cannot be is refused before anything is written.
   planCluster(options);
-  env.fs.makeDirectory(options.directory);
+  try {
+    env.fs.makeDirectory(options.directory);
+  } catch (error) {
+    throw new UsageError(`--directory: ${options.directory} cannot be made: ${errorMessage(error)}`);
+  }
   const lock = await lockDirectory(env, env.fs.realPath(options.directory));
   try {
     const configs = prepareConfigs(options);
@@ -113,6 +117,7 @@ function configFile(directory: string, id: number): string {
 
 /** Throws `UsageError` for options that cannot be, or that contradict the cluster that is there. */
 function planCluster({ directory, nodes, basePort }: ClusterOptions): ClusterPlan {
+  checkDirectory(directory);
   // The last one to be made: a cluster of which a part was made is made again.
   const first = configFile(directory, 1);
   if (fs.existsSync(first)) {
@@ -140,6 +145,12 @@ function planCluster({ directory, nodes, basePort }: ClusterOptions): ClusterPla
     );
   }
   return { count, basePort: firstPort };
+}
+
+/** Throws `UsageError` if something else is there. */
+function checkDirectory(directory: string): void {
+  if (fs.existsSync(directory) && !fs.statSync(directory).isDirectory())
+    throw new UsageError(`--directory: ${directory} is a file`);
 }
 
 /** The node.json files, made if this directory has none. */
@@ -203,6 +214,7 @@ function startNode(file: string, id: number): { child: ChildProcess; ended: Prom
 
 async function stopCluster(directory: string): Promise<void> {
   const env = realEnv();
+  checkDirectory(directory);
   const holder = fs.existsSync(directory) ? await currentHolder(env, directory) : undefined;
   if (!holder) {
     throw new RaftreeError('NOT_RUNNING', `no cluster runs in ${directory}`, {

@@ -69,7 +69,8 @@ async function onTree(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    if (errorCode(error) === 'LSM_INVALID') throw new UsageError(errorMessage(error));
+    if (errorCode(error) === 'LSM_INVALID' || errorCode(error) === 'ENOTDIR')
+      throw new UsageError(errorMessage(error));
     throw error;
   }
 }

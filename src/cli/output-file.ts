@@ -21,6 +21,7 @@ export class OutputFile {
   /** Throws `UsageError` if nothing can be written there. */
   constructor(name: string) {
     this.#name = name;
+    if (name === '') throw new UsageError('the output file needs a name');
     const present = statOf(name);
     if (present?.isDirectory()) throw new UsageError(`cannot write ${name}: it is a folder`);
     try {

@@ -152,6 +152,8 @@ test('cluster: ports that cannot be, or contradict the cluster that is there, ar
   said(await start('--base-port', '65500'), 2, /--base-port: expected 1 to 65433, got 65500/);
   said(await start('--base-port', '65430', '--nodes', '9'), 2, /--base-port/);
   assert.not(fs.existsSync(folder));
+  said(await raftree(['cluster', '--directory', '/proc/raftree']), 2, /cannot be made: ENOENT/);
+  said(await raftree(['cluster', '--directory', MAIN]), 2, /is a file/);
   fs.mkdirSync(path.join(folder, 'n1'), { recursive: true });
   const nodes = [{ id: 1, client: '127.0.0.1:7001', peer: '127.0.0.1:7101' }];
   const config = { clusterId: 'local', nodeId: 1, dataDirectory: 'store', nodes };

@@ -63,7 +63,7 @@ test('through a link to its file; what a killed process left is no hindrance', (
 
 test('where nothing can be written: usage, before anything is done', () => {
   fs.writeFileSync(at('file'), '');
-  for (const name of [at('missing/backup'), directory, at('file/backup')])
+  for (const name of [at('missing/backup'), directory, at('file/backup'), ''])
     assert.throws(
       () => new OutputFile(name),
       (error: unknown) => error instanceof UsageError && error.message.includes(name),

@@ -255,6 +255,26 @@ inEveryWorld('rename replaces a file, and an empty directory, and nothing else',
   assert.equal(files.list(`${root}/full`), ['c', 'e']);
 });
 
+inEveryWorld('a directory is made with those above it, or is there; never where a file is', (files, root) => {
+  for (let i = 0; i < 2; i++) files.makeDirectory(`${root}/a/b/c`);
+  assert.equal(files.list(`${root}/a/b`), ['c']);
+  put(files, `${root}/file`, 'x');
+  assert.is(
+    codeOf(() => files.makeDirectory(`${root}/file`)),
+    'EEXIST',
+  );
+  assert.ok(['EEXIST', 'ENOTDIR'].includes(codeOf(() => files.makeDirectory(`${root}/file/a/b`)) ?? ''));
+});
+
+test('real: a directory where the system makes none is an error, and does not take for ever', () => {
+  if (!fs.existsSync('/proc/self')) return;
+  for (const directory of ['/proc/raftree', '/proc/raftree/a/b'])
+    assert.is(
+      codeOf(() => realFileSystem.makeDirectory(directory)),
+      'ENOENT',
+    );
+});
+
 inEveryWorld('link gives a second name, never a taken one', (files, root) => {
   put(files, `${root}/a`, 'a');
   put(files, `${root}/b`, 'b');

@@ -165,6 +165,15 @@ function withoutPrefix(chunks: readonly Uint8Array[], count: number): readonly U
   return [];
 }
 
+/** Somebody else may have made it meanwhile. */
+function makeOneDirectory(name: string): void {
+  try {
+    fs.mkdirSync(name, { mode: 0o700 });
+  } catch (error) {
+    if (!fs.statSync(name, { throwIfNoEntry: false })?.isDirectory()) throw error;
+  }
+}
+
 export const realFileSystem: FileSystem = {
   open: (filePath, mode) => new RealFile(filePath, mode),
   exists: (filePath) => fs.existsSync(filePath),
@@ -173,11 +182,15 @@ export const realFileSystem: FileSystem = {
   list: (directory) => fs.readdirSync(directory).sort(),
   realPath: (filePath) => fs.realpathSync(filePath),
   makeDirectory(directory) {
+    // One by one: with `recursive`, Node.js never returns where the system makes no directory and says ENOENT, as in /proc.
     const absolute = path.resolve(directory);
     const missing: string[] = [];
     for (let at = absolute; !fs.existsSync(at); at = path.dirname(at)) missing.push(at);
-    fs.mkdirSync(absolute, { recursive: true, mode: 0o700 });
-    for (const name of missing.reverse()) syncDirectory(path.dirname(name));
+    if (missing.length === 0) makeOneDirectory(absolute);
+    for (const name of missing.reverse()) {
+      makeOneDirectory(name);
+      syncDirectory(path.dirname(name));
+    }
   },
   rename: (from, to) => fs.renameSync(from, to),
   link: (from, to) => fs.linkSync(from, to),
