@@ -1,7 +1,9 @@
 /** Deletes a range: what was there when it began, or at a snapshot, in batches of a turn of the event loop. */
-import { PAUSED } from '../lsm/iterator.js';
+import { NO_BYTES } from '../lsm/bytes.js';
+import type { Cursor } from '../lsm/cursor.js';
+import { copyKeyOnly, type Entry, PAUSED } from '../lsm/iterator.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
-import type { DeleteOperation } from '../lsm/write-batch.js';
+import { DeletionBatch } from '../lsm/write-batch.js';
 import { type EncodedRange, keyBounds } from './key-bounds.js';
 import { readOptions } from './level-snapshot.js';
 
@@ -11,31 +13,39 @@ export interface EncodedClearOptions extends EncodedRange {
   readonly snapshot?: unknown;
 }
 
+/** Its key is in the batch already. */
+const ADDED: Entry = { key: NO_BYTES, value: NO_BYTES };
+
 export async function clear(tree: LsmTree, options: EncodedClearOptions): Promise<void> {
-  const entries = tree.iterator({
+  let deletions = new DeletionBatch();
+  const addKey = ({ keyBytes, keyStart, keyEnd }: Cursor) => {
+    deletions.add(keyBytes, keyStart, keyEnd);
+    return ADDED;
+  };
+  // In reverse an entry is made of hidden versions, too, whose key may be deleted.
+  const entries = tree.iteratorOf(options.reverse ? copyKeyOnly : addKey, {
     ...keyBounds(options),
     ...readOptions(options),
     ...(options.limit >= 0 ? { limit: options.limit } : {}),
     values: false,
   });
   try {
-    let deletions: DeleteOperation[] = [];
     let writing: Promise<unknown> | undefined;
     for (;;) {
       const entry = entries.nextInTurn();
       if (entry && entry !== PAUSED) {
-        deletions.push({ type: 'delete', key: entry.key });
+        if (entry !== ADDED) deletions.add(entry.key, 0, entry.key.length);
         continue;
       }
       // One batch is written while the keys of the next are read.
       await writing;
-      writing = deletions.length > 0 ? tree.write(deletions, { durability: 'buffered' }) : undefined;
+      writing = deletions.count > 0 ? tree.writeDeletions(deletions, { durability: 'buffered' }) : undefined;
       if (!entry) {
         await writing;
         return;
       }
       writing?.catch(() => {});
-      deletions = [];
+      deletions = new DeletionBatch();
       await entries.giveWay();
     }
   } finally {

@@ -2,6 +2,8 @@
  * Keys and values as abstract-level hands them over: strings, or bytes. It asks for results in the format that an
  * encoding names: `utf8` is a string, `buffer` and `view` are bytes.
  */
+import { copyRange } from '../lsm/bytes.js';
+
 export type Format = string | Buffer | Uint8Array;
 
 export function toBytes(data: Format): Uint8Array {
@@ -10,4 +12,9 @@ export function toBytes(data: Format): Uint8Array {
 
 export function fromBytes(bytes: Buffer, format: string | undefined): Format {
   return format === 'utf8' ? bytes.toString() : bytes;
+}
+
+/** Of a range of bytes that may be used again. */
+export function fromRange(bytes: Buffer, start: number, end: number, format: string): Format {
+  return format === 'utf8' ? bytes.toString('utf8', start, end) : copyRange(bytes, start, end);
 }

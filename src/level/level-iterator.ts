@@ -8,7 +8,7 @@ import { AbstractIterator, type AbstractIteratorOptions } from 'abstract-level';
 import { type LsmIterator, PAUSED } from '../lsm/iterator.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
 import type { Snapshot } from '../lsm/snapshot-list.js';
-import { type Format, fromBytes, toBytes } from './formats.js';
+import { type Format, fromRange, toBytes } from './formats.js';
 import { type EncodedRange, isWithin, type KeyBounds, keyBounds } from './key-bounds.js';
 import { abortError, levelError } from './level-errors.js';
 import { readOptions } from './level-snapshot.js';
@@ -32,7 +32,7 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
   readonly #snapshot: Snapshot;
   readonly #ownsSnapshot: boolean;
   /** Undefined before the first read and at the end, from where only a seek leads back. */
-  #entries: LsmIterator | undefined;
+  #entries: LsmIterator<EncodedEntry> | undefined;
   #atEnd = false;
 
   constructor(db: TDatabase, tree: LsmTree, options: EncodedIteratorOptions) {
@@ -87,12 +87,15 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
     if (this.#ownsSnapshot) this.#snapshot.release();
   }
 
-  #open(): LsmIterator {
-    return this.#tree.iterator({
-      ...this.#bounds,
-      snapshot: this.#snapshot,
-      values: this.#options.values,
-    });
+  #open(): LsmIterator<EncodedEntry> {
+    const { keys, values, keyEncoding, valueEncoding } = this.#options;
+    return this.#tree.iteratorOf(
+      (at) => [
+        keys ? fromRange(at.keyBytes, at.keyStart, at.keyEnd, keyEncoding) : undefined,
+        values ? fromRange(at.valueBytes, at.valueStart, at.valueEnd, valueEncoding) : undefined,
+      ],
+      { ...this.#bounds, snapshot: this.#snapshot, values },
+    );
   }
 
   #read(): EncodedEntry | undefined | typeof PAUSED {
@@ -100,17 +103,11 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
     try {
       this.#entries ??= this.#open();
       const entry = this.#entries.nextInTurn();
-      if (entry === PAUSED) return entry;
       if (!entry) {
         this.#entries = undefined;
         this.#atEnd = true;
-        return undefined;
       }
-      const { keys, values, keyEncoding, valueEncoding } = this.#options;
-      return [
-        keys ? fromBytes(entry.key, keyEncoding) : undefined,
-        values ? fromBytes(entry.value, valueEncoding) : undefined,
-      ];
+      return entry;
     } catch (error) {
       throw levelError(error);
     }

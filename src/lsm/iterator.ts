@@ -29,6 +29,12 @@ export interface Entry {
   readonly value: Buffer;
 }
 
+/**
+ * Makes what is handed out of the entry at a cursor, whose bytes may be used again behind it. In reverse it is also
+ * called for versions of a key that a newer one then hides.
+ */
+export type MakeEntry<E extends object> = (at: Cursor) => E;
+
 /** What an iterator needs of its tree. */
 export interface IteratorSource {
   readonly merge: MergeCursor;
@@ -57,7 +63,7 @@ const PASSED_TO_TELL = 64;
 /** After so many versions of one key in a row, the others are passed over by a search. */
 const MOST_STEPS = 8;
 
-export class LsmIterator {
+export class LsmIterator<E extends object = Entry> {
   readonly #source: IteratorSource;
   readonly #merge: MergeCursor;
   readonly #sequence: number;
@@ -76,12 +82,14 @@ export class LsmIterator {
   /** Versions of it that were passed one by one. */
   #steps = 0;
   /** In reverse: the newest visible version so far, unless it is a tombstone. */
-  #newest: Entry | undefined;
+  #newest: E | undefined;
+  readonly #make: MakeEntry<E>;
   #spentBytes = 0;
   #passedEntries = 0;
 
-  constructor(source: IteratorSource, options: IteratorOptions) {
+  constructor(source: IteratorSource, options: IteratorOptions, make: MakeEntry<E>) {
     this.#source = source;
+    this.#make = make;
     this.#merge = source.merge;
     this.#sequence = source.sequence;
     this.#reverse = options.reverse ?? false;
@@ -95,15 +103,15 @@ export class LsmIterator {
    * The next entry, or undefined at the end, where the iterator closes itself. Key and value are the caller's own.
    * Throws `LSM_CLOSED`, `CORRUPTION`, or the system's error.
    */
-  next(): Entry | undefined {
-    return this.#next(Number.POSITIVE_INFINITY) as Entry | undefined;
+  next(): E | undefined {
+    return this.#next(Number.POSITIVE_INFINITY) as E | undefined;
   }
 
   /**
    * As `next`, but `PAUSED` if the turn of the event loop is over before an entry is found: what was deleted or
    * overwritten counts, too. `giveWay` then begins the next turn.
    */
-  nextInTurn(): Entry | undefined | typeof PAUSED {
+  nextInTurn(): E | undefined | typeof PAUSED {
     const { turn } = this.#source;
     const entry = this.#next(turn.leftBytes);
     turn.spend(this.#spentBytes);
@@ -116,8 +124,8 @@ export class LsmIterator {
   }
 
   /** Up to `count` entries at once; fewer only at the end. */
-  nextMany(count: number): Entry[] {
-    const entries: Entry[] = [];
+  nextMany(count: number): E[] {
+    const entries: E[] = [];
     while (entries.length < count) {
       const entry = this.next();
       if (!entry) break;
@@ -147,7 +155,7 @@ export class LsmIterator {
     this.#source.release();
   }
 
-  *[Symbol.iterator](): Generator<Entry> {
+  *[Symbol.iterator](): Generator<E> {
     try {
       for (let entry = this.next(); entry; entry = this.next()) yield entry;
     } finally {
@@ -155,7 +163,7 @@ export class LsmIterator {
     }
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Entry> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<E> {
     try {
       for (;;) {
         const entry = this.nextInTurn();
@@ -177,7 +185,7 @@ export class LsmIterator {
     }
   }
 
-  #next(mostBytes: number): Entry | undefined | typeof PAUSED {
+  #next(mostBytes: number): E | undefined | typeof PAUSED {
     this.#spentBytes = 0;
     if (this.#closed) return undefined;
     this.#source.check();
@@ -203,7 +211,7 @@ export class LsmIterator {
   }
 
   /** The newest visible version of a key comes first and speaks for it. */
-  #nextForward(mostBytes: number): Entry | undefined | typeof PAUSED {
+  #nextForward(mostBytes: number): E | undefined | typeof PAUSED {
     const merge = this.#merge;
     for (let top = merge.top; top; top = merge.top) {
       if (this.#spentBytes >= mostBytes) return PAUSED;
@@ -216,7 +224,7 @@ export class LsmIterator {
       else if (top.sequence > this.#sequence) this.#pass(this.#sequence, 'at');
       else {
         this.#keyIsDone = true;
-        const entry = top.deleted ? undefined : this.#copyEntry(top);
+        const entry = top.deleted ? undefined : this.#make(top);
         merge.advance();
         if (entry) return entry;
         this.#passedEntries++;
@@ -226,7 +234,7 @@ export class LsmIterator {
   }
 
   /** Versions come from old to new: the last visible one of a key speaks for it. */
-  #nextInReverse(mostBytes: number): Entry | undefined | typeof PAUSED {
+  #nextInReverse(mostBytes: number): E | undefined | typeof PAUSED {
     const merge = this.#merge;
     for (let top = merge.top; top; top = merge.top) {
       if (this.#spentBytes >= mostBytes) return PAUSED;
@@ -238,14 +246,14 @@ export class LsmIterator {
       this.#spend(top);
       if (top.sequence > this.#sequence) this.#pass(BEFORE_ALL_VERSIONS, 'before');
       else {
-        this.#newest = top.deleted ? undefined : this.#copyEntry(top);
+        this.#newest = top.deleted ? undefined : this.#make(top);
         this.#pass(this.#sequence, 'at');
       }
     }
     return this.#takeNewest();
   }
 
-  #takeNewest(): Entry | undefined {
+  #takeNewest(): E | undefined {
     const entry = this.#newest;
     this.#newest = undefined;
     return entry;
@@ -281,13 +289,20 @@ export class LsmIterator {
     this.#keyIsDone = false;
     this.#steps = 0;
   }
+}
 
-  #copyEntry(at: Cursor): Entry {
-    return {
-      key: copyRange(at.keyBytes, at.keyStart, at.keyEnd),
-      value: this.#keysOnly ? NO_BYTES : copyRange(at.valueBytes, at.valueStart, at.valueEnd),
-    };
-  }
+/** Key and value as copies. */
+export function copyEntry(at: Cursor): Entry {
+  return { key: copyKey(at), value: copyRange(at.valueBytes, at.valueStart, at.valueEnd) };
+}
+
+/** The same without the value. */
+export function copyKeyOnly(at: Cursor): Entry {
+  return { key: copyKey(at), value: NO_BYTES };
+}
+
+function copyKey(at: Cursor): Buffer {
+  return copyRange(at.keyBytes, at.keyStart, at.keyEnd);
 }
 
 /** Throws `LSM_INVALID`. */

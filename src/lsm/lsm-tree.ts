@@ -28,7 +28,14 @@ import {
   readOnlyError,
 } from './errors.js';
 import { FlushWaiters } from './flush-waiters.js';
-import { checkIteratorOptions, type IteratorOptions, type LsmIterator } from './iterator.js';
+import {
+  checkIteratorOptions,
+  copyEntry,
+  copyKeyOnly,
+  type IteratorOptions,
+  type LsmIterator,
+  type MakeEntry,
+} from './iterator.js';
 import { Maintenance, type MaintenanceHost } from './maintenance.js';
 import { MemtableList } from './memtable-list.js';
 import {
@@ -52,6 +59,7 @@ import { VersionSet } from './version-set.js';
 import { isLogFull } from './wal.js';
 import {
   batchBytes,
+  type DeletionBatch,
   encodeBatch,
   insertEncoded,
   insertOperations,
@@ -206,26 +214,22 @@ export class LsmTree {
   write(operations: readonly Operation[], options: WriteOptions = {}): Promise<number> {
     try {
       this.#checkWritable();
-      const wal = this.#wal;
-      const sizeBytes = batchBytes(operations);
-      const payload = encodeBatch(operations, sizeBytes);
-      const durability = options.durability ?? this.options.durability;
-      if (wal && durability !== 'sync' && durability !== 'buffered') {
-        throw invalid(`durability is ${String(durability)}; sync or buffered is accepted`);
-      }
-      const durable = wal !== undefined && durability === 'sync';
-      const pendingBytes = this.#gate.waitingBytes + (wal?.queuedBytes ?? 0);
-      if (pendingBytes > 0 && pendingBytes + sizeBytes > this.options.maxWaitingBytes) {
-        throw busyError(pendingBytes);
-      }
-      if (this.#gate.enterNow(sizeBytes)) return this.#append(payload, operations.length, durable);
-      if (this.#maintenance.diskIsFull) throw noSpaceError();
-      return this.#gate.enter(sizeBytes, () => this.#append(payload, operations.length, durable));
+      const payload = encodeBatch(operations, batchBytes(operations));
+      return this.#write(payload, operations.length, options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
+  /** As `write`. The batch must not be used again. */
+  writeDeletions(batch: DeletionBatch, options: WriteOptions = {}): Promise<number> {
+    try {
+      this.#checkWritable();
+      return this.#write(batch.finish(), batch.count, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
   /**
    * As `write`, at once, for a tree of durability `none`. Never waits: whoever writes much awaits `room()` first
    * when `isStalled` holds. Throws as `write` rejects.
@@ -330,9 +334,14 @@ export class LsmTree {
 
   /** Walks over keys in order. Throws `LSM_CLOSED`, or `LSM_INVALID` for a released snapshot or a bound that is none. */
   iterator(options: IteratorOptions = {}): LsmIterator {
+    return this.iteratorOf(options.values === false ? copyKeyOnly : copyEntry, options);
+  }
+
+  /** As `iterator`, of what a function makes of the entries. */
+  iteratorOf<E extends object>(make: MakeEntry<E>, options: IteratorOptions = {}): LsmIterator<E> {
     this.#checkOpen();
     checkIteratorOptions(options);
-    return this.#reads.iterator(options, this.#sequenceFor(options));
+    return this.#reads.iterator(options, this.#sequenceFor(options), make);
   }
 
   /** The sequence of the newest write that readers see. */
@@ -523,6 +532,23 @@ export class LsmTree {
     this.options.listener?.failed?.(error);
     this.#gate.refuseAll(readOnlyError(error, 'not committed'));
     this.#flushWaiters.refuseAll(readOnlyError(error, 'unknown'));
+  }
+
+  #write(payload: Buffer, count: number, options: WriteOptions): Promise<number> {
+    const wal = this.#wal;
+    const sizeBytes = payload.length;
+    const durability = options.durability ?? this.options.durability;
+    if (wal && durability !== 'sync' && durability !== 'buffered') {
+      throw invalid(`durability is ${String(durability)}; sync or buffered is accepted`);
+    }
+    const durable = wal !== undefined && durability === 'sync';
+    const pendingBytes = this.#gate.waitingBytes + (wal?.queuedBytes ?? 0);
+    if (pendingBytes > 0 && pendingBytes + sizeBytes > this.options.maxWaitingBytes) {
+      throw busyError(pendingBytes);
+    }
+    if (this.#gate.enterNow(sizeBytes)) return this.#append(payload, count, durable);
+    if (this.#maintenance.diskIsFull) throw noSpaceError();
+    return this.#gate.enter(sizeBytes, () => this.#append(payload, count, durable));
   }
 
   #append(payload: Buffer, count: number, durable: boolean): Promise<number> {

@@ -4,7 +4,7 @@
  */
 import type { Env } from '../env/env.js';
 import type { BackgroundWork } from './background-work.js';
-import { type IteratorOptions, LsmIterator } from './iterator.js';
+import { type IteratorOptions, LsmIterator, type MakeEntry } from './iterator.js';
 import type { Memtable } from './memtable.js';
 import type { MemtableList } from './memtable-list.js';
 import { MergeCursor } from './merge-cursor.js';
@@ -60,7 +60,7 @@ export class PinnedReads {
     return this.#read(sequence, (_get, has) => this.#hasInTurns(copies, has));
   }
 
-  iterator(options: IteratorOptions, sequence: number): LsmIterator {
+  iterator<E extends object>(options: IteratorOptions, sequence: number, make: MakeEntry<E>): LsmIterator<E> {
     const { versions, memtables, tables, check, passed } = this.#sources;
     const version = versions.pin();
     const { filled } = memtables;
@@ -85,6 +85,7 @@ export class PinnedReads {
         turn: this.#turn,
       },
       options,
+      make,
     );
   }
 

@@ -7,7 +7,7 @@
  * Integers are little-endian. The n-th operation has the first sequence plus n.
  */
 import { corruption, readUint53, writeUint53 } from '../record/record.js';
-import { Slabs } from './bytes.js';
+import { copyBytes, Slabs } from './bytes.js';
 import { invalid } from './errors.js';
 import type { Memtable } from './memtable.js';
 
@@ -79,6 +79,44 @@ export function encodeBatch(operations: readonly Operation[], sizeBytes: number)
     }
   }
   return bytes;
+}
+
+const FIRST_BATCH_BYTES = 32 * 1024;
+
+/** Deletions, collected as they will be written. */
+export class DeletionBatch {
+  #bytes = Buffer.allocUnsafeSlow(FIRST_BATCH_BYTES);
+  #end = BATCH_HEADER_BYTES;
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get sizeBytes(): number {
+    return this.#end;
+  }
+
+  /** Copies a key, `start` to `end` of some bytes. */
+  add(bytes: Uint8Array, start: number, end: number): void {
+    const after = this.#end + OPERATION_HEADER_BYTES + end - start;
+    if (after > this.#bytes.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * after);
+      this.#bytes.copy(larger, 0, 0, this.#end);
+      this.#bytes = larger;
+    }
+    this.#bytes.writeUInt32LE(end - start, this.#end);
+    this.#bytes.writeUInt32LE(DELETION, this.#end + 4);
+    this.#end = copyBytes(this.#bytes, this.#end + OPERATION_HEADER_BYTES, bytes, start, end);
+    this.#count++;
+  }
+
+  /** The payload; as with `encodeBatch`. */
+  finish(): Buffer {
+    const payload = this.#bytes.subarray(0, this.#end);
+    payload.writeUInt32LE(this.#count, 8);
+    return payload;
+  }
 }
 
 export function setFirstSequence(batch: Buffer, firstSequence: number): void {

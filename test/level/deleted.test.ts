@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { LsmIterator, PAUSED } from '../../src/lsm/iterator.js';
+import { copyEntry, LsmIterator, PAUSED } from '../../src/lsm/iterator.js';
 import { Memtable, MemtableCursor } from '../../src/lsm/memtable.js';
 import { MergeCursor } from '../../src/lsm/merge-cursor.js';
 import { Turn } from '../../src/lsm/turn.js';
@@ -96,7 +96,7 @@ function overVersions(sequence: number, reverse: boolean) {
     release() {},
     turn,
   };
-  return { iterator: new LsmIterator(source, { reverse }), cursors };
+  return { iterator: new LsmIterator(source, { reverse }, copyEntry), cursors };
 }
 
 for (const reverse of [false, true]) {

@@ -88,6 +88,19 @@ test('clear deletes what a snapshot holds, and nothing that came later', () =>
     await snapshot.close();
   }));
 
+for (const reverse of [false, true]) {
+  test(`clear keeps what was deleted at its snapshot and is back${reverse ? ', in reverse' : ''}`, () =>
+    withFilled(async (db) => {
+      await db.del(keyAt(7));
+      const snapshot = db.snapshot();
+      await db.put(keyAt(7), 'back');
+      await db.put(keyAt(8), 'newer');
+      await db.clear({ snapshot, reverse });
+      assert.equal(await db.iterator().all(), [[keyAt(7), 'back']]);
+      await snapshot.close();
+    }));
+}
+
 test('a scan by next, and all at once, leave others their turns', () =>
   withFilled(async (db) => {
     let entries = 0;
