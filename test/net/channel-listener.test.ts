@@ -39,6 +39,7 @@ test('connections beyond maxConnections are turned away; there is room again whe
   const refused: string[] = [];
   const { world, listener, connect } = await echo({
     maxConnections: 2,
+    reservedForLoopback: 1,
     refused: (remote) => refused.push(remote),
   });
   const first = await connect();

@@ -100,17 +100,22 @@ export class LineOutput {
 }
 
 function sinkOf(descriptor: number): Sink {
+  let isPipe = false;
   try {
     const stat = fs.fstatSync(descriptor);
-    if (stat.isSocket()) return socketSink(descriptor);
+    if (stat.isSocket()) return streamSink(descriptor);
+    isPipe = stat.isFIFO();
     // Regular files and devices do not make us wait; and opened anew they would have a position of their own.
-    if (!stat.isFIFO() && !isTerminal(descriptor)) return fileSink(descriptor);
+    if (!isPipe && !isTerminal(descriptor)) return fileSink(descriptor);
+    // Opened anew: not to wait is a property that whoever shares the descriptor would share too.
     const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = fs.constants;
     return fileSink(fs.openSync(`/proc/self/fd/${descriptor}`, O_WRONLY | O_NONBLOCK | O_NOCTTY));
-  } catch {
-    // No /proc, or no reader: then writing fails, or waits as any program's does.
-    return fileSink(descriptor);
-  }
+  } catch {}
+  // No /proc, a pipe that another user has made, or one whose reader is gone.
+  try {
+    if (isPipe) return streamSink(descriptor);
+  } catch {}
+  return fileSink(descriptor);
 }
 
 export function isTerminal(descriptor: number): boolean {
@@ -121,7 +126,7 @@ function fileSink(descriptor: number): Sink {
   return (bytes) => fs.writeSync(descriptor, bytes);
 }
 
-function socketSink(descriptor: number): Sink {
+function streamSink(descriptor: number): Sink {
   const socket = new net.Socket({ fd: descriptor, readable: false, writable: true });
   let isBusy = false;
   let failure: Error | undefined;

@@ -55,6 +55,14 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     killedBy: ['replica/replica', 'replica/closing'],
   },
   {
+    name: 'a leader takes proposals that its full disk cannot',
+    reason: 'there may be space soon',
+    patches: [
+      replica("if (this.role === 'leader' && this.#diskSpace.isFull) return Promise.reject(diskFull());", ''),
+    ],
+    killedBy: ['replica/replica', 'server/disk-full'],
+  },
+  {
     name: 'what waits for a full disk is overtaken',
     reason: 'the disk may have space again',
     patches: [

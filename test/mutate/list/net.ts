@@ -1,0 +1,68 @@
+/** Mutations of src/net, and of the bounds of a node that other rooms keep. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const budget = inFile('net/buffer-budget.js');
+const decoder = inFile('net/frame-decoder.js');
+const gate = inFile('net/answer-gate.js');
+const turns = inFile('net/turns.js');
+const listener = inFile('net/channel-listener.js');
+const largeWrites = inFile('kv/large-writes.js');
+
+export const NET_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a frame is read without room for it',
+    reason: 'its length has a limit',
+    patches: [decoder('if (!buffers || this.#reservedBytes > 0) return true;', 'return true;')],
+    killedBy: ['net/buffer-budget'],
+  },
+  {
+    name: 'frames that stand still keep their room',
+    reason: 'they may go on',
+    patches: [budget('account.standstillMs(use, nowMs) <= MAX_STANDSTILL_MS', 'use !== undefined')],
+    killedBy: ['net/buffer-budget'],
+  },
+  {
+    name: 'a frame that trickles in goes on',
+    reason: 'bytes arrive',
+    patches: [budget('done - this.#mark >= Math.min(restBytes, MIN_PROGRESS_BYTES)', 'done > this.#mark')],
+    killedBy: ['net/buffer-budget'],
+  },
+  {
+    name: 'clients use the part of the peers',
+    reason: 'the limit is kept',
+    patches: [
+      budget('this.#maxBytes - Math.max(this.#maxBytes * PEER_PART, this.#heldBytes.peer)', 'this.#maxBytes'),
+    ],
+    killedBy: ['net/buffer-budget'],
+  },
+  {
+    name: 'the only peer that holds anything is cut off',
+    reason: 'it holds more than the limit',
+    patches: [budget("return kind === 'peer' && holders < 2 ? undefined : greatest;", 'return greatest;')],
+    killedBy: ['net/buffer-budget'],
+  },
+  {
+    name: 'a large answer is written without room for it',
+    reason: 'the channel is writable',
+    patches: [gate('if (!buffers || sizeBytes <= SMALL_ANSWER_BYTES) return true;', 'return true;')],
+    killedBy: ['net/answer-gate'],
+  },
+  {
+    name: 'all answers are made in one turn',
+    reason: 'they are asked for',
+    patches: [turns('done < least || this.#usedBytes < this.#maxBytesPerTurn', 'true')],
+    killedBy: ['net/answer-gate'],
+  },
+  {
+    name: 'the last place is anybody’s',
+    reason: 'there is room',
+    patches: [listener('(isLocal ? reservedForLoopback : 0)', 'reservedForLoopback')],
+    killedBy: ['net/channel-listener'],
+  },
+  {
+    name: 'large writes go as they come',
+    reason: 'they are within the limits',
+    patches: [largeWrites('if (sizeBytes <= LARGE_BYTES) return work();', 'return work();')],
+    killedBy: ['kv/service'],
+  },
+];
