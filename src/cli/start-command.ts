@@ -54,6 +54,8 @@ async function runNode(file: string | undefined, options: StartOptions): Promise
     format: options.logFormat ?? config.log.format,
     nodeId: config.nodeId,
   });
+  if (config.security.clusterSecret !== undefined && env.fs.isReadableByOthers(file ?? 'node.json'))
+    logger.warn({}, 'every user of this machine may read node.json, and the cluster secret in it: chmod o-r');
   // A closed or full standard output ends and stops nobody.
   const output = new LineOutput(STANDARD_OUTPUT);
   const node = await Node.start({

@@ -202,7 +202,7 @@ export class Handshake implements Handler {
       // A stranger does not learn the name that belongs here.
       throw this.#fail(
         'IDENTITY_MISMATCH',
-        `cluster "${hello.clusterId}" is not the one of the other side; compare the clusterId of both`,
+        `cluster ${JSON.stringify(hello.clusterId.slice(0, 128))} is not the one of the other side; compare the clusterId of both`,
       );
     }
   }

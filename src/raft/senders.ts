@@ -41,7 +41,14 @@ export const MAX_TERM = 2 ** 52;
 /** Of these the host keeps the content: the parts of a snapshot on its way. */
 export type TransferType = 'snapshotOffer' | 'snapshotChunk' | 'snapshotWanted';
 
-type Sort = 'vote' | 'answer' | 'request' | 'answer of the leader' | 'of a leader' | 'order';
+type Sort =
+  | 'vote'
+  | 'answer'
+  | 'request'
+  | 'answer of the leader'
+  | 'of a leader'
+  | 'of a snapshot'
+  | 'order';
 
 const SORTS: Readonly<Record<Message['type'] | TransferType, Sort>> = {
   requestVote: 'vote',
@@ -53,9 +60,9 @@ const SORTS: Readonly<Record<Message['type'] | TransferType, Sort>> = {
   readIndexReply: 'answer of the leader',
   append: 'of a leader',
   heartbeat: 'of a leader',
-  snapshot: 'of a leader',
-  snapshotOffer: 'of a leader',
-  snapshotChunk: 'of a leader',
+  snapshot: 'of a snapshot',
+  snapshotOffer: 'of a snapshot',
+  snapshotChunk: 'of a snapshot',
   timeoutNow: 'order',
 };
 
@@ -86,7 +93,10 @@ export function refusalOf(
       // Whoever is told to campaign, or answered, has heard from the leader of that term before.
       return term < local.term || from === termLeader ? undefined : 'notLeader';
     case 'of a leader':
-      if (term === local.term && termLeader !== NOBODY && from !== termLeader) return 'secondLeader';
+    case 'of a snapshot':
+      // The term of a part of a snapshot is its sender's, who may have ceased to lead.
+      if (term === local.term && termLeader !== NOBODY && from !== termLeader)
+        return sort === 'of a leader' ? 'secondLeader' : 'notLeader';
   }
   return isStranger(from, local) && hasLeader && !isStranger(leader, local) ? 'stranger' : undefined;
 }

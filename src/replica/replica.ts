@@ -80,6 +80,10 @@ const REFUSED_BECAUSE: Readonly<Record<Exclude<MessageRefusal, 'notLeader'>, str
   malformed: 'it contradicts itself; that node is damaged, or it is none of ours',
 };
 
+function isAnswer(type: ReplicaMessage['type']): boolean {
+  return type.endsWith('Reply') || type === 'snapshotWanted';
+}
+
 interface PendingTransfer {
   readonly to: NodeId;
   readonly resolve: () => void;
@@ -361,10 +365,12 @@ export class Replica<Result> {
     if (refusal === 'notLeader') return;
     this.#refusedMessages++;
     const { logger } = this.#parts;
-    if (!this.#refusals.isDue(`${from} ${refusal}`)) return;
+    if (!this.#refusals.isDue(`${from} ${refusal} ${isAnswer(type)}`)) return;
     const fields = { from, type, term, refusal, ownTerm: this.term, refusedMessages: this.#refusedMessages };
     const text = `a message of node ${from} does not count: ${REFUSED_BECAUSE[refusal]}`;
-    if (refusal === 'stranger') logger.warn(fields, text);
+    // Answers of one that was removed may still be on their way.
+    if (refusal === 'stranger' && isAnswer(type)) logger.debug(fields, text);
+    else if (refusal === 'stranger') logger.warn(fields, text);
     else logger.error(fields, text);
   }
 

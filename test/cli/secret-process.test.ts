@@ -33,4 +33,16 @@ test('members and leaders are changed with --secret-file or RAFTREE_CLUSTER_SECR
   }
 });
 
+test('a node.json with a secret that every user may read is used, with a warning', async () => {
+  const cluster = await ProcessCluster.create(1, { security: { clusterSecret: SECRET } });
+  try {
+    fs.chmodSync(cluster.configFile(1), 0o644);
+    await cluster.start(1);
+    assert.match(cluster.output(1), /every user of this machine may read node\.json/);
+    assert.not.match(cluster.output(1), SECRET);
+  } finally {
+    await cluster.destroy();
+  }
+});
+
 test.run();
