@@ -72,7 +72,7 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the second leader of a term is followed',
     reason: 'whoever spoke last leads',
-    patches: [senders("return 'secondLeader';", 'return undefined;')],
+    patches: [senders("sort === 'of a leader' ? 'secondLeader' : 'notLeader'", 'undefined')],
     killedBy: ['raft/senders', 'raft/raft'],
   },
   {
