@@ -169,7 +169,12 @@ export class Replica<Result> {
       logger,
       directory,
       limits: options.snapshots,
-      transport,
+      // It is stopped at the end of the turn in which this node loses the lead: until then the term may be another's.
+      transport: {
+        send: (to, message) => {
+          if (this.role === 'leader') transport.send(to, message);
+        },
+      },
       term: () => this.term,
       checkpoint: (target) => this.#checkpoint(target),
       check: (made) => parts.stateMachine.check(made),

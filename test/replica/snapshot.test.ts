@@ -206,6 +206,49 @@ test('another leader takes over in the middle of a transfer', async () => {
   }
 });
 
+test('a leader that stood still and is none any more sends no part of a snapshot in the term of the next one', async () => {
+  const { lab, leader, away } = await open(1, {
+    replica: { snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 50_000, stallTimeoutMs: 2000 } },
+  });
+  const next = [...lab.members.values()].find((member) => member !== leader && member !== away) as Member;
+  let wanted: ReplicaMessage | undefined;
+  let heartbeat: ReplicaMessage | undefined;
+  lab.intercept = (from, to, message) => {
+    if (to === leader.id && from === away.id && message.type === 'snapshotWanted') wanted = message;
+    if (to === leader.id && from === next.id && message.type === 'heartbeat') heartbeat = message;
+    return message;
+  };
+  lab.cut.clear();
+  await lab.until(() => wanted !== undefined);
+  const old = leader.replica.term;
+  lab.pause(leader.id);
+  await lab.until(
+    () => next.replica.role === 'leader' && away.replica.leader === next.id && heartbeat !== undefined,
+  );
+  // In one turn it reads both.
+  leader.held = [
+    () => {
+      leader.replica.receive(next.id, heartbeat as ReplicaMessage);
+      leader.replica.receive(away.id, wanted as ReplicaMessage);
+    },
+  ];
+  const parts: number[] = [];
+  lab.intercept = (from, _to, message) => {
+    if (from === leader.id && (message.type === 'snapshotChunk' || message.type === 'snapshotOffer'))
+      parts.push(message.term);
+    return message;
+  };
+  lab.resume(leader.id);
+  await lab.world.scheduler.runFor(50);
+  assert.is(leader.replica.role, 'follower');
+  assert.ok(
+    parts.every((term) => term <= old),
+    parts.join(),
+  );
+  await checkEqual(lab);
+  assert.not(lab.warnings.some(({ message }) => message.includes('another node leads')));
+});
+
 /** The power of a machine fails at its nth file operation after the transfer began. */
 async function cutAt(seed: number, who: 'sender' | 'receiver', operation: number): Promise<string> {
   const armed = new Map<number, number>();
