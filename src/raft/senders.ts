@@ -6,7 +6,8 @@
  * Dropping a message is always safe in Raft. So each rule needs a reason only why nobody waits for ever because of it.
  *
  *   1. Terms have headroom. A term that lies more than MAX_TERM_JUMP ahead, or above MAX_TERM, is refused before it is
- *      stored. An election takes at least 50 ms: no cluster gets that far ahead of anybody in less than six years.
+ *      stored. An election takes at least 50 ms: no cluster gets that far ahead of a member in less than six years. A
+ *      node without any members yet takes every term up to MAX_TERM: a member may have erred long before it joins.
  *   2. Answers count from the members in force alone. A node asks nobody else: a candidate the voters, a leader the
  *      members that it replicates to. What others say can neither win an election nor commit.
  *   3. Requests to a leader (readIndex) count from its members alone: it sends heartbeats to no others, so no others
@@ -82,7 +83,8 @@ export function refusalOf(
   local: LocalState,
   { termLeader, hasLeader, leader }: Heard,
 ): MessageRefusal | undefined {
-  if (term > MAX_TERM || term > local.term + MAX_TERM_JUMP) return 'termTooFar';
+  const isNew = local.configuration.voters.length === 0;
+  if (term > MAX_TERM || (!isNew && term > local.term + MAX_TERM_JUMP)) return 'termTooFar';
   const sort = SORTS[type];
   switch (sort) {
     case 'answer':

@@ -6,7 +6,7 @@ import type { Configuration } from '../../src/raft/configuration.js';
 import { encodeChange } from '../../src/raft/configuration-codec.js';
 import { MAX_TERM, MAX_TERM_JUMP } from '../../src/raft/senders.js';
 import type { Entry, Message } from '../../src/raft/types.js';
-import { electedLab, Host, LAB_OPTIONS } from './core-lab.js';
+import { CoreLab, electedLab, Host, LAB_OPTIONS } from './core-lab.js';
 
 const STRANGER = 99;
 const FAR = 2 ** 53 - 1;
@@ -96,6 +96,19 @@ test('a term that no cluster reaches is refused before it is stored, also from a
     victim.step(lab.nowMs, { type: 'message', from: leader.id, message: lawful });
     assert.is(victim.raft.term, term + MAX_TERM_JUMP);
   }
+});
+
+test('one message in error, as far ahead as is allowed, does not shut the group to new nodes', () => {
+  const lab = new CoreLab(1, 3, LAB_OPTIONS, 1);
+  lab.advanceUntil(() => (lab.leader?.raft.commitIndex ?? 0) > 1);
+  const { term } = lab.host(1).raft;
+  const erring: Message = { type: 'heartbeat', term: term + MAX_TERM_JUMP, commitIndex: 0, round: 1 };
+  lab.host(1).step(lab.nowMs, { type: 'message', from: 2, message: erring });
+  lab.advanceFor(500);
+  const leader = lab.leader as Host;
+  assert.ok(leader.raft.term > MAX_TERM_JUMP);
+  assert.ok(leader.change(lab.nowMs, { type: 'addLearner', node: 4 }).accepted);
+  lab.advanceUntil(() => lab.host(4).raft.commitIndex === leader.raft.lastIndex);
 });
 
 /** Alone in the world: node 1 as it is after a restart. */

@@ -66,7 +66,7 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a term may jump anywhere',
     reason: 'the newest term wins',
-    patches: [senders('if (term > MAX_TERM || term > local.term + MAX_TERM_JUMP)', 'if (false)')],
+    patches: [senders('if (term > MAX_TERM || (!isNew && term > local.term + MAX_TERM_JUMP))', 'if (false)')],
     killedBy: ['raft/senders'],
   },
   {
