@@ -48,7 +48,7 @@ const underWay = new WeakMap<FileSystem, Set<string>>();
  */
 export async function writeCheckpoint(source: CheckpointSource, target: string): Promise<void> {
   const { fs } = source.env;
-  const name = normalPath(target);
+  const name = absolutePath(fs, normalPath(target));
   if (`${name}/`.startsWith(`${normalPath(source.directory)}/`)) {
     throw invalid(`${target} lies within the tree; a checkpoint makes a directory beside it`);
   }
@@ -142,6 +142,13 @@ async function copyFile(env: Env, from: string, to: string): Promise<void> {
 function parentOf(path: string): string {
   const end = path.lastIndexOf('/');
   return end < 0 ? '.' : end === 0 ? '/' : path.slice(0, end);
+}
+
+/** Of what need not exist: what does of it is followed, relative or through links, as the tree's own path was. */
+function absolutePath(fs: FileSystem, path: string): string {
+  if (fs.exists(path)) return fs.realPath(path);
+  const parent = parentOf(path);
+  return normalPath(`${absolutePath(fs, parent)}/${path.slice(path.lastIndexOf('/') + 1)}`);
 }
 
 /** Without empty parts, `.`, and `..` where it has something to go up from. */

@@ -2,6 +2,7 @@
 import { isLockName } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
 import { isTemporaryManifest, manifestNumbers } from './manifest.js';
+import { isMarkName } from './other-engines.js';
 import { tableNumber } from './table-file.js';
 import { holdsTree, takeDirectory } from './tree-directory.js';
 import { isSpareWal, isWalName } from './wal.js';
@@ -24,7 +25,7 @@ export async function destroyTree(env: Env, directory: string): Promise<void> {
     for (const name of names.filter(isManifest)) fs.unlink(`${path}/${name}`);
     fs.syncDirectory(path);
     for (const name of names) {
-      if (isWalName(name) || isSpareWal(name) || tableNumber(name) !== undefined)
+      if (isWalName(name) || isSpareWal(name) || tableNumber(name) !== undefined || isMarkName(name))
         await fs.unlinkLater(`${path}/${name}`);
     }
     fs.syncDirectory(path);

@@ -5,6 +5,7 @@
  *     LSM_LOCKED      the directory is in use by another tree, in this process or another
  *     LSM_MISSING     there is no tree in the directory, and `createIfMissing` is false
  *     LSM_EXISTS      there is one, and `errorIfExists` is true
+ *     LSM_FOREIGN     the directory holds a database of another kind
  *     LSM_INVALID     an option, key, value or range that is not accepted
  *     LSM_BUSY        more bytes wait to be written than `maxWaitingBytes`
  *     LSM_NO_SPACE    the disk is full; reading goes on, and writing resumes when there is space

@@ -6,6 +6,7 @@
  *     read   ◄─ active memtable, frozen memtables, level 0 from new to old, one table of each further level
  *
  *     LOCK.…            who has it open                           env/directory-lock.ts
+ *     CURRENT           keeps LevelDB away                        other-engines.ts
  *     MANIFEST-n        which tables make it up                   manifest.ts
  *     wal-n.log         batches that are not yet in tables        write-batch.ts
  *     n.sst             tables                                    table-format.ts
@@ -125,7 +126,7 @@ export class LsmTree {
    * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
    *
    * Throws `LSM_LOCKED` if it is open elsewhere, `LSM_INVALID` for an option that is not known or out of its limits,
-   * `LSM_MISSING` or `LSM_EXISTS` if the options say so, `CORRUPTION` (with path and offset in `info`) if what must
+   * `LSM_MISSING` or `LSM_EXISTS` if the options say so, `LSM_FOREIGN` if another kind of database is there, `CORRUPTION` (with path and offset in `info`) if what must
    * be there is damaged, or the system's error.
    */
   static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {

@@ -4,6 +4,7 @@ import type { Env } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { checkDirectory } from './errors.js';
 import { manifestNumbers } from './manifest.js';
+import { checkForeign, markDirectory } from './other-engines.js';
 import { tableNumber } from './table-file.js';
 import { isWalName } from './wal.js';
 
@@ -15,7 +16,8 @@ export interface TreeDirectory {
 
 /**
  * Rejects with `LSM_LOCKED` if a tree of this or another living process holds it, `LSM_MISSING` if there is no tree in
- * it and none may be created, `LSM_EXISTS` if there must be none, or the system's error.
+ * it and none may be created, `LSM_EXISTS` if there must be none, `LSM_FOREIGN` if it holds a database of another kind,
+ * or the system's error.
  */
 export async function takeDirectory(
   env: Env,
@@ -24,6 +26,7 @@ export async function takeDirectory(
 ): Promise<TreeDirectory> {
   checkDirectory(env, directory);
   // Nothing is made where nothing may be made.
+  checkForeign(env, directory);
   if (!createIfMissing && !holdsTree(env, directory)) throw missingError(directory);
   env.fs.makeDirectory(directory);
   const path = env.fs.realPath(directory);
@@ -37,6 +40,12 @@ export async function takeDirectory(
   if (exists && errorIfExists) {
     lock.release();
     throw new RaftreeError('LSM_EXISTS', `${directory} exists and holds a tree, and errorIfExists is true`);
+  }
+  try {
+    markDirectory(env, path);
+  } catch (error) {
+    lock.release();
+    throw error;
   }
   return { path, lock };
 }
