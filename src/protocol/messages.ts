@@ -282,6 +282,9 @@ export const MESSAGES = {
       joins: bool,
       configurationIndex: u53,
       members: list(u32),
+      starts: u53,
+      run: string,
+      lastIndex: u53,
     },
   ),
   fragment: message(

@@ -154,6 +154,11 @@ export class Raft {
     return refusal ?? (isSound(message) ? undefined : 'malformed');
   }
 
+  /** Of a leader: up to where it knows another member's log to equal its own; 0 if it does not know. */
+  matchIndexOf(node: NodeId): number {
+    return this.#leadership?.replication.progressOf(node)?.match ?? 0;
+  }
+
   /**
    * Takes one input. Proposals, reads, changes of members, transfers and `handOver` can be refused.
    * Throws `RAFT_INVARIANT` if the state is or has become one that must not be: the host must stop this replica.

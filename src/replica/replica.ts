@@ -253,6 +253,11 @@ export class Replica<Result> {
     return this.#raft.peers();
   }
 
+  /** Of a leader: up to where that member's log is known to equal this one, durably; 0 if nothing is known. */
+  matchIndexOf(node: NodeId): number {
+    return this.#raft.matchIndexOf(node);
+  }
+
   /**
    * Replicates a command; resolves with the state machine's result once it is applied here.
    * Rejects with `NOT_LEADER` (info: leader), `OVERLOADED`, `DISK_FULL`: certainly not committed; `LEADERSHIP_LOST`,

@@ -4,7 +4,7 @@ import { RaftreeError } from '../env/errors.js';
 import { errorReply, isErrorCode } from '../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage, OutboundOf } from '../protocol/messages.js';
 import { type Configuration, type ConfigurationChange, isJoint } from '../raft/configuration.js';
-import type { NodeId, PeerStatus, ReadLevel, Role } from '../raft/types.js';
+import type { NodeId, ReadLevel, Role } from '../raft/types.js';
 import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
 import type { Member } from './members.js';
 
@@ -18,7 +18,7 @@ export interface AdminReplica {
   readonly configuration: Configuration;
   readonly settledConfiguration: number;
   readonly hasPendingChange: boolean;
-  peers(): readonly PeerStatus[];
+  matchIndexOf(node: NodeId): number;
   readIndex(level: ReadLevel): Promise<number>;
   changeConfiguration(
     change: ConfigurationChange,
@@ -160,8 +160,7 @@ export class Admin {
   ): RaftreeError | undefined {
     const { nodeId, replica, peers, electionTimeoutMaxMs } = this.#parts;
     const isHeard = (node: NodeId) => node === nodeId || reached.has(node) || peers.isHeard(node);
-    const behind = (node: NodeId) =>
-      lastIndex - (replica.peers().find(({ id }) => id === node)?.matchIndex ?? 0);
+    const behind = (node: NodeId) => lastIndex - replica.matchIndexOf(node);
     for (const node of promoted) {
       if (!isHeard(node))
         return refused(

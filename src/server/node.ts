@@ -32,7 +32,8 @@ import { Birth, type BirthState, checkFounders } from './birth.js';
 import { listenForClients } from './client-door.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { type DescriptorShares, shareDescriptors } from './descriptors.js';
-import { FolderIdentity, KnownPeers, type NodeIdentity } from './identity.js';
+import { FolderIdentity, type NodeIdentity } from './identity.js';
+import { KnownPeers } from './known-peers.js';
 import { encodeNote, type Member, membersIn } from './members.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
@@ -293,6 +294,9 @@ export class Node {
 
   #makePeers(identity: FolderIdentity, known: KnownPeers, birth: Birth, security: ClusterSecrets): Peers {
     const { env, config, logger } = this.#parts;
+    const starts = identity.countStart();
+    if (starts === 0) logger.warn({}, 'the disk is full: this start of the data folder is not counted');
+    const run = env.random.bytes(8).toString('hex');
     const peers = new Peers({
       env,
       logger,
@@ -303,7 +307,9 @@ export class Node {
       known,
       announcement: () => {
         const { index = 0 } = this.#replica?.configuration ?? {};
-        return { ...birth.announcement, configurationIndex: index, members: this.#lastMembers };
+        const lastIndex = this.#replica?.lastIndex ?? 0;
+        const members = this.#lastMembers;
+        return { ...birth.announcement, configurationIndex: index, members, starts, run, lastIndex };
       },
       announced: (from, storeId, said) => {
         const refusal = birth.heard(from, storeId, said);
@@ -314,16 +320,29 @@ export class Node {
         this.#onAnnounced();
         return undefined;
       },
-      left: (node) => birth.left(node),
+      left: (node) => {
+        birth.left(node);
+        this.#noteHeld(known, node);
+        if (!this.#closing) known.save();
+      },
       electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {
-        if (group === GROUP) this.#replica?.receive(from, message);
+        if (group !== GROUP) return;
+        this.#replica?.receive(from, message);
+        if (message.type === 'appendReply' && message.accepted) this.#noteHeld(known, from);
       },
       unreachable: (node) => this.#replica?.unreachable(node),
     });
     this.#doorClosers.push(() => peers.close());
     return peers;
+  }
+
+  /** As a leader this node knows what a member has acknowledged. What is committed of that the member never loses. */
+  #noteHeld(known: KnownPeers, node: number): void {
+    const replica = this.#replica;
+    const matchIndex = replica?.role === 'leader' ? replica.matchIndexOf(node) : 0;
+    if (replica && matchIndex > 0) known.holds(node, Math.min(matchIndex, replica.commitIndex));
   }
 
   async #beginGroup(raftLog: RaftLog, birth: BirthState): Promise<GroupLog> {

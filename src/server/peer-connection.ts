@@ -15,7 +15,7 @@ import type { Message as ProtocolMessage } from '../protocol/messages.js';
 import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Announcement } from './birth.js';
-import type { KnownPeers } from './identity.js';
+import type { KnownPeers } from './known-peers.js';
 import { fromProtocol } from './raft-messages.js';
 
 /** What a connected node is told of this one. */
@@ -23,6 +23,10 @@ export interface PeerAnnouncement extends Announcement {
   /** Of the configuration in force here, and who belongs to it. */
   readonly configurationIndex: number;
   readonly members: readonly number[];
+  /** How often its data folder was started, and a random name of this run. */
+  readonly starts: number;
+  readonly run: string;
+  readonly lastIndex: number;
 }
 
 export interface PeerConnectionParts {
@@ -47,7 +51,7 @@ export class PeerConnection implements Handler {
   readonly #accepted: () => void;
   readonly #watch: LinkWatch;
   #other: Hello | undefined;
-  #said: Announcement | undefined;
+  #said: PeerAnnouncement | undefined;
 
   /** `accepted`: the other one has announced itself, and nothing speaks against it. */
   constructor(parts: PeerConnectionParts, all: Set<PeerConnection>, channel: Channel, accepted = () => {}) {
@@ -110,8 +114,7 @@ export class PeerConnection implements Handler {
   }
 
   announce(): void {
-    const { phase, incarnation, founders, joins, configurationIndex, members } = this.#parts.announcement();
-    this.channel.write({ type: 'birth', phase, incarnation, founders, joins, configurationIndex, members });
+    this.channel.write({ type: 'birth', ...this.#parts.announcement() });
   }
 
   read(_context: HandlerContext, received: unknown): void {
@@ -144,10 +147,22 @@ export class PeerConnection implements Handler {
     this.#said = said;
     // Only of its own cluster a node remembers who is who.
     if (this.isOfSameBirth) {
-      const lost = known.remember(from, storeId);
-      if (lost !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', lost);
+      const wrong = this.#otherRun(from, said) ?? known.remember(from, { ...said, storeId });
+      if (wrong !== undefined) {
+        this.#said = undefined;
+        throw new RaftreeError('IDENTITY_MISMATCH', wrong);
+      }
     }
     if (isFirst) this.#accepted();
+  }
+
+  /** Of two runs of one folder the first that is met is listened to, while it is there. */
+  #otherRun(from: number, { run }: PeerAnnouncement): string | undefined {
+    for (const other of this.#all) {
+      if (other.node !== from || !other.isListenedTo || other.#said?.run === run) continue;
+      return `node ${from} is connected already, and runs twice with the same data folder: stop one of the two`;
+    }
+    return undefined;
   }
 }
 

@@ -18,7 +18,7 @@ import { Tally } from '../net/tally.js';
 import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Announcement } from './birth.js';
-import type { KnownPeers } from './identity.js';
+import type { KnownPeers } from './known-peers.js';
 import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
 import { toProtocol } from './raft-messages.js';
 

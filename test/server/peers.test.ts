@@ -6,7 +6,7 @@ import { SimDisk } from '../../src/env/sim/disk.js';
 import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { BufferBudget } from '../../src/net/buffer-budget.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
-import { KnownPeers } from '../../src/server/identity.js';
+import { KnownPeers } from '../../src/server/known-peers.js';
 import { Peers } from '../../src/server/peers.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
@@ -39,7 +39,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       electionTimeoutMaxMs: 2000,
       announcement: () => ({
         ...{ phase: 'born', incarnation: 'a', founders: [], joins: false },
-        ...{ configurationIndex: 0, members: [] },
+        ...{ configurationIndex: 0, members: [], starts: 1, run: `${id}`, lastIndex: 0 },
       }),
       announced: () => undefined,
       left() {},

@@ -516,5 +516,5 @@ export class Nemesis {
 /** Whether one machine's disk says which disk the other had. */
 function hasMet({ disk }: SimulatedMachine, { id }: SimulatedMachine): boolean {
   const known = disk.contentOf('/data/peers.json');
-  return known !== undefined && `${id}` in (JSON.parse(known.toString()) as Record<string, string>);
+  return known !== undefined && `${id}` in (JSON.parse(known.toString()) as object);
 }

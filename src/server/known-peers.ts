@@ -1,0 +1,158 @@
+/**
+ * Whom a node has met: the data folder that each other node showed, remembered durably before its first message counts.
+ *
+ *     peers.json   by node id: the store id; how often that folder was started, and a random name of the last run; up to
+ *                  which index it is known to hold what is committed
+ *
+ * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It shows in a
+ * start that another run has used, or one that is over, and in a log that ends before what it acknowledged.
+ */
+import { z } from 'zod';
+import type { Env } from '../env/env.js';
+import { readJson, replaceFile, unreadable } from './json-file.js';
+
+export const PEERS_FILE = 'peers.json';
+
+/** What a node tells of itself. */
+export interface Run {
+  readonly storeId: string;
+  /** How often its folder was started; 0: not told. */
+  readonly starts: number;
+  /** Random, of this process. */
+  readonly run: string;
+  readonly lastIndex: number;
+}
+
+const known = z.object({
+  storeId: z.string(),
+  starts: z.int().min(0).default(0),
+  run: z.string().default(''),
+  holds: z.int().min(0).default(0),
+});
+type Known = z.output<typeof known>;
+
+/** In folders of version 0.1 there is only a store id. */
+const content = z.record(
+  z.string(),
+  z.union([known, z.string().transform((storeId): Known => ({ storeId, starts: 0, run: '', holds: 0 }))]),
+);
+
+/** With more remembered, those of former members go. */
+const MAX_KNOWN = 1000;
+
+export class KnownPeers {
+  readonly #env: Env;
+  readonly #directory: string;
+  readonly #known: Map<number, Known>;
+  #members: ReadonlySet<number> = new Set();
+  #ofMembers: ReadonlyMap<number, string> = new Map();
+
+  /** Throws `CORRUPTION` if peers.json cannot be read. */
+  constructor(env: Env, directory: string) {
+    this.#env = env;
+    this.#directory = directory;
+    const path = `${directory}/${PEERS_FILE}`;
+    const read = content.safeParse(readJson(env, path) ?? {});
+    if (!read.success) throw unreadable(path);
+    this.#known = new Map(Object.entries(read.data).map(([id, each]) => [Number(id), each]));
+  }
+
+  /** Why a node that shows this store is not the one that it says; undefined if it may be. */
+  refuse(nodeId: number, storeId: string): string | undefined {
+    const expected = this.#ofMembers.get(nodeId) ?? this.#known.get(nodeId)?.storeId;
+    if (expected === storeId) return undefined;
+    if (expected !== undefined) {
+      return (
+        `node ${nodeId} shows another data folder than the one it is known with: the folder was lost or replaced; ` +
+        'remove the node (`raftree member remove`), then add it again'
+      );
+    }
+    return undefined;
+  }
+
+  /**
+   * Compares what a node shows; of a member that shows itself for the first time it remembers it, durably. Of nodes that are
+   * no members nothing is kept: whoever reaches the peer port may have any number of names.
+   * Returns what is wrong, or undefined. Throws what the disk throws.
+   */
+  remember(nodeId: number, { storeId, starts, run, lastIndex }: Run): string | undefined {
+    const refusal = this.refuse(nodeId, storeId);
+    if (refusal !== undefined) return refusal;
+    const before = this.#known.get(nodeId);
+    if (before?.storeId !== storeId) {
+      if (!this.#members.has(nodeId)) return undefined;
+      if (this.#known.size >= MAX_KNOWN)
+        for (const id of this.#known.keys()) if (!this.#members.has(id)) this.#known.delete(id);
+      this.#write(new Map([...this.#known, [nodeId, { storeId, starts, run, holds: 0 }]]));
+      this.#known.set(nodeId, { storeId, starts, run, holds: 0 });
+      return undefined;
+    }
+    if (lastIndex < before.holds)
+      return (
+        `node ${nodeId} has lost entries that it had acknowledged: its log ends at ${lastIndex}, and it held ` +
+        `${before.holds}; ${OLDER}`
+      );
+    if (starts === 0 || (starts === before.starts && run === before.run)) return undefined;
+    if (starts < before.starts || (starts === before.starts && before.run !== ''))
+      return `start ${starts} of the data folder of node ${nodeId} was used before; ${OLDER}`;
+    this.#known.set(nodeId, { ...before, starts, run });
+    this.save();
+    return undefined;
+  }
+
+  /** A member is known to hold what is committed up to here. Durable with the next `save`. */
+  holds(nodeId: number, index: number): void {
+    const present = this.#known.get(nodeId);
+    if (present && present.holds < index) this.#known.set(nodeId, { ...present, holds: index });
+  }
+
+  /** What a disk does not take now is written the next time: only the store ids must be durable at once. */
+  save(): void {
+    try {
+      this.#write(this.#known);
+    } catch {
+      // Until then a copy of a folder may not be noticed after a restart of this node.
+    }
+  }
+
+  /**
+   * Who belongs to the cluster, and what the configuration in force says of the members' stores: that counts more than whom
+   * this node happens to have met.
+   */
+  follow(members: readonly { readonly id: number; readonly storeId?: string | undefined }[]): void {
+    this.#members = new Set(members.map(({ id }) => id));
+    this.#ofMembers = new Map(
+      members.flatMap(({ id, storeId }) => (storeId ? [[id, storeId] as const] : [])),
+    );
+  }
+
+  /** Forgets nodes that were removed, durably: each may come back with a new folder when it is added again. */
+  forget(nodeIds: readonly number[]): void {
+    const left = new Map([...this.#known].filter(([id]) => !nodeIds.includes(id)));
+    if (left.size < this.#known.size) this.#write(left);
+    for (const id of nodeIds) this.#known.delete(id);
+  }
+
+  /** Who has this data folder, of all that are known. */
+  ownerOf(storeId: string): number | undefined {
+    for (const [id, expected] of this.#ofMembers) if (expected === storeId) return id;
+    for (const [id, each] of this.#known) if (each.storeId === storeId) return id;
+    return undefined;
+  }
+
+  /** Takes over who has which store, durably: of the first members when the cluster begins, before any is met again. */
+  begin(members: readonly { readonly id: number; readonly storeId: string }[]): void {
+    const next = new Map(this.#known);
+    for (const { id, storeId } of members) next.set(id, { storeId, starts: 0, run: '', holds: 0 });
+    this.#write(next);
+    for (const [id, each] of next) this.#known.set(id, each);
+  }
+
+  #write(all: ReadonlyMap<number, Known>): void {
+    replaceFile(this.#env, this.#directory, PEERS_FILE, Object.fromEntries(all));
+  }
+}
+
+const OLDER =
+  'the folder is a copy, or was restored from an older one, and has forgotten what it acknowledged: stop this node, ' +
+  'remove it (`raftree member remove`), empty its folder and add it again; of two that run, keep the other one';
