@@ -149,6 +149,11 @@ export const ERROR_CODES = {
     about: 'connection',
     meaning: 'The two sides do not have the same cluster secret, or only one has any.',
   },
+  STORE_OUTDATED: {
+    outcome: 'notCommitted',
+    about: 'connection',
+    meaning: 'The data folder of this node has lost what it acknowledged: the node stops.',
+  },
   HELLO_EXPECTED: {
     outcome: 'notCommitted',
     about: 'connection',

@@ -46,6 +46,8 @@ export class KnownPeers {
   readonly #known: Map<number, Known>;
   #members: ReadonlySet<number> = new Set();
   #ofMembers: ReadonlyMap<number, string> = new Map();
+  /** Something changed that is not written yet. */
+  #isDirty = false;
 
   /** Throws `CORRUPTION` if peers.json cannot be read. */
   constructor(env: Env, directory: string) {
@@ -75,7 +77,7 @@ export class KnownPeers {
    * no members nothing is kept: whoever reaches the peer port may have any number of names.
    * Returns what is wrong, or undefined. Throws what the disk throws.
    */
-  remember(nodeId: number, { storeId, starts, run, lastIndex }: Run): string | undefined {
+  remember(nodeId: number, { storeId, starts, run }: Run): string | undefined {
     const refusal = this.refuse(nodeId, storeId);
     if (refusal !== undefined) return refusal;
     const before = this.#known.get(nodeId);
@@ -87,27 +89,36 @@ export class KnownPeers {
       this.#known.set(nodeId, { storeId, starts, run, holds: 0 });
       return undefined;
     }
-    if (lastIndex < before.holds)
-      return (
-        `node ${nodeId} has lost entries that it had acknowledged: its log ends at ${lastIndex}, and it held ` +
-        `${before.holds}; ${OLDER}`
-      );
     if (starts === 0 || (starts === before.starts && run === before.run)) return undefined;
     if (starts < before.starts || (starts === before.starts && before.run !== ''))
       return `start ${starts} of the data folder of node ${nodeId} was used before; ${OLDER}`;
     this.#known.set(nodeId, { ...before, starts, run });
+    this.#isDirty = true;
     this.save();
     return undefined;
+  }
+
+  /** That a node comes with the folder that is known, and without entries that it had acknowledged; undefined if not so. */
+  lost(nodeId: number, { storeId, lastIndex }: Run): string | undefined {
+    const before = this.#known.get(nodeId);
+    if (before?.storeId !== storeId || lastIndex >= before.holds) return undefined;
+    return (
+      `node ${nodeId} has lost entries that it had acknowledged: its log ends at ${lastIndex}, and it held ` +
+      `${before.holds}; ${OLDER}`
+    );
   }
 
   /** A member is known to hold what is committed up to here. Durable with the next `save`. */
   holds(nodeId: number, index: number): void {
     const present = this.#known.get(nodeId);
-    if (present && present.holds < index) this.#known.set(nodeId, { ...present, holds: index });
+    if (!present || present.holds >= index) return;
+    this.#known.set(nodeId, { ...present, holds: index });
+    this.#isDirty = true;
   }
 
   /** What a disk does not take now is written the next time: only the store ids must be durable at once. */
   save(): void {
+    if (!this.#isDirty) return;
     try {
       this.#write(this.#known);
     } catch {
@@ -150,6 +161,7 @@ export class KnownPeers {
 
   #write(all: ReadonlyMap<number, Known>): void {
     replaceFile(this.#env, this.#directory, PEERS_FILE, Object.fromEntries(all));
+    if (all === this.#known) this.#isDirty = false;
   }
 }
 

@@ -325,6 +325,9 @@ export class Node {
         this.#noteHeld(known, node);
         if (!this.#closing) known.save();
       },
+      outdated: (error) => {
+        if (!this.#closing) this.#fail(error);
+      },
       electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {

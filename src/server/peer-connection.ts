@@ -31,13 +31,15 @@ export interface PeerAnnouncement extends Announcement {
 
 export interface PeerConnectionParts {
   readonly env: Env;
-  readonly known: Pick<KnownPeers, 'remember'>;
+  readonly known: Pick<KnownPeers, 'lost' | 'remember'>;
   readonly electionTimeoutMinMs: number;
   readonly announcement: () => PeerAnnouncement;
   /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
   readonly announced: (from: number, storeId: string, said: PeerAnnouncement) => string | undefined;
   /** A node that had announced itself is not connected any more. */
   readonly left: (node: number) => void;
+  /** Another member knows that this node's data folder has lost what it acknowledged. */
+  readonly outdated: (error: RaftreeError) => void;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
 }
 
@@ -119,7 +121,11 @@ export class PeerConnection implements Handler {
 
   read(_context: HandlerContext, received: unknown): void {
     const message = received as ProtocolMessage;
-    if (message.type === 'error') throw receivedError(message);
+    if (message.type === 'error') {
+      const error = receivedError(message);
+      if (error.code === 'STORE_OUTDATED' && this.isOfSameBirth) this.#parts.outdated(error);
+      throw error;
+    }
     const from = this.#other?.nodeId;
     if (from === undefined) throw malformed();
     if (message.type === 'birth') {
@@ -147,10 +153,11 @@ export class PeerConnection implements Handler {
     this.#said = said;
     // Only of its own cluster a node remembers who is who.
     if (this.isOfSameBirth) {
-      const wrong = this.#otherRun(from, said) ?? known.remember(from, { ...said, storeId });
+      const lost = known.lost(from, { ...said, storeId });
+      const wrong = lost ?? this.#otherRun(from, said) ?? known.remember(from, { ...said, storeId });
       if (wrong !== undefined) {
         this.#said = undefined;
-        throw new RaftreeError('IDENTITY_MISMATCH', wrong);
+        throw new RaftreeError(lost ? 'STORE_OUTDATED' : 'IDENTITY_MISMATCH', wrong);
       }
     }
     if (isFirst) this.#accepted();

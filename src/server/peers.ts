@@ -260,7 +260,7 @@ export class Peers {
         if (node === identity.nodeId) this.#metItself = () => resolve(identity.storeId);
         const parts: PeerConnectionParts = {
           ...this.#options,
-          known: { remember: () => undefined },
+          known: { lost: () => undefined, remember: () => undefined },
           announced: (_from, storeId, said) => {
             const refusal = this.#unfit(node, storeId, said);
             if (refusal === undefined) resolve(storeId);

@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import type { RaftreeClient } from '../../src/client/index.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
-import type { NodeConfigInput } from '../../src/server/config.js';
+import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
+import { Node } from '../../src/server/node.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
@@ -279,6 +280,120 @@ test('a removed node says so, and by which configuration, when it is asked', asy
     await cluster.run(cluster.client(20_000, { endpoints: ['n3:7001', 'n1:7001'] }).put('a', '3'));
     assert.ok(cluster.nodes.every((node, i) => i === 2 || node?.status(0).removedBy === 0));
   }
+});
+
+/** Nodes 1 to 3 and a leader that is not node 3. */
+async function openFolders(seed: number): Promise<Setting> {
+  const setting = await open(seed, { size: 3, joining: [] });
+  await setting.cluster.run(setting.client.transferLeadership(1));
+  await setting.cluster.run(setting.client.put('a', '1'));
+  assert.ok(await follows(setting, 3));
+  return setting;
+}
+
+test('a folder that was restored from a copy of before its last start is refused, and the cluster goes on', async () => {
+  const setting = await openFolders(10);
+  const { cluster, client } = setting;
+  const backup = (cluster.disks[2] as SimDisk).clone();
+  cluster.kill(3);
+  await cluster.run(cluster.start(3));
+  assert.ok(await follows(setting, 3));
+  cluster.kill(3);
+  cluster.disks[2] = backup;
+  await cluster.run(cluster.start(3));
+  await cluster.world.scheduler.runFor(3000);
+  assert.not(seen(setting, 3)?.reachable);
+  assert.match(
+    seen(setting, 3)?.problem ?? '',
+    /^start 2 of the data folder of node 3 was used before; .* remove it/,
+  );
+  await cluster.run(client.put('a', '2'));
+  // As the message says.
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+  empty(setting, 3);
+  configure(setting, 3, { join: true });
+  await cluster.run(cluster.start(3));
+  await add(setting, 3);
+  assert.ok(await follows(setting, 3));
+});
+
+test('a folder that has lost what it acknowledged stops its node, also when the leader has restarted since', async () => {
+  for (const isRestarted of [false, true]) {
+    const setting = await openFolders(11);
+    const { cluster, client } = setting;
+    const backup = (cluster.disks[2] as SimDisk).clone();
+    for (let i = 0; i < 5; i++) await cluster.run(client.put('a', `${i}`));
+    assert.ok(await follows(setting, 3));
+    cluster.kill(3);
+    cluster.disks[2] = backup;
+    await cluster.world.scheduler.runFor(1000);
+    if (isRestarted) {
+      cluster.cutPower(1);
+      await cluster.run(cluster.start(1));
+    }
+    await cluster.run(cluster.start(3));
+    await cluster.world.scheduler.runFor(3000);
+    assert.equal(
+      cluster.failures.map((error) => (error as RaftreeClientError).code),
+      ['STORE_OUTDATED'],
+    );
+    assert.match(
+      String(cluster.failures[0]),
+      /node 3 has lost entries that it had acknowledged: its log ends at \d+/,
+    );
+    await cluster.run(cluster.client().put('a', 'on'));
+  }
+});
+
+test('a copy that runs beside the original is refused while that is there, and is not listened to after it', async () => {
+  const setting = await openFolders(12);
+  const { cluster, client } = setting;
+  const { scheduler } = cluster.world;
+  const said: string[] = [];
+  const note = (_fields: unknown, message: string) => said.push(message);
+  const copied = (cluster.disks[2] as SimDisk).clone();
+  const failures: string[] = [];
+  const copy = await cluster.run(
+    Node.start({
+      env: cluster.world.start('copy', copied).env,
+      config: parseNodeConfig(
+        { ...cluster.config(3), listen: { client: 'copy:7001', peer: 'copy:7101' } },
+        'test',
+        '/',
+      ),
+      logger: { debug: note, info: note, warn: note, error: note },
+      onFailure: ({ code }) => failures.push(code),
+    }),
+  );
+  await scheduler.runFor(3000);
+  assert.ok(seen(setting, 3)?.reachable, 'the original is');
+  assert.is(copy.status(0).leaderId, 0);
+  assert.ok(
+    said.some((line) => /node 3 is connected already, and runs twice with the same data folder/.test(line)),
+  );
+  assert.equal(failures, []);
+  // It knows nothing of this.
+  await cluster.run(client.put('a', '2'));
+  assert.ok(await follows(setting, 3));
+  cluster.kill(3);
+  await scheduler.runFor(3000);
+  assert.equal(failures, ['STORE_OUTDATED']);
+  await cluster.run(client.put('a', '3'));
+  await cluster.run(copy.close());
+});
+
+test('a member that restarts again and again is the same one', async () => {
+  const setting = await openFolders(13);
+  const { cluster } = setting;
+  for (let i = 0; i < 6; i++) {
+    const id = 1 + (i % 3);
+    if (i % 2 === 0) cluster.kill(id);
+    else cluster.cutPower(id);
+    await cluster.run(cluster.start(id));
+    await cluster.run(cluster.client().put('a', `${i}`));
+    assert.ok(await follows(setting, id));
+  }
+  assert.equal(cluster.failures, []);
 });
 
 test.run();

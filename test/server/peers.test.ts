@@ -43,6 +43,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       }),
       announced: () => undefined,
       left() {},
+      outdated() {},
       received: (_group, _from, message) => heard.push(message),
       unreachable() {},
     });
