@@ -78,6 +78,11 @@ export class PeerConnection implements Handler {
     return this.#said !== undefined;
   }
 
+  /** What it announced last. */
+  get said(): PeerAnnouncement | undefined {
+    return this.#said;
+  }
+
   /** Nothing has come for longer than it should. */
   get isSilent(): boolean {
     return this.#watch.isSilent;

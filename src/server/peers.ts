@@ -96,11 +96,13 @@ export class Peers {
     for (const connection of this.#greeted) if (!this.#isWhoItSays(connection)) connection.channel.abort();
   }
 
-  #isWhoItSays({ node, storeId = '', isOfSameBirth }: PeerConnection): boolean {
+  #isWhoItSays({ node, storeId = '', said, isOfSameBirth }: PeerConnection): boolean {
     const { known, logger } = this.#options;
     if (node === undefined) return true;
     try {
-      return (isOfSameBirth ? known.remember(node, storeId) : known.refuse(node, storeId)) === undefined;
+      const isCounted = isOfSameBirth && said !== undefined;
+      const refusal = isCounted ? known.remember(node, { ...said, storeId }) : known.refuse(node, storeId);
+      return refusal === undefined;
     } catch (error) {
       // It is remembered when it comes again.
       logger.warn({ peer: node }, `peers.json could not be written: ${errorMessage(error)}`);

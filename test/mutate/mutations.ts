@@ -1,6 +1,7 @@
 /** All mutations, room by room. */
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { KV_MUTATIONS } from './list/kv.js';
+import { MEMBER_MUTATIONS } from './list/members.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { RAFT_MUTATIONS } from './list/raft.js';
 import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
@@ -17,6 +18,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...CLIENT_MUTATIONS,
   ...RECORD_MUTATIONS,
   ...SECURITY_MUTATIONS,
+  ...MEMBER_MUTATIONS,
   ...NET_MUTATIONS,
 ];
 

@@ -2,7 +2,7 @@
 import type { Env } from '../../src/env/env.js';
 import { connectChannel } from '../../src/net/connect.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
-import { PeerConnection } from '../../src/server/peer-connection.js';
+import { type PeerAnnouncement, PeerConnection } from '../../src/server/peer-connection.js';
 import { toProtocol } from '../../src/server/raft-messages.js';
 import { SECRET } from './secrets.js';
 import type { SimCluster } from './sim-cluster.js';
@@ -13,6 +13,9 @@ export interface Claim {
   /** Without the secret it is refused where there is one. */
   readonly hasSecret?: boolean;
 }
+
+type Run = Pick<PeerAnnouncement, 'starts' | 'run'>;
+const UNHEARD: Run = { starts: 1, run: 'of a liar' };
 
 export class Liar {
   readonly heard: ReplicaMessage[] = [];
@@ -26,11 +29,22 @@ export class Liar {
   static async meet(cluster: SimCluster, to: number, claim: Claim): Promise<Liar> {
     const host = `liar${claim.nodeId}-${to}-${cluster.world.scheduler.nowMs()}`;
     const { env } = cluster.host(host);
-    const liar = new Liar(
-      await cluster.run(connected(cluster, env, to, claim, (heard) => liar.heard.push(heard))),
-    );
+    const hears = (heard: ReplicaMessage) => liar.heard.push(heard);
+    const run = claim.storeId === undefined ? UNHEARD : await Liar.#overhear(cluster, claim);
+    const liar = new Liar(await cluster.run(connected(cluster, env, to, claim, run, hears)));
     await cluster.world.scheduler.runFor(200);
     return liar;
+  }
+
+  /** Which run of its folder a node tells everybody who knows the secret. */
+  static async #overhear(cluster: SimCluster, { nodeId, hasSecret }: Claim): Promise<Run> {
+    const { env } = cluster.host(`ear${nodeId}-${cluster.world.scheduler.nowMs()}`);
+    const claim = { nodeId: 99, hasSecret: hasSecret ?? false };
+    const connection = await cluster.run(connected(cluster, env, nodeId, claim, UNHEARD, () => {}));
+    await cluster.world.scheduler.runFor(200);
+    const { starts = 0, run = '' } = connection.said ?? {};
+    connection.channel.abort();
+    return { starts, run };
   }
 
   /** What it says counts, if that depends on who it says it is. */
@@ -59,6 +73,7 @@ async function connected(
   env: Env,
   to: number,
   { nodeId, storeId = `store of ${nodeId}`, hasSecret = false }: Claim,
+  run: Run,
   heard: (message: ReplicaMessage) => void,
 ): Promise<PeerConnection> {
   const { incarnation } = identityOf(cluster, to);
@@ -72,14 +87,16 @@ async function connected(
         connection = new PeerConnection(
           {
             env,
-            known: { remember: () => undefined },
+            known: { lost: () => undefined, remember: () => undefined },
             electionTimeoutMinMs: 1000,
             announcement: () => ({
               ...{ phase: 'born', incarnation, founders: [], joins: true },
               ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId] },
+              ...{ ...run, lastIndex: 2 ** 53 - 1 },
             }),
             announced: () => undefined,
             left() {},
+            outdated() {},
             received: (_group, _from, message) => heard(message),
           },
           new Set(),

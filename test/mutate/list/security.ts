@@ -104,7 +104,7 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
     name: 'nodes that are no members are remembered',
     reason: 'they may become members',
-    patches: [inFile('server/identity.js')('|| !this.#members.has(nodeId))', ')')],
+    patches: [inFile('server/known-peers.js')('if (!this.#members.has(nodeId)) return undefined;', '')],
     killedBy: ['server/strangers'],
   },
 ];
