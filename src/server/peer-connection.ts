@@ -38,7 +38,7 @@ export interface PeerConnectionParts {
   readonly announced: (from: number, storeId: string, said: PeerAnnouncement) => string | undefined;
   /** A node that had announced itself is not connected any more. */
   readonly left: (node: number) => void;
-  /** Another member knows that this node's data folder has lost what it acknowledged. */
+  /** The other one says that this node's data folder has lost what it acknowledged. */
   readonly outdated: (error: RaftreeError) => void;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
 }

@@ -126,7 +126,9 @@ export class Peers {
       maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS,
       budget: { of: budget, kind: 'peer' },
       initialise: (channel) => {
-        const connection = new PeerConnection(this.#options, this.#greeted, channel);
+        // Anybody may connect: only whom this node dials may stop it.
+        const parts = { ...this.#options, outdated() {} };
+        const connection = new PeerConnection(parts, this.#greeted, channel);
         connection.begin({
           side: 'accepting',
           identity,
@@ -269,6 +271,7 @@ export class Peers {
             return refusal;
           },
           left() {},
+          outdated() {},
           received() {},
         };
         const ended = connectChannel(env, parseAddress(address), {
