@@ -30,7 +30,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a learner that is heard may vote',
     reason: 'it will catch up',
-    patches: [admin('if (matchIndex < lastIndex)', 'if (false)')],
+    patches: [admin('if (behind(node) > 0)', 'if (false)')],
     killedBy: ['server/member-checks'],
   },
   {
