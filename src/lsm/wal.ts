@@ -46,6 +46,7 @@ export function openWal(
   directory: string,
   oldestNeeded: number,
   newestKnown: number,
+  writeBufferBytes: number,
   replay: (batch: DecodedBatch, file: number) => void,
 ): RecordLog {
   let lastSequence = 0;
@@ -57,6 +58,8 @@ export function openWal(
     maxFileBytes: Number.MAX_SAFE_INTEGER,
     maxGroupBytes: MAX_GROUP_BYTES,
     recycles: true,
+    // Usual files are somewhat larger than what a memtable holds of them.
+    maxSpareBytes: 2 * writeBufferBytes + PREALLOCATE_BYTES,
     preallocateBytes: PREALLOCATE_BYTES,
     syncStepBytes: SYNC_STEP_BYTES,
     oldestNeeded,

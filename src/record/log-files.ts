@@ -12,6 +12,9 @@ export interface LogFilesOptions {
   readonly name: string;
   /** Whether files that are not needed any more are kept, to be written over as new ones; false. */
   readonly recycles?: boolean;
+  /** A file larger than this is not kept: twice `maxFileBytes`. */
+  readonly maxSpareBytes?: number;
+  readonly maxFileBytes: number;
 }
 
 export interface PreparedFile {
@@ -134,14 +137,25 @@ export class LogFiles {
    */
   giveUp(number: number, unlink: (path: string) => void): boolean {
     const { env, recycles } = this.#options;
-    this.forget(number);
     const path = this.path(number);
     // It is gone already if only the sync failed the last time; then a second sync proves nothing, and it is no spare.
     const isThere = env.fs.exists(path);
-    const isSpare = isThere && recycles === true && this.#spares.length < MAX_SPARES;
+    const isSpare =
+      isThere && recycles === true && this.#spares.length < MAX_SPARES && this.#isFitToBeSpare(number);
+    this.forget(number);
     if (isSpare) env.fs.rename(path, this.#sparePath(number));
     else if (isThere) unlink(path);
     return isSpare;
+  }
+
+  /** One large value must not have its size kept for ever. */
+  #isFitToBeSpare(number: number): boolean {
+    const { maxFileBytes, maxSpareBytes = 2 * maxFileBytes } = this.#options;
+    try {
+      return this.use(number).sizeBytes() <= maxSpareBytes;
+    } catch {
+      return false;
+    }
   }
 
   addSpare(number: number): void {

@@ -39,6 +39,8 @@ export interface RecordLogOptions {
   readonly newestKnown?: number;
   /** Whether a few files that are not needed any more are kept, to be written over as new ones; false. */
   readonly recycles?: boolean;
+  /** A file larger than this is not kept for that: one large payload would have its size kept for ever; twice `maxFileBytes`. */
+  readonly maxSpareBytes?: number;
   /** A durable write beyond the end of the file makes it longer by this; 0. */
   readonly preallocateBytes?: number;
   /** After so many bytes that need not be durable they are synced all the same, while others are written; never. */

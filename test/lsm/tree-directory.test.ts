@@ -8,7 +8,7 @@ import { errorCode } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { type LsmOptions, LsmTree } from '../../src/lsm/index.js';
 import { verifyDirectory } from '../../src/lsm/verify-directory.js';
-import { put, TINY } from './tree-lab.js';
+import { eventually, put, TINY } from './tree-lab.js';
 
 let root = '';
 let directory = '';
@@ -107,6 +107,22 @@ test('a copy of an open tree is a tree of its own', async () => {
   const copy = await LsmTree.open(`${directory}-copy`, TINY);
   assert.is(copy.getSync(Buffer.from('a'))?.toString(), '1');
   await copy.close();
+  await tree.close();
+});
+
+test('the logs of a tree do not keep the size of the largest value', async () => {
+  const tree = await LsmTree.open(directory, { ...TINY, writeBufferBytes: 256 * 1024 });
+  for (let i = 0; i < 2; i++) await tree.write([put(`large${i}`, 'x'.repeat(8 << 20))]);
+  await tree.flush();
+  for (let i = 0; i < 2; i++) await tree.write([{ type: 'delete', key: Buffer.from(`large${i}`) }]);
+  await fill(tree, 'small');
+  await tree.compactRange();
+  const logBytes = () =>
+    fs
+      .readdirSync(directory)
+      .filter((name) => name.startsWith('wal-'))
+      .reduce((sum, name) => sum + fs.statSync(path.join(directory, name)).size, 0);
+  await eventually(() => logBytes() < 2 << 20);
   await tree.close();
 });
 

@@ -48,6 +48,25 @@ test('a file that is not needed any more becomes the next new one', async () => 
   assert.not.ok(disk.mount().readFile(path(3)).includes('stale 19'), 'closing cuts them off');
 });
 
+test('a file that one large payload has made large is not kept', async () => {
+  const disk = newDisk();
+  const { log } = openLog(disk, { ...RECYCLING, maxSpareBytes: 4096 });
+  const sizeOfFiles = () =>
+    disk.files(DIRECTORY).reduce((sum, name) => sum + (disk.contentOf(name)?.length ?? 0), 0);
+  for (const bytes of [100_000, 100, 100, 2000, 100]) {
+    await log.append([Buffer.alloc(bytes, 'x')], true);
+    log.rotate();
+    await log.append(bytesOf('next'), true);
+    log.removeBefore(log.currentFile);
+    log.rotate();
+    await log.append(bytesOf('and next'), true);
+    log.removeBefore(log.currentFile);
+    assert.ok(sizeOfFiles() < 10_000, `${sizeOfFiles()} bytes after one of ${bytes}`);
+  }
+  assert.equal(filesOf(disk).filter((name) => name.endsWith('.spare')).length <= 1, true);
+  await log.close();
+});
+
 test('stale records are not replayed and are no damage', async () => {
   const { disk } = await recycled();
   const { recovered, log } = openLog(disk, RECYCLING);
