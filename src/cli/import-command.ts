@@ -116,6 +116,7 @@ export async function importLines(
   };
   const underWay = new Set<Promise<void>>();
   let bytesUnderWay = 0;
+  let oneIsOver: () => void = () => {};
   const readLines = async () => {
     for await (const line of lines(stream)) {
       number++;
@@ -129,11 +130,14 @@ export async function importLines(
           underWay.size >= options.window ||
           (underWay.size > 0 && bytesUnderWay + line.length > MAX_BYTES_UNDER_WAY)
         )
-          await Promise.race(underWay);
+          await new Promise<void>((resolve) => {
+            oneIsOver = resolve;
+          });
         bytesUnderWay += line.length;
         const written = put(number, line.length, key, value).finally(() => {
           underWay.delete(written);
           bytesUnderWay -= line.length;
+          oneIsOver();
         });
         underWay.add(written);
       } catch (error) {
