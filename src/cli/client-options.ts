@@ -66,7 +66,7 @@ export function parseEndpoints(text: string): readonly string[] {
 export function parseCount(text: string): number {
   const count = Number(text);
   if (!Number.isSafeInteger(count) || count < 1)
-    throw new InvalidArgumentError('expected a whole number of at least 1');
+    throw new InvalidArgumentError(`expected a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`);
   return count;
 }
 
@@ -77,7 +77,7 @@ export function parseTimeout(text: string): number {
 export function parseVersion(text: string): number {
   const version = Number(text);
   if (!Number.isSafeInteger(version) || version < 0)
-    throw new InvalidArgumentError('expected a whole number of at least 0');
+    throw new InvalidArgumentError(`expected a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
   return version;
 }
 

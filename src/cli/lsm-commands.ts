@@ -22,6 +22,15 @@ interface DumpOptions extends JsonOption {
 
 export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) => void): void {
   const lsm = program.command('lsm').description('look at, check and mend the files of a storage engine');
+  lsm.addHelpText(
+    'after',
+    `
+Only of a tree that nobody has open: stop the node first.
+
+Examples:
+  raftree lsm verify data/cluster/n1/store/groups/1/state-1
+  raftree lsm dump data/tree --limit 20 --json`,
+  );
   const add = (name: string, description: string) =>
     lsm
       .command(name)

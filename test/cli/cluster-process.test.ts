@@ -1,0 +1,66 @@
+/** raftree cluster: several nodes as processes under one supervisor. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { freePorts, raftree, temporaryDirectory } from '../support/process-cluster.js';
+
+test('cluster start, stop, and start again: the same cluster', async () => {
+  const directory = temporaryDirectory();
+  const [basePort = 0] = await freePorts(1);
+  const endpoints = [0, 1, 2].map((i) => `127.0.0.1:${basePort + i}`).join(',');
+  const start = () => raftree(['cluster', '--directory', directory, '--base-port', String(basePort)]);
+  const stop = () => raftree(['cluster', 'stop', '--directory', directory]);
+  try {
+    assert.is((await stop()).code, 3, 'nothing runs yet');
+    const modeOf = (name: string) => fs.statSync(path.join(directory, name)).mode & 0o777;
+    for (const round of [1, 2]) {
+      const running = start();
+      const put = await raftree([
+        'put',
+        `round ${round}`,
+        'x',
+        '--endpoints',
+        endpoints,
+        '--wait',
+        '--timeout',
+        '20000',
+      ]);
+      assert.is(put.code, 0, put.stderr);
+      const second = await start();
+      assert.is(second.code, 3);
+      assert.match(second.stderr, /in use by process/);
+      const stopped = await stop();
+      assert.is(stopped.code, 0, stopped.stderr);
+      assert.equal(
+        ['n1', 'n1/store', 'n1/node.json', 'n1/store/identity.json'].map(modeOf),
+        [0o700, 0o700, 0o600, 0o600],
+      );
+      const ended = await running;
+      assert.is(ended.code, 0, ended.stderr);
+      assert.match(ended.stdout.toString(), /^n\d \| node \d is ready: /m);
+    }
+    const running = start();
+    const scan = await raftree([
+      'scan',
+      '--keys-only',
+      '--endpoints',
+      endpoints,
+      '--wait',
+      '--timeout',
+      '20000',
+    ]);
+    assert.is(scan.stdout.toString(), 'round 1\nround 2\n');
+    assert.is((await raftree(['cluster', '--nodes', '5', '--directory', `${directory}`])).code, 2);
+    await stop();
+    await running;
+    const other = await raftree(['cluster', '--nodes', '5', '--directory', directory]);
+    assert.is(other.code, 2);
+    assert.match(other.stderr, /holds a cluster of 3 nodes/);
+  } finally {
+    await stop();
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test.run();
