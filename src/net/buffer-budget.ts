@@ -32,6 +32,8 @@ export type Reservable = 'incoming' | 'unsent';
 
 /** The part of the budget that only connections between nodes may use. */
 const PEER_PART = 2 / 8;
+/** However much peers hold, clients keep this part. */
+const LEAST_CLIENT_PART = 2 / 8;
 /** Parts of what is left to clients. */
 const REQUEST_PART = 5 / 8;
 const ANSWER_PART = 2 / 8;
@@ -124,6 +126,8 @@ export class BufferBudget {
    * stored can be read, whatever the budget is.
    */
   #oversized: BufferAccount | undefined;
+  /** Requests of connections that are gone. They end by themselves: nobody else has to go for them. */
+  #leftBytes = 0;
   #reviewTimer: Timer | undefined;
   #relieving = false;
 
@@ -149,14 +153,20 @@ export class BufferBudget {
     return account;
   }
 
-  /** For accounts only. */
-  forget(account: BufferAccount): void {
-    if (!this.#accounts.delete(account)) return;
+  /** For accounts only: it is closed. */
+  endWaiting(account: BufferAccount): void {
     if (this.#oversized === account) this.#oversized = undefined;
     for (const room of Object.values(this.#waiting)) room.forget(account);
-    const unsentBytes = account.bytesOf('unsent');
-    this.changed(account.kind, 'unsent', -unsentBytes);
-    this.changed(account.kind, 'requests', unsentBytes - account.heldBytes);
+  }
+
+  /** For accounts only: what connections that are gone hold has changed by so much. */
+  left(bytes: number): void {
+    this.#leftBytes += bytes;
+  }
+
+  /** For accounts only: it is closed and holds nothing. */
+  forget(account: BufferAccount): void {
+    this.#accounts.delete(account);
   }
 
   /** For accounts only: what one of this kind holds for this use has changed by so much. */
@@ -192,7 +202,8 @@ export class BufferBudget {
   }
 
   get #clientBytes(): number {
-    return this.#maxBytes - Math.max(this.#maxBytes * PEER_PART, this.#heldBytes.peer);
+    const left = this.#maxBytes - Math.max(this.#maxBytes * PEER_PART, this.#heldBytes.peer);
+    return Math.max(left, this.#maxBytes * LEAST_CLIENT_PART);
   }
 
   get #oversizedBytes(): number {
@@ -204,7 +215,7 @@ export class BufferBudget {
   }
 
   get #isFull(): boolean {
-    return this.heldBytes - this.#oversizedBytes > this.#maxBytes;
+    return this.heldBytes - this.#oversizedBytes - this.#leftBytes > this.#maxBytes;
   }
 
   #fits(account: BufferAccount, use: Reservable, bytes: number): boolean {
@@ -258,10 +269,9 @@ export class BufferBudget {
     try {
       for (const account of [...this.#accounts]) account.refresh();
       while (this.#isFull) {
-        const peersFirst = this.#heldBytes.peer > this.#maxBytes * (1 - PEER_PART);
-        const victim = peersFirst
-          ? (this.#greatest('peer') ?? this.#greatest('client'))
-          : (this.#greatest('client') ?? this.#greatest('peer'));
+        const victim = this.#greatest(
+          this.#countedClientBytes - this.#leftBytes > this.#clientBytes ? 'client' : 'peer',
+        );
         if (!victim) return;
         victim.cut(
           new RaftreeError(
@@ -283,6 +293,8 @@ export class BufferBudget {
     let holders = 0;
     for (const account of this.#accounts) {
       if (account.kind !== kind || account.heldBytes === 0 || account === this.#oversized) continue;
+      // Cut off already; what it asked for is still under way.
+      if (account.isClosed) continue;
       holders++;
       const weight = account.weight(nowMs);
       if (weight <= most) continue;
@@ -352,6 +364,10 @@ export class BufferAccount {
     return this.#heldBytes;
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   /** Whether it may take more requests. */
   get isWithinShare(): boolean {
     return this.kind === 'peer' || this.#heldBytes <= this.#budget.shareBytes;
@@ -364,7 +380,7 @@ export class BufferAccount {
   /** It holds so much for this use now. */
   hold(use: BufferUse, bytes: number): void {
     const change = bytes - this.#uses[use];
-    if (change === 0 || this.#isClosed) return;
+    if (change === 0 || (this.#isClosed && change > 0)) return;
     this.#uses[use] = bytes;
     this.#heldBytes += change;
     if (use === 'unsent') {
@@ -372,11 +388,13 @@ export class BufferAccount {
       this.#sending.at(this.#sentBytes, bytes, this.#budget.env.clock.nowMs());
     }
     if (change >= LATELY_FROM_BYTES && use !== 'requests') this.#given(change);
+    if (this.#isClosed) this.#budget.left(change);
+    if (this.#isClosed && this.#heldBytes === 0) this.#budget.forget(this);
     this.#budget.changed(this.kind, use, change);
   }
 
   add(use: BufferUse, bytes: number): void {
-    this.hold(use, this.#uses[use] + bytes);
+    this.hold(use, Math.max(0, this.#uses[use] + bytes));
   }
 
   /**
@@ -393,10 +411,15 @@ export class BufferAccount {
     this.#receiving.at(bytes, restBytes, this.#budget.env.clock.nowMs());
   }
 
+  /** The connection is gone. Requests that were taken from it count until they are done. */
   close(): void {
     if (this.#isClosed) return;
+    this.#budget.endWaiting(this);
     this.#isClosed = true;
-    this.#budget.forget(this);
+    this.#budget.left(this.#heldBytes);
+    if (this.#heldBytes === 0) this.#budget.forget(this);
+    this.#receiving.at(0, 0, 0);
+    for (const use of ['incoming', 'unsent', 'fragments'] as const) this.hold(use, 0);
   }
 
   /** For the budget. */
@@ -407,7 +430,7 @@ export class BufferAccount {
 
   /** For the budget: the system takes bytes without saying so. */
   refresh(): void {
-    this.hold('unsent', this.#unsentBytes());
+    if (!this.#isClosed) this.hold('unsent', this.#unsentBytes());
   }
 
   /** For the budget. */

@@ -104,6 +104,8 @@ class RequestHandler implements Handler {
   readonly #gate: AnswerGate;
   readonly #turns: Turns;
   #pending = 0;
+  /** Of `requests` in the budget: reads. */
+  #readBytes = 0;
   /** May change members and leaders, and be told what only operators need. */
   #mayAdministrate = false;
   #namedCluster = '';
@@ -136,6 +138,12 @@ class RequestHandler implements Handler {
 
   writabilityChanged(): void {
     this.#gate.writable();
+  }
+
+  /** Reads that nobody waits for are not answered; writes go on, and count until they are done. */
+  inactive(): void {
+    this.#channel.buffers?.add('requests', -this.#readBytes);
+    this.#readBytes = 0;
   }
 
   read(_context: HandlerContext, received: unknown): void {
@@ -209,15 +217,19 @@ class RequestHandler implements Handler {
           'or set security.clusterSecret in every node.json';
   }
 
-  #begin({ frameBody }: ReceivedMessage): void {
+  #begin({ type, frameBody }: ReceivedMessage): void {
     this.#pending++;
-    this.#channel.buffers?.add('requests', REQUEST_OVERHEAD_BYTES + frameBody.length);
+    const bytes = REQUEST_OVERHEAD_BYTES + frameBody.length;
+    if (type === 'get' || type === 'scan') this.#readBytes += bytes;
+    this.#channel.buffers?.add('requests', bytes);
     if (!this.#takesMore()) this.#channel.pauseReading();
   }
 
-  #end({ frameBody }: ReceivedMessage): void {
+  #end({ type, frameBody }: ReceivedMessage): void {
     this.#pending--;
-    this.#channel.buffers?.add('requests', -REQUEST_OVERHEAD_BYTES - frameBody.length);
+    const bytes = REQUEST_OVERHEAD_BYTES + frameBody.length;
+    if (type === 'get' || type === 'scan') this.#readBytes -= bytes;
+    this.#channel.buffers?.add('requests', -bytes);
     if (this.#pending === 0 || this.#takesMore()) this.#channel.resumeReading();
   }
 

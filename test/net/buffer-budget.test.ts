@@ -188,6 +188,42 @@ test('clients cannot use the part of the peers, and a lone message of a peer alw
   assert.is(budget.heldBytes, MIB);
 });
 
+test('a peer with a message of any size leaves clients their last part', () => {
+  const { cut, open, budget } = budgetBench(64 * MIB);
+  open('one').hold('requests', 8 * MIB);
+  open('two').hold('requests', 8 * MIB);
+  open('peer', 'peer').hold('fragments', 260 * MIB);
+  assert.equal(cut, []);
+  assert.is(
+    open('three').reserve('incoming', 1000, () => {}),
+    false,
+  );
+  open('greedy').hold('requests', 9 * MIB);
+  assert.equal(cut, ['greedy BUFFERS_FULL']);
+  assert.is(budget.waiting, 1);
+});
+
+test('what a connection asked for counts until it is done, also when the connection is gone', () => {
+  const { open, budget, cut } = budgetBench(64 * MIB);
+  const gone = open('gone');
+  gone.hold('requests', 20 * MIB);
+  gone.hold('incoming', 5 * MIB);
+  gone.close();
+  assert.is(budget.heldBytes, 20 * MIB);
+  let granted = false;
+  assert.is(
+    open('next').reserve('incoming', 12 * MIB, () => {
+      granted = true;
+    }),
+    false,
+  );
+  open('busy').hold('requests', 50 * MIB);
+  assert.equal(cut, [], 'nobody goes for what ends by itself');
+  gone.add('requests', -20 * MIB);
+  assert.is(budget.heldBytes, 50 * MIB);
+  assert.is(granted, false);
+});
+
 test('answers wait for room too, and a reader that does not read gives up its place', () => {
   const time = new ManualTime();
   const budget = new BufferBudget(time.env, 64 * MIB);
@@ -246,6 +282,7 @@ test('an answer above the whole budget goes out when no other is unsent, and cos
   small.hold('incoming', 17 * MIB);
   assert.equal(cut, ['small BUFFERS_FULL']);
   large.close();
+  small.hold('requests', 0);
   assert.is(budget.heldBytes, 0);
 });
 
