@@ -28,7 +28,13 @@ export interface ReadSources {
   passed(entries: number): void;
 }
 
-type Get = (key: Buffer) => Promise<Buffer | undefined>;
+/** Reads of one state of the tree. */
+interface PinnedState {
+  get(key: Buffer): Buffer | undefined;
+  /** While other events run, if reads are slow. */
+  getLater(key: Buffer): Promise<Buffer | undefined>;
+  has(key: Buffer): boolean;
+}
 
 /** What looking for a key costs of a turn beside the bytes of its value. */
 const LOOKUP_BYTES = 4096;
@@ -47,17 +53,17 @@ export class PinnedReads {
 
   get(key: Uint8Array, sequence: number): Promise<Buffer | undefined> {
     const copy = Buffer.from(key);
-    return this.#read(sequence, (get) => get(copy));
+    return this.#read(sequence, ({ getLater }) => getLater(copy));
   }
 
   getMany(keys: readonly Uint8Array[], sequence: number): Promise<(Buffer | undefined)[]> {
     const copies = keys.map((key) => Buffer.from(key));
-    return this.#read(sequence, (get) => this.#getInTurns(copies, get));
+    return this.#read(sequence, (pinned) => this.#getInTurns(copies, pinned));
   }
 
   hasMany(keys: readonly Uint8Array[], sequence: number): Promise<boolean[]> {
     const copies = keys.map((key) => Buffer.from(key));
-    return this.#read(sequence, (_get, has) => this.#hasInTurns(copies, has));
+    return this.#read(sequence, ({ has }) => this.#hasInTurns(copies, has));
   }
 
   iterator<E extends object>(options: IteratorOptions, sequence: number, make: MakeEntry<E>): LsmIterator<E> {
@@ -89,29 +95,36 @@ export class PinnedReads {
     );
   }
 
-  #read<T>(sequence: number, read: (get: Get, has: (key: Buffer) => boolean) => Promise<T>): Promise<T> {
+  #read<T>(sequence: number, read: (pinned: PinnedState) => Promise<T>): Promise<T> {
     const { versions, memtables, reader, background } = this.#sources;
     const { active, frozen } = memtables;
     const pinned: readonly Memtable[] = [...frozen, active];
     const version = versions.pin();
     for (const memtable of pinned) memtable.pin();
-    const done = read(
-      (key) => reader.getLater(key, sequence, active, frozen, version),
-      (key) => reader.has(key, sequence, active, frozen, version),
-    ).finally(() => {
+    const done = read({
+      get: (key) => reader.get(key, sequence, active, frozen, version),
+      getLater: (key) => reader.getLater(key, sequence, active, frozen, version),
+      has: (key) => reader.has(key, sequence, active, frozen, version),
+    }).finally(() => {
       versions.unpin(version);
       for (const memtable of pinned) memtable.unpin();
     });
     return background.add(done);
   }
 
-  async #getInTurns(keys: readonly Buffer[], get: Get): Promise<(Buffer | undefined)[]> {
+  async #getInTurns(keys: readonly Buffer[], pinned: PinnedState): Promise<(Buffer | undefined)[]> {
     const values: (Buffer | undefined)[] = [];
     while (values.length < keys.length) {
-      const count = this.#sources.reader.isSlow ? MANY_KEYS : 1;
-      const together = await Promise.all(keys.slice(values.length, values.length + count).map(get));
-      values.push(...together);
-      for (const value of together) this.#turn.spend(LOOKUP_BYTES + (value?.length ?? 0));
+      const next = keys.slice(values.length, values.length + MANY_KEYS);
+      if (this.#sources.reader.isSlow) values.push(...(await Promise.all(next.map(pinned.getLater))));
+      else {
+        for (const key of next) {
+          const value = pinned.get(key);
+          values.push(value);
+          this.#turn.spend(LOOKUP_BYTES + (value?.length ?? 0));
+          if (this.#turn.isOver) break;
+        }
+      }
       if (this.#turn.isOver) await this.#turn.end();
     }
     return values;
