@@ -193,8 +193,8 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     return values.map((value) => value && fromBytes(value, options.valueEncoding));
   }
 
-  async _has(key: Format, options: EncodedReadOptions): Promise<boolean> {
-    return this.#has(key, options);
+  _has(key: Format, options: EncodedReadOptions): Promise<boolean> {
+    return asLevel(this.#openTree('has()').has(toBytes(key), readOptions(options)));
   }
 
   _hasMany(keys: readonly Format[], options: EncodedReadOptions): Promise<boolean[]> {
@@ -223,14 +223,6 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
 
   _snapshot(options: SnapshotOptions): AbstractSnapshot {
     return new LevelSnapshot(this.#openTree('snapshot()').snapshot(), options);
-  }
-
-  #has(key: Format, options: EncodedReadOptions): boolean {
-    try {
-      return this.#openTree('has()').hasSync(toBytes(key), readOptions(options));
-    } catch (error) {
-      throw levelError(error);
-    }
   }
 
   #write(operations: readonly Operation[], { sync }: WriteOptions): Promise<unknown> {

@@ -293,13 +293,22 @@ export class LsmTree {
     return this.#reader.has(key, sequence, active, frozen, this.#versions.current);
   }
 
-  /** As `getSync`, of the moment of the call; while reads are slow other events run meanwhile. */
+  /** As `getSync`, of the moment of the call; other events run now and then, and while reads are slow. */
   get(key: Uint8Array, options?: ReadOptions): Promise<Buffer | undefined> {
     try {
-      if (!this.#reader.isSlow) return Promise.resolve(this.getSync(key, options));
+      if (!this.#reader.isSlow) return this.#reads.handOn(this.getSync(key, options));
       this.#checkOpen();
       checkBytes(key, 'a key');
       return this.#reads.get(key, this.#sequenceFor(options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** As `hasSync`; other events run now and then. */
+  has(key: Uint8Array, options?: ReadOptions): Promise<boolean> {
+    try {
+      return this.#reads.handOn(this.hasSync(key, options));
     } catch (error) {
       return Promise.reject(error);
     }

@@ -114,6 +114,22 @@ test('a scan by next, and all at once, leave others their turns', () =>
     assert.ok(turns >= 5, `${turns} turns while all() ran`);
   }));
 
+test('reads one behind the other leave others their turns', () =>
+  withFilled(async (db) => {
+    const reads = {
+      get: async (key: string) => assert.ok(await db.get(key)),
+      has: async (key: string) => assert.ok(await db.has(key)),
+      'a small iterator': async (gte: string) =>
+        assert.is((await db.keys({ gte, limit: 10 }).all()).length, 10),
+    };
+    for (const [name, read] of Object.entries(reads)) {
+      const [turns] = await countingTurns(async () => {
+        for (let i = 0; i < 2000; i++) await read(keyAt(i));
+      });
+      assert.ok(turns >= 5, `${turns} turns of ${name}`);
+    }
+  }));
+
 test('a signal ends a long read in the middle', () =>
   withFilled(async (db) => {
     const controller = new AbortController();
