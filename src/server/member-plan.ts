@@ -67,7 +67,9 @@ export function planChanges(
     const isMoved = !present || present.client !== member.client || present.peer !== member.peer;
     if (present && isNew && (isMoved || wasVoter !== wantsVoter))
       throw isThere(present, wasVoter, wantsVoter);
-    if (present && !isMoved && (type === 'update' || wasVoter === wantsVoter)) continue;
+    // Of one that was added unseen the data folder is noted as soon as an operator names it while it is connected.
+    const isNoted = isNew || present?.storeId === member.storeId;
+    if (present && !isMoved && isNoted && (type === 'update' || wasVoter === wantsVoter)) continue;
     if (isMoved) checkAddresses(member);
     if (isMoved && present?.peer !== member.peer) toReach.push({ node, peer: member.peer });
     if (present && type === 'promote') promoted.push(node);

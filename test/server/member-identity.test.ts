@@ -142,6 +142,40 @@ test('a member whose address leads to another node, or to nobody, shows as not h
   assert.ok(seen(setting, 2)?.reachable);
 });
 
+test('the data folder of a member that was added unseen is noted when it is named while it is connected', async () => {
+  for (const type of ['addLearner', 'addVoter'] as const) {
+    const setting = await open(10);
+    const { cluster, client } = setting;
+    const { scheduler } = cluster.world;
+    await cluster.run(client.transferLeadership(1));
+    await add(setting, 4);
+    await scheduler.runFor(1000);
+    // One follower is away while the member is removed, and added again with an empty folder.
+    cluster.kill(2);
+    await cluster.run(client.changeMembers([{ type: 'remove', node: 4 }]));
+    empty(setting, 4);
+    const again = { type, node: 4, ...cluster.addressesOf(4) } as const;
+    const unseen = client.changeMembers([again], { force: true });
+    const back = scheduler.sleep(1000).then(() => Promise.all([cluster.start(4), cluster.start(2)]));
+    await cluster.run(Promise.all([unseen, back]));
+    await scheduler.runFor(3000);
+    const name = () =>
+      cluster.run(
+        client.changeMembers([
+          type === 'addVoter'
+            ? { type: 'promote', node: 4 }
+            : { type: 'update', node: 4, ...cluster.addressesOf(4) },
+        ]),
+      );
+    assert.ok((await name()).changed);
+    assert.not((await name()).changed);
+    await cluster.run(client.transferLeadership(2));
+    await cluster.run(client.put('a', '2'));
+    assert.ok(await follows(setting, 4));
+    assert.is(seen(setting, 4)?.problem, '');
+  }
+});
+
 /** Where a node is after it was moved. */
 const MOVED = { client: 'n3:8001', peer: 'n3:8101' };
 
