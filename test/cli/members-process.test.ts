@@ -130,4 +130,57 @@ test('a node that was away longer than the log reaches back gets a snapshot', as
   }
 });
 
+/** What a command that is refused says, and its exit code. */
+async function refused(args: readonly string[], endpoint: string): Promise<string> {
+  const { code, stderr } = await raftree(['member', ...args, '--endpoints', endpoint]);
+  return `${code} ${stderr}`;
+}
+
+test('mistakes are refused with an exit code and what to do; what is not heard shows as that', async () => {
+  const cluster = await ProcessCluster.create(3, { raft: FAST });
+  const client = cluster.client();
+  try {
+    await cluster.startAll();
+    await client.put('a', '1');
+    const endpoint = cluster.endpoint(1);
+    const addressesOf = (id: number) => [
+      ...['--client', cluster.endpoint(id)],
+      ...['--peer', `127.0.0.1:${cluster.peerPort(id)}`],
+    ];
+    assert.match(
+      await refused(['remove', '99'], endpoint),
+      /^3 raftree: node 99 is no member \(NOT_A_MEMBER\)/,
+    );
+    assert.match(
+      await refused(['add', '2', ...addressesOf(2)], endpoint),
+      /^3 .*a voter already.*member demote 2 \(ALREADY_MEMBER\)/,
+    );
+    assert.match(
+      await run(['member', 'add', '2', '--voter', ...addressesOf(2)], endpoint),
+      /^node 2 is a voter already; nothing was changed\n$/,
+    );
+    const mistyped = ['add', '4', '--voter', '--client', '127.0.0.1:1', '--peer', '127.0.0.1:2'];
+    assert.match(await refused(mistyped, endpoint), /^3 .*node 4 was not reached.*\(MEMBER_UNREACHABLE\)/);
+    const wildcard = ['update', '2', '--client', '0.0.0.0:7001'];
+    assert.match(await refused(wildcard, endpoint), /^2 .*0\.0\.0\.0:7001 is no address of one machine/);
+
+    await client.transferLeadership(1);
+    await cluster.signal(3, 'SIGKILL');
+    assert.match(await refused(['remove', '2'], endpoint), /^3 .*node 3.*\(QUORUM_AT_RISK\)/);
+    await until(
+      async () => /\n3 .* not heard: .*ECONNREFUSED/.test(await run(['member', 'list'], endpoint)),
+      'it shows as not heard',
+    );
+    assert.match(await run(['status'], endpoint), /\n3 +no answer from .*ECONNREFUSED/);
+    assert.is(await run(['member', 'remove', '3'], endpoint), 'node 3 is no member any more\n');
+    await client.put('a', '2');
+    const forced = await raftree(['member', ...mistyped, '--force', '--endpoints', endpoint]);
+    assert.is(forced.code, 0, forced.stderr);
+    assert.match(forced.stderr, /^raftree: warning: node 4 was not reached at .*--force/);
+  } finally {
+    await client.close();
+    await cluster.destroy();
+  }
+});
+
 test.run();
