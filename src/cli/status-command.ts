@@ -56,7 +56,7 @@ function rowOf({ nodeId, clientAddress, membership, status }: SeenNode, standing
     status.durableIndex,
     status.lastIndex,
     `~${status.keysApproximate}`,
-    membership,
+    status.removedBy > 0 ? `removed (${status.removedBy})` : membership,
     membership === '-' ? '-' : heard,
   ].map(String);
 }

@@ -172,7 +172,10 @@ export class PeerConnection implements Handler {
   #otherRun(from: number, { run }: PeerAnnouncement): string | undefined {
     for (const other of this.#all) {
       if (other.node !== from || !other.isListenedTo || other.#said?.run === run) continue;
-      return `node ${from} is connected already, and runs twice with the same data folder: stop one of the two`;
+      return (
+        `node ${from} is connected already, with an earlier run of its data folder: if that is over, this passes by ` +
+        'itself; else the folder was copied and runs twice: stop one of the two'
+      );
     }
     return undefined;
   }

@@ -79,6 +79,10 @@ test('a fourth node joins, is promoted and leads; the first one goes', async () 
 
     await client.transferLeadership(1);
     assert.is(await run(['member', 'remove', '1'], cluster.endpoint(2)), 'node 1 is no member any more\n');
+    await until(
+      async () => /\n1 .* removed \(\d+\)/.test(await run(['status'], cluster.endpoint(1))),
+      'node 1 says that it was removed',
+    );
     await cluster.signal(1, 'SIGTERM');
     assert.is(await run(['transfer', '4'], cluster.endpoint(2)), 'node 4 leads\n');
     assert.match((await client.get('key 7', { level: 'lease' }))?.value.toString() ?? '', 'value 7');

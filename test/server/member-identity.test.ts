@@ -102,6 +102,20 @@ test('a member with another data folder shows as not heard, and why; removed and
   assert.equal(cluster.failures, []);
 });
 
+test('a removed node that is added by force while it is off comes back with an empty folder', async () => {
+  const setting = await open(14);
+  const { cluster, client } = setting;
+  await cluster.run(client.transferLeadership(1));
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+  await cluster.world.scheduler.runFor(1000);
+  empty(setting, 3);
+  configure(setting, 3, { join: true });
+  const change = [{ type: 'addLearner', node: 3, ...cluster.addressesOf(3) }] as const;
+  assert.is((await cluster.run(client.changeMembers(change, { force: true }))).warnings.length, 1);
+  await cluster.run(cluster.start(3));
+  assert.ok(await follows(setting, 3));
+});
+
 test('the old data folder of a node that was removed and added again, empty, is refused', async () => {
   const setting = await open(3);
   const { cluster, client } = setting;
@@ -403,7 +417,9 @@ test('a copy that runs beside the original is refused while that is there, and i
   assert.ok(seen(setting, 3)?.reachable, 'the original is');
   assert.is(copy.status(0).leaderId, 0);
   assert.ok(
-    said.some((line) => /node 3 is connected already, and runs twice with the same data folder/.test(line)),
+    said.some((line) =>
+      /node 3 is connected already, with an earlier run .* was copied and runs twice: stop one/.test(line),
+    ),
   );
   assert.equal(failures, []);
   // It knows nothing of this.
