@@ -12,7 +12,7 @@ const MARK = 'This is a Raftree tree, not a LevelDB or RocksDB database';
 /** Files by which others are known, and whose they are. */
 const FOREIGN: readonly (readonly [RegExp, string])[] = [
   [/^MANIFEST-\d{6,7}$/, 'LevelDB or RocksDB'],
-  [/^\d{6,7}\.(ldb|sst|log)$/, 'LevelDB or RocksDB'],
+  [/^\d{6,7}\.(ldb|sst)$/, 'LevelDB or RocksDB'],
   [/^data\.mdb$/, 'LMDB'],
 ];
 

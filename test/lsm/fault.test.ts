@@ -422,6 +422,31 @@ test('a read that gets no descriptor closes tables that nobody uses', async () =
   await tree.close();
 });
 
+test('on a file system that cannot be written the reason is told, and nothing has changed', async () => {
+  const disk = new SimDisk();
+  const before = await openTree(disk);
+  await before.write([put('a', '1')]);
+  await before.close();
+  const files = disk.files(DIRECTORY);
+  for (const code of ['EROFS', 'EACCES']) {
+    const changes = ['bind', 'create', 'write', 'unlink', 'rename', 'truncate', 'link', 'mkdir'];
+    const env = processEnv(1, disk, {
+      fault: ({ kind, path }) => (changes.includes(kind) ? systemError(code, kind, path) : undefined),
+    });
+    const error: Error = await openTree(disk, {}, env).then(
+      () => assert.unreachable(),
+      (reason) => reason,
+    );
+    assert.is(errorCode(error), code);
+    assert.match(
+      error.message,
+      /(bind|create) '\/data\/tree\/LOCK\./,
+      'what could not be made, not how it was cleaned up',
+    );
+    assert.equal(disk.files(DIRECTORY), files);
+  }
+});
+
 test('a disk that is full at opening: the tree is read, and written to when there is space', async () => {
   const disk = new SimDisk();
   const before = await openTree(disk);
