@@ -15,6 +15,9 @@ const HOST = 'stranger';
 /** Ids that no member has. */
 const FIRST_MADE_UP_ID = 1000;
 
+/** So many connections one address may have, and some. */
+const AT_ONCE = 40;
+
 const REMOVAL = { type: 'remove', clientAddress: '', peerAddress: '' } as const;
 
 export class Strangers {
@@ -48,11 +51,11 @@ export class Strangers {
       if (this.#stopped) break;
       void this.#does[this.#random.pick(own)]();
     }
-    for (const line of this.#held) line.close();
   }
 
   stop(): void {
     this.#stopped = true;
+    for (const line of this.#held.splice(0)) line.close();
   }
 
   #anyMachine(): SimulatedMachine {
@@ -107,11 +110,14 @@ export class Strangers {
   async makeUpNodes(machine: SimulatedMachine, count: number): Promise<void> {
     this.#cluster.coverage.count('nodes made up');
     this.#note('made-up nodes', { to: machine.host, first: this.#nextId, count });
-    for (let left = count; left > 0; left--) {
-      const line = await this.#open(machine, 'peer');
-      if (!line) return;
-      await this.#greet(line, this.#nextId++, this.#storeId());
-      line.close();
+    for (let left = count; left > 0; left -= AT_ONCE) {
+      const batch = Array.from({ length: Math.min(left, AT_ONCE) }, async () => {
+        const line = await this.#open(machine, 'peer');
+        if (!line) return;
+        await this.#greet(line, this.#nextId++, this.#storeId());
+        line.close();
+      });
+      await Promise.all(batch);
     }
   }
 

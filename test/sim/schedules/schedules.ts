@@ -8,7 +8,9 @@ import { joinUnderLoad } from './join-under-load.js';
 import { lastOfLease, slowAnswers } from './last-of-lease.js';
 import { lateLease } from './late-lease.js';
 import { lateReadReply } from './late-read-reply.js';
+import { LIARS } from './liars.js';
 import { longerLog } from './longer-log.js';
+import { MISTAKES } from './mistakes.js';
 import { disloyal, oldOffer, oldRound } from './old-orders.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { largeChunks, loweredLimits, raisedLeader } from './other-limits.js';
@@ -23,7 +25,8 @@ import { hangingDisk, unheardLeader } from './useless-leaders.js';
 import { voteBeforeDurable } from './vote-before-durable.js';
 import { foreignNode, lostLog } from './wrong-folders.js';
 
-export const SCHEDULES: readonly Schedule[] = [
+/** Of nodes that keep to the rules, and operators who do not err. */
+export const WINDOWS: readonly Schedule[] = [
   oldTermEntry,
   longerLog,
   secondVote,
@@ -65,6 +68,8 @@ export const SCHEDULES: readonly Schedule[] = [
   raisedLeader,
   largeChunks,
 ];
+
+export const SCHEDULES: readonly Schedule[] = [...WINDOWS, ...MISTAKES, ...LIARS];
 
 /** Throws if there is none of that name. */
 export function scheduleOf(name: string): Schedule {

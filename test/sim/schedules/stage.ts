@@ -7,6 +7,7 @@ import type { SeededRandom } from '../../../src/env/sim/seeded-random.js';
 import type { ReplicaMessage } from '../../../src/replica/snapshot-messages.js';
 import type { Node } from '../../../src/server/node.js';
 import type { Cluster } from '../cluster.js';
+import { Commands } from '../commands.js';
 import type { Direct } from '../direct.js';
 import type { SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';
@@ -50,6 +51,8 @@ export class Stage {
   readonly workload: Workload;
   readonly #reached: string[] = [];
   readonly #operators: Direct[] = [];
+  readonly #commands: Commands[] = [];
+  #hosts = 1;
   #stopped = false;
 
   constructor(cluster: Cluster, random: SeededRandom, workload: Workload) {
@@ -76,7 +79,7 @@ export class Stage {
     this.#stopped = true;
     this.cluster.loses = () => false;
     for (const machine of this.cluster.machines) this.cluster.releaseApply(machine);
-    for (const operator of this.#operators) void operator.close();
+    for (const operator of [...this.#operators, ...this.#commands]) void operator.close();
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -197,9 +200,25 @@ export class Stage {
   }
 
   #ask(at: SimulatedMachine, request: Parameters<Direct['ask']>[1]): void {
-    const operator = this.cluster.direct(this.cluster.hostEnv(`operator${this.#operators.length + 1}`));
+    const operator = this.cluster.direct(this.cluster.hostEnv(`operator${this.#hosts++}`));
     this.#operators.push(operator);
     void operator.ask(at.endpoint, request);
+  }
+
+  /** Another operator; none of his commands is forced. */
+  operator(): Commands {
+    const commands = new Commands(this.cluster, this.random, `operator${this.#hosts++}`);
+    this.#commands.push(commands);
+    return commands;
+  }
+
+  /** Whether it was answered so, of several times that it was asked. */
+  async untilAnswered(ask: () => Promise<string>, wanted: string): Promise<boolean> {
+    for (let tries = 0; tries < 10 && !this.#stopped; tries++) {
+      if ((await ask()) === wanted) return true;
+      await this.sleep(300);
+    }
+    return false;
   }
 
   /** So many more entries are committed. */

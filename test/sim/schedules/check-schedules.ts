@@ -1,0 +1,20 @@
+/** What schedules lead to is survived; mutations (../../mutate) are not. A schedule that misses its window shows nothing. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { simulate } from '../simulation.js';
+import type { Schedule } from './stage.js';
+
+const SEEDS = [1, 2, 3, 4, 5];
+
+export function checkSchedules(schedules: readonly Schedule[]): void {
+  for (const { name, steps } of schedules) {
+    test(`${name}: all rules hold`, async () => {
+      for (const seed of SEEDS) {
+        const { failure, reached } = await simulate({ seed, schedule: name });
+        assert.not(failure, failure?.report);
+        assert.equal(reached, steps, `the steps of seed ${seed}`);
+      }
+    });
+  }
+  test.run();
+}

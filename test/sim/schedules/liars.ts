@@ -1,0 +1,77 @@
+/**
+ * Somebody on the network who belongs to no cluster: one kind of harm in each schedule, done to every node. The cluster goes
+ * on meanwhile, and nothing of it is left.
+ */
+import { LIES, WITHSTOOD_WITHOUT_SECRET } from '../lies.js';
+import type { SimulatedMachine } from '../machine.js';
+import { listed } from '../node-json.js';
+import { Strangers } from '../strangers.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+
+const quick =
+  (hasSecret: boolean): Schedule['setting'] =>
+  (chosen) => ({
+    ...threeQuickNodes(chosen),
+    spares: 1,
+    changesMembers: true,
+    hasSecret,
+    limits: {},
+    faults: ['replayedFrames'],
+    raft: { heartbeatMs: 60, electionTimeoutMinMs: 500, electionTimeoutMaxMs: 800 },
+  });
+
+type Harm = (strangers: Strangers, machine: SimulatedMachine, stage: Stage) => Promise<void>;
+
+function liars(name: string, hasSecret: boolean, harm: Harm): Schedule {
+  return {
+    name,
+    steps: ['it begins', 'goes on', 'a member is let in'],
+    setting: quick(hasSecret),
+    run: async (stage) => {
+      const { cluster } = stage;
+      const strangers = new Strangers(cluster, stage.random);
+      stage.mark('it begins');
+      await Promise.all(stage.shuffledFounders().map((machine) => harm(strangers, machine, stage)));
+      if (!(await stage.grows(10))) return;
+      stage.mark('goes on');
+      // What is remembered of strangers takes nobody's place.
+      const joiner = cluster.machines.at(-1);
+      if (!joiner) return;
+      cluster.start(joiner);
+      const operator = stage.operator();
+      const added = { ...listed(joiner), type: 'addVoter', node: joiner.id } as const;
+      if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
+      if (await stage.until(() => (statusOf(joiner)?.appliedIndex ?? 0) > 0))
+        stage.mark('a member is let in');
+      strangers.stop();
+    },
+  };
+}
+
+async function several(times: number, what: () => Promise<void>): Promise<void> {
+  await Promise.all(Array.from({ length: times }, what));
+}
+
+export const LIARS: readonly Schedule[] = [
+  liars('liesToMembers', true, async (strangers, machine) => {
+    for (const name of Object.keys(LIES)) await strangers.lie(machine, name);
+  }),
+  liars('liesWithoutSecret', false, async (strangers, machine) => {
+    for (const name of WITHSTOOD_WITHOUT_SECRET) await strangers.lie(machine, name);
+  }),
+  liars('strangeBytes', true, (strangers, machine) => several(10, () => strangers.sendBytes(machine))),
+  liars('thousandNodes', false, (strangers, machine) =>
+    strangers.makeUpNodes(machine, machine.node?.role === 'leader' ? 1010 : 100),
+  ),
+  liars('heldConnections', true, async (strangers, machine, stage) => {
+    await strangers.hold(machine, 300);
+    if (machine.node?.role !== 'leader') return;
+    // When it comes back all others must find a place.
+    stage.cluster.kill(machine);
+    await stage.until(() => machine.state === 'up');
+    await strangers.hold(machine, 300);
+  }),
+  liars('replayedFrames', true, (strangers) => several(5, () => strangers.replay())),
+  liars('replayedWithoutSecret', false, (strangers) => several(5, () => strangers.replay())),
+  liars('strangeOperator', true, (strangers, machine) => several(10, () => strangers.askAsClient(machine))),
+];

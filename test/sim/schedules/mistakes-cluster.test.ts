@@ -1,0 +1,4 @@
+import { checkSchedules } from './check-schedules.js';
+import { MISTAKES } from './mistakes.js';
+
+checkSchedules(MISTAKES);

@@ -1,0 +1,283 @@
+/**
+ * Operators' mistakes, each led to where it would end a cluster: by what they tell it about its members, or by what they do to
+ * node.json and to data folders. None of their commands is forced; what would be the end is refused.
+ */
+import { SimDisk } from '../../../src/env/sim/disk.js';
+import type { SimulatedMachine } from '../machine.js';
+import { listed, OTHER_DIRECTORY } from '../node-json.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+
+const quick = (spares: number) => (chosen: Parameters<Schedule['setting']>[0]) => ({
+  ...threeQuickNodes(chosen),
+  spares,
+  changesMembers: spares > 0,
+  limits: {},
+  raft: { heartbeatMs: 60, electionTimeoutMinMs: 500, electionTimeoutMaxMs: 800 },
+});
+
+/** Longer than anybody who is gone is taken for being there. */
+const SILENCE_MS = 2500;
+
+/** Its operator stops it, and starts it again after he has done something. */
+async function restartedAfter(
+  stage: Stage,
+  machines: readonly SimulatedMachine[],
+  what: () => void,
+): Promise<boolean> {
+  const { cluster } = stage;
+  for (const machine of machines) {
+    machine.isOff = true;
+    cluster.kill(machine);
+  }
+  await stage.sleep(SILENCE_MS);
+  what();
+  for (const machine of machines) {
+    machine.isOff = false;
+    cluster.start(machine);
+  }
+  return stage.until(() => machines.every(({ state }) => state === 'up'));
+}
+
+async function emptied(stage: Stage, machine: SimulatedMachine): Promise<boolean> {
+  return restartedAfter(stage, [machine], () => {
+    machine.isDamaged = true;
+    machine.disk = new SimDisk();
+  });
+}
+
+/** One node with data is started anew as one of three, beside two that are empty. */
+export const grownByEdit: Schedule = {
+  name: 'grownByEdit',
+  steps: ['one of three', 'the empty ones do not vote', 'grown'],
+  setting: (chosen) => ({ ...quick(2)(chosen), nodes: 1 }),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { machines } = cluster;
+    const [first, ...others] = machines;
+    if (!first) return;
+    const edit = { what: 'one of three', changes: { nodes: machines.map(listed), join: false } };
+    for (const machine of machines) machine.edit = edit;
+    cluster.kill(first);
+    for (const other of others) cluster.start(other);
+    stage.mark('one of three');
+    if (!(await stage.grows(10))) return;
+    await stage.sleep(2000);
+    if (others.every(({ node }) => statusOf({ node } as SimulatedMachine)?.term === 0))
+      stage.mark('the empty ones do not vote');
+    for (const machine of machines) {
+      machine.edit = undefined;
+      cluster.kill(machine);
+    }
+    const operator = stage.operator();
+    for (const { id, host } of others) {
+      const change = { ...listed({ id, host }), type: 'addVoter', node: id } as const;
+      if (!(await stage.untilAnswered(() => operator.change([change]), 'done'))) return;
+    }
+    stage.mark('grown');
+  },
+};
+
+/** Two of three nodes look for their data in another folder, and find none. Then the old one is there again. */
+export const emptiedMajority: Schedule = {
+  name: 'emptiedMajority',
+  steps: ['two are empty', 'nobody leads', 'as before'],
+  setting: quick(0),
+  run: async (stage) => {
+    const { founders } = stage.cluster;
+    const two = stage.shuffledFounders().slice(1);
+    const edit = { what: 'another folder', changes: { dataDirectory: OTHER_DIRECTORY } };
+    const isEdited = await restartedAfter(stage, two, () => {
+      for (const machine of two) machine.edit = edit;
+    });
+    if (!isEdited) return;
+    stage.mark('two are empty');
+    let isLed = false;
+    stage.onElected(() => {
+      isLed = true;
+    });
+    await stage.sleep(4000);
+    if (!isLed && founders.every(({ node }) => node?.role !== 'leader')) stage.mark('nobody leads');
+    const isCorrect = await restartedAfter(stage, two, () => {
+      for (const machine of two) machine.edit = undefined;
+    });
+    if (isCorrect && (await stage.grows(5))) stage.mark('as before');
+  },
+};
+
+/** Voters that nobody reaches, and then one of those that are there is lost. */
+export const absentVoters: Schedule = {
+  name: 'absentVoters',
+  steps: ['refused', 'one is lost', 'goes on'],
+  setting: quick(2),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const operator = stage.operator();
+    const spares = cluster.machines.slice(cluster.founders.length);
+    const answers = [
+      // One that was never started; one with the addresses of nobody; one with those of another node.
+      ...(await Promise.all(
+        [
+          { id: 5, host: 'n5' },
+          { id: 4, host: 'nowhere' },
+          { id: 77, host: 'n2' },
+        ].map(({ id, host }) => operator.change([{ ...listed({ id, host }), type: 'addVoter', node: id }])),
+      )),
+    ];
+    const voters = () =>
+      statusOf(cluster.leader ?? (stage.shuffledFounders()[0] as SimulatedMachine))?.voters.length;
+    if (answers.includes('done') || spares.some(({ starts }) => starts > 0) || voters() !== 3) return;
+    stage.mark('refused');
+    const [lost] = stage.shuffledFounders();
+    if (!lost || !(await emptied(stage, lost))) return;
+    stage.mark('one is lost');
+    if (await stage.grows(5)) stage.mark('goes on');
+  },
+};
+
+/** One of three is lost for good. Removing one that lives would leave it with one that is needed. */
+export const removedWhileDown: Schedule = {
+  name: 'removedWhileDown',
+  steps: ['one is lost', 'refused', 'removed and added again'],
+  setting: quick(0),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const operator = stage.operator();
+    const [lost, other] = stage.shuffledFounders();
+    if (!lost || !other || !(await emptied(stage, lost))) return;
+    stage.mark('one is lost');
+    const answer = await operator.change([{ type: 'remove', node: other.id }]);
+    if (answer !== 'QUORUM_AT_RISK' && answer !== 'NO_LEADER') return;
+    stage.mark('refused');
+    if (!(await stage.untilAnswered(() => operator.change([{ type: 'remove', node: lost.id }]), 'done')))
+      return;
+    lost.joinsAgain = true;
+    cluster.kill(lost);
+    lost.disk = new SimDisk();
+    const added = { ...listed(lost), type: 'addVoter', node: lost.id } as const;
+    if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
+    lost.isDamaged = false;
+    stage.mark('removed and added again');
+  },
+};
+
+/** A learner that lost its folder is promoted. */
+export const promotedDown: Schedule = {
+  name: 'promotedDown',
+  steps: ['a learner', 'refused', 'one is lost', 'goes on'],
+  setting: quick(1),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const operator = stage.operator();
+    const learner = cluster.machines.at(-1);
+    if (!learner) return;
+    cluster.start(learner);
+    const added = { ...listed(learner), type: 'addLearner', node: learner.id } as const;
+    if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
+    stage.mark('a learner');
+    if (!(await emptied(stage, learner))) return;
+    if ((await operator.change([{ type: 'promote', node: learner.id }])) === 'done') return;
+    stage.mark('refused');
+    const [lost] = stage.shuffledFounders();
+    if (!lost || !(await emptied(stage, lost))) return;
+    stage.mark('one is lost');
+    if (await stage.grows(5)) stage.mark('goes on');
+  },
+};
+
+/** Two operators at once say again what is so already, and remove who is none. */
+export const repeatedCommands: Schedule = {
+  name: 'repeatedCommands',
+  steps: ['told', 'nobody has changed', 'one is lost', 'goes on'],
+  setting: quick(0),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const operators = [stage.operator(), stage.operator()];
+    await Promise.all(
+      operators.flatMap((operator) => [
+        ...cluster.founders
+          .slice(0, 2)
+          .map((present) => operator.change([{ ...listed(present), type: 'addLearner', node: present.id }])),
+        operator.change([{ type: 'remove', node: 99 }]),
+      ]),
+    );
+    stage.mark('told');
+    const isAll = () => statusOf(cluster.leader ?? ({} as SimulatedMachine))?.voters.length === 3;
+    if (!(await stage.until(() => cluster.leader !== undefined)) || !isAll()) return;
+    stage.mark('nobody has changed');
+    const [lost] = stage.shuffledFounders();
+    if (!lost || !(await emptied(stage, lost))) return;
+    stage.mark('one is lost');
+    if (await stage.grows(5)) stage.mark('goes on');
+  },
+};
+
+/** A node that was to join was started, emptied, and started again before it was added. */
+export const emptiedJoiner: Schedule = {
+  name: 'emptiedJoiner',
+  steps: ['emptied', 'added', 'follows'],
+  setting: quick(1),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const joiner = cluster.machines.at(-1);
+    if (!joiner) return;
+    cluster.start(joiner);
+    if (!(await stage.until(() => joiner.state === 'up'))) return;
+    await stage.sleep(1000);
+    const isEmptied = await restartedAfter(stage, [joiner], () => {
+      joiner.disk = new SimDisk();
+    });
+    if (!isEmptied) return;
+    stage.mark('emptied');
+    const operator = stage.operator();
+    const added = { ...listed(joiner), type: 'addVoter', node: joiner.id } as const;
+    if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
+    stage.mark('added');
+    const { lastIndex } = cluster.reference;
+    if (await stage.until(() => (statusOf(joiner)?.appliedIndex ?? 0) > lastIndex)) stage.mark('follows');
+  },
+};
+
+/** A member that comes back with another folder leads; one who was away all the time knows only the old one. */
+export const unknownReturn: Schedule = {
+  name: 'unknownReturn',
+  steps: ['one is away', 'another is back', 'it leads', 'the first one follows'],
+  setting: quick(1),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const operator = stage.operator();
+    const spare = cluster.machines.at(-1);
+    const [back, away] = stage.shuffledFounders();
+    if (!spare || !back || !away) return;
+    cluster.start(spare);
+    const change = (machine: SimulatedMachine) =>
+      ({ ...listed(machine), type: 'addVoter', node: machine.id }) as const;
+    if (!(await stage.untilAnswered(() => operator.change([change(spare)]), 'done'))) return;
+    stage.isolate(away);
+    stage.mark('one is away');
+    await stage.sleep(SILENCE_MS);
+    if (!(await stage.untilAnswered(() => operator.change([{ type: 'remove', node: back.id }]), 'done')))
+      return;
+    back.joinsAgain = true;
+    cluster.kill(back);
+    back.disk = new SimDisk();
+    if (!(await stage.untilAnswered(() => operator.change([change(back)]), 'done'))) return;
+    stage.mark('another is back');
+    if (!(await stage.untilAnswered(() => operator.transfer(back.id), 'done'))) return;
+    stage.mark('it leads');
+    stage.mendAll();
+    const { lastIndex } = cluster.reference;
+    if (await stage.until(() => (statusOf(away)?.appliedIndex ?? 0) > lastIndex))
+      stage.mark('the first one follows');
+  },
+};
+
+export const MISTAKES: readonly Schedule[] = [
+  grownByEdit,
+  emptiedMajority,
+  absentVoters,
+  removedWhileDown,
+  promotedDown,
+  repeatedCommands,
+  emptiedJoiner,
+  unknownReturn,
+];
