@@ -2,7 +2,14 @@
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { KV_MUTATIONS } from './list/kv.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
+
+
 import { NET_MUTATIONS } from './list/net.js';
+
+
+import { MISTAKE_MUTATIONS } from './list/mistakes.js';
+
+
 import { RAFT_MUTATIONS } from './list/raft.js';
 import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
 import { RECORD_MUTATIONS } from './list/record.js';
@@ -20,6 +27,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...SECURITY_MUTATIONS,
   ...MEMBER_MUTATIONS,
   ...NET_MUTATIONS,
+  ...MISTAKE_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

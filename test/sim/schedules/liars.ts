@@ -25,15 +25,19 @@ type Harm = (strangers: Strangers, machine: SimulatedMachine, stage: Stage) => P
 function liars(name: string, hasSecret: boolean, harm: Harm): Schedule {
   return {
     name,
-    steps: ['it begins', 'goes on', 'a member is let in'],
+    steps: ['it begins', 'goes on', 'the same members', 'a member is let in'],
     setting: quick(hasSecret),
     run: async (stage) => {
       const { cluster } = stage;
       const strangers = new Strangers(cluster, stage.random);
       stage.mark('it begins');
       await Promise.all(stage.shuffledFounders().map((machine) => harm(strangers, machine, stage)));
-      if (!(await stage.grows(10))) return;
+      if (!(await stage.grows(10)) || !(await stage.until(() => cluster.leader !== undefined))) return;
       stage.mark('goes on');
+      const { founders, leader } = cluster;
+      const { voters = [], learners = [] } = (leader && statusOf(leader)) ?? {};
+      if ([...voters, ...learners].join() !== founders.map(({ id }) => id).join()) return;
+      stage.mark('the same members');
       // What is remembered of strangers takes nobody's place.
       const joiner = cluster.machines.at(-1);
       if (!joiner) return;
@@ -56,8 +60,12 @@ export const LIARS: readonly Schedule[] = [
   liars('liesToMembers', true, async (strangers, machine) => {
     for (const name of Object.keys(LIES)) await strangers.lie(machine, name);
   }),
-  liars('liesWithoutSecret', false, async (strangers, machine) => {
+  // Who hears no leader listens to strangers, if they say what a member may mean.
+  liars('liesWithoutSecret', false, async (strangers, machine, stage) => {
+    stage.isolate(machine);
+    await stage.sleep(1500);
     for (const name of WITHSTOOD_WITHOUT_SECRET) await strangers.lie(machine, name);
+    stage.mendAll();
   }),
   liars('strangeBytes', true, (strangers, machine) => several(10, () => strangers.sendBytes(machine))),
   liars('thousandNodes', false, (strangers, machine) =>

@@ -1,0 +1,88 @@
+/** Mutations of what keeps operators' mistakes and strangers from ending a cluster, each found by its schedule. */
+import { inFile, type Mutation, under } from '../mutation.js';
+
+const plan = inFile('server/member-plan.js');
+const birth = inFile('server/birth.js');
+
+export const MISTAKE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'an empty founder takes part, and nobody compares its data folder',
+    reason: 'its id and its address are the same as before',
+    patches: [
+      birth(
+        "if (joins) return met && { phase: 'born'",
+        "if (joins || (met && phase === 'untouched')) return met && { phase: 'born'",
+      ),
+      inFile('server/identity.js')(
+        'if (known === storeId) return undefined;',
+        'if (known !== nodeId) return undefined;',
+      ),
+    ],
+    killedBy: under('emptiedMajority', 5),
+  },
+  {
+    name: 'an empty founder takes part in a cluster that was born without it',
+    reason: 'all of them list the same nodes',
+    patches: [
+      birth(
+        "if (joins) return met && { phase: 'born'",
+        "if (joins || (met && phase === 'untouched')) return met && { phase: 'born'",
+      ),
+    ],
+    killedBy: under('grownByEdit', 5),
+  },
+  {
+    name: 'a new member is not reached before it counts',
+    reason: 'it may be started later',
+    patches: [plan('if (isMoved && present?.peer !== member.peer)', 'if (false)')],
+    killedBy: under('absentVoters', 5),
+  },
+  {
+    name: 'a change leaves a majority that is silent',
+    reason: 'a majority agrees to it anyhow',
+    patches: [plan('if (voters.length - faults.length >= needed) continue;', 'continue;')],
+    killedBy: under('removedWhileDown', 5),
+  },
+  {
+    name: 'a learner becomes a voter that nobody hears',
+    reason: 'it was reached when it was added',
+    patches: [plan("if (present && type === 'promote')", 'if (false)')],
+    killedBy: under('promotedDown', 5),
+  },
+  {
+    name: 'a voter that is added again becomes a learner',
+    reason: 'whoever is added begins as one',
+    patches: [plan('if (present && isNew && (isMoved || wasVoter !== wantsVoter))', 'if (false)')],
+    killedBy: under('repeatedCommands', 5),
+  },
+  {
+    name: 'any proof is one',
+    reason: 'the other side knows the name of the cluster',
+    patches: [
+      inFile('security/proof.js')(
+        'return proof.length === expected.length && timingSafeEqual(proof, expected);',
+        'return expected.length > 0;',
+      ),
+    ],
+    killedBy: under('liesToMembers', 5),
+  },
+  {
+    name: 'a term has no bound',
+    reason: 'terms only grow',
+    patches: [
+      inFile('raft/senders.js')('if (term > MAX_TERM || term > local.term + MAX_TERM_JUMP)', 'if (false)'),
+    ],
+    killedBy: under('liesWithoutSecret', 5),
+  },
+  {
+    name: 'whoever speaks as a client changes the members',
+    reason: 'clients are in the same network',
+    patches: [
+      inFile('server/client-door.js')(
+        'this.#mayAdministrate = isProven || isOpen;',
+        'this.#mayAdministrate = true;',
+      ),
+    ],
+    killedBy: under('strangeOperator', 5),
+  },
+];
