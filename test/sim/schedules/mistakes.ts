@@ -279,5 +279,4 @@ export const MISTAKES: readonly Schedule[] = [
   promotedDown,
   repeatedCommands,
   emptiedJoiner,
-  unknownReturn,
 ];
