@@ -2,19 +2,10 @@
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { KV_MUTATIONS } from './list/kv.js';
 
-<<<<<<< HEAD
 
 import { MEMBER_MUTATIONS } from './list/members.js';
-
-
-import { NET_MUTATIONS } from './list/net.js';
-
-
-=======
->>>>>>> bc8d593 (test/: schedules and mutations of mistakes and strangers)
-
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
-import { NET_MUTATIONS } from './list/net.js';
+import { NET_MUTATIONS, NET_MUTATIONS } from './list/net.js';
 
 import { RAFT_MUTATIONS } from './list/raft.js';
 import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
