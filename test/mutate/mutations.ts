@@ -1,12 +1,9 @@
 /** All mutations, room by room. */
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { KV_MUTATIONS } from './list/kv.js';
-
-
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
-import { NET_MUTATIONS, NET_MUTATIONS } from './list/net.js';
-
+import { NET_MUTATIONS } from './list/net.js';
 import { RAFT_MUTATIONS } from './list/raft.js';
 import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
 import { RECORD_MUTATIONS } from './list/record.js';
