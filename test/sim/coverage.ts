@@ -88,7 +88,11 @@ export const COVERAGE = [
 export type CoverageKind = (typeof COVERAGE)[number];
 
 /** It may come about, and need not. */
-export const RARE: readonly CoverageKind[] = ['quorums lost', 'elections of an old term'];
+export const RARE: readonly CoverageKind[] = [
+  'quorums lost',
+  'elections of an old term',
+  'emptied nodes added again',
+];
 
 export class Coverage {
   readonly #counts = new Map<CoverageKind, number>();

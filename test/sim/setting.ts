@@ -144,7 +144,7 @@ export function settingOf(
   };
   return {
     ...setting,
-    mistakeEveryMs: aside.pick([500, 1500, 4000]),
+    mistakeEveryMs: aside.pick([300, 1000, 2500]),
     strangeEveryMs: aside.pick([300, 1000, 3000]),
     faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(aside, profile)],
   };
@@ -154,7 +154,7 @@ export function settingOf(
 function outsideOfMachines(random: SeededRandom, profile: Profile): FaultName[] {
   return (['mistakes', 'strangers'] as const).flatMap((kind) => {
     const isMet = profile === 'all' ? random.chance(0.5) : profile === kind;
-    const share = random.pick([0.4, 0.7, 1]);
+    const share = random.pick([0.7, 1]);
     const own = FAULTS.filter((fault) => fault.profile === kind && isMet && !PENDING.includes(fault.name));
     return own.filter(() => random.chance(share)).map(({ name }) => name);
   });

@@ -13,7 +13,7 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
         "if (joins) return met && { phase: 'born'",
         "if (joins || (met && phase === 'untouched')) return met && { phase: 'born'",
       ),
-      inFile('server/identity.js')('if (known === storeId) return undefined;', 'return undefined;'),
+      inFile('server/known-peers.js')('if (expected === storeId) return undefined;', 'return undefined;'),
     ],
     killedBy: under('emptiedMajority', 5),
   },
