@@ -67,7 +67,10 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
     name: 'a term has no bound',
     reason: 'terms only grow',
     patches: [
-      inFile('raft/senders.js')('if (term > MAX_TERM || term > local.term + MAX_TERM_JUMP)', 'if (false)'),
+      inFile('raft/senders.js')(
+        'if (term > MAX_TERM || (!isNew && term > local.term + MAX_TERM_JUMP))',
+        'if (false)',
+      ),
     ],
     killedBy: under('liesWithoutSecret', 5),
   },
