@@ -125,7 +125,7 @@ export class Birth {
     return (
       `node ${id} belongs to a cluster that has begun already, but the data folder of this node is empty; ` +
       'to join, set "join": true in node.json and run `raftree member add`; a node that lost its data folder ' +
-      'is removed first (`raftree member remove`) and added under a new id'
+      'is removed first (`raftree member remove`) and added again'
     );
   }
 

@@ -146,7 +146,7 @@ function damaged(directory: string, what: string): RaftreeError {
   return new RaftreeError(
     'CORRUPTION',
     `${directory} is not whole: ${what}. Restore all of it from one copy; or remove this node from the cluster ` +
-      'and add it again, empty, under a new id',
+      'and add it again, empty',
     { info: { path: directory } },
   );
 }
