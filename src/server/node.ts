@@ -285,7 +285,9 @@ export class Node {
       problem ??
       (config.join
         ? 'waiting for a member of the cluster that this node joins'
-        : `waiting for all first members to meet: node ${missing.join(', ')} is not there yet`);
+        : missing.length > 0
+          ? `waiting for all first members to meet: node ${missing.join(', ')} is not there yet`
+          : 'all first members have met; waiting for them to agree');
     if (what === this.#waitsFor) return;
     this.#waitsFor = what;
     if (problem) logger.error({}, what);

@@ -10,7 +10,8 @@ export const longerLog: Schedule = {
   setting: (chosen) => ({
     ...threeQuickNodes(chosen),
     limits: {},
-    workload: { ...chosen.workload, clients: 6, window: 1024, maxThinkMs: 20 },
+    // A client sends its writes to one key one by one: with few keys, a leader that is cut off gets few.
+    workload: { ...chosen.workload, clients: 12, keys: 30, window: 1024, maxThinkMs: 20 },
   }),
   run: async (stage) => {
     const { cluster } = stage;

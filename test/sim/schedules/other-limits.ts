@@ -94,6 +94,7 @@ export const largeChunks = withoutOne(
       maxRaftLogBytes: 64 * KIB,
       trailingEntries: 0,
       snapshotChunkBytes: 8 * MIB,
+      snapshotBytesPerSecond: 64 * MIB,
     },
   })),
   { limits: SMALL },
