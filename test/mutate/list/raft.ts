@@ -243,7 +243,13 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'two changes of members at once',
     reason: 'each of them alone is allowed',
-    patches: [leadership("if (this.hasPendingChange) return this.#refused('changePending');", '')],
+    patches: [
+      leadership("if (this.hasPendingChange) return this.#refused('changePending');", ''),
+      inFile('server/admin.js')(
+        'if (hasPendingChange || isJoint(configuration))',
+        'if (isJoint(configuration))',
+      ),
+    ],
     killedBy: under('twoChanges', 5),
   },
   {

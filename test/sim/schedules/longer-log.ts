@@ -17,12 +17,16 @@ export const longerLog: Schedule = {
     const { cluster } = stage;
     const { leader } = cluster;
     if (!leader) return;
-    const [voter, other] = stage.shuffledFounders(leader);
-    if (!voter || !other) return;
+    const followers = stage.shuffledFounders(leader);
     const lastOf = (machine: typeof leader) => statusOf(machine)?.lastIndex ?? 0;
-    for (const machine of [voter, other]) stage.cutClients(machine);
+    for (const follower of followers) stage.cutClients(follower);
     stage.isolate(leader);
-    if (!(await stage.until(() => lastOf(leader) >= lastOf(voter) + 3))) return;
+    if (!(await stage.until(() => followers.every((follower) => lastOf(leader) >= lastOf(follower) + 3))))
+      return;
+    // What is under way to a disk gets there. Only who holds as much as the other can be elected.
+    await stage.sleep(100);
+    const [voter, other] = followers.sort((one, two) => lastOf(one) - lastOf(two));
+    if (!voter || !other) return;
     stage.mark('a long tail');
     // Nobody stands for election but the other.
     stage.lose((from, _to, { type }) => from === voter && type === 'requestVote');
