@@ -1,6 +1,7 @@
 /**
  * `npm run bench:level`: `raftree/level` beside classic-level, in the cases of `level-cases.ts`. The two take turns
- * in each round; printed are medians, their ratio, and the longest time for which the event loop stood still.
+ * in each round; printed are medians, their ratios (of CPU time: of all threads), and the longest time for which the event
+ * loop stood still.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,6 +24,8 @@ const DATABASES: readonly ((directory: string) => Database)[] = [
 
 interface Sample {
   readonly ms: number;
+  /** Of all threads of this process. */
+  readonly cpuMs: number;
   readonly blockedMs: number;
 }
 
@@ -38,10 +41,12 @@ async function measure(levelCase: LevelCase, open: (directory: string) => Databa
     delay.start();
     await new Promise((resolve) => setTimeout(resolve, 5));
     const startMs = performance.now();
+    const cpuBefore = process.cpuUsage();
     await run();
+    const { user, system } = process.cpuUsage(cpuBefore);
     const ms = performance.now() - startMs;
     await new Promise((resolve) => setTimeout(resolve, 5));
-    return { ms, blockedMs: delay.stop().max };
+    return { ms, cpuMs: (user + system) / 1000, blockedMs: delay.stop().max };
   } finally {
     await db.close().catch((error: unknown) => console.error(error));
     rmSync(directory, { recursive: true, force: true });
@@ -52,7 +57,7 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
-const HEADING = ['ms, ours', 'classic-level', 'ratio', 'blocked ms, ours', 'classic-level'];
+const HEADING = ['ms, ours', 'classic-level', 'ratio', 'ratio of CPU', 'blocked ms, ours', 'classic-level'];
 const NAME_WIDTH = 34;
 
 function line(name: string, cells: readonly string[]): string {
@@ -72,15 +77,15 @@ for (const levelCase of CASES.filter(({ name }) => only.split(',').some((part) =
   for (let round = 0; round < Number(rounds); round++) {
     for (const [i, open] of DATABASES.entries()) samples[i]?.push(await measure(levelCase, open));
   }
-  const ms = samples.map((of) => median(of.map((sample) => sample.ms)));
-  const blocked = samples.map((of) => median(of.map((sample) => sample.blockedMs)));
-  const [ours = 0, theirs = 0] = ms;
-  const [oursBlocked = 0, theirsBlocked = 0] = blocked;
-  const cells = [ours, theirs, ours / theirs, oursBlocked, theirsBlocked];
+  const medianOf = (name: keyof Sample) => samples.map((of) => median(of.map((sample) => sample[name])));
+  const [ours = 0, theirs = 0] = medianOf('ms');
+  const [oursCpu = 0, theirsCpu = 0] = medianOf('cpuMs');
+  const [oursBlocked = 0, theirsBlocked = 0] = medianOf('blockedMs');
+  const cells = [ours, theirs, ours / theirs, oursCpu / theirsCpu, oursBlocked, theirsBlocked];
   console.log(
     line(
       levelCase.name,
-      cells.map((cell, i) => cell.toFixed(i === 2 ? 2 : 1)),
+      cells.map((cell, i) => cell.toFixed(i === 2 || i === 3 ? 2 : 1)),
     ),
   );
 }

@@ -51,9 +51,13 @@ test('a queue is not crawled over again and again: what was taken out is flushed
       assert.equal(await db.keys({ limit: 1 }).all(), [keyAt(i)]);
       await db.del(keyAt(i));
     }
-    const { flushes, entries } = db.stats();
-    assert.ok(flushes > 0, 'the memtable was flushed although it is small');
-    assert.ok(entries < rounds, `${entries} entries are left of ${2 * rounds}`);
+    // On a slow disk the flushes may be behind.
+    for (let peeks = 0; db.stats().entries >= rounds; peeks++) {
+      assert.ok(peeks < 20_000, `${db.stats().entries} entries are left of ${2 * rounds}`);
+      assert.equal(await db.keys({ limit: 1 }).all(), []);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.ok(db.stats().flushes > 0, 'the memtable was flushed although it is small');
     await db.close();
   }));
 
