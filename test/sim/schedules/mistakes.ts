@@ -237,40 +237,6 @@ export const emptiedJoiner: Schedule = {
   },
 };
 
-/** A member that comes back with another folder leads; one who was away all the time knows only the old one. */
-export const unknownReturn: Schedule = {
-  name: 'unknownReturn',
-  steps: ['one is away', 'another is back', 'it leads', 'the first one follows'],
-  setting: quick(1),
-  run: async (stage) => {
-    const { cluster } = stage;
-    const operator = stage.operator();
-    const spare = cluster.machines.at(-1);
-    const [back, away] = stage.shuffledFounders();
-    if (!spare || !back || !away) return;
-    cluster.start(spare);
-    const change = (machine: SimulatedMachine) =>
-      ({ ...listed(machine), type: 'addVoter', node: machine.id }) as const;
-    if (!(await stage.untilAnswered(() => operator.change([change(spare)]), 'done'))) return;
-    stage.isolate(away);
-    stage.mark('one is away');
-    await stage.sleep(SILENCE_MS);
-    if (!(await stage.untilAnswered(() => operator.change([{ type: 'remove', node: back.id }]), 'done')))
-      return;
-    back.joinsAgain = true;
-    cluster.kill(back);
-    back.disk = new SimDisk();
-    if (!(await stage.untilAnswered(() => operator.change([change(back)]), 'done'))) return;
-    stage.mark('another is back');
-    if (!(await stage.untilAnswered(() => operator.transfer(back.id), 'done'))) return;
-    stage.mark('it leads');
-    stage.mendAll();
-    const { lastIndex } = cluster.reference;
-    if (await stage.until(() => (statusOf(away)?.appliedIndex ?? 0) > lastIndex))
-      stage.mark('the first one follows');
-  },
-};
-
 export const MISTAKES: readonly Schedule[] = [
   grownByEdit,
   emptiedMajority,
