@@ -141,18 +141,6 @@ for (const [kind, options] of KINDS) {
   });
 }
 
-test('a file of another process namespace counts as held: nobody can know', async () => {
-  const disk = newDisk();
-  const options = { fault: NO_SOCKETS };
-  const { env } = new SimWorld(1).start('a', disk, options);
-  await lockDirectory(env, DIRECTORY);
-  const host = {
-    ...env.host,
-    isAlive: (other: { pidNamespace: string }) => other.pidNamespace !== 'pid:[2]',
-  };
-  assert.is(await tryLock({ ...env, host }), 'LOCKED');
-});
-
 test('what lies in the way under such a name holds nothing', async () => {
   const disk = newDisk();
   const { env } = new SimWorld(1).start('a', disk);

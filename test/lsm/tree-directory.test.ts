@@ -71,6 +71,25 @@ for (const worker of [false, true]) {
   });
 }
 
+test('a log that is to be succeeded in a replaced directory takes no file of the other tree', async () => {
+  const first = await LsmTree.open(directory, TINY);
+  await first.write([put('a', '1')]);
+  fs.rmSync(directory, { recursive: true });
+  const second = await LsmTree.open(directory);
+  await second.write([put('key', '1')]);
+  await second.flush();
+  // In the file of the number that is the first one's next.
+  await second.write([put('last', '1')]);
+  await codeOf(fill(first, 'first'));
+  await codeOf(first.close());
+  await second.write([put('more', '2')]);
+  await second.close();
+  const again = await LsmTree.open(directory);
+  assert.is(again.getSync(Buffer.from('last'))?.toString(), '1');
+  assert.is(again.getSync(Buffer.from('more'))?.toString(), '2');
+  await again.close();
+});
+
 test('a tree that is only read, or has nothing to flush, closes when its directory is gone', async () => {
   for (const durability of ['sync', 'buffered', 'none'] as const) {
     const tree = await LsmTree.open(directory, { ...TINY, durability });

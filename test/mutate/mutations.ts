@@ -1,5 +1,6 @@
 /** All mutations, room by room. */
 import { CLIENT_MUTATIONS } from './list/client.js';
+import { ENV_MUTATIONS } from './list/env.js';
 import { KV_MUTATIONS } from './list/kv.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
@@ -22,6 +23,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...MEMBER_MUTATIONS,
   ...NET_MUTATIONS,
   ...MISTAKE_MUTATIONS,
+  ...ENV_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */
