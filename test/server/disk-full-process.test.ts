@@ -5,7 +5,7 @@ import * as fs from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
-import { ProcessCluster } from '../support/process-cluster.js';
+import { ProcessCluster, until } from '../support/process-cluster.js';
 
 const MIB = 1024 * 1024;
 
@@ -47,7 +47,16 @@ test('a node whose disk fills up refuses writes, serves reads, and goes on when 
     assert.is(refusal?.outcome, 'notCommitted');
     assert.is((await client.get('a', { stale: true }))?.value.toString(), '1');
     fs.unlinkSync(ballast);
-    await client.put('b', '2');
+    // The node looks again from time to time.
+    const isPut = () =>
+      client.put('b', '2').then(
+        () => true,
+        (error: RaftreeClientError) => {
+          assert.is(error.code, 'DISK_FULL');
+          return false;
+        },
+      );
+    await until(isPut, 'a write is taken');
     assert.is((await client.get('b'))?.value.toString(), '2');
     const says = (text: string) => cluster.output(1).split(text).length - 1;
     assert.ok(says('the disk is full: writes are refused') >= 1);
