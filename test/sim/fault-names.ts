@@ -63,6 +63,3 @@ export function faultsOf<P extends Fault['profile']>(
   );
   return names.filter((name): name is FaultOf<P> => ofProfiles.has(name));
 }
-
-/** Not chosen by a seed yet: what is known to break a rule. With `--faults` they are. */
-export const PENDING: readonly FaultName[] = [];

@@ -2,7 +2,7 @@
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { LsmOptions } from '../../src/lsm/options.js';
 import type { NodeConfig } from '../../src/server/config.js';
-import { FAULTS, type FaultName, PENDING } from './fault-names.js';
+import { FAULTS, type FaultName } from './fault-names.js';
 import type { WorkloadOptions } from './workload.js';
 
 export interface Setting {
@@ -155,7 +155,7 @@ function outsideOfMachines(random: SeededRandom, profile: Profile): FaultName[] 
   return (['mistakes', 'strangers'] as const).flatMap((kind) => {
     const isMet = profile === 'all' ? random.chance(0.5) : profile === kind;
     const share = random.pick([0.7, 1]);
-    const own = FAULTS.filter((fault) => fault.profile === kind && isMet && !PENDING.includes(fault.name));
+    const own = FAULTS.filter((fault) => fault.profile === kind && isMet);
     return own.filter(() => random.chance(share)).map(({ name }) => name);
   });
 }

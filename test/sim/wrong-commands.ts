@@ -60,6 +60,11 @@ export class WrongCommands {
             random.pick([...others.filter(({ starts }) => starts === 0), { id: 97, host: 'n97' }]),
           ),
         ),
+      () =>
+        this.#give('wrong update', {
+          ...{ type: 'update', node: random.pick([...voters, ...learners]).id },
+          ...wrongAddress(everybody, random),
+        }),
       () => this.#whileDown(random.pick(learners), ({ id }) => ({ type: 'promote', node: id })),
       () => this.#whileDown(random.pick(voters), (down) => this.#removed(members, down)),
     ];
