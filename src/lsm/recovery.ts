@@ -1,4 +1,5 @@
 /** What opening a tree does with its WAL, once the version is read. */
+import { isDiskFull } from '../env/errors.js';
 import type { RecordLog } from '../record/record-log.js';
 import { describeDiscarded } from '../record/recovery.js';
 import type { MemtableList } from './memtable-list.js';
@@ -52,7 +53,14 @@ export function replayWal(
  * flushes, and before that each by the end of the file before it.
  */
 export async function nameWal(wal: RecordLog, versions: VersionSet): Promise<void> {
+  const lastFound = wal.currentFile;
   await wal.begin();
   const newestWal = wal.currentFile;
-  if (newestWal > versions.newestWal) await versions.commit({ added: [], removed: [], newestWal });
+  if (newestWal <= versions.newestWal) return;
+  try {
+    await versions.commit({ added: [], removed: [], newestWal });
+  } catch (error) {
+    // A file that was there is named by the end of the file before it: the tree can be read while the disk is full.
+    if (!isDiskFull(error) || newestWal > lastFound) throw error;
+  }
 }

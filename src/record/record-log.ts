@@ -228,6 +228,8 @@ export class RecordLog {
   }
 
   #endOfRemovable(number: number): number {
+    // What is to be settled may be the end of an older file.
+    if (this.#unsettled.length > 0) return this.#oldest;
     const lastKept = this.#options.preamble ? this.#durableThrough.file : this.#current;
     return Math.min(number, lastKept);
   }

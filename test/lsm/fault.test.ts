@@ -489,6 +489,42 @@ test('a disk that is full at opening: the tree is read, and written to when ther
   );
 });
 
+test('a disk that is full at opening, with a WAL file that no flush has named yet and that holds nothing', async () => {
+  const disk = new SimDisk();
+  const ending = processEnv(1, disk, {
+    fault: ({ kind, path }) => {
+      if (kind === 'create' && path.endsWith('.sst')) return systemError('ENOSPC', kind, path);
+      return kind === 'write' && path.endsWith('wal-00000002.log')
+        ? systemError('EIO', kind, path)
+        : undefined;
+    },
+  });
+  const before = await openTree(disk, {}, ending);
+  await before.write([put('a', '1')]);
+  const flushed = before.flush().catch(errorCode);
+  assert.is(await before.write([put('b', '1')]).catch(errorCode), 'LSM_READ_ONLY');
+  await flushed;
+  await before.close().catch(errorCode);
+  let isFull = true;
+  const full = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      isFull && (kind === 'write' || kind === 'create') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const tree = await openTree(disk, {}, full);
+  assert.is(renderTree(tree), 'a=1');
+  isFull = false;
+  // The end of the first file is made fit by the first write: a flush before it must leave it there.
+  await tree.flush();
+  for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+  await tree.write([put('b', '2')]);
+  await tree.flush();
+  await tree.write([put('c', '3')]);
+  await tree.close();
+  const after = await openTree(disk.powerCutClone(new SeededRandom(1)));
+  assert.is(renderTree(after), 'a=1\nb=2\nc=3');
+  await after.close();
+});
+
 test('without a WAL a full disk is visible, refuses what has no room, and drains when there is space', async () => {
   const disk = new SimDisk();
   let isFull = true;
