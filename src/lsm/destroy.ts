@@ -1,6 +1,7 @@
 /** Removes a tree that nobody has open. */
 import { isLockName } from '../env/directory-lock.js';
 import type { Env } from '../env/env.js';
+import { checkDirectory } from './errors.js';
 import { isTemporaryManifest, manifestNumbers } from './manifest.js';
 import { isMarkName } from './other-engines.js';
 import { tableNumber } from './table-file.js';
@@ -9,10 +10,11 @@ import { isSpareWal, isWalName } from './wal.js';
 
 /**
  * Removes the files of a tree, and its directory if nothing else is in it. Nothing happens where there is no tree.
- * Rejects with `LSM_LOCKED` if the tree is open, or the system's error; it may then be called again.
+ * Rejects with `LSM_LOCKED` if the tree is open, `LSM_INVALID` if it is no directory, or the system's error; it may then be called again.
  */
 export async function destroyTree(env: Env, directory: string): Promise<void> {
   const { fs } = env;
+  checkDirectory(env, directory);
   if (!holdsTree(env, directory)) return;
   const { path, lock } = await takeDirectory(env, directory, {
     createIfMissing: false,

@@ -408,7 +408,11 @@ export class LsmTree {
     return flushedSequence;
   }
 
-  /** Rewrites a range (both ends included, everything by default) into the deepest level, dropping what is hidden. */
+  /**
+   * Rewrites a range (both ends included, everything by default) into the deepest level, dropping what is hidden.
+   * Rejects with `LSM_NO_SPACE`, `LSM_READ_ONLY`, `LSM_CLOSED`, or the system's error where files cannot be opened;
+   * part of the range may be done then.
+   */
   async compactRange(range: Partial<KeyRange> = {}): Promise<void> {
     checkRange(range);
     await this.flush();

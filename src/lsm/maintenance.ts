@@ -10,7 +10,7 @@ import { errorMessage, isDiskFull, isOutOfDescriptors } from '../env/errors.js';
 import { NO_BYTES } from './bytes.js';
 import { inputBytes, jobOf } from './compaction.js';
 import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
-import { closedError, readOnlyError } from './errors.js';
+import { closedError, noSpaceError, readOnlyError } from './errors.js';
 import type { Memtable } from './memtable.js';
 import type { ResolvedOptions } from './options.js';
 import type { SnapshotList } from './snapshot-list.js';
@@ -197,7 +197,18 @@ export class Maintenance {
     for (;;) {
       const plan = this.#stopped ? undefined : this.#nextPlan();
       if (!plan) return;
-      await this.#compact(plan);
+      const manual = this.#manual[0];
+      try {
+        await this.#compact(plan);
+      } catch (error) {
+        // That part of its range would not be tried again.
+        const mayPass = isDiskFull(error) || isOutOfDescriptors(error);
+        if (manual && mayPass && this.#manual[0] === manual) {
+          this.#manual.shift();
+          manual.reject(isDiskFull(error) ? noSpaceError(error) : error);
+        }
+        throw error;
+      }
     }
   }
 

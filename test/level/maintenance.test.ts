@@ -150,6 +150,10 @@ test('destroy removes a closed database, and nothing else', () =>
     assert.equal(await db.open().then(() => db.keys().all()), []);
     await db.close();
     await rejects(RaftreeLevel.destroy(''), TypeError);
+    assert.equal(await rejection(RaftreeLevel.destroy(`${directory}/notes.txt`)), [
+      'LEVEL_INVALID',
+      'LSM_INVALID',
+    ]);
   }));
 
 test('repair brings back what is intact of a damaged database', () =>

@@ -525,6 +525,28 @@ test('a disk that is full at opening, with a WAL file that no flush has named ye
   await after.close();
 });
 
+for (const [code, expected] of [
+  ['ENOSPC', 'LSM_NO_SPACE'],
+  ['EMFILE', 'EMFILE'],
+] as const) {
+  test(`a range whose compaction fails with ${code} is not said to be compacted`, async () => {
+    const disk = new SimDisk();
+    let fails = false;
+    const env = processEnv(1, disk, {
+      fault: ({ kind, path }) =>
+        fails && kind === 'create' && path.endsWith('.sst') ? systemError(code, kind, path) : undefined,
+    });
+    const tree = await openTree(disk, { writeBufferBytes: 1 << 20 }, env);
+    for (let i = 0; i < 40; i++) await tree.write([put(`key${i}`, 'x'.repeat(100))]);
+    await tree.compactRange();
+    fails = true;
+    assert.is(await tree.compactRange().then(() => 'compacted', errorCode), expected);
+    fails = false;
+    await tree.compactRange();
+    await tree.close();
+  });
+}
+
 test('without a WAL a full disk is visible, refuses what has no room, and drains when there is space', async () => {
   const disk = new SimDisk();
   let isFull = true;
