@@ -42,19 +42,20 @@ export function toMemberChange(change: MemberChange): OutboundMemberChange {
 
 /** Whether the members that a leader tells, with no change half done, are as the changes want them. */
 export function isInForce(
-  { voters, learners, peers }: MessageOf<'statusReply'>,
+  { nodeId: leader, leaderAddress, peerAddress, voters, learners, peers }: MessageOf<'statusReply'>,
   changes: readonly OutboundMemberChange[],
 ): boolean {
   const last = new Map(changes.map((change) => [change.nodeId, change]));
-  return [...last.values()].every(({ type, nodeId, clientAddress, peerAddress }) => {
+  // The leader does not list itself among its peers.
+  const members = [...peers, { nodeId: leader, clientAddress: leaderAddress, peerAddress }];
+  return [...last.values()].every(({ type, nodeId, ...wanted }) => {
     const isThere = { voter: voters.includes(nodeId), learner: learners.includes(nodeId) };
     if (type === 'remove') return !isThere.voter && !isThere.learner;
     if (!isThere[KINDS[type] ?? (isThere.voter ? 'voter' : 'learner')]) return false;
-    // The leader does not list its own addresses: it was reached under them.
-    const peer = peers.find((each) => each.nodeId === nodeId);
-    if (!peer) return true;
-    const isAt = (wanted: string, present: string) => wanted === '' || wanted === present;
-    return isAt(clientAddress, peer.clientAddress) && isAt(peerAddress, peer.peerAddress);
+    const present = members.find((each) => each.nodeId === nodeId);
+    return (['clientAddress', 'peerAddress'] as const).every(
+      (which) => wanted[which] === '' || wanted[which] === present?.[which],
+    );
   });
 }
 

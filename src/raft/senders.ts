@@ -6,12 +6,14 @@
  * Dropping a message is always safe in Raft. So each rule needs a reason only why nobody waits for ever because of it.
  *
  *   1. Terms have headroom. A term that lies more than MAX_TERM_JUMP ahead, or above MAX_TERM, is refused before it is
- *      stored. An election takes at least 50 ms: no cluster gets that far ahead of a member in less than six years. A
- *      node without any members yet takes every term up to MAX_TERM: a member may have erred long before it joins.
+ *      stored. An election takes at least 50 ms, unless leadership is handed over: that takes a round trip and a
+ *      committed entry, and is done by an operator or a leader that ends. So no cluster gets that far ahead of a member
+ *      in less than six years of elections, one after the other. A node without any members yet takes every term up to
+ *      MAX_TERM: a member may have erred long before it joins.
  *   2. Answers count from the members in force alone. A node asks nobody else: a candidate the voters, a leader the
  *      members that it replicates to. What others say can neither win an election nor commit.
- *   3. Requests to a leader (readIndex) count from its members alone: it sends heartbeats to no others, so no others
- *      follow it.
+ *   3. Requests to a leader (readIndex) count from its members alone: it sends heartbeats to no others. A node that was
+ *      just removed may still follow it, for up to an election timeout: its reads end by their deadlines.
  *   4. A term has one leader. Who has followed one, or led, takes nothing from another in the same term.
  *   5. A stranger is a node that is no member in force, and that no change in the log names. Its requests for votes, and
  *      what it says as a leader, count only while this node hears from no leader that it knows. A node without any
@@ -24,8 +26,8 @@
  *
  * And it cuts nobody off. Say that Y, a stranger to X, leads by the newest configuration, and that X still hears from a
  * leader L that it knows (or is L), of an earlier term. L has heard from a quorum of its configuration within an election
- * timeout, or it steps down, and none of these was in a later term, or they would have told. Let k be the first change
- * of members after that configuration. A quorum of it holds k; so one that L has heard from does, and k was made in no
+ * timeout, or it steps down. None of these was in a later term: a member of a later term says so, and L steps down, or it
+ * says nothing, and is not heard. Let k be the first change of members after L's configuration. A quorum of it holds k; so one that L has heard from does, and k was made in no
  * later term than L's. By leader completeness L holds k, or made it. L replicates it to X, and applies it itself; then
  * the same holds of the next change. So either X learns of all changes up to the one that names Y, or L steps down, and
  * then X listens to Y.

@@ -65,6 +65,7 @@ export interface ReplicaParts<Result> {
   /** … and may have promised for so long not to vote. */
   readonly promisedMs?: number;
   readonly onStatus: (status: RoleStatus) => void;
+  /** The first one, and then in each step that puts another in force. */
   readonly onConfiguration: (configuration: Configuration) => void;
   /** The replica cannot go on: its disk failed or an invariant broke. Called once. */
   readonly onFailure: (error: RaftreeError) => void;
@@ -107,6 +108,8 @@ export class Replica<Result> {
   readonly #reads = new PendingReads();
   #nextReadId = 1;
   #drainScheduled = false;
+  /** Undefined before the first drain. */
+  #told: Configuration | undefined;
   #tickTimer: Timer | undefined;
   readonly #sender: SnapshotSender;
   readonly #holds = new SnapshotHolds();
@@ -426,12 +429,21 @@ export class Replica<Result> {
     if (this.#stopped) return undefined;
     try {
       const result = this.#raft.step(this.#parts.env.clock.nowMs(), input);
+      if (this.#told) this.#tellConfiguration();
       this.#scheduleDrain();
       return result;
     } catch (error) {
       this.#fail(error);
       return undefined;
     }
+  }
+
+  /** At once: no message that comes later in this turn may count for another member of the same id. */
+  #tellConfiguration(): void {
+    const { configuration } = this.#raft;
+    if (configuration === this.#told) return;
+    this.#told = configuration;
+    this.#parts.onConfiguration(configuration);
   }
 
   #scheduleDrain(): void {
@@ -464,7 +476,7 @@ export class Replica<Result> {
   #carryOut(output: Output): void {
     this.#allMatchedIndex = output.allMatchedIndex;
     if (output.append) this.#writer.write(output.append);
-    if (output.configuration) this.#parts.onConfiguration(output.configuration);
+    if (output.configuration) this.#tellConfiguration();
     for (const node of output.snapshotsNeeded) this.#sender.begin(node, this.#parts.log.base.index);
     for (const envelope of output.send) this.#parts.transport.send(envelope.to, this.#fill(envelope));
     for (const id of output.failedReads) this.#reads.reject(id, leadershipLost('notCommitted'));

@@ -13,9 +13,17 @@ import { readJson, replaceFile, unreadable } from './json-file.js';
 
 export const PEERS_FILE = 'peers.json';
 
-/** What a node tells of itself. */
-export interface Run {
+/** A data folder, and what its node says of its place in the cluster. */
+export interface Shown {
   readonly storeId: string;
+  /** Of the configuration in force there. */
+  readonly configurationIndex: number;
+  /** That configuration has the node as a member with this very data folder. */
+  readonly isMember: boolean;
+}
+
+/** What a node tells of itself. */
+export interface Run extends Shown {
   /** How often its folder was started; 0: not told. */
   readonly starts: number;
   /** Random, of this process. */
@@ -44,8 +52,12 @@ export class KnownPeers {
   readonly #env: Env;
   readonly #directory: string;
   readonly #known: Map<number, Known>;
+  /** Of the configuration in force here. */
+  #index = 0;
   #members: ReadonlySet<number> = new Set();
   #ofMembers: ReadonlyMap<number, string> = new Map();
+  /** Who is let in for what it says alone, with another folder than the one that is known here. */
+  readonly #ahead = new Set<number>();
   /** Something changed that is not written yet. */
   #isDirty = false;
 
@@ -59,11 +71,18 @@ export class KnownPeers {
     this.#known = new Map(Object.entries(read.data).map(([id, each]) => [Number(id), each]));
   }
 
-  /** Why a node that shows this store is not the one that it says; undefined if it may be. */
-  refuse(nodeId: number, storeId: string): string | undefined {
+  /** Whether a node is known with another data folder. */
+  isOther(nodeId: number, storeId: string): boolean {
     const expected = this.#ofMembers.get(nodeId) ?? this.#known.get(nodeId)?.storeId;
-    if (expected === storeId) return undefined;
-    if (expected !== undefined) {
+    return expected !== undefined && expected !== storeId;
+  }
+
+  /**
+   * Why a node that shows this store is not the one that it says; undefined if it may be. A member of a newer configuration
+   * than the one in force here may have been removed meanwhile, and added again with another folder.
+   */
+  refuse(nodeId: number, shown: Shown): string | undefined {
+    if (this.isOther(nodeId, shown.storeId) && memberAt(shown) <= this.#index) {
       return (
         `node ${nodeId} shows another data folder than the one it is known with: the folder was lost or replaced; ` +
         'remove the node (`raftree member remove`), then add it again'
@@ -77,9 +96,16 @@ export class KnownPeers {
    * no members nothing is kept: whoever reaches the peer port may have any number of names.
    * Returns what is wrong, or undefined. Throws what the disk throws.
    */
-  remember(nodeId: number, { storeId, starts, run }: Run): string | undefined {
-    const refusal = this.refuse(nodeId, storeId);
+  remember(nodeId: number, shown: Run): string | undefined {
+    const { storeId, starts, run } = shown;
+    const refusal = this.refuse(nodeId, shown);
     if (refusal !== undefined) return refusal;
+    // What only the node itself says is not kept: the configuration that says so is on its way, or it was a lie.
+    if (this.isOther(nodeId, storeId)) {
+      this.#ahead.add(nodeId);
+      return undefined;
+    }
+    this.#ahead.delete(nodeId);
     const before = this.#known.get(nodeId);
     if (before?.storeId !== storeId) {
       if (!this.#members.has(nodeId)) return undefined;
@@ -111,7 +137,7 @@ export class KnownPeers {
   /** A member is known to hold what is committed up to here. Durable with the next `save`. */
   holds(nodeId: number, index: number): void {
     const present = this.#known.get(nodeId);
-    if (!present || present.holds >= index) return;
+    if (!present || this.#ahead.has(nodeId) || present.holds >= index) return;
     this.#known.set(nodeId, { ...present, holds: index });
     this.#isDirty = true;
   }
@@ -130,7 +156,11 @@ export class KnownPeers {
    * Who belongs to the cluster, and what the configuration in force says of the members' stores: that counts more than whom
    * this node happens to have met.
    */
-  follow(members: readonly { readonly id: number; readonly storeId?: string | undefined }[]): void {
+  follow(
+    index: number,
+    members: readonly { readonly id: number; readonly storeId?: string | undefined }[],
+  ): void {
+    this.#index = index;
     this.#members = new Set(members.map(({ id }) => id));
     this.#ofMembers = new Map(
       members.flatMap(({ id, storeId }) => (storeId ? [[id, storeId] as const] : [])),
@@ -163,6 +193,11 @@ export class KnownPeers {
     replaceFile(this.#env, this.#directory, PEERS_FILE, Object.fromEntries(all));
     if (all === this.#known) this.#isDirty = false;
   }
+}
+
+/** Index of the newest configuration that is known to count the node with this folder; 0 if none is. */
+export function memberAt({ isMember, configurationIndex }: Omit<Shown, 'storeId'>): number {
+  return isMember ? configurationIndex : 0;
 }
 
 const OLDER =

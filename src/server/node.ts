@@ -34,7 +34,7 @@ import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js'
 import { type DescriptorShares, shareDescriptors } from './descriptors.js';
 import { FolderIdentity, type NodeIdentity } from './identity.js';
 import { KnownPeers } from './known-peers.js';
-import { encodeNote, type Member, membersIn } from './members.js';
+import { decodeNote, encodeNote, type Member, membersIn } from './members.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { VERSION } from './version.js';
@@ -214,7 +214,7 @@ export class Node {
       newIncarnation: () => env.random.bytes(16).toString('hex'),
     });
     const known = new KnownPeers(env, dataDirectory);
-    known.follow(config.nodes);
+    known.follow(0, config.nodes);
     this.#known = known;
     const peers = this.#makePeers(identity, known, birth, security);
     this.#peers = peers;
@@ -308,10 +308,16 @@ export class Node {
       security,
       known,
       announcement: () => {
-        const { index = 0 } = this.#replica?.configuration ?? {};
-        const lastIndex = this.#replica?.lastIndex ?? 0;
-        const members = this.#lastMembers;
-        return { ...birth.announcement, configurationIndex: index, members, starts, run, lastIndex };
+        const { configuration = configurationOf([]), lastIndex = 0 } = this.#replica ?? {};
+        const members = membersOf(configuration);
+        const { nodeId, storeId } = identity.node;
+        return {
+          ...birth.announcement,
+          configurationIndex: configuration.index,
+          members,
+          isMember: members.includes(nodeId) && decodeNote(configuration.notes[nodeId]).storeId === storeId,
+          ...{ starts, run, lastIndex },
+        };
       },
       announced: (from, storeId, said) => {
         const refusal = birth.heard(from, storeId, said);
@@ -585,7 +591,7 @@ export class Node {
     // Of one that was removed, and is added again, another data folder may be accepted.
     const gone = this.#lastMembers.filter((id) => !members.some((member) => member.id === id));
     this.#lastMembers = members.map(({ id }) => id);
-    this.#known?.follow(members);
+    this.#known?.follow(configuration.index, members);
     if (gone.length > 0) this.#forget(gone);
     if (this.#peers) this.#dialMembers(this.#peers);
     this.#peers?.announce();

@@ -1,6 +1,7 @@
 /**
  * One connection with another node, whoever dialled. After the hello both sides announce their birth (birth.ts), and again
- * when it changes; what the other says counts only if both are born in the same incarnation of the cluster. Silence is
+ * when it changes; what the other says counts only if both are born in the same incarnation of the cluster. Whoever shows
+ * another data folder than the one that it is known with is told nothing before its announcement is accepted. Silence is
  * noticed, and large messages let small ones pass.
  */
 import type { Env } from '../env/env.js';
@@ -15,7 +16,7 @@ import type { Message as ProtocolMessage } from '../protocol/messages.js';
 import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Announcement } from './birth.js';
-import type { KnownPeers } from './known-peers.js';
+import { type KnownPeers, memberAt } from './known-peers.js';
 import { fromProtocol } from './raft-messages.js';
 
 /** What a connected node is told of this one. */
@@ -23,6 +24,8 @@ export interface PeerAnnouncement extends Announcement {
   /** Of the configuration in force here, and who belongs to it. */
   readonly configurationIndex: number;
   readonly members: readonly number[];
+  /** That configuration has the node as a member with this very data folder. */
+  readonly isMember: boolean;
   /** How often its data folder was started, and a random name of this run. */
   readonly starts: number;
   readonly run: string;
@@ -31,7 +34,7 @@ export interface PeerAnnouncement extends Announcement {
 
 export interface PeerConnectionParts {
   readonly env: Env;
-  readonly known: Pick<KnownPeers, 'lost' | 'remember'>;
+  readonly known: Pick<KnownPeers, 'isOther' | 'lost' | 'remember'>;
   readonly electionTimeoutMinMs: number;
   readonly announcement: () => PeerAnnouncement;
   /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
@@ -121,6 +124,7 @@ export class PeerConnection implements Handler {
   }
 
   announce(): void {
+    if (!this.isAccepted && this.#isOther) return;
     this.channel.write({ type: 'birth', ...this.#parts.announcement() });
   }
 
@@ -155,6 +159,7 @@ export class PeerConnection implements Handler {
     const refusal = announced(from, storeId, said);
     if (refusal !== undefined) throw new RaftreeError('IDENTITY_MISMATCH', refusal);
     const isFirst = this.#said === undefined;
+    const isUntold = isFirst && this.#isOther;
     this.#said = said;
     // Only of its own cluster a node remembers who is who.
     if (this.isOfSameBirth) {
@@ -164,14 +169,28 @@ export class PeerConnection implements Handler {
         this.#said = undefined;
         throw new RaftreeError(lost ? 'STORE_OUTDATED' : 'IDENTITY_MISMATCH', wrong);
       }
+      // One id has one data folder: the one of the newer configuration.
+      for (const other of this.#others(from)) if (other.storeId !== storeId) other.channel.abort();
     }
+    if (isUntold) this.announce();
     if (isFirst) this.#accepted();
   }
 
+  get #isOther(): boolean {
+    const { nodeId, storeId = '' } = this.#other ?? {};
+    return nodeId !== undefined && this.#parts.known.isOther(nodeId, storeId);
+  }
+
+  /** Connections with the same node that are listened to. */
+  #others(node: number): PeerConnection[] {
+    return [...this.#all].filter((other) => other !== this && other.node === node && other.isListenedTo);
+  }
+
   /** Of two runs of one folder the first that is met is listened to, while it is there. */
-  #otherRun(from: number, { run }: PeerAnnouncement): string | undefined {
-    for (const other of this.#all) {
-      if (other.node !== from || !other.isListenedTo || other.#said?.run === run) continue;
+  #otherRun(from: number, said: PeerAnnouncement): string | undefined {
+    for (const other of this.#others(from)) {
+      if (!other.#said || other.#said.run === said.run) continue;
+      if (other.storeId !== this.storeId && memberAt(other.#said) < memberAt(said)) continue;
       return (
         `node ${from} is connected already, with an earlier run of its data folder: if that is over, this passes by ` +
         'itself; else the folder was copied and runs twice: stop one of the two'

@@ -17,9 +17,8 @@ import { hostOf } from '../net/hosts.js';
 import { Tally } from '../net/tally.js';
 import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
-import type { Announcement } from './birth.js';
-import type { KnownPeers } from './known-peers.js';
-import { PeerConnection, type PeerConnectionParts } from './peer-connection.js';
+import type { KnownPeers, Shown } from './known-peers.js';
+import { type PeerAnnouncement, PeerConnection, type PeerConnectionParts } from './peer-connection.js';
 import { toProtocol } from './raft-messages.js';
 
 export interface PeerOptions extends PeerConnectionParts {
@@ -59,7 +58,8 @@ export class Peers {
   readonly #refusals = new Map<number, string>();
   #unsendable = 0;
   #listener: ChannelListener | undefined;
-  #metItself: (() => void) | undefined;
+  /** Told when this node answers itself. */
+  readonly #metItself = new Set<() => void>();
   #closed = false;
 
   constructor(options: PeerOptions) {
@@ -69,6 +69,8 @@ export class Peers {
         if (this.#links.has(from)) this.#heardMs.set(from, options.env.clock.nowMs());
         options.received(group, from, message);
       },
+      announced: (from, storeId, said) =>
+        this.#refusalOf(from, { ...said, storeId }) ?? options.announced(from, storeId, said),
     };
     this.#closings = new OnceAMinute(options.env.clock);
   }
@@ -98,10 +100,11 @@ export class Peers {
 
   #isWhoItSays({ node, storeId = '', said, isOfSameBirth }: PeerConnection): boolean {
     const { known, logger } = this.#options;
-    if (node === undefined) return true;
+    // Who has not announced itself is looked at when it does.
+    if (node === undefined || said === undefined) return true;
     try {
-      const isCounted = isOfSameBirth && said !== undefined;
-      const refusal = isCounted ? known.remember(node, { ...said, storeId }) : known.refuse(node, storeId);
+      const shown = { ...said, storeId };
+      const refusal = isOfSameBirth ? known.remember(node, shown) : known.refuse(node, shown);
       return refusal === undefined;
     } catch (error) {
       // It is remembered when it comes again.
@@ -128,20 +131,21 @@ export class Peers {
       initialise: (channel) => {
         // Anybody may connect: only whom this node dials may stop it.
         const parts = { ...this.#options, outdated() {} };
-        const connection = new PeerConnection(parts, this.#greeted, channel);
+        const connection = new PeerConnection(parts, this.#greeted, channel, () => {
+          if (connection.node !== undefined) this.#inbound.set(connection.node, connection);
+        });
         connection.begin({
           side: 'accepting',
           identity,
           security,
           expectedRoles: ['peer'],
           refuse: (hello) => this.#refuse(hello),
-          greeted: ({ nodeId }) => this.#inbound.set(nodeId, connection),
         });
       },
       closed: (channel, reason) => {
         for (const [id, inbound] of this.#inbound) {
           if (inbound.channel !== channel) continue;
-          const another = [...this.#greeted].find(({ node }) => node === id);
+          const another = [...this.#greeted].find(({ node, isAccepted }) => node === id && isAccepted);
           if (another) this.#inbound.set(id, another);
           else this.#inbound.delete(id);
         }
@@ -257,14 +261,16 @@ export class Peers {
     const { env, identity, security, budget } = this.#options;
     let channel: Channel | undefined;
     let timer: Timer | undefined;
+    let metItself = () => {};
     try {
       return await new Promise<string>((resolve, reject) => {
         timer = env.timers.after(limitMs, () => reject(new Error(`no answer within ${limitMs} ms`)));
         // The other end of this connection is this node, and refuses its own id.
-        if (node === identity.nodeId) this.#metItself = () => resolve(identity.storeId);
+        metItself = () => resolve(identity.storeId);
+        if (node === identity.nodeId) this.#metItself.add(metItself);
         const parts: PeerConnectionParts = {
           ...this.#options,
-          known: { lost: () => undefined, remember: () => undefined },
+          known: { isOther: () => false, lost: () => undefined, remember: () => undefined },
           announced: (_from, storeId, said) => {
             const refusal = this.#unfit(node, storeId, said);
             if (refusal === undefined) resolve(storeId);
@@ -291,20 +297,21 @@ export class Peers {
         ended.then((reason) => reject(reason ?? new Error('it closed the connection')), reject);
       });
     } finally {
-      this.#metItself = undefined;
+      this.#metItself.delete(metItself);
       timer?.cancel();
       channel?.abort();
     }
   }
 
   /** Why a node cannot become, or stay, this member with the data folder that it shows. */
-  #unfit(node: number, storeId: string, { phase, incarnation, joins }: Announcement): string | undefined {
+  #unfit(node: number, storeId: string, said: PeerAnnouncement): string | undefined {
+    const { phase, incarnation, joins } = said;
     const { known, announcement } = this.#options;
     const owner = known.ownerOf(storeId);
     if (owner !== undefined && owner !== node)
       return `its data folder is the one of node ${owner}; is it a copy?`;
     if (this.#links.has(node)) {
-      const refusal = known.refuse(node, storeId);
+      const refusal = known.refuse(node, { ...said, storeId });
       if (refusal !== undefined) return refusal;
     }
     if (incarnation !== '' && incarnation !== announcement().incarnation)
@@ -321,14 +328,16 @@ export class Peers {
   }
 
   #refuse(hello: Hello): string | undefined {
-    const { identity, known } = this.#options;
-    if (hello.nodeId === identity.nodeId) {
-      if (hello.storeId === identity.storeId) this.#metItself?.();
-      return `node ${hello.nodeId} is this node's own id`;
-    }
-    const refusal = known.refuse(hello.nodeId, hello.storeId);
-    if (refusal === undefined) this.#refusals.delete(hello.nodeId);
-    else if (this.#links.has(hello.nodeId)) this.#refusals.set(hello.nodeId, refusal);
+    const { identity } = this.#options;
+    if (hello.nodeId !== identity.nodeId) return undefined;
+    if (hello.storeId === identity.storeId) for (const met of this.#metItself) met();
+    return `node ${hello.nodeId} is this node's own id`;
+  }
+
+  #refusalOf(from: number, shown: Shown): string | undefined {
+    const refusal = this.#options.known.refuse(from, shown);
+    if (refusal === undefined) this.#refusals.delete(from);
+    else if (this.#links.has(from)) this.#refusals.set(from, refusal);
     return refusal;
   }
 }
@@ -394,7 +403,7 @@ class PeerLink {
 
   /** Resolves when the connection has ended. */
   async #connect(address: string): Promise<Error | undefined> {
-    const { env, identity, security, known, budget, electionTimeoutMaxMs } = this.#options;
+    const { env, identity, security, budget, electionTimeoutMaxMs } = this.#options;
     const channel = await connectChannel(env, parseAddress(address), {
       connectTimeoutMs: connectTimeoutMs(electionTimeoutMaxMs),
       budget: { of: budget, kind: 'peer' },
@@ -412,7 +421,7 @@ class PeerLink {
           expectedRoles: ['peer'],
           refuse: (hello) =>
             hello.nodeId === this.#id
-              ? known.refuse(hello.nodeId, hello.storeId)
+              ? undefined
               : `node ${hello.nodeId} answers where node ${this.#id} belongs`,
         });
       },

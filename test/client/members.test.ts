@@ -182,6 +182,10 @@ scenario('what is asked for must be so to the last detail', async (client, clust
   await expected(add, true, set({ learners: [4], peers: [four] }));
   await expected(add, false, set({ learners: [4], peers: [elsewhere] }));
   await expected(add, false, set({ learners: [4], peers: [{ ...four, clientAddress: 'node5:7000' }] }));
+  const { leader } = cluster;
+  await expected({ type: 'update', node: leader, client: cluster.endpoint(leader) }, true, set({}));
+  await expected({ type: 'update', node: leader, client: 'node5:7000' }, false, set({}));
+  await expected({ type: 'update', node: leader, peer: 'node5:7100' }, false, set({}));
 });
 
 scenario('whoever comes second, with nothing of its own in a log, asks anew', async (client, cluster) => {

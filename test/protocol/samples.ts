@@ -15,6 +15,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     joins: false,
     configurationIndex: 17,
     members: [1, 2],
+    isMember: true,
     starts: 3,
     run: 'r1',
     lastIndex: 21,

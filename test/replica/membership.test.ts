@@ -67,6 +67,23 @@ test('a learner receives everything and counts for nothing', async () => {
   assert.equal(proposals.faults(commands), []);
 });
 
+test('the host is told of a configuration in the step that puts it in force', async () => {
+  const lab = await ReplicaLab.start(7);
+  const leader = await settled(lab);
+  for (const node of [4, 5]) {
+    const changing = leader.replica.changeConfiguration({
+      changes: [{ type: 'addLearner', node }],
+      transition: 'auto',
+    });
+    const inTheSameTurn = changing.then(({ index }) => [leader.replica.configuration.index, index]);
+    const toldThen = changing.then(() => leader.told.index);
+    const [inForce, index] = await lab.world.scheduler.run(inTheSameTurn, 20_000);
+    assert.is(inForce, index);
+    assert.is(await toldThen, index);
+    await settled(lab);
+  }
+});
+
 test('a new member catches up by a snapshot when the log is cut already', async () => {
   const lab = await ReplicaLab.start(2, { replica: { maxLogBytes: 3000 } });
   const leader = await settled(lab);

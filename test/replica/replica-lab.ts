@@ -170,6 +170,8 @@ export interface Member {
   log: RaftLog;
   machine: ListMachine;
   replica: Replica<number>;
+  /** Of the configuration that the host was told last. */
+  readonly told: { index: number };
   failures: RaftreeError[];
   isRunning: boolean;
   /** While its process is paused: what has arrived. */
@@ -253,6 +255,7 @@ export class ReplicaLab {
     const { maxApplyMs } = this.#options;
     if (maxApplyMs !== undefined) machine.applying = () => scheduler.sleep(random.float() * maxApplyMs);
     const failures: RaftreeError[] = [];
+    const told = { index: -1 };
     const warn = (fields: object, message: string) => this.warnings.push({ member: id, message, fields });
     const replica = new Replica<number>(
       {
@@ -287,7 +290,7 @@ export class ReplicaLab {
         logger: { ...silentLogger, warn, error: warn },
         restarted: present !== undefined,
         onStatus: () => {},
-        onConfiguration: () => {},
+        onConfiguration: ({ index }) => (told.index = index),
         onFailure: (error) => failures.push(error),
       },
     );
@@ -299,6 +302,7 @@ export class ReplicaLab {
       machine,
       replica,
       failures,
+      told,
       isRunning: true,
       held: undefined,
     };

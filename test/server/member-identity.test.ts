@@ -6,6 +6,7 @@ import type { RaftreeClient } from '../../src/client/index.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
+import { Liar } from '../support/liar.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
@@ -154,6 +155,32 @@ test('a member whose address leads to another node, or to nobody, shows as not h
   assert.not(seen(setting, 6)?.reachable);
   assert.match(seen(setting, 6)?.problem ?? '', /ECONNREFUSED|refused/);
   assert.ok(seen(setting, 2)?.reachable);
+});
+
+test('a node says that it is a member only where the configuration has its data folder', async () => {
+  const setting = await open(11);
+  const { cluster, client } = setting;
+  const told = async (to: number) => {
+    const liar = await Liar.meet(cluster, to, { nodeId: 99, hasSecret: true });
+    const { isMember, configurationIndex, members = [] } = liar.told ?? {};
+    assert.is(configurationIndex, cluster.leader?.status(0).configurationIndex);
+    liar.leave();
+    return [isMember, members.includes(to)];
+  };
+  assert.equal(await told(1), [true, true]);
+  cluster.kill(4);
+  const four = { node: 4, ...cluster.addressesOf(4) };
+  await cluster.run(client.changeMembers([{ type: 'addLearner', ...four }], { force: true }));
+  await cluster.run(cluster.start(4));
+  assert.ok(await follows(setting, 4));
+  assert.equal(await told(4), [false, true], 'it was added unseen');
+  await cluster.run(client.changeMembers([{ type: 'update', ...four }]));
+  await cluster.run(cluster.client().put('a', '2'));
+  assert.ok(await follows(setting, 4));
+  assert.equal(await told(4), [true, true]);
+  await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
+  await cluster.world.scheduler.runFor(1000);
+  assert.equal(await told(1), [true, true]);
 });
 
 test('the data folder of a member that was added unseen is noted when it is named while it is connected', async () => {

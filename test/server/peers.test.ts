@@ -20,8 +20,8 @@ test('a node closes while another is slow to say hello', async () => {
   await cluster.run(node.close(), 20_000);
 });
 
-test('L4: a message that cannot be encoded is dropped and told, and the next one arrives', async () => {
-  const world = new SimWorld(2);
+function setting(seed: number) {
+  const world = new SimWorld(seed);
   const told: string[] = [];
   const heard: ReplicaMessage[] = [];
   const peersOf = (id: number) => {
@@ -39,7 +39,7 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       electionTimeoutMaxMs: 2000,
       announcement: () => ({
         ...{ phase: 'born', incarnation: 'a', founders: [], joins: false },
-        ...{ configurationIndex: 0, members: [], starts: 1, run: `${id}`, lastIndex: 0 },
+        ...{ configurationIndex: 0, members: [], isMember: false, starts: 1, run: `${id}`, lastIndex: 0 },
       }),
       announced: () => undefined,
       left() {},
@@ -48,6 +48,11 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
       unreachable() {},
     });
   };
+  return { world, told, heard, peersOf };
+}
+
+test('L4: a message that cannot be encoded is dropped and told, and the next one arrives', async () => {
+  const { world, told, heard, peersOf } = setting(2);
   const [one, other] = [peersOf(1), peersOf(2)];
   await world.scheduler.run(other.listen({ host: 'n2', port: 1 }));
   one.setMembers([{ id: 2, addresses: ['n2:1'] }]);
@@ -63,6 +68,15 @@ test('L4: a message that cannot be encoded is dropped and told, and the next one
     [['timeoutNow', 5]],
   );
   await world.scheduler.run(Promise.all([one.close(), other.close()]));
+});
+
+test('several may look at once whether a node answers at its own address', async () => {
+  const { world, peersOf } = setting(3);
+  const one = peersOf(1);
+  await world.scheduler.run(one.listen({ host: 'n1', port: 1 }));
+  const looks = [1, 2, 3].map(() => one.reach(1, 'n1:1'));
+  assert.equal(await world.scheduler.run(Promise.all(looks)), ['s1', 's1', 's1']);
+  await world.scheduler.run(one.close());
 });
 
 test.run();

@@ -145,6 +145,22 @@ test("whoever takes a member's name is refused, unless it shows that member's da
   await isUnharmed(setting, term);
 });
 
+test('whoever says that a newer configuration gave it a member’s name is heard while it is there, and nothing stays of it', async () => {
+  const setting = await started(15, true);
+  const { cluster } = setting;
+  const { term = 0 } = cluster.leader?.status(0) ?? {};
+  for (const nodeId of [1, 2, 3]) {
+    for (const to of [1, 2, 3].filter((id) => id !== nodeId)) {
+      const liar = await Liar.meet(cluster, to, { nodeId, hasSecret: true, isMember: true });
+      assert.ok(liar.isIn);
+      liar.leave();
+      await cluster.world.scheduler.runFor(200);
+      assert.not.ok((await Liar.meet(cluster, to, { nodeId, hasSecret: true })).isIn);
+    }
+  }
+  await isUnharmed(setting, term);
+});
+
 test('a second leader of a term is told, and no entry gives way to its', async () => {
   const setting = await started(5, true);
   const { cluster, client, told } = setting;

@@ -12,6 +12,8 @@ export interface Claim {
   readonly storeId?: string;
   /** Without the secret it is refused where there is one. */
   readonly hasSecret?: boolean;
+  /** It says that a newer configuration than anyone's has it as a member with its data folder. */
+  readonly isMember?: boolean;
 }
 
 type Run = Pick<PeerAnnouncement, 'starts' | 'run'>;
@@ -47,6 +49,11 @@ export class Liar {
     return { starts, run };
   }
 
+  /** What the other node has announced. */
+  get told(): PeerAnnouncement | undefined {
+    return this.#connection.said;
+  }
+
   /** What it says counts, if that depends on who it says it is. */
   get isIn(): boolean {
     return this.#connection.channel.isOpen && this.#connection.isOfSameBirth;
@@ -72,7 +79,7 @@ async function connected(
   cluster: SimCluster,
   env: Env,
   to: number,
-  { nodeId, storeId = `store of ${nodeId}`, hasSecret = false }: Claim,
+  { nodeId, storeId = `store of ${nodeId}`, hasSecret = false, isMember = false }: Claim,
   run: Run,
   heard: (message: ReplicaMessage) => void,
 ): Promise<PeerConnection> {
@@ -87,11 +94,11 @@ async function connected(
         connection = new PeerConnection(
           {
             env,
-            known: { lost: () => undefined, remember: () => undefined },
+            known: { isOther: () => false, lost: () => undefined, remember: () => undefined },
             electionTimeoutMinMs: 1000,
             announcement: () => ({
               ...{ phase: 'born', incarnation, founders: [], joins: true },
-              ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId] },
+              ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId], isMember },
               ...{ ...run, lastIndex: 2 ** 53 - 1 },
             }),
             announced: () => undefined,

@@ -46,6 +46,29 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/member-identity'],
   },
   {
+    name: 'a folder that a newer configuration has is refused',
+    reason: 'another one is known here',
+    patches: [known('&& memberAt(shown) <= this.#index', '')],
+    killedBy: ['server/absent-voter'],
+  },
+  {
+    name: 'a node counts as a member with whatever folder it has',
+    reason: 'its id is there',
+    patches: [
+      inFile('server/node.js')(
+        'members.includes(nodeId) && decodeNote(configuration.notes[nodeId]).storeId === storeId',
+        'members.includes(nodeId)',
+      ),
+    ],
+    killedBy: ['server/member-identity'],
+  },
+  {
+    name: 'a folder for which only its node speaks is kept',
+    reason: 'it was let in',
+    patches: [known('this.#ahead.add(nodeId);', 'this.#ahead.add(nodeId); if (false)')],
+    killedBy: ['server/known-peers'],
+  },
+  {
     name: 'a removed member’s folder is remembered',
     reason: 'its id might come back',
     patches: [inFile('server/node.js')('if (gone.length > 0)', 'if (false)')],
@@ -62,7 +85,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a second run is listened to beside the first',
     reason: 'the first may be gone',
-    patches: [connection('|| !other.isListenedTo', '|| true')],
+    patches: [connection('if (!other.#said || other.#said.run === said.run) continue;', 'continue;')],
     killedBy: ['server/member-identity'],
   },
   {

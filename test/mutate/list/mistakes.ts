@@ -13,7 +13,10 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
         "if (joins) return met && { phase: 'born'",
         "if (joins || (met && phase === 'untouched')) return met && { phase: 'born'",
       ),
-      inFile('server/known-peers.js')('if (expected === storeId) return undefined;', 'return undefined;'),
+      inFile('server/known-peers.js')(
+        'return expected !== undefined && expected !== storeId;',
+        'return false;',
+      ),
     ],
     killedBy: under('emptiedMajority', 5),
   },

@@ -1,0 +1,58 @@
+/** Which data folder counts for a node: what the configuration says, what was met, and what the node says of itself. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { SimDisk } from '../../src/env/sim/disk.js';
+import { SimWorld } from '../../src/env/sim/sim-env.js';
+import { KnownPeers, type Run } from '../../src/server/known-peers.js';
+
+const { env } = new SimWorld(1).start('n1', new SimDisk());
+let made = 0;
+
+/** Knows that node 3 has the folder `old`, as of configuration 10, by its note or by having met it. */
+function knowing(how: 'noted' | 'met') {
+  const directory = `/data${++made}`;
+  env.fs.makeDirectory(directory);
+  const known = new KnownPeers(env, directory);
+  known.follow(10, [{ id: 3, storeId: how === 'noted' ? 'old' : undefined }]);
+  assert.is(known.remember(3, run('old', 0)), undefined);
+  return { known, again: () => new KnownPeers(env, directory) };
+}
+
+function run(storeId: string, configurationIndex: number, isMember = configurationIndex > 0): Run {
+  return { storeId, configurationIndex, isMember, starts: 1, run: `of ${storeId}`, lastIndex: 100 };
+}
+
+for (const how of ['noted', 'met'] as const) {
+  test(`another folder than the one that is ${how} counts as a newer configuration's member alone`, () => {
+    const { known } = knowing(how);
+    for (const refused of [run('new', 0), run('new', 9), run('new', 10), run('new', 11, false)]) {
+      assert.match(known.refuse(3, refused) ?? '', /another data folder/);
+      assert.match(known.remember(3, refused) ?? '', /another data folder/);
+    }
+    assert.is(known.refuse(3, run('new', 11)), undefined);
+    assert.is(known.remember(3, run('new', 11)), undefined);
+    known.follow(11, [{ id: 3, storeId: 'newest' }]);
+    assert.match(known.refuse(3, run('new', 11)) ?? '', /another data folder/);
+  });
+
+  test(`what only a node says of itself is not kept, where another folder is ${how}`, () => {
+    const { known, again } = knowing(how);
+    known.remember(3, run('new', 11));
+    known.holds(3, 90);
+    known.save();
+    for (const each of [known, again()]) {
+      assert.match(each.refuse(3, run('new', 0)) ?? '', /another data folder/);
+      assert.is(each.refuse(3, run('old', 0)), undefined);
+      assert.is(each.lost(3, { ...run('old', 0), lastIndex: 50 }), undefined, 'the other one held that');
+    }
+    // The configuration comes, and says the same.
+    known.follow(11, [{ id: 3, storeId: 'new' }]);
+    known.remember(3, run('new', 11));
+    known.holds(3, 90);
+    known.save();
+    assert.is(again().refuse(3, run('new', 0)), undefined);
+    assert.match(again().lost(3, { ...run('new', 0), lastIndex: 50 }) ?? '', /has lost entries/);
+  });
+}
+
+test.run();
