@@ -274,7 +274,7 @@ export const MESSAGES = {
   }),
   birth: message(
     44,
-    'How far the birth of its cluster has come on this node, its members there, and whether they count this node with this very data folder (`isMember`): before all else, and at each change.',
+    'How far the birth of its cluster has come on this node, its members there, and whether they have it with this data folder.',
     {
       phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
       incarnation: string,

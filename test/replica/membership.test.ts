@@ -68,7 +68,7 @@ test('a learner receives everything and counts for nothing', async () => {
 });
 
 test('the host is told of a configuration in the step that puts it in force', async () => {
-  const lab = await ReplicaLab.start(7);
+  const lab = await ReplicaLab.start(7, { maxApplyMs: 3 });
   const leader = await settled(lab);
   for (const node of [4, 5]) {
     const changing = leader.replica.changeConfiguration({

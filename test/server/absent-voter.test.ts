@@ -34,6 +34,8 @@ for (const again of [5, 3]) {
     await cluster.run(client.put('a', '2'));
     cluster.kill(4);
     cluster.kill(1);
+    cluster.cutPower(again);
+    await cluster.run(cluster.start(again));
     await cluster.run(cluster.start(2));
     await cluster.run(cluster.client(20_000).put('a', '3'));
     assert.is(cluster.leader?.config.nodeId, again);

@@ -15,6 +15,12 @@ const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
 
 export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
+    name: 'the host hears of a new configuration at the end of the turn',
+    reason: 'so it hears of everything else',
+    patches: [replica('if (this.#told) this.#tellConfiguration();', '')],
+    killedBy: ['replica/membership'],
+  },
+  {
     name: 'the log is cut beyond what the state machine has durably',
     reason: 'what is applied seems to be done with',
     patches: [compaction('Math.min(wanted, durableIndex)', 'Math.min(wanted, appliedIndex)')],
