@@ -22,7 +22,8 @@ class HastyFollower extends Raft {
 class CarelessVoter extends Raft {
   override step(nowMs: number, input: Input): StepResult {
     if (input.type !== 'message' || input.message.type !== 'requestVote') return super.step(nowMs, input);
-    const message = { ...input.message, lastTerm: Number.MAX_SAFE_INTEGER };
+    const { message: asked } = input;
+    const message = { ...asked, lastTerm: asked.term, lastIndex: Number.MAX_SAFE_INTEGER };
     return super.step(nowMs, { ...input, message });
   }
 }
