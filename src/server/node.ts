@@ -319,6 +319,7 @@ export class Node {
           ...{ starts, run, lastIndex },
         };
       },
+      bornIn: () => (birth.isBorn ? birth.incarnation : ''),
       announced: (from, storeId, said) => {
         const refusal = birth.heard(from, storeId, said);
         if (refusal !== undefined) return refusal;

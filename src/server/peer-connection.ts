@@ -37,6 +37,8 @@ export interface PeerConnectionParts {
   readonly known: Pick<KnownPeers, 'isOther' | 'lost' | 'remember'>;
   readonly electionTimeoutMinMs: number;
   readonly announcement: () => PeerAnnouncement;
+  /** The incarnation in which this node is born; empty before. It is asked for with each message. */
+  readonly bornIn: () => string;
   /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
   readonly announced: (from: number, storeId: string, said: PeerAnnouncement) => string | undefined;
   /** A node that had announced itself is not connected any more. */
@@ -93,8 +95,8 @@ export class PeerConnection implements Handler {
 
   /** Both are born in the same incarnation of the cluster: what the other says counts. */
   get isOfSameBirth(): boolean {
-    const own = this.#parts.announcement();
-    return [own, this.#said].every((one) => one?.phase === 'born' && one.incarnation === own.incarnation);
+    const bornIn = this.#parts.bornIn();
+    return bornIn !== '' && this.#said?.phase === 'born' && this.#said.incarnation === bornIn;
   }
 
   get isListenedTo(): boolean {

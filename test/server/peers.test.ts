@@ -41,6 +41,7 @@ function setting(seed: number) {
         ...{ phase: 'born', incarnation: 'a', founders: [], joins: false },
         ...{ configurationIndex: 0, members: [], isMember: false, starts: 1, run: `${id}`, lastIndex: 0 },
       }),
+      bornIn: () => 'a',
       announced: () => undefined,
       left() {},
       outdated() {},

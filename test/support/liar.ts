@@ -101,6 +101,7 @@ async function connected(
               ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId], isMember },
               ...{ ...run, lastIndex: 2 ** 53 - 1 },
             }),
+            bornIn: () => incarnation,
             announced: () => undefined,
             left() {},
             outdated() {},
