@@ -5,6 +5,7 @@ import type { ClientOptions } from '../client/client-options.js';
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
 import { realFileSystem } from '../env/real/file-system.js';
+import { MAX_NODE_ID } from '../protocol/limits.js';
 import { readSecretFile } from '../security/cluster-secret.js';
 import { UsageError } from './exit-codes.js';
 
@@ -68,6 +69,14 @@ export function parseCount(text: string): number {
   if (!Number.isSafeInteger(count) || count < 1)
     throw new InvalidArgumentError(`expected a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`);
   return count;
+}
+
+/** As node.json takes it. */
+export function parseNodeId(text: string): number {
+  const id = Number(text);
+  if (!Number.isSafeInteger(id) || id < 1 || id > MAX_NODE_ID)
+    throw new InvalidArgumentError(`expected a whole number from 1 to ${MAX_NODE_ID}`);
+  return id;
 }
 
 export function parseTimeout(text: string): number {

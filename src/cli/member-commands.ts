@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { MemberChange } from '../client/member-changes.js';
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
-import { type CommonOptions, parseCount, withClient, withClientOptions } from './client-options.js';
+import { type CommonOptions, parseNodeId, withClient, withClientOptions } from './client-options.js';
 import { ago, leaderOf, type SeenNode, standingOf, viewCluster } from './cluster-view.js';
 import { printLine, printTable } from './output.js';
 
@@ -29,7 +29,7 @@ export function addMemberCommands(program: Command): void {
   const member = program.command('member').description('change who belongs to the cluster');
   const command = (name: string, description: string) =>
     withClientOptions(member.command(name).description(description), TIMEOUT_MS)
-      .argument('<id>', 'the nodeId of its node.json', parseCount)
+      .argument('<id>', 'the nodeId of its node.json', parseNodeId)
       .option('--force', FORCE);
 
   command('add', 'add a node as a learner: it receives everything and counts for nothing')
@@ -62,7 +62,7 @@ export function addMemberCommands(program: Command): void {
   ).action((options: CommonOptions) => list(options));
 
   withClientOptions(program.command('transfer').description('hand leadership to another voter'), TIMEOUT_MS)
-    .argument('<id>', 'the node that is to lead', parseCount)
+    .argument('<id>', 'the node that is to lead', parseNodeId)
     .action(async (node: number, options: CommonOptions) => {
       await withClient(options, (client) => client.transferLeadership(node));
       if (options.json) printLine(JSON.stringify({ leaderId: node }));

@@ -16,6 +16,8 @@ import type { MessageOf, OutboundOperation } from './messages.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+/** The ids of nodes are u32. */
+export const MAX_NODE_ID = 0xffff_ffff;
 export const MAX_KEY_BYTES = 4 * KIB;
 /** What no configuration may exceed. An `append` does not make a value larger either, whoever leads. */
 export const MAX_VALUE_BYTES = 64 * MIB;

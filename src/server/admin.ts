@@ -3,7 +3,7 @@ import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { errorReply, isErrorCode } from '../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage, OutboundOf } from '../protocol/messages.js';
-import { type Configuration, type ConfigurationChange, isJoint } from '../raft/configuration.js';
+import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
 import type { NodeId, ReadLevel, Role } from '../raft/types.js';
 import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
 import type { Member } from './members.js';
@@ -65,6 +65,9 @@ export class Admin {
     const { requestId } = request;
     try {
       if (request.type === 'changeMembers') return await this.#change(request);
+      const { role, configuration } = this.#parts.replica;
+      if (role === 'leader' && !isVoter(configuration, request.nodeId))
+        throw refused('CHANGE_INVALID', `node ${request.nodeId} is no voter, and only a voter can lead`);
       await this.#parts.replica.transferLeadership(request.nodeId);
       return { type: 'done', requestId, index: 0, changed: true, warnings: [] };
     } catch (error) {

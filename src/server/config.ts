@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { isLoopback } from '../net/hosts.js';
-import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../protocol/limits.js';
+import { MAX_NODE_ID, MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
 import { addressProblem } from './members.js';
 
@@ -23,7 +23,7 @@ const toldAddress = address.superRefine((value, context) => {
   const problem = isAddress(value) ? addressProblem(value) : undefined;
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
 });
-const nodeId = z.int().min(1).max(0xffff_ffff);
+const nodeId = z.int().min(1).max(MAX_NODE_ID);
 const milliseconds = (min: number, max: number) => z.int().min(min).max(max);
 const byteCount = (min: number, max: number) => z.int().min(min).max(max);
 

@@ -1,6 +1,6 @@
 /** Small files of a data folder, each written as a whole. */
 import type { Env } from '../env/env.js';
-import { RaftreeError } from '../env/errors.js';
+import { errorCode, RaftreeError } from '../env/errors.js';
 
 /** Whole and durable, or not at all. Throws what the disk throws. */
 export function replaceFile(env: Env, directory: string, name: string, content: unknown): void {
@@ -17,13 +17,13 @@ export function replaceFile(env: Env, directory: string, name: string, content: 
   env.fs.syncDirectory(directory);
 }
 
-/** Undefined if there is no such file. Throws `CORRUPTION` if it is not JSON. */
+/** Undefined if there is no such file. Throws `CORRUPTION` if it is not JSON, or a folder. */
 export function readJson(env: Env, path: string): unknown {
   if (!env.fs.exists(path)) return undefined;
   try {
     return JSON.parse(env.fs.readFile(path).toString('utf8'));
   } catch (error) {
-    if (error instanceof SyntaxError) throw unreadable(path);
+    if (error instanceof SyntaxError || errorCode(error) === 'EISDIR') throw unreadable(path);
     throw error;
   }
 }

@@ -110,9 +110,7 @@ export class Node {
       return node;
     } catch (error) {
       await node.#closeAll();
-      throw isNoSpace(error) || (error instanceof RaftreeError && isNoSpace(error.cause))
-        ? noSpaceToStart(parts.config.dataDirectory, error)
-        : error;
+      throw startFailure(parts.config.dataDirectory, error);
     }
   }
 
@@ -551,13 +549,7 @@ export class Node {
       this.#dataDirectory = path;
       return path;
     } catch (error) {
-      if (error instanceof RaftreeError) throw error;
-      throw new RaftreeError(
-        'DATA_DIRECTORY',
-        `the data folder ${config.dataDirectory} cannot be written: ${errorMessage(error)}; ` +
-          'make it writable, or choose another dataDirectory in node.json',
-        { cause: error, info: { cause: errorCode(error) } },
-      );
+      throw unusableFolder(config.dataDirectory, 'cannot be written', 'make it writable', error);
     }
   }
 
@@ -719,6 +711,24 @@ function removedMessage(configurationIndex: number): string {
   return (
     `this node was removed from the cluster (configuration ${configurationIndex}): it takes no requests; ` +
     'ask the members; stop it, or add it again with `raftree member add`'
+  );
+}
+
+/** What the disk throws, as an error with a code of ours. */
+function startFailure(directory: string, error: unknown): unknown {
+  if (isNoSpace(error) || (error instanceof RaftreeError && isNoSpace(error.cause)))
+    return noSpaceToStart(directory, error);
+  return unusableFolder(directory, 'cannot be used', 'correct what is wrong there', error);
+}
+
+/** Every other error than the system's stays as it is. */
+function unusableFolder(directory: string, problem: string, advice: string, error: unknown): unknown {
+  const code = errorCode(error);
+  if (error instanceof RaftreeError || code === undefined) return error;
+  return new RaftreeError(
+    'DATA_DIRECTORY',
+    `the data folder ${directory} ${problem}: ${errorMessage(error)}; ${advice}, or choose another dataDirectory in node.json`,
+    { cause: error, info: { cause: code } },
   );
 }
 

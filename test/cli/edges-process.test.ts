@@ -164,4 +164,36 @@ test('cluster: ports that cannot be, or contradict the cluster that is there, ar
   assert.match((await raftree(['cluster', '--help'])).stdout.toString(), /--nodes <n>/);
 });
 
+test('what lies in the place of a folder or file of the data folder is told with a code', async () => {
+  const broken = await ProcessCluster.create(1);
+  const start = () => raftree(['start', broken.configFile(1)]);
+  const place = (name: string) => path.join(broken.dataDirectory(1), name);
+  try {
+    fs.mkdirSync(broken.dataDirectory(1));
+    fs.writeFileSync(place('groups'), '');
+    said(await start(), 3, /cannot be used: ENOTDIR.*\(DATA_DIRECTORY\)/);
+    fs.rmSync(broken.dataDirectory(1), { recursive: true });
+    await broken.start(1);
+    await broken.signal(1, 'SIGKILL');
+    for (const name of ['peers.json', 'identity.json']) {
+      fs.renameSync(place(name), place('kept'));
+      fs.mkdirSync(place(name));
+      said(await start(), 3, new RegExp(`${name} is damaged.*CORRUPTION`));
+      fs.rmdirSync(place(name));
+      fs.renameSync(place('kept'), place(name));
+    }
+    fs.rmSync(place('raft'), { recursive: true });
+    fs.writeFileSync(place('raft'), '');
+    said(await start(), 3, /cannot be used: EEXIST.*\(DATA_DIRECTORY\)/);
+  } finally {
+    await broken.destroy();
+  }
+});
+
+test('ids that no node can have, and a leader that is no voter', async () => {
+  const update = ['member', 'update', '4294967296', '--client', '127.0.0.1:1', ...node()];
+  said(await raftree(update), 2, /expected a whole number from 1 to 4294967295/);
+  said(await raftree(['transfer', '9', ...node()]), 3, /node 9 is no voter.*CHANGE_INVALID/);
+});
+
 test.run();
