@@ -15,6 +15,7 @@ import { NOBODY, type StepResult } from '../../src/raft/types.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { Node, type NodeParts } from '../../src/server/node.js';
 import { SECRET } from '../support/secrets.js';
+import { Copies } from './copies.js';
 import type { Coverage } from './coverage.js';
 import { Direct } from './direct.js';
 import { faultOf, type MachineState, SimulatedMachine } from './machine.js';
@@ -57,6 +58,7 @@ export class Cluster implements Probe {
   readonly trace: Trace;
   readonly reference: Reference;
   readonly survival = new Survival(this);
+  readonly copies = new Copies(this);
   readonly overheard = new Overheard();
   readonly messageFaults: MessageFaults = { loss: 0, repetition: 0, reordering: 0 };
   /** Machines that are down are started again, as a supervisor would. */
@@ -178,6 +180,7 @@ export class Cluster implements Probe {
 
   start(machine: SimulatedMachine): void {
     if (machine.state !== 'down' || machine.isOff) return;
+    this.copies.starts(machine);
     machine.state = 'starting';
     machine.hasFailedOperations = false;
     machine.startedWith = machine.edit;

@@ -75,6 +75,7 @@ export const COVERAGE = [
   'data folders emptied',
   'emptied nodes added again',
   'parts of data folders emptied',
+  'data folders copied',
   'nodes of other clusters',
   'mistaken commands',
   'strange bytes',

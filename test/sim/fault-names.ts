@@ -37,6 +37,7 @@ export const FAULTS = [
   { name: 'editedNodeJson', profile: 'mistakes' },
   { name: 'emptiedFolder', profile: 'mistakes' },
   { name: 'partlyEmptiedFolder', profile: 'mistakes' },
+  { name: 'copiedFolder', profile: 'mistakes' },
   { name: 'foreignNode', profile: 'mistakes' },
   { name: 'wrongCommand', profile: 'mistakes' },
   { name: 'strangeBytes', profile: 'strangers' },

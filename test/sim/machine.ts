@@ -71,9 +71,9 @@ export class SimulatedMachine {
   /** While its state machine is held: what is to go on when it is let go. */
   heldApplies: (() => void)[] | undefined;
 
-  constructor(id: number, maxDiskMs: number) {
+  constructor(id: number, maxDiskMs: number, host = `n${id}`) {
     this.id = id;
-    this.host = `n${id}`;
+    this.host = host;
     this.condition = healthyDisk(maxDiskMs);
   }
 

@@ -8,6 +8,7 @@ import type { Cluster } from './cluster.js';
 import { type FaultOf, faultsOf } from './fault-names.js';
 import type { SimulatedMachine } from './machine.js';
 import { DATA_DIRECTORY, wrongNodeJson } from './node-json.js';
+import { LEAST_VOTERS } from './operator.js';
 import { WrongCommands } from './wrong-commands.js';
 
 export class Mistakes {
@@ -25,6 +26,7 @@ export class Mistakes {
       editedNodeJson: () => this.#editNodeJson(),
       emptiedFolder: () => this.#emptyFolder(),
       partlyEmptiedFolder: () => this.#emptyParts(),
+      copiedFolder: () => this.#copyFolder(),
       foreignNode: () => this.#foreignNode(),
       wrongCommand: () => this.#commands.next(),
     };
@@ -48,6 +50,7 @@ export class Mistakes {
 
   /** Operators find out what is wrong, and set it right. */
   correct(): void {
+    this.#cluster.copies.end();
     for (const machine of this.#cluster.machines) {
       machine.isOff = false;
       if (machine.isForeign) this.#cluster.giveUp(machine);
@@ -181,6 +184,43 @@ export class Mistakes {
     this.#cluster.coverage.count('parts of data folders emptied');
     this.#cluster.removeFiles(machine, removed);
     this.#cluster.start(machine);
+  }
+
+  /**
+   * A copy of a member's folder is started while the member runs, or is about to. The member was started again since: a copy
+   * of its present run would be noticed only as long as all others hear the member.
+   */
+  async #copyFolder(): Promise<void> {
+    const { survival, copies, coverage } = this.#cluster;
+    const isWhole = (one: SimulatedMachine) =>
+      one.state === 'up' &&
+      !one.edit &&
+      !one.isDamaged &&
+      survival.isLeftAlone(one) &&
+      !copies.isRunning(one);
+    let candidates: SimulatedMachine[] = [];
+    for (let looks = 0; candidates.length === 0 && looks < LOOKS; looks++) {
+      await this.#cluster.sleep(LOOK_AGAIN_MS);
+      if (this.#stopped) return;
+      const voters = survival.voters() ?? [];
+      // With fewer the copy alone could be a majority of those that it knows.
+      if (voters.length >= LEAST_VOTERS) candidates = voters.filter(isWhole);
+    }
+    if (candidates.length === 0) return;
+    const machine = this.#random.pick(candidates);
+    const { disk } = machine;
+    const folder = disk.clone();
+    this.#cluster.kill(machine, 'switched off');
+    const isNoticed = () => machine.disk === disk && copies.isNoticed(machine, folder);
+    for (let looks = 0; !isNoticed(); looks++) {
+      await this.#cluster.sleep(LOOK_AGAIN_MS);
+      if (this.#stopped || machine.isDamaged || looks > LOOKS) return;
+    }
+    if (machine.edit || !survival.isLeftAlone(machine) || copies.isRunning(machine)) return;
+    coverage.count('data folders copied');
+    const copy = copies.start(machine, folder);
+    await this.#whileMs(4000);
+    copies.end(copy.id);
   }
 
   // Other clusters

@@ -86,6 +86,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
       checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
   } finally {
     cluster.isSupervised = false;
+    cluster.copies.end();
     for (const machine of cluster.machines) cluster.kill(machine, 'end');
     useProbe(undefined);
   }

@@ -26,10 +26,12 @@ export class Survival {
   /** An operator asks for something about this node. */
   named(node: number): void {
     this.#namedMs.set(node, this.#cluster.nowMs);
+    // Who is removed is forgotten, and with it which of its runs is the later one.
+    this.#cluster.copies.end(node);
   }
 
   /** Nothing that somebody has asked for about it is still under way. */
-  #isLeftAlone({ id }: SimulatedMachine): boolean {
+  isLeftAlone({ id }: SimulatedMachine): boolean {
     const { nowMs } = this.#cluster;
     return nowMs - (this.#namedMs.get(id) ?? Number.NEGATIVE_INFINITY) > LONGEST_COMMAND_MS;
   }
@@ -65,7 +67,7 @@ export class Survival {
   /** Whether the others go on if this one never comes back. */
   canDoWithout(machine: SimulatedMachine): boolean {
     const voters = this.voters(machine);
-    if (!voters || !this.#isLeftAlone(machine)) return false;
+    if (!voters || !this.isLeftAlone(machine)) return false;
     const left = voters.filter((voter) => voter !== machine && !isDestroyed(voter));
     return 2 * left.length > voters.length;
   }

@@ -56,6 +56,39 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
     killedBy: under('repeatedCommands', 5),
   },
   {
+    name: 'a start of a folder that was used before counts',
+    reason: 'the store id is the right one',
+    patches: [
+      inFile('server/known-peers.js')(
+        "if (starts < before.starts || (starts === before.starts && before.run !== ''))",
+        'if (false)',
+      ),
+    ],
+    killedBy: under('copiedFolder', 5),
+  },
+  {
+    name: 'a copy beside the original is listened to',
+    reason: 'its start is a new one',
+    patches: [
+      inFile('server/peer-connection.js')(
+        'const wrong = lost ?? this.#otherRun(from, said) ?? known.remember',
+        'const wrong = lost ?? known.remember',
+      ),
+    ],
+    killedBy: under('copiedFolder', 5),
+  },
+  {
+    name: 'a folder that has lost what it acknowledged is taken',
+    reason: 'the leader sends it what it lacks',
+    patches: [
+      inFile('server/known-peers.js')(
+        'if (before?.storeId !== storeId || lastIndex >= before.holds)',
+        'if (lastIndex >= 0)',
+      ),
+    ],
+    killedBy: under('olderFolder', 5),
+  },
+  {
     name: 'any proof is one',
     reason: 'the other side knows the name of the cluster',
     patches: [

@@ -45,6 +45,24 @@ async function emptied(stage: Stage, machine: SimulatedMachine): Promise<boolean
   });
 }
 
+/** As README says of a node whose folder is lost: it is removed, and joins with an empty one. */
+async function addedAgain(stage: Stage, machine: SimulatedMachine): Promise<boolean> {
+  const { cluster } = stage;
+  const { id } = machine;
+  const operator = stage.operator();
+  if (!(await stage.untilAnswered(() => operator.change([{ type: 'remove', node: id }]), 'done')))
+    return false;
+  machine.joinsAgain = true;
+  machine.isOff = false;
+  cluster.kill(machine);
+  machine.disk = new SimDisk();
+  cluster.start(machine);
+  const added = { ...listed(machine), type: 'addVoter', node: id } as const;
+  if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return false;
+  machine.isDamaged = false;
+  return true;
+}
+
 /** One node with data is started anew as one of three, beside two that are empty. */
 export const grownByEdit: Schedule = {
   name: 'grownByEdit',
@@ -140,7 +158,6 @@ export const removedWhileDown: Schedule = {
   steps: ['one is lost', 'refused', 'removed and added again'],
   setting: quick(0),
   run: async (stage) => {
-    const { cluster } = stage;
     const operator = stage.operator();
     const [lost, other] = stage.shuffledFounders();
     if (!lost || !other || !(await emptied(stage, lost))) return;
@@ -148,15 +165,7 @@ export const removedWhileDown: Schedule = {
     const answer = await operator.change([{ type: 'remove', node: other.id }]);
     if (answer !== 'QUORUM_AT_RISK' && answer !== 'NO_LEADER') return;
     stage.mark('refused');
-    if (!(await stage.untilAnswered(() => operator.change([{ type: 'remove', node: lost.id }]), 'done')))
-      return;
-    lost.joinsAgain = true;
-    cluster.kill(lost);
-    lost.disk = new SimDisk();
-    const added = { ...listed(lost), type: 'addVoter', node: lost.id } as const;
-    if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
-    lost.isDamaged = false;
-    stage.mark('removed and added again');
+    if (await addedAgain(stage, lost)) stage.mark('removed and added again');
   },
 };
 
@@ -237,6 +246,89 @@ export const emptiedJoiner: Schedule = {
   },
 };
 
+/**
+ * A copy of a voter's folder is started beside it; then one that is older than the last start of the original. The original
+ * is cut off from the only one whom the copy reaches, and that one lacks what was committed meanwhile.
+ */
+export const copiedFolder: Schedule = {
+  name: 'copiedFolder',
+  steps: ['beside the original', 'an older one', 'committed by two', 'refused', 'goes on'],
+  setting: quick(0),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { copies, leader } = cluster;
+    const [original, third] = stage.shuffledFounders(...(leader ? [leader] : []));
+    if (!leader || !original || !third) return;
+    // The leader would end it at once: it knows what the original has acknowledged since.
+    const beside = copies.start(original, original.disk.clone());
+    stage.cut([leader], [beside]);
+    await stage.sleep(SILENCE_MS);
+    copies.end(beside.id);
+    stage.mendAll();
+    stage.mark('beside the original');
+    const older = original.disk.clone();
+    const isBack = await restartedAfter(stage, [original], () => {});
+    const isHeard = () =>
+      copies.isNoticed(original, older) &&
+      [leader, third].every((one) =>
+        statusOf(one)?.peers.some(({ nodeId, reachable }) => nodeId === original.id && reachable),
+      );
+    if (!isBack || !(await stage.until(isHeard))) return;
+    stage.mark('an older one');
+    stage.isolate(third);
+    if (!(await stage.grows(5))) return;
+    stage.mark('committed by two');
+    stage.isolate(leader);
+    stage.isolate(original);
+    const copy = copies.start(original, older);
+    stage.cut([leader, original], [copy]);
+    let isLed = false;
+    stage.onElected(() => {
+      isLed = true;
+    });
+    await stage.sleep(4000);
+    if (isLed || copy.node?.role === 'leader') return;
+    stage.mark('refused');
+    stage.mendAll();
+    if (await stage.grows(5)) stage.mark('goes on');
+  },
+};
+
+/**
+ * A voter's folder is put back as it was before it acknowledged what was committed with it alone. It meets the leader that
+ * was told so; then the other one, that lacks all that.
+ */
+export const olderFolder: Schedule = {
+  name: 'olderFolder',
+  steps: ['committed by two', 'put back', 'ended', 'goes on', 'removed and added again'],
+  setting: quick(0),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const { leader } = cluster;
+    const [older, third] = stage.shuffledFounders(...(leader ? [leader] : []));
+    if (!leader || !older || !third) return;
+    const folder = older.disk.clone();
+    stage.isolate(third);
+    if (!(await stage.grows(5))) return;
+    stage.mark('committed by two');
+    // They are heard as members; that the leader repairs its log is late.
+    stage.lose((from, to) => from === leader && to === older);
+    const isBack = await restartedAfter(stage, [older], () => {
+      older.isDamaged = true;
+      older.disk = folder;
+    });
+    if (!isBack) return;
+    stage.mark('put back');
+    older.isOff = true;
+    if (await stage.until(() => older.state === 'down', 2000)) stage.mark('ended');
+    stage.mendAll();
+    if (older.state !== 'down') stage.isolate(leader);
+    if (!(await stage.grows(5))) return;
+    stage.mark('goes on');
+    if (await addedAgain(stage, older)) stage.mark('removed and added again');
+  },
+};
+
 export const MISTAKES: readonly Schedule[] = [
   grownByEdit,
   emptiedMajority,
@@ -245,4 +337,6 @@ export const MISTAKES: readonly Schedule[] = [
   promotedDown,
   repeatedCommands,
   emptiedJoiner,
+  copiedFolder,
+  olderFolder,
 ];
