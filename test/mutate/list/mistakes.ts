@@ -75,7 +75,7 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
         'const wrong = lost ?? known.remember',
       ),
     ],
-    killedBy: under('copiedFolder', 5),
+    killedBy: under('copiedFolder', 1),
   },
   {
     name: 'a folder that has lost what it acknowledged is taken',

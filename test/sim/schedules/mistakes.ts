@@ -247,6 +247,43 @@ export const emptiedJoiner: Schedule = {
 };
 
 /**
+ * A member comes back with another folder and leads. One who was away all the time knows only the old one, and is needed
+ * when a third dies.
+ */
+export const unknownReturn: Schedule = {
+  name: 'unknownReturn',
+  steps: ['one is away', 'another is back', 'it leads', 'one dies', 'goes on', 'the first one follows'],
+  setting: quick(1),
+  run: async (stage) => {
+    const { cluster } = stage;
+    const operator = stage.operator();
+    const spare = cluster.machines.at(-1);
+    const [back, away, third] = stage.shuffledFounders();
+    if (!spare || !back || !away || !third) return;
+    cluster.start(spare);
+    const added = { ...listed(spare), type: 'addVoter', node: spare.id } as const;
+    if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
+    stage.isolate(away);
+    stage.mark('one is away');
+    await stage.sleep(SILENCE_MS);
+    if (!(await addedAgain(stage, back))) return;
+    stage.mark('another is back');
+    if (!(await stage.untilAnswered(() => operator.transfer(back.id), 'done'))) return;
+    stage.mark('it leads');
+    const dead = stage.random.pick([spare, third]);
+    dead.isOff = true;
+    cluster.kill(dead);
+    stage.mark('one dies');
+    stage.mendAll();
+    if (!(await stage.grows(5))) return;
+    stage.mark('goes on');
+    const { lastIndex } = cluster.reference;
+    if (await stage.until(() => (statusOf(away)?.appliedIndex ?? 0) >= lastIndex))
+      stage.mark('the first one follows');
+  },
+};
+
+/**
  * A copy of a voter's folder is started beside it; then one that is older than the last start of the original. The original
  * is cut off from the only one whom the copy reaches, and that one lacks what was committed meanwhile.
  */
@@ -337,6 +374,7 @@ export const MISTAKES: readonly Schedule[] = [
   promotedDown,
   repeatedCommands,
   emptiedJoiner,
+  unknownReturn,
   copiedFolder,
   olderFolder,
 ];
