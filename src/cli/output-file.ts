@@ -25,12 +25,14 @@ export class OutputFile {
     const present = statOf(name);
     if (present?.isDirectory()) throw new UsageError(`cannot write ${name}: it is a folder`);
     try {
-      this.#target = present ? fs.realpathSync(name) : name;
       if (present && !present.isFile()) {
-        this.#written = this.#target;
+        // A pipe below /proc/self/fd has no other name than the one given.
+        this.#target = name;
+        this.#written = name;
         this.#descriptor = fs.openSync(this.#written, 'w');
         return;
       }
+      this.#target = present ? fs.realpathSync(name) : name;
       this.#written = `${this.#target}.${process.pid}.tmp`;
       // Of a process that had the same id and was killed.
       fs.rmSync(this.#written, { force: true });

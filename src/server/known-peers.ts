@@ -117,7 +117,10 @@ export class KnownPeers {
     }
     if (starts === 0 || (starts === before.starts && run === before.run)) return undefined;
     if (starts < before.starts || (starts === before.starts && before.run !== ''))
-      return `start ${starts} of the data folder of node ${nodeId} was used before; ${OLDER}`;
+      return (
+        `start ${starts} of the data folder of node ${nodeId} was used before; if a copy of this folder was started meanwhile, ` +
+        `stop the copy, and start this one once more; otherwise ${OLDER}`
+      );
     this.#known.set(nodeId, { ...before, starts, run });
     this.#isDirty = true;
     this.save();

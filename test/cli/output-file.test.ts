@@ -1,4 +1,5 @@
 /** A file that export writes is there whole or as it was before. */
+import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
@@ -79,6 +80,19 @@ test('a device is written as it is, and a full one is an error', () => {
   );
   output.discard();
   assert.ok(fs.statSync('/dev/full').isCharacterDevice());
+});
+
+test('a pipe is written to under the name that it was given by: it has no other', () => {
+  const program =
+    `import { OutputFile } from ${JSON.stringify(new URL('../../src/cli/output-file.js', import.meta.url).href)};` +
+    "const output = new OutputFile('/dev/stdout'); output.write('all'); output.finish();";
+  const { stdout } = spawnSync('sh', [
+    '-c',
+    '"$0" --input-type=module -e "$1" | cat',
+    process.execPath,
+    program,
+  ]);
+  assert.is(stdout.toString(), 'all');
 });
 
 test.run();
