@@ -270,9 +270,11 @@ export const unknownReturn: Schedule = {
     stage.mark('another is back');
     if (!(await stage.untilAnswered(() => operator.transfer(back.id), 'done'))) return;
     stage.mark('it leads');
-    const dead = stage.random.pick([spare, third]);
-    dead.isOff = true;
-    cluster.kill(dead);
+    // Without the one that is away nobody is left to bring it up to date.
+    const removed = [{ type: 'remove', node: spare.id }] as const;
+    if (!(await stage.untilAnswered(() => operator.change(removed), 'done'))) return;
+    third.isOff = true;
+    cluster.kill(third);
     stage.mark('one dies');
     stage.mendAll();
     if (!(await stage.grows(5))) return;
