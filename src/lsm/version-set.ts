@@ -174,7 +174,7 @@ export class VersionSet {
     this.#manifest?.close();
   }
 
-  /** Whether there is a new MANIFEST; false if there is none for want of a descriptor, and the present one goes on. */
+  /** Whether there is a new MANIFEST; false if there is none for want of space or a descriptor, and the present one goes on. */
   async #succeedWith(whole: VersionEdit): Promise<boolean> {
     try {
       await this.#startManifest(whole);
@@ -182,7 +182,8 @@ export class VersionSet {
     } catch (error) {
       const { fs } = this.#options.env;
       const isMade = fs.exists(`${this.#directory}/${manifestName(this.#nextManifest)}`);
-      if (!this.#manifest || !isOutOfDescriptors(error) || isMade) throw error;
+      const mayPass = isDiskFull(error) || isOutOfDescriptors(error);
+      if (!this.#manifest || !mayPass || isMade) throw error;
       return false;
     }
   }

@@ -547,6 +547,30 @@ for (const [code, expected] of [
   });
 }
 
+test('a MANIFEST for whose successor the disk has no room goes on beyond its size', async () => {
+  const disk = new SimDisk();
+  let isFull = false;
+  let refused = 0;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) => {
+      if (!isFull || !path.endsWith('.tmp') || (kind !== 'create' && kind !== 'write')) return undefined;
+      refused++;
+      return systemError('ENOSPC', kind, path);
+    },
+  });
+  const tree = await openTree(disk, { maxManifestBytes: 256 }, env);
+  for (let i = 0; i < 60; i++) {
+    isFull = i > 20 && i < 50;
+    await tree.write([put(`key${i}`, 'x'.repeat(200))]);
+  }
+  await tree.flush();
+  assert.ok(refused > 1, `${refused} refused`);
+  await tree.close();
+  const after = await openTree(disk.powerCutClone(new SeededRandom(1)));
+  assert.is([...after.iterator()].length, 60);
+  await after.close();
+});
+
 test('without a WAL a full disk is visible, refuses what has no room, and drains when there is space', async () => {
   const disk = new SimDisk();
   let isFull = true;
