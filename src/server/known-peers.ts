@@ -58,6 +58,8 @@ export class KnownPeers {
   #ofMembers: ReadonlyMap<number, string> = new Map();
   /** Who is let in for what it says alone, with another folder than the one that is known here. */
   readonly #ahead = new Set<number>();
+  /** By node: its run that was taken for it last, by this process. */
+  readonly #metRuns = new Map<number, string>();
   /** Something changed that is not written yet. */
   #isDirty = false;
 
@@ -113,24 +115,34 @@ export class KnownPeers {
         for (const id of this.#known.keys()) if (!this.#members.has(id)) this.#known.delete(id);
       this.#write(new Map([...this.#known, [nodeId, { storeId, starts, run, holds: 0 }]]));
       this.#known.set(nodeId, { storeId, starts, run, holds: 0 });
+      this.#metRuns.set(nodeId, run);
       return undefined;
     }
-    if (starts === 0 || (starts === before.starts && run === before.run)) return undefined;
+    if (starts === 0 || (starts === before.starts && run === before.run)) {
+      this.#metRuns.set(nodeId, run);
+      return undefined;
+    }
     if (starts < before.starts || (starts === before.starts && before.run !== ''))
       return (
         `start ${starts} of the data folder of node ${nodeId} was used before; if a copy of this folder was started meanwhile, ` +
         `stop the copy, and start this one once more; otherwise ${OLDER}`
       );
+    this.#metRuns.set(nodeId, run);
     this.#known.set(nodeId, { ...before, starts, run });
     this.#isDirty = true;
     this.save();
     return undefined;
   }
 
-  /** That a node comes with the folder that is known, and without entries that it had acknowledged; undefined if not so. */
-  lost(nodeId: number, { storeId, lastIndex }: Run): string | undefined {
+  /**
+   * That a node comes with the folder that is known, and without entries that it had acknowledged; undefined if not so. Only
+   * the first word of a run tells that: a later one may have been overtaken, on another connection, by what the same run has
+   * acknowledged since.
+   */
+  lost(nodeId: number, { storeId, run, lastIndex }: Run): string | undefined {
     const before = this.#known.get(nodeId);
     if (before?.storeId !== storeId || lastIndex >= before.holds) return undefined;
+    if (this.#metRuns.get(nodeId) === run) return undefined;
     return (
       `node ${nodeId} has lost entries that it had acknowledged: its log ends at ${lastIndex}, and it held ` +
       `${before.holds}; ${OLDER}`

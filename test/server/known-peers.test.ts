@@ -55,4 +55,20 @@ for (const how of ['noted', 'met'] as const) {
   });
 }
 
+test('an announcement that acknowledgements on another connection have overtaken tells of no loss', () => {
+  const { known, again } = knowing('noted');
+  const first = { ...run('old', 0), lastIndex: 28 };
+  assert.is(known.lost(3, first), undefined);
+  known.remember(3, first);
+  known.holds(3, 29);
+  known.save();
+  assert.is(known.lost(3, first), undefined);
+  // The next run of the folder has to bring what this one held.
+  const next = { ...first, starts: 2, run: 'next' };
+  for (const each of [known, again()]) {
+    assert.match(each.lost(3, next) ?? '', /its log ends at 28, and it held 29/);
+    assert.is(each.lost(3, { ...next, lastIndex: 29 }), undefined);
+  }
+});
+
 test.run();

@@ -221,7 +221,7 @@ export class Reference {
     const floor = Math.max(session.floor, acknowledgedThrough);
     if (sequence <= floor || sequence > floor + session.window)
       return { type: 'refused', code: 'INVALID_REQUEST' };
-    const write = this.#write(index, command.write);
+    const write = this.#write(index, command.write, command.maxValueBytes);
     this.#sessions.delete(sessionId);
     this.#sessions.set(sessionId, session);
     session.floor = floor;
@@ -230,7 +230,7 @@ export class Reference {
   }
 
   /** PROTOCOL.md, "Writes": conditions first, all on the state before; then the effects, one on the other, or none. */
-  #write(index: number, { operations }: WriteCommand): WriteResult {
+  #write(index: number, { operations }: WriteCommand, maxValueBytes: number): WriteResult {
     const keys = new Map<string, KeyState | undefined>();
     for (const { key } of operations) keys.set(key.toString(), this.stateAt(key.toString(), index));
     const presentOf = ({ key }: WriteOperation) => keys.get(key.toString());
@@ -239,6 +239,20 @@ export class Reference {
         const present = presentOf(operation);
         if (isMet(operation, present)) return { status: 'notApplied', existed: false, version: 0 };
         return { status: 'conditionFailed', existed: present !== undefined, version: present?.version ?? 0 };
+      });
+      return { applied: false, index, results };
+    }
+    // An append that would leave more than the leader allowed takes no operation with it.
+    const grown = new Map(keys);
+    for (const [at, operation] of operations.entries()) {
+      const name = operation.key.toString();
+      const next = effect(index, operation, grown.get(name));
+      grown.set(name, next);
+      if (operation.action !== 'append' || (next?.value.length ?? 0) <= maxValueBytes) continue;
+      const results = operations.map((each, i): OperationResult => {
+        const present = presentOf(each);
+        if (i !== at) return { status: 'notApplied', existed: false, version: 0 };
+        return { status: 'valueTooLarge', existed: present !== undefined, version: present?.version ?? 0 };
       });
       return { applied: false, index, results };
     }

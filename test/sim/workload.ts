@@ -37,6 +37,7 @@ const EXPECTED_CODES = new Set([
   'CONNECTION_LOST',
   'ATTEMPT_TIMEOUT',
   'HELLO_TIMEOUT',
+  'DISK_FULL',
   // Only if an attempt may have been applied; otherwise the library goes on in a new session.
   'SESSION_EXPIRED',
 ]);
