@@ -13,14 +13,23 @@ export const replacedChange: Schedule = {
     const { leader } = cluster;
     const spare = cluster.machines.find((machine) => !cluster.founders.includes(machine));
     if (!leader || !spare) return;
-    stage.lose((from, _to, { type }) => from === leader && type === 'append');
-    const lastOf = () => statusOf(leader)?.lastIndex ?? 0;
-    // Behind what is on its way it is at the latest the last entry after that.
-    stage.change(leader, 'addLearner', spare);
-    const before = lastOf();
-    if (!(await stage.until(() => lastOf() > before))) return;
-    await stage.sleep(50);
+    cluster.start(spare);
+    if (!(await stage.until(() => spare.state === 'up'))) return;
+    // From the change on nothing that the leader appends arrives.
+    let hasChange = false;
+    stage.lose((from, _to, message) => {
+      if (from !== leader || message.type !== 'append') return false;
+      hasChange ||= message.entries.some(({ kind }) => kind === 'configuration');
+      return hasChange;
+    });
+    for (let tries = 0; tries < 10 && !hasChange; tries++) {
+      // While writes go on, a follower may be a little behind: then the change is refused.
+      stage.change(leader, 'addLearner', spare);
+      await stage.until(() => hasChange, 500);
+    }
+    if (!hasChange) return;
     stage.mark('in one log only');
+    const lastOf = () => statusOf(leader)?.lastIndex ?? 0;
     let isElected = false;
     stage.onElected((elected) => {
       isElected ||= elected !== leader;
