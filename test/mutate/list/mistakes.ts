@@ -97,7 +97,7 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
         'return expected.length > 0;',
       ),
     ],
-    killedBy: under('liesToMembers', 5),
+    killedBy: ['security/proof'],
   },
   {
     name: 'a term has no bound',
