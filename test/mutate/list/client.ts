@@ -105,6 +105,6 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     name: 'the next page begins with the last key of this one',
     reason: 'off by one',
     patches: [keyRange('Buffer.concat([key, Buffer.from([0])])', 'key')],
-    killedBy: ['client/client'],
+    killedBy: randomFaults(20),
   },
 ];

@@ -195,7 +195,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
         'if (entries.length >= options.maxEntries) return { entries, more: false };',
       ),
     ],
-    killedBy: ['kv/kv-state-machine'],
+    killedBy: randomFaults(20),
   },
   {
     name: 'a batch that is missing in the tree’s log is not noticed',

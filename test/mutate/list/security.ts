@@ -1,5 +1,5 @@
 /** Mutations of what keeps strangers out: src/security, the handshake, and whose messages count. */
-import { inFile, type Mutation } from '../mutation.js';
+import { inFile, type Mutation, under } from '../mutation.js';
 
 const handshake = inFile('protocol/handshake.js');
 const proof = inFile('security/proof.js');
@@ -67,7 +67,7 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
     name: 'a term may jump anywhere',
     reason: 'the newest term wins',
     patches: [senders('if (term > MAX_TERM || (!isNew && term > local.term + MAX_TERM_JUMP))', 'if (false)')],
-    killedBy: ['raft/senders'],
+    killedBy: under('liesWithoutSecret', 5),
   },
   {
     name: 'the second leader of a term is followed',
