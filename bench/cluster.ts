@@ -115,7 +115,8 @@ async function load(client: RaftreeClient, startedMs: number, endMs: number): Pr
 }
 
 try {
-  // The first answer comes when a leader is elected; every client opens its connection and session before the clock starts.
+  // The first answer comes when a leader is elected; every client opens its connection and session before the clock
+  // starts.
   await Promise.all(clients.map((client, i) => client.put(keyOf(i), value)));
   if (options.workload !== 'put') {
     const loader = new RaftreeClient({ endpoints, timeoutMs: 60_000 });

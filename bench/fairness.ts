@@ -1,6 +1,7 @@
 /**
- * What one client's small puts take while others ask for much: nobody, 50 clients that scan everything again and again, 100
- * clients that put values of 7 MB. Three nodes on this machine, each a process; the others are processes of their own too.
+ * What one client's small puts take while others ask for much: nobody, 50 clients that scan everything again and again,
+ * 100 clients that put values of 7 MB. Three nodes on this machine, each a process; the others are processes of their
+ * own too.
  *
  *     node dist/bench/fairness.js --seconds 10 --kinds nothing,scans,large
  *

@@ -1,7 +1,7 @@
 /**
- * What thousands of hostile connections do to one node, a real process: its resident memory before, during and after, and
- * what another client meets meanwhile. Two kinds: frames of 10 MiB that are never finished, and requests for large answers
- * that nobody reads.
+ * What thousands of hostile connections do to one node, a real process: its resident memory before, during and after,
+ * and what another client meets meanwhile. Two kinds: frames of 10 MiB that are never finished, and requests for large
+ * answers that nobody reads.
  *
  *     node dist/bench/hostile-connections.js --connections 4096 --seconds 20 [--main OTHER/dist/src/cli/main.js]
  */

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:level`: `raftree/level` beside classic-level, in the cases of `level-cases.ts`. The two take turns
- * in each round; printed are medians, their ratios (of CPU time: of all threads), and the longest time for which the event
+ * `npm run bench:level`: `raftree/level` beside classic-level, in the cases of `level-cases.ts`. The two take turns in
+ * each round; printed are medians, their ratios (of CPU time: of all threads), and the longest time for which the event
  * loop stood still.
  */
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -24,7 +24,9 @@ export interface Outcome {
 
 export interface Workload {
   readonly name: string;
-  /** `empty`: begins with an empty directory. `written`: goes on after the writes before. `settled`: reopened, at rest. */
+  /**
+   * `empty`: begins with an empty directory. `written`: goes on after the writes before. `settled`: reopened, at rest.
+   */
   readonly begins: 'empty' | 'written' | 'settled';
   readonly writes: boolean;
   run(engine: Engine, scale: Scale): Promise<Outcome>;

@@ -1,5 +1,8 @@
 /// <reference types="node" preserve="true" />
-/** `raftree`: run a node inside a Node.js process. The rooms have entries of their own: `raftree/lsm`, `/raft`, `/client`. */
+/**
+ * `raftree`: run a node inside a Node.js process. The rooms have entries of their own: `raftree/lsm`, `/raft`,
+ * `/client`.
+ */
 export type { Env, Logger } from './env/env.js';
 export { silentLogger } from './env/env.js';
 export { RaftreeError } from './env/errors.js';

@@ -1,4 +1,6 @@
-/** The engines that can be compared, by the names that `--peers` takes. The modules of those not named are not loaded. */
+/**
+ * The engines that can be compared, by the names that `--peers` takes. The modules of those not named are not loaded.
+ */
 import type { Engine, EngineOptions } from './engine.js';
 
 export const OURS = 'raftree';

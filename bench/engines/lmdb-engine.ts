@@ -1,4 +1,6 @@
-/** lmdb-js: a memory-mapped B+ tree. Its puts resolve when they are committed; `flushed` says that they are on the disk. */
+/**
+ * lmdb-js: a memory-mapped B+ tree. Its puts resolve when they are committed; `flushed` says that they are on the disk.
+ */
 import { open, type RootDatabase } from 'lmdb';
 import type { Engine, EngineOptions, Pair } from './engine.js';
 

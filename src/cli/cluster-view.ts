@@ -89,7 +89,9 @@ function membershipOf(nodeId: number, { voters, outgoing, learners }: NodeStatus
   return learners.includes(nodeId) ? 'learner' : '-';
 }
 
-/** A node does not speak of itself among its peers: the others know how it is reached, and of itself it tells the rest. */
+/**
+ * A node does not speak of itself among its peers: the others know how it is reached, and of itself it tells the rest.
+ */
 function addressesOf(
   nodeId: number,
   answers: readonly NodeStatus[],

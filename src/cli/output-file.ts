@@ -1,6 +1,6 @@
 /**
- * A file that is there whole, or not at all: it is written beside its place under another name, synced, and renamed. What
- * was there before stays as it was until then. A device or a pipe is written to as it is.
+ * A file that is there whole, or not at all: it is written beside its place under another name, synced, and renamed.
+ * What was there before stays as it was until then. A device or a pipe is written to as it is.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * What a client's caller gets instead of an answer. `code` says what happened; `outcome` says exactly what is known of a
- * write: `notCommitted` if no attempt of it can have reached a log, or `unknown`. For a read it is `notCommitted`.
+ * What a client's caller gets instead of an answer. `code` says what happened; `outcome` says exactly what is known of
+ * a write: `notCommitted` if no attempt of it can have reached a log, or `unknown`. For a read it is `notCommitted`.
  *
  * Codes of the client itself:
  *

@@ -21,8 +21,8 @@ export interface ClientOptions {
   /** How long a call may take, retries included; Infinity: as long as it takes. Default 10 000. */
   readonly timeoutMs?: number;
   /**
-   * How long one attempt waits for its answer before another node is tried: longer for a large request (a second for each
-   * MiB), and while a large answer arrives. Default 3 000.
+   * How long one attempt waits for its answer before another node is tried: longer for a large request (a second for
+   * each MiB), and while a large answer arrives. Default 3 000.
    */
   readonly attemptTimeoutMs?: number;
   /** How long a connection may take to come up. Default 2 000. */

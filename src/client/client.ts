@@ -8,11 +8,12 @@
  *     for await (const { key, value } of client.scan({ prefix: 'colour/' })) { ... }
  *     await client.close();
  *
- * Every call may throw a RaftreeClientError (`client-error.ts` lists the codes). Buffers that come back are the caller's own.
+ * Every call may throw a RaftreeClientError (`client-error.ts` lists the codes). Buffers that come back are the
+ * caller's own.
  *
- * Order: writes of one client to one key take effect in the order of their calls, awaited or not: `put(k, 1); put(k, 2)`
- * leaves 2. A batch has its place in the order of each of its keys. Writes to different keys, and reads, that are under
- * way together may take effect in any order; await one to have it before another.
+ * Order: writes of one client to one key take effect in the order of their calls, awaited or not:
+ * `put(k, 1); put(k, 2)` leaves 2. A batch has its place in the order of each of its keys. Writes to different keys,
+ * and reads, that are under way together may take effect in any order; await one to have it before another.
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
@@ -217,13 +218,14 @@ export class RaftreeClient {
   /**
    * Changes who belongs to the cluster, all at once; resolves when the new members count and no others.
    *
-   * While another change is under way it is tried again (`CHANGE_PENDING`). The change is tied to the configuration that
-   * the leader tells first. So it may be sent again after an attempt whose fate is unknown: it cannot undo what another
-   * operator has done since. If the members were changed since then, and are not as asked for: `CHANGE_CONFLICT`.
+   * While another change is under way it is tried again (`CHANGE_PENDING`). The change is tied to the configuration
+   * that the leader tells first. So it may be sent again after an attempt whose fate is unknown: it cannot undo what
+   * another operator has done since. If the members were changed since then, and are not as asked for:
+   * `CHANGE_CONFLICT`.
    *
    * Refused, and not committed: `ALREADY_MEMBER`, `NOT_A_MEMBER`, `CHANGE_INVALID`. With `force` the leader does not
-   * insist on what it can see now, and warns instead: `QUORUM_AT_RISK`, `MEMBER_UNREACHABLE`, `MEMBER_BEHIND`. After such
-   * a change the cluster may never again take a write.
+   * insist on what it can see now, and warns instead: `QUORUM_AT_RISK`, `MEMBER_UNREACHABLE`, `MEMBER_BEHIND`. After
+   * such a change the cluster may never again take a write.
    */
   changeMembers(
     changes: readonly MemberChange[],

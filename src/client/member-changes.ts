@@ -3,9 +3,9 @@ import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { addressOf, invalid } from './client-options.js';
 
 /**
- * A voter counts in elections and commits; a learner receives everything and counts for nothing. A new member needs both of
- * its addresses (`host:port`); `promote` makes a learner a voter, `demote` a voter a learner; `update` changes one address
- * or both.
+ * A voter counts in elections and commits; a learner receives everything and counts for nothing. A new member needs
+ * both of its addresses (`host:port`); `promote` makes a learner a voter, `demote` a voter a learner; `update` changes
+ * one address or both.
  */
 export type MemberChange =
   | {

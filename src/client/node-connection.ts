@@ -98,8 +98,8 @@ export class NodeConnection implements Handler {
   }
 
   /**
-   * Resolves when the node has said hello and told its limits. Rejects with `UNREACHABLE` or with the reason that the node gave
-   * (`VERSION_MISMATCH`, `SECRET_MISMATCH` …).
+   * Resolves when the node has said hello and told its limits. Rejects with `UNREACHABLE` or with the reason that the
+   * node gave (`VERSION_MISMATCH`, `SECRET_MISMATCH` …).
    */
   static async open(endpoint: string, settings: ClientSettings): Promise<NodeConnection> {
     const { env, clusterId, clusterSecret, connectTimeoutMs } = settings;

@@ -49,7 +49,9 @@ const DISK_FULL_PATIENCE_MS = 3000;
 /** Requests that may be done although nobody heard of it. */
 export const LASTING: ReadonlySet<RequestName> = new Set(['write', 'changeMembers', 'transferLeader']);
 
-/** Answered when all is checked and the cluster has gone through with it: a leader may take some ten seconds for that. */
+/**
+ * Answered when all is checked and the cluster has gone through with it: a leader may take some ten seconds for that.
+ */
 const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader']);
 const SLOW_ATTEMPT_TIMEOUT_MS = 18_000;
 

@@ -73,7 +73,8 @@ export class SessionWriter {
           }
           // Given up, but perhaps on its way: it may still be applied until the node knows that nobody waits for it.
           if (error.outcome === 'unknown') over = session.passed(sequence);
-          // An earlier attempt may have been applied before the session expired: in a new one it would be applied twice.
+          // An earlier attempt may have been applied before the session expired: in a new one it would be applied
+          // twice.
           if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
         } finally {
           session.finish(sequence);

@@ -191,7 +191,9 @@ function emptyIfThere(env: Env, path: string): void {
   }
 }
 
-/** Undefined for a socket, for what is gone, emptied, a directory, or torn by a power cut: nobody who lives holds that. */
+/**
+ * Undefined for a socket, for what is gone, emptied, a directory, or torn by a power cut: nobody who lives holds that.
+ */
 function readHolder(env: Env, path: string): ProcessIdentity | undefined {
   let text: string;
   try {

@@ -1,6 +1,6 @@
 /**
- * Whether the disk of a node is full, or no file can be opened for want of descriptors, as those who write find out. It is logged once when it begins and once when it
- * ends, however many writers there are and however often they try.
+ * Whether the disk of a node is full, or no file can be opened for want of descriptors, as those who write find out. It
+ * is logged once when it begins and once when it ends, however many writers there are and however often they try.
  */
 import type { Logger } from './env.js';
 import { errorCode, errorMessage, isOutOfDescriptors } from './errors.js';

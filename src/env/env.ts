@@ -77,7 +77,10 @@ export interface FileSystem {
   syncDirectory(path: string): void;
   /** Makes the names that a directory has now durable, while other events run. */
   syncDirectoryLater(path: string): Promise<void>;
-  /** Listens on a UNIX socket of a new name, until it is closed or this process, or thread, ends. Keeps no process alive. */
+  /**
+   * Listens on a UNIX socket of a new name, until it is closed or this process, or thread, ends. Keeps no process
+   * alive.
+   */
   bindSocket(path: string): Promise<BoundSocket>;
   /** Whether somebody who lives listens on a socket of that name; not if there is none, or something else. */
   isListening(path: string): Promise<boolean>;
@@ -88,7 +91,10 @@ export interface BoundSocket {
   close(): void;
 }
 
-/** The `syscall` of an error that a failed sync of a file gave, also within `writeDurable` where it is a call of its own. */
+/**
+ * The `syscall` of an error that a failed sync of a file gave, also within `writeDurable` where it is a call of its
+ * own.
+ */
 export const SYNC_CALL = 'fdatasync';
 
 export interface File {
@@ -97,7 +103,10 @@ export interface File {
   /** Fills `target` from `position` on; returns the bytes read, fewer than asked only at the end of the file. */
   readSync(target: Uint8Array, position: number): number;
   read(target: Uint8Array, position: number): Promise<number>;
-  /** Writes all bytes or throws; after an error any part of them may be in the file. Survives a kill of the process, not a power cut. */
+  /**
+   * Writes all bytes or throws; after an error any part of them may be in the file. Survives a kill of the process, not
+   * a power cut.
+   */
   writeSync(chunks: readonly Uint8Array[], position: number): void;
   write(chunks: readonly Uint8Array[], position: number): Promise<void>;
   /**
@@ -118,7 +127,9 @@ export interface Address {
 }
 
 export interface Network {
-  /** Resolves when connections are accepted. Port 0 picks a free one. Rejects with the system's code (`EADDRINUSE` …). */
+  /**
+   * Resolves when connections are accepted. Port 0 picks a free one. Rejects with the system's code (`EADDRINUSE` …).
+   */
   listen(address: Address, accept: (socket: Socket) => void): Promise<Listener>;
   /** Resolves when connected. Rejects with the system's code, or `ETIMEDOUT`. */
   connect(address: Address, timeoutMs: number): Promise<Socket>;

@@ -20,8 +20,8 @@ export interface AtomicWrite {
 }
 
 /**
- * All values together that the appends of one write leave: a few small ones to many large values would make a batch that
- * no engine takes, on any replica. The same for all replicas, for ever.
+ * All values together that the appends of one write leave: a few small ones to many large values would make a batch
+ * that no engine takes, on any replica. The same for all replicas, for ever.
  */
 export const MAX_GROWN_BYTES: number = 128 * 1024 * 1024;
 

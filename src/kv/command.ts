@@ -7,10 +7,10 @@
  * The head carries the limit of the leader that accepted the command: every replica must decide alike, whatever its
  * own configuration says. Above MAX_VALUE_BYTES no append takes effect: such a value could not be read any more.
  *
- * An entry that is not of this form, or that no engine can hold, is **void**: it changes nothing, on every replica alike,
- * and stops none. It is refused before it is appended, so it comes from a leader that is damaged, or lies. For the rule to
- * hold, all replicas must find the same entries void: another kind of command, or other limits, may be used only when all
- * members know them.
+ * An entry that is not of this form, or that no engine can hold, is **void**: it changes nothing, on every replica
+ * alike, and stops none. It is refused before it is appended, so it comes from a leader that is damaged, or lies. For
+ * the rule to hold, all replicas must find the same entries void: another kind of command, or other limits, may be used
+ * only when all members know them.
  */
 
 import { errorMessage } from '../env/errors.js';

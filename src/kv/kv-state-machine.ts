@@ -58,8 +58,9 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #voidEntries = 0;
 
   /**
-   * `reopen` opens the engine that a snapshot brings; `emptyAt` is the index at which an empty engine stands. Throws `CORRUPTION` if what the
-   * engine holds does not fit together. `onVoid` is told of each entry that no replica can apply.
+   * `reopen` opens the engine that a snapshot brings; `emptyAt` is the index at which an empty engine stands. Throws
+   * `CORRUPTION` if what the engine holds does not fit together. `onVoid` is told of each entry that no replica can
+   * apply.
    */
   constructor(
     engine: Engine,

@@ -1,7 +1,7 @@
 /**
- * Lets so many bytes of large writes into the log at a time; the others wait, in order. Whatever is in the log has to be
- * written and replicated before what comes behind it: a small write finds no more than this in front of it, however many
- * clients send large ones.
+ * Lets so many bytes of large writes into the log at a time; the others wait, in order. Whatever is in the log has to
+ * be written and replicated before what comes behind it: a small write finds no more than this in front of it, however
+ * many clients send large ones.
  */
 
 /** A request above this is large. */

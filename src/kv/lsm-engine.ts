@@ -18,7 +18,10 @@ export interface LsmEngineOptions {
 const DISK_FULL_RETRY_MS = 500;
 const WRITER = 'storage engine';
 
-/** Opens the tree in a directory; writes and flushes wait while the disk is full. Rejects with `CORRUPTION`, `LOCKED`, or the system's error. */
+/**
+ * Opens the tree in a directory; writes and flushes wait while the disk is full. Rejects with `CORRUPTION`, `LOCKED`,
+ * or the system's error.
+ */
 export async function openLsmEngine(
   env: Env,
   directory: string,
@@ -40,8 +43,8 @@ export async function openLsmEngine(
 }
 
 /**
- * Looks at the batches that the tree replays from its own log: each carries the first and last index that it applied, and
- * they must join. Throws `CORRUPTION` if one is missing between two others.
+ * Looks at the batches that the tree replays from its own log: each carries the first and last index that it applied,
+ * and they must join. Throws `CORRUPTION` if one is missing between two others.
  */
 export function joinChecker(): (operations: readonly EngineOperation[]) => void {
   let lastIndex: number | undefined;

@@ -1,4 +1,6 @@
-/** About how many bytes of its tables a version has in a range. Only tables that the range's ends cut are looked into. */
+/**
+ * About how many bytes of its tables a version has in a range. Only tables that the range's ends cut are looked into.
+ */
 import { compareBytes } from './bytes.js';
 import type { TableCache } from './table-cache.js';
 import type { KeyRange, Version } from './version.js';

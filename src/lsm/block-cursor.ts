@@ -13,7 +13,9 @@ export class BlockCursor extends Cursor {
   /** Where the current entry, and the one behind it, begin. */
   #current = 0;
   #following = 0;
-  /** Of the entry decoded last: key bytes that it shares with the one before it, its other ones, and where they stand. */
+  /**
+   * Of the entry decoded last: key bytes that it shares with the one before it, its other ones, and where they stand.
+   */
   #shared = 0;
   #other = 0;
   #keyAt = 0;

@@ -50,8 +50,8 @@ export interface ClosedTree {
 }
 
 /**
- * Rejects with `LSM_LOCKED` if a living process has the tree open, `LSM_INVALID` if there is no tree in the directory, or
- * the system's error. Damage is reported, not thrown.
+ * Rejects with `LSM_LOCKED` if a living process has the tree open, `LSM_INVALID` if there is no tree in the directory,
+ * or the system's error. Damage is reported, not thrown.
  */
 export async function readClosedTree(env: Env, directory: string): Promise<ClosedTree> {
   checkDirectory(env, directory);

@@ -24,8 +24,9 @@ export abstract class Cursor {
   valueStart = 0;
   valueEnd = 0;
   /**
-   * If `storedEnd` is not 0, the entry is alone in its block, and this is the block as it stands in the file, with codec
-   * and checksum, which was checked. The value is then not at hand; `valueStart` and `valueEnd` only tell its length.
+   * If `storedEnd` is not 0, the entry is alone in its block, and this is the block as it stands in the file, with
+   * codec and checksum, which was checked. The value is then not at hand; `valueStart` and `valueEnd` only tell its
+   * length.
    */
   storedBytes: Buffer = NO_BYTES;
   storedStart = 0;

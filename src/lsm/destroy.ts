@@ -10,7 +10,8 @@ import { isSpareWal, isWalName } from './wal.js';
 
 /**
  * Removes the files of a tree, and its directory if nothing else is in it. Nothing happens where there is no tree.
- * Rejects with `LSM_LOCKED` if the tree is open, `LSM_INVALID` if it is no directory, or the system's error; it may then be called again.
+ * Rejects with `LSM_LOCKED` if the tree is open, `LSM_INVALID` if it is no directory, or the system's error; it may
+ * then be called again.
  */
 export async function destroyTree(env: Env, directory: string): Promise<void> {
   const { fs } = env;

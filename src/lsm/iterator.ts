@@ -259,7 +259,9 @@ export class LsmIterator<E extends object = Entry> {
     return entry;
   }
 
-  /** Behind the version at the top, or, after too many of them, to a position among or at the end of the key's versions. */
+  /**
+   * Behind the version at the top, or, after too many of them, to a position among or at the end of the key's versions.
+   */
   #pass(sequence: number, to: 'before' | 'at'): void {
     this.#passedEntries++;
     if (++this.#steps < MOST_STEPS) this.#merge.advance();

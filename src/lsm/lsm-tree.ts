@@ -126,8 +126,8 @@ export class LsmTree {
    * Opens the tree in a directory, which is created if it does not exist, and recovers what is there.
    *
    * Throws `LSM_LOCKED` if it is open elsewhere, `LSM_INVALID` for an option that is not known or out of its limits,
-   * `LSM_MISSING` or `LSM_EXISTS` if the options say so, `LSM_FOREIGN` if another kind of database is there, `CORRUPTION` (with path and offset in `info`) if what must
-   * be there is damaged, or the system's error.
+   * `LSM_MISSING` or `LSM_EXISTS` if the options say so, `LSM_FOREIGN` if another kind of database is there,
+   * `CORRUPTION` (with path and offset in `info`) if what must be there is damaged, or the system's error.
    */
   static async open(directory: string, options: LsmOptions = {}): Promise<LsmTree> {
     const resolved = resolveOptions(options);
@@ -342,7 +342,9 @@ export class LsmTree {
     return this.#snapshots.take(this.#lastVisible);
   }
 
-  /** Walks over keys in order. Throws `LSM_CLOSED`, or `LSM_INVALID` for a released snapshot or a bound that is none. */
+  /**
+   * Walks over keys in order. Throws `LSM_CLOSED`, or `LSM_INVALID` for a released snapshot or a bound that is none.
+   */
   iterator(options: IteratorOptions = {}): LsmIterator {
     return this.iteratorOf(options.values === false ? copyKeyOnly : copyEntry, options);
   }

@@ -538,7 +538,9 @@ export class Memtable {
   }
 }
 
-/** In-order neighbour: `towards` and `away` are right and left for the successor, left and right for the predecessor. */
+/**
+ * In-order neighbour: `towards` and `away` are right and left for the successor, left and right for the predecessor.
+ */
 function neighbour(node: number, towards: Int32Array, away: Int32Array, parents: Int32Array): number {
   let at = towards[node] as number;
   if (at !== 0) {

@@ -1,7 +1,9 @@
 /** The tables that are open, of all trees that share this: at most so many, the one unused for longest goes first. */
 import type { TableFile } from './table-file.js';
 
-/** Of the descriptors of a process so many are for tables: the others are for logs, for what is written, and sockets. */
+/**
+ * Of the descriptors of a process so many are for tables: the others are for logs, for what is written, and sockets.
+ */
 const SHARE_OF_DESCRIPTORS = 0.5;
 /** Of all unpinned ones, when the system has no descriptor left. */
 const SHED_SHARE = 0.25;

@@ -33,7 +33,10 @@ export function checkForeign({ fs }: Env, directory: string): void {
   }
 }
 
-/** Makes the file, if it is not there or was torn by a power cut. A full disk has no room for it: the next opening makes it. */
+/**
+ * Makes the file, if it is not there or was torn by a power cut. A full disk has no room for it: the next opening makes
+ * it.
+ */
 export function markDirectory({ fs }: Env, directory: string): void {
   const path = `${directory}/${CURRENT}`;
   if (fs.exists(path) && fs.readFile(path).toString('latin1') === MARK) return;

@@ -235,7 +235,9 @@ export class RunCursor extends BlockCursor {
     this.setBlock(this.#unpacked, 0, plain, table.path, offset);
   }
 
-  /** Shows an entry that fills the block at `start` to `end` of the window alone, if the block is good to be passed on. */
+  /**
+   * Shows an entry that fills the block at `start` to `end` of the window alone, if the block is good to be passed on.
+   */
   #showStored(sole: SoleEntry, start: number, end: number): boolean {
     const { writesTo } = this.#options;
     this.storedEnd = 0;

@@ -4,8 +4,8 @@
  *     bits / 8 bytes: bit i is bit (i mod 8) of byte (i div 8)
  *
  * Only the hashing is ours: a key is hashed once, into two 32-bit numbers, from which every filter takes its indexes,
- * each the share hash / 2^32 of the bits, by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance, 2006, with the cubic term of Dillinger
- * and Manolios' enhanced double hashing, 2004).
+ * each the share hash / 2^32 of the bits, by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance,
+ * 2006, with the cubic term of Dillinger and Manolios' enhanced double hashing, 2004).
  */
 import bloomFilters from 'bloom-filters';
 

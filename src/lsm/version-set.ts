@@ -174,7 +174,10 @@ export class VersionSet {
     this.#manifest?.close();
   }
 
-  /** Whether there is a new MANIFEST; false if there is none for want of space or a descriptor, and the present one goes on. */
+  /**
+   * Whether there is a new MANIFEST; false if there is none for want of space or a descriptor, and the present one goes
+   * on.
+   */
   async #succeedWith(whole: VersionEdit): Promise<boolean> {
     try {
       await this.#startManifest(whole);

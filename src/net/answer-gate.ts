@@ -1,11 +1,12 @@
 /**
  * Keeps the answers of one channel within what it may buffer. A request that is small on its way in may have an answer
- * that is large on its way out, and hundreds of them may arrive in one chunk. So an answer is made only while the channel
- * is writable and when its turn has come; until then it waits, in order. A large one for which the budget of the node has no
- * room is dropped, and made again when there is room: nobody knows how large it is before.
+ * that is large on its way out, and hundreds of them may arrive in one chunk. So an answer is made only while the
+ * channel is writable and when its turn has come; until then it waits, in order. A large one for which the budget of
+ * the node has no room is dropped, and made again when there is room: nobody knows how large it is before.
  *
- * So at most the high water mark and one answer are unsent. The number of answers that wait is the caller's to bound, by
- * not reading (`Channel.pauseReading`). The handler that owns the gate calls `writable` from its `writabilityChanged`.
+ * So at most the high water mark and one answer are unsent. The number of answers that wait is the caller's to bound,
+ * by not reading (`Channel.pauseReading`). The handler that owns the gate calls `writable` from its
+ * `writabilityChanged`.
  */
 import type { Channel } from './channel.js';
 import type { Turns, Weight } from './turns.js';
@@ -43,8 +44,8 @@ export class AnswerGate {
   }
 
   /**
-   * Makes an answer when its turn has come, perhaps more than once, and writes it. If making it throws, the channel is cut
-   * off with that error. On a channel that is not open nothing is made or written.
+   * Makes an answer when its turn has come, perhaps more than once, and writes it. If making it throws, the channel is
+   * cut off with that error. On a channel that is not open nothing is made or written.
    */
   run(make: () => Answer, written: () => void): void {
     this.#waiting.push({ make, written });

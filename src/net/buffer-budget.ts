@@ -6,10 +6,10 @@
  *     |<- for peers, 2/8 ->|<---------------- clients: the rest, less what peers use above their part ---------------->|
  *                          |<-- large frames, requests: 5/8 -->|<-- answers: 2/8 -->|<-- small frames may use it all ->|
  *
- * Before a connection holds much, it asks for room (`reserve`). Without room it waits: it is not read, or its answers are
- * not made. Room goes to the connection that was given least of late and wants least, every fourth time to the one that
- * has waited longest. While others wait, a connection whose frame or answer stands still is cut off (`BUFFERS_FULL`). Above
- * `maxBytes` the connection that holds most for longest is cut off at once.
+ * Before a connection holds much, it asks for room (`reserve`). Without room it waits: it is not read, or its answers
+ * are not made. Room goes to the connection that was given least of late and wants least, every fourth time to the one
+ * that has waited longest. While others wait, a connection whose frame or answer stands still is cut off
+ * (`BUFFERS_FULL`). Above `maxBytes` the connection that holds most for longest is cut off at once.
  */
 import type { Env, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -122,8 +122,8 @@ export class BufferBudget {
   /** Of `#heldBytes.client`: what waits to be sent. */
   #clientUnsentBytes = 0;
   /**
-   * Whose answer is larger than the part for answers. It began when no other was unsent, and does not count: a value that is
-   * stored can be read, whatever the budget is.
+   * Whose answer is larger than the part for answers. It began when no other was unsent, and does not count: a value
+   * that is stored can be read, whatever the budget is.
    */
   #oversized: BufferAccount | undefined;
   /** Requests of connections that are gone. They end by themselves: nobody else has to go for them. */
@@ -398,9 +398,9 @@ export class BufferAccount {
   }
 
   /**
-   * Whether it may hold so many bytes: a frame as a whole, or an answer more. If not, it waits, and `granted` is called when
-   * it may; `claimBytes` is what it would like to have with what comes after. An account asks for one frame and one answer at
-   * a time.
+   * Whether it may hold so many bytes: a frame as a whole, or an answer more. If not, it waits, and `granted` is called
+   * when it may; `claimBytes` is what it would like to have with what comes after. An account asks for one frame and
+   * one answer at a time.
    */
   reserve(use: Reservable, bytes: number, granted: () => void, claimBytes = bytes): boolean {
     return this.#isClosed || this.#budget.reserve(this, use, bytes, claimBytes, granted);

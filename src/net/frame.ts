@@ -12,7 +12,9 @@
 export const FRAME_HEADER_BYTES = 8;
 export const MAX_U32 = 0xffff_ffff;
 
-/** A received frame. `body` is a view of received memory: whoever keeps a small part of it for long copies that part. */
+/**
+ * A received frame. `body` is a view of received memory: whoever keeps a small part of it for long copies that part.
+ */
 export interface Frame {
   readonly type: number;
   readonly body: Buffer;

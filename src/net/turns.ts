@@ -1,7 +1,8 @@
 /**
  * Answers of many connections, shared out over turns of the event loop: so many bytes per turn, one answer of each
- * connection after the other. Between two turns the loop reads its sockets, so what is small is not kept waiting by what is
- * large. Light work (of connections whose last answer was small) goes first; of heavy work each turn does one piece at least.
+ * connection after the other. Between two turns the loop reads its sockets, so what is small is not kept waiting by
+ * what is large. Light work (of connections whose last answer was small) goes first; of heavy work each turn does one
+ * piece at least.
  */
 import type { Timers } from '../env/env.js';
 

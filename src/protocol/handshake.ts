@@ -1,7 +1,7 @@
 /**
  * The pipeline's doorkeeper. Both sides send a `hello` first: the connecting side at once, the accepting side in answer
- * to one that it accepts. A peer and an administrator then prove the cluster secret, and the accepting side proves it to
- * them (security/proof.ts). Only then do the handlers behind it become active, and only then do other messages pass.
+ * to one that it accepts. A peer and an administrator then prove the cluster secret, and the accepting side proves it
+ * to them (security/proof.ts). Only then do the handlers behind it become active, and only then do other messages pass.
  *
  *     connecting                            accepting
  *        | -- hello, challenge ----------------> |  version, cluster and role are checked
@@ -50,8 +50,8 @@ export interface HandshakeOptions {
   /** Looks at the other side's identity, once it is proven; a returned text refuses it with `IDENTITY_MISMATCH`. */
   readonly refuse?: (hello: Hello, channel: Channel) => string | undefined;
   /**
-   * The handshake is done; called just before the handlers behind become active. `isProven`: the other side has proven the
-   * cluster secret.
+   * The handshake is done; called just before the handlers behind become active. `isProven`: the other side has proven
+   * the cluster secret.
    */
   readonly greeted?: (hello: Hello, channel: Channel, isProven: boolean) => void;
   /** The version to speak; only a test has a reason to give another than the default. */

@@ -6,8 +6,8 @@
  *     request   limits.maxRequestBytes of that leader, at most MAX_REQUEST_BYTES
  *     answer    MAX_ANSWER_BYTES, on all nodes: every stored value fits, whoever took it and whatever was set since
  *
- * So the settings of a node bind only what clients give it while it leads. What one leader has taken all nodes apply, keep
- * and answer, whatever their own settings are. Limits may therefore be changed node by node.
+ * So the settings of a node bind only what clients give it while it leads. What one leader has taken all nodes apply,
+ * keep and answer, whatever their own settings are. Limits may therefore be changed node by node.
  *
  * A node tells each client its limits (`limits`) when the handshake is done.
  */

@@ -49,7 +49,10 @@ export type LogRecord =
       readonly group: number;
       readonly hardState: HardState;
       readonly first: number;
-      /** Where each entry (its header) starts in the payload, its size with header, its term, and its CRC, header included. */
+      /**
+       * Where each entry (its header) starts in the payload, its size with header, its term, and its CRC, header
+       * included.
+       */
       readonly entries: readonly {
         readonly offset: number;
         readonly sizeBytes: number;

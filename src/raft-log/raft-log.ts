@@ -143,7 +143,10 @@ export class GroupLog {
   /** As written: what the next segment starts with. */
   #writtenBase: LogBase | undefined;
   #writtenHardState: HardState = EMPTY_HARD_STATE;
-  /** The oldest segment before each new base or replacement that is not durable yet: until then a crash leads back to it. */
+  /**
+   * The oldest segment before each new base or replacement that is not durable yet: until then a crash leads back to
+   * it.
+   */
   #pins: Pin[] = [];
   #cache: Entry[] = [];
   #cacheFirst = 1;
@@ -256,8 +259,8 @@ export class GroupLog {
   }
 
   /**
-   * A snapshot replaces the log and the state machine: from the moment this base is durable the directory it names counts,
-   * and no other. The batch that brought it is durable with it, in one record.
+   * A snapshot replaces the log and the state machine: from the moment this base is durable the directory it names
+   * counts, and no other. The batch that brought it is durable with it, in one record.
    */
   async install(snapshot: NewBase, batch: AppendBatch): Promise<void> {
     const pin = this.#pin();

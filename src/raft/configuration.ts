@@ -115,7 +115,10 @@ export function leaveJoint(configuration: Configuration): Configuration {
   });
 }
 
-/** Without `index`, which the entry's place decides: the configuration that a change leads to. Throws `CONFIGURATION_CHANGE`. */
+/**
+ * Without `index`, which the entry's place decides: the configuration that a change leads to. Throws
+ * `CONFIGURATION_CHANGE`.
+ */
 export function applyChange(
   configuration: Configuration,
   { changes, transition }: ConfigurationChange,

@@ -4,9 +4,9 @@
  *     follower --timeout--> preCandidate --would win--> candidate --wins--> leader
  *        ^---- hears of a leader, of a newer term, or that it lost ----------'
  *
- * Raft, section 5.2; pre-vote: dissertation, section 9.6; loyalty to a leader that is heard from: 4.2.3. A node that was
- * restarted may have forgotten a leader's lease: it neither votes nor campaigns for one maximum election timeout, nor for
- * as long as it promised before.
+ * Raft, section 5.2; pre-vote: dissertation, section 9.6; loyalty to a leader that is heard from: 4.2.3. A node that
+ * was restarted may have forgotten a leader's lease: it neither votes nor campaigns for one maximum election timeout,
+ * nor for as long as it promised before.
  */
 import { isVoter } from './configuration.js';
 import type { LocalState } from './local-state.js';
@@ -158,15 +158,18 @@ export class Election {
     this.#restartTimer(nowMs);
   }
 
-  /** Whether a vote request is to be looked at at all; if not, it is not answered either, and its term does not count. */
+  /**
+   * Whether a vote request is to be looked at at all; if not, it is not answered either, and its term does not count.
+   */
   listensTo(nowMs: number, message: RequestVote): boolean {
     if (nowMs < this.#silentUntilMs) return false;
     return message.term <= this.#local.term || !this.#isLoyal(nowMs) || message.force;
   }
 
   /**
-   * Whoever has heard from a leader helps nobody to depose it, for as long as its answer promised: a lease rests on that.
-   * So it does not matter whether a message of a later term, and not a vote request, has taken the leader from it since.
+   * Whoever has heard from a leader helps nobody to depose it, for as long as its answer promised: a lease rests on
+   * that. So it does not matter whether a message of a later term, and not a vote request, has taken the leader from it
+   * since.
    */
   #isLoyal(nowMs: number): boolean {
     return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;

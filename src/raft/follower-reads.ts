@@ -1,6 +1,6 @@
 /**
- * Reads that this node forwarded to its leader: the leader confirms an index as it does for its own reads, and this node
- * answers when it has applied it. A read that the leader does not answer in time, or that outlives it, fails.
+ * Reads that this node forwarded to its leader: the leader confirms an index as it does for its own reads, and this
+ * node answers when it has applied it. A read that the leader does not answer in time, or that outlives it, fails.
  */
 interface ForwardedRead {
   /** The host's. */
@@ -17,8 +17,8 @@ export class FollowerReads {
   #nextWireId: number;
 
   /**
-   * `random` is uniform in [0, 1). Ids on the wire begin at a random place: an answer that was meant for the process before
-   * a restart, and comes late, must not confirm a read of this one.
+   * `random` is uniform in [0, 1). Ids on the wire begin at a random place: an answer that was meant for the process
+   * before a restart, and comes late, must not confirm a read of this one.
    */
   constructor(random: () => number) {
     this.#nextWireId = Math.floor(random() * FIRST_WIRE_IDS);

@@ -37,8 +37,8 @@ export class Leadership {
   #heartbeatDueMs: number;
   #heartbeatNeeded = false;
   /**
-   * An entry after the change that made the configuration in force. A member that holds it knows durably that the change
-   * is committed; before a quorum does, a restart of all might lead back to the members before it.
+   * An entry after the change that made the configuration in force. A member that holds it knows durably that the
+   * change is committed; before a quorum does, a restart of all might lead back to the members before it.
    */
   #confirmation: { readonly entry: number; readonly configuration: number };
   #settledConfiguration = 0;
@@ -72,9 +72,9 @@ export class Leadership {
   }
 
   /**
-   * Whether the configuration in force may not be the newest one. Nothing committed in this term yet: an earlier leader's
-   * change might still come to light (raft-dev, 2015). Nor may whoever asks for the same once more learn that it is in
-   * force before that is settled.
+   * Whether the configuration in force may not be the newest one. Nothing committed in this term yet: an earlier
+   * leader's change might still come to light (raft-dev, 2015). Nor may whoever asks for the same once more learn that
+   * it is in force before that is settled.
    */
   get hasPendingChange(): boolean {
     const { membership, applied, commit } = this.#local;
@@ -144,8 +144,8 @@ export class Leadership {
   }
 
   /**
-   * To the voter that holds most of the log, of those that it has heard from. A leader that was removed may, too, before
-   * a quorum knows of it: perhaps it has no way to tell them.
+   * To the voter that holds most of the log, of those that it has heard from. A leader that was removed may, too,
+   * before a quorum knows of it: perhaps it has no way to tell them.
    */
   handOver(nowMs: number): StepResult {
     if (this.#transfer.target !== undefined) return this.#refused('transferring');

@@ -85,7 +85,9 @@ function isOnlyVoter({ voters, outgoing }: Configuration, node: NodeId): boolean
   return [...voters, ...outgoing].every((voter) => voter === node) && voters.length > 0;
 }
 
-/** What an entry makes of a configuration. A change that is not allowed there changes nothing, on every replica alike. */
+/**
+ * What an entry makes of a configuration. A change that is not allowed there changes nothing, on every replica alike.
+ */
 export function changedBy(
   configuration: Configuration,
   index: number,

@@ -9,7 +9,9 @@ interface HeldMessage extends Envelope {
   readonly batch: number;
 }
 
-/** How far an acknowledgement goes, which one of the same type that goes farther implies; undefined for other messages. */
+/**
+ * How far an acknowledgement goes, which one of the same type that goes farther implies; undefined for other messages.
+ */
 function reachOf(message: OutgoingMessage): number | undefined {
   if (message.type === 'heartbeatReply') return message.round;
   return message.type === 'appendReply' && message.accepted ? message.matchIndex : undefined;

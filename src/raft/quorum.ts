@@ -1,4 +1,6 @@
-/** Majorities as pure functions. No voters agree to everything: the empty half of a joint configuration decides nothing. */
+/**
+ * Majorities as pure functions. No voters agree to everything: the empty half of a joint configuration decides nothing.
+ */
 import type { Configuration } from './configuration.js';
 import type { NodeId } from './types.js';
 

@@ -80,8 +80,8 @@ export class Raft {
   }
 
   /**
-   * Index of the newest configuration of which this node, as a leader, knows that no restart can lead back to the members
-   * before it: a quorum of its voters holds an entry that says it is committed.
+   * Index of the newest configuration of which this node, as a leader, knows that no restart can lead back to the
+   * members before it: a quorum of its voters holds an entry that says it is committed.
    */
   get settledConfiguration(): number {
     return Math.max(this.#settledConfiguration, this.#leadership?.settledConfiguration ?? 0);
@@ -140,8 +140,8 @@ export class Raft {
   }
 
   /**
-   * Why a message does not count, which `step` then ignores; undefined if it does. For a host that logs it, or that keeps
-   * the parts of a snapshot.
+   * Why a message does not count, which `step` then ignores; undefined if it does. For a host that logs it, or that
+   * keeps the parts of a snapshot.
    */
   refusalOf(
     nowMs: number,

@@ -1,7 +1,7 @@
 /**
- * Whose messages count. The host says who sent a message: the node that its connection has proven to be. That a node has
- * proven itself does not make it a member, and a member may err. Nothing in here makes Raft survive members that lie; it
- * keeps everybody else from doing lasting harm.
+ * Whose messages count. The host says who sent a message: the node that its connection has proven to be. That a node
+ * has proven itself does not make it a member, and a member may err. Nothing in here makes Raft survive members that
+ * lie; it keeps everybody else from doing lasting harm.
  *
  * Dropping a message is always safe in Raft. So each rule needs a reason only why nobody waits for ever because of it.
  *
@@ -25,12 +25,12 @@
  *     voters 1 2 3; 2 is away; 3 is replaced by 4 and switched off; 1 crashes; 2 is back: 4 must win with its vote
  *
  * And it cuts nobody off. Say that Y, a stranger to X, leads by the newest configuration, and that X still hears from a
- * leader L that it knows (or is L), of an earlier term. L has heard from a quorum of its configuration within an election
- * timeout, or it steps down. None of these was in a later term: a member of a later term says so, and L steps down, or it
- * says nothing, and is not heard. Let k be the first change of members after L's configuration. A quorum of it holds k; so one that L has heard from does, and k was made in no
- * later term than L's. By leader completeness L holds k, or made it. L replicates it to X, and applies it itself; then
- * the same holds of the next change. So either X learns of all changes up to the one that names Y, or L steps down, and
- * then X listens to Y.
+ * leader L that it knows (or is L), of an earlier term. L has heard from a quorum of its configuration within an
+ * election timeout, or it steps down. None of these was in a later term: a member of a later term says so, and L steps
+ * down, or it says nothing, and is not heard. Let k be the first change of members after L's configuration. A quorum of
+ * it holds k; so one that L has heard from does, and k was made in no later term than L's. By leader completeness L
+ * holds k, or made it. L replicates it to X, and applies it itself; then the same holds of the next change. So either X
+ * learns of all changes up to the one that names Y, or L steps down, and then X listens to Y.
  */
 import { isMember } from './configuration.js';
 import type { LocalState } from './local-state.js';
@@ -110,7 +110,10 @@ function isStranger(node: NodeId, { id, configuration, membership }: LocalState)
   return !isMember(configuration, node) && !membership.names(node);
 }
 
-/** Whether the terms of a message fit together: no log holds an entry of a later term before one of an earlier, or of its own future. */
+/**
+ * Whether the terms of a message fit together: no log holds an entry of a later term before one of an earlier, or of
+ * its own future.
+ */
 export function isSound(message: Message | { readonly type: TransferType; readonly term: number }): boolean {
   switch (message.type) {
     case 'requestVote':

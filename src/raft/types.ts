@@ -72,7 +72,10 @@ export interface AppendReply {
   readonly accepted: boolean;
   /** Accepted: the log equals the leader's up to here, durably. */
   readonly matchIndex: number;
-  /** Refused: the `previousIndex` that did not match, and where the sender's log may first agree (see LogView.lastNotAfter). */
+  /**
+   * Refused: the `previousIndex` that did not match, and where the sender's log may first agree (see
+   * LogView.lastNotAfter).
+   */
   readonly rejectedIndex: number;
   readonly hintIndex: number;
   readonly hintTerm: number;
@@ -165,8 +168,8 @@ export type Input =
   /** New commands, in this order. */
   | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }
   /**
-   * A change of membership, one at a time. `expectedIndex`: only if the configuration in force has this index, so that a
-   * change which is asked for twice does not undo one that came in between.
+   * A change of membership, one at a time. `expectedIndex`: only if the configuration in force has this index, so that
+   * a change which is asked for twice does not undo one that came in between.
    */
   | {
       readonly type: 'changeConfiguration';
@@ -193,8 +196,8 @@ export type Input =
   | { readonly type: 'unreachable'; readonly node: NodeId };
 
 /**
- * How a read is made linearizable: `index`, by a round of heartbeats, on the leader only; `lease`, without one while the
- * leader's lease holds; `follower`, on any member, which asks the leader for the index.
+ * How a read is made linearizable: `index`, by a round of heartbeats, on the leader only; `lease`, without one while
+ * the leader's lease holds; `follower`, on any member, which asks the leader for the index.
  */
 export type ReadLevel = 'index' | 'lease' | 'follower';
 
@@ -229,7 +232,10 @@ export type MessageRefusal =
   /** It contradicts itself. */
   | 'malformed';
 
-/** What a proposal, a read, a change of members or an order to hand over is told at once. Other inputs are always accepted. */
+/**
+ * What a proposal, a read, a change of members or an order to hand over is told at once. Other inputs are always
+ * accepted.
+ */
 export type StepResult =
   | { readonly accepted: true; readonly index: number; readonly term: number }
   | { readonly accepted: false; readonly refusal: Refusal; readonly leader: NodeId };
@@ -261,7 +267,9 @@ export interface Output {
   readonly append: AppendBatch | undefined;
   /** To be sent now, after `append` has been handed to the log (so that ranges can be filled). */
   readonly send: readonly Envelope[];
-  /** Committed and durable here, to be applied in order and answered with `applied`; no further range comes before that. */
+  /**
+   * Committed and durable here, to be applied in order and answered with `applied`; no further range comes before that.
+   */
   readonly apply: { readonly first: number; readonly last: number } | undefined;
   /** Reads that may be answered once the state machine has applied `index`. */
   readonly reads: readonly { readonly id: number; readonly index: number }[];
@@ -309,8 +317,8 @@ export interface RaftOptions {
   /** Reads not yet confirmed; above it reads are refused. */
   readonly maxPendingReads: number;
   /**
-   * A leader appends an entry once a change of membership is in force (the default). Without it, as in etcd, a restart of
-   * all members before the next entry may lead back to the members before the change.
+   * A leader appends an entry once a change of membership is in force (the default). Without it, as in etcd, a restart
+   * of all members before the next entry may lead back to the members before the change.
    */
   readonly confirmsChanges?: boolean;
   /** Uniform in [0, 1). */

@@ -1,4 +1,7 @@
-/** Reads a file that must be there: what cannot be read as a file at all is damage, with the path; a failing disk is not. */
+/**
+ * Reads a file that must be there: what cannot be read as a file at all is damage, with the path; a failing disk is
+ * not.
+ */
 import type { FileSystem } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import { corruption } from './record.js';

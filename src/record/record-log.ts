@@ -33,13 +33,21 @@ export interface RecordLogOptions {
   readonly maxFileBytes: number;
   /** A group is closed when it has reached this size. */
   readonly maxGroupBytes: number;
-  /** Files below this number are deleted unread: their owner no longer needs them. The one named must exist, if any does. */
+  /**
+   * Files below this number are deleted unread: their owner no longer needs them. The one named must exist, if any
+   * does.
+   */
   readonly oldestNeeded?: number;
-  /** The files from there up to this one must exist, and all but this one be complete; their owner has seen it begun. */
+  /**
+   * The files from there up to this one must exist, and all but this one be complete; their owner has seen it begun.
+   */
   readonly newestKnown?: number;
   /** Whether a few files that are not needed any more are kept, to be written over as new ones; false. */
   readonly recycles?: boolean;
-  /** A file larger than this is not kept for that: one large payload would have its size kept for ever; twice `maxFileBytes`. */
+  /**
+   * A file larger than this is not kept for that: one large payload would have its size kept for ever; twice
+   * `maxFileBytes`.
+   */
   readonly maxSpareBytes?: number;
   /** A durable write beyond the end of the file makes it longer by this; 0. */
   readonly preallocateBytes?: number;
@@ -165,7 +173,8 @@ export class RecordLog {
 
   /**
    * Appends a payload; resolves to its position when it is written (a kill of the process loses nothing) and, if
-   * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until then.
+   * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until
+   * then.
    *
    * Rejects with `LOG_NO_SPACE` (certainly not written, nor anything queued behind it; try again later),
    * `LOG_FAILED` (may or may not survive; reopen) or `LOG_CLOSED`.
@@ -181,7 +190,9 @@ export class RecordLog {
     });
   }
 
-  /** Makes the first file durably exist, if there is none. Throws the system's error. Not while appends are under way. */
+  /**
+   * Makes the first file durably exist, if there is none. Throws the system's error. Not while appends are under way.
+   */
   async begin(): Promise<void> {
     if (this.#files.get(this.#current) || this.#unsettled.length > 0) return;
     this.#allocated = await this.#files.create(this.#current + 1);

@@ -29,7 +29,9 @@ export interface Discarded {
   readonly bytes: number;
   readonly path: string;
   readonly at: Position;
-  /** It may be a synced record that was damaged, not only what a crash leaves of an unsynced one: that cannot be told. */
+  /**
+   * It may be a synced record that was damaged, not only what a crash leaves of an unsynced one: that cannot be told.
+   */
   readonly mayBeDamage: boolean;
 }
 
@@ -42,7 +44,9 @@ export function describeDiscarded({ mayBeDamage }: Discarded): string {
 
 /** What is known of a series of files from elsewhere. */
 export interface KnownSeries {
-  /** Files from `oldest` to `newest` exist, and all but the newest are synced to their end; 0 and 0 if none is known. */
+  /**
+   * Files from `oldest` to `newest` exist, and all but the newest are synced to their end; 0 and 0 if none is known.
+   */
   readonly oldest: number;
   readonly newest: number;
   path(number: number): string;

@@ -1,6 +1,6 @@
 /**
- * Gives committed entries to the state machine, one range at a time, however late that answers. It can be paused: a range
- * that comes then waits. Whoever copies or replaces the state has it alone.
+ * Gives committed entries to the state machine, one range at a time, however late that answers. It can be paused: a
+ * range that comes then waits. Whoever copies or replaces the state has it alone.
  */
 import type { Entry } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
@@ -57,7 +57,9 @@ export class Applier<Result> {
     this.#pauses++;
   }
 
-  /** Runs this when what is being applied, and whoever had the state machine alone before, is done. Rejects as it does. */
+  /**
+   * Runs this when what is being applied, and whoever had the state machine alone before, is done. Rejects as it does.
+   */
   alone<T>(run: () => Promise<T>): Promise<T> {
     this.pause();
     const done = Promise.all([this.#applying, this.#alone])

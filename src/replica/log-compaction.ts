@@ -1,7 +1,7 @@
 /**
  * When the log is cut, and how far: up to what the state machine keeps without it, as far as every member holds it, and
- * further only if the log has grown too large. Whoever lacks what is cut then gets a snapshot; what members need that are
- * given one now stays, up to a limit of its own.
+ * further only if the log has grown too large. Whoever lacks what is cut then gets a snapshot; what members need that
+ * are given one now stays, up to a limit of its own.
  */
 export interface LogState {
   /** The log starts after this entry. */
@@ -20,7 +20,9 @@ export interface LogState {
 export interface LogLimits {
   /** A log larger than this makes the state machine flush and is cut, whoever may still lack entries of it … */
   readonly maxLogBytes: number;
-  /** … but for members that are given a snapshot, which count only above this (it means nothing below `maxLogBytes`), … */
+  /**
+   * … but for members that are given a snapshot, which count only above this (it means nothing below `maxLogBytes`), …
+   */
   readonly maxSnapshotLogBytes: number;
   /** … and but for this many: a member that is only a little behind is helped without a snapshot. */
   readonly trailingEntries: number;

@@ -81,7 +81,10 @@ export class LogWriter {
   }
 }
 
-/** Entries that a later batch replaces are not written any more: the log holds that one already, and they would not follow it. */
+/**
+ * Entries that a later batch replaces are not written any more: the log holds that one already, and they would not
+ * follow it.
+ */
 function withoutReplaced(batches: readonly AppendBatch[]): AppendBatch[] {
   let end = Number.POSITIVE_INFINITY;
   return batches

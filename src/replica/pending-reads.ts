@@ -1,4 +1,6 @@
-/** Callers that wait for an index to read at: for the core to confirm it, and then for the state machine to reach it. */
+/**
+ * Callers that wait for an index to read at: for the core to confirm it, and then for the state machine to reach it.
+ */
 import type { RaftreeError } from '../env/errors.js';
 
 interface PendingRead {

@@ -116,7 +116,10 @@ export class Replica<Result> {
   readonly #receiver: SnapshotReceiver;
   /** A snapshot that has arrived whole and that the core is asked about. */
   #arrived: { readonly snapshot: SnapshotBase; readonly name: string } | undefined;
-  /** Directories of snapshots that the log has, or is writing, and that are not taken over yet: a crash may need any of them. */
+  /**
+   * Directories of snapshots that the log has, or is writing, and that are not taken over yet: a crash may need any of
+   * them.
+   */
   readonly #installed: string[] = [];
   #restoring: Promise<void> = Promise.resolve();
   #transfer: PendingTransfer | undefined;
@@ -284,9 +287,9 @@ export class Replica<Result> {
 
   /**
    * Changes the membership; resolves with the index of the change once it is applied here. A joint change resolves when
-   * it is entered; it is left by itself unless the change says otherwise.
-   * Rejects as `propose`, or with `CHANGE_PENDING`, `CHANGE_INVALID`, or `CHANGE_CONFLICT` if the configuration in force
-   * has another index than the expected one: not committed.
+   * it is entered; it is left by itself unless the change says otherwise. Rejects as `propose`, or with
+   * `CHANGE_PENDING`, `CHANGE_INVALID`, or `CHANGE_CONFLICT` if the configuration in force has another index than the
+   * expected one: not committed.
    */
   changeConfiguration(change: ConfigurationChange, expectedIndex?: number): Promise<Applied<Result>> {
     return this.#propose({ type: 'changeConfiguration', change, expectedIndex });
@@ -313,8 +316,8 @@ export class Replica<Result> {
   }
 
   /**
-   * Resolves, with an index, when the state machine holds everything that was committed when this was called.
-   * Rejects with `NOT_LEADER`, `OVERLOADED`, `LEADERSHIP_LOST` or `REPLICA_STOPPED`; a read has no outcome to be unsure of.
+   * Resolves, with an index, when the state machine holds everything that was committed when this was called. Rejects
+   * with `NOT_LEADER`, `OVERLOADED`, `LEADERSHIP_LOST` or `REPLICA_STOPPED`; a read has no outcome to be unsure of.
    */
   readIndex(level: ReadLevel): Promise<number> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
@@ -587,7 +590,9 @@ export class Replica<Result> {
     }
   }
 
-  /** Removes the directories of that kind but for those of the state machine, of the log and of what has just arrived. */
+  /**
+   * Removes the directories of that kind but for those of the state machine, of the log and of what has just arrived.
+   */
   #removeUnused(kind: RegExp, ofStateMachine: string): void {
     const { env, log } = this.#parts;
     const used = [ofStateMachine, log.base.directory, this.#arrived?.name, ...this.#installed];

@@ -23,7 +23,8 @@ export class SnapshotHolds {
 
   /**
    * Lets go of those that have caught up (they hold the log up to `caughtUpIndex`), that were not heard from since that
-   * time, or that are no members any more (a node that does not lead has none). Returns the last entry that none of the others needs; undefined if there are none.
+   * time, or that are no members any more (a node that does not lead has none). Returns the last entry that none of the
+   * others needs; undefined if there are none.
    */
   review(peers: readonly PeerStatus[], caughtUpIndex: number, heardSinceMs: number): number | undefined {
     for (const [node, index] of this.#indexes) {

@@ -1,6 +1,7 @@
 /**
- * Receives a snapshot into a directory of its own. Chunks are checked and written in order; the directory gets its final
- * name when every file in it is synced. Whether it then counts is the core's to decide, and a Raft-log record's to say.
+ * Receives a snapshot into a directory of its own. Chunks are checked and written in order; the directory gets its
+ * final name when every file in it is synced. Whether it then counts is the core's to decide, and a Raft-log record's
+ * to say.
  */
 import type { Env, File, Logger } from '../env/env.js';
 import { errorCode, errorMessage } from '../env/errors.js';

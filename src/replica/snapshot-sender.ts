@@ -299,7 +299,9 @@ export class SnapshotSender {
     if (nowMs < transfer.busyUntilMs) transfer.unanswered = 0;
   }
 
-  /** A message was lost if nothing comes: offered again, the receiver names what it lacks. In the end it is given up. */
+  /**
+   * A message was lost if nothing comes: offered again, the receiver names what it lacks. In the end it is given up.
+   */
   #expectProgress(transfer: Transfer): void {
     transfer.timer?.cancel();
     const patienceMs = this.#parts.limits.stallTimeoutMs / MAX_OFFERS;

@@ -1,4 +1,6 @@
-/** What an embedding user implements: a deterministic machine, fed the same commands in the same order on every node. */
+/**
+ * What an embedding user implements: a deterministic machine, fed the same commands in the same order on every node.
+ */
 import type { Entry } from '../raft/types.js';
 
 export interface StateMachine<Result> {
@@ -15,7 +17,9 @@ export interface StateMachine<Result> {
   flush(): Promise<void>;
   /** Makes a new directory hold, durably, the state at exactly `appliedIndex`. Nothing is applied meanwhile. */
   checkpoint(directory: string): Promise<void>;
-  /** Throws `CORRUPTION` if a directory that `checkpoint` made, here or on another node, is damaged. Changes nothing. */
+  /**
+   * Throws `CORRUPTION` if a directory that `checkpoint` made, here or on another node, is damaged. Changes nothing.
+   */
   check(directory: string): Promise<void>;
   /** Takes the state in a directory, which stays in use, in place of its own. Nothing is applied meanwhile. */
   restore(directory: string): Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * The proof that the two ends of a connection hold the same secret, without sending it. Both have said hello and sent 32
- * random bytes, a nonce of their own:
+ * The proof that the two ends of a connection hold the same secret, without sending it. Both have said hello and sent
+ * 32 random bytes, a nonce of their own:
  *
  *     proof = HMAC-SHA256(secret, fields)       each field as length u32, bytes
  *     fields: label with the prover's side | connecting side's nonce | accepting side's nonce
@@ -12,8 +12,8 @@
  *   proof before another or as another.
  * - The connecting side proves first. Whoever only connects gets nothing to try secrets on.
  *
- * The incarnation of the cluster is not in it: it may begin while a connection stands. It is compared when nodes announce
- * their birth, which only counts after the proof.
+ * The incarnation of the cluster is not in it: it may begin while a connection stands. It is compared when nodes
+ * announce their birth, which only counts after the proof.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 

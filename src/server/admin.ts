@@ -33,7 +33,9 @@ export interface AdminPeers {
   isHeard(node: NodeId): boolean;
   /** The data folder that a node has shown which is connected and may belong here. */
   storeIdOf(node: NodeId): string | undefined;
-  /** The data folder of the node that answers at an address. Rejects with `MEMBER_UNREACHABLE` if it is not this one. */
+  /**
+   * The data folder of the node that answers at an address. Rejects with `MEMBER_UNREACHABLE` if it is not this one.
+   */
   reach(node: NodeId, address: string): Promise<string>;
 }
 
@@ -78,8 +80,8 @@ export class Admin {
   }
 
   /**
-   * Decides by the newest configuration of the log, and ties the change to it: what another operator changes meanwhile makes
-   * it a `CHANGE_CONFLICT`.
+   * Decides by the newest configuration of the log, and ties the change to it: what another operator changes meanwhile
+   * makes it a `CHANGE_CONFLICT`.
    */
   async #change(request: MessageOf<'changeMembers'>): Promise<OutboundOf<'done'>> {
     const { requestId, force, changes: requested } = request;
@@ -177,8 +179,8 @@ export class Admin {
             'wait until `raftree member list` shows it near 0 behind',
         );
     }
-    // Whoever is heard may still wait for a snapshot, or for its disk: with such a majority nothing can be committed, and
-    // if this node is lost then, so is what was acknowledged.
+    // Whoever is heard may still wait for a snapshot, or for its disk: with such a majority nothing can be committed,
+    // and if this node is lost then, so is what was acknowledged.
     const problem = quorumProblem(replica.configuration, result, (node) => {
       if (node === nodeId || reached.has(node)) return undefined;
       if (!isHeard(node)) return 'silent';
@@ -189,8 +191,8 @@ export class Admin {
   }
 
   /**
-   * Resolves when a quorum of the new members knows durably that the change is in force: whoever was removed may then be
-   * stopped, and all others restarted. A joint change has settled when it is left.
+   * Resolves when a quorum of the new members knows durably that the change is in force: whoever was removed may then
+   * be stopped, and all others restarted. A joint change has settled when it is left.
    */
   async #settled(index: number): Promise<void> {
     const { replica, env } = this.#parts;

@@ -1,14 +1,14 @@
 /**
- * The birth of a cluster. It happens once: an incarnation, made at random, tells this cluster from every other one of the
- * same name, and from an earlier one whose data folders were emptied. Nobody votes before it is born.
+ * The birth of a cluster. It happens once: an incarnation, made at random, tells this cluster from every other one of
+ * the same name, and from an earlier one whose data folders were emptied. Nobody votes before it is born.
  *
  *     untouched --> proposed --> born      the founder with the lowest id
  *     untouched --> adopted  --> born      the other founders
  *     untouched ---------------> born      who joins (node.json: join) a cluster that was born
  *
- * When all founders are there and untouched, the lowest one proposes an incarnation, and with it which data folder (store
- * id) each of them has. The others adopt it; when all have, it is born, and whoever has adopted is born when it hears
- * that. Each step is durable before it is told.
+ * When all founders are there and untouched, the lowest one proposes an incarnation, and with it which data folder
+ * (store id) each of them has. The others adopt it; when all have, it is born, and whoever has adopted is born when it
+ * hears that. Each step is durable before it is told.
  *
  * Why no two clusters mix, and no emptied folder takes part:
  *   - Born implies that the lowest founder heard `adopted` from all others, each with the folder that it had proposed. A
@@ -205,7 +205,8 @@ export class Birth {
 }
 
 /**
- * Throws `IDENTITY_MISMATCH` if a birth has begun in this data folder with other first members than node.json lists now.
+ * Throws `IDENTITY_MISMATCH` if a birth has begun in this data folder with other first members than node.json lists
+ * now.
  */
 export function checkFounders(
   { phase, founders }: BirthState,

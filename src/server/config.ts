@@ -212,7 +212,9 @@ export function parseNodeConfig(value: unknown, source: string, directory: strin
   return { ...data, dataDirectory, security };
 }
 
-/** The secrets of a configuration; none if none is set. Throws `INVALID_CONFIG` for a secret file that cannot be used. */
+/**
+ * The secrets of a configuration; none if none is set. Throws `INVALID_CONFIG` for a secret file that cannot be used.
+ */
 export function clusterSecretsOf(
   { clusterSecret, clusterSecretFile }: NodeConfig['security'],
   env: Pick<Env, 'fs'>,

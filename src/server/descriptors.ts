@@ -1,6 +1,6 @@
 /**
- * Descriptors of the process, shared out at start: connections must never take those that files need, since a log or a table
- * that cannot be opened stops writes. Clients get what is left, at most `limits.maxConnections`.
+ * Descriptors of the process, shared out at start: connections must never take those that files need, since a log or a
+ * table that cannot be opened stops writes. Clients get what is left, at most `limits.maxConnections`.
  */
 import { RaftreeError } from '../env/errors.js';
 

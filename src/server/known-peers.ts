@@ -4,8 +4,8 @@
  *     peers.json   by node id: the store id; how often that folder was started, and a random name of the last run; up to
  *                  which index it is known to hold what is committed
  *
- * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It shows in a
- * start that another run has used, or one that is over, and in a log that ends before what it acknowledged.
+ * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It shows in
+ * a start that another run has used, or one that is over, and in a log that ends before what it acknowledged.
  */
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
@@ -80,8 +80,8 @@ export class KnownPeers {
   }
 
   /**
-   * Why a node that shows this store is not the one that it says; undefined if it may be. A member of a newer configuration
-   * than the one in force here may have been removed meanwhile, and added again with another folder.
+   * Why a node that shows this store is not the one that it says; undefined if it may be. A member of a newer
+   * configuration than the one in force here may have been removed meanwhile, and added again with another folder.
    */
   refuse(nodeId: number, shown: Shown): string | undefined {
     if (this.isOther(nodeId, shown.storeId) && memberAt(shown) <= this.#index) {
@@ -94,9 +94,9 @@ export class KnownPeers {
   }
 
   /**
-   * Compares what a node shows; of a member that shows itself for the first time it remembers it, durably. Of nodes that are
-   * no members nothing is kept: whoever reaches the peer port may have any number of names.
-   * Returns what is wrong, or undefined. Throws what the disk throws.
+   * Compares what a node shows; of a member that shows itself for the first time it remembers it, durably. Of nodes
+   * that are no members nothing is kept: whoever reaches the peer port may have any number of names. Returns what is
+   * wrong, or undefined. Throws what the disk throws.
    */
   remember(nodeId: number, shown: Run): string | undefined {
     const { storeId, starts, run } = shown;
@@ -135,9 +135,9 @@ export class KnownPeers {
   }
 
   /**
-   * That a node comes with the folder that is known, and without entries that it had acknowledged; undefined if not so. Only
-   * the first word of a run tells that: a later one may have been overtaken, on another connection, by what the same run has
-   * acknowledged since.
+   * That a node comes with the folder that is known, and without entries that it had acknowledged; undefined if not so.
+   * Only the first word of a run tells that: a later one may have been overtaken, on another connection, by what the
+   * same run has acknowledged since.
    */
   lost(nodeId: number, { storeId, run, lastIndex }: Run): string | undefined {
     const before = this.#known.get(nodeId);
@@ -168,8 +168,8 @@ export class KnownPeers {
   }
 
   /**
-   * Who belongs to the cluster, and what the configuration in force says of the members' stores: that counts more than whom
-   * this node happens to have met.
+   * Who belongs to the cluster, and what the configuration in force says of the members' stores: that counts more than
+   * whom this node happens to have met.
    */
   follow(
     index: number,

@@ -1,6 +1,6 @@
 /**
- * What a request to change members means for the configuration in force: which nodes become what, who is to be reached or
- * to catch up before, and whether the change leaves a quorum that is heard and holds the log now. Pure.
+ * What a request to change members means for the configuration in force: which nodes become what, who is to be reached
+ * or to catch up before, and whether the change leaves a quorum that is heard and holds the log now. Pure.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { MessageOf } from '../protocol/messages.js';
@@ -84,8 +84,8 @@ export function planChanges(
 }
 
 /**
- * What the change would risk: of the voters before or after it no majority is fit now; undefined if both are. The change
- * itself is agreed on by the voters before it. `faultOf` tells what is wrong with a node, as in `node 3 is …`.
+ * What the change would risk: of the voters before or after it no majority is fit now; undefined if both are. The
+ * change itself is agreed on by the voters before it. `faultOf` tells what is wrong with a node, as in `node 3 is …`.
  */
 export function quorumProblem(
   before: Configuration,

@@ -1,6 +1,6 @@
 /**
- * Where the members of a cluster are reached, and with which data folder. The configuration in the Raft log carries that as
- * each member's note. An address in this node's node.json counts where the note has none.
+ * Where the members of a cluster are reached, and with which data folder. The configuration in the Raft log carries
+ * that as each member's note. An address in this node's node.json counts where the note has none.
  */
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
@@ -37,7 +37,9 @@ export function decodeNote(note: string | undefined): MemberAddresses {
   return { client: '', peer: '' };
 }
 
-/** The members of a configuration, and those of node.json while the configuration is still empty (a node that joins). */
+/**
+ * The members of a configuration, and those of node.json while the configuration is still empty (a node that joins).
+ */
 export function membersIn(configuration: Configuration, listed: readonly Member[]): Member[] {
   const ids = membersOf(configuration);
   if (ids.length === 0) return [...listed];

@@ -1,8 +1,8 @@
 /**
- * One connection with another node, whoever dialled. After the hello both sides announce their birth (birth.ts), and again
- * when it changes; what the other says counts only if both are born in the same incarnation of the cluster. Whoever shows
- * another data folder than the one that it is known with is told nothing before its announcement is accepted. Silence is
- * noticed, and large messages let small ones pass.
+ * One connection with another node, whoever dialled. After the hello both sides announce their birth (birth.ts), and
+ * again when it changes; what the other says counts only if both are born in the same incarnation of the cluster.
+ * Whoever shows another data folder than the one that it is known with is told nothing before its announcement is
+ * accepted. Silence is noticed, and large messages let small ones pass.
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';

@@ -1,10 +1,10 @@
 /**
- * The connections between nodes. Every node dials the members that it knows of and sends on the connection it dialled. A
- * lost connection is dialled again, for ever, with a pause.
+ * The connections between nodes. Every node dials the members that it knows of and sends on the connection it dialled.
+ * A lost connection is dialled again, for ever, with a pause.
  *
- * Whoever has proven the cluster secret, is of this incarnation of the cluster, and is not known with another store, is let
- * in, member or not: a node that is behind may not know yet that its leader is a member. What of its messages counts the
- * core decides (raft/senders.ts). It is answered on the connection that it dialled.
+ * Whoever has proven the cluster secret, is of this incarnation of the cluster, and is not known with another store, is
+ * let in, member or not: a node that is behind may not know yet that its leader is a member. What of its messages
+ * counts the core decides (raft/senders.ts). It is answered on the connection that it dialled.
  */
 import { type Address, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';

@@ -1,4 +1,6 @@
-/** Ordinary mistakes at the command line: each ends in one clear line and an exit code, and nothing is changed or lost. */
+/**
+ * Ordinary mistakes at the command line: each ends in one clear line and an exit code, and nothing is changed or lost.
+ */
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';

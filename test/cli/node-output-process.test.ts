@@ -1,4 +1,7 @@
-/** A node whose output nobody takes: a full pipe, a closed one, a full device. It goes on, and it ends when it is told to. */
+/**
+ * A node whose output nobody takes: a full pipe, a closed one, a full device. It goes on, and it ends when it is told
+ * to.
+ */
 import { execFileSync, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import { test } from 'uvu';

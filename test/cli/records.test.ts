@@ -1,4 +1,7 @@
-/** Lines of import and export: what is not exactly a record is bad, and what was exported is read back as the same bytes. */
+/**
+ * Lines of import and export: what is not exactly a record is bad, and what was exported is read back as the same
+ * bytes.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

@@ -26,7 +26,8 @@ for (const scenario of scenarios()) {
   });
 }
 
-// A change of what a core remembers or sends changes these numbers: look at whether it should, and write down the new ones.
+// A change of what a core remembers or sends changes these numbers: look at whether it should, and write down the new
+// ones.
 test('the same worlds are met every time', () => {
   for (const [name, states] of [
     ['election', 6833],

@@ -1,6 +1,6 @@
 /**
- * What nobody in the world knows, and the rules are judged by: what was ever committed, who led which term, and what each
- * read that waits for its answer must see. Every rule returns the sentence that says how it was broken.
+ * What nobody in the world knows, and the rules are judged by: what was ever committed, who led which term, and what
+ * each read that waits for its answer must see. Every rule returns the sentence that says how it was broken.
  */
 import type { Entry } from '../../src/raft/types.js';
 import { FIRST_INDEX, type Host } from './host.js';

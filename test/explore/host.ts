@@ -1,6 +1,6 @@
 /**
- * One node of a world: a core, its log as memory and disk have it, what its disk and its state machine are busy with. It
- * is plain data, so that it can be copied, and functions that carry out what the core asks for.
+ * One node of a world: a core, its log as memory and disk have it, what its disk and its state machine are busy with.
+ * It is plain data, so that it can be copied, and functions that carry out what the core asks for.
  */
 import type { Raft } from '../../src/raft/raft.js';
 import {
@@ -125,7 +125,9 @@ export class Machine {
     host.nowMs = Math.max(host.nowMs, _silentUntilMs, _lastLeaderContactMs + this.electionMs(host));
   }
 
-  /** Nothing is heard for long. The first tick after that judges nobody, because this node may have been away itself. */
+  /**
+   * Nothing is heard for long. The first tick after that judges nobody, because this node may have been away itself.
+   */
   timeOut(host: Host): Turn {
     host.nowMs += 100 * HEARTBEAT_MS;
     host.core.step(host.nowMs, { type: 'tick' });

@@ -2,9 +2,10 @@
  * npm run explore -- [--scenario NAME] [--nodes N] [--depth N] [--limit-states N] [--limit-seconds N]
  *                    [--mutation NAME] [--mutations]
  *
- * Explores small worlds, all of them if none is named, and prints a table; of the first rule that is broken, the shortest
- * way there. `--nodes`: worlds of so many nodes; `--depth`: up to so many events. `--mutation`: of a core that has this
- * fault; `--mutations`: of each core that has one, which is to be found. Exit code 1 if that is not how it ends.
+ * Explores small worlds, all of them if none is named, and prints a table; of the first rule that is broken, the
+ * shortest way there. `--nodes`: worlds of so many nodes; `--depth`: up to so many events. `--mutation`: of a core that
+ * has this fault; `--mutations`: of each core that has one, which is to be found. Exit code 1 if that is not how it
+ * ends.
  */
 import { parseArgs } from 'node:util';
 import { AS_IT_IS, loadCore } from './cores.js';

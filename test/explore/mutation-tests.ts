@@ -1,6 +1,6 @@
 /**
- * The exploration is seen to find faults: each is planted on purpose, and a rule must break. Two test files share them, so
- * that they run side by side.
+ * The exploration is seen to find faults: each is planted on purpose, and a rule must break. Two test files share them,
+ * so that they run side by side.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

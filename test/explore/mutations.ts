@@ -1,6 +1,6 @@
 /**
- * Faults to be found: each is a change of the compiled core, and the scenario that brings it to light. A place that is not
- * found any more is an error, so that a mutation cannot quietly stop to be one.
+ * Faults to be found: each is a change of the compiled core, and the scenario that brings it to light. A place that is
+ * not found any more is an error, so that a mutation cannot quietly stop to be one.
  */
 export interface Patch {
   /** Below dist/src/raft. */
@@ -25,8 +25,8 @@ const mutation = (name: string, scenario: string, ...patches: readonly Patch[]):
 });
 
 /**
- * Lawful, for a hint may name any earlier place. Our own leaders find at once where a log begins to differ, and send from
- * there on, so that nothing uncommitted survives the first append that is accepted.
+ * Lawful, for a hint may name any earlier place. Our own leaders find at once where a log begins to differ, and send
+ * from there on, so that nothing uncommitted survives the first append that is accepted.
  */
 const CAUTIOUS_HINTS: Patch = {
   file: 'raft.js',

@@ -1,4 +1,6 @@
-/** A copy of everything that can be reached from an object, with its prototypes and with what is shared still shared. */
+/**
+ * A copy of everything that can be reached from an object, with its prototypes and with what is shared still shared.
+ */
 
 /** Never changed by those who hold them. */
 const SHARED_FIELDS = new Set(['_options', '_limits', 'body']);

@@ -50,7 +50,9 @@ export interface Scenario {
   readonly sharedTurns?: boolean;
   /** Nothing passes there: `from>to`. */
   readonly cut?: readonly string[];
-  /** Messages on one link stay in order, though any of them may be lost; with `true` they may also overtake each other. */
+  /**
+   * Messages on one link stay in order, though any of them may be lost; with `true` they may also overtake each other.
+   */
   readonly reorders?: boolean;
   /** Messages on their way from one node to another; what is too much is lost. */
   readonly maxOnLink?: number;

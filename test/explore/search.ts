@@ -1,4 +1,6 @@
-/** Breadth first through the worlds that can follow from a scenario, so that the first broken rule has a shortest path. */
+/**
+ * Breadth first through the worlds that can follow from a scenario, so that the first broken rule has a shortest path.
+ */
 import { StateTable } from './state-table.js';
 import type { Event, Numbers, World } from './world.js';
 

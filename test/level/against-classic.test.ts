@@ -34,7 +34,10 @@ interface Player {
 
 type AtSnapshot = { readonly snapshot?: AbstractSnapshot };
 
-/** What both have of abstract-level. Its own class says more, in which TypeScript finds them to differ or not, by chance. */
+/**
+ * What both have of abstract-level. Its own class says more, in which TypeScript finds them to differ or not, by
+ * chance.
+ */
 interface Database<D> extends Pick<Player, 'batch' | 'clear' | 'close'> {
   snapshot(): AbstractSnapshot;
   getMany(keys: string[], options: AtSnapshot): Promise<(string | undefined)[]>;

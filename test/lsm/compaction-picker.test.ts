@@ -1,6 +1,7 @@
 /**
  * Levels as text. A line is a level; a table is `smallest-largest` and, if it is not 10 KiB, `:KiB`. In level 0 the
- * newest stands first. `~` says that it is stored by lz4, `!n` that n of ten entries are tombstones, `!nk` of ten thousand. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
+ * newest stands first. `~` says that it is stored by lz4, `!n` that n of ten entries are tombstones, `!nk` of ten
+ * thousand. Targets: 4 files in level 0, 100 KiB in level 1, 1000 KiB in level 2.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,7 @@
-/** Every byte of every kind of file flipped, and every file cut at every length: a prefix, or a typed error, never a wrong value. */
+/**
+ * Every byte of every kind of file flipped, and every file cut at every length: a prefix, or a typed error, never a
+ * wrong value.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';

@@ -1,7 +1,7 @@
 /**
  * One operation of a script fails: with EIO, with ENOSPC, after half of its bytes, or as a sync that loses what it
- * should have made durable and leaves it looking clean. Whatever the callers were told
- * must be what a new process finds on the disk, and what a power cut leaves must hold everything acknowledged as synced.
+ * should have made durable and leaves it looking clean. Whatever the callers were told must be what a new process finds
+ * on the disk, and what a power cut leaves must hold everything acknowledged as synced.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,6 @@
-/** Bytes that nobody wrote into every decoder: a typed error or a well-formed value, never anything else, never a hang. */
+/**
+ * Bytes that nobody wrote into every decoder: a typed error or a well-formed value, never anything else, never a hang.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';

@@ -1,4 +1,6 @@
-/** A process that writes until it is killed, for `kill-process.test.ts`: says on standard output what is acknowledged. */
+/**
+ * A process that writes until it is killed, for `kill-process.test.ts`: says on standard output what is acknowledged.
+ */
 import { LsmTree } from '../../src/lsm/index.js';
 
 const [directory = '', from = '0'] = process.argv.slice(2);

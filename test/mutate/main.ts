@@ -1,9 +1,9 @@
 /**
  * npm run mutate -- [NAME PART…] [--jobs 2] [--only-simulator] [--search SEEDS]
  *
- * Makes each mutation of the list (or those whose names hold one of the parts), sets on it what should kill it, and says
- * what did. Exit code 1 if one survives. With `--search` it tells instead which schedules, and whether random faults, find
- * a mutation within so many seeds.
+ * Makes each mutation of the list (or those whose names hold one of the parts), sets on it what should kill it, and
+ * says what did. Exit code 1 if one survives. With `--search` it tells instead which schedules, and whether random
+ * faults, find a mutation within so many seeds.
  */
 import { parseArgs } from 'node:util';
 import { failsAnyhow, kill, search } from './killers.js';

@@ -37,7 +37,9 @@ export function isBySimulator(killedBy: Mutation['killedBy']): killedBy is BySim
 /** At most this many seeds count as "the simulator finds it". */
 export const MOST_SEEDS = 200;
 
-/** The source with the patches made. A place that is not found exactly once is an error: so no mutation is lost quietly. */
+/**
+ * The source with the patches made. A place that is not found exactly once is an error: so no mutation is lost quietly.
+ */
 export function patched(file: string, source: string, patches: readonly Patch[]): string {
   let text = source;
   for (const { find, replace } of patches.filter((patch) => patch.file === file)) {

@@ -1,4 +1,6 @@
-/** The list of mutations is sound: each can still be made, and what must kill it exists. `npm run mutate` does the rest. */
+/**
+ * The list of mutations is sound: each can still be made, and what must kill it exists. `npm run mutate` does the rest.
+ */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';

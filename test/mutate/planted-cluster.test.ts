@@ -1,4 +1,7 @@
-/** The simulator is seen to catch mutations: some of the list, each of which must break a rule within its number of seeds. */
+/**
+ * The simulator is seen to catch mutations: some of the list, each of which must break a rule within its number of
+ * seeds.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { kill } from './killers.js';

@@ -1,8 +1,8 @@
 /**
  * npm run test:nodes [-- MAJOR…]
  *
- * Fetches other major versions of Node.js (22 and 24) from npm's registry into a temporary folder, and runs a smoke test
- * of the built package on each. Not part of `npm test`, because it downloads some 50 MB per version.
+ * Fetches other major versions of Node.js (22 and 24) from npm's registry into a temporary folder, and runs a smoke
+ * test of the built package on each. Not part of `npm test`, because it downloads some 50 MB per version.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -113,8 +113,9 @@ export interface ScriptOptions {
 }
 
 /**
- * A random life of several groups that share a log: batches that append or replace, votes, commits, cuts
- * and, if asked for, snapshots, many of them under way at once. Every step has a number; `states[n]` is what the groups are after the first n steps.
+ * A random life of several groups that share a log: batches that append or replace, votes, commits, cuts and, if asked
+ * for, snapshots, many of them under way at once. Every step has a number; `states[n]` is what the groups are after the
+ * first n steps.
  */
 export class Script {
   readonly #log: RaftLog;
@@ -203,8 +204,8 @@ export class Script {
   }
 
   /**
-   * A snapshot of what the leader of a newer term has, and perhaps the first entries behind it. It ends in the middle of
-   * what the log holds and never committed, if there is such a tail, or beyond it: nothing of the tail may stay.
+   * A snapshot of what the leader of a newer term has, and perhaps the first entries behind it. It ends in the middle
+   * of what the log holds and never committed, if there is such a tail, or beyond it: nothing of the tail may stay.
    */
   #install(id: number): Promise<void> {
     const random = this.#random;

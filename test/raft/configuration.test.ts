@@ -23,7 +23,8 @@ class ConfigurationScript {
   #command = 0;
 
   run(command: string, args: ReadonlyMap<string, readonly string[]>, input: string): string {
-    // As the cases have it, replication to a new member starts at the last index, which is 0 at first but never less than 1.
+    // As the cases have it, replication to a new member starts at the last index, which is 0 at first but never less
+    // than 1.
     const lastIndex = this.#command++;
     const changes = input.split(/\s+/).filter(Boolean).flatMap(parseChange);
     try {

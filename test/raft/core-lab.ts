@@ -1,7 +1,7 @@
 /**
- * Cores without rooms around them: a host per node that keeps a log in memory, answers late if told so, forgets what was
- * not durable when it crashes, compacts its log, makes and takes snapshots; clocks that run apart; and a network that
- * drops, repeats and reorders. Everything follows from a seed, and what must hold is checked every millisecond.
+ * Cores without rooms around them: a host per node that keeps a log in memory, answers late if told so, forgets what
+ * was not durable when it crashes, compacts its log, makes and takes snapshots; clocks that run apart; and a network
+ * that drops, repeats and reorders. Everything follows from a seed, and what must hold is checked every millisecond.
  */
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { configurationOf, type MemberChange, membersOf } from '../../src/raft/configuration.js';
@@ -172,7 +172,9 @@ export class Host {
     return this.raft.step(this.#ownTime(nowMs), input);
   }
 
-  /** Takes the output once; entries to apply are applied at once if `applyRate` is 1, batches wait for `finishWrite`. */
+  /**
+   * Takes the output once; entries to apply are applied at once if `applyRate` is 1, batches wait for `finishWrite`.
+   */
   take(nowMs: number): { output: Output; sent: { to: number; message: Message }[] } | undefined {
     const output = this.raft.take(this.#ownTime(nowMs));
     if (!output) return undefined;
@@ -251,7 +253,10 @@ export class Host {
     return true;
   }
 
-  /** Cuts the log, all but the last entries that are applied. Only while no batch is on its way: the lab's disk is simple. */
+  /**
+   * Cuts the log, all but the last entries that are applied. Only while no batch is on its way: the lab's disk is
+   * simple.
+   */
   compact(nowMs: number, keep: number): void {
     const index = this.applied.length - keep;
     if (index <= this.base.index || this.writing.length > 0 || this.raft.appliedIndex !== this.applied.length)
@@ -449,7 +454,10 @@ export class CoreLab {
     for (const host of this.hosts.values()) host.applyRate = 1;
   }
 
-  /** Election safety, log matching, state-machine safety, leader completeness (Raft, figure 3), and reads that are current. */
+  /**
+   * Election safety, log matching, state-machine safety, leader completeness (Raft, figure 3), and reads that are
+   * current.
+   */
   check(): void {
     for (const host of this.hosts.values()) {
       if (host.raft.role === 'leader') this.#checkLeader(host);

@@ -1,6 +1,7 @@
 /**
- * Cores under loss, repetition, reordering, partitions, slow disks, drifting clocks and power cuts, while members come and
- * go, leadership is handed over, nodes close, logs are cut and reads are asked for at every level; safety always, progress once healed.
+ * Cores under loss, repetition, reordering, partitions, slow disks, drifting clocks and power cuts, while members come
+ * and go, leadership is handed over, nodes close, logs are cut and reads are asked for at every level; safety always,
+ * progress once healed.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,6 +1,7 @@
 /**
- * Bugs that other Raft implementations shipped, a test each, where the core can show them. The numbers are the rows of the
- * project's list; rows 9 and 11 to 13 have tests of the same name at the log, the server, the replica and the state machine.
+ * Bugs that other Raft implementations shipped, a test each, where the core can show them. The numbers are the rows of
+ * the project's list; rows 9 and 11 to 13 have tests of the same name at the log, the server, the replica and the state
+ * machine.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

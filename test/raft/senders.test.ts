@@ -1,4 +1,6 @@
-/** Whose messages count: what a stranger, a second leader and an absurd term may do, and that nobody lawful is cut off. */
+/**
+ * Whose messages count: what a stranger, a second leader and an absurd term may do, and that nobody lawful is cut off.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';

@@ -1,4 +1,6 @@
-/** Bugs that others shipped, where a whole replica is needed to show them; the numbers as in test/raft/ledger.test.ts. */
+/**
+ * Bugs that others shipped, where a whole replica is needed to show them; the numbers as in test/raft/ledger.test.ts.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Member, ReplicaLab } from './replica-lab.js';

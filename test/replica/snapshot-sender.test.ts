@@ -1,4 +1,7 @@
-/** Snapshots are sent at the receiver's pace and at a rate; a node that cannot make one asks another to lead, but not for ever. */
+/**
+ * Snapshots are sent at the receiver's pace and at a rate; a node that cannot make one asks another to lead, but not
+ * for ever.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';

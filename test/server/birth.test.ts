@@ -1,4 +1,7 @@
-/** The birth of a cluster: alone, every order of meetings, emptied folders and partings; and whole nodes whose operators err. */
+/**
+ * The birth of a cluster: alone, every order of meetings, emptied folders and partings; and whole nodes whose operators
+ * err.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';

@@ -1,4 +1,6 @@
-/** Limits that differ between nodes, as in every rolling change: what one leader has taken every node keeps and answers. */
+/**
+ * Limits that differ between nodes, as in every rolling change: what one leader has taken every node keeps and answers.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type RaftreeClient, RaftreeClientError, type ScanEntry } from '../../src/client/index.js';

@@ -180,7 +180,9 @@ test('L3: a batch of 8 MB on links of 24 Mbit/s changes no leader', async () => 
   await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
 });
 
-/** A cluster of which one follower was down while 4 MiB were written, and which is started again with other settings. */
+/**
+ * A cluster of which one follower was down while 4 MiB were written, and which is started again with other settings.
+ */
 async function restartedWith(before: Partial<NodeConfigInput>, after: Partial<NodeConfigInput>) {
   let config = before;
   const cluster = await started(6, { config: () => config });

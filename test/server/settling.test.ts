@@ -1,6 +1,6 @@
 /**
- * A change of members that is said to be done is never forgotten: removed machines are taken away, all others lose power,
- * no client has written since.
+ * A change of members that is said to be done is never forgotten: removed machines are taken away, all others lose
+ * power, no client has written since.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,7 @@
-/** What strangers, and neighbours who lie, may say to a cluster, and what does no lasting harm: over restarts of all nodes. */
+/**
+ * What strangers, and neighbours who lie, may say to a cluster, and what does no lasting harm: over restarts of all
+ * nodes.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Logger } from '../../src/env/env.js';
@@ -14,7 +17,10 @@ import { SimCluster } from '../support/sim-cluster.js';
 const FAR = 2 ** 53 - 1;
 const STRANGER = 99;
 
-/** A cluster in which the stranger has what members have: the secret, or there is none. What the nodes log as errors and warnings. */
+/**
+ * A cluster in which the stranger has what members have: the secret, or there is none. What the nodes log as errors and
+ * warnings.
+ */
 async function started(seed: number, hasSecret: boolean) {
   const told: string[] = [];
   const tell = (_fields: unknown, message: string) => void told.push(message);

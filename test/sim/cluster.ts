@@ -66,7 +66,9 @@ export class Cluster implements Probe {
   broken: Broken | undefined;
   /** Told of every new leader in the moment of its election, before it has said so to anybody. */
   onElected: (who: string) => void = () => {};
-  /** Whether a message from one node to another is lost, apart from what `messageFaults` loses; `send` brings it back. */
+  /**
+   * Whether a message from one node to another is lost, apart from what `messageFaults` loses; `send` brings it back.
+   */
   loses: (who: string, to: number, message: ReplicaMessage, send: () => void) => boolean = () => false;
   readonly #rules: RaftRules;
   readonly #diskRandom: SeededRandom;
@@ -356,7 +358,10 @@ export class Cluster implements Probe {
     this.#goesDown(machine, isLost ? 'lost' : 'down');
   }
 
-  /** An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README, Limits). */
+  /**
+   * An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README,
+   * Limits).
+   */
   #joins(machine: SimulatedMachine): boolean {
     return (
       !this.founders.includes(machine) ||
@@ -388,7 +393,9 @@ export class Cluster implements Probe {
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }
 
-  /** The engine as the node sees it; what it holds when it is opened, and every batch, is compared with the reference. */
+  /**
+   * The engine as the node sees it; what it holds when it is opened, and every batch, is compared with the reference.
+   */
   async #openEngine(machine: SimulatedMachine, open: () => Promise<Engine>): Promise<Engine> {
     const engine = await open();
     machine.engine = engine;

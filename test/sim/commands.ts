@@ -1,6 +1,6 @@
 /**
- * The commands of one operator on a host of his own: half of them by the client library, which finds the leader and tries
- * again, half of them to the leader directly. None of them is ever forced.
+ * The commands of one operator on a host of his own: half of them by the client library, which finds the leader and
+ * tries again, half of them to the leader directly. None of them is ever forced.
  */
 import type { RaftreeClient } from '../../src/client/client.js';
 import { RaftreeClientError } from '../../src/client/client-error.js';

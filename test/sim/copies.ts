@@ -1,7 +1,7 @@
 /**
- * Copies of members' data folders that are started beside the original, under its id, on a host of their own. README says
- * when that is noticed: where a copy comes with a start that was used. One that is not noticed is no fault of the cluster,
- * so it is ended before somebody is there who could not know.
+ * Copies of members' data folders that are started beside the original, under its id, on a host of their own. README
+ * says when that is noticed: where a copy comes with a start that was used. One that is not noticed is no fault of the
+ * cluster, so it is ended before somebody is there who could not know.
  */
 import type { SimDisk } from '../../src/env/sim/disk.js';
 import type { Cluster } from './cluster.js';

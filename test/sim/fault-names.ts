@@ -1,6 +1,6 @@
 /**
- * The faults there are, and the profile that a run of only their kind has. `mistakes` are those of operators, `strangers` what
- * somebody on the network does who belongs to no cluster, or to another.
+ * The faults there are, and the profile that a run of only their kind has. `mistakes` are those of operators,
+ * `strangers` what somebody on the network does who belongs to no cluster, or to another.
  */
 export const FAULTS = [
   { name: 'partition', profile: 'network' },

@@ -1,6 +1,7 @@
 /**
- * Operators who err: node.json edited, data folders emptied, copied or of another cluster. All that is not destroyed they set
- * right in the end. They destroy what the cluster survives (survival.ts), and nothing of which README says that nobody can notice it.
+ * Operators who err: node.json edited, data folders emptied, copied or of another cluster. All that is not destroyed
+ * they set right in the end. They destroy what the cluster survives (survival.ts), and nothing of which README says
+ * that nobody can notice it.
  */
 import { SimDisk } from '../../src/env/sim/disk.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
@@ -114,8 +115,8 @@ export class Mistakes {
   // Data folders
 
   /**
-   * One that the cluster can do without, after it has been off for so long that nobody takes it for a voter that is there.
-   * Undefined if there is none, or the others have changed meanwhile.
+   * One that the cluster can do without, after it has been off for so long that nobody takes it for a voter that is
+   * there. Undefined if there is none, or the others have changed meanwhile.
    */
   async #switchedOff(): Promise<SimulatedMachine | undefined> {
     const { machines, survival } = this.#cluster;
@@ -187,8 +188,8 @@ export class Mistakes {
   }
 
   /**
-   * A copy of a member's folder is started while the member runs, or is about to. The member was started again since: a copy
-   * of its present run would be noticed only as long as all others hear the member.
+   * A copy of a member's folder is started while the member runs, or is about to. The member was started again since: a
+   * copy of its present run would be noticed only as long as all others hear the member.
    */
   async #copyFolder(): Promise<void> {
     const { survival, copies, coverage } = this.#cluster;

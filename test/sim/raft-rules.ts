@@ -1,7 +1,7 @@
 /**
  * What must hold between the nodes of a group, whatever each of them thinks (Raft, figure 3): election safety, log
- * matching, leader completeness; and that no node speaks for what is not durable at it. State machine safety is the reference's business; what one node can see of itself is
- * checked by the core after every step.
+ * matching, leader completeness; and that no node speaks for what is not durable at it. State machine safety is the
+ * reference's business; what one node can see of itself is checked by the core after every step.
  */
 import type { Raft } from '../../src/raft/raft.js';
 import type { AppendBatch, Input, Output, Role } from '../../src/raft/types.js';

@@ -68,8 +68,8 @@ const isOutsideOfMachines = ({ profile }: { readonly profile: string }) =>
   profile === 'mistakes' || profile === 'strangers';
 
 /**
- * Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. `aside`: what
- * it decides changes nothing else.
+ * Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. `aside`:
+ * what it decides changes nothing else.
  */
 export function settingOf(
   random: SeededRandom,

@@ -217,8 +217,8 @@ async function reaches(
 }
 
 /**
- * Whether those whose disks are whole are too few, in the newest configuration that one of them knows, and a disk that broke
- * is to blame. That operators' mistakes leave too few a cluster does not let them do.
+ * Whether those whose disks are whole are too few, in the newest configuration that one of them knows, and a disk that
+ * broke is to blame. That operators' mistakes leave too few a cluster does not let them do.
  */
 function hasLostItsQuorum({ machines }: Cluster): boolean {
   const whole = machines.filter(({ isDamaged }) => !isDamaged);

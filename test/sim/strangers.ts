@@ -1,6 +1,6 @@
 /**
- * Somebody on the network who belongs to no cluster: connects to whatever listens, and sends garbage, lies, or what he has heard
- * others say. He knows the name of the cluster, and what any client is told.
+ * Somebody on the network who belongs to no cluster: connects to whatever listens, and sends garbage, lies, or what he
+ * has heard others say. He knows the name of the cluster, and what any client is told.
  */
 import type { Env } from '../../src/env/env.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
@@ -162,7 +162,8 @@ export class Strangers {
     line.clientHello();
     await line.next('hello');
     this.#note('request', { to: machine.host });
-    // Without a secret nodes do what an operator of any machine asks for (README, Security), and by force it ends a cluster.
+    // Without a secret nodes do what an operator of any machine asks for (README, Security), and by force it ends a
+    // cluster.
     const orders: readonly OutboundMessage[] = this.#cluster.setting.hasSecret
       ? [
           { type: 'transferLeader', requestId, nodeId: random.pick([...voters, 66]) },
@@ -208,8 +209,8 @@ export class Strangers {
   }
 
   /**
-   * As a node of this very cluster would. Of a secret it knows nothing; without one its incarnation is heard from the other
-   * side.
+   * As a node of this very cluster would. Of a secret it knows nothing; without one its incarnation is heard from the
+   * other side.
    */
   async #greet(line: StrangerLine, id: number, storeId: string): Promise<void> {
     const random = this.#random;

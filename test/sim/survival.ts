@@ -1,6 +1,6 @@
 /**
- * What a cluster survives. Operators destroy data folders of voters only as long as a quorum is left, and only while nothing
- * is on its way that would make it too small: that would be their doing, and not the cluster's.
+ * What a cluster survives. Operators destroy data folders of voters only as long as a quorum is left, and only while
+ * nothing is on its way that would make it too small: that would be their doing, and not the cluster's.
  */
 import type { Entry } from '../../src/raft/types.js';
 import type { Cluster } from './cluster.js';
@@ -37,8 +37,8 @@ export class Survival {
   }
 
   /**
-   * The voters, if all of them whose disks are whole follow, and know for good that they are the voters. `without`: it need not.
-   * Undefined while that is not so, or a change of members may come about.
+   * The voters, if all of them whose disks are whole follow, and know for good that they are the voters. `without`: it
+   * need not. Undefined while that is not so, or a change of members may come about.
    */
   voters(without?: SimulatedMachine): SimulatedMachine[] | undefined {
     const { leader, machines } = this.#cluster;

@@ -1,6 +1,6 @@
 /**
- * Commands about members such as an operator gives by mistake: again, about whoever is a member already or is none, with
- * addresses of somebody else, while others are away. A cluster may refuse them; it must not end by them.
+ * Commands about members such as an operator gives by mistake: again, about whoever is a member already or is none,
+ * with addresses of somebody else, while others are away. A cluster may refuse them; it must not end by them.
  */
 import type { MemberChange } from '../../src/client/member-changes.js';
 import type { SeededRandom } from '../../src/env/sim/seeded-random.js';

@@ -27,7 +27,9 @@ export class Liar {
     this.#connection = connection;
   }
 
-  /** Connects to a node of a cluster that is born, from a machine of its own, and waits until it is let in or refused. */
+  /**
+   * Connects to a node of a cluster that is born, from a machine of its own, and waits until it is let in or refused.
+   */
   static async meet(cluster: SimCluster, to: number, claim: Claim): Promise<Liar> {
     const host = `liar${claim.nodeId}-${to}-${cluster.world.scheduler.nowMs()}`;
     const { env } = cluster.host(host);

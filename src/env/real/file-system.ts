@@ -182,7 +182,8 @@ export const realFileSystem: FileSystem = {
   list: (directory) => fs.readdirSync(directory).sort(),
   realPath: (filePath) => fs.realpathSync(filePath),
   makeDirectory(directory) {
-    // One by one: with `recursive`, Node.js never returns where the system makes no directory and says ENOENT, as in /proc.
+    // One by one: with `recursive`, Node.js never returns where the system makes no directory and says ENOENT, as in
+    // /proc.
     const absolute = path.resolve(directory);
     const missing: string[] = [];
     for (let at = absolute; !fs.existsSync(at); at = path.dirname(at)) missing.push(at);

@@ -1,7 +1,7 @@
 /**
- * Lines to a descriptor of this process, standard error above all, without ever waiting for whoever reads them. What is not
- * taken at once waits in a bounded queue; beyond it lines are dropped and counted. A full device, a reader that is gone:
- * lines are dropped too, until writing succeeds again. Nothing here throws.
+ * Lines to a descriptor of this process, standard error above all, without ever waiting for whoever reads them. What is
+ * not taken at once waits in a bounded queue; beyond it lines are dropped and counted. A full device, a reader that is
+ * gone: lines are dropped too, until writing succeeds again. Nothing here throws.
  */
 import * as fs from 'node:fs';
 import * as net from 'node:net';

@@ -229,10 +229,10 @@ export interface FileOperation {
 }
 
 /**
- * What to do with an operation: `undefined` lets it happen; an Error is thrown in its place; `short` writes half of
- * the bytes, up to the end of a block, and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies about syncs);
- * `lose` is a sync that fails with EIO as Linux does it: the file still reads as written, but what was not durable
- * counts as clean from now on, so that the next sync succeeds without it.
+ * What to do with an operation: `undefined` lets it happen; an Error is thrown in its place; `short` writes half of the
+ * bytes, up to the end of a block, and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies
+ * about syncs); `lose` is a sync that fails with EIO as Linux does it: the file still reads as written, but what was
+ * not durable counts as clean from now on, so that the next sync succeeds without it.
  */
 export type Fault = undefined | Error | 'short' | 'ignore' | 'lose';
 

@@ -169,7 +169,9 @@ export class SimNetwork {
     return this.#deaths.get(host) ?? 0;
   }
 
-  /** The host's process died: its listeners are gone and its peers see their connections reset, if a link leads there. */
+  /**
+   * The host's process died: its listeners are gone and its peers see their connections reset, if a link leads there.
+   */
   kill(host: string): void {
     this.#deaths.set(host, this.#deathsOf(host) + 1);
     this.#paused.delete(host);

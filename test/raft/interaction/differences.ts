@@ -1,6 +1,6 @@
 /**
- * Where our design differs from etcd's so that a command of a script cannot apply, and what is done about it. Everything
- * else is translated. The list is short, and is printed with every run that has made use of it.
+ * Where our design differs from etcd's so that a command of a script cannot apply, and what is done about it.
+ * Everything else is translated. The list is short, and is printed with every run that has made use of it.
  */
 export interface Difference {
   /** What is left out: this command alone, or all of the script from here on. */

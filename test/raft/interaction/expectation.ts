@@ -1,6 +1,7 @@
 /**
- * What a script expects of a command, as far as it can be compared: the entries that each node was given as committed, and
- * its term, vote and commit index where they changed. Text stands under a heading for each node (`> 1 handling Ready`), or under none if the command names a single node.
+ * What a script expects of a command, as far as it can be compared: the entries that each node was given as committed,
+ * and its term, vote and commit index where they changed. Text stands under a heading for each node
+ * (`> 1 handling Ready`), or under none if the command names a single node.
  */
 import type { HardState, NodeId } from '../../../src/raft/types.js';
 import type { ScriptCommand } from '../etcd-script.js';

@@ -1,4 +1,6 @@
-/** `npm run test:interaction -- FILE…`: holds our core to interaction scripts of etcd-io/raft. Exits 1 if any differs. */
+/**
+ * `npm run test:interaction -- FILE…`: holds our core to interaction scripts of etcd-io/raft. Exits 1 if any differs.
+ */
 import { DIFFERENCES, type DifferenceName } from './differences.js';
 import { runScript } from './script-run.js';
 

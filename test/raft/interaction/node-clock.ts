@@ -1,6 +1,7 @@
 /**
- * The clock of one node of a script. It stands still but for the ticks that the script gives it, and for a deadline that it
- * lets pass: the core's own timeouts are far longer than any ticks, so none comes by itself before the script has it so.
+ * The clock of one node of a script. It stands still but for the ticks that the script gives it, and for a deadline
+ * that it lets pass: the core's own timeouts are far longer than any ticks, so none comes by itself before the script
+ * has it so.
  */
 export const TICK_MS = 10;
 /** In etcd's scripts an election timeout is three ticks, and drawn from three to five. */

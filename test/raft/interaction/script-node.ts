@@ -6,8 +6,8 @@
  *     same turn, as etcd's does; what has become possible only now waits for the next.
  *   - With asynchronous storage writes and applies wait further, for the append thread and the apply thread.
  *
- * A batch that holds only term and vote counts as durable at once, and what was handed over before it too, though that is
- * still to be written: etcd's answers that need no more than a term leave at once, ours when it is durable.
+ * A batch that holds only term and vote counts as durable at once, and what was handed over before it too, though that
+ * is still to be written: etcd's answers that need no more than a term leave at once, ours when it is durable.
  */
 import {
   type ConfigurationChange,
@@ -74,8 +74,8 @@ export class ScriptNode {
   readonly #clock: NodeClock;
   #waiting: Ready[] = [];
   /**
-   * A change that waits until this leader has applied the entry that opened its term: etcd's proposes it before, our host
-   * proposes it again.
+   * A change that waits until this leader has applied the entry that opened its term: etcd's proposes it before, our
+   * host proposes it again.
    */
   #waitingChange: ConfigurationChange | undefined;
   #given: number;
@@ -151,7 +151,9 @@ export class ScriptNode {
     return this.options.stepsDownOnRemoval ? this.isRemovedLeader : this.#hasHandedOver;
   }
 
-  /** In etcd it would follow nobody now. Here silence ends its loyalty: that of an election timeout, by its own clock. */
+  /**
+   * In etcd it would follow nobody now. Here silence ends its loyalty: that of an election timeout, by its own clock.
+   */
   forgetLeader(): void {
     this.#forgotInTerm = this.raft.term;
     if (this.options.checkQuorum) this.#clock.letLoyaltyPass();

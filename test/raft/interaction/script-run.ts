@@ -190,7 +190,10 @@ function partsOf(script: ScriptCommand): ScriptCommand[] {
   ];
 }
 
-/** What is not the same in all versions of etcd: which of two entries a change has, and what a follower was told of commits. */
+/**
+ * What is not the same in all versions of etcd: which of two entries a change has, and what a follower was told of
+ * commits.
+ */
 function comparable(expected: string): string {
   return nameChangesAlike(expected).replaceAll(/^(\d+: State\w+ match=\d+) commit=\d+/gm, '$1');
 }

@@ -1,7 +1,7 @@
 /**
  * A lease rests on what others have promised: to vote for nobody else for a while. Here they have reason to break it: a
- * restart that forgets it, timeouts that differ or change with a restart, an old order to campaign. The leader is cut off;
- * whoever is elected is written to; and the old leader, while it may believe in its lease, is read from.
+ * restart that forgets it, timeouts that differ or change with a restart, an old order to campaign. The leader is cut
+ * off; whoever is elected is written to; and the old leader, while it may believe in its lease, is read from.
  */
 import type { SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';

@@ -1,4 +1,7 @@
-/** What schedules lead to is survived; mutations (../../mutate) are not. A schedule that misses its window shows nothing. */
+/**
+ * What schedules lead to is survived; mutations (../../mutate) are not. A schedule that misses its window shows
+ * nothing.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { simulate } from '../simulation.js';

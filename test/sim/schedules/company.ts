@@ -1,7 +1,7 @@
 /**
- * A leader of three takes in two more, and is cut off with them from the two others, who hold the changes but do not know
- * them to be committed. With company it still is a minority, unless learners count, or both changes were let through at
- * once: then three of five stand on its side, and two of three on the other.
+ * A leader of three takes in two more, and is cut off with them from the two others, who hold the changes but do not
+ * know them to be committed. With company it still is a minority, unless learners count, or both changes were let
+ * through at once: then three of five stand on its side, and two of three on the other.
  */
 import type { SimulatedMachine } from '../machine.js';
 import type { Schedule, Stage } from './stage.js';

@@ -1,6 +1,6 @@
 /**
- * A leader whose tables are damaged takes in a member, which needs a snapshot and throws away every one that it is given.
- * Somebody else must lead, or it is never helped.
+ * A leader whose tables are damaged takes in a member, which needs a snapshot and throws away every one that it is
+ * given. Somebody else must lead, or it is never helped.
  */
 import type { Schedule } from './stage.js';
 

@@ -1,6 +1,6 @@
 /**
- * Two followers, one of them cut off: what the other acknowledges is committed. What it has acknowledged must survive its
- * power, and when it leads it must not answer from what it knows to be committed, which may be less.
+ * Two followers, one of them cut off: what the other acknowledges is committed. What it has acknowledged must survive
+ * its power, and when it leads it must not answer from what it knows to be committed, which may be less.
  */
 import { healthyDisk, type SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';
@@ -85,7 +85,8 @@ const readEarly = (name: string, level: 'linearizable' | 'lease'): Schedule => (
     stage.onElected((elected) => {
       isElected ||= elected === follower;
     });
-    // Its heartbeats arrive, and so it knows that it leads; its entries do not, and so nothing is committed in its term.
+    // Its heartbeats arrive, and so it knows that it leads; its entries do not, and so nothing is committed in its
+    // term.
     stage.lose((from, _to, { type }) => from === follower && type === 'append');
     stage.mendAll();
     stage.isolate(leader);

@@ -2,8 +2,8 @@
 import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
 
 /**
- * All links between nodes are cut for long, and mended. What the connections have to say is said again at TCP's next try,
- * which may be as far off as the cut was long; the nodes must not wait for that.
+ * All links between nodes are cut for long, and mended. What the connections have to say is said again at TCP's next
+ * try, which may be as far off as the cut was long; the nodes must not wait for that.
  */
 export const deadLinks: Schedule = {
   name: 'deadLinks',

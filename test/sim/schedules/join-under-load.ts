@@ -1,6 +1,6 @@
 /**
- * A member joins while the others write much more than their logs may hold in the time that a snapshot takes. Is the log
- * cut under the snapshot, the member needs another when it has it, and is never there.
+ * A member joins while the others write much more than their logs may hold in the time that a snapshot takes. Is the
+ * log cut under the snapshot, the member needs another when it has it, and is never there.
  */
 import type { Schedule } from './stage.js';
 

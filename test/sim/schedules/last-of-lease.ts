@@ -1,6 +1,6 @@
 /**
- * A lease at its very end: the leader is not heard any more, another is elected as soon as the promises are over, and the
- * old leader is read from while it might believe in a lease that is a little longer.
+ * A lease at its very end: the leader is not heard any more, another is elected as soon as the promises are over, and
+ * the old leader is read from while it might believe in a lease that is a little longer.
  */
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';
 import type { Schedule } from './stage.js';

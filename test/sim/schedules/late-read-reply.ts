@@ -1,6 +1,6 @@
 /**
- * A follower asks its leader how far it may answer a read, and is killed before it is told. The process after it asks too;
- * what it is told first is the answer to the one before, from which on others have written.
+ * A follower asks its leader how far it may answer a read, and is killed before it is told. The process after it asks
+ * too; what it is told first is the answer to the one before, from which on others have written.
  */
 import type { ReadIndexReply } from '../../../src/raft/types.js';
 import { type Schedule, statusOf, threeQuickNodes } from './stage.js';

@@ -1,6 +1,6 @@
 /**
- * Somebody on the network who belongs to no cluster: one kind of harm in each schedule, done to every node. The cluster goes
- * on meanwhile, and nothing of it is left.
+ * Somebody on the network who belongs to no cluster: one kind of harm in each schedule, done to every node. The cluster
+ * goes on meanwhile, and nothing of it is left.
  */
 import { LIES, WITHSTOOD_WITHOUT_SECRET } from '../lies.js';
 import type { SimulatedMachine } from '../machine.js';

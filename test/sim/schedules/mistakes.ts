@@ -1,6 +1,6 @@
 /**
- * Operators' mistakes, each led to where it would end a cluster: by what they tell it about its members, or by what they do to
- * node.json and to data folders. None of their commands is forced; what would be the end is refused.
+ * Operators' mistakes, each led to where it would end a cluster: by what they tell it about its members, or by what
+ * they do to node.json and to data folders. None of their commands is forced; what would be the end is refused.
  */
 import { SimDisk } from '../../../src/env/sim/disk.js';
 import type { SimulatedMachine } from '../machine.js';
@@ -247,8 +247,8 @@ export const emptiedJoiner: Schedule = {
 };
 
 /**
- * A member comes back with another folder and leads. One who was away all the time knows only the old one, and is needed
- * when a third dies.
+ * A member comes back with another folder and leads. One who was away all the time knows only the old one, and is
+ * needed when a third dies.
  */
 export const unknownReturn: Schedule = {
   name: 'unknownReturn',
@@ -286,8 +286,8 @@ export const unknownReturn: Schedule = {
 };
 
 /**
- * A copy of a voter's folder is started beside it; then one that is older than the last start of the original. The original
- * is cut off from the only one whom the copy reaches, and that one lacks what was committed meanwhile.
+ * A copy of a voter's folder is started beside it; then one that is older than the last start of the original. The
+ * original is cut off from the only one whom the copy reaches, and that one lacks what was committed meanwhile.
  */
 export const copiedFolder: Schedule = {
   name: 'copiedFolder',
@@ -334,8 +334,8 @@ export const copiedFolder: Schedule = {
 };
 
 /**
- * A voter's folder is put back as it was before it acknowledged what was committed with it alone. It meets the leader that
- * was told so; then the other one, that lacks all that.
+ * A voter's folder is put back as it was before it acknowledged what was committed with it alone. It meets the leader
+ * that was told so; then the other one, that lacks all that.
  */
 export const olderFolder: Schedule = {
   name: 'olderFolder',

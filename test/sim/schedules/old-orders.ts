@@ -1,7 +1,7 @@
 /**
- * What others say that does not count any more, or must not: an offer of leadership from an earlier term, a candidate while
- * the leader is heard, answers to a round of heartbeats that was sent before a read was asked for. In each case somebody is
- * elected, or a read confirmed, who must not be yet, and the leader of before is read from.
+ * What others say that does not count any more, or must not: an offer of leadership from an earlier term, a candidate
+ * while the leader is heard, answers to a round of heartbeats that was sent before a read was asked for. In each case
+ * somebody is elected, or a read confirmed, who must not be yet, and the leader of before is read from.
  */
 import type { SimulatedMachine } from '../machine.js';
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';

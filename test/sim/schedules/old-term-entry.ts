@@ -1,7 +1,7 @@
 /**
- * Raft's figure 8. A leader's entries reach one follower only; another leads a later term, writes, and is cut off; one of
- * the first two leads again and brings the old entries to a majority. They must not count as committed before an entry
- * of its own term does, for he who was cut off may still be elected, and replaces them.
+ * Raft's figure 8. A leader's entries reach one follower only; another leads a later term, writes, and is cut off; one
+ * of the first two leads again and brings the old entries to a majority. They must not count as committed before an
+ * entry of its own term does, for he who was cut off may still be elected, and replaces them.
  */
 import type { Schedule } from './stage.js';
 
@@ -48,7 +48,8 @@ export const oldTermEntry: Schedule = {
     stage.onElected((leader) => {
       if (pair.includes(leader)) again = leader;
     });
-    // Only entries of old terms arrive, but for the probe that finds out where to begin; nobody else stands for election.
+    // Only entries of old terms arrive, but for the probe that finds out where to begin; nobody else stands for
+    // election.
     const offered = new Set<typeof first>();
     stage.lose((from, to, message) => {
       if (message.type === 'requestVote') return !pair.includes(from);

@@ -1,6 +1,7 @@
 /**
- * Limits of requests and chunks that change in a restart, or differ between nodes, as in every rolling change of settings.
- * They bind clients. What one node has taken, every other node must be able to get, whatever its own limits say.
+ * Limits of requests and chunks that change in a restart, or differ between nodes, as in every rolling change of
+ * settings. They bind clients. What one node has taken, every other node must be able to get, whatever its own limits
+ * say.
  */
 import type { SimulatedMachine } from '../machine.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';

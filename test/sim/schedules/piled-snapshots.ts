@@ -1,7 +1,7 @@
 /**
- * One operation of a follower's disk hangs, while those after it are quick. Its log can make nothing durable, so the leader
- * sends it one snapshot after the other; all of them are installed in the moment when the disk lets go. Half of the time
- * its power fails soon after.
+ * One operation of a follower's disk hangs, while those after it are quick. Its log can make nothing durable, so the
+ * leader sends it one snapshot after the other; all of them are installed in the moment when the disk lets go. Half of
+ * the time its power fails soon after.
  */
 import type { Schedule } from './stage.js';
 

@@ -1,7 +1,7 @@
 /**
- * A voter is removed, or becomes a learner, and has applied that. Somebody who has not applied it yet still counts what it
- * acknowledges, so it must not vote for a candidate that lacks any of it. Once the leader's state machine is late; once two
- * leaders crash one after the other, and the second had not heard that the change is committed.
+ * A voter is removed, or becomes a learner, and has applied that. Somebody who has not applied it yet still counts what
+ * it acknowledges, so it must not vote for a candidate that lacks any of it. Once the leader's state machine is late;
+ * once two leaders crash one after the other, and the second had not heard that the change is committed.
  */
 import type { AppendMessage } from '../../../src/raft/types.js';
 import type { SimulatedMachine } from '../machine.js';
@@ -23,7 +23,9 @@ interface Roles {
   readonly removed: SimulatedMachine;
 }
 
-/** The leader commits the change and does not apply it; `removed` hears that it is committed, the other one does not. */
+/**
+ * The leader commits the change and does not apply it; `removed` hears that it is committed, the other one does not.
+ */
 async function removeOne(stage: Stage): Promise<(Roles & { index: number }) | undefined> {
   const { cluster, random } = stage;
   const { leader } = cluster;

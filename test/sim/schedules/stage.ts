@@ -1,7 +1,8 @@
 /**
- * A schedule is a run whose faults are not thrown at random but led, step by step, to one narrow window: the same cluster,
- * network, disks, clients and rules, and a seed that still decides who is who and how long everything takes. What a
- * schedule does is what a network, a disk or a supervisor might do; it looks at the nodes, and never reaches into them.
+ * A schedule is a run whose faults are not thrown at random but led, step by step, to one narrow window: the same
+ * cluster, network, disks, clients and rules, and a seed that still decides who is who and how long everything takes.
+ * What a schedule does is what a network, a disk or a supervisor might do; it looks at the nodes, and never reaches
+ * into them.
  */
 import type { SeededRandom } from '../../../src/env/sim/seeded-random.js';
 import type { ReplicaMessage } from '../../../src/replica/snapshot-messages.js';

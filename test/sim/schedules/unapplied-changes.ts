@@ -1,6 +1,6 @@
 /**
- * Changes of members that somebody holds, knows or does not know to be committed, and has not applied: his state machine is
- * late. What others have applied of them counts all the same.
+ * Changes of members that somebody holds, knows or does not know to be committed, and has not applied: his state
+ * machine is late. What others have applied of them counts all the same.
  */
 import type { SimulatedMachine } from '../machine.js';
 import type { Setting } from '../setting.js';
@@ -38,8 +38,8 @@ async function changed(
 }
 
 /**
- * A group of two takes in a third, who does not know that it has a vote, and acknowledges what makes entries committed. Then
- * the leader is gone, and the other one, who lacks them, asks it.
+ * A group of two takes in a third, who does not know that it has a vote, and acknowledges what makes entries committed.
+ * Then the leader is gone, and the other one, who lacks them, asks it.
  */
 export const promotedUnapplied: Schedule = {
   name: 'promotedUnapplied',
@@ -95,9 +95,9 @@ export const promotedUnapplied: Schedule = {
 };
 
 /**
- * Three become five, while one of the three hears nothing and another applies nothing. He who applies nothing holds both
- * changes, knows the first to be committed, and loses his power; then the two are alone. In the first configuration they
- * would be a majority.
+ * Three become five, while one of the three hears nothing and another applies nothing. He who applies nothing holds
+ * both changes, knows the first to be committed, and loses his power; then the two are alone. In the first
+ * configuration they would be a majority.
  */
 export const crashWithPendingChange: Schedule = {
   name: 'crashWithPendingChange',
