@@ -4,7 +4,7 @@
  *     JSON Lines   {"key":"…","value":"…"} per line, in UTF-8; other bytes as keyBase64, valueBase64
  *     TSV          key, a tab, value; both are bytes, taken as they are, also a carriage return at the end
  *
- * A line that is not exactly that is bad: nothing is guessed, skipped or replaced.
+ * Another line is bad: of keys and values nothing is guessed, skipped or replaced. Other fields of JSON are left alone.
  */
 import { isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.js';

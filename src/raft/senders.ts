@@ -69,6 +69,11 @@ const SORTS: Readonly<Record<Message['type'] | TransferType, Sort>> = {
   timeoutNow: 'order',
 };
 
+/** Whether a message answers one of the receiver's: what was removed meanwhile may still answer. */
+export function isAnswer(type: Message['type'] | TransferType): boolean {
+  return SORTS[type] === 'answer' || SORTS[type] === 'answer of the leader';
+}
+
 export interface Heard {
   /** The one leader of the present term that this node has followed, or was; NOBODY if it knows of none. */
   readonly termLeader: NodeId;

@@ -11,6 +11,7 @@ import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.
 import { OnceAMinute } from '../env/once-a-minute.js';
 import type { Configuration, ConfigurationChange } from '../raft/configuration.js';
 import { Raft } from '../raft/raft.js';
+import { isAnswer } from '../raft/senders.js';
 import {
   type AppendBatch,
   type Entry,
@@ -80,10 +81,6 @@ const REFUSED_BECAUSE: Readonly<Record<Exclude<MessageRefusal, 'notLeader'>, str
     'folder was copied or restored',
   malformed: 'it contradicts itself; that node is damaged, or it is none of ours',
 };
-
-function isAnswer(type: ReplicaMessage['type']): boolean {
-  return type.endsWith('Reply') || type === 'snapshotWanted';
-}
 
 interface PendingTransfer {
   readonly to: NodeId;

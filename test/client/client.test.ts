@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type ClientOptions, RaftreeClient, RaftreeClientError } from '../../src/client/index.js';
+import { clientFailure } from '../support/client-failure.js';
 import { FakeCluster } from './fake-cluster.js';
 
 const clientOf = (cluster: FakeCluster, options: Partial<ClientOptions> = {}) =>
@@ -23,16 +24,6 @@ function scenario(
       for (const channels of cluster.open.values()) assert.is(channels.size, 0, 'no connection is left');
     }
   });
-}
-
-async function failure(promise: Promise<unknown>): Promise<RaftreeClientError> {
-  try {
-    await promise;
-  } catch (error) {
-    assert.instance(error, RaftreeClientError);
-    return error as RaftreeClientError;
-  }
-  throw new Error('it did not fail');
 }
 
 const count = (cluster: FakeCluster, key: string) => cluster.data.get(key)?.value.toString();
@@ -154,7 +145,7 @@ scenario('what a node refuses is not repeated', {}, async (client, cluster) => {
   for (const code of ['KEY_EMPTY', 'KEY_TOO_LARGE', 'VALUE_TOO_LARGE', 'INVALID_REQUEST'] as const) {
     cluster.script = () => code;
     const before = cluster.seen.length;
-    const error = await failure(client.put('k', 'v'));
+    const error = await clientFailure(client.put('k', 'v'));
     assert.is(error.code, code);
     assert.is(error.outcome, 'notCommitted');
     assert.is(cluster.seen.length, before + 1);
@@ -164,7 +155,7 @@ scenario('what a node refuses is not repeated', {}, async (client, cluster) => {
 scenario('out of time, nothing in a log: not committed', { timeoutMs: 2000 }, async (client, cluster) => {
   await client.put('k', '');
   cluster.script = (request) => (request.type === 'write' ? 'NO_LEADER' : undefined);
-  const error = await failure(client.append('k', 'x'));
+  const error = await clientFailure(client.append('k', 'x'));
   assert.is(error.code, 'TIMEOUT');
   assert.is(error.outcome, 'notCommitted');
   assert.match(error.message, 'NO_LEADER');
@@ -180,7 +171,7 @@ for (const fate of ['silent after', 'silent before', 'break after', 'break befor
       if (request.type !== 'write') return undefined;
       return strikes-- > 0 ? fate : 'NOT_LEADER';
     };
-    const error = await failure(client.append('k', 'x'));
+    const error = await clientFailure(client.append('k', 'x'));
     assert.is(error.code, 'TIMEOUT');
     assert.is(error.outcome, 'unknown');
   });
@@ -194,7 +185,7 @@ scenario(
     const { scheduler } = cluster.world;
     const startMs = scheduler.nowMs();
     for (const call of [client.put('k', 'v'), client.get('k')]) {
-      const error = await failure(call);
+      const error = await clientFailure(call);
       assert.is(error.code, 'UNREACHABLE');
       assert.is(error.outcome, 'notCommitted');
     }
@@ -224,7 +215,7 @@ test('close waits for a connection that is being opened', async () => {
   const connects = countConnects(cluster);
   const client = clientOf(cluster, { env: connects.env });
   network.cut('client', 'node1');
-  const call = failure(client.get('k'));
+  const call = clientFailure(client.get('k'));
   await scheduler.runFor(100);
   assert.is(connects.underWay, 1);
   await scheduler.run(client.close());
@@ -265,13 +256,13 @@ test('a node that cannot be connected to has a rest, which is short again once i
     const body = async () => {
       await client.get('k');
       cluster.kill(1);
-      const calls = Array.from({ length: 200 }, () => failure(client.get('k', { timeoutMs: 5000 })));
+      const calls = Array.from({ length: 200 }, () => clientFailure(client.get('k', { timeoutMs: 5000 })));
       await Promise.all(calls);
       assert.ok(connects.all < 40, `${connects.all} attempts to connect`);
       await cluster.startNode(1);
       await client.get('k');
       cluster.kill(1);
-      await failure(client.get('k', { timeoutMs: 200 }));
+      await clientFailure(client.get('k', { timeoutMs: 200 }));
       await cluster.startNode(1);
       await client.get('k', { timeoutMs: 300 });
     };
@@ -320,7 +311,7 @@ scenario(
       index: 99,
       results: [{ status: 'valueTooLarge', existed: true, version: 2 }],
     });
-    const error = await failure(client.append('k', 'x'));
+    const error = await clientFailure(client.append('k', 'x'));
     assert.is(error.code, 'VALUE_TOO_LARGE');
     assert.is(error.outcome, 'notCommitted');
   },
@@ -338,10 +329,10 @@ scenario(
       window: 1,
     });
     for (const call of [client.put('k', 'v'), client.get('k')]) {
-      assert.is((await failure(call)).code, 'UNKNOWN_MESSAGE');
+      assert.is((await clientFailure(call)).code, 'UNKNOWN_MESSAGE');
     }
-    assert.is((await failure(client.put('k', 'v'))).outcome, 'unknown');
-    assert.is((await failure(client.get('k'))).outcome, 'notCommitted');
+    assert.is((await clientFailure(client.put('k', 'v'))).outcome, 'unknown');
+    assert.is((await clientFailure(client.get('k'))).outcome, 'notCommitted');
   },
 );
 
@@ -355,7 +346,7 @@ scenario(
       client.batch([]),
       client.cas('k', 'v', { expectedVersion: -1 }),
     ]) {
-      assert.is((await failure(call)).code, 'INVALID_REQUEST');
+      assert.is((await clientFailure(call)).code, 'INVALID_REQUEST');
     }
     assert.is(cluster.seen.length, 0);
   },
@@ -382,15 +373,15 @@ scenario(
   'abort: before anything is sent, while it waits, and with an answer under way',
   {},
   async (client, cluster) => {
-    const early = await failure(client.put('k', 'v', { signal: AbortSignal.abort() }));
+    const early = await clientFailure(client.put('k', 'v', { signal: AbortSignal.abort() }));
     assert.is(early.code, 'ABORTED');
     assert.is(early.outcome, 'notCommitted');
     assert.is(cluster.seen.length, 0);
     await client.put('k', '');
     cluster.script = () => 'silent after';
     const controller = new AbortController();
-    const write = failure(client.append('k', 'x', { signal: controller.signal }));
-    const read = failure(client.get('k', { signal: controller.signal }));
+    const write = clientFailure(client.append('k', 'x', { signal: controller.signal }));
+    const read = clientFailure(client.get('k', { signal: controller.signal }));
     await cluster.world.scheduler.sleep(100);
     controller.abort();
     assert.is((await write).code, 'ABORTED');
@@ -428,7 +419,7 @@ scenario(
     await client.put('first', '');
     cluster.script = () => 'hold';
     const held = [1, 2, 3].map((i) => client.append('k', String(i)));
-    const refused = await failure(client.append('k', '4'));
+    const refused = await clientFailure(client.append('k', '4'));
     assert.is(refused.code, 'CLIENT_OVERLOADED');
     assert.is(refused.outcome, 'notCommitted');
     await cluster.world.scheduler.sleep(10);
@@ -438,7 +429,7 @@ scenario(
     assert.is(count(cluster, 'k'), '123');
     cluster.script = () => 'hold';
     const reads = [client.get('k'), client.get('k')];
-    assert.is((await failure(client.get('k'))).code, 'CLIENT_OVERLOADED');
+    assert.is((await clientFailure(client.get('k'))).code, 'CLIENT_OVERLOADED');
     await cluster.world.scheduler.sleep(10);
     for (const run of cluster.held.splice(0)) run();
     await Promise.all(reads);
@@ -452,7 +443,7 @@ scenario(
     await client.put('k', '');
     cluster.script = (request) => (request.type === 'write' ? 'silent before' : undefined);
     const errors = await Promise.all(
-      [1000, 1000, 500, 500].map((timeoutMs, i) => failure(client.append(`k${i}`, 'x', { timeoutMs }))),
+      [1000, 1000, 500, 500].map((timeoutMs, i) => clientFailure(client.append(`k${i}`, 'x', { timeoutMs }))),
     );
     assert.equal(
       errors.map(({ outcome }) => outcome),
@@ -484,7 +475,7 @@ scenario(
   async (client, cluster) => {
     await client.put('k', '');
     cluster.script = (request) => (request.type === 'write' ? 'break after' : undefined);
-    const write = failure(client.append('k', 'x'));
+    const write = clientFailure(client.append('k', 'x'));
     while (cluster.requests('write').length < 2) await cluster.world.scheduler.sleep(1);
     cluster.sessions.clear();
     cluster.script = () => undefined;
@@ -594,9 +585,12 @@ scenario('stale reads go to any given node, or to the one that is named', {}, as
     await client.get('k', { stale: true, endpoint: cluster.endpoint(node) });
     assert.is(cluster.seen.at(-1)?.node, node);
   }
-  assert.is((await failure(client.get('k', { endpoint: cluster.endpoint(1) }))).code, 'INVALID_REQUEST');
+  assert.is(
+    (await clientFailure(client.get('k', { endpoint: cluster.endpoint(1) }))).code,
+    'INVALID_REQUEST',
+  );
   cluster.kill(2);
-  const error = await failure(
+  const error = await clientFailure(
     client.get('k', { stale: true, endpoint: cluster.endpoint(2), timeoutMs: 500 }),
   );
   assert.match(error.message, 'node2');
@@ -620,7 +614,7 @@ scenario(
     const startMs = scheduler.nowMs();
     const other = clientOf(cluster, { refusedRounds: 3, timeoutMs: 60_000 });
     for (const call of [other.get('k', { stale: true }), other.status(), other.put('k', 'x')]) {
-      const error = await failure(call);
+      const error = await clientFailure(call);
       assert.equal([error.code, error.outcome], ['CONNECTION_REFUSED', 'notCommitted']);
       assert.match(error.message, 'node1:7000, node2:7000, node3:7000');
     }
@@ -636,7 +630,7 @@ scenario('another cluster is refused at once', { clusterId: 'other' }, async (cl
   const { scheduler } = cluster.world;
   const startMs = scheduler.nowMs();
   for (const call of [client.get('k'), client.put('k', 'v')]) {
-    const error = await failure(call);
+    const error = await clientFailure(call);
     assert.is(error.code, 'IDENTITY_MISMATCH');
     assert.is(error.outcome, 'notCommitted');
   }
@@ -656,7 +650,7 @@ scenario('what was not sent when its call ended is never sent', {}, async (clien
   const controller = new AbortController();
   const { signal } = controller;
   const value = Buffer.alloc(3_000_000, 'x');
-  const ends = Array.from({ length: 30 }, (_, i) => failure(client.put(`k${i}`, value, { signal })));
+  const ends = Array.from({ length: 30 }, (_, i) => clientFailure(client.put(`k${i}`, value, { signal })));
   await scheduler.sleep(0);
   controller.abort();
   const outcomes = (await Promise.all(ends)).map(({ outcome }) => outcome);
@@ -670,14 +664,14 @@ scenario('what was not sent when its call ended is never sent', {}, async (clien
 scenario('close ends what is under way, and nothing runs afterwards', {}, async (client, cluster) => {
   await client.put('k', '');
   cluster.script = () => 'silent after';
-  const write = failure(client.append('k', 'x'));
-  const read = failure(client.get('k'));
+  const write = clientFailure(client.append('k', 'x'));
+  const read = clientFailure(client.get('k'));
   await cluster.world.scheduler.sleep(50);
   await client.close();
   assert.is((await write).code, 'CLIENT_CLOSED');
   assert.is((await write).outcome, 'unknown');
   assert.is((await read).outcome, 'notCommitted');
-  const late = await failure(client.put('k', 'y'));
+  const late = await clientFailure(client.put('k', 'y'));
   assert.is(late.code, 'CLIENT_CLOSED');
   assert.is(late.outcome, 'notCommitted');
 });
@@ -709,7 +703,7 @@ test('after close no event of the client is left', async () => {
   const client = new RaftreeClient({ endpoints: cluster.endpoints, env });
   await scheduler.run(client.put('k', 'v'));
   cluster.script = () => 'silent before';
-  const open = [failure(client.get('k')), failure(client.put('k', 'w'))];
+  const open = [clientFailure(client.get('k')), clientFailure(client.put('k', 'w'))];
   await scheduler.runFor(100);
   assert.ok(timers.size > 0);
   await scheduler.run(client.close());
@@ -740,7 +734,7 @@ test('a thousand calls may share one signal: it gets one listener, and loses it'
   await scheduler.run(Promise.all(puts(1000)));
   assert.equal([added, removed], [1, 1]);
   cluster.script = () => 'silent before';
-  const failures = puts(1000).map(failure);
+  const failures = puts(1000).map(clientFailure);
   controller.abort();
   for (const { code } of await scheduler.run(Promise.all(failures))) assert.is(code, 'ABORTED');
   assert.equal([added, removed], [2, 1]);
@@ -762,9 +756,9 @@ for (const timeoutMs of [Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTE
     await Promise.all(calls);
     assert.ok(scheduler.nowMs() > 15_000);
     cluster.leader = 0;
-    const limited = await failure(client.put('k', 'w', { timeoutMs: 100 }));
+    const limited = await clientFailure(client.put('k', 'w', { timeoutMs: 100 }));
     assert.is(limited.code, 'TIMEOUT');
-    const open = failure(client.get('k'));
+    const open = clientFailure(client.get('k'));
     await scheduler.sleep(100);
     await client.close();
     assert.is((await open).code, 'CLIENT_CLOSED');
@@ -775,7 +769,7 @@ scenario('a timeout that cannot be is refused at the call', {}, async (client, c
   for (const timeoutMs of [0, -5, Number.NaN, '100' as unknown as number]) {
     const calls = [client.put('k', 'v', { timeoutMs }), client.get('k', { timeoutMs })];
     for (const call of calls) {
-      const error = await failure(call);
+      const error = await clientFailure(call);
       assert.equal([error.code, error.outcome], ['INVALID_REQUEST', 'notCommitted']);
     }
   }

@@ -1,19 +1,10 @@
 /** The client knows from each node how large a request it takes: what the leader would refuse is not sent. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { RaftreeClient, RaftreeClientError } from '../../src/client/index.js';
+import { RaftreeClient } from '../../src/client/index.js';
 import { MAX_ANSWER_BYTES } from '../../src/protocol/limits.js';
+import { clientFailure } from '../support/client-failure.js';
 import { FakeCluster, LIMITS } from './fake-cluster.js';
-
-async function failure(promise: Promise<unknown>): Promise<RaftreeClientError> {
-  try {
-    await promise;
-  } catch (error) {
-    assert.instance(error, RaftreeClientError);
-    return error as RaftreeClientError;
-  }
-  throw new Error('it did not fail');
-}
 
 function scenario(name: string, body: (client: RaftreeClient, cluster: FakeCluster) => Promise<void>): void {
   test(name, async () => {
@@ -44,7 +35,7 @@ scenario('what the leader takes is the limit, and it is final: nothing is sent',
     ['KEY_TOO_LARGE', client.get(bytes(20_000_000), { stale: true })],
   ];
   for (const [code, call] of refused) {
-    const error = await failure(call);
+    const error = await clientFailure(call);
     assert.equal([error.code, error.outcome], [code, 'notCommitted']);
   }
   assert.equal([cluster.requests('write').length, cluster.requests('get').length], [0, 0]);
@@ -78,7 +69,7 @@ scenario('after a failover the limits of the new leader count', async (client, c
   cluster.limitsOf = (node) => (node === 1 ? LIMITS : SMALL);
   await client.put('k', bytes(100_000));
   cluster.leader = 2;
-  const error = await failure(client.put('k', bytes(100_001)));
+  const error = await clientFailure(client.put('k', bytes(100_001)));
   assert.equal([error.code, error.outcome], ['VALUE_TOO_LARGE', 'notCommitted']);
   assert.is(cluster.data.get('k')?.value.length, 100_000);
 });
@@ -92,7 +83,7 @@ scenario('refused after an attempt that may be in a log: unknown', async (client
     cluster.leader = 2;
     return 'break before';
   };
-  const error = await failure(client.put('k', bytes(100_000)));
+  const error = await clientFailure(client.put('k', bytes(100_000)));
   assert.equal([error.code, error.outcome], ['VALUE_TOO_LARGE', 'unknown']);
   assert.is(cluster.data.get('k')?.value.length, 100_000);
 });

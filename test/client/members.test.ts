@@ -8,6 +8,7 @@ import {
   type ReadLevel,
 } from '../../src/client/index.js';
 import type { MessageOf } from '../../src/protocol/messages.js';
+import { clientFailure } from '../support/client-failure.js';
 import { FakeCluster, type Fate } from './fake-cluster.js';
 
 const ADDRESSES = { client: 'node4:7000', peer: 'node4:7100' };
@@ -16,16 +17,6 @@ async function open(seed: number): Promise<{ cluster: FakeCluster; client: Raftr
   const cluster = await FakeCluster.start(seed);
   const client = new RaftreeClient({ endpoints: cluster.endpoints, env: cluster.client.env });
   return { cluster, client };
-}
-
-async function failure(promise: Promise<unknown>): Promise<RaftreeClientError> {
-  try {
-    await promise;
-  } catch (error) {
-    assert.instance(error, RaftreeClientError);
-    return error as RaftreeClientError;
-  }
-  throw new Error('it did not fail');
 }
 
 /** The leader's first requests of a type meet these fates, one each. */
@@ -79,7 +70,7 @@ scenario('a change that waits for another is tried until there is no time left',
   assert.equal(cluster.voters, [1, 3]);
   cluster.script = (request) => (request.type === 'changeMembers' ? 'CHANGE_PENDING' : undefined);
   const before = cluster.seen.length;
-  const error = await failure(client.changeMembers([{ type: 'remove', node: 3 }], { timeoutMs: 2000 }));
+  const error = await clientFailure(client.changeMembers([{ type: 'remove', node: 3 }], { timeoutMs: 2000 }));
   assert.equal([error.code, error.outcome], ['TIMEOUT', 'notCommitted']);
   assert.match(error.message, 'CHANGE_PENDING');
   assert.ok(cluster.seen.slice(before).every(({ node }) => node === cluster.leader));
@@ -87,17 +78,17 @@ scenario('a change that waits for another is tried until there is no time left',
 
 scenario('a change that the membership does not allow was certainly not made', async (client) => {
   const all = [1, 2, 3].map((node) => ({ type: 'remove', node }) as const);
-  const error = await failure(client.changeMembers(all));
+  const error = await clientFailure(client.changeMembers(all));
   assert.equal([error.code, error.outcome], ['CHANGE_INVALID', 'notCommitted']);
 });
 
 scenario('no answer: the outcome is unknown, whatever later attempts are told', async (client, cluster) => {
   const remove = [{ type: 'remove', node: 2 }] as const;
   cluster.script = (request) => (request.type === 'changeMembers' ? 'silent before' : undefined);
-  const late = await failure(client.changeMembers(remove, { timeoutMs: 3000 }));
+  const late = await clientFailure(client.changeMembers(remove, { timeoutMs: 3000 }));
   assert.equal([late.code, late.outcome], ['TIMEOUT', 'unknown']);
   fates(cluster, 'changeMembers', 'break after', 'CHANGE_INVALID');
-  const again = await failure(client.changeMembers(remove));
+  const again = await clientFailure(client.changeMembers(remove));
   assert.equal([again.code, again.outcome], ['CHANGE_INVALID', 'unknown']);
   assert.equal(cluster.voters, [1, 3]);
   fates(cluster, 'changeMembers', 'LEADERSHIP_LOST', 'CHANGE_PENDING');
@@ -130,7 +121,7 @@ scenario('a repetition does not undo what another operator did since', async (cl
   changedBetween(cluster, 'break after', () => {
     cluster.voters = [1, 2, 3];
   });
-  const error = await failure(client.changeMembers([{ type: 'remove', node: 2 }]));
+  const error = await clientFailure(client.changeMembers([{ type: 'remove', node: 2 }]));
   assert.equal([error.code, error.outcome], ['CHANGE_CONFLICT', 'unknown']);
   assert.match(error.message, 'somebody else');
   assert.equal(cluster.voters, [1, 2, 3]);
@@ -239,10 +230,10 @@ scenario('leadership is handed over', async (client, cluster) => {
   await client.transferLeadership(2);
   assert.is(cluster.leader, 2);
   cluster.script = (request) => (request.type === 'transferLeader' ? 'TRANSFER_FAILED' : undefined);
-  const failed = await failure(client.transferLeadership(1));
+  const failed = await clientFailure(client.transferLeadership(1));
   assert.equal([failed.code, failed.outcome], ['TRANSFER_FAILED', 'unknown']);
   cluster.script = (request) => (request.type === 'transferLeader' ? 'CHANGE_INVALID' : undefined);
-  const invalid = await failure(client.transferLeadership(9));
+  const invalid = await clientFailure(client.transferLeadership(9));
   assert.equal([invalid.code, invalid.outcome], ['CHANGE_INVALID', 'notCommitted']);
 });
 
@@ -256,7 +247,7 @@ scenario('what cannot be asked for is refused before it is sent', async (client,
     client.get('k', { level: 'lease', stale: true }),
     client.get('k', { level: 'lease', endpoint: cluster.endpoint(1) }),
   ];
-  for (const attempt of bad) assert.is((await failure(attempt)).code, 'INVALID_REQUEST');
+  for (const attempt of bad) assert.is((await clientFailure(attempt)).code, 'INVALID_REQUEST');
   assert.equal(cluster.seen, []);
 });
 

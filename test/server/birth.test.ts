@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { Birth, UNTOUCHED } from '../../src/server/birth.js';
+import { SHORT_TIMEOUTS } from '../support/four-nodes.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const FOUNDERS = [1, 2, 3];
@@ -206,13 +207,11 @@ test('who has adopted is born with what any member that was born says, a joiner 
   assert.equal(birth.due(), { ...adopted, phase: 'born' });
 });
 
-const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
-
 function clusterOf(seed: number, options: SimClusterOptions = {}): { cluster: SimCluster; said: string[] } {
   const said: string[] = [];
   const note = (_fields: unknown, message: string) => said.push(message);
   const logger = { debug: note, info: note, warn: note, error: note };
-  return { cluster: new SimCluster(seed, { config: SHORT, logger, ...options }), said };
+  return { cluster: new SimCluster(seed, { config: SHORT_TIMEOUTS, logger, ...options }), said };
 }
 
 function addressesOf(ids: readonly number[]): { id: number; client: string; peer: string }[] {
@@ -234,7 +233,7 @@ test('nobody leads before all first members have met; then they begin', async ()
 
 test('one node with data, started as one of three beside two empty ones, keeps its data to itself', async () => {
   const { cluster, said } = clusterOf(2);
-  const single = new SimCluster(2, { size: 1, config: SHORT });
+  const single = new SimCluster(2, { size: 1, config: SHORT_TIMEOUTS });
   await single.run(single.startAll());
   await single.run(single.client().put('precious', 'yes'));
   single.kill(1);
@@ -267,7 +266,10 @@ test('a node of another cluster of the same name is refused, by name', async () 
   const client = cluster.client();
   await cluster.run(client.put('a', 'ours'));
   // Node 4 has a cluster of its own, of the same name.
-  const other = new SimCluster(5, { size: 4, config: { ...SHORT, nodes: addressesOf([4]), nodeId: 4 } });
+  const other = new SimCluster(5, {
+    size: 4,
+    config: { ...SHORT_TIMEOUTS, nodes: addressesOf([4]), nodeId: 4 },
+  });
   await other.run(other.start(4));
   await other.run(other.nodes[3] ? sleepUntil(other, () => other.leader !== undefined) : Promise.resolve());
   await other.run(other.closeAll());

@@ -2,27 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
-import type { MemberChange, MembersChanged, RaftreeClient } from '../../src/client/index.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
-
-const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
-
-interface Setting {
-  readonly cluster: SimCluster;
-  readonly client: RaftreeClient;
-}
-
-/** Three members, and a fourth node that waits to be added. */
-async function open(seed: number, options: SimClusterOptions = {}): Promise<Setting> {
-  const cluster = new SimCluster(seed, { size: 4, joining: [4], config: SHORT, ...options });
-  await cluster.run(cluster.startAll());
-  const client = cluster.client(20_000);
-  await cluster.run(client.put('a', '1'));
-  return { cluster, client };
-}
+import type { MemberChange, MembersChanged } from '../../src/client/index.js';
+import { type FourNodes, openFourNodes, SHORT_TIMEOUTS } from '../support/four-nodes.js';
+import type { SimCluster } from '../support/sim-cluster.js';
 
 function change(
-  { cluster, client }: Setting,
+  { cluster, client }: FourNodes,
   changes: MemberChange | readonly MemberChange[],
   options: { readonly force?: boolean } = {},
 ): Promise<MembersChanged> {
@@ -30,7 +15,7 @@ function change(
 }
 
 /** The code and the text of a refusal, which is certain. */
-async function refusal(setting: Setting, changes: MemberChange | readonly MemberChange[]): Promise<string> {
+async function refusal(setting: FourNodes, changes: MemberChange | readonly MemberChange[]): Promise<string> {
   const before = shown(setting.cluster);
   const error = await change(setting, changes).then(
     () => undefined,
@@ -65,7 +50,7 @@ function adding(
 }
 
 test('adding a present member changes nothing where it is so already, and never demotes a voter', async () => {
-  const setting = await open(1);
+  const setting = await openFourNodes(1);
   const { cluster } = setting;
   assert.match(
     await refusal(setting, adding(cluster, 2)),
@@ -82,7 +67,7 @@ test('adding a present member changes nothing where it is so already, and never 
 });
 
 test('what is no member cannot be removed, promoted, demoted or updated; what is so already is said', async () => {
-  const setting = await open(2);
+  const setting = await openFourNodes(2);
   for (const type of ['remove', 'promote', 'demote'] as const)
     assert.match(await refusal(setting, { type, node: 99 }), /^NOT_A_MEMBER node 99 is no member$/);
   assert.match(await refusal(setting, { type: 'update', node: 99, client: 'n9:1' }), /^NOT_A_MEMBER/);
@@ -100,7 +85,7 @@ test('what is no member cannot be removed, promoted, demoted or updated; what is
 
 test('of two operators who add the same node at once, in two roles, one is told', async () => {
   for (let seed = 1; seed <= 5; seed++) {
-    const setting = await open(seed);
+    const setting = await openFourNodes(seed);
     const { cluster } = setting;
     const ask = (type: 'addLearner' | 'addVoter') =>
       cluster
@@ -118,7 +103,7 @@ test('of two operators who add the same node at once, in two roles, one is told'
 });
 
 test('a new member that is not reached under its peer address is refused, also where another node answers', async () => {
-  const setting = await open(3);
+  const setting = await openFourNodes(3);
   const { cluster } = setting;
   for (const type of ['addLearner', 'addVoter'] as const) {
     const nobody = { type, node: 4, client: 'n4:7001', peer: 'n4:7999' };
@@ -134,7 +119,7 @@ test('a new member that is not reached under its peer address is refused, also w
 });
 
 test('a node that is just starting is waited for', async () => {
-  const setting = await open(4);
+  const setting = await openFourNodes(4);
   const { cluster } = setting;
   cluster.kill(4);
   const added = change(setting, adding(cluster, 4, 'addVoter'));
@@ -144,7 +129,7 @@ test('a node that is just starting is waited for', async () => {
 
 test('a live node is not removed or demoted while another is down; the one that is down may be', async () => {
   for (const waitMs of [0, 50, 5000]) {
-    const setting = await open(5);
+    const setting = await openFourNodes(5);
     const { cluster, client } = setting;
     const [dead, alive] = followersOf(cluster);
     cluster.kill(dead);
@@ -162,7 +147,7 @@ test('a live node is not removed or demoted while another is down; the one that 
 
 test('a leader that was just elected does not take the silent ones for heard', async () => {
   for (let seed = 1; seed <= 5; seed++) {
-    const setting = await open(seed);
+    const setting = await openFourNodes(seed);
     const { cluster } = setting;
     const [one, other] = followersOf(cluster);
     cluster.kill(idOfLeader(cluster));
@@ -177,7 +162,7 @@ test('a voter that is heard, but has most of the log still to come, is not enoug
     ...{ maxRaftLogBytes: 256 * 1024, raftSegmentBytes: 64 * 1024, trailingEntries: 10 },
     ...{ snapshotChunkBytes: 4096, snapshotBytesPerSecond: 65_536 },
   };
-  const setting = await open(9, { config: { ...SHORT, storage } });
+  const setting = await openFourNodes(9, { config: { ...SHORT_TIMEOUTS, storage } });
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
   cluster.kill(3);
@@ -202,7 +187,7 @@ test('a voter that is heard, but has most of the log still to come, is not enoug
 });
 
 test('several changes at once need the old quorum and the new one', async () => {
-  const setting = await open(6, { size: 5, joining: [4, 5] });
+  const setting = await openFourNodes(6, { size: 5, joining: [4, 5] });
   const { cluster, client } = setting;
   const [dead, alive] = followersOf(cluster);
   cluster.kill(dead);
@@ -216,7 +201,7 @@ test('several changes at once need the old quorum and the new one', async () => 
 });
 
 test('a learner that does not answer, or lags far behind, does not become a voter', async () => {
-  const setting = await open(7, { config: {} });
+  const setting = await openFourNodes(7, { config: {} });
   const { cluster, client } = setting;
   await change(setting, adding(cluster, 4));
   cluster.kill(4);
@@ -250,7 +235,7 @@ test('a learner that does not answer, or lags far behind, does not become a vote
 });
 
 test('what was forced is changed, and the answer says what it risks', async () => {
-  const setting = await open(8);
+  const setting = await openFourNodes(8);
   const { cluster } = setting;
   const [dead, alive] = followersOf(cluster);
   cluster.kill(dead);

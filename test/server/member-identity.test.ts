@@ -2,30 +2,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
-import type { RaftreeClient } from '../../src/client/index.js';
 import { SimDisk } from '../../src/env/sim/disk.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
+import { type FourNodes, openFourNodes } from '../support/four-nodes.js';
 import { Liar } from '../support/liar.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
-
-const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
-
-interface Setting {
-  readonly cluster: SimCluster;
-  readonly client: RaftreeClient;
-}
-
-async function open(seed: number, options: SimClusterOptions = {}): Promise<Setting> {
-  const cluster = new SimCluster(seed, { size: 4, joining: [4], config: SHORT, ...options });
-  await cluster.run(cluster.startAll());
-  const client = cluster.client(20_000);
-  await cluster.run(client.put('a', '1'));
-  return { cluster, client };
-}
 
 function add(
-  { cluster, client }: Setting,
+  { cluster, client }: FourNodes,
   node: number,
   addresses = cluster.addressesOf(node),
 ): Promise<unknown> {
@@ -33,11 +17,11 @@ function add(
 }
 
 /** What the leader tells of a member. */
-function seen({ cluster }: Setting, node: number) {
+function seen({ cluster }: FourNodes, node: number) {
   return cluster.leader?.status(0).peers.find(({ nodeId }) => nodeId === node);
 }
 
-async function follows({ cluster }: Setting, node: number): Promise<boolean> {
+async function follows({ cluster }: FourNodes, node: number): Promise<boolean> {
   const { scheduler } = cluster.world;
   const isEqual = () => {
     const applied = cluster.nodes[node - 1]?.status(0).appliedIndex ?? 0;
@@ -46,20 +30,20 @@ async function follows({ cluster }: Setting, node: number): Promise<boolean> {
   return scheduler.runUntil(isEqual, scheduler.nowMs() + 10_000);
 }
 
-function empty({ cluster }: Setting, node: number): void {
+function empty({ cluster }: FourNodes, node: number): void {
   cluster.kill(node);
   cluster.disks[node - 1] = new SimDisk();
 }
 
 /** From now on a node starts with these settings too. */
-function configure({ cluster }: Setting, node: number, settings: Partial<NodeConfigInput>): void {
+function configure({ cluster }: FourNodes, node: number, settings: Partial<NodeConfigInput>): void {
   const { config } = cluster;
   cluster.config = (id) => ({ ...config.call(cluster, id), ...(id === node ? settings : {}) });
 }
 
 test('a joiner that was started, emptied and started again is taken in', async () => {
   for (const isForced of [false, true]) {
-    const setting = await open(1);
+    const setting = await openFourNodes(1);
     const { cluster, client } = setting;
     await cluster.world.scheduler.runFor(1000);
     empty(setting, 4);
@@ -77,7 +61,7 @@ test('a joiner that was started, emptied and started again is taken in', async (
 });
 
 test('a member with another data folder shows as not heard, and why; removed and added, it is one again', async () => {
-  const setting = await open(2);
+  const setting = await openFourNodes(2);
   const { cluster, client } = setting;
   const { scheduler } = cluster.world;
   await cluster.run(client.transferLeadership(1));
@@ -104,7 +88,7 @@ test('a member with another data folder shows as not heard, and why; removed and
 });
 
 test('a removed node that is added by force while it is off comes back with an empty folder', async () => {
-  const setting = await open(14);
+  const setting = await openFourNodes(14);
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
   await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
@@ -118,7 +102,7 @@ test('a removed node that is added by force while it is off comes back with an e
 });
 
 test('the old data folder of a node that was removed and added again, empty, is refused', async () => {
-  const setting = await open(3);
+  const setting = await openFourNodes(3);
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
   const old = cluster.disks[2] as SimDisk;
@@ -136,7 +120,7 @@ test('the old data folder of a node that was removed and added again, empty, is 
 });
 
 test('a member whose address leads to another node, or to nobody, shows as not heard, and why', async () => {
-  const setting = await open(4);
+  const setting = await openFourNodes(4);
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
   await cluster.run(
@@ -158,7 +142,7 @@ test('a member whose address leads to another node, or to nobody, shows as not h
 });
 
 test('a node says that it is a member only where the configuration has its data folder', async () => {
-  const setting = await open(11);
+  const setting = await openFourNodes(11);
   const { cluster, client } = setting;
   const told = async (to: number) => {
     const liar = await Liar.meet(cluster, to, { nodeId: 99, hasSecret: true });
@@ -185,7 +169,7 @@ test('a node says that it is a member only where the configuration has its data 
 
 test('the data folder of a member that was added unseen is noted when it is named while it is connected', async () => {
   for (const type of ['addLearner', 'addVoter'] as const) {
-    const setting = await open(10);
+    const setting = await openFourNodes(10);
     const { cluster, client } = setting;
     const { scheduler } = cluster.world;
     await cluster.run(client.transferLeadership(1));
@@ -221,7 +205,7 @@ test('the data folder of a member that was added unseen is noted when it is name
 const MOVED = { client: 'n3:8001', peer: 'n3:8101' };
 
 test('a node that node.json lists is moved: peers and clients find it at its new addresses, also after restarts', async () => {
-  const setting = await open(5);
+  const setting = await openFourNodes(5);
   const { cluster, client } = setting;
   const { scheduler } = cluster.world;
   await cluster.run(client.transferLeadership(1));
@@ -253,7 +237,7 @@ test('a node that node.json lists is moved: peers and clients find it at its new
 });
 
 test('an update to an address at which another node answers, or nobody, is refused; the leader may be moved too', async () => {
-  const setting = await open(6);
+  const setting = await openFourNodes(6);
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
   const fail = async (change: { node: number; client?: string; peer?: string }) => {
@@ -285,7 +269,7 @@ test('an update to an address at which another node answers, or nobody, is refus
 });
 
 test('a removed id that is added with other addresses is found there, whatever node.json says', async () => {
-  const setting = await open(7);
+  const setting = await openFourNodes(7);
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
   await cluster.run(client.changeMembers([{ type: 'remove', node: 3 }]));
@@ -299,7 +283,7 @@ test('a removed id that is added with other addresses is found there, whatever n
 });
 
 test('addresses that nobody can use, or that are shared, are refused at the leader', async () => {
-  const setting = await open(8);
+  const setting = await openFourNodes(8);
   const { cluster, client } = setting;
   for (const [addresses, expected] of [
     [
@@ -329,7 +313,7 @@ test('addresses that nobody can use, or that are shared, are refused at the lead
 
 test('a removed node says so, and by which configuration, when it is asked', async () => {
   for (const isRestarted of [false, true]) {
-    const setting = await open(9);
+    const setting = await openFourNodes(9);
     const { cluster, client } = setting;
     const { scheduler } = cluster.world;
     await cluster.run(client.transferLeadership(1));
@@ -358,8 +342,8 @@ test('a removed node says so, and by which configuration, when it is asked', asy
 });
 
 /** Nodes 1 to 3 and a leader that is not node 3. */
-async function openFolders(seed: number): Promise<Setting> {
-  const setting = await open(seed, { size: 3, joining: [] });
+async function openFolders(seed: number): Promise<FourNodes> {
+  const setting = await openFourNodes(seed, { size: 3, joining: [] });
   await setting.cluster.run(setting.client.transferLeadership(1));
   await setting.cluster.run(setting.client.put('a', '1'));
   assert.ok(await follows(setting, 3));

@@ -5,12 +5,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
+import { SHORT_TIMEOUTS } from '../support/four-nodes.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
-const SHORT = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };
-
 async function open(size: number, seed: number): Promise<SimCluster> {
-  const cluster = new SimCluster(seed, { size, config: SHORT });
+  const cluster = new SimCluster(seed, { size, config: SHORT_TIMEOUTS });
   await cluster.run(cluster.startAll());
   await cluster.run(cluster.client().put('a', '1'));
   return cluster;
