@@ -2,7 +2,7 @@
  * A node whose output nobody takes: a full pipe, a closed one, a full device. It goes on, and it ends when it is told
  * to.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -149,6 +149,23 @@ test('lines beyond the queue are dropped whole and counted', async () => {
     fs.closeSync(end);
     fs.rmSync(directory, { recursive: true });
   }
+});
+
+test('lines said at the very end of a process arrive, over a socket too', () => {
+  // What `spawn` calls a pipe is a socket.
+  const lines = Array.from({ length: 20 }, (_, i) => `line ${i}\n`).join('');
+  const source = `
+    import { LineOutput } from '${new URL('../../src/env/real/line-output.js', import.meta.url).href}';
+    const output = new LineOutput(2);
+    for (let i = 0; i < 10; i++) output.write('line ' + i + '\\n');
+    process.once('exit', () => {
+      for (let i = 10; i < 20; i++) output.write('line ' + i + '\\n');
+    });`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', source], {
+    encoding: 'utf8',
+  });
+  assert.is(status, 0);
+  assert.is(stderr, lines);
 });
 
 test('SIGHUP closes the node in good order', async () => {

@@ -128,7 +128,6 @@ function fileSink(descriptor: number): Sink {
 
 function streamSink(descriptor: number): Sink {
   const socket = new net.Socket({ fd: descriptor, readable: false, writable: true });
-  let isBusy = false;
   let failure: Error | undefined;
   socket.on('error', (error) => {
     failure = error;
@@ -136,11 +135,10 @@ function streamSink(descriptor: number): Sink {
   socket.unref();
   return (bytes) => {
     if (failure) throw failure;
-    if (isBusy) return 0;
-    isBusy = true;
-    socket.write(bytes, () => {
-      isBusy = false;
-    });
+    // What the system takes at once is no longer counted when write() returns: at the end of the process too, where no
+    // callback runs any more, each line is written.
+    if (socket.writableLength > 0) return 0;
+    socket.write(bytes);
     return bytes.length;
   };
 }
