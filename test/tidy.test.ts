@@ -34,7 +34,7 @@ const EXEMPTIONS: readonly Exemption[] = [
     reason: 'an HMAC and a comparison in constant time are functions of their inputs',
   },
   {
-    where: 'src/lsm/table-worker-entry.ts',
+    where: 'src/lsm/compaction/table-worker-entry.ts',
     allowed: ['node:worker_threads'],
     reason: 'where a thread of the real world begins: it has no env but the one it makes',
   },
@@ -107,7 +107,7 @@ test('the rule of the floors sees every kind of import', () => {
     assert.equal(floorProblems('src/raft/x.ts', source).length, 1, `sideways: ${source}`);
     assert.equal(floorProblems('src/raft-log/x.ts', source), [], `downwards: ${source}`);
     assert.equal(
-      floorProblems('src/lsm/deep/x.ts', source.replaceAll('../lsm', '..')),
+      floorProblems('src/raft/deep/x.ts', source.replaceAll('../lsm', '..')),
       [],
       `at home: ${source}`,
     );
@@ -122,6 +122,26 @@ test('the rule of the floors sees every kind of import', () => {
   for (const [room, floor] of Object.entries(FLOORS)) {
     if (floor > 0) assert.equal(floorProblems(`src/${room}/x.ts`, `import '../env/env.js';`), []);
   }
+});
+
+test('the rule of the floors holds within a room that has inner floors', () => {
+  const upwards = `import { a } from '../compaction/a.js';`;
+  assert.equal(floorProblems('src/lsm/read/x.ts', upwards).length, 1, 'upwards');
+  assert.equal(floorProblems('src/lsm/write/x.ts', upwards), [], 'downwards');
+  assert.equal(floorProblems('src/lsm/compaction/x.ts', `import { a } from './a.js';`), [], 'at home');
+  assert.equal(floorProblems('src/lsm/table/x.ts', `import '../memtable/a.js';`).length, 1, 'sideways');
+  assert.equal(floorProblems('src/lsm/table/x.ts', `import '../lsm-tree.js';`).length, 1, 'the front');
+  assert.equal(
+    floorProblems('src/lsm/read/x.ts', `import '../options.js';`),
+    [],
+    'a file with its own floor',
+  );
+  assert.equal(floorProblems('src/lsm/x.ts', `import './tools/a.js';`), [], 'the front is above all');
+  assert.equal(
+    floorProblems('src/lsm/odd/x.ts', `import '../base/a.js';`).length,
+    1,
+    'a folder without a floor',
+  );
 });
 
 test('the rule of the seam sees modules, globals and calls', () => {

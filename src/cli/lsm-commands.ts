@@ -2,10 +2,10 @@
 import type { Command } from 'commander';
 import { errorCode, errorMessage } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
-import { statDirectory } from '../lsm/directory-stats.js';
-import { dumpableFiles, dumpFile } from '../lsm/dump.js';
-import { repairTree } from '../lsm/repair.js';
-import { verifyDirectory } from '../lsm/verify-directory.js';
+import { statDirectory } from '../lsm/tools/directory-stats.js';
+import { dumpableFiles, dumpFile } from '../lsm/tools/dump.js';
+import { repairTree } from '../lsm/tools/repair.js';
+import { verifyDirectory } from '../lsm/tools/verify-directory.js';
 import { parseCount } from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { dumpAsJson, dumpAsText, repairAsText, statsAsText, toJson, verifyAsText } from './lsm-output.js';

@@ -1,11 +1,11 @@
 /** What the lsm commands print: lines for people, JSON for programs. */
-import type { DirectoryStats } from '../lsm/directory-stats.js';
-import type { DumpRecord } from '../lsm/dump.js';
-import type { Loss, RepairReport } from '../lsm/repair.js';
-import type { Problem } from '../lsm/verify.js';
-import type { DirectoryReport } from '../lsm/verify-directory.js';
-import type { AddedTable, VersionEdit } from '../lsm/version-edit.js';
-import type { Operation } from '../lsm/write-batch.js';
+import type { DirectoryStats } from '../lsm/tools/directory-stats.js';
+import type { DumpRecord } from '../lsm/tools/dump.js';
+import type { Loss, RepairReport } from '../lsm/tools/repair.js';
+import type { Problem } from '../lsm/tools/verify.js';
+import type { DirectoryReport } from '../lsm/tools/verify-directory.js';
+import type { AddedTable, VersionEdit } from '../lsm/version/version-edit.js';
+import type { Operation } from '../lsm/wal/write-batch.js';
 import { field } from './records.js';
 
 /** So many characters of a key or value are shown to people. */

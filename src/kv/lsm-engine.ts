@@ -4,7 +4,7 @@ import type { Env, Logger } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
 import type { LsmResources } from '../lsm/resources.js';
-import { verifyDirectory } from '../lsm/verify-directory.js';
+import { verifyDirectory } from '../lsm/tools/verify-directory.js';
 import type { Engine, EngineOperation, EngineRange } from './engine.js';
 import { APPLIED_KEY, decodeApplied } from './keys.js';
 

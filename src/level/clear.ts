@@ -1,9 +1,9 @@
 /** Deletes a range: what was there when it began, or at a snapshot, in batches of a turn of the event loop. */
-import { NO_BYTES } from '../lsm/bytes.js';
-import type { Cursor } from '../lsm/cursor.js';
-import { copyKeyOnly, type Entry, PAUSED } from '../lsm/iterator.js';
+import { NO_BYTES } from '../lsm/base/bytes.js';
+import type { Cursor } from '../lsm/base/cursor.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
-import { DeletionBatch } from '../lsm/write-batch.js';
+import { copyKeyOnly, type Entry, PAUSED } from '../lsm/read/iterator.js';
+import { DeletionBatch } from '../lsm/wal/write-batch.js';
 import { type EncodedRange, keyBounds } from './key-bounds.js';
 import { readOptions } from './level-snapshot.js';
 

@@ -2,7 +2,7 @@
  * Keys and values as abstract-level hands them over: strings, or bytes. It asks for results in the format that an
  * encoding names: `utf8` is a string, `buffer` and `view` are bytes.
  */
-import { copyRange } from '../lsm/bytes.js';
+import { copyRange } from '../lsm/base/bytes.js';
 
 export type Format = string | Buffer | Uint8Array;
 

@@ -2,8 +2,8 @@
 /** `raftree/level`: the storage engine as a database of the abstract-level ecosystem. */
 export { RaftreeError } from '../env/errors.js';
 export type { LsmOptions } from '../lsm/options.js';
-export type { Loss, RepairReport } from '../lsm/repair.js';
 export type { LsmStats } from '../lsm/stats.js';
+export type { Loss, RepairReport } from '../lsm/tools/repair.js';
 export { RaftreeLevel } from './level.js';
 export type {
   BatchOptions,

@@ -1,6 +1,6 @@
 /** The range of an iterator or of `clear`, in bytes. */
-import { compareBytes } from '../lsm/bytes.js';
-import type { IteratorOptions } from '../lsm/iterator.js';
+import { compareBytes } from '../lsm/base/bytes.js';
+import type { IteratorOptions } from '../lsm/read/iterator.js';
 import { type Format, toBytes } from './formats.js';
 
 /** As abstract-level gives them to implementations: encoded. */

@@ -5,9 +5,9 @@
  * over, until the events that have arrived meanwhile are handled. Nothing is read ahead.
  */
 import { AbstractIterator, type AbstractIteratorOptions } from 'abstract-level';
-import { type LsmIterator, PAUSED } from '../lsm/iterator.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
-import type { Snapshot } from '../lsm/snapshot-list.js';
+import { type LsmIterator, PAUSED } from '../lsm/read/iterator.js';
+import type { Snapshot } from '../lsm/read/snapshot-list.js';
 import { type Format, fromRange, toBytes } from './formats.js';
 import { type EncodedRange, isWithin, type KeyBounds, keyBounds } from './key-bounds.js';
 import { abortError, levelError } from './level-errors.js';

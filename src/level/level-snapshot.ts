@@ -1,6 +1,6 @@
 /** An explicit snapshot: a state of the engine to read at, until it is closed. */
 import { type AbstractLevel, AbstractSnapshot } from 'abstract-level';
-import type { Snapshot } from '../lsm/snapshot-list.js';
+import type { Snapshot } from '../lsm/read/snapshot-list.js';
 import type { Format } from './formats.js';
 
 export interface SnapshotOptions {

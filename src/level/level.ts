@@ -16,11 +16,11 @@ import {
 } from 'abstract-level';
 import { RaftreeError } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
-import { destroyTree } from '../lsm/destroy.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
-import { type RepairReport, repairTree } from '../lsm/repair.js';
 import type { LsmStats } from '../lsm/stats.js';
-import type { Operation } from '../lsm/write-batch.js';
+import { destroyTree } from '../lsm/tools/destroy.js';
+import { type RepairReport, repairTree } from '../lsm/tools/repair.js';
+import type { Operation } from '../lsm/wal/write-batch.js';
 import { clear, type EncodedClearOptions } from './clear.js';
 import { type Format, fromBytes, toBytes } from './formats.js';
 import { levelError } from './level-errors.js';

@@ -10,11 +10,11 @@
  */
 import type { Env, FileSystem } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
-import { invalid } from './errors.js';
-import { isTemporaryManifest, Manifest, manifestNumbers } from './manifest.js';
-import { tableName, tableNumber } from './table-file.js';
-import type { Version } from './version.js';
-import { wholeOf } from './version-set.js';
+import { invalid } from './base/errors.js';
+import { tableName, tableNumber } from './table/table-file.js';
+import { isTemporaryManifest, Manifest, manifestNumbers } from './version/manifest.js';
+import type { Version } from './version/version.js';
+import { wholeOf } from './version/version-set.js';
 
 export interface CheckpointSource {
   readonly env: Env;

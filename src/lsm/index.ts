@@ -3,8 +3,7 @@
 export type { Env, Logger } from '../env/env.js';
 export { RaftreeError } from '../env/errors.js';
 export { realEnv } from '../env/real/real-env.js';
-export type { Codec } from './codec.js';
-export type { Entry, IteratorOptions, LsmIterator } from './iterator.js';
+export type { Codec } from './base/codec.js';
 export { LsmTree, type ReadOptions, type WriteOptions } from './lsm-tree.js';
 export type {
   CompactionEvent,
@@ -14,10 +13,11 @@ export type {
   LsmOptions,
   StallReason,
 } from './options.js';
+export type { Entry, IteratorOptions, LsmIterator } from './read/iterator.js';
+export type { Snapshot } from './read/snapshot-list.js';
 export { LsmResources, type LsmResourcesOptions } from './resources.js';
-export type { Snapshot } from './snapshot-list.js';
 export type { LsmStats } from './stats.js';
-export type { TableMetadata } from './table-file.js';
-export type { Problem, VerifyReport } from './verify.js';
-export type { KeyRange } from './version.js';
-export type { DeleteOperation, Operation, PutOperation } from './write-batch.js';
+export type { TableMetadata } from './table/table-file.js';
+export type { Problem, VerifyReport } from './tools/verify.js';
+export type { KeyRange } from './version/version.js';
+export type { DeleteOperation, Operation, PutOperation } from './wal/write-batch.js';

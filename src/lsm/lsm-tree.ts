@@ -15,9 +15,7 @@ import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, isDiskFull, type RaftreeError } from '../env/errors.js';
 import { ownedFiles } from '../env/owned-files.js';
 import type { RecordLog } from '../record/record-log.js';
-import { approximateTableBytes } from './approximate-size.js';
-import { BackgroundWork } from './background-work.js';
-import { writeCheckpoint } from './checkpoint.js';
+import { BackgroundWork } from './base/background-work.js';
 import {
   busyError,
   checkBytes,
@@ -27,18 +25,11 @@ import {
   notDurableError,
   openingError,
   readOnlyError,
-} from './errors.js';
-import { FlushWaiters } from './flush-waiters.js';
-import {
-  checkIteratorOptions,
-  copyEntry,
-  copyKeyOnly,
-  type IteratorOptions,
-  type LsmIterator,
-  type MakeEntry,
-} from './iterator.js';
-import { Maintenance, type MaintenanceHost } from './maintenance.js';
-import { MemtableList } from './memtable-list.js';
+} from './base/errors.js';
+import { writeCheckpoint } from './checkpoint.js';
+import { Maintenance, type MaintenanceHost } from './compaction/maintenance.js';
+import { takeDirectory } from './directory/tree-directory.js';
+import type { WriteBuffer } from './memtable/write-buffer-budget.js';
 import {
   type FlushEvent,
   type LsmOptions,
@@ -46,18 +37,27 @@ import {
   resolveOptions,
   type StallReason,
 } from './options.js';
-import { PinnedReads } from './pinned-reads.js';
-import { Reader } from './reader.js';
+import { approximateTableBytes } from './read/approximate-size.js';
+import {
+  checkIteratorOptions,
+  copyEntry,
+  copyKeyOnly,
+  type IteratorOptions,
+  type LsmIterator,
+  type MakeEntry,
+} from './read/iterator.js';
+import { MemtableList } from './read/memtable-list.js';
+import { PinnedReads } from './read/pinned-reads.js';
+import { Reader } from './read/reader.js';
+import { type Snapshot, SnapshotList } from './read/snapshot-list.js';
 import { nameWal, replayWal } from './recovery.js';
-import { type Snapshot, SnapshotList } from './snapshot-list.js';
 import { contentStats, type LsmStats } from './stats.js';
-import { TableCache } from './table-cache.js';
-import type { TableMetadata } from './table-file.js';
-import { takeDirectory } from './tree-directory.js';
-import { type VerifyReport, verifyTree } from './verify.js';
-import type { KeyRange } from './version.js';
-import { VersionSet } from './version-set.js';
-import { isLogFull } from './wal.js';
+import { TableCache } from './table/table-cache.js';
+import type { TableMetadata } from './table/table-file.js';
+import { type VerifyReport, verifyTree } from './tools/verify.js';
+import type { KeyRange } from './version/version.js';
+import { VersionSet } from './version/version-set.js';
+import { isLogFull } from './wal/wal.js';
 import {
   batchBytes,
   type DeletionBatch,
@@ -66,9 +66,9 @@ import {
   insertOperations,
   type Operation,
   setFirstSequence,
-} from './write-batch.js';
-import type { WriteBuffer } from './write-buffer-budget.js';
-import { WriteGate } from './write-gate.js';
+} from './wal/write-batch.js';
+import { FlushWaiters } from './write/flush-waiters.js';
+import { WriteGate } from './write/write-gate.js';
 
 export interface WriteOptions {
   /** What this write waits for; the tree's `durability` by default. Without effect in a tree that has no WAL. */

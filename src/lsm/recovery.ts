@@ -2,11 +2,11 @@
 import { isDiskFull } from '../env/errors.js';
 import type { RecordLog } from '../record/record-log.js';
 import { describeDiscarded } from '../record/recovery.js';
-import type { MemtableList } from './memtable-list.js';
 import type { ResolvedOptions } from './options.js';
-import type { VersionSet } from './version-set.js';
-import { isWalName, openWal } from './wal.js';
-import { insertOperations } from './write-batch.js';
+import type { MemtableList } from './read/memtable-list.js';
+import type { VersionSet } from './version/version-set.js';
+import { isWalName, openWal } from './wal/wal.js';
+import { insertOperations } from './wal/write-batch.js';
 
 export interface Recovered {
   /** Undefined for a tree that has none and needs none. */

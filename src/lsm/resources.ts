@@ -3,11 +3,12 @@
  * and its limit. A process with many trees makes one of these and gives it to each; a tree that is given none makes
  * its own. The worker thread is one per process in any case.
  */
-import { BlockCache } from './block-cache.js';
-import { BoundedMemtablePool } from './memtable-memory.js';
-import { OpenTables } from './open-tables.js';
-import { BLOCK_TRAILER_BYTES } from './table-format.js';
-import { WriteBufferBudget } from './write-buffer-budget.js';
+
+import { BoundedMemtablePool } from './memtable/memtable-memory.js';
+import { WriteBufferBudget } from './memtable/write-buffer-budget.js';
+import { BlockCache } from './table/block-cache.js';
+import { OpenTables } from './table/open-tables.js';
+import { BLOCK_TRAILER_BYTES } from './table/table-format.js';
 
 export interface LsmResourcesOptions {
   /** Memory for data blocks; 32 MiB. */

@@ -1,10 +1,10 @@
 /** The state of a tree in numbers. */
-import { pendingBytes } from './compaction-picker.js';
-import type { MaintenanceStats } from './maintenance.js';
-import type { MemtableList } from './memtable-list.js';
+import { pendingBytes } from './compaction/compaction-picker.js';
+import type { MaintenanceStats } from './compaction/maintenance.js';
 import type { ResolvedOptions } from './options.js';
-import type { Version } from './version.js';
-import type { WriteGateStats } from './write-gate.js';
+import type { MemtableList } from './read/memtable-list.js';
+import type { Version } from './version/version.js';
+import type { WriteGateStats } from './write/write-gate.js';
 
 export interface LsmStats extends ContentStats, WriteGateStats, MaintenanceStats {
   readonly lastSequence: number;

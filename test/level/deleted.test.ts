@@ -2,10 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { copyEntry, LsmIterator, PAUSED } from '../../src/lsm/iterator.js';
-import { Memtable, MemtableCursor } from '../../src/lsm/memtable.js';
-import { MergeCursor } from '../../src/lsm/merge-cursor.js';
-import { Turn } from '../../src/lsm/turn.js';
+import { Memtable, MemtableCursor } from '../../src/lsm/memtable/memtable.js';
+import { copyEntry, LsmIterator, PAUSED } from '../../src/lsm/read/iterator.js';
+import { MergeCursor } from '../../src/lsm/read/merge-cursor.js';
+import { Turn } from '../../src/lsm/read/turn.js';
 import { countingTurns, withDirectory } from './level-lab.js';
 
 const COUNT = 20_000;

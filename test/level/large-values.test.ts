@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { availableCodec, type Codec } from '../../src/lsm/codec.js';
+import { availableCodec, type Codec } from '../../src/lsm/base/codec.js';
 import { processEnv, SimDisk } from '../lsm/tree-lab.js';
 import { countingTurns, rejection } from './level-lab.js';
 

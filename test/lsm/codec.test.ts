@@ -2,7 +2,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { BlockCache } from '../../src/lsm/block-cache.js';
 import {
   availableCodec,
   CODEC_LZ4,
@@ -10,8 +9,9 @@ import {
   decompressBlock,
   plainBlock,
   plainBytes,
-} from '../../src/lsm/codec.js';
+} from '../../src/lsm/base/codec.js';
 import type { LsmOptions } from '../../src/lsm/index.js';
+import { BlockCache } from '../../src/lsm/table/block-cache.js';
 import {
   DIRECTORY,
   openTree,

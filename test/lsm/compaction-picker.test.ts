@@ -5,9 +5,9 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { pickCompaction, planRange, planRewrite } from '../../src/lsm/compaction-picker.js';
-import { TableFile } from '../../src/lsm/table-file.js';
-import { LEVELS, Version } from '../../src/lsm/version.js';
+import { pickCompaction, planRange, planRewrite } from '../../src/lsm/compaction/compaction-picker.js';
+import { TableFile } from '../../src/lsm/table/table-file.js';
+import { LEVELS, Version } from '../../src/lsm/version/version.js';
 
 const OPTIONS = {
   level0Trigger: 4,

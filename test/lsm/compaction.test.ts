@@ -1,18 +1,18 @@
 /** What a compaction writes, byte for byte: entries that it passes on as they are stored come out as if packed anew. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BlockCache } from '../../src/lsm/block-cache.js';
-import type { Codec } from '../../src/lsm/codec.js';
-import { compact } from '../../src/lsm/compaction.js';
-import { Memtable } from '../../src/lsm/memtable.js';
-import { MergeCursor } from '../../src/lsm/merge-cursor.js';
-import { RunCursor } from '../../src/lsm/run-cursor.js';
-import type { TableBuilderOptions } from '../../src/lsm/table-builder.js';
-import { TableCache } from '../../src/lsm/table-cache.js';
-import { TableFile, type TableMetadata, tableName } from '../../src/lsm/table-file.js';
-import { flushMemtable } from '../../src/lsm/table-maker.js';
-import { writeTables } from '../../src/lsm/table-writer.js';
-import { VersionFilter } from '../../src/lsm/version-filter.js';
+import type { Codec } from '../../src/lsm/base/codec.js';
+import { compact } from '../../src/lsm/compaction/compaction.js';
+import { flushMemtable } from '../../src/lsm/compaction/table-maker.js';
+import { writeTables } from '../../src/lsm/compaction/table-writer.js';
+import { VersionFilter } from '../../src/lsm/compaction/version-filter.js';
+import { Memtable } from '../../src/lsm/memtable/memtable.js';
+import { MergeCursor } from '../../src/lsm/read/merge-cursor.js';
+import { RunCursor } from '../../src/lsm/read/run-cursor.js';
+import { BlockCache } from '../../src/lsm/table/block-cache.js';
+import type { TableBuilderOptions } from '../../src/lsm/table/table-builder.js';
+import { TableCache } from '../../src/lsm/table/table-cache.js';
+import { TableFile, type TableMetadata, tableName } from '../../src/lsm/table/table-file.js';
 import { DIRECTORY, processEnv, SeededRandom, SimDisk } from './tree-lab.js';
 
 const BLOCK_BYTES = 512;

@@ -15,7 +15,7 @@ import {
   type ReadOptions,
   type Snapshot,
 } from '../../src/lsm/index.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { Checkpoints } from './crash-checkpoints.js';
 import type { History, Range, Step } from './crash-history.js';
 import { OpenIterator } from './crash-iterator.js';

@@ -6,8 +6,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
-import { repairTree } from '../../src/lsm/repair.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { repairTree } from '../../src/lsm/tools/repair.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { decodeRecord, RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import {
   after,

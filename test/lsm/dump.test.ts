@@ -1,8 +1,8 @@
 /** Dumping the files of a tree: every record in its place, and past damage. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compareBytes } from '../../src/lsm/bytes.js';
-import { type DumpRecord, dumpableFiles, dumpFile } from '../../src/lsm/dump.js';
+import { compareBytes } from '../../src/lsm/base/bytes.js';
+import { type DumpRecord, dumpableFiles, dumpFile } from '../../src/lsm/tools/dump.js';
 import { contents, flipped, paths, sampleTree } from './tools-lab.js';
 import { DIRECTORY, processEnv, type SimDisk } from './tree-lab.js';
 

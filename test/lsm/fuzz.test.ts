@@ -4,20 +4,20 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
-import { BlockBuilder } from '../../src/lsm/block-builder.js';
-import { BlockCursor } from '../../src/lsm/block-cursor.js';
-import { Memtable } from '../../src/lsm/memtable.js';
-import { scanRecords } from '../../src/lsm/record-scan.js';
-import { salvageTable } from '../../src/lsm/salvage-table.js';
-import { SparseIndex, SparseIndexBuilder } from '../../src/lsm/sparse-index.js';
+import { Memtable } from '../../src/lsm/memtable/memtable.js';
+import { BlockBuilder } from '../../src/lsm/table/block-builder.js';
+import { BlockCursor } from '../../src/lsm/table/block-cursor.js';
+import { SparseIndex, SparseIndexBuilder } from '../../src/lsm/table/sparse-index.js';
 import {
   decodeHeader,
   decodeProperties,
   encodeProperties,
   HEADER_BYTES,
-} from '../../src/lsm/table-format.js';
-import { decodeEdit, encodeEdit } from '../../src/lsm/version-edit.js';
-import { batchBytes, decodeBatch, encodeBatch, setFirstSequence } from '../../src/lsm/write-batch.js';
+} from '../../src/lsm/table/table-format.js';
+import { scanRecords } from '../../src/lsm/tools/record-scan.js';
+import { salvageTable } from '../../src/lsm/tools/salvage-table.js';
+import { decodeEdit, encodeEdit } from '../../src/lsm/version/version-edit.js';
+import { batchBytes, decodeBatch, encodeBatch, setFirstSequence } from '../../src/lsm/wal/write-batch.js';
 import { encodeRecord } from '../../src/record/record.js';
 import { recoverRecords } from '../../src/record/recovery.js';
 import { put, randomBatches, remove, SeededRandom } from './tree-lab.js';

@@ -1,7 +1,7 @@
 /** Reads of every kind against a model, under many option sets, while flush and compaction go on below. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compareBytes } from '../../src/lsm/bytes.js';
+import { compareBytes } from '../../src/lsm/base/bytes.js';
 import type { Entry, IteratorOptions, LsmIterator, LsmOptions, Snapshot } from '../../src/lsm/index.js';
 import {
   after,

@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { LsmTree } from '../../src/lsm/index.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { temporaryDirectory } from '../support/process-cluster.js';
 
 const WRITER = fileURLToPath(new URL('./killed-writer.js', import.meta.url));

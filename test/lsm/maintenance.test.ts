@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LsmOptions, LsmTree } from '../../src/lsm/index.js';
-import { repairTree } from '../../src/lsm/repair.js';
+import { repairTree } from '../../src/lsm/tools/repair.js';
 import { DIRECTORY, eventually, openTree, processEnv, put, remove, renderTree, SimDisk } from './tree-lab.js';
 
 const KEYS = 300;

@@ -9,11 +9,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
-import { statDirectory } from '../../src/lsm/directory-stats.js';
-import { dumpableFiles, dumpFile } from '../../src/lsm/dump.js';
 import { LsmTree } from '../../src/lsm/index.js';
-import { repairTree } from '../../src/lsm/repair.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { statDirectory } from '../../src/lsm/tools/directory-stats.js';
+import { dumpableFiles, dumpFile } from '../../src/lsm/tools/dump.js';
+import { repairTree } from '../../src/lsm/tools/repair.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { put } from './tree-lab.js';
 
 const HUGE_BYTES = 3 * 2 ** 30;

@@ -8,8 +8,8 @@ import * as assert from 'uvu/assert';
 import { errorCode, type RaftreeError } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { LsmTree } from '../../src/lsm/index.js';
-import { repairTree } from '../../src/lsm/repair.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { repairTree } from '../../src/lsm/tools/repair.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { DIRECTORY, openTree, put, SeededRandom, SimDisk, TINY } from './tree-lab.js';
 
 const env = realEnv();

@@ -1,18 +1,18 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BlockBuilder } from '../../src/lsm/block-builder.js';
-import { BlockCache, NO_SLOT } from '../../src/lsm/block-cache.js';
-import { BlockCursor } from '../../src/lsm/block-cursor.js';
-import { compareBytes, orderPrefix, writeVarint } from '../../src/lsm/bytes.js';
-import type { Codec } from '../../src/lsm/codec.js';
-import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../../src/lsm/cursor.js';
-import { Memtable } from '../../src/lsm/memtable.js';
-import { RunCursor } from '../../src/lsm/run-cursor.js';
-import { separatorBetween } from '../../src/lsm/sparse-index.js';
-import { TableBuilder } from '../../src/lsm/table-builder.js';
-import { TableCache } from '../../src/lsm/table-cache.js';
-import { TableFile, tableName } from '../../src/lsm/table-file.js';
-import { hashKey, TableFilter } from '../../src/lsm/table-filter.js';
+import { compareBytes, orderPrefix, writeVarint } from '../../src/lsm/base/bytes.js';
+import type { Codec } from '../../src/lsm/base/codec.js';
+import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../../src/lsm/base/cursor.js';
+import { Memtable } from '../../src/lsm/memtable/memtable.js';
+import { RunCursor } from '../../src/lsm/read/run-cursor.js';
+import { BlockBuilder } from '../../src/lsm/table/block-builder.js';
+import { BlockCache, NO_SLOT } from '../../src/lsm/table/block-cache.js';
+import { BlockCursor } from '../../src/lsm/table/block-cursor.js';
+import { separatorBetween } from '../../src/lsm/table/sparse-index.js';
+import { TableBuilder } from '../../src/lsm/table/table-builder.js';
+import { TableCache } from '../../src/lsm/table/table-cache.js';
+import { TableFile, tableName } from '../../src/lsm/table/table-file.js';
+import { hashKey, TableFilter } from '../../src/lsm/table/table-filter.js';
 import { DIRECTORY, processEnv, SeededRandom, SimDisk } from './tree-lab.js';
 
 interface Item {

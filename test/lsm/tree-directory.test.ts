@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { type LsmOptions, LsmTree } from '../../src/lsm/index.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { eventually, put, TINY } from './tree-lab.js';
 
 let root = '';

@@ -2,11 +2,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { readClosedTree } from '../../src/lsm/closed-tree.js';
 import { LsmTree } from '../../src/lsm/index.js';
-import { Manifest } from '../../src/lsm/manifest.js';
-import { verifyDirectory } from '../../src/lsm/verify-directory.js';
-import type { VersionEdit } from '../../src/lsm/version-edit.js';
+import { readClosedTree } from '../../src/lsm/tools/closed-tree.js';
+import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
+import { Manifest } from '../../src/lsm/version/manifest.js';
+import type { VersionEdit } from '../../src/lsm/version/version-edit.js';
 import { contents, flipped, paths, QUIET, sampleTree } from './tools-lab.js';
 import { DIRECTORY, openTree, processEnv, put, SimDisk } from './tree-lab.js';
 

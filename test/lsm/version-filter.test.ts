@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Memtable } from '../../src/lsm/memtable.js';
-import { VersionFilter } from '../../src/lsm/version-filter.js';
+import { VersionFilter } from '../../src/lsm/compaction/version-filter.js';
+import { Memtable } from '../../src/lsm/memtable/memtable.js';
 
 /** `12 8d 4` are versions of one key, the newest first, `d` for a tombstone; keys are separated by `|`. */
 function kept(versions: string, snapshots: readonly number[], isBase: boolean): string {

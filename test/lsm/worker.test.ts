@@ -9,8 +9,8 @@ import * as assert from 'uvu/assert';
 import type { Env, Thread, ThreadHandler, Threads } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
-import { statDirectory } from '../../src/lsm/directory-stats.js';
 import { type CompactionEvent, type FlushEvent, type LsmOptions, LsmTree } from '../../src/lsm/index.js';
+import { statDirectory } from '../../src/lsm/tools/directory-stats.js';
 import { eventually, put, recordingLogger, remove, SeededRandom } from './tree-lab.js';
 
 const SMALL: LsmOptions = {

@@ -1,8 +1,8 @@
 /** Writes are slowed down before they have to stop. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { WritePace } from '../../src/lsm/write-pace.js';
-import { type WriteState, writePressure } from '../../src/lsm/write-pressure.js';
+import { WritePace } from '../../src/lsm/write/write-pace.js';
+import { type WriteState, writePressure } from '../../src/lsm/write/write-pressure.js';
 import { openTree, put, SimDisk } from './tree-lab.js';
 
 const OPTIONS = {

@@ -20,6 +20,25 @@ export const FLOORS: Readonly<Record<string, number>> = {
   cli: 7,
 };
 
+/** Floors within a room, by folder or single file; `.` is the room's own files. They follow the same rule. */
+export const INNER_FLOORS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  lsm: {
+    base: 0,
+    memtable: 1,
+    table: 1,
+    wal: 2,
+    'resources.ts': 2,
+    'options.ts': 3,
+    version: 4,
+    read: 5,
+    compaction: 6,
+    write: 7,
+    directory: 7,
+    tools: 8,
+    '.': 9,
+  },
+};
+
 /** What the package offers; only these may pass on whole modules. */
 export const PUBLIC_ENTRIES = [
   'src/index.ts',
@@ -139,7 +158,11 @@ export function floorProblems(file: string, source: string): string[] {
     if (!specifier.startsWith('.')) continue;
     const target = path.posix.join(path.posix.dirname(file), specifier);
     const targetRoom = roomOf(target);
-    if (targetRoom === room || target === 'package.json') continue;
+    if (target === 'package.json') continue;
+    if (targetRoom === room) {
+      problems.push(...innerFloorProblems(room, file, target));
+      continue;
+    }
     const targetFloor = FLOORS[targetRoom ?? ''];
     if (targetFloor === undefined) problems.push(`${file}: imports ${specifier}, which is in no room`);
     else if (targetFloor >= floor) {
@@ -147,6 +170,25 @@ export function floorProblems(file: string, source: string): string[] {
     }
   }
   return problems;
+}
+
+function innerFloorProblems(room: string, file: string, target: string): string[] {
+  const floors = INNER_FLOORS[room];
+  if (!floors) return [];
+  const [from, to] = [innerPlaceOf(floors, file), innerPlaceOf(floors, target)];
+  if (from === to) return [];
+  const [floor, targetFloor] = [floors[from], floors[to]];
+  if (floor === undefined || targetFloor === undefined)
+    return [`${file}: ${room}/${floor === undefined ? from : to} has no floor`];
+  if (targetFloor < floor) return [];
+  return [`${file}: ${room}/${from} (floor ${floor}) imports from ${room}/${to} (floor ${targetFloor})`];
+}
+
+/** The single file that has a floor of its own, the folder, or `.`. */
+function innerPlaceOf(floors: Readonly<Record<string, number>>, file: string): string {
+  const [, , first = '', ...rest] = file.replace(/\.js$/, '.ts').split('/');
+  if (rest.length > 0) return first;
+  return first in floors ? first : '.';
 }
 
 /** What a file outside `env/` takes from the world without asking `env`: modules, globals, calls. */

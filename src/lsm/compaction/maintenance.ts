@@ -1,0 +1,368 @@
+/**
+ * The work behind the writes, in two loops: one flushes frozen memtables, oldest first, the other compacts. What
+ * writes the tables, a worker thread or this thread in steps, lets a flush interrupt a compaction; only this thread
+ * changes the version.
+ *
+ * A full disk stops both for a while, with a delay that doubles, and so does a lack of descriptors; any other failure
+ * for good.
+ */
+import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
+import { NO_BYTES } from '../base/bytes.js';
+import { closedError, noSpaceError, readOnlyError } from '../base/errors.js';
+import type { Memtable } from '../memtable/memtable.js';
+import type { ResolvedOptions } from '../options.js';
+import type { SnapshotList } from '../read/snapshot-list.js';
+import type { TableBuilderOptions } from '../table/table-builder.js';
+import type { TableCache } from '../table/table-cache.js';
+import type { TableFile } from '../table/table-file.js';
+import { type KeyRange, sortedRuns, type Version } from '../version/version.js';
+import type { VersionSet } from '../version/version-set.js';
+import { inputBytes, jobOf } from './compaction.js';
+import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
+import { ABANDONED, type InlineOptions, InlineTableMaker, type TableMaker } from './table-maker.js';
+import { TableWorker, WorkerTableMaker } from './table-worker.js';
+
+/** The tree, as its maintenance sees it. */
+export interface MaintenanceHost {
+  readonly options: ResolvedOptions;
+  readonly directory: string;
+  readonly versions: VersionSet;
+  readonly tables: TableCache;
+  readonly snapshots: SnapshotList;
+  /** Oldest first. */
+  frozen(): readonly Memtable[];
+  /** The oldest WAL file that recovery needs once the oldest frozen memtable is flushed. */
+  oldestWalAfterFlush(): number;
+  /** The newest WAL file that durably exists; undefined without a WAL. */
+  newestWal(): number | undefined;
+  /** The oldest frozen memtable is in durable tables. */
+  flushed(event: { readonly tableBytes: number; readonly threadId: number | undefined }): void;
+  /** Files have changed levels, or a full disk has come or gone. */
+  changed(): void;
+  failed(error: unknown): void;
+  /** Throws if the directory is not there any more: tables would be written into another one. */
+  checkDirectory(): void;
+}
+
+export interface MaintenanceStats {
+  readonly flushes: number;
+  readonly compactions: number;
+  readonly moves: number;
+  readonly flushedBytes: number;
+  readonly compactedBytes: number;
+}
+
+const MOST_DOUBLINGS = 6;
+
+interface ManualCompaction {
+  readonly range: KeyRange;
+  /** Files from this number on were made since. */
+  readonly firstNumber: number;
+  level: number;
+  /** What is left of the range in the level. */
+  left: KeyRange;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Maintenance {
+  readonly #host: MaintenanceHost;
+  readonly #maker: TableMaker;
+  readonly #manual: ManualCompaction[] = [];
+  #flushing: Promise<void> | undefined;
+  #compacting: Promise<void> | undefined;
+  #stopped = false;
+  #stopReason: unknown;
+  #retries = 0;
+  #diskIsFull = false;
+  /** For space, or descriptors. */
+  #waits = false;
+  /** Of the last flushes, the older the less. */
+  #flushBytes = 0;
+  #flushMs = 0;
+  readonly #counters = { flushes: 0, compactions: 0, moves: 0, flushedBytes: 0, compactedBytes: 0 };
+
+  constructor(host: MaintenanceHost) {
+    this.#host = host;
+    this.#maker = this.#newMaker();
+  }
+
+  get stats(): MaintenanceStats {
+    return { ...this.#counters };
+  }
+
+  /** Whether the disk was full when last something was written. */
+  get diskIsFull(): boolean {
+    return this.#diskIsFull;
+  }
+
+  /** The bytes of memtables that were flushed per millisecond of flushing lately; infinite if that took no time. */
+  get flushBytesPerMs(): number {
+    return this.#flushMs > 0 ? this.#flushBytes / this.#flushMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** Looks for work. */
+  kick(): void {
+    if (this.#waits || this.#stopped) return;
+    if (!this.#flushing && this.#hasFlush()) {
+      this.#flushing = this.#run(() => this.#flushAll()).finally(() => {
+        this.#flushing = undefined;
+        this.kick();
+      });
+    }
+    if (!this.#compacting && this.#hasCompaction()) {
+      this.#compacting = this.#run(() => this.#compactAll()).finally(() => {
+        this.#compacting = undefined;
+        this.kick();
+      });
+    }
+  }
+
+  /** Compacts a range down to the deepest level that holds any of it, and rewrites what is there already. */
+  compactRange(range: KeyRange): Promise<void> {
+    if (this.#stopped) return Promise.reject(this.#stopReason);
+    return new Promise((resolve, reject) => {
+      const firstNumber = this.#host.versions.nextFileNumber;
+      this.#manual.push({ range, firstNumber, level: 0, left: range, resolve, reject });
+      this.kick();
+    });
+  }
+
+  /**
+   * Gives up a compaction between two blocks; a flush is completed. Resolves when nothing runs. Whoever waits for a
+   * range to be compacted is told the first reason that there was to stop.
+   */
+  async stop(reason: unknown = closedError()): Promise<void> {
+    if (!this.#stopped) this.#stopReason = reason;
+    this.#stopped = true;
+    this.#maker.abandonCompactions();
+    await Promise.all([this.#flushing, this.#compacting]);
+    this.#maker.close();
+    for (const manual of this.#manual.splice(0)) manual.reject(this.#stopReason);
+  }
+
+  #newMaker(): TableMaker {
+    const { options, directory, tables, versions } = this.#host;
+    const { env, logger, stepBudgetMs } = options;
+    const inline: InlineOptions = {
+      env,
+      directory,
+      tables,
+      stepBudgetMs,
+      newFileNumber: () => versions.newFileNumber(),
+      flushWaits: () => this.#hasFlush() && !this.#waits,
+    };
+    if (!options.worker || env.threads?.fs !== env.fs) return new InlineTableMaker(inline);
+    return new WorkerTableMaker(TableWorker.of(env.threads), {
+      ...inline,
+      logger,
+      takeFileNumbers: (count) => versions.takeFileNumbers(count),
+    });
+  }
+
+  #hasFlush(): boolean {
+    return this.#host.frozen().length > 0;
+  }
+
+  #hasCompaction(): boolean {
+    return this.#manual.length > 0 || this.#pick() !== undefined;
+  }
+
+  #pick(): CompactionPlan | undefined {
+    const { versions, options, snapshots } = this.#host;
+    return pickCompaction(versions.current, options, snapshots.oldest);
+  }
+
+  async #run(work: () => Promise<void>): Promise<void> {
+    // Never in the turn of the write that asked for it.
+    await new Promise<void>((resolve) => this.#host.options.env.timers.endOfTurn(resolve));
+    try {
+      await work();
+    } catch (error) {
+      if (error === ABANDONED) return;
+      if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(error);
+      else this.#fail(error);
+    }
+  }
+
+  async #flushAll(): Promise<void> {
+    for (;;) {
+      const memtable = this.#host.frozen()[0];
+      if (this.#stopped || !memtable) return;
+      await this.#flush(memtable);
+    }
+  }
+
+  async #compactAll(): Promise<void> {
+    for (;;) {
+      const plan = this.#stopped ? undefined : this.#nextPlan();
+      if (!plan) return;
+      const manual = this.#manual[0];
+      try {
+        await this.#compact(plan);
+      } catch (error) {
+        // That part of its range would not be tried again.
+        const mayPass = isDiskFull(error) || isOutOfDescriptors(error);
+        if (manual && mayPass && this.#manual[0] === manual) {
+          this.#manual.shift();
+          manual.reject(isDiskFull(error) ? noSpaceError(error) : error);
+        }
+        throw error;
+      }
+    }
+  }
+
+  #nextPlan(): CompactionPlan | undefined {
+    for (let manual = this.#manual[0]; manual; manual = this.#manual[0]) {
+      const plan = this.#nextOf(manual);
+      if (plan) return plan;
+      this.#manual.shift();
+      manual.resolve();
+    }
+    return this.#pick();
+  }
+
+  #nextOf(manual: ManualCompaction): CompactionPlan | undefined {
+    const { versions, options } = this.#host;
+    const version = versions.current;
+    const deepest = deepestLevel(version);
+    for (; manual.level <= deepest; manual.level++, manual.left = manual.range) {
+      const plan =
+        manual.level < deepest
+          ? planRange(version, manual.level, manual.left, options)
+          : planRewrite(version, manual.level, manual.left, manual.firstNumber);
+      if (!plan) continue;
+      // What is flushed meanwhile is not part of it: level 0 is compacted once.
+      if (manual.level === 0) manual.level = 1;
+      else manual.left = { smallest: successor(plan.upper), largest: manual.range.largest };
+      return plan;
+    }
+    return undefined;
+  }
+
+  async #flush(memtable: Memtable): Promise<void> {
+    const { versions, snapshots, options } = this.#host;
+    const startMs = options.env.clock.nowMs();
+    this.#host.checkDirectory();
+    const { tables, threadId } = await this.#maker.flush({
+      memtable,
+      // Compactions meanwhile only make their ranges smaller, or close gaps in which no keys are.
+      older: memtable.tombstones > 0 ? sortedRuns(versions.current) : [],
+      snapshots: snapshots.sequences(),
+      table: this.#tableOptions(0),
+    });
+    const newestWal = this.#host.newestWal();
+    await versions.commit({
+      ...(newestWal === undefined ? {} : { newestWal }),
+      added: tables.map((table) => ({ ...table, level: 0 })),
+      removed: [],
+      flushedSequence: memtable.lastSequence,
+      oldestWal: this.#host.oldestWalAfterFlush(),
+    });
+    const tableBytes = tables.reduce((sum, table) => sum + table.sizeBytes, 0);
+    this.#flushBytes = this.#flushBytes / 2 + memtable.sizeBytes;
+    this.#flushMs = this.#flushMs / 2 + options.env.clock.nowMs() - startMs;
+    this.#counters.flushes++;
+    this.#counters.flushedBytes += tableBytes;
+    this.#resumed();
+    this.#host.flushed({ tableBytes, threadId });
+    this.kick();
+  }
+
+  async #compact(plan: CompactionPlan): Promise<void> {
+    const { versions, snapshots, options } = this.#host;
+    this.#host.checkDirectory();
+    const version = versions.pin();
+    try {
+      const made = plan.isMove
+        ? { tables: plan.upper.map((file) => file.metadata), threadId: undefined }
+        : await this.#maker.compact(
+            jobOf(plan, version, {
+              maxFileBytes: options.maxFileBytes,
+              snapshots: snapshots.sequences(),
+              table: this.#tableOptions(plan.outputLevel),
+            }),
+          );
+      await versions.commit({
+        removed: [
+          ...plan.upper.map((file) => ({ level: plan.level, number: file.number })),
+          ...plan.lower.map((file) => ({ level: plan.outputLevel, number: file.number })),
+        ],
+        added: made.tables.map((table) => ({ ...table, level: plan.outputLevel })),
+      });
+      const writtenBytes = plan.isMove ? 0 : made.tables.reduce((sum, table) => sum + table.sizeBytes, 0);
+      if (plan.isMove) this.#counters.moves++;
+      else this.#counters.compactions++;
+      this.#counters.compactedBytes += writtenBytes;
+      options.listener?.compacted?.({
+        level: plan.level,
+        outputLevel: plan.outputLevel,
+        inputFiles: plan.upper.length + plan.lower.length,
+        outputFiles: made.tables.length,
+        readBytes: plan.isMove ? 0 : inputBytes(plan),
+        writtenBytes,
+        threadId: made.threadId,
+      });
+    } finally {
+      versions.unpin(version);
+    }
+    this.#resumed();
+    this.#host.changed();
+  }
+
+  #tableOptions(level: number): TableBuilderOptions {
+    const { options } = this.#host;
+    const { blockBytes, restartInterval, bloomBitsPerKey } = options;
+    return { blockBytes, restartInterval, bloomBitsPerKey, codec: codecAt(level, options) };
+  }
+
+  /** Something was written: the disk has space again. */
+  #resumed(): void {
+    if (this.#retries === 0) return;
+    this.#host.options.logger.info({ tries: this.#retries + 1 }, 'tables are written again');
+    this.#retries = 0;
+    this.#diskIsFull = false;
+    this.#host.changed();
+  }
+
+  #retryLater(error: unknown): void {
+    if (this.#waits) return;
+    const { options, tables } = this.#host;
+    const delayMs = options.retryDelayMs * 2 ** Math.min(this.#retries, MOST_DOUBLINGS);
+    this.#retries++;
+    this.#waits = true;
+    if (isDiskFull(error)) this.#diskIsFull = true;
+    else tables.shed();
+    // Once when it begins and once when it ends.
+    if (this.#retries === 1) {
+      const reason = isDiskFull(error) ? 'the disk is full' : 'too many files are open';
+      options.logger.warn({ error: errorMessage(error) }, `${reason}; writing tables is tried again`);
+    }
+    options.env.timers.after(delayMs, () => {
+      this.#waits = false;
+      this.kick();
+    });
+    this.#host.changed();
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#stopped) this.#stopReason = readOnlyError(error, 'not committed');
+    this.#stopped = true;
+    this.#maker.abandonCompactions();
+    for (const manual of this.#manual.splice(0)) manual.reject(error);
+    this.#host.failed(error);
+  }
+}
+
+/** The first key behind the last of the files, which are in order. */
+function successor(files: readonly TableFile[]): Buffer {
+  return Buffer.concat([files.at(-1)?.largest ?? NO_BYTES, Buffer.of(0)]);
+}
+
+/** At least 1: what is only in level 0 is compacted too. */
+function deepestLevel(version: Version): number {
+  return Math.max(
+    1,
+    version.levels.findLastIndex((files) => files.length > 0),
+  );
+}

@@ -1,0 +1,125 @@
+/** Makes tables of frozen memtables and of other tables: in the process's worker thread, or here in short steps. */
+import type { Env } from '../../env/env.js';
+import type { Memtable } from '../memtable/memtable.js';
+import { MergeCursor } from '../read/merge-cursor.js';
+import type { TableBuilderOptions } from '../table/table-builder.js';
+import type { TableCache } from '../table/table-cache.js';
+import type { TableMetadata } from '../table/table-file.js';
+import { baseLevelCheck, type CompactionJob, compact, type TableExtent } from './compaction.js';
+import { type TableWriterContext, writeTables } from './table-writer.js';
+import { VersionFilter } from './version-filter.js';
+
+export interface FlushJob {
+  /** Frozen. */
+  readonly memtable: Memtable;
+  /** All tables, in runs in key order; none if the memtable has no tombstones. */
+  readonly older: readonly (readonly TableExtent[])[];
+  /** Listed snapshots, ascending. */
+  readonly snapshots: readonly number[];
+  readonly table: TableBuilderOptions;
+}
+
+export interface MadeTables {
+  /** Durable, with their names. */
+  readonly tables: readonly TableMetadata[];
+  /** The thread that wrote them; undefined for the tree's own. */
+  readonly threadId: number | undefined;
+}
+
+/**
+ * One flush and one compaction may run at a time; the compaction stands still while the flush runs. What fails leaves
+ * no file behind, if the disk lets it.
+ */
+export interface TableMaker {
+  flush(job: FlushJob): Promise<MadeTables>;
+  /** Rejects with `ABANDONED` if it was given up. */
+  compact(job: CompactionJob): Promise<MadeTables>;
+  /** Gives up the compaction that runs, and any later one. */
+  abandonCompactions(): void;
+  /** Nothing is asked of it any more. */
+  close(): void;
+}
+
+export const ABANDONED: Error = new Error('the compaction was given up');
+
+/** A tombstone that hides nothing in a table is not written; so there may be nothing to write at all. */
+export function flushMemtable(
+  { memtable, older, snapshots }: Pick<FlushJob, 'memtable' | 'older' | 'snapshots'>,
+  context: TableWriterContext,
+): Promise<TableMetadata[]> {
+  const source = new MergeCursor([memtable.cursor()]);
+  source.seekToStart();
+  return writeTables(source, new VersionFilter(snapshots, baseLevelCheck(older)), () => false, context);
+}
+
+export interface InlineOptions {
+  readonly env: Env;
+  readonly directory: string;
+  readonly tables: TableCache;
+  readonly stepBudgetMs: number;
+  newFileNumber(): number;
+  /** Whether a memtable waits for its flush. */
+  flushWaits(): boolean;
+}
+
+/** In the tree's own thread, in steps between which other events run. */
+export class InlineTableMaker implements TableMaker {
+  readonly #options: InlineOptions;
+  #flushing: Promise<unknown> | undefined;
+  #isAbandoned = false;
+  #stepStartMs = 0;
+
+  constructor(options: InlineOptions) {
+    this.#options = options;
+  }
+
+  async flush(job: FlushJob): Promise<MadeTables> {
+    const flushing = flushMemtable(
+      job,
+      this.#context(job.table, () => this.#pause()),
+    );
+    this.#flushing = flushing.catch(() => {});
+    try {
+      return { tables: await flushing, threadId: undefined };
+    } finally {
+      this.#flushing = undefined;
+    }
+  }
+
+  async compact(job: CompactionJob): Promise<MadeTables> {
+    const breathe = () => {
+      if (this.#isAbandoned) throw ABANDONED;
+      if (this.#flushing) return this.#flushing.then(() => {});
+      return this.#options.flushWaits() ? this.#endOfTurn() : this.#pause();
+    };
+    const tables = await compact(job, this.#options.tables, this.#context(job.table, breathe));
+    return { tables, threadId: undefined };
+  }
+
+  abandonCompactions(): void {
+    this.#isAbandoned = true;
+  }
+
+  close(): void {}
+
+  #context(table: TableBuilderOptions, breathe: () => Promise<void> | undefined): TableWriterContext {
+    const { env, directory, newFileNumber } = this.#options;
+    this.#stepStartMs = env.clock.nowMs();
+    return { env, directory, table, newFileNumber, breathe };
+  }
+
+  #pause(): Promise<void> | undefined {
+    const { env, stepBudgetMs } = this.#options;
+    return env.clock.nowMs() - this.#stepStartMs < stepBudgetMs ? undefined : this.#endOfTurn();
+  }
+
+  #endOfTurn(): Promise<void> {
+    const { timers, clock } = this.#options.env;
+    return new Promise((resolve) =>
+      timers.endOfTurn(() => {
+        this.#stepStartMs = clock.nowMs();
+        resolve();
+      }),
+    );
+  }
+}

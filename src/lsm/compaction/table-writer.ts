@@ -1,0 +1,96 @@
+/**
+ * The stepper behind flush and compaction: writes the entries of a merge that a filter keeps into as many tables as
+ * it takes, in bounded steps. After each block it asks `breathe` whether to let others run. A table is synced while the
+ * next ones are written. If it fails, what it has
+ * written is deleted. Its tables are durable, with their names, when it resolves.
+ */
+import type { Env } from '../../env/env.js';
+import { errorMessage } from '../../env/errors.js';
+import type { Cursor } from '../base/cursor.js';
+import type { MergeCursor } from '../read/merge-cursor.js';
+import { type CompleteTable, TableBuilder, type TableBuilderOptions } from '../table/table-builder.js';
+import { type TableMetadata, tableName } from '../table/table-file.js';
+import type { VersionFilter } from './version-filter.js';
+
+export interface TableWriterContext {
+  readonly env: Env;
+  readonly directory: string;
+  readonly table: TableBuilderOptions;
+  /** Undefined if no further table is to be begun: the one that is open then takes all that is left. */
+  newFileNumber(): number | undefined;
+  /** Undefined to go on at once; a promise to wait for; throws to give up. */
+  breathe(): Promise<void> | undefined;
+  /** Called when all is written and only syncs are waited for. */
+  written?(): void;
+}
+
+/** Entries between two questions to `breathe`, if they fill no block because they are dropped. */
+const STEP_ENTRIES = 256;
+/** Tables that are synced while others are written. */
+const MOST_SYNCS = 4;
+
+/** `cutsBefore` is asked for each entry that begins a new user key; it may then start a new table. */
+export async function writeTables(
+  source: MergeCursor,
+  filter: VersionFilter,
+  cutsBefore: (entry: Cursor, tableBytes: number) => boolean,
+  context: TableWriterContext,
+): Promise<TableMetadata[]> {
+  const { env, directory } = context;
+  const finished: CompleteTable[] = [];
+  const finish = async (full: TableBuilder) => {
+    await finished.at(-MOST_SYNCS)?.durable;
+    finished.push(await full.complete(() => context.breathe()));
+  };
+  let builder: TableBuilder | undefined;
+  let sinceBreath = 0;
+  try {
+    for (let entry = source.top; entry; entry = source.top) {
+      let blockBegan = ++sinceBreath >= STEP_ENTRIES;
+      if (filter.keeps(entry)) {
+        const isCut: boolean = !filter.continuesKey && cutsBefore(entry, builder?.sizeBytes ?? 0);
+        const number: number | undefined = isCut || !builder ? context.newFileNumber() : undefined;
+        if (builder && number !== undefined) {
+          await finish(builder);
+          builder = undefined;
+        }
+        if (!builder) {
+          if (number === undefined) throw new Error('there is no file number for a table');
+          builder = new TableBuilder(env, `${directory}/${tableName(number)}`, number, context.table);
+        }
+        if (builder.add(entry)) {
+          blockBegan = true;
+          if (builder.shouldDrain) await builder.drain();
+        }
+      }
+      source.advance();
+      if (blockBegan) {
+        sinceBreath = 0;
+        const pause = context.breathe();
+        if (pause) await pause;
+      }
+    }
+    if (builder) await finish(builder);
+    builder = undefined;
+    context.written?.();
+    for (const { durable } of finished) await durable;
+    if (finished.length > 0) await env.fs.syncDirectoryLater(directory);
+    return finished.map(({ metadata }) => metadata);
+  } catch (error) {
+    builder?.abandon();
+    await Promise.allSettled(finished.map(({ durable }) => durable));
+    const numbers = finished.map(({ metadata }) => metadata.number);
+    if (builder) numbers.push(builder.number);
+    for (const number of numbers) removePartial(context, number, error);
+    throw error;
+  }
+}
+
+/** Makes room on a full disk. What cannot be removed now is removed at the next opening. */
+function removePartial(context: TableWriterContext, number: number, cause: unknown): void {
+  try {
+    context.env.fs.unlink(`${context.directory}/${tableName(number)}`);
+  } catch (error) {
+    if (cause instanceof Error && cause.cause === undefined) cause.cause = errorMessage(error);
+  }
+}

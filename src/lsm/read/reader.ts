@@ -1,0 +1,140 @@
+/**
+ * Point reads: memtables from new to old, level 0 from new to old, then one file per level. The first version found
+ * at or below the sequence is the answer, because newer versions of a key never lie below older ones. Key range and
+ * bloom filter rule a table out before a block of it is touched; a key is hashed at most once per read.
+ */
+
+import { copyRange } from '../base/bytes.js';
+import type { Memtable } from '../memtable/memtable.js';
+import { BlockCursor } from '../table/block-cursor.js';
+import { SoleEntry } from '../table/sole-entry.js';
+import { KEY_ONLY_START_BYTES, NotCached } from '../table/table.js';
+import type { TableCache } from '../table/table-cache.js';
+import type { TableFile } from '../table/table-file.js';
+import { hashKey, type KeyHash } from '../table/table-filter.js';
+import type { Version } from '../version/version.js';
+
+/** More blocks than a read of one key needs. */
+const MOST_FETCHES = 32;
+
+export class Reader {
+  readonly #tables: TableCache;
+  readonly #cursor = new BlockCursor();
+  readonly #hash: KeyHash = { first: 0, second: 0 };
+  #isHashed = false;
+  #cachedOnly = false;
+  /** Where the keys of large values are read to; undefined while a value is read. */
+  #keyOnly: SoleEntry | undefined;
+  readonly #key = new SoleEntry(KEY_ONLY_START_BYTES);
+
+  constructor(tables: TableCache) {
+    this.#tables = tables;
+  }
+
+  /** Whether reads take so long that they are better made while other events run. */
+  get isSlow(): boolean {
+    return this.#tables.speed.isSlow;
+  }
+
+  /** As `get`, while other events run: memtables and version must be pinned until it resolves. */
+  async getLater(
+    key: Uint8Array,
+    sequence: number,
+    active: Memtable,
+    frozen: readonly Memtable[],
+    version: Version,
+  ): Promise<Buffer | undefined> {
+    for (let fetches = 0; fetches < MOST_FETCHES && this.isSlow; fetches++) {
+      try {
+        return this.get(key, sequence, active, frozen, version, true);
+      } catch (missing) {
+        if (!(missing instanceof NotCached)) throw missing;
+        await missing.table.fetchBlock(missing.block);
+      }
+    }
+    // Reads are fast, or what was fetched does not fit into the cache.
+    return this.get(key, sequence, active, frozen, version);
+  }
+
+  /**
+   * A copy of the value of a key at a sequence. `frozen` from old to new. With `cachedOnly`, throws `NotCached` where
+   * a block would have to be read.
+   */
+  get(
+    key: Uint8Array,
+    sequence: number,
+    active: Memtable,
+    frozen: readonly Memtable[],
+    version: Version,
+    cachedOnly = false,
+  ): Buffer | undefined {
+    this.#cachedOnly = cachedOnly;
+    this.#keyOnly = undefined;
+    let node = active.find(key, sequence);
+    if (node !== 0) return valueAt(active, node);
+    for (let i = frozen.length - 1; i >= 0; i--) {
+      const memtable = frozen[i] as Memtable;
+      node = memtable.find(key, sequence);
+      if (node !== 0) return valueAt(memtable, node);
+    }
+    return this.#findInTables(key, sequence, version) ? this.#take() : undefined;
+  }
+
+  /** As `get`: whether there is a value. A large one is not read. */
+  has(
+    key: Uint8Array,
+    sequence: number,
+    active: Memtable,
+    frozen: readonly Memtable[],
+    version: Version,
+  ): boolean {
+    this.#cachedOnly = false;
+    this.#keyOnly = this.#key;
+    let node = active.find(key, sequence);
+    if (node !== 0) return !active.isDeleted(node);
+    for (let i = frozen.length - 1; i >= 0; i--) {
+      const memtable = frozen[i] as Memtable;
+      node = memtable.find(key, sequence);
+      if (node !== 0) return !memtable.isDeleted(node);
+    }
+    return this.#findInTables(key, sequence, version) && !this.#cursor.deleted;
+  }
+
+  /** Leaves the cursor at what it has found. */
+  #findInTables(key: Uint8Array, sequence: number, version: Version): boolean {
+    this.#isHashed = false;
+    const { levels } = version;
+    const newest = levels[0] as readonly TableFile[];
+    for (let i = 0; i < newest.length; i++) {
+      const file = newest[i] as TableFile;
+      if (file.covers(key) && this.#find(file, key, sequence)) return true;
+    }
+    for (let level = 1; level < levels.length; level++) {
+      const files = levels[level] as readonly TableFile[];
+      if (files.length === 0) continue;
+      const file = version.fileCovering(level, key);
+      if (file !== undefined && this.#find(file, key, sequence)) return true;
+    }
+    return false;
+  }
+
+  #find(file: TableFile, key: Uint8Array, sequence: number): boolean {
+    const table = this.#tables.use(file);
+    if (!this.#isHashed) {
+      hashKey(key, 0, key.length, this.#hash);
+      this.#isHashed = true;
+    }
+    return (
+      table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor, this.#cachedOnly, this.#keyOnly)
+    );
+  }
+
+  #take(): Buffer | undefined {
+    const cursor = this.#cursor;
+    return cursor.deleted ? undefined : copyRange(cursor.valueBytes, cursor.valueStart, cursor.valueEnd);
+  }
+}
+
+function valueAt(memtable: Memtable, node: number): Buffer | undefined {
+  return memtable.isDeleted(node) ? undefined : memtable.value(node);
+}

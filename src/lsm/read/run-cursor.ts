@@ -1,0 +1,289 @@
+/**
+ * A cursor over a sorted run: tables whose key ranges follow one another (a level from 1 on, or a single table).
+ * The block that a search hits goes through the block cache; blocks read in sequence come from a private window that
+ * is read ahead, so that a scan does not wash out the cache.
+ */
+import { corruption } from '../../record/record.js';
+import { compareBytes, compareRanges, NO_BYTES } from '../base/bytes.js';
+import { type Codec, startOfBlock } from '../base/codec.js';
+import { NO_SLOT } from '../table/block-cache.js';
+import { BlockCursor } from '../table/block-cursor.js';
+import { SoleEntry } from '../table/sole-entry.js';
+import { KEY_ONLY_START_BYTES, type Table } from '../table/table.js';
+import type { TableCache } from '../table/table-cache.js';
+import type { TableFile } from '../table/table-file.js';
+import { BLOCK_TRAILER_BYTES, HEADER_BYTES } from '../table/table-format.js';
+
+const FIRST_READ_AHEAD_BYTES = 16 * 1024;
+
+export interface RunCursorOptions {
+  /** At most so many bytes are read at once. */
+  readonly readAheadBytes: number;
+  /** A scan of everything: does not use the block cache, and reads ahead at once. */
+  readonly scan?: boolean;
+  /**
+   * For a scan forward whose entries are written to a table with these options: an entry that fills such a block alone
+   * is shown as it is stored, so that it needs no unpacking and packing (`storedEnd`).
+   */
+  readonly writesTo?: { readonly codec: Codec; readonly blockBytes: number };
+  /** Values are not asked for: of a large one, only its key is read, and it is shown as empty. */
+  readonly keysOnly?: boolean;
+}
+
+/** Lengths, sequence and key of an entry that is passed on as it is stored: more would cost more than they give. */
+const STORED_START_BYTES = 128;
+
+export class RunCursor extends BlockCursor {
+  readonly #tables: TableCache;
+  readonly #files: readonly TableFile[];
+  readonly #options: RunCursorOptions;
+  #file = -1;
+  #table: Table | undefined;
+  #block = -1;
+  #pinnedSlot = NO_SLOT;
+  #window: Buffer = NO_BYTES;
+  /** The block, if it stands compressed in the window. */
+  #unpacked: Buffer = NO_BYTES;
+  /** The part of the file that the window holds. */
+  #windowStart = 0;
+  #windowEnd = 0;
+  #readAhead = 0;
+  readonly #sole: SoleEntry | undefined;
+  /** Of a large block whose key alone was read. */
+  readonly #keyOnly: SoleEntry | undefined;
+  #isKeyOnly = false;
+
+  constructor(tables: TableCache, files: readonly TableFile[], options: RunCursorOptions) {
+    super();
+    this.#tables = tables;
+    this.#files = files;
+    this.#options = options;
+    this.#sole = options.writesTo ? new SoleEntry(STORED_START_BYTES) : undefined;
+    this.#keyOnly = options.keysOnly ? new SoleEntry(KEY_ONLY_START_BYTES) : undefined;
+  }
+
+  override seekToFirst(): void {
+    this.valid = false;
+    if (this.#files.length === 0) return;
+    this.#openFile(0);
+    this.#loadBlock(0, 0);
+    this.#enterBlock();
+  }
+
+  override seekToLast(): void {
+    this.valid = false;
+    const last = this.#files.length - 1;
+    if (last < 0) return;
+    this.#openFile(last);
+    this.#loadBlock(this.#openTable.index.count - 1, 0);
+    this.#enterBlockAtEnd();
+  }
+
+  override seek(key: Uint8Array, sequence: number): void {
+    this.valid = false;
+    const file = this.#fileFor(key);
+    if (file === this.#files.length) return;
+    this.#openFile(file);
+    const block = this.#openTable.index.find(key);
+    if (block === this.#openTable.index.count) {
+      throw corruption(
+        this.#openTable.path,
+        0,
+        'its index ends before the largest key that the MANIFEST names',
+      );
+    }
+    this.#loadBlock(block, 0);
+    this.#seekInBlock(key, sequence);
+    // The versions of one key may go on in the next block.
+    while (!this.valid && this.#loadNextBlock()) this.#seekInBlock(key, sequence);
+  }
+
+  override seekBefore(key: Uint8Array, sequence: number): void {
+    this.seek(key, sequence);
+    if (this.valid) this.previous();
+    else this.seekToLast();
+  }
+
+  override next(): void {
+    super.next();
+    if (!this.valid && this.#loadNextBlock()) this.#enterBlock();
+  }
+
+  override previous(): void {
+    if (this.#isKeyOnly) this.valid = false;
+    else super.previous();
+    if (!this.valid) this.#enterPreviousBlock();
+  }
+
+  override close(): void {
+    super.close();
+    this.#releaseSlot();
+    this.#closeFile();
+    this.#window = NO_BYTES;
+    this.#unpacked = NO_BYTES;
+  }
+
+  #enterBlock(): void {
+    if (this.storedEnd === 0 && !this.#isKeyOnly) super.seekToFirst();
+    else this.valid = true;
+  }
+
+  #enterBlockAtEnd(): void {
+    if (this.#isKeyOnly) this.valid = true;
+    else super.seekToLast();
+  }
+
+  #seekInBlock(key: Uint8Array, sequence: number): void {
+    if (this.#isKeyOnly) {
+      const order = compareRanges(this.keyBytes, this.keyStart, this.keyEnd, key, 0, key.length);
+      this.valid = order > 0 || (order === 0 && this.sequence <= sequence);
+    } else super.seek(key, sequence);
+  }
+
+  get #openTable(): Table {
+    return this.#table as Table;
+  }
+
+  /** The first file that ends at or behind a key. */
+  #fileFor(key: Uint8Array): number {
+    let low = 0;
+    let high = this.#files.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compareBytes((this.#files[middle] as TableFile).largest, key) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #loadNextBlock(): boolean {
+    if (this.#block + 1 < this.#openTable.index.count) {
+      this.#loadBlock(this.#block + 1, 1);
+      return true;
+    }
+    if (this.#file + 1 >= this.#files.length) return false;
+    this.#openFile(this.#file + 1);
+    this.#loadBlock(0, 1);
+    return true;
+  }
+
+  #enterPreviousBlock(): void {
+    if (this.#block > 0) {
+      this.#loadBlock(this.#block - 1, -1);
+    } else {
+      if (this.#file <= 0) return;
+      this.#openFile(this.#file - 1);
+      this.#loadBlock(this.#openTable.index.count - 1, -1);
+    }
+    this.#enterBlockAtEnd();
+  }
+
+  #openFile(index: number): void {
+    if (index === this.#file && this.#table) return;
+    this.#releaseSlot();
+    this.#closeFile();
+    this.#table = this.#tables.use(this.#files[index] as TableFile);
+    this.#table.pins++;
+    this.#file = index;
+    this.#windowStart = 0;
+    this.#windowEnd = 0;
+  }
+
+  #closeFile(): void {
+    if (this.#table) this.#table.pins--;
+    this.#table = undefined;
+    this.#file = -1;
+    this.#block = -1;
+  }
+
+  /** `direction` is 1 or -1 if the block follows or precedes the one before, 0 after a search. */
+  #loadBlock(block: number, direction: number): void {
+    const table = this.#openTable;
+    this.#releaseSlot();
+    this.#block = block;
+    const offset = table.index.offsets[block] as number;
+    const size = table.index.sizes[block] as number;
+    const scan = this.#options.scan === true;
+    this.#isKeyOnly = this.#keyOnly !== undefined && table.readKeyOnly(block, this.#keyOnly);
+    if (this.#keyOnly && this.#isKeyOnly) {
+      this.#show(this.#keyOnly);
+      return;
+    }
+    if (direction === 0) this.#readAhead = scan ? this.#options.readAheadBytes : 0;
+    if (!scan && (direction === 0 || table.slots[block] !== NO_SLOT)) {
+      const slot = table.cacheBlock(block);
+      if (slot !== NO_SLOT) {
+        this.#tables.blocks.pin(slot);
+        this.#pinnedSlot = slot;
+        this.setBlock(this.#tables.blocks.bytes(slot), 0, table.blockBytes(block, slot), table.path, offset);
+        return;
+      }
+    }
+    const end = offset + size + BLOCK_TRAILER_BYTES;
+    if (offset < this.#windowStart || end > this.#windowEnd) this.#readWindow(offset, end, direction);
+    const start = offset - this.#windowStart;
+    table.checkStored(block, this.#window, start);
+    if (this.#sole && this.#showStored(this.#sole, start, start + size)) return;
+    const plain = table.packedFrom(block, this.#window, start);
+    if (plain < 0) {
+      this.setBlock(this.#window, start, start + size, table.path, offset);
+      return;
+    }
+    if (this.#unpacked.length < plain)
+      this.#unpacked = Buffer.allocUnsafeSlow(Math.max(plain, FIRST_READ_AHEAD_BYTES));
+    table.unpack(block, this.#window, start, this.#unpacked);
+    this.setBlock(this.#unpacked, 0, plain, table.path, offset);
+  }
+
+  /**
+   * Shows an entry that fills the block at `start` to `end` of the window alone, if the block is good to be passed on.
+   */
+  #showStored(sole: SoleEntry, start: number, end: number): boolean {
+    const { writesTo } = this.#options;
+    this.storedEnd = 0;
+    if (writesTo?.codec !== this.#openTable.header.codec) return false;
+    const blockBytes = startOfBlock(this.#window, start, end, sole.start);
+    if (blockBytes < writesTo.blockBytes || !sole.read(blockBytes)) return false;
+    this.#show(sole);
+    this.valueEnd = sole.valueBytes;
+    this.storedBytes = this.#window;
+    this.storedStart = start;
+    this.storedEnd = end + BLOCK_TRAILER_BYTES;
+    return true;
+  }
+
+  /** All but the value. */
+  #show(sole: SoleEntry): void {
+    this.clearBlock();
+    if (this.keyBytes.length < sole.keyBytes) this.keyBytes = Buffer.allocUnsafe(2 * sole.keyBytes);
+    sole.start.copy(this.keyBytes, 0, sole.keyStart, sole.keyStart + sole.keyBytes);
+    this.keyEnd = sole.keyBytes;
+    this.sequence = sole.sequence;
+    this.deleted = sole.deleted;
+    this.valueStart = 0;
+    this.valueEnd = 0;
+  }
+
+  #readWindow(offset: number, end: number, direction: number): void {
+    const table = this.#openTable;
+    const limit = this.#options.readAheadBytes;
+    this.#readAhead = Math.min(limit, Math.max(FIRST_READ_AHEAD_BYTES, 2 * this.#readAhead));
+    const bytes = Math.max(direction === 0 && !this.#options.scan ? 0 : this.#readAhead, end - offset);
+    const from = direction < 0 ? Math.max(HEADER_BYTES, end - bytes) : offset;
+    const to = direction < 0 ? end : Math.min(table.header.indexOffset, offset + bytes);
+    if (this.#window.length < to - from) this.#window = Buffer.allocUnsafeSlow(Math.max(to - from, bytes));
+    this.#windowStart = 0;
+    this.#windowEnd = 0;
+    if (table.file.readSync(this.#window.subarray(0, to - from), from) < to - from) {
+      throw corruption(table.path, from, 'the end of the blocks is missing');
+    }
+    this.#windowStart = from;
+    this.#windowEnd = to;
+  }
+
+  #releaseSlot(): void {
+    if (this.#pinnedSlot === NO_SLOT) return;
+    this.#tables.blocks.unpin(this.#pinnedSlot);
+    this.#pinnedSlot = NO_SLOT;
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * The MANIFEST: which tables make up the tree. `MANIFEST-00000001` … are files of records (`record/record.ts`, the
+ * file number being the MANIFEST's), whose payloads are version edits; the first one holds a whole version.
+ *
+ *   - A new one is written whole under a temporary name, synced, renamed, and the directory synced; then the older
+ *     ones are removed. The highest number is current, and if it is damaged, an older one is no way out.
+ *   - An edit counts when its record is synced. After an append that failed it is not known whether it counts:
+ *     nothing more is appended, and no file that any edit may name is deleted.
+ */
+import type { Env, File } from '../../env/env.js';
+import { readWhole } from '../../record/read-whole.js';
+import { corruption, encodeRecord } from '../../record/record.js';
+import { type Recovery, recoverRecords } from '../../record/recovery.js';
+import { decodeEdit, encodeEdit, type VersionEdit } from './version-edit.js';
+
+const NAME = /^MANIFEST-(\d{8,15})$/;
+const TEMPORARY_NAME = /^MANIFEST-\d{8,15}\.tmp$/;
+
+export function manifestName(number: number): string {
+  return `MANIFEST-${String(number).padStart(8, '0')}`;
+}
+
+/** The numbers of the MANIFESTs among the names of a directory, the current one last. */
+export function manifestNumbers(names: readonly string[]): number[] {
+  return names
+    .flatMap((name) => NAME.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+export function isTemporaryManifest(name: string): boolean {
+  return TEMPORARY_NAME.test(name);
+}
+
+/** Hands every edit to `visit`, in order. Throws `CORRUPTION` if it is damaged other than by a torn end. */
+export function readManifest(
+  env: Env,
+  directory: string,
+  number: number,
+  visit: (edit: VersionEdit) => void,
+): Recovery {
+  const path = `${directory}/${manifestName(number)}`;
+  const recovery = recoverRecords(
+    [{ number, path, read: () => readWhole(env.fs, path) }],
+    (payload, position) => visit(decodeEdit(payload, path, position.offset)),
+  );
+  if (recovery.records === 0) throw corruption(path, 0, 'the whole version at its start is missing');
+  return recovery;
+}
+
+export class Manifest {
+  readonly number: number;
+  readonly #file: File;
+  #sizeBytes: number;
+
+  /** Writes the MANIFEST `number` with a whole version and makes it current. Throws the system's error. */
+  static async create(env: Env, directory: string, number: number, whole: VersionEdit): Promise<Manifest> {
+    const path = `${directory}/${manifestName(number)}`;
+    const temporary = `${path}.tmp`;
+    if (env.fs.exists(temporary)) env.fs.unlink(temporary);
+    const record = encodeRecord(number, { file: number, offset: 0 }, [[encodeEdit(whole)]]);
+    const writer = env.fs.open(temporary, 'create');
+    try {
+      await writer.write(record.chunks, 0);
+      await writer.sync();
+    } finally {
+      writer.close();
+    }
+    env.fs.rename(temporary, path);
+    env.fs.syncDirectory(directory);
+    return new Manifest(env.fs.open(path, 'modify'), number, record.sizeBytes);
+  }
+
+  private constructor(file: File, number: number, sizeBytes: number) {
+    this.#file = file;
+    this.number = number;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Resolves when the edit is durable. After an error the MANIFEST must not be used again. */
+  async append(edit: VersionEdit): Promise<void> {
+    const position = { file: this.number, offset: this.#sizeBytes };
+    const record = encodeRecord(this.number, position, [[encodeEdit(edit)]]);
+    await this.#file.writeDurable(record.chunks, this.#sizeBytes);
+    this.#sizeBytes += record.sizeBytes;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * The current version, the MANIFEST behind it, and the files that some version still names. An edit is made durable
+ * first and becomes current then; a file goes when no version that is current or pinned names it any more.
+ */
+import type { Env, Logger } from '../../env/env.js';
+import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
+import { corruption } from '../../record/record.js';
+import { describeDiscarded, type Recovery } from '../../record/recovery.js';
+import { readOnlyError } from '../base/errors.js';
+import type { TableCache } from '../table/table-cache.js';
+import { TableFile, tableName, tableNumber } from '../table/table-file.js';
+import { isWalName } from '../wal/wal.js';
+import { isTemporaryManifest, Manifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
+import { Version } from './version.js';
+import type { VersionEdit } from './version-edit.js';
+
+export interface VersionSetOptions {
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly maxManifestBytes: number;
+}
+
+export class VersionSet {
+  readonly #options: VersionSetOptions;
+  readonly #directory: string;
+  readonly #tables: TableCache;
+  #current: Version;
+  /** Undefined while a full disk has no room for one of this opening: the one before it holds. */
+  #manifest: Manifest | undefined;
+  #nextManifest = 1;
+  /** The size with which the MANIFEST began. */
+  #wholeBytes = 0;
+  #nextFileNumber = 1;
+  #flushedSequence = 0;
+  #oldestWal = 1;
+  #newestWal = 0;
+  #failure: unknown;
+  #isClosed = false;
+  /** Tables that no version names, still to be removed. */
+  readonly #obsolete: number[] = [];
+  #removing: Promise<void> | undefined;
+  /** One edit is written at a time. */
+  #lastCommit: Promise<void> = Promise.resolve();
+  /** How the MANIFEST read at opening ended; undefined for a new tree. */
+  recovery: Recovery | undefined;
+
+  /**
+   * Reads the current MANIFEST, removes what crashes left over, and starts a new MANIFEST.
+   * Throws `CORRUPTION`, or the system's error.
+   */
+  static async open(options: VersionSetOptions, directory: string, tables: TableCache): Promise<VersionSet> {
+    const set = new VersionSet(options, directory, tables);
+    const names = options.env.fs.list(directory);
+    const numbers = manifestNumbers(names);
+    const newest = numbers.at(-1) ?? 0;
+    if (newest > 0) set.#read(newest, names);
+    set.#removeLeftovers(names);
+    set.#nextManifest = newest + 1;
+    try {
+      await set.#startManifest({
+        ...wholeOf(set.#current),
+        oldestWal: set.#oldestWal,
+        newestWal: set.#newestWal,
+        flushedSequence: set.#flushedSequence,
+      });
+    } catch (error) {
+      if (!isDiskFull(error) || newest === 0) throw error;
+      options.logger.warn(
+        { error: errorMessage(error) },
+        'the disk is full; the tree can be read, and is written to when there is space',
+      );
+    }
+    return set;
+  }
+
+  private constructor(options: VersionSetOptions, directory: string, tables: TableCache) {
+    this.#options = options;
+    this.#directory = directory;
+    this.#tables = tables;
+    this.#current = Version.empty();
+  }
+
+  get current(): Version {
+    return this.#current;
+  }
+
+  /** Everything up to this sequence is in durable tables. */
+  get flushedSequence(): number {
+    return this.#flushedSequence;
+  }
+
+  /** The oldest WAL file that recovery would need. */
+  get oldestWal(): number {
+    return this.#oldestWal;
+  }
+
+  /** Every WAL file from the oldest needed up to this one durably exists. */
+  get newestWal(): number {
+    return this.#newestWal;
+  }
+
+  /** Larger than that of every file made so far. */
+  get nextFileNumber(): number {
+    return this.#nextFileNumber;
+  }
+
+  newFileNumber(): number {
+    return this.takeFileNumbers(1);
+  }
+
+  /** Gives so many numbers in a row; returns the first. Those that no file gets are left out for good. */
+  takeFileNumbers(count: number): number {
+    this.#nextFileNumber += count;
+    return this.#nextFileNumber - count;
+  }
+
+  /** The current version, whose files stay until it is unpinned. */
+  pin(): Version {
+    this.#current.pins++;
+    return this.#current;
+  }
+
+  unpin(version: Version): void {
+    version.pins--;
+    if (version !== this.#current && version.pins === 0) this.#release(version);
+  }
+
+  /**
+   * Makes an edit durable, then current. The tables it adds must be durable, with their names.
+   * Throws `LSM_READ_ONLY` if the MANIFEST could not be written; from then on nothing is deleted.
+   */
+  commit(edit: VersionEdit): Promise<void> {
+    const turn = this.#lastCommit.then(() => this.#commitNow(edit));
+    this.#lastCommit = turn.catch(() => {});
+    return turn;
+  }
+
+  async #commitNow(edit: VersionEdit): Promise<void> {
+    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'not committed');
+    const moved = new Map<number, TableFile>();
+    if (edit.removed.length > 0) for (const file of this.#current.files()) moved.set(file.number, file);
+    const next = this.#current.apply(edit, (added) => moved.get(added.number) ?? new TableFile(added));
+    const violation = next.findViolation();
+    if (violation) throw new Error(`an edit would break the levels: ${violation}`);
+    const state = {
+      oldestWal: edit.oldestWal ?? this.#oldestWal,
+      newestWal: edit.newestWal ?? this.#newestWal,
+      flushedSequence: edit.flushedSequence ?? this.#flushedSequence,
+    };
+    const manifest = this.#manifest;
+    try {
+      const isLarge = manifest && manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes;
+      const isNew = (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...state }));
+      if (!isNew) await manifest?.append({ ...edit, nextFileNumber: this.#nextFileNumber });
+    } catch (error) {
+      // Nothing is appended to what may have been made: a later try makes it anew.
+      if (!manifest && (isDiskFull(error) || isOutOfDescriptors(error))) throw error;
+      this.#failure = error;
+      throw readOnlyError(error, 'unknown');
+    }
+    this.#oldestWal = state.oldestWal;
+    this.#newestWal = state.newestWal;
+    this.#flushedSequence = state.flushedSequence;
+    this.#become(next);
+  }
+
+  /** From now on no file is removed: the directory may be somebody else's. */
+  async close(): Promise<void> {
+    await this.#removing;
+    while (this.#obsolete.length > 0 && this.#failure === undefined)
+      this.#unlink(tableName(this.#obsolete.shift() ?? 0));
+    this.#obsolete.length = 0;
+    this.#isClosed = true;
+    this.#manifest?.close();
+  }
+
+  /**
+   * Whether there is a new MANIFEST; false if there is none for want of space or a descriptor, and the present one goes
+   * on.
+   */
+  async #succeedWith(whole: VersionEdit): Promise<boolean> {
+    try {
+      await this.#startManifest(whole);
+      return true;
+    } catch (error) {
+      const { fs } = this.#options.env;
+      const isMade = fs.exists(`${this.#directory}/${manifestName(this.#nextManifest)}`);
+      const mayPass = isDiskFull(error) || isOutOfDescriptors(error);
+      if (!this.#manifest || !mayPass || isMade) throw error;
+      return false;
+    }
+  }
+
+  async #startManifest(whole: VersionEdit): Promise<void> {
+    const { env } = this.#options;
+    const number = this.#nextManifest;
+    const older = manifestNumbers(env.fs.list(this.#directory)).filter((other) => other < number);
+    const created = await Manifest.create(env, this.#directory, number, {
+      ...whole,
+      nextFileNumber: this.#nextFileNumber,
+    });
+    this.#manifest?.close();
+    this.#manifest = created;
+    this.#nextManifest = number + 1;
+    this.#wholeBytes = created.sizeBytes;
+    for (const old of older) this.#unlink(manifestName(old));
+  }
+
+  #become(next: Version): void {
+    const previous = this.#current;
+    for (const file of next.files()) file.versions++;
+    this.#current = next;
+    if (previous.pins === 0) this.#release(previous);
+  }
+
+  #release(version: Version): void {
+    for (const file of version.files()) {
+      file.versions--;
+      if (file.versions > 0) continue;
+      this.#tables.close(file);
+      if (this.#failure !== undefined || this.#isClosed) continue;
+      this.#obsolete.push(file.number);
+      this.#removing ??= this.#removeObsolete().finally(() => {
+        this.#removing = undefined;
+      });
+    }
+  }
+
+  /** One file after another, never in the turn of the edit. */
+  async #removeObsolete(): Promise<void> {
+    const { env } = this.#options;
+    for (;;) {
+      await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
+      const number = this.#obsolete.shift();
+      // After a failed write of the MANIFEST it is not known what it names.
+      if (number === undefined || this.#failure !== undefined) return;
+      const name = tableName(number);
+      await env.fs
+        .unlinkLater(`${this.#directory}/${name}`)
+        .catch((error: unknown) => this.#left(name, error));
+    }
+  }
+
+  #read(number: number, names: readonly string[]): void {
+    let version = Version.empty();
+    const path = `${this.#directory}/${manifestName(number)}`;
+    const files = new Map<number, TableFile>();
+    this.recovery = readManifest(this.#options.env, this.#directory, number, (edit) => {
+      version = version.apply(edit, (added) => {
+        const file = files.get(added.number) ?? new TableFile(added);
+        files.set(added.number, file);
+        return file;
+      });
+      this.#oldestWal = edit.oldestWal ?? this.#oldestWal;
+      this.#newestWal = edit.newestWal ?? this.#newestWal;
+      this.#flushedSequence = edit.flushedSequence ?? this.#flushedSequence;
+      this.#nextFileNumber = Math.max(this.#nextFileNumber, edit.nextFileNumber ?? 0);
+    });
+    const { discarded } = this.recovery;
+    if (discarded) {
+      this.#options.logger.warn(
+        { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
+        `the end of the MANIFEST is ${describeDiscarded(discarded)}; the tree is as it was before its last change`,
+      );
+    }
+    const violation = version.findViolation();
+    if (violation) throw corruption(path, 0, violation);
+    const present = new Set(names);
+    for (const file of version.files()) {
+      if (!present.has(tableName(file.number))) {
+        throw corruption(`${this.#directory}/${tableName(file.number)}`, 0, 'the table is missing');
+      }
+      file.versions++;
+    }
+    this.#current = version;
+  }
+
+  #removeLeftovers(names: readonly string[]): void {
+    const live = new Set<number>();
+    for (const file of this.#current.files()) live.add(file.number);
+    const isNew = this.recovery === undefined;
+    for (const name of names) {
+      const number = tableNumber(name);
+      if (isNew && (number !== undefined || isWalName(name))) {
+        throw corruption(`${this.#directory}/${manifestName(1)}`, 0, `it is missing, but ${name} is there`);
+      }
+      if (number !== undefined) {
+        this.#nextFileNumber = Math.max(this.#nextFileNumber, number + 1);
+        if (!live.has(number)) this.#unlink(name);
+      } else if (isTemporaryManifest(name)) this.#unlink(name);
+    }
+  }
+
+  /** A file that stays behind is removed at the next opening. */
+  #unlink(name: string): void {
+    try {
+      this.#options.env.fs.unlink(`${this.#directory}/${name}`);
+    } catch (error) {
+      this.#left(name, error);
+    }
+  }
+
+  #left(name: string, error: unknown): void {
+    this.#options.logger.warn({ name, error: errorMessage(error) }, 'an obsolete file could not be removed');
+  }
+}
+
+/** A version as an edit of the empty one. */
+export function wholeOf(version: Version): VersionEdit {
+  return {
+    added: version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level }))),
+    removed: [],
+  };
+}

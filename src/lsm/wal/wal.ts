@@ -1,0 +1,82 @@
+/**
+ * The write-ahead log of a tree: a record log called `wal`, whose payloads are batches (`write-batch.ts`). A group of
+ * batches that arrived together is one record, one write and at most one sync.
+ */
+import type { Env } from '../../env/env.js';
+import { errorCode } from '../../env/errors.js';
+import { corruption } from '../../record/record.js';
+import { RecordLog } from '../../record/record-log.js';
+import { type DecodedBatch, decodeBatch } from './write-batch.js';
+
+const MAX_GROUP_BYTES = 4 * 1024 * 1024;
+/**
+ * A synced write that extends the file writes so many zeros behind itself: that costs as much as a few more writes,
+ * and spares all those that follow within them a change of the file's size.
+ */
+const PREALLOCATE_BYTES = 256 * 1024;
+const SYNC_STEP_BYTES = 1024 * 1024;
+const NAME = /^wal-(\d{8,15})\.log$/;
+const SPARE_NAME = /^wal-\d{8,15}\.spare$/;
+
+export function walName(number: number): string {
+  return `wal-${String(number).padStart(8, '0')}.log`;
+}
+
+/** The number in a WAL file's name, or undefined if it is none. */
+export function walNumber(name: string): number | undefined {
+  const match = NAME.exec(name);
+  return match ? Number(match[1]) : undefined;
+}
+
+export function isWalName(name: string): boolean {
+  return NAME.test(name);
+}
+
+/** A file that an open tree keeps to write over; the next opening removes it. */
+export function isSpareWal(name: string): boolean {
+  return SPARE_NAME.test(name);
+}
+
+/**
+ * Opens the log and hands every batch from file `oldestNeeded` on to `replay`, with its file's number, in order.
+ * Throws `CORRUPTION`, also if a file up to `newestKnown` is missing or not complete, or the system's error.
+ */
+export function openWal(
+  env: Env,
+  directory: string,
+  oldestNeeded: number,
+  newestKnown: number,
+  writeBufferBytes: number,
+  replay: (batch: DecodedBatch, file: number) => void,
+): RecordLog {
+  let lastSequence = 0;
+  return RecordLog.open({
+    env,
+    directory,
+    name: 'wal',
+    // The tree rotates it with its memtables.
+    maxFileBytes: Number.MAX_SAFE_INTEGER,
+    maxGroupBytes: MAX_GROUP_BYTES,
+    recycles: true,
+    // Usual files are somewhat larger than what a memtable holds of them.
+    maxSpareBytes: 2 * writeBufferBytes + PREALLOCATE_BYTES,
+    preallocateBytes: PREALLOCATE_BYTES,
+    syncStepBytes: SYNC_STEP_BYTES,
+    oldestNeeded,
+    newestKnown,
+    recovered: (payload, position) => {
+      const path = `${directory}/${walName(position.file)}`;
+      const batch = decodeBatch(payload, path, position.offset);
+      if (batch.firstSequence <= lastSequence) {
+        throw corruption(path, position.offset, `sequence ${batch.firstSequence} follows ${lastSequence}`);
+      }
+      lastSequence = batch.lastSequence;
+      replay(batch, position.file);
+    },
+  });
+}
+
+/** The log is full, and the append is certainly not in it. */
+export function isLogFull(error: unknown): boolean {
+  return errorCode(error) === 'LOG_NO_SPACE';
+}
