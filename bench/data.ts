@@ -1,5 +1,5 @@
 /** db_bench's data: keys of 16 decimal digits, and values of which half the bytes compress away. */
-import { SeededRandom } from '../src/env/sim/seeded-random.js';
+import { SeededRandom } from '../src/sim/world/seeded-random.js';
 
 export const KEY_BYTES = 16;
 

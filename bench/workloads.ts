@@ -1,5 +1,5 @@
 /** The workloads, named as in LevelDB's db_bench. */
-import { SeededRandom } from '../src/env/sim/seeded-random.js';
+import { SeededRandom } from '../src/sim/world/seeded-random.js';
 import { ascending, KEY_BYTES, keyOf, missingKeyOf, shuffled, Values } from './data.js';
 import type { Engine } from './engines/engine.js';
 import { type Latency, LatencyRecorder } from './probes.js';

@@ -5,7 +5,7 @@ import { UsageError } from '../../src/cli/exit-codes.js';
 import { importLines } from '../../src/cli/import-command.js';
 import { RaftreeClient, RaftreeClientError } from '../../src/client/index.js';
 import { RaftreeError } from '../../src/env/errors.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { FakeCluster, LIMITS } from '../client/fake-cluster.js';
 
 async function* streamOf(text: string) {

@@ -14,7 +14,7 @@ import {
   MAX_LINE_BYTES,
   parseRecord,
 } from '../../src/cli/records.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 const b = (text: string) => Buffer.from(text);
 

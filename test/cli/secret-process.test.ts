@@ -2,8 +2,8 @@
 import * as fs from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { OTHER_SECRET, SECRET } from '../../src/sim/setting/secrets.js';
 import { ProcessCluster, raftree } from '../support/process-cluster.js';
-import { OTHER_SECRET, SECRET } from '../support/secrets.js';
 
 test('members and leaders are changed with --secret-file or RAFTREE_CLUSTER_SECRET_FILE', async () => {
   const cluster = await ProcessCluster.create(1, { security: { clusterSecretFile: 'secret' } });

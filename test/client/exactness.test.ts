@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeClient, RaftreeClientError } from '../../src/client/index.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { FakeCluster, type Fate } from './fake-cluster.js';
 
 const FATES: readonly Fate[] = [

@@ -2,8 +2,7 @@
  * A cluster's client side, scripted: nodes on a simulated network that share one map of keys, the sessions and the
  * leadership. A test's `script` sees each request first and may change what happens to it.
  */
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
+
 import type { Channel } from '../../src/net/channel.js';
 import { ChannelListener } from '../../src/net/channel-listener.js';
 import type { HandlerContext } from '../../src/net/pipeline.js';
@@ -12,6 +11,8 @@ import { MAX_ANSWER_BYTES } from '../../src/protocol/limits.js';
 import type { ReceivedMessage } from '../../src/protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage, OutboundOf, Request } from '../../src/protocol/messages.js';
 import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 
 /**
  * What happens to a request: nothing special (undefined), an error, no answer although it was carried out or although

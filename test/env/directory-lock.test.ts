@@ -4,9 +4,9 @@ import * as assert from 'uvu/assert';
 import { currentHolder, isLockName, lockDirectory } from '../../src/env/directory-lock.js';
 import type { Env, FileSystem } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
+import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 
 const DIRECTORY = '/data';
 const NO_SOCKETS = (operation: FileOperation): Fault =>

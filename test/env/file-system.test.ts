@@ -8,8 +8,8 @@ import * as assert from 'uvu/assert';
 import type { FileSystem, OpenMode } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { realFileSystem } from '../../src/env/real/file-system.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 interface World {
   readonly name: string;

@@ -7,9 +7,9 @@ import * as assert from 'uvu/assert';
 import { formatAddress, type Listener, type Network, parseAddress, type Socket } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { realNetwork } from '../../src/env/real/network.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 
 interface World {
   readonly server: Network;

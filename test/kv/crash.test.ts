@@ -5,12 +5,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
-import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Engine } from '../../src/kv/engine.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
+import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 import { Clients, type Command, Model, renderMachine } from './kv-lab.js';
 
 interface Plan {

@@ -1,12 +1,12 @@
 /** An engine in memory, commands as entries, and a model of what they should do, written apart from the machine. */
 
-import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
 import type { Engine, EngineOperation, EngineRange, OpenEngine } from '../../src/kv/engine.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import type { OperationResult, OperationStatus } from '../../src/kv/sessions.js';
 import { encodeCommand, type OutboundCommandOf } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
+import type { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 export type Write = OutboundCommandOf<'write'>;
 export type WriteOperation = Write['operations'][number];

@@ -2,12 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { commandOf, encodeOpenSession, encodeWrite, isCommandEntry } from '../../src/kv/command.js';
 import { APPLIED_KEY, encodeApplied } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { encodeCommand } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
   Clients,
   MAX_VALUE_BYTES,

@@ -3,9 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { openLsmEngine } from '../../src/kv/lsm-engine.js';
+import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 
 const KEY = Buffer.from('key');
 

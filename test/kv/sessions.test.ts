@@ -1,9 +1,9 @@
 /** The table of sessions: limits, who goes when there are too many, and its image in the engine. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { SESSION_RANGE } from '../../src/kv/keys.js';
 import { MAX_SESSIONS, MAX_WINDOW, Sessions, type WriteResult } from '../../src/kv/sessions.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { MemoryEngine } from './kv-lab.js';
 
 function resultAt(index: number): WriteResult {

@@ -4,8 +4,8 @@ import type { AbstractIterator, AbstractSnapshot } from 'abstract-level';
 import { ClassicLevel } from 'classic-level';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { RaftreeLevel } from '../../src/level/index.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { withDirectory } from './level-lab.js';
 
 interface Range {

@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { systemError } from '../../src/env/sim/disk.js';
 import { RaftreeLevel } from '../../src/level/index.js';
+import { systemError } from '../../src/sim/world/disk.js';
 import { processEnv, SimDisk } from '../lsm/tree-lab.js';
 import { rejection, withDirectory } from './level-lab.js';
 

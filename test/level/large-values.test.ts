@@ -1,9 +1,9 @@
 /** Who asks for keys does not read large values; who asks for many values leaves others their turns. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { RaftreeLevel } from '../../src/level/index.js';
 import { availableCodec, type Codec } from '../../src/lsm/base/codec.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { processEnv, SimDisk } from '../lsm/tree-lab.js';
 import { countingTurns, rejection } from './level-lab.js';
 

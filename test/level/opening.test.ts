@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { RaftreeLevel } from '../../src/level/index.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { processEnv, SimDisk, TINY } from '../lsm/tree-lab.js';
 import { codesOf, rejection, withDirectory } from './level-lab.js';
 

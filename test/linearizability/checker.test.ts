@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkLinearizability, type Operation } from './checker.js';
+import { checkLinearizability, type Operation } from '../../src/sim/rules/linearizability.js';
 import { parseJepsen, parseKv } from './histories.js';
 import { type RegisterInput, type RegisterOutput, registerModel, textModel } from './models.js';
 

@@ -6,7 +6,7 @@
  *
  * A `:fail` did not happen. What ends with `:info`, a read that timed out, and a call that never returns are unknown.
  */
-import type { Operation } from './checker.js';
+import type { Operation } from '../../src/sim/rules/linearizability.js';
 import type { RegisterInput, RegisterOutput, TextInput } from './models.js';
 
 interface Event {

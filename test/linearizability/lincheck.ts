@@ -7,7 +7,7 @@
  */
 import * as fs from 'node:fs';
 import { Command, Option } from 'commander';
-import { checkLinearizability } from './checker.js';
+import { checkLinearizability } from '../../src/sim/rules/linearizability.js';
 import { parseJepsen, parseKv } from './histories.js';
 import { registerModel, textModel } from './models.js';
 

@@ -1,5 +1,5 @@
 /** Sequential objects that histories are held against. */
-import type { Model } from './checker.js';
+import type { Model } from '../../src/sim/rules/linearizability.js';
 
 export type RegisterInput =
   | { readonly type: 'read' }

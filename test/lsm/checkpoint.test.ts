@@ -5,8 +5,8 @@ import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, systemError } from '../../src/env/sim/disk.js';
 import { LsmTree, type Operation } from '../../src/lsm/index.js';
+import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
 import {
   DIRECTORY,
   openTree,

@@ -3,9 +3,6 @@
  * scans in both directions, snapshots, iterators, and what is found after each kill, power cut or closing.
  */
 import { errorCode, RaftreeError } from '../../src/env/errors.js';
-import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import {
   type Entry,
   type IteratorOptions,
@@ -16,6 +13,9 @@ import {
   type Snapshot,
 } from '../../src/lsm/index.js';
 import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
+import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 import { Checkpoints } from './crash-checkpoints.js';
 import type { History, Range, Step } from './crash-history.js';
 import { OpenIterator } from './crash-iterator.js';

@@ -4,8 +4,8 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Fault, FileOperation } from '../../src/env/sim/disk.js';
 import { type CompactionEvent, type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
+import type { Fault, FileOperation } from '../../src/sim/world/disk.js';
 import {
   openTree,
   processEnv,

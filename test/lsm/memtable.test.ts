@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { compareBytes } from '../../src/lsm/base/bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS } from '../../src/lsm/base/cursor.js';
 import { Memtable, type MemtableCursor } from '../../src/lsm/memtable/memtable.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 interface Version {
   readonly key: Buffer;

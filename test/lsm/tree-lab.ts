@@ -1,9 +1,9 @@
 /** What the tests of the tree share: an env per process on a simulated disk, tiny options, scripts and their model. */
 import type { Env, Logger } from '../../src/env/env.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { roomEnv } from '../../src/env/sim/sim-env.js';
 import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { roomEnv } from '../../src/sim/world/world.js';
 
 export const DIRECTORY = '/data/tree';
 

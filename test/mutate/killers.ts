@@ -1,8 +1,8 @@
 /** What is set on a mutation, and what it says when it has found it out. */
 import { fileURLToPath } from 'node:url';
+import type { RunResult } from '../../src/sim/simulation.js';
 import { runSeeds } from '../sim/pool.js';
 import { SCHEDULES, scheduleOf } from '../sim/schedules/schedules.js';
-import type { RunResult } from '../sim/simulation.js';
 import { runTestFile } from '../support/test-files.js';
 import { type BySimulator, isBySimulator, MOST_SEEDS, type Mutation } from './mutation.js';
 

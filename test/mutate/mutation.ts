@@ -2,7 +2,7 @@
  * A mutation: a small change of the code such as a tired author might make, of which some test must tell. It is patched
  * into the compiled code of a child process; `src` knows nothing of it.
  */
-import type { FaultName } from '../sim/fault-names.js';
+import type { FaultName } from '../../src/sim/setting/fault-names.js';
 
 export interface Patch {
   /** Below dist/src. */

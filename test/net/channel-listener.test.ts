@@ -3,11 +3,11 @@ import * as assert from 'uvu/assert';
 import { parseAddress } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { realEnv } from '../../src/env/real/real-env.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Channel } from '../../src/net/channel.js';
 import { ChannelListener, type ListenOptions } from '../../src/net/channel-listener.js';
 import { connectChannel } from '../../src/net/connect.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 import { Recorder } from './support.js';
 
 const ADDRESS = parseAddress('server:1');

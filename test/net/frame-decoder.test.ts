@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { FrameDecoder } from '../../src/net/frame-decoder.js';
 import { encodeFrame } from '../../src/net/frame-encoder.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { type Bench, benchOf } from './support.js';
 
 const LIMITS = { maxFrameBytes: 1 << 20, frameTimeoutMs: 1000 };

@@ -1,7 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { OutboundFrame } from '../../src/net/frame.js';
 import {
   commandBytes,
@@ -11,6 +10,7 @@ import {
   encodeMessage,
 } from '../../src/protocol/codec.js';
 import { MESSAGES, type MessageName } from '../../src/protocol/messages.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { SAMPLES } from './samples.js';
 
 const NAMES = Object.keys(MESSAGES) as MessageName[];

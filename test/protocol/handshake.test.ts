@@ -3,8 +3,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAddress } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import type { Channel } from '../../src/net/channel.js';
 import { ChannelListener } from '../../src/net/channel-listener.js';
 import { connectChannel } from '../../src/net/connect.js';
@@ -14,6 +12,8 @@ import type { HandshakeOptions } from '../../src/protocol/handshake.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
 import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
 import { prove } from '../../src/security/proof.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 import { SAMPLES } from './samples.js';
 
 type Side = Omit<HandshakeOptions, 'helloTimeoutMs'>;

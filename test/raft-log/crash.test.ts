@@ -5,9 +5,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorMessage } from '../../src/env/errors.js';
-import type { Fault, FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
+import type { Fault, FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
   batchOf,
   CONFIGURATION,

@@ -1,13 +1,13 @@
 /** A Raft log on a simulated disk, and the history that it must be a prefix of after any crash. */
 import type { Env, Timers } from '../../src/env/env.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
-import type { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { roomEnv } from '../../src/env/sim/sim-env.js';
 import { type Configuration, configurationOf } from '../../src/raft/configuration.js';
 import { decodeChange, encodeChange } from '../../src/raft/configuration-codec.js';
 import { changedBy } from '../../src/raft/membership.js';
 import type { AppendBatch, Entry, HardState } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog, type RaftLogOptions } from '../../src/raft-log/raft-log.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import type { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { roomEnv } from '../../src/sim/world/world.js';
 
 const DIRECTORY = '/raft';
 export const CONFIGURATION = configurationOf([1, 2, 3], { 2: 'how to reach node 2' });

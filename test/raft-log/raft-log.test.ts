@@ -2,14 +2,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, type SimDisk, systemError } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { encodeChange } from '../../src/raft/configuration-codec.js';
 import type { Entry } from '../../src/raft/types.js';
 import { decodePayload, encodeBatch, NO_INCARNATION } from '../../src/raft-log/format.js';
 import type { GroupLog } from '../../src/raft-log/raft-log.js';
 import { SECTOR_BYTES } from '../../src/record/torn-write.js';
+import { type FileOperation, type SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
   batchOf,
   CONFIGURATION,

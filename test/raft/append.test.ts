@@ -1,11 +1,11 @@
 /** What a follower may conclude from what a leader sends, and what it remembers of it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { ConfigurationChange } from '../../src/raft/configuration.js';
 import { encodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { Entry, Message, RaftState } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { Host, LAB_OPTIONS } from './core-lab.js';
 
 const command = (term: number): Entry => ({ term, kind: 'command', body: Buffer.from('x') });

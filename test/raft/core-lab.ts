@@ -3,7 +3,7 @@
  * was not durable when it crashes, compacts its log, makes and takes snapshots; clocks that run apart; and a network
  * that drops, repeats and reorders. Everything follows from a seed, and what must hold is checked every millisecond.
  */
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
+
 import { configurationOf, type MemberChange, membersOf } from '../../src/raft/configuration.js';
 import { decodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
@@ -21,6 +21,7 @@ import type {
   StepResult,
 } from '../../src/raft/types.js';
 import { EMPTY_HARD_STATE, entrySizeBytes, FIRST_BASE } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 export const LAB_OPTIONS: Omit<RaftOptions, 'id' | 'random'> = {
   heartbeatMs: 10,

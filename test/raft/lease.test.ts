@@ -1,9 +1,9 @@
 /** How long a lease lasts, to the millisecond, and what ends it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { Message } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { Host, LAB_OPTIONS } from './core-lab.js';
 
 const { electionTimeoutMinMs, heartbeatMs, maxClockDrift } = LAB_OPTIONS;

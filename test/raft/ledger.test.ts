@@ -5,11 +5,11 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { type ConfigurationChange, configurationOf } from '../../src/raft/configuration.js';
 import { decodeChange, encodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
 import { type Entry, FIRST_BASE, type Message, type RaftState } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { CoreLab, electedLab, Host, LAB_OPTIONS } from './core-lab.js';
 
 /** A core whose host is the test: it applies nothing by itself. */

@@ -1,8 +1,8 @@
 /** What the core knows of its log: by example, and against a plain list of entries. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { LogView } from '../../src/raft/log-view.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 /** A log after entry `base` of term `baseTerm`, with these terms. */
 function viewOf(terms: readonly number[], base = 0, baseTerm = 0): LogView {

@@ -1,9 +1,9 @@
 /** The core's rules by example: what may leave when, what is refused, and how it comes back from trouble. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { Message } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { CoreLab, electedLab, Host, LAB_OPTIONS } from './core-lab.js';
 
 test('an isolated node does not raise its term, and does not disturb when it returns', () => {

@@ -3,11 +3,11 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { Configuration } from '../../src/raft/configuration.js';
 import { encodeChange } from '../../src/raft/configuration-codec.js';
 import { MAX_TERM, MAX_TERM_JUMP } from '../../src/raft/senders.js';
 import type { Entry, Message } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { CoreLab, electedLab, Host, LAB_OPTIONS } from './core-lab.js';
 
 const STRANGER = 99;

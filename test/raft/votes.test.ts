@@ -1,9 +1,9 @@
 /** Who is elected, and by whom: what a vote waits for, and which votes and offers count for nothing. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { Raft } from '../../src/raft/raft.js';
 import type { Message, RequestVote, VoteReply } from '../../src/raft/types.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { Host, LAB_OPTIONS } from './core-lab.js';
 
 /** Node 1 of three, with nothing in its log, whose disk answers when a test says so. */

@@ -2,8 +2,8 @@ import * as zlib from 'node:zlib';
 import CRC32 from 'crc-32';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { crc32, crc32Chunks } from '../../src/record/checksum.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 const random = new SeededRandom(1);
 const lengths = [0, 1, 2, 3, 7, 8, 9, 40, 383, 384, 385, 512, 1023, 4096, 65_537];

@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorMessage } from '../../src/env/errors.js';
-import type { Fault, FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import type { RecordLogOptions } from '../../src/record/record-log.js';
+import type { Fault, FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { type Expectation, newDisk, openLog, Script, violation } from '../support/record-lab.js';
 
 interface Crash {

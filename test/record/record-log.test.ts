@@ -2,11 +2,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { File, FileSystem } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
-import { type Fault, type FileOperation, type SimDisk, systemError } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import { RecordLog } from '../../src/record/record-log.js';
 import { SECTOR_BYTES } from '../../src/record/torn-write.js';
+import { type Fault, type FileOperation, type SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { bytesOf, DIRECTORY, newDisk, openLog, promptEnv, Script, violation } from '../support/record-lab.js';
 
 const path = (number: number) => `${DIRECTORY}/wal-${String(number).padStart(8, '0')}.log`;

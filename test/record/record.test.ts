@@ -1,7 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode, RaftreeError } from '../../src/env/errors.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { crc32 } from '../../src/record/checksum.js';
 import {
   alignUp,
@@ -15,6 +14,7 @@ import {
 } from '../../src/record/record.js';
 import { type Recovery, recoverRecords } from '../../src/record/recovery.js';
 import { SECTOR_BYTES } from '../../src/record/torn-write.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 const path = (number: number) => `log-${number}`;
 

@@ -1,10 +1,10 @@
 /** Files that are written over: what they held before is neither replayed nor taken for damage. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import type { RecordLog, RecordLogOptions } from '../../src/record/record-log.js';
+import type { FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { bytesOf, DIRECTORY, newDisk, openLog } from '../support/record-lab.js';
 
 const RECYCLING: Partial<RecordLogOptions> = { recycles: true };

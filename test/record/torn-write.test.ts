@@ -6,10 +6,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
 import { encodeRecord, RECORD_ALIGNMENT_BYTES, RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import { type RecordFile, type Recovery, recoverRecords } from '../../src/record/recovery.js';
 import { SECTOR_BYTES } from '../../src/record/torn-write.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 const FILE = 3;
 const FILE_BYTES = 4 * SECTOR_BYTES;

@@ -4,12 +4,12 @@ import * as assert from 'uvu/assert';
 import { DiskSpace } from '../../src/env/disk-space.js';
 import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
-import { type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import type { AppendBatch, Entry } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import { LogWriter } from '../../src/replica/log-writer.js';
+import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 
 const entry = (term: number, text: string): Entry => ({ term, kind: 'command', body: Buffer.from(text) });
 

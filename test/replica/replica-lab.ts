@@ -4,14 +4,14 @@
  */
 import { type FileSystem, silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
-import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { type Entry, FIRST_BASE, type NodeId } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import type { StateMachine } from '../../src/replica/state-machine.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 
 const GROUP = 1;
 const GROUP_DIRECTORY = '/groups/1';

@@ -2,12 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { crc32 } from '../../src/record/checksum.js';
 import type { SnapshotChunk, SnapshotOffer, SnapshotWanted } from '../../src/replica/snapshot-messages.js';
 import { SnapshotReceiver } from '../../src/replica/snapshot-receiver.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 
 const FAR = 2 ** 53 - 1;
 const GOOD: SnapshotOffer = {

@@ -6,11 +6,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type SnapshotLimits, SnapshotSender } from '../../src/replica/snapshot-sender.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 
 /** When it asked within so many seconds, while a member needs a snapshot all the time. */
 async function askedMs(error: Error, seconds: number, hopeless = () => {}): Promise<number[]> {

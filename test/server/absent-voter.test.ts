@@ -1,7 +1,7 @@
 /** A voter that was away while another node was added, under a new id or, empty, under its old one. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SimDisk } from '../../src/env/sim/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
 const config = { raft: { heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200 } };

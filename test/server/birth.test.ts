@@ -5,8 +5,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
 import { Birth, UNTOUCHED } from '../../src/server/birth.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
 import { SHORT_TIMEOUTS } from '../support/four-nodes.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 

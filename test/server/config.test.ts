@@ -2,14 +2,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { roomEnv } from '../../src/env/sim/sim-env.js';
 import {
   bufferedBytesOf,
   clusterSecretsOf,
   parseNodeConfig,
   readNodeConfig,
 } from '../../src/server/config.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { roomEnv } from '../../src/sim/world/world.js';
 
 const GOOD = {
   clusterId: 'c',

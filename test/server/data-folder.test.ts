@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Logger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
-import { SimDisk, systemError } from '../../src/env/sim/disk.js';
+import { SimDisk, systemError } from '../../src/sim/world/disk.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 async function refusal(cluster: SimCluster): Promise<RaftreeError> {

@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, systemError } from '../../src/env/sim/disk.js';
 import { shareDescriptors } from '../../src/server/descriptors.js';
+import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
 test('clients get what files and peers leave, and no more than they are allowed', () => {

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import { type Logger, silentLogger } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
-import { type FileOperation, systemError } from '../../src/env/sim/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
 /** What is said of space. */

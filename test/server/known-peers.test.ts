@@ -1,9 +1,9 @@
 /** Which data folder counts for a node: what the configuration says, what was met, and what the node says of itself. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { KnownPeers, type Run } from '../../src/server/known-peers.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 
 const { env } = new SimWorld(1).start('n1', new SimDisk());
 let made = 0;

@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
 import { type FourNodes, openFourNodes } from '../support/four-nodes.js';
 import { Liar } from '../support/liar.js';
 

@@ -3,9 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClient, ReadLevel } from '../../src/client/index.js';
 import { errorCode } from '../../src/env/errors.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { Direct } from '../sim/direct.js';
-import { SECRET } from '../support/secrets.js';
+import { Direct } from '../../src/sim/cluster/direct.js';
+import { SECRET } from '../../src/sim/setting/secrets.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const KEYS = 200;

@@ -2,12 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
-import { SimWorld } from '../../src/env/sim/sim-env.js';
 import { BufferBudget } from '../../src/net/buffer-budget.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { KnownPeers } from '../../src/server/known-peers.js';
 import { Peers } from '../../src/server/peers.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { SimWorld } from '../../src/sim/world/world.js';
 import { SimCluster } from '../support/sim-cluster.js';
 
 test('a node closes while another is slow to say hello', async () => {

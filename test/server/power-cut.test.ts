@@ -1,7 +1,7 @@
 /** Three whole nodes on crashable disks; the power of all three fails at once, again and again. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SimFileSystemOptions } from '../../src/env/sim/disk.js';
+import type { SimFileSystemOptions } from '../../src/sim/world/disk.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const ROUNDS = 25;

@@ -3,9 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import type { Logger } from '../../src/env/env.js';
-import { SimDisk } from '../../src/env/sim/disk.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import { OTHER_SECRET, SECRET } from '../support/secrets.js';
+import { OTHER_SECRET, SECRET } from '../../src/sim/setting/secrets.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 type Security = NodeConfigInput['security'];

@@ -1,6 +1,6 @@
 /** The seeds of every test run: all rules hold, and together they meet everything that the simulator can do. */
 import * as assert from 'uvu/assert';
-import { COVERAGE, RARE } from './coverage.js';
+import { COVERAGE, RARE } from '../../src/sim/rules/coverage.js';
 import { runSeeds } from './pool.js';
 
 /** On a machine that is busy with other things fewer seeds have to do, but not less than this. */

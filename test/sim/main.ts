@@ -6,11 +6,12 @@
  */
 import * as fs from 'node:fs';
 import { parseArgs } from 'node:util';
-import { COVERAGE } from './coverage.js';
-import { FAULTS } from './fault-names.js';
+import { COVERAGE } from '../../src/sim/rules/coverage.js';
+import { FAULTS } from '../../src/sim/setting/fault-names.js';
+import { PROFILES, type Profile } from '../../src/sim/setting/setting.js';
+import { type RunResult, simulate } from '../../src/sim/simulation.js';
 import { runSeeds } from './pool.js';
-import { PROFILES, type Profile } from './setting.js';
-import { type RunResult, simulate } from './simulation.js';
+import { scheduleOf } from './schedules/schedules.js';
 
 const { values } = parseArgs({
   options: {
@@ -31,7 +32,7 @@ const { values } = parseArgs({
 const profile = PROFILES.find((name) => name === values.profile);
 if (!profile) throw new Error(`--profile is one of ${PROFILES.join(', ')}`);
 const faults = FAULTS.map(({ name }) => name).filter((name) => values.faults.split(',').includes(name));
-const { schedule } = values;
+const schedule = values.schedule === undefined ? undefined : scheduleOf(values.schedule);
 const first = Number(values.first);
 if (values.seed !== undefined) await runOne(Number(values.seed), profile);
 else if (values.json) await runHere(Number(values.seeds ?? 1), profile);
@@ -82,7 +83,7 @@ async function runMany(count: number, jobs: number, chosen: Profile): Promise<vo
   const startedMs = performance.now();
   let done = 0;
   const results = await runSeeds({
-    ...{ first, seeds: count, jobs, profile: chosen, faults, schedule },
+    ...{ first, seeds: count, jobs, profile: chosen, faults, schedule: schedule?.name },
     take: ({ failure }) => {
       if (failure) console.log(`${failure.report}\n`);
       if (++done % 50 === 0) console.log(`${done} seeds`);

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import * as readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { RunResult } from './simulation.js';
+import type { RunResult } from '../../src/sim/simulation.js';
 
 export interface PoolOptions {
   readonly first: number;

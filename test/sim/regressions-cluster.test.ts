@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { simulate } from './simulation.js';
+import { simulate } from '../../src/sim/simulation.js';
 
 const FOUND = [
   { seed: 1382, profile: 'all', what: 'a node that closed waited for ever for a peer’s hello, and led on' },

@@ -18,6 +18,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   client: 5,
   server: 6,
   cli: 7,
+  sim: 7,
 };
 
 /** Floors within a room, by folder or single file; `.` is the room's own files. They follow the same rule. */
@@ -36,6 +37,15 @@ export const INNER_FLOORS: Readonly<Record<string, Readonly<Record<string, numbe
     directory: 7,
     tools: 8,
     '.': 9,
+  },
+  sim: {
+    world: 0,
+    rules: 1,
+    setting: 1,
+    cluster: 2,
+    nemesis: 3,
+    workload: 3,
+    '.': 4,
   },
 };
 

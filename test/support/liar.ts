@@ -4,7 +4,7 @@ import { connectChannel } from '../../src/net/connect.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type PeerAnnouncement, PeerConnection } from '../../src/server/peer-connection.js';
 import { toProtocol } from '../../src/server/raft-messages.js';
-import { SECRET } from './secrets.js';
+import { SECRET } from '../../src/sim/setting/secrets.js';
 import type { SimCluster } from './sim-cluster.js';
 
 export interface Claim {

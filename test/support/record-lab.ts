@@ -1,10 +1,10 @@
 /** A record log on a simulated disk, with everything that was appended and acknowledged written down. */
 import type { Env, Timers } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/env/sim/disk.js';
-import { SeededRandom } from '../../src/env/sim/seeded-random.js';
-import { roomEnv } from '../../src/env/sim/sim-env.js';
 import { RecordLog, type RecordLogOptions } from '../../src/record/record-log.js';
+import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { roomEnv } from '../../src/sim/world/world.js';
 
 export const DIRECTORY = '/log';
 

@@ -4,12 +4,12 @@ import { RaftreeClient } from '../../src/client/client.js';
 import type { ClientOptions } from '../../src/client/client-options.js';
 import type { Logger } from '../../src/env/env.js';
 import { silentLogger } from '../../src/env/env.js';
-import { type Fault, type FileOperation, SimDisk } from '../../src/env/sim/disk.js';
-import type { SimNetworkOptions } from '../../src/env/sim/network.js';
-import { type SimProcess, SimWorld } from '../../src/env/sim/sim-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node, type NodeParts } from '../../src/server/node.js';
-import { SECRET } from './secrets.js';
+import { SECRET } from '../../src/sim/setting/secrets.js';
+import { type Fault, type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import type { SimNetworkOptions } from '../../src/sim/world/network.js';
+import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 
 export interface SimClusterOptions {
   readonly size?: number;

@@ -3,9 +3,9 @@
  * restart that forgets it, timeouts that differ or change with a restart, an old order to campaign. The leader is cut
  * off; whoever is elected is written to; and the old leader, while it may believe in its lease, is read from.
  */
-import type { SimulatedMachine } from '../machine.js';
-import type { Setting } from '../setting.js';
-import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { Setting } from '../../../src/sim/setting/setting.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const LONG = { heartbeatMs: 300, electionTimeoutMinMs: 3000, electionTimeoutMaxMs: 3300 };
 const SHORT = { heartbeatMs: 40, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 300 };

@@ -4,16 +4,17 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { simulate } from '../simulation.js';
-import type { Schedule } from './stage.js';
+import { simulate } from '../../../src/sim/simulation.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 
 const SEEDS = [1, 2, 3, 4, 5];
 
 export function checkSchedules(schedules: readonly Schedule[]): void {
-  for (const { name, steps } of schedules) {
+  for (const schedule of schedules) {
+    const { name, steps } = schedule;
     test(`${name}: all rules hold`, async () => {
       for (const seed of SEEDS) {
-        const { failure, reached } = await simulate({ seed, schedule: name });
+        const { failure, reached } = await simulate({ seed, schedule });
         assert.not(failure, failure?.report);
         assert.equal(reached, steps, `the steps of seed ${seed}`);
       }

@@ -3,8 +3,8 @@
  * know them to be committed. With company it still is a minority, unless learners count, or both changes were let
  * through at once: then three of five stand on its side, and two of three on the other.
  */
-import type { SimulatedMachine } from '../machine.js';
-import type { Schedule, Stage } from './stage.js';
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { Schedule, Stage } from '../../../src/sim/stage.js';
 
 const among = (chosen: Parameters<Schedule['setting']>[0]) => ({
   ...chosen,

@@ -2,7 +2,7 @@
  * A leader whose tables are damaged takes in a member, which needs a snapshot and throws away every one that it is
  * given. Somebody else must lead, or it is never helped.
  */
-import type { Schedule } from './stage.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 
 export const damagedLeader: Schedule = {
   name: 'damagedLeader',

@@ -2,9 +2,9 @@
  * Two followers, one of them cut off: what the other acknowledges is committed. What it has acknowledged must survive
  * its power, and when it leads it must not answer from what it knows to be committed, which may be less.
  */
-import { healthyDisk, type SimulatedMachine } from '../machine.js';
-import type { Setting } from '../setting.js';
-import { type Schedule, type Stage, threeQuickNodes } from './stage.js';
+import { healthyDisk, type SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { Setting } from '../../../src/sim/setting/setting.js';
+import { type Schedule, type Stage, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const three = (chosen: Setting): Setting => ({
   ...threeQuickNodes(chosen),

@@ -1,5 +1,5 @@
 /** Links that only real networks have: dead without a word, and so narrow that one batch fills them for seconds. */
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 /**
  * All links between nodes are cut for long, and mended. What the connections have to say is said again at TCP's next

@@ -2,7 +2,7 @@
  * A member joins while the others write much more than their logs may hold in the time that a snapshot takes. Is the
  * log cut under the snapshot, the member needs another when it has it, and is never there.
  */
-import type { Schedule } from './stage.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 
 const KIB = 1024;
 /** So far behind the leader's commit index a member is that takes part. */

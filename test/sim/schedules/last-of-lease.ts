@@ -2,8 +2,9 @@
  * A lease at its very end: the leader is not heard any more, another is elected as soon as the promises are over, and
  * the old leader is read from while it might believe in a lease that is a little longer.
  */
+
+import type { Schedule } from '../../../src/sim/stage.js';
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';
-import type { Schedule } from './stage.js';
 
 /** The leader is stopped, too, so that it finds the reads before its timers tell it that it has heard of nobody. */
 export const lastOfLease: Schedule = {

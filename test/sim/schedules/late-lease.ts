@@ -2,7 +2,7 @@
  * A leader is stopped (SIGSTOP) and cut off from the others, who elect another and write. When it wakes up, the
  * clients' reads lie before it, and it looks at them before its timers.
  */
-import type { Schedule } from './stage.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 
 export const lateLease: Schedule = {
   name: 'lateLease',

@@ -3,7 +3,7 @@
  * too; what it is told first is the answer to the one before, from which on others have written.
  */
 import type { ReadIndexReply } from '../../../src/raft/types.js';
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const lateReadReply: Schedule = {
   name: 'lateReadReply',

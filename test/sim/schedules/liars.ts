@@ -2,11 +2,12 @@
  * Somebody on the network who belongs to no cluster: one kind of harm in each schedule, done to every node. The cluster
  * goes on meanwhile, and nothing of it is left.
  */
-import { LIES, WITHSTOOD_WITHOUT_SECRET } from '../lies.js';
-import type { SimulatedMachine } from '../machine.js';
-import { listed } from '../node-json.js';
-import { Strangers } from '../strangers.js';
-import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import { listed } from '../../../src/sim/cluster/node-json.js';
+import { LIES, WITHSTOOD_WITHOUT_SECRET } from '../../../src/sim/nemesis/lies.js';
+import { Strangers } from '../../../src/sim/nemesis/strangers.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const quick =
   (hasSecret: boolean): Schedule['setting'] =>

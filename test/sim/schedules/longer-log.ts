@@ -2,7 +2,7 @@
  * A leader that is cut off goes on to be written to; the others elect another, who commits less, but in a later term.
  * Then the longer log asks for a vote. Which log is more complete its last term decides, and only then its length.
  */
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const longerLog: Schedule = {
   name: 'longerLog',

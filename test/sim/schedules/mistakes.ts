@@ -2,10 +2,11 @@
  * Operators' mistakes, each led to where it would end a cluster: by what they tell it about its members, or by what
  * they do to node.json and to data folders. None of their commands is forced; what would be the end is refused.
  */
-import { SimDisk } from '../../../src/env/sim/disk.js';
-import type { SimulatedMachine } from '../machine.js';
-import { listed, OTHER_DIRECTORY } from '../node-json.js';
-import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import { listed, OTHER_DIRECTORY } from '../../../src/sim/cluster/node-json.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
+import { SimDisk } from '../../../src/sim/world/disk.js';
 
 const quick = (spares: number) => (chosen: Parameters<Schedule['setting']>[0]) => ({
   ...threeQuickNodes(chosen),

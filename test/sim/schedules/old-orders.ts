@@ -3,9 +3,9 @@
  * while the leader is heard, answers to a round of heartbeats that was sent before a read was asked for. In each case
  * somebody is elected, or a read confirmed, who must not be yet, and the leader of before is read from.
  */
-import type { SimulatedMachine } from '../machine.js';
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';
-import type { Schedule } from './stage.js';
 
 export const oldOffer: Schedule = {
   name: 'oldOffer',

@@ -3,7 +3,7 @@
  * of the first two leads again and brings the old entries to a majority. They must not count as committed before an
  * entry of its own term does, for he who was cut off may still be elected, and replaces them.
  */
-import type { Schedule } from './stage.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 
 export const oldTermEntry: Schedule = {
   name: 'oldTermEntry',

@@ -3,8 +3,8 @@
  * settings. They bind clients. What one node has taken, every other node must be able to get, whatever its own limits
  * say.
  */
-import type { SimulatedMachine } from '../machine.js';
-import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -3,7 +3,7 @@
  * leader sends it one snapshot after the other; all of them are installed in the moment when the disk lets go. Half of
  * the time its power fails soon after.
  */
-import type { Schedule } from './stage.js';
+import type { Schedule } from '../../../src/sim/stage.js';
 
 const KIB = 1024;
 

@@ -4,9 +4,9 @@
  * once two leaders crash one after the other, and the second had not heard that the change is committed.
  */
 import type { AppendMessage } from '../../../src/raft/types.js';
-import type { SimulatedMachine } from '../machine.js';
-import type { Setting } from '../setting.js';
-import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { Setting } from '../../../src/sim/setting/setting.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const setting = (chosen: Setting): Setting => ({
   ...threeQuickNodes(chosen),

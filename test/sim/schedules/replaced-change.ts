@@ -2,7 +2,7 @@
  * A change of members that one leader alone has in its log; the others, who never heard of it, elect another and write
  * in its place. It must not take effect, not at its first leader either.
  */
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const replacedChange: Schedule = {
   name: 'replacedChange',

@@ -1,3 +1,4 @@
+import type { Schedule } from '../../../src/sim/stage.js';
 import { leaseAfterTransfer, otherTimeouts, restartInLease } from './broken-promises.js';
 import { evenHalves, learners, twoChanges } from './company.js';
 import { damagedLeader } from './damaged-leader.js';
@@ -19,7 +20,6 @@ import { removedVoter, removedVoterTwice } from './removed-voter.js';
 import { replacedChange } from './replaced-change.js';
 import { secondVote } from './second-vote.js';
 import { shortStall } from './short-stall.js';
-import type { Schedule } from './stage.js';
 import { crashWithPendingChange, promotedUnapplied } from './unapplied-changes.js';
 import { hangingDisk, unheardLeader } from './useless-leaders.js';
 import { voteBeforeDurable } from './vote-before-durable.js';

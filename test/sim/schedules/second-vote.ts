@@ -2,7 +2,7 @@
  * A follower with a slow disk votes; in the moment when that makes a leader its power fails. It comes back, the new
  * leader cannot tell anybody, and the old one, who has not heard of the new term, asks for a vote in that very term.
  */
-import { type Schedule, threeQuickNodes } from './stage.js';
+import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const secondVote: Schedule = {
   name: 'secondVote',

@@ -2,7 +2,7 @@
  * A leader is stopped for a little longer than an election timeout (a garbage collection, a busy host), and nobody else
  * stands meanwhile. When it wakes up its timers are due first; what the others said all the time waits in its sockets.
  */
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const STALLS = 5;
 

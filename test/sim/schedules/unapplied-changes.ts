@@ -2,9 +2,9 @@
  * Changes of members that somebody holds, knows or does not know to be committed, and has not applied: his state
  * machine is late. What others have applied of them counts all the same.
  */
-import type { SimulatedMachine } from '../machine.js';
-import type { Setting } from '../setting.js';
-import { type Schedule, type Stage, statusOf, threeQuickNodes } from './stage.js';
+import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { Setting } from '../../../src/sim/setting/setting.js';
+import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const setting = (chosen: Setting): Setting => ({
   ...threeQuickNodes(chosen),

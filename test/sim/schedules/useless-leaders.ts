@@ -1,6 +1,6 @@
 /** A leader that can do nothing any more gives up: its disk hangs though its heartbeats go out, or nobody hears it. */
-import { healthyDisk } from '../machine.js';
-import { type Schedule, threeQuickNodes } from './stage.js';
+import { healthyDisk } from '../../../src/sim/cluster/machine.js';
+import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const hangingDisk: Schedule = {
   name: 'hangingDisk',

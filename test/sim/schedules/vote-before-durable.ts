@@ -2,7 +2,7 @@
  * A voter alone, with a learner. Its power fails again and again, just after it has sent entries of a new term and
  * before its slow disk has anything of that term. Once it led, its term must be one that it cannot forget.
  */
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const ROUNDS = 3;
 

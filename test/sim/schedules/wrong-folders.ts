@@ -2,7 +2,7 @@
  * Data folders that are not what the others take them for: of a node of another cluster of the same name, or without
  * the Raft log that made a write count. Whoever has one must not take part.
  */
-import { type Schedule, statusOf, threeQuickNodes } from './stage.js';
+import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 /**
  * A node that has begun a cluster of its own, of the same name, is taken in. Its log begins like everybody's, and ends

@@ -1,0 +1,79 @@
+/**
+ * Copies of members' data folders that are started beside the original, under its id, on a host of their own. README
+ * says when that is noticed: where a copy comes with a start that was used. One that is not noticed is no fault of the
+ * cluster, so it is ended before somebody is there who could not know.
+ */
+import type { SimDisk } from '../world/disk.js';
+import type { Cluster } from './cluster.js';
+import { SimulatedMachine } from './machine.js';
+import { DATA_DIRECTORY, listed } from './node-json.js';
+
+export class Copies {
+  readonly #cluster: Cluster;
+  /** With how often their folders had been started before. */
+  readonly #running = new Map<SimulatedMachine, number>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** Its node.json says what that of the original says, but for the addresses. Nobody starts it again. */
+  start(original: SimulatedMachine, disk: SimDisk): SimulatedMachine {
+    const { setting, trace } = this.#cluster;
+    const copy = new SimulatedMachine(original.id, setting.maxDiskMs, `${original.host}copy`);
+    const { nodes, joins } = this.#cluster.nodeJson(original);
+    const others = nodes.filter(({ id }) => id !== copy.id);
+    copy.edit = { what: 'a copy', changes: { nodes: [...others, listed(copy)], join: joins } };
+    copy.isDamaged = true;
+    copy.disk = disk;
+    const starts = startsOf(disk);
+    trace.record('world', 'copied folder', { host: original.host, starts });
+    this.#running.set(copy, starts);
+    this.#cluster.start(copy);
+    copy.isOff = true;
+    return copy;
+  }
+
+  /** All, or those of one node. */
+  end(id?: number): void {
+    for (const copy of this.#running.keys()) {
+      if (id !== undefined && copy.id !== id) continue;
+      this.#running.delete(copy);
+      this.#cluster.kill(copy);
+    }
+  }
+
+  /** Whoever starts now, and has not met a later run of the original, could take a copy for it. */
+  starts(machine: SimulatedMachine): void {
+    for (const [{ id }, starts] of this.#running)
+      if (id !== machine.id && startsKnown(machine, id) <= starts) this.end(id);
+  }
+
+  isRunning({ id }: SimulatedMachine): boolean {
+    return [...this.#running.keys()].some((copy) => copy.id === id);
+  }
+
+  /** The start that this folder comes with next was used, and everybody else knows so for good. */
+  isNoticed(original: SimulatedMachine, disk: SimDisk): boolean {
+    const before = startsOf(disk);
+    return this.#cluster.machines
+      .filter(({ id, starts, state }) => id !== original.id && starts > 0 && state !== 'lost')
+      .every((other) => startsKnown(other, original.id) > before);
+  }
+}
+
+interface KnownRun {
+  readonly starts?: number;
+}
+
+/** How often the folder of another node was started, as this one has noted it. */
+function startsKnown({ disk }: SimulatedMachine, id: number): number {
+  const known = disk.contentOf(`${DATA_DIRECTORY}/peers.json`);
+  const runs = JSON.parse(known?.toString() ?? '{}') as Record<string, KnownRun>;
+  return runs[id]?.starts ?? 0;
+}
+
+function startsOf(folder: SimDisk): number {
+  const identity = folder.contentOf(`${DATA_DIRECTORY}/identity.json`);
+  return (JSON.parse(identity?.toString() ?? '{}') as KnownRun).starts ?? 0;
+}

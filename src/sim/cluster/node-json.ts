@@ -1,0 +1,159 @@
+/** The node.json of a machine: as it should be, and what an operator may make of it. */
+
+import { type NodeConfig, type NodeConfigInput, parseNodeConfig } from '../../server/config.js';
+import { OTHER_SECRET, SECRET } from '../setting/secrets.js';
+import type { Setting } from '../setting/setting.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+import type { SimulatedMachine } from './machine.js';
+
+export type ListedNode = NodeConfigInput['nodes'][number];
+
+/** What differs from a right node.json. */
+export interface NodeJsonEdit {
+  /** What the operator has done, for the trace. */
+  readonly what: string;
+  readonly changes: Partial<NodeConfigInput>;
+  /** Smaller than a person may configure. */
+  readonly limits?: Partial<NodeConfig['limits']>;
+}
+
+export const DATA_DIRECTORY = '/data';
+/** Where a node looks whose node.json names another folder. */
+export const OTHER_DIRECTORY = '/other';
+
+export function listed({ id, host }: Pick<SimulatedMachine, 'id' | 'host'>): ListedNode {
+  return { id, client: `${host}:7001`, peer: `${host}:7101` };
+}
+
+/** `nodes`: those that it lists if nobody has edited it. */
+export function nodeConfigOf(
+  machine: SimulatedMachine,
+  setting: Setting,
+  nodes: readonly ListedNode[],
+  joins: boolean,
+): NodeConfig {
+  const { raft, storage, limits } = { ...setting, ...machine.settings };
+  const { client, peer } = listed(machine);
+  const config = parseNodeConfig(
+    {
+      clusterId: 'simulated',
+      nodeId: machine.id,
+      dataDirectory: DATA_DIRECTORY,
+      nodes: [...nodes],
+      join: joins,
+      raft,
+      security: securityOf(machine, setting),
+      // Whatever its node.json says of the nodes, it has no other addresses of its own.
+      ...(machine.edit ? { listen: { client, peer } } : {}),
+      ...machine.edit?.changes,
+    },
+    'simulation',
+    '/',
+  );
+  // Smaller than a person may configure, so that little data goes a long way.
+  return {
+    ...config,
+    storage: { ...config.storage, ...storage },
+    limits: { ...config.limits, ...limits, ...machine.edit?.limits },
+  };
+}
+
+/** Where an address leads that somebody has mistyped: nowhere, or to one of the others. */
+export function wrongAddress(
+  others: readonly SimulatedMachine[],
+  random: SeededRandom,
+): Omit<ListedNode, 'id'> {
+  const host = random.chance(0.5) ? 'nowhere' : random.pick([...others]).host;
+  return { client: `${host}:7001`, peer: `${host}:7101` };
+}
+
+interface Situation {
+  readonly machine: SimulatedMachine;
+  readonly machines: readonly SimulatedMachine[];
+  /** Whether all others know which data folder is this node's. */
+  readonly hasBegun: (machine: SimulatedMachine) => boolean;
+  /** What its node.json says without the mistake. */
+  readonly nodes: readonly ListedNode[];
+  readonly joins: boolean;
+  readonly raft: Setting['raft'];
+}
+
+/**
+ * A mistake in node.json that does no lasting harm if nodes keep what they promise. What README says that nobody can
+ * notice is not among them: an empty data folder beside a node.json that lists nobody who knows the cluster.
+ */
+export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJsonEdit {
+  const { machine, machines, hasBegun, nodes, joins, raft } = situation;
+  const own = listed(machine);
+  const outside = machines.filter((other) => other !== machine);
+  const others = nodes.filter(({ id }) => id !== own.id);
+  const mistakes: (() => NodeJsonEdit)[] = [
+    () => ({ what: 'another cluster', changes: { clusterId: 'simulatde' } }),
+    () => ({ what: joins ? 'join is forgotten' : 'join is added', changes: { join: !joins } }),
+    () => {
+      // Of one that nobody has met it would be the first, and no impostor.
+      const { id } = random.pick([...outside.filter(hasBegun), { id: 99 }]);
+      const withoutIt = others.filter((node) => node.id !== id);
+      return { what: `it is node ${id}`, changes: { nodeId: id, nodes: [...withoutIt, { ...own, id }] } };
+    },
+    () => {
+      const missing = others.length > 1 ? random.pick(others) : undefined;
+      return {
+        what: `node ${missing?.id} is not listed`,
+        changes: { nodes: nodes.filter((node) => node !== missing), join: joins && random.chance(0.5) },
+      };
+    },
+    () => {
+      const more = listed(random.pick(outside));
+      const withIt = [...nodes.filter(({ id }) => id !== more.id), more];
+      return {
+        what: `node ${more.id} is listed`,
+        changes: { nodes: withIt, join: joins && random.chance(0.5) },
+      };
+    },
+    () => {
+      const one = others.length > 0 ? random.pick(others) : own;
+      const other = others.length > 1 && random.chance(0.5) ? random.pick(others) : NOWHERE;
+      const swapped = nodes.map((node) => {
+        if (node.id === own.id) return node;
+        if (node.id === one.id) return { ...other, id: node.id };
+        return node.id === other.id ? { ...one, id: node.id } : node;
+      });
+      return { what: `addresses of ${one.id} and ${other.id}`, changes: { nodes: swapped } };
+    },
+    () => {
+      const factor = random.pick([0.5, 3, 10]);
+      return { what: `timeouts times ${factor}`, changes: { raft: scaled(raft, factor) } };
+    },
+    () => ({
+      what: 'limits',
+      changes: {},
+      limits: {
+        maxConnections: random.between(1, 4),
+        maxValueBytes: random.pick([1, 100, 1024 * 1024]),
+        maxRequestBytes: random.pick([100, 64 * 1024 * 1024]),
+      },
+    }),
+  ];
+  return random.pick(mistakes)();
+}
+
+/** Which of two secrets a node proves may change with a restart. */
+function securityOf({ id, starts }: SimulatedMachine, { hasSecret }: Setting): NodeConfigInput['security'] {
+  if (!hasSecret) return { insecure: true };
+  const secrets = [SECRET, OTHER_SECRET];
+  return { clusterSecret: (id + starts) % 2 === 0 ? secrets : secrets.reverse() };
+}
+
+const NOWHERE: ListedNode = { id: 0, client: 'nowhere:7001', peer: 'nowhere:7101' };
+
+function scaled(raft: Setting['raft'], factor: number): Setting['raft'] {
+  const heartbeatMs = Math.ceil(raft.heartbeatMs * factor);
+  const electionTimeoutMinMs = Math.max(Math.ceil(raft.electionTimeoutMinMs * factor), 3 * heartbeatMs);
+  const electionTimeoutMaxMs = Math.ceil(raft.electionTimeoutMaxMs * factor);
+  return {
+    heartbeatMs,
+    electionTimeoutMinMs,
+    electionTimeoutMaxMs: Math.max(electionTimeoutMaxMs, electionTimeoutMinMs + heartbeatMs),
+  };
+}

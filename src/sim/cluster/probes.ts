@@ -1,0 +1,132 @@
+/**
+ * Where the simulator looks into a node. The house offers no such places, and need not: methods of its classes are
+ * wrapped here, once per process, and report to the run that is going on.
+ *
+ * Which node an object belongs to shows at the clock: a replica asks its own node's clock in the same breath as it
+ * steps its core. So every node gets a clock that remembers who asked last.
+ */
+import type { Clock } from '../../env/env.js';
+import type { CommandResult } from '../../kv/kv-state-machine.js';
+import { KvStateMachine } from '../../kv/kv-state-machine.js';
+import { MAX_SESSIONS, Sessions } from '../../kv/sessions.js';
+import { LsmTree } from '../../lsm/lsm-tree.js';
+import type { LsmOptions } from '../../lsm/options.js';
+import { LogView } from '../../raft/log-view.js';
+import { Raft } from '../../raft/raft.js';
+import type { Entry, Input, Output, StepResult } from '../../raft/types.js';
+import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
+import { Peers } from '../../server/peers.js';
+
+export interface Probe {
+  raftInput(who: string, raft: Raft, input: Input): void;
+  raftAnswer(answer: StepResult): void;
+  raftOutput(who: string, raft: Raft, output: Output): void;
+  /** Undefined: the state machine applies at once; otherwise when this resolves. */
+  beforeApply(who: string): Promise<void> | undefined;
+  applying(who: string, first: number, entries: readonly Entry[]): void;
+  applied(who: string, first: number, results: readonly CommandResult[]): void;
+  /** A node sends a message to another; `send` does it. */
+  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void;
+  treeOptions(who: string): Partial<LsmOptions>;
+  /** Smaller than the house's own limit, so that few entries already come in several messages. */
+  readonly maxAppendBytes: number;
+  readonly maxSessions: number;
+}
+
+let probe: Probe | undefined;
+let lastAsker = '';
+
+export function useProbe(next: Probe | undefined): void {
+  probe = next;
+}
+
+/** The clock of one node, which tells the probes whose code is running. */
+export function attributed(who: string, clock: Clock): Clock {
+  return {
+    nowMs: () => {
+      lastAsker = who;
+      return clock.nowMs();
+    },
+    wallMs: () => clock.wallMs(),
+  };
+}
+
+const owners = new WeakMap<Raft, string>();
+
+function ownerOf(raft: Raft): string {
+  let owner = owners.get(raft);
+  if (owner === undefined) {
+    owner = lastAsker;
+    owners.set(raft, owner);
+  }
+  return owner;
+}
+
+const { step, take } = Raft.prototype;
+Raft.prototype.step = function (this: Raft, nowMs, input) {
+  probe?.raftInput(ownerOf(this), this, input);
+  const answer = step.call(this, nowMs, input);
+  probe?.raftAnswer(answer);
+  return answer;
+};
+Raft.prototype.take = function (this: Raft, nowMs) {
+  const output = take.call(this, nowMs);
+  if (output) probe?.raftOutput(ownerOf(this), this, output);
+  return output;
+};
+
+const { lastWithin } = LogView.prototype;
+LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
+  return lastWithin.call(this, first, last, Math.min(maxBytes, probe?.maxAppendBytes ?? maxBytes));
+};
+
+Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
+
+// What a checkpoint has held up is applied without a look at the clock, but a new replica looks at its log first.
+const machines = new WeakMap<KvStateMachine, string>();
+const durableIndex = Object.getOwnPropertyDescriptor(KvStateMachine.prototype, 'durableIndex')?.get;
+Object.defineProperty(KvStateMachine.prototype, 'durableIndex', {
+  get(this: KvStateMachine) {
+    if (!machines.has(this)) machines.set(this, lastAsker);
+    return durableIndex?.call(this);
+  },
+});
+
+const { apply } = KvStateMachine.prototype;
+KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
+  const who = machines.get(this) ?? lastAsker;
+  const watcher = probe;
+  const report = (done: readonly CommandResult[]) => {
+    watcher?.applied(who, first, done);
+    return done;
+  };
+  const perform = () => {
+    watcher?.applying(who, first, entries);
+    return apply.call(this, first, entries);
+  };
+  const late = watcher?.beforeApply(who);
+  if (late) return late.then(perform).then(report);
+  const results = perform();
+  return results instanceof Promise ? results.then(report) : report(results);
+};
+
+// A snapshot's messages are sent without a look at the clock: here the address tells whose they are.
+const hosts = new WeakMap<Peers, string>();
+const { listen, send } = Peers.prototype;
+Peers.prototype.listen = function (this: Peers, address) {
+  hosts.set(this, address.host);
+  return listen.call(this, address);
+};
+Peers.prototype.send = function (this: Peers, to, group, message) {
+  const deliver = () => send.call(this, to, group, message);
+  if (probe) probe.sending(hosts.get(this) ?? lastAsker, to, message, deliver);
+  else deliver();
+};
+
+const open = LsmTree.open.bind(LsmTree);
+LsmTree.open = (directory, options = {}) => {
+  if (!probe) return open(directory, options);
+  // The tree is opened by a node whose clock need not have been asked yet.
+  options.env?.clock.nowMs();
+  return open(directory, { ...options, ...probe.treeOptions(lastAsker) });
+};

@@ -1,0 +1,81 @@
+/**
+ * What a cluster survives. Operators destroy data folders of voters only as long as a quorum is left, and only while
+ * nothing is on its way that would make it too small: that would be their doing, and not the cluster's.
+ */
+import type { Entry } from '../../raft/types.js';
+import type { Cluster } from './cluster.js';
+import type { SimulatedMachine } from './machine.js';
+
+export class Survival {
+  readonly #cluster: Cluster;
+  /** Index of the newest change of members that lies in any log. */
+  #newestChange = 0;
+  /** When each node was last named in a command. */
+  readonly #namedMs = new Map<number, number>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  appended(first: number, entries: readonly Pick<Entry, 'kind'>[]): void {
+    entries.forEach(({ kind }, i) => {
+      if (kind === 'configuration') this.#newestChange = Math.max(this.#newestChange, first + i);
+    });
+  }
+
+  /** An operator asks for something about this node. */
+  named(node: number): void {
+    this.#namedMs.set(node, this.#cluster.nowMs);
+    // Who is removed is forgotten, and with it which of its runs is the later one.
+    this.#cluster.copies.end(node);
+  }
+
+  /** Nothing that somebody has asked for about it is still under way. */
+  isLeftAlone({ id }: SimulatedMachine): boolean {
+    const { nowMs } = this.#cluster;
+    return nowMs - (this.#namedMs.get(id) ?? Number.NEGATIVE_INFINITY) > LONGEST_COMMAND_MS;
+  }
+
+  /**
+   * The voters, if all of them whose disks are whole follow, and know for good that they are the voters. `without`: it
+   * need not. Undefined while that is not so, or a change of members may come about.
+   */
+  voters(without?: SimulatedMachine): SimulatedMachine[] | undefined {
+    const { leader, machines } = this.#cluster;
+    const status = leader?.node?.status(0);
+    if (!status || status.outgoing.length > 0 || this.#newestChange > status.configurationIndex)
+      return undefined;
+    const voters = machines.filter(({ id }) => status.voters.includes(id));
+    const follow = voters.filter((voter) => voter !== without && !isDestroyed(voter));
+    const doFollow = follow.every(({ state, node, isPaused }) => {
+      const { appliedIndex = 0, configurationIndex } = node?.status(0) ?? {};
+      return (
+        state === 'up' &&
+        !isPaused &&
+        configurationIndex === status.configurationIndex &&
+        appliedIndex > status.configurationIndex
+      );
+    });
+    return doFollow && voters.length === status.voters.length ? voters : undefined;
+  }
+
+  isMember({ id }: SimulatedMachine): boolean {
+    const { voters, outgoing, learners } = this.#cluster.leader?.node?.status(0) ?? {};
+    return [voters, outgoing, learners].some((ids) => ids?.includes(id) ?? true);
+  }
+
+  /** Whether the others go on if this one never comes back. */
+  canDoWithout(machine: SimulatedMachine): boolean {
+    const voters = this.voters(machine);
+    if (!voters || !this.isLeftAlone(machine)) return false;
+    const left = voters.filter((voter) => voter !== machine && !isDestroyed(voter));
+    return 2 * left.length > voters.length;
+  }
+}
+
+/** A command is over by then, also at a leader that its client has given up. */
+const LONGEST_COMMAND_MS = 6000;
+
+export function isDestroyed({ isDamaged, state }: SimulatedMachine): boolean {
+  return isDamaged || state === 'lost';
+}

@@ -1,0 +1,85 @@
+/**
+ * The commands of one operator on a host of his own: half of them by the client library, which finds the leader and
+ * tries again, half of them to the leader directly. None of them is ever forced.
+ */
+import type { RaftreeClient } from '../../client/client.js';
+import { RaftreeClientError } from '../../client/client-error.js';
+import { type MemberChange, toMemberChange } from '../../client/member-changes.js';
+import type { Cluster } from '../cluster/cluster.js';
+import type { Direct } from '../cluster/direct.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+
+const PATIENCE_MS = 5000;
+
+export class Commands {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #host: string;
+  readonly #direct: Direct;
+  readonly #client: RaftreeClient;
+
+  constructor(cluster: Cluster, random: SeededRandom, host: string) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#host = host;
+    const env = cluster.hostEnv(host);
+    this.#direct = cluster.direct(env);
+    this.#client = cluster.client(env, { timeoutMs: PATIENCE_MS });
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+    await this.#direct.close();
+  }
+
+  /** `done`, or the code of what went wrong. */
+  async transfer(to: number): Promise<string> {
+    return this.#random.chance(0.5)
+      ? this.#atLeader({ type: 'transferLeader', nodeId: to })
+      : this.#byLibrary(`leadership for n${to}`, () => this.#client.transferLeadership(to));
+  }
+
+  async change(changes: readonly MemberChange[]): Promise<string> {
+    for (const { node } of changes) this.#cluster.survival.named(node);
+    return this.#random.chance(0.5) ? this.#changeAtLeader(changes) : this.#changeByLibrary(changes);
+  }
+
+  #changeByLibrary(changes: readonly MemberChange[]): Promise<string> {
+    const what = changes.map(({ type, node }) => `${type} n${node}`).join(', ');
+    return this.#byLibrary(what, () => this.#client.changeMembers(changes));
+  }
+
+  #changeAtLeader(changes: readonly MemberChange[]): Promise<string> {
+    return this.#atLeader({
+      type: 'changeMembers',
+      expectedIndex: undefined,
+      force: false,
+      changes: changes.map(toMemberChange),
+    });
+  }
+
+  async #byLibrary(what: string, work: () => Promise<unknown>): Promise<string> {
+    const { trace, coverage } = this.#cluster;
+    trace.record(this.#host, 'call', { what });
+    coverage.count('changes by the client library');
+    const shown = await work().then(
+      () => 'done',
+      (error: unknown) => {
+        if (!(error instanceof RaftreeClientError)) throw error;
+        return error.code;
+      },
+    );
+    trace.record(this.#host, 'return', { shown });
+    return shown;
+  }
+
+  async #atLeader(request: Parameters<Direct['ask']>[1]): Promise<string> {
+    const { leader, trace } = this.#cluster;
+    if (!leader) return 'NO_LEADER';
+    trace.record(this.#host, 'call', { at: leader.host, ...request });
+    const answer = await this.#direct.ask(leader.endpoint, request, PATIENCE_MS);
+    const shown = typeof answer === 'string' ? answer : answer.type;
+    trace.record(this.#host, 'return', { shown });
+    return shown;
+  }
+}

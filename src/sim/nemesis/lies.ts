@@ -1,0 +1,164 @@
+/** What a liar says between nodes: messages that would do harm if they counted. */
+
+import type { OutboundMessage } from '../../protocol/messages.js';
+import { configurationOf } from '../../raft/configuration.js';
+import { encodeChange, encodeConfiguration } from '../../raft/configuration-codec.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+
+/** What anybody may find out who asks for a node's status. */
+export interface Hearsay {
+  readonly term: number;
+  readonly lastIndex: number;
+  readonly commitIndex: number;
+  readonly voters: readonly number[];
+}
+
+const GROUP = 1;
+const MOST = Number.MAX_SAFE_INTEGER;
+const CONFIGURATION = 3;
+const COMMAND = 2;
+const NOOP = 1;
+
+export type Lie = (known: Hearsay, random: SeededRandom) => readonly OutboundMessage[];
+
+/** By what it is about. */
+export const LIES: Readonly<Record<string, Lie>> = {
+  absurdTerm: ({ lastIndex }, random) => {
+    const term = random.pick([MOST, MOST - 1, MOST - 1000]);
+    const head = { group: GROUP, term };
+    return [
+      random.pick<OutboundMessage>([
+        { type: 'heartbeat', ...head, commitIndex: 0, round: 1 },
+        {
+          type: 'appendReply',
+          ...head,
+          accepted: true,
+          matchIndex: 1,
+          rejectedIndex: 0,
+          hintIndex: 0,
+          hintTerm: 0,
+        },
+        { type: 'requestVote', ...head, preVote: false, force: true, lastIndex, lastTerm: term },
+        { type: 'voteReply', ...head, preVote: false, granted: true, commitIndex: 0, commitTerm: 0 },
+        { type: 'heartbeatReply', ...head, round: 1, promisedMs: 0 },
+        { type: 'timeoutNow', ...head },
+        append(term, { previousIndex: lastIndex, previousTerm: term, entries: [] }),
+      ]),
+    ];
+  },
+  secondLeader: ({ term, lastIndex, commitIndex }, random) => {
+    const next = term + random.between(0, 1);
+    return [
+      { type: 'heartbeat', group: GROUP, term: next, commitIndex, round: 1 },
+      append(next, {
+        previousIndex: lastIndex,
+        previousTerm: term,
+        commitIndex: lastIndex + 1,
+        entries: [{ term: next, kind: NOOP, body: Buffer.alloc(0) }],
+      }),
+    ];
+  },
+  unreadableEntry: ({ term, lastIndex }, random) => [
+    append(term, {
+      previousIndex: lastIndex,
+      previousTerm: term,
+      commitIndex: lastIndex + 1,
+      entries: [{ term, kind: COMMAND, body: random.bytes(random.between(0, 40)) }],
+    }),
+  ],
+  forgedMembers: ({ term, lastIndex, voters }, random) => {
+    const changes = random.chance(0.5)
+      ? voters.map((node) => ({ type: 'remove', node }) as const)
+      : [{ type: 'addVoter', node: 66, note: '' } as const];
+    const body = encodeChange({ changes, transition: 'auto' });
+    return [
+      append(term, {
+        previousIndex: lastIndex,
+        previousTerm: term,
+        commitIndex: lastIndex + 1,
+        entries: [{ term, kind: CONFIGURATION, body }],
+      }),
+    ];
+  },
+  forgedReplies: ({ term, lastIndex }) => [
+    {
+      ...{ type: 'appendReply', group: GROUP, term, accepted: true },
+      ...{ matchIndex: lastIndex + 1000, rejectedIndex: 0, hintIndex: 0, hintTerm: 0 },
+    },
+    { type: 'heartbeatReply', group: GROUP, term, round: MOST, promisedMs: 60_000 },
+    { type: 'readIndexReply', group: GROUP, term, id: 1, index: 0 },
+  ],
+  votes: ({ term, lastIndex }, random) => [
+    {
+      ...{
+        type: 'requestVote',
+        group: GROUP,
+        term: term + 1,
+        preVote: random.chance(0.5),
+        force: random.chance(0.5),
+      },
+      ...{ lastIndex: lastIndex + 1_000_000, lastTerm: term + 1 },
+    },
+    {
+      ...{ type: 'voteReply', group: GROUP, term: term + 1, preVote: random.chance(0.5), granted: true },
+      ...{ commitIndex: lastIndex, commitTerm: term },
+    },
+  ],
+  orders: ({ term }) => [{ type: 'timeoutNow', group: GROUP, term }],
+  hugeSnapshot: ({ term, voters }, random) => [
+    {
+      ...{ type: 'snapshotOffer', group: GROUP, term, checkpoint: 1 },
+      ...{ index: random.pick([MOST, 1_000_000]), snapshotTerm: term },
+      configuration: encodeConfiguration(configurationOf(voters)),
+      files: Array.from({ length: random.pick([1, 200]) }, (_, i) => ({ name: `${i}.sst`, sizeBytes: MOST })),
+    },
+    {
+      ...{ type: 'snapshotChunk', group: GROUP, term, checkpoint: 1, file: 0, offset: 0 },
+      ...{ checksum: 0, bytes: Buffer.alloc(1000) },
+    },
+    { type: 'snapshotWanted', group: GROUP, term, checkpoint: 1, file: 0, offset: MOST },
+  ],
+  births: ({ lastIndex }, random) => [
+    {
+      type: 'birth',
+      phase: random.pick<'untouched' | 'proposed' | 'adopted'>(['untouched', 'proposed', 'adopted']),
+      incarnation: random.chance(0.5) ? '' : 'ab'.repeat(16),
+      founders: [1, 2, 3].map((id) => ({ id, storeId: 'cd'.repeat(16) })),
+      joins: random.chance(0.5),
+      configurationIndex: random.pick([0, lastIndex, MOST]),
+      members: random.pick([[], [1000], [1, 2]]),
+      isMember: random.chance(0.5),
+      ...{ starts: random.pick([0, 1, MOST]), run: 'ef', lastIndex: random.pick([0, MOST]) },
+    },
+  ],
+  unfinishedFragment: (_, random) => [
+    {
+      ...{ type: 'fragment', of: random.pick([34, 41, 43, 36, 99]) },
+      ...{
+        remaining: random.pick([1, 8 * 1024 * 1024, 0xffff_ffff]),
+        bytes: Buffer.alloc(random.pick([0, 100, 20_000])),
+      },
+    },
+  ],
+};
+
+/** Told by a node that is no member. */
+export const WITHSTOOD_WITHOUT_SECRET: readonly string[] = [
+  'absurdTerm',
+  'forgedReplies',
+  'births',
+  'unfinishedFragment',
+  'orders',
+];
+
+function append(
+  term: number,
+  rest: Omit<
+    Extract<OutboundMessage, { type: 'append' }>,
+    'type' | 'group' | 'term' | 'allMatchedIndex' | 'commitIndex'
+  > & {
+    readonly commitIndex?: number;
+  },
+): OutboundMessage {
+  return { type: 'append', group: GROUP, term, allMatchedIndex: 0, commitIndex: 0, ...rest };
+}

@@ -1,0 +1,110 @@
+/**
+ * The one who runs the cluster: changes its members and its leader while everything else goes on, and does not always
+ * learn whether that worked.
+ */
+
+import type { Cluster } from '../cluster/cluster.js';
+import type { SimulatedMachine } from '../cluster/machine.js';
+import { listed } from '../cluster/node-json.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+import { Commands } from './commands.js';
+
+interface Change {
+  readonly type: 'addVoter' | 'addLearner' | 'promote' | 'demote' | 'remove';
+  readonly machine: SimulatedMachine;
+}
+
+function isNew(type: Change['type']): type is 'addVoter' | 'addLearner' {
+  return type === 'addVoter' || type === 'addLearner';
+}
+
+/** Fewer voters than this are not left. */
+export const LEAST_VOTERS = 3;
+
+export class Operator {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #commands: Commands;
+  #stopped = false;
+
+  constructor(cluster: Cluster, random: SeededRandom, host = 'operator') {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#commands = new Commands(cluster, random, host);
+  }
+
+  async run(): Promise<void> {
+    const { operateEveryMs, changesMembers } = this.#cluster.setting;
+    if (operateEveryMs === 0) return;
+    while (!this.#stopped) {
+      await this.#cluster.sleep(this.#random.float() * 2 * operateEveryMs);
+      if (this.#stopped) break;
+      // Now and then the next change is asked for before the last one is answered.
+      if (changesMembers && this.#random.chance(0.2)) void this.#changeMembers();
+      else if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
+      else await this.#transfer();
+    }
+    await this.#commands.close();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async #transfer(): Promise<void> {
+    if (!this.#cluster.leader) return;
+    const to = this.#random.pick(this.#cluster.machines);
+    if ((await this.#commands.transfer(to.id)) === 'done')
+      this.#cluster.coverage.count('leaders transferred');
+  }
+
+  async #changeMembers(): Promise<void> {
+    const { leader, coverage } = this.#cluster;
+    const changes = leader ? this.#planned(leader) : [];
+    if (changes.length === 0) return;
+    for (const { type, machine } of changes) {
+      if (isNew(type) && machine.starts === 0) this.#cluster.start(machine);
+    }
+    const answer = await this.#commands.change(
+      changes.map(({ type, machine }) =>
+        isNew(type) ? { ...listed(machine), type, node: machine.id } : { type, node: machine.id },
+      ),
+    );
+    if (answer === 'done') coverage.count('members changed', changes.length);
+  }
+
+  /** One voter more or less, a learner more or less, or several changes at once. */
+  #planned(leader: SimulatedMachine): Change[] {
+    const random = this.#random;
+    const status = leader.node?.status(0);
+    if (!status) return [];
+    const { machines } = this.#cluster;
+    const voters = machines.filter(({ id }) => status.voters.includes(id));
+    const learners = machines.filter(({ id }) => status.learners.includes(id));
+    const outside = machines.filter((machine) => !voters.includes(machine) && !learners.includes(machine));
+    const changes: Change[] = [];
+    const count = random.chance(0.6) ? 1 : random.between(2, 3);
+    let voterCount = voters.length;
+    for (let i = 0; i < count; i++) {
+      const dice = random.float();
+      const machine = random.pick(machines);
+      if (changes.some((change) => change.machine === machine)) continue;
+      if (outside.includes(machine) || learners.includes(machine)) {
+        const becomesVoter = dice < 0.6;
+        if (becomesVoter) voterCount++;
+        const type = learners.includes(machine)
+          ? becomesVoter
+            ? 'promote'
+            : 'remove'
+          : becomesVoter
+            ? 'addVoter'
+            : 'addLearner';
+        changes.push({ type, machine });
+      } else if (voterCount > LEAST_VOTERS) {
+        voterCount--;
+        changes.push({ type: dice < 0.6 ? 'remove' : 'demote', machine });
+      }
+    }
+    return changes;
+  }
+}

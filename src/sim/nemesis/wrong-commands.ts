@@ -1,0 +1,186 @@
+/**
+ * Commands about members such as an operator gives by mistake: again, about whoever is a member already or is none,
+ * with addresses of somebody else, while others are away. A cluster may refuse them; it must not end by them.
+ */
+import type { MemberChange } from '../../client/member-changes.js';
+import type { Cluster } from '../cluster/cluster.js';
+import type { SimulatedMachine } from '../cluster/machine.js';
+import { listed, wrongAddress } from '../cluster/node-json.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+import { Commands } from './commands.js';
+import { LEAST_VOTERS } from './operator.js';
+
+interface Members {
+  readonly voters: readonly SimulatedMachine[];
+  readonly learners: readonly SimulatedMachine[];
+  readonly others: readonly SimulatedMachine[];
+}
+
+export class WrongCommands {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  /** Two operators. */
+  #operators: readonly Commands[] = [];
+
+  constructor(cluster: Cluster, random: SeededRandom) {
+    this.#cluster = cluster;
+    this.#random = random;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#operators.map((operator) => operator.close()));
+  }
+
+  async next(): Promise<void> {
+    const members = this.#members();
+    if (!this.#cluster.setting.changesMembers || !members) return;
+    const { voters, learners, others } = members;
+    const random = this.#random;
+    const type = random.pick(['addVoter', 'addLearner'] as const);
+    const everybody = this.#cluster.machines;
+    const mistakes: readonly (() => Promise<void>)[] = [
+      () => this.#twice(this.#sensible(members)),
+      () =>
+        this.#give('absent removed', {
+          type: 'remove',
+          node: random.pick([99, random.pick([...others, { id: 98 }]).id]),
+        }),
+      () => this.#give('present added', this.#added(type, random.pick([...voters, ...learners]))),
+      () =>
+        this.#give('wrong address', {
+          type,
+          node: random.pick([...everybody, { id: 77 }, { id: 78 }]).id,
+          ...wrongAddress(everybody, random),
+        }),
+      () =>
+        this.#give(
+          'never started',
+          this.#added(
+            type,
+            random.pick([...others.filter(({ starts }) => starts === 0), { id: 97, host: 'n97' }]),
+          ),
+        ),
+      () =>
+        this.#give('wrong update', {
+          ...{ type: 'update', node: random.pick([...voters, ...learners]).id },
+          ...wrongAddress(everybody, random),
+        }),
+      () => this.#whileDown(random.pick(learners), ({ id }) => ({ type: 'promote', node: id })),
+      () => this.#whileDown(random.pick(voters), (down) => this.#removed(members, down)),
+    ];
+    await random.pick(mistakes)();
+  }
+
+  /** As a voter or a learner, by one operator. */
+  async add(machine: SimulatedMachine): Promise<void> {
+    await this.#give(
+      'foreign node',
+      this.#added(this.#random.pick(['addVoter', 'addLearner'] as const), machine),
+    );
+  }
+
+  /** Whether it is known to be no member any more. */
+  async removeForGood({ id }: SimulatedMachine): Promise<boolean> {
+    return this.#tries({ type: 'remove', node: id }, ['done', 'NOT_A_MEMBER']);
+  }
+
+  /** Whether it is a member for certain. */
+  async addAgain(machine: SimulatedMachine): Promise<boolean> {
+    return this.#tries(this.#added(this.#random.pick(['addVoter', 'addLearner'] as const), machine), [
+      'done',
+    ]);
+  }
+
+  async #tries(change: MemberChange, wanted: readonly string[]): Promise<boolean> {
+    const [operator] = this.#twoOperators();
+    for (let tries = 0; tries < 4; tries++) {
+      if (wanted.includes((await operator?.change([change])) ?? '')) return true;
+      await this.#cluster.sleep(500);
+    }
+    return false;
+  }
+
+  #members(): Members | undefined {
+    const { leader, machines } = this.#cluster;
+    const status = leader?.node?.status(0);
+    if (!status || status.voters.length === 0) return undefined;
+    const voters = machines.filter(({ id }) => status.voters.includes(id));
+    const learners = machines.filter(({ id }) => status.learners.includes(id));
+    return {
+      voters,
+      learners,
+      others: machines.filter((one) => !voters.includes(one) && !learners.includes(one)),
+    };
+  }
+
+  #added(
+    type: 'addVoter' | 'addLearner',
+    { id, host }: { readonly id: number; readonly host: string },
+  ): MemberChange {
+    const { client, peer } = listed({ id, host });
+    return { type, node: id, client, peer };
+  }
+
+  /** A live voter, other than the one given. Damaged ones that seem to live must not be all that are left. */
+  #removed({ voters }: Members, other?: SimulatedMachine): MemberChange | undefined {
+    const live = voters.filter((voter) => voter !== other && voter.state === 'up');
+    const isDamaged = voters.some((voter) => voter.isDamaged);
+    if (live.length === 0 || (isDamaged && voters.length <= LEAST_VOTERS)) return undefined;
+    return { type: 'remove', node: this.#random.pick(live).id };
+  }
+
+  #sensible(members: Members): MemberChange | undefined {
+    const random = this.#random;
+    const outside = members.others.filter(({ starts }) => starts > 0);
+    const changes = [
+      ...(outside.length > 0 ? [this.#added('addVoter', random.pick(outside))] : []),
+      ...(members.learners.length > 0
+        ? [{ type: 'promote', node: random.pick(members.learners).id } as const]
+        : []),
+      this.#removed(members),
+    ];
+    return random.pick(changes);
+  }
+
+  async #give(what: string, change: MemberChange | undefined): Promise<void> {
+    if (!change) return;
+    const [operator] = this.#twoOperators();
+    this.#note(what, change);
+    await operator?.change([change]);
+  }
+
+  async #twice(change: MemberChange | undefined): Promise<void> {
+    if (!change) return;
+    this.#note('twice', change);
+    await Promise.all(this.#twoOperators().map((operator) => operator.change([change])));
+  }
+
+  /** One is down for a while, and somebody changes the members. */
+  async #whileDown(
+    machine: SimulatedMachine | undefined,
+    change: (machine: SimulatedMachine) => MemberChange | undefined,
+  ): Promise<void> {
+    if (machine?.state !== 'up' || machine.isOff) return;
+    machine.isOff = true;
+    this.#cluster.kill(machine, 'switched off');
+    await this.#cluster.sleep(this.#random.float() * 2000);
+    await this.#give('while one is down', change(machine));
+    if (!machine.isOff) return;
+    machine.isOff = false;
+    this.#cluster.start(machine);
+  }
+
+  #note(what: string, change: MemberChange): void {
+    this.#cluster.coverage.count('mistaken commands');
+    this.#cluster.trace.record('world', `mistaken command: ${what}`, { change });
+  }
+
+  /** They come when they are needed first: a run without mistakes is what it was. */
+  #twoOperators(): readonly Commands[] {
+    if (this.#operators.length === 0)
+      this.#operators = ['operator2', 'operator3'].map(
+        (host) => new Commands(this.#cluster, this.#random, host),
+      );
+    return this.#operators;
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * The history of the clients held against what a store may answer: every key linearizable, nothing acknowledged lost,
+ * nothing applied that was said not to be, stale reads of one process never going back.
+ */
+
+import type { Fail } from './fail.js';
+import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js';
+import { checkLinearizability, type Model, type Operation } from './linearizability.js';
+import { type Reference, tokenOf } from './reference.js';
+
+export function checkHistory(history: History, reference: Reference, fail: Fail): void {
+  checkOutcomes(history, reference, fail);
+  checkStaleReads(history, reference, fail);
+  const verdict = checkLinearizability(keyModel(), linearizableOperations(history, reference));
+  if (!verdict.linearizable) fail('linearizability', `no order explains the answers about ${verdict.key}`);
+}
+
+function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): void {
+  for (const { client, operations, outcome } of calls) {
+    if (outcome?.type === 'ok' && outcome.index > reference.lastIndex)
+      fail(
+        'durability',
+        `${client} was told of entry ${outcome.index}, but there are ${reference.lastIndex}`,
+      );
+    if (outcome?.type === 'ok' && !isWhole(outcome.answers))
+      fail(
+        'whole or not at all',
+        `${client} was told ${JSON.stringify(outcome.answers)} of one write at entry ${outcome.index}`,
+      );
+    operations.forEach(({ value }, i) => {
+      const token = tokenOf(Buffer.from(value));
+      if (token === '') return;
+      const effect = reference.effectOf(token);
+      if (outcome?.type === 'notCommitted' && effect !== undefined)
+        fail(
+          'exact outcomes',
+          `${client} was told that ${token} was not committed; it took effect at ${effect}`,
+        );
+      const answer = outcome?.type === 'ok' ? outcome.answers[i] : undefined;
+      if (answer?.applied && outcome?.type === 'ok' && effect !== outcome.index)
+        fail(
+          'durability',
+          `${client} was told that ${token} took effect at ${outcome.index}; it did at ${effect}`,
+        );
+      if (answer?.applied === false && effect !== undefined)
+        fail(
+          'exact outcomes',
+          `${client} was told that ${token} changed nothing; it took effect at ${effect}`,
+        );
+    });
+  }
+}
+
+/** All parts of a write took effect, or none did because the condition of one was not met. */
+function isWhole(answers: readonly KeyAnswer[]): boolean {
+  const statuses = answers.flatMap(({ status }) => status ?? []);
+  if (answers.every(({ applied }) => applied)) return statuses.every((status) => status === 'ok');
+  return statuses.includes('conditionFailed') && !statuses.includes('ok');
+}
+
+/** What one process has shown of a key bounds from below what it may show later. */
+function checkStaleReads({ calls }: History, reference: Reference, fail: Fail): void {
+  const shown = new Map<string, { readonly index: number; readonly returnedAt: number }[]>();
+  const reads = calls.filter(({ process, outcome }) => process !== undefined && outcome?.type === 'ok');
+  for (const call of reads.sort((a, b) => a.returnedAt - b.returnedAt)) {
+    if (call.outcome?.type !== 'ok' || call.process === undefined) continue;
+    const floors = shown.get(call.process) ?? [];
+    shown.set(call.process, floors);
+    let floor = 0;
+    for (const { index, returnedAt } of floors)
+      if (returnedAt < call.calledAt) floor = Math.max(floor, index);
+    call.operations.forEach(({ key }, i) => {
+      const answer = call.outcome?.type === 'ok' ? call.outcome.answers[i] : undefined;
+      if (!answer) return;
+      const periods = reference.periods(key, answer.version);
+      const fits = periods.find((period) => period.until > floor);
+      if (!fits) {
+        const what = periods.length === 0 ? 'which it never had' : `which was over before entry ${floor}`;
+        fail(
+          'stale reads do not go back',
+          `${call.process} shows version ${answer.version} of ${key}, ${what}`,
+        );
+      } else floors.push({ index: fits.since, returnedAt: call.returnedAt });
+      const state = reference.stateAt(key, fits?.since ?? 0);
+      if (fits && answer.value !== state?.value.toString('latin1'))
+        fail(
+          'true values',
+          `${call.process} shows a value of ${key} that version ${answer.version} never had`,
+        );
+    });
+  }
+}
+
+/** What one call does to one key, in order: a read, or one or more parts of a write. */
+type Input = readonly KeyOperation[];
+
+/** Of a write of unknown outcome that was applied, `index` is known and the answers are not. */
+interface Output {
+  readonly applied: boolean;
+  readonly index: number;
+  readonly answers: readonly KeyAnswer[] | undefined;
+}
+
+interface State {
+  readonly version: number;
+  readonly value: string;
+}
+
+/**
+ * A call that failed for certain is left out; so is a write of unknown outcome that no node ever applied: it can have
+ * no effect any more. One that was applied is open to the end, but its index is known.
+ */
+function linearizableOperations({ calls }: History, reference: Reference): Operation<Input, Output>[] {
+  return calls.flatMap(({ operations, outcome, calledAt, returnedAt }) => {
+    if (outcome?.type === 'notCommitted') return [];
+    const parts = operations.map((operation, i) => ({
+      operation,
+      answer: outcome?.type === 'ok' ? outcome.answers[i] : undefined,
+    }));
+    const tokens = operations.map(({ value }) => tokenOf(Buffer.from(value))).filter((token) => token !== '');
+    const effect = tokens.map((token) => reference.effectOf(token)).find((index) => index !== undefined);
+    return [...new Set(operations.map(({ key }) => key))].flatMap((key): Operation<Input, Output>[] => {
+      const own = parts.filter(({ operation }) => operation.key === key);
+      const input = own.map(({ operation }) => operation);
+      const base = { key, input, callTime: calledAt };
+      if (input.some(({ kind }) => kind === 'staleRead')) return [];
+      if (outcome?.type === 'ok') {
+        const answers = own.flatMap(({ answer }) => answer ?? []);
+        const applied = answers.every((answer) => answer.applied);
+        return [{ ...base, output: { applied, index: outcome.index, answers }, returnTime: returnedAt }];
+      }
+      if (input.some(({ kind }) => kind === 'read')) return [];
+      const open = { ...base, returnTime: Number.POSITIVE_INFINITY };
+      // Nobody can tell whether a write without a value took effect.
+      if (tokens.length === 0) return [{ ...open, output: undefined }];
+      return effect === undefined
+        ? []
+        : [{ ...open, output: { applied: true, index: effect, answers: undefined } }];
+    });
+  });
+}
+
+/** One key with its version: the index of its last change, which only grows; 0 while it is not there. */
+function keyModel(): Model<State, Input, Output> {
+  const names = new Map<string, number>();
+  return {
+    initial: ABSENT,
+    step(state, input, output) {
+      if (input[0]?.kind === 'read') {
+        const answer = output?.answers?.[0];
+        const same = answer?.version === state.version && (answer.value ?? '') === state.value;
+        return same ? { state } : undefined;
+      }
+      const met = input.map((operation) => isMet(operation, state));
+      if (!output) return { state: met.includes(false) ? state : input.reduce(after(0), state) };
+      const { applied, index, answers } = output;
+      if (!applied) {
+        const isTrue = answers?.every(({ status, existed, version }, i) =>
+          met[i]
+            ? status === 'notApplied'
+            : status === 'conditionFailed' && existed === (state.version !== 0) && version === state.version,
+        );
+        return isTrue ? { state } : undefined;
+      }
+      if (met.includes(false) || index <= state.version) return undefined;
+      let present = state;
+      for (const [i, operation] of input.entries()) {
+        const existed = present.version !== 0;
+        present = after(index)(present, operation);
+        const answer = answers?.[i];
+        const isTold = operation.kind !== 'put' || operation.expected !== undefined;
+        if (!answer) continue;
+        if (answer.version !== present.version) return undefined;
+        if (answer.existed !== (isTold ? existed : undefined)) return undefined;
+      }
+      return { state: present };
+    },
+    fingerprint({ version, value }) {
+      let name = names.get(value);
+      if (name === undefined) {
+        name = names.size;
+        names.set(value, name);
+      }
+      return `${version}:${name}`;
+    },
+  };
+}
+
+const ABSENT: State = { version: 0, value: '' };
+
+/** What a part of a write that is applied at this index makes of the key. */
+function after(index: number): (state: State, operation: KeyOperation) => State {
+  return (state, { kind, value }) => {
+    if (kind === 'check') return state;
+    if (kind === 'delete') return ABSENT;
+    return { version: index, value: kind === 'append' ? state.value + value : value };
+  };
+}
+
+function isMet({ kind, expected }: KeyOperation, state: State): boolean {
+  if (kind === 'insert') return state.version === 0;
+  if (!expected) return true;
+  if ('exists' in expected) return expected.exists === (state.version !== 0);
+  return 'version' in expected
+    ? expected.version === state.version
+    : state.version !== 0 && expected.value === state.value;
+}
+
+/** For the report of a failure: everything that was said about one key. */
+export function callsAbout({ calls }: History, key: string): HistoryCall[] {
+  return calls.filter(({ operations }) => operations.some((operation) => operation.key === key));
+}

@@ -1,0 +1,334 @@
+/**
+ * The machine that every replica must equal: fed with each entry when the first node applies it, written without a
+ * look at the real one, and keeping the history of every key. So every batch that any node writes, whatever range of
+ * entries it holds, can be compared with what the keys held at its last index.
+ */
+import {
+  type Command,
+  commandOf,
+  type VoidEntry,
+  type WriteCommand,
+  type WriteOperation,
+} from '../../kv/command.js';
+import type { EngineOperation } from '../../kv/engine.js';
+import type { CommandResult } from '../../kv/kv-state-machine.js';
+import type { OperationResult, WriteResult } from '../../kv/sessions.js';
+import type { Entry } from '../../raft/types.js';
+import { crc32 } from '../../record/checksum.js';
+import { readUint53 } from '../../record/record.js';
+import type { Fail } from './fail.js';
+
+interface AppliedEntry {
+  readonly term: number;
+  readonly checksum: number;
+  readonly result: string;
+  /** Virtual time when the first node applied it. */
+  readonly atMs: number;
+}
+
+interface Change {
+  readonly index: number;
+  /** Undefined: deleted. */
+  readonly value: Buffer | undefined;
+}
+
+interface Session {
+  readonly window: number;
+  floor: number;
+  readonly slots: Map<number, { readonly sequence: number; readonly result: WriteResult }>;
+}
+
+export interface KeyState {
+  readonly version: number;
+  readonly value: Buffer;
+}
+
+/** From `since` up to, not including, `until` the key was so. */
+export interface Period {
+  readonly since: number;
+  readonly until: number;
+  readonly version: number;
+}
+
+export class Reference {
+  readonly #fail: Fail;
+  readonly #nowMs: () => number;
+  /** The entry of index i is at i - 1 - #base. */
+  readonly #entries: AppliedEntry[] = [];
+  /** The log starts after this index. */
+  #base = 0;
+  readonly #changes = new Map<string, Change[]>();
+  /** The one that was used last at the end. */
+  readonly #sessions = new Map<number, Session>();
+  /** Index at which each written value took effect. */
+  readonly #effects = new Map<string, number>();
+  readonly #maxSessions: number;
+  /** Commands that were answered from the table of sessions. */
+  repeated = 0;
+  /** Sessions that went because there were too many. */
+  sessionsDropped = 0;
+
+  constructor(fail: Fail, nowMs: () => number, maxSessions: number) {
+    this.#fail = fail;
+    this.#nowMs = nowMs;
+    this.#maxSessions = maxSessions;
+  }
+
+  get lastIndex(): number {
+    return this.#base + this.#entries.length;
+  }
+
+  get keys(): string[] {
+    return [...this.#changes.keys()].sort();
+  }
+
+  termAt(index: number): number | undefined {
+    return this.#at(index)?.term;
+  }
+
+  appliedAtMs(index: number): number | undefined {
+    return this.#at(index)?.atMs;
+  }
+
+  /** Where the write with this value took effect, if it did. */
+  effectOf(token: string): number | undefined {
+    return this.#effects.get(token);
+  }
+
+  /** A node is about to apply entries. */
+  applying(who: string, first: number, entries: readonly Entry[]): void {
+    if (this.#entries.length === 0) this.#base = first - 1;
+    entries.forEach((entry, i) => {
+      const index = first + i;
+      const known = this.#at(index);
+      const checksum = crc32(entry.body);
+      if (known) {
+        if (known.term === entry.term && known.checksum === checksum) return;
+        this.#fail(
+          'state machine safety',
+          `${who} applies an entry of term ${entry.term} at index ${index}, where another node applied one of term ${known.term}`,
+        );
+        return;
+      }
+      if (index !== this.lastIndex + 1) {
+        this.#fail('no gap', `${who} applies index ${index}, but nobody has applied ${this.lastIndex + 1}`);
+        return;
+      }
+      const result = entry.kind === 'command' ? this.#apply(index, commandOf(entry.body)) : NONE;
+      this.#entries.push({
+        term: entry.term,
+        checksum,
+        result: JSON.stringify(result),
+        atMs: this.#nowMs(),
+      });
+    });
+  }
+
+  /** A node has applied entries, with these results. */
+  applied(who: string, first: number, results: readonly CommandResult[]): void {
+    results.forEach((result, i) => {
+      const expected = this.#at(first + i)?.result;
+      const found = JSON.stringify(result);
+      if (expected === undefined || expected === found) return;
+      this.#fail('equal results', `${who} answers entry ${first + i} with ${found}, not with ${expected}`);
+    });
+  }
+
+  /** A node writes a batch of its engine: what it changes must be what the keys hold after its last entry. */
+  batch(who: string, operations: readonly EngineOperation[]): void {
+    const record = operations.find(({ key }) => key.length === 1 && key[0] === 0);
+    if (record?.type !== 'put') return;
+    const last = readUint53(Buffer.from(record.value), 8);
+    for (const operation of operations) {
+      if (operation.key[0] !== USER_KEY) continue;
+      const name = Buffer.from(operation.key.subarray(1)).toString();
+      const found = operation.type === 'put' ? parseStored(Buffer.from(operation.value)) : undefined;
+      this.#compare(who, name, last, found);
+    }
+  }
+
+  /** All user keys of a node whose state is that after `index`. */
+  state(who: string, index: number, entries: Iterable<readonly [Buffer, Buffer]>): void {
+    const found = new Map<string, KeyState>();
+    for (const [key, value] of entries) found.set(key.subarray(1).toString(), parseStored(value));
+    for (const name of new Set([...found.keys(), ...this.keys])) {
+      this.#compare(who, name, index, found.get(name));
+    }
+  }
+
+  /** What the key held after entry `index`. */
+  stateAt(name: string, index: number): KeyState | undefined {
+    const changes = this.#changes.get(name) ?? [];
+    for (let at = changes.length - 1; at >= 0; at--) {
+      const change = changes[at];
+      if (change && change.index <= index)
+        return change.value && { version: change.index, value: change.value };
+    }
+    return undefined;
+  }
+
+  /** The periods in which the key had that version; 0: in which it was not there. */
+  periods(name: string, version: number): Period[] {
+    const changes = [{ index: 0, value: undefined }, ...(this.#changes.get(name) ?? [])];
+    return changes
+      .map((change, i) => ({
+        since: change.index,
+        until: changes[i + 1]?.index ?? Number.POSITIVE_INFINITY,
+        version: change.value ? change.index : 0,
+      }))
+      .filter((period) => period.version === version);
+  }
+
+  #at(index: number): AppliedEntry | undefined {
+    return this.#entries[index - 1 - this.#base];
+  }
+
+  #compare(who: string, name: string, index: number, found: KeyState | undefined): void {
+    if (index > this.lastIndex) {
+      this.#fail('no gap', `${who} holds a state after entry ${index}, which nobody has applied`);
+      return;
+    }
+    const expected = this.stateAt(name, index);
+    if (found?.version === expected?.version && (found?.value ?? NOTHING).equals(expected?.value ?? NOTHING))
+      return;
+    this.#fail(
+      'equal states',
+      `after entry ${index}, ${name} is ${show(found)} at ${who}, and not ${show(expected)}`,
+    );
+  }
+
+  #apply(index: number, command: Command | VoidEntry): CommandResult {
+    if (command.type === 'void') return { type: 'void' };
+    if (command.type === 'openSession') {
+      const window = Math.min(Math.max(1, command.window), 4096);
+      const [oldest] = this.#sessions.keys();
+      if (oldest !== undefined && this.#sessions.size >= this.#maxSessions) {
+        this.#sessions.delete(oldest);
+        this.sessionsDropped++;
+      }
+      this.#sessions.set(index, { window, floor: 0, slots: new Map() });
+      return { type: 'sessionOpened', sessionId: index, window };
+    }
+    const { sessionId, sequence, acknowledgedThrough } = command.write;
+    const session = this.#sessions.get(sessionId);
+    if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
+    const slot = sequence % session.window;
+    const kept = session.slots.get(slot);
+    if (kept?.sequence === sequence) {
+      this.repeated++;
+      return { type: 'written', write: kept.result };
+    }
+    const floor = Math.max(session.floor, acknowledgedThrough);
+    if (sequence <= floor || sequence > floor + session.window)
+      return { type: 'refused', code: 'INVALID_REQUEST' };
+    const write = this.#write(index, command.write, command.maxValueBytes);
+    this.#sessions.delete(sessionId);
+    this.#sessions.set(sessionId, session);
+    session.floor = floor;
+    session.slots.set(slot, { sequence, result: write });
+    return { type: 'written', write };
+  }
+
+  /** PROTOCOL.md, "Writes": conditions first, all on the state before; then the effects, one on the other, or none. */
+  #write(index: number, { operations }: WriteCommand, maxValueBytes: number): WriteResult {
+    const keys = new Map<string, KeyState | undefined>();
+    for (const { key } of operations) keys.set(key.toString(), this.stateAt(key.toString(), index));
+    const presentOf = ({ key }: WriteOperation) => keys.get(key.toString());
+    if (!operations.every((operation) => isMet(operation, presentOf(operation)))) {
+      const results = operations.map((operation): OperationResult => {
+        const present = presentOf(operation);
+        if (isMet(operation, present)) return { status: 'notApplied', existed: false, version: 0 };
+        return { status: 'conditionFailed', existed: present !== undefined, version: present?.version ?? 0 };
+      });
+      return { applied: false, index, results };
+    }
+    // An append that would leave more than the leader allowed takes no operation with it.
+    const grown = new Map(keys);
+    for (const [at, operation] of operations.entries()) {
+      const name = operation.key.toString();
+      const next = effect(index, operation, grown.get(name));
+      grown.set(name, next);
+      if (operation.action !== 'append' || (next?.value.length ?? 0) <= maxValueBytes) continue;
+      const results = operations.map((each, i): OperationResult => {
+        const present = presentOf(each);
+        if (i !== at) return { status: 'notApplied', existed: false, version: 0 };
+        return { status: 'valueTooLarge', existed: present !== undefined, version: present?.version ?? 0 };
+      });
+      return { applied: false, index, results };
+    }
+    const results = operations.map((operation): OperationResult => {
+      const present = presentOf(operation);
+      const next = effect(index, operation, present);
+      keys.set(operation.key.toString(), next);
+      const isPlainPut = operation.action === 'put' && operation.condition === 'always';
+      return { status: 'ok', existed: !isPlainPut && present !== undefined, version: next?.version ?? 0 };
+    });
+    for (const [name, state] of keys) {
+      const isTouched = operations.some(({ key, action }) => key.toString() === name && action !== 'check');
+      const isDeletedInVain = state === undefined && this.stateAt(name, index) === undefined;
+      if (isTouched && !isDeletedInVain) this.#change(name, { index, value: state?.value });
+    }
+    for (const { value } of operations) if (value.length > 0) this.#tookEffect(tokenOf(value), index);
+    return { applied: true, index, results };
+  }
+
+  #change(name: string, change: Change): void {
+    const changes = this.#changes.get(name);
+    if (changes) changes.push(change);
+    else this.#changes.set(name, [change]);
+  }
+
+  #tookEffect(token: string, index: number): void {
+    const before = this.#effects.get(token);
+    if (before !== undefined && before !== index)
+      this.#fail('applied once', `the write ${token} took effect at entry ${before} and at entry ${index}`);
+    this.#effects.set(token, index);
+  }
+}
+
+const NONE: CommandResult = { type: 'none' };
+const NOTHING = Buffer.alloc(0);
+const USER_KEY = 1;
+
+/** Every value that the workload writes begins with a name of its own. */
+export function tokenOf(value: Uint8Array): string {
+  const text = Buffer.from(value).toString('latin1');
+  return text.slice(0, text.indexOf(';') + 1);
+}
+
+function parseStored(stored: Buffer): KeyState {
+  return { version: readUint53(stored, 0), value: Buffer.from(stored.subarray(8)) };
+}
+
+function show(state: KeyState | undefined): string {
+  if (!state) return 'absent';
+  return `version ${state.version}, ${state.value.length} bytes (${state.value.toString('latin1', 0, 24)}…)`;
+}
+
+function isMet(operation: WriteOperation, present: KeyState | undefined): boolean {
+  const conditions: Record<WriteOperation['condition'], boolean> = {
+    always: true,
+    exists: present !== undefined,
+    absent: present === undefined,
+    valueIs: present?.value.equals(operation.conditionValue) ?? false,
+    versionIs: (present?.version ?? 0) === operation.conditionVersion,
+  };
+  return conditions[operation.condition];
+}
+
+function effect(
+  version: number,
+  { action, value }: WriteOperation,
+  present: KeyState | undefined,
+): KeyState | undefined {
+  switch (action) {
+    case 'check':
+      return present;
+    case 'delete':
+      return undefined;
+    case 'put':
+      return { version, value };
+    case 'append':
+      return { version, value: Buffer.concat([present?.value ?? NOTHING, value]) };
+  }
+}

@@ -1,0 +1,215 @@
+/** What a seed decides before anything happens: the cluster, its limits, its load, and which faults it will meet. */
+
+import type { LsmOptions } from '../../lsm/options.js';
+import type { NodeConfig } from '../../server/config.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+import { FAULTS, type FaultName } from './fault-names.js';
+
+export interface WorkloadOptions {
+  readonly clients: number;
+  readonly keys: number;
+  readonly maxThinkMs: number;
+  /** Values are padded up to this. */
+  readonly maxValueBytes: number;
+  readonly hasLeaseReads: boolean;
+  /** Of a scan, so many are asked for at once. */
+  readonly pageEntries: number;
+  /** Most writes of one session under way. */
+  readonly window: number;
+}
+
+export interface Setting {
+  /** Members at first. */
+  readonly nodes: number;
+  /** Machines that may become members. */
+  readonly spares: number;
+  readonly changesMembers: boolean;
+  /** Nodes are configured differently, and otherwise after a restart (`otherSettings`). */
+  readonly mixesSettings: boolean;
+  /** The mean time from one act of the operator to the next; 0: there is none. */
+  readonly operateEveryMs: number;
+  readonly minDelayMs: number;
+  readonly maxDelayMs: number;
+  /** An operation of a healthy disk takes up to this. */
+  readonly maxDiskMs: number;
+  /** A machine that is down is started again within this. */
+  readonly maxRestartMs: number;
+  /** The state machine takes a range of entries with this chance late, by up to so long. */
+  readonly lateApply: { readonly chance: number; readonly maxMs: number };
+  readonly raft: NodeConfig['raft'];
+  readonly storage: Partial<NodeConfig['storage']>;
+  readonly tree: Partial<LsmOptions>;
+  /** Bytes of entries in one message, and in one range to apply. */
+  readonly maxAppendBytes: number;
+  readonly maxSessions: number;
+  readonly limits: Partial<NodeConfig['limits']>;
+  /** The nodes have a cluster secret. */
+  readonly hasSecret: boolean;
+  readonly workload: WorkloadOptions;
+  /** How long faults happen. */
+  readonly durationMs: number;
+  /** The mean time from one fault to the next; of operators' mistakes; of what strangers do. */
+  readonly faultEveryMs: number;
+  readonly mistakeEveryMs: number;
+  readonly strangeEveryMs: number;
+  readonly faults: readonly FaultName[];
+}
+
+export const PROFILES = [
+  'all',
+  'calm',
+  'network',
+  'crash',
+  'disk',
+  'members',
+  'mistakes',
+  'strangers',
+] as const;
+export type Profile = (typeof PROFILES)[number];
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** What needs company to happen at all, and happens to one machine only, is chosen more often then. */
+function shareOf(fault: FaultName, share: number, changesMembers: boolean): number {
+  if (fault === 'clockJump') return share / 2;
+  const isDamage = fault === 'bitFlip' || fault === 'replacedDisk';
+  return isDamage && changesMembers ? Math.max(share, 0.6) : share;
+}
+
+const isOutsideOfMachines = ({ profile }: { readonly profile: string }) =>
+  profile === 'mistakes' || profile === 'strangers';
+
+/**
+ * Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. `aside`:
+ * what it decides changes nothing else.
+ */
+export function settingOf(
+  random: SeededRandom,
+  aside: SeededRandom,
+  profile: Profile,
+  chosen: readonly FaultName[] = [],
+): Setting {
+  const heartbeatMs = random.pick([40, 80, 160]);
+  const electionTimeoutMinMs = heartbeatMs * random.between(3, 8);
+  // Close together, and candidates meet; far apart, and one of them is first.
+  const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
+  const possible = FAULTS.filter((fault) => !isOutsideOfMachines(fault)).filter(
+    (fault) => profile === 'all' || profile === 'members' || fault.profile === profile,
+  );
+  const share = random.pick([0.25, 0.5, 0.8]);
+  const hasOperator =
+    profile === 'members' || profile === 'mistakes' || (profile === 'all' && random.chance(0.5));
+  const changesMembers = hasOperator && random.chance(0.8);
+  const faults =
+    chosen.length > 0
+      ? chosen
+      : possible
+          .filter(({ name }) => random.chance(shareOf(name, share, changesMembers)))
+          .map(({ name }) => name);
+  // Now and then the operator makes a cluster of a single node.
+  const nodes = changesMembers && random.chance(0.45) ? 1 : random.chance(0.7) ? 3 : 5;
+  const setting = {
+    nodes,
+    spares: changesMembers ? (nodes === 1 ? 4 : 2) : 0,
+    mixesSettings: random.chance(0.3),
+    changesMembers,
+    operateEveryMs: hasOperator ? random.pick([300, 1000, 3000]) : 0,
+    minDelayMs: 0.2,
+    maxDelayMs: random.pick([1, 5, 30]),
+    maxDiskMs: random.pick([0.5, 5, 40]),
+    maxRestartMs: random.pick([200, 1000, 4000]),
+    lateApply: random.pick([
+      { chance: 0, maxMs: 0 },
+      { chance: 0.02, maxMs: 2 * electionTimeoutMinMs },
+      { chance: 0.3, maxMs: heartbeatMs },
+      { chance: 0.1, maxMs: electionTimeoutMinMs },
+    ]),
+    raft: {
+      heartbeatMs,
+      electionTimeoutMinMs,
+      electionTimeoutMaxMs: Math.ceil(electionTimeoutMinMs + electionSpreadMs),
+    },
+    storage: storageOf(random),
+    tree: {
+      blockBytes: 512,
+      level0Trigger: 2,
+      level0StopTrigger: random.pick([4, 12]),
+      maxFileBytes: 8 * KIB,
+      levelBaseBytes: 32 * KIB,
+      maxManifestBytes: 4 * KIB,
+    },
+    maxAppendBytes: random.pick([MIB, MIB, 2 * KIB, 1]),
+    maxSessions: random.pick([10_000, 10_000, 4]),
+    limits: limitsOf(random),
+    workload: {
+      clients: random.between(3, 6),
+      keys: random.between(2, 8),
+      maxThinkMs: random.pick([20, 80, 200]),
+      maxValueBytes: random.pick([50, 800, 3000]),
+      hasLeaseReads: !faults.includes('clockJump'),
+      pageEntries: random.pick([1000, 1, 3]),
+      window: random.pick([1024, 1024, 1, 3]),
+    },
+    durationMs: random.between(8_000, 16_000),
+    faultEveryMs: random.pick([150, 500, 1500]),
+    hasSecret: random.chance(0.75),
+  };
+  return {
+    ...setting,
+    mistakeEveryMs: aside.pick([300, 1000, 2500]),
+    strangeEveryMs: aside.pick([300, 1000, 3000]),
+    faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(aside, profile)],
+  };
+}
+
+/** In half of the seeds there are mistakes, in half of them strangers. */
+function outsideOfMachines(random: SeededRandom, profile: Profile): FaultName[] {
+  return (['mistakes', 'strangers'] as const).flatMap((kind) => {
+    const isMet = profile === 'all' ? random.chance(0.5) : profile === kind;
+    const share = random.pick([0.7, 1]);
+    const own = FAULTS.filter((fault) => fault.profile === kind && isMet);
+    return own.filter(() => random.chance(share)).map(({ name }) => name);
+  });
+}
+
+/** For a schedule, which has its own trouble. */
+export function undisturbed(setting: Setting): Setting {
+  const nodes = Math.max(3, setting.nodes);
+  return { ...setting, nodes, mixesSettings: false, lateApply: { chance: 0, maxMs: 0 } };
+}
+
+/** What one node's configuration may say instead of that of the others. */
+export type OwnSettings = Partial<Pick<Setting, 'raft' | 'storage' | 'limits'>>;
+
+/** The heartbeats of whoever leads are often enough for all. */
+export function otherSettings({ raft }: Setting, random: SeededRandom): OwnSettings {
+  const factor = random.pick([1, 1.5, 2.5]);
+  return {
+    raft: {
+      heartbeatMs: raft.heartbeatMs,
+      electionTimeoutMinMs: Math.ceil(raft.electionTimeoutMinMs * factor),
+      electionTimeoutMaxMs: Math.ceil(raft.electionTimeoutMaxMs * factor),
+    },
+    storage: storageOf(random),
+    limits: limitsOf(random),
+  };
+}
+
+function storageOf(random: SeededRandom): Setting['storage'] {
+  return {
+    treeLog: random.chance(0.3) ? 'buffered' : 'none',
+    writeBufferBytes: random.pick([8, 16, 48]) * KIB,
+    blockCacheBytes: random.pick([0, 64]) * KIB,
+    raftSegmentBytes: random.pick([16, 48]) * KIB,
+    maxRaftLogBytes: random.pick([24, 48, 128]) * KIB,
+    maxSnapshotLogBytes: 64 * KIB,
+    trailingEntries: random.pick([0, 20, 200]),
+    snapshotChunkBytes: random.pick([1, 4, 64]) * KIB,
+    snapshotBytesPerSecond: random.pick([128, 4096]) * KIB,
+  };
+}
+
+function limitsOf(random: SeededRandom): Setting['limits'] {
+  return random.chance(0.3) ? { maxUncommittedBytes: 4 * KIB, maxPendingRequests: 2 } : {};
+}

@@ -1,0 +1,293 @@
+/**
+ * One run: a cluster under load meets the faults that its seed has chosen; then everything is healed and the cluster
+ * must go on, its replicas become equal, and the clients' history hold. The same seed and commit give the same run.
+ */
+
+import { Cluster } from './cluster/cluster.js';
+import { useProbe } from './cluster/probes.js';
+import { Mistakes } from './nemesis/mistakes.js';
+import { Nemesis } from './nemesis/nemesis.js';
+import { Operator } from './nemesis/operator.js';
+import { Strangers } from './nemesis/strangers.js';
+import { Coverage } from './rules/coverage.js';
+import { History } from './rules/history.js';
+import { callsAbout, checkHistory } from './rules/history-rules.js';
+import { toText } from './rules/trace.js';
+import type { FaultName } from './setting/fault-names.js';
+import { type Profile, settingOf, undisturbed } from './setting/setting.js';
+import { type Schedule, Stage } from './stage.js';
+import { Workload } from './workload/workload.js';
+import { SeededRandom } from './world/seeded-random.js';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly profile?: Profile;
+  /** Instead of those that the seed would choose. */
+  readonly faults?: readonly FaultName[];
+  /** Takes the place of random faults. */
+  readonly schedule?: Schedule | undefined;
+  /** Receives every event as a line of JSON. */
+  readonly sink?: (line: string) => void;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** What was broken, and all that helps to see why; undefined if all rules held. */
+  readonly failure: { readonly rule: string; readonly detail: string; readonly report: string } | undefined;
+  readonly coverage: Readonly<Record<string, number>>;
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly calls: number;
+  /** The steps that the schedule came to. */
+  readonly reached: readonly string[];
+}
+
+/** Whoever makes trouble. */
+interface Troubles {
+  run(): Promise<void>;
+  stop(): void;
+}
+
+/** Bounds of the liveness phase, in virtual time: far more than a healthy cluster needs. */
+const START_MS = 30_000;
+const CALLS_END_MS = 30_000;
+const PROGRESS_MS = 30_000;
+const CONVERGENCE_MS = 60_000;
+const REPORTED_EVENTS = 80;
+/** A schedule that is not through after so long has got stuck. */
+const SCHEDULE_MS = 60_000;
+
+export async function simulate(options: RunOptions): Promise<RunResult> {
+  const { seed, profile = 'all', faults = [], schedule, sink } = options;
+  const random = new SeededRandom(seed);
+  const chosen = settingOf(random, new SeededRandom(~seed >>> 0), profile, faults);
+  const setting = schedule?.setting(undisturbed(chosen)) ?? chosen;
+  const coverage = new Coverage();
+  const cluster = new Cluster(setting, random, coverage, sink);
+  const history = new History();
+  const workload = new Workload(cluster, new SeededRandom(random.uint32()), history, setting.workload);
+  const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
+  const operator = new Operator(cluster, new SeededRandom(random.uint32()));
+  const stage = new Stage(cluster, new SeededRandom(random.uint32()), workload);
+  const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
+  const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
+  const troubles: Troubles[] = schedule
+    ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
+    : [nemesis, operator, mistakes, strangers];
+  useProbe(cluster);
+  try {
+    const heal = () => {
+      mistakes.correct();
+      nemesis.heal();
+    };
+    await phases(cluster, workload, heal, troubles, schedule ? SCHEDULE_MS : setting.durationMs);
+    if (!cluster.broken)
+      checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
+  } finally {
+    cluster.isSupervised = false;
+    cluster.copies.end();
+    for (const machine of cluster.machines) cluster.kill(machine, 'end');
+    useProbe(undefined);
+  }
+  coverage.count('retries deduplicated', cluster.reference.repeated);
+  coverage.count('sessions dropped', cluster.reference.sessionsDropped);
+  const { broken, trace, nowMs } = cluster;
+  return {
+    seed,
+    failure: broken && { ...broken, report: report(options, cluster, history) },
+    coverage: coverage.toObject(),
+    virtualMs: nowMs,
+    events: trace.count,
+    calls: history.calls.length,
+    reached: stage.reached,
+  };
+}
+
+async function phases(
+  cluster: Cluster,
+  workload: Workload,
+  heal: () => void,
+  troubles: readonly Troubles[],
+  durationMs: number,
+): Promise<void> {
+  const { machines, founders } = cluster;
+  for (const machine of founders) cluster.start(machine);
+  const allMet = () =>
+    founders.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
+  if (
+    !(await reaches(cluster, START_MS, () => cluster.leader !== undefined && allMet(), 'the cluster starts'))
+  )
+    return;
+
+  workload.start();
+  let crash: unknown;
+  let isOver = false;
+  void Promise.all(troubles.map((trouble) => trouble.run())).then(
+    () => {
+      isOver = troubles.length === 1;
+    },
+    (error: unknown) => {
+      crash = error;
+    },
+  );
+  await cluster.world.scheduler.runUntil(
+    () => cluster.broken !== undefined || crash !== undefined || isOver,
+    cluster.nowMs + durationMs,
+  );
+  if (crash !== undefined) throw crash;
+  if (cluster.broken) return;
+
+  for (const trouble of troubles) trouble.stop();
+  heal();
+  const ended = workload.stop();
+  if (
+    !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
+  )
+    return;
+  const client = cluster.client(cluster.hostEnv('c0'), { timeoutMs: PROGRESS_MS });
+  const progress = client.put('k0', 'last;').then(() => client.get('k0'));
+  if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
+  const converged = () => {
+    const status = cluster.leader?.node?.status(0);
+    if (!status || status.appliedIndex !== cluster.reference.lastIndex) return false;
+    const members = [...status.voters, ...status.outgoing, ...status.learners];
+    // Learners may be added that never were there, or under addresses of others.
+    const misnamed = new Set(
+      status.peers
+        .filter(({ nodeId, peerAddress }) =>
+          machines.some(
+            ({ id, host, starts }) => id === nodeId && (starts === 0 || peerAddress !== `${host}:7101`),
+          ),
+        )
+        .map(({ nodeId }) => nodeId),
+    );
+    return machines
+      .filter(({ id, isDamaged }) => members.includes(id) && !isDamaged && !misnamed.has(id))
+      .every(({ state, node }) => state === 'up' && node?.status(0).appliedIndex === status.appliedIndex);
+  };
+  if (
+    !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
+  )
+    return;
+  for (const machine of machines) if (machine.state === 'up') cluster.compareState(machine);
+  compareMembers(cluster);
+}
+
+/** Whoever has applied as much as the leader knows the same members. */
+function compareMembers(cluster: Cluster): void {
+  const leading = cluster.leader?.node?.status(0);
+  if (!leading) return;
+  const membersIn = ({ voters, outgoing, learners }: typeof leading) =>
+    `voters ${voters.join()} and ${outgoing.join()}, learners ${learners.join()}`;
+  for (const { host, node, isDamaged } of cluster.machines) {
+    const status = node?.status(0);
+    if (!status || isDamaged || status.appliedIndex !== leading.appliedIndex) continue;
+    if (membersIn(status) !== membersIn(leading))
+      cluster.fail('equal members', `${host} knows ${membersIn(status)}; the leader ${membersIn(leading)}`);
+  }
+}
+
+/** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */
+async function reaches(
+  cluster: Cluster,
+  withinMs: number,
+  condition: () => boolean,
+  what: string,
+  when: 'given a quorum' | 'even without a quorum' = 'given a quorum',
+): Promise<boolean> {
+  const untilMs = cluster.nowMs + withinMs;
+  let nextLookMs = 0;
+  await cluster.world.scheduler.runUntil(() => {
+    if (cluster.broken) return true;
+    if (cluster.nowMs < nextLookMs) return false;
+    nextLookMs = cluster.nowMs + 10;
+    return condition();
+  }, untilMs);
+  if (cluster.broken) return false;
+  if (condition()) return true;
+  // An operator who does not know of his last change may leave a group that cannot do without the damaged machine.
+  if (when === 'given a quorum' && hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
+  else
+    cluster.fail(
+      'liveness',
+      `it did not happen within ${withinMs / 1000} s that ${what}: ${standing(cluster)}`,
+    );
+  return false;
+}
+
+/**
+ * Whether those whose disks are whole are too few, in the newest configuration that one of them knows, and a disk that
+ * broke is to blame. That operators' mistakes leave too few a cluster does not let them do.
+ */
+function hasLostItsQuorum({ machines }: Cluster): boolean {
+  const whole = machines.filter(({ isDamaged }) => !isDamaged);
+  const statuses = whole.flatMap(({ state, node }) => (state === 'up' && node ? [node.status(0)] : []));
+  const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];
+  if (!newest) return false;
+  return [newest.voters, newest.outgoing].some((voters) => {
+    const isBroken = machines.some(({ id, hasBrokenDisk }) => hasBrokenDisk && voters.includes(id));
+    return isBroken && 2 * whole.filter(({ id }) => voters.includes(id)).length <= voters.length;
+  });
+}
+
+async function settles(
+  cluster: Cluster,
+  withinMs: number,
+  promise: Promise<unknown>,
+  what: string,
+  when?: Parameters<typeof reaches>[4],
+): Promise<boolean> {
+  let isDone = false;
+  let problem: unknown;
+  promise.then(
+    () => {
+      isDone = true;
+    },
+    (error: unknown) => {
+      problem = error;
+      isDone = true;
+    },
+  );
+  const went = await reaches(cluster, withinMs, () => isDone, what, when);
+  if (went && problem !== undefined) {
+    if (hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
+    else cluster.fail('liveness', `${what}: ${String(problem)}`);
+    return false;
+  }
+  return went;
+}
+
+function report({ seed, schedule }: RunOptions, cluster: Cluster, history: History): string {
+  const { broken, trace, setting, machines } = cluster;
+  const key = /\bk\d+$/.exec(broken?.detail ?? '')?.[0];
+  const said = key === undefined ? [] : callsAbout(history, key).slice(-60);
+  return [
+    `seed ${seed}: broken rule: ${broken?.rule}`,
+    `  ${broken?.detail}`,
+    `setting: ${JSON.stringify(setting)}`,
+    `machines: ${machines.map(({ host, state, isDamaged }) => `${host} ${state}${isDamaged ? ' (damaged)' : ''}`).join(', ')}`,
+    ...(said.length > 0 ? [`the last that was said about ${key}:`] : []),
+    ...said.map((call) => {
+      const i = call.operations.findIndex((operation) => operation.key === key);
+      const { kind, value } = call.operations[i] ?? { kind: '', value: '' };
+      const times = `${call.calledMs.toFixed(3)} to ${call.returnedMs.toFixed(3)}`;
+      const { outcome } = call;
+      const told = outcome?.type === 'ok' ? JSON.stringify(outcome.answers[i]).slice(0, 200) : outcome?.type;
+      return `  ${times} ${call.client} ${kind} ${value.slice(0, 24)} -> ${told}`;
+    }),
+    'the last events:',
+    ...trace
+      .last(REPORTED_EVENTS, ({ what }) => !/^(?:disk|net)\./.test(what))
+      .map((event) => `  ${toText(event)}`),
+    `again: npm run sim -- --seed ${seed} ${schedule === undefined ? '' : `--schedule ${schedule.name} `}--trace FILE`,
+  ].join('\n');
+}
+
+function standing({ machines, reference }: Cluster): string {
+  const each = machines.map(({ host, state, node }) => {
+    const status = node?.status(0);
+    const voters = `${status?.voters.join()} + ${status?.learners.join()}`;
+    return `${host} ${state} ${status?.role} applied ${status?.appliedIndex} of ${status?.lastIndex}, members ${voters}`;
+  });
+  return `${reference.lastIndex} entries are applied; ${each.join('; ')}`;
+}

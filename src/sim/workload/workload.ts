@@ -1,0 +1,356 @@
+/**
+ * Clients of the cluster: each a real client library on a host of its own, calling one thing after another on few
+ * keys, so that they meet. Every value begins with a token that is written once.
+ */
+import type { PutResult, RaftreeClient, WriteResult } from '../../client/client.js';
+import { RaftreeClientError } from '../../client/client-error.js';
+import type { BatchOperation, Condition } from '../../client/operations.js';
+import type { Cluster } from '../cluster/cluster.js';
+import type { Direct } from '../cluster/direct.js';
+import type { History, HistoryCall, KeyAnswer, KeyOperation } from '../rules/history.js';
+import type { WorkloadOptions } from '../setting/setting.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+
+/** Failures that a healthy client library may report while the world is not healthy. */
+const EXPECTED_CODES = new Set([
+  'TIMEOUT',
+  'UNREACHABLE',
+  'CLIENT_CLOSED',
+  'NO_LEADER',
+  'NODE_REMOVED',
+  'NOT_LEADER',
+  'OVERLOADED',
+  'LEADERSHIP_LOST',
+  'SHUTTING_DOWN',
+  'CONNECTION_LOST',
+  'ATTEMPT_TIMEOUT',
+  'HELLO_TIMEOUT',
+  'DISK_FULL',
+  // Only if an attempt may have been applied; otherwise the library goes on in a new session.
+  'SESSION_EXPIRED',
+]);
+
+type Consistency = 'linearizable' | 'lease' | 'follower';
+
+/** The levels at which the client library reads, all of them linearizable. */
+const COVERAGE_OF = {
+  linearizable: 'linearizable reads',
+  lease: 'reads by a lease of the client library',
+  follower: 'reads by a follower of the client library',
+} as const;
+
+/** A value that has grown beyond this is replaced, not appended to. */
+const LONG_VALUE_BYTES = 6000;
+
+export class Workload {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #history: History;
+  readonly #options: WorkloadOptions;
+  readonly #running: Promise<void>[] = [];
+  readonly #seen = new Map<string, { readonly version: number; readonly value: string }>();
+  #reader: Direct | undefined;
+  #stopped = false;
+  #tokens = 0;
+
+  constructor(cluster: Cluster, random: SeededRandom, history: History, options: WorkloadOptions) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#history = history;
+    this.#options = options;
+  }
+
+  start(): void {
+    for (let i = 1; i <= this.#options.clients; i++) this.#running.push(this.#run(`c${i}`));
+  }
+
+  /** Resolves when every client has ended what it was doing. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#running);
+    await this.#reader?.close();
+  }
+
+  /** A read of every key at one node, all at once. */
+  async readAll(endpoint: string, consistency: Consistency): Promise<void> {
+    this.#reader ??= this.#cluster.direct(this.#cluster.hostEnv('reader'));
+    const direct = this.#reader;
+    await Promise.all(
+      this.#keys.map((key) => this.#directReadAt(endpoint, 'reader', direct, consistency, key)),
+    );
+  }
+
+  async #run(name: string): Promise<void> {
+    const random = this.#random;
+    const env = this.#cluster.hostEnv(name);
+    const direct = this.#cluster.direct(env);
+    const { pageEntries, window } = this.#options;
+    const client = this.#cluster.client(env, {
+      timeoutMs: random.between(400, 6000),
+      ...{ pageEntries, window },
+    });
+    while (!this.#stopped) {
+      await this.#cluster.sleep(random.float() * this.#options.maxThinkMs);
+      await this.#call(name, client, direct);
+      // A pipelined pair now and then: two writes of one session under way at once.
+      if (random.chance(0.1))
+        await Promise.all([this.#call(name, client, direct), this.#call(name, client, direct)]);
+    }
+    await client.close();
+    await direct.close();
+  }
+
+  async #call(name: string, client: RaftreeClient, direct: Direct): Promise<void> {
+    const random = this.#random;
+    const dice = random.float();
+    const { hasLeaseReads } = this.#options;
+    if (dice < 0.08 && hasLeaseReads) await this.#directRead(name, direct, 'lease');
+    else if (dice < 0.15) await this.#directRead(name, direct, 'follower');
+    else if (dice < 0.25) await this.#read(name, client);
+    else if (dice < 0.35) await this.#staleRead(name, client);
+    else if (dice < 0.41) await this.#scan(name, client);
+    else if (dice < 0.49) await this.#batch(name, client);
+    else await this.#write(name, client, this.#operation(name, this.#key()));
+  }
+
+  get #keys(): string[] {
+    return Array.from({ length: this.#options.keys }, (_, i) => `k${i + 1}`);
+  }
+
+  #key(): string {
+    return `k${this.#random.between(1, this.#options.keys)}`;
+  }
+
+  #value(name: string): string {
+    const random = this.#random;
+    const padding = random.chance(0.5) ? random.between(0, this.#options.maxValueBytes) : 0;
+    return `${name}.${++this.#tokens};${'x'.repeat(padding)}`;
+  }
+
+  #operation(name: string, key: string): KeyOperation {
+    const random = this.#random;
+    const seen = this.#seen.get(key);
+    const value = this.#value(name);
+    const dice = random.float();
+    if (dice < 0.35 && (seen?.value.length ?? 0) < LONG_VALUE_BYTES)
+      return { kind: 'append', key, value: `${tokenOnly(value)}` };
+    if (dice < 0.6) return { kind: 'put', key, value };
+    if (dice < 0.7) return { kind: 'insert', key, value };
+    if (dice < 0.8) return { kind: 'delete', key, value: '' };
+    if (!seen) return { kind: 'insert', key, value };
+    const expected =
+      seen.version > 0 && random.chance(0.5) ? { value: seen.value } : { version: seen.version };
+    return { kind: 'cas', key, value, expected };
+  }
+
+  async #write(name: string, client: RaftreeClient, operation: KeyOperation): Promise<void> {
+    await this.#record(name, [operation], async () => {
+      const { key, value } = operation;
+      const run = {
+        put: () => client.put(key, value),
+        insert: () => client.insert(key, value),
+        append: () => client.append(key, value),
+        delete: () => client.delete(key),
+        cas: () => {
+          const condition = toCondition(operation);
+          if (!condition || 'exists' in condition) throw new Error('a cas expects a value or a version');
+          return client.cas(key, value, condition);
+        },
+        check: () => Promise.reject(new Error('a check is a part of a batch')),
+        read: () => Promise.reject(new Error('a read is not a write')),
+        staleRead: () => Promise.reject(new Error('a read is not a write')),
+      }[operation.kind];
+      const result: PutResult & Partial<WriteResult> = await run();
+      const { applied, index, version, existed } = result;
+      if (!applied) this.#cluster.coverage.count('conditions not met');
+      return { index, answers: [{ applied, status: applied ? 'ok' : 'conditionFailed', existed, version }] };
+    });
+  }
+
+  /** Operations that name a key again, and conditions, are what a batch's rules are about. */
+  async #batch(name: string, client: RaftreeClient): Promise<void> {
+    const { coverage } = this.#cluster;
+    const operations = Array.from({ length: this.#random.between(2, 5) }, () => this.#part(name));
+    coverage.count('batches');
+    if (new Set(operations.map(({ key }) => key)).size < operations.length)
+      coverage.count('batches that name a key again');
+    await this.#record(name, operations, async () => {
+      const { applied, index, results } = await client.batch(operations.map(toBatchOperation));
+      if (!applied) coverage.count('batches not applied');
+      return { index, answers: results.map((result) => ({ applied, version: 0, ...result })) };
+    });
+  }
+
+  #part(name: string): KeyOperation {
+    const random = this.#random;
+    const key = this.#key();
+    const value = this.#value(name);
+    const seen = this.#seen.get(key);
+    const part: KeyOperation = random.pick([
+      { kind: 'delete', key, value: '' },
+      { kind: 'append', key, value: tokenOnly(value) },
+      { kind: 'append', key, value: tokenOnly(value) },
+      { kind: 'put', key, value },
+      { kind: 'put', key, value },
+      { kind: 'check', key, value: '' },
+    ]);
+    if (part.kind !== 'check' && random.chance(0.75)) return part;
+    const { version = 0, value: valueSeen = '' } = seen ?? {};
+    return {
+      ...part,
+      expected: random.pick([
+        { exists: version > 0 },
+        { exists: version === 0 },
+        { version },
+        version > 0 ? { value: valueSeen } : { exists: false },
+      ]),
+    };
+  }
+
+  async #read(name: string, client: RaftreeClient): Promise<void> {
+    const key = this.#key();
+    const level = this.#level();
+    this.#cluster.coverage.count(COVERAGE_OF[level]);
+    await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
+      const found = await client.get(key, { level });
+      return { index: 0, answers: [this.#shown(key, found)] };
+    });
+  }
+
+  #level(): keyof typeof COVERAGE_OF {
+    const level = this.#random.pick(['linearizable', 'linearizable', 'lease', 'follower'] as const);
+    return level === 'lease' && !this.#options.hasLeaseReads ? 'linearizable' : level;
+  }
+
+  /** A lease read goes to whoever leads, or to one who may believe that he does. */
+  async #directRead(name: string, direct: Direct, consistency: 'lease' | 'follower'): Promise<void> {
+    const key = this.#key();
+    const { leaders, machines } = this.#cluster;
+    const asked = consistency === 'lease' && leaders.length > 0 ? leaders : machines;
+    await this.#directReadAt(this.#random.pick(asked).endpoint, name, direct, consistency, key);
+  }
+
+  async #directReadAt(
+    endpoint: string,
+    name: string,
+    direct: Direct,
+    consistency: Consistency,
+    key: string,
+  ): Promise<void> {
+    await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
+      const answer = await direct.ask(endpoint, { type: 'get', consistency, key: Buffer.from(key) });
+      if (typeof answer === 'string')
+        throw new RaftreeClientError(answer, `a ${consistency} read at ${endpoint}`, 'notCommitted');
+      if (answer.type !== 'getReply') throw new Error(`${answer.type} is no answer to a get`);
+      if (consistency === 'follower') this.#cluster.coverage.count('follower reads');
+      return { index: 0, answers: [this.#shown(key, answer.found ? answer : undefined)] };
+    });
+  }
+
+  async #staleRead(name: string, client: RaftreeClient): Promise<void> {
+    const key = this.#key();
+    const node = this.#random.pick(this.#cluster.machines);
+    this.#cluster.coverage.count('stale reads');
+    await this.#record(
+      name,
+      [{ kind: 'staleRead', key, value: '' }],
+      async () => {
+        const found = await client.get(key, { stale: true, endpoint: node.endpoint, timeoutMs: 500 });
+        return { index: 0, answers: [answerOf(found)] };
+      },
+      () => node.processName,
+    );
+  }
+
+  /** A read of each key, at some moment between the call and the return: not of all of them at one moment. */
+  async #scan(name: string, client: RaftreeClient): Promise<void> {
+    const keys = this.#keys;
+    this.#cluster.coverage.count('scans');
+    const reverse = this.#random.chance(0.5);
+    const level = this.#level();
+    await this.#record(
+      name,
+      keys.map((key) => ({ kind: 'read', key, value: '' })),
+      async () => {
+        const found = new Map<string, KeyAnswer>();
+        for await (const { key, value, version } of client.scan({ prefix: 'k', reverse, level }))
+          found.set(key.toString(), answerOf({ value, version }));
+        if (found.size > this.#options.pageEntries) this.#cluster.coverage.count('scans of several pages');
+        return { index: 0, answers: keys.map((key) => found.get(key) ?? answerOf(undefined)) };
+      },
+    );
+  }
+
+  #shown(key: string, found: { readonly value: Buffer; readonly version: number } | undefined): KeyAnswer {
+    const answer = answerOf(found);
+    this.#seen.set(key, { version: answer.version, value: answer.value ?? '' });
+    return answer;
+  }
+
+  async #record(
+    name: string,
+    operations: readonly KeyOperation[],
+    work: () => Promise<{ readonly index: number; readonly answers: readonly KeyAnswer[] }>,
+    processName: () => string | undefined = () => undefined,
+  ): Promise<void> {
+    const { trace, coverage } = this.#cluster;
+    const before = processName();
+    const call = this.#history.begin(name, this.#cluster.nowMs, operations, before);
+    trace.record(name, 'call', { operations: operations.map(inShort) });
+    try {
+      const { index, answers } = await work();
+      // Which of two processes answered cannot be told: nothing follows for either.
+      if (before !== processName()) this.#forget(call);
+      this.#history.end(call, this.#cluster.nowMs, { type: 'ok', index, answers });
+      trace.record(name, 'return', {
+        operations: operations.map(inShort),
+        index,
+        answers: answers.map(short),
+      });
+    } catch (error) {
+      if (!(error instanceof RaftreeClientError)) throw error;
+      const { code, outcome } = error;
+      if (outcome === 'unknown') coverage.count('outcomes unknown');
+      this.#history.end(call, this.#cluster.nowMs, { type: outcome, code });
+      trace.record(name, 'error', { operations: operations.map(inShort), code, outcome });
+      if (!EXPECTED_CODES.has(code)) this.#cluster.unexpectedAnswer(name, code, error.message);
+    }
+  }
+
+  #forget(call: HistoryCall): void {
+    this.#history.calls.splice(this.#history.calls.indexOf(call), 1);
+  }
+}
+
+function tokenOnly(value: string): string {
+  return value.slice(0, value.indexOf(';') + 1);
+}
+
+function answerOf(found: { readonly value: Buffer; readonly version: number } | undefined): KeyAnswer {
+  return found
+    ? { applied: true, version: found.version, value: found.value.toString('latin1') }
+    : { applied: true, version: 0 };
+}
+
+function toBatchOperation(operation: KeyOperation): BatchOperation {
+  const { kind, key, value } = operation;
+  const condition = toCondition(operation);
+  if (kind === 'check') return { action: 'check', key, condition: condition ?? { expectedVersion: 0 } };
+  const conditional = condition ? { condition } : {};
+  if (kind === 'delete') return { action: 'delete', key, ...conditional };
+  return { action: kind === 'append' ? 'append' : 'put', key, value, ...conditional };
+}
+
+function toCondition({ expected }: KeyOperation): Condition | undefined {
+  if (!expected || 'exists' in expected) return expected;
+  if ('version' in expected) return { expectedVersion: expected.version };
+  return { expectedValue: Buffer.from(expected.value, 'latin1') };
+}
+
+function inShort({ kind, key, value }: KeyOperation): string {
+  return `${kind} ${key}${value === '' ? '' : ` ${tokenOnly(value)}`}`;
+}
+
+function short({ applied, version }: KeyAnswer): string {
+  return `${applied ? 'yes' : 'no'} ${version}`;
+}
