@@ -8,6 +8,7 @@
  *       groups/1/state-…    the engine of group 1: the one directory that the Raft log names
  */
 
+import { listenForClients } from '../doors/native/listener.js';
 import { lockDirectory } from '../env/directory-lock.js';
 import { DiskSpace } from '../env/disk-space.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress } from '../env/env.js';
@@ -29,7 +30,6 @@ import { describeDiscarded } from '../record/recovery.js';
 import { Replica } from '../replica/replica.js';
 import { Admin } from './admin.js';
 import { Birth, type BirthState, checkFounders } from './birth.js';
-import { listenForClients } from './client-door.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { type DescriptorShares, shareDescriptors } from './descriptors.js';
 import { FolderIdentity, type NodeIdentity } from './identity.js';

@@ -16,9 +16,10 @@ export const FLOORS: Readonly<Record<string, number>> = {
   replica: 4,
   kv: 5,
   client: 5,
-  server: 6,
-  cli: 7,
-  sim: 7,
+  doors: 6,
+  server: 7,
+  cli: 8,
+  sim: 8,
 };
 
 /** Floors within a room, by folder or single file; `.` is the room's own files. They follow the same rule. */

@@ -114,7 +114,7 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
     name: 'whoever speaks as a client changes the members',
     reason: 'clients are in the same network',
     patches: [
-      inFile('server/client-door.js')(
+      inFile('doors/native/listener.js')(
         'this.#mayAdministrate = isProven || isOpen;',
         'this.#mayAdministrate = true;',
       ),

@@ -6,7 +6,7 @@ const proof = inFile('security/proof.js');
 const senders = inFile('raft/senders.js');
 const raft = inFile('raft/raft.js');
 const leadership = inFile('raft/leadership.js');
-const clientDoor = inFile('server/client-door.js');
+const clientDoor = inFile('doors/native/listener.js');
 
 export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {

@@ -1,24 +1,29 @@
 /** The native protocol's listener for clients: requests in, answers out, many at once on each connection. */
-import type { Address, Env, Logger } from '../env/env.js';
-import { errorCode, RaftreeError } from '../env/errors.js';
-import type { KvService } from '../kv/service.js';
-import { type Answer, AnswerGate } from '../net/answer-gate.js';
-import type { BufferBudget } from '../net/buffer-budget.js';
-import type { Channel } from '../net/channel.js';
-import { ChannelListener, type Refusal } from '../net/channel-listener.js';
-import { hostOf, isLoopback } from '../net/hosts.js';
-import { IdleTimeout } from '../net/idle-timeout.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
-import { Tally } from '../net/tally.js';
-import { Turns } from '../net/turns.js';
-import { errorReply } from '../protocol/error-codes.js';
-import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
-import { MAX_ANSWER_BYTES, type RequestLimits, requestFrameBytes } from '../protocol/limits.js';
-import { LinkWatch } from '../protocol/link-watch.js';
-import type { ReceivedMessage } from '../protocol/message-handlers.js';
-import type { OutboundMessage, OutboundOf } from '../protocol/messages.js';
-import { protocolPipeline } from '../protocol/protocol-pipeline.js';
-import type { Admin } from './admin.js';
+import type { Address, Env, Logger } from '../../env/env.js';
+import { errorCode, RaftreeError } from '../../env/errors.js';
+import type { KvService } from '../../kv/service.js';
+import { type Answer, AnswerGate } from '../../net/answer-gate.js';
+import type { BufferBudget } from '../../net/buffer-budget.js';
+import type { Channel } from '../../net/channel.js';
+import { ChannelListener, type Refusal } from '../../net/channel-listener.js';
+import { hostOf, isLoopback } from '../../net/hosts.js';
+import { IdleTimeout } from '../../net/idle-timeout.js';
+import type { Handler, HandlerContext } from '../../net/pipeline.js';
+import { Tally } from '../../net/tally.js';
+import { Turns } from '../../net/turns.js';
+import { errorReply } from '../../protocol/error-codes.js';
+import type { ClusterSecrets, Hello, Identity } from '../../protocol/handshake.js';
+import { MAX_ANSWER_BYTES, type RequestLimits, requestFrameBytes } from '../../protocol/limits.js';
+import { LinkWatch } from '../../protocol/link-watch.js';
+import type { ReceivedMessage } from '../../protocol/message-handlers.js';
+import type { MessageOf, OutboundMessage, OutboundOf } from '../../protocol/messages.js';
+import { protocolPipeline } from '../../protocol/protocol-pipeline.js';
+
+/** Who belongs to the cluster, and who leads it. */
+export interface Administration {
+  /** Never rejects. */
+  handle(request: MessageOf<'changeMembers'> | MessageOf<'transferLeader'>): Promise<OutboundMessage>;
+}
 
 export interface ClientDoorOptions {
   readonly env: Env;
@@ -28,7 +33,7 @@ export interface ClientDoorOptions {
   /** Without a secret everybody may administrate, not only who connects from this machine. */
   readonly insecure: boolean;
   /** Undefined before the birth of the cluster. */
-  readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
+  readonly service: () => { readonly kv: KvService; readonly admin: Administration } | undefined;
   readonly status: (requestId: number) => OutboundOf<'statusReply'>;
   readonly budget: BufferBudget;
   /** Says that this node was removed from its cluster, if it was: it answers no more than stale reads. */
@@ -169,7 +174,7 @@ class RequestHandler implements Handler {
     } else if (service) this.#handle(request, service.kv, service.admin);
   }
 
-  #handle(request: ReceivedMessage, kv: KvService, admin: Admin): void {
+  #handle(request: ReceivedMessage, kv: KvService, admin: Administration): void {
     switch (request.type) {
       case 'write':
       case 'openSession':
