@@ -1,6 +1,7 @@
 /**
- * Files whose asynchronous reads and writes are done when they return: for a thread that has nothing else to do
- * meanwhile, a call through libuv's thread pool costs more than it gives. Syncs take long, and do not block.
+ * A file system whose asynchronous reads and writes are done synchronously. It is for a worker thread that has nothing
+ * else to do meanwhile: there, a trip through libuv's thread pool costs more than it gains. Syncs stay asynchronous,
+ * because they take long.
  */
 import type { File, FileSystem } from './env.js';
 

@@ -1,31 +1,33 @@
 /**
- * One owner per directory, and the system itself lets go of the lock when its owner ends, however that happens.
+ * A lock on a directory: one holder at a time. The system releases it when the holder ends, even after kill -9.
  *
- * Each holder has a name of its own in the directory, `LOCK.<pid>.<start time>.<token>`: a UNIX socket on which it
- * listens. Who connects to it learns from the system whether the holder lives: also from a container with other
- * process numbers, of a holder that is stopped, and of a worker thread. A copy of the directory has no listener.
+ * Each holder has a file name of its own in the directory, `LOCK.<pid>.<start time>.<token>`. It is a UNIX socket on
+ * which the holder listens. A successful connect shows that the holder is alive. This also works if the holder is in
+ * another container (with other process numbers), is stopped, or is a worker thread. A copied directory has no
+ * listener.
  *
- *   1. If anybody lives whose name is there, the directory is `LOCKED`. Nothing was touched.
- *   2. Make the own name and listen.
- *   3. Look again. If anybody else lives, take the own name away, wait a moment, begin again. Otherwise it is locked.
+ * 1. If the owner of any lock name in the directory is alive, throw `LOCKED`. Nothing was changed.
+ * 2. Create the own name and listen on it.
+ * 3. Look again. If the owner of another name is alive, remove the own name, wait for a moment and start again.
+ *    Otherwise the directory is locked.
  *
- * Of two that are at it together, the second to listen sees the first one's name in step 3, and that it lives. That
- * a name is there shortly before its maker listens does no harm: who took that one for dead had listened before, and
- * is seen by it. A name is made once and never again, so a holder takes away only its own, and only what is dead can
- * be in the way.
+ * Why this is safe: of two processes that try at the same time, one listens second. In step 3 it sees the name of the
+ * first, whose owner is alive. A name exists for a moment before its owner listens, so another process can take it for
+ * dead and remove it. That process was already listening itself, so the owner sees it in step 3. Names are never used
+ * twice. A holder therefore removes only its own name and names of dead holders.
  *
- * Where a file system has no sockets the name is a file that tells process, boot and process namespace. It is held as
- * long as that process lives; if it is of another namespace, that cannot be known, and it counts as held.
+ * On a file system without sockets the name is a regular file with process id, boot id and pid namespace. The lock is
+ * held as long as that process is alive. A process of another pid namespace cannot be checked; it counts as alive.
  */
 import type { Env, ProcessIdentity } from './env.js';
 import { errorCode, RaftreeError } from './errors.js';
 
 const PREFIX = 'LOCK.';
 const NAME = /^LOCK\.(\d{1,10})\.(\d{1,20})\.[0-9a-f]{16}$/;
-/** Who found another at it waits up to so long, so that not all begin again together. */
+/** After a conflict each process waits for a random time up to this, so that they do not collide again. */
 const MAX_PAUSE_MS = 10;
 const MAX_TRIES = 100;
-/** What a bind fails with for a reason that has nothing to do with sockets. */
+/** Errors of bind(2) that do not mean "this file system has no sockets". */
 const OTHER_REASONS: ReadonlySet<string> = new Set([
   'EMFILE',
   'ENFILE',
@@ -38,23 +40,22 @@ const OTHER_REASONS: ReadonlySet<string> = new Set([
 ]);
 
 export interface DirectoryLock {
-  /** Throws `DIRECTORY_GONE` if the directory was moved or removed: what has its place now is another one. */
+  /** Throws `DIRECTORY_GONE` if the directory was moved or removed: another directory may now have its path. */
   check(): void;
-  /** May be called twice. Never throws for a directory that was moved or removed. */
+  /** Calling it twice is allowed. Never throws for a directory that was moved or removed. */
   release(): void;
 }
 
-/** Who holds a directory: 0 and an empty start time where that cannot be told. */
+/** The process that holds a directory. If it is not known, `pid` is 0 and `startTime` is empty. */
 export type LockHolder = Pick<ProcessIdentity, 'pid' | 'startTime'>;
 
-/** Whether a name in a directory belongs to its lock. */
+/** Whether a file name belongs to a directory lock. */
 export function isLockName(name: string): boolean {
   return name.startsWith(PREFIX);
 }
 
 /**
- * Takes the lock of an existing directory.
- * Rejects with `LOCKED` if it is held, with system errors as they are.
+ * Locks an existing directory. Rejects with `LOCKED` if another process holds it. System errors pass through unchanged.
  */
 export async function lockDirectory(env: Env, directory: string): Promise<DirectoryLock> {
   for (let tries = 1; ; tries++) {
@@ -66,12 +67,13 @@ export async function lockDirectory(env: Env, directory: string): Promise<Direct
       own = await announce(env, directory, name);
     } catch (error) {
       if (errorCode(error) !== 'ENOENT' || tries > MAX_TRIES) throw error;
-      // Another took the name for dead and away before it was complete. Or the directory is gone: see above.
+      // Another process took this name for dead and removed it before it was complete. Or the directory is gone, which
+      // the next round reports.
       continue;
     }
     let isAlone = false;
     try {
-      // A name that is gone: the directory was replaced meanwhile, or another has just taken this one for dead.
+      // If the own name is gone, the directory was replaced, or another process took the name for dead.
       isAlone = !(await holderBeside(env, directory, name)) && env.fs.exists(`${directory}/${name}`);
     } finally {
       if (!isAlone) own.release();
@@ -84,7 +86,7 @@ export async function lockDirectory(env: Env, directory: string): Promise<Direct
   }
 }
 
-/** Who holds the lock of a directory, if anybody does. */
+/** The holder of a directory's lock, or undefined. */
 export function currentHolder(env: Env, directory: string): Promise<LockHolder | undefined> {
   return holderBeside(env, directory, undefined);
 }
@@ -103,7 +105,7 @@ function newName(env: Env): string {
   return `${PREFIX}${pid}.${startTime || 0}.${env.random.bytes(8).toString('hex')}`;
 }
 
-/** Makes the own name. */
+/** Creates the own name and listens on it. */
 async function announce(env: Env, directory: string, name: string): Promise<DirectoryLock> {
   const path = `${directory}/${name}`;
   let close = () => {};
@@ -128,7 +130,7 @@ async function announce(env: Env, directory: string, name: string): Promise<Dire
     release() {
       if (isReleased) return;
       isReleased = true;
-      // A name that cannot be removed is dead all the same.
+      // If the name cannot be removed it does no harm: nothing listens on it.
       unlinkIfPossible(env, path);
       close();
     },
@@ -153,7 +155,7 @@ async function holderBeside(
   return undefined;
 }
 
-/** By the holder: nobody else lives. */
+/** Only the holder may call this: no other owner is alive. */
 function removeDead(env: Env, directory: string, own: string): void {
   for (const name of env.fs.list(directory)) {
     if (isLockName(name) && name !== own) unlinkIfPossible(env, `${directory}/${name}`);
@@ -164,7 +166,7 @@ function unlinkIfPossible(env: Env, path: string): void {
   try {
     env.fs.unlink(path);
   } catch {
-    // It is gone with its directory, or stays and is in nobody's way.
+    // It is gone with its directory, or it stays; a dead name does no harm.
   }
 }
 
@@ -180,7 +182,7 @@ function writeHolder(env: Env, path: string): void {
   }
 }
 
-/** A file that could not be removed names its holder, who lives on: emptied it names nobody. */
+/** A lock file that cannot be removed names this process, which goes on living. Emptied, it names no process. */
 function emptyIfThere(env: Env, path: string): void {
   if (!env.fs.exists(path)) return;
   const file = env.fs.open(path, 'modify');
@@ -192,7 +194,8 @@ function emptyIfThere(env: Env, path: string): void {
 }
 
 /**
- * Undefined for a socket, for what is gone, emptied, a directory, or torn by a power cut: nobody who lives holds that.
+ * Undefined for a socket, a directory, and a file that is gone, empty or torn by a power cut: no living process holds
+ * those.
  */
 function readHolder(env: Env, path: string): ProcessIdentity | undefined {
   let text: string;

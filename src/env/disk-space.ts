@@ -1,15 +1,15 @@
 /**
- * Whether the disk of a node is full, or no file can be opened for want of descriptors, as those who write find out. It
- * is logged once when it begins and once when it ends, however many writers there are and however often they try.
+ * Whether writes of this node fail because the disk is full or because file descriptors ran out. Writers report it. The
+ * log gets one line when it begins and one when it ends, however many writers retry.
  */
 import type { Logger } from './env.js';
 import { errorCode, errorMessage, isOutOfDescriptors } from './errors.js';
 
 export class DiskSpace {
   readonly #logger: Logger;
-  /** Those whose last write failed. */
+  /** Names of the writers whose last write failed. */
   readonly #waiting = new Set<string>();
-  /** Called at each write that fails. */
+  /** Called at each failed write. */
   onFull: () => void = () => {};
 
   constructor(logger: Logger) {
@@ -20,7 +20,7 @@ export class DiskSpace {
     return this.#waiting.size > 0;
   }
 
-  /** A write of this writer failed for want of space. */
+  /** The writer reports that its write failed for lack of space. */
   full(writer: string, error: unknown): void {
     if (!this.isFull) {
       const cause = error instanceof Error ? error.cause : undefined;
@@ -34,7 +34,7 @@ export class DiskSpace {
     this.onFull();
   }
 
-  /** A write of this writer succeeded. */
+  /** The writer reports that its write succeeded. */
   available(writer: string): void {
     if (this.#waiting.delete(writer) && !this.isFull)
       this.#logger.info({}, 'the disk can be written again: writes are taken');

@@ -1,8 +1,7 @@
 /**
- * The seam between the house and the world (after LevelDB's Env). Everything that is not a function of its inputs
- * (time, randomness, files, sockets, the identity of this process) is reached through an `Env`, so that the code
- * that runs in production also runs whole inside one deterministic thread. `real/` is the operating system,
- * `sim/` is the simulated world.
+ * The interface to the operating system (after LevelDB's Env). All that is not a pure function (time, randomness,
+ * files, sockets, the identity of this process) goes through an `Env`. So the production code also runs unchanged
+ * inside one deterministic thread. `real/` is the operating system, `sim/` is the simulated world.
  */
 export interface Env {
   readonly clock: Clock;
@@ -11,14 +10,14 @@ export interface Env {
   readonly fs: FileSystem;
   readonly net: Network;
   readonly host: Host;
-  /** Absent where everything runs in one thread, as in the simulated world. */
+  /** Absent where everything runs in one thread, as in the simulation. */
   readonly threads?: Threads;
 }
 
 export interface Clock {
-  /** Milliseconds since some fixed point; never goes back. Fractional. */
+  /** Milliseconds since a fixed but arbitrary point, with fractions. Monotonic. */
   nowMs(): number;
-  /** Milliseconds since 1970 by the wall clock; may jump. For people, never for a decision. */
+  /** Milliseconds since 1970 by the wall clock. It may jump: show it to people, never decide by it. */
   wallMs(): number;
 }
 
@@ -27,9 +26,9 @@ export interface Timer {
 }
 
 export interface Timers {
-  /** Of any length; after Infinity it never runs. */
+  /** Delays may have any length; with Infinity, `run` is never called. */
   after(delayMs: number, run: () => void): Timer;
-  /** Runs once the events that have already arrived are handled: the end of this turn of the event loop. */
+  /** Runs at the end of this turn of the event loop, after the events that have already arrived. */
   endOfTurn(run: () => void): void;
 }
 
@@ -42,47 +41,47 @@ export interface Random {
 }
 
 export type OpenMode =
-  /** Must exist; reading only. */
+  /** The file must exist. Reading only. */
   | 'read'
-  /** Must exist; reading and writing. */
+  /** The file must exist. Reading and writing. */
   | 'modify'
-  /** Must not exist; reading and writing. */
+  /** The file must not exist. Reading and writing. */
   | 'create';
 
 /**
- * Errors are the operating system's, with their `code` (`ENOENT`, `EEXIST`, `EACCES`, `ENOSPC`, `EIO` …).
- * Metadata calls are synchronous: they take microseconds and keep their callers simple.
+ * Errors are the system's own, with their `code` (`ENOENT`, `EEXIST`, `EACCES`, `ENOSPC`, `EIO` …). Metadata calls are
+ * synchronous: they take microseconds and keep their callers simple.
  */
 export interface FileSystem {
   open(path: string, mode: OpenMode): File;
   exists(path: string): boolean;
   readFile(path: string): Buffer;
-  /** Whether every user of the machine may read the file. False where nobody can tell. */
+  /** Whether every user of the machine may read the file. False where the system does not say. */
   isReadableByOthers(path: string): boolean;
-  /** Names in a directory, sorted; never `.` or `..`. */
+  /** The names in a directory, sorted, without `.` and `..`. */
   list(directory: string): string[];
-  /** The path of what exists, absolute and without symbolic links. */
+  /** The absolute path without symbolic links. The path must exist. */
   realPath(path: string): string;
-  /** Creates a directory and the missing ones above it; syncs each parent that got a new name. */
+  /** Creates a directory and its missing parents. Syncs each parent that got a new entry. */
   makeDirectory(path: string): void;
   rename(from: string, to: string): void;
-  /** A second name for a file. `EEXIST` if the name is taken. */
+  /** Creates a hard link. `EEXIST` if the name is taken. */
   link(from: string, to: string): void;
   unlink(path: string): void;
-  /** Removes a directory and all below it. Nothing happens if it does not exist. */
+  /** Removes a directory with all its contents. Does nothing if it does not exist. */
   removeTree(path: string): void;
-  /** As `unlink`; a large file takes the system milliseconds. */
+  /** Like `unlink`, but asynchronous: removing a large file takes milliseconds. */
   unlinkLater(path: string): Promise<void>;
-  /** Makes the names of a directory durable. */
+  /** fsync of a directory: makes its file names durable. */
   syncDirectory(path: string): void;
-  /** Makes the names that a directory has now durable, while other events run. */
+  /** Like `syncDirectory`, but asynchronous. Covers the names that exist at the call. */
   syncDirectoryLater(path: string): Promise<void>;
   /**
-   * Listens on a UNIX socket of a new name, until it is closed or this process, or thread, ends. Keeps no process
-   * alive.
+   * Listens on a UNIX socket under a new name until it is closed, or until this process or thread ends. Does not keep
+   * the process alive.
    */
   bindSocket(path: string): Promise<BoundSocket>;
-  /** Whether somebody who lives listens on a socket of that name; not if there is none, or something else. */
+  /** Whether a living process listens on the socket of this name. False if there is no such name or it is no socket. */
   isListening(path: string): Promise<boolean>;
 }
 
@@ -92,29 +91,28 @@ export interface BoundSocket {
 }
 
 /**
- * The `syscall` of an error that a failed sync of a file gave, also within `writeDurable` where it is a call of its
- * own.
+ * The `syscall` of the error when a sync of a file fails; also in `writeDurable` if that syncs with a separate call.
  */
 export const SYNC_CALL = 'fdatasync';
 
 export interface File {
   readonly path: string;
   sizeBytes(): number;
-  /** Fills `target` from `position` on; returns the bytes read, fewer than asked only at the end of the file. */
+  /** Fills `target` from `position` on. Returns the bytes read: fewer than asked only at the end of the file. */
   readSync(target: Uint8Array, position: number): number;
   read(target: Uint8Array, position: number): Promise<number>;
   /**
-   * Writes all bytes or throws; after an error any part of them may be in the file. Survives a kill of the process, not
-   * a power cut.
+   * Writes all bytes or throws. After an error any part of them may be in the file. The bytes survive a kill of the
+   * process, but not a power cut.
    */
   writeSync(chunks: readonly Uint8Array[], position: number): void;
   write(chunks: readonly Uint8Array[], position: number): Promise<void>;
   /**
-   * Writes all bytes and makes them durable, and the size if the file grows by them. It covers nothing else: what was
-   * written before, and a truncation, stay unsynced until `sync`.
+   * Writes all bytes and makes them durable, with the file's size if it grows by them. It covers only these bytes.
+   * Earlier writes and truncations stay unsynced until `sync`.
    */
   writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void>;
-  /** fdatasync: makes all completed writes, and the size, durable. After an error, never try again: reopen. */
+  /** fdatasync: makes all completed writes and the size durable. After an error do not retry: reopen the file. */
   sync(): Promise<void>;
   syncNow(): void;
   truncate(sizeBytes: number): void;
@@ -128,7 +126,7 @@ export interface Address {
 
 export interface Network {
   /**
-   * Resolves when connections are accepted. Port 0 picks a free one. Rejects with the system's code (`EADDRINUSE` …).
+   * Resolves when connections are accepted. Port 0 picks a free port. Rejects with the system's code (`EADDRINUSE` …).
    */
   listen(address: Address, accept: (socket: Socket) => void): Promise<Listener>;
   /** Resolves when connected. Rejects with the system's code, or `ETIMEDOUT`. */
@@ -137,24 +135,24 @@ export interface Network {
 
 export interface Listener {
   readonly address: Address;
-  /** Stops accepting. Connections that are open stay open. */
+  /** Stops accepting. Open connections stay open. */
   close(): Promise<void>;
 }
 
 export interface SocketHandler {
   data(chunk: Buffer): void;
-  /** All written bytes have reached the system. */
+  /** The system has taken all written bytes. */
   drained(): void;
-  /** Called exactly once, last. */
+  /** Called exactly once, as the last call. */
   closed(error: Error | undefined): void;
 }
 
-/** After so much silence the system asks the other end of a connection whether it is there (TCP keep-alive). */
+/** TCP keep-alive: the first probe is sent after this much silence. */
 export const KEEP_ALIVE_IDLE_MS = 15_000;
-/** An end that has not answered by then is gone: `closed` with `ETIMEDOUT`. */
+/** If no probe is answered by then, the connection fails: `closed` with `ETIMEDOUT`. */
 export const KEEP_ALIVE_TIMEOUT_MS = KEEP_ALIVE_IDLE_MS + 10_000;
 
-/** A connected byte stream, kept alive. Nothing is read until a handler is set. */
+/** A connected byte stream with TCP keep-alive. Nothing is read until a handler is set. */
 export interface Socket {
   readonly remote: string;
   /** Bytes written here that the system has not taken yet. */
@@ -163,37 +161,37 @@ export interface Socket {
   write(chunks: readonly Uint8Array[]): void;
   pause(): void;
   resume(): void;
-  /** Sends what is buffered, then closes. */
+  /** Sends the buffered bytes, then closes. */
   end(): void;
-  /** Closes now. */
+  /** Closes at once; buffered bytes are lost. */
   destroy(error?: Error): void;
 }
 
-/** Which process, of which boot, started when: enough to tell a live holder of a lock from a dead one. */
+/** Identifies a process across restarts and reused pids, so that a live lock holder can be told from a dead one. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** Empty where the system does not tell. */
+  /** Empty where the system does not say. */
   readonly bootId: string;
-  /** In the system's own unit; empty where the system does not tell. */
+  /** In the system's own unit; empty where the system does not say. */
   readonly startTime: string;
-  /** Within which `pid` counts; empty where the system does not tell. */
+  /** The namespace in which `pid` counts; empty where the system does not say. */
   readonly pidNamespace: string;
 }
 
 export interface Host {
   self(): ProcessIdentity;
-  /** Also if it is of another process namespace of this boot, of which nothing can be known. */
+  /** True also for a process of another pid namespace of this boot, which cannot be checked. */
   isAlive(process: ProcessIdentity): boolean;
-  /** How many files and sockets this process may have open at a time, as far as the system tells. */
+  /** How many files and sockets this process may have open at a time, if the system says. */
   maxDescriptors(): number;
 }
 
-/** What most systems allow a process at least, and what is taken for the limit where the system does not tell. */
+/** The usual limit of most systems. Used where the system does not say. */
 export const USUAL_MAX_DESCRIPTORS = 1024;
 
-/** Further threads of this process, each with memory of its own but for what is in SharedArrayBuffers. */
+/** Worker threads of this process. They share memory only through SharedArrayBuffers. */
 export interface Threads {
-  /** The files that threads see: those of an env with other ones are not to be worked on by a thread. */
+  /** The file system that threads use. An env with another file system must not give its files to a thread. */
   readonly fs: FileSystem;
   /** Starts a module as a thread. It does not keep the process alive unless `hold` is called. */
   start(entry: URL, data: unknown, handler: ThreadHandler): Thread;
@@ -201,20 +199,20 @@ export interface Threads {
 
 export interface ThreadHandler {
   message(message: unknown): void;
-  /** Called once, last: it has failed to start, thrown, or ended. */
+  /** Called once, as the last call: the thread failed to start, threw, or ended. */
   ended(error: Error): void;
 }
 
 export interface Thread {
-  /** Copies the message, but for SharedArrayBuffers. */
+  /** Copies the message; SharedArrayBuffers are shared. */
   post(message: unknown): void;
-  /** While held it keeps the process alive. */
+  /** Keeps the process alive until `release`. */
   hold(): void;
   release(): void;
   terminate(): Promise<void>;
 }
 
-/** What rooms report to whoever runs them. The server gives a structured logger, tests a recorder. */
+/** Where rooms report events. The server passes a structured logger, tests a recorder. */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void;
   info(fields: Readonly<Record<string, unknown>>, message: string): void;
@@ -229,7 +227,7 @@ export const silentLogger: Logger = {
   error() {},
 };
 
-/** `host:port` or `[v6]:port`; a host has at most 255 characters. Throws a plain Error that names the text. */
+/** Parses `host:port` or `[v6]:port`. A host has at most 255 characters. Throws a plain Error that names the text. */
 export function parseAddress(text: string): Address {
   const match = /^(?:\[([^\]]{1,255})\]|([^:[\]\s]{1,255})):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);

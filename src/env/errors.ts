@@ -1,6 +1,6 @@
 /**
- * The one error class of the house. `code` is stable and meant for programs; `message` is meant for people and
- * says what to do. Rooms declare their codes where they throw them.
+ * The error class of all rooms. Programs test `code`, which is stable. `message` is for people and says what to do.
+ * Each room declares its codes where it throws them.
  */
 export class RaftreeError extends Error {
   readonly code: string;
@@ -18,25 +18,25 @@ export class RaftreeError extends Error {
   }
 }
 
-/** The `code` of any thrown value: a RaftreeError's, a system error's (`ENOSPC`), or undefined. */
+/** The `code` of any thrown value: of a RaftreeError or a system error (`ENOSPC`), otherwise undefined. */
 export function errorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Whether the system says that a disk, or a quota, is full. */
+/** Whether the system reports a full disk or an exhausted quota. */
 export function isDiskFull(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
-/** Whether the system says that too many files are open, in this process or in all: it passes when some are closed. */
+/** Whether the system reports too many open files, in this process or in total. It passes when files are closed. */
 export function isOutOfDescriptors(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'EMFILE' || code === 'ENFILE';
 }
 
-/** Whether a full disk is the reason, whoever says so: it may be tried again. */
+/** Whether a full disk is the cause, reported by the system or by one of our rooms. The operation may be retried. */
 export function isNoSpace(error: unknown): boolean {
   const code = errorCode(error);
   return isDiskFull(error) || code === 'LOG_NO_SPACE' || code === 'LSM_NO_SPACE';

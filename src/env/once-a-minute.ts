@@ -1,20 +1,20 @@
-/** What would fill the log if it were said each time: each thing once a minute. */
+/** Limits repeated log lines: each distinct line at most once a minute. */
 import type { Clock } from './env.js';
 
 const MINUTE_MS = 60_000;
-/** Strangers have many names. */
+/** The lines can contain names that clients choose, so their number must be bounded. */
 const MAX_REMEMBERED = 1000;
 
 export class OnceAMinute {
   readonly #clock: Clock;
-  /** When each was said last; the oldest first. */
+  /** Time of the last report of each line, the oldest first. */
   readonly #saidMs = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Whether this is to be said now; then it is taken as said. */
+  /** Whether the line may be logged now. If so, it counts as logged. */
   isDue(what: string): boolean {
     const nowMs = this.#clock.nowMs();
     const saidMs = this.#saidMs.get(what);

@@ -1,6 +1,6 @@
 /**
- * Files below a directory that somebody holds: whatever goes by a name first looks whether the directory there is
- * still the one that was locked. If it was removed or moved, another may have its place, with files of the same names.
+ * A file system for a locked directory. Each operation by name first checks that the directory is still the locked one.
+ * If the directory was moved or removed, its path may lead to another directory with files of the same names.
  */
 import type { DirectoryLock } from './directory-lock.js';
 import type { FileSystem } from './env.js';

@@ -1,4 +1,4 @@
-/** Files of the operating system. Asynchronous calls go through libuv's thread pool. */
+/** The operating system's files. Asynchronous calls go through libuv's thread pool. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { File, FileSystem, OpenMode } from '../env.js';
@@ -16,7 +16,7 @@ class RealFile implements File {
   readonly #openFd: number;
   /** A second descriptor with O_DSYNC: one call that writes and syncs is faster than two. */
   #durableFd: number | 'not yet' | 'impossible' = 'not yet';
-  /** The syncs under way. */
+  /** Syncs in progress. */
   readonly #syncing = new Set<Promise<void>>();
   #closed = false;
 
@@ -25,7 +25,7 @@ class RealFile implements File {
     this.#openFd = fs.openSync(filePath, FLAGS[mode], 0o600);
   }
 
-  /** The number of a closed descriptor may by now belong to another file. */
+  /** Throws after close: the number of a closed descriptor may already belong to another file. */
   get #fd(): number {
     if (!this.#closed) return this.#openFd;
     const error: NodeJS.ErrnoException = new Error(`EBADF: ${this.path} is closed`);
@@ -79,7 +79,8 @@ class RealFile implements File {
 
   async writeDurable(chunks: readonly Uint8Array[], position: number): Promise<void> {
     const durableFd = this.#closed ? undefined : this.#openDurable();
-    // The system tells of a failed write once: a sync that fails beside this one may have been told of it instead.
+    // The system reports a failed write only once. A sync in progress may get the report instead of this call, so this
+    // call also waits for those syncs and fails if they fail.
     const earlier = [...this.#syncing];
     if (durableFd !== undefined) await writeAll(durableFd, chunks, position);
     else {
@@ -89,7 +90,7 @@ class RealFile implements File {
     await Promise.all(earlier);
   }
 
-  /** Undefined if the path does not lead to this file any more: it was renamed or unlinked. */
+  /** Undefined if the path no longer leads to this file: it was renamed or unlinked. */
   #openDurable(): number | undefined {
     if (this.#durableFd === 'not yet') {
       this.#durableFd = 'impossible';
@@ -165,7 +166,7 @@ function withoutPrefix(chunks: readonly Uint8Array[], count: number): readonly U
   return [];
 }
 
-/** Somebody else may have made it meanwhile. */
+/** Another process may have created it in the meantime. */
 function makeOneDirectory(name: string): void {
   try {
     fs.mkdirSync(name, { mode: 0o700 });
@@ -182,8 +183,8 @@ export const realFileSystem: FileSystem = {
   list: (directory) => fs.readdirSync(directory).sort(),
   realPath: (filePath) => fs.realpathSync(filePath),
   makeDirectory(directory) {
-    // One by one: with `recursive`, Node.js never returns where the system makes no directory and says ENOENT, as in
-    // /proc.
+    // Directory by directory. With `recursive`, Node.js never returns if mkdir(2) says ENOENT for a parent that exists,
+    // as in /proc.
     const absolute = path.resolve(directory);
     const missing: string[] = [];
     for (let at = absolute; !fs.existsSync(at); at = path.dirname(at)) missing.push(at);

@@ -1,4 +1,4 @@
-/** This process and others, as Linux's /proc tells; elsewhere a process is known by its pid alone. */
+/** This process and others, read from Linux's /proc. On other systems a process is known only by its pid. */
 import * as fs from 'node:fs';
 import { type Host, type ProcessIdentity, USUAL_MAX_DESCRIPTORS } from '../env.js';
 
@@ -14,7 +14,7 @@ function readText(path: string): string | undefined {
 function readStat(pid: number): { state: string; startTime: string } | undefined {
   const text = readText(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
-  // The command name is in parentheses and may itself hold spaces and parentheses.
+  // The command name is in parentheses and may itself contain spaces and parentheses.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
 }
@@ -24,7 +24,7 @@ function exists(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // EPERM: it exists and belongs to somebody else.
+    // EPERM: the process exists but belongs to another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
@@ -52,7 +52,7 @@ export const realHost: Host = {
     const stat = readStat(other.pid);
     // Either it has just ended, or its /proc entry is hidden from us (mount option hidepid).
     if (!stat) return exists(other.pid);
-    // A zombie holds nothing any more; another start time means the pid was given to another process.
+    // A zombie holds no files. Another start time means that the pid was reused.
     return stat.state !== 'Z' && stat.state !== 'X' && stat.startTime === other.startTime;
   },
 

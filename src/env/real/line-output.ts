@@ -1,7 +1,7 @@
 /**
- * Lines to a descriptor of this process, standard error above all, without ever waiting for whoever reads them. What is
- * not taken at once waits in a bounded queue; beyond it lines are dropped and counted. A full device, a reader that is
- * gone: lines are dropped too, until writing succeeds again. Nothing here throws.
+ * Writes lines to a descriptor of this process (usually standard error) without ever blocking on the reader. Bytes that
+ * the system does not take at once wait in a bounded queue. Lines beyond its limit are dropped and counted. After an
+ * error (a full device, a closed reader) lines are dropped until a write succeeds again. Nothing here throws.
  */
 import * as fs from 'node:fs';
 import * as net from 'node:net';
@@ -10,7 +10,7 @@ import { errorCode } from '../errors.js';
 
 export interface LineOutputOptions {
   readonly maxQueuedBytes?: number;
-  /** Lines are taken again after so many were dropped. */
+  /** Called when lines are written again after `dropped` lines were lost. */
   readonly resumed?: (dropped: number) => void;
 }
 
@@ -18,7 +18,7 @@ const MAX_QUEUED_BYTES = 1024 * 1024;
 const RETRY_FULL_MS = 20;
 const RETRY_FAILED_MS = 1000;
 
-/** Takes as many of the bytes as it can without waiting; throws the system's error. */
+/** Writes as many bytes as possible without blocking and returns their number. Throws the system's error. */
 type Sink = (bytes: Buffer) => number;
 
 export class LineOutput {
@@ -27,7 +27,7 @@ export class LineOutput {
   readonly #resumed: (dropped: number) => void;
   readonly #queue: Buffer[] = [];
   #queuedBytes = 0;
-  /** Part of the first line in the queue is written. */
+  /** The first line in the queue is partly written. */
   #isWithinLine = false;
   #dropped = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -36,16 +36,16 @@ export class LineOutput {
     this.#sink = sinkOf(descriptor);
     this.#maxQueuedBytes = options.maxQueuedBytes ?? MAX_QUEUED_BYTES;
     this.#resumed = options.resumed ?? (() => {});
-    // A last try, which does not wait either.
+    // A last attempt. It does not block either.
     process.once('exit', () => this.#flush());
   }
 
-  /** Lines that wait to be taken. */
+  /** Number of lines in the queue. */
   get queued(): number {
     return this.#queue.length;
   }
 
-  /** `line` ends with a line feed. */
+  /** `line` must end with a line feed. */
   write(line: string): void {
     const bytes = Buffer.from(line);
     if (this.#queuedBytes + bytes.length > this.#maxQueuedBytes) {
@@ -90,7 +90,7 @@ export class LineOutput {
     this.#retry.unref();
   }
 
-  /** All but the end of a line of which a part was written: what follows would be put on the same line. */
+  /** Drops all lines, but keeps the rest of a partly written line: otherwise the next line would be appended to it. */
   #dropQueue(): void {
     const kept = this.#isWithinLine ? this.#queue.slice(0, 1) : [];
     this.#dropped += this.#queue.length - kept.length;
@@ -105,13 +105,13 @@ function sinkOf(descriptor: number): Sink {
     const stat = fs.fstatSync(descriptor);
     if (stat.isSocket()) return streamSink(descriptor);
     isPipe = stat.isFIFO();
-    // Regular files and devices do not make us wait; and opened anew they would have a position of their own.
+    // Writes to regular files and devices do not block on a reader. Reopened they would have a position of their own.
     if (!isPipe && !isTerminal(descriptor)) return fileSink(descriptor);
-    // Opened anew: not to wait is a property that whoever shares the descriptor would share too.
+    // Reopened, because O_NONBLOCK on the given descriptor would also apply to every process that shares it.
     const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = fs.constants;
     return fileSink(fs.openSync(`/proc/self/fd/${descriptor}`, O_WRONLY | O_NONBLOCK | O_NOCTTY));
   } catch {}
-  // No /proc, a pipe that another user has made, or one whose reader is gone.
+  // No /proc, a pipe that another user created, or a pipe without a reader.
   try {
     if (isPipe) return streamSink(descriptor);
   } catch {}
@@ -135,8 +135,8 @@ function streamSink(descriptor: number): Sink {
   socket.unref();
   return (bytes) => {
     if (failure) throw failure;
-    // What the system takes at once is no longer counted when write() returns: at the end of the process too, where no
-    // callback runs any more, each line is written.
+    // When write() returns, bytes that the system took at once are no longer in `writableLength`. So at the end of the
+    // process, where no callback runs any more, each line is still written.
     if (socket.writableLength > 0) return 0;
     socket.write(bytes);
     return bytes.length;

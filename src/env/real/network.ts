@@ -1,4 +1,4 @@
-/** TCP of the operating system. */
+/** The operating system's TCP. */
 import * as net from 'node:net';
 import type { Address, Listener, Network, Socket, SocketHandler } from '../env.js';
 import { KEEP_ALIVE_IDLE_MS } from '../env.js';
@@ -12,9 +12,9 @@ class RealSocket implements Socket {
     this.#socket = socket;
     this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
     socket.setNoDelay(true);
-    // Node.js asks ten times, a second apart.
+    // Node.js sends ten probes, one second apart.
     socket.setKeepAlive(true, KEEP_ALIVE_IDLE_MS);
-    // A socket that fails before a handler is set must not take the process down.
+    // Without a listener, an error before a handler is set would end the process.
     socket.on('error', () => {});
     socket.pause();
   }
@@ -77,7 +77,7 @@ export const realNetwork: Network = {
             host: address.host,
             port: typeof bound === 'object' && bound ? bound.port : address.port,
           },
-          // Node calls back when the last connection has ended; the port is free long before.
+          // Node.js calls back only when the last connection has ended. The port is free long before.
           close: () =>
             new Promise<void>((closed) => {
               server.close();

@@ -1,4 +1,4 @@
-/** The world as it is: monotonic time, the kernel's randomness, real files and sockets. */
+/** The real environment: monotonic time, the kernel's randomness, real files and sockets. */
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Env } from '../env.js';

@@ -1,9 +1,9 @@
-/** Worker threads of Node.js. */
+/** Node.js worker threads. */
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import type { Thread, ThreadHandler, Threads } from '../env.js';
 import { realFileSystem } from './file-system.js';
 
-/** Nothing of how the process was started: a preload (of a tracing agent, say) is not made for further threads. */
+/** Threads do not inherit how the process was started: a preload (of a tracing agent, for example) is not repeated. */
 function cleanStart(): WorkerOptions {
   const { NODE_OPTIONS: _left, ...env } = process.env;
   return { execArgv: [], env };
@@ -25,7 +25,7 @@ export const realThreads: Threads = {
     worker.once('exit', (code) => {
       handler.ended(failure ?? new Error(`the thread ended with code ${code}`));
     });
-    // Last: to listen to it is to hold it.
+    // Must come last: adding a listener refs the worker again.
     worker.unref();
     return {
       post: (message) => worker.postMessage(message),

@@ -1,9 +1,9 @@
-/** Timers of any length: those of Node.js fire at once above 2^31-1 ms. */
+/** Timers of any length. Node.js' own fire at once if the delay is above 2^31-1 ms. */
 import type { Timer } from '../env.js';
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** A delay of Infinity never ends. */
+/** With Infinity, `run` is never called. */
 export function after(delayMs: number, run: () => void): Timer {
   if (delayMs === Number.POSITIVE_INFINITY) return { cancel() {} };
   let timer: NodeJS.Timeout;

@@ -1,11 +1,11 @@
-/** UNIX sockets with a name in a directory: whether somebody listens there, the system knows for all its containers. */
+/** UNIX sockets with a name in a directory. The kernel knows whether a process listens, across all containers. */
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
 import type { BoundSocket } from '../env.js';
 import { errorCode } from '../errors.js';
 
-/** The system's structure has room for 104 bytes or more. Node.js cuts what is longer, in silence. */
+/** The system's address structure has room for at least 104 bytes. Node.js silently cuts longer names. */
 const MAX_NAME_BYTES = 100;
 
 export async function bindSocket(socketPath: string): Promise<BoundSocket> {
@@ -18,7 +18,7 @@ export async function bindSocket(socketPath: string): Promise<BoundSocket> {
     (name) =>
       new Promise<void>((resolve, reject) => {
         server.once('error', reject);
-        // Who may not write to the directory must not be kept from asking.
+        // A process without write permission for the directory must still be able to connect.
         server.listen({ path: name, exclusive: true, writableAll: true }, resolve);
       }),
   );
@@ -44,9 +44,9 @@ export async function isListening(socketPath: string): Promise<boolean> {
         });
         socket.once('error', (error) => {
           const code = errorCode(error) ?? '';
-          // More wait than a listener has room for; or it belongs to somebody who does not let us ask.
+          // The listener's backlog is full, or the socket belongs to a user who does not let us connect.
           if (['EAGAIN', 'EACCES', 'EPERM'].includes(code)) resolve(true);
-          // Reset: it stopped listening before it had accepted.
+          // ECONNRESET: it stopped listening before it accepted.
           else if (['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'ENOTSOCK', 'EPROTOTYPE'].includes(code))
             resolve(false);
           else reject(error);
@@ -55,7 +55,7 @@ export async function isListening(socketPath: string): Promise<boolean> {
   );
 }
 
-/** Through a descriptor of the directory a name is short, however deep the directory lies. */
+/** `/proc/self/fd/<directory>/<name>` is short however long the directory's path is. */
 async function withShortName<T>(socketPath: string, use: (name: string) => Promise<T>): Promise<T> {
   if (Buffer.byteLength(socketPath) <= MAX_NAME_BYTES) return use(socketPath);
   const directory = fs.openSync(path.dirname(socketPath), fs.constants.O_RDONLY);
