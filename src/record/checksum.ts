@@ -1,7 +1,7 @@
 /**
- * CRC-32 (IEEE 802.3, the polynomial of zlib and PNG). The package `crc-32` is the portable path and the faster one
- * for short inputs (a call into zlib costs more than it saves below about 384 bytes); `zlib.crc32` where Node has it
- * is 2.5 times faster on blocks. Both give the same number, and a test holds them equal.
+ * CRC-32 (IEEE 802.3, the polynomial of zlib and PNG). The package `crc-32` works everywhere. It is also the faster one
+ * for short inputs: below about 384 bytes a call into zlib costs more than it saves. On blocks `zlib.crc32`, where
+ * Node.js has it, is 2.5 times faster. Both give the same number; a test compares them.
  */
 import * as zlib from 'node:zlib';
 import CRC32 from 'crc-32';
@@ -10,13 +10,13 @@ const ZLIB_PAYS_FROM_BYTES = 384;
 
 const native: ((data: Uint8Array, seed?: number) => number) | undefined = zlib.crc32;
 
-/** Checksum of `bytes` as an unsigned 32-bit integer; `seed` is the checksum of the bytes before them. */
+/** Checksum of `bytes` as an unsigned 32-bit integer. `seed` is the checksum of the bytes before them. */
 export function crc32(bytes: Uint8Array, seed = 0): number {
   if (native && bytes.length >= ZLIB_PAYS_FROM_BYTES) return native(bytes, seed);
   return CRC32.buf(bytes, seed) >>> 0;
 }
 
-/** Checksum of several pieces as if they were one. */
+/** Checksum of the concatenated chunks. */
 export function crc32Chunks(chunks: readonly Uint8Array[]): number {
   let crc = 0;
   for (const chunk of chunks) crc = crc32(chunk, crc);

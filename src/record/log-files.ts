@@ -1,6 +1,6 @@
 /**
- * The files of a record log by their numbers: their names, which of them are open, and those that wait to be used
- * again, under a name of their own (`.spare`) or already under the next one's.
+ * The numbered files of a record log: their names, which of them are open, and the recycled ones. A recycled file waits
+ * under the name `.spare`, or already has the next file's name.
  */
 import type { Env, File } from '../env/env.js';
 import { corruption } from './record.js';
@@ -8,22 +8,22 @@ import { corruption } from './record.js';
 export interface LogFilesOptions {
   readonly env: Env;
   readonly directory: string;
-  /** What the files are called before their number. */
+  /** File names begin with it; the number follows. */
   readonly name: string;
-  /** Whether files that are not needed any more are kept, to be written over as new ones; false. */
+  /** Whether obsolete files are kept and overwritten as new ones. Default: false. */
   readonly recycles?: boolean;
-  /** A file larger than this is not kept: twice `maxFileBytes`. */
+  /** Larger files are not recycled. Default: twice `maxFileBytes`. */
   readonly maxSpareBytes?: number;
   readonly maxFileBytes: number;
 }
 
 export interface PreparedFile {
   readonly number: number;
-  /** What it holds already. */
+  /** The size that the file already has. */
   readonly allocatedBytes: number;
 }
 
-/** Files that wait to be used again: one is enough where files come and go one by one. */
+/** Recycled files kept at a time. One is enough, because files are created and removed one by one. */
 const MAX_SPARES = 1;
 
 export class LogFiles {
@@ -40,14 +40,14 @@ export class LogFiles {
     return `${this.#options.directory}/${this.#options.name}-${String(number).padStart(8, '0')}.log`;
   }
 
-  /** Deletes what is below `oldestNeeded`; returns the numbers of the others, ascending. Throws `CORRUPTION`. */
+  /** Deletes the files below `oldestNeeded`. Returns the other numbers, ascending. Throws `CORRUPTION`. */
   clearObsolete(oldestNeeded: number | undefined): number[] {
     const { env, directory, name } = this.#options;
     const pattern = new RegExp(`^${name}-(\\d{8,15})\\.log$`);
     const sparePattern = new RegExp(`^${name}-\\d{8,15}\\.spare$`);
     const numbers: number[] = [];
     for (const entry of env.fs.list(directory)) {
-      // It is not known whether its old name is durably gone.
+      // A spare from before a crash is not reused: the removal of its old name may not be durable.
       if (sparePattern.test(entry)) env.fs.unlink(`${directory}/${entry}`);
       const number = Number(pattern.exec(entry)?.[1] ?? 0);
       if (number === 0) continue;
@@ -67,7 +67,7 @@ export class LogFiles {
     return this.#open.get(number);
   }
 
-  /** The file, opened for reading if it is not open. Throws the system's error. */
+  /** The file; opens it for reading if it is not open. Throws the system's error. */
   use(number: number): File {
     let file = this.#open.get(number);
     if (!file) {
@@ -82,8 +82,8 @@ export class LogFiles {
   }
 
   /**
-   * Makes a file, or of a spare one that file, and its name durable. Resolves to the bytes that it holds already.
-   * Rejects with the system's error.
+   * Creates the file, or renames a spare file to it, and makes the name durable. Resolves to the bytes that the file
+   * already has. Rejects with the system's error.
    */
   async create(number: number): Promise<number> {
     const { env, directory } = this.#options;
@@ -107,15 +107,15 @@ export class LogFiles {
     return allocatedBytes;
   }
 
-  /** Makes a spare file, if there is one, the next one before that is needed. */
+  /** If there is a spare file, renames it to the next file before that one is needed. */
   prepare(number: number): void {
     if (this.#spares.length === 0 || this.#prepared) return;
     this.#prepared = this.create(number).then((allocatedBytes) => ({ number, allocatedBytes }));
-    // Told to whoever takes it.
+    // `takePrepared` reports the error.
     this.#prepared.catch(() => {});
   }
 
-  /** What `prepare` made, if it was called. Rejects as `create`. */
+  /** The file from `prepare`, if that was called. Rejects as `create` does. */
   async takePrepared(): Promise<PreparedFile | undefined> {
     try {
       return await this.#prepared;
@@ -124,7 +124,7 @@ export class LogFiles {
     }
   }
 
-  /** Removes a file that holds nothing, if that can be done: it is in nobody's way. */
+  /** Removes an empty file if possible. If it stays it does no harm. */
   discard(number: number): void {
     try {
       this.#options.env.fs.unlink(this.path(number));
@@ -132,13 +132,14 @@ export class LogFiles {
   }
 
   /**
-   * Takes a file its name, with `unlink` if it is not to be used again; returns whether it is, once the directory is
-   * synced: then `addSpare` is to be called.
+   * Removes the file's name: renames the file to a spare, or calls `unlink`. Returns whether it became a spare. If so,
+   * the caller syncs the directory and then calls `addSpare`.
    */
   giveUp(number: number, unlink: (path: string) => void): boolean {
     const { env, recycles } = this.#options;
     const path = this.path(number);
-    // It is gone already if only the sync failed the last time; then a second sync proves nothing, and it is no spare.
+    // If it is already gone, the last call removed it and only the sync failed. A second sync would prove nothing, so
+    // the file does not become a spare.
     const isThere = env.fs.exists(path);
     const isSpare =
       isThere && recycles === true && this.#spares.length < MAX_SPARES && this.#isFitToBeSpare(number);
@@ -148,7 +149,7 @@ export class LogFiles {
     return isSpare;
   }
 
-  /** One large value must not have its size kept for ever. */
+  /** A file that one large value made large is not kept. */
   #isFitToBeSpare(number: number): boolean {
     const { maxFileBytes, maxSpareBytes = 2 * maxFileBytes } = this.#options;
     try {
@@ -162,7 +163,7 @@ export class LogFiles {
     this.#spares.push(number);
   }
 
-  /** Closes it if it is open. */
+  /** Closes the file if it is open. */
   forget(number: number): void {
     this.#open.get(number)?.close();
     this.#open.delete(number);

@@ -1,6 +1,6 @@
 /**
- * Reads a file that must be there: what cannot be read as a file at all is damage, with the path; a failing disk is
- * not.
+ * Reads a file that must exist. A path that is no readable file is corruption and the error names it. An I/O error of
+ * the disk is not corruption.
  */
 import type { FileSystem } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
@@ -14,7 +14,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_FS_FILE_TOO_LARGE: 'it is larger than any file that is written here',
 };
 
-/** Throws `CORRUPTION` if there is no file that can be read, or the system's error. */
+/** Throws `CORRUPTION` if the path is no readable file, otherwise the system's error. */
 export function readWhole(fs: FileSystem, path: string): Buffer {
   try {
     return fs.readFile(path);
@@ -23,7 +23,7 @@ export function readWhole(fs: FileSystem, path: string): Buffer {
   }
 }
 
-/** A system error that says that there is no such file as `CORRUPTION`; any other as it is. */
+/** Turns a system error that says "no such file" into `CORRUPTION`. Returns other errors unchanged. */
 export function unreadable(error: unknown, path: string): unknown {
   const reason = REASONS[errorCode(error) ?? ''];
   return reason === undefined ? error : corruption(path, 0, reason);

@@ -1,21 +1,20 @@
 /**
- * A series of numbered files (`<name>-00000001.log` …) of records, appended to in groups: everything that arrived
- * while the last group was being written becomes the next one, with one write and at most one sync. WAL and Raft log
- * are each one of these.
+ * An append-only log of records in numbered files (`<name>-00000001.log` …). The WAL and the Raft log each are one.
  *
- *   - A file is ended by a record that says that its successor exists, and synced before its successor receives a
- *     record.
- *   - With `recycles`, a file that is not needed any more becomes the next new one, so that durable writes change no
- *     metadata. Its old name is durably gone before anything is written to it. What it held has another file number.
- *     Where files are removed while other events run, it gets its new name before that is needed. What it holds behind
- *     its end is not cut off.
- *   - With `syncStepBytes`, what need not be durable is synced now and then, while others are written.
- *   - With `preallocateBytes`, a durable write that extends the file writes so many zeros behind itself, for the same
- *     reason.
- *   - What a recovery discards is cut off, and the cut synced, before anything is appended.
- *   - After a failed sync nothing is appended any more (`LOG_FAILED`); after a full disk (`LOG_NO_SPACE`) the tail is
- *     cut back to the last whole group and the next append tries again. Where there is no descriptor for a new file, the
- *     present one grows beyond its size.
+ * Group commit: all payloads that arrive while one group is being written form the next group. A group is one record,
+ * one write and at most one sync.
+ *
+ * - The last record of a file says that its successor exists. The file is synced before its successor gets a record.
+ * - With `recycles`, an obsolete file is renamed to a new one, so that durable writes change no metadata. The removal
+ *   of its old name is durable before anything is written to it. Its old records have another file number.
+ *   `removeBeforeLater` gives it its new name before the new file is needed. Old bytes behind its end are not cut off.
+ * - With `syncStepBytes`, payloads that need not be durable are synced in the background from time to time.
+ * - With `preallocateBytes`, a durable write that extends the file also writes that many zeros behind its end, so that
+ *   the next durable writes change no metadata.
+ * - Recovery truncates what it discards and syncs that before anything is appended.
+ * - After a failed sync no append is accepted (`LOG_FAILED`). On a full disk (`LOG_NO_SPACE`) the file is truncated to
+ *   the last whole group, and the next append tries again. If file descriptors run out, the current file grows beyond
+ *   its size instead of a new file.
  */
 import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorMessage, isDiskFull, isOutOfDescriptors, RaftreeError } from '../env/errors.js';
@@ -27,40 +26,43 @@ import { type RecordFile, type Recovery, recoverRecords } from './recovery.js';
 export interface RecordLogOptions {
   readonly env: Env;
   readonly directory: string;
-  /** What the files are called before their number. */
+  /** File names begin with it; the number follows. */
   readonly name: string;
-  /** A file that has reached this size is succeeded by a new one. */
+  /** When a file has reached this size, a new one is started. */
   readonly maxFileBytes: number;
-  /** A group is closed when it has reached this size. */
+  /** A group that has reached this size is closed. */
   readonly maxGroupBytes: number;
   /**
-   * Files below this number are deleted unread: their owner no longer needs them. The one named must exist, if any
-   * does.
+   * Files below this number are deleted unread: the owner no longer needs them. If there are any files, this one must
+   * exist.
    */
   readonly oldestNeeded?: number;
   /**
-   * The files from there up to this one must exist, and all but this one be complete; their owner has seen it begun.
+   * Every file from `oldestNeeded` up to this number must exist; all but the last must be complete. The owner has seen
+   * this file in use.
    */
   readonly newestKnown?: number;
-  /** Whether a few files that are not needed any more are kept, to be written over as new ones; false. */
+  /** Whether obsolete files are kept and overwritten as new ones. Default: false. */
   readonly recycles?: boolean;
   /**
-   * A file larger than this is not kept for that: one large payload would have its size kept for ever; twice
-   * `maxFileBytes`.
+   * Larger files are not recycled, so that one large payload does not fix their size. Default: twice `maxFileBytes`.
    */
   readonly maxSpareBytes?: number;
-  /** A durable write beyond the end of the file makes it longer by this; 0. */
+  /** A durable write beyond the end of the file extends it by this many zeros. Default: 0. */
   readonly preallocateBytes?: number;
-  /** After so many bytes that need not be durable they are synced all the same, while others are written; never. */
+  /** Payloads that need not be durable are synced in the background after this many bytes. Default: never. */
   readonly syncStepBytes?: number;
-  /** Gives the first payload of every new file: what a reader must know if all earlier files are deleted. */
+  /** The first payload of every new file: what a reader needs if all earlier files are deleted. */
   readonly preamble?: () => Payload;
   /** Receives the payloads that recovery finds, in order. */
   readonly recovered: (payload: Buffer, position: Position) => void;
 }
 
 const NO_ZEROS: Buffer = Buffer.alloc(0);
-/** A group up to this size that need not be durable is written at once: it takes less time than to wait for it. */
+/**
+ * Up to this size a group that need not be durable is written synchronously, which is faster than an asynchronous
+ * write.
+ */
 const MAX_SYNCHRONOUS_BYTES = 256 * 1024;
 
 interface Append {
@@ -76,22 +78,22 @@ export class RecordLog {
   readonly #options: RecordLogOptions;
   readonly #files: LogFiles;
   #oldest: number;
-  /** The sizes of the files before the current one. */
+  /** Sizes of the files before the current one. */
   readonly #endedBytes = new Map<number, number>();
   #current: number;
   #offset: number;
-  /** The end of what the current file has allocated: from `#offset` up to it are zeros or old bytes. */
+  /** Size of the current file. From `#offset` up to it there are zeros or old bytes. */
   #allocated: number;
-  /** The end of what the current file held under another number; 0 if it is a new one. */
+  /** Where a recycled file's old bytes end; 0 if the file is new. */
   #oldBytesEnd = 0;
-  /** False after a full disk: no more is asked for than is needed. */
+  /** False after a full disk: then only needed bytes are written. */
   #preallocates = true;
   #durableThrough: Position;
   #isRotating = false;
-  /** Written to the current file since the last sync of it began. */
+  /** Bytes written to the current file since its last sync began. */
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
-  /** The files that recovery found, until they are fit to be appended to. */
+  /** Files that recovery found and that `#settleAll` has not yet made ready for appends. */
   #unsettled: readonly number[] = [];
   #queue: (Append | 'rotate')[] = [];
   #queuedBytes = 0;
@@ -102,7 +104,7 @@ export class RecordLog {
   #closed = false;
   #zeros = NO_ZEROS;
 
-  /** Recovers what is there; throws `CORRUPTION`, or the system's error. The directory must exist. */
+  /** Runs recovery. Throws `CORRUPTION`, or the system's error. The directory must exist. */
   static open(options: RecordLogOptions): RecordLog {
     return new RecordLog(options);
   }
@@ -136,14 +138,14 @@ export class RecordLog {
     this.#current = numbers.length > 0 ? end.file : this.#oldest - 1;
     this.#offset = end.offset;
     this.#allocated = end.offset;
-    // Not the beginning of an empty last file: that would not tell where the file before it ends.
+    // Not the start of an empty last file: that would not say where the file before it ends.
     this.#durableThrough =
       numbers.length > 0 ? this.recovery.lastRecordEnd : { file: this.#current, offset: 0 };
     this.#unsettled = numbers;
     try {
       this.#settleAll();
     } catch (error) {
-      // It can be read. What is to be done before anything is appended waits until something is.
+      // The disk is full, but the log can be read. The next append settles it first.
       if (!isDiskFull(error)) throw error;
     }
     const { lastRecordEnd } = this.recovery;
@@ -153,7 +155,7 @@ export class RecordLog {
     }
   }
 
-  /** The file that the next group goes to, unless it is full. */
+  /** The file of the next group, unless it is full. */
   get currentFile(): number {
     return this.#current;
   }
@@ -162,7 +164,7 @@ export class RecordLog {
     return this.#oldest;
   }
 
-  /** Bytes that were given to `append` and are not yet written. */
+  /** Bytes given to `append` and not yet written. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
@@ -172,12 +174,12 @@ export class RecordLog {
   }
 
   /**
-   * Appends a payload; resolves to its position when it is written (a kill of the process loses nothing) and, if
+   * Appends a payload. Resolves to its position when it is written (it survives a kill of the process) and, if
    * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until
    * then.
    *
-   * Rejects with `LOG_NO_SPACE` (certainly not written, nor anything queued behind it; try again later),
-   * `LOG_FAILED` (may or may not survive; reopen) or `LOG_CLOSED`.
+   * Rejects with `LOG_NO_SPACE` (neither this nor any later queued payload was written; try again later), `LOG_FAILED`
+   * (may or may not survive; reopen the log) or `LOG_CLOSED`.
    */
   append(payload: Payload, durable: boolean): Promise<Position> {
     if (this.#failure) return Promise.reject(this.#failure);
@@ -190,9 +192,7 @@ export class RecordLog {
     });
   }
 
-  /**
-   * Makes the first file durably exist, if there is none. Throws the system's error. Not while appends are under way.
-   */
+  /** Creates the first file durably if there is none. Throws the system's error. Do not call it during appends. */
   async begin(): Promise<void> {
     if (this.#files.get(this.#current) || this.#unsettled.length > 0) return;
     this.#allocated = await this.#files.create(this.#current + 1);
@@ -201,15 +201,15 @@ export class RecordLog {
     this.#offset = 0;
   }
 
-  /** What is appended from now on goes to a new file. */
+  /** Later appends go to a new file. */
   rotate(): void {
     if (this.#queue.at(-1) !== 'rotate') this.#queue.push('rotate');
   }
 
   /**
-   * Deletes the files below `number`, but never the current one, nor, where files have a preamble, the one before it
-   * while the current one's is not durable. The directory is synced after each, so that after a power cut what came
-   * back of them has no gap. Throws the system's errors; may then be called again.
+   * Deletes the files below `number`, but never the current one. With a preamble, it also keeps the file before the
+   * current one until the current one's preamble is durable. Syncs the directory after each file: after a power cut the
+   * files that reappear have no gap. Throws the system's errors; then call it again.
    */
   removeBefore(number: number): void {
     const { env, directory } = this.#options;
@@ -221,7 +221,7 @@ export class RecordLog {
     }
   }
 
-  /** As `removeBefore`, while other events run. One call at a time. */
+  /** Like `removeBefore`, but asynchronous. Only one call at a time. */
   async removeBeforeLater(number: number): Promise<void> {
     const { env, directory } = this.#options;
     for (; this.#oldest < this.#endOfRemovable(number); this.#oldest++) {
@@ -239,13 +239,13 @@ export class RecordLog {
   }
 
   #endOfRemovable(number: number): number {
-    // What is to be settled may be the end of an older file.
+    // The file that is still to be settled may be the one before the last.
     if (this.#unsettled.length > 0) return this.#oldest;
     const lastKept = this.#options.preamble ? this.#durableThrough.file : this.#current;
     return Math.min(number, lastKept);
   }
 
-  /** Bytes of a payload that was appended, or part of it. Throws `CORRUPTION` if the file is too short. */
+  /** Reads bytes of a payload that was appended. Throws `CORRUPTION` if the file is too short. */
   read(position: Position, sizeBytes: number): Buffer {
     const target = Buffer.allocUnsafe(sizeBytes);
     const file = this.#files.use(position.file);
@@ -255,14 +255,14 @@ export class RecordLog {
     return target;
   }
 
-  /** Bytes of records, all files together; of files that were there at opening with what may stand behind their end. */
+  /** Bytes of all files. Files found at opening count with the zeros or old bytes behind their end. */
   sizeBytes(): number {
     let bytes = this.#offset;
     for (const size of this.#endedBytes.values()) bytes += size;
     return bytes;
   }
 
-  /** Writes what was appended, syncs, closes. */
+  /** Writes what is queued, syncs and closes. */
   async close(): Promise<void> {
     this.#closed = true;
     while (this.#writing || this.#queue.some((item) => item !== 'rotate')) {
@@ -285,7 +285,7 @@ export class RecordLog {
   #schedule(): void {
     if (this.#scheduled || this.#writing) return;
     this.#scheduled = true;
-    // At the end of the turn: whoever is woken together by one group joins the next one together.
+    // At the end of the turn: all callers that run in this turn join the same group.
     this.#options.env.timers.endOfTurn(() => {
       this.#scheduled = false;
       if (this.#writing) return;
@@ -305,12 +305,12 @@ export class RecordLog {
         positions = await this.#writeGroup(group);
       } catch (error) {
         for (const item of group) item.reject(error);
-        // What is queued behind must not overtake what just failed.
+        // Payloads queued behind the failed group must not be written before it.
         this.#rejectQueue(error);
         continue;
       }
       for (let i = 0; i < group.length; i++) (group[i] as Append).resolve(positions[i] as Position);
-      // The resolved run first: what they append now joins the next group.
+      // The callers resolved here run first: what they append now joins the next group.
       await new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn));
     }
   }
@@ -337,7 +337,7 @@ export class RecordLog {
   }
 
   async #writeGroup(group: readonly Append[]): Promise<Position[]> {
-    // A sync in the background may have failed since it was queued.
+    // A background sync may have failed since the group was queued.
     if (this.#failure) throw this.#failure;
     try {
       this.#settleAll();
@@ -369,7 +369,7 @@ export class RecordLog {
       throw await this.#afterFailedWrite(file, start, error);
     }
     if (durable) {
-      // What a sync under way is about stands before this: if it fails, neither is known to be there.
+      // Bytes before this group may be in a background sync. If it fails, this group is not known to be durable either.
       await this.#syncing;
       if (this.#failure) throw this.#failure;
     }
@@ -381,7 +381,7 @@ export class RecordLog {
     return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
   }
 
-  /** Durable with everything before it: a durable write by itself would cover only its own bytes. */
+  /** Makes the chunks durable together with everything before them. `File.writeDurable` covers only its own bytes. */
   async #writeDurable(file: File, chunks: readonly Uint8Array[], start: number): Promise<void> {
     if (this.#unsyncedBytes === 0) return file.writeDurable(chunks, start);
     await file.write(chunks, start);
@@ -389,7 +389,7 @@ export class RecordLog {
     this.#unsyncedBytes = 0;
   }
 
-  /** So that little is left to be synced when the file ends, while others wait. */
+  /** Keeps the last sync of a file short: later appends wait for it. */
   #syncNowAndThen(file: File, writtenBytes: number): void {
     this.#unsyncedBytes += writtenBytes;
     if (this.#syncing || this.#unsyncedBytes < (this.#options.syncStepBytes ?? Number.POSITIVE_INFINITY))
@@ -413,15 +413,16 @@ export class RecordLog {
     return bytes > 0 ? this.#zeros.subarray(0, bytes) : NO_ZEROS;
   }
 
-  /** Takes back what was allocated behind the last record. */
+  /** Truncates what was allocated behind the last record. */
   #cutAllocated(file: File): void {
     if (this.#allocated > this.#offset) file.truncate(this.#offset);
     this.#allocated = this.#offset;
   }
 
   /**
-   * Begins the next file and makes its name durable; then ends the current one with a record that says so, and syncs
-   * it. Whoever finds that record misses the next file if it is lost. False if there is no descriptor for it.
+   * Creates the next file and makes its name durable. Then ends the current file with an end record and syncs it. If
+   * the next file is lost, recovery sees in the end record that it is missing. Returns false if no file descriptor is
+   * left.
    */
   async #startNextFile(): Promise<boolean> {
     this.#isRotating = true;
@@ -466,7 +467,7 @@ export class RecordLog {
     await this.#syncing;
     if (this.#failure) throw this.#failure;
     try {
-      // What a file that is used again holds behind its end need not be cut off, which would have to be synced too.
+      // A recycled file keeps its old bytes behind the end record: truncating it would need another sync.
       if (!this.#options.recycles) this.#cutAllocated(file);
       file.writeSync([record], start);
     } catch (error) {
@@ -483,9 +484,9 @@ export class RecordLog {
   }
 
   /**
-   * A full disk is survived by cutting off what part of the group was written, durably: it must not come back after
-   * its callers were told that it is not there. A failed sync is not, whatever its code: it may have lost earlier
-   * groups too.
+   * After a write that failed for lack of space, the part of the group that was written is truncated durably: it must
+   * not reappear after its callers were told that it was not written. After a failed sync, whatever its code, the log
+   * fails: earlier groups may be lost too.
    */
   async #afterFailedWrite(file: File, validEnd: number, error: unknown): Promise<RaftreeError> {
     if (!isDiskFull(error) || isFailedSync(error)) return this.#fail(error);
@@ -519,21 +520,22 @@ export class RecordLog {
   }
 
   /**
-   * Cuts off what recovery discarded and makes all that stays durable, so that later records may vouch for it. What
-   * no record vouches for yet is written once more: if a sync of it failed, the system may hold it as clean in its
-   * cache, so that it reads well and another sync does nothing for it.
+   * Makes the files that recovery found ready for appends: truncates what it discarded and makes the rest durable,
+   * because later records will state that it is. Recovery rewrites and syncs records that are not proven durable: if a
+   * sync of them failed earlier, the page cache may hold them as clean. Then they read well, but another sync would not
+   * write them.
    */
   #settleAll(): void {
     const numbers = this.#unsettled;
     if (numbers.length === 0) return;
     const { env, directory } = this.#options;
     const { end, lastRecordEnd } = this.recovery;
-    // Of the file before one without records it is not known either.
+    // If the last file holds no record, the records of the file before it are not proven durable either.
     if (lastRecordEnd.file < end.file) this.#settle(lastRecordEnd).close();
     const last = this.#settle(end);
     this.#files.forget(end.file);
     this.#files.adopt(end.file, last);
-    // The last one first and each for good: a power cut leaves no gap.
+    // From the last one down, syncing each removal: a power cut then leaves no gap.
     for (const number of numbers.filter((number) => number > end.file).reverse()) {
       env.fs.unlink(this.#files.path(number));
       env.fs.syncDirectory(directory);
@@ -542,7 +544,7 @@ export class RecordLog {
     this.#unsettled = [];
   }
 
-  /** Makes a file end there, durably. */
+  /** Makes the file end at `end`, durably. */
   #settle(end: Position): File {
     const { durableThrough } = this.recovery;
     const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;

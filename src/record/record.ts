@@ -1,6 +1,6 @@
 /**
- * The one record format of WAL, MANIFEST and Raft log. A record is one commit group: what was written and synced
- * together. All integers are little-endian; a record starts at a multiple of 8.
+ * The record format of WAL, MANIFEST and Raft log. A record is one commit group: the payloads that were written and
+ * synced together. Integers are little-endian. A record starts at a multiple of 8.
  *
  *     0        4        8        12       16       24                32                 40
  *     +--------+--------+--------+--------+--------+-----------------+------------------+------- - -+---------+
@@ -12,12 +12,12 @@
  *
  *     body:  ( payload bytes u32 | payload ) ...
  *
- * Type 0 is invalid, so zeros are no record; the file number is in the header, so a stale record of a recycled file
- * is none either. Type 1 is a group; type 3 is one as well, written where a recycled file may hold older records;
- * type 2, without a body, is the end of a file and says that its successor exists.
- * `durable through` is the position known to be synced when the record was written: a record that is bad although a
- * later one says that it had been synced is corruption. What becomes of a bad record without such a witness:
- * `recovery.ts` and `torn-write.ts`.
+ * Type 1 is a group. Type 3 is a group at a place where a recycled file may hold older records. Type 2, without a body,
+ * ends a file and says that its successor exists. Type 0 is invalid, so zeros are never a record. The header contains
+ * the file number, so an old record of a recycled file is never taken for a new one.
+ *
+ * `durable through` is a position that was synced before this record was written. If a record before that position is
+ * bad, the log is corrupt. For a bad record without such a proof see `recovery.ts` and `torn-write.ts`.
  */
 import { RaftreeError } from '../env/errors.js';
 import { crc32, crc32Chunks } from './checksum.js';
@@ -28,12 +28,12 @@ const TYPE_GROUP = 1;
 const TYPE_END = 2;
 const TYPE_GROUP_OVER_OLD = 3;
 const TYPES: readonly number[] = [TYPE_GROUP, TYPE_END, TYPE_GROUP_OVER_OLD];
-/** Far above any group that is written; a length above it is not believed. */
+/** Far above the size of any group. A length field above it is invalid. */
 export const MAX_RECORD_BYTES = 1024 * 1024 * 1024;
-/** A small body is copied together: one checksum and one buffer to write cost less than many. */
+/** A body up to this size is copied into one buffer: one checksum and one buffer cost less than many. */
 const COPIED_BODY_BYTES = 128 * 1024;
 
-/** A place in a numbered series of files. */
+/** A position in a numbered series of files. */
 export interface Position {
   readonly file: number;
   readonly offset: number;
@@ -44,19 +44,19 @@ export function isBefore(a: Position, b: Position): boolean {
 }
 
 export interface EncodedRecord {
-  /** To be written as they are, in this order. */
+  /** Write them unchanged, in this order. */
   readonly chunks: readonly Uint8Array[];
   readonly sizeBytes: number;
   /** Where each payload starts, relative to the record. */
   readonly payloadOffsets: readonly number[];
 }
 
-/** One payload is one or several chunks, stored as if they were one. */
+/** A payload is one or more chunks, stored as their concatenation. */
 export type Payload = readonly Uint8Array[];
 
 /**
- * `isOverOldBytes`: from its place on the file may still hold what it held under another number.
- * Throws `RECORD_TOO_LARGE` above MAX_RECORD_BYTES.
+ * `isOverOldBytes`: from this record on, the recycled file may still hold old records. Throws `RECORD_TOO_LARGE` above
+ * MAX_RECORD_BYTES.
  */
 export function encodeRecord(
   fileNumber: number,
@@ -83,7 +83,7 @@ export function encodeRecord(
   return { chunks, sizeBytes, payloadOffsets };
 }
 
-/** The last record of a file whose successor durably exists. */
+/** The last record of a file whose successor exists durably. */
 export function encodeEnd(fileNumber: number, durableThrough: Position): Buffer {
   return encodeHeader(TYPE_END, fileNumber, durableThrough, 0, 0);
 }
@@ -136,7 +136,7 @@ export function sizeOf(payload: Payload): number {
 export interface DecodedRecord extends RecordHeader {
   /** Views of the bytes given, with their offset in them. */
   readonly payloads: readonly { readonly bytes: Buffer; readonly offset: number }[];
-  /** With the padding. */
+  /** Includes the padding. */
   readonly endOffset: number;
 }
 
@@ -145,13 +145,13 @@ export interface RecordHeader {
   readonly bodyEnd: number;
   readonly bodyCrc: number;
   readonly durableThrough: Position;
-  /** Nothing follows in this file, and its successor exists. */
+  /** The record ends its file; the next file exists. */
   readonly endsFile: boolean;
-  /** From the record's place on the file may have held other records before. */
+  /** From here on the recycled file may hold old records. */
   readonly isOverOldBytes: boolean;
 }
 
-/** The header at `offset`, or undefined if there is no whole, intact header of a record of this file. */
+/** The header at `offset`, or undefined if no complete, intact record header of this file is there. */
 export function decodeHeader(bytes: Buffer, offset: number, fileNumber: number): RecordHeader | undefined {
   const bodyStart = offset + RECORD_HEADER_BYTES;
   if (bodyStart > bytes.length) return undefined;
@@ -169,7 +169,7 @@ export function decodeHeader(bytes: Buffer, offset: number, fileNumber: number):
   };
 }
 
-/** Whether there is a header that would be one of this file but for damage to its type, file number, or the rest. */
+/** Whether a header of this file seems to be there, damaged in its type, its file number or the rest. */
 export function looksLikeHeader(bytes: Buffer, offset: number, fileNumber: number): boolean {
   const header = Buffer.from(bytes.subarray(offset, offset + RECORD_HEADER_BYTES));
   if (header.length < RECORD_HEADER_BYTES) return false;
@@ -181,7 +181,7 @@ export function looksLikeHeader(bytes: Buffer, offset: number, fileNumber: numbe
   });
 }
 
-/** The record at `offset`, or undefined if there is no whole, intact record of this file. */
+/** The record at `offset`, or undefined if no complete, intact record of this file is there. */
 export function decodeRecord(bytes: Buffer, offset: number, fileNumber: number): DecodedRecord | undefined {
   const header = decodeHeader(bytes, offset, fileNumber);
   if (!header) return undefined;
@@ -197,7 +197,7 @@ export function decodeRecord(bytes: Buffer, offset: number, fileNumber: number):
     payloads.push({ bytes: bytes.subarray(start, end), offset: start });
     at = end;
   }
-  // The padding may be cut off by a crash without harm: it carries nothing.
+  // A crash may cut off the padding without harm: it holds no data.
   return { ...header, payloads, endOffset: alignUp(bodyEnd) };
 }
 

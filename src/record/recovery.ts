@@ -1,6 +1,6 @@
 /**
- * Recovery of a series of record files: every record up to the first that is not intact; and whether that one is the
- * tail of a crash, or damage.
+ * Recovery of a series of record files. Reads all records up to the first one that is not intact, and decides whether
+ * that one is the torn end of a crash or corruption.
  */
 import { corruption, decodeRecord, isBefore, type Position, RECORD_ALIGNMENT_BYTES } from './record.js';
 import { type Remains, remainsAt } from './torn-write.js';
@@ -8,44 +8,42 @@ import { type Remains, remainsAt } from './torn-write.js';
 export interface RecordFile {
   readonly number: number;
   readonly path: string;
-  /** What may stand behind its records: zeros, or what the file held under another number as well; nothing. */
+  /** What may follow the file's records: zeros, or also old records of a recycled file. Default: nothing. */
   readonly behind?: 'zeros' | 'old bytes';
   read(): Buffer;
 }
 
 export interface Recovery {
   readonly records: number;
-  /** Where intact records end: the place to go on writing. */
+  /** Where the intact records end: appends continue here. */
   readonly end: Position;
-  /** Where the last intact record ends: `end`, unless the last file holds none. */
+  /** Where the last intact record ends. This is `end`, unless the last file holds no record. */
   readonly lastRecordEnd: Position;
-  /** What the last intact record says was synced; what lies between it and `end` need not be. */
+  /** The last intact record's `durable through`. Bytes between it and `end` are not proven durable. */
   readonly durableThrough: Position;
   readonly discarded: Discarded | undefined;
 }
 
-/** What lay behind the `end` of a recovery and is not to be used. */
+/** Bytes behind the `end` of a recovery that are not used. */
 export interface Discarded {
   readonly bytes: number;
   readonly path: string;
   readonly at: Position;
-  /**
-   * It may be a synced record that was damaged, not only what a crash leaves of an unsynced one: that cannot be told.
-   */
+  /** Whether it may also be a synced record that was damaged later. The bytes do not tell that from a torn write. */
   readonly mayBeDamage: boolean;
 }
 
-/** For people: `the end of the log is …`. */
+/** For people; completes the sentence `the end of the log is …`. */
 export function describeDiscarded({ mayBeDamage }: Discarded): string {
   return mayBeDamage
     ? 'torn by a crash, or was damaged after it had been acknowledged, which cannot be told apart'
     : 'torn by a crash';
 }
 
-/** What is known of a series of files from elsewhere. */
+/** What the log's owner knows about the files from elsewhere. */
 export interface KnownSeries {
   /**
-   * Files from `oldest` to `newest` exist, and all but the newest are synced to their end; 0 and 0 if none is known.
+   * The files from `oldest` to `newest` exist, and all but the newest are synced to their end. 0 and 0: nothing known.
    */
   readonly oldest: number;
   readonly newest: number;
@@ -53,16 +51,17 @@ export interface KnownSeries {
 }
 
 /**
- * Reads the records of consecutive files in order, handing each payload to `visit`.
+ * Reads the records of consecutive files in order and passes each payload to `visit`.
  *
- * At a bad record it looks on, in this file and the later ones, for an intact record whose `durable through` lies
- * past the bad one. If there is one, synced bytes were lost: throws `CORRUPTION` with file and offset. So it does if
- * the bad record is not such as a crash leaves one (`torn-write.ts`). Otherwise recovery ends there and says so.
+ * At a bad record it searches the rest of this file and the later files for an intact record whose `durable through`
+ * lies behind the bad record. Such a record proves that synced bytes were lost: throws `CORRUPTION` with file and
+ * offset. It also throws if a crash cannot leave such bytes (`torn-write.ts`). Otherwise recovery ends at the bad
+ * record and reports what it discarded.
  *
- * A file that no end record closes is the last one, though its successor was begun, unless that holds records.
+ * A file without an end record is the last one. The next file may already exist, but then holds no record.
  *
- * Throws `CORRUPTION` too if file numbers have a gap, a file lost its synced end, or one is missing that an end record
- * or `known` names.
+ * Also throws `CORRUPTION` if file numbers have a gap, if the synced end of a file is missing, or if a file is missing
+ * that an end record or `known` names.
  */
 export function recoverRecords(
   files: readonly RecordFile[],
@@ -161,17 +160,17 @@ export function recoverRecords(
   return { records, end, lastRecordEnd, durableThrough, discarded: undefined };
 }
 
-/** What stands at the beginning of a file: an intact record is not `nothing`. */
+/** What is at the start of the file. An intact record also counts: the result is then not `nothing`. */
 function remainsOf(file: RecordFile, bytes: Buffer): Remains {
   return remainsAt(bytes, 0, file.number, file.behind === 'old bytes');
 }
 
-/** How many of the bytes behind the records of a file are to be reported. */
+/** How many of the bytes behind a file's records are reported as discarded. */
 function writtenBytes(file: RecordFile, remains: Remains, bytes: number): number {
   return file.behind === undefined || remains !== 'nothing' ? Math.max(0, bytes) : 0;
 }
 
-/** The part of a durable-through position that speaks of the given file: all earlier files are synced to their end. */
+/** Up to where `durableThrough` proves this file synced; offset 0 if that position lies in another file. */
 function synced(durableThrough: Position, fileNumber: number): Position {
   return durableThrough.file === fileNumber ? durableThrough : { file: fileNumber, offset: 0 };
 }

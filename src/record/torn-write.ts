@@ -1,9 +1,10 @@
 /**
- * Tells what a crash left of a record from what was damaged afterwards.
+ * Tells a torn write from later damage.
  *
- * A disk writes whole sectors. So after a crash each sector of an unsynced record is as the record's write made it, or
- * as it was before: zeros, or in a recycled file whatever it held. Records are written one behind the other, so a
- * sector that holds a record's header holds all of the record that belongs into it. What has no such form is damage:
+ * A disk writes whole sectors. So after a crash each sector of an unsynced record is either as the write made it or as
+ * it was before: zeros, or old records in a recycled file. Records are written one after the other. So a sector that
+ * holds a record's header also holds all other bytes of the record that lie in this sector. Bytes of another form are
+ * damage:
  *
  *     sectors         |               |               |               |         o  old: zeros, or other records
  *     a record          header body body body body body body body
@@ -12,8 +13,8 @@
  *     damage            header body body boXy body body body body               all are there
  *     unclear           header body 000000000000000 body bXdy                   zeros that may be part of the body
  *
- * Where a recycled file may hold old bytes, every sector behind the first may be old, whatever it holds. A header that
- * lies in two sectors may be whole although the second is old: its last bytes may be the same.
+ * If a recycled file may hold old bytes, every sector after the first may be old, whatever it contains. A header that
+ * spans two sectors may be intact although the second sector is old: the old bytes there may be the same.
  */
 import {
   decodeHeader,
@@ -23,16 +24,16 @@ import {
   RECORD_HEADER_BYTES,
 } from './record.js';
 
-/** The unit that a disk writes whole. Where it is larger, what a crash leaves looks the same. */
+/** The unit that a disk writes atomically. Larger sectors leave the same patterns. */
 export const SECTOR_BYTES = 512;
 
 /**
- * `nothing`: no record was begun there. `torn`: one was, and was never whole. `damaged`: a crash leaves no such bytes.
- * `unclear`: torn or damaged.
+ * `nothing`: no record was started here. `torn`: one was started and never complete. `damaged`: no crash leaves such
+ * bytes. `unclear`: torn or damaged.
  */
 export type Remains = 'nothing' | 'torn' | 'unclear' | 'damaged';
 
-/** What stands at `offset` of a file, where a record would be and no intact one is, and behind it. */
+/** Classifies the bytes from `offset` on, where a record should start but none is intact. */
 export function remainsAt(
   bytes: Buffer,
   offset: number,
@@ -60,7 +61,7 @@ export function remainsAt(
   return isSplit && isZero(bytes, middle, middle + SECTOR_BYTES) ? 'unclear' : 'damaged';
 }
 
-/** The first byte behind the sector of the given one. */
+/** The offset of the next sector. */
 function sectorEnd(offset: number): number {
   return (Math.floor(offset / SECTOR_BYTES) + 1) * SECTOR_BYTES;
 }
