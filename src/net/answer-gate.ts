@@ -1,12 +1,11 @@
 /**
- * Keeps the answers of one channel within what it may buffer. A request that is small on its way in may have an answer
- * that is large on its way out, and hundreds of them may arrive in one chunk. So an answer is made only while the
- * channel is writable and when its turn has come; until then it waits, in order. A large one for which the budget of
- * the node has no room is dropped, and made again when there is room: nobody knows how large it is before.
+ * Bounds the unsent answers of one channel. A small request may have a large answer, and hundreds of requests may
+ * arrive in one chunk. So an answer is made only while the channel is writable and when the channel has its turn. Until
+ * then the requests wait, in order. An answer's size is known only once it is made: if it is large and the node's
+ * budget has no room for it, it is dropped, and made again when there is room.
  *
- * So at most the high water mark and one answer are unsent. The number of answers that wait is the caller's to bound,
- * by not reading (`Channel.pauseReading`). The handler that owns the gate calls `writable` from its
- * `writabilityChanged`.
+ * So at most the high water mark and one answer are unsent. The caller must bound the number of waiting requests by not
+ * reading (`Channel.pauseReading`). The handler that owns the gate calls `writable` from its `writabilityChanged`.
  */
 import type { Channel } from './channel.js';
 import type { Turns, Weight } from './turns.js';
@@ -16,7 +15,7 @@ export interface Answer {
   readonly sizeBytes: number;
 }
 
-/** An answer up to this size asks for no room, and makes its connection a light one. */
+/** An answer up to this size needs no reservation, and its connection counts as light. */
 const SMALL_ANSWER_BYTES = 64 * 1024;
 
 interface Waiting {
@@ -28,11 +27,11 @@ export class AnswerGate {
   readonly #channel: Channel;
   readonly #turns: Turns;
   readonly #waiting: Waiting[] = [];
-  /** The first of those that wait is to have a turn, or waits for room in the budget. */
+  /** The first waiting request has been given to `Turns`, or waits for room in the budget. */
   #isCalled = false;
   #weight: Weight = 'light';
 
-  /** `turns`: of all channels together. */
+  /** `turns` is shared by all channels. */
   constructor(channel: Channel, turns: Turns) {
     this.#channel = channel;
     this.#turns = turns;
@@ -44,15 +43,15 @@ export class AnswerGate {
   }
 
   /**
-   * Makes an answer when its turn has come, perhaps more than once, and writes it. If making it throws, the channel is
-   * cut off with that error. On a channel that is not open nothing is made or written.
+   * Makes the answer when its turn has come, perhaps more than once, and writes it. If `make` throws, the channel is
+   * aborted with that error. If the channel is not open, nothing is made or written.
    */
   run(make: () => Answer, written: () => void): void {
     this.#waiting.push({ make, written });
     this.writable();
   }
 
-  /** The channel may have room again. */
+  /** Called when the channel may have become writable. */
   writable(): void {
     if (!this.#channel.isOpen) this.#waiting.length = 0;
     if (this.#isCalled || this.#waiting.length === 0 || !this.#channel.isWritable) return;
@@ -60,7 +59,7 @@ export class AnswerGate {
     this.#turns.run(() => this.#take(false), this.#weight);
   }
 
-  /** Returns the bytes that were made. */
+  /** Returns the size of the answer that was made. */
   #take(hasRoom: boolean): number {
     const [first] = this.#waiting;
     if (!first || !this.#channel.isOpen) return 0;

@@ -1,54 +1,55 @@
 /**
- * One budget for the bytes that all connections of a node hold: frames that are not complete, requests that are not
- * answered, answers that are not read. Every connection has an account in it.
+ * The memory budget for the bytes that all connections of a node buffer: incomplete frames, unanswered requests and
+ * unsent answers. Each connection has an account in it.
  *
  *     maxBytes
  *     |<- for peers, 2/8 ->|<---------------- clients: the rest, less what peers use above their part ---------------->|
  *                          |<-- large frames, requests: 5/8 -->|<-- answers: 2/8 -->|<-- small frames may use it all ->|
  *
- * Before a connection holds much, it asks for room (`reserve`). Without room it waits: it is not read, or its answers
- * are not made. Room goes to the connection that was given least of late and wants least, every fourth time to the one
- * that has waited longest. While others wait, a connection whose frame or answer stands still is cut off
- * (`BUFFERS_FULL`). Above `maxBytes` the connection that holds most for longest is cut off at once.
+ * Before a connection buffers a frame or an answer it reserves room for it (`reserve`). If there is none it waits: it
+ * is not read, or its answer is not made. Free room goes to the connection with the least bytes granted recently plus
+ * bytes wanted; every fourth time it goes to the one that has waited longest. While others wait, a connection whose
+ * frame or answer makes no progress is cut (`BUFFERS_FULL`). Above `maxBytes`, the connection with the most bytes held
+ * for the longest time is cut at once.
  */
 import type { Env, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 
 export type AccountKind = 'client' | 'peer';
 
-/** What a connection holds bytes for. */
+/** What a connection's bytes are for. */
 export type BufferUse =
-  /** Received, and not a whole message yet; a frame counts with its whole length as soon as it has room. */
+  /** Received, but not yet a complete message. A frame counts with its full length from its reservation on. */
   | 'incoming'
-  /** Messages whose answer is not written yet. */
+  /** Requests whose answer is not yet written. */
   | 'requests'
-  /** Written, and not taken by the system. */
+  /** Written, but not yet taken by the system. */
   | 'unsent'
-  /** Between nodes: messages that are sent, and put together, in fragments. */
+  /** Between nodes: messages that are sent or assembled in fragments. */
   | 'fragments';
 
-/** What room is asked for. */
+/** The uses that need a reservation. */
 export type Reservable = 'incoming' | 'unsent';
 
 /** The part of the budget that only connections between nodes may use. */
 const PEER_PART = 2 / 8;
-/** However much peers hold, clients keep this part. */
+/** Clients keep at least this part, however much the peers hold. */
 const LEAST_CLIENT_PART = 2 / 8;
-/** Parts of what is left to clients. */
+/** Parts of the clients' budget. */
 const REQUEST_PART = 5 / 8;
 const ANSWER_PART = 2 / 8;
-/** A frame up to this size may use the last of the clients' bytes. */
+/** A frame up to this size may use all of the clients' budget. */
 export const SMALL_FRAME_BYTES = 64 * 1024;
 
 const REVIEW_EVERY_MS = 250;
-/** While others wait, a frame or an answer has to go on by MIN_PROGRESS_BYTES within this time, or to its end. */
+/** While others wait, a frame or an answer must progress by MIN_PROGRESS_BYTES within this time, or to its end. */
 const MAX_STANDSTILL_MS = 1000;
 const MIN_PROGRESS_BYTES = 64 * 1024;
-/** "Of late" is between one and two of these. */
+/** "Recently" is the last one to two of these windows. */
 const LATELY_MS = 1000;
 const LATELY_FROM_BYTES = 4096;
 const OLDEST_FIRST_EVERY = 4;
-/** A connection takes no more requests while it holds more than this part of what is free … */
+/** A connection takes no more requests while it holds more than this part of the free bytes … */
 const SHARE_OF_FREE = 1 / 4;
 /** … and more than this. */
 const MIN_SHARE_BYTES = 32 * 1024;
@@ -60,7 +61,7 @@ interface Waiting {
   readonly granted: () => void;
 }
 
-/** Those that wait for room of one kind. */
+/** Reservations of one kind that wait for room. */
 class WaitingRoom {
   /** In order of arrival. */
   #waiting: Waiting[] = [];
@@ -80,7 +81,7 @@ class WaitingRoom {
       this.#waiting = this.#waiting.filter((waiting) => waiting.account !== account);
   }
 
-  /** Lets in whoever is next, as long as it fits. */
+  /** Grants waiting reservations, best first, as long as the next one fits. */
   grant(fits: (account: BufferAccount, bytes: number) => boolean, nowMs: number): void {
     if (this.#granting) return;
     this.#granting = true;
@@ -119,19 +120,21 @@ export class BufferBudget {
     unsent: new WaitingRoom(),
   };
   readonly #heldBytes: Record<AccountKind, number> = { client: 0, peer: 0 };
-  /** Of `#heldBytes.client`: what waits to be sent. */
+  /** The part of `#heldBytes.client` that is unsent. */
   #clientUnsentBytes = 0;
   /**
-   * Whose answer is larger than the part for answers. It began when no other was unsent, and does not count: a value
-   * that is stored can be read, whatever the budget is.
+   * The account whose answer is larger than the part for answers. It started when nothing else was unsent, and does not
+   * count: every stored value can be read, however small the budget is.
    */
   #oversized: BufferAccount | undefined;
-  /** Requests of connections that are gone. They end by themselves: nobody else has to go for them. */
+  /**
+   * Bytes of requests whose connection is closed. They are freed when the requests end: no connection is cut for them.
+   */
   #leftBytes = 0;
   #reviewTimer: Timer | undefined;
   #relieving = false;
 
-  /** `maxBytes`: of all connections together. */
+  /** `maxBytes` is for all connections together. */
   constructor(env: Pick<Env, 'clock' | 'timers'>, maxBytes: number) {
     this.env = env;
     this.#maxBytes = maxBytes;
@@ -141,35 +144,35 @@ export class BufferBudget {
     return this.#heldBytes.client + this.#heldBytes.peer;
   }
 
-  /** Reservations that wait for room. */
+  /** Number of reservations that wait for room. */
   get waiting(): number {
     return this.#waiting.incoming.size + this.#waiting.unsent.size;
   }
 
-  /** `unsentBytes` tells what a connection has not sent at this moment; `cut` ends it. */
+  /** `unsentBytes` returns the connection's unsent bytes at this moment. `cut` closes the connection. */
   open(kind: AccountKind, unsentBytes: () => number, cut: (reason: RaftreeError) => void): BufferAccount {
     const account = new BufferAccount(this, kind, unsentBytes, cut);
     this.#accounts.add(account);
     return account;
   }
 
-  /** For accounts only: it is closed. */
+  /** For accounts only: the account is closed. */
   endWaiting(account: BufferAccount): void {
     if (this.#oversized === account) this.#oversized = undefined;
     for (const room of Object.values(this.#waiting)) room.forget(account);
   }
 
-  /** For accounts only: what connections that are gone hold has changed by so much. */
+  /** For accounts only: the bytes held by closed accounts changed by this much. */
   left(bytes: number): void {
     this.#leftBytes += bytes;
   }
 
-  /** For accounts only: it is closed and holds nothing. */
+  /** For accounts only: the account is closed and holds nothing. */
   forget(account: BufferAccount): void {
     this.#accounts.delete(account);
   }
 
-  /** For accounts only: what one of this kind holds for this use has changed by so much. */
+  /** For accounts only: the bytes that an account of this kind holds for this use changed by this much. */
   changed(kind: AccountKind, use: BufferUse, bytes: number): void {
     this.#heldBytes[kind] += bytes;
     if (kind === 'client' && use === 'unsent') this.#clientUnsentBytes += bytes;
@@ -186,7 +189,7 @@ export class BufferBudget {
     claimBytes: number,
     granted: () => void,
   ): boolean {
-    // Nodes bound what they send each other, and what they say must not wait behind clients.
+    // Nodes bound what they send to each other, and their messages must not wait behind clients.
     if (account.kind === 'peer') return true;
     if (this.#waiting[use].size === 0 || isSmallFrame(use, bytes)) {
       if (this.#fits(account, use, bytes)) return true;
@@ -196,7 +199,7 @@ export class BufferBudget {
     return false;
   }
 
-  /** For accounts only: what one connection may hold before it takes no more requests. */
+  /** For accounts only: above this many held bytes a connection takes no more requests. */
   get shareBytes(): number {
     return Math.max(MIN_SHARE_BYTES, (this.#clientBytes - this.#countedClientBytes) * SHARE_OF_FREE);
   }
@@ -227,7 +230,7 @@ export class BufferBudget {
       this.#oversized = account;
       return true;
     }
-    // The reservation of a frame contains what has arrived of it.
+    // A frame's reservation includes its bytes that have already arrived.
     const othersBytes = this.#countedClientBytes - Math.min(bytes, account.bytesOf('incoming'));
     if (isSmallFrame(use, bytes)) return othersBytes + bytes <= mostBytes;
     const requestBytes = othersBytes - (this.#clientUnsentBytes - this.#oversizedBytes);
@@ -241,7 +244,7 @@ export class BufferBudget {
     }
   }
 
-  /** While somebody waits: what stands still makes room. */
+  /** Runs while reservations wait: cuts connections that make no progress. */
   #review(): void {
     this.#reviewTimer = undefined;
     const nowMs = this.env.clock.nowMs();
@@ -262,7 +265,7 @@ export class BufferBudget {
     if (this.waiting > 0) this.#reviewTimer = this.env.timers.after(REVIEW_EVERY_MS, () => this.#review());
   }
 
-  /** Above the limit: whoever holds most for longest goes, until the limit is kept again. */
+  /** Above the limit: cuts the connection with the greatest weight until the limit holds again. */
   #relieve(): void {
     if (this.#relieving) return;
     this.#relieving = true;
@@ -285,7 +288,7 @@ export class BufferBudget {
     }
   }
 
-  /** Of the peers never the only one that holds anything: one message of any size has to pass. */
+  /** Never the only peer that holds bytes: a single message of any size must get through. */
   #greatest(kind: AccountKind): BufferAccount | undefined {
     const nowMs = this.env.clock.nowMs();
     let greatest: BufferAccount | undefined;
@@ -293,7 +296,7 @@ export class BufferBudget {
     let holders = 0;
     for (const account of this.#accounts) {
       if (account.kind !== kind || account.heldBytes === 0 || account === this.#oversized) continue;
-      // Cut off already; what it asked for is still under way.
+      // Already cut; only its requests are still running.
       if (account.isClosed) continue;
       holders++;
       const weight = account.weight(nowMs);
@@ -309,12 +312,12 @@ function isSmallFrame(use: Reservable, bytes: number): boolean {
   return use === 'incoming' && bytes <= SMALL_FRAME_BYTES;
 }
 
-/** Whether something goes on: since when it has not, and where it stood then. */
+/** Detects a standstill: since when there was no progress, and the position at that time. */
 class Progress {
   #sinceMs: number | undefined;
   #mark = 0;
 
-  /** It is at `done`, a count that grows, and `restBytes` are left; 0 if nothing is under way. */
+  /** `done` is a growing count, `restBytes` is what is left; 0 if nothing is in progress. */
   at(done: number, restBytes: number, nowMs: number): void {
     if (restBytes === 0) this.#sinceMs = undefined;
     else if (
@@ -332,7 +335,7 @@ class Progress {
   }
 }
 
-/** What one connection holds. */
+/** The bytes that one connection holds. */
 export class BufferAccount {
   readonly kind: AccountKind;
   readonly #budget: BufferBudget;
@@ -368,7 +371,7 @@ export class BufferAccount {
     return this.#isClosed;
   }
 
-  /** Whether it may take more requests. */
+  /** Whether the connection may take more requests. */
   get isWithinShare(): boolean {
     return this.kind === 'peer' || this.#heldBytes <= this.#budget.shareBytes;
   }
@@ -377,7 +380,7 @@ export class BufferAccount {
     return this.#uses[use];
   }
 
-  /** It holds so much for this use now. */
+  /** Sets the bytes held for this use. */
   hold(use: BufferUse, bytes: number): void {
     const change = bytes - this.#uses[use];
     if (change === 0 || (this.#isClosed && change > 0)) return;
@@ -398,20 +401,20 @@ export class BufferAccount {
   }
 
   /**
-   * Whether it may hold so many bytes: a frame as a whole, or an answer more. If not, it waits, and `granted` is called
-   * when it may; `claimBytes` is what it would like to have with what comes after. An account asks for one frame and
-   * one answer at a time.
+   * Reserves the bytes of a whole frame, or of one more answer. Returns true if granted. Otherwise the account waits,
+   * and `granted` is called when there is room. `claimBytes` also counts what is wanted next; it decides who is served
+   * first. An account reserves one frame and one answer at a time.
    */
   reserve(use: Reservable, bytes: number, granted: () => void, claimBytes = bytes): boolean {
     return this.#isClosed || this.#budget.reserve(this, use, bytes, claimBytes, granted);
   }
 
-  /** So much of a frame that has room has arrived; of none that we would read if `restBytes` is 0. */
+  /** Reports the bytes received of a frame with a reservation. `restBytes` is 0 if no frame is being read. */
   received(bytes: number, restBytes: number): void {
     this.#receiving.at(bytes, restBytes, this.#budget.env.clock.nowMs());
   }
 
-  /** The connection is gone. Requests that were taken from it count until they are done. */
+  /** The connection is closed. Its requests count until they are done. */
   close(): void {
     if (this.#isClosed) return;
     this.#budget.endWaiting(this);
@@ -428,7 +431,7 @@ export class BufferAccount {
     this.#cut(reason);
   }
 
-  /** For the budget: the system takes bytes without saying so. */
+  /** For the budget: updates the unsent bytes, because the system takes bytes without a callback. */
   refresh(): void {
     if (!this.#isClosed) this.hold('unsent', this.#unsentBytes());
   }
@@ -439,12 +442,12 @@ export class BufferAccount {
     return this.#givenBytes + this.#givenBeforeBytes;
   }
 
-  /** For the budget: for how long what it is to send (`incoming`), or to read (`unsent`), has not gone on. */
+  /** For the budget: how long the connection has made no progress with sending (`incoming`) or reading (`unsent`). */
   standstillMs(use: Reservable, nowMs: number): number {
     return (use === 'incoming' ? this.#receiving : this.#sending).stoodMs(nowMs);
   }
 
-  /** For the budget: bytes, and bytes times the time for which they stand still. */
+  /** For the budget: held bytes, plus bytes times the milliseconds without progress. */
   weight(nowMs: number): number {
     const { incoming, unsent } = this.#uses;
     return (

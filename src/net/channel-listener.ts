@@ -1,4 +1,4 @@
-/** Accepts connections, gives each a channel with its pipeline, and knows which are open. */
+/** Accepts connections, creates a channel with a pipeline for each, and keeps the set of open channels. */
 import type { Address, Env, Listener, Socket } from '../env/env.js';
 import type { AccountKind, BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
@@ -6,20 +6,20 @@ import { type ChannelOptions, channelOptions } from './channel-options.js';
 import { hostOf, isLoopback } from './hosts.js';
 
 export interface ListenOptions {
-  /** Connections above this are closed as soon as they are accepted. */
+  /** Connections above this number are closed as soon as they are accepted. */
   readonly maxConnections: number;
-  /** Places above `maxConnections` for connections from this machine: whoever looks after it can always connect. */
+  /** Further connections from this machine, so that an administrator can always connect. */
   readonly reservedForLoopback?: number;
-  /** From one address other than this machine's. */
+  /** Limit per remote address; addresses of this machine have no such limit. */
   readonly maxConnectionsPerAddress?: number;
-  /** What the connections hold counts here. */
+  /** The budget that the connections' buffers count in. */
   readonly budget?: { readonly of: BufferBudget; readonly kind: AccountKind };
   readonly channel?: Partial<ChannelOptions>;
   /** Fills the pipeline of a new connection. */
   initialise(channel: Channel): void;
-  /** A connection is gone, with the reason if it was an error. */
+  /** Called when a connection is closed; with the reason if it was an error. */
   readonly closed?: (channel: Channel, reason: Error | undefined) => void;
-  /** A connection was turned away. */
+  /** Called when a connection was refused. */
   readonly refused?: (remote: string, reason: Refusal) => void;
 }
 
@@ -51,7 +51,7 @@ export class ChannelListener {
     return listener;
   }
 
-  /** Where connections are accepted, with the real port. */
+  /** The listening address, with the port that was picked. */
   get address(): Address {
     return this.#listener?.address ?? { host: '', port: 0 };
   }
@@ -60,14 +60,14 @@ export class ChannelListener {
     return this.#channels;
   }
 
-  /** Accepts no more, from now on. Open channels stay. */
+  /** Accepts no more connections, effective at once. Open channels stay open. */
   stopAccepting(): void {
     this.#stopped ??= this.#listener?.close() ?? Promise.resolve();
   }
 
   /**
-   * Accepts no more and closes every channel: `gracefully` sends what is written first (bounded by each channel's
-   * `closeTimeoutMs`), `at once` does not. Resolves when all are gone.
+   * Accepts no more connections and closes every channel. `gracefully` first sends what is written (bounded by each
+   * channel's `closeTimeoutMs`); `at once` does not. Resolves when all are closed.
    */
   async close(how: 'gracefully' | 'at once' = 'gracefully'): Promise<void> {
     this.stopAccepting();
@@ -82,7 +82,7 @@ export class ChannelListener {
 
   #accept(socket: Socket): void {
     const { initialise, closed, refused, budget } = this.#options;
-    // One that was under way when we stopped accepting.
+    // The connection was already on its way when we stopped accepting.
     if (this.#stopped) {
       socket.destroy();
       return;

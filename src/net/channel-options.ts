@@ -1,21 +1,21 @@
-/** The limits of one channel. */
+/** The limits of a channel. */
 import { RaftreeError } from '../env/errors.js';
 
 export interface ChannelOptions {
   /** Above this many unsent bytes the channel is not writable. At least 65536. */
   readonly highWaterBytes: number;
-  /** At this many unsent bytes it goes on. */
+  /** At this many unsent bytes it becomes writable again. */
   readonly lowWaterBytes: number;
   /**
-   * Whether the channel also stops reading while it is not writable: right for the side that answers, since what it
-   * does not read makes no answers. The side that asks goes on reading: if both stopped, each would wait for the other.
+   * Whether the channel keeps reading while it is not writable. A server should not: requests that it does not read
+   * produce no answers. A client must: if both sides stopped reading, they would wait for each other forever.
    */
   readonly readsWhileNotWritable: boolean;
-  /** Unsent output above this cuts the channel off at once (`SLOW_READER`). */
+  /** Above this many unsent bytes the channel is aborted at once (`SLOW_READER`). */
   readonly maxBufferedBytes: number;
-  /** A channel that is not writable for this long is cut off (`SLOW_READER`). */
+  /** A channel that is not writable for this long is aborted (`SLOW_READER`). */
   readonly slowReaderTimeoutMs: number;
-  /** A graceful close that the other side does not finish within this time becomes an abrupt one. */
+  /** A graceful close that takes longer than this becomes an abort. */
   readonly closeTimeoutMs: number;
 }
 
@@ -28,7 +28,7 @@ export const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = {
   closeTimeoutMs: 2_000,
 };
 
-/** Below this the system does not tell when what it buffers has been sent. */
+/** Below this Node.js' sockets do not report when their buffered bytes have been sent. */
 const MINIMUM_HIGH_WATER_BYTES = 64 * 1024;
 
 /** Fills in the defaults. Throws `INVALID_OPTION`. */

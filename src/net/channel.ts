@@ -1,9 +1,9 @@
 /**
- * A connection with a pipeline. Owns its socket: nobody else writes to it, pauses it or closes it.
+ * A connection with a pipeline. The channel owns its socket: no other code writes to it, pauses it or closes it.
  *
- * Writes of one turn of the event loop leave together. Output that the other side does not take is bounded: above the
- * high water mark the channel says that it is not writable and, on the side that answers, stops reading (so that no
- * new requests make new output); if that lasts, or the hard limit is reached, it is cut off with `SLOW_READER`.
+ * The writes of one turn of the event loop are sent together. Unsent output is bounded: above the high water mark the
+ * channel is not writable, and the server side also stops reading, so that no new requests produce new output. If that
+ * lasts too long, or the hard limit is reached, the channel is aborted with `SLOW_READER`.
  */
 import type { Env, Socket, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -12,10 +12,10 @@ import { type ChannelOptions, channelOptions } from './channel-options.js';
 import { OutputQueue } from './output-queue.js';
 import { Pipeline } from './pipeline.js';
 
-/** What a channel needs of the world. */
+/** The parts of `Env` that a channel needs. */
 export type ChannelEnv = Pick<Env, 'clock' | 'timers'>;
 
-/** Who holds back what arrives: the application, or the budget of the node. */
+/** Why reading is paused: by the application, or by the node's budget. */
 export type ReadHold = 'application' | 'budget';
 
 type State = 'new' | 'open' | 'closing' | 'aborted' | 'closed';
@@ -24,7 +24,7 @@ export class Channel {
   readonly env: ChannelEnv;
   readonly remote: string;
   readonly pipeline: Pipeline;
-  /** Resolves, never rejects, when the socket is gone: with the reason if it was an error. */
+  /** Resolves when the socket is closed, with the reason if it was an error. Never rejects. */
   readonly closed: Promise<Error | undefined>;
   readonly #socket: Socket;
   readonly #options: ChannelOptions;
@@ -74,18 +74,18 @@ export class Channel {
     return this.#output.sizeBytes + this.#socket.bufferedBytes;
   }
 
-  /** What this connection holds of its node's budget; undefined where there is none. */
+  /** This connection's account in the node's budget, if there is a budget. */
   get buffers(): BufferAccount | undefined {
     return this.#buffers;
   }
 
-  /** Before `start`: what this connection holds counts in a budget. */
+  /** Call it before `start`: counts this connection's buffers in a budget. */
   chargeTo(budget: BufferBudget, kind: AccountKind): void {
     this.#buffers = budget.open(
       kind,
       () => this.unsentBytes,
       (reason) => {
-        // Who does not read what we say would not read why.
+        // The other side does not read, so an error message would not reach it either.
         if (this.unsentBytes > 0) this.abort(reason);
         else this.pipeline.head.failed(reason);
       },
@@ -108,15 +108,15 @@ export class Channel {
   }
 
   /**
-   * Sends a message through the whole pipeline, from its end. Returns whether the channel is writable afterwards; on a
-   * channel that is not open the message is dropped. Throws what an encoder throws.
+   * Sends a message through the whole pipeline, from its end. Returns whether the channel is writable afterwards. If
+   * the channel is not open, the message is dropped. Throws what an encoder throws.
    */
   write(message: unknown): boolean {
     if (this.isOpen) this.pipeline.tail.write(message);
     return this.isWritable;
   }
 
-  /** The pipeline's socket end: bytes only. */
+  /** The socket end of the pipeline. Takes bytes only. */
   enqueue(message: unknown): void {
     if (!this.isOpen) return;
     if (message instanceof Uint8Array) this.#output.add(message);
@@ -130,7 +130,7 @@ export class Channel {
       });
     }
     const { highWaterBytes, maxBufferedBytes } = this.#options;
-    // Much in one turn: the system may take it all, so it is asked before anybody is blamed.
+    // First hand the bytes over: the system may take them all at once.
     if (this.#output.sizeBytes > highWaterBytes) this.flush();
     if (this.unsentBytes > maxBufferedBytes) {
       this.abort(
@@ -141,14 +141,14 @@ export class Channel {
     } else this.#buffers?.hold('unsent', this.unsentBytes);
   }
 
-  /** Hands everything written so far to the system, without waiting for the end of this turn. */
+  /** Hands all written bytes to the system, without waiting for the end of this turn. */
   flush(): void {
     if (!this.isOpen) return;
     if (this.#output.sizeBytes > 0) this.#socket.write(this.#output.take());
     this.#checkWaterMarks();
   }
 
-  /** Holds back what arrives: backpressure of the application. */
+  /** Stops reading: backpressure. */
   pauseReading(by: ReadHold = 'application'): void {
     this.#readHolds.add(by);
     this.#socket.pause();
@@ -158,7 +158,7 @@ export class Channel {
     if (this.#readHolds.delete(by)) this.#resumeSocket();
   }
 
-  /** Sends what is written, then closes; what still arrives is ignored. `closed` resolves with the reason, if any. */
+  /** Sends what is written, then closes. Bytes that still arrive are ignored. `closed` resolves with the reason. */
   close(reason?: Error): void {
     if (!this.isOpen) return;
     if (this.#state === 'new') {
@@ -172,11 +172,11 @@ export class Channel {
     this.#slowReaderTimer?.cancel();
     this.#closeTimer = this.env.timers.after(this.#options.closeTimeoutMs, () => this.abort());
     this.#socket.end();
-    // A socket that is not read never learns that the other side has closed too.
+    // Without reading, the socket would not notice that the other side has closed too.
     this.#socket.resume();
   }
 
-  /** Closes now; what is unsent is lost. The first reason given stays. */
+  /** Closes at once; unsent bytes are lost. The first reason given is kept. */
   abort(reason?: Error): void {
     if (this.#state === 'aborted' || this.#state === 'closed') return;
     const unstarted = this.#state === 'new';
@@ -208,7 +208,7 @@ export class Channel {
   #resumeSocket(): void {
     if (this.isPaused || this.#state !== 'open') return;
     this.pipeline.head.resumed();
-    // Letting go of what was held back may have filled the output again.
+    // The handlers that just resumed may have filled the output again.
     if (!this.isPaused && this.#state === 'open') this.#socket.resume();
   }
 
@@ -216,7 +216,7 @@ export class Channel {
     if (this.#state !== 'open') return;
     const unsentBytes = this.unsentBytes;
     this.#buffers?.hold('unsent', unsentBytes);
-    // The budget may have cut this connection off.
+    // The budget may have cut this connection.
     if (!this.isOpen) return;
     if (this.#writable && unsentBytes > this.#options.highWaterBytes) {
       this.#writable = false;

@@ -1,23 +1,23 @@
-/** Opening a channel to an address. */
+/** Opens a channel to an address. */
 import type { Address, Env } from '../env/env.js';
 import type { AccountKind, BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 
 export interface ConnectOptions {
-  /** How long the connection itself may take. */
+  /** Limit for the connect alone. */
   readonly connectTimeoutMs: number;
-  /** `readsWhileNotWritable` is true here unless given: the connecting side is the one that asks. */
+  /** `readsWhileNotWritable` defaults to true here: the connecting side is the client. */
   readonly channel?: Partial<ChannelOptions>;
-  /** What the connection holds counts here. */
+  /** The budget that the connection's buffers count in. */
   readonly budget?: { readonly of: BufferBudget; readonly kind: AccountKind };
   /** Fills the pipeline. */
   initialise(channel: Channel): void;
 }
 
 /**
- * Resolves with a started channel as soon as the connection stands; what the handlers agree on comes later.
- * Rejects with the system's code (`ECONNREFUSED`, `ETIMEDOUT` …), or with what `initialise` throws.
+ * Resolves with a started channel as soon as the socket is connected. Handshakes of handlers come later. Rejects with
+ * the system's code (`ECONNREFUSED`, `ETIMEDOUT` …), or with what `initialise` throws.
  */
 export async function connectChannel(
   env: Pick<Env, 'clock' | 'timers' | 'net'>,

@@ -1,10 +1,10 @@
 /**
- * Bytes in, frames out. A body that lies whole in one received chunk is a view of it; one that is spread over several
- * is assembled in a buffer that grows with what has really arrived, by doubling: each byte is copied at most twice on
- * average, and a frame that only claims to be large costs nothing.
+ * Decodes bytes to frames. A body that lies within one received chunk is a view of it. A body that spans several chunks
+ * is assembled in a buffer that grows by doubling with the bytes that have really arrived. So each byte is copied at
+ * most twice on average, and a frame that only claims to be large costs no memory.
  *
- * While the channel is paused, frames that have arrived wait here. Where the channel has a budget, a frame is read on
- * only when there is room for its whole length.
+ * While the channel is paused, received frames wait here. If the channel has a budget, the decoder reads a frame only
+ * after it has reserved the frame's full length.
  */
 import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -12,7 +12,7 @@ import { FRAME_HEADER_BYTES, type Frame } from './frame.js';
 import type { Handler, HandlerContext } from './pipeline.js';
 
 export interface FrameDecoderOptions {
-  /** The longest body that is accepted; a longer one is refused at its header (`FRAME_TOO_LARGE`). */
+  /** The longest body that is accepted. A longer one is refused at its header (`FRAME_TOO_LARGE`). */
   readonly maxFrameBytes: number;
   /** An incomplete frame that does not grow for this long ends the connection (`FRAME_TIMEOUT`). */
   readonly frameTimeoutMs: number;
@@ -23,12 +23,12 @@ const SMALLEST_ASSEMBLY_BYTES = 4096;
 export class FrameDecoder implements Handler {
   #maxFrameBytes: number;
   readonly #frameTimeoutMs: number;
-  /** Chunks not looked at yet; more than a moment only while the channel is paused. */
+  /** Chunks not yet decoded. They stay here only while the channel is paused. */
   #waiting: Buffer[] = [];
-  /** The beginning of an incomplete frame, header included; filled up to `#assembledBytes`. */
+  /** The start of an incomplete frame, with its header. `#assembledBytes` of it are filled. */
   #assembly: Buffer | undefined;
   #assembledBytes = 0;
-  /** The frame at the front, if there is room for it. */
+  /** The length of the first frame, if it is reserved. */
   #reservedBytes = 0;
   #waitsForRoom = false;
   #draining = false;
@@ -41,7 +41,7 @@ export class FrameDecoder implements Handler {
     this.#frameTimeoutMs = options.frameTimeoutMs;
   }
 
-  /** From the next frame on. A handshake raises it once the other side is known. */
+  /** Applies from the next frame on. A handshake raises it once the other side is authenticated. */
   set maxFrameBytes(limit: number) {
     this.#maxFrameBytes = limit;
   }
@@ -117,7 +117,7 @@ export class FrameDecoder implements Handler {
     }
   }
 
-  /** Returns how much of the chunk belonged to the frame under way. */
+  /** Returns how many bytes of the chunk belong to the frame in assembly. */
   #continueAssembly(context: HandlerContext, chunk: Buffer): number {
     let at = this.#append(chunk, 0, FRAME_HEADER_BYTES);
     if (this.#assembledBytes < FRAME_HEADER_BYTES) return at;
@@ -142,7 +142,7 @@ export class FrameDecoder implements Handler {
     return at;
   }
 
-  /** Copies from the chunk until the assembly holds `untilBytes`; returns the count. */
+  /** Copies from the chunk until the assembly holds `untilBytes`. Returns the bytes copied. */
   #append(chunk: Buffer, from: number, untilBytes: number): number {
     const count = Math.min(untilBytes - this.#assembledBytes, chunk.length - from);
     if (count <= 0 || !this.#assembly) return 0;
@@ -157,7 +157,7 @@ export class FrameDecoder implements Handler {
     return count;
   }
 
-  /** Whether a frame may be read; if not, the channel is paused until it may. */
+  /** Whether a frame may be read. If not, the channel is paused until it may. */
   #hasRoom(context: HandlerContext, frameBytes: number): boolean {
     const { channel } = context;
     const { buffers } = channel;
@@ -176,7 +176,7 @@ export class FrameDecoder implements Handler {
     return isReserved;
   }
 
-  /** What is held here counts in the budget. */
+  /** Reports the bytes held here to the budget. */
   #count({ channel }: HandlerContext): void {
     const { buffers } = channel;
     if (!buffers) return;
@@ -205,7 +205,7 @@ export class FrameDecoder implements Handler {
       this.#timer = undefined;
       if (this.#broken || !this.#assembly) return;
       const { clock } = context.channel.env;
-      // Silence while we do not listen is no fault of the other side.
+      // While we do not read, silence is not the other side's fault.
       if (context.channel.isPaused) this.#lastByteMs = clock.nowMs();
       const restMs = this.#lastByteMs + this.#frameTimeoutMs - clock.nowMs();
       if (restMs > 0) {
@@ -223,7 +223,7 @@ export class FrameDecoder implements Handler {
     });
   }
 
-  /** After an error or the end: what follows is not looked at. */
+  /** After an error or the end: later bytes are ignored. */
   #stop(): void {
     this.#broken = true;
     this.#timer?.cancel();

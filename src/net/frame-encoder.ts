@@ -1,4 +1,4 @@
-/** Outbound frames to bytes: the header in front of the body's chunks, which are not copied. */
+/** Encodes outbound frames: puts the header before the body's chunks, without copying them. */
 import { RaftreeError } from '../env/errors.js';
 import { FRAME_HEADER_BYTES, MAX_U32, type OutboundFrame } from './frame.js';
 import type { Handler, HandlerContext } from './pipeline.js';

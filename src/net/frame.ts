@@ -1,5 +1,5 @@
 /**
- * A frame is the unit that connections carry. Integers are big-endian.
+ * The unit that connections carry. Integers are big-endian.
  *
  *     0        4        8
  *     +--------+--------+------- - -+
@@ -7,20 +7,18 @@
  *     | u32    | u32    |           |
  *     +--------+--------+------- - -+
  *
- * `length` counts the body alone. What the types mean is the protocol's matter.
+ * `length` counts the body alone. The protocol defines the types.
  */
 export const FRAME_HEADER_BYTES = 8;
 export const MAX_U32 = 0xffff_ffff;
 
-/**
- * A received frame. `body` is a view of received memory: whoever keeps a small part of it for long copies that part.
- */
+/** A received frame. `body` is a view of a received chunk: to keep a small part of it for long, copy that part. */
 export interface Frame {
   readonly type: number;
   readonly body: Buffer;
 }
 
-/** A frame to be sent. The chunks are sent as if they were one, and must not change until they are. */
+/** A frame to send. The chunks are concatenated on the wire; they must not change until they are sent. */
 export interface OutboundFrame {
   readonly type: number;
   readonly body: readonly Uint8Array[];

@@ -1,4 +1,4 @@
-/** Ends a connection on which nothing was received for a long time. Pings count as well as requests. */
+/** Closes a connection on which nothing was received for a long time. Any message counts, also a ping. */
 import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Handler, HandlerContext } from './pipeline.js';
@@ -31,7 +31,7 @@ export class IdleTimeout implements Handler {
   #watch(context: HandlerContext, delayMs: number): void {
     const { env } = context.channel;
     this.#timer = env.timers.after(delayMs, () => {
-      // What we do not read we cannot have received.
+      // While we do not read, silence is not the other side's fault.
       if (context.channel.isPaused) this.#lastReceivedMs = env.clock.nowMs();
       const restMs = this.#lastReceivedMs + this.#timeoutMs - env.clock.nowMs();
       if (restMs > 0) this.#watch(context, restMs);

@@ -1,6 +1,6 @@
 /**
- * What a channel has accepted for writing in this turn. Runs of small chunks are copied together when they are taken,
- * because a system call's list costs more per entry than a short copy; large chunks go as they are.
+ * The bytes that a channel was given in this turn. `take` copies runs of small chunks into one, because an entry in the
+ * list of a writev call costs more than a short copy. Large chunks stay as they are.
  */
 const SMALL_BYTES = 4096;
 const BLOCK_BYTES = 64 * 1024;
@@ -24,7 +24,7 @@ export class OutputQueue {
     this.#sizeBytes = 0;
   }
 
-  /** Everything, in order; the queue is empty afterwards. */
+  /** All chunks, in order. The queue is empty afterwards. */
   take(): Uint8Array[] {
     const chunks = this.#chunks;
     this.clear();

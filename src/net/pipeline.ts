@@ -1,23 +1,23 @@
 /**
- * The handlers of one channel, in order, after netty. What arrives passes from the first to the last; what is
- * written passes from the last to the first and ends at the socket. A handler implements the events it cares for;
- * the others pass it by. It passes an event on by calling the same event on its context.
+ * The handlers of one channel, in order, after netty. Received events pass from the first handler to the last. Writes
+ * pass from the last to the first and end at the socket. A handler implements only the events that it needs; it passes
+ * an event on by calling the same method of its context.
  *
  *     socket -> FrameDecoder -> MessageDecoder -> Handshake -> the room's handler -> tail
  *     socket <- FrameEncoder <- MessageEncoder <-------------- the room's handler
  *
- * An error thrown while an event passes inwards goes as `failed` to the handlers behind the one that threw; nobody
- * there handling it, the tail cuts the channel off with it. An error thrown by `write` reaches the caller of `write`.
+ * If a handler throws during a received event, the error goes as `failed` to the handlers behind it. If none of them
+ * handles it, the tail aborts the channel. An error thrown by `write` reaches the caller of `write`.
  */
 import type { Channel } from './channel.js';
 
 export interface Handler {
-  /** Connected, and everything in front of this handler agrees. Comes once, before any `read`. */
+  /** Connected, and the handlers before this one are ready. Called once, before any `read`. */
   active?(context: HandlerContext): void;
   read?(context: HandlerContext, message: unknown): void;
-  /** Reading was paused and goes on: whoever holds back what it received lets it go. */
+  /** Reading continues after a pause: a handler that held received messages back passes them on. */
   resumed?(context: HandlerContext): void;
-  /** Closed, with the reason if it was an error. Nothing follows. */
+  /** Closed, with the reason if it was an error. The last event. */
   inactive?(context: HandlerContext, error: Error | undefined): void;
   failed?(context: HandlerContext, error: Error): void;
   /** The unsent bytes rose above the high water mark (false) or fell to the low one (true). */
@@ -25,7 +25,7 @@ export interface Handler {
   write?(context: HandlerContext, message: unknown): void;
 }
 
-/** A handler's place in its pipeline. */
+/** A handler's position in its pipeline. */
 export class HandlerContext {
   readonly channel: Channel;
   readonly handler: Handler;
@@ -105,7 +105,7 @@ export class HandlerContext {
         at.handler.failed(at, error);
         return;
       } catch (another) {
-        // The handler of errors failed itself: its error goes on in the first one's place.
+        // The handler's `failed` threw as well: its error replaces the first one.
         error = another instanceof Error ? another : new Error(String(another));
       }
     }
@@ -134,7 +134,7 @@ export class Pipeline {
     this.#tail.previous = this.#head;
   }
 
-  /** Adds a handler at the end, next to the application. */
+  /** Adds handlers at the end, next to the application. */
   add(...handlers: readonly Handler[]): this {
     for (const handler of handlers) {
       const context = new HandlerContext(this.#head.channel, handler);
@@ -147,7 +147,7 @@ export class Pipeline {
     return this;
   }
 
-  /** Takes a handler out; an event that it is passing on still finds its way. */
+  /** Removes a handler. An event that it is passing on still reaches the next handler. */
   remove(handler: Handler): void {
     for (let at = this.#head.next; at; at = at.next) {
       if (at.handler !== handler || !at.previous || !at.next) continue;
@@ -157,7 +157,7 @@ export class Pipeline {
     }
   }
 
-  /** The socket's end: events start here. */
+  /** The socket's end: received events start here. */
   get head(): HandlerContext {
     return this.#head;
   }

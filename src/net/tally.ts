@@ -1,4 +1,7 @@
-/** One line per second and reason, however often something happens: the first at once, the others counted. */
+/**
+ * Limits repeated log lines: one line per second and reason. The first occurrence is logged at once, the others are
+ * counted.
+ */
 import type { Timers } from '../env/env.js';
 
 const WINDOW_MS = 1000;
@@ -6,10 +9,10 @@ const WINDOW_MS = 1000;
 export class Tally<Fields> {
   readonly #timers: Timers;
   readonly #say: (reason: string, fields: Fields, more: number) => void;
-  /** The newest of each reason in the present second, and how many came after the one that was said. */
+  /** For each reason of the current second: the newest occurrence, and how many came after the logged one. */
   readonly #counts = new Map<string, { fields: Fields; more: number }>();
 
-  /** `say` is told the newest of a reason, and how many there were since the last time besides it. */
+  /** `say` gets the newest occurrence of a reason, and the number of others since the last call. */
   constructor(timers: Timers, say: (reason: string, fields: Fields, more: number) => void) {
     this.#timers = timers;
     this.#say = say;

@@ -1,17 +1,17 @@
 /**
- * Answers of many connections, shared out over turns of the event loop: so many bytes per turn, one answer of each
- * connection after the other. Between two turns the loop reads its sockets, so what is small is not kept waiting by
- * what is large. Light work (of connections whose last answer was small) goes first; of heavy work each turn does one
- * piece at least.
+ * Shares the event loop between the answers of many connections: a limited number of bytes per turn, one answer of each
+ * connection after the other. Between two turns the loop reads its sockets, so small requests do not wait for large
+ * answers. Light work (of connections whose last answer was small) goes first. Each turn does at least one piece of
+ * heavy work.
  */
 import type { Timers } from '../env/env.js';
 
-/** Counts for each answer, whatever its size. */
+/** Added to the size of each answer. */
 const ANSWER_OVERHEAD_BYTES = 1024;
 
 export type Weight = 'light' | 'heavy';
 
-/** Makes an answer; returns its bytes. */
+/** Makes an answer and returns its size in bytes. */
 type Work = () => number;
 
 export class Turns {
@@ -32,7 +32,7 @@ export class Turns {
     return this.#waiting.light.length + this.#waiting.heavy.length;
   }
 
-  /** Runs the work now, if this turn has room and nothing of its kind waits, or in a later turn. */
+  /** Runs the work now if this turn has room and no work of the same weight waits, otherwise in a later turn. */
   run(work: Work, weight: Weight): void {
     this.#waiting[weight].push(work);
     this.#go(false);
@@ -56,7 +56,7 @@ export class Turns {
     });
   }
 
-  /** So many at least, and more while this turn has room. */
+  /** Runs at least `least` pieces of work, and more while this turn has room. */
   #take(weight: Weight, least: number): void {
     const waiting = this.#waiting[weight];
     let done = 0;
