@@ -3,11 +3,18 @@
  * `raftree`: run a node inside a Node.js process. The rooms have entries of their own: `raftree/lsm`, `/raft`,
  * `/client`.
  */
+
+export type {
+  EngineContext,
+  EngineKind,
+  EngineOperation,
+  EngineRange,
+  StorageEngine,
+} from './engines/storage-engine.js';
 export type { Env, Logger } from './env/env.js';
 export { silentLogger } from './env/env.js';
 export { RaftreeError } from './env/errors.js';
 export { realEnv } from './env/real/real-env.js';
-export type { Engine, EngineOperation, EngineRange } from './kv/engine.js';
 export type { StateMachine } from './replica/state-machine.js';
 export { type NodeConfig, type NodeConfigInput, parseNodeConfig, readNodeConfig } from './server/config.js';
 export { Node, type NodeParts, type NodeReady } from './server/node.js';

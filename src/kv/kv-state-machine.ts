@@ -2,12 +2,13 @@
  * The replicated key-value store: committed commands in, one engine batch out per call. Data, sessions and the applied
  * index go into the same atomic batch, so after any crash the three agree; what the engine lost the Raft log replays.
  */
+
+import type { EngineOperation, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { StateMachine } from '../replica/state-machine.js';
 import { type Changes, performWrite } from './atomic-write.js';
 import { type Command, commandOf, type VoidEntry, type WriteCommand } from './command.js';
-import type { Engine, EngineOperation, OpenEngine } from './engine.js';
 import {
   AFTER_USER_KEYS,
   APPLIED_KEY,
@@ -46,7 +47,7 @@ export interface ScanEntry extends VersionedValue {
 }
 
 export class KvStateMachine implements StateMachine<CommandResult> {
-  #engine: Engine;
+  #engine: StorageEngine;
   readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();
   #appliedIndex = 0;
@@ -63,7 +64,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
    * apply.
    */
   constructor(
-    engine: Engine,
+    engine: StorageEngine,
     reopen: OpenEngine,
     emptyAt = 0,
     onVoid: (index: number, reason: string) => void = () => {},

@@ -8,8 +8,9 @@
  * replica holds the same one: it changes by applied entries alone, and so does the choice of the session that goes
  * when there are too many (the one whose last write is the oldest).
  */
+
+import type { EngineOperation } from '../engines/storage-engine.js';
 import { readUint53, writeUint53 } from '../record/record.js';
-import type { EngineOperation } from './engine.js';
 import { fromSessionKey, sessionKey } from './keys.js';
 
 /** The same for all replicas, for ever: a different limit would make them diverge. */

@@ -9,13 +9,14 @@
  */
 
 import { listenForClients } from '../doors/native/listener.js';
+import { lsmEngine } from '../engines/lsm-engine.js';
+import type { EngineKind, StorageEngine } from '../engines/storage-engine.js';
 import { lockDirectory } from '../env/directory-lock.js';
 import { DiskSpace } from '../env/disk-space.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.js';
-import type { Engine } from '../kv/engine.js';
+import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
-import { openLsmEngine } from '../kv/lsm-engine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits, KvService } from '../kv/service.js';
 import { LsmResources } from '../lsm/resources.js';
 import { BufferBudget } from '../net/buffer-budget.js';
@@ -53,7 +54,8 @@ export interface NodeParts {
   readonly onReady?: (ready: NodeReady) => void;
   /** The node cannot go on and closes itself. Called at most once. */
   readonly onFailure?: (error: RaftreeError) => void;
-  readonly openEngine?: typeof openLsmEngine;
+  /** In place of the engine that `storage.engine` of node.json names. */
+  readonly engine?: (config: NodeConfig) => EngineKind;
 }
 
 export interface NodeReady {
@@ -383,19 +385,12 @@ export class Node {
           'save what this one holds with `raftree export --stale`, and begin a new one',
       );
     }
-    const { blockCacheBytes, writeBufferBytes } = config.storage;
-    // Of all trees of the node together.
-    const resources = new LsmResources({
-      blockCacheBytes,
-      writeBufferBytes: 2 * writeBufferBytes,
-      maxOpenTables: this.#descriptors.tables,
-    });
-    this.#closers.push(() => resources.close());
+    const kind = this.#engineKind();
     const groupDirectory = `${this.#dataDirectory}/groups/${GROUP}`;
     const diskSpace = new DiskSpace(logger);
     const openEngine = (directory: string) => {
       env.fs.makeDirectory(directory);
-      return (this.#parts.openEngine ?? openLsmEngine)(env, directory, config, logger, resources, diskSpace);
+      return kind.open(directory, { env, logger, diskSpace, replayed: joinChecker() });
     };
     const engine = await openEngine(`${groupDirectory}/${log.base.directory}`);
     const emptyAt = Math.min(log.base.index, FIRST_BASE.index);
@@ -467,6 +462,20 @@ export class Node {
     });
     this.#service = { kv, admin };
     this.#dialMembers(peers);
+  }
+
+  #engineKind(): EngineKind {
+    const { config, engine } = this.#parts;
+    if (engine) return engine(config);
+    const { blockCacheBytes, writeBufferBytes } = config.storage;
+    // Of all trees of the node together.
+    const resources = new LsmResources({
+      blockCacheBytes,
+      writeBufferBytes: 2 * writeBufferBytes,
+      maxOpenTables: this.#descriptors.tables,
+    });
+    this.#closers.push(() => resources.close());
+    return lsmEngine(config.storage, resources);
   }
 
   /**
@@ -698,7 +707,7 @@ export class Node {
   }
 }
 
-async function closedOnFailure<T>(engine: Engine, use: () => T): Promise<T> {
+async function closedOnFailure<T>(engine: StorageEngine, use: () => T): Promise<T> {
   try {
     return use();
   } catch (error) {

@@ -4,10 +4,12 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { lsmEngine } from '../../src/engines/lsm-engine.js';
+import type { StorageEngine } from '../../src/engines/storage-engine.js';
+import { DiskSpace } from '../../src/env/disk-space.js';
 import { silentLogger } from '../../src/env/env.js';
-import type { Engine } from '../../src/kv/engine.js';
+import { joinChecker } from '../../src/kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
-import { openLsmEngine } from '../../src/kv/lsm-engine.js';
 import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { SimWorld } from '../../src/sim/world/world.js';
@@ -16,7 +18,7 @@ import { Clients, type Command, Model, renderMachine } from './kv-lab.js';
 interface Plan {
   readonly treeLog: 'none' | 'buffered';
   readonly entries: number;
-  readonly alter?: (engine: Engine) => Engine;
+  readonly alter?: (engine: StorageEngine) => StorageEngine;
   readonly fault?: (operation: FileOperation) => 'ignore' | undefined;
 }
 
@@ -44,7 +46,14 @@ async function run(seed: number, plan: Plan): Promise<{ faults: string[]; replay
     const storage = { treeLog: plan.treeLog, writeBufferBytes: 64 * 1024, blockCacheBytes: 64 * 1024 };
     let machine: KvStateMachine;
     try {
-      const open = (directory: string) => openLsmEngine(process.env, directory, { storage }, silentLogger);
+      const logger = silentLogger;
+      const open = (directory: string) =>
+        lsmEngine(storage).open(directory, {
+          env: process.env,
+          logger,
+          diskSpace: new DiskSpace(logger),
+          replayed: joinChecker(),
+        });
       const engine = await scheduler.run(open('/tree'));
       machine = new KvStateMachine(plan.alter ? plan.alter(engine) : engine, open);
     } catch (error) {
@@ -117,10 +126,10 @@ for (const treeLog of ['none', 'buffered'] as const) {
 }
 
 test('a planted bug is caught: the applied index in a batch of its own, before the data', async () => {
-  const alter = (engine: Engine): Engine => {
+  const alter = (engine: StorageEngine): StorageEngine => {
     const write = engine.write.bind(engine);
     return Object.assign(engine, {
-      write: async (operations: Parameters<Engine['write']>[0]) => {
+      write: async (operations: Parameters<StorageEngine['write']>[0]) => {
         const sequence = await write(operations.slice(-1));
         return operations.length > 1 ? write(operations.slice(0, -1)) : sequence;
       },

@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
+import { joinChecker } from '../../src/kv/join-checker.js';
 import { APPLIED_KEY, decodeApplied, encodeApplied, userKey } from '../../src/kv/keys.js';
-import { joinChecker } from '../../src/kv/lsm-engine.js';
 
 const batch = (first: number, last: number) => [
   { type: 'put', key: userKey(Buffer.from('k')), value: Buffer.alloc(9) } as const,

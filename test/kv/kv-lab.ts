@@ -1,7 +1,12 @@
 /** An engine in memory, commands as entries, and a model of what they should do, written apart from the machine. */
 
+import type {
+  EngineOperation,
+  EngineRange,
+  OpenEngine,
+  StorageEngine,
+} from '../../src/engines/storage-engine.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
-import type { Engine, EngineOperation, EngineRange, OpenEngine } from '../../src/kv/engine.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import type { OperationResult, OperationStatus } from '../../src/kv/sessions.js';
 import { encodeCommand, type OutboundCommandOf } from '../../src/protocol/codec.js';
@@ -15,7 +20,7 @@ export const MAX_VALUE_BYTES = 60;
 const NOTHING = Buffer.alloc(0);
 
 /** Everything is durable when `flush` is called. */
-export class MemoryEngine implements Engine {
+export class MemoryEngine implements StorageEngine {
   readonly stored: Map<string, Buffer>;
   /** What each checkpoint holds, by directory. */
   readonly checkpoints: Map<string, ReadonlyMap<string, Buffer>>;

@@ -1,9 +1,10 @@
 /** What trees have in common stays within its limits, whichever of them uses it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { lsmEngine } from '../../src/engines/lsm-engine.js';
+import { DiskSpace } from '../../src/env/disk-space.js';
 import { silentLogger } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { openLsmEngine } from '../../src/kv/lsm-engine.js';
 import { LsmResources, LsmTree } from '../../src/lsm/index.js';
 import { eventually, processEnv, put, SimDisk, TINY } from './tree-lab.js';
 
@@ -72,7 +73,8 @@ test('the engines of a node share what it gives them; closed, it keeps nothing a
   const resources = new LsmResources({ writeBufferBytes: 1 << 20 });
   const env = processEnv(1, new SimDisk());
   const storage = { treeLog: 'none', writeBufferBytes: 1 << 20, blockCacheBytes: 1 << 20 } as const;
-  const open = (name: string) => openLsmEngine(env, `/data/${name}`, { storage }, silentLogger, resources);
+  const context = { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger) };
+  const open = (name: string) => lsmEngine(storage, resources).open(`/data/${name}`, context);
   const engines = await Promise.all([open('a'), open('b')]);
   for (const engine of engines) {
     await engine.write([put('key', 'value')]);

@@ -14,6 +14,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   level: 3,
   protocol: 3,
   replica: 4,
+  engines: 4,
   kv: 5,
   client: 5,
   doors: 6,

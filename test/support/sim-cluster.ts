@@ -19,7 +19,7 @@ export interface SimClusterOptions {
   readonly tcp?: SimNetworkOptions['tcp'];
   readonly fault?: (operation: FileOperation, id: number) => Fault;
   readonly logger?: Logger;
-  readonly openEngine?: NodeParts['openEngine'];
+  readonly engine?: NodeParts['engine'];
   /** With a cluster secret, or without one and `insecure`; the seed decides unless this does. */
   readonly hasSecret?: boolean;
 }
@@ -88,7 +88,7 @@ export class SimCluster {
       config: parseNodeConfig(this.config(id), 'test', '/'),
       logger: this.#options.logger ?? silentLogger,
       onFailure: (error) => this.failures.push(error),
-      ...(this.#options.openEngine ? { openEngine: this.#options.openEngine } : {}),
+      ...(this.#options.engine ? { engine: this.#options.engine } : {}),
     });
     try {
       const node = await starting;

@@ -4,10 +4,10 @@
  */
 import { RaftreeClient } from '../../client/client.js';
 import type { ClientOptions } from '../../client/client-options.js';
+import { lsmEngine } from '../../engines/lsm-engine.js';
+import type { StorageEngine } from '../../engines/storage-engine.js';
 import type { Env, Logger } from '../../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../../env/errors.js';
-import type { Engine } from '../../kv/engine.js';
-import { openLsmEngine } from '../../kv/lsm-engine.js';
 import { NOBODY, type StepResult } from '../../raft/types.js';
 import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
 import { Node, type NodeParts } from '../../server/node.js';
@@ -219,8 +219,13 @@ export class Cluster implements Probe {
         onFailure: (error) => {
           if (isCurrent()) this.#failed(machine, error);
         },
-        openEngine: (nodeEnv, directory, config, logger) =>
-          this.#openEngine(machine, () => openLsmEngine(nodeEnv, directory, config, logger)),
+        engine: ({ storage }) => {
+          const kind = lsmEngine(storage);
+          return {
+            ...kind,
+            open: (directory, context) => this.#openEngine(machine, () => kind.open(directory, context)),
+          };
+        },
       },
       machine,
     ).then(
@@ -396,7 +401,7 @@ export class Cluster implements Probe {
   /**
    * The engine as the node sees it; what it holds when it is opened, and every batch, is compared with the reference.
    */
-  async #openEngine(machine: SimulatedMachine, open: () => Promise<Engine>): Promise<Engine> {
+  async #openEngine(machine: SimulatedMachine, open: () => Promise<StorageEngine>): Promise<StorageEngine> {
     const engine = await open();
     machine.engine = engine;
     this.compareState(machine);

@@ -1,6 +1,6 @@
 /** One machine of a run, what its disk is like, and what goes wrong there. */
 
-import type { Engine } from '../../kv/engine.js';
+import type { StorageEngine } from '../../engines/storage-engine.js';
 import type { Node } from '../../server/node.js';
 import type { Coverage } from '../rules/coverage.js';
 import type { OwnSettings } from '../setting/setting.js';
@@ -42,7 +42,7 @@ export class SimulatedMachine {
   disk = new SimDisk();
   process: SimProcess | undefined;
   node: Node | undefined;
-  engine: Engine | undefined;
+  engine: StorageEngine | undefined;
   state: MachineState = 'down';
   isPaused = false;
   starts = 0;

@@ -3,6 +3,8 @@
  * look at the real one, and keeping the history of every key. So every batch that any node writes, whatever range of
  * entries it holds, can be compared with what the keys held at its last index.
  */
+
+import type { EngineOperation } from '../../engines/storage-engine.js';
 import {
   type Command,
   commandOf,
@@ -10,7 +12,6 @@ import {
   type WriteCommand,
   type WriteOperation,
 } from '../../kv/command.js';
-import type { EngineOperation } from '../../kv/engine.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
 import type { Entry } from '../../raft/types.js';

@@ -2,7 +2,7 @@
 import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
 const atomicWrite = inFile('kv/atomic-write.js');
-const engine = inFile('kv/lsm-engine.js');
+const engine = inFile('kv/join-checker.js');
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
 const sessions = inFile('kv/sessions.js');

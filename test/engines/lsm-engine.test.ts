@@ -1,11 +1,19 @@
 /** The tree as an engine: a full disk makes changes and flushes wait, it does not make them fail. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { silentLogger } from '../../src/env/env.js';
+import { type LsmEngineOptions, lsmEngine } from '../../src/engines/lsm-engine.js';
+import { DiskSpace } from '../../src/env/disk-space.js';
+import { type Env, silentLogger } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { openLsmEngine } from '../../src/kv/lsm-engine.js';
 import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
+
+const openTree = (env: Env, storage: LsmEngineOptions) =>
+  lsmEngine(storage).open('/tree', {
+    env,
+    logger: silentLogger,
+    diskSpace: new DiskSpace(silentLogger),
+  });
 
 const KEY = Buffer.from('key');
 
@@ -16,7 +24,7 @@ for (const treeLog of ['none', 'buffered'] as const) {
       isFull() && (kind === 'write' || kind === 'create') ? ('short' as const) : undefined;
     const { env } = world.start('n', new SimDisk(), { fault });
     const storage = { treeLog, writeBufferBytes, blockCacheBytes: 1024 * 1024 };
-    const engine = await world.scheduler.run(openLsmEngine(env, '/tree', { storage }, silentLogger));
+    const engine = await world.scheduler.run(openTree(env, storage));
     return { engine, scheduler: world.scheduler };
   };
 
@@ -78,7 +86,7 @@ test('a checkpoint that is damaged is told from one that is not', async () => {
   const disk = new SimDisk();
   const { env } = world.start('n', disk);
   const storage = { treeLog: 'none', writeBufferBytes: 64 * 1024, blockCacheBytes: 0 } as const;
-  const engine = await world.scheduler.run(openLsmEngine(env, '/tree', { storage }, silentLogger));
+  const engine = await world.scheduler.run(openTree(env, storage));
   await engine.write([{ type: 'put', key: KEY, value: Buffer.alloc(5000, 'value') }]);
   await world.scheduler.run(engine.checkpoint('/checkpoint'));
   await world.scheduler.run(engine.check('/checkpoint'));

@@ -1,0 +1,106 @@
+/** `lsm`, the default engine: an LSM tree. */
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { LsmTree } from '../lsm/lsm-tree.js';
+import type { LsmResources } from '../lsm/resources.js';
+import { verifyDirectory } from '../lsm/tools/verify-directory.js';
+import type {
+  EngineContext,
+  EngineKind,
+  EngineOperation,
+  EngineRange,
+  StorageEngine,
+} from './storage-engine.js';
+import { whenThereIsSpace } from './waiting-for-space.js';
+
+export interface LsmEngineOptions {
+  /** `none`: what was not flushed is replayed from the Raft log. `buffered`: only a power cut makes that necessary. */
+  readonly treeLog: 'none' | 'buffered';
+  readonly writeBufferBytes: number;
+  readonly blockCacheBytes: number;
+}
+
+/** Writes and flushes wait while the disk is full. `resources` are what all trees of a node have in common. */
+export function lsmEngine(options: LsmEngineOptions, resources?: LsmResources): EngineKind {
+  return {
+    name: 'lsm',
+    /** Rejects with `CORRUPTION`, `LOCKED`, or the system's error. */
+    async open(directory, context) {
+      const { env, logger, replayed } = context;
+      const tree = await LsmTree.open(directory, {
+        env,
+        logger,
+        ...(replayed ? { replayed } : {}),
+        durability: options.treeLog,
+        writeBufferBytes: options.writeBufferBytes,
+        blockCacheBytes: options.blockCacheBytes,
+        ...(resources ? { resources } : {}),
+      });
+      return new LsmEngine(tree, context, options.treeLog !== 'none');
+    },
+  };
+}
+
+class LsmEngine implements StorageEngine {
+  readonly #tree: LsmTree;
+  readonly #context: EngineContext;
+  readonly #hasLog: boolean;
+
+  constructor(tree: LsmTree, context: EngineContext, hasLog: boolean) {
+    this.#tree = tree;
+    this.#context = context;
+    this.#hasLog = hasLog;
+  }
+
+  get durableSequence(): number {
+    return this.#tree.durableSequence;
+  }
+
+  get(key: Uint8Array): Buffer | undefined {
+    return this.#tree.getSync(key);
+  }
+
+  *entries(range: EngineRange): Generator<readonly [Buffer, Buffer]> {
+    for (const { key, value } of this.#tree.iterator(range)) yield [key, value];
+  }
+
+  write(operations: readonly EngineOperation[]): number | Promise<number> {
+    if (!this.#hasLog && !this.#tree.isStalled) return this.#tree.writeSync(operations);
+    return whenThereIsSpace(this.#context, () => this.#writeInTurn(operations));
+  }
+
+  async flush(): Promise<void> {
+    await whenThereIsSpace(this.#context, () => this.#tree.flush());
+  }
+
+  async checkpoint(directory: string): Promise<void> {
+    await this.#tree.checkpoint(directory);
+  }
+
+  async check(directory: string): Promise<void> {
+    const { problems } = await verifyDirectory(this.#context.env, directory);
+    const [first] = problems;
+    if (first) throw new RaftreeError('CORRUPTION', first.message, { info: { problems: problems.length } });
+  }
+
+  approximateKeys(): number {
+    const { entries, tombstones } = this.#tree.stats();
+    return Math.max(0, entries - 2 * tombstones);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#tree.close();
+    } catch (error) {
+      // What the tree has not made durable the Raft log replays.
+      if (errorCode(error) !== 'LSM_NOT_DURABLE') throw error;
+      this.#context.logger.warn({ error: errorMessage(error) }, 'the engine is closed after a failure');
+    }
+  }
+
+  /** Waits while the tree is behind with its flushes. */
+  async #writeInTurn(operations: readonly EngineOperation[]): Promise<number> {
+    if (this.#hasLog) return this.#tree.write(operations, { durability: 'buffered' });
+    await this.#tree.room();
+    return this.#tree.writeSync(operations);
+  }
+}

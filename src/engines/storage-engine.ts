@@ -1,0 +1,80 @@
+/**
+ * What a node asks of the ordered store that keeps the state of a group. Three ship: `lsm`, `memory`, and any
+ * abstract-level database. Another one takes their place by keeping the promises below; `raftree/engine-test` checks
+ * them.
+ *
+ * A committed change is in the Raft log until the engine says that it is durable. So an engine need not sync each
+ * batch. But what it has called durable, or has flushed, must survive a power cut: the log lets go of that.
+ */
+import type { DiskSpace } from '../env/disk-space.js';
+import type { Env, Logger } from '../env/env.js';
+
+export type EngineOperation =
+  | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly key: Uint8Array };
+
+export interface EngineRange {
+  readonly gte?: Uint8Array;
+  readonly lt?: Uint8Array;
+  readonly reverse?: boolean;
+}
+
+/** An engine without checkpoints: `withSortedFiles` adds them. */
+export interface PlainEngine {
+  /** A copy of the value, which the caller may keep and change. Throws `CORRUPTION`, or the system's error. */
+  get(key: Uint8Array): Buffer | undefined;
+  /**
+   * Ordered by unsigned bytes, a prefix before what it begins. The state is that of the moment when the first entry is
+   * asked for; later batches do not change it. The buffers are the caller's.
+   */
+  entries(range: EngineRange): Iterable<readonly [key: Buffer, value: Buffer]>;
+  /**
+   * Applies a batch in its order, whole or not at all. It can be read when the call returns, or when its promise
+   * resolves. Gives the sequence of the batch, which is larger than that of every batch before. The operations and
+   * their bytes belong to the caller again afterwards. Batches survive in order: after a crash the state is that after
+   * some batch, never a part of one. A rejection stops the node.
+   */
+  write(operations: readonly EngineOperation[]): number | Promise<number>;
+  /** Batches up to this sequence survive a power cut. It never goes back. */
+  readonly durableSequence: number;
+  /** Makes durable what is written before the call. */
+  flush(): Promise<void>;
+  /** Roughly how many keys are stored. */
+  approximateKeys(): number;
+  /** Ends all that it has under way and gives all of it back: files, threads, locks. */
+  close(): Promise<void>;
+}
+
+export interface StorageEngine extends PlainEngine {
+  /**
+   * Makes a new directory hold, durably, exactly what is written before the call, in files without subdirectories:
+   * `open` takes it, here or on another node. Nothing is written meanwhile.
+   */
+  checkpoint(directory: string): Promise<void>;
+  /** Throws `CORRUPTION` if a directory that a checkpoint made, perhaps elsewhere, is damaged. Changes nothing. */
+  check(directory: string): Promise<void>;
+}
+
+/** What a node gives an engine that it opens. */
+export interface EngineContext {
+  readonly env: Env;
+  readonly logger: Logger;
+  /** An engine that waits for space says so here; the node then refuses writes. */
+  readonly diskSpace: DiskSpace;
+  /**
+   * Is given each batch that the engine replays from a log of its own, in order. Throws `CORRUPTION` if one between two
+   * others is missing.
+   */
+  readonly replayed?: (operations: readonly EngineOperation[]) => void;
+}
+
+/** A kind of engine. All nodes of a cluster have the same one: snapshots pass between them as files. */
+export interface EngineKind {
+  /** Remembered by each data folder and compared between nodes: 1 to 100 of the characters `a-zA-Z0-9:@/._-`. */
+  readonly name: string;
+  /** Opens the engine in a directory that exists: empty, of this kind, or made by `checkpoint`. */
+  open(directory: string, context: EngineContext): Promise<StorageEngine>;
+}
+
+/** Opens, or makes, the engine in a directory. */
+export type OpenEngine = (directory: string) => Promise<StorageEngine>;
