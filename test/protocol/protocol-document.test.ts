@@ -7,10 +7,24 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { MAX_GROWN_BYTES } from '../../src/kv/atomic-write.js';
+import { DEFAULT_KV_LIMITS } from '../../src/kv/service.js';
+import { MAX_KEPT_RESULTS, MAX_SESSIONS, MAX_WINDOW } from '../../src/kv/sessions.js';
+import { DEFAULT_CHANNEL_OPTIONS } from '../../src/net/channel-options.js';
 import { encodeFrame } from '../../src/net/frame-encoder.js';
 import { encodeMessage } from '../../src/protocol/codec.js';
 import { describeErrors, describeMessages } from '../../src/protocol/describe.js';
+import {
+  MAX_ANSWER_BYTES,
+  MAX_REQUEST_BYTES,
+  MAX_VALUE_BYTES,
+  requestFrameBytes,
+} from '../../src/protocol/limits.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
+import { DEFAULT_PROTOCOL_LIMITS, HELLO_FRAME_BYTES } from '../../src/protocol/protocol-pipeline.js';
+import { prove } from '../../src/security/proof.js';
+import { MAX_PENDING_PER_CONNECTION } from '../../src/server/client-door.js';
+import { parseNodeConfig } from '../../src/server/config.js';
 import { SAMPLES } from './samples.js';
 
 // Compiled, this file is dist/test/protocol/…
@@ -73,8 +87,128 @@ function describeExample(): string {
   return `\`\`\`\n${steps.join('\n')}\n\`\`\``;
 }
 
+function bytesText(bytes: number): string {
+  for (const [unit, size] of [
+    ['MiB', 2 ** 20],
+    ['KiB', 2 ** 10],
+  ] as const)
+    if (bytes % size === 0) return `${bytes / size} ${unit}`;
+  return `${bytes} bytes`;
+}
+
+const count = (value: number): string => value.toLocaleString('en');
+const time = (ms: number): string => (ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1000} s`);
+
+const DEFAULTS = parseNodeConfig(
+  {
+    clusterId: 'c',
+    nodeId: 1,
+    dataDirectory: 'd',
+    nodes: [{ id: 1, client: '127.0.0.1:1', peer: '127.0.0.1:2' }],
+  },
+  'test',
+  '/',
+).limits;
+
+function describeLimits(): string {
+  const {
+    maxKeyBytes,
+    maxValueBytes,
+    maxRequestBytes,
+    maxOperationsPerRequest,
+    maxScanEntries,
+    maxScanBytes,
+  } = DEFAULT_KV_LIMITS;
+  const { highWaterBytes, slowReaderTimeoutMs } = DEFAULT_CHANNEL_OPTIONS;
+  const { frameTimeoutMs, helloTimeoutMs } = DEFAULT_PROTOCOL_LIMITS;
+  const rows = [
+    ['a key', `1 byte to ${bytesText(maxKeyBytes)}`, '`KEY_EMPTY`, `KEY_TOO_LARGE`'],
+    [
+      'a value (`maxValueBytes`)',
+      `${bytesText(maxValueBytes)} unless set otherwise; at most ${bytesText(MAX_VALUE_BYTES)}`,
+      '`VALUE_TOO_LARGE`; of an `append` the result `valueTooLarge`',
+    ],
+    [
+      'a request (`maxRequestBytes`)',
+      `${bytesText(maxRequestBytes)} unless set otherwise; at most ${bytesText(MAX_REQUEST_BYTES)}`,
+      '`REQUEST_TOO_LARGE`',
+    ],
+    [
+      'operations of a write (`maxOperationsPerRequest`)',
+      `1 to ${count(maxOperationsPerRequest)}`,
+      '`INVALID_REQUEST` without any, `REQUEST_TOO_LARGE`',
+    ],
+    ['values that the appends of a write leave', bytesText(MAX_GROWN_BYTES), 'the result `valueTooLarge`'],
+    [
+      'the body of a request',
+      `\`maxRequestBytes\` and ${bytesText(requestFrameBytes({ maxRequestBytes: 0 }))}`,
+      '`FRAME_TOO_LARGE`',
+    ],
+    ['the body of an answer (`maxAnswerBytes`)', bytesText(MAX_ANSWER_BYTES), 'no node sends more'],
+    ['a body before the handshake is done', bytesText(HELLO_FRAME_BYTES), '`FRAME_TOO_LARGE`'],
+    [
+      'a page of a scan',
+      `${count(maxScanEntries)} entries, ${bytesText(maxScanBytes)} of keys and values; at least one entry`,
+      '`more`',
+    ],
+    [
+      'requests under way on a connection',
+      count(MAX_PENDING_PER_CONNECTION),
+      'the node reads no more until some are answered',
+    ],
+    [
+      'requests under way on a node',
+      `${count(DEFAULTS.maxPendingRequests)} unless set otherwise`,
+      '`OVERLOADED`',
+    ],
+    [
+      'answers that a client leaves unread',
+      `${bytesText(highWaterBytes)} for ${time(slowReaderTimeoutMs)}`,
+      'the connection is closed',
+    ],
+    [
+      'sessions of a cluster',
+      `${count(MAX_SESSIONS)}; in all of them ${count(MAX_KEPT_RESULTS)} results of operations`,
+      'the session whose last write is the oldest ends: `SESSION_EXPIRED`',
+    ],
+    ['the window of a session', `1 to ${count(MAX_WINDOW)}`, 'the nearest that is allowed'],
+    ['until the handshake is done', time(helloTimeoutMs), '`HELLO_TIMEOUT`'],
+    ['a frame that does not go on', time(frameTimeoutMs), '`FRAME_TIMEOUT`'],
+    ['silence of a client', `${time(DEFAULTS.clientIdleTimeoutMs)} unless set otherwise`, '`IDLE_TIMEOUT`'],
+  ];
+  return [
+    '| of what | limit | beyond it |',
+    '| --- | --- | --- |',
+    ...rows.map((row) => `| ${row.join(' | ')} |`),
+  ].join('\n');
+}
+
+function describeProofs(): string {
+  const meeting = {
+    connecting: {
+      party: { role: 'administrator', clusterId: '', nodeId: 0, storeId: '' },
+      nonce: Buffer.alloc(32, 1),
+    },
+    accepting: {
+      party: { role: 'server', clusterId: '', nodeId: 1, storeId: '' },
+      nonce: Buffer.alloc(32, 2),
+    },
+  };
+  const proofs = (['connecting', 'accepting'] as const).map((side) => {
+    const hex = prove(Buffer.from('raftree-example!'), side, meeting).toString('hex');
+    return `${side} side\n  ${hex.replace(/(.{8})(?=.)/g, '$1 ')}`;
+  });
+  return `\`\`\`\n${proofs.join('\n')}\n\`\`\``;
+}
+
 function withGeneratedParts(document: string): string {
-  const parts = { messages: describeMessages(), errors: describeErrors(), example: describeExample() };
+  const parts = {
+    messages: describeMessages(),
+    errors: describeErrors(),
+    example: describeExample(),
+    limits: describeLimits(),
+    proofs: describeProofs(),
+  };
   return Object.entries(parts).reduce(
     (text, [name, content]) =>
       text.replace(

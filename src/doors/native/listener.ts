@@ -50,7 +50,7 @@ export interface ClientDoorOptions {
 const MIN_BUFFERED_BYTES = 2 * MAX_ANSWER_BYTES;
 
 /** A connection with more requests under way is not read until some are answered. */
-const MAX_PENDING_PER_CONNECTION = 4096;
+export const MAX_PENDING_PER_CONNECTION = 4096;
 /** What a request takes besides its bytes. */
 const REQUEST_OVERHEAD_BYTES = 1024;
 /** Answers to reads that are made in one turn of the event loop. */
