@@ -7,6 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { MAX_PENDING_PER_CONNECTION } from '../../src/doors/native/listener.js';
 import { MAX_GROWN_BYTES } from '../../src/kv/atomic-write.js';
 import { DEFAULT_KV_LIMITS } from '../../src/kv/service.js';
 import { MAX_KEPT_RESULTS, MAX_SESSIONS, MAX_WINDOW } from '../../src/kv/sessions.js';
@@ -23,7 +24,6 @@ import {
 import type { OutboundMessage } from '../../src/protocol/messages.js';
 import { DEFAULT_PROTOCOL_LIMITS, HELLO_FRAME_BYTES } from '../../src/protocol/protocol-pipeline.js';
 import { prove } from '../../src/security/proof.js';
-import { MAX_PENDING_PER_CONNECTION } from '../../src/server/client-door.js';
 import { parseNodeConfig } from '../../src/server/config.js';
 import { SAMPLES } from './samples.js';
 

@@ -9,7 +9,7 @@ import { encodeFrame } from '../../src/net/frame-encoder.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import type { Message, MessageName, OutboundMessage, OutboundOf } from '../../src/protocol/messages.js';
 import { prove } from '../../src/security/proof.js';
-import { SECRET } from '../support/secrets.js';
+import { SECRET } from '../../src/sim/setting/secrets.js';
 import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 type OperationInput = Partial<OutboundOf<'write'>['operations'][number]>;
