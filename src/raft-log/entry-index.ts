@@ -1,11 +1,13 @@
-/** Where every entry of a group lies on disk, its size, term and checksum: 24 bytes of memory per entry, no bodies. */
+/**
+ * The index of a group's entries: position on disk, size, term and checksum. 24 bytes of memory per entry, no bodies.
+ */
 import type { Position } from '../record/record.js';
 
-/** File and offset share one number: files below 2^21, offsets below 2^32. */
+/** File number and offset are stored in one number: file numbers below 2^21, offsets below 2^32. */
 const OFFSET_RANGE = 2 ** 32;
 
 export class EntryIndex {
-  /** Index of the first entry known. */
+  /** Index of the first entry. */
   #first = 1;
   #count = 0;
   #places = new Float64Array(1024);
@@ -21,7 +23,7 @@ export class EntryIndex {
     return this.#first + this.#count - 1;
   }
 
-  /** Sets the entry at `index`, which follows the last one or replaces it and all after it. */
+  /** Sets the entry at `index`. It follows the last entry, or replaces the entry there and all after it. */
   set(index: number, sizeBytes: number, term: number): void {
     if (this.#count === 0 || index < this.#first) this.#first = index;
     const slot = index - this.#first;
@@ -32,7 +34,7 @@ export class EntryIndex {
     this.#count = slot + 1;
   }
 
-  /** The entry has been written, with this checksum; nothing happens if it was replaced or dropped meanwhile. */
+  /** Records that the entry was written, with this checksum. Does nothing if it was replaced or dropped meanwhile. */
   place(index: number, position: Position, term: number, checksum: number): void {
     const slot = index - this.#first;
     if (slot < 0 || slot >= this.#count || this.#terms[slot] !== term) return;
@@ -40,14 +42,14 @@ export class EntryIndex {
     this.#checksums[slot] = checksum;
   }
 
-  /** Undefined while the entry is not written yet. */
+  /** Undefined until the entry is written. */
   positionOf(index: number): Position | undefined {
     const place = this.#places[index - this.#first] ?? -1;
     if (place < 0) return undefined;
     return { file: Math.floor(place / OFFSET_RANGE), offset: place % OFFSET_RANGE };
   }
 
-  /** With the header it has on disk. */
+  /** Size on disk, with the header. */
   sizeOf(index: number): number {
     return this.#sizes[index - this.#first] ?? 0;
   }
@@ -56,18 +58,18 @@ export class EntryIndex {
     return this.#terms[index - this.#first] ?? 0;
   }
 
-  /** Of its bytes on disk, once they are written. */
+  /** Checksum of its bytes on disk, once they are written. */
   checksumOf(index: number): number {
     return this.#checksums[index - this.#first] ?? 0;
   }
 
-  /** Forgets everything; `first` will be the first entry. */
+  /** Removes all entries. The next one is `first`. */
   reset(first: number): void {
     this.#first = first;
     this.#count = 0;
   }
 
-  /** Forgets the entries up to and including `index`. */
+  /** Removes the entries up to and including `index`. */
   dropThrough(index: number): void {
     const dropped = Math.min(this.#count, Math.max(0, index - this.#first + 1));
     for (const array of [this.#places, this.#sizes, this.#terms, this.#checksums])

@@ -1,20 +1,21 @@
 /**
- * What the Raft log writes into its records: batches of entries with the hard state known then, and bases. Integers
- * are little-endian; `u53` is a u64 of at most 2^53 - 1.
+ * The payloads that the Raft log writes into its records. Integers are little-endian; `u53` is a u64 of at most 2^53 -
+ * 1.
  *
  *     batch:   1 u8 | group u32 | term u53 | vote u32 | commit u53 | first index u53 | entries u32 | entry ...
+ *              Entries, with the hard state known when they were written.
  *     entry:   term u53 | kind u8 (1 noop, 2 command, 3 configuration) | body bytes u32 | body
  *
  *     base:    4 u8 | group u32 | index u53 | term u53 | restarts u8 | directory bytes u32 | incarnation 16 bytes
  *              | directory | configuration
- *              The log of the group starts after this entry, and this was its configuration there (raft's
- *              configuration-codec.ts). `restarts`: a snapshot replaced the log, nothing before counts any more. The
- *              directory holds the state machine that goes with the log; no other does. The incarnation tells the
- *              group from every other one of the same name. (Version 0.1 wrote 2 instead of 4, and no incarnation.)
+ *              The group's log starts after this entry, and this was its configuration there (raft's
+ *              configuration-codec.ts). `restarts`: a snapshot replaced the log; earlier records are void. `directory` is
+ *              the state machine's; no other directory counts. `incarnation` identifies the group among all groups of
+ *              the same name. (Version 0.1 wrote 2 instead of 4, and no incarnation.)
  *
  *     groups:  3 u8 | payload bytes u32 | payload (a base or a batch) ...
- *              Several at once. Opens every file, with base and hard state of every group, so that earlier files can go;
- *              and a snapshot's base and the batch that comes with it count together or not at all.
+ *              Several payloads in one. Every file starts with base and hard state of every group, so that earlier
+ *              files can be deleted. A snapshot's base and its batch are written together: both count or neither.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { ConfigurationChange } from '../raft/configuration.js';
@@ -33,13 +34,13 @@ const INCARNATION_BYTES = 16;
 export const ENTRY_HEADER_BYTES = 13;
 const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 
-/** Of a group that was begun before groups had one: 32 hexadecimal digits, as all are. */
+/** The incarnation of a group that was created before groups had one. Incarnations have 32 hexadecimal digits. */
 export const NO_INCARNATION = '0'.repeat(2 * INCARNATION_BYTES);
 
 export interface LogBase extends SnapshotBase {
-  /** Random, made once at the birth of the group. */
+  /** A random number, drawn once when the group is created. */
   readonly incarnation: string;
-  /** Name of the directory of the state machine that goes with the log. */
+  /** Name of the directory of the group's state machine. */
   readonly directory: string;
 }
 
@@ -50,22 +51,22 @@ export type LogRecord =
       readonly hardState: HardState;
       readonly first: number;
       /**
-       * Where each entry (its header) starts in the payload, its size with header, its term, and its CRC, header
-       * included.
+       * For each entry: where its header starts in the payload; its size with the header; its term; its CRC, which
+       * includes the header.
        */
       readonly entries: readonly {
         readonly offset: number;
         readonly sizeBytes: number;
         readonly term: number;
         readonly checksum: number;
-        /** Of a configuration entry. */
+        /** Only for a configuration entry. */
         readonly change: ConfigurationChange | undefined;
       }[];
     }
   | { readonly type: 'base'; readonly group: number; readonly base: LogBase; readonly restarts: boolean }
   | { readonly type: 'groups'; readonly records: readonly LogRecord[] };
 
-/** The payload, where each entry starts in it, and the CRC of each entry with its header. */
+/** Returns the payload, where each entry starts in it, and the CRC of each entry with its header. */
 export function encodeBatch(
   group: number,
   batch: Pick<AppendBatch, 'hardState' | 'first' | 'entries'>,
@@ -112,7 +113,7 @@ export function encodeBase(group: number, base: LogBase, restarts: boolean): Pay
   return [head, incarnation, directory, encodeConfiguration(base.configuration)];
 }
 
-/** The payload, and where each of the given ones starts in it. */
+/** Returns the payload, and where each of the given payloads starts in it. */
 export function encodeGroups(payloads: readonly Payload[]): { payload: Payload; offsets: readonly number[] } {
   const chunks: Uint8Array[] = [Uint8Array.of(GROUPS)];
   const offsets: number[] = [];
@@ -127,7 +128,7 @@ export function encodeGroups(payloads: readonly Payload[]): { payload: Payload; 
   return { payload: chunks, offsets };
 }
 
-/** Throws `CORRUPTION` for bytes that this version did not write, intact as they may be. */
+/** Throws `CORRUPTION` for intact bytes of an unknown form. */
 export function decodePayload(payload: Buffer): LogRecord {
   try {
     switch (payload.readUInt8(0)) {
@@ -214,13 +215,13 @@ function decodeGroups(payload: Buffer): LogRecord {
   return { type: 'groups', records };
 }
 
-/** A record that stands within another one: its entries' places are those in the whole. */
+/** Makes the offsets of a nested record relative to the whole payload. */
 function movedBy(record: LogRecord, bytes: number): LogRecord {
   if (record.type !== 'batch') return record;
   return { ...record, entries: record.entries.map((entry) => ({ ...entry, offset: entry.offset + bytes })) };
 }
 
-/** An entry with its header, or undefined if the bytes do not have the checksum. The body is a view of the bytes. */
+/** Decodes an entry with its header. Undefined if the checksum differs. The body is a view of `bytes`. */
 export function decodeEntry(bytes: Buffer, checksum: number): Entry | undefined {
   if (crc32(bytes) !== checksum) return undefined;
   const kind = KINDS[bytes.readUInt8(8) - 1];

@@ -1,9 +1,10 @@
 /**
- * One log for all Raft groups of a node: segment files in the record format, entries and hard states of all groups
- * interleaved, so that one write and one sync per turn commit everybody's. Bodies stay on disk; the newest ones are
- * kept in memory, within a limit, because followers and the state machine ask for them soon.
+ * The log of all Raft groups of a node: segment files in the record format, with the entries and hard states of all
+ * groups interleaved. So one write and one sync per turn commit for all groups. Bodies stay on disk. The newest ones
+ * are also cached, within a limit, because followers and the state machine need them soon.
  *
- * A segment goes when no group needs an entry in it. Every segment starts with the base and hard state of every group.
+ * A segment is deleted when no group needs an entry in it. Every segment starts with base and hard state of every
+ * group.
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -37,11 +38,13 @@ export interface RaftLogOptions {
   readonly env: Env;
   readonly directory: string;
   readonly maxSegmentBytes: number;
-  /** A write is closed at this size; what arrived beyond it goes with the next. */
+  /** A group commit is closed at this size; the rest goes into the next one. */
   readonly maxGroupCommitBytes: number;
-  /** Bodies kept in memory per group. */
+  /** Cached bodies per group. */
   readonly maxCachedBytes: number;
-  /** How far a segment is written ahead with zeros: a sync that need not lengthen its file is much cheaper. */
+  /**
+   * How far a segment is extended with zeros in advance: a sync that does not change the file's size is much cheaper.
+   */
   readonly preallocateBytes: number;
 }
 
@@ -79,14 +82,14 @@ export class RaftLog {
     return this.#groups.get(id);
   }
 
-  /** Starts a group with an empty log after a base; resolves when that is durable. */
+  /** Creates a group whose log is empty after `base`. Resolves when that is durable. */
   async createGroup(id: number, base: NewBase & { readonly incarnation?: string }): Promise<GroupLog> {
     const group = this.#addGroup(id);
     await group.setBase({ incarnation: NO_INCARNATION, ...base });
     return group;
   }
 
-  /** Writes what was appended, syncs, closes. */
+  /** Writes what is queued, syncs and closes. */
   close(): Promise<void> {
     return this.#records.close();
   }
@@ -94,7 +97,7 @@ export class RaftLog {
   #addGroup(id: number): GroupLog {
     const group = new GroupLog(
       id,
-      // Groups that recovery finds come before the log that they are in is open.
+      // A function, because recovery creates groups before `RecordLog.open` has returned.
       () => this.#records,
       this.#maxCachedBytes,
       () => this.#removeUnneeded(),
@@ -119,12 +122,12 @@ export class RaftLog {
   }
 }
 
-/** The oldest segment that is needed until something is durable. */
+/** Keeps segments from this file on until a write is durable. */
 interface Pin {
   readonly file: number;
 }
 
-/** What a snapshot, or the start of a group, says of a log's base. */
+/** The base as a snapshot, or the creation of a group, gives it. */
 type NewBase = Omit<LogBase, 'incarnation'>;
 
 /** One group's part of the log. */
@@ -138,14 +141,14 @@ export class GroupLog {
     ...{ index: 0, term: 0, configuration: configurationOf([]) },
     ...{ directory: '', incarnation: NO_INCARNATION },
   };
-  /** Changes of membership after the base, ordered by index. */
+  /** Configuration changes after the base, ordered by index. */
   #changes: { readonly index: number; readonly change: ConfigurationChange }[] = [];
-  /** As written: what the next segment starts with. */
+  /** As last written. The next segment starts with it. */
   #writtenBase: LogBase | undefined;
   #writtenHardState: HardState = EMPTY_HARD_STATE;
   /**
-   * The oldest segment before each new base or replacement that is not durable yet: until then a crash leads back to
-   * it.
+   * One for each new base and each replacement of entries that is not durable yet: a crash would lead back to the
+   * segments before it.
    */
   #pins: Pin[] = [];
   #cache: Entry[] = [];
@@ -178,7 +181,7 @@ export class GroupLog {
     return this.#entryBytes;
   }
 
-  /** The oldest segment that this group needs, now or after a crash; undefined if it needs none. */
+  /** The oldest segment that this group needs, now or after a crash. Undefined if it needs none. */
   get oldestFile(): number | undefined {
     const [pin] = this.#pins;
     if (pin) return pin.file;
@@ -200,9 +203,8 @@ export class GroupLog {
   }
 
   /**
-   * Appends a batch, replacing whatever lies from its first entry on; resolves when it is durable. Batches become
-   * durable in order. Its entries can be read at once.
-   * Rejects as `RecordLog.append` does.
+   * Appends a batch; it replaces all entries from its first one on. Resolves when it is durable. Batches become durable
+   * in order. The entries can be read at once. Rejects as `RecordLog.append` does.
    */
   async append(batch: AppendBatch): Promise<void> {
     this.hold(batch);
@@ -227,12 +229,14 @@ export class GroupLog {
     this.#trimCache();
   }
 
-  /** As `append`, without writing: its entries can be read, and it is to be given to `append` when there is space. */
+  /**
+   * Makes a batch's entries readable without writing them, while the disk is full. Call `append` with the batch later.
+   */
   hold({ first, entries }: AppendBatch): void {
     if (entries.length > 0) this.#remember(first, entries);
   }
 
-  /** The entries from `first` to `last`. Throws `CORRUPTION` if the log does not hold them or the disk damaged them. */
+  /** The entries from `first` to `last`. Throws `CORRUPTION` if the log lacks them or if they are damaged on disk. */
   entries(first: number, last: number): Entry[] {
     if (first <= this.#base.index || last > this.lastIndex) throw this.#lacks(first, last);
     const entries: Entry[] = [];
@@ -249,7 +253,7 @@ export class GroupLog {
     return entries;
   }
 
-  /** Drops the entries up to and including `index`; segments that nobody needs are deleted once that is durable. */
+  /** Drops the entries up to and including `index`. Once that is durable, deletes the segments that no group needs. */
   async compact(index: number): Promise<void> {
     if (index <= this.#base.index) return;
     const term = this.#index.termOf(index);
@@ -259,8 +263,8 @@ export class GroupLog {
   }
 
   /**
-   * A snapshot replaces the log and the state machine: from the moment this base is durable the directory it names
-   * counts, and no other. The batch that brought it is durable with it, in one record.
+   * Replaces the log and the state machine by a snapshot. When the new base is durable, its directory is the state
+   * machine's and no other is. Base and batch are one record: both become durable or neither does.
    */
   async install(snapshot: NewBase, batch: AppendBatch): Promise<void> {
     const pin = this.#pin();
@@ -290,7 +294,7 @@ export class GroupLog {
     return pin;
   }
 
-  /** What is durable came after that pin, and so after all before it. */
+  /** Batches become durable in order, so all earlier pins end too. */
   #unpin(pin: Pin | undefined): void {
     if (pin) this.#pins.splice(0, this.#pins.indexOf(pin) + 1);
   }
@@ -312,7 +316,7 @@ export class GroupLog {
     record.entries.forEach((entry, i) => {
       const index = record.first + i;
       if (index <= this.#base.index) return;
-      // A gap is what a later base record must account for: the segments between were deleted.
+      // A later base record must cover the gap: the segments with those entries were deleted.
       if (index > this.#index.last + 1) this.#index.dropThrough(index - 1);
       const place = { file: position.file, offset: position.offset + entry.offset };
       this.#index.set(index, entry.sizeBytes, entry.term);
@@ -321,7 +325,7 @@ export class GroupLog {
     });
   }
 
-  /** Throws `CORRUPTION` if entries between the base and the first one found are missing. */
+  /** Throws `CORRUPTION` if entries between the base and the first recovered one are missing. */
   finishRecovery(): void {
     const isEmpty = this.#index.last < this.#index.first;
     const { index } = this.#base;
@@ -401,7 +405,7 @@ export class GroupLog {
     });
   }
 
-  /** Entries that are not written yet stay, whatever the limit says. */
+  /** Keeps entries that are not written yet, even above the limit. */
   #trimCache(): void {
     let drop = 0;
     while (this.#cachedBytes > this.#maxCachedBytes && drop < this.#cache.length) {
@@ -414,7 +418,7 @@ export class GroupLog {
     this.#cacheFirst += drop;
   }
 
-  /** Reads entries that lie side by side on disk; none if the first is not in the log. */
+  /** Reads entries that are adjacent on disk. None if the first is not there. */
   #readRun(first: number, last: number): Entry[] {
     const start = this.#index.positionOf(first);
     if (!start) return [];

@@ -1,16 +1,16 @@
 /**
- * Cluster secrets as people give them: as text, or as a file with one secret a line. The first one is proven, all are
- * accepted, so that a secret can be changed while the cluster runs.
+ * Cluster secrets in the form that people provide: a text, or a file with one secret per line. A node proves the first
+ * one and accepts all of them, so that a secret can be changed while the cluster runs.
  */
 import type { FileSystem } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 
 export const MIN_SECRET_BYTES = 16;
 export const MAX_SECRET_BYTES = 1024;
-/** The old one and the new one, and some more for those in a hurry. */
+/** The old and the new one, and spare ones for changes in quick succession. */
 export const MAX_SECRETS = 4;
 
-/** What is wrong with a secret; undefined if nothing is. Never shows the secret. */
+/** What is wrong with a secret; undefined if it is valid. Never shows the secret. */
 export function secretFault(secret: string | Uint8Array): string | undefined {
   const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : secret.length;
   if (bytes >= MIN_SECRET_BYTES && bytes <= MAX_SECRET_BYTES) return undefined;
@@ -19,11 +19,11 @@ export function secretFault(secret: string | Uint8Array): string | undefined {
 
 export interface SecretFile {
   readonly secrets: readonly Buffer[];
-  /** Every user of the machine may read it. */
+  /** Whether every user of the machine may read it. */
   readonly isReadableByOthers: boolean;
 }
 
-/** Reads a file of secrets. Throws `INVALID_CONFIG`, which names the file and shows nothing of it. */
+/** Reads a file of secrets. Throws `INVALID_CONFIG`; the message names the file and shows no part of its content. */
 export function readSecretFile(
   fs: Pick<FileSystem, 'readFile' | 'isReadableByOthers'>,
   path: string,
@@ -47,7 +47,7 @@ export function readSecretFile(
   return { secrets, isReadableByOthers: fs.isReadableByOthers(path) };
 }
 
-/** Without their ends, and without an empty line at the end. */
+/** The lines without line ends, and without empty lines at the end of the file. */
 function linesOf(content: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   for (let start = 0; start < content.length; ) {

@@ -1,19 +1,19 @@
 /**
- * The proof that the two ends of a connection hold the same secret, without sending it. Both have said hello and sent
- * 32 random bytes, a nonce of their own:
+ * Proves that both ends of a connection hold the same secret, without sending it. Each side has sent a hello and a
+ * nonce, 32 random bytes:
  *
  *     proof = HMAC-SHA256(secret, fields)       each field as length u32, bytes
  *     fields: label with the prover's side | connecting side's nonce | accepting side's nonce
  *             | connecting side's role, cluster id, node id, store id | the same four of the accepting side
  *
- * - A proof cannot be replayed: the verifier's own nonce is in it, and is new for each connection.
- * - It cannot be reflected: the label names the side that proves, so no side's own proof is one of the other side.
- * - It speaks for one meeting only: who said hello to whom is in it. What was proven to one node, as one node, is no
- *   proof before another or as another.
- * - The connecting side proves first. Whoever only connects gets nothing to try secrets on.
+ * - No replay: the proof contains the verifier's nonce, which is new for each connection.
+ * - No reflection: the label names the proving side, so a side's own proof never verifies as the other side's.
+ * - No relay to another node: the proof contains both hellos. A proof made for one node, or as one node, is not valid
+ *   for another node or as another node.
+ * - The connecting side proves first. So a client without the secret gets no proof on which it could test guesses.
  *
- * The incarnation of the cluster is not in it: it may begin while a connection stands. It is compared when nodes
- * announce their birth, which only counts after the proof.
+ * The cluster's incarnation is not part of the proof, because the cluster may be born while the connection is open.
+ * Nodes compare it when they announce their birth, and accept that only after the proof.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
@@ -21,7 +21,7 @@ export const NONCE_BYTES = 32;
 
 export type Side = 'connecting' | 'accepting';
 
-/** As one side presented itself in its hello. */
+/** One side as it presented itself in its hello. */
 export interface Party {
   readonly role: string;
   readonly clusterId: string;
@@ -29,7 +29,7 @@ export interface Party {
   readonly storeId: string;
 }
 
-/** What both sides know of their meeting. */
+/** What both sides know about the connection. */
 export interface Meeting {
   readonly connecting: { readonly party: Party; readonly nonce: Uint8Array };
   readonly accepting: { readonly party: Party; readonly nonce: Uint8Array };
@@ -50,7 +50,7 @@ export function prove(secret: Uint8Array, prover: Side, { connecting, accepting 
   return hmac.digest();
 }
 
-/** The secret that the other side has proven, of those that are accepted; undefined if it is none of them. */
+/** The accepted secret that the other side has proven; undefined if it has proven none. */
 export function provenSecret(
   secrets: readonly Uint8Array[],
   prover: Side,
