@@ -1,6 +1,5 @@
 /**
- * The payloads that the Raft log writes into its records. Integers are little-endian; `u53` is a u64 of at most 2^53 -
- * 1.
+ * The payloads that the Raft log writes into its records. Integers are little-endian; a `u53` is a u64 below 2^53.
  *
  *     batch:   1 u8 | group u32 | term u53 | vote u32 | commit u53 | first index u53 | entries u32 | entry ...
  *              Entries, with the hard state known when they were written.
@@ -9,9 +8,9 @@
  *     base:    4 u8 | group u32 | index u53 | term u53 | restarts u8 | directory bytes u32 | incarnation 16 bytes
  *              | directory | configuration
  *              The group's log starts after this entry, and this was its configuration there (raft's
- *              configuration-codec.ts). `restarts`: a snapshot replaced the log; earlier records are void. `directory` is
- *              the state machine's; no other directory counts. `incarnation` identifies the group among all groups of
- *              the same name. (Version 0.1 wrote 2 instead of 4, and no incarnation.)
+ *              configuration-codec.ts). `restarts`: a snapshot replaced the log; earlier records are void. `directory`
+ *              is the state machine's; no other directory counts. `incarnation` identifies the group among all groups
+ *              of the same name. (Version 0.1 wrote 2 instead of 4, and no incarnation.)
  *
  *     groups:  3 u8 | payload bytes u32 | payload (a base or a batch) ...
  *              Several payloads in one. Every file starts with base and hard state of every group, so that earlier

@@ -1,6 +1,6 @@
 /**
- * Configurations and their changes as bytes: the body of a `configuration` entry, and what a log's base holds. Integers
- * are little-endian.
+ * Configurations and configuration changes as bytes: the body of a `configuration` entry, and part of a log's base.
+ * Integers are little-endian.
  *
  *     change          transition u8 (1 auto, 2 joint, 3 jointExplicit) | changes u32 | member change ...
  *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | note bytes u32 (0xffffffff: none) | note

@@ -1,19 +1,19 @@
 /**
- * Who belongs to a group, and how that changes: joint consensus (Raft, section 6) with the single-server change
- * (dissertation, section 4.1) as its simple case, and learners, which receive the log and count for nothing.
+ * The members of a group and how they change: joint consensus (Raft paper, section 6), the single-server change
+ * (dissertation, section 4.1) as its simple case, and learners. A learner receives the log but has no vote.
  *
- *     simple    one voter more or less; learners as you like
- *     joint     any change: between entering and leaving, both the old and the new voters must agree
+ *     simple    adds or removes at most one voter, and any number of learners
+ *     joint     any change: until the joint configuration is left, both the old and the new voters must agree
  *
- * A voter that is to become a learner waits in `learnersNext` until the joint configuration is left: until then its
- * vote counts among the old voters. The rules are those of etcd's confchange package, and its cases are our tests.
+ * A voter that becomes a learner waits in `learnersNext` until the joint configuration is left: until then it votes as
+ * one of the old voters. The rules are those of etcd's confchange package; its test cases are among our tests.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { NodeId } from './types.js';
 
-/** Lists are ordered and without repetition. */
+/** Lists are ordered and have no duplicates. */
 export interface Configuration {
-  /** Index of the entry that made it; 0 for the first one, which is in no entry. */
+  /** Index of the entry that made this configuration; 0 for the first configuration, which no entry made. */
   readonly index: number;
   readonly voters: readonly NodeId[];
   /** The old voters of a joint configuration; empty otherwise. */
@@ -21,9 +21,9 @@ export interface Configuration {
   readonly learners: readonly NodeId[];
   /** Old voters that become learners when the joint configuration is left. */
   readonly learnersNext: readonly NodeId[];
-  /** A joint configuration that the leader leaves by itself as soon as it is applied. */
+  /** Whether the leader leaves this joint configuration by itself, as soon as it is applied. */
   readonly autoLeave: boolean;
-  /** What the host wants to know of each member (how to reach it); the core passes it on. */
+  /** What the host stores for each member (its addresses). The core only passes it on. */
   readonly notes: Readonly<Record<NodeId, string>>;
 }
 
@@ -32,11 +32,15 @@ export type MemberChange =
   | { readonly type: 'addLearner'; readonly node: NodeId; readonly note?: string }
   | { readonly type: 'remove'; readonly node: NodeId };
 
-/** How a change is to be made: `auto` takes the simple way where it is allowed, else the joint one, left by itself. */
+/**
+ * How a change is made. `auto`: the simple way if it is allowed, otherwise a joint configuration that the leader leaves
+ * by itself. `joint` and `jointExplicit`: a joint configuration, which is left by the leader itself or by a further
+ * change.
+ */
 export type Transition = 'auto' | 'joint' | 'jointExplicit';
 
 export interface ConfigurationChange {
-  /** None: leave the joint configuration. */
+  /** No changes: leave the joint configuration. */
   readonly changes: readonly MemberChange[];
   readonly transition: Transition;
 }
@@ -64,7 +68,7 @@ export function isVoter(configuration: Configuration, node: NodeId): boolean {
   return configuration.voters.includes(node) || configuration.outgoing.includes(node);
 }
 
-/** Everybody who receives the log, ordered. */
+/** All nodes that receive the log, ordered. */
 export function membersOf(configuration: Configuration): readonly NodeId[] {
   const { voters, outgoing, learners, learnersNext } = configuration;
   return ordered([...voters, ...outgoing, ...learners, ...learnersNext]);
@@ -79,7 +83,7 @@ export function isLearner(configuration: Configuration, node: NodeId): boolean {
   return configuration.learners.includes(node);
 }
 
-/** Throws `CONFIGURATION_CHANGE` if the changes are not allowed without a joint configuration. */
+/** Throws `CONFIGURATION_CHANGE` if the changes need a joint configuration. */
 export function changeSimply(configuration: Configuration, changes: readonly MemberChange[]): Configuration {
   if (isJoint(configuration)) throw refused("can't apply simple config change in joint config");
   const next = checked(apply(configuration, changes));
@@ -116,7 +120,7 @@ export function leaveJoint(configuration: Configuration): Configuration {
 }
 
 /**
- * Without `index`, which the entry's place decides: the configuration that a change leads to. Throws
+ * The configuration that a change leads to. Its `index` is not set: that is the index of the change's entry. Throws
  * `CONFIGURATION_CHANGE`.
  */
 export function applyChange(

@@ -1,12 +1,12 @@
 /**
- * Who leads: the role of this replica, whom it follows, whom it votes for, and when it campaigns.
+ * Leader election: this replica's role, the leader it follows, its vote, and when it campaigns.
  *
  *     follower --timeout--> preCandidate --would win--> candidate --wins--> leader
- *        ^---- hears of a leader, of a newer term, or that it lost ----------'
+ *        ^---- hears from a leader, sees a newer term, or loses -------------'
  *
- * Raft, section 5.2; pre-vote: dissertation, section 9.6; loyalty to a leader that is heard from: 4.2.3. A node that
- * was restarted may have forgotten a leader's lease: it neither votes nor campaigns for one maximum election timeout,
- * nor for as long as it promised before.
+ * Raft paper, section 5.2. Pre-vote: dissertation, section 9.6. A node that hears from a leader ignores vote requests:
+ * section 4.2.3. A restarted node may have forgotten that it supports a leader's lease. So it neither votes nor
+ * campaigns for one maximum election timeout, nor for as long as it promised before the restart.
  */
 import { isVoter } from './configuration.js';
 import type { LocalState } from './local-state.js';
@@ -29,7 +29,7 @@ export class Election {
   readonly #restartCommit: number;
   #role: Role = 'follower';
   #leader: NodeId = NOBODY;
-  /** Remembered when it is no longer followed. */
+  /** Kept also when that leader is no longer followed. */
   #termLeader: NodeId = NOBODY;
   #votes = new Map<NodeId, boolean>();
   #deadlineMs: number;
@@ -60,17 +60,17 @@ export class Election {
     return this.#leader;
   }
 
-  /** Who leads, or has led, the present term, as far as this node knows. */
+  /** The leader of the current term, as far as this node knows, even if it no longer leads. */
   get termLeader(): NodeId {
     return this.#termLeader;
   }
 
-  /** Whether it leads, or has heard from its leader within an election timeout. */
+  /** Whether this node leads, or has heard from its leader within an election timeout. */
   hasLeader(nowMs: number): boolean {
     return this.#leader !== NOBODY && this.#isLoyal(nowMs);
   }
 
-  /** Whether role, leader or term are other ones than at the last `takeChanged`. */
+  /** Whether role, leader or term have changed since the last `takeChanged`. */
   get hasChanged(): boolean {
     return this.#changed;
   }
@@ -92,7 +92,8 @@ export class Election {
       isVoter(configuration, id) &&
       nowMs >= this.#silentUntilMs &&
       this.#local.term < MAX_TERM &&
-      // What was committed before the restart, or since, may hold a change of membership.
+      // Entries committed before the restart, or since, may hold an unapplied configuration change. A node with an
+      // unapplied committed change does not campaign.
       applied >= this.#restartCommit &&
       !membership.hasPending(applied, commit)
     );
@@ -102,11 +103,11 @@ export class Election {
     this.#campaigns = false;
   }
 
-  /** The timeout has passed. Returns whether this node asks for pre-votes now; `result` may be decided at once. */
+  /** The election timeout has passed. Returns whether a pre-vote was started. Its `result` may be decided at once. */
   campaign(nowMs: number): boolean {
     this.#restartTimer(nowMs);
     if (!this.mayCampaign(nowMs)) return false;
-    // A pre-candidate has given up its leader, or it would refuse the others' pre-votes on its behalf.
+    // A pre-candidate follows no leader. Otherwise it would refuse the pre-votes of others in favour of that leader.
     this.#setLeader(NOBODY);
     this.#setRole('preCandidate');
     this.#votes = new Map([[this.#local.id, true]]);
@@ -114,7 +115,7 @@ export class Election {
     return true;
   }
 
-  /** A candidate of a new term. `force`: the leader asked for it. */
+  /** Becomes candidate in a new term. `force`: the leader asked for it (TimeoutNow). */
   stand(nowMs: number, force: boolean): void {
     const { id } = this.#local;
     this.#enterTerm(this.#local.term + 1, id);
@@ -122,7 +123,7 @@ export class Election {
     this.#votes = new Map();
     this.#restartTimer(nowMs);
     this.#requestVotes(false, this.#local.term, force);
-    // Its own vote counts once it is durable, like everybody's.
+    // The own vote counts once it is durable, like any other vote.
     this.#local.sendForTerm(id, {
       type: 'voteReply',
       term: this.#local.term,
@@ -132,7 +133,7 @@ export class Election {
     });
   }
 
-  /** Of the votes that a candidate or pre-candidate has. */
+  /** Result of the votes received so far as candidate or pre-candidate. */
   result(): VoteResult {
     return quorumVoteResult(this.#local.configuration, this.#votes);
   }
@@ -158,24 +159,22 @@ export class Election {
     this.#restartTimer(nowMs);
   }
 
-  /**
-   * Whether a vote request is to be looked at at all; if not, it is not answered either, and its term does not count.
-   */
+  /** Whether a vote request is processed. If not, it gets no answer and its term is ignored. */
   listensTo(nowMs: number, message: RequestVote): boolean {
     if (nowMs < this.#silentUntilMs) return false;
     return message.term <= this.#local.term || !this.#isLoyal(nowMs) || message.force;
   }
 
   /**
-   * Whoever has heard from a leader helps nobody to depose it, for as long as its answer promised: a lease rests on
-   * that. So it does not matter whether a message of a later term, and not a vote request, has taken the leader from it
-   * since.
+   * A node that has heard from a leader within the minimum election timeout, which it promised in its heartbeat
+   * answers, votes for no other node: leases rely on that. This also holds if a message of a later term, other than a
+   * vote request, has since made it leave that leader.
    */
   #isLoyal(nowMs: number): boolean {
     return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;
   }
 
-  /** Answers a vote request; the newer term of one that is no pre-vote has been entered. */
+  /** Answers a vote request. If it is not a pre-vote, its term has already been entered. */
   answer(nowMs: number, from: NodeId, message: RequestVote): void {
     const { log, term, vote } = this.#local;
     const upToDate = log.isUpToDate(message.lastIndex, message.lastTerm);
@@ -189,7 +188,8 @@ export class Election {
     }
     this.#local.sendForTerm(from, {
       type: 'voteReply',
-      // A granted pre-vote speaks of the term it was asked for; a refusal tells what the asker may not know.
+      // A granted pre-vote carries the term it was asked for. A refusal carries this node's term: the candidate may not
+      // know it yet.
       term: granted ? message.term : term,
       preVote: message.preVote,
       granted,
@@ -197,7 +197,7 @@ export class Election {
     });
   }
 
-  /** Counts an answer; returns whether it belongs to the present campaign. */
+  /** Counts a vote. Returns whether it belongs to the current campaign. */
   count(from: NodeId, message: VoteReply): boolean {
     const { term } = this.#local;
     if (message.preVote) {

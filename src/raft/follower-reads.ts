@@ -1,24 +1,24 @@
 /**
- * Reads that this node forwarded to its leader: the leader confirms an index as it does for its own reads, and this
- * node answers when it has applied it. A read that the leader does not answer in time, or that outlives it, fails.
+ * Reads that this node forwarded to its leader. The leader confirms an index as for its own reads, and this node
+ * answers once it has applied that index. A read fails if the leader does not answer in time, or if the leader changes.
  */
 interface ForwardedRead {
-  /** The host's. */
+  /** The host's id. */
   readonly id: number;
   readonly deadlineMs: number;
 }
 
-/** Where ids on the wire may begin: room is left for all that one process can ask. */
+/** Upper limit of the first id on the wire. Above it there is room for all reads of one process. */
 const FIRST_WIRE_IDS = 2 ** 52;
 
 export class FollowerReads {
-  /** By id on the wire, in the order in which they were forwarded, and so of their deadlines. */
+  /** By id on the wire, in the order of forwarding, which is also the order of the deadlines. */
   readonly #waiting = new Map<number, ForwardedRead>();
   #nextWireId: number;
 
   /**
-   * `random` is uniform in [0, 1). Ids on the wire begin at a random place: an answer that was meant for the process
-   * before a restart, and comes late, must not confirm a read of this one.
+   * `random` is uniform in [0, 1). Ids on the wire start at a random number: a late answer to a read of the process
+   * before a restart must not confirm a read of this process.
    */
   constructor(random: () => number) {
     this.#nextWireId = Math.floor(random() * FIRST_WIRE_IDS);
@@ -28,14 +28,14 @@ export class FollowerReads {
     return this.#waiting.size;
   }
 
-  /** Returns the id under which to ask. */
+  /** Returns the id on the wire. */
   add(id: number, deadlineMs: number): number {
     const wireId = this.#nextWireId++;
     this.#waiting.set(wireId, { id, deadlineMs });
     return wireId;
   }
 
-  /** Takes the read that an answer is for; undefined if none waits for it. */
+  /** Removes and returns the read that was answered; undefined if no read has this id. */
   answered(wireId: number): number | undefined {
     const read = this.#waiting.get(wireId);
     this.#waiting.delete(wireId);

@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-/** `raftree/raft`: the consensus core alone. Hand it inputs, carry out its outputs. */
+/** `raftree/raft`: the consensus core alone. The host gives it inputs and carries out its outputs. */
 export {
   type Configuration,
   type ConfigurationChange,

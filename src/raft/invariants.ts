@@ -1,7 +1,7 @@
 /**
- * What must hold in any state of a replica, and between a state and the next (after LogCabin's
- * RaftConsensusInvariants). Cheap enough to be checked after every step in production; a replica that breaks one is
- * stopped, because whatever it would do next cannot be trusted.
+ * Invariants of a replica's state, and of the step from one state to the next (after LogCabin's
+ * RaftConsensusInvariants). They are cheap enough to be checked after every step in production. A replica that violates
+ * one is stopped, because its further actions cannot be trusted.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { NodeId, Role } from './types.js';
@@ -22,7 +22,7 @@ export interface RaftView {
   readonly uncommittedBytes: number;
 }
 
-/** Throws `RAFT_INVARIANT` with both states if one does not hold. */
+/** Throws `RAFT_INVARIANT` with both states if an invariant is violated. */
 export function checkInvariants(before: RaftView, after: RaftView): void {
   const broken = brokenInState(after) ?? brokenBetween(before, after);
   if (broken === undefined) return;

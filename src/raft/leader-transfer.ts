@@ -1,10 +1,10 @@
 /**
- * Handing leadership to a chosen voter (dissertation, section 3.10): no proposals from now on, bring its log up to
- * date, tell it to campaign at once, give up after an election timeout.
+ * Leadership transfer to a chosen voter (dissertation, section 3.10): the leader accepts no more proposals, brings the
+ * target's log up to date, sends it TimeoutNow, and gives up after an election timeout.
  *
- * The chosen one campaigns past everybody's loyalty to the present leader, so a lease proves nothing any more: after
- * any attempt, successful or not, a leader grants no lease reads in its term (a TimeoutNow may arrive late). It belongs
- * to one leader's term and ends with it.
+ * The target's vote requests are accepted although the others still hear from this leader. So a lease proves nothing
+ * any more: after any attempt, successful or not, the leader serves no lease reads in this term (TimeoutNow may arrive
+ * late). This object belongs to one leader's term and ends with it.
  */
 import type { NodeId } from './types.js';
 
@@ -17,7 +17,7 @@ export class LeaderTransfer {
     return this.#target;
   }
 
-  /** Whether leadership was offered to anybody in this term. */
+  /** Whether a transfer was started in this term. */
   get attempted(): boolean {
     return this.#attempted;
   }

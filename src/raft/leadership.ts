@@ -1,8 +1,9 @@
 /**
- * One leader's term: it accepts proposals and changes of membership, shows by rounds of heartbeats that it still leads
- * (reads and leases rest on that), and hands over. Made when a candidate wins, dropped when the leader steps down.
+ * A leader's term of office. It accepts proposals and configuration changes, shows by heartbeat rounds that it still
+ * leads (reads and leases rely on them), and transfers leadership. Created when a candidate wins, dropped when the
+ * leader steps down.
  *
- * Check-quorum: dissertation, section 6.2; transfer: 3.10; reads: 6.4; a leader that is removed: 4.2.2.
+ * Check-quorum: dissertation, section 6.2. Transfer: 3.10. Reads: 6.4. A leader that is removed: 4.2.2.
  */
 import { applyChange, isJoint, isVoter } from './configuration.js';
 import { encodeChange } from './configuration-codec.js';
@@ -37,14 +38,15 @@ export class Leadership {
   #heartbeatDueMs: number;
   #heartbeatNeeded = false;
   /**
-   * An entry after the change that made the configuration in force. A member that holds it knows durably that the
-   * change is committed; before a quorum does, a restart of all might lead back to the members before it.
+   * An entry after the change that made the current configuration. A member that stores this entry knows durably that
+   * the change is committed. Until a quorum stores it, a restart of all members may lead back to the previous
+   * configuration.
    */
   #confirmation: { readonly entry: number; readonly configuration: number };
   #settledConfiguration = 0;
-  /** It was removed, and leads on until the confirmation is committed. */
+  /** This leader was removed. It still leads until the confirmation is committed. */
   #isLeaving = false;
-  /** The transfer is to whoever is best, and goes on to the next if that one cannot be reached. */
+  /** The transfer may go to any voter: if the target is unreachable, it continues with the next best. */
   #handsOverToBest = false;
 
   constructor(
@@ -64,7 +66,7 @@ export class Leadership {
     this.#confirmation = { entry: this.replication.termStart, configuration: local.configuration.index };
   }
 
-  /** Index of the newest configuration of which a quorum of its voters knows durably that it is in force. */
+  /** Index of the newest configuration that a quorum of its own voters durably knows to be committed. */
   get settledConfiguration(): number {
     if (this.#local.commit >= this.#confirmation.entry)
       this.#settledConfiguration = this.#confirmation.configuration;
@@ -72,9 +74,9 @@ export class Leadership {
   }
 
   /**
-   * Whether the configuration in force may not be the newest one. Nothing committed in this term yet: an earlier
-   * leader's change might still come to light (raft-dev, 2015). Nor may whoever asks for the same once more learn that
-   * it is in force before that is settled.
+   * Whether a newer configuration may exist than the current one. As long as nothing is committed in this term, an
+   * earlier leader's change may still become committed (raft-dev, 2015). A client that repeats a change must also not
+   * be told that it is in force before it is settled.
    */
   get hasPendingChange(): boolean {
     const { membership, applied, commit } = this.#local;
@@ -82,12 +84,12 @@ export class Leadership {
     return membership.lastPendingIndex > applied || !isSettled;
   }
 
-  /** Whom it hands over to. */
+  /** The target of a transfer in progress. */
   get transferTarget(): NodeId | undefined {
     return this.#transfer.target;
   }
 
-  /** Returns whether it must step down. */
+  /** Returns whether the leader must step down. */
   tick(nowMs: number): boolean {
     if (!this.#isHeardByQuorum(nowMs) || this.#diskHangs(nowMs)) return true;
     if (this.#transfer.isOverdue(nowMs)) this.#transfer.giveUp();
@@ -95,7 +97,7 @@ export class Leadership {
     return false;
   }
 
-  /** What is to be said is said, but nothing is concluded from what was not heard. */
+  /** Sends what is due, but does not conclude anything from missing answers. */
   lateTick(nowMs: number): void {
     if (nowMs >= this.#heartbeatDueMs) this.#heartbeatNeeded = true;
     else this.replication.tellCommit(this.#reads.round);
@@ -144,8 +146,8 @@ export class Leadership {
   }
 
   /**
-   * To the voter that holds most of the log, of those that it has heard from. A leader that was removed may, too,
-   * before a quorum knows of it: perhaps it has no way to tell them.
+   * Transfers to the voter with the longest matching log among those heard from recently. A leader that was removed may
+   * do this too, before a quorum knows of the removal: it may have no other way to tell them.
    */
   handOver(nowMs: number): StepResult {
     if (this.#transfer.target !== undefined) return this.#refused('transferring');
@@ -166,7 +168,7 @@ export class Leadership {
     else this.#reads.add(request);
   }
 
-  /** Returns whether it must step down: it was removed, and a quorum of the others knows durably. */
+  /** Returns whether the leader must step down because it was removed and a quorum of the others knows that durably. */
   receiveAppendReply(nowMs: number, from: NodeId, message: AppendReply): boolean {
     const progress = this.#heardFrom(nowMs, from);
     if (!progress || !this.replication.receiveAppendReply(nowMs, progress, message)) return false;
@@ -182,32 +184,33 @@ export class Leadership {
     if (!progress || message.round > this.#reads.round) return;
     this.replication.receiveHeartbeatReply(nowMs, progress, message);
     this.#confirmReads();
-    // It may have been told before it had applied a change of membership, and refused.
+    // The target ignores TimeoutNow while it has an unapplied configuration change. So it is sent again.
     if (from === this.#transfer.target) this.#offerLeadership();
   }
 
-  /** Another configuration is in force. */
+  /** A new configuration is in force. */
   configurationApplied(nowMs: number): void {
     const { configuration, id, log } = this.#local;
     this.replication.followMembers(nowMs);
     const { target } = this.#transfer;
     if (target !== undefined && !isVoter(configuration, target)) this.#transfer.giveUp();
-    // Of one that is left at once, the entry that leaves it is the confirmation.
+    // A joint configuration that is left at once needs no entry of its own: the entry that leaves it is the
+    // confirmation.
     if (!isJoint(configuration) || !configuration.autoLeave) {
       const confirms = this.#options.confirmsChanges ?? true;
       if (confirms) this.replication.append('noop', NO_BODY);
       const entry = confirms ? log.lastIndex : configuration.index;
       this.#confirmation = { entry, configuration: configuration.index };
     }
-    // The lease was given by the members before: a new one may have promised less.
+    // The previous members granted the lease. A new member may have promised a shorter time.
     this.#reads.endLease();
-    // It leads on until the others know that it need not: without its vote they could not find out by themselves.
+    // A removed leader leads on until the others know of its removal: without its vote they could not find out.
     this.#isLeaving = !isVoter(configuration, id);
-    // Another quorum may have reached more.
+    // The new quorum may have stored more entries than the old one.
     this.replication.advanceCommit();
   }
 
-  /** A joint configuration that is to be left by itself is, once it is applied. */
+  /** Leaves a joint configuration with `autoLeave` once it is applied. */
   leaveJoint(): void {
     const { configuration, membership, applied } = this.#local;
     const mayLeave = isJoint(configuration) && configuration.autoLeave;
@@ -216,7 +219,7 @@ export class Leadership {
     }
   }
 
-  /** Sends what this turn has caused. Returns the members that need a snapshot from now on. */
+  /** Sends what this turn has caused. Returns the members that newly need a snapshot. */
   replicate(nowMs: number): NodeId[] {
     if (this.#reads.hasArrived && this.#local.commit >= this.replication.termStart) {
       this.replication.sendHeartbeats(this.#reads.beginRound(nowMs, this.#local.commit));
@@ -231,20 +234,20 @@ export class Leadership {
     return this.replication.sendEntries(nowMs);
   }
 
-  /** It does not lead any more: what it has not confirmed it never will. */
+  /** The leader has stepped down: reads that are not confirmed fail. */
   end(): void {
     const own = this.#reads.fail().filter(({ from }) => from === this.#local.id);
     this.#answers.fail(own.map(({ id }) => id));
   }
 
-  /** Check-quorum. */
+  /** Check-quorum: whether a quorum has answered within an election timeout. */
   #isHeardByQuorum(nowMs: number): boolean {
     const lastHeardMs = (progress: Progress) => progress.lastHeardMs;
     const heardMs = this.replication.reachedByQuorum(nowMs, lastHeardMs, Number.NEGATIVE_INFINITY);
     return nowMs - heardMs <= this.#options.electionTimeoutMinMs;
   }
 
-  /** Its heartbeats would still go out. */
+  /** A leader whose disk hangs must step down, because its heartbeats would continue. */
   #diskHangs(nowMs: number): boolean {
     const limitMs = 2 * this.#options.electionTimeoutMaxMs;
     return !this.replication.isAlone && this.#local.stability.oldestAgeMs(nowMs) > limitMs;
@@ -262,7 +265,7 @@ export class Leadership {
     return progress;
   }
 
-  /** As soon as the chosen one holds the whole log. */
+  /** Sends TimeoutNow as soon as the target stores the whole log. */
   #offerLeadership(): void {
     const { target } = this.#transfer;
     if (target === undefined) return;
@@ -282,14 +285,14 @@ export class Leadership {
     return best ? this.#beginTransfer(nowMs, best.id) : this.#refused('noSuccessor');
   }
 
-  /** The others have been told: one of them takes over at once. */
+  /** The others know of the removal: makes the best of them campaign at once. */
   #nameSuccessor(): void {
     const { outbox, term } = this.#local;
     const best = this.#bestVoter(() => true);
     if (best) outbox.send(best.id, { type: 'timeoutNow', term });
   }
 
-  /** The one that holds most of the log. */
+  /** The voter with the longest matching log. */
   #bestVoter(isEligible: (progress: Progress) => boolean): Progress | undefined {
     let best: Progress | undefined;
     for (const progress of this.replication.all()) {
@@ -301,10 +304,11 @@ export class Leadership {
 
   #hasLease(nowMs: number): boolean {
     const { electionTimeoutMinMs, maxClockDrift } = this.#options;
-    // By a change that is in force elsewhere another node may be alone, and has to ask nobody.
+    // A pending change may already be in force elsewhere. By it another node may be the only voter, which becomes leader
+    // without asking anyone.
     const { membership, applied } = this.#local;
     if (this.#isLeaving || membership.lastPendingIndex > applied) return false;
-    // Timeouts may differ between nodes: the least that any of them has promised counts.
+    // Election timeouts may differ between nodes: the shortest promise counts.
     const promisedMs = Math.min(electionTimeoutMinMs, this.replication.leastPromisedMs());
     return (
       this.#local.commit >= this.replication.termStart &&

@@ -1,9 +1,9 @@
 /**
- * What one replica has, whatever its role: term and vote, its log and how much of that is durable, committed and
- * applied, the membership; and what still has to be written. Messages that speak for something which is not durable
- * yet wait here for the batch that makes it so.
+ * The state of a replica, independent of its role: term and vote, the log and how much of it is durable, committed and
+ * applied, the membership, and what is still to be written. A message that relies on something not yet durable waits
+ * here for the batch that makes it durable.
  *
- * Nothing in here decides: election, leadership and replication do, and change it.
+ * This class makes no decisions. Election, leadership and replication decide and change it.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { Configuration } from './configuration.js';
@@ -28,7 +28,7 @@ export class LocalState {
   readonly stability: Stability;
   readonly membership: Membership;
   readonly outbox = new Outbox();
-  /** Every member is known to hold the log up to here. */
+  /** Every member is known to store the log up to here. */
   allMatchedIndex: number;
   #term: number;
   #vote: NodeId;
@@ -36,13 +36,13 @@ export class LocalState {
   #applied: number;
   #applying: number;
   #hardStateChanged = false;
-  /** Entries to be handed over with the next batch, from `#unsavedFirst` on. */
+  /** Entries for the next batch, from `#unsavedFirst` on. */
   #unsaved: Entry[] = [];
   #unsavedFirst = 0;
-  /** A snapshot that replaces the log, to be handed over with the next batch. */
+  /** A snapshot for the next batch; it replaces the log. */
   #snapshot: SnapshotBase | undefined;
 
-  /** Throws `CORRUPTION` if the log does not reach from what is applied to what is known to be committed. */
+  /** Throws `CORRUPTION` if the log does not reach from the applied index to the known commit index. */
   constructor(id: NodeId, state: RaftState) {
     this.id = id;
     this.membership = new Membership(state.base.configuration);
@@ -83,17 +83,17 @@ export class LocalState {
     return this.#applied;
   }
 
-  /** The last entry that was given out to be applied. */
+  /** The last entry that was handed to the state machine. */
   get applying(): number {
     return this.#applying;
   }
 
-  /** In force: of everything that is applied. */
+  /** The configuration in force: that of all applied entries. */
   get configuration(): Configuration {
     return this.membership.configuration;
   }
 
-  /** What was held back speaks for a term that is over. */
+  /** Drops the messages that wait here: they belong to the previous term. */
   enterTerm(term: number, vote: NodeId): void {
     this.#term = term;
     this.#vote = vote;
@@ -133,7 +133,7 @@ export class LocalState {
     this.#unsaved.length = Math.max(0, Math.min(this.#unsaved.length, index - this.#unsavedFirst));
   }
 
-  /** Throws `RAFT_INVARIANT` if the entry is committed here and a leader has another one in its place. */
+  /** Throws `RAFT_INVARIANT` if the entry is committed here and the leader has a different one at this index. */
   checkCommitted(index: number, term: number): void {
     const own = this.log.termAt(index);
     if (index > this.#commit || own === undefined || own === term) return;
@@ -149,12 +149,12 @@ export class LocalState {
     this.#commit = Math.max(this.#commit, index);
   }
 
-  /** How far this node knows the log to be committed, for others to learn. */
+  /** The commit index and its term, to tell other nodes. */
   known(): { commitIndex: number; commitTerm: number } {
     return { commitIndex: this.#commit, commitTerm: this.log.termAt(this.#commit) ?? 0 };
   }
 
-  /** Returns whether the configuration in force is another one now. */
+  /** Returns whether the configuration in force has changed. */
   appliedThrough(index: number): boolean {
     this.#applied = Math.max(this.#applied, index);
     return this.membership.applied(this.#applied);
@@ -176,7 +176,7 @@ export class LocalState {
     return this.stability.termBatch <= this.stability.persistedBatch;
   }
 
-  /** Sends once the present term and vote are durable. */
+  /** Sends once the current term and vote are durable. */
   sendForTerm(to: NodeId, message: OutgoingMessage): void {
     this.outbox.sendAfter(this.stability.termBatch, to, message);
   }
@@ -187,7 +187,7 @@ export class LocalState {
     else this.outbox.sendAfter(this.stability.batchFor(this.#hasUnsaved()), to, message);
   }
 
-  /** Returns what had waited for this batch and is addressed to this node itself. */
+  /** Returns the messages to this node itself that waited for this batch. */
   persisted(batch: number): OutgoingMessage[] {
     this.stability.persisted(batch);
     return this.outbox.persisted(this.stability.persistedBatch, this.id);
@@ -207,7 +207,7 @@ export class LocalState {
     const batch = this.stability.issue(carriedFirst, carried, nowMs);
     return {
       batch,
-      // Never beyond the entries of this batch and those before it, so what is durable covers its own commit index.
+      // Never above the entries of this batch and those before it. So a durable log always covers its own commit index.
       hardState: { term: this.#term, vote: this.#vote, commit: this.#commit },
       first,
       entries,
@@ -215,7 +215,7 @@ export class LocalState {
     };
   }
 
-  /** What is committed and durable here, one range at a time. */
+  /** Entries that are committed and durable here. One range at a time. */
   takeApply(maxBytes: number): { first: number; last: number } | undefined {
     if (this.#applying > this.#applied) return undefined;
     const available = Math.min(this.#commit, this.stability.stableIndex);

@@ -1,6 +1,6 @@
 /**
- * What the core knows of the log without its bodies: where it starts and ends, the term of every entry as runs of
- * equal terms, and the size of every entry.
+ * The log as the core knows it, without bodies: its start and end, the term of every entry (stored as runs of equal
+ * terms), and the size of every entry.
  */
 interface TermRun {
   readonly first: number;
@@ -10,7 +10,7 @@ interface TermRun {
 export class LogView {
   #baseIndex: number;
   #baseTerm: number;
-  /** Ordered by `first`; a run reaches to the next one or to the end of the log. */
+  /** Ordered by `first`. A run ends where the next one starts, or at the end of the log. */
   #runs: TermRun[] = [];
   /** Size in bytes of the entry `#sizesBase + 1 + i`. */
   #sizes = new Uint32Array(1024);
@@ -36,7 +36,7 @@ export class LogView {
     return this.#runs.at(-1)?.term ?? this.#baseTerm;
   }
 
-  /** Undefined outside the log; the base's own term is known. */
+  /** Undefined outside the log. At the base it is the base's term. */
   termAt(index: number): number | undefined {
     if (index === this.#baseIndex) return this.#baseTerm;
     if (index < this.#baseIndex || index > this.#lastIndex) return undefined;
@@ -55,13 +55,13 @@ export class LogView {
     if (this.#runs.at(-1)?.term !== term) this.#runs.push({ first: this.#lastIndex, term });
   }
 
-  /** Forgets the entry at `index` and all after it. */
+  /** Removes the entry at `index` and all after it. */
   truncateFrom(index: number): void {
     this.#lastIndex = Math.min(this.#lastIndex, index - 1);
     while ((this.#runs.at(-1)?.first ?? 0) > this.#lastIndex) this.#runs.pop();
   }
 
-  /** Forgets everything: the log starts anew after a snapshot's last entry. */
+  /** Removes everything: the log starts again after a snapshot's last entry. */
   reset(base: { index: number; term: number }): void {
     this.#baseIndex = base.index;
     this.#baseTerm = base.term;
@@ -70,7 +70,7 @@ export class LogView {
     this.#runs = [];
   }
 
-  /** Forgets the entries up to and including `index`, which becomes the base. */
+  /** Removes the entries up to and including `index`, which becomes the base. */
   compactTo(index: number): void {
     if (index <= this.#baseIndex) return;
     const term = this.termAt(index);
@@ -86,7 +86,7 @@ export class LogView {
     else if (run) this.#runs[0] = { first: index + 1, term };
   }
 
-  /** The last entry of the range from `first` on that stays within `maxBytes`, but at least one entry. */
+  /** The last entry of the range from `first` on that stays within `maxBytes`; at least `first` itself. */
   lastWithin(first: number, last: number, maxBytes: number): { last: number; sizeBytes: number } {
     let sizeBytes = this.sizeAt(first);
     let end = first;
@@ -99,15 +99,18 @@ export class LogView {
     return { last: end, sizeBytes };
   }
 
-  /** Whether a log that ends in (`lastTerm`, `lastIndex`) is at least as complete as this one (Raft, section 5.4.1). */
+  /**
+   * Whether a log that ends in (`lastTerm`, `lastIndex`) is at least as up-to-date as this one (Raft paper, section
+   * 5.4.1).
+   */
   isUpToDate(lastIndex: number, lastTerm: number): boolean {
     return lastTerm > this.lastTerm || (lastTerm === this.lastTerm && lastIndex >= this.#lastIndex);
   }
 
   /**
-   * The last entry at or before `index` whose term is not after `term`: the furthest place where this log can agree
-   * with one that has `term` at `index`. Both sides use it, so that a whole term is skipped per round trip
-   * (Raft, section 5.3; both ways as in etcd's findConflictByTerm).
+   * The last entry at or before `index` whose term is at most `term`: the highest index at which this log can match a
+   * log that has `term` at `index`. Leader and follower both use it, so each round trip skips a whole term (Raft paper,
+   * section 5.3; in both directions, as in etcd's findConflictByTerm).
    */
   lastNotAfter(index: number, term: number): { index: number; term: number } {
     let at = Math.min(index, this.#lastIndex);
@@ -133,7 +136,7 @@ export class LogView {
   #makeRoom(): void {
     const dropped = this.#baseIndex - this.#sizesBase;
     const live = this.#sizes.subarray(dropped);
-    // Sliding pays only if it frees at least half of the room.
+    // Moving the sizes down pays only if it frees at least half of the array.
     const target =
       live.length <= this.#sizes.length / 2 ? this.#sizes : new Uint32Array(this.#sizes.length * 2);
     target.set(live);

@@ -1,8 +1,8 @@
 /**
- * The membership of a group as one replica knows it. It lives in one place: the configuration at the log's base and
- * the configuration entries after it; an entry takes effect when it is *applied*. Until then it is only remembered,
- * because two things depend on it: nobody campaigns with a committed change that it has not applied (two leaders in
- * one term, etcd #456), and a leader proposes no change while another is on its way (raft-dev, 2015).
+ * The membership as one replica knows it: the configuration at the log's base plus the configuration entries after it.
+ * An entry takes effect when it is *applied*. Until then it is remembered, for two rules. A node with an unapplied
+ * committed change does not campaign (otherwise one term may have two leaders, etcd #456). And a leader proposes no
+ * change while another one is pending (raft-dev, 2015).
  */
 import { RaftreeError } from '../env/errors.js';
 import { applyChange, type Configuration, type ConfigurationChange } from './configuration.js';
@@ -31,7 +31,7 @@ export class Membership {
     this.#pending.push({ index, change });
   }
 
-  /** Whether a change in the log that is not applied is about this node. */
+  /** Whether an unapplied change in the log concerns this node. */
   names(node: NodeId): boolean {
     return this.#pending.some(({ change }) => change.changes.some((each) => each.node === node));
   }
@@ -46,8 +46,8 @@ export class Membership {
   }
 
   /**
-   * Whether no other node has a vote, in force or by a change in the log: a change that is not applied here may be in
-   * force elsewhere.
+   * Whether no other node has a vote, in the configuration in force and after every unapplied change in the log: a
+   * change that is not applied here may be in force elsewhere.
    */
   isAlone(node: NodeId): boolean {
     let configuration = this.#configuration;
@@ -62,9 +62,7 @@ export class Membership {
     return this.#pending.at(-1)?.index ?? 0;
   }
 
-  /**
-   * Takes over the changes up to an applied index; returns whether the configuration is another one now.
-   */
+  /** Applies the changes up to an applied index. Returns whether the configuration has changed. */
   applied(index: number): boolean {
     const before = this.#configuration;
     while ((this.#pending[0]?.index ?? Number.POSITIVE_INFINITY) <= index) {
@@ -74,7 +72,7 @@ export class Membership {
     return this.#configuration !== before;
   }
 
-  /** A snapshot brought its configuration, and replaced the log with all changes in it. */
+  /** A snapshot brought its configuration and replaced the log with all changes in it. */
   restored(configuration: Configuration): void {
     this.#configuration = configuration;
     this.#pending = [];
@@ -85,9 +83,7 @@ function isOnlyVoter({ voters, outgoing }: Configuration, node: NodeId): boolean
   return [...voters, ...outgoing].every((voter) => voter === node) && voters.length > 0;
 }
 
-/**
- * What an entry makes of a configuration. A change that is not allowed there changes nothing, on every replica alike.
- */
+/** The configuration after a change. A change that is not allowed changes nothing, on every replica alike. */
 export function changedBy(
   configuration: Configuration,
   index: number,

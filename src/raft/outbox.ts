@@ -1,16 +1,17 @@
 /**
- * Messages on their way out. What speaks for something that is not durable yet is held back until the batch that makes
- * it so is persisted; when the term moves on, what was held back speaks for a term that is over and is dropped.
+ * Outgoing messages. A message that relies on something not yet durable is held until the batch that makes it durable
+ * is persisted. Held messages are dropped when the term changes, because they belong to the previous term.
  */
 import type { Envelope, NodeId, OutgoingMessage } from './types.js';
 
 interface HeldMessage extends Envelope {
-  /** Leaves when this batch is persisted. */
+  /** The message is sent when this batch is persisted. */
   readonly batch: number;
 }
 
 /**
- * How far an acknowledgement goes, which one of the same type that goes farther implies; undefined for other messages.
+ * How far an acknowledgement reaches: a later one of the same type implies an earlier one. Undefined for other
+ * messages.
  */
 function reachOf(message: OutgoingMessage): number | undefined {
   if (message.type === 'heartbeatReply') return message.round;
@@ -30,13 +31,16 @@ export class Outbox {
     this.#ready.push({ to, message });
   }
 
-  /** Sends once the batch is persisted: at once, if it is. */
+  /** Sends once the batch is persisted; at once if it already is. */
   sendAfter(batch: number, to: NodeId, message: OutgoingMessage): void {
     if (batch <= this.#persistedBatch) this.send(to, message);
     else if (!this.#isImplied(batch, to, message)) this.#held.push({ batch, to, message });
   }
 
-  /** Of several acknowledgements that wait for one batch the farthest is enough: a slow disk does not pile them up. */
+  /**
+   * Of several acknowledgements that wait for one batch only the farthest is kept, so that a slow disk does not pile
+   * them up.
+   */
   #isImplied(batch: number, to: NodeId, message: OutgoingMessage): boolean {
     const reach = reachOf(message);
     if (reach === undefined) return false;
@@ -53,7 +57,7 @@ export class Outbox {
     return true;
   }
 
-  /** Releases what waited for this batch or an earlier one; gives back what was addressed to `self`. */
+  /** Releases the messages held for this batch and earlier ones. Returns those addressed to `self`. */
   persisted(batch: number, self: NodeId): OutgoingMessage[] {
     this.#persistedBatch = Math.max(this.#persistedBatch, batch);
     const own: OutgoingMessage[] = [];

@@ -1,12 +1,13 @@
 /**
- * What the leader knows of one follower's log, and how fast it may send to it.
+ * What the leader knows about one follower's log, and how fast it may send (after etcd's tracker.Progress).
  *
- *   probe      Where the logs agree is a guess: one message at a time, until an answer settles it.
- *   replicate  `match` is known: entries are streamed ahead of the answers, within a window of messages and bytes.
- *   snapshot   The entries that it needs are gone from the leader's log: nothing is sent until it has a snapshot.
+ *   probe      `next` is a guess: one message at a time, until an answer shows where the logs match.
+ *   replicate  `match` is known: entries are sent without waiting for answers, within a window of messages and bytes.
+ *   snapshot   The leader's log no longer has the needed entries: nothing is sent until the follower has a snapshot.
  *
- * A refused message leads back to probe, with everything after `match` to be sent again. A lost one is refused too, by
- * what is sent after it; if nothing is, the follower is asked whether it has the end of the window (`isDoubtful`).
+ * After a rejected append the follower is probed again, and everything after `match` is sent again. If an append is
+ * lost, the follower rejects the next one. If no next one is sent, the leader asks whether the follower has the end of
+ * the window (`isDoubtful`).
  */
 import type { NodeId } from './types.js';
 
@@ -25,18 +26,18 @@ export class Progress {
   match = 0;
   next: number;
   state: 'probe' | 'replicate' | 'snapshot' = 'probe';
-  /** Of a probe: an answer is awaited. */
+  /** In state probe: an answer is outstanding. */
   awaitsAnswer = false;
   lastHeardMs: number;
   /** Its connection broke, and it has not been heard from since. */
   isUnreachable = false;
-  /** When the window last moved, or the follower was asked about it. */
+  /** When the window last moved, or the follower was last asked about it. */
   #movedMs: number;
-  /** The commit index this follower was last told. */
+  /** The highest commit index that was sent to this follower. */
   toldCommit = 0;
-  /** The highest heartbeat round it has answered. */
+  /** The highest heartbeat round that it has answered. */
   answeredRound = 0;
-  /** The shortest loyalty that it has promised in this term: one that it lengthens counts from the next term on. */
+  /** The shortest `promisedMs` it sent in this term. A longer promise counts only from the next term on. */
   promisedMs = Number.POSITIVE_INFINITY;
   #inflight: Inflight[] = [];
   #inflightBytes = 0;
@@ -75,7 +76,7 @@ export class Progress {
     this.#inflightBytes += sizeBytes;
   }
 
-  /** The window has stood still for so long: what is in it may be lost, or slow to become durable there. */
+  /** Whether the window has not moved for `patienceMs`: its messages may be lost, or slow to become durable there. */
   isDoubtful(nowMs: number, patienceMs: number): boolean {
     return this.state === 'replicate' && this.#inflight.length > 0 && nowMs - this.#movedMs >= patienceMs;
   }
@@ -104,7 +105,7 @@ export class Progress {
     if (freed > 0) this.#inflight = this.#inflight.slice(freed);
   }
 
-  /** Returns false for an answer to a message that no longer matters. */
+  /** Returns false if the rejected message no longer matters. */
   refused(rejectedIndex: number, nextIndex: number): boolean {
     if (this.state === 'snapshot') return false;
     if (this.state === 'replicate') {
@@ -118,13 +119,13 @@ export class Progress {
     return true;
   }
 
-  /** It cannot be helped with entries. */
+  /** The leader's log no longer has the entries that the follower needs. */
   needSnapshot(): void {
     this.probe();
     this.state = 'snapshot';
   }
 
-  /** Starts over after `match`: what was sent since may be lost. */
+  /** Starts again after `match`: what was sent since may be lost. */
   probe(): void {
     this.state = 'probe';
     this.awaitsAnswer = false;

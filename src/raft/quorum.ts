@@ -1,5 +1,6 @@
 /**
- * Majorities as pure functions. No voters agree to everything: the empty half of a joint configuration decides nothing.
+ * Majorities as pure functions. An empty set of voters agrees to everything: outside a joint configuration the outgoing
+ * half is empty and decides nothing.
  */
 import type { Configuration } from './configuration.js';
 import type { NodeId } from './types.js';
@@ -29,7 +30,7 @@ export function voteResult(voters: readonly NodeId[], votes: ReadonlyMap<NodeId,
   return voters.length - refused < needed ? 'lost' : 'pending';
 }
 
-/** The highest value that a quorum has reached: of a joint configuration, a majority of either half. */
+/** The highest value that a quorum has reached. In a joint configuration: a majority of each half. */
 export function reachedByQuorum(configuration: Configuration, reached: (voter: NodeId) => number): number {
   return Math.min(
     reachedByMajority(configuration.voters, reached),
@@ -37,7 +38,7 @@ export function reachedByQuorum(configuration: Configuration, reached: (voter: N
   );
 }
 
-/** Won if both halves of a joint configuration agree, lost if one of them can no longer. */
+/** Won if both halves of a joint configuration agree; lost if one of them no longer can. */
 export function quorumVoteResult(
   configuration: Configuration,
   votes: ReadonlyMap<NodeId, boolean>,

@@ -1,22 +1,23 @@
 /**
- * The consensus core of one group, as a pure machine: no I/O, no clock, no promises.
+ * The consensus core of one group: a pure state machine without I/O, clock or promises.
  *
- *     raft.step(nowMs, input)   takes one input; says at once whether a proposal or a read was accepted
- *     raft.take(nowMs)          gives everything there is to do since the last take
+ *     raft.step(nowMs, input)   processes one input; returns whether a proposal or a read was accepted
+ *     raft.take(nowMs)          returns all that is to be done since the last take
  *
- * The host writes `append`, sends `send`, applies `apply`, and reports back with `persisted` and `applied`; it may
- * take its time with each, and do them at the same time. It calls `take` once after all inputs of a turn, which is
- * what batches proposals, messages and reads.
+ * The host writes `append`, sends `send` and applies `apply`, and reports with `persisted` and `applied`. Each may take
+ * its time, and they may run in parallel. The host calls `take` once after all inputs of a turn: that batches
+ * proposals, messages and reads.
  *
- * After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), and Ongaro's
- * dissertation; pre-vote: section 9.6, check-quorum: 6.2, read index: 6.4, the leader's disk write in parallel: 10.2.1.
+ * After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), and Ongaro's dissertation.
+ * Pre-vote: section 9.6, check-quorum: 6.2, read index: 6.4, the leader's disk write in parallel: 10.2.1.
  *
- * What keeps it safe with a storage that answers late:
- *   - No message of a term leaves before that term and vote are durable here. Votes, vote requests and
- *     acknowledgements are held back in here until `persisted` says so; a leader's term is durable before it leads,
- *     so entries of that term are sent ahead of its own disk.
- *   - The leader's own acknowledgement counts from `persisted`, like everybody's.
- *   - `apply` holds only what is committed and durable here.
+ * Rules that keep it safe with asynchronous storage:
+ *
+ * - No message of a term is sent before that term and vote are durable here. Votes, vote requests and acknowledgements
+ *   are held back until `persisted`. A leader's term is durable before it leads, so it may send entries of that term
+ *   before its own disk has them.
+ * - The leader's own acknowledgement counts from `persisted`, like any other.
+ * - `apply` holds only entries that are committed and durable here.
  */
 import type { Configuration } from './configuration.js';
 import { Election } from './election.js';
@@ -55,7 +56,7 @@ export class Raft {
   readonly #options: RaftOptions;
   readonly #local: LocalState;
   readonly #election: Election;
-  /** Of the present term, while this node leads. */
+  /** The current term's leadership, while this node leads. */
   #leadership: Leadership | undefined;
   readonly #reads = new ReadIndex();
   readonly #followerReads: FollowerReads;
@@ -63,7 +64,7 @@ export class Raft {
   #configurationChanged = true;
   #settledConfiguration = 0;
   #lastTickMs: number;
-  /** The last tick came late. */
+  /** Whether the last tick came late. */
   #wasLate = false;
 
   constructor(options: RaftOptions, state: RaftState, nowMs: number) {
@@ -74,20 +75,20 @@ export class Raft {
     this.#lastTickMs = nowMs;
   }
 
-  /** In force: of everything that is applied. */
+  /** The configuration in force: that of all applied entries. */
   get configuration(): Configuration {
     return this.#local.configuration;
   }
 
   /**
-   * Index of the newest configuration of which this node, as a leader, knows that no restart can lead back to the
-   * members before it: a quorum of its voters holds an entry that says it is committed.
+   * Index of the newest configuration that this node, as leader, knows to be settled: a quorum of its voters stores an
+   * entry that shows the change to be committed. So no restart can lead back to the members before it.
    */
   get settledConfiguration(): number {
     return Math.max(this.#settledConfiguration, this.#leadership?.settledConfiguration ?? 0);
   }
 
-  /** Of a leader: a change of members is on its way, or not settled. */
+  /** For a leader: whether a configuration change is pending or not settled. */
   get hasPendingChange(): boolean {
     return this.#leadership?.hasPendingChange ?? false;
   }
@@ -129,19 +130,19 @@ export class Raft {
     return this.#local.log.termAt(index);
   }
 
-  /** Of a leader: whom it hands over to. */
+  /** For a leader: the target of a leadership transfer in progress. */
   get transferTarget(): NodeId | undefined {
     return this.#leadership?.transferTarget;
   }
 
-  /** Of a leader: what it knows of the others. */
+  /** For a leader: what it knows about the other members. */
   peers(): PeerStatus[] {
     return this.#leadership?.replication.peers() ?? [];
   }
 
   /**
-   * Why a message does not count, which `step` then ignores; undefined if it does. For a host that logs it, or that
-   * keeps the parts of a snapshot.
+   * Why `step` ignores a message; undefined if it does not. For a host that logs the reason, or that receives the
+   * chunks of a snapshot.
    */
   refusalOf(
     nowMs: number,
@@ -154,14 +155,14 @@ export class Raft {
     return refusal ?? (isSound(message) ? undefined : 'malformed');
   }
 
-  /** Of a leader: up to where it knows another member's log to equal its own; 0 if it does not know. */
+  /** For a leader: up to which index another member's log is known to match its own; 0 if unknown. */
   matchIndexOf(node: NodeId): number {
     return this.#leadership?.replication.progressOf(node)?.match ?? 0;
   }
 
   /**
-   * Takes one input. Proposals, reads, changes of members, transfers and `handOver` can be refused.
-   * Throws `RAFT_INVARIANT` if the state is or has become one that must not be: the host must stop this replica.
+   * Processes one input. Proposals, reads, configuration changes, `transfer` and `handOver` can be refused. Throws
+   * `RAFT_INVARIANT` if the state violates an invariant: the host must then stop this replica.
    */
   step(nowMs: number, input: Input): StepResult {
     const before = this.#view();
@@ -170,7 +171,7 @@ export class Raft {
     return result;
   }
 
-  /** Everything there is to do now, or undefined. */
+  /** All that is to be done now; undefined if there is nothing. */
   take(nowMs: number): Output | undefined {
     const snapshotsNeeded = this.#leadership?.replicate(nowMs) ?? [];
     const append = this.#local.takeBatch(nowMs);
@@ -242,8 +243,8 @@ export class Raft {
   }
 
   #tick(nowMs: number): void {
-    // A tick that comes late shows that this node was away. What the others said meanwhile still waits to be heard, so
-    // nobody's silence is judged now; it is at the next tick, late or not.
+    // A late tick shows that this process was paused. Messages that arrived meanwhile are still unread. So silence of
+    // others is not judged now, but at the next tick, late or not.
     const isLate = !this.#wasLate && nowMs - this.#lastTickMs > this.#options.heartbeatMs;
     this.#wasLate = isLate;
     this.#lastTickMs = nowMs;
@@ -386,10 +387,10 @@ export class Raft {
     const local = this.#local;
     if (message.term === local.term) {
       this.#heardFromLeader(nowMs, from);
-      // The leader never names more than what this log is known to match.
+      // The leader never sends more than the index up to which this log is known to match.
       local.commitTo(Math.min(message.commitIndex, local.log.lastIndex));
     }
-    // An old leader learns of the new term from the answer.
+    // The answer tells a leader of an old term about the new term.
     local.sendForTerm(from, {
       type: 'heartbeatReply',
       term: local.term,
@@ -404,7 +405,7 @@ export class Raft {
     this.#heardFromLeader(nowMs, from);
     const { index } = snapshot;
     if (index > local.commit) {
-      // If the log holds all of it, it only needed to know that it is committed.
+      // If the log already holds the snapshot's last entry, it only needed to learn the commit index.
       if (local.log.termAt(index) === snapshot.term) local.commitTo(index);
       else {
         local.restore(snapshot);
@@ -456,7 +457,7 @@ export class Raft {
     });
   }
 
-  // The host
+  // Host
 
   #read(nowMs: number, id: number, level: ReadLevel): StepResult {
     if (this.#reads.pendingCount + this.#followerReads.count >= this.#options.maxPendingReads) {
@@ -464,7 +465,7 @@ export class Raft {
     }
     if (this.#leadership) this.#leadership.read(nowMs, { from: this.#local.id, id }, level);
     else if (level !== 'follower' || this.leader === NOBODY) return this.#refused('notLeader');
-    // What asks the leader would wait for the disk, without a limit.
+    // The request to the leader could wait for the disk without a time limit.
     else if (!this.#local.isTermDurable) return this.#refused('notLeader');
     else {
       const wireId = this.#followerReads.add(id, nowMs + this.#options.electionTimeoutMinMs);

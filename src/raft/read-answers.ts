@@ -1,4 +1,4 @@
-/** How reads of this node's host have ended, until the next output takes them along. */
+/** Results of the host's reads until the next output. */
 export class ReadAnswers {
   #confirmed: { id: number; index: number }[] = [];
   #failed: number[] = [];

@@ -1,15 +1,16 @@
 /**
  * Linearizable reads without log entries (dissertation, section 6.4).
  *
- *   - A read takes the commit index of a leader that has committed an entry of its own term, and waits until a quorum has
- *     answered a heartbeat round that was sent *after* the read arrived. Rounds are the leader's own monotonic counter,
- *     so a retried or reordered answer never confirms a later read. All reads of one turn share a round.
- *   - A round that a quorum has answered is also a lease: nobody else can be elected for the shortest election timeout,
- *     less what clocks may drift, counted from when the round was *sent*. Until then reads need no round of their own.
+ * - ReadIndex: the leader must have committed an entry of its own term. A read takes the commit index and waits until a
+ *   quorum has answered a heartbeat round that was sent *after* the read arrived. Rounds are numbered by a monotonic
+ *   counter of the leader, so a repeated or reordered answer never confirms a later read. All reads of one turn share a
+ *   round.
+ * - Lease: after a quorum has answered a round, no other node can be elected for the shortest election timeout, less
+ *   the clock drift, counted from the time the round was *sent*. Until then reads need no round of their own.
  */
 import type { NodeId } from './types.js';
 
-/** Who asked: this node's host, or another node's on behalf of its own. */
+/** `from` is this node for its host's reads, or another member for forwarded ones. */
 export interface ReadRequest {
   readonly from: NodeId;
   readonly id: number;
@@ -25,10 +26,10 @@ interface PendingRead extends ConfirmedRead {
 
 export class ReadIndex {
   #round = 0;
-  /** Arrived, and not yet given an index and a round. */
+  /** Reads without an index and a round yet. */
   #arrived: ReadRequest[] = [];
   #waiting: PendingRead[] = [];
-  /** When the rounds were sent that no quorum has answered yet, oldest first. */
+  /** Send times of the rounds that no quorum has answered yet, oldest first. */
   #sent: { readonly round: number; readonly atMs: number }[] = [];
   #quorumSentMs = Number.NEGATIVE_INFINITY;
 
@@ -36,7 +37,7 @@ export class ReadIndex {
     return this.#arrived.length + this.#waiting.length;
   }
 
-  /** The last round begun. */
+  /** The last round started. */
   get round(): number {
     return this.#round;
   }
@@ -45,7 +46,7 @@ export class ReadIndex {
     return this.#arrived.length > 0;
   }
 
-  /** When the newest round was sent that a quorum has answered. */
+  /** When the newest round that a quorum has answered was sent. */
   get quorumSentMs(): number {
     return this.#quorumSentMs;
   }
@@ -54,14 +55,14 @@ export class ReadIndex {
     this.#arrived.push(request);
   }
 
-  /** A plain heartbeat is a round too. */
+  /** Every heartbeat is a round. */
   nextRound(nowMs: number): number {
     const round = ++this.#round;
     this.#sent.push({ round, atMs: nowMs });
     return round;
   }
 
-  /** Gives the reads that have arrived the commit index and a new round, to be sent to all followers now. */
+  /** Gives the arrived reads the commit index and a new round, which the caller sends to all followers now. */
   beginRound(nowMs: number, commitIndex: number): number {
     const round = this.nextRound(nowMs);
     for (const request of this.#arrived) this.#waiting.push({ ...request, index: commitIndex, round });
@@ -69,7 +70,7 @@ export class ReadIndex {
     return round;
   }
 
-  /** Takes the reads whose round a quorum has answered. */
+  /** Removes and returns the reads whose round a quorum has answered. */
   confirmed(answeredRound: number): ConfirmedRead[] {
     let answered = 0;
     while ((this.#sent[answered]?.round ?? Number.POSITIVE_INFINITY) <= answeredRound) answered++;
@@ -79,7 +80,7 @@ export class ReadIndex {
     return this.#waiting.splice(0, count);
   }
 
-  /** Takes all reads: they cannot be confirmed any more. Leases end. */
+  /** Removes and returns all reads, which can no longer be confirmed. Ends the lease. */
   fail(): ReadRequest[] {
     const requests = [...this.#waiting, ...this.#arrived];
     this.#waiting = [];
@@ -88,7 +89,7 @@ export class ReadIndex {
     return requests;
   }
 
-  /** The next lease begins with the next round. */
+  /** Ends the lease. The next round starts a new one. */
   endLease(): void {
     this.#sent = [];
     this.#quorumSentMs = Number.NEGATIVE_INFINITY;

@@ -1,8 +1,8 @@
 /**
- * A leader's work on the others' logs: what each of them has and is to be sent, and from their answers what is
- * committed. Made when a leader's term begins, dropped when it ends.
+ * The leader's log replication: what each follower has, what to send to it, and what the answers commit. Created when a
+ * leader's term starts, dropped when it ends.
  *
- * Raft, sections 5.3 and 5.4.2; the leader's own disk counts like everybody's: dissertation, section 10.2.1.
+ * Raft paper, sections 5.3 and 5.4.2. The leader's own disk counts like any other: dissertation, section 10.2.1.
  */
 import { membersOf } from './configuration.js';
 import type { LocalState } from './local-state.js';
@@ -19,7 +19,7 @@ import {
 } from './types.js';
 
 export class Replication {
-  /** Index of the entry that opens the term. */
+  /** Index of the term's first entry, a noop. */
   readonly termStart: number;
   readonly #options: RaftOptions;
   readonly #local: LocalState;
@@ -34,7 +34,7 @@ export class Replication {
     this.followMembers(nowMs);
   }
 
-  /** Proposed in this term and not committed. */
+  /** Bytes proposed in this term and not committed. */
   get uncommittedBytes(): number {
     return this.#uncommittedBytes;
   }
@@ -63,7 +63,9 @@ export class Replication {
     }));
   }
 
-  /** The highest value that a quorum has reached: this node has `own`, somebody it does not follow has `unknown`. */
+  /**
+   * The highest value that a quorum has reached. `own` is this node's value; a voter without progress has `unknown`.
+   */
   reachedByQuorum(own: number, reached: (progress: Progress) => number, unknown = 0): number {
     return reachedByQuorum(this.#local.configuration, (voter) => {
       if (voter === this.#local.id) return own;
@@ -72,7 +74,7 @@ export class Replication {
     });
   }
 
-  /** Replicates to exactly the members of the configuration. */
+  /** Sets the replication targets to the members of the configuration. */
   followMembers(nowMs: number): void {
     const { id: self, configuration, log } = this.#local;
     const members = membersOf(configuration);
@@ -92,7 +94,7 @@ export class Replication {
   advanceCommit(): void {
     const { log, stability, commit, term } = this.#local;
     const reached = this.reachedByQuorum(stability.stableIndex, (progress) => progress.match);
-    // Only an entry of the own term commits by counting (Raft, section 5.4.2).
+    // A leader commits by counting replicas only entries of its own term (Raft paper, section 5.4.2).
     if (reached > commit && log.termAt(reached) === term) {
       for (let index = Math.max(commit + 1, this.termStart); index <= reached; index++) {
         this.#uncommittedBytes -= log.sizeAt(index);
@@ -105,7 +107,7 @@ export class Replication {
     this.#local.allMatchedIndex = Math.max(this.#local.allMatchedIndex, known);
   }
 
-  /** Returns whether the follower's log is known to equal this one up to what it acknowledges. */
+  /** Returns whether the follower's log is known to match up to the acknowledged index. */
   receiveAppendReply(nowMs: number, progress: Progress, message: AppendReply): boolean {
     const { log } = this.#local;
     if (!message.accepted) {
@@ -114,7 +116,7 @@ export class Replication {
       return false;
     }
     if (message.matchIndex > log.lastIndex) return false;
-    // A snapshot, or whatever else, brought it to where this log can help again; where that is, this answer says.
+    // A snapshot, or something else, brought the follower to an index that this log has. The answer says where that is.
     const matched = Math.max(progress.match, message.matchIndex);
     if (progress.state === 'snapshot' && log.termAt(matched) !== undefined) progress.probe();
     progress.accepted(message.matchIndex, nowMs);
@@ -122,7 +124,7 @@ export class Replication {
     return true;
   }
 
-  /** How long everybody who has answered a heartbeat stays loyal after it, in ms of its own clock. */
+  /** The shortest `promisedMs` among all followers that have answered a heartbeat, in ms of their own clocks. */
   leastPromisedMs(): number {
     let leastMs = Number.POSITIVE_INFINITY;
     for (const { promisedMs } of this.#progress.values()) leastMs = Math.min(leastMs, promisedMs);
@@ -132,7 +134,7 @@ export class Replication {
   receiveHeartbeatReply(nowMs: number, progress: Progress, { round, promisedMs }: HeartbeatReply): void {
     progress.answeredRound = Math.max(progress.answeredRound, round);
     progress.promisedMs = Math.min(progress.promisedMs, promisedMs);
-    // It is there: a probe whose answer was lost may be sent again.
+    // The follower is alive: if the answer to a probe was lost, the probe may be sent again.
     if (progress.state === 'probe') progress.awaitsAnswer = false;
     if (progress.isDoubtful(nowMs, this.#options.heartbeatMs)) this.#askForWindow(progress, nowMs);
   }
@@ -148,12 +150,12 @@ export class Replication {
   snapshotSent(node: NodeId, index: number, ok: boolean): void {
     const progress = this.#progress.get(node);
     if (progress?.state !== 'snapshot') return;
-    // Its own answer may be lost, so the log is tried from there; or another snapshot is needed.
+    // The follower's own answer may be lost: probe after the snapshot, or it needs another snapshot.
     progress.probe();
     if (ok) progress.next = Math.max(progress.next, index + 1);
   }
 
-  /** Followers learn of a commit with the next entries, or by this. */
+  /** Sends the commit index to followers that did not get it with entries. */
   tellCommit(round: number): void {
     for (const progress of this.#progress.values()) {
       if (progress.toldCommit < Math.min(this.#local.commit, progress.match)) {
@@ -166,7 +168,7 @@ export class Replication {
     for (const progress of this.#progress.values()) this.#sendHeartbeat(progress, round);
   }
 
-  /** Everything that the windows allow. Returns the members that need a snapshot from now on. */
+  /** Sends all entries that the windows allow. Returns the members that newly need a snapshot. */
   sendEntries(nowMs: number): NodeId[] {
     for (const progress of this.#progress.values()) this.#sendEntriesTo(progress, nowMs);
     const needed = this.#snapshotsNeeded;
@@ -176,7 +178,7 @@ export class Replication {
 
   #sendEntriesTo(progress: Progress, nowMs: number): void {
     const { log } = this.#local;
-    // A probe goes out even without entries: it is how `match` is found.
+    // A probe is sent even without entries: it finds `match`.
     while (progress.canSend() && (progress.next <= log.lastIndex || progress.state === 'probe')) {
       const first = progress.next;
       const previousTerm = log.termAt(first - 1);
@@ -194,8 +196,9 @@ export class Replication {
   }
 
   /**
-   * The whole window may be lost, and nothing more is sent that would show it: an append without entries behind it is
-   * refused then, and acknowledged if nothing is lost (as etcd does with a full window, at every heartbeat's answer).
+   * The whole window may be lost while nothing more is sent that would show it. So the leader sends an append without
+   * entries after the window: the follower rejects it if something is lost, and acknowledges it otherwise. (etcd does
+   * so with a full window at every heartbeat answer.)
    */
   #askForWindow(progress: Progress, nowMs: number): void {
     const previousTerm = this.#local.log.termAt(progress.next - 1);
@@ -222,7 +225,7 @@ export class Replication {
     progress.toldCommit = Math.max(progress.toldCommit, Math.min(commit, last));
   }
 
-  /** The entries that it needs are gone from this log. Nobody makes a snapshot for a member that is away. */
+  /** This log no longer has the entries that the member needs. A member that does not answer gets no snapshot. */
   #needSnapshot(progress: Progress, nowMs: number): void {
     if (nowMs - progress.lastHeardMs > this.#options.electionTimeoutMinMs) return;
     progress.needSnapshot();
@@ -230,7 +233,7 @@ export class Replication {
   }
 
   #sendHeartbeat(progress: Progress, round: number): void {
-    // It names no more than what its receiver is known to hold.
+    // Only up to what the receiver is known to store.
     const commitIndex = Math.min(this.#local.commit, progress.match);
     progress.toldCommit = Math.max(progress.toldCommit, commitIndex);
     this.#local.outbox.send(progress.id, {

@@ -1,47 +1,50 @@
 /**
- * Whose messages count. The host says who sent a message: the node that its connection has proven to be. That a node
- * has proven itself does not make it a member, and a member may err. Nothing in here makes Raft survive members that
- * lie; it keeps everybody else from doing lasting harm.
+ * Which messages count, by their sender. The host names the sender: the node that the connection has authenticated. An
+ * authenticated node need not be a member, and a member may be misconfigured. These rules do not make Raft survive
+ * lying members (it is not Byzantine fault tolerant). They prevent lasting harm by all other nodes.
  *
- * Dropping a message is always safe in Raft. So each rule needs a reason only why nobody waits for ever because of it.
+ * Dropping a message is always safe in Raft. So for each rule only liveness needs an argument: that no node waits
+ * forever because of it.
  *
- *   1. Terms have headroom. A term that lies more than MAX_TERM_JUMP ahead, or above MAX_TERM, is refused before it is
- *      stored. An election takes at least 50 ms, unless leadership is handed over: that takes a round trip and a
- *      committed entry, and is done by an operator or a leader that ends. So no cluster gets that far ahead of a member
- *      in less than six years of elections, one after the other. A node without any members yet takes every term up to
- *      MAX_TERM: a member may have erred long before it joins.
- *   2. Answers count from the members in force alone. A node asks nobody else: a candidate the voters, a leader the
- *      members that it replicates to. What others say can neither win an election nor commit.
- *   3. Requests to a leader (readIndex) count from its members alone: it sends heartbeats to no others. A node that was
- *      just removed may still follow it, for up to an election timeout: its reads end by their deadlines.
- *   4. A term has one leader. Who has followed one, or led, takes nothing from another in the same term.
- *   5. A stranger is a node that is no member in force, and that no change in the log names. Its requests for votes, and
- *      what it says as a leader, count only while this node hears from no leader that it knows. A node without any
- *      members yet knows nobody, and listens to all.
+ * 1. Terms have headroom. A term more than MAX_TERM_JUMP ahead, or above MAX_TERM, is refused before it is stored. An
+ *    election takes at least 50 ms. Only a leadership transfer is faster: it takes a round trip and a committed entry,
+ *    and is started by an operator or by a leader that shuts down. So a cluster needs more than six years of continuous
+ *    elections to get that far ahead of a member. A node without members yet accepts every term up to MAX_TERM: a
+ *    member may have been misconfigured long before this node joins.
+ * 2. Answers count only from members of the configuration in force. A node asks no others: a candidate asks the voters,
+ *    a leader the members it replicates to. Answers from others can neither win an election nor commit an entry.
+ * 3. Requests to a leader (readIndex) count only from its members: it sends heartbeats to no others. A node that was
+ *    just removed may still follow the leader, for up to an election timeout. Its reads fail at their deadlines.
+ * 4. A term has one leader. A node that has followed a leader in a term, or was it, accepts no other leader in that
+ *    term.
+ * 5. A stranger is a node that is no member in force and is in no configuration change in the log. Its vote requests
+ *    and its messages as a leader count only while this node hears from no leader that it knows. A node without members
+ *    yet has no strangers: it accepts them from every node.
  *
- * Rule 5 cannot be stricter. A node that was away does not know who was added meanwhile, and there may be nobody left
- * that it knows, but a voter that needs its vote:
+ * Rule 5 cannot be stricter. A node that was away does not know the members that were added meanwhile. The only
+ * candidate left may be one that it does not know, and that candidate may need its vote:
  *
  *     voters 1 2 3; 2 is away; 3 is replaced by 4 and switched off; 1 crashes; 2 is back: 4 must win with its vote
  *
- * And it cuts nobody off. Say that Y, a stranger to X, leads by the newest configuration, and that X still hears from a
- * leader L that it knows (or is L), of an earlier term. L has heard from a quorum of its configuration within an
- * election timeout, or it steps down. None of these was in a later term: a member of a later term says so, and L steps
- * down, or it says nothing, and is not heard. Let k be the first change of members after L's configuration. A quorum of
- * it holds k; so one that L has heard from does, and k was made in no later term than L's. By leader completeness L
- * holds k, or made it. L replicates it to X, and applies it itself; then the same holds of the next change. So either X
- * learns of all changes up to the one that names Y, or L steps down, and then X listens to Y.
+ * Rule 5 isolates no node forever. Suppose that Y, a stranger to X, leads with the newest configuration, and X still
+ * hears from a leader L of an earlier term that X knows (or X is L). L has heard from a quorum of its configuration
+ * within an election timeout; otherwise it steps down. None of this quorum was in a later term: a member in a later
+ * term answers with that term, and L steps down; or it does not answer, and L does not hear from it. Let k be the first
+ * configuration change after L's configuration. A quorum of L's configuration stores k. So a member that L has heard
+ * from stores k, and k was created in a term that is not later than L's. By leader completeness L stores k, or L
+ * created it. L replicates k to X and applies it itself. The same then holds for the next change. So either X learns
+ * all changes up to the one that adds Y, or L steps down, and then X accepts Y's messages.
  */
 import { isMember } from './configuration.js';
 import type { LocalState } from './local-state.js';
 import { type Message, type MessageRefusal, NOBODY, type NodeId } from './types.js';
 
-/** 2^32 elections of 50 ms are 6.8 years. */
+/** 2^32 elections of 50 ms take 6.8 years. */
 export const MAX_TERM_JUMP = 2 ** 32;
-/** So many jumps, and more, are left from the first to the last. */
+/** From term 0 it takes 2^20 such jumps to get here. */
 export const MAX_TERM = 2 ** 52;
 
-/** Of these the host keeps the content: the parts of a snapshot on its way. */
+/** Messages whose content the host handles: the transfer of a snapshot. */
 export type TransferType = 'snapshotOffer' | 'snapshotChunk' | 'snapshotWanted';
 
 type Sort =
@@ -69,17 +72,17 @@ const SORTS: Readonly<Record<Message['type'] | TransferType, Sort>> = {
   timeoutNow: 'order',
 };
 
-/** Whether a message answers one of the receiver's: what was removed meanwhile may still answer. */
+/** Whether a message is an answer. A node that was removed meanwhile may still answer. */
 export function isAnswer(type: Message['type'] | TransferType): boolean {
   return SORTS[type] === 'answer' || SORTS[type] === 'answer of the leader';
 }
 
 export interface Heard {
-  /** The one leader of the present term that this node has followed, or was; NOBODY if it knows of none. */
+  /** The leader of the current term that this node has followed, or was itself; NOBODY if it knows none. */
   readonly termLeader: NodeId;
   /** Whether this node leads, or has heard from the leader that it follows within an election timeout. */
   readonly hasLeader: boolean;
-  /** Whom it follows now; itself if it leads. */
+  /** The leader that this node follows now; itself if it leads. */
   readonly leader: NodeId;
 }
 
@@ -99,11 +102,11 @@ export function refusalOf(
       return isMember(local.configuration, from) ? undefined : 'stranger';
     case 'answer of the leader':
     case 'order':
-      // Whoever is told to campaign, or answered, has heard from the leader of that term before.
+      // TimeoutNow and answers to readIndex come only after a message of that term's leader.
       return term < local.term || from === termLeader ? undefined : 'notLeader';
     case 'of a leader':
     case 'of a snapshot':
-      // The term of a part of a snapshot is its sender's, who may have ceased to lead.
+      // A snapshot chunk carries its sender's term, and the sender may have stepped down since.
       if (term === local.term && termLeader !== NOBODY && from !== termLeader)
         return sort === 'of a leader' ? 'secondLeader' : 'notLeader';
   }
@@ -116,8 +119,7 @@ function isStranger(node: NodeId, { id, configuration, membership }: LocalState)
 }
 
 /**
- * Whether the terms of a message fit together: no log holds an entry of a later term before one of an earlier, or of
- * its own future.
+ * Whether the terms in a message are consistent: terms in a log never decrease, and none is above the message's term.
  */
 export function isSound(message: Message | { readonly type: TransferType; readonly term: number }): boolean {
   switch (message.type) {

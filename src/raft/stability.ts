@@ -1,8 +1,8 @@
 /**
- * Which part of the log, and which term and vote, are durable here, by the numbers of the batches that carried them.
+ * Which part of the log is durable here, and whether term and vote are, tracked by batch numbers.
  *
- * Batches complete in order, and an entry is stable when the batch that *last* carried it is persisted: a batch that
- * was overtaken by a truncation says nothing of the entries that replaced its own.
+ * Batches complete in order. An entry is stable when the batch that *last* carried it is persisted: after a truncation,
+ * an earlier batch says nothing about the entries that replaced its own.
  */
 interface CarriedRange {
   readonly batch: number;
@@ -14,7 +14,7 @@ export class Stability {
   #stableIndex: number;
   #persistedBatch = 0;
   #issuedBatch = 0;
-  /** The batch that carries the present term and vote. */
+  /** The batch that carries the current term and vote. */
   #termBatch = 0;
   #inflight: CarriedRange[] = [];
   #oldestIssuedMs: { batch: number; atMs: number }[] = [];
@@ -32,7 +32,7 @@ export class Stability {
     return this.#persistedBatch;
   }
 
-  /** The batch after which everything that is known now will be durable, if a batch is still to be issued or not. */
+  /** The batch that makes all current state durable; with `unsaved` it is the next one. */
   batchFor(unsaved: boolean): number {
     return unsaved ? this.#issuedBatch + 1 : this.#issuedBatch;
   }
@@ -41,7 +41,7 @@ export class Stability {
     return this.#termBatch;
   }
 
-  /** Term or vote changed: the next batch will carry it. */
+  /** Term or vote changed: the next batch carries them. */
   termChanged(): void {
     this.#termBatch = this.#issuedBatch + 1;
   }
@@ -58,7 +58,7 @@ export class Stability {
     for (const range of this.#inflight) range.last = Math.min(range.last, from - 1);
   }
 
-  /** A snapshot replaced the log: what was carried before speaks of entries that are gone. */
+  /** A snapshot replaced the log: earlier batches carried entries that are gone. */
   restored(index: number): void {
     this.#stableIndex = Math.min(this.#stableIndex, index - 1);
     this.#inflight = [];

@@ -1,11 +1,11 @@
-/** The vocabulary of the core: what goes in, what comes out. Times are milliseconds of the host's monotonic clock. */
+/** The core's inputs, outputs and messages. Times are milliseconds of the host's monotonic clock. */
 import type { Configuration, ConfigurationChange } from './configuration.js';
 
-/** A positive integer; 0 stands for nobody. */
+/** A positive integer; 0 means no node. */
 export type NodeId = number;
 export const NOBODY: NodeId = 0;
 
-/** What must not be forgotten. `commit` may lag: it is written along with entries, never alone. */
+/** What must survive a restart. `commit` may lag: it is written along with entries, never alone. */
 export interface HardState {
   readonly term: number;
   readonly vote: NodeId;
@@ -15,8 +15,8 @@ export interface HardState {
 export const EMPTY_HARD_STATE: HardState = { term: 0, vote: NOBODY, commit: 0 };
 
 /**
- * `noop` opens a leader's term (dissertation, section 6.4); `command` is the state machine's business; `configuration`
- * holds a change of membership (configuration-codec.ts).
+ * `noop` starts a leader's term (dissertation, section 6.4). `command` is for the state machine. `configuration` holds
+ * a configuration change (configuration-codec.ts).
  */
 export type EntryKind = 'noop' | 'command' | 'configuration';
 
@@ -26,25 +26,25 @@ export interface Entry {
   readonly body: Uint8Array;
 }
 
-/** What an entry costs in windows and limits: its body and what surrounds it in a message and on disk. */
+/** What an entry counts in windows and limits: its body and the overhead in a message and on disk. */
 export function entrySizeBytes(entry: Entry): number {
   return entry.body.length + 24;
 }
 
 export interface RequestVote {
   readonly type: 'requestVote';
-  /** Of a pre-vote: the term the sender would campaign in. */
+  /** For a pre-vote: the term in which the sender would campaign. */
   readonly term: number;
   readonly preVote: boolean;
-  /** The leader asked for it: loyalty to that leader is no reason to refuse. */
+  /** A leadership transfer: the receiver votes although it hears from a leader. */
   readonly force: boolean;
   readonly lastIndex: number;
   readonly lastTerm: number;
 }
 
 /**
- * Whoever answers says how far it knows the log to be committed. The asker may lack just that: of a change that removed
- * the one who answers, and without whom it could then be elected.
+ * The answer carries the sender's commit index, because the candidate may lack exactly that: the commit of a change
+ * that removed the answering node, after which the candidate could win without its vote.
  */
 export interface VoteReply {
   readonly type: 'voteReply';
@@ -52,7 +52,7 @@ export interface VoteReply {
   readonly preVote: boolean;
   readonly granted: boolean;
   readonly commitIndex: number;
-  /** Of the entry at `commitIndex`: a log that holds it there is committed up to it. */
+  /** The term of the entry at `commitIndex`. A log that has this term at this index is committed up to it. */
   readonly commitTerm: number;
 }
 
@@ -62,7 +62,7 @@ export interface AppendHeader {
   readonly previousIndex: number;
   readonly previousTerm: number;
   readonly commitIndex: number;
-  /** Every member is known to hold the log up to here: nobody needs the entries before it from another. */
+  /** Every member is known to store the log up to here: none needs earlier entries from another. */
   readonly allMatchedIndex: number;
 }
 
@@ -70,10 +70,10 @@ export interface AppendReply {
   readonly type: 'appendReply';
   readonly term: number;
   readonly accepted: boolean;
-  /** Accepted: the log equals the leader's up to here, durably. */
+  /** If accepted: the log matches the leader's up to here, durably. */
   readonly matchIndex: number;
   /**
-   * Refused: the `previousIndex` that did not match, and where the sender's log may first agree (see
+   * If rejected: the `previousIndex` that did not match, and where the logs may match at the earliest (see
    * LogView.lastNotAfter).
    */
   readonly rejectedIndex: number;
@@ -85,7 +85,7 @@ export interface Heartbeat {
   readonly type: 'heartbeat';
   readonly term: number;
   readonly commitIndex: number;
-  /** The leader's own monotonic counter: an answer to round n proves leadership at the time round n was sent. */
+  /** A monotonic counter of the leader. An answer to round n proves leadership at the time when round n was sent. */
   readonly round: number;
 }
 
@@ -93,21 +93,23 @@ export interface HeartbeatReply {
   readonly type: 'heartbeatReply';
   readonly term: number;
   readonly round: number;
-  /** For so long, by its own clock, the sender helps nobody to depose the leader. */
+  /**
+   * For this long, by its own clock, the sender ignores vote requests of other nodes, except in a leadership transfer.
+   */
   readonly promisedMs: number;
 }
 
-/** The leader hands over: campaign now. */
+/** Leadership transfer: campaign now. */
 export interface TimeoutNow {
   readonly type: 'timeoutNow';
   readonly term: number;
 }
 
-/** A follower or learner asks the leader for an index to read at. */
+/** A follower or learner asks the leader for a read index. */
 export interface ReadIndexRequest {
   readonly type: 'readIndex';
   readonly term: number;
-  /** The asker's own, never used twice: a late answer must not meet another read, over restarts either. */
+  /** Chosen by the sender and never reused, not even after a restart: a late answer must not confirm another read. */
   readonly id: number;
 }
 
@@ -118,7 +120,7 @@ export interface ReadIndexReply {
   readonly index: number;
 }
 
-/** The last entry that a snapshot holds, and the configuration there. */
+/** A snapshot's last entry, and the configuration at that entry. */
 export interface SnapshotBase {
   readonly index: number;
   readonly term: number;
@@ -126,12 +128,12 @@ export interface SnapshotBase {
 }
 
 /**
- * A snapshot whose bytes have all arrived and are safe in a place of the host's. The host that received them makes this
- * message; it is answered with an `appendReply`.
+ * A snapshot whose bytes have arrived and are durable at the host. The receiving host creates this message; the core
+ * answers it with an `appendReply`.
  */
 export interface SnapshotMessage {
   readonly type: 'snapshot';
-  /** Of the leader that sent it. */
+  /** The term of the leader that sent it. */
   readonly term: number;
   readonly snapshot: SnapshotBase;
 }
@@ -146,13 +148,16 @@ type SameBothWays =
   | ReadIndexRequest
   | ReadIndexReply;
 
-/** What one host sends to another: with the entries themselves. */
+/** A message between hosts, with the entries themselves. */
 export type AppendMessage = AppendHeader & { readonly entries: readonly Entry[] };
 export type WireMessage = SameBothWays | AppendMessage;
-/** As it arrives in the core. */
+/** A message as the core receives it. */
 export type Message = WireMessage | SnapshotMessage;
 
-/** As it leaves the core: naming entries by range (`last` < `first`: none), for the host to fill from its log. */
+/**
+ * A message as the core sends it. It names entries by their range (`last` < `first`: none); the host fills them in from
+ * its log.
+ */
 export type AppendRange = AppendHeader & { readonly first: number; readonly last: number };
 export type OutgoingMessage = SameBothWays | AppendRange;
 
@@ -162,94 +167,93 @@ export interface Envelope {
 }
 
 export type Input =
-  /** Time has passed. To come at least a few times per heartbeat interval. */
+  /** Time has passed. Send it at least a few times per heartbeat interval. */
   | { readonly type: 'tick' }
   | { readonly type: 'message'; readonly from: NodeId; readonly message: Message }
   /** New commands, in this order. */
   | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }
   /**
-   * A change of membership, one at a time. `expectedIndex`: only if the configuration in force has this index, so that
-   * a change which is asked for twice does not undo one that came in between.
+   * A configuration change; one at a time. With `expectedIndex` it is accepted only if the configuration in force has
+   * this index: so a repeated request does not undo a change made in between.
    */
   | {
       readonly type: 'changeConfiguration';
       readonly change: ConfigurationChange;
       readonly expectedIndex?: number | undefined;
     }
-  /** Hand leadership to that voter. */
+  /** Transfer leadership to this voter. */
   | { readonly type: 'transfer'; readonly to: NodeId }
-  /** Hand leadership to the voter that holds most of the log; to the next best as soon as that one is `unreachable`. */
+  /** Transfer leadership to the voter with the longest log; if that one is `unreachable`, to the next best. */
   | { readonly type: 'handOver' }
-  /** This node is about to stop: it does not campaign any more, nor when it is told to. */
+  /** This node shuts down: it does not campaign any more, and it ignores TimeoutNow. */
   | { readonly type: 'stopCampaigning' }
-  /** A linearizable read; `id` comes back in `Output.reads` or `Output.failedReads`. Ids are the host's. */
+  /** A linearizable read. `id` is chosen by the host and comes back in `Output.reads` or `Output.failedReads`. */
   | { readonly type: 'read'; readonly id: number; readonly level: ReadLevel }
-  /** The batch of that number, and so every one before it, is durable. */
+  /** This batch and all before it are durable. */
   | { readonly type: 'persisted'; readonly batch: number }
   /** The state machine has applied everything up to here. */
   | { readonly type: 'applied'; readonly index: number }
-  /** The host has dropped the log up to here (at most what was applied). */
+  /** The host has dropped the log up to here (not above the applied index). */
   | { readonly type: 'compacted'; readonly index: number }
-  /** A snapshot that `Output.snapshotsNeeded` asked for has reached that node whole, or has not. */
+  /** The transfer of a snapshot requested by `Output.snapshotsNeeded` has ended: `ok` if the node has all of it. */
   | { readonly type: 'snapshotSent'; readonly node: NodeId; readonly index: number; readonly ok: boolean }
-  /** Messages to that node were lost or its connection broke. */
+  /** Messages to this node were lost, or its connection broke. */
   | { readonly type: 'unreachable'; readonly node: NodeId };
 
 /**
- * How a read is made linearizable: `index`, by a round of heartbeats, on the leader only; `lease`, without one while
- * the leader's lease holds; `follower`, on any member, which asks the leader for the index.
+ * How a read is made linearizable. `index`: by a heartbeat round, on the leader only. `lease`: without a round while
+ * the leader's lease holds. `follower`: on any member, which asks the leader for the index.
  */
 export type ReadLevel = 'index' | 'lease' | 'follower';
 
 export type Refusal =
-  /** Another node leads, or none does. */
+  /** This node does not lead. */
   | 'notLeader'
-  /** A limit is reached: try again later. */
+  /** A limit is reached. Retry later. */
   | 'overloaded'
-  /** Leadership is being handed over: try again shortly. */
+  /** A leadership transfer is in progress. Retry shortly. */
   | 'transferring'
   /** A command above `maxEntryBytes`. */
   | 'tooLarge'
-  /** Another change of membership is not applied yet, or the leader has committed nothing in its term. */
+  /** Another configuration change is not applied yet, or the leader has not committed an entry of its term. */
   | 'changePending'
-  /** The change is not allowed here. */
+  /** The change is not allowed in this configuration. */
   | 'changeInvalid'
-  /** Another configuration is in force than the one that was expected. */
+  /** The configuration in force is not the expected one. */
   | 'changeConflict'
-  /** No other voter was heard from lately. */
+  /** No other voter was heard from recently. */
   | 'noSuccessor';
 
-/** Why a message does not count; senders.ts has the rules. */
+/** Why a message is ignored. The rules are in senders.ts. */
 export type MessageRefusal =
-  /** It comes from no member as far as this node can know. */
+  /** The sender is no member, as far as this node can know. */
   | 'stranger'
-  /** Its term lies so far ahead that no cluster gets there. */
+  /** The term is so far ahead that no cluster gets there. */
   | 'termTooFar'
-  /** Another node leads the same term. */
+  /** Another node leads this term. */
   | 'secondLeader'
-  /** Only the leader of the term may say so. */
+  /** Only this term's leader may send it. */
   | 'notLeader'
-  /** It contradicts itself. */
+  /** The message is inconsistent. */
   | 'malformed';
 
 /**
- * What a proposal, a read, a change of members or an order to hand over is told at once. Other inputs are always
- * accepted.
+ * The immediate result of a proposal, a read, a configuration change or a transfer. Other inputs are always accepted.
  */
 export type StepResult =
   | { readonly accepted: true; readonly index: number; readonly term: number }
   | { readonly accepted: false; readonly refusal: Refusal; readonly leader: NodeId };
 
 export interface AppendBatch {
-  /** Counts up from 1. Batches are to be made durable in order and answered with `persisted`. */
+  /** Counts up from 1. The host makes batches durable in order and answers each with `persisted`. */
   readonly batch: number;
   readonly hardState: HardState;
-  /** Index of the first of `entries`; whatever the log held from there on is replaced. Meaningless without entries. */
+  /** Index of the first of `entries`; they replace everything in the log from there on. Unused without entries. */
   readonly first: number;
   readonly entries: readonly Entry[];
   /**
-   * Before the entries: the whole log and the state machine are replaced by this snapshot. The batch is persisted when
-   * that is durable; `applied` then follows for the snapshot's index.
+   * Before the entries: this snapshot replaces the whole log and the state machine. The batch is persisted when that is
+   * durable. `applied` then follows for the snapshot's index.
    */
   readonly snapshot: SnapshotBase | undefined;
 }
@@ -263,23 +267,24 @@ export interface RoleStatus {
 }
 
 export interface Output {
-  /** To be written and synced. It may run in parallel with the sending of `send`. */
+  /** Write and sync it. That may run in parallel with `send`. */
   readonly append: AppendBatch | undefined;
-  /** To be sent now, after `append` has been handed to the log (so that ranges can be filled). */
+  /** Send them now, but after `append` was handed to the log, so that ranges can be filled. */
   readonly send: readonly Envelope[];
   /**
-   * Committed and durable here, to be applied in order and answered with `applied`; no further range comes before that.
+   * Entries that are committed and durable here. The host applies them in order and answers with `applied`. The next
+   * range comes only after that.
    */
   readonly apply: { readonly first: number; readonly last: number } | undefined;
   /** Reads that may be answered once the state machine has applied `index`. */
   readonly reads: readonly { readonly id: number; readonly index: number }[];
-  /** Reads that this node can no longer confirm: it does not lead any more. */
+  /** Reads that this node can no longer confirm: it does not lead any more, or its leader did not answer. */
   readonly failedReads: readonly number[];
   /** Set when role, term or leader has changed. */
   readonly status: RoleStatus | undefined;
-  /** Every member holds the log up to here: nobody will need a snapshot because of what is cut before it. */
+  /** Every member stores the log up to here: cutting the log up to here makes no member need a snapshot. */
   readonly allMatchedIndex: number;
-  /** Members that need entries which this log no longer has: to be sent a snapshot, and reported by `snapshotSent`. */
+  /** Members that need entries which this log no longer has. Send each a snapshot and report it with `snapshotSent`. */
   readonly snapshotsNeeded: readonly NodeId[];
   /** Set when the configuration in force has changed. */
   readonly configuration: Configuration | undefined;
@@ -290,7 +295,7 @@ export interface PeerStatus {
   readonly matchIndex: number;
   readonly nextIndex: number;
   readonly state: 'probe' | 'replicate' | 'snapshot';
-  /** Nothing is sent before it answers. */
+  /** Nothing is sent before the follower answers. */
   readonly isPaused: boolean;
   readonly inflightMessages: number;
   readonly lastHeardMs: number;
@@ -302,23 +307,23 @@ export interface RaftOptions {
   /** Election timeouts are drawn from [min, max). */
   readonly electionTimeoutMinMs: number;
   readonly electionTimeoutMaxMs: number;
-  /** How much faster one node's clock may run than another's: 0.1 for a tenth. Leases are shorter by it. */
+  /** How much faster one node's clock may run than another's: 0.1 for a tenth. It shortens leases. */
   readonly maxClockDrift: number;
-  /** A larger command is refused. */
+  /** Larger commands are refused. */
   readonly maxEntryBytes: number;
-  /** Bytes of entries in one append message, and in one range to apply; a larger single entry goes alone. */
+  /** Bytes of entries in one append message, and in one range to apply. A single larger entry is sent alone. */
   readonly maxAppendBytes: number;
   readonly maxApplyBytes: number;
-  /** Unacknowledged append messages, and bytes of them, to one follower. */
+  /** Unacknowledged append messages, and their bytes, per follower. */
   readonly maxInflightMessages: number;
   readonly maxInflightBytes: number;
-  /** Bytes proposed and not yet committed; above it proposals are refused. */
+  /** Bytes proposed and not yet committed. Above it, proposals are refused. */
   readonly maxUncommittedBytes: number;
-  /** Reads not yet confirmed; above it reads are refused. */
+  /** Reads not yet confirmed. Above it, reads are refused. */
   readonly maxPendingReads: number;
   /**
-   * A leader appends an entry once a change of membership is in force (the default). Without it, as in etcd, a restart
-   * of all members before the next entry may lead back to the members before the change.
+   * Whether a leader appends an entry once a configuration change is in force. Default: true. Without it, as in etcd, a
+   * restart of all members before the next entry may lead back to the previous configuration.
    */
   readonly confirmsChanges?: boolean;
   /** Uniform in [0, 1). */
@@ -326,15 +331,15 @@ export interface RaftOptions {
 }
 
 /**
- * Where the log of a new group starts. Its first configuration is at this base, in no entry: a node that joins later
- * starts at 0 and so lacks it, and gets it with a snapshot.
+ * Where the log of a new group starts. The first configuration is part of this base, not of an entry. A node that joins
+ * later starts at index 0, so it lacks this configuration and gets it with a snapshot.
  */
 export const FIRST_BASE: { readonly index: number; readonly term: number } = { index: 1, term: 1 };
 
 /** What the host found on its disk. */
 export interface RaftState {
   readonly hardState: HardState;
-  /** The log starts after this entry; the configuration was this one there. */
+  /** The log starts after this entry. The configuration is the one at this entry. */
   readonly base: SnapshotBase;
   /** Term and size of every entry after the base, and the change of each configuration entry. */
   readonly entries: Iterable<{
@@ -342,10 +347,10 @@ export interface RaftState {
     readonly sizeBytes: number;
     readonly change?: ConfigurationChange | undefined;
   }>;
-  /** What the state machine has durably applied. */
+  /** The index up to which the state machine has durably applied. */
   readonly applied: number;
-  /** True if this node has run before: it then neither votes nor campaigns for one maximum election timeout … */
+  /** Whether this node has run before. If so, it neither votes nor campaigns for one maximum election timeout … */
   readonly restarted: boolean;
-  /** … and not for as long as an earlier process, with other options, may have promised to be loyal. */
+  /** … and for the time that an earlier process, with other options, may have promised. */
   readonly promisedMs?: number | undefined;
 }
