@@ -6,7 +6,6 @@ import { spawnSync } from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -15,41 +14,21 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { entries, manifest, packInto, ROOT, run } from './support/packed.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const project = mkdtempSync(join(tmpdir(), 'raftree-user-'));
 process.on('exit', () => rmSync(project, { recursive: true, force: true }));
-
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  readonly name: string;
-  readonly exports: Readonly<Record<string, unknown>>;
-  readonly dependencies: Readonly<Record<string, string>>;
-};
-/** As a program imports them. */
-const entries = Object.keys(manifest.exports)
-  .filter((entry) => !entry.endsWith('.json'))
-  .map((entry) => join(manifest.name, entry));
-
-function run(command: string, args: readonly string[], cwd: string): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8' });
-  if (error) throw error;
-  if (status !== 0) throw new Error(`${command} ended with ${status}: ${stdout}${stderr}`);
-  return stdout;
-}
 
 function installPackage(): void {
   const modules = join(project, 'node_modules');
   mkdirSync(modules);
-  run('npm', ['pack', '--ignore-scripts', '--offline', '--pack-destination', project], root);
-  const [tarball = ''] = readdirSync(project).filter((name) => name.endsWith('.tgz'));
-  run('tar', ['-xzf', tarball], project);
+  run('tar', ['-xzf', packInto(project)], project);
   renameSync(join(project, 'package'), join(modules, manifest.name));
   for (const name of [...Object.keys(manifest.dependencies), '@types/node']) {
     mkdirSync(dirname(join(modules, name)), { recursive: true });
-    symlinkSync(join(root, 'node_modules', name), join(modules, name));
+    symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
   }
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
 }
@@ -67,13 +46,13 @@ function compile(moduleResolution: string, sources: Readonly<Record<string, stri
     moduleResolution,
   };
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   return spawnSync(process.execPath, [tsc, '-p', directory], { cwd: project, encoding: 'utf8' }).stdout;
 }
 
 /** The examples of README.md that use the package, by number. */
 function examples(): Record<string, string> {
-  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
   const found = [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, source = '']) => source);
   return Object.fromEntries(
     found
