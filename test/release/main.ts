@@ -45,10 +45,20 @@ function check(condition: boolean, what: string): void {
 
 /** What is in the package and should not be, or the other way round. */
 function checkFiles(installed: string): void {
-  for (const name of ['README.md', 'LICENSE', 'PROTOCOL.md', 'ARCHITECTURE.md', 'SECURITY.md', 'docs/formats.md'])
+  for (const name of [
+    'README.md',
+    'LICENSE',
+    'PROTOCOL.md',
+    'ARCHITECTURE.md',
+    'SECURITY.md',
+    'docs/formats.md',
+  ])
     check(existsSync(join(installed, name)), `${name} is in the package`);
   const files = readdirSync(installed, { recursive: true }).map(String);
-  check(!files.some((file) => /^(src|test|bench|data|dist.(test|bench|src.sim))\b/.test(file)), 'no tests, no simulator, no data');
+  check(
+    !files.some((file) => /^(src|test|bench|data|dist.(test|bench|src.sim))\b/.test(file)),
+    'no tests, no simulator, no data',
+  );
   const maps = files.filter((file) => file.endsWith('.map'));
   const withSource = (map: string) => {
     const { sourcesContent } = JSON.parse(readFileSync(join(installed, map), 'utf8')) as {
