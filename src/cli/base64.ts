@@ -1,4 +1,6 @@
-/** Base64 as RFC 4648 has it: the usual alphabet, with padding. What Node.js would skip or guess is refused. */
+/**
+ * Strict base64 (RFC 4648): the standard alphabet with padding. Node.js alone would skip or guess invalid characters.
+ */
 export function decodeBase64(text: string): Buffer {
   const bytes = Buffer.from(text, 'base64');
   if (bytes.toString('base64') === text) return bytes;

@@ -34,8 +34,8 @@ function given(text: string, isBase64: boolean | undefined, what: string): Buffe
 }
 
 /**
- * Node.js puts U+FFFD for what is no UTF-8, and two different arguments become one. Throws `UsageError` for an argument
- * that may have been changed so.
+ * Node.js replaces bytes that are not UTF-8 by U+FFFD, so two different arguments may become the same. Throws
+ * `UsageError` for an argument that may have been changed like that.
  */
 export function checkArguments(given: readonly string[]): void {
   const changed = given.find((argument) => argument.includes('\uFFFD'));

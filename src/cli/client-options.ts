@@ -1,4 +1,4 @@
-/** The options that every command of a client has. */
+/** The options that all client commands share. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { RaftreeClient } from '../client/client.js';
 import type { ClientOptions } from '../client/client-options.js';
@@ -18,7 +18,7 @@ export interface CommonOptions {
 }
 
 const DEFAULT_ENDPOINTS = '127.0.0.1:7001';
-/** When every node refuses the connection so often in a row, nothing listens there. */
+/** If every node refuses the connection this often in a row, no node is running there. */
 const REFUSED_ROUNDS = 3;
 
 export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): Command {
@@ -41,7 +41,7 @@ export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): 
     });
 }
 
-/** Only a command that connects looks there, and complains. */
+/** Read only when a command connects, so that other commands do not fail on a wrong value. */
 function endpointsOfEnvironment(): readonly string[] {
   const given = process.env.RAFTREE_ENDPOINTS;
   if (given === undefined) return [DEFAULT_ENDPOINTS];
@@ -71,7 +71,7 @@ export function parseCount(text: string): number {
   return count;
 }
 
-/** As node.json takes it. */
+/** The same limits as in node.json. */
 export function parseNodeId(text: string): number {
   const id = Number(text);
   if (!Number.isSafeInteger(id) || id < 1 || id > MAX_NODE_ID)
@@ -90,7 +90,7 @@ export function parseVersion(text: string): number {
   return version;
 }
 
-/** Runs with a client that is closed afterwards, whatever happens. */
+/** Runs with a client and always closes it afterwards. */
 export async function withClient<T>(
   options: CommonOptions,
   run: (client: RaftreeClient) => Promise<T>,
@@ -103,7 +103,7 @@ export async function withClient<T>(
   }
 }
 
-/** Throws `INVALID_CONFIG` for a secret file that cannot be used. */
+/** Throws `INVALID_CONFIG` for an invalid secret file. */
 export function clientOptionsOf(options: CommonOptions): ClientOptions {
   return {
     endpoints: options.endpoints,
@@ -114,7 +114,7 @@ export function clientOptionsOf(options: CommonOptions): ClientOptions {
 }
 
 function clusterSecretOf({ secretFile }: CommonOptions): { clusterSecret?: Uint8Array } {
-  // Empty: none.
+  // An empty variable counts as unset.
   const file = secretFile ?? (process.env.RAFTREE_CLUSTER_SECRET_FILE || undefined);
   if (file === undefined) return {};
   const [clusterSecret] = readSecretFile(realFileSystem, file).secrets;

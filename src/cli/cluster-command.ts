@@ -1,8 +1,8 @@
 /**
- * cluster: several nodes on this machine, each a process of its own, under one supervisor.
+ * cluster: runs several nodes on this machine, each in its own process, under one supervisor.
  *
- *     data/cluster/LOCK.…            held by the supervisor: `cluster stop` finds it there
- *     data/cluster/n1/node.json …    made once; running again resumes the same cluster
+ *     data/cluster/LOCK.…            held by the supervisor; `cluster stop` finds the process by it
+ *     data/cluster/n1/node.json …    created once; the next start resumes the same cluster
  *     data/cluster/n1/store …        the node's state
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -27,10 +27,10 @@ interface ClusterOptions {
   readonly basePort?: number;
 }
 
-/** The nodes of a directory: as many as it has, or as are to be made. */
+/** The nodes in a directory: the existing ones, or those to create. */
 interface ClusterPlan {
   readonly count: number;
-  /** Of those to be made; undefined if they are there. */
+  /** For nodes to create; undefined if they exist. */
   readonly basePort: number | undefined;
 }
 
@@ -38,7 +38,7 @@ const MAX_NODES = 9;
 const DEFAULT_NODES = 3;
 const DEFAULT_BASE_PORT = 7001;
 const MAX_PORT = 65_535;
-/** Peer ports lie this far above client ports. */
+/** Distance from a node's client port to its peer port. */
 const PEER_PORT_OFFSET = 100;
 const STOP_TIMEOUT_MS = 15_000;
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
@@ -84,7 +84,7 @@ Examples:
 
 async function runCluster(options: ClusterOptions): Promise<void> {
   const env = realEnv();
-  // What cannot be is refused before anything is written.
+  // Refuses invalid options before anything is written.
   planCluster(options);
   try {
     env.fs.makeDirectory(options.directory);
@@ -115,10 +115,10 @@ function configFile(directory: string, id: number): string {
   return path.join(directory, `n${id}`, 'node.json');
 }
 
-/** Throws `UsageError` for options that cannot be, or that contradict the cluster that is there. */
+/** Throws `UsageError` for invalid options, or if they contradict the existing cluster. */
 function planCluster({ directory, nodes, basePort }: ClusterOptions): ClusterPlan {
   checkDirectory(directory);
-  // The last one to be made: a cluster of which a part was made is made again.
+  // The first node's file is created last: if it is missing, an unfinished creation is repeated.
   const first = configFile(directory, 1);
   if (fs.existsSync(first)) {
     const present = readNodeConfig(realEnv(), first).nodes;
@@ -147,13 +147,13 @@ function planCluster({ directory, nodes, basePort }: ClusterOptions): ClusterPla
   return { count, basePort: firstPort };
 }
 
-/** Throws `UsageError` if something else is there. */
+/** Throws `UsageError` if the path is not a directory. */
 function checkDirectory(directory: string): void {
   if (fs.existsSync(directory) && !fs.statSync(directory).isDirectory())
     throw new UsageError(`--directory: ${directory} is a file`);
 }
 
-/** The node.json files, made if this directory has none. */
+/** The paths of the node.json files. Creates them if the directory has none. */
 function prepareConfigs(options: ClusterOptions): string[] {
   const { directory } = options;
   const { count, basePort } = planCluster(options);
@@ -176,7 +176,7 @@ function prepareConfigs(options: ClusterOptions): string[] {
   return ids.map((id) => configFile(directory, id));
 }
 
-/** With its folder. */
+/** Creates the folder too. */
 function configFileMade(directory: string, id: number): string {
   const file = configFile(directory, id);
   fs.mkdirSync(path.dirname(file), { recursive: true });
@@ -184,7 +184,7 @@ function configFileMade(directory: string, id: number): string {
 }
 
 function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
-  // In a process group of its own: the terminal's Ctrl-C reaches the supervisor alone, which tells the nodes.
+  // In a process group of its own: Ctrl-C in the terminal reaches only the supervisor, which then stops the nodes.
   const logFormat = process.stderr.isTTY ? ['--log-format', 'pretty'] : [];
   const child = spawn(process.execPath, [MAIN, 'start', file, ...logFormat], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

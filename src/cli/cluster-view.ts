@@ -1,25 +1,28 @@
-/** A cluster as all of its nodes see it together: what each says of itself, and of the others. */
+/** The cluster as all of its nodes report it: each about itself and about its peers. */
 import type { NodeStatus, RaftreeClient } from '../client/client.js';
 
 export interface SeenNode {
   readonly nodeId: number;
-  /** Empty where nobody knows. */
+  /** Empty if unknown. */
   readonly clientAddress: string;
   readonly peerAddress: string;
   readonly membership: 'voter' | 'learner' | 'leaving' | '-';
   /** Undefined if it did not answer. */
   readonly status: NodeStatus | undefined;
-  /** Another one that answers at its client address. */
+  /** The id of another node that answers at this node's client address. */
   readonly impostor?: number | undefined;
 }
 
-/** How the leader finds a member. */
+/** A member's state as the leader sees it. */
 export interface Standing {
-  /** `follows`: it is heard now, by the leader. */
+  /** `follows`: the leader hears from it now. */
   readonly state: 'leads' | 'follows' | 'not heard' | 'no leader';
-  /** When it was last heard; undefined if it was not since the leader's process began, or there is no leader. */
+  /**
+   * Time since the leader last heard from it; undefined if it has not since the leader's process started, or without a
+   * leader.
+   */
   readonly heardMsAgo: number | undefined;
-  /** Why it is not heard, or not reached, where that is known; else empty. */
+  /** Why the leader does not hear from it or cannot reach it, if known; otherwise empty. */
   readonly problem: string;
 }
 
@@ -40,10 +43,10 @@ export function ago(heardMsAgo: number | undefined): string {
   return heardMsAgo < 1000 ? 'now' : `${Math.round(heardMsAgo / 1000)} s ago`;
 }
 
-/** How long a node may take to answer: one that is gone must not use up the whole time. */
+/** Time limit per node: a node that is down must not use up the whole timeout. */
 const PATIENCE_MS = 1500;
 
-/** Asks one node, and then every node that it names. */
+/** Asks one node, then every peer that it lists. */
 export async function viewCluster(client: RaftreeClient): Promise<SeenNode[]> {
   const first = await client.status();
   const others = await Promise.all(
@@ -59,7 +62,7 @@ export async function viewCluster(client: RaftreeClient): Promise<SeenNode[]> {
   );
   const nodes = [{ nodeId: first.nodeId, status: first, impostor: undefined }, ...others];
   const answers = nodes.flatMap(({ status }) => status ?? []);
-  // The leader decides who belongs to the cluster; without one, whoever has come furthest.
+  // The leader's membership counts; without a leader, that of the node with the highest applied index.
   const [best = first] = answers.sort(byAuthority);
   return nodes
     .map(({ nodeId, status, impostor }) => ({
@@ -72,7 +75,7 @@ export async function viewCluster(client: RaftreeClient): Promise<SeenNode[]> {
     .sort((a, b) => a.nodeId - b.nodeId);
 }
 
-/** The leader's own view, if a leader answered. */
+/** The leader's own status, if a leader answered. */
 export function leaderOf(nodes: readonly SeenNode[]): NodeStatus | undefined {
   const leaders = nodes.flatMap(({ status }) => (status?.role === 'leader' ? status : []));
   return leaders.sort((a, b) => b.term - a.term)[0];
@@ -90,7 +93,8 @@ function membershipOf(nodeId: number, { voters, outgoing, learners }: NodeStatus
 }
 
 /**
- * A node does not speak of itself among its peers: the others know how it is reached, and of itself it tells the rest.
+ * A node does not list itself among its peers. So its addresses come from the other nodes, and what they do not know
+ * from itself.
  */
 function addressesOf(
   nodeId: number,

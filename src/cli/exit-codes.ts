@@ -1,14 +1,14 @@
-/** What the process' exit code says. */
+/** The exit codes of the process. */
 import { errorMessage, RaftreeError } from '../env/errors.js';
 
 export const EXIT = {
   done: 0,
-  /** The key is not there, a condition was not met, some lines of an import were bad, or files are damaged. */
+  /** The key does not exist, a condition was not met, an import had bad lines, or files are damaged. */
   notMet: 1,
   usage: 2,
   /** Nothing was changed. */
   notCommitted: 3,
-  /** The change may have been made, or may still be. */
+  /** The change may have been made, or may still be made. */
   unknown: 4,
   /** No node listens at the endpoints: nothing was changed. */
   notRunning: 5,
@@ -20,7 +20,7 @@ export const EXIT_CODES_HELP =
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** A mistake of whoever typed the command. */
+/** A mistake in the command line. */
 export class UsageError extends Error {}
 
 const USAGE_CODES = new Set(['INVALID_CONFIG', 'INVALID_REQUEST', 'KEY_EMPTY', 'KEY_TOO_LARGE']);
@@ -34,7 +34,7 @@ export function exitCodeOf(error: unknown): ExitCode {
   return error.code === 'CONNECTION_REFUSED' ? EXIT.notRunning : EXIT.notCommitted;
 }
 
-/** One paragraph for standard error: what happened and, where it matters, what is known of the outcome. */
+/** One line for standard error: what happened and, if it matters, what is known about the outcome. */
 export function describeError(error: unknown): string {
   if (!(error instanceof RaftreeError)) return `raftree: ${errorMessage(error)}`;
   const code = exitCodeOf(error);
@@ -47,7 +47,7 @@ export function describeError(error: unknown): string {
   return `raftree: ${error.message} (${error.code}${known})`;
 }
 
-/** The same for programs, as one line of JSON. */
+/** The same as one line of JSON. */
 export function errorAsJson(error: unknown): string {
   const exitCode = exitCodeOf(error);
   const code = error instanceof RaftreeError ? error.code : exitCode === EXIT.usage ? 'USAGE' : 'INTERNAL';

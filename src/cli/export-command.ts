@@ -1,4 +1,4 @@
-/** export: all keys and values, or those with a prefix, as JSON Lines in the order of the keys. */
+/** export: all keys and values, or those with a prefix, as JSON Lines ordered by key. */
 import type { Command } from 'commander';
 import type { ScanOptions } from '../client/client.js';
 import { type Base64Options, givenKey, withKeyOption } from './byte-arguments.js';
@@ -14,7 +14,7 @@ interface ExportOptions extends ReadCommandOptions, Base64Options {
   readonly output?: string;
 }
 
-/** Records are written together up to so many characters. */
+/** Records are written in chunks of about this size. */
 const PAGE_CHARACTERS = 1024 * 1024;
 
 export function addExportCommand(program: Command): void {

@@ -1,4 +1,4 @@
-/** import: the records of a file, in its order for each key, many requests under way at once. */
+/** import: writes the records of a file with many concurrent requests. Records with the same key keep their order. */
 import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RaftreeClient } from '../client/client.js';
@@ -23,13 +23,13 @@ interface ImportOptions extends CommonOptions {
   readonly window: number;
 }
 
-/** Bad lines that are reported one by one; the rest are only counted. */
+/** Bad lines that are reported one by one. Further ones are only counted. */
 const MAX_REPORTED_LINES = 100;
 const MAX_WINDOW = 4096;
-/** Of all requests under way together, if there is more than one. */
+/** Limit for all concurrent requests together. A single request may be larger. */
 const MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024;
 
-/** What the cluster takes never, however often it is tried: as bad as a line that cannot be read. */
+/** The cluster never accepts such a record: it counts as a bad line. */
 const BAD_RECORD_CODES = new Set(['KEY_TOO_LARGE', 'VALUE_TOO_LARGE', 'REQUEST_TOO_LARGE']);
 
 export function addImportCommand(program: Command, setExitCode: (code: ExitCode) => void): void {
@@ -73,7 +73,7 @@ function parseWindow(text: string): number {
 }
 
 export interface ImportResult {
-  /** Written. */
+  /** Number of records written. */
   readonly records: number;
   readonly badLines: number;
   readonly bytes: number;
@@ -159,7 +159,7 @@ function outcomeOf(error: RaftreeError): { code: string; outcome: unknown } {
   return { code: error.code, outcome: 'outcome' in error ? error.outcome : error.info.outcome };
 }
 
-/** The same error, with the line that it stopped at. */
+/** The same error with the line number added. */
 function stoppedAt(line: number, error: unknown): Error {
   if (!(error instanceof RaftreeError)) return error instanceof Error ? error : new Error(String(error));
   const { code, outcome } = outcomeOf(error);
@@ -197,7 +197,7 @@ async function importFile(file: string | undefined, options: ImportOptions): Pro
   return result;
 }
 
-/** A bar on a terminal, nothing elsewhere; and the bad lines. */
+/** Shows a progress bar on a terminal, and reports bad lines. */
 class Progress implements Listener {
   readonly #bar: SingleBar | undefined;
   readonly #startedMs = performance.now();

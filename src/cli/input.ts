@@ -1,4 +1,4 @@
-/** What commands read: files that the user names, and standard input. */
+/** Input of commands: files and standard input. */
 import * as fs from 'node:fs';
 import { errorCode, errorMessage } from '../env/errors.js';
 import { UsageError } from './exit-codes.js';
@@ -7,11 +7,11 @@ const STANDARD_INPUT = 0;
 
 export interface Input {
   readonly stream: AsyncIterable<Uint8Array>;
-  /** 0 if it is not known. */
+  /** 0 if unknown. */
   readonly sizeBytes: number;
 }
 
-/** A file, or standard input if none is named. Throws `UsageError`, also while it is read. */
+/** A file, or standard input without one. Throws `UsageError`, also while it is read. */
 export function openInput(file: string | undefined): Input {
   const name = file ?? 'standard input';
   let stats: fs.Stats;
@@ -22,13 +22,13 @@ export function openInput(file: string | undefined): Input {
       errorCode(error) === 'ENOENT' ? `there is no file ${name}` : unreadable(name, error),
     );
   }
-  // As standard input it would be taken for an empty one.
+  // Node.js would read a directory on standard input as empty.
   if (stats.isDirectory()) throw new UsageError(`${name} is a folder; a file is expected`);
   const stream = file === undefined ? process.stdin : fs.createReadStream(file);
   return { stream: guarded(stream, name), sizeBytes: file === undefined ? 0 : stats.size };
 }
 
-/** All of it. Throws `UsageError` if it is longer. */
+/** Reads all bytes. Throws `UsageError` if there are more than `maxBytes`. */
 export async function readAll({ stream }: Input, maxBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;

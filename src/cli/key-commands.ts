@@ -1,4 +1,4 @@
-/** Commands about one key: get, put, insert, update, append, cas, delete. */
+/** Commands on one key: get, put, insert, update, append, cas, delete. */
 import type { Command } from 'commander';
 import type { PutResult, RaftreeClient } from '../client/client.js';
 import { decodeBase64 } from './base64.js';
@@ -30,7 +30,7 @@ interface CasOptions extends ValueOptions {
 interface WriteCommand {
   readonly name: string;
   readonly about: string;
-  /** Said when the condition was not met. */
+  /** The message when the condition was not met. */
   readonly notApplied?: string;
   readonly examples: readonly string[];
   readonly run: (client: RaftreeClient, key: Buffer, value: Buffer) => Promise<PutResult>;
@@ -163,7 +163,7 @@ function examplesOf(lines: readonly string[]): string {
   return `\n\nExamples:\n${lines.map((line) => `  raftree ${line}`).join('\n')}`;
 }
 
-/** Answers go to standard output; that a condition was not met, without --json, to standard error. */
+/** Results go to standard output. Without --json, a condition that was not met goes to standard error. */
 function report(
   result: PutResult,
   options: CommonOptions,

@@ -1,4 +1,4 @@
-/** lsm verify, stats, dump and repair: the files of a storage engine that nobody has open. */
+/** lsm verify, stats, dump and repair: the files of a storage engine that no process has open. */
 import type { Command } from 'commander';
 import { errorCode, errorMessage } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
@@ -73,7 +73,7 @@ Examples:
   );
 }
 
-/** What the user named is no tree: a mistake of his, not of the disk. */
+/** A directory that is not a tree is the user's mistake, not damage. */
 async function onTree(work: () => Promise<void>): Promise<void> {
   try {
     await work();

@@ -1,4 +1,4 @@
-/** What the lsm commands print: lines for people, JSON for programs. */
+/** Output of the lsm commands: text for people, JSON for programs. */
 import type { DirectoryStats } from '../lsm/tools/directory-stats.js';
 import type { DumpRecord } from '../lsm/tools/dump.js';
 import type { Loss, RepairReport } from '../lsm/tools/repair.js';
@@ -8,7 +8,7 @@ import type { AddedTable, VersionEdit } from '../lsm/version/version-edit.js';
 import type { Operation } from '../lsm/wal/write-batch.js';
 import { field } from './records.js';
 
-/** So many characters of a key or value are shown to people. */
+/** Bytes of a key or value shown in text output. */
 const MOST_SHOWN = 60;
 
 export function verifyAsText(directory: string, report: DirectoryReport): string {
@@ -66,7 +66,7 @@ export function repairAsText(directory: string, report: RepairReport): string {
   ].join('\n');
 }
 
-/** The message of a loss without the path and offset that stand before it. */
+/** The message of a loss without its path and offset, which are already printed before it. */
 function withoutPlace({ path, offset, message }: Loss): string {
   return message.replace(`${path} is damaged at offset ${offset}: `, '');
 }
@@ -126,7 +126,7 @@ export function dumpAsJson(record: DumpRecord): string {
   return JSON.stringify({ ...rest, ...field('key', key), ...shown });
 }
 
-/** Bytes as text if they are UTF-8, else as `{"base64": …}`. */
+/** Bytes become text if they are UTF-8, otherwise `{"base64": …}`. */
 export function toJson(value: unknown): string {
   return JSON.stringify(plain(value));
 }
@@ -141,7 +141,7 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
 }
 
-/** Text if the bytes are UTF-8, else hexadecimal; cut off after a while. */
+/** Text if the bytes are UTF-8, otherwise hexadecimal; shortened. */
 function show(bytes: Buffer): string {
   const cut = bytes.subarray(0, MOST_SHOWN);
   const text = cut.toString('utf8');

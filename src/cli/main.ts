@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** raftree: the command line. Every command sets the exit code that `exit-codes.ts` explains. */
+/** raftree: the command line. `exit-codes.ts` explains the exit codes. */
 import { Command, CommanderError } from 'commander';
 import { LineOutput } from '../env/real/line-output.js';
 import { VERSION } from '../server/version.js';
@@ -24,7 +24,7 @@ import { addScanCommand } from './scan-command.js';
 import { addStartCommand } from './start-command.js';
 import { addStatusCommand } from './status-command.js';
 
-// Data, backups and node.json are their owner's alone.
+// Data, backups and node.json are readable only by their owner.
 process.umask(0o077);
 
 const given = process.argv.slice(2);
@@ -54,7 +54,7 @@ const program = new Command('raftree')
   .hook('preAction', (_, action) => {
     isReading = READING.has(action.name());
   });
-// What commander finds wrong is told with the other errors.
+// commander's errors are printed as JSON like all others.
 if (isJson) program.configureOutput({ writeErr: () => {} });
 addStartCommand(program, setExitCode);
 addClusterCommand(program);
@@ -71,7 +71,7 @@ function fail(error: unknown, write: (line: string) => void = warnLine): void {
   write(isJson ? errorAsJson(error) : describeError(error));
 }
 
-// Whoever reads our output may stop reading (`raftree scan | head`).
+// The reader of standard output may close it early (`raftree scan | head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') {
     warnLine(`raftree: cannot write to standard output: ${error.message}`);
@@ -80,7 +80,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(exitCode);
 });
 process.stderr.on('error', () => {});
-// A fault of ours ends in a line and an exit code too, also if nobody reads the line.
+// An internal error also ends with one line and an exit code, even if standard error is closed or full.
 process.on('uncaughtException', (error) => {
   fail(error, (line) => new LineOutput(STANDARD_ERROR).write(`${line}\n`));
   process.exit(exitCode);

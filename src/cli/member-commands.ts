@@ -1,4 +1,4 @@
-/** Commands about who belongs to the cluster and who leads it: member add, promote, demote, remove, list; transfer. */
+/** Commands for members and leadership: member add, update, promote, demote, remove, list; transfer. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { MemberChange } from '../client/member-changes.js';
 import { parseAddress } from '../env/env.js';
@@ -22,7 +22,7 @@ interface UpdateOptions extends ChangeOptions {
   readonly peer?: string;
 }
 
-/** A change may have to wait for another one, and goes through two agreements if it is a joint one. */
+/** A change may wait for another one, and a joint change needs two commits. */
 const TIMEOUT_MS = 30_000;
 
 export function addMemberCommands(program: Command): void {

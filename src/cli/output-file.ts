@@ -1,6 +1,6 @@
 /**
- * A file that is there whole, or not at all: it is written beside its place under another name, synced, and renamed.
- * What was there before stays as it was until then. A device or a pipe is written to as it is.
+ * A file that is replaced atomically: the content is written to a temporary file beside it, synced and renamed. Until
+ * then the old file stays unchanged. Devices and pipes are written directly.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -11,14 +11,14 @@ const PRIVATE = 0o600;
 const PERMISSIONS = 0o777;
 
 export class OutputFile {
-  /** As the user named it. */
+  /** The name that the user gave. */
   readonly #name: string;
   readonly #target: string;
-  /** Equal to `#target` if that is no ordinary file. */
+  /** The temporary file; equal to `#target` for a device or pipe. */
   readonly #written: string;
   readonly #descriptor: number;
 
-  /** Throws `UsageError` if nothing can be written there. */
+  /** Throws `UsageError` if the file cannot be written. */
   constructor(name: string) {
     this.#name = name;
     if (name === '') throw new UsageError('the output file needs a name');
@@ -26,7 +26,7 @@ export class OutputFile {
     if (present?.isDirectory()) throw new UsageError(`cannot write ${name}: it is a folder`);
     try {
       if (present && !present.isFile()) {
-        // A pipe below /proc/self/fd has no other name than the one given.
+        // A pipe below /proc/self/fd has no other name.
         this.#target = name;
         this.#written = name;
         this.#descriptor = fs.openSync(this.#written, 'w');
@@ -34,7 +34,7 @@ export class OutputFile {
       }
       this.#target = present ? fs.realpathSync(name) : name;
       this.#written = `${this.#target}.${process.pid}.tmp`;
-      // Of a process that had the same id and was killed.
+      // Left by a killed process with the same pid.
       fs.rmSync(this.#written, { force: true });
       this.#descriptor = fs.openSync(this.#written, 'wx', PRIVATE);
       if (present) fs.fchmodSync(this.#descriptor, present.mode & PERMISSIONS);
@@ -52,7 +52,7 @@ export class OutputFile {
     });
   }
 
-  /** Puts the file into its place, durably. Throws `OUTPUT_FAILED`. */
+  /** Renames the file to its final name, durably. Throws `OUTPUT_FAILED`. */
   finish(): void {
     this.#attempt(() => {
       if (this.#written !== this.#target) fs.fsyncSync(this.#descriptor);
@@ -65,7 +65,7 @@ export class OutputFile {
     });
   }
 
-  /** Leaves everything as it was. Does nothing after `finish`. */
+  /** Removes the temporary file. Does nothing after `finish`. */
   discard(): void {
     if (this.#written !== this.#target) fs.rmSync(this.#written, { force: true });
   }

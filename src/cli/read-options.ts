@@ -1,4 +1,4 @@
-/** The options of every command that reads. */
+/** The options that all reading commands share. */
 import type { Command } from 'commander';
 import type { ReadLevel, ReadOptions } from '../client/client-options.js';
 import { type CommonOptions, withClientOptions } from './client-options.js';
@@ -28,7 +28,7 @@ function parseLevel(text: string): ReadLevel {
   return level;
 }
 
-/** With one endpoint, and a level that any node may answer, that node is asked and no other. */
+/** With a single endpoint, and a level that any node can answer, only that node is asked. */
 export function readOptions(options: ReadCommandOptions): ReadOptions {
   const { stale, endpoints } = options;
   const level = options.level ?? (stale ? 'stale' : 'linearizable');

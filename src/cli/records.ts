@@ -1,10 +1,10 @@
 /**
- * Files of keys and values.
+ * File formats for keys and values.
  *
  *     JSON Lines   {"key":"…","value":"…"} per line, in UTF-8; other bytes as keyBase64, valueBase64
- *     TSV          key, a tab, value; both are bytes, taken as they are, also a carriage return at the end
+ *     TSV          key, a tab, value; both are raw bytes, also a carriage return at the end
  *
- * Another line is bad: of keys and values nothing is guessed, skipped or replaced. Other fields of JSON are left alone.
+ * Any other line is bad: nothing in a key or value is guessed, skipped or replaced. Other JSON fields are ignored.
  */
 import { isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.js';
@@ -22,13 +22,13 @@ const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BRACE = 0x7b;
 const BYTE_ORDER_MARK = Buffer.of(0xef, 0xbb, 0xbf);
-/** A longer line is not gathered in memory. The largest value is 86 MiB long in base64. */
+/** Longer lines are not buffered. The largest value has 86 MiB in base64. */
 export const MAX_LINE_BYTES = 96 * MIB;
-/** A longer value is exported as base64: as text of JSON a byte may take six, and the line would be too long. */
+/** Larger values are exported as base64: as JSON text a byte may take six, so the line would be too long. */
 const LONGEST_TEXT_BYTES = 15 * MIB;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** A line of nothing, or of nothing but a carriage return: it is skipped. */
+/** Whether the line is empty, or holds only a carriage return: such lines are skipped. */
 export function isBlank(line: Buffer, format: 'auto' | Format): boolean {
   return line.length === 0 || (format !== 'tsv' && line.length === 1 && line[0] === RETURN);
 }
@@ -38,7 +38,7 @@ export function formatOf(line: Buffer): Format {
   return line[start] === BRACE ? 'jsonl' : 'tsv';
 }
 
-/** Throws a plain Error if the first line of a file says that the file is not what it should be. */
+/** Throws a plain Error if the first line shows that the file has the wrong encoding. */
 export function checkFirstLine(line: Buffer): void {
   if (hasByteOrderMark(line)) throw new Error('it begins with a byte order mark: save the file without it');
 }
@@ -85,19 +85,19 @@ function bytesOf(fields: Record<string, unknown>, name: 'key' | 'value'): Buffer
   }
 }
 
-/** The line that `parseRecord` reads back as the same bytes. */
+/** A line that `parseRecord` decodes to the same bytes. */
 export function formatRecord({ key, value }: KeyValue): string {
   return `${JSON.stringify({ ...field('key', key), ...field('value', value) })}\n`;
 }
 
-/** Bytes as a field of JSON: text if they are UTF-8 and not very long, else base64. */
+/** Bytes as a JSON field: text if they are UTF-8 and not very long, otherwise base64. */
 export function field(name: string, bytes: Buffer): Record<string, string> {
   return bytes.length <= LONGEST_TEXT_BYTES && isUtf8(bytes)
     ? { [name]: bytes.toString('utf8') }
     : { [`${name}Base64`]: bytes.toString('base64') };
 }
 
-/** Lines of a byte stream, without the newlines; undefined for a line above MAX_LINE_BYTES. */
+/** Splits a byte stream into lines without line feeds. Yields undefined for a line above MAX_LINE_BYTES. */
 export async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer | undefined> {
   let parts: Buffer[] = [];
   let lineBytes = 0;

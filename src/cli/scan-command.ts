@@ -1,4 +1,4 @@
-/** scan: keys and values in order, a line each. */
+/** scan: keys and values in order, one per line. */
 import type { Command } from 'commander';
 import type { ScanEntry, ScanOptions } from '../client/client.js';
 import { type Base64Options, givenKey, withKeyOption, withValueOption } from './byte-arguments.js';

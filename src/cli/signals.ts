@@ -1,11 +1,11 @@
-/** Ctrl-C, SIGTERM, and SIGHUP: the terminal is gone. */
+/** Stop signals: Ctrl-C (SIGINT), SIGTERM, and SIGHUP (the terminal was closed). */
 
-/** npm and the terminal may both deliver one Ctrl-C. */
+/** npm and the terminal may both deliver the same Ctrl-C. */
 const SAME_SIGNAL_MS = 300;
-/** 128 and the number of the signal. */
+/** 128 plus the signal's number. */
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
-/** Calls `stop` at the first of them; a second one, a moment later, ends the process at once. */
+/** Calls `stop` at the first signal. A second one, after a moment, ends the process at once. */
 export function onStopSignal(stop: () => void): void {
   let firstAtMs: number | undefined;
   const received = (signal: keyof typeof EXIT_CODES) => {

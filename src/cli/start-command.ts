@@ -1,4 +1,4 @@
-/** start: one node in this process, until it is told to stop. */
+/** start: runs one node in this process until it is stopped. */
 import { type Command, Option } from 'commander';
 import { LineOutput } from '../env/real/line-output.js';
 import { realEnv } from '../env/real/real-env.js';
@@ -30,7 +30,7 @@ export function addStartCommand(program: Command, setExitCode: (code: ExitCode) 
       try {
         await runNode(file, options);
       } catch (error) {
-        // As all that a node says, also why it ends: without waiting for whoever reads it.
+        // LineOutput, because the process must not block on the reader of standard error.
         new LineOutput(STANDARD_ERROR).write(`${describeError(error)}\n`);
         setExitCode(exitCodeOf(error));
       }
@@ -42,7 +42,7 @@ async function runNode(file: string | undefined, options: StartOptions): Promise
   const config = readNodeConfig(env, file ?? 'node.json');
   const stop = new Promise<undefined>((resolve) => {
     onStopSignal(() => resolve(undefined));
-    // A node that was started by `raftree cluster` does not outlive it.
+    // A node that `raftree cluster` started stops when the supervisor ends.
     process.once('disconnect', () => resolve(undefined));
   });
   let onFailure: (error: unknown) => void = () => {};
@@ -56,7 +56,7 @@ async function runNode(file: string | undefined, options: StartOptions): Promise
   });
   if (config.security.clusterSecret !== undefined && env.fs.isReadableByOthers(file ?? 'node.json'))
     logger.warn({}, 'every user of this machine may read node.json, and the cluster secret in it: chmod o-r');
-  // A closed or full standard output ends and stops nobody.
+  // A closed or full standard output must not stop or block the node.
   const output = new LineOutput(STANDARD_OUTPUT);
   const node = await Node.start({
     env,

@@ -1,4 +1,4 @@
-/** status: how every node sees the cluster. */
+/** status: the cluster as every node sees it. */
 import type { Command } from 'commander';
 import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
 import { ago, leaderOf, type SeenNode, type Standing, standingOf, viewCluster } from './cluster-view.js';
@@ -42,7 +42,7 @@ export function addStatusCommand(program: Command): void {
   );
 }
 
-/** A node that does not answer is a row too. */
+/** A node that does not answer gets a row too. */
 function rowOf({ nodeId, clientAddress, membership, status }: SeenNode, standing: Standing): string[] {
   const heard = heardBy(standing);
   if (!status) return [String(nodeId), `no answer from ${clientAddress} (${membership}; heard: ${heard})`];
@@ -61,7 +61,7 @@ function rowOf({ nodeId, clientAddress, membership, status }: SeenNode, standing
   ].map(String);
 }
 
-/** By the leader. */
+/** When the leader last heard from the node. */
 function heardBy({ state, heardMsAgo, problem }: Standing): string {
   if (state === 'no leader') return problem || '?';
   return problem === '' ? ago(heardMsAgo) : `${ago(heardMsAgo)}: ${problem}`;

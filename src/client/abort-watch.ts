@@ -1,11 +1,11 @@
 /**
- * Listens to the AbortSignals of calls, once for each signal however many calls share it: Node.js takes many listeners
- * on one signal for a leak, and warns.
+ * Adds one listener per AbortSignal, however many calls share the signal. Node.js warns of a leak when a signal has
+ * many listeners.
  */
 export class AbortWatch {
   readonly #runs = new Map<AbortSignal, { readonly runs: Set<() => void>; readonly listener: () => void }>();
 
-  /** Runs once when the signal fires, unless the returned function is called before. */
+  /** Runs once when the signal is aborted, unless the returned function was called before. */
   add(signal: AbortSignal, run: () => void): () => void {
     let watched = this.#runs.get(signal);
     if (!watched) {

@@ -1,7 +1,4 @@
-/**
- * One call of the client's user, from its start to its end, over all its attempts: its deadline, its AbortSignal, and
- * what is known of its fate so far.
- */
+/** One call of the user with all its attempts: its deadline, its AbortSignal, and what is known about its outcome. */
 import type { Timer } from '../env/env.js';
 import type { RaftreeError } from '../env/errors.js';
 import type { AbortWatch } from './abort-watch.js';
@@ -10,27 +7,27 @@ import { type CallOptions, type ClientEnv, checkTimeout } from './client-options
 
 type EndCode = 'TIMEOUT' | 'ABORTED' | 'CLIENT_CLOSED';
 
-/** Rejects what a call waits for when the call ends first; never seen outside. */
+/** Rejects whatever a call waits for when the call ends first. Never visible to the user. */
 export class CallEnded extends Error {}
 
 export class Call {
-  /** An attempt of this write may have reached a log. */
+  /** Whether an attempt of this write may have reached a log. */
   uncertain = false;
-  /** Some node was connected to. */
+  /** Whether a connection to any node was made. */
   reached = false;
-  /** Why the last attempt failed. */
+  /** The error of the last attempt. */
   lastFailure: RaftreeError | undefined;
   readonly #env: ClientEnv;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
   #forgetSignal: () => void = () => {};
-  /** None: as long as it takes. */
+  /** Undefined if the timeout is Infinity. */
   readonly #timer: Timer | undefined;
   readonly #deadlineMs: number;
   readonly #onEnd = new Set<() => void>();
   #endCode: EndCode | undefined;
 
-  /** Throws `INVALID_REQUEST` for a timeout that cannot be. */
+  /** Throws `INVALID_REQUEST` for an invalid timeout. */
   constructor(env: ClientEnv, aborts: AbortWatch, defaultTimeoutMs: number, options: CallOptions) {
     this.#env = env;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
@@ -59,13 +56,13 @@ export class Call {
     this.#onEnd.clear();
   }
 
-  /** Leaves no timer and no listener. */
+  /** Removes the timer and the listener. */
   finish(): void {
     this.#timer?.cancel();
     this.#forgetSignal();
   }
 
-  /** Runs once if the call ends before the returned function is called. */
+  /** Runs once when the call ends, unless the returned function was called before. */
   onEnd(run: () => void): () => void {
     this.#onEnd.add(run);
     return () => this.#onEnd.delete(run);
@@ -74,7 +71,7 @@ export class Call {
   /** Settles as the promise does, or rejects with CallEnded if the call ends first. */
   async race<T>(promise: Promise<T>): Promise<T> {
     if (this.isEnded) {
-      // Nobody looks at how the promise ends.
+      // The promise's rejection must not be reported as unhandled.
       promise.catch(() => {});
       throw new CallEnded();
     }
@@ -93,7 +90,7 @@ export class Call {
     });
   }
 
-  /** Rejects with CallEnded if the call ends meanwhile. */
+  /** Rejects with CallEnded if the call ends during the pause. */
   async pause(durationMs: number): Promise<void> {
     let timer: Timer | undefined;
     try {
@@ -112,7 +109,7 @@ export class Call {
     return this.race(new Promise<never>(() => {}));
   }
 
-  /** Why the call ended, for its caller. */
+  /** The error for the user: why the call ended. */
   endError(): RaftreeClientError {
     const outcome = this.uncertain ? 'unknown' : 'notCommitted';
     const last = this.lastFailure ? ` (last: ${this.lastFailure.code}: ${this.lastFailure.message})` : '';

@@ -1,20 +1,20 @@
 /**
- * What a client's caller gets instead of an answer. `code` says what happened; `outcome` says exactly what is known of
- * a write: `notCommitted` if no attempt of it can have reached a log, or `unknown`. For a read it is `notCommitted`.
+ * The error that the methods of a client throw. `code` says what happened. `outcome` says what is known about a write:
+ * `notCommitted` if no attempt can have reached a log, otherwise `unknown`. For a read it is `notCommitted`.
  *
  * Codes of the client itself:
  *
  *     TIMEOUT             no answer within timeoutMs
- *     UNREACHABLE         no node could be connected to within timeoutMs
+ *     UNREACHABLE         no connection to any node within timeoutMs
  *     CONNECTION_REFUSED  every node refused the connection, refusedRounds times
- *     ABORTED             the caller's AbortSignal fired
+ *     ABORTED             the AbortSignal was aborted
  *     CLIENT_CLOSED       close() was called before the answer came
- *     CLIENT_OVERLOADED   maxQueuedRequests are waiting already
- *     INVALID_REQUEST     the arguments contradict each other
+ *     CLIENT_OVERLOADED   maxQueuedRequests are already waiting
+ *     INVALID_REQUEST     invalid or contradictory arguments
  *     KEY_TOO_LARGE, VALUE_TOO_LARGE, REQUEST_TOO_LARGE
- *                         the leader takes nothing so large: it was not sent
+ *                         above the leader's limits: it was not sent
  *
- * All others come from a node: see PROTOCOL.md.
+ * All other codes come from a node: see PROTOCOL.md.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { Outcome } from '../protocol/error-codes.js';

@@ -1,70 +1,73 @@
-/** What a client may be told at its construction and at each call. */
+/** Options of a client and of its calls. */
 import { type Address, type Env, parseAddress } from '../env/env.js';
 import { secretFault } from '../security/cluster-secret.js';
 import { RaftreeClientError } from './client-error.js';
 
-/** What a client needs of the world. */
+/** The parts of `Env` that a client needs. */
 export type ClientEnv = Pick<Env, 'clock' | 'timers' | 'random' | 'net'>;
 
 export interface ClientOptions {
-  /** Addresses (`host:port`) of one or more nodes' client ports. */
+  /** Addresses (`host:port`) of the client ports of one or more nodes. */
   readonly endpoints: readonly string[];
-  /** The world; the operating system's unless given. */
+  /** The environment. Default: the operating system. */
   readonly env?: ClientEnv;
-  /** The cluster that must answer; any if empty. Default empty. */
+  /** The cluster that must answer. Default: empty, which means any cluster. */
   readonly clusterId?: string;
   /**
-   * The cluster's secret, at least 16 bytes: needed to change members and leaders of a cluster that has one, and proven
-   * without being sent.
+   * The cluster's secret, at least 16 bytes. If the cluster has one, it is needed to change members and to transfer
+   * leadership. The client proves that it has the secret without sending it.
    */
   readonly clusterSecret?: string | Uint8Array | undefined;
-  /** How long a call may take, retries included; Infinity: as long as it takes. Default 10 000. */
+  /** Time limit of a call, with all retries; Infinity for none. Default: 10 000. */
   readonly timeoutMs?: number;
   /**
-   * How long one attempt waits for its answer before another node is tried: longer for a large request (a second for
-   * each MiB), and while a large answer arrives. Default 3 000.
+   * How long one attempt waits for an answer before another node is tried. A large request has more time (a second per
+   * MiB), and the time is extended while a large answer arrives. Default: 3 000.
    */
   readonly attemptTimeoutMs?: number;
-  /** How long a connection may take to come up. Default 2 000. */
+  /** Time limit of a connect. Default: 2 000. */
   readonly connectTimeoutMs?: number;
   /**
-   * Before any node was reached: when every node refuses the connection in so many rounds in a row, a call fails with
-   * CONNECTION_REFUSED. Default Infinity: a cluster may be about to start.
+   * Before any node was reached: if every node refuses the connection in this many rounds in a row, a call fails with
+   * CONNECTION_REFUSED. Default: Infinity, because the cluster may be about to start.
    */
   readonly refusedRounds?: number;
-  /** The first pause between attempts; it doubles, with jitter. Default 20. */
+  /** The first pause between attempts. It doubles, with jitter. Default: 20. */
   readonly backoffMs?: number;
-  /** The longest pause between attempts. Default 1 000. */
+  /** The longest pause between attempts. Default: 1 000. */
   readonly maxBackoffMs?: number;
-  /** Most writes under way at once; more wait their turn. Default 1024. */
+  /** Largest number of concurrent writes. Further writes are queued. Default: 1024. */
   readonly window?: number;
-  /** Most writes that wait their turn, and most reads under way; more fail with CLIENT_OVERLOADED. Default 100 000. */
+  /**
+   * Largest number of queued writes, and of concurrent reads. Further calls fail with CLIENT_OVERLOADED. Default: 100
+   * 000.
+   */
   readonly maxQueuedRequests?: number;
-  /** Most entries of a scan that are asked for at once. Default 1000. */
+  /** Largest number of entries per request of a scan. Default: 1000. */
   readonly pageEntries?: number;
 }
 
-/** The options with their defaults. */
+/** The options with their defaults filled in. */
 export interface ClientSettings extends Required<Omit<ClientOptions, 'endpoints' | 'clusterSecret'>> {
   readonly endpoints: readonly string[];
   readonly clusterSecret: Uint8Array | undefined;
 }
 
 export interface CallOptions {
-  /** How long this call may take, retries included; Infinity: as long as it takes. */
+  /** Time limit of this call, with all retries; Infinity for none. */
   readonly timeoutMs?: number;
   /** Ends the call with ABORTED. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * How new what a read sees is, and who answers it. The first three are linearizable: a read sees every write that was
- * acknowledged before it began.
+ * The consistency of a read, and which node answers it. The first three are linearizable: a read sees every write that
+ * was acknowledged before the read began.
  *
- *     linearizable   the leader, after a round of messages has confirmed that it still leads. The default
- *     lease          the leader, without that round while its lease holds: it trusts that no node's clock runs more
- *                    than a tenth faster than another's
- *     follower       any node, which asks the leader how far it must have applied: the leader carries no values
+ *     linearizable   the leader, after a round of heartbeats has confirmed that it still leads. The default
+ *     lease          the leader, without that round while its lease holds. It relies on clocks: none may run more than
+ *                    a tenth faster than another
+ *     follower       any node; it asks the leader for the index that it must have applied. The leader sends no values
  *     stale          any node, what it has applied, however old
  */
 export type ReadLevel = 'linearizable' | 'lease' | 'follower' | 'stale';
@@ -73,11 +76,11 @@ export interface ReadOptions extends CallOptions {
   readonly level?: ReadLevel;
   /** Short for level `stale`. */
   readonly stale?: boolean;
-  /** The node to ask, with level `follower` or `stale`; otherwise any of the given ones is. */
+  /** The node to ask, for level `follower` or `stale`. Default: any of the client's endpoints. */
   readonly endpoint?: string;
 }
 
-/** Throws `INVALID_REQUEST` for an option that cannot be. */
+/** Throws `INVALID_REQUEST` for an invalid option. */
 export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSettings {
   const settings: ClientSettings = {
     clusterId: '',
@@ -120,13 +123,13 @@ export function clientSettings(options: ClientOptions, env: ClientEnv): ClientSe
 const TIMES = ['attemptTimeoutMs', 'connectTimeoutMs', 'backoffMs', 'maxBackoffMs'] as const;
 const COUNTS = ['window', 'maxQueuedRequests', 'pageEntries'] as const;
 
-/** Throws `INVALID_REQUEST` if that is no time that a call may take. Infinity is one. */
+/** Throws `INVALID_REQUEST` for an invalid timeout. Infinity is valid. */
 export function checkTimeout(timeoutMs: number): void {
   if (!isAboveZero(timeoutMs))
     throw invalid(`timeoutMs must be a number of milliseconds above 0, or Infinity, got ${timeoutMs}`);
 }
 
-/** Options may come from programs without types. */
+/** Takes `unknown`, because options may come from programs without types. */
 function isAboveZero(value: unknown): boolean {
   return typeof value === 'number' && value > 0;
 }

@@ -1,6 +1,6 @@
 /**
- * The client of a cluster. Finds the leader and follows it, repeats what is safe to repeat (every write is: it goes
- * through a session and is applied once), and says exactly what is known when it must give up.
+ * The client of a cluster. It finds the leader and follows it, and repeats what is safe to repeat. Every write is: it
+ * goes through a session and is applied at most once. When the client gives up, it says exactly what is known.
  *
  *     const client = new RaftreeClient({ endpoints: ['127.0.0.1:7001', '127.0.0.1:7002'] });
  *     await client.put('colour/apple', 'red');
@@ -8,12 +8,12 @@
  *     for await (const { key, value } of client.scan({ prefix: 'colour/' })) { ... }
  *     await client.close();
  *
- * Every call may throw a RaftreeClientError (`client-error.ts` lists the codes). Buffers that come back are the
- * caller's own.
+ * Every method may throw a RaftreeClientError (`client-error.ts` lists the codes). Returned buffers belong to the
+ * caller.
  *
- * Order: writes of one client to one key take effect in the order of their calls, awaited or not:
- * `put(k, 1); put(k, 2)` leaves 2. A batch has its place in the order of each of its keys. Writes to different keys,
- * and reads, that are under way together may take effect in any order; await one to have it before another.
+ * Order: writes of one client to one key take effect in the order of the calls, awaited or not: `put(k, 1); put(k, 2)`
+ * leaves 2. A batch counts as a write to each of its keys. Concurrent writes to different keys, and concurrent reads,
+ * take effect in any order. Await a call to order it before the next.
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
@@ -40,31 +40,31 @@ import { SessionWriter, unexpected } from './session-writer.js';
 export interface PutResult {
   /** Whether the change was made; false if a condition was not met. */
   readonly applied: boolean;
-  /** The key's version afterwards: the log index of its last change; 0 if it is not there. */
+  /** The key's version afterwards: the log index of its last change; 0 if the key does not exist. */
   readonly version: number;
-  /** The write's own log index. */
+  /** The log index of this write. */
   readonly index: number;
 }
 
 export interface WriteResult extends PutResult {
-  /** Whether the key was there before. A plain put does not tell: its key is not looked up. */
+  /** Whether the key existed before. A plain put does not say: it does not look the key up. */
   readonly existed: boolean;
 }
 
-/** What became of one operation of a batch. Only in a batch that was applied is an operation `ok`. */
+/** The result of one operation of a batch. Operations are `ok` only if the batch was applied. */
 export type OperationResult =
-  /** `existed`: whether the key was there when its turn came; undefined for a put without a condition. */
+  /** `existed`: whether the key existed when the operation ran; undefined for a put without a condition. */
   | { readonly status: 'ok'; readonly existed: boolean | undefined; readonly version: number }
-  /** The operation's own condition was not met; the key as it is. */
+  /** This operation's condition was not met. `existed` and `version` describe the key as it is. */
   | { readonly status: 'conditionFailed'; readonly existed: boolean; readonly version: number }
   /** Another operation's condition was not met. */
   | { readonly status: 'notApplied' };
 
 export interface BatchResult {
-  /** Whether all operations were applied; if not, none was. */
+  /** Whether all operations were applied. Otherwise none was. */
   readonly applied: boolean;
   readonly index: number;
-  /** One for each operation, in order. */
+  /** One result per operation, in order. */
   readonly results: readonly OperationResult[];
 }
 
@@ -86,14 +86,14 @@ export interface ScanOptions extends ReadOptions {
   /** The last key, exclusive. */
   readonly to?: Bytes;
   readonly prefix?: Bytes;
-  /** Most entries in all. */
+  /** Largest number of entries in total. */
   readonly limit?: number;
-  /** From the last to the first. */
+  /** Whether to go from the last key to the first. */
   readonly reverse?: boolean;
   readonly keysOnly?: boolean;
 }
 
-/** How a node sees its cluster. */
+/** A node's view of its cluster. */
 export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
 
 export class RaftreeClient {
@@ -106,7 +106,7 @@ export class RaftreeClient {
   #readsUnderWay = 0;
   #closing: Promise<void> | undefined;
 
-  /** Connects to nothing yet. Throws `INVALID_REQUEST`. */
+  /** Does not connect yet. Throws `INVALID_REQUEST`. */
   constructor(options: ClientOptions) {
     this.#settings = clientSettings(options, options.env ?? realEnv());
     this.#connections = new Connections(this.#settings);
@@ -114,28 +114,28 @@ export class RaftreeClient {
     this.#writer = new SessionWriter(this.#settings, this.#router);
   }
 
-  /** Sets the value, whether or not the key is there. */
+  /** Sets the value, whether or not the key exists. */
   async put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<PutResult> {
     const { existed: _existed, ...result } = await this.#writeOne({ action: 'put', key, value }, options);
     return result;
   }
 
-  /** Sets the value if the key is not there. */
+  /** Sets the value if the key does not exist. */
   insert(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
     return this.#writeOne({ action: 'put', key, value, condition: { exists: false } }, options);
   }
 
-  /** Sets the value if the key is there. */
+  /** Sets the value if the key exists. */
   update(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
     return this.#writeOne({ action: 'put', key, value, condition: { exists: true } }, options);
   }
 
-  /** Adds to the end of the value; a key that is not there counts as empty. */
+  /** Appends to the value. A key that does not exist counts as empty. */
   append(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
     return this.#writeOne({ action: 'append', key, value }, options);
   }
 
-  /** Sets the value if the present one, or its version, is as expected. */
+  /** Sets the value if the current value, or its version, is the expected one. */
   cas(
     key: Bytes,
     value: Bytes,
@@ -145,14 +145,14 @@ export class RaftreeClient {
     return this.#writeOne({ action: 'put', key, value, condition: expected }, options);
   }
 
-  /** Removes the key; `existed` says whether it was there. */
+  /** Removes the key. `existed` says whether it existed. */
   delete(key: Bytes, options: CallOptions = {}): Promise<WriteResult> {
     return this.#writeOne({ action: 'delete', key }, options);
   }
 
   /**
-   * Applies all operations or, if a condition is not met, none. Conditions look at the keys as they were before the
-   * batch; then the operations take effect in order, each on what the ones before it left.
+   * Applies all operations, or none if a condition is not met. Conditions are checked against the state before the
+   * batch. Then the operations take effect in order; each sees the changes of those before it.
    */
   async batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
     const { applied, index, results } = await this.#write(operations, options);
@@ -169,7 +169,7 @@ export class RaftreeClient {
     };
   }
 
-  /** The value and its version, or undefined. */
+  /** The value and its version, or undefined if the key does not exist. */
   async get(key: Bytes, options: ReadOptions = {}): Promise<GetResult | undefined> {
     const { target, consistency } = readTarget(options);
     return this.#read(options, async (call) => {
@@ -181,8 +181,8 @@ export class RaftreeClient {
   }
 
   /**
-   * The keys of a range in order, fetched page by page: each page is as consistent as a `get`, all together are not one
-   * snapshot. `timeoutMs` is for each page.
+   * The keys of a range in order, fetched in pages. Each page is as consistent as a `get`; all pages together are not
+   * one snapshot. `timeoutMs` applies to each page.
    */
   async *scan(options: ScanOptions = {}): AsyncGenerator<ScanEntry, void, undefined> {
     const { reverse = false, keysOnly = false } = options;
@@ -193,7 +193,7 @@ export class RaftreeClient {
       const limit = Math.min(left, this.#settings.pageEntries);
       const page = await this.#page(range, { limit, reverse, keysOnly }, options);
       for (const { key, value, version } of page.entries) {
-        // Copies: what the caller keeps does not keep whole received blocks.
+        // Copies: otherwise a kept entry would keep the whole received chunk in memory.
         yield { key: Buffer.from(key), value: Buffer.from(value), version };
         left--;
       }
@@ -203,7 +203,7 @@ export class RaftreeClient {
     }
   }
 
-  /** How a node sees its cluster: the one at the endpoint, or any that answers. */
+  /** A node's view of its cluster: of the node at `endpoint`, or of any node that answers. */
   async status(endpoint?: string, options: CallOptions = {}): Promise<NodeStatus> {
     if (endpoint !== undefined) addressOf(endpoint);
     return this.#read(options, async (call) => {
@@ -216,16 +216,16 @@ export class RaftreeClient {
   }
 
   /**
-   * Changes who belongs to the cluster, all at once; resolves when the new members count and no others.
+   * Changes the cluster's members, all at once. Resolves when the new configuration is in force.
    *
-   * While another change is under way it is tried again (`CHANGE_PENDING`). The change is tied to the configuration
-   * that the leader tells first. So it may be sent again after an attempt whose fate is unknown: it cannot undo what
-   * another operator has done since. If the members were changed since then, and are not as asked for:
-   * `CHANGE_CONFLICT`.
+   * While another change is pending, this one is retried (`CHANGE_PENDING`). The change is bound to the index of the
+   * configuration that the leader reports first. So it can be sent again after an attempt with unknown outcome: it
+   * cannot undo what another operator has changed since. If the members were changed since, and not as requested, it
+   * fails with `CHANGE_CONFLICT`.
    *
-   * Refused, and not committed: `ALREADY_MEMBER`, `NOT_A_MEMBER`, `CHANGE_INVALID`. With `force` the leader does not
-   * insist on what it can see now, and warns instead: `QUORUM_AT_RISK`, `MEMBER_UNREACHABLE`, `MEMBER_BEHIND`. After
-   * such a change the cluster may never again take a write.
+   * Refused, and not committed: `ALREADY_MEMBER`, `NOT_A_MEMBER`, `CHANGE_INVALID`. `QUORUM_AT_RISK`,
+   * `MEMBER_UNREACHABLE` and `MEMBER_BEHIND` are refused too, but with `force` they are only warnings. After such a
+   * change the cluster may lose its quorum forever.
    */
   changeMembers(
     changes: readonly MemberChange[],
@@ -246,11 +246,11 @@ export class RaftreeClient {
           if (!(error instanceof RaftreeClientError) || error.code !== 'CHANGE_CONFLICT') throw error;
         }
         if (!call.uncertain) {
-          // Somebody was faster, and nothing of this call is in a log: it is asked for anew.
+          // Another operator was faster, and nothing of this call is in a log: start again.
           await call.pause(this.#settings.backoffMs);
           continue;
         }
-        // One change was made since: this one, or another after which this one can never be.
+        // Exactly one change was made since: this one, or another one, after which this one can never be committed.
         const now = await this.#settledMembers(call);
         if (isInForce(now, wanted))
           return { index: now.configurationIndex, changed: undefined, warnings: [] };
@@ -263,7 +263,10 @@ export class RaftreeClient {
     });
   }
 
-  /** Hands leadership to a voter; resolves when it leads. `TRANSFER_FAILED` if it did not take over in time. */
+  /**
+   * Transfers leadership to a voter. Resolves when that voter leads. `TRANSFER_FAILED` if it does not take over in
+   * time.
+   */
   transferLeadership(node: number, options: CallOptions = {}): Promise<void> {
     return this.#call(options, async (call) => {
       const request = { type: 'transferLeader', nodeId: node } as const;
@@ -273,8 +276,8 @@ export class RaftreeClient {
   }
 
   /**
-   * Ends every call under way with CLIENT_CLOSED and closes all connections. Afterwards nothing of the client runs;
-   * a connection that is just being opened may delay that by connectTimeoutMs.
+   * Ends every call in progress with CLIENT_CLOSED and closes all connections. Afterwards nothing of the client runs. A
+   * connect in progress may delay this by connectTimeoutMs.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -310,7 +313,7 @@ export class RaftreeClient {
     );
   }
 
-  /** What the leader tells of the members when no change is half done. */
+  /** The members that the leader reports, outside a joint configuration. */
   async #settledMembers(call: Call): Promise<MessageOf<'statusReply'>> {
     for (;;) {
       const answer = await this.#router.ask(() => ({ type: 'status' }), call, 'leader');

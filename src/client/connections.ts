@@ -1,4 +1,4 @@
-/** The client's connections, at most one per node, opened when they are first needed. */
+/** The client's connections: at most one per node, opened when first needed. */
 import { RaftreeError } from '../env/errors.js';
 import { backoffDelayMs } from './backoff.js';
 import type { ClientSettings } from './client-options.js';
@@ -8,7 +8,7 @@ interface Node {
   opening: Promise<NodeConnection> | undefined;
   connection: NodeConnection | undefined;
   failures: number;
-  /** Until then an attempt would only repeat `failure`. */
+  /** Until then `get` fails with `failure` instead of a new attempt. */
   restUntilMs: number;
   failure: RaftreeError | undefined;
 }
@@ -22,7 +22,7 @@ export class Connections {
     this.#settings = settings;
   }
 
-  /** An open connection. Rejects as `NodeConnection.open` does; after a failure at once, for a short rest. */
+  /** An open connection. Rejects as `NodeConnection.open` does; for a short time after a failure it rejects at once. */
   get(endpoint: string): NodeConnection | Promise<NodeConnection> {
     if (this.#closed) return Promise.reject(new RaftreeError('UNREACHABLE', 'the client is closed'));
     let node = this.#nodes.get(endpoint);
@@ -39,7 +39,7 @@ export class Connections {
     return node.opening;
   }
 
-  /** Resolves when no socket and no attempt to open one is left. */
+  /** Resolves when all sockets are closed and no connect is in progress. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all(

@@ -1,21 +1,21 @@
 /**
- * Writes to the same key go one after the other, in the order of their calls: the next one is sent when the one before
- * it is over. Sent together, the first could be lost and repeated after the second was applied. Writes to different
- * keys do not wait for each other. A batch waits for the earlier writes to each of its keys.
+ * Orders writes to the same key: they are sent one after the other, in the order of the calls. If two were sent
+ * together, the first could be lost and its repetition applied after the second. Writes to different keys do not wait
+ * for each other. A batch waits for the earlier writes to each of its keys.
  */
 
 export interface Turn {
-  /** Resolves when all earlier writes to the keys are over; undefined if there is none. */
+  /** Resolves when all earlier writes to the keys are over; undefined if there are none. */
   readonly ready: Promise<unknown> | undefined;
-  /** This write is over: it is answered, or it can never be applied any more, or it is not sent at all. */
+  /** Call it when this write is over: it was answered, can no longer be applied, or was not sent. */
   leave(): void;
 }
 
 export class KeyOrder {
-  /** By key: settles when its latest write, and all before it, are over. */
+  /** By key: settles when the latest write to it, and all before, are over. */
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** A turn behind all earlier writes to any of the keys. */
+  /** Registers a write after all earlier writes to any of the keys. */
   enter(keys: ReadonlySet<string>): Turn {
     const before = new Set<Promise<unknown>>();
     for (const key of keys) {
@@ -27,7 +27,7 @@ export class KeyOrder {
     const left = new Promise<void>((resolve) => {
       leave = resolve;
     });
-    // A write that gives up while it waits lets nobody past those that it waits for.
+    // If a write gives up while it waits, later writes must still wait for the ones before it.
     const over = Promise.all([left, ready]);
     for (const key of keys) this.#last.set(key, over);
     void over.then(() => {

@@ -1,13 +1,13 @@
-/** The keys that a scan is about: from (inclusive) to (exclusive), in the order of their bytes. */
+/** The keys of a scan: from (inclusive) to (exclusive), ordered by their bytes. */
 import { type Bytes, toBytes } from './operations.js';
 
 export interface KeyRange {
   readonly from: Buffer;
-  /** No end if undefined. */
+  /** Undefined: no upper bound. */
   readonly to: Buffer | undefined;
 }
 
-/** What satisfies all that is given. */
+/** The intersection of all given bounds. */
 export function keyRange(given: {
   readonly from?: Bytes;
   readonly to?: Bytes;
@@ -32,13 +32,13 @@ export function isEmptyRange(range: KeyRange): boolean {
   return range.to !== undefined && Buffer.compare(range.from, range.to) >= 0;
 }
 
-/** What is left of the range behind a key, in the direction of the scan. */
+/** The rest of the range after a key, in the direction of the scan. */
 export function rangeBehind(range: KeyRange, key: Buffer, reverse: boolean): KeyRange {
   if (reverse) return { from: range.from, to: key };
   return { from: Buffer.concat([key, Buffer.from([0])]), to: range.to };
 }
 
-/** The first key that is behind all keys with the prefix; undefined if there is none. */
+/** The first key after all keys with the prefix; undefined if there is none. */
 function firstAfterPrefix(prefix: Buffer): Buffer | undefined {
   for (let last = prefix.length - 1; last >= 0; last--) {
     const byte = prefix[last];

@@ -1,11 +1,10 @@
-/** What an operator may change about the members of a cluster, and its form on the wire. */
+/** Changes of the cluster's members, and their form on the wire. */
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { addressOf, invalid } from './client-options.js';
 
 /**
- * A voter counts in elections and commits; a learner receives everything and counts for nothing. A new member needs
- * both of its addresses (`host:port`); `promote` makes a learner a voter, `demote` a voter a learner; `update` changes
- * one address or both.
+ * A voter counts in elections and commits; a learner only receives the log. A new member needs both of its addresses
+ * (`host:port`). `promote` makes a learner a voter, `demote` a voter a learner. `update` changes one address or both.
  */
 export type MemberChange =
   | {
@@ -18,11 +17,14 @@ export type MemberChange =
   | { readonly type: 'promote' | 'demote' | 'remove'; readonly node: number };
 
 export interface MembersChanged {
-  /** Of the configuration in which the members are as asked for. */
+  /** Index of the configuration that has the requested members. */
   readonly index: number;
-  /** False: they were so before. Undefined: an attempt was lost sight of, and they are so now. */
+  /**
+   * False: the members were already as requested. Undefined: they are as requested, but an attempt had an unknown
+   * outcome.
+   */
   readonly changed: boolean | undefined;
-  /** What would have been refused without `force`. */
+  /** Reasons why the change would have been refused without `force`. */
   readonly warnings: readonly string[];
 }
 
@@ -40,7 +42,7 @@ export function toMemberChange(change: MemberChange): OutboundMemberChange {
   return { type, nodeId: node, clientAddress: client, peerAddress: peer };
 }
 
-/** Whether the members that a leader tells, with no change half done, are as the changes want them. */
+/** Whether the members that a leader reports, outside a joint configuration, are as the changes want them. */
 export function isInForce(
   { nodeId: leader, leaderAddress, peerAddress, voters, learners, peers }: MessageOf<'statusReply'>,
   changes: readonly OutboundMemberChange[],
@@ -59,7 +61,7 @@ export function isInForce(
   });
 }
 
-/** What a change makes of a node; an update leaves it as it is. */
+/** The membership that a change leads to. An update does not change it. */
 const KINDS: Partial<Record<MemberChange['type'], 'voter' | 'learner'>> = {
   addVoter: 'voter',
   promote: 'voter',

@@ -1,6 +1,6 @@
 /**
- * A connection to one node that carries many requests at once, told apart by their requestId. A request waits here
- * while the connection is not writable, so that unsent output stays bounded.
+ * A connection to one node. It carries many concurrent requests, identified by their requestId. While the connection is
+ * not writable, requests wait here, so that unsent output stays bounded.
  */
 import type { Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
@@ -23,30 +23,30 @@ import type { OutboundOf, RequestName } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import { addressOf, type ClientSettings } from './client-options.js';
 
-/** A node that says nothing, and answers no ping, is gone after four to five times this. */
+/** A node that sends nothing and answers no ping counts as dead after four to five times this. */
 const CHECK_EVERY_MS = 5_000;
-/** Within this time an idle connection pings again. */
+/** An idle connection sends the next ping within this time. */
 const PROMISE_MS = 30_000;
 
-/** One request of any size fits behind what is below the high water mark. */
+/** One request of any size fits on top of the high water mark. */
 const MAX_UNSENT_BYTES = MAX_REQUEST_FRAME_BYTES + 2 * DEFAULT_CHANNEL_OPTIONS.highWaterBytes;
 
 /** A large request has more time for its answer than a small one. */
 const SLOWEST_BYTES_PER_MS = 1024;
 
-/** A request as it is before a connection gives it a requestId. */
+/** A request before a connection gives it a requestId. */
 export type Unnumbered = { [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> }[RequestName];
 
-/** A request under way. */
+/** A request in progress. */
 export interface PendingAnswer {
   /**
    * Rejects with the node's error, or with `CONNECTION_LOST`, `ATTEMPT_TIMEOUT`, `REQUEST_TOO_LARGE`,
    * `INVALID_REQUEST`.
    */
   readonly answer: Promise<ReceivedMessage>;
-  /** Whether it was handed to the system, and may therefore arrive. */
+  /** Whether it was handed to the system, so that it may arrive. */
   readonly sent: boolean;
-  /** Nobody waits for the answer any more; an unsent request is not sent. */
+  /** Gives the request up: its answer is ignored, and if it is unsent it is not sent. */
   cancel(): void;
 }
 
@@ -78,17 +78,17 @@ class PendingRequest implements PendingAnswer {
 export class NodeConnection implements Handler {
   readonly endpoint: string;
   readonly #settings: ClientSettings;
-  /** What the node takes. */
+  /** The node's limits. */
   #limits: RequestLimits | undefined;
   readonly #pending = new Map<number, PendingRequest>();
-  /** Not written yet, because the channel is full. In order of arrival. */
+  /** Not yet written because the channel is not writable. In order of arrival. */
   readonly #unsent = new Set<PendingRequest>();
   #channel: Channel | undefined;
   #lastRequestId = 0;
-  /** When the last message was complete, and when the last bytes came. */
+  /** When the last message was complete, and when the last bytes arrived. */
   #lastReceivedMs = Number.NEGATIVE_INFINITY;
   #lastBytesMs = Number.NEGATIVE_INFINITY;
-  /** What the node said about the connection before it closed it. */
+  /** The error that the node sent before it closed the connection. */
   #farewell: RaftreeError | undefined;
   #becameActive: () => void = () => {};
 
@@ -98,8 +98,8 @@ export class NodeConnection implements Handler {
   }
 
   /**
-   * Resolves when the node has said hello and told its limits. Rejects with `UNREACHABLE` or with the reason that the
-   * node gave (`VERSION_MISMATCH`, `SECRET_MISMATCH` …).
+   * Resolves when the node has sent its hello and its limits. Rejects with `UNREACHABLE` or with the node's reason
+   * (`VERSION_MISMATCH`, `SECRET_MISMATCH` …).
    */
   static async open(endpoint: string, settings: ClientSettings): Promise<NodeConnection> {
     const { env, clusterId, clusterSecret, connectTimeoutMs } = settings;
@@ -149,7 +149,7 @@ export class NodeConnection implements Handler {
       ),
     );
     await Promise.race([active, refused]).finally(() => timer.cancel());
-    // From here on the end of the connection is told to those who wait for answers.
+    // From here on the end of the connection rejects the pending answers.
     refused.catch(() => {});
     return connection;
   }
@@ -158,13 +158,13 @@ export class NodeConnection implements Handler {
     return this.#channel?.isOpen ?? false;
   }
 
-  /** Why the node takes no request of this size, if it does not. Nothing is sent. */
+  /** Why the request exceeds the node's limits; undefined if it does not. Nothing is sent. */
   refused(request: Unnumbered): RaftreeError | undefined {
     const refusal = this.#limits && refusedRequest(this.#limits, request);
     return refusal && new RaftreeError(refusal.code, refusal.message, { info: { outcome: 'notCommitted' } });
   }
 
-  /** On a connection that is not open the answer rejects with `CONNECTION_LOST`, and `sent` stays false. */
+  /** If the connection is not open, the answer rejects with `CONNECTION_LOST` and `sent` stays false. */
   request(request: Unnumbered, timeoutMs: number): PendingAnswer {
     do {
       this.#lastRequestId = (this.#lastRequestId + 1) >>> 0;
@@ -178,7 +178,7 @@ export class NodeConnection implements Handler {
     const { clock, timers } = this.#settings.env;
     const startMs = clock.nowMs();
     const timedOut = () => {
-      // A large answer is on its way, or another one in front of it.
+      // A large answer is arriving: this one, or one before it.
       if (this.#lastBytesMs > Math.max(this.#lastReceivedMs, clock.nowMs() - timeoutMs)) {
         pending.timer = timers.after(timeoutMs, timedOut);
         return;
@@ -189,7 +189,7 @@ export class NodeConnection implements Handler {
         `${this.endpoint} did not answer within ${timeoutMs} ms`,
       );
       pending.reject(silent);
-      // Not a word in all that time: the node may be gone without our knowing. Another connection will tell.
+      // Nothing at all arrived in that time: the node may be gone without a notice. A new connection will show it.
       if (this.#lastReceivedMs <= startMs) this.#channel?.abort(silent);
     };
     pending.timer = timers.after(timeoutMs + sizeOf(request) / SLOWEST_BYTES_PER_MS, timedOut);
@@ -198,13 +198,13 @@ export class NodeConnection implements Handler {
     return pending;
   }
 
-  /** Closes; what waits for an answer gets CONNECTION_LOST. Resolves when the socket is gone. */
+  /** Closes. Requests without an answer fail with CONNECTION_LOST. Resolves when the socket is closed. */
   async close(): Promise<void> {
     this.#channel?.close();
     await this.#channel?.closed;
   }
 
-  // The pipeline's events.
+  // Events of the pipeline.
 
   read(_context: unknown, received: unknown): void {
     const message = received as ReceivedMessage;
@@ -222,7 +222,7 @@ export class NodeConnection implements Handler {
       return;
     }
     const pending = this.#pending.get(message.requestId);
-    // The answer to a request that nobody waits for any more.
+    // The answer to a request that was given up.
     if (!pending) return;
     this.#forget(pending);
     if (message.type === 'error') pending.reject(receivedError(message));
@@ -303,7 +303,7 @@ function refusedRequest(limits: RequestLimits, request: Unnumbered): SizeRefusal
 }
 
 function unreachable(endpoint: string, cause: unknown): RaftreeError {
-  // Of a host with several addresses the system's error has no message.
+  // For a host with several addresses the system's error has an empty message.
   const reason = errorMessage(cause) || errorCode(cause) || 'no connection';
   return new RaftreeError('UNREACHABLE', `${endpoint}: ${reason}`, { cause });
 }

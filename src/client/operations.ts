@@ -1,17 +1,17 @@
-/** What a user may write, and its form on the wire. */
+/** The user's write operations, and their form on the wire. */
 import type { OutboundOperation } from '../protocol/messages.js';
 import { invalid } from './client-options.js';
 
-/** Text is taken as UTF-8. Byte arrays must not change until the call is over. */
+/** Text is encoded as UTF-8. Byte arrays must not change until the call is over. */
 export type Bytes = string | Uint8Array;
 
-/** What a key must be like for an operation to be applied. */
+/** The state of a key that an operation requires. */
 export type Condition =
   | { readonly exists: boolean }
   | { readonly expectedValue: Bytes }
   | { readonly expectedVersion: number };
 
-/** One operation of a batch. `check` changes nothing: it is there for its condition. */
+/** One operation of a batch. `check` changes nothing; it only has a condition. */
 export type BatchOperation =
   | {
       readonly action: 'put' | 'append';
@@ -25,7 +25,7 @@ export type BatchOperation =
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const NOTHING = Buffer.alloc(0);
 
-/** Throws `INVALID_REQUEST` for text that has no UTF-8. */
+/** Throws `INVALID_REQUEST` for text that cannot be encoded as UTF-8. */
 export function toBytes(value: Bytes): Uint8Array {
   if (typeof value !== 'string') {
     if (value instanceof Uint8Array) return value;

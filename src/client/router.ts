@@ -1,11 +1,11 @@
 /**
- * Takes a request to a node that answers it. Knows who leads, or was said to; asks the next node when one does not
- * answer; pauses, ever longer, when all have been asked; and keeps account of what each attempt may have done.
+ * Brings a request to a node that answers it. Remembers the leader; tries the next node when one does not answer;
+ * pauses, longer each time, when all nodes were tried; and records what each attempt may have done.
  *
- * After an attempt of a write, or of an operator's change:
+ * The outcome after an attempt of a write, or of an operator's change:
  *
- *     not sent                                              as before
- *     answered with outcome notCommitted                    as before
+ *     not sent                                              unchanged
+ *     answered with outcome notCommitted                    unchanged
  *     sent, and no answer, or one with outcome unknown      uncertain: it may be in a log
  */
 import { errorCode, RaftreeError } from '../env/errors.js';
@@ -40,22 +40,20 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'MALFORMED_MESSAGE',
 ]);
 
-/** The right node at the wrong time. */
+/** The right node, but it cannot take the request now. */
 const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING']);
 
-/** For so long a full disk is taken for one that another leader does not have. */
+/** How long to wait for another leader when the leader's disk is full. */
 const DISK_FULL_PATIENCE_MS = 3000;
 
-/** Requests that may be done although nobody heard of it. */
+/** Requests that may take effect although their answer is lost. */
 export const LASTING: ReadonlySet<RequestName> = new Set(['write', 'changeMembers', 'transferLeader']);
 
-/**
- * Answered when all is checked and the cluster has gone through with it: a leader may take some ten seconds for that.
- */
+/** Requests that are answered only after all checks and the cluster's agreement, which may take ten seconds. */
 const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader']);
 const SLOW_ATTEMPT_TIMEOUT_MS = 18_000;
 
-/** Errors that speak of the node itself: if all nodes say so, there is no use in waiting. */
+/** Errors about the client or the node, not the request: if all nodes answer so, waiting does not help. */
 const REFUSAL_CODES: ReadonlySet<string> = new Set([
   'VERSION_MISMATCH',
   'IDENTITY_MISMATCH',
@@ -63,13 +61,13 @@ const REFUSAL_CODES: ReadonlySet<string> = new Set([
   'NODE_REMOVED',
 ]);
 
-/** Where a request may go: to the leader, to any of the given nodes, or to one. */
+/** Where a request is sent: to the leader, to any of the endpoints, or to one of them. */
 export type Target = 'leader' | 'any' | { readonly endpoint: string };
 
-/** With less time left than this after a pause, no further attempt is made. */
+/** If less time than this would be left after a pause, no further attempt is made. */
 const LAST_ATTEMPT_MS = 50;
 
-/** Addresses learned from nodes are remembered up to this many. */
+/** Largest number of addresses learned from nodes. */
 const MAX_LEARNED_ENDPOINTS = 64;
 
 export class Router {
@@ -77,9 +75,9 @@ export class Router {
   readonly #connections: Connections;
   readonly #learned = new Set<string>();
   #leader: string | undefined;
-  /** Some node was connected to: the cluster is there, if not always. */
+  /** A connection to a node was made before: the cluster exists, although it may be unreachable now. */
   #isReached = false;
-  /** Counts up; picks the node to ask when the leader is not known. */
+  /** Counts up. Selects the node to ask when the leader is unknown. */
   #turn: number;
 
   constructor(settings: ClientSettings, connections: Connections) {
@@ -89,8 +87,8 @@ export class Router {
   }
 
   /**
-   * The answer to a request. `build` is called for each attempt. Throws a RaftreeClientError with a node's code, or
-   * with why the call ended.
+   * Returns the answer to a request. `build` is called for each attempt. Throws a RaftreeClientError with the node's
+   * code, or with the reason why the call ended.
    */
   async ask(build: () => Unnumbered, call: Call, target: Target): Promise<ReceivedMessage> {
     try {
@@ -105,9 +103,9 @@ export class Router {
 
   async #ask(build: () => Unnumbered, call: Call, target: Target): Promise<ReceivedMessage> {
     const refused = new Set<string>();
-    /** Asked since the last pause. */
+    /** The nodes tried since the last pause. */
     const tried = new Set<string>();
-    /** Of those: nobody listens there. */
+    /** Those of them whose port refuses connections. */
     const notListening = new Set<string>();
     let refusedRounds = 0;
     let pauses = 0;
@@ -117,7 +115,7 @@ export class Router {
       const endpoint = this.#choose(target, candidates, tried);
       try {
         const answer = await this.#attempt(endpoint, build, call, target);
-        // Any node answers a `status`: whoever asks for the leader's wants it from the leader.
+        // Any node answers `status`. With target `leader` it must come from the leader.
         if (target === 'leader') checkLeads(endpoint, answer);
         if (target === 'leader') this.#leader = endpoint;
         return answer;
@@ -128,7 +126,7 @@ export class Router {
         if (error.code === 'DISK_FULL') {
           const nowMs = this.#settings.env.clock.nowMs();
           diskFullSinceMs ??= nowMs;
-          // Of a write that may be in a log already only another attempt tells what became of it.
+          // If the write may already be in a log, only another attempt can show its outcome.
           if (!call.uncertain && nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS) throw error;
         }
         if (REFUSAL_CODES.has(error.code)) refused.add(endpoint);
@@ -148,7 +146,7 @@ export class Router {
         notListening.clear();
         const { env, backoffMs, maxBackoffMs } = this.#settings;
         const pauseMs = backoffDelayMs(pauses++, backoffMs, maxBackoffMs, env.random);
-        // An attempt that can hardly be answered in time would only make the outcome uncertain.
+        // An attempt that can hardly be answered in time would only make the outcome unknown.
         if (call.remainingMs < pauseMs + LAST_ATTEMPT_MS) return await call.untilEnd();
         await call.pause(pauseMs);
       }
@@ -169,7 +167,7 @@ export class Router {
     const request = build();
     const { attemptTimeoutMs } = this.#settings;
     const refusal = connection.refused(request);
-    // The limits of the leader count. Another node's may be lower, and the request is not its to take.
+    // Only the leader's limits count. Another node's limits may be lower.
     if (refusal && target === 'leader') await this.#checkLeads(connection, call);
     if (refusal) throw refusal;
     const pending = connection.request(
@@ -201,7 +199,7 @@ export class Router {
     return [target.endpoint];
   }
 
-  /** The leader if it is known and was not tried; else the next node that was not. */
+  /** The leader if it is known and not yet tried, otherwise the next node that is not yet tried. */
   #choose(target: Target, candidates: readonly string[], tried: ReadonlySet<string>): string {
     if (target === 'leader' && this.#leader !== undefined && !tried.has(this.#leader)) return this.#leader;
     const first = this.#turn % candidates.length;
@@ -209,10 +207,10 @@ export class Router {
     return inTurn.find((candidate) => !tried.has(candidate)) ?? inTurn[0] ?? '';
   }
 
-  /** Draws conclusions about the leader from a failed attempt. */
+  /** Updates the knowledge about the leader after a failed attempt. */
   #learn(endpoint: string, error: RaftreeError): void {
     if (BUSY_CODES.has(error.code)) {
-      // A node that may not lead at all: the next attempt is another one's.
+      // This node may not be the leader: the next attempt goes to another one.
       if (this.#leader !== endpoint) this.#turn++;
       return;
     }
@@ -227,7 +225,7 @@ export class Router {
   }
 }
 
-/** The system at the other end says that no process listens, or no such host is known. */
+/** The system reports that no process listens there, or that the host is unknown. */
 function isNotListening(error: RaftreeError): boolean {
   const code = errorCode(error.cause);
   return error.code === 'UNREACHABLE' && (code === 'ECONNREFUSED' || code === 'ENOTFOUND');
@@ -250,7 +248,7 @@ function checkLeads(endpoint: string, answer: ReceivedMessage): void {
   throw new RaftreeError('NOT_LEADER', `${endpoint} does not lead`, { info: { leaderAddress } });
 }
 
-/** What an attempt that ended so may have done. */
+/** What an attempt that failed with this error may have done. */
 function outcomeOf(error: unknown): Outcome {
   if (error instanceof RaftreeError && error.info.outcome === 'notCommitted') return 'notCommitted';
   return 'unknown';

@@ -1,7 +1,7 @@
 /**
- * Takes writes through a session: opens one when the first write comes, gives each write a sequence, lets those wait
- * that do not fit the window, and goes on in a new session when the old one has expired. Writes to the same key take
- * effect in the order of their calls (key-order.ts).
+ * Sends writes through a session. It opens a session at the first write, gives each write a sequence number, queues
+ * writes that do not fit into the window, and opens a new session when the old one has expired. Writes to the same key
+ * take effect in the order of their calls (key-order.ts).
  */
 import { RaftreeError } from '../env/errors.js';
 import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
@@ -28,9 +28,9 @@ export class SessionWriter {
   readonly #settings: ClientSettings;
   readonly #router: Router;
   readonly #order = new KeyOrder();
-  /** Writes that wait for an earlier one to the same key. */
+  /** Number of writes that wait for an earlier write to the same key. */
   #behindOthers = 0;
-  /** Those that wait for room in the window, in order of arrival. */
+  /** Writes that wait for room in the window, in order of arrival. */
   readonly #waiting = new Set<Waiting>();
   #session: WriteSession | undefined;
   /** The call that opens a session. */
@@ -44,7 +44,7 @@ export class SessionWriter {
   /** Throws a RaftreeClientError. */
   async write(operations: readonly OutboundOperation[], call: Call): Promise<MessageOf<'writeReply'>> {
     const turn = this.#order.enter(new Set(operations.map(({ key }) => nameOf(key))));
-    /** What was sent may be applied until then. */
+    /** Until this resolves, the write that was sent may still be applied. */
     let over: Promise<void> | undefined;
     try {
       if (turn.ready) await this.#waitForTurn(turn.ready, call);
@@ -71,10 +71,11 @@ export class SessionWriter {
             if (this.#session === session) this.#session = undefined;
             session.end();
           }
-          // Given up, but perhaps on its way: it may still be applied until the node knows that nobody waits for it.
+          // The call gave up, but its write may still arrive. It can be applied until the node learns, by
+          // acknowledgedThrough, that it was given up.
           if (error.outcome === 'unknown') over = session.passed(sequence);
-          // An earlier attempt may have been applied before the session expired: in a new one it would be applied
-          // twice.
+          // An earlier attempt may have been applied before the session expired: in a new session it would be applied
+          // again.
           if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
         } finally {
           session.finish(sequence);
@@ -87,7 +88,7 @@ export class SessionWriter {
     }
   }
 
-  /** Nothing goes on after this. The writes under way are ended by their calls. */
+  /** Opens no session after this. The calls end the writes in progress. */
   close(): void {
     this.#opening?.end('CLIENT_CLOSED');
   }
@@ -157,7 +158,7 @@ export class SessionWriter {
     });
   }
 
-  /** Gives the places there are to those who wait, or sees to it that there will be some. */
+  /** Gives free places in the window to waiting writes, or opens a session if there is none. */
   #serve(): void {
     for (const waiting of this.#waiting) {
       if (!this.#session?.hasRoom) break;
@@ -182,7 +183,8 @@ export class SessionWriter {
       call.finish();
       this.#opening = undefined;
     }
-    // Out of time is only this attempt's end: whoever still waits has time left. Any other failure is an answer.
+    // A timeout of this call is not an answer: the waiting writes have deadlines of their own. Any other failure is
+    // one.
     const isAnswer = failure && !call.isEnded;
     if (isAnswer && failure) {
       const { code, message } = failure;
@@ -197,7 +199,7 @@ export class SessionWriter {
   }
 }
 
-/** A node answered with a message that is no answer to this request. */
+/** The error for a message that is no answer to this request. */
 export function unexpected(type: string, request: RequestName): RaftreeClientError {
   const outcome = LASTING.has(request) ? 'unknown' : 'notCommitted';
   return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);

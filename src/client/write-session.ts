@@ -1,8 +1,9 @@
 /**
- * The numbers of one session. The node keeps the results of sequences above the acknowledged floor, so that a repeated
- * write is answered and not applied again; a sequence may therefore be at most `window` above the floor.
+ * The sequence numbers of one session. The node keeps the results of all sequences above the acknowledged floor, so
+ * that a repeated write is answered and not applied again. A sequence may therefore be at most `window` above the
+ * floor.
  *
- *     1  2  3  4  5  6  7  8                floor = 3: all up to 3 are done with
+ *     1  2  3  4  5  6  7  8                floor = 3: all up to 3 are done
  *     x  x  x  .  x  .  .                   window = 5: 8 may be given out, 9 must wait for 4
  *           ^floor          ^next
  */
@@ -11,9 +12,9 @@ export class WriteSession {
   readonly #window: number;
   #next = 1;
   #floor = 0;
-  /** Done with, above the floor. */
+  /** Done sequences above the floor. */
   readonly #done = new Set<number>();
-  /** Who waits for the floor to reach a sequence. */
+  /** Callbacks for when the floor reaches a sequence. */
   readonly #passed = new Map<number, () => void>();
   #isEnded = false;
 
@@ -26,24 +27,24 @@ export class WriteSession {
     return this.#next <= this.#floor + this.#window;
   }
 
-  /** The highest sequence up to which all are answered or given up: none of them is ever sent again. */
+  /** All writes up to this sequence were answered or given up: none is ever sent again. */
   get acknowledgedThrough(): number {
     return this.#floor;
   }
 
-  /** The sequence of a new write. Only while there is room. */
+  /** The sequence of a new write. Call it only while there is room. */
   take(): number {
     return this.#next++;
   }
 
-  /** The write with this sequence is answered or given up. */
+  /** The write with this sequence was answered or given up. */
   finish(sequence: number): void {
     this.#done.add(sequence);
     while (this.#done.delete(this.#floor + 1)) this.#floor++;
     this.#tellThrough(this.#floor);
   }
 
-  /** The node has said that it does not know the session: nothing of it is applied any more. */
+  /** The node does not know the session any more: none of its writes can be applied. */
   end(): void {
     this.#isEnded = true;
     this.#tellThrough(Number.POSITIVE_INFINITY);
