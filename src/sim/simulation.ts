@@ -3,8 +3,6 @@
  * must go on, its replicas become equal, and the clients' history hold. The same seed and commit give the same run.
  */
 
-import { Cluster } from './cluster/cluster.js';
-import { useProbe } from './cluster/probes.js';
 import { Mistakes } from './nemesis/mistakes.js';
 import { Nemesis } from './nemesis/nemesis.js';
 import { Operator } from './nemesis/operator.js';
@@ -13,6 +11,8 @@ import { Coverage } from './rules/coverage.js';
 import { History } from './rules/history.js';
 import { callsAbout, checkHistory } from './rules/history-rules.js';
 import { toText } from './rules/trace.js';
+import { useProbe } from './run/probes.js';
+import { RunCluster } from './run/run-cluster.js';
 import type { FaultName } from './setting/fault-names.js';
 import { type Profile, settingOf, undisturbed } from './setting/setting.js';
 import { type Schedule, Stage } from './stage.js';
@@ -63,7 +63,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const chosen = settingOf(random, new SeededRandom(~seed >>> 0), profile, faults);
   const setting = schedule?.setting(undisturbed(chosen)) ?? chosen;
   const coverage = new Coverage();
-  const cluster = new Cluster(setting, random, coverage, sink);
+  const cluster = new RunCluster(setting, random, coverage, sink);
   const history = new History();
   const workload = new Workload(cluster, new SeededRandom(random.uint32()), history, setting.workload);
   const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
@@ -74,7 +74,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
     : [nemesis, operator, mistakes, strangers];
-  useProbe(cluster);
+  useProbe(cluster.probe);
   try {
     const heal = () => {
       mistakes.correct();
@@ -104,14 +104,14 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
 }
 
 async function phases(
-  cluster: Cluster,
+  cluster: RunCluster,
   workload: Workload,
   heal: () => void,
   troubles: readonly Troubles[],
   durationMs: number,
 ): Promise<void> {
   const { machines, founders } = cluster;
-  for (const machine of founders) cluster.start(machine);
+  for (const machine of founders) cluster.turnOn(machine);
   const allMet = () =>
     founders.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
   if (
@@ -144,7 +144,7 @@ async function phases(
     !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
   )
     return;
-  const client = cluster.client(cluster.hostEnv('c0'), { timeoutMs: PROGRESS_MS });
+  const client = cluster.client(PROGRESS_MS, { env: cluster.host('c0').env });
   const progress = client.put('k0', 'last;').then(() => client.get('k0'));
   if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
   const converged = () => {
@@ -174,7 +174,7 @@ async function phases(
 }
 
 /** Whoever has applied as much as the leader knows the same members. */
-function compareMembers(cluster: Cluster): void {
+function compareMembers(cluster: RunCluster): void {
   const leading = cluster.leader?.node?.status(0);
   if (!leading) return;
   const membersIn = ({ voters, outgoing, learners }: typeof leading) =>
@@ -189,7 +189,7 @@ function compareMembers(cluster: Cluster): void {
 
 /** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */
 async function reaches(
-  cluster: Cluster,
+  cluster: RunCluster,
   withinMs: number,
   condition: () => boolean,
   what: string,
@@ -219,7 +219,7 @@ async function reaches(
  * Whether those whose disks are whole are too few, in the newest configuration that one of them knows, and a disk that
  * broke is to blame. That operators' mistakes leave too few a cluster does not let them do.
  */
-function hasLostItsQuorum({ machines }: Cluster): boolean {
+function hasLostItsQuorum({ machines }: RunCluster): boolean {
   const whole = machines.filter(({ isDamaged }) => !isDamaged);
   const statuses = whole.flatMap(({ state, node }) => (state === 'up' && node ? [node.status(0)] : []));
   const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];
@@ -231,7 +231,7 @@ function hasLostItsQuorum({ machines }: Cluster): boolean {
 }
 
 async function settles(
-  cluster: Cluster,
+  cluster: RunCluster,
   withinMs: number,
   promise: Promise<unknown>,
   what: string,
@@ -257,7 +257,7 @@ async function settles(
   return went;
 }
 
-function report({ seed, schedule }: RunOptions, cluster: Cluster, history: History): string {
+function report({ seed, schedule }: RunOptions, cluster: RunCluster, history: History): string {
   const { broken, trace, setting, machines } = cluster;
   const key = /\bk\d+$/.exec(broken?.detail ?? '')?.[0];
   const said = key === undefined ? [] : callsAbout(history, key).slice(-60);
@@ -283,7 +283,7 @@ function report({ seed, schedule }: RunOptions, cluster: Cluster, history: Histo
   ].join('\n');
 }
 
-function standing({ machines, reference }: Cluster): string {
+function standing({ machines, reference }: RunCluster): string {
   const each = machines.map(({ host, state, node }) => {
     const status = node?.status(0);
     const voters = `${status?.voters.join()} + ${status?.learners.join()}`;

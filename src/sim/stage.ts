@@ -7,10 +7,10 @@
 
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Node } from '../server/node.js';
-import type { Cluster } from './cluster/cluster.js';
 import type { Direct } from './cluster/direct.js';
-import type { SimulatedMachine } from './cluster/machine.js';
 import { Commands } from './nemesis/commands.js';
+import type { RunCluster } from './run/run-cluster.js';
+import type { RunMachine } from './run/run-machine.js';
 import type { Setting } from './setting/setting.js';
 import type { Workload } from './workload/workload.js';
 import type { SeededRandom } from './world/seeded-random.js';
@@ -38,7 +38,7 @@ export function threeQuickNodes(chosen: Setting): Setting {
   };
 }
 
-export function statusOf({ node }: SimulatedMachine): ReturnType<Node['status']> | undefined {
+export function statusOf({ node }: RunMachine): ReturnType<Node['status']> | undefined {
   return node?.status(0);
 }
 
@@ -48,7 +48,7 @@ const PATIENCE_MS = 15_000;
 const FIRST_ENTRIES = 5;
 
 export class Stage {
-  readonly cluster: Cluster;
+  readonly cluster: RunCluster;
   readonly random: SeededRandom;
   readonly workload: Workload;
   readonly #reached: string[] = [];
@@ -57,7 +57,7 @@ export class Stage {
   #hosts = 1;
   #stopped = false;
 
-  constructor(cluster: Cluster, random: SeededRandom, workload: Workload) {
+  constructor(cluster: RunCluster, random: SeededRandom, workload: Workload) {
     this.cluster = cluster;
     this.random = random;
     this.workload = workload;
@@ -99,7 +99,7 @@ export class Stage {
   }
 
   /** The founders in an order that the seed decides, without those given. */
-  shuffledFounders(...without: readonly SimulatedMachine[]): SimulatedMachine[] {
+  shuffledFounders(...without: readonly RunMachine[]): RunMachine[] {
     const left = this.cluster.founders.filter((machine) => !without.includes(machine));
     return left
       .map((machine) => ({ machine, at: this.random.float() }))
@@ -109,12 +109,7 @@ export class Stage {
 
   /** From now on these messages between nodes are lost, or late: then `send` is called when they are to go. */
   lose(
-    isLost: (
-      from: SimulatedMachine,
-      to: SimulatedMachine,
-      message: ReplicaMessage,
-      send: () => void,
-    ) => boolean,
+    isLost: (from: RunMachine, to: RunMachine, message: ReplicaMessage, send: () => void) => boolean,
   ): void {
     const { machines } = this.cluster;
     this.cluster.loses = (who, id, message, send) => {
@@ -125,14 +120,14 @@ export class Stage {
   }
 
   /** What happens in the moment of each election, before the new leader has said anything. */
-  onElected(react: (leader: SimulatedMachine) => void): void {
+  onElected(react: (leader: RunMachine) => void): void {
     this.cluster.onElected = (who) => {
       const leader = this.cluster.machines.find(({ host }) => host === who);
       if (leader && !this.#stopped) react(leader);
     };
   }
 
-  cut(side: readonly SimulatedMachine[], other: readonly SimulatedMachine[]): void {
+  cut(side: readonly RunMachine[], other: readonly RunMachine[]): void {
     const { network } = this.cluster.world;
     for (const { host: one } of side)
       for (const { host: two } of other) {
@@ -142,7 +137,7 @@ export class Stage {
       }
   }
 
-  isolate(...machines: readonly SimulatedMachine[]): void {
+  isolate(...machines: readonly RunMachine[]): void {
     this.cut(machines, this.cluster.machines);
   }
 
@@ -151,7 +146,7 @@ export class Stage {
   }
 
   /** The clients find this node no more, and ask another one. */
-  cutClients({ host }: SimulatedMachine): void {
+  cutClients({ host }: RunMachine): void {
     const { network } = this.cluster.world;
     for (const client of this.#clients) {
       network.cut(client, host);
@@ -160,7 +155,7 @@ export class Stage {
     }
   }
 
-  mendClients({ host }: SimulatedMachine): void {
+  mendClients({ host }: RunMachine): void {
     const { network } = this.cluster.world;
     for (const client of this.#clients) {
       network.mend(client, host);
@@ -173,11 +168,7 @@ export class Stage {
   }
 
   /** An operator on a host of his own asks one node to change a member; it is answered, or not, later. */
-  change(
-    at: SimulatedMachine,
-    type: 'addVoter' | 'addLearner' | 'remove',
-    { id, host }: SimulatedMachine,
-  ): void {
+  change(at: RunMachine, type: 'addVoter' | 'addLearner' | 'remove', { id, host }: RunMachine): void {
     const { voters = [], learners = [] } = statusOf(at) ?? {};
     const isMember = voters.includes(id) || learners.includes(id);
     const wanted = isMember
@@ -197,12 +188,12 @@ export class Stage {
     });
   }
 
-  transfer(at: SimulatedMachine, to: SimulatedMachine): void {
+  transfer(at: RunMachine, to: RunMachine): void {
     this.#ask(at, { type: 'transferLeader', nodeId: to.id });
   }
 
-  #ask(at: SimulatedMachine, request: Parameters<Direct['ask']>[1]): void {
-    const operator = this.cluster.direct(this.cluster.hostEnv(`operator${this.#hosts++}`));
+  #ask(at: RunMachine, request: Parameters<Direct['ask']>[1]): void {
+    const operator = this.cluster.direct(this.cluster.host(`operator${this.#hosts++}`).env);
     this.#operators.push(operator);
     void operator.ask(at.endpoint, request);
   }

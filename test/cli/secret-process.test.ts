@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { OTHER_SECRET, SECRET } from '../../src/sim/setting/secrets.js';
+import { OTHER_SECRET, SECRET } from '../../src/sim/cluster/secrets.js';
 import { ProcessCluster, raftree } from '../support/process-cluster.js';
 
 test('members and leaders are changed with --secret-file or RAFTREE_CLUSTER_SECRET_FILE', async () => {

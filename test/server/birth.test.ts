@@ -6,9 +6,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import { Birth, UNTOUCHED } from '../../src/server/birth.js';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SHORT_TIMEOUTS } from '../support/four-nodes.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const FOUNDERS = [1, 2, 3];
 
@@ -207,11 +207,14 @@ test('who has adopted is born with what any member that was born says, a joiner 
   assert.equal(birth.due(), { ...adopted, phase: 'born' });
 });
 
-function clusterOf(seed: number, options: SimClusterOptions = {}): { cluster: SimCluster; said: string[] } {
+function clusterOf(
+  seed: number,
+  options: SimulatedClusterOptions = {},
+): { cluster: SimulatedCluster; said: string[] } {
   const said: string[] = [];
   const note = (_fields: unknown, message: string) => said.push(message);
   const logger = { debug: note, info: note, warn: note, error: note };
-  return { cluster: new SimCluster(seed, { config: SHORT_TIMEOUTS, logger, ...options }), said };
+  return { cluster: new SimulatedCluster(seed, { config: SHORT_TIMEOUTS, logger, ...options }), said };
 }
 
 function addressesOf(ids: readonly number[]): { id: number; client: string; peer: string }[] {
@@ -233,11 +236,11 @@ test('nobody leads before all first members have met; then they begin', async ()
 
 test('one node with data, started as one of three beside two empty ones, keeps its data to itself', async () => {
   const { cluster, said } = clusterOf(2);
-  const single = new SimCluster(2, { size: 1, config: SHORT_TIMEOUTS });
+  const single = new SimulatedCluster(2, { size: 1, config: SHORT_TIMEOUTS });
   await single.run(single.startAll());
   await single.run(single.client().put('precious', 'yes'));
   single.kill(1);
-  cluster.disks[0] = single.disks[0] as SimDisk;
+  cluster.machine(1).disk = single.machine(1).disk;
   for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
   await cluster.world.scheduler.runFor(10_000);
   assert.is((await cluster.run(cluster.client().get('precious')))?.value.toString(), 'yes');
@@ -251,7 +254,7 @@ test('two of three nodes with emptied folders begin no new cluster', async () =>
   await cluster.run(cluster.client().put('precious', 'yes'));
   for (const id of [1, 2]) {
     cluster.kill(id);
-    cluster.disks[id - 1] = new SimDisk();
+    cluster.machine(id).disk = new SimDisk();
   }
   const kept = cluster.nodes[2]?.status(0).lastIndex ?? 0;
   for (const id of [1, 2]) await cluster.run(cluster.start(id));
@@ -266,16 +269,16 @@ test('a node of another cluster of the same name is refused, by name', async () 
   const client = cluster.client();
   await cluster.run(client.put('a', 'ours'));
   // Node 4 has a cluster of its own, of the same name.
-  const other = new SimCluster(5, {
+  const other = new SimulatedCluster(5, {
     size: 4,
     config: { ...SHORT_TIMEOUTS, nodes: addressesOf([4]), nodeId: 4 },
   });
   await other.run(other.start(4));
   await other.run(other.nodes[3] ? sleepUntil(other, () => other.leader !== undefined) : Promise.resolve());
   await other.run(other.closeAll());
-  cluster.disks[3] = other.disks[3] as SimDisk;
+  cluster.machine(4).disk = other.machine(4).disk;
   await cluster.run(cluster.start(4));
-  const add = [{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }] as const;
+  const add = [{ type: 'addLearner', node: 4, ...cluster.machine(4).addresses }] as const;
   const refusal = await cluster.run(client.changeMembers(add).catch((error: unknown) => error));
   assert.match(String(refusal), /belongs to another cluster of the same name/);
   await cluster.run(client.changeMembers(add, { force: true }));
@@ -285,7 +288,7 @@ test('a node of another cluster of the same name is refused, by name', async () 
   await cluster.run(client.put('a', 'ours still'));
 });
 
-async function sleepUntil({ world }: SimCluster, condition: () => boolean): Promise<void> {
+async function sleepUntil({ world }: SimulatedCluster, condition: () => boolean): Promise<void> {
   for (let i = 0; i < 1000 && !condition(); i++) await world.scheduler.sleep(10);
 }
 
@@ -295,7 +298,7 @@ test('a Raft log that was emptied beside its identity is damage, not a new node'
     await cluster.run(cluster.startAll());
     await cluster.run(cluster.client().put('a', '1'));
     cluster.kill(2);
-    const { env } = cluster.world.start('operator', cluster.disks[1] as SimDisk);
+    const { env } = cluster.world.start('operator', cluster.machine(2).disk);
     if (lost.endsWith('.json')) env.fs.unlink(lost);
     else env.fs.removeTree(lost);
     const error = await cluster.run(cluster.start(2).catch((failure: unknown) => failure));
@@ -306,7 +309,7 @@ test('a Raft log that was emptied beside its identity is damage, not a new node'
 test('first members that are listed differently never mix', async () => {
   const { cluster, said } = clusterOf(7);
   const { config } = cluster;
-  cluster.config = function (this: SimCluster, id) {
+  cluster.config = function (this: SimulatedCluster, id) {
     return { ...config.call(this, id), ...(id === 3 ? { nodes: addressesOf([2, 3]) } : {}) };
   };
   for (const id of [1, 2, 3]) await cluster.run(cluster.start(id));
@@ -323,11 +326,13 @@ test('a birth that has begun goes on with the first members that it began with, 
   await cluster.world.scheduler.runFor(10_000);
   cluster.kill(1);
   // As if its power had failed a moment before the others had answered.
-  cluster.disks[0]?.edit('/data/identity.json', (content) =>
-    Buffer.from(content.toString().replace('"phase": "born"', '"phase": "proposed"')),
-  );
+  cluster
+    .machine(1)
+    .disk.edit('/data/identity.json', (content) =>
+      Buffer.from(content.toString().replace('"phase": "born"', '"phase": "proposed"')),
+    );
   const { config } = cluster;
-  cluster.config = function (this: SimCluster, id) {
+  cluster.config = function (this: SimulatedCluster, id) {
     return { ...config.call(this, id), nodes: addressesOf([1]) };
   };
   const error = await cluster.run(cluster.start(1).catch((failure: unknown) => failure));
@@ -343,11 +348,11 @@ test('a node whose "join" was forgotten has no part; with it, the same folder jo
   const client = cluster.client();
   await cluster.run(client.put('a', '1'));
   const { config } = cluster;
-  cluster.config = function (this: SimCluster, id) {
+  cluster.config = function (this: SimulatedCluster, id) {
     return { ...config.call(this, id), join: false };
   };
   await cluster.run(cluster.start(4));
-  const add = [{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }] as const;
+  const add = [{ type: 'addLearner', node: 4, ...cluster.machine(4).addresses }] as const;
   const refusal = await cluster.run(client.changeMembers(add).catch((error: unknown) => error));
   assert.match(String(refusal), /set "join": true in its node\.json/);
   await cluster.run(client.changeMembers(add, { force: true }));
@@ -379,7 +384,9 @@ test('an emptied folder of a node that joined is refused by those who never met 
   for (const node of [2, 3]) {
     await cluster.run(cluster.start(node));
     await scheduler.runFor(1000);
-    await cluster.run(client.changeMembers([{ type: 'addLearner', node, ...cluster.addressesOf(node) }]));
+    await cluster.run(
+      client.changeMembers([{ type: 'addLearner', node, ...cluster.machine(node).addresses }]),
+    );
     await scheduler.runFor(3000);
     await cluster.run(client.changeMembers([{ type: 'promote', node }]));
     await scheduler.runFor(1000);
@@ -388,7 +395,7 @@ test('an emptied folder of a node that joined is refused by those who never met 
   cutBoth('n1', 'n3');
   await cluster.run(client.put('W', 'acknowledged'));
   for (const id of [1, 2]) cluster.kill(id);
-  cluster.disks[1] = new SimDisk();
+  cluster.machine(2).disk = new SimDisk();
   network.mendAll();
   await cluster.run(cluster.start(2));
   await scheduler.runFor(20_000);

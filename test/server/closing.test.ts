@@ -1,11 +1,11 @@
 /** Whole nodes that close in good order: the others have a leader at once. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SimCluster } from '../support/sim-cluster.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 
 test('a leader that closes hands over first: clients wait no election timeout', async () => {
   for (let seed = 1; seed <= 5; seed++) {
-    const cluster = new SimCluster(seed);
+    const cluster = new SimulatedCluster(seed);
     await cluster.run(cluster.startAll());
     const client = cluster.client();
     await cluster.run(client.put('a', '1'));
@@ -24,7 +24,7 @@ test('a leader that closes hands over first: clients wait no election timeout', 
 });
 
 test('when all nodes close at once, none waits for an election timeout', async () => {
-  const cluster = new SimCluster(2);
+  const cluster = new SimulatedCluster(2);
   await cluster.run(cluster.startAll());
   const client = cluster.client();
   await cluster.run(client.put('a', '1'));

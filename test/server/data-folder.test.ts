@@ -3,10 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Logger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk, systemError } from '../../src/sim/world/disk.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
-async function refusal(cluster: SimCluster): Promise<RaftreeError> {
+async function refusal(cluster: SimulatedCluster): Promise<RaftreeError> {
   try {
     await cluster.run(cluster.start(1));
   } catch (error) {
@@ -17,18 +17,20 @@ async function refusal(cluster: SimCluster): Promise<RaftreeError> {
 }
 
 /** One node that has run and written, then was killed. */
-async function usedFolder(options: SimClusterOptions = {}): Promise<{ cluster: SimCluster; disk: SimDisk }> {
-  const cluster = new SimCluster(1, { size: 1, ...options });
+async function usedFolder(
+  options: SimulatedClusterOptions = {},
+): Promise<{ cluster: SimulatedCluster; disk: SimDisk }> {
+  const cluster = new SimulatedCluster(1, { size: 1, ...options });
   await cluster.run(cluster.startAll());
   const client = cluster.client();
   for (let i = 0; i < 20; i++) await cluster.run(client.put(`key ${i}`, `value ${i}`));
   cluster.kill(1);
-  return { cluster, disk: cluster.disks[0] as SimDisk };
+  return { cluster, disk: cluster.machine(1).disk };
 }
 
 for (const code of ['EROFS', 'EACCES']) {
   test(`a data folder that cannot be written (${code})`, async () => {
-    const cluster = new SimCluster(1, {
+    const cluster = new SimulatedCluster(1, {
       size: 1,
       fault: ({ kind, path }) =>
         kind === 'mkdir' || kind === 'create' ? systemError(code, kind, path) : undefined,
@@ -45,8 +47,8 @@ test('a data folder of another node, or of another cluster', async () => {
     { nodeId: 2, nodes: [{ id: 2, client: 'n1:7001', peer: 'n1:7101' }] },
   ]) {
     const { cluster } = await usedFolder();
-    const other = new SimCluster(2, { size: 1, config: change });
-    other.disks[0] = cluster.disks[0] as SimDisk;
+    const other = new SimulatedCluster(2, { size: 1, config: change });
+    other.machine(1).disk = cluster.machine(1).disk;
     const error = await refusal(other);
     assert.is(error.code, 'IDENTITY_MISMATCH');
     assert.match(error.message, /belongs to node 1 of cluster "simulated"/);
@@ -54,7 +56,7 @@ test('a data folder of another node, or of another cluster', async () => {
 });
 
 test('a data folder that a living process holds; one whose holder was killed is taken over', async () => {
-  const cluster = new SimCluster(1, { size: 1 });
+  const cluster = new SimulatedCluster(1, { size: 1 });
   await cluster.run(cluster.startAll());
   const error = await refusal(cluster);
   assert.is(error.code, 'LOCKED');
@@ -66,8 +68,8 @@ test('a data folder that a living process holds; one whose holder was killed is 
 test('the members are those of the log: node.json names only the first ones', async () => {
   const { cluster } = await usedFolder();
   const nodes = [1, 2, 3].map((id) => ({ id, client: `n${id}:7001`, peer: `n${id}:7101` }));
-  const other = new SimCluster(2, { size: 1, config: { nodes } });
-  other.disks[0] = cluster.disks[0] as SimDisk;
+  const other = new SimulatedCluster(2, { size: 1, config: { nodes } });
+  other.machine(1).disk = cluster.machine(1).disk;
   const node = await other.run(other.start(1));
   const client = other.client();
   await other.run(client.put('key 0', 'written by node 1 alone'));
@@ -133,12 +135,12 @@ test('a damaged identity or an empty one is refused, never replaced by a new one
 });
 
 test('ledger 11: a node that lost its data folder is not let in again under its old id: it neither follows nor votes', async () => {
-  const cluster = new SimCluster(1);
+  const cluster = new SimulatedCluster(1);
   await cluster.run(cluster.startAll());
   const client = cluster.client();
   await cluster.run(client.put('a', '1'));
   cluster.kill(3);
-  cluster.disks[2] = new SimDisk();
+  cluster.machine(3).disk = new SimDisk();
   await cluster.run(cluster.start(3));
   await cluster.world.scheduler.runFor(10_000);
   const status = cluster.nodes[2]?.status(0);

@@ -3,8 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { shareDescriptors } from '../../src/server/descriptors.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
-import { SimCluster } from '../support/sim-cluster.js';
 
 test('clients get what files and peers leave, and no more than they are allowed', () => {
   const sumOf = (max: number) => {
@@ -37,7 +37,7 @@ test('a Raft log that cannot open its next segment goes on in the present one, a
       ? systemError('EMFILE', kind, path)
       : undefined;
   const storage = { raftSegmentBytes: 64 * 1024 };
-  const cluster = new SimCluster(1, { size: 1, fault, config: { storage } });
+  const cluster = new SimulatedCluster(1, { size: 1, fault, config: { storage } });
   await cluster.run(cluster.startAll());
   const client = cluster.client();
   await cluster.run(client.put('a', '1'));

@@ -4,8 +4,8 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import { type Logger, silentLogger } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
-import { SimCluster } from '../support/sim-cluster.js';
 
 /** What is said of space. */
 function spaceLog(): { lines: string[]; logger: Logger } {
@@ -27,7 +27,7 @@ async function started(seed: number, size: number, logger: Logger) {
     if (kind === 'write') return 'short';
     return kind === 'create' || kind === 'mkdir' ? systemError('ENOSPC', kind, path) : undefined;
   };
-  const cluster = new SimCluster(seed, { size, logger, fault });
+  const cluster = new SimulatedCluster(seed, { size, logger, fault });
   await cluster.run(cluster.startAll());
   await cluster.world.scheduler.runUntil(() => cluster.leader !== undefined, 30_000);
   return { cluster, full };
@@ -125,7 +125,7 @@ test('a node starts on a full disk, serves what it holds, and takes writes when 
 test('a node whose folder is empty cannot begin on a full disk, and says so', async () => {
   const fault = ({ kind, path }: FileOperation) =>
     kind === 'write' ? systemError('ENOSPC', kind, path) : undefined;
-  const cluster = new SimCluster(5, { size: 1, logger: silentLogger, fault });
+  const cluster = new SimulatedCluster(5, { size: 1, logger: silentLogger, fault });
   const refusal = await cluster.run(cluster.start(1)).catch((error: unknown) => error);
   assert.is(errorCode(refusal), 'DISK_FULL');
   assert.match(

@@ -4,14 +4,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type RaftreeClient, RaftreeClientError, type ScanEntry } from '../../src/client/index.js';
-import { SimCluster } from '../support/sim-cluster.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 
 const MIB = 1024 * 1024;
 const RAISED = { maxValueBytes: 18 * MIB, maxRequestBytes: 20 * MIB };
 const PATIENT = { timeoutMs: 120_000 };
 
-async function started(seed: number, raised: (id: number) => boolean): Promise<SimCluster> {
-  const cluster = new SimCluster(seed, { config: (id) => (raised(id) ? { limits: RAISED } : {}) });
+async function started(seed: number, raised: (id: number) => boolean): Promise<SimulatedCluster> {
+  const cluster = new SimulatedCluster(seed, { config: (id) => (raised(id) ? { limits: RAISED } : {}) });
   await cluster.run(cluster.startAll());
   return cluster;
 }
@@ -90,7 +90,7 @@ test('a put of 10 to 16 MiB, above the limits of all nodes: refused at once, not
 });
 
 test('the largest value of all: put, read, scanned', async () => {
-  const cluster = new SimCluster(3, {
+  const cluster = new SimulatedCluster(3, {
     size: 1,
     config: { limits: { maxValueBytes: 64 * MIB, maxRequestBytes: 64 * MIB + 4096 } },
   });
@@ -109,7 +109,7 @@ test('the largest value of all: put, read, scanned', async () => {
 });
 
 test('a value above the whole budget of a node for what it buffers is answered all the same', async () => {
-  const cluster = new SimCluster(5, {
+  const cluster = new SimulatedCluster(5, {
     config: (id) =>
       id === 1 ? { limits: RAISED } : { limits: { maxRequestBytes: 2 * MIB, maxBufferedBytes: 16 * MIB } },
   });
@@ -124,7 +124,7 @@ test('a value above the whole budget of a node for what it buffers is answered a
 
 test('a large value over a slow link: longer than an attempt lasts, and still one attempt', async () => {
   const limits = { maxValueBytes: 8 * MIB };
-  const cluster = new SimCluster(4, { size: 1, tcp: 'real', config: { limits } });
+  const cluster = new SimulatedCluster(4, { size: 1, tcp: 'real', config: { limits } });
   await cluster.run(cluster.startAll());
   const client = cluster.client(60_000);
   await cluster.run(client.put('first', 'x'));

@@ -7,25 +7,30 @@ import { connectChannel } from '../../src/net/connect.js';
 import { protocolPipeline } from '../../src/protocol/protocol-pipeline.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import type { Node } from '../../src/server/node.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 
 const MIB = 1024 * 1024;
 
-async function started(seed: number, options: SimClusterOptions = {}): Promise<SimCluster> {
-  const cluster = new SimCluster(seed, { tcp: 'real', ...options });
+async function started(seed: number, options: SimulatedClusterOptions = {}): Promise<SimulatedCluster> {
+  const cluster = new SimulatedCluster(seed, { tcp: 'real', ...options });
   await cluster.run(cluster.startAll());
   await cluster.world.scheduler.runUntil(() => cluster.leader !== undefined, 30_000);
   return cluster;
 }
 
-function leaderOf(cluster: SimCluster): Node {
+function leaderOf(cluster: SimulatedCluster): Node {
   const { leader } = cluster;
   if (!leader) throw new Error('no node leads');
   return leader;
 }
 
 /** Values of random bytes, which no compression makes smaller. */
-function batchOf(cluster: SimCluster, client: RaftreeClient, keys: string, values: number): Promise<unknown> {
+function batchOf(
+  cluster: SimulatedCluster,
+  client: RaftreeClient,
+  keys: string,
+  values: number,
+): Promise<unknown> {
   return client.batch(
     Array.from({ length: values }, (_, i) => ({
       action: 'put',
@@ -35,7 +40,7 @@ function batchOf(cluster: SimCluster, client: RaftreeClient, keys: string, value
   );
 }
 
-async function caughtUp(cluster: SimCluster, id: number, limitMs = 60_000): Promise<void> {
+async function caughtUp(cluster: SimulatedCluster, id: number, limitMs = 60_000): Promise<void> {
   const { scheduler } = cluster.world;
   const follower = () => cluster.nodes[id - 1]?.status(0).appliedIndex ?? 0;
   const isLevel = () => {

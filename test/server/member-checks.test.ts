@@ -3,8 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import type { MemberChange, MembersChanged } from '../../src/client/index.js';
+import type { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { type FourNodes, openFourNodes, SHORT_TIMEOUTS } from '../support/four-nodes.js';
-import type { SimCluster } from '../support/sim-cluster.js';
 
 function change(
   { cluster, client }: FourNodes,
@@ -27,26 +27,26 @@ async function refusal(setting: FourNodes, changes: MemberChange | readonly Memb
   return `${error.code} ${error.message}`;
 }
 
-function shown(cluster: SimCluster): string {
+function shown(cluster: SimulatedCluster): string {
   const { voters = [], learners = [] } = cluster.leader?.status(0) ?? {};
   return `voters ${voters}, learners ${learners}`;
 }
 
-function idOfLeader(cluster: SimCluster): number {
+function idOfLeader(cluster: SimulatedCluster): number {
   return cluster.leader?.config.nodeId ?? 0;
 }
 
-function followersOf(cluster: SimCluster): [number, number] {
+function followersOf(cluster: SimulatedCluster): [number, number] {
   const [one = 0, other = 0] = [1, 2, 3].filter((id) => id !== idOfLeader(cluster));
   return [one, other];
 }
 
 function adding(
-  cluster: SimCluster,
+  cluster: SimulatedCluster,
   node: number,
   type: 'addLearner' | 'addVoter' = 'addLearner',
 ): MemberChange {
-  return { type, node, ...cluster.addressesOf(node) };
+  return { type, node, ...cluster.machine(node).addresses };
 }
 
 test('adding a present member changes nothing where it is so already, and never demotes a voter', async () => {

@@ -11,7 +11,7 @@ import { Liar } from '../support/liar.js';
 function add(
   { cluster, client }: FourNodes,
   node: number,
-  addresses = cluster.addressesOf(node),
+  addresses = cluster.machine(node).addresses,
 ): Promise<unknown> {
   return cluster.run(client.changeMembers([{ type: 'addLearner', node, ...addresses }]));
 }
@@ -32,7 +32,7 @@ async function follows({ cluster }: FourNodes, node: number): Promise<boolean> {
 
 function empty({ cluster }: FourNodes, node: number): void {
   cluster.kill(node);
-  cluster.disks[node - 1] = new SimDisk();
+  cluster.machine(node).disk = new SimDisk();
 }
 
 /** From now on a node starts with these settings too. */
@@ -49,7 +49,7 @@ test('a joiner that was started, emptied and started again is taken in', async (
     empty(setting, 4);
     await cluster.run(cluster.start(4));
     await cluster.world.scheduler.runFor(1000);
-    const change = [{ type: 'addLearner', node: 4, ...cluster.addressesOf(4) }] as const;
+    const change = [{ type: 'addLearner', node: 4, ...cluster.machine(4).addresses }] as const;
     await cluster.run(client.changeMembers(change, { force: isForced }));
     assert.ok(await follows(setting, 4));
     await cluster.run(client.changeMembers([{ type: 'promote', node: 4 }]));
@@ -95,7 +95,7 @@ test('a removed node that is added by force while it is off comes back with an e
   await cluster.world.scheduler.runFor(1000);
   empty(setting, 3);
   configure(setting, 3, { join: true });
-  const change = [{ type: 'addLearner', node: 3, ...cluster.addressesOf(3) }] as const;
+  const change = [{ type: 'addLearner', node: 3, ...cluster.machine(3).addresses }] as const;
   assert.is((await cluster.run(client.changeMembers(change, { force: true }))).warnings.length, 1);
   await cluster.run(cluster.start(3));
   assert.ok(await follows(setting, 3));
@@ -105,7 +105,7 @@ test('the old data folder of a node that was removed and added again, empty, is 
   const setting = await openFourNodes(3);
   const { cluster, client } = setting;
   await cluster.run(client.transferLeadership(1));
-  const old = cluster.disks[2] as SimDisk;
+  const old = cluster.machine(3).disk;
   empty(setting, 3);
   configure(setting, 3, { join: true });
   await cluster.run(cluster.start(3));
@@ -113,7 +113,7 @@ test('the old data folder of a node that was removed and added again, empty, is 
   await add(setting, 3);
   assert.ok(await follows(setting, 3));
   cluster.kill(3);
-  cluster.disks[2] = old;
+  cluster.machine(3).disk = old;
   await cluster.run(cluster.start(3));
   await cluster.world.scheduler.runFor(3000);
   assert.match(seen(setting, 3)?.problem ?? '', /another data folder/);
@@ -153,7 +153,7 @@ test('a node says that it is a member only where the configuration has its data 
   };
   assert.equal(await told(1), [true, true]);
   cluster.kill(4);
-  const four = { node: 4, ...cluster.addressesOf(4) };
+  const four = { node: 4, ...cluster.machine(4).addresses };
   await cluster.run(client.changeMembers([{ type: 'addLearner', ...four }], { force: true }));
   await cluster.run(cluster.start(4));
   assert.ok(await follows(setting, 4));
@@ -179,7 +179,7 @@ test('the data folder of a member that was added unseen is noted when it is name
     cluster.kill(2);
     await cluster.run(client.changeMembers([{ type: 'remove', node: 4 }]));
     empty(setting, 4);
-    const again = { type, node: 4, ...cluster.addressesOf(4) } as const;
+    const again = { type, node: 4, ...cluster.machine(4).addresses } as const;
     const unseen = client.changeMembers([again], { force: true });
     const back = scheduler.sleep(1000).then(() => Promise.all([cluster.start(4), cluster.start(2)]));
     await cluster.run(Promise.all([unseen, back]));
@@ -189,7 +189,7 @@ test('the data folder of a member that was added unseen is noted when it is name
         client.changeMembers([
           type === 'addVoter'
             ? { type: 'promote', node: 4 }
-            : { type: 'update', node: 4, ...cluster.addressesOf(4) },
+            : { type: 'update', node: 4, ...cluster.machine(4).addresses },
         ]),
       );
     assert.ok((await name()).changed);
@@ -324,7 +324,7 @@ test('a removed node says so, and by which configuration, when it is asked', asy
       await cluster.run(cluster.start(3));
       await scheduler.runFor(3000);
     }
-    const alone = cluster.client(2000, { endpoints: [cluster.addressesOf(3).client] });
+    const alone = cluster.client(2000, { endpoints: [cluster.machine(3).addresses.client] });
     const status = await cluster.run(alone.status());
     assert.is(status.removedBy, index);
     const error = await cluster.run(alone.put('a', '2').catch((failure: RaftreeClientError) => failure));
@@ -353,12 +353,12 @@ async function openFolders(seed: number): Promise<FourNodes> {
 test('a folder that was restored from a copy of before its last start is refused, and the cluster goes on', async () => {
   const setting = await openFolders(10);
   const { cluster, client } = setting;
-  const backup = (cluster.disks[2] as SimDisk).clone();
+  const backup = cluster.machine(3).disk.clone();
   cluster.kill(3);
   await cluster.run(cluster.start(3));
   assert.ok(await follows(setting, 3));
   cluster.kill(3);
-  cluster.disks[2] = backup;
+  cluster.machine(3).disk = backup;
   await cluster.run(cluster.start(3));
   await cluster.world.scheduler.runFor(3000);
   assert.not(seen(setting, 3)?.reachable);
@@ -380,11 +380,11 @@ test('a folder that has lost what it acknowledged stops its node, also when the 
   for (const isRestarted of [false, true]) {
     const setting = await openFolders(11);
     const { cluster, client } = setting;
-    const backup = (cluster.disks[2] as SimDisk).clone();
+    const backup = cluster.machine(3).disk.clone();
     for (let i = 0; i < 5; i++) await cluster.run(client.put('a', `${i}`));
     assert.ok(await follows(setting, 3));
     cluster.kill(3);
-    cluster.disks[2] = backup;
+    cluster.machine(3).disk = backup;
     await cluster.world.scheduler.runFor(1000);
     if (isRestarted) {
       cluster.cutPower(1);
@@ -410,7 +410,7 @@ test('a copy that runs beside the original is refused while that is there, and i
   const { scheduler } = cluster.world;
   const said: string[] = [];
   const note = (_fields: unknown, message: string) => said.push(message);
-  const copied = (cluster.disks[2] as SimDisk).clone();
+  const copied = cluster.machine(3).disk.clone();
   const failures: string[] = [];
   const copy = await cluster.run(
     Node.start({

@@ -4,20 +4,20 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClient, ReadLevel } from '../../src/client/index.js';
 import { errorCode } from '../../src/env/errors.js';
 import { Direct } from '../../src/sim/cluster/direct.js';
-import { SECRET } from '../../src/sim/setting/secrets.js';
+import { SECRET } from '../../src/sim/cluster/secrets.js';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const KEYS = 200;
 
 interface Setting {
-  readonly cluster: SimCluster;
+  readonly cluster: SimulatedCluster;
   readonly client: RaftreeClient;
 }
 
 /** Three nodes with some keys, and a fourth that waits to be added. */
-async function open(seed: number, options: SimClusterOptions = {}): Promise<Setting> {
-  const cluster = new SimCluster(seed, { size: 4, joining: [4], ...options });
+async function open(seed: number, options: SimulatedClusterOptions = {}): Promise<Setting> {
+  const cluster = new SimulatedCluster(seed, { size: 4, joining: [4], ...options });
   for (const id of [1, 2, 3, 4]) await cluster.run(cluster.start(id));
   const client = cluster.client();
   await cluster.run(fill(client, 'first'));
@@ -35,11 +35,11 @@ async function until({ cluster }: Setting, condition: () => boolean, what: strin
 
 async function add(setting: Setting, node: number): Promise<void> {
   const { cluster, client } = setting;
-  await cluster.run(client.changeMembers([{ type: 'addLearner', node, ...cluster.addressesOf(node) }]));
+  await cluster.run(client.changeMembers([{ type: 'addLearner', node, ...cluster.machine(node).addresses }]));
   await until(setting, () => isEqual(cluster, node), 'the learner caught up');
 }
 
-function isEqual(cluster: SimCluster, node: number): boolean {
+function isEqual(cluster: SimulatedCluster, node: number): boolean {
   const applied = cluster.nodes[node - 1]?.status(0).appliedIndex ?? 0;
   return applied > 0 && applied === cluster.leader?.status(0).lastIndex;
 }
@@ -47,7 +47,7 @@ function isEqual(cluster: SimCluster, node: number): boolean {
 async function recordsOf({ cluster, client }: Setting, node: number, level: ReadLevel): Promise<string[]> {
   const read = async () => {
     const records: string[] = [];
-    const endpoint = cluster.addressesOf(node).client;
+    const endpoint = cluster.machine(node).addresses.client;
     for await (const { key, value, version } of client.scan({ level, endpoint })) {
       records.push(`${key} ${value} @${version}`);
     }
@@ -56,7 +56,7 @@ async function recordsOf({ cluster, client }: Setting, node: number, level: Read
   return cluster.run(read());
 }
 
-function membersOf(cluster: SimCluster): { voters: readonly number[]; learners: readonly number[] } {
+function membersOf(cluster: SimulatedCluster): { voters: readonly number[]; learners: readonly number[] } {
   const { voters = [], learners = [] } = cluster.leader?.status(0) ?? {};
   return { voters, learners };
 }
@@ -124,7 +124,7 @@ test('whoever joined is known by the log alone: all restart, and it is still a m
 test('a node that is no member needs addresses to become one', async () => {
   const { cluster, client } = await open(9);
   const direct = new Direct(cluster.world.start('operator', new SimDisk()).env, SECRET);
-  const leader = cluster.addressesOf(cluster.leader?.config.nodeId ?? 0).client;
+  const leader = cluster.machine(cluster.leader?.config.nodeId ?? 0).addresses.client;
   const addresses = { clientAddress: '', peerAddress: '' };
   for (const type of ['addVoter', 'addLearner'] as const) {
     const changes = [{ type, nodeId: 4, ...addresses }];
@@ -145,11 +145,11 @@ test('a change that was made for another configuration is refused, on the wire a
   /** What the leader says to "node 4 is to be a learner". */
   const ask = async (expectedIndex: number | undefined) => {
     const leader = cluster.leader?.config.nodeId ?? 0;
-    const { client: clientAddress, peer: peerAddress } = cluster.addressesOf(4);
+    const { client: clientAddress, peer: peerAddress } = cluster.machine(4).addresses;
     const changes = [{ type: 'addLearner' as const, nodeId: 4, clientAddress, peerAddress }];
     const answer = await cluster.run(
       direct.ask(
-        cluster.addressesOf(leader).client,
+        cluster.machine(leader).addresses.client,
         { type: 'changeMembers', expectedIndex, force: false, changes },
         5000,
       ),
@@ -232,7 +232,7 @@ test('a node that was away longer than the log reaches back gets a snapshot', as
   await cluster.run(cluster.start(3));
   await until(setting, () => isEqual(cluster, 3), 'it caught up');
   assert.equal(await recordsOf(setting, 3, 'stale'), await recordsOf(setting, 1, 'follower'));
-  const names = cluster.disks[2]?.mount().list('/data/groups/1') ?? [];
+  const names = cluster.machine(3).disk.mount().list('/data/groups/1') ?? [];
   assert.is(names.length, 1, `${names}`);
   assert.not.equal(names, ['state-0-0']);
   cluster.cutPower(3);
@@ -263,7 +263,7 @@ test('power cuts while a snapshot travels: the old state or the new one, and in 
     const expected = await recordsOf(setting, 1, 'follower');
     assert.equal(await recordsOf(setting, 3, 'stale'), expected, `seed ${seed}`);
     assert.equal(cluster.failures, [], `seed ${seed}`);
-    if (!cluster.disks[2]?.mount().list('/data/groups/1').includes('state-0-0')) moved++;
+    if (!cluster.machine(3).disk.mount().list('/data/groups/1').includes('state-0-0')) moved++;
   }
   assert.ok(moved > 3, `${moved} took a snapshot over`);
 });

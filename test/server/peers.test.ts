@@ -6,12 +6,12 @@ import { BufferBudget } from '../../src/net/buffer-budget.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { KnownPeers } from '../../src/server/known-peers.js';
 import { Peers } from '../../src/server/peers.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
-import { SimCluster } from '../support/sim-cluster.js';
 
 test('a node closes while another is slow to say hello', async () => {
-  const cluster = new SimCluster(1, { size: 2 });
+  const cluster = new SimulatedCluster(1, { size: 2 });
   const { network, scheduler } = cluster.world;
   await cluster.run(cluster.start(2));
   network.slow('n2', 'n1', { minMs: 500, maxMs: 500 });

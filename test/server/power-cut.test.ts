@@ -1,13 +1,13 @@
 /** Three whole nodes on crashable disks; the power of all three fails at once, again and again. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import type { SimFileSystemOptions } from '../../src/sim/world/disk.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 const ROUNDS = 25;
 
 /** Small limits, so that flushes, new segments and cuts of the log happen within a few writes. */
-const SMALL: SimClusterOptions['config'] = {
+const SMALL: SimulatedClusterOptions['config'] = {
   storage: { writeBufferBytes: 64 * 1024, raftSegmentBytes: 64 * 1024 },
 };
 
@@ -21,7 +21,7 @@ interface Outcome {
  * not, but stays what it turned out to be.
  */
 async function run(seed: number, fault?: SimFileSystemOptions['fault'], config = SMALL): Promise<Outcome> {
-  const cluster = new SimCluster(seed, { config, ...(fault ? { fault } : {}) });
+  const cluster = new SimulatedCluster(seed, { config, ...(fault ? { fault } : {}) });
   const { random } = cluster.world;
   const values = new Map<string, string>();
   const lost: string[] = [];

@@ -9,8 +9,8 @@ import { encodeFrame } from '../../src/net/frame-encoder.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import type { Message, MessageName, OutboundMessage, OutboundOf } from '../../src/protocol/messages.js';
 import { prove } from '../../src/security/proof.js';
-import { SECRET } from '../../src/sim/setting/secrets.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
+import { SECRET } from '../../src/sim/cluster/secrets.js';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 
 type OperationInput = Partial<OutboundOf<'write'>['operations'][number]>;
 type RequestInput = { [Name in MessageName]: Omit<OutboundOf<Name>, 'requestId'> }[
@@ -42,12 +42,12 @@ function isOf<Name extends MessageName>(message: Message | undefined, name: Name
 class Wire {
   readonly received: Message[] = [];
   closed = false;
-  readonly #cluster: SimCluster;
+  readonly #cluster: SimulatedCluster;
   readonly #socket: Socket;
   #bytes: Buffer = NOTHING;
   #requests = 0;
 
-  private constructor(cluster: SimCluster, socket: Socket) {
+  private constructor(cluster: SimulatedCluster, socket: Socket) {
     this.#cluster = cluster;
     this.#socket = socket;
     socket.handle({
@@ -59,7 +59,7 @@ class Wire {
     });
   }
 
-  static async open(cluster: SimCluster, name: string, node = 1, hello = HELLO): Promise<Wire> {
+  static async open(cluster: SimulatedCluster, name: string, node = 1, hello = HELLO): Promise<Wire> {
     const { env } = cluster.host(name);
     const wire = new Wire(
       cluster,
@@ -154,8 +154,8 @@ const get = (key: string, consistency: OutboundOf<'get'>['consistency'] = 'linea
 });
 const put = (key: string, value = ''): OperationInput => ({ key: text(key), value: text(value) });
 
-async function oneNode(seed: number, options: SimClusterOptions = {}): Promise<SimCluster> {
-  const cluster = new SimCluster(seed, { size: 1, ...options });
+async function oneNode(seed: number, options: SimulatedClusterOptions = {}): Promise<SimulatedCluster> {
+  const cluster = new SimulatedCluster(seed, { size: 1, ...options });
   await cluster.run(cluster.startAll());
   await cluster.world.scheduler.runFor(5000);
   return cluster;
@@ -329,7 +329,7 @@ test('Reads: order of keys, pages and what is absent', async () => {
 });
 
 test('Requests and answers: who answers what, and what another node says', async () => {
-  const cluster = new SimCluster(5, { size: 3 });
+  const cluster = new SimulatedCluster(5, { size: 3 });
   await cluster.run(cluster.startAll());
   await cluster.world.scheduler.runFor(10_000);
   const leader = cluster.leader?.config.nodeId ?? 0;
@@ -380,7 +380,7 @@ test('Requests and answers: who answers what, and what another node says', async
 });
 
 test('Requests and answers: before the cluster has begun', async () => {
-  const cluster = new SimCluster(6, { size: 3 });
+  const cluster = new SimulatedCluster(6, { size: 3 });
   await cluster.run(cluster.start(1));
   const wire = await Wire.open(cluster, 'client');
   for (const request of [get('k', 'stale'), get('k'), write([put('k')])])

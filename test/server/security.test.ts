@@ -4,14 +4,14 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import type { Logger } from '../../src/env/env.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import { OTHER_SECRET, SECRET } from '../../src/sim/setting/secrets.js';
+import { OTHER_SECRET, SECRET } from '../../src/sim/cluster/secrets.js';
+import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
-import { SimCluster, type SimClusterOptions } from '../support/sim-cluster.js';
 
 type Security = NodeConfigInput['security'];
 
 /** Three nodes, each with security settings of its own, and what they log as warnings. */
-async function started(seed: number, of: (id: number) => Security, options: SimClusterOptions = {}) {
+async function started(seed: number, of: (id: number) => Security, options: SimulatedClusterOptions = {}) {
   const warnings: string[] = [];
   const ignore = () => {};
   const logger: Logger = {
@@ -20,12 +20,12 @@ async function started(seed: number, of: (id: number) => Security, options: SimC
     warn: (fields, message) => void warnings.push(`${fields.peer ?? 'from'} ${message}`),
     error: ignore,
   };
-  const cluster = new SimCluster(seed, { logger, config: (id) => ({ security: of(id) }), ...options });
+  const cluster = new SimulatedCluster(seed, { logger, config: (id) => ({ security: of(id) }), ...options });
   await cluster.run(cluster.startAll());
   return { cluster, warnings };
 }
 
-async function refusal(cluster: SimCluster, work: Promise<unknown>): Promise<RaftreeClientError> {
+async function refusal(cluster: SimulatedCluster, work: Promise<unknown>): Promise<RaftreeClientError> {
   const error = await cluster.run(
     work.then(
       () => undefined,
@@ -116,7 +116,7 @@ test('without a secret, they are changed from the machine of the node alone, unl
       nodes: [{ id: 1, client: 'n1:7001', peer: '127.0.0.1:7101' }],
       security: { insecure },
     });
-    const cluster = new SimCluster(4, { size: 1, config });
+    const cluster = new SimulatedCluster(4, { size: 1, config });
     await cluster.run(cluster.startAll());
     const client = cluster.client(20_000);
     await cluster.run(client.put('a', '1'));
@@ -134,7 +134,7 @@ test('without a secret, they are changed from the machine of the node alone, unl
 test('what only operators need is told to nobody else', async () => {
   const { cluster } = await started(5, () => ({ clusterSecret: SECRET }));
   await cluster.world.scheduler.runFor(5000);
-  const seen = async (options: Parameters<SimCluster['client']>[1]) => {
+  const seen = async (options: Parameters<SimulatedCluster['client']>[1]) => {
     const client = cluster.client(20_000, options);
     const { clusterId, peers } = await cluster.run(client.status());
     await cluster.run(client.close());
@@ -167,7 +167,9 @@ test("a stranger's hello is answered with nothing that tells clusters or data fo
   await cluster.world.scheduler.runFor(1000);
   const answer = Buffer.concat(received);
   assert.ok(answer.length > 60, 'a hello and a status');
-  const identity = JSON.parse(cluster.disks[0]?.mount().readFile('/data/identity.json').toString() ?? '');
+  const identity = JSON.parse(
+    cluster.machine(1).disk.mount().readFile('/data/identity.json').toString() ?? '',
+  );
   for (const secret of ['simulated', identity.storeId, identity.birth.incarnation, '7101']) {
     assert.ok(secret.length > 3);
     assert.not.ok(answer.toString('latin1').includes(secret), secret);
@@ -177,14 +179,14 @@ test("a stranger's hello is answered with nothing that tells clusters or data fo
 });
 
 test('a secret file that cannot be used stops the start, before anything is opened', async () => {
-  const cluster = new SimCluster(7, {
+  const cluster = new SimulatedCluster(7, {
     size: 1,
     config: () => ({ security: { clusterSecretFile: 'secret' } }),
   });
   const { code, message } = await refusal(cluster, cluster.start(1));
   assert.is(code, 'INVALID_CONFIG');
   assert.match(message, 'the secret file /secret does not exist');
-  assert.is(cluster.disks[0]?.mount().exists('/data'), false);
+  assert.is(cluster.machine(1).disk.mount().exists('/data'), false);
 });
 
 test.run();

@@ -5,11 +5,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { SHORT_TIMEOUTS } from '../support/four-nodes.js';
-import { SimCluster } from '../support/sim-cluster.js';
 
-async function open(size: number, seed: number): Promise<SimCluster> {
-  const cluster = new SimCluster(seed, { size, config: SHORT_TIMEOUTS });
+async function open(size: number, seed: number): Promise<SimulatedCluster> {
+  const cluster = new SimulatedCluster(seed, { size, config: SHORT_TIMEOUTS });
   await cluster.run(cluster.startAll());
   await cluster.run(cluster.client().put('a', '1'));
   return cluster;

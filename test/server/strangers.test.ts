@@ -11,8 +11,8 @@ import { encodeChange } from '../../src/raft/configuration-codec.js';
 import type { AppendBatch, Entry } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { type Claim, identityOf, Liar } from '../support/liar.js';
-import { SimCluster } from '../support/sim-cluster.js';
 
 const FAR = 2 ** 53 - 1;
 const STRANGER = 99;
@@ -25,7 +25,7 @@ async function started(seed: number, hasSecret: boolean) {
   const told: string[] = [];
   const tell = (_fields: unknown, message: string) => void told.push(message);
   const logger: Logger = { debug() {}, info() {}, warn: tell, error: tell };
-  const cluster = new SimCluster(seed, { logger, hasSecret });
+  const cluster = new SimulatedCluster(seed, { logger, hasSecret });
   await cluster.run(cluster.startAll());
   const client = cluster.client();
   await cluster.run(client.put('key', 'value'));
@@ -90,11 +90,11 @@ function lies(term: number, lastIndex: number): readonly ReplicaMessage[] {
 
 /** What lies or faults have left in the Raft log of a node that is down. */
 async function changeLog(
-  cluster: SimCluster,
+  cluster: SimulatedCluster,
   id: number,
   batch: (log: GroupLog) => Pick<AppendBatch, 'hardState' | 'first' | 'entries'>,
 ): Promise<void> {
-  const disk = cluster.disks[id - 1];
+  const disk = cluster.machine(id).disk;
   if (!disk) throw new Error('there is no such node');
   const { env } = cluster.world.start(`n${id}`, disk);
   const log = RaftLog.open({
@@ -293,7 +293,7 @@ test('a thousand made-up nodes are remembered by nobody, and the place of a new 
     const liar = await Liar.meet(cluster, 1, { nodeId });
     liar.leave();
   }
-  const peers = JSON.parse(cluster.disks[0]?.mount().readFile('/data/peers.json').toString() ?? '');
+  const peers = JSON.parse(cluster.machine(1).disk.mount().readFile('/data/peers.json').toString() ?? '');
   assert.equal(Object.keys(peers), ['2', '3']);
   assert.ok((await Liar.meet(cluster, 1, { nodeId: STRANGER })).isIn);
   await isUnharmed(setting, term);

@@ -42,9 +42,10 @@ export const INNER_FLOORS: Readonly<Record<string, Readonly<Record<string, numbe
   },
   sim: {
     world: 0,
+    cluster: 1,
     rules: 1,
     setting: 1,
-    cluster: 2,
+    run: 2,
     nemesis: 3,
     workload: 3,
     '.': 4,

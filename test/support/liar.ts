@@ -4,8 +4,8 @@ import { connectChannel } from '../../src/net/connect.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type PeerAnnouncement, PeerConnection } from '../../src/server/peer-connection.js';
 import { toProtocol } from '../../src/server/raft-messages.js';
-import { SECRET } from '../../src/sim/setting/secrets.js';
-import type { SimCluster } from './sim-cluster.js';
+import { SECRET } from '../../src/sim/cluster/secrets.js';
+import type { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 
 export interface Claim {
   readonly nodeId: number;
@@ -30,7 +30,7 @@ export class Liar {
   /**
    * Connects to a node of a cluster that is born, from a machine of its own, and waits until it is let in or refused.
    */
-  static async meet(cluster: SimCluster, to: number, claim: Claim): Promise<Liar> {
+  static async meet(cluster: SimulatedCluster, to: number, claim: Claim): Promise<Liar> {
     const host = `liar${claim.nodeId}-${to}-${cluster.world.scheduler.nowMs()}`;
     const { env } = cluster.host(host);
     const hears = (heard: ReplicaMessage) => liar.heard.push(heard);
@@ -41,7 +41,7 @@ export class Liar {
   }
 
   /** Which run of its folder a node tells everybody who knows the secret. */
-  static async #overhear(cluster: SimCluster, { nodeId, hasSecret }: Claim): Promise<Run> {
+  static async #overhear(cluster: SimulatedCluster, { nodeId, hasSecret }: Claim): Promise<Run> {
     const { env } = cluster.host(`ear${nodeId}-${cluster.world.scheduler.nowMs()}`);
     const claim = { nodeId: 99, hasSecret: hasSecret ?? false };
     const connection = await cluster.run(connected(cluster, env, nodeId, claim, UNHEARD, () => {}));
@@ -71,14 +71,14 @@ export class Liar {
 }
 
 /** Of a node's data folder. */
-export function identityOf(cluster: SimCluster, id: number): { storeId: string; incarnation: string } {
-  const text = cluster.disks[id - 1]?.mount().readFile('/data/identity.json').toString() ?? '';
+export function identityOf(cluster: SimulatedCluster, id: number): { storeId: string; incarnation: string } {
+  const text = cluster.machine(id).disk.mount().readFile('/data/identity.json').toString() ?? '';
   const { storeId, birth } = JSON.parse(text) as { storeId: string; birth: { incarnation: string } };
   return { storeId, incarnation: birth.incarnation };
 }
 
 async function connected(
-  cluster: SimCluster,
+  cluster: SimulatedCluster,
   env: Env,
   to: number,
   { nodeId, storeId = `store of ${nodeId}`, hasSecret = false, isMember = false }: Claim,

@@ -5,26 +5,26 @@
 import type { RaftreeClient } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
 import { type MemberChange, toMemberChange } from '../../client/member-changes.js';
-import type { Cluster } from '../cluster/cluster.js';
 import type { Direct } from '../cluster/direct.js';
+import type { RunCluster } from '../run/run-cluster.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
 const PATIENCE_MS = 5000;
 
 export class Commands {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   readonly #host: string;
   readonly #direct: Direct;
   readonly #client: RaftreeClient;
 
-  constructor(cluster: Cluster, random: SeededRandom, host: string) {
+  constructor(cluster: RunCluster, random: SeededRandom, host: string) {
     this.#cluster = cluster;
     this.#random = random;
     this.#host = host;
-    const env = cluster.hostEnv(host);
+    const env = cluster.host(host).env;
     this.#direct = cluster.direct(env);
-    this.#client = cluster.client(env, { timeoutMs: PATIENCE_MS });
+    this.#client = cluster.client(PATIENCE_MS, { env });
   }
 
   async close(): Promise<void> {

@@ -4,9 +4,9 @@
  * that nobody can notice it.
  */
 
-import type { Cluster } from '../cluster/cluster.js';
-import type { SimulatedMachine } from '../cluster/machine.js';
-import { DATA_DIRECTORY, wrongNodeJson } from '../cluster/node-json.js';
+import { DATA_DIRECTORY, wrongNodeJson } from '../run/node-json.js';
+import type { RunCluster } from '../run/run-cluster.js';
+import type { RunMachine } from '../run/run-machine.js';
 import { type FaultOf, faultsOf } from '../setting/fault-names.js';
 import { SimDisk } from '../world/disk.js';
 import type { SeededRandom } from '../world/seeded-random.js';
@@ -14,13 +14,13 @@ import { LEAST_VOTERS } from './operator.js';
 import { WrongCommands } from './wrong-commands.js';
 
 export class Mistakes {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   readonly #commands: WrongCommands;
   readonly #mistakes: Record<FaultOf<'mistakes'>, () => Promise<void>>;
   #stopped = false;
 
-  constructor(cluster: Cluster, random: SeededRandom) {
+  constructor(cluster: RunCluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
     this.#commands = new WrongCommands(cluster, random);
@@ -60,7 +60,7 @@ export class Mistakes {
     }
   }
 
-  #note(what: string, { host }: SimulatedMachine): void {
+  #note(what: string, { host }: RunMachine): void {
     this.#cluster.trace.record('world', what, { host });
   }
 
@@ -78,7 +78,7 @@ export class Mistakes {
     if (candidates.length === 0 || machines.length === 1) return;
     const machine = this.#random.pick(candidates);
     const { raft } = { ...setting, ...machine.settings };
-    const hasBegun = (one: SimulatedMachine) => one.starts > 0 && this.#isKnown(one);
+    const hasBegun = (one: RunMachine) => one.starts > 0 && this.#isKnown(one);
     const edit = wrongNodeJson(
       { machine, machines, hasBegun, raft, ...this.#cluster.nodeJson(machine) },
       this.#random,
@@ -87,13 +87,13 @@ export class Mistakes {
     this.#note(`node.json: ${edit.what}`, machine);
     machine.edit = edit;
     machine.beganWrong = machine.disk.contentOf(`${DATA_DIRECTORY}/identity.json`) === undefined;
-    if (machine.starts === 0) this.#cluster.start(machine);
+    if (machine.starts === 0) this.#cluster.turnOn(machine);
     else this.#cluster.kill(machine);
     await this.#whileMs(8000);
     if (machine.edit === edit) this.#correctNodeJson(machine);
   }
 
-  #correctNodeJson(machine: SimulatedMachine): void {
+  #correctNodeJson(machine: RunMachine): void {
     const { changes } = machine.edit ?? {};
     machine.edit = undefined;
     this.#note('node.json is right again', machine);
@@ -105,7 +105,7 @@ export class Mistakes {
   }
 
   /** All the others have met it with the data folder that it has. */
-  #isKnown({ id }: SimulatedMachine): boolean {
+  #isKnown({ id }: RunMachine): boolean {
     return this.#cluster.machines.every(({ id: other, disk, starts }) => {
       const known = disk.contentOf(`${DATA_DIRECTORY}/peers.json`);
       if (other === id || starts === 0) return true;
@@ -119,11 +119,11 @@ export class Mistakes {
    * One that the cluster can do without, after it has been off for so long that nobody takes it for a voter that is
    * there. Undefined if there is none, or the others have changed meanwhile.
    */
-  async #switchedOff(): Promise<SimulatedMachine | undefined> {
+  async #switchedOff(): Promise<RunMachine | undefined> {
     const { machines, survival } = this.#cluster;
-    const isDispensable = (machine: SimulatedMachine) =>
+    const isDispensable = (machine: RunMachine) =>
       machine.state === 'up' && !machine.edit && !machine.isDamaged && survival.canDoWithout(machine);
-    let candidates: SimulatedMachine[] = [];
+    let candidates: RunMachine[] = [];
     for (let looks = 0; candidates.length === 0 && looks < LOOKS; looks++) {
       await this.#cluster.sleep(LOOK_AGAIN_MS);
       if (this.#stopped) return undefined;
@@ -137,7 +137,7 @@ export class Mistakes {
     if (!machine.isOff) return undefined;
     machine.isOff = false;
     if (!this.#stopped && !machine.isDamaged && survival.canDoWithout(machine)) return machine;
-    this.#cluster.start(machine);
+    this.#cluster.turnOn(machine);
     return undefined;
   }
 
@@ -157,20 +157,20 @@ export class Mistakes {
     machine.isDamaged = survival.isMember(machine);
     machine.isReplaced = true;
     machine.disk = new SimDisk();
-    this.#cluster.start(machine);
+    this.#cluster.turnOn(machine);
     if (!machine.isDamaged || this.#random.chance(0.3)) return;
     await this.#whileMs(3000);
     if (!this.#stopped) await this.#addAgain(machine);
   }
 
   /** As README says: it is removed, then started with an empty folder to join, then added. */
-  async #addAgain(machine: SimulatedMachine): Promise<void> {
+  async #addAgain(machine: RunMachine): Promise<void> {
     if (!(await this.#commands.removeForGood(machine)) || this.#stopped) return;
     this.#note('is to join with an empty folder', machine);
     machine.joinsAgain = true;
     this.#cluster.kill(machine);
     machine.disk = new SimDisk();
-    this.#cluster.start(machine);
+    this.#cluster.turnOn(machine);
     if (!(await this.#commands.addAgain(machine))) return;
     this.#cluster.coverage.count('emptied nodes added again');
     machine.isDamaged = false;
@@ -185,7 +185,7 @@ export class Mistakes {
     const removed = this.#random.chance(0.5) ? chosen : [this.#random.pick(chosen)];
     this.#cluster.coverage.count('parts of data folders emptied');
     this.#cluster.removeFiles(machine, removed);
-    this.#cluster.start(machine);
+    this.#cluster.turnOn(machine);
   }
 
   /**
@@ -194,13 +194,13 @@ export class Mistakes {
    */
   async #copyFolder(): Promise<void> {
     const { survival, copies, coverage } = this.#cluster;
-    const isWhole = (one: SimulatedMachine) =>
+    const isWhole = (one: RunMachine) =>
       one.state === 'up' &&
       !one.edit &&
       !one.isDamaged &&
       survival.isLeftAlone(one) &&
       !copies.isRunning(one);
-    let candidates: SimulatedMachine[] = [];
+    let candidates: RunMachine[] = [];
     for (let looks = 0; candidates.length === 0 && looks < LOOKS; looks++) {
       await this.#cluster.sleep(LOOK_AGAIN_MS);
       if (this.#stopped) return;

@@ -3,8 +3,8 @@
  * up to a limit stays within it: bits are flipped and disks replaced on a minority.
  */
 
-import type { Cluster } from '../cluster/cluster.js';
-import { healthyDisk, type SimulatedMachine } from '../cluster/machine.js';
+import type { RunCluster } from '../run/run-cluster.js';
+import { healthyDisk, type RunMachine } from '../run/run-machine.js';
 import { type FaultOf, faultsOf } from '../setting/fault-names.js';
 import { SimDisk } from '../world/disk.js';
 import type { SeededRandom } from '../world/seeded-random.js';
@@ -14,13 +14,13 @@ import { LEAST_VOTERS } from './operator.js';
 type NemesisFault = FaultOf<'network' | 'crash' | 'disk'>;
 
 export class Nemesis {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   readonly #faults: Record<NemesisFault, () => void | Promise<void>>;
   #stopped = false;
   #cutsNewLeadersUntilMs = 0;
 
-  constructor(cluster: Cluster, random: SeededRandom) {
+  constructor(cluster: RunCluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
     cluster.onElected = (who) => {
@@ -94,7 +94,7 @@ export class Nemesis {
       Object.assign(condition, healthyDisk(this.#cluster.setting.maxDiskMs));
       this.#cluster.resume(machine);
       machine.process?.clock.setRate(1);
-      if (machine.starts > 0) this.#cluster.start(machine);
+      if (machine.starts > 0) this.#cluster.turnOn(machine);
     }
   }
 
@@ -112,17 +112,17 @@ export class Nemesis {
     return this.#cluster.sleep(50 + this.#random.float() ** 2 * most);
   }
 
-  #anyMachine(): SimulatedMachine {
+  #anyMachine(): RunMachine {
     return this.#random.pick(this.#cluster.machines);
   }
 
-  #runningMachine(): SimulatedMachine | undefined {
+  #runningMachine(): RunMachine | undefined {
     const running = this.#cluster.machines.filter(({ process }) => process !== undefined);
     return running.length > 0 ? this.#random.pick(running) : undefined;
   }
 
   /** Half of the time the leader, where the interesting things happen. */
-  #prominentMachine(): SimulatedMachine {
+  #prominentMachine(): RunMachine {
     return (this.#random.chance(0.5) ? this.#cluster.leader : undefined) ?? this.#anyMachine();
   }
 
@@ -130,7 +130,7 @@ export class Nemesis {
    * One that may be damaged for ever: a majority must stay whole. Of members that change it is one machine in all: the
    * operator always leaves so many that they can do without one.
    */
-  #expendableMachine(): SimulatedMachine | undefined {
+  #expendableMachine(): RunMachine | undefined {
     const { machines, setting } = this.#cluster;
     const damaged = machines.filter(({ isDamaged }) => isDamaged);
     const budget = setting.changesMembers ? 1 : (machines.length - 1) >> 1;
@@ -312,7 +312,7 @@ export class Nemesis {
 
   // Processes
 
-  #kill(machine: SimulatedMachine | undefined): void {
+  #kill(machine: RunMachine | undefined): void {
     if (!machine?.process) return;
     this.#cluster.coverage.count('kills');
     this.#cluster.kill(machine);
@@ -515,7 +515,7 @@ export class Nemesis {
 }
 
 /** Whether one machine's disk says which disk the other had. */
-function hasMet({ disk }: SimulatedMachine, { id }: SimulatedMachine): boolean {
+function hasMet({ disk }: RunMachine, { id }: RunMachine): boolean {
   const known = disk.contentOf('/data/peers.json');
   return known !== undefined && `${id}` in (JSON.parse(known.toString()) as object);
 }

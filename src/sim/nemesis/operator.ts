@@ -3,15 +3,15 @@
  * learn whether that worked.
  */
 
-import type { Cluster } from '../cluster/cluster.js';
-import type { SimulatedMachine } from '../cluster/machine.js';
-import { listed } from '../cluster/node-json.js';
+import { listed } from '../run/node-json.js';
+import type { RunCluster } from '../run/run-cluster.js';
+import type { RunMachine } from '../run/run-machine.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 import { Commands } from './commands.js';
 
 interface Change {
   readonly type: 'addVoter' | 'addLearner' | 'promote' | 'demote' | 'remove';
-  readonly machine: SimulatedMachine;
+  readonly machine: RunMachine;
 }
 
 function isNew(type: Change['type']): type is 'addVoter' | 'addLearner' {
@@ -22,12 +22,12 @@ function isNew(type: Change['type']): type is 'addVoter' | 'addLearner' {
 export const LEAST_VOTERS = 3;
 
 export class Operator {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   readonly #commands: Commands;
   #stopped = false;
 
-  constructor(cluster: Cluster, random: SeededRandom, host = 'operator') {
+  constructor(cluster: RunCluster, random: SeededRandom, host = 'operator') {
     this.#cluster = cluster;
     this.#random = random;
     this.#commands = new Commands(cluster, random, host);
@@ -63,7 +63,7 @@ export class Operator {
     const changes = leader ? this.#planned(leader) : [];
     if (changes.length === 0) return;
     for (const { type, machine } of changes) {
-      if (isNew(type) && machine.starts === 0) this.#cluster.start(machine);
+      if (isNew(type) && machine.starts === 0) this.#cluster.turnOn(machine);
     }
     const answer = await this.#commands.change(
       changes.map(({ type, machine }) =>
@@ -74,7 +74,7 @@ export class Operator {
   }
 
   /** One voter more or less, a learner more or less, or several changes at once. */
-  #planned(leader: SimulatedMachine): Change[] {
+  #planned(leader: RunMachine): Change[] {
     const random = this.#random;
     const status = leader.node?.status(0);
     if (!status) return [];

@@ -3,7 +3,7 @@ import type { Env, Socket } from '../../env/env.js';
 import { encodeFrame } from '../../net/frame-encoder.js';
 import { decodeMessage, encodeMessage } from '../../protocol/codec.js';
 import { type Message, type OutboundMessage, PROTOCOL_VERSION } from '../../protocol/messages.js';
-import { listed } from '../cluster/node-json.js';
+import { listed } from '../run/node-json.js';
 
 const CONNECT_TIMEOUT_MS = 1000;
 /** How long an answer is waited for. */

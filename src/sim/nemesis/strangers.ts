@@ -4,8 +4,8 @@
  */
 import type { Env } from '../../env/env.js';
 import type { OutboundMessage } from '../../protocol/messages.js';
-import type { Cluster } from '../cluster/cluster.js';
-import type { SimulatedMachine } from '../cluster/machine.js';
+import type { RunCluster } from '../run/run-cluster.js';
+import type { RunMachine } from '../run/run-machine.js';
 import { type FaultOf, faultsOf } from '../setting/fault-names.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 import { type Hearsay, LIES, WITHSTOOD_WITHOUT_SECRET } from './lies.js';
@@ -21,7 +21,7 @@ const AT_ONCE = 40;
 const REMOVAL = { type: 'remove', clientAddress: '', peerAddress: '' } as const;
 
 export class Strangers {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   readonly #does: Record<FaultOf<'strangers'>, () => Promise<void>>;
   readonly #held: StrangerLine[] = [];
@@ -29,7 +29,7 @@ export class Strangers {
   #nextId = FIRST_MADE_UP_ID;
   #stopped = false;
 
-  constructor(cluster: Cluster, random: SeededRandom) {
+  constructor(cluster: RunCluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
     this.#does = {
@@ -58,13 +58,13 @@ export class Strangers {
     for (const line of this.#held.splice(0)) line.close();
   }
 
-  #anyMachine(): SimulatedMachine {
+  #anyMachine(): RunMachine {
     return this.#random.pick(this.#cluster.machines);
   }
 
   /** Made when it is needed first: a run without strangers is what it was. */
-  #open(machine: SimulatedMachine, port: 'peer' | 'client'): Promise<StrangerLine | undefined> {
-    this.#env ??= this.#cluster.hostEnv(HOST);
+  #open(machine: RunMachine, port: 'peer' | 'client'): Promise<StrangerLine | undefined> {
+    this.#env ??= this.#cluster.host(HOST).env;
     return StrangerLine.open(this.#env, machine.host, port);
   }
 
@@ -73,7 +73,7 @@ export class Strangers {
   }
 
   /** Frames that end too early or are none, or nothing of that kind. */
-  async sendBytes(machine: SimulatedMachine): Promise<void> {
+  async sendBytes(machine: RunMachine): Promise<void> {
     const random = this.#random;
     const port = random.pick(['peer', 'client'] as const);
     const line = await this.#open(machine, port);
@@ -92,7 +92,7 @@ export class Strangers {
   }
 
   /** Greets as a node that there is not, or where there is a secret as a member, and says what would do harm. */
-  async lie(machine: SimulatedMachine, name = this.#random.pick(this.#lies)): Promise<void> {
+  async lie(machine: RunMachine, name = this.#random.pick(this.#lies)): Promise<void> {
     const lie = LIES[name];
     const line = await this.#open(machine, 'peer');
     if (!line || !lie) return;
@@ -107,7 +107,7 @@ export class Strangers {
     line.close();
   }
 
-  async makeUpNodes(machine: SimulatedMachine, count: number): Promise<void> {
+  async makeUpNodes(machine: RunMachine, count: number): Promise<void> {
     this.#cluster.coverage.count('nodes made up');
     this.#note('made-up nodes', { to: machine.host, first: this.#nextId, count });
     for (let left = count; left > 0; left -= AT_ONCE) {
@@ -122,7 +122,7 @@ export class Strangers {
   }
 
   /** Connections that never say hello, or nothing after it. */
-  async hold(machine: SimulatedMachine, count: number): Promise<void> {
+  async hold(machine: RunMachine, count: number): Promise<void> {
     this.#cluster.coverage.count('connections held by strangers');
     this.#note('hold connections', { to: machine.host, count });
     const port = this.#random.pick(['peer', 'client'] as const);
@@ -152,7 +152,7 @@ export class Strangers {
   }
 
   /** A client that does not keep to what clients may ask for. */
-  async askAsClient(machine: SimulatedMachine): Promise<void> {
+  async askAsClient(machine: RunMachine): Promise<void> {
     const random = this.#random;
     const line = await this.#open(machine, 'client');
     this.#cluster.coverage.count('requests of strangers');
@@ -229,7 +229,7 @@ export class Strangers {
   }
 
   /** As told to anybody. */
-  #hearsay({ node }: SimulatedMachine): Hearsay {
+  #hearsay({ node }: RunMachine): Hearsay {
     const { term = 1, lastIndex = 0, commitIndex = 0, voters = [] } = node?.status(0) ?? {};
     // As far as the wire can carry the next one.
     return { term: Math.min(term, Number.MAX_SAFE_INTEGER - 1), lastIndex, commitIndex, voters };

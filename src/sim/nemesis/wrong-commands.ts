@@ -3,26 +3,26 @@
  * with addresses of somebody else, while others are away. A cluster may refuse them; it must not end by them.
  */
 import type { MemberChange } from '../../client/member-changes.js';
-import type { Cluster } from '../cluster/cluster.js';
-import type { SimulatedMachine } from '../cluster/machine.js';
-import { listed, wrongAddress } from '../cluster/node-json.js';
+import { listed, wrongAddress } from '../run/node-json.js';
+import type { RunCluster } from '../run/run-cluster.js';
+import type { RunMachine } from '../run/run-machine.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 import { Commands } from './commands.js';
 import { LEAST_VOTERS } from './operator.js';
 
 interface Members {
-  readonly voters: readonly SimulatedMachine[];
-  readonly learners: readonly SimulatedMachine[];
-  readonly others: readonly SimulatedMachine[];
+  readonly voters: readonly RunMachine[];
+  readonly learners: readonly RunMachine[];
+  readonly others: readonly RunMachine[];
 }
 
 export class WrongCommands {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   /** Two operators. */
   #operators: readonly Commands[] = [];
 
-  constructor(cluster: Cluster, random: SeededRandom) {
+  constructor(cluster: RunCluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
   }
@@ -72,7 +72,7 @@ export class WrongCommands {
   }
 
   /** As a voter or a learner, by one operator. */
-  async add(machine: SimulatedMachine): Promise<void> {
+  async add(machine: RunMachine): Promise<void> {
     await this.#give(
       'foreign node',
       this.#added(this.#random.pick(['addVoter', 'addLearner'] as const), machine),
@@ -80,12 +80,12 @@ export class WrongCommands {
   }
 
   /** Whether it is known to be no member any more. */
-  async removeForGood({ id }: SimulatedMachine): Promise<boolean> {
+  async removeForGood({ id }: RunMachine): Promise<boolean> {
     return this.#tries({ type: 'remove', node: id }, ['done', 'NOT_A_MEMBER']);
   }
 
   /** Whether it is a member for certain. */
-  async addAgain(machine: SimulatedMachine): Promise<boolean> {
+  async addAgain(machine: RunMachine): Promise<boolean> {
     return this.#tries(this.#added(this.#random.pick(['addVoter', 'addLearner'] as const), machine), [
       'done',
     ]);
@@ -122,7 +122,7 @@ export class WrongCommands {
   }
 
   /** A live voter, other than the one given. Damaged ones that seem to live must not be all that are left. */
-  #removed({ voters }: Members, other?: SimulatedMachine): MemberChange | undefined {
+  #removed({ voters }: Members, other?: RunMachine): MemberChange | undefined {
     const live = voters.filter((voter) => voter !== other && voter.state === 'up');
     const isDamaged = voters.some((voter) => voter.isDamaged);
     if (live.length === 0 || (isDamaged && voters.length <= LEAST_VOTERS)) return undefined;
@@ -157,8 +157,8 @@ export class WrongCommands {
 
   /** One is down for a while, and somebody changes the members. */
   async #whileDown(
-    machine: SimulatedMachine | undefined,
-    change: (machine: SimulatedMachine) => MemberChange | undefined,
+    machine: RunMachine | undefined,
+    change: (machine: RunMachine) => MemberChange | undefined,
   ): Promise<void> {
     if (machine?.state !== 'up' || machine.isOff) return;
     machine.isOff = true;
@@ -167,7 +167,7 @@ export class WrongCommands {
     await this.#give('while one is down', change(machine));
     if (!machine.isOff) return;
     machine.isOff = false;
-    this.#cluster.start(machine);
+    this.#cluster.turnOn(machine);
   }
 
   #note(what: string, change: MemberChange): void {

@@ -5,9 +5,9 @@
 import type { PutResult, RaftreeClient, WriteResult } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
 import type { BatchOperation, Condition } from '../../client/operations.js';
-import type { Cluster } from '../cluster/cluster.js';
 import type { Direct } from '../cluster/direct.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from '../rules/history.js';
+import type { RunCluster } from '../run/run-cluster.js';
 import type { WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
@@ -43,7 +43,7 @@ const COVERAGE_OF = {
 const LONG_VALUE_BYTES = 6000;
 
 export class Workload {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
   readonly #history: History;
   readonly #options: WorkloadOptions;
@@ -53,7 +53,7 @@ export class Workload {
   #stopped = false;
   #tokens = 0;
 
-  constructor(cluster: Cluster, random: SeededRandom, history: History, options: WorkloadOptions) {
+  constructor(cluster: RunCluster, random: SeededRandom, history: History, options: WorkloadOptions) {
     this.#cluster = cluster;
     this.#random = random;
     this.#history = history;
@@ -73,7 +73,7 @@ export class Workload {
 
   /** A read of every key at one node, all at once. */
   async readAll(endpoint: string, consistency: Consistency): Promise<void> {
-    this.#reader ??= this.#cluster.direct(this.#cluster.hostEnv('reader'));
+    this.#reader ??= this.#cluster.direct(this.#cluster.host('reader').env);
     const direct = this.#reader;
     await Promise.all(
       this.#keys.map((key) => this.#directReadAt(endpoint, 'reader', direct, consistency, key)),
@@ -82,13 +82,10 @@ export class Workload {
 
   async #run(name: string): Promise<void> {
     const random = this.#random;
-    const env = this.#cluster.hostEnv(name);
+    const env = this.#cluster.host(name).env;
     const direct = this.#cluster.direct(env);
     const { pageEntries, window } = this.#options;
-    const client = this.#cluster.client(env, {
-      timeoutMs: random.between(400, 6000),
-      ...{ pageEntries, window },
-    });
+    const client = this.#cluster.client(random.between(400, 6000), { env, pageEntries, window });
     while (!this.#stopped) {
       await this.#cluster.sleep(random.float() * this.#options.maxThinkMs);
       await this.#call(name, client, direct);
@@ -225,8 +222,8 @@ export class Workload {
   /** A lease read goes to whoever leads, or to one who may believe that he does. */
   async #directRead(name: string, direct: Direct, consistency: 'lease' | 'follower'): Promise<void> {
     const key = this.#key();
-    const { leaders, machines } = this.#cluster;
-    const asked = consistency === 'lease' && leaders.length > 0 ? leaders : machines;
+    const { leadingMachines, machines } = this.#cluster;
+    const asked = consistency === 'lease' && leadingMachines.length > 0 ? leadingMachines : machines;
     await this.#directReadAt(this.#random.pick(asked).endpoint, name, direct, consistency, key);
   }
 

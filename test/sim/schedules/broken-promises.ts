@@ -3,7 +3,7 @@
  * restart that forgets it, timeouts that differ or change with a restart, an old order to campaign. The leader is cut
  * off; whoever is elected is written to; and the old leader, while it may believe in its lease, is read from.
  */
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -26,7 +26,7 @@ export const patient = (chosen: Setting): Setting => ({
 export const AFTERWARDS = ['another leads', 'written', 'read'] as const;
 
 /** The leader hears nobody and nobody hears it, but a reader. */
-export function cutOff(stage: Stage, leader: SimulatedMachine): { isDone: () => boolean } {
+export function cutOff(stage: Stage, leader: RunMachine): { isDone: () => boolean } {
   let isDone = false;
   stage.onElected((elected) => {
     isDone ||= elected !== leader;
@@ -39,7 +39,7 @@ export function cutOff(stage: Stage, leader: SimulatedMachine): { isDone: () => 
 /** Others elect one of themselves, and write, which must be in no read that the old leader answers from then on. */
 export async function readFromOldLeader(
   stage: Stage,
-  leader: SimulatedMachine,
+  leader: RunMachine,
   isElected: () => boolean,
 ): Promise<void> {
   if (!(await stage.until(isElected))) return;
@@ -53,7 +53,7 @@ export async function readFromOldLeader(
 }
 
 /** So that it holds a lease, of all others. */
-export async function withLease({ workload }: Stage, leader: SimulatedMachine): Promise<void> {
+export async function withLease({ workload }: Stage, leader: RunMachine): Promise<void> {
   await workload.readAll(leader.endpoint, 'linearizable');
 }
 
@@ -69,7 +69,7 @@ export const restartInLease: Schedule = {
     if (!founder || !next || !third) return;
     for (const type of ['addLearner', 'addVoter'] as const)
       for (const spare of spares) {
-        cluster.start(spare);
+        cluster.turnOn(spare);
         const members = () => {
           const { voters = [], learners = [] } = statusOf(founder) ?? {};
           return type === 'addVoter' ? voters : learners;
@@ -89,7 +89,7 @@ export const restartInLease: Schedule = {
     // The third has not heard of the leader for so long that it would elect another, and asks now and then. It lacks
     // nothing: nobody writes.
     for (const machine of cluster.machines) stage.cutClients(machine);
-    const lastOf = (machine: SimulatedMachine) => statusOf(machine)?.lastIndex;
+    const lastOf = (machine: RunMachine) => statusOf(machine)?.lastIndex;
     await stage.sleep(500);
     if (!(await stage.until(() => spares.every((spare) => lastOf(spare) === lastOf(founder))))) return;
     stage.cut([next], [third]);
@@ -121,7 +121,7 @@ export const otherTimeouts: Schedule = {
     const { leader } = cluster;
     if (!leader) return;
     const others = stage.shuffledFounders(leader);
-    const knowsLeader = (machine: SimulatedMachine) =>
+    const knowsLeader = (machine: RunMachine) =>
       machine.state === 'up' && statusOf(machine)?.leaderId === leader.id;
     for (const other of others) other.settings = { raft: SHORT };
     await withLease(stage, leader);

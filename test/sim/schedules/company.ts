@@ -3,7 +3,7 @@
  * know them to be committed. With company it still is a minority, unless learners count, or both changes were let
  * through at once: then three of five stand on its side, and two of three on the other.
  */
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Schedule, Stage } from '../../../src/sim/stage.js';
 
 const among = (chosen: Parameters<Schedule['setting']>[0]) => ({
@@ -15,20 +15,16 @@ const among = (chosen: Parameters<Schedule['setting']>[0]) => ({
   storage: { ...chosen.storage, maxRaftLogBytes: 128 * 1024, trailingEntries: 200 },
 });
 
-function introduce(stage: Stage): { leader: SimulatedMachine; spares: SimulatedMachine[] } | undefined {
+function introduce(stage: Stage): { leader: RunMachine; spares: RunMachine[] } | undefined {
   const { cluster } = stage;
   const { leader } = cluster;
   const spares = cluster.machines.filter((machine) => !cluster.founders.includes(machine));
-  for (const machine of spares) cluster.start(machine);
+  for (const machine of spares) cluster.turnOn(machine);
   return leader && { leader, spares };
 }
 
 /** The others elect one of themselves, and both sides are written to. */
-async function apart(
-  stage: Stage,
-  leader: SimulatedMachine,
-  spares: readonly SimulatedMachine[],
-): Promise<void> {
+async function apart(stage: Stage, leader: RunMachine, spares: readonly RunMachine[]): Promise<void> {
   const others = stage.shuffledFounders(leader);
   let hasOther = false;
   stage.onElected((elected) => {
@@ -112,7 +108,7 @@ export const evenHalves: Schedule = {
       await stage.until(() => voters() === 4, 500);
     }
     const { machines } = stage.cluster;
-    const applied = (one: SimulatedMachine) => one.node?.status(0).voters.length === 4;
+    const applied = (one: RunMachine) => one.node?.status(0).voters.length === 4;
     if (!(await stage.until(() => machines.every(applied)))) return;
     stage.mark('four');
     stage.cut([leader, fourth], stage.shuffledFounders(leader));

@@ -20,7 +20,7 @@ export const damagedLeader: Schedule = {
     const leader = cluster.leader;
     const spare = cluster.machines.at(-1);
     if (!leader || !spare) return;
-    cluster.start(spare);
+    cluster.turnOn(spare);
     const tables = () => leader.disk.files('/data').filter((path) => path.endsWith('.sst'));
     if (!(await stage.until(() => spare.state === 'up' && tables().length > 0, 60_000))) return;
     for (const path of tables())

@@ -2,7 +2,7 @@
  * Two followers, one of them cut off: what the other acknowledges is committed. What it has acknowledged must survive
  * its power, and when it leads it must not answer from what it knows to be committed, which may be less.
  */
-import { healthyDisk, type SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import { healthyDisk, type RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
 import { type Schedule, type Stage, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -12,9 +12,9 @@ const three = (chosen: Setting): Setting => ({
 });
 
 interface Roles {
-  readonly leader: SimulatedMachine;
-  readonly follower: SimulatedMachine;
-  readonly absent: SimulatedMachine;
+  readonly leader: RunMachine;
+  readonly follower: RunMachine;
+  readonly absent: RunMachine;
 }
 
 function rolesOf(stage: Stage): Roles | undefined {
@@ -25,13 +25,13 @@ function rolesOf(stage: Stage): Roles | undefined {
 }
 
 /** So that much is sent before any of it is acknowledged. */
-function slowDown({ cluster }: Stage, { condition }: SimulatedMachine): void {
+function slowDown({ cluster }: Stage, { condition }: RunMachine): void {
   const { electionTimeoutMinMs } = cluster.setting.raft;
   Object.assign(condition, { minMs: electionTimeoutMinMs / 4, maxMs: electionTimeoutMinMs / 3 });
 }
 
 /** Cut off from the leader, and otherwise whole again, the others elect one of themselves. */
-async function othersElect(stage: Stage, leader: SimulatedMachine): Promise<boolean> {
+async function othersElect(stage: Stage, leader: RunMachine): Promise<boolean> {
   let isElected = false;
   stage.onElected(() => {
     isElected = true;

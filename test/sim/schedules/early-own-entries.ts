@@ -2,7 +2,7 @@
  * A leader whose disk is slow, and one follower: what both hold durably is committed, and what the follower alone holds
  * is not. The leader's power fails; then it and the one who was absent elect without the follower.
  */
-import { healthyDisk } from '../../../src/sim/cluster/machine.js';
+import { healthyDisk } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const earlyOwnEntries: Schedule = {

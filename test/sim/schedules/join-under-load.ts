@@ -36,7 +36,7 @@ export const joinUnderLoad: Schedule = {
     const { leader } = cluster;
     const spare = cluster.machines.at(-1);
     if (!leader || !spare) return;
-    cluster.start(spare);
+    cluster.turnOn(spare);
     if (!(await stage.until(() => spare.state === 'up' && cluster.coverage.get('log cuts') > 3))) return;
     stage.mark('log cut');
     const status = () => leader.node?.status(0);

@@ -3,10 +3,10 @@
  * goes on meanwhile, and nothing of it is left.
  */
 
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
-import { listed } from '../../../src/sim/cluster/node-json.js';
 import { LIES, WITHSTOOD_WITHOUT_SECRET } from '../../../src/sim/nemesis/lies.js';
 import { Strangers } from '../../../src/sim/nemesis/strangers.js';
+import { listed } from '../../../src/sim/run/node-json.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const quick =
@@ -21,7 +21,7 @@ const quick =
     raft: { heartbeatMs: 60, electionTimeoutMinMs: 500, electionTimeoutMaxMs: 800 },
   });
 
-type Harm = (strangers: Strangers, machine: SimulatedMachine, stage: Stage) => Promise<void>;
+type Harm = (strangers: Strangers, machine: RunMachine, stage: Stage) => Promise<void>;
 
 function liars(name: string, hasSecret: boolean, harm: Harm): Schedule {
   return {
@@ -42,7 +42,7 @@ function liars(name: string, hasSecret: boolean, harm: Harm): Schedule {
       // What is remembered of strangers takes nobody's place.
       const joiner = cluster.machines.at(-1);
       if (!joiner) return;
-      cluster.start(joiner);
+      cluster.turnOn(joiner);
       const operator = stage.operator();
       const added = { ...listed(joiner), type: 'addVoter', node: joiner.id } as const;
       if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;

@@ -3,8 +3,8 @@
  * they do to node.json and to data folders. None of their commands is forced; what would be the end is refused.
  */
 
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
-import { listed, OTHER_DIRECTORY } from '../../../src/sim/cluster/node-json.js';
+import { listed, OTHER_DIRECTORY } from '../../../src/sim/run/node-json.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 import { SimDisk } from '../../../src/sim/world/disk.js';
 
@@ -22,7 +22,7 @@ const SILENCE_MS = 2500;
 /** Its operator stops it, and starts it again after he has done something. */
 async function restartedAfter(
   stage: Stage,
-  machines: readonly SimulatedMachine[],
+  machines: readonly RunMachine[],
   what: () => void,
 ): Promise<boolean> {
   const { cluster } = stage;
@@ -34,12 +34,12 @@ async function restartedAfter(
   what();
   for (const machine of machines) {
     machine.isOff = false;
-    cluster.start(machine);
+    cluster.turnOn(machine);
   }
   return stage.until(() => machines.every(({ state }) => state === 'up'));
 }
 
-async function emptied(stage: Stage, machine: SimulatedMachine): Promise<boolean> {
+async function emptied(stage: Stage, machine: RunMachine): Promise<boolean> {
   return restartedAfter(stage, [machine], () => {
     machine.isDamaged = true;
     machine.disk = new SimDisk();
@@ -47,7 +47,7 @@ async function emptied(stage: Stage, machine: SimulatedMachine): Promise<boolean
 }
 
 /** As README says of a node whose folder is lost: it is removed, and joins with an empty one. */
-async function addedAgain(stage: Stage, machine: SimulatedMachine): Promise<boolean> {
+async function addedAgain(stage: Stage, machine: RunMachine): Promise<boolean> {
   const { cluster } = stage;
   const { id } = machine;
   const operator = stage.operator();
@@ -57,7 +57,7 @@ async function addedAgain(stage: Stage, machine: SimulatedMachine): Promise<bool
   machine.isOff = false;
   cluster.kill(machine);
   machine.disk = new SimDisk();
-  cluster.start(machine);
+  cluster.turnOn(machine);
   const added = { ...listed(machine), type: 'addVoter', node: id } as const;
   if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return false;
   machine.isDamaged = false;
@@ -77,11 +77,11 @@ export const grownByEdit: Schedule = {
     const edit = { what: 'one of three', changes: { nodes: machines.map(listed), join: false } };
     for (const machine of machines) machine.edit = edit;
     cluster.kill(first);
-    for (const other of others) cluster.start(other);
+    for (const other of others) cluster.turnOn(other);
     stage.mark('one of three');
     if (!(await stage.grows(10))) return;
     await stage.sleep(2000);
-    if (others.every(({ node }) => statusOf({ node } as SimulatedMachine)?.term === 0))
+    if (others.every(({ node }) => statusOf({ node } as RunMachine)?.term === 0))
       stage.mark('the empty ones do not vote');
     for (const machine of machines) {
       machine.edit = undefined;
@@ -143,7 +143,7 @@ export const absentVoters: Schedule = {
       )),
     ];
     const voters = () =>
-      statusOf(cluster.leader ?? (stage.shuffledFounders()[0] as SimulatedMachine))?.voters.length;
+      statusOf(cluster.leader ?? (stage.shuffledFounders()[0] as RunMachine))?.voters.length;
     if (answers.includes('done') || spares.some(({ starts }) => starts > 0) || voters() !== 3) return;
     stage.mark('refused');
     const [lost] = stage.shuffledFounders();
@@ -180,7 +180,7 @@ export const promotedDown: Schedule = {
     const operator = stage.operator();
     const learner = cluster.machines.at(-1);
     if (!learner) return;
-    cluster.start(learner);
+    cluster.turnOn(learner);
     const added = { ...listed(learner), type: 'addLearner', node: learner.id } as const;
     if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
     stage.mark('a learner');
@@ -211,7 +211,7 @@ export const repeatedCommands: Schedule = {
       ]),
     );
     stage.mark('told');
-    const isAll = () => statusOf(cluster.leader ?? ({} as SimulatedMachine))?.voters.length === 3;
+    const isAll = () => statusOf(cluster.leader ?? ({} as RunMachine))?.voters.length === 3;
     if (!(await stage.until(() => cluster.leader !== undefined)) || !isAll()) return;
     stage.mark('nobody has changed');
     const [lost] = stage.shuffledFounders();
@@ -230,7 +230,7 @@ export const emptiedJoiner: Schedule = {
     const { cluster } = stage;
     const joiner = cluster.machines.at(-1);
     if (!joiner) return;
-    cluster.start(joiner);
+    cluster.turnOn(joiner);
     if (!(await stage.until(() => joiner.state === 'up'))) return;
     await stage.sleep(1000);
     const isEmptied = await restartedAfter(stage, [joiner], () => {
@@ -261,7 +261,7 @@ export const unknownReturn: Schedule = {
     const spare = cluster.machines.at(-1);
     const [back, away, third] = stage.shuffledFounders();
     if (!spare || !back || !away || !third) return;
-    cluster.start(spare);
+    cluster.turnOn(spare);
     const added = { ...listed(spare), type: 'addVoter', node: spare.id } as const;
     if (!(await stage.untilAnswered(() => operator.change([added]), 'done'))) return;
     stage.isolate(away);

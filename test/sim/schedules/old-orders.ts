@@ -3,7 +3,7 @@
  * while the leader is heard, answers to a round of heartbeats that was sent before a read was asked for. In each case
  * somebody is elected, or a read confirmed, who must not be yet, and the leader of before is read from.
  */
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Schedule } from '../../../src/sim/stage.js';
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';
 
@@ -43,7 +43,7 @@ export const oldOffer: Schedule = {
     await stage.sleep(10);
     stage.mark('the offer arrives');
     const { isDone } = cutOff(stage, third);
-    const leads = ({ node }: SimulatedMachine) => node?.role === 'leader';
+    const leads = ({ node }: RunMachine) => node?.role === 'leader';
     for (const machine of [leader, target]) stage.mendClients(machine);
     await readFromOldLeader(stage, third, () => isDone() || [leader, target].some(leads));
   },
@@ -88,7 +88,7 @@ export const oldRound: Schedule = {
     if (!leader) return;
     // So that the reader is connected.
     await withLease(stage, leader);
-    const answers = new Map<SimulatedMachine, () => void>();
+    const answers = new Map<RunMachine, () => void>();
     let isStopped = false;
     stage.lose((from, to, { type }, send) => {
       if (from === leader) return isStopped;

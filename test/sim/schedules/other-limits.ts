@@ -3,7 +3,7 @@
  * settings. They bind clients. What one node has taken, every other node must be able to get, whatever its own limits
  * say.
  */
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const KIB = 1024;
@@ -31,7 +31,7 @@ const keepsAllInTheLog = setting((chosen) => ({
 /** A value that no compression makes smaller, under a key of its own. */
 async function putLarge(stage: Stage, name: string): Promise<boolean> {
   const { cluster, random } = stage;
-  const client = cluster.client(cluster.hostEnv(name), { timeoutMs: 20_000, attemptTimeoutMs: 10_000 });
+  const client = cluster.client(20_000, { env: cluster.host(name).env, attemptTimeoutMs: 10_000 });
   const isPut = await client.put(name, random.bytes(VALUE_BYTES)).then(
     () => true,
     () => false,
@@ -40,35 +40,31 @@ async function putLarge(stage: Stage, name: string): Promise<boolean> {
   return isPut;
 }
 
-async function restartAll(stage: Stage, settings: SimulatedMachine['settings']): Promise<boolean> {
+async function restartAll(stage: Stage, settings: RunMachine['settings']): Promise<boolean> {
   const { founders } = stage.cluster;
   stage.cluster.isSupervised = false;
   for (const machine of founders) {
     stage.cluster.kill(machine);
     machine.settings = settings;
   }
-  for (const machine of founders) stage.cluster.start(machine);
+  for (const machine of founders) stage.cluster.turnOn(machine);
   stage.cluster.isSupervised = true;
   return stage.until(() => founders.every(({ state }) => state === 'up'));
 }
 
-function caughtUp(stage: Stage, follower: SimulatedMachine, index: number): Promise<boolean> {
+function caughtUp(stage: Stage, follower: RunMachine, index: number): Promise<boolean> {
   return stage.until(() => (statusOf(follower)?.appliedIndex ?? 0) >= index);
 }
 
 /** `limits.maxRequestBytes` is lowered on all nodes while a follower lacks a larger entry. */
-function withoutOne(
-  name: string,
-  chosen: Schedule['setting'],
-  settings: SimulatedMachine['settings'],
-): Schedule {
+function withoutOne(name: string, chosen: Schedule['setting'], settings: RunMachine['settings']): Schedule {
   return {
     name,
     steps: ['a follower lacks large entries', 'restarted with other limits', 'caught up'],
     setting: chosen,
     run: async (stage) => {
       const { cluster } = stage;
-      const [follower] = stage.shuffledFounders(...cluster.leaders);
+      const [follower] = stage.shuffledFounders(...cluster.leadingMachines);
       if (!follower) return;
       stage.isolate(follower);
       for (const key of ['large1', 'large2']) if (!(await putLarge(stage, key))) return;

@@ -4,7 +4,7 @@
  * once two leaders crash one after the other, and the second had not heard that the change is committed.
  */
 import type { AppendMessage } from '../../../src/raft/types.js';
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -18,9 +18,9 @@ const setting = (chosen: Setting): Setting => ({
 });
 
 interface Roles {
-  readonly leader: SimulatedMachine;
-  readonly other: SimulatedMachine;
-  readonly removed: SimulatedMachine;
+  readonly leader: RunMachine;
+  readonly other: RunMachine;
+  readonly removed: RunMachine;
 }
 
 /**
@@ -57,7 +57,7 @@ function lastOf({ previousIndex, entries }: AppendMessage): number {
 }
 
 /** What `who` asks of the one who was removed arrives, and nothing else keeps `who` from leading. */
-async function asksForVote(stage: Stage, who: SimulatedMachine, removed: SimulatedMachine): Promise<boolean> {
+async function asksForVote(stage: Stage, who: RunMachine, removed: RunMachine): Promise<boolean> {
   let hasAsked = false;
   stage.lose((from, to, { type }) => {
     hasAsked ||= type === 'requestVote' && from === who && to === removed;

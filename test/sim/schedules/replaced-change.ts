@@ -13,7 +13,7 @@ export const replacedChange: Schedule = {
     const { leader } = cluster;
     const spare = cluster.machines.find((machine) => !cluster.founders.includes(machine));
     if (!leader || !spare) return;
-    cluster.start(spare);
+    cluster.turnOn(spare);
     if (!(await stage.until(() => spare.state === 'up'))) return;
     // From the change on nothing that the leader appends arrives.
     let hasChange = false;

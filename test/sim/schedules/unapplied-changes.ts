@@ -2,7 +2,7 @@
  * Changes of members that somebody holds, knows or does not know to be committed, and has not applied: his state
  * machine is late. What others have applied of them counts all the same.
  */
-import type { SimulatedMachine } from '../../../src/sim/cluster/machine.js';
+import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -19,15 +19,15 @@ const setting = (chosen: Setting): Setting => ({
   workload: { ...chosen.workload, clients: 6, maxThinkMs: 20 },
 });
 
-const votersOf = (machine: SimulatedMachine) => statusOf(machine)?.voters ?? [];
-const lastOf = (machine: SimulatedMachine) => statusOf(machine)?.lastIndex ?? 0;
+const votersOf = (machine: RunMachine) => statusOf(machine)?.voters ?? [];
+const lastOf = (machine: RunMachine) => statusOf(machine)?.lastIndex ?? 0;
 
 /** Asks again until the leader has applied it. */
 async function changed(
   stage: Stage,
-  leader: SimulatedMachine,
+  leader: RunMachine,
   type: 'addVoter' | 'addLearner',
-  machine: SimulatedMachine,
+  machine: RunMachine,
 ): Promise<boolean> {
   const members = () => (type === 'addVoter' ? votersOf(leader) : (statusOf(leader)?.learners ?? []));
   for (let tries = 0; tries < 20 && !members().includes(machine.id); tries++) {
@@ -51,7 +51,7 @@ export const promotedUnapplied: Schedule = {
     const [other] = stage.shuffledFounders(...(leader ? [leader] : []));
     const promoted = cluster.machines.at(-1);
     if (!leader || !other || !promoted) return;
-    cluster.start(promoted);
+    cluster.turnOn(promoted);
     if (!(await changed(stage, leader, 'addLearner', promoted))) return;
     if (!(await stage.until(() => lastOf(promoted) >= lastOf(leader)))) return;
     stage.mark('learner');
@@ -109,7 +109,7 @@ export const crashWithPendingChange: Schedule = {
     const [late, away] = stage.shuffledFounders(...(leader ? [leader] : []));
     const spares = cluster.machines.slice(3);
     if (!leader || !late || !away) return;
-    for (const spare of spares) cluster.start(spare);
+    for (const spare of spares) cluster.turnOn(spare);
     if (!(await stage.until(() => spares.every(({ state }) => state === 'up')))) return;
     stage.isolate(away);
     cluster.holdApply(late);

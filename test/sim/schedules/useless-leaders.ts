@@ -1,5 +1,5 @@
 /** A leader that can do nothing any more gives up: its disk hangs though its heartbeats go out, or nobody hears it. */
-import { healthyDisk } from '../../../src/sim/cluster/machine.js';
+import { healthyDisk } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';
 
 export const hangingDisk: Schedule = {

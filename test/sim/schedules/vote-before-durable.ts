@@ -22,7 +22,7 @@ export const voteBeforeDurable: Schedule = {
     const { cluster } = stage;
     const [voter, learner] = cluster.machines;
     if (!voter || !learner) return;
-    cluster.start(learner);
+    cluster.turnOn(learner);
     if (!(await stage.until(() => learner.state === 'up'))) return;
     stage.change(voter, 'addLearner', learner);
     if (!(await stage.until(() => statusOf(learner)?.learners.includes(learner.id) ?? false))) return;

@@ -3,17 +3,17 @@
  * nothing is on its way that would make it too small: that would be their doing, and not the cluster's.
  */
 import type { Entry } from '../../raft/types.js';
-import type { Cluster } from './cluster.js';
-import type { SimulatedMachine } from './machine.js';
+import type { RunCluster } from './run-cluster.js';
+import type { RunMachine } from './run-machine.js';
 
 export class Survival {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   /** Index of the newest change of members that lies in any log. */
   #newestChange = 0;
   /** When each node was last named in a command. */
   readonly #namedMs = new Map<number, number>();
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: RunCluster) {
     this.#cluster = cluster;
   }
 
@@ -31,7 +31,7 @@ export class Survival {
   }
 
   /** Nothing that somebody has asked for about it is still under way. */
-  isLeftAlone({ id }: SimulatedMachine): boolean {
+  isLeftAlone({ id }: RunMachine): boolean {
     const { nowMs } = this.#cluster;
     return nowMs - (this.#namedMs.get(id) ?? Number.NEGATIVE_INFINITY) > LONGEST_COMMAND_MS;
   }
@@ -40,7 +40,7 @@ export class Survival {
    * The voters, if all of them whose disks are whole follow, and know for good that they are the voters. `without`: it
    * need not. Undefined while that is not so, or a change of members may come about.
    */
-  voters(without?: SimulatedMachine): SimulatedMachine[] | undefined {
+  voters(without?: RunMachine): RunMachine[] | undefined {
     const { leader, machines } = this.#cluster;
     const status = leader?.node?.status(0);
     if (!status || status.outgoing.length > 0 || this.#newestChange > status.configurationIndex)
@@ -59,13 +59,13 @@ export class Survival {
     return doFollow && voters.length === status.voters.length ? voters : undefined;
   }
 
-  isMember({ id }: SimulatedMachine): boolean {
+  isMember({ id }: RunMachine): boolean {
     const { voters, outgoing, learners } = this.#cluster.leader?.node?.status(0) ?? {};
     return [voters, outgoing, learners].some((ids) => ids?.includes(id) ?? true);
   }
 
   /** Whether the others go on if this one never comes back. */
-  canDoWithout(machine: SimulatedMachine): boolean {
+  canDoWithout(machine: RunMachine): boolean {
     const voters = this.voters(machine);
     if (!voters || !this.isLeftAlone(machine)) return false;
     const left = voters.filter((voter) => voter !== machine && !isDestroyed(voter));
@@ -76,6 +76,6 @@ export class Survival {
 /** A command is over by then, also at a leader that its client has given up. */
 const LONGEST_COMMAND_MS = 6000;
 
-export function isDestroyed({ isDamaged, state }: SimulatedMachine): boolean {
+export function isDestroyed({ isDamaged, state }: RunMachine): boolean {
   return isDamaged || state === 'lost';
 }

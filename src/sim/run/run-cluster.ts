@@ -2,31 +2,27 @@
  * The machines of one run: whole nodes on crashable disks, a network, clients' hosts, and what may be done to them.
  * Everything that happens is traced, counted, and shown to the rules.
  */
-import { RaftreeClient } from '../../client/client.js';
-import type { ClientOptions } from '../../client/client-options.js';
 import { lsmEngine } from '../../engines/lsm-engine.js';
 import type { StorageEngine } from '../../engines/storage-engine.js';
 import type { Env, Logger } from '../../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../../env/errors.js';
-import { NOBODY, type StepResult } from '../../raft/types.js';
 import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
 import { Node, type NodeParts } from '../../server/node.js';
+import { Machines } from '../cluster/machines.js';
 import type { Coverage } from '../rules/coverage.js';
 import type { Broken } from '../rules/fail.js';
-import { RaftRules } from '../rules/raft-rules.js';
 import { Reference } from '../rules/reference.js';
 import { Trace } from '../rules/trace.js';
-import { SECRET } from '../setting/secrets.js';
 import { otherSettings, type Setting } from '../setting/setting.js';
-import { type FileOperation, SimDisk } from '../world/disk.js';
+import type { FileOperation } from '../world/disk.js';
 import { SeededRandom } from '../world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../world/world.js';
 import { Copies } from './copies.js';
-import { Direct } from './direct.js';
-import { faultOf, type MachineState, SimulatedMachine } from './machine.js';
 import { type ListedNode, listed, nodeConfigOf } from './node-json.js';
 import { Overheard } from './overheard.js';
-import { attributed, type Probe } from './probes.js';
+import { attributed } from './probes.js';
+import { faultOf, type MachineState, RunMachine } from './run-machine.js';
+import { RunProbe } from './run-probe.js';
 import { Survival } from './survival.js';
 
 /** What the network does to messages between nodes. */
@@ -50,16 +46,14 @@ class Unlucky extends SeededRandom {
   }
 }
 
-export class Cluster implements Probe {
-  readonly world: SimWorld;
+export class RunCluster extends Machines<RunMachine> {
   readonly setting: Setting;
-  readonly machines: SimulatedMachine[];
   readonly coverage: Coverage;
   readonly trace: Trace;
   readonly reference: Reference;
   readonly survival = new Survival(this);
   readonly copies = new Copies(this);
-  readonly overheard = new Overheard();
+  readonly overheard: Overheard;
   readonly messageFaults: MessageFaults = { loss: 0, repetition: 0, reordering: 0 };
   /** Machines that are down are started again, as a supervisor would. */
   isSupervised = true;
@@ -70,59 +64,47 @@ export class Cluster implements Probe {
    * Whether a message from one node to another is lost, apart from what `messageFaults` loses; `send` brings it back.
    */
   loses: (who: string, to: number, message: ReplicaMessage, send: () => void) => boolean = () => false;
-  readonly #rules: RaftRules;
+  readonly probe: RunProbe;
   readonly #diskRandom: SeededRandom;
-  readonly #messageRandom: SeededRandom;
   readonly #restartRandom: SeededRandom;
-  readonly #applyRandom: SeededRandom;
 
   constructor(setting: Setting, random: SeededRandom, coverage: Coverage, sink?: (line: string) => void) {
-    this.setting = setting;
-    this.coverage = coverage;
+    const overheard = new Overheard();
     const isOverheard = setting.faults.includes('replayedFrames');
-    this.world = new SimWorld(random.uint32(), {
+    const trace: Trace = new Trace(() => world.scheduler.nowMs(), sink);
+    const world = new SimWorld(random.uint32(), {
       minDelayMs: setting.minDelayMs,
       maxDelayMs: setting.maxDelayMs,
       tcp: 'real',
       observe: (event) => {
         const { kind, from, to, bytes } = event;
-        this.trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {});
-        if (isOverheard) this.overheard.heard(event);
+        trace.record(`${from}>${to}`, `net.${kind}`, bytes ? { bytes } : {});
+        if (isOverheard) overheard.heard(event);
       },
     });
-    this.#diskRandom = new SeededRandom(random.uint32());
-    this.#messageRandom = new SeededRandom(random.uint32());
-    this.#restartRandom = new SeededRandom(random.uint32());
-    this.#applyRandom = new SeededRandom(random.uint32());
-    this.trace = new Trace(() => this.nowMs, sink);
+    const machines = Array.from(
+      { length: setting.nodes + setting.spares },
+      (_, i) => new RunMachine(i + 1, setting.maxDiskMs),
+    );
+    super(world, machines, setting.hasSecret);
+    this.setting = setting;
+    this.coverage = coverage;
+    this.trace = trace;
+    this.overheard = overheard;
     this.reference = new Reference(
       (rule, detail) => this.fail(rule, detail),
       () => this.nowMs,
       setting.maxSessions,
     );
-    this.#rules = new RaftRules(
-      (rule, detail) => this.fail(rule, detail),
-      coverage,
-      this.reference,
-      (who) => this.onElected(who),
-    );
-    this.machines = Array.from(
-      { length: setting.nodes + setting.spares },
-      (_, i) => new SimulatedMachine(i + 1, setting.maxDiskMs),
-    );
+    this.#diskRandom = new SeededRandom(random.uint32());
+    const messageSeed = random.uint32();
+    this.#restartRandom = new SeededRandom(random.uint32());
+    this.probe = new RunProbe(this, messageSeed, random.uint32());
   }
 
   /** The members at first. */
-  get founders(): readonly SimulatedMachine[] {
+  get founders(): readonly RunMachine[] {
     return this.machines.slice(0, this.setting.nodes);
-  }
-
-  get nowMs(): number {
-    return this.world.scheduler.nowMs();
-  }
-
-  sleep(delayMs: number): Promise<void> {
-    return this.world.scheduler.sleep(delayMs);
   }
 
   /** The first broken rule counts; what follows may only be its consequence. */
@@ -132,43 +114,13 @@ export class Cluster implements Probe {
     this.trace.record('world', 'broken', { rule, detail });
   }
 
-  get leader(): SimulatedMachine | undefined {
-    let leader: SimulatedMachine | undefined;
-    for (const machine of this.machines) {
-      if (machine.state !== 'up' || machine.node?.role !== 'leader' || machine.isForeign) continue;
-      if (!leader || machine.node.status(0).term > (leader.node?.status(0).term ?? 0)) leader = machine;
-    }
-    return leader;
+  /** All that believe that they lead, of this cluster. */
+  override get leadingMachines(): RunMachine[] {
+    return super.leadingMachines.filter(({ state, isForeign }) => state === 'up' && !isForeign);
   }
 
-  /** All who believe that they lead. */
-  get leaders(): SimulatedMachine[] {
-    return this.machines.filter(
-      ({ state, node, isForeign }) => state === 'up' && node?.role === 'leader' && !isForeign,
-    );
-  }
-
-  /** What a program on a host of its own finds. */
-  hostEnv(host: string): Env {
-    return this.world.start(host, new SimDisk()).env;
-  }
-
-  /** A client library. */
-  client(env: Env, options: Partial<ClientOptions> = {}): RaftreeClient {
-    const endpoints = this.machines.map(({ endpoint }) => endpoint);
-    return new RaftreeClient({
-      endpoints,
-      env,
-      attemptTimeoutMs: 1000,
-      connectTimeoutMs: 500,
-      ...(this.setting.hasSecret ? { clusterSecret: SECRET } : {}),
-      ...options,
-    });
-  }
-
-  /** Requests to one node, as an operator. */
-  direct(env: Env): Direct {
-    return new Direct(env, this.setting.hasSecret ? SECRET : undefined);
+  get leader(): RunMachine | undefined {
+    return this.leadingMachine;
   }
 
   unexpectedAnswer(client: string, code: string, message: string): void {
@@ -180,7 +132,8 @@ export class Cluster implements Probe {
 
   // The life of a machine
 
-  start(machine: SimulatedMachine): void {
+  /** It starts if it is down and not switched off. */
+  turnOn(machine: RunMachine): void {
     if (machine.state !== 'down' || machine.isOff) return;
     this.copies.starts(machine);
     machine.state = 'starting';
@@ -242,20 +195,20 @@ export class Cluster implements Probe {
   }
 
   /** It begins a cluster of its own, which no client of this one knows. */
-  startForeign(machine: SimulatedMachine): void {
+  startForeign(machine: RunMachine): void {
     machine.isForeign = true;
     machine.isDamaged = true;
-    this.start(machine);
+    this.turnOn(machine);
   }
 
   /** It stays down. */
-  giveUp(machine: SimulatedMachine): void {
+  giveUp(machine: RunMachine): void {
     this.kill(machine);
     machine.state = 'lost';
   }
 
   /** Files go, while the machine is down. */
-  removeFiles(machine: SimulatedMachine, paths: readonly string[]): void {
+  removeFiles(machine: RunMachine, paths: readonly string[]): void {
     machine.isDamaged = true;
     const fs = machine.disk.mount();
     for (const path of paths) {
@@ -266,21 +219,21 @@ export class Cluster implements Probe {
   }
 
   /** kill -9. */
-  kill(machine: SimulatedMachine, how = 'kill'): void {
+  kill(machine: RunMachine, how = 'kill'): void {
     if (!machine.process) return;
     this.trace.record(machine.host, how);
     this.#goesDown(machine, 'down');
   }
 
   /** The process is gone, and whatever its disk had not synced may be; or is. */
-  cutPower(machine: SimulatedMachine, disk?: 'keeps only what is synced'): void {
+  cutPower(machine: RunMachine, disk?: 'keeps only what is synced'): void {
     machine.process?.losePower();
     this.kill(machine, 'power cut');
     machine.disk.powerCut(disk ? new Unlucky(0) : this.#diskRandom);
   }
 
   /** Stops as on SIGTERM. */
-  async close(machine: SimulatedMachine): Promise<void> {
+  async close(machine: RunMachine): Promise<void> {
     const { node, process } = machine;
     if (machine.state !== 'up' || !node) return;
     machine.state = 'closing';
@@ -294,7 +247,7 @@ export class Cluster implements Probe {
   }
 
   /** `where`: as a part of the file, from 0 to 1. */
-  flipBit(machine: SimulatedMachine, path: string, where: number, bit: number): void {
+  flipBit(machine: RunMachine, path: string, where: number, bit: number): void {
     machine.isDamaged = true;
     machine.hasBrokenDisk = true;
     machine.disk.edit(path, (content) => {
@@ -306,7 +259,7 @@ export class Cluster implements Probe {
     this.coverage.count('bits flipped');
   }
 
-  pause(machine: SimulatedMachine): void {
+  pause(machine: RunMachine): void {
     if (!machine.process || machine.isPaused) return;
     machine.isPaused = true;
     this.trace.record(machine.host, 'pause');
@@ -314,7 +267,7 @@ export class Cluster implements Probe {
   }
 
   /** A process that wakes up may look at its sockets before its timers. */
-  resume(machine: SimulatedMachine, order?: 'network first' | 'timers first'): void {
+  resume(machine: RunMachine, order?: 'network first' | 'timers first'): void {
     if (!machine.isPaused) return;
     machine.isPaused = false;
     this.trace.record(machine.host, 'resume');
@@ -322,19 +275,19 @@ export class Cluster implements Probe {
   }
 
   /** Its state machine applies nothing until it is let go. */
-  holdApply(machine: SimulatedMachine): void {
+  holdApply(machine: RunMachine): void {
     machine.heldApplies ??= [];
     this.trace.record(machine.host, 'hold apply');
   }
 
-  releaseApply(machine: SimulatedMachine): void {
+  releaseApply(machine: RunMachine): void {
     const held = machine.heldApplies ?? [];
     machine.heldApplies = undefined;
     this.trace.record(machine.host, 'release apply');
     for (const goOn of held) goOn();
   }
 
-  #goesDown(machine: SimulatedMachine, state: MachineState): void {
+  #goesDown(machine: RunMachine, state: MachineState): void {
     machine.process?.kill();
     machine.process = undefined;
     machine.node = undefined;
@@ -345,11 +298,11 @@ export class Cluster implements Probe {
     machine.state = state;
     if (state !== 'down' || !this.isSupervised) return;
     const delayMs = this.#restartRandom.between(MIN_RESTART_MS, this.setting.maxRestartMs);
-    this.world.scheduler.after(delayMs, () => this.start(machine));
+    this.world.scheduler.after(delayMs, () => this.turnOn(machine));
   }
 
   /** A node gave up. It may, if its disk gave it a reason. */
-  #failed(machine: SimulatedMachine, error: unknown): void {
+  #failed(machine: RunMachine, error: unknown): void {
     const cause = error instanceof RaftreeError ? error.cause : undefined;
     const codes = [errorCode(error), errorCode(cause), errorCode((cause as Error | undefined)?.cause)];
     const message = `${errorMessage(error)} (${codes.filter((code) => code !== undefined).join(', ')})`;
@@ -367,7 +320,7 @@ export class Cluster implements Probe {
    * An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README,
    * Limits).
    */
-  #joins(machine: SimulatedMachine): boolean {
+  #joins(machine: RunMachine): boolean {
     return (
       !this.founders.includes(machine) ||
       machine.joinsAgain ||
@@ -376,7 +329,7 @@ export class Cluster implements Probe {
   }
 
   /** What its node.json says if nobody has made a mistake. */
-  nodeJson(machine: SimulatedMachine): { readonly nodes: readonly ListedNode[]; readonly joins: boolean } {
+  nodeJson(machine: RunMachine): { readonly nodes: readonly ListedNode[]; readonly joins: boolean } {
     const nodes = this.machines.filter((other) => other === machine || this.founders.includes(other));
     // Of another cluster the clients are others.
     if (machine.isForeign)
@@ -384,12 +337,12 @@ export class Cluster implements Probe {
     return { nodes: nodes.map(listed), joins: this.#joins(machine) };
   }
 
-  async #startNode(parts: Omit<NodeParts, 'config'>, machine: SimulatedMachine): Promise<Node> {
+  async #startNode(parts: Omit<NodeParts, 'config'>, machine: RunMachine): Promise<Node> {
     const { nodes, joins } = this.nodeJson(machine);
     return Node.start({ ...parts, config: nodeConfigOf(machine, this.setting, nodes, joins) });
   }
 
-  #logger(machine: SimulatedMachine, isCurrent: () => boolean): Logger {
+  #logger(machine: RunMachine, isCurrent: () => boolean): Logger {
     const write = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
       if (!isCurrent()) return;
       this.trace.record(machine.host, `log.${level}`, { message, ...fields });
@@ -401,7 +354,7 @@ export class Cluster implements Probe {
   /**
    * The engine as the node sees it; what it holds when it is opened, and every batch, is compared with the reference.
    */
-  async #openEngine(machine: SimulatedMachine, open: () => Promise<StorageEngine>): Promise<StorageEngine> {
+  async #openEngine(machine: RunMachine, open: () => Promise<StorageEngine>): Promise<StorageEngine> {
     const engine = await open();
     machine.engine = engine;
     this.compareState(machine);
@@ -414,7 +367,7 @@ export class Cluster implements Probe {
   }
 
   /** All keys of a machine against the reference. */
-  compareState(machine: SimulatedMachine): void {
+  compareState(machine: RunMachine): void {
     const { engine } = machine;
     if (!engine || machine.isForeign) return;
     try {
@@ -427,117 +380,11 @@ export class Cluster implements Probe {
 
   // The disk
 
-  async #latency(machine: SimulatedMachine, process: SimProcess, _operation: FileOperation): Promise<void> {
+  async #latency(machine: RunMachine, process: SimProcess, _operation: FileOperation): Promise<void> {
     const { minMs, maxMs, stalledUntilMs } = machine.condition;
     const stallMs = Math.max(0, stalledUntilMs - this.nowMs);
     await this.sleep(minMs + this.#diskRandom.float() * (maxMs - minMs) + stallMs);
     if (process.fs.detached) await new Promise<never>(() => {});
-  }
-
-  // What the probes report
-
-  raftInput(...[who, raft, input]: Parameters<Probe['raftInput']>): void {
-    if (input.type === 'tick') return;
-    this.#rules.input(raft, input);
-    if (input.type === 'message')
-      this.trace.record(who, 'raft.receive', { from: input.from, message: input.message });
-    else this.trace.record(who, `raft.${input.type}`, input.type === 'propose' ? {} : { input });
-  }
-
-  raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
-    const { append, apply, reads, failedReads, status, configuration } = output;
-    if (this.founders.length === 1 && configuration && configuration.voters.length > 2)
-      this.coverage.count('groups grown from one node');
-    const foreigner = this.#foreigner(who);
-    // From when it follows a leader that is not of its own cluster it is held to what all others are.
-    if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {
-      foreigner.isForeign = false;
-      this.compareState(foreigner);
-    }
-    if (!this.#foreigner(who)) this.#rules.output(who, raft, output);
-    if (status) this.trace.record(who, 'raft.status', { ...status });
-    if (append) {
-      const { batch, hardState, first, entries } = append;
-      if (!this.#foreigner(who)) this.survival.appended(first, entries);
-      this.trace.record(who, 'raft.append', { batch, ...hardState, first, entries: entries.length });
-    }
-    if (apply) this.trace.record(who, 'raft.apply', { ...apply });
-    if (reads.length + failedReads.length > 0) this.trace.record(who, 'raft.reads', { reads, failedReads });
-  }
-
-  #foreigner(who: string): SimulatedMachine | undefined {
-    return this.machines.find(({ host, isForeign }) => host === who && isForeign);
-  }
-
-  beforeApply(who: string): Promise<void> | undefined {
-    const machine = this.machines.find(({ host }) => host === who);
-    const { chance, maxMs } = this.setting.lateApply;
-    const timers = machine?.process?.env.timers;
-    if (!machine || !timers) return undefined;
-    const isHeld = machine.heldApplies !== undefined;
-    if (!isHeld && !this.#applyRandom.chance(chance)) return undefined;
-    this.coverage.count('late applies');
-    const delayMs = isHeld ? 0 : this.#applyRandom.float() * maxMs;
-    return new Promise((resolve) => {
-      const goOn = () => void timers.after(delayMs, resolve);
-      if (machine.heldApplies) machine.heldApplies.push(goOn);
-      else goOn();
-    });
-  }
-
-  applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
-    if (!this.#foreigner(who)) this.reference.applying(who, first, entries);
-  }
-
-  applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
-    if (!this.#foreigner(who)) this.reference.applied(who, first, results);
-  }
-
-  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {
-    const random = this.#messageRandom;
-    const { loss, repetition, reordering } = this.messageFaults;
-    const machine = this.machines.find(({ host }) => host === who);
-    this.trace.record(who, 'raft.send', { to, message });
-    if (this.loses(who, to, message, send)) return;
-    if (!machine?.process || loss + repetition + reordering === 0) {
-      send();
-      return;
-    }
-    const { timers } = machine.process.env;
-    if (random.chance(loss)) {
-      this.coverage.count('messages lost');
-      return;
-    }
-    if (random.chance(repetition)) {
-      this.coverage.count('messages repeated');
-      timers.after(random.float() * 300, send);
-    }
-    if (random.chance(reordering)) {
-      this.coverage.count('messages reordered');
-      timers.after(random.float() * 100, send);
-    } else send();
-  }
-
-  get maxAppendBytes(): number {
-    return this.setting.maxAppendBytes;
-  }
-
-  get maxSessions(): number {
-    return this.setting.maxSessions;
-  }
-
-  raftAnswer(answer: StepResult): void {
-    if (!answer.accepted && answer.refusal === 'overloaded') this.coverage.count('limits reached');
-  }
-
-  treeOptions(): ReturnType<Probe['treeOptions']> {
-    return {
-      ...this.setting.tree,
-      listener: {
-        flushed: () => this.coverage.count('flushes'),
-        compacted: () => this.coverage.count('compactions'),
-      },
-    };
   }
 }
 

@@ -4,23 +4,23 @@
  * cluster, so it is ended before somebody is there who could not know.
  */
 import type { SimDisk } from '../world/disk.js';
-import type { Cluster } from './cluster.js';
-import { SimulatedMachine } from './machine.js';
 import { DATA_DIRECTORY, listed } from './node-json.js';
+import type { RunCluster } from './run-cluster.js';
+import { RunMachine } from './run-machine.js';
 
 export class Copies {
-  readonly #cluster: Cluster;
+  readonly #cluster: RunCluster;
   /** With how often their folders had been started before. */
-  readonly #running = new Map<SimulatedMachine, number>();
+  readonly #running = new Map<RunMachine, number>();
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: RunCluster) {
     this.#cluster = cluster;
   }
 
   /** Its node.json says what that of the original says, but for the addresses. Nobody starts it again. */
-  start(original: SimulatedMachine, disk: SimDisk): SimulatedMachine {
+  start(original: RunMachine, disk: SimDisk): RunMachine {
     const { setting, trace } = this.#cluster;
-    const copy = new SimulatedMachine(original.id, setting.maxDiskMs, `${original.host}copy`);
+    const copy = new RunMachine(original.id, setting.maxDiskMs, `${original.host}copy`);
     const { nodes, joins } = this.#cluster.nodeJson(original);
     const others = nodes.filter(({ id }) => id !== copy.id);
     copy.edit = { what: 'a copy', changes: { nodes: [...others, listed(copy)], join: joins } };
@@ -29,7 +29,7 @@ export class Copies {
     const starts = startsOf(disk);
     trace.record('world', 'copied folder', { host: original.host, starts });
     this.#running.set(copy, starts);
-    this.#cluster.start(copy);
+    this.#cluster.turnOn(copy);
     copy.isOff = true;
     return copy;
   }
@@ -44,17 +44,17 @@ export class Copies {
   }
 
   /** Whoever starts now, and has not met a later run of the original, could take a copy for it. */
-  starts(machine: SimulatedMachine): void {
+  starts(machine: RunMachine): void {
     for (const [{ id }, starts] of this.#running)
       if (id !== machine.id && startsKnown(machine, id) <= starts) this.end(id);
   }
 
-  isRunning({ id }: SimulatedMachine): boolean {
+  isRunning({ id }: RunMachine): boolean {
     return [...this.#running.keys()].some((copy) => copy.id === id);
   }
 
   /** The start that this folder comes with next was used, and everybody else knows so for good. */
-  isNoticed(original: SimulatedMachine, disk: SimDisk): boolean {
+  isNoticed(original: RunMachine, disk: SimDisk): boolean {
     const before = startsOf(disk);
     return this.#cluster.machines
       .filter(({ id, starts, state }) => id !== original.id && starts > 0 && state !== 'lost')
@@ -67,7 +67,7 @@ interface KnownRun {
 }
 
 /** How often the folder of another node was started, as this one has noted it. */
-function startsKnown({ disk }: SimulatedMachine, id: number): number {
+function startsKnown({ disk }: RunMachine, id: number): number {
   const known = disk.contentOf(`${DATA_DIRECTORY}/peers.json`);
   const runs = JSON.parse(known?.toString() ?? '{}') as Record<string, KnownRun>;
   return runs[id]?.starts ?? 0;

@@ -1,10 +1,10 @@
 /** The node.json of a machine: as it should be, and what an operator may make of it. */
 
 import { type NodeConfig, type NodeConfigInput, parseNodeConfig } from '../../server/config.js';
-import { OTHER_SECRET, SECRET } from '../setting/secrets.js';
+import { OTHER_SECRET, SECRET } from '../cluster/secrets.js';
 import type { Setting } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
-import type { SimulatedMachine } from './machine.js';
+import type { RunMachine } from './run-machine.js';
 
 export type ListedNode = NodeConfigInput['nodes'][number];
 
@@ -21,13 +21,13 @@ export const DATA_DIRECTORY = '/data';
 /** Where a node looks whose node.json names another folder. */
 export const OTHER_DIRECTORY = '/other';
 
-export function listed({ id, host }: Pick<SimulatedMachine, 'id' | 'host'>): ListedNode {
+export function listed({ id, host }: Pick<RunMachine, 'id' | 'host'>): ListedNode {
   return { id, client: `${host}:7001`, peer: `${host}:7101` };
 }
 
 /** `nodes`: those that it lists if nobody has edited it. */
 export function nodeConfigOf(
-  machine: SimulatedMachine,
+  machine: RunMachine,
   setting: Setting,
   nodes: readonly ListedNode[],
   joins: boolean,
@@ -59,19 +59,16 @@ export function nodeConfigOf(
 }
 
 /** Where an address leads that somebody has mistyped: nowhere, or to one of the others. */
-export function wrongAddress(
-  others: readonly SimulatedMachine[],
-  random: SeededRandom,
-): Omit<ListedNode, 'id'> {
+export function wrongAddress(others: readonly RunMachine[], random: SeededRandom): Omit<ListedNode, 'id'> {
   const host = random.chance(0.5) ? 'nowhere' : random.pick([...others]).host;
   return { client: `${host}:7001`, peer: `${host}:7101` };
 }
 
 interface Situation {
-  readonly machine: SimulatedMachine;
-  readonly machines: readonly SimulatedMachine[];
+  readonly machine: RunMachine;
+  readonly machines: readonly RunMachine[];
   /** Whether all others know which data folder is this node's. */
-  readonly hasBegun: (machine: SimulatedMachine) => boolean;
+  readonly hasBegun: (machine: RunMachine) => boolean;
   /** What its node.json says without the mistake. */
   readonly nodes: readonly ListedNode[];
   readonly joins: boolean;
@@ -139,7 +136,7 @@ export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJ
 }
 
 /** Which of two secrets a node proves may change with a restart. */
-function securityOf({ id, starts }: SimulatedMachine, { hasSecret }: Setting): NodeConfigInput['security'] {
+function securityOf({ id, starts }: RunMachine, { hasSecret }: Setting): NodeConfigInput['security'] {
   if (!hasSecret) return { insecure: true };
   const secrets = [SECRET, OTHER_SECRET];
   return { clusterSecret: (id + starts) % 2 === 0 ? secrets : secrets.reverse() };

@@ -1,0 +1,132 @@
+/** What the nodes of a run do, as the probes see it: traced, counted, shown to the rules; and messages on their way. */
+import { NOBODY, type StepResult } from '../../raft/types.js';
+import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
+import { RaftRules } from '../rules/raft-rules.js';
+import { SeededRandom } from '../world/seeded-random.js';
+import type { Probe } from './probes.js';
+import type { RunCluster } from './run-cluster.js';
+import type { RunMachine } from './run-machine.js';
+
+export class RunProbe implements Probe {
+  readonly #cluster: RunCluster;
+  readonly #rules: RaftRules;
+  readonly #messageRandom: SeededRandom;
+  readonly #applyRandom: SeededRandom;
+
+  constructor(cluster: RunCluster, messageSeed: number, applySeed: number) {
+    this.#cluster = cluster;
+    this.#messageRandom = new SeededRandom(messageSeed);
+    this.#applyRandom = new SeededRandom(applySeed);
+    this.#rules = new RaftRules(
+      (rule, detail) => cluster.fail(rule, detail),
+      cluster.coverage,
+      cluster.reference,
+      (who) => cluster.onElected(who),
+    );
+  }
+
+  raftInput(...[who, raft, input]: Parameters<Probe['raftInput']>): void {
+    if (input.type === 'tick') return;
+    this.#rules.input(raft, input);
+    if (input.type === 'message')
+      this.#cluster.trace.record(who, 'raft.receive', { from: input.from, message: input.message });
+    else this.#cluster.trace.record(who, `raft.${input.type}`, input.type === 'propose' ? {} : { input });
+  }
+
+  raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
+    const { append, apply, reads, failedReads, status, configuration } = output;
+    if (this.#cluster.founders.length === 1 && configuration && configuration.voters.length > 2)
+      this.#cluster.coverage.count('groups grown from one node');
+    const foreigner = this.#foreigner(who);
+    // From when it follows a leader that is not of its own cluster it is held to what all others are.
+    if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {
+      foreigner.isForeign = false;
+      this.#cluster.compareState(foreigner);
+    }
+    if (!this.#foreigner(who)) this.#rules.output(who, raft, output);
+    if (status) this.#cluster.trace.record(who, 'raft.status', { ...status });
+    if (append) {
+      const { batch, hardState, first, entries } = append;
+      if (!this.#foreigner(who)) this.#cluster.survival.appended(first, entries);
+      this.#cluster.trace.record(who, 'raft.append', { batch, ...hardState, first, entries: entries.length });
+    }
+    if (apply) this.#cluster.trace.record(who, 'raft.apply', { ...apply });
+    if (reads.length + failedReads.length > 0)
+      this.#cluster.trace.record(who, 'raft.reads', { reads, failedReads });
+  }
+
+  #foreigner(who: string): RunMachine | undefined {
+    return this.#cluster.machines.find(({ host, isForeign }) => host === who && isForeign);
+  }
+
+  beforeApply(who: string): Promise<void> | undefined {
+    const machine = this.#cluster.machines.find(({ host }) => host === who);
+    const { chance, maxMs } = this.#cluster.setting.lateApply;
+    const timers = machine?.process?.env.timers;
+    if (!machine || !timers) return undefined;
+    const isHeld = machine.heldApplies !== undefined;
+    if (!isHeld && !this.#applyRandom.chance(chance)) return undefined;
+    this.#cluster.coverage.count('late applies');
+    const delayMs = isHeld ? 0 : this.#applyRandom.float() * maxMs;
+    return new Promise((resolve) => {
+      const goOn = () => void timers.after(delayMs, resolve);
+      if (machine.heldApplies) machine.heldApplies.push(goOn);
+      else goOn();
+    });
+  }
+
+  applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
+    if (!this.#foreigner(who)) this.#cluster.reference.applying(who, first, entries);
+  }
+
+  applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
+    if (!this.#foreigner(who)) this.#cluster.reference.applied(who, first, results);
+  }
+
+  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {
+    const random = this.#messageRandom;
+    const { loss, repetition, reordering } = this.#cluster.messageFaults;
+    const machine = this.#cluster.machines.find(({ host }) => host === who);
+    this.#cluster.trace.record(who, 'raft.send', { to, message });
+    if (this.#cluster.loses(who, to, message, send)) return;
+    if (!machine?.process || loss + repetition + reordering === 0) {
+      send();
+      return;
+    }
+    const { timers } = machine.process.env;
+    if (random.chance(loss)) {
+      this.#cluster.coverage.count('messages lost');
+      return;
+    }
+    if (random.chance(repetition)) {
+      this.#cluster.coverage.count('messages repeated');
+      timers.after(random.float() * 300, send);
+    }
+    if (random.chance(reordering)) {
+      this.#cluster.coverage.count('messages reordered');
+      timers.after(random.float() * 100, send);
+    } else send();
+  }
+
+  get maxAppendBytes(): number {
+    return this.#cluster.setting.maxAppendBytes;
+  }
+
+  get maxSessions(): number {
+    return this.#cluster.setting.maxSessions;
+  }
+
+  raftAnswer(answer: StepResult): void {
+    if (!answer.accepted && answer.refusal === 'overloaded') this.#cluster.coverage.count('limits reached');
+  }
+
+  treeOptions(): ReturnType<Probe['treeOptions']> {
+    return {
+      ...this.#cluster.setting.tree,
+      listener: {
+        flushed: () => this.#cluster.coverage.count('flushes'),
+        compacted: () => this.#cluster.coverage.count('compactions'),
+      },
+    };
+  }
+}
