@@ -61,7 +61,10 @@ export function addMemberCommands(program: Command): void {
     5000,
   ).action((options: CommonOptions) => list(options));
 
-  withClientOptions(program.command('transfer').description('hand leadership to another voter'), TIMEOUT_MS)
+  withClientOptions(
+    program.command('transfer').description('transfer leadership to another voter'),
+    TIMEOUT_MS,
+  )
     .argument('<id>', 'the node that is to lead', parseNodeId)
     .action(async (node: number, options: CommonOptions) => {
       await withClient(options, (client) => client.transferLeadership(node));

@@ -1,27 +1,66 @@
 /**
- * Whether writes of this node fail because the disk is full or because file descriptors ran out. Writers report it. The
- * log gets one line when it begins and one when it ends, however many writers retry.
+ * Whether the disk of a node is full, or no file can be opened for want of descriptors, as those who write find out. It
+ * is logged once when it begins and once when it ends, however many writers there are. What failed is tried again after
+ * a pause, and all writers make the same pause.
  */
-import type { Logger } from './env.js';
-import { errorCode, errorMessage, isOutOfDescriptors } from './errors.js';
+import type { Logger, Timer, Timers } from './env.js';
+import { errorCode, errorMessage, isNoSpace, isOutOfDescriptors } from './errors.js';
+
+/** How long a writer waits before it tries again. */
+export const DISK_FULL_RETRY_MS = 500;
 
 export class DiskSpace {
   readonly #logger: Logger;
-  /** Names of the writers whose last write failed. */
+  readonly #timers: Timers;
+  readonly #retryMs: number;
+  /** Writers whose last write failed. */
   readonly #waiting = new Set<string>();
-  /** Called at each failed write. */
-  onFull: () => void = () => {};
+  readonly #listeners = new Set<() => void>();
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, timers: Timers, retryMs = DISK_FULL_RETRY_MS) {
     this.#logger = logger;
+    this.#timers = timers;
+    this.#retryMs = retryMs;
   }
 
   get isFull(): boolean {
     return this.#waiting.size > 0;
   }
 
-  /** The writer reports that its write failed for lack of space. */
-  full(writer: string, error: unknown): void {
+  /** Calls the listener at each write that fails for want of space. Returns what ends that. */
+  onFull(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** A write of this writer failed for want of space: `again` runs after the pause, unless the timer is cancelled. */
+  retryAfter(writer: string, error: unknown, again: () => void): Timer {
+    const timer = this.#timers.after(this.#retryMs, again);
+    this.#full(writer, error);
+    return timer;
+  }
+
+  /** A write of this writer succeeded. */
+  available(writer: string): void {
+    if (this.#waiting.delete(writer) && !this.isFull)
+      this.#logger.info({}, 'the disk can be written again: writes are taken');
+  }
+
+  /** Tries again as long as the attempt fails for want of space. Rejects with any other error. */
+  async untilWritten<T>(writer: string, attempt: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        const done = await attempt();
+        this.available(writer);
+        return done;
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        await new Promise<void>((again) => this.retryAfter(writer, error, again));
+      }
+    }
+  }
+
+  #full(writer: string, error: unknown): void {
     if (!this.isFull) {
       const cause = error instanceof Error ? error.cause : undefined;
       const what = isOutOfDescriptors(cause) ? 'no file can be opened' : 'the disk is full';
@@ -31,12 +70,6 @@ export class DiskSpace {
       );
     }
     this.#waiting.add(writer);
-    this.onFull();
-  }
-
-  /** The writer reports that its write succeeded. */
-  available(writer: string): void {
-    if (this.#waiting.delete(writer) && !this.isFull)
-      this.#logger.info({}, 'the disk can be written again: writes are taken');
+    for (const listener of this.#listeners) listener();
   }
 }

@@ -16,7 +16,7 @@ import {
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
 import type { ReadLevel } from '../raft/types.js';
-import type { Replica } from '../replica/replica.js';
+import type { CommandLog } from '../replica/ports.js';
 import { encodeOpenSession, encodeWrite } from './command.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 import { LargeWrites } from './large-writes.js';
@@ -39,7 +39,7 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
 };
 
 export interface KvServiceParts {
-  readonly replica: Replica<CommandResult>;
+  readonly replica: CommandLog<CommandResult>;
   readonly stateMachine: KvStateMachine;
   readonly limits: KvLimits;
   /** Where clients reach a node; empty if it is not known. */

@@ -165,7 +165,7 @@ export const MESSAGES = {
       }),
     ),
   }),
-  transferLeader: message(27, 'Asks the leader to hand over to another voter.', {
+  transferLeader: message(27, 'Asks the leader to transfer leadership to another voter.', {
     requestId: u32,
     nodeId: u32,
   }),
@@ -229,7 +229,7 @@ export const MESSAGES = {
       promisedMs: u32,
     },
   ),
-  timeoutNow: message(38, 'The leader hands over: the receiver is to campaign at once.', {
+  timeoutNow: message(38, 'The leader transfers leadership: the receiver is to campaign at once.', {
     group: u32,
     term: u53,
   }),

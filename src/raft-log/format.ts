@@ -19,7 +19,14 @@
 import { RaftreeError } from '../env/errors.js';
 import type { ConfigurationChange } from '../raft/configuration.js';
 import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
-import type { AppendBatch, Entry, EntryKind, HardState, SnapshotBase } from '../raft/types.js';
+import {
+  type AppendBatch,
+  ENTRY_KIND_NUMBERS,
+  type Entry,
+  entryKindOf,
+  type HardState,
+  type SnapshotBase,
+} from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
 import { type Payload, readUint53, sizeOf, writeUint53 } from '../record/record.js';
 
@@ -31,7 +38,6 @@ const BATCH_HEADER_BYTES = 37;
 const BASE_HEADER_BYTES = 26;
 const INCARNATION_BYTES = 16;
 export const ENTRY_HEADER_BYTES = 13;
-const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 
 /** The incarnation of a group that was created before groups had one. Incarnations have 32 hexadecimal digits. */
 export const NO_INCARNATION = '0'.repeat(2 * INCARNATION_BYTES);
@@ -86,7 +92,7 @@ export function encodeBatch(
   let at = BATCH_HEADER_BYTES;
   entries.forEach((entry, i) => {
     writeUint53(head, entry.term, at);
-    head.writeUInt8(KINDS.indexOf(entry.kind) + 1, at + 8);
+    head.writeUInt8(ENTRY_KIND_NUMBERS[entry.kind], at + 8);
     head.writeUInt32LE(entry.body.length, at + 9);
     const header = head.subarray(at, at + ENTRY_HEADER_BYTES);
     payload.push(header);
@@ -165,7 +171,7 @@ function decodeBatch(payload: Buffer): LogRecord {
   let at = BATCH_HEADER_BYTES;
   for (let i = 0; i < count; i++) {
     const end = at + ENTRY_HEADER_BYTES + payload.readUInt32LE(at + 9);
-    const isChange = KINDS[payload.readUInt8(at + 8) - 1] === 'configuration';
+    const isChange = payload.readUInt8(at + 8) === ENTRY_KIND_NUMBERS.configuration;
     entries.push({
       offset: at,
       sizeBytes: end - at,
@@ -223,7 +229,7 @@ function movedBy(record: LogRecord, bytes: number): LogRecord {
 /** Decodes an entry with its header. Undefined if the checksum differs. The body is a view of `bytes`. */
 export function decodeEntry(bytes: Buffer, checksum: number): Entry | undefined {
   if (crc32(bytes) !== checksum) return undefined;
-  const kind = KINDS[bytes.readUInt8(8) - 1];
+  const kind = entryKindOf(bytes.readUInt8(8));
   if (!kind) throw malformed();
   return { term: checked(readUint53(bytes, 0)), kind, body: bytes.subarray(ENTRY_HEADER_BYTES) };
 }

@@ -46,8 +46,8 @@ export class Leadership {
   #settledConfiguration = 0;
   /** This leader was removed. It still leads until the confirmation is committed. */
   #isLeaving = false;
-  /** The transfer may go to any voter: if the target is unreachable, it continues with the next best. */
-  #handsOverToBest = false;
+  /** The transfer is to the best voter, and goes on to the next best if that one cannot be reached. */
+  #transfersToBest = false;
 
   constructor(
     options: RaftOptions,
@@ -104,7 +104,7 @@ export class Leadership {
   }
 
   propose(bodies: readonly Uint8Array[]): StepResult {
-    if (this.#handsOver()) return this.#refused('transferring');
+    if (this.#isTransferring()) return this.#refused('transferring');
     let sizeBytes = 0;
     for (const body of bodies) {
       if (body.length > this.#options.maxEntryBytes) return this.#refused('tooLarge');
@@ -120,7 +120,7 @@ export class Leadership {
   }
 
   changeConfiguration({ change, expectedIndex }: ChangeConfiguration): StepResult {
-    if (this.#handsOver()) return this.#refused('transferring');
+    if (this.#isTransferring()) return this.#refused('transferring');
     const { configuration } = this.#local;
     if (this.hasPendingChange) return this.#refused('changePending');
     if (expectedIndex !== undefined && expectedIndex !== configuration.index)
@@ -134,14 +134,16 @@ export class Leadership {
     return this.#accepted();
   }
 
-  transfer(nowMs: number, to: NodeId): StepResult {
+  /** To that voter; without `to`, to the best one. */
+  transfer(nowMs: number, to: NodeId | undefined): StepResult {
+    if (to === undefined) return this.#transferToBest(nowMs);
     if (to === this.#local.id) return this.#accepted();
     if (!this.replication.progressOf(to) || !isVoter(this.#local.configuration, to)) {
       return this.#refused('changeInvalid');
     }
     if (this.#transfer.target !== undefined && this.#transfer.target !== to)
       return this.#refused('transferring');
-    this.#handsOverToBest = false;
+    this.#transfersToBest = false;
     return this.#beginTransfer(nowMs, to);
   }
 
@@ -149,15 +151,15 @@ export class Leadership {
    * Transfers to the voter with the longest matching log among those heard from recently. A leader that was removed may
    * do this too, before a quorum knows of the removal: it may have no other way to tell them.
    */
-  handOver(nowMs: number): StepResult {
+  #transferToBest(nowMs: number): StepResult {
     if (this.#transfer.target !== undefined) return this.#refused('transferring');
-    this.#handsOverToBest = true;
+    this.#transfersToBest = true;
     return this.#offerToBest(nowMs);
   }
 
   unreachable(nowMs: number, node: NodeId): void {
     this.replication.unreachable(node);
-    if (!this.#handsOverToBest || node !== this.#transfer.target) return;
+    if (!this.#transfersToBest || node !== this.#transfer.target) return;
     this.#transfer.giveUp();
     this.#offerToBest(nowMs);
   }
@@ -253,7 +255,7 @@ export class Leadership {
     return !this.replication.isAlone && this.#local.stability.oldestAgeMs(nowMs) > limitMs;
   }
 
-  #handsOver(): boolean {
+  #isTransferring(): boolean {
     return this.#transfer.target !== undefined || this.#isLeaving;
   }
 

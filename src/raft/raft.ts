@@ -141,8 +141,8 @@ export class Raft {
   }
 
   /**
-   * Why `step` ignores a message; undefined if it does not. For a host that logs the reason, or that receives the
-   * chunks of a snapshot.
+   * Why a message does not count; undefined if it does. `step` asks this of every message. A host asks it of the parts
+   * of a snapshot, which it keeps itself.
    */
   refusalOf(
     nowMs: number,
@@ -161,7 +161,7 @@ export class Raft {
   }
 
   /**
-   * Processes one input. Proposals, reads, configuration changes, `transfer` and `handOver` can be refused. Throws
+   * Processes one input. Proposals, reads, configuration changes and `transfer` can be refused. Throws
    * `RAFT_INVARIANT` if the state violates an invariant: the host must then stop this replica.
    */
   step(nowMs: number, input: Input): StepResult {
@@ -208,16 +208,13 @@ export class Raft {
         this.#tick(nowMs);
         break;
       case 'message':
-        this.#receive(nowMs, input.from, input.message);
-        break;
+        return this.#receive(nowMs, input.from, input.message);
       case 'propose':
         return this.#leadership?.propose(input.bodies) ?? this.#refused('notLeader');
       case 'changeConfiguration':
         return this.#leadership?.changeConfiguration(input) ?? this.#refused('notLeader');
       case 'transfer':
         return this.#leadership?.transfer(nowMs, input.to) ?? this.#refused('notLeader');
-      case 'handOver':
-        return this.#leadership?.handOver(nowMs) ?? this.#refused('notLeader');
       case 'stopCampaigning':
         this.#election.stopCampaigning();
         break;
@@ -289,12 +286,15 @@ export class Raft {
 
   // Messages
 
-  #receive(nowMs: number, from: NodeId, message: Message): void {
-    if (this.refusalOf(nowMs, from, message) !== undefined) return;
-    if (message.type === 'requestVote') {
-      this.#receiveRequestVote(nowMs, from, message);
-      return;
-    }
+  #receive(nowMs: number, from: NodeId, message: Message): StepResult {
+    const ignored = this.refusalOf(nowMs, from, message);
+    if (ignored !== undefined) return { ...this.#accepted(), ignored };
+    if (message.type === 'requestVote') this.#receiveRequestVote(nowMs, from, message);
+    else this.#receiveOfTerm(nowMs, from, message);
+    return this.#accepted();
+  }
+
+  #receiveOfTerm(nowMs: number, from: NodeId, message: Exclude<Message, RequestVote>): void {
     const grantedPreVote = message.type === 'voteReply' && message.preVote && message.granted;
     if (message.term > this.term && !grantedPreVote) {
       const leads = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
@@ -490,7 +490,7 @@ export class Raft {
     this.#leadership?.leaveJoint();
   }
 
-  #accepted(): StepResult {
+  #accepted(): Extract<StepResult, { accepted: true }> {
     return { accepted: true, index: this.#local.log.lastIndex, term: this.term };
   }
 

@@ -15,10 +15,21 @@ export interface HardState {
 export const EMPTY_HARD_STATE: HardState = { term: 0, vote: NOBODY, commit: 0 };
 
 /**
- * `noop` starts a leader's term (dissertation, section 6.4). `command` is for the state machine. `configuration` holds
- * a configuration change (configuration-codec.ts).
+ * The kinds of entries, with their numbers in the Raft log and in messages. `noop` opens a leader's term (dissertation,
+ * section 6.4); `command` is for the state machine; `configuration` holds a change of membership
+ * (configuration-codec.ts).
  */
-export type EntryKind = 'noop' | 'command' | 'configuration';
+export const ENTRY_KIND_NUMBERS = { noop: 1, command: 2, configuration: 3 } as const;
+export type EntryKind = keyof typeof ENTRY_KIND_NUMBERS;
+
+const KINDS_BY_NUMBER = new Map<number, EntryKind>(
+  Object.entries(ENTRY_KIND_NUMBERS).map(([kind, number]) => [number, kind as EntryKind]),
+);
+
+/** The kind with a number; undefined if there is none. */
+export function entryKindOf(number: number): EntryKind | undefined {
+  return KINDS_BY_NUMBER.get(number);
+}
 
 export interface Entry {
   readonly term: number;
@@ -181,10 +192,11 @@ export type Input =
       readonly change: ConfigurationChange;
       readonly expectedIndex?: number | undefined;
     }
-  /** Transfer leadership to this voter. */
-  | { readonly type: 'transfer'; readonly to: NodeId }
-  /** Transfer leadership to the voter with the longest log; if that one is `unreachable`, to the next best. */
-  | { readonly type: 'handOver' }
+  /**
+   * Transfer leadership to that voter. Without `to`: to the voter that holds most of the log, and to the next best as
+   * soon as that one is `unreachable`.
+   */
+  | { readonly type: 'transfer'; readonly to?: NodeId }
   /** This node shuts down: it does not campaign any more, and it ignores TimeoutNow. */
   | { readonly type: 'stopCampaigning' }
   /** A linearizable read. `id` is chosen by the host and comes back in `Output.reads` or `Output.failedReads`. */
@@ -238,10 +250,17 @@ export type MessageRefusal =
   | 'malformed';
 
 /**
- * The immediate result of a proposal, a read, a configuration change or a transfer. Other inputs are always accepted.
+ * What a proposal, a read, a change of members or a transfer of leadership is told at once. Other inputs are always
+ * accepted.
  */
 export type StepResult =
-  | { readonly accepted: true; readonly index: number; readonly term: number }
+  | {
+      readonly accepted: true;
+      readonly index: number;
+      readonly term: number;
+      /** The input was a message that does not count, for this reason: the core ignored it. */
+      readonly ignored?: MessageRefusal;
+    }
   | { readonly accepted: false; readonly refusal: Refusal; readonly leader: NodeId };
 
 export interface AppendBatch {

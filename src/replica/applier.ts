@@ -1,22 +1,24 @@
 /**
- * Gives committed entries to the state machine, one range at a time, however late that answers. It can be paused: a
- * range that comes then waits. Whoever copies or replaces the state has it alone.
+ * Gives committed entries to the state machine, one range at a time, however late that answers. While it is paused, the
+ * next range waits. A checkpoint or a takeover of a snapshot has the state machine alone.
  */
 import type { Entry } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import type { PendingProposals } from './pending-proposals.js';
+import type { CorePort } from './ports.js';
 import type { StateMachine } from './state-machine.js';
 
 export interface ApplierParts<Result> {
-  readonly log: GroupLog;
-  readonly stateMachine: StateMachine<Result>;
-  readonly applied: (first: number, entries: readonly Entry[], results: readonly Result[]) => void;
-  readonly failed: (error: unknown) => void;
+  readonly log: Pick<GroupLog, 'entries'>;
+  readonly stateMachine: Pick<StateMachine<Result>, 'apply'>;
+  readonly core: Pick<CorePort, 'step' | 'fail'>;
+  readonly proposals: Pick<PendingProposals<Result>, 'applied'>;
 }
 
 export class Applier<Result> {
   readonly #parts: ApplierParts<Result>;
   #applying: Promise<void> | undefined;
-  /** Settles, and never rejects, when nobody has the state machine alone. */
+  /** Settles, and never rejects, when no checkpoint or takeover is under way. */
   #alone: Promise<unknown> = Promise.resolve();
   /** Each is ended by a `resume`. */
   #pauses = 0;
@@ -42,14 +44,16 @@ export class Applier<Result> {
       this.#waiting = { first, last };
       return;
     }
-    const { log, stateMachine, applied, failed } = this.#parts;
+    const { log, stateMachine, core } = this.#parts;
     const entries = log.entries(first, last);
     const results = stateMachine.apply(first, entries);
     if (!(results instanceof Promise)) {
-      applied(first, entries, results);
+      this.#applied(first, entries, results);
       return;
     }
-    this.#applying = results.then((late) => applied(first, entries, late)).catch(failed);
+    this.#applying = results
+      .then((late) => this.#applied(first, entries, late))
+      .catch((error: unknown) => core.fail(error));
   }
 
   /** What is being applied goes on to its end. */
@@ -58,7 +62,7 @@ export class Applier<Result> {
   }
 
   /**
-   * Runs this when what is being applied, and whoever had the state machine alone before, is done. Rejects as it does.
+   * Runs this when the range that is being applied, and all that ran alone before, is done. Rejects as it does.
    */
   alone<T>(run: () => Promise<T>): Promise<T> {
     this.pause();
@@ -83,9 +87,15 @@ export class Applier<Result> {
     try {
       this.apply(waiting.first, waiting.last);
     } catch (error) {
-      // Nobody who resumes is to blame, or to be told.
-      this.#parts.failed(error);
+      // The caller of `resume` did not cause this.
+      this.#parts.core.fail(error);
     }
+  }
+
+  #applied(first: number, entries: readonly Entry[], results: readonly Result[]): void {
+    const { core, proposals } = this.#parts;
+    core.step({ type: 'applied', index: first + entries.length - 1 });
+    proposals.applied(first, entries, results);
   }
 
   /** Begins nothing any more. */

@@ -1,26 +1,23 @@
 /**
- * Hands the core's batches to the log, in order, and keeps each until it is durable. When the disk is full nothing that
- * failed was written, nor anything after it: all of it is given to the log again, in order, until there is space.
+ * Hands the core's batches to the log, in order, and keeps each until it is durable. When the disk is full, neither the
+ * batch that failed nor any later one was written: all of them are given to the log again, in order, until there is
+ * space.
  */
 import type { DiskSpace } from '../env/disk-space.js';
-import type { Env, Timer } from '../env/env.js';
+import type { Timer } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import type { AppendBatch, SnapshotBase } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import type { CorePort } from './ports.js';
 
 const WRITER = 'Raft log';
 
 export interface LogWriterParts {
-  readonly env: Env;
   readonly diskSpace: DiskSpace;
-  readonly log: GroupLog;
-  /** How long to wait before trying again to write to a full disk. */
-  readonly diskFullRetryMs: number;
+  readonly log: Pick<GroupLog, 'append' | 'hold'>;
+  readonly core: Pick<CorePort, 'step' | 'fail'>;
   /** Makes a batch with a snapshot durable. Rejects as the log does. */
-  readonly install: (batch: AppendBatch, snapshot: SnapshotBase) => Promise<void>;
-  readonly persisted: (batch: number) => void;
-  /** For any reason but a full disk. */
-  readonly failed: (error: unknown) => void;
+  readonly installer: { install(batch: AppendBatch, snapshot: SnapshotBase): Promise<void> };
 }
 
 export class LogWriter {
@@ -36,7 +33,7 @@ export class LogWriter {
 
   /** Its entries can be read from the log at once. */
   write(batch: AppendBatch): void {
-    // Whatever still waits to be written is replaced by a snapshot, which is not to be tried twice.
+    // A snapshot replaces all batches that still wait: they must not be written after it.
     if (batch.snapshot) {
       this.#unpersisted = [];
       this.#diskFull?.cancel();
@@ -54,30 +51,28 @@ export class LogWriter {
   }
 
   #append(batch: AppendBatch): void {
-    const { log, diskSpace, install, persisted, failed } = this.#parts;
-    const written = batch.snapshot ? install(batch, batch.snapshot) : log.append(batch);
+    const { log, diskSpace, installer, core } = this.#parts;
+    const written = batch.snapshot ? installer.install(batch, batch.snapshot) : log.append(batch);
     written.then(
       () => {
         if (this.#unpersisted[0] === batch) this.#unpersisted.shift();
         diskSpace.available(WRITER);
-        persisted(batch.batch);
+        core.step({ type: 'persisted', batch: batch.batch });
       },
       (error: unknown) => {
         if (errorCode(error) === 'LOG_NO_SPACE') this.#waitForSpace(error);
-        else failed(error);
+        else core.fail(error);
       },
     );
   }
 
   #waitForSpace(error: unknown): void {
     if (this.#diskFull || this.#closed) return;
-    const { env, diskSpace, diskFullRetryMs } = this.#parts;
-    this.#diskFull = env.timers.after(diskFullRetryMs, () => {
+    this.#diskFull = this.#parts.diskSpace.retryAfter(WRITER, error, () => {
       this.#diskFull = undefined;
       this.#unpersisted = withoutReplaced(this.#unpersisted);
       for (const batch of [...this.#unpersisted]) this.#append(batch);
     });
-    diskSpace.full(WRITER, error);
   }
 }
 

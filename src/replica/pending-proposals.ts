@@ -1,12 +1,8 @@
 /** Callers whose proposals are in the log and not applied yet, by index. */
 import type { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
+import type { Applied } from './ports.js';
 import { leadershipLost } from './refusals.js';
-
-export interface Applied<Result> {
-  readonly index: number;
-  readonly result: Result;
-}
 
 interface PendingProposal<Result> {
   readonly term: number;

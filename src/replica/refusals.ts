@@ -7,7 +7,7 @@ export type Outcome = 'notCommitted' | 'unknown';
 const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
   notLeader: ['NOT_LEADER', 'this node does not lead'],
   overloaded: ['OVERLOADED', 'too much is in flight; try again in a moment'],
-  transferring: ['OVERLOADED', 'leadership is being handed over; try again in a moment'],
+  transferring: ['OVERLOADED', 'leadership is being transferred; try again in a moment'],
   tooLarge: ['REQUEST_TOO_LARGE', 'the command exceeds the limit of an entry'],
   changePending: ['CHANGE_PENDING', 'another change of membership is under way; try again when it is done'],
   noSuccessor: ['TRANSFER_FAILED', 'no other voter was heard from lately'],

@@ -10,7 +10,7 @@
  * Offered again while it is busy with what it has (a slow disk, the check of the whole), the receiver names an offset
  * beyond the end of the file: it lacks nothing now, and is still there.
  */
-import type { NodeId, SnapshotBase, WireMessage } from '../raft/types.js';
+import type { SnapshotBase, WireMessage } from '../raft/types.js';
 
 export interface SnapshotFile {
   readonly name: string;
@@ -50,7 +50,12 @@ export type SnapshotTransferMessage = SnapshotOffer | SnapshotWanted | SnapshotC
 /** Everything that replicas of a group say to each other. */
 export type ReplicaMessage = WireMessage | SnapshotTransferMessage;
 
-export interface Transport {
-  /** Sends, or drops: whoever sends repeats what matters. Bytes must be taken over before it returns. */
-  send(to: NodeId, message: ReplicaMessage): void;
+export function isSnapshotTransfer(message: ReplicaMessage): message is SnapshotTransferMessage {
+  return SNAPSHOT_TRANSFER_TYPES.has(message.type);
 }
+
+const SNAPSHOT_TRANSFER_TYPES: ReadonlySet<ReplicaMessage['type']> = new Set([
+  'snapshotOffer',
+  'snapshotWanted',
+  'snapshotChunk',
+]);

@@ -8,18 +8,23 @@ import { errorCode, errorMessage } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
-import type { SnapshotChunk, SnapshotFile, SnapshotOffer, Transport } from './snapshot-messages.js';
+import type { CorePort, Transport } from './ports.js';
+import type { SnapshotChunk, SnapshotFile, SnapshotOffer } from './snapshot-messages.js';
+import { type StateDirectories, stateDirectoryName } from './state-directories.js';
+import type { StateMachine } from './state-machine.js';
 
 export interface SnapshotReceiverParts {
   readonly env: Env;
   readonly logger: Logger;
-  readonly directory: string;
+  readonly directories: StateDirectories;
   readonly transport: Transport;
-  readonly commitIndex: () => number;
-  /** Throws if the files are damaged: the sender's disk may have been before their checksums were taken. */
-  readonly check: (directory: string) => Promise<void>;
-  /** All of it is durable under this name. */
-  readonly received: (from: NodeId, term: number, snapshot: SnapshotBase, name: string) => void;
+  readonly core: Pick<CorePort, 'commitIndex'>;
+  /** Its `check` finds damage that the sender's disk did before the checksums of the chunks were taken. */
+  readonly stateMachine: Pick<StateMachine<unknown>, 'check'>;
+  readonly installer: {
+    /** All of it is durable under this name. */
+    arrived(from: NodeId, term: number, snapshot: SnapshotBase, name: string): void;
+  };
 }
 
 interface Incoming {
@@ -29,7 +34,8 @@ interface Incoming {
   readonly checkpoint: number;
   readonly snapshot: SnapshotBase;
   readonly files: readonly SnapshotFile[];
-  readonly directory: string;
+  /** Of its directory, while it is not whole. */
+  readonly name: string;
   file: number;
   offset: number;
   open: File | undefined;
@@ -83,7 +89,7 @@ export class SnapshotReceiver {
   /** Lets go of what it has of a snapshot that the log has overtaken. */
   forgetUnneeded(): void {
     const incoming = this.#incoming;
-    if (incoming && this.#waiting === 0 && incoming.snapshot.index <= this.#parts.commitIndex())
+    if (incoming && this.#waiting === 0 && incoming.snapshot.index <= this.#parts.core.commitIndex)
       this.#abandon();
   }
 
@@ -111,9 +117,9 @@ export class SnapshotReceiver {
   }
 
   #begin(from: NodeId, offer: SnapshotOffer): void {
-    const { env, directory, commitIndex } = this.#parts;
+    const { env, directories, core } = this.#parts;
     const { checkpoint, snapshot, files, term } = offer;
-    if (snapshot.index <= commitIndex()) {
+    if (snapshot.index <= core.commitIndex) {
       this.#want(from, term, checkpoint, files.length, 0);
       return;
     }
@@ -121,16 +127,16 @@ export class SnapshotReceiver {
     if (current?.from === from && current.checkpoint === checkpoint) current.term = term;
     else {
       this.#abandon();
-      const target = `${directory}/receive-${snapshot.index}-${snapshot.term}`;
-      env.fs.removeTree(target);
-      env.fs.makeDirectory(target);
+      const name = `receive-${snapshot.index}-${snapshot.term}`;
+      env.fs.removeTree(directories.pathOf(name));
+      env.fs.makeDirectory(directories.pathOf(name));
       this.#incoming = {
         from,
         term,
         checkpoint,
         snapshot,
         files,
-        directory: target,
+        name,
         file: 0,
         offset: 0,
         open: undefined,
@@ -147,8 +153,8 @@ export class SnapshotReceiver {
     const fits = described !== undefined && chunk.offset + chunk.bytes.length <= described.sizeBytes;
     if (!isExpected || !fits) return;
     if (crc32(chunk.bytes) === chunk.checksum) {
-      const path = `${incoming.directory}/${described.name}`;
-      incoming.open ??= this.#parts.env.fs.open(path, 'create');
+      const { env, directories } = this.#parts;
+      incoming.open ??= env.fs.open(`${directories.pathOf(incoming.name)}/${described.name}`, 'create');
       if (chunk.bytes.length > 0) await incoming.open.write([chunk.bytes], chunk.offset);
       incoming.offset += chunk.bytes.length;
       if (incoming.offset === described.sizeBytes) {
@@ -164,17 +170,18 @@ export class SnapshotReceiver {
   }
 
   async #finish(incoming: Incoming): Promise<void> {
-    const { env, directory, check, received } = this.#parts;
+    const { env, directories, stateMachine, installer } = this.#parts;
     const { snapshot, from, term, checkpoint, files } = incoming;
-    env.fs.syncDirectory(incoming.directory);
-    await check(incoming.directory);
+    const received = directories.pathOf(incoming.name);
+    env.fs.syncDirectory(received);
+    await stateMachine.check(received);
     if (this.#closed) return;
     this.#incoming = undefined;
     const name = stateDirectoryName(snapshot);
-    env.fs.removeTree(`${directory}/${name}`);
-    env.fs.rename(incoming.directory, `${directory}/${name}`);
-    env.fs.syncDirectory(directory);
-    received(from, term, snapshot, name);
+    env.fs.removeTree(directories.pathOf(name));
+    env.fs.rename(received, directories.pathOf(name));
+    env.fs.syncDirectory(directories.path);
+    installer.arrived(from, term, snapshot, name);
     this.#want(from, term, checkpoint, files.length, 0);
   }
 
@@ -198,17 +205,8 @@ export class SnapshotReceiver {
     if (!incoming) return;
     this.#incoming = undefined;
     incoming.open?.close();
-    try {
-      this.#parts.env.fs.removeTree(incoming.directory);
-    } catch (error) {
-      this.#parts.logger.warn({ error: errorMessage(error) }, `${incoming.directory} could not be removed`);
-    }
+    this.#parts.directories.remove(incoming.name);
   }
-}
-
-/** The directory of a state machine that came as this snapshot. */
-export function stateDirectoryName(snapshot: { readonly index: number; readonly term: number }): string {
-  return `state-${snapshot.index}-${snapshot.term}`;
 }
 
 /** Before anything is made or kept. */

@@ -6,7 +6,10 @@ import type { Env, File, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace } from '../env/errors.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
-import type { SnapshotFile, SnapshotWanted, Transport } from './snapshot-messages.js';
+import type { CorePort, Transport } from './ports.js';
+import type { SnapshotHolds } from './snapshot-holds.js';
+import type { SnapshotFile, SnapshotTransferMessage, SnapshotWanted } from './snapshot-messages.js';
+import type { StateDirectories } from './state-directories.js';
 
 export interface SnapshotLimits {
   readonly maxChunkBytes: number;
@@ -16,32 +19,30 @@ export interface SnapshotLimits {
   readonly stallTimeoutMs: number;
 }
 
+/** Where snapshots come from. */
+export interface CheckpointSource {
+  /** Makes a checkpoint of what is applied in a new directory. Rejects with `BUSY` if it cannot be made now. */
+  checkpoint(directory: string): Promise<SnapshotBase>;
+  /** Throws `CORRUPTION` if a checkpoint is damaged. */
+  check(directory: string): Promise<void>;
+}
+
 export interface SnapshotSenderParts {
   readonly env: Env;
   readonly logger: Logger;
-  /** Where checkpoints are made. */
-  readonly directory: string;
+  readonly directories: StateDirectories;
   readonly limits: SnapshotLimits;
   readonly transport: Transport;
-  readonly term: () => number;
-  /** Makes a checkpoint in a new directory; resolves to what it holds. */
-  readonly checkpoint: (directory: string) => Promise<SnapshotBase>;
-  /** Throws `CORRUPTION` if a checkpoint is damaged. */
-  readonly check: (directory: string) => Promise<void>;
-  /** This node cannot make a snapshot, or no whole one: another should lead, or the member is never helped. */
-  readonly damaged: () => void;
-  /** Its state machine takes nothing more until it is opened again, and nobody took over: this node must restart. */
-  readonly hopeless: (error: unknown) => void;
-  /** The snapshot of this entry is being sent to that node. */
-  readonly offered: (node: NodeId, index: number) => void;
-  /** The transfer has ended. */
-  readonly sent: (node: NodeId, index: number, ok: boolean) => void;
+  readonly source: CheckpointSource;
+  readonly core: CorePort;
+  readonly holds: Pick<SnapshotHolds, 'hold' | 'release'>;
 }
 
 interface Checkpoint {
   readonly id: number;
   readonly snapshot: SnapshotBase;
-  readonly directory: string;
+  /** Of its directory. */
+  readonly name: string;
   readonly files: readonly SnapshotFile[];
   readonly sizeBytes: number;
   readonly open: (File | undefined)[];
@@ -79,9 +80,9 @@ export class SnapshotSender {
   readonly #transfers = new Map<NodeId, Transfer>();
   /** For receivers that have stalled since they last had a whole snapshot. */
   readonly #chunkBytes = new Map<NodeId, number>();
-  /** Not before this time another node is asked to lead: that one may be no better, and ask this one back. */
-  #mayYieldMs = 0;
-  #yields = 0;
+  /** The earliest time to transfer leadership again: the other node may be no better, and transfer it back. */
+  #nextTransferMs = 0;
+  #leadershipTransfers = 0;
   #readOnlyTries = 0;
   #checkpoint: Checkpoint | undefined;
   #making: Promise<void> | undefined;
@@ -172,23 +173,24 @@ export class SnapshotSender {
   }
 
   async #make(): Promise<void> {
-    const { env, logger, checkpoint } = this.#parts;
-    const directory = `${this.#parts.directory}/send-${++this.#made}`;
+    const { env, logger, source, directories, core } = this.#parts;
+    const name = `send-${++this.#made}`;
+    const directory = directories.pathOf(name);
     const older = this.#checkpoint;
     try {
-      const snapshot = await checkpoint(directory);
-      const files = env.fs.list(directory).map((name) => {
-        const file = env.fs.open(`${directory}/${name}`, 'read');
+      const snapshot = await source.checkpoint(directory);
+      const files = env.fs.list(directory).map((fileName) => {
+        const file = env.fs.open(`${directory}/${fileName}`, 'read');
         const sizeBytes = file.sizeBytes();
         file.close();
-        return { name, sizeBytes };
+        return { name: fileName, sizeBytes };
       });
       if (older) this.#remove(older);
       this.#readOnlyTries = 0;
       this.#checkpoint = {
         id: env.random.uint32() * 2 ** 20 + this.#made,
         snapshot,
-        directory,
+        name,
         files,
         sizeBytes: bytesOf(files),
         open: files.map(() => undefined),
@@ -198,40 +200,44 @@ export class SnapshotSender {
       for (const node of this.#transfers.keys()) this.#offer(node);
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
-      this.#removeDirectory(directory);
+      directories.remove(name);
       this.#giveUpLater();
-      // With space it will be made.
-      if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#yieldLead();
+      // A full disk passes: the snapshot is made then.
+      if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#transferLeadership();
+      // The state machine takes nothing more until it is opened again, and no other node took over.
       if (errorCode(error) === 'LSM_READ_ONLY' && ++this.#readOnlyTries >= MOST_READ_ONLY_TRIES)
-        this.#parts.hopeless(error);
+        core.fail(error);
     }
   }
 
   /** Was it damaged on the way, or is it this node's own state that is? */
-  async #doubt(transfer: Transfer, { directory }: Checkpoint): Promise<void> {
-    const { logger, check } = this.#parts;
+  async #doubt(transfer: Transfer, { name }: Checkpoint): Promise<void> {
+    const { logger, source, directories } = this.#parts;
     transfer.isThrough = false;
     try {
-      await check(directory);
+      await source.check(directories.pathOf(name));
     } catch (error) {
       // The directory may have been removed meanwhile: that says nothing.
-      if (this.#closed || this.#checkpoint?.directory !== directory || errorCode(error) !== 'CORRUPTION')
-        return;
+      if (this.#closed || this.#checkpoint?.name !== name || errorCode(error) !== 'CORRUPTION') return;
       logger.error(
         { error: errorMessage(error) },
         'a snapshot made here is damaged; another node should lead',
       );
-      this.#yieldLead();
+      this.#transferLeadership();
     }
   }
 
-  /** Each time less soon again, until a transfer succeeds. */
-  #yieldLead(): void {
-    const { env, limits, damaged } = this.#parts;
+  /**
+   * This node can make no snapshot, or no undamaged one: another node should lead. The next attempt comes after a longer
+   * time, until a snapshot is sent.
+   */
+  #transferLeadership(): void {
+    const { env, limits, core } = this.#parts;
     const nowMs = env.clock.nowMs();
-    if (nowMs < this.#mayYieldMs) return;
-    this.#mayYieldMs = nowMs + limits.stallTimeoutMs * 2 ** Math.min(this.#yields++, MOST_DOUBLINGS);
-    damaged();
+    if (nowMs < this.#nextTransferMs) return;
+    this.#nextTransferMs =
+      nowMs + limits.stallTimeoutMs * 2 ** Math.min(this.#leadershipTransfers++, MOST_DOUBLINGS);
+    core.step({ type: 'transfer' });
   }
 
   /** Not at once: whoever still needs a snapshot asks for one again as soon as it is told. */
@@ -248,10 +254,10 @@ export class SnapshotSender {
   #offer(node: NodeId): void {
     if (!this.#checkpoint) return;
     const { id: checkpoint, snapshot, files } = this.#checkpoint;
-    this.#parts.offered(node, snapshot.index);
-    this.#parts.transport.send(node, {
+    this.#parts.holds.hold(node, snapshot.index);
+    this.#send(node, {
       type: 'snapshotOffer',
-      term: this.#parts.term(),
+      term: this.#parts.core.term,
       checkpoint,
       snapshot,
       files,
@@ -259,14 +265,17 @@ export class SnapshotSender {
   }
 
   #sendChunk(transfer: Transfer, checkpoint: Checkpoint, file: number, offset: number): void {
-    const { env, limits, transport, logger } = this.#parts;
+    const { env, limits, directories, logger } = this.#parts;
     const described = checkpoint.files[file];
     if (!described) return;
     const bytes = Buffer.allocUnsafe(
       Math.min(this.#chunkBytesFor(transfer.node), described.sizeBytes - offset),
     );
     try {
-      checkpoint.open[file] ??= env.fs.open(`${checkpoint.directory}/${described.name}`, 'read');
+      checkpoint.open[file] ??= env.fs.open(
+        `${directories.pathOf(checkpoint.name)}/${described.name}`,
+        'read',
+      );
       const count = checkpoint.open[file]?.readSync(bytes, offset) ?? 0;
       if (count < bytes.length) throw new Error(`${described.name} became shorter`);
     } catch (error) {
@@ -278,9 +287,9 @@ export class SnapshotSender {
     if (isLast) transfer.isThrough = true;
     transfer.sent = { file, offset: offset + bytes.length };
     transfer.nextChunkMs = env.clock.nowMs() + (bytes.length / limits.maxBytesPerSecond) * 1000;
-    transport.send(transfer.node, {
+    this.#send(transfer.node, {
       type: 'snapshotChunk',
-      term: this.#parts.term(),
+      term: this.#parts.core.term,
       checkpoint: checkpoint.id,
       file,
       offset,
@@ -340,10 +349,13 @@ export class SnapshotSender {
     transfer.timer?.cancel();
     this.#transfers.delete(transfer.node);
     if (ok) {
-      this.#mayYieldMs = 0;
-      this.#yields = 0;
+      this.#nextTransferMs = 0;
+      this.#leadershipTransfers = 0;
     }
-    this.#parts.sent(transfer.node, this.#checkpoint?.snapshot.index ?? 0, ok);
+    const { core, holds } = this.#parts;
+    if (!ok) holds.release(transfer.node);
+    const index = this.#checkpoint?.snapshot.index ?? 0;
+    core.step({ type: 'snapshotSent', node: transfer.node, index, ok });
     this.#removeUnused();
   }
 
@@ -355,16 +367,13 @@ export class SnapshotSender {
 
   #remove(checkpoint: Checkpoint): void {
     for (const file of checkpoint.open) file?.close();
-    this.#removeDirectory(checkpoint.directory);
+    this.#parts.directories.remove(checkpoint.name);
   }
 
-  #removeDirectory(directory: string): void {
-    try {
-      this.#parts.env.fs.removeTree(directory);
-    } catch (error) {
-      // It is in the way of nothing, and goes at the next start.
-      this.#parts.logger.warn({ error: errorMessage(error) }, `${directory} could not be removed`);
-    }
+  /** Transfers end at the end of the turn in which this node stops leading: until then the term may be another's. */
+  #send(to: NodeId, message: SnapshotTransferMessage): void {
+    const { core, transport } = this.#parts;
+    if (core.role === 'leader') transport.send(to, message);
   }
 }
 

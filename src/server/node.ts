@@ -387,7 +387,7 @@ export class Node {
     }
     const kind = this.#engineKind();
     const groupDirectory = `${this.#dataDirectory}/groups/${GROUP}`;
-    const diskSpace = new DiskSpace(logger);
+    const diskSpace = new DiskSpace(logger, env.timers);
     const openEngine = (directory: string) => {
       env.fs.makeDirectory(directory);
       return kind.open(directory, { env, logger, diskSpace, replayed: joinChecker() });
@@ -427,7 +427,6 @@ export class Node {
           maxBytesPerSecond: config.storage.snapshotBytesPerSecond,
           stallTimeoutMs: 5 * config.raft.electionTimeoutMaxMs,
         },
-        diskFullRetryMs: 500,
       },
       {
         env,
@@ -438,9 +437,11 @@ export class Node {
         diskSpace,
         restarted,
         promisedMs,
-        onStatus: (status) => this.#statusChanged(status),
-        onConfiguration: (configuration) => this.#configurationChanged(configuration),
-        onFailure: (error) => this.#fail(error),
+        host: {
+          statusChanged: (status) => this.#statusChanged(status),
+          configurationChanged: (configuration) => this.#configurationChanged(configuration),
+          failed: (error) => this.#fail(error),
+        },
       },
     );
     this.#replica = replica;
@@ -685,7 +686,7 @@ export class Node {
     });
     await Promise.race([drained, timeout]);
     timer?.cancel();
-    await this.#replica?.handOver();
+    await this.#replica?.transferBeforeStop();
     await this.#closeAll();
     logger.info({}, 'closed');
   }

@@ -3,22 +3,15 @@ import { RaftreeError } from '../env/errors.js';
 import { isCommandEntry } from '../kv/command.js';
 import type { OutboundMessage, Message as ProtocolMessage } from '../protocol/messages.js';
 import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
-import type { EntryKind } from '../raft/types.js';
+import { ENTRY_KIND_NUMBERS, type EntryKind, entryKindOf } from '../raft/types.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
-
-const KIND_NUMBERS: Record<EntryKind, number> = { noop: 1, command: 2, configuration: 3 };
-const KINDS = new Map<number, EntryKind>([
-  [1, 'noop'],
-  [2, 'command'],
-  [3, 'configuration'],
-]);
 
 export function toProtocol(group: number, message: ReplicaMessage): OutboundMessage {
   switch (message.type) {
     case 'append': {
       const entries = message.entries.map(({ term, kind, body }) => ({
         term,
-        kind: KIND_NUMBERS[kind],
+        kind: ENTRY_KIND_NUMBERS[kind],
         body,
       }));
       return { ...message, group, entries };
@@ -86,7 +79,7 @@ function checkChange(body: Uint8Array): void {
 }
 
 function kindOf(kind: number): EntryKind {
-  const known = KINDS.get(kind);
+  const known = entryKindOf(kind);
   if (!known) throw malformed(`append.entries: there is no entry of kind ${kind}`);
   return known;
 }

@@ -223,7 +223,7 @@ scenario('a change that takes its time is not sent again meanwhile', async (clie
   assert.is(cluster.requests('changeMembers').filter(({ node }) => node === cluster.leader).length, 1);
 });
 
-scenario('leadership is handed over', async (client, cluster) => {
+scenario('leadership is transferred', async (client, cluster) => {
   await client.transferLeadership(3);
   assert.is(cluster.leader, 3);
   fates(cluster, 'transferLeader', 'break after');

@@ -12,7 +12,7 @@ const openTree = (env: Env, storage: LsmEngineOptions) =>
   lsmEngine(storage).open('/tree', {
     env,
     logger: silentLogger,
-    diskSpace: new DiskSpace(silentLogger),
+    diskSpace: new DiskSpace(silentLogger, env.timers),
   });
 
 const KEY = Buffer.from('key');

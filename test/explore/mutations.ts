@@ -133,7 +133,7 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'const silentMs = restarted && !alone ?',
     replace: 'const silentMs = false ?',
   }),
-  mutation('a lease survives an attempt to hand over', 'lease', {
+  mutation('a lease survives an attempted transfer', 'lease', {
     file: 'leadership.js',
     find: '!this.#transfer.attempted &&',
     replace: '',

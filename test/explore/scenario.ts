@@ -1,4 +1,4 @@
-/** As the one to hand over to. */
+/** As the target of a transfer: the best voter. */
 export const WHOEVER_IS_BEST = 0;
 
 /** A small world to explore: who is in it, how it begins, and how much of everything may happen. */

@@ -250,7 +250,7 @@ const PARTICULAR: readonly Scenario[] = [
   },
   {
     name: 'lease',
-    about: 'lease reads, and a leader that hands over with the order arriving late',
+    about: 'lease reads, and a leader that transfers leadership, with TimeoutNow arriving late',
     nodes: 3,
     clock: 'shared',
     begin: [...ONE_LEADS, ...ALL_HEARD],
@@ -290,8 +290,8 @@ const PARTICULAR: readonly Scenario[] = [
     depth: 14,
   },
   {
-    name: 'handOver',
-    about: 'a leader that hands over while it, or another voter, is removed',
+    name: 'transferToBest',
+    about: 'a leader that transfers leadership to the best voter while it, or another voter, is removed',
     nodes: 3,
     clock: 'free',
     begin: ONE_LEADS,

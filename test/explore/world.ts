@@ -221,7 +221,7 @@ export class World {
     }
     for (const to of transfersTo) {
       if (to === node) continue;
-      const order: Input = to === WHOEVER_IS_BEST ? { type: 'handOver' } : { type: 'transfer', to };
+      const order: Input = to === WHOEVER_IS_BEST ? { type: 'transfer' } : { type: 'transfer', to };
       attempt('transfer', to, 'transfers', (own) => machine.step(own, order));
     }
   }

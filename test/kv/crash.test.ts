@@ -51,7 +51,7 @@ async function run(seed: number, plan: Plan): Promise<{ faults: string[]; replay
         lsmEngine(storage).open(directory, {
           env: process.env,
           logger,
-          diskSpace: new DiskSpace(logger),
+          diskSpace: new DiskSpace(logger, process.env.timers),
           replayed: joinChecker(),
         });
       const engine = await scheduler.run(open('/tree'));

@@ -12,12 +12,11 @@ import {
 } from '../../src/kv/service.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
-import type { Applied } from '../../src/replica/pending-proposals.js';
-import type { Replica } from '../../src/replica/replica.js';
+import type { Applied, CommandLog } from '../../src/replica/ports.js';
 import { MemoryEngine, operation, type Write, write } from './kv-lab.js';
 
 /** In the replica's place: commits at once, unless it is told to fail or to wait. */
-class InstantReplica {
+class InstantReplica implements CommandLog<CommandResult> {
   readonly machine: KvStateMachine;
   failure: Error | undefined;
   gate: Promise<void> | undefined;
@@ -53,7 +52,7 @@ function open(limits: Partial<KvLimits> = {}) {
   const stateMachine = new KvStateMachine(engine, engine.reopen);
   const replica = new InstantReplica(stateMachine);
   const service = new KvService({
-    replica: replica as unknown as Replica<CommandResult>,
+    replica,
     stateMachine,
     limits: { ...DEFAULT_KV_LIMITS, ...limits },
     clientAddressOf: (node) => `host${node}:7001`,

@@ -1,6 +1,6 @@
 /**
  * Cores under loss, repetition, reordering, partitions, slow disks, drifting clocks and power cuts, while members come
- * and go, leadership is handed over, nodes close, logs are cut and reads are asked for at every level; safety always,
+ * and go, leadership is transferred, nodes close, logs are cut and reads are asked for at every level; safety always,
  * progress once healed.
  */
 import { test } from 'uvu';
@@ -67,13 +67,13 @@ function run(seed: number, plan: Plan): CoreLab {
           host.step(lab.nowMs, { type: 'unreachable', node: random.between(1, size + spare) });
         if (random.chance(0.001)) {
           host.step(lab.nowMs, { type: 'stopCampaigning' });
-          host.step(lab.nowMs, { type: 'handOver' });
+          host.step(lab.nowMs, { type: 'transfer' });
           closing.add(host);
         }
         if (host.raft.role !== 'leader') continue;
         if (random.chance(0.002))
           host.step(lab.nowMs, { type: 'transfer', to: random.between(1, size + spare) });
-        if (random.chance(0.002)) host.step(lab.nowMs, { type: 'handOver' });
+        if (random.chance(0.002)) host.step(lab.nowMs, { type: 'transfer' });
         if (changesMembers && random.chance(0.02)) host.change(lab.nowMs, ...someChanges(lab));
       }
       if (random.chance(0.001)) for (const host of lab.hosts.values()) restart(host);

@@ -6,12 +6,12 @@ import { type Member, Proposals, ReplicaLab } from './replica-lab.js';
 const ELECTION_TIMEOUT_MIN_MS = 100;
 const ELECTION_TIMEOUT_MAX_MS = 200;
 
-/** As a node does: first nobody new is let in, then it hands over, then it stops. */
+/** As a node does: it stops campaigning, transfers leadership, and stops. */
 async function close(lab: ReplicaLab, member: Member): Promise<number> {
   const { scheduler } = lab.world;
   const startMs = scheduler.nowMs();
   member.replica.stopCampaigning();
-  await scheduler.run(member.replica.handOver());
+  await scheduler.run(member.replica.transferBeforeStop());
   const tookMs = scheduler.nowMs() - startMs;
   member.isRunning = false;
   await scheduler.run(member.replica.stop());
@@ -65,7 +65,7 @@ test('when all stop, the leader waits for none of those that have', async () => 
   assert.ok(tookMs < 20, `${tookMs} ms`);
 });
 
-test('a replica alone has nobody to hand over to, and stops at once', async () => {
+test('a replica alone has no target for a transfer, and stops at once', async () => {
   const lab = await ReplicaLab.start(3, { size: 1 });
   assert.is(await close(lab, await lab.untilLeader()), 0);
 });

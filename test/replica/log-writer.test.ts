@@ -6,10 +6,11 @@ import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import type { AppendBatch, Entry } from '../../src/raft/types.js';
-import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
+import { RaftLog } from '../../src/raft-log/raft-log.js';
 import { LogWriter } from '../../src/replica/log-writer.js';
 import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
+import { fakeCore, stepsOf } from './replica-lab.js';
 
 const entry = (term: number, text: string): Entry => ({ term, kind: 'command', body: Buffer.from(text) });
 
@@ -35,19 +36,16 @@ async function open() {
   });
   const base = { index: 0, term: 0, configuration: configurationOf([1]), directory: 'state' };
   const log = await world.scheduler.run(raftLog.createGroup(1, base));
-  const persisted: number[] = [];
-  const failures: unknown[] = [];
+  const core = fakeCore();
   const writer = new LogWriter({
-    env,
-    diskSpace: new DiskSpace(silentLogger),
+    diskSpace: new DiskSpace(silentLogger, env.timers, 100),
     log,
-    diskFullRetryMs: 100,
-    install: () => Promise.reject(new Error('no snapshot is installed here')),
-    persisted: (batch) => persisted.push(batch),
-    failed: (error) => failures.push(error),
+    core,
+    installer: { install: () => Promise.reject(new Error('no snapshot is installed here')) },
   });
+  const persisted = () => stepsOf(core, 'persisted').map(({ batch }) => batch);
   const texts = () => log.entries(1, log.lastIndex).map(({ body }) => Buffer.from(body).toString());
-  return { world, disk, log, writer, persisted, failures, texts };
+  return { world, disk, log, writer, persisted, failures: core.failures, texts };
 }
 
 test('a batch does not overtake those that wait for space', async () => {
@@ -58,10 +56,10 @@ test('a batch does not overtake those that wait for space', async () => {
   disk.isFull = false;
   writer.write(batchOf(2, 1, 2, [entry(1, 'b')]));
   await world.scheduler.runFor(20);
-  assert.equal(persisted, []);
+  assert.equal(persisted(), []);
   assert.equal(texts(), ['a', 'b'], 'it can be read');
   await world.scheduler.runFor(500);
-  assert.equal(persisted, [1, 2]);
+  assert.equal(persisted(), [1, 2]);
   assert.equal(failures, []);
   assert.equal(texts(), ['a', 'b']);
   writer.close();
@@ -77,11 +75,11 @@ test('what was replaced while the disk was full is not written when there is spa
   writer.write(batchOf(3, 2, 0, []));
   writer.write(batchOf(4, 2, 2, [entry(2, 'B')]));
   await world.scheduler.runFor(500);
-  assert.equal(persisted, [1]);
+  assert.equal(persisted(), [1]);
   disk.isFull = false;
   await world.scheduler.runFor(500);
   assert.equal(failures, []);
-  assert.equal(persisted, [1, 2, 3, 4]);
+  assert.equal(persisted(), [1, 2, 3, 4]);
   assert.equal(texts(), ['a', 'B']);
   assert.is(log.hardState.term, 2);
   writer.close();
@@ -90,19 +88,14 @@ test('what was replaced while the disk was full is not written when there is spa
 test('a snapshot that comes while batches wait for space is installed once', async () => {
   const world = new SimWorld(1);
   const { env } = world.start('n1', new SimDisk());
-  const silent = () => {};
   const refused = new RaftreeError('LOG_NO_SPACE', 'the disk is full');
-  const log = { append: () => Promise.reject(refused), hold: silent } as unknown as GroupLog;
   const installs: (() => void)[] = [];
-  const persisted: number[] = [];
+  const core = fakeCore();
   const writer = new LogWriter({
-    env,
-    diskSpace: new DiskSpace(silentLogger),
-    log,
-    diskFullRetryMs: 100,
-    install: () => new Promise((resolve) => installs.push(resolve)),
-    persisted: (batch) => persisted.push(batch),
-    failed: (error) => assert.unreachable(String(error)),
+    diskSpace: new DiskSpace(silentLogger, env.timers, 100),
+    log: { append: () => Promise.reject(refused), hold() {} },
+    core,
+    installer: { install: () => new Promise((resolve) => installs.push(resolve)) },
   });
   writer.write(batchOf(1, 1, 1, [entry(1, 'a')]));
   await world.scheduler.runFor(50);
@@ -112,7 +105,11 @@ test('a snapshot that comes while batches wait for space is installed once', asy
   assert.is(installs.length, 1);
   for (const done of installs) done();
   await world.scheduler.runFor(50);
-  assert.equal(persisted, [2]);
+  assert.equal(
+    stepsOf(core, 'persisted').map(({ batch }) => batch),
+    [2],
+  );
+  assert.equal(core.failures, []);
   writer.close();
 });
 

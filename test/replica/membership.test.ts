@@ -1,4 +1,4 @@
-/** Members come and go, and leadership is handed over, while callers go on. */
+/** Members come and go, and leadership is transferred, while callers go on. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';

@@ -2,11 +2,13 @@
  * Replicas without sockets or an LSM tree: real core, real log on a simulated disk each, a state machine that is a
  * list, and messages that arrive after a random delay. Everything follows from a seed.
  */
+import { DiskSpace } from '../../src/env/disk-space.js';
 import { type FileSystem, silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
-import { type Entry, FIRST_BASE, type NodeId } from '../../src/raft/types.js';
+import { type Entry, FIRST_BASE, type Input, type NodeId } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
+import type { CorePort } from '../../src/replica/ports.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import type { StateMachine } from '../../src/replica/state-machine.js';
@@ -16,6 +18,7 @@ import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 const GROUP = 1;
 const GROUP_DIRECTORY = '/groups/1';
 const FIRST_STATE = 'state-0-0';
+const DISK_FULL_RETRY_MS = 50;
 
 /** What `flush` writes; a checkpoint is several parts of it, so that a snapshot has several files. */
 const LIST = 'list';
@@ -149,6 +152,31 @@ export class ListMachine implements StateMachine<number> {
   }
 }
 
+export interface FakeCore extends CorePort {
+  readonly steps: readonly Input[];
+  readonly failures: readonly unknown[];
+}
+
+/** A core for one part of a replica alone: leads in term 1, and writes down what the part says. */
+export function fakeCore(onStep: (input: Input) => void = () => {}): FakeCore {
+  const steps: Input[] = [];
+  const failures: unknown[] = [];
+  return {
+    ...{ role: 'leader', term: 1, commitIndex: 0, steps, failures },
+    step(input) {
+      steps.push(input);
+      onStep(input);
+      return { accepted: true, index: 0, term: 1 };
+    },
+    fail: (cause) => void failures.push(cause),
+  };
+}
+
+/** The steps of one type, in order. */
+export function stepsOf<Type extends Input['type']>(core: FakeCore, type: Type) {
+  return core.steps.filter((input): input is Extract<Input, { type: Type }> => input.type === type);
+}
+
 export interface Gate {
   readonly promise: Promise<void>;
   readonly open: () => void;
@@ -257,6 +285,7 @@ export class ReplicaLab {
     const failures: RaftreeError[] = [];
     const told = { index: -1 };
     const warn = (fields: object, message: string) => this.warnings.push({ member: id, message, fields });
+    const logger = { ...silentLogger, warn, error: warn };
     const replica = new Replica<number>(
       {
         raft: {
@@ -279,7 +308,6 @@ export class ReplicaLab {
         maxLogBytes: 1024 * 1024,
         maxSnapshotLogBytes: 0,
         trailingEntries: 10,
-        diskFullRetryMs: 50,
         ...this.#options.replica,
       },
       {
@@ -287,11 +315,16 @@ export class ReplicaLab {
         log: group,
         stateMachine: machine,
         transport: { send: (to, message) => this.#post(id, to, message) },
-        logger: { ...silentLogger, warn, error: warn },
+        logger,
         restarted: present !== undefined,
-        onStatus: () => {},
-        onConfiguration: ({ index }) => (told.index = index),
-        onFailure: (error) => failures.push(error),
+        diskSpace: new DiskSpace(logger, process.env.timers, DISK_FULL_RETRY_MS),
+        host: {
+          statusChanged() {},
+          configurationChanged: ({ index }) => {
+            told.index = index;
+          },
+          failed: (error) => void failures.push(error),
+        },
       },
     );
     const member: Member = {

@@ -6,6 +6,7 @@ import { configurationOf } from '../../src/raft/configuration.js';
 import { crc32 } from '../../src/record/checksum.js';
 import type { SnapshotChunk, SnapshotOffer, SnapshotWanted } from '../../src/replica/snapshot-messages.js';
 import { SnapshotReceiver } from '../../src/replica/snapshot-receiver.js';
+import { StateDirectories } from '../../src/replica/state-directories.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
 
@@ -29,11 +30,11 @@ function receiving(latency: () => Promise<void> = async () => {}) {
   const receiver = new SnapshotReceiver({
     env,
     logger: { ...silentLogger, error: (_fields, message) => void told.push(message) },
-    directory: '/group',
+    directories: new StateDirectories(env, silentLogger, '/group'),
     transport: { send: (_to, message) => void wanted.push(message as SnapshotWanted) },
-    commitIndex: () => 1,
-    check: async () => {},
-    received() {},
+    core: { commitIndex: 1 },
+    stateMachine: { check: async () => {} },
+    installer: { arrived() {} },
   });
   return { world, env, receiver, wanted, told };
 }

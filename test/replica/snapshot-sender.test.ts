@@ -7,31 +7,33 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
+import { SnapshotHolds } from '../../src/replica/snapshot-holds.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type SnapshotLimits, SnapshotSender } from '../../src/replica/snapshot-sender.js';
+import { StateDirectories } from '../../src/replica/state-directories.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
+import { fakeCore } from './replica-lab.js';
 
 /** When it asked within so many seconds, while a member needs a snapshot all the time. */
 async function askedMs(error: Error, seconds: number, hopeless = () => {}): Promise<number[]> {
   const world = new SimWorld(1);
   const { env } = world.start('n1', new SimDisk());
-  const silent = () => {};
   const asked: number[] = [];
   const startMs = env.clock.nowMs();
+  const core = fakeCore((input) => {
+    if (input.type === 'transfer') asked.push(env.clock.nowMs() - startMs);
+    if (input.type === 'snapshotSent') sender.begin(input.node, 1);
+  });
   const sender: SnapshotSender = new SnapshotSender({
     env,
-    logger: { debug: silent, info: silent, warn: silent, error: silent },
-    directory: '/snapshots',
+    logger: silentLogger,
+    directories: new StateDirectories(env, silentLogger, '/snapshots'),
     limits: { maxChunkBytes: 1024, maxBytesPerSecond: 1024, stallTimeoutMs: 1000 },
-    transport: { send: silent },
-    term: () => 1,
-    checkpoint: () => Promise.reject(error),
-    check: () => Promise.resolve(),
-    offered: silent,
-    damaged: () => asked.push(env.clock.nowMs() - startMs),
-    hopeless,
-    sent: (node) => sender.begin(node, 1),
+    transport: { send() {} },
+    source: { checkpoint: () => Promise.reject(error), check: () => Promise.resolve() },
+    core: { ...core, fail: hopeless },
+    holds: new SnapshotHolds(),
   });
   sender.begin(2, 1);
   await world.scheduler.runFor(seconds * 1000);
@@ -82,22 +84,23 @@ async function senderOf(fileBytes: number, limits: SnapshotLimits) {
   const sender = new SnapshotSender({
     env,
     logger: silentLogger,
-    directory: '/snapshots',
+    directories: new StateDirectories(env, silentLogger, '/snapshots'),
     limits,
     transport: { send: (_to, message) => sent.push({ atMs: env.clock.nowMs(), message }) },
-    term: () => 1,
-    checkpoint: async (directory) => {
-      fs.makeDirectory(directory);
-      const file = fs.open(`${directory}/file`, 'create');
-      await file.write([Buffer.alloc(fileBytes)], 0);
-      file.close();
-      return { index: 10, term: 1, configuration: configurationOf([1, 2]) };
+    source: {
+      checkpoint: async (directory) => {
+        fs.makeDirectory(directory);
+        const file = fs.open(`${directory}/file`, 'create');
+        await file.write([Buffer.alloc(fileBytes)], 0);
+        file.close();
+        return { index: 10, term: 1, configuration: configurationOf([1, 2]) };
+      },
+      check: () => Promise.resolve(),
     },
-    check: () => Promise.resolve(),
-    offered: () => {},
-    damaged: () => {},
-    hopeless: () => {},
-    sent: (_node, _index, ok) => ended.push(ok),
+    core: fakeCore((input) => {
+      if (input.type === 'snapshotSent') ended.push(input.ok);
+    }),
+    holds: new SnapshotHolds(),
   });
   sender.begin(2, 1);
   await world.scheduler.runFor(1);

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 
-test('a leader that closes hands over first: clients wait no election timeout', async () => {
+test('a leader that closes transfers leadership first: clients wait no election timeout', async () => {
   for (let seed = 1; seed <= 5; seed++) {
     const cluster = new SimulatedCluster(seed);
     await cluster.run(cluster.startAll());

@@ -62,7 +62,7 @@ test('a node alone refuses writes for certain, serves reads, and takes writes ag
   await cluster.run(Promise.all([client.close(), another.close(), cluster.closeAll()]));
 });
 
-test('a leader that cannot write hands over at once; writes go on', async () => {
+test('a leader that cannot write transfers leadership at once; writes go on', async () => {
   const { lines, logger } = spaceLog();
   const { cluster, full } = await started(2, 3, logger);
   const { scheduler } = cluster.world;

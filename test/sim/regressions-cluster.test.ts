@@ -44,7 +44,7 @@ const FOUND = [
   {
     seed: 105795,
     profile: 'all',
-    what: 'a removed leader whose snapshots were damaged could neither tell the others nor hand over',
+    what: 'a removed leader whose snapshots were damaged could neither tell the others nor transfer leadership',
   },
   { seed: 1099, profile: 'all', what: 'two candidates met for ever: election timeouts closer than ticks' },
   {

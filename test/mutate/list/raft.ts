@@ -555,15 +555,15 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     killedBy: under('hangingDisk', 3),
   },
   {
-    name: 'proposals are taken while leadership is handed over',
+    name: 'proposals are taken while leadership is transferred',
     reason: 'they will be in the log in time',
     patches: [
       leadership(
-        "if (this.#handsOver()) return this.#refused('transferring'); let sizeBytes",
+        "if (this.#isTransferring()) return this.#refused('transferring'); let sizeBytes",
         'let sizeBytes',
       ),
     ],
-    killedBy: ['raft/ledger', 'raft/handover'],
+    killedBy: ['raft/ledger', 'raft/leader-transfer'],
   },
   {
     name: 'leadership is offered before the chosen one holds the log',
@@ -571,6 +571,6 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     patches: [
       leadership('if (this.replication.progressOf(target)?.match !== this.#local.log.lastIndex) return;', ''),
     ],
-    killedBy: ['raft/ledger', 'raft/handover'],
+    killedBy: ['raft/ledger', 'raft/leader-transfer'],
   },
 ];

@@ -8,6 +8,7 @@ const proposals = inFile('replica/pending-proposals.js');
 const reads = inFile('replica/pending-reads.js');
 const receiver = inFile('replica/snapshot-receiver.js');
 const replica = inFile('replica/replica.js');
+const installer = inFile('replica/snapshot-installer.js');
 const writer = inFile('replica/log-writer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
@@ -17,7 +18,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the host hears of a new configuration at the end of the turn',
     reason: 'so it hears of everything else',
-    patches: [replica('if (this.#told) this.#tellConfiguration();', '')],
+    patches: [replica('if (this.#announced) this.#announceConfiguration();', '')],
     killedBy: ['replica/membership'],
   },
   {
@@ -64,7 +65,10 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     name: 'a leader takes proposals that its full disk cannot',
     reason: 'there may be space soon',
     patches: [
-      replica("if (this.role === 'leader' && this.#diskSpace.isFull) return Promise.reject(diskFull());", ''),
+      replica(
+        "if (this.role === 'leader' && this.#parts.diskSpace.isFull) return Promise.reject(diskFull());",
+        '',
+      ),
     ],
     killedBy: ['replica/replica', 'server/disk-full'],
   },
@@ -100,19 +104,19 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the names of a snapshot’s files are not synced',
     reason: 'the files are',
-    patches: [receiver('env.fs.syncDirectory(incoming.directory);', '')],
+    patches: [receiver('env.fs.syncDirectory(received);', '')],
     killedBy: ['replica/snapshot'],
   },
   {
     name: 'the name of a snapshot’s directory is not synced',
     reason: 'the files are',
-    patches: [receiver('env.fs.syncDirectory(directory);', '')],
+    patches: [receiver('env.fs.syncDirectory(directories.path);', '')],
     killedBy: ['replica/snapshot'],
   },
   {
     name: 'a received snapshot is not verified',
     reason: 'every chunk has a checksum',
-    patches: [receiver('await check(incoming.directory);', '')],
+    patches: [receiver('await stateMachine.check(received);', '')],
     killedBy: ['replica/snapshot'],
   },
   {
@@ -147,13 +151,13 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a range that waits is applied after the snapshot that replaced it',
     reason: 'what is committed must be applied',
-    patches: [replica('this.#applier.forgetWaiting();', '')],
+    patches: [installer('applier.forgetWaiting();', '')],
     killedBy: ['replica/ledger', 'replica/late-apply', 'replica/snapshot'],
   },
   {
     name: 'the directory of a snapshot that is not taken over yet is removed',
     reason: 'the log names another',
-    patches: [replica('this.#arrived?.name, ...this.#installed]', 'this.#arrived?.name]')],
+    patches: [installer('log.base.directory, ...this.#installed]', 'log.base.directory]')],
     killedBy: under('piledSnapshots', 20),
   },
   {

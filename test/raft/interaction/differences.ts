@@ -19,10 +19,10 @@ export const DIFFERENCES = {
     reason:
       'what was lost on the way to a follower is sent again at once when the host learns of it; in etcd an empty append is refused first, so the follower commits one command later there',
   },
-  leaderHandsOver: {
+  leaderTransfers: {
     leavesOut: 'rest',
     reason:
-      'a leader that was removed leads on until the others know, and hands over; in etcd it leads on for ever, or leaves at once without an heir',
+      'a leader that was removed leads on until the others know, and transfers leadership; in etcd it leads on for ever, or leaves at once without an heir',
   },
   unvalidatedChanges: {
     leavesOut: 'rest',

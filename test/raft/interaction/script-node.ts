@@ -40,7 +40,7 @@ export interface ScriptNodeOptions {
   readonly preVote: boolean;
   readonly checkQuorum: boolean;
   readonly asynchronousStorage: boolean;
-  /** A leader that is removed leaves without an heir, where ours hands over. */
+  /** A leader that is removed leaves without an heir, where ours transfers leadership. */
   readonly stepsDownOnRemoval: boolean;
   readonly readsByLease: boolean;
   readonly maxInflightMessages: number;
@@ -82,7 +82,7 @@ export class ScriptNode {
   #permitted: number;
   #writtenCommit: number;
   #leads: { readonly term: number; readonly members: ReadonlySet<NodeId> } | undefined;
-  #hasHandedOver = false;
+  #hasTransferred = false;
   #forgotInTerm: number | undefined;
   readonly #heard = new Map<NodeId, number>();
   readonly #snapshots = new Map<NodeId, number>();
@@ -135,7 +135,7 @@ export class ScriptNode {
     const wasRemovedLeader = this.isRemovedLeader;
     const result = this.raft.step(this.#clock.nowMs, input);
     const { role, term, configuration } = this.raft;
-    if (wasRemovedLeader && role !== 'leader') this.#hasHandedOver = true;
+    if (wasRemovedLeader && role !== 'leader') this.#hasTransferred = true;
     if (role === 'leader' && this.#leads?.term !== term) {
       this.#leads = { term, members: new Set(membersOf(configuration)) };
     }
@@ -147,8 +147,8 @@ export class ScriptNode {
   }
 
   /** It was removed, and has made another one leader; or it still leads, where in etcd it would not any more. */
-  get hasHandedOver(): boolean {
-    return this.options.stepsDownOnRemoval ? this.isRemovedLeader : this.#hasHandedOver;
+  get hasTransferred(): boolean {
+    return this.options.stepsDownOnRemoval ? this.isRemovedLeader : this.#hasTransferred;
   }
 
   /**
@@ -405,8 +405,8 @@ export class ScriptNode {
       const { first, last, ...header } = message;
       return [{ from: this.id, to, message: { ...header, entries: this.log.slice(first, last) } }];
     }
-    const isHandover = message.type === 'timeoutNow' && !isVoter(this.raft.configuration, this.id);
-    if (isHandover && this.options.stepsDownOnRemoval) return [];
+    const isTransfer = message.type === 'timeoutNow' && !isVoter(this.raft.configuration, this.id);
+    if (isTransfer && this.options.stepsDownOnRemoval) return [];
     if (message.type !== 'requestVote') return [{ from: this.id, to, message }];
     // Where a script has no pre-vote, nobody is asked for one; without check-quorum nobody is loyal to a leader.
     if (message.preVote && !this.options.preVote) return [];

@@ -93,7 +93,7 @@ class ScriptRun {
       if (isQuiet) this.#hide();
       else if (part.command !== 'log-level') shown.push(part);
     }
-    if (this.#group.nodes.some((node) => node.hasHandedOver)) this.#doesNotApply(script, 'leaderHandsOver');
+    if (this.#group.nodes.some((node) => node.hasTransferred)) this.#doesNotApply(script, 'leaderTransfers');
     else this.#compare(script, shown, printed);
   }
 

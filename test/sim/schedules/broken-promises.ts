@@ -59,7 +59,7 @@ export async function withLease({ workload }: Stage, leader: RunMachine): Promis
 
 export const restartInLease: Schedule = {
   name: 'restartInLease',
-  steps: ['grown from one', 'handed over', 'restarted', ...AFTERWARDS],
+  steps: ['grown from one', 'transferred', 'restarted', ...AFTERWARDS],
   setting: (chosen) => ({ ...patient(chosen), nodes: 1, spares: 2, changesMembers: true }),
   run: async (stage) => {
     const { cluster } = stage;
@@ -85,7 +85,7 @@ export const restartInLease: Schedule = {
     stage.transfer(founder, next);
     if (!(await stage.until(() => next.node?.role === 'leader'))) return;
     await stage.sleep(1000);
-    stage.mark('handed over');
+    stage.mark('transferred');
     // The third has not heard of the leader for so long that it would elect another, and asks now and then. It lacks
     // nothing: nobody writes.
     for (const machine of cluster.machines) stage.cutClients(machine);

@@ -1,4 +1,4 @@
-/** Nodes that are about to stop: they do not campaign, and a leader hands over to the best of the others first. */
+/** Nodes that are about to stop: they do not campaign, and a leader first transfers leadership to the best of the others. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CoreLab, electedLab, type Host, LAB_OPTIONS } from './core-lab.js';
@@ -28,7 +28,7 @@ test('leadership goes to the voter that holds most of the log, and at once', () 
   const match = new Map(leader.raft.peers().map(({ id, matchIndex }) => [id, matchIndex]));
   assert.is(match.get(upToDate.id), leader.raft.lastIndex);
   assert.ok((match.get(behind.at(-1)?.id ?? 0) ?? 0) < leader.raft.lastIndex);
-  assert.ok(leader.step(lab.nowMs, { type: 'handOver' }).accepted);
+  assert.ok(leader.step(lab.nowMs, { type: 'transfer' }).accepted);
   const target = leader.raft.transferTarget ?? 0;
   assert.is(match.get(target), leader.raft.lastIndex);
   const refused = leader.propose(lab.nowMs, 'late');
@@ -37,7 +37,7 @@ test('leadership goes to the voter that holds most of the log, and at once', () 
 
 test('the next best is asked as soon as the best cannot be reached', () => {
   const { lab, leader, followers } = electedLab();
-  assert.ok(leader.step(lab.nowMs, { type: 'handOver' }).accepted);
+  assert.ok(leader.step(lab.nowMs, { type: 'transfer' }).accepted);
   const first = leader.raft.transferTarget ?? 0;
   leader.take(lab.nowMs);
   leader.step(lab.nowMs, { type: 'unreachable', node: first });
@@ -56,30 +56,30 @@ test('a transfer to a voter that the caller chose is not given to another', () =
   assert.is(leader.raft.transferTarget, chosen.id);
 });
 
-test('without a voter that was heard from lately there is nobody to hand over to', () => {
+test('without a voter that was heard from lately there is no target for a transfer', () => {
   const { lab, leader } = electedLab();
   lab.isolate(leader.id);
-  const step = (afterMs: number) => leader.step(lab.nowMs + afterMs, { type: 'handOver' });
+  const step = (afterMs: number) => leader.step(lab.nowMs + afterMs, { type: 'transfer' });
   const result = step(LAB_OPTIONS.electionTimeoutMinMs + LAB_OPTIONS.heartbeatMs);
   assert.is(!result.accepted && result.refusal, 'noSuccessor');
   const alone = new CoreLab(1, 1);
   alone.advanceUntil(() => alone.leader !== undefined);
-  const nobody = alone.host(1).step(alone.nowMs, { type: 'handOver' });
+  const nobody = alone.host(1).step(alone.nowMs, { type: 'transfer' });
   assert.is(!nobody.accepted && nobody.refusal, 'noSuccessor');
 });
 
-test('a leader that was removed may hand over before a quorum knows of it', () => {
+test('a leader that was removed may transfer leadership before a quorum knows of it', () => {
   const { lab, leader, followers } = electedLab();
   leader.change(lab.nowMs, { type: 'remove', node: leader.id });
   lab.advanceUntil(() => !leader.raft.configuration.voters.includes(leader.id));
   assert.is(leader.raft.role, 'leader');
-  assert.ok(leader.step(lab.nowMs, { type: 'handOver' }).accepted);
+  assert.ok(leader.step(lab.nowMs, { type: 'transfer' }).accepted);
   lab.advanceUntil(() => followers.some(({ raft }) => raft.role === 'leader'), 50);
 });
 
-test('a follower has nothing to hand over', () => {
+test('a follower has no leadership to transfer', () => {
   const { lab, leader, followers } = electedLab();
-  const result = (followers[0] as Host).step(lab.nowMs, { type: 'handOver' });
+  const result = (followers[0] as Host).step(lab.nowMs, { type: 'transfer' });
   assert.equal(result, { accepted: false, refusal: 'notLeader', leader: leader.id });
 });
 

@@ -1,0 +1,52 @@
+/** What a replica and its parts ask of each other, and what the rooms above ask of a replica. */
+import type { RaftreeError } from '../env/errors.js';
+import type { Configuration } from '../raft/configuration.js';
+import type { Input, NodeId, ReadLevel, Role, RoleStatus, StepResult } from '../raft/types.js';
+import type { ReplicaMessage } from './snapshot-messages.js';
+
+export interface Transport {
+  /** Sends or drops: the sender repeats what matters. Bytes must be taken over before it returns. */
+  send(to: NodeId, message: ReplicaMessage): void;
+}
+
+/** What a replica tells its owner. */
+export interface ReplicaHost {
+  /** Role, term or leader has changed. */
+  statusChanged(status: RoleStatus): void;
+  /** Called with the first configuration, and then in each step that puts another one in force. */
+  configurationChanged(configuration: Configuration): void;
+  /** The replica cannot go on: its disk failed or an invariant broke. Called at most once. */
+  failed(error: RaftreeError): void;
+}
+
+/** The core of a replica, as the other parts of that replica use it. */
+export interface CorePort {
+  readonly role: Role;
+  readonly term: number;
+  readonly commitIndex: number;
+  /** Takes one input. Returns undefined if the replica has stopped. */
+  step(input: Input): StepResult | undefined;
+  /** Stops the replica: it cannot go on. */
+  fail(cause: unknown): void;
+}
+
+/** The result of a command, and the index of its entry. */
+export interface Applied<Result> {
+  readonly index: number;
+  readonly result: Result;
+}
+
+/** A group, as those use it who write commands to it and read its state. */
+export interface CommandLog<Result> {
+  /**
+   * Replicates a command; resolves with the state machine's result once it is applied here.
+   * Rejects with `NOT_LEADER` (info: leader), `OVERLOADED`, `DISK_FULL`: certainly not committed; `LEADERSHIP_LOST`,
+   * `REPLICA_STOPPED`: unknown, unless info.outcome says `notCommitted`.
+   */
+  propose(body: Uint8Array): Promise<Applied<Result>>;
+  /**
+   * Resolves, with an index, when the state machine holds everything that was committed when this was called. Rejects
+   * with `NOT_LEADER`, `OVERLOADED`, `LEADERSHIP_LOST` or `REPLICA_STOPPED`. A read changes nothing, whatever happens.
+   */
+  readIndex(level: ReadLevel): Promise<number>;
+}
