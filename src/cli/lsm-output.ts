@@ -102,6 +102,7 @@ function editAsText(edit: VersionEdit): string {
   return [
     ...number('oldest WAL', edit.oldestWal),
     ...number('newest WAL', edit.newestWal),
+    ...(edit.walEnd ? [`WAL ends at ${edit.walEnd.file}:${edit.walEnd.offset}`] : []),
     ...number('flushed', edit.flushedSequence),
     ...number('next file', edit.nextFileNumber),
     ...edit.removed.map((table) => `- ${table.number} from level ${table.level}`),

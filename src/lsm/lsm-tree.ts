@@ -14,6 +14,7 @@
 import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, isDiskFull, type RaftreeError } from '../env/errors.js';
 import { ownedFiles } from '../env/owned-files.js';
+import { isBefore } from '../record/record.js';
 import type { RecordLog } from '../record/record-log.js';
 import { BackgroundWork } from './base/background-work.js';
 import {
@@ -730,6 +731,7 @@ export class LsmTree {
     this.#flushWaiters.refuseAll(closedError());
     this.#state = 'closed';
     this.#tables.closeAll();
+    await this.#markEndOfWal();
     await this.#versions.close();
     await attempt(() => this.#lock.release());
     const { lastSequence, durableSequence } = this;
@@ -737,6 +739,17 @@ export class LsmTree {
       throw notDurableError(this.#failure ?? failure, durableSequence, lastSequence);
     }
     if (failure !== undefined) throw failure;
+  }
+
+  /** What is cut off the WAL afterwards is then known to be missing. Without this it looks like the end of a crash. */
+  async #markEndOfWal(): Promise<void> {
+    const wal = this.#wal;
+    const { lastSequence, flushedSequence, durableSequence } = this;
+    const isNeeded = wal && lastSequence > flushedSequence && lastSequence === durableSequence;
+    const walEnd = wal?.end;
+    const known = this.#versions.walEnd;
+    if (!isNeeded || !walEnd || (known && !isBefore(known, walEnd))) return;
+    await this.#versions.commit({ added: [], removed: [], walEnd }).catch(() => {});
   }
 
   async #closeWal(): Promise<void> {

@@ -25,11 +25,11 @@ export function replayWal(
   memtables: MemtableList,
 ): Recovered {
   const { env, logger, durability, replayed, writeBufferBytes } = options;
-  const { flushedSequence, oldestWal, newestWal } = versions;
+  const { flushedSequence, oldestWal, newestWal, walEnd } = versions;
   const hasWal = newestWal >= oldestWal || env.fs.list(directory).some(isWalName);
   if (durability === 'none' && !hasWal) return { wal: undefined, lastSequence: flushedSequence };
   let lastSequence = flushedSequence;
-  const wal = openWal(env, directory, oldestWal, newestWal, writeBufferBytes, (batch, file) => {
+  const wal = openWal(env, directory, oldestWal, newestWal, walEnd, writeBufferBytes, (batch, file) => {
     if (batch.lastSequence <= flushedSequence) return;
     replayed?.(batch.operations, batch.lastSequence);
     if (memtables.activeIsFull) memtables.freeze();

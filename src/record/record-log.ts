@@ -42,6 +42,8 @@ export interface RecordLogOptions {
    * this file in use.
    */
   readonly newestKnown?: number;
+  /** Where the owner knows that the log ended, synced. Records that are missing before this place are damage. */
+  readonly syncedThrough?: Position;
   /** Whether obsolete files are kept and overwritten as new ones. Default: false. */
   readonly recycles?: boolean;
   /**
@@ -131,6 +133,7 @@ export class RecordLog {
     this.recovery = recoverRecords(files, options.recovered, {
       oldest,
       newest: newest < oldest ? 0 : newest,
+      ...(options.syncedThrough && { syncedThrough: options.syncedThrough }),
       path: (number) => this.#files.path(number),
     });
     const { end } = this.recovery;
@@ -158,6 +161,11 @@ export class RecordLog {
   /** The file of the next group, unless it is full. */
   get currentFile(): number {
     return this.#current;
+  }
+
+  /** Where the next group goes to, unless the file is full. */
+  get end(): Position {
+    return { file: this.#current, offset: this.#offset };
   }
 
   get oldestFile(): number {

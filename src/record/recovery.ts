@@ -47,6 +47,8 @@ export interface KnownSeries {
    */
   readonly oldest: number;
   readonly newest: number;
+  /** The records were synced up to here: they end here or later. */
+  readonly syncedThrough?: Position;
   path(number: number): string;
 }
 
@@ -60,8 +62,8 @@ export interface KnownSeries {
  *
  * A file without an end record is the last one. The next file may already exist, but then holds no record.
  *
- * Also throws `CORRUPTION` if file numbers have a gap, if the synced end of a file is missing, or if a file is missing
- * that an end record or `known` names.
+ * Also throws `CORRUPTION` if file numbers have a gap, if the synced end of a file is missing, or if records or a file
+ * are missing that an end record or `known` names.
  */
 export function recoverRecords(
   files: readonly RecordFile[],
@@ -132,6 +134,7 @@ export function recoverRecords(
         `the synced end of the file is missing: file ${expected} follows it`,
       );
     }
+    checkSynced(end, file.path, known);
     const remains = isBad ? remainsAt(bytes, offset, file.number, mayHoldOldBytes) : 'nothing';
     if (remains === 'damaged') {
       throw corruption(file.path, offset, 'the record there is damaged, and not as a crash damages one');
@@ -157,7 +160,19 @@ export function recoverRecords(
     const path = known?.path(number) ?? `the file after ${last?.path}`;
     throw corruption(path, 0, 'the file is missing, and what is written elsewhere says that it was there');
   }
+  if (last) checkSynced(end, last.path, known);
   return { records, end, lastRecordEnd, durableThrough, discarded: undefined };
+}
+
+/** Throws `CORRUPTION` if the intact records end before what is known to be synced. */
+function checkSynced(end: Position, path: string, known: KnownSeries | undefined): void {
+  const syncedThrough = known?.syncedThrough;
+  if (!syncedThrough || !isBefore(end, syncedThrough)) return;
+  throw corruption(
+    path,
+    end.offset,
+    `records that were synced are missing or damaged: they went on to offset ${syncedThrough.offset} of file ${syncedThrough.file}`,
+  );
 }
 
 /** What is at the start of the file. An intact record also counts: the result is then not `nothing`. */

@@ -8,7 +8,7 @@ import { RaftreeError } from '../../src/env/errors.js';
 import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
 import { repairTree } from '../../src/lsm/tools/repair.js';
 import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
-import { decodeRecord, RECORD_HEADER_BYTES } from '../../src/record/record.js';
+import { decodeRecord, RECORD_ALIGNMENT_BYTES, RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import {
   after,
   DIRECTORY,
@@ -78,18 +78,61 @@ function assertTyped(error: RaftreeError, path: string): void {
   assert.ok(String(error.info.path).length > 0 && error.message.includes(DIRECTORY), path);
 }
 
-async function diskWithWal(): Promise<SimDisk> {
-  const disk = new Disk();
-  const tree = await openTree(disk);
+/** Of a tree that was closed, and of its process when that was killed just before. */
+async function disksWithWal(): Promise<{ readonly closed: SimDisk; readonly killed: SimDisk }> {
+  const closed = new Disk();
+  const tree = await openTree(closed);
   for (const batch of BATCHES) await tree.write(batch);
+  const killed = closed.clone();
   await tree.close();
-  return disk;
+  return { closed, killed };
 }
 
-test('a WAL cut at any length gives a prefix of its history, and says so', async () => {
+async function diskWithWal(): Promise<SimDisk> {
+  return (await disksWithWal()).closed;
+}
+
+test('a WAL that is cut after its tree was closed is a typed error, at any length', async () => {
   const disk = await diskWithWal();
-  const states = statesOf(BATCHES);
   const { path, content } = fileOf(disk, /^wal-/);
+  // The padding of the last record carries nothing.
+  for (let length = 0; length <= content.length - RECORD_ALIGNMENT_BYTES; length += 3) {
+    const copy = damaged(disk, path, (bytes) => bytes.subarray(0, length));
+    const { problems } = await verifyDirectory(processEnv(1, copy), DIRECTORY);
+    assert.equal([problems.length, problems[0]?.path], [1, path], `cut at ${length}`);
+    const result = await recover(copy, {});
+    if (!('error' in result)) throw new Error(`cut at ${length} it gave ${result.state}`);
+    assertTyped(result.error, path);
+    assert.is(fileOf(copy, /^wal-/).content.length, length, 'it is left as it is');
+  }
+});
+
+test('where the WAL ended when its tree was closed is known in later lives too, and what came after it may be torn', async () => {
+  const disk = await diskWithWal();
+  const { path, content } = fileOf(disk, /^wal-/);
+  const tree = await openTree(disk);
+  const later = [put('fig', 'purple')];
+  await tree.write(later);
+  const killed = disk.clone();
+  await tree.close();
+  const states = statesOf([...BATCHES, later]);
+  for (const [length, expected] of [
+    [content.length - RECORD_ALIGNMENT_BYTES, 'CORRUPTION'],
+    [content.length, states.at(-2)],
+    [content.length + RECORD_ALIGNMENT_BYTES, states.at(-2)],
+  ] as const) {
+    const result = await recover(
+      damaged(killed, path, (bytes) => bytes.subarray(0, length)),
+      {},
+    );
+    assert.is('error' in result ? result.error.code : result.state, expected);
+  }
+});
+
+test('a WAL cut at any length, as by a crash, gives a prefix of its history, and says so', async () => {
+  const { closed, killed: disk } = await disksWithWal();
+  const states = statesOf(BATCHES);
+  const { path, content } = fileOf(closed, /^wal-/);
   const seen = new Set<number>();
   for (let length = 0; length < content.length; length++) {
     const result = await recover(

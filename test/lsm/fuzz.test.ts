@@ -89,6 +89,8 @@ test('version edits: what is taken can be written and read again', () => {
   const keys = { smallest: Buffer.from('a'), largest: Buffer.from('zebra') };
   const good = encodeEdit({
     oldestWal: 1,
+    newestWal: 3,
+    walEnd: { file: 3, offset: 48 },
     flushedSequence: 2,
     nextFileNumber: 9,
     added: [

@@ -6,7 +6,7 @@ import { DiskSpace } from '../../src/env/disk-space.js';
 import { silentLogger } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { LsmResources, LsmTree } from '../../src/lsm/index.js';
-import { eventually, processEnv, put, SimDisk, TINY } from './tree-lab.js';
+import { eventually, openTree, processEnv, put, SimDisk, TINY } from './tree-lab.js';
 
 function openAll(count: number, resources: LsmResources, options = {}): Promise<LsmTree[]> {
   const env = processEnv(1, new SimDisk());
@@ -51,6 +51,24 @@ test('trees share one cache and one limit of open tables', async () => {
     await tree.close();
   }
   assert.is(resources.openTables.size, 0);
+});
+
+test('no more tables are open than the descriptors of the process allow, whatever the option says', async () => {
+  const disk = new SimDisk();
+  const env = processEnv(1, disk);
+  const few = { ...env, host: { ...env.host, maxDescriptors: () => 48 } };
+  const tree = await openTree(
+    disk,
+    { maxOpenTables: 1000, level0Trigger: 1000, level0StopTrigger: 1000 },
+    few,
+  );
+  for (let i = 0; i < 40; i++) {
+    await tree.write([put(`key${i}`, 'x')]);
+    await tree.flush();
+  }
+  for (let i = 0; i < 40; i++) assert.is(tree.getSync(Buffer.from(`key${i}`))?.toString(), 'x');
+  assert.is(tree.stats().openTables, 24, 'half of them');
+  await tree.close();
 });
 
 test('above the budget for writes the largest memtable is flushed, not the one that grew last', async () => {

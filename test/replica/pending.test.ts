@@ -58,6 +58,24 @@ test('a read is answered when its index is applied, and not one entry early', ()
   assert.equal(answers.take(), []);
 });
 
+test('an idle tick makes no errors: each would cost a stack trace, fifty times a second', () => {
+  const reads = new PendingReads();
+  const answers = new Answers();
+  let made = 0;
+  const error = () => {
+    made++;
+    return leadershipLost('notCommitted');
+  };
+  reads.rejectConfirmedBefore(1000, error);
+  for (const id of [1, 2]) reads.add(id, answers.of(`read ${id}`));
+  reads.confirm(1, 5, 1000);
+  reads.rejectConfirmedBefore(1000, error);
+  assert.is(made, 0);
+  reads.rejectConfirmedBefore(1001, error);
+  assert.is(made, 1);
+  assert.equal(answers.take(), ['read 1: LEADERSHIP_LOST, notCommitted']);
+});
+
 test('a confirmed read that waits too long for its index is given up, and no other', () => {
   const reads = new PendingReads();
   const answers = new Answers();

@@ -40,6 +40,8 @@ export interface ClosedTree {
   readonly oldestWal: number;
   /** WAL files from the oldest to this one must be there. */
   readonly newestWal: number;
+  /** The WAL ends there or later. */
+  readonly walEnd: Position | undefined;
   readonly flushedSequence: number;
   readonly nextFileNumber: number;
   readonly problems: readonly Problem[];
@@ -64,6 +66,7 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
   const problems: Problem[] = [];
   const notes: string[] = [];
   const state = { oldestWal: 1, newestWal: 0, flushedSequence: 0, nextFileNumber: 1 };
+  let walEnd: Position | undefined;
   let version = Version.empty();
   const path = `${directory}/${manifestName(Math.max(1, manifest))}`;
   if (manifest === 0)
@@ -78,6 +81,7 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
       });
       state.oldestWal = edit.oldestWal ?? state.oldestWal;
       state.newestWal = edit.newestWal ?? state.newestWal;
+      walEnd = edit.walEnd ?? walEnd;
       state.flushedSequence = edit.flushedSequence ?? state.flushedSequence;
       state.nextFileNumber = Math.max(state.nextFileNumber, edit.nextFileNumber ?? 0);
     };
@@ -98,6 +102,7 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
     manifestIsTorn,
     version,
     ...state,
+    walEnd,
     problems,
     notes,
     // Of a MANIFEST that cannot be read to its end nobody knows what it needs.
@@ -184,7 +189,7 @@ export interface ReadWal {
  */
 export function readWal(
   env: Env,
-  tree: Pick<ClosedTree, 'directory' | 'names' | 'oldestWal' | 'newestWal' | 'manifestIsIntact'>,
+  tree: Pick<ClosedTree, 'directory' | 'names' | 'oldestWal' | 'newestWal' | 'walEnd' | 'manifestIsIntact'>,
   visit: (batch: DecodedBatch, file: number) => void = () => {},
 ): ReadWal {
   const { directory, names } = tree;
@@ -214,6 +219,7 @@ export function readWal(
     const known: KnownSeries = {
       oldest: isKnown ? tree.oldestWal : 0,
       newest: isKnown ? tree.newestWal : 0,
+      ...(isKnown && tree.walEnd && { syncedThrough: tree.walEnd }),
       path: (number) => `${directory}/${walName(number)}`,
     };
     const replay = (payload: Buffer, position: Position) => {

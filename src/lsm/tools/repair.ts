@@ -172,6 +172,7 @@ class Repair {
         ? tree.oldestWal
         : Math.max(tree.oldestWal, tree.newestWal + 1, (walFiles.at(-1) ?? 0) + 2),
       newestWal: walIsKept ? tree.newestWal : 0,
+      ...(walIsKept && tree.walEnd && { walEnd: tree.walEnd }),
       flushedSequence: Math.max(
         tree.flushedSequence,
         walIsKept ? 0 : wal.lastSequence,

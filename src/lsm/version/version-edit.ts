@@ -9,10 +9,11 @@
  *     5  table removed:  level u8 | number u64
  *     6  table added, its blocks stored by a codec other than none:  codec u8 | as 4
  *     7  newest WAL file known u64: those from the oldest needed up to it exist
+ *     8  end of the WAL, synced when the tree was closed:  file u64 | offset u64
  *
  * A tag is one byte; integers are little-endian. The first payload of a MANIFEST is an edit of the empty version.
  */
-import { corruption, readUint53, writeUint53 } from '../../record/record.js';
+import { corruption, type Position, readUint53, writeUint53 } from '../../record/record.js';
 import { codecNumber, codecOfNumber } from '../base/codec.js';
 import type { TableMetadata } from '../table/table-file.js';
 import { LEVELS } from './version.js';
@@ -29,6 +30,7 @@ export interface RemovedTable {
 export interface VersionEdit {
   readonly oldestWal?: number;
   readonly newestWal?: number;
+  readonly walEnd?: Position;
   readonly flushedSequence?: number;
   readonly nextFileNumber?: number;
   readonly added: readonly AddedTable[];
@@ -42,6 +44,7 @@ const ADDED = 4;
 const REMOVED = 5;
 const ADDED_WITH_CODEC = 6;
 const NEWEST_WAL = 7;
+const WAL_END = 8;
 const ADDED_FIXED_BYTES = 1 + 6 * 8 + 4 + 4;
 
 export function encodeEdit(edit: VersionEdit): Buffer {
@@ -55,6 +58,13 @@ export function encodeEdit(edit: VersionEdit): Buffer {
   };
   addNumber(OLDEST_WAL, edit.oldestWal);
   addNumber(NEWEST_WAL, edit.newestWal);
+  if (edit.walEnd) {
+    const bytes = Buffer.alloc(17);
+    bytes[0] = WAL_END;
+    writeUint53(bytes, edit.walEnd.file, 1);
+    writeUint53(bytes, edit.walEnd.offset, 9);
+    parts.push(bytes);
+  }
   addNumber(FLUSHED_SEQUENCE, edit.flushedSequence);
   addNumber(NEXT_FILE_NUMBER, edit.nextFileNumber);
   for (const table of edit.added) {
@@ -114,6 +124,7 @@ export function decodeEdit(bytes: Buffer, path: string, offset: number): Version
     const tag = take(1)[0];
     if (tag === OLDEST_WAL) edit.oldestWal = takeNumber();
     else if (tag === NEWEST_WAL) edit.newestWal = takeNumber();
+    else if (tag === WAL_END) edit.walEnd = { file: takeNumber(), offset: takeNumber() };
     else if (tag === FLUSHED_SEQUENCE) edit.flushedSequence = takeNumber();
     else if (tag === NEXT_FILE_NUMBER) edit.nextFileNumber = takeNumber();
     else if (tag === ADDED || tag === ADDED_WITH_CODEC) {

@@ -4,7 +4,7 @@
  */
 import type { Env, Logger } from '../../env/env.js';
 import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
-import { corruption } from '../../record/record.js';
+import { corruption, type Position } from '../../record/record.js';
 import { describeDiscarded, type Recovery } from '../../record/recovery.js';
 import { readOnlyError } from '../base/errors.js';
 import type { TableCache } from '../table/table-cache.js';
@@ -34,6 +34,7 @@ export class VersionSet {
   #flushedSequence = 0;
   #oldestWal = 1;
   #newestWal = 0;
+  #walEnd: Position | undefined;
   #failure: unknown;
   #isClosed = false;
   /** Tables that no version names, still to be removed. */
@@ -61,6 +62,7 @@ export class VersionSet {
         ...wholeOf(set.#current),
         oldestWal: set.#oldestWal,
         newestWal: set.#newestWal,
+        ...(set.#walEnd && { walEnd: set.#walEnd }),
         flushedSequence: set.#flushedSequence,
       });
     } catch (error) {
@@ -97,6 +99,11 @@ export class VersionSet {
   /** Every WAL file from the oldest needed up to this one durably exists. */
   get newestWal(): number {
     return this.#newestWal;
+  }
+
+  /** Where the WAL ended, synced, when the tree was last closed: it ends there or later. */
+  get walEnd(): Position | undefined {
+    return this.#walEnd;
   }
 
   /** Larger than that of every file made so far. */
@@ -142,9 +149,11 @@ export class VersionSet {
     const next = this.#current.apply(edit, (added) => moved.get(added.number) ?? new TableFile(added));
     const violation = next.findViolation();
     if (violation) throw new Error(`an edit would break the levels: ${violation}`);
+    const walEnd = edit.walEnd ?? this.#walEnd;
     const state = {
       oldestWal: edit.oldestWal ?? this.#oldestWal,
       newestWal: edit.newestWal ?? this.#newestWal,
+      ...(walEnd && { walEnd }),
       flushedSequence: edit.flushedSequence ?? this.#flushedSequence,
     };
     const manifest = this.#manifest;
@@ -160,6 +169,7 @@ export class VersionSet {
     }
     this.#oldestWal = state.oldestWal;
     this.#newestWal = state.newestWal;
+    this.#walEnd = walEnd;
     this.#flushedSequence = state.flushedSequence;
     this.#become(next);
   }
@@ -253,6 +263,7 @@ export class VersionSet {
       });
       this.#oldestWal = edit.oldestWal ?? this.#oldestWal;
       this.#newestWal = edit.newestWal ?? this.#newestWal;
+      this.#walEnd = edit.walEnd ?? this.#walEnd;
       this.#flushedSequence = edit.flushedSequence ?? this.#flushedSequence;
       this.#nextFileNumber = Math.max(this.#nextFileNumber, edit.nextFileNumber ?? 0);
     });

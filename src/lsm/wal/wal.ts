@@ -4,7 +4,7 @@
  */
 import type { Env } from '../../env/env.js';
 import { errorCode } from '../../env/errors.js';
-import { corruption } from '../../record/record.js';
+import { corruption, type Position } from '../../record/record.js';
 import { RecordLog } from '../../record/record-log.js';
 import { type DecodedBatch, decodeBatch } from './write-batch.js';
 
@@ -39,13 +39,15 @@ export function isSpareWal(name: string): boolean {
 
 /**
  * Opens the log and hands every batch from file `oldestNeeded` on to `replay`, with its file's number, in order.
- * Throws `CORRUPTION`, also if a file up to `newestKnown` is missing or not complete, or the system's error.
+ * Throws `CORRUPTION`, also if a file up to `newestKnown` is missing or not complete, or records up to `syncedThrough`
+ * are, or the system's error.
  */
 export function openWal(
   env: Env,
   directory: string,
   oldestNeeded: number,
   newestKnown: number,
+  syncedThrough: Position | undefined,
   writeBufferBytes: number,
   replay: (batch: DecodedBatch, file: number) => void,
 ): RecordLog {
@@ -64,6 +66,7 @@ export function openWal(
     syncStepBytes: SYNC_STEP_BYTES,
     oldestNeeded,
     newestKnown,
+    ...(syncedThrough && { syncedThrough }),
     recovered: (payload, position) => {
       const path = `${directory}/${walName(position.file)}`;
       const batch = decodeBatch(payload, path, position.offset);

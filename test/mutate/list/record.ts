@@ -40,6 +40,12 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     killedBy: ['record/record'],
   },
   {
+    name: 'a log that was closed may end earlier',
+    reason: 'the end of a log may be torn',
+    patches: [recovery('if (!syncedThrough || !isBefore(end, syncedThrough)) return;', 'return;')],
+    killedBy: ['lsm/damage'],
+  },
+  {
     name: 'a record of another file is believed',
     reason: 'it is intact',
     patches: [record('if (readUint53(bytes, offset + 16) !== fileNumber) return undefined;', '')],
