@@ -11,6 +11,8 @@ import {
   floorProblems,
   importsOf,
   lockFileProblems,
+  type PackageManifest,
+  packageProblems,
   seamProblems,
   styleProblems,
   unusedExemptions,
@@ -91,6 +93,26 @@ test('every exemption is needed', () => {
 
 test('no any, default export, barrel, unfinished work or hidden test', () => {
   assert.is(problemsIn(everything, styleProblems), '');
+});
+
+test('the package depends on what its sources import, and contains no simulator', () => {
+  const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as PackageManifest;
+  assert.is(packageProblems(src, manifest).join('\n'), '');
+});
+
+test('the rule of the package sees what is missing and what is too much', () => {
+  const sources = new Map([
+    ['src/kv/a.ts', `import { b } from 'b/deep';\nimport '@scope/c/deep';\nimport 'node:path';`],
+    ['src/sim/a.ts', `import 'only-in-tests';`],
+  ]);
+  const files = ['dist/src', '!dist/src/sim'];
+  const right = { files, dependencies: { b: '1' }, optionalDependencies: { '@scope/c': '1' } };
+  assert.equal(packageProblems(sources, right), []);
+  assert.equal(packageProblems(sources, { ...right, dependencies: {} }), ['src/kv/a.ts: b is no dependency']);
+  assert.equal(packageProblems(sources, { ...right, dependencies: { b: '1', d: '1' } }), [
+    'd is a dependency that nothing imports',
+  ]);
+  assert.equal(packageProblems(sources, { ...right, files: ['dist/src'] }), ['the package contains sim/']);
 });
 
 test('the lock file says what, not from where', () => {

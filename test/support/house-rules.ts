@@ -271,6 +271,37 @@ export function styleProblems(file: string, source: string): string[] {
   return problems;
 }
 
+/** Rooms that the package does not contain. */
+export const UNSHIPPED_ROOMS = ['sim'];
+
+export interface PackageManifest {
+  readonly files: readonly string[];
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+}
+
+/** The dependencies are the packages that shipped sources import, no more and no less. */
+export function packageProblems(sources: ReadonlyMap<string, string>, manifest: PackageManifest): string[] {
+  const used = new Map<string, string>();
+  for (const [file, source] of sources) {
+    if (UNSHIPPED_ROOMS.includes(roomOf(file) ?? '')) continue;
+    for (const name of importsOf(source)) {
+      if (name.startsWith('.') || name.startsWith('node:')) continue;
+      used.set(name.split('/', name.startsWith('@') ? 2 : 1).join('/'), file);
+    }
+  }
+  const listed = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
+  return [
+    ...[...used]
+      .filter(([name]) => !listed.includes(name))
+      .map(([name, file]) => `${file}: ${name} is no dependency`),
+    ...listed.filter((name) => !used.has(name)).map((name) => `${name} is a dependency that nothing imports`),
+    ...UNSHIPPED_ROOMS.filter((room) => !manifest.files.includes(`!dist/src/${room}`)).map(
+      (room) => `the package contains ${room}/`,
+    ),
+  ];
+}
+
 /** The lock file pins versions and checksums; where packages come from is the business of who installs. */
 export function lockFileProblems(text: string): string[] {
   const problems: string[] = [];
