@@ -46,7 +46,7 @@ const EXEMPTIONS: readonly Exemption[] = [
     reason: 'it is the env: promises are settled between two events of virtual time',
   },
   {
-    where: 'src/sim/world/world.ts',
+    where: 'src/sim/world/room-env.ts',
     allowed: ['setTimeout', 'setImmediate'],
     reason: 'it is the env: tests of one room have a simulated disk and real timers',
   },

@@ -5,7 +5,8 @@ import { type LsmEngineOptions, lsmEngine } from '../../src/engines/lsm-engine.j
 import { DiskSpace } from '../../src/env/disk-space.js';
 import { type Env, silentLogger } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { FileOperation } from '../../src/sim/world/file-operation.js';
 import { SimWorld } from '../../src/sim/world/world.js';
 
 const openTree = (env: Env, storage: LsmEngineOptions) =>

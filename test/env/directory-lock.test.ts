@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import { currentHolder, isLockName, lockDirectory } from '../../src/env/directory-lock.js';
 import type { Env, FileSystem } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { type Fault, type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { systemError } from '../../src/sim/world/disk.js';
+import { systemError } from '../../src/sim/world/file-operation.js';
 import { processEnv, SimDisk } from '../lsm/tree-lab.js';
 import { rejection, withDirectory } from './level-lab.js';
 

@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { LsmTree, type Operation } from '../../src/lsm/index.js';
-import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import {
   DIRECTORY,
   openTree,

@@ -13,7 +13,8 @@ import {
   type Snapshot,
 } from '../../src/lsm/index.js';
 import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
-import { type Fault, type FileOperation, SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { type Fault, type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 import { Checkpoints } from './crash-checkpoints.js';

@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CompactionEvent, type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
-import type { Fault, FileOperation } from '../../src/sim/world/disk.js';
+import type { Fault, FileOperation } from '../../src/sim/world/file-operation.js';
 import {
   openTree,
   processEnv,

@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode, RaftreeError } from '../../src/env/errors.js';
 import type { LsmOptions, LsmTree, Operation } from '../../src/lsm/index.js';
-import { type Fault, type FileOperation, systemError } from '../../src/sim/world/disk.js';
+import { type Fault, type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import {
   DIRECTORY,
   openTree,

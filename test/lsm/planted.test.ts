@@ -5,7 +5,7 @@
 import { register } from 'node:module';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Fault, FileOperation } from '../../src/sim/world/disk.js';
+import type { Fault, FileOperation } from '../../src/sim/world/file-operation.js';
 import { generateHistory } from './crash-generator.js';
 import { runHistory } from './crash-run.js';
 import type { Plant } from './planted-loader.js';

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { LsmTree } from '../../src/lsm/index.js';
 import { type RepairReport, repairTree } from '../../src/lsm/tools/repair.js';
-import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { contents, flipped, paths, QUIET, type Sample, sampleTree, stateOf } from './tools-lab.js';
 import {
   DIRECTORY,

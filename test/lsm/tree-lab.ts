@@ -1,9 +1,10 @@
 /** What the tests of the tree share: an env per process on a simulated disk, tiny options, scripts and their model. */
 import type { Env, Logger } from '../../src/env/env.js';
 import { type LsmOptions, LsmTree, type Operation } from '../../src/lsm/index.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
+import { roomEnv } from '../../src/sim/world/room-env.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
-import { roomEnv } from '../../src/sim/world/world.js';
 
 export const DIRECTORY = '/data/tree';
 

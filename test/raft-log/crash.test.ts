@@ -6,7 +6,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorMessage } from '../../src/env/errors.js';
 import type { GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
-import type { Fault, FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import type { SimDisk } from '../../src/sim/world/disk.js';
+import type { Fault, FileOperation } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
   batchOf,

@@ -5,9 +5,10 @@ import { decodeChange, encodeChange } from '../../src/raft/configuration-codec.j
 import { changedBy } from '../../src/raft/membership.js';
 import type { AppendBatch, Entry, HardState } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog, type RaftLogOptions } from '../../src/raft-log/raft-log.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
+import { roomEnv } from '../../src/sim/world/room-env.js';
 import type { SeededRandom } from '../../src/sim/world/seeded-random.js';
-import { roomEnv } from '../../src/sim/world/world.js';
 
 const DIRECTORY = '/raft';
 export const CONFIGURATION = configurationOf([1, 2, 3], { 2: 'how to reach node 2' });

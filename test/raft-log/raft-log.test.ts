@@ -8,7 +8,8 @@ import type { Entry } from '../../src/raft/types.js';
 import { decodePayload, encodeBatch, NO_INCARNATION } from '../../src/raft-log/format.js';
 import type { GroupLog } from '../../src/raft-log/raft-log.js';
 import { SECTOR_BYTES } from '../../src/record/torn-write.js';
-import { type FileOperation, type SimDisk, systemError } from '../../src/sim/world/disk.js';
+import type { SimDisk } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
   batchOf,

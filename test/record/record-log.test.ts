@@ -5,7 +5,8 @@ import { errorCode, errorMessage } from '../../src/env/errors.js';
 import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import { RecordLog } from '../../src/record/record-log.js';
 import { SECTOR_BYTES } from '../../src/record/torn-write.js';
-import { type Fault, type FileOperation, type SimDisk, systemError } from '../../src/sim/world/disk.js';
+import type { SimDisk } from '../../src/sim/world/disk.js';
+import { type Fault, type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { bytesOf, DIRECTORY, newDisk, openLog, promptEnv, Script, violation } from '../support/record-lab.js';
 

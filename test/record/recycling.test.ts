@@ -3,7 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RECORD_HEADER_BYTES } from '../../src/record/record.js';
 import type { RecordLog, RecordLogOptions } from '../../src/record/record-log.js';
-import type { FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import type { SimDisk } from '../../src/sim/world/disk.js';
+import type { FileOperation } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { bytesOf, DIRECTORY, newDisk, openLog } from '../support/record-lab.js';
 

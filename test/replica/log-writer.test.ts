@@ -8,7 +8,8 @@ import { configurationOf } from '../../src/raft/configuration.js';
 import type { AppendBatch, Entry } from '../../src/raft/types.js';
 import { RaftLog } from '../../src/raft-log/raft-log.js';
 import { LogWriter } from '../../src/replica/log-writer.js';
-import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { FileOperation } from '../../src/sim/world/file-operation.js';
 import { SimWorld } from '../../src/sim/world/world.js';
 import { fakeCore, stepsOf } from './replica-lab.js';
 

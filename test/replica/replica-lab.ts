@@ -12,7 +12,8 @@ import type { CorePort } from '../../src/replica/ports.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import type { StateMachine } from '../../src/replica/state-machine.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 
 const GROUP = 1;

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode, RaftreeError } from '../../src/env/errors.js';
-import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { ListMachine, type Member, Proposals, ReplicaLab } from './replica-lab.js';
 
 /** Members whose disks are full: everything that takes space fails half-way. */

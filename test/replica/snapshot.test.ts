@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import { crc32 } from '../../src/record/checksum.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
-import type { FileOperation } from '../../src/sim/world/disk.js';
+import type { FileOperation } from '../../src/sim/world/file-operation.js';
 import { type LabOptions, type Member, Proposals, ReplicaLab } from './replica-lab.js';
 
 const SMALL = { maxLogBytes: 4000, trailingEntries: 10 } as const;

@@ -9,7 +9,7 @@ import {
   readNodeConfig,
 } from '../../src/server/config.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
-import { roomEnv } from '../../src/sim/world/world.js';
+import { roomEnv } from '../../src/sim/world/room-env.js';
 
 const GOOD = {
   clusterId: 'c',

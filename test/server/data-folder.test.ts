@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import type { Logger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
-import { SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { systemError } from '../../src/sim/world/file-operation.js';
 
 async function refusal(cluster: SimulatedCluster): Promise<RaftreeError> {
   try {

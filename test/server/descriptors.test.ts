@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { shareDescriptors } from '../../src/server/descriptors.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
-import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 
 test('clients get what files and peers leave, and no more than they are allowed', () => {
   const sumOf = (max: number) => {

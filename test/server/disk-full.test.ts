@@ -5,7 +5,7 @@ import type { RaftreeClientError } from '../../src/client/client-error.js';
 import { type Logger, silentLogger } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
-import { type FileOperation, systemError } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 
 /** What is said of space. */
 function spaceLog(): { lines: string[]; logger: Logger } {

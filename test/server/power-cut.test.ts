@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
-import type { SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
 
 const ROUNDS = 25;
 

@@ -2,7 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, SimDisk, systemError } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 const BLOCK = 512;

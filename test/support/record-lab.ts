@@ -2,9 +2,10 @@
 import type { Env, Timers } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
 import { RecordLog, type RecordLogOptions } from '../../src/record/record-log.js';
-import { SimDisk, type SimFileSystemOptions } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
+import { roomEnv } from '../../src/sim/world/room-env.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
-import { roomEnv } from '../../src/sim/world/world.js';
 
 export const DIRECTORY = '/log';
 

@@ -12,7 +12,7 @@
 import { type Logger, silentLogger } from '../../env/env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../server/config.js';
 import { Node, type NodeParts } from '../../server/node.js';
-import type { Fault, FileOperation } from '../world/disk.js';
+import type { Fault, FileOperation } from '../world/file-operation.js';
 import type { SimNetworkOptions } from '../world/network.js';
 import { SimWorld } from '../world/world.js';
 import { SimulatedMachine } from './machine.js';

@@ -14,7 +14,7 @@ import type { Broken } from '../rules/fail.js';
 import { Reference } from '../rules/reference.js';
 import { Trace } from '../rules/trace.js';
 import { otherSettings, type Setting } from '../setting/setting.js';
-import type { FileOperation } from '../world/disk.js';
+import type { FileOperation } from '../world/file-operation.js';
 import { SeededRandom } from '../world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../world/world.js';
 import { Copies } from './copies.js';

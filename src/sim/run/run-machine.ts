@@ -4,7 +4,7 @@ import type { StorageEngine } from '../../engines/storage-engine.js';
 import { SimulatedMachine } from '../cluster/machine.js';
 import type { Coverage } from '../rules/coverage.js';
 import type { OwnSettings } from '../setting/setting.js';
-import { type Fault, type FileOperation, systemError } from '../world/disk.js';
+import { type Fault, type FileOperation, systemError } from '../world/file-operation.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 import type { NodeJsonEdit } from './node-json.js';
 

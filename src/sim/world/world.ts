@@ -1,6 +1,9 @@
 /** A simulated world of hosts that share a scheduler and a network, each with a disk and a clock of its own. */
-import { type Clock, type Env, type ProcessIdentity, USUAL_MAX_DESCRIPTORS } from '../../env/env.js';
-import { SimDisk, type SimFileSystem, type SimFileSystemOptions } from './disk.js';
+import { type Env, type ProcessIdentity, USUAL_MAX_DESCRIPTORS } from '../../env/env.js';
+import { SimClock } from './clock.js';
+import type { SimDisk } from './disk.js';
+import type { SimFileSystemOptions } from './file-operation.js';
+import type { SimFileSystem } from './file-system.js';
 import { SimNetwork, type SimNetworkOptions } from './network.js';
 import { Scheduler } from './scheduler.js';
 import { SeededRandom } from './seeded-random.js';
@@ -99,47 +102,6 @@ export class SimWorld {
   }
 }
 
-/** A clock that may run fast or slow, and be set by hand. */
-export class SimClock implements Clock {
-  readonly #scheduler: Scheduler;
-  #sinceMs = 0;
-  #baseMs = 0;
-  #rate = 1;
-  #wallOffsetMs = 0;
-
-  constructor(scheduler: Scheduler) {
-    this.#scheduler = scheduler;
-  }
-
-  get rate(): number {
-    return this.#rate;
-  }
-
-  nowMs(): number {
-    return this.#baseMs + (this.#scheduler.nowMs() - this.#sinceMs) * this.#rate;
-  }
-
-  wallMs(): number {
-    return this.#scheduler.wallMs() + this.#wallOffsetMs;
-  }
-
-  /** Milliseconds of this clock per millisecond of the world, from now on. */
-  setRate(rate: number): void {
-    this.#baseMs = this.nowMs();
-    this.#sinceMs = this.#scheduler.nowMs();
-    this.#rate = rate;
-  }
-
-  /** Forward: time that this clock counts and no timer noticed, as of a machine that was moved while it stood still. */
-  jump(byMs: number): void {
-    this.#baseMs += byMs;
-  }
-
-  jumpWall(byMs: number): void {
-    this.#wallOffsetMs += byMs;
-  }
-}
-
 export interface SimProcess {
   readonly env: Env;
   readonly fs: SimFileSystem;
@@ -152,26 +114,4 @@ export interface SimProcess {
   kill(): void;
   /** As `kill`; the machine is silent until a process starts there again. What its disk keeps is the disk's matter. */
   losePower(): void;
-}
-
-/** An env for one room under test: real enough, without a scheduler to run; its disk calls have no latency. */
-export function roomEnv(
-  seed: number,
-  disk: SimDisk = new SimDisk(),
-  options: SimFileSystemOptions = {},
-): Env {
-  const world = new SimWorld(seed);
-  const process = world.start('room', disk, options);
-  return {
-    ...process.env,
-    timers: {
-      after: (delayMs, run) => {
-        const timer = setTimeout(run, delayMs);
-        return { cancel: () => clearTimeout(timer) };
-      },
-      endOfTurn: (run) => {
-        setImmediate(run);
-      },
-    },
-  };
 }

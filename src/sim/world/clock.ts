@@ -1,0 +1,43 @@
+import type { Clock } from '../../env/env.js';
+import type { Scheduler } from './scheduler.js';
+
+/** A clock that may run fast or slow, and be set by hand. */
+export class SimClock implements Clock {
+  readonly #scheduler: Scheduler;
+  #sinceMs = 0;
+  #baseMs = 0;
+  #rate = 1;
+  #wallOffsetMs = 0;
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  get rate(): number {
+    return this.#rate;
+  }
+
+  nowMs(): number {
+    return this.#baseMs + (this.#scheduler.nowMs() - this.#sinceMs) * this.#rate;
+  }
+
+  wallMs(): number {
+    return this.#scheduler.wallMs() + this.#wallOffsetMs;
+  }
+
+  /** Milliseconds of this clock per millisecond of the world, from now on. */
+  setRate(rate: number): void {
+    this.#baseMs = this.nowMs();
+    this.#sinceMs = this.#scheduler.nowMs();
+    this.#rate = rate;
+  }
+
+  /** Forward: time that this clock counts and no timer noticed, as of a machine that was moved while it stood still. */
+  jump(byMs: number): void {
+    this.#baseMs += byMs;
+  }
+
+  jumpWall(byMs: number): void {
+    this.#wallOffsetMs += byMs;
+  }
+}
