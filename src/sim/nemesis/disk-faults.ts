@@ -1,0 +1,116 @@
+/**
+ * Disks that are slow, hang, fill up, fail, or lose what they held. What the machines survive only up to a limit stays
+ * within it: bits are flipped and disks replaced on a minority.
+ */
+import type { RunMachine } from '../run/run-machine.js';
+import type { FaultOf } from '../setting/fault-names.js';
+import { SimDisk } from '../world/disk.js';
+import { type Act, Faults } from './faults.js';
+import { LEAST_VOTERS } from './operator.js';
+
+export class DiskFaults extends Faults {
+  readonly acts: Readonly<Record<FaultOf<'disk'>, Act>> = {
+    slowDisk: () => this.#slowDisk(),
+    diskStall: () => this.#diskStall(),
+    fullDisk: () => this.#fullDisk(),
+    failedSync: () => this.#failedSync(),
+    failedRead: () => this.#failedRead(),
+    bitFlip: () => this.#bitFlip(),
+    replacedDisk: () => this.#replaceDisk(),
+  };
+
+  /**
+   * One that may be damaged for ever: a majority must stay whole. Of members that change it is one machine in all: the
+   * operator always leaves so many that they can do without one.
+   */
+  #expendableMachine(): RunMachine | undefined {
+    const { machines, setting } = this.cluster;
+    const damaged = machines.filter(({ isDamaged }) => isDamaged);
+    const budget = setting.changesMembers ? 1 : (machines.length - 1) >> 1;
+    if (setting.nodes === 1 && !this.#hasGrown()) return undefined;
+    const one = damaged.length >= budget ? this.random.pick([undefined, ...damaged]) : this.anyMachine();
+    return one?.state === 'lost' ? undefined : one;
+  }
+
+  /** Of a group that was begun by one node: it can do without any one of them. */
+  #hasGrown(): boolean {
+    const status = this.cluster.leader?.node?.status(0);
+    return status !== undefined && status.voters.length >= LEAST_VOTERS && status.outgoing.length === 0;
+  }
+
+  async #slowDisk(): Promise<void> {
+    const { condition, host } = this.prominentMachine();
+    const maxMs = this.random.pick([5, 50, 400]);
+    this.cluster.coverage.count('slow disks');
+    this.note('slow disk', { host, maxMs });
+    condition.maxMs = maxMs;
+    await this.whileMs(5000);
+    condition.maxMs = this.cluster.setting.maxDiskMs;
+  }
+
+  #diskStall(): void {
+    const { condition, host } = this.prominentMachine();
+    const forMs = this.random.float() ** 2 * 6000;
+    this.cluster.coverage.count('disk stalls');
+    this.note('disk stall', { host, forMs });
+    condition.stalledUntilMs = this.cluster.nowMs + forMs;
+  }
+
+  async #fullDisk(): Promise<void> {
+    const { condition, host } = this.prominentMachine();
+    this.cluster.coverage.count('full disks');
+    this.note('full disk', { host });
+    condition.isFull = true;
+    await this.whileMs(4000);
+    this.note('space again', { host });
+    condition.isFull = false;
+  }
+
+  #failedSync(): void {
+    const { condition, host } = this.prominentMachine();
+    this.note('a sync will fail', { host });
+    condition.failSyncs = 1;
+  }
+
+  #failedRead(): void {
+    const { condition, host } = this.prominentMachine();
+    this.note('reads will fail', { host });
+    condition.failReads = this.random.between(1, 5);
+  }
+
+  /** In a table, or in a segment of the Raft log that has a successor: its last record could pass for a torn tail. */
+  #bitFlip(): void {
+    const machine = this.#expendableMachine();
+    if (!machine) return;
+    const files = machine.disk.files('/data');
+    const segments = files.filter((path) => /raft-\d+\.log$/.test(path));
+    const candidates = [...files.filter((path) => path.endsWith('.sst')), ...segments.slice(0, -2)];
+    if (candidates.length === 0) return;
+    const path = this.random.pick(candidates);
+    this.cluster.flipBit(machine, path, this.random.float(), this.random.between(0, 7));
+    if (this.cluster.setting.changesMembers) this.cluster.coverage.count('damage while members change');
+  }
+
+  /** The machine comes back with its name and an empty disk: it must not be let in, its votes are forgotten. */
+  #replaceDisk(): void {
+    const { machines } = this.cluster;
+    const machine = this.#expendableMachine();
+    // Whoever never met the old disk could not know that this is another.
+    if (!machine || machine.edit || !machines.every((other) => other === machine || hasMet(other, machine)))
+      return;
+    this.cluster.coverage.count('disks replaced');
+    if (this.cluster.setting.changesMembers) this.cluster.coverage.count('damage while members change');
+    this.note('disk replaced', { host: machine.host });
+    machine.isDamaged = true;
+    machine.hasBrokenDisk = true;
+    machine.isReplaced = true;
+    if (machine.process) this.cluster.kill(machine);
+    machine.disk = new SimDisk();
+  }
+}
+
+/** Whether one machine's disk says which disk the other had. */
+function hasMet({ disk }: RunMachine, { id }: RunMachine): boolean {
+  const known = disk.contentOf('/data/peers.json');
+  return known !== undefined && `${id}` in (JSON.parse(known.toString()) as object);
+}
