@@ -11,6 +11,7 @@ import {
   floorProblems,
   importsOf,
   lockFileProblems,
+  longLineProblems,
   type PackageManifest,
   packageProblems,
   seamProblems,
@@ -117,6 +118,29 @@ test('the rule of the package sees what is missing and what is too much', () => 
 
 test('the lock file says what, not from where', () => {
   assert.is(lockFileProblems(fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8')).join('\n'), '');
+});
+
+test('prose fits on a line, in comments and on pages', () => {
+  const pages = ['.', 'docs', 'bench', 'data'].flatMap((folder) =>
+    fs
+      .readdirSync(path.join(root, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => path.posix.join(folder, name)),
+  );
+  for (const page of ['README.md', 'docs/formats.md', 'bench/README.md'])
+    assert.ok(pages.includes(page), page);
+  const texts = new Map(pages.map((page) => [page, fs.readFileSync(path.join(root, page), 'utf8')]));
+  assert.is(problemsIn(new Map([...everything, ...texts]), longLineProblems), '');
+});
+
+test('the rule of long lines sees comments and prose, not code, tables and listings', () => {
+  const long = 'x'.repeat(121);
+  const at = (text: string, file = 'a.ts') =>
+    longLineProblems(file, text).map((problem) => problem.split(':')[1]);
+  assert.equal(at(`// ${long}\nconst a = 1; // ${long}\n/*\n * ${long}\n */`), ['1', '2', '4']);
+  assert.equal(at(`const a = '${long}';\nconst b = \`// ${long}\`;\n// ${'x'.repeat(117)}`), []);
+  const page = `${long}\n| ${long} |\n\`\`\`\n${long}\n\`\`\`\n- ${long}`;
+  assert.equal(at(page, 'a.md'), ['1', '6']);
 });
 
 /** A source that holds a template literal, with `@{` for its opening. */

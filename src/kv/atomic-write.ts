@@ -3,8 +3,8 @@
  *
  *     1. every condition is judged against the keys as they were before the write
  *     2. all hold: the operations take effect in order, each on what the one before it left
- *     3. one does not, or a value would grow above the limit, or all values that grow together above MAX_GROWN_BYTES: no
- *        operation takes effect
+ *     3. one does not, or a value would grow above the limit, or all values that grow together above MAX_GROWN_BYTES:
+ *        no operation takes effect
  */
 import type { WriteOperation } from './command.js';
 import type { VersionedValue } from './keys.js';

@@ -3,8 +3,8 @@
  * unsent answers. Each connection has an account in it.
  *
  *     maxBytes
- *     |<- for peers, 2/8 ->|<---------------- clients: the rest, less what peers use above their part ---------------->|
- *                          |<-- large frames, requests: 5/8 -->|<-- answers: 2/8 -->|<-- small frames may use it all ->|
+ *     |<- for peers, 2/8 ->|<--------------- clients: the rest, less what peers use above their part --------------->|
+ *                          |<-- large frames, requests: 5/8 -->|<- answers: 2/8 ->|<-- small frames may use it all ->|
  *
  * Before a connection buffers a frame or an answer it reserves room for it (`reserve`). If there is none it waits: it
  * is not read, or its answer is not made. Free room goes to the connection with the least bytes granted recently plus

@@ -39,25 +39,25 @@ export const MESSAGES = {
   }),
   ping: message(
     3,
-    'Is the other side there? And a promise: this side speaks again within so many ms; 0: none is made.',
+    'Asks whether the other side is there; promises that this side sends again within so many ms (0: no promise).',
     { nextWithinMs: u32 },
   ),
   pong: message(4, 'The answer to ping.', {}),
   challenge: message(
     5,
-    'After the hello of a peer or administrator, both sides: 32 random bytes to prove the cluster secret with; none: none is set here.',
+    'From both sides, after the hello of a peer or administrator: 32 random bytes, or none if no secret is set here.',
     { nonce: bytes },
   ),
   proof: message(
     6,
-    'HMAC-SHA256 of this meeting with the cluster secret; the side that connected proves first.',
+    'HMAC-SHA256 with the cluster secret, see Handshake; the side that connected proves first.',
     {
       proof: bytes,
     },
   ),
   limits: message(
     7,
-    'When the handshake is done a node tells a client what it takes, and the longest body that it sends.',
+    'What a node takes from a client, and the longest body that it sends; told when the handshake is done.',
     {
       maxKeyBytes: u32,
       maxValueBytes: u32,
@@ -105,7 +105,7 @@ export const MESSAGES = {
     reverse: bool,
     keysOnly: bool,
   }),
-  scanReply: message(21, 'A page of keys, as long as the server likes; `more` tells that others follow.', {
+  scanReply: message(21, 'A page of keys; `more` says that others follow.', {
     requestId: u32,
     entries: list(struct({ key: bytes, version: u53, value: bytes })),
     more: bool,
@@ -213,15 +213,19 @@ export const MESSAGES = {
     hintIndex: u53,
     hintTerm: u53,
   }),
-  heartbeat: message(36, 'The leader is there; a round that a quorum answers confirms it.', {
-    group: u32,
-    term: u53,
-    commitIndex: u53,
-    round: u53,
-  }),
+  heartbeat: message(
+    36,
+    'Shows that the leader is there; it still leads when a quorum has answered the round.',
+    {
+      group: u32,
+      term: u53,
+      commitIndex: u53,
+      round: u53,
+    },
+  ),
   heartbeatReply: message(
     37,
-    'The answer to heartbeat; for promisedMs its sender helps nobody to depose the leader.',
+    'The answer to heartbeat; for promisedMs its sender votes for no other leader.',
     {
       group: u32,
       term: u53,
@@ -254,7 +258,7 @@ export const MESSAGES = {
   ),
   snapshotWanted: message(
     42,
-    'The first byte of a snapshot that the receiver lacks; file = files: none; beyond the file’s end: it is busy with what it has.',
+    'The first byte of a snapshot that the receiver lacks. file = files: none. Beyond the end of the file: it is busy.',
     {
       group: u32,
       term: u53,
@@ -274,7 +278,7 @@ export const MESSAGES = {
   }),
   birth: message(
     44,
-    'How far the birth of its cluster has come on this node, its members there, and whether they have it with this data folder.',
+    'How far the birth of its cluster is on this node, and whether it is a member there with this data folder.',
     {
       phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
       incarnation: string,

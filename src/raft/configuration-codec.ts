@@ -3,9 +3,11 @@
  * Integers are little-endian.
  *
  *     change          transition u8 (1 auto, 2 joint, 3 jointExplicit) | changes u32 | member change ...
- *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | note bytes u32 (0xffffffff: none) | note
+ *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | note bytes u32 (0xffffffff: none)
+ *                     | note
  *     configuration   autoLeave u8 | 4 × ( count u32 | node u32 ... ): voters, outgoing, learners, learnersNext
- *                     | notes u32 | ( node u32 | note bytes u32 | note ) ... | index u64 (not in logs of version 0.1: 0)
+ *                     | notes u32 | ( node u32 | note bytes u32 | note ) ...
+ *                     | index u64 (not in logs of version 0.1: 0)
  */
 import { RaftreeError } from '../env/errors.js';
 import type { Configuration, ConfigurationChange, MemberChange, Transition } from './configuration.js';

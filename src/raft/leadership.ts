@@ -306,8 +306,8 @@ export class Leadership {
 
   #hasLease(nowMs: number): boolean {
     const { electionTimeoutMinMs, maxClockDrift } = this.#options;
-    // A pending change may already be in force elsewhere. By it another node may be the only voter, which becomes leader
-    // without asking anyone.
+    // A pending change may already be in force elsewhere. By it another node may be the only voter, which becomes
+    // leader without asking anyone.
     const { membership, applied } = this.#local;
     if (this.#isLeaving || membership.lastPendingIndex > applied) return false;
     // Election timeouts may differ between nodes: the shortest promise counts.

@@ -3,7 +3,7 @@
  *
  *     arrived    all files are durable in a directory; the core is asked whether the snapshot is of use
  *     install    the core takes it: one record of the Raft log names the directory. This is the commit point
- *     restore    the state machine opens the directory; then the core hears that everything up to the snapshot is applied
+ *     restore    the state machine opens the directory; then the core hears that all up to the snapshot is applied
  *
  * The record may be written before the state machine has taken over an earlier snapshot. Until it has, the directories
  * of both are kept, because a crash may lead back to either.

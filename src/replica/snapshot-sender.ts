@@ -228,8 +228,8 @@ export class SnapshotSender {
   }
 
   /**
-   * This node can make no snapshot, or no undamaged one: another node should lead. The next attempt comes after a longer
-   * time, until a snapshot is sent.
+   * This node can make no snapshot, or no undamaged one: another node should lead. The next attempt comes after a
+   * longer time, until a snapshot is sent.
    */
   #transferLeadership(): void {
     const { env, limits, core } = this.#parts;

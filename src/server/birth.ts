@@ -11,9 +11,9 @@
  * hears that. Each step is durable before it is told.
  *
  * Why no two clusters mix, and no emptied folder takes part:
- *   - Born implies that the lowest founder heard `adopted` from all others, each with the folder that it had proposed. A
- *     founder whose folder was emptied, or that runs twice, has another folder: it adopts nothing, nobody listens to it,
- *     and it votes for nobody.
+ *   - Born implies that the lowest founder heard `adopted` from all others, each with the folder that it had
+ *     proposed. A founder whose folder was emptied, or that runs twice, has another folder: it adopts nothing, nobody
+ *     listens to it, and it votes for nobody.
  *   - Who the founders are is durable with the first step. A node.json that lists others by then is refused
  *     (`checkFounders`), and an incarnation is never proposed again for others.
  *   - What nodes of another incarnation say is refused.

@@ -1,8 +1,8 @@
 /**
  * Whom a node has met: the data folder that each other node showed, remembered durably before its first message counts.
  *
- *     peers.json   by node id: the store id; how often that folder was started, and a random name of the last run; up to
- *                  which index it is known to hold what is committed
+ *     peers.json   by node id: the store id; how often that folder was started, and a random name of the last run; up
+ *                  to which index it is known to hold what is committed
  *
  * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It shows in
  * a start that another run has used, or one that is over, and in a log that ends before what it acknowledged.

@@ -1,4 +1,4 @@
-/** Nodes that are about to stop: they do not campaign, and a leader first transfers leadership to the best of the others. */
+/** Nodes that are about to stop do not campaign, and a leader first transfers leadership to the best of the others. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CoreLab, electedLab, type Host, LAB_OPTIONS } from './core-lab.js';

@@ -161,6 +161,27 @@ export function roomOf(file: string): string | undefined {
   return /^src\/([^/]+)\//.exec(file)?.[1];
 }
 
+/** A line of prose is at most so long; Biome holds the code to less. */
+const MAX_PROSE_CHARACTERS = 120;
+
+/** Lines of a comment, or of a Markdown page outside its tables and listings, that are too long. */
+export function longLineProblems(file: string, text: string): string[] {
+  let isListing = false;
+  const code = file.endsWith('.md') ? undefined : codeOf(text, true).split('\n');
+  const isProse = (line: string, i: number) => {
+    if (code) return (code[i]?.trimEnd().length ?? 0) < line.trimEnd().length;
+    const isFence = /^\s*```/.test(line);
+    if (isFence) isListing = !isListing;
+    return !isFence && !isListing && !/^\s*\|/.test(line);
+  };
+  return text.split('\n').flatMap((line, i) => {
+    const characters = [...line].length;
+    return isProse(line, i) && characters > MAX_PROSE_CHARACTERS
+      ? [`${file}:${i + 1}: ${characters} characters; a line of prose has at most ${MAX_PROSE_CHARACTERS}`]
+      : [];
+  });
+}
+
 export function floorProblems(file: string, source: string): string[] {
   if (file === 'src/index.ts') return [];
   const room = roomOf(file);

@@ -2,8 +2,8 @@
  * One node of a script: a core, and a host that does its work only when a command says so.
  *
  *   - `pull` takes what the core has to do and keeps it: what etcd calls a Ready that waits.
- *   - `processReady` does it: writes, sends, applies. What the core has held back until something is durable leaves in the
- *     same turn, as etcd's does; what has become possible only now waits for the next.
+ *   - `processReady` does it: writes, sends, applies. What the core has held back until something is durable leaves in
+ *     the same turn, as etcd's does; what has become possible only now waits for the next.
  *   - With asynchronous storage writes and applies wait further, for the append thread and the apply thread.
  *
  * A batch that holds only term and vote counts as durable at once, and what was handed over before it too, though that
