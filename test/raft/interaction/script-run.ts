@@ -3,7 +3,8 @@
  *
  *   - what `raft-state`, `raft-log`, `status` and `compact` print, and whether a proposal is taken;
  *   - of all that show their output, the entries that each node was given as committed, and its term, vote and commit
- *     index where they changed. Entries are counted from the last command that hid its output, so none is lost between two.
+ *     index where they changed. Entries are counted from the last command that hid its output, so none is lost between
+ *     two.
  *
  * The wording of logs and messages, and which messages it takes, are each implementation's own.
  */
