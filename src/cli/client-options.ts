@@ -64,20 +64,20 @@ export function parseEndpoints(text: string): readonly string[] {
   return [...new Set(endpoints)];
 }
 
-export function parseCount(text: string): number {
-  const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 1)
-    throw new InvalidArgumentError(`expected a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`);
-  return count;
+/** Parses a whole number from 1 to `most`. */
+export function countUpTo(most: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (!Number.isSafeInteger(count) || count < 1 || count > most)
+      throw new InvalidArgumentError(`expected a whole number from 1 to ${most}`);
+    return count;
+  };
 }
 
+export const parseCount: (text: string) => number = countUpTo(Number.MAX_SAFE_INTEGER);
+
 /** The same limits as in node.json. */
-export function parseNodeId(text: string): number {
-  const id = Number(text);
-  if (!Number.isSafeInteger(id) || id < 1 || id > MAX_NODE_ID)
-    throw new InvalidArgumentError(`expected a whole number from 1 to ${MAX_NODE_ID}`);
-  return id;
-}
+export const parseNodeId: (text: string) => number = countUpTo(MAX_NODE_ID);
 
 export function parseTimeout(text: string): number {
   return text.toLowerCase() === 'infinity' ? Number.POSITIVE_INFINITY : parseCount(text);

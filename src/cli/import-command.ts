@@ -3,7 +3,7 @@ import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RaftreeClient } from '../client/client.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
-import { type CommonOptions, clientOptionsOf, parseCount, withClientOptions } from './client-options.js';
+import { type CommonOptions, clientOptionsOf, countUpTo, withClientOptions } from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { openInput } from './input.js';
 import { printLine, warnLine } from './output.js';
@@ -41,7 +41,7 @@ export function addImportCommand(program: Command, setExitCode: (code: ExitCode)
   )
     .option('--format <format>', 'jsonl, tsv, or auto: by the first line', parseFormat, 'auto')
     .option('--strict', 'stop at the first bad line')
-    .option('--window <n>', `requests under way at once, 1 to ${MAX_WINDOW}`, parseWindow, 256)
+    .option('--window <n>', `requests under way at once, 1 to ${MAX_WINDOW}`, countUpTo(MAX_WINDOW), 256)
     .addHelpText(
       'after',
       `
@@ -64,12 +64,6 @@ Examples:
 function parseFormat(text: string): 'auto' | Format {
   if (text === 'auto' || text === 'jsonl' || text === 'tsv') return text;
   throw new InvalidArgumentError('expected jsonl, tsv or auto');
-}
-
-function parseWindow(text: string): number {
-  const window = parseCount(text);
-  if (window > MAX_WINDOW) throw new InvalidArgumentError(`expected at most ${MAX_WINDOW}`);
-  return window;
 }
 
 export interface ImportResult {

@@ -93,7 +93,10 @@ class LsmEngine implements StorageEngine {
     } catch (error) {
       // What the tree has not made durable the Raft log replays.
       if (errorCode(error) !== 'LSM_NOT_DURABLE') throw error;
-      this.#context.logger.warn({ error: errorMessage(error) }, 'the engine is closed after a failure');
+      this.#context.logger.warn(
+        { error: errorMessage(error) },
+        'the engine is closed after a failure; what it lacks is applied again from the Raft log at the next start',
+      );
     }
   }
 

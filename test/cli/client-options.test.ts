@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseTimeout } from '../../src/cli/client-options.js';
+import { countUpTo, parseTimeout } from '../../src/cli/client-options.js';
 
 test('--timeout takes whole milliseconds of any size, or infinity', () => {
   assert.is(parseTimeout('1'), 1);
@@ -13,6 +13,13 @@ test('--timeout takes whole milliseconds of any size, or infinity', () => {
       () => parseTimeout(text),
       (error: unknown) => error instanceof InvalidArgumentError,
     );
+});
+
+test('a number beyond what is taken is told what is', () => {
+  const parseWindow = countUpTo(4096);
+  for (const text of ['1', '4096']) assert.is(parseWindow(text), Number(text));
+  for (const text of ['0', '4097', '-1', '1.5', 'x', ''])
+    assert.throws(() => parseWindow(text), /expected a whole number from 1 to 4096/);
 });
 
 test.run();

@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { scheduleOf } from '../sim/schedules/schedules.js';
 import { findTestFiles } from '../support/test-files.js';
+import { EDGE_MUTATIONS } from './list/edges.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
@@ -47,8 +48,8 @@ test('what must kill a mutation exists', () => {
 test('no two mutations have one name; there are many, and the simulator kills at least half of them', () => {
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
   assert.ok(MUTATIONS.length >= 60);
-  // Strangers, operators' mistakes, and thousands of connections do not come by chance.
-  const apart = [...SECURITY_MUTATIONS, ...MEMBER_MUTATIONS, ...NET_MUTATIONS];
+  // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance.
+  const apart = [...SECURITY_MUTATIONS, ...MEMBER_MUTATIONS, ...NET_MUTATIONS, ...EDGE_MUTATIONS];
   const others = MUTATIONS.filter((mutation) => !apart.includes(mutation));
   assert.ok(2 * others.filter(({ killedBy }) => isBySimulator(killedBy)).length >= others.length);
 });

@@ -1,5 +1,6 @@
 /** All mutations, room by room. */
 import { CLIENT_MUTATIONS } from './list/client.js';
+import { EDGE_MUTATIONS } from './list/edges.js';
 import { ENV_MUTATIONS } from './list/env.js';
 import { KV_MUTATIONS } from './list/kv.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
@@ -24,6 +25,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...NET_MUTATIONS,
   ...MISTAKE_MUTATIONS,
   ...ENV_MUTATIONS,
+  ...EDGE_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

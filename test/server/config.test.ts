@@ -99,6 +99,22 @@ test('duplicate ids and addresses, an id that is no member, timeouts that cannot
   ]);
 });
 
+test('addresses that nobody can connect to are none of a node; a node may listen on all of them', () => {
+  const [, ...others] = GOOD.nodes;
+  const first = { id: 1, client: '0.0.0.0:0', peer: '[::]:7101' };
+  assert.equal(faultsOf({ ...GOOD, nodes: [first, ...others] }), [
+    'nodes[0].client: found "0.0.0.0:0"; 0.0.0.0:0 has port 0, which nobody can connect to; give the real port',
+    'nodes[0].peer: found "[::]:7101"; [::]:7101 is no address of one machine; give the one that others reach it by, ' +
+      'and listen on this one ("listen")',
+  ]);
+  const twice = { id: 1, client: '127.0.0.1:7001', peer: '127.0.0.1:7001' };
+  assert.equal(faultsOf({ ...GOOD, nodes: [twice, ...others] }), [
+    'nodes[0].peer: found "127.0.0.1:7001"; expected a value of its own, but nodes[0].client has it too',
+  ]);
+  const security = { clusterSecret: 'x'.repeat(16) };
+  assert.equal(faultsOf({ ...GOOD, security, listen: { client: '0.0.0.0:7001', peer: '[::]:7101' } }), []);
+});
+
 test('L6: chunks of a snapshot that would take longer than they may are refused, with what to do', () => {
   const storage = { snapshotChunkBytes: 1024 * 1024, snapshotBytesPerSecond: 64 * 1024 };
   assert.equal(faultsOf({ ...GOOD, storage }), [

@@ -1,0 +1,161 @@
+/** Mutations of what commands, data folders, full disks and the engine's edges promise; each has a test of its own. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const lock = inFile('env/directory-lock.js');
+const engines = inFile('lsm/directory/other-engines.js');
+const picker = inFile('lsm/compaction/compaction-picker.js');
+const receiver = inFile('replica/snapshot-receiver.js');
+const replica = inFile('replica/replica.js');
+const records = inFile('cli/records.js');
+
+export const EDGE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'who lets go of a directory takes all lock names away',
+    reason: 'it has held the directory alone',
+    patches: [
+      lock(
+        'unlinkIfPossible(env, path); close();',
+        "for (const other of env.fs.list(directory)) if (isLockName(other)) unlinkIfPossible(env, directory + '/' + other); close();",
+      ),
+    ],
+    killedBy: ['env/directory-lock'],
+  },
+  {
+    name: 'a database of another kind is an empty directory',
+    reason: 'it holds no tree',
+    patches: [engines('if (!fs.exists(directory)) return;', 'return;')],
+    killedBy: ['lsm/other-engines'],
+  },
+  {
+    name: 'a tree makes nothing that keeps LevelDB away',
+    reason: 'nobody opens a tree with LevelDB',
+    patches: [
+      engines(
+        'export function markDirectory({ fs }, directory) {',
+        'export function markDirectory({ fs }, directory) { if (directory) return;',
+      ),
+    ],
+    killedBy: ['lsm/other-engines'],
+  },
+  {
+    name: 'a full disk has no room for a mark, so a tree does not open',
+    reason: 'an error is an error',
+    patches: [engines('if (!isDiskFull(error)) throw error;', 'throw error;')],
+    killedBy: ['lsm/fault'],
+  },
+  {
+    name: 'a tree opens as many tables as its option says',
+    reason: 'the option says so',
+    patches: [inFile('lsm/table/table-cache.js')('this.#shared.limitTo(env.host.maxDescriptors());', '')],
+    killedBy: ['lsm/resources'],
+  },
+  {
+    name: 'a lack of descriptors is a failure of the disk',
+    reason: 'the file was not opened',
+    patches: [
+      inFile('lsm/compaction/maintenance.js')(
+        'if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(error);',
+        'if (isDiskFull(error)) this.#retryLater(error);',
+      ),
+    ],
+    killedBy: ['lsm/fault'],
+  },
+  {
+    name: 'a lone file of tombstones stays in level 0',
+    reason: 'more files will come',
+    patches: [
+      picker(
+        'if (level === 0 && level0IsSmall && tombstones < MANY_TOMBSTONES) continue;',
+        'if (level === 0) continue;',
+      ),
+    ],
+    killedBy: ['lsm/compaction-picker'],
+  },
+  {
+    name: 'a log file of any size is written over again',
+    reason: 'its bytes are allocated already',
+    patches: [
+      inFile('record/log-files.js')('return this.use(number).sizeBytes() <= maxSpareBytes;', 'return true;'),
+    ],
+    killedBy: ['record/recycling'],
+  },
+  {
+    name: 'a snapshot of any size is received',
+    reason: 'the sender knows what it has',
+    patches: [receiver('return sizeBytes > MAX_SNAPSHOT_BYTES', 'return sizeBytes < 0')],
+    killedBy: ['replica/snapshot-offers'],
+  },
+  {
+    name: 'offers that wait for the disk are kept, however many',
+    reason: 'they will be looked at',
+    patches: [receiver('else if (this.#waiting < MAX_WAITING_MESSAGES)', 'else')],
+    killedBy: ['replica/snapshot-offers'],
+  },
+  {
+    name: 'a leader whose disk is full leads on',
+    reason: 'there may be space soon',
+    patches: [
+      replica("diskSpace.onFull(() => this.#step({ type: 'transfer' }));", 'diskSpace.onFull(() => {});'),
+    ],
+    killedBy: ['server/disk-full'],
+  },
+  {
+    name: 'a full disk is told by each writer',
+    reason: 'each of them has met it',
+    patches: [inFile('env/disk-space.js')('if (!this.isFull) {', 'if (!this.isFull || writer) {')],
+    killedBy: ['server/disk-full'],
+  },
+  {
+    name: 'connections take the descriptors that files need',
+    reason: 'limits.maxConnections says so',
+    patches: [
+      inFile('server/descriptors.js')('clients: Math.min(maxConnections, left),', 'clients: maxConnections,'),
+    ],
+    killedBy: ['server/descriptors'],
+  },
+  {
+    name: 'members may share an address',
+    reason: 'the operator knows where they are',
+    patches: [
+      inFile('server/member-plan.js')(
+        'const shared = changes.length > 0 ? sharedAddress([...members.values()]) : undefined;',
+        'const shared = undefined;',
+      ),
+    ],
+    killedBy: ['server/member-identity'],
+  },
+  {
+    name: 'what Node.js makes of base64 is taken',
+    reason: 'it decodes whatever it gets',
+    patches: [inFile('cli/base64.js')("if (bytes.toString('base64') === text)", 'if (bytes.length >= 0)')],
+    killedBy: ['cli/records'],
+  },
+  {
+    name: 'a line that is no UTF-8 is read as if it were',
+    reason: 'JSON is text',
+    patches: [records('if (!isUtf8(line)) throw', 'if (line.length < 0) throw')],
+    killedBy: ['cli/records'],
+  },
+  {
+    name: 'a carriage return at the end of TSV is no part of the value',
+    reason: 'it belongs to the end of the line',
+    patches: [
+      records(
+        'value: line.subarray(tab + 1) }',
+        'value: line.subarray(tab + 1, line.at(-1) === RETURN ? line.length - 1 : line.length) }',
+      ),
+    ],
+    killedBy: ['cli/records'],
+  },
+  {
+    name: 'a backup is written over the one before',
+    reason: 'it has the same name',
+    patches: [
+      inFile('cli/output-file.js')(
+        "fs.openSync(this.#written, 'wx', PRIVATE);",
+        "fs.openSync((this.#written = this.#target), 'w', PRIVATE);",
+      ),
+    ],
+    killedBy: ['cli/output-file'],
+  },
+];
