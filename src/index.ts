@@ -4,11 +4,14 @@
  * `/client`.
  */
 
+export { levelEngine } from './engines/level-engine.js';
+export { type PlainEngineKind, withSortedCheckpoints } from './engines/sorted-checkpoints.js';
 export type {
   EngineContext,
   EngineKind,
   EngineOperation,
   EngineRange,
+  PlainEngine,
   StorageEngine,
 } from './engines/storage-engine.js';
 export type { Env, Logger } from './env/env.js';

@@ -3,14 +3,14 @@ import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
 import type { LsmResources } from '../lsm/resources.js';
 import { verifyDirectory } from '../lsm/tools/verify-directory.js';
-import type {
-  EngineContext,
-  EngineKind,
-  EngineOperation,
-  EngineRange,
-  StorageEngine,
+import {
+  type EngineContext,
+  type EngineKind,
+  type EngineOperation,
+  type EngineRange,
+  STORAGE_ENGINE,
+  type StorageEngine,
 } from './storage-engine.js';
-import { whenThereIsSpace } from './waiting-for-space.js';
 
 export interface LsmEngineOptions {
   /** `none`: what was not flushed is replayed from the Raft log. `buffered`: only a power cut makes that necessary. */
@@ -65,11 +65,11 @@ class LsmEngine implements StorageEngine {
 
   write(operations: readonly EngineOperation[]): number | Promise<number> {
     if (!this.#hasLog && !this.#tree.isStalled) return this.#tree.writeSync(operations);
-    return whenThereIsSpace(this.#context, () => this.#writeInTurn(operations));
+    return this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () => this.#writeInTurn(operations));
   }
 
   async flush(): Promise<void> {
-    await whenThereIsSpace(this.#context, () => this.#tree.flush());
+    await this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () => this.#tree.flush());
   }
 
   async checkpoint(directory: string): Promise<void> {

@@ -55,6 +55,9 @@ export interface StorageEngine extends PlainEngine {
   check(directory: string): Promise<void>;
 }
 
+/** As which engines wait for space. */
+export const STORAGE_ENGINE = 'storage engine';
+
 /** What a node gives an engine that it opens. */
 export interface EngineContext {
   readonly env: Env;

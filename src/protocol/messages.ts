@@ -278,7 +278,7 @@ export const MESSAGES = {
   }),
   birth: message(
     44,
-    'How far the birth of its cluster is on this node, and whether it is a member there with this data folder.',
+    'How far the birth of its cluster is on this node, whether it is a member there with this data folder, and its engine.',
     {
       phase: enumeration({ untouched: 1, proposed: 2, adopted: 3, born: 4 }),
       incarnation: string,
@@ -290,6 +290,7 @@ export const MESSAGES = {
       starts: u53,
       run: string,
       lastIndex: u53,
+      engine: string,
     },
   ),
   fragment: message(

@@ -4,6 +4,7 @@
  */
 import * as path from 'node:path';
 import { z } from 'zod';
+import { isConfigurableEngine } from '../engines/engine-kinds.js';
 import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { isLoopback } from '../net/hosts.js';
@@ -79,6 +80,13 @@ const schema = z
       .prefault({}),
     storage: z
       .strictObject({
+        /** What keeps the keys and values; the same on all nodes. */
+        engine: z
+          .string()
+          .refine(isConfigurableEngine, {
+            error: 'expected "lsm", "memory", or "level:PACKAGE" with the name of a package',
+          })
+          .default('lsm'),
         /** The tree's own write-ahead log: `none` replays the Raft log after a crash, `buffered` shortens that. */
         treeLog: z.enum(['none', 'buffered']).default('none'),
         writeBufferBytes: byteCount(64 * KIB, 1024 * MIB).default(16 * MIB),

@@ -1,7 +1,7 @@
 /**
  * Who a data folder belongs to, and whom it knows.
  *
- *     identity.json   cluster id, node id; the store id: random, made with the folder; how far the birth of its cluster
+ *     identity.json   cluster id, node id; the storage engine; the store id: random, made with the folder; how far the birth of its cluster
  *                     has come (birth.ts); for how long it may have promised not to vote; how often it was started
  *     peers.json      whom it has met, and what they showed (known-peers.ts)
  *
@@ -25,6 +25,8 @@ const content = z.object({
   clusterId: z.string(),
   nodeId: z.int(),
   storeId: z.string(),
+  /** Not in folders from before there were several: `lsm`. */
+  engine: z.string().optional(),
   /** Not in folders of version 0.1. */
   birth: z
     .object({
@@ -45,17 +47,25 @@ export class FolderIdentity {
 
   /**
    * The identity of a locked data folder, made if the folder is new.
-   * Throws `IDENTITY_MISMATCH` for a folder of another node or cluster, `CORRUPTION` if its identity cannot be read, or
+   * Throws `IDENTITY_MISMATCH` for a folder of another node or cluster, `ENGINE_MISMATCH` for one whose state is kept by
+   * another storage engine, `CORRUPTION` if its identity cannot be read, or
    * is missing beside a Raft log.
    */
-  static open(env: Env, directory: string, clusterId: string, nodeId: number): FolderIdentity {
+  static open(
+    env: Env,
+    directory: string,
+    clusterId: string,
+    nodeId: number,
+    engine: string,
+  ): FolderIdentity {
     const path = `${directory}/identity.json`;
     const present = readJson(env, path);
     if (present === undefined) {
       if (env.fs.exists(`${directory}/raft`) && env.fs.list(`${directory}/raft`).length > 0) {
         throw damaged(directory, 'identity.json is missing beside the Raft log');
       }
-      const identity = { clusterId, nodeId, storeId: env.random.bytes(16).toString('hex'), birth: UNTOUCHED };
+      const storeId = env.random.bytes(16).toString('hex');
+      const identity = { clusterId, nodeId, engine, storeId, birth: UNTOUCHED };
       replaceFile(env, directory, 'identity.json', identity);
       return new FolderIdentity(env, directory, identity);
     }
@@ -67,6 +77,15 @@ export class FolderIdentity {
         'IDENTITY_MISMATCH',
         `${directory} belongs to node ${data.nodeId} of cluster "${data.clusterId}", not to node ${nodeId} of "${clusterId}"; ` +
           'correct nodeId, clusterId or dataDirectory in node.json',
+      );
+    }
+    const made = data.engine ?? 'lsm';
+    if (made !== engine) {
+      throw new RaftreeError(
+        'ENGINE_MISMATCH',
+        `${directory} was made by the storage engine "${made}" and cannot be opened by "${engine}"; ` +
+          `set storage.engine to "${made}" again. To change it, begin a new cluster and move the data with ` +
+          '`raftree export` and `raftree import`',
       );
     }
     return new FolderIdentity(env, directory, data);

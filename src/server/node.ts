@@ -9,7 +9,7 @@
  */
 
 import { listenForClients } from '../doors/native/listener.js';
-import { lsmEngine } from '../engines/lsm-engine.js';
+import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
 import type { EngineKind, StorageEngine } from '../engines/storage-engine.js';
 import { lockDirectory } from '../env/directory-lock.js';
 import { DiskSpace } from '../env/disk-space.js';
@@ -18,7 +18,6 @@ import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.
 import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits, KvService } from '../kv/service.js';
-import { LsmResources } from '../lsm/resources.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
@@ -82,6 +81,7 @@ export class Node {
   #advancing: Promise<void> = Promise.resolve();
   #onAnnounced: () => void = () => {};
   #waitsFor = '';
+  #engine: EngineKind | undefined;
   #replica: Replica<CommandResult> | undefined;
   #stateMachine: KvStateMachine | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
@@ -199,7 +199,9 @@ export class Node {
     this.#warnOfFewDescriptors();
     const security = { secrets: clusterSecretsOf(config.security, env, logger), random: env.random };
     const dataDirectory = await this.#takeDataDirectory();
-    const identity = FolderIdentity.open(env, dataDirectory, config.clusterId, config.nodeId);
+    const engine = await this.#takeEngine();
+    this.#engine = engine;
+    const identity = FolderIdentity.open(env, dataDirectory, config.clusterId, config.nodeId, engine.name);
     const raftLog = this.#openRaftLog(dataDirectory);
     const present = raftLog.group(GROUP);
     const state = identity.checkLog(present?.base.incarnation);
@@ -313,6 +315,7 @@ export class Node {
         const { nodeId, storeId } = identity.node;
         return {
           ...birth.announcement,
+          engine: this.#engine?.name ?? '',
           configurationIndex: configuration.index,
           members,
           isMember: members.includes(nodeId) && decodeNote(configuration.notes[nodeId]).storeId === storeId,
@@ -321,7 +324,7 @@ export class Node {
       },
       bornIn: () => (birth.isBorn ? birth.incarnation : ''),
       announced: (from, storeId, said) => {
-        const refusal = birth.heard(from, storeId, said);
+        const refusal = this.#otherEngine(from, said) ?? birth.heard(from, storeId, said);
         if (refusal !== undefined) return refusal;
         const isMember = this.#lastMembers.includes(from);
         if (isMember && said.phase === 'born' && said.incarnation === birth.incarnation)
@@ -385,7 +388,8 @@ export class Node {
           'save what this one holds with `raftree export --stale`, and begin a new one',
       );
     }
-    const kind = this.#engineKind();
+    const kind = this.#engine;
+    if (!kind) throw new RaftreeError('NODE_FAILED', 'the storage engine is not known yet');
     const groupDirectory = `${this.#dataDirectory}/groups/${GROUP}`;
     const diskSpace = new DiskSpace(logger, env.timers);
     const openEngine = (directory: string) => {
@@ -401,6 +405,14 @@ export class Node {
       () => new KvStateMachine(engine, openEngine, emptyAt, onVoid),
     );
     this.#closers.push(() => stateMachine.close());
+    if (stateMachine.appliedIndex < log.base.index) {
+      throw new RaftreeError(
+        'CORRUPTION',
+        `the storage engine "${kind.name}" holds the entries up to ${stateMachine.appliedIndex} only, and the Raft log has let ` +
+          `go of those up to ${log.base.index}, which the engine had called durable: it, or the disk, loses what it has ` +
+          'synced. Remove this node from the cluster, and add it again with an empty folder',
+      );
+    }
     this.#stateMachine = stateMachine;
     const promisedMs = this.#promise(identity);
     const replica = new Replica<CommandResult>(
@@ -465,18 +477,14 @@ export class Node {
     this.#dialMembers(peers);
   }
 
-  #engineKind(): EngineKind {
+  async #takeEngine(): Promise<EngineKind> {
     const { config, engine } = this.#parts;
-    if (engine) return engine(config);
-    const { blockCacheBytes, writeBufferBytes } = config.storage;
-    // Of all trees of the node together.
-    const resources = new LsmResources({
-      blockCacheBytes,
-      writeBufferBytes: 2 * writeBufferBytes,
-      maxOpenTables: this.#descriptors.tables,
-    });
-    this.#closers.push(() => resources.close());
-    return lsmEngine(config.storage, resources);
+    const maxOpenTables = this.#descriptors.tables;
+    const taken = engine
+      ? ownEngine(engine(config))
+      : await openNodeEngine({ ...config.storage, maxOpenTables });
+    this.#closers.push(() => taken.close());
+    return taken.kind;
   }
 
   /**
@@ -599,6 +607,17 @@ export class Node {
     if (this.#peers) this.#dialMembers(this.#peers);
     this.#peers?.announce();
     if (this.#removedBy > 0) this.#sayRemoved();
+  }
+
+  /** Snapshots pass between nodes as the files of their engines. */
+  #otherEngine(from: number, { engine }: PeerAnnouncement): string | undefined {
+    const own = this.#engine?.name;
+    if (engine === own) return undefined;
+    const other = JSON.stringify(engine.slice(0, 100));
+    return (
+      `node ${from} keeps its state in the storage engine ${other}, node ${this.config.nodeId} in "${own}"; set the ` +
+      'same storage.engine in every node.json, and start the node that had another one with an empty folder'
+    );
   }
 
   /** A member tells what is in force there: this node may never be told otherwise that it was removed. */

@@ -21,6 +21,8 @@ import { fromProtocol } from './raft-messages.js';
 
 /** What a connected node is told of this one. */
 export interface PeerAnnouncement extends Announcement {
+  /** Its storage engine. */
+  readonly engine: string;
   /** Of the configuration in force here, and who belongs to it. */
   readonly configurationIndex: number;
   readonly members: readonly number[];

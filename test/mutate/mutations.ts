@@ -1,6 +1,7 @@
 /** All mutations, room by room. */
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
+import { ENGINE_MUTATIONS } from './list/engines.js';
 import { ENV_MUTATIONS } from './list/env.js';
 import { KV_MUTATIONS } from './list/kv.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
@@ -26,6 +27,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...MISTAKE_MUTATIONS,
   ...ENV_MUTATIONS,
   ...EDGE_MUTATIONS,
+  ...ENGINE_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

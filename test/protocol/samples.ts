@@ -19,6 +19,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     starts: 3,
     run: 'r1',
     lastIndex: 21,
+    engine: 'lsm',
   },
   hello: {
     type: 'hello',

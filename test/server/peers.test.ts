@@ -40,6 +40,7 @@ function setting(seed: number) {
       announcement: () => ({
         ...{ phase: 'born', incarnation: 'a', founders: [], joins: false },
         ...{ configurationIndex: 0, members: [], isMember: false, starts: 1, run: `${id}`, lastIndex: 0 },
+        engine: 'lsm',
       }),
       bornIn: () => 'a',
       announced: () => undefined,

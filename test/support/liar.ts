@@ -101,7 +101,7 @@ async function connected(
             announcement: () => ({
               ...{ phase: 'born', incarnation, founders: [], joins: true },
               ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId], isMember },
-              ...{ ...run, lastIndex: 2 ** 53 - 1 },
+              ...{ ...run, lastIndex: 2 ** 53 - 1, engine: 'lsm' },
             }),
             bornIn: () => incarnation,
             announced: () => undefined,

@@ -27,8 +27,8 @@ export interface SimulatedClusterOptions {
   readonly tcp?: SimNetworkOptions['tcp'];
   /** What happens in place of an operation of a disk. */
   readonly fault?: (operation: FileOperation, id: number) => Fault;
-  readonly logger?: Logger;
-  readonly engine?: NodeParts['engine'];
+  readonly logger?: Logger | ((id: number) => Logger);
+  readonly engine?: (id: number) => NodeParts['engine'];
   /** With a cluster secret, or without one and `insecure`; the seed decides unless this does. */
   readonly hasSecret?: boolean;
 }
@@ -85,15 +85,16 @@ export class SimulatedCluster extends Machines<SimulatedMachine> {
       latency: () => scheduler.sleep(random.float() * 0.5),
       ...(fault ? { fault: (operation: FileOperation) => fault(operation, id) } : {}),
     });
+    const ownEngine = engine?.(id);
     const previous = machine.process;
     machine.process = process;
     try {
       machine.node = await Node.start({
         env: process.env,
         config: parseNodeConfig(this.config(id), 'test', '/'),
-        logger,
+        logger: typeof logger === 'function' ? logger(id) : logger,
         onFailure: (error) => this.failures.push(error),
-        ...(engine ? { engine } : {}),
+        ...(ownEngine ? { engine: ownEngine } : {}),
       });
       return machine.node;
     } catch (error) {

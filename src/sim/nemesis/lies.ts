@@ -129,6 +129,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
       members: random.pick([[], [1000], [1, 2]]),
       isMember: random.chance(0.5),
       ...{ starts: random.pick([0, 1, MOST]), run: 'ef', lastIndex: random.pick([0, MOST]) },
+      engine: 'lsm',
     },
   ],
   unfinishedFragment: (_, random) => [

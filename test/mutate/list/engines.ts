@@ -1,0 +1,54 @@
+/** Mutations of src/engines. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const checkpoints = inFile('engines/sorted-checkpoints.js');
+const level = inFile('engines/level-engine.js');
+const memory = inFile('engines/memory-engine.js');
+const files = inFile('engines/engine-files.js');
+const sortedMap = inFile('engines/sorted-map.js');
+const node = inFile('server/node.js');
+
+export const ENGINE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a flush of the memory engine does not sync the name of its file',
+    reason: 'the file is synced',
+    patches: [files('await env.fs.syncDirectoryLater(directory);', '')],
+    killedBy: ['engines/conformance'],
+  },
+  {
+    name: 'what is written while the memory engine flushes counts as durable',
+    reason: 'one line lower',
+    patches: [memory('this.#durableSequence = sequence;', 'this.#durableSequence = this.#sequence;')],
+    killedBy: ['engines/memory-engine'],
+  },
+  {
+    name: 'a checkpoint goes before the engine that takes it over has flushed',
+    reason: 'it was read whole',
+    patches: [checkpoints('await engine.flush();', '')],
+    killedBy: ['engines/conformance'],
+  },
+  {
+    name: 'half a checkpoint that was taken over stays',
+    reason: 'a new engine is empty',
+    patches: [checkpoints('fs.removeTree(store);', '')],
+    killedBy: ['engines/memory-engine'],
+  },
+  {
+    name: 'a change of the ordered map is seen by the views of before',
+    reason: 'copies cost time',
+    patches: [sortedMap('if (chunk && chunk.views === this.#views)', 'if (chunk)')],
+    killedBy: ['engines/sorted', 'engines/conformance'],
+  },
+  {
+    name: 'a level engine shows a batch before it is done',
+    reason: 'reads are of the newest state',
+    patches: [level('{ ...BYTES, snapshot: state.snapshot }', 'BYTES')],
+    killedBy: ['engines/conformance'],
+  },
+  {
+    name: 'nodes with different engines take each other for members',
+    reason: 'the hello was right',
+    patches: [node('if (engine === own)', 'if (engine !== undefined)')],
+    killedBy: ['server/engines'],
+  },
+];
