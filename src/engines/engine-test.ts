@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * `raftree/engine-test`: whether a storage engine keeps the promises of `StorageEngine`, as a list of tests for any
  * framework. A test that finds a broken promise rejects with `ENGINE_FAULT`, and says what was expected.
