@@ -7,7 +7,8 @@ import type { EngineContext } from '../../src/engines/storage-engine.js';
 import { DiskSpace } from '../../src/env/disk-space.js';
 import { silentLogger } from '../../src/env/env.js';
 import { errorCode } from '../../src/env/errors.js';
-import { type FileOperation, SimDisk } from '../../src/sim/world/disk.js';
+import { SimDisk } from '../../src/sim/world/disk.js';
+import type { FileOperation } from '../../src/sim/world/file-operation.js';
 import { SimWorld } from '../../src/sim/world/world.js';
 
 const put = (key: string, value: string) =>
