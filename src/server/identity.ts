@@ -1,8 +1,9 @@
 /**
  * Who a data folder belongs to, and whom it knows.
  *
- *     identity.json   cluster id, node id; the storage engine; the store id: random, made with the folder; how far the birth of its cluster
- *                     has come (birth.ts); for how long it may have promised not to vote; how often it was started
+ *     identity.json   cluster id, node id; the storage engine; the store id: random, made with the folder; how far the
+ *                     birth of its cluster has come (birth.ts); for how long it may have promised not to vote; how
+ *                     often it was started
  *     peers.json      whom it has met, and what they showed (known-peers.ts)
  *
  * A node that comes back under its old id with an empty folder has forgotten its votes; its new store id gives it away,
@@ -47,9 +48,8 @@ export class FolderIdentity {
 
   /**
    * The identity of a locked data folder, made if the folder is new.
-   * Throws `IDENTITY_MISMATCH` for a folder of another node or cluster, `ENGINE_MISMATCH` for one whose state is kept by
-   * another storage engine, `CORRUPTION` if its identity cannot be read, or
-   * is missing beside a Raft log.
+   * Throws `IDENTITY_MISMATCH` for a folder of another node or cluster, `ENGINE_MISMATCH` for one that was made by
+   * another storage engine, `CORRUPTION` if its identity cannot be read, or is missing beside a Raft log.
    */
   static open(
     env: Env,
