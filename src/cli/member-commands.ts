@@ -107,10 +107,14 @@ async function list(options: CommonOptions): Promise<void> {
     .filter(({ membership }) => membership !== '-')
     .map((node: SeenNode) => {
       const { nodeId, membership, clientAddress, peerAddress, status } = node;
-      const { heardMsAgo, problem, state } = standingOf(node, leader);
+      const standing = standingOf(node, leader);
+      const { heardMsAgo, state } = standing;
       const seen = leader?.peers.find((peer) => peer.nodeId === nodeId);
       const matchIndex = leader?.nodeId === nodeId ? leader.lastIndex : seen?.matchIndex;
       const answers = status !== undefined;
+      // The leader does not use client addresses: a mistyped one shows only here.
+      const isOnlyHeard = state === 'follows' && !answers && standing.problem === '';
+      const problem = isOnlyHeard ? 'no answer from its client address' : standing.problem;
       return {
         nodeId,
         membership,

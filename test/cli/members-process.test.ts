@@ -169,6 +169,12 @@ test('mistakes are refused with an exit code and what to do; what is not heard s
     assert.match(await refused(wildcard, endpoint), /^2 .*0\.0\.0\.0:7001 is no address of one machine/);
 
     await client.transferLeadership(1);
+    await run(['member', 'update', '2', '--client', '127.0.0.1:1'], endpoint);
+    assert.match(
+      await run(['member', 'list'], endpoint),
+      /\n2 +voter +127\.0\.0\.1:1 .* follows: no answer from its client address/,
+    );
+    await run(['member', 'update', '2', '--client', cluster.endpoint(2)], endpoint);
     await cluster.signal(3, 'SIGKILL');
     assert.match(await refused(['remove', '2'], endpoint), /^3 .*node 3.*\(QUORUM_AT_RISK\)/);
     await until(
