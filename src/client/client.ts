@@ -210,7 +210,7 @@ export class RaftreeClient {
       const target = endpoint === undefined ? 'any' : { endpoint };
       const answer = await this.#router.ask(() => ({ type: 'status' }), call, target);
       if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
-      const { type: _type, requestId: _requestId, frameBody: _frameBody, ...status } = answer;
+      const { type: _type, requestId: _requestId, frameBytes: _frameBytes, ...status } = answer;
       return status;
     });
   }

@@ -4,19 +4,13 @@
  */
 import type { Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { type RequestLimits, refusedKey, refusedWrite, type SizeRefusal } from '../kv/limits.js';
 import type { Channel } from '../net/channel.js';
 import { DEFAULT_CHANNEL_OPTIONS } from '../net/channel-options.js';
 import { connectChannel } from '../net/connect.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { receivedError } from '../protocol/error-codes.js';
-import {
-  MAX_ANSWER_BYTES,
-  MAX_REQUEST_FRAME_BYTES,
-  type RequestLimits,
-  refusedKey,
-  refusedWrite,
-  type SizeRefusal,
-} from '../protocol/limits.js';
+import { MAX_ANSWER_BYTES, MAX_REQUEST_FRAME_BYTES } from '../protocol/limits.js';
 import { LinkWatch } from '../protocol/link-watch.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { OutboundOf, RequestName } from '../protocol/messages.js';

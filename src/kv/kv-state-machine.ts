@@ -7,8 +7,9 @@ import type { EngineOperation, OpenEngine, StorageEngine } from '../engines/stor
 import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { StateMachine } from '../replica/state-machine.js';
-import { type Changes, performWrite } from './atomic-write.js';
-import { type Command, commandOf, type VoidEntry, type WriteCommand } from './command.js';
+import { performWrite } from './atomic-write.js';
+import { BatchKeys } from './batch-keys.js';
+import { type Command, commandOf, type VoidEntry } from './command.js';
 import {
   AFTER_USER_KEYS,
   APPLIED_KEY,
@@ -21,30 +22,27 @@ import {
   userKey,
   type VersionedValue,
 } from './keys.js';
-import { Sessions, type WriteResult } from './sessions.js';
+import type { PageEntry, SessionOpened, Written } from './requests.js';
+import { Sessions } from './sessions.js';
 
 export type CommandResult =
   | { readonly type: 'none' }
-  | { readonly type: 'written'; readonly write: WriteResult }
-  | { readonly type: 'sessionOpened'; readonly sessionId: number; readonly window: number }
+  | Written
+  | SessionOpened
   | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' }
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
 /** What the entries of one engine batch come to. */
 interface PendingBatch {
+  readonly keys: BatchKeys;
+  /** Changes of sessions. */
   readonly operations: EngineOperation[];
-  readonly changes: Changes;
-  writtenBytes: number;
 }
 
 /** A batch with so many bytes of keys and values is written before another entry is added to it. */
 const FULL_BATCH_BYTES = 64 * 1024 * 1024;
 const NO_RESULT: CommandResult = { type: 'none' };
-
-export interface ScanEntry extends VersionedValue {
-  readonly key: Buffer;
-}
 
 export class KvStateMachine implements StateMachine<CommandResult> {
   #engine: StorageEngine;
@@ -115,20 +113,19 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     entries: readonly Entry[],
     before: readonly CommandResult[],
   ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
-    const batch: PendingBatch = { operations: [], changes: new Map(), writtenBytes: 0 };
+    const keys = new BatchKeys((stored) => this.#read(stored));
+    const operations: EngineOperation[] = [];
+    const batch: PendingBatch = { keys, operations };
     const own: CommandResult[] = [];
     for (const { kind, body } of entries) {
-      if (batch.writtenBytes > FULL_BATCH_BYTES) break;
-      own.push(
-        kind === 'command' ? this.#applyCommand(commandOf(body), first + own.length, batch) : NO_RESULT,
-      );
+      if (keys.changedBytes > FULL_BATCH_BYTES) break;
+      const index = first + own.length;
+      own.push(kind === 'command' ? this.#applyCommand(commandOf(body), index, batch) : NO_RESULT);
     }
-    const { operations, changes } = batch;
     const last = first + own.length - 1;
     const rest = entries.slice(own.length);
-    for (const [name, change] of changes) {
-      const key = userKey(Buffer.from(name, 'latin1'));
-      if (change) operations.push({ type: 'put', key, value: storedValue(change.version, change.value) });
+    for (const { stored: key, left } of keys.changed) {
+      if (left) operations.push({ type: 'put', key, value: storedValue(left.version, left.value) });
       else operations.push({ type: 'delete', key });
     }
     operations.push({
@@ -177,8 +174,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   }
 
   get(key: Uint8Array): VersionedValue | undefined {
-    const stored = this.#engine.get(userKey(key));
-    return stored && fromStoredValue(stored);
+    return this.#read(userKey(key));
   }
 
   /** A page of keys in [from, to), `to` undefined for the end; `more` if others follow. */
@@ -188,8 +184,8 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     reverse: boolean;
     maxEntries: number;
     maxBytes: number;
-  }): { entries: ScanEntry[]; more: boolean } {
-    const entries: ScanEntry[] = [];
+  }): { entries: PageEntry[]; more: boolean } {
+    const entries: PageEntry[] = [];
     let bytes = 0;
     const range = {
       gte: userKey(options.from),
@@ -229,41 +225,20 @@ export class KvStateMachine implements StateMachine<CommandResult> {
       batch.operations.push(...opened.operations);
       return { type: 'sessionOpened', sessionId: index, window: opened.window };
     }
-    const { sessionId, sequence, acknowledgedThrough } = command.write;
-    if (sessionId === 0) {
-      return {
-        type: 'written',
-        write: this.#applyWrite(command.write, command.maxValueBytes, index, batch),
-      };
-    }
-    const check = this.#sessions.check(sessionId, sequence, acknowledgedThrough);
+    const { session, operations, maxValueBytes } = command;
+    const perform = () => performWrite(operations, { index, maxValueBytes }, batch.keys);
+    if (session === undefined) return { type: 'written', write: perform() };
+    const { id, sequence, acknowledgedThrough } = session;
+    const check = this.#sessions.check(id, sequence, acknowledgedThrough);
     if (check.state === 'refused') return { type: 'refused', code: check.reason };
     if (check.state === 'repeated') return { type: 'written', write: check.result };
-    const write = this.#applyWrite(command.write, command.maxValueBytes, index, batch);
-    batch.operations.push(...this.#sessions.record(sessionId, sequence, acknowledgedThrough, write));
+    const write = perform();
+    batch.operations.push(...this.#sessions.record(id, sequence, acknowledgedThrough, write));
     return { type: 'written', write };
   }
 
-  #applyWrite(
-    { operations }: WriteCommand,
-    maxValueBytes: number,
-    index: number,
-    batch: PendingBatch,
-  ): WriteResult {
-    const { changes } = batch;
-    const done = performWrite(operations, { index, maxValueBytes }, (name, key) =>
-      this.#current(name, key, changes),
-    );
-    for (const [name, change] of done.changes) {
-      changes.set(name, change);
-      batch.writtenBytes += name.length + (change?.value.length ?? 0);
-    }
-    return done.write;
-  }
-
-  #current(name: string, key: Uint8Array, changes: Changes): VersionedValue | undefined {
-    const changed = changes.get(name);
-    if (changed !== undefined) return changed ?? undefined;
-    return this.get(key);
+  #read(stored: Buffer): VersionedValue | undefined {
+    const value = this.#engine.get(stored);
+    return value && fromStoredValue(value);
   }
 }

@@ -1,25 +1,35 @@
 /**
- * Requests of clients, whatever door they came through, turned into proposals and reads of one group. It owns the
- * limits that a client meets and says, for every request that fails, whether it may have been committed.
+ * Requests of callers, turned into proposals and reads of one group. It holds the limits that a caller meets, and says
+ * of every request that fails whether it may have been committed.
  */
 import { RaftreeError } from '../env/errors.js';
-import { commandBytes } from '../protocol/codec.js';
-import { type ErrorCode, errorReply, isErrorCode } from '../protocol/error-codes.js';
+import type { ReadLevel } from '../raft/types.js';
+import type { CommandLog } from '../replica/ports.js';
+import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js';
+import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
+import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
+import { LargeWrites } from './large-writes.js';
 import {
   MAX_KEY_BYTES,
   MAX_OPERATIONS_PER_REQUEST,
   type RequestLimits,
   refusedKey,
   refusedWrite,
-  type SizeRefusal,
-} from '../protocol/limits.js';
-import type { ReceivedMessage } from '../protocol/message-handlers.js';
-import type { MessageOf, OutboundMessage } from '../protocol/messages.js';
-import type { ReadLevel } from '../raft/types.js';
-import type { CommandLog } from '../replica/ports.js';
-import { encodeOpenSession, encodeWrite } from './command.js';
-import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
-import { LargeWrites } from './large-writes.js';
+} from './limits.js';
+import type {
+  Absent,
+  Caller,
+  Consistency,
+  Found,
+  Get,
+  OpenSession,
+  Page,
+  Rights,
+  Scan,
+  SessionOpened,
+  Write,
+  Written,
+} from './requests.js';
 
 export interface KvLimits extends RequestLimits {
   /** Requests under way at once; above it `OVERLOADED`. */
@@ -40,15 +50,16 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
 
 export interface KvServiceParts {
   readonly replica: CommandLog<CommandResult>;
-  readonly stateMachine: KvStateMachine;
+  readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan'>;
   readonly limits: KvLimits;
   /** Where clients reach a node; empty if it is not known. */
   readonly clientAddressOf: (node: number) => string;
 }
 
-export type KvRequest = Extract<ReceivedMessage, { type: 'write' | 'get' | 'scan' | 'openSession' }>;
-export type KvReadRequest = Extract<KvRequest, { type: 'get' | 'scan' }>;
+/** Reads the answer of a read that is confirmed. `share`: a scan's page is at most this part of the largest. */
+export type PreparedRead = (share: number) => Found | Absent | Page | KvError;
 
+/** No method rejects: a request that fails has a `KvError` as its result. */
 export class KvService {
   readonly #parts: KvServiceParts;
   readonly #largeWrites = new LargeWrites();
@@ -65,34 +76,40 @@ export class KvService {
     return this.#pending;
   }
 
-  /** Answers a request; never rejects: what goes wrong is told in an `error` message. */
-  async handle(request: KvRequest): Promise<OutboundMessage> {
-    if (isRead(request)) return (await this.prepareRead(request))(1);
-    return this.#whilePending(request, () =>
-      request.type === 'write' ? this.#write(request) : this.#openSession(request),
-    );
+  write(caller: Caller, write: Write): Promise<Written | KvError> {
+    return this.#whilePending(caller, 'write', async () => {
+      const refusal = this.#refusedWrite(write);
+      if (refusal) return refusal;
+      const { replica, limits } = this.#parts;
+      const { result } = await this.#largeWrites.run(writeCommandBytes(write), () =>
+        replica.propose(encodeWrite(limits.maxValueBytes, write)),
+      );
+      return result.type === 'written' ? result : refusedCommand(result);
+    });
+  }
+
+  openSession(caller: Caller, { window }: OpenSession): Promise<SessionOpened | KvError> {
+    return this.#whilePending(caller, 'write', async () => {
+      const { result } = await this.#parts.replica.propose(encodeOpenSession(window));
+      return result.type === 'sessionOpened' ? result : refusedCommand(result);
+    });
+  }
+
+  async get(caller: Caller, get: Get): Promise<Found | Absent | KvError> {
+    return (await this.#confirm(caller, get)) ?? this.#get(get);
+  }
+
+  async scan(caller: Caller, scan: Scan): Promise<Page | KvError> {
+    return (await this.#confirm(caller, scan)) ?? this.#scan(scan, 1);
   }
 
   /**
-   * Resolves, never rejects, when a read may be answered; the answer is read when the function is called. A door that
-   * has many large answers to send calls it when there is room for one, and asks for smaller pages, `share` of the
-   * largest, when many wait.
+   * Resolves when a read may be answered; the answer is read when the function is called. A door that has many large
+   * answers to send calls it when there is room for one, and asks for smaller pages when many wait.
    */
-  async prepareRead(request: KvReadRequest): Promise<(share: number) => OutboundMessage> {
-    const refusedWith = await this.#whilePending(request, async () => {
-      if (request.type === 'get') throwIfRefused(refusedKey(this.#parts.limits, request.key));
-      const level = READ_LEVELS[request.consistency];
-      if (level) await this.#parts.replica.readIndex(level);
-      return undefined;
-    });
-    if (refusedWith) return () => refusedWith;
-    return (share) => {
-      try {
-        return request.type === 'get' ? this.#get(request) : this.#scan(request, share);
-      } catch (error) {
-        return this.failure(request.requestId, error, 'read');
-      }
-    };
+  async prepareRead(caller: Caller, read: Get | Scan): Promise<PreparedRead> {
+    const refusal = await this.#confirm(caller, read);
+    return (share) => refusal ?? (read.type === 'get' ? this.#get(read) : this.#scan(read, share));
   }
 
   /** Takes no more requests; resolves when those under way are answered. The same promise for every call. */
@@ -105,138 +122,100 @@ export class KvService {
     return this.#drained;
   }
 
-  async #whilePending<T>(request: KvRequest, work: () => Promise<T>): Promise<T | OutboundMessage> {
-    const { requestId } = request;
-    if (this.#closing) return errorReply(requestId, 'SHUTTING_DOWN', 'this node is shutting down');
-    if (this.#pending >= this.#parts.limits.maxPendingRequests) {
-      return errorReply(requestId, 'OVERLOADED', 'too many requests are under way; try again in a moment');
+  /** What a thrown error means for the caller. A fault of this node is told without its details. */
+  errorOf(error: unknown, kind: 'read' | 'write'): KvError {
+    if (!(error instanceof RaftreeError)) return kvError('INTERNAL', OWN_FAULT);
+    const isCertain = kind === 'read' || error.info.outcome === 'notCommitted';
+    const outcome = isCertain ? 'notCommitted' : 'unknown';
+    switch (error.code) {
+      case 'NOT_LEADER': {
+        const id = typeof error.info.leader === 'number' ? error.info.leader : 0;
+        if (id === 0) return kvError('NO_LEADER', 'no leader is known at present; try again shortly');
+        const leader = { id, address: this.#parts.clientAddressOf(id) };
+        return { ...kvError('NOT_LEADER', `node ${id} leads`), leader };
+      }
+      case 'REPLICA_STOPPED':
+        return kvError('SHUTTING_DOWN', error.message, outcome);
+      case 'LEADERSHIP_LOST':
+        return kvError('LEADERSHIP_LOST', error.message, outcome);
     }
+    return isKvErrorCode(error.code) ? kvError(error.code, error.message) : kvError('INTERNAL', OWN_FAULT);
+  }
+
+  async #whilePending<Result>(
+    { rights }: Caller,
+    right: keyof Rights & ('read' | 'write'),
+    work: () => Promise<Result | KvError>,
+  ): Promise<Result | KvError> {
+    if (!rights[right]) return kvError('NOT_PERMITTED', `the caller may not ${right}`);
+    if (this.#closing) return kvError('SHUTTING_DOWN', 'this node is shutting down');
+    if (this.#pending >= this.#parts.limits.maxPendingRequests)
+      return kvError('OVERLOADED', 'too many requests are under way; try again in a moment');
     this.#pending++;
     try {
       return await work();
     } catch (error) {
-      return this.failure(request.requestId, error, isRead(request) ? 'read' : 'write');
+      return this.errorOf(error, right);
     } finally {
       this.#pending--;
       if (this.#pending === 0) this.#idle?.();
     }
   }
 
-  async #write(request: Extract<KvRequest, { type: 'write' }>): Promise<OutboundMessage> {
-    this.#checkWrite(request);
-    const { replica, limits } = this.#parts;
-    const { frameBody } = request;
-    const { result } = await this.#largeWrites.run(frameBody.length, () =>
-      replica.propose(encodeWrite(limits.maxValueBytes, commandBytes(frameBody))),
-    );
-    if (result.type === 'written') {
-      return { type: 'writeReply', requestId: request.requestId, ...result.write };
-    }
-    return this.#refused(request.requestId, result);
+  /** Waits until a read of its consistency may be answered. */
+  #confirm(caller: Caller, read: Get | Scan): Promise<KvError | undefined> {
+    return this.#whilePending(caller, 'read', async () => {
+      const refusal = read.type === 'get' ? refusedKey(this.#parts.limits, read.key) : undefined;
+      if (refusal) return kvError(refusal.code, refusal.message);
+      if (read.type === 'scan' && !(read.limit >= 0 && Number.isInteger(read.limit)))
+        return kvError(
+          'INVALID_REQUEST',
+          `the limit of a scan is a whole number from 0 on, not ${read.limit}`,
+        );
+      if (!Object.hasOwn(READ_LEVELS, read.consistency))
+        return kvError('INVALID_REQUEST', `there is no consistency "${read.consistency}"`);
+      const level = READ_LEVELS[read.consistency];
+      if (level) await this.#parts.replica.readIndex(level);
+      return undefined;
+    });
   }
 
-  async #openSession(request: Extract<KvRequest, { type: 'openSession' }>): Promise<OutboundMessage> {
-    const { result } = await this.#parts.replica.propose(encodeOpenSession(request.window));
-    if (result.type === 'sessionOpened') {
-      const { sessionId, window } = result;
-      return { type: 'sessionOpened', requestId: request.requestId, sessionId, window };
-    }
-    return this.#refused(request.requestId, result);
+  #refusedWrite({ operations, session }: Write): KvError | undefined {
+    if (operations.length === 0) return kvError('INVALID_REQUEST', 'a write needs at least one operation');
+    if (session && session.sequence <= session.acknowledgedThrough)
+      return kvError('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
+    const refusal = refusedWrite(this.#parts.limits, operations);
+    return refusal && kvError(refusal.code, refusal.message);
   }
 
-  #get(request: Extract<KvRequest, { type: 'get' }>): OutboundMessage {
-    const found = this.#read(() => this.#parts.stateMachine.get(request.key));
-    return {
-      type: 'getReply',
-      requestId: request.requestId,
-      found: found !== undefined,
-      version: found?.version ?? 0,
-      value: found?.value ?? NOTHING,
-    };
+  #get({ key }: Get): Found | Absent | KvError {
+    return readFromDisk(() => {
+      const found = this.#parts.stateMachine.get(key);
+      return found ? { type: 'found', ...found } : { type: 'absent' };
+    });
   }
 
-  #scan(request: Extract<KvRequest, { type: 'scan' }>, share: number): OutboundMessage {
+  #scan({ from, to, reverse, limit, keysOnly }: Scan, share: number): Page | KvError {
     const { limits, stateMachine } = this.#parts;
     const maxEntries = Math.min(
       limits.maxScanEntries,
       Math.max(MIN_PAGE_ENTRIES, limits.maxScanEntries * share),
     );
-    const page = this.#read(() =>
-      stateMachine.scan({
-        from: request.from,
-        to: request.to,
-        reverse: request.reverse,
-        maxEntries: Math.floor(request.limit === 0 ? maxEntries : Math.min(request.limit, maxEntries)),
+    return readFromDisk(() => {
+      const { entries, more } = stateMachine.scan({
+        from,
+        to,
+        reverse,
+        maxEntries: Math.floor(limit === 0 ? maxEntries : Math.min(limit, maxEntries)),
         maxBytes: Math.min(limits.maxScanBytes, Math.max(MIN_PAGE_BYTES, limits.maxScanBytes * share)),
-      }),
-    );
-    const entries = request.keysOnly
-      ? page.entries.map(({ key, version }) => ({ key, version, value: NOTHING }))
-      : page.entries;
-    return { type: 'scanReply', requestId: request.requestId, entries, more: page.more };
-  }
-
-  #checkWrite({ operations, sessionId, sequence, acknowledgedThrough }: MessageOf<'write'>): void {
-    if (operations.length === 0) throw refusal('INVALID_REQUEST', 'a write needs at least one operation');
-    if (sessionId > 0 && sequence <= acknowledgedThrough) {
-      throw refusal('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
-    }
-    throwIfRefused(refusedWrite(this.#parts.limits, operations));
-  }
-
-  #read<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      throw new RaftreeError('READ_FAILED', 'this node cannot read that from its disk; its log says more', {
-        cause: error,
       });
-    }
-  }
-
-  #refused(requestId: number, result: CommandResult): OutboundMessage {
-    if (result.type === 'refused' && result.code === 'SESSION_EXPIRED') {
-      return errorReply(requestId, 'SESSION_EXPIRED', 'the session is not known any more; open a new one');
-    }
-    if (result.type === 'void') {
-      return errorReply(
-        requestId,
-        'INVALID_REQUEST',
-        'no replica can apply this request: it changed nothing',
-      );
-    }
-    if (result.type === 'refused') {
-      return errorReply(requestId, 'INVALID_REQUEST', 'the sequence lies outside the window of the session');
-    }
-    return errorReply(requestId, 'INTERNAL', 'the answer does not fit the request');
-  }
-
-  /** What a request that failed is told; what is a fault of this node's is told without its details. */
-  failure(requestId: number, error: unknown, kind: 'read' | 'write'): OutboundMessage {
-    if (!(error instanceof RaftreeError))
-      return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
-    const certain = kind === 'read' || error.info.outcome === 'notCommitted';
-    const outcome = certain ? 'notCommitted' : 'unknown';
-    switch (error.code) {
-      case 'NOT_LEADER': {
-        const leader = typeof error.info.leader === 'number' ? error.info.leader : 0;
-        if (leader === 0)
-          return errorReply(requestId, 'NO_LEADER', 'no leader is known at present; try again shortly');
-        return errorReply(requestId, 'NOT_LEADER', `node ${leader} leads`, {
-          leaderId: leader,
-          leaderAddress: this.#parts.clientAddressOf(leader),
-        });
-      }
-      case 'REPLICA_STOPPED':
-        return errorReply(requestId, 'SHUTTING_DOWN', error.message, { outcome });
-      case 'LEADERSHIP_LOST':
-        return errorReply(requestId, 'LEADERSHIP_LOST', error.message, { outcome });
-    }
-    if (isErrorCode(error.code)) return errorReply(requestId, error.code, error.message);
-    return errorReply(requestId, 'INTERNAL', 'a fault in this node; its log says more');
+      const shown = keysOnly ? entries.map((entry) => ({ ...entry, value: NOTHING })) : entries;
+      return { type: 'page', entries: shown, more };
+    });
   }
 }
 
+const OWN_FAULT = 'a fault in this node; its log says more';
 const NOTHING = Buffer.alloc(0);
 
 /** Pages of a scan are not made smaller than this. */
@@ -244,21 +223,27 @@ const MIN_PAGE_ENTRIES = 100;
 const MIN_PAGE_BYTES = 64 * 1024;
 
 /** How each consistency is confirmed; a stale read is not. */
-const READ_LEVELS: Record<KvReadRequest['consistency'], ReadLevel | undefined> = {
+const READ_LEVELS: Record<Consistency, ReadLevel | undefined> = {
   linearizable: 'index',
   lease: 'lease',
   follower: 'follower',
   stale: undefined,
 };
 
-function isRead(request: KvRequest): request is KvReadRequest {
-  return request.type === 'get' || request.type === 'scan';
+function readFromDisk<Result>(read: () => Result): Result | KvError {
+  try {
+    return read();
+  } catch {
+    return kvError('READ_FAILED', 'this node cannot read that from its disk; its log says more');
+  }
 }
 
-function throwIfRefused(refused: SizeRefusal | undefined): void {
-  if (refused) throw refusal(refused.code, refused.message);
-}
-
-function refusal(code: ErrorCode, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
+/** What is wrong with a command that the state machine did not carry out. */
+function refusedCommand(result: CommandResult): KvError {
+  if (result.type === 'void')
+    return kvError('INVALID_REQUEST', 'no replica can apply this request: it changed nothing');
+  if (result.type !== 'refused') return kvError('INTERNAL', 'the answer does not fit the request');
+  return result.code === 'SESSION_EXPIRED'
+    ? kvError('SESSION_EXPIRED', 'the session is not known any more; open a new one')
+    : kvError('INVALID_REQUEST', 'the sequence lies outside the window of the session');
 }

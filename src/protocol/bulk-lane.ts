@@ -14,9 +14,9 @@
  */
 import type { Clock } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
+import { MAX_REQUEST_BYTES } from '../kv/limits.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { decodeMessage, encodeMessage } from './codec.js';
-import { MAX_REQUEST_BYTES } from './limits.js';
 import { MESSAGES, type Message, type MessageOf, type OutboundMessage } from './messages.js';
 
 const KIB = 1024;

@@ -42,12 +42,6 @@ export class ByteReader {
     return this.#bytes.subarray(from, this.#at);
   }
 
-  skipBytes(): void {
-    const length = this.u32();
-    this.#need(length);
-    this.#at += length;
-  }
-
   string(): string {
     const bytes = this.bytes();
     for (let i = 0; i < bytes.length; i++) {

@@ -4,14 +4,7 @@ import type { Frame, OutboundFrame } from '../net/frame.js';
 import { ByteReader, FieldFault } from './byte-reader.js';
 import { ByteWriter } from './byte-writer.js';
 import { type FieldKind, struct } from './field-kinds.js';
-import type { OutboundOf } from './messages.js';
-import {
-  MESSAGES,
-  type Message,
-  type MessageName,
-  type MessageOf,
-  type OutboundMessage,
-} from './messages.js';
+import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
 
 const REQUEST_ID_BYTES = 4;
 /** Message numbers from here to there are requests and their answers. */
@@ -21,20 +14,16 @@ const LAST_REQUEST_NUMBER = 31;
 interface Codec {
   readonly name: MessageName;
   readonly number: number;
-  /** With `requestId` and without. */
-  readonly whole: FieldKind<unknown>;
-  readonly rest: FieldKind<unknown>;
+  readonly body: FieldKind<unknown>;
 }
 
 const byName = new Map<string, Codec>();
 const byNumber = new Map<number, Codec>();
 for (const [name, { number, fields }] of Object.entries(MESSAGES)) {
-  const { requestId: _, ...rest } = fields as Readonly<Record<string, FieldKind<unknown>>>;
   const codec: Codec = {
     name: name as MessageName,
     number,
-    whole: struct(fields as unknown as Readonly<Record<string, FieldKind<unknown>>>),
-    rest: struct(rest),
+    body: struct(fields as unknown as Readonly<Record<string, FieldKind<unknown>>>),
   };
   byName.set(name, codec);
   byNumber.set(number, codec);
@@ -49,7 +38,7 @@ const writer = new ByteWriter();
  */
 export function encodeMessage(message: OutboundMessage): OutboundFrame {
   const codec = codecOf(message.type);
-  return { type: codec.number, body: write(codec.name, codec.whole, message) };
+  return { type: codec.number, body: write(codec.name, codec.body, message) };
 }
 
 /**
@@ -64,45 +53,10 @@ export function decodeMessage(frame: Frame): Message {
       info: { requestId: requestIdOf(frame) },
     });
   }
-  const fields = read(codec.name, codec.whole, frame.body, requestIdOf(frame)) as Record<string, unknown>;
+  const fields = read(codec.name, codec.body, frame.body, requestIdOf(frame)) as Record<string, unknown>;
   // The table guarantees that the fields read are those of the message by this name.
   fields.type = codec.name;
   return fields as unknown as Message;
-}
-
-/** Messages that are stored as they came, without their requestId: what the Raft log holds. */
-export type CommandName = 'write' | 'openSession';
-export type CommandOf<Name extends CommandName> = Omit<MessageOf<Name>, 'type' | 'requestId'>;
-export type OutboundCommandOf<Name extends CommandName> = Omit<OutboundOf<Name>, 'type' | 'requestId'>;
-
-/** The part of a received request that follows its requestId: a view of the frame's body. */
-export function commandBytes(frameBody: Buffer): Buffer {
-  return frameBody.subarray(REQUEST_ID_BYTES);
-}
-
-/** The same bytes for a command that did not come as a frame. Throws `UNENCODABLE`. */
-export function encodeCommand<Name extends CommandName>(
-  name: Name,
-  command: OutboundCommandOf<Name>,
-): Buffer {
-  return Buffer.concat(write(name, codecOf(name).rest, command));
-}
-
-/** Reads what `commandBytes` or `encodeCommand` gave. Throws `MALFORMED_MESSAGE`. */
-export function decodeCommand<Name extends CommandName>(name: Name, command: Buffer): CommandOf<Name> {
-  return read(name, codecOf(name).rest, command) as CommandOf<Name>;
-}
-
-/** Whether `decodeCommand` would read it; much cheaper than that. */
-export function isCommand(name: CommandName, command: Buffer): boolean {
-  const reader = new ByteReader(command);
-  try {
-    codecOf(name).rest.skip(reader);
-    return reader.remaining === 0;
-  } catch (fault) {
-    if (fault instanceof FieldFault) return false;
-    throw fault;
-  }
 }
 
 function codecOf(name: string): Codec {

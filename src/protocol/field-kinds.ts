@@ -36,8 +36,6 @@ export interface FieldKind<Decoded, Encodable = Decoded> {
   write(writer: ByteWriter, value: Encodable): void;
   /** Throws a FieldFault. */
   read(reader: ByteReader): Decoded;
-  /** Reads past a value, and makes nothing of it. Throws as `read` does. */
-  skip(reader: ByteReader): void;
 }
 
 type AnyKind = FieldKind<unknown, never>;
@@ -59,7 +57,6 @@ export const u8: FieldKind<number> = {
     writer.u8(value);
   },
   read: (reader) => reader.u8(),
-  skip: (reader) => void reader.u8(),
 };
 
 export const bool: FieldKind<boolean> = {
@@ -71,7 +68,6 @@ export const bool: FieldKind<boolean> = {
     if (value > 1) throw new FieldFault(`${value} where 0 or 1 belongs`);
     return value === 1;
   },
-  skip: (reader) => void bool.read(reader),
 };
 
 export const u32: FieldKind<number> = {
@@ -79,7 +75,6 @@ export const u32: FieldKind<number> = {
   minimumBytes: 4,
   write: (writer, value) => writer.u32(value),
   read: (reader) => reader.u32(),
-  skip: (reader) => void reader.u32(),
 };
 
 export const u53: FieldKind<number> = {
@@ -87,7 +82,6 @@ export const u53: FieldKind<number> = {
   minimumBytes: 8,
   write: (writer, value) => writer.u53(value),
   read: (reader) => reader.u53(),
-  skip: (reader) => void reader.u53(),
 };
 
 /** Decodes to a view of the received memory: valid for ever, but it keeps that memory alive. */
@@ -96,7 +90,6 @@ export const bytes: FieldKind<Buffer, Uint8Array> = {
   minimumBytes: 4,
   write: (writer, value) => writer.bytes(value),
   read: (reader) => reader.bytes(),
-  skip: (reader) => reader.skipBytes(),
 };
 
 export const string: FieldKind<string> = {
@@ -104,14 +97,13 @@ export const string: FieldKind<string> = {
   minimumBytes: 4,
   write: (writer, value) => writer.string(value),
   read: (reader) => reader.string(),
-  skip: (reader) => void reader.string(),
 };
 
 export function enumeration<const Codes extends Readonly<Record<string, number>>>(
   codes: Codes,
 ): FieldKind<keyof Codes & string> {
   const names = new Map(Object.entries(codes).map(([name, code]) => [code, name as keyof Codes & string]));
-  const kind: FieldKind<keyof Codes & string> = {
+  return {
     layout: { kind: 'enumeration', codes },
     minimumBytes: 1,
     write(writer, value) {
@@ -125,9 +117,7 @@ export function enumeration<const Codes extends Readonly<Record<string, number>>
       if (name === undefined) throw new FieldFault(`unknown value ${code}`);
       return name;
     },
-    skip: (reader) => void kind.read(reader),
   };
-  return kind;
 }
 
 export function optional<Decoded, Encodable>(
@@ -141,9 +131,6 @@ export function optional<Decoded, Encodable>(
       if (given !== undefined) value.write(writer, given);
     },
     read: (reader) => (bool.read(reader) ? value.read(reader) : undefined),
-    skip(reader) {
-      if (bool.read(reader)) value.skip(reader);
-    },
   };
 }
 
@@ -174,9 +161,6 @@ export function list<Decoded, Encodable>(
       }
       return values;
     },
-    skip(reader) {
-      for (let left = countOf(reader); left > 0; left--) element.skip(reader);
-    },
   };
 }
 
@@ -203,9 +187,6 @@ export function struct<const F extends Fields>(fields: F): FieldKind<DecodedFiel
         throw fault instanceof FieldFault ? fault.within(names[i] as string) : fault;
       }
       return value as DecodedFields<F>;
-    },
-    skip(reader) {
-      for (const kind of kinds) kind.skip(reader);
     },
   };
 }

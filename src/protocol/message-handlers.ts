@@ -5,8 +5,8 @@ import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { decodeMessage, encodeMessage } from './codec.js';
 import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
 
-/** A message with the body of the frame that it came in: for `commandBytes`. */
-export type ReceivedMessage = Message & { readonly frameBody: Buffer };
+/** A message, and the size of the body of its frame. */
+export type ReceivedMessage = Message & { readonly frameBytes: number };
 
 /**
  * Frames in, `ReceivedMessage`s out. Before it is opened it reads the bodies of the given messages alone.
@@ -29,7 +29,7 @@ export class MessageDecoder implements Handler {
     const frame = message as Frame;
     if (this.#early.has(frame.type))
       throw new RaftreeError('HELLO_EXPECTED', `a frame of type ${frame.type} before the handshake is done`);
-    context.read(Object.assign(decodeMessage(frame), { frameBody: frame.body }));
+    context.read(Object.assign(decodeMessage(frame), { frameBytes: frame.body.length }));
   }
 }
 

@@ -1,14 +1,21 @@
 /** Requests of operators: who belongs to the cluster, and who leads it. */
+
+import {
+  ADMINISTRATION_ERROR_OUTCOMES,
+  type Administration,
+  type AdministrationDone,
+  type AdministrationError,
+  type ChangeMembers,
+  isAdministrationErrorCode,
+  type TransferLeader,
+} from '../doors/ports.js';
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import { errorReply, isErrorCode } from '../protocol/error-codes.js';
-import type { MessageOf, OutboundMessage, OutboundOf } from '../protocol/messages.js';
+import type { KvError } from '../kv/kv-error.js';
 import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
 import type { NodeId, ReadLevel, Role } from '../raft/types.js';
 import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
 import type { Member } from './members.js';
-
-export type AdminRequest = MessageOf<'changeMembers'> | MessageOf<'transferLeader'>;
 
 /** What it needs of the replica. */
 export interface AdminReplica {
@@ -48,14 +55,15 @@ export interface AdminParts {
   readonly listed: readonly Member[];
   /** So long a member may take to be heard, or a learner to catch up, before a change is refused. */
   readonly electionTimeoutMaxMs: number;
-  readonly failure: (requestId: number, error: unknown) => OutboundMessage;
+  /** What an error of the replica means for the caller. */
+  readonly failure: (error: unknown) => KvError;
 }
 
 /** How long a change may take to settle, once it is applied, before its outcome is said to be unknown. */
 const PATIENCE_MS = 10_000;
 const LOOK_AGAIN_MS = 20;
 
-export class Admin {
+export class Admin implements Administration {
   readonly #parts: AdminParts;
 
   constructor(parts: AdminParts) {
@@ -63,19 +71,23 @@ export class Admin {
   }
 
   /** Never rejects. */
-  async handle(request: AdminRequest): Promise<OutboundMessage> {
-    const { requestId } = request;
+  async handle(
+    request: ChangeMembers | TransferLeader,
+  ): Promise<AdministrationDone | AdministrationError | KvError> {
     try {
       if (request.type === 'changeMembers') return await this.#change(request);
       const { role, configuration } = this.#parts.replica;
       if (role === 'leader' && !isVoter(configuration, request.nodeId))
         throw refused('CHANGE_INVALID', `node ${request.nodeId} is no voter, and only a voter can lead`);
       await this.#parts.replica.transferLeadership(request.nodeId);
-      return { type: 'done', requestId, index: 0, changed: true, warnings: [] };
+      return { type: 'done', index: 0, changed: true, warnings: [] };
     } catch (error) {
-      if (error instanceof RaftreeError && isErrorCode(error.code) && error.code !== 'NOT_LEADER')
-        return errorReply(requestId, error.code, error.message, outcomeIn(error));
-      return this.#parts.failure(requestId, error);
+      if (!(error instanceof RaftreeError && isAdministrationErrorCode(error.code)))
+        return this.#parts.failure(error);
+      const { code, message, info } = error;
+      const isCertain = info.outcome === 'notCommitted';
+      const outcome = isCertain ? 'notCommitted' : ADMINISTRATION_ERROR_OUTCOMES[code];
+      return { type: 'error', code, message, outcome };
     }
   }
 
@@ -83,8 +95,8 @@ export class Admin {
    * Decides by the newest configuration of the log, and ties the change to it: what another operator changes meanwhile
    * makes it a `CHANGE_CONFLICT`.
    */
-  async #change(request: MessageOf<'changeMembers'>): Promise<OutboundOf<'done'>> {
-    const { requestId, force, changes: requested } = request;
+  async #change(request: ChangeMembers): Promise<AdministrationDone> {
+    const { force, changes: requested } = request;
     const { replica, peers, listed } = this.#parts;
     const { index: expectedIndex } = this.#newestConfiguration(request.expectedIndex);
     const reached = new Map<NodeId, string>();
@@ -100,7 +112,7 @@ export class Admin {
       // An old leader may not know that it is not so any more.
       await replica.readIndex('index');
       plan();
-      return { type: 'done', requestId, index: expectedIndex, changed: false, warnings: [] };
+      return { type: 'done', index: expectedIndex, changed: false, warnings: [] };
     }
     const warnings: string[] = [];
     const risk = (error: RaftreeError) => {
@@ -122,7 +134,7 @@ export class Admin {
       expectedIndex,
     );
     await this.#settled(index);
-    return { type: 'done', requestId, index, changed: true, warnings };
+    return { type: 'done', index, changed: true, warnings };
   }
 
   /** Throws `NOT_LEADER`, `CHANGE_PENDING`, or `CHANGE_CONFLICT` if it is not the expected one. */
@@ -209,10 +221,6 @@ export class Admin {
       await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
     }
   }
-}
-
-function outcomeIn({ info }: RaftreeError): { readonly outcome?: 'notCommitted' } {
-  return info.outcome === 'notCommitted' ? { outcome: 'notCommitted' } : {};
 }
 
 function refused(code: string, message: string): RaftreeError {

@@ -7,8 +7,9 @@ import { z } from 'zod';
 import { isConfigurableEngine } from '../engines/engine-kinds.js';
 import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../kv/limits.js';
 import { isLoopback } from '../net/hosts.js';
-import { MAX_NODE_ID, MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../protocol/limits.js';
+import { MAX_NODE_ID } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
 import { addressProblem } from './members.js';
 

@@ -2,8 +2,8 @@
  * What a request to change members means for the configuration in force: which nodes become what, who is to be reached
  * or to catch up before, and whether the change leaves a quorum that is heard and holds the log now. Pure.
  */
+import type { RequestedChange } from '../doors/ports.js';
 import { RaftreeError } from '../env/errors.js';
-import type { MessageOf } from '../protocol/messages.js';
 import {
   applyChange,
   type Configuration,
@@ -15,8 +15,6 @@ import {
 import { majorityOf } from '../raft/quorum.js';
 import type { NodeId } from '../raft/types.js';
 import { addressProblem, encodeNote, type Member, membersIn, sharedAddress } from './members.js';
-
-export type RequestedChange = MessageOf<'changeMembers'>['changes'][number];
 
 export interface MemberPlan {
   /** None: the members are as asked for already. */

@@ -471,7 +471,7 @@ export class Node {
       peers,
       listed: config.nodes,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
-      failure: (requestId, error) => kv.failure(requestId, error, 'write'),
+      failure: (error) => kv.errorOf(error, 'write'),
     });
     this.#service = { kv, admin };
     this.#dialMembers(peers);

@@ -8,13 +8,12 @@ import type {
 } from '../../src/engines/storage-engine.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import type { Write, WriteOperation } from '../../src/kv/requests.js';
 import type { OperationResult, OperationStatus } from '../../src/kv/sessions.js';
-import { encodeCommand, type OutboundCommandOf } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
 import type { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
-export type Write = OutboundCommandOf<'write'>;
-export type WriteOperation = Write['operations'][number];
+export type { Write, WriteOperation };
 
 export const MAX_VALUE_BYTES = 60;
 const NOTHING = Buffer.alloc(0);
@@ -105,18 +104,21 @@ export function operation(
 
 export function write(
   operations: readonly WriteOperation[],
-  session: { id: number; sequence: number; floor?: number } = { id: 0, sequence: 0 },
+  session?: { id: number; sequence: number; floor?: number },
 ): Write {
   return {
-    sessionId: session.id,
-    sequence: session.sequence,
-    acknowledgedThrough: session.floor ?? 0,
+    type: 'write',
+    session: session && {
+      id: session.id,
+      sequence: session.sequence,
+      acknowledgedThrough: session.floor ?? 0,
+    },
     operations: [...operations],
   };
 }
 
 export function writeEntry(command: Write, maxValueBytes = MAX_VALUE_BYTES): Entry {
-  return { term: 1, kind: 'command', body: encodeWrite(maxValueBytes, encodeCommand('write', command)) };
+  return { term: 1, kind: 'command', body: encodeWrite(maxValueBytes, command) };
 }
 
 export function openSessionEntry(window: number): Entry {
@@ -156,13 +158,14 @@ export class Model {
       this.sessions.set(index, { window, floor: 0, lastUsed: index, results: new Map() });
       return { type: 'sessionOpened', sessionId: index, window };
     }
-    if (command.sessionId === 0) return this.#write(index, command);
-    const session = this.sessions.get(command.sessionId);
+    if (!command.session) return this.#write(index, command);
+    const { id, sequence, acknowledgedThrough } = command.session;
+    const session = this.sessions.get(id);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
-    const floor = Math.max(session.floor, command.acknowledgedThrough);
-    const known = session.results.get(command.sequence);
+    const floor = Math.max(session.floor, acknowledgedThrough);
+    const known = session.results.get(sequence);
     if (known) return known;
-    if (command.sequence <= floor || command.sequence > floor + session.window) {
+    if (sequence <= floor || sequence > floor + session.window) {
       return { type: 'refused', code: 'INVALID_REQUEST' };
     }
     session.floor = floor;
@@ -170,9 +173,9 @@ export class Model {
     const result = this.#write(index, command);
     // An answer is kept until its place in the window is needed, even if the client has acknowledged it.
     for (const older of session.results.keys()) {
-      if ((command.sequence - older) % session.window === 0) session.results.delete(older);
+      if ((sequence - older) % session.window === 0) session.results.delete(older);
     }
-    session.results.set(command.sequence, result);
+    session.results.set(sequence, result);
     return result;
   }
 
@@ -281,7 +284,7 @@ export class Clients {
     const sequence = random.chance(0.2) ? random.between(session.floor + 1, farthest) : session.next;
     if (random.chance(0.95) && sequence > farthest) session.floor = sequence - session.window;
     session.next = Math.max(session.next, sequence + 1);
-    const known = session.sent.find((sent) => sent.sequence === sequence);
+    const known = session.sent.find((sent) => sent.session?.sequence === sequence);
     if (known) return known;
     const fresh = write(operations, { id: session.id, sequence, floor: session.floor });
     session.sent.push(fresh);

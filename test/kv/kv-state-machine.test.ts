@@ -5,7 +5,6 @@ import { errorCode } from '../../src/env/errors.js';
 import { commandOf, encodeOpenSession, encodeWrite, isCommandEntry } from '../../src/kv/command.js';
 import { APPLIED_KEY, encodeApplied } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
-import { encodeCommand } from '../../src/protocol/codec.js';
 import type { Entry } from '../../src/raft/types.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
@@ -591,8 +590,7 @@ test('small appends to large values make no batch that an engine cannot take', (
     sizes.push(operations.reduce((sum, each) => sum + (each.type === 'put' ? each.value.length : 0), 0));
     return write1(operations);
   };
-  const entryOf = (operations: WriteOperation[]) =>
-    commandEntry(encodeWrite(16 * MIB, encodeCommand('write', write(operations))));
+  const entryOf = (operations: WriteOperation[]) => commandEntry(encodeWrite(16 * MIB, write(operations)));
   const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
   for (const key of keys)
     machine.apply(machine.appliedIndex + 1, [

@@ -2,18 +2,18 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
+import type { KvError } from '../../src/kv/kv-error.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
-import {
-  DEFAULT_KV_LIMITS,
-  type KvLimits,
-  type KvReadRequest,
-  type KvRequest,
-  KvService,
-} from '../../src/kv/service.js';
-import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
-import type { OutboundMessage } from '../../src/protocol/messages.js';
+import type { Caller, Rights, Scan } from '../../src/kv/requests.js';
+import { DEFAULT_KV_LIMITS, type KvLimits, KvService } from '../../src/kv/service.js';
 import type { Applied, CommandLog } from '../../src/replica/ports.js';
 import { MemoryEngine, operation, type Write, write } from './kv-lab.js';
+
+const callerWith = (rights: Partial<Rights>): Caller => ({
+  door: 'test',
+  rights: { read: true, write: true, administrate: false, ...rights },
+});
+const CALLER = callerWith({});
 
 /** In the replica's place: commits at once, unless it is told to fail or to wait. */
 class InstantReplica implements CommandLog<CommandResult> {
@@ -57,44 +57,74 @@ function open(limits: Partial<KvLimits> = {}) {
     limits: { ...DEFAULT_KV_LIMITS, ...limits },
     clientAddressOf: (node) => `host${node}:7001`,
   });
-  const handle = (message: OutboundMessage) => service.handle(received(message));
   return {
     engine,
     replica,
     service,
-    handle,
-    write: (command: Write) => handle({ type: 'write', requestId: 1, ...command }),
+    write: (command: Write) => service.write(CALLER, command),
     get: (key: string, consistency: 'linearizable' | 'stale' = 'linearizable') =>
-      handle({ type: 'get', requestId: 1, consistency, key: Buffer.from(key) }),
+      service.get(CALLER, { type: 'get', consistency, key: Buffer.from(key) }),
   };
 }
 
-/** A request as it arrives: through the frame's bytes. */
-function received(message: OutboundMessage): KvRequest {
-  const { type, body } = encodeMessage(message);
-  const frameBody = Buffer.concat(body);
-  return Object.assign(decodeMessage({ type, body: frameBody }), { frameBody }) as KvRequest;
+function errorOf(answer: KvError | { readonly type: string }): string {
+  return 'outcome' in answer ? `${answer.code} ${answer.outcome}` : answer.type;
 }
 
-function errorOf(answer: OutboundMessage): string {
-  return answer.type === 'error' ? `${answer.code} ${answer.outcome}` : answer.type;
-}
-
-test('writes and reads are answered under their request’s number', async () => {
-  const { handle, get } = open();
-  const written = await handle({ type: 'write', requestId: 7, ...write([operation('put', 'a', '1')]) });
-  assert.equal(written, {
-    type: 'writeReply',
-    requestId: 7,
-    applied: true,
-    index: 1,
-    results: [{ status: 'ok', existed: false, version: 1 }],
+test('a write gives its results, a read what is there', async () => {
+  const { write: send, get } = open();
+  assert.equal(await send(write([operation('put', 'a', '1')])), {
+    type: 'written',
+    write: { applied: true, index: 1, results: [{ status: 'ok', existed: false, version: 1 }] },
   });
-  const found = await get('a');
-  assert.ok(found.type === 'getReply' && found.found && found.version === 1);
-  assert.is(String(found.value), '1');
-  const missing = await get('b');
-  assert.ok(missing.type === 'getReply' && !missing.found && missing.version === 0);
+  assert.equal(await get('a'), { type: 'found', version: 1, value: Buffer.from('1') });
+  assert.equal(await get('b'), { type: 'absent' });
+});
+
+test('a caller without a right is refused, and nothing is asked of the replica', async () => {
+  const { service, replica } = open();
+  const put = write([operation('put', 'a', '1')]);
+  const read = { type: 'get', consistency: 'linearizable', key: Buffer.from('a') } as const;
+  const refusals = [
+    await service.write(callerWith({ write: false }), put),
+    await service.openSession(callerWith({ write: false }), { type: 'openSession', window: 1 }),
+    await service.get(callerWith({ read: false }), read),
+    (await service.prepareRead(callerWith({ read: false }), read))(1),
+  ];
+  assert.equal(refusals.map(errorOf), Array(4).fill('NOT_PERMITTED notCommitted'));
+  assert.equal([replica.proposals, replica.readIndexes], [0, 0]);
+  assert.is(errorOf(await service.write(callerWith({ read: false }), put)), 'written');
+  assert.is(errorOf(await service.get(callerWith({ write: false }), read)), 'found');
+});
+
+test('what no entry can hold is refused before it is proposed', async () => {
+  const { service, write: send, replica } = open();
+  const put = operation('put', 'a', '1');
+  const refused = async (command: Write) =>
+    assert.is(errorOf(await send(command)), 'INVALID_REQUEST notCommitted');
+  for (const id of [0, -1, 1.5, Number.NaN, 2 ** 53]) await refused(write([put], { id, sequence: 1 }));
+  for (const sequence of [-1, 1.5, Number.NaN, 2 ** 53])
+    await refused(write([put], { id: 1, sequence, floor: -9 }));
+  await refused(write([{ ...put, conditionVersion: -1 }]));
+  await refused(write([{ ...put, action: 'toString' as 'put' }]));
+  await refused(write([{ ...put, condition: 'never' as 'always' }]));
+  for (const window of [-1, 0.5, 2 ** 32, Number.NaN]) {
+    const opened = await service.openSession(CALLER, { type: 'openSession', window });
+    assert.is(errorOf(opened), 'INVALID_REQUEST notCommitted');
+  }
+  assert.is(replica.proposals, 0);
+});
+
+test('a read that is no read is refused: it is not taken for a stale one, nor for an endless scan', async () => {
+  const { service, replica, get } = open();
+  assert.is(errorOf(await get('a', 'constructor' as 'stale')), 'INVALID_REQUEST notCommitted');
+  const scan: Scan = {
+    ...{ type: 'scan', consistency: 'linearizable', from: Buffer.alloc(0), to: undefined },
+    ...{ limit: 0, reverse: false, keysOnly: false },
+  };
+  for (const limit of [-1, 0.5, Number.NaN])
+    assert.is(errorOf(await service.scan(CALLER, { ...scan, limit })), 'INVALID_REQUEST notCommitted');
+  assert.is(replica.readIndexes, 0);
 });
 
 test('a linearizable read asks for an index, a stale one does not', async () => {
@@ -104,7 +134,7 @@ test('a linearizable read asks for an index, a stale one does not', async () => 
   await get('a');
   assert.is(replica.readIndexes, 1);
   replica.failure = new RaftreeError('NOT_LEADER', '', { info: { leader: 2, outcome: 'notCommitted' } });
-  assert.is(errorOf(await get('a', 'stale')), 'getReply');
+  assert.is(errorOf(await get('a', 'stale')), 'absent');
 });
 
 test('what is over a limit is refused before it is proposed', async () => {
@@ -130,15 +160,15 @@ test('what is over a limit is refused before it is proposed', async () => {
   assert.is(errorOf(await get('')), 'KEY_EMPTY notCommitted');
   assert.is(errorOf(await get('k'.repeat(9))), 'KEY_TOO_LARGE notCommitted');
   assert.is(replica.proposals, 0);
-  assert.is(await refused(write([put('k'.repeat(8), 'x'.repeat(16))])), 'writeReply');
+  assert.is(await refused(write([put('k'.repeat(8), 'x'.repeat(16))])), 'written');
 });
 
 test('the limit of values holds for what an append would make', async () => {
   const { write: send } = open({ maxValueBytes: 4 });
   await send(write([operation('put', 'a', '123')]));
   const answer = await send(write([operation('append', 'a', '45')]));
-  assert.ok(answer.type === 'writeReply' && !answer.applied);
-  assert.is(answer.results[0]?.status, 'valueTooLarge');
+  assert.ok(answer.type === 'written' && !answer.write.applied);
+  assert.is(answer.write.results[0]?.status, 'valueTooLarge');
 });
 
 test('each failure says whether the write may be there', async () => {
@@ -175,8 +205,7 @@ test('whoever asks a follower learns where the leader is', async () => {
   replica.failure = new RaftreeError('NOT_LEADER', '', { info: { leader: 3, outcome: 'notCommitted' } });
   const answer = await get('a');
   assert.ok(answer.type === 'error');
-  assert.is(answer.leaderId, 3);
-  assert.is(answer.leaderAddress, 'host3:7001');
+  assert.equal(answer.leader, { id: 3, address: 'host3:7001' });
 });
 
 test('a read that the disk fails is told as such', async () => {
@@ -188,22 +217,21 @@ test('a read that the disk fails is told as such', async () => {
 });
 
 test('an unknown session and a sequence outside the window are refused', async () => {
-  const { handle, write: send } = open();
-  const opened = await handle({ type: 'openSession', requestId: 1, window: 2 });
-  assert.equal(opened, { type: 'sessionOpened', requestId: 1, sessionId: 1, window: 2 });
+  const { service, write: send } = open();
+  const opened = await service.openSession(CALLER, { type: 'openSession', window: 2 });
+  assert.equal(opened, { type: 'sessionOpened', sessionId: 1, window: 2 });
   const put = [operation('put', 'a', '1')];
   assert.is(errorOf(await send(write(put, { id: 9, sequence: 1 }))), 'SESSION_EXPIRED notCommitted');
   assert.is(errorOf(await send(write(put, { id: 1, sequence: 3 }))), 'INVALID_REQUEST notCommitted');
-  assert.is(errorOf(await send(write(put, { id: 1, sequence: 2 }))), 'writeReply');
+  assert.is(errorOf(await send(write(put, { id: 1, sequence: 2 }))), 'written');
 });
 
 test('a scan comes in pages, at most as long as both sides want', async () => {
-  const { handle, write: send } = open({ maxScanEntries: 3 });
+  const { service, write: send } = open({ maxScanEntries: 3 });
   for (const key of ['a', 'b', 'c', 'd', 'e']) await send(write([operation('put', key, key.repeat(3))]));
   const scan = async (limit: number, reverse = false, keysOnly = false) => {
-    const answer = await handle({
+    const answer = await service.scan(CALLER, {
       type: 'scan',
-      requestId: 1,
       consistency: 'linearizable',
       from: Buffer.from('a'),
       to: Buffer.from('e'),
@@ -211,7 +239,7 @@ test('a scan comes in pages, at most as long as both sides want', async () => {
       reverse,
       keysOnly,
     });
-    assert.ok(answer.type === 'scanReply');
+    assert.ok(answer.type === 'page');
     return `${answer.entries.map(({ key, value }) => `${key}=${value}`).join(' ')}${answer.more ? ' more' : ''}`;
   };
   assert.is(await scan(0), 'a=aaa b=bbb c=ccc more');
@@ -228,8 +256,8 @@ test('requests beyond the limit of pending ones are refused, and let in again la
   const pending = [get('a'), get('b')];
   assert.is(errorOf(await get('c')), 'OVERLOADED notCommitted');
   release();
-  assert.equal((await Promise.all(pending)).map(errorOf), ['getReply', 'getReply']);
-  assert.is(errorOf(await get('c')), 'getReply');
+  assert.equal((await Promise.all(pending)).map(errorOf), ['absent', 'absent']);
+  assert.is(errorOf(await get('c')), 'absent');
 });
 
 test('draining lets what is under way finish and refuses what comes', async () => {
@@ -242,7 +270,7 @@ test('draining lets what is under way finish and refuses what comes', async () =
   assert.is(errorOf(await get('a')), 'SHUTTING_DOWN notCommitted');
   assert.is(drained, 0);
   release();
-  assert.is(errorOf(await pending), 'writeReply');
+  assert.is(errorOf(await pending), 'written');
   await Promise.all(all);
   assert.is(drained, 2);
 });
@@ -269,7 +297,7 @@ test('large writes go a few at a time, in order; small ones pass them', async ()
   await Promise.all([...large, small]);
   assert.equal(
     order,
-    Array.from({ length: 20 }, (_, i) => `writeReply ${i}`),
+    Array.from({ length: 20 }, (_, i) => `written ${i}`),
   );
 });
 
@@ -292,20 +320,19 @@ test('where many wait, pages of a scan are smaller, but not of next to nothing',
     );
     await send(write(operations));
   }
-  const scan = {
+  const scan: Scan = {
     type: 'scan',
-    requestId: 1,
     consistency: 'stale',
     from: Buffer.alloc(0),
     to: undefined,
     reverse: false,
     keysOnly: false,
     limit: 0,
-  } as const;
-  const answer = await service.prepareRead(received(scan) as KvReadRequest);
+  };
+  const answer = await service.prepareRead(CALLER, scan);
   const pageOf = (share: number) => {
     const page = answer(share);
-    return page.type === 'scanReply' ? [page.entries.length, page.more] : page;
+    return page.type === 'page' ? [page.entries.length, page.more] : page;
   };
   assert.equal([1, 0.25, 0.001].map(pageOf), [
     [400, false],

@@ -2,13 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import type { OutboundFrame } from '../../src/net/frame.js';
-import {
-  commandBytes,
-  decodeCommand,
-  decodeMessage,
-  encodeCommand,
-  encodeMessage,
-} from '../../src/protocol/codec.js';
+import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
 import { MESSAGES, type MessageName } from '../../src/protocol/messages.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { SAMPLES } from './samples.js';
@@ -132,18 +126,6 @@ test('messages of every size around the block size keep their bytes', () => {
   }
   // Only now: a later message must not have written over an earlier one.
   for (const { message, frame } of sent) assert.equal(decodeMessage(received(frame)), message);
-});
-
-test('a write is stored as it came: the bytes after its requestId are a command', () => {
-  const { body } = received(encodeMessage(SAMPLES.write));
-  const { type: _, requestId: __, ...command } = SAMPLES.write;
-  assert.equal(decodeCommand('write', commandBytes(body)), command);
-  assert.equal(encodeCommand('write', command), commandBytes(body));
-  assert.equal(decodeCommand('openSession', encodeCommand('openSession', { window: 9 })), { window: 9 });
-  assert.is(
-    codeThrown(() => decodeCommand('write', commandBytes(body).subarray(1))),
-    'MALFORMED_MESSAGE',
-  );
 });
 
 test('random and damaged bodies give a message or MALFORMED_MESSAGE, never anything else', () => {

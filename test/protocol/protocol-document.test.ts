@@ -7,20 +7,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MAX_PENDING_PER_CONNECTION } from '../../src/doors/native/listener.js';
+import { MAX_PENDING_PER_CONNECTION } from '../../src/doors/native/request-handler.js';
 import { MAX_GROWN_BYTES } from '../../src/kv/atomic-write.js';
+import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../../src/kv/limits.js';
 import { DEFAULT_KV_LIMITS } from '../../src/kv/service.js';
 import { MAX_KEPT_RESULTS, MAX_SESSIONS, MAX_WINDOW } from '../../src/kv/sessions.js';
 import { DEFAULT_CHANNEL_OPTIONS } from '../../src/net/channel-options.js';
 import { encodeFrame } from '../../src/net/frame-encoder.js';
 import { encodeMessage } from '../../src/protocol/codec.js';
 import { describeErrors, describeMessages } from '../../src/protocol/describe.js';
-import {
-  MAX_ANSWER_BYTES,
-  MAX_REQUEST_BYTES,
-  MAX_VALUE_BYTES,
-  requestFrameBytes,
-} from '../../src/protocol/limits.js';
+import { MAX_ANSWER_BYTES, requestFrameBytes } from '../../src/protocol/limits.js';
 import type { OutboundMessage } from '../../src/protocol/messages.js';
 import { DEFAULT_PROTOCOL_LIMITS, HELLO_FRAME_BYTES } from '../../src/protocol/protocol-pipeline.js';
 import { prove } from '../../src/security/proof.js';

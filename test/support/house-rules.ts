@@ -12,19 +12,21 @@ export const FLOORS: Readonly<Record<string, number>> = {
   security: 2,
   'raft-log': 3,
   level: 3,
-  protocol: 3,
   replica: 4,
   engines: 4,
   kv: 5,
-  client: 5,
-  doors: 6,
-  server: 7,
-  cli: 8,
-  sim: 8,
+  // Above kv: messages carry what kv offers, and kv knows no wire.
+  protocol: 6,
+  client: 7,
+  doors: 7,
+  server: 8,
+  cli: 9,
+  sim: 9,
 };
 
 /** Floors within a room, by folder or single file; `.` is the room's own files. They follow the same rule. */
 export const INNER_FLOORS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  doors: { '.': 0, native: 1 },
   lsm: {
     base: 0,
     memtable: 1,

@@ -8,9 +8,9 @@ import type { EngineOperation } from '../../engines/storage-engine.js';
 import {
   type Command,
   commandOf,
+  type EntryOperation,
   type VoidEntry,
   type WriteCommand,
-  type WriteOperation,
 } from '../../kv/command.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
@@ -210,7 +210,7 @@ export class Reference {
       this.#sessions.set(index, { window, floor: 0, slots: new Map() });
       return { type: 'sessionOpened', sessionId: index, window };
     }
-    const { sessionId, sequence, acknowledgedThrough } = command.write;
+    const { id: sessionId, sequence, acknowledgedThrough } = command.session ?? NO_SESSION;
     const session = this.#sessions.get(sessionId);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
     const slot = sequence % session.window;
@@ -222,7 +222,7 @@ export class Reference {
     const floor = Math.max(session.floor, acknowledgedThrough);
     if (sequence <= floor || sequence > floor + session.window)
       return { type: 'refused', code: 'INVALID_REQUEST' };
-    const write = this.#write(index, command.write, command.maxValueBytes);
+    const write = this.#write(index, command);
     this.#sessions.delete(sessionId);
     this.#sessions.set(sessionId, session);
     session.floor = floor;
@@ -231,10 +231,10 @@ export class Reference {
   }
 
   /** PROTOCOL.md, "Writes": conditions first, all on the state before; then the effects, one on the other, or none. */
-  #write(index: number, { operations }: WriteCommand, maxValueBytes: number): WriteResult {
+  #write(index: number, { operations, maxValueBytes }: WriteCommand): WriteResult {
     const keys = new Map<string, KeyState | undefined>();
     for (const { key } of operations) keys.set(key.toString(), this.stateAt(key.toString(), index));
-    const presentOf = ({ key }: WriteOperation) => keys.get(key.toString());
+    const presentOf = ({ key }: EntryOperation) => keys.get(key.toString());
     if (!operations.every((operation) => isMet(operation, presentOf(operation)))) {
       const results = operations.map((operation): OperationResult => {
         const present = presentOf(operation);
@@ -288,6 +288,8 @@ export class Reference {
 }
 
 const NONE: CommandResult = { type: 'none' };
+/** No client here writes without a session. */
+const NO_SESSION = { id: 0, sequence: 0, acknowledgedThrough: 0 };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;
 
@@ -306,8 +308,8 @@ function show(state: KeyState | undefined): string {
   return `version ${state.version}, ${state.value.length} bytes (${state.value.toString('latin1', 0, 24)}…)`;
 }
 
-function isMet(operation: WriteOperation, present: KeyState | undefined): boolean {
-  const conditions: Record<WriteOperation['condition'], boolean> = {
+function isMet(operation: EntryOperation, present: KeyState | undefined): boolean {
+  const conditions: Record<EntryOperation['condition'], boolean> = {
     always: true,
     exists: present !== undefined,
     absent: present === undefined,
@@ -319,7 +321,7 @@ function isMet(operation: WriteOperation, present: KeyState | undefined): boolea
 
 function effect(
   version: number,
-  { action, value }: WriteOperation,
+  { action, value }: EntryOperation,
   present: KeyState | undefined,
 ): KeyState | undefined {
   switch (action) {

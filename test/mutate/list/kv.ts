@@ -2,6 +2,9 @@
 import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
 const atomicWrite = inFile('kv/atomic-write.js');
+const batchKeys = inFile('kv/batch-keys.js');
+const command = inFile('kv/command.js');
+const keyTable = inFile('kv/key-table.js');
 const engine = inFile('kv/join-checker.js');
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
@@ -140,9 +143,9 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'in a batch a key that it deleted is there again',
     reason: 'null and undefined look alike',
     patches: [
-      atomicWrite(
-        'change === undefined ? before(operation) : (change ?? undefined)',
-        'change ?? before(operation)',
+      batchKeys(
+        'key.staged === undefined ? this.before(key) : (key.staged ?? undefined)',
+        'key.staged ?? this.before(key)',
       ),
     ],
     killedBy: randomFaults(60),
@@ -151,7 +154,10 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'a key that an entry of the same range deleted is there again',
     reason: 'null and undefined look alike',
     patches: [
-      machine('if (changed !== undefined) return changed ?? undefined;', 'if (changed) return changed;'),
+      batchKeys(
+        'if (key.left !== undefined) return key.left ?? undefined;',
+        'if (key.left) return key.left;',
+      ),
     ],
     killedBy: randomFaults(60),
   },
@@ -160,8 +166,8 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'it is the same key',
     patches: [
       atomicWrite(
-        'changes.set(name, { version: index, value });',
-        'changes.set(name, { version: present?.version ?? index, value });',
+        'keys.stage(key, { version: index, value });',
+        'keys.stage(key, { version: present?.version ?? index, value });',
       ),
     ],
     killedBy: randomFaults(40),
@@ -202,5 +208,35 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'a gap forwards may be a snapshot',
     patches: [engine('first !== lastIndex + 1', 'first <= lastIndex')],
     killedBy: ['kv/join-checker'],
+  },
+  {
+    name: 'a write that is refused takes effect with the next one',
+    reason: 'what is staged is overwritten anyway',
+    patches: [batchKeys('refuse() { this.#end(); }', 'refuse() { this.#keptValueBytes = 0; }')],
+    killedBy: ['kv/batch-keys', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'a write holds every value that it looks at',
+    reason: 'a cache',
+    patches: [batchKeys('if (this.#keptValueBytes <= MAX_KEPT_VALUE_BYTES) {', '{')],
+    killedBy: ['kv/batch-keys'],
+  },
+  {
+    name: 'a key and another that begins with it are one',
+    reason: 'all bytes that both have are equal',
+    patches: [keyTable('if (byte === key.length && byte === other.length)', 'if (byte === shorter)')],
+    killedBy: randomFaults(40),
+  },
+  {
+    name: 'numbers in commands lose their high half',
+    reason: 'small ones are seen in tests',
+    patches: [command('return high * 2 ** 32 + this', 'return this')],
+    killedBy: ['kv/command'],
+  },
+  {
+    name: 'bytes behind a command are ignored',
+    reason: 'what is needed has been read',
+    patches: [command("if (!reader.isAtEnd) throw new RangeError('it has bytes behind its end');", '')],
+    killedBy: ['kv/command', 'kv/kv-state-machine'],
   },
 ];

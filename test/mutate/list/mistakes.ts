@@ -113,12 +113,7 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'whoever speaks as a client changes the members',
     reason: 'clients are in the same network',
-    patches: [
-      inFile('doors/native/listener.js')(
-        'this.#mayAdministrate = isProven || isOpen;',
-        'this.#mayAdministrate = true;',
-      ),
-    ],
+    patches: [inFile('doors/native/request-handler.js')('callerWho(isProven || isOpen)', 'callerWho(true)')],
     killedBy: under('strangeOperator', 5),
   },
 ];

@@ -6,7 +6,7 @@ const proof = inFile('security/proof.js');
 const senders = inFile('raft/senders.js');
 const raft = inFile('raft/raft.js');
 const leadership = inFile('raft/leadership.js');
-const clientDoor = inFile('doors/native/listener.js');
+const clientDoor = inFile('doors/native/request-handler.js');
 
 export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
@@ -32,7 +32,7 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
     name: 'whoever connects with any role may administrate',
     reason: 'the handshake has been passed',
-    patches: [clientDoor('this.#mayAdministrate = isProven || isOpen;', 'this.#mayAdministrate = true;')],
+    patches: [clientDoor('callerWho(isProven || isOpen)', 'callerWho(true)')],
     killedBy: ['server/security'],
   },
   {
@@ -90,15 +90,13 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
     name: 'an entry that nobody can decode stops the machine',
     reason: 'no leader writes such',
-    patches: [
-      inFile('kv/command.js')("return { type: 'void', reason: errorMessage(error) };", 'throw error;'),
-    ],
+    patches: [inFile('kv/command.js')("return { type: 'void', reason: error.message };", 'throw error;')],
     killedBy: ['kv/kv-state-machine', 'server/strangers'],
   },
   {
     name: 'appends make a value of any size in one batch',
     reason: 'requests are small',
-    patches: [inFile('kv/kv-state-machine.js')('if (batch.writtenBytes > FULL_BATCH_BYTES)', 'if (false)')],
+    patches: [inFile('kv/kv-state-machine.js')('if (keys.changedBytes > FULL_BATCH_BYTES)', 'if (false)')],
     killedBy: ['kv/kv-state-machine'],
   },
   {

@@ -1,0 +1,198 @@
+/** The last handler of a client's connection: messages become requests to kv/, and results become messages. */
+import { RaftreeError } from '../../env/errors.js';
+import type { RequestLimits } from '../../kv/limits.js';
+import type { Caller } from '../../kv/requests.js';
+import type { KvService } from '../../kv/service.js';
+import { type Answer, AnswerGate } from '../../net/answer-gate.js';
+import type { Channel } from '../../net/channel.js';
+import { hostOf, isLoopback } from '../../net/hosts.js';
+import type { Handler, HandlerContext } from '../../net/pipeline.js';
+import type { Turns } from '../../net/turns.js';
+import { errorReply } from '../../protocol/error-codes.js';
+import type { ClusterSecrets, Hello } from '../../protocol/handshake.js';
+import { MAX_ANSWER_BYTES } from '../../protocol/limits.js';
+import type { ReceivedMessage } from '../../protocol/message-handlers.js';
+import type { OutboundMessage, OutboundOf } from '../../protocol/messages.js';
+import type { Administration } from '../ports.js';
+import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
+
+/** What a connection needs of the node behind it. */
+export interface RequestHandlerParts {
+  readonly security: ClusterSecrets;
+  /** Without a secret every client may administrate, not only one that connects from this machine. */
+  readonly insecure: boolean;
+  /** Undefined before the birth of the cluster. */
+  readonly service: () => { readonly kv: KvService; readonly admin: Administration } | undefined;
+  readonly status: (requestId: number) => OutboundOf<'statusReply'>;
+  /** If this node was removed from its cluster: the message that says so. It then answers only stale reads. */
+  readonly removed: () => string | undefined;
+  readonly limits: RequestLimits;
+}
+
+/** A connection with more requests under way is not read until some are answered. */
+export const MAX_PENDING_PER_CONNECTION = 4096;
+/** What a request takes besides its bytes. */
+const REQUEST_OVERHEAD_BYTES = 1024;
+
+export class RequestHandler implements Handler {
+  readonly #parts: RequestHandlerParts;
+  readonly #channel: Channel;
+  /** Small requests with large answers must not fill the output beyond its limit. */
+  readonly #gate: AnswerGate;
+  readonly #turns: Turns;
+  #pending = 0;
+  /** Of `requests` in the budget: reads. */
+  #readBytes = 0;
+  #caller: Caller = callerWho(false);
+  #namedCluster = '';
+
+  constructor(parts: RequestHandlerParts, channel: Channel, turns: Turns) {
+    this.#parts = parts;
+    this.#channel = channel;
+    this.#turns = turns;
+    this.#gate = new AnswerGate(channel, turns);
+  }
+
+  greeted({ clusterId }: Hello, isProven: boolean): void {
+    const { security, insecure } = this.#parts;
+    const isOpen = security.secrets.length === 0 && (insecure || isLoopback(hostOf(this.#channel.remote)));
+    this.#caller = callerWho(isProven || isOpen);
+    this.#namedCluster = clusterId;
+  }
+
+  active(): void {
+    const { maxKeyBytes, maxValueBytes, maxRequestBytes, maxOperationsPerRequest } = this.#parts.limits;
+    this.#channel.write({
+      type: 'limits',
+      maxKeyBytes,
+      maxValueBytes,
+      maxRequestBytes,
+      maxOperationsPerRequest,
+      maxAnswerBytes: MAX_ANSWER_BYTES,
+    });
+  }
+
+  writabilityChanged(): void {
+    this.#gate.writable();
+  }
+
+  /** Reads under way get no answer any more. Writes go on, and count until they are done. */
+  inactive(): void {
+    this.#channel.buffers?.add('requests', -this.#readBytes);
+    this.#readBytes = 0;
+  }
+
+  read(_context: HandlerContext, received: unknown): void {
+    const request = received as ReceivedMessage;
+    if (request.type === 'status') {
+      this.#channel.write(this.#shown(this.#parts.status(request.requestId)));
+      return;
+    }
+    if (isAdministration(request) && !this.#caller.rights.administrate) {
+      this.#channel.write(errorReply(request.requestId, 'NOT_PERMITTED', this.#howToBePermitted()));
+      return;
+    }
+    const isStaleRead = 'consistency' in request && request.consistency === 'stale';
+    const removed = isStaleRead ? undefined : this.#parts.removed();
+    if (removed !== undefined && 'requestId' in request) {
+      this.#channel.write(errorReply(request.requestId, 'NODE_REMOVED', removed));
+      return;
+    }
+    const service = this.#parts.service();
+    if (!service && 'requestId' in request) {
+      const reason = 'this cluster has not begun: not all of its first members have met yet';
+      this.#channel.write(errorReply(request.requestId, 'NO_LEADER', reason));
+    } else if (service) this.#handle(request, service.kv, service.admin);
+  }
+
+  #handle(request: ReceivedMessage, kv: KvService, admin: Administration): void {
+    switch (request.type) {
+      case 'write':
+        this.#replyLater(request, kv.write(this.#caller, writeOf(request)));
+        return;
+      case 'openSession':
+        this.#replyLater(request, kv.openSession(this.#caller, request));
+        return;
+      case 'get':
+      case 'scan':
+        this.#begin(request);
+        void kv.prepareRead(this.#caller, readOf(request)).then((read) => {
+          this.#gate.run(
+            () => sized(replyTo(request.requestId, read(1 / (1 + this.#turns.waiting)))),
+            () => this.#end(request),
+          );
+        });
+        return;
+      case 'changeMembers':
+      case 'transferLeader':
+        this.#replyLater(request, admin.handle(request));
+        return;
+      default:
+        throw new RaftreeError('MALFORMED_MESSAGE', `${request.type} is not a request of a client`);
+    }
+  }
+
+  #replyLater(request: ReceivedRequest, result: Promise<Result>): void {
+    this.#begin(request);
+    void result.then((known) => {
+      this.#channel.write(replyTo(request.requestId, known));
+      this.#end(request);
+    });
+  }
+
+  /** Only an operator is told where the nodes reach each other and what the cluster is called. */
+  #shown(status: OutboundOf<'statusReply'>): OutboundMessage {
+    if (this.#caller.rights.administrate) return status;
+    const peers = status.peers.map((peer) => ({ ...peer, peerAddress: '' }));
+    return { ...status, clusterId: this.#namedCluster, peerAddress: '', peers };
+  }
+
+  #howToBePermitted(): string {
+    return this.#parts.security.secrets.length > 0
+      ? 'members and leaders are changed by who proves the cluster secret: give it with --secret-file, ' +
+          'RAFTREE_CLUSTER_SECRET_FILE, or the client option clusterSecret'
+      : 'this cluster has no secret, so members and leaders are changed from the machine of a node alone, by 127.0.0.1; ' +
+          'or set security.clusterSecret in every node.json';
+  }
+
+  #begin({ type, frameBytes }: ReceivedMessage): void {
+    this.#pending++;
+    const bytes = REQUEST_OVERHEAD_BYTES + frameBytes;
+    if (type === 'get' || type === 'scan') this.#readBytes += bytes;
+    this.#channel.buffers?.add('requests', bytes);
+    if (!this.#takesMore()) this.#channel.pauseReading();
+  }
+
+  #end({ type, frameBytes }: ReceivedMessage): void {
+    this.#pending--;
+    const bytes = REQUEST_OVERHEAD_BYTES + frameBytes;
+    if (type === 'get' || type === 'scan') this.#readBytes -= bytes;
+    this.#channel.buffers?.add('requests', -bytes);
+    if (this.#pending === 0 || this.#takesMore()) this.#channel.resumeReading();
+  }
+
+  #takesMore(): boolean {
+    return this.#pending < MAX_PENDING_PER_CONNECTION && (this.#channel.buffers?.isWithinShare ?? true);
+  }
+}
+
+/** Every client may read and write: the native door knows no users. */
+function callerWho(mayAdministrate: boolean): Caller {
+  return { door: 'native', rights: { read: true, write: true, administrate: mayAdministrate } };
+}
+
+function sized(message: Reply): Answer {
+  let sizeBytes = 0;
+  if (message.type === 'getReply') sizeBytes = message.value.length;
+  else if (message.type === 'scanReply')
+    for (const { key, value } of message.entries) sizeBytes += key.length + value.length;
+  return { message, sizeBytes };
+}
+
+type ReceivedRequest = Extract<ReceivedMessage, { readonly requestId: number }>;
+
+function isAdministration(
+  request: ReceivedMessage,
+): request is Extract<ReceivedMessage, { readonly type: 'changeMembers' | 'transferLeader' }> {
+  return request.type === 'changeMembers' || request.type === 'transferLeader';
+}

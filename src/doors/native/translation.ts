@@ -1,0 +1,57 @@
+/** Requests of the native protocol as requests to kv/, and results as messages. */
+import type { KvError } from '../../kv/kv-error.js';
+import type { Absent, Found, Get, Page, Scan, SessionOpened, Write, Written } from '../../kv/requests.js';
+import { errorReply } from '../../protocol/error-codes.js';
+import type { MessageOf, OutboundMessage } from '../../protocol/messages.js';
+import type { AdministrationDone, AdministrationError } from '../ports.js';
+
+export function writeOf({ sessionId, sequence, acknowledgedThrough, operations }: MessageOf<'write'>): Write {
+  const session = sessionId > 0 ? { id: sessionId, sequence, acknowledgedThrough } : undefined;
+  return { type: 'write', session, operations };
+}
+
+export function readOf(message: MessageOf<'get'> | MessageOf<'scan'>): Get | Scan {
+  if (message.type === 'get') return { type: 'get', consistency: message.consistency, key: message.key };
+  const { consistency, from, to, limit, reverse, keysOnly } = message;
+  return { type: 'scan', consistency, from, to, limit, reverse, keysOnly };
+}
+
+export type Result =
+  | Written
+  | SessionOpened
+  | Found
+  | Absent
+  | Page
+  | AdministrationDone
+  | AdministrationError
+  | KvError;
+
+export type Reply = Extract<
+  OutboundMessage,
+  { readonly type: 'writeReply' | 'sessionOpened' | 'getReply' | 'scanReply' | 'done' | 'error' }
+>;
+
+export function replyTo(requestId: number, result: Result): Reply {
+  switch (result.type) {
+    case 'written':
+      return { type: 'writeReply', requestId, ...result.write };
+    case 'found': {
+      const { version, value } = result;
+      return { type: 'getReply', requestId, found: true, version, value };
+    }
+    case 'absent':
+      return { type: 'getReply', requestId, found: false, version: 0, value: NOTHING };
+    case 'page':
+      return { type: 'scanReply', requestId, entries: result.entries, more: result.more };
+    case 'error': {
+      const { code, message, outcome } = result;
+      const leader = 'leader' in result ? result.leader : undefined;
+      const known = leader && { leaderId: leader.id, leaderAddress: leader.address };
+      return errorReply(requestId, code, message, { outcome, ...known });
+    }
+    default:
+      return { ...result, requestId };
+  }
+}
+
+const NOTHING = Buffer.alloc(0);

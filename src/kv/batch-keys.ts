@@ -1,0 +1,103 @@
+/**
+ * The keys that the writes of one engine batch touch, and what they hold at the moment: first what the engine has, then
+ * what the writes of the batch have left. Each key is found once per operation, by its bytes.
+ *
+ *     engine   <-   writes of the batch that are done   <-   the write at hand
+ *                   `accept` adds the write at hand to them, `refuse` forgets it
+ */
+import { KeyTable } from './key-table.js';
+import { userKey, type VersionedValue } from './keys.js';
+
+export class BatchKey {
+  /** As the engine stores it. */
+  readonly stored: Buffer;
+  /** What the writes that are done have left; null: the key is deleted; undefined: they did not change it. */
+  left: VersionedValue | null | undefined;
+  /** The same of the write at hand. */
+  staged: VersionedValue | null | undefined;
+  /** What the engine has, while the write at hand keeps it; null: nothing. */
+  read: VersionedValue | null | undefined;
+
+  constructor(key: Uint8Array) {
+    this.stored = userKey(key);
+  }
+}
+
+/** Values that one write keeps of those that it has read. What it needs of others again is read again. */
+const MAX_KEPT_VALUE_BYTES = 16 * 1024 * 1024;
+
+export class BatchKeys {
+  readonly #readStored: (stored: Buffer) => VersionedValue | undefined;
+  readonly #table = new KeyTable((key) => new BatchKey(key));
+  readonly #changed: BatchKey[] = [];
+  #changedBytes = 0;
+  #staged: BatchKey[] = [];
+  #read: BatchKey[] = [];
+  #keptValueBytes = 0;
+
+  /** `readStored`: what the engine has under a stored key. */
+  constructor(readStored: (stored: Buffer) => VersionedValue | undefined) {
+    this.#readStored = readStored;
+  }
+
+  /** Keys that the writes which are done have changed: `left` is what they hold now. */
+  get changed(): readonly BatchKey[] {
+    return this.#changed;
+  }
+
+  /** Keys and values of all changes, a key that was changed twice counted twice. */
+  get changedBytes(): number {
+    return this.#changedBytes;
+  }
+
+  of(key: Uint8Array): BatchKey {
+    return this.#table.of(key);
+  }
+
+  /** What the key held before the write at hand. */
+  before(key: BatchKey): VersionedValue | undefined {
+    if (key.left !== undefined) return key.left ?? undefined;
+    if (key.read !== undefined) return key.read ?? undefined;
+    const read = this.#readStored(key.stored);
+    this.#keptValueBytes += read?.value.length ?? 0;
+    if (this.#keptValueBytes <= MAX_KEPT_VALUE_BYTES) {
+      key.read = read ?? null;
+      this.#read.push(key);
+    }
+    return read;
+  }
+
+  /** What the key holds now, with the changes of the write at hand. */
+  present(key: BatchKey): VersionedValue | undefined {
+    return key.staged === undefined ? this.before(key) : (key.staged ?? undefined);
+  }
+
+  /** The write at hand changes the key; null deletes it. */
+  stage(key: BatchKey, change: VersionedValue | null): void {
+    if (key.staged === undefined) this.#staged.push(key);
+    key.staged = change;
+  }
+
+  /** The write at hand takes effect. */
+  accept(): void {
+    for (const key of this.#staged) {
+      if (key.left === undefined) this.#changed.push(key);
+      key.left = key.staged;
+      this.#changedBytes += key.stored.length + (key.staged?.value.length ?? 0);
+    }
+    this.#end();
+  }
+
+  /** The write at hand changes nothing. */
+  refuse(): void {
+    this.#end();
+  }
+
+  #end(): void {
+    for (const key of this.#staged) key.staged = undefined;
+    for (const key of this.#read) key.read = undefined;
+    if (this.#staged.length > 0) this.#staged = [];
+    if (this.#read.length > 0) this.#read = [];
+    this.#keptValueBytes = 0;
+  }
+}

@@ -1,0 +1,41 @@
+/** How a request to kv/ fails: a value with a code for programs, a message for people, and the outcome of a write. */
+import type { Outcome } from '../replica/refusals.js';
+
+/** Every code, and the outcome that it means unless the error says otherwise. */
+export const KV_ERROR_OUTCOMES = {
+  NOT_LEADER: 'notCommitted',
+  NO_LEADER: 'notCommitted',
+  OVERLOADED: 'notCommitted',
+  SHUTTING_DOWN: 'notCommitted',
+  LEADERSHIP_LOST: 'unknown',
+  SESSION_EXPIRED: 'notCommitted',
+  INVALID_REQUEST: 'notCommitted',
+  NOT_PERMITTED: 'notCommitted',
+  KEY_EMPTY: 'notCommitted',
+  KEY_TOO_LARGE: 'notCommitted',
+  VALUE_TOO_LARGE: 'notCommitted',
+  REQUEST_TOO_LARGE: 'notCommitted',
+  DISK_FULL: 'notCommitted',
+  READ_FAILED: 'notCommitted',
+  INTERNAL: 'unknown',
+} as const satisfies Readonly<Record<string, Outcome>>;
+
+export type KvErrorCode = keyof typeof KV_ERROR_OUTCOMES;
+
+export interface KvError {
+  readonly type: 'error';
+  readonly code: KvErrorCode;
+  readonly message: string;
+  /** `notCommitted`: the write is not in the log. `unknown`: it may take effect. A read is always `notCommitted`. */
+  readonly outcome: Outcome;
+  /** With `NOT_LEADER`. The address is empty if it is not known. */
+  readonly leader?: { readonly id: number; readonly address: string };
+}
+
+export function kvError(code: KvErrorCode, message: string, outcome?: Outcome): KvError {
+  return { type: 'error', code, message, outcome: outcome ?? KV_ERROR_OUTCOMES[code] };
+}
+
+export function isKvErrorCode(code: string): code is KvErrorCode {
+  return Object.hasOwn(KV_ERROR_OUTCOMES, code);
+}

@@ -1,0 +1,70 @@
+/**
+ * How large keys, values and requests may be. The one source for nodes and clients.
+ *
+ *     key       MAX_KEY_BYTES, on all nodes
+ *     value     limits.maxValueBytes of the leader that takes the write, at most MAX_VALUE_BYTES
+ *     request   limits.maxRequestBytes of that leader, at most MAX_REQUEST_BYTES
+ *
+ * A node's settings bind only what clients give it while it leads. What one leader has accepted, all nodes apply, keep
+ * and answer, whatever their own settings are. So limits may be changed node by node.
+ */
+import type { WriteOperation } from './requests.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const MAX_KEY_BYTES = 4 * KIB;
+/** No configuration may exceed it. An `append` makes no value larger either, whichever node leads. */
+export const MAX_VALUE_BYTES = 64 * MIB;
+export const MAX_REQUEST_BYTES = 256 * MIB;
+export const MAX_OPERATIONS_PER_REQUEST = 4096;
+
+/** What a node accepts from clients. */
+export interface RequestLimits {
+  readonly maxKeyBytes: number;
+  readonly maxValueBytes: number;
+  /** Keys, values and condition values of one write together. */
+  readonly maxRequestBytes: number;
+  readonly maxOperationsPerRequest: number;
+}
+
+export interface SizeRefusal {
+  readonly code: 'KEY_EMPTY' | 'KEY_TOO_LARGE' | 'VALUE_TOO_LARGE' | 'REQUEST_TOO_LARGE';
+  readonly message: string;
+}
+
+/** Why a node with these limits refuses a write, if it does. */
+export function refusedWrite(
+  limits: RequestLimits,
+  operations: readonly Pick<WriteOperation, 'key' | 'value' | 'conditionValue'>[],
+): SizeRefusal | undefined {
+  const { maxOperationsPerRequest, maxValueBytes, maxRequestBytes } = limits;
+  if (operations.length > maxOperationsPerRequest) {
+    const message = `${operations.length} operations exceed the limit of ${maxOperationsPerRequest} per request`;
+    return { code: 'REQUEST_TOO_LARGE', message };
+  }
+  let bytes = 0;
+  for (const { key, value, conditionValue } of operations) {
+    const refusal = refusedKey(limits, key);
+    if (refusal) return refusal;
+    if (value.length > maxValueBytes) {
+      const message = `a value of ${value.length} bytes exceeds the limit of ${maxValueBytes} bytes (limits.maxValueBytes)`;
+      return { code: 'VALUE_TOO_LARGE', message };
+    }
+    bytes += key.length + value.length + conditionValue.length;
+  }
+  if (bytes <= maxRequestBytes) return undefined;
+  const message = `a request of ${bytes} bytes exceeds the limit of ${maxRequestBytes} bytes (limits.maxRequestBytes)`;
+  return { code: 'REQUEST_TOO_LARGE', message };
+}
+
+/** Why a node with these limits refuses a key, if it does. */
+export function refusedKey(
+  { maxKeyBytes }: Pick<RequestLimits, 'maxKeyBytes'>,
+  key: Uint8Array,
+): SizeRefusal | undefined {
+  if (key.length === 0) return { code: 'KEY_EMPTY', message: 'a key has at least one byte' };
+  if (key.length <= maxKeyBytes) return undefined;
+  const message = `a key of ${key.length} bytes exceeds the limit of ${maxKeyBytes} bytes`;
+  return { code: 'KEY_TOO_LARGE', message };
+}

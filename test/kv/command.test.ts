@@ -1,0 +1,143 @@
+/** The bytes of commands in the Raft log. They are for ever: a change here makes old logs unreadable. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  type Command,
+  commandOf,
+  encodeOpenSession,
+  encodeWrite,
+  isCommandEntry,
+  writeCommandBytes,
+} from '../../src/kv/command.js';
+import type { Write } from '../../src/kv/requests.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { operation, write } from './kv-lab.js';
+
+const MAX_U53 = 2 ** 53 - 1;
+
+interface Fixture {
+  readonly what: string;
+  readonly maxValueBytes: number;
+  readonly write: Write;
+  readonly hex: string;
+}
+
+/** Entries as the first version wrote them, when an entry held the bytes of the client's frame. */
+const WRITES: readonly Fixture[] = [
+  {
+    what: 'a put without a session',
+    maxValueBytes: 1_048_576,
+    write: write([operation('put', 'key', 'value')]),
+    hex:
+      '01000010000000000000000000000000000000000000000000000000000000000101000000036b65790000000576616c7565' +
+      '01000000000000000000000000',
+  },
+  {
+    what: 'every action and condition, in a session',
+    maxValueBytes: 4096,
+    write: write(
+      [
+        operation('put', 'a', '1', { condition: 'absent' }),
+        operation('append', 'a', '2', { condition: 'exists' }),
+        operation('delete', 'b', '', { condition: 'valueIs', conditionValue: Buffer.from('x') }),
+        operation('check', 'c', '', { condition: 'versionIs', conditionVersion: 258 }),
+      ],
+      { id: 5, sequence: 3, floor: 2 },
+    ),
+    hex:
+      '010010000000000000000000050000000000000003000000000000000200000004' +
+      '010000000161000000013103000000000000000000000000' +
+      '020000000161000000013202000000000000000000000000' +
+      '03000000016200000000040000000178' +
+      '0000000000000000' +
+      '04000000016300000000050000000000000000' +
+      '00000102',
+  },
+  {
+    what: 'bytes that are no text, and the largest numbers',
+    maxValueBytes: 64 * 1024 * 1024,
+    write: write([{ ...operation('put', ''), key: Buffer.of(0, 255, 128), value: Buffer.of(255, 0) }], {
+      id: MAX_U53,
+      sequence: 2 ** 32 + 7,
+      floor: 2 ** 32,
+    }),
+    hex:
+      '0100000004001fffffffffffff0000000100000007000000010000000000000001010000000300ff8000000002ff00' +
+      '01000000000000000000000000',
+  },
+  {
+    what: 'no operations',
+    maxValueBytes: 1,
+    write: write([]),
+    hex: '010100000000000000000000000000000000000000000000000000000000000000',
+  },
+];
+
+function commandOfFixture({ maxValueBytes, write: { session, operations } }: Fixture): Command {
+  return { type: 'write', maxValueBytes, session, operations: operations as [] };
+}
+
+test('commands have the bytes that they had in the first version, and are read from them', () => {
+  for (const fixture of WRITES) {
+    const body = Buffer.from(fixture.hex, 'hex');
+    assert.is(encodeWrite(fixture.maxValueBytes, fixture.write).toString('hex'), fixture.hex, fixture.what);
+    assert.is(writeCommandBytes(fixture.write), body.length, fixture.what);
+    assert.equal(commandOf(body), commandOfFixture(fixture), fixture.what);
+    assert.ok(isCommandEntry(body), fixture.what);
+  }
+  assert.is(encodeOpenSession(7).toString('hex'), '0207000000');
+  assert.equal(commandOf(Buffer.from('0207000000', 'hex')), { type: 'openSession', window: 7 });
+});
+
+test('the first version kept the numbers of a write without a session: they mean nothing', () => {
+  const body = Buffer.from(WRITES[0]?.hex ?? '', 'hex');
+  body.fill(7, 16, 21).fill(7, 24, 29);
+  assert.equal(commandOf(body), commandOfFixture(WRITES[0] as Fixture));
+});
+
+test('a limit of values above what any node reads counts as that', () => {
+  const command = commandOf(encodeWrite(0xffff_ffff, write([operation('put', 'a', 'b')])));
+  assert.ok(command.type === 'write' && command.maxValueBytes === 64 * 1024 * 1024);
+});
+
+test('an unknown kind is void: nothing is guessed, and the reason names it', () => {
+  for (const kind of [0, 3, 255]) {
+    const body = Buffer.from(WRITES[0]?.hex ?? '', 'hex');
+    body[0] = kind;
+    const command = commandOf(body);
+    assert.ok(command.type === 'void' && command.reason.includes(`kind ${kind}`));
+    assert.not(isCommandEntry(body));
+  }
+});
+
+/** Cut, lengthened, with other bytes and other lengths; valid ones among them. */
+function mutated(random: SeededRandom): Buffer {
+  let body = Buffer.from(random.pick(WRITES).hex, 'hex');
+  for (let changes = random.between(0, 3); changes > 0; changes--) {
+    const at = random.between(0, Math.max(0, body.length - 4));
+    const how = random.between(0, 4);
+    if (how === 0 && body.length > 0) body[at] = random.between(0, 255);
+    else if (how === 1) body = body.subarray(0, at);
+    else if (how === 2) body = Buffer.concat([body, random.bytes(random.between(1, 4))]);
+    else if (how === 3 && body.length >= 4) body.writeUInt32BE(random.pick([0, 1, 2, 5, 0xffff_ffff]), at);
+    else body = Buffer.concat([body.subarray(0, at), body.subarray(at + 1)]);
+  }
+  return body;
+}
+
+test('whatever the bytes are, they are a command or void, and both ways to look at them agree', () => {
+  const random = new SeededRandom(31);
+  const seen = { write: 0, void: 0, openSession: 0 };
+  for (let i = 0; i < 20_000; i++) {
+    const body = mutated(random);
+    const command = commandOf(body);
+    seen[command.type]++;
+    assert.is(isCommandEntry(body), command.type !== 'void', body.toString('hex'));
+    if (command.type !== 'write') continue;
+    const again = encodeWrite(command.maxValueBytes, command);
+    assert.equal(commandOf(again), command, 'what is read can be written');
+  }
+  assert.ok(seen.write > 2000 && seen.void > 2000, JSON.stringify(seen));
+});
+
+test.run();
