@@ -11,8 +11,8 @@
  *     session 0: none    action: put 1, append 2, delete 3, check 4
  *     condition: always 1, exists 2, absent 3, valueIs 4, versionIs 5
  *
- * The first byte is kind and version in one: the layout of a kind never changes, a new layout gets a new kind. A kind is
- * written only when every member of the cluster can read it (ARCHITECTURE.md, "Versions of commands").
+ * The first byte is kind and version in one: the layout of a kind never changes, a new layout gets a new kind. A kind
+ * is written only when every member of the cluster can read it (ARCHITECTURE.md, "Versions of commands").
  *
  * A write carries the value limit of the leader that accepted it: every replica must decide alike, whatever its own
  * configuration says. Above MAX_VALUE_BYTES no append takes effect: such a value could not be read any more.

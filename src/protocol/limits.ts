@@ -1,6 +1,5 @@
 /**
- * How large frames may be. Keys, values and requests have their limits in kv/limits.ts; here is what the native protocol
- * adds.
+ * How large frames may be. The limits of keys, values and requests are in kv/limits.ts.
  *
  *     request   a node takes frames of its own limits.maxRequestBytes and some room
  *     answer    MAX_ANSWER_BYTES, on all nodes: every stored value fits, whatever was configured when it was written
