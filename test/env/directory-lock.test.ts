@@ -10,9 +10,9 @@ import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 
 const DIRECTORY = '/data';
-const NO_SOCKETS = (operation: FileOperation): Fault =>
-  operation.kind === 'bind' ? systemError('EPERM', 'bind', operation.path) : undefined;
-/** A file system with sockets, and one without. */
+const NO_SOCKETS = ({ kind, path }: FileOperation): Fault =>
+  kind === 'bind' || kind === 'link' ? systemError('EPERM', kind, path) : undefined;
+/** A file system with sockets, and one without, and without hard links. */
 const KINDS: readonly (readonly [string, { fault?: (operation: FileOperation) => Fault }])[] = [
   ['sockets', {}],
   ['files', { fault: NO_SOCKETS }],

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
 import type { MemberChange, MembersChanged } from '../../src/client/index.js';
+import { silentLogger } from '../../src/env/env.js';
 import type { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { type FourNodes, openFourNodes, SHORT_TIMEOUTS } from '../support/four-nodes.js';
 
@@ -116,6 +117,23 @@ test('a new member that is not reached under its peer address is refused, also w
   assert.match(warnings[0] ?? '', /^node 4 was not reached/);
   assert.is(warnings.length, 1);
   assert.is(shown(cluster), 'voters 1,2,3,4, learners ');
+});
+
+test('a joiner whose clusterId is mistyped is refused, and both sides say what to compare', async () => {
+  const lines: string[] = [];
+  const warn = (_fields: unknown, message: string) => void lines.push(message);
+  const setting = await openFourNodes(3, {
+    config: (id) => ({ ...SHORT_TIMEOUTS, ...(id === 4 ? { clusterId: 'simulatde' } : {}) }),
+    logger: { ...silentLogger, warn },
+  });
+  const { cluster } = setting;
+  const problem = /cluster "simulat(ed|de)" is not the one of the other side; compare the clusterId of both/;
+  assert.match(await refusal(setting, adding(cluster, 4)), problem);
+  for (const side of ['no connection to peer: ', 'peer connection closed: '])
+    assert.ok(
+      lines.some((line) => line.startsWith(side) && problem.test(line)),
+      `${side}\n${lines.join('\n')}`,
+    );
 });
 
 test('a node that is just starting is waited for', async () => {
