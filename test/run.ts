@@ -5,13 +5,10 @@
  * `N passed, N failed`. Exit code 1 if any failed.
  */
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine, wholeNumber } from './support/command-line.js';
 import { formatCounts, killAllRunning, runTestFiles } from './support/test-files.js';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { jobs: { type: 'string', default: '2' }, limit: { type: 'string', default: '120' } },
-});
+const { values, names } = commandLine({ jobs: wholeNumber(2), limit: wholeNumber(120) }, true);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     killAllRunning();
@@ -20,9 +17,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 const counts = await runTestFiles({
   root: fileURLToPath(new URL('../..', import.meta.url)),
-  filters: positionals,
-  jobs: Math.max(1, Number(values.jobs) || 2),
-  limitMs: (Number(values.limit) || 120) * 1000,
+  filters: names,
+  jobs: Math.max(1, values.jobs),
+  limitMs: values.limit * 1000,
   print: (line) => console.log(line),
 });
 console.log(formatCounts(counts));

@@ -7,7 +7,7 @@
  * has this fault; `--mutations`: of each core that has one, which is to be found. Exit code 1 if that is not how it
  * ends.
  */
-import { parseArgs } from 'node:util';
+import { commandLine, flag, oneOf, wholeNumber } from '../support/command-line.js';
 import { AS_IT_IS, loadCore } from './cores.js';
 import { MUTATIONS } from './mutations.js';
 import { HEADINGS, resultRow, story } from './report.js';
@@ -16,35 +16,35 @@ import { scenarios } from './scenarios.js';
 import { type Result, search } from './search.js';
 import { World } from './world.js';
 
-const { values } = parseArgs({
-  options: {
-    scenario: { type: 'string' },
-    nodes: { type: 'string' },
-    depth: { type: 'string' },
-    mutation: { type: 'string' },
-    mutations: { type: 'boolean', default: false },
-    'limit-states': { type: 'string' },
-    'limit-seconds': { type: 'string' },
-  },
+const { values } = commandLine({
+  scenario: oneOf(scenarios().map(({ name }) => name)),
+  nodes: wholeNumber(),
+  depth: wholeNumber(),
+  mutation: oneOf(MUTATIONS.map(({ name }) => name)),
+  mutations: flag(),
+  'limit-states': wholeNumber(Number.POSITIVE_INFINITY),
+  'limit-seconds': wholeNumber(Number.POSITIVE_INFINITY),
 });
-const numberOf = (text: string | undefined) => (text === undefined ? undefined : Number(text));
 
 async function explore(scenario: Scenario, core: string): Promise<{ world: World; result: Result }> {
   const world = new World(await loadCore(core), scenario);
   const result = search(world, {
-    depth: numberOf(values.depth) ?? scenario.depth,
+    depth: values.depth ?? scenario.depth,
     calmEvery: 256,
-    states: numberOf(values['limit-states']) ?? Number.POSITIVE_INFINITY,
-    seconds: numberOf(values['limit-seconds']) ?? Number.POSITIVE_INFINITY,
+    states: values['limit-states'],
+    seconds: values['limit-seconds'],
   });
   return { world, result };
 }
 
 async function exploreAll(core: string): Promise<boolean> {
-  const wanted = scenarios(numberOf(values.nodes)).filter(
+  const wanted = scenarios(values.nodes).filter(
     ({ name }) => values.scenario === undefined || name === values.scenario,
   );
-  if (wanted.length === 0) throw new Error('there is no such scenario');
+  if (wanted.length === 0) {
+    console.error('no scenario has this name and so many nodes');
+    process.exit(2);
+  }
   console.log(HEADINGS);
   let states = 0;
   let seconds = 0;

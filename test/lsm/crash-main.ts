@@ -6,24 +6,17 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine, wholeNumber } from '../support/command-line.js';
 import { generateHistory } from './crash-generator.js';
 import { formatHistory } from './crash-history.js';
 import { runHistory } from './crash-run.js';
 import { shorten } from './crash-shorten.js';
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1000' },
-    first: { type: 'string', default: '1' },
-    jobs: { type: 'string', default: '1' },
-  },
-});
-const [seeds, first, jobs] = [Number(values.seeds), Number(values.first), Number(values.jobs)];
-if (![seeds, first, jobs].every((number) => Number.isInteger(number) && number >= 0) || jobs < 1) {
-  console.error('--seeds, --first and --jobs take whole numbers');
-  process.exit(2);
-}
+const { seeds, first, jobs } = commandLine({
+  seeds: wholeNumber(1000),
+  first: wholeNumber(1),
+  jobs: wholeNumber(1),
+}).values;
 
 /** The share of another process: each takes a run of seeds. */
 function runElsewhere(from: number, count: number): Promise<boolean> {
@@ -53,7 +46,7 @@ async function runHere(): Promise<boolean> {
 
 const share = Math.ceil(seeds / jobs);
 const isClean =
-  jobs === 1
+  jobs <= 1
     ? await runHere()
     : (
         await Promise.all(

@@ -5,23 +5,19 @@
  * says what did. Exit code 1 if one survives. With `--search` it tells instead which schedules, and whether random
  * faults, find a mutation within so many seeds.
  */
-import { parseArgs } from 'node:util';
+import { commandLine, flag, wholeNumber } from '../support/command-line.js';
 import { failsAnyhow, kill, search } from './killers.js';
 import { isBySimulator, type Mutation } from './mutation.js';
 import { MUTATIONS } from './mutations.js';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    jobs: { type: 'string', default: '2' },
-    'only-simulator': { type: 'boolean', default: false },
-    search: { type: 'string' },
-  },
-});
+const { values, names } = commandLine(
+  { jobs: wholeNumber(2), 'only-simulator': flag(), search: wholeNumber() },
+  true,
+);
 
 const chosen = MUTATIONS.filter(
   ({ name, killedBy }) =>
-    (positionals.length === 0 || positionals.some((part) => name.includes(part))) &&
+    (names.length === 0 || names.some((part) => name.includes(part))) &&
     (!values['only-simulator'] || isBySimulator(killedBy)),
 );
 const startedMs = performance.now();
@@ -29,7 +25,7 @@ if (chosen.length === 0) {
   console.log('no mutation has such a name');
   process.exitCode = 1;
 } else if (values.search !== undefined) {
-  const seeds = Number(values.search);
+  const seeds = values.search;
   await forEach(chosen, async ({ name }) => {
     const found = await search(name, Math.min(seeds, 3), seeds);
     console.log([name, ...(found.length > 0 ? found : ['nothing found it'])].join('\n    ').slice(0, 4000));
@@ -73,7 +69,7 @@ async function forEach<T>(all: readonly T[], run: (one: T) => Promise<void>): Pr
   const work = async () => {
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await run(one);
   };
-  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs) || 1) }, work));
+  await Promise.all(Array.from({ length: Math.max(1, values.jobs) }, work));
 }
 
 function secondsSince(ms: number): string {

@@ -5,40 +5,35 @@
  * Runs whole clusters in virtual time. A failure prints its seed, the broken rule and the last events; exit code 1.
  */
 import * as fs from 'node:fs';
-import { parseArgs } from 'node:util';
 import { COVERAGE } from '../../src/sim/rules/coverage.js';
 import { FAULTS } from '../../src/sim/setting/fault-names.js';
-import { PROFILES, type Profile } from '../../src/sim/setting/setting.js';
+import { PROFILES } from '../../src/sim/setting/setting.js';
 import { type RunResult, simulate } from '../../src/sim/simulation.js';
+import { commandLine, flag, oneOf, someOf, text, wholeNumber } from '../support/command-line.js';
 import { runSeeds } from './pool.js';
-import { scheduleOf } from './schedules/schedules.js';
+import { SCHEDULES, scheduleOf } from './schedules/schedules.js';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string' },
-    seeds: { type: 'string' },
-    first: { type: 'string', default: '1' },
-    stride: { type: 'string', default: '1' },
-    jobs: { type: 'string', default: '1' },
-    trace: { type: 'string' },
-    profile: { type: 'string', default: 'all' },
-    faults: { type: 'string', default: '' },
-    schedule: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    'until-broken': { type: 'boolean', default: false },
-    'limit-ms': { type: 'string', default: 'Infinity' },
-  },
+const { values } = commandLine({
+  seed: wholeNumber(),
+  seeds: wholeNumber(1),
+  first: wholeNumber(1),
+  stride: wholeNumber(1),
+  jobs: wholeNumber(1),
+  trace: text('FILE'),
+  profile: oneOf(PROFILES, 'all'),
+  faults: someOf(FAULTS.map(({ name }) => name)),
+  schedule: oneOf(SCHEDULES.map(({ name }) => name)),
+  json: flag(),
+  'until-broken': flag(),
+  'limit-ms': wholeNumber(Number.POSITIVE_INFINITY),
 });
-const profile = PROFILES.find((name) => name === values.profile);
-if (!profile) throw new Error(`--profile is one of ${PROFILES.join(', ')}`);
-const faults = FAULTS.map(({ name }) => name).filter((name) => values.faults.split(',').includes(name));
+const { seed, seeds, first, profile, faults } = values;
 const schedule = values.schedule === undefined ? undefined : scheduleOf(values.schedule);
-const first = Number(values.first);
-if (values.seed !== undefined) await runOne(Number(values.seed), profile);
-else if (values.json) await runHere(Number(values.seeds ?? 1), profile);
-else await runMany(Number(values.seeds ?? 1), Math.max(1, Number(values.jobs)), profile);
+if (seed !== undefined) await runOne(seed);
+else if (values.json) await runHere();
+else await runMany(Math.max(1, values.jobs));
 
-async function runOne(seed: number, chosen: Profile): Promise<void> {
+async function runOne(one: number): Promise<void> {
   const file = values.trace === undefined ? undefined : fs.openSync(values.trace, 'w');
   let buffered: string[] = [];
   const flush = () => {
@@ -51,12 +46,12 @@ async function runOne(seed: number, chosen: Profile): Promise<void> {
   };
   const startedMs = performance.now();
   const result = await simulate({
-    ...{ seed, profile: chosen, faults, schedule },
+    ...{ seed: one, profile, faults, schedule },
     ...(file === undefined ? {} : { sink }),
   });
   flush();
   if (result.failure) console.log(result.failure.report);
-  else console.log(`seed ${seed}: all rules held`);
+  else console.log(`seed ${one}: all rules held`);
   const seconds = (performance.now() - startedMs) / 1000;
   console.log(
     `${(result.virtualMs / 1000).toFixed(1)} s of virtual time in ${seconds.toFixed(2)} s, ${result.events} events, ${result.calls} calls`,
@@ -68,22 +63,21 @@ async function runOne(seed: number, chosen: Profile): Promise<void> {
 }
 
 /** Each result as a line of JSON, for the process that shares the seeds out. */
-async function runHere(count: number, chosen: Profile): Promise<void> {
+async function runHere(): Promise<void> {
   // Stack traces cost more than whatever they would tell about errors that the house expects.
   Error.stackTraceLimit = 0;
-  for (let i = 0; i < count && performance.now() < Number(values['limit-ms']); i++) {
-    const seed = first + i * Number(values.stride);
-    const result = await simulate({ seed, profile: chosen, faults, schedule });
+  for (let i = 0; i < seeds && performance.now() < values['limit-ms']; i++) {
+    const result = await simulate({ seed: first + i * values.stride, profile, faults, schedule });
     process.stdout.write(`${JSON.stringify(result)}\n`);
     if (result.failure && values['until-broken']) return;
   }
 }
 
-async function runMany(count: number, jobs: number, chosen: Profile): Promise<void> {
+async function runMany(jobs: number): Promise<void> {
   const startedMs = performance.now();
   let done = 0;
   const results = await runSeeds({
-    ...{ first, seeds: count, jobs, profile: chosen, faults, schedule: schedule?.name },
+    ...{ first, seeds, jobs, profile, faults, schedule: schedule?.name },
     take: ({ failure }) => {
       if (failure) console.log(`${failure.report}\n`);
       if (++done % 50 === 0) console.log(`${done} seeds`);
