@@ -20,6 +20,8 @@ function isNew(type: Change['type']): type is 'addVoter' | 'addLearner' {
 
 /** Fewer voters than this are not left. */
 export const LEAST_VOTERS = 3;
+/** The longest mean time from one change to the next while there are fewer. */
+const GROWTH_EVERY_MS = 500;
 
 export class Operator {
   readonly #cluster: RunCluster;
@@ -37,14 +39,24 @@ export class Operator {
     const { operateEveryMs, changesMembers } = this.#cluster.setting;
     if (operateEveryMs === 0) return;
     while (!this.#stopped) {
-      await this.#cluster.sleep(this.#random.float() * 2 * operateEveryMs);
+      // A group that is too small to lose a machine is to grow soon.
+      const everyMs = this.#isSmall() ? Math.min(operateEveryMs, GROWTH_EVERY_MS) : operateEveryMs;
+      await this.#cluster.sleep(this.#random.float() * 2 * everyMs);
       if (this.#stopped) break;
       // Now and then the next change is asked for before the last one is answered.
-      if (changesMembers && this.#random.chance(0.2)) void this.#changeMembers();
+      if (this.#isSmall()) await this.#changeMembers();
+      else if (changesMembers && this.#random.chance(0.2)) void this.#changeMembers();
       else if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
       else await this.#transfer();
     }
     await this.#commands.close();
+  }
+
+  /** It was begun by one node and has not grown yet. */
+  #isSmall(): boolean {
+    const { changesMembers, nodes } = this.#cluster.setting;
+    const { voters = [] } = this.#cluster.leader?.node?.status(0) ?? {};
+    return changesMembers && nodes === 1 && voters.length < LEAST_VOTERS;
   }
 
   stop(): void {
@@ -83,14 +95,16 @@ export class Operator {
     const learners = machines.filter(({ id }) => status.learners.includes(id));
     const outside = machines.filter((machine) => !voters.includes(machine) && !learners.includes(machine));
     const changes: Change[] = [];
+    const isSmall = this.#isSmall();
+    const candidates = isSmall ? [...outside, ...learners] : machines;
     const count = random.chance(0.6) ? 1 : random.between(2, 3);
     let voterCount = voters.length;
     for (let i = 0; i < count; i++) {
       const dice = random.float();
-      const machine = random.pick(machines);
+      const machine = random.pick(candidates);
       if (changes.some((change) => change.machine === machine)) continue;
       if (outside.includes(machine) || learners.includes(machine)) {
-        const becomesVoter = dice < 0.6;
+        const becomesVoter = isSmall || dice < 0.6;
         if (becomesVoter) voterCount++;
         const type = learners.includes(machine)
           ? becomesVoter
