@@ -7,15 +7,14 @@ import {
   type AppendBatch,
   EMPTY_HARD_STATE,
   type Entry,
-  entrySizeBytes,
   FIRST_BASE,
   type HardState,
   type Input,
   type Message,
-  type OutgoingMessage,
   type Output,
   type RaftOptions,
 } from '../../src/raft/types.js';
+import { filled, recovered, written } from '../raft/entries.js';
 import type { CoreModules } from './cores.js';
 import type { Scenario } from './scenario.js';
 
@@ -178,11 +177,7 @@ export class Machine {
     const state = {
       hardState: host.hardState,
       base: { ...FIRST_BASE, configuration: configurationOf(members) },
-      entries: host.durableLog.map((entry) => ({
-        term: entry.term,
-        sizeBytes: entrySizeBytes(entry),
-        change: entry.kind === 'configuration' ? decodeChange(entry.body) : undefined,
-      })),
+      entries: recovered(host.durableLog, decodeChange),
       applied: keepsApplied ? host.durablyApplied : BASE,
       restarted: host.boots > 0,
       promisedMs: host.longestPromiseMs,
@@ -202,10 +197,10 @@ export class Machine {
 
   #carryOut(host: Host, { append, send, apply, reads, failedReads }: Output, turn: Turn): void {
     if (append) {
-      if (append.entries.length > 0) host.log = written(host.log, append);
+      if (append.entries.length > 0) host.log = written(host.log, BASE, append);
       host.writing.push(append);
     }
-    for (const { to, message } of send) turn.sent.push({ to, message: filled(host, message) });
+    for (const { to, message } of send) turn.sent.push({ to, message: filled(host.log, BASE, message) });
     turn.reads.push(...reads);
     turn.failedReads.push(...failedReads);
     if (append && (this.isPrompt || !this.#lateDisks.has(host.id))) this.#persist(host);
@@ -217,7 +212,7 @@ export class Machine {
   #persist(host: Host): void {
     const batch = host.writing.shift();
     if (!batch) return;
-    if (batch.entries.length > 0) host.durableLog = written(host.durableLog, batch);
+    if (batch.entries.length > 0) host.durableLog = written(host.durableLog, BASE, batch);
     host.hardState = batch.hardState;
     host.core.step(host.nowMs, { type: 'persisted', batch: batch.batch });
   }
@@ -229,16 +224,6 @@ export class Machine {
     host.durablyApplied = Math.max(host.durablyApplied, applying.last);
     host.core.step(host.nowMs, { type: 'applied', index: applying.last });
   }
-}
-
-function written(log: readonly Entry[], { first, entries }: AppendBatch): Entry[] {
-  return [...log.slice(0, first - BASE - 1), ...entries];
-}
-
-function filled(host: Host, message: OutgoingMessage): Message {
-  if (message.type !== 'append') return message;
-  const { first, last, ...header } = message;
-  return { ...header, entries: last < first ? [] : host.log.slice(first - BASE - 1, last - BASE) };
 }
 
 function joined(one: Turn, other: Turn): Turn {

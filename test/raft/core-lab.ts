@@ -10,7 +10,6 @@ import { Raft } from '../../src/raft/raft.js';
 import type {
   AppendBatch,
   Entry,
-  Envelope,
   HardState,
   Input,
   Message,
@@ -20,8 +19,9 @@ import type {
   SnapshotBase,
   StepResult,
 } from '../../src/raft/types.js';
-import { EMPTY_HARD_STATE, entrySizeBytes, FIRST_BASE } from '../../src/raft/types.js';
+import { EMPTY_HARD_STATE, FIRST_BASE } from '../../src/raft/types.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { between, filled, recovered, written } from './entries.js';
 
 export const LAB_OPTIONS: Omit<RaftOptions, 'id' | 'random'> = {
   heartbeatMs: 10,
@@ -144,11 +144,7 @@ export class Host {
       {
         hardState: this.disk.hardState,
         base: this.disk.base,
-        entries: this.disk.log.map((entry) => ({
-          term: entry.term,
-          sizeBytes: entrySizeBytes(entry),
-          change: entry.kind === 'configuration' ? decodeChange(entry.body) : undefined,
-        })),
+        entries: recovered(this.disk.log, decodeChange),
         applied: this.disk.base.index,
         restarted,
         promisedMs,
@@ -188,12 +184,15 @@ export class Host {
         this.snapshotsTaken++;
       }
       if (append.entries.length > 0) {
-        this.log = [...this.log.slice(0, append.first - this.base.index - 1), ...append.entries];
+        this.log = written(this.log, this.base.index, append);
       }
       this.writing.push({ batch: append, restored });
       if (this.reportsEarly) this.step(nowMs, { type: 'persisted', batch: append.batch });
     }
-    const sent = output.send.map((envelope) => this.#fill(envelope));
+    const sent = output.send.map(({ to, message }) => ({
+      to,
+      message: filled(this.log, this.base.index, message),
+    }));
     this.reads.push(...output.reads);
     this.failedReads.push(...output.failedReads);
     this.snapshotsNeeded.push(...output.snapshotsNeeded);
@@ -208,7 +207,7 @@ export class Host {
     if (last > this.disk.base.index + this.disk.log.length && !this.reportsEarly) {
       throw new Error(`node ${this.id} was to apply ${last}, which is not durable`);
     }
-    const entries = this.log.slice(first - this.base.index - 1, last - this.base.index);
+    const entries = between(this.log, this.base.index, first, last);
     this.applying = { last, entries };
     if (this.random.chance(this.applyRate)) this.finishApply(nowMs);
   }
@@ -220,13 +219,6 @@ export class Host {
     this.applying = undefined;
     this.applied.push(...entries);
     this.step(nowMs, { type: 'applied', index: last });
-  }
-
-  #fill({ to, message }: Envelope): { to: number; message: Message } {
-    if (message.type !== 'append') return { to, message };
-    const { first, last, ...header } = message;
-    const entries = this.log.slice(first - this.base.index - 1, Math.max(0, last - this.base.index));
-    return { to, message: { ...header, entries: last < first ? [] : entries } };
   }
 
   /** The disk finishes the oldest batch. */
@@ -241,7 +233,7 @@ export class Host {
       disk.applied = [...restored];
     }
     if (batch.entries.length > 0) {
-      disk.log = [...disk.log.slice(0, batch.first - disk.base.index - 1), ...batch.entries];
+      disk.log = written(disk.log, disk.base.index, batch);
     }
     disk.hardState = batch.hardState;
     this.step(nowMs, { type: 'persisted', batch: batch.batch });

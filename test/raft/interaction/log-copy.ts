@@ -1,5 +1,6 @@
 /** A log in memory, from its base on: what a core has handed over, or what of it has reached the disk. */
-import type { Entry } from '../../../src/raft/types.js';
+import type { Entry, Message, OutgoingMessage } from '../../../src/raft/types.js';
+import { between, filled, written } from '../entries.js';
 
 export class LogCopy {
   #baseIndex: number;
@@ -25,12 +26,16 @@ export class LogCopy {
   /** What it held from `first` on is replaced. */
   write(first: number, entries: readonly Entry[]): void {
     if (entries.length === 0) return;
-    this.#entries = [...this.#entries.slice(0, first - this.#baseIndex - 1), ...entries];
+    this.#entries = written(this.#entries, this.#baseIndex, { first, entries });
   }
 
   slice(first: number, last: number): Entry[] {
-    if (last < first) return [];
-    return this.#entries.slice(first - this.#baseIndex - 1, last - this.#baseIndex);
+    return between(this.#entries, this.#baseIndex, first, last);
+  }
+
+  /** The message with the entries that it names. */
+  filled(message: OutgoingMessage): Message {
+    return filled(this.#entries, this.#baseIndex, message);
   }
 
   compactTo(index: number): void {

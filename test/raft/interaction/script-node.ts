@@ -401,10 +401,7 @@ export class ScriptNode {
   }
 
   #fill({ to, message }: Envelope): InTransit[] {
-    if (message.type === 'append') {
-      const { first, last, ...header } = message;
-      return [{ from: this.id, to, message: { ...header, entries: this.log.slice(first, last) } }];
-    }
+    if (message.type === 'append') return [{ from: this.id, to, message: this.log.filled(message) }];
     const isTransfer = message.type === 'timeoutNow' && !isVoter(this.raft.configuration, this.id);
     if (isTransfer && this.options.stepsDownOnRemoval) return [];
     if (message.type !== 'requestVote') return [{ from: this.id, to, message }];
