@@ -14,7 +14,8 @@ export type {
   PlainEngine,
   StorageEngine,
 } from './engines/storage-engine.js';
-export type { Env, Logger } from './env/env.js';
+export type { DiskSpace } from './env/disk-space.js';
+export type * from './env/env.js';
 export { silentLogger } from './env/env.js';
 export { RaftreeError } from './env/errors.js';
 export { realEnv } from './env/real/real-env.js';

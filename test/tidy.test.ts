@@ -101,6 +101,15 @@ test('the package depends on what its sources import, and contains no simulator'
   assert.is(packageProblems(src, manifest).join('\n'), '');
 });
 
+test('the pages of the API are made of every entry of the package', () => {
+  const read = (name: string): unknown => JSON.parse(fs.readFileSync(path.join(root, name), 'utf8'));
+  const { exports } = read('package.json') as { exports: Record<string, string | { types: string }> };
+  const entries = Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? [] : [entry.types]));
+  const { entryPoints } = read('docs/typedoc.json') as { entryPoints: string[] };
+  const source = (types: string) => types.replace('./dist/', '../').replace('.d.ts', '.ts');
+  assert.equal([...entryPoints].sort(), entries.map(source).sort());
+});
+
 test('the rule of the package sees what is missing and what is too much', () => {
   const sources = new Map([
     ['src/kv/a.ts', `import { b } from 'b/deep';\nimport '@scope/c/deep';\nimport 'node:path';`],

@@ -93,7 +93,10 @@ export interface ScanOptions extends ReadOptions {
   readonly keysOnly?: boolean;
 }
 
-/** A node's view of its cluster. */
+/**
+ * A node's view of its cluster. PROTOCOL.md, Status, says what each field means.
+ * @interface
+ */
 export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
 
 export class RaftreeClient {

@@ -12,6 +12,6 @@ export {
   type WriteResult,
 } from './client.js';
 export { RaftreeClientError } from './client-error.js';
-export type { CallOptions, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
+export type { CallOptions, ClientEnv, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
 export type { MemberChange, MembersChanged } from './member-changes.js';
 export type { BatchOperation, Bytes, Condition } from './operations.js';

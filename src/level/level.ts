@@ -156,6 +156,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     return this.#openTree('stats()').stats();
   }
 
+  /** @internal */
   async _open(options: OpenOptions): Promise<void> {
     try {
       this.#tree = await LsmTree.open(this.location, engineOptions(options));
@@ -164,6 +165,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     }
   }
 
+  /** @internal */
   async _close(): Promise<void> {
     await Promise.allSettled(this.#compactions);
     const tree = this.#tree;
@@ -172,6 +174,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     if (tree) await asLevel(tree.close());
   }
 
+  /** @internal */
   _getSync(key: Format, options: EncodedReadOptions): Format | undefined {
     try {
       const value = this.#openTree('get()').getSync(toBytes(key), readOptions(options));
@@ -181,11 +184,13 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     }
   }
 
+  /** @internal */
   async _get(key: Format, options: EncodedReadOptions): Promise<Format | undefined> {
     const value = await asLevel(this.#openTree('get()').get(toBytes(key), readOptions(options)));
     return value && fromBytes(value, options.valueEncoding);
   }
 
+  /** @internal */
   async _getMany(keys: readonly Format[], options: EncodedReadOptions): Promise<(Format | undefined)[]> {
     const values = await asLevel(
       this.#openTree('getMany()').getMany(keys.map(toBytes), readOptions(options)),
@@ -193,34 +198,42 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
     return values.map((value) => value && fromBytes(value, options.valueEncoding));
   }
 
+  /** @internal */
   _has(key: Format, options: EncodedReadOptions): Promise<boolean> {
     return asLevel(this.#openTree('has()').has(toBytes(key), readOptions(options)));
   }
 
+  /** @internal */
   _hasMany(keys: readonly Format[], options: EncodedReadOptions): Promise<boolean[]> {
     return asLevel(this.#openTree('hasMany()').hasMany(keys.map(toBytes), readOptions(options)));
   }
 
+  /** @internal */
   _put(key: Format, value: Format, options: WriteOptions): Promise<unknown> {
     return this.#write([{ type: 'put', key: toBytes(key), value: toBytes(value) }], options);
   }
 
+  /** @internal */
   _del(key: Format, options: WriteOptions): Promise<unknown> {
     return this.#write([{ type: 'delete', key: toBytes(key) }], options);
   }
 
+  /** @internal */
   _batch(operations: readonly EncodedOperation[], options: WriteOptions): Promise<unknown> {
     return this.#write(operations.map(toEngine), options);
   }
 
+  /** @internal */
   async _clear(options: EncodedClearOptions): Promise<void> {
     await asLevel(clear(this.#openTree('clear()'), options));
   }
 
+  /** @internal */
   _iterator(options: EncodedIteratorOptions): LevelIterator<this, KDefault, VDefault> {
     return new LevelIterator(this, this.#openTree('iterator()'), options);
   }
 
+  /** @internal */
   _snapshot(options: SnapshotOptions): AbstractSnapshot {
     return new LevelSnapshot(this.#openTree('snapshot()').snapshot(), options);
   }

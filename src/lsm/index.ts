@@ -11,6 +11,7 @@ export type {
   FlushEvent,
   LsmListener,
   LsmOptions,
+  ResolvedOptions,
   StallReason,
 } from './options.js';
 export type { Entry, IteratorOptions, LsmIterator } from './read/iterator.js';

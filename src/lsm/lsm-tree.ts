@@ -223,7 +223,10 @@ export class LsmTree {
     }
   }
 
-  /** As `write`. The batch must not be used again. */
+  /**
+   * As `write`. The batch must not be used again.
+   * @internal
+   */
   writeDeletions(batch: DeletionBatch, options: WriteOptions = {}): Promise<number> {
     try {
       this.#checkWritable();
@@ -350,7 +353,10 @@ export class LsmTree {
     return this.iteratorOf(options.values === false ? copyKeyOnly : copyEntry, options);
   }
 
-  /** As `iterator`, of what a function makes of the entries. */
+  /**
+   * As `iterator`, of what a function makes of the entries.
+   * @internal
+   */
   iteratorOf<E extends object>(make: MakeEntry<E>, options: IteratorOptions = {}): LsmIterator<E> {
     this.#checkOpen();
     checkIteratorOptions(options);

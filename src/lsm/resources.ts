@@ -24,9 +24,13 @@ export interface LsmResourcesOptions {
 const MIB = 1024 * 1024;
 
 export class LsmResources {
+  /** @internal */
   readonly blocks: BlockCache;
+  /** @internal */
   readonly openTables: OpenTables;
+  /** @internal */
   readonly memtablePool: BoundedMemtablePool;
+  /** @internal */
   readonly writeBuffers: WriteBufferBudget;
   #isClosed = false;
 

@@ -5,7 +5,9 @@ export {
   type ConfigurationChange,
   configurationOf,
   type MemberChange,
+  type Transition,
 } from './configuration.js';
 export { Raft } from './raft.js';
+export type { TransferType } from './senders.js';
 export type * from './types.js';
 export { EMPTY_HARD_STATE, entrySizeBytes, FIRST_BASE, NOBODY } from './types.js';

@@ -149,7 +149,8 @@ export interface SnapshotMessage {
   readonly snapshot: SnapshotBase;
 }
 
-type SameBothWays =
+/** Messages that are the same for the core and between hosts. */
+export type SameBothWays =
   | RequestVote
   | VoteReply
   | AppendReply

@@ -195,7 +195,15 @@ export function bufferedBytesOf({ maxBufferedBytes, maxRequestBytes }: NodeConfi
   return maxBufferedBytes ?? Math.max(256 * MIB, REQUESTS_IN_BUFFERS * maxRequestBytes);
 }
 
+/**
+ * Settings of a node, complete and checked.
+ * @interface
+ */
 export type NodeConfig = z.output<typeof schema>;
+/**
+ * Settings as node.json has them: what has a default may be left out.
+ * @interface
+ */
 export type NodeConfigInput = z.input<typeof schema>;
 
 /**
