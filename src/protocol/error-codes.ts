@@ -49,7 +49,7 @@ export const ERROR_CODES = {
   INVALID_REQUEST: {
     outcome: 'notCommitted',
     about: 'request',
-    meaning: 'The request contradicts itself; the message says how.',
+    meaning: 'The request contradicts itself, or its sequence is outside the window; the message says how.',
   },
   KEY_EMPTY: { outcome: 'notCommitted', about: 'request', meaning: 'A key has no bytes.' },
   KEY_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A key is above the limit.' },
