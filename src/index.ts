@@ -1,10 +1,12 @@
 /// <reference types="node" preserve="true" />
 /**
- * `raftree`: run a node inside a Node.js process. The rooms have entries of their own: `raftree/lsm`, `/raft`,
- * `/client`.
+ * `raftree`: a member of a cluster inside a program, and what a program may put in place of the parts of one. The rooms
+ * have entries of their own: `raftree/client`, `/lsm`, `/level`, `/raft`, `/engine-test`.
  */
-
+export * from './client/index.js';
+export { RaftreeNode, type RaftreeNodeSettings } from './embed/raftree-node.js';
 export { levelEngine } from './engines/level-engine.js';
+export { memoryEngine } from './engines/memory-engine.js';
 export { type PlainEngineKind, withSortedCheckpoints } from './engines/sorted-checkpoints.js';
 export type {
   EngineContext,
@@ -18,7 +20,4 @@ export type { DiskSpace } from './env/disk-space.js';
 export type * from './env/env.js';
 export { silentLogger } from './env/env.js';
 export { RaftreeError } from './env/errors.js';
-export { realEnv } from './env/real/real-env.js';
-export type { StateMachine } from './replica/state-machine.js';
-export { type NodeConfig, type NodeConfigInput, parseNodeConfig, readNodeConfig } from './server/config.js';
-export { Node, type NodeParts, type NodeReady } from './server/node.js';
+export type { NodeConfigInput } from './server/config.js';

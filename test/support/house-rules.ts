@@ -21,6 +21,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   doors: 7,
   server: 8,
   cli: 9,
+  embed: 9,
   sim: 9,
 };
 
