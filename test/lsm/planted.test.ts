@@ -22,12 +22,12 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     replace: '',
   },
   'early-tombstone': {
-    module: '/src/lsm/compaction.js',
+    module: '/src/lsm/compaction/compaction.js',
     find: 'slice\\(plan\\.outputLevel \\+ 1\\)',
     replace: 'slice(plan.outputLevel + 2)',
   },
   'flushed-tombstone': {
-    module: '/src/lsm/maintenance.js',
+    module: '/src/lsm/compaction/maintenance.js',
     find: 'memtable\\.tombstones > 0 \\? sortedRuns\\(versions\\.current\\) : ',
     replace: '',
   },
@@ -37,12 +37,12 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     replace: '',
   },
   'thawed-snapshots': {
-    module: '/src/lsm/version-filter.js',
+    module: '/src/lsm/compaction/version-filter.js',
     find: 'this\\.#snapshots = snapshots',
     replace: 'this.#snapshots = []',
   },
   'newest-down-first': {
-    module: '/src/lsm/compaction-picker.js',
+    module: '/src/lsm/compaction/compaction-picker.js',
     find: 'withOverlapping\\(files, files\\.slice\\(-1\\)\\)',
     replace: 'files.slice(0, 1)',
   },
