@@ -14,7 +14,6 @@
 import type { DirectoryLock } from '../env/directory-lock.js';
 import { errorCode, errorMessage, isDiskFull, type RaftreeError } from '../env/errors.js';
 import { ownedFiles } from '../env/owned-files.js';
-import { isBefore } from '../record/record.js';
 import type { RecordLog } from '../record/record-log.js';
 import { BackgroundWork } from './base/background-work.js';
 import {
@@ -51,7 +50,7 @@ import { MemtableList } from './read/memtable-list.js';
 import { PinnedReads } from './read/pinned-reads.js';
 import { Reader } from './read/reader.js';
 import { type Snapshot, SnapshotList } from './read/snapshot-list.js';
-import { nameWal, replayWal } from './recovery.js';
+import { markWalEnd, nameWal, replayWal } from './recovery.js';
 import { contentStats, type LsmStats } from './stats.js';
 import { TableCache } from './table/table-cache.js';
 import type { TableMetadata } from './table/table-file.js';
@@ -505,7 +504,7 @@ export class LsmTree {
   }
 
   #oldestWalAfterFlush(): number {
-    const { oldestWal } = this.#versions;
+    const { oldestWal } = this.#versions.state;
     return this.#wal
       ? Math.max(oldestWal, this.#memtables.oldestWalAfterFlush(this.#wal.currentFile))
       : oldestWal;
@@ -525,11 +524,11 @@ export class LsmTree {
     const wal = this.#wal;
     if (!wal || this.#removesWalFiles) return;
     this.#removesWalFiles = true;
-    const { oldestWal } = this.#versions;
+    const { oldestWal } = this.#versions.state;
     const removed = wal.removeBeforeLater(oldestWal).then(
       () => {
         this.#removesWalFiles = false;
-        if (this.#versions.oldestWal > oldestWal && this.#state === 'open') this.#removeWalFiles();
+        if (this.#versions.state.oldestWal > oldestWal && this.#state === 'open') this.#removeWalFiles();
       },
       (error: unknown) => {
         this.#removesWalFiles = false;
@@ -737,7 +736,9 @@ export class LsmTree {
     this.#flushWaiters.refuseAll(closedError());
     this.#state = 'closed';
     this.#tables.closeAll();
-    await this.#markEndOfWal();
+    if (this.#wal && this.#failure === undefined && !this.#maintenance.diskIsFull) {
+      await markWalEnd(this.#wal, this.#versions, this.options.logger);
+    }
     await this.#versions.close();
     await attempt(() => this.#lock.release());
     const { lastSequence, durableSequence } = this;
@@ -745,17 +746,6 @@ export class LsmTree {
       throw notDurableError(this.#failure ?? failure, durableSequence, lastSequence);
     }
     if (failure !== undefined) throw failure;
-  }
-
-  /** What is cut off the WAL afterwards is then known to be missing. Without this it looks like the end of a crash. */
-  async #markEndOfWal(): Promise<void> {
-    const wal = this.#wal;
-    const { lastSequence, flushedSequence, durableSequence } = this;
-    const isNeeded = wal && lastSequence > flushedSequence && lastSequence === durableSequence;
-    const walEnd = wal?.end;
-    const known = this.#versions.walEnd;
-    if (!isNeeded || !walEnd || (known && !isBefore(known, walEnd))) return;
-    await this.#versions.commit({ added: [], removed: [], walEnd }).catch(() => {});
   }
 
   async #closeWal(): Promise<void> {

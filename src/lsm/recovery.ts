@@ -1,5 +1,7 @@
-/** What opening a tree does with its WAL, once the version is read. */
-import { isDiskFull } from '../env/errors.js';
+/** What opening a tree does with its WAL, once the version is read; and closing it, once the WAL is synced. */
+import type { Logger } from '../env/env.js';
+import { errorMessage, isDiskFull } from '../env/errors.js';
+import { isBefore } from '../record/record.js';
 import type { RecordLog } from '../record/record-log.js';
 import { describeDiscarded } from '../record/recovery.js';
 import type { ResolvedOptions } from './options.js';
@@ -25,11 +27,11 @@ export function replayWal(
   memtables: MemtableList,
 ): Recovered {
   const { env, logger, durability, replayed, writeBufferBytes } = options;
-  const { flushedSequence, oldestWal, newestWal, walEnd } = versions;
+  const { flushedSequence, oldestWal, newestWal } = versions.state;
   const hasWal = newestWal >= oldestWal || env.fs.list(directory).some(isWalName);
   if (durability === 'none' && !hasWal) return { wal: undefined, lastSequence: flushedSequence };
   let lastSequence = flushedSequence;
-  const wal = openWal(env, directory, oldestWal, newestWal, walEnd, writeBufferBytes, (batch, file) => {
+  const wal = openWal(env, directory, versions.state, writeBufferBytes, (batch, file) => {
     if (batch.lastSequence <= flushedSequence) return;
     replayed?.(batch.operations, batch.lastSequence);
     if (memtables.activeIsFull) memtables.freeze();
@@ -56,11 +58,26 @@ export async function nameWal(wal: RecordLog, versions: VersionSet): Promise<voi
   const lastFound = wal.currentFile;
   await wal.begin();
   const newestWal = wal.currentFile;
-  if (newestWal <= versions.newestWal) return;
+  if (newestWal <= versions.state.newestWal) return;
   try {
     await versions.commit({ added: [], removed: [], newestWal });
   } catch (error) {
     // A file that was there is named by the end of the file before it: the tree can be read while the disk is full.
     if (!isDiskFull(error) || newestWal > lastFound) throw error;
+  }
+}
+
+/**
+ * Writes into the MANIFEST where the closed WAL ends. Without that, a WAL that is cut off later looks like one that a
+ * crash has cut off. The tree is sound without it, so a failure is only logged.
+ */
+export async function markWalEnd(wal: RecordLog, versions: VersionSet, logger: Logger): Promise<void> {
+  const { syncedEnd } = wal;
+  const { walEnd } = versions.state;
+  if (!syncedEnd || syncedEnd.offset === 0 || (walEnd && !isBefore(walEnd, syncedEnd))) return;
+  try {
+    await versions.commit({ added: [], removed: [], newestWal: syncedEnd.file, walEnd: syncedEnd });
+  } catch (error) {
+    logger.warn({ error: errorMessage(error) }, 'the end of the WAL could not be written into the MANIFEST');
   }
 }

@@ -104,6 +104,7 @@ export class RecordLog {
   #mustRotate = false;
   #failure: RaftreeError | undefined;
   #closed = false;
+  #syncedEnd: Position | undefined;
   #zeros = NO_ZEROS;
 
   /** Runs recovery. Throws `CORRUPTION`, or the system's error. The directory must exist. */
@@ -163,9 +164,9 @@ export class RecordLog {
     return this.#current;
   }
 
-  /** Where the next group goes to, unless the file is full. */
-  get end(): Position {
-    return { file: this.#current, offset: this.#offset };
+  /** Up to here everything is durable. Undefined until `close` has synced it, and if nothing could be written before. */
+  get syncedEnd(): Position | undefined {
+    return this.#syncedEnd;
   }
 
   get oldestFile(): number {
@@ -283,6 +284,7 @@ export class RecordLog {
       if (file && !this.#failure) {
         this.#cutAllocated(file);
         await file.sync();
+        if (this.#unsettled.length === 0) this.#syncedEnd = { file: this.#current, offset: this.#offset };
         if (prepared) this.#files.discard(prepared.number);
       }
     } finally {

@@ -4,6 +4,7 @@ import { EDGE_MUTATIONS } from './list/edges.js';
 import { ENGINE_MUTATIONS } from './list/engines.js';
 import { ENV_MUTATIONS } from './list/env.js';
 import { KV_MUTATIONS } from './list/kv.js';
+import { LSM_MUTATIONS } from './list/lsm.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
 import { NET_MUTATIONS } from './list/net.js';
@@ -21,6 +22,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...KV_MUTATIONS,
   ...CLIENT_MUTATIONS,
   ...RECORD_MUTATIONS,
+  ...LSM_MUTATIONS,
   ...SECURITY_MUTATIONS,
   ...MEMBER_MUTATIONS,
   ...NET_MUTATIONS,

@@ -19,7 +19,7 @@ import { treeHolder } from '../directory/tree-directory.js';
 import { TableFile, tableName, tableNumber } from '../table/table-file.js';
 import { isTemporaryManifest, manifestName, manifestNumbers, readManifest } from '../version/manifest.js';
 import { Version } from '../version/version.js';
-import type { VersionEdit } from '../version/version-edit.js';
+import { FIRST_STATE, stateAfter, type TreeState, type VersionEdit } from '../version/version-edit.js';
 import { isSpareWal, walName, walNumber } from '../wal/wal.js';
 import { type DecodedBatch, decodeBatch } from '../wal/write-batch.js';
 import type { Problem } from './verify.js';
@@ -27,7 +27,7 @@ import type { Problem } from './verify.js';
 /** Originals that `repair` keeps. */
 export const LOST_DIRECTORY = 'lost';
 
-export interface ClosedTree {
+export interface ClosedTree extends TreeState {
   readonly directory: string;
   readonly names: readonly string[];
   /** The current MANIFEST; 0 if there is none. */
@@ -37,12 +37,6 @@ export interface ClosedTree {
   /** Whether its last edit is unfinished, or damaged: the version is the one before it. */
   readonly manifestIsTorn: boolean;
   readonly version: Version;
-  readonly oldestWal: number;
-  /** WAL files from the oldest to this one must be there. */
-  readonly newestWal: number;
-  /** The WAL ends there or later. */
-  readonly walEnd: Position | undefined;
-  readonly flushedSequence: number;
   readonly nextFileNumber: number;
   readonly problems: readonly Problem[];
   /** What a crash may leave and the next opening puts right. */
@@ -65,8 +59,8 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
   if (manifest === 0 && !holdsFiles) throw invalid(`${directory} holds no tree`);
   const problems: Problem[] = [];
   const notes: string[] = [];
-  const state = { oldestWal: 1, newestWal: 0, flushedSequence: 0, nextFileNumber: 1 };
-  let walEnd: Position | undefined;
+  let state = FIRST_STATE;
+  let nextFileNumber = 1;
   let version = Version.empty();
   const path = `${directory}/${manifestName(Math.max(1, manifest))}`;
   if (manifest === 0)
@@ -79,11 +73,8 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
         files.set(added.number, file);
         return file;
       });
-      state.oldestWal = edit.oldestWal ?? state.oldestWal;
-      state.newestWal = edit.newestWal ?? state.newestWal;
-      walEnd = edit.walEnd ?? walEnd;
-      state.flushedSequence = edit.flushedSequence ?? state.flushedSequence;
-      state.nextFileNumber = Math.max(state.nextFileNumber, edit.nextFileNumber ?? 0);
+      state = stateAfter(state, edit);
+      nextFileNumber = Math.max(nextFileNumber, edit.nextFileNumber ?? 0);
     };
     try {
       noteTorn(readManifest(env, directory, manifest, apply), notes);
@@ -93,7 +84,8 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
   }
   const manifestIsIntact = problems.length === 0;
   const manifestIsTorn = notes.length > 0;
-  if (manifestIsIntact) problems.push(...findContradictions(version, state, path, directory));
+  if (manifestIsIntact)
+    problems.push(...findContradictions(version, { ...state, nextFileNumber }, path, directory));
   return {
     directory,
     names,
@@ -102,7 +94,7 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
     manifestIsTorn,
     version,
     ...state,
-    walEnd,
+    nextFileNumber,
     problems,
     notes,
     // Of a MANIFEST that cannot be read to its end nobody knows what it needs.

@@ -37,6 +37,39 @@ export interface VersionEdit {
   readonly removed: readonly RemovedTable[];
 }
 
+/** What the MANIFEST says besides which tables there are. */
+export interface TreeState {
+  /** The oldest WAL file that recovery would need. */
+  readonly oldestWal: number;
+  /** Every WAL file from the oldest needed up to this one durably exists. */
+  readonly newestWal: number;
+  /**
+   * Where the WAL ended, synced, when the tree was last closed. Records are only added behind that place, so the WAL
+   * ends there or later while the file is needed. Undefined if it is not known.
+   */
+  readonly walEnd: Position | undefined;
+  /** Everything up to this sequence is in durable tables. */
+  readonly flushedSequence: number;
+}
+
+export const FIRST_STATE: TreeState = { oldestWal: 1, newestWal: 0, walEnd: undefined, flushedSequence: 0 };
+
+export function stateAfter(state: TreeState, edit: VersionEdit): TreeState {
+  const oldestWal = edit.oldestWal ?? state.oldestWal;
+  const walEnd = edit.walEnd ?? state.walEnd;
+  return {
+    oldestWal,
+    newestWal: edit.newestWal ?? state.newestWal,
+    walEnd: walEnd && walEnd.file >= oldestWal ? walEnd : undefined,
+    flushedSequence: edit.flushedSequence ?? state.flushedSequence,
+  };
+}
+
+/** The state as fields of an edit of the empty version. */
+export function editOf({ walEnd, ...state }: TreeState): Omit<VersionEdit, 'added' | 'removed'> {
+  return { ...state, ...(walEnd && { walEnd }) };
+}
+
 const OLDEST_WAL = 1;
 const FLUSHED_SEQUENCE = 2;
 const NEXT_FILE_NUMBER = 3;

@@ -4,7 +4,7 @@
  */
 import type { Env, Logger } from '../../env/env.js';
 import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
-import { corruption, type Position } from '../../record/record.js';
+import { corruption } from '../../record/record.js';
 import { describeDiscarded, type Recovery } from '../../record/recovery.js';
 import { readOnlyError } from '../base/errors.js';
 import type { TableCache } from '../table/table-cache.js';
@@ -12,7 +12,7 @@ import { TableFile, tableName, tableNumber } from '../table/table-file.js';
 import { isWalName } from '../wal/wal.js';
 import { isTemporaryManifest, Manifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import { Version } from './version.js';
-import type { VersionEdit } from './version-edit.js';
+import { editOf, FIRST_STATE, stateAfter, type TreeState, type VersionEdit } from './version-edit.js';
 
 export interface VersionSetOptions {
   readonly env: Env;
@@ -31,10 +31,7 @@ export class VersionSet {
   /** The size with which the MANIFEST began. */
   #wholeBytes = 0;
   #nextFileNumber = 1;
-  #flushedSequence = 0;
-  #oldestWal = 1;
-  #newestWal = 0;
-  #walEnd: Position | undefined;
+  #state: TreeState = FIRST_STATE;
   #failure: unknown;
   #isClosed = false;
   /** Tables that no version names, still to be removed. */
@@ -58,13 +55,7 @@ export class VersionSet {
     set.#removeLeftovers(names);
     set.#nextManifest = newest + 1;
     try {
-      await set.#startManifest({
-        ...wholeOf(set.#current),
-        oldestWal: set.#oldestWal,
-        newestWal: set.#newestWal,
-        ...(set.#walEnd && { walEnd: set.#walEnd }),
-        flushedSequence: set.#flushedSequence,
-      });
+      await set.#startManifest({ ...wholeOf(set.#current), ...editOf(set.#state) });
     } catch (error) {
       if (!isDiskFull(error) || newest === 0) throw error;
       options.logger.warn(
@@ -86,24 +77,14 @@ export class VersionSet {
     return this.#current;
   }
 
+  /** What is durably written besides the tables. */
+  get state(): TreeState {
+    return this.#state;
+  }
+
   /** Everything up to this sequence is in durable tables. */
   get flushedSequence(): number {
-    return this.#flushedSequence;
-  }
-
-  /** The oldest WAL file that recovery would need. */
-  get oldestWal(): number {
-    return this.#oldestWal;
-  }
-
-  /** Every WAL file from the oldest needed up to this one durably exists. */
-  get newestWal(): number {
-    return this.#newestWal;
-  }
-
-  /** Where the WAL ended, synced, when the tree was last closed: it ends there or later. */
-  get walEnd(): Position | undefined {
-    return this.#walEnd;
+    return this.#state.flushedSequence;
   }
 
   /** Larger than that of every file made so far. */
@@ -149,17 +130,12 @@ export class VersionSet {
     const next = this.#current.apply(edit, (added) => moved.get(added.number) ?? new TableFile(added));
     const violation = next.findViolation();
     if (violation) throw new Error(`an edit would break the levels: ${violation}`);
-    const walEnd = edit.walEnd ?? this.#walEnd;
-    const state = {
-      oldestWal: edit.oldestWal ?? this.#oldestWal,
-      newestWal: edit.newestWal ?? this.#newestWal,
-      ...(walEnd && { walEnd }),
-      flushedSequence: edit.flushedSequence ?? this.#flushedSequence,
-    };
+    const state = stateAfter(this.#state, edit);
     const manifest = this.#manifest;
     try {
       const isLarge = manifest && manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes;
-      const isNew = (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...state }));
+      const isNew =
+        (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...editOf(state) }));
       if (!isNew) await manifest?.append({ ...edit, nextFileNumber: this.#nextFileNumber });
     } catch (error) {
       // Nothing is appended to what may have been made: a later try makes it anew.
@@ -167,10 +143,7 @@ export class VersionSet {
       this.#failure = error;
       throw readOnlyError(error, 'unknown');
     }
-    this.#oldestWal = state.oldestWal;
-    this.#newestWal = state.newestWal;
-    this.#walEnd = walEnd;
-    this.#flushedSequence = state.flushedSequence;
+    this.#state = state;
     this.#become(next);
   }
 
@@ -261,10 +234,7 @@ export class VersionSet {
         files.set(added.number, file);
         return file;
       });
-      this.#oldestWal = edit.oldestWal ?? this.#oldestWal;
-      this.#newestWal = edit.newestWal ?? this.#newestWal;
-      this.#walEnd = edit.walEnd ?? this.#walEnd;
-      this.#flushedSequence = edit.flushedSequence ?? this.#flushedSequence;
+      this.#state = stateAfter(this.#state, edit);
       this.#nextFileNumber = Math.max(this.#nextFileNumber, edit.nextFileNumber ?? 0);
     });
     const { discarded } = this.recovery;

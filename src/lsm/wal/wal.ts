@@ -37,17 +37,22 @@ export function isSpareWal(name: string): boolean {
   return SPARE_NAME.test(name);
 }
 
+/** What is known of a WAL from elsewhere. */
+export interface KnownWal {
+  readonly oldestWal: number;
+  readonly newestWal: number;
+  readonly walEnd: Position | undefined;
+}
+
 /**
- * Opens the log and hands every batch from file `oldestNeeded` on to `replay`, with its file's number, in order.
- * Throws `CORRUPTION`, also if a file up to `newestKnown` is missing or not complete, or records up to `syncedThrough`
- * are, or the system's error.
+ * Opens the log and hands every batch from file `known.oldestWal` on to `replay`, with its file's number, in order.
+ * Throws `CORRUPTION`, also if a file up to `known.newestWal` is missing or not complete, or records up to
+ * `known.walEnd` are, or the system's error.
  */
 export function openWal(
   env: Env,
   directory: string,
-  oldestNeeded: number,
-  newestKnown: number,
-  syncedThrough: Position | undefined,
+  known: KnownWal,
   writeBufferBytes: number,
   replay: (batch: DecodedBatch, file: number) => void,
 ): RecordLog {
@@ -64,9 +69,9 @@ export function openWal(
     maxSpareBytes: 2 * writeBufferBytes + PREALLOCATE_BYTES,
     preallocateBytes: PREALLOCATE_BYTES,
     syncStepBytes: SYNC_STEP_BYTES,
-    oldestNeeded,
-    newestKnown,
-    ...(syncedThrough && { syncedThrough }),
+    oldestNeeded: known.oldestWal,
+    newestKnown: known.newestWal,
+    ...(known.walEnd && { syncedThrough: known.walEnd }),
     recovered: (payload, position) => {
       const path = `${directory}/${walName(position.file)}`;
       const batch = decodeBatch(payload, path, position.offset);
