@@ -164,7 +164,7 @@ export class RecordLog {
     return this.#current;
   }
 
-  /** Up to here everything is durable. Undefined until `close` has synced it, and if nothing could be written before. */
+  /** Up to here everything is durable. Undefined until `close` has synced it, and if nothing could be written. */
   get syncedEnd(): Position | undefined {
     return this.#syncedEnd;
   }
