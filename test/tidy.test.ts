@@ -12,6 +12,7 @@ import {
   importsOf,
   lockFileProblems,
   longLineProblems,
+  namedFileProblems,
   type PackageManifest,
   packageProblems,
   seamProblems,
@@ -67,6 +68,17 @@ function readSources(folder: string): Map<string, string> {
 
 const src = readSources('src');
 const everything = new Map([...src, ...readSources('test'), ...readSources('bench')]);
+
+/** Every Markdown page, by its path. */
+const pages = new Map(
+  ['.', 'docs', 'bench', 'data'].flatMap((folder) =>
+    fs
+      .readdirSync(path.join(root, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => path.posix.join(folder, name))
+      .map((page): [string, string] => [page, fs.readFileSync(path.join(root, page), 'utf8')]),
+  ),
+);
 
 function problemsIn(sources: ReadonlyMap<string, string>, rule: (file: string, source: string) => string[]) {
   return [...sources].flatMap(([file, source]) => rule(file, source)).join('\n');
@@ -130,16 +142,22 @@ test('the lock file says what, not from where', () => {
 });
 
 test('prose fits on a line, in comments and on pages', () => {
-  const pages = ['.', 'docs', 'bench', 'data'].flatMap((folder) =>
-    fs
-      .readdirSync(path.join(root, folder))
-      .filter((name) => name.endsWith('.md'))
-      .map((name) => path.posix.join(folder, name)),
+  for (const page of ['README.md', 'docs/formats.md', 'bench/README.md']) assert.ok(pages.has(page), page);
+  assert.is(problemsIn(new Map([...everything, ...pages]), longLineProblems), '');
+});
+
+test('the files that pages name are there', () => {
+  const files = [...everything.keys()];
+  assert.is(
+    problemsIn(pages, (page, text) => namedFileProblems(page, text, files)),
+    '',
   );
-  for (const page of ['README.md', 'docs/formats.md', 'bench/README.md'])
-    assert.ok(pages.includes(page), page);
-  const texts = new Map(pages.map((page) => [page, fs.readFileSync(path.join(root, page), 'utf8')]));
-  assert.is(problemsIn(new Map([...everything, ...texts]), longLineProblems), '');
+  const text = '`kv/a.ts`, `a.ts`, `test/kv/b.ts`; not `raft/a.ts`, `c.ts`, `kv/a.ts` or `v/a.ts`';
+  assert.equal(namedFileProblems('p.md', text, ['src/kv/a.ts', 'test/kv/b.ts']), [
+    'p.md: there is no raft/a.ts',
+    'p.md: there is no c.ts',
+    'p.md: there is no v/a.ts',
+  ]);
 });
 
 test('the rule of long lines sees comments and prose, not code, tables and listings', () => {

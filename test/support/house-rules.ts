@@ -185,6 +185,14 @@ export function longLineProblems(file: string, text: string): string[] {
   });
 }
 
+/** Source files that a page names in backquotes, by path (from the root or `src/`) or name, and that are not there. */
+export function namedFileProblems(page: string, text: string, files: readonly string[]): string[] {
+  const named = [...text.matchAll(/`([\w./-]+\.ts)`/g)].map((match) => match[1] as string);
+  const isThere = (name: string) =>
+    files.some((file) => file === name || file === `src/${name}` || file.endsWith(`/${name}`));
+  return [...new Set(named)].filter((name) => !isThere(name)).map((name) => `${page}: there is no ${name}`);
+}
+
 export function floorProblems(file: string, source: string): string[] {
   if (file === 'src/index.ts') return [];
   const room = roomOf(file);
