@@ -41,6 +41,6 @@ export function checkArguments(given: readonly string[]): void {
   const changed = given.find((argument) => argument.includes('\uFFFD'));
   if (changed === undefined) return;
   throw new UsageError(
-    `the argument "${changed}" is no UTF-8, or has the replacement character U+FFFD: give such bytes with --key-base64, --value-base64`,
+    `the argument "${changed}" is not UTF-8, or contains the replacement character U+FFFD: use --key-base64 or --value-base64 for such bytes`,
   );
 }

@@ -30,11 +30,11 @@ export function withClientOptions(command: Command, defaultTimeoutMs = 10_000): 
     )
     .option(
       '--secret-file <path>',
-      'the cluster secret, to change members and leaders (default: RAFTREE_CLUSTER_SECRET_FILE)',
+      'the cluster secret, needed for member changes and leadership transfer (default: RAFTREE_CLUSTER_SECRET_FILE)',
     )
-    .option('--json', 'answer as JSON')
-    .option('--timeout <ms>', 'how long to try, or "infinity"', parseTimeout, defaultTimeoutMs)
-    .option('--wait', 'go on trying when no node listens at the endpoints')
+    .option('--json', 'print results as JSON')
+    .option('--timeout <ms>', 'time limit with all retries, or "infinity"', parseTimeout, defaultTimeoutMs)
+    .option('--wait', 'keep trying when no node listens at the endpoints')
     .hook('preAction', (_, action) => {
       if (action.getOptionValue('endpoints') === undefined)
         action.setOptionValue('endpoints', endpointsOfEnvironment());
@@ -56,7 +56,7 @@ export function parseEndpoints(text: string): readonly string[] {
   const endpoints = text.split(',').map((endpoint) => endpoint.trim());
   for (const endpoint of endpoints) {
     try {
-      if (parseAddress(endpoint).port === 0) throw new Error(`"${endpoint}": nobody listens on port 0`);
+      if (parseAddress(endpoint).port === 0) throw new Error(`"${endpoint}": no node listens on port 0`);
     } catch (error) {
       throw new InvalidArgumentError(errorMessage(error));
     }

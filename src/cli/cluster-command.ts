@@ -49,14 +49,10 @@ export function addClusterCommand(program: Command): void {
   const start = cluster
     .command('start', { isDefault: true })
     .description('start the nodes, or resume them; Ctrl-C stops them')
-    .option(
-      '--nodes <n>',
-      `1 to ${MAX_NODES} (default: as many as there are, or ${DEFAULT_NODES})`,
-      parseCount,
-    )
+    .option('--nodes <n>', `1 to ${MAX_NODES} (default: as many as exist, or ${DEFAULT_NODES})`, parseCount)
     .option(
       '--base-port <port>',
-      `client port of the first node, of a new cluster (default: ${DEFAULT_BASE_PORT})`,
+      `client port of the first node of a new cluster (default: ${DEFAULT_BASE_PORT})`,
       parseCount,
     )
     .option(...directory)
@@ -89,7 +85,7 @@ async function runCluster(options: ClusterOptions): Promise<void> {
   try {
     env.fs.makeDirectory(options.directory);
   } catch (error) {
-    throw new UsageError(`--directory: ${options.directory} cannot be made: ${errorMessage(error)}`);
+    throw new UsageError(`--directory: ${options.directory} cannot be created: ${errorMessage(error)}`);
   }
   const lock = await lockDirectory(env, env.fs.realPath(options.directory));
   try {
@@ -225,7 +221,7 @@ async function stopCluster(directory: string): Promise<void> {
   if (!env.host.isAlive(supervisor)) {
     throw new RaftreeError(
       'NOT_RUNNING',
-      `the cluster in ${directory} runs where its processes cannot be seen from here, in another container perhaps; stop it there`,
+      `the cluster in ${directory} runs, but its processes are not visible from here; if it runs in another container, stop it there`,
       { info: { outcome: 'notCommitted' } },
     );
   }
@@ -233,7 +229,7 @@ async function stopCluster(directory: string): Promise<void> {
   const deadlineMs = performance.now() + STOP_TIMEOUT_MS;
   while (env.host.isAlive(supervisor)) {
     if (performance.now() > deadlineMs) {
-      throw new RaftreeError('STOP_TIMEOUT', `process ${holder.pid} was told to stop, but still runs`);
+      throw new RaftreeError('STOP_TIMEOUT', `process ${holder.pid} was asked to stop, but still runs`);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

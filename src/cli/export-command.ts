@@ -26,11 +26,11 @@ export function addExportCommand(program: Command): void {
     'the prefix is given as base64',
   )
     .option('--prefix <text>', 'only keys that begin with it')
-    .option('--output <file>', 'write to a file; until all is there, what it held before stays')
+    .option('--output <file>', 'write to a file; it is replaced only when the export is complete')
     .addHelpText(
       'after',
       `
-Bytes that are no UTF-8 are written as keyBase64, valueBase64; so are very long values. "raftree import" reads all that back.
+Bytes that are not UTF-8, and very long values, are written as keyBase64, valueBase64. "raftree import" reads them back.
 
 Examples:
   raftree export --output backup.jsonl

@@ -36,20 +36,20 @@ export function addImportCommand(program: Command, setExitCode: (code: ExitCode)
   withClientOptions(
     program
       .command('import [file]')
-      .description('put every record of a JSON Lines or TSV file, or of standard input'),
+      .description('write every record of a JSON Lines or TSV file, or of standard input'),
     60_000,
   )
     .option('--format <format>', 'jsonl, tsv, or auto: by the first line', parseFormat, 'auto')
     .option('--strict', 'stop at the first bad line')
-    .option('--window <n>', `requests under way at once, 1 to ${MAX_WINDOW}`, countUpTo(MAX_WINDOW), 256)
+    .option('--window <n>', `concurrent requests, 1 to ${MAX_WINDOW}`, countUpTo(MAX_WINDOW), 256)
     .addHelpText(
       'after',
       `
-JSON Lines: {"key":"…","value":"…"} per line; bytes that are no UTF-8 as keyBase64, valueBase64.
-TSV: key, a tab, value; bytes as they are.
-Records with the same key are put in the order of the file, one after the other, whatever --window says; others in any order.
-A bad line, or one that is too large for the cluster, is reported with its number and skipped: exit code 1.
-An import may be repeated: it puts the same values again.
+JSON Lines: {"key":"…","value":"…"} per line; bytes that are not UTF-8 as keyBase64, valueBase64.
+TSV: key, a tab, value; raw bytes.
+Records with the same key are written in the order of the file, one after the other; others in any order.
+A line that is bad or too large for the cluster is reported with its number and skipped: exit code 1.
+An import may be repeated: it writes the same values again.
 
 Examples:
   raftree import records.jsonl

@@ -35,7 +35,7 @@ export async function readAll({ stream }: Input, maxBytes: number): Promise<Buff
   for await (const chunk of stream) {
     bytes += chunk.length;
     if (bytes > maxBytes)
-      throw new UsageError(`the value is longer than ${maxBytes} bytes, as no value may be`);
+      throw new UsageError(`the value is longer than ${maxBytes} bytes, the limit for any value`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

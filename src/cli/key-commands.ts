@@ -89,7 +89,7 @@ function addGet(program: Command, setExitCode: SetExitCode): void {
   withValueOption(withKeyOption(get, 'the key is given as base64'), 'the value is printed as base64')
     .addHelpText(
       'after',
-      `\nThe value is printed as it is. A key that does not exist: exit code 1.${examplesOf(['get users/ada', 'get users/ada --stale --endpoints host:7001', 'get --key-base64 /wA= --json'])}`,
+      `\nThe value is printed unchanged. If the key does not exist: exit code 1.${examplesOf(['get users/ada', 'get users/ada --stale --endpoints host:7001', 'get --key-base64 /wA= --json'])}`,
     )
     .action(async (text: string, options: ReadCommandOptions & Base64Options) => {
       const key = givenKey(text, options);
@@ -111,10 +111,10 @@ function addCas(program: Command, setExitCode: SetExitCode): void {
   withWriteOptions(
     program
       .command('cas <key> [value]')
-      .description('set a value if the present one, or its version, is as expected'),
+      .description('set a value if the current value, or its version, is as expected'),
   )
-    .option('--expect <value>', 'the value that must be there')
-    .option('--expect-version <n>', 'the version that it must have; 0: the key must not exist', parseVersion)
+    .option('--expect <value>', 'the expected current value')
+    .option('--expect-version <n>', 'the expected current version; 0: the key must not exist', parseVersion)
     .addHelpText(
       'after',
       `\n${VALUE_FROM_INPUT}${examplesOf(['cas users/ada guest --expect admin', 'cas locks/printer ada --expect-version 0'])}`,
@@ -131,7 +131,7 @@ function addCas(program: Command, setExitCode: SetExitCode): void {
       const key = givenKey(text, options);
       const bytes = await readValue(value, options);
       const result = await withClient(options, (client) => client.cas(key, bytes, expected));
-      report(result, options, 'the present value is another', setExitCode);
+      report(result, options, 'the current value is different', setExitCode);
     });
 }
 
@@ -140,7 +140,7 @@ function addDelete(program: Command, setExitCode: SetExitCode): void {
     withClientOptions(program.command('delete <key>').alias('remove').description('remove a key')),
     'the key is given as base64',
   )
-    .addHelpText('after', `\nA key that does not exist: exit code 1.${examplesOf(['delete users/ada'])}`)
+    .addHelpText('after', `\nIf the key does not exist: exit code 1.${examplesOf(['delete users/ada'])}`)
     .action(async (text: string, options: CommonOptions & Base64Options) => {
       const key = givenKey(text, options);
       const result = await withClient(options, (client) => client.delete(key));

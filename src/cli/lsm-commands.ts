@@ -21,11 +21,11 @@ interface DumpOptions extends JsonOption {
 }
 
 export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) => void): void {
-  const lsm = program.command('lsm').description('look at, check and mend the files of a storage engine');
+  const lsm = program.command('lsm').description('inspect, check and repair the files of a storage engine');
   lsm.addHelpText(
     'after',
     `
-Only of a tree that nobody has open: stop the node first.
+Only for a tree that no process has open: stop the node first.
 
 Examples:
   raftree lsm verify data/cluster/n1/store/groups/1/state-1
@@ -38,7 +38,7 @@ Examples:
       .description(description)
       .option('--json', 'print JSON');
 
-  add('verify', 'check every checksum and every rule; exit code 1 if anything is wrong').action(
+  add('verify', 'check all checksums and all rules of the format; exit code 1 if there is a problem').action(
     (directory: string, options: JsonOption) =>
       onTree(async () => {
         const report = await verifyDirectory(realEnv(), directory);
@@ -58,12 +58,12 @@ Examples:
 
   add('dump', 'print MANIFEST, WAL and tables, record by record; --json as JSON Lines')
     .option('--file <name>', 'only this file of the directory')
-    .option('--limit <n>', 'at most so many lines', parseCount)
+    .option('--limit <n>', 'print at most this many lines', parseCount)
     .action((directory: string, options: DumpOptions) => onTree(() => dump(directory, options, setExitCode)));
 
   add(
     'repair',
-    'make a consistent tree of what is intact; originals stay in its folder lost/; exit code 1 if anything was lost',
+    'rebuild a consistent tree from all intact data; originals stay in its folder lost/; exit code 1 if data was lost',
   ).action((directory: string, options: JsonOption) =>
     onTree(async () => {
       const report = await repairTree(realEnv(), directory);
@@ -92,7 +92,7 @@ async function dump(
   const env = realEnv();
   if (!env.fs.exists(directory)) throw new UsageError(`${directory} does not exist`);
   const files = dumpableFiles(env.fs.list(directory));
-  if (files.length === 0) throw new UsageError(`${directory} holds no tree`);
+  if (files.length === 0) throw new UsageError(`${directory} is not a tree`);
   if (file !== undefined && !files.includes(file)) {
     throw new UsageError(`${directory} has no ${file}; there are ${files.join(', ')}`);
   }

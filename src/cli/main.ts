@@ -45,10 +45,10 @@ let isReading = false;
 const program = new Command('raftree')
   .description('A replicated, durable, ordered key-value store')
   .version(VERSION)
-  .showHelpAfterError('(add --help for what is accepted)')
+  .showHelpAfterError('(use --help to see what is accepted)')
   .addHelpText(
     'after',
-    `\n${EXIT_CODES_HELP}\nWith --json, answers and errors are JSON, errors on standard error.`,
+    `\n${EXIT_CODES_HELP}\nWith --json, results and errors are printed as JSON, errors on standard error.`,
   )
   .exitOverride()
   .hook('preAction', (_, action) => {

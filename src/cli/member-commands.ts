@@ -32,17 +32,17 @@ export function addMemberCommands(program: Command): void {
       .argument('<id>', 'the nodeId of its node.json', parseNodeId)
       .option('--force', FORCE);
 
-  command('add', 'add a node as a learner: it receives everything and counts for nothing')
+  command('add', 'add a node as a learner: it receives the log but has no vote')
     .requiredOption('--client <host:port>', 'where clients reach it', checkAddress)
     .requiredOption('--peer <host:port>', 'where the other nodes reach it', checkAddress)
-    .option('--voter', 'as a voter at once; better only when it has caught up (see promote)')
+    .option('--voter', 'as a voter at once; it is safer to promote it after it has caught up')
     .action((node: number, options: AddOptions) => {
       const { client, peer, voter } = options;
       return change({ type: voter ? 'addVoter' : 'addLearner', node, client, peer }, options);
     });
   command('update', 'change the addresses of a member')
-    .option('--client <host:port>', 'where clients reach it from now on', checkAddress)
-    .option('--peer <host:port>', 'where the other nodes reach it from now on', checkAddress)
+    .option('--client <host:port>', 'its new client address', checkAddress)
+    .option('--peer <host:port>', 'its new peer address', checkAddress)
     .action((node: number, options: UpdateOptions) => {
       const { client, peer } = options;
       return change({ type: 'update', node, ...(client && { client }), ...(peer && { peer }) }, options);
@@ -57,7 +57,7 @@ export function addMemberCommands(program: Command): void {
     );
   }
   withClientOptions(
-    member.command('list').description('show the members and how far each has come'),
+    member.command('list').description('show the members and how far each is behind'),
     5000,
   ).action((options: CommonOptions) => list(options));
 
@@ -78,7 +78,7 @@ async function change(change: MemberChange, options: ChangeOptions): Promise<voi
     client.changeMembers([change], { force: options.force ?? false }),
   );
   for (const warning of warnings) {
-    const risk = 'it was changed by --force nevertheless; look at `raftree member list`';
+    const risk = 'it was changed anyway because of --force; check `raftree member list`';
     process.stderr.write(`raftree: warning: ${warning}; ${risk}\n`);
   }
   if (options.json) printLine(JSON.stringify({ index, changed, warnings }));
@@ -88,8 +88,8 @@ async function change(change: MemberChange, options: ChangeOptions): Promise<voi
 }
 
 const FORCE =
-  'even if the members that would be left do not answer now, or the node is not reached or lags: ' +
-  'the cluster may then never take a write again';
+  'even if the remaining members do not answer, or the node is unreachable or lags: ' +
+  'the cluster may then never accept a write again';
 
 const BECAME: Record<MemberChange['type'], string> = {
   addVoter: 'is a voter',
@@ -97,7 +97,7 @@ const BECAME: Record<MemberChange['type'], string> = {
   addLearner: 'is a learner',
   demote: 'is a learner',
   update: 'has these addresses',
-  remove: 'is no member any more',
+  remove: 'is not a member any more',
 };
 
 async function list(options: CommonOptions): Promise<void> {

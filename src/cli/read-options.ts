@@ -15,8 +15,8 @@ export function withReadOptions(command: Command, defaultTimeoutMs?: number): Co
   return withClientOptions(command, defaultTimeoutMs)
     .option(
       '--level <level>',
-      'linearizable (default), lease: by the leader while its lease holds, ' +
-        'follower: by any node, which asks the leader how far to be, stale: what any node has',
+      'linearizable (default); lease: from the leader while its lease holds; ' +
+        'follower: from any node, which asks the leader for its commit index; stale: from any node, however old',
       parseLevel,
     )
     .option('--stale', 'short for --level stale');

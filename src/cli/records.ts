@@ -73,7 +73,8 @@ function bytesOf(fields: Record<string, unknown>, name: 'key' | 'value'): Buffer
   const text = fields[name];
   const base64 = fields[`${name}Base64`];
   if (typeof text === 'string' && base64 === undefined) {
-    if (LONE_SURROGATE.test(text)) throw new Error(`"${name}" has half a surrogate pair, which has no UTF-8`);
+    if (LONE_SURROGATE.test(text))
+      throw new Error(`"${name}" has half a surrogate pair, which cannot be encoded as UTF-8`);
     return Buffer.from(text, 'utf8');
   }
   if (typeof base64 !== 'string' || text !== undefined)

@@ -21,19 +21,19 @@ const NEWLINE = Buffer.from('\n');
 
 export function addScanCommand(program: Command): void {
   const scan = withReadOptions(
-    program.command('scan').description('print keys and values in order, a line each'),
+    program.command('scan').description('print keys and values in order, one pair per line'),
   );
   withValueOption(withKeyOption(scan), 'values are shown as base64')
     .option('--from <key>', 'the first key, inclusive')
     .option('--to <key>', 'the last key, exclusive')
     .option('--prefix <text>', 'only keys that begin with it')
-    .option('--limit <n>', 'at most so many', parseCount)
+    .option('--limit <n>', 'at most this many keys', parseCount)
     .option('--reverse', 'from the last to the first')
     .option('--keys-only', 'without the values')
     .addHelpText(
       'after',
       `
-Keys and values are printed as they are, with a tab between them: with --json or the base64 options lines are never ambiguous.
+Keys and values are printed unchanged with a tab between them. Use --json or the base64 options for unambiguous lines.
 
 Examples:
   raftree scan --prefix users/ --limit 10

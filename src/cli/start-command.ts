@@ -55,7 +55,7 @@ async function runNode(file: string | undefined, options: StartOptions): Promise
     nodeId: config.nodeId,
   });
   if (config.security.clusterSecret !== undefined && env.fs.isReadableByOthers(file ?? 'node.json'))
-    logger.warn({}, 'every user of this machine may read node.json, and the cluster secret in it: chmod o-r');
+    logger.warn({}, 'every user of this machine can read node.json with the cluster secret: chmod o-r it');
   // A closed or full standard output must not stop or block the node.
   const output = new LineOutput(STANDARD_OUTPUT);
   const node = await Node.start({

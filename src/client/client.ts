@@ -235,7 +235,7 @@ export class RaftreeClient {
     { force = false, ...options }: CallOptions & { readonly force?: boolean } = {},
   ): Promise<MembersChanged> {
     return this.#call(options, async (call) => {
-      if (changes.length === 0) throw invalid('a change of members needs at least one');
+      if (changes.length === 0) throw invalid('changeMembers needs at least one change');
       const wanted = changes.map(toMemberChange);
       for (;;) {
         const { configurationIndex: expectedIndex } = await this.#settledMembers(call);
@@ -259,7 +259,7 @@ export class RaftreeClient {
           return { index: now.configurationIndex, changed: undefined, warnings: [] };
         throw new RaftreeClientError(
           'CHANGE_CONFLICT',
-          'the members were changed by somebody else, and are not as asked for; look at them before another change',
+          'another operator changed the members, and they are not as requested; look at them before you try again',
           'unknown',
         );
       }
@@ -378,7 +378,7 @@ function readTarget(options: ReadOptions): { readonly target: Target; readonly c
   const anywhere = consistency === 'follower' || consistency === 'stale';
   if (endpoint === undefined) return { target: anywhere ? 'any' : 'leader', consistency };
   if (!anywhere)
-    throw invalid('endpoint goes with level follower or stale: other reads are answered by the leader');
+    throw invalid('endpoint needs level follower or stale: other reads are answered by the leader');
   addressOf(endpoint);
   return { target: { endpoint }, consistency };
 }

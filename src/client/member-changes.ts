@@ -33,11 +33,11 @@ type OutboundMemberChange = OutboundOf<'changeMembers'>['changes'][number];
 /** Throws `INVALID_REQUEST`. */
 export function toMemberChange(change: MemberChange): OutboundMemberChange {
   const { type, node } = change;
-  if (!Number.isInteger(node) || node < 1) throw invalid(`${node} is no node's id`);
+  if (!Number.isInteger(node) || node < 1) throw invalid(`${node} is not a valid node id`);
   const { client = '', peer = '' } = 'client' in change || 'peer' in change ? change : {};
   const isNew = type === 'addVoter' || type === 'addLearner';
   if (isNew && (client === '' || peer === '')) throw invalid('a new member needs both of its addresses');
-  if (type === 'update' && client === '' && peer === '') throw invalid('give the address that is to change');
+  if (type === 'update' && client === '' && peer === '') throw invalid('an update needs a new address');
   for (const address of [client, peer]) if (address !== '') addressOf(address);
   return { type, nodeId: node, clientAddress: client, peerAddress: peer };
 }

@@ -138,7 +138,7 @@ export class NodeConnection implements Handler {
       channel.abort(
         new RaftreeError(
           'HELLO_TIMEOUT',
-          `${endpoint} did not tell its limits within ${connectTimeoutMs} ms`,
+          `${endpoint} did not send its limits within ${connectTimeoutMs} ms`,
         ),
       ),
     );

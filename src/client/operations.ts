@@ -31,7 +31,8 @@ export function toBytes(value: Bytes): Uint8Array {
     if (value instanceof Uint8Array) return value;
     throw invalid(`keys and values are strings or Uint8Arrays, not ${typeof value}`);
   }
-  if (LONE_SURROGATE.test(value)) throw invalid('a string with half a surrogate pair has no UTF-8');
+  if (LONE_SURROGATE.test(value))
+    throw invalid('a string with half a surrogate pair cannot be encoded as UTF-8');
   return Buffer.from(value, 'utf8');
 }
 
@@ -55,6 +56,6 @@ function toCondition(
     return { ...none, condition: 'valueIs', conditionValue: toBytes(given.expectedValue) };
   }
   const version = given.expectedVersion;
-  if (!Number.isSafeInteger(version) || version < 0) throw invalid(`${version} is no version`);
+  if (!Number.isSafeInteger(version) || version < 0) throw invalid(`${version} is not a valid version`);
   return { ...none, condition: 'versionIs', conditionVersion: version };
 }

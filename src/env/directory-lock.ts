@@ -92,7 +92,8 @@ export function currentHolder(env: Env, directory: string): Promise<LockHolder |
 }
 
 function lockedError(directory: string, { pid }: LockHolder): RaftreeError {
-  const who = pid === 0 ? 'another process' : `process ${pid} (or one of that number in another container)`;
+  const who =
+    pid === 0 ? 'another process' : `process ${pid} (or a process with this number in another container)`;
   return new RaftreeError(
     'LOCKED',
     `${directory} is in use by ${who}; stop that process, or use another directory`,
@@ -123,7 +124,7 @@ async function announce(env: Env, directory: string, name: string): Promise<Dire
       if (env.fs.exists(path)) return;
       throw new RaftreeError(
         'DIRECTORY_GONE',
-        `${directory} was moved or removed while it was in use, or its lock was; close it, and open it where it is now`,
+        `${directory} or its lock was moved or removed while in use; close it, and open the directory at its new path`,
         { info: { directory } },
       );
     },

@@ -43,7 +43,7 @@ export class DiskSpace {
   /** A write of this writer succeeded. */
   available(writer: string): void {
     if (this.#waiting.delete(writer) && !this.isFull)
-      this.#logger.info({}, 'the disk can be written again: writes are taken');
+      this.#logger.info({}, 'the disk can be written again: writes are accepted');
   }
 
   /** Tries again as long as the attempt fails for want of space. Rejects with any other error. */
@@ -66,7 +66,7 @@ export class DiskSpace {
       const what = isOutOfDescriptors(cause) ? 'no file can be opened' : 'the disk is full';
       this.#logger.error(
         { code: errorCode(error), writer },
-        `${what}: writes are refused until that has passed; reads go on (${errorMessage(error)})`,
+        `${what}: writes are refused until this has passed; reads continue (${errorMessage(error)})`,
       );
     }
     this.#waiting.add(writer);

@@ -257,7 +257,7 @@ export class BufferBudget {
         account.cut(
           new RaftreeError(
             'BUFFERS_FULL',
-            `${account.heldBytes} bytes of this connection stand still, and others wait for their place`,
+            `${account.heldBytes} bytes of this connection make no progress while others wait for buffer space`,
           ),
         );
       }
@@ -279,7 +279,7 @@ export class BufferBudget {
         victim.cut(
           new RaftreeError(
             'BUFFERS_FULL',
-            `all connections together hold more than ${this.#maxBytes} bytes, and this one held ${victim.heldBytes} of them`,
+            `all connections together buffer more than ${this.#maxBytes} bytes, ${victim.heldBytes} of them for this one`,
           ),
         );
       }

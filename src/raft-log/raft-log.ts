@@ -335,7 +335,7 @@ export class GroupLog {
       throw new RaftreeError(
         'CORRUPTION',
         `the Raft log of group ${this.#id} is incomplete: it starts after entry ${index}, ` +
-          `holds ${isEmpty ? 'none' : `${this.#index.first} to ${this.#index.last}`} and knows ${commit} to be committed`,
+          `holds ${isEmpty ? 'none' : `${this.#index.first} to ${this.#index.last}`} but its commit index is ${commit}`,
       );
     }
     this.#cacheFirst = this.lastIndex + 1;

@@ -30,17 +30,17 @@ export function checkInvariants(before: RaftView, after: RaftView): void {
 }
 
 function brokenInState(state: RaftView): string | undefined {
-  if (state.baseIndex > state.applying) return 'the log was compacted beyond what is applied';
-  if (state.applied > state.applying) return 'more is applied than was given out to apply';
-  if (state.applying > state.commit) return 'an uncommitted entry was given out to apply';
+  if (state.baseIndex > state.applying) return 'the log was compacted beyond the applied index';
+  if (state.applied > state.applying) return 'more is applied than was handed to the state machine';
+  if (state.applying > state.commit) return 'an uncommitted entry was handed to the state machine';
   if (state.commit > state.lastIndex) return 'the commit index lies beyond the log';
-  if (state.stableIndex > state.lastIndex) return 'an entry is durable that the log does not hold';
-  if (state.role === 'leader' && state.leader !== state.id) return 'a leader follows somebody else';
+  if (state.stableIndex > state.lastIndex) return 'the stable index lies beyond the log';
+  if (state.role === 'leader' && state.leader !== state.id) return 'a leader follows another node';
   if (state.role === 'leader' && state.vote !== state.id) return 'a leader did not vote for itself';
   if (state.role === 'leader' && state.lastIndex < state.termStart)
-    return 'a leader lost the entry that opened its term';
+    return 'a leader lost the first entry of its term';
   if (state.role !== 'leader' && state.leader === state.id) return 'a node follows itself';
-  if (state.uncommittedBytes < 0) return 'less than nothing is uncommitted';
+  if (state.uncommittedBytes < 0) return 'the number of uncommitted bytes is negative';
   return undefined;
 }
 

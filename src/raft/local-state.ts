@@ -62,7 +62,7 @@ export class LocalState {
     if (this.#commit > this.log.lastIndex || this.#applied < this.log.baseIndex) {
       throw new RaftreeError(
         'CORRUPTION',
-        `the log holds entries ${this.log.baseIndex + 1} to ${this.log.lastIndex}, but ${this.#commit} are known to be committed and ${this.#applied} applied`,
+        `the log holds entries ${this.log.baseIndex + 1} to ${this.log.lastIndex}, but the commit index is ${this.#commit} and the applied index ${this.#applied}`,
       );
     }
   }
@@ -140,7 +140,7 @@ export class LocalState {
     throw new RaftreeError(
       'RAFT_INVARIANT',
       `node ${this.id} holds entry ${index} of term ${own} as committed, but its leader has one of term ${term} there: ` +
-        'these are two histories; compare the data folders of all members before anything is deleted',
+        'the two logs have different histories; compare the data folders of all members before you delete anything',
       { info: { term: this.#term, commit: this.#commit, lastIndex: this.log.lastIndex } },
     );
   }

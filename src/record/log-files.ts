@@ -57,7 +57,7 @@ export class LogFiles {
     numbers.sort((a, b) => a - b);
     const first = numbers[0];
     if (oldestNeeded !== undefined && first !== undefined && first > oldestNeeded) {
-      throw corruption(this.path(first), 0, `${this.path(oldestNeeded)} is needed and missing`);
+      throw corruption(this.path(first), 0, `${this.path(oldestNeeded)} is needed but missing`);
     }
     return numbers;
   }

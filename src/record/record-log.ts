@@ -514,7 +514,7 @@ export class RecordLog {
   #fail(error: unknown): RaftreeError {
     this.#failure ??= new RaftreeError(
       'LOG_FAILED',
-      `writing ${this.#files.path(this.#current)} failed (${errorMessage(error)}); nothing more is written until it is reopened`,
+      `writing ${this.#files.path(this.#current)} failed (${errorMessage(error)}); nothing more is written until the log is reopened`,
       { cause: error },
     );
     return this.#failure;
@@ -590,8 +590,8 @@ function noSpace(cause: unknown): RaftreeError {
   return new RaftreeError(
     'LOG_NO_SPACE',
     isOutOfDescriptors(cause)
-      ? 'no file can be opened, too many are open; writing goes on by itself when there are fewer'
-      : 'the disk is full; free some space, writing then goes on by itself',
+      ? 'too many files are open, so no file can be created; writing resumes by itself when some are closed'
+      : 'the disk is full; free some space, then writing resumes by itself',
     { cause },
   );
 }

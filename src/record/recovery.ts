@@ -124,7 +124,7 @@ export function recoverRecords(
       throw corruption(
         file.path,
         offset,
-        `the record there is damaged, and the one at ${witness.path} offset ${witness.offset} says that it was synced`,
+        `the record there is damaged, and the one at ${witness.path} offset ${witness.offset} proves that it was synced`,
       );
     }
     if (file.number < expected) {
@@ -137,7 +137,11 @@ export function recoverRecords(
     checkSynced(end, file.path, known);
     const remains = isBad ? remainsAt(bytes, offset, file.number, mayHoldOldBytes) : 'nothing';
     if (remains === 'damaged') {
-      throw corruption(file.path, offset, 'the record there is damaged, and not as a crash damages one');
+      throw corruption(
+        file.path,
+        offset,
+        'the record there is damaged, and a crash does not leave such bytes',
+      );
     }
     let discardedBytes = writtenBytes(file, remains, bytes.length - offset);
     for (const other of rest) {
@@ -158,7 +162,7 @@ export function recoverRecords(
   if (expected > (last?.number ?? 0)) {
     const number = last ? last.number + 1 : (known?.oldest ?? 1);
     const path = known?.path(number) ?? `the file after ${last?.path}`;
-    throw corruption(path, 0, 'the file is missing, and what is written elsewhere says that it was there');
+    throw corruption(path, 0, 'the file is missing, but an end record or the owner of the log refers to it');
   }
   if (last) checkSynced(end, last.path, known);
   return { records, end, lastRecordEnd, durableThrough, discarded: undefined };

@@ -60,7 +60,7 @@ test('RAFTREE_ENDPOINTS: only a command that connects complains', async () => {
 
 test('arguments that are no UTF-8 are refused; any bytes are given as base64', async () => {
   for (const octal of ['377', '376'])
-    said(await shell(`raftree put "$(printf 'k\\${octal}')" v "$@"`, ...node()), 2, /no UTF-8.*--key-base64/);
+    said(await shell(`raftree put "$(printf 'k\\${octal}')" v "$@"`, ...node()), 2, /not UTF-8.*--key-base64/);
   for (const [key, value] of [
     ['/w==', 'AAE='],
     ['/g==', 'AAI='],
@@ -154,7 +154,7 @@ test('cluster: ports that cannot be, or contradict the cluster that is there, ar
   said(await start('--base-port', '65500'), 2, /--base-port: expected 1 to 65433, got 65500/);
   said(await start('--base-port', '65430', '--nodes', '9'), 2, /--base-port/);
   assert.not(fs.existsSync(folder));
-  said(await raftree(['cluster', '--directory', '/proc/raftree']), 2, /cannot be made: ENOENT/);
+  said(await raftree(['cluster', '--directory', '/proc/raftree']), 2, /cannot be created: ENOENT/);
   said(await raftree(['cluster', '--directory', MAIN]), 2, /is a file/);
   fs.mkdirSync(path.join(folder, 'n1'), { recursive: true });
   const nodes = [{ id: 1, client: '127.0.0.1:7001', peer: '127.0.0.1:7101' }];

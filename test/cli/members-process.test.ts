@@ -78,7 +78,7 @@ test('a fourth node joins, is promoted and leads; the first one goes', async () 
     assert.is(await run(['member', 'promote', '4'], cluster.endpoint(1)), 'node 4 is a voter\n');
 
     await client.transferLeadership(1);
-    assert.is(await run(['member', 'remove', '1'], cluster.endpoint(2)), 'node 1 is no member any more\n');
+    assert.is(await run(['member', 'remove', '1'], cluster.endpoint(2)), 'node 1 is not a member any more\n');
     await until(
       async () => /\n1 .* removed \(\d+\)/.test(await run(['status'], cluster.endpoint(1))),
       'node 1 says that it was removed',
@@ -182,7 +182,7 @@ test('mistakes are refused with an exit code and what to do; what is not heard s
       'it shows as not heard',
     );
     assert.match(await run(['status'], endpoint), /\n3 +no answer from .*ECONNREFUSED/);
-    assert.is(await run(['member', 'remove', '3'], endpoint), 'node 3 is no member any more\n');
+    assert.is(await run(['member', 'remove', '3'], endpoint), 'node 3 is not a member any more\n');
     await client.put('a', '2');
     const forced = await raftree(['member', ...mistyped, '--force', '--endpoints', endpoint]);
     assert.is(forced.code, 0, forced.stderr);

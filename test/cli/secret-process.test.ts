@@ -38,7 +38,7 @@ test('a node.json with a secret that every user may read is used, with a warning
   try {
     fs.chmodSync(cluster.configFile(1), 0o644);
     await cluster.start(1);
-    assert.match(cluster.output(1), /every user of this machine may read node\.json/);
+    assert.match(cluster.output(1), /every user of this machine can read node\.json/);
     assert.not.match(cluster.output(1), SECRET);
   } finally {
     await cluster.destroy();

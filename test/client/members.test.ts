@@ -123,7 +123,7 @@ scenario('a repetition does not undo what another operator did since', async (cl
   });
   const error = await clientFailure(client.changeMembers([{ type: 'remove', node: 2 }]));
   assert.equal([error.code, error.outcome], ['CHANGE_CONFLICT', 'unknown']);
-  assert.match(error.message, 'somebody else');
+  assert.match(error.message, 'another operator');
   assert.equal(cluster.voters, [1, 2, 3]);
 });
 

@@ -272,7 +272,7 @@ test('a message that would replace a committed entry is a broken invariant, and 
   };
   assert.throws(
     () => victim.step(lab.nowMs, { type: 'message', from: leader.id, message: forged }),
-    /these are two histories/,
+    /the two logs have different histories/,
   );
   assert.is(victim.log[1]?.body.toString(), 'committed');
   assert.is(victim.raft.commitIndex, 3);

@@ -16,8 +16,8 @@ function spaceLog(): { lines: string[]; logger: Logger } {
   return { lines, logger: { ...silentLogger, info: note, warn: note, error: note } };
 }
 
-const BEGINS = 'the disk is full: writes are refused until that has passed; reads go on';
-const ENDS = 'the disk can be written again: writes are taken';
+const BEGINS = 'the disk is full: writes are refused until this has passed; reads continue';
+const ENDS = 'the disk can be written again: writes are accepted';
 
 /** A cluster, and the nodes whose disks are full. */
 async function started(seed: number, size: number, logger: Logger) {
