@@ -60,7 +60,11 @@ test('RAFTREE_ENDPOINTS: only a command that connects complains', async () => {
 
 test('arguments that are no UTF-8 are refused; any bytes are given as base64', async () => {
   for (const octal of ['377', '376'])
-    said(await shell(`raftree put "$(printf 'k\\${octal}')" v "$@"`, ...node()), 2, /not UTF-8.*--key-base64/);
+    said(
+      await shell(`raftree put "$(printf 'k\\${octal}')" v "$@"`, ...node()),
+      2,
+      /not UTF-8.*--key-base64/,
+    );
   for (const [key, value] of [
     ['/w==', 'AAE='],
     ['/g==', 'AAI='],
