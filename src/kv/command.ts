@@ -234,9 +234,9 @@ class BodyReader {
 
 /** Returns the place behind. */
 function writeBytes(body: Buffer, bytes: Uint8Array, at: number): number {
-  body.writeUInt32BE(bytes.length, at);
-  body.set(bytes, at + 4);
-  return at + 4 + bytes.length;
+  const from = body.writeUInt32BE(bytes.length, at);
+  if (bytes.length > 0) body.set(bytes, from);
+  return from + bytes.length;
 }
 
 function writeUint53(body: Buffer, value: number, at: number): number {

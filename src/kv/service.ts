@@ -54,6 +54,8 @@ export interface KvServiceParts {
   readonly limits: KvLimits;
   /** Where clients reach a node; empty if it is not known. */
   readonly clientAddressOf: (node: number) => string;
+  /** A request failed by a fault of this node. The caller is not told what is wrong: the node's log is. */
+  readonly onFault: (code: 'READ_FAILED' | 'INTERNAL', error: unknown) => void;
 }
 
 /** Reads the answer of a read that is confirmed. `share`: a scan's page is at most this part of the largest. */
@@ -124,7 +126,7 @@ export class KvService {
 
   /** What a thrown error means for the caller. A fault of this node is told without its details. */
   errorOf(error: unknown, kind: 'read' | 'write'): KvError {
-    if (!(error instanceof RaftreeError)) return kvError('INTERNAL', OWN_FAULT);
+    if (!(error instanceof RaftreeError)) return this.#ownFault(error);
     const isCertain = kind === 'read' || error.info.outcome === 'notCommitted';
     const outcome = isCertain ? 'notCommitted' : 'unknown';
     switch (error.code) {
@@ -139,7 +141,12 @@ export class KvService {
       case 'LEADERSHIP_LOST':
         return kvError('LEADERSHIP_LOST', error.message, outcome);
     }
-    return isKvErrorCode(error.code) ? kvError(error.code, error.message) : kvError('INTERNAL', OWN_FAULT);
+    return isKvErrorCode(error.code) ? kvError(error.code, error.message) : this.#ownFault(error);
+  }
+
+  #ownFault(error: unknown): KvError {
+    this.#parts.onFault('INTERNAL', error);
+    return kvError('INTERNAL', 'a fault in this node; its log says more');
   }
 
   async #whilePending<Result>(
@@ -189,7 +196,7 @@ export class KvService {
   }
 
   #get({ key }: Get): Found | Absent | KvError {
-    return readFromDisk(() => {
+    return this.#read(() => {
       const found = this.#parts.stateMachine.get(key);
       return found ? { type: 'found', ...found } : { type: 'absent' };
     });
@@ -201,7 +208,7 @@ export class KvService {
       limits.maxScanEntries,
       Math.max(MIN_PAGE_ENTRIES, limits.maxScanEntries * share),
     );
-    return readFromDisk(() => {
+    return this.#read(() => {
       const { entries, more } = stateMachine.scan({
         from,
         to,
@@ -213,9 +220,17 @@ export class KvService {
       return { type: 'page', entries: shown, more };
     });
   }
+
+  #read<Result>(read: () => Result): Result | KvError {
+    try {
+      return read();
+    } catch (error) {
+      this.#parts.onFault('READ_FAILED', error);
+      return kvError('READ_FAILED', 'this node cannot read that from its disk; its log says more');
+    }
+  }
 }
 
-const OWN_FAULT = 'a fault in this node; its log says more';
 const NOTHING = Buffer.alloc(0);
 
 /** Pages of a scan are not made smaller than this. */
@@ -229,14 +244,6 @@ const READ_LEVELS: Record<Consistency, ReadLevel | undefined> = {
   follower: 'follower',
   stale: undefined,
 };
-
-function readFromDisk<Result>(read: () => Result): Result | KvError {
-  try {
-    return read();
-  } catch {
-    return kvError('READ_FAILED', 'this node cannot read that from its disk; its log says more');
-  }
-}
 
 /** What is wrong with a command that the state machine did not carry out. */
 function refusedCommand(result: CommandResult): KvError {

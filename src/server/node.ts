@@ -15,6 +15,7 @@ import { lockDirectory } from '../env/directory-lock.js';
 import { DiskSpace } from '../env/disk-space.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace, RaftreeError } from '../env/errors.js';
+import { OnceAMinute } from '../env/once-a-minute.js';
 import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits, KvService } from '../kv/service.js';
@@ -458,11 +459,16 @@ export class Node {
     );
     this.#replica = replica;
     this.#closers.push(() => replica.stop());
+    const faults = new OnceAMinute(env.clock);
     const kv = new KvService({
       replica,
       stateMachine,
       limits: this.#kvLimits,
       clientAddressOf: (node) => this.#clientAddressOf(node),
+      onFault: (code, error) => {
+        const message = errorMessage(error);
+        if (faults.isDue(`${code} ${message}`)) logger.error({ code, cause: errorCode(error) }, message);
+      },
     });
     const admin = new Admin({
       env,

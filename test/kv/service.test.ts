@@ -1,7 +1,7 @@
 /** What a client meets: limits, pages, and for every error the truth about whether the write may be there. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { RaftreeError } from '../../src/env/errors.js';
+import { errorMessage, RaftreeError } from '../../src/env/errors.js';
 import type { KvError } from '../../src/kv/kv-error.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import type { Caller, Rights, Scan } from '../../src/kv/requests.js';
@@ -51,16 +51,19 @@ function open(limits: Partial<KvLimits> = {}) {
   const engine = new MemoryEngine();
   const stateMachine = new KvStateMachine(engine, engine.reopen);
   const replica = new InstantReplica(stateMachine);
+  const faults: string[] = [];
   const service = new KvService({
     replica,
     stateMachine,
     limits: { ...DEFAULT_KV_LIMITS, ...limits },
     clientAddressOf: (node) => `host${node}:7001`,
+    onFault: (code, error) => faults.push(`${code}: ${errorMessage(error)}`),
   });
   return {
     engine,
     replica,
     service,
+    faults,
     write: (command: Write) => service.write(CALLER, command),
     get: (key: string, consistency: 'linearizable' | 'stale' = 'linearizable') =>
       service.get(CALLER, { type: 'get', consistency, key: Buffer.from(key) }),
@@ -172,7 +175,7 @@ test('the limit of values holds for what an append would make', async () => {
 });
 
 test('each failure says whether the write may be there', async () => {
-  const { replica, write: send, get } = open();
+  const { replica, faults, write: send, get } = open();
   const fail = async (code: string, info: Record<string, unknown> = {}) => {
     replica.failure = new RaftreeError(code, 'a planted failure', { info });
     const put = errorOf(await send(write([operation('put', 'a', '1')])));
@@ -198,6 +201,8 @@ test('each failure says whether the write may be there', async () => {
   assert.ok((await fail('SOMETHING_NEW')).startsWith('INTERNAL unknown'));
   replica.failure = new TypeError('a planted fault');
   assert.is(errorOf(await send(write([operation('put', 'a', '1')]))), 'INTERNAL unknown');
+  const planted = 'INTERNAL: a planted failure';
+  assert.equal(faults, [planted, planted, 'INTERNAL: a planted fault'], 'only its own faults, and each');
 });
 
 test('whoever asks a follower learns where the leader is', async () => {
@@ -209,11 +214,12 @@ test('whoever asks a follower learns where the leader is', async () => {
 });
 
 test('a read that the disk fails is told as such', async () => {
-  const { engine, get } = open();
+  const { engine, faults, get } = open();
   engine.get = () => {
     throw new RaftreeError('CORRUPTION', 'a planted fault');
   };
   assert.is(errorOf(await get('a')), 'READ_FAILED notCommitted');
+  assert.equal(faults, ['READ_FAILED: a planted fault']);
 });
 
 test('an unknown session and a sequence outside the window are refused', async () => {
