@@ -16,8 +16,8 @@
  *
  * All other codes come from a node: see PROTOCOL.md.
  */
-import { RaftreeError } from '../env/errors.js';
-import type { Outcome } from '../protocol/error-codes.js';
+
+import { type Outcome, RaftreeError } from '../env/errors.js';
 
 export class RaftreeClientError extends RaftreeError {
   readonly outcome: Outcome;

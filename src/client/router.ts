@@ -8,8 +8,8 @@
  *     answered with outcome notCommitted                    unchanged
  *     sent, and no answer, or one with outcome unknown      uncertain: it may be in a log
  */
-import { errorCode, RaftreeError } from '../env/errors.js';
-import type { Outcome } from '../protocol/error-codes.js';
+
+import { errorCode, type Outcome, RaftreeError } from '../env/errors.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { RequestName } from '../protocol/messages.js';
 import { backoffDelayMs } from './backoff.js';

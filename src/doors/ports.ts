@@ -1,6 +1,6 @@
 /** What every door needs of the node behind it, beside kv/: plain types, without bytes of any protocol. */
+import type { Outcome } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
-import type { Outcome } from '../replica/refusals.js';
 
 /** Who belongs to the cluster, and who leads it. A door asks only for a caller that may administrate. */
 export interface Administration {

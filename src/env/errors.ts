@@ -18,6 +18,12 @@ export class RaftreeError extends Error {
   }
 }
 
+/**
+ * What is known of a write that failed, as `info.outcome` of its error. `notCommitted`: it has no effect, now or later.
+ * `unknown`: it may have taken effect, or may yet.
+ */
+export type Outcome = 'notCommitted' | 'unknown';
+
 /** The `code` of any thrown value: of a RaftreeError or a system error (`ENOSPC`), otherwise undefined. */
 export function errorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

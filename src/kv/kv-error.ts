@@ -1,5 +1,5 @@
 /** How a request to kv/ fails: a value with a code for programs, a message for people, and the outcome of a write. */
-import type { Outcome } from '../replica/refusals.js';
+import type { Outcome } from '../env/errors.js';
 
 /** Every code, and the outcome that it means unless the error says otherwise. */
 export const KV_ERROR_OUTCOMES = {

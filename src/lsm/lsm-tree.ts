@@ -552,7 +552,7 @@ export class LsmTree {
     this.#failure = error;
     this.options.logger.error({ error: errorMessage(error) }, 'the tree is read-only until it is reopened');
     this.options.listener?.failed?.(error);
-    this.#gate.refuseAll(readOnlyError(error, 'not committed'));
+    this.#gate.refuseAll(readOnlyError(error, 'notCommitted'));
     this.#flushWaiters.refuseAll(readOnlyError(error, 'unknown'));
   }
 
@@ -671,7 +671,7 @@ export class LsmTree {
 
   #stopWriting(error: unknown): void {
     this.#failed(error);
-    void this.#maintenance.stop(readOnlyError(error, 'not committed'));
+    void this.#maintenance.stop(readOnlyError(error, 'notCommitted'));
   }
 
   /** What a read sees that is not over before the next write: the state of now, or of a snapshot. */
@@ -691,7 +691,7 @@ export class LsmTree {
 
   #checkWritable(): void {
     this.#checkOpen();
-    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'not committed');
+    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'notCommitted');
   }
 
   async #recover(): Promise<void> {

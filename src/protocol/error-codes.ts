@@ -2,10 +2,8 @@
  * The codes that an `error` message may carry, and what each says about the request: whether it may have been
  * committed. Programs decide by code and outcome; the message is for people.
  */
-import { RaftreeError } from '../env/errors.js';
+import { type Outcome, RaftreeError } from '../env/errors.js';
 import type { MessageOf, OutboundOf } from './messages.js';
-
-export type Outcome = MessageOf<'error'>['outcome'];
 
 interface ErrorCodeDeclaration {
   readonly outcome: Outcome;

@@ -1,8 +1,6 @@
 /** What a replica's callers are told when it will not, or cannot, do what they asked. */
-import { RaftreeError } from '../env/errors.js';
+import { type Outcome, RaftreeError } from '../env/errors.js';
 import type { NodeId, Refusal } from '../raft/types.js';
-
-export type Outcome = 'notCommitted' | 'unknown';
 
 const REFUSALS: Record<Refusal, readonly [code: string, message: string]> = {
   notLeader: ['NOT_LEADER', 'this node does not lead'],

@@ -373,7 +373,7 @@ class Run {
     const outcome = error instanceof RaftreeError ? error.info.outcome : undefined;
     if (!this.#isExpected(code)) this.#fail(`a write failed with ${error}`);
     this.#options.happened?.('write refused');
-    if (outcome === 'not committed') this.#model.refuse(batch);
+    if (outcome === 'notCommitted') this.#model.refuse(batch);
     else if (outcome === 'unknown') batch.outcome = 'unknown';
     else this.#fail(`a write failed with outcome ${outcome}: ${error}`);
   }

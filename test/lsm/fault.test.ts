@@ -80,7 +80,7 @@ async function runScript(kind: FaultKind, failing: number, options: LsmOptions):
         (error: unknown) => {
           const outcome = error instanceof RaftreeError ? error.info.outcome : undefined;
           if (outcome === 'unknown') unknown.push(batch);
-          else if (outcome !== 'not committed') problems.push(`a write failed with ${error}`);
+          else if (outcome !== 'notCommitted') problems.push(`a write failed with ${error}`);
           return false;
         },
       );
@@ -221,7 +221,7 @@ test('a failed sync of the WAL: outcome unknown, then read-only, reads go on, re
   broken = false;
   const refused = await tree.write([put('c', '3')]).catch((error) => error);
   assert.is(refused.code, 'LSM_READ_ONLY');
-  assert.is(refused.info.outcome, 'not committed');
+  assert.is(refused.info.outcome, 'notCommitted');
   assert.is(tree.stats().isReadOnly, true);
   assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
   await tree.close();
@@ -347,7 +347,7 @@ test('a full disk: writes fail as not committed, reads go on, writing resumes wh
   for (let i = 0; i < 3; i++) {
     const failed = await tree.write([put('b', '2')]).catch((error) => error);
     assert.is(failed.code, 'LSM_NO_SPACE');
-    assert.is(failed.info.outcome, 'not committed');
+    assert.is(failed.info.outcome, 'notCommitted');
     assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
     assert.is(tree.getSync(Buffer.from('b')), undefined);
   }

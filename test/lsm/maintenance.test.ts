@@ -215,7 +215,7 @@ test('a damaged table that compaction needs makes the tree read-only, and what i
   assert.equal(error.info, { path: `${DIRECTORY}/${first}`, offset: 128 });
   const refused = await tree.write([put('a', '')]).catch((reason) => reason);
   assert.is(refused.code, 'LSM_READ_ONLY');
-  assert.equal(refused.info, { ...error.info, outcome: 'not committed' });
+  assert.equal(refused.info, { ...error.info, outcome: 'notCommitted' });
   assert.match(refused.message, `${first} is damaged at offset 128`);
   assert.match(refused.message, 'raftree lsm repair');
   assert.ok(tree.stats().isReadOnly);

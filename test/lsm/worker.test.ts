@@ -91,7 +91,7 @@ testIn('damage that the worker meets is named as if this thread had met it', asy
   assert.equal(error.info, { path: damaged, offset: 128 });
   const refused = await tree.write([put('a', '')]).catch((reason) => reason);
   assert.is(errorCode(refused), 'LSM_READ_ONLY');
-  assert.equal(refused.info, { path: damaged, offset: 128, outcome: 'not committed' });
+  assert.equal(refused.info, { path: damaged, offset: 128, outcome: 'notCommitted' });
   assert.is(tree.getSync(Buffer.from('key7'))?.toString(), '2');
   await tree.close();
 });

@@ -1,5 +1,5 @@
 /**
- * Error codes of the engine. `info.outcome` of a failed write says `not committed` or `unknown`.
+ * Error codes of the engine. `info.outcome` of a failed write is `notCommitted` or `unknown`.
  *
  *     LSM_CLOSED      the tree is closed
  *     LSM_LOCKED      the directory is in use by another tree, in this process or another
@@ -15,16 +15,14 @@
  *     CORRUPTION      damaged bytes; `info` has path and offset
  */
 import type { Env } from '../../env/env.js';
-import { errorCode, errorMessage, RaftreeError } from '../../env/errors.js';
-
-export type WriteOutcome = 'not committed' | 'unknown';
+import { errorCode, errorMessage, type Outcome, RaftreeError } from '../../env/errors.js';
 
 export function closedError(): RaftreeError {
-  return new RaftreeError('LSM_CLOSED', 'the tree is closed', { info: { outcome: 'not committed' } });
+  return new RaftreeError('LSM_CLOSED', 'the tree is closed', { info: { outcome: 'notCommitted' } });
 }
 
 export function invalid(message: string): RaftreeError {
-  return new RaftreeError('LSM_INVALID', message, { info: { outcome: 'not committed' } });
+  return new RaftreeError('LSM_INVALID', message, { info: { outcome: 'notCommitted' } });
 }
 
 export function checkBytes(value: unknown, what: string): void {
@@ -45,7 +43,7 @@ export function checkDirectory(env: Env, directory: string): void {
   }
 }
 
-export function readOnlyError(cause: unknown, outcome: WriteOutcome): RaftreeError {
+export function readOnlyError(cause: unknown, outcome: Outcome): RaftreeError {
   const remedy = isCorruption(cause)
     ? '; close it and let `raftree lsm repair` keep what is intact and list what is lost, or it will stop there again'
     : '';
@@ -72,13 +70,13 @@ function isCorruption(error: unknown): error is RaftreeError {
 export function noSpaceError(cause?: unknown): RaftreeError {
   return new RaftreeError('LSM_NO_SPACE', 'the disk is full; writing resumes by itself when there is space', {
     cause,
-    info: { outcome: 'not committed' },
+    info: { outcome: 'notCommitted' },
   });
 }
 
 export function busyError(pendingBytes: number): RaftreeError {
   return new RaftreeError('LSM_BUSY', `${pendingBytes} bytes of writes are waiting already; slow down`, {
-    info: { outcome: 'not committed' },
+    info: { outcome: 'notCommitted' },
   });
 }
 

@@ -346,7 +346,7 @@ export class Maintenance {
   }
 
   #fail(error: unknown): void {
-    if (!this.#stopped) this.#stopReason = readOnlyError(error, 'not committed');
+    if (!this.#stopped) this.#stopReason = readOnlyError(error, 'notCommitted');
     this.#stopped = true;
     this.#maker.abandonCompactions();
     for (const manual of this.#manual.splice(0)) manual.reject(error);

@@ -124,7 +124,7 @@ export class VersionSet {
   }
 
   async #commitNow(edit: VersionEdit): Promise<void> {
-    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'not committed');
+    if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'notCommitted');
     const moved = new Map<number, TableFile>();
     if (edit.removed.length > 0) for (const file of this.#current.files()) moved.set(file.number, file);
     const next = this.#current.apply(edit, (added) => moved.get(added.number) ?? new TableFile(added));
