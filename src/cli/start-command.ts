@@ -4,7 +4,8 @@ import { LineOutput } from '../env/real/line-output.js';
 import { realEnv } from '../env/real/real-env.js';
 import { readNodeConfig } from '../server/config.js';
 import { createLogger } from '../server/logger.js';
-import { Node, type NodeReady } from '../server/node.js';
+import { Node } from '../server/node.js';
+import type { NodeReady } from '../server/status.js';
 import { describeError, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { onStopSignal } from './signals.js';
 

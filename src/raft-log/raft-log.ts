@@ -78,6 +78,10 @@ export class RaftLog {
     return this.#records.recovery;
   }
 
+  get groupIds(): number[] {
+    return [...this.#groups.keys()];
+  }
+
   group(id: number): GroupLog | undefined {
     return this.#groups.get(id);
   }

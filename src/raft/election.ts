@@ -81,6 +81,11 @@ export class Election {
     return changed;
   }
 
+  /** When the election timeout ends. */
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
   isOverdue(nowMs: number): boolean {
     return nowMs >= this.#deadlineMs;
   }

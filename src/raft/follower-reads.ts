@@ -28,6 +28,12 @@ export class FollowerReads {
     return this.#waiting.size;
   }
 
+  /** The first deadline; infinite if no read waits. */
+  get deadlineMs(): number {
+    const [first] = this.#waiting.values();
+    return first?.deadlineMs ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Returns the id on the wire. */
   add(id: number, deadlineMs: number): number {
     const wireId = this.#nextWireId++;

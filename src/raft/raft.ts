@@ -130,6 +130,15 @@ export class Raft {
     return this.#local.log.termAt(index);
   }
 
+  /**
+   * The earliest time at which a tick has an effect, unless another input comes before. A leader needs ticks all the
+   * time: a few per heartbeat interval.
+   */
+  get tickDueMs(): number {
+    if (this.#leadership) return Number.NEGATIVE_INFINITY;
+    return Math.min(this.#election.deadlineMs, this.#followerReads.deadlineMs);
+  }
+
   /** For a leader: the target of a leadership transfer in progress. */
   get transferTarget(): NodeId | undefined {
     return this.#leadership?.transferTarget;
@@ -205,7 +214,7 @@ export class Raft {
   #step(nowMs: number, input: Input): StepResult {
     switch (input.type) {
       case 'tick':
-        this.#tick(nowMs);
+        this.#tick(nowMs, input.isLate);
         break;
       case 'message':
         return this.#receive(nowMs, input.from, input.message);
@@ -239,10 +248,10 @@ export class Raft {
     return this.#accepted();
   }
 
-  #tick(nowMs: number): void {
+  #tick(nowMs: number, isHostLate = nowMs - this.#lastTickMs > this.#options.heartbeatMs): void {
     // A late tick shows that this process was paused. Messages that arrived meanwhile are still unread. So silence of
     // others is not judged now, but at the next tick, late or not.
-    const isLate = !this.#wasLate && nowMs - this.#lastTickMs > this.#options.heartbeatMs;
+    const isLate = !this.#wasLate && isHostLate;
     this.#wasLate = isLate;
     this.#lastTickMs = nowMs;
     if (isLate) {

@@ -179,8 +179,11 @@ export interface Envelope {
 }
 
 export type Input =
-  /** Time has passed. Send it at least a few times per heartbeat interval. */
-  | { readonly type: 'tick' }
+  /**
+   * Time has passed. Send it at least a few times per heartbeat interval, or by the time that `tickDueMs` names.
+   * `isLate`: this process was paused. Without it the core judges that by the time since the last tick.
+   */
+  | { readonly type: 'tick'; readonly isLate?: boolean }
   | { readonly type: 'message'; readonly from: NodeId; readonly message: Message }
   /** New commands, in this order. */
   | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }

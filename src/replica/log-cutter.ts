@@ -36,6 +36,11 @@ export class LogCutter {
     this.#parts = parts;
   }
 
+  /** A flush is under way: the log may be cut when it is done. */
+  get isWaiting(): boolean {
+    return this.#flushing;
+  }
+
   /** `allMatchedIndex`: every member holds the log up to here. */
   review(allMatchedIndex: number, limits: LogLimits): void {
     const { log, stateMachine, core } = this.#parts;

@@ -13,6 +13,10 @@ export class PendingReads {
   /** Confirmed, and their index is not applied yet; ordered by index. */
   #confirmed: { readonly index: number; readonly atMs: number; readonly read: PendingRead }[] = [];
 
+  get isEmpty(): boolean {
+    return this.#unconfirmed.size === 0 && this.#confirmed.length === 0;
+  }
+
   add(id: number, read: PendingRead): void {
     this.#unconfirmed.set(id, read);
   }

@@ -50,3 +50,18 @@ export interface CommandLog<Result> {
    */
   readIndex(level: ReadLevel): Promise<number>;
 }
+
+/** Calls replicas when their time has come: one timer for all of them. */
+export interface TickSource {
+  /**
+   * Calls `tick` at the end of a turn, first at `dueMs`. It returns the time of the next tick. `isLate`: this process was
+   * paused.
+   */
+  add(tick: (isLate: boolean) => number, dueMs: number): TickHandle;
+}
+
+export interface TickHandle {
+  /** The next tick comes by this time, or sooner if it was due sooner. */
+  dueBy(timeMs: number): void;
+  remove(): void;
+}

@@ -38,7 +38,15 @@ import { LogCutter } from './log-cutter.js';
 import { LogWriter } from './log-writer.js';
 import { PendingProposals } from './pending-proposals.js';
 import { PendingReads } from './pending-reads.js';
-import type { Applied, CommandLog, CorePort, ReplicaHost, Transport } from './ports.js';
+import type {
+  Applied,
+  CommandLog,
+  CorePort,
+  ReplicaHost,
+  TickHandle,
+  TickSource,
+  Transport,
+} from './ports.js';
 import { diskFull, leadershipLost, refused, stopped } from './refusals.js';
 import { SnapshotHolds } from './snapshot-holds.js';
 import { SnapshotInstaller } from './snapshot-installer.js';
@@ -52,13 +60,15 @@ import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
 import { StateDirectories } from './state-directories.js';
 import type { StateMachine } from './state-machine.js';
 
-export interface ReplicaOptions extends LogLimits {
+export interface ReplicaOptions {
   readonly raft: Omit<RaftOptions, 'random'>;
   /** Where the directories of the state machine and of snapshots are. */
   readonly directory: string;
   readonly snapshots: SnapshotLimits;
-  /** How often the core is told that time has passed. */
+  /** The time between two ticks of a replica that has work to do. */
   readonly tickMs: number;
+  /** How large the log may grow now. */
+  readonly logLimits: () => LogLimits;
 }
 
 export interface ReplicaParts<Result> {
@@ -68,6 +78,7 @@ export interface ReplicaParts<Result> {
   readonly transport: Transport;
   readonly logger: Logger;
   readonly host: ReplicaHost;
+  readonly ticks: TickSource;
   /** The disk of the node. */
   readonly diskSpace: DiskSpace;
   /** True if this node has run before … */
@@ -100,7 +111,9 @@ export class Replica<Result> implements CommandLog<Result> {
   #drainScheduled = false;
   /** The configuration that the host knows; undefined before the first drain. */
   #announced: Configuration | undefined;
-  #tickTimer: Timer | undefined;
+  readonly #ticks: TickHandle;
+  /** Something happened since the last tick that the log's cutter, or the next tick, may have to look at. */
+  #isActive = true;
   #allMatchedIndex = 0;
   #stopped: RaftreeError | undefined;
 
@@ -154,7 +167,8 @@ export class Replica<Result> implements CommandLog<Result> {
     });
     // Other nodes may have space. It is tried again with every write that fails.
     this.#endDiskWatch = diskSpace.onFull(() => this.#step({ type: 'transfer' }));
-    this.#tick();
+    this.#ticks = parts.ticks.add((isLate) => this.#tick(isLate), env.clock.nowMs() + options.tickMs);
+    this.#step({ type: 'tick' });
   }
 
   /** In force: of everything that is applied. */
@@ -272,7 +286,7 @@ export class Replica<Result> implements CommandLog<Result> {
    * voter can take over, or after an election timeout: the replica may stop then. At once if this node does not lead.
    */
   transferBeforeStop(): Promise<void> {
-    if (this.role !== 'leader') return Promise.resolve();
+    if (this.#stopped || this.role !== 'leader') return Promise.resolve();
     this.#step({ type: 'transfer' });
     return this.#transfers.beforeStop(this.#leadership);
   }
@@ -330,9 +344,9 @@ export class Replica<Result> implements CommandLog<Result> {
     timer?.cancel();
   }
 
-  #tick(): void {
-    if (this.#stopped) return;
-    this.#step({ type: 'tick' });
+  #tick(isLate: boolean): number {
+    this.#isActive = false;
+    this.#step({ type: 'tick', isLate });
     // A leader gets to what it has committed; a follower may have been removed, or cut off.
     if (this.role !== 'leader') {
       const patienceMs = 2 * this.#options.raft.electionTimeoutMaxMs;
@@ -340,11 +354,23 @@ export class Replica<Result> implements CommandLog<Result> {
       this.#reads.rejectConfirmedBefore(sinceMs, () => leadershipLost('notCommitted'));
     }
     this.#receiver.forgetUnneeded();
-    if (!this.#stopped && !this.#applier.isPaused) this.#cutter.review(this.#allMatchedIndex, this.#options);
-    if (this.#stopped) return;
-    const { timers } = this.#parts.env;
-    // A process that has stood still runs its timers before it reads its sockets: what lies there is not silence.
-    this.#tickTimer = timers.after(this.#options.tickMs, () => timers.endOfTurn(() => this.#tick()));
+    if (!this.#stopped && !this.#applier.isPaused)
+      this.#cutter.review(this.#allMatchedIndex, this.#options.logLimits());
+    // What a late tick did not judge, the next one does.
+    if (isLate) this.#isActive = true;
+    return this.#tickDueMs;
+  }
+
+  /** An idle follower needs no tick before its election timeout ends. */
+  get #tickDueMs(): number {
+    const nextMs = this.#parts.env.clock.nowMs() + this.#options.tickMs;
+    const isIdle =
+      !this.#isActive &&
+      this.#reads.isEmpty &&
+      !this.#receiver.isReceiving &&
+      !this.#applier.isPaused &&
+      !this.#cutter.isWaiting;
+    return isIdle ? Math.max(nextMs, this.#raft.tickDueMs) : nextMs;
   }
 
   #step(input: Input): StepResult | undefined {
@@ -393,13 +419,16 @@ export class Replica<Result> implements CommandLog<Result> {
           break;
         }
       }
-      if (!this.#stopped) this.#transfers.review(this.#leadership);
+      if (this.#stopped) return;
+      this.#transfers.review(this.#leadership);
+      this.#ticks.dueBy(this.#tickDueMs);
     } catch (error) {
       this.#fail(error);
     }
   }
 
   #carryOut(output: Output): void {
+    this.#isActive ||= isWork(output) || output.allMatchedIndex !== this.#allMatchedIndex;
     this.#allMatchedIndex = output.allMatchedIndex;
     if (output.append) this.#writer.write(output.append);
     if (output.configuration) this.#announceConfiguration();
@@ -476,7 +505,7 @@ export class Replica<Result> implements CommandLog<Result> {
   #halt(error: RaftreeError): void {
     if (this.#stopped) return;
     this.#stopped = error;
-    this.#tickTimer?.cancel();
+    this.#ticks.remove();
     this.#writer.close();
     this.#applier.close();
     this.#installer.close();
@@ -485,4 +514,15 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#proposals.rejectAll(stopped('unknown', error));
     this.#reads.rejectAll(stopped('notCommitted', error));
   }
+}
+
+/** More than heartbeats and votes. */
+function isWork({ append, apply, status, reads, snapshotsNeeded }: Output): boolean {
+  return (
+    append !== undefined ||
+    apply !== undefined ||
+    status !== undefined ||
+    reads.length > 0 ||
+    snapshotsNeeded.length > 0
+  );
 }

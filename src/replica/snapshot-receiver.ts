@@ -86,6 +86,10 @@ export class SnapshotReceiver {
     this.#enqueue(() => this.#take(from, { ...chunk, bytes }));
   }
 
+  get isReceiving(): boolean {
+    return this.#incoming !== undefined || this.#waiting > 0;
+  }
+
   /** Lets go of what it has of a snapshot that the log has overtaken. */
   forgetUnneeded(): void {
     const incoming = this.#incoming;

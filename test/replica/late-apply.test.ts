@@ -225,15 +225,18 @@ test('changes of leader, cuts, snapshots, power cuts and members that come and g
       await scheduler.runFor(random.float() * 15);
     }
     lab.cut.clear();
-    for (let node = 1; node <= 3; node++) {
-      const isIn = () => lab.leader?.replica.configuration.voters.includes(node) ?? false;
-      for (let attempts = 0; attempts < 20 && !isIn(); attempts++) {
-        const change = { changes: [{ type: 'addVoter', node }], transition: 'auto' } as const;
-        lab.leader?.replica.changeConfiguration(change).catch(() => {});
-        await scheduler.runFor(500);
-      }
-      assert.ok(isIn(), `${node} is a voter again, seed ${seed}`);
+    // A change that was asked for before may still come into force.
+    await scheduler.runFor(1000);
+    const missing = () =>
+      [1, 2, 3].filter((node) => !lab.leader?.replica.configuration.voters.includes(node));
+    for (let attempts = 0; attempts < 60 && missing().length > 0; attempts++) {
+      const changes = missing()
+        .slice(0, 1)
+        .map((node) => ({ type: 'addVoter', node }) as const);
+      lab.leader?.replica.changeConfiguration({ changes, transition: 'auto' }).catch(() => {});
+      await scheduler.runFor(500);
     }
+    assert.equal(missing(), [], `all are voters again, seed ${seed}`);
     await checkEqual(lab);
     await scheduler.runFor(3000);
     snapshots += [...lab.members.values()].reduce((sum, { machine }) => sum + machine.restores, 0);

@@ -8,6 +8,7 @@ import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { type Entry, FIRST_BASE, type Input, type NodeId } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
+import type { LogLimits } from '../../src/replica/log-compaction.js';
 import type { CorePort } from '../../src/replica/ports.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
@@ -15,11 +16,15 @@ import type { StateMachine } from '../../src/replica/state-machine.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
+import { TickScheduler } from '../../src/store/tick-scheduler.js';
 
 const GROUP = 1;
 const GROUP_DIRECTORY = '/groups/1';
 const FIRST_STATE = 'state-0-0';
 const DISK_FULL_RETRY_MS = 50;
+const HEARTBEAT_MS = 20;
+const TICK_MS = 5;
+const LOG_LIMITS: LogLimits = { maxLogBytes: 1024 * 1024, maxSnapshotLogBytes: 0, trailingEntries: 10 };
 
 /** What `flush` writes; a checkpoint is several parts of it, so that a snapshot has several files. */
 const LIST = 'list';
@@ -209,7 +214,7 @@ export interface Member {
 
 export interface LabOptions {
   readonly size?: number;
-  readonly replica?: Partial<ReplicaOptions>;
+  readonly replica?: Partial<ReplicaOptions & LogLimits>;
   readonly fault?: (member: number) => NonNullable<SimFileSystemOptions['fault']>;
   readonly maxCachedBytes?: number;
   /** Every `apply` answers late, within this. */
@@ -291,7 +296,7 @@ export class ReplicaLab {
       {
         raft: {
           id,
-          heartbeatMs: 20,
+          heartbeatMs: HEARTBEAT_MS,
           electionTimeoutMinMs: 100,
           electionTimeoutMaxMs: 200,
           maxClockDrift: 0.1,
@@ -305,10 +310,8 @@ export class ReplicaLab {
         },
         directory: GROUP_DIRECTORY,
         snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 1_000_000, stallTimeoutMs: 400 },
-        tickMs: 5,
-        maxLogBytes: 1024 * 1024,
-        maxSnapshotLogBytes: 0,
-        trailingEntries: 10,
+        tickMs: TICK_MS,
+        logLimits: () => ({ ...LOG_LIMITS, ...this.#options.replica }),
         ...this.#options.replica,
       },
       {
@@ -318,6 +321,7 @@ export class ReplicaLab {
         transport: { send: (to, message) => this.#post(id, to, message) },
         logger,
         restarted: present !== undefined,
+        ticks: new TickScheduler({ ...process.env, tickMs: TICK_MS, heartbeatMs: HEARTBEAT_MS }),
         diskSpace: new DiskSpace(logger, process.env.timers, DISK_FULL_RETRY_MS),
         host: {
           statusChanged() {},

@@ -13,6 +13,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   'raft-log': 3,
   level: 3,
   replica: 4,
+  store: 5,
   engines: 4,
   kv: 5,
   // Above kv: messages carry what kv offers, and kv knows no wire.

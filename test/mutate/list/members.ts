@@ -55,7 +55,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
     name: 'a node counts as a member with whatever folder it has',
     reason: 'its id is there',
     patches: [
-      inFile('server/node.js')(
+      inFile('server/membership.js')(
         'members.includes(nodeId) && decodeNote(configuration.notes[nodeId]).storeId === storeId',
         'members.includes(nodeId)',
       ),
@@ -71,7 +71,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a removed member’s folder is remembered',
     reason: 'its id might come back',
-    patches: [inFile('server/node.js')('if (gone.length > 0)', 'if (false)')],
+    patches: [inFile('server/membership.js')('if (gone.length > 0)', 'if (false)')],
     killedBy: ['server/member-identity'],
   },
   {

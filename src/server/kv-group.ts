@@ -1,0 +1,100 @@
+/** The group that holds all keys: what the store needs to know of it, and of the node's settings. */
+import type { EngineKind, StorageEngine } from '../engines/storage-engine.js';
+import type { Env, Logger } from '../env/env.js';
+import { joinChecker } from '../kv/join-checker.js';
+import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
+import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/service.js';
+import { configurationOf } from '../raft/configuration.js';
+import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
+import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
+import type { Founder } from './birth.js';
+import type { NodeConfig } from './config.js';
+import { encodeNote } from './members.js';
+
+/** The group of all keys, as long as there is one. */
+export const KV_GROUP = 1;
+export type KvGroup = Group<KvStateMachine, CommandResult>;
+export type KvStore = Store<KvStateMachine, CommandResult>;
+
+const MIB = 1024 * 1024;
+
+export function storeOptionsOf(
+  { nodeId, raft, limits, storage }: NodeConfig,
+  directory: string,
+): StoreOptions {
+  return {
+    directory,
+    raft: {
+      id: nodeId,
+      ...raft,
+      maxClockDrift: 0.1,
+      maxEntryBytes: limits.maxRequestBytes + MIB,
+      maxAppendBytes: MIB,
+      maxApplyBytes: MIB,
+      maxInflightMessages: 256,
+      maxInflightBytes: 16 * MIB,
+      maxUncommittedBytes: limits.maxUncommittedBytes,
+      maxPendingReads: limits.maxPendingRequests,
+    },
+    raftLog: {
+      maxSegmentBytes: storage.raftSegmentBytes,
+      maxGroupCommitBytes: 4 * MIB,
+      maxCachedBytes: 16 * MIB,
+      preallocateBytes: Math.min(MIB, Math.floor(storage.raftSegmentBytes / 4)),
+    },
+    logLimits: {
+      maxLogBytes: storage.maxRaftLogBytes,
+      maxSnapshotLogBytes: storage.maxSnapshotLogBytes,
+      trailingEntries: storage.trailingEntries,
+    },
+    snapshots: {
+      maxChunkBytes: storage.snapshotChunkBytes,
+      maxBytesPerSecond: storage.snapshotBytesPerSecond,
+      stallTimeoutMs: 5 * raft.electionTimeoutMaxMs,
+    },
+  };
+}
+
+export function kvLimitsOf({ limits }: NodeConfig): KvLimits {
+  const { maxValueBytes, maxRequestBytes, maxPendingRequests } = limits;
+  return { ...DEFAULT_KV_LIMITS, maxValueBytes, maxRequestBytes, maxPendingRequests };
+}
+
+/** Where the log of the group begins. A node that joins begins in no entry: it gets a snapshot. */
+export function firstBaseOf({ join, nodes }: NodeConfig, founders: readonly Founder[]): SnapshotBase {
+  if (join) return { index: 0, term: 0, configuration: configurationOf([]) };
+  const storeIds = new Map(founders.map(({ id, storeId }) => [id, storeId]));
+  const notes = Object.fromEntries(
+    nodes.map((node) => [node.id, encodeNote({ ...node, storeId: storeIds.get(node.id) })]),
+  );
+  const ids = nodes.map((node) => node.id);
+  return { ...FIRST_BASE, configuration: configurationOf(ids, notes) };
+}
+
+/** Opens the state machine of a group in an engine of this kind. Rejects as the engine does, or with `CORRUPTION`. */
+export async function openKvStateMachine(
+  { env, logger }: { readonly env: Env; readonly logger: Logger },
+  kind: EngineKind,
+  { group, directory, emptyAt, diskSpace }: StateMachineContext,
+): Promise<KvStateMachine> {
+  const openEngine = (path: string) => {
+    env.fs.makeDirectory(path);
+    return kind.open(path, { env, logger, diskSpace, replayed: joinChecker() });
+  };
+  const onVoid = (index: number, reason: string) =>
+    logger.error(
+      { group, index },
+      `entry ${index} can be applied by no replica, and changed nothing: ${reason}`,
+    );
+  const engine = await openEngine(directory);
+  return closedOnFailure(engine, () => new KvStateMachine(engine, openEngine, emptyAt, onVoid));
+}
+
+async function closedOnFailure<T>(engine: StorageEngine, use: () => T): Promise<T> {
+  try {
+    return use();
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * How much of the Raft log the groups of a node may keep together. While their sum is within the limit, no group has to
+ * cut beyond what all its members hold. Above it those groups have to that hold at least an equal share.
+ */
+import type { Clock } from '../env/env.js';
+import type { LogLimits } from '../replica/log-compaction.js';
+
+/** The log of one group. */
+export interface BudgetedLog {
+  readonly sizeBytes: number;
+}
+
+/** The sum is counted again after this time. */
+const COUNT_EVERY_MS = 10;
+
+export class LogBudget {
+  readonly #clock: Clock;
+  readonly #limits: LogLimits;
+  readonly #logs = new Set<BudgetedLog>();
+  #sumBytes = 0;
+  #countedMs = Number.NEGATIVE_INFINITY;
+
+  /** `limits`: of all groups together. */
+  constructor(clock: Clock, limits: LogLimits) {
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  add(log: BudgetedLog): void {
+    this.#logs.add(log);
+    this.#countedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  remove(log: BudgetedLog): void {
+    this.#logs.delete(log);
+    this.#countedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** The limits of one log now. With one group they are those of the node. */
+  limitsOf(log: BudgetedLog): LogLimits {
+    const { maxLogBytes, maxSnapshotLogBytes, trailingEntries } = this.#limits;
+    if (this.#logs.size <= 1) return this.#limits;
+    const othersBytes = this.#sum() - log.sizeBytes;
+    const shareOf = (limitBytes: number) =>
+      Math.max(limitBytes - othersBytes, Math.floor(limitBytes / this.#logs.size));
+    return {
+      maxLogBytes: shareOf(maxLogBytes),
+      maxSnapshotLogBytes: shareOf(maxSnapshotLogBytes),
+      trailingEntries,
+    };
+  }
+
+  #sum(): number {
+    const nowMs = this.#clock.nowMs();
+    if (nowMs - this.#countedMs < COUNT_EVERY_MS) return this.#sumBytes;
+    this.#countedMs = nowMs;
+    this.#sumBytes = 0;
+    for (const { sizeBytes } of this.#logs) this.#sumBytes += sizeBytes;
+    return this.#sumBytes;
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * All groups of a node: one Raft log, one scheduler of ticks, one disk, and for each group a replica and its state
+ * machine.
+ *
+ *     data folder
+ *       raft/               the Raft log of all groups
+ *       groups/N/state-…    the state machine of group N: the one directory that the Raft log names
+ *
+ * Messages between nodes carry the id of their group; `receive` gives each to its replica. A group that fails is closed
+ * and answers with errors; the other groups go on. Only a failure of the Raft log, which all groups share, ends them all.
+ */
+import { DiskSpace } from '../env/disk-space.js';
+import type { Env, Logger } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import type { Configuration } from '../raft/configuration.js';
+import { MAX_TERM } from '../raft/senders.js';
+import {
+  FIRST_BASE,
+  type NodeId,
+  type RaftOptions,
+  type RoleStatus,
+  type SnapshotBase,
+} from '../raft/types.js';
+import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
+import { describeDiscarded } from '../record/recovery.js';
+import type { LogLimits } from '../replica/log-compaction.js';
+import { Replica } from '../replica/replica.js';
+import type { ReplicaMessage } from '../replica/snapshot-messages.js';
+import type { SnapshotLimits } from '../replica/snapshot-sender.js';
+import type { StateMachine } from '../replica/state-machine.js';
+import { LogBudget } from './log-budget.js';
+import { TickScheduler } from './tick-scheduler.js';
+
+export type GroupId = number;
+
+export interface StoreOptions {
+  /** The data folder, which exists and belongs to this process. */
+  readonly directory: string;
+  /** Of every group. */
+  readonly raft: Omit<RaftOptions, 'random'>;
+  readonly snapshots: SnapshotLimits;
+  readonly raftLog: {
+    readonly maxSegmentBytes: number;
+    readonly maxGroupCommitBytes: number;
+    /** Of each group. */
+    readonly maxCachedBytes: number;
+    readonly preallocateBytes: number;
+  };
+  /** Of all groups together. */
+  readonly logLimits: LogLimits;
+}
+
+export interface GroupTransport {
+  /** Sends or drops. Bytes must be taken over before it returns. */
+  send(to: NodeId, group: GroupId, message: ReplicaMessage): void;
+}
+
+/** Where the state machine of a group begins, or goes on. */
+export interface StateMachineContext {
+  readonly group: GroupId;
+  /** Exists; empty for a new group. */
+  readonly directory: string;
+  /** The index at which an empty state machine of this group stands. */
+  readonly emptyAt: number;
+  readonly diskSpace: DiskSpace;
+}
+
+/** What a store tells its owner. */
+export interface StoreHost {
+  statusChanged(group: GroupId, status: RoleStatus): void;
+  configurationChanged(group: GroupId, configuration: Configuration): void;
+  /** This group takes no part any more until the store is opened again. Others go on. */
+  groupFailed(group: GroupId, error: RaftreeError): void;
+  /** No group can go on: the Raft log has failed, or the last group. Called at most once. */
+  failed(error: RaftreeError): void;
+}
+
+export interface StoreParts<Machine> {
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly transport: GroupTransport;
+  readonly host: StoreHost;
+  readonly openStateMachine: (context: StateMachineContext) => Promise<Machine>;
+}
+
+export interface GroupStart {
+  /** This node may have taken part in the group before. */
+  readonly restarted: boolean;
+  /** How long an earlier process may have promised not to vote. */
+  readonly promisedMs?: number;
+}
+
+/** One group, open. */
+export interface Group<Machine extends StateMachine<Result>, Result> {
+  readonly id: GroupId;
+  readonly replica: Replica<Result>;
+  readonly stateMachine: Machine;
+  /** Why it has failed; undefined while it takes part. */
+  readonly failure: RaftreeError | undefined;
+}
+
+interface OpenGroup<Machine extends StateMachine<Result>, Result> extends Group<Machine, Result> {
+  readonly log: GroupLog;
+  failure: RaftreeError | undefined;
+  closing: Promise<void> | undefined;
+}
+
+/** How many ticks a leader has in a heartbeat interval. */
+const TICKS_PER_HEARTBEAT = 5;
+
+export class Store<Machine extends StateMachine<Result>, Result> {
+  readonly #options: StoreOptions;
+  readonly #parts: StoreParts<Machine>;
+  readonly #raftLog: RaftLog;
+  readonly #diskSpace: DiskSpace;
+  readonly #ticks: TickScheduler;
+  readonly #tickMs: number;
+  readonly #budget: LogBudget;
+  readonly #groups = new Map<GroupId, OpenGroup<Machine, Result>>();
+  #strayMessages = 0;
+  #hasFailed = false;
+
+  /** Opens the Raft log. Its groups are opened one by one. Throws `CORRUPTION`, or the system's error. */
+  static open<Machine extends StateMachine<Result>, Result>(
+    options: StoreOptions,
+    parts: StoreParts<Machine>,
+  ): Store<Machine, Result> {
+    return new Store<Machine, Result>(options, parts);
+  }
+
+  private constructor(options: StoreOptions, parts: StoreParts<Machine>) {
+    this.#options = options;
+    this.#parts = parts;
+    const { env, logger } = parts;
+    const { heartbeatMs } = options.raft;
+    this.#tickMs = Math.max(1, Math.floor(heartbeatMs / TICKS_PER_HEARTBEAT));
+    this.#diskSpace = new DiskSpace(logger, env.timers);
+    this.#ticks = new TickScheduler({ ...env, tickMs: this.#tickMs, heartbeatMs });
+    this.#budget = new LogBudget(env.clock, options.logLimits);
+    const directory = `${options.directory}/raft`;
+    env.fs.makeDirectory(directory);
+    this.#raftLog = RaftLog.open({ env, directory, ...options.raftLog });
+    const { discarded } = this.#raftLog.recovery;
+    if (discarded) {
+      logger.warn(
+        { path: discarded.path, offset: discarded.at.offset, bytes: discarded.bytes },
+        `the end of the Raft log is ${describeDiscarded(discarded)}; it was cut off`,
+      );
+    }
+  }
+
+  /** The incarnation of a group that the Raft log holds; undefined if it holds no such group. */
+  incarnationOf(group: GroupId): string | undefined {
+    return this.#raftLog.group(group)?.base.incarnation;
+  }
+
+  /** The groups in the Raft log, open or not. */
+  get storedGroups(): readonly GroupId[] {
+    return this.#raftLog.groupIds;
+  }
+
+  /** An open group, failed or not. */
+  group(id: GroupId): Group<Machine, Result> | undefined {
+    return this.#groups.get(id);
+  }
+
+  /** All open groups, failed ones too. */
+  get groups(): readonly Group<Machine, Result>[] {
+    return [...this.#groups.values()];
+  }
+
+  /** Messages of groups that are not open here, since the start. */
+  get strayMessages(): number {
+    return this.#strayMessages;
+  }
+
+  /**
+   * Begins a group with an empty log after a base. Resolves when that is durable. A state machine begins in
+   * `state-0-0`. Throws `INVALID_OPTION` if the Raft log holds the group already.
+   */
+  async createGroup(id: GroupId, base: SnapshotBase, incarnation: string): Promise<void> {
+    if (this.#raftLog.group(id))
+      throw new RaftreeError('INVALID_OPTION', `group ${id} is in the Raft log already`);
+    await this.#raftLog.createGroup(id, { ...base, directory: 'state-0-0', incarnation });
+  }
+
+  /**
+   * Opens a group that the Raft log holds, and takes part in it. Rejects with `INVALID_OPTION` if there is none or it is
+   * open, and with what the state machine rejects with.
+   */
+  async openGroup(id: GroupId, { restarted, promisedMs }: GroupStart): Promise<Group<Machine, Result>> {
+    const log = this.#raftLog.group(id);
+    if (!log || this.#groups.has(id))
+      throw new RaftreeError(
+        'INVALID_OPTION',
+        `group ${id} is ${log ? 'open already' : 'not in the Raft log'}`,
+      );
+    this.#warnOfTerm(id, log);
+    const { env, logger, transport, host, openStateMachine } = this.#parts;
+    const directory = `${this.#options.directory}/groups/${id}`;
+    const stateDirectory = `${directory}/${log.base.directory}`;
+    env.fs.makeDirectory(stateDirectory);
+    const stateMachine = await openStateMachine({
+      group: id,
+      directory: stateDirectory,
+      emptyAt: Math.min(log.base.index, FIRST_BASE.index),
+      diskSpace: this.#diskSpace,
+    });
+    const { raft, snapshots } = this.#options;
+    let group: OpenGroup<Machine, Result> | undefined;
+    let earlyFailure: RaftreeError | undefined;
+    try {
+      const replica = new Replica<Result>(
+        {
+          ...{ raft, snapshots, directory, tickMs: this.#tickMs },
+          logLimits: () => this.#budget.limitsOf(log),
+        },
+        {
+          ...{ env, log, stateMachine, logger, restarted, ticks: this.#ticks, diskSpace: this.#diskSpace },
+          ...(promisedMs === undefined ? {} : { promisedMs }),
+          transport: { send: (to, message) => transport.send(to, id, message) },
+          host: {
+            statusChanged: (status) => host.statusChanged(id, status),
+            configurationChanged: (configuration) => host.configurationChanged(id, configuration),
+            failed: (error) => {
+              if (group) this.#failed(group, error);
+              else earlyFailure = error;
+            },
+          },
+        },
+      );
+      group = { id, log, replica, stateMachine, failure: undefined, closing: undefined };
+    } catch (error) {
+      await stateMachine.close();
+      throw error;
+    }
+    this.#groups.set(id, group);
+    this.#budget.add(log);
+    if (earlyFailure) this.#failed(group, earlyFailure);
+    return group;
+  }
+
+  /** A message of another node. One for a group that is not open here is dropped. */
+  receive(from: NodeId, group: GroupId, message: ReplicaMessage): void {
+    const open = this.#groups.get(group);
+    if (open) open.replica.receive(from, message);
+    else this.#strayMessages++;
+  }
+
+  /** The connection with a node broke. */
+  unreachable(node: NodeId): void {
+    for (const { replica } of this.#groups.values()) replica.unreachable(node);
+  }
+
+  /** This node is about to stop: no group campaigns here any more. */
+  stopCampaigning(): void {
+    for (const { replica } of this.#groups.values()) replica.stopCampaigning();
+  }
+
+  /** Transfers the leadership of all groups. Resolves when the node may stop, as of each replica. */
+  async transferBeforeStop(): Promise<void> {
+    await Promise.all([...this.#groups.values()].map(({ replica }) => replica.transferBeforeStop()));
+  }
+
+  /** Ends this node's part in a group until it is opened again. Rejects as the state machine does. */
+  async closeGroup(id: GroupId): Promise<void> {
+    const group = this.#groups.get(id);
+    if (!group) return;
+    try {
+      await this.#close(group);
+    } finally {
+      this.#groups.delete(id);
+      this.#budget.remove(group.log);
+    }
+  }
+
+  /** Closes all groups, then the Raft log. Closes the others if one rejects, and rejects with the first error. */
+  async close(): Promise<void> {
+    const ids = [...this.#groups.keys()];
+    const closed = await Promise.allSettled(ids.map((id) => this.closeGroup(id)));
+    closed.push(...(await Promise.allSettled([this.#raftLog.close()])));
+    for (const result of closed) if (result.status === 'rejected') throw result.reason;
+  }
+
+  #close(group: OpenGroup<Machine, Result>): Promise<void> {
+    group.closing ??= group.replica.stop().then(() => group.stateMachine.close());
+    return group.closing;
+  }
+
+  #failed(group: OpenGroup<Machine, Result>, error: RaftreeError): void {
+    const { host, logger } = this.#parts;
+    const { id } = group;
+    group.failure = error;
+    const isLast = [...this.#groups.values()].every(({ failure }) => failure !== undefined);
+    // All groups write to this log: the others would notice at their next write.
+    if (isLast || errorCode(error.cause) === 'LOG_FAILED') {
+      if (!this.#hasFailed) host.failed(error);
+      this.#hasFailed = true;
+      return;
+    }
+    // Its files and memory are freed for the others. `close` rejects with the same error.
+    this.#close(group).catch((failure: unknown) => {
+      logger.warn({ group: id, error: errorMessage(failure) }, `group ${id} could not be closed`);
+    });
+    host.groupFailed(id, error);
+  }
+
+  #warnOfTerm(group: GroupId, { hardState: { term } }: GroupLog): void {
+    if (term < MAX_TERM) return;
+    this.#parts.logger.error(
+      { group, term, highestTerm: MAX_TERM },
+      `the term ${term} in the Raft log leaves no room for another: no leader can be elected. No cluster comes so far by itself; ` +
+        'save what this one holds with `raftree export --stale`, and begin a new one',
+    );
+  }
+}
