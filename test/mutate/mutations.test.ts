@@ -12,6 +12,7 @@ import { EDGE_MUTATIONS } from './list/edges.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
+import { STORE_MUTATIONS } from './list/store.js';
 import { isBySimulator, MOST_SEEDS, patched } from './mutation.js';
 import { MUTATIONS } from './mutations.js';
 
@@ -48,8 +49,15 @@ test('what must kill a mutation exists', () => {
 test('no two mutations have one name; there are many, and the simulator kills at least half of them', () => {
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
   assert.ok(MUTATIONS.length >= 60);
-  // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance.
-  const apart = [...SECURITY_MUTATIONS, ...MEMBER_MUTATIONS, ...NET_MUTATIONS, ...EDGE_MUTATIONS];
+  // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance. Simulated
+  // nodes have one group.
+  const apart = [
+    ...SECURITY_MUTATIONS,
+    ...MEMBER_MUTATIONS,
+    ...NET_MUTATIONS,
+    ...EDGE_MUTATIONS,
+    ...STORE_MUTATIONS,
+  ];
   const others = MUTATIONS.filter((mutation) => !apart.includes(mutation));
   assert.ok(2 * others.filter(({ killedBy }) => isBySimulator(killedBy)).length >= others.length);
 });

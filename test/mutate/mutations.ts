@@ -13,6 +13,7 @@ import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
 import { RECORD_MUTATIONS } from './list/record.js';
 import { REPLICA_MUTATIONS } from './list/replica.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
+import { STORE_MUTATIONS } from './list/store.js';
 import type { Mutation } from './mutation.js';
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -30,6 +31,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ENV_MUTATIONS,
   ...EDGE_MUTATIONS,
   ...ENGINE_MUTATIONS,
+  ...STORE_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

@@ -444,7 +444,7 @@ export class ReplicaLab {
 }
 
 /** What a transport must do before `send` returns: take the bytes over. */
-function taken(message: ReplicaMessage): ReplicaMessage {
+export function taken(message: ReplicaMessage): ReplicaMessage {
   if (message.type === 'snapshotChunk') return { ...message, bytes: Buffer.from(message.bytes) };
   if (message.type !== 'append') return message;
   return {
