@@ -8,12 +8,12 @@ import { type RequestLimits, refusedKey, refusedWrite, type SizeRefusal } from '
 import type { Channel } from '../net/channel.js';
 import { DEFAULT_CHANNEL_OPTIONS } from '../net/channel-options.js';
 import { connectChannel } from '../net/connect.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
+import type { Bytes, HandlerContext } from '../net/pipeline.js';
 import { receivedError } from '../protocol/error-codes.js';
 import { MAX_ANSWER_BYTES, MAX_REQUEST_FRAME_BYTES } from '../protocol/limits.js';
 import { LinkWatch } from '../protocol/link-watch.js';
-import type { ReceivedMessage } from '../protocol/message-handlers.js';
-import type { OutboundOf, RequestName } from '../protocol/messages.js';
+import type { MessageContext, MessageHandler, ReceivedMessage } from '../protocol/message-handlers.js';
+import type { OutboundMessage, OutboundOf, RequestName } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import { addressOf, type ClientSettings } from './client-options.js';
 
@@ -69,7 +69,7 @@ class PendingRequest implements PendingAnswer {
   }
 }
 
-export class NodeConnection implements Handler {
+export class NodeConnection implements MessageHandler {
   readonly endpoint: string;
   readonly #settings: ClientSettings;
   /** The node's limits. */
@@ -77,7 +77,7 @@ export class NodeConnection implements Handler {
   readonly #pending = new Map<number, PendingRequest>();
   /** Not yet written because the channel is not writable. In order of arrival. */
   readonly #unsent = new Set<PendingRequest>();
-  #channel: Channel | undefined;
+  #channel: Channel<OutboundMessage> | undefined;
   #lastRequestId = 0;
   /** When the last message was complete, and when the last bytes arrived. */
   #lastReceivedMs = Number.NEGATIVE_INFINITY;
@@ -200,8 +200,7 @@ export class NodeConnection implements Handler {
 
   // Events of the pipeline.
 
-  read(_context: unknown, received: unknown): void {
-    const message = received as ReceivedMessage;
+  read(_context: MessageContext, message: ReceivedMessage): void {
     this.#lastReceivedMs = this.#settings.env.clock.nowMs();
     if (message.type === 'limits') {
       this.#limits = message;
@@ -223,11 +222,11 @@ export class NodeConnection implements Handler {
     else pending.resolve(message);
   }
 
-  writabilityChanged(_context: unknown, writable: boolean): void {
+  writabilityChanged(_context: MessageContext, writable: boolean): void {
     if (writable) this.#sendUnsent();
   }
 
-  inactive(_context: unknown, error: Error | undefined): void {
+  inactive(_context: MessageContext, error: Error | undefined): void {
     const lost = this.#lost(error);
     for (const pending of [...this.#pending.values()]) {
       this.#forget(pending);
@@ -235,7 +234,7 @@ export class NodeConnection implements Handler {
     }
   }
 
-  #receiving(context: HandlerContext, chunk: unknown): void {
+  #receiving(context: HandlerContext<Buffer, Bytes>, chunk: Buffer): void {
     this.#lastBytesMs = this.#settings.env.clock.nowMs();
     context.read(chunk);
   }

@@ -10,29 +10,29 @@
 import type { Channel } from './channel.js';
 import type { Turns, Weight } from './turns.js';
 
-export interface Answer {
-  readonly message: unknown;
+export interface Answer<Message = unknown> {
+  readonly message: Message;
   readonly sizeBytes: number;
 }
 
 /** An answer up to this size needs no reservation, and its connection counts as light. */
 const SMALL_ANSWER_BYTES = 64 * 1024;
 
-interface Waiting {
-  readonly make: () => Answer;
+interface Waiting<Message> {
+  readonly make: () => Answer<Message>;
   readonly written: () => void;
 }
 
-export class AnswerGate {
-  readonly #channel: Channel;
+export class AnswerGate<Message = unknown> {
+  readonly #channel: Channel<Message>;
   readonly #turns: Turns;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: Waiting<Message>[] = [];
   /** The first waiting request has been given to `Turns`, or waits for room in the budget. */
   #isCalled = false;
   #weight: Weight = 'light';
 
   /** `turns` is shared by all channels. */
-  constructor(channel: Channel, turns: Turns) {
+  constructor(channel: Channel<Message>, turns: Turns) {
     this.#channel = channel;
     this.#turns = turns;
   }
@@ -46,7 +46,7 @@ export class AnswerGate {
    * Makes the answer when its turn has come, perhaps more than once, and writes it. If `make` throws, the channel is
    * aborted with that error. If the channel is not open, nothing is made or written.
    */
-  run(make: () => Answer, written: () => void): void {
+  run(make: () => Answer<Message>, written: () => void): void {
     this.#waiting.push({ make, written });
     this.writable();
   }

@@ -20,7 +20,8 @@ export type ReadHold = 'application' | 'budget';
 
 type State = 'new' | 'open' | 'closing' | 'aborted' | 'closed';
 
-export class Channel {
+/** `Written`: what the handler at the end of the pipeline takes. */
+export class Channel<Written = unknown> {
   readonly env: ChannelEnv;
   readonly remote: string;
   readonly pipeline: Pipeline;
@@ -111,7 +112,7 @@ export class Channel {
    * Sends a message through the whole pipeline, from its end. Returns whether the channel is writable afterwards. If
    * the channel is not open, the message is dropped. Throws what an encoder throws.
    */
-  write(message: unknown): boolean {
+  write(message: Written): boolean {
     if (this.isOpen) this.pipeline.tail.write(message);
     return this.isWritable;
   }

@@ -9,7 +9,7 @@
 import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { FRAME_HEADER_BYTES, type Frame } from './frame.js';
-import type { Handler, HandlerContext } from './pipeline.js';
+import type { Bytes, Handler, HandlerContext } from './pipeline.js';
 
 export interface FrameDecoderOptions {
   /** The longest body that is accepted. A longer one is refused at its header (`FRAME_TOO_LARGE`). */
@@ -20,7 +20,7 @@ export interface FrameDecoderOptions {
 
 const SMALLEST_ASSEMBLY_BYTES = 4096;
 
-export class FrameDecoder implements Handler {
+export class FrameDecoder implements Handler<Buffer, Bytes, Frame> {
   #maxFrameBytes: number;
   readonly #frameTimeoutMs: number;
   /** Chunks not yet decoded. They stay here only while the channel is paused. */
@@ -46,28 +46,28 @@ export class FrameDecoder implements Handler {
     this.#maxFrameBytes = limit;
   }
 
-  read(context: HandlerContext, message: unknown): void {
-    if (this.#broken || !Buffer.isBuffer(message)) return;
-    this.#waiting.push(message);
+  read(context: HandlerContext<Frame, Bytes>, chunk: Buffer): void {
+    if (this.#broken) return;
+    this.#waiting.push(chunk);
     this.#drain(context);
   }
 
-  failed(context: HandlerContext, error: Error): void {
+  failed(context: HandlerContext<Frame, Bytes>, error: Error): void {
     this.#stop();
     context.failed(error);
   }
 
-  resumed(context: HandlerContext): void {
+  resumed(context: HandlerContext<Frame, Bytes>): void {
     this.#drain(context);
     if (!context.channel.isPaused) context.resumed();
   }
 
-  inactive(context: HandlerContext, error: Error | undefined): void {
+  inactive(context: HandlerContext<Frame, Bytes>, error: Error | undefined): void {
     this.#stop();
     context.inactive(error);
   }
 
-  #drain(context: HandlerContext): void {
+  #drain(context: HandlerContext<Frame, Bytes>): void {
     if (this.#draining) return;
     this.#draining = true;
     try {
@@ -89,7 +89,7 @@ export class FrameDecoder implements Handler {
     }
   }
 
-  #consume(context: HandlerContext, chunk: Buffer): void {
+  #consume(context: HandlerContext<Frame, Bytes>, chunk: Buffer): void {
     let at = this.#assembly ? this.#continueAssembly(context, chunk) : 0;
     while (!this.#broken && chunk.length - at >= FRAME_HEADER_BYTES) {
       if (context.channel.isPaused) {
@@ -118,7 +118,7 @@ export class FrameDecoder implements Handler {
   }
 
   /** Returns how many bytes of the chunk belong to the frame in assembly. */
-  #continueAssembly(context: HandlerContext, chunk: Buffer): number {
+  #continueAssembly(context: HandlerContext<Frame, Bytes>, chunk: Buffer): number {
     let at = this.#append(chunk, 0, FRAME_HEADER_BYTES);
     if (this.#assembledBytes < FRAME_HEADER_BYTES) return at;
     const assembly = this.#assembly;
@@ -158,7 +158,7 @@ export class FrameDecoder implements Handler {
   }
 
   /** Whether a frame may be read. If not, the channel is paused until it may. */
-  #hasRoom(context: HandlerContext, frameBytes: number): boolean {
+  #hasRoom(context: HandlerContext<Frame, Bytes>, frameBytes: number): boolean {
     const { channel } = context;
     const { buffers } = channel;
     if (!buffers || this.#reservedBytes > 0) return true;
@@ -177,7 +177,7 @@ export class FrameDecoder implements Handler {
   }
 
   /** Reports the bytes held here to the budget. */
-  #count({ channel }: HandlerContext): void {
+  #count({ channel }: HandlerContext<Frame, Bytes>): void {
     const { buffers } = channel;
     if (!buffers) return;
     let bytes = Math.max(this.#assembly?.length ?? 0, this.#reservedBytes);
@@ -200,7 +200,7 @@ export class FrameDecoder implements Handler {
     );
   }
 
-  #watch(context: HandlerContext, delayMs: number): void {
+  #watch(context: HandlerContext<Frame, Bytes>, delayMs: number): void {
     this.#timer = context.channel.env.timers.after(delayMs, () => {
       this.#timer = undefined;
       if (this.#broken || !this.#assembly) return;

@@ -1,7 +1,7 @@
 /** Encodes outbound frames: puts the header before the body's chunks, without copying them. */
 import { RaftreeError } from '../env/errors.js';
-import { FRAME_HEADER_BYTES, MAX_U32, type OutboundFrame } from './frame.js';
-import type { Handler, HandlerContext } from './pipeline.js';
+import { FRAME_HEADER_BYTES, type Frame, MAX_U32, type OutboundFrame } from './frame.js';
+import type { Bytes, Handler, HandlerContext } from './pipeline.js';
 
 /** Throws `FRAME_TOO_LARGE` for a body above the limit. */
 export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): Uint8Array[] {
@@ -20,7 +20,7 @@ export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): Uint
   return [header, ...frame.body];
 }
 
-export class FrameEncoder implements Handler {
+export class FrameEncoder implements Handler<Frame, OutboundFrame, Frame, Bytes> {
   readonly #maxFrameBytes: number;
 
   /** `maxFrameBytes`: what the other side accepts. */
@@ -28,7 +28,7 @@ export class FrameEncoder implements Handler {
     this.#maxFrameBytes = maxFrameBytes;
   }
 
-  write(context: HandlerContext, message: unknown): void {
-    context.write(encodeFrame(message as OutboundFrame, this.#maxFrameBytes));
+  write(context: HandlerContext<Frame, Bytes>, frame: OutboundFrame): void {
+    context.write(encodeFrame(frame, this.#maxFrameBytes));
   }
 }

@@ -3,7 +3,7 @@ import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Handler, HandlerContext } from './pipeline.js';
 
-export class IdleTimeout implements Handler {
+export class IdleTimeout<Read, Written> implements Handler<Read, Written> {
   readonly #timeoutMs: number;
   #lastReceivedMs = 0;
   #timer: Timer | undefined;
@@ -12,23 +12,23 @@ export class IdleTimeout implements Handler {
     this.#timeoutMs = timeoutMs;
   }
 
-  active(context: HandlerContext): void {
+  active(context: HandlerContext<Read, Written>): void {
     this.#lastReceivedMs = context.channel.env.clock.nowMs();
     this.#watch(context, this.#timeoutMs);
     context.active();
   }
 
-  read(context: HandlerContext, message: unknown): void {
+  read(context: HandlerContext<Read, Written>, message: Read): void {
     this.#lastReceivedMs = context.channel.env.clock.nowMs();
     context.read(message);
   }
 
-  inactive(context: HandlerContext, error: Error | undefined): void {
+  inactive(context: HandlerContext<Read, Written>, error: Error | undefined): void {
     this.#timer?.cancel();
     context.inactive(error);
   }
 
-  #watch(context: HandlerContext, delayMs: number): void {
+  #watch(context: HandlerContext<Read, Written>, delayMs: number): void {
     const { env } = context.channel;
     this.#timer = env.timers.after(delayMs, () => {
       // While we do not read, silence is not the other side's fault.

@@ -8,25 +8,35 @@
  *
  * If a handler throws during a received event, the error goes as `failed` to the handlers behind it. If none of them
  * handles it, the tail aborts the channel. An error thrown by `write` reaches the caller of `write`.
+ *
+ * The types say what passes between two handlers. `add` takes a handler only if it reads what the handlers before it
+ * pass on, and passes on to them what they write.
  */
 import type { Channel } from './channel.js';
 
-export interface Handler {
+/** What the socket takes. */
+export type Bytes = Uint8Array | readonly Uint8Array[];
+
+/**
+ * `Read` is what arrives at this handler, and `PassesOn` what it gives to the next. `Written` is what the next handler
+ * writes to it, and `Sends` what it writes towards the socket.
+ */
+export interface Handler<Read = unknown, Written = unknown, PassesOn = Read, Sends = Written> {
   /** Connected, and the handlers before this one are ready. Called once, before any `read`. */
-  active?(context: HandlerContext): void;
-  read?(context: HandlerContext, message: unknown): void;
+  active?(context: HandlerContext<PassesOn, Sends>): void;
+  read?(context: HandlerContext<PassesOn, Sends>, message: Read): void;
   /** Reading continues after a pause: a handler that held received messages back passes them on. */
-  resumed?(context: HandlerContext): void;
+  resumed?(context: HandlerContext<PassesOn, Sends>): void;
   /** Closed, with the reason if it was an error. The last event. */
-  inactive?(context: HandlerContext, error: Error | undefined): void;
-  failed?(context: HandlerContext, error: Error): void;
+  inactive?(context: HandlerContext<PassesOn, Sends>, error: Error | undefined): void;
+  failed?(context: HandlerContext<PassesOn, Sends>, error: Error): void;
   /** The unsent bytes rose above the high water mark (false) or fell to the low one (true). */
-  writabilityChanged?(context: HandlerContext, writable: boolean): void;
-  write?(context: HandlerContext, message: unknown): void;
+  writabilityChanged?(context: HandlerContext<PassesOn, Sends>, writable: boolean): void;
+  write?(context: HandlerContext<PassesOn, Sends>, message: Written): void;
 }
 
 /** A handler's position in its pipeline. */
-export class HandlerContext {
+export class HandlerContext<PassesOn = unknown, Sends = unknown> {
   readonly channel: Channel;
   readonly handler: Handler;
   next: HandlerContext | undefined;
@@ -49,7 +59,7 @@ export class HandlerContext {
     }
   }
 
-  read(message: unknown): void {
+  read(message: PassesOn): void {
     for (let at = this.next; at; at = at.next) {
       if (!at.handler.read) continue;
       try {
@@ -113,7 +123,7 @@ export class HandlerContext {
   }
 
   /** Towards the socket. Throws what a handler on the way throws. */
-  write(message: unknown): void {
+  write(message: Sends): void {
     for (let at = this.previous; at; at = at.previous) {
       if (!at.handler.write) continue;
       at.handler.write(at, message);
@@ -123,7 +133,30 @@ export class HandlerContext {
   }
 }
 
-export class Pipeline {
+/** What is added next reads `Read`, and writes `Written`. */
+export interface PipelineEnd<Read, Written> {
+  /** Adds a handler at the end, next to the application. Returns the new end. */
+  add<PassesOn = Read, Takes = Written>(
+    handler: Handler<Read, Takes, PassesOn, Written>,
+  ): PipelineEnd<PassesOn, Takes>;
+}
+
+class End<Read, Written> implements PipelineEnd<Read, Written> {
+  readonly #append: (handler: Handler) => void;
+
+  constructor(append: (handler: Handler) => void) {
+    this.#append = append;
+  }
+
+  add<PassesOn = Read, Takes = Written>(
+    handler: Handler<Read, Takes, PassesOn, Written>,
+  ): PipelineEnd<PassesOn, Takes> {
+    this.#append(handler);
+    return new End<PassesOn, Takes>(this.#append);
+  }
+}
+
+export class Pipeline implements PipelineEnd<Buffer, Bytes> {
   readonly #head: HandlerContext;
   readonly #tail: HandlerContext;
 
@@ -134,17 +167,23 @@ export class Pipeline {
     this.#tail.previous = this.#head;
   }
 
-  /** Adds handlers at the end, next to the application. */
-  add(...handlers: readonly Handler[]): this {
-    for (const handler of handlers) {
-      const context = new HandlerContext(this.#head.channel, handler);
-      const before = this.#tail.previous ?? this.#head;
-      context.previous = before;
-      context.next = this.#tail;
-      before.next = context;
-      this.#tail.previous = context;
-    }
-    return this;
+  /**
+   * Adds a handler at the end, next to the application. It reads and writes bytes, as all that were added in this way
+   * before; a chain of `add` goes on with what the handler before it passes on.
+   */
+  add<PassesOn = Buffer, Takes = Bytes>(
+    handler: Handler<Buffer, Takes, PassesOn, Bytes>,
+  ): PipelineEnd<PassesOn, Takes> {
+    return new End<Buffer, Bytes>((added) => this.#append(added)).add(handler);
+  }
+
+  #append(handler: Handler): void {
+    const context = new HandlerContext(this.#head.channel, handler);
+    const before = this.#tail.previous ?? this.#head;
+    context.previous = before;
+    context.next = this.#tail;
+    before.next = context;
+    this.#tail.previous = context;
   }
 
   /** Removes a handler. An event that it is passing on still reaches the next handler. */

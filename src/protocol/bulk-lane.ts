@@ -15,9 +15,14 @@
 import type { Clock } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { MAX_REQUEST_BYTES } from '../kv/limits.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
-import { decodeMessage, encodeMessage } from './codec.js';
-import { MESSAGES, type Message, type MessageOf, type OutboundMessage } from './messages.js';
+import { encodeMessage } from './codec.js';
+import {
+  type MessageContext,
+  type MessageHandler,
+  type ReceivedMessage,
+  receivedMessage,
+} from './message-handlers.js';
+import { MESSAGES, type MessageOf, type OutboundMessage } from './messages.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -58,7 +63,7 @@ interface Waiting {
   sentBytes: number;
 }
 
-export class BulkLane implements Handler {
+export class BulkLane implements MessageHandler {
   readonly #options: BulkLaneOptions;
   readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
@@ -80,8 +85,7 @@ export class BulkLane implements Handler {
   }
 
   /** Throws `UNENCODABLE`, and `MESSAGE_TOO_LARGE` above `MAX_PEER_MESSAGE_BYTES`. */
-  write(context: HandlerContext, message: unknown): void {
-    const outbound = message as OutboundMessage;
+  write(context: MessageContext, outbound: OutboundMessage): void {
     const { number } = MESSAGES[outbound.type];
     if (!BULK_NUMBERS.has(number)) {
       context.write(outbound);
@@ -104,8 +108,7 @@ export class BulkLane implements Handler {
     this.#count(context);
   }
 
-  read(context: HandlerContext, received: unknown): void {
-    const message = received as Message;
+  read(context: MessageContext, message: ReceivedMessage): void {
     if (message.type === 'fragmentsReceived') {
       this.#arrived(message.totalBytes);
       this.#sendWithinWindow(context);
@@ -125,18 +128,18 @@ export class BulkLane implements Handler {
     }
   }
 
-  inactive(context: HandlerContext, error: Error | undefined): void {
+  inactive(context: MessageContext, error: Error | undefined): void {
     this.#queue.length = 0;
     this.#assembly = undefined;
     context.inactive(error);
   }
 
   /** What waits here counts in the budget of the node. */
-  #count({ channel }: HandlerContext): void {
+  #count({ channel }: MessageContext): void {
     channel.buffers?.hold('fragments', this.#queuedBytes + this.#assembledBytes);
   }
 
-  #sendWithinWindow(context: HandlerContext): void {
+  #sendWithinWindow(context: MessageContext): void {
     for (let first = this.#queue[0]; first; first = this.#queue[0]) {
       if (this.#sentBytes - this.#arrivedThere >= this.#windowBytes) return;
       const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, this.#windowBytes / 16));
@@ -170,7 +173,7 @@ export class BulkLane implements Handler {
   }
 
   /** The message that this fragment completes. What is kept of one that is under way has arrived, and has a limit. */
-  #assemble({ of, remaining, bytes }: MessageOf<'fragment'>): Message | undefined {
+  #assemble({ of, remaining, bytes }: MessageOf<'fragment'>): ReceivedMessage | undefined {
     const begun = this.#assembly ?? { of, parts: [], remaining: bytes.length + remaining };
     if (!BULK_NUMBERS.has(of))
       throw malformed(`fragment.of: a message of type ${of} is not sent in fragments`);
@@ -188,7 +191,8 @@ export class BulkLane implements Handler {
     begun.remaining = remaining;
     this.#assembly = remaining > 0 ? begun : undefined;
     if (remaining > 0) return undefined;
-    return decodeMessage({ type: of, body: begun.parts.length === 1 ? bytes : Buffer.concat(begun.parts) });
+    const body = begun.parts.length === 1 ? bytes : Buffer.concat(begun.parts);
+    return receivedMessage({ type: of, body });
   }
 }
 

@@ -3,19 +3,18 @@
  * message, then the connection closes. A fault of our own is told as `INTERNAL`, without its details.
  */
 import { RaftreeError } from '../env/errors.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { ERROR_CODES, errorReply, isErrorCode } from './error-codes.js';
+import type { MessageContext, MessageHandler } from './message-handlers.js';
 
-export class ErrorReplies implements Handler {
-  failed(context: HandlerContext, error: Error): void {
-    const { channel } = context;
+export class ErrorReplies implements MessageHandler {
+  failed(context: MessageContext, error: Error): void {
     if (error instanceof RaftreeError && isErrorCode(error.code)) {
       const about = error.info.requestId;
       const requestId = typeof about === 'number' ? about : 0;
-      channel.write(errorReply(requestId, error.code, error.message));
+      context.write(errorReply(requestId, error.code, error.message));
     } else {
-      channel.write(errorReply(0, 'INTERNAL', ERROR_CODES.INTERNAL.meaning));
+      context.write(errorReply(0, 'INTERNAL', ERROR_CODES.INTERNAL.meaning));
     }
-    channel.close(error);
+    context.channel.close(error);
   }
 }

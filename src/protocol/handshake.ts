@@ -19,10 +19,9 @@
 import type { Random, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Channel } from '../net/channel.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { type Meeting, NONCE_BYTES, prove, provenSecret } from '../security/proof.js';
 import { receivedError } from './error-codes.js';
-import type { ReceivedMessage } from './message-handlers.js';
+import type { MessageContext, MessageHandler, ReceivedMessage } from './message-handlers.js';
 import { type MessageName, type MessageOf, type OutboundOf, PROTOCOL_VERSION } from './messages.js';
 
 export type Hello = MessageOf<'hello'>;
@@ -66,7 +65,7 @@ export const HANDSHAKE_MESSAGES: ReadonlySet<MessageName> = new Set(['hello', 'e
 
 const NO_SECRETS: ClusterSecrets = { secrets: [], random: { bytes: () => Buffer.alloc(0) } };
 
-export class Handshake implements Handler {
+export class Handshake implements MessageHandler {
   readonly #options: HandshakeOptions;
   readonly #version: number;
   readonly #security: ClusterSecrets;
@@ -85,7 +84,7 @@ export class Handshake implements Handler {
     this.#own = options.identity;
   }
 
-  active(context: HandlerContext): void {
+  active(context: MessageContext): void {
     const { helloTimeoutMs, side, identity } = this.#options;
     this.#timer = context.channel.env.timers.after(helloTimeoutMs, () => {
       if (this.#state === 'done' || this.#state === 'failed') return;
@@ -98,9 +97,8 @@ export class Handshake implements Handler {
     if (side === 'connecting') this.#introduce(context, identity.role);
   }
 
-  read(context: HandlerContext, received: unknown): void {
+  read(context: MessageContext, message: ReceivedMessage): void {
     if (this.#state === 'failed') return;
-    const message = received as ReceivedMessage;
     if (this.#state === 'done') {
       if (message.type === 'hello' || message.type === 'challenge' || message.type === 'proof')
         throw this.#fail('HELLO_EXPECTED', `a second ${message.type}`);
@@ -119,14 +117,14 @@ export class Handshake implements Handler {
     else if (message.type === 'proof') this.#takeProof(context, message);
   }
 
-  inactive(context: HandlerContext, error: Error | undefined): void {
+  inactive(context: MessageContext, error: Error | undefined): void {
     const wasActive = this.#state === 'done';
     this.#end('failed');
     // Those behind that were never active have nothing to end.
     if (wasActive) context.inactive(error);
   }
 
-  #takeHello(context: HandlerContext, hello: Hello): void {
+  #takeHello(context: MessageContext, hello: Hello): void {
     const { side, identity, answer } = this.#options;
     this.#check(hello);
     this.#other = hello;
@@ -142,7 +140,7 @@ export class Handshake implements Handler {
     else this.#finish(context, false);
   }
 
-  #takeChallenge(context: HandlerContext, { nonce }: MessageOf<'challenge'>): void {
+  #takeChallenge(context: MessageContext, { nonce }: MessageOf<'challenge'>): void {
     const { side, identity } = this.#options;
     const [first] = this.#security.secrets;
     const isSetThere = nonce.length > 0;
@@ -163,7 +161,7 @@ export class Handshake implements Handler {
     this.#state = 'proof';
   }
 
-  #takeProof(context: HandlerContext, { proof }: MessageOf<'proof'>): void {
+  #takeProof(context: MessageContext, { proof }: MessageOf<'proof'>): void {
     const { side } = this.#options;
     const other = side === 'connecting' ? 'accepting' : 'connecting';
     const secret = provenSecret(this.#security.secrets, other, this.#meeting(), proof);
@@ -175,7 +173,7 @@ export class Handshake implements Handler {
     this.#finish(context, true);
   }
 
-  #finish(context: HandlerContext, isProven: boolean): void {
+  #finish(context: MessageContext, isProven: boolean): void {
     this.#end('done');
     if (this.#other) this.#options.greeted?.(this.#other, context.channel, isProven);
     context.active();
@@ -213,7 +211,7 @@ export class Handshake implements Handler {
   }
 
   /** `connected`: the role of the side that connected. */
-  #introduce(context: HandlerContext, connected: Role): void {
+  #introduce(context: MessageContext, connected: Role): void {
     context.write({ type: 'hello', protocolVersion: this.#version, ...this.#own });
     if (!isAuthenticated(connected)) return;
     const { secrets, random } = this.#security;
@@ -221,7 +219,7 @@ export class Handshake implements Handler {
     context.write({ type: 'challenge', nonce: this.#ownNonce });
   }
 
-  #prove(context: HandlerContext, secret: Uint8Array): void {
+  #prove(context: MessageContext, secret: Uint8Array): void {
     context.write({ type: 'proof', proof: prove(secret, this.#options.side, this.#meeting()) });
   }
 

@@ -13,8 +13,7 @@
  */
 import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
-import type { Message } from './messages.js';
+import type { MessageContext, MessageHandler, ReceivedMessage } from './message-handlers.js';
 
 export interface LinkWatchOptions {
   /** The time from one check to the next; without it the other side is not asked. */
@@ -29,7 +28,7 @@ const LOST_AT_CHECK = 5;
 /** Whatever is promised, there is no check sooner than this. */
 const MIN_PROMISED_CHECK_MS = 250;
 
-export class LinkWatch implements Handler {
+export class LinkWatch implements MessageHandler {
   readonly #options: LinkWatchOptions;
   #checkEveryMs: number | undefined;
   #checks = 0;
@@ -45,14 +44,13 @@ export class LinkWatch implements Handler {
     return this.#checks >= SILENT_AT_CHECK;
   }
 
-  active(context: HandlerContext): void {
+  active(context: MessageContext): void {
     this.#await(context);
     context.active();
   }
 
-  read(context: HandlerContext, received: unknown): void {
+  read(context: MessageContext, message: ReceivedMessage): void {
     this.#checks = 0;
-    const message = received as Message;
     if (message.type === 'pong') return;
     if (message.type !== 'ping') {
       context.read(message);
@@ -66,18 +64,18 @@ export class LinkWatch implements Handler {
     this.#await(context);
   }
 
-  inactive(context: HandlerContext, error: Error | undefined): void {
+  inactive(context: MessageContext, error: Error | undefined): void {
     this.#timer?.cancel();
     context.inactive(error);
   }
 
-  #await(context: HandlerContext): void {
+  #await(context: MessageContext): void {
     this.#timer?.cancel();
     if (this.#checkEveryMs === undefined) return;
     this.#timer = context.channel.env.timers.after(this.#checkEveryMs, () => this.#check(context));
   }
 
-  #check(context: HandlerContext): void {
+  #check(context: MessageContext): void {
     const { channel } = context;
     // What we do not read we cannot have heard.
     this.#checks = channel.isPaused ? 0 : this.#checks + 1;

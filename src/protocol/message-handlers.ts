@@ -1,6 +1,6 @@
 /** The pipeline's handlers between frames and messages. */
 import { RaftreeError } from '../env/errors.js';
-import type { Frame } from '../net/frame.js';
+import type { Frame, OutboundFrame } from '../net/frame.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { decodeMessage, encodeMessage } from './codec.js';
 import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
@@ -8,11 +8,20 @@ import { MESSAGES, type Message, type MessageName, type OutboundMessage } from '
 /** A message, and the size of the body of its frame. */
 export type ReceivedMessage = Message & { readonly frameBytes: number };
 
+/** Throws `UNKNOWN_MESSAGE` or `MALFORMED_MESSAGE`. */
+export function receivedMessage(frame: Frame): ReceivedMessage {
+  return Object.assign(decodeMessage(frame), { frameBytes: frame.body.length });
+}
+
+/** Behind the decoder and the encoder: messages in, messages out. */
+export type MessageHandler = Handler<ReceivedMessage, OutboundMessage>;
+export type MessageContext = HandlerContext<ReceivedMessage, OutboundMessage>;
+
 /**
  * Frames in, `ReceivedMessage`s out. Before it is opened it reads the bodies of the given messages alone.
  * Fails with `UNKNOWN_MESSAGE`, `MALFORMED_MESSAGE` and `HELLO_EXPECTED`.
  */
-export class MessageDecoder implements Handler {
+export class MessageDecoder implements Handler<Frame, OutboundFrame, ReceivedMessage> {
   /** Numbers of messages that are not read yet. */
   #early: ReadonlySet<number>;
 
@@ -25,17 +34,18 @@ export class MessageDecoder implements Handler {
     this.#early = new Set();
   }
 
-  read(context: HandlerContext, message: unknown): void {
-    const frame = message as Frame;
+  read(context: HandlerContext<ReceivedMessage, OutboundFrame>, frame: Frame): void {
     if (this.#early.has(frame.type))
       throw new RaftreeError('HELLO_EXPECTED', `a frame of type ${frame.type} before the handshake is done`);
-    context.read(Object.assign(decodeMessage(frame), { frameBytes: frame.body.length }));
+    context.read(receivedMessage(frame));
   }
 }
 
 /** `OutboundMessage`s to frames. Throws `UNENCODABLE` to whoever writes. */
-export class MessageEncoder implements Handler {
-  write(context: HandlerContext, message: unknown): void {
-    context.write(encodeMessage(message as OutboundMessage));
+export class MessageEncoder
+  implements Handler<ReceivedMessage, OutboundMessage, ReceivedMessage, OutboundFrame>
+{
+  write(context: HandlerContext<ReceivedMessage, OutboundFrame>, message: OutboundMessage): void {
+    context.write(encodeMessage(message));
   }
 }

@@ -2,11 +2,10 @@
 import type { Channel } from '../net/channel.js';
 import { FrameDecoder } from '../net/frame-decoder.js';
 import { FrameEncoder } from '../net/frame-encoder.js';
-import type { Handler } from '../net/pipeline.js';
 import { ErrorReplies } from './error-replies.js';
 import { HANDSHAKE_MESSAGES, Handshake, type HandshakeOptions } from './handshake.js';
 import { MAX_REQUEST_FRAME_BYTES } from './limits.js';
-import { MessageDecoder, MessageEncoder } from './message-handlers.js';
+import { MessageDecoder, MessageEncoder, type MessageHandler } from './message-handlers.js';
 
 export interface ProtocolLimits {
   /** The longest body accepted once the other side is known. */
@@ -33,9 +32,9 @@ export interface ProtocolPipelineOptions {
   readonly limits?: Partial<ProtocolLimits>;
   readonly handshake: Omit<HandshakeOptions, 'helloTimeoutMs'>;
   /** Between the handshake and the handler. */
-  readonly between?: readonly Handler[];
+  readonly between?: readonly MessageHandler[];
   /** Becomes active after the handshake, and from then on receives `ReceivedMessage`s and writes `OutboundMessage`s. */
-  readonly handler: Handler;
+  readonly handler: MessageHandler;
 }
 
 /** Fills the pipeline of a new channel; for `ConnectOptions.initialise` and `ListenOptions.initialise`. */
@@ -55,14 +54,13 @@ export function protocolPipeline(channel: Channel, options: ProtocolPipelineOpti
       options.handshake.greeted?.(hello, greetedChannel, isProven);
     },
   });
-  channel.pipeline.add(
-    frameDecoder,
-    new FrameEncoder(limits.maxSentFrameBytes),
-    messageDecoder,
-    new MessageEncoder(),
-    handshake,
-    ...(options.between ?? []),
-    options.handler,
-  );
-  if (options.handshake.side === 'accepting') channel.pipeline.add(new ErrorReplies());
+  let end = channel.pipeline
+    .add(frameDecoder)
+    .add(new FrameEncoder(limits.maxSentFrameBytes))
+    .add(messageDecoder)
+    .add(new MessageEncoder())
+    .add(handshake);
+  for (const between of options.between ?? []) end = end.add(between);
+  end = end.add(options.handler);
+  if (options.handshake.side === 'accepting') end.add(new ErrorReplies());
 }

@@ -1,6 +1,7 @@
 /** The group that holds all keys: what the store needs to know of it, and of the node's settings. */
 import type { EngineKind, StorageEngine } from '../engines/storage-engine.js';
 import type { Env, Logger } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
 import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/service.js';
@@ -75,7 +76,7 @@ export function firstBaseOf({ join, nodes }: NodeConfig, founders: readonly Foun
 export async function openKvStateMachine(
   { env, logger }: { readonly env: Env; readonly logger: Logger },
   kind: EngineKind,
-  { group, directory, emptyAt, diskSpace }: StateMachineContext,
+  { group, directory, emptyAt, baseIndex, diskSpace }: StateMachineContext,
 ): Promise<KvStateMachine> {
   const openEngine = (path: string) => {
     env.fs.makeDirectory(path);
@@ -87,7 +88,17 @@ export async function openKvStateMachine(
       `entry ${index} can be applied by no replica, and changed nothing: ${reason}`,
     );
   const engine = await openEngine(directory);
-  return closedOnFailure(engine, () => new KvStateMachine(engine, openEngine, emptyAt, onVoid));
+  return closedOnFailure(engine, () => {
+    const stateMachine = new KvStateMachine(engine, openEngine, emptyAt, onVoid);
+    const { appliedIndex } = stateMachine;
+    if (appliedIndex >= baseIndex) return stateMachine;
+    throw new RaftreeError(
+      'CORRUPTION',
+      `the storage engine "${kind.name}" holds the entries up to ${appliedIndex} only, and the Raft log has let ` +
+        `go of those up to ${baseIndex}, which the engine had called durable: it, or the disk, loses what it has ` +
+        'synced. Remove this node from the cluster, and add it again with an empty folder',
+    );
+  });
 }
 
 async function closedOnFailure<T>(engine: StorageEngine, use: () => T): Promise<T> {

@@ -87,8 +87,8 @@ export class Membership {
   }
 
   /**
-   * A node of this cluster announced the configuration in force there. What a member announces counts: a removed node may
-   * never get the entry that removed it.
+   * A node of this cluster announced the configuration in force there. What a member announces counts: a removed node
+   * may never get the entry that removed it.
    */
   heard(from: number, { configurationIndex, members }: PeerAnnouncement): void {
     if (!this.#inForce.includes(from) || configurationIndex <= this.#announced.index) return;

@@ -7,12 +7,12 @@
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Channel } from '../net/channel.js';
-import type { Handler, HandlerContext } from '../net/pipeline.js';
 import { BulkLane, MAX_PEER_FRAME_BYTES } from '../protocol/bulk-lane.js';
 import { receivedError } from '../protocol/error-codes.js';
 import type { Hello } from '../protocol/handshake.js';
 import { LinkWatch } from '../protocol/link-watch.js';
-import type { Message as ProtocolMessage } from '../protocol/messages.js';
+import type { MessageContext, MessageHandler, ReceivedMessage } from '../protocol/message-handlers.js';
+import type { OutboundMessage } from '../protocol/messages.js';
 import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Announcement } from './birth.js';
@@ -52,8 +52,8 @@ export interface PeerConnectionParts {
 
 const MIN_CHECK_MS = 100;
 
-export class PeerConnection implements Handler {
-  readonly channel: Channel;
+export class PeerConnection implements MessageHandler {
+  readonly channel: Channel<OutboundMessage>;
   readonly #parts: PeerConnectionParts;
   /** Those that are greeted, of all nodes. */
   readonly #all: Set<PeerConnection>;
@@ -63,7 +63,12 @@ export class PeerConnection implements Handler {
   #said: PeerAnnouncement | undefined;
 
   /** `accepted`: the other one has announced itself, and nothing speaks against it. */
-  constructor(parts: PeerConnectionParts, all: Set<PeerConnection>, channel: Channel, accepted = () => {}) {
+  constructor(
+    parts: PeerConnectionParts,
+    all: Set<PeerConnection>,
+    channel: Channel<OutboundMessage>,
+    accepted = () => {},
+  ) {
     this.#parts = parts;
     this.#all = all;
     this.channel = channel;
@@ -132,8 +137,7 @@ export class PeerConnection implements Handler {
     this.channel.write({ type: 'birth', ...this.#parts.announcement() });
   }
 
-  read(_context: HandlerContext, received: unknown): void {
-    const message = received as ProtocolMessage;
+  read(_context: MessageContext, message: ReceivedMessage): void {
     if (message.type === 'error') {
       const error = receivedError(message);
       if (error.code === 'STORE_OUTDATED' && this.isOfSameBirth) this.#parts.outdated(error);

@@ -7,7 +7,8 @@
  *       groups/N/state-…    the state machine of group N: the one directory that the Raft log names
  *
  * Messages between nodes carry the id of their group; `receive` gives each to its replica. A group that fails is closed
- * and answers with errors; the other groups go on. Only a failure of the Raft log, which all groups share, ends them all.
+ * and answers with errors; the other groups go on. Only a failure of the Raft log, which all groups share, ends them
+ * all.
  */
 import { DiskSpace } from '../env/disk-space.js';
 import type { Env, Logger } from '../env/env.js';
@@ -62,6 +63,8 @@ export interface StateMachineContext {
   readonly directory: string;
   /** The index at which an empty state machine of this group stands. */
   readonly emptyAt: number;
+  /** The Raft log has no entries up to here: the state machine must hold them. */
+  readonly baseIndex: number;
   readonly diskSpace: DiskSpace;
 }
 
@@ -185,8 +188,8 @@ export class Store<Machine extends StateMachine<Result>, Result> {
   }
 
   /**
-   * Opens a group that the Raft log holds, and takes part in it. Rejects with `INVALID_OPTION` if there is none or it is
-   * open, and with what the state machine rejects with.
+   * Opens a group that the Raft log holds, and takes part in it. Rejects with `INVALID_OPTION` if there is none or it
+   * is open, and with what the state machine rejects with.
    */
   async openGroup(id: GroupId, { restarted, promisedMs }: GroupStart): Promise<Group<Machine, Result>> {
     const log = this.#raftLog.group(id);
@@ -204,6 +207,7 @@ export class Store<Machine extends StateMachine<Result>, Result> {
       group: id,
       directory: stateDirectory,
       emptyAt: Math.min(log.base.index, FIRST_BASE.index),
+      baseIndex: log.base.index,
       diskSpace: this.#diskSpace,
     });
     const { raft, snapshots } = this.#options;

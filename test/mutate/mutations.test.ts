@@ -49,8 +49,8 @@ test('what must kill a mutation exists', () => {
 test('no two mutations have one name; there are many, and the simulator kills at least half of them', () => {
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
   assert.ok(MUTATIONS.length >= 60);
-  // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance. Simulated
-  // nodes have one group.
+  // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance.
+  // Simulated nodes have one group.
   const apart = [
     ...SECURITY_MUTATIONS,
     ...MEMBER_MUTATIONS,

@@ -30,7 +30,7 @@ function connection(time: ManualTime, budget: BufferBudget, kind: AccountKind = 
   const channel = new Channel(time.env, socket);
   const recorder = new Recorder();
   channel.chargeTo(budget, kind);
-  channel.pipeline.add(new FrameDecoder({ maxFrameBytes: 32 * MIB, frameTimeoutMs: 30_000 }), recorder);
+  channel.pipeline.add(new FrameDecoder({ maxFrameBytes: 32 * MIB, frameTimeoutMs: 30_000 })).add(recorder);
   channel.start();
   return { socket, channel, recorder };
 }

@@ -165,6 +165,17 @@ test('events pass the handlers in order, writes against it', () => {
   assert.is(Buffer.concat(socket.written).toString(), 'out21');
 });
 
+test('the types refuse a handler where its messages do not pass', () => {
+  const { channel } = benchOf([]);
+  const toText = { read: (context: HandlerContext<string>, bytes: Buffer) => context.read(`${bytes}`) };
+  const longer = { read: (context: HandlerContext<number>, text: string) => context.read(text.length) };
+  channel.pipeline.add(toText).add(longer);
+  // @ts-expect-error: bytes arrive here, not a text.
+  assert.ok(channel.pipeline.add(longer));
+  // @ts-expect-error: a length arrives here, not a text.
+  assert.ok(channel.pipeline.add(toText).add(longer).add(longer));
+});
+
 test('a handler that is taken out is passed by', () => {
   const loud = { read: (context: HandlerContext, message: unknown) => context.read(`loud ${message}`) };
   const { channel, socket, recorder } = benchOf([loud]);

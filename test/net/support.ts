@@ -135,7 +135,7 @@ export function benchOf(handlers: readonly Handler[], options: Partial<ChannelOp
   const time = new ManualTime();
   const channel = new Channel(time.env, socket, options);
   const recorder = new Recorder();
-  channel.pipeline.add(...handlers, recorder);
+  for (const handler of [...handlers, recorder]) channel.pipeline.add(handler);
   channel.start();
   return { socket, time, channel, recorder };
 }

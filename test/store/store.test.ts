@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode, RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
-import type { FileOperation } from '../../src/sim/world/disk.js';
+import type { FileOperation } from '../../src/sim/world/file-operation.js';
 import { type ListGroup, StoreLab } from './store-lab.js';
 
 const A = 1;

@@ -6,12 +6,11 @@ import type { KvService } from '../../kv/service.js';
 import { type Answer, AnswerGate } from '../../net/answer-gate.js';
 import type { Channel } from '../../net/channel.js';
 import { hostOf, isLoopback } from '../../net/hosts.js';
-import type { Handler, HandlerContext } from '../../net/pipeline.js';
 import type { Turns } from '../../net/turns.js';
 import { errorReply } from '../../protocol/error-codes.js';
 import type { ClusterSecrets, Hello } from '../../protocol/handshake.js';
 import { MAX_ANSWER_BYTES } from '../../protocol/limits.js';
-import type { ReceivedMessage } from '../../protocol/message-handlers.js';
+import type { MessageContext, MessageHandler, ReceivedMessage } from '../../protocol/message-handlers.js';
 import type { OutboundMessage, OutboundOf } from '../../protocol/messages.js';
 import type { Administration } from '../ports.js';
 import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
@@ -34,11 +33,11 @@ export const MAX_PENDING_PER_CONNECTION = 4096;
 /** What a request takes besides its bytes. */
 const REQUEST_OVERHEAD_BYTES = 1024;
 
-export class RequestHandler implements Handler {
+export class RequestHandler implements MessageHandler {
   readonly #parts: RequestHandlerParts;
-  readonly #channel: Channel;
+  readonly #channel: Channel<OutboundMessage>;
   /** Small requests with large answers must not fill the output beyond its limit. */
-  readonly #gate: AnswerGate;
+  readonly #gate: AnswerGate<OutboundMessage>;
   readonly #turns: Turns;
   #pending = 0;
   /** Of `requests` in the budget: reads. */
@@ -46,7 +45,7 @@ export class RequestHandler implements Handler {
   #caller: Caller = callerWho(false);
   #namedCluster = '';
 
-  constructor(parts: RequestHandlerParts, channel: Channel, turns: Turns) {
+  constructor(parts: RequestHandlerParts, channel: Channel<OutboundMessage>, turns: Turns) {
     this.#parts = parts;
     this.#channel = channel;
     this.#turns = turns;
@@ -82,8 +81,7 @@ export class RequestHandler implements Handler {
     this.#readBytes = 0;
   }
 
-  read(_context: HandlerContext, received: unknown): void {
-    const request = received as ReceivedMessage;
+  read(_context: MessageContext, request: ReceivedMessage): void {
     if (request.type === 'status') {
       this.#channel.write(this.#shown(this.#parts.status(request.requestId)));
       return;
@@ -181,7 +179,7 @@ function callerWho(mayAdministrate: boolean): Caller {
   return { door: 'native', rights: { read: true, write: true, administrate: mayAdministrate } };
 }
 
-function sized(message: Reply): Answer {
+function sized(message: Reply): Answer<OutboundMessage> {
   let sizeBytes = 0;
   if (message.type === 'getReply') sizeBytes = message.value.length;
   else if (message.type === 'scanReply')
