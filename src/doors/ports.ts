@@ -1,8 +1,8 @@
-/** What every door needs of the node behind it, beside kv/: plain types, without bytes of any protocol. */
+/** What a door needs of its node, beside kv/. These are plain types: they are of no protocol. */
 import type { Outcome } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
 
-/** Who belongs to the cluster, and who leads it. A door asks only for a caller that may administrate. */
+/** Changes members and leaders. A door calls it only for a caller with the right to administrate. */
 export interface Administration {
   /** Never rejects. */
   handle(
@@ -12,9 +12,9 @@ export interface Administration {
 
 export interface ChangeMembers {
   readonly type: 'changeMembers';
-  /** The index of the configuration that the change starts from; undefined: the newest. */
+  /** The index of the configuration that the change starts from. Undefined: the newest one. */
   readonly expectedIndex: number | undefined;
-  /** The checks that protect the cluster only warn. */
+  /** A check that fails only gives a warning. */
   readonly force: boolean;
   readonly changes: readonly RequestedChange[];
 }
@@ -28,20 +28,20 @@ export interface RequestedChange {
 
 export interface TransferLeader {
   readonly type: 'transferLeader';
-  /** The voter that is to lead. */
+  /** The voter that becomes the leader. */
   readonly nodeId: number;
 }
 
 export interface AdministrationDone {
   readonly type: 'done';
-  /** Of the configuration, or 0. */
+  /** Of the configuration that the change has made. 0 after a transfer of leadership. */
   readonly index: number;
-  /** False: it was so before. */
+  /** False: the members were so already. */
   readonly changed: boolean;
   readonly warnings: readonly string[];
 }
 
-/** Every code, and the outcome that it means unless the error says otherwise. */
+/** Every code with its usual outcome. An error may have another one. */
 export const ADMINISTRATION_ERROR_OUTCOMES = {
   CHANGE_PENDING: 'notCommitted',
   CHANGE_INVALID: 'notCommitted',

@@ -1,5 +1,5 @@
 /**
- * What one write does: PROTOCOL.md's rule, as a function of its operations and the keys that it looks up.
+ * What one write does: the rule of PROTOCOL.md, "Writes".
  *
  *     1. every condition is judged against the keys as they were before the write
  *     2. all hold: the operations take effect in order, each on what the one before it left
@@ -12,8 +12,9 @@ import type { VersionedValue } from './keys.js';
 import type { OperationResult, WriteResult } from './sessions.js';
 
 /**
- * All values together that the appends of one write leave. Without this limit a few small appends to many large values
- * would make a batch that no engine takes, on any replica. Must be the same on all replicas: never changed.
+ * The total size of the values that the appends of one write leave. Without this limit, small appends to many large
+ * values would make a batch that no engine accepts, on any replica. It must be the same on all replicas, so it is never
+ * changed.
  */
 export const MAX_GROWN_BYTES: number = 128 * 1024 * 1024;
 

@@ -18,8 +18,8 @@
  * configuration says. Above MAX_VALUE_BYTES no append takes effect: such a value could not be read any more.
  *
  * An entry that has none of these forms, or that no engine can hold, is **void**: it changes nothing, on every replica
- * alike, and stops none. No leader proposes one and no follower accepts one, so it comes from a leader that is damaged
- * or lies. All replicas must find the same entries void.
+ * alike, and stops none. A correct leader proposes none, and a follower refuses one that is not committed yet. All
+ * replicas must find the same entries void.
  */
 import { RaftreeError } from '../env/errors.js';
 import { MAX_VALUE_BYTES } from './limits.js';
@@ -87,7 +87,9 @@ export function encodeOpenSession(window: number): Buffer {
   return body;
 }
 
-/** What the engine can hold, and what a session keeps of a write. Must be the same on all replicas: never changed. */
+/**
+ * What an engine can hold, and what a session can keep. Must be the same on all replicas, so they are never changed.
+ */
 const MAX_STORED_KEY_BYTES = 64 * 1024 - 1;
 const MAX_KEPT_OPERATIONS = 0xffff;
 

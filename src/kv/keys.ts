@@ -1,6 +1,6 @@
 /**
- * How the state of one group lies in its engine. Integers in keys are big-endian, so that they sort; in values they are
- * little-endian.
+ * The keys and values that hold the state of one group in its engine. Integers in keys are big-endian, so that keys
+ * sort by them. Integers in values are little-endian.
  *
  *     0                             ->  first index u53 | last index u53 | term u53   of the batch written last
  *     1 | user key                  ->  version u53 | value                           version: index of the last change
@@ -63,7 +63,7 @@ export function fromSessionKey(key: Buffer): { session: number; slot: number | u
   };
 }
 
-/** What the batch written last has applied. */
+/** The entries that the last written batch has applied. */
 export interface Applied {
   readonly first: number;
   readonly last: number;
@@ -78,7 +78,7 @@ export function encodeApplied({ first, last, term }: Applied): Buffer {
   return record;
 }
 
-/** Throws `CORRUPTION` for a record that cannot have been written. */
+/** Throws `CORRUPTION` for bytes that `encodeApplied` does not write. */
 export function decodeApplied(record: Uint8Array): Applied {
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.length);
   if (bytes.length === 24) {

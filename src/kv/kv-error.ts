@@ -1,7 +1,7 @@
 /** How a request to kv/ fails: a value with a code for programs, a message for people, and the outcome of a write. */
 import type { Outcome } from '../env/errors.js';
 
-/** Every code, and the outcome that it means unless the error says otherwise. */
+/** Every code with its usual outcome. An error may have another one. */
 export const KV_ERROR_OUTCOMES = {
   NOT_LEADER: 'notCommitted',
   NO_LEADER: 'notCommitted',

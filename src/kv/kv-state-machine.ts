@@ -1,6 +1,7 @@
 /**
- * The replicated key-value store: committed commands in, one engine batch out per call. Data, sessions and the applied
- * index go into the same atomic batch, so after any crash the three agree; what the engine lost the Raft log replays.
+ * The replicated key-value store. Each call of `apply` turns committed commands into one engine batch. Data, sessions
+ * and the applied index are in the same atomic batch, so after any crash the three agree. What the engine has lost, the
+ * Raft log replays.
  */
 
 import type { EngineOperation, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
@@ -33,14 +34,14 @@ export type CommandResult =
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
-/** What the entries of one engine batch come to. */
+/** The changes of the entries of one engine batch. */
 interface PendingBatch {
   readonly keys: BatchKeys;
   /** Changes of sessions. */
   readonly operations: EngineOperation[];
 }
 
-/** A batch with so many bytes of keys and values is written before another entry is added to it. */
+/** When a batch has so many bytes of keys and values, it is written, and the next entry begins another. */
 const FULL_BATCH_BYTES = 64 * 1024 * 1024;
 const NO_RESULT: CommandResult = { type: 'none' };
 
@@ -57,9 +58,8 @@ export class KvStateMachine implements StateMachine<CommandResult> {
   #voidEntries = 0;
 
   /**
-   * `reopen` opens the engine that a snapshot brings; `emptyAt` is the index at which an empty engine stands. Throws
-   * `CORRUPTION` if what the engine holds does not fit together. `onVoid` is told of each entry that no replica can
-   * apply.
+   * `reopen` opens the engine of a snapshot. `emptyAt` is the applied index of an empty engine. `onVoid` is called for
+   * each entry that no replica can apply. Throws `CORRUPTION` if the parts of the engine's state contradict each other.
    */
   constructor(
     engine: StorageEngine,
@@ -77,7 +77,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#appliedIndex;
   }
 
-  /** Entries that this process was given to apply, and that no replica can apply. */
+  /** How many entries that no replica can apply were given to this process. */
   get voidEntries(): number {
     return this.#voidEntries;
   }
@@ -107,7 +107,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#applyOnwards(first, entries, []);
   }
 
-  /** In as many batches as it takes: appends change more than they bring. */
+  /** Writes several batches if one would be too large: an append changes a whole value and brings a few bytes. */
   #applyOnwards(
     first: number,
     entries: readonly Entry[],
@@ -159,7 +159,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     const before = this.#engine;
     const opened = await this.#reopen(directory);
     if (this.#isClosed) {
-      // Nobody else knows of it.
+      // No other code closes this engine.
       await opened.close();
       return;
     }
@@ -177,7 +177,7 @@ export class KvStateMachine implements StateMachine<CommandResult> {
     return this.#read(userKey(key));
   }
 
-  /** A page of keys in [from, to), `to` undefined for the end; `more` if others follow. */
+  /** A page of keys in [from, to); without `to`, to the last key. `more`: other keys follow. */
   scan(options: {
     from: Uint8Array;
     to: Uint8Array | undefined;

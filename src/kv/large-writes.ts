@@ -1,19 +1,19 @@
 /**
- * Lets so many bytes of large writes into the log at a time; the others wait, in order. Whatever is in the log has to
- * be written and replicated before what comes behind it: a small write finds no more than this in front of it, however
- * many clients send large ones.
+ * Limits how many bytes of large writes are in the log and not yet applied. Further large writes wait, in order. A
+ * small write does not wait here. It has at most this many bytes of large writes before it in the log, however many
+ * clients send large ones.
  */
 
-/** A request above this is large. */
+/** A write whose command is longer is large. */
 const LARGE_BYTES = 64 * 1024;
-/** Of large writes that are proposed and not applied; one goes always. */
+/** Bytes of large writes that are proposed and not applied. One write alone may be larger. */
 const MAX_BYTES_UNDER_WAY = 8 * 1024 * 1024;
 
 export class LargeWrites {
   readonly #waiting: { readonly sizeBytes: number; readonly go: () => void }[] = [];
   #bytesUnderWay = 0;
 
-  /** Runs the work when it may begin; small ones at once. */
+  /** Runs the work of a write when it may begin: at once for a small write. */
   async run<T>(sizeBytes: number, work: () => Promise<T>): Promise<T> {
     if (sizeBytes <= LARGE_BYTES) return work();
     if (this.#waiting.length > 0 || !this.#fits(sizeBytes)) {

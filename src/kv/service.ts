@@ -1,6 +1,6 @@
 /**
- * Requests of callers, turned into proposals and reads of one group. It holds the limits that a caller meets, and says
- * of every request that fails whether it may have been committed.
+ * Carries out requests of callers as proposals and reads of one group. It checks rights and limits. Of every request
+ * that fails it says whether it may have been committed.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { ReadLevel } from '../raft/types.js';
@@ -54,11 +54,13 @@ export interface KvServiceParts {
   readonly limits: KvLimits;
   /** Where clients reach a node; empty if it is not known. */
   readonly clientAddressOf: (node: number) => string;
-  /** A request failed by a fault of this node. The caller is not told what is wrong: the node's log is. */
+  /** A request failed by a fault of this node: for the node's log. The caller gets no details. */
   readonly onFault: (code: 'READ_FAILED' | 'INTERNAL', error: unknown) => void;
 }
 
-/** Reads the answer of a read that is confirmed. `share`: a scan's page is at most this part of the largest. */
+/**
+ * Reads the result now, at the consistency that was asked for. `share`: the part of the largest page that a scan fills.
+ */
 export type PreparedRead = (share: number) => Found | Absent | Page | KvError;
 
 /** No method rejects: a request that fails has a `KvError` as its result. */
@@ -106,15 +108,15 @@ export class KvService {
   }
 
   /**
-   * Resolves when a read may be answered; the answer is read when the function is called. A door that has many large
-   * answers to send calls it when there is room for one, and asks for smaller pages when many wait.
+   * Resolves when the read may be answered. The result is read when the function is called. A door with many large
+   * answers calls it when it has room to send one, and asks for smaller pages when many answers wait.
    */
   async prepareRead(caller: Caller, read: Get | Scan): Promise<PreparedRead> {
     const refusal = await this.#confirm(caller, read);
     return (share) => refusal ?? (read.type === 'get' ? this.#get(read) : this.#scan(read, share));
   }
 
-  /** Takes no more requests; resolves when those under way are answered. The same promise for every call. */
+  /** Refuses new requests. Resolves when those under way are answered. Every call returns the same promise. */
   drain(): Promise<void> {
     this.#closing = true;
     this.#drained ??= new Promise<void>((idle) => {
@@ -124,7 +126,7 @@ export class KvService {
     return this.#drained;
   }
 
-  /** What a thrown error means for the caller. A fault of this node is told without its details. */
+  /** What a thrown error means for the caller. Details of a fault of this node are not in it. */
   errorOf(error: unknown, kind: 'read' | 'write'): KvError {
     if (!(error instanceof RaftreeError)) return this.#ownFault(error);
     const isCertain = kind === 'read' || error.info.outcome === 'notCommitted';
@@ -169,7 +171,7 @@ export class KvService {
     }
   }
 
-  /** Waits until a read of its consistency may be answered. */
+  /** Resolves when the read may be answered, or with the reason why not. */
   #confirm(caller: Caller, read: Get | Scan): Promise<KvError | undefined> {
     return this.#whilePending(caller, 'read', async () => {
       const refusal = read.type === 'get' ? refusedKey(this.#parts.limits, read.key) : undefined;
@@ -237,7 +239,7 @@ const NOTHING = Buffer.alloc(0);
 const MIN_PAGE_ENTRIES = 100;
 const MIN_PAGE_BYTES = 64 * 1024;
 
-/** How each consistency is confirmed; a stale read is not. */
+/** How the replica confirms a read of each consistency. A stale read is not confirmed. */
 const READ_LEVELS: Record<Consistency, ReadLevel | undefined> = {
   linearizable: 'index',
   lease: 'lease',
@@ -245,7 +247,7 @@ const READ_LEVELS: Record<Consistency, ReadLevel | undefined> = {
   stale: undefined,
 };
 
-/** What is wrong with a command that the state machine did not carry out. */
+/** The error of a command that the state machine has refused. */
 function refusedCommand(result: CommandResult): KvError {
   if (result.type === 'void')
     return kvError('INVALID_REQUEST', 'no replica can apply this request: it changed nothing');

@@ -1,22 +1,22 @@
 /**
- * Sessions: a repeated write is applied once (dissertation, section 6.3). A session is opened by a command of its own,
- * its number is that command's log index. The client numbers its writes and tells with each which answers it no longer
- * waits for: the floor. Above the floor the results of applied writes are kept, in as many slots as the window is
- * wide, so that pipelined writes may arrive and be repeated in any order.
+ * Sessions: a repeated write is applied once (dissertation, section 6.3). A command opens a session; the session's
+ * number is the log index of that command. The client numbers its writes. With each write it says up to which sequence
+ * it has all answers: the floor. The results of writes above the floor are kept, in as many slots as the window is
+ * wide. So pipelined writes may arrive, and be repeated, in any order.
  *
- * The table lives in the engine, written in the batch of the writes themselves; this is its image in memory. Every
- * replica holds the same one: it changes by applied entries alone, and so does the choice of the session that goes
- * when there are too many (the one whose last write is the oldest).
+ * The engine holds the table: each change is in the batch of the write that caused it. This class is its copy in
+ * memory. It is the same on every replica, because only applied entries change it. So all replicas also remove the same
+ * session when there are too many: the one whose last write is the oldest.
  */
 
 import type { EngineOperation } from '../engines/storage-engine.js';
 import { readUint53, writeUint53 } from '../record/record.js';
 import { fromSessionKey, sessionKey } from './keys.js';
 
-/** The same for all replicas, for ever: a different limit would make them diverge. */
+/** Must be the same on all replicas, so it is never changed: with different limits they would diverge. */
 export const MAX_SESSIONS = 10_000;
 export const MAX_WINDOW = 4096;
-/** Results of single operations kept over all sessions; above it the least recently used sessions go. */
+/** Results of operations that all sessions together keep. Above it the least recently used sessions are removed. */
 export const MAX_KEPT_RESULTS = 4_000_000;
 
 export type OperationStatus = 'ok' | 'conditionFailed' | 'valueTooLarge' | 'notApplied';
@@ -42,7 +42,7 @@ interface Session {
   readonly id: number;
   readonly window: number;
   floor: number;
-  /** Log index of the last write, or of the opening. */
+  /** Log index of its last write, or of the command that opened it. */
   lastUsed: number;
   readonly slots: Map<number, Slot>;
 }
@@ -58,7 +58,7 @@ export class Sessions {
   readonly #maxKeptResults: number;
   #keptResults = 0;
 
-  /** The limit is a parameter for tests alone: see MAX_SESSIONS. */
+  /** The limit is a parameter for tests only: replicas must have the same one. */
   constructor(maxKeptResults: number = MAX_KEPT_RESULTS) {
     this.#maxKeptResults = maxKeptResults;
   }
@@ -67,12 +67,12 @@ export class Sessions {
     return this.#sessions.size;
   }
 
-  /** Fixed, but for the simulator, which cannot wait for so many. */
+  /** Always MAX_SESSIONS, except in the simulator, which lowers it to reach it. */
   get maxSize(): number {
     return MAX_SESSIONS;
   }
 
-  /** Opens a session, closing the least recently used one if there are too many. */
+  /** Opens a session. Removes the least recently used one if there are too many. */
   open(id: number, window: number): { window: number; operations: EngineOperation[] } {
     const granted = Math.min(Math.max(1, window), MAX_WINDOW);
     const operations: EngineOperation[] = [];
@@ -123,7 +123,7 @@ export class Sessions {
     return operations;
   }
 
-  /** Rebuilds the table from what the engine holds of it. */
+  /** Reads the table from the engine. */
   restore(entries: Iterable<readonly [Buffer, Buffer]>): void {
     const found = new Map<number, Session>();
     for (const [key, value] of entries) {

@@ -1,16 +1,17 @@
 /**
- * Lets the small messages between nodes pass the large ones. Entries and snapshots (bulk) go in fragments, in order,
- * and only so many bytes of them are on the way at a time; heartbeats, votes, answers and pings (control) go at once,
- * between two fragments. So a heartbeat waits for what is on the way, not for a batch of many MB.
+ * Sends small messages between nodes before large ones. Entries and snapshots (bulk) are sent in fragments, in order,
+ * and a window limits how many bytes of them are on the way. Heartbeats, votes, answers and pings (control) are sent at
+ * once, between two fragments. So a heartbeat waits for at most a window of bytes, not for a batch of many MB.
  *
  *     bulk      append, snapshotOffer, snapshotChunk     queue -> fragment, fragment, ...   within the window
  *     control   everything else                          as it comes
  *
- * The system's socket buffer takes megabytes and tells nobody; so the other side says what has arrived
- * (`fragmentsReceived`), and the window follows from how long that takes (as in TCP Vegas and LEDBAT, RFC 6817): it
- * grows while fragments arrive within `targetDelayMs`, and is halved when they do not.
+ * The system's socket buffer holds megabytes, and does not say how much. So the receiver reports how many bytes have
+ * arrived (`fragmentsReceived`). The window grows while fragments arrive within `targetDelayMs`, and is halved when
+ * they arrive later, as in TCP Vegas and LEDBAT (RFC 6817).
  *
- * Bulk may be lost, as Raft repeats it: what is already waiting is not queued twice, nor is more than the queue holds.
+ * Bulk messages may be lost, because Raft sends them again. A message that is in the queue already is not queued twice,
+ * and one for which the queue has no room is dropped.
  */
 import type { Clock } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -28,19 +29,19 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const MAX_FRAGMENT_BYTES = 64 * KIB;
-/** Of any frame between nodes, whatever their settings are. */
+/** The longest frame between nodes. It depends on no setting. */
 export const MAX_PEER_FRAME_BYTES = 2 * MAX_FRAGMENT_BYTES;
-/** Of a message put together from fragments: the largest entry that any configuration allows, and what is around it. */
+/** The longest message made of fragments: the largest entry that any configuration allows, and the fields around it. */
 export const MAX_PEER_MESSAGE_BYTES = MAX_REQUEST_BYTES + 4 * MIB;
 
 const MIN_FRAGMENT_BYTES = 16 * KIB;
-/** Less than a channel's high water mark. */
+/** Below the high water mark of a channel. */
 const MAX_WINDOW_BYTES = MIB - MAX_FRAGMENT_BYTES;
 const MIN_WINDOW_BYTES = 2 * MIN_FRAGMENT_BYTES;
 
-/** What has arrived is said when it is so much: less than any window. */
+/** The receiver reports after so many bytes. It is less than any window. */
 const REPORT_BYTES = MIN_FRAGMENT_BYTES;
-/** A message that finds more waiting is dropped. */
+/** A message that does not fit into the queue is dropped. */
 const MAX_QUEUED_BYTES = 64 * MIB;
 
 const BULK_NUMBERS: ReadonlySet<number> = new Set([
@@ -51,13 +52,13 @@ const BULK_NUMBERS: ReadonlySet<number> = new Set([
 
 export interface BulkLaneOptions {
   readonly clock: Clock;
-  /** How long a control message may wait for bulk on the way. */
+  /** How long a control message may wait for bulk messages that were sent before it. */
   readonly targetDelayMs: number;
 }
 
 interface Waiting {
   readonly number: number;
-  /** Two messages of one name say the same. */
+  /** Two messages with the same name have the same content. */
   readonly name: string;
   readonly body: Buffer;
   sentBytes: number;
@@ -68,12 +69,12 @@ export class BulkLane implements MessageHandler {
   readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
   #windowBytes = MIN_WINDOW_BYTES;
-  // Bytes of fragments since the connection began.
+  // Bytes of fragments since the connection was opened.
   #sentBytes = 0;
   #arrivedThere = 0;
   #arrivedHere = 0;
   #reportedHere = 0;
-  /** The window is not halved again before these have arrived. */
+  /** The window is not halved again before so many bytes have arrived. */
   #halvedAt = 0;
   /** When the fragments on the way were sent. */
   readonly #sentAt: { readonly throughBytes: number; readonly atMs: number }[] = [];
@@ -134,7 +135,7 @@ export class BulkLane implements MessageHandler {
     context.inactive(error);
   }
 
-  /** What waits here counts in the budget of the node. */
+  /** Counts the queued bytes in the budget of the node. */
   #count({ channel }: MessageContext): void {
     channel.buffers?.hold('fragments', this.#queuedBytes + this.#assembledBytes);
   }
@@ -163,7 +164,7 @@ export class BulkLane implements MessageHandler {
     const [newest] = this.#sentAt.splice(0, known < 0 ? this.#sentAt.length : known).slice(-1);
     if (!newest) return;
     if (this.#options.clock.nowMs() - newest.atMs <= this.#options.targetDelayMs) {
-      // It grows only where it holds something back.
+      // The window grows only if messages wait for it.
       if (this.#queue.length > 0)
         this.#windowBytes = Math.min(MAX_WINDOW_BYTES, this.#windowBytes + MIN_FRAGMENT_BYTES);
     } else if (newest.throughBytes > this.#halvedAt) {
@@ -172,7 +173,7 @@ export class BulkLane implements MessageHandler {
     }
   }
 
-  /** The message that this fragment completes. What is kept of one that is under way has arrived, and has a limit. */
+  /** Returns the message if this is its last fragment. Only bytes that have arrived take memory, up to a limit. */
   #assemble({ of, remaining, bytes }: MessageOf<'fragment'>): ReceivedMessage | undefined {
     const begun = this.#assembly ?? { of, parts: [], remaining: bytes.length + remaining };
     if (!BULK_NUMBERS.has(of))

@@ -1,4 +1,4 @@
-/** Reads the body of a message and believes nothing: every read checks what is left before it looks. */
+/** Reads the body of a message. Every read first checks that enough bytes are left. */
 export class ByteReader {
   readonly #bytes: Buffer;
   #at: number;
@@ -64,7 +64,7 @@ export class ByteReader {
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** What is wrong, and at which field: the readers around the place add their names on the way out. */
+/** What is wrong, and at which field. Each struct or list around the field adds its own name to the path. */
 export class FieldFault extends Error {
   path = '';
 

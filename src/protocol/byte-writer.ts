@@ -1,17 +1,17 @@
 /**
- * Writes the bodies of messages, one after the other, into a block that they share: many small messages cost one
- * allocation. Byte strings of `REFERENCE_BYTES` and more are not copied: the body then comes as several chunks.
+ * Writes the bodies of messages one after the other into a shared block, so that many small messages cost one
+ * allocation. Byte strings of `REFERENCE_BYTES` and more are not copied. A body with such a string has several chunks.
  */
 import { RaftreeError } from '../env/errors.js';
 
 const BLOCK_BYTES = 64 * 1024;
-/** From this length on, a byte string is passed on by reference and must not change until it is sent. */
+/** A byte string of this length or more is not copied. It must not change until it is sent. */
 export const REFERENCE_BYTES = 8 * 1024;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 export class ByteWriter {
   #block: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
-  /** Where the chunk under way begins. */
+  /** Where the current chunk begins. */
   #start = 0;
   #at = 0;
   #chunks: Uint8Array[] = [];
@@ -21,7 +21,7 @@ export class ByteWriter {
     this.#start = this.#at;
   }
 
-  /** The chunks written since `begin`. They are never written to again. */
+  /** The chunks written since `begin`. The writer does not change them afterwards. */
   finish(): Uint8Array[] {
     this.#cut();
     const chunks = this.#chunks;

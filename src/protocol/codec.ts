@@ -1,4 +1,4 @@
-/** Messages to frames and back, following the table. */
+/** Encodes messages as frames and decodes them, by the table in messages.ts. */
 import { RaftreeError } from '../env/errors.js';
 import type { Frame, OutboundFrame } from '../net/frame.js';
 import { ByteReader, FieldFault } from './byte-reader.js';
@@ -7,7 +7,7 @@ import { type FieldKind, struct } from './field-kinds.js';
 import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
 
 const REQUEST_ID_BYTES = 4;
-/** Message numbers from here to there are requests and their answers. */
+/** Requests and their answers have the numbers from the first to the last. */
 const FIRST_REQUEST_NUMBER = 16;
 const LAST_REQUEST_NUMBER = 31;
 
@@ -29,11 +29,11 @@ for (const [name, { number, fields }] of Object.entries(MESSAGES)) {
   byNumber.set(number, codec);
 }
 
-/** Shared by everything that encodes: what it has handed out it never touches again. */
+/** Shared by all calls. It never changes bytes that it has handed out. */
 const writer = new ByteWriter();
 
 /**
- * The frame of a message. Byte strings of 8 KiB and more are in it by reference and must not change until it is sent.
+ * The frame of a message. Byte strings of 8 KiB and more are not copied: they must not change until it is sent.
  * Throws `UNENCODABLE` with the message's name for a value that its field cannot hold.
  */
 export function encodeMessage(message: OutboundMessage): OutboundFrame {
@@ -42,9 +42,9 @@ export function encodeMessage(message: OutboundMessage): OutboundFrame {
 }
 
 /**
- * The message in a frame. Byte strings are views of the frame's memory.
- * Throws `UNKNOWN_MESSAGE`, or `MALFORMED_MESSAGE` with message and field for a body that is too short, too long, or
- * holds what the field does not allow. Both carry `info.requestId` (0 if the frame is about no request).
+ * The message in a frame. Byte strings are views of the frame's memory. Throws `UNKNOWN_MESSAGE`. Throws
+ * `MALFORMED_MESSAGE`, with message and field, for a body that is too short or too long, or has a value that its field
+ * does not allow. Both have `info.requestId`: 0 if the frame is of no request.
  */
 export function decodeMessage(frame: Frame): Message {
   const codec = byNumber.get(frame.type);
@@ -54,7 +54,7 @@ export function decodeMessage(frame: Frame): Message {
     });
   }
   const fields = read(codec.name, codec.body, frame.body, requestIdOf(frame)) as Record<string, unknown>;
-  // The table guarantees that the fields read are those of the message by this name.
+  // The fields that were read are those that the table has for this name.
   fields.type = codec.name;
   return fields as unknown as Message;
 }
@@ -76,7 +76,7 @@ function write(name: string, kind: FieldKind<unknown>, value: unknown): Uint8Arr
   return writer.finish();
 }
 
-/** The request that a frame, readable or not, is about; 0 if it is about none. */
+/** The request id in a frame, also in one that cannot be decoded. 0: the frame is of no request. */
 function requestIdOf(frame: Frame): number {
   const isAboutRequest = frame.type >= FIRST_REQUEST_NUMBER && frame.type <= LAST_REQUEST_NUMBER;
   return isAboutRequest && frame.body.length >= REQUEST_ID_BYTES ? frame.body.readUInt32BE(0) : 0;

@@ -1,4 +1,4 @@
-/** The message table as Markdown: the part of PROTOCOL.md that must not be written by hand. */
+/** The message table as Markdown: the part of PROTOCOL.md that is generated. */
 import { ERROR_CODES } from './error-codes.js';
 import type { Layout } from './field-kinds.js';
 import { MESSAGES } from './messages.js';

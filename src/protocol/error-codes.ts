@@ -1,13 +1,13 @@
 /**
- * The codes that an `error` message may carry, and what each says about the request: whether it may have been
- * committed. Programs decide by code and outcome; the message is for people.
+ * The codes of `error` messages, each with its usual outcome: whether the request may have been committed. Programs
+ * decide by code and outcome. The message is for people.
  */
 import { type Outcome, RaftreeError } from '../env/errors.js';
 import type { MessageOf, OutboundOf } from './messages.js';
 
 interface ErrorCodeDeclaration {
   readonly outcome: Outcome;
-  /** About a request, or about the connection, which then closes. */
+  /** `connection`: the connection closes after it. */
   readonly about: 'request' | 'connection';
   /** One sentence for PROTOCOL.md: what happened, and what to do. */
   readonly meaning: string;
@@ -197,7 +197,7 @@ export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(ERROR_CODES, code);
 }
 
-/** An `error` message; its outcome is the code's unless another is given. */
+/** An `error` message. Without a given outcome it has the usual one of its code. */
 export function errorReply(
   requestId: number,
   code: ErrorCode,
@@ -215,7 +215,7 @@ export function errorReply(
   };
 }
 
-/** A received `error` message as an error: its code and text, and the rest of it in `info`. */
+/** A received `error` message as an error. Outcome and leader are in `info`. */
 export function receivedError(message: MessageOf<'error'>): RaftreeError {
   const { code, outcome, leaderId, leaderAddress } = message;
   return new RaftreeError(code, message.message, { info: { outcome, leaderId, leaderAddress } });

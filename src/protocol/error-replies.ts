@@ -1,6 +1,6 @@
 /**
- * The last handler on an accepting side: whatever failed in front of it is told to the other side in an `error`
- * message, then the connection closes. A fault of our own is told as `INTERNAL`, without its details.
+ * The last handler of an accepting side. If a handler before it failed, it sends the other side an `error` message and
+ * closes the connection. For a fault of this node the message has the code `INTERNAL`, and no details.
  */
 import { RaftreeError } from '../env/errors.js';
 import { ERROR_CODES, errorReply, isErrorCode } from './error-codes.js';

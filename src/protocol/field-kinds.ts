@@ -1,6 +1,6 @@
 /**
- * The kinds of fields that messages are made of. Each knows its bytes, how to write and read them, and, by its type
- * parameters, what a program sees: `Decoded` comes out of the reader, `Encodable` may be given to the writer.
+ * The kinds of fields in messages. Each kind reads and writes its bytes. Its type parameters say what a program sees:
+ * the reader returns `Decoded`, and the writer accepts `Encodable`.
  *
  *     u8           1 byte
  *     bool         1 byte: 0 or 1
@@ -30,7 +30,7 @@ export type Layout =
 
 export interface FieldKind<Decoded, Encodable = Decoded> {
   readonly layout: Layout;
-  /** The fewest bytes a value takes; what bounds the count of a list. */
+  /** The fewest bytes that a value takes. It limits the count of a list. */
   readonly minimumBytes: number;
   /** Throws `UNENCODABLE`. */
   write(writer: ByteWriter, value: Encodable): void;
@@ -84,7 +84,7 @@ export const u53: FieldKind<number> = {
   read: (reader) => reader.u53(),
 };
 
-/** Decodes to a view of the received memory: valid for ever, but it keeps that memory alive. */
+/** Decodes to a view of the received memory. The view stays valid, and keeps that memory in use. */
 export const bytes: FieldKind<Buffer, Uint8Array> = {
   layout: plain('bytes'),
   minimumBytes: 4,
@@ -166,7 +166,7 @@ export function list<Decoded, Encodable>(
 
 export function struct<const F extends Fields>(fields: F): FieldKind<DecodedFields<F>, EncodableFields<F>> {
   const names = Object.keys(fields);
-  // The types of the single fields cannot be followed through a loop over their names; the signature holds them.
+  // TypeScript cannot follow the types of single fields through a loop over their names. The signature has them.
   const kinds = Object.values(fields) as unknown as FieldKind<unknown>[];
   const layouts = Object.fromEntries(Object.entries(fields).map(([name, kind]) => [name, kind.layout]));
   return {

@@ -1,20 +1,22 @@
 /**
- * The pipeline's doorkeeper. Both sides send a `hello` first: the connecting side at once, the accepting side in answer
- * to one that it accepts. A peer and an administrator then prove the cluster secret, and the accepting side proves it
- * to them (security/proof.ts). Only then do the handlers behind it become active, and only then do other messages pass.
+ * The first exchange of a connection. Both sides send a `hello`: the connecting side at once, the accepting side in
+ * answer to a hello that it accepts. A peer or administrator then proves the cluster secret, and the accepting side
+ * proves it too (security/proof.ts). Until then no other message passes, and the handlers behind this one are not
+ * active.
  *
  *     connecting                            accepting
  *        | -- hello, challenge ----------------> |  version, cluster and role are checked
  *        | <-- hello, challenge, or error ------ |  after an error the connection closes
- *        | -- proof ---------------------------> |  then what the hello says of node and store
+ *        | -- proof ---------------------------> |  then node and store of the hello are checked
  *        | <-------------- proof, or error ----- |
  *        | == requests, answers, ... =========== |
  *
- * A client sends no challenge and gets none. Where neither side has a secret the challenges are empty and nothing is
- * proven; where one side has none, both refuse. Only an administrator is let in as any client by a node without one.
+ * A client sends no challenge and gets none. If neither side has a secret, the challenges are empty and nothing is
+ * proven. If only one side has a secret, both refuse, with one exception: a node without a secret accepts an
+ * administrator, as it accepts any client.
  *
- * Fails with `VERSION_MISMATCH`, `IDENTITY_MISMATCH`, `SECRET_MISMATCH`, `HELLO_EXPECTED`, `HELLO_TIMEOUT`, and on the
- * connecting side with whatever code the other side refused it with.
+ * Fails with `VERSION_MISMATCH`, `IDENTITY_MISMATCH`, `SECRET_MISMATCH`, `HELLO_EXPECTED` or `HELLO_TIMEOUT`. The
+ * connecting side also fails with the code of the `error` message that refuses it.
  */
 import type { Random, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -26,41 +28,41 @@ import { type MessageName, type MessageOf, type OutboundOf, PROTOCOL_VERSION } f
 
 export type Hello = MessageOf<'hello'>;
 export type Role = Hello['role'];
-/** How a side presents itself. */
+/** What a side says of itself in its hello. */
 export type Identity = Omit<OutboundOf<'hello'>, 'type' | 'protocolVersion'>;
 
 export interface ClusterSecrets {
-  /** The connecting side proves the first; all are accepted. None: no secret is set. */
+  /** The connecting side proves the first one. All are accepted. Empty: no secret is set. */
   readonly secrets: readonly Uint8Array[];
   readonly random: Pick<Random, 'bytes'>;
 }
 
 export interface HandshakeOptions {
   readonly side: 'connecting' | 'accepting';
-  /** Our own hello. A client's `clusterId` may be empty: it takes any cluster. */
+  /** This side's hello. A client's `clusterId` may be empty: it accepts any cluster. */
   readonly identity: Identity;
-  /** What the accepting side tells of itself; without it, its `identity`. */
+  /** The identity that the accepting side answers with. Default: `identity`. */
   readonly answer?: (hello: Hello) => Identity;
-  /** What the other side may be. */
+  /** The roles that the other side may have. */
   readonly expectedRoles: readonly Role[];
   /** How long the other side's hello and proof may take. */
   readonly helloTimeoutMs: number;
   readonly security?: ClusterSecrets;
-  /** Looks at the other side's identity, once it is proven; a returned text refuses it with `IDENTITY_MISMATCH`. */
+  /** Checks the other side's identity after it is proven. A returned text refuses it with `IDENTITY_MISMATCH`. */
   readonly refuse?: (hello: Hello, channel: Channel) => string | undefined;
   /**
-   * The handshake is done; called just before the handlers behind become active. `isProven`: the other side has proven
-   * the cluster secret.
+   * Called when the handshake is done, just before the handlers behind become active. `isProven`: the other side has
+   * proven the cluster secret.
    */
   readonly greeted?: (hello: Hello, channel: Channel, isProven: boolean) => void;
-  /** The version to speak; only a test has a reason to give another than the default. */
+  /** The version that this side speaks. Only tests give another than the default. */
   readonly protocolVersion?: number;
 }
 
-/** What comes next, in this order. */
+/** What this side waits for. The states follow in this order. */
 type State = 'hello' | 'challenge' | 'proof' | 'done' | 'failed';
 
-/** What passes before the handshake is done. */
+/** The messages that are decoded before the handshake is done. */
 export const HANDSHAKE_MESSAGES: ReadonlySet<MessageName> = new Set(['hello', 'error', 'challenge', 'proof']);
 
 const NO_SECRETS: ClusterSecrets = { secrets: [], random: { bytes: () => Buffer.alloc(0) } };
@@ -120,7 +122,7 @@ export class Handshake implements MessageHandler {
   inactive(context: MessageContext, error: Error | undefined): void {
     const wasActive = this.#state === 'done';
     this.#end('failed');
-    // Those behind that were never active have nothing to end.
+    // The handlers behind were not active before the handshake was done.
     if (wasActive) context.inactive(error);
   }
 
@@ -130,7 +132,7 @@ export class Handshake implements MessageHandler {
     this.#other = hello;
     const isAccepting = side === 'accepting';
     const isChallenged = isAuthenticated(isAccepting ? hello.role : identity.role);
-    // Who is to prove itself is told nothing of who is known here before it has.
+    // A side that has to prove the secret learns only after that which nodes are known here.
     if (!isChallenged || this.#security.secrets.length === 0) this.#checkIdentity(context.channel);
     if (isAccepting) {
       this.#own = answer?.(hello) ?? identity;
@@ -145,7 +147,7 @@ export class Handshake implements MessageHandler {
     const [first] = this.#security.secrets;
     const isSetThere = nonce.length > 0;
     const connected = (side === 'accepting' ? this.#other : identity)?.role;
-    // To a node without a secret an administrator is any client.
+    // A node without a secret treats an administrator as any client.
     const isWithout = (side === 'accepting' ? !first : !isSetThere) && connected === 'administrator';
     if (isWithout || (!first && !isSetThere)) {
       if (first) this.#checkIdentity(context.channel);
@@ -168,7 +170,7 @@ export class Handshake implements MessageHandler {
     if (!secret)
       throw this.#fail('SECRET_MISMATCH', `the two sides have different cluster secrets; ${ALIKE}`);
     this.#checkIdentity(context.channel);
-    // With the secret that the other side has, if there are several.
+    // If there are several secrets: with the one that the other side has proven.
     if (side === 'accepting') this.#prove(context, secret);
     this.#finish(context, true);
   }
@@ -197,7 +199,7 @@ export class Handshake implements MessageHandler {
       (isClient(hello.role) && hello.clusterId === '') ||
       (isClient(identity.role) && identity.clusterId === '');
     if (!isAnyCluster && hello.clusterId !== identity.clusterId) {
-      // A stranger does not learn the name that belongs here.
+      // A stranger does not learn the name of this cluster.
       throw this.#fail(
         'IDENTITY_MISMATCH',
         `cluster ${JSON.stringify(hello.clusterId.slice(0, 128))} is not the one of the other side; compare the clusterId of both`,
@@ -248,7 +250,7 @@ function isClient(role: Role): boolean {
   return role === 'client' || role === 'administrator';
 }
 
-/** Whether who connects in this role proves the cluster secret. */
+/** Whether a side that connects in this role proves the cluster secret. */
 function isAuthenticated(role: Role): boolean {
   return role === 'peer' || role === 'administrator';
 }

@@ -1,31 +1,31 @@
 /**
- * Notices that the other side of a connection is gone without a word: its machine lost power, or the network drops
- * everything. Whatever arrives shows that it is there; after a time of silence it is asked with a `ping`.
+ * Detects a connection whose other side is gone, although nothing closed it: its machine lost power, or the network
+ * drops all packets. Every message shows that the other side is there. After some silence this side sends a `ping`.
  *
- * Silence is counted in checks, not by the clock: a process that stood still itself counts one check when it goes on,
- * and reads what waits in its sockets before the next.
+ * Silence is counted in checks, not by the clock. A process that was stopped counts one check when it goes on, and
+ * reads what waits in its sockets before the next check.
  *
  *     check         1        2        3        4        5
  *     after silence          ping     ping     ping     LINK_SILENT
  *                                     isSilent
  *
- * A side that does not ask (a node, of a client) watches only another that has promised to speak again.
+ * A node sends a client no pings. It checks a client only if that has promised, in a ping, to send again.
  */
 import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from './message-handlers.js';
 
 export interface LinkWatchOptions {
-  /** The time from one check to the next; without it the other side is not asked. */
+  /** The time from one check to the next. Undefined: this side sends no pings. */
   readonly checkEveryMs?: number;
-  /** What a ping promises: that this side speaks again within this time. */
+  /** The promise in a ping: this side sends again within this time. */
   readonly nextWithinMs?: number;
 }
 
 const PING_AT_CHECK = 2;
 const SILENT_AT_CHECK = 3;
 const LOST_AT_CHECK = 5;
-/** Whatever is promised, there is no check sooner than this. */
+/** The shortest time between checks, however short the promised time is. */
 const MIN_PROMISED_CHECK_MS = 250;
 
 export class LinkWatch implements MessageHandler {
@@ -39,7 +39,7 @@ export class LinkWatch implements MessageHandler {
     this.#checkEveryMs = options.checkEveryMs;
   }
 
-  /** A ping has found no answer yet. */
+  /** A ping was sent, and nothing has come since. */
   get isSilent(): boolean {
     return this.#checks >= SILENT_AT_CHECK;
   }
@@ -77,7 +77,7 @@ export class LinkWatch implements MessageHandler {
 
   #check(context: MessageContext): void {
     const { channel } = context;
-    // What we do not read we cannot have heard.
+    // While this side does not read, it cannot judge the other side's silence.
     this.#checks = channel.isPaused ? 0 : this.#checks + 1;
     if (this.#checks === LOST_AT_CHECK) {
       const silentMs = Math.round((LOST_AT_CHECK - 1) * (this.#checkEveryMs ?? 0));

@@ -18,11 +18,11 @@ export type MessageHandler = Handler<ReceivedMessage, OutboundMessage>;
 export type MessageContext = HandlerContext<ReceivedMessage, OutboundMessage>;
 
 /**
- * Frames in, `ReceivedMessage`s out. Before it is opened it reads the bodies of the given messages alone.
+ * Decodes frames to `ReceivedMessage`s. Before `open` it decodes only the given messages.
  * Fails with `UNKNOWN_MESSAGE`, `MALFORMED_MESSAGE` and `HELLO_EXPECTED`.
  */
 export class MessageDecoder implements Handler<Frame, OutboundFrame, ReceivedMessage> {
-  /** Numbers of messages that are not read yet. */
+  /** Numbers of messages that are not decoded yet. */
   #early: ReadonlySet<number>;
 
   constructor(atFirst: ReadonlySet<MessageName>) {
@@ -41,7 +41,7 @@ export class MessageDecoder implements Handler<Frame, OutboundFrame, ReceivedMes
   }
 }
 
-/** `OutboundMessage`s to frames. Throws `UNENCODABLE` to whoever writes. */
+/** Encodes `OutboundMessage`s as frames. `write` throws `UNENCODABLE`. */
 export class MessageEncoder
   implements Handler<ReceivedMessage, OutboundMessage, ReceivedMessage, OutboundFrame>
 {

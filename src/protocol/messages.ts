@@ -1,7 +1,7 @@
 /**
- * The messages, declared once: from this table follow the encoder, the decoder, the TypeScript types and the byte
- * layouts in PROTOCOL.md. The numbers are kept for ever; a change of a layout is a new protocol version, in which
- * `hello` and `error` keep theirs. Every request and every answer to one begins with `requestId`.
+ * The messages, declared once. Encoder, decoder, TypeScript types and the byte layouts in PROTOCOL.md follow from this
+ * table. The numbers never change. A change of a layout is a new protocol version, but `hello` and `error` keep their
+ * layouts. Every request and every answer to one begins with `requestId`.
  */
 import type { DecodedFields, EncodableFields, Fields } from './field-kinds.js';
 import { bool, bytes, enumeration, list, optional, string, struct, u8, u32, u53 } from './field-kinds.js';
@@ -308,10 +308,10 @@ type FieldsOf<Name extends MessageName> = (typeof MESSAGES)[Name]['fields'];
 
 /** A received message of one type. Its byte strings are views of received memory. */
 export type MessageOf<Name extends MessageName> = { readonly type: Name } & DecodedFields<FieldsOf<Name>>;
-/** Any received message: discriminated by `type`. */
+/** Any received message. `type` tells which. */
 export type Message = { [Name in MessageName]: MessageOf<Name> }[MessageName];
 
-/** A message of one type as it may be sent: any Uint8Array does for a byte string. */
+/** A message of one type as it is sent. A byte string may be any Uint8Array. */
 export type OutboundOf<Name extends MessageName> = { readonly type: Name } & EncodableFields<FieldsOf<Name>>;
 export type OutboundMessage = { [Name in MessageName]: OutboundOf<Name> }[MessageName];
 
@@ -326,6 +326,6 @@ export type RequestName =
   | 'transferLeader';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];
 
-/** What a client changes: one element of `write.operations`, as it is sent and as it is received. */
+/** One element of `write.operations`, as it is sent and as it is received. */
 export type OutboundOperation = OutboundOf<'write'>['operations'][number];
 export type Operation = MessageOf<'write'>['operations'][number];

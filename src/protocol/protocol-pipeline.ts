@@ -8,11 +8,11 @@ import { MAX_REQUEST_FRAME_BYTES } from './limits.js';
 import { MessageDecoder, MessageEncoder, type MessageHandler } from './message-handlers.js';
 
 export interface ProtocolLimits {
-  /** The longest body accepted once the other side is known. */
+  /** The longest body accepted after the handshake. */
   readonly maxFrameBytes: number;
   /** The longest body sent. */
   readonly maxSentFrameBytes: number;
-  /** An incomplete frame that does not grow for this long ends the connection. */
+  /** A frame that is incomplete and gets no bytes for so long ends the connection. */
   readonly frameTimeoutMs: number;
   /** How long the other side's hello and proof may take. */
   readonly helloTimeoutMs: number;
@@ -31,13 +31,13 @@ export const HELLO_FRAME_BYTES = 4096;
 export interface ProtocolPipelineOptions {
   readonly limits?: Partial<ProtocolLimits>;
   readonly handshake: Omit<HandshakeOptions, 'helloTimeoutMs'>;
-  /** Between the handshake and the handler. */
+  /** Handlers between the handshake and `handler`. */
   readonly between?: readonly MessageHandler[];
-  /** Becomes active after the handshake, and from then on receives `ReceivedMessage`s and writes `OutboundMessage`s. */
+  /** Becomes active after the handshake. It receives `ReceivedMessage`s and writes `OutboundMessage`s. */
   readonly handler: MessageHandler;
 }
 
-/** Fills the pipeline of a new channel; for `ConnectOptions.initialise` and `ListenOptions.initialise`. */
+/** Adds the handlers to a new channel. For `ConnectOptions.initialise` and `ListenOptions.initialise`. */
 export function protocolPipeline(channel: Channel, options: ProtocolPipelineOptions): void {
   const limits = { ...DEFAULT_PROTOCOL_LIMITS, ...options.limits };
   const frameDecoder = new FrameDecoder({

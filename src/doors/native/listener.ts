@@ -1,4 +1,4 @@
-/** The native protocol's listener for clients: requests in, answers out, many at once on each connection. */
+/** Listens for clients that speak the native protocol. */
 import type { Address, Env, Logger } from '../../env/env.js';
 import { errorCode } from '../../env/errors.js';
 import type { BufferBudget } from '../../net/buffer-budget.js';
@@ -27,7 +27,7 @@ export interface NativeDoorOptions extends RequestHandlerParts {
 /** Unsent output of one connection. Answers are made one at a time, within the budget of the node. */
 const MIN_BUFFERED_BYTES = 2 * MAX_ANSWER_BYTES;
 
-/** Answers to reads that are made in one turn of the event loop. */
+/** The total size of answers to reads that are made in one turn of the event loop. */
 const MAX_ANSWER_BYTES_PER_TURN = 128 * 1024;
 
 export function listenForClients(options: NativeDoorOptions, address: Address): Promise<ChannelListener> {

@@ -30,17 +30,17 @@ export interface RequestHandlerParts {
 
 /** A connection with more requests under way is not read until some are answered. */
 export const MAX_PENDING_PER_CONNECTION = 4096;
-/** What a request takes besides its bytes. */
+/** Memory that a request takes besides its bytes. */
 const REQUEST_OVERHEAD_BYTES = 1024;
 
 export class RequestHandler implements MessageHandler {
   readonly #parts: RequestHandlerParts;
   readonly #channel: Channel<OutboundMessage>;
-  /** Small requests with large answers must not fill the output beyond its limit. */
+  /** Keeps the unsent answers within the limit of the channel. */
   readonly #gate: AnswerGate<OutboundMessage>;
   readonly #turns: Turns;
   #pending = 0;
-  /** Of `requests` in the budget: reads. */
+  /** The part of the budget's `requests` that belongs to reads. */
   #readBytes = 0;
   #caller: Caller = callerWho(false);
   #namedCluster = '';
@@ -174,7 +174,7 @@ export class RequestHandler implements MessageHandler {
   }
 }
 
-/** Every client may read and write: the native door knows no users. */
+/** The native protocol has no users: every client may read and write. */
 function callerWho(mayAdministrate: boolean): Caller {
   return { door: 'native', rights: { read: true, write: true, administrate: mayAdministrate } };
 }
