@@ -38,6 +38,19 @@ if (found.join() !== 'a=1,b=2,colour=red') throw new Error('the scan found ' + f
 await client.close();
 `;
 
+const useNode = (client: number, peer: number) => `
+import { RaftreeNode } from 'raftree';
+const node = await RaftreeNode.start({
+  clusterId: 'embedded',
+  nodeId: 1,
+  dataDirectory: 'embedded',
+  nodes: [{ id: 1, client: '127.0.0.1:${client}', peer: '127.0.0.1:${peer}' }],
+});
+await node.put('k', 'v');
+if ((await node.get('k'))?.value.toString() !== 'v') throw new Error('the node has lost its key');
+await node.close();
+`;
+
 function check(condition: boolean, what: string): void {
   if (!condition) throw new Error(`this does not hold: ${what}`);
   console.log(`ok: ${what}`);
@@ -138,6 +151,10 @@ try {
   writeFileSync(join(project, 'engines.js'), USE_ENGINES);
   run(process.execPath, ['engines.js'], project);
   check(true, 'raftree/lsm and raftree/level write, close and read again');
+  const [client = 0, peer = 0] = await freePorts(2);
+  writeFileSync(join(project, 'node.js'), useNode(client, peer));
+  run(process.execPath, ['node.js'], project);
+  check(true, 'a program starts a node, writes, reads and closes it');
   await checkNode(project);
 } finally {
   rmSync(project, { recursive: true, force: true });
