@@ -207,6 +207,18 @@ test('the rule of the floors sees every kind of import', () => {
   }
 });
 
+test('kv knows no wire, and a door knows no other door', () => {
+  for (const room of ['protocol', 'doors/native', 'client', 'server'])
+    assert.equal(floorProblems('src/kv/x.ts', `import type { A } from '../${room}/a.js';`).length, 1, room);
+  assert.equal(
+    floorProblems('src/doors/native/x.ts', `import '../../kv/a.js';\nimport '../../protocol/a.js';`),
+    [],
+  );
+  assert.equal(floorProblems('src/doors/native/x.ts', `import '../ports.js';`), []);
+  assert.equal(floorProblems('src/doors/ports.ts', `import './native/a.js';`).length, 1);
+  assert.equal(floorProblems('src/doors/native/x.ts', `import '../other/a.js';`).length, 1, 'another door');
+});
+
 test('the rule of the floors holds within a room that has inner floors', () => {
   const upwards = `import { a } from '../compaction/a.js';`;
   assert.equal(floorProblems('src/lsm/read/x.ts', upwards).length, 1, 'upwards');

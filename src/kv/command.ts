@@ -236,6 +236,8 @@ class BodyReader {
 
 /** Returns the place behind. */
 function writeBytes(body: Buffer, bytes: Uint8Array, at: number): number {
+  // `set` would take the characters of a text for bytes, most of them for zeros.
+  if (!(bytes instanceof Uint8Array)) throw invalid('keys and values are bytes (Uint8Array)');
   const from = body.writeUInt32BE(bytes.length, at);
   if (bytes.length > 0) body.set(bytes, from);
   return from + bytes.length;

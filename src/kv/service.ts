@@ -174,15 +174,8 @@ export class KvService {
   /** Resolves when the read may be answered, or with the reason why not. */
   #confirm(caller: Caller, read: Get | Scan): Promise<KvError | undefined> {
     return this.#whilePending(caller, 'read', async () => {
-      const refusal = read.type === 'get' ? refusedKey(this.#parts.limits, read.key) : undefined;
-      if (refusal) return kvError(refusal.code, refusal.message);
-      if (read.type === 'scan' && !(read.limit >= 0 && Number.isInteger(read.limit)))
-        return kvError(
-          'INVALID_REQUEST',
-          `the limit of a scan is a whole number from 0 on, not ${read.limit}`,
-        );
-      if (!Object.hasOwn(READ_LEVELS, read.consistency))
-        return kvError('INVALID_REQUEST', `there is no consistency "${read.consistency}"`);
+      const refusal = this.#refusedRead(read);
+      if (refusal) return refusal;
       const level = READ_LEVELS[read.consistency];
       if (level) await this.#parts.replica.readIndex(level);
       return undefined;
@@ -194,6 +187,18 @@ export class KvService {
     if (session && session.sequence <= session.acknowledgedThrough)
       return kvError('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
     const refusal = refusedWrite(this.#parts.limits, operations);
+    return refusal && kvError(refusal.code, refusal.message);
+  }
+
+  #refusedRead(read: Get | Scan): KvError | undefined {
+    const keys = read.type === 'get' ? [read.key] : [read.from, read.to ?? NOTHING];
+    if (!keys.every((key) => key instanceof Uint8Array))
+      return kvError('INVALID_REQUEST', 'keys are bytes (Uint8Array)');
+    if (!Object.hasOwn(READ_LEVELS, read.consistency))
+      return kvError('INVALID_REQUEST', `there is no consistency "${read.consistency}"`);
+    if (read.type === 'scan' && !(read.limit >= 0 && Number.isInteger(read.limit)))
+      return kvError('INVALID_REQUEST', `the limit of a scan is a whole number from 0 on, not ${read.limit}`);
+    const refusal = read.type === 'get' ? refusedKey(this.#parts.limits, read.key) : undefined;
     return refusal && kvError(refusal.code, refusal.message);
   }
 

@@ -109,6 +109,9 @@ test('what no entry can hold is refused before it is proposed', async () => {
   for (const sequence of [-1, 1.5, Number.NaN, 2 ** 53])
     await refused(write([put], { id: 1, sequence, floor: -9 }));
   await refused(write([{ ...put, conditionVersion: -1 }]));
+  const text = 'text' as unknown as Uint8Array;
+  for (const change of [{ key: text }, { value: text }, { conditionValue: text }])
+    await refused(write([{ ...put, ...change }]));
   await refused(write([{ ...put, action: 'toString' as 'put' }]));
   await refused(write([{ ...put, condition: 'never' as 'always' }]));
   for (const window of [-1, 0.5, 2 ** 32, Number.NaN]) {
@@ -127,6 +130,11 @@ test('a read that is no read is refused: it is not taken for a stale one, nor fo
   };
   for (const limit of [-1, 0.5, Number.NaN])
     assert.is(errorOf(await service.scan(CALLER, { ...scan, limit })), 'INVALID_REQUEST notCommitted');
+  const text = 'text' as unknown as Uint8Array;
+  for (const change of [{ from: text }, { to: text }])
+    assert.is(errorOf(await service.scan(CALLER, { ...scan, ...change })), 'INVALID_REQUEST notCommitted');
+  const textKey = { type: 'get', consistency: 'stale', key: text } as const;
+  assert.is(errorOf(await service.get(CALLER, textKey)), 'INVALID_REQUEST notCommitted');
   assert.is(replica.readIndexes, 0);
 });
 

@@ -225,7 +225,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'a key and another that begins with it are one',
     reason: 'all bytes that both have are equal',
     patches: [keyTable('if (byte === key.length && byte === other.length)', 'if (byte === shorter)')],
-    killedBy: randomFaults(40),
+    killedBy: ['kv/key-table'],
   },
   {
     name: 'numbers in commands lose their high half',
