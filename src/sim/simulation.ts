@@ -3,6 +3,7 @@
  * must go on, its replicas become equal, and the clients' history hold. The same seed and commit give the same run.
  */
 
+import { EarlyMistakes } from './nemesis/early-mistakes.js';
 import { Mistakes } from './nemesis/mistakes.js';
 import { Nemesis } from './nemesis/nemesis.js';
 import { Operator } from './nemesis/operator.js';
@@ -49,6 +50,7 @@ interface Troubles {
 }
 
 /** Bounds of the liveness phase, in virtual time: far more than a healthy cluster needs. */
+const EARLY_MS = 60_000;
 const START_MS = 30_000;
 const CALLS_END_MS = 30_000;
 const PROGRESS_MS = 30_000;
@@ -71,6 +73,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const stage = new Stage(cluster, new SeededRandom(random.uint32()), workload);
   const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
   const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
+  const earlyMistakes = new EarlyMistakes(cluster, new SeededRandom(random.uint32()), mistakes);
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
     : [nemesis, operator, mistakes, strangers];
@@ -80,7 +83,14 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
       mistakes.correct();
       nemesis.heal();
     };
-    await phases(cluster, workload, heal, troubles, schedule ? SCHEDULE_MS : setting.durationMs);
+    await phases(
+      cluster,
+      earlyMistakes,
+      workload,
+      heal,
+      troubles,
+      schedule ? SCHEDULE_MS : setting.durationMs,
+    );
     if (!cluster.broken)
       checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
   } finally {
@@ -105,19 +115,17 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
 
 async function phases(
   cluster: RunCluster,
+  earlyMistakes: EarlyMistakes,
   workload: Workload,
   heal: () => void,
   troubles: readonly Troubles[],
   durationMs: number,
 ): Promise<void> {
-  const { machines, founders } = cluster;
-  for (const machine of founders) cluster.turnOn(machine);
-  const allMet = () =>
-    founders.every(({ node }) => node?.status(0).peers.every(({ reachable }) => reachable) ?? false);
-  if (
-    !(await reaches(cluster, START_MS, () => cluster.leader !== undefined && allMet(), 'the cluster starts'))
-  )
+  const { machines } = cluster;
+  const early = earlyMistakes.start();
+  if (early && !(await settles(cluster, EARLY_MS, early, 'operators correct what they did before the birth')))
     return;
+  if (!(await reaches(cluster, START_MS, () => cluster.isComplete, 'the cluster starts'))) return;
 
   workload.start();
   let crash: unknown;

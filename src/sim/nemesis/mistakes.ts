@@ -4,7 +4,7 @@
  * that nobody can notice it.
  */
 
-import { DATA_DIRECTORY, wrongNodeJson } from '../run/node-json.js';
+import { DATA_DIRECTORY, type NodeJsonEdit, wrongNodeJson } from '../run/node-json.js';
 import type { RunCluster } from '../run/run-cluster.js';
 import type { RunMachine } from '../run/run-machine.js';
 import { type FaultOf, faultsOf } from '../setting/fault-names.js';
@@ -56,7 +56,7 @@ export class Mistakes {
     for (const machine of this.#cluster.machines) {
       machine.isOff = false;
       if (machine.isForeign) this.#cluster.giveUp(machine);
-      else if (machine.edit) this.#correctNodeJson(machine);
+      else if (machine.edit) this.correctNodeJson(machine);
     }
   }
 
@@ -71,29 +71,35 @@ export class Mistakes {
   // node.json
 
   async #editNodeJson(): Promise<void> {
-    const { machines, setting, coverage } = this.#cluster;
+    const { machines, coverage } = this.#cluster;
     const candidates = machines.filter(
       (one) => !one.edit && !one.isOff && !one.isDamaged && one.state !== 'lost' && one.state !== 'closing',
     );
     if (candidates.length === 0 || machines.length === 1) return;
     const machine = this.#random.pick(candidates);
+    const edit = this.edit(machine, (one) => one.starts > 0 && this.#isKnown(one));
+    coverage.count('node.json edited');
+    if (machine.starts === 0) this.#cluster.turnOn(machine);
+    else this.#cluster.kill(machine);
+    await this.#whileMs(8000);
+    if (machine.edit === edit) this.correctNodeJson(machine);
+  }
+
+  /** It is in force when the machine is started next. `hasBegun`: all others know the data folder of this machine. */
+  edit(machine: RunMachine, hasBegun: (machine: RunMachine) => boolean): NodeJsonEdit {
+    const { machines, setting } = this.#cluster;
     const { raft } = { ...setting, ...machine.settings };
-    const hasBegun = (one: RunMachine) => one.starts > 0 && this.#isKnown(one);
     const edit = wrongNodeJson(
       { machine, machines, hasBegun, raft, ...this.#cluster.nodeJson(machine) },
       this.#random,
     );
-    coverage.count('node.json edited');
     this.#note(`node.json: ${edit.what}`, machine);
     machine.edit = edit;
     machine.beganWrong = machine.disk.contentOf(`${DATA_DIRECTORY}/identity.json`) === undefined;
-    if (machine.starts === 0) this.#cluster.turnOn(machine);
-    else this.#cluster.kill(machine);
-    await this.#whileMs(8000);
-    if (machine.edit === edit) this.#correctNodeJson(machine);
+    return edit;
   }
 
-  #correctNodeJson(machine: RunMachine): void {
+  correctNodeJson(machine: RunMachine): void {
     const { changes } = machine.edit ?? {};
     machine.edit = undefined;
     this.#note('node.json is right again', machine);

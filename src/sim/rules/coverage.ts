@@ -72,6 +72,8 @@ export const COVERAGE = [
   'damage while members change',
   'quorums lost',
   'node.json edited',
+  'node.json edited before birth',
+  'data folders emptied before birth',
   'data folders emptied',
   'emptied nodes added again',
   'parts of data folders emptied',

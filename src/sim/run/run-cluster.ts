@@ -123,6 +123,15 @@ export class RunCluster extends Machines<RunMachine> {
     return this.leadingMachine;
   }
 
+  /** There is a leader, and all founders whose data folders are whole reach each other. */
+  get isComplete(): boolean {
+    const whole = this.founders.filter(({ isDamaged }) => !isDamaged);
+    const isWhole = (nodeId: number) => whole.some(({ id }) => id === nodeId);
+    const meetsAll = ({ node }: RunMachine) =>
+      node?.status(0).peers.every(({ nodeId, reachable }) => reachable || !isWhole(nodeId)) ?? false;
+    return this.leader !== undefined && whole.every(meetsAll);
+  }
+
   unexpectedAnswer(client: string, code: string, message: string): void {
     if (TOO_LARGE.has(code) && this.setting.faults.includes('editedNodeJson')) return;
     const excused = this.machines.some((machine) => machine.isDamaged || machine.hasFailedOperations);

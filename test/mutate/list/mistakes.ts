@@ -1,5 +1,5 @@
 /** Mutations of what keeps operators' mistakes and strangers from ending a cluster, each found by its schedule. */
-import { inFile, type Mutation, under } from '../mutation.js';
+import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
 const plan = inFile('server/member-plan.js');
 const birth = inFile('server/birth.js');
@@ -30,6 +30,12 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
       ),
     ],
     killedBy: under('grownByEdit', 5),
+  },
+  {
+    name: 'founders that list different nodes begin one cluster',
+    reason: 'the lists are made equal later anyhow',
+    patches: [birth('if (isFounding && others.join() !== this.#listed.join())', 'if (false)')],
+    killedBy: randomFaults(60, 'editedNodeJson'),
   },
   {
     name: 'a new member is not reached before it counts',
