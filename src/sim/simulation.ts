@@ -1,6 +1,7 @@
 /**
- * One run: a cluster under load meets the faults that its seed has chosen; then everything is healed and the cluster
- * must go on, its replicas become equal, and the clients' history hold. The same seed and commit give the same run.
+ * One run: a cluster under load has the faults that its seed has chosen. Then all faults end, and three things must
+ * hold: the cluster makes progress, its replicas become equal, and the clients' history is correct. The same seed and
+ * commit give the same run.
  */
 
 import { EarlyMistakes } from './nemesis/early-mistakes.js';
@@ -23,9 +24,9 @@ import { SeededRandom } from './world/seeded-random.js';
 export interface RunOptions {
   readonly seed: number;
   readonly profile?: Profile;
-  /** Instead of those that the seed would choose. */
+  /** In place of the faults that the seed would choose. */
   readonly faults?: readonly FaultName[];
-  /** Takes the place of random faults. */
+  /** In place of random faults. */
   readonly schedule?: Schedule | undefined;
   /** Receives every event as a line of JSON. */
   readonly sink?: (line: string) => void;
@@ -33,17 +34,17 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly seed: number;
-  /** What was broken, and all that helps to see why; undefined if all rules held. */
+  /** The broken rule, with a report; undefined if all rules held. */
   readonly failure: { readonly rule: string; readonly detail: string; readonly report: string } | undefined;
   readonly coverage: Readonly<Record<string, number>>;
   readonly virtualMs: number;
   readonly events: number;
   readonly calls: number;
-  /** The steps that the schedule came to. */
+  /** The steps that the schedule reached. */
   readonly reached: readonly string[];
 }
 
-/** Whoever makes trouble. */
+/** A source of faults. */
 interface Troubles {
   run(): Promise<void>;
   stop(): void;
@@ -56,7 +57,7 @@ const CALLS_END_MS = 30_000;
 const PROGRESS_MS = 30_000;
 const CONVERGENCE_MS = 60_000;
 const REPORTED_EVENTS = 80;
-/** A schedule that is not through after so long has got stuck. */
+/** A schedule that takes longer is stuck. */
 const SCHEDULE_MS = 60_000;
 
 export async function simulate(options: RunOptions): Promise<RunResult> {
@@ -159,7 +160,7 @@ async function phases(
     const status = cluster.leader?.node?.status(0);
     if (!status || status.appliedIndex !== cluster.reference.lastIndex) return false;
     const members = [...status.voters, ...status.outgoing, ...status.learners];
-    // Learners may be added that never were there, or under addresses of others.
+    // Learners may have been added that never existed, or with addresses of other nodes.
     const misnamed = new Set(
       status.peers
         .filter(({ nodeId, peerAddress }) =>
@@ -181,7 +182,7 @@ async function phases(
   compareMembers(cluster);
 }
 
-/** Whoever has applied as much as the leader knows the same members. */
+/** A node that has applied as much as the leader knows the same members. */
 function compareMembers(cluster: RunCluster): void {
   const leading = cluster.leader?.node?.status(0);
   if (!leading) return;
@@ -195,7 +196,7 @@ function compareMembers(cluster: RunCluster): void {
   }
 }
 
-/** Runs until the condition holds; breaks the rule of progress if it does not within the bound. */
+/** Runs until the condition holds. If it does not within the bound, the rule `liveness` is broken. */
 async function reaches(
   cluster: RunCluster,
   withinMs: number,
@@ -213,7 +214,7 @@ async function reaches(
   }, untilMs);
   if (cluster.broken) return false;
   if (condition()) return true;
-  // An operator who does not know of his last change may leave a group that cannot do without the damaged machine.
+  // After a change of unknown outcome the group may depend on the damaged machine.
   if (when === 'given a quorum' && hasLostItsQuorum(cluster)) cluster.coverage.count('quorums lost');
   else
     cluster.fail(
@@ -224,8 +225,8 @@ async function reaches(
 }
 
 /**
- * Whether those whose disks are whole are too few, in the newest configuration that one of them knows, and a disk that
- * broke is to blame. That operators' mistakes leave too few a cluster does not let them do.
+ * Whether too few voters with whole disks are left, in the newest configuration that one of them knows, because of a
+ * broken disk. Operators' mistakes are no excuse: the cluster must not let them leave too few.
  */
 function hasLostItsQuorum({ machines }: RunCluster): boolean {
   const whole = machines.filter(({ isDamaged }) => !isDamaged);

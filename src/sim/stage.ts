@@ -1,8 +1,8 @@
 /**
- * A schedule is a run whose faults are not thrown at random but led, step by step, to one narrow window: the same
- * cluster, network, disks, clients and rules, and a seed that still decides who is who and how long everything takes.
- * What a schedule does is what a network, a disk or a supervisor might do; it looks at the nodes, and never reaches
- * into them.
+ * A schedule is a run without random faults: it leads the cluster step by step to one rare situation. Cluster, network,
+ * disks, clients and rules are the same. The seed decides which node has which part, and how long everything takes. A
+ * schedule may do what a network, a disk or a supervisor can do. It observes the nodes, and does not change their
+ * state.
  */
 
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
@@ -17,15 +17,15 @@ import type { SeededRandom } from './world/seeded-random.js';
 
 export interface Schedule {
   readonly name: string;
-  /** Made of what the seed has chosen. */
+  /** The setting of the run, made from what the seed has chosen. */
   setting(chosen: Setting): Setting;
-  /** The window, step by step: what `reached` must name in a run of correct code, or it has shown nothing. */
+  /** The steps that a run of correct code must reach; a run that misses one has shown nothing. */
   readonly steps: readonly string[];
-  /** Resolves when it is through, or cannot go on. */
+  /** Resolves when all steps are done, or when it cannot go on. */
   run(stage: Stage): Promise<void>;
 }
 
-/** Three nodes that stay together, and little that takes time but what the schedule makes slow. */
+/** Three members that do not change, with fast disks and links: only the schedule makes them slow. */
 export function threeQuickNodes(chosen: Setting): Setting {
   return {
     ...chosen,
@@ -42,9 +42,9 @@ export function statusOf({ node }: RunMachine): ReturnType<Node['status']> | und
   return node?.status(0);
 }
 
-/** A step that has not come about within this will not. */
+/** The longest wait for one step. */
 const PATIENCE_MS = 15_000;
-/** So many are committed before a schedule begins. */
+/** So many entries are committed before a schedule begins. */
 const FIRST_ENTRIES = 5;
 
 export class Stage {
@@ -68,7 +68,7 @@ export class Stage {
   }
 
   async play(schedule: Schedule): Promise<void> {
-    // Before the leader has committed something of its own, much is refused.
+    // A leader refuses much before it has committed an entry of its term.
     if (await this.until(() => this.cluster.reference.lastIndex >= FIRST_ENTRIES)) await schedule.run(this);
   }
 
@@ -88,7 +88,7 @@ export class Stage {
     return this.cluster.sleep(delayMs);
   }
 
-  /** Whether it came to hold before patience, or the run, ended. */
+  /** Whether the condition held in time, and before the end of the run. */
   async until(condition: () => boolean, withinMs = PATIENCE_MS): Promise<boolean> {
     const untilMs = this.cluster.nowMs + withinMs;
     while (!condition()) {
@@ -98,7 +98,7 @@ export class Stage {
     return true;
   }
 
-  /** The founders in an order that the seed decides, without those given. */
+  /** The founders in a random order, without those given. */
   shuffledFounders(...without: readonly RunMachine[]): RunMachine[] {
     const left = this.cluster.founders.filter((machine) => !without.includes(machine));
     return left
@@ -107,7 +107,7 @@ export class Stage {
       .map(({ machine }) => machine);
   }
 
-  /** From now on these messages between nodes are lost, or late: then `send` is called when they are to go. */
+  /** From now on these messages between nodes are lost, or late: the schedule calls `send` when one is to leave. */
   lose(
     isLost: (from: RunMachine, to: RunMachine, message: ReplicaMessage, send: () => void) => boolean,
   ): void {
@@ -119,7 +119,7 @@ export class Stage {
     };
   }
 
-  /** What happens in the moment of each election, before the new leader has said anything. */
+  /** Called at each election, before the new leader has sent a message. */
   onElected(react: (leader: RunMachine) => void): void {
     this.cluster.onElected = (who) => {
       const leader = this.cluster.machines.find(({ host }) => host === who);
@@ -145,7 +145,7 @@ export class Stage {
     this.cluster.world.network.mendAll();
   }
 
-  /** The clients find this node no more, and ask another one. */
+  /** The clients cannot reach this node any more, and ask another one. */
   cutClients({ host }: RunMachine): void {
     const { network } = this.cluster.world;
     for (const client of this.#clients) {
@@ -167,7 +167,7 @@ export class Stage {
     return Array.from({ length: this.cluster.setting.workload.clients }, (_, i) => `c${i + 1}`);
   }
 
-  /** An operator on a host of his own asks one node to change a member; it is answered, or not, later. */
+  /** An operator on a new host asks one node to change a member, and does not wait for the answer. */
   change(at: RunMachine, type: 'addVoter' | 'addLearner' | 'remove', { id, host }: RunMachine): void {
     const { voters = [], learners = [] } = statusOf(at) ?? {};
     const isMember = voters.includes(id) || learners.includes(id);
@@ -179,7 +179,7 @@ export class Stage {
       clientAddress: isNew ? `${host}:7001` : '',
       peerAddress: isNew ? `${host}:7101` : '',
     };
-    // A schedule leads to where an operator should not go.
+    // Forced: a schedule needs what an operator should not do.
     this.#ask(at, {
       type: 'changeMembers',
       expectedIndex: undefined,
@@ -198,14 +198,14 @@ export class Stage {
     void operator.ask(at.endpoint, request);
   }
 
-  /** Another operator; none of his commands is forced. */
+  /** Another operator, who forces no command. */
   operator(): Commands {
     const commands = new Commands(this.cluster, this.random, `operator${this.#hosts++}`);
     this.#commands.push(commands);
     return commands;
   }
 
-  /** Whether it was answered so, of several times that it was asked. */
+  /** Asks several times. Whether one answer was as wanted. */
   async untilAnswered(ask: () => Promise<string>, wanted: string): Promise<boolean> {
     for (let tries = 0; tries < 10 && !this.#stopped; tries++) {
       if ((await ask()) === wanted) return true;
@@ -214,7 +214,7 @@ export class Stage {
     return false;
   }
 
-  /** So many more entries are committed. */
+  /** Waits until so many more entries are committed. */
   async grows(entries: number): Promise<boolean> {
     const { reference } = this.cluster;
     const before = reference.lastIndex;

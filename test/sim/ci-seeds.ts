@@ -1,12 +1,12 @@
-/** The seeds of every test run: all rules hold, and together they meet everything that the simulator can do. */
+/** The seeds of `npm test`: all rules hold, and together the runs meet everything that the simulator can do. */
 import * as assert from 'uvu/assert';
 import { COVERAGE, RARE } from '../../src/sim/rules/coverage.js';
 import { runSeeds } from './pool.js';
 
-/** On a machine that is busy with other things fewer seeds have to do, but not less than this. */
+/** On a busy machine there may be time for fewer seeds, but at least for so many. */
 const LEAST_SEEDS = 25;
 const LIMIT_MS = 80_000;
-/** Of the seeds must have met each kind; where there was no time for all of them, one. */
+/** This share of the seeds must have met each kind; if there was no time for all seeds, one of them. */
 const LEAST_SHARE = 0.05;
 
 export async function checkSeeds(first: number, seeds: number): Promise<void> {

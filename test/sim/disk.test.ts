@@ -1,4 +1,4 @@
-/** What a simulated power cut may take, and what it may not. */
+/** What a simulated power cut may lose, and what it must keep. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
@@ -79,7 +79,7 @@ test('a durable write covers its own bytes and the size they need, nothing that 
     outcomes(disk, (after) => content(after, '/a')),
     ['.d', '.d.', '.du', 'ud', 'ud.', 'udu'],
   );
-  // Nor what stands in the same block.
+  // Nor other bytes of the same block.
   file.writeSync([Buffer.from('b')], 0);
   await file.writeDurable([Buffer.from('c')], 1);
   const starts = outcomes(disk, (after) => after.mount().readFile('/a').toString('latin1', 0, 2));

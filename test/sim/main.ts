@@ -62,9 +62,9 @@ async function runOne(one: number): Promise<void> {
   process.exitCode = result.failure ? 1 : 0;
 }
 
-/** Each result as a line of JSON, for the process that shares the seeds out. */
+/** Prints each result as a line of JSON, for the process that distributes the seeds. */
 async function runHere(): Promise<void> {
-  // Stack traces cost more than whatever they would tell about errors that the house expects.
+  // Stack traces are slow, and of no use for the errors that runs expect.
   Error.stackTraceLimit = 0;
   for (let i = 0; i < seeds && performance.now() < values['limit-ms']; i++) {
     const result = await simulate({ seed: first + i * values.stride, profile, faults, schedule });

@@ -1,4 +1,4 @@
-/** Runs seeds in processes of their own, shares them out, and collects what they report. */
+/** Distributes seeds over processes, and collects their results. */
 import { spawn } from 'node:child_process';
 import * as readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +21,7 @@ export interface PoolOptions {
   readonly take?: (result: RunResult) => void;
 }
 
-/** A run makes little that lasts: in a larger nursery most of it is gone before it is looked at. */
+/** Most objects of a run live briefly: with a larger nursery the collector copies fewer of them. */
 const LESS_COLLECTION = ['--max-semi-space-size=64', '--min-semi-space-size=16'];
 
 /** The results in the order they came. Rejects if a process ends with an error, with what it said. */

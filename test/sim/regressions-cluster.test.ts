@@ -1,6 +1,6 @@
 /**
- * Seeds that once broke a rule, with what was wrong. A later commit may lead a seed elsewhere; it then is one seed
- * more.
+ * Seeds that once broke a rule, with what was wrong. After later commits a seed may run differently: then it is one
+ * more random seed.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

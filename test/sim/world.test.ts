@@ -1,4 +1,4 @@
-/** The simulated world's own promises: time, order, determinism, and what cuts and kills do to connections. */
+/** What the simulated world promises: time, order, determinism, and what cuts and kills do to connections. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Socket } from '../../src/env/env.js';
@@ -84,7 +84,7 @@ interface Connected {
   readonly losePower: () => void;
 }
 
-/** A client connected to a server that sends everything back; both write down what they hear. */
+/** A client connected to a server that echoes everything; both record what they receive. */
 async function connected(seed: number, options: SimNetworkOptions = {}): Promise<Connected> {
   const world = new SimWorld(seed, options);
   const trace: string[] = [];

@@ -1,4 +1,4 @@
-/** Requests to one node that the client library has no call for, over the library's own connections. */
+/** Requests to one node for which the client library has no method, over the library's connections. */
 import { clientSettings } from '../../client/client-options.js';
 import { NodeConnection, type Unnumbered } from '../../client/node-connection.js';
 import type { Env } from '../../env/env.js';
@@ -17,7 +17,7 @@ export class Direct {
     this.#clusterSecret = clusterSecret;
   }
 
-  /** The answer, or the code of what went wrong. */
+  /** The answer, or the error's code. */
   async ask(
     endpoint: string,
     request: Unnumbered,

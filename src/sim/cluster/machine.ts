@@ -1,4 +1,4 @@
-/** One machine of a simulated cluster: a host with a disk, on which the process of a node runs, or none. */
+/** One machine of a simulated cluster: a host with a disk. The process of a node runs there, or no process. */
 import type { Node } from '../../server/node.js';
 import { SimDisk } from '../world/disk.js';
 import type { SimProcess } from '../world/world.js';

@@ -45,7 +45,7 @@ export abstract class Machines<M extends SimulatedMachine> {
     return this.machines.map(({ endpoint }) => endpoint);
   }
 
-  /** All that believe that they lead. */
+  /** All nodes that believe that they lead; after a partition there may be two. */
   get leadingMachines(): M[] {
     return this.machines.filter(({ node }) => node?.role === 'leader');
   }
@@ -64,7 +64,7 @@ export abstract class Machines<M extends SimulatedMachine> {
     return this.world.start(name, new SimDisk());
   }
 
-  /** A client library, without an `env` on a host of its own. */
+  /** A client; without an `env` it runs on a host of its own. */
   client(timeoutMs = 60_000, options: Partial<ClientOptions> = {}): RaftreeClient {
     return new RaftreeClient({
       endpoints: this.endpoints,
@@ -77,7 +77,7 @@ export abstract class Machines<M extends SimulatedMachine> {
     });
   }
 
-  /** Requests to one node that the client library has no call for. */
+  /** Requests to one node for which the client library has no method. */
   direct(env: Env): Direct {
     return new Direct(env, this.#hasSecret ? SECRET : undefined);
   }

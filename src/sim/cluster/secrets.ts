@@ -1,4 +1,4 @@
 /** Cluster secrets of test clusters. */
 export const SECRET = 'the secret of test clusters';
-/** Accepted, and here and there proven, in its place. */
+/** A second secret that nodes accept, and some prove. */
 export const OTHER_SECRET = 'their secret of the day after';

@@ -7,7 +7,7 @@
  *     await cluster.run(client.put('key', 'value'));
  *     cluster.cutPower(1);
  *
- * Nothing happens but while `run`, or the world's scheduler, runs. The same seed gives the same events.
+ * Virtual time passes only within `run` and the scheduler's `run…` methods. The same seed gives the same events.
  */
 import { type Logger, silentLogger } from '../../env/env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../server/config.js';
@@ -76,7 +76,7 @@ export class SimulatedCluster extends Machines<SimulatedMachine> {
     };
   }
 
-  /** Rejects if the node refuses to start; a process that was there before is then left as it was. */
+  /** Rejects if the node refuses to start. An earlier process of the machine is then left as it was. */
   async start(id: number): Promise<Node> {
     const machine = this.machine(id);
     const { scheduler, random } = this.world;

@@ -1,6 +1,6 @@
 /**
- * The commands of one operator on a host of his own: half of them by the client library, which finds the leader and
- * tries again, half of them to the leader directly. None of them is ever forced.
+ * The commands of one operator, on a host of their own. Half of them go through the client library, which finds the
+ * leader and tries again, half of them directly to the leader. None of them is forced.
  */
 import type { RaftreeClient } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
@@ -32,7 +32,7 @@ export class Commands {
     await this.#direct.close();
   }
 
-  /** `done`, or the code of what went wrong. */
+  /** `done`, or the error's code. */
   async transfer(to: number): Promise<string> {
     return this.#random.chance(0.5)
       ? this.#atLeader({ type: 'transferLeader', nodeId: to })

@@ -1,6 +1,6 @@
 /**
- * Disks that are slow, hang, fill up, fail, or lose what they held. What the machines survive only up to a limit stays
- * within it: bits are flipped and disks replaced on a minority.
+ * Disks that are slow, hang, become full, fail, or lose data. Bits are flipped and disks replaced on a minority of the
+ * machines only: more damage than that a cluster need not survive.
  */
 import type { RunMachine } from '../run/run-machine.js';
 import type { FaultOf } from '../setting/fault-names.js';
@@ -20,8 +20,8 @@ export class DiskFaults extends Faults {
   };
 
   /**
-   * One that may be damaged for ever: a majority must stay whole. Of members that change it is one machine in all: the
-   * operator always leaves so many that they can do without one.
+   * A machine that may be damaged for ever: a majority must stay whole. Where members change it is one machine in the
+   * whole run, because the operator always leaves enough voters to lose one.
    */
   #expendableMachine(): RunMachine | undefined {
     const { machines, setting } = this.cluster;
@@ -32,7 +32,7 @@ export class DiskFaults extends Faults {
     return one?.state === 'lost' ? undefined : one;
   }
 
-  /** Of a group that was begun by one node: it can do without any one of them. */
+  /** Whether a group that began with one node can lose any one of its voters. */
   #hasGrown(): boolean {
     const status = this.cluster.leader?.node?.status(0);
     return status !== undefined && status.voters.length >= LEAST_VOTERS && status.outgoing.length === 0;
@@ -78,7 +78,7 @@ export class DiskFaults extends Faults {
     condition.failReads = this.random.between(1, 5);
   }
 
-  /** In a table, or in a segment of the Raft log that has a successor: its last record could pass for a torn tail. */
+  /** In a table, or in an older segment of the Raft log: damage in the last one could look like a torn tail. */
   #bitFlip(): void {
     const machine = this.#expendableMachine();
     if (!machine) return;
@@ -91,11 +91,11 @@ export class DiskFaults extends Faults {
     if (this.cluster.setting.changesMembers) this.cluster.coverage.count('damage while members change');
   }
 
-  /** The machine comes back with its name and an empty disk: it must not be let in, its votes are forgotten. */
+  /** The machine comes back with its name and an empty disk. Its votes are lost, so the others must refuse it. */
   #replaceDisk(): void {
     const { machines } = this.cluster;
     const machine = this.#expendableMachine();
-    // Whoever never met the old disk could not know that this is another.
+    // A node that never met the old disk could not notice the new one.
     if (!machine || machine.edit || !machines.every((other) => other === machine || hasMet(other, machine)))
       return;
     this.cluster.coverage.count('disks replaced');
@@ -109,7 +109,7 @@ export class DiskFaults extends Faults {
   }
 }
 
-/** Whether one machine's disk says which disk the other had. */
+/** Whether one machine has noted the data folder of the other. */
 function hasMet({ disk }: RunMachine, { id }: RunMachine): boolean {
   const known = disk.contentOf('/data/peers.json');
   return known !== undefined && `${id}` in (JSON.parse(known.toString()) as object);

@@ -1,7 +1,7 @@
 /**
- * What operators do wrong before their cluster is born: a founder starts with a wrong node.json, or founders lose their
- * data folders while the birth goes on. Then they do as the nodes' logs say. Where nothing was written yet, that is to
- * empty all founders and to start each of them once. However it goes, one cluster comes out of it.
+ * Mistakes of operators before the birth of their cluster: a founder starts with a wrong node.json, or founders lose
+ * their data folders during the birth. Then the operators do what the nodes' logs say: if nothing was written yet, they
+ * empty all founders and start each of them once. In every case exactly one cluster must come into being.
  */
 import { DATA_DIRECTORY } from '../run/node-json.js';
 import type { RunCluster } from '../run/run-cluster.js';
@@ -14,9 +14,9 @@ import type { Mistakes } from './mistakes.js';
 const SHARE = 0.3;
 /** A node.json is wrong for up to so long. */
 const EDITED_MS = 4000;
-/** Founders lose their folders within this. */
+/** Founders lose their folders within this time after the start. */
 const EMPTIED_WITHIN_MS = 100;
-/** Long enough for every restart, election and meeting. */
+/** Long enough for every restart and election. */
 const PATIENCE_MS = 20_000;
 const LOOK_AGAIN_MS = 50;
 
@@ -34,7 +34,7 @@ export class EarlyMistakes {
   /** Starts the founders; undefined if nothing is done wrong. Resolves when operators have done what they can. */
   start(): Promise<void> | undefined {
     const { founders, setting } = this.#cluster;
-    // A node that is alone is born at once.
+    // A single founder needs no others for its birth.
     const isPossible = founders.length > 1;
     const happens = (fault: 'editedNodeJson' | 'emptiedFolder') =>
       isPossible && setting.faults.includes(fault) && this.#random.chance(SHARE);
@@ -66,12 +66,12 @@ export class EarlyMistakes {
     this.#checkBirth();
   }
 
-  /** One founder or two, unless somebody is born already. */
+  /** Empties one founder or two, unless a founder is born already. */
   async #emptySome(): Promise<readonly RunMachine[]> {
     const { founders, setting, coverage } = this.#cluster;
     await this.#cluster.sleep(this.#random.float() ** 2 * EMPTIED_WITHIN_MS);
     if (founders.some((machine) => birthOf(machine)?.phase === 'born')) return [];
-    // A group whose members change can do without one machine only.
+    // Where members change, one machine in the whole run may be lost.
     const count = setting.changesMembers ? 1 : this.#random.between(1, 2);
     const first = this.#random.between(0, founders.length - 1);
     const victims = [...founders.slice(first), ...founders.slice(0, first)].slice(0, count);
@@ -86,7 +86,9 @@ export class EarlyMistakes {
     machine.disk = new SimDisk();
   }
 
-  /** The nodes are not all there. Those with new folders are lost, or all begin again, if nothing was written. */
+  /**
+   * Not all founders are there. If nothing was written all of them begin again. Otherwise the emptied ones are lost.
+   */
   #settle(victims: readonly RunMachine[]): void {
     const { founders, reference, trace } = this.#cluster;
     if (reference.lastIndex === 0) {
@@ -102,7 +104,7 @@ export class EarlyMistakes {
     }
   }
 
-  /** All that were born were born together. */
+  /** All founders that are born have one incarnation. */
   #checkBirth(): void {
     const born = this.#cluster.founders
       .filter(({ isDamaged }) => !isDamaged)
@@ -128,7 +130,7 @@ interface NotedBirth {
   readonly incarnation: string;
 }
 
-/** How far the birth has come, by the folder of a machine. */
+/** The state of the birth in the data folder of a machine. */
 function birthOf({ disk }: RunMachine): NotedBirth | undefined {
   const text = disk.contentOf(`${DATA_DIRECTORY}/identity.json`)?.toString();
   return text ? (JSON.parse(text) as { readonly birth?: NotedBirth }).birth : undefined;

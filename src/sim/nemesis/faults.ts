@@ -38,7 +38,7 @@ export abstract class Faults {
     return running.length > 0 ? this.random.pick(running) : undefined;
   }
 
-  /** Half of the time the leader, where the interesting things happen. */
+  /** The leader in half of the cases: there most can go wrong. */
   protected prominentMachine(): RunMachine {
     return (this.random.chance(0.5) ? this.cluster.leader : undefined) ?? this.anyMachine();
   }

@@ -1,11 +1,11 @@
-/** What a liar says between nodes: messages that would do harm if they counted. */
+/** Messages between nodes that would do harm if nodes accepted them. */
 
 import type { OutboundMessage } from '../../protocol/messages.js';
 import { configurationOf } from '../../raft/configuration.js';
 import { encodeChange, encodeConfiguration } from '../../raft/configuration-codec.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
-/** What anybody may find out who asks for a node's status. */
+/** What every client can learn from a node's status. */
 export interface Hearsay {
   readonly term: number;
   readonly lastIndex: number;
@@ -143,7 +143,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
   ],
 };
 
-/** Told by a node that is no member. */
+/** Sent by a node that is no member. */
 export const WITHSTOOD_WITHOUT_SECRET: readonly string[] = [
   'absurdTerm',
   'forgedReplies',

@@ -1,7 +1,7 @@
 /**
- * Operators who err: node.json edited, data folders emptied, copied or of another cluster. All that is not destroyed
- * they set right in the end. They destroy what the cluster survives (survival.ts), and nothing of which README says
- * that nobody can notice it.
+ * Mistakes of operators: an edited node.json; data folders that are emptied, copied, or of another cluster. In the end
+ * they correct what is not destroyed. They destroy only what the cluster survives (survival.ts), and do nothing that no
+ * node can notice (README, Limits).
  */
 
 import { DATA_DIRECTORY, type NodeJsonEdit, wrongNodeJson } from '../run/node-json.js';
@@ -50,7 +50,7 @@ export class Mistakes {
     this.#stopped = true;
   }
 
-  /** Operators find out what is wrong, and set it right. */
+  /** Operators correct their mistakes. */
   correct(): void {
     this.#cluster.copies.end();
     for (const machine of this.#cluster.machines) {
@@ -105,12 +105,12 @@ export class Mistakes {
     this.#note('node.json is right again', machine);
     this.#cluster.kill(machine);
     if (!machine.beganWrong || (changes?.nodeId ?? changes?.clusterId) === undefined) return;
-    // What it has begun is of a node that there is not, and nothing is lost with it.
+    // What it has begun belongs to no node of this cluster: nothing is lost with it.
     machine.beganWrong = false;
     machine.disk = new SimDisk();
   }
 
-  /** All the others have met it with the data folder that it has. */
+  /** Whether all others have noted its present data folder. */
   #isKnown({ id }: RunMachine): boolean {
     return this.#cluster.machines.every(({ id: other, disk, starts }) => {
       const known = disk.contentOf(`${DATA_DIRECTORY}/peers.json`);
@@ -122,8 +122,8 @@ export class Mistakes {
   // Data folders
 
   /**
-   * One that the cluster can do without, after it has been off for so long that nobody takes it for a voter that is
-   * there. Undefined if there is none, or the others have changed meanwhile.
+   * Switches off a machine that the cluster can do without, until all others count it as silent. Undefined if there is
+   * none, or if the cluster needs it by then.
    */
   async #switchedOff(): Promise<RunMachine | undefined> {
     const { machines, survival } = this.#cluster;
@@ -147,13 +147,13 @@ export class Mistakes {
     return undefined;
   }
 
-  /** Who has said nothing for so long counts as silent on every node, by its own settings. */
+  /** A node that was silent for so long counts as silent on every node, by each node's own settings. */
   get #silenceMs(): number {
     const timeouts = this.#cluster.machines.map(({ node }) => node?.config.raft.electionTimeoutMinMs ?? 0);
     return 1.2 * Math.max(...timeouts) + 100;
   }
 
-  /** A member that loses its folder is destroyed; any other node is as new. */
+  /** A member that loses its folder is lost; any other node is as new. */
   async #emptyFolder(): Promise<void> {
     const { coverage, survival } = this.#cluster;
     const machine = await this.#switchedOff();
@@ -169,7 +169,7 @@ export class Mistakes {
     if (!this.#stopped) await this.#addAgain(machine);
   }
 
-  /** As README says: it is removed, then started with an empty folder to join, then added. */
+  /** As README says: it is removed, starts with an empty folder and `join`, and is added. */
   async #addAgain(machine: RunMachine): Promise<void> {
     if (!(await this.#commands.removeForGood(machine)) || this.#stopped) return;
     this.#note('is to join with an empty folder', machine);
@@ -195,8 +195,8 @@ export class Mistakes {
   }
 
   /**
-   * A copy of a member's folder is started while the member runs, or is about to. The member was started again since: a
-   * copy of its present run would be noticed only as long as all others hear the member.
+   * Starts a copy of a member's folder while the member runs. The member was restarted since the copy was made: a copy
+   * of its present run would be noticed only while all others hear the member.
    */
   async #copyFolder(): Promise<void> {
     const { survival, copies, coverage } = this.#cluster;
@@ -211,7 +211,7 @@ export class Mistakes {
       await this.#cluster.sleep(LOOK_AGAIN_MS);
       if (this.#stopped) return;
       const voters = survival.voters() ?? [];
-      // With fewer the copy alone could be a majority of those that it knows.
+      // With fewer voters the copy could be a majority of the voters that it knows.
       if (voters.length >= LEAST_VOTERS) candidates = voters.filter(isWhole);
     }
     if (candidates.length === 0) return;
@@ -250,7 +250,7 @@ export class Mistakes {
   }
 }
 
-/** A good moment is waited for. */
+/** How often a good moment is looked for. */
 const LOOKS = 60;
 const LOOK_AGAIN_MS = 50;
 

@@ -8,7 +8,7 @@ import type { Act } from './faults.js';
 import { NetworkFaults } from './network-faults.js';
 import { ProcessFaults } from './process-faults.js';
 
-/** Of operators and strangers there are others (mistakes.ts, strangers.ts). */
+/** Those of operators and strangers are made elsewhere (mistakes.ts, strangers.ts). */
 type NemesisFault = FaultOf<'network' | 'crash' | 'disk'>;
 
 export class Nemesis {
@@ -29,7 +29,7 @@ export class Nemesis {
     };
   }
 
-  /** Resolves when it has been stopped. Faults under way may still end on their own. */
+  /** Resolves after `stop`. Faults that have begun may still end by themselves. */
   async run(): Promise<void> {
     const { faultEveryMs } = this.#cluster.setting;
     const faults = faultsOf(['network', 'crash', 'disk'], this.#cluster.setting.faults);
@@ -45,7 +45,7 @@ export class Nemesis {
     this.#stopped = true;
   }
 
-  /** Everything works again, and goes on doing so; what is down is started. */
+  /** Ends all faults, and starts what is down. */
   heal(): void {
     this.#cluster.trace.record('world', 'heal', {});
     this.#network.heal();

@@ -27,7 +27,7 @@ export class NetworkFaults extends Faults {
     };
   }
 
-  /** Every link works as at first. */
+  /** All links work as at the beginning. */
   heal(): void {
     const { world, messageFaults } = this.cluster;
     this.#cutsNewLeadersUntilMs = 0;
@@ -95,7 +95,7 @@ export class NetworkFaults extends Faults {
     await this.#mend();
   }
 
-  /** Who is elected writes alone, for a while, and so do his successors: logs grow apart. */
+  /** Each new leader is cut off for a while and writes alone, so that logs diverge. */
   #cutNewLeaders(): void {
     this.#cutsNewLeadersUntilMs = this.cluster.nowMs + 1000 + this.random.float() * 5000;
   }
@@ -129,7 +129,7 @@ export class NetworkFaults extends Faults {
     const { host } = this.prominentMachine();
     this.cluster.coverage.count('clients cut off');
     this.note('cut client', { client, host });
-    // Only the way back, often: the request is heard, the answer is not.
+    // Often only the way back: the request arrives, the answer does not.
     if (this.random.chance(0.4)) this.cluster.world.network.cut(client, host);
     this.cluster.world.network.cut(host, client);
     await this.whileMs(3000);
@@ -148,7 +148,7 @@ export class NetworkFaults extends Faults {
     for (const [from, to] of links) network.slow(from, to);
   }
 
-  /** So few bytes per second that entries and snapshots fill them. */
+  /** Links with so little bandwidth that entries and snapshots fill them. */
   async #narrowLinks(): Promise<void> {
     const { network } = this.cluster.world;
     const links = this.#someLinks();
@@ -168,7 +168,7 @@ export class NetworkFaults extends Faults {
     );
   }
 
-  /** A firewall between two has lost its state: neither is told that their connections are dead. */
+  /** A firewall between two hosts has lost its state: neither learns that their connections are dead. */
   #forgetConnections(): void {
     const one = this.random.pick(this.hosts);
     const other = this.prominentMachine().host;

@@ -1,6 +1,6 @@
 /**
- * The one who runs the cluster: changes its members and its leader while everything else goes on, and does not always
- * learn whether that worked.
+ * The operator of the cluster: changes members and leaders during the run, and does not always learn whether that
+ * worked.
  */
 
 import { listed } from '../run/node-json.js';
@@ -18,7 +18,7 @@ function isNew(type: Change['type']): type is 'addVoter' | 'addLearner' {
   return type === 'addVoter' || type === 'addLearner';
 }
 
-/** Fewer voters than this are not left. */
+/** The operator leaves at least so many voters. */
 export const LEAST_VOTERS = 3;
 /** The longest mean time from one change to the next while there are fewer. */
 const GROWTH_EVERY_MS = 500;
@@ -39,11 +39,11 @@ export class Operator {
     const { operateEveryMs, changesMembers } = this.#cluster.setting;
     if (operateEveryMs === 0) return;
     while (!this.#stopped) {
-      // A group that is too small to lose a machine is to grow soon.
+      // A small group is to grow soon: it cannot lose a machine.
       const everyMs = this.#isSmall() ? Math.min(operateEveryMs, GROWTH_EVERY_MS) : operateEveryMs;
       await this.#cluster.sleep(this.#random.float() * 2 * everyMs);
       if (this.#stopped) break;
-      // Now and then the next change is asked for before the last one is answered.
+      // Sometimes the next change is requested before the last one is answered.
       if (this.#isSmall()) await this.#changeMembers();
       else if (changesMembers && this.#random.chance(0.2)) void this.#changeMembers();
       else if (changesMembers && this.#random.chance(0.6)) await this.#changeMembers();
@@ -85,7 +85,7 @@ export class Operator {
     if (answer === 'done') coverage.count('members changed', changes.length);
   }
 
-  /** One voter more or less, a learner more or less, or several changes at once. */
+  /** Adds or removes a voter or a learner, or makes several changes at once. */
   #planned(leader: RunMachine): Change[] {
     const random = this.#random;
     const status = leader.node?.status(0);

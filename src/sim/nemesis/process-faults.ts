@@ -47,7 +47,7 @@ export class ProcessFaults extends Faults {
     this.cluster.cutPower(machine);
   }
 
-  /** A rack goes dark, and a little later perhaps the leader elsewhere. */
+  /** Several machines lose power, and perhaps a little later the leader. */
   async #powerCutOfSome(): Promise<void> {
     const { machines, coverage } = this.cluster;
     const some = machines.filter(({ state }) => state !== 'lost' && this.random.chance(0.5));
@@ -82,8 +82,8 @@ export class ProcessFaults extends Faults {
   }
 
   /**
-   * Until the others have a leader of their own. The old one wakes up and does not know; half of the time nobody can
-   * tell it but the clients, who ask it.
+   * Pauses the leader until the others have elected another. In half of the cases it is cut off from them when it
+   * resumes, but clients still reach it.
    */
   async #pauseLeader(): Promise<void> {
     const machine = this.cluster.leader;
@@ -106,7 +106,7 @@ export class ProcessFaults extends Faults {
     }
   }
 
-  /** About as long as an election timeout, or much shorter; its timers are due before it reads its sockets. */
+  /** A pause of about an election timeout, or much shorter. Then timers run before sockets are read. */
   async #shortStall(): Promise<void> {
     const machine = this.prominentMachine();
     const { process } = machine;
@@ -138,7 +138,7 @@ export class ProcessFaults extends Faults {
     machine.process?.clock.jumpWall(byMs);
   }
 
-  /** Leases trust clocks not to do that: the workload asks for no lease reads where it happens. */
+  /** Leases rely on clocks that do not jump: with this fault the workload makes no lease reads. */
   #clockJump(): void {
     const { process, host } = this.prominentMachine();
     if (!process) return;

@@ -1,4 +1,4 @@
-/** A connection of somebody who keeps to no protocol: sends what he likes, and looks at what comes back. */
+/** A connection of a stranger: sends any bytes, and decodes what comes back. */
 import type { Env, Socket } from '../../env/env.js';
 import { encodeFrame } from '../../net/frame-encoder.js';
 import { decodeMessage, encodeMessage } from '../../protocol/codec.js';
@@ -6,7 +6,7 @@ import { type Message, type OutboundMessage, PROTOCOL_VERSION } from '../../prot
 import { listed } from '../run/node-json.js';
 
 const CONNECT_TIMEOUT_MS = 1000;
-/** How long an answer is waited for. */
+/** The longest time to wait for an answer. */
 const PATIENCE_MS = 200;
 const LOOK_AGAIN_MS = 5;
 
@@ -15,10 +15,10 @@ export class StrangerLine {
   readonly #socket: Socket;
   #received = Buffer.alloc(0);
   #isOpen = true;
-  /** What came back and could be read. */
+  /** The messages that came back. */
   readonly messages: Message[] = [];
 
-  /** Undefined if nobody accepts. */
+  /** Undefined if the connection is refused. */
   static async open(env: Env, host: string, port: 'peer' | 'client'): Promise<StrangerLine | undefined> {
     const at = listed({ id: 0, host })[port];
     const colon = at.lastIndexOf(':');
@@ -60,7 +60,7 @@ export class StrangerLine {
     this.send({ type: 'hello', protocolVersion: PROTOCOL_VERSION, role: 'peer', ...identity });
   }
 
-  /** Says hello as a client of whatever cluster it is. */
+  /** Says hello as a client, without naming a cluster. */
   clientHello(): void {
     const identity = { clusterId: '', nodeId: 0, storeId: '' };
     this.send({ type: 'hello', protocolVersion: PROTOCOL_VERSION, role: 'client', ...identity });
@@ -90,7 +90,7 @@ export class StrangerLine {
       try {
         this.messages.push(decodeMessage(frame));
       } catch {
-        // Of another kind than strangers know.
+        // Messages that strangers need not decode.
       }
     }
   }

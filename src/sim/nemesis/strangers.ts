@@ -1,6 +1,6 @@
 /**
- * Somebody on the network who belongs to no cluster: connects to whatever listens, and sends garbage, lies, or what he
- * has heard others say. He knows the name of the cluster, and what any client is told.
+ * Strangers on the network: they connect to every port, and send garbage, lies, or bytes that they have overheard. They
+ * know the name of the cluster, and what nodes tell every client.
  */
 import type { Env } from '../../env/env.js';
 import type { OutboundMessage } from '../../protocol/messages.js';
@@ -15,7 +15,7 @@ const HOST = 'stranger';
 /** Ids that no member has. */
 const FIRST_MADE_UP_ID = 1000;
 
-/** So many connections one address may have, and some. */
+/** More connections than one address may have. */
 const AT_ONCE = 40;
 
 const REMOVAL = { type: 'remove', clientAddress: '', peerAddress: '' } as const;
@@ -62,7 +62,7 @@ export class Strangers {
     return this.#random.pick(this.#cluster.machines);
   }
 
-  /** Made when it is needed first: a run without strangers is what it was. */
+  /** Made when it is needed first, so that runs without strangers do not change. */
   #open(machine: RunMachine, port: 'peer' | 'client'): Promise<StrangerLine | undefined> {
     this.#env ??= this.#cluster.host(HOST).env;
     return StrangerLine.open(this.#env, machine.host, port);
@@ -72,7 +72,7 @@ export class Strangers {
     this.#cluster.trace.record(HOST, what, fields);
   }
 
-  /** Frames that end too early or are none, or nothing of that kind. */
+  /** Sends broken frames, unknown frames, or random bytes. */
   async sendBytes(machine: RunMachine): Promise<void> {
     const random = this.#random;
     const port = random.pick(['peer', 'client'] as const);
@@ -91,7 +91,7 @@ export class Strangers {
     line.close();
   }
 
-  /** Greets as a node that there is not, or where there is a secret as a member, and says what would do harm. */
+  /** Says hello as a node that does not exist, or as a member where a secret is needed, and then lies. */
   async lie(machine: RunMachine, name = this.#random.pick(this.#lies)): Promise<void> {
     const lie = LIES[name];
     const line = await this.#open(machine, 'peer');
@@ -136,7 +136,7 @@ export class Strangers {
     }
   }
 
-  /** All that one node said to another on one connection, again. */
+  /** Sends again all that one node sent to another on one connection. */
   async replay(): Promise<void> {
     const { streams } = this.#cluster.overheard;
     if (streams.length === 0) return;
@@ -151,7 +151,7 @@ export class Strangers {
     line.close();
   }
 
-  /** A client that does not keep to what clients may ask for. */
+  /** A client that requests what clients must not. */
   async askAsClient(machine: RunMachine): Promise<void> {
     const random = this.#random;
     const line = await this.#open(machine, 'client');
@@ -162,8 +162,7 @@ export class Strangers {
     line.clientHello();
     await line.next('hello');
     this.#note('request', { to: machine.host });
-    // Without a secret nodes do what an operator of any machine asks for (README, Security), and by force it ends a
-    // cluster.
+    // Without a secret nodes obey an operator on any machine (README, Security). A forced change could end the cluster.
     const orders: readonly OutboundMessage[] = this.#cluster.setting.hasSecret
       ? [
           { type: 'transferLeader', requestId, nodeId: random.pick([...voters, 66]) },
@@ -191,7 +190,9 @@ export class Strangers {
     line.close();
   }
 
-  /** Without a secret nodes trust every machine (README, Security): they withstand what no member can mean. */
+  /**
+   * Without a secret nodes trust every machine (README, Security). They must withstand only what no member ever says.
+   */
   get #lies(): readonly string[] {
     return this.#cluster.setting.hasSecret ? Object.keys(LIES) : WITHSTOOD_WITHOUT_SECRET;
   }
@@ -201,7 +202,7 @@ export class Strangers {
       this.#cluster.setting.hasSecret && this.#random.chance(0.5) ? this.#anyMachine() : undefined;
     const line = member && (await this.#open(member, 'peer'));
     if (!line) return { id: this.#nextId++, storeId: this.#storeId() };
-    // Its hello tells which data folder it has.
+    // Its hello names its data folder.
     line.hello(this.#nextId, this.#storeId());
     const { storeId } = (await line.next('hello')) ?? { storeId: this.#storeId() };
     line.close();
@@ -209,8 +210,8 @@ export class Strangers {
   }
 
   /**
-   * As a node of this very cluster would. Of a secret it knows nothing; without one its incarnation is heard from the
-   * other side.
+   * Announces itself as a node of this cluster. It does not know the secret. Without one it learns the incarnation from
+   * the other side.
    */
   async #greet(line: StrangerLine, id: number, storeId: string): Promise<void> {
     const random = this.#random;
@@ -228,10 +229,10 @@ export class Strangers {
     return this.#random.bytes(16).toString('hex');
   }
 
-  /** As told to anybody. */
+  /** From a status request, which every client may send. */
   #hearsay({ node }: RunMachine): Hearsay {
     const { term = 1, lastIndex = 0, commitIndex = 0, voters = [] } = node?.status(0) ?? {};
-    // As far as the wire can carry the next one.
+    // Within what a message can carry.
     return { term: Math.min(term, Number.MAX_SAFE_INTEGER - 1), lastIndex, commitIndex, voters };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Commands about members such as an operator gives by mistake: again, about whoever is a member already or is none,
- * with addresses of somebody else, while others are away. A cluster may refuse them; it must not end by them.
+ * Commands about members that an operator gives by mistake: twice, about nodes that are members already or are none,
+ * with wrong addresses, while other nodes are away. A cluster may refuse them; it must survive them.
  */
 import type { MemberChange } from '../../client/member-changes.js';
 import { listed, wrongAddress } from '../run/node-json.js';
@@ -19,7 +19,7 @@ interface Members {
 export class WrongCommands {
   readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
-  /** Two operators. */
+  /** Two operators at the same time. */
   #operators: readonly Commands[] = [];
 
   constructor(cluster: RunCluster, random: SeededRandom) {
@@ -71,7 +71,7 @@ export class WrongCommands {
     await random.pick(mistakes)();
   }
 
-  /** As a voter or a learner, by one operator. */
+  /** One operator adds it, as a voter or a learner. */
   async add(machine: RunMachine): Promise<void> {
     await this.#give(
       'foreign node',
@@ -79,12 +79,12 @@ export class WrongCommands {
     );
   }
 
-  /** Whether it is known to be no member any more. */
+  /** Removes it. Whether it certainly is no member any more. */
   async removeForGood({ id }: RunMachine): Promise<boolean> {
     return this.#tries({ type: 'remove', node: id }, ['done', 'NOT_A_MEMBER']);
   }
 
-  /** Whether it is a member for certain. */
+  /** Adds it. Whether it certainly is a member. */
   async addAgain(machine: RunMachine): Promise<boolean> {
     return this.#tries(this.#added(this.#random.pick(['addVoter', 'addLearner'] as const), machine), [
       'done',
@@ -121,7 +121,7 @@ export class WrongCommands {
     return { type, node: id, client, peer };
   }
 
-  /** A live voter, other than the one given. Damaged ones that seem to live must not be all that are left. */
+  /** Removes a live voter other than the one given. Voters with whole disks must be left. */
   #removed({ voters }: Members, other?: RunMachine): MemberChange | undefined {
     const live = voters.filter((voter) => voter !== other && voter.state === 'up');
     const isDamaged = voters.some((voter) => voter.isDamaged);
@@ -155,7 +155,7 @@ export class WrongCommands {
     await Promise.all(this.#twoOperators().map((operator) => operator.change([change])));
   }
 
-  /** One is down for a while, and somebody changes the members. */
+  /** Members are changed while one machine is down. */
   async #whileDown(
     machine: RunMachine | undefined,
     change: (machine: RunMachine) => MemberChange | undefined,
@@ -175,7 +175,7 @@ export class WrongCommands {
     this.#cluster.trace.record('world', `mistaken command: ${what}`, { change });
   }
 
-  /** They come when they are needed first: a run without mistakes is what it was. */
+  /** Made when they are needed first, so that runs without mistakes do not change. */
   #twoOperators(): readonly Commands[] {
     if (this.#operators.length === 0)
       this.#operators = ['operator2', 'operator3'].map(

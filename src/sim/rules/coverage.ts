@@ -1,4 +1,4 @@
-/** What a run has come across. A simulator that never meets a conflict has not tested one. */
+/** Counts what happened in a run. A simulator that never meets a conflict has not tested one. */
 export const COVERAGE = [
   'elections',
   'elections that failed',
@@ -90,7 +90,7 @@ export const COVERAGE = [
 
 export type CoverageKind = (typeof COVERAGE)[number];
 
-/** It may come about, and need not. */
+/** Too rare to be required of every test run. */
 export const RARE: readonly CoverageKind[] = [
   'quorums lost',
   'elections of an old term',

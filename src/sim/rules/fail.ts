@@ -1,4 +1,4 @@
-/** The rules a run is held to; the first one that is broken ends it. */
+/** A broken rule. The first one ends the run. */
 export interface Broken {
   readonly rule: string;
   readonly detail: string;

@@ -1,6 +1,6 @@
 /**
- * The history of the clients held against what a store may answer: every key linearizable, nothing acknowledged lost,
- * nothing applied that was said not to be, stale reads of one process never going back.
+ * Checks the clients' history: every key is linearizable, no acknowledged write is lost, no write is applied that was
+ * answered as not applied, and stale reads from one process never go back.
  */
 
 import type { Fail } from './fail.js';
@@ -51,14 +51,14 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
   }
 }
 
-/** All parts of a write took effect, or none did because the condition of one was not met. */
+/** All parts of a write took effect, or no part did because a condition was not met. */
 function isWhole(answers: readonly KeyAnswer[]): boolean {
   const statuses = answers.flatMap(({ status }) => status ?? []);
   if (answers.every(({ applied }) => applied)) return statuses.every((status) => status === 'ok');
   return statuses.includes('conditionFailed') && !statuses.includes('ok');
 }
 
-/** What one process has shown of a key bounds from below what it may show later. */
+/** A process must not show an older state of a key than it has shown before. */
 function checkStaleReads({ calls }: History, reference: Reference, fail: Fail): void {
   const shown = new Map<string, { readonly index: number; readonly returnedAt: number }[]>();
   const reads = calls.filter(({ process, outcome }) => process !== undefined && outcome?.type === 'ok');
@@ -94,7 +94,7 @@ function checkStaleReads({ calls }: History, reference: Reference, fail: Fail): 
 /** What one call does to one key, in order: a read, or one or more parts of a write. */
 type Input = readonly KeyOperation[];
 
-/** Of a write of unknown outcome that was applied, `index` is known and the answers are not. */
+/** A write of unknown outcome may have been applied: then its `index` is known, and its answers are not. */
 interface Output {
   readonly applied: boolean;
   readonly index: number;
@@ -107,8 +107,8 @@ interface State {
 }
 
 /**
- * A call that failed for certain is left out; so is a write of unknown outcome that no node ever applied: it can have
- * no effect any more. One that was applied is open to the end, but its index is known.
+ * Leaves out calls that certainly failed, and writes of unknown outcome that no node applied: they can have no effect
+ * any more. A write of unknown outcome that was applied has no return time, but its index is known.
  */
 function linearizableOperations({ calls }: History, reference: Reference): Operation<Input, Output>[] {
   return calls.flatMap(({ operations, outcome, calledAt, returnedAt }) => {
@@ -131,7 +131,7 @@ function linearizableOperations({ calls }: History, reference: Reference): Opera
       }
       if (input.some(({ kind }) => kind === 'read')) return [];
       const open = { ...base, returnTime: Number.POSITIVE_INFINITY };
-      // Nobody can tell whether a write without a value took effect.
+      // A write without a value leaves nothing by which to see that it took effect.
       if (tokens.length === 0) return [{ ...open, output: undefined }];
       return effect === undefined
         ? []

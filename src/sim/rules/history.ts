@@ -1,4 +1,4 @@
-/** What the clients did and were told: the calls with their times, as the checks need them. */
+/** The clients' calls with their times and answers, for the checks. */
 
 export type OperationKind = 'put' | 'insert' | 'append' | 'cas' | 'delete' | 'check' | 'read' | 'staleRead';
 
@@ -6,9 +6,9 @@ export type OperationKind = 'put' | 'insert' | 'append' | 'cas' | 'delete' | 'ch
 export interface KeyOperation {
   readonly kind: OperationKind;
   readonly key: string;
-  /** What is written; of a put, insert, append or cas it begins with a token of its own. */
+  /** What is written. For put, insert, append and cas it begins with a unique token. */
   readonly value: string;
-  /** Of a cas, or of any operation of a batch. */
+  /** For a cas, or any operation of a batch. */
   readonly expected?:
     | { readonly value: string }
     | { readonly version: number }
@@ -16,15 +16,15 @@ export interface KeyOperation {
 }
 
 export interface KeyAnswer {
-  /** Of a read: yes. */
+  /** True for a read. */
   readonly applied: boolean;
-  /** Of a write. */
+  /** For a write. */
   readonly status?: 'ok' | 'conditionFailed' | 'notApplied';
-  /** Of a write, if it was told. */
+  /** For a write, if the answer said so. */
   readonly existed?: boolean | undefined;
-  /** Of the key afterwards, or as read; 0: it is not there. */
+  /** The key's version afterwards, or as read; 0: the key does not exist. */
   readonly version: number;
-  /** Of a read. */
+  /** For a read. */
   readonly value?: string | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface HistoryCall {
   /** Orders calls and returns of one moment. */
   readonly calledAt: number;
   readonly operations: readonly KeyOperation[];
-  /** Of a stale read at one node: which process answered. */
+  /** For a stale read from one node: the process that answered. */
   readonly process?: string | undefined;
   returnedMs: number;
   returnedAt: number;

@@ -1,20 +1,20 @@
 /**
- * Is there an order of the operations, each placed between its call and its return, that a sequential object could have
- * had? The search of Wing and Gong (Testing and Verifying Concurrent Objects, 1993) with Lowe's caching (Testing for
- * Linearizability, 2017), as in Porcupine: operations are taken in turn from a list of calls and returns; what was
- * already tried, as the set of operations taken and the state reached, is not tried again.
+ * Searches for an order of the operations that a sequential object could have had, with each operation between its call
+ * and its return. The algorithm is that of Wing and Gong (Testing and Verifying Concurrent Objects, 1993) with Lowe's
+ * caching (Testing for Linearizability, 2017), as in Porcupine. It takes operations from a list of calls and returns; a
+ * set of taken operations with the state reached is tried once.
  *
- * An operation whose outcome nobody learned is open to the end: it may take effect at any time after its call, or
- * after everything, where nobody sees it.
+ * An operation of unknown outcome has no return. It may take effect at any time after its call, or after all others,
+ * where no operation sees it.
  */
 export interface Operation<Input, Output> {
-  /** What it is about; operations on different keys are checked apart. */
+  /** Operations on different keys are checked separately. */
   readonly key: string;
   readonly input: Input;
   /** Undefined: unknown. */
   readonly output: Output | undefined;
   readonly callTime: number;
-  /** Infinity: it never returned, or nobody knows with what. */
+  /** Infinity: it never returned, or its outcome is unknown. */
   readonly returnTime: number;
 }
 
@@ -86,7 +86,7 @@ function hasOrder<State, Input, Output>(
       }
       entry = entry.next;
     } else {
-      // A return whose call was not taken: something before was taken wrongly.
+      // A return whose call was not taken: an earlier choice was wrong.
       const last = stack.pop();
       if (!last) return false;
       state = last.state;
@@ -98,7 +98,7 @@ function hasOrder<State, Input, Output>(
   return true;
 }
 
-/** Calls and returns in the order of time; at one time calls come first, which makes the operations overlap. */
+/** Calls and returns in order of time. At equal times calls come first, so that the operations overlap. */
 function buildList<Input, Output>(operations: readonly Operation<Input, Output>[]): Entry<Input, Output> {
   const events: { time: number; isReturn: boolean; entry: Entry<Input, Output> }[] = [];
   operations.forEach(({ input, output, callTime, returnTime }, operation) => {
@@ -128,7 +128,7 @@ function lift<Input, Output>(call: Entry<Input, Output>): void {
   if (call.match) unlink(call.match);
 }
 
-/** The reverse of `lift`, and so in reverse order: their neighbours are what they were. */
+/** Undoes `lift`. In reverse order, so that the neighbours are the same as before. */
 function putBack<Input, Output>(call: Entry<Input, Output>): void {
   if (call.match) relink(call.match);
   relink(call);

@@ -1,7 +1,7 @@
 /**
- * What must hold between the nodes of a group, whatever each of them thinks (Raft, figure 3): election safety, log
- * matching, leader completeness; and that no node speaks for what is not durable at it. State machine safety is the
- * reference's business; what one node can see of itself is checked by the core after every step.
+ * What must hold between the nodes of a group (Raft, figure 3): election safety, log matching, leader completeness. And
+ * no node may acknowledge or vote before that is durable on its disk. `Reference` checks state machine safety; the core
+ * checks each node's own state after every step.
  */
 import type { Raft } from '../../raft/raft.js';
 import type { AppendBatch, Input, Output, Role } from '../../raft/types.js';
@@ -12,17 +12,17 @@ import type { Reference } from './reference.js';
 
 interface KnownEntry {
   readonly checksum: number;
-  /** Term of the entry before it; undefined if nobody could tell. */
+  /** Term of the entry before it; undefined if not known. */
   readonly previousTerm: number | undefined;
 }
 
-/** What one process is known to hold. */
+/** What one process holds, as far as it was seen. */
 interface Log {
   /** In the order of indexes, without a gap. */
   readonly terms: Map<number, number>;
   newest: number;
   role: Role;
-  /** What its disk has answered for. */
+  /** What its disk has made durable. */
   readonly disk: Disk;
   /** Lease reads that the core was just asked for. */
   leaseReads: number[];
@@ -32,7 +32,7 @@ interface Disk {
   term: number;
   vote: number;
   lastIndex: number;
-  /** Handed over, and not answered yet, in order. */
+  /** Batches that are not durable yet, in order. */
   readonly batches: AppendBatch[];
 }
 
@@ -95,7 +95,7 @@ export class RaftRules {
     return log;
   }
 
-  /** Nothing leaves that speaks of more than is durable here, and nothing else is applied. */
+  /** No message may leave, and no entry may be applied, before what it relies on is durable here. */
   #speaksForDisk(who: string, disk: Disk, { send, apply }: Output): void {
     const early = (what: string) => this.#fail('durable first', `${who} ${what}`);
     for (const { to, message } of send) {
@@ -156,7 +156,7 @@ export class RaftRules {
     if (this.#lastLeader !== who) this.#coverage.count('leader changes');
     this.#lastLeader = who;
     this.#onElected(who);
-    // A candidate that was stopped may find its votes long after others have led later terms, of which it owes nothing.
+    // A paused candidate may find its votes after others have led later terms. It need not hold their entries.
     if (Math.max(...this.#leaders.keys()) > raft.term) {
       this.#coverage.count('elections of an old term');
       return;
@@ -178,7 +178,7 @@ export class RaftRules {
   }
 }
 
-/** Batches become durable in order, and a later one replaces what lies from its first entry on. */
+/** Batches become durable in order. A later one replaces all entries from its first on. */
 function persisted(disk: Disk, number: number): void {
   for (let batch = disk.batches[0]; batch && batch.batch <= number; batch = disk.batches[0]) {
     disk.batches.shift();
@@ -189,5 +189,5 @@ function persisted(disk: Disk, number: number): void {
   }
 }
 
-/** Of a log, the newest entries are remembered: what is far behind was compared long ago. */
+/** So many of the newest entries of a log are kept. Older ones were compared before. */
 const KEPT_TERMS = 512;

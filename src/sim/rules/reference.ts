@@ -1,7 +1,7 @@
 /**
- * The machine that every replica must equal: fed with each entry when the first node applies it, written without a
- * look at the real one, and keeping the history of every key. So every batch that any node writes, whatever range of
- * entries it holds, can be compared with what the keys held at its last index.
+ * A second implementation of the state machine, which every replica must equal. It applies each entry when the first
+ * node does, and keeps the history of every key. So every batch that a node writes can be compared with what the keys
+ * held at its last index, whatever range of entries the batch covers.
  */
 
 import type { EngineOperation } from '../../engines/storage-engine.js';
@@ -44,7 +44,7 @@ export interface KeyState {
   readonly value: Buffer;
 }
 
-/** From `since` up to, not including, `until` the key was so. */
+/** The key had this version from index `since` up to, not including, `until`. */
 export interface Period {
   readonly since: number;
   readonly until: number;
@@ -59,14 +59,14 @@ export class Reference {
   /** The log starts after this index. */
   #base = 0;
   readonly #changes = new Map<string, Change[]>();
-  /** The one that was used last at the end. */
+  /** In order of use: the one that was used last comes last. */
   readonly #sessions = new Map<number, Session>();
   /** Index at which each written value took effect. */
   readonly #effects = new Map<string, number>();
   readonly #maxSessions: number;
-  /** Commands that were answered from the table of sessions. */
+  /** Number of commands that were answered from the table of sessions. */
   repeated = 0;
-  /** Sessions that went because there were too many. */
+  /** Number of sessions that were dropped because there were too many. */
   sessionsDropped = 0;
 
   constructor(fail: Fail, nowMs: () => number, maxSessions: number) {
@@ -230,7 +230,7 @@ export class Reference {
     return { type: 'written', write };
   }
 
-  /** PROTOCOL.md, "Writes": conditions first, all on the state before; then the effects, one on the other, or none. */
+  /** PROTOCOL.md, "Writes": first all conditions, on the state before; then all effects in order, or none. */
   #write(index: number, { operations, maxValueBytes }: WriteCommand): WriteResult {
     const keys = new Map<string, KeyState | undefined>();
     for (const { key } of operations) keys.set(key.toString(), this.stateAt(key.toString(), index));
@@ -243,7 +243,7 @@ export class Reference {
       });
       return { applied: false, index, results };
     }
-    // An append that would leave more than the leader allowed takes no operation with it.
+    // If an append would exceed the leader's limit, no operation is applied.
     const grown = new Map(keys);
     for (const [at, operation] of operations.entries()) {
       const name = operation.key.toString();
@@ -288,7 +288,7 @@ export class Reference {
 }
 
 const NONE: CommandResult = { type: 'none' };
-/** No client here writes without a session. */
+/** No client in a run writes without a session. */
 const NO_SESSION = { id: 0, sequence: 0, acknowledgedThrough: 0 };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;

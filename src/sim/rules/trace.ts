@@ -1,6 +1,6 @@
 /**
- * What happened, in order: who, when, what. A run keeps the last events for the report of a failure; a sink gets all
- * of them as lines of JSON, the same bytes for the same seed and commit.
+ * The events of a run, in order. A run keeps the last ones for the report of a failure. A sink gets all of them as
+ * lines of JSON: the same bytes for the same seed and commit.
  */
 import { crc32 } from '../../record/checksum.js';
 
@@ -57,7 +57,7 @@ export function toText({ atMs, who, what, fields }: TraceEvent): string {
   return `${(atMs / 1000).toFixed(6).padStart(11)} s  ${who.padEnd(6)} ${what.padEnd(18)} ${shown}`;
 }
 
-/** Bytes become their length and checksum, lists of entries their number. */
+/** Bytes are shown as length and checksum, lists of entries as their number. */
 function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return `${value.length} B ${crc32(value).toString(16)}`;
   if (value instanceof Error) return `${value.name}: ${value.message}`;

@@ -1,7 +1,7 @@
 /**
- * Copies of members' data folders that are started beside the original, under its id, on a host of their own. README
- * says when that is noticed: where a copy comes with a start that was used. One that is not noticed is no fault of the
- * cluster, so it is ended before somebody is there who could not know.
+ * Copies of members' data folders that run beside the original, with its id, on a host of their own. Nodes notice a
+ * copy by the number of its start, which the original has used already (README, Limits). The cluster is not at fault if
+ * a copy cannot be noticed. So a copy is stopped before a node starts that could not notice it.
  */
 import type { SimDisk } from '../world/disk.js';
 import { DATA_DIRECTORY, listed } from './node-json.js';
@@ -10,14 +10,14 @@ import { RunMachine } from './run-machine.js';
 
 export class Copies {
   readonly #cluster: RunCluster;
-  /** With how often their folders had been started before. */
+  /** The number of starts of each copied folder. */
   readonly #running = new Map<RunMachine, number>();
 
   constructor(cluster: RunCluster) {
     this.#cluster = cluster;
   }
 
-  /** Its node.json says what that of the original says, but for the addresses. Nobody starts it again. */
+  /** Its node.json is that of the original, with other addresses. It is not started again. */
   start(original: RunMachine, disk: SimDisk): RunMachine {
     const { setting, trace } = this.#cluster;
     const copy = new RunMachine(original.id, setting.maxDiskMs, `${original.host}copy`);
@@ -43,7 +43,7 @@ export class Copies {
     }
   }
 
-  /** Whoever starts now, and has not met a later run of the original, could take a copy for it. */
+  /** A node that starts now and has not met a later run of the original could mistake the copy for it. */
   starts(machine: RunMachine): void {
     for (const [{ id }, starts] of this.#running)
       if (id !== machine.id && startsKnown(machine, id) <= starts) this.end(id);
@@ -53,7 +53,7 @@ export class Copies {
     return [...this.#running.keys()].some((copy) => copy.id === id);
   }
 
-  /** The start that this folder comes with next was used, and everybody else knows so for good. */
+  /** The next start of this folder was used already, and all other nodes know that durably. */
   isNoticed(original: RunMachine, disk: SimDisk): boolean {
     const before = startsOf(disk);
     return this.#cluster.machines
@@ -66,7 +66,7 @@ interface KnownRun {
   readonly starts?: number;
 }
 
-/** How often the folder of another node was started, as this one has noted it. */
+/** The number of starts of another node's folder, as this node has noted it. */
 function startsKnown({ disk }: RunMachine, id: number): number {
   const known = disk.contentOf(`${DATA_DIRECTORY}/peers.json`);
   const runs = JSON.parse(known?.toString() ?? '{}') as Record<string, KnownRun>;

@@ -1,4 +1,4 @@
-/** The node.json of a machine: as it should be, and what an operator may make of it. */
+/** The node.json of a machine, right and wrong. */
 
 import { type NodeConfig, type NodeConfigInput, parseNodeConfig } from '../../server/config.js';
 import { OTHER_SECRET, SECRET } from '../cluster/secrets.js';
@@ -13,19 +13,19 @@ export interface NodeJsonEdit {
   /** What the operator has done, for the trace. */
   readonly what: string;
   readonly changes: Partial<NodeConfigInput>;
-  /** Smaller than a person may configure. */
+  /** May be smaller than node.json allows. */
   readonly limits?: Partial<NodeConfig['limits']>;
 }
 
 export const DATA_DIRECTORY = '/data';
-/** Where a node looks whose node.json names another folder. */
+/** The folder that a wrong node.json names. */
 export const OTHER_DIRECTORY = '/other';
 
 export function listed({ id, host }: Pick<RunMachine, 'id' | 'host'>): ListedNode {
   return { id, client: `${host}:7001`, peer: `${host}:7101` };
 }
 
-/** `nodes`: those that it lists if nobody has edited it. */
+/** `nodes`: those that the right node.json lists. */
 export function nodeConfigOf(
   machine: RunMachine,
   setting: Setting,
@@ -43,14 +43,14 @@ export function nodeConfigOf(
       join: joins,
       raft,
       security: securityOf(machine, setting),
-      // Whatever its node.json says of the nodes, it has no other addresses of its own.
+      // Its own addresses do not change, whatever nodes it lists.
       ...(machine.edit ? { listen: { client, peer } } : {}),
       ...machine.edit?.changes,
     },
     'simulation',
     '/',
   );
-  // Smaller than a person may configure, so that little data goes a long way.
+  // Smaller than node.json allows, so that little data is enough for many files.
   return {
     ...config,
     storage: { ...config.storage, ...storage },
@@ -58,7 +58,7 @@ export function nodeConfigOf(
   };
 }
 
-/** Where an address leads that somebody has mistyped: nowhere, or to one of the others. */
+/** A mistyped address: of no machine, or of another one. */
 export function wrongAddress(others: readonly RunMachine[], random: SeededRandom): Omit<ListedNode, 'id'> {
   const host = random.chance(0.5) ? 'nowhere' : random.pick([...others]).host;
   return { client: `${host}:7001`, peer: `${host}:7101` };
@@ -67,17 +67,17 @@ export function wrongAddress(others: readonly RunMachine[], random: SeededRandom
 interface Situation {
   readonly machine: RunMachine;
   readonly machines: readonly RunMachine[];
-  /** Whether all others know which data folder is this node's. */
+  /** Whether all others know the data folder of this node. */
   readonly hasBegun: (machine: RunMachine) => boolean;
-  /** What its node.json says without the mistake. */
+  /** What the right node.json lists. */
   readonly nodes: readonly ListedNode[];
   readonly joins: boolean;
   readonly raft: Setting['raft'];
 }
 
 /**
- * A mistake in node.json that does no lasting harm if nodes keep what they promise. What README says that nobody can
- * notice is not among them: an empty data folder beside a node.json that lists nobody who knows the cluster.
+ * A mistake in node.json that does no lasting harm if nodes keep their rules. One mistake is left out, because no node
+ * can notice it (README, Limits): an empty data folder with a node.json that lists no node that knows the cluster.
  */
 export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJsonEdit {
   const { machine, machines, hasBegun, nodes, joins, raft } = situation;
@@ -88,7 +88,7 @@ export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJ
     () => ({ what: 'another cluster', changes: { clusterId: 'simulatde' } }),
     () => ({ what: joins ? 'join is forgotten' : 'join is added', changes: { join: !joins } }),
     () => {
-      // Of one that nobody has met it would be the first, and no impostor.
+      // A node with an id that was never used would not be an impostor.
       const { id } = random.pick([...outside.filter(hasBegun), { id: 99 }]);
       const withoutIt = others.filter((node) => node.id !== id);
       return { what: `it is node ${id}`, changes: { nodeId: id, nodes: [...withoutIt, { ...own, id }] } };
@@ -135,7 +135,7 @@ export function wrongNodeJson(situation: Situation, random: SeededRandom): NodeJ
   return random.pick(mistakes)();
 }
 
-/** Which of two secrets a node proves may change with a restart. */
+/** After a restart a node may prove the other of the two secrets. */
 function securityOf({ id, starts }: RunMachine, { hasSecret }: Setting): NodeConfigInput['security'] {
   if (!hasSecret) return { insecure: true };
   const secrets = [SECRET, OTHER_SECRET];

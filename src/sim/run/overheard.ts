@@ -1,4 +1,4 @@
-/** What somebody hears who listens to the network between the nodes: the beginnings of streams, with their hellos. */
+/** What an eavesdropper between the nodes records: the beginnings of streams, with their hellos. */
 import type { NetworkEvent } from '../world/network.js';
 
 interface Stream {

@@ -1,9 +1,9 @@
 /**
- * Where the simulator looks into a node. The house offers no such places, and need not: methods of its classes are
- * wrapped here, once per process, and report to the run that is going on.
+ * How the simulator observes a node. `src` has no hooks for that: methods of its classes are wrapped here, once per
+ * process, and report to the current run.
  *
- * Which node an object belongs to shows at the clock: a replica asks its own node's clock in the same breath as it
- * steps its core. So every node gets a clock that remembers who asked last.
+ * A replica reads its node's clock just before it steps its core. So every node has a clock of its own that records the
+ * last reader, and that tells which node a core belongs to.
  */
 import type { Clock } from '../../env/env.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
@@ -28,7 +28,7 @@ export interface Probe {
   /** A node sends a message to another; `send` does it. */
   sending(who: string, to: number, message: ReplicaMessage, send: () => void): void;
   treeOptions(who: string): Partial<LsmOptions>;
-  /** Smaller than the house's own limit, so that few entries already come in several messages. */
+  /** Smaller than the built-in limit, so that few entries already need several messages. */
   readonly maxAppendBytes: number;
   readonly maxSessions: number;
 }
@@ -82,7 +82,7 @@ LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
 
 Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
 
-// What a checkpoint has held up is applied without a look at the clock, but a new replica looks at its log first.
+// What waited for a checkpoint is applied without reading the clock. But a new replica reads `durableIndex` first.
 const machines = new WeakMap<KvStateMachine, string>();
 const durableIndex = Object.getOwnPropertyDescriptor(KvStateMachine.prototype, 'durableIndex')?.get;
 Object.defineProperty(KvStateMachine.prototype, 'durableIndex', {
@@ -110,7 +110,7 @@ KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries)
   return results instanceof Promise ? results.then(report) : report(results);
 };
 
-// A snapshot's messages are sent without a look at the clock: here the address tells whose they are.
+// Messages of a snapshot are sent without reading the clock: the listening address tells whose they are.
 const hosts = new WeakMap<Peers, string>();
 const { listen, send } = Peers.prototype;
 Peers.prototype.listen = function (this: Peers, address) {
@@ -126,7 +126,7 @@ Peers.prototype.send = function (this: Peers, to, group, message) {
 const open = LsmTree.open.bind(LsmTree);
 LsmTree.open = (directory, options = {}) => {
   if (!probe) return open(directory, options);
-  // The tree is opened by a node whose clock need not have been asked yet.
+  // The node's clock may not have been read before its tree is opened.
   options.env?.clock.nowMs();
   return open(directory, { ...options, ...probe.treeOptions(lastAsker) });
 };

@@ -1,6 +1,6 @@
 /**
- * The machines of one run: whole nodes on crashable disks, a network, clients' hosts, and what may be done to them.
- * Everything that happens is traced, counted, and shown to the rules.
+ * The cluster of one run: whole nodes on crashable disks, a network and clients' hosts, and what faults and operators
+ * may do to them. All events are traced, counted, and shown to the rules.
  */
 import { lsmEngine } from '../../engines/lsm-engine.js';
 import type { StorageEngine } from '../../engines/storage-engine.js';
@@ -34,12 +34,12 @@ export interface MessageFaults {
 
 const MIN_RESTART_MS = 20;
 
-/** Told where somebody has set limits lower than what clients write. */
+/** Expected answers where an edited node.json has smaller limits than clients need. */
 const TOO_LARGE = new Set(['VALUE_TOO_LARGE', 'REQUEST_TOO_LARGE']);
-/** With these a node refuses a node.json that is wrong, or that does not belong to its data folder. */
+/** A node gives up with these if node.json is wrong, or does not belong to its data folder. */
 const MISTAKE_CODES = new Set(['INVALID_CONFIG', 'IDENTITY_MISMATCH']);
 
-/** Of what a disk has not synced, bytes survive by chance. */
+/** With it a power cut keeps only what is synced. */
 class Unlucky extends SeededRandom {
   override chance(): boolean {
     return true;
@@ -58,10 +58,11 @@ export class RunCluster extends Machines<RunMachine> {
   /** Machines that are down are started again, as a supervisor would. */
   isSupervised = true;
   broken: Broken | undefined;
-  /** Told of every new leader in the moment of its election, before it has said so to anybody. */
+  /** Called when a leader is elected, before it has sent a message. */
   onElected: (who: string) => void = () => {};
   /**
-   * Whether a message from one node to another is lost, apart from what `messageFaults` loses; `send` brings it back.
+   * Whether a message from one node to another is lost, besides those that `messageFaults` loses. `send` sends it
+   * later.
    */
   loses: (who: string, to: number, message: ReplicaMessage, send: () => void) => boolean = () => false;
   readonly probe: RunProbe;
@@ -102,19 +103,19 @@ export class RunCluster extends Machines<RunMachine> {
     this.probe = new RunProbe(this, messageSeed, random.uint32());
   }
 
-  /** The members at first. */
+  /** The first members. */
   get founders(): readonly RunMachine[] {
     return this.machines.slice(0, this.setting.nodes);
   }
 
-  /** The first broken rule counts; what follows may only be its consequence. */
+  /** Only the first broken rule counts. Others may follow from it. */
   fail(rule: string, detail: string): void {
     if (this.broken) return;
     this.broken = { rule, detail };
     this.trace.record('world', 'broken', { rule, detail });
   }
 
-  /** All that believe that they lead, of this cluster. */
+  /** Without nodes of another cluster. */
   override get leadingMachines(): RunMachine[] {
     return super.leadingMachines.filter(({ state, isForeign }) => state === 'up' && !isForeign);
   }
@@ -203,7 +204,7 @@ export class RunCluster extends Machines<RunMachine> {
     );
   }
 
-  /** It begins a cluster of its own, which no client of this one knows. */
+  /** It begins a cluster of its own, which the clients of this one do not know. */
   startForeign(machine: RunMachine): void {
     machine.isForeign = true;
     machine.isDamaged = true;
@@ -216,7 +217,7 @@ export class RunCluster extends Machines<RunMachine> {
     machine.state = 'lost';
   }
 
-  /** Files go, while the machine is down. */
+  /** Removes files while the machine is down. */
   removeFiles(machine: RunMachine, paths: readonly string[]): void {
     machine.isDamaged = true;
     const fs = machine.disk.mount();
@@ -234,7 +235,7 @@ export class RunCluster extends Machines<RunMachine> {
     this.#goesDown(machine, 'down');
   }
 
-  /** The process is gone, and whatever its disk had not synced may be; or is. */
+  /** The process is gone. Unsynced data of its disk may be lost, or is. */
   cutPower(machine: RunMachine, disk?: 'keeps only what is synced'): void {
     machine.process?.losePower();
     this.kill(machine, 'power cut');
@@ -275,7 +276,7 @@ export class RunCluster extends Machines<RunMachine> {
     machine.process.pause();
   }
 
-  /** A process that wakes up may look at its sockets before its timers. */
+  /** A process that resumes may read its sockets before its timers run. */
   resume(machine: RunMachine, order?: 'network first' | 'timers first'): void {
     if (!machine.isPaused) return;
     machine.isPaused = false;
@@ -283,7 +284,7 @@ export class RunCluster extends Machines<RunMachine> {
     machine.process?.resume(order ?? (this.#diskRandom.chance(0.5) ? 'network first' : 'timers first'));
   }
 
-  /** Its state machine applies nothing until it is let go. */
+  /** Its state machine applies nothing until `releaseApply`. */
   holdApply(machine: RunMachine): void {
     machine.heldApplies ??= [];
     this.trace.record(machine.host, 'hold apply');
@@ -310,7 +311,7 @@ export class RunCluster extends Machines<RunMachine> {
     this.world.scheduler.after(delayMs, () => this.turnOn(machine));
   }
 
-  /** A node gave up. It may, if its disk gave it a reason. */
+  /** A node gave up. That is allowed if its disk has failed. */
   #failed(machine: RunMachine, error: unknown): void {
     const cause = error instanceof RaftreeError ? error.cause : undefined;
     const codes = [errorCode(error), errorCode(cause), errorCode((cause as Error | undefined)?.cause)];
@@ -326,7 +327,7 @@ export class RunCluster extends Machines<RunMachine> {
   }
 
   /**
-   * An emptied node that its node.json names alone would begin a cluster of its own: nobody could tell it (README,
+   * An emptied node whose node.json lists only itself would begin a cluster of its own, and cannot know better (README,
    * Limits).
    */
   #joins(machine: RunMachine): boolean {
@@ -337,10 +338,10 @@ export class RunCluster extends Machines<RunMachine> {
     );
   }
 
-  /** What its node.json says if nobody has made a mistake. */
+  /** What its right node.json says. */
   nodeJson(machine: RunMachine): { readonly nodes: readonly ListedNode[]; readonly joins: boolean } {
     const nodes = this.machines.filter((other) => other === machine || this.founders.includes(other));
-    // Of another cluster the clients are others.
+    // Another cluster has clients of its own: these must not reach it.
     if (machine.isForeign)
       return { nodes: [{ ...listed(machine), client: `${machine.host}:8001` }], joins: false };
     return { nodes: nodes.map(listed), joins: this.#joins(machine) };
@@ -360,9 +361,7 @@ export class RunCluster extends Machines<RunMachine> {
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }
 
-  /**
-   * The engine as the node sees it; what it holds when it is opened, and every batch, is compared with the reference.
-   */
+  /** The engine as the node sees it. Its keys after opening, and every batch, are compared with the reference. */
   async #openEngine(machine: RunMachine, open: () => Promise<StorageEngine>): Promise<StorageEngine> {
     const engine = await open();
     machine.engine = engine;
@@ -375,7 +374,7 @@ export class RunCluster extends Machines<RunMachine> {
     return engine;
   }
 
-  /** All keys of a machine against the reference. */
+  /** Compares all keys of a machine with the reference. */
   compareState(machine: RunMachine): void {
     const { engine } = machine;
     if (!engine || machine.isForeign) return;

@@ -1,4 +1,4 @@
-/** One machine of a run, what its disk is like, and what goes wrong there. */
+/** One machine of a run, with the condition of its disk and what went wrong there. */
 
 import type { StorageEngine } from '../../engines/storage-engine.js';
 import { SimulatedMachine } from '../cluster/machine.js';
@@ -8,7 +8,7 @@ import { type Fault, type FileOperation, systemError } from '../world/file-opera
 import type { SeededRandom } from '../world/seeded-random.js';
 import type { NodeJsonEdit } from './node-json.js';
 
-/** What the disk of one machine is like at the moment. */
+/** The condition of one machine's disk. */
 export interface DiskCondition {
   minMs: number;
   maxMs: number;
@@ -16,7 +16,7 @@ export interface DiskCondition {
   isFull: boolean;
   failSyncs: number;
   failReads: number;
-  /** After so many more operations `burnt` is called, in the middle of whatever is going on. */
+  /** `burnt` is called before the operation of this number, counted from now. */
   fuse: { operations: number; readonly burnt: () => void } | undefined;
 }
 
@@ -40,11 +40,11 @@ export class RunMachine extends SimulatedMachine {
   state: MachineState = 'down';
   isPaused = false;
   starts = 0;
-  /** Its disk, or some of it, is not what it was: it may refuse to go on, for ever. */
+  /** Its disk was damaged: the node may refuse to go on, also after restarts. */
   isDamaged = false;
-  /** Its disk has done that by itself, no operator. */
+  /** The disk itself failed; it was no operator. */
   hasBrokenDisk = false;
-  /** Its operator has removed it, and lets it join again. */
+  /** Its operator has removed the node, and lets it join again. */
   joinsAgain = false;
   /** Its disk is an empty one. */
   isReplaced = false;
@@ -54,16 +54,16 @@ export class RunMachine extends SimulatedMachine {
   edit: NodeJsonEdit | undefined;
   /** It had no data folder yet when its node.json was edited. */
   beganWrong = false;
-  /** What it found when it was started last. */
+  /** The edit that was in force at its last start. */
   startedWith: NodeJsonEdit | undefined;
   /** It belongs to another cluster of the same name, whose history is not compared. */
   isForeign = false;
-  /** Its disk has failed operations since it was started: it may refuse to go on, until it is restarted. */
+  /** Operations of its disk have failed since its start: the node may refuse to go on until it is restarted. */
   hasFailedOperations = false;
   readonly condition: DiskCondition;
   /** Where its node.json differs from the others' when it is started next. */
   settings: OwnSettings = {};
-  /** While its state machine is held: what is to go on when it is let go. */
+  /** While its state machine is held: what continues on `releaseApply`. */
   heldApplies: (() => void)[] | undefined;
 
   constructor(id: number, maxDiskMs: number, host?: string) {

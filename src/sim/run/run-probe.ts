@@ -1,4 +1,7 @@
-/** What the nodes of a run do, as the probes see it: traced, counted, shown to the rules; and messages on their way. */
+/**
+ * Receives what the probes report of the nodes of a run, and shows it to trace, coverage and rules. Loses, repeats and
+ * reorders messages.
+ */
 import { NOBODY, type StepResult } from '../../raft/types.js';
 import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
 import { RaftRules } from '../rules/raft-rules.js';
@@ -38,7 +41,7 @@ export class RunProbe implements Probe {
     if (this.#cluster.founders.length === 1 && configuration && configuration.voters.length > 2)
       this.#cluster.coverage.count('groups grown from one node');
     const foreigner = this.#foreigner(who);
-    // From when it follows a leader that is not of its own cluster it is held to what all others are.
+    // Once it follows a leader of this cluster, all rules apply to it.
     if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {
       foreigner.isForeign = false;
       this.#cluster.compareState(foreigner);

@@ -1,6 +1,6 @@
 /**
- * What a cluster survives. Operators destroy data folders of voters only as long as a quorum is left, and only while
- * nothing is on its way that would make it too small: that would be their doing, and not the cluster's.
+ * What a cluster survives. Operators destroy data folders of voters only while a quorum is left, and while no pending
+ * change of members could make it too small. Otherwise the failure would be theirs, not the cluster's.
  */
 import type { Entry } from '../../raft/types.js';
 import type { RunCluster } from './run-cluster.js';
@@ -8,7 +8,7 @@ import type { RunMachine } from './run-machine.js';
 
 export class Survival {
   readonly #cluster: RunCluster;
-  /** Index of the newest change of members that lies in any log. */
+  /** Index of the newest change of members in any log. */
   #newestChange = 0;
   /** When each node was last named in a command. */
   readonly #namedMs = new Map<number, number>();
@@ -23,22 +23,22 @@ export class Survival {
     });
   }
 
-  /** An operator asks for something about this node. */
+  /** A command names this node. */
   named(node: number): void {
     this.#namedMs.set(node, this.#cluster.nowMs);
-    // Who is removed is forgotten, and with it which of its runs is the later one.
+    // Nodes forget a removed member, and with it its number of starts.
     this.#cluster.copies.end(node);
   }
 
-  /** Nothing that somebody has asked for about it is still under way. */
+  /** No command about this node is still running. */
   isLeftAlone({ id }: RunMachine): boolean {
     const { nowMs } = this.#cluster;
     return nowMs - (this.#namedMs.get(id) ?? Number.NEGATIVE_INFINITY) > LONGEST_COMMAND_MS;
   }
 
   /**
-   * The voters, if all of them whose disks are whole follow, and know for good that they are the voters. `without`: it
-   * need not. Undefined while that is not so, or a change of members may come about.
+   * The voters, if all of them with whole disks follow the leader and have applied the configuration (except
+   * `without`). Undefined otherwise, and while a change of members may be pending.
    */
   voters(without?: RunMachine): RunMachine[] | undefined {
     const { leader, machines } = this.#cluster;
@@ -73,7 +73,7 @@ export class Survival {
   }
 }
 
-/** A command is over by then, also at a leader that its client has given up. */
+/** No command runs longer, also at a leader whose client has stopped waiting. */
 const LONGEST_COMMAND_MS = 6000;
 
 export function isDestroyed({ isDamaged, state }: RunMachine): boolean {

@@ -1,6 +1,6 @@
 /**
- * The faults there are, and the profile that a run of only their kind has. `mistakes` are those of operators,
- * `strangers` what somebody on the network does who belongs to no cluster, or to another.
+ * All faults. A profile is a run with faults of one kind only. `mistakes` are those of operators; `strangers` are
+ * programs on the network that do not belong to the cluster.
  */
 export const FAULTS = [
   { name: 'partition', profile: 'network' },
@@ -54,7 +54,7 @@ export type FaultName = Fault['name'];
 /** The faults of one profile. */
 export type FaultOf<P extends Fault['profile']> = Extract<Fault, { profile: P }>['name'];
 
-/** Those of the names that belong to the profiles. */
+/** The names that belong to these profiles. */
 export function faultsOf<P extends Fault['profile']>(
   profiles: readonly P[],
   names: readonly FaultName[],

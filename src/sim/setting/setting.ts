@@ -12,34 +12,34 @@ export interface WorkloadOptions {
   /** Values are padded up to this. */
   readonly maxValueBytes: number;
   readonly hasLeaseReads: boolean;
-  /** Of a scan, so many are asked for at once. */
+  /** Entries per page of a scan. */
   readonly pageEntries: number;
-  /** Most writes of one session under way. */
+  /** The most outstanding writes of one session. */
   readonly window: number;
 }
 
 export interface Setting {
-  /** Members at first. */
+  /** The first members. */
   readonly nodes: number;
   /** Machines that may become members. */
   readonly spares: number;
   readonly changesMembers: boolean;
-  /** Nodes are configured differently, and otherwise after a restart (`otherSettings`). */
+  /** Nodes have different settings, and new ones after a restart (`otherSettings`). */
   readonly mixesSettings: boolean;
-  /** The mean time from one act of the operator to the next; 0: there is none. */
+  /** The mean time between two actions of the operator; 0: there is no operator. */
   readonly operateEveryMs: number;
   readonly minDelayMs: number;
   readonly maxDelayMs: number;
-  /** An operation of a healthy disk takes up to this. */
+  /** The longest operation of a healthy disk. */
   readonly maxDiskMs: number;
-  /** A machine that is down is started again within this. */
+  /** The longest time until a machine that is down is started again. */
   readonly maxRestartMs: number;
-  /** The state machine takes a range of entries with this chance late, by up to so long. */
+  /** With this chance the state machine applies a range of entries late, by up to so long. */
   readonly lateApply: { readonly chance: number; readonly maxMs: number };
   readonly raft: NodeConfig['raft'];
   readonly storage: Partial<NodeConfig['storage']>;
   readonly tree: Partial<LsmOptions>;
-  /** Bytes of entries in one message, and in one range to apply. */
+  /** Bytes of entries in one append message, and in one range to apply. */
   readonly maxAppendBytes: number;
   readonly maxSessions: number;
   readonly limits: Partial<NodeConfig['limits']>;
@@ -48,7 +48,7 @@ export interface Setting {
   readonly workload: WorkloadOptions;
   /** How long faults happen. */
   readonly durationMs: number;
-  /** The mean time from one fault to the next; of operators' mistakes; of what strangers do. */
+  /** The mean times between two faults, two mistakes of operators, two actions of strangers. */
   readonly faultEveryMs: number;
   readonly mistakeEveryMs: number;
   readonly strangeEveryMs: number;
@@ -70,7 +70,7 @@ export type Profile = (typeof PROFILES)[number];
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** What needs company to happen at all, and happens to one machine only, is chosen more often then. */
+/** Damage happens to one machine only where members change. So it is chosen more often there. */
 function shareOf(fault: FaultName, share: number, changesMembers: boolean): number {
   if (fault === 'clockJump') return share / 2;
   const isDamage = fault === 'bitFlip' || fault === 'replacedDisk';
@@ -81,8 +81,8 @@ const isOutsideOfMachines = ({ profile }: { readonly profile: string }) =>
   profile === 'mistakes' || profile === 'strangers';
 
 /**
- * Swarm testing: each seed meets some of the faults, so that a frequent one does not always hide a rare one. `aside`:
- * what it decides changes nothing else.
+ * Swarm testing: each seed has only some of the faults, so that frequent faults do not hide rare ones. `aside` is a
+ * second source of chance: its draws do not move those of `random`.
  */
 export function settingOf(
   random: SeededRandom,
@@ -92,7 +92,7 @@ export function settingOf(
 ): Setting {
   const heartbeatMs = random.pick([40, 80, 160]);
   const electionTimeoutMinMs = heartbeatMs * random.between(3, 8);
-  // Close together, and candidates meet; far apart, and one of them is first.
+  // With close timeouts candidates compete; with a wide spread one of them is first.
   const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
   const possible = FAULTS.filter((fault) => !isOutsideOfMachines(fault)).filter(
     (fault) => profile === 'all' || profile === 'members' || fault.profile === profile,
@@ -107,7 +107,7 @@ export function settingOf(
       : possible
           .filter(({ name }) => random.chance(shareOf(name, share, changesMembers)))
           .map(({ name }) => name);
-  // Now and then the operator makes a cluster of a single node.
+  // Some clusters begin with a single node.
   const nodes = changesMembers && random.chance(0.45) ? 1 : random.chance(0.7) ? 3 : 5;
   const setting = {
     nodes,
@@ -173,16 +173,16 @@ function outsideOfMachines(random: SeededRandom, profile: Profile): FaultName[] 
   });
 }
 
-/** For a schedule, which has its own trouble. */
+/** For a schedule, which brings its own faults. */
 export function undisturbed(setting: Setting): Setting {
   const nodes = Math.max(3, setting.nodes);
   return { ...setting, nodes, mixesSettings: false, lateApply: { chance: 0, maxMs: 0 } };
 }
 
-/** What one node's configuration may say instead of that of the others. */
+/** How one node's settings may differ from those of the others. */
 export type OwnSettings = Partial<Pick<Setting, 'raft' | 'storage' | 'limits'>>;
 
-/** The heartbeats of whoever leads are often enough for all. */
+/** Every leader's heartbeats are frequent enough for all nodes. */
 export function otherSettings({ raft }: Setting, random: SeededRandom): OwnSettings {
   const factor = random.pick([1, 1.5, 2.5]);
   return {

@@ -1,6 +1,6 @@
 /**
- * Clients of the cluster: each a real client library on a host of its own, calling one thing after another on few
- * keys, so that they meet. Every value begins with a token that is written once.
+ * The clients of a run: each has a real client library on a host of its own, and makes one call after another. They
+ * share few keys, so that their calls conflict. Every value begins with a unique token.
  */
 import type { PutResult, RaftreeClient, WriteResult } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
@@ -11,7 +11,7 @@ import type { RunCluster } from '../run/run-cluster.js';
 import type { WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
-/** Failures that a healthy client library may report while the world is not healthy. */
+/** Errors that the client library may report while there are faults. */
 const EXPECTED_CODES = new Set([
   'TIMEOUT',
   'UNREACHABLE',
@@ -26,13 +26,13 @@ const EXPECTED_CODES = new Set([
   'ATTEMPT_TIMEOUT',
   'HELLO_TIMEOUT',
   'DISK_FULL',
-  // Only if an attempt may have been applied; otherwise the library goes on in a new session.
+  // Only if an attempt may have been applied; otherwise the library continues in a new session.
   'SESSION_EXPIRED',
 ]);
 
 type Consistency = 'linearizable' | 'lease' | 'follower';
 
-/** The levels at which the client library reads, all of them linearizable. */
+/** The read levels of the client library that are linearizable. */
 const COVERAGE_OF = {
   linearizable: 'linearizable reads',
   lease: 'reads by a lease of the client library',
@@ -64,14 +64,14 @@ export class Workload {
     for (let i = 1; i <= this.#options.clients; i++) this.#running.push(this.#run(`c${i}`));
   }
 
-  /** Resolves when every client has ended what it was doing. */
+  /** Resolves when all calls of the clients have ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#running);
     await this.#reader?.close();
   }
 
-  /** A read of every key at one node, all at once. */
+  /** Reads every key from one node, all at once. */
   async readAll(endpoint: string, consistency: Consistency): Promise<void> {
     this.#reader ??= this.#cluster.direct(this.#cluster.host('reader').env);
     const direct = this.#reader;
@@ -89,7 +89,7 @@ export class Workload {
     while (!this.#stopped) {
       await this.#cluster.sleep(random.float() * this.#options.maxThinkMs);
       await this.#call(name, client, direct);
-      // A pipelined pair now and then: two writes of one session under way at once.
+      // Sometimes two calls of one session are outstanding at once.
       if (random.chance(0.1))
         await Promise.all([this.#call(name, client, direct), this.#call(name, client, direct)]);
     }
@@ -164,7 +164,7 @@ export class Workload {
     });
   }
 
-  /** Operations that name a key again, and conditions, are what a batch's rules are about. */
+  /** A batch often names a key twice and has conditions: its rules are about those. */
   async #batch(name: string, client: RaftreeClient): Promise<void> {
     const { coverage } = this.#cluster;
     const operations = Array.from({ length: this.#random.between(2, 5) }, () => this.#part(name));
@@ -219,7 +219,7 @@ export class Workload {
     return level === 'lease' && !this.#options.hasLeaseReads ? 'linearizable' : level;
   }
 
-  /** A lease read goes to whoever leads, or to one who may believe that he does. */
+  /** A lease read goes to a node that believes that it leads. */
   async #directRead(name: string, direct: Direct, consistency: 'lease' | 'follower'): Promise<void> {
     const key = this.#key();
     const { leadingMachines, machines } = this.#cluster;
@@ -259,7 +259,7 @@ export class Workload {
     );
   }
 
-  /** A read of each key, at some moment between the call and the return: not of all of them at one moment. */
+  /** A scan reads each key at some moment between call and return, not all keys at one moment. */
   async #scan(name: string, client: RaftreeClient): Promise<void> {
     const keys = this.#keys;
     this.#cluster.coverage.count('scans');
@@ -296,7 +296,7 @@ export class Workload {
     trace.record(name, 'call', { operations: operations.map(inShort) });
     try {
       const { index, answers } = await work();
-      // Which of two processes answered cannot be told: nothing follows for either.
+      // It is not known which of two processes answered: nothing can be checked.
       if (before !== processName()) this.#forget(call);
       this.#history.end(call, this.#cluster.nowMs, { type: 'ok', index, answers });
       trace.record(name, 'return', {

@@ -32,7 +32,7 @@ export class SimClock implements Clock {
     this.#rate = rate;
   }
 
-  /** Forward: time that this clock counts and no timer noticed, as of a machine that was moved while it stood still. */
+  /** Moves the clock forward without running timers, as for a virtual machine that was paused and moved. */
   jump(byMs: number): void {
     this.#baseMs += byMs;
   }

@@ -22,7 +22,7 @@ export class Directory {
     this.changes.push(change);
   }
 
-  /** Makes changes durable: all, or those given that another sync has not made durable meanwhile. */
+  /** Makes changes durable: all, or those given. Another sync may have made some of them durable already. */
   sync(only: readonly NameChange[] = [...this.changes]): void {
     for (const change of only) {
       const at = this.changes.indexOf(change);

@@ -1,8 +1,8 @@
 /**
- * A disk that forgets, after Pebble's crashable MemFS. Per file it keeps what is written and what is synced; per
- * directory the names that are written and those that are synced. `powerCut` keeps of everything unsynced a random
- * *subset*: of a file's changed 512-byte blocks (so holes appear), of its size, and of a directory's changed names.
- * A durable write makes durable its own bytes only, whatever else its blocks hold.
+ * A disk that loses unsynced data when the power fails, after Pebble's crashable MemFS. It keeps the written and the
+ * synced bytes of each file, and the written and the synced names of each directory. `powerCut` keeps a random *subset*
+ * of what is not synced: of a file's changed 512-byte blocks (so there may be holes), of its size, and of a directory's
+ * changed names. A durable write makes its own bytes durable, and no other bytes of its blocks.
  */
 import { copyDirectory, Directory, find } from './directory.js';
 import { type SimFileSystemOptions, systemError } from './file-operation.js';
@@ -15,18 +15,18 @@ export class SimDisk {
   readonly #sockets = new Set<SocketFile>();
   #mounts = 0;
 
-  /** Views there have been of this disk and of those it is a copy of. */
+  /** How many views there were of this disk, and of the disks that it was copied from. */
   get mounts(): number {
     return this.#mounts;
   }
 
-  /** Whoever listens on a socket of this disk is dead. */
+  /** The processes that listened on sockets of this disk are dead. */
   endListeners(): void {
     for (const socket of this.#sockets) socket.isListening = false;
     this.#sockets.clear();
   }
 
-  /** Of one view. */
+  /** Called by a view that listens on a socket. */
   addListener(socket: SocketFile): void {
     this.#sockets.add(socket);
   }
@@ -37,12 +37,12 @@ export class SimDisk {
     return new SimFileSystem(this, options);
   }
 
-  /** The power fails now. Views of before must not be used again. */
+  /** The power fails now. Earlier views must not be used again. */
   powerCut(random: SeededRandom): void {
     this.root.powerCut(random);
   }
 
-  /** A copy of the disk as a power cut would leave it now; this one goes on. */
+  /** A copy as a power cut would leave the disk now. This disk is not changed. */
   powerCutClone(random: SeededRandom): SimDisk {
     const clone = this.clone();
     clone.powerCut(random);
@@ -74,7 +74,7 @@ export class SimDisk {
     return node instanceof Inode ? Buffer.from(node.content.subarray(0, node.sizeBytes)) : undefined;
   }
 
-  /** The file as it is now, for tests that damage it. */
+  /** Changes the written and the synced bytes of a file: for tests that damage it. */
   edit(path: string, change: (content: Buffer) => Buffer): void {
     const node = find(this.root, path);
     if (!(node instanceof Inode)) throw systemError('ENOENT', 'edit', path);

@@ -24,17 +24,17 @@ export interface FileOperation {
 }
 
 /**
- * What to do with an operation: `undefined` lets it happen; an Error is thrown in its place; `short` writes half of the
- * bytes, up to the end of a block, and then throws ENOSPC; `ignore` reports success and does nothing (a disk that lies
- * about syncs); `lose` is a sync that fails with EIO as Linux does it: the file still reads as written, but what was
- * not durable counts as clean from now on, so that the next sync succeeds without it.
+ * What happens in place of an operation. `undefined`: the operation itself. An Error is thrown. `short` writes half of
+ * the bytes, up to the end of a block, and throws ENOSPC. `ignore` reports success and does nothing: a disk that lies
+ * about syncs. `lose` is a sync that fails with EIO as on Linux: the file still reads as written, but its unsynced
+ * bytes count as clean, so that the next sync succeeds without them.
  */
 export type Fault = undefined | Error | 'short' | 'ignore' | 'lose';
 
 export interface SimFileSystemOptions {
   /** Asked before every operation. */
   readonly fault?: (operation: FileOperation) => Fault;
-  /** Waited for by every asynchronous operation: the disk's latency. */
+  /** Every asynchronous operation waits for it: the disk's latency. */
   readonly latency?: (operation: FileOperation) => Promise<void>;
 }
 

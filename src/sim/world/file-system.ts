@@ -1,6 +1,6 @@
 /**
- * One process' view of a simulated disk. A killed process' view is detached: what the dead process still tries fails,
- * and what it had written stays.
+ * One process' view of a simulated disk. When the process is killed its view is detached: later operations fail, and
+ * what it had written stays.
  */
 import type { BoundSocket, File, FileSystem, OpenMode } from '../../env/env.js';
 import { RaftreeError } from '../../env/errors.js';
@@ -45,7 +45,7 @@ export class SimFileSystem implements FileSystem {
     return this.#detached;
   }
 
-  /** The process hears of no completed operation until `resume`. */
+  /** No operation completes for the process until `resume`. */
   pause(): void {
     this.#resumed ??= new Promise((resolve) => {
       this.#resume = resolve;
@@ -80,7 +80,7 @@ export class SimFileSystem implements FileSystem {
   async delay(operation: FileOperation): Promise<void> {
     await this.#options.latency?.(operation);
     while (this.#resumed && !this.#detached) await this.#resumed;
-    // The dead never hear back.
+    // A dead process gets no answer.
     if (this.#detached) await new Promise<never>(() => {});
   }
 
@@ -182,7 +182,7 @@ export class SimFileSystem implements FileSystem {
     this.#parent(path, 'unlink').change({ kind: 'remove', name: baseName(path) });
   }
 
-  /** Name by name, as it really is: a crash leaves a part of the tree. */
+  /** Removes name by name, as real systems do: a crash leaves a part of the tree. */
   removeTree(path: string): void {
     const node = find(this.#disk.root, path);
     if (!node) return;

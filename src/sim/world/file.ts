@@ -110,7 +110,7 @@ export class SimFile implements File {
     if (fault === 'ignore') return;
     const bytes = Buffer.concat(chunks);
     const inode = this.#inode;
-    // A disk that fills up takes whole blocks.
+    // A disk that becomes full has written whole blocks.
     const middle = Math.floor((position + bytes.length / 2) / BLOCK_BYTES) * BLOCK_BYTES;
     const count = fault === 'short' ? Math.max(0, middle - position) : bytes.length;
     const end = position + count;

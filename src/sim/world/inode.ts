@@ -8,7 +8,7 @@ export interface Range {
   readonly end: number;
 }
 
-/** A sync under way, with the bytes and the size that it will make durable. */
+/** A sync that has begun, with the bytes and the size that it will make durable. */
 export interface Sync {
   readonly isWhole: boolean;
   /** The last write that it covers. */
@@ -17,7 +17,7 @@ export interface Sync {
   sizeBytes: number;
 }
 
-/** What a later sync has made durable is not taken back by an earlier one that ends after it. */
+/** An earlier sync may end after a later one. It must not replace what the later one has made durable. */
 function overlay(earlier: Sync, later: Sync): void {
   earlier.sizeBytes = Math.max(earlier.sizeBytes, later.sizeBytes);
   for (const piece of earlier.pieces) {
@@ -29,7 +29,7 @@ function overlay(earlier: Sync, later: Sync): void {
   }
 }
 
-/** A UNIX socket as a name on the disk. One of a copied disk, or of before a power cut, has no listener. */
+/** A UNIX socket: a name on the disk. After a copy or a power cut nobody listens on it. */
 export class SocketFile {
   isListening: boolean;
 
@@ -66,7 +66,7 @@ export class Inode {
     }
   }
 
-  /** A sync that starts now: of all that is written, or of some bytes only. */
+  /** Begins a sync of all written bytes, or of some bytes only. */
   beginSync(only?: Range): Sync {
     const blocks = [...this.dirty.keys()].map((block) => ({
       start: block * BLOCK_BYTES,
@@ -83,10 +83,10 @@ export class Inode {
     return sync;
   }
 
-  /** It has ended: what it covers is durable. */
+  /** The sync has ended: what it covers is durable. */
   endSync(sync: Sync): void {
     this.#syncs.delete(sync);
-    // Of two syncs that overlap, the one that began earlier may end later: it adds nothing to one of the whole file.
+    // Of two overlapping syncs the earlier may end later. It adds nothing to a later sync of the whole file.
     if (sync.upTo < this.syncedWrites) return;
     if (sync.isWhole) this.syncedWrites = sync.upTo;
     this.setDurableSize(sync.isWhole ? sync.sizeBytes : Math.max(sync.sizeBytes, this.durableSizeBytes));
@@ -97,7 +97,7 @@ export class Inode {
     for (const other of this.#syncs) if (other.upTo < sync.upTo) overlay(other, sync);
   }
 
-  /** Blocks without anything unsynced are not dirty any more. */
+  /** Blocks whose bytes are all synced are not dirty any more. */
   #clean(from: number, to: number, upTo: number): void {
     for (let block = Math.floor(from / BLOCK_BYTES); block * BLOCK_BYTES < to; block++) {
       if ((this.dirty.get(block) ?? 0) > upTo) continue;

@@ -20,7 +20,7 @@ export interface SimNetworkOptions {
   readonly minDelayMs?: number;
   readonly maxDelayMs?: number;
   readonly tcp?: 'ideal' | 'real';
-  /** Told of every chunk that arrives and every connection that is made or broken. */
+  /** Called for every chunk that arrives and every connection that opens or breaks. */
   readonly observe?: (event: NetworkEvent) => void;
 }
 
@@ -29,7 +29,7 @@ export interface NetworkEvent {
   readonly from: string;
   readonly to: string;
   readonly bytes?: Buffer;
-  /** Of bytes: which stream they are of, each connection having two. */
+  /** The stream of the bytes. Each connection has two, one per direction. */
   readonly stream?: number;
 }
 
@@ -39,14 +39,14 @@ const MAX_RETRANSMISSION_MS = 120_000;
 const MAX_RETRANSMISSIONS = 15;
 /** Linux: the first repetition of an attempt to connect. */
 const CONNECT_AGAIN_MS = 1000;
-/** What the system takes of what is written before it is sent. */
+/** So many written bytes the operating system holds before they are sent. */
 const SEND_BUFFER_BYTES = 1024 * 1024;
-/** On a narrow link streams take turns with so much. */
+/** On a narrow link streams take turns; each sends at most so much. */
 const SLICE_BYTES = 16 * 1024;
 
 interface Bandwidth {
   readonly bytesPerMs: number;
-  /** What was sent so far takes the link until then. */
+  /** Until then the link is busy with what was sent so far. */
   busyUntilMs: number;
 }
 
@@ -65,10 +65,10 @@ export class SimNetwork {
   /** The host that listened last on an address. */
   readonly #homes = new Map<string, string>();
   readonly #linkDelays = new Map<string, { readonly minMs: number; readonly maxMs: number }>();
-  /** What a paused host will find when it goes on. */
+  /** What will happen on a paused host when it resumes. */
   readonly #paused = new Map<string, (() => void)[]>();
   readonly #sockets = new Set<SimSocket>();
-  /** How often each host has been killed: what an earlier process of it still waits for never comes. */
+  /** How often each host was killed: an earlier process of a host gets no answer any more. */
   readonly #deaths = new Map<string, number>();
   #nextPort = 40_000;
   #nextStream = 1;
@@ -116,24 +116,24 @@ export class SimNetwork {
     return [...this.#cutLinks].map((link) => link.split('>') as [string, string]);
   }
 
-  /** A chunk from one host to the other takes so long; without a range, as long as everywhere. */
+  /** Sets the delay of chunks from one host to the other; without a range it is that of all links. */
   slow(from: string, to: string, range?: { readonly minMs: number; readonly maxMs: number }): void {
     if (range) this.#linkDelays.set(`${from}>${to}`, range);
     else this.#linkDelays.delete(`${from}>${to}`);
   }
 
-  /** The link carries so much, for all its streams together; without a number, any amount. */
+  /** Limits the bandwidth of a link, for all its streams together; without a number there is no limit. */
   narrow(from: string, to: string, bytesPerSecond?: number): void {
     if (bytesPerSecond === undefined) this.#bandwidths.delete(`${from}>${to}`);
     else this.#bandwidths.set(`${from}>${to}`, { bytesPerMs: bytesPerSecond / 1000, busyUntilMs: 0 });
   }
 
-  /** A firewall between two hosts forgets their connections: no byte and no reset passes on them any more. */
+  /** A firewall between two hosts loses their connections: no bytes and no resets pass on them any more. */
   forgetConnections(one: string, other: string): void {
     for (const socket of this.#sockets) if (isBetween(socket, one, other)) socket.isForgotten = true;
   }
 
-  /** Every connection between two hosts is reset; what was under way is lost. */
+  /** Resets every connection between two hosts. Bytes in transit are lost. */
   breakConnections(one: string, other: string): void {
     for (const socket of [...this.#sockets]) {
       if (isBetween(socket, one, other))
@@ -141,7 +141,7 @@ export class SimNetwork {
     }
   }
 
-  /** The host's process does nothing until `resume`; what arrives for it waits. */
+  /** The host's process does nothing until `resume`. What arrives meanwhile waits. */
   pause(host: string): void {
     if (!this.#paused.has(host)) this.#paused.set(host, []);
   }
@@ -170,9 +170,7 @@ export class SimNetwork {
     return this.#deaths.get(host) ?? 0;
   }
 
-  /**
-   * The host's process died: its listeners are gone and its peers see their connections reset, if a link leads there.
-   */
+  /** The host's process died: its listeners are gone. Its peers see resets, if the link to them is not cut. */
   kill(host: string): void {
     this.#deaths.set(host, this.#deathsOf(host) + 1);
     this.#paused.delete(host);
@@ -199,7 +197,7 @@ export class SimNetwork {
     return !isForgotten && !this.#isCut(host, peerHost);
   }
 
-  /** The other end is gone. This end learns it now, unless the link from there is cut: see the table on top. */
+  /** The other end is gone. This end sees it now, unless the link from there is cut: see the table above. */
   #reset(socket: SimSocket): void {
     socket.isOrphan = true;
     if (this.#isReal) this.#scheduler.after(KEEP_ALIVE_TIMEOUT_MS, () => this.#keepAliveFailed(socket));
@@ -210,7 +208,7 @@ export class SimNetwork {
     });
   }
 
-  /** While something is unsent it is that which is repeated. */
+  /** With unsent bytes TCP retransmits those instead of keep-alives. */
   #keepAliveFailed(socket: SimSocket): void {
     if (socket.outgoing.length > 0) return;
     const isUnheard = !this.#isThrough(socket) || this.#isCut(socket.peerHost, socket.host);
@@ -300,7 +298,7 @@ export class SimNetwork {
     return minMs + this.#random.float() * (maxMs - minMs);
   }
 
-  /** A socket wrote or its link was mended: one delivery is under way per direction, which keeps the order. */
+  /** A socket wrote, or its link was mended. There is one delivery at a time per direction, which keeps the order. */
   send(socket: SimSocket): void {
     this.#transmit(socket);
   }
@@ -336,7 +334,7 @@ export class SimNetwork {
         const count = this.#random.chance(0.2) ? this.#random.between(1, most) : most;
         socket.outgoing = count < waiting.length ? [waiting.subarray(count)] : [];
         if (peer) {
-          // Nobody else holds these bytes: `write` copied them.
+          // Not shared: `write` copied these bytes.
           const bytes = count < waiting.length ? waiting.subarray(0, count) : waiting;
           const { host, peerHost, stream } = socket;
           this.#observe({ kind: 'deliver', from: host, to: peerHost, bytes, stream });
@@ -356,7 +354,7 @@ export class SimNetwork {
     );
   }
 
-  /** How much of a stream may go next, and how long the link needs until it has gone. */
+  /** How many bytes of a stream are sent next, and how long the link needs for them. */
   #turnOnLink(socket: SimSocket): { sliceBytes: number; waitMs: number } {
     const bandwidth = this.#bandwidths.get(`${socket.host}>${socket.peerHost}`);
     if (!bandwidth) return { sliceBytes: Number.POSITIVE_INFINITY, waitMs: 0 };

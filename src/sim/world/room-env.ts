@@ -3,7 +3,7 @@ import { SimDisk } from './disk.js';
 import type { SimFileSystemOptions } from './file-operation.js';
 import { SimWorld } from './world.js';
 
-/** An env for one room under test: real enough, without a scheduler to run; its disk calls have no latency. */
+/** An env for tests of one room: a simulated disk without latency, real timers, and no scheduler to run. */
 export function roomEnv(
   seed: number,
   disk: SimDisk = new SimDisk(),

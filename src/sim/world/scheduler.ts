@@ -1,6 +1,7 @@
 /**
- * Virtual time: events in a heap, ordered by time and, at one time, by arrival. Nothing here waits: a simulated hour
- * takes as long as its events take to run. Promises that an event settles are run to their end before the next event.
+ * Virtual time: events in a heap, ordered by time, and by arrival where times are equal. Nothing waits: a simulated
+ * hour takes as long as its events take to run. All promises that an event settles run to their end before the next
+ * event.
  */
 import type { Clock, Timer, Timers } from '../../env/env.js';
 
@@ -50,7 +51,7 @@ export class Scheduler implements Clock, Timers {
     while (!done()) {
       const next = this.#heap[0];
       if (!next || next.atMs > limitMs) {
-        // A real turn may bring what the microtasks have not: whoever is done at this moment counts.
+        // A real turn of the event loop may settle what microtasks did not. What is done now counts.
         await breathe();
         if (this.#heap[0] === next) return done();
         continue;
@@ -119,13 +120,13 @@ export class Scheduler implements Clock, Timers {
   }
 }
 
-/** Resolves when every promise callback that is ready, and those they make ready, have run. */
+/** Resolves when all promise callbacks that are ready, and all that follow from them, have run. */
 function settle(): Promise<void> {
-  // Ticks run once no microtask is left, without a turn of the event loop, which costs ten times as much.
+  // nextTick runs when no microtask is left. A turn of the event loop would cost ten times as much.
   return new Promise((resolve) => process.nextTick(resolve));
 }
 
-/** One real turn of the event loop, for whoever else lives in this process. */
+/** One real turn of the event loop, for other work of this process. */
 function breathe(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -14,16 +14,16 @@ export class SimSocket implements Socket {
   outgoing: Buffer[] = [];
   inTransit = false;
   ended = false;
-  /** The other end is gone without having ended. */
+  /** The other end is gone, without an orderly end. */
   isOrphan = false;
-  /** Nothing passes on it. */
+  /** No bytes pass on it any more. */
   isForgotten = false;
-  /** Since bytes arrived last. */
+  /** Their number since bytes arrived last. */
   retransmissions = 0;
   awaitsRetransmission = false;
   readonly #sendBufferBytes: number;
   #closed = false;
-  /** The other end has ended, and what it sent before is still to be read. */
+  /** The other end has ended; what it sent before is not read yet. */
   #isLastChunkPending = false;
   #closeError: Error | undefined;
   #paused = false;
@@ -92,7 +92,7 @@ export class SimSocket implements Socket {
     this.#flushIncoming();
   }
 
-  /** The connection is over; after an orderly end, once all that was sent is read. */
+  /** Closes this end. After an orderly end it closes when everything that was sent is read. */
   close(error: Error | undefined): void {
     this.#flushIncoming();
     if (error === undefined && this.#incoming.length > 0) this.#isLastChunkPending = true;
@@ -107,7 +107,7 @@ export class SimSocket implements Socket {
     this.handler?.closed(error);
   }
 
-  /** The process behind this end is gone: nobody is called. */
+  /** The process of this end is gone: no callback runs any more. */
   die(): void {
     this.#closed = true;
     this.handler = undefined;

@@ -25,7 +25,7 @@ export class SimWorld {
   start(host: string, disk: SimDisk, options: SimFileSystemOptions = {}): SimProcess {
     const pid = this.#nextPid++;
     const fs = disk.mount(options);
-    // Unlike the pid this is not given again by another world that goes on with the disk.
+    // Pids repeat in another world that continues with the disk; start times do not.
     const startTime = String(disk.mounts);
     const identity = { pid, bootId: 'simulation', startTime, pidNamespace: '' };
     this.#alive.set(pid, startTime);
@@ -112,6 +112,6 @@ export interface SimProcess {
   resume(order?: 'timers first' | 'network first'): void;
   /** kill -9: no callback of this process runs again; what it wrote stays on its disk. */
   kill(): void;
-  /** As `kill`; the machine is silent until a process starts there again. What its disk keeps is the disk's matter. */
+  /** As `kill`, and the machine does not answer until a process starts there again. It does not change the disk. */
   losePower(): void;
 }
