@@ -1,5 +1,6 @@
 /// <reference types="node" preserve="true" />
 /** `raftree/client`: the client of a cluster. */
+export type { Outcome } from '../env/errors.js';
 export {
   type BatchResult,
   type GetResult,
