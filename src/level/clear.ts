@@ -1,10 +1,13 @@
-/** Deletes a range: what was there when it began, or at a snapshot, in batches of a turn of the event loop. */
+/**
+ * Deletes a range: what was there when it began, or at a snapshot. Tables that hold nothing else are removed whole,
+ * where that may be and is worth a flush; the keys that are left are deleted in batches of a turn of the event loop.
+ */
 import { NO_BYTES } from '../lsm/base/bytes.js';
 import type { Cursor } from '../lsm/base/cursor.js';
 import type { LsmTree } from '../lsm/lsm-tree.js';
 import { copyKeyOnly, type Entry, PAUSED } from '../lsm/read/iterator.js';
 import { DeletionBatch } from '../lsm/wal/write-batch.js';
-import { type EncodedRange, keyBounds } from './key-bounds.js';
+import { type EncodedRange, type KeyBounds, keyBounds } from './key-bounds.js';
 import { readOptions } from './level-snapshot.js';
 
 export interface EncodedClearOptions extends EncodedRange {
@@ -16,15 +19,28 @@ export interface EncodedClearOptions extends EncodedRange {
 /** Its key is in the batch already. */
 const ADDED: Entry = { key: NO_BYTES, value: NO_BYTES };
 
+/** Less than this is deleted key by key in less time than a flush takes. */
+const MUCH_BYTES = 256 * 1024;
+
+function holdsMuch(tree: LsmTree, { gt, gte = gt, lt, lte = lt }: KeyBounds): boolean {
+  const range = { ...(gte && { smallest: gte }), ...(lte && { largest: lte }) };
+  return tree.approximateSize(range) >= MUCH_BYTES;
+}
+
 export async function clear(tree: LsmTree, options: EncodedClearOptions): Promise<void> {
+  const { lastSequence } = tree;
+  const bounds = keyBounds(options);
+  const isWhole = options.limit < 0 && !options.reverse && options.snapshot === undefined;
+  if (isWhole && holdsMuch(tree, bounds)) await tree.dropTables(bounds);
   let deletions = new DeletionBatch();
-  const addKey = ({ keyBytes, keyStart, keyEnd }: Cursor) => {
-    deletions.add(keyBytes, keyStart, keyEnd);
+  const addKey = ({ keyBytes, keyStart, keyEnd, sequence }: Cursor) => {
+    // What was written since it began stays.
+    if (sequence <= lastSequence) deletions.add(keyBytes, keyStart, keyEnd);
     return ADDED;
   };
   // In reverse an entry is made of hidden versions, too, whose key may be deleted.
   const entries = tree.iteratorOf(options.reverse ? copyKeyOnly : addKey, {
-    ...keyBounds(options),
+    ...bounds,
     ...readOptions(options),
     ...(options.limit >= 0 ? { limit: options.limit } : {}),
     values: false,

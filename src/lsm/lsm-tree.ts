@@ -27,6 +27,7 @@ import {
   readOnlyError,
 } from './base/errors.js';
 import { writeCheckpoint } from './checkpoint.js';
+import { droppableTables, type RangeBounds } from './compaction/droppable-tables.js';
 import { Maintenance, type MaintenanceHost } from './compaction/maintenance.js';
 import { takeDirectory } from './directory/tree-directory.js';
 import type { WriteBuffer } from './memtable/write-buffer-budget.js';
@@ -53,7 +54,7 @@ import { type Snapshot, SnapshotList } from './read/snapshot-list.js';
 import { markWalEnd, nameWal, replayWal } from './recovery.js';
 import { contentStats, type LsmStats } from './stats.js';
 import { TableCache } from './table/table-cache.js';
-import type { TableMetadata } from './table/table-file.js';
+import type { TableFile, TableMetadata } from './table/table-file.js';
 import { type VerifyReport, verifyTree } from './tools/verify.js';
 import type { KeyRange } from './version/version.js';
 import { VersionSet } from './version/version-set.js';
@@ -85,10 +86,20 @@ const PASSED_TO_FLUSH = 65_536;
 const TOMBSTONES_TO_FLUSH = 0.25;
 
 const NEWEST: number = Number.MAX_SAFE_INTEGER;
+const NO_TABLES: ReadonlySet<TableFile> = new Set();
 
 function checkRange({ smallest, largest }: Partial<KeyRange>): void {
   if (smallest !== undefined) checkBytes(smallest, 'smallest');
   if (largest !== undefined) checkBytes(largest, 'largest');
+}
+
+/** The caller's may change while the tree waits. */
+function copyBounds({ gt, gte, lt, lte }: RangeBounds): RangeBounds {
+  for (const [name, bound] of Object.entries({ gt, gte, lt, lte })) {
+    if (bound !== undefined) checkBytes(bound, name);
+  }
+  const copy = (bound: Uint8Array | undefined) => bound && Buffer.from(bound);
+  return { gt: copy(gt), gte: copy(gte), lt: copy(lt), lte: copy(lte) };
 }
 
 export class LsmTree {
@@ -425,6 +436,26 @@ export class LsmTree {
     checkRange(range);
     await this.flush();
     await this.#maintenance.compactRange({ smallest: range.smallest, largest: range.largest });
+  }
+
+  /**
+   * Deletes part of what a range held at the call, or nothing: the tables that hold nothing else are removed whole, which
+   * costs one write of the MANIFEST. The rest is to be deleted key by key. Until then no older value shows. Readers see
+   * all of the removal or nothing of it, and after a crash what was written before it is there if it took effect.
+   * Resolves to the number of tables: 0 while snapshots are listed.
+   *
+   * Rejects as `flush`, or with `LSM_INVALID` for a bound that is none.
+   */
+  async dropTables(range: RangeBounds): Promise<number> {
+    this.#checkWritable();
+    const bounds = copyBounds(range);
+    const sequence = this.#lastVisible;
+    if (this.#snapshots.size > 0) return 0;
+    if (droppableTables(this.#versions.current, bounds, sequence, NO_TABLES).length === 0) return 0;
+    // So all that was written before the removal is durable before it, and in tables that can be removed.
+    await this.#flushAll();
+    this.#checkWritable();
+    return this.#background.add(this.#maintenance.dropTables(bounds, sequence));
   }
 
   /**

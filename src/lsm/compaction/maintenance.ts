@@ -15,10 +15,11 @@ import type { SnapshotList } from '../read/snapshot-list.js';
 import type { TableBuilderOptions } from '../table/table-builder.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableFile } from '../table/table-file.js';
-import { type KeyRange, sortedRuns, type Version } from '../version/version.js';
+import { type KeyRange, sortedRuns, totalBytes, type Version } from '../version/version.js';
 import type { VersionSet } from '../version/version-set.js';
 import { inputBytes, jobOf } from './compaction.js';
 import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
+import { droppableTables, type RangeBounds } from './droppable-tables.js';
 import { ABANDONED, type InlineOptions, InlineTableMaker, type TableMaker } from './table-maker.js';
 import { TableWorker, WorkerTableMaker } from './table-worker.js';
 
@@ -53,6 +54,7 @@ export interface MaintenanceStats {
 }
 
 const MOST_DOUBLINGS = 6;
+const NO_FILES: ReadonlySet<TableFile> = new Set();
 
 interface ManualCompaction {
   readonly range: KeyRange;
@@ -71,6 +73,10 @@ export class Maintenance {
   readonly #manual: ManualCompaction[] = [];
   #flushing: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
+  /** What the compaction that runs reads. */
+  #inputs: ReadonlySet<TableFile> = NO_FILES;
+  /** Removals of tables under way: meanwhile no compaction begins. */
+  #drops = 0;
   #stopped = false;
   #stopReason: unknown;
   #retries = 0;
@@ -110,7 +116,7 @@ export class Maintenance {
         this.kick();
       });
     }
-    if (!this.#compacting && this.#hasCompaction()) {
+    if (!this.#compacting && this.#drops === 0 && this.#hasCompaction()) {
       this.#compacting = this.#run(() => this.#compactAll()).finally(() => {
         this.#compacting = undefined;
         this.kick();
@@ -129,13 +135,58 @@ export class Maintenance {
   }
 
   /**
+   * Removes the tables of a range that `droppableTables` allows; resolves to their number, 0 if a snapshot is listed.
+   * What was written up to `lastSequence` must be in durable tables. Rejects with `LSM_READ_ONLY`.
+   */
+  async dropTables(bounds: RangeBounds, lastSequence: number): Promise<number> {
+    const { versions, snapshots } = this.#host;
+    this.#drops++;
+    try {
+      await this.#abandonUseless(bounds, lastSequence);
+      if (this.#stopped) throw this.#stopReason;
+      const removed = droppableTables(versions.current, bounds, lastSequence, this.#inputs);
+      if (removed.length === 0) return 0;
+      const isDone = await versions.remove(removed, () => snapshots.size > 0);
+      if (isDone) this.#host.changed();
+      return isDone ? removed.length : 0;
+    } catch (error) {
+      if (isDiskFull(error) || isOutOfDescriptors(error)) {
+        this.#retryLater(error);
+        throw isDiskFull(error) ? noSpaceError(error) : error;
+      }
+      if (!this.#stopped) this.#fail(error);
+      throw error;
+    } finally {
+      this.#drops--;
+      this.kick();
+    }
+  }
+
+  /**
+   * Gives up the running compaction if at least half of what it reads could be removed instead. So what is compacted in
+   * vain is at most twice what is removed.
+   */
+  async #abandonUseless(bounds: RangeBounds, lastSequence: number): Promise<void> {
+    if (this.#inputs.size === 0 || this.#manual.length > 0) return;
+    const { versions } = this.#host;
+    const removable = new Set(
+      droppableTables(versions.current, bounds, lastSequence, NO_FILES).map(({ number }) => number),
+    );
+    const inputs = [...this.#inputs];
+    const useless = inputs.filter((file) => removable.has(file.number));
+    if (2 * totalBytes(useless) < totalBytes(inputs)) return;
+    this.#maker.abandonCompaction();
+    await this.#compacting;
+  }
+
+  /**
    * Gives up a compaction between two blocks; a flush is completed. Resolves when nothing runs. Whoever waits for a
    * range to be compacted is told the first reason that there was to stop.
    */
   async stop(reason: unknown = closedError()): Promise<void> {
     if (!this.#stopped) this.#stopReason = reason;
     this.#stopped = true;
-    this.#maker.abandonCompactions();
+    this.#maker.abandonCompaction();
     await Promise.all([this.#flushing, this.#compacting]);
     this.#maker.close();
     for (const manual of this.#manual.splice(0)) manual.reject(this.#stopReason);
@@ -195,7 +246,7 @@ export class Maintenance {
 
   async #compactAll(): Promise<void> {
     for (;;) {
-      const plan = this.#stopped ? undefined : this.#nextPlan();
+      const plan = this.#stopped || this.#drops > 0 ? undefined : this.#nextPlan();
       if (!plan) return;
       const manual = this.#manual[0];
       try {
@@ -273,6 +324,7 @@ export class Maintenance {
     const { versions, snapshots, options } = this.#host;
     this.#host.checkDirectory();
     const version = versions.pin();
+    this.#inputs = new Set([...plan.upper, ...plan.lower]);
     try {
       const made = plan.isMove
         ? { tables: plan.upper.map((file) => file.metadata), threadId: undefined }
@@ -304,6 +356,7 @@ export class Maintenance {
         threadId: made.threadId,
       });
     } finally {
+      this.#inputs = NO_FILES;
       versions.unpin(version);
     }
     this.#resumed();
@@ -348,7 +401,7 @@ export class Maintenance {
   #fail(error: unknown): void {
     if (!this.#stopped) this.#stopReason = readOnlyError(error, 'notCommitted');
     this.#stopped = true;
-    this.#maker.abandonCompactions();
+    this.#maker.abandonCompaction();
     for (const manual of this.#manual.splice(0)) manual.reject(error);
     this.#host.failed(error);
   }

@@ -34,8 +34,8 @@ export interface TableMaker {
   flush(job: FlushJob): Promise<MadeTables>;
   /** Rejects with `ABANDONED` if it was given up. */
   compact(job: CompactionJob): Promise<MadeTables>;
-  /** Gives up the compaction that runs, and any later one. */
-  abandonCompactions(): void;
+  /** Gives up the compaction that runs, if it is not done yet. */
+  abandonCompaction(): void;
   /** Nothing is asked of it any more. */
   close(): void;
 }
@@ -66,7 +66,7 @@ export interface InlineOptions {
 export class InlineTableMaker implements TableMaker {
   readonly #options: InlineOptions;
   #flushing: Promise<unknown> | undefined;
-  #isAbandoned = false;
+  #compaction: { isAbandoned: boolean } | undefined;
   #stepStartMs = 0;
 
   constructor(options: InlineOptions) {
@@ -87,8 +87,10 @@ export class InlineTableMaker implements TableMaker {
   }
 
   async compact(job: CompactionJob): Promise<MadeTables> {
+    const compaction = { isAbandoned: false };
+    this.#compaction = compaction;
     const breathe = () => {
-      if (this.#isAbandoned) throw ABANDONED;
+      if (compaction.isAbandoned) throw ABANDONED;
       if (this.#flushing) return this.#flushing.then(() => {});
       return this.#options.flushWaits() ? this.#endOfTurn() : this.#pause();
     };
@@ -96,8 +98,8 @@ export class InlineTableMaker implements TableMaker {
     return { tables, threadId: undefined };
   }
 
-  abandonCompactions(): void {
-    this.#isAbandoned = true;
+  abandonCompaction(): void {
+    if (this.#compaction) this.#compaction.isAbandoned = true;
   }
 
   close(): void {}

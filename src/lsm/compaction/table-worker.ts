@@ -142,8 +142,7 @@ export class WorkerTableMaker implements TableMaker {
   readonly #options: WorkerMakerOptions;
   /** Does what a worker that has died does no more. */
   readonly #inline: InlineTableMaker;
-  #compaction: number | undefined;
-  #isAbandoned = false;
+  #compaction: { id: number | undefined; isAbandoned: boolean } | undefined;
   #hasToldOfDeath = false;
 
   constructor(worker: TableWorker, options: WorkerMakerOptions) {
@@ -170,14 +169,18 @@ export class WorkerTableMaker implements TableMaker {
   }
 
   async compact(job: CompactionJob): Promise<MadeTables> {
-    if (this.#isAbandoned) throw ABANDONED;
+    const compaction: { id: number | undefined; isAbandoned: boolean } = {
+      id: undefined,
+      isAbandoned: false,
+    };
+    this.#compaction = compaction;
     const request = () => ({ ...compactRequest(job), table: job.table, snapshots: job.snapshots });
     const started = (id: number) => {
-      this.#compaction = id;
+      compaction.id = id;
     };
     try {
       return await this.#run(mostOutputs(job), request, started, () => {
-        if (this.#isAbandoned) throw ABANDONED;
+        if (compaction.isAbandoned) throw ABANDONED;
         return this.#inline.compact(job);
       });
     } finally {
@@ -185,10 +188,11 @@ export class WorkerTableMaker implements TableMaker {
     }
   }
 
-  abandonCompactions(): void {
-    this.#isAbandoned = true;
-    this.#inline.abandonCompactions();
-    if (this.#compaction !== undefined) this.#worker.abandon(this.#compaction);
+  abandonCompaction(): void {
+    if (!this.#compaction) return;
+    this.#compaction.isAbandoned = true;
+    this.#inline.abandonCompaction();
+    if (this.#compaction.id !== undefined) this.#worker.abandon(this.#compaction.id);
   }
 
   close(): void {}

@@ -12,7 +12,14 @@ import { TableFile, tableName, tableNumber } from '../table/table-file.js';
 import { isWalName } from '../wal/wal.js';
 import { isTemporaryManifest, Manifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
 import { Version } from './version.js';
-import { editOf, FIRST_STATE, stateAfter, type TreeState, type VersionEdit } from './version-edit.js';
+import {
+  editOf,
+  FIRST_STATE,
+  type RemovedTable,
+  stateAfter,
+  type TreeState,
+  type VersionEdit,
+} from './version-edit.js';
 
 export interface VersionSetOptions {
   readonly env: Env;
@@ -117,13 +124,30 @@ export class VersionSet {
    * Makes an edit durable, then current. The tables it adds must be durable, with their names.
    * Throws `LSM_READ_ONLY` if the MANIFEST could not be written; from then on nothing is deleted.
    */
-  commit(edit: VersionEdit): Promise<void> {
-    const turn = this.#lastCommit.then(() => this.#commitNow(edit));
-    this.#lastCommit = turn.catch(() => {});
+  async commit(edit: VersionEdit): Promise<void> {
+    await this.#inTurn(() => this.#commitNow(edit, () => false));
+  }
+
+  /**
+   * As `commit`, of tables that are removed with what is in them, unless somebody needs them. That is asked before the
+   * edit is written, and once more when it is durable: then a second edit takes it back. In between nobody sees it.
+   * Resolves to whether they are removed.
+   */
+  remove(removed: readonly RemovedTable[], areNeeded: () => boolean): Promise<boolean> {
+    return this.#inTurn(() => this.#commitNow({ added: [], removed }, areNeeded));
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastCommit.then(work);
+    this.#lastCommit = turn.then(
+      () => {},
+      () => {},
+    );
     return turn;
   }
 
-  async #commitNow(edit: VersionEdit): Promise<void> {
+  async #commitNow(edit: VersionEdit, isRefused: () => boolean): Promise<boolean> {
+    if (isRefused()) return false;
     if (this.#failure !== undefined) throw readOnlyError(this.#failure, 'notCommitted');
     const moved = new Map<number, TableFile>();
     if (edit.removed.length > 0) for (const file of this.#current.files()) moved.set(file.number, file);
@@ -137,6 +161,12 @@ export class VersionSet {
       const isNew =
         (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...editOf(state) }));
       if (!isNew) await manifest?.append({ ...edit, nextFileNumber: this.#nextFileNumber });
+      if (isRefused()) {
+        const numbers = new Set(edit.removed.map((file) => file.number));
+        const back = wholeOf(this.#current).added.filter((file) => numbers.has(file.number));
+        await this.#manifest?.append({ added: back, removed: [] });
+        return false;
+      }
     } catch (error) {
       // Nothing is appended to what may have been made: a later try makes it anew.
       if (!manifest && (isDiskFull(error) || isOutOfDescriptors(error))) throw error;
@@ -145,6 +175,7 @@ export class VersionSet {
     }
     this.#state = state;
     this.#become(next);
+    return true;
   }
 
   /** From now on no file is removed: the directory may be somebody else's. */
