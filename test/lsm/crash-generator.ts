@@ -110,6 +110,7 @@ class Generator {
       [4, () => [{ kind: 'advance', slot, count: random.between(1, 20) }]],
       [2, () => [{ kind: 'seek', slot, key: this.#key() }]],
       [2, () => [this.#checkpoint()]],
+      [3, () => this.#clear()],
       [3, () => [{ kind: 'neighbour', writes: random.between(1, 10), valueBytes: random.between(0, 300) }]],
       [1, () => [{ kind: 'verify' }]],
       [2, () => [this.#reopening()]],
@@ -151,6 +152,15 @@ class Generator {
     const [smallest = '', largest = ''] = [this.#key(), this.#key()].sort();
     const range = random.chance(0.5) ? {} : { smallest, largest };
     return { kind: 'compact', ...range, behind: this.#isBehind() };
+  }
+
+  /** Mostly without snapshots, which forbid it. */
+  #clear(): Step[] {
+    const random = this.#random;
+    const { limit, ...range } = { limit: undefined, ...this.#range(), reverse: false };
+    const slots = random.chance(0.8) ? Array.from({ length: SLOTS }, (_, slot) => slot) : [];
+    const releases = slots.map((slot): Step => ({ kind: 'release', slot }));
+    return [...releases, { kind: 'clear', range: random.chance(0.3) ? { reverse: false } : range }];
   }
 
   #checkpoint(): Step {

@@ -55,6 +55,8 @@ export type Step =
       readonly largest?: string;
       readonly behind: boolean;
     }
+  /** Removes whole tables of a range, then deletes by key what the range held: what was removed is deleted again. */
+  | { readonly kind: 'clear'; readonly range: Range }
   | { readonly kind: 'read'; readonly keys: readonly string[]; readonly slot?: number }
   | { readonly kind: 'scan'; readonly range: Range; readonly slot?: number }
   | { readonly kind: 'snapshot'; readonly slot: number }

@@ -22,6 +22,21 @@ export class Model {
   #base: State = new Map();
   #baseSequence = 0;
   #batches: Batch[] = [];
+  /** A removal of tables under way, or of which it is not known: each of the keys may be gone after so many batches. */
+  #removal: { readonly keys: ReadonlySet<string>; readonly prefix: number } | undefined;
+
+  beginRemoval(keys: readonly string[]): void {
+    this.#removal = { keys: new Set(keys), prefix: this.#batches.length };
+  }
+
+  /** It is durable, and what was written before it. */
+  endRemoval(gone: readonly string[]): void {
+    this.#removal = undefined;
+    if (gone.length === 0) return;
+    const batch = this.begin(gone.map((key) => ({ key })));
+    batch.outcome = 'committed';
+    batch.survives = 'power';
+  }
 
   begin(changes: readonly Change[]): Batch {
     const batch: Batch = { changes, outcome: 'pending', survives: 'nothing', sequence: undefined };
@@ -68,7 +83,9 @@ export class Model {
     const states = this.#states();
     const least = 1 + this.#batches.findLastIndex((batch) => mustSurvive(batch, lost));
     const text = renderEntries(found);
-    const matches = states.flatMap((state, prefix) => (renderEntries(state) === text ? [prefix] : []));
+    const matches = states.flatMap((state, prefix) =>
+      renderEntries(state) === text || this.#isAfterRemoval(found, state, prefix) ? [prefix] : [],
+    );
     const allowed = matches.filter((prefix) => prefix >= least);
     const batches = `of ${this.#batches.length} batches ${least} had to survive`;
     if (matches.length === 0) return `what was recovered is no prefix of the history; ${batches}\n${text}`;
@@ -83,7 +100,20 @@ export class Model {
     this.#base = new Map(found);
     this.#baseSequence = lastSequence;
     this.#batches = [];
+    this.#removal = undefined;
     return undefined;
+  }
+
+  /** Whether it is a state of which the removal under way has taken some keys. */
+  #isAfterRemoval(found: Entries, state: Entries, prefix: number): boolean {
+    const removal = this.#removal;
+    if (!removal || prefix < removal.prefix) return false;
+    const written = new Set(
+      this.#batches.slice(removal.prefix, prefix).flatMap(({ changes }) => changes.map(({ key }) => key)),
+    );
+    const left = new Set(found.map(([key]) => key));
+    const expected = state.filter(([key]) => left.has(key) || !removal.keys.has(key) || written.has(key));
+    return renderEntries(expected) === renderEntries(found);
   }
 
   #sequenceAfter(prefix: number): number | undefined {

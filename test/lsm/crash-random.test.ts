@@ -28,6 +28,7 @@ test(`${SEEDS} random histories: what is recovered is a prefix, reads are right,
     ['write refused', 20],
     ['work behind', 60],
     ['closing in a hurry', 20],
+    ['tables removed', 12],
   ] as const) {
     assert.ok((counts.get(what) ?? 0) >= least, `${what}: ${counts.get(what)} times`);
   }

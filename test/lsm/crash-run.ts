@@ -42,7 +42,8 @@ export type Happening =
   | 'write at once'
   | 'write refused'
   | 'work behind'
-  | 'closing in a hurry';
+  | 'closing in a hurry'
+  | 'tables removed';
 
 /** What went wrong, or undefined. */
 export async function runHistory(history: History, options: RunOptions = {}): Promise<string | undefined> {
@@ -295,6 +296,8 @@ class Run {
         return this.#flush(step.behind);
       case 'compact':
         return this.#compact(step);
+      case 'clear':
+        return this.#clear(step.range);
       case 'read':
         return this.#read(step.keys, step.slot);
       case 'scan':
@@ -423,6 +426,34 @@ class Run {
         ? {}
         : { smallest: Buffer.from(smallest, 'latin1'), largest: Buffer.from(largest, 'latin1') };
     await this.#work(behind, this.#openTree.compactRange(range), () => {});
+  }
+
+  async #clear(range: Range): Promise<void> {
+    await this.#settle();
+    const before = this.#stateNow();
+    const keys = inRange(before, range).map(([key]) => key);
+    this.#model.beginRemoval(keys);
+    const { limit, reverse, ...bounds } = iteratorOptions(range);
+    let tables = 0;
+    const isDone = await this.#tolerate(
+      this.#openTree.dropTables(bounds).then((count) => {
+        tables = count;
+      }),
+    );
+    const now = this.#scanAll();
+    const left = new Map(now);
+    const gone = before.filter(([key]) => !left.has(key)).map(([key]) => key);
+    const expected = before.filter(([key]) => !gone.includes(key));
+    if (gone.some((key) => !keys.includes(key)) || renderEntries(now) !== renderEntries(expected)) {
+      this.#fail(`removing tables left\n${renderEntries(now)}\nof\n${renderEntries(before)}`);
+    }
+    if (tables === 0 && gone.length > 0) this.#fail('keys are gone, and no table was said to be removed');
+    if (isDone) this.#model.endRemoval(gone);
+    if (tables > 0) this.#options.happened?.('tables removed');
+    if (keys.length === 0) return;
+    const changes = keys.map((key) => ({ key }));
+    await this.#write({ kind: 'write', changes, durability: 'buffered', atOnce: false });
+    await this.#settle();
   }
 
   /** Waits; false if it failed as a failing disk may make it fail. */

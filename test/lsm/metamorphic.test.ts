@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type IteratorOptions, type LsmOptions, LsmTree, type Snapshot } from '../../src/lsm/index.js';
 import { generateHistory, randomOptions } from './crash-generator.js';
-import type { History } from './crash-history.js';
+import type { History, Range } from './crash-history.js';
 import { runHistory } from './crash-run.js';
 import { SeededRandom, TINY } from './tree-lab.js';
 
@@ -64,6 +64,19 @@ function entriesOf(tree: LsmTree, options: IteratorOptions = {}): string {
   return entries.map(({ key, value }) => `${key.toString('hex')}=${value.toString('hex')}`).join();
 }
 
+/** Whole tables, and then all keys, so that the sequences are the same whatever the tables were. */
+async function clear(tree: LsmTree, range: Range): Promise<void> {
+  const bounds = Object.fromEntries(
+    (['gt', 'gte', 'lt', 'lte'] as const).flatMap((name) => {
+      const key = range[name];
+      return key === undefined ? [] : [[name, bytes(key)]];
+    }),
+  );
+  const deletions = [...tree.iterator(bounds)].map(({ key }) => ({ type: 'delete', key }) as const);
+  await tree.dropTables(bounds);
+  if (deletions.length > 0) await tree.write(deletions);
+}
+
 /** What a checkpoint holds, made and read while all else goes on. */
 async function checkpointed(tree: LsmTree, directory: string, options: LsmOptions): Promise<string> {
   await tree.checkpoint(directory);
@@ -96,6 +109,7 @@ async function observeOnDisk(history: History, options: LsmOptions): Promise<str
       pending = [];
       if (step.kind === 'flush') await tree.flush();
       if (step.kind === 'compact') await tree.compactRange();
+      if (step.kind === 'clear') await clear(tree, step.range);
       if (step.kind === 'checkpoint')
         seen.push(await checkpointed(tree, path.join(folder, step.name), options));
       if (step.kind === 'snapshot') snapshots.push({ snapshot: tree.snapshot(), state: entriesOf(tree) });

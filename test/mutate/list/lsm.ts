@@ -2,6 +2,9 @@
 import { inFile, type Mutation } from '../mutation.js';
 
 const edit = inFile('lsm/version/version-edit.js');
+const droppable = inFile('lsm/compaction/droppable-tables.js');
+const versions = inFile('lsm/version/version-set.js');
+const tree = inFile('lsm/lsm-tree.js');
 const log = inFile('record/record-log.js');
 const repair = inFile('lsm/tools/repair.js');
 
@@ -28,5 +31,46 @@ export const LSM_MUTATIONS: readonly Mutation[] = [
     reason: 'what repair keeps was read a moment ago',
     patches: [repair('...(walIsKept && tree.walEnd && { walEnd: tree.walEnd }),', '')],
     killedBy: ['lsm/wal-end'],
+  },
+  {
+    name: 'a table is removed although an older one of a deeper level overlaps it',
+    reason: 'the range is deleted anyway',
+    patches: [droppable('!staying.some((older) => overlappingInOrder(older, file).length > 0) &&', '')],
+    killedBy: ['lsm/drop-tables'],
+  },
+  {
+    name: 'a table of level 0 is removed although an older one overlaps it',
+    reason: 'level 0 is searched whole',
+    patches: [droppable('(level > 0 || overlapping(kept, file).length === 0)', 'true')],
+    killedBy: ['lsm/drop-tables'],
+  },
+  {
+    name: 'a table that a compaction reads is removed',
+    reason: 'its file stays while it is read',
+    patches: [droppable('!inUse.has(file) &&', '')],
+    killedBy: ['lsm/drop-tables'],
+  },
+  {
+    name: 'a table with what was written since is removed',
+    reason: 'its keys lie in the range',
+    patches: [droppable('file.metadata.largestSequence <= lastSequence &&', '')],
+    killedBy: ['lsm/drop-tables'],
+  },
+  {
+    name: 'tables are removed before what was written earlier is durable',
+    reason: 'the removal itself is',
+    patches: [
+      tree(
+        'await this.#flushAll(); this.#checkWritable(); return this.#background.add',
+        'return this.#background.add',
+      ),
+    ],
+    killedBy: ['lsm/drop-tables'],
+  },
+  {
+    name: 'a snapshot that is taken while tables are removed is not asked for',
+    reason: 'there was none a moment ago',
+    patches: [versions('if (isRefused()) { const numbers', 'if (false) { const numbers')],
+    killedBy: ['lsm/drop-tables'],
   },
 ];
