@@ -439,10 +439,10 @@ export class LsmTree {
   }
 
   /**
-   * Deletes part of what a range held at the call, or nothing: the tables that hold nothing else are removed whole, which
-   * costs one write of the MANIFEST. The rest is to be deleted key by key. Until then no older value shows. Readers see
-   * all of the removal or nothing of it, and after a crash what was written before it is there if it took effect.
-   * Resolves to the number of tables: 0 while snapshots are listed.
+   * Deletes part of what a range held at the call, or nothing: the tables that hold nothing else are removed whole,
+   * by one write of the MANIFEST. The caller deletes the rest key by key. No older value appears in between. Readers
+   * see all of the removal or nothing of it. If it took effect before a crash, what was written before the call is
+   * there too. Resolves to the number of tables: 0 while snapshots are listed.
    *
    * Rejects as `flush`, or with `LSM_INVALID` for a bound that is none.
    */
