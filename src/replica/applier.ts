@@ -1,6 +1,6 @@
 /**
- * Gives committed entries to the state machine, one range at a time, however late that answers. While it is paused, the
- * next range waits. A checkpoint or a takeover of a snapshot has the state machine alone.
+ * Gives committed entries to the state machine, one range at a time. The state machine may answer late. While this is
+ * paused, the next range waits. During a checkpoint or the takeover of a snapshot nothing is applied.
  */
 import type { Entry } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
@@ -20,7 +20,7 @@ export class Applier<Result> {
   #applying: Promise<void> | undefined;
   /** Settles, and never rejects, when no checkpoint or takeover is under way. */
   #alone: Promise<unknown> = Promise.resolve();
-  /** Each is ended by a `resume`. */
+  /** Calls of `pause` without their `resume`. */
   #pauses = 0;
   #waiting: { readonly first: number; readonly last: number } | undefined;
   #closed = false;
@@ -33,12 +33,12 @@ export class Applier<Result> {
     return this.#pauses > 0;
   }
 
-  /** Settles, and never rejects, when the range is done that is being applied; undefined if none ever took time. */
+  /** Settles, and never rejects, when the current range is applied. Undefined if no range was applied late yet. */
   get applying(): Promise<void> | undefined {
     return this.#applying;
   }
 
-  /** No range comes before the one before it is applied. Throws what the log or the state machine throws. */
+  /** The caller waits for one range before it gives the next. Throws what the log or the state machine throws. */
   apply(first: number, last: number): void {
     if (this.isPaused) {
       this.#waiting = { first, last };
@@ -56,7 +56,7 @@ export class Applier<Result> {
       .catch((error: unknown) => core.fail(error));
   }
 
-  /** What is being applied goes on to its end. */
+  /** The current range is still applied to its end. */
   pause(): void {
     this.#pauses++;
   }
@@ -98,7 +98,7 @@ export class Applier<Result> {
     proposals.applied(first, entries, results);
   }
 
-  /** Begins nothing any more. */
+  /** Starts no more ranges. */
   close(): void {
     this.#closed = true;
   }

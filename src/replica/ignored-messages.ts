@@ -1,4 +1,4 @@
-/** Counts and logs the messages that do not count, so that an operator learns of a damaged or foreign node. */
+/** Counts and logs the messages that the core ignored, so that an operator learns of a damaged or foreign node. */
 import type { Clock, Logger } from '../env/env.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
 import { isAnswer } from '../raft/senders.js';
@@ -25,20 +25,20 @@ export class IgnoredMessages {
     this.#due = new OnceAMinute(clock);
   }
 
-  /** Since the start: of strangers, of absurd terms, of second leaders. */
+  /** Since the start, but for late messages of former leaders. */
   get count(): number {
     return this.#count;
   }
 
   /** Logs once a minute per node and reason, however often such messages come. */
   add(from: NodeId, { type, term }: ReplicaMessage, refusal: MessageRefusal, ownTerm: number): void {
-    // It only came late.
+    // A late message of a former leader is normal.
     if (refusal === 'notLeader') return;
     this.#count++;
     if (!this.#due.isDue(`${from} ${refusal} ${isAnswer(type)}`)) return;
     const fields = { from, type, term, refusal, ownTerm, refusedMessages: this.#count };
     const text = `a message of node ${from} does not count: ${BECAUSE[refusal]}`;
-    // Answers of one that was removed may still be on their way.
+    // Answers of a removed node may still arrive.
     if (refusal === 'stranger' && isAnswer(type)) this.#logger.debug(fields, text);
     else if (refusal === 'stranger') this.#logger.warn(fields, text);
     else this.#logger.error(fields, text);

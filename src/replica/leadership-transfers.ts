@@ -1,8 +1,8 @@
 /**
  * Callers that wait for a transfer of leadership. The core does the transfer; this tells the callers how it ended.
  *
- * There are two kinds. An operator names the voter that is to lead, and is told if it does not. A replica that is about
- * to stop takes any voter, and stops without one after an election timeout.
+ * There are two kinds. An operator names the voter that is to lead, and gets an error if it does not. A replica that is
+ * about to stop accepts any voter, and stops without a successor after an election timeout.
  */
 import type { Env, Timer } from '../env/env.js';
 import type { RaftreeError } from '../env/errors.js';
@@ -54,15 +54,15 @@ export class LeadershipTransfers {
     });
   }
 
-  /** Another node may lead, in the role that the core has reported. */
+  /** The core has reported a new status: perhaps another leader. */
   statusChanged(leader: NodeId): void {
     if (this.#requested && leader !== NOBODY) this.#endRequested(leader);
   }
 
-  /** The core's output is carried out. */
+  /** Called after each output of the core. */
   review({ isLeader, leader, term, transferTarget }: Leadership): void {
     const hasSuccessor = !isLeader && leader !== NOBODY;
-    // Nobody can take over; or it stepped down by itself, in its own term.
+    // No voter can take over, or this leader stepped down by itself, in its own term.
     const hasNoTarget = transferTarget === undefined && term === this.#beforeStop?.term;
     if (hasSuccessor || hasNoTarget) this.#endBeforeStop();
   }

@@ -1,7 +1,7 @@
 /**
- * When the log is cut, and how far: up to what the state machine keeps without it, as far as every member holds it, and
- * further only if the log has grown too large. Whoever lacks what is cut then gets a snapshot; what members need that
- * are given one now stays, up to a limit of its own.
+ * When the log is cut, and how far. Only entries are cut that the state machine holds durably. If every member holds
+ * them they are cut in any case, otherwise only if the log has grown too large: a member that lacks them then gets a
+ * snapshot. Entries that follow a snapshot in transfer stay, up to a limit of their own.
  */
 export interface LogState {
   /** The log starts after this entry. */
@@ -11,31 +11,32 @@ export interface LogState {
   /** Every member holds the log up to here. */
   readonly allMatchedIndex: number;
   readonly appliedIndex: number;
-  /** What the state machine keeps over a crash. */
+  /** The state machine holds this durably. */
   readonly durableIndex: number;
-  /** Members that are given a snapshot need the log after this entry; undefined if there are none. */
+  /** Members that are sent a snapshot need the log after this entry. Undefined if there are none. */
   readonly heldIndex: number | undefined;
 }
 
 export interface LogLimits {
-  /** A log larger than this makes the state machine flush and is cut, whoever may still lack entries of it … */
+  /** A larger log is cut although members lack entries of it, and for that the state machine is flushed. */
   readonly maxLogBytes: number;
   /**
-   * … but for members that are given a snapshot, which count only above this (it means nothing below `maxLogBytes`), …
+   * Up to this size, entries stay that members need after a snapshot which they are sent. It has no effect below
+   * `maxLogBytes`.
    */
   readonly maxSnapshotLogBytes: number;
-  /** … and but for this many: a member that is only a little behind is helped without a snapshot. */
+  /** The last entries, which stay in any case: a member that is a little behind then needs no snapshot. */
   readonly trailingEntries: number;
 }
 
 export interface CompactionPlan {
-  /** The last entry to go; undefined if the log stays as it is. */
+  /** The last entry to be cut. Undefined if none is. */
   readonly cutThrough: number | undefined;
-  /** The state machine keeps too little yet for what should be cut. */
+  /** The state machine does not hold enough durably for the cut that is wanted. */
   readonly needsFlush: boolean;
 }
 
-/** The log is cut when this many entries can go, fewer of a log above its limit: each cut costs a synced record. */
+/** The least entries in one cut, unless the log is above its limit: each cut costs a synced record. */
 const MIN_CUT_ENTRIES = 4096;
 
 export function planCompaction(state: LogState, limits: LogLimits): CompactionPlan {

@@ -24,7 +24,7 @@ export interface LogCutterParts {
   readonly peers: () => readonly PeerStatus[];
   readonly transfers: TransfersPort;
   readonly holds: SnapshotHolds;
-  /** A member with a snapshot that was silent for longer holds nothing back. */
+  /** After so much silence a member with a snapshot no longer keeps entries in the log. */
   readonly stallTimeoutMs: number;
 }
 
@@ -66,7 +66,7 @@ export class LogCutter {
     this.#giveUpSnapshots(cutThrough, sizeBytes, limits);
   }
 
-  /** Members that are given a snapshot, or have had one and are catching up, need the log after this entry. */
+  /** Members that are sent a snapshot, or that catch up after one, need the log after this entry. */
   #heldIndex({ trailingEntries }: LogLimits): number | undefined {
     const { env, log, holds, transfers, stallTimeoutMs } = this.#parts;
     if (holds.isEmpty) return undefined;

@@ -31,7 +31,7 @@ export class LogWriter {
     this.#parts = parts;
   }
 
-  /** Its entries can be read from the log at once. */
+  /** The entries can be read from the log at once. */
   write(batch: AppendBatch): void {
     // A snapshot replaces all batches that still wait: they must not be written after it.
     if (batch.snapshot) {
@@ -44,7 +44,7 @@ export class LogWriter {
     else this.#append(batch);
   }
 
-  /** Does not try again any more. */
+  /** Stops the retries. */
   close(): void {
     this.#closed = true;
     this.#diskFull?.cancel();

@@ -1,4 +1,4 @@
-/** Callers whose proposals are in the log and not applied yet, by index. */
+/** Callers whose proposals are in the log but not applied yet, by index. */
 import type { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { Applied } from './ports.js';

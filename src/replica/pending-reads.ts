@@ -1,5 +1,5 @@
 /**
- * Callers that wait for an index to read at: for the core to confirm it, and then for the state machine to reach it.
+ * Callers that wait for an index to read at. First the core confirms the index, then the state machine reaches it.
  */
 import type { RaftreeError } from '../env/errors.js';
 
@@ -41,7 +41,7 @@ export class PendingReads {
     if (count > 0) this.#confirmed.splice(0, count);
   }
 
-  /** Rejects those that were confirmed before that time: a node that nobody sends entries to never gets there. */
+  /** Rejects reads that were confirmed before that time: a node that gets no entries never reaches their index. */
   rejectConfirmedBefore(timeMs: number, error: () => RaftreeError): void {
     const overdue = this.#confirmed.filter(({ atMs }) => atMs < timeMs);
     if (overdue.length === 0) return;

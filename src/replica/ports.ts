@@ -1,4 +1,4 @@
-/** What a replica and its parts ask of each other, and what the rooms above ask of a replica. */
+/** The interfaces between a replica, its parts, and the rooms that use it. */
 import type { RaftreeError } from '../env/errors.js';
 import type { Configuration } from '../raft/configuration.js';
 import type { Input, NodeId, ReadLevel, Role, RoleStatus, StepResult } from '../raft/types.js';
@@ -36,7 +36,7 @@ export interface Applied<Result> {
   readonly result: Result;
 }
 
-/** A group, as those use it who write commands to it and read its state. */
+/** A group, as its writers and readers use it. */
 export interface CommandLog<Result> {
   /**
    * Replicates a command; resolves with the state machine's result once it is applied here.
@@ -51,7 +51,7 @@ export interface CommandLog<Result> {
   readIndex(level: ReadLevel): Promise<number>;
 }
 
-/** Calls replicas when their time has come: one timer for all of them. */
+/** Calls replicas when their ticks are due: one timer for all of them. */
 export interface TickSource {
   /**
    * Calls `tick` at the end of a turn, first at `dueMs`. It returns the time of the next tick. `isLate`: this process

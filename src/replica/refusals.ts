@@ -1,4 +1,4 @@
-/** What a replica's callers are told when it will not, or cannot, do what they asked. */
+/** The errors that a replica's callers get. */
 import { type Outcome, RaftreeError } from '../env/errors.js';
 import type { NodeId, Refusal } from '../raft/types.js';
 

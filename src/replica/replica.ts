@@ -81,9 +81,9 @@ export interface ReplicaParts<Result> {
   readonly ticks: TickSource;
   /** The disk of the node. */
   readonly diskSpace: DiskSpace;
-  /** True if this node has run before … */
+  /** This node has taken part in the group before. */
   readonly restarted: boolean;
-  /** … and may have promised for so long not to vote. */
+  /** How long an earlier process may have promised not to vote. */
   readonly promisedMs?: number;
 }
 
@@ -112,7 +112,7 @@ export class Replica<Result> implements CommandLog<Result> {
   /** The configuration that the host knows; undefined before the first drain. */
   #announced: Configuration | undefined;
   readonly #ticks: TickHandle;
-  /** Something happened since the last tick that the log's cutter, or the next tick, may have to look at. */
+  /** Since the last tick there was work: the next tick must not be late. */
   #isActive = true;
   #allMatchedIndex = 0;
   #stopped: RaftreeError | undefined;
@@ -171,12 +171,12 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#step({ type: 'tick' });
   }
 
-  /** In force: of everything that is applied. */
+  /** In force: all changes that are applied. */
   get configuration(): Configuration {
     return this.#raft.configuration;
   }
 
-  /** As of the core: the newest change of members that no restart can undo. */
+  /** Index of the newest configuration that no restart can undo, as the core knows it. */
   get settledConfiguration(): number {
     return this.#raft.settledConfiguration;
   }
@@ -214,7 +214,7 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#parts.stateMachine.durableIndex;
   }
 
-  /** Messages that did not count, since the start: of strangers, of absurd terms, of second leaders. */
+  /** Messages that the core ignored since the start: of strangers, of absurd terms, of second leaders. */
   get refusedMessages(): number {
     return this.#ignored.count;
   }
@@ -223,7 +223,7 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#raft.peers();
   }
 
-  /** Of a leader: up to where that member's log is known to equal this one, durably; 0 if nothing is known. */
+  /** Of a leader: up to this index the member's log equals this one, durably. 0 if that is not known. */
   matchIndexOf(node: NodeId): number {
     return this.#raft.matchIndexOf(node);
   }
@@ -234,7 +234,7 @@ export class Replica<Result> implements CommandLog<Result> {
 
   #propose(input: Input): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
-    // Before anything is appended: what the log already holds may have been sent, and its outcome is not known.
+    // Refused before it is appended. The outcome of what is in the log already is not known: it may have been sent.
     if (this.role === 'leader' && this.#parts.diskSpace.isFull) return Promise.reject(diskFull());
     return new Promise((resolve, reject) => {
       const result = this.#step(input);
@@ -302,7 +302,7 @@ export class Replica<Result> implements CommandLog<Result> {
       this.#ignored.add(from, message, result.ignored, this.term);
   }
 
-  /** The parts of a snapshot on its way do not reach the core, but count by the same rules. */
+  /** Messages of a snapshot transfer do not reach the core, but the same rules decide whether they count. */
   #receiveTransfer(from: NodeId, message: SnapshotTransferMessage): void {
     const ignored = this.#raft.refusalOf(this.#parts.env.clock.nowMs(), from, message);
     if (ignored !== undefined) {
@@ -311,7 +311,7 @@ export class Replica<Result> implements CommandLog<Result> {
     }
     switch (message.type) {
       case 'snapshotOffer':
-        // An old leader's does not count. The core judges the snapshot when it is whole.
+        // An offer of an old leader is ignored. The core judges the snapshot when it has arrived.
         if (message.term >= this.term) this.#receiver.offered(from, message);
         break;
       case 'snapshotChunk':
@@ -347,7 +347,7 @@ export class Replica<Result> implements CommandLog<Result> {
   #tick(isLate: boolean): number {
     this.#isActive = false;
     this.#step({ type: 'tick', isLate });
-    // A leader gets to what it has committed; a follower may have been removed, or cut off.
+    // A leader always reaches what it has committed. A follower may have been removed, or be cut off.
     if (this.role !== 'leader') {
       const patienceMs = 2 * this.#options.raft.electionTimeoutMaxMs;
       const sinceMs = this.#parts.env.clock.nowMs() - patienceMs;
@@ -356,7 +356,7 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#receiver.forgetUnneeded();
     if (!this.#stopped && !this.#applier.isPaused)
       this.#cutter.review(this.#allMatchedIndex, this.#options.logLimits());
-    // What a late tick did not judge, the next one does.
+    // A late tick does not judge silence: the next one must come soon.
     if (isLate) this.#isActive = true;
     return this.#tickDueMs;
   }
@@ -516,7 +516,7 @@ export class Replica<Result> implements CommandLog<Result> {
   }
 }
 
-/** More than heartbeats and votes. */
+/** Whether an output has more than heartbeats and votes. */
 function isWork({ append, apply, status, reads, snapshotsNeeded }: Output): boolean {
   return (
     append !== undefined ||

@@ -1,18 +1,18 @@
 /**
- * What the log keeps for members that are given a snapshot: everything after its last entry. From the moment when it is
- * made until they have caught up with the log; else it would be of no use by the time it is there.
+ * Entries that the log keeps for members that are sent a snapshot: all after the snapshot's last entry, from its
+ * creation until the member has caught up. Without them the snapshot would be useless when it arrives.
  */
 import type { NodeId, PeerStatus } from '../raft/types.js';
 
 export class SnapshotHolds {
-  /** Each needs the log after this entry. */
+  /** By member: it needs the log after this entry. */
   readonly #indexes = new Map<NodeId, number>();
 
   get isEmpty(): boolean {
     return this.#indexes.size === 0;
   }
 
-  /** Of a snapshot of this entry. */
+  /** The member is sent a snapshot of this entry. */
   hold(node: NodeId, index: number): void {
     this.#indexes.set(node, index);
   }
@@ -22,9 +22,9 @@ export class SnapshotHolds {
   }
 
   /**
-   * Lets go of those that have caught up (they hold the log up to `caughtUpIndex`), that were not heard from since that
-   * time, or that are no members any more (a node that does not lead has none). Returns the last entry that none of the
-   * others needs; undefined if there are none.
+   * Releases members that have caught up (they hold the log up to `caughtUpIndex`), that were silent since
+   * `heardSinceMs`, or that are no members any more (`peers` is empty if this node does not lead). Returns the last
+   * entry that no remaining member needs. Undefined if none remains.
    */
   review(peers: readonly PeerStatus[], caughtUpIndex: number, heardSinceMs: number): number | undefined {
     for (const [node, index] of this.#indexes) {
@@ -36,7 +36,7 @@ export class SnapshotHolds {
     return this.isEmpty ? undefined : Math.min(...this.#indexes.values());
   }
 
-  /** The log is cut up to this entry. Returns those that need more, and lets go of them. */
+  /** The log is cut up to this entry. Releases and returns the members that needed more. */
   cutThrough(index: number): NodeId[] {
     const lost = [...this.#indexes].filter(([, held]) => held < index).map(([node]) => node);
     for (const node of lost) this.#indexes.delete(node);

@@ -1,5 +1,5 @@
 /**
- * How a snapshot travels: as the files of a directory, in chunks, at the receiver's pace.
+ * How a snapshot is transferred: as the files of a directory, in chunks, at the receiver's pace.
  *
  *     sender                                  receiver
  *       | -- snapshotOffer: base, files ---------> |
@@ -7,8 +7,8 @@
  *       | -- snapshotChunk: bytes, checksum -----> |
  *       | <--------- snapshotWanted: file, offset -|   … and so on; `file` = number of files: it has everything
  *
- * Offered again while it is busy with what it has (a slow disk, the check of the whole), the receiver names an offset
- * beyond the end of the file: it lacks nothing now, and is still there.
+ * A receiver that is busy (a slow disk, the check of the whole) answers another offer with an offset beyond the end of
+ * the file. That means: send nothing now, this node is alive.
  */
 import type { SnapshotBase, WireMessage } from '../raft/types.js';
 
@@ -21,7 +21,7 @@ export interface SnapshotOffer {
   readonly type: 'snapshotOffer';
   /** The sender's. */
   readonly term: number;
-  /** Random: names these very files. Two checkpoints of one entry need not have the same bytes. */
+  /** Random id of these files. Two checkpoints of one entry may have different bytes. */
   readonly checkpoint: number;
   readonly snapshot: SnapshotBase;
   readonly files: readonly SnapshotFile[];

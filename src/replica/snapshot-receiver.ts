@@ -1,7 +1,7 @@
 /**
- * Receives a snapshot into a directory of its own. Chunks are checked and written in order; the directory gets its
- * final name when every file in it is synced. Whether it then counts is the core's to decide, and a Raft-log record's
- * to say.
+ * Receives a snapshot into a directory of its own. Chunks are checked and written in order. The directory gets its
+ * final name when all files in it are synced. Then the core decides whether the snapshot is used; if so, a record of
+ * the Raft log names the directory.
  */
 import type { Env, File, Logger } from '../env/env.js';
 import { errorCode, errorMessage } from '../env/errors.js';
@@ -22,19 +22,19 @@ export interface SnapshotReceiverParts {
   /** Its `check` finds damage that the sender's disk did before the checksums of the chunks were taken. */
   readonly stateMachine: Pick<StateMachine<unknown>, 'check'>;
   readonly installer: {
-    /** All of it is durable under this name. */
+    /** All of the snapshot is durable under this name. */
     arrived(from: NodeId, term: number, snapshot: SnapshotBase, name: string): void;
   };
 }
 
 interface Incoming {
   readonly from: NodeId;
-  /** The sender's when it last offered it. */
+  /** The sender's term in its last offer. */
   term: number;
   readonly checkpoint: number;
   readonly snapshot: SnapshotBase;
   readonly files: readonly SnapshotFile[];
-  /** Of its directory, while it is not whole. */
+  /** Of the directory while the snapshot is not whole. */
   readonly name: string;
   file: number;
   offset: number;
@@ -45,9 +45,9 @@ const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const MAX_FILES = 100_000;
 /** Of all files of a snapshot together: 16 TiB. */
 const MAX_SNAPSHOT_BYTES = 2 ** 44;
-/** Nobody has written so many entries: a log that began there would have no numbers left. */
+/** No cluster writes so many entries. A log that began higher could run out of numbers. */
 const MAX_INDEX = 2 ** 50;
-/** Offers and chunks that wait for the disk. A sender sends one, and the next when it is asked for it. */
+/** Offers and chunks that wait for the disk. A sender sends the next chunk only when it is asked for it. */
 const MAX_WAITING_MESSAGES = 4;
 
 export class SnapshotReceiver {
@@ -81,7 +81,7 @@ export class SnapshotReceiver {
 
   chunk(from: NodeId, chunk: SnapshotChunk): void {
     if (this.#waiting >= MAX_WAITING_MESSAGES) return;
-    // Received memory is used again only after this turn's handlers; the bytes are written later.
+    // The received buffer is reused after this turn, and the bytes are written later: so they are copied.
     const bytes = Buffer.from(chunk.bytes);
     this.#enqueue(() => this.#take(from, { ...chunk, bytes }));
   }
@@ -90,7 +90,7 @@ export class SnapshotReceiver {
     return this.#incoming !== undefined || this.#waiting > 0;
   }
 
-  /** Lets go of what it has of a snapshot that the log has overtaken. */
+  /** Drops a partial snapshot of entries that the log has by now. */
   forgetUnneeded(): void {
     const incoming = this.#incoming;
     if (incoming && this.#waiting === 0 && incoming.snapshot.index <= this.#parts.core.commitIndex)
@@ -213,7 +213,7 @@ export class SnapshotReceiver {
   }
 }
 
-/** Before anything is made or kept. */
+/** What is wrong with an offer. Checked before anything is stored. */
 function faultOf({ term, snapshot, files }: SnapshotOffer): string | undefined {
   if (snapshot.index > MAX_INDEX) return `it ends with entry ${snapshot.index}`;
   if (snapshot.term > term) return `it ends with an entry of term ${snapshot.term}, which is yet to come`;

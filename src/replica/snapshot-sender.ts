@@ -1,6 +1,6 @@
 /**
- * Sends snapshots to members that need entries which the log no longer has: one checkpoint of the state machine, shared
- * by all transfers that are under way, removed after the last.
+ * Sends snapshots to members that need entries which the log no longer has. All transfers at one time share one
+ * checkpoint of the state machine. It is removed after the last.
  */
 import type { Env, File, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace } from '../env/errors.js';
@@ -15,7 +15,7 @@ export interface SnapshotLimits {
   readonly maxChunkBytes: number;
   /** Of each transfer. */
   readonly maxBytesPerSecond: number;
-  /** A transfer that makes no progress for so long is given up. */
+  /** A transfer without progress for this time is given up. */
   readonly stallTimeoutMs: number;
 }
 
@@ -52,33 +52,33 @@ interface Transfer {
   readonly node: NodeId;
   /** Until the next chunk may be sent, or the receiver must have answered. */
   timer: Timer | undefined;
-  /** Offers made since the receiver was heard last. */
+  /** Offers since the receiver's last answer. */
   unanswered: number;
-  /** Before this time the next chunk would exceed the rate. */
+  /** The earliest time of the next chunk, by the rate. */
   nextChunkMs: number;
-  /** The file of the last chunk, and where in it that ended. */
+  /** The file of the last chunk, and the end of the chunk in it. */
   sent: { readonly file: number; readonly offset: number };
-  /** The last chunk is on its way. */
+  /** The last chunk was sent. */
   isThrough: boolean;
-  /** After this time it does not count any more that the receiver says it is busy. */
+  /** After this time a receiver that says it is busy counts as silent. */
   busyUntilMs: number | undefined;
 }
 
-/** Within the time after which a silent receiver is given up. */
+/** Offers to a silent receiver before it is given up. */
 const MAX_OFFERS = 5;
 const MOST_DOUBLINGS = 6;
-/** So many snapshots in a row that could not be made because the state machine is read-only are enough. */
+/** After so many failed snapshots in a row because the state machine is read-only, the replica fails. */
 const MOST_READ_ONLY_TRIES = 20;
-/** A receiver may be busy for so many times as long as it may be silent, and longer with a large snapshot to check. */
+/** How long a receiver may be busy, in stall timeouts. The time to check a large snapshot comes on top. */
 const MAX_BUSY_STALLS = 10;
 const LEAST_CHECKED_BYTES_PER_SECOND = 1024 * 1024;
-/** A receiver that stalls is sent smaller chunks, down to this: its link may be narrow. */
+/** A receiver that stalled gets smaller chunks, down to this size: its link may be slow. */
 const LEAST_CHUNK_BYTES = 64 * 1024;
 
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
   readonly #transfers = new Map<NodeId, Transfer>();
-  /** For receivers that have stalled since they last had a whole snapshot. */
+  /** Of receivers that have stalled since their last complete snapshot. */
   readonly #chunkBytes = new Map<NodeId, number>();
   /** The earliest time to transfer leadership again: the other node may be no better, and transfer it back. */
   #nextTransferMs = 0;
@@ -130,7 +130,7 @@ export class SnapshotSender {
     }
     transfer.unanswered = 0;
     transfer.busyUntilMs = undefined;
-    // It had everything, and has thrown it away.
+    // It had all chunks and has discarded them: its check failed.
     if (transfer.isThrough && file === 0 && offset === 0) void this.#doubt(transfer, checkpoint);
     const { env } = this.#parts;
     const waitMs = transfer.nextChunkMs - env.clock.nowMs();
@@ -143,7 +143,7 @@ export class SnapshotSender {
     }
   }
 
-  /** How much of its snapshot a node was sent; undefined if it is sent none. */
+  /** How much of its snapshot a node was sent. Undefined if there is no transfer. */
   progressOf(node: NodeId): { readonly sentBytes: number; readonly snapshotBytes: number } | undefined {
     const sent = this.#transfers.get(node)?.sent;
     const checkpoint = this.#checkpoint;
@@ -152,7 +152,7 @@ export class SnapshotSender {
     return { sentBytes, snapshotBytes: checkpoint.sizeBytes };
   }
 
-  /** Ends a transfer that there may be: the node has come to the log, or what it is sent is of no use any more. */
+  /** Ends a transfer, if there is one: the node follows the log again, or the snapshot became useless. */
   end(node: NodeId, ok: boolean): void {
     const transfer = this.#transfers.get(node);
     if (transfer) this.#end(transfer, ok);
@@ -210,14 +210,14 @@ export class SnapshotSender {
     }
   }
 
-  /** Was it damaged on the way, or is it this node's own state that is? */
+  /** The receiver discarded the snapshot: checks whether it was damaged here. */
   async #doubt(transfer: Transfer, { name }: Checkpoint): Promise<void> {
     const { logger, source, directories } = this.#parts;
     transfer.isThrough = false;
     try {
       await source.check(directories.pathOf(name));
     } catch (error) {
-      // The directory may have been removed meanwhile: that says nothing.
+      // If the directory was removed meanwhile, the check says nothing.
       if (this.#closed || this.#checkpoint?.name !== name || errorCode(error) !== 'CORRUPTION') return;
       logger.error(
         { error: errorMessage(error) },
@@ -240,7 +240,7 @@ export class SnapshotSender {
     core.step({ type: 'transfer' });
   }
 
-  /** Not at once: whoever still needs a snapshot asks for one again as soon as it is told. */
+  /** Not at once: a member that still needs a snapshot gets another transfer as soon as this one has ended. */
   #giveUpLater(): void {
     const { env, limits } = this.#parts;
     for (const transfer of this.#transfers.values()) {
@@ -299,7 +299,7 @@ export class SnapshotSender {
     this.#expectProgress(transfer);
   }
 
-  /** It is there, but not for ever. */
+  /** The receiver is alive. Within a limit that counts as an answer. */
   #isBusy(transfer: Transfer, { sizeBytes }: Checkpoint): void {
     const { env, limits } = this.#parts;
     const nowMs = env.clock.nowMs();
@@ -309,7 +309,8 @@ export class SnapshotSender {
   }
 
   /**
-   * A message was lost if nothing comes: offered again, the receiver names what it lacks. In the end it is given up.
+   * Without an answer a message was lost. The offer is repeated, and the receiver answers what it lacks. After some
+   * offers the transfer is given up.
    */
   #expectProgress(transfer: Transfer): void {
     transfer.timer?.cancel();

@@ -1,19 +1,20 @@
 /**
- * What an embedding user implements: a deterministic machine, fed the same commands in the same order on every node.
+ * What an embedding user implements: a deterministic machine that gets the same commands in the same order on every
+ * node.
  */
 import type { Entry } from '../raft/types.js';
 
 export interface StateMachine<Result> {
-  /** The index up to which its state is complete now. After a restart: what has survived. */
+  /** The last entry that the state contains. After a restart: what has survived. */
   readonly appliedIndex: number;
-  /** The index up to which its state would survive a power cut. Never above `appliedIndex`. */
+  /** The last entry that would survive a power cut. Never above `appliedIndex`. */
   readonly durableIndex: number;
   /**
    * Applies entries in order, starting with index `first` = `appliedIndex` + 1; gives one result per entry. It may
    * answer later; no other call comes before. An error stops the replica: a machine that cannot apply has diverged.
    */
   apply(first: number, entries: readonly Entry[]): readonly Result[] | Promise<readonly Result[]>;
-  /** Makes what is applied durable, so that the log need not keep it. */
+  /** Makes all applied entries durable, so that the log need not keep them. */
   flush(): Promise<void>;
   /** Makes a new directory hold, durably, the state at exactly `appliedIndex`. Nothing is applied meanwhile. */
   checkpoint(directory: string): Promise<void>;
@@ -21,7 +22,7 @@ export interface StateMachine<Result> {
    * Throws `CORRUPTION` if a directory that `checkpoint` made, here or on another node, is damaged. Changes nothing.
    */
   check(directory: string): Promise<void>;
-  /** Takes the state in a directory, which stays in use, in place of its own. Nothing is applied meanwhile. */
+  /** Replaces the state by the one in a directory, which it uses from then on. Nothing is applied meanwhile. */
   restore(directory: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Requests of operators: who belongs to the cluster, and who leads it. */
+/** Requests of operators: changes of members, and transfers of leadership. */
 
 import {
   ADMINISTRATION_ERROR_OUTCOMES,
@@ -38,10 +38,10 @@ export interface AdminReplica {
 export interface AdminPeers {
   /** It is connected, and was heard from within an election timeout. */
   isHeard(node: NodeId): boolean;
-  /** The data folder that a node has shown which is connected and may belong here. */
+  /** The store id of a connected node. Undefined if it is not connected, or was not accepted. */
   storeIdOf(node: NodeId): string | undefined;
   /**
-   * The data folder of the node that answers at an address. Rejects with `MEMBER_UNREACHABLE` if it is not this one.
+   * The store id of the node that answers at an address. Rejects with `MEMBER_UNREACHABLE` if it is another node.
    */
   reach(node: NodeId, address: string): Promise<string>;
 }
@@ -53,13 +53,13 @@ export interface AdminParts {
   readonly peers: AdminPeers;
   /** The nodes of node.json. */
   readonly listed: readonly Member[];
-  /** So long a member may take to be heard, or a learner to catch up, before a change is refused. */
+  /** How long a change waits for a member to be heard, or for a learner to catch up, before it is refused. */
   readonly electionTimeoutMaxMs: number;
   /** What an error of the replica means for the caller. */
   readonly failure: (error: unknown) => KvError;
 }
 
-/** How long a change may take to settle, once it is applied, before its outcome is said to be unknown. */
+/** How long an applied change may take to settle. After that its outcome is reported as unknown. */
 const PATIENCE_MS = 10_000;
 const LOOK_AGAIN_MS = 20;
 
@@ -92,8 +92,8 @@ export class Admin implements Administration {
   }
 
   /**
-   * Decides by the newest configuration of the log, and ties the change to it: what another operator changes meanwhile
-   * makes it a `CHANGE_CONFLICT`.
+   * Decides by the newest configuration of the log, and ties the change to it. If another operator changes members
+   * meanwhile, the result is `CHANGE_CONFLICT`.
    */
   async #change(request: ChangeMembers): Promise<AdministrationDone> {
     const { force, changes: requested } = request;
@@ -109,7 +109,7 @@ export class Admin implements Administration {
       );
     const { changes, toReach } = plan();
     if (changes.length === 0) {
-      // An old leader may not know that it is not so any more.
+      // A former leader may not know the newest configuration: so the answer is confirmed like a read.
       await replica.readIndex('index');
       plan();
       return { type: 'done', index: expectedIndex, changed: false, warnings: [] };
@@ -154,7 +154,7 @@ export class Admin implements Administration {
     return configuration;
   }
 
-  /** What speaks against the plan now, after a while for whoever is late, but for that its result is not allowed. */
+  /** What speaks against the plan, after some time for nodes that are late. Undefined if nothing does. */
   async #problemOf(
     plan: () => MemberPlan,
     reached: ReadonlySet<NodeId>,
@@ -191,8 +191,8 @@ export class Admin implements Administration {
             'wait until `raftree member list` shows it near 0 behind',
         );
     }
-    // Whoever is heard may still wait for a snapshot, or for its disk: with such a majority nothing can be committed,
-    // and if this node is lost then, so is what was acknowledged.
+    // A node that is heard may still wait for a snapshot, or for its disk. With a majority of such nodes nothing can be
+    // committed, and if this node is lost then, acknowledged writes are lost.
     const problem = quorumProblem(replica.configuration, result, (node) => {
       if (node === nodeId || reached.has(node)) return undefined;
       if (!isHeard(node)) return 'silent';
@@ -203,8 +203,8 @@ export class Admin implements Administration {
   }
 
   /**
-   * Resolves when a quorum of the new members knows durably that the change is in force: whoever was removed may then
-   * be stopped, and all others restarted. A joint change has settled when it is left.
+   * Resolves when a quorum of the new members knows durably that the change is in force. Then removed nodes may be
+   * stopped, and all others restarted. A joint change has settled when the joint configuration is left.
    */
   async #settled(index: number): Promise<void> {
     const { replica, env } = this.#parts;

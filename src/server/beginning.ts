@@ -17,7 +17,7 @@ export interface BeginningParts {
   /** Makes the group durable, if the Raft log does not hold it. */
   readonly createGroup: (founders: readonly Founder[], incarnation: string) => Promise<void>;
   readonly openGroup: (restarted: boolean) => Promise<void>;
-  /** What this node tells of itself has changed. */
+  /** Sends this node's announcement again: it has changed. */
   readonly announce: () => void;
   readonly isClosing: () => boolean;
   readonly failed: (error: unknown) => void;

@@ -1,22 +1,22 @@
 /**
  * The birth of a cluster. It happens once: an incarnation, made at random, tells this cluster from every other one of
- * the same name, and from an earlier one whose data folders were emptied. Nobody votes before it is born.
+ * the same name, and from an earlier one whose data folders were emptied. No node votes before the birth.
  *
  *     untouched --> proposed --> born      the founder with the lowest id
  *     untouched --> adopted  --> born      the other founders
- *     untouched ---------------> born      who joins (node.json: join) a cluster that was born
+ *     untouched ---------------> born      a node that joins (node.json: join) a cluster that was born
  *
  * When all founders are there and untouched, the lowest one proposes an incarnation, and with it which data folder
- * (store id) each of them has. The others adopt it; when all have, it is born, and whoever has adopted is born when it
- * hears that. Each step is durable before it is told.
+ * (store id) each of them has. The others adopt it. When all have adopted, the lowest one is born; the others are born
+ * when they hear that. Each step is durable before it is announced.
  *
  * Why no two clusters mix, and no emptied folder takes part:
  *   - Born implies that the lowest founder heard `adopted` from all others, each with the folder that it had
- *     proposed. A founder whose folder was emptied, or that runs twice, has another folder: it adopts nothing, nobody
- *     listens to it, and it votes for nobody.
- *   - Who the founders are is durable with the first step. A node.json that lists others by then is refused
- *     (`checkFounders`), and an incarnation is never proposed again for others.
- *   - What nodes of another incarnation say is refused.
+ *     proposed. A founder whose folder was emptied, or that runs twice, has another folder: it adopts nothing, no node
+ *     listens to it, and it votes for no node.
+ *   - The founders are durable with the first step. A node.json that lists others later is refused (`checkFounders`),
+ *     and an incarnation is never proposed again for others.
+ *   - Announcements of another incarnation are refused.
  *
  * A founder that loses its folder before the others are born stops the birth for good: nothing was written yet, so all
  * founders are emptied and started again (`problem` says so).
@@ -37,7 +37,7 @@ export interface BirthState {
   readonly phase: BirthPhase;
   /** Empty while untouched; then 32 hexadecimal digits. */
   readonly incarnation: string;
-  /** Empty while untouched, and of who joins; ordered by id. */
+  /** Ordered by id. Empty while untouched, and for a node that joins. */
   readonly founders: readonly Founder[];
 }
 
@@ -73,7 +73,7 @@ export class Birth {
   readonly #options: BirthOptions;
   readonly #listed: readonly number[];
   #state: BirthState;
-  /** Of those that are connected. */
+  /** Of connected nodes. */
   readonly #heard = new Map<number, Heard>();
 
   constructor(options: BirthOptions) {
@@ -110,7 +110,7 @@ export class Birth {
     return this.#others.filter((id) => !this.#heard.has(id));
   }
 
-  /** Why this node has no part in the cluster that it found; undefined if it may still have. */
+  /** Why this node cannot take part in the cluster that it found. Undefined if it still can. */
   get problem(): string | undefined {
     if (this.#state.phase !== 'untouched' || this.#options.joins) return undefined;
     const [id] = [...this.#heard].find(([, { phase }]) => phase === 'born') ?? [];
@@ -129,7 +129,7 @@ export class Birth {
     );
   }
 
-  /** Takes what another node announces. Returns why the two must not speak to each other, or undefined. */
+  /** Another node's announcement. Returns why the two nodes refuse each other, or undefined. */
   heard(from: number, storeId: string, said: Announcement): string | undefined {
     const { incarnation, founders } = this.#state;
     if (said.incarnation !== '' && incarnation !== '' && said.incarnation !== incarnation) {
@@ -165,7 +165,7 @@ export class Birth {
     const { phase, incarnation, founders } = this.#state;
     const met = [...this.#heard.values()].find((said) => said.phase === 'born');
     if (joins) return met && { phase: 'born', incarnation: met.incarnation, founders: [] };
-    // Who the founders are was proposed with the incarnation.
+    // The founders were proposed with the incarnation.
     if (met) return met.incarnation === incarnation ? { ...this.#state, phase: 'born' } : undefined;
     const others = this.#others.map((id) => this.#heard.get(id));
     if (this.#listed[0] !== nodeId) {
@@ -181,7 +181,7 @@ export class Birth {
     return { phase: 'proposed', incarnation: this.#options.newIncarnation(), founders: proposal };
   }
 
-  /** It is durable. */
+  /** The state is durable. */
   enter(state: BirthState): void {
     this.#state = state;
   }
@@ -194,7 +194,7 @@ export class Birth {
     return (id === this.#options.nodeId ? this.#options.storeId : this.#heard.get(id)?.storeId) ?? '';
   }
 
-  /** Whether what has begun, if anything has, is to have this data folder for this node. */
+  /** Whether an announced birth, if it has begun, names this data folder for this node. */
   #isNamedBy({ phase, founders }: Announcement): boolean {
     const { nodeId, storeId } = this.#options;
     return (

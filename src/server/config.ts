@@ -20,7 +20,7 @@ const MIB = 1024 * KIB;
 const REQUESTS_IN_BUFFERS = 8;
 
 const address = z.string().refine(isAddress, { error: 'expected "host:port" with a port from 0 to 65535' });
-/** One that the others are told. */
+/** An address that the others use. */
 const toldAddress = address.superRefine((value, context) => {
   const problem = isAddress(value) ? addressProblem(value) : undefined;
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
@@ -41,11 +41,11 @@ const schema = z
       .max(9),
     /** The node joins a cluster that runs: `nodes` only says where to find the others; a leader must add it. */
     join: z.boolean().default(false),
-    /** Where this node listens, if that differs from the addresses the others are told. */
+    /** Where this node listens, if that differs from the addresses that the others use. */
     listen: z.strictObject({ client: address.optional(), peer: address.optional() }).default({}),
     security: z
       .strictObject({
-        /** What all nodes of the cluster know. Several: the first one is proven, all are accepted. */
+        /** The cluster secret. Of several, the first one is used for own proofs, and all are accepted. */
         clusterSecret: z
           .union([z.string(), z.array(z.string()).min(1).max(MAX_SECRETS)], {
             error: `expected a text, or a list of at most ${MAX_SECRETS}`,
@@ -72,7 +72,7 @@ const schema = z
         maxConnections: z.int().min(1).max(100_000).default(4096),
         /** From one address other than this machine's. */
         maxConnectionsPerAddress: z.int().min(1).max(100_000).default(1024),
-        /** What all connections hold together: read, under way, not sent. Default: `bufferedBytesOf`. */
+        /** What all connections buffer together: received, in progress, unsent. Default: `bufferedBytesOf`. */
         maxBufferedBytes: byteCount(16 * MIB, 64 * 1024 * MIB).optional(),
         /** A client that sends nothing, not even a ping, for so long is disconnected. */
         clientIdleTimeoutMs: milliseconds(1000, 7 * 24 * 3_600_000).default(600_000),
@@ -142,7 +142,7 @@ const schema = z
         `expected at least heartbeatMs more than electionTimeoutMinMs (${electionTimeoutMinMs + heartbeatMs})`,
       );
     }
-    // Longer, and the chunk is taken for lost before the next may be sent.
+    // With a longer time the chunk would count as lost before the next may be sent.
     const { snapshotChunkBytes, snapshotBytesPerSecond } = config.storage;
     const mostChunkBytes = Math.floor((snapshotBytesPerSecond * electionTimeoutMaxMs) / 1000);
     if (snapshotChunkBytes > mostChunkBytes) {

@@ -1,5 +1,5 @@
 /**
- * The folder in which a node keeps its state, and what is told when it cannot be used.
+ * The folder in which a node keeps its state, and the errors when it cannot be used.
  *
  *     LOCK.…              its holder
  *     identity.json       whose folder it is;  peers.json: the nodes it has met

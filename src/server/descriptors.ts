@@ -1,6 +1,6 @@
 /**
- * Descriptors of the process, shared out at start: connections must never take those that files need, since a log or a
- * table that cannot be opened stops writes. Clients get what is left, at most `limits.maxConnections`.
+ * File descriptors of the process, divided at start. Connections must never take descriptors that files need: a log or
+ * a table that cannot be opened stops writes. Clients get the rest, at most `limits.maxConnections`.
  */
 import { RaftreeError } from '../env/errors.js';
 

@@ -1,13 +1,13 @@
 /**
- * Who a data folder belongs to, and whom it knows.
+ * The identity of a data folder.
  *
  *     identity.json   cluster id, node id; the storage engine; the store id: random, made with the folder; how far the
  *                     birth of its cluster has come (birth.ts); for how long it may have promised not to vote; how
  *                     often it was started
- *     peers.json      whom it has met, and what they showed (known-peers.ts)
+ *     peers.json      the nodes it has met, and their store ids (known-peers.ts)
  *
- * A node that comes back under its old id with an empty folder has forgotten its votes; its new store id gives it away,
- * and it finds a cluster that was born without it. A folder of which a part is missing is damaged, never new.
+ * A node that returns under its old id with an empty folder has forgotten its votes. The others recognise it by its new
+ * store id, and it meets a cluster that was born already. A folder of which a part is missing is damaged, never new.
  */
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
@@ -106,14 +106,14 @@ export class FolderIdentity {
     return this.#content.birth ?? UNTOUCHED;
   }
 
-  /** For so long an earlier process may have promised not to vote; 0 if none has run. */
+  /** How long an earlier process may have promised not to vote. 0 if none has run. */
   get promisedMs(): number {
     return this.#content.promisedMs ?? 0;
   }
 
   /**
-   * Counts a start of this folder, durably: a copy of the folder, or an older one, comes with a number that was used.
-   * Returns the number; 0, which tells nothing, on a full disk. Throws what else the disk throws.
+   * Counts a start of this folder, durably. A copy of the folder, or an older version of it, repeats a number: that is
+   * how other nodes recognise it. Returns the number, or 0 (unknown) on a full disk. Throws other errors of the disk.
    */
   countStart(): number {
     const starts = (this.#content.starts ?? 0) + 1;
@@ -138,8 +138,8 @@ export class FolderIdentity {
   }
 
   /**
-   * Compares what the Raft log says with what is remembered of it; returns the state of the birth.
-   * Throws `CORRUPTION` if the log was begun and is gone, or is another cluster's.
+   * Compares the Raft log with the identity, and returns the state of the birth. Throws `CORRUPTION` if the log is
+   * missing, or is of another cluster.
    */
   checkLog(incarnation: string | undefined): BirthState {
     const { birth } = this.#content;
@@ -147,7 +147,7 @@ export class FolderIdentity {
       if (!birth || birth.phase === 'born') throw damaged(this.#directory, 'its Raft log is missing');
       return birth;
     }
-    // Begun by version 0.1, which knew no births.
+    // The folder is of version 0.1, which had no births.
     if (!birth) return { phase: 'born', incarnation, founders: [] };
     if (birth.phase === 'born' && !this.#env.fs.exists(`${this.#directory}/${PEERS_FILE}`))
       throw damaged(this.#directory, `${PEERS_FILE} is missing`);

@@ -2,7 +2,7 @@
 import type { Env } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 
-/** Whole and durable, or not at all. Throws what the disk throws. */
+/** Replaces a file atomically and durably. Throws what the disk throws. */
 export function replaceFile(env: Env, directory: string, name: string, content: unknown): void {
   const temporary = `${directory}/${name}.tmp`;
   if (env.fs.exists(temporary)) env.fs.unlink(temporary);

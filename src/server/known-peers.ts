@@ -1,11 +1,11 @@
 /**
- * Whom a node has met: the data folder that each other node showed, remembered durably before its first message counts.
+ * The nodes that a node has met, with their store ids. A store id is durable before the node's first message counts.
  *
  *     peers.json   by node id: the store id; how often that folder was started, and a random name of the last run; up
  *                  to which index it is known to hold what is committed
  *
- * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It shows in
- * a start that another run has used, or one that is over, and in a log that ends before what it acknowledged.
+ * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It is
+ * recognised by a start number that another run has used, and by a log that ends before what it acknowledged.
  */
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
@@ -13,7 +13,7 @@ import { readJson, replaceFile, unreadable } from './json-file.js';
 
 export const PEERS_FILE = 'peers.json';
 
-/** A data folder, and what its node says of its place in the cluster. */
+/** A store id, and what the node announces of its membership. */
 export interface Shown {
   readonly storeId: string;
   /** Of the configuration in force there. */
@@ -22,9 +22,9 @@ export interface Shown {
   readonly isMember: boolean;
 }
 
-/** What a node tells of itself. */
+/** What a node announces of itself. */
 export interface Run extends Shown {
-  /** How often its folder was started; 0: not told. */
+  /** How often its folder was started; 0: unknown. */
   readonly starts: number;
   /** Random, of this process. */
   readonly run: string;
@@ -45,7 +45,7 @@ const content = z.record(
   z.union([known, z.string().transform((storeId): Known => ({ storeId, starts: 0, run: '', holds: 0 }))]),
 );
 
-/** With more remembered, those of former members go. */
+/** Above this number, former members are forgotten. */
 const MAX_KNOWN = 1000;
 
 export class KnownPeers {
@@ -56,9 +56,9 @@ export class KnownPeers {
   #index = 0;
   #members: ReadonlySet<number> = new Set();
   #ofMembers: ReadonlyMap<number, string> = new Map();
-  /** Who is let in for what it says alone, with another folder than the one that is known here. */
+  /** Nodes that are accepted with a new folder because of their own announcement alone. */
   readonly #ahead = new Set<number>();
-  /** By node: its run that was taken for it last, by this process. */
+  /** By node: the run that this process accepted last. */
   readonly #metRuns = new Map<number, string>();
   /** Something changed that is not written yet. */
   #isDirty = false;
@@ -80,8 +80,8 @@ export class KnownPeers {
   }
 
   /**
-   * Why a node that shows this store is not the one that it says; undefined if it may be. A member of a newer
-   * configuration than the one in force here may have been removed meanwhile, and added again with another folder.
+   * Why a node with this store id is refused; undefined if it is not. A node that is a member in a newer configuration
+   * than the one in force here may have been removed, and added again with another folder.
    */
   refuse(nodeId: number, shown: Shown): string | undefined {
     if (this.isOther(nodeId, shown.storeId) && memberAt(shown) <= this.#index) {
@@ -94,15 +94,15 @@ export class KnownPeers {
   }
 
   /**
-   * Compares what a node shows; of a member that shows itself for the first time it remembers it, durably. Of nodes
-   * that are no members nothing is kept: whoever reaches the peer port may have any number of names. Returns what is
-   * wrong, or undefined. Throws what the disk throws.
+   * Compares a node with what is remembered of it. A member that is met for the first time is remembered, durably.
+   * Nothing is kept of nodes that are no members: anyone who reaches the peer port could make up any number of them.
+   * Returns what is wrong, or undefined. Throws what the disk throws.
    */
   remember(nodeId: number, shown: Run): string | undefined {
     const { storeId, starts, run } = shown;
     const refusal = this.refuse(nodeId, shown);
     if (refusal !== undefined) return refusal;
-    // What only the node itself says is not kept: the configuration that says so is on its way, or it was a lie.
+    // An announcement alone is not stored. If it is true, the configuration that confirms it will arrive.
     if (this.isOther(nodeId, storeId)) {
       this.#ahead.add(nodeId);
       return undefined;
@@ -135,9 +135,9 @@ export class KnownPeers {
   }
 
   /**
-   * That a node comes with the folder that is known, and without entries that it had acknowledged; undefined if not so.
-   * Only the first word of a run tells that: a later one may have been overtaken, on another connection, by what the
-   * same run has acknowledged since.
+   * The error for a node whose folder is known but lacks entries that it had acknowledged. Undefined if it lacks none.
+   * Only the first announcement of a run is judged: a later one may have been overtaken, on another connection, by
+   * acknowledgements of the same run.
    */
   lost(nodeId: number, { storeId, run, lastIndex }: Run): string | undefined {
     const before = this.#known.get(nodeId);
@@ -157,7 +157,7 @@ export class KnownPeers {
     this.#isDirty = true;
   }
 
-  /** What a disk does not take now is written the next time: only the store ids must be durable at once. */
+  /** A failed write is repeated with the next save: only the store ids must be durable at once. */
   save(): void {
     if (!this.#isDirty) return;
     try {
@@ -168,8 +168,8 @@ export class KnownPeers {
   }
 
   /**
-   * Who belongs to the cluster, and what the configuration in force says of the members' stores: that counts more than
-   * whom this node happens to have met.
+   * The members in force and their store ids in the configuration. These count more than the store ids that this node
+   * has met.
    */
   follow(
     index: number,
@@ -189,14 +189,14 @@ export class KnownPeers {
     for (const id of nodeIds) this.#known.delete(id);
   }
 
-  /** Who has this data folder, of all that are known. */
+  /** The known node with this store id. */
   ownerOf(storeId: string): number | undefined {
     for (const [id, expected] of this.#ofMembers) if (expected === storeId) return id;
     for (const [id, each] of this.#known) if (each.storeId === storeId) return id;
     return undefined;
   }
 
-  /** Takes over who has which store, durably: of the first members when the cluster begins, before any is met again. */
+  /** Remembers, durably, the store ids of the first members when the cluster begins. */
   begin(members: readonly { readonly id: number; readonly storeId: string }[]): void {
     const next = new Map(this.#known);
     for (const { id, storeId } of members) next.set(id, { storeId, starts: 0, run: '', holds: 0 });

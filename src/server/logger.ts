@@ -1,6 +1,6 @@
 /**
- * Structured logs by pino: lines for people on a terminal, JSON for everything else. Logs go to standard error. Nobody
- * who logs ever waits: see `LineOutput`.
+ * Structured logs by pino: lines for people on a terminal, JSON for everything else. Logs go to standard error. Logging
+ * never waits: see `LineOutput`.
  */
 import { pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';

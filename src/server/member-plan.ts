@@ -1,6 +1,6 @@
 /**
- * What a request to change members means for the configuration in force: which nodes become what, who is to be reached
- * or to catch up before, and whether the change leaves a quorum that is heard and holds the log now. Pure.
+ * What a request to change members means for the configuration in force: the changes, the nodes that must be reached or
+ * catch up before, and whether a quorum that is heard and holds the log remains. Pure.
  */
 import type { RequestedChange } from '../doors/ports.js';
 import { RaftreeError } from '../env/errors.js';
@@ -17,9 +17,9 @@ import type { NodeId } from '../raft/types.js';
 import { addressProblem, encodeNote, type Member, membersIn, sharedAddress } from './members.js';
 
 export interface MemberPlan {
-  /** None: the members are as asked for already. */
+  /** Empty if the members are already as requested. */
   readonly changes: readonly MemberChange[];
-  /** When all is done. */
+  /** The configuration after all changes. */
   readonly result: Configuration;
   /** New members, and members with a new peer address. */
   readonly toReach: readonly { readonly node: NodeId; readonly peer: string }[];
@@ -28,7 +28,7 @@ export interface MemberPlan {
 }
 
 /**
- * `listed` are the nodes of node.json; `storeIdOf` tells the data folder of a node, where it is known now.
+ * `listed` are the nodes of node.json. `storeIdOf` returns the store id of a node if it is known now.
  * Throws `ALREADY_MEMBER`, `NOT_A_MEMBER`, `CHANGE_INVALID` or `INVALID_REQUEST`: not committed.
  */
 export function planChanges(
@@ -65,7 +65,7 @@ export function planChanges(
     const isMoved = !present || present.client !== member.client || present.peer !== member.peer;
     if (present && isNew && (isMoved || wasVoter !== wantsVoter))
       throw isThere(present, wasVoter, wantsVoter);
-    // Of one that was added unseen the data folder is noted as soon as an operator names it while it is connected.
+    // A member that was added while it was not connected gets its store id when an operator names it again later.
     const isNoted = isNew || present?.storeId === member.storeId;
     if (present && !isMoved && isNoted && (type === 'update' || wasVoter === wantsVoter)) continue;
     if (isMoved) checkAddresses(member);
@@ -82,8 +82,8 @@ export function planChanges(
 }
 
 /**
- * What the change would risk: of the voters before or after it no majority is fit now; undefined if both are. The
- * change itself is agreed on by the voters before it. `faultOf` tells what is wrong with a node, as in `node 3 is …`.
+ * What the change would risk: no majority of the voters before it, or after it, is fit now. Undefined if both are. The
+ * voters before it agree on the change. `faultOf` says what is wrong with a node, as in `node 3 is …`.
  */
 export function quorumProblem(
   before: Configuration,

@@ -50,7 +50,7 @@ export function membersIn(configuration: Configuration, listed: readonly Member[
   });
 }
 
-/** Why others cannot be told this address of a node, and what to give instead; undefined if they can. */
+/** Why other nodes cannot use this address, and what to give instead. Undefined if they can. */
 export function addressProblem(address: string): string | undefined {
   try {
     const { host, port } = parseAddress(address);
@@ -64,7 +64,7 @@ export function addressProblem(address: string): string | undefined {
   }
 }
 
-/** The first address that is given twice, and by whom; undefined if each is its own. */
+/** The first address that two nodes share, and which nodes. Undefined if there is none. */
 export function sharedAddress(members: readonly Member[]): string | undefined {
   const owners = new Map<string, string>();
   for (const { id, client, peer } of members) {

@@ -21,7 +21,7 @@ export type MemberReplica = Pick<
 /** Connections with the other nodes. */
 export interface MemberConnections {
   setMembers(members: readonly PeerTarget[]): void;
-  /** What this node tells of itself has changed. */
+  /** Sends this node's announcement again: it has changed. */
   announce(): void;
 }
 
@@ -124,7 +124,7 @@ export class Membership {
     connections()?.setMembers(targets);
   }
 
-  /** Remembers what a member has acknowledged to this leader: what is committed of that, the member never loses. */
+  /** Remembers up to which committed entry a member has acknowledged: its log must never end before that. */
   acknowledgedBy(node: number): void {
     const { replica, known } = this.#parts;
     const present = replica();

@@ -1,8 +1,8 @@
 /**
- * One connection with another node, whoever dialled. After the hello both sides announce their birth (birth.ts), and
- * again when it changes; what the other says counts only if both are born in the same incarnation of the cluster.
- * Whoever shows another data folder than the one that it is known with is told nothing before its announcement is
- * accepted. Silence is noticed, and large messages let small ones pass.
+ * One connection with another node; either side may have dialled. After the hello both sides announce their birth
+ * (birth.ts), and again when it changes. Messages count only if both are born in the same incarnation of the cluster.
+ * A node with another store id than the known one gets no announcement before its own is accepted. Silence is noticed,
+ * and small messages overtake large ones.
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -19,7 +19,7 @@ import type { Announcement } from './birth.js';
 import { type KnownPeers, memberAt } from './known-peers.js';
 import { fromProtocol } from './raft-messages.js';
 
-/** What a connected node is told of this one. */
+/** What this node announces to a connected node. */
 export interface PeerAnnouncement extends Announcement {
   /** Its storage engine. */
   readonly engine: string;
@@ -41,11 +41,11 @@ export interface PeerConnectionParts {
   readonly announcement: () => PeerAnnouncement;
   /** The incarnation in which this node is born; empty before. It is asked for with each message. */
   readonly bornIn: () => string;
-  /** Another node's announcement. Returns why the two must not speak to each other, or undefined. */
+  /** Another node's announcement. Returns why the two nodes refuse each other, or undefined. */
   readonly announced: (from: number, storeId: string, said: PeerAnnouncement) => string | undefined;
   /** A node that had announced itself is not connected any more. */
   readonly left: (node: number) => void;
-  /** The other one says that this node's data folder has lost what it acknowledged. */
+  /** The other node says that this node's data folder has lost what it acknowledged. */
   readonly outdated: (error: RaftreeError) => void;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
 }
@@ -55,14 +55,14 @@ const MIN_CHECK_MS = 100;
 export class PeerConnection implements MessageHandler {
   readonly channel: Channel<OutboundMessage>;
   readonly #parts: PeerConnectionParts;
-  /** Those that are greeted, of all nodes. */
+  /** All connections whose handshake is done. */
   readonly #all: Set<PeerConnection>;
   readonly #accepted: () => void;
   readonly #watch: LinkWatch;
   #other: Hello | undefined;
   #said: PeerAnnouncement | undefined;
 
-  /** `accepted`: the other one has announced itself, and nothing speaks against it. */
+  /** `accepted` is called when the other node has announced itself and was accepted. */
   constructor(
     parts: PeerConnectionParts,
     all: Set<PeerConnection>,
@@ -85,22 +85,22 @@ export class PeerConnection implements MessageHandler {
     return this.#other?.storeId;
   }
 
-  /** The other one has announced itself, and nothing speaks against it. */
+  /** The other node has announced itself and was accepted. */
   get isAccepted(): boolean {
     return this.#said !== undefined;
   }
 
-  /** What it announced last. */
+  /** The last announcement of the other node. */
   get said(): PeerAnnouncement | undefined {
     return this.#said;
   }
 
-  /** Nothing has come for longer than it should. */
+  /** Nothing has arrived for too long. */
   get isSilent(): boolean {
     return this.#watch.isSilent;
   }
 
-  /** Both are born in the same incarnation of the cluster: what the other says counts. */
+  /** Both nodes are born in the same incarnation of the cluster: messages count. */
   get isOfSameBirth(): boolean {
     const bornIn = this.#parts.bornIn();
     return bornIn !== '' && this.#said?.phase === 'born' && this.#said.incarnation === bornIn;
@@ -169,7 +169,7 @@ export class PeerConnection implements MessageHandler {
     const isFirst = this.#said === undefined;
     const isUntold = isFirst && this.#isOther;
     this.#said = said;
-    // Only of its own cluster a node remembers who is who.
+    // Only nodes of the same cluster are remembered.
     if (this.isOfSameBirth) {
       const lost = known.lost(from, { ...said, storeId });
       const wrong = lost ?? this.#otherRun(from, said) ?? known.remember(from, { ...said, storeId });
@@ -177,7 +177,7 @@ export class PeerConnection implements MessageHandler {
         this.#said = undefined;
         throw new RaftreeError(lost ? 'STORE_OUTDATED' : 'IDENTITY_MISMATCH', wrong);
       }
-      // One id has one data folder: the one of the newer configuration.
+      // A node id has one data folder: the one in the newer configuration.
       for (const other of this.#others(from)) if (other.storeId !== storeId) other.channel.abort();
     }
     if (isUntold) this.announce();
@@ -194,7 +194,7 @@ export class PeerConnection implements MessageHandler {
     return [...this.#all].filter((other) => other !== this && other.node === node && other.isListenedTo);
   }
 
-  /** Of two runs of one folder the first that is met is listened to, while it is there. */
+  /** Of two runs of one folder, the first one counts while it is connected. */
   #otherRun(from: number, said: PeerAnnouncement): string | undefined {
     for (const other of this.#others(from)) {
       if (!other.#said || other.#said.run === said.run) continue;

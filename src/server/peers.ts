@@ -1,10 +1,10 @@
 /**
- * The connections between nodes. Every node dials the members that it knows of and sends on the connection it dialled.
- * A lost connection is dialled again, for ever, with a pause.
+ * The connections between nodes. Every node dials the members that it knows, and sends on the connection that it
+ * dialled. A lost connection is dialled again, after a pause, without end.
  *
- * Whoever has proven the cluster secret, is of this incarnation of the cluster, and is not known with another store, is
- * let in, member or not: a node that is behind may not know yet that its leader is a member. What of its messages
- * counts the core decides (raft/senders.ts). It is answered on the connection that it dialled.
+ * A node is accepted if it has proven the cluster secret, is of this incarnation of the cluster, and is not known with
+ * another store id. It need not be a member: a node that is behind may not know yet that its leader is a member. The
+ * core decides which of its messages count (raft/senders.ts). It is answered on the connection that it dialled.
  */
 import { type Address, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
@@ -26,14 +26,14 @@ export interface PeerOptions extends PeerConnectionParts {
   readonly logger: Logger;
   readonly identity: Identity;
   readonly budget: BufferBudget;
-  /** That others have dialled. */
+  /** Limit of connections that others have dialled. */
   readonly maxConnections: number;
   readonly security: ClusterSecrets;
   readonly electionTimeoutMaxMs: number;
   readonly unreachable: (node: number) => void;
 }
 
-/** A member, and where it is dialled: the first address that leads to it counts. */
+/** A member and its addresses, which are tried in turn. */
 export interface PeerTarget {
   readonly id: number;
   readonly addresses: readonly string[];
@@ -52,13 +52,13 @@ export class Peers {
   readonly #inbound = new Map<number, PeerConnection>();
   readonly #greeted = new Set<PeerConnection>();
   readonly #closings: OnceAMinute;
-  /** When each member last said something of the group's. */
+  /** When the last Raft message of each member arrived. */
   readonly #heardMs = new Map<number, number>();
-  /** Why each member was last turned away. */
+  /** Why each member was last refused. */
   readonly #refusals = new Map<number, string>();
   #unsendable = 0;
   #listener: ChannelListener | undefined;
-  /** Told when this node answers itself. */
+  /** Called when this node has connected to itself. */
   readonly #metItself = new Set<() => void>();
   #closed = false;
 
@@ -75,7 +75,7 @@ export class Peers {
     this.#closings = new OnceAMinute(options.env.clock);
   }
 
-  /** Dials the others, and hangs up on those that are none any more. */
+  /** Dials the other members, and closes connections to former ones. */
   setMembers(members: readonly PeerTarget[]): void {
     if (this.#closed) return;
     for (const { id, addresses } of members) {
@@ -94,26 +94,26 @@ export class Peers {
       this.#refusals.delete(id);
       void link.close();
     }
-    // Who was let in before it was a member, or before the members' stores were known here, may not be who it says.
+    // A node may have been accepted before it was a member, or before its store id was known: it is checked again.
     for (const connection of this.#greeted) if (!this.#isWhoItSays(connection)) connection.channel.abort();
   }
 
   #isWhoItSays({ node, storeId = '', said, isOfSameBirth }: PeerConnection): boolean {
     const { known, logger } = this.#options;
-    // Who has not announced itself is looked at when it does.
+    // Without an announcement it is checked when that arrives.
     if (node === undefined || said === undefined) return true;
     try {
       const shown = { ...said, storeId };
       const refusal = isOfSameBirth ? known.remember(node, shown) : known.refuse(node, shown);
       return refusal === undefined;
     } catch (error) {
-      // It is remembered when it comes again.
+      // It is remembered when it connects again.
       logger.warn({ peer: node }, `peers.json could not be written: ${errorMessage(error)}`);
       return false;
     }
   }
 
-  /** Accepts the others' connections. Rejects with the system's code. */
+  /** Accepts connections of other nodes. Rejects with the system's code. */
   async listen(address: Address): Promise<Address> {
     const { env, identity, security, logger, budget } = this.#options;
     const closings = new Tally<{ remote: string; message: string }>(
@@ -129,7 +129,7 @@ export class Peers {
       maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS,
       budget: { of: budget, kind: 'peer' },
       initialise: (channel) => {
-        // Anybody may connect: only whom this node dials may stop it.
+        // Any node may connect here. Only a node that this one dialled may report it as outdated.
         const parts = { ...this.#options, outdated() {} };
         const connection = new PeerConnection(parts, this.#greeted, channel, () => {
           if (connection.node !== undefined) this.#inbound.set(connection.node, connection);
@@ -150,7 +150,7 @@ export class Peers {
           else this.#inbound.delete(id);
         }
         const code = errorCode(reason) ?? 'ERROR';
-        // A node that is refused dials again and again, each time from another port.
+        // A refused node dials again and again, each time from another port.
         if (reason && this.#closings.isDue(`${hostOf(channel.remote)} ${code}`))
           closings.add(code, { remote: channel.remote, message: reason.message });
       },
@@ -181,37 +181,37 @@ export class Peers {
     return this.#unsendable;
   }
 
-  /** The birth of the cluster has come further here. */
+  /** Sends this node's announcement again: it has changed. */
   announce(): void {
     for (const connection of this.#greeted) connection.announce();
   }
 
-  /** The data folder that a node has shown which is connected and may belong here. */
+  /** The store id of a connected node. Undefined if it is not connected, or was not accepted. */
   storeIdOf(node: number): string | undefined {
     for (const connection of this.#greeted)
       if (connection.node === node && connection.isAccepted) return connection.storeId;
     return undefined;
   }
 
-  /** It is connected, of this cluster, and not silent. */
+  /** The node is connected, of this cluster, and not silent. */
   isConnected(node: number): boolean {
     return this.#connectionWith(node)?.isListenedTo === true;
   }
 
-  /** And something of the group's came from it within an election timeout. */
+  /** The node is connected, and a Raft message of it arrived within an election timeout. */
   isHeard(node: number): boolean {
     return (
       (this.heardMsAgo(node) ?? Infinity) <= this.#options.electionTimeoutMinMs && this.isConnected(node)
     );
   }
 
-  /** Undefined if it said nothing since it is a member, or this process began. */
+  /** Time since its last Raft message. Undefined if none arrived since it is a member, or since this process started. */
   heardMsAgo(node: number): number | undefined {
     const atMs = this.#heardMs.get(node);
     return atMs === undefined ? undefined : Math.max(0, Math.round(this.#options.env.clock.nowMs() - atMs));
   }
 
-  /** Why a member is not connected, or not listened to; empty if it is, or nothing is known. */
+  /** Why a member is not connected, or its messages do not count. Empty if there is no problem, or none is known. */
   problemOf(node: number): string {
     const connection = this.#connectionWith(node);
     if (!connection) return this.#refusals.get(node) ?? this.#links.get(node)?.failure ?? '';
@@ -231,8 +231,8 @@ export class Peers {
   }
 
   /**
-   * The data folder of the node that answers at an address; one that is just starting is waited for. Rejects with
-   * `MEMBER_UNREACHABLE` if nobody answers in time, or one that is not this node of this cluster, or cannot become it.
+   * The store id of the node that answers at an address. A node that is just starting is waited for. Rejects with
+   * `MEMBER_UNREACHABLE` if no node answers in time, or one that is not this node, or cannot become this member.
    */
   async reach(node: number, address: string): Promise<string> {
     const { env, electionTimeoutMaxMs } = this.#options;
@@ -303,7 +303,7 @@ export class Peers {
     }
   }
 
-  /** Why a node cannot become, or stay, this member with the data folder that it shows. */
+  /** Why a node with this store id cannot become, or stay, this member. */
   #unfit(node: number, storeId: string, said: PeerAnnouncement): string | undefined {
     const { phase, incarnation, joins } = said;
     const { known, announcement } = this.#options;
@@ -351,11 +351,11 @@ class PeerLink {
   readonly #greeted: Set<PeerConnection>;
   readonly #id: number;
   readonly addresses: readonly string[];
-  /** Counts the attempts that failed: another address is tried each time. */
+  /** Failed attempts: each one is followed by the next address. */
   #failures = 0;
-  /** Accepted, and so good for sending. */
+  /** Accepted: used for sending. */
   #connection: PeerConnection | undefined;
-  /** The newest, perhaps still waiting for the other side's hello. */
+  /** The newest connection, perhaps before the hello of the other side. */
   #dialled: Channel | undefined;
   #dialling: Promise<void> | undefined;
   #redialMs = MIN_REDIAL_MS;
@@ -378,7 +378,7 @@ class PeerLink {
     return this.#connection;
   }
 
-  /** Why there is no connection; undefined while there is one, or before the first attempt has failed. */
+  /** Why there is no connection. Undefined while there is one, and before the first failure. */
   get failure(): string | undefined {
     return this.#connection ? undefined : this.#lastFailures.get(this.addresses[0] ?? '');
   }
@@ -438,7 +438,7 @@ class PeerLink {
     if (wasConnected) this.#options.unreachable(this.#id);
     else this.#failures++;
     const failure = reason === undefined ? 'the other side closed' : errorMessage(reason);
-    // A peer that is down is dialled many times.
+    // A node that is down is dialled many times.
     if (wasConnected || this.#toldFailures.isDue(`${address} ${failure}`)) {
       this.#options.logger.warn(
         { peer: this.#id, address, code: errorCode(reason) },

@@ -1,4 +1,4 @@
-/** What replicas say to each other as the protocol carries it, and back. */
+/** Messages between replicas as messages of the protocol, and back. */
 import { RaftreeError } from '../env/errors.js';
 import { isCommandEntry } from '../kv/command.js';
 import type { OutboundMessage, Message as ProtocolMessage } from '../protocol/messages.js';
@@ -32,14 +32,15 @@ export interface GroupMessage {
   readonly message: ReplicaMessage;
 }
 
-/** Undefined for a message that is not between replicas. Throws `MALFORMED_MESSAGE` for what only looks like one. */
+/** Undefined for a message that is not between replicas. Throws `MALFORMED_MESSAGE` for one that cannot be decoded. */
 export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined {
   switch (message.type) {
     case 'append': {
       const entries = message.entries.map(({ term, kind, body }) => ({ term, kind: kindOf(kind), body }));
       for (const [i, { kind, body }] of entries.entries()) {
         if (kind === 'configuration') readable('append.entries', () => checkChange(body));
-        // What is committed already is void for all alike. But nothing of the kind becomes so with this node's help.
+        // A committed entry that is no command is void on all replicas. One that is not committed is refused here, so
+        // that this node does not help to commit it.
         const isCommitted = message.previousIndex + 1 + i <= message.commitIndex;
         if (kind === 'command' && !isCommitted && !isCommandEntry(body))
           throw malformed('append.entries cannot be read');
@@ -72,7 +73,7 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
   }
 }
 
-/** Throws for a change that no leader has made. */
+/** Throws for a change that no leader proposes. */
 function checkChange(body: Uint8Array): void {
   const { changes } = decodeChange(body);
   if (changes.some(({ node }) => node === 0)) throw new RangeError('0 is no node');

@@ -1,4 +1,4 @@
-/** What a node tells of itself: the answer to `status`, and a line in the log when its role changes. */
+/** The status of a node: the answer to `status`, and a line in the log when its role changes. */
 import { type Address, formatAddress, type Logger, parseAddress } from '../env/env.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import type { RoleStatus } from '../raft/types.js';
@@ -53,7 +53,7 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
         clientAddress: member.client,
         peerAddress: member.peer,
         matchIndex: matches.get(member.id) ?? 0,
-        // A leader hears its members all the time; the others only know whether they are connected.
+        // A leader hears its members all the time. The others only know whether they are connected.
         reachable: role === 'leader' ? peers.isHeard(member.id) : peers.isConnected(member.id),
         heardMsAgo: peers.heardMsAgo(member.id),
         problem: peers.problemOf(member.id),
@@ -66,7 +66,7 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
   };
 }
 
-/** The address that others are told; if it leaves the port open, with the real one. */
+/** The address that others use. If its port is 0, the real port is put in. */
 function ownPeerAddress({ config, membership, peerAddress }: StatusParts): string {
   const told = membership.find(config.nodeId)?.peer ?? '';
   if (!peerAddress || !told.endsWith(':0')) return told;

@@ -1,6 +1,6 @@
 /**
- * How much of the Raft log the groups of a node may keep together. While their sum is within the limit, no group has to
- * cut beyond what all its members hold. Above it those groups have to that hold at least an equal share.
+ * One limit for the logs of all groups of a node. While their sum is within the limit, a group cuts only entries that
+ * all its members hold. Above the limit, those groups cut more that hold at least an equal share of it.
  */
 import type { Clock } from '../env/env.js';
 import type { LogLimits } from '../replica/log-compaction.js';

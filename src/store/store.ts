@@ -56,14 +56,14 @@ export interface GroupTransport {
   send(to: NodeId, group: GroupId, message: ReplicaMessage): void;
 }
 
-/** Where the state machine of a group begins, or goes on. */
+/** What a state machine needs to open. */
 export interface StateMachineContext {
   readonly group: GroupId;
   /** Exists; empty for a new group. */
   readonly directory: string;
   /** The index at which an empty state machine of this group stands. */
   readonly emptyAt: number;
-  /** The Raft log has no entries up to here: the state machine must hold them. */
+  /** The Raft log lacks the entries up to here: the state machine must hold them. */
   readonly baseIndex: number;
   readonly diskSpace: DiskSpace;
 }
@@ -72,7 +72,7 @@ export interface StateMachineContext {
 export interface StoreHost {
   statusChanged(group: GroupId, status: RoleStatus): void;
   configurationChanged(group: GroupId, configuration: Configuration): void;
-  /** This group takes no part any more until the store is opened again. Others go on. */
+  /** This group takes no part until the store is opened again. Others go on. */
   groupFailed(group: GroupId, error: RaftreeError): void;
   /** No group can go on: the Raft log has failed, or the last group. Called at most once. */
   failed(error: RaftreeError): void;
@@ -261,12 +261,12 @@ export class Store<Machine extends StateMachine<Result>, Result> {
     for (const { replica } of this.#groups.values()) replica.stopCampaigning();
   }
 
-  /** Transfers the leadership of all groups. Resolves when the node may stop, as of each replica. */
+  /** Transfers the leadership of all groups. Resolves when all replicas may stop. */
   async transferBeforeStop(): Promise<void> {
     await Promise.all([...this.#groups.values()].map(({ replica }) => replica.transferBeforeStop()));
   }
 
-  /** Ends this node's part in a group until it is opened again. Rejects as the state machine does. */
+  /** Closes a group until it is opened again. Rejects as the state machine does. */
   async closeGroup(id: GroupId): Promise<void> {
     const group = this.#groups.get(id);
     if (!group) return;
