@@ -205,7 +205,7 @@ export class Peers {
     );
   }
 
-  /** Time since its last Raft message. Undefined if none arrived since it is a member, or since this process started. */
+  /** Time since its last Raft message. Undefined if none arrived since it is a member, or since this process began. */
   heardMsAgo(node: number): number | undefined {
     const atMs = this.#heardMs.get(node);
     return atMs === undefined ? undefined : Math.max(0, Math.round(this.#options.env.clock.nowMs() - atMs));
