@@ -31,10 +31,10 @@ import {
   type ReadOptions,
 } from './client-options.js';
 import { Connections } from './connections.js';
-import { isEmptyRange, type KeyRange, keyRange, rangeBehind } from './key-range.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
 import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
 import { Router, type Target } from './router.js';
+import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from './scan-range.js';
 import { SessionWriter, unexpected } from './session-writer.js';
 
 export interface PutResult {
@@ -191,7 +191,7 @@ export class RaftreeClient {
     const { reverse = false, keysOnly = false } = options;
     let left = options.limit ?? Number.POSITIVE_INFINITY;
     if (!(left >= 0)) throw invalid(`limit must not be negative, got ${left}`);
-    let range = keyRange(options);
+    let range = scanRange(options);
     while (left > 0 && !isEmptyRange(range)) {
       const limit = Math.min(left, this.#settings.pageEntries);
       const page = await this.#page(range, { limit, reverse, keysOnly }, options);
@@ -202,7 +202,7 @@ export class RaftreeClient {
       }
       const last = page.entries.at(-1);
       if (!page.more || !last) return;
-      range = rangeBehind(range, last.key, reverse);
+      range = rangeAfter(range, last.key, reverse);
     }
   }
 
@@ -327,7 +327,7 @@ export class RaftreeClient {
   }
 
   async #page(
-    range: KeyRange,
+    range: ScanRange,
     how: Pick<OutboundOf<'scan'>, 'limit' | 'reverse' | 'keysOnly'>,
     options: ReadOptions,
   ): Promise<MessageOf<'scanReply'>> {

@@ -3,7 +3,7 @@
  * that fails it says whether it may have been committed.
  */
 import { RaftreeError } from '../env/errors.js';
-import type { ReadLevel } from '../raft/types.js';
+import type { ReadMethod } from '../raft/types.js';
 import type { CommandLog } from '../replica/ports.js';
 import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js';
 import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
@@ -176,8 +176,8 @@ export class KvService {
     return this.#whilePending(caller, 'read', async () => {
       const refusal = this.#refusedRead(read);
       if (refusal) return refusal;
-      const level = READ_LEVELS[read.consistency];
-      if (level) await this.#parts.replica.readIndex(level);
+      const method = READ_METHODS[read.consistency];
+      if (method) await this.#parts.replica.readIndex(method);
       return undefined;
     });
   }
@@ -194,7 +194,7 @@ export class KvService {
     const keys = read.type === 'get' ? [read.key] : [read.from, read.to ?? NOTHING];
     if (!keys.every((key) => key instanceof Uint8Array))
       return kvError('INVALID_REQUEST', 'keys are bytes (Uint8Array)');
-    if (!Object.hasOwn(READ_LEVELS, read.consistency))
+    if (!Object.hasOwn(READ_METHODS, read.consistency))
       return kvError('INVALID_REQUEST', `there is no consistency "${read.consistency}"`);
     if (read.type === 'scan' && !(read.limit >= 0 && Number.isInteger(read.limit)))
       return kvError('INVALID_REQUEST', `the limit of a scan is a whole number from 0 on, not ${read.limit}`);
@@ -245,7 +245,7 @@ const MIN_PAGE_ENTRIES = 100;
 const MIN_PAGE_BYTES = 64 * 1024;
 
 /** How the replica confirms a read of each consistency. A stale read is not confirmed. */
-const READ_LEVELS: Record<Consistency, ReadLevel | undefined> = {
+const READ_METHODS: Record<Consistency, ReadMethod | undefined> = {
   linearizable: 'index',
   lease: 'lease',
   follower: 'follower',

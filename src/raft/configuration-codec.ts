@@ -3,26 +3,26 @@
  * Integers are little-endian.
  *
  *     change          transition u8 (1 auto, 2 joint, 3 jointExplicit) | changes u32 | member change ...
- *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | note bytes u32 (0xffffffff: none)
- *                     | note
+ *     member change   type u8 (1 addVoter, 2 addLearner, 3 remove) | node u32 | context bytes u32 (0xffffffff: none)
+ *                     | context
  *     configuration   autoLeave u8 | 4 × ( count u32 | node u32 ... ): voters, outgoing, learners, learnersNext
- *                     | notes u32 | ( node u32 | note bytes u32 | note ) ...
+ *                     | contexts u32 | ( node u32 | context bytes u32 | context ) ...
  *                     | index u64 (not in logs of version 0.1: 0)
  */
 import { RaftreeError } from '../env/errors.js';
-import type { Configuration, ConfigurationChange, MemberChange, Transition } from './configuration.js';
+import type { Configuration, ConfigurationChange, NodeChange, Transition } from './configuration.js';
 
 const TRANSITIONS: readonly Transition[] = ['auto', 'joint', 'jointExplicit'];
-const TYPES: readonly MemberChange['type'][] = ['addVoter', 'addLearner', 'remove'];
-const NO_NOTE = 0xffff_ffff;
+const TYPES: readonly NodeChange['type'][] = ['addVoter', 'addLearner', 'remove'];
+const NO_CONTEXT = 0xffff_ffff;
 
 export function encodeChange({ changes, transition }: ConfigurationChange): Buffer {
   const parts: Buffer[] = [Buffer.of(TRANSITIONS.indexOf(transition) + 1), uint32(changes.length)];
   for (const change of changes) {
     parts.push(Buffer.of(TYPES.indexOf(change.type) + 1), uint32(change.node));
-    const note = change.type === 'remove' ? undefined : change.note;
-    if (note === undefined) parts.push(uint32(NO_NOTE));
-    else parts.push(text(note));
+    const context = change.type === 'remove' ? undefined : change.context;
+    if (context === undefined) parts.push(uint32(NO_CONTEXT));
+    else parts.push(text(context));
   }
   return Buffer.concat(parts);
 }
@@ -32,14 +32,14 @@ export function decodeChange(bytes: Uint8Array): ConfigurationChange {
   const reader = new Reader(bytes);
   const transition = TRANSITIONS[reader.uint8() - 1];
   const count = reader.uint32();
-  const changes: MemberChange[] = [];
+  const changes: NodeChange[] = [];
   for (let i = 0; i < count; i++) {
     const type = TYPES[reader.uint8() - 1];
     const node = reader.uint32();
-    const noteBytes = reader.uint32();
-    const note = noteBytes === NO_NOTE ? undefined : reader.text(noteBytes);
+    const contextBytes = reader.uint32();
+    const context = contextBytes === NO_CONTEXT ? undefined : reader.text(contextBytes);
     if (!type) throw unreadable();
-    changes.push(note === undefined || type === 'remove' ? { type, node } : { type, node, note });
+    changes.push(context === undefined || type === 'remove' ? { type, node } : { type, node, context });
   }
   if (!transition) throw unreadable();
   reader.end();
@@ -47,13 +47,13 @@ export function decodeChange(bytes: Uint8Array): ConfigurationChange {
 }
 
 export function encodeConfiguration(configuration: Configuration): Buffer {
-  const { index, voters, outgoing, learners, learnersNext, autoLeave, notes } = configuration;
+  const { index, voters, outgoing, learners, learnersNext, autoLeave, contexts } = configuration;
   const parts: Buffer[] = [Buffer.of(autoLeave ? 1 : 0)];
   for (const ids of [voters, outgoing, learners, learnersNext])
     parts.push(uint32(ids.length), ...ids.map(uint32));
-  const noted = Object.entries(notes);
-  parts.push(uint32(noted.length));
-  for (const [id, note] of noted) parts.push(uint32(Number(id)), text(note));
+  const entries = Object.entries(contexts);
+  parts.push(uint32(entries.length));
+  for (const [id, context] of entries) parts.push(uint32(Number(id)), text(context));
   const place = Buffer.allocUnsafe(8);
   place.writeBigUInt64LE(BigInt(index), 0);
   return Buffer.concat([...parts, place]);
@@ -70,15 +70,15 @@ export function decodeConfiguration(bytes: Uint8Array): Configuration {
     return ids;
   });
   const [voters = [], outgoing = [], learners = [], learnersNext = []] = lists;
-  const notes: Record<number, string> = {};
-  const noted = reader.uint32();
-  for (let i = 0; i < noted; i++) {
+  const contexts: Record<number, string> = {};
+  const contextCount = reader.uint32();
+  for (let i = 0; i < contextCount; i++) {
     const id = reader.uint32();
-    notes[id] = reader.text(reader.uint32());
+    contexts[id] = reader.text(reader.uint32());
   }
   const index = reader.isAtEnd ? 0 : reader.uint53();
   reader.end();
-  return { index, voters, outgoing, learners, learnersNext, autoLeave, notes };
+  return { index, voters, outgoing, learners, learnersNext, autoLeave, contexts };
 }
 
 function uint32(value: number): Buffer {

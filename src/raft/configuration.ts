@@ -24,12 +24,12 @@ export interface Configuration {
   /** Whether the leader leaves this joint configuration by itself, as soon as it is applied. */
   readonly autoLeave: boolean;
   /** What the host stores for each member (its addresses). The core only passes it on. */
-  readonly notes: Readonly<Record<NodeId, string>>;
+  readonly contexts: Readonly<Record<NodeId, string>>;
 }
 
-export type MemberChange =
-  | { readonly type: 'addVoter'; readonly node: NodeId; readonly note?: string }
-  | { readonly type: 'addLearner'; readonly node: NodeId; readonly note?: string }
+export type NodeChange =
+  | { readonly type: 'addVoter'; readonly node: NodeId; readonly context?: string }
+  | { readonly type: 'addLearner'; readonly node: NodeId; readonly context?: string }
   | { readonly type: 'remove'; readonly node: NodeId };
 
 /**
@@ -41,13 +41,13 @@ export type Transition = 'auto' | 'joint' | 'jointExplicit';
 
 export interface ConfigurationChange {
   /** No changes: leave the joint configuration. */
-  readonly changes: readonly MemberChange[];
+  readonly changes: readonly NodeChange[];
   readonly transition: Transition;
 }
 
 export function configurationOf(
   voters: readonly NodeId[],
-  notes: Readonly<Record<NodeId, string>> = {},
+  contexts: Readonly<Record<NodeId, string>> = {},
 ): Configuration {
   return {
     index: 0,
@@ -56,7 +56,7 @@ export function configurationOf(
     learners: [],
     learnersNext: [],
     autoLeave: false,
-    notes,
+    contexts,
   };
 }
 
@@ -84,7 +84,7 @@ export function isLearner(configuration: Configuration, node: NodeId): boolean {
 }
 
 /** Throws `CONFIGURATION_CHANGE` if the changes need a joint configuration. */
-export function changeSimply(configuration: Configuration, changes: readonly MemberChange[]): Configuration {
+export function changeSimply(configuration: Configuration, changes: readonly NodeChange[]): Configuration {
   if (isJoint(configuration)) throw refused("can't apply simple config change in joint config");
   const next = checked(apply(configuration, changes));
   const before = new Set(configuration.voters);
@@ -99,7 +99,7 @@ export function changeSimply(configuration: Configuration, changes: readonly Mem
 export function enterJoint(
   configuration: Configuration,
   autoLeave: boolean,
-  changes: readonly MemberChange[],
+  changes: readonly NodeChange[],
 ): Configuration {
   if (isJoint(configuration)) throw refused('config is already joint');
   if (configuration.voters.length === 0) throw refused("can't make a zero-voter config joint");
@@ -110,7 +110,7 @@ export function enterJoint(
 export function leaveJoint(configuration: Configuration): Configuration {
   if (!isJoint(configuration)) throw refused("can't leave a non-joint config");
   const { learners, learnersNext } = configuration;
-  return withNotesOfMembers({
+  return withContextsOfMembers({
     ...configuration,
     outgoing: [],
     learners: ordered([...learners, ...learnersNext]),
@@ -132,15 +132,15 @@ export function applyChange(
   return enterJoint(configuration, transition !== 'jointExplicit', changes);
 }
 
-function apply(configuration: Configuration, changes: readonly MemberChange[]): Configuration {
+function apply(configuration: Configuration, changes: readonly NodeChange[]): Configuration {
   const voters = new Set(configuration.voters);
   const learners = new Set(configuration.learners);
   const learnersNext = new Set(configuration.learnersNext);
-  const notes: Record<NodeId, string> = { ...configuration.notes };
+  const contexts: Record<NodeId, string> = { ...configuration.contexts };
   for (const item of changes) {
     const { type, node } = item;
     if (node === 0) continue;
-    if (item.type !== 'remove' && item.note !== undefined) notes[node] = item.note;
+    if (item.type !== 'remove' && item.context !== undefined) contexts[node] = item.context;
     voters.delete(node);
     learners.delete(node);
     learnersNext.delete(node);
@@ -148,22 +148,22 @@ function apply(configuration: Configuration, changes: readonly MemberChange[]): 
     else if (type === 'addLearner' && configuration.outgoing.includes(node)) learnersNext.add(node);
     else if (type === 'addLearner') learners.add(node);
   }
-  return withNotesOfMembers({
+  return withContextsOfMembers({
     ...configuration,
     voters: ordered(voters),
     learners: ordered(learners),
     learnersNext: ordered(learnersNext),
-    notes,
+    contexts,
   });
 }
 
-function withNotesOfMembers(configuration: Configuration): Configuration {
-  const notes: Record<NodeId, string> = {};
+function withContextsOfMembers(configuration: Configuration): Configuration {
+  const contexts: Record<NodeId, string> = {};
   for (const id of membersOf(configuration)) {
-    const note = configuration.notes[id];
-    if (note !== undefined) notes[id] = note;
+    const context = configuration.contexts[id];
+    if (context !== undefined) contexts[id] = context;
   }
-  return { ...configuration, notes };
+  return { ...configuration, contexts };
 }
 
 function checked(configuration: Configuration): Configuration {

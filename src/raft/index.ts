@@ -4,7 +4,7 @@ export {
   type Configuration,
   type ConfigurationChange,
   configurationOf,
-  type MemberChange,
+  type NodeChange,
   type Transition,
 } from './configuration.js';
 export { Raft } from './raft.js';

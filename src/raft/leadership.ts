@@ -19,7 +19,7 @@ import type {
   Input,
   NodeId,
   RaftOptions,
-  ReadLevel,
+  ReadMethod,
   Refusal,
   StepResult,
 } from './types.js';
@@ -164,8 +164,8 @@ export class Leadership {
     this.#offerToBest(nowMs);
   }
 
-  read(nowMs: number, request: ReadRequest, level: ReadLevel): void {
-    if (level === 'lease' && this.#hasLease(nowMs))
+  read(nowMs: number, request: ReadRequest, method: ReadMethod): void {
+    if (method === 'lease' && this.#hasLease(nowMs))
       this.#answerRead({ ...request, index: this.#local.commit });
     else this.#reads.add(request);
   }

@@ -42,7 +42,7 @@ import {
   type RaftState,
   type ReadIndexReply,
   type ReadIndexRequest,
-  type ReadLevel,
+  type ReadMethod,
   type Refusal,
   type RequestVote,
   type Role,
@@ -228,7 +228,7 @@ export class Raft {
         this.#election.stopCampaigning();
         break;
       case 'read':
-        return this.#read(nowMs, input.id, input.level);
+        return this.#read(nowMs, input.id, input.method);
       case 'persisted':
         this.#persisted(nowMs, input.batch);
         break;
@@ -468,12 +468,12 @@ export class Raft {
 
   // Host
 
-  #read(nowMs: number, id: number, level: ReadLevel): StepResult {
+  #read(nowMs: number, id: number, method: ReadMethod): StepResult {
     if (this.#reads.pendingCount + this.#followerReads.count >= this.#options.maxPendingReads) {
       return this.#refused('overloaded');
     }
-    if (this.#leadership) this.#leadership.read(nowMs, { from: this.#local.id, id }, level);
-    else if (level !== 'follower' || this.leader === NOBODY) return this.#refused('notLeader');
+    if (this.#leadership) this.#leadership.read(nowMs, { from: this.#local.id, id }, method);
+    else if (method !== 'follower' || this.leader === NOBODY) return this.#refused('notLeader');
     // The request to the leader could wait for the disk without a time limit.
     else if (!this.#local.isTermDurable) return this.#refused('notLeader');
     else {

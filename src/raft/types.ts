@@ -204,7 +204,7 @@ export type Input =
   /** This node shuts down: it does not campaign any more, and it ignores TimeoutNow. */
   | { readonly type: 'stopCampaigning' }
   /** A linearizable read. `id` is chosen by the host and comes back in `Output.reads` or `Output.failedReads`. */
-  | { readonly type: 'read'; readonly id: number; readonly level: ReadLevel }
+  | { readonly type: 'read'; readonly id: number; readonly method: ReadMethod }
   /** This batch and all before it are durable. */
   | { readonly type: 'persisted'; readonly batch: number }
   /** The state machine has applied everything up to here. */
@@ -220,7 +220,7 @@ export type Input =
  * How a read is made linearizable. `index`: by a heartbeat round, on the leader only. `lease`: without a round while
  * the leader's lease holds. `follower`: on any member, which asks the leader for the index.
  */
-export type ReadLevel = 'index' | 'lease' | 'follower';
+export type ReadMethod = 'index' | 'lease' | 'follower';
 
 export type Refusal =
   /** This node does not lead. */

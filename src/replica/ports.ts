@@ -1,7 +1,7 @@
 /** The interfaces between a replica, its parts, and the rooms that use it. */
 import type { RaftreeError } from '../env/errors.js';
 import type { Configuration } from '../raft/configuration.js';
-import type { Input, NodeId, ReadLevel, Role, RoleStatus, StepResult } from '../raft/types.js';
+import type { Input, NodeId, ReadMethod, Role, RoleStatus, StepResult } from '../raft/types.js';
 import type { ReplicaMessage } from './snapshot-messages.js';
 
 export interface Transport {
@@ -48,7 +48,7 @@ export interface CommandLog<Result> {
    * Resolves, with an index, when the state machine holds everything that was committed when this was called. Rejects
    * with `NOT_LEADER`, `OVERLOADED`, `LEADERSHIP_LOST` or `REPLICA_STOPPED`. A read changes nothing, whatever happens.
    */
-  readIndex(level: ReadLevel): Promise<number>;
+  readIndex(method: ReadMethod): Promise<number>;
 }
 
 /** Calls replicas when their ticks are due: one timer for all of them. */

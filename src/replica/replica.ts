@@ -22,7 +22,7 @@ import type {
   Output,
   PeerStatus,
   RaftOptions,
-  ReadLevel,
+  ReadMethod,
   Role,
   RoleStatus,
   SnapshotBase,
@@ -265,11 +265,11 @@ export class Replica<Result> implements CommandLog<Result> {
     if (to !== this.#options.raft.id) await this.#transfers.request(to);
   }
 
-  readIndex(level: ReadLevel): Promise<number> {
+  readIndex(method: ReadMethod): Promise<number> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
     return new Promise((resolve, reject) => {
       const id = this.#nextReadId++;
-      const result = this.#step({ type: 'read', id, level });
+      const result = this.#step({ type: 'read', id, method: method });
       if (!result) reject(stopped('notCommitted', this.#stopped));
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
       else this.#reads.add(id, { resolve, reject });

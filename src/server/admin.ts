@@ -13,7 +13,7 @@ import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
 import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
-import type { NodeId, ReadLevel, Role } from '../raft/types.js';
+import type { NodeId, ReadMethod, Role } from '../raft/types.js';
 import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
 import type { Member } from './members.js';
 
@@ -26,7 +26,7 @@ export interface AdminReplica {
   readonly settledConfiguration: number;
   readonly hasPendingChange: boolean;
   matchIndexOf(node: NodeId): number;
-  readIndex(level: ReadLevel): Promise<number>;
+  readIndex(method: ReadMethod): Promise<number>;
   changeConfiguration(
     change: ConfigurationChange,
     expectedIndex: number | undefined,

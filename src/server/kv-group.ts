@@ -10,7 +10,7 @@ import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
 import type { Founder } from './birth.js';
 import type { NodeConfig } from './config.js';
-import { encodeNote } from './members.js';
+import { encodeMemberContext } from './members.js';
 
 /** The group of all keys, as long as there is one. */
 export const KV_GROUP = 1;
@@ -65,11 +65,11 @@ export function kvLimitsOf({ limits }: NodeConfig): KvLimits {
 export function firstBaseOf({ join, nodes }: NodeConfig, founders: readonly Founder[]): SnapshotBase {
   if (join) return { index: 0, term: 0, configuration: configurationOf([]) };
   const storeIds = new Map(founders.map(({ id, storeId }) => [id, storeId]));
-  const notes = Object.fromEntries(
-    nodes.map((node) => [node.id, encodeNote({ ...node, storeId: storeIds.get(node.id) })]),
+  const contexts = Object.fromEntries(
+    nodes.map((node) => [node.id, encodeMemberContext({ ...node, storeId: storeIds.get(node.id) })]),
   );
   const ids = nodes.map((node) => node.id);
-  return { ...FIRST_BASE, configuration: configurationOf(ids, notes) };
+  return { ...FIRST_BASE, configuration: configurationOf(ids, contexts) };
 }
 
 /** Opens the state machine of a group in an engine of this kind. Rejects as the engine does, or with `CORRUPTION`. */

@@ -10,15 +10,15 @@ import {
   isJoint,
   isVoter,
   leaveJoint,
-  type MemberChange,
+  type NodeChange,
 } from '../raft/configuration.js';
 import { majorityOf } from '../raft/quorum.js';
 import type { NodeId } from '../raft/types.js';
-import { addressProblem, encodeNote, type Member, membersIn, sharedAddress } from './members.js';
+import { addressProblem, encodeMemberContext, type Member, membersIn, sharedAddress } from './members.js';
 
 export interface MemberPlan {
   /** Empty if the members are already as requested. */
-  readonly changes: readonly MemberChange[];
+  readonly changes: readonly NodeChange[];
   /** The configuration after all changes. */
   readonly result: Configuration;
   /** New members, and members with a new peer address. */
@@ -38,7 +38,7 @@ export function planChanges(
   storeIdOf: (node: NodeId) => string | undefined,
 ): MemberPlan {
   const members = new Map(membersIn(configuration, listed).map((member) => [member.id, member]));
-  const changes: MemberChange[] = [];
+  const changes: NodeChange[] = [];
   const toReach: { node: NodeId; peer: string }[] = [];
   const promoted: NodeId[] = [];
   const seen = new Set<NodeId>();
@@ -73,8 +73,8 @@ export function planChanges(
     if (present && type === 'promote') promoted.push(node);
     members.set(node, member);
     const becomesVoter = type === 'update' ? wasVoter : wantsVoter;
-    const note = encodeNote(member);
-    changes.push({ type: becomesVoter ? 'addVoter' : 'addLearner', node, note });
+    const context = encodeMemberContext(member);
+    changes.push({ type: becomesVoter ? 'addVoter' : 'addLearner', node, context });
   }
   const shared = changes.length > 0 ? sharedAddress([...members.values()]) : undefined;
   if (shared !== undefined) throw refused('CHANGE_INVALID', shared);
@@ -114,7 +114,7 @@ function names(nodes: readonly NodeId[]): string {
   return `${nodes.length === 1 ? 'node' : 'nodes'} ${nodes.join(', ')}`;
 }
 
-function resultOf(configuration: Configuration, changes: readonly MemberChange[]): Configuration {
+function resultOf(configuration: Configuration, changes: readonly NodeChange[]): Configuration {
   if (changes.length === 0) return configuration;
   try {
     const next = applyChange(configuration, { changes, transition: 'auto' });

@@ -1,6 +1,6 @@
 /**
  * Where the members of a cluster are reached, and with which data folder. The configuration in the Raft log carries
- * that as each member's note. An address in this node's node.json counts where the note has none.
+ * that as each member's context. An address in this node's node.json counts where the context has none.
  */
 import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
@@ -17,14 +17,14 @@ export interface Member extends MemberAddresses {
   readonly id: number;
 }
 
-export function encodeNote({ client, peer, storeId }: MemberAddresses): string {
+export function encodeMemberContext({ client, peer, storeId }: MemberAddresses): string {
   return JSON.stringify({ client, peer, storeId });
 }
 
-/** Empty addresses for a note that this version cannot read. */
-export function decodeNote(note: string | undefined): MemberAddresses {
+/** Empty addresses for a context that this version cannot read. */
+export function decodeMemberContext(context: string | undefined): MemberAddresses {
   try {
-    const value: unknown = JSON.parse(note ?? '');
+    const value: unknown = JSON.parse(context ?? '');
     if (typeof value === 'object' && value !== null && 'client' in value && 'peer' in value) {
       if (typeof value.client === 'string' && typeof value.peer === 'string') {
         const storeId = 'storeId' in value && typeof value.storeId === 'string' ? value.storeId : undefined;
@@ -44,7 +44,7 @@ export function membersIn(configuration: Configuration, listed: readonly Member[
   const ids = membersOf(configuration);
   if (ids.length === 0) return [...listed];
   return ids.map((id) => {
-    const { client, peer, storeId } = decodeNote(configuration.notes[id]);
+    const { client, peer, storeId } = decodeMemberContext(configuration.contexts[id]);
     const inFile = listed.find((member) => member.id === id);
     return { id, client: client || (inFile?.client ?? ''), peer: peer || (inFile?.peer ?? ''), storeId };
   });

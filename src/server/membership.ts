@@ -8,7 +8,7 @@ import { type Configuration, configurationOf, membersOf } from '../raft/configur
 import type { Replica } from '../replica/replica.js';
 import type { NodeIdentity } from './identity.js';
 import type { KnownPeers } from './known-peers.js';
-import { decodeNote, type Member, membersIn } from './members.js';
+import { decodeMemberContext, type Member, membersIn } from './members.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import type { PeerTarget } from './peers.js';
 
@@ -66,7 +66,8 @@ export class Membership {
     return {
       configurationIndex: configuration.index,
       members,
-      isMember: members.includes(nodeId) && decodeNote(configuration.notes[nodeId]).storeId === storeId,
+      isMember:
+        members.includes(nodeId) && decodeMemberContext(configuration.contexts[nodeId]).storeId === storeId,
       lastIndex,
     };
   }

@@ -145,7 +145,7 @@ export const MUTATIONS: readonly Mutation[] = [
   }),
   mutation('a read does not confirm leadership', 'lease', {
     file: 'leadership.js',
-    find: "level === 'lease' && this.#hasLease(nowMs)",
+    find: "method === 'lease' && this.#hasLease(nowMs)",
     replace: 'true',
   }),
   mutation('two votes in one term', 'votes', {

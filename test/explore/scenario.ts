@@ -3,7 +3,7 @@ export const WHOEVER_IS_BEST = 0;
 
 /** A small world to explore: who is in it, how it begins, and how much of everything may happen. */
 import type { ConfigurationChange } from '../../src/raft/configuration.js';
-import type { ReadLevel } from '../../src/raft/types.js';
+import type { ReadMethod } from '../../src/raft/types.js';
 
 /** What is counted, so that a world is finite: so many of each may happen. */
 export const BUDGETS = [
@@ -45,7 +45,7 @@ export interface Scenario {
   readonly impatient?: readonly number[];
   readonly changes?: readonly ConfigurationChange[];
   readonly transfersTo?: readonly number[];
-  readonly readers?: readonly { readonly node: number; readonly level: ReadLevel }[];
+  readonly readers?: readonly { readonly node: number; readonly method: ReadMethod }[];
   /** A proposal may arrive in the same turn as an acknowledgement. */
   readonly sharedTurns?: boolean;
   /** Nothing passes there: `from>to`. */

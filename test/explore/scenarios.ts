@@ -1,8 +1,8 @@
 /** The small worlds that are explored. */
-import type { ConfigurationChange, MemberChange } from '../../src/raft/configuration.js';
+import type { ConfigurationChange, NodeChange } from '../../src/raft/configuration.js';
 import { type Scenario, WHOEVER_IS_BEST } from './scenario.js';
 
-const change = (...changes: MemberChange[]): ConfigurationChange => ({ changes, transition: 'auto' });
+const change = (...changes: NodeChange[]): ConfigurationChange => ({ changes, transition: 'auto' });
 const remove = (node: number) => change({ type: 'remove', node });
 const demote = (node: number) => change({ type: 'addLearner', node });
 const add = (node: number) => change({ type: 'addVoter', node });
@@ -228,7 +228,7 @@ const PARTICULAR: readonly Scenario[] = [
     ],
     changes: [add(2), add(3)],
     transfersTo: [2],
-    readers: [{ node: 2, level: 'lease' }],
+    readers: [{ node: 2, method: 'lease' }],
     cut: ['2>3', '3>2'],
     budgets: { passes: 4, restarts: 1, reads: 1 },
     restartable: [1],
@@ -241,7 +241,7 @@ const PARTICULAR: readonly Scenario[] = [
     nodes: 3,
     clock: 'free',
     begin: ONE_LEADS,
-    readers: [{ node: 2, level: 'follower' }],
+    readers: [{ node: 2, method: 'follower' }],
     budgets: { reads: 2, restarts: 1, proposals: 1, beats: 1 },
     restartable: [2],
     reorders: true,
@@ -255,7 +255,7 @@ const PARTICULAR: readonly Scenario[] = [
     clock: 'shared',
     begin: [...ONE_LEADS, ...ALL_HEARD],
     transfersTo: [2],
-    readers: [{ node: 1, level: 'lease' }],
+    readers: [{ node: 1, method: 'lease' }],
     budgets: { passes: 4, transfers: 1, reads: 1, proposals: 1 },
     maxOnLink: 2,
     depth: 12,
@@ -267,7 +267,7 @@ const PARTICULAR: readonly Scenario[] = [
     clock: 'shared',
     begin: [...ONE_LEADS, ...ALL_HEARD],
     changes: [remove(2)],
-    readers: [{ node: 1, level: 'lease' }],
+    readers: [{ node: 1, method: 'lease' }],
     budgets: { passes: 4, changes: 1, reads: 1 },
     cut: ['1>3', '3>1'],
     lateApplies: [1],
@@ -282,7 +282,7 @@ const PARTICULAR: readonly Scenario[] = [
     clock: 'shared',
     begin: ['timeout 2, heard by 1', 'settle', 'beat 2', 'settle', ...ALL_HEARD],
     changes: [remove(2)],
-    readers: [{ node: 2, level: 'lease' }],
+    readers: [{ node: 2, method: 'lease' }],
     budgets: { passes: 3, changes: 1, reads: 1, restarts: 1 },
     restartable: [1],
     lateApplies: [2],
@@ -308,7 +308,7 @@ const PARTICULAR: readonly Scenario[] = [
     nodes: 3,
     clock: 'shared',
     begin: [...ONE_LEADS, ...ALL_HEARD],
-    readers: [{ node: 1, level: 'lease' }],
+    readers: [{ node: 1, method: 'lease' }],
     cut: ['1>3', '3>1'],
     budgets: { passes: 4, restarts: 1, reads: 1 },
     restartable: [2],
@@ -321,7 +321,7 @@ const PARTICULAR: readonly Scenario[] = [
     nodes: 3,
     clock: 'shared',
     begin: [...ONE_LEADS, ...ALL_HEARD],
-    readers: [{ node: 1, level: 'lease' }],
+    readers: [{ node: 1, method: 'lease' }],
     cut: ['1>3', '3>1'],
     budgets: { passes: 5, restarts: 1, reads: 1 },
     restartable: [2],
@@ -336,7 +336,7 @@ const PARTICULAR: readonly Scenario[] = [
     nodes: 3,
     clock: 'shared',
     begin: [...ONE_LEADS, ...ALL_HEARD],
-    readers: [{ node: 1, level: 'lease' }],
+    readers: [{ node: 1, method: 'lease' }],
     cut: ['1>3', '3>1'],
     budgets: { passes: 5, restarts: 1, reads: 1 },
     restartable: [2],
@@ -380,8 +380,8 @@ const PARTICULAR: readonly Scenario[] = [
     clock: 'free',
     begin: ONE_LEADS,
     readers: [
-      { node: 1, level: 'index' },
-      { node: 2, level: 'index' },
+      { node: 1, method: 'index' },
+      { node: 2, method: 'index' },
     ],
     budgets: { timeouts: 1, beats: 1, reads: 1, proposals: 1 },
     impatient: [2],

@@ -74,7 +74,7 @@ export class Space {
   constructor(modules: CoreModules, scenario: Scenario) {
     this.#modules = modules;
     this.renamings = renamingsOf(scenario);
-    const asksLeader = scenario.readers?.some(({ level }) => level === 'follower') ?? false;
+    const asksLeader = scenario.readers?.some(({ method }) => method === 'follower') ?? false;
     this.#ignored = new Set([
       ...(scenario.clock === 'free' ? IGNORED_WITH_FREE_CLOCKS : []),
       ...(asksLeader ? [] : IGNORED_WITHOUT_FOLLOWER_READS),

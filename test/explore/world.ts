@@ -198,7 +198,7 @@ export class World {
       if (reader.node !== node) continue;
       attempt('read', at, 'reads', (own) => {
         const id = own.nextRead++;
-        return { ...machine.step(own, { type: 'read', id, level: reader.level }), asked: id };
+        return { ...machine.step(own, { type: 'read', id, method: reader.method }), asked: id };
       });
     }
   }
@@ -432,7 +432,7 @@ export class World {
       case 'transfer':
         return `transfer ${node} to ${detail === WHOEVER_IS_BEST ? 'whoever is best' : detail}`;
       case 'read':
-        return `read ${node} ${readers[detail]?.level}`;
+        return `read ${node} ${readers[detail]?.method}`;
       case 'pass':
         return 'pass';
       default:

@@ -10,8 +10,8 @@ import {
   enterJoint,
   isLearner,
   leaveJoint,
-  type MemberChange,
   membersOf,
+  type NodeChange,
 } from '../../src/raft/configuration.js';
 import { parseScript } from './etcd-script.js';
 
@@ -57,7 +57,7 @@ class ConfigurationScript {
   }
 }
 
-function parseChange(text: string): MemberChange[] {
+function parseChange(text: string): NodeChange[] {
   const node = Number(text.slice(1));
   switch (text[0]) {
     case 'v':

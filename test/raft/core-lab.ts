@@ -4,7 +4,7 @@
  * that drops, repeats and reorders. Everything follows from a seed, and what must hold is checked every millisecond.
  */
 
-import { configurationOf, type MemberChange, membersOf } from '../../src/raft/configuration.js';
+import { configurationOf, membersOf, type NodeChange } from '../../src/raft/configuration.js';
 import { decodeChange } from '../../src/raft/configuration-codec.js';
 import { Raft } from '../../src/raft/raft.js';
 import type {
@@ -15,7 +15,7 @@ import type {
   Message,
   Output,
   RaftOptions,
-  ReadLevel,
+  ReadMethod,
   SnapshotBase,
   StepResult,
 } from '../../src/raft/types.js';
@@ -274,7 +274,7 @@ export class Host {
     return this.step(nowMs, { type: 'propose', bodies: [Buffer.from(text)] });
   }
 
-  change(nowMs: number, ...changes: MemberChange[]): StepResult {
+  change(nowMs: number, ...changes: NodeChange[]): StepResult {
     return this.step(nowMs, { type: 'changeConfiguration', change: { changes, transition: 'auto' } });
   }
 }
@@ -294,7 +294,7 @@ const FIRST_READ = 1_000_000;
 interface LabRead {
   /** What had been applied anywhere when it was asked. */
   readonly atLeast: number;
-  readonly level: ReadLevel;
+  readonly method: ReadMethod;
 }
 
 export class CoreLab {
@@ -315,7 +315,7 @@ export class CoreLab {
   readonly leaders = new Map<number, number>();
   /** What was applied at each index, by whoever applied it first. */
   readonly history: Entry[] = [];
-  readonly answeredReads: Record<ReadLevel, number> = { index: 0, lease: 0, follower: 0 };
+  readonly answeredReads: Record<ReadMethod, number> = { index: 0, lease: 0, follower: 0 };
   /** By node, process and id. */
   readonly #reads = new Map<string, LabRead>();
 
@@ -425,10 +425,10 @@ export class CoreLab {
   }
 
   /** Asks a node for a read; its answer is checked against what anybody had applied by now. */
-  read(host: Host, level: ReadLevel): StepResult {
+  read(host: Host, method: ReadMethod): StepResult {
     const id = FIRST_READ + host.readsAsked++;
-    const result = host.step(this.nowMs, { type: 'read', id, level });
-    if (result.accepted) this.#reads.set(nameOfRead(host, id), { atLeast: this.history.length, level });
+    const result = host.step(this.nowMs, { type: 'read', id, method });
+    if (result.accepted) this.#reads.set(nameOfRead(host, id), { atLeast: this.history.length, method });
     return result;
   }
 
@@ -470,10 +470,10 @@ export class CoreLab {
         if (!read) continue;
         this.#reads.delete(name);
         host.reads = host.reads.filter((answer) => answer.id !== id);
-        this.answeredReads[read.level]++;
+        this.answeredReads[read.method]++;
         if (index < read.atLeast) {
           throw new Error(
-            `a ${read.level} read on node ${host.id} at ${index} misses what was applied at ${read.atLeast}`,
+            `a ${read.method} read on node ${host.id} at ${index} misses what was applied at ${read.atLeast}`,
           );
         }
       }

@@ -5,7 +5,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isJoint, type MemberChange, membersOf } from '../../src/raft/configuration.js';
+import { isJoint, membersOf, type NodeChange } from '../../src/raft/configuration.js';
 import type { Entry } from '../../src/raft/types.js';
 import { CoreLab, type Host, LAB_OPTIONS } from './core-lab.js';
 
@@ -97,7 +97,7 @@ function someTimeouts({ random }: CoreLab): Host['options'] {
   return { ...LAB_OPTIONS, electionTimeoutMinMs, electionTimeoutMaxMs: 2 * electionTimeoutMinMs };
 }
 
-function someChanges({ random, hosts }: CoreLab): MemberChange[] {
+function someChanges({ random, hosts }: CoreLab): NodeChange[] {
   const count = random.chance(0.6) ? 1 : random.between(1, 3);
   return Array.from({ length: count }, () => ({
     type: random.pick(['addVoter', 'addVoter', 'addLearner', 'remove'] as const),

@@ -78,7 +78,7 @@ class Leader {
   /** Whether a read is answered without another round. */
   get hasLease(): boolean {
     const before = this.#answered;
-    this.raft.step(this.nowMs, { type: 'read', id: this.#nextRead++, level: 'lease' });
+    this.raft.step(this.nowMs, { type: 'read', id: this.#nextRead++, method: 'lease' });
     this.drain();
     return this.#answered > before;
   }

@@ -20,7 +20,7 @@ function bareRaft(state: RaftState): Raft {
 test('ledger 1: a deposed leader that does not know it yet confirms no read (etcd #741)', () => {
   const { lab, leader } = electedLab();
   lab.isolate(leader.id);
-  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+  leader.step(lab.nowMs, { type: 'read', id: 1, method: 'index' });
   lab.advanceUntil(() =>
     [...lab.hosts.values()].some((host) => host !== leader && host.raft.role === 'leader'),
   );
@@ -34,7 +34,7 @@ test('ledger 1: a read waits for an entry of the leader’s own term to be commi
   lab.advanceUntil(() => lab.leader !== undefined);
   const leader = lab.leader as Host;
   assert.is(leader.raft.commitIndex, 1);
-  assert.ok(leader.step(lab.nowMs, { type: 'read', id: 9, level: 'index' }).accepted);
+  assert.ok(leader.step(lab.nowMs, { type: 'read', id: 9, method: 'index' }).accepted);
   lab.drain(leader);
   assert.equal(leader.reads, []);
   lab.advanceUntil(() => leader.reads.length > 0);
@@ -47,11 +47,11 @@ test('ledger 2: an answer to an earlier round does not confirm a later read (etc
   const { lab, leader, followers } = electedLab();
   lab.transit = [];
   for (const follower of followers) lab.cut.add(`${follower.id}>${leader.id}`);
-  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+  leader.step(lab.nowMs, { type: 'read', id: 1, method: 'index' });
   lab.drain(leader);
   const rounds = lab.sent.filter((item) => item.message.type === 'heartbeat').map((item) => item.message);
   const earlier = rounds.at(-1) as Extract<Message, { type: 'heartbeat' }>;
-  leader.step(lab.nowMs, { type: 'read', id: 2, level: 'index' });
+  leader.step(lab.nowMs, { type: 'read', id: 2, method: 'index' });
   lab.drain(leader);
   const answer: Message = {
     ...{ type: 'heartbeatReply', term: leader.raft.term },
@@ -379,7 +379,7 @@ test('ledger 12: entries below a snapshot are acknowledged, and not appended', (
 test('ledger 14: a leader that was stopped (SIGSTOP) while others took over has no lease when it goes on', () => {
   const { lab, leader, followers } = electedLab();
   // A round is on its way when it is stopped; its answers wait in the socket until it goes on.
-  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+  leader.step(lab.nowMs, { type: 'read', id: 1, method: 'index' });
   lab.drain(leader);
   const { term } = leader.raft;
   const before = lab.sent.length;
@@ -443,7 +443,7 @@ test('ledger 14: a follower whose clock jumps, forwards or backwards, deposes no
 test('ledger 14: a leader whose clock jumps forwards has no lease at that moment', () => {
   const { lab, leader } = electedLab();
   leader.jumpClock(lab.nowMs, 1000);
-  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
+  leader.step(lab.nowMs, { type: 'read', id: 1, method: 'lease' });
   assert.equal(leader.take(lab.nowMs)?.output.reads, []);
 });
 
@@ -550,13 +550,13 @@ test('ledger 25: whether a node is alone is judged with the changes in its log, 
 test('ledger 25: an answer to a read of the process before a restart confirms none of this one', () => {
   const { lab, leader, followers } = electedLab();
   const [follower] = followers as [Host];
-  follower.step(lab.nowMs, { type: 'read', id: 1, level: 'follower' });
+  follower.step(lab.nowMs, { type: 'read', id: 1, method: 'follower' });
   lab.advanceUntil(() => lab.sent.some(({ message }) => message.type === 'readIndexReply'));
   const late = lab.sent.find(({ message }) => message.type === 'readIndexReply');
   lab.transit = [];
   follower.restart(lab.nowMs);
   lab.advanceUntil(() => follower.raft.leader === leader.id);
-  follower.step(lab.nowMs, { type: 'read', id: 1, level: 'follower' });
+  follower.step(lab.nowMs, { type: 'read', id: 1, method: 'follower' });
   follower.step(lab.nowMs, { type: 'message', from: leader.id, message: late?.message as Message });
   lab.drain(follower);
   assert.equal(follower.reads, []);
@@ -566,12 +566,12 @@ test('ledger 25: a lease is no longer than the shortest election timeout of thos
   const { lab, leader, followers } = electedLab();
   const quick = { ...LAB_OPTIONS, electionTimeoutMinMs: 20, electionTimeoutMaxMs: 30 };
   const hasLeaseAfter = (silentMs: number): boolean => {
-    leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+    leader.step(lab.nowMs, { type: 'read', id: 1, method: 'index' });
     const roundMs = lab.nowMs;
     lab.drain(leader);
     lab.advanceFor(5);
     leader.reads = [];
-    leader.step(roundMs + silentMs, { type: 'read', id: 2, level: 'lease' });
+    leader.step(roundMs + silentMs, { type: 'read', id: 2, method: 'lease' });
     leader.take(roundMs + silentMs);
     return leader.reads.some(({ id }) => id === 2);
   };
@@ -591,7 +591,7 @@ test('ledger 25: no lease while a change is on its way, or of a leader that was 
   const [other] = followers as [Host];
   const hasLease = () => {
     leader.reads = [];
-    leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
+    leader.step(lab.nowMs, { type: 'read', id: 1, method: 'lease' });
     leader.take(lab.nowMs);
     return leader.reads.length > 0;
   };
@@ -611,7 +611,7 @@ test('ledger 25: a lease that the members before have given ends with a change: 
   leader.change(lab.nowMs, { type: 'addVoter', node: 4 });
   lab.advanceUntil(() => leader.raft.configuration.voters.includes(4));
   leader.reads = [];
-  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'lease' });
+  leader.step(lab.nowMs, { type: 'read', id: 1, method: 'lease' });
   leader.take(lab.nowMs);
   assert.equal(leader.reads, []);
 });
@@ -717,7 +717,7 @@ test('a leader with another history below the commit is a broken invariant, not 
 test('a leader that was away for longer than an election timeout hears first what waits for it', () => {
   const { lab, leader, followers } = electedLab();
   const { term } = leader.raft;
-  leader.step(lab.nowMs, { type: 'read', id: 1, level: 'index' });
+  leader.step(lab.nowMs, { type: 'read', id: 1, method: 'index' });
   lab.drain(leader);
   for (const host of followers) lab.advanceUntil(() => lab.sent.some(({ from }) => from === host.id));
   const awayMs = lab.nowMs + LAB_OPTIONS.electionTimeoutMinMs + 5;

@@ -130,7 +130,7 @@ test('a follower asks its leader for no read index while its term is not durable
   raft.step(1, { type: 'message', from: 2, message });
   const batch = raft.take(1)?.append?.batch ?? 0;
   assert.is(raft.leader, 2);
-  const read = () => raft.step(2, { type: 'read', id: 1, level: 'follower' });
+  const read = () => raft.step(2, { type: 'read', id: 1, method: 'follower' });
   assert.equal(read(), { accepted: false, refusal: 'notLeader', leader: 2 });
   raft.step(3, { type: 'persisted', batch });
   assert.ok(read().accepted);
@@ -222,8 +222,8 @@ test('proposals beyond the limit of uncommitted bytes, and reads beyond theirs, 
   const third = leader.step(lab.nowMs, { type: 'propose', bodies: [body] });
   assert.is(third.accepted === false && third.refusal, 'overloaded');
   for (let id = 0; id < 100; id++)
-    assert.ok(leader.step(lab.nowMs, { type: 'read', id, level: 'index' }).accepted);
-  const beyond = leader.step(lab.nowMs, { type: 'read', id: 100, level: 'index' });
+    assert.ok(leader.step(lab.nowMs, { type: 'read', id, method: 'index' }).accepted);
+  const beyond = leader.step(lab.nowMs, { type: 'read', id: 100, method: 'index' });
   assert.is(beyond.accepted === false && beyond.refusal, 'overloaded');
 });
 

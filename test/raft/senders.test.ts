@@ -49,7 +49,7 @@ const everyMessage = (term: number): readonly Message[] => [
 ];
 const EMPTY: Configuration = {
   ...{ index: 0, voters: [], outgoing: [], learners: [], learnersNext: [] },
-  ...{ autoLeave: false, notes: {} },
+  ...{ autoLeave: false, contexts: {} },
 };
 
 function stateOf({ raft, disk }: Host): unknown {
@@ -232,7 +232,7 @@ test('a round that was never sent confirms nothing', () => {
     const message: Message = { type: 'heartbeatReply', term, round: 1_000_000, promisedMs: 1000 };
     leader.step(lab.nowMs, { type: 'message', from: id, message });
   }
-  leader.step(lab.nowMs, { type: 'read', id: 7, level: 'index' });
+  leader.step(lab.nowMs, { type: 'read', id: 7, method: 'index' });
   const reads = leader.take(lab.nowMs)?.output.reads ?? [];
   assert.equal(reads, []);
 });

@@ -2,10 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import type { MemberChange } from '../../src/raft/configuration.js';
+import type { NodeChange } from '../../src/raft/configuration.js';
 import { type Member, Proposals, ReplicaLab } from './replica-lab.js';
 
-function change(lab: ReplicaLab, leader: Member, ...changes: MemberChange[]): Promise<unknown> {
+function change(lab: ReplicaLab, leader: Member, ...changes: NodeChange[]): Promise<unknown> {
   return lab.world.scheduler.run(
     leader.replica.changeConfiguration({ changes, transition: 'auto' }).catch(errorCode),
     20_000,
@@ -51,10 +51,10 @@ test('a learner receives everything and counts for nothing', async () => {
   const leader = await settled(lab);
   leader.replica.propose(Buffer.from('before')).catch(() => {});
   await lab.bootNew(4);
-  await change(lab, leader, { type: 'addLearner', node: 4, note: 'how to reach it' });
+  await change(lab, leader, { type: 'addLearner', node: 4, context: 'how to reach it' });
   assert.is(membersOf(lab), '1,2,3 |  | 4');
   assert.equal(await checkEqual(lab), ['before']);
-  assert.is(lab.member(4).replica.configuration.notes[4], 'how to reach it');
+  assert.is(lab.member(4).replica.configuration.contexts[4], 'how to reach it');
   for (const id of [1, 2, 3]) if (id !== leader.id) lab.isolate(id);
   const proposals = new Proposals();
   proposals.propose(leader, 'alone with the learner');
@@ -219,7 +219,7 @@ test('random changes, transfers, cuts and power cuts: every caller gets one answ
       const node = random.between(1, 5);
       if (leader && random.chance(0.15)) {
         const type = random.pick(['addVoter', 'addLearner', 'remove'] as const);
-        const more: MemberChange[] = random.chance(0.3)
+        const more: NodeChange[] = random.chance(0.3)
           ? [{ type: 'addVoter', node: random.between(1, 5) }]
           : [];
         leader.replica.changeConfiguration({ changes: [{ type, node }, ...more], transition: 'auto' }).then(

@@ -16,7 +16,7 @@ function travelled(message: OutboundMessage) {
   return decodeMessage({ type: MESSAGES[message.type].number, body: Buffer.concat(frame.body) });
 }
 
-const CHANGE = encodeChange({ changes: [{ type: 'addVoter', node: 4, note: 'n4' }], transition: 'joint' });
+const CHANGE = encodeChange({ changes: [{ type: 'addVoter', node: 4, context: 'n4' }], transition: 'joint' });
 
 const SENT: readonly ReplicaMessage[] = [
   { type: 'requestVote', term: 5, preVote: false, force: true, lastIndex: 9, lastTerm: 4 },

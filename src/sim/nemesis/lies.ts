@@ -69,7 +69,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
   forgedMembers: ({ term, lastIndex, voters }, random) => {
     const changes = random.chance(0.5)
       ? voters.map((node) => ({ type: 'remove', node }) as const)
-      : [{ type: 'addVoter', node: 66, note: '' } as const];
+      : [{ type: 'addVoter', node: 66, context: '' } as const];
     const body = encodeChange({ changes, transition: 'auto' });
     return [
       append(term, {

@@ -59,7 +59,7 @@ export class RaftRules {
     const log = this.#logOf(raft);
     if (input.type === 'compacted') this.#coverage.count('log cuts');
     if (input.type === 'persisted') persisted(log.disk, input.batch);
-    if (input.type === 'read' && raft.role === 'leader' && input.level === 'lease')
+    if (input.type === 'read' && raft.role === 'leader' && input.method === 'lease')
       log.leaseReads.push(input.id);
   }
 

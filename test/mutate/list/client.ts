@@ -1,7 +1,7 @@
 /** Mutations of src/client. */
 import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
-const keyRange = inFile('client/key-range.js');
+const scanRange = inFile('client/scan-range.js');
 const order = inFile('client/key-order.js');
 const router = inFile('client/router.js');
 const session = inFile('client/write-session.js');
@@ -104,7 +104,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the next page begins with the last key of this one',
     reason: 'off by one',
-    patches: [keyRange('Buffer.concat([key, Buffer.from([0])])', 'key')],
+    patches: [scanRange('Buffer.concat([key, Buffer.from([0])])', 'key')],
     killedBy: randomFaults(20),
   },
 ];

@@ -56,7 +56,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
     reason: 'its id is there',
     patches: [
       inFile('server/membership.js')(
-        'members.includes(nodeId) && decodeNote(configuration.notes[nodeId]).storeId === storeId',
+        'members.includes(nodeId) && decodeMemberContext(configuration.contexts[nodeId]).storeId === storeId',
         'members.includes(nodeId)',
       ),
     ],

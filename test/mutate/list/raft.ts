@@ -413,7 +413,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a read does not confirm leadership',
     reason: 'a leader knows that it leads',
-    patches: [leadership("if (level === 'lease' && this.#hasLease(nowMs))", 'if (true)')],
+    patches: [leadership("if (method === 'lease' && this.#hasLease(nowMs))", 'if (true)')],
     killedBy: under('lateLease', 5),
   },
   {

@@ -1,5 +1,5 @@
 /** The commands of etcd's interaction scripts, carried out on a group of our cores. */
-import { configurationOf, type MemberChange, type Transition } from '../../../src/raft/configuration.js';
+import { configurationOf, type NodeChange, type Transition } from '../../../src/raft/configuration.js';
 import { NOBODY } from '../../../src/raft/types.js';
 import type { ScriptCommand } from '../etcd-script.js';
 import { Inapplicable } from './differences.js';
@@ -17,7 +17,7 @@ const TRANSITIONS: Record<string, Transition> = {
   explicit: 'jointExplicit',
 };
 
-const CHANGES: Record<string, MemberChange['type']> = { v: 'addVoter', l: 'addLearner', r: 'remove' };
+const CHANGES: Record<string, NodeChange['type']> = { v: 'addVoter', l: 'addLearner', r: 'remove' };
 
 /** Of `add-nodes`. Reads are in no script, nor is the content of a snapshot looked at. */
 const OPTIONS = new Set([
@@ -141,7 +141,7 @@ export class Commands {
 
   #proposeChange(node: ScriptNode, { args, input }: ScriptCommand): string {
     const items = input.split(/\s+/).filter(Boolean);
-    const changes = items.flatMap((item): MemberChange[] => {
+    const changes = items.flatMap((item): NodeChange[] => {
       const type = CHANGES[item[0] ?? ''];
       return type ? [{ type, node: Number(item.slice(1)) }] : [];
     });

@@ -1,18 +1,18 @@
 /** The keys of a scan: from (inclusive) to (exclusive), ordered by their bytes. */
 import { type Bytes, toBytes } from './operations.js';
 
-export interface KeyRange {
+export interface ScanRange {
   readonly from: Buffer;
   /** Undefined: no upper bound. */
   readonly to: Buffer | undefined;
 }
 
 /** The intersection of all given bounds. */
-export function keyRange(given: {
+export function scanRange(given: {
   readonly from?: Bytes;
   readonly to?: Bytes;
   readonly prefix?: Bytes;
-}): KeyRange {
+}): ScanRange {
   const prefix = asBuffer(given.prefix ?? '');
   const from = asBuffer(given.from ?? '');
   const to = given.to === undefined ? undefined : asBuffer(given.to);
@@ -28,12 +28,12 @@ export function keyRange(given: {
   };
 }
 
-export function isEmptyRange(range: KeyRange): boolean {
+export function isEmptyRange(range: ScanRange): boolean {
   return range.to !== undefined && Buffer.compare(range.from, range.to) >= 0;
 }
 
 /** The rest of the range after a key, in the direction of the scan. */
-export function rangeBehind(range: KeyRange, key: Buffer, reverse: boolean): KeyRange {
+export function rangeAfter(range: ScanRange, key: Buffer, reverse: boolean): ScanRange {
   if (reverse) return { from: range.from, to: key };
   return { from: Buffer.concat([key, Buffer.from([0])]), to: range.to };
 }
