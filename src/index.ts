@@ -4,7 +4,13 @@
  * have entries of their own: `raftree/client`, `/lsm`, `/level`, `/raft`, `/engine-test`.
  */
 export * from './client/index.js';
-export { RaftreeNode, type RaftreeNodeSettings } from './embed/raftree-node.js';
+export {
+  type QueryArguments,
+  type QueryOptions,
+  RaftreeNode,
+  type RaftreeNodeSettings,
+} from './embed/raftree-node.js';
+export type { Divergence, StateMachine } from './embed/state-machine.js';
 export { levelEngine } from './engines/level-engine.js';
 export { memoryEngine } from './engines/memory-engine.js';
 export { type PlainEngineKind, withSortedCheckpoints } from './engines/sorted-checkpoints.js';

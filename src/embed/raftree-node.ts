@@ -18,6 +18,7 @@ import {
   type ScanEntry,
   type ScanOptions,
 } from '../client/client.js';
+import { RaftreeClientError } from '../client/client-error.js';
 import type { CallOptions, ClientOptions, ReadOptions } from '../client/client-options.js';
 import type { Bytes } from '../client/operations.js';
 import type { EngineKind } from '../engines/storage-engine.js';
@@ -28,9 +29,21 @@ import { clusterSecretsOf, type NodeConfigInput, parseNodeConfig } from '../serv
 import { createLogger } from '../server/logger.js';
 import { Node } from '../server/node.js';
 import { LocalNetwork } from './local-network.js';
+import { ProgramMachine } from './program-machine.js';
+import type { Divergence, StateMachine } from './state-machine.js';
 
 /** The settings of node.json, and what only a program can give. `dataDirectory` starts from the working directory. */
-export interface RaftreeNodeSettings extends NodeConfigInput {
+export interface RaftreeNodeSettings<Command = unknown, Result = unknown, Query = unknown, Answer = unknown>
+  extends NodeConfigInput {
+  /** Makes the program's state machine, in its first state. All members have the same one. */
+  readonly stateMachine?: (() => StateMachine<Command, Result, Query, Answer>) | undefined;
+  /**
+   * After each so many commands the members compare checksums of `toBytes`, which must then be the same for the same
+   * state. At least 100, and the same on all members. Without it they do not.
+   */
+  readonly checksumEvery?: number | undefined;
+  /** Told on both members that disagree; each of them logs it as an error, too. The node goes on. */
+  readonly onDivergence?: ((divergence: Divergence) => void) | undefined;
   /** Where the node logs to. Otherwise it logs as `log` says, to standard error; without `log` it logs nothing. */
   readonly logger?: Logger | undefined;
   /** A storage engine of the program's own, in place of the one that `storage.engine` names. */
@@ -46,9 +59,24 @@ export interface RaftreeNodeSettings extends NodeConfigInput {
   readonly env?: Env | undefined;
 }
 
-export class RaftreeNode extends RaftreeClient {
+export interface QueryOptions extends CallOptions {
+  readonly level?: 'linearizable' | 'stale';
+}
+
+/** A machine that is asked nothing in particular needs no query. */
+export type QueryArguments<Query> = unknown extends Query
+  ? [query?: Query, options?: QueryOptions]
+  : [query: Query, options?: QueryOptions];
+
+export class RaftreeNode<
+  Command = unknown,
+  Result = unknown,
+  Query = unknown,
+  Answer = unknown,
+> extends RaftreeClient {
   readonly #node: Node;
   readonly #own: string;
+  readonly #machine: ProgramMachine | undefined;
   #closing: Promise<void> | undefined;
 
   /**
@@ -56,9 +84,23 @@ export class RaftreeNode extends RaftreeClient {
    * Rejects with `INVALID_CONFIG` (every fault of the settings), `LOCKED`, `IDENTITY_MISMATCH`, `ENGINE_MISMATCH`,
    * `CORRUPTION`, `LISTEN_FAILED`, `DISK_FULL` or `DATA_DIRECTORY`. Then nothing of it is left open.
    */
-  static async start(settings: RaftreeNodeSettings): Promise<RaftreeNode> {
-    const { logger: given, engine, calls, onFailure, env = realEnv(), ...input } = settings;
+  static async start<Command = unknown, Result = unknown, Query = unknown, Answer = unknown>(
+    settings: RaftreeNodeSettings<Command, Result, Query, Answer>,
+  ): Promise<RaftreeNode<Command, Result, Query, Answer>> {
+    const { stateMachine, checksumEvery, onDivergence, ...others } = settings;
+    const { logger: given, engine: ownEngine, calls, onFailure, env = realEnv(), ...input } = others;
     const config = parseNodeConfig(input, 'the configuration of this RaftreeNode', '.');
+    const { nodeId } = config;
+    const logger = given ?? (input.log ? createLogger({ ...config.log, nodeId }) : silentLogger);
+    const machine = stateMachine
+      ? new ProgramMachine({ nodeId, logger, create: stateMachine, checksumEvery, onDivergence })
+      : undefined;
+    if (machine && ownEngine)
+      throw new RaftreeError(
+        'INVALID_CONFIG',
+        'give a stateMachine or an engine, not both: a machine is kept in memory',
+      );
+    const engine = machine?.engine ?? ownEngine;
     const named = input.storage?.engine;
     if (engine && named !== undefined && named !== engine.name) {
       throw new RaftreeError(
@@ -66,8 +108,6 @@ export class RaftreeNode extends RaftreeClient {
         `storage.engine says "${named}", but the engine that is given is "${engine.name}"; leave out one of them`,
       );
     }
-    const { nodeId } = config;
-    const logger = given ?? (input.log ? createLogger({ ...config.log, nodeId }) : silentLogger);
     const net = new LocalNetwork(env.net, env.timers);
     const node = await Node.start({
       env: { ...env, net },
@@ -79,20 +119,23 @@ export class RaftreeNode extends RaftreeClient {
     const { client: address } = node.addresses;
     const own = config.nodes.find(({ id }) => id === nodeId)?.client ?? '';
     if (address) net.name(own, address);
-    const others = config.nodes.filter(({ id }) => id !== nodeId).map(({ client }) => client);
+    const otherNodes = config.nodes.filter(({ id }) => id !== nodeId).map(({ client }) => client);
     const [clusterSecret] = clusterSecretsOf(config.security, env, silentLogger);
     const options: ClientOptions = {
       ...calls,
-      endpoints: [own, ...others],
+      endpoints: [own, ...otherNodes],
       env: { ...env, net },
       clusterId: config.clusterId,
       clusterSecret,
     };
-    return new RaftreeNode(node, own, options);
+    const started = new RaftreeNode<Command, Result, Query, Answer>(node, own, machine, options);
+    machine?.start({ client: started, own, env });
+    return started;
   }
 
-  private constructor(node: Node, own: string, options: ClientOptions) {
+  private constructor(node: Node, own: string, machine: ProgramMachine | undefined, options: ClientOptions) {
     super(options);
+    this.#machine = machine;
     this.#node = node;
     this.#own = own;
   }
@@ -110,6 +153,25 @@ export class RaftreeNode extends RaftreeClient {
   /** Whether this node leads, as far as it knows. Only a linearizable read proves it. */
   get isLeader(): boolean {
     return this.#node.role === 'leader';
+  }
+
+  /**
+   * Has a command applied by the state machine on all members; resolves to its result. A command is applied once, however
+   * often it is sent on the way. Commands that are under way together are applied in any order.
+   * Rejects with `COMMAND_FAILED` if `apply` has thrown, or as any write does. With the outcome `unknown` the command may
+   * have been applied, or may still be: proposed again it may be applied twice.
+   */
+  async propose(command: Command, options: CallOptions = {}): Promise<Result> {
+    return (await this.#program.propose(command, options)) as Result;
+  }
+
+  /**
+   * Asks the state machine of this node. `linearizable` (the default): it has applied every command that was
+   * acknowledged before the call. `stale`: it may be behind. The answer is the machine's own: do not change it.
+   * Rejects with `QUERY_FAILED` if `query` has thrown, or as any read does.
+   */
+  async query(...[query, options = {}]: QueryArguments<Query>): Promise<Answer> {
+    return (await this.#program.query(query, options)) as Answer;
   }
 
   /** As of any client; `follower` and `stale` are answered by this node, unless `endpoint` names another one. */
@@ -143,6 +205,15 @@ export class RaftreeNode extends RaftreeClient {
     } finally {
       await this.#node.close();
     }
+  }
+
+  get #program(): ProgramMachine {
+    if (this.#machine) return this.#machine;
+    throw new RaftreeClientError(
+      'INVALID_REQUEST',
+      'this node was started without a stateMachine',
+      'notCommitted',
+    );
   }
 
   #asked<T extends ReadOptions>(options: T): T {

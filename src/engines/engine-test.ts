@@ -9,8 +9,11 @@
  * after `kill -9`, what the system holds in its cache is there. Only a file system that forgets what was not synced
  * shows a missing sync.
  */
+import { DiskSpace } from '../env/disk-space.js';
+import { silentLogger } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import type { EngineOperation, EngineRange, StorageEngine } from './storage-engine.js';
+import { realEnv } from '../env/real/real-env.js';
+import type { EngineContext, EngineOperation, EngineRange, StorageEngine } from './storage-engine.js';
 
 export interface EngineUnderTest {
   /** Gives the path of a new, empty directory, in which others can be made. */
@@ -30,6 +33,12 @@ export interface EngineTest {
   readonly name: string;
   /** Rejects if the engine fails the test. */
   run(): Promise<void>;
+}
+
+/** What a node would give an engine that it opens, without a log: for tests on real files. */
+export function engineContext(): EngineContext {
+  const env = realEnv();
+  return { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) };
 }
 
 /** What an engine must do, test by test. They share nothing and may run in any order. */

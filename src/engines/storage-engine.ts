@@ -75,6 +75,8 @@ export interface EngineContext {
 export interface EngineKind {
   /** Remembered by each data folder and compared between nodes: 1 to 100 of the characters `a-zA-Z0-9:@/._-`. */
   readonly name: string;
+  /** Keys of users that begin so mean something to the engine: only operators may write them. */
+  readonly reservedPrefix?: Uint8Array;
   /** Opens the engine in a directory that exists: empty, of this kind, or made by `checkpoint`. */
   open(directory: string, context: EngineContext): Promise<StorageEngine>;
 }

@@ -52,6 +52,8 @@ export interface KvServiceParts {
   readonly replica: CommandLog<CommandResult>;
   readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan'>;
   readonly limits: KvLimits;
+  /** Keys that begin so are written by operators only. */
+  readonly reservedPrefix?: Uint8Array | undefined;
   /** Where clients reach a node; empty if it is not known. */
   readonly clientAddressOf: (node: number) => string;
   /** A request failed by a fault of this node: for the node's log. The caller gets no details. */
@@ -82,7 +84,7 @@ export class KvService {
 
   write(caller: Caller, write: Write): Promise<Written | KvError> {
     return this.#whilePending(caller, 'write', async () => {
-      const refusal = this.#refusedWrite(write);
+      const refusal = this.#refusedWrite(write) ?? this.#reserved(caller, write);
       if (refusal) return refusal;
       const { replica, limits } = this.#parts;
       const { result } = await this.#largeWrites.run(writeCommandBytes(write), () =>
@@ -200,6 +202,17 @@ export class KvService {
       return kvError('INVALID_REQUEST', `the limit of a scan is a whole number from 0 on, not ${read.limit}`);
     const refusal = read.type === 'get' ? refusedKey(this.#parts.limits, read.key) : undefined;
     return refusal && kvError(refusal.code, refusal.message);
+  }
+
+  #reserved({ rights }: Caller, { operations }: Write): KvError | undefined {
+    const { reservedPrefix: prefix } = this.#parts;
+    if (!prefix || rights.administrate) return undefined;
+    const isReserved = operations.some(
+      ({ key }) => Buffer.compare(key.subarray(0, prefix.length), prefix) === 0,
+    );
+    return isReserved
+      ? kvError('NOT_PERMITTED', 'keys that begin so belong to the state machine of this cluster')
+      : undefined;
   }
 
   #get({ key }: Get): Found | Absent | KvError {

@@ -292,7 +292,7 @@ export class Node {
 
   async #openGroup(restarted: boolean): Promise<void> {
     const { env, config, logger } = this.#parts;
-    const { identity, store, peers, membership } = this.#opened;
+    const { engine, identity, store, peers, membership } = this.#opened;
     const { replica, stateMachine } = await store.openGroup(KV_GROUP, {
       restarted,
       promisedMs: this.#promise(identity),
@@ -303,6 +303,7 @@ export class Node {
       stateMachine,
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',
+      reservedPrefix: engine.reservedPrefix,
       onFault: (code, error) => {
         const message = errorMessage(error);
         if (faults.isDue(`${code} ${message}`)) logger.error({ code, cause: errorCode(error) }, message);

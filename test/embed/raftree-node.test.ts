@@ -2,55 +2,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeClientError } from '../../src/client/client-error.js';
-import { RaftreeNode, type RaftreeNodeSettings } from '../../src/embed/raftree-node.js';
+import { RaftreeNode } from '../../src/embed/raftree-node.js';
 import { lsmEngine } from '../../src/engines/lsm-engine.js';
 import type { Network } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
-import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
-
-const SECRET = 'a secret of sixteen bytes or more';
-
-class Programs {
-  readonly world: SimWorld;
-  readonly processes = new Map<number, SimProcess>();
-  readonly disks = new Map<number, SimDisk>();
-  readonly #size: number;
-
-  constructor(seed: number, size: number) {
-    this.world = new SimWorld(seed);
-    this.#size = size;
-  }
-
-  run<T>(promise: Promise<T>): Promise<T> {
-    return this.world.scheduler.run(promise, 120_000);
-  }
-
-  settings(id: number, more: Partial<RaftreeNodeSettings> = {}): RaftreeNodeSettings {
-    return {
-      clusterId: 'programs',
-      nodeId: id,
-      dataDirectory: '/data',
-      nodes: Array.from({ length: this.#size }, (_, i) => ({
-        ...{ id: i + 1, client: `n${i + 1}:7001`, peer: `n${i + 1}:7101` },
-      })),
-      security: { clusterSecret: SECRET },
-      ...more,
-    };
-  }
-
-  start(id: number, more: Partial<RaftreeNodeSettings> = {}): Promise<RaftreeNode> {
-    const disk = this.disks.get(id) ?? new SimDisk();
-    this.disks.set(id, disk);
-    const process = this.world.start(`n${id}`, disk);
-    this.processes.set(id, process);
-    return RaftreeNode.start({ ...this.settings(id, more), env: more.env ?? process.env });
-  }
-
-  startAll(): Promise<RaftreeNode[]> {
-    return Promise.all(Array.from({ length: this.#size }, (_, i) => this.start(i + 1)));
-  }
-}
+import type { SimProcess } from '../../src/sim/world/world.js';
+import { Programs } from './programs-lab.js';
 
 /** A network on which nothing connects. */
 const listening = (net: Network): Network => ({
@@ -197,7 +155,8 @@ test('every fault of the settings is told at once, and nothing is left open', as
   await programs.run(node.put('k', '1'));
   const twice = await programs.run(
     RaftreeNode.start({
-      ...programs.settings(1, { engine: other }),
+      ...programs.settings(1),
+      engine: other,
       env: (programs.processes.get(1) as SimProcess).env,
     }).then(
       () => undefined,

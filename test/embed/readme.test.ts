@@ -1,6 +1,17 @@
-/** README.md's chapters on nodes inside a program: each example runs, and prints what its comments say. */
+/**
+ * README.md's chapters on nodes, state machines and engines of a program, and the programs of examples/: each one runs,
+ * and prints what its comments say.
+ */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -12,9 +23,12 @@ const project = mkdtempSync(join(tmpdir(), 'raftree-readme-'));
 test.after(() => rmSync(project, { recursive: true, force: true }));
 
 const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
-const examples = [...text.matchAll(/^```ts\n(.*?)^```$/gms)]
+const examples: (readonly [name: string, source: string])[] = [...text.matchAll(/^```ts\n(.*?)^```$/gms)]
   .map(([, source = '']) => source)
-  .filter((source) => source.includes('RaftreeNode'));
+  .filter((source) => /RaftreeNode|engineTests/.test(source))
+  .map((source, i) => [`readme-${i + 1}`, source]);
+for (const name of readdirSync(join(ROOT, 'examples')).filter((file) => file.endsWith('.ts')))
+  examples.push([name.replace('.ts', ''), readFileSync(join(ROOT, 'examples', name), 'utf8')]);
 
 /** With ports that nobody listens on. */
 async function onFreePorts(source: string): Promise<string> {
@@ -28,27 +42,25 @@ async function onFreePorts(source: string): Promise<string> {
 
 /** The comments behind `console.log`. */
 function promisedLines(source: string): string[] {
-  return [...source.matchAll(/^.*console\.log\(.*\);? *\/\/ (.*)$/gm)].map(([, line = '']) => line);
+  return [...source.matchAll(/console\.log\(.*\)\)?;? *\/\/ (.*)$/gm)].map(([, line = '']) => line);
 }
 
 test('the examples compile', () => {
-  assert.ok(examples.length >= 1, `${examples.length} examples`);
+  assert.ok(examples.length >= 7, `${examples.length} examples`);
   mkdirSync(join(project, 'node_modules'));
   symlinkSync(ROOT, join(project, 'node_modules', manifest.name));
-  for (const name of ['@types'])
+  for (const name of ['@types', 'abstract-level', 'classic-level', 'sql.js'])
     symlinkSync(join(ROOT, 'node_modules', name), join(project, 'node_modules', name));
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
-  examples.forEach((source, i) => {
-    writeFileSync(join(project, `example-${i}.ts`), source);
-  });
+  for (const [name, source] of examples) writeFileSync(join(project, `${name}.ts`), source);
   const compilerOptions = { strict: true, target: 'es2023', module: 'nodenext', outDir: 'out', rootDir: '.' };
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
   run(process.execPath, [join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', project], project);
 });
 
-for (const [i, source] of examples.entries()) {
-  test(`example ${i + 1} prints what it says`, async () => {
-    const compiled = readFileSync(join(project, 'out', `example-${i}.js`), 'utf8');
+for (const [name, source] of examples) {
+  test(`${name} prints what it says`, async () => {
+    const compiled = readFileSync(join(project, 'out', `${name}.js`), 'utf8');
     const folder = mkdtempSync(join(project, 'run-'));
     writeFileSync(join(folder, 'example.js'), await onFreePorts(compiled));
     const { stdout, stderr, status } = spawnSync(process.execPath, ['example.js'], {
