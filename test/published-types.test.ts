@@ -26,7 +26,7 @@ function installPackage(): void {
   mkdirSync(modules);
   run('tar', ['-xzf', packInto(project)], project);
   renameSync(join(project, 'package'), join(modules, manifest.name));
-  for (const name of [...Object.keys(manifest.dependencies), '@types/node']) {
+  for (const name of [...Object.keys(manifest.dependencies), '@types/node', 'classic-level']) {
     mkdirSync(dirname(join(modules, name)), { recursive: true });
     symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
   }

@@ -3,7 +3,7 @@
  * applied index and the sessions of clients, snapshots for other members, and a log that is kept until the state is
  * durable.
  *
- *     user key "\0machine/command/ID"         a put of it is a command. It is applied, and its result stored in its place
+ *     user key "\0machine/command/ID"         a put of it is a command: it is applied, and its result put in its place
  *     user key "\0machine/check/NODE/COUNT"   a put of it tells a checksum that a member has computed; not stored
  *     3 | number of a part u32                the state, in parts: written with each flush and checkpoint
  *

@@ -156,10 +156,10 @@ export class RaftreeNode<
   }
 
   /**
-   * Has a command applied by the state machine on all members; resolves to its result. A command is applied once, however
-   * often it is sent on the way. Commands that are under way together are applied in any order.
-   * Rejects with `COMMAND_FAILED` if `apply` has thrown, or as any write does. With the outcome `unknown` the command may
-   * have been applied, or may still be: proposed again it may be applied twice.
+   * Has a command applied by the state machine on all members; resolves to its result. A command is applied once,
+   * however often it is sent on the way. Commands that are under way together are applied in any order.
+   * Rejects with `COMMAND_FAILED` if `apply` has thrown, or as any write does. With the outcome `unknown` the command
+   * may have been applied, or may still be: proposed again it may be applied twice.
    */
   async propose(command: Command, options: CallOptions = {}): Promise<Result> {
     return (await this.#program.propose(command, options)) as Result;

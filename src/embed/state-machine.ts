@@ -1,5 +1,5 @@
 /**
- * A state machine of a program: every member of the cluster applies the same commands in the same order to its own copy.
+ * A state machine of a program: every member of the cluster applies the same commands in the same order to its copy.
  *
  *     class Counter implements StateMachine<number, number> {
  *       #sum = 0;

@@ -99,6 +99,7 @@ test('leaders die, power fails, logs are cut and snapshots are sent: no command 
     await programs.run(propose(1, 250));
     nodes[2] = await programs.run(programs.start(3, settings));
     await programs.run(propose(3, 5));
+    await programs.world.scheduler.runFor(10_000);
     const states = programs.disks.get(3)?.mount({}).list('/data/groups/1') ?? [];
     assert.ok(
       states.some((name) => /^state-[1-9]/.test(name)),
