@@ -12,7 +12,7 @@ import { errorCode, errorMessage } from '../../src/env/errors.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { Programs } from './programs-lab.js';
 
-type Command = { readonly add: string; readonly size?: number } | { readonly fail: string };
+type Command = { readonly add: string } | { readonly fail: string };
 
 /** A list of texts. Its state tells each command and the order of all. */
 class List implements StateMachine<Command, { length: number }, 'all' | 'throw', string> {
@@ -21,7 +21,7 @@ class List implements StateMachine<Command, { length: number }, 'all' | 'throw',
 
   apply(command: Command, index: number): { length: number } | Promise<{ length: number }> {
     if ('fail' in command) throw new Error(`${command.fail} at ${index > 0 ? 'its index' : 'none'}`);
-    this.texts.push(command.add + '.'.repeat(command.size ?? 0));
+    this.texts.push(command.add);
     return { length: this.texts.length };
   }
 
@@ -87,7 +87,7 @@ test('leaders die, power fails, logs are cut and snapshots are sent: no command 
     const propose = async (by: number, count: number) => {
       for (let i = 0; i < count; i++) {
         const { length } = await (nodes[by - 1] as ListNode).propose(
-          { add: `${proposed}`, size: 600 },
+          { add: `${proposed}${'.'.repeat(600)}` },
           { timeoutMs: 60_000 },
         );
         proposed++;
