@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { SCHEDULES } from './sim/schedules/schedules.js';
 import {
   codeOf,
   type Exemption,
@@ -158,6 +159,12 @@ test('the files that pages name are there', () => {
     'p.md: there is no c.ts',
     'p.md: there is no v/a.ts',
   ]);
+});
+
+test('docs/simulator.md tells of every schedule', () => {
+  const text = pages.get('docs/simulator.md') ?? '';
+  const told = [...text.matchAll(/^\| (`\w+`.*?) \|/gm)].flatMap((row) => row[1]?.match(/\w+/g) ?? []);
+  assert.equal(told.sort(), SCHEDULES.map(({ name }) => name).sort());
 });
 
 test('the rule of long lines sees comments and prose, not code, tables and listings', () => {
