@@ -14,22 +14,8 @@
  */
 import type { Env, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-
-export type AccountKind = 'client' | 'peer';
-
-/** What a connection's bytes are for. */
-export type BufferUse =
-  /** Received, but not yet a complete message. A frame counts with its full length from its reservation on. */
-  | 'incoming'
-  /** Requests whose answer is not yet written. */
-  | 'requests'
-  /** Written, but not yet taken by the system. */
-  | 'unsent'
-  /** Between nodes: messages that are sent or assembled in fragments. */
-  | 'fragments';
-
-/** The uses that need a reservation. */
-export type Reservable = 'incoming' | 'unsent';
+import { type AccountKind, BufferAccount, type BufferUse, type Reservable } from './buffer-account.js';
+import { ReservationQueue } from './reservation-queue.js';
 
 /** The part of the budget that only connections between nodes may use. */
 const PEER_PART = 2 / 8;
@@ -42,82 +28,20 @@ const ANSWER_PART = 2 / 8;
 export const SMALL_FRAME_BYTES = 64 * 1024;
 
 const REVIEW_EVERY_MS = 250;
-/** While others wait, a frame or an answer must progress by MIN_PROGRESS_BYTES within this time, or to its end. */
+/** While others wait, a connection whose frame or answer makes no progress for this long is cut. */
 const MAX_STANDSTILL_MS = 1000;
-const MIN_PROGRESS_BYTES = 64 * 1024;
-/** "Recently" is the last one to two of these windows. */
-const LATELY_MS = 1000;
-const LATELY_FROM_BYTES = 4096;
-const OLDEST_FIRST_EVERY = 4;
 /** A connection takes no more requests while it holds more than this part of the free bytes … */
 const SHARE_OF_FREE = 1 / 4;
 /** … and more than this. */
 const MIN_SHARE_BYTES = 32 * 1024;
 
-interface Waiting {
-  readonly account: BufferAccount;
-  readonly bytes: number;
-  readonly claimBytes: number;
-  readonly granted: () => void;
-}
-
-/** Reservations of one kind that wait for room. */
-class WaitingRoom {
-  /** In order of arrival. */
-  #waiting: Waiting[] = [];
-  #grants = 0;
-  #granting = false;
-
-  get size(): number {
-    return this.#waiting.length;
-  }
-
-  add(waiting: Waiting): void {
-    this.#waiting.push(waiting);
-  }
-
-  forget(account: BufferAccount): void {
-    if (this.#waiting.length > 0)
-      this.#waiting = this.#waiting.filter((waiting) => waiting.account !== account);
-  }
-
-  /** Grants waiting reservations, best first, as long as the next one fits. */
-  grant(fits: (account: BufferAccount, bytes: number) => boolean, nowMs: number): void {
-    if (this.#granting) return;
-    this.#granting = true;
-    try {
-      for (let next = this.#next(nowMs); next && fits(next.account, next.bytes); next = this.#next(nowMs)) {
-        this.#waiting.splice(this.#waiting.indexOf(next), 1);
-        this.#grants++;
-        next.granted();
-      }
-    } finally {
-      this.#granting = false;
-    }
-  }
-
-  #next(nowMs: number): Waiting | undefined {
-    const [oldest] = this.#waiting;
-    if (!oldest || this.#grants % OLDEST_FIRST_EVERY === OLDEST_FIRST_EVERY - 1) return oldest;
-    let best = oldest;
-    let least = Number.POSITIVE_INFINITY;
-    for (const waiting of this.#waiting) {
-      const claim = waiting.account.givenLatelyBytes(nowMs) + waiting.claimBytes;
-      if (claim >= least) continue;
-      least = claim;
-      best = waiting;
-    }
-    return best;
-  }
-}
-
 export class BufferBudget {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly #maxBytes: number;
   readonly #accounts = new Set<BufferAccount>();
-  readonly #waiting: Record<Reservable, WaitingRoom> = {
-    incoming: new WaitingRoom(),
-    unsent: new WaitingRoom(),
+  readonly #waiting: Record<Reservable, ReservationQueue> = {
+    incoming: new ReservationQueue(),
+    unsent: new ReservationQueue(),
   };
   readonly #heldBytes: Record<AccountKind, number> = { client: 0, peer: 0 };
   /** The part of `#heldBytes.client` that is unsent. */
@@ -159,7 +83,7 @@ export class BufferBudget {
   /** For accounts only: the account is closed. */
   endWaiting(account: BufferAccount): void {
     if (this.#oversized === account) this.#oversized = undefined;
-    for (const room of Object.values(this.#waiting)) room.forget(account);
+    for (const queue of Object.values(this.#waiting)) queue.forget(account);
   }
 
   /** For accounts only: the bytes held by closed accounts changed by this much. */
@@ -310,161 +234,4 @@ export class BufferBudget {
 
 function isSmallFrame(use: Reservable, bytes: number): boolean {
   return use === 'incoming' && bytes <= SMALL_FRAME_BYTES;
-}
-
-/** Detects a standstill: since when there was no progress, and the position at that time. */
-class Progress {
-  #sinceMs: number | undefined;
-  #mark = 0;
-
-  /** `done` is a growing count, `restBytes` is what is left; 0 if nothing is in progress. */
-  at(done: number, restBytes: number, nowMs: number): void {
-    if (restBytes === 0) this.#sinceMs = undefined;
-    else if (
-      this.#sinceMs === undefined ||
-      done < this.#mark ||
-      done - this.#mark >= Math.min(restBytes, MIN_PROGRESS_BYTES)
-    ) {
-      this.#sinceMs = nowMs;
-      this.#mark = done;
-    }
-  }
-
-  stoodMs(nowMs: number): number {
-    return this.#sinceMs === undefined ? 0 : nowMs - this.#sinceMs;
-  }
-}
-
-/** The bytes that one connection holds. */
-export class BufferAccount {
-  readonly kind: AccountKind;
-  readonly #budget: BufferBudget;
-  readonly #unsentBytes: () => number;
-  readonly #cut: (reason: RaftreeError) => void;
-  readonly #uses: Record<BufferUse, number> = { incoming: 0, requests: 0, unsent: 0, fragments: 0 };
-  #heldBytes = 0;
-  readonly #receiving = new Progress();
-  readonly #sending = new Progress();
-  #sentBytes = 0;
-  #givenBytes = 0;
-  #givenBeforeBytes = 0;
-  #givenSinceMs = 0;
-  #isClosed = false;
-
-  constructor(
-    budget: BufferBudget,
-    kind: AccountKind,
-    unsentBytes: () => number,
-    cut: (reason: RaftreeError) => void,
-  ) {
-    this.#budget = budget;
-    this.kind = kind;
-    this.#unsentBytes = unsentBytes;
-    this.#cut = cut;
-  }
-
-  get heldBytes(): number {
-    return this.#heldBytes;
-  }
-
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
-  /** Whether the connection may take more requests. */
-  get isWithinShare(): boolean {
-    return this.kind === 'peer' || this.#heldBytes <= this.#budget.shareBytes;
-  }
-
-  bytesOf(use: BufferUse): number {
-    return this.#uses[use];
-  }
-
-  /** Sets the bytes held for this use. */
-  hold(use: BufferUse, bytes: number): void {
-    const change = bytes - this.#uses[use];
-    if (change === 0 || (this.#isClosed && change > 0)) return;
-    this.#uses[use] = bytes;
-    this.#heldBytes += change;
-    if (use === 'unsent') {
-      if (change < 0) this.#sentBytes -= change;
-      this.#sending.at(this.#sentBytes, bytes, this.#budget.env.clock.nowMs());
-    }
-    if (change >= LATELY_FROM_BYTES && use !== 'requests') this.#given(change);
-    if (this.#isClosed) this.#budget.left(change);
-    if (this.#isClosed && this.#heldBytes === 0) this.#budget.forget(this);
-    this.#budget.changed(this.kind, use, change);
-  }
-
-  add(use: BufferUse, bytes: number): void {
-    this.hold(use, Math.max(0, this.#uses[use] + bytes));
-  }
-
-  /**
-   * Reserves the bytes of a whole frame, or of one more answer. Returns true if granted. Otherwise the account waits,
-   * and `granted` is called when there is room. `claimBytes` also counts what is wanted next; it decides who is served
-   * first. An account reserves one frame and one answer at a time.
-   */
-  reserve(use: Reservable, bytes: number, granted: () => void, claimBytes = bytes): boolean {
-    return this.#isClosed || this.#budget.reserve(this, use, bytes, claimBytes, granted);
-  }
-
-  /** Reports the bytes received of a frame with a reservation. `restBytes` is 0 if no frame is being read. */
-  received(bytes: number, restBytes: number): void {
-    this.#receiving.at(bytes, restBytes, this.#budget.env.clock.nowMs());
-  }
-
-  /** The connection is closed. Its requests count until they are done. */
-  close(): void {
-    if (this.#isClosed) return;
-    this.#budget.endWaiting(this);
-    this.#isClosed = true;
-    this.#budget.left(this.#heldBytes);
-    if (this.#heldBytes === 0) this.#budget.forget(this);
-    this.#receiving.at(0, 0, 0);
-    for (const use of ['incoming', 'unsent', 'fragments'] as const) this.hold(use, 0);
-  }
-
-  /** For the budget. */
-  cut(reason: RaftreeError): void {
-    this.close();
-    this.#cut(reason);
-  }
-
-  /** For the budget: updates the unsent bytes, because the system takes bytes without a callback. */
-  refresh(): void {
-    if (!this.#isClosed) this.hold('unsent', this.#unsentBytes());
-  }
-
-  /** For the budget. */
-  givenLatelyBytes(nowMs: number): number {
-    this.#shiftLately(nowMs);
-    return this.#givenBytes + this.#givenBeforeBytes;
-  }
-
-  /** For the budget: how long the connection has made no progress with sending (`incoming`) or reading (`unsent`). */
-  standstillMs(use: Reservable, nowMs: number): number {
-    return (use === 'incoming' ? this.#receiving : this.#sending).stoodMs(nowMs);
-  }
-
-  /** For the budget: held bytes, plus bytes times the milliseconds without progress. */
-  weight(nowMs: number): number {
-    const { incoming, unsent } = this.#uses;
-    return (
-      this.#heldBytes + incoming * this.#receiving.stoodMs(nowMs) + unsent * this.#sending.stoodMs(nowMs)
-    );
-  }
-
-  #given(bytes: number): void {
-    this.#shiftLately(this.#budget.env.clock.nowMs());
-    this.#givenBytes += bytes;
-  }
-
-  #shiftLately(nowMs: number): void {
-    const passedMs = nowMs - this.#givenSinceMs;
-    if (passedMs < LATELY_MS) return;
-    this.#givenBeforeBytes = passedMs < 2 * LATELY_MS ? this.#givenBytes : 0;
-    this.#givenBytes = 0;
-    this.#givenSinceMs = nowMs;
-  }
 }

@@ -1,6 +1,7 @@
 /** Accepts connections, creates a channel with a pipeline for each, and keeps the set of open channels. */
 import type { Address, Env, Listener, Socket } from '../env/env.js';
-import type { AccountKind, BufferBudget } from './buffer-budget.js';
+import type { AccountKind } from './buffer-account.js';
+import type { BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 import { hostOf, isLoopback } from './hosts.js';

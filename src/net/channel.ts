@@ -7,7 +7,8 @@
  */
 import type { Env, Socket, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
-import type { AccountKind, BufferAccount, BufferBudget } from './buffer-budget.js';
+import type { AccountKind, BufferAccount } from './buffer-account.js';
+import type { BufferBudget } from './buffer-budget.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 import { OutputQueue } from './output-queue.js';
 import { Pipeline } from './pipeline.js';

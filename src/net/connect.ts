@@ -1,6 +1,7 @@
 /** Opens a channel to an address. */
 import type { Address, Env } from '../env/env.js';
-import type { AccountKind, BufferBudget } from './buffer-budget.js';
+import type { AccountKind } from './buffer-account.js';
+import type { BufferBudget } from './buffer-budget.js';
 import { Channel } from './channel.js';
 import { type ChannelOptions, channelOptions } from './channel-options.js';
 

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
-import { type AccountKind, type BufferAccount, BufferBudget } from '../../src/net/buffer-budget.js';
+import type { AccountKind, BufferAccount } from '../../src/net/buffer-account.js';
+import { BufferBudget } from '../../src/net/buffer-budget.js';
 import { Channel } from '../../src/net/channel.js';
 import { FrameDecoder } from '../../src/net/frame-decoder.js';
 import { Tally } from '../../src/net/tally.js';

@@ -1,6 +1,7 @@
 /** Mutations of src/net, and of the bounds of a node that other rooms keep. */
 import { inFile, type Mutation } from '../mutation.js';
 
+const account = inFile('net/buffer-account.js');
 const budget = inFile('net/buffer-budget.js');
 const decoder = inFile('net/frame-decoder.js');
 const gate = inFile('net/answer-gate.js');
@@ -24,7 +25,7 @@ export const NET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a frame that trickles in goes on',
     reason: 'bytes arrive',
-    patches: [budget('done - this.#mark >= Math.min(restBytes, MIN_PROGRESS_BYTES)', 'done > this.#mark')],
+    patches: [account('done - this.#mark >= Math.min(restBytes, MIN_PROGRESS_BYTES)', 'done > this.#mark')],
     killedBy: ['net/buffer-budget'],
   },
   {
