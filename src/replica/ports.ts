@@ -54,8 +54,8 @@ export interface CommandLog<Result> {
 /** Calls replicas when their ticks are due: one timer for all of them. */
 export interface TickSource {
   /**
-   * Calls `tick` at the end of a turn, first at `dueMs`. It returns the time of the next tick. `isLate`: this process
-   * was paused.
+   * Calls `tick` at the end of a turn, first at `dueMs`. It never throws, and returns the time of the next tick.
+   * `isLate`: this process was paused.
    */
   add(tick: (isLate: boolean) => number, dueMs: number): TickHandle;
 }

@@ -345,7 +345,8 @@ export class Replica<Result> implements CommandLog<Result> {
   }
 
   #tick(isLate: boolean): number {
-    this.#isActive = false;
+    // A late tick does not judge silence: the next one must come soon.
+    this.#isActive = isLate;
     this.#step({ type: 'tick', isLate });
     // A leader always reaches what it has committed. A follower may have been removed, or be cut off.
     if (this.role !== 'leader') {
@@ -354,10 +355,12 @@ export class Replica<Result> implements CommandLog<Result> {
       this.#reads.rejectConfirmedBefore(sinceMs, () => leadershipLost('notCommitted'));
     }
     this.#receiver.forgetUnneeded();
-    if (!this.#stopped && !this.#applier.isPaused)
-      this.#cutter.review(this.#allMatchedIndex, this.#options.logLimits());
-    // A late tick does not judge silence: the next one must come soon.
-    if (isLate) this.#isActive = true;
+    try {
+      if (!this.#stopped && !this.#applier.isPaused)
+        this.#cutter.review(this.#allMatchedIndex, this.#options.logLimits());
+    } catch (error) {
+      this.#fail(error);
+    }
     return this.#tickDueMs;
   }
 

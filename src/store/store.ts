@@ -25,6 +25,7 @@ import {
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
 import type { LogLimits } from '../replica/log-compaction.js';
+import { stopped } from '../replica/refusals.js';
 import { Replica } from '../replica/replica.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { SnapshotLimits } from '../replica/snapshot-sender.js';
@@ -121,7 +122,10 @@ export class Store<Machine extends StateMachine<Result>, Result> {
   readonly #budget: LogBudget;
   readonly #groups = new Map<GroupId, OpenGroup<Machine, Result>>();
   #strayMessages = 0;
+  /** Groups whose state machines are being opened. */
+  readonly #opening = new Set<GroupId>();
   #hasFailed = false;
+  #closed = false;
 
   /** Opens the Raft log. Its groups are opened one by one. Throws `CORRUPTION`, or the system's error. */
   static open<Machine extends StateMachine<Result>, Result>(
@@ -189,11 +193,11 @@ export class Store<Machine extends StateMachine<Result>, Result> {
 
   /**
    * Opens a group that the Raft log holds, and takes part in it. Rejects with `INVALID_OPTION` if there is none or it
-   * is open, and with what the state machine rejects with.
+   * is open, with `REPLICA_STOPPED` if the store is closed meanwhile, and with what the state machine rejects with.
    */
   async openGroup(id: GroupId, { restarted, promisedMs }: GroupStart): Promise<Group<Machine, Result>> {
     const log = this.#raftLog.group(id);
-    if (!log || this.#groups.has(id))
+    if (!log || this.#groups.has(id) || this.#opening.has(id))
       throw new RaftreeError(
         'INVALID_OPTION',
         `group ${id} is ${log ? 'open already' : 'not in the Raft log'}`,
@@ -203,13 +207,18 @@ export class Store<Machine extends StateMachine<Result>, Result> {
     const directory = `${this.#options.directory}/groups/${id}`;
     const stateDirectory = `${directory}/${log.base.directory}`;
     env.fs.makeDirectory(stateDirectory);
+    this.#opening.add(id);
     const stateMachine = await openStateMachine({
       group: id,
       directory: stateDirectory,
       emptyAt: Math.min(log.base.index, FIRST_BASE.index),
       baseIndex: log.base.index,
       diskSpace: this.#diskSpace,
-    });
+    }).finally(() => this.#opening.delete(id));
+    if (this.#closed) {
+      await stateMachine.close();
+      throw stopped('notCommitted', undefined);
+    }
     const { raft, snapshots } = this.#options;
     let group: OpenGroup<Machine, Result> | undefined;
     let earlyFailure: RaftreeError | undefined;
@@ -280,6 +289,7 @@ export class Store<Machine extends StateMachine<Result>, Result> {
 
   /** Closes all groups, then the Raft log. Closes the others if one rejects, and rejects with the first error. */
   async close(): Promise<void> {
+    this.#closed = true;
     const ids = [...this.#groups.keys()];
     const closed = await Promise.allSettled(ids.map((id) => this.closeGroup(id)));
     closed.push(...(await Promise.allSettled([this.#raftLog.close()])));
@@ -295,6 +305,8 @@ export class Store<Machine extends StateMachine<Result>, Result> {
     const { host, logger } = this.#parts;
     const { id } = group;
     group.failure = error;
+    // Its log is not cut any more: the others keep their shares.
+    this.#budget.remove(group.log);
     const isLast = [...this.#groups.values()].every(({ failure }) => failure !== undefined);
     // All groups write to this log: the others would notice at their next write.
     if (isLast || errorCode(error.cause) === 'LOG_FAILED') {

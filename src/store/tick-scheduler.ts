@@ -85,7 +85,8 @@ export class TickScheduler implements TickSource {
       // A timer may run a little early by this clock.
       if (entry.dueMs > nowMs + tickMs / 2) continue;
       entry.dueMs = Number.POSITIVE_INFINITY;
-      entry.dueMs = Math.min(entry.dueMs, entry.tick(isLate));
+      const nextMs = entry.tick(isLate);
+      entry.dueMs = Math.min(entry.dueMs, nextMs);
     }
     this.#running = false;
     let nextMs = Number.POSITIVE_INFINITY;

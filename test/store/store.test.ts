@@ -91,6 +91,27 @@ test('a group that fails on a node is closed there; the other groups and nodes g
   assert.ok(lab.groupOf(id, A).stateMachine.commands.includes('a'));
 });
 
+test('a state machine that throws when the log is to be cut ends its group; the ticks of the others go on', async () => {
+  const lab = await StoreLab.start(7, [A, B]);
+  await lab.untilLed(A, B);
+  const { stateMachine } = lab.groupOf(1, A);
+  Object.defineProperty(stateMachine, 'durableIndex', {
+    get() {
+      throw new Error('the engine is gone');
+    },
+  });
+  await lab.until(() => lab.groupOf(1, A).failure !== undefined);
+  assert.match(lab.groupOf(1, A).failure?.message ?? '', /the engine is gone/);
+  assert.equal(lab.node(1).failures, []);
+  // Without ticks node 1 could not be elected in B when the others are gone but for one.
+  const other = lab.groupOf(2, B).replica.leader === 2 ? 3 : 2;
+  for (const id of [2, 3]) if (id !== other) lab.powerCut(id);
+  await lab.write(B, 'b');
+  lab.groupOf(other, B).replica.stopCampaigning();
+  await lab.world.scheduler.run(lab.groupOf(other, B).replica.transferBeforeStop());
+  await lab.until(() => lab.groupOf(1, B).replica.role === 'leader');
+});
+
 test('when the last group of a node has failed, the store has', async () => {
   const lab = await StoreLab.start(3, [A, B]);
   await lab.untilLed(A, B);
@@ -154,7 +175,10 @@ test('a message creates no group, and a group is begun and opened once', async (
   await scheduler.run(store.closeGroup(A));
   assert.is(store.group(A), undefined);
   await lab.write(A, 'while away');
-  await scheduler.run(store.openGroup(A, { restarted: true }));
+  const twice = [store.openGroup(A, { restarted: true }), store.openGroup(A, { restarted: true })].map(
+    codeOf,
+  );
+  assert.equal(await Promise.all(twice), ['done', 'INVALID_OPTION']);
   await lab.untilEqual(A);
   assert.ok(lab.groupOf(1, A).stateMachine.commands.includes('while away'));
 });
