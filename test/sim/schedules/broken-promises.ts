@@ -1,7 +1,7 @@
 /**
- * A lease rests on what others have promised: to vote for nobody else for a while. Here they have reason to break it: a
- * restart that forgets it, timeouts that differ or change with a restart, an old order to campaign. The leader is cut
- * off; whoever is elected is written to; and the old leader, while it may believe in its lease, is read from.
+ * A lease relies on a promise of the others: to vote for no other node for a while. Here they could break it: after a
+ * restart, with timeouts that differ or change, or by a late TimeoutNow. The leader is cut off, another is elected and
+ * takes writes, and the old leader is read from while it may believe in its lease.
  */
 import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
@@ -25,7 +25,7 @@ export const patient = (chosen: Setting): Setting => ({
 
 export const AFTERWARDS = ['another leads', 'written', 'read'] as const;
 
-/** The leader hears nobody and nobody hears it, but a reader. */
+/** Cuts the leader off from all but a reader. */
 export function cutOff(stage: Stage, leader: RunMachine): { isDone: () => boolean } {
   let isDone = false;
   stage.onElected((elected) => {
@@ -36,7 +36,7 @@ export function cutOff(stage: Stage, leader: RunMachine): { isDone: () => boolea
   return { isDone: () => isDone };
 }
 
-/** Others elect one of themselves, and write, which must be in no read that the old leader answers from then on. */
+/** The others elect a leader and write. A later read at the old leader must not miss that. */
 export async function readFromOldLeader(
   stage: Stage,
   leader: RunMachine,
@@ -52,7 +52,7 @@ export async function readFromOldLeader(
   await reads;
 }
 
-/** So that it holds a lease, of all others. */
+/** So that it holds a lease that all others have granted. */
 export async function withLease({ workload }: Stage, leader: RunMachine): Promise<void> {
   await workload.readAll(leader.endpoint, 'linearizable');
 }
@@ -86,8 +86,8 @@ export const restartInLease: Schedule = {
     if (!(await stage.until(() => next.node?.role === 'leader'))) return;
     await stage.sleep(1000);
     stage.mark('transferred');
-    // The third has not heard of the leader for so long that it would elect another, and asks now and then. It lacks
-    // nothing: nobody writes.
+    // The third has not heard the leader for so long that it campaigns from time to time. Its log is complete, because
+    // nobody writes.
     for (const machine of cluster.machines) stage.cutClients(machine);
     const lastOf = (machine: RunMachine) => statusOf(machine)?.lastIndex;
     await stage.sleep(500);
@@ -100,7 +100,7 @@ export const restartInLease: Schedule = {
       return false;
     });
     if (!(await stage.until(() => hasAsked))) return;
-    // And again soon after the founder is back, who has promised the leader not to listen.
+    // And again soon after the founder is back, which has promised the leader not to vote.
     await stage.sleep(LONG.electionTimeoutMinMs - 300);
     await withLease(stage, next);
     cluster.kill(founder);
@@ -126,14 +126,14 @@ export const otherTimeouts: Schedule = {
     for (const other of others) other.settings = { raft: SHORT };
     await withLease(stage, leader);
     if (random.chance(0.5)) {
-      // Both have promised much, in this moment.
+      // Both have just promised with long timeouts.
       for (const other of others) cluster.kill(other);
     } else {
       for (const other of others) {
         cluster.kill(other);
         if (!(await stage.until(() => knowsLeader(other)))) return;
       }
-      // Both have promised little, for long.
+      // Both have promised with short timeouts for long.
       await stage.sleep(LONG.electionTimeoutMaxMs + 200);
       await withLease(stage, leader);
     }
@@ -161,7 +161,7 @@ export const leaseAfterTransfer: Schedule = {
     stage.transfer(leader, target);
     if (!(await stage.until(() => late.length > 0))) return;
     stage.mark('offered');
-    // The leader gives up, and takes writes again.
+    // The leader gives the transfer up, and takes writes again.
     await stage.sleep(LONG.electionTimeoutMinMs);
     if (!(await stage.grows(3))) return;
     stage.mark('given up');

@@ -1,6 +1,6 @@
 /**
- * What schedules lead to is survived; mutations (../../mutate) are not. A schedule that misses its window shows
- * nothing.
+ * Correct code survives every schedule; code with a mutation (../../mutate) does not. A schedule that misses a step
+ * shows nothing.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,7 +1,8 @@
 /**
- * A leader of three takes in two more, and is cut off with them from the two others, who hold the changes but do not
- * know them to be committed. With company it still is a minority, unless learners count, or both changes were let
- * through at once: then three of five stand on its side, and two of three on the other.
+ * The leader of three adds two more nodes. Then it is cut off, together with them, from the two others. These hold the
+ * changes, but do not know that they are committed. The leader's side must stay a minority. It would not if learners
+ * counted, or if both changes were allowed at once: then three of five would be on its side, and two of three on the
+ * other.
  */
 import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Schedule, Stage } from '../../../src/sim/stage.js';
@@ -23,7 +24,7 @@ function introduce(stage: Stage): { leader: RunMachine; spares: RunMachine[] } |
   return leader && { leader, spares };
 }
 
-/** The others elect one of themselves, and both sides are written to. */
+/** The others elect a leader, and both sides get writes. */
 async function apart(stage: Stage, leader: RunMachine, spares: readonly RunMachine[]): Promise<void> {
   const others = stage.shuffledFounders(leader);
   let hasOther = false;
@@ -47,13 +48,13 @@ export const twoChanges: Schedule = {
     if (!leader || !spares) return;
     const others = stage.shuffledFounders(leader);
     if (!(await stage.until(() => spares.every(({ state }) => state === 'up')))) return;
-    // Time enough for both operators, before the first change is committed.
+    // Slow enough that both operators ask before the first change is committed.
     for (const { condition } of others) {
       condition.minMs = 20;
       condition.maxMs = 30;
     }
     const before = leader.node?.status(0).lastIndex ?? 0;
-    // The others get the changes, and do not hear that they are committed.
+    // The others get the changes, but not the commit index.
     stage.lose((from, to, message) => {
       if (from !== leader || !others.includes(to)) return false;
       return 'commitIndex' in message && message.commitIndex > before;
@@ -78,7 +79,7 @@ export const learners: Schedule = {
     const status = () => leader.node?.status(0);
     for (const spare of spares) {
       const learns = () => status()?.learners.includes(spare.id) ?? false;
-      // Before the change before it is settled it is refused.
+      // It is refused while the change before is not complete.
       for (let tries = 0; tries < 10 && !learns(); tries++) {
         stage.change(leader, 'addLearner', spare);
         await stage.until(learns, 500);
@@ -93,7 +94,7 @@ export const learners: Schedule = {
   },
 };
 
-/** Two of four are no majority, on neither side. */
+/** Four voters, two on each side: neither is a majority. */
 export const evenHalves: Schedule = {
   name: 'evenHalves',
   steps: ['four', 'two and two'],

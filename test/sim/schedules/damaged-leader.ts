@@ -1,6 +1,6 @@
 /**
- * A leader whose tables are damaged takes in a member, which needs a snapshot and throws away every one that it is
- * given. Somebody else must lead, or it is never helped.
+ * A leader with damaged tables adds a member. The member needs a snapshot, and rejects each one that it gets. Another
+ * node must become leader, or the member never catches up.
  */
 import type { Schedule } from '../../../src/sim/stage.js';
 
@@ -28,7 +28,7 @@ export const damagedLeader: Schedule = {
     stage.mark('damaged');
     const isIn = () => cluster.leader?.node?.status(0).learners.includes(spare.id) ?? false;
     for (let attempts = 0; attempts < 10 && !isIn(); attempts++) {
-      // Its tree may have met the damage by itself, and it is gone.
+      // Its tree may have found the damage by itself; then the node has stopped.
       if (cluster.leader) stage.change(cluster.leader, 'addLearner', spare);
       await stage.until(isIn, 1000);
     }

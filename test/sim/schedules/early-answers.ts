@@ -1,6 +1,6 @@
 /**
- * Two followers, one of them cut off: what the other acknowledges is committed. What it has acknowledged must survive
- * its power, and when it leads it must not answer from what it knows to be committed, which may be less.
+ * Two followers, one of them cut off: what the other acknowledges is committed. That must survive a power cut of this
+ * follower. When it leads, its known commit index may be too low: it must not answer reads from it.
  */
 import { healthyDisk, type RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
@@ -24,13 +24,13 @@ function rolesOf(stage: Stage): Roles | undefined {
   return follower && absent && { leader, follower, absent };
 }
 
-/** So that much is sent before any of it is acknowledged. */
+/** So that many entries are sent before one is acknowledged. */
 function slowDown({ cluster }: Stage, { condition }: RunMachine): void {
   const { electionTimeoutMinMs } = cluster.setting.raft;
   Object.assign(condition, { minMs: electionTimeoutMinMs / 4, maxMs: electionTimeoutMinMs / 3 });
 }
 
-/** Cut off from the leader, and otherwise whole again, the others elect one of themselves. */
+/** The others reach each other again, but not the leader, and elect another. */
 async function othersElect(stage: Stage, leader: RunMachine): Promise<boolean> {
   let isElected = false;
   stage.onElected(() => {
@@ -85,8 +85,7 @@ const readEarly = (name: string, level: 'linearizable' | 'lease'): Schedule => (
     stage.onElected((elected) => {
       isElected ||= elected === follower;
     });
-    // Its heartbeats arrive, and so it knows that it leads; its entries do not, and so nothing is committed in its
-    // term.
+    // Its heartbeats arrive, so it stays leader. Its entries do not, so nothing of its term is committed.
     stage.lose((from, _to, { type }) => from === follower && type === 'append');
     stage.mendAll();
     stage.isolate(leader);
@@ -113,7 +112,7 @@ export const lateRepetition: Schedule = {
     const { leader, follower, absent } = rolesOf(stage) ?? {};
     if (!leader || !follower || !absent) return;
     stage.isolate(absent);
-    // The follower has everything long before the leader, and gets everything twice.
+    // The follower has everything long before the leader's disk, and gets everything twice.
     slowDown(stage, leader);
     cluster.messageFaults.repetition = 1;
     if (!(await stage.grows(10))) return;

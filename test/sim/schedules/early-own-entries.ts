@@ -1,6 +1,6 @@
 /**
- * A leader whose disk is slow, and one follower: what both hold durably is committed, and what the follower alone holds
- * is not. The leader's power fails; then it and the one who was absent elect without the follower.
+ * A leader with a slow disk, and one follower: entries that are durable on both are committed; those on the follower
+ * only are not. The leader's power fails. Then it and the node that was away elect without the follower.
  */
 import { healthyDisk } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';

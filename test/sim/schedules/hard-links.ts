@@ -1,9 +1,9 @@
-/** Links that only real networks have: dead without a word, and so narrow that one batch fills them for seconds. */
+/** Links of real networks: connections that die silently, and links so narrow that one batch takes seconds. */
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 /**
- * All links between nodes are cut for long, and mended. What the connections have to say is said again at TCP's next
- * try, which may be as far off as the cut was long; the nodes must not wait for that.
+ * All links between nodes are cut for long, and mended. TCP retransmits at its next back-off, which may take as long as
+ * the cut lasted. The nodes must not wait for that.
  */
 export const deadLinks: Schedule = {
   name: 'deadLinks',
@@ -25,7 +25,7 @@ export const deadLinks: Schedule = {
   },
 };
 
-/** One batch takes several election timeouts on its way to the followers. They hear the leader all the time. */
+/** One batch takes several election timeouts to arrive. The followers must hear the leader meanwhile. */
 export const narrowLinks: Schedule = {
   name: 'narrowLinks',
   steps: ['narrow', 'committed', 'the same leader'],

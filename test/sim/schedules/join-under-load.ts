@@ -1,11 +1,11 @@
 /**
- * A member joins while the others write much more than their logs may hold in the time that a snapshot takes. Is the
- * log cut under the snapshot, the member needs another when it has it, and is never there.
+ * A member joins while much more is written than logs may hold in the time that its snapshot takes. If the log is cut
+ * meanwhile, the member needs another snapshot after this one, and never catches up.
  */
 import type { Schedule } from '../../../src/sim/stage.js';
 
 const KIB = 1024;
-/** So far behind the leader's commit index a member is that takes part. */
+/** A member that is at most so far behind the leader's commit index has caught up. */
 const TRAILING_ENTRIES = 10;
 
 export const joinUnderLoad: Schedule = {

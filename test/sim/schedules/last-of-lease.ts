@@ -1,12 +1,12 @@
 /**
- * A lease at its very end: the leader is not heard any more, another is elected as soon as the promises are over, and
- * the old leader is read from while it might believe in a lease that is a little longer.
+ * The end of a lease. The leader is cut off, another is elected as soon as the promises end, and the old leader is read
+ * from while it might still believe in its lease.
  */
 
 import type { Schedule } from '../../../src/sim/stage.js';
 import { AFTERWARDS, cutOff, LONG, patient, readFromOldLeader, withLease } from './broken-promises.js';
 
-/** The leader is stopped, too, so that it finds the reads before its timers tell it that it has heard of nobody. */
+/** The leader is also paused, so that it reads its sockets before its timers tell it that it has no quorum. */
 export const lastOfLease: Schedule = {
   name: 'lastOfLease',
   steps: ['stopped', 'another leads', 'written', 'awake'],
@@ -37,7 +37,7 @@ export const lastOfLease: Schedule = {
 
 const ANSWER_DELAY_MS = 1000;
 
-/** The answers to the leader's last heartbeats come long after those were sent. */
+/** The answers to the leader's last heartbeats arrive late. */
 export const slowAnswers: Schedule = {
   name: 'slowAnswers',
   steps: ['the leader is not heard', ...AFTERWARDS],

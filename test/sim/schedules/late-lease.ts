@@ -1,6 +1,6 @@
 /**
- * A leader is stopped (SIGSTOP) and cut off from the others, who elect another and write. When it wakes up, the
- * clients' reads lie before it, and it looks at them before its timers.
+ * A leader is paused (SIGSTOP) and cut off from the others, which elect another and take writes. When it resumes it
+ * finds clients' reads, and handles them before its timers.
  */
 import type { Schedule } from '../../../src/sim/stage.js';
 

@@ -1,6 +1,6 @@
 /**
- * A follower asks its leader how far it may answer a read, and is killed before it is told. The process after it asks
- * too; what it is told first is the answer to the one before, from which on others have written.
+ * A follower asks its leader for a read index, and is killed before the answer. The next process asks too, and first
+ * gets the old answer, which misses later writes.
  */
 import type { ReadIndexReply } from '../../../src/raft/types.js';
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
@@ -21,7 +21,7 @@ export const lateReadReply: Schedule = {
     const isBack = () => follower.state === 'up' && statusOf(follower)?.leaderId === leader.id;
     cluster.kill(follower);
     if (!(await stage.until(isBack))) return;
-    // The answers to its first questions stay where they are.
+    // The answers to its first requests are held back.
     const late: (() => void)[] = [];
     const told = new Set<ReadIndexReply>();
     let process = 1;

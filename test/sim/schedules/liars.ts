@@ -1,6 +1,6 @@
 /**
- * Somebody on the network who belongs to no cluster: one kind of harm in each schedule, done to every node. The cluster
- * goes on meanwhile, and nothing of it is left.
+ * Strangers on the network. Each schedule tries one kind of harm on every node. The cluster must work meanwhile, and no
+ * effect may be left.
  */
 
 import { LIES, WITHSTOOD_WITHOUT_SECRET } from '../../../src/sim/nemesis/lies.js';
@@ -39,7 +39,7 @@ function liars(name: string, hasSecret: boolean, harm: Harm): Schedule {
       const { voters = [], learners = [] } = (leader && statusOf(leader)) ?? {};
       if ([...voters, ...learners].join() !== founders.map(({ id }) => id).join()) return;
       stage.mark('the same members');
-      // What is remembered of strangers takes nobody's place.
+      // What nodes remember of strangers must not take the place of members.
       const joiner = cluster.machines.at(-1);
       if (!joiner) return;
       cluster.turnOn(joiner);
@@ -61,7 +61,7 @@ export const LIARS: readonly Schedule[] = [
   liars('liesToMembers', true, async (strangers, machine) => {
     for (const name of Object.keys(LIES)) await strangers.lie(machine, name);
   }),
-  // Who hears no leader listens to strangers, if they say what a member may mean.
+  // A node without a leader is easier to deceive.
   liars('liesWithoutSecret', false, async (strangers, machine, stage) => {
     stage.isolate(machine);
     await stage.sleep(1500);
@@ -75,7 +75,7 @@ export const LIARS: readonly Schedule[] = [
   liars('heldConnections', true, async (strangers, machine, stage) => {
     await strangers.hold(machine, 300);
     if (machine.node?.role !== 'leader') return;
-    // When it comes back all others must find a place.
+    // When it is back, all other nodes must find a free connection.
     stage.cluster.kill(machine);
     await stage.until(() => machine.state === 'up');
     await strangers.hold(machine, 300);

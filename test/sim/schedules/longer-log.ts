@@ -1,6 +1,7 @@
 /**
- * A leader that is cut off goes on to be written to; the others elect another, who commits less, but in a later term.
- * Then the longer log asks for a vote. Which log is more complete its last term decides, and only then its length.
+ * A leader that is cut off still gets writes. The others elect another, which commits fewer entries, but in a later
+ * term. Then the node with the longer log asks for votes. The last term decides which log is more up to date, and the
+ * length only if the terms are equal.
  */
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -10,7 +11,7 @@ export const longerLog: Schedule = {
   setting: (chosen) => ({
     ...threeQuickNodes(chosen),
     limits: {},
-    // A client sends its writes to one key one by one: with few keys, a leader that is cut off gets few.
+    // A client sends writes to one key one by one: with few keys a leader that is cut off gets few writes.
     workload: { ...chosen.workload, clients: 12, keys: 30, window: 1024, maxThinkMs: 20 },
   }),
   run: async (stage) => {
@@ -23,12 +24,12 @@ export const longerLog: Schedule = {
     stage.isolate(leader);
     if (!(await stage.until(() => followers.every((follower) => lastOf(leader) >= lastOf(follower) + 3))))
       return;
-    // What is under way to a disk gets there. Only who holds as much as the other can be elected.
+    // Pending disk writes end. Only a node with a complete log can be elected.
     await stage.sleep(100);
     const [voter, other] = followers.sort((one, two) => lastOf(one) - lastOf(two));
     if (!voter || !other) return;
     stage.mark('a long tail');
-    // Nobody stands for election but the other.
+    // Only the other one may campaign.
     stage.lose((from, _to, { type }) => from === voter && type === 'requestVote');
     const isAhead = () => other.node?.role === 'leader' && statusOf(voter)?.appliedIndex === lastOf(other);
     if (!(await stage.until(() => isAhead() && cluster.reference.lastIndex === lastOf(other)))) return;

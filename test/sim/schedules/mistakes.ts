@@ -1,6 +1,6 @@
 /**
- * Operators' mistakes, each led to where it would end a cluster: by what they tell it about its members, or by what
- * they do to node.json and to data folders. None of their commands is forced; what would be the end is refused.
+ * Operators' mistakes that could end a cluster: wrong commands about members, wrong node.json files, lost data folders.
+ * No command is forced. Nodes must refuse what would end the cluster.
  */
 
 import { listed, OTHER_DIRECTORY } from '../../../src/sim/run/node-json.js';
@@ -16,10 +16,10 @@ const quick = (spares: number) => (chosen: Parameters<Schedule['setting']>[0]) =
   raft: { heartbeatMs: 60, electionTimeoutMinMs: 500, electionTimeoutMaxMs: 800 },
 });
 
-/** Longer than anybody who is gone is taken for being there. */
+/** After so long every node counts a stopped node as silent. */
 const SILENCE_MS = 2500;
 
-/** Its operator stops it, and starts it again after he has done something. */
+/** Stops a machine, does something, and starts it again. */
 async function restartedAfter(
   stage: Stage,
   machines: readonly RunMachine[],
@@ -46,7 +46,7 @@ async function emptied(stage: Stage, machine: RunMachine): Promise<boolean> {
   });
 }
 
-/** As README says of a node whose folder is lost: it is removed, and joins with an empty one. */
+/** As README says of a node whose data folder is lost: it is removed, and joins with an empty one. */
 async function addedAgain(stage: Stage, machine: RunMachine): Promise<boolean> {
   const { cluster } = stage;
   const { id } = machine;
@@ -64,7 +64,7 @@ async function addedAgain(stage: Stage, machine: RunMachine): Promise<boolean> {
   return true;
 }
 
-/** One node with data is started anew as one of three, beside two that are empty. */
+/** A node with data is restarted as one of three, with two empty ones. */
 export const grownByEdit: Schedule = {
   name: 'grownByEdit',
   steps: ['one of three', 'the empty ones do not vote', 'grown'],
@@ -96,7 +96,7 @@ export const grownByEdit: Schedule = {
   },
 };
 
-/** Two of three nodes look for their data in another folder, and find none. Then the old one is there again. */
+/** Two of three nodes start with another, empty data folder. Then they get the old one again. */
 export const emptiedMajority: Schedule = {
   name: 'emptiedMajority',
   steps: ['two are empty', 'nobody leads', 'as before'],
@@ -123,7 +123,7 @@ export const emptiedMajority: Schedule = {
   },
 };
 
-/** Voters that nobody reaches, and then one of those that are there is lost. */
+/** Unreachable voters are added, and then a real one is lost. */
 export const absentVoters: Schedule = {
   name: 'absentVoters',
   steps: ['refused', 'one is lost', 'goes on'],
@@ -133,7 +133,7 @@ export const absentVoters: Schedule = {
     const operator = stage.operator();
     const spares = cluster.machines.slice(cluster.founders.length);
     const answers = [
-      // One that was never started; one with the addresses of nobody; one with those of another node.
+      // A node that was never started; one with addresses of no machine; one with those of another node.
       ...(await Promise.all(
         [
           { id: 5, host: 'n5' },
@@ -153,7 +153,7 @@ export const absentVoters: Schedule = {
   },
 };
 
-/** One of three is lost for good. Removing one that lives would leave it with one that is needed. */
+/** One of three is lost. The removal of a live one would leave two voters, of which one is lost. */
 export const removedWhileDown: Schedule = {
   name: 'removedWhileDown',
   steps: ['one is lost', 'refused', 'removed and added again'],
@@ -194,7 +194,7 @@ export const promotedDown: Schedule = {
   },
 };
 
-/** Two operators at once say again what is so already, and remove who is none. */
+/** Two operators repeat commands at the same time, and remove a node that is no member. */
 export const repeatedCommands: Schedule = {
   name: 'repeatedCommands',
   steps: ['told', 'nobody has changed', 'one is lost', 'goes on'],
@@ -221,7 +221,7 @@ export const repeatedCommands: Schedule = {
   },
 };
 
-/** A node that was to join was started, emptied, and started again before it was added. */
+/** A joining node was started, emptied, and started again before it was added. */
 export const emptiedJoiner: Schedule = {
   name: 'emptiedJoiner',
   steps: ['emptied', 'added', 'follows'],
@@ -248,8 +248,8 @@ export const emptiedJoiner: Schedule = {
 };
 
 /**
- * A member comes back with another folder and leads. One who was away all the time knows only the old one, and is
- * needed when a third dies.
+ * A member comes back with a new data folder and leads. A voter that was away knows only the old folder, and is needed
+ * when a third node dies.
  */
 export const unknownReturn: Schedule = {
   name: 'unknownReturn',
@@ -271,7 +271,7 @@ export const unknownReturn: Schedule = {
     stage.mark('another is back');
     if (!(await stage.untilAnswered(() => operator.transfer(back.id), 'done'))) return;
     stage.mark('it leads');
-    // Without the one that is away nobody is left to bring it up to date.
+    // Without the voter that is away no majority is left.
     const removed = [{ type: 'remove', node: spare.id }] as const;
     if (!(await stage.untilAnswered(() => operator.change(removed), 'done'))) return;
     third.isOff = true;
@@ -287,8 +287,8 @@ export const unknownReturn: Schedule = {
 };
 
 /**
- * A copy of a voter's folder is started beside it; then one that is older than the last start of the original. The
- * original is cut off from the only one whom the copy reaches, and that one lacks what was committed meanwhile.
+ * A copy of a voter's folder runs beside the voter; then a copy that is older than the last start of the voter. The
+ * copy reaches only one node, which does not reach the original and lacks committed entries.
  */
 export const copiedFolder: Schedule = {
   name: 'copiedFolder',
@@ -299,7 +299,7 @@ export const copiedFolder: Schedule = {
     const { copies, leader } = cluster;
     const [original, third] = stage.shuffledFounders(...(leader ? [leader] : []));
     if (!leader || !original || !third) return;
-    // The leader would end it at once: it knows what the original has acknowledged since.
+    // The leader would stop the copy at once: it knows what the original has acknowledged since.
     const beside = copies.start(original, original.disk.clone());
     stage.cut([leader], [beside]);
     await stage.sleep(SILENCE_MS);
@@ -335,8 +335,8 @@ export const copiedFolder: Schedule = {
 };
 
 /**
- * A voter's folder is put back as it was before it acknowledged what was committed with it alone. It meets the leader
- * that was told so; then the other one, that lacks all that.
+ * A voter's folder is replaced by an older one, from before it acknowledged entries that only it and the leader hold.
+ * It first meets the leader, which knows of the acknowledgements; then the third node, which lacks the entries.
  */
 export const olderFolder: Schedule = {
   name: 'olderFolder',
@@ -351,7 +351,7 @@ export const olderFolder: Schedule = {
     stage.isolate(third);
     if (!(await stage.grows(5))) return;
     stage.mark('committed by two');
-    // They are heard as members; that the leader repairs its log is late.
+    // They count as members. The leader's repair of the log is delayed.
     stage.lose((from, to) => from === leader && to === older);
     const isBack = await restartedAfter(stage, [older], () => {
       older.isDamaged = true;

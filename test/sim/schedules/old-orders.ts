@@ -1,7 +1,7 @@
 /**
- * What others say that does not count any more, or must not: an offer of leadership from an earlier term, a candidate
- * while the leader is heard, answers to a round of heartbeats that was sent before a read was asked for. In each case
- * somebody is elected, or a read confirmed, who must not be yet, and the leader of before is read from.
+ * Messages that must not count: a TimeoutNow of an earlier term, a vote request while the leader is heard, answers to
+ * heartbeats that were sent before a read was requested. If one counted, a leader would be elected or a read confirmed
+ * too early. The old leader is read from.
  */
 import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Schedule } from '../../../src/sim/stage.js';
@@ -29,7 +29,7 @@ export const oldOffer: Schedule = {
     await stage.sleep(LONG.electionTimeoutMinMs + 100);
     stage.transfer(leader, third);
     if (!(await stage.until(() => third.node?.role === 'leader'))) return;
-    // All three hold the same log, and nobody writes: whoever stands for election is elected.
+    // All three hold the same log, and nobody writes: each candidate can be elected.
     for (const machine of cluster.machines) stage.cutClients(machine);
     await stage.sleep(500);
     await withLease(stage, third);
@@ -59,7 +59,7 @@ export const disloyal: Schedule = {
     if (!leader) return;
     const [, third] = stage.shuffledFounders(leader);
     if (!third) return;
-    // So that it lacks nothing.
+    // So that its log is complete.
     for (const machine of cluster.machines) stage.cutClients(machine);
     await stage.sleep(500);
     stage.cut([leader], [third]);
@@ -77,7 +77,7 @@ export const disloyal: Schedule = {
   },
 };
 
-/** The leader is stopped when the answers are on their way; when it wakes up, it finds a read, and then them. */
+/** The leader is paused while answers are in transit. When it resumes it finds a read first, and then the answers. */
 export const oldRound: Schedule = {
   name: 'oldRound',
   steps: ['stopped', 'another leads', 'written', 'awake'],

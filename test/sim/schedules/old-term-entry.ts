@@ -1,7 +1,7 @@
 /**
- * Raft's figure 8. A leader's entries reach one follower only; another leads a later term, writes, and is cut off; one
- * of the first two leads again and brings the old entries to a majority. They must not count as committed before an
- * entry of its own term does, for he who was cut off may still be elected, and replaces them.
+ * Figure 8 of the Raft paper. A leader's entries reach one follower only. Another node leads a later term, writes, and
+ * is cut off. One of the first two leads again and replicates the old entries to a majority. They are committed only
+ * with an entry of its own term: the node that was cut off may still be elected, and would replace them.
  */
 import type { Schedule } from '../../../src/sim/stage.js';
 
@@ -13,7 +13,7 @@ export const oldTermEntry: Schedule = {
     nodes: 5,
     spares: 0,
     changesMembers: false,
-    // Entry by entry, or the one that opens a leader's term always comes along.
+    // One entry per message: otherwise the entry that opens the leader's term arrives with the others.
     maxAppendBytes: 1,
   }),
   run: async (stage) => {
@@ -41,15 +41,14 @@ export const oldTermEntry: Schedule = {
     stage.mark('other leader');
     const kept = other;
     if (!kept) return;
-    // What he writes alone becomes durable at his place.
+    // Its own entries become durable on its disk.
     await stage.sleep(100 + stage.random.float() * 300);
 
     let again: typeof first | undefined;
     stage.onElected((leader) => {
       if (pair.includes(leader)) again = leader;
     });
-    // Only entries of old terms arrive, but for the probe that finds out where to begin; nobody else stands for
-    // election.
+    // Only entries of old terms arrive, and the probe that finds where to begin. No other node campaigns.
     const offered = new Set<typeof first>();
     stage.lose((from, to, message) => {
       if (message.type === 'requestVote') return !pair.includes(from);

@@ -1,14 +1,13 @@
 /**
- * Limits of requests and chunks that change in a restart, or differ between nodes, as in every rolling change of
- * settings. They bind clients. What one node has taken, every other node must be able to get, whatever its own limits
- * say.
+ * Limits of requests and chunks that change with a restart, or differ between nodes, as in a rolling change of
+ * settings. Limits are for clients: what one node has accepted, every other node must accept from it.
  */
 import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, type Stage, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** A frame of a node has room for more than a request: a value must not fit into that by chance. */
+/** Frames between nodes may be larger than requests: a value must not fit into that margin. */
 const VALUE_BYTES = 4 * MIB;
 const SMALL = { maxRequestBytes: 16 * KIB, maxValueBytes: 8 * KIB };
 const LARGE = { maxRequestBytes: 16 * MIB, maxValueBytes: 8 * MIB };
@@ -28,7 +27,7 @@ const keepsAllInTheLog = setting((chosen) => ({
   storage: { ...chosen.storage, maxRaftLogBytes: 64 * MIB, trailingEntries: 200 },
 }));
 
-/** A value that no compression makes smaller, under a key of its own. */
+/** An incompressible value, with a key of its own. */
 async function putLarge(stage: Stage, name: string): Promise<boolean> {
   const { cluster, random } = stage;
   const client = cluster.client(20_000, { env: cluster.host(name).env, attemptTimeoutMs: 10_000 });
@@ -97,7 +96,7 @@ export const largeChunks = withoutOne(
   { limits: SMALL },
 );
 
-/** One node takes larger requests than the others do; it leads, and is the first to get one. */
+/** One node accepts larger requests than the others. It leads, and gets one. */
 export const raisedLeader: Schedule = {
   name: 'raisedLeader',
   steps: ['the leader takes more', 'committed', 'all have it'],

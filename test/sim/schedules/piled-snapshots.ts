@@ -1,7 +1,6 @@
 /**
- * One operation of a follower's disk hangs, while those after it are quick. Its log can make nothing durable, so the
- * leader sends it one snapshot after the other; all of them are installed in the moment when the disk lets go. Half of
- * the time its power fails soon after.
+ * One operation of a follower's disk hangs; later ones are fast. Its log makes nothing durable, so the leader sends
+ * several snapshots. All of them are installed when the operation ends. In half of the runs the power fails soon after.
  */
 import type { Schedule } from '../../../src/sim/stage.js';
 

@@ -1,7 +1,8 @@
 /**
- * A voter is removed, or becomes a learner, and has applied that. Somebody who has not applied it yet still counts what
- * it acknowledges, so it must not vote for a candidate that lacks any of it. Once the leader's state machine is late;
- * once two leaders crash one after the other, and the second had not heard that the change is committed.
+ * A voter is removed, or becomes a learner, and has applied that. A node that has not applied it still counts its
+ * acknowledgements. So the removed node must not vote for a candidate that lacks an entry it has acknowledged. In the
+ * first schedule the leader's state machine is late. In the second two leaders crash, and the second one did not know
+ * that the change is committed.
  */
 import type { AppendMessage } from '../../../src/raft/types.js';
 import type { RunMachine } from '../../../src/sim/run/run-machine.js';
@@ -24,7 +25,7 @@ interface Roles {
 }
 
 /**
- * The leader commits the change and does not apply it; `removed` hears that it is committed, the other one does not.
+ * The leader commits the change and does not apply it. `removed` learns that it is committed, the other one does not.
  */
 async function removeOne(stage: Stage): Promise<(Roles & { index: number }) | undefined> {
   const { cluster, random } = stage;
@@ -56,7 +57,7 @@ function lastOf({ previousIndex, entries }: AppendMessage): number {
   return previousIndex + entries.length;
 }
 
-/** What `who` asks of the one who was removed arrives, and nothing else keeps `who` from leading. */
+/** Vote requests of `who` reach the removed node, and nothing else hinders the election of `who`. */
 async function asksForVote(stage: Stage, who: RunMachine, removed: RunMachine): Promise<boolean> {
   let hasAsked = false;
   stage.lose((from, to, { type }) => {
@@ -74,14 +75,14 @@ export const removedVoter: Schedule = {
     const { cluster } = stage;
     const { leader, other, removed, index } = (await removeOne(stage)) ?? {};
     if (!leader || !other || !removed || !index) return;
-    // It gets more entries, and does not hear that they are committed.
+    // It gets more entries, but not the commit index.
     stage.lose((from, to, message) => {
       if (from !== leader || !('commitIndex' in message)) return false;
       return message.commitIndex > index || (to === other && message.commitIndex === index);
     });
     if (!(await stage.until(() => (statusOf(leader)?.commitIndex ?? 0) > index))) return;
     cluster.releaseApply(leader);
-    // The clients are told.
+    // The clients get their answers.
     if (!(await stage.until(() => cluster.reference.lastIndex > index))) return;
     await stage.sleep(10);
     stage.mark('committed with its help');
@@ -96,7 +97,7 @@ export const removedVoter: Schedule = {
 
 export const removedVoterTwice: Schedule = {
   name: 'removedVoterTwice',
-  // Who answers says what is committed, so the other one learns what it must not do without: there the window ends.
+  // The answer tells the commit index: from here on the other node knows what is committed.
   steps: ['removed', 'leader crashed', 'the other asks'],
   setting,
   run: async (stage) => {
@@ -112,7 +113,7 @@ export const removedVoterTwice: Schedule = {
     stage.onElected((who) => {
       isElected ||= who === other;
     });
-    // Its first entries come all at once, and with no word of what is committed.
+    // Its first entries arrive all at once, without the commit index.
     stage.lose((from, to, message) => {
       if (from !== other || to !== removed || !isElected || !('commitIndex' in message)) return false;
       return message.commitIndex > index || (message.type === 'append' && lastOf(message) < index + 3);

@@ -1,6 +1,6 @@
 /**
- * A change of members that one leader alone has in its log; the others, who never heard of it, elect another and write
- * in its place. It must not take effect, not at its first leader either.
+ * A change of members is in the log of one leader only. The others elect another leader and write in its place. The
+ * change must not take effect, also not on the first leader.
  */
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -15,7 +15,7 @@ export const replacedChange: Schedule = {
     if (!leader || !spare) return;
     cluster.turnOn(spare);
     if (!(await stage.until(() => spare.state === 'up'))) return;
-    // From the change on nothing that the leader appends arrives.
+    // No entry of the leader arrives, from the change on.
     let hasChange = false;
     stage.lose((from, _to, message) => {
       if (from !== leader || message.type !== 'append') return false;

@@ -25,7 +25,7 @@ import { hangingDisk, unheardLeader } from './useless-leaders.js';
 import { voteBeforeDurable } from './vote-before-durable.js';
 import { foreignNode, lostLog } from './wrong-folders.js';
 
-/** Of nodes that keep to the rules, and operators who do not err. */
+/** Without mistakes of operators, and without strangers. */
 export const WINDOWS: readonly Schedule[] = [
   oldTermEntry,
   longerLog,

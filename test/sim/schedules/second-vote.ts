@@ -1,6 +1,6 @@
 /**
- * A follower with a slow disk votes; in the moment when that makes a leader its power fails. It comes back, the new
- * leader cannot tell anybody, and the old one, who has not heard of the new term, asks for a vote in that very term.
+ * A follower with a slow disk votes, and loses its power when its vote has made a leader. It comes back. The new leader
+ * is cut off. The old leader, which does not know the new term, asks for a vote in the same term.
  */
 import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -14,12 +14,12 @@ export const secondVote: Schedule = {
     if (!old) return;
     stage.isolate(old);
     const lastOf = (machine: typeof old) => machine.node?.status(0).lastIndex ?? 0;
-    // He whose log is longer would not vote.
+    // The node with the longer log would not vote.
     const [voter, candidate] = stage.shuffledFounders(old).sort((a, b) => lastOf(a) - lastOf(b));
     if (!voter || !candidate) return;
     const term = () => old.node?.status(0).term ?? 0;
     const termAtFirst = term();
-    // Slow, but not so slow that no vote arrives in time; a vote that does not wait makes a leader long before that.
+    // Slow, but fast enough for votes in time. A vote that does not wait for the disk makes a leader much earlier.
     voter.condition.minMs = cluster.setting.raft.electionTimeoutMinMs / 4;
     voter.condition.maxMs = cluster.setting.raft.electionTimeoutMinMs / 3;
     stage.lose((from, _to, { type }) => type === 'requestVote' && from === voter);
@@ -36,7 +36,7 @@ export const secondVote: Schedule = {
     if (!(await stage.until(() => elected > 0))) return;
     voter.condition.minMs = 0.05;
     voter.condition.maxMs = cluster.setting.maxDiskMs;
-    // Until it has forgotten that it leads.
+    // Until it has stepped down.
     if (!(await stage.until(() => old.node?.role !== 'leader'))) return;
     await stage.sleep(random.float() * 200);
 

@@ -1,6 +1,6 @@
 /**
- * A leader is stopped for a little longer than an election timeout (a garbage collection, a busy host), and nobody else
- * stands meanwhile. When it wakes up its timers are due first; what the others said all the time waits in its sockets.
+ * A leader is paused for a little longer than an election timeout (a garbage collection, a busy host), and no other
+ * node campaigns. When it resumes its timers run first; the messages of the others wait in its sockets.
  */
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 

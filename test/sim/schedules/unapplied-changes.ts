@@ -1,6 +1,6 @@
 /**
- * Changes of members that somebody holds, knows or does not know to be committed, and has not applied: his state
- * machine is late. What others have applied of them counts all the same.
+ * A node holds changes of members and has not applied them, because its state machine is late. It may know or not know
+ * that they are committed. What other nodes have applied counts all the same.
  */
 import type { RunMachine } from '../../../src/sim/run/run-machine.js';
 import type { Setting } from '../../../src/sim/setting/setting.js';
@@ -38,8 +38,8 @@ async function changed(
 }
 
 /**
- * A group of two takes in a third, who does not know that it has a vote, and acknowledges what makes entries committed.
- * Then the leader is gone, and the other one, who lacks them, asks it.
+ * A group of two adds a third voter. It does not know that it has a vote, and its acknowledgements make entries
+ * committed. Then the leader is gone, and the other node, which lacks these entries, asks for its vote.
  */
 export const promotedUnapplied: Schedule = {
   name: 'promotedUnapplied',
@@ -68,7 +68,8 @@ export const promotedUnapplied: Schedule = {
     if (!(await stage.until(() => votersOf(other).length === 3))) return;
     stage.mark('promoted');
     const lastOfOther = lastOf(other);
-    // From here on the other one gets nothing; the third hears no commit, but what it holds is one.
+    // From here on the other node gets nothing. The third does not learn the commit index, but its entries are
+    // committed.
     cluster.loses = () => false;
     stage.lose((from, to, message) => {
       if (from !== leader) return false;
@@ -95,9 +96,9 @@ export const promotedUnapplied: Schedule = {
 };
 
 /**
- * Three become five, while one of the three hears nothing and another applies nothing. He who applies nothing holds
- * both changes, knows the first to be committed, and loses his power; then the two are alone. In the first
- * configuration they would be a majority.
+ * Three voters become five. One of the three hears nothing, another applies nothing. The latter holds both changes,
+ * knows that the first is committed, and loses its power. Then these two are alone. In the first configuration they
+ * would be a majority.
  */
 export const crashWithPendingChange: Schedule = {
   name: 'crashWithPendingChange',

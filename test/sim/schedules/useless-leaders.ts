@@ -1,4 +1,4 @@
-/** A leader that can do nothing any more gives up: its disk hangs though its heartbeats go out, or nobody hears it. */
+/** A leader that cannot work must step down: its disk hangs while its heartbeats are sent, or no follower hears it. */
 import { healthyDisk } from '../../../src/sim/run/run-machine.js';
 import { type Schedule, threeQuickNodes } from '../../../src/sim/stage.js';
 

@@ -1,6 +1,6 @@
 /**
- * A voter alone, with a learner. Its power fails again and again, just after it has sent entries of a new term and
- * before its slow disk has anything of that term. Once it led, its term must be one that it cannot forget.
+ * A single voter with a learner. Its power fails again and again, after it has sent entries of a new term and before
+ * its slow disk holds anything of that term. A leader's term must be durable before it sends entries.
  */
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
@@ -39,7 +39,7 @@ export const voteBeforeDurable: Schedule = {
       });
       if (!(await stage.until(() => hasSent))) return;
       stage.mark('leads again');
-      // So that the clients find it; their entries go to the learner first.
+      // So that the clients find it. Their entries reach the learner first.
       await stage.sleep(20 + stage.random.float() * 100);
     }
   },

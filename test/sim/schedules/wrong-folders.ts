@@ -1,12 +1,12 @@
 /**
- * Data folders that are not what the others take them for: of a node of another cluster of the same name, or without
- * the Raft log that made a write count. Whoever has one must not take part.
+ * Data folders that are not what the others expect: of a node of another cluster with the same name, or without the
+ * Raft log that counted for a commit. A node with such a folder must not take part.
  */
 import { type Schedule, statusOf, threeQuickNodes } from '../../../src/sim/stage.js';
 
 /**
- * A node that has begun a cluster of its own, of the same name, is taken in. Its log begins like everybody's, and ends
- * as if it held what it never got.
+ * A node that has begun its own cluster, of the same name, is added. Its log begins like the others', and looks as if
+ * it held entries that it never got.
  */
 export const foreignNode: Schedule = {
   name: 'foreignNode',
@@ -27,7 +27,7 @@ export const foreignNode: Schedule = {
     cluster.startForeign(foreigner);
     const leads = () => stage.until(() => foreigner.node?.role === 'leader');
     if (!(await leads())) return;
-    // Its term is another one, or the same by chance.
+    // Its term may be equal by chance.
     for (let restarts = stage.random.between(0, 2); restarts > 0; restarts--) {
       cluster.kill(foreigner);
       if (!(await leads())) return;
@@ -40,14 +40,17 @@ export const foreignNode: Schedule = {
     }
     if (!isIn()) return;
     stage.mark('taken in');
-    // It would be needed now, or be told of what there is.
+    // Now it is needed, or gets what the others have.
     await stage.sleep(3000);
     stage.mark('long enough');
     cluster.giveUp(foreigner);
   },
 };
 
-/** A follower with which alone the leader committed loses its Raft log; then a third, who lacks all that, asks it. */
+/**
+ * A follower loses its Raft log. Only it and the leader held the committed entries. Then a third node, which lacks
+ * them, asks for its vote.
+ */
 export const lostLog: Schedule = {
   name: 'lostLog',
   steps: ['committed by two', 'log lost', 'refused'],
