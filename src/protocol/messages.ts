@@ -326,6 +326,5 @@ export type RequestName =
   | 'transferLeader';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];
 
-/** One element of `write.operations`, as it is sent and as it is received. */
+/** One element of `write.operations` as it is sent. */
 export type OutboundOperation = OutboundOf<'write'>['operations'][number];
-export type Operation = MessageOf<'write'>['operations'][number];

@@ -147,9 +147,9 @@ export class RequestHandler implements MessageHandler {
 
   #howToBePermitted(): string {
     return this.#parts.security.secrets.length > 0
-      ? 'members and leaders are changed by who proves the cluster secret: give it with --secret-file, ' +
+      ? 'to change members and leaders, prove the cluster secret: give it with --secret-file, ' +
           'RAFTREE_CLUSTER_SECRET_FILE, or the client option clusterSecret'
-      : 'this cluster has no secret, so members and leaders are changed from the machine of a node alone, by 127.0.0.1; ' +
+      : 'this cluster has no secret: members and leaders can be changed only from the machine of a node, by 127.0.0.1; ' +
           'or set security.clusterSecret in every node.json';
   }
 
