@@ -22,6 +22,7 @@ import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
 import { corruption, encodeEnd, encodeRecord, type Payload, type Position, sizeOf } from './record.js';
 import { type RecordFile, type Recovery, recoverRecords } from './recovery.js';
+import { settleRecovered } from './settle.js';
 
 export interface RecordLogOptions {
   readonly env: Env;
@@ -95,7 +96,7 @@ export class RecordLog {
   /** Bytes written to the current file since its last sync began. */
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
-  /** Files that recovery found and that `#settleAll` has not yet made ready for appends. */
+  /** Files that recovery found and that `settleRecovered` has not yet made ready for appends. */
   #unsettled: readonly number[] = [];
   #queue: (Append | 'rotate')[] = [];
   #queuedBytes = 0;
@@ -529,56 +530,18 @@ export class RecordLog {
     this.#queuedBytes = 0;
   }
 
-  /**
-   * Makes the files that recovery found ready for appends: truncates what it discarded and makes the rest durable,
-   * because later records will state that it is. Recovery rewrites and syncs records that are not proven durable: if a
-   * sync of them failed earlier, the page cache may hold them as clean. Then they read well, but another sync would not
-   * write them.
-   */
+  /** Before the first append after recovery. Throws the system's error, or `CORRUPTION`; may be called again. */
   #settleAll(): void {
-    const numbers = this.#unsettled;
-    if (numbers.length === 0) return;
+    if (this.#unsettled.length === 0) return;
     const { env, directory } = this.#options;
-    const { end, lastRecordEnd } = this.recovery;
-    // If the last file holds no record, the records of the file before it are not proven durable either.
-    if (lastRecordEnd.file < end.file) this.#settle(lastRecordEnd).close();
-    const last = this.#settle(end);
-    this.#files.forget(end.file);
-    this.#files.adopt(end.file, last);
-    // From the last one down, syncing each removal: a power cut then leaves no gap.
-    for (const number of numbers.filter((number) => number > end.file).reverse()) {
-      env.fs.unlink(this.#files.path(number));
-      env.fs.syncDirectory(directory);
-    }
-    env.fs.syncDirectory(directory);
+    settleRecovered({
+      env,
+      directory,
+      files: this.#files,
+      recovery: this.recovery,
+      numbers: this.#unsettled,
+    });
     this.#unsettled = [];
-  }
-
-  /** Makes the file end at `end`, durably. */
-  #settle(end: Position): File {
-    const { durableThrough } = this.recovery;
-    const doubtfulFrom = durableThrough.file === end.file ? durableThrough.offset : 0;
-    const file = this.#options.env.fs.open(this.#files.path(end.file), 'modify');
-    try {
-      this.#settleFile(file, end, doubtfulFrom);
-    } catch (error) {
-      file.close();
-      throw error;
-    }
-    return file;
-  }
-
-  #settleFile(file: File, end: Position, doubtfulFrom: number): void {
-    // The last record's padding may be missing; records start aligned.
-    if (file.sizeBytes() !== end.offset) file.truncate(end.offset);
-    if (doubtfulFrom < end.offset) {
-      const doubtful = Buffer.allocUnsafe(end.offset - doubtfulFrom);
-      if (file.readSync(doubtful, doubtfulFrom) < doubtful.length) {
-        throw corruption(file.path, doubtfulFrom, `${doubtful.length} bytes were expected`);
-      }
-      file.writeSync([doubtful], doubtfulFrom);
-    }
-    file.syncNow();
   }
 }
 

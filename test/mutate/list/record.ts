@@ -5,6 +5,7 @@ const files = inFile('record/log-files.js');
 const log = inFile('record/record-log.js');
 const recovery = inFile('record/recovery.js');
 const record = inFile('record/record.js');
+const settle = inFile('record/settle.js');
 
 const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
 const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
@@ -111,13 +112,13 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
   {
     name: 'what a failed sync left in the page cache counts',
     reason: 'it reads well',
-    patches: [log('if (doubtfulFrom < end.offset) {', 'if (false) {')],
+    patches: [settle('if (doubtfulFrom < end.offset) {', 'if (false) {')],
     killedBy: ['record/record-log'],
   },
   {
     name: 'the torn tail is not cut off',
     reason: 'it is written over',
-    patches: [log('if (file.sizeBytes() !== end.offset) file.truncate(end.offset);', '')],
+    patches: [settle('if (file.sizeBytes() !== end.offset) file.truncate(end.offset);', '')],
     killedBy: randomFaults(80, ...CUTS),
   },
   {
