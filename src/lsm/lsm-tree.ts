@@ -49,6 +49,7 @@ import {
 } from './read/iterator.js';
 import { MemtableList } from './read/memtable-list.js';
 import { PinnedReads } from './read/pinned-reads.js';
+import { ReadStates } from './read/read-state.js';
 import { Reader } from './read/reader.js';
 import { type Snapshot, SnapshotList } from './read/snapshot-list.js';
 import { markWalEnd, nameWal, replayWal } from './recovery.js';
@@ -114,6 +115,7 @@ export class LsmTree {
   });
   readonly #lock: DirectoryLock;
   readonly #maintenance: Maintenance;
+  readonly #states: ReadStates;
   readonly #reader: Reader;
   readonly #reads: PinnedReads;
   readonly #gate: WriteGate;
@@ -192,12 +194,12 @@ export class LsmTree {
       },
       freeze: () => this.#freezeEarly(),
     };
+    this.#states = new ReadStates(this.#memtables, versions);
     this.#reader = new Reader(tables);
     this.#maintenance = new Maintenance(this.#host());
     this.#reads = new PinnedReads({
       env: options.env,
-      versions,
-      memtables: this.#memtables,
+      states: this.#states,
       tables,
       reader: this.#reader,
       background: this.#background,
@@ -289,13 +291,7 @@ export class LsmTree {
     if (this.#state === 'closed') throw closedError();
     checkBytes(key, 'a key');
     const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : NEWEST;
-    return this.#reader.get(
-      key,
-      sequence,
-      this.#memtables.active,
-      this.#memtables.frozen,
-      this.#versions.current,
-    );
+    return this.#reader.get(key, this.#states.at(sequence));
   }
 
   /** Whether a key has a value: as `getSync`, without a copy of it. A large one is not read. */
@@ -303,8 +299,7 @@ export class LsmTree {
     if (this.#state === 'closed') throw closedError();
     checkBytes(key, 'a key');
     const sequence = options?.snapshot ? this.#sequenceOf(options.snapshot) : NEWEST;
-    const { active, frozen } = this.#memtables;
-    return this.#reader.has(key, sequence, active, frozen, this.#versions.current);
+    return this.#reader.has(key, this.#states.at(sequence));
   }
 
   /** As `getSync`, of the moment of the call; other events run now and then, and while reads are slow. */

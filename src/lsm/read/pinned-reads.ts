@@ -4,21 +4,18 @@
  */
 import type { Env } from '../../env/env.js';
 import type { BackgroundWork } from '../base/background-work.js';
-import type { Memtable } from '../memtable/memtable.js';
 import type { TableCache } from '../table/table-cache.js';
 import { sortedRuns } from '../version/version.js';
-import type { VersionSet } from '../version/version-set.js';
 import { type IteratorOptions, LsmIterator, type MakeEntry } from './iterator.js';
-import type { MemtableList } from './memtable-list.js';
 import { MergeCursor } from './merge-cursor.js';
+import type { ReadState, ReadStates } from './read-state.js';
 import type { Reader } from './reader.js';
 import { RunCursor } from './run-cursor.js';
 import { Turn } from './turn.js';
 
 export interface ReadSources {
   readonly env: Env;
-  readonly versions: VersionSet;
-  readonly memtables: MemtableList;
+  readonly states: ReadStates;
   readonly tables: TableCache;
   readonly reader: Reader;
   readonly background: BackgroundWork;
@@ -26,14 +23,6 @@ export interface ReadSources {
   check(): void;
   /** An iterator has passed over so many entries that are deleted or hidden. */
   passed(entries: number): void;
-}
-
-/** Reads of one state of the tree. */
-interface PinnedState {
-  get(key: Buffer): Buffer | undefined;
-  /** While other events run, if reads are slow. */
-  getLater(key: Buffer): Promise<Buffer | undefined>;
-  has(key: Buffer): boolean;
 }
 
 /** What looking for a key costs of a turn beside the bytes of its value. */
@@ -53,7 +42,7 @@ export class PinnedReads {
 
   get(key: Uint8Array, sequence: number): Promise<Buffer | undefined> {
     const copy = Buffer.from(key);
-    return this.#read(sequence, ({ getLater }) => getLater(copy));
+    return this.#read(sequence, (state) => this.#sources.reader.getLater(copy, state));
   }
 
   /** Hands on what was read; behind so much of it in a row, other events run first. */
@@ -64,23 +53,22 @@ export class PinnedReads {
 
   getMany(keys: readonly Uint8Array[], sequence: number): Promise<(Buffer | undefined)[]> {
     const copies = keys.map((key) => Buffer.from(key));
-    return this.#read(sequence, (pinned) => this.#getInTurns(copies, pinned));
+    return this.#read(sequence, (state) => this.#getInTurns(copies, state));
   }
 
   hasMany(keys: readonly Uint8Array[], sequence: number): Promise<boolean[]> {
     const copies = keys.map((key) => Buffer.from(key));
-    return this.#read(sequence, ({ has }) => this.#hasInTurns(copies, has));
+    return this.#read(sequence, (state) => this.#hasInTurns(copies, state));
   }
 
   iterator<E extends object>(options: IteratorOptions, sequence: number, make: MakeEntry<E>): LsmIterator<E> {
-    const { versions, memtables, tables, check, passed } = this.#sources;
-    const version = versions.pin();
-    const { filled } = memtables;
+    const { states, tables, check, passed } = this.#sources;
+    const state = states.pin(sequence);
     const keysOnly = options.values === false;
-    for (const memtable of filled) memtable.pin();
+    const filled = [...state.frozen, state.active].filter((memtable) => memtable.count > 0).reverse();
     const cursors = [
       ...filled.map((memtable) => memtable.cursor()),
-      ...sortedRuns(version).map(
+      ...sortedRuns(state.version).map(
         (run) => new RunCursor(tables, run, { readAheadBytes: READ_AHEAD_BYTES, keysOnly }),
       ),
     ];
@@ -90,10 +78,7 @@ export class PinnedReads {
         sequence,
         check,
         passed,
-        release: () => {
-          versions.unpin(version);
-          for (const memtable of filled) memtable.unpin();
-        },
+        release: state.release,
         turn: this.#turn,
       },
       options,
@@ -101,31 +86,22 @@ export class PinnedReads {
     );
   }
 
-  #read<T>(sequence: number, read: (pinned: PinnedState) => Promise<T>): Promise<T> {
-    const { versions, memtables, reader, background } = this.#sources;
-    const { active, frozen } = memtables;
-    const pinned: readonly Memtable[] = [...frozen, active];
-    const version = versions.pin();
-    for (const memtable of pinned) memtable.pin();
-    const done = read({
-      get: (key) => reader.get(key, sequence, active, frozen, version),
-      getLater: (key) => reader.getLater(key, sequence, active, frozen, version),
-      has: (key) => reader.has(key, sequence, active, frozen, version),
-    }).finally(() => {
-      versions.unpin(version);
-      for (const memtable of pinned) memtable.unpin();
-    });
-    return background.add(done);
+  #read<T>(sequence: number, read: (state: ReadState) => Promise<T>): Promise<T> {
+    const { states, background } = this.#sources;
+    const state = states.pin(sequence);
+    return background.add(read(state).finally(state.release));
   }
 
-  async #getInTurns(keys: readonly Buffer[], pinned: PinnedState): Promise<(Buffer | undefined)[]> {
+  async #getInTurns(keys: readonly Buffer[], state: ReadState): Promise<(Buffer | undefined)[]> {
+    const { reader } = this.#sources;
     const values: (Buffer | undefined)[] = [];
     while (values.length < keys.length) {
       const next = keys.slice(values.length, values.length + MANY_KEYS);
-      if (this.#sources.reader.isSlow) values.push(...(await Promise.all(next.map(pinned.getLater))));
-      else {
+      if (reader.isSlow) {
+        values.push(...(await Promise.all(next.map((key) => reader.getLater(key, state)))));
+      } else {
         for (const key of next) {
-          const value = pinned.get(key);
+          const value = reader.get(key, state);
           values.push(value);
           this.#turn.spend(LOOKUP_BYTES + (value?.length ?? 0));
           if (this.#turn.isOver) break;
@@ -136,10 +112,10 @@ export class PinnedReads {
     return values;
   }
 
-  async #hasInTurns(keys: readonly Buffer[], has: (key: Buffer) => boolean): Promise<boolean[]> {
+  async #hasInTurns(keys: readonly Buffer[], state: ReadState): Promise<boolean[]> {
     const found: boolean[] = [];
     for (const key of keys) {
-      found.push(has(key));
+      found.push(this.#sources.reader.has(key, state));
       this.#turn.spend(LOOKUP_BYTES);
       if (this.#turn.isOver) await this.#turn.end();
     }

@@ -12,7 +12,7 @@ import { KEY_ONLY_START_BYTES, NotCached } from '../table/table.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableFile } from '../table/table-file.js';
 import { hashKey, type KeyHash } from '../table/table-filter.js';
-import type { Version } from '../version/version.js';
+import type { ReadState } from './read-state.js';
 
 /** More blocks than a read of one key needs. */
 const MOST_FETCHES = 32;
@@ -36,38 +36,23 @@ export class Reader {
     return this.#tables.speed.isSlow;
   }
 
-  /** As `get`, while other events run: memtables and version must be pinned until it resolves. */
-  async getLater(
-    key: Uint8Array,
-    sequence: number,
-    active: Memtable,
-    frozen: readonly Memtable[],
-    version: Version,
-  ): Promise<Buffer | undefined> {
+  /** As `get`, while other events run: the state must be pinned until it resolves. */
+  async getLater(key: Uint8Array, state: ReadState): Promise<Buffer | undefined> {
     for (let fetches = 0; fetches < MOST_FETCHES && this.isSlow; fetches++) {
       try {
-        return this.get(key, sequence, active, frozen, version, true);
+        return this.get(key, state, true);
       } catch (missing) {
         if (!(missing instanceof NotCached)) throw missing;
         await missing.table.fetchBlock(missing.block);
       }
     }
     // Reads are fast, or what was fetched does not fit into the cache.
-    return this.get(key, sequence, active, frozen, version);
+    return this.get(key, state);
   }
 
-  /**
-   * A copy of the value of a key at a sequence. `frozen` from old to new. With `cachedOnly`, throws `NotCached` where
-   * a block would have to be read.
-   */
-  get(
-    key: Uint8Array,
-    sequence: number,
-    active: Memtable,
-    frozen: readonly Memtable[],
-    version: Version,
-    cachedOnly = false,
-  ): Buffer | undefined {
+  /** A copy of the value of a key. With `cachedOnly`, throws `NotCached` where a block would have to be read. */
+  get(key: Uint8Array, state: ReadState, cachedOnly = false): Buffer | undefined {
+    const { sequence, active, frozen } = state;
     this.#cachedOnly = cachedOnly;
     this.#keyOnly = undefined;
     let node = active.find(key, sequence);
@@ -77,17 +62,12 @@ export class Reader {
       node = memtable.find(key, sequence);
       if (node !== 0) return valueAt(memtable, node);
     }
-    return this.#findInTables(key, sequence, version) ? this.#take() : undefined;
+    return this.#findInTables(key, state) ? this.#take() : undefined;
   }
 
   /** As `get`: whether there is a value. A large one is not read. */
-  has(
-    key: Uint8Array,
-    sequence: number,
-    active: Memtable,
-    frozen: readonly Memtable[],
-    version: Version,
-  ): boolean {
+  has(key: Uint8Array, state: ReadState): boolean {
+    const { sequence, active, frozen } = state;
     this.#cachedOnly = false;
     this.#keyOnly = this.#key;
     let node = active.find(key, sequence);
@@ -97,11 +77,11 @@ export class Reader {
       node = memtable.find(key, sequence);
       if (node !== 0) return !memtable.isDeleted(node);
     }
-    return this.#findInTables(key, sequence, version) && !this.#cursor.deleted;
+    return this.#findInTables(key, state) && !this.#cursor.deleted;
   }
 
   /** Leaves the cursor at what it has found. */
-  #findInTables(key: Uint8Array, sequence: number, version: Version): boolean {
+  #findInTables(key: Uint8Array, { sequence, version }: ReadState): boolean {
     this.#isHashed = false;
     const { levels } = version;
     const newest = levels[0] as readonly TableFile[];

@@ -1,0 +1,51 @@
+/**
+ * What a read sees of a tree. A read that takes longer than a turn of the event loop pins its state: memtables and
+ * tables then stay as they are while others write, flush and compact.
+ */
+import type { Memtable } from '../memtable/memtable.js';
+import type { Version } from '../version/version.js';
+import type { VersionSet } from '../version/version-set.js';
+import type { MemtableList } from './memtable-list.js';
+
+export interface ReadState {
+  /** Entries above this sequence are not seen. */
+  readonly sequence: number;
+  readonly active: Memtable;
+  /** Oldest first. */
+  readonly frozen: readonly Memtable[];
+  readonly version: Version;
+}
+
+export interface PinnedState extends ReadState {
+  /** To be called once. */
+  release(): void;
+}
+
+export class ReadStates {
+  readonly #memtables: MemtableList;
+  readonly #versions: VersionSet;
+
+  constructor(memtables: MemtableList, versions: VersionSet) {
+    this.#memtables = memtables;
+    this.#versions = versions;
+  }
+
+  /** The memtables and tables of now. Not to be used after this turn of the event loop. */
+  at(sequence: number): ReadState {
+    const { active, frozen } = this.#memtables;
+    return { sequence, active, frozen, version: this.#versions.current };
+  }
+
+  /** The same, to be used until it is released. */
+  pin(sequence: number): PinnedState {
+    const { active, frozen } = this.#memtables;
+    const memtables = [...frozen, active];
+    const version = this.#versions.pin();
+    for (const memtable of memtables) memtable.pin();
+    const release = () => {
+      this.#versions.unpin(version);
+      for (const memtable of memtables) memtable.unpin();
+    };
+    return { sequence, active, frozen, version, release };
+  }
+}
