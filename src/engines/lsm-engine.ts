@@ -64,7 +64,7 @@ class LsmEngine implements StorageEngine {
   }
 
   write(operations: readonly EngineOperation[]): number | Promise<number> {
-    if (!this.#hasLog && !this.#tree.isStalled) return this.#tree.writeSync(operations);
+    if (!this.#hasLog && !this.#tree.stallReason) return this.#tree.writeSync(operations);
     return this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () => this.#writeInTurn(operations));
   }
 

@@ -24,7 +24,7 @@ const CODES: Readonly<Record<string, string>> = {
   CORRUPTION: 'LEVEL_CORRUPTION',
 };
 
-/** What has no code is nobody's error but the program's, and stays as it is. */
+/** An error without a code is a bug in the program and stays as it is. */
 export function levelError(error: unknown): unknown {
   const code = errorCode(error);
   if (code === undefined || code.startsWith('LEVEL_')) return error;

@@ -248,8 +248,8 @@ export class LsmTree {
     }
   }
   /**
-   * As `write`, at once, for a tree of durability `none`. Never waits: whoever writes much awaits `room()` first
-   * when `isStalled` holds. Throws as `write` rejects.
+   * As `write`, at once, for a tree of durability `none`. Never waits: a caller that writes much awaits `room()`
+   * first if there is a `stallReason`. Throws as `write` rejects.
    */
   writeSync(operations: readonly Operation[]): number {
     this.#checkWritable();
@@ -263,9 +263,9 @@ export class LsmTree {
     return this.#lastGiven;
   }
 
-  /** Whether a write would have to wait now, and for what. */
-  get isStalled(): StallReason | undefined {
-    return this.#gate.isStalled;
+  /** Why a write would have to wait now; undefined if it need not. */
+  get stallReason(): StallReason | undefined {
+    return this.#gate.stallReason;
   }
 
   /** Resolves when a write would not have to wait. Rejects as `write` does. */
@@ -501,11 +501,11 @@ export class LsmTree {
   }
 
   /**
-   * Finishes the writes under way, makes the WAL durable (or, without one, flushes), and lets go of the directory.
+   * Finishes the writes under way, makes the WAL durable (or, without one, flushes), and releases the directory.
    * Iterators that are still open then throw `LSM_CLOSED`. May be called twice.
    *
    * Rejects with `LSM_NOT_DURABLE` if writes that were acknowledged are not durable, because the disk had failed: what
-   * lies behind `info.durableSequence` may be lost. Everything is let go of all the same.
+   * lies behind `info.durableSequence` may be lost. Everything is released in this case too.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -675,7 +675,7 @@ export class LsmTree {
   }
 
   /**
-   * Iterators crawl over what is deleted. A flush frees the memtable of it, and compaction then the tables
+   * Iterators pass over deleted entries one by one. A flush frees the memtable of them, then compaction the tables
    * (RocksDB's memtable_avg_op_scan_flush_trigger).
    */
   #passed(entries: number): void {
@@ -734,7 +734,7 @@ export class LsmTree {
     this.#maintenance.kick();
   }
 
-  /** A tree that had a WAL is opened without one: what is in it goes into tables first. */
+  /** A tree that had a WAL is opened without one: its content is flushed into tables first. */
   async #retireWal(wal: RecordLog): Promise<void> {
     await this.#flushAll();
     this.#wal = undefined;

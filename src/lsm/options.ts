@@ -8,7 +8,7 @@ import type { Operation } from './wal/write-batch.js';
 
 export type Durability = 'sync' | 'buffered' | 'none';
 
-/** Told what happens inside, synchronously: must be quick and must not throw. */
+/** Called synchronously when something happens in the tree: must be quick and must not throw. */
 export interface LsmListener {
   /** Everything up to `flushedSequence` is in tables that are durable. */
   flushed?(event: FlushEvent): void;
@@ -167,14 +167,14 @@ const BOOLEANS = ['worker', 'createIfMissing', 'errorIfExists'] as const;
 const OTHERS = ['env', 'logger', 'listener', 'durability', 'codecs', 'resources', 'replayed'] as const;
 const NAMES: ReadonlySet<string> = new Set([...NUMBERS.map(([name]) => name), ...BOOLEANS, ...OTHERS]);
 
-/** The nearest value that an option takes; undefined for what is no number. */
+/** The nearest value that an option accepts; undefined if the given one is no number. */
 export function nearestAccepted(name: keyof NumberOptions, value: unknown): number | undefined {
   if (typeof value !== 'number' || Number.isNaN(value)) return undefined;
   const [, , least, most] = NUMBERS.find(([known]) => known === name) as (typeof NUMBERS)[number];
   return Math.min(most, Math.max(least, Math.round(value)));
 }
 
-/** Throws `LSM_INVALID` with the option's name, what was given and what is accepted. */
+/** Throws `LSM_INVALID` with the option's name, the given value and the accepted ones. */
 export function resolveOptions(options: LsmOptions): ResolvedOptions {
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name)) throw invalid(`option ${name} is not known; there are ${[...NAMES].join(', ')}`);

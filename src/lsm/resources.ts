@@ -47,7 +47,7 @@ export class LsmResources {
     return this.#isClosed;
   }
 
-  /** Lets go of what is kept for later, after the last tree is closed. Opening one with this then fails. */
+  /** Releases all memory, after the last tree is closed. Opening a tree with this then fails. */
   close(): void {
     this.#isClosed = true;
     this.memtablePool.close();

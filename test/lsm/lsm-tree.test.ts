@@ -351,8 +351,8 @@ test('writes wait while flush is behind, visibly, in order, and up to a limit', 
   };
   const tree = await openTree(disk, options, env);
   const value = 'x'.repeat(500);
-  for (let i = 0; !tree.isStalled; i++) await tree.write([put(`before ${i}`, value)]);
-  assert.is(tree.isStalled, 'memtables');
+  for (let i = 0; !tree.stallReason; i++) await tree.write([put(`before ${i}`, value)]);
+  assert.is(tree.stallReason, 'memtables');
   const order: number[] = [];
   const waiting = Array.from({ length: 10 }, (_, i) =>
     tree.write([put('waits', String(i)), put('filler', value)]).then(() => order.push(i)),
@@ -365,7 +365,7 @@ test('writes wait while flush is behind, visibly, in order, and up to a limit', 
   assert.equal(order, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   assert.is(tree.getSync(Buffer.from('waits'))?.toString(), '9');
   await tree.flush();
-  assert.is(tree.isStalled, undefined);
+  assert.is(tree.stallReason, undefined);
   assert.is(reasons[0], 'memtables');
   assert.is(reasons.at(-1), undefined);
   await tree.close();
@@ -374,7 +374,7 @@ test('writes wait while flush is behind, visibly, in order, and up to a limit', 
 test('without a WAL room() waits for the flush', async () => {
   const tree = await openTree(new SimDisk(), { durability: 'none', maxFrozenMemtables: 1 });
   for (let i = 0; i < 300; i++) {
-    if (tree.isStalled) await tree.room();
+    if (tree.stallReason) await tree.room();
     tree.writeSync([put(`key${i}`, 'x'.repeat(100))]);
     assert.ok(tree.stats().frozenMemtables <= 1);
     assert.ok(tree.stats().memtableBytes < 2048);

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
 import { LsmTree } from '../../src/lsm/index.js';
-import { readClosedTree } from '../../src/lsm/tools/closed-tree.js';
+import { readOfflineTree } from '../../src/lsm/tools/offline-tree.js';
 import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
 import { Manifest } from '../../src/lsm/version/manifest.js';
 import type { VersionEdit } from '../../src/lsm/version/version-edit.js';
@@ -112,7 +112,7 @@ test('a WAL with a gap, and what is no longer needed', async () => {
 async function rearranged(change: (edit: VersionEdit) => VersionEdit): Promise<SimDisk> {
   const { disk } = await sampleTree();
   const env = processEnv(2, disk);
-  const { version, manifest, oldestWal, flushedSequence, nextFileNumber } = await readClosedTree(
+  const { version, manifest, oldestWal, flushedSequence, nextFileNumber } = await readOfflineTree(
     env,
     DIRECTORY,
   );

@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
 import type { LsmOptions } from '../../src/lsm/index.js';
-import { readClosedTree } from '../../src/lsm/tools/closed-tree.js';
+import { readOfflineTree } from '../../src/lsm/tools/offline-tree.js';
 import { dumpFile } from '../../src/lsm/tools/dump.js';
 import { repairTree } from '../../src/lsm/tools/repair.js';
 import { verifyDirectory } from '../../src/lsm/tools/verify-directory.js';
@@ -159,11 +159,11 @@ test('repair of another file keeps what is known of the WAL', async () => {
   await tree.flush();
   await tree.write([put('in', 'the WAL')]);
   await tree.close();
-  const { walEnd } = await readClosedTree(processEnv(2, disk), DIRECTORY);
+  const { walEnd } = await readOfflineTree(processEnv(2, disk), DIRECTORY);
   assert.ok(walEnd && walEnd.offset > 0);
   disk.mount().unlink(paths(disk, /\.sst$/)[0] ?? '');
   assert.ok((await repairTree(processEnv(2, disk), DIRECTORY)).isRepaired);
-  assert.equal((await readClosedTree(processEnv(2, disk), DIRECTORY)).walEnd, walEnd);
+  assert.equal((await readOfflineTree(processEnv(2, disk), DIRECTORY)).walEnd, walEnd);
   const path = paths(disk, /^wal-/)[0] ?? '';
   disk.edit(path, (bytes) => bytes.subarray(0, 0));
   assert.is((await verifyDirectory(processEnv(2, disk), DIRECTORY)).problems[0]?.path, path);
@@ -212,7 +212,7 @@ test('the mark: one per use that wrote something, none for a file that is not ne
   }
   const killed = disk.clone();
   await tree.close();
-  const { oldestWal } = await readClosedTree(processEnv(2, killed), DIRECTORY);
+  const { oldestWal } = await readOfflineTree(processEnv(2, killed), DIRECTORY);
   assert.ok(oldestWal > Number(second.split(':')[0]));
   await use(killed, 0, 0);
   assert.equal(
@@ -227,7 +227,7 @@ test('a checkpoint knows no WAL', async () => {
   const tree = await openTree(disk, QUIET);
   await tree.checkpoint('/data/copy');
   await tree.close();
-  assert.is((await readClosedTree(processEnv(2, disk), '/data/copy')).walEnd, undefined);
+  assert.is((await readOfflineTree(processEnv(2, disk), '/data/copy')).walEnd, undefined);
 });
 
 test('a MANIFEST without a mark, of an earlier version: a WAL that is cut loses its end, as after a crash', async () => {
@@ -235,7 +235,7 @@ test('a MANIFEST without a mark, of an earlier version: a WAL that is cut loses 
   await use(disk, 0, 4);
   const env = processEnv(2, disk);
   const { version, problems, names, directory, manifestIsIntact, manifestIsTorn, notes, leftovers, ...tree } =
-    await readClosedTree(env, DIRECTORY);
+    await readOfflineTree(env, DIRECTORY);
   assert.equal([[...version.files()].length, problems.length], [0, 0]);
   const { manifest, walEnd, ...state } = tree;
   assert.ok(walEnd);

@@ -78,7 +78,7 @@ test('a slowdown is told and seen, goes into a stall without losing a write, and
   assert.ok(events.some((event) => event.startsWith('slowed level-0') || event.startsWith('slowed mem')));
   await tree.compactRange();
   await tree.write([put('last', '')]);
-  assert.is(tree.isStalled, undefined);
+  assert.is(tree.stallReason, undefined);
   assert.is(tree.stats().slowed, undefined);
   await tree.close();
 });

@@ -1,4 +1,4 @@
-/** Work that a tree waits for before it lets go of its directory. */
+/** Work that a tree waits for before it releases its directory. */
 export class BackgroundWork {
   readonly #running = new Set<Promise<void>>();
 

@@ -107,7 +107,7 @@ const [SLAB_LEAST_BYTES, SLAB_MOST_BYTES, SLAB_BYTES] = [2 * 1024, 8 * 1024, 32 
 
 /**
  * Gives memory of any content. Pieces of some KiB are cut from slabs: memory of their own would cost more than what is
- * done with them. Whoever keeps a small piece may keep up to 32 KiB with it, as with `Buffer`'s own pool 8.
+ * done with them. A small piece that is kept may keep up to 32 KiB alive, as with `Buffer`'s own pool 8.
  */
 export class Slabs {
   #slab = NO_BYTES;

@@ -1,7 +1,7 @@
 /**
  * A place in a sorted sequence of internal entries: user key ascending, then sequence descending, so that the newest
  * version of a key comes first. The current entry is in the fields, as ranges of bytes that the source owns and may
- * reuse on the next move: whoever keeps something copies it.
+ * reuse on the next move: a caller that keeps something copies it.
  *
  * Positions between entries are named by a pair (key, sequence): `BEFORE_ALL_VERSIONS` stands before every version of
  * the key, `AFTER_ALL_VERSIONS` behind them.
@@ -42,7 +42,7 @@ export abstract class Cursor {
   abstract next(): void;
   /** Needs a current entry. */
   abstract previous(): void;
-  /** Lets go of what the cursor holds. */
+  /** Releases what the cursor holds. */
   abstract close(): void;
 }
 

@@ -7,7 +7,7 @@
  *     file that overlaps the fewest bytes of the next level in proportion to its own, the oldest of equals.
  *   - If no level is due: the file in which tombstones are densest, if they are half of its entries or more. It goes
  *     one level down, or, where nothing deeper overlaps it and every snapshot sees its tombstones, is rewritten where
- *     it is, without them. So deleted space is given back, and scans do not crawl over what is gone.
+ *     it is, without them. So deleted space is given back, and scans do not pass over many deleted keys.
  *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
  *     level after that the next compaction would be a very large one, or is stored by another codec than the level's.
  */
@@ -33,7 +33,7 @@ export interface PickerOptions {
 
 export interface CompactionPlan {
   readonly level: number;
-  /** The level behind `level`, or `level` itself for files that are only to lose what is hidden. */
+  /** The level below `level`; `level` itself if the files are only rewritten without hidden entries. */
   readonly outputLevel: number;
   /** Files of `level`; from level 0 the newest first. */
   readonly upper: readonly TableFile[];
@@ -96,7 +96,7 @@ export function pickCompaction(
 
 /** A file of which this share of entries is tombstones is compacted although its level is not due. */
 const DENSE_TOMBSTONES = 0.5;
-/** So many of them are not left in level 0 until more files are there: a scan would crawl over them. */
+/** So many of them do not wait in level 0 until more files are there: a scan would have to pass over all of them. */
 const MANY_TOMBSTONES = 1024;
 
 function pickTombstones(

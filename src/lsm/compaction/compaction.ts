@@ -8,7 +8,7 @@ import type { TableCache } from '../table/table-cache.js';
 import type { TableFile, TableMetadata } from '../table/table-file.js';
 import { overlappingInOrder, type Version } from '../version/version.js';
 import { type CompactionPlan, MAX_GRANDPARENT_OVERLAP } from './compaction-picker.js';
-import { type TableWriterContext, writeTables } from './table-writer.js';
+import { type OutputContext, writeTables } from './output-tables.js';
 import { VersionFilter } from './version-filter.js';
 
 const READ_AHEAD_BYTES = 256 * 1024;
@@ -57,7 +57,7 @@ export function jobOf(
 export async function compact(
   job: CompactionJob,
   tables: TableCache,
-  context: TableWriterContext,
+  context: OutputContext,
 ): Promise<TableMetadata[]> {
   const options = { readAheadBytes: READ_AHEAD_BYTES, scan: true, writesTo: job.table };
   const source = new MergeCursor(job.runs.map((run) => new RunCursor(tables, run, options)));

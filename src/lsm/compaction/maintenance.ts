@@ -20,8 +20,8 @@ import type { VersionSet } from '../version/version-set.js';
 import { inputBytes, jobOf } from './compaction.js';
 import { type CompactionPlan, codecAt, pickCompaction, planRange, planRewrite } from './compaction-picker.js';
 import { droppableTables, type RangeBounds } from './droppable-tables.js';
-import { ABANDONED, type InlineOptions, InlineTableMaker, type TableMaker } from './table-maker.js';
-import { TableWorker, WorkerTableMaker } from './table-worker.js';
+import { ABANDONED, InlineJobRunner, type InlineOptions, type JobRunner } from './job-runner.js';
+import { TableWorker, WorkerJobRunner } from './table-worker.js';
 
 /** The tree, as its maintenance sees it. */
 export interface MaintenanceHost {
@@ -69,7 +69,7 @@ interface ManualCompaction {
 
 export class Maintenance {
   readonly #host: MaintenanceHost;
-  readonly #maker: TableMaker;
+  readonly #runner: JobRunner;
   readonly #manual: ManualCompaction[] = [];
   #flushing: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
@@ -90,7 +90,7 @@ export class Maintenance {
 
   constructor(host: MaintenanceHost) {
     this.#host = host;
-    this.#maker = this.#newMaker();
+    this.#runner = this.#newRunner();
   }
 
   get stats(): MaintenanceStats {
@@ -163,8 +163,8 @@ export class Maintenance {
   }
 
   /**
-   * Gives up the running compaction if at least half of what it reads could be removed instead. So what is compacted in
-   * vain is at most twice what is removed.
+   * Abandons the running compaction if at least half of its input bytes could be removed instead. So the work that is
+   * lost is at most twice the bytes that are removed.
    */
   async #abandonUseless(bounds: RangeBounds, lastSequence: number): Promise<void> {
     if (this.#inputs.size === 0 || this.#manual.length > 0) return;
@@ -175,24 +175,24 @@ export class Maintenance {
     const inputs = [...this.#inputs];
     const useless = inputs.filter((file) => removable.has(file.number));
     if (2 * totalBytes(useless) < totalBytes(inputs)) return;
-    this.#maker.abandonCompaction();
+    this.#runner.abandonCompaction();
     await this.#compacting;
   }
 
   /**
-   * Gives up a compaction between two blocks; a flush is completed. Resolves when nothing runs. Whoever waits for a
-   * range to be compacted is told the first reason that there was to stop.
+   * Abandons a running compaction between two blocks, completes a running flush, and resolves when nothing runs.
+   * Waiting calls of `compactRange` reject with the first reason.
    */
   async stop(reason: unknown = closedError()): Promise<void> {
     if (!this.#stopped) this.#stopReason = reason;
     this.#stopped = true;
-    this.#maker.abandonCompaction();
+    this.#runner.abandonCompaction();
     await Promise.all([this.#flushing, this.#compacting]);
-    this.#maker.close();
+    this.#runner.close();
     for (const manual of this.#manual.splice(0)) manual.reject(this.#stopReason);
   }
 
-  #newMaker(): TableMaker {
+  #newRunner(): JobRunner {
     const { options, directory, tables, versions } = this.#host;
     const { env, logger, stepBudgetMs } = options;
     const inline: InlineOptions = {
@@ -203,8 +203,8 @@ export class Maintenance {
       newFileNumber: () => versions.newFileNumber(),
       flushWaits: () => this.#hasFlush() && !this.#waits,
     };
-    if (!options.worker || env.threads?.fs !== env.fs) return new InlineTableMaker(inline);
-    return new WorkerTableMaker(TableWorker.of(env.threads), {
+    if (!options.worker || env.threads?.fs !== env.fs) return new InlineJobRunner(inline);
+    return new WorkerJobRunner(TableWorker.of(env.threads), {
       ...inline,
       logger,
       takeFileNumbers: (count) => versions.takeFileNumbers(count),
@@ -295,7 +295,7 @@ export class Maintenance {
     const { versions, snapshots, options } = this.#host;
     const startMs = options.env.clock.nowMs();
     this.#host.checkDirectory();
-    const { tables, threadId } = await this.#maker.flush({
+    const { tables, threadId } = await this.#runner.flush({
       memtable,
       // Compactions meanwhile only make their ranges smaller, or close gaps in which no keys are.
       older: memtable.tombstones > 0 ? sortedRuns(versions.current) : [],
@@ -328,7 +328,7 @@ export class Maintenance {
     try {
       const made = plan.isMove
         ? { tables: plan.upper.map((file) => file.metadata), threadId: undefined }
-        : await this.#maker.compact(
+        : await this.#runner.compact(
             jobOf(plan, version, {
               maxFileBytes: options.maxFileBytes,
               snapshots: snapshots.sequences(),
@@ -401,7 +401,7 @@ export class Maintenance {
   #fail(error: unknown): void {
     if (!this.#stopped) this.#stopReason = readOnlyError(error, 'notCommitted');
     this.#stopped = true;
-    this.#maker.abandonCompaction();
+    this.#runner.abandonCompaction();
     for (const manual of this.#manual.splice(0)) manual.reject(error);
     this.#host.failed(error);
   }

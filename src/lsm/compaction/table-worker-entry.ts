@@ -11,7 +11,8 @@ import { BlockCache } from '../table/block-cache.js';
 import { TableCache } from '../table/table-cache.js';
 import { TableFile, type TableMetadata } from '../table/table-file.js';
 import { compact } from './compaction.js';
-import { ABANDONED, flushMemtable } from './table-maker.js';
+import { ABANDONED, flushMemtable } from './job-runner.js';
+import type { OutputContext } from './output-tables.js';
 import {
   type CompactRequest,
   type FlushRequest,
@@ -22,7 +23,6 @@ import {
   type WorkerRequest,
   type WorkerStart,
 } from './table-worker-messages.js';
-import type { TableWriterContext } from './table-writer.js';
 
 /** Tables that a compaction reads have no blocks in a cache. */
 const NO_CACHE = { bytes: 0, slotBytes: 1 };
@@ -153,10 +153,7 @@ class TableWorkerThread {
     this.#reply({ id: request.id, threadId, result });
   }
 
-  #context(
-    request: FlushRequest | CompactRequest,
-    breathe: () => Promise<void> | undefined,
-  ): TableWriterContext {
+  #context(request: FlushRequest | CompactRequest, breathe: () => Promise<void> | undefined): OutputContext {
     let next = request.firstFileNumber;
     const end = request.firstFileNumber + request.fileNumbers;
     return {

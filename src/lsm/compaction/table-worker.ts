@@ -11,11 +11,11 @@ import { type CompactionJob, mostOutputs } from './compaction.js';
 import {
   ABANDONED,
   type FlushJob,
+  InlineJobRunner,
   type InlineOptions,
-  InlineTableMaker,
+  type JobRunner,
   type MadeTables,
-  type TableMaker,
-} from './table-maker.js';
+} from './job-runner.js';
 import {
   compactRequest,
   receiveError,
@@ -131,24 +131,24 @@ export class TableWorker {
   }
 }
 
-export interface WorkerMakerOptions extends InlineOptions {
+export interface WorkerRunnerOptions extends InlineOptions {
   readonly logger: Logger;
   /** Gives so many numbers in a row; returns the first. */
   takeFileNumbers(count: number): number;
 }
 
-export class WorkerTableMaker implements TableMaker {
+export class WorkerJobRunner implements JobRunner {
   readonly #worker: TableWorker;
-  readonly #options: WorkerMakerOptions;
+  readonly #options: WorkerRunnerOptions;
   /** Does what a worker that has died does no more. */
-  readonly #inline: InlineTableMaker;
+  readonly #inline: InlineJobRunner;
   #compaction: { id: number | undefined; isAbandoned: boolean } | undefined;
   #hasToldOfDeath = false;
 
-  constructor(worker: TableWorker, options: WorkerMakerOptions) {
+  constructor(worker: TableWorker, options: WorkerRunnerOptions) {
     this.#worker = worker;
     this.#options = options;
-    this.#inline = new InlineTableMaker(options);
+    this.#inline = new InlineJobRunner(options);
     worker.start();
   }
 
@@ -229,7 +229,7 @@ export class WorkerTableMaker implements TableMaker {
     );
   }
 
-  /** What is left lying about is removed at the next opening. */
+  /** Files that cannot be removed now are removed at the next opening. */
   #removeUnfinished(firstFileNumber: number, fileNumbers: number): void {
     const { env, directory } = this.#options;
     for (let number = firstFileNumber; number < firstFileNumber + fileNumbers; number++) {

@@ -58,13 +58,13 @@ export function growNodes(from: MemtableNodes): MemtableNodes {
   return to;
 }
 
-/** Where tables get their memory, and where it goes when nobody reads it any more. */
+/** Gives memtables their memory and takes it back when no reader uses it any more. */
 export interface MemtablePool {
   take(): MemtableMemory | undefined;
   give(memory: MemtableMemory): void;
 }
 
-/** Keeps memory up to a number of bytes; what is beyond it is left to the garbage collector. */
+/** Keeps memory up to a number of bytes; the rest is left to the garbage collector. */
 export class BoundedMemtablePool implements MemtablePool {
   #maxBytes: number;
   readonly #free: MemtableMemory[] = [];

@@ -13,7 +13,7 @@
  * Nothing is ever removed or moved, so that a node index stays good for the life of the table and a cursor may be
  * left open while entries are inserted. All of it stands in shared memory: another thread reads a frozen table
  * through `share` and `attach` without a copy. The memory is used again (`MemtablePool`) when the table's flush is
- * durable and nobody pins it.
+ * durable and no reader pins it.
  */
 import {
   compareRanges,
@@ -125,7 +125,7 @@ export class Memtable {
     return table;
   }
 
-  /** Whoever reads the table across turns of the event loop pins it, and unpins it once. */
+  /** A reader that uses the table across turns of the event loop pins it, and unpins it once. */
   pin(): void {
     this.#pins++;
   }
@@ -145,7 +145,7 @@ export class Memtable {
     if (!this.#isDropped || this.#pins > 0) return;
     this.#isDropped = false;
     this.#pool?.give(this.#memory);
-    // Whoever reads on against the rule finds an empty table, not another's keys.
+    // A reader that breaks this rule finds an empty table, not the keys of another one.
     this.#root = 0;
     this.#rightmost = 0;
     this.#count = 0;

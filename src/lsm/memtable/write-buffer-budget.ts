@@ -10,7 +10,7 @@ export interface WriteBuffer {
 
 export class WriteBufferBudget {
   readonly #limitBytes: number;
-  /** With what each has told last. */
+  /** Each with the bytes that it reported last. */
   readonly #buffers = new Map<WriteBuffer, number>();
   #totalBytes = 0;
 

@@ -58,7 +58,7 @@ export const PAUSED = 'paused';
 /** What an entry costs of a turn beside its bytes, if it is passed over, and if it is handed out. */
 const PASSING_BYTES = 64;
 const HANDING_OUT_BYTES = 192;
-/** Fewer are not worth to be told at once. */
+/** Fewer are not reported at once. */
 const PASSED_TO_TELL = 64;
 /** After so many versions of one key in a row, the others are passed over by a search. */
 const MOST_STEPS = 8;
@@ -74,7 +74,7 @@ export class LsmIterator<E extends object = Entry> {
   #left: number;
   #started = false;
   #closed = false;
-  /** The key at hand, of which versions are passed over. */
+  /** The current key, of which versions are passed over. */
   #key: Buffer = Buffer.allocUnsafe(128);
   #keyLength = -1;
   /** Forward: the newest visible version of the key was seen. */
@@ -147,7 +147,7 @@ export class LsmIterator<E extends object = Entry> {
     else this.#merge.seek(key, this.#reverse ? AFTER_ALL_VERSIONS : BEFORE_ALL_VERSIONS);
   }
 
-  /** Lets go of what it pins. May be called twice. */
+  /** Releases what it pins. May be called twice. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -210,7 +210,7 @@ export class LsmIterator<E extends object = Entry> {
     return entry;
   }
 
-  /** The newest visible version of a key comes first and speaks for it. */
+  /** The newest visible version of a key comes first and decides whether the key is there. */
   #nextForward(mostBytes: number): E | undefined | typeof PAUSED {
     const merge = this.#merge;
     for (let top = merge.top; top; top = merge.top) {
@@ -233,7 +233,7 @@ export class LsmIterator<E extends object = Entry> {
     return undefined;
   }
 
-  /** Versions come from old to new: the last visible one of a key speaks for it. */
+  /** Versions come from old to new: the last visible one of a key decides whether the key is there. */
   #nextInReverse(mostBytes: number): E | undefined | typeof PAUSED {
     const merge = this.#merge;
     for (let top = merge.top; top; top = merge.top) {

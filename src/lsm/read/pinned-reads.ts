@@ -45,7 +45,7 @@ export class PinnedReads {
     return this.#read(sequence, (state) => this.#sources.reader.getLater(copy, state));
   }
 
-  /** Hands on what was read; behind so much of it in a row, other events run first. */
+  /** Resolves to the result of a read. After many of them in one turn, other events run first. */
   handOn<T extends Buffer | boolean | undefined>(result: T): Promise<T> {
     this.#turn.spend(LOOKUP_BYTES + (result instanceof Buffer ? result.length : 0));
     return this.#turn.isOver ? this.#turn.end().then(() => result) : Promise.resolve(result);

@@ -7,7 +7,7 @@
 import { copyRange } from '../base/bytes.js';
 import type { Memtable } from '../memtable/memtable.js';
 import { BlockCursor } from '../table/block-cursor.js';
-import { SoleEntry } from '../table/sole-entry.js';
+import { SingleEntryBlock } from '../table/single-entry-block.js';
 import { KEY_ONLY_START_BYTES, NotCached } from '../table/table.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableFile } from '../table/table-file.js';
@@ -24,8 +24,8 @@ export class Reader {
   #isHashed = false;
   #cachedOnly = false;
   /** Where the keys of large values are read to; undefined while a value is read. */
-  #keyOnly: SoleEntry | undefined;
-  readonly #key = new SoleEntry(KEY_ONLY_START_BYTES);
+  #keyOnly: SingleEntryBlock | undefined;
+  readonly #key = new SingleEntryBlock(KEY_ONLY_START_BYTES);
 
   constructor(tables: TableCache) {
     this.#tables = tables;
@@ -46,7 +46,7 @@ export class Reader {
         await missing.table.fetchBlock(missing.block);
       }
     }
-    // Reads are fast, or what was fetched does not fit into the cache.
+    // Reads are fast, or the fetched blocks do not fit into the cache.
     return this.get(key, state);
   }
 
@@ -80,7 +80,7 @@ export class Reader {
     return this.#findInTables(key, state) && !this.#cursor.deleted;
   }
 
-  /** Leaves the cursor at what it has found. */
+  /** Leaves the cursor at the entry that it has found. */
   #findInTables(key: Uint8Array, { sequence, version }: ReadState): boolean {
     this.#isHashed = false;
     const { levels } = version;

@@ -8,7 +8,7 @@ import { compareBytes, compareRanges, NO_BYTES } from '../base/bytes.js';
 import { type Codec, startOfBlock } from '../base/codec.js';
 import { NO_SLOT } from '../table/block-cache.js';
 import { BlockCursor } from '../table/block-cursor.js';
-import { SoleEntry } from '../table/sole-entry.js';
+import { SingleEntryBlock } from '../table/single-entry-block.js';
 import { KEY_ONLY_START_BYTES, type Table } from '../table/table.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableFile } from '../table/table-file.js';
@@ -48,9 +48,9 @@ export class RunCursor extends BlockCursor {
   #windowStart = 0;
   #windowEnd = 0;
   #readAhead = 0;
-  readonly #sole: SoleEntry | undefined;
+  readonly #single: SingleEntryBlock | undefined;
   /** Of a large block whose key alone was read. */
-  readonly #keyOnly: SoleEntry | undefined;
+  readonly #keyOnly: SingleEntryBlock | undefined;
   #isKeyOnly = false;
 
   constructor(tables: TableCache, files: readonly TableFile[], options: RunCursorOptions) {
@@ -58,8 +58,8 @@ export class RunCursor extends BlockCursor {
     this.#tables = tables;
     this.#files = files;
     this.#options = options;
-    this.#sole = options.writesTo ? new SoleEntry(STORED_START_BYTES) : undefined;
-    this.#keyOnly = options.keysOnly ? new SoleEntry(KEY_ONLY_START_BYTES) : undefined;
+    this.#single = options.writesTo ? new SingleEntryBlock(STORED_START_BYTES) : undefined;
+    this.#keyOnly = options.keysOnly ? new SingleEntryBlock(KEY_ONLY_START_BYTES) : undefined;
   }
 
   override seekToFirst(): void {
@@ -223,7 +223,7 @@ export class RunCursor extends BlockCursor {
     if (offset < this.#windowStart || end > this.#windowEnd) this.#readWindow(offset, end, direction);
     const start = offset - this.#windowStart;
     table.checkStored(block, this.#window, start);
-    if (this.#sole && this.#showStored(this.#sole, start, start + size)) return;
+    if (this.#single && this.#showStored(this.#single, start, start + size)) return;
     const plain = table.packedFrom(block, this.#window, start);
     if (plain < 0) {
       this.setBlock(this.#window, start, start + size, table.path, offset);
@@ -238,14 +238,14 @@ export class RunCursor extends BlockCursor {
   /**
    * Shows an entry that fills the block at `start` to `end` of the window alone, if the block is good to be passed on.
    */
-  #showStored(sole: SoleEntry, start: number, end: number): boolean {
+  #showStored(single: SingleEntryBlock, start: number, end: number): boolean {
     const { writesTo } = this.#options;
     this.storedEnd = 0;
     if (writesTo?.codec !== this.#openTable.header.codec) return false;
-    const blockBytes = startOfBlock(this.#window, start, end, sole.start);
-    if (blockBytes < writesTo.blockBytes || !sole.read(blockBytes)) return false;
-    this.#show(sole);
-    this.valueEnd = sole.valueBytes;
+    const blockBytes = startOfBlock(this.#window, start, end, single.start);
+    if (blockBytes < writesTo.blockBytes || !single.read(blockBytes)) return false;
+    this.#show(single);
+    this.valueEnd = single.valueBytes;
     this.storedBytes = this.#window;
     this.storedStart = start;
     this.storedEnd = end + BLOCK_TRAILER_BYTES;
@@ -253,13 +253,13 @@ export class RunCursor extends BlockCursor {
   }
 
   /** All but the value. */
-  #show(sole: SoleEntry): void {
+  #show(single: SingleEntryBlock): void {
     this.clearBlock();
-    if (this.keyBytes.length < sole.keyBytes) this.keyBytes = Buffer.allocUnsafe(2 * sole.keyBytes);
-    sole.start.copy(this.keyBytes, 0, sole.keyStart, sole.keyStart + sole.keyBytes);
-    this.keyEnd = sole.keyBytes;
-    this.sequence = sole.sequence;
-    this.deleted = sole.deleted;
+    if (this.keyBytes.length < single.keyBytes) this.keyBytes = Buffer.allocUnsafe(2 * single.keyBytes);
+    single.start.copy(this.keyBytes, 0, single.keyStart, single.keyStart + single.keyBytes);
+    this.keyEnd = single.keyBytes;
+    this.sequence = single.sequence;
+    this.deleted = single.deleted;
     this.valueStart = 0;
     this.valueEnd = 0;
   }

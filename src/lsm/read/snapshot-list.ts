@@ -1,4 +1,4 @@
-/** The sequences that somebody reads at: versions that they see are not dropped. */
+/** The sequences of the snapshots that are not released: compaction keeps the versions that they see. */
 
 /** A state of the tree to read at, until it is released. */
 export interface Snapshot {

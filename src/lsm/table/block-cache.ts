@@ -7,7 +7,7 @@
  * together stay within the capacity.
  */
 
-/** Who owns the blocks: told when one of them loses its slot. */
+/** The owner of blocks, which is called when one of them loses its slot. */
 export interface BlockOwner {
   /** Slot by block number; -1 for none. */
   readonly slots: Int32Array;
@@ -97,7 +97,7 @@ export class BlockCache {
     this.#owners[slot] = undefined;
   }
 
-  /** A slot of so many bytes that nobody owns. */
+  /** A slot of so many bytes without an owner. */
   #slotOf(bytes: number): number {
     if (bytes > this.#capacityBytes) return NO_SLOT;
     if (this.#sizeBytes + bytes <= this.#capacityBytes) return this.#newSlot(bytes);

@@ -2,7 +2,7 @@
 import type { TableFile } from './table-file.js';
 
 /**
- * Of the descriptors of a process so many are for tables: the others are for logs, for what is written, and sockets.
+ * Only a part of a process's descriptors is for tables: logs, files being written, and sockets need the others.
  */
 const SHARE_OF_DESCRIPTORS = 0.5;
 /** Of all unpinned ones, when the system has no descriptor left. */

@@ -177,7 +177,7 @@ export class TableBuilder {
     });
     await this.#file.write([header], 0);
     const durable = this.#file.sync().finally(() => this.#file.close());
-    // Whoever waits for it is told; it may have failed before.
+    // `finish` rejects with the error; the sync may have failed before it is awaited.
     durable.catch(() => {});
     const metadata = {
       number: this.number,

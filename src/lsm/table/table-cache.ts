@@ -61,7 +61,7 @@ export class TableCache {
     for (const file of [...this.#open]) this.#shared.close(file);
   }
 
-  /** Closes tables that nobody uses now, for want of descriptors; returns how many. */
+  /** Closes tables that are not in use, because descriptors are lacking; returns how many. */
   shed(): number {
     return this.#shared.shed();
   }

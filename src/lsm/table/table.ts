@@ -17,7 +17,7 @@ import {
 import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';
 import { ReadSpeed } from './read-speed.js';
-import type { SoleEntry } from './sole-entry.js';
+import type { SingleEntryBlock } from './single-entry-block.js';
 import { SparseIndex } from './sparse-index.js';
 import { hashKey, type KeyHash, TableFilter } from './table-filter.js';
 import {
@@ -119,7 +119,7 @@ export class Table implements BlockOwner {
     sequence: number,
     cursor: BlockCursor,
     cachedOnly = false,
-    keyOnly?: SoleEntry,
+    keyOnly?: SingleEntryBlock,
   ): boolean {
     // The versions of one key may go on in the next block.
     for (let block = this.index.find(key); block < this.index.count; block++) {
@@ -161,16 +161,16 @@ export class Table implements BlockOwner {
   }
 
   /**
-   * Whether a block is not cached, large, and filled by one entry that is no tombstone; `sole` then shows all of it but
-   * its value. Only the beginning of the block and its codec are read, which the CRC cannot be checked with; so the key
-   * is held against the index and the filter. In doubt the answer is no, and the whole block has to be read.
+   * Whether a block is not cached, large, and filled by one entry that is no tombstone; `single` then shows all of it
+   * but its value. Only the beginning of the block and its codec are read. That is not enough to check the CRC, so the
+   * key is checked against the index and the filter. In doubt the answer is no, and the whole block must be read.
    */
-  readKeyOnly(block: number, sole: SoleEntry): boolean {
+  readKeyOnly(block: number, single: SingleEntryBlock): boolean {
     const size = this.index.sizes[block] as number;
     if (size < LARGE_BLOCK_BYTES || this.slots[block] !== NO_SLOT) return false;
     const offset = this.index.offsets[block] as number;
     // Of a compressed block, lengths alone may take a byte for each 255 bytes of value.
-    const bytes = Math.min(size, 2 * sole.start.length + Math.ceil(size / 128));
+    const bytes = Math.min(size, 2 * single.start.length + Math.ceil(size / 128));
     const start = scratch(bytes).subarray(0, bytes);
     if (this.file.readSync(start, offset) < start.length) return false;
     let codec = CODEC_NONE;
@@ -179,11 +179,11 @@ export class Table implements BlockOwner {
       if (this.file.readSync(trailer, offset + size) < 1) return false;
       codec = trailer[0] as number;
     }
-    const blockBytes = startOfStored(start, 0, size, codec, sole.start);
-    return blockBytes > 0 && sole.read(blockBytes) && !sole.deleted && this.#mayHold(block, sole);
+    const blockBytes = startOfStored(start, 0, size, codec, single.start);
+    return blockBytes > 0 && single.read(blockBytes) && !single.deleted && this.#mayHold(block, single);
   }
 
-  #mayHold(block: number, { key, sequence }: SoleEntry): boolean {
+  #mayHold(block: number, { key, sequence }: SingleEntryBlock): boolean {
     if (sequence < this.header.smallestSequence || sequence > this.header.largestSequence) return false;
     const first = block > 0 ? this.index.separator(block - 1) : this.properties.smallest;
     if (compareBytes(key, first) < 0 || compareBytes(key, this.index.separator(block)) > 0) return false;

@@ -1,4 +1,4 @@
-/** Removes a tree that nobody has open. */
+/** Removes a tree that is not open. */
 import { isLockName } from '../../env/directory-lock.js';
 import type { Env } from '../../env/env.js';
 import { checkDirectory } from '../base/errors.js';
@@ -32,7 +32,7 @@ export async function destroyTree(env: Env, directory: string): Promise<void> {
         await fs.unlinkLater(`${path}/${name}`);
     }
     fs.syncDirectory(path);
-    // While the lock is held, so that nobody begins another tree there.
+    // While the lock is held, so that no other tree is begun there.
     if (fs.list(path).every(isLockName)) fs.removeTree(path);
   } finally {
     lock.release();

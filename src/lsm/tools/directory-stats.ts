@@ -1,8 +1,8 @@
-/** The files of a tree that nobody has open, in numbers. */
+/** The files of a tree that is not open, in numbers. */
 import type { Env } from '../../env/env.js';
 import { errorCode } from '../../env/errors.js';
 import { unreadable } from '../../record/read-whole.js';
-import { readClosedTree, readWal } from './closed-tree.js';
+import { readOfflineTree, readWal } from './offline-tree.js';
 import type { Problem } from './verify.js';
 
 export interface LevelStats {
@@ -39,7 +39,7 @@ export interface DirectoryStats {
 
 /** Rejects with `LSM_LOCKED`, `LSM_INVALID` if there is no tree in the directory, or the system's error. */
 export async function statDirectory(env: Env, directory: string): Promise<DirectoryStats> {
-  const tree = await readClosedTree(env, directory);
+  const tree = await readOfflineTree(env, directory);
   const wal = readWal(env, tree);
   const sizeOf = (name: string): number => {
     try {
@@ -48,7 +48,7 @@ export async function statDirectory(env: Env, directory: string): Promise<Direct
       file.close();
       return bytes;
     } catch (error) {
-      // What is no file takes no space.
+      // A directory or a link counts as no bytes.
       if (errorCode(unreadable(error, name)) === 'CORRUPTION') return 0;
       throw error;
     }

@@ -2,7 +2,7 @@
 import type { Env } from '../../env/env.js';
 import { errorCode } from '../../env/errors.js';
 import { unreadable } from '../../record/read-whole.js';
-import { LOST_DIRECTORY } from './closed-tree.js';
+import { LOST_DIRECTORY } from './offline-tree.js';
 
 export class LostFolder {
   readonly path: string;
@@ -57,7 +57,7 @@ export class LostFolder {
     if (this.#kept.length > 0) this.#env.fs.syncDirectory(this.path);
   }
 
-  /** False for what is a directory, say, and can only be moved. */
+  /** False for a directory, for example, which can only be moved. */
   async #copy(from: string, to: string): Promise<boolean> {
     let content: Buffer;
     try {

@@ -18,7 +18,7 @@ import { errorCode } from '../../env/errors.js';
 import { readWhole, unreadable } from '../../record/read-whole.js';
 import { plainBlock } from '../base/codec.js';
 import { codecAt } from '../compaction/compaction-picker.js';
-import { type TableWriterContext, writeTables } from '../compaction/table-writer.js';
+import { type OutputContext, writeTables } from '../compaction/output-tables.js';
 import { VersionFilter } from '../compaction/version-filter.js';
 import { takeDirectory } from '../directory/tree-directory.js';
 import { Memtable } from '../memtable/memtable.js';
@@ -37,8 +37,8 @@ import { LEVELS, Version } from '../version/version.js';
 import { decodeEdit } from '../version/version-edit.js';
 import { walName, walNumber } from '../wal/wal.js';
 import { insertOperations } from '../wal/write-batch.js';
-import { type ClosedTree, readClosedTree, readWal, walNumbers } from './closed-tree.js';
 import { LostFolder } from './lost-folder.js';
+import { type OfflineTree, readOfflineTree, readWal, walNumbers } from './offline-tree.js';
 import { scanRecords } from './record-scan.js';
 import { countKeys, runsBelow } from './repair-coverage.js';
 import { type SalvagedTable, salvageTable } from './salvage-table.js';
@@ -85,7 +85,7 @@ export async function repairTree(env: Env, givenDirectory: string): Promise<Repa
     const kept = { tablesKept: before.tables, tablesWritten: 0, batchesKept: before.batches };
     return { isRepaired: false, losses: [], warnings: [], ...kept, originals: [], verified: before };
   }
-  const found = await readClosedTree(env, givenDirectory);
+  const found = await readOfflineTree(env, givenDirectory);
   // With something wrong besides, a torn end may hide edits that had counted.
   const tree = { ...found, manifestIsIntact: found.manifestIsIntact && !found.manifestIsTorn };
   const { path: directory, lock } = await takeDirectory(env, givenDirectory, {
@@ -108,13 +108,13 @@ export async function repairTree(env: Env, givenDirectory: string): Promise<Repa
 class Repair {
   readonly #env: Env;
   readonly #directory: string;
-  readonly #tree: ClosedTree;
+  readonly #tree: OfflineTree;
   readonly #problems: readonly Problem[];
   readonly #lost: LostFolder;
   readonly #options = resolveOptions({});
   readonly #losses: (Omit<Loss, 'olderKeys'> & { readonly table?: number })[] = [];
   readonly #warnings: string[] = [];
-  /** What was written only to be merged. */
+  /** Tables that were written only to be merged. */
   readonly #temporary: number[] = [];
   readonly #firstNumber: number;
   #nextNumber: number;
@@ -122,7 +122,7 @@ class Repair {
   #tablesKept = 0;
   #tablesWritten = 0;
 
-  constructor(env: Env, directory: string, tree: ClosedTree, problems: readonly Problem[]) {
+  constructor(env: Env, directory: string, tree: OfflineTree, problems: readonly Problem[]) {
     this.#env = env;
     this.#directory = directory;
     this.#tree = tree;
@@ -214,12 +214,12 @@ class Repair {
 
   #makeVersion(memtable: Memtable): Promise<Version> {
     if (!this.#tree.manifestIsIntact) return this.#rebuild(memtable, 'the MANIFEST is damaged or missing');
-    // What is wrong with no file by itself is wrong between them.
+    // A problem that names no file is a contradiction between files.
     const between = this.#problems.find((problem) => problem.path === this.#directory);
     return between ? this.#rebuild(memtable, between.message) : this.#repairInPlace(memtable);
   }
 
-  /** Every table in its place, but for what is damaged in it. */
+  /** Every table stays in its level; a damaged one without its bad blocks. */
   async #repairInPlace(memtable: Memtable): Promise<Version> {
     const levels = this.#tree.version.levels.map((): TableFile[] => []);
     for (const [level, files] of this.#tree.version.levels.entries()) {
@@ -294,7 +294,7 @@ class Repair {
     return removed;
   }
 
-  /** The table as it is, or another one with what is intact of it, or undefined if that is nothing. */
+  /** The table itself if it is sound, else a new one with its intact blocks, or undefined if there are none. */
   async #soundTable(number: number, known?: TableMetadata): Promise<TableMetadata | undefined> {
     const name = tableName(number);
     const path = `${this.#directory}/${name}`;
@@ -386,7 +386,7 @@ class Repair {
   }
 
   async #write(source: MergeCursor, dropsTombstones: () => boolean): Promise<TableFile[]> {
-    const context: TableWriterContext = {
+    const context: OutputContext = {
       env: this.#env,
       directory: this.#directory,
       table: this.#tableOptions,

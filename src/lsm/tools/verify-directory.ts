@@ -1,7 +1,7 @@
-/** Verifies a tree that nobody has open: MANIFEST, WAL, every table, and that they agree. Changes nothing. */
+/** Verifies a tree that is not open: MANIFEST, WAL, every table, and that they agree. Changes nothing. */
 import type { Env } from '../../env/env.js';
 import { isSpareWal } from '../wal/wal.js';
-import { checkUnlocked, readClosedTree, readWal } from './closed-tree.js';
+import { checkUnlocked, readOfflineTree, readWal } from './offline-tree.js';
 import { type VerifyReport, verifyTree } from './verify.js';
 
 export interface DirectoryReport extends VerifyReport {
@@ -16,7 +16,7 @@ export interface DirectoryReport extends VerifyReport {
  * in the directory, or the system's error. Damage is reported, not thrown.
  */
 export async function verifyDirectory(env: Env, directory: string): Promise<DirectoryReport> {
-  const tree = await readClosedTree(env, directory);
+  const tree = await readOfflineTree(env, directory);
   const wal = readWal(env, tree);
   const problems = [...tree.problems, ...wal.problems];
   const report = await verifyTree(env, directory, tree.version);

@@ -129,9 +129,9 @@ export class VersionSet {
   }
 
   /**
-   * As `commit`, of tables that are removed with what is in them, unless somebody needs them. That is asked before the
-   * edit is written, and once more when it is durable: then a second edit takes it back. In between nobody sees it.
-   * Resolves to whether they are removed.
+   * As `commit`: removes tables with their entries, unless `areNeeded`. That is asked before the edit is written, and
+   * again when it is durable; if they are needed then, a second edit adds them again. No reader sees the state in
+   * between. Resolves to whether they are removed.
    */
   remove(removed: readonly RemovedTable[], areNeeded: () => boolean): Promise<boolean> {
     return this.#inTurn(() => this.#commitNow({ added: [], removed }, areNeeded));
@@ -178,7 +178,7 @@ export class VersionSet {
     return true;
   }
 
-  /** From now on no file is removed: the directory may be somebody else's. */
+  /** From now on no file is removed: another tree may have the directory. */
   async close(): Promise<void> {
     await this.#removing;
     while (this.#obsolete.length > 0 && this.#failure === undefined)
@@ -246,7 +246,7 @@ export class VersionSet {
     for (;;) {
       await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
       const number = this.#obsolete.shift();
-      // After a failed write of the MANIFEST it is not known what it names.
+      // After a failed write of the MANIFEST it is not known which tables it names.
       if (number === undefined || this.#failure !== undefined) return;
       const name = tableName(number);
       await env.fs

@@ -30,7 +30,7 @@ export const MAX_BATCH_BYTES: number = 512 * 1024 * 1024;
 const BATCH_HEADER_BYTES = 12;
 const OPERATION_HEADER_BYTES = 8;
 const DELETION = 0xffffffff;
-/** Apart from what is handed out: nobody else can transfer its memory while it waits to be written. */
+/** Never given to callers: they could transfer its memory while a batch waits to be written. */
 const payloads = new Slabs();
 
 /** Bytes of a batch as a payload. Throws `LSM_INVALID` for what is not accepted. */

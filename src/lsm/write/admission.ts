@@ -1,6 +1,6 @@
 /**
  * Lets writes in, in the order in which they came: at once while there is room, later while flush and compaction are
- * behind. Whoever calls `enter` looks at `waitingBytes` first, so that what waits is bounded.
+ * behind. The caller of `enter` checks `waitingBytes` first, so that the waiting writes are bounded.
  */
 interface Waiting {
   readonly sizeBytes: number;

@@ -1,6 +1,6 @@
 /**
  * Where writes go through: at once, more slowly, or not for now, as flush and compaction keep up. What waits is let in
- * in its order; the listener is told when writes slow down, stop, and go on.
+ * in its order; the listener is called when writes slow down, stop, and go on.
  */
 
 import { pendingBytes } from '../compaction/compaction-picker.js';
@@ -42,7 +42,7 @@ export class WriteGate {
   #countedVersion: Version | undefined;
   #pendingBytes = 0;
   #isTicking = false;
-  /** What the listener was told last. */
+  /** What the listener was called with last. */
   #toldSlowed: StallReason | undefined;
   #toldStall: StallReason | undefined;
 
@@ -86,8 +86,8 @@ export class WriteGate {
     if (this.#admission.waiting > 0 && this.#toldStall === undefined) this.#tick();
   }
 
-  /** Whether a write would have to wait now, and for what. */
-  get isStalled(): StallReason | undefined {
+  /** Why a write would have to wait now; undefined if it need not. */
+  get stallReason(): StallReason | undefined {
     const pressure = this.#pressure();
     if (pressure === undefined) return undefined;
     return pressure.share > 0 && this.#pace.take(0, this.#rateAt(pressure)) ? undefined : pressure.reason;

@@ -1,5 +1,5 @@
 /**
- * A tree that nobody has open, read without changing anything: what its MANIFEST and its WAL say, and what is wrong
+ * A tree that is not open, read without changing anything: what its MANIFEST and its WAL say, and what is wrong
  * with them. For verify, stats, dump and repair.
  */
 import { isLockName } from '../../env/directory-lock.js';
@@ -27,7 +27,7 @@ import type { Problem } from './verify.js';
 /** Originals that `repair` keeps. */
 export const LOST_DIRECTORY = 'lost';
 
-export interface ClosedTree extends TreeState {
+export interface OfflineTree extends TreeState {
   readonly directory: string;
   readonly names: readonly string[];
   /** The current MANIFEST; 0 if there is none. */
@@ -49,7 +49,7 @@ export interface ClosedTree extends TreeState {
  * Rejects with `LSM_LOCKED` if a living process has the tree open, `LSM_INVALID` if there is no tree in the directory,
  * or the system's error. Damage is reported, not thrown.
  */
-export async function readClosedTree(env: Env, directory: string): Promise<ClosedTree> {
+export async function readOfflineTree(env: Env, directory: string): Promise<OfflineTree> {
   checkDirectory(env, directory);
   if (!env.fs.exists(directory)) throw invalid(`${directory} does not exist`);
   await checkUnlocked(env, directory);
@@ -97,7 +97,7 @@ export async function readClosedTree(env: Env, directory: string): Promise<Close
     nextFileNumber,
     problems,
     notes,
-    // Of a MANIFEST that cannot be read to its end nobody knows what it needs.
+    // If the MANIFEST cannot be read to its end, it is not known which files it needs.
     leftovers: manifestIsIntact ? findLeftovers(names, manifest, version, state.oldestWal) : [],
   };
 }
@@ -181,7 +181,7 @@ export interface ReadWal {
  */
 export function readWal(
   env: Env,
-  tree: Pick<ClosedTree, 'directory' | 'names' | 'oldestWal' | 'newestWal' | 'walEnd' | 'manifestIsIntact'>,
+  tree: Pick<OfflineTree, 'directory' | 'names' | 'oldestWal' | 'newestWal' | 'walEnd' | 'manifestIsIntact'>,
   visit: (batch: DecodedBatch, file: number) => void = () => {},
 ): ReadWal {
   const { directory, names } = tree;
@@ -233,7 +233,7 @@ export function readWal(
   return { files: files.length, bytes, batches, lastSequence, problems, notes };
 }
 
-/** A thrown `CORRUPTION` as a problem; throws what is none. */
+/** A thrown `CORRUPTION` as a problem; throws any other error. */
 export function problemOf(error: unknown, path: string): Problem {
   if (!(error instanceof RaftreeError) || error.code !== 'CORRUPTION') throw error;
   return {

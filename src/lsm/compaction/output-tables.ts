@@ -1,8 +1,8 @@
 /**
- * The stepper behind flush and compaction: writes the entries of a merge that a filter keeps into as many tables as
- * it takes, in bounded steps. After each block it asks `breathe` whether to let others run. A table is synced while the
- * next ones are written. If it fails, what it has
- * written is deleted. Its tables are durable, with their names, when it resolves.
+ * The output of a flush or compaction: writes the entries of a merge that a filter keeps into as many tables as are
+ * needed, in bounded steps. After each block it asks `breathe` whether other events should run. A table is synced while
+ * the next ones are written. If writing fails, the tables are deleted. They are durable, with their names, when it
+ * resolves.
  */
 import type { Env } from '../../env/env.js';
 import { errorMessage } from '../../env/errors.js';
@@ -12,7 +12,7 @@ import { type CompleteTable, TableBuilder, type TableBuilderOptions } from '../t
 import { type TableMetadata, tableName } from '../table/table-file.js';
 import type { VersionFilter } from './version-filter.js';
 
-export interface TableWriterContext {
+export interface OutputContext {
   readonly env: Env;
   readonly directory: string;
   readonly table: TableBuilderOptions;
@@ -34,7 +34,7 @@ export async function writeTables(
   source: MergeCursor,
   filter: VersionFilter,
   cutsBefore: (entry: Cursor, tableBytes: number) => boolean,
-  context: TableWriterContext,
+  context: OutputContext,
 ): Promise<TableMetadata[]> {
   const { env, directory } = context;
   const finished: CompleteTable[] = [];
@@ -87,7 +87,7 @@ export async function writeTables(
 }
 
 /** Makes room on a full disk. What cannot be removed now is removed at the next opening. */
-function removePartial(context: TableWriterContext, number: number, cause: unknown): void {
+function removePartial(context: OutputContext, number: number, cause: unknown): void {
   try {
     context.env.fs.unlink(`${context.directory}/${tableName(number)}`);
   } catch (error) {

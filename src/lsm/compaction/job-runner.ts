@@ -1,4 +1,4 @@
-/** Makes tables of frozen memtables and of other tables: in the process's worker thread, or here in short steps. */
+/** Runs flushes and compactions, which write tables: in the process's worker thread, or here in short steps. */
 import type { Env } from '../../env/env.js';
 import type { Memtable } from '../memtable/memtable.js';
 import { MergeCursor } from '../read/merge-cursor.js';
@@ -6,7 +6,7 @@ import type { TableBuilderOptions } from '../table/table-builder.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableMetadata } from '../table/table-file.js';
 import { baseLevelCheck, type CompactionJob, compact, type TableExtent } from './compaction.js';
-import { type TableWriterContext, writeTables } from './table-writer.js';
+import { type OutputContext, writeTables } from './output-tables.js';
 import { VersionFilter } from './version-filter.js';
 
 export interface FlushJob {
@@ -30,7 +30,7 @@ export interface MadeTables {
  * One flush and one compaction may run at a time; the compaction stands still while the flush runs. What fails leaves
  * no file behind, if the disk lets it.
  */
-export interface TableMaker {
+export interface JobRunner {
   flush(job: FlushJob): Promise<MadeTables>;
   /** Rejects with `ABANDONED` if it was given up. */
   compact(job: CompactionJob): Promise<MadeTables>;
@@ -45,7 +45,7 @@ export const ABANDONED: Error = new Error('the compaction was given up');
 /** A tombstone that hides nothing in a table is not written; so there may be nothing to write at all. */
 export function flushMemtable(
   { memtable, older, snapshots }: Pick<FlushJob, 'memtable' | 'older' | 'snapshots'>,
-  context: TableWriterContext,
+  context: OutputContext,
 ): Promise<TableMetadata[]> {
   const source = new MergeCursor([memtable.cursor()]);
   source.seekToStart();
@@ -63,7 +63,7 @@ export interface InlineOptions {
 }
 
 /** In the tree's own thread, in steps between which other events run. */
-export class InlineTableMaker implements TableMaker {
+export class InlineJobRunner implements JobRunner {
   readonly #options: InlineOptions;
   #flushing: Promise<unknown> | undefined;
   #compaction: { isAbandoned: boolean } | undefined;
@@ -104,7 +104,7 @@ export class InlineTableMaker implements TableMaker {
 
   close(): void {}
 
-  #context(table: TableBuilderOptions, breathe: () => Promise<void> | undefined): TableWriterContext {
+  #context(table: TableBuilderOptions, breathe: () => Promise<void> | undefined): OutputContext {
     const { env, directory, newFileNumber } = this.#options;
     this.#stepStartMs = env.clock.nowMs();
     return { env, directory, table, newFileNumber, breathe };

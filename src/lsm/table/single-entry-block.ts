@@ -7,7 +7,7 @@ import { SEQUENCE_BYTES } from './block-builder.js';
 /** One restart offset and their count stand behind the entry. */
 const RESTARTS_BYTES = 8;
 
-export class SoleEntry {
+export class SingleEntryBlock {
   /** The block's first bytes. */
   readonly start: Buffer;
   keyStart = 0;
@@ -22,7 +22,7 @@ export class SoleEntry {
     this.start = Buffer.alloc(startBytes);
   }
 
-  /** Takes what `start` says of a block of so many bytes; false if it is not a sole entry, or too long to be told. */
+  /** Decodes `start` of a block of so many bytes; false if the block holds more entries, or the key is too long. */
   read(blockBytes: number): boolean {
     const bytes = this.start;
     this.#at = 0;
