@@ -14,7 +14,7 @@ import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
 import { RaftreeClient } from '../src/client/client.js';
 
 const SCANNING_CLIENTS = 50;
@@ -23,14 +23,13 @@ const LARGE_BYTES = 7_000_000;
 const KEYS = 10_000;
 const VALUE_BYTES = 500;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '10' },
-    load: { type: 'string' },
-    kinds: { type: 'string', default: 'nothing,scans,large' },
-    endpoints: { type: 'string', default: '' },
-  },
-});
+const values = new Command()
+  .option('--seconds <n>', 'of each measurement', '10')
+  .option('--kinds <list>', 'what the others do', 'nothing,scans,large')
+  .addOption(new Option('--load <kind>', 'as one of the others').hideHelp())
+  .addOption(new Option('--endpoints <list>').default('').hideHelp())
+  .parse()
+  .opts<{ seconds: string; kinds: string; load?: string; endpoints: string }>();
 const seconds = Number(values.seconds);
 const self = fileURLToPath(import.meta.url);
 const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));

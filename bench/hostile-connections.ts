@@ -12,19 +12,22 @@ import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { RaftreeClient } from '../src/client/client.js';
 import { encodeMessage } from '../src/protocol/codec.js';
 import type { OutboundMessage } from '../src/protocol/messages.js';
 
 const MIB = 1024 * 1024;
-const { values } = parseArgs({
-  options: {
-    connections: { type: 'string', default: '4096' },
-    seconds: { type: 'string', default: '20' },
-    main: { type: 'string', default: fileURLToPath(new URL('../src/cli/main.js', import.meta.url)) },
-  },
-});
+const values = new Command()
+  .option('--connections <n>', 'hostile connections', '4096')
+  .option('--seconds <n>', 'for which they are held', '20')
+  .option(
+    '--main <file>',
+    'of the build to measure',
+    fileURLToPath(new URL('../src/cli/main.js', import.meta.url)),
+  )
+  .parse()
+  .opts<{ connections: string; seconds: string; main: string }>();
 const connections = Number(values.connections);
 const seconds = Number(values.seconds);
 
