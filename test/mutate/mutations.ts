@@ -1,7 +1,7 @@
 /** All mutations, room by room. */
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
-import { ENGINE_MUTATIONS } from './list/engines.js';
+import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { ENV_MUTATIONS } from './list/env.js';
 import { KV_MUTATIONS } from './list/kv.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
@@ -31,6 +31,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ENV_MUTATIONS,
   ...EDGE_MUTATIONS,
   ...ENGINE_MUTATIONS,
+  ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
 ];
 

@@ -52,3 +52,58 @@ export const ENGINE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/engines'],
   },
 ];
+
+const localNetwork = inFile('embed/local-network.js');
+const machine = inFile('embed/machine-engine.js');
+const program = inFile('embed/program-machine.js');
+const service = inFile('kv/service.js');
+
+/** Mutations of src/embed. */
+export const EMBED_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a connection within the process passes the memory of the writer on',
+    reason: 'a copy costs time',
+    patches: [
+      localNetwork(
+        'const bytes = Buffer.concat(chunks);',
+        'const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);',
+      ),
+    ],
+    killedBy: ['embed/local-network'],
+  },
+  {
+    name: 'commands are applied while the file of the state is written',
+    reason: 'the state is in it already',
+    patches: [
+      machine(
+        'return this.#withState(() => this.#base.flush());',
+        'return this.#withState(async () => { void this.#base.flush(); });',
+      ),
+    ],
+    killedBy: ['embed/machine-engine'],
+  },
+  {
+    name: 'the number of commands does not come back with the state',
+    reason: 'it only counts',
+    patches: [machine('this.#count = readUint53(state, 0);', '')],
+    killedBy: ['embed/machine-engine'],
+  },
+  {
+    name: 'results that are too old stay after a restart',
+    reason: 'they were counted before',
+    patches: [machine('this.#results = stored.sort((a, b) => a.version - b.version);', '')],
+    killedBy: ['embed/machine-engine'],
+  },
+  {
+    name: 'a query does not wait for what was acknowledged',
+    reason: 'the own copy is at hand',
+    patches: [program("level === 'stale' ? 'stale' : 'follower'", "'stale'")],
+    killedBy: ['embed/state-machine'],
+  },
+  {
+    name: 'any client writes the keys of the state machine',
+    reason: 'keys are keys',
+    patches: [service('if (!prefix || rights.administrate)', 'if (prefix || !prefix)')],
+    killedBy: ['embed/state-machine'],
+  },
+];
