@@ -333,10 +333,12 @@ async function keepsCheckpoints(subject: EngineUnderTest): Promise<void> {
   await after.close();
   let copy = await subject.open(target);
   expectState(copy, state, 'a checkpoint survives the crash of its engine');
+  const inUse = await subject.crash(copy, target);
+  copy = await subject.open(inUse);
+  expectState(copy, state, 'a checkpoint that was opened survives a crash');
   await copy.write([put('k11', 'changed')]);
   await copy.flush();
-  const left = await subject.crash(copy, target);
-  copy = await subject.open(left);
+  copy = await subject.open(await subject.crash(copy, inUse));
   expectState(
     copy,
     appliedTo(state, [put('k11', 'changed')]),
