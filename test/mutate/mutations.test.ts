@@ -52,7 +52,8 @@ test('no two mutations have one name; there are many, and the simulator kills at
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
   assert.ok(MUTATIONS.length >= 60);
   // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance.
-  // Simulated nodes have one group, the engine lsm, and no program around them. What the engine's own simulation finds counts as a test.
+  // Simulated nodes have one group, the engine lsm, and no program around them.
+  // What the engine's own simulation finds counts as a test.
   const apart = [
     ...SECURITY_MUTATIONS,
     ...MEMBER_MUTATIONS,
