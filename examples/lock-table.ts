@@ -1,7 +1,7 @@
 /**
- * Locks with fencing tokens. A token is the index of the command that took the lock: it only grows, so that whoever is
- * given the token of a lock can refuse the holder of an older one. Time does not belong into `apply`: the members'
- * clocks differ. Who wants locks to expire proposes a command that takes them away.
+ * Locks with fencing tokens. A token is the index of the command that took the lock, and tokens only grow: a service
+ * that has seen a token refuses requests with an older one. `apply` does not look at the time, because the clocks of the
+ * members differ. For locks that expire, propose a command that releases them.
  */
 import { RaftreeNode, type StateMachine } from 'raftree';
 

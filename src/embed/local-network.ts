@@ -34,7 +34,7 @@ export class LocalNetwork implements Network {
     this.#timers = timers;
   }
 
-  /** Whoever connects to the name reaches the listener at the address. */
+  /** A connection to the name reaches the listener at the address. */
   name(name: string, address: Address): void {
     this.#names.set(name, formatAddress(address));
   }

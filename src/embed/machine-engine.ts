@@ -96,7 +96,7 @@ class MachineState implements StorageEngine {
   readonly #machine: StateMachine<unknown, unknown, unknown, unknown>;
   readonly #options: MachineEngineOptions;
   readonly #context: EngineContext;
-  /** Whoever uses the machine has it alone. Never rejects. */
+  /** Settles when the machine is free for the next use. Never rejects. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Commands since the beginning. */
   #count = 0;
