@@ -1,7 +1,7 @@
 /** A counter that three programs share. Each of them may add to it; all of them agree on what it is. */
-import { RaftreeNode, type StateMachine } from 'raftree';
+import { RaftreeNode, type SmallStateMachine } from 'raftree';
 
-class Counter implements StateMachine<{ add: number }, number, void, number> {
+class Counter implements SmallStateMachine<{ add: number }, number, void, number> {
   #sum = 0;
 
   apply({ add }: { add: number }): number {

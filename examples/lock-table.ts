@@ -3,12 +3,12 @@
  * that has seen a token refuses requests with an older one. `apply` does not look at the time, because the clocks of the
  * members differ. For locks that expire, propose a command that releases them.
  */
-import { RaftreeNode, type StateMachine } from 'raftree';
+import { RaftreeNode, type SmallStateMachine } from 'raftree';
 
 type Command = { type: 'take' | 'release'; lock: string; owner: string };
 type Holder = { owner: string; token: number };
 
-class LockTable implements StateMachine<Command, Holder | undefined, string, Holder | undefined> {
+class LockTable implements SmallStateMachine<Command, Holder | undefined, string, Holder | undefined> {
   #holders = new Map<string, Holder>();
 
   /** Who holds the lock afterwards. */

@@ -3,14 +3,14 @@
  * `sql.js` is SQLite as WebAssembly. With another binding `toBytes` and `fromBytes` are its way to serialize a database.
  * Statements must do the same everywhere: no `random()`, no `datetime('now')`; give such values as parameters.
  */
-import { RaftreeNode, type StateMachine } from 'raftree';
+import { RaftreeNode, type SmallStateMachine } from 'raftree';
 import initSqlJs, { type Database, type SqlValue } from 'sql.js';
 
 const sqlite = await initSqlJs();
 
 type Statement = { sql: string; parameters?: SqlValue[] };
 
-class ReplicatedDatabase implements StateMachine<Statement, number, Statement, SqlValue[][]> {
+class ReplicatedDatabase implements SmallStateMachine<Statement, number, Statement, SqlValue[][]> {
   #database: Database = new sqlite.Database();
 
   /** The number of rows that were changed. A statement that fails changes nothing. */

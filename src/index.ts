@@ -10,7 +10,7 @@ export {
   RaftreeNode,
   type RaftreeNodeSettings,
 } from './embed/raftree-node.js';
-export type { Divergence, StateMachine } from './embed/state-machine.js';
+export type { Divergence, SmallStateMachine, StateMachine } from './embed/state-machine.js';
 export { levelEngine } from './engines/level-engine.js';
 export { memoryEngine } from './engines/memory-engine.js';
 export { type PlainEngineKind, withSortedCheckpoints } from './engines/sorted-checkpoints.js';

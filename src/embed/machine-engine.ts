@@ -26,7 +26,8 @@ import { errorMessage, RaftreeError } from '../env/errors.js';
 import { fromStoredValue, storedValue, userKey } from '../kv/keys.js';
 import { crc32 } from '../record/checksum.js';
 import { readUint53, writeUint53 } from '../record/record.js';
-import type { StateMachine } from './state-machine.js';
+import type { AnyStateMachine } from './state-machine.js';
+import { hasState, inParts, restoreState, statePieces } from './state-pieces.js';
 
 export const MACHINE_PREFIX = '\0machine/';
 export const COMMAND_PREFIX = `${MACHINE_PREFIX}command/`;
@@ -51,7 +52,7 @@ const MAX_CHECKSUMS = 32;
 export type Outcome = { readonly result?: unknown } | { readonly error: string };
 
 export interface MachineEngineOptions {
-  readonly create: () => StateMachine<unknown, unknown, unknown, unknown>;
+  readonly create: () => AnyStateMachine<unknown, unknown, unknown, unknown>;
   /** A checksum of the state is told after each so many commands; 0: never. */
   readonly checksumEvery: number;
   /** A command was applied here. */
@@ -75,6 +76,12 @@ export function machineEngine(options: MachineEngineOptions): MachineEngine {
       const base = await memoryEngine.open(directory, context);
       const machine = options.create();
       try {
+        if (!hasState(machine)) {
+          throw new RaftreeError(
+            'INVALID_CONFIG',
+            'a state machine has the methods snapshot and restore, or toBytes and fromBytes',
+          );
+        }
         const state = new MachineState(base, machine, options, context);
         await state.load();
         current = state;
@@ -93,7 +100,7 @@ export function machineEngine(options: MachineEngineOptions): MachineEngine {
 
 class MachineState implements StorageEngine {
   readonly #base: StorageEngine;
-  readonly #machine: StateMachine<unknown, unknown, unknown, unknown>;
+  readonly #machine: AnyStateMachine<unknown, unknown, unknown, unknown>;
   readonly #options: MachineEngineOptions;
   readonly #context: EngineContext;
   /** Settles when the machine is free for the next use. Never rejects. */
@@ -111,7 +118,7 @@ class MachineState implements StorageEngine {
 
   constructor(
     base: StorageEngine,
-    machine: StateMachine<unknown, unknown, unknown, unknown>,
+    machine: AnyStateMachine<unknown, unknown, unknown, unknown>,
     options: MachineEngineOptions,
     context: EngineContext,
   ) {
@@ -124,10 +131,11 @@ class MachineState implements StorageEngine {
   async load(): Promise<void> {
     const parts = [...this.#base.entries(STATE_RANGE)].map(([, part]) => part);
     this.#parts = parts.length;
-    if (parts.length > 0) {
-      const state = Buffer.concat(parts);
-      this.#count = readUint53(state, 0);
-      await this.#own('fromBytes', () => this.#machine.fromBytes(state.subarray(COUNT_BYTES)));
+    const [first, ...others] = parts;
+    if (first) {
+      this.#count = readUint53(first, 0);
+      const pieces = [first.subarray(COUNT_BYTES), ...others];
+      await this.#own('to restore', () => restoreState(this.#machine, pieces));
     }
     const stored = [...this.#base.entries(COMMAND_RANGE)].map(([key, value]) => ({
       ...{ key, sizeBytes: value.length },
@@ -249,7 +257,10 @@ class MachineState implements StorageEngine {
   }
 
   async #tellChecksum(): Promise<void> {
-    const checksum = crc32(await this.#own('toBytes', () => this.#machine.toBytes()));
+    let checksum = 0;
+    await this.#own('to snapshot', async () => {
+      for await (const piece of statePieces(this.#machine)) checksum = crc32(piece, checksum);
+    });
     this.#checksums.set(this.#count, checksum);
     for (const count of this.#checksums.keys()) {
       if (this.#checksums.size <= MAX_CHECKSUMS) break;
@@ -266,28 +277,32 @@ class MachineState implements StorageEngine {
   }
 
   async #writeState(): Promise<void> {
-    const bytes = await this.#own('toBytes', () => this.#machine.toBytes());
-    const count = Buffer.alloc(COUNT_BYTES);
-    writeUint53(count, this.#count, 0);
-    const state = Buffer.concat([count, bytes]);
     const batch: EngineOperation[] = [];
-    const parts = Math.ceil(state.length / PART_BYTES);
-    for (let i = 0; i < Math.max(parts, this.#parts); i++) {
-      const value = state.subarray(i * PART_BYTES, (i + 1) * PART_BYTES);
-      batch.push(i < parts ? { type: 'put', key: partKey(i), value } : { type: 'delete', key: partKey(i) });
-    }
+    await this.#own('to snapshot', async () => {
+      for await (const value of inParts(this.#countAndState(), PART_BYTES))
+        batch.push({ type: 'put', key: partKey(batch.length), value });
+    });
+    const parts = batch.length;
+    for (let i = parts; i < this.#parts; i++) batch.push({ type: 'delete', key: partKey(i) });
     this.#parts = parts;
     await this.#base.write(batch);
   }
 
+  async *#countAndState(): AsyncGenerator<Uint8Array, void, undefined> {
+    const count = Buffer.alloc(COUNT_BYTES);
+    writeUint53(count, this.#count, 0);
+    yield count;
+    yield* statePieces(this.#machine);
+  }
+
   /** What the machine throws, where it must not throw. */
-  async #own<T>(method: string, call: () => T | Promise<T>): Promise<T> {
+  async #own<T>(what: string, call: () => T | Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
       throw new RaftreeError(
         'STATE_MACHINE_FAILED',
-        `${method} of the program's state machine has failed: ${errorMessage(error)}`,
+        `the program's state machine has failed ${what} its state: ${errorMessage(error)}`,
         { cause: error },
       );
     }

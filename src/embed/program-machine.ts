@@ -12,7 +12,7 @@ import {
   machineEngine,
   type Outcome,
 } from './machine-engine.js';
-import type { Divergence, StateMachine } from './state-machine.js';
+import type { AnyStateMachine, Divergence } from './state-machine.js';
 
 /** Fewer commands than members could make checksums of each other's checks. */
 const MIN_CHECKSUM_EVERY = 100;
@@ -23,7 +23,7 @@ const NO_KEY = `${MACHINE_PREFIX}none`;
 export interface ProgramMachineOptions {
   readonly nodeId: number;
   readonly logger: Logger;
-  readonly create: () => StateMachine<never, unknown, never>;
+  readonly create: () => AnyStateMachine<never, unknown, never, unknown>;
   readonly checksumEvery?: number | undefined;
   readonly onDivergence?: ((divergence: Divergence) => void) | undefined;
 }
@@ -54,7 +54,7 @@ export class ProgramMachine {
     }
     this.#options = options;
     this.engine = machineEngine({
-      create: create as () => StateMachine<unknown, unknown, unknown, unknown>,
+      create: create as () => AnyStateMachine<unknown, unknown, unknown, unknown>,
       checksumEvery,
       applied: (id, outcome) => {
         if (this.#outcomes.has(id)) this.#outcomes.set(id, outcome);

@@ -30,16 +30,16 @@ import { createLogger } from '../server/logger.js';
 import { Node } from '../server/node.js';
 import { LocalNetwork } from './local-network.js';
 import { ProgramMachine } from './program-machine.js';
-import type { Divergence, StateMachine } from './state-machine.js';
+import type { AnyStateMachine, Divergence } from './state-machine.js';
 
 /** The settings of node.json, and what only a program can give. `dataDirectory` starts from the working directory. */
 export interface RaftreeNodeSettings<Command = unknown, Result = unknown, Query = unknown, Answer = unknown>
   extends NodeConfigInput {
   /** Makes the program's state machine, in its first state. All members have the same one. */
-  readonly stateMachine?: (() => StateMachine<Command, Result, Query, Answer>) | undefined;
+  readonly stateMachine?: (() => AnyStateMachine<Command, Result, Query, Answer>) | undefined;
   /**
-   * After each so many commands the members compare checksums of `toBytes`, which must then be the same for the same
-   * state. At least 100, and the same on all members. Without it they do not.
+   * After each so many commands the members compare checksums of the state, as `snapshot` or `toBytes` gives it: the same
+   * bytes for the same state. At least 100, and the same on all members. Without it they do not.
    */
   readonly checksumEvery?: number | undefined;
   /** Told on both members that disagree; each of them logs it as an error, too. The node goes on. */

@@ -5,7 +5,7 @@ import { RaftreeClient } from '../../src/client/client.js';
 import { RaftreeClientError } from '../../src/client/client-error.js';
 import { COMMAND_PREFIX } from '../../src/embed/machine-engine.js';
 import type { RaftreeNode } from '../../src/embed/raftree-node.js';
-import type { Divergence, StateMachine } from '../../src/embed/state-machine.js';
+import type { Divergence, SmallStateMachine } from '../../src/embed/state-machine.js';
 import { memoryEngine } from '../../src/engines/memory-engine.js';
 import { silentLogger } from '../../src/env/env.js';
 import { errorCode, errorMessage } from '../../src/env/errors.js';
@@ -15,7 +15,7 @@ import { Programs } from './programs-lab.js';
 type Command = { readonly add: string } | { readonly fail: string };
 
 /** A list of texts. Its state tells each command and the order of all. */
-class List implements StateMachine<Command, { length: number }, 'all' | 'throw', string> {
+class List implements SmallStateMachine<Command, { length: number }, 'all' | 'throw', string> {
   texts: string[] = [];
   isClosed = false;
 
@@ -312,7 +312,7 @@ test('a machine whose state cannot be written stops its node, which says why', a
     for (let i = 0; i < 100; i++) await node.propose({ add: 'x' }, { timeoutMs: 3000 });
   };
   await programs.run(failure(propose()));
-  assert.match(failures.join(), /toBytes of the program's state machine has failed: not today/);
+  assert.match(failures.join(), /state machine has failed to snapshot its state: not today/);
   await programs.run(node.close());
   // The Raft log still has every command.
   const again: ListNode = await programs.run(programs.start(1, { stateMachine }));
