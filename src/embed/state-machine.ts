@@ -10,8 +10,8 @@
  *     }
  *
  * Commands, queries and what they return are JSON. `apply` must be a function of the state and its arguments: no time,
- * no randomness, nothing from outside. The state is written as a whole from time to time: a small one as bytes, any other
- * one in pieces.
+ * no randomness, nothing from outside. The state is written as a whole from time to time: a small one as bytes, any
+ * other one in pieces.
  */
 interface Machine<Command, Result, Query, Answer> {
   /**

@@ -2,9 +2,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { COMMAND_PREFIX, machineEngine, type Outcome } from '../../src/embed/machine-engine.js';
+import type { AnyStateMachine } from '../../src/embed/state-machine.js';
 import type { EngineContext, EngineOperation, StorageEngine } from '../../src/engines/storage-engine.js';
 import { DiskSpace } from '../../src/env/disk-space.js';
 import { silentLogger } from '../../src/env/env.js';
+import { errorCode } from '../../src/env/errors.js';
 import { storedValue, userKey } from '../../src/kv/keys.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import type { FileOperation } from '../../src/sim/world/file-operation.js';
@@ -137,6 +139,101 @@ test('closing writes the state, and opening goes on from there, with the count o
   assert.equal(checksums, [100, 200]);
   assert.equal(outcomes.at(-1), { result: 250 });
   await run(engine.close());
+});
+
+test('a state given in pieces comes back byte by byte, whatever the pieces were; a shorter one too', async () => {
+  for (const small of [false, true]) {
+    const world = new SimWorld(2);
+    const process = world.start('n', new SimDisk());
+    process.env.fs.makeDirectory('/state');
+    let state = Buffer.alloc(0);
+    const given: number[] = [];
+    const machine = {
+      apply: (sizeBytes: unknown) => {
+        state = Buffer.alloc(sizeBytes as number);
+        for (let i = 0; i < state.length; i++) state[i] = (i * 31 + (i >> 8)) & 0xff;
+        return state.length;
+      },
+      query: () => state.toString('latin1'),
+    };
+    const kind = machineEngine({
+      create: () =>
+        small
+          ? {
+              ...machine,
+              toBytes: () => state,
+              fromBytes: (bytes: Uint8Array) => {
+                state = Buffer.from(bytes);
+              },
+            }
+          : {
+              ...machine,
+              *snapshot() {
+                // The same memory for each piece: it is the machine's again when the next one is asked for.
+                const piece = Buffer.alloc(70_001);
+                for (let at = 0; at < state.length; at += piece.length) {
+                  yield piece.subarray(0, state.copy(piece, 0, at));
+                  given.push(at);
+                }
+                yield Buffer.alloc(0);
+              },
+              async restore(pieces: AsyncIterable<Uint8Array>) {
+                const all: Uint8Array[] = [];
+                for await (const piece of pieces) all.push(piece);
+                state = Buffer.concat(all);
+              },
+            },
+      checksumEvery: 0,
+      ...{ applied() {}, checksum() {}, told() {} },
+    });
+    const { env } = process;
+    const open = () =>
+      world.scheduler.run(
+        kind.open('/state', {
+          env,
+          logger: silentLogger,
+          diskSpace: new DiskSpace(silentLogger, env.timers),
+        }),
+      );
+    let index = 0;
+    for (const sizeBytes of [3_000_000, 2 ** 20 - 8, 2 ** 20 - 7, 12, 0]) {
+      index++;
+      let engine = await open();
+      const key = userKey(Buffer.from(`${COMMAND_PREFIX}${index}`));
+      const value = storedValue(index, Buffer.from(`${sizeBytes}`));
+      await world.scheduler.run(Promise.resolve(engine.write([{ type: 'put', key, value }])));
+      const before = await world.scheduler.run(kind.query(undefined));
+      assert.is((before as string).length, sizeBytes);
+      await world.scheduler.run(engine.close());
+      state = Buffer.from('nothing');
+      engine = await open();
+      assert.ok(
+        (await world.scheduler.run(kind.query(undefined))) === before,
+        `${sizeBytes} bytes, small ${small}`,
+      );
+      await world.scheduler.run(engine.close());
+    }
+    assert.ok(small || given.length > 40);
+  }
+});
+
+test('what is no state is told: no methods for it, and pieces that are no bytes', async () => {
+  const world = new SimWorld(3);
+  const { env } = world.start('n', new SimDisk());
+  env.fs.makeDirectory('/state');
+  const context = { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) };
+  const kindOf = (machine: object) =>
+    machineEngine({
+      create: () => machine as AnyStateMachine<unknown, unknown, unknown, unknown>,
+      checksumEvery: 0,
+      ...{ applied() {}, checksum() {}, told() {} },
+    });
+  const codeOf = async (work: Promise<unknown>) => world.scheduler.run(work.then(() => 'none', errorCode));
+  const half = { apply: () => 1, query: () => 1, snapshot: () => [] };
+  assert.is(await codeOf(kindOf(half).open('/state', context)), 'INVALID_CONFIG');
+  const wrong = { ...half, snapshot: () => ['text'], restore() {} };
+  const engine = await world.scheduler.run(kindOf(wrong).open('/state', context));
+  assert.is(await codeOf(engine.flush()), 'STATE_MACHINE_FAILED');
 });
 
 test('of the results the newest 10,000 are kept, also over a restart', async () => {

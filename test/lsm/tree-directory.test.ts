@@ -63,7 +63,7 @@ for (const worker of [false, true]) {
     fs.renameSync(directory, `${directory}-moved`);
     assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
     const error = await tree.flush().catch((reason: Error) => reason);
-    assert.match(String(error), /was moved or removed while it was in use/);
+    assert.match(String(error), /was moved or removed while in use/);
     await tree.close();
     const moved = await LsmTree.open(`${directory}-moved`, options);
     assert.is(moved.getSync(Buffer.from('a'))?.toString(), '1');
