@@ -38,8 +38,8 @@ export interface RaftreeNodeSettings<Command = unknown, Result = unknown, Query 
   /** Makes the program's state machine, in its first state. All members have the same one. */
   readonly stateMachine?: (() => AnyStateMachine<Command, Result, Query, Answer>) | undefined;
   /**
-   * After each so many commands the members compare checksums of what `snapshot` or `toBytes` gives: it must be the same
-   * bytes for the same state. At least 100, and the same on all members. Without it they do not.
+   * After each so many commands the members compare checksums of what `snapshot` or `toBytes` gives. It must be the
+   * same bytes for the same state. At least 100, and the same on all members. Without it they do not.
    */
   readonly checksumEvery?: number | undefined;
   /** Told on both members that disagree; each of them logs it as an error, too. The node goes on. */
