@@ -7,7 +7,7 @@ import { runSeeds } from './pool.js';
 const LEAST_SEEDS = 25;
 const LIMIT_MS = 80_000;
 /** This share of the seeds must have met each kind. Of fewer seeds than asked for, nothing can be expected. */
-const LEAST_SHARE = 0.05;
+const LEAST_SHARE = 0.03;
 
 export async function checkSeeds(first: number, seeds: number): Promise<void> {
   const results = await runSeeds({ first, seeds, jobs: 1, limitMs: LIMIT_MS });

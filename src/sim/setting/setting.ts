@@ -176,7 +176,9 @@ function outsideOfMachines(random: SeededRandom, profile: Profile): FaultName[] 
 /** For a schedule, which brings its own faults. */
 export function undisturbed(setting: Setting): Setting {
   const nodes = Math.max(3, setting.nodes);
-  return { ...setting, nodes, mixesSettings: false, lateApply: { chance: 0, maxMs: 0 } };
+  // These two may happen before the birth of a cluster, and so before a schedule begins.
+  const faults = setting.faults.filter((fault) => fault !== 'editedNodeJson' && fault !== 'emptiedFolder');
+  return { ...setting, nodes, faults, mixesSettings: false, lateApply: { chance: 0, maxMs: 0 } };
 }
 
 /** How one node's settings may differ from those of the others. */

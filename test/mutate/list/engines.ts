@@ -85,7 +85,7 @@ export const EMBED_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the number of commands does not come back with the state',
     reason: 'it only counts',
-    patches: [machine('this.#count = readUint53(state, 0);', '')],
+    patches: [machine('this.#count = readUint53(first, 0);', '')],
     killedBy: ['embed/machine-engine'],
   },
   {

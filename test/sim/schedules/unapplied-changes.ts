@@ -86,7 +86,8 @@ export const promotedUnapplied: Schedule = {
     let hasAsked = false;
     stage.lose((from, to, { type }) => {
       hasAsked ||= from === other && to === promoted && type === 'requestVote';
-      return false;
+      // The third, which holds more, would be elected if it asked first.
+      return from === promoted && type === 'requestVote' && !hasAsked;
     });
     if (!(await stage.until(() => hasAsked))) return;
     stage.mark('the other asks');
