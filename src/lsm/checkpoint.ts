@@ -1,12 +1,12 @@
 /**
- * A second tree with the tables of a version: a directory that opens like any other.
+ * Writes the tables of a version as a second tree: a directory that opens like any other tree.
  *
  *     1. NAME.tmp             made anew; what a crash left of an earlier attempt is removed first
  *     2. NAME.tmp/n.sst       second names of the tables; copies where the target is on another device
  *     3. NAME.tmp/MANIFEST-1  written whole, synced, and NAME.tmp synced with all its names
  *     4. NAME                 renamed to, and the directory above synced
  *
- * Nothing counts before the last step. A WAL is never linked: its file would go on to change under both names.
+ * The checkpoint exists only after the last step. A WAL is never linked: its file would change under both names.
  */
 import type { Env, FileSystem } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
@@ -21,15 +21,15 @@ export interface CheckpointSource {
   readonly directory: string;
   /** Pinned by the caller. */
   readonly version: Version;
-  /** Everything up to it, and nothing behind it, is in the version. */
+  /** The version holds all writes up to this sequence, and none after it. */
   readonly flushedSequence: number;
   readonly nextFileNumber: number;
 }
 
-/** Tables between two pauses in which other events run. */
+/** After this many tables, other events run. */
 const STEP_TABLES = 64;
 const COPY_BYTES = 1024 * 1024;
-/** The target cannot have a second name for the file: another device, or a file system that has none or no more. */
+/** The target cannot have a hard link to the file: another device, or a file system with no links or no more links. */
 const LINK_IMPOSSIBLE: ReadonlySet<string> = new Set([
   'EXDEV',
   'EPERM',
@@ -39,12 +39,13 @@ const LINK_IMPOSSIBLE: ReadonlySet<string> = new Set([
   'ENOSYS',
 ]);
 
-/** What this process is making now, by file system: two that made the same directory would mix their files. */
+/** The checkpoints that this process is writing, by file system. Two in the same directory would mix their files. */
 const underWay = new WeakMap<FileSystem, Set<string>>();
 
 /**
- * Makes the directory `target`, which must not exist; the directories above it are made if need be.
- * Throws `LSM_INVALID` if it exists or cannot become one, or the system's error, and then leaves nothing that counts.
+ * Makes the directory `target`, which must not exist. Parent directories are made if they are missing. Throws
+ * `LSM_INVALID` if `target` exists or cannot become a directory, or the system's error. After an error there is no
+ * checkpoint.
  */
 export async function writeCheckpoint(source: CheckpointSource, target: string): Promise<void> {
   const { fs } = source.env;
@@ -95,11 +96,11 @@ async function makeCheckpoint(source: CheckpointSource, target: string): Promise
     fs.syncDirectory(parentOf(target));
   } catch (error) {
     try {
-      // Under its own name a directory of which a part is removed would count.
+      // A directory that lacks a part must not keep the name of a checkpoint.
       if (isRenamed) fs.rename(target, temporary);
       fs.removeTree(temporary);
     } catch {
-      // It does not count, and the next attempt removes it.
+      // A directory with the temporary name is not a checkpoint. The next attempt removes it.
     }
     throw error;
   }
@@ -144,14 +145,17 @@ function parentOf(path: string): string {
   return end < 0 ? '.' : end === 0 ? '/' : path.slice(0, end);
 }
 
-/** Of what need not exist: what does of it is followed, relative or through links, as the tree's own path was. */
+/**
+ * The absolute path of a file that need not exist. Its existing part is resolved, relative or with links, like the
+ * tree's own path.
+ */
 function absolutePath(fs: FileSystem, path: string): string {
   if (fs.exists(path)) return fs.realPath(path);
   const parent = parentOf(path);
   return normalPath(`${absolutePath(fs, parent)}/${path.slice(path.lastIndexOf('/') + 1)}`);
 }
 
-/** Without empty parts, `.`, and `..` where it has something to go up from. */
+/** Removes empty parts and `.`, and each `..` that has a part before it. */
 function normalPath(path: string): string {
   const parts: string[] = [];
   for (const part of path.split('/')) {

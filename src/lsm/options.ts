@@ -8,14 +8,14 @@ import type { Operation } from './wal/write-batch.js';
 
 export type Durability = 'sync' | 'buffered' | 'none';
 
-/** Called synchronously when something happens in the tree: must be quick and must not throw. */
+/** Called synchronously on events of the tree. The methods must be quick and must not throw. */
 export interface LsmListener {
   /** Everything up to `flushedSequence` is in tables that are durable. */
   flushed?(event: FlushEvent): void;
   compacted?(event: CompactionEvent): void;
-  /** Writes wait from now on (`reason`), or no longer do (undefined). */
+  /** Writes wait from now on, for this reason; undefined: they wait no longer. */
   stalled?(reason: StallReason | undefined): void;
-  /** Writes are slowed down from now on, so that they need not stop, or no longer are (undefined). */
+  /** Writes are slowed down from now on, for this reason, so that they need not stop; undefined: no longer. */
   slowed?(reason: StallReason | undefined): void;
   /** The tree has become read-only. */
   failed?(error: unknown): void;
@@ -24,7 +24,7 @@ export interface LsmListener {
 export interface FlushEvent {
   readonly flushedSequence: number;
   readonly tableBytes: number;
-  /** The worker thread that wrote the tables; undefined for the tree's own. */
+  /** The worker thread that wrote the tables; undefined if the tree's own thread did. */
   readonly threadId: number | undefined;
 }
 
@@ -35,7 +35,10 @@ export interface CompactionEvent {
   readonly outputFiles: number;
   readonly readBytes: number;
   readonly writtenBytes: number;
-  /** The worker thread that wrote the outputs; undefined for the tree's own, or if a file only changed its level. */
+  /**
+   * The worker thread that wrote the outputs; undefined if the tree's own thread did, or if a file only changed its
+   * level.
+   */
   readonly threadId: number | undefined;
 }
 
@@ -54,43 +57,43 @@ export interface LsmOptions {
   readonly durability?: Durability;
   /** A memtable that has reached this size is frozen and flushed; 8 MiB. */
   readonly writeBufferBytes?: number;
-  /** So many frozen memtables may wait to be flushed before writes wait; 2. */
+  /** Writes wait when more memtables than this are frozen and not yet flushed; 2. */
   readonly maxFrozenMemtables?: number;
   /**
    * Bytes of writes that may wait in a stall before further ones fail with `LSM_BUSY`; 64 MiB. With `Infinity` none
    * fails: they all wait, each with a copy of its bytes.
    */
   readonly maxWaitingBytes?: number;
-  /** Data blocks hold so many bytes before compression; 4 KiB. */
+  /** The size of a data block before compression; 4 KiB. */
   readonly blockBytes?: number;
   /**
    * How blocks are stored, by level from 0 on; the last one holds for all deeper levels. `lz4` needs the optional
    * package lz4-napi: without it blocks are written as they are, and compressed ones only read.
    */
   readonly codecs?: readonly Codec[];
-  /** Every so many entries a key is stored whole; 8. */
+  /** A block stores one key in this many as a whole; 8. */
   readonly restartInterval?: number;
-  /** 0 for no filter; 10, which lets 1 % of missing keys through. */
+  /** Bits per key of the bloom filter; 0: no filter. The default, 10, lets 1 % of missing keys through. */
   readonly bloomBitsPerKey?: number;
-  /** Files in level 0 from which on it is compacted; 4. */
+  /** Level 0 is compacted when it has this many files; 4. */
   readonly level0Trigger?: number;
-  /** Files in level 0 from which on writes are slowed down, the more the more files; twice `level0Trigger`. */
+  /** Writes are slowed down when level 0 has this many files, more with each further file; twice `level0Trigger`. */
   readonly level0SlowdownTrigger?: number;
-  /** Files in level 0 from which on writes wait; 20. */
+  /** Writes wait when level 0 has this many files; 20. */
   readonly level0StopTrigger?: number;
-  /** Bytes beyond the targets of the levels from which on writes are slowed down; 8 GiB. */
+  /** Writes are slowed down when the levels exceed their targets by this many bytes; 8 GiB. */
   readonly slowdownPendingBytes?: number;
-  /** Bytes beyond the targets of the levels from which on writes wait; 32 GiB. */
+  /** Writes wait when the levels exceed their targets by this many bytes; 32 GiB. */
   readonly stopPendingBytes?: number;
-  /** Compaction cuts its outputs at this size; 4 MiB. */
+  /** Compaction starts a new output file at this size; 4 MiB. */
   readonly maxFileBytes?: number;
   /** Level 1 is compacted above this size; 10 MiB. */
   readonly levelBaseBytes?: number;
-  /** Each further level may be so many times larger than the one above it; 10. */
+  /** Each further level may be this many times larger than the level above it; 10. */
   readonly levelMultiplier?: number;
   /**
-   * Caches and limits in common with other trees, in place of `blockCacheBytes` and `maxOpenTables`. By default the
-   * tree has its own.
+   * Caches and limits that this tree shares with others. They replace `blockCacheBytes` and `maxOpenTables`. By default
+   * the tree has its own.
    */
   readonly resources?: LsmResources;
   /** Memory for data blocks; 32 MiB. */
@@ -101,21 +104,26 @@ export interface LsmOptions {
    */
   readonly maxOpenTables?: number;
   /**
-   * Whether flush and compaction run in the process's worker thread; true. Where `env` has no threads, or files that
-   * are not the operating system's, they run in this thread in any case.
+   * Whether flush and compaction run in the process's worker thread; true. They run in the tree's own thread in any
+   * case if `env` has no threads, or if its files are not those of the operating system.
    */
   readonly worker?: boolean;
-  /** Without a worker, flush and compaction give way to other events after so many milliseconds; 2. */
+  /** Without a worker, flush and compaction let other events run after this many milliseconds; 2. */
   readonly stepBudgetMs?: number;
-  /** After a full disk, flush and compaction are tried again after so many milliseconds, doubling to 64 times; 100. */
+  /**
+   * After a full disk, flush and compaction are tried again after this many milliseconds; 100. The delay doubles with
+   * each failure, up to 64 times.
+   */
   readonly retryDelayMs?: number;
-  /** A MANIFEST larger than this is succeeded by a new one; 1 MiB. */
+  /** A MANIFEST larger than this is replaced by a new one; 1 MiB. */
   readonly maxManifestBytes?: number;
-  /** Whether a directory without a tree becomes one; true. Otherwise opening it fails with `LSM_MISSING`. */
+  /** Whether a tree is created in a directory that has none; true. If false, opening fails with `LSM_MISSING`. */
   readonly createIfMissing?: boolean;
   /** Whether opening a directory that holds a tree fails, with `LSM_EXISTS`; false. */
   readonly errorIfExists?: boolean;
-  /** Receives what recovery takes from the WAL, batch by batch, in order; views that are good during the call. */
+  /**
+   * Called with each batch that recovery reads from the WAL, in order. The operations are views, valid during the call.
+   */
   readonly replayed?: (operations: readonly Operation[], lastSequence: number) => void;
 }
 
@@ -127,7 +135,7 @@ const MIB = 1024 * KIB;
 
 const DEFAULT_CODECS: readonly Codec[] = ['lz4'];
 
-/** Name, default, least, most. */
+/** Name, default, minimum, maximum. */
 const NUMBERS = [
   ['writeBufferBytes', 8 * MIB, 1 * KIB, 1024 * MIB],
   ['maxFrozenMemtables', 2, 1, 64],

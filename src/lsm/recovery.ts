@@ -1,4 +1,4 @@
-/** What opening a tree does with its WAL, once the version is read; and closing it, once the WAL is synced. */
+/** Replays the WAL when a tree opens, after the version is read; records the end of the WAL when a tree closes. */
 import type { Logger } from '../env/env.js';
 import { errorMessage, isDiskFull } from '../env/errors.js';
 import { isBefore } from '../record/record.js';

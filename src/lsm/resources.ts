@@ -1,7 +1,7 @@
 /**
- * Memory and descriptors that trees have in common: the block cache, the tables kept open, the memory of memtables
- * and its limit. A process with many trees makes one of these and gives it to each; a tree that is given none makes
- * its own. The worker thread is one per process in any case.
+ * Memory and file descriptors that trees share: the block cache, the open tables, the memory of memtables and its
+ * limit. A process with many trees makes one of these and gives it to each tree. A tree that is given none makes its
+ * own. There is one worker thread per process in any case.
  */
 
 import { BoundedMemtablePool } from './memtable/memtable-memory.js';

@@ -18,17 +18,17 @@ export interface LsmStats extends ContentStats, WriteGateStats, MaintenanceStats
   readonly blockCache: { readonly bytes: number; readonly hits: number; readonly misses: number };
 }
 
-/** What is in memtables and tables. */
+/** What memtables and tables hold. */
 export interface ContentStats {
   /** Hidden versions and tombstones included. */
   readonly entries: number;
-  /** Of these, deletions. */
+  /** How many of the entries are deletions. */
   readonly tombstones: number;
   readonly memtableBytes: number;
   readonly frozenMemtables: number;
   /** By level. */
   readonly levels: readonly { readonly files: number; readonly bytes: number }[];
-  /** Bytes of the levels below level 0 beyond their targets. */
+  /** The bytes by which the levels below level 0 exceed their targets. */
   readonly pendingBytes: number;
 }
 

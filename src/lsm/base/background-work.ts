@@ -2,7 +2,7 @@
 export class BackgroundWork {
   readonly #running = new Set<Promise<void>>();
 
-  /** Gives the work back, as it is. */
+  /** Adds work, and returns it. */
   add<T>(work: Promise<T>): Promise<T> {
     const settled = work.then(
       () => {},
@@ -13,7 +13,7 @@ export class BackgroundWork {
     return work;
   }
 
-  /** Resolves when all of it has ended, in whichever way. */
+  /** Resolves when all work has ended, with success or failure. */
   async settled(): Promise<void> {
     await Promise.all(this.#running);
   }

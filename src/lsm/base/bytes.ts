@@ -1,6 +1,6 @@
 /**
- * User keys are compared as unsigned bytes, a shorter key before a longer one that it begins. Ranges are given as
- * (bytes, start, end), so that no view needs to be made for a comparison.
+ * User keys are compared as unsigned bytes. If one key is a prefix of another, the shorter key comes first. Ranges are
+ * given as (bytes, start, end), so that a comparison needs no view.
  */
 export const NO_BYTES: Buffer = Buffer.alloc(0);
 
@@ -26,7 +26,9 @@ export function compareRanges(
     : aLength - bLength;
 }
 
-/** From here on a call into the runtime compares faster than a loop, unless the difference is near the beginning. */
+/**
+ * From this length on a call into the runtime compares faster than a loop, unless the difference is near the beginning.
+ */
 const LONG_BYTES = 512;
 const LOOP_BYTES = 64;
 
@@ -37,8 +39,8 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 export const ORDER_PREFIX_BYTES = 6;
 
 /**
- * The six bytes from `start` as one integer that a double holds exactly, zeros where the key has ended: if two of
- * them differ, the keys compare as they do; if they are equal, the keys must be looked at.
+ * The six bytes from `start` as one integer that a double holds exactly; zeros after the end of the key. If two such
+ * integers differ, the keys compare in the same way. If they are equal, the keys must be compared.
  */
 export function orderPrefix(bytes: Uint8Array, start: number, end: number): number {
   let high = 0;
@@ -70,7 +72,7 @@ export function sharedLength(
   const looped = limit < LONG_BYTES ? limit : LOOP_BYTES;
   while (i < looped && a[aStart + i] === b[bStart + i]) i++;
   if (i < looped || i === limit) return i;
-  // Equal pieces, each half of the one before, up to where a loop finds the difference.
+  // Compares pieces, each half as long as the one before, until a loop can find the difference.
   for (let piece = 2 ** Math.floor(Math.log2(limit)); piece >= LOOP_BYTES; piece /= 2) {
     if (i + piece > limit) continue;
     const [from, to] = [i + aStart, i + bStart];
@@ -83,7 +85,7 @@ export function sharedLength(
 /** Below this a loop is faster than making a view for a call into the runtime. */
 const LOOP_COPY_BYTES = 128;
 
-/** Copies `start` to `end` of `source` to `at` of `target`; returns the offset behind the copy. */
+/** Copies `start` to `end` of `source` to `at` of `target`; returns the offset after the copy. */
 export function copyBytes(
   target: Uint8Array,
   at: number,
@@ -106,8 +108,9 @@ export function copyRange(bytes: Uint8Array, start: number, end: number): Buffer
 const [SLAB_LEAST_BYTES, SLAB_MOST_BYTES, SLAB_BYTES] = [2 * 1024, 8 * 1024, 32 * 1024];
 
 /**
- * Gives memory of any content. Pieces of some KiB are cut from slabs: memory of their own would cost more than what is
- * done with them. A small piece that is kept may keep up to 32 KiB alive, as with `Buffer`'s own pool 8.
+ * Gives memory with undefined content. Pieces of some KiB are cut from slabs, because separate memory for each would
+ * cost more than the work on it. A small piece that is kept may keep up to 32 KiB alive; with `Buffer`'s own pool, 8
+ * KiB.
  */
 export class Slabs {
   #slab = NO_BYTES;
@@ -129,7 +132,7 @@ const copies = new Slabs();
 
 export const MAX_VARINT_BYTES = 5;
 
-/** Writes an unsigned 32-bit integer, seven bits a byte, lowest first; returns the offset behind it. */
+/** Writes an unsigned 32-bit integer, seven bits a byte, lowest first; returns the offset after it. */
 export function writeVarint(target: Uint8Array, value: number, offset: number): number {
   let at = offset;
   let rest = value;

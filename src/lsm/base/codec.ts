@@ -4,8 +4,8 @@
  *     none   block
  *     lz4    block bytes u32 | LZ4 block
  *
- * Compressing needs the optional package `lz4-napi`; where it is not installed blocks are stored as they are. Usual
- * blocks are decompressed by the code below, straight into where they are wanted.
+ * Compression needs the optional package `lz4-napi`. If it is not installed, blocks are stored uncompressed. Blocks of
+ * usual size are decompressed by the code below, directly into the target memory.
  */
 import { copyBytes } from './bytes.js';
 
@@ -17,7 +17,7 @@ export const CODECS: readonly Codec[] = ['none', 'lz4'];
 const LENGTH_BYTES = 4;
 /** A block is stored compressed if that saves an eighth of it. */
 const WORTHWHILE = 7 / 8;
-/** LZ4 cannot make a block more than this many times smaller: a larger claim is damage. */
+/** The largest ratio by which LZ4 can compress. A block that claims more is damaged. */
 const MOST_EXPANSION = 256;
 
 interface Lz4 {
@@ -31,7 +31,7 @@ const lz4: Lz4 | undefined = await import('lz4-napi').then(
   () => undefined,
 );
 
-/** The codec that is written where one is asked for. */
+/** The codec that is used when `codec` is asked for: `none` if the package is not installed. */
 export function availableCodec(codec: Codec): Codec {
   return lz4 ? codec : 'none';
 }
@@ -51,17 +51,20 @@ export function compressBlock(block: Buffer, codec: Codec): Buffer | undefined {
   return packed.length <= block.length * WORTHWHILE ? packed : undefined;
 }
 
-/** The size of a block that stands compressed at `start` to `end`; NaN if there is none. */
+/** The uncompressed size of the compressed block at `start` to `end`; NaN if there is no such block. */
 export function plainBytes(packed: Buffer, start: number, end: number): number {
   if (end - start <= LENGTH_BYTES) return Number.NaN;
   const bytes = packed.readUInt32LE(start);
   return bytes <= (end - start) * MOST_EXPANSION ? bytes : Number.NaN;
 }
 
-/** Larger blocks are decompressed by the package, if it is there; for others its call costs more than the work. */
+/**
+ * Larger blocks are decompressed by the package, if it is installed. For smaller ones its call costs more than the
+ * work.
+ */
 const OWN_BYTES = 8192;
 
-/** Writes the block that stands compressed at `start` to `end` to the start of `target`; false if it is damaged. */
+/** Decompresses the block at `start` to `end` to the start of `target`; false if it is damaged. */
 export function decompressBlock(
   packed: Buffer,
   start: number,
@@ -83,8 +86,8 @@ export function decompressBlock(
 }
 
 /**
- * The block that stands stored at `start` to `end`, where its codec stands: a view, or memory of its own if it was
- * compressed. Undefined if it is damaged or the codec is not known.
+ * The stored block at `start` to `end`; its codec is the byte at `end`. Returns a view, or new memory if the block was
+ * compressed. Undefined if the block is damaged or the codec is not known.
  */
 export function plainBlock(bytes: Buffer, start: number, end: number): Buffer | undefined {
   if (bytes[end] === CODEC_NONE) return bytes.subarray(start, end);
@@ -95,14 +98,14 @@ export function plainBlock(bytes: Buffer, start: number, end: number): Buffer | 
 }
 
 /**
- * Writes the first bytes of the block that stands stored at `start` to `end`, where its codec stands, to the start of
- * `target`, as many as it takes; returns the block's size, or 0 if it is damaged or the codec is not known.
+ * Writes the first bytes of the stored block at `start` to `end` to the start of `target`, until `target` is full. The
+ * codec is the byte at `end`. Returns the block's size, or 0 if it is damaged or the codec is not known.
  */
 export function startOfBlock(bytes: Buffer, start: number, end: number, target: Buffer): number {
   return startOfStored(bytes, start, end, bytes[end] as number, target);
 }
 
-/** As `startOfBlock`, where `bytes` may end before the block does: 0 too if they end too early. */
+/** As `startOfBlock`, but `bytes` may end before the block does. Returns 0 also if `bytes` ends too early. */
 export function startOfStored(
   bytes: Buffer,
   start: number,
@@ -122,7 +125,10 @@ export function startOfStored(
 const MIN_MATCH_BYTES = 4;
 /** From here on a call into the runtime copies faster than a loop. */
 const CALL_COPY_BYTES = 256;
-/** A loop copies words, and may write so many bytes too many, which are written over or are not looked at. */
+/**
+ * A loop copies whole words. It may write up to this many bytes too many; later writes replace them or nobody reads
+ * them.
+ */
 const WORD_BYTES = 4;
 
 /**

@@ -1,10 +1,10 @@
 /**
- * A place in a sorted sequence of internal entries: user key ascending, then sequence descending, so that the newest
- * version of a key comes first. The current entry is in the fields, as ranges of bytes that the source owns and may
- * reuse on the next move: a caller that keeps something copies it.
+ * A position in a sorted sequence of internal entries: user key ascending, then sequence descending. So the newest
+ * version of a key comes first. The fields hold the current entry as ranges of bytes. The source owns these bytes and
+ * may reuse them on the next move, so a caller copies what it keeps.
  *
- * Positions between entries are named by a pair (key, sequence): `BEFORE_ALL_VERSIONS` stands before every version of
- * the key, `AFTER_ALL_VERSIONS` behind them.
+ * A pair (key, sequence) names a position between entries: `BEFORE_ALL_VERSIONS` is before every version of the key,
+ * `AFTER_ALL_VERSIONS` is after them.
  */
 import { compareRanges, NO_BYTES } from './bytes.js';
 
@@ -24,9 +24,9 @@ export abstract class Cursor {
   valueStart = 0;
   valueEnd = 0;
   /**
-   * If `storedEnd` is not 0, the entry is alone in its block, and this is the block as it stands in the file, with
-   * codec and checksum, which was checked. The value is then not at hand; `valueStart` and `valueEnd` only tell its
-   * length.
+   * If `storedEnd` is not 0, the entry is the only one in its block. These bytes are the block as it is stored in the
+   * file, with codec and checksum; the checksum was verified. The value itself is then not available: `valueStart` and
+   * `valueEnd` only give its length.
    */
   storedBytes: Buffer = NO_BYTES;
   storedStart = 0;
@@ -34,9 +34,9 @@ export abstract class Cursor {
 
   abstract seekToFirst(): void;
   abstract seekToLast(): void;
-  /** To the first entry at or behind a position. */
+  /** Moves to the first entry at or after a position. */
   abstract seek(key: Uint8Array, sequence: number): void;
-  /** To the last entry before a position. */
+  /** Moves to the last entry before a position. */
   abstract seekBefore(key: Uint8Array, sequence: number): void;
   /** Needs a current entry. */
   abstract next(): void;

@@ -29,7 +29,7 @@ export function checkBytes(value: unknown, what: string): void {
   if (!(value instanceof Uint8Array)) throw invalid(`${what} must be a Uint8Array`);
 }
 
-/** Throws `LSM_INVALID` for what cannot be the name of a directory. */
+/** Throws `LSM_INVALID` if this cannot be the name of a directory. */
 export function checkDirectory(env: Env, directory: string): void {
   if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
     throw invalid(`the directory of a tree must be a path; it is ${JSON.stringify(directory)}`);
@@ -54,7 +54,7 @@ export function readOnlyError(cause: unknown, outcome: Outcome): RaftreeError {
   );
 }
 
-/** The tree is closed, and what was acknowledged behind `durableSequence` may be lost. */
+/** The tree is closed, and acknowledged writes after `durableSequence` may be lost. */
 export function notDurableError(cause: unknown, durableSequence: number, lastSequence: number): RaftreeError {
   return new RaftreeError(
     'LSM_NOT_DURABLE',
@@ -80,7 +80,7 @@ export function busyError(pendingBytes: number): RaftreeError {
   });
 }
 
-/** What keeps a tree from opening, with what can be done about it. */
+/** An error of opening a tree, with advice on what to do about it. */
 export function openingError(error: unknown, directory: string): unknown {
   if (!isCorruption(error)) return error;
   const advice = `put back what is missing, or let \`raftree lsm repair ${directory}\` keep what is intact and list what is lost`;

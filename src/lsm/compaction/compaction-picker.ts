@@ -1,13 +1,13 @@
 /**
- * What to compact next: a pure function of a version and the options.
+ * Chooses the next compaction: a pure function of a version and the options.
  *
  *   - Level 0 scores by its number of files, the others by their bytes against their target; the highest score from
  *     1 on is compacted into the level below.
  *   - From level 0: the oldest file and all that overlap it, directly or through others. From a deeper level: the
  *     file that overlaps the fewest bytes of the next level in proportion to its own, the oldest of equals.
- *   - If no level is due: the file in which tombstones are densest, if they are half of its entries or more. It goes
- *     one level down, or, where nothing deeper overlaps it and every snapshot sees its tombstones, is rewritten where
- *     it is, without them. So deleted space is given back, and scans do not pass over many deleted keys.
+ *   - If no level is due: the file with the highest share of tombstones, if they are at least half of its entries. It
+ *     moves one level down. If nothing deeper overlaps it and every snapshot sees its tombstones, it is rewritten in
+ *     its level without them. So the space of deleted keys is freed, and scans do not pass over many of them.
  *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
  *     level after that the next compaction would be a very large one, or is stored by another codec than the level's.
  */
@@ -27,7 +27,7 @@ export interface PickerOptions {
   readonly levelBaseBytes: number;
   readonly levelMultiplier: number;
   readonly maxFileBytes: number;
-  /** By level; the last one holds for all deeper ones. */
+  /** By level; the last one applies to all deeper levels. */
   readonly codecs: readonly Codec[];
 }
 
@@ -39,15 +39,15 @@ export interface CompactionPlan {
   readonly upper: readonly TableFile[];
   /** Files of `outputLevel` that overlap them. */
   readonly lower: readonly TableFile[];
-  /** Files of the level behind, which outputs should not overlap too much of. */
+  /** Files of the level after that. Outputs should not overlap too many of them. */
   readonly grandparents: readonly TableFile[];
-  /** Of all upper and lower files. */
+  /** The range of all upper and lower files. */
   readonly range: KeyRange;
   /** The single upper file only changes its level. */
   readonly isMove: boolean;
 }
 
-/** An output is cut when it overlaps so many times `maxFileBytes` of the level behind it. */
+/** An output is cut when it overlaps more than this many times `maxFileBytes` of the level below it. */
 export const MAX_GRANDPARENT_OVERLAP = 10;
 
 export function targetBytes(level: number, options: PickerOptions): number {
@@ -58,14 +58,14 @@ export function codecAt(level: number, { codecs }: Pick<PickerOptions, 'codecs'>
   return codecs[Math.min(level, codecs.length - 1)] ?? 'none';
 }
 
-/** From 1 on a level is due. */
+/** A level with a score of at least 1 is due for compaction. */
 export function score(version: Version, level: number, options: PickerOptions): number {
   if (level === 0) return (version.levels[0]?.length ?? 0) / options.level0Trigger;
   if (level + 1 >= version.levels.length) return 0;
   return version.levelBytes(level) / targetBytes(level, options);
 }
 
-/** Bytes that are too many in the levels from 1 on. */
+/** The bytes by which the levels from 1 on exceed their targets. */
 export function pendingBytes(version: Version, options: PickerOptions): number {
   let bytes = 0;
   for (let level = 1; level + 1 < version.levels.length; level++) {
@@ -94,9 +94,12 @@ export function pickCompaction(
   return plan(version, level, upper, options);
 }
 
-/** A file of which this share of entries is tombstones is compacted although its level is not due. */
+/** A file with this share of tombstones is compacted although its level is not due. */
 const DENSE_TOMBSTONES = 0.5;
-/** So many of them do not wait in level 0 until more files are there: a scan would have to pass over all of them. */
+/**
+ * With this many tombstones, files in level 0 are compacted before the level is due: a scan has to pass over all of
+ * them.
+ */
 const MANY_TOMBSTONES = 1024;
 
 function pickTombstones(
@@ -106,7 +109,7 @@ function pickTombstones(
 ): CompactionPlan | undefined {
   let best: CompactionPlan | undefined;
   let densest = 0;
-  // A level 0 of which there is little is about to be compacted in any case, with more at once.
+  // A small level 0 only. A larger one is compacted soon in any case, with more files at once.
   const level0IsSmall = 2 * (version.levels[0]?.length ?? 0) < options.level0Trigger;
   for (let level = 0; level < version.levels.length; level++) {
     for (const file of version.levels[level] ?? []) {
@@ -115,7 +118,7 @@ function pickTombstones(
       if (tombstones === 0 || density < DENSE_TOMBSTONES || density <= densest) continue;
       if (level === 0 && level0IsSmall && tombstones < MANY_TOMBSTONES) continue;
       const isBase = level > 0 && !version.levels.slice(level + 1).some((files) => meets(files, file));
-      // Otherwise it would come out as it went in, again and again.
+      // Otherwise the output would equal the input, again and again.
       if (isBase && largestSequence > oldestSnapshot) continue;
       densest = density;
       if (isBase) best = rewrite(level, [file]);
@@ -128,10 +131,13 @@ function pickTombstones(
   return best;
 }
 
-/** So many files at most are taken from a level at once when a range is compacted: it may be all there is. */
+/** At most this many files of a level are compacted at once for a range, which may cover the whole level. */
 const MOST_RANGE_FILES = 32;
 
-/** Compacts the beginning of what a range holds in a level into the next one; undefined if there is nothing. */
+/**
+ * Plans the compaction of the first part of a range in a level into the next level; undefined if the level has nothing
+ * there.
+ */
 export function planRange(
   version: Version,
   level: number,
@@ -146,8 +152,8 @@ export function planRange(
 }
 
 /**
- * Rewrites, where they are, the first files of a level in a range that stand side by side and have numbers below
- * `olderThan`; undefined if there are none.
+ * Plans to rewrite, in their level, the first adjacent files of a range whose numbers are below `olderThan`; undefined
+ * if there are none.
  */
 export function planRewrite(
   version: Version,
@@ -158,7 +164,7 @@ export function planRewrite(
   const inRange = overlappingInOrder(version.levels[level] ?? [], range);
   const start = inRange.findIndex((file) => file.number < olderThan);
   if (level === 0 || start < 0) return undefined;
-  // An output over a gap would overlap what stands in it.
+  // An output that spans a gap would overlap the files in the gap.
   const end = inRange.findIndex((file, i) => i > start && file.number >= olderThan);
   const run = inRange.slice(start, end < 0 ? undefined : end);
   return rewrite(level, run.slice(0, MOST_RANGE_FILES));
@@ -191,7 +197,7 @@ function plan(
   return { level, outputLevel, upper, lower, grandparents, range, isMove };
 }
 
-/** Of files in any order; there must be one. */
+/** The range of some files, in any order; there must be at least one. */
 function rangeOf(files: readonly TableFile[]): KeyRange {
   let [smallest, largest] = [files[0]?.smallest, files[0]?.largest];
   for (const file of files) {

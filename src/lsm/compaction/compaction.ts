@@ -20,22 +20,25 @@ export interface TableExtent {
   readonly sizeBytes: number;
 }
 
-/** All that a compaction needs to know, wherever it runs. */
+/** Everything that a compaction needs, in whichever thread it runs. */
 export interface CompactionJob {
-  /** Each in key order; what is newer need not come first. */
+  /** Each run is in key order. The runs are not ordered by age. */
   readonly runs: readonly (readonly TableFile[])[];
-  /** Per level below the output, the tables that the job's range meets, in order. */
+  /** For each level below the output, the tables that overlap the job's range, in order. */
   readonly deeper: readonly (readonly TableExtent[])[];
-  /** Tables of the level behind the output, which outputs should not overlap too much of, in order. */
+  /** Tables of the level below the output, in order. Outputs should not overlap too many of them. */
   readonly grandparents: readonly TableExtent[];
   readonly maxFileBytes: number;
   /** Listed snapshots, ascending. */
   readonly snapshots: readonly number[];
-  /** Of the output level. */
+  /** For the output level. */
   readonly table: TableBuilderOptions;
 }
 
-/** The version is the one that was planned for; its levels below level 0 must not change before the job is done. */
+/**
+ * `version` is the version for which the plan was made. Its levels below level 0 must not change before the job is
+ * done.
+ */
 export function jobOf(
   plan: CompactionPlan,
   version: Version,
@@ -53,7 +56,7 @@ export function jobOf(
   };
 }
 
-/** Writes the tables that take the place of the job's, durably. */
+/** Writes the tables that replace the inputs of the job. They are durable when it resolves. */
 export async function compact(
   job: CompactionJob,
   tables: TableCache,
@@ -70,15 +73,15 @@ export async function compact(
   }
 }
 
-/** At most how many tables a job writes. */
+/** The largest number of tables that a job writes. */
 export function mostOutputs(job: CompactionJob): number {
   let bytes = 0;
   for (const run of job.runs) for (const file of run) bytes += file.sizeBytes;
-  // Cut by size, or by overlap; and blocks may come out larger than they went in, with another codec.
+  // Outputs are cut by size or by overlap. Blocks with another codec may be larger than before.
   return 16 + 4 * Math.ceil(bytes / job.maxFileBytes) + job.grandparents.length;
 }
 
-/** Whether none of some runs of tables may hold an entry's key. Entries must come in order. */
+/** Returns a check: true if no table of the given runs may hold the entry's key. Entries must come in order. */
 export function baseLevelCheck(deeper: readonly (readonly TableExtent[])[]): (entry: Cursor) => boolean {
   const positions = deeper.map(() => 0);
   return ({ keyBytes, keyStart, keyEnd }) => {

@@ -19,7 +19,7 @@ import type { TableFile } from '../table/table-file.js';
 import { overlapping, overlappingInOrder, type Version } from '../version/version.js';
 import type { RemovedTable } from '../version/version-edit.js';
 
-/** All that are given hold; where none is, the range is open. */
+/** All given bounds apply. On a side without a bound the range is open. */
 export interface RangeBounds {
   readonly gt?: Uint8Array | undefined;
   readonly gte?: Uint8Array | undefined;
@@ -35,7 +35,7 @@ export function droppableTables(
   inUse: ReadonlySet<TableFile>,
 ): RemovedTable[] {
   const dropped: RemovedTable[] = [];
-  /** Of each deeper level. */
+  /** The tables that stay, of each deeper level. */
   const staying: (readonly TableFile[])[] = [];
   for (let level = version.levels.length - 1; level >= 0; level--) {
     const files = version.levels[level] ?? [];

@@ -12,7 +12,7 @@ import { VersionFilter } from './version-filter.js';
 export interface FlushJob {
   /** Frozen. */
   readonly memtable: Memtable;
-  /** All tables, in runs in key order; none if the memtable has no tombstones. */
+  /** All tables, as runs in key order; empty if the memtable has no tombstones. */
   readonly older: readonly (readonly TableExtent[])[];
   /** Listed snapshots, ascending. */
   readonly snapshots: readonly number[];
@@ -20,29 +20,29 @@ export interface FlushJob {
 }
 
 export interface MadeTables {
-  /** Durable, with their names. */
+  /** Durable, and so are their names. */
   readonly tables: readonly TableMetadata[];
   /** The thread that wrote them; undefined for the tree's own. */
   readonly threadId: number | undefined;
 }
 
 /**
- * One flush and one compaction may run at a time; the compaction stands still while the flush runs. What fails leaves
- * no file behind, if the disk lets it.
+ * At most one flush and one compaction run at a time; the compaction pauses while the flush runs. A job that fails
+ * removes its files, if the disk allows it.
  */
 export interface JobRunner {
   flush(job: FlushJob): Promise<MadeTables>;
-  /** Rejects with `ABANDONED` if it was given up. */
+  /** Rejects with `ABANDONED` if the compaction was abandoned. */
   compact(job: CompactionJob): Promise<MadeTables>;
-  /** Gives up the compaction that runs, if it is not done yet. */
+  /** Abandons the running compaction, if it is not done yet. */
   abandonCompaction(): void;
-  /** Nothing is asked of it any more. */
+  /** No more jobs are given to the runner afterwards. */
   close(): void;
 }
 
 export const ABANDONED: Error = new Error('the compaction was given up');
 
-/** A tombstone that hides nothing in a table is not written; so there may be nothing to write at all. */
+/** A tombstone that hides nothing in a table is not written, so the flush may write no table at all. */
 export function flushMemtable(
   { memtable, older, snapshots }: Pick<FlushJob, 'memtable' | 'older' | 'snapshots'>,
   context: OutputContext,
@@ -62,7 +62,7 @@ export interface InlineOptions {
   flushWaits(): boolean;
 }
 
-/** In the tree's own thread, in steps between which other events run. */
+/** Runs jobs in the tree's own thread, in steps. Other events run between the steps. */
 export class InlineJobRunner implements JobRunner {
   readonly #options: InlineOptions;
   #flushing: Promise<unknown> | undefined;

@@ -1,10 +1,10 @@
 /**
- * The work behind the writes, in two loops: one flushes frozen memtables, oldest first, the other compacts. What
- * writes the tables, a worker thread or this thread in steps, lets a flush interrupt a compaction; only this thread
- * changes the version.
+ * Flush and compaction in the background, as two loops: one flushes frozen memtables, oldest first, the other compacts.
+ * A worker thread, or this thread in steps, writes the tables. A flush can interrupt a compaction there. Only this
+ * thread changes the version.
  *
- * A full disk stops both for a while, with a delay that doubles, and so does a lack of descriptors; any other failure
- * for good.
+ * After a full disk, or when file descriptors are lacking, both loops try again after a delay that doubles. Any other
+ * failure stops them until the tree is opened again.
  */
 import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
 import { NO_BYTES } from '../base/bytes.js';
@@ -38,10 +38,10 @@ export interface MaintenanceHost {
   newestWal(): number | undefined;
   /** The oldest frozen memtable is in durable tables. */
   flushed(event: { readonly tableBytes: number; readonly threadId: number | undefined }): void;
-  /** Files have changed levels, or a full disk has come or gone. */
+  /** Files have changed levels, or the disk has become full or has space again. */
   changed(): void;
   failed(error: unknown): void;
-  /** Throws if the directory is not there any more: tables would be written into another one. */
+  /** Throws if the directory is missing: tables would be written into another directory. */
   checkDirectory(): void;
 }
 
@@ -58,10 +58,10 @@ const NO_FILES: ReadonlySet<TableFile> = new Set();
 
 interface ManualCompaction {
   readonly range: KeyRange;
-  /** Files from this number on were made since. */
+  /** Files from this number on were made after the call began. */
   readonly firstNumber: number;
   level: number;
-  /** What is left of the range in the level. */
+  /** The part of the range in this level that is not compacted yet. */
   left: KeyRange;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -73,17 +73,17 @@ export class Maintenance {
   readonly #manual: ManualCompaction[] = [];
   #flushing: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
-  /** What the compaction that runs reads. */
+  /** The input files of the running compaction. */
   #inputs: ReadonlySet<TableFile> = NO_FILES;
-  /** Removals of tables under way: meanwhile no compaction begins. */
+  /** Removals of tables in progress. No compaction begins meanwhile. */
   #drops = 0;
   #stopped = false;
   #stopReason: unknown;
   #retries = 0;
   #diskIsFull = false;
-  /** For space, or descriptors. */
+  /** Waits for space or for file descriptors. */
   #waits = false;
-  /** Of the last flushes, the older the less. */
+  /** Bytes of recent flushes; older flushes count less. */
   #flushBytes = 0;
   #flushMs = 0;
   readonly #counters = { flushes: 0, compactions: 0, moves: 0, flushedBytes: 0, compactedBytes: 0 };
@@ -97,17 +97,17 @@ export class Maintenance {
     return { ...this.#counters };
   }
 
-  /** Whether the disk was full when last something was written. */
+  /** Whether the disk was full at the last write. */
   get diskIsFull(): boolean {
     return this.#diskIsFull;
   }
 
-  /** The bytes of memtables that were flushed per millisecond of flushing lately; infinite if that took no time. */
+  /** Bytes of memtables flushed per millisecond in recent flushes; infinite if they took no time. */
   get flushBytesPerMs(): number {
     return this.#flushMs > 0 ? this.#flushBytes / this.#flushMs : Number.POSITIVE_INFINITY;
   }
 
-  /** Looks for work. */
+  /** Starts a loop that has work and is not running. */
   kick(): void {
     if (this.#waits || this.#stopped) return;
     if (!this.#flushing && this.#hasFlush()) {
@@ -163,8 +163,8 @@ export class Maintenance {
   }
 
   /**
-   * Abandons the running compaction if at least half of its input bytes could be removed instead. So the work that is
-   * lost is at most twice the bytes that are removed.
+   * Abandons the running compaction if at least half of its input bytes can be removed instead. So the lost work is at
+   * most twice the bytes that are removed.
    */
   async #abandonUseless(bounds: RangeBounds, lastSequence: number): Promise<void> {
     if (this.#inputs.size === 0 || this.#manual.length > 0) return;
@@ -225,7 +225,7 @@ export class Maintenance {
   }
 
   async #run(work: () => Promise<void>): Promise<void> {
-    // Never in the turn of the write that asked for it.
+    // A job never starts in the turn of the write that caused it.
     await new Promise<void>((resolve) => this.#host.options.env.timers.endOfTurn(resolve));
     try {
       await work();
@@ -252,7 +252,7 @@ export class Maintenance {
       try {
         await this.#compact(plan);
       } catch (error) {
-        // That part of its range would not be tried again.
+        // Otherwise this part of its range would not be tried again.
         const mayPass = isDiskFull(error) || isOutOfDescriptors(error);
         if (manual && mayPass && this.#manual[0] === manual) {
           this.#manual.shift();
@@ -283,7 +283,7 @@ export class Maintenance {
           ? planRange(version, manual.level, manual.left, options)
           : planRewrite(version, manual.level, manual.left, manual.firstNumber);
       if (!plan) continue;
-      // What is flushed meanwhile is not part of it: level 0 is compacted once.
+      // Files that are flushed from now on are not part of it: level 0 is compacted once.
       if (manual.level === 0) manual.level = 1;
       else manual.left = { smallest: successor(plan.upper), largest: manual.range.largest };
       return plan;
@@ -297,7 +297,7 @@ export class Maintenance {
     this.#host.checkDirectory();
     const { tables, threadId } = await this.#runner.flush({
       memtable,
-      // Compactions meanwhile only make their ranges smaller, or close gaps in which no keys are.
+      // A compaction that runs meanwhile only makes these ranges smaller, or closes gaps that hold no keys.
       older: memtable.tombstones > 0 ? sortedRuns(versions.current) : [],
       snapshots: snapshots.sequences(),
       table: this.#tableOptions(0),
@@ -369,7 +369,7 @@ export class Maintenance {
     return { blockBytes, restartInterval, bloomBitsPerKey, codec: codecAt(level, options) };
   }
 
-  /** Something was written: the disk has space again. */
+  /** A write has succeeded: the disk has space again. */
   #resumed(): void {
     if (this.#retries === 0) return;
     this.#host.options.logger.info({ tries: this.#retries + 1 }, 'tables are written again');
@@ -386,7 +386,7 @@ export class Maintenance {
     this.#waits = true;
     if (isDiskFull(error)) this.#diskIsFull = true;
     else tables.shed();
-    // Once when it begins and once when it ends.
+    // The message is logged once at the beginning and once at the end.
     if (this.#retries === 1) {
       const reason = isDiskFull(error) ? 'the disk is full' : 'too many files are open';
       options.logger.warn({ error: errorMessage(error) }, `${reason}; writing tables is tried again`);
@@ -407,12 +407,12 @@ export class Maintenance {
   }
 }
 
-/** The first key behind the last of the files, which are in order. */
+/** The first key after the last file. The files are in order. */
 function successor(files: readonly TableFile[]): Buffer {
   return Buffer.concat([files.at(-1)?.largest ?? NO_BYTES, Buffer.of(0)]);
 }
 
-/** At least 1: what is only in level 0 is compacted too. */
+/** At least 1, so that data that is only in level 0 is compacted too. */
 function deepestLevel(version: Version): number {
   return Math.max(
     1,

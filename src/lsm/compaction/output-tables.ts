@@ -16,20 +16,20 @@ export interface OutputContext {
   readonly env: Env;
   readonly directory: string;
   readonly table: TableBuilderOptions;
-  /** Undefined if no further table is to be begun: the one that is open then takes all that is left. */
+  /** Undefined: no further table may be started, so the open one takes all remaining entries. */
   newFileNumber(): number | undefined;
-  /** Undefined to go on at once; a promise to wait for; throws to give up. */
+  /** Undefined: continue at once. A promise: wait for it. Throws to abandon the job. */
   breathe(): Promise<void> | undefined;
-  /** Called when all is written and only syncs are waited for. */
+  /** Called when all is written and only syncs are still running. */
   written?(): void;
 }
 
-/** Entries between two questions to `breathe`, if they fill no block because they are dropped. */
+/** `breathe` is called after this many entries even if they fill no block, because they are dropped. */
 const STEP_ENTRIES = 256;
-/** Tables that are synced while others are written. */
+/** The most tables that are synced while others are written. */
 const MOST_SYNCS = 4;
 
-/** `cutsBefore` is asked for each entry that begins a new user key; it may then start a new table. */
+/** `cutsBefore` is called for each entry that begins a new user key. If it returns true, a new table may start. */
 export async function writeTables(
   source: MergeCursor,
   filter: VersionFilter,
@@ -86,7 +86,7 @@ export async function writeTables(
   }
 }
 
-/** Makes room on a full disk. What cannot be removed now is removed at the next opening. */
+/** Frees space on a full disk. A file that cannot be removed now is removed at the next opening. */
 function removePartial(context: OutputContext, number: number, cause: unknown): void {
   try {
     context.env.fs.unlink(`${context.directory}/${tableName(number)}`);

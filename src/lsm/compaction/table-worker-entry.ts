@@ -1,6 +1,7 @@
 /**
- * The code of the worker thread: takes jobs one after another, flushes before compactions. A flush that arrives during
- * a compaction is done between two of its blocks. File calls block, but for syncs, during which it goes on.
+ * The code of the worker thread. It runs jobs one after another, flushes before compactions. A flush that arrives
+ * during a compaction runs between two blocks of the compaction. File calls block the thread. Syncs do not: other work
+ * continues meanwhile.
  */
 import { parentPort, receiveMessageOnPort, threadId, workerData } from 'node:worker_threads';
 import { blockingFiles } from '../../env/blocking-files.js';
@@ -24,11 +25,11 @@ import {
   type WorkerStart,
 } from './table-worker-messages.js';
 
-/** Tables that a compaction reads have no blocks in a cache. */
+/** Tables that a compaction reads use no block cache. */
 const NO_CACHE = { bytes: 0, slotBytes: 1 };
 const MAX_OPEN_TABLES = 256;
 const SHARE_OF_DESCRIPTORS = 0.25;
-/** Between two looks at whether a sync is done. */
+/** The time between two checks whether a sync is done. */
 const TURN_MS = 1;
 
 class TableWorkerThread {
@@ -42,7 +43,7 @@ class TableWorkerThread {
   #isAbandoned = false;
   #seen = 0;
   #isBusy = false;
-  /** Their tables are being synced. */
+  /** Flushes whose tables are being synced. */
   #flushesToAnswer = 0;
   #lastTurnMs = 0;
 
@@ -91,7 +92,7 @@ class TableWorkerThread {
     }
   }
 
-  /** Resolves when it is written: others go on while it is synced. */
+  /** Resolves when the tables are written. Other jobs run while they are synced. */
   #writeFlush(request: FlushRequest): Promise<void> {
     const memtable = Memtable.attach(request.memtable);
     return new Promise((written) => {
@@ -130,7 +131,7 @@ class TableWorkerThread {
     return this.#flushesToAnswer > 0 ? this.#turn() : undefined;
   }
 
-  /** Only between turns of the event loop it is seen that a sync is done. */
+  /** The end of a sync can be noticed only between turns of the event loop. */
   #turn(): Promise<void> | undefined {
     const nowMs = this.#env.clock.nowMs();
     if (nowMs - this.#lastTurnMs < TURN_MS) return undefined;

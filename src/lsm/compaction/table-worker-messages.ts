@@ -1,6 +1,6 @@
 /**
- * What a tree's thread and the worker thread tell each other. A message is copied when it is sent, with the whole
- * memory that any view in it stands in: every key is in memory of its own.
+ * The messages between a tree's thread and the worker thread. A message is copied when it is sent, and with each view
+ * the whole memory behind it. So every key has memory of its own.
  */
 import { errorCode, errorMessage, RaftreeError } from '../../env/errors.js';
 import type { SharedMemtable } from '../memtable/memtable.js';
@@ -10,7 +10,7 @@ import type { CompactionJob, TableExtent } from './compaction.js';
 
 /** What the worker is started with. */
 export interface WorkerStart {
-  /** One element: how many requests were sent. Tells a busy worker that there is mail. */
+  /** One element: how many requests were sent. It shows a busy worker that a request waits. */
   readonly sent: Int32Array;
 }
 
@@ -19,7 +19,7 @@ interface TableRequest {
   readonly directory: string;
   readonly table: TableBuilderOptions;
   readonly snapshots: readonly number[];
-  /** The first of `fileNumbers` numbers to give to tables. */
+  /** The first of `fileNumbers` file numbers for new tables. */
   readonly firstFileNumber: number;
   readonly fileNumbers: number;
 }
@@ -38,7 +38,7 @@ export interface CompactRequest extends TableRequest {
   readonly maxFileBytes: number;
 }
 
-/** Gives up a compaction, if it is not done yet. */
+/** Abandons a compaction, if it is not done yet. */
 export interface AbandonRequest {
   readonly kind: 'abandon';
   readonly id: number;
@@ -46,7 +46,7 @@ export interface AbandonRequest {
 
 export type WorkerRequest = FlushRequest | CompactRequest | AbandonRequest;
 
-/** `ready` comes once, before anything is asked. */
+/** `ready` comes once, before the first request. */
 export type WorkerReply = 'ready' | JobReply;
 
 export interface JobReply {
@@ -55,7 +55,7 @@ export interface JobReply {
   readonly result: readonly TableMetadata[] | 'abandoned' | SentError;
 }
 
-/** An error, whose own class would be lost on the way. */
+/** The fields of an error. Its class would be lost in the copy. */
 interface SentError {
   readonly isOwn: boolean;
   readonly message: string;
@@ -78,7 +78,7 @@ export function sendMetadata(metadata: TableMetadata): TableMetadata {
   return { ...metadata, smallest: ownCopy(metadata.smallest), largest: ownCopy(metadata.largest) };
 }
 
-/** A Buffer arrives as the plain array that it is an extension of. */
+/** A Buffer arrives as a plain Uint8Array. */
 export function receiveMetadata(metadata: TableMetadata): TableMetadata {
   return { ...metadata, smallest: asBuffer(metadata.smallest), largest: asBuffer(metadata.largest) };
 }

@@ -1,8 +1,9 @@
 /**
  * The worker thread that writes the tables of all trees of the process (its code: `table-worker-entry.ts`), and a
- * tree's side of it. It starts with the first tree and ends with the process, which it does not keep alive but while
- * it has work. If it dies, its trees do their work themselves, also what it had not finished; a tree that is opened
- * later gets a new one. If it never became ready, as in a bundled program that lacks its file, no other is started.
+ * tree's side of it. It starts with the first tree and ends with the process. It keeps the process alive only while it
+ * has work. If it dies, its trees do their work themselves, including the jobs that it had not finished. A tree that is
+ * opened later gets a new worker. If the worker never became ready, as in a bundled program without its file, no other
+ * is started.
  */
 import type { Logger, Thread, Threads } from '../../env/env.js';
 import { errorMessage, RaftreeError } from '../../env/errors.js';
@@ -47,7 +48,7 @@ export class TableWorker {
   #isReady = false;
   #failure: RaftreeError | undefined;
 
-  /** The one of the process. */
+  /** The worker of the process. */
   static of(threads: Threads): TableWorker {
     const known = TableWorker.#ofThreads.get(threads);
     if (known) return known;
@@ -60,12 +61,12 @@ export class TableWorker {
     this.#threads = threads;
   }
 
-  /** Why it does nothing any more, if so. */
+  /** Why it has stopped working; undefined while it works. */
   get failure(): RaftreeError | undefined {
     return this.#failure;
   }
 
-  /** Its first job should not have to wait for that. */
+  /** Starts the thread early, so that the first job need not wait for the start. */
   start(): void {
     if (this.#failure || this.#thread) return;
     try {
@@ -85,7 +86,7 @@ export class TableWorker {
     return { id, made };
   }
 
-  /** Gives up a compaction, if it is not done yet: it then rejects with `ABANDONED`. */
+  /** Abandons a compaction that is not done yet; its promise rejects with `ABANDONED`. */
   abandon(id: number): void {
     if (this.#pending.has(id)) this.#post({ kind: 'abandon', id });
   }
@@ -133,14 +134,14 @@ export class TableWorker {
 
 export interface WorkerRunnerOptions extends InlineOptions {
   readonly logger: Logger;
-  /** Gives so many numbers in a row; returns the first. */
+  /** Reserves this many consecutive numbers; returns the first. */
   takeFileNumbers(count: number): number;
 }
 
 export class WorkerJobRunner implements JobRunner {
   readonly #worker: TableWorker;
   readonly #options: WorkerRunnerOptions;
-  /** Does what a worker that has died does no more. */
+  /** Does the work after the worker has died. */
   readonly #inline: InlineJobRunner;
   #compaction: { id: number | undefined; isAbandoned: boolean } | undefined;
   #hasToldOfDeath = false;
@@ -236,7 +237,7 @@ export class WorkerJobRunner implements JobRunner {
       try {
         env.fs.unlink(`${directory}/${tableName(number)}`);
       } catch {
-        // It was not begun, or stays.
+        // The file was not begun, or it cannot be removed now.
       }
     }
   }

@@ -1,5 +1,6 @@
 /**
- * Which versions a flush or a compaction keeps. Entries come in internal order, so the newest version of a key first:
+ * Which versions a flush or a compaction keeps. Entries come in internal order, so the newest version of a key comes
+ * first:
  *
  *   - of two versions with no listed snapshot between them only the newer stays: nobody can see the older one;
  *   - a tombstone that every listed snapshot sees goes too, if nothing older of its key lies in a deeper level.

@@ -1,7 +1,8 @@
 /**
- * Databases of other kinds in a directory, and what keeps their programs away from a tree. LevelDB and RocksDB look for
- * a file CURRENT: without one they begin a database and remove what they take for old files, a tree's MANIFEST and
- * tables among them; one that does not end with a new line they refuse, and touch nothing. So a tree has such a file.
+ * Detects databases of other kinds in a directory, and protects a tree from their programs. LevelDB and RocksDB look
+ * for a file CURRENT. Without it they create a database and remove files that they take for old ones, among them a
+ * tree's MANIFEST and tables. If CURRENT does not end with a new line, they refuse to open and change nothing. So a
+ * tree has such a file.
  */
 import type { Env, FileSystem } from '../../env/env.js';
 import { errorCode, isDiskFull, RaftreeError } from '../../env/errors.js';
@@ -9,14 +10,14 @@ import { errorCode, isDiskFull, RaftreeError } from '../../env/errors.js';
 const CURRENT = 'CURRENT';
 const MARK = 'This is a Raftree tree, not a LevelDB or RocksDB database';
 
-/** Files by which others are known, and whose they are. */
+/** File names of other databases, and the name of each database. */
 const FOREIGN: readonly (readonly [RegExp, string])[] = [
   [/^MANIFEST-\d{6,7}$/, 'LevelDB or RocksDB'],
   [/^\d{6,7}\.(ldb|sst)$/, 'LevelDB or RocksDB'],
   [/^data\.mdb$/, 'LMDB'],
 ];
 
-/** Whether a name is that of the file that keeps others away. */
+/** Whether this is the name of the file that protects a tree from other programs. */
 export function isMarkName(name: string): boolean {
   return name === CURRENT;
 }
@@ -34,7 +35,7 @@ export function checkForeign({ fs }: Env, directory: string): void {
 }
 
 /**
- * Makes the file, if it is not there or was torn by a power cut. A full disk has no room for it: the next opening makes
+ * Makes the file, if it is missing or was torn by a power cut. On a full disk it is not made: the next opening makes
  * it.
  */
 export function markDirectory({ fs }: Env, directory: string): void {
@@ -53,7 +54,9 @@ export function markDirectory({ fs }: Env, directory: string): void {
   }
 }
 
-/** Also a beginning of it, or zeros in its place: what a power cut leaves. LevelDB's never begins so. */
+/**
+ * Also true for the beginning of our file, or zeros in its place: a power cut leaves these. LevelDB's never begins so.
+ */
 function isOurs(fs: FileSystem, path: string): boolean {
   try {
     const content = fs.readFile(path);

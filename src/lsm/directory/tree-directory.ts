@@ -1,4 +1,4 @@
-/** The directory of a tree: made if need be, and held by one tree at a time. */
+/** The directory of a tree: created if necessary, and locked by one tree at a time. */
 import {
   currentHolder,
   type DirectoryLock,
@@ -14,7 +14,7 @@ import { isWalName } from '../wal/wal.js';
 import { checkForeign, markDirectory } from './other-engines.js';
 
 export interface TreeDirectory {
-  /** Absolute, without symbolic links: it stays the same whatever becomes of those, and of the working directory. */
+  /** Absolute, without symbolic links: later changes of links or of the working directory do not affect it. */
   readonly path: string;
   readonly lock: DirectoryLock;
 }
@@ -30,13 +30,13 @@ export async function takeDirectory(
   { createIfMissing, errorIfExists }: { readonly createIfMissing: boolean; readonly errorIfExists: boolean },
 ): Promise<TreeDirectory> {
   checkDirectory(env, directory);
-  // Nothing is made where nothing may be made.
+  // Checked first, so that nothing is created in such a directory.
   checkForeign(env, directory);
   if (!createIfMissing && !holdsTree(env, directory)) throw missingError(directory);
   env.fs.makeDirectory(directory);
   const path = env.fs.realPath(directory);
   const lock = await lockTree(env, path);
-  // Looked at again by the only one who may change it.
+  // Checked again under the lock: now nobody else can change it.
   const exists = holdsTree(env, path);
   if (!exists && !createIfMissing) {
     lock.release();
@@ -72,7 +72,7 @@ function missingError(directory: string): RaftreeError {
   );
 }
 
-/** Who has the tree of a directory open, if anybody does. */
+/** The holder of the lock of a tree's directory; undefined if the tree is not open. */
 export function treeHolder(env: Env, directory: string): Promise<LockHolder | undefined> {
   return currentHolder(env, env.fs.realPath(directory));
 }
