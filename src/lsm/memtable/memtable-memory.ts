@@ -1,4 +1,4 @@
-/** The memory of memtables: shared between threads, and used again from table to table. */
+/** The memory of memtables: shared between threads, and reused by later memtables. */
 
 /** One element per node; see `memtable.ts`. */
 export interface MemtableNodes {
@@ -16,7 +16,7 @@ export interface MemtableNodes {
 
 export interface MemtableMemory {
   nodes: MemtableNodes;
-  /** Of keys and values. */
+  /** Hold keys and values. */
   readonly chunks: Uint8Array[];
 }
 
@@ -42,7 +42,7 @@ export function newMemory(): MemtableMemory {
   return { nodes: newNodes(FIRST_CAPACITY), chunks: [] };
 }
 
-/** Copies into twice the room. */
+/** A copy with twice the capacity. */
 export function growNodes(from: MemtableNodes): MemtableNodes {
   const to = newNodes(from.left.length * 2);
   to.left.set(from.left);
@@ -58,13 +58,13 @@ export function growNodes(from: MemtableNodes): MemtableNodes {
   return to;
 }
 
-/** Gives memtables their memory and takes it back when no reader uses it any more. */
+/** Gives memory to memtables, and takes it back when no reader uses it any more. */
 export interface MemtablePool {
   take(): MemtableMemory | undefined;
   give(memory: MemtableMemory): void;
 }
 
-/** Keeps memory up to a number of bytes; the rest is left to the garbage collector. */
+/** Keeps free memory up to a number of bytes; the garbage collector frees the rest. */
 export class BoundedMemtablePool implements MemtablePool {
   #maxBytes: number;
   readonly #free: MemtableMemory[] = [];
@@ -91,7 +91,7 @@ export class BoundedMemtablePool implements MemtablePool {
     this.#free.push(memory);
   }
 
-  /** Keeps nothing any more. */
+  /** Frees the memory that it keeps, and keeps none from now on. */
   close(): void {
     this.#maxBytes = 0;
     this.#sizeBytes = 0;
@@ -99,7 +99,7 @@ export class BoundedMemtablePool implements MemtablePool {
   }
 }
 
-/** Bytes of all arrays for one node. */
+/** Bytes of one node in all arrays. */
 export const NODE_BYTES = 45;
 
 function bytesOf({ nodes, chunks }: MemtableMemory): number {

@@ -36,10 +36,10 @@ import {
 const TOMBSTONE = 0xffffffff;
 const FIRST_CHUNK_BYTES = 32 * 1024;
 const LARGEST_CHUNK_BYTES = 1024 * 1024;
-/** From the n-th time on that a key shares less than all before it, nothing is taken as shared any more. */
+/** After this many times that a key shortened the common prefix, no common prefix is used any more. */
 const MOST_SHARED_CHANGES = 40;
 
-/** A frozen memtable as another thread gets it. */
+/** A frozen memtable as it is sent to another thread. */
 export interface SharedMemtable {
   readonly memory: MemtableMemory;
   readonly root: number;
@@ -63,7 +63,7 @@ export class Memtable {
   #keyLength: Uint32Array;
   #valueLength: Uint32Array;
   readonly #chunks: Buffer[];
-  /** Of `#chunks`, those that hold anything. */
+  /** How many of `#chunks` hold data. */
   #chunksUsed = 0;
   #chunkUsed = 0;
   #arenaBytes = 0;
@@ -73,7 +73,7 @@ export class Memtable {
   #rightmost = 0;
   #pins = 0;
   #isDropped = false;
-  /** The bytes that all keys begin with: the first `#shared` of these. */
+  /** All keys begin with the first `#shared` bytes of this. */
   #sharedBytes: Buffer = NO_BYTES;
   #shared = 0;
   #sharedChanges = 0;
@@ -102,7 +102,7 @@ export class Memtable {
     this.#chunks = this.#memory.chunks.map(viewOf);
   }
 
-  /** A frozen table as another thread may read it, from before `drop` until it says that it has done with it. */
+  /** A frozen table for another thread to read. It must not be dropped until that thread has finished. */
   share(): SharedMemtable {
     return {
       memory: { nodes: this.#memory.nodes, chunks: this.#memory.chunks.slice(0, this.#chunksUsed) },
@@ -114,7 +114,7 @@ export class Memtable {
     };
   }
 
-  /** A table to read that another thread shares. */
+  /** Opens a table that another thread shares, for reading. */
   static attach(shared: SharedMemtable): Memtable {
     const table = new Memtable({ take: () => shared.memory, give() {} });
     table.#root = shared.root;
@@ -125,7 +125,7 @@ export class Memtable {
     return table;
   }
 
-  /** A reader that uses the table across turns of the event loop pins it, and unpins it once. */
+  /** A reader that uses the table for more than one turn of the event loop pins it, and unpins it once. */
   pin(): void {
     this.#pins++;
   }
@@ -135,7 +135,7 @@ export class Memtable {
     this.#giveBack();
   }
 
-  /** The table is in durable files and no new reader finds it. */
+  /** Call this when the table is in durable files and no new reader finds it. */
   drop(): void {
     this.#isDropped = true;
     this.#giveBack();
@@ -145,7 +145,7 @@ export class Memtable {
     if (!this.#isDropped || this.#pins > 0) return;
     this.#isDropped = false;
     this.#pool?.give(this.#memory);
-    // A reader that breaks this rule finds an empty table, not the keys of another one.
+    // A reader without a pin finds an empty table here, not the keys of another table.
     this.#root = 0;
     this.#rightmost = 0;
     this.#count = 0;
@@ -242,7 +242,7 @@ export class Memtable {
     return this.#rightmost;
   }
 
-  /** The first node at or behind a position, or 0. */
+  /** The first node at or after a position, or 0. */
   seek(key: Uint8Array, sequence: number): number {
     return this.#lowerBound(key, sequence);
   }
@@ -255,7 +255,7 @@ export class Memtable {
     return neighbour(node, this.#left, this.#right, this.#parent);
   }
 
-  /** About what share of the nodes stands before one, as if the tree were balanced; node 0 is the end. */
+  /** Estimates the share of the nodes before this one, as if the tree were balanced; node 0 is the end. */
   shareBefore(node: number): number {
     if (node === 0) return 1;
     if (node === this.first()) return 0;
@@ -356,7 +356,7 @@ export class Memtable {
     return node;
   }
 
-  /** A chunk with room for so many bytes; chunks of used memory that have not are passed over. */
+  /** A chunk with room for this many bytes. Chunks of reused memory that are too small are skipped. */
   #nextChunk(bytes: number): Buffer {
     for (;;) {
       const known = this.#chunks[this.#chunksUsed];
@@ -389,7 +389,7 @@ export class Memtable {
     this.#capacity = nodes.left.length;
   }
 
-  /** All prefixes move; the order of the keys stays, so the tree does. */
+  /** Recomputes all prefixes. The order of the keys stays the same, and so does the tree. */
   #shrinkShared(shared: number): void {
     this.#sharedChanges++;
     this.#shared = this.#sharedChanges < MOST_SHARED_CHANGES ? shared : 0;
@@ -424,7 +424,7 @@ export class Memtable {
     while (at !== 0) {
       parent = at;
       const other = prefixes[at] as number;
-      // A newer version of the same key stands before the older ones.
+      // A newer version of the same key is placed before the older ones.
       before = prefix < other || (prefix === other && this.#compareKey(source, keyStart, keyEnd, at) <= 0);
       at = (before ? left[at] : right[at]) as number;
     }

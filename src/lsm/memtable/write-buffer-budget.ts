@@ -1,8 +1,10 @@
-/** Holds the active memtables of several trees together within a limit: above it the largest is frozen and flushed. */
+/**
+ * Limits the memory of the active memtables of several trees. Above the limit the largest one is frozen and flushed.
+ */
 
 /** A tree, as the budget sees it. */
 export interface WriteBuffer {
-  /** Of the active memtable. */
+  /** The size of the active memtable. */
   readonly activeBytes: number;
   /** Freezes the active memtable; false if that is not possible now. */
   freeze(): boolean;
@@ -10,7 +12,7 @@ export interface WriteBuffer {
 
 export class WriteBufferBudget {
   readonly #limitBytes: number;
-  /** Each with the bytes that it reported last. */
+  /** The bytes that each buffer reported last. */
   readonly #buffers = new Map<WriteBuffer, number>();
   #totalBytes = 0;
 

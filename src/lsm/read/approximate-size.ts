@@ -1,11 +1,11 @@
 /**
- * About how many bytes of its tables a version has in a range. Only tables that the range's ends cut are looked into.
+ * Estimates how many bytes of a version's tables a range holds. Only tables that hold an end of the range are read.
  */
 import { compareBytes } from '../base/bytes.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { KeyRange, Version } from '../version/version.js';
 
-/** Both ends included, open where undefined. Throws `CORRUPTION` if a table that must be opened is damaged. */
+/** Both ends are included; an undefined end is open. Throws `CORRUPTION` if a table that it must open is damaged. */
 export function approximateTableBytes(
   version: Version,
   tables: TableCache,

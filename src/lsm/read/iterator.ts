@@ -1,6 +1,6 @@
 /**
- * Walks over the keys of a tree as they were when the iterator was made, or at a snapshot, in one direction. It pins
- * the memtables and the version it reads, so that it may be left open across writes, flushes and compactions.
+ * Iterates over the keys of a tree in one direction, in the state of the iterator's creation or of a snapshot. It pins
+ * the memtables and the version that it reads. So it may stay open during writes, flushes and compactions.
  */
 import { compareRanges, copyBytes, copyRange, NO_BYTES } from '../base/bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../base/cursor.js';
@@ -16,11 +16,11 @@ export interface IteratorOptions {
   readonly lte?: Uint8Array;
   /** From the largest key down. */
   readonly reverse?: boolean;
-  /** At most so many entries. */
+  /** The most entries that are returned. */
   readonly limit?: number;
-  /** Whether values are read; true. If not they are empty, and large ones need not be read from their files. */
+  /** Whether values are read; true. If false, values are empty, and large ones need not be read from their files. */
   readonly values?: boolean;
-  /** The state to read; by default the one of now. */
+  /** The state to read; by default the current one. */
   readonly snapshot?: Snapshot;
 }
 
@@ -30,8 +30,8 @@ export interface Entry {
 }
 
 /**
- * Makes what is handed out of the entry at a cursor, whose bytes may be used again behind it. In reverse it is also
- * called for versions of a key that a newer one then hides.
+ * Makes the result for the entry at a cursor. It must copy: the bytes may be reused afterwards. In reverse it is also
+ * called for versions of a key that a newer version then hides.
  */
 export type MakeEntry<E extends object> = (at: Cursor) => E;
 
@@ -41,7 +41,7 @@ export interface IteratorSource {
   readonly sequence: number;
   /** Throws `LSM_CLOSED` when the tree is closed. */
   check(): void;
-  /** So many entries that are deleted or hidden were passed over. */
+  /** Called when this many deleted or hidden entries were skipped. */
   passed(entries: number): void;
   release(): void;
   readonly turn: Turn;
@@ -52,15 +52,15 @@ interface Bound {
   readonly included: boolean;
 }
 
-/** Nothing was found before the turn of the event loop was over. */
+/** The turn of the event loop ended before an entry was found. */
 export const PAUSED = 'paused';
 
-/** What an entry costs of a turn beside its bytes, if it is passed over, and if it is handed out. */
+/** The cost of an entry in a turn, besides its bytes: if it is skipped, and if it is returned. */
 const PASSING_BYTES = 64;
 const HANDING_OUT_BYTES = 192;
-/** Fewer are not reported at once. */
+/** A smaller number is not reported at once. */
 const PASSED_TO_TELL = 64;
-/** After so many versions of one key in a row, the others are passed over by a search. */
+/** After this many versions of one key in a row, the other versions are skipped by a search. */
 const MOST_STEPS = 8;
 
 export class LsmIterator<E extends object = Entry> {
@@ -74,12 +74,12 @@ export class LsmIterator<E extends object = Entry> {
   #left: number;
   #started = false;
   #closed = false;
-  /** The current key, of which versions are passed over. */
+  /** The current key, whose other versions are skipped. */
   #key: Buffer = Buffer.allocUnsafe(128);
   #keyLength = -1;
   /** Forward: the newest visible version of the key was seen. */
   #keyIsDone = false;
-  /** Versions of it that were passed one by one. */
+  /** Versions of the key that were skipped one by one. */
   #steps = 0;
   /** In reverse: the newest visible version so far, unless it is a tombstone. */
   #newest: E | undefined;
@@ -108,8 +108,8 @@ export class LsmIterator<E extends object = Entry> {
   }
 
   /**
-   * As `next`, but `PAUSED` if the turn of the event loop is over before an entry is found: what was deleted or
-   * overwritten counts, too. `giveWay` then begins the next turn.
+   * As `next`, but `PAUSED` if the turn of the event loop is over before an entry is found: deleted and overwritten
+   * entries count, too. `giveWay` then begins the next turn.
    */
   nextInTurn(): E | undefined | typeof PAUSED {
     const { turn } = this.#source;
@@ -123,7 +123,7 @@ export class LsmIterator<E extends object = Entry> {
     return this.#source.turn.end();
   }
 
-  /** Up to `count` entries at once; fewer only at the end. */
+  /** Up to `count` entries in one call; fewer only at the end. */
   nextMany(count: number): E[] {
     const entries: E[] = [];
     while (entries.length < count) {
@@ -134,7 +134,7 @@ export class LsmIterator<E extends object = Entry> {
     return entries;
   }
 
-  /** Goes to the first key at or behind `key` in the iterator's direction, within its bounds. */
+  /** Moves to the first key at or after `key` in the iterator's direction, within its bounds. */
   seek(key: Uint8Array): void {
     if (this.#closed) return;
     this.#source.check();
@@ -147,7 +147,7 @@ export class LsmIterator<E extends object = Entry> {
     else this.#merge.seek(key, this.#reverse ? AFTER_ALL_VERSIONS : BEFORE_ALL_VERSIONS);
   }
 
-  /** Releases what it pins. May be called twice. */
+  /** Releases its pins. May be called twice. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -260,7 +260,8 @@ export class LsmIterator<E extends object = Entry> {
   }
 
   /**
-   * Behind the version at the top, or, after too many of them, to a position among or at the end of the key's versions.
+   * Moves past the version at the top; after too many versions, searches for a position among or after the key's
+   * versions.
    */
   #pass(sequence: number, to: 'before' | 'at'): void {
     this.#passedEntries++;
@@ -325,7 +326,7 @@ function bound(key: Uint8Array | undefined, included: boolean): Bound | undefine
   return key === undefined ? undefined : { key: Buffer.from(key), included };
 }
 
-/** Of two bounds of one side the one that lets less through; `direction` 1 for lower bounds, -1 for upper ones. */
+/** The narrower of two bounds on the same side; `direction` is 1 for lower bounds, -1 for upper ones. */
 function tighter(
   excluding: Bound | undefined,
   including: Bound | undefined,

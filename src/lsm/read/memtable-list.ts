@@ -1,4 +1,4 @@
-/** The memtables of a tree: the active one, which is written to, and the frozen ones that wait to be flushed. */
+/** The memtables of a tree: the active one, which takes the writes, and the frozen ones, which wait for their flush. */
 import { Memtable } from '../memtable/memtable.js';
 import type { MemtablePool } from '../memtable/memtable-memory.js';
 import type { KeyRange } from '../version/version.js';
@@ -26,7 +26,7 @@ export class MemtableList {
     return this.#frozen;
   }
 
-  /** Those that hold anything, newest first. */
+  /** The memtables that hold entries, newest first. */
   get filled(): Memtable[] {
     return [...this.#frozen, this.#active].filter((memtable) => memtable.count > 0).reverse();
   }
@@ -39,7 +39,7 @@ export class MemtableList {
     return this.#frozen.length < this.#maxFrozen;
   }
 
-  /** How full the active one would be with so many more bytes; 1 is full. */
+  /** How full the active memtable would be with this many more bytes; 1 is full. */
   fillWith(comingBytes: number): number {
     return (this.#active.sizeBytes + comingBytes) / this.#writeBufferBytes;
   }
@@ -49,14 +49,14 @@ export class MemtableList {
     this.#active = new Memtable(this.#pool);
   }
 
-  /** The oldest frozen one is in tables. */
+  /** Removes the oldest frozen memtable, which is in tables now. */
   dropOldest(): void {
     const oldest = this.#frozen[0];
     this.#frozen = this.#frozen.slice(1);
     oldest?.drop();
   }
 
-  /** About how many bytes the keys of a range (both ends included, open where undefined) take. */
+  /** Estimates the bytes of the keys in a range. Both ends are included; an undefined end is open. */
   approximateSize({ smallest, largest }: Partial<KeyRange>): number {
     let bytes = 0;
     for (const memtable of this.filled) {
@@ -67,7 +67,7 @@ export class MemtableList {
     return bytes;
   }
 
-  /** The oldest WAL file that is needed when the oldest frozen one is flushed, and not above `current`. */
+  /** The oldest WAL file that is needed after the flush of the oldest frozen memtable; at most `current`. */
   oldestWalAfterFlush(current: number): number {
     return [...this.#frozen.slice(1), this.#active].reduce(
       (oldest, memtable) => Math.min(oldest, memtable.oldestWal ?? oldest),

@@ -8,7 +8,7 @@ export class MergeCursor {
   readonly #all: readonly Cursor[];
   readonly #reverse: boolean;
   readonly #heap: Cursor[] = [];
-  /** Where in the heap the cursor stands that comes next after the top; 0 if that is not known. */
+  /** The index in the heap of the cursor that comes next after the top; 0 if it is not known. */
   #rival = 0;
 
   constructor(cursors: readonly Cursor[], reverse = false) {
@@ -16,12 +16,12 @@ export class MergeCursor {
     this.#reverse = reverse;
   }
 
-  /** The cursor with the current entry; undefined behind the last one. */
+  /** The cursor with the current entry; undefined after the last entry. */
   get top(): Cursor | undefined {
     return this.#heap[0];
   }
 
-  /** To the first entry, or in reverse the last one. */
+  /** Moves to the first entry; in reverse, to the last one. */
   seekToStart(): void {
     for (const cursor of this.#all) {
       if (this.#reverse) cursor.seekToLast();
@@ -30,7 +30,7 @@ export class MergeCursor {
     this.#rebuild();
   }
 
-  /** To the first entry at or behind a position, or in reverse the last one before it. */
+  /** Moves to the first entry at or after a position; in reverse, to the last entry before it. */
   seek(key: Uint8Array, sequence: number): void {
     for (const cursor of this.#all) {
       if (this.#reverse) cursor.seekBefore(key, sequence);
@@ -48,7 +48,7 @@ export class MergeCursor {
     this.#settleTop();
   }
 
-  /** The top has moved on. */
+  /** Restores the heap after the top has moved. */
   #settleTop(): void {
     const heap = this.#heap;
     const top = heap[0] as Cursor;
@@ -60,7 +60,7 @@ export class MergeCursor {
       return;
     }
     if (heap.length === 1) return;
-    // As long as one cursor leads, it is compared with one other only.
+    // While the same cursor stays at the top, it is compared with one other cursor only.
     if (this.#rival === 0) this.#rival = this.#firstChild(0);
     const rival = heap[this.#rival] as Cursor;
     if (!this.#isBefore(rival, top)) return;
@@ -70,7 +70,7 @@ export class MergeCursor {
     this.#rival = 0;
   }
 
-  /** Of the children of a place, which must have one, the one that comes first. */
+  /** The child that comes first. The parent must have a child. */
   #firstChild(parent: number): number {
     const heap = this.#heap;
     const child = 2 * parent + 1;
@@ -80,8 +80,9 @@ export class MergeCursor {
   }
 
   /**
-   * Moves the top, and no other cursor, in the direction of the merge: to its first entry at or behind a position, or
-   * in reverse to its last one before it (`to` before), or to the first one at or behind it (`to` at).
+   * Moves the top, and no other cursor, in the direction of the merge. Forward: to its first entry at or after a
+   * position. In reverse: to its last entry before the position (`to` is before), or to its first entry at or after it
+   * (`to` is at).
    */
   moveTop(key: Uint8Array, sequence: number, to: 'before' | 'at'): void {
     const top = this.#heap[0] as Cursor;

@@ -1,6 +1,6 @@
 /**
- * Reads that go on across turns of the event loop. Memtables and version are pinned meanwhile, so that what is flushed
- * or compacted under them stays as it was when they began.
+ * Reads that take more than one turn of the event loop. They pin memtables and version meanwhile. So a flush or a
+ * compaction does not change what they see.
  */
 import type { Env } from '../../env/env.js';
 import type { BackgroundWork } from '../base/background-work.js';
@@ -21,13 +21,13 @@ export interface ReadSources {
   readonly background: BackgroundWork;
   /** Throws `LSM_CLOSED` when the tree is closed. */
   check(): void;
-  /** An iterator has passed over so many entries that are deleted or hidden. */
+  /** An iterator has skipped this many deleted or hidden entries. */
   passed(entries: number): void;
 }
 
-/** What looking for a key costs of a turn beside the bytes of its value. */
+/** The cost of a lookup in a turn, besides the bytes of the value. */
 const LOOKUP_BYTES = 4096;
-/** Keys that are read together while reads are slow. */
+/** The keys that are read together while reads are slow. */
 const MANY_KEYS = 64;
 const READ_AHEAD_BYTES = 64 * 1024;
 

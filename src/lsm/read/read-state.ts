@@ -1,6 +1,6 @@
 /**
- * What a read sees of a tree. A read that takes longer than a turn of the event loop pins its state: memtables and
- * tables then stay as they are while others write, flush and compact.
+ * The state of a tree that a read uses. A read that takes longer than a turn of the event loop pins its state.
+ * Memtables and tables then stay as they are during writes, flushes and compactions.
  */
 import type { Memtable } from '../memtable/memtable.js';
 import type { Version } from '../version/version.js';
@@ -8,7 +8,7 @@ import type { VersionSet } from '../version/version-set.js';
 import type { MemtableList } from './memtable-list.js';
 
 export interface ReadState {
-  /** Entries above this sequence are not seen. */
+  /** Entries with a higher sequence are not visible. */
   readonly sequence: number;
   readonly active: Memtable;
   /** Oldest first. */
@@ -17,7 +17,7 @@ export interface ReadState {
 }
 
 export interface PinnedState extends ReadState {
-  /** To be called once. */
+  /** Must be called once. */
   release(): void;
 }
 
@@ -30,13 +30,13 @@ export class ReadStates {
     this.#versions = versions;
   }
 
-  /** The memtables and tables of now. Not to be used after this turn of the event loop. */
+  /** The current memtables and tables. Must not be used after this turn of the event loop. */
   at(sequence: number): ReadState {
     const { active, frozen } = this.#memtables;
     return { sequence, active, frozen, version: this.#versions.current };
   }
 
-  /** The same, to be used until it is released. */
+  /** The same, valid until it is released. */
   pin(sequence: number): PinnedState {
     const { active, frozen } = this.#memtables;
     const memtables = [...frozen, active];

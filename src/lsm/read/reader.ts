@@ -23,7 +23,7 @@ export class Reader {
   readonly #hash: KeyHash = { first: 0, second: 0 };
   #isHashed = false;
   #cachedOnly = false;
-  /** Where the keys of large values are read to; undefined while a value is read. */
+  /** Buffer for the keys of large values; undefined if the value is needed. */
   #keyOnly: SingleEntryBlock | undefined;
   readonly #key = new SingleEntryBlock(KEY_ONLY_START_BYTES);
 
@@ -31,12 +31,12 @@ export class Reader {
     this.#tables = tables;
   }
 
-  /** Whether reads take so long that they are better made while other events run. */
+  /** Whether reads are so slow that other events should run meanwhile. */
   get isSlow(): boolean {
     return this.#tables.speed.isSlow;
   }
 
-  /** As `get`, while other events run: the state must be pinned until it resolves. */
+  /** As `get`, but other events run meanwhile. The state must be pinned until it resolves. */
   async getLater(key: Uint8Array, state: ReadState): Promise<Buffer | undefined> {
     for (let fetches = 0; fetches < MOST_FETCHES && this.isSlow; fetches++) {
       try {
@@ -50,7 +50,7 @@ export class Reader {
     return this.get(key, state);
   }
 
-  /** A copy of the value of a key. With `cachedOnly`, throws `NotCached` where a block would have to be read. */
+  /** A copy of the value of a key. With `cachedOnly`, throws `NotCached` if a block would have to be read. */
   get(key: Uint8Array, state: ReadState, cachedOnly = false): Buffer | undefined {
     const { sequence, active, frozen } = state;
     this.#cachedOnly = cachedOnly;
@@ -65,7 +65,7 @@ export class Reader {
     return this.#findInTables(key, state) ? this.#take() : undefined;
   }
 
-  /** As `get`: whether there is a value. A large one is not read. */
+  /** Whether the key has a value. As `get`, but a large value is not read. */
   has(key: Uint8Array, state: ReadState): boolean {
     const { sequence, active, frozen } = state;
     this.#cachedOnly = false;
@@ -80,7 +80,7 @@ export class Reader {
     return this.#findInTables(key, state) && !this.#cursor.deleted;
   }
 
-  /** Leaves the cursor at the entry that it has found. */
+  /** Leaves the cursor at the entry found. */
   #findInTables(key: Uint8Array, { sequence, version }: ReadState): boolean {
     this.#isHashed = false;
     const { levels } = version;

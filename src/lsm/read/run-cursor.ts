@@ -1,7 +1,7 @@
 /**
  * A cursor over a sorted run: tables whose key ranges follow one another (a level from 1 on, or a single table).
- * The block that a search hits goes through the block cache; blocks read in sequence come from a private window that
- * is read ahead, so that a scan does not wash out the cache.
+ * The block that a search finds goes through the block cache. Blocks that are read in sequence come from a private
+ * window that is read ahead, so that a scan does not replace the blocks in the cache.
  */
 import { corruption } from '../../record/record.js';
 import { compareBytes, compareRanges, NO_BYTES } from '../base/bytes.js';
@@ -17,20 +17,23 @@ import { BLOCK_TRAILER_BYTES, HEADER_BYTES } from '../table/table-format.js';
 const FIRST_READ_AHEAD_BYTES = 16 * 1024;
 
 export interface RunCursorOptions {
-  /** At most so many bytes are read at once. */
+  /** The most bytes that are read at once. */
   readonly readAheadBytes: number;
-  /** A scan of everything: does not use the block cache, and reads ahead at once. */
+  /** A scan of all entries: does not use the block cache, and reads ahead from the start. */
   readonly scan?: boolean;
   /**
-   * For a scan forward whose entries are written to a table with these options: an entry that fills such a block alone
-   * is shown as it is stored, so that it needs no unpacking and packing (`storedEnd`).
+   * For a forward scan whose entries are written to a table with these options. An entry that fills such a block alone
+   * is given as it is stored (`storedEnd`), so that it is not decompressed and compressed again.
    */
   readonly writesTo?: { readonly codec: Codec; readonly blockBytes: number };
-  /** Values are not asked for: of a large one, only its key is read, and it is shown as empty. */
+  /** Values are not needed: only the key of a large entry is read, and its value is given as empty. */
   readonly keysOnly?: boolean;
 }
 
-/** Lengths, sequence and key of an entry that is passed on as it is stored: more would cost more than they give. */
+/**
+ * Limit for lengths, sequence and key of an entry that is copied as it is stored. Above it, copying would not be
+ * faster.
+ */
 const STORED_START_BYTES = 128;
 
 export class RunCursor extends BlockCursor {
@@ -42,14 +45,14 @@ export class RunCursor extends BlockCursor {
   #block = -1;
   #pinnedSlot = NO_SLOT;
   #window: Buffer = NO_BYTES;
-  /** The block, if it stands compressed in the window. */
+  /** The decompressed block, if the window holds it compressed. */
   #unpacked: Buffer = NO_BYTES;
-  /** The part of the file that the window holds. */
+  /** The start of the window in the file. */
   #windowStart = 0;
   #windowEnd = 0;
   #readAhead = 0;
   readonly #single: SingleEntryBlock | undefined;
-  /** Of a large block whose key alone was read. */
+  /** For large blocks of which only the key is read. */
   readonly #keyOnly: SingleEntryBlock | undefined;
   #isKeyOnly = false;
 
@@ -94,7 +97,7 @@ export class RunCursor extends BlockCursor {
     }
     this.#loadBlock(block, 0);
     this.#seekInBlock(key, sequence);
-    // The versions of one key may go on in the next block.
+    // The versions of one key may continue in the next block.
     while (!this.valid && this.#loadNextBlock()) this.#seekInBlock(key, sequence);
   }
 
@@ -144,7 +147,7 @@ export class RunCursor extends BlockCursor {
     return this.#table as Table;
   }
 
-  /** The first file that ends at or behind a key. */
+  /** The first file whose last key is at or after a key. */
   #fileFor(key: Uint8Array): number {
     let low = 0;
     let high = this.#files.length;
@@ -196,7 +199,7 @@ export class RunCursor extends BlockCursor {
     this.#block = -1;
   }
 
-  /** `direction` is 1 or -1 if the block follows or precedes the one before, 0 after a search. */
+  /** `direction` is 1 for the next block, -1 for the previous block, 0 after a search. */
   #loadBlock(block: number, direction: number): void {
     const table = this.#openTable;
     this.#releaseSlot();
@@ -236,7 +239,8 @@ export class RunCursor extends BlockCursor {
   }
 
   /**
-   * Shows an entry that fills the block at `start` to `end` of the window alone, if the block is good to be passed on.
+   * Shows an entry that is alone in the block at `start` to `end` of the window, if the block can be copied as it is
+   * stored.
    */
   #showStored(single: SingleEntryBlock, start: number, end: number): boolean {
     const { writesTo } = this.#options;
@@ -252,7 +256,7 @@ export class RunCursor extends BlockCursor {
     return true;
   }
 
-  /** All but the value. */
+  /** Shows everything except the value. */
   #show(single: SingleEntryBlock): void {
     this.clearBlock();
     if (this.keyBytes.length < single.keyBytes) this.keyBytes = Buffer.allocUnsafe(2 * single.keyBytes);

@@ -1,6 +1,6 @@
-/** The sequences of the snapshots that are not released: compaction keeps the versions that they see. */
+/** The sequences of all open snapshots. Compaction keeps the versions that they see. */
 
-/** A state of the tree to read at, until it is released. */
+/** A state of the tree for reading, until it is released. */
 export interface Snapshot {
   readonly sequence: number;
   release(): void;
@@ -11,7 +11,7 @@ export class SnapshotList {
   readonly #live = new Set<Snapshot>();
   readonly #released: () => void;
 
-  /** `released` is called when a sequence is not read any more: what only it saw may go. */
+  /** `released` is called when no snapshot with a sequence is left: versions that only it saw may be removed. */
   constructor(released: () => void) {
     this.#released = released;
   }
@@ -38,7 +38,7 @@ export class SnapshotList {
     return snapshot;
   }
 
-  /** Whether it was taken here and is not released. */
+  /** Whether the snapshot was taken from this list and is not released. */
   has(snapshot: Snapshot): boolean {
     return this.#live.has(snapshot);
   }

@@ -1,6 +1,6 @@
 /**
- * How much is read in one turn of the event loop before other events get theirs. All long reads of a tree share one:
- * many short ones, one behind the other, block as much as a long one.
+ * Limits how much is read in one turn of the event loop. All long reads of a tree share one limit, because many short
+ * reads in a row block other events as long as one long read.
  */
 import type { Timers } from '../../env/env.js';
 
@@ -18,7 +18,7 @@ export class Turn {
     return this.#leftBytes <= 0;
   }
 
-  /** Bytes that may still be read in it. */
+  /** The bytes that may still be read in this turn. */
   get leftBytes(): number {
     return this.#leftBytes;
   }

@@ -34,17 +34,17 @@ export class BlockBuilder {
     return this.#entries === 0;
   }
 
-  /** The finished block's size if it ended here. */
+  /** The size of the block if it were finished now. */
   get sizeBytes(): number {
     return this.#size + 4 * this.#restarts.length + 4;
   }
 
-  /** How many leading bytes the key of an entry has in common with the last one's. */
+  /** How many leading bytes the key of an entry shares with the last key. */
   sharedWith(entry: Cursor): number {
     return sharedLength(this.#lastKey, 0, this.#lastKeyLength, entry.keyBytes, entry.keyStart, entry.keyEnd);
   }
 
-  /** How much larger the block becomes by an entry. */
+  /** How many bytes an entry adds to the block. */
   growthBytes(entry: Cursor, sharedWithLast: number = this.sharedWith(entry)): number {
     const keyLength = entry.keyEnd - entry.keyStart;
     const valueLength = entry.valueEnd - entry.valueStart;
@@ -102,7 +102,7 @@ export class BlockBuilder {
     this.#rememberKey(keyBytes, keyStart, keyEnd, sharedWithLast);
   }
 
-  /** The finished block, a view that is good until the next `add`; the builder starts a new one. */
+  /** The finished block: a view, valid until the next `add`. The builder starts a new block. */
   finish(): Buffer {
     this.#reserve(4 * this.#restarts.length + 4);
     for (const restart of this.#restarts) this.#size = this.#bytes.writeUInt32LE(restart, this.#size);

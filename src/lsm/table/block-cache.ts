@@ -1,30 +1,30 @@
 /**
- * Blocks of all tables, as they are uncompressed, in slots that are read into in place: once the cache is full, a
- * miss allocates nothing. A table knows by block number in which slot it stands, so that a hit is one array access;
- * the slot to reuse is found by the clock algorithm (Corbató: A Paging Experiment with the Multics System, 1968).
+ * Uncompressed blocks of all tables, in slots. Blocks are read directly into a slot: when the cache is full, a miss
+ * allocates nothing. A table has an array with the slot of each block, so a hit is one array access. The clock
+ * algorithm finds the slot to reuse (Corbató: A Paging Experiment with the Multics System, 1968).
  *
- * Most slots have one size, that of a usual block; a larger block gets one of its own size. The bytes of all slots
- * together stay within the capacity.
+ * Most slots have the size of a usual block; a larger block gets a slot of its own size. All slots together stay within
+ * the capacity.
  */
 
-/** The owner of blocks, which is called when one of them loses its slot. */
+/** The owner of blocks. It is called when one of its blocks loses its slot. */
 export interface BlockOwner {
   /** Slot by block number; -1 for none. */
   readonly slots: Int32Array;
 }
 
 export const NO_SLOT = -1;
-/** Slots of large blocks are multiples of this, so that one can be used again for another. */
+/** The sizes of slots for large blocks are multiples of this, so that another block can reuse a slot. */
 const LARGE_STEP_BYTES = 1024;
 
 export class BlockCache {
   readonly slotBytes: number;
   readonly #capacityBytes: number;
-  /** Undefined for slot numbers that are free. */
+  /** Undefined for free slot numbers. */
   readonly #buffers: (Buffer | undefined)[] = [];
   readonly #owners: (BlockOwner | undefined)[] = [];
   readonly #blocks: number[] = [];
-  /** How many bytes of a slot its block fills. */
+  /** The size of the block in each slot. */
   readonly #sizes: number[] = [];
   readonly #pins: number[] = [];
   readonly #used: number[] = [];
@@ -39,19 +39,19 @@ export class BlockCache {
     this.#capacityBytes = capacityBytes;
   }
 
-  /** Memory taken so far. */
+  /** The memory in use. */
   get sizeBytes(): number {
     return this.#sizeBytes;
   }
 
-  /** The bytes of a slot; good until something else is claimed, or for as long as it is pinned. */
+  /** The bytes of a slot; valid until the next `claim`, or while the slot is pinned. */
   use(slot: number): Buffer {
     this.hits++;
     this.#used[slot] = 1;
     return this.#buffers[slot] as Buffer;
   }
 
-  /** A slot for a block that is about to be read into it, or NO_SLOT if it does not fit or all are pinned. */
+  /** A slot for a block that will be read into it next; NO_SLOT if the block does not fit or all slots are pinned. */
   claim(owner: BlockOwner, block: number, sizeBytes: number): number {
     this.misses++;
     const slot = this.#slotOf(
@@ -72,12 +72,12 @@ export class BlockCache {
     return this.#buffers[slot] as Buffer;
   }
 
-  /** What was claimed. */
+  /** The size that was claimed for the block in a slot. */
   blockBytes(slot: number): number {
     return this.#sizes[slot] as number;
   }
 
-  /** The slot's content is not to be used any more. */
+  /** The slot's content must not be used any more. */
   discard(slot: number): void {
     this.#disown(slot);
     this.#used[slot] = 0;
@@ -97,7 +97,7 @@ export class BlockCache {
     this.#owners[slot] = undefined;
   }
 
-  /** A slot of so many bytes without an owner. */
+  /** A slot of this size without an owner. */
   #slotOf(bytes: number): number {
     if (bytes > this.#capacityBytes) return NO_SLOT;
     if (this.#sizeBytes + bytes <= this.#capacityBytes) return this.#newSlot(bytes);

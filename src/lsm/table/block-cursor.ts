@@ -7,14 +7,15 @@ import { SEQUENCE_BYTES } from './block-builder.js';
 export class BlockCursor extends Cursor {
   #block: Buffer = NO_BYTES;
   #start = 0;
-  /** Where entries end and restart offsets begin. */
+  /** The offset at which entries end and restart offsets begin. */
   #entriesEnd = 0;
   #restartCount = 0;
-  /** Where the current entry, and the one behind it, begin. */
+  /** The offsets of the current entry and of the next one. */
   #current = 0;
   #following = 0;
   /**
-   * Of the entry decoded last: key bytes that it shares with the one before it, its other ones, and where they stand.
+   * For the last decoded entry: how many key bytes it shares with the entry before it, how many others it has, and
+   * their offset.
    */
   #shared = 0;
   #other = 0;
@@ -59,9 +60,10 @@ export class BlockCursor extends Cursor {
   }
 
   /**
-   * Between two restart points it compares only what an entry adds to what is known: the entry before it is before the
-   * position and begins as the key does for `matched` bytes. An entry that shares fewer bytes with it differs from the
-   * key where they end, and is behind; one that shares more is as far before the position as it is.
+   * Between two restart points only the new bytes of each entry are compared. The previous entry is before the
+   * position, and shares `matched` bytes with the searched key. An entry that shares fewer bytes with the previous
+   * entry differs from the searched key there, and is after the position. An entry that shares more bytes with it is
+   * before the position, and `matched` stays the same.
    */
   seek(key: Uint8Array, sequence: number): void {
     const bytes = this.#block;
@@ -146,7 +148,10 @@ export class BlockCursor extends Cursor {
     this.#scanTo(low, current);
   }
 
-  /** To the last entry before `end`, where an entry begins or the last one ends, from a restart point. */
+  /**
+   * From a restart point, moves to the last entry before `end`. `end` is the offset of an entry, or the end of the last
+   * one.
+   */
   #scanTo(restart: number, end: number): void {
     this.#following = this.#restart(restart);
     if (this.#following >= end) this.#damaged('restart points are out of order');
@@ -168,13 +173,13 @@ export class BlockCursor extends Cursor {
     this.#showEntry();
   }
 
-  /** Completes the key, whose shared bytes are there. */
+  /** Completes the key. Its shared bytes are there already. */
   #showEntry(): void {
     this.keyEnd = copyBytes(this.keyBytes, this.#shared, this.#block, this.#keyAt, this.valueStart);
     this.valid = true;
   }
 
-  /** All of the entry at an offset but its key. */
+  /** Decodes everything of the entry at an offset except its key. */
   #decodeLengths(offset: number): void {
     const bytes = this.#block;
     let at = offset;

@@ -1,17 +1,17 @@
-/** The tables that are open, of all trees that share this: at most so many, the one unused for longest goes first. */
+/** Limits the open tables of all trees that share it. The least recently used one is closed first. */
 import type { TableFile } from './table-file.js';
 
 /**
- * Only a part of a process's descriptors is for tables: logs, files being written, and sockets need the others.
+ * Tables may use only this share of a process's descriptors: logs, files being written, and sockets need the others.
  */
 const SHARE_OF_DESCRIPTORS = 0.5;
-/** Of all unpinned ones, when the system has no descriptor left. */
+/** The share of all unpinned tables that is closed when the system has no descriptor left. */
 const SHED_SHARE = 0.25;
 const LEAST_OPEN = 16;
 
 export class OpenTables {
   #maxOpen: number;
-  /** Each with the set of its tree. */
+  /** Each open table, with the set of its tree. */
   readonly #open = new Map<TableFile, Set<TableFile>>();
   #uses = 0;
 
@@ -27,18 +27,18 @@ export class OpenTables {
     return this.#maxOpen;
   }
 
-  /** For a process that may have so many descriptors. */
+  /** Adapts the limit to a process that may have this many descriptors. */
   limitTo(maxDescriptors: number): void {
     const most = Math.max(LEAST_OPEN, Math.floor(maxDescriptors * SHARE_OF_DESCRIPTORS));
     this.#maxOpen = Math.min(this.#maxOpen, most);
   }
 
-  /** The number of a use: the higher, the later. */
+  /** The number of a use; later uses have higher numbers. */
   nextUse(): number {
     return ++this.#uses;
   }
 
-  /** Makes room for one more. More than the limit are open only while all of them are pinned. */
+  /** Makes room for one more table. More tables than the limit are open only while all of them are pinned. */
   makeRoom(): void {
     while (this.#open.size >= this.#maxOpen) {
       let oldest: TableFile | undefined;
@@ -51,7 +51,7 @@ export class OpenTables {
     }
   }
 
-  /** Closes those unused for longest, so that something else can be opened; returns how many. */
+  /** Closes the least recently used tables, so that another file can be opened; returns how many. */
   shed(): number {
     const unpinned = [...this.#open.keys()].filter(({ table }) => table !== undefined && table.pins === 0);
     unpinned.sort((a, b) => (a.table?.lastUse ?? 0) - (b.table?.lastUse ?? 0));

@@ -1,10 +1,10 @@
 /**
- * How long reads of blocks take lately. From the page cache a read takes a microsecond, and giving it to another
- * thread forty; from a disk that is busy or far away it may take so long that the loop must not wait for it.
+ * The average time of recent block reads. A read from the page cache takes a microsecond; giving it to another thread
+ * takes forty. A read from a busy or remote disk may take so long that the event loop must not wait for it.
  */
 import type { Clock } from '../../env/env.js';
 
-/** Reads that take longer than this, on average, are not waited for. */
+/** If reads take longer than this on average, the event loop does not wait for them. */
 const SLOW_MS = 1;
 /** The share of the last read in the average. */
 const LAST_SHARE = 1 / 8;
@@ -25,7 +25,7 @@ export class ReadSpeed {
     return this.#clock.nowMs();
   }
 
-  /** A read has ended that began at `startMs`. */
+  /** A read that began at `startMs` has ended. */
   note(startMs: number): void {
     this.#averageMs += (this.#clock.nowMs() - startMs - this.#averageMs) * LAST_SHARE;
   }

@@ -1,10 +1,10 @@
 /**
- * Recognises a block that holds one entry and nothing else by its first bytes (format: `block-builder.ts`), so that a
- * large value can go from table to table without being unpacked, and its key be known without reading it.
+ * Recognises a block with exactly one entry by its first bytes (format: `block-builder.ts`). So a large value can be
+ * copied from table to table without decompression, and its key can be read without the value.
  */
 import { SEQUENCE_BYTES } from './block-builder.js';
 
-/** One restart offset and their count stand behind the entry. */
+/** One restart offset and the restart count follow the entry. */
 const RESTARTS_BYTES = 8;
 
 export class SingleEntryBlock {
@@ -17,12 +17,12 @@ export class SingleEntryBlock {
   deleted = false;
   #at = 0;
 
-  /** Lengths, sequence and key must be within so many bytes. */
+  /** Lengths, sequence and key must lie within this many bytes. */
   constructor(startBytes: number) {
     this.start = Buffer.alloc(startBytes);
   }
 
-  /** Decodes `start` of a block of so many bytes; false if the block holds more entries, or the key is too long. */
+  /** Decodes `start` of a block of this size; false if the block holds more entries, or the key is too long. */
   read(blockBytes: number): boolean {
     const bytes = this.start;
     this.#at = 0;

@@ -1,17 +1,17 @@
 /**
- * The sparse index of an SSTable: per data block a separator, a key at or behind every key of the block and before
- * every key of the next one, unless both hold versions of the same key: then it is that key.
+ * The sparse index of an SSTable. Each data block has a separator: a key at or after every key of the block and before
+ * every key of the next block. If both blocks hold versions of the same key, the separator is that key.
  *
  *     entry   block offset u64 | block bytes u32, without codec and CRC | separator bytes u32 | separator
  *
- * In memory it is flat: the separators behind one another, and typed arrays searched by `orderPrefix` first.
+ * In memory it is flat: the separators one after another, and typed arrays that are searched by `orderPrefix` first.
  */
 import { corruption, readUint53, writeUint53 } from '../../record/record.js';
 import { compareBytes, compareRanges, ORDER_PREFIX_BYTES, orderPrefix, sharedLength } from '../base/bytes.js';
 
 const ENTRY_BYTES = 16;
 
-/** Collects the entries of a table being written. */
+/** Collects the entries of a table while it is written. */
 export class SparseIndexBuilder {
   readonly #entries: Buffer[] = [];
 
@@ -33,7 +33,7 @@ export class SparseIndexBuilder {
   }
 }
 
-/** A short key at or behind `last` and before `next`; `last` itself if they are equal or nothing shorter fits. */
+/** A short key at or after `last` and before `next`; `last` itself if they are equal or no shorter key fits. */
 export function separatorBetween(last: Uint8Array, next: Uint8Array): Uint8Array {
   const shared = sharedLength(last, 0, last.length, next, 0, next.length);
   if (shared >= last.length || shared + 1 >= last.length || shared >= next.length) return last;
@@ -81,7 +81,7 @@ export class SparseIndex {
       this.#keyEnds[i] = at;
     }
     if (at !== bytes.length || blockStart !== layout.dataEnd) throw malformed();
-    // Separators are in order, so what the first and the last share, all share.
+    // Separators are in order. So all of them share the prefix that the first and the last share.
     const first = this.separator(0);
     const last = this.separator(count - 1);
     this.#shared = sharedLength(first, 0, first.length, last, 0, last.length);
@@ -98,7 +98,7 @@ export class SparseIndex {
     return this.#bytes.subarray(this.#keyStarts[block], this.#keyEnds[block]);
   }
 
-  /** The first block whose separator is at or behind a key; `count` if there is none. */
+  /** The first block whose separator is at or after a key; `count` if there is none. */
   find(key: Uint8Array): number {
     const shared = this.#shared;
     const bytes = this.#bytes;

@@ -34,9 +34,9 @@ export interface CompleteTable {
   readonly durable: Promise<void>;
 }
 
-/** Blocks are written when so many bytes have come together. */
+/** Blocks are written when this many bytes are collected. */
 const WRITE_BYTES = 256 * 1024;
-/** Keys that are added to the filter between two questions to `breathe`. */
+/** `breathe` is called after this many keys are added to the filter. */
 const STEP_KEYS = 2048;
 
 export class TableBuilder {
@@ -49,14 +49,14 @@ export class TableBuilder {
   readonly #hash: KeyHash = { first: 0, second: 0 };
   #hashes = new Uint32Array(2048);
   #keys = 0;
-  /** Blocks that wait to be written, one behind the other. */
+  /** Blocks that are not written yet, one after another. */
   #fullChunks: Buffer[] = [];
   #chunk: Buffer = NO_BYTES;
   #chunkUsed = 0;
   #pendingBytes = 0;
-  /** Where they go. */
+  /** The file offset at which they will be written. */
   #written = HEADER_BYTES;
-  /** The last block: its place is known, its separator is not before the next key. */
+  /** The last block. Its offset is known; its separator is known only with the next key. */
   #lastBlockOffset = -1;
   #lastBlockBytes = 0;
   #lastBlockKey: Buffer = NO_BYTES;
@@ -81,12 +81,12 @@ export class TableBuilder {
     return this.#entries;
   }
 
-  /** The file's size if it ended here, but for index, filter and properties. */
+  /** The size of the file if it ended here, without index, filter and properties. */
   get sizeBytes(): number {
     return this.#written + this.#pendingBytes + this.#block.sizeBytes;
   }
 
-  /** Whether enough has come together that `drain` should be called. */
+  /** Whether `drain` should be called. */
   get shouldDrain(): boolean {
     return this.#pendingBytes >= WRITE_BYTES;
   }
@@ -122,7 +122,7 @@ export class TableBuilder {
     return began;
   }
 
-  /** Writes what has come together; nothing may be added until it resolves. */
+  /** Writes the collected blocks. Nothing may be added until it resolves. */
   async drain(): Promise<void> {
     if (this.#pendingBytes === 0) return;
     const position = this.#written;
@@ -135,8 +135,8 @@ export class TableBuilder {
   }
 
   /**
-   * Completes the file and begins to sync it; it is closed behind that. Needs at least one entry. `breathe` is asked
-   * between steps.
+   * Completes the file and begins to sync it; after the sync the file is closed. The table needs at least one entry.
+   * `breathe` is called between steps.
    */
   async complete(breathe: () => Promise<void> | undefined): Promise<CompleteTable> {
     if (!this.#block.isEmpty) this.#finishBlock();
@@ -205,7 +205,10 @@ export class TableBuilder {
     this.#file.close();
   }
 
-  /** Whether the last entry added has the key of this one, which shares so many bytes with the block builder's last. */
+  /**
+   * Whether the last entry has the same key as this one. `shared`: the bytes that this key shares with the block's last
+   * key.
+   */
   #isLastKey({ keyBytes, keyStart, keyEnd }: Cursor, shared: number): boolean {
     if (this.#block.isEmpty) {
       const last = this.#lastBlockKey;
@@ -228,7 +231,7 @@ export class TableBuilder {
     bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
   }
 
-  /** A block of which an entry is all there is, as it was read. */
+  /** Adds a block that holds only this entry, as it was read. */
   #addStored({ keyBytes, keyStart, keyEnd, storedBytes, storedStart, storedEnd }: Cursor): void {
     const bytes = storedEnd - storedStart;
     this.#lastBlockOffset = this.#written + this.#pendingBytes;
@@ -237,7 +240,7 @@ export class TableBuilder {
     copyBytes(this.#take(bytes), 0, storedBytes, storedStart, storedEnd);
   }
 
-  /** Room for a block behind those that wait to be written. */
+  /** Room for a block after the blocks that are not written yet. */
   #take(bytes: number): Buffer {
     if (this.#chunkUsed + bytes > this.#chunk.length) {
       if (this.#chunkUsed > 0) this.#fullChunks.push(this.#chunk.subarray(0, this.#chunkUsed));

@@ -17,7 +17,7 @@ export class TableCache {
   readonly #shared: OpenTables;
   readonly #open = new Set<TableFile>();
 
-  /** `open` is shared with other trees, or how many tables of this one may be open. */
+  /** `open` is shared with other trees, or is the number of tables of this tree that may be open. */
   constructor(env: Env, directory: string, open: OpenTables | number, blocks: BlockCache) {
     this.#env = env;
     this.speed = new ReadSpeed(env.clock);
@@ -27,14 +27,14 @@ export class TableCache {
     this.blocks = blocks;
   }
 
-  /** Of this tree. */
+  /** The open tables of this tree. */
   get openCount(): number {
     return this.#open.size;
   }
 
   /**
-   * The reader of a file; good until the next call, or for as long as its `pins` is above zero.
-   * Throws `CORRUPTION` (also if the file is missing), or the system's error.
+   * The reader of a file; valid until the next call, or while its `pins` is above zero. Throws `CORRUPTION` (also if
+   * the file is missing), or the system's error.
    */
   use(file: TableFile): Table {
     let table = file.table;

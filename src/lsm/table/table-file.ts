@@ -1,10 +1,10 @@
-/** One SSTable as a version knows it: what the MANIFEST says of it, and, while it is open, its reader. */
+/** One SSTable of a version: what the MANIFEST says about it, and its reader while it is open. */
 import { compareBytes } from '../base/bytes.js';
 import type { Codec } from '../base/codec.js';
 import type { Table } from './table.js';
 
 export interface TableMetadata {
-  /** Names the file; larger than that of every file made before it. */
+  /** Part of the file name; larger than the number of every file made before it. */
   readonly number: number;
   readonly sizeBytes: number;
   readonly smallest: Buffer;
@@ -13,7 +13,7 @@ export interface TableMetadata {
   readonly largestSequence: number;
   readonly entries: number;
   readonly tombstones: number;
-  /** Of its blocks. */
+  /** The codec of its blocks. */
   readonly codec: Codec;
 }
 
@@ -23,7 +23,7 @@ export class TableFile {
   readonly sizeBytes: number;
   readonly smallest: Buffer;
   readonly largest: Buffer;
-  /** In how many live versions it is; at zero it is obsolete. */
+  /** The number of live versions that contain it; at zero it is obsolete. */
   versions = 0;
   table: Table | undefined;
 

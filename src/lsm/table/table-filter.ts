@@ -3,9 +3,9 @@
  *
  *     bits / 8 bytes: bit i is bit (i mod 8) of byte (i div 8)
  *
- * Only the hashing is ours: a key is hashed once, into two 32-bit numbers, from which every filter takes its indexes,
- * each the share hash / 2^32 of the bits, by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance,
- * 2006, with the cubic term of Dillinger and Manolios' enhanced double hashing, 2004).
+ * Only the hashing is ours: a key is hashed once, into two 32-bit numbers. Every filter computes its indexes from them
+ * by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance, 2006, with the cubic term of Dillinger
+ * and Manolios' enhanced double hashing, 2004). An index is the share hash / 2^32 of the bits.
  */
 import bloomFilters from 'bloom-filters';
 
@@ -48,7 +48,7 @@ function finalize(hash: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
-/** Gives the indexes of the key whose hash was set, whatever the element: a key is hashed once, not once per filter. */
+/** Gives the indexes for the hash that was set, and ignores the element: a key is hashed once, not once per filter. */
 class PreparedHashing extends Hashing {
   first = 0;
   second = 0;
@@ -71,7 +71,7 @@ class PreparedHashing extends Hashing {
 const hashing = new PreparedHashing();
 const PREPARED = '';
 
-/** The package's filter, over whichever bits it is given: making one takes longer than opening a table. */
+/** The package's filter over given bits. Making a new one for each table takes longer than opening the table. */
 class SharedFilter extends BloomFilter {
   constructor() {
     super(64, 1);
@@ -100,9 +100,9 @@ export class TableFilter {
     this.hashes = hashes;
   }
 
-  /** An empty filter for so many keys. */
+  /** An empty filter for this number of keys. */
   static sizedFor(keys: number, bitsPerKey: number): TableFilter {
-    // Below 64 bits the rate of false positives of a filter of a few keys becomes very high.
+    // With fewer than 64 bits, a filter of a few keys has a very high rate of false positives.
     const bytes = Math.ceil(Math.max(64, keys * bitsPerKey) / 8);
     const hashes = Math.min(30, Math.max(1, Math.floor(bitsPerKey * Math.LN2)));
     return new TableFilter(new Uint8Array(bytes), hashes);

@@ -27,7 +27,7 @@ import { corruption, readUint53, writeUint53 } from '../../record/record.js';
 import { type Codec, codecNumber, codecOfNumber } from '../base/codec.js';
 
 export const HEADER_BYTES = 128;
-/** Codec and CRC behind a block. */
+/** Codec and CRC after a block. */
 export const BLOCK_TRAILER_BYTES = 5;
 const MAGIC = Buffer.from('raftsst\0', 'latin1');
 const FORMAT_VERSION = 1;
@@ -47,7 +47,7 @@ export interface TableHeader {
   readonly entries: number;
   readonly tombstones: number;
   readonly blocks: number;
-  /** A block is stored by it, or, where that saves too little, as it is. */
+  /** A block is stored with this codec, or uncompressed if compression saves too little. */
   readonly codec: Codec;
 }
 
@@ -112,7 +112,7 @@ export function decodeHeader(bytes: Buffer, path: string, fileBytes: number): Ta
   return header;
 }
 
-/** A section with its CRC behind it. */
+/** A section followed by its CRC. */
 export function sealSection(content: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(content.length + CRC_BYTES);
   bytes.set(content);

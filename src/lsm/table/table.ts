@@ -30,12 +30,12 @@ import {
   type TableProperties,
 } from './table-format.js';
 
-/** Of a block from this size on, the key can be read without the value. */
+/** If a block has at least this size, the key can be read without the value. */
 const LARGE_BLOCK_BYTES = 16 * 1024;
-/** Lengths, sequence and key must be within so many bytes of it. */
+/** Lengths, sequence and key must lie within this many bytes of the block's start. */
 export const KEY_ONLY_START_BYTES = 1024;
 
-/** A block that would have to be read. */
+/** Thrown when a block would have to be read. */
 export class NotCached {
   readonly table: Table;
   readonly block: number;
@@ -56,7 +56,7 @@ export class Table implements BlockOwner {
   readonly #filter: TableFilter | undefined;
   readonly #cache: BlockCache;
   readonly #speed: ReadSpeed;
-  /** Cursors that stand in it: it must not be closed. */
+  /** The number of cursors in it. While it is above zero, the table must not be closed. */
   pins = 0;
   lastUse = 0;
 
@@ -110,9 +110,9 @@ export class Table implements BlockOwner {
   }
 
   /**
-   * Moves `cursor` to the newest version of a key at or below a sequence; false if there is none. What the cursor
-   * shows is good until the next read through the cache. With `cachedOnly`, throws `NotCached` where it would read.
-   * With `keyOnly`, a place to read to, the cursor may show nothing but whether the key is deleted.
+   * Moves `cursor` to the newest version of a key at or below a sequence; false if there is none. The cursor is valid
+   * until the next read through the cache. With `cachedOnly`, throws `NotCached` if it would have to read. With
+   * `keyOnly`, a buffer to read to, the cursor may show only whether the key is deleted.
    */
   find(
     key: Uint8Array,
@@ -121,7 +121,7 @@ export class Table implements BlockOwner {
     cachedOnly = false,
     keyOnly?: SingleEntryBlock,
   ): boolean {
-    // The versions of one key may go on in the next block.
+    // The versions of one key may continue in the next block.
     for (let block = this.index.find(key); block < this.index.count; block++) {
       if (keyOnly && this.readKeyOnly(block, keyOnly)) {
         const order = compareBytes(keyOnly.key, key);
@@ -139,7 +139,7 @@ export class Table implements BlockOwner {
     return false;
   }
 
-  /** The slot that holds a block uncompressed, read into it if need be; NO_SLOT if it cannot be cached. */
+  /** The slot of an uncompressed block, which is read if necessary; NO_SLOT if it cannot be cached. */
   cacheBlock(block: number): number {
     const known = this.slots[block] as number;
     if (known !== NO_SLOT) {
@@ -149,7 +149,7 @@ export class Table implements BlockOwner {
     return this.header.codec === 'none' ? this.#cacheInPlace(block) : this.#cachePacked(block);
   }
 
-  /** Reads a block as it is stored, with its trailer, to the start of `target` and checks it. */
+  /** Reads a block as it is stored, with its trailer, to the start of `target`, and checks it. */
   readStored(block: number, target: Buffer): void {
     const offset = this.index.offsets[block] as number;
     const bytes = (this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES;
@@ -161,15 +161,16 @@ export class Table implements BlockOwner {
   }
 
   /**
-   * Whether a block is not cached, large, and filled by one entry that is no tombstone; `single` then shows all of it
-   * but its value. Only the beginning of the block and its codec are read. That is not enough to check the CRC, so the
-   * key is checked against the index and the filter. In doubt the answer is no, and the whole block must be read.
+   * Whether a block is not cached, large, and holds exactly one entry that is no tombstone. `single` then shows
+   * everything of the entry except its value. Only the beginning of the block and its codec are read. That is not
+   * enough to check the CRC, so the key is checked against the index and the filter. In doubt the answer is false, and
+   * the whole block must be read.
    */
   readKeyOnly(block: number, single: SingleEntryBlock): boolean {
     const size = this.index.sizes[block] as number;
     if (size < LARGE_BLOCK_BYTES || this.slots[block] !== NO_SLOT) return false;
     const offset = this.index.offsets[block] as number;
-    // Of a compressed block, lengths alone may take a byte for each 255 bytes of value.
+    // In a compressed block, the lengths alone may take one byte for each 255 bytes of value.
     const bytes = Math.min(size, 2 * single.start.length + Math.ceil(size / 128));
     const start = scratch(bytes).subarray(0, bytes);
     if (this.file.readSync(start, offset) < start.length) return false;
@@ -192,7 +193,7 @@ export class Table implements BlockOwner {
     return this.mayContain(hash);
   }
 
-  /** Brings a block into the cache, if it can be cached, while other events run. */
+  /** Reads a block into the cache, if it can be cached, while other events run. */
   async fetchBlock(block: number): Promise<void> {
     const offset = this.index.offsets[block] as number;
     const stored = Buffer.allocUnsafe((this.index.sizes[block] as number) + BLOCK_TRAILER_BYTES);
@@ -210,7 +211,7 @@ export class Table implements BlockOwner {
     this.#cacheStored(block, stored);
   }
 
-  /** Throws `CORRUPTION` unless the stored block that stands at `start` of `bytes` matches its CRC. */
+  /** Throws `CORRUPTION` unless the stored block at `start` of `bytes` matches its CRC. */
   checkStored(block: number, bytes: Buffer, start: number): void {
     const offset = this.index.offsets[block] as number;
     const end = start + (this.index.sizes[block] as number);
@@ -222,7 +223,7 @@ export class Table implements BlockOwner {
     if (!isAllowed) throw corruption(this.path, offset, `codec ${codec} is not that of the table`);
   }
 
-  /** The size of a checked block without compression, or -1 if it is stored without. */
+  /** The uncompressed size of a checked block; -1 if it is stored uncompressed. */
   packedFrom(block: number, bytes: Buffer, start: number): number {
     const end = start + (this.index.sizes[block] as number);
     if (bytes[end] === CODEC_NONE) return -1;
@@ -231,13 +232,13 @@ export class Table implements BlockOwner {
     return plain;
   }
 
-  /** Writes a checked block that is stored compressed to the start of `target`. */
+  /** Decompresses a checked block to the start of `target`. */
   unpack(block: number, bytes: Buffer, start: number, target: Buffer): void {
     const end = start + (this.index.sizes[block] as number);
     if (!decompressBlock(bytes, start, end, target)) throw this.#damagedPacking(block);
   }
 
-  /** A block without compression, in memory of its own. */
+  /** An uncompressed block in new memory. */
   readBlock(block: number): Buffer {
     const size = this.index.sizes[block] as number;
     const stored = Buffer.allocUnsafe(size + BLOCK_TRAILER_BYTES);
@@ -247,7 +248,7 @@ export class Table implements BlockOwner {
     return plain;
   }
 
-  /** About how many bytes of the file stand before a key. */
+  /** Estimates how many bytes of the file are before a key. */
   offsetOf(key: Uint8Array): number {
     const block = this.index.find(key);
     return block < this.index.count ? (this.index.offsets[block] as number) : this.header.fileBytes;
@@ -267,7 +268,7 @@ export class Table implements BlockOwner {
     } else cursor.setBlock(this.#cache.bytes(slot), 0, this.blockBytes(block, slot), this.path, offset);
   }
 
-  /** The size, without compression, of a block in a slot. */
+  /** The uncompressed size of a block in a slot. */
   blockBytes(block: number, slot: number): number {
     return this.header.codec === 'none' ? (this.index.sizes[block] as number) : this.#cache.blockBytes(slot);
   }
@@ -291,7 +292,7 @@ export class Table implements BlockOwner {
     return this.#cacheStored(block, stored);
   }
 
-  /** Of a block that is checked, and in no slot. */
+  /** Puts a checked block, which has no slot yet, into the cache. */
   #cacheStored(block: number, stored: Buffer): number {
     const size = this.index.sizes[block] as number;
     const plain = this.packedFrom(block, stored, 0);
@@ -320,7 +321,7 @@ export class Table implements BlockOwner {
 let shared: Buffer = NO_BYTES;
 const MOST_SHARED_BYTES = 64 * 1024;
 
-/** Room for a stored block, good until the next call. */
+/** A buffer for a stored block, valid until the next call. */
 function scratch(bytes: number): Buffer {
   if (bytes > MOST_SHARED_BYTES) return Buffer.allocUnsafe(bytes);
   if (shared.length === 0) shared = Buffer.allocUnsafeSlow(MOST_SHARED_BYTES);
