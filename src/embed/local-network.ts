@@ -1,6 +1,6 @@
 /**
- * The network of a process, in which its own listeners are reached without a socket: what one end of such a connection
- * writes, the other end reads at the end of the turn.
+ * A network inside one process: its own listeners are reached without a socket. What one end of a connection writes,
+ * the other end reads at the end of the turn.
  */
 import {
   type Address,
@@ -12,9 +12,9 @@ import {
   type Timers,
 } from '../env/env.js';
 
-/** As from a socket: a large write arrives in pieces. */
+/** A large write arrives in pieces, as from a socket. */
 const MAX_CHUNK_BYTES = 64 * 1024;
-/** More is read in the next turn. */
+/** The rest is read in the next turn. */
 const MAX_BYTES_PER_TURN = 1024 * 1024;
 /** An address of this machine. */
 const REMOTE = '127.0.0.1:0';
@@ -24,9 +24,9 @@ type Accept = (socket: Socket) => void;
 export class LocalNetwork implements Network {
   readonly #outside: Network;
   readonly #timers: Timers;
-  /** What accepts at each address that is listened at. */
+  /** The `accept` function of each address with a listener. */
   readonly #listening = new Map<string, Accept>();
-  /** Other names of those addresses. */
+  /** Other names of these addresses. */
   readonly #names = new Map<string, string>();
 
   constructor(outside: Network, timers: Timers) {
@@ -34,7 +34,7 @@ export class LocalNetwork implements Network {
     this.#timers = timers;
   }
 
-  /** A connection to the name reaches the listener at the address. */
+  /** Connections to this name reach the listener at the address. */
   name(name: string, address: Address): void {
     this.#names.set(name, formatAddress(address));
   }
@@ -80,7 +80,7 @@ class LocalSocket implements Socket {
   peer: LocalSocket = this;
   readonly #timers: Timers;
   #handler: SocketHandler | undefined;
-  /** Written by the other end and not read. */
+  /** Written by the other end, not read yet. */
   #unread: Buffer[] = [];
   #unreadBytes = 0;
   #isPaused = false;
@@ -106,7 +106,7 @@ class LocalSocket implements Socket {
   write(chunks: readonly Uint8Array[]): void {
     const { peer } = this;
     if (this.#isEnded || this.#state !== 'open' || peer.#state !== 'open') return;
-    // A copy, as a socket makes one: the writer may use its memory again.
+    // A copy, as with a socket: the writer may reuse its memory.
     const bytes = Buffer.concat(chunks);
     for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES)
       peer.#unread.push(bytes.subarray(at, at + MAX_CHUNK_BYTES));

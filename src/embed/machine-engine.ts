@@ -3,8 +3,8 @@
  * applied index and the sessions of clients, snapshots for other members, and a log that is kept until the state is
  * durable.
  *
- *     user key "\0machine/command/ID"         a put of it is a command: it is applied, and its result put in its place
- *     user key "\0machine/check/NODE/COUNT"   a put of it tells a checksum that a member has computed; not stored
+ *     user key "\0machine/command/ID"         a put of it is a command: it is applied, and its result is stored here
+ *     user key "\0machine/check/NODE/COUNT"   a put of it reports a checksum of a member; it is not stored
  *     3 | number of a part u32                the state, in parts: written with each flush and checkpoint
  *
  * Everything else is kept as it is, in a memory engine: that one writes its file only when it is told to, so that the
@@ -45,15 +45,15 @@ const MAX_RESULTS_BYTES = 64 * 1024 * 1024;
 const MAX_RESULT_BYTES = 1024 * 1024;
 /** How long closing waits for a command that is being applied. */
 const CLOSE_PATIENCE_MS = 5000;
-/** The newest checksums of this member that are kept, to be compared with those of the others. */
+/** The newest checksums of this member are kept, to compare them with those of other members. */
 const MAX_CHECKSUMS = 32;
 
-/** What became of a command: this is stored, and the same on all members. */
+/** The result of a command. It is stored, and is the same on all members. */
 export type Outcome = { readonly result?: unknown } | { readonly error: string };
 
 export interface MachineEngineOptions {
   readonly create: () => AnyStateMachine<unknown, unknown, unknown, unknown>;
-  /** A checksum of the state is told after each so many commands; 0: never. */
+  /** A checksum of the state is computed after this many commands; 0: never. */
   readonly checksumEvery: number;
   /** A command was applied here. */
   readonly applied: (id: string, outcome: Outcome) => void;
@@ -61,7 +61,7 @@ export interface MachineEngineOptions {
   readonly told: (nodeId: number, commands: number, checksum: number, own: number) => void;
 }
 
-/** The engine, and the machine in it that is in use. */
+/** The engine with the machine that it uses. */
 export interface MachineEngine extends EngineKind {
   /** Answers when no command is being applied. Rejects with what the machine throws. */
   query(query: unknown): Promise<unknown>;
@@ -109,7 +109,7 @@ class MachineState implements StorageEngine {
   #count = 0;
   /** Parts of the state that the base holds. */
   #parts = 0;
-  /** Of results, oldest first. */
+  /** The stored results, oldest first. */
   #results: { readonly key: Buffer; readonly sizeBytes: number }[] = [];
   #resultsBytes = 0;
   /** The base holds the state of this moment, and is being written. */
@@ -141,7 +141,7 @@ class MachineState implements StorageEngine {
       ...{ key, sizeBytes: value.length },
       version: fromStoredValue(value).version,
     }));
-    // Several commands of one index there are not: a write has one.
+    // Each log index has at most one command: a write has one.
     this.#results = stored.sort((a, b) => a.version - b.version);
     this.#resultsBytes = stored.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }
@@ -202,7 +202,7 @@ class MachineState implements StorageEngine {
     const patience = new Promise<void>((resolve) => {
       timer = timers.after(CLOSE_PATIENCE_MS, resolve);
     });
-    // A flush may wait for space: closing the base ends it.
+    // A flush may wait for space; closing the base ends the wait.
     const closing = this.#hasState ? this.#base.close() : this.#withState(() => this.#base.close());
     const closed = closing.catch((error: unknown) =>
       this.#context.logger.error({}, `the state was not written at closing: ${errorMessage(error)}`),

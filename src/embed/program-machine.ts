@@ -14,10 +14,10 @@ import {
 } from './machine-engine.js';
 import type { AnyStateMachine, Divergence } from './state-machine.js';
 
-/** Fewer commands than members could make checksums of each other's checks. */
+/** With fewer commands in between, the checks themselves would cause further checksums. */
 const MIN_CHECKSUM_EVERY = 100;
 const ID_BYTES = 16;
-/** To be read, for what its read confirms; nothing is stored there. */
+/** A key that is never stored. It is read only for the guarantee of the read. */
 const NO_KEY = `${MACHINE_PREFIX}none`;
 
 export interface ProgramMachineOptions {
@@ -38,7 +38,7 @@ interface Started {
 export class ProgramMachine {
   readonly engine: MachineEngine;
   readonly #options: ProgramMachineOptions;
-  /** Of this node's proposals under way, by id: what became of them here. */
+  /** The proposals of this node in progress, by id, with their outcomes here. */
   readonly #outcomes = new Map<string, Outcome | undefined>();
   #started: Started | undefined;
 
@@ -90,7 +90,7 @@ export class ProgramMachine {
     { level = 'linearizable', ...options }: CallOptions & { readonly level?: 'linearizable' | 'stale' },
   ): Promise<unknown> {
     const { client, own } = this.#running;
-    // When this node answers, it has applied all that was acknowledged before.
+    // When this node answers, it has applied all commands acknowledged before.
     await client.get(NO_KEY, { ...options, level: level === 'stale' ? 'stale' : 'follower', endpoint: own });
     try {
       return await this.engine.query(query);
@@ -99,7 +99,7 @@ export class ProgramMachine {
     }
   }
 
-  /** From the leader, which has applied the command that it acknowledged. */
+  /** Read from the leader: it has applied the command that it acknowledged. */
   async #outcomeOf(key: string, options: CallOptions): Promise<Outcome> {
     let failure = 'its result is not kept any more';
     try {
@@ -111,7 +111,7 @@ export class ProgramMachine {
     throw new RaftreeClientError('RESULT_UNKNOWN', `the command was applied, but ${failure}`, 'unknown');
   }
 
-  /** Without a checksum of this node the others compare theirs: it need not arrive. */
+  /** If a checksum does not arrive, the other members still compare theirs. So it need not arrive. */
   #tell(commands: number, checksum: number): void {
     const key = `${CHECK_PREFIX}${this.#options.nodeId}/${commands}`;
     this.#started?.client.put(key, String(checksum)).catch(() => {});

@@ -42,9 +42,9 @@ export interface RaftreeNodeSettings<Command = unknown, Result = unknown, Query 
    * same bytes for the same state. At least 100, and the same on all members. Without it they do not.
    */
   readonly checksumEvery?: number | undefined;
-  /** Told on both members that disagree; each of them logs it as an error, too. The node goes on. */
+  /** Called on both members that disagree. Each of them also logs an error. The node continues. */
   readonly onDivergence?: ((divergence: Divergence) => void) | undefined;
-  /** Where the node logs to. Otherwise it logs as `log` says, to standard error; without `log` it logs nothing. */
+  /** The node's logger. Without it, the node logs to standard error as `log` says; without `log` it logs nothing. */
   readonly logger?: Logger | undefined;
   /** A storage engine of the program's own, in place of the one that `storage.engine` names. */
   readonly engine?: EngineKind | undefined;
@@ -55,7 +55,7 @@ export interface RaftreeNodeSettings<Command = unknown, Result = unknown, Query 
    * it anew, or end the program.
    */
   readonly onFailure?: ((error: RaftreeError) => void) | undefined;
-  /** Files, sockets, time and chance; the operating system's unless given. */
+  /** Files, sockets, time and randomness; those of the operating system by default. */
   readonly env?: Env | undefined;
 }
 
@@ -63,7 +63,7 @@ export interface QueryOptions extends CallOptions {
   readonly level?: 'linearizable' | 'stale';
 }
 
-/** A machine that is asked nothing in particular needs no query. */
+/** If queries of the machine have no argument, `query` needs none. */
 export type QueryArguments<Query> = unknown extends Query
   ? [query?: Query, options?: QueryOptions]
   : [query: Query, options?: QueryOptions];
@@ -174,7 +174,7 @@ export class RaftreeNode<
     return (await this.#program.query(query, options)) as Answer;
   }
 
-  /** As of any client; `follower` and `stale` are answered by this node, unless `endpoint` names another one. */
+  /** As with any client. `follower` and `stale` are answered by this node, unless `endpoint` names another one. */
   override get(key: Bytes, options: ReadOptions = {}): Promise<GetResult | undefined> {
     return super.get(key, this.#asked(options));
   }
@@ -184,15 +184,15 @@ export class RaftreeNode<
     return super.scan(this.#asked(options));
   }
 
-  /** How this node sees the cluster, or the one at the endpoint. */
+  /** The state of the cluster as this node sees it, or as the node at the endpoint sees it. */
   override status(endpoint: string = this.#own, options: CallOptions = {}): Promise<NodeStatus> {
     return super.status(endpoint, options);
   }
 
   /**
-   * Ends the node's own calls with CLIENT_CLOSED, takes no more requests, finishes those of others, hands over if it
-   * leads, syncs and closes. Afterwards ports, files, timers and the data folder are free. The same promise for every
-   * call.
+   * Ends the node's own calls with CLIENT_CLOSED, accepts no more requests, completes those of others, transfers
+   * leadership if it leads, syncs and closes. Afterwards ports, files, timers and the data folder are free. Every call
+   * returns the same promise.
    */
   override close(): Promise<void> {
     this.#closing ??= this.#close();

@@ -23,7 +23,7 @@ interface Machine<Command, Result, Query, Answer> {
   apply(command: Command, index: number): Result | Promise<Result>;
   /** Answers from the state and changes nothing. */
   query(query: Query): Answer | Promise<Answer>;
-  /** The node does not use this copy any more. */
+  /** The node no longer uses this copy. */
   close?(): void | Promise<void>;
 }
 

@@ -1,8 +1,8 @@
-/** Sorted files in the directory of an engine: replaced as a whole, and as checkpoints. */
+/** Sorted files in the directory of an engine: replacing one as a whole, and making checkpoints. */
 import type { Env } from '../env/env.js';
 import { checkSortedFile, type SortedEntry, writeSortedFile } from './sorted-file.js';
 
-/** Replaces a file of a directory, durably: afterwards, and after a crash, it is the old one or the new one. */
+/** Replaces a file of a directory, durably. After a crash the directory holds the old file or the new one. */
 export async function replaceSortedFile(
   env: Env,
   directory: string,

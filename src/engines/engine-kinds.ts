@@ -15,7 +15,7 @@ export function isConfigurableEngine(name: string): boolean {
 }
 
 export interface NodeEngineOptions extends LsmEngineOptions {
-  /** As in node.json: `isConfigurableEngine`. */
+  /** The name in node.json, checked by `isConfigurableEngine`. */
   readonly engine: string;
   readonly maxOpenTables: number;
 }
@@ -23,7 +23,7 @@ export interface NodeEngineOptions extends LsmEngineOptions {
 /** The engine of one node. */
 export interface NodeEngine {
   readonly kind: EngineKind;
-  /** Lets go of what its engines have in common, after the last one is closed. */
+  /** Releases what its engines share, after the last one is closed. */
   close(): void;
 }
 
@@ -32,7 +32,7 @@ export async function openNodeEngine(options: NodeEngineOptions): Promise<NodeEn
   const { engine, writeBufferBytes, blockCacheBytes, maxOpenTables } = options;
   if (engine === memoryEngine.name) return ownEngine(memoryEngine);
   if (engine.startsWith(LEVEL)) return ownEngine(await levelPackage(engine));
-  // Of all trees of the node together.
+  // Shared by all trees of the node.
   const resources = new LsmResources({
     blockCacheBytes,
     writeBufferBytes: 2 * writeBufferBytes,
@@ -41,7 +41,7 @@ export async function openNodeEngine(options: NodeEngineOptions): Promise<NodeEn
   return { kind: lsmEngine(options, resources), close: () => resources.close() };
 }
 
-/** The engine of a node, if a program gives it. Throws `INVALID_CONFIG` for a name that cannot be. */
+/** The engine of a node that a program supplies. Throws `INVALID_CONFIG` for an invalid name. */
 export function ownEngine(kind: EngineKind): NodeEngine {
   if (typeof kind.name === 'string' && GIVEN.test(kind.name)) return { kind, close() {} };
   throw new RaftreeError(

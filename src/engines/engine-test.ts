@@ -1,13 +1,12 @@
 /// <reference types="node" preserve="true" />
 /**
- * `raftree/engine-test`: whether a storage engine keeps the promises of `StorageEngine`, as a list of tests for any
- * framework. A test that finds a broken promise rejects with `ENGINE_FAULT`, and says what was expected.
+ * `raftree/engine-test`: tests whether a storage engine keeps the guarantees of `StorageEngine`, as a list for any test
+ * framework. A test that finds a fault rejects with `ENGINE_FAULT`, and says what was expected.
  *
  *     for (const { name, run } of engineTests({ newDirectory, open, crash })) test(name, run);
  *
- * An engine that lies is found as far as `crash` tells the truth: after a copy of the files of a running engine, as
- * after `kill -9`, what the system holds in its cache is there. Only a file system that forgets what was not synced
- * shows a missing sync.
+ * The tests are only as good as `crash`. With a copy of a running engine's files, as after `kill -9`, the data in the
+ * system's cache is not lost. Only a file system that loses data which was not synced shows a missing sync.
  */
 import { DiskSpace } from '../env/disk-space.js';
 import { silentLogger } from '../env/env.js';
@@ -18,14 +17,14 @@ import type { EngineContext, EngineOperation, EngineRange, StorageEngine } from 
 export interface EngineUnderTest {
   /** Gives the path of a new, empty directory, in which others can be made. */
   newDirectory(): string | Promise<string>;
-  /** Opens the engine in a directory: a new one, one of before, or one that a checkpoint made. */
+  /** Opens the engine in a directory: an empty one, one that it has used before, or one that a checkpoint made. */
   open(directory: string): Promise<StorageEngine>;
   /**
-   * Takes the power from an open engine, or kills its process; it is not used afterwards. Gives the directory in which
-   * what is left of it lies: the same one, or a copy.
+   * Cuts the power of an open engine, or kills its process. The engine is not used afterwards. Returns the directory
+   * with the remaining files: the same one, or a copy.
    */
   crash(engine: StorageEngine, directory: string): string | Promise<string>;
-  /** Changes some bytes of every file in a directory. Without it nothing is tested of damage. */
+  /** Changes some bytes of every file in a directory. Without it, damage is not tested. */
   damage?(directory: string): void | Promise<void>;
 }
 
@@ -35,13 +34,13 @@ export interface EngineTest {
   run(): Promise<void>;
 }
 
-/** What a node would give an engine that it opens, without a log: for tests on real files. */
+/** The context that a node would give to an engine, without a log: for tests on real files. */
 export function engineContext(): EngineContext {
   const env = realEnv();
   return { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) };
 }
 
-/** What an engine must do, test by test. They share nothing and may run in any order. */
+/** The tests of an engine. They share nothing and may run in any order. */
 export function engineTests(subject: EngineUnderTest): readonly EngineTest[] {
   const onNew = (run: (engine: StorageEngine, directory: string) => Promise<void>) => async () => {
     const directory = await subject.newDirectory();
@@ -242,7 +241,7 @@ async function survivesCrash(subject: EngineUnderTest): Promise<void> {
   }
 }
 
-/** Batches of which each leaves a state that no other leaves, and crashes between and within them. */
+/** Each batch leaves a state that no other batch leaves. Crashes happen between batches and within them. */
 async function losesNoPart(subject: EngineUnderTest): Promise<void> {
   let directory = await subject.newDirectory();
   let batch = 0;
@@ -278,7 +277,7 @@ async function losesNoPart(subject: EngineUnderTest): Promise<void> {
       ];
       states.push(appliedTo(states.at(-1) ?? '', operations));
       const written = engine.write(operations);
-      // The last one may be cut short.
+      // The last batch may be interrupted.
       if (i === count - 1 && round % 2 === 1 && written instanceof Promise) written.catch(() => {});
       else given.set(await written, batch);
       if (i === flushedAt) await engine.flush();
@@ -381,7 +380,7 @@ function render(entries: Iterable<readonly [Buffer, Buffer]>): string {
   return Array.from(entries, ([key, value]) => `${key}=${value}`).join(' ');
 }
 
-/** What a batch makes of a rendered state. */
+/** The rendered state after a batch. */
 function appliedTo(state: string, operations: readonly EngineOperation[]): string {
   const entries = new Map(
     state === '' ? [] : state.split(' ').map((entry) => entry.split('=') as [string, string]),
@@ -397,7 +396,7 @@ function appliedTo(state: string, operations: readonly EngineOperation[]): strin
     .join(' ');
 }
 
-/** Well mixed and always the same. */
+/** Well distributed and deterministic. */
 function hash(text: string): number {
   let mixed = 0x811c9dc5;
   for (const byte of Buffer.from(text)) mixed = Math.imul(mixed ^ byte, 0x01000193);

@@ -17,7 +17,7 @@ interface Snapshot {
   close(): Promise<void>;
 }
 
-/** What is asked of an abstract-level database, of version 3.1 or newer. */
+/** The part of an abstract-level database, version 3.1 or newer, that the engine uses. */
 export interface LevelDatabase {
   readonly supports?: object;
   open(): Promise<void>;
@@ -31,11 +31,11 @@ export interface LevelDatabase {
   snapshot(): Snapshot;
 }
 
-/** `name` as in `EngineKind`; `create` makes a database at a location, which is a directory that exists. */
+/** `name` as in `EngineKind`. `create` makes a database at a location, a directory that exists. */
 export function levelEngine(name: string, create: (location: string) => object): EngineKind {
   return withSortedCheckpoints({
     name,
-    /** Rejects with `ENGINE_UNSUITABLE`, or as the database does. */
+    /** Rejects with `ENGINE_UNSUITABLE`, or with the error of the database. */
     async open(directory) {
       const database = create(directory) as LevelDatabase;
       const { getSync = false, explicitSnapshots = false } = (database.supports ?? {}) as Record<
@@ -62,7 +62,7 @@ export function levelEngine(name: string, create: (location: string) => object):
   });
 }
 
-/** The state after some batch, while it is the last one or an iterator uses it. */
+/** The state after a batch. It is kept while it is the last one or an iterator uses it. */
 interface State {
   readonly snapshot: Snapshot;
   users: number;
@@ -70,12 +70,12 @@ interface State {
 
 class LevelEngine implements PlainEngine {
   readonly #database: LevelDatabase;
-  /** Of the batches that are done. */
+  /** The keys after the completed batches. */
   readonly #keys: SortedMap<true>;
   #state: State;
   #given = 0;
   #durableSequence = 0;
-  /** Batches go to the database one after the other. After one that failed none does. */
+  /** Batches go to the database one after another. After a failed batch none does. */
   #writing: Promise<number> = Promise.resolve(0);
 
   constructor(database: LevelDatabase, keys: SortedMap<true>) {
@@ -88,7 +88,7 @@ class LevelEngine implements PlainEngine {
     return this.#durableSequence;
   }
 
-  /** Without what is under way: a batch is seen as a whole, once it is done. */
+  /** Running batches are not visible: a batch becomes visible as a whole when it is done. */
   get(key: Uint8Array): Buffer | undefined {
     return this.#valueIn(this.#state, Buffer.from(key));
   }
@@ -132,7 +132,7 @@ class LevelEngine implements PlainEngine {
 
   async close(): Promise<void> {
     await this.#writing.catch(() => {});
-    // With its snapshots.
+    // This closes its snapshots too.
     await this.#database.close();
   }
 
@@ -163,7 +163,7 @@ class LevelEngine implements PlainEngine {
 
   #release(state: State): void {
     state.users--;
-    // What closing it can fail with, closing the database does too.
+    // An error here is ignored: closing the database fails with it too.
     if (state.users === 0) state.snapshot.close().catch(() => {});
   }
 }

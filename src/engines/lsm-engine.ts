@@ -13,13 +13,13 @@ import {
 } from './storage-engine.js';
 
 export interface LsmEngineOptions {
-  /** `none`: what was not flushed is replayed from the Raft log. `buffered`: only a power cut makes that necessary. */
+  /** `none`: unflushed writes are replayed from the Raft log. `buffered`: that is necessary only after a power cut. */
   readonly treeLog: 'none' | 'buffered';
   readonly writeBufferBytes: number;
   readonly blockCacheBytes: number;
 }
 
-/** Writes and flushes wait while the disk is full. `resources` are what all trees of a node have in common. */
+/** Writes and flushes wait while the disk is full. All trees of a node share `resources`. */
 export function lsmEngine(options: LsmEngineOptions, resources?: LsmResources): EngineKind {
   return {
     name: 'lsm',
@@ -91,7 +91,7 @@ class LsmEngine implements StorageEngine {
     try {
       await this.#tree.close();
     } catch (error) {
-      // What the tree has not made durable the Raft log replays.
+      // The Raft log replays the writes that the tree has not made durable.
       if (errorCode(error) !== 'LSM_NOT_DURABLE') throw error;
       this.#context.logger.warn(
         { error: errorMessage(error) },

@@ -1,8 +1,8 @@
 /**
- * `memory`: all keys and values in the memory of the process. A flush writes them all to one sorted file, and so does
- * closing. What was written since is replayed from the Raft log, as with a tree that has no log of its own. So a
- * flush, at each `storage.maxRaftLogBytes` of the log, costs as much as the state is large, and memory bounds what a
- * cluster can hold: for states that are small.
+ * `memory`: all keys and values in the memory of the process. A flush writes all of them to one sorted file, and so
+ * does closing. Later writes are replayed from the Raft log, as with a tree that has no log of its own. A flush happens
+ * for each `storage.maxRaftLogBytes` of the log, and its cost grows with the state. Memory limits the size of the
+ * state. So this engine is for small states.
  */
 import type { DiskSpace } from '../env/disk-space.js';
 import type { Env } from '../env/env.js';
@@ -38,10 +38,10 @@ class MemoryEngine implements StorageEngine {
   readonly #entries: SortedMap<Buffer>;
   readonly #directory: string;
   readonly #context: { readonly env: Env; readonly diskSpace: DiskSpace };
-  /** Of the last batch; 0: none since it was opened. */
+  /** The sequence of the last batch; 0: none since it was opened. */
   #sequence = 0;
   #durableSequence = 0;
-  /** One at a time writes the file. Never rejects. */
+  /** One flush at a time writes the file. Never rejects. */
   #writing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -104,7 +104,7 @@ class MemoryEngine implements StorageEngine {
     return this.#entries.size;
   }
 
-  /** Writes the file if that is possible now: what is missing the Raft log replays. */
+  /** Writes the file if possible. The Raft log replays missing writes. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;

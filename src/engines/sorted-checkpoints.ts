@@ -5,8 +5,8 @@
  *     DIRECTORY/checkpoint.sorted   a checkpoint that is not taken over yet
  *     DIRECTORY/store/              the engine's own
  *
- * The file goes when all of it is durable in the engine. After a crash before that the engine is emptied and filled
- * again.
+ * The file is removed when all of it is durable in the engine. After a crash before that, the engine is emptied and
+ * filled again.
  */
 import { checkCheckpoint, makeCheckpoint } from './engine-files.js';
 import { readSortedFile } from './sorted-file.js';
@@ -22,7 +22,7 @@ import type {
 const CHECKPOINT_FILE = 'checkpoint.sorted';
 const STORE = 'store';
 
-/** As `EngineKind`, of an engine without checkpoints. */
+/** An `EngineKind` for an engine without checkpoints. */
 export interface PlainEngineKind extends Omit<EngineKind, 'open'> {
   /** Opens the engine in a directory that exists, empty or of this kind. */
   open(directory: string, context: EngineContext): Promise<PlainEngine>;

@@ -6,8 +6,8 @@
  *       entry  key bytes u32 | value bytes u32 | key | value
  *     end      0 u32 | 8 u32 | CRC u32 | entries in all u64
  *
- * The CRC of a block, and of the end, goes on from the one before it and covers the block but for the CRC itself: a
- * block that is missing, or in another place, is damage. Keys ascend.
+ * The CRC of a block, and of the end, continues the CRC of the block before it. It covers the whole block except the
+ * CRC itself. So a missing or misplaced block is detected as damage. Keys ascend.
  */
 import type { Env, File } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -20,7 +20,7 @@ const HEADER_BYTES = 16;
 const BLOCK_HEAD_BYTES = 12;
 const ENTRY_HEAD_BYTES = 8;
 const END_BYTES = 8;
-/** A block with so many bytes, or entries, takes no more. */
+/** A block with this many bytes, or entries, is full. */
 const FULL_BLOCK_BYTES = 256 * 1024;
 const FULL_BLOCK_ENTRIES = 4096;
 

@@ -5,7 +5,7 @@
  * Keys are ordered by unsigned bytes, a prefix before what it begins. The map keeps the buffers that it is given.
  */
 interface Chunk<V> {
-  /** The views that were taken before the chunk was made: a view that was taken later may hold it. */
+  /** The number of views taken before the chunk was made. A view that was taken later may hold the chunk. */
   readonly views: number;
   readonly keys: Buffer[];
   readonly values: V[];
@@ -18,13 +18,13 @@ export interface SortedRange {
 }
 
 const MAX_CHUNK_KEYS = 512;
-/** Two neighbours with no more keys together become one. */
+/** Two neighbours with at most this many keys together are merged. */
 const MERGED_CHUNK_KEYS = MAX_CHUNK_KEYS / 2;
 
 export class SortedMap<V> {
-  /** Never an empty chunk among them. */
+  /** No chunk is empty. */
   #chunks: Chunk<V>[] = [];
-  /** A view holds the list of chunks. */
+  /** A view holds this list of chunks. */
   #isViewed = false;
   #views = 0;
   #size = 0;
@@ -53,7 +53,7 @@ export class SortedMap<V> {
     values.splice(at, 0, value);
     this.#size++;
     if (keys.length <= MAX_CHUNK_KEYS) return;
-    // In keys that come in order a full chunk stays full.
+    // If keys arrive in order, full chunks stay full.
     const half = at === keys.length - 1 && i === this.#chunks.length - 1 ? at : keys.length >> 1;
     const upper = { views: this.#views, keys: keys.splice(half), values: values.splice(half) };
     this.#chunks.splice(i + 1, 0, upper);
@@ -84,7 +84,7 @@ export class SortedMap<V> {
     return chunkFor(this.#chunks, key);
   }
 
-  /** The chunk, as one that no view holds; made if the map is empty. */
+  /** Returns the chunk after making sure that no view holds it. Creates it if the map is empty. */
   #changeable(i: number): Chunk<V> {
     if (this.#isViewed) {
       this.#chunks = this.#chunks.slice();
@@ -102,7 +102,7 @@ export class SortedMap<V> {
     return own;
   }
 
-  /** `i` is a chunk that may be changed. */
+  /** The chunk `i` must be changeable. */
   #mergeWithNext(i: number): void {
     const [chunk, next] = [this.#chunks[i], this.#chunks[i + 1]];
     if (!chunk || !next || chunk.keys.length + next.keys.length > MERGED_CHUNK_KEYS) return;
@@ -120,7 +120,7 @@ function* entriesOf<V>(
   const step = reverse ? -1 : 1;
   const edge = reverse ? lt : gte;
   let i = edge ? chunkFor(chunks, edge) : reverse ? chunks.length - 1 : 0;
-  /** Where the first chunk is entered. */
+  /** The index of the first key in the first chunk. */
   let at = edge ? lowerBound(chunks[i]?.keys ?? [], edge) + (reverse ? -1 : 0) : undefined;
   for (; i >= 0 && i < chunks.length; i += step, at = undefined) {
     const { keys, values } = chunks[i] as Chunk<V>;
@@ -132,7 +132,7 @@ function* entriesOf<V>(
   }
 }
 
-/** The chunk that holds the key or would: the last one that does not begin after it, or the first. */
+/** The chunk that holds the key or would hold it: the last one that does not begin after it, or the first. */
 function chunkFor<V>(chunks: readonly Chunk<V>[], key: Uint8Array): number {
   let low = 0;
   let high = chunks.length;

@@ -55,14 +55,14 @@ export interface StorageEngine extends PlainEngine {
   check(directory: string): Promise<void>;
 }
 
-/** As which engines wait for space. */
+/** The name under which engines wait for space. */
 export const STORAGE_ENGINE = 'storage engine';
 
 /** What a node gives an engine that it opens. */
 export interface EngineContext {
   readonly env: Env;
   readonly logger: Logger;
-  /** An engine that waits for space says so here; the node then refuses writes. */
+  /** An engine that waits for space reports it here. The node then refuses writes. */
   readonly diskSpace: DiskSpace;
   /**
    * Is given each batch that the engine replays from a log of its own, in order. Throws `CORRUPTION` if one between two
@@ -75,7 +75,7 @@ export interface EngineContext {
 export interface EngineKind {
   /** Remembered by each data folder and compared between nodes: 1 to 100 of the characters `a-zA-Z0-9:@/._-`. */
   readonly name: string;
-  /** Keys of users that begin so mean something to the engine: only operators may write them. */
+  /** Keys of users with this prefix have a meaning for the engine: only operators may write them. */
   readonly reservedPrefix?: Uint8Array;
   /** Opens the engine in a directory that exists: empty, of this kind, or made by `checkpoint`. */
   open(directory: string, context: EngineContext): Promise<StorageEngine>;

@@ -1,6 +1,7 @@
 /**
- * Deletes a range: what was there when it began, or at a snapshot. Tables that hold nothing else are removed whole,
- * where that may be and is worth a flush; the keys that are left are deleted in batches of a turn of the event loop.
+ * Deletes a range as it was at the beginning of the call, or at a snapshot. Tables with no other keys are removed
+ * whole, if that is allowed and is worth a flush. The other keys are deleted in batches, one batch per turn of the
+ * event loop.
  */
 import { NO_BYTES } from '../lsm/base/bytes.js';
 import type { Cursor } from '../lsm/base/cursor.js';
@@ -11,15 +12,15 @@ import { type EncodedRange, type KeyBounds, keyBounds } from './key-bounds.js';
 import { readOptions } from './level-snapshot.js';
 
 export interface EncodedClearOptions extends EncodedRange {
-  /** -1 for all. */
+  /** -1: no limit. */
   readonly limit: number;
   readonly snapshot?: unknown;
 }
 
-/** Its key is in the batch already. */
+/** The result for an entry whose key is in the batch already. */
 const ADDED: Entry = { key: NO_BYTES, value: NO_BYTES };
 
-/** Less than this is deleted key by key in less time than a flush takes. */
+/** Below this size, deleting key by key takes less time than a flush. */
 const MUCH_BYTES = 256 * 1024;
 
 function holdsMuch(tree: LsmTree, { gt, gte = gt, lt, lte = lt }: KeyBounds): boolean {
@@ -34,11 +35,11 @@ export async function clear(tree: LsmTree, options: EncodedClearOptions): Promis
   if (isWhole && holdsMuch(tree, bounds)) await tree.dropTables(bounds);
   let deletions = new DeletionBatch();
   const addKey = ({ keyBytes, keyStart, keyEnd, sequence }: Cursor) => {
-    // What was written since it began stays.
+    // Entries written after the beginning stay.
     if (sequence <= lastSequence) deletions.add(keyBytes, keyStart, keyEnd);
     return ADDED;
   };
-  // In reverse an entry is made of hidden versions, too, whose key may be deleted.
+  // In reverse, an entry is also made for hidden versions, and their key may have been deleted.
   const entries = tree.iteratorOf(options.reverse ? copyKeyOnly : addKey, {
     ...bounds,
     ...readOptions(options),

@@ -1,6 +1,6 @@
 /**
- * Keys and values as abstract-level hands them over: strings, or bytes. It asks for results in the format that an
- * encoding names: `utf8` is a string, `buffer` and `view` are bytes.
+ * Keys and values in the form that abstract-level uses: strings or bytes. It asks for results in the format of an
+ * encoding: `utf8` is a string, `buffer` and `view` are bytes.
  */
 import { copyRange } from '../lsm/base/bytes.js';
 
@@ -14,7 +14,7 @@ export function fromBytes(bytes: Buffer, format: string | undefined): Format {
   return format === 'utf8' ? bytes.toString() : bytes;
 }
 
-/** Of a range of bytes that may be used again. */
+/** From a range of bytes that may be reused later. */
 export function fromRange(bytes: Buffer, start: number, end: number, format: string): Format {
   return format === 'utf8' ? bytes.toString('utf8', start, end) : copyRange(bytes, start, end);
 }

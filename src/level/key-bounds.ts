@@ -3,7 +3,7 @@ import { compareBytes } from '../lsm/base/bytes.js';
 import type { IteratorOptions } from '../lsm/read/iterator.js';
 import { type Format, toBytes } from './formats.js';
 
-/** As abstract-level gives them to implementations: encoded. */
+/** In the form that abstract-level gives to implementations: encoded. */
 export interface EncodedRange {
   readonly gt?: Format;
   readonly gte?: Format;

@@ -1,5 +1,5 @@
 /**
- * The engine's errors as those of the abstract-level ecosystem. `cause` is the engine's own, with its code and info.
+ * Converts the engine's errors to those of the abstract-level ecosystem. `cause` is the engine's own error, with its code and info.
  *
  *     LEVEL_LOCKED              the directory is in use by another database, in this process or another
  *     LEVEL_DATABASE_MISSING    there is no database there, and `createIfMissing` is false
@@ -10,7 +10,8 @@
  *     LEVEL_INVALID             a key, value, batch or option that the engine does not accept
  *     LEVEL_ABORTED             the signal of an iterator was aborted
  *
- * What fails to open rejects with abstract-level's `LEVEL_DATABASE_NOT_OPEN`, and has one of these as its `cause`.
+ * If a database fails to open, the error is abstract-level's `LEVEL_DATABASE_NOT_OPEN`, with one of these as its
+ * `cause`.
  */
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 
@@ -31,7 +32,7 @@ export function levelError(error: unknown): unknown {
   return new RaftreeError(CODES[code] ?? 'LEVEL_IO_ERROR', errorMessage(error), { cause: error });
 }
 
-/** Named as the web platform names it. */
+/** The name is the one of the web platform. */
 export function abortError(): RaftreeError {
   const error = new RaftreeError('LEVEL_ABORTED', 'Operation has been aborted');
   error.name = 'AbortError';

@@ -1,8 +1,8 @@
 /**
- * An iterator over the entries as they were when it was made, or at an explicit snapshot.
+ * An iterator over the entries in the state of its creation, or of an explicit snapshot.
  *
- * The engine reads synchronously; so that a long scan starves nobody, it pauses every so many bytes, read or passed
- * over, until the events that have arrived meanwhile are handled. Nothing is read ahead.
+ * The engine reads synchronously. So that a long scan does not block other events, the iterator pauses after a number
+ * of bytes, read or skipped, until the waiting events are handled. It does not read ahead.
  */
 import { AbstractIterator, type AbstractIteratorOptions } from 'abstract-level';
 import type { LsmTree } from '../lsm/lsm-tree.js';
@@ -13,7 +13,7 @@ import { type EncodedRange, isWithin, type KeyBounds, keyBounds } from './key-bo
 import { abortError, levelError } from './level-errors.js';
 import { readOptions } from './level-snapshot.js';
 
-/** As abstract-level gives them to implementations. */
+/** In the form that abstract-level gives to implementations. */
 export interface EncodedIteratorOptions extends EncodedRange {
   readonly keys: boolean;
   readonly values: boolean;
@@ -31,7 +31,7 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
   readonly #bounds: KeyBounds;
   readonly #snapshot: Snapshot;
   readonly #ownsSnapshot: boolean;
-  /** Undefined before the first read and at the end, from where only a seek leads back. */
+  /** Undefined before the first read, and after the end. After the end only a seek starts again. */
   #entries: LsmIterator<EncodedEntry> | undefined;
   #atEnd = false;
 
@@ -129,7 +129,7 @@ export class LevelIterator<TDatabase, K, V> extends AbstractIterator<TDatabase, 
     await this.#entries?.giveWay();
   }
 
-  /** An abort in the turn of the call counts, although the entries are there already. */
+  /** An abort in the same turn as the call counts, although the entries are already read. */
   async #noticeAbort(): Promise<void> {
     if (!this.#options.signal) return;
     await undefined;

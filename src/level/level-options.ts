@@ -1,6 +1,6 @@
 /**
- * What may be asked of a RaftreeLevel beyond abstract-level's own options. Where classic-level has an option for the
- * same thing, it is accepted under the same name, so that one database can take the place of the other.
+ * The options of a RaftreeLevel besides abstract-level's own. An option of classic-level with the same meaning has the
+ * same name here, so that one database can replace the other.
  */
 import type {
   AbstractBatchOptions,
@@ -15,27 +15,27 @@ import type {
 import { type LsmOptions, nearestAccepted } from '../lsm/options.js';
 
 /**
- * What stays undefined is left to the engine's defaults (`lsm/options.ts`). A number that the engine does not take
- * becomes the nearest that it does, as in LevelDB; what is no number, and options that are not known, are ignored.
+ * An undefined option has the engine's default (`lsm/options.ts`). A number that the engine does not accept becomes the
+ * nearest accepted one, as in LevelDB. Values that are no numbers and unknown options are ignored.
  */
 export interface OpenOptions extends AbstractOpenOptions {
   /** Whether blocks are compressed; true, where the engine's optional package for it is installed. */
   readonly compression?: boolean | undefined;
   /** Bytes of the cache of data blocks. */
   readonly cacheSize?: number | undefined;
-  /** Bytes of a memtable, at which it is flushed to level 0. */
+  /** Size of a memtable in bytes, at which it is flushed to level 0. */
   readonly writeBufferSize?: number | undefined;
-  /** Bytes of a data block before compression. */
+  /** Size of a data block in bytes, before compression. */
   readonly blockSize?: number | undefined;
   /** Entries between two keys that a block stores whole. */
   readonly blockRestartInterval?: number | undefined;
-  /** Bytes at which compaction goes on to another file. */
+  /** Compaction starts a new file at this size in bytes. */
   readonly maxFileSize?: number | undefined;
   /** Table files kept open. */
   readonly maxOpenFiles?: number | undefined;
-  /** Accepted, without effect: other than with classic-level, a database is open in one thread at a time. */
+  /** Accepted, but has no effect: unlike with classic-level, a database is open in one thread at a time. */
   readonly multithreading?: boolean | undefined;
-  /** Everything else that the engine can be told; wins over the options above. */
+  /** All other options of the engine. They override the options above. */
   readonly engine?: LsmOptions | undefined;
 }
 
@@ -43,8 +43,8 @@ export interface DatabaseOptions<K, V> extends AbstractDatabaseOptions<K, V>, Om
 
 export interface WriteOptions {
   /**
-   * Whether the promise waits until the write is on the disk, safe from a power cut. By default (false) it waits
-   * until the operating system has it, safe from the end of the process.
+   * If true, the promise waits until the write is on the disk and survives a power cut. If false (the default), it
+   * waits until the operating system has the write: it then survives the end of the process.
    */
   readonly sync?: boolean | undefined;
 }
@@ -59,7 +59,7 @@ export interface ChainedBatch<TDatabase, K, V> extends AbstractChainedBatch<TDat
   write(options: ChainedBatchWriteOptions): Promise<void>;
 }
 
-/** Of `approximateSize` and `compactRange`. */
+/** The options of `approximateSize` and `compactRange`. */
 export interface StartEndOptions<K> {
   /** How `start` and `end` are encoded; the database's key encoding by default. */
   readonly keyEncoding?: string | Transcoder.PartialEncoder<K> | undefined;
@@ -76,7 +76,7 @@ export function engineOptions(options: OpenOptions): LsmOptions {
     codecs: options.compression === false ? ['none'] : undefined,
   }).filter(([, value]) => value !== undefined);
   return {
-    // As everywhere in the ecosystem, writes are not refused because many are waiting.
+    // As in the rest of the ecosystem, writes are not refused because many are waiting.
     maxWaitingBytes: Number.POSITIVE_INFINITY,
     ...Object.fromEntries(given),
     ...options.engine,

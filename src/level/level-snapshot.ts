@@ -1,10 +1,10 @@
-/** An explicit snapshot: a state of the engine to read at, until it is closed. */
+/** An explicit snapshot: a state of the engine that can be read until it is closed. */
 import { type AbstractLevel, AbstractSnapshot } from 'abstract-level';
 import type { Snapshot } from '../lsm/read/snapshot-list.js';
 import type { Format } from './formats.js';
 
 export interface SnapshotOptions {
-  /** Which database closes it when it is closed itself: this one, or a sublevel of it. */
+  /** The database that closes the snapshot when it is closed itself: this one, or a sublevel of it. */
   readonly owner: AbstractLevel<Format, unknown, unknown>;
 }
 
@@ -24,7 +24,7 @@ export class LevelSnapshot extends SnapshotBase {
   }
 }
 
-/** What the engine reads at: the state of a snapshot, or the one of now. */
+/** The state for a read: that of a snapshot, or the current one. */
 export function readOptions(options: { readonly snapshot?: unknown }): { snapshot?: Snapshot } {
   const { snapshot } = options;
   return snapshot instanceof LevelSnapshot ? { snapshot: snapshot.engineSnapshot } : {};

@@ -55,7 +55,7 @@ interface LevelMethods<KDefault, VDefault> extends AbstractLevel<Format, KDefaul
   batch(): ChainedBatch<this, KDefault, VDefault>;
 }
 
-/** The published types of manifests do not know `getSync` yet. */
+/** The published types of manifests lack `getSync`. */
 type Manifest = ConstructorParameters<typeof AbstractLevel>[0] & { readonly getSync: boolean };
 
 const LevelBase = AbstractLevel as unknown as new <K, V>(
@@ -63,7 +63,7 @@ const LevelBase = AbstractLevel as unknown as new <K, V>(
   options?: DatabaseOptions<K, V>,
 ) => LevelMethods<K, V>;
 
-/** As abstract-level gives them to implementations. */
+/** In the form that abstract-level gives to implementations. */
 interface EncodedReadOptions {
   readonly valueEncoding?: string;
   readonly snapshot?: unknown;
@@ -79,7 +79,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
   /** The directory that was passed to the constructor. */
   readonly location: string;
   #tree: LsmTree | undefined;
-  /** Compactions under way, for which closing waits. */
+  /** Running compactions. Closing waits for them. */
   readonly #compactions = new Set<Promise<void>>();
 
   /** `location` is a directory, which is created unless `createIfMissing` is false. */
@@ -102,8 +102,8 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
   }
 
   /**
-   * About how many bytes the keys from `start` to `end` take, in files and, other than with classic-level, in memory:
-   * what was just written counts.
+   * Estimates how many bytes the keys from `start` to `end` take. Unlike with classic-level, data in memory counts too,
+   * so recent writes are included.
    */
   async approximateSize<K = KDefault>(start: K, end: K, options?: StartEndOptions<K>): Promise<number> {
     checkBothGiven(start, end);
@@ -137,7 +137,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
   }
 
   /**
-   * Makes what is intact of a closed, damaged database usable again, and tells what is lost (`raftree lsm repair`).
+   * Makes the intact parts of a closed, damaged database usable again, and lists the losses (`raftree lsm repair`).
    * Rejects with `LEVEL_LOCKED` if it is open.
    */
   static async repair(location: string): Promise<RepairReport> {
@@ -169,7 +169,7 @@ export class RaftreeLevel<KDefault = string, VDefault = string> extends LevelBas
   async _close(): Promise<void> {
     await Promise.allSettled(this.#compactions);
     const tree = this.#tree;
-    // Once only: though it may reject, to say that writes may be lost, the tree is closed then.
+    // Set only once: `close` may reject, because writes may be lost, but the tree is closed then.
     this.#tree = undefined;
     if (tree) await asLevel(tree.close());
   }

@@ -1,6 +1,6 @@
 /**
- * What `getProperty` tells, under the names and in the form of LevelDB (`DBImpl::GetProperty`), so that what reads
- * them need not be changed.
+ * The results of `getProperty`, with the names and in the form of LevelDB (`DBImpl::GetProperty`), so that programs
+ * that read them need no change.
  */
 import type { LsmTree } from '../lsm/lsm-tree.js';
 

@@ -20,7 +20,7 @@ export class LogBudget {
   #sumBytes = 0;
   #countedMs = Number.NEGATIVE_INFINITY;
 
-  /** `limits`: of all groups together. */
+  /** `limits` apply to all groups together. */
   constructor(clock: Clock, limits: LogLimits) {
     this.#clock = clock;
     this.#limits = limits;

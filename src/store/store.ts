@@ -38,38 +38,38 @@ export type GroupId = number;
 export interface StoreOptions {
   /** The data folder, which exists and belongs to this process. */
   readonly directory: string;
-  /** Of every group. */
+  /** For every group. */
   readonly raft: Omit<RaftOptions, 'random'>;
   readonly snapshots: SnapshotLimits;
   readonly raftLog: {
     readonly maxSegmentBytes: number;
     readonly maxGroupCommitBytes: number;
-    /** Of each group. */
+    /** For each group. */
     readonly maxCachedBytes: number;
     readonly preallocateBytes: number;
   };
-  /** Of all groups together. */
+  /** For all groups together. */
   readonly logLimits: LogLimits;
 }
 
 export interface GroupTransport {
-  /** Sends or drops. Bytes must be taken over before it returns. */
+  /** Sends or drops the message. It must copy the bytes, or send them, before it returns. */
   send(to: NodeId, group: GroupId, message: ReplicaMessage): void;
 }
 
-/** What a state machine needs to open. */
+/** The context in which a state machine opens. */
 export interface StateMachineContext {
   readonly group: GroupId;
   /** Exists; empty for a new group. */
   readonly directory: string;
-  /** The index at which an empty state machine of this group stands. */
+  /** The applied index of an empty state machine of this group. */
   readonly emptyAt: number;
   /** The Raft log lacks the entries up to here: the state machine must hold them. */
   readonly baseIndex: number;
   readonly diskSpace: DiskSpace;
 }
 
-/** What a store tells its owner. */
+/** The events that a store reports to its owner. */
 export interface StoreHost {
   statusChanged(group: GroupId, status: RoleStatus): void;
   configurationChanged(group: GroupId, configuration: Configuration): void;
@@ -99,7 +99,7 @@ export interface Group<Machine extends StateMachine<Result>, Result> {
   readonly id: GroupId;
   readonly replica: Replica<Result>;
   readonly stateMachine: Machine;
-  /** Why it has failed; undefined while it takes part. */
+  /** Why the group has failed; undefined while it takes part. */
   readonly failure: RaftreeError | undefined;
 }
 

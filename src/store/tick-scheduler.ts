@@ -14,7 +14,7 @@ export interface TickSchedulerOptions {
   readonly timers: Timers;
   /** The least time between two runs. */
   readonly tickMs: number;
-  /** A run that comes so much after the one before is late. */
+  /** A run is late if this much time has passed since the run before. */
   readonly heartbeatMs: number;
 }
 

@@ -24,7 +24,7 @@ export async function destroyTree(env: Env, directory: string): Promise<void> {
   try {
     const names = fs.list(path);
     const isManifest = (name: string) => manifestNumbers([name]).length > 0 || isTemporaryManifest(name);
-    // A crash in between leaves a tree that does not open, rather than one that lacks something.
+    // The MANIFESTs first: after a crash in between the tree does not open. It must not open with parts missing.
     for (const name of names.filter(isManifest)) fs.unlink(`${path}/${name}`);
     fs.syncDirectory(path);
     for (const name of names) {

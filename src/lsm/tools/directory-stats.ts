@@ -17,21 +17,21 @@ export interface LevelStats {
 }
 
 export interface DirectoryStats {
-  /** Those that hold anything. */
+  /** The levels that hold files. */
   readonly levels: readonly LevelStats[];
   readonly files: number;
   readonly bytes: number;
   readonly entries: number;
   readonly tombstones: number;
-  /** Of what is in tables; both 0 if there are none. */
+  /** The range of sequences in tables; both 0 if there are no tables. */
   readonly smallestSequence: number;
   readonly largestSequence: number;
   readonly flushedSequence: number;
-  /** What the next opening finds. */
+  /** The last sequence that the next opening finds. */
   readonly lastSequence: number;
   readonly wal: { readonly files: number; readonly bytes: number; readonly batches: number };
   readonly manifest: { readonly number: number; readonly bytes: number };
-  /** What is wrong with MANIFEST or WAL; what is behind it is not counted. */
+  /** The problems of MANIFEST and WAL. Data after a problem is not counted. */
   readonly problems: readonly Problem[];
   /** Files that the next opening removes. */
   readonly garbage: { readonly files: number; readonly bytes: number };

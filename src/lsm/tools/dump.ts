@@ -1,6 +1,6 @@
 /**
- * What stands in the files of a tree, record by record, for people: MANIFEST edits, WAL batches, headers, indexes and
- * entries of tables. Reads what it can: damage is a record too. Changes nothing, and asks for no lock.
+ * The contents of a tree's files, record by record, for people to read: MANIFEST edits, WAL batches, headers, indexes
+ * and entries of tables. Reads as much as it can: damage is a record too. Changes nothing and takes no lock.
  */
 import type { Env } from '../../env/env.js';
 import { errorMessage, RaftreeError } from '../../env/errors.js';

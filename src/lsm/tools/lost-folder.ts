@@ -9,7 +9,7 @@ export class LostFolder {
   readonly #env: Env;
   readonly #directory: string;
   readonly #kept: string[] = [];
-  /** Where what can have no second name and no copy goes at the end. */
+  /** Files that can have neither a hard link nor a copy. They are moved to these paths at the end. */
   readonly #moved = new Map<string, string>();
 
   constructor(env: Env, directory: string) {
@@ -18,12 +18,12 @@ export class LostFolder {
     this.path = `${directory}/${LOST_DIRECTORY}`;
   }
 
-  /** Names in the tree's directory whose bytes are in the folder too. */
+  /** Names in the tree's directory whose bytes the folder holds too. */
   get kept(): readonly string[] {
     return this.#kept;
   }
 
-  /** Gives a file of the tree a second name in the folder. Throws the system's error. */
+  /** Gives a file of the tree a second name in the folder, or a copy. Throws the system's error. */
   async keep(name: string): Promise<void> {
     const { fs } = this.#env;
     fs.makeDirectory(this.path);
@@ -33,14 +33,14 @@ export class LostFolder {
     try {
       fs.link(from, to);
     } catch (error) {
-      // No second names here, or not for this file.
+      // Hard links are not possible here, or not for this file.
       if (errorCode(error) === 'ENOENT' || errorCode(error) === 'EIO') throw error;
       if (!(await this.#copy(from, to))) this.#moved.set(name, to);
     }
     this.#kept.push(name);
   }
 
-  /** Makes the folder durable, then removes what it keeps from the tree. */
+  /** Makes the folder durable, then removes the originals that it keeps from the tree. */
   removeOriginals(): void {
     const { fs } = this.#env;
     for (const name of this.#kept) {
@@ -52,7 +52,7 @@ export class LostFolder {
     this.sync();
   }
 
-  /** Makes what is kept durable. */
+  /** Makes the files in the folder durable. */
   sync(): void {
     if (this.#kept.length > 0) this.#env.fs.syncDirectory(this.path);
   }

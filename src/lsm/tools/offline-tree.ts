@@ -1,6 +1,6 @@
 /**
- * A tree that is not open, read without changing anything: what its MANIFEST and its WAL say, and what is wrong
- * with them. For verify, stats, dump and repair.
+ * Reads a tree that is not open, and changes nothing: the contents of its MANIFEST and its WAL, and their problems. For
+ * verify, stats, dump and repair.
  */
 import { isLockName } from '../../env/directory-lock.js';
 import type { Env } from '../../env/env.js';
@@ -24,7 +24,7 @@ import { isSpareWal, walName, walNumber } from '../wal/wal.js';
 import { type DecodedBatch, decodeBatch } from '../wal/write-batch.js';
 import type { Problem } from './verify.js';
 
-/** Originals that `repair` keeps. */
+/** The folder for the originals that `repair` replaces. */
 export const LOST_DIRECTORY = 'lost';
 
 export interface OfflineTree extends TreeState {
@@ -32,16 +32,16 @@ export interface OfflineTree extends TreeState {
   readonly names: readonly string[];
   /** The current MANIFEST; 0 if there is none. */
   readonly manifest: number;
-  /** Whether all of it could be read: otherwise the version is that of its intact beginning. */
+  /** Whether all of it could be read. If not, the version is the one at the end of the intact part. */
   readonly manifestIsIntact: boolean;
   /** Whether its last edit is unfinished, or damaged: the version is the one before it. */
   readonly manifestIsTorn: boolean;
   readonly version: Version;
   readonly nextFileNumber: number;
   readonly problems: readonly Problem[];
-  /** What a crash may leave and the next opening puts right. */
+  /** Effects of a crash that the next opening repairs. */
   readonly notes: readonly string[];
-  /** Files that no tree needs, with their bytes. */
+  /** Files that no tree needs, with their sizes in bytes. */
   readonly leftovers: readonly string[];
 }
 
@@ -97,7 +97,7 @@ export async function readOfflineTree(env: Env, directory: string): Promise<Offl
     nextFileNumber,
     problems,
     notes,
-    // If the MANIFEST cannot be read to its end, it is not known which files it needs.
+    // If the MANIFEST cannot be read to its end, the files that it needs are not known.
     leftovers: manifestIsIntact ? findLeftovers(names, manifest, version, state.oldestWal) : [],
   };
 }
@@ -176,8 +176,8 @@ export interface ReadWal {
 }
 
 /**
- * Hands the batches of the WAL to `visit`, as recovery would: up to the first damage, which is reported.
- * Throws the system's error.
+ * Calls `visit` for each batch of the WAL, as recovery would, up to the first damage, which is reported. Throws the
+ * system's error.
  */
 export function readWal(
   env: Env,
@@ -233,7 +233,7 @@ export function readWal(
   return { files: files.length, bytes, batches, lastSequence, problems, notes };
 }
 
-/** A thrown `CORRUPTION` as a problem; throws any other error. */
+/** Returns a thrown `CORRUPTION` as a problem; throws any other error again. */
 export function problemOf(error: unknown, path: string): Problem {
   if (!(error instanceof RaftreeError) || error.code !== 'CORRUPTION') throw error;
   return {

@@ -1,18 +1,18 @@
 /**
- * Looks at every record of a damaged file, also behind the damage. Recovery must not do this, because what follows a
- * bad record may be stale; tools for people do, and say so.
+ * Finds every record of a damaged file, also after the damage. Recovery must not do this, because records after a bad
+ * one may be stale. Tools for people do it, and say so.
  */
 import { type DecodedRecord, decodeRecord, RECORD_ALIGNMENT_BYTES } from '../../record/record.js';
 
 export interface ScannedRecord {
   readonly offset: number;
-  /** Where the next one begins. */
+  /** The offset of the next record. */
   readonly endOffset: number;
-  /** Undefined for a stretch of bytes in which no intact record begins. */
+  /** Undefined for a range of bytes in which no intact record begins. */
   readonly record: DecodedRecord | undefined;
 }
 
-/** The records of the file `number`, in order, and the stretches between them that are none. */
+/** The records of the file `number`, in order, and the ranges of bytes between them that are no records. */
 export function* scanRecords(bytes: Buffer, number: number): Generator<ScannedRecord> {
   let offset = 0;
   let badFrom = -1;
@@ -26,7 +26,7 @@ export function* scanRecords(bytes: Buffer, number: number): Generator<ScannedRe
     if (badFrom >= 0) yield { offset: badFrom, endOffset: offset, record: undefined };
     badFrom = -1;
     yield { offset, endOffset: record.endOffset, record };
-    // What a file that is used again held before stands behind its end.
+    // After the end of a reused file, there may be records of the file's earlier use.
     if (record.endsFile) return;
     offset = record.endOffset;
   }

@@ -1,4 +1,4 @@
-/** Which keys a lost part of a table had hidden: those of its range that older tables have. */
+/** The keys that a lost part of a table had hidden: the keys of its range that older tables hold. */
 import type { Env } from '../../env/env.js';
 import { compareBytes, copyRange, NO_BYTES } from '../base/bytes.js';
 import { BEFORE_ALL_VERSIONS } from '../base/cursor.js';
@@ -14,12 +14,12 @@ type Run = readonly TableFile[];
 
 const READ_AHEAD_BYTES = 64 * 1024;
 const OPEN_TABLES = 64;
-/** More are not counted. */
+/** Counting stops at this number. */
 export const MOST_COUNTED_KEYS = 1_000_000;
 
 /**
- * The runs of the repaired version that are older than a table of the damaged one. Of what belongs to no place of
- * the damaged version (the WAL, tables without a MANIFEST) everything may be older.
+ * The runs of the repaired version that are older than a table of the damaged version. If the lost data has no place in
+ * the damaged version (the WAL, tables without a MANIFEST), all runs may be older.
  */
 export function runsBelow(repaired: Version, damaged: Version, table: number | undefined): Run[] {
   const level = damaged.levels.findIndex((files) => files.some((file) => file.number === table));
@@ -38,7 +38,7 @@ function isOlder(file: TableFile | undefined, sequence: number): boolean {
   return file !== undefined && file.metadata.largestSequence < sequence;
 }
 
-/** Distinct keys of a range, both ends included, open where undefined. */
+/** Counts the distinct keys of a range. Both ends are included; an undefined end is open. */
 export async function countKeys(
   env: Env,
   directory: string,

@@ -1,5 +1,5 @@
 /**
- * Makes a consistent tree of what is intact in a damaged one, and lists what is lost.
+ * Builds a consistent tree from the intact parts of a damaged one, and lists the losses.
  *
  *     MANIFEST intact    a damaged table is rewritten without its bad blocks, in the same place; a missing one is
  *                        taken out; the WAL up to its first damage becomes tables of level 0
@@ -7,11 +7,11 @@
  *     or missing         been replaced is taken from what is left of the MANIFEST; otherwise deleted keys may come
  *                        back, and that is said
  *
- * In this order, so that a crash at any point leaves the tree as it was or repaired, and repair may be run again:
- * new tables, durable; second names of the originals in `lost/`; a new MANIFEST; the originals removed.
+ * The steps have this order, so that after a crash at any point the tree is as before or repaired, and repair may run
+ * again: new tables, durable; second names of the originals in `lost/`; a new MANIFEST; the originals removed.
  *
- * What a lost block held is hidden no more: older versions of its keys may show, also of keys that it had deleted.
- * Each loss therefore says how many keys of its range the repaired tree still has from older tables.
+ * A lost block no longer hides older versions of its keys. So older versions may become visible, also of keys that it
+ * had deleted. Therefore each loss says how many keys of its range the repaired tree still has from older tables.
  */
 import type { Env } from '../../env/env.js';
 import { errorCode } from '../../env/errors.js';
@@ -45,25 +45,28 @@ import { type SalvagedTable, salvageTable } from './salvage-table.js';
 import { type Problem, verifyTree } from './verify.js';
 import { type DirectoryReport, verifyDirectory } from './verify-directory.js';
 
-/** Something that was in a file and is not in the repaired tree. */
+/** Data that was in a file and is not in the repaired tree. */
 export interface Loss {
   readonly path: string;
   readonly offset: number;
   /** 0 if the file is missing. */
   readonly bytes: number;
   readonly message: string;
-  /** The range of the keys that it may have held, both ends included; open where undefined. */
+  /** The range of the keys that it may have held. Both ends are included; an undefined end is open. */
   readonly smallest: Buffer | undefined;
   readonly largest: Buffer | undefined;
-  /** Keys of that range which the tree still has from older tables: their values may be old, deleted ones back. */
+  /**
+   * How many keys of that range older tables of the tree still hold. Their values may be old, and deleted keys may be
+   * back.
+   */
   readonly olderKeys: number;
 }
 
 export interface RepairReport {
-  /** False if nothing was wrong: then nothing was changed. */
+  /** False if the tree had no damage. Then nothing was changed. */
   readonly isRepaired: boolean;
   readonly losses: readonly Loss[];
-  /** What else must be known. */
+  /** Other facts that the operator must know. */
   readonly warnings: readonly string[];
   readonly tablesKept: number;
   readonly tablesWritten: number;
@@ -86,7 +89,7 @@ export async function repairTree(env: Env, givenDirectory: string): Promise<Repa
     return { isRepaired: false, losses: [], warnings: [], ...kept, originals: [], verified: before };
   }
   const found = await readOfflineTree(env, givenDirectory);
-  // With something wrong besides, a torn end may hide edits that had counted.
+  // If there is other damage too, a torn end may hide edits that counted.
   const tree = { ...found, manifestIsIntact: found.manifestIsIntact && !found.manifestIsTorn };
   const { path: directory, lock } = await takeDirectory(env, givenDirectory, {
     createIfMissing: true,
@@ -114,7 +117,7 @@ class Repair {
   readonly #options = resolveOptions({});
   readonly #losses: (Omit<Loss, 'olderKeys'> & { readonly table?: number })[] = [];
   readonly #warnings: string[] = [];
-  /** Tables that were written only to be merged. */
+  /** Tables that are needed only for the merge. */
   readonly #temporary: number[] = [];
   readonly #firstNumber: number;
   #nextNumber: number;
@@ -133,7 +136,7 @@ class Repair {
     this.#nextNumber = this.#firstNumber;
   }
 
-  /** Removes the tables that it has written and that nothing names. */
+  /** Removes the tables that it has written and that no MANIFEST names. */
   abandon(): void {
     if (this.#isCommitted) return;
     for (let number = this.#firstNumber; number < this.#nextNumber; number++) {
@@ -141,7 +144,7 @@ class Repair {
       try {
         if (this.#env.fs.exists(path)) this.#env.fs.unlink(path);
       } catch {
-        // The next opening removes it.
+        // The next opening removes the file.
       }
     }
   }
@@ -162,12 +165,12 @@ class Repair {
     for (const name of tree.names) if (manifestNumbers([name]).length > 0) await this.#keepOnce(name);
     this.#lost.sync();
     const losses = await this.#countOlder(version);
-    // From here on a failure does not tell whether it counts.
+    // From here on, a failure does not show whether the new MANIFEST counts.
     this.#isCommitted = true;
     const manifest = await Manifest.create(this.#env, this.#directory, tree.manifest + 1, {
       added: version.levels.flatMap((files, level) => files.map((file) => ({ ...file.metadata, level }))),
       removed: [],
-      // Above a missing file's number too: it must not be taken for a new one if it is put back.
+      // Also above the number of a missing file: if that file is put back, it must not be taken for a new one.
       oldestWal: walIsKept
         ? tree.oldestWal
         : Math.max(tree.oldestWal, tree.newestWal + 1, (walFiles.at(-1) ?? 0) + 2),
@@ -194,7 +197,7 @@ class Repair {
     };
   }
 
-  /** What follows the first damage of the WAL cannot be used: what it builds on is missing. */
+  /** The WAL after its first damage cannot be used: the writes before it are missing. */
   #restOfWal({ path, offset, message }: Problem): Omit<Loss, 'olderKeys'> {
     const { names } = this.#tree;
     const from = walNumber(path.slice(path.lastIndexOf('/') + 1)) ?? 0;
@@ -214,12 +217,12 @@ class Repair {
 
   #makeVersion(memtable: Memtable): Promise<Version> {
     if (!this.#tree.manifestIsIntact) return this.#rebuild(memtable, 'the MANIFEST is damaged or missing');
-    // A problem that names no file is a contradiction between files.
+    // A problem without a file is a contradiction between files.
     const between = this.#problems.find((problem) => problem.path === this.#directory);
     return between ? this.#rebuild(memtable, between.message) : this.#repairInPlace(memtable);
   }
 
-  /** Every table stays in its level; a damaged one without its bad blocks. */
+  /** Every table stays in its level. A damaged table is rewritten without its bad blocks. */
   async #repairInPlace(memtable: Memtable): Promise<Version> {
     const levels = this.#tree.version.levels.map((): TableFile[] => []);
     for (const [level, files] of this.#tree.version.levels.entries()) {
@@ -236,7 +239,7 @@ class Repair {
     return new Version(levels.map((files, level) => (level === 0 ? [...tables, ...files] : files)));
   }
 
-  /** One level of all that is there. */
+  /** Merges all tables and the WAL into one level. */
   async #rebuild(memtable: Memtable, reason: string): Promise<Version> {
     this.#warnings.push(`${reason}: all tables were merged into one level`);
     const files: TableFile[] = [];
@@ -256,7 +259,7 @@ class Repair {
     const source = new MergeCursor([memtable.cursor(), ...cursors]);
     try {
       source.seekToStart();
-      // Nothing lies below: a tombstone has nothing left to hide.
+      // No level is below: a tombstone has nothing to hide.
       const merged = await this.#write(source, () => true);
       return new Version(Array.from({ length: LEVELS }, (_, level) => (level === LEVELS - 1 ? merged : [])));
     } finally {
@@ -276,7 +279,7 @@ class Repair {
     });
   }
 
-  /** What intact records of the MANIFESTs say of tables that were replaced and never came back. */
+  /** The tables that intact records of the MANIFESTs remove and do not add again. */
   #removedTables(): Set<number> {
     const removed = new Set<number>();
     for (const number of manifestNumbers(this.#tree.names)) {
@@ -294,7 +297,7 @@ class Repair {
     return removed;
   }
 
-  /** The table itself if it is sound, else a new one with its intact blocks, or undefined if there are none. */
+  /** The table itself if it is intact; otherwise a new table with its intact blocks; undefined if it has none. */
   async #soundTable(number: number, known?: TableMetadata): Promise<TableMetadata | undefined> {
     const name = tableName(number);
     const path = `${this.#directory}/${name}`;
@@ -339,7 +342,7 @@ class Repair {
     return problems.length === 0;
   }
 
-  /** What a table says of itself; undefined if it cannot be opened. */
+  /** The metadata that a table's own file gives; undefined if the table cannot be opened. */
   #describe(number: number): TableMetadata | undefined {
     try {
       const table = Table.open(this.#env, `${this.#directory}/${tableName(number)}`, noCache());
@@ -409,7 +412,7 @@ class Repair {
     if (!this.#lost.kept.includes(name)) await this.#lost.keep(name);
   }
 
-  /** For each loss, the keys of its range that older tables still have. */
+  /** Counts for each loss the keys of its range that older tables still hold. */
   async #countOlder(version: Version): Promise<Loss[]> {
     const losses: Loss[] = [];
     for (const { table, ...loss } of this.#losses) {
@@ -420,7 +423,7 @@ class Repair {
   }
 }
 
-/** A file, up to a size behind which nothing belongs to it; undefined if it cannot be read as one. */
+/** The content of a file, at most `maxBytes` of it; undefined if it cannot be read as a file. */
 function readable(env: Env, path: string, maxBytes?: number): Buffer | undefined {
   try {
     if (maxBytes === undefined) return readWhole(env.fs, path);

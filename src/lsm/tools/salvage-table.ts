@@ -1,6 +1,6 @@
 /**
- * What is intact in a damaged table: its good blocks. Where the index can be read it tells where blocks are and which
- * keys a bad one held; otherwise blocks are found one behind the other by their checksums, up to the first bad one.
+ * Finds the intact blocks of a damaged table. A readable index gives the place of each block and the keys that a bad
+ * block held. Without it, blocks are found one after another by their checksums, up to the first bad one.
  */
 import { errorCode, errorMessage } from '../../env/errors.js';
 import { crc32 } from '../../record/checksum.js';
@@ -18,7 +18,7 @@ import {
   type TableHeader,
 } from '../table/table-format.js';
 
-/** A part of a file that is gone, with the range, both ends included, of the keys that it held; open if undefined. */
+/** A lost part of a file, and the range of the keys that it held. Both ends are included; an undefined end is open. */
 export interface LostPart {
   readonly offset: number;
   readonly bytes: number;
@@ -28,12 +28,12 @@ export interface LostPart {
 }
 
 export interface SalvagedTable {
-  /** Where good blocks are in the file, without codec and checksum, in order. */
+  /** Where the intact blocks are in the file, in order, without codec and checksum. */
   readonly blocks: readonly { readonly offset: number; readonly bytes: number }[];
   readonly lost: readonly LostPart[];
 }
 
-/** `known` is what the MANIFEST says of the table. */
+/** `known` is what the MANIFEST says about the table. */
 export function salvageTable(content: Buffer, path: string, known?: TableMetadata): SalvagedTable {
   const index = readIndex(content, path);
   return index ? byIndex(content, path, index, known) : byChecksums(content, path, known);
@@ -97,7 +97,7 @@ function byChecksums(content: Buffer, path: string, known: TableMetadata | undef
     try {
       lastOfBlock = checkBlock(content, offset, bytes, path, last);
     } catch {
-      // The index looks like a block to its checksum, but not to a reader.
+      // The checksum of the index is found like a block's, but the index cannot be read as a block.
       break;
     }
     last = lastOfBlock;
@@ -113,12 +113,12 @@ function byChecksums(content: Buffer, path: string, known: TableMetadata | undef
   return { blocks, lost: [lost] };
 }
 
-/** The first key behind a key. */
+/** The first key after a key. */
 function successor(key: Uint8Array): Buffer {
   return Buffer.concat([key, Buffer.alloc(1)]);
 }
 
-/** Throws `CORRUPTION` unless a block is intact, well-formed and behind `previous`; returns its last key. */
+/** Throws `CORRUPTION` unless a block is intact, well-formed and after `previous`; returns its last key. */
 function checkBlock(
   content: Buffer,
   offset: number,
@@ -147,7 +147,9 @@ function checkBlock(
   return last;
 }
 
-/** Of a block that begins there, whatever its codec: the bytes up to where its checksum stands. */
+/**
+ * The bytes of the block at an offset, up to its checksum, whatever its codec is; undefined if no block begins there.
+ */
 function blockBytesAt(content: Buffer, offset: number): number | undefined {
   let state = 0xffffffff;
   for (let at = offset; at + 4 < content.length; at++) {
@@ -163,7 +165,7 @@ const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** One byte of a CRC-32, so that every prefix's is known on the way. */
+/** Adds one byte to a CRC-32, so that the CRC of every prefix is known. */
 function step(state: number, byte: number): number {
   return (CRC_TABLE[(state ^ byte) & 255] as number) ^ (state >>> 8);
 }

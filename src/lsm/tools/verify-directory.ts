@@ -7,7 +7,7 @@ import { type VerifyReport, verifyTree } from './verify.js';
 export interface DirectoryReport extends VerifyReport {
   readonly walFiles: number;
   readonly batches: number;
-  /** What a crash may leave and the next opening puts right: no problem. */
+  /** Effects of a crash that the next opening repairs. They are no problems. */
   readonly notes: readonly string[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * What reads rely on between tables: of the versions of one key a newer one lies in a higher place: in a newer table
- * of level 0, or in a level nearer to it.
+ * A rule between tables that reads depend on. A newer version of a key is in a higher place than an older one: in a
+ * newer table of level 0, or in a level nearer to level 0.
  */
 import type { Env } from '../../env/env.js';
 import { compareBytes, copyRange } from '../base/bytes.js';
@@ -17,7 +17,7 @@ const READ_AHEAD_BYTES = 256 * 1024;
 const STEP_ENTRIES = 4096;
 const OPEN_TABLES = 64;
 
-/** The sorted runs of a version, from new to old, with what a person calls them. */
+/** The sorted runs of a version, from new to old, with names for people. */
 export function runsOf(version: Version): { readonly name: string; readonly files: readonly TableFile[] }[] {
   return version.levels.flatMap((files, level) => {
     if (files.length === 0) return [];
@@ -26,13 +26,15 @@ export function runsOf(version: Version): { readonly name: string; readonly file
   });
 }
 
-/** The first version of a key that lies where it hides a newer one, in words. The tables must be intact. */
+/**
+ * Describes the first version of a key that hides a newer one; undefined if there is none. The tables must be intact.
+ */
 export async function findMisplaced(
   env: Env,
   directory: string,
   version: Version,
 ): Promise<string | undefined> {
-  // Files of its own: those of an open tree belong to its cache.
+  // Opens files of its own: the files of an open tree belong to its cache.
   const runs = runsOf(version).map(({ name, files }) => ({
     name,
     files: files.map((file) => new TableFile(file.metadata)),

@@ -18,7 +18,7 @@ import { findMisplaced } from './verify-order.js';
 
 export interface Problem {
   readonly path: string;
-  /** In the file, in bytes. */
+  /** Byte offset in the file. */
   readonly offset: number;
   readonly message: string;
 }
@@ -62,7 +62,7 @@ export async function verifyTree(env: Env, directory: string, version: Version):
   return { tables, blocks, entries, problems };
 }
 
-/** What reading threw, of the file system too, as a problem. */
+/** An error of a read, also one of the file system, as a problem. */
 function failureOf(error: unknown, path: string): Problem {
   if (error instanceof RaftreeError && error.code !== 'CORRUPTION') throw error;
   const offset = error instanceof RaftreeError ? Number(error.info.offset) : 0;
@@ -127,7 +127,7 @@ function verifyTable(
       report(offset, 'the index separates the block wrongly from the next');
     }
   }
-  // What a damaged block held is not there to be counted.
+  // The entries of a damaged block cannot be counted.
   if (!isWhole) return entries;
   const { metadata } = file;
   const { properties } = table;

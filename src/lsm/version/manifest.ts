@@ -2,8 +2,8 @@
  * The MANIFEST: which tables make up the tree. `MANIFEST-00000001` … are files of records (`record/record.ts`, the
  * file number being the MANIFEST's), whose payloads are version edits; the first one holds a whole version.
  *
- *   - A new one is written whole under a temporary name, synced, renamed, and the directory synced; then the older
- *     ones are removed. The highest number is current, and if it is damaged, an older one is no way out.
+ *   - A new one is written as a whole under a temporary name, synced and renamed, and the directory is synced. Then
+ *     the older ones are removed. The highest number is current. If it is damaged, an older one must not be used.
  *   - An edit counts when its record is synced. After an append that failed it is not known whether it counts:
  *     nothing more is appended, and no file that any edit may name is deleted.
  */
@@ -20,7 +20,7 @@ export function manifestName(number: number): string {
   return `MANIFEST-${String(number).padStart(8, '0')}`;
 }
 
-/** The numbers of the MANIFESTs among the names of a directory, the current one last. */
+/** The numbers of the MANIFESTs in a directory listing, the current one last. */
 export function manifestNumbers(names: readonly string[]): number[] {
   return names
     .flatMap((name) => NAME.exec(name)?.[1] ?? [])
@@ -32,7 +32,7 @@ export function isTemporaryManifest(name: string): boolean {
   return TEMPORARY_NAME.test(name);
 }
 
-/** Hands every edit to `visit`, in order. Throws `CORRUPTION` if it is damaged other than by a torn end. */
+/** Calls `visit` for every edit, in order. Throws `CORRUPTION` for any damage except a torn end. */
 export function readManifest(
   env: Env,
   directory: string,
@@ -53,7 +53,7 @@ export class Manifest {
   readonly #file: File;
   #sizeBytes: number;
 
-  /** Writes the MANIFEST `number` with a whole version and makes it current. Throws the system's error. */
+  /** Writes MANIFEST `number` with a whole version and makes it current. Throws the system's error. */
   static async create(env: Env, directory: string, number: number, whole: VersionEdit): Promise<Manifest> {
     const path = `${directory}/${manifestName(number)}`;
     const temporary = `${path}.tmp`;

@@ -37,7 +37,7 @@ export interface VersionEdit {
   readonly removed: readonly RemovedTable[];
 }
 
-/** What the MANIFEST says besides which tables there are. */
+/** The contents of the MANIFEST other than the list of tables. */
 export interface TreeState {
   /** The oldest WAL file that recovery would need. */
   readonly oldestWal: number;

@@ -1,6 +1,6 @@
 /**
- * The current version, the MANIFEST behind it, and the files that some version still names. An edit is made durable
- * first and becomes current then; a file goes when no version that is current or pinned names it any more.
+ * The current version, its MANIFEST, and the files that versions still name. An edit first becomes durable and then
+ * current. A file is removed when no current or pinned version names it any more.
  */
 import type { Env, Logger } from '../../env/env.js';
 import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
@@ -32,16 +32,19 @@ export class VersionSet {
   readonly #directory: string;
   readonly #tables: TableCache;
   #current: Version;
-  /** Undefined while a full disk has no room for one of this opening: the one before it holds. */
+  /**
+   * Undefined while the full disk has no room for a new MANIFEST of this opening. Until then the previous MANIFEST is
+   * valid.
+   */
   #manifest: Manifest | undefined;
   #nextManifest = 1;
-  /** The size with which the MANIFEST began. */
+  /** The size of the MANIFEST when it was created. */
   #wholeBytes = 0;
   #nextFileNumber = 1;
   #state: TreeState = FIRST_STATE;
   #failure: unknown;
   #isClosed = false;
-  /** Tables that no version names, still to be removed. */
+  /** Tables that no version names, and that must still be removed. */
   readonly #obsolete: number[] = [];
   #removing: Promise<void> | undefined;
   /** One edit is written at a time. */
@@ -84,7 +87,7 @@ export class VersionSet {
     return this.#current;
   }
 
-  /** What is durably written besides the tables. */
+  /** The durable state other than the tables. */
   get state(): TreeState {
     return this.#state;
   }
@@ -94,7 +97,7 @@ export class VersionSet {
     return this.#state.flushedSequence;
   }
 
-  /** Larger than that of every file made so far. */
+  /** Larger than the number of every file made so far. */
   get nextFileNumber(): number {
     return this.#nextFileNumber;
   }
@@ -103,13 +106,13 @@ export class VersionSet {
     return this.takeFileNumbers(1);
   }
 
-  /** Gives so many numbers in a row; returns the first. Those that no file gets are left out for good. */
+  /** Reserves this many consecutive numbers; returns the first. Numbers that no file gets are never used. */
   takeFileNumbers(count: number): number {
     this.#nextFileNumber += count;
     return this.#nextFileNumber - count;
   }
 
-  /** The current version, whose files stay until it is unpinned. */
+  /** The current version. Its files stay until it is unpinned. */
   pin(): Version {
     this.#current.pins++;
     return this.#current;
@@ -129,9 +132,9 @@ export class VersionSet {
   }
 
   /**
-   * As `commit`: removes tables with their entries, unless `areNeeded`. That is asked before the edit is written, and
-   * again when it is durable; if they are needed then, a second edit adds them again. No reader sees the state in
-   * between. Resolves to whether they are removed.
+   * As `commit`: removes tables with their entries, unless `areNeeded` returns true. It is called before the edit is
+   * written, and again when the edit is durable. If the tables are needed then, a second edit adds them again. No
+   * reader sees the state in between. Resolves to whether the tables are removed.
    */
   remove(removed: readonly RemovedTable[], areNeeded: () => boolean): Promise<boolean> {
     return this.#inTurn(() => this.#commitNow({ added: [], removed }, areNeeded));
@@ -168,7 +171,7 @@ export class VersionSet {
         return false;
       }
     } catch (error) {
-      // Nothing is appended to what may have been made: a later try makes it anew.
+      // Nothing is appended to a file that this attempt may have made: a later attempt creates it again.
       if (!manifest && (isDiskFull(error) || isOutOfDescriptors(error))) throw error;
       this.#failure = error;
       throw readOnlyError(error, 'unknown');
@@ -178,7 +181,7 @@ export class VersionSet {
     return true;
   }
 
-  /** From now on no file is removed: another tree may have the directory. */
+  /** From now on no file is removed: another tree may own the directory. */
   async close(): Promise<void> {
     await this.#removing;
     while (this.#obsolete.length > 0 && this.#failure === undefined)
@@ -189,8 +192,8 @@ export class VersionSet {
   }
 
   /**
-   * Whether there is a new MANIFEST; false if there is none for want of space or a descriptor, and the present one goes
-   * on.
+   * Whether there is a new MANIFEST. False if there is no space or no descriptor for it; the present one then stays in
+   * use.
    */
   async #succeedWith(whole: VersionEdit): Promise<boolean> {
     try {
@@ -240,7 +243,7 @@ export class VersionSet {
     }
   }
 
-  /** One file after another, never in the turn of the edit. */
+  /** Removes one file after another, never in the turn of the edit. */
   async #removeObsolete(): Promise<void> {
     const { env } = this.#options;
     for (;;) {
@@ -303,7 +306,7 @@ export class VersionSet {
     }
   }
 
-  /** A file that stays behind is removed at the next opening. */
+  /** If a file cannot be removed, the next opening removes it. */
   #unlink(name: string): void {
     try {
       this.#options.env.fs.unlink(`${this.#directory}/${name}`);

@@ -14,7 +14,7 @@ export const LEVELS = 7;
 
 export class Version {
   readonly levels: readonly (readonly TableFile[])[];
-  /** Who reads it; while it is above zero its files stay. */
+  /** The number of readers. While it is above zero, the version's files stay. */
   pins = 0;
   readonly #indexes: (LevelIndex | undefined)[] = [];
 
@@ -22,7 +22,7 @@ export class Version {
     this.levels = levels;
   }
 
-  /** The file of a level from 1 on that may hold a key. */
+  /** The file that may hold a key, in a level from 1 on. */
   fileCovering(level: number, key: Uint8Array): TableFile | undefined {
     const index = this.#indexes[level] ?? new LevelIndex(this.levels[level] ?? []);
     this.#indexes[level] = index;
@@ -33,7 +33,7 @@ export class Version {
     return new Version(Array.from({ length: LEVELS }, () => []));
   }
 
-  /** The version after an edit. Files that stay are the same objects. */
+  /** The version after an edit. Unchanged files keep their objects. */
   apply(edit: VersionEdit, makeFile: (added: VersionEdit['added'][number]) => TableFile): Version {
     const levels = this.levels.map((files, level) => {
       const removed = new Set(edit.removed.filter((file) => file.level === level).map((file) => file.number));
@@ -53,7 +53,7 @@ export class Version {
     return totalBytes(this.levels[level] ?? []);
   }
 
-  /** What breaks the rules of the levels, or undefined. */
+  /** Describes a violation of the level rules; undefined if there is none. */
   findViolation(): string | undefined {
     for (let level = 0; level < this.levels.length; level++) {
       const files = this.levels[level] ?? [];
@@ -86,7 +86,9 @@ export function totalBytes(files: readonly TableFile[]): number {
   return bytes;
 }
 
-/** All tables of a version, in runs in which they are in key order and do not overlap: each file of level 0 is one. */
+/**
+ * All tables of a version as runs. In a run, tables are in key order and do not overlap. Each file of level 0 is a run.
+ */
 export function sortedRuns({ levels }: Version): readonly (readonly TableFile[])[] {
   return levels.flatMap((files, level) =>
     files.length === 0 ? [] : level === 0 ? files.map((file) => [file]) : [files],
@@ -99,7 +101,7 @@ export interface KeyRange {
   readonly largest: Uint8Array | undefined;
 }
 
-/** The files of a level from 1 on whose key range meets a range. */
+/** The files of a level from 1 on that overlap a range. */
 export function overlappingInOrder(files: readonly TableFile[], range: KeyRange): readonly TableFile[] {
   const { smallest, largest } = range;
   const start =
@@ -111,7 +113,7 @@ export function overlappingInOrder(files: readonly TableFile[], range: KeyRange)
   return files.slice(start, Math.max(start, end));
 }
 
-/** The index of the first file for which something holds that then holds for all behind it. */
+/** The index of the first file for which `holds` is true. It must be true for all later files too. */
 function firstWhere(files: readonly TableFile[], holds: (file: TableFile) => boolean): number {
   let low = 0;
   let high = files.length;
@@ -123,7 +125,7 @@ function firstWhere(files: readonly TableFile[], holds: (file: TableFile) => boo
   return low;
 }
 
-/** The files, in any order, whose key range meets a range. */
+/** The files, in any order, that overlap a range. */
 export function overlapping(files: readonly TableFile[], range: KeyRange): TableFile[] {
   return files.filter(
     (file) =>
@@ -132,11 +134,11 @@ export function overlapping(files: readonly TableFile[], range: KeyRange): Table
   );
 }
 
-/** Finds the file of a level from 1 on that may hold a key: a search of flat order prefixes of the largest keys. */
+/** Finds the file that may hold a key, in a level from 1 on, by a search of flat order prefixes of the largest keys. */
 export class LevelIndex {
   readonly #files: readonly TableFile[];
   readonly #prefixes: Float64Array;
-  /** What all largest keys begin with is passed over. */
+  /** The common prefix of all largest keys. The search skips it. */
   readonly #common: Buffer;
 
   constructor(files: readonly TableFile[]) {

@@ -10,8 +10,8 @@ import { type DecodedBatch, decodeBatch } from './write-batch.js';
 
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 /**
- * A synced write that extends the file writes so many zeros behind itself: that costs as much as a few more writes,
- * and spares all those that follow within them a change of the file's size.
+ * A synced write that extends the file also writes this many zeros after itself. That costs as much as a few more
+ * writes. Later writes within these zeros then need no change of the file's size.
  */
 const PREALLOCATE_BYTES = 256 * 1024;
 const SYNC_STEP_BYTES = 1024 * 1024;
@@ -22,7 +22,7 @@ export function walName(number: number): string {
   return `wal-${String(number).padStart(8, '0')}.log`;
 }
 
-/** The number in a WAL file's name, or undefined if it is none. */
+/** The number in the name of a WAL file; undefined for other names. */
 export function walNumber(name: string): number | undefined {
   const match = NAME.exec(name);
   return match ? Number(match[1]) : undefined;
@@ -32,12 +32,12 @@ export function isWalName(name: string): boolean {
   return NAME.test(name);
 }
 
-/** A file that an open tree keeps to write over; the next opening removes it. */
+/** A WAL file that an open tree keeps for reuse. The next opening removes it. */
 export function isSpareWal(name: string): boolean {
   return SPARE_NAME.test(name);
 }
 
-/** What is known of a WAL from elsewhere. */
+/** What the MANIFEST says about a WAL. */
 export interface KnownWal {
   readonly oldestWal: number;
   readonly newestWal: number;
@@ -45,9 +45,9 @@ export interface KnownWal {
 }
 
 /**
- * Opens the log and hands every batch from file `known.oldestWal` on to `replay`, with its file's number, in order.
- * Throws `CORRUPTION`, also if a file up to `known.newestWal` is missing or not complete, or records up to
- * `known.walEnd` are, or the system's error.
+ * Opens the log and calls `replay` for every batch from file `known.oldestWal` on, in order, with the number of its
+ * file. Throws `CORRUPTION`, or the system's error. A missing or incomplete file up to `known.newestWal`, or a missing
+ * record up to `known.walEnd`, is corruption too.
  */
 export function openWal(
   env: Env,
@@ -65,7 +65,7 @@ export function openWal(
     maxFileBytes: Number.MAX_SAFE_INTEGER,
     maxGroupBytes: MAX_GROUP_BYTES,
     recycles: true,
-    // Usual files are somewhat larger than what a memtable holds of them.
+    // A usual WAL file is somewhat larger than its entries in a memtable.
     maxSpareBytes: 2 * writeBufferBytes + PREALLOCATE_BYTES,
     preallocateBytes: PREALLOCATE_BYTES,
     syncStepBytes: SYNC_STEP_BYTES,
@@ -84,7 +84,7 @@ export function openWal(
   });
 }
 
-/** The log is full, and the append is certainly not in it. */
+/** The log is full, and it is certain that the append is not in it. */
 export function isLogFull(error: unknown): boolean {
   return errorCode(error) === 'LOG_NO_SPACE';
 }

@@ -30,10 +30,10 @@ export const MAX_BATCH_BYTES: number = 512 * 1024 * 1024;
 const BATCH_HEADER_BYTES = 12;
 const OPERATION_HEADER_BYTES = 8;
 const DELETION = 0xffffffff;
-/** Never given to callers: they could transfer its memory while a batch waits to be written. */
+/** Callers never get this memory: they could transfer it to a thread while a batch waits for its write. */
 const payloads = new Slabs();
 
-/** Bytes of a batch as a payload. Throws `LSM_INVALID` for what is not accepted. */
+/** The size of a batch as a payload. Throws `LSM_INVALID` for an operation that is not accepted. */
 export function batchBytes(operations: readonly Operation[]): number {
   let bytes = BATCH_HEADER_BYTES;
   for (const operation of operations) {
@@ -61,7 +61,7 @@ export function batchBytes(operations: readonly Operation[]): number {
   return bytes;
 }
 
-/** `sizeBytes` is what `batchBytes` said. The first sequence is set when it is known. */
+/** `sizeBytes` is the result of `batchBytes`. The first sequence is set later, when it is known. */
 export function encodeBatch(operations: readonly Operation[], sizeBytes: number): Buffer {
   const bytes = payloads.allocate(sizeBytes);
   bytes.writeUInt32LE(operations.length, 8);
@@ -83,7 +83,7 @@ export function encodeBatch(operations: readonly Operation[], sizeBytes: number)
 
 const FIRST_BATCH_BYTES = 32 * 1024;
 
-/** Deletions, collected as they will be written. */
+/** A batch of deletions, collected in the form in which they are written. */
 export class DeletionBatch {
   #bytes = Buffer.allocUnsafeSlow(FIRST_BATCH_BYTES);
   #end = BATCH_HEADER_BYTES;
@@ -141,7 +141,7 @@ export function insertEncoded(bytes: Buffer, firstSequence: number, memtable: Me
   }
 }
 
-/** Inserts operations that no WAL has seen. */
+/** Inserts operations that are not encoded as a payload. */
 export function insertOperations(
   operations: readonly Operation[],
   firstSequence: number,
@@ -156,7 +156,7 @@ export function insertOperations(
 export interface DecodedBatch {
   readonly firstSequence: number;
   readonly lastSequence: number;
-  /** Views of the bytes given. */
+  /** Views of the given bytes. */
   readonly operations: readonly Operation[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * Lets writes in, in the order in which they came: at once while there is room, later while flush and compaction are
+ * Admits writes in the order of their arrival: at once while there is room, later while flush and compaction are
  * behind. The caller of `enter` checks `waitingBytes` first, so that the waiting writes are bounded.
  */
 interface Waiting {
@@ -13,7 +13,7 @@ export class Admission {
   #queue: Waiting[] = [];
   #waitingBytes = 0;
 
-  /** `mayEnter` is asked for a write that is next; if it says yes the write goes on. */
+  /** `mayEnter` is called for the next write. If it returns true, the write proceeds. */
   constructor(mayEnter: (sizeBytes: number) => boolean) {
     this.#mayEnter = mayEnter;
   }
@@ -26,12 +26,12 @@ export class Admission {
     return this.#queue.length;
   }
 
-  /** Whether a write may go on now, without overtaking one that waits. */
+  /** Whether a write may proceed now, without overtaking a waiting one. */
   enterNow(sizeBytes: number): boolean {
     return this.#queue.length === 0 && this.#mayEnter(sizeBytes);
   }
 
-  /** Waits for its turn; `enter` then runs at once. Rejects as `refuseAll` says. */
+  /** Waits until the write is next; `enter` then runs at once. Rejects with the error given to `refuseAll`. */
   enter<T>(sizeBytes: number, enter: () => T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#waitingBytes += sizeBytes;
@@ -49,7 +49,7 @@ export class Admission {
     });
   }
 
-  /** To be called when there may be room again. */
+  /** Must be called when there may be room again. */
   admitWaiting(): void {
     let admitted = 0;
     for (let next = this.#queue[0]; next; next = this.#queue[admitted]) {

@@ -1,4 +1,4 @@
-/** Who waits until everything up to a sequence is in durable tables. */
+/** The calls that wait until everything up to a sequence is in durable tables. */
 interface Waiter {
   readonly sequence: number;
   readonly resolve: () => void;
@@ -14,7 +14,7 @@ export class FlushWaiters {
     });
   }
 
-  /** Whether anybody waits for a sequence or a later one. */
+  /** Whether a call waits for this sequence or a later one. */
   wants(sequence: number): boolean {
     return this.#waiters.some((waiter) => waiter.sequence >= sequence);
   }

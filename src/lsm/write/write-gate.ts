@@ -1,6 +1,6 @@
 /**
- * Where writes go through: at once, more slowly, or not for now, as flush and compaction keep up. What waits is let in
- * in its order; the listener is called when writes slow down, stop, and go on.
+ * Every write passes here: at once, more slowly, or later, depending on how far flush and compaction are behind.
+ * Waiting writes are admitted in order. The listener is called when writes slow down, stop, and resume.
  */
 
 import { pendingBytes } from '../compaction/compaction-picker.js';
@@ -13,7 +13,7 @@ import { Admission } from './admission.js';
 import { WritePace } from './write-pace.js';
 import { type WritePressure, writePressure } from './write-pressure.js';
 
-/** Between two looks at the writes that a slowdown lets wait. */
+/** The time between two checks of the writes that wait during a slowdown. */
 const TICK_MS = 1;
 
 export interface WriteGateHost {
@@ -21,16 +21,16 @@ export interface WriteGateHost {
   readonly versions: VersionSet;
   readonly memtables: MemtableList;
   readonly maintenance: Maintenance;
-  /** Bytes on their way into the active memtable. */
+  /** Bytes that are not yet in the active memtable but will be inserted. */
   queuedBytes(): number;
 }
 
 export interface WriteGateStats {
   readonly waitingWrites: number;
   readonly waitingBytes: number;
-  /** Why writes wait, if they do. */
+  /** Why writes wait; undefined if they do not wait. */
   readonly stalled: StallReason | undefined;
-  /** Why writes are slowed down, if they are, and to how many bytes per second. */
+  /** Why writes are slowed down, and to how many bytes per second; undefined if they are not. */
   readonly slowed: { readonly reason: StallReason; readonly bytesPerSecond: number } | undefined;
 }
 
@@ -38,11 +38,11 @@ export class WriteGate {
   readonly #host: WriteGateHost;
   readonly #admission: Admission;
   readonly #pace: WritePace;
-  /** The version that the pending bytes were counted of. */
+  /** The version for which the pending bytes were counted. */
   #countedVersion: Version | undefined;
   #pendingBytes = 0;
   #isTicking = false;
-  /** What the listener was called with last. */
+  /** The last reason that the listener was told. */
   #toldSlowed: StallReason | undefined;
   #toldStall: StallReason | undefined;
 
@@ -56,19 +56,19 @@ export class WriteGate {
     return this.#admission.waitingBytes;
   }
 
-  /** Whether a write may go on now, without overtaking one that waits. */
+  /** Whether a write may proceed now, without overtaking a waiting one. */
   enterNow(sizeBytes: number): boolean {
     return this.#admission.enterNow(sizeBytes);
   }
 
-  /** Waits for its turn; `enter` then runs at once. Rejects as `refuseAll` says. */
+  /** Waits until the write is next; `enter` then runs at once. Rejects with the error given to `refuseAll`. */
   enter<T>(sizeBytes: number, enter: () => T | Promise<T>): Promise<T> {
     this.note();
     this.#tick();
     return this.#admission.enter(sizeBytes, enter);
   }
 
-  /** Takes a write's share of a slower pace; whether it need not wait. */
+  /** Takes the bytes of a write from the reduced rate; false if the write must wait. */
   take(sizeBytes: number): boolean {
     const pressure = this.#pressure();
     if (pressure === undefined) return true;
@@ -79,7 +79,7 @@ export class WriteGate {
     this.#admission.refuseAll(error);
   }
 
-  /** To be called when there may be room again. */
+  /** Must be called when there may be room again. */
   changed(): void {
     this.#admission.admitWaiting();
     this.note();
@@ -93,7 +93,7 @@ export class WriteGate {
     return pressure.share > 0 && this.#pace.take(0, this.#rateAt(pressure)) ? undefined : pressure.reason;
   }
 
-  /** Why no writes are let in, if so. */
+  /** Why no writes are admitted; undefined if they are. */
   get stalled(): StallReason | undefined {
     const pressure = this.#pressure();
     return pressure?.share === 0 ? pressure.reason : undefined;
@@ -109,7 +109,7 @@ export class WriteGate {
     return { waitingWrites: waiting, waitingBytes, stalled: this.stalled, slowed };
   }
 
-  /** Tells the listener what has changed. */
+  /** Calls the listener for each change. */
   note(): void {
     const { listener } = this.#host.options;
     const pressure = this.#pressure();
@@ -146,7 +146,7 @@ export class WriteGate {
     return pressure.share * this.#host.maintenance.flushBytesPerMs;
   }
 
-  /** While writes are slowed down, those that wait are let in bit by bit. */
+  /** During a slowdown, admits waiting writes at the reduced rate. */
   #tick(): void {
     if (this.#isTicking) return;
     this.#isTicking = true;
@@ -156,7 +156,7 @@ export class WriteGate {
       if (pressure && pressure.share > 0) this.#pace.tick(TICK_MS, this.#rateAt(pressure));
       this.#admission.admitWaiting();
       this.note();
-      // A stall ends with a flush or a compaction, which lets writes in.
+      // A stall ends with a flush or a compaction, and that admits writes.
       if (this.#admission.waiting > 0 && this.stalled === undefined) this.#tick();
     });
   }

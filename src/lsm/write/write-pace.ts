@@ -1,7 +1,7 @@
-/** Lets so many bytes per millisecond through: a token bucket. */
+/** Limits writes to a number of bytes per millisecond: a token bucket. */
 import type { Clock } from '../../env/env.js';
 
-/** What may be saved up, and what a single large write may overdraw, in milliseconds of the rate. */
+/** The most credit that can be saved, and that one large write can overdraw, in milliseconds of the rate. */
 const MOST_CREDIT_MS = 2;
 const MOST_DEBT_MS = 100;
 
@@ -14,7 +14,7 @@ export class WritePace {
     this.#clock = clock;
   }
 
-  /** Whether a write may go on now, at a rate of bytes per millisecond; if so its bytes are taken. */
+  /** Whether a write may proceed now, at this rate in bytes per millisecond. If so, its bytes are taken. */
   take(sizeBytes: number, rate: number): boolean {
     if (rate === Number.POSITIVE_INFINITY) return true;
     const nowMs = this.#clock.nowMs();
@@ -25,7 +25,7 @@ export class WritePace {
     return true;
   }
 
-  /** Time has passed, whatever the clock says. */
+  /** Adds this elapsed time, whatever the clock says. */
   tick(elapsedMs: number, rate: number): void {
     if (rate < Number.POSITIVE_INFINITY && this.#clock.nowMs() - this.#lastMs < elapsedMs)
       this.#add(elapsedMs, rate);

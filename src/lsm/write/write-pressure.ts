@@ -1,7 +1,7 @@
 /**
- * How far flush and compaction are behind, and what that means for writes: nothing, fewer of them, or none. A pure
- * function of the tree's state. Slowing down before stopping spreads one long wait over many short ones: level 0
- * fills up to where as much comes in as compaction takes out.
+ * How far flush and compaction are behind, and the effect on writes: none, a lower rate, or a stop. A pure function of
+ * the tree's state. A slowdown before the stop replaces one long wait by many short ones: level 0 grows until
+ * compaction takes out as much as writes bring in.
  *
  *     level-0 files   0 ....... slowdown trigger ................. stop trigger
  *     share           1         1      of the flush rate, falling        0
@@ -10,10 +10,10 @@ import type { StallReason } from '../options.js';
 
 export interface WriteState {
   readonly canFreeze: boolean;
-  /** Of the active memtable, with what is on its way there; 1 is full. */
+  /** How full the active memtable is, with the bytes that will be inserted; 1 is full. */
   readonly fill: number;
   readonly level0Files: number;
-  /** Bytes of the levels below level 0 beyond their targets. */
+  /** The bytes by which the levels below level 0 exceed their targets. */
   readonly pendingBytes: number;
 }
 
@@ -26,14 +26,14 @@ export interface PressureOptions {
 
 export interface WritePressure {
   readonly reason: StallReason;
-  /** Of the rate at which memtables can be flushed: 0 stops writes, 1 lets them come as fast as that. */
+  /** The share of the flush rate that writes get: 0 stops writes, 1 admits them at the full rate. */
   readonly share: number;
 }
 
-/** From here on a memtable that has no successor fills more slowly. */
+/** Above this fill, writes to a memtable are slowed down if the tree may freeze no further one. */
 const SLOWDOWN_FILL = 0.5;
 
-/** The highest pressure there is, or undefined. */
+/** The highest pressure; undefined if there is none. */
 export function writePressure(state: WriteState, options: PressureOptions): WritePressure | undefined {
   const { level0Files, pendingBytes, fill } = state;
   const { level0SlowdownTrigger, level0StopTrigger, slowdownPendingBytes, stopPendingBytes } = options;
@@ -41,7 +41,7 @@ export function writePressure(state: WriteState, options: PressureOptions): Writ
   const consider = (reason: StallReason, at: number, slow: number, stop: number) => {
     if (at < slow) return;
     const left = at >= stop ? 0 : (stop - at) / (stop - slow);
-    // Squared, so that there is an equilibrium also where compaction takes out far less than a flush brings in.
+    // Squared, so that there is an equilibrium even if compaction takes out far less than a flush brings in.
     const share = left * left;
     if (highest === undefined || share < highest.share) highest = { reason, share };
   };
