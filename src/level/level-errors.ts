@@ -1,5 +1,6 @@
 /**
- * Converts the engine's errors to those of the abstract-level ecosystem. `cause` is the engine's own error, with its code and info.
+ * Converts the engine's errors to those of the abstract-level ecosystem. `cause` is the engine's own error, with its
+ * code and info.
  *
  *     LEVEL_LOCKED              the directory is in use by another database, in this process or another
  *     LEVEL_DATABASE_MISSING    there is no database there, and `createIfMissing` is false
