@@ -16,6 +16,7 @@ import { Raft } from '../../raft/raft.js';
 import type { Entry, Input, Output, StepResult } from '../../raft/types.js';
 import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
 import { Peers } from '../../server/peers.js';
+import { Store } from '../../store/store.js';
 
 export interface Probe {
   raftInput(who: string, raft: Raft, input: Input): void;
@@ -82,15 +83,21 @@ LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
 
 Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
 
-// What waited for a checkpoint is applied without reading the clock. But a new replica reads `durableIndex` first.
-const machines = new WeakMap<KvStateMachine, string>();
-const durableIndex = Object.getOwnPropertyDescriptor(KvStateMachine.prototype, 'durableIndex')?.get;
-Object.defineProperty(KvStateMachine.prototype, 'durableIndex', {
-  get(this: KvStateMachine) {
-    if (!machines.has(this)) machines.set(this, lastAsker);
-    return durableIndex?.call(this);
-  },
-});
+// A state machine is used without reading the clock. Its store, which opens it, has the clock of the node.
+const machines = new WeakMap<object, string>();
+const openStore = Store.open.bind(Store);
+Store.open = (options, parts) => {
+  parts.env.clock.nowMs();
+  const who = lastAsker;
+  return openStore(options, {
+    ...parts,
+    openStateMachine: async (context) => {
+      const machine = await parts.openStateMachine(context);
+      machines.set(machine as object, who);
+      return machine;
+    },
+  });
+};
 
 const { apply } = KvStateMachine.prototype;
 KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
