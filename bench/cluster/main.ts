@@ -1,0 +1,125 @@
+/**
+ * `npm run bench:cluster`: load on a cluster of real processes, alone or alternately with etcd and Redis. How to read
+ * what it prints: ../README.md.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Case } from './cases.js';
+import { firstRecordOf } from './load/records.js';
+import { workloadOf } from './load/workloads.js';
+import { type LoadSettings, measure, preload, type Records } from './measure.js';
+import type { Measurement } from './measurement.js';
+import { type Options, parseOptions } from './options.js';
+import { BenchError, stopAll } from './processes.js';
+import { cpuTable, headingLine, measurementLine, ratioTable } from './report/tables.js';
+import { RaftreeSystem } from './systems/raftree-system.js';
+import type { System } from './systems/system.js';
+
+/** Ports of one system at most: client and peer ports of five nodes. */
+const PORTS_PER_SYSTEM = 10;
+
+function systemsOf(options: Options, directory: string): System[] {
+  const { nodes, settings } = options;
+  const raftree = (name: string, main: string, i: number) =>
+    new RaftreeSystem({
+      ...{ name, main, nodes, settings },
+      directory: join(directory, name),
+      basePort: options.basePort && options.basePort + i * PORTS_PER_SYSTEM,
+      profiles: options.profile ? options.results : undefined,
+    });
+  const systems: System[] = [raftree('raftree', options.main, 0)];
+  if (options.against) systems.push(raftree('other', options.against, systems.length));
+  return systems;
+}
+
+function machine(): string {
+  const gibibytes = Math.round(totalmem() / 2 ** 30);
+  return (
+    `${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'}), ${gibibytes} GiB, ` +
+    `${process.platform} ${release()}, node ${process.version}`
+  );
+}
+
+/** All systems run all the time and take turns, case by case; each is left alone until it is at rest. */
+async function runCases(
+  systems: readonly System[],
+  options: Options,
+  directory: string,
+  report: (measurement: Measurement) => void,
+): Promise<void> {
+  const { connections, warmupSeconds, seconds, rate, compressible, keys } = options;
+  const settings: LoadSettings = { connections, warmupSeconds, seconds, rate, compressible, directory };
+  for (const system of systems) await system.start();
+  const sizes = [...new Set(options.cases.map(({ valueBytes }) => valueBytes))];
+  const records = new Map<string, Records>();
+  const recordsOf = async (system: System, { valueBytes }: Case): Promise<Records> => {
+    const place = `${system.name} ${valueBytes}`;
+    const known = records.get(place);
+    if (known) return known;
+    const fresh = { first: firstRecordOf(sizes.indexOf(valueBytes)), count: keys };
+    await preload(system, fresh, valueBytes, settings);
+    records.set(place, fresh);
+    return fresh;
+  };
+  for (const one of options.cases) {
+    const able = systems.filter((system) => system.supports(workloadOf(one.workload)));
+    for (const system of able) await recordsOf(system, one);
+    for (let round = 0; round < options.rounds; round++) {
+      for (const system of able) {
+        const { first, count } = await recordsOf(system, one);
+        const measurement = await measure(system, one, { first, count }, round, settings);
+        records.set(`${system.name} ${one.valueBytes}`, { first, count: measurement.load.records });
+        report(measurement);
+      }
+    }
+  }
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  const startedAt = new Date();
+  const print = options.json ? console.error : console.log;
+  const directory = mkdtempSync(join(options.directory, 'raftree-bench-'));
+  mkdirSync(options.results, { recursive: true });
+  const cleanUp = async () => {
+    await stopAll();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  let isStopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (isStopping) return;
+      isStopping = true;
+      void cleanUp().then(() => process.exit(130));
+    });
+  }
+  const measurements: Measurement[] = [];
+  try {
+    print(`${machine()}, ${directory}`);
+    print(headingLine());
+    await runCases(systemsOf(options, directory), options, directory, (measurement) => {
+      measurements.push(measurement);
+      print(measurementLine(measurement));
+    });
+  } catch (error) {
+    if (isStopping) return;
+    if (!(error instanceof BenchError)) throw error;
+    console.error(error.message);
+    process.exitCode = 1;
+  } finally {
+    await cleanUp();
+  }
+  if (measurements.length === 0) return;
+  const ratios = ratioTable(measurements);
+  if (ratios !== undefined) print(`\n${ratios}`);
+  print(`\n${cpuTable(measurements)}`);
+  const content = { startedAt: startedAt.toISOString(), machine: machine(), options, measurements };
+  const stem = join(options.results, `cluster-${startedAt.toISOString().slice(0, 19).replaceAll(':', '')}`);
+  writeFileSync(`${stem}.json`, `${JSON.stringify(content, undefined, 2)}\n`);
+  print(`\n${stem}.json`);
+  if (options.json) console.log(JSON.stringify(content));
+  if (measurements.some(({ load }) => load.errors > 0)) process.exitCode = 1;
+}
+
+await main();

@@ -1,0 +1,171 @@
+/** The command line of the benchmark. */
+import { existsSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { NodeConfigInput } from '../../src/server/config.js';
+import { type Case, casesOf, MAX_CLIENTS, MAX_VALUE_BYTES } from './cases.js';
+import { MAX_RECORDS } from './load/distributions.js';
+import { WORKLOADS } from './load/workloads.js';
+import { OWN_MAIN } from './systems/raftree-system.js';
+
+export interface Options {
+  readonly cases: readonly Case[];
+  readonly nodes: number;
+  readonly connections: number;
+  readonly rate: number | undefined;
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  readonly rounds: number;
+  readonly keys: number;
+  readonly compressible: number;
+  readonly main: string;
+  readonly against: string | undefined;
+  readonly settings: Partial<NodeConfigInput>;
+  readonly directory: string;
+  readonly basePort: number | undefined;
+  readonly results: string;
+  readonly profile: boolean;
+  readonly json: boolean;
+}
+
+const MAX_SECONDS = 24 * 3600;
+const MAX_CONNECTIONS = 1000;
+const MAX_ROUNDS = 1000;
+const MAX_RATE = 10_000_000;
+const MAX_BASE_PORT = 65_000;
+
+function whole(least: number, most: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`expected a whole number from ${least} to ${most}`);
+    return value;
+  };
+}
+
+function wholes(least: number, most: number) {
+  const one = whole(least, most);
+  return (text: string): number[] => text.split(',').map(one);
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value < 1))
+    throw new InvalidArgumentError('expected a number from 0 to below 1');
+  return value;
+}
+
+function build(text: string): string {
+  if (!existsSync(text))
+    throw new InvalidArgumentError('there is no such file; expected dist/src/cli/main.js of a build');
+  return text;
+}
+
+function jsonObject(text: string): Partial<NodeConfigInput> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new InvalidArgumentError('expected a JSON object');
+  return value;
+}
+
+function folder(text: string): string {
+  if (!existsSync(text) || !statSync(text).isDirectory())
+    throw new InvalidArgumentError('there is no such folder');
+  return text;
+}
+
+interface RawOptions extends Omit<Options, 'cases' | 'connections'> {
+  readonly workload: string;
+  readonly clients: readonly number[];
+  readonly valueBytes: readonly number[];
+  readonly connections: number;
+}
+
+function command(): Command {
+  const results = fileURLToPath(new URL('../../../bench/results', import.meta.url));
+  const width = Math.max(...WORKLOADS.map(({ name }) => name.length)) + 2;
+  return new Command('bench:cluster')
+    .description(
+      'Load on a cluster of real processes on this machine, alone or alternately with another build. Every acknowledged ' +
+        'write is on the disks of a majority. bench/README.md says how to read the figures. Linux only.',
+    )
+    .option(
+      '--workload <names>',
+      'comma-separated; each may say its own value size and number of clients: put/4096/100',
+      'put,get,half',
+    )
+    .option('--value-bytes <sizes>', 'bytes of a value, comma-separated', wholes(1, MAX_VALUE_BYTES), [256])
+    .option(
+      '--clients <counts>',
+      'clients, each with one request under way, comma-separated',
+      wholes(1, MAX_CLIENTS),
+      [100],
+    )
+    .option('--connections <count>', 'over which the clients are spread', whole(1, MAX_CONNECTIONS), 10)
+    .option(
+      '--rate <per-second>',
+      'open loop: operations due per second; closed loop without',
+      whole(1, MAX_RATE),
+    )
+    .option('--seconds <count>', 'measured time of a case', whole(1, MAX_SECONDS), 10)
+    .option('--warmup-seconds <count>', 'load before the measured time', whole(0, MAX_SECONDS), 3)
+    .option(
+      '--rounds <count>',
+      'repetitions, system after system; 3 if there are several, otherwise 1',
+      whole(1, MAX_ROUNDS),
+    )
+    .option('--keys <count>', 'records of each value size, written before', whole(1, MAX_RECORDS), 100_000)
+    .option('--compressible <share>', "of a value's bytes", share, 0)
+    .addOption(new Option('--nodes <count>', 'of Raftree').choices(['1', '3', '5']).default('3'))
+    .option('--main <file>', 'dist/src/cli/main.js of the build to measure', build, OWN_MAIN)
+    .option('--against <file>', 'measure another build of Raftree alternately', build)
+    .option('--settings <json>', 'more of node.json, such as {"storage":{"engine":"memory"}}', jsonObject, {})
+    .option('--directory <path>', 'where the data go: a folder in it, which is removed', folder, tmpdir())
+    .option(
+      '--base-port <port>',
+      'first of consecutive ports; free ones are chosen without',
+      whole(1024, MAX_BASE_PORT),
+    )
+    .option('--results <path>', 'where to write the JSON file and the charts', results)
+    .option(
+      '--profile',
+      "write a CPU profile of each node's main thread and measured time to --results",
+      false,
+    )
+    .option('--json', 'print the results as JSON on standard output, all else on standard error', false)
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      [
+        '',
+        'Workloads:',
+        ...WORKLOADS.map(({ name, what }) => `  ${name.padEnd(width)}${what}`),
+        '',
+        'Examples:',
+        '  npm run bench:cluster -- --rounds 3 --workload put/256/100,put/4096/100,get/256/100',
+        '  npm run bench:cluster -- --workload half --value-bytes 4096 --rate 5000 --clients 1000 --seconds 600',
+        '  npm run bench:cluster -- --workload put --against ../other/dist/src/cli/main.js',
+      ].join('\n'),
+    );
+}
+
+/** Ends the process with a message for options that are wrong, and after `--help`. */
+export function parseOptions(parameters: readonly string[]): Options {
+  const parser = command();
+  const raw = parser.parse([...parameters], { from: 'user' }).opts<RawOptions>();
+  const { workload, clients, valueBytes, ...options } = raw;
+  let cases: Case[] = [];
+  try {
+    cases = casesOf(workload.split(','), { clients, valueBytes });
+  } catch (error) {
+    parser.error(`error: option '--workload': ${error instanceof Error ? error.message : error}`);
+  }
+  const systems = options.against === undefined ? 1 : 2;
+  return { ...options, cases, nodes: Number(raw.nodes), rounds: raw.rounds ?? (systems > 1 ? 3 : 1) };
+}
