@@ -7,9 +7,9 @@ import type { AbstractLevel } from 'abstract-level';
 
 type Format = string | Buffer | Uint8Array;
 /** What the databases that are compared have in common. */
-export type Database = AbstractLevel<Format> & {
+export interface Database extends AbstractLevel<Format> {
   compactRange(start: string, end: string): Promise<void>;
-};
+}
 
 export interface LevelCase {
   readonly name: string;
