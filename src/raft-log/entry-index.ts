@@ -5,15 +5,16 @@ import type { Position } from '../record/record.js';
 
 /** File number and offset are stored in one number: file numbers below 2^21, offsets below 2^32. */
 const OFFSET_RANGE = 2 ** 32;
+const FIRST_CAPACITY = 16;
 
 export class EntryIndex {
   /** Index of the first entry. */
   #first = 1;
   #count = 0;
-  #places = new Float64Array(1024);
-  #sizes = new Uint32Array(1024);
-  #terms = new Float64Array(1024);
-  #checksums = new Uint32Array(1024);
+  #places = new Float64Array(FIRST_CAPACITY);
+  #sizes = new Uint32Array(FIRST_CAPACITY);
+  #terms = new Float64Array(FIRST_CAPACITY);
+  #checksums = new Uint32Array(FIRST_CAPACITY);
 
   get first(): number {
     return this.#first;

@@ -7,13 +7,15 @@ interface TermRun {
   readonly term: number;
 }
 
+const FIRST_CAPACITY = 16;
+
 export class LogView {
   #baseIndex: number;
   #baseTerm: number;
   /** Ordered by `first`. A run ends where the next one starts, or at the end of the log. */
   #runs: TermRun[] = [];
   /** Size in bytes of the entry `#sizesBase + 1 + i`. */
-  #sizes = new Uint32Array(1024);
+  #sizes = new Uint32Array(FIRST_CAPACITY);
   #sizesBase: number;
   #lastIndex: number;
 

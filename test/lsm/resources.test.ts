@@ -95,7 +95,7 @@ test('the engines of a node share what it gives them; closed, it keeps nothing a
   const open = (name: string) => lsmEngine(storage, resources).open(`/data/${name}`, context);
   const engines = await Promise.all([open('a'), open('b')]);
   for (const engine of engines) {
-    await engine.write([put('key', 'value')]);
+    await engine.write([put('key', 'value'), put('large', 'x'.repeat(100_000))]);
     await engine.flush();
     assert.is(engine.get(Buffer.from('key'))?.toString(), 'value');
   }
@@ -107,6 +107,26 @@ test('the engines of a node share what it gives them; closed, it keeps nothing a
   resources.close();
   assert.is(resources.memtablePool.sizeBytes, 0);
   assert.is(await open('a').catch(errorCode), 'LSM_INVALID');
+});
+
+test('a tree that holds little leaves the memory of larger ones in the pool', async () => {
+  const resources = new LsmResources({ writeBufferBytes: 1 << 20 });
+  const env = processEnv(1, new SimDisk());
+  const [large, small] = await Promise.all(
+    ['a', 'b'].map((name) => LsmTree.open(`/data/${name}`, { env, resources, durability: 'none' })),
+  );
+  const pooled = () => resources.memtablePool.sizeBytes;
+  for (let i = 0; i < 100; i++) large?.writeSync([put(`key${i}`, 'x'.repeat(1000))]);
+  await large?.flush();
+  const before = pooled();
+  assert.ok(before > 100_000, `${before} bytes in the pool`);
+  large?.writeSync([put('key', 'value')]);
+  small?.writeSync([put('key', 'value')]);
+  assert.is(pooled(), before);
+  for (let i = 0; i < 100; i++) small?.writeSync([put(`key${i}`, `${i}`)]);
+  assert.ok(pooled() < before);
+  for (let i = 0; i < 100; i++) assert.is(small?.getSync(Buffer.from(`key${i}`))?.toString(), `${i}`);
+  for (const tree of [large, small]) await tree?.close();
 });
 
 test.run();

@@ -20,9 +20,11 @@ export interface MemtableMemory {
   readonly chunks: Uint8Array[];
 }
 
-const FIRST_CAPACITY = 256;
+const FIRST_CAPACITY = 16;
+/** Smaller chunks are not kept: each table begins with some. */
+const LEAST_KEPT_CHUNK_BYTES = 32 * 1024;
 
-function newNodes(capacity: number): MemtableNodes {
+export function newNodes(capacity: number): MemtableNodes {
   const shared = (bytes: number) => new SharedArrayBuffer(capacity * bytes);
   return {
     left: new Int32Array(shared(4)),
@@ -42,9 +44,8 @@ export function newMemory(): MemtableMemory {
   return { nodes: newNodes(FIRST_CAPACITY), chunks: [] };
 }
 
-/** A copy with twice the capacity. */
-export function growNodes(from: MemtableNodes): MemtableNodes {
-  const to = newNodes(from.left.length * 2);
+/** Returns `to`, which is at least as large. */
+export function copyNodes(from: MemtableNodes, to: MemtableNodes): MemtableNodes {
   to.left.set(from.left);
   to.right.set(from.right);
   to.parent.set(from.parent);
@@ -84,7 +85,8 @@ export class BoundedMemtablePool implements MemtablePool {
     return memory;
   }
 
-  give(memory: MemtableMemory): void {
+  give({ nodes, chunks }: MemtableMemory): void {
+    const memory = { nodes, chunks: chunks.filter(({ length }) => length >= LEAST_KEPT_CHUNK_BYTES) };
     const bytes = bytesOf(memory);
     if (this.#sizeBytes + bytes > this.#maxBytes) return;
     this.#sizeBytes += bytes;

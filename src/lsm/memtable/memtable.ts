@@ -12,8 +12,11 @@
  *
  * Nothing is ever removed or moved, so that a node index stays good for the life of the table and a cursor may be
  * left open while entries are inserted. All of it stands in shared memory: another thread reads a frozen table
- * through `share` and `attach` without a copy. The memory is used again (`MemtablePool`) when the table's flush is
- * durable and no reader pins it.
+ * through `share` and `attach` without a copy.
+ *
+ * A table begins with little memory. When that is full it takes memory of the `MemtablePool`, which may be large. So a
+ * tree that is hardly written holds little. The pool gets the memory back when the table's flush is durable and no
+ * reader pins it.
  */
 import {
   compareRanges,
@@ -26,15 +29,17 @@ import {
 } from '../base/bytes.js';
 import { Cursor } from '../base/cursor.js';
 import {
-  growNodes,
+  copyNodes,
   type MemtableMemory,
+  type MemtableNodes,
   type MemtablePool,
   NODE_BYTES,
   newMemory,
+  newNodes,
 } from './memtable-memory.js';
 
 const TOMBSTONE = 0xffffffff;
-const FIRST_CHUNK_BYTES = 32 * 1024;
+const FIRST_CHUNK_BYTES = 1024;
 const LARGEST_CHUNK_BYTES = 1024 * 1024;
 /** After this many times that a key shortened the common prefix, no common prefix is used any more. */
 const MOST_SHARED_CHANGES = 40;
@@ -52,6 +57,8 @@ export interface SharedMemtable {
 export class Memtable {
   readonly #pool: MemtablePool | undefined;
   readonly #memory: MemtableMemory;
+  /** No memory of the pool was asked for yet. */
+  #isSmall = true;
   #left: Int32Array;
   #right: Int32Array;
   #parent: Int32Array;
@@ -84,9 +91,9 @@ export class Memtable {
   lastSequence = 0;
   tombstones = 0;
 
-  constructor(pool?: MemtablePool) {
+  constructor(pool?: MemtablePool, memory = newMemory()) {
     this.#pool = pool;
-    this.#memory = pool?.take() ?? newMemory();
+    this.#memory = memory;
     const { nodes } = this.#memory;
     this.#left = nodes.left;
     this.#right = nodes.right;
@@ -116,7 +123,7 @@ export class Memtable {
 
   /** Opens a table that another thread shares, for reading. */
   static attach(shared: SharedMemtable): Memtable {
-    const table = new Memtable({ take: () => shared.memory, give() {} });
+    const table = new Memtable(undefined, shared.memory);
     table.#root = shared.root;
     table.#rightmost = shared.rightmost;
     table.#count = shared.count;
@@ -144,7 +151,7 @@ export class Memtable {
   #giveBack(): void {
     if (!this.#isDropped || this.#pins > 0) return;
     this.#isDropped = false;
-    this.#pool?.give(this.#memory);
+    if (!this.#isSmall) this.#pool?.give(this.#memory);
     // A reader without a pin finds an empty table here, not the keys of another table.
     this.#root = 0;
     this.#rightmost = 0;
@@ -358,6 +365,7 @@ export class Memtable {
 
   /** A chunk with room for this many bytes. Chunks of reused memory that are too small are skipped. */
   #nextChunk(bytes: number): Buffer {
+    if (this.#chunksUsed > 0) this.#takePooled();
     for (;;) {
       const known = this.#chunks[this.#chunksUsed];
       if (known === undefined) break;
@@ -374,7 +382,23 @@ export class Memtable {
   }
 
   #grow(): void {
-    const nodes = growNodes(this.#memory.nodes);
+    this.#takePooled();
+    if (this.#count + 1 >= this.#capacity)
+      this.#use(copyNodes(this.#memory.nodes, newNodes(2 * this.#capacity)));
+  }
+
+  /** Once: after that the table grows by new memory. */
+  #takePooled(): void {
+    if (!this.#isSmall) return;
+    this.#isSmall = false;
+    const pooled = this.#pool?.take();
+    if (!pooled) return;
+    if (pooled.nodes.left.length > this.#capacity) this.#use(copyNodes(this.#memory.nodes, pooled.nodes));
+    this.#memory.chunks.push(...pooled.chunks);
+    this.#chunks.push(...pooled.chunks.map(viewOf));
+  }
+
+  #use(nodes: MemtableNodes): void {
     this.#memory.nodes = nodes;
     this.#left = nodes.left;
     this.#right = nodes.right;
