@@ -504,8 +504,9 @@ export class LsmTree {
    * Finishes the writes under way, makes the WAL durable (or, without one, flushes), and releases the directory.
    * Iterators that are still open then throw `LSM_CLOSED`. May be called twice.
    *
-   * Rejects with `LSM_NOT_DURABLE` if writes that were acknowledged are not durable, because the disk had failed: what
-   * lies behind `info.durableSequence` may be lost. Everything is released in this case too.
+   * Rejects with `LSM_NOT_DURABLE` if writes that were acknowledged are not durable, because the disk is full or has
+   * failed: what lies behind `info.durableSequence` may be lost. Otherwise only with the system's error, if something
+   * could not be released. Everything else is released in both cases.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -523,6 +524,7 @@ export class LsmTree {
       oldestWalAfterFlush: () => this.#oldestWalAfterFlush(),
       newestWal: () => this.#wal?.currentFile,
       flushed: (event) => this.#flushed(event),
+      flushDelayed: (error) => this.#flushDelayed(error),
       changed: () => this.#changed(),
       failed: (error) => this.#failed(error),
       checkDirectory: () => this.#lock.check(),
@@ -565,12 +567,14 @@ export class LsmTree {
   }
 
   #changed(): void {
-    if (this.#maintenance.diskIsFull) {
-      const error = noSpaceError();
-      this.#gate.refuseAll(error);
-      this.#flushWaiters.refuseAll(error);
-    }
+    if (this.#maintenance.diskIsFull) this.#gate.refuseAll(noSpaceError());
     this.#gate.changed();
+  }
+
+  /** A tree that is closing does not wait for descriptors either. */
+  #flushDelayed(error: unknown): void {
+    if (isDiskFull(error)) this.#flushWaiters.refuseAll(noSpaceError(error));
+    else if (this.#state !== 'open') this.#flushWaiters.refuseAll(error);
   }
 
   #failed(error: unknown): void {
@@ -743,35 +747,43 @@ export class LsmTree {
   }
 
   async #close(): Promise<void> {
-    let failure: unknown;
+    /** Why writes may not be durable. It counts only if some are not. */
+    let doubt: unknown;
+    const failures: unknown[] = [];
     const attempt = async (step: () => unknown) => {
       try {
         await step();
       } catch (error) {
-        failure ??= error;
+        failures.push(error);
       }
     };
     this.#state = 'closing';
     this.options.resources.writeBuffers.leave(this.#writeBuffer);
     // First of all: a flush would let them in, and without a WAL they would be lost behind it.
     this.#gate.refuseAll(closedError());
-    if (!this.#wal && this.#failure === undefined) await attempt(() => this.#flushAll());
-    await attempt(() => this.#closeWal());
+    try {
+      if (!this.#wal && this.#failure === undefined) await this.#flushAll();
+      await this.#closeWal();
+    } catch (error) {
+      doubt = error;
+    }
     await attempt(() => this.#maintenance.stop());
     await this.#background.settled();
     this.#flushWaiters.refuseAll(closedError());
     this.#state = 'closed';
-    this.#tables.closeAll();
+    await attempt(() => this.#tables.closeAll());
     if (this.#wal && this.#failure === undefined && !this.#maintenance.diskIsFull) {
       await markWalEnd(this.#wal, this.#versions, this.options.logger);
     }
-    await this.#versions.close();
+    await attempt(() => this.#versions.close());
     await attempt(() => this.#lock.release());
     const { lastSequence, durableSequence } = this;
     if (lastSequence > durableSequence) {
-      throw notDurableError(this.#failure ?? failure, durableSequence, lastSequence);
+      throw notDurableError(this.#failure ?? doubt ?? failures[0], durableSequence, lastSequence);
     }
-    if (failure !== undefined) throw failure;
+    if (doubt !== undefined)
+      this.options.logger.warn({ error: errorMessage(doubt) }, 'closing met a failure; no write is lost');
+    if (failures.length > 0) throw failures[0];
   }
 
   async #closeWal(): Promise<void> {

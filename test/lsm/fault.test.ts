@@ -298,6 +298,91 @@ test('a full disk at closing: without a WAL writes may be lost, and closing says
   await again.close();
 });
 
+test('closing while a compaction meets a full disk: the flush goes on, and nothing is lost', async () => {
+  const big = { writeBufferBytes: 1 << 20, maxFileBytes: 1 << 20, levelBaseBytes: 1 << 30 };
+  const options: LsmOptions = { ...big, durability: 'none', level0Trigger: 1000, level0StopTrigger: 1000 };
+  let refused = 0;
+  // Whatever the compaction is about when the call of `close` comes.
+  for (let turns = 0; turns < 24; turns++) {
+    const disk = new SimDisk();
+    const flushed = new Set<string>();
+    let isFull = false;
+    const env = processEnv(5, disk, {
+      fault: ({ kind, path }) => {
+        if (!path.endsWith('.sst')) return undefined;
+        // The flush is the first to make a table from then on.
+        if (isFull && kind === 'create' && flushed.size === 0) flushed.add(path);
+        if (!isFull || flushed.has(path) || (kind !== 'create' && kind !== 'write')) return undefined;
+        refused++;
+        return systemError('ENOSPC', kind, path);
+      },
+    });
+    const tree = await openTree(disk, { ...options, stepBudgetMs: 0 }, env);
+    for (let table = 0; table < 2; table++) {
+      for (let i = 0; i < 20; i++) await tree.write([put(`key${i}`, `${table}${'x'.repeat(100)}`)]);
+      await tree.flush();
+    }
+    const compaction = tree.compactRange().catch(errorCode);
+    for (let turn = 0; turn < 8 + turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await tree.write([put('last', '1')]);
+    isFull = true;
+    assert.is(await tree.close().then(() => 'closed', errorCode), 'closed', `after ${turns} turns`);
+    await compaction;
+    isFull = false;
+    const again = await openTree(disk, options);
+    assert.is(again.getSync(Buffer.from('last'))?.toString(), '1');
+    await again.close();
+  }
+  assert.ok(refused > 2, `${refused} refused`);
+});
+
+test('closing without descriptors ends, and says what may be lost', async () => {
+  let areGone = false;
+  const { tree, reopen } = await bufferedTree(
+    new SimDisk(),
+    ({ kind, path }) => (areGone && OPENS.includes(kind) ? systemError('EMFILE', kind, path) : undefined),
+    { durability: 'none' },
+  );
+  areGone = true;
+  const error = await tree.close().catch((reason) => reason);
+  assert.is(errorCode(error), 'LSM_NOT_DURABLE');
+  assert.is(errorCode(error.cause), 'EMFILE');
+  areGone = false;
+  await (await reopen()).close();
+});
+
+test('closing releases everything else when one thing cannot be released', async () => {
+  const disk = new SimDisk();
+  const env = processEnv(1, disk);
+  let broken = false;
+  const files = new Proxy(env.fs, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== 'function') return value;
+      if (key !== 'open') return value.bind(target);
+      return (path: string, mode: 'read') => {
+        const file = target.open(path, mode);
+        const close = file.close.bind(file);
+        file.close = () => {
+          close();
+          if (broken) throw systemError('EIO', 'close', path);
+        };
+        return file;
+      };
+    },
+  });
+  const tree = await openTree(disk, {}, { ...env, fs: files });
+  await tree.write([put('a', '1')]);
+  await tree.flush();
+  assert.is(tree.getSync(Buffer.from('a'))?.toString(), '1');
+  broken = true;
+  assert.is(await tree.close().then(() => 'closed', errorCode), 'EIO');
+  // By the same process: nothing but the lock keeps it from opening the tree.
+  const again = await openTree(disk, {}, env);
+  assert.is(renderTree(again), 'a=1');
+  await again.close();
+});
+
 test('stats touch no file', async () => {
   let broken = false;
   let touched = 0;

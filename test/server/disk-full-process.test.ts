@@ -61,7 +61,7 @@ test('a node whose disk fills up refuses writes, serves reads, and goes on when 
     const says = (text: string) => cluster.output(1).split(text).length - 1;
     assert.ok(says('the disk is full: writes are refused') >= 1);
     assert.is(says('the disk is full: writes are refused'), says('the disk can be written again'));
-    assert.is(await cluster.signal(1, 'SIGTERM'), 0);
+    assert.is(await cluster.signal(1, 'SIGTERM'), 0, cluster.output(1));
   } finally {
     await client.close();
     await cluster.killAll();

@@ -3,8 +3,9 @@
  * A worker thread, or this thread in steps, writes the tables. A flush can interrupt a compaction there. Only this
  * thread changes the version.
  *
- * After a full disk, or when file descriptors are lacking, both loops try again after a delay that doubles. Any other
- * failure stops them until the tree is opened again.
+ * After a full disk, or when file descriptors are lacking, a loop tries again after a delay that doubles. The other one
+ * goes on: a flush may find space where a compaction found none. Any other failure stops both until the tree is opened
+ * again.
  */
 import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
 import { NO_BYTES } from '../base/bytes.js';
@@ -38,6 +39,8 @@ export interface MaintenanceHost {
   newestWal(): number | undefined;
   /** The oldest frozen memtable is in durable tables. */
   flushed(event: { readonly tableBytes: number; readonly threadId: number | undefined }): void;
+  /** A flush found no space or no descriptor; it is tried again. */
+  flushDelayed(error: unknown): void;
   /** Files have changed levels, or the disk has become full or has space again. */
   changed(): void;
   failed(error: unknown): void;
@@ -54,6 +57,17 @@ export interface MaintenanceStats {
 }
 
 const MOST_DOUBLINGS = 6;
+
+type Loop = 'flush' | 'compaction';
+
+/** A loop whose last attempt found no space or no descriptor. */
+interface Delay {
+  readonly failures: number;
+  readonly diskIsFull: boolean;
+  /** Until then, the loop does not run. */
+  isOver: boolean;
+}
+
 const NO_FILES: ReadonlySet<TableFile> = new Set();
 
 interface ManualCompaction {
@@ -79,10 +93,7 @@ export class Maintenance {
   #drops = 0;
   #stopped = false;
   #stopReason: unknown;
-  #retries = 0;
-  #diskIsFull = false;
-  /** Waits for space or for file descriptors. */
-  #waits = false;
+  readonly #delays = new Map<Loop, Delay>();
   /** Bytes of recent flushes; older flushes count less. */
   #flushBytes = 0;
   #flushMs = 0;
@@ -97,9 +108,9 @@ export class Maintenance {
     return { ...this.#counters };
   }
 
-  /** Whether the disk was full at the last write. */
+  /** Whether the last flush or the last compaction found no space. */
   get diskIsFull(): boolean {
-    return this.#diskIsFull;
+    return [...this.#delays.values()].some(({ diskIsFull }) => diskIsFull);
   }
 
   /** Bytes of memtables flushed per millisecond in recent flushes; infinite if they took no time. */
@@ -109,15 +120,15 @@ export class Maintenance {
 
   /** Starts a loop that has work and is not running. */
   kick(): void {
-    if (this.#waits || this.#stopped) return;
-    if (!this.#flushing && this.#hasFlush()) {
-      this.#flushing = this.#run(() => this.#flushAll()).finally(() => {
+    if (this.#stopped) return;
+    if (!this.#flushing && !this.#waits('flush') && this.#hasFlush()) {
+      this.#flushing = this.#run('flush', () => this.#flushAll()).finally(() => {
         this.#flushing = undefined;
         this.kick();
       });
     }
-    if (!this.#compacting && this.#drops === 0 && this.#hasCompaction()) {
-      this.#compacting = this.#run(() => this.#compactAll()).finally(() => {
+    if (!this.#compacting && !this.#waits('compaction') && this.#drops === 0 && this.#hasCompaction()) {
+      this.#compacting = this.#run('compaction', () => this.#compactAll()).finally(() => {
         this.#compacting = undefined;
         this.kick();
       });
@@ -151,7 +162,7 @@ export class Maintenance {
       return isDone ? removed.length : 0;
     } catch (error) {
       if (isDiskFull(error) || isOutOfDescriptors(error)) {
-        this.#retryLater(error);
+        this.#retryLater('compaction', error);
         throw isDiskFull(error) ? noSpaceError(error) : error;
       }
       if (!this.#stopped) this.#fail(error);
@@ -201,7 +212,7 @@ export class Maintenance {
       tables,
       stepBudgetMs,
       newFileNumber: () => versions.newFileNumber(),
-      flushWaits: () => this.#hasFlush() && !this.#waits,
+      flushWaits: () => this.#hasFlush() && !this.#waits('flush'),
     };
     if (!options.worker || env.threads?.fs !== env.fs) return new InlineJobRunner(inline);
     return new WorkerJobRunner(TableWorker.of(env.threads), {
@@ -224,14 +235,18 @@ export class Maintenance {
     return pickCompaction(versions.current, options, snapshots.oldest);
   }
 
-  async #run(work: () => Promise<void>): Promise<void> {
+  #waits(loop: Loop): boolean {
+    return this.#delays.get(loop)?.isOver === false;
+  }
+
+  async #run(loop: Loop, work: () => Promise<void>): Promise<void> {
     // A job never starts in the turn of the write that caused it.
     await new Promise<void>((resolve) => this.#host.options.env.timers.endOfTurn(resolve));
     try {
       await work();
     } catch (error) {
       if (error === ABANDONED) return;
-      if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(error);
+      if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(loop, error);
       else this.#fail(error);
     }
   }
@@ -315,7 +330,7 @@ export class Maintenance {
     this.#flushMs = this.#flushMs / 2 + options.env.clock.nowMs() - startMs;
     this.#counters.flushes++;
     this.#counters.flushedBytes += tableBytes;
-    this.#resumed();
+    this.#resumed('flush');
     this.#host.flushed({ tableBytes, threadId });
     this.kick();
   }
@@ -359,7 +374,7 @@ export class Maintenance {
       this.#inputs = NO_FILES;
       versions.unpin(version);
     }
-    this.#resumed();
+    this.#resumed('compaction');
     this.#host.changed();
   }
 
@@ -369,32 +384,31 @@ export class Maintenance {
     return { blockBytes, restartInterval, bloomBitsPerKey, codec: codecAt(level, options) };
   }
 
-  /** A write has succeeded: the disk has space again. */
-  #resumed(): void {
-    if (this.#retries === 0) return;
-    this.#host.options.logger.info({ tries: this.#retries + 1 }, 'tables are written again');
-    this.#retries = 0;
-    this.#diskIsFull = false;
+  /** The loop has written its tables. */
+  #resumed(loop: Loop): void {
+    if (!this.#delays.delete(loop)) return;
+    // The message is logged once at the beginning and once at the end.
+    if (this.#delays.size === 0) this.#host.options.logger.info({}, 'tables are written again');
     this.#host.changed();
   }
 
-  #retryLater(error: unknown): void {
-    if (this.#waits) return;
+  #retryLater(loop: Loop, error: unknown): void {
+    if (this.#waits(loop)) return;
     const { options, tables } = this.#host;
-    const delayMs = options.retryDelayMs * 2 ** Math.min(this.#retries, MOST_DOUBLINGS);
-    this.#retries++;
-    this.#waits = true;
-    if (isDiskFull(error)) this.#diskIsFull = true;
-    else tables.shed();
-    // The message is logged once at the beginning and once at the end.
-    if (this.#retries === 1) {
-      const reason = isDiskFull(error) ? 'the disk is full' : 'too many files are open';
+    const diskIsFull = isDiskFull(error);
+    const failures = this.#delays.get(loop)?.failures ?? 0;
+    if (!diskIsFull) tables.shed();
+    if (this.#delays.size === 0) {
+      const reason = diskIsFull ? 'the disk is full' : 'too many files are open';
       options.logger.warn({ error: errorMessage(error) }, `${reason}; writing tables is tried again`);
     }
-    options.env.timers.after(delayMs, () => {
-      this.#waits = false;
+    const delay: Delay = { failures: failures + 1, diskIsFull, isOver: false };
+    this.#delays.set(loop, delay);
+    options.env.timers.after(options.retryDelayMs * 2 ** Math.min(failures, MOST_DOUBLINGS), () => {
+      delay.isOver = true;
       this.kick();
     });
+    if (loop === 'flush') this.#host.flushDelayed(error);
     this.#host.changed();
   }
 
