@@ -179,6 +179,29 @@ for (const [blockBytes, cacheBytes, scan, codec] of [
   });
 }
 
+test('where blocks do not shrink few are tried, and where they shrink again soon all are packed', async () => {
+  const sizeOf = async (values: readonly Buffer[]): Promise<number> => {
+    const env = processEnv(1, new SimDisk());
+    env.fs.makeDirectory(DIRECTORY);
+    const builder = new TableBuilder(env, `${DIRECTORY}/${tableName(7)}`, 7, {
+      ...{ blockBytes: 4096, restartInterval: 16, bloomBitsPerKey: 0, codec: 'lz4' },
+    });
+    const items = values.map((value, i) => ({ key: Buffer.from(`k${1000 + i}`), sequence: i + 1, value }));
+    const cursor = memtableOf(items).cursor();
+    for (cursor.seekToFirst(); cursor.valid; cursor.next()) builder.add(cursor);
+    const { sizeBytes } = await builder.finish(() => undefined);
+    return sizeBytes;
+  };
+  const random = new SeededRandom(4);
+  const noise = (count: number) => Array.from({ length: count }, () => random.bytes(4096));
+  const text = (count: number) => Array.from({ length: count }, () => Buffer.alloc(4096, 'text '));
+  const textAfterNoise = (await sizeOf([...noise(200), ...text(200)])) - (await sizeOf(noise(200)));
+  assert.ok(textAfterNoise > 4 * 4096, 'directly behind much noise some blocks are not tried');
+  assert.ok(textAfterNoise < 40 * 4096, 'but only some');
+  const textAfterLittleNoise = (await sizeOf([...noise(3), ...text(200)])) - (await sizeOf(noise(3)));
+  assert.ok(textAfterLittleNoise < 10 * 4096, 'a few blocks that do not shrink change nothing');
+});
+
 test('the filter knows every key of the table, and few others', () => {
   const filter = TableFilter.sizedFor(10_000, 10);
   const hash = { first: 0, second: 0 };

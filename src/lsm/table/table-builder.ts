@@ -36,6 +36,9 @@ export interface CompleteTable {
 
 /** Blocks are written when this many bytes are collected. */
 const WRITE_BYTES = 256 * 1024;
+/** When this many blocks in a row did not shrink, the next ones are not tried: twice as many after each new try. */
+const TRIED_IN_A_ROW = 4;
+const MOST_UNTRIED_BLOCKS = 32;
 /** `breathe` is called after this many keys are added to the filter. */
 const STEP_KEYS = 2048;
 
@@ -56,6 +59,10 @@ export class TableBuilder {
   #pendingBytes = 0;
   /** The file offset at which they will be written. */
   #written = HEADER_BYTES;
+  /** Blocks that were tried one after the other and did not shrink. */
+  #unshrunkBlocks = 0;
+  /** So many blocks are stored as they are before one is tried again. */
+  #untriedBlocks = 0;
   /** The last block. Its offset is known; its separator is known only with the next key. */
   #lastBlockOffset = -1;
   #lastBlockBytes = 0;
@@ -220,7 +227,7 @@ export class TableBuilder {
   #finishBlock(): void {
     const key = Buffer.from(this.#block.lastKey);
     const plain = this.#block.finish();
-    const packed = compressBlock(plain, this.#options.codec);
+    const packed = this.#pack(plain);
     const block = packed ?? plain;
     this.#lastBlockOffset = this.#written + this.#pendingBytes;
     this.#lastBlockBytes = block.length;
@@ -229,6 +236,19 @@ export class TableBuilder {
     block.copy(bytes);
     bytes[block.length] = packed ? codecNumber(this.#options.codec) : CODEC_NONE;
     bytes.writeUInt32LE(crc32(bytes.subarray(0, block.length + 1)), block.length + 1);
+  }
+
+  /** As `compressBlock`. Where blocks do not shrink one after the other, most are not tried. */
+  #pack(plain: Buffer): Buffer | undefined {
+    if (this.#untriedBlocks > 0) {
+      this.#untriedBlocks--;
+      return undefined;
+    }
+    const packed = compressBlock(plain, this.#options.codec);
+    this.#unshrunkBlocks = packed ? 0 : this.#unshrunkBlocks + 1;
+    if (this.#unshrunkBlocks >= TRIED_IN_A_ROW)
+      this.#untriedBlocks = Math.min(MOST_UNTRIED_BLOCKS, 2 ** (this.#unshrunkBlocks - TRIED_IN_A_ROW + 2));
+    return packed;
   }
 
   /** Adds a block that holds only this entry, as it was read. */
