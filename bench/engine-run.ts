@@ -6,7 +6,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import type { Engine } from './engines/engine.js';
 import { newEngine } from './engines/engines.js';
 import type { Measurement } from './measurement.js';
-import { bytesHandedOver, bytesOnDisk, LoopDelayMeter, peakMemoryBytes } from './probes.js';
+import { bytesHandedOver, bytesOnDisk, cpuSeconds, LoopDelayMeter, peakMemoryBytes } from './probes.js';
 import { WORKLOADS, type Workload } from './workloads.js';
 
 export interface Plan {
@@ -76,9 +76,11 @@ class Runner {
     const writtenBefore = bytesHandedOver();
     const meter = new LoopDelayMeter();
     if (workload.writes) meter.start();
+    const cpuBefore = cpuSeconds();
     const start = performance.now();
     const outcome = await workload.run(this.#engine, this.#plan);
     const seconds = (performance.now() - start) / 1000;
+    const cpu = cpuSeconds() - cpuBefore;
     const loopDelayMs = workload.writes ? meter.stop() : undefined;
     if (workload.writes) {
       await rest(this.#engine);
@@ -94,6 +96,7 @@ class Runner {
       round,
       ...outcome,
       seconds,
+      cpuSeconds: cpu,
       loopDelayMs,
       bytesWritten:
         workload.writes && writtenBefore !== undefined && writtenAfter !== undefined

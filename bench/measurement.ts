@@ -10,6 +10,8 @@ export interface Measurement {
   readonly round: number;
   readonly operations: number;
   readonly seconds: number;
+  /** The processor time of all threads of the engine's process, of user and system together. */
+  readonly cpuSeconds: number;
   readonly bytes: number;
   readonly latencyUs: Latency | undefined;
   /** Of workloads that write: while they ran, and what they left once the engine was at rest. */
@@ -22,6 +24,10 @@ export interface Measurement {
 
 export function rateOf({ operations, seconds }: Measurement): number {
   return operations / seconds;
+}
+
+export function cpuMicrosecondsOf({ operations, cpuSeconds }: Measurement): number {
+  return (cpuSeconds * 1e6) / operations;
 }
 
 export function amplificationOf({ bytesWritten, bytes }: Measurement): number | undefined {

@@ -55,6 +55,12 @@ export function bytesOnDisk(directory: string): number {
   return bytes;
 }
 
+/** What all threads of this process have used of the processors, in the program and in the system. */
+export function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
 /** The most that was resident at once since the process began. */
 export function peakMemoryBytes(): number {
   return process.resourceUsage().maxRSS * 1024;

@@ -1,5 +1,5 @@
 /** Medians of the rounds, and ratios of one engine to another. */
-import { amplificationOf, type Measurement, rateOf } from '../measurement.js';
+import { amplificationOf, cpuMicrosecondsOf, type Measurement, rateOf } from '../measurement.js';
 import type { Latency, LoopDelay } from '../probes.js';
 
 /** One workload on one engine: medians of the rounds; of delays and memory the worst. */
@@ -11,6 +11,7 @@ export interface Summary {
   readonly operationsPerSecond: number;
   readonly slowest: number;
   readonly fastest: number;
+  readonly cpuMicroseconds: number;
   readonly megabytesPerSecond: number;
   readonly latencyUs: Latency | undefined;
   readonly loopDelayMs: LoopDelay | undefined;
@@ -44,6 +45,11 @@ export function ratioOf(ours: Summary, peer: Summary): number {
   return ours.operationsPerSecond / peer.operationsPerSecond;
 }
 
+/** How many times the processor time of `ours` the peer's is. */
+export function cpuRatioOf(ours: Summary, peer: Summary): number {
+  return peer.cpuMicroseconds / ours.cpuMicroseconds;
+}
+
 function summarizeGroup(group: readonly Measurement[]): Summary {
   const [first] = group;
   if (!first) throw new Error('a group has at least one measurement');
@@ -62,6 +68,7 @@ function summarizeGroup(group: readonly Measurement[]): Summary {
     operationsPerSecond: median(rates),
     slowest: Math.min(...rates),
     fastest: Math.max(...rates),
+    cpuMicroseconds: median(group.map(cpuMicrosecondsOf)),
     megabytesPerSecond: median(group.map(({ bytes, seconds }) => bytes / seconds / 1e6)),
     latencyUs:
       latencies.length > 0

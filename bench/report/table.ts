@@ -1,5 +1,5 @@
 /** Summaries as lines of text: as they come, and side by side as a Markdown table. */
-import { ratioOf, type Summary } from './summary.js';
+import { cpuRatioOf, ratioOf, type Summary } from './summary.js';
 
 type Cell = readonly [heading: string, width: number, text: (summary: Summary) => string];
 
@@ -11,6 +11,7 @@ const CELLS: readonly Cell[] = [
   ['engine', -15, ({ engine }) => engine],
   ['workload', -13, ({ workload }) => workload],
   ['ops/s', 11, (summary) => count(summary.operationsPerSecond)],
+  ['cpu µs', 9, ({ cpuMicroseconds }) => fixed(cpuMicroseconds, 1)],
   ['p50 µs', 9, ({ latencyUs }) => fixed(latencyUs?.p50, 1)],
   ['p99 µs', 9, ({ latencyUs }) => fixed(latencyUs?.p99, 1)],
   ['p99.9 µs', 10, ({ latencyUs }) => fixed(latencyUs?.p999, 1)],
@@ -39,13 +40,16 @@ export function summaryLine(summary: Summary): string {
   return line(CELLS.map(([, , text]) => text(summary)));
 }
 
-/** A row per workload: every engine's rate, and how many times as fast `ours` is as each of the others. */
+/**
+ * A row per workload: every engine's rate, how many times as fast `ours` is as each of the others, and how many times
+ * the processor time of ours each of them uses.
+ */
 export function comparisonTable(summaries: readonly Summary[], ours: string): string {
   const engines = [...new Set(summaries.map(({ engine }) => engine))];
   const peers = engines.filter((engine) => engine !== ours);
   const rows = [
-    ['workload', 'value', ...engines, ...peers.map((peer) => `${ours} ÷ ${peer}`)],
-    ['---', '---:', ...engines.map(() => '---:'), ...peers.map(() => '---:')],
+    ['workload', 'value', ...engines, ...peers.flatMap((peer) => [`${ours} ÷ ${peer}`, 'by CPU'])],
+    ['---', '---:', ...engines.map(() => '---:'), ...peers.flatMap(() => ['---:', '---:'])],
   ];
   for (const valueBytes of new Set(summaries.map((summary) => summary.valueBytes))) {
     for (const workload of new Set(summaries.map((summary) => summary.workload))) {
@@ -56,12 +60,13 @@ export function comparisonTable(summaries: readonly Summary[], ours: string): st
         );
       const own = find(ours);
       const rate = (summary: Summary | undefined) => (summary ? count(summary.operationsPerSecond) : '-');
-      const ratio = (peer: Summary | undefined) => (own && peer ? ratioOf(own, peer).toFixed(2) : '-');
+      const ratio = (peer: Summary | undefined, of: typeof ratioOf) =>
+        own && peer ? of(own, peer).toFixed(2) : '-';
       rows.push([
         workload,
         `${valueBytes} B`,
         ...engines.map((engine) => rate(find(engine))),
-        ...peers.map((peer) => ratio(find(peer))),
+        ...peers.flatMap((peer) => [ratio(find(peer), ratioOf), ratio(find(peer), cpuRatioOf)]),
       ]);
     }
   }

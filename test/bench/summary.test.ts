@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Measurement } from '../../bench/measurement.js';
 import { dotPlot } from '../../bench/report/dot-plot.js';
-import { median, ratioOf, summarize } from '../../bench/report/summary.js';
+import { cpuRatioOf, median, ratioOf, summarize } from '../../bench/report/summary.js';
 import { comparisonTable, headingLine, summaryLine } from '../../bench/report/table.js';
 
 function measured(
@@ -20,6 +20,7 @@ function measured(
     round,
     operations: 1000,
     seconds,
+    cpuSeconds: seconds / 10,
     bytes: 116_000,
     latencyUs: { p50: 10 * seconds, p99: 20, p999: 30 },
     loopDelayMs: { p99: seconds, max: 10 * seconds },
@@ -55,6 +56,8 @@ test('rounds become medians; of memory and of the longest delay the worst counts
   assert.is(ours?.peakMemoryBytes, 4e6);
   assert.is(peer?.operationsPerSecond, 250);
   assert.is(ours && peer && ratioOf(ours, peer), 2);
+  assert.is(ours?.cpuMicroseconds, 200);
+  assert.is(ours && peer && cpuRatioOf(ours, peer), 2);
   assert.is(reading?.latencyUs, undefined);
   assert.is(reading?.writeAmplification, undefined);
 });
@@ -62,10 +65,10 @@ test('rounds become medians; of memory and of the longest delay the worst counts
 test('the table has a row per workload and a ratio per peer', () => {
   const table = comparisonTable(summarize(MEASUREMENTS), 'raftree').split('\n');
   assert.equal(table, [
-    '| workload | value | raftree | a<b | raftree ÷ a<b |',
-    '| --- | ---: | ---: | ---: | ---: |',
-    '| fillrandom | 100 B | 500 | 250 | 2.00 |',
-    '| readseq | 100 B | 1,000 | - | - |',
+    '| workload | value | raftree | a<b | raftree ÷ a<b | by CPU |',
+    '| --- | ---: | ---: | ---: | ---: | ---: |',
+    '| fillrandom | 100 B | 500 | 250 | 2.00 | 2.00 |',
+    '| readseq | 100 B | 1,000 | - | - | - |',
   ]);
 });
 
