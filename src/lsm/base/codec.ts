@@ -5,9 +5,10 @@
  *     lz4    block bytes u32 | LZ4 block
  *
  * Compression needs the optional package `lz4-napi`. If it is not installed, blocks are stored uncompressed. Blocks of
- * usual size are decompressed by the code below, directly into the target memory.
+ * usual size are decompressed by `lz4.ts`.
  */
 import { copyBytes } from './bytes.js';
+import { decompress, decompressFast, fitsFast } from './lz4.js';
 
 export type Codec = 'none' | 'lz4';
 
@@ -59,12 +60,9 @@ export function plainBytes(packed: Buffer, start: number, end: number): number {
 }
 
 /**
- * Larger blocks are decompressed by the package, if it is installed. For smaller ones its call costs more than the
- * work.
+ * Decompresses the block at `start` to `end` to the start of `target`; false if it is damaged. `portable`: without
+ * WebAssembly and the package.
  */
-const OWN_BYTES = 8192;
-
-/** Decompresses the block at `start` to `end` to the start of `target`; false if it is damaged. */
 export function decompressBlock(
   packed: Buffer,
   start: number,
@@ -74,8 +72,10 @@ export function decompressBlock(
 ): boolean {
   const bytes = plainBytes(packed, start, end);
   if (!(bytes <= target.length)) return false;
-  if (!lz4 || portable || bytes <= OWN_BYTES)
-    return decompress(packed, start + LENGTH_BYTES, end, target, bytes);
+  const from = start + LENGTH_BYTES;
+  if (portable) return decompress(packed, from, end, target, bytes);
+  if (fitsFast(end - from, bytes)) return decompressFast(packed, from, end, target, bytes);
+  if (!lz4) return decompress(packed, from, end, target, bytes);
   try {
     const plain = lz4.uncompressSync(packed.subarray(start, end));
     plain.copy(target);
@@ -120,77 +120,4 @@ export function startOfStored(
   const size = codec === CODEC_LZ4 ? plainBytes(bytes, start, end) : Number.NaN;
   if (!(size > 0)) return 0;
   return decompress(bytes, start + LENGTH_BYTES, end, target, size, target.length) ? size : 0;
-}
-
-const MIN_MATCH_BYTES = 4;
-/** From here on a call into the runtime copies faster than a loop. */
-const CALL_COPY_BYTES = 256;
-/**
- * A loop copies whole words. It may write up to this many bytes too many; later writes replace them or nobody reads
- * them.
- */
-const WORD_BYTES = 4;
-
-/**
- * An LZ4 block is sequences of literals and a match: `token (high four bits: literals, low four: match bytes less 4;
- * 15 goes on in further bytes) | literals | offset u16 | further match bytes`; the last one ends after its literals.
- * Stops when the first `enough` of all `bytes` are there. `source` may end before `end` if these come from before.
- */
-function decompress(
-  source: Buffer,
-  start: number,
-  end: number,
-  target: Buffer,
-  bytes: number,
-  enough: number = bytes,
-): boolean {
-  const from = new DataView(source.buffer, source.byteOffset, source.length);
-  const to = new DataView(target.buffer, target.byteOffset, target.length);
-  const safeSource = source.length - WORD_BYTES;
-  const safeTarget = target.length - WORD_BYTES;
-  let at = start;
-  let out = 0;
-  while (at < end && at < source.length) {
-    const token = source[at++] as number;
-    let literals = token >>> 4;
-    if (literals === 15) {
-      for (let more = 255; more === 255; literals += more) {
-        if (at >= end || at >= source.length) return false;
-        more = source[at++] as number;
-      }
-    }
-    if (literals > end - at || literals > bytes - out) return false;
-    const behind = at + literals;
-    let stop = Math.min(out + literals, enough);
-    if (at + stop - out > source.length) return false;
-    if (literals >= CALL_COPY_BYTES) target.set(source.subarray(at, at + stop - out), out);
-    else if (behind <= safeSource && stop <= safeTarget) {
-      for (; out < stop; out += WORD_BYTES, at += WORD_BYTES) to.setInt32(out, from.getInt32(at, true), true);
-    } else while (out < stop) target[out++] = source[at++] as number;
-    out = stop;
-    at = behind;
-    if (at === end) return out === bytes;
-    if (out === enough && enough < bytes) return true;
-    if (at + 2 > end || at + 2 > source.length) return false;
-    const offset = (source[at] as number) | ((source[at + 1] as number) << 8);
-    at += 2;
-    let match = token & 15;
-    if (match === 15) {
-      for (let more = 255; more === 255; match += more) {
-        if (at >= end || at >= source.length) return false;
-        more = source[at++] as number;
-      }
-    }
-    match += MIN_MATCH_BYTES;
-    if (offset === 0 || offset > out || match > bytes - out) return false;
-    stop = Math.min(out + match, enough);
-    if (match >= CALL_COPY_BYTES && offset >= match) target.copyWithin(out, out - offset, stop - offset);
-    else if (offset >= WORD_BYTES && stop <= safeTarget) {
-      for (; out < stop; out += WORD_BYTES) to.setInt32(out, to.getInt32(out - offset, true), true);
-      // A match may overlap what it produces.
-    } else for (; out < stop; out++) target[out] = target[out - offset] as number;
-    out = stop;
-    if (out === enough && enough < bytes) return true;
-  }
-  return false;
 }

@@ -5,7 +5,7 @@
 import type { Env, File } from '../../env/env.js';
 import { crc32 } from '../../record/checksum.js';
 import { corruption } from '../../record/record.js';
-import { compareBytes, compareRanges, NO_BYTES } from '../base/bytes.js';
+import { compareBytes, compareRanges } from '../base/bytes.js';
 import {
   CODEC_LZ4,
   CODEC_NONE,
@@ -14,6 +14,7 @@ import {
   plainBytes,
   startOfStored,
 } from '../base/codec.js';
+import { packedScratch } from '../base/lz4.js';
 import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';
 import { ReadSpeed } from './read-speed.js';
@@ -318,12 +319,7 @@ export class Table implements BlockOwner {
   }
 }
 
-let shared: Buffer = NO_BYTES;
-const MOST_SHARED_BYTES = 64 * 1024;
-
 /** A buffer for a stored block, valid until the next call. */
 function scratch(bytes: number): Buffer {
-  if (bytes > MOST_SHARED_BYTES) return Buffer.allocUnsafe(bytes);
-  if (shared.length === 0) shared = Buffer.allocUnsafeSlow(MOST_SHARED_BYTES);
-  return shared;
+  return bytes <= packedScratch.length ? packedScratch : Buffer.allocUnsafe(bytes);
 }
