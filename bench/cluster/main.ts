@@ -12,24 +12,31 @@ import { type LoadSettings, measure, preload, type Records } from './measure.js'
 import type { Measurement } from './measurement.js';
 import { type Options, parseOptions } from './options.js';
 import { BenchError, stopAll } from './processes.js';
-import { cpuTable, headingLine, measurementLine, ratioTable } from './report/tables.js';
+import { cpuChart, rateChart, timeChart } from './report/charts.js';
+import { cpuTable, headingLine, measurementLine, medianTable, ratioTable } from './report/tables.js';
+import { EtcdSystem } from './systems/etcd-system.js';
 import { RaftreeSystem } from './systems/raftree-system.js';
+import { RedisSystem } from './systems/redis-system.js';
 import type { System } from './systems/system.js';
 
 /** Ports of one system at most: client and peer ports of five nodes. */
 const PORTS_PER_SYSTEM = 10;
 
 function systemsOf(options: Options, directory: string): System[] {
-  const { nodes, settings } = options;
-  const raftree = (name: string, main: string, i: number) =>
+  const { nodes, settings, basePort, etcd, redis, against } = options;
+  const systems: System[] = [];
+  const portFor = () => (basePort === undefined ? undefined : basePort + systems.length * PORTS_PER_SYSTEM);
+  const raftree = (name: string, main: string) =>
     new RaftreeSystem({
       ...{ name, main, nodes, settings },
       directory: join(directory, name),
-      basePort: options.basePort && options.basePort + i * PORTS_PER_SYSTEM,
+      basePort: portFor(),
       profiles: options.profile ? options.results : undefined,
     });
-  const systems: System[] = [raftree('raftree', options.main, 0)];
-  if (options.against) systems.push(raftree('other', options.against, systems.length));
+  systems.push(raftree('raftree', options.main));
+  if (against) systems.push(raftree('other', against));
+  if (etcd) systems.push(new EtcdSystem(etcd, join(directory, 'etcd'), portFor()));
+  if (redis) systems.push(new RedisSystem(redis, join(directory, 'redis'), portFor()));
   return systems;
 }
 
@@ -110,16 +117,35 @@ async function main(): Promise<void> {
   } finally {
     await cleanUp();
   }
-  if (measurements.length === 0) return;
-  const ratios = ratioTable(measurements);
-  if (ratios !== undefined) print(`\n${ratios}`);
-  print(`\n${cpuTable(measurements)}`);
-  const content = { startedAt: startedAt.toISOString(), machine: machine(), options, measurements };
-  const stem = join(options.results, `cluster-${startedAt.toISOString().slice(0, 19).replaceAll(':', '')}`);
-  writeFileSync(`${stem}.json`, `${JSON.stringify(content, undefined, 2)}\n`);
-  print(`\n${stem}.json`);
-  if (options.json) console.log(JSON.stringify(content));
+  if (measurements.length > 0) writeResults(options, startedAt, measurements, print);
   if (measurements.some(({ load }) => load.errors > 0)) process.exitCode = 1;
+}
+
+function writeResults(
+  options: Options,
+  startedAt: Date,
+  measurements: readonly Measurement[],
+  print: (line: string) => void,
+): void {
+  const ratios = ratioTable(measurements);
+  const several = options.rounds > 1 ? [`Medians of the rounds:\n${medianTable(measurements)}`] : [];
+  const cpu = `CPU microseconds per operation, by process and thread:\n${cpuTable(measurements)}`;
+  for (const table of [...several, ...(ratios === undefined ? [] : [ratios]), cpu]) print(`\n${table}`);
+  const stem = join(options.results, `cluster-${startedAt.toISOString().slice(0, 19).replaceAll(':', '')}`);
+  const content = { startedAt: startedAt.toISOString(), machine: machine(), options, measurements };
+  const day = startedAt.toISOString().slice(0, 10);
+  const files: readonly (readonly [file: string, text: string])[] = [
+    [`${stem}.json`, `${JSON.stringify(content, undefined, 2)}\n`],
+    [`${stem}-rates.svg`, rateChart(measurements, `operations per second, ${day}`)],
+    [`${stem}-cpu.svg`, cpuChart(measurements, `CPU microseconds per operation, ${day}`)],
+    [`${stem}-time.svg`, timeChart(measurements, `second by second, ${day}`)],
+  ];
+  print('');
+  for (const [file, text] of files) {
+    writeFileSync(file, text);
+    print(file);
+  }
+  if (options.json) console.log(JSON.stringify(content));
 }
 
 await main();

@@ -8,7 +8,7 @@ import { BenchError, Daemon } from './processes.js';
 import type { ServerProcess, System, WindowReport } from './systems/system.js';
 
 const LOAD_PROCESS = fileURLToPath(new URL('./load/load-process.js', import.meta.url));
-const NODE_THREADS = 'V8, libuv';
+const NODE_THREADS = 'V8 and pool';
 
 export interface LoadSettings extends Pick<Plan, 'warmupSeconds' | 'seconds' | 'rate' | 'compressible'> {
   readonly connections: number;
@@ -62,20 +62,24 @@ export async function measure(
   const { processes, target } = view;
   let before: Sample | undefined;
   let after: Sample | undefined;
-  let ended: Promise<WindowReport> | undefined;
+  let began: Promise<void> | undefined;
+  let window: Promise<WindowReport> | undefined;
   let clientPid = 0;
   const plan: Plan = { ...planOf(one, records, settings, round), task: 'measure', target };
   const load = await runLoad(system, settings.directory, plan, (type, pid) => {
     clientPid = pid;
     if (type === 'begin') {
       before = sample(processes, pid);
-      void system.beginWindow(view);
+      began = system.beginWindow(view);
+      // Who awaits it learns of a failure.
+      began.catch(() => {});
     } else {
       after = sample(processes, pid);
-      ended = system.endWindow(view);
+      window = began?.then(() => system.endWindow(view));
+      window?.catch(() => {});
     }
   });
-  const report = await ended;
+  const report = await window;
   if (!load || !before || !after || !report) throw new BenchError('the load process ended without a result');
   const [first, last] = [before, after];
   const uses = processes.map(({ role, threadName }, i) => ({

@@ -1,6 +1,7 @@
 /** The command line of the benchmark. */
-import { existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { NodeConfigInput } from '../../src/server/config.js';
@@ -19,6 +20,8 @@ export interface Options {
   readonly rounds: number;
   readonly keys: number;
   readonly compressible: number;
+  readonly etcd: string | undefined;
+  readonly redis: string | undefined;
   readonly main: string;
   readonly against: string | undefined;
   readonly settings: Partial<NodeConfigInput>;
@@ -54,6 +57,26 @@ function share(text: string): number {
   if (text.trim() === '' || !(value >= 0 && value < 1))
     throw new InvalidArgumentError('expected a number from 0 to below 1');
   return value;
+}
+
+/** A path, or a name that is looked for in PATH. */
+export function executable(text: string): string {
+  const places = text.includes('/')
+    ? [text]
+    : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, text));
+  const found = places.find((place) => {
+    try {
+      accessSync(place, constants.X_OK);
+      return statSync(place).isFile();
+    } catch {
+      return false;
+    }
+  });
+  if (text === '' || found === undefined)
+    throw new InvalidArgumentError(
+      `there is no program "${text}": install it (Debian: etcd-server, redis-server), or name its path`,
+    );
+  return found;
 }
 
 function build(text: string): string {
@@ -92,7 +115,7 @@ function command(): Command {
   const width = Math.max(...WORKLOADS.map(({ name }) => name.length)) + 2;
   return new Command('bench:cluster')
     .description(
-      'Load on a cluster of real processes on this machine, alone or alternately with another build. Every acknowledged ' +
+      'Load on a cluster of real processes on this machine, alone or alternately with etcd and Redis. Every acknowledged ' +
         'write is on the disks of a majority. bench/README.md says how to read the figures. Linux only.',
     )
     .option(
@@ -123,6 +146,8 @@ function command(): Command {
     .option('--keys <count>', 'records of each value size, written before', whole(1, MAX_RECORDS), 100_000)
     .option('--compressible <share>', "of a value's bytes", share, 0)
     .addOption(new Option('--nodes <count>', 'of Raftree').choices(['1', '3', '5']).default('3'))
+    .option('--etcd <program>', 'measure three etcd processes alternately', executable)
+    .option('--redis <program>', 'measure one Redis with appendfsync always alternately', executable)
     .option('--main <file>', 'dist/src/cli/main.js of the build to measure', build, OWN_MAIN)
     .option('--against <file>', 'measure another build of Raftree alternately', build)
     .option('--settings <json>', 'more of node.json, such as {"storage":{"engine":"memory"}}', jsonObject, {})
@@ -148,7 +173,7 @@ function command(): Command {
         ...WORKLOADS.map(({ name, what }) => `  ${name.padEnd(width)}${what}`),
         '',
         'Examples:',
-        '  npm run bench:cluster -- --rounds 3 --workload put/256/100,put/4096/100,get/256/100',
+        '  npm run bench:cluster -- --etcd "$(command -v etcd)" --workload put/256/100,put/4096/100,get/256/100',
         '  npm run bench:cluster -- --workload half --value-bytes 4096 --rate 5000 --clients 1000 --seconds 600',
         '  npm run bench:cluster -- --workload put --against ../other/dist/src/cli/main.js',
       ].join('\n'),
@@ -166,6 +191,7 @@ export function parseOptions(parameters: readonly string[]): Options {
   } catch (error) {
     parser.error(`error: option '--workload': ${error instanceof Error ? error.message : error}`);
   }
-  const systems = options.against === undefined ? 1 : 2;
+  const systems =
+    1 + [options.etcd, options.redis, options.against].filter((one) => one !== undefined).length;
   return { ...options, cases, nodes: Number(raw.nodes), rounds: raw.rounds ?? (systems > 1 ? 3 : 1) };
 }

@@ -4,6 +4,7 @@
  * the length of a bar means nothing where there is no zero. A thin line spans the slowest and the fastest round.
  */
 import type { Summary } from './summary.js';
+import { COLOURS, escaped, number, rule, svg, text } from './svg.js';
 
 const ROW = 22;
 const LABEL = 110;
@@ -11,10 +12,14 @@ const PLOT = 620;
 const HEAD = 72;
 const GAP = 44;
 const RIGHT = 24;
-/** Told apart with any colour vision (Okabe and Ito). */
-const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00'];
 
-export function dotPlot(summaries: readonly Summary[], title: string): string {
+/** What a dot needs of a summary. */
+export type Dot = Pick<
+  Summary,
+  'engine' | 'workload' | 'valueBytes' | 'operationsPerSecond' | 'slowest' | 'fastest'
+>;
+
+export function dotPlot(summaries: readonly Dot[], title: string): string {
   const engines = [...new Set(summaries.map(({ engine }) => engine))];
   const panels = [...new Set(summaries.map(({ valueBytes }) => valueBytes))];
   const rates = summaries.flatMap(({ slowest, fastest }) => [slowest, fastest]);
@@ -46,23 +51,15 @@ export function dotPlot(summaries: readonly Summary[], title: string): string {
     const left = LABEL + i * 130;
     return `<circle cx="${left}" cy="34" r="5" fill="${colourOf(engine)}"/>${text(left + 10, 38, engine)}`;
   });
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${LABEL + PLOT + RIGHT}" height="${top}" ` +
-      'font-family="sans-serif" font-size="12">',
-    '<rect width="100%" height="100%" fill="white"/>',
-    text(LABEL, 18, title, 'font-size="14"'),
-    ...legend,
-    ...parts,
-    '</svg>',
-    '',
-  ].join('\n');
+  const heading = text(LABEL, 18, title, 'font-size="14"');
+  return svg(LABEL + PLOT + RIGHT, top, [heading, ...legend, ...parts]);
 
   function colourOf(engine: string): string {
     return COLOURS[engines.indexOf(engine) % COLOURS.length] ?? 'black';
   }
 }
 
-function dot(summary: Summary, x: (rate: number) => number, y: number, colour: string): string {
+function dot(summary: Dot, x: (rate: number) => number, y: number, colour: string): string {
   const { engine, workload, operationsPerSecond, slowest, fastest } = summary;
   const tip = `${engine}, ${workload}: ${Math.round(operationsPerSecond)} operations/s`;
   return (
@@ -72,24 +69,8 @@ function dot(summary: Summary, x: (rate: number) => number, y: number, colour: s
   );
 }
 
-function rule(x1: number, y1: number, x2: number, y2: number, colour: string): string {
-  return `<line x1="${number(x1)}" y1="${number(y1)}" x2="${number(x2)}" y2="${number(y2)}" stroke="${colour}"/>`;
-}
-
-function text(x: number, y: number, content: string, attributes = ''): string {
-  return `<text x="${number(x)}" y="${number(y)}" ${attributes}>${escaped(content)}</text>`;
-}
-
-function number(value: number): string {
-  return String(Math.round(value * 10) / 10);
-}
-
 function rateLabel(power: number): string {
   const units = ['', 'k', 'M', 'G'];
   const unit = Math.max(0, Math.floor(power / 3));
   return `${10 ** (power - 3 * unit)}${units[unit] ?? ''}/s`;
-}
-
-function escaped(content: string): string {
-  return content.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }

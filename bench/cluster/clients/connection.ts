@@ -19,7 +19,7 @@ export interface Connection {
 
 /** How the load process reaches a store. */
 export interface Target {
-  readonly kind: 'raftree';
+  readonly kind: 'raftree' | 'etcd' | 'redis';
   /** `host:port`, the leader first where one leads. */
   readonly endpoints: readonly string[];
 }

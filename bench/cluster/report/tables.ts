@@ -103,23 +103,36 @@ export function ratioTable(measurements: readonly Measurement[]): string | undef
   return markdown(headings, rows, 2);
 }
 
-/** Below this part of a microsecond per operation a thread is not worth a line. */
+/** Below this part of a microsecond per operation a thread is not worth a word. */
 const LEAST_CPU_US = 0.05;
 
-/** CPU microseconds and context switches per operation, of each process and its threads; a table per case. */
+/** CPU microseconds per operation of every process and its threads, a row per case and system. */
 export function cpuTable(measurements: readonly Measurement[]): string {
-  return summarize(measurements)
-    .map((summary) => {
-      const { system, workload, valueBytes, clients, threads } = summary;
-      const rows = threads
-        .filter(({ thread, cpuUs }) => thread === undefined || cpuUs >= LEAST_CPU_US)
-        .map(({ role, thread, cpuUs, switches }) => [
-          thread === undefined ? role : `- ${thread}`,
-          short(cpuUs),
-          short(switches),
-        ]);
-      const title = `${system}, ${workload}, ${valueBytes} B, ${clients} clients: CPU µs per operation, context switches`;
-      return `${title}\n${markdown(['process', 'CPU µs/op', 'switches/op'], rows, 1)}`;
-    })
-    .join('\n\n');
+  const summaries = summarize(measurements);
+  const followers = new Set(
+    summaries
+      .flatMap(({ threads }) => threads.map(({ role }) => role))
+      .filter((role) => role.startsWith('follower')),
+  );
+  // Where one process is all, it stands where others have their leader.
+  const columns = [['leader', 'server'], ...[...followers].sort().map((role) => [role]), ['client']];
+  return markdown(
+    ['system', 'workload', 'value', 'clients', 'all nodes', ...columns.map(([role = '']) => role)],
+    summaries.map((summary) => [
+      ...[summary.system, summary.workload, String(summary.valueBytes), String(summary.clients)],
+      short(summary.cpuUs),
+      ...columns.map((roles) => cpuOf(summary, roles)),
+    ]),
+    2,
+  );
+}
+
+/** `33.5: main 20, V8 10.3` */
+function cpuOf({ threads }: ClusterSummary, roles: readonly string[]): string {
+  const own = threads.filter(({ role, cpuUs }) => roles.includes(role) && cpuUs >= LEAST_CPU_US);
+  const whole = own.find(({ thread }) => thread === undefined);
+  const parts = own.filter(({ thread }) => thread !== undefined);
+  if (!whole) return '-';
+  if (parts.length < 2) return short(whole.cpuUs);
+  return `${short(whole.cpuUs)}: ${parts.map(({ thread, cpuUs }) => `${thread} ${short(cpuUs)}`).join(', ')}`;
 }

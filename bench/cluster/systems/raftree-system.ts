@@ -82,8 +82,8 @@ class Probe {
   #receive({ probe, runtime = [], pool = [], loopDelayMs }: ProbeMessage): void {
     if (probe === 'window') this.#answered?.(loopDelayMs);
     if (probe !== 'threads') return;
-    for (const thread of runtime) this.#names.set(Number(thread), 'V8 (gc, compiler)');
-    for (const thread of pool) this.#names.set(Number(thread), 'libuv pool');
+    for (const thread of runtime) this.#names.set(Number(thread), 'V8');
+    for (const thread of pool) this.#names.set(Number(thread), 'pool');
   }
 }
 
