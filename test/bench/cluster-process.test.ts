@@ -1,15 +1,18 @@
 /** The cluster's benchmark as it is started, for a second on one node: every kind of operation, and all its figures. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Measurement, perOperation } from '../../bench/cluster/measurement.js';
+import { until } from '../support/process-cluster.js';
 
 const program = fileURLToPath(new URL('../../bench/cluster/main.js', import.meta.url));
-const TINY = '--nodes 1 --seconds 1 --warmup-seconds 0 --keys 300 --clients 4 --connections 2'.split(' ');
+const TINY = '--nodes 1 --seconds 2 --warmup-seconds 0 --keys 300 --clients 4 --connections 2'.split(' ');
 
 function bench(...parameters: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...parameters], {
@@ -57,6 +60,113 @@ test('one node under every kind of operation', () => {
   }
 });
 
+const etcd = spawnSync('etcd', ['--version']).status === 0 ? ['--etcd', 'etcd'] : [];
+const redis = spawnSync('redis-server', ['--version']).status === 0 ? ['--redis', 'redis-server'] : [];
+
+test('alternately with etcd and Redis, where they are installed', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'raftree-cluster-bench-test-'));
+  try {
+    const places = ['--directory', folder, '--results', folder];
+    const load = ['--workload', 'half/40000,ycsb-e/64', '--rounds', '1', '--rate', '20'];
+    const { status, stdout, stderr } = bench(...TINY, ...places, ...etcd, ...redis, ...load, '--json');
+    assert.is(status, 0, stderr);
+    const { measurements } = JSON.parse(stdout) as { measurements: Measurement[] };
+    const expected = ['raftree', ...etcd.slice(1), ...(redis.length > 0 ? ['redis'] : [])];
+    assert.equal(
+      measurements.map(({ system, workload }) => `${workload} ${system}`),
+      [
+        ...expected.map((name) => `half ${name}`),
+        ...expected.slice(0, 1 + etcd.length / 2).map((name) => `ycsb-e ${name}`),
+      ],
+    );
+    for (const { system, load: result, processes } of measurements) {
+      assert.is(result.errors, 0, `${system}: ${result.firstError}`);
+      assert.ok(
+        result.operations > 0 && result.operations <= 50,
+        `${system}: ${result.operations} at 20 a second`,
+      );
+      assert.is(processes.length, system === 'etcd' ? 3 : 1);
+      assert.ok(processes.every(({ cpuUs, threads }) => cpuUs > 0 && threads.length > 0));
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a node that dies is named, with its last lines, and nothing is left', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'raftree-cluster-bench-test-'));
+  const child = spawn(
+    process.execPath,
+    [program, ...TINY, '--seconds', '60', '--workload', 'put', '--directory', folder, '--results', folder],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  try {
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const ended = once(child, 'close');
+    // A node that has a folder has started.
+    await until(
+      () => nodesIn(folder).length > 0 && readdirSync(folder, { recursive: true }).some(isNodeFolder),
+      'a node runs',
+    );
+    for (const pid of nodesIn(folder)) process.kill(pid, 'SIGKILL');
+    const [code] = await ended;
+    assert.is(code, 1);
+    assert.match(said, /raftree, node 1 ended by SIGKILL\. Its last lines:/);
+    assert.equal(nodesIn(folder), []);
+    assert.equal(readdirSync(folder), []);
+  } finally {
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a signal ends everything', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'raftree-cluster-bench-test-'));
+  const parameters = [
+    ...TINY,
+    ...etcd,
+    ...redis,
+    '--seconds',
+    '60',
+    '--directory',
+    folder,
+    '--results',
+    folder,
+  ];
+  const child = spawn(process.execPath, [program, ...parameters], { stdio: 'ignore' });
+  try {
+    const ended = once(child, 'close');
+    await until(() => nodesIn(folder).length > 0, 'processes run');
+    child.kill('SIGINT');
+    assert.equal(await ended, [130, null]);
+    assert.equal(nodesIn(folder), []);
+    assert.equal(readdirSync(folder), []);
+  } finally {
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+const isNodeFolder = (name: string | Buffer) => /n1$/.test(String(name));
+
+/** Processes, but for the benchmark itself, that were told of a file in the folder. */
+function nodesIn(folder: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        return !words.includes(program) && words.some((word) => word.includes(`${folder}/`));
+      } catch {
+        return false;
+      }
+    });
+}
+
 test('what it does not know it says', () => {
   const says = (pattern: RegExp, ...parameters: string[]) => {
     const { status, stderr } = bench(...parameters);
@@ -68,7 +178,25 @@ test('what it does not know it says', () => {
   says(/put\/x: expected a whole number from 1/, '--workload', 'put/x');
   says(/expected a whole number from 1/, '--seconds', '0');
   says(/Allowed choices are 1, 3, 5/, '--nodes', '2');
+  says(/there is no program "\.\/etcd": install it/, '--etcd', './etcd');
   says(/too many arguments/, 'put');
+});
+
+test('a port that is taken is named', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  try {
+    const child = spawn(process.execPath, [program, ...TINY, '--base-port', String(port)]);
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    assert.equal(await once(child, 'close'), [1, null]);
+    assert.match(said, new RegExp(`port ${port} cannot be used .*choose another --base-port`));
+  } finally {
+    server.close();
+  }
 });
 
 test.run();

@@ -31,11 +31,11 @@ function putRequest(key: Buffer, value: Buffer): Buffer {
 export class EtcdConnection implements Connection {
   readonly #leader: GrpcChannel;
   /** For reads of any node. */
-  readonly #any: GrpcChannel;
+  readonly #readable: GrpcChannel;
 
-  private constructor(leader: GrpcChannel, any: GrpcChannel) {
+  private constructor(leader: GrpcChannel, readable: GrpcChannel) {
     this.#leader = leader;
-    this.#any = any;
+    this.#readable = readable;
   }
 
   static async open({ endpoints }: Target, number: number): Promise<EtcdConnection> {
@@ -49,7 +49,7 @@ export class EtcdConnection implements Connection {
   }
 
   async get(key: Buffer, level: ReadLevel): Promise<number> {
-    const channel = level === 'follower' || level === 'stale' ? this.#any : this.#leader;
+    const channel = level === 'follower' || level === 'stale' ? this.#readable : this.#leader;
     const request = bytesField(KEY, key);
     if (level === 'stale') request.push(numberField(SERIALIZABLE, 1));
     const { length } = found(await channel.call(RANGE, Buffer.concat(request)));
@@ -69,7 +69,7 @@ export class EtcdConnection implements Connection {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#leader.close(), this.#any.close()]);
+    await Promise.all([this.#leader.close(), this.#readable.close()]);
   }
 }
 

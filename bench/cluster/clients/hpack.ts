@@ -1,6 +1,6 @@
 /**
- * The two uses of HPACK (RFC 7541) that a gRPC client without a header table has: to write constant headers, and to find
- * one header among literals.
+ * The two uses of HPACK (RFC 7541) that a gRPC client without a header table has: to write constant headers, and to
+ * find one header among literals.
  */
 
 /** Entries of the static table (appendix A). */

@@ -1,4 +1,7 @@
-/** As much of the wire format of Protocol Buffers as etcd's messages need. https://protobuf.dev/programming-guides/encoding/ */
+/**
+ * As much of the wire format of Protocol Buffers as etcd's messages need.
+ * https://protobuf.dev/programming-guides/encoding/
+ */
 
 const VARINT = 0;
 const FIXED64 = 1;

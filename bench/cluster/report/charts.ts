@@ -5,7 +5,7 @@ import { caseName } from '../cases.js';
 import type { Measurement } from '../measurement.js';
 import { type ClusterSummary, summarize } from '../summary.js';
 
-const LABEL = 230;
+const LABEL = 270;
 const PLOT = 620;
 const RIGHT = 60;
 const HEAD = 66;
@@ -95,7 +95,8 @@ export function timeChart(measurements: readonly Measurement[], title: string): 
     const [first] = group;
     if (!first) continue;
     const panel = (what: string, of: (second: { operations: number; p99Ms: number }) => number) => {
-      const most = Math.max(1, ...group.flatMap(({ load }) => load.perSecond.map(of)));
+      const highest = Math.max(1, ...group.flatMap(({ load }) => load.perSecond.map(of)));
+      const most = Math.ceil(highest / stepOf(highest)) * stepOf(highest);
       const seconds = Math.max(1, ...group.map(({ load }) => load.perSecond.length));
       const x = (second: number) => MARGIN + ((LABEL + PLOT - MARGIN) * second) / seconds;
       const y = (value: number) => top + PANEL * (1 - value / most);
