@@ -5,7 +5,7 @@ export { RaftreeError } from '../env/errors.js';
 export { realEnv } from '../env/real/real-env.js';
 export type { Codec } from './base/codec.js';
 export type { RangeBounds } from './compaction/droppable-tables.js';
-export { LsmTree, type ReadOptions, type WriteOptions } from './lsm-tree.js';
+export { LsmTree, type ReadOptions } from './lsm-tree.js';
 export type {
   CompactionEvent,
   Durability,
@@ -23,3 +23,4 @@ export type { TableMetadata } from './table/table-file.js';
 export type { Problem, VerifyReport } from './tools/verify.js';
 export type { KeyRange } from './version/version.js';
 export type { DeleteOperation, Operation, PutOperation } from './wal/write-batch.js';
+export type { WriteOptions } from './write/write-path.js';

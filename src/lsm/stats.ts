@@ -1,6 +1,7 @@
 /** The state of a tree in numbers. */
 import { pendingBytes } from './compaction/compaction-picker.js';
 import type { MaintenanceStats } from './compaction/maintenance.js';
+import type { TreeParts } from './open-tree.js';
 import type { ResolvedOptions } from './options.js';
 import type { MemtableList } from './read/memtable-list.js';
 import type { Version } from './version/version.js';
@@ -32,11 +33,34 @@ export interface ContentStats {
   readonly pendingBytes: number;
 }
 
-export function contentStats(
-  version: Version,
-  memtables: MemtableList,
-  options: ResolvedOptions,
-): ContentStats {
+export function treeStats({
+  options,
+  life,
+  versions,
+  memtables,
+  snapshots,
+  tables,
+  writes,
+}: TreeParts): LsmStats {
+  const { log, gate, maintenance } = writes;
+  const { blocks } = tables;
+  return {
+    lastSequence: log.lastSequence,
+    durableSequence: log.durableSequence,
+    flushedSequence: versions.flushedSequence,
+    ...contentStats(versions.current, memtables, options),
+    walBytes: log.wal?.sizeBytes() ?? 0,
+    ...gate.stats,
+    ...maintenance.stats,
+    diskIsFull: maintenance.diskIsFull,
+    isReadOnly: life.failure !== undefined,
+    snapshots: snapshots.size,
+    openTables: tables.openCount,
+    blockCache: { bytes: blocks.sizeBytes, hits: blocks.hits, misses: blocks.misses },
+  };
+}
+
+function contentStats(version: Version, memtables: MemtableList, options: ResolvedOptions): ContentStats {
   const { active, filled, frozen } = memtables;
   let entries = filled.reduce((sum, memtable) => sum + memtable.count, 0);
   let tombstones = filled.reduce((sum, memtable) => sum + memtable.tombstones, 0);

@@ -54,8 +54,8 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     reason: 'the file was not opened',
     patches: [
       inFile('lsm/compaction/maintenance.js')(
-        'if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(error);',
-        'if (isDiskFull(error)) this.#retryLater(error);',
+        'if (isDiskFull(error) || isOutOfDescriptors(error)) this.#retryLater(loop, error);',
+        'if (isDiskFull(error)) this.#retryLater(loop, error);',
       ),
     ],
     killedBy: ['lsm/fault'],

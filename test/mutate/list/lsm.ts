@@ -5,6 +5,8 @@ const edit = inFile('lsm/version/version-edit.js');
 const droppable = inFile('lsm/compaction/droppable-tables.js');
 const versions = inFile('lsm/version/version-set.js');
 const tree = inFile('lsm/lsm-tree.js');
+const maintenance = inFile('lsm/compaction/maintenance.js');
+const closing = inFile('lsm/close-tree.js');
 const log = inFile('record/record-log.js');
 const repair = inFile('lsm/tools/repair.js');
 
@@ -61,8 +63,8 @@ export const LSM_MUTATIONS: readonly Mutation[] = [
     reason: 'the removal itself is',
     patches: [
       tree(
-        'await this.#flushAll(); this.#checkWritable(); return this.#background.add',
-        'return this.#background.add',
+        'await writes.freezer.flushAll(); life.checkWritable(); return background.add',
+        'return background.add',
       ),
     ],
     killedBy: ['lsm/drop-tables'],
@@ -72,5 +74,25 @@ export const LSM_MUTATIONS: readonly Mutation[] = [
     reason: 'there was none a moment ago',
     patches: [versions('if (isRefused()) { const numbers', 'if (false) { const numbers')],
     killedBy: ['lsm/drop-tables'],
+  },
+  {
+    name: 'a flush is refused because a compaction found no space',
+    reason: 'the disk is full',
+    patches: [
+      maintenance("if (loop === 'flush') this.#host.flushDelayed(error);", 'this.#host.flushDelayed(error);'),
+    ],
+    killedBy: ['lsm/fault'],
+  },
+  {
+    name: 'a tree without a WAL is closed without a flush',
+    reason: 'the writes were acknowledged',
+    patches: [closing('await freezer.flushAll();', '')],
+    killedBy: ['lsm/fault'],
+  },
+  {
+    name: 'a table that cannot be closed keeps the directory locked',
+    reason: 'the process ends soon',
+    patches: [closing('await attempt(() => tables.closeAll());', 'tables.closeAll();')],
+    killedBy: ['lsm/fault'],
   },
 ];
