@@ -7,7 +7,7 @@
 import type { EngineOperation, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
-import type { StateMachine } from '../replica/state-machine.js';
+import type { GroupStateMachine } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
 import { BatchKeys } from './batch-keys.js';
 import { type Command, commandOf, type VoidEntry } from './command.js';
@@ -45,7 +45,7 @@ interface PendingBatch {
 const FULL_BATCH_BYTES = 64 * 1024 * 1024;
 const NO_RESULT: CommandResult = { type: 'none' };
 
-export class KvStateMachine implements StateMachine<CommandResult> {
+export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #engine: StorageEngine;
   readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();

@@ -4,13 +4,13 @@
  */
 import type { Entry } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import type { GroupStateMachine } from './group-state-machine.js';
 import type { PendingProposals } from './pending-proposals.js';
 import type { CorePort } from './ports.js';
-import type { StateMachine } from './state-machine.js';
 
 export interface ApplierParts<Result> {
   readonly log: Pick<GroupLog, 'entries'>;
-  readonly stateMachine: Pick<StateMachine<Result>, 'apply'>;
+  readonly stateMachine: Pick<GroupStateMachine<Result>, 'apply'>;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
   readonly proposals: Pick<PendingProposals<Result>, 'applied'>;
 }

@@ -3,10 +3,10 @@ import type { Env, Logger } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import type { NodeId, PeerStatus } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import type { GroupStateMachine } from './group-state-machine.js';
 import { type LogLimits, planCompaction } from './log-compaction.js';
 import type { CorePort } from './ports.js';
 import type { SnapshotHolds } from './snapshot-holds.js';
-import type { StateMachine } from './state-machine.js';
 
 /** Transfers of snapshots, as the log's cutter uses them. */
 export interface TransfersPort {
@@ -19,7 +19,7 @@ export interface LogCutterParts {
   readonly env: Env;
   readonly logger: Logger;
   readonly log: GroupLog;
-  readonly stateMachine: Pick<StateMachine<unknown>, 'appliedIndex' | 'durableIndex' | 'flush'>;
+  readonly stateMachine: Pick<GroupStateMachine<unknown>, 'appliedIndex' | 'durableIndex' | 'flush'>;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
   readonly peers: () => readonly PeerStatus[];
   readonly transfers: TransfersPort;

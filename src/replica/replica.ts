@@ -31,6 +31,7 @@ import type {
 } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
 import { Applier } from './applier.js';
+import type { GroupStateMachine } from './group-state-machine.js';
 import { IgnoredMessages } from './ignored-messages.js';
 import { LeadershipTransfers } from './leadership-transfers.js';
 import type { LogLimits } from './log-compaction.js';
@@ -58,7 +59,6 @@ import {
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
 import { StateDirectories } from './state-directories.js';
-import type { StateMachine } from './state-machine.js';
 
 export interface ReplicaOptions {
   readonly raft: Omit<RaftOptions, 'random'>;
@@ -74,7 +74,7 @@ export interface ReplicaOptions {
 export interface ReplicaParts<Result> {
   readonly env: Env;
   readonly log: GroupLog;
-  readonly stateMachine: StateMachine<Result>;
+  readonly stateMachine: GroupStateMachine<Result>;
   readonly transport: Transport;
   readonly logger: Logger;
   readonly host: ReplicaHost;

@@ -13,10 +13,10 @@ import type { Logger } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 import type { AppendBatch, NodeId, SnapshotBase } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
+import type { GroupStateMachine } from './group-state-machine.js';
 import type { CorePort } from './ports.js';
 import type { StateDirectories } from './state-directories.js';
 import { stateDirectoryName } from './state-directories.js';
-import type { StateMachine } from './state-machine.js';
 
 /** What applies entries to the state machine, as an installation uses it. */
 export interface ApplierPort {
@@ -29,7 +29,7 @@ export interface ApplierPort {
 export interface SnapshotInstallerParts {
   readonly logger: Logger;
   readonly log: Pick<GroupLog, 'base' | 'install'>;
-  readonly stateMachine: Pick<StateMachine<unknown>, 'appliedIndex' | 'restore'>;
+  readonly stateMachine: Pick<GroupStateMachine<unknown>, 'appliedIndex' | 'restore'>;
   readonly applier: ApplierPort;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
   readonly diskSpace: DiskSpace;

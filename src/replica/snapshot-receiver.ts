@@ -8,10 +8,10 @@ import { errorCode, errorMessage } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
+import type { GroupStateMachine } from './group-state-machine.js';
 import type { CorePort, Transport } from './ports.js';
 import type { SnapshotChunk, SnapshotFile, SnapshotOffer } from './snapshot-messages.js';
 import { type StateDirectories, stateDirectoryName } from './state-directories.js';
-import type { StateMachine } from './state-machine.js';
 
 export interface SnapshotReceiverParts {
   readonly env: Env;
@@ -20,7 +20,7 @@ export interface SnapshotReceiverParts {
   readonly transport: Transport;
   readonly core: Pick<CorePort, 'commitIndex'>;
   /** Its `check` finds damage that the sender's disk did before the checksums of the chunks were taken. */
-  readonly stateMachine: Pick<StateMachine<unknown>, 'check'>;
+  readonly stateMachine: Pick<GroupStateMachine<unknown>, 'check'>;
   readonly installer: {
     /** All of the snapshot is durable under this name. */
     arrived(from: NodeId, term: number, snapshot: SnapshotBase, name: string): void;

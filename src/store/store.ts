@@ -24,12 +24,12 @@ import {
 } from '../raft/types.js';
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
+import type { GroupStateMachine } from '../replica/group-state-machine.js';
 import type { LogLimits } from '../replica/log-compaction.js';
 import { stopped } from '../replica/refusals.js';
 import { Replica } from '../replica/replica.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { SnapshotLimits } from '../replica/snapshot-sender.js';
-import type { StateMachine } from '../replica/state-machine.js';
 import { LogBudget } from './log-budget.js';
 import { TickScheduler } from './tick-scheduler.js';
 
@@ -95,7 +95,7 @@ export interface GroupStart {
 }
 
 /** One group, open. */
-export interface Group<Machine extends StateMachine<Result>, Result> {
+export interface Group<Machine extends GroupStateMachine<Result>, Result> {
   readonly id: GroupId;
   readonly replica: Replica<Result>;
   readonly stateMachine: Machine;
@@ -103,7 +103,7 @@ export interface Group<Machine extends StateMachine<Result>, Result> {
   readonly failure: RaftreeError | undefined;
 }
 
-interface OpenGroup<Machine extends StateMachine<Result>, Result> extends Group<Machine, Result> {
+interface OpenGroup<Machine extends GroupStateMachine<Result>, Result> extends Group<Machine, Result> {
   readonly log: GroupLog;
   failure: RaftreeError | undefined;
   closing: Promise<void> | undefined;
@@ -112,7 +112,7 @@ interface OpenGroup<Machine extends StateMachine<Result>, Result> extends Group<
 /** How many ticks a leader has in a heartbeat interval. */
 const TICKS_PER_HEARTBEAT = 5;
 
-export class Store<Machine extends StateMachine<Result>, Result> {
+export class Store<Machine extends GroupStateMachine<Result>, Result> {
   readonly #options: StoreOptions;
   readonly #parts: StoreParts<Machine>;
   readonly #raftLog: RaftLog;
@@ -128,7 +128,7 @@ export class Store<Machine extends StateMachine<Result>, Result> {
   #closed = false;
 
   /** Opens the Raft log. Its groups are opened one by one. Throws `CORRUPTION`, or the system's error. */
-  static open<Machine extends StateMachine<Result>, Result>(
+  static open<Machine extends GroupStateMachine<Result>, Result>(
     options: StoreOptions,
     parts: StoreParts<Machine>,
   ): Store<Machine, Result> {

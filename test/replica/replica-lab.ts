@@ -8,11 +8,11 @@ import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { type Entry, FIRST_BASE, type Input, type NodeId } from '../../src/raft/types.js';
 import { type GroupLog, RaftLog } from '../../src/raft-log/raft-log.js';
+import type { GroupStateMachine } from '../../src/replica/group-state-machine.js';
 import type { LogLimits } from '../../src/replica/log-compaction.js';
 import type { CorePort } from '../../src/replica/ports.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
-import type { StateMachine } from '../../src/replica/state-machine.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
@@ -30,7 +30,7 @@ const LOG_LIMITS: LogLimits = { maxLogBytes: 1024 * 1024, maxSnapshotLogBytes: 0
 const LIST = 'list';
 
 /** Applies commands by writing them down; says with each how many there were before it. Durable what was flushed. */
-export class ListMachine implements StateMachine<number> {
+export class ListMachine implements GroupStateMachine<number> {
   readonly #fs: FileSystem;
   readonly #emptyAt: number;
   #directory: string;

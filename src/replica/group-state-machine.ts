@@ -1,10 +1,10 @@
 /**
- * What an embedding user implements: a deterministic machine that gets the same commands in the same order on every
- * node.
+ * What a replica needs of its group's state: a deterministic machine that gets the same entries in the same order on
+ * every node. `KvStateMachine` implements it. What a program gives to an embedded node is `embed/state-machine.ts`.
  */
 import type { Entry } from '../raft/types.js';
 
-export interface StateMachine<Result> {
+export interface GroupStateMachine<Result> {
   /** The last entry that the state contains. After a restart: what has survived. */
   readonly appliedIndex: number;
   /** The last entry that would survive a power cut. Never above `appliedIndex`. */
