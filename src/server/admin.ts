@@ -14,8 +14,8 @@ import { RaftreeError } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
 import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
 import type { NodeId, ReadMethod, Role } from '../raft/types.js';
+import type { Member } from './member-context.js';
 import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
-import type { Member } from './members.js';
 
 /** What it needs of the replica. */
 export interface AdminReplica {

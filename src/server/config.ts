@@ -11,7 +11,7 @@ import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../kv/limits.js';
 import { isLoopback } from '../net/hosts.js';
 import { MAX_NODE_ID } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
-import { addressProblem } from './members.js';
+import { addressProblem } from './member-context.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -10,7 +10,7 @@ import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
 import type { Founder } from './birth.js';
 import type { NodeConfig } from './config.js';
-import { encodeMemberContext } from './members.js';
+import { encodeMemberContext } from './member-context.js';
 
 /** The group of all keys, as long as there is one. */
 export const KV_GROUP = 1;

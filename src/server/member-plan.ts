@@ -14,7 +14,13 @@ import {
 } from '../raft/configuration.js';
 import { majorityOf } from '../raft/quorum.js';
 import type { NodeId } from '../raft/types.js';
-import { addressProblem, encodeMemberContext, type Member, membersIn, sharedAddress } from './members.js';
+import {
+  addressProblem,
+  encodeMemberContext,
+  type Member,
+  membersIn,
+  sharedAddress,
+} from './member-context.js';
 
 export interface MemberPlan {
   /** Empty if the members are already as requested. */

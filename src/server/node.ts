@@ -1,10 +1,10 @@
 /**
  * One running node: the rooms below, opened in order, wired together and closed in reverse.
  *
- *     data-folder, identity    whose folder it is               birth, beginning      how the cluster begins
- *     store                    the groups                       membership, members   who belongs to the cluster
- *     peers                    connections with other nodes     status                what the node tells of itself
- *     doors                    connections with clients         admin                 operators' requests
+ *     data-folder, identity    whose folder it is               birth, birth-steps             how the cluster begins
+ *     store                    the groups                       member-view, member-context    who belongs to the cluster
+ *     peers                    connections with other nodes     status                         what the node tells of itself
+ *     doors                    connections with clients         admin                          operators' requests
  */
 import { listenForClients } from '../doors/native/listener.js';
 import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
@@ -22,8 +22,8 @@ import type { Configuration } from '../raft/configuration.js';
 import type { RoleStatus } from '../raft/types.js';
 import { Store } from '../store/store.js';
 import { Admin } from './admin.js';
-import { Beginning } from './beginning.js';
 import { Birth, checkFounders } from './birth.js';
+import { BirthSteps } from './birth-steps.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { startFailure, takeDataFolder } from './data-folder.js';
 import { type DescriptorShares, shareDescriptors } from './descriptors.js';
@@ -38,7 +38,7 @@ import {
   openKvStateMachine,
   storeOptionsOf,
 } from './kv-group.js';
-import { Membership } from './membership.js';
+import { MemberView } from './member-view.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
@@ -65,9 +65,9 @@ interface Wiring {
   readonly known: KnownPeers;
   readonly store: KvStore;
   readonly birth: Birth;
-  readonly membership: Membership;
+  readonly membership: MemberView;
   readonly peers: Peers;
-  readonly beginning: Beginning;
+  readonly birthSteps: BirthSteps;
 }
 
 export class Node {
@@ -166,12 +166,12 @@ export class Node {
     });
     const known = new KnownPeers(env, folder.path);
     known.follow(0, config.nodes);
-    const membership = new Membership({
+    const membership = new MemberView({
       ...{ logger, known, identity: identity.node, listed: config.nodes },
       replica: () => this.#group?.replica,
       connections: () => this.#wiring?.peers,
     });
-    const beginning = new Beginning({
+    const birthSteps = new BirthSteps({
       ...{ config, logger, birth, identity, known },
       createGroup: async (members, born) => {
         if (store.incarnationOf(KV_GROUP) === undefined)
@@ -182,11 +182,11 @@ export class Node {
       isClosing: () => this.#closing !== undefined,
       failed: (error) => this.#fail(error),
     });
-    const peers = this.#makePeers({ engine, identity, known, birth, membership, beginning }, security);
-    this.#wiring = { engine, identity, known, store, birth, membership, peers, beginning };
-    await beginning.start(incarnation !== undefined);
+    const peers = this.#makePeers({ engine, identity, known, birth, membership, birthSteps }, security);
+    this.#wiring = { engine, identity, known, store, birth, membership, peers, birthSteps };
+    await birthSteps.start(incarnation !== undefined);
     await this.#openDoors(identity.node, security);
-    beginning.announced();
+    birthSteps.announced();
   }
 
   #openStore(directory: string, engine: EngineKind): KvStore {
@@ -241,7 +241,7 @@ export class Node {
   }
 
   #makePeers(
-    { engine, identity, known, birth, membership, beginning }: Omit<Wiring, 'store' | 'peers'>,
+    { engine, identity, known, birth, membership, birthSteps }: Omit<Wiring, 'store' | 'peers'>,
     security: ClusterSecrets,
   ): Peers {
     const { env, config, logger } = this.#parts;
@@ -267,7 +267,7 @@ export class Node {
         if (refusal !== undefined) return refusal;
         if (said.phase === 'born' && said.incarnation === birth.incarnation) membership.heard(from, said);
         // Before the doors are open the first steps are under way already.
-        if (this.#peerAddress) beginning.announced();
+        if (this.#peerAddress) birthSteps.announced();
         return undefined;
       },
       left: (node) => {
@@ -419,7 +419,7 @@ export class Node {
   /** Closes what was opened, last first. If one rejects the others are closed too, and the first error is thrown. */
   async #closeAll(): Promise<void> {
     let failure: unknown;
-    await this.#wiring?.beginning.close();
+    await this.#wiring?.birthSteps.close();
     for (const close of [...this.#closers.splice(0), ...this.#doorClosers.splice(0)].reverse()) {
       try {
         await close();

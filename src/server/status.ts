@@ -4,13 +4,13 @@ import type { OutboundOf } from '../protocol/messages.js';
 import type { RoleStatus } from '../raft/types.js';
 import type { NodeConfig } from './config.js';
 import type { KvGroup } from './kv-group.js';
-import type { Membership } from './membership.js';
+import type { MemberView } from './member-view.js';
 import type { Peers } from './peers.js';
 import { VERSION } from './version.js';
 
 export interface StatusParts {
   readonly config: NodeConfig;
-  readonly membership: Membership;
+  readonly membership: MemberView;
   readonly peers: Peers;
   /** Undefined before the birth of the cluster. */
   readonly group: KvGroup | undefined;

@@ -4,7 +4,7 @@ import { inFile, type Mutation } from '../mutation.js';
 const admin = inFile('server/admin.js');
 const connection = inFile('server/peer-connection.js');
 const known = inFile('server/known-peers.js');
-const members = inFile('server/members.js');
+const members = inFile('server/member-context.js');
 const peers = inFile('server/peers.js');
 const plan = inFile('server/member-plan.js');
 
@@ -55,7 +55,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
     name: 'a node counts as a member with whatever folder it has',
     reason: 'its id is there',
     patches: [
-      inFile('server/membership.js')(
+      inFile('server/member-view.js')(
         'members.includes(nodeId) && decodeMemberContext(configuration.contexts[nodeId]).storeId === storeId',
         'members.includes(nodeId)',
       ),
@@ -71,7 +71,7 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a removed member’s folder is remembered',
     reason: 'its id might come back',
-    patches: [inFile('server/membership.js')('if (gone.length > 0)', 'if (false)')],
+    patches: [inFile('server/member-view.js')('if (gone.length > 0)', 'if (false)')],
     killedBy: ['server/member-identity'],
   },
   {

@@ -8,7 +8,7 @@ import { type Configuration, configurationOf, membersOf } from '../raft/configur
 import type { Replica } from '../replica/replica.js';
 import type { NodeIdentity } from './identity.js';
 import type { KnownPeers } from './known-peers.js';
-import { decodeMemberContext, type Member, membersIn } from './members.js';
+import { decodeMemberContext, type Member, membersIn } from './member-context.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import type { PeerTarget } from './peers.js';
 
@@ -25,7 +25,7 @@ export interface MemberConnections {
   announce(): void;
 }
 
-export interface MembershipParts {
+export interface MemberViewParts {
   readonly identity: NodeIdentity;
   /** The nodes of node.json. */
   readonly listed: readonly Member[];
@@ -36,14 +36,14 @@ export interface MembershipParts {
   readonly connections: () => MemberConnections | undefined;
 }
 
-export class Membership {
-  readonly #parts: MembershipParts;
+export class MemberView {
+  readonly #parts: MemberViewParts;
   /** Ids in the configuration in force. */
   #inForce: readonly number[] = [];
   /** The newest configuration that a member has announced. */
   #announced: { readonly index: number; readonly members: readonly number[] } = { index: 0, members: [] };
 
-  constructor(parts: MembershipParts) {
+  constructor(parts: MemberViewParts) {
     this.#parts = parts;
   }
 

@@ -8,7 +8,7 @@ import type { NodeConfig } from './config.js';
 import type { FolderIdentity } from './identity.js';
 import type { KnownPeers } from './known-peers.js';
 
-export interface BeginningParts {
+export interface BirthStepsParts {
   readonly config: NodeConfig;
   readonly logger: Logger;
   readonly birth: Birth;
@@ -23,13 +23,13 @@ export interface BeginningParts {
   readonly failed: (error: unknown) => void;
 }
 
-export class Beginning {
-  readonly #parts: BeginningParts;
+export class BirthSteps {
+  readonly #parts: BirthStepsParts;
   #advancing: Promise<void> = Promise.resolve();
   #waitsFor = '';
   #closed = false;
 
-  constructor(parts: BeginningParts) {
+  constructor(parts: BirthStepsParts) {
     this.#parts = parts;
   }
 
