@@ -1,10 +1,10 @@
 /**
  * One running node: the rooms below, opened in order, wired together and closed in reverse.
  *
- *     data-folder, identity    whose folder it is               birth, birth-steps             how the cluster begins
- *     store                    the groups                       member-view, member-context    who belongs to the cluster
- *     peers                    connections with other nodes     status                         what the node tells of itself
- *     doors                    connections with clients         admin                          operators' requests
+ *     data-folder, identity    whose folder it is              birth, birth-steps            how the cluster begins
+ *     store                    the groups                      member-view, member-context   who belongs to the cluster
+ *     peers                    connections with other nodes    status                        what a node tells of itself
+ *     doors                    connections with clients        admin                         operators' requests
  */
 import { listenForClients } from '../doors/native/listener.js';
 import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
