@@ -3,7 +3,7 @@
  *
  *     data-folder, identity    whose folder it is              birth, birth-steps            how the cluster begins
  *     store                    the groups                      member-view, member-context   who belongs to the cluster
- *     peers                    connections with other nodes    status                        what a node tells of itself
+ *     peers                    connections with other nodes    status                        what it tells others
  *     doors                    connections with clients        admin                         operators' requests
  */
 import { listenForClients } from '../doors/native/listener.js';
