@@ -2,7 +2,7 @@
 import { errorMessage } from '../env/errors.js';
 import { closedError, notDurableError } from './base/errors.js';
 import type { TreeParts } from './open-tree.js';
-import { markWalEnd } from './recovery.js';
+import { markWalEnd } from './wal-replay.js';
 
 /** Rejects as `LsmTree.close`. */
 export async function closeTree(parts: TreeParts): Promise<void> {

@@ -3,7 +3,7 @@
 export type { Env, Logger } from '../env/env.js';
 export { RaftreeError } from '../env/errors.js';
 export { realEnv } from '../env/real/real-env.js';
-export type { Codec } from './base/codec.js';
+export type { Codec } from './base/block-codec.js';
 export type { RangeBounds } from './compaction/droppable-tables.js';
 export { LsmTree, type ReadOptions } from './lsm-tree.js';
 export type {

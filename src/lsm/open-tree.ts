@@ -5,15 +5,15 @@ import { BackgroundWork } from './base/background-work.js';
 import { openingError } from './base/errors.js';
 import { LifeCycle } from './base/life-cycle.js';
 import { takeDirectory } from './directory/tree-directory.js';
+import { MemtableList } from './memtable/memtable-list.js';
 import { type LsmOptions, type ResolvedOptions, resolveOptions } from './options.js';
-import { MemtableList } from './read/memtable-list.js';
 import { PinnedReads } from './read/pinned-reads.js';
 import { ReadStates } from './read/read-state.js';
 import { Reader } from './read/reader.js';
 import { SnapshotList } from './read/snapshot-list.js';
-import { nameWal, replayWal } from './recovery.js';
 import { TableCache } from './table/table-cache.js';
 import { VersionSet } from './version/version-set.js';
+import { nameWal, replayWal } from './wal-replay.js';
 import { WritePath, type WritePathParts } from './write/write-path.js';
 
 /** What an open tree consists of. */

@@ -1,7 +1,7 @@
 /** Options of a tree: what they mean, their units, their limits. */
 import { type Env, type Logger, silentLogger } from '../env/env.js';
 import { realEnv } from '../env/real/real-env.js';
-import { availableCodec, CODECS, type Codec } from './base/codec.js';
+import { availableCodec, CODECS, type Codec } from './base/block-codec.js';
 import { invalid } from './base/errors.js';
 import { LsmResources } from './resources.js';
 import type { Operation } from './wal/write-batch.js';

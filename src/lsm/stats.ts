@@ -1,9 +1,9 @@
 /** The state of a tree in numbers. */
 import { pendingBytes } from './compaction/compaction-picker.js';
 import type { MaintenanceStats } from './compaction/maintenance.js';
+import type { MemtableList } from './memtable/memtable-list.js';
 import type { TreeParts } from './open-tree.js';
 import type { ResolvedOptions } from './options.js';
-import type { MemtableList } from './read/memtable-list.js';
 import type { Version } from './version/version.js';
 import type { WriteGateStats } from './write/write-gate.js';
 

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { availableCodec, type Codec } from '../../src/lsm/base/codec.js';
+import { availableCodec, type Codec } from '../../src/lsm/base/block-codec.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { processEnv, SimDisk } from '../lsm/tree-lab.js';
 import { countingTurns, rejection } from './level-lab.js';

@@ -4,7 +4,7 @@ import { ClassicLevel } from 'classic-level';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { availableCodec } from '../../src/lsm/base/codec.js';
+import { availableCodec } from '../../src/lsm/base/block-codec.js';
 import { rejection, withDirectory } from './level-lab.js';
 
 const VALUE = 'aaaaaaaaaa'.repeat(1000);

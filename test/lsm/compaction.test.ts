@@ -1,7 +1,7 @@
 /** What a compaction writes, byte for byte: entries that it passes on as they are stored come out as if packed anew. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Codec } from '../../src/lsm/base/codec.js';
+import type { Codec } from '../../src/lsm/base/block-codec.js';
 import { compact } from '../../src/lsm/compaction/compaction.js';
 import { flushMemtable } from '../../src/lsm/compaction/job-runner.js';
 import { writeTables } from '../../src/lsm/compaction/output-tables.js';

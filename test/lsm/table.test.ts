@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Codec } from '../../src/lsm/base/block-codec.js';
 import { compareBytes, orderPrefix, writeVarint } from '../../src/lsm/base/bytes.js';
-import type { Codec } from '../../src/lsm/base/codec.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../../src/lsm/base/cursor.js';
 import { Memtable } from '../../src/lsm/memtable/memtable.js';
 import { RunCursor } from '../../src/lsm/read/run-cursor.js';

@@ -8,7 +8,7 @@ import * as assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { RaftreeLevel } from '../../src/level/index.js';
-import { availableCodec } from '../../src/lsm/base/codec.js';
+import { availableCodec } from '../../src/lsm/base/block-codec.js';
 import { LsmTree } from '../../src/lsm/index.js';
 import { ProcessCluster, temporaryDirectory } from '../support/process-cluster.js';
 

@@ -11,8 +11,9 @@
  *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
  *     level after that the next compaction would be a very large one, or is stored by another codec than the level's.
  */
+
+import type { Codec } from '../base/block-codec.js';
 import { compareBytes } from '../base/bytes.js';
-import type { Codec } from '../base/codec.js';
 import type { TableFile } from '../table/table-file.js';
 import {
   type KeyRange,

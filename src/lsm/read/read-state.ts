@@ -3,9 +3,9 @@
  * Memtables and tables then stay as they are during writes, flushes and compactions.
  */
 import type { Memtable } from '../memtable/memtable.js';
+import type { MemtableList } from '../memtable/memtable-list.js';
 import type { Version } from '../version/version.js';
 import type { VersionSet } from '../version/version-set.js';
-import type { MemtableList } from './memtable-list.js';
 
 export interface ReadState {
   /** Entries with a higher sequence are not visible. */

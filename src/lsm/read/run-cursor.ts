@@ -4,8 +4,8 @@
  * window that is read ahead, so that a scan does not replace the blocks in the cache.
  */
 import { corruption } from '../../record/record.js';
+import { type Codec, startOfBlock } from '../base/block-codec.js';
 import { compareBytes, compareRanges, NO_BYTES } from '../base/bytes.js';
-import { type Codec, startOfBlock } from '../base/codec.js';
 import { NO_SLOT } from '../table/block-cache.js';
 import { BlockCursor } from '../table/block-cursor.js';
 import { SingleEntryBlock } from '../table/single-entry-block.js';

@@ -5,8 +5,8 @@
  */
 import type { Env, File } from '../../env/env.js';
 import { crc32 } from '../../record/checksum.js';
+import { CODEC_NONE, type Codec, codecNumber, compressBlock } from '../base/block-codec.js';
 import { compareRanges, copyBytes, copyRange, NO_BYTES } from '../base/bytes.js';
-import { CODEC_NONE, type Codec, codecNumber, compressBlock } from '../base/codec.js';
 import type { Cursor } from '../base/cursor.js';
 import { BlockBuilder } from './block-builder.js';
 import { SparseIndexBuilder, separatorBetween } from './sparse-index.js';

@@ -1,6 +1,7 @@
 /** One SSTable of a version: what the MANIFEST says about it, and its reader while it is open. */
+
+import type { Codec } from '../base/block-codec.js';
 import { compareBytes } from '../base/bytes.js';
-import type { Codec } from '../base/codec.js';
 import type { Table } from './table.js';
 
 export interface TableMetadata {

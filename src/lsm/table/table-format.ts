@@ -24,7 +24,7 @@
  */
 import { crc32 } from '../../record/checksum.js';
 import { corruption, readUint53, writeUint53 } from '../../record/record.js';
-import { type Codec, codecNumber, codecOfNumber } from '../base/codec.js';
+import { type Codec, codecNumber, codecOfNumber } from '../base/block-codec.js';
 
 export const HEADER_BYTES = 128;
 /** Codec and CRC after a block. */

@@ -5,7 +5,6 @@
 import type { Env, File } from '../../env/env.js';
 import { crc32 } from '../../record/checksum.js';
 import { corruption } from '../../record/record.js';
-import { compareBytes, compareRanges } from '../base/bytes.js';
 import {
   CODEC_LZ4,
   CODEC_NONE,
@@ -13,7 +12,8 @@ import {
   plainBlock,
   plainBytes,
   startOfStored,
-} from '../base/codec.js';
+} from '../base/block-codec.js';
+import { compareBytes, compareRanges } from '../base/bytes.js';
 import { packedScratch } from '../base/lz4.js';
 import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';

@@ -16,7 +16,7 @@
 import type { Env } from '../../env/env.js';
 import { errorCode } from '../../env/errors.js';
 import { readWhole, unreadable } from '../../record/read-whole.js';
-import { plainBlock } from '../base/codec.js';
+import { plainBlock } from '../base/block-codec.js';
 import { codecAt } from '../compaction/compaction-picker.js';
 import { type OutputContext, writeTables } from '../compaction/output-tables.js';
 import { VersionFilter } from '../compaction/version-filter.js';

@@ -5,8 +5,8 @@
 import { errorCode, errorMessage } from '../../env/errors.js';
 import { crc32 } from '../../record/checksum.js';
 import { corruption } from '../../record/record.js';
+import { plainBlock } from '../base/block-codec.js';
 import { compareBytes, copyRange } from '../base/bytes.js';
-import { plainBlock } from '../base/codec.js';
 import { BlockCursor } from '../table/block-cursor.js';
 import { SparseIndex } from '../table/sparse-index.js';
 import type { TableMetadata } from '../table/table-file.js';

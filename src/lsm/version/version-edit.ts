@@ -14,7 +14,7 @@
  * A tag is one byte; integers are little-endian. The first payload of a MANIFEST is an edit of the empty version.
  */
 import { corruption, type Position, readUint53, writeUint53 } from '../../record/record.js';
-import { codecNumber, codecOfNumber } from '../base/codec.js';
+import { codecNumber, codecOfNumber } from '../base/block-codec.js';
 import type { TableMetadata } from '../table/table-file.js';
 import { LEVELS } from './version.js';
 

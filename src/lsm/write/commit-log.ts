@@ -11,8 +11,8 @@ import { errorMessage, type RaftreeError } from '../../env/errors.js';
 import type { RecordLog } from '../../record/record-log.js';
 import type { BackgroundWork } from '../base/background-work.js';
 import type { LifeCycle } from '../base/life-cycle.js';
+import type { MemtableList } from '../memtable/memtable-list.js';
 import type { ResolvedOptions } from '../options.js';
-import type { MemtableList } from '../read/memtable-list.js';
 import type { VersionSet } from '../version/version-set.js';
 import { insertEncoded, insertOperations, type Operation, setFirstSequence } from '../wal/write-batch.js';
 

@@ -3,8 +3,8 @@
  * when all trees together use too much memory, and when iterators pass over many deleted entries.
  */
 import type { LifeCycle } from '../base/life-cycle.js';
+import type { MemtableList } from '../memtable/memtable-list.js';
 import type { WriteBuffer, WriteBufferBudget } from '../memtable/write-buffer-budget.js';
-import type { MemtableList } from '../read/memtable-list.js';
 import type { VersionSet } from '../version/version-set.js';
 import type { CommitLog } from './commit-log.js';
 import { FlushWaiters } from './flush-waiters.js';

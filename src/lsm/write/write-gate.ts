@@ -5,8 +5,8 @@
 
 import { pendingBytes } from '../compaction/compaction-picker.js';
 import type { Maintenance } from '../compaction/maintenance.js';
+import type { MemtableList } from '../memtable/memtable-list.js';
 import type { ResolvedOptions, StallReason } from '../options.js';
-import type { MemtableList } from '../read/memtable-list.js';
 import type { Version } from '../version/version.js';
 import type { VersionSet } from '../version/version-set.js';
 import { Admission } from './admission.js';

@@ -1,7 +1,6 @@
 /** The memtables of a tree: the active one, which takes the writes, and the frozen ones, which wait for their flush. */
-import { Memtable } from '../memtable/memtable.js';
-import type { MemtablePool } from '../memtable/memtable-memory.js';
-import type { KeyRange } from '../version/version.js';
+import { Memtable } from './memtable.js';
+import type { MemtablePool } from './memtable-memory.js';
 
 export class MemtableList {
   readonly #writeBufferBytes: number;
@@ -57,7 +56,13 @@ export class MemtableList {
   }
 
   /** Estimates the bytes of the keys in a range. Both ends are included; an undefined end is open. */
-  approximateSize({ smallest, largest }: Partial<KeyRange>): number {
+  approximateSize({
+    smallest,
+    largest,
+  }: {
+    smallest?: Uint8Array | undefined;
+    largest?: Uint8Array | undefined;
+  }): number {
     let bytes = 0;
     for (const memtable of this.filled) {
       const start = smallest ? memtable.shareBefore(memtable.seek(smallest, Number.MAX_SAFE_INTEGER)) : 0;

@@ -9,7 +9,7 @@ import {
   decompressBlock,
   plainBlock,
   plainBytes,
-} from '../../src/lsm/base/codec.js';
+} from '../../src/lsm/base/block-codec.js';
 import type { LsmOptions } from '../../src/lsm/index.js';
 import { BlockCache } from '../../src/lsm/table/block-cache.js';
 import {
