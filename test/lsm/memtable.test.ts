@@ -2,13 +2,24 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compareBytes } from '../../src/lsm/base/bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS } from '../../src/lsm/base/cursor.js';
-import { Memtable, type MemtableCursor } from '../../src/lsm/memtable/memtable.js';
+import { hashKey } from '../../src/lsm/base/key-hash.js';
+import { KeyFilter } from '../../src/lsm/memtable/key-filter.js';
+import { Memtable, type MemtableCursor, MOST_FILTERED_BYTES } from '../../src/lsm/memtable/memtable.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 interface Version {
   readonly key: Buffer;
   readonly sequence: number;
   readonly value: string | undefined;
+}
+
+/** Finds with and without the filter, which must agree. */
+function find(memtable: Memtable, key: Buffer, sequence: number): number {
+  const hash = { first: 0, second: 0 };
+  hashKey(key, 0, key.length, hash);
+  const node = memtable.find(key, sequence, hash);
+  assert.is(memtable.find(key, sequence), node);
+  return node;
 }
 
 function inOrder(a: Version, b: Version): number {
@@ -50,6 +61,8 @@ for (const [name, makeKey] of Object.entries(KEY_MAKERS)) {
       const value = random.chance(0.2) ? undefined : `value ${i}`;
       memtable.insertPair(i + 1, key, value === undefined ? undefined : Buffer.from(value));
       model.push({ key, sequence: i + 1, value });
+      // Now and then, so that the filter is filled in parts and grows.
+      if (i % 7 === 0) assert.is(find(memtable, key, i + 1), i + 1);
       if (i % 500 === 0) assert.is(memtable.findViolation(), undefined);
     }
     assert.is(memtable.findViolation(), undefined);
@@ -76,7 +89,7 @@ for (const [name, makeKey] of Object.entries(KEY_MAKERS)) {
         model.at(at < 0 ? -1 : at - 1 < 0 ? 1e9 : at - 1),
       );
       const newest = model.find((version) => version.key.equals(key) && version.sequence <= sequence);
-      const node = memtable.find(key, sequence);
+      const node = find(memtable, key, sequence);
       assert.is(node !== 0, newest !== undefined);
       if (node !== 0) {
         const value = memtable.isDeleted(node) ? undefined : memtable.value(node).toString();
@@ -109,6 +122,37 @@ test('a value of many chunks and an empty one come back', () => {
   assert.ok(memtable.value(memtable.find(Buffer.from('large'), 10)).equals(large));
   assert.is(memtable.value(memtable.find(Buffer.alloc(0), 10)).length, 0);
   assert.ok(memtable.sizeBytes >= large.length);
+});
+
+test('the filter knows every key that was added, and few others', () => {
+  const filter = new KeyFilter(10_000);
+  const hashOf = (i: number) => {
+    const hash = { first: 0, second: 0 };
+    const key = Buffer.from(String(i).padStart(16, '0'));
+    hashKey(key, 0, key.length, hash);
+    return hash;
+  };
+  for (let i = 0; i < filter.capacity; i++) filter.add(hashOf(i));
+  let wrong = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const isIn = i < filter.capacity;
+    const answer = filter.mayContain(hashOf(i));
+    assert.ok(answer || !isIn, `${i} was added`);
+    if (answer && !isIn) wrong++;
+  }
+  assert.ok(filter.capacity >= 10_000 && filter.capacity < 20_000);
+  assert.ok(wrong < 200, `${wrong} wrong answers`);
+});
+
+test('long keys are found without the filter, among many that are in it', () => {
+  const memtable = new Memtable();
+  const long = (i: number) => Buffer.alloc(MOST_FILTERED_BYTES + 1, `${i} `);
+  for (let i = 0; i < 200; i++) {
+    memtable.insertPair(2 * i + 1, Buffer.from(`${i}`), Buffer.from('short'));
+    memtable.insertPair(2 * i + 2, long(i), Buffer.from('long'));
+    assert.is(find(memtable, Buffer.from(`${i}`), 1000), 2 * i + 1);
+    assert.is(memtable.find(long(i), 1000), 2 * i + 2);
+  }
 });
 
 test('the checker sees a broken tree', () => {

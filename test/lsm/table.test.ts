@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import type { Codec } from '../../src/lsm/base/block-codec.js';
 import { compareBytes, orderPrefix, writeVarint } from '../../src/lsm/base/bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../../src/lsm/base/cursor.js';
+import { hashKey } from '../../src/lsm/base/key-hash.js';
 import { Memtable } from '../../src/lsm/memtable/memtable.js';
 import { RunCursor } from '../../src/lsm/read/run-cursor.js';
 import { BlockBuilder } from '../../src/lsm/table/block-builder.js';
@@ -12,7 +13,7 @@ import { separatorBetween } from '../../src/lsm/table/sparse-index.js';
 import { TableBuilder } from '../../src/lsm/table/table-builder.js';
 import { TableCache } from '../../src/lsm/table/table-cache.js';
 import { TableFile, tableName } from '../../src/lsm/table/table-file.js';
-import { hashKey, TableFilter } from '../../src/lsm/table/table-filter.js';
+import { TableFilter } from '../../src/lsm/table/table-filter.js';
 import { DIRECTORY, processEnv, SeededRandom, SimDisk } from './tree-lab.js';
 
 interface Item {

@@ -28,6 +28,8 @@ import {
   sharedLength,
 } from '../base/bytes.js';
 import { Cursor } from '../base/cursor.js';
+import { hashKey, type KeyHash } from '../base/key-hash.js';
+import { KeyFilter } from './key-filter.js';
 import {
   copyNodes,
   type MemtableMemory,
@@ -43,6 +45,12 @@ const FIRST_CHUNK_BYTES = 1024;
 const LARGEST_CHUNK_BYTES = 1024 * 1024;
 /** After this many times that a key shortened the common prefix, no common prefix is used any more. */
 const MOST_SHARED_CHANGES = 40;
+/** A search in a smaller table is as fast as the filter. */
+const LEAST_FILTERED = 64;
+/** Hashing a longer key takes longer than searching it. */
+export const MOST_FILTERED_BYTES = 1024;
+
+const nodeHash: KeyHash = { first: 0, second: 0 };
 
 /** A frozen memtable as it is sent to another thread. */
 export interface SharedMemtable {
@@ -84,6 +92,9 @@ export class Memtable {
   #sharedBytes: Buffer = NO_BYTES;
   #shared = 0;
   #sharedChanges = 0;
+  #filter: KeyFilter | undefined;
+  /** The nodes up to this one are in the filter. */
+  #filtered = 0;
 
   /** The oldest WAL file that has entries of this table; undefined while it is empty, or without a WAL. */
   oldestWal: number | undefined;
@@ -156,6 +167,8 @@ export class Memtable {
     this.#root = 0;
     this.#rightmost = 0;
     this.#count = 0;
+    this.#filter = undefined;
+    this.#filtered = 0;
   }
 
   get count(): number {
@@ -211,13 +224,38 @@ export class Memtable {
     this.#count = node;
   }
 
-  /** The newest version of a key at or below a sequence: its node, or 0. */
-  find(key: Uint8Array, sequence: number): number {
+  /**
+   * The newest version of a key at or below a sequence: its node, or 0. With the hash of the key, which must not be
+   * longer than `MOST_FILTERED_BYTES`, the filter is asked first.
+   */
+  find(key: Uint8Array, sequence: number, hash?: KeyHash): number {
+    if (hash && this.#count >= LEAST_FILTERED && !this.#mayContain(hash)) return 0;
     const node = this.#lowerBound(key, sequence);
     if (node === 0 || this.#keyLength[node] !== key.length) return 0;
     const chunk = this.#chunks[this.#chunk[node] as number] as Buffer;
     const start = this.#offset[node] as number;
     return compareRanges(chunk, start, start + key.length, key, 0, key.length) === 0 ? node : 0;
+  }
+
+  #mayContain(hash: KeyHash): boolean {
+    if (this.#filtered < this.#count) this.#filterNewest();
+    return (this.#filter as KeyFilter).mayContain(hash);
+  }
+
+  /** Adds what was inserted since the last time. */
+  #filterNewest(): void {
+    if (this.#filter === undefined || this.#count > this.#filter.capacity) {
+      this.#filter = new KeyFilter(2 * this.#count);
+      this.#filtered = 0;
+    }
+    while (this.#filtered < this.#count) {
+      const node = ++this.#filtered;
+      const length = this.#keyLength[node] as number;
+      if (length > MOST_FILTERED_BYTES) continue;
+      const start = this.#offset[node] as number;
+      hashKey(this.#chunks[this.#chunk[node] as number] as Buffer, start, start + length, nodeHash);
+      this.#filter.add(nodeHash);
+    }
   }
 
   isDeleted(node: number): boolean {

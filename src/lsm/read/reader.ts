@@ -1,17 +1,18 @@
 /**
  * Point reads: memtables from new to old, level 0 from new to old, then one file per level. The first version found
- * at or below the sequence is the answer, because newer versions of a key never lie below older ones. Key range and
- * bloom filter rule a table out before a block of it is touched; a key is hashed at most once per read.
+ * at or below the sequence is the answer, because newer versions of a key never lie below older ones. A filter rules
+ * out most memtables. Key range and bloom filter rule out most tables before a block is touched. A key is hashed at
+ * most once.
  */
 
 import { copyRange } from '../base/bytes.js';
-import type { Memtable } from '../memtable/memtable.js';
+import { hashKey, type KeyHash } from '../base/key-hash.js';
+import { type Memtable, MOST_FILTERED_BYTES } from '../memtable/memtable.js';
 import { BlockCursor } from '../table/block-cursor.js';
 import { SingleEntryBlock } from '../table/single-entry-block.js';
 import { KEY_ONLY_START_BYTES, NotCached } from '../table/table.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableFile } from '../table/table-file.js';
-import { hashKey, type KeyHash } from '../table/table-filter.js';
 import type { ReadState } from './read-state.js';
 
 /** More blocks than a read of one key needs. */
@@ -55,11 +56,13 @@ export class Reader {
     const { sequence, active, frozen } = state;
     this.#cachedOnly = cachedOnly;
     this.#keyOnly = undefined;
-    let node = active.find(key, sequence);
+    this.#isHashed = false;
+    const hash = key.length <= MOST_FILTERED_BYTES ? this.#hashOf(key) : undefined;
+    let node = active.find(key, sequence, hash);
     if (node !== 0) return valueAt(active, node);
     for (let i = frozen.length - 1; i >= 0; i--) {
       const memtable = frozen[i] as Memtable;
-      node = memtable.find(key, sequence);
+      node = memtable.find(key, sequence, hash);
       if (node !== 0) return valueAt(memtable, node);
     }
     return this.#findInTables(key, state) ? this.#take() : undefined;
@@ -70,19 +73,26 @@ export class Reader {
     const { sequence, active, frozen } = state;
     this.#cachedOnly = false;
     this.#keyOnly = this.#key;
-    let node = active.find(key, sequence);
+    this.#isHashed = false;
+    const hash = key.length <= MOST_FILTERED_BYTES ? this.#hashOf(key) : undefined;
+    let node = active.find(key, sequence, hash);
     if (node !== 0) return !active.isDeleted(node);
     for (let i = frozen.length - 1; i >= 0; i--) {
       const memtable = frozen[i] as Memtable;
-      node = memtable.find(key, sequence);
+      node = memtable.find(key, sequence, hash);
       if (node !== 0) return !memtable.isDeleted(node);
     }
     return this.#findInTables(key, state) && !this.#cursor.deleted;
   }
 
+  #hashOf(key: Uint8Array): KeyHash {
+    if (!this.#isHashed) hashKey(key, 0, key.length, this.#hash);
+    this.#isHashed = true;
+    return this.#hash;
+  }
+
   /** Leaves the cursor at the entry found. */
   #findInTables(key: Uint8Array, { sequence, version }: ReadState): boolean {
-    this.#isHashed = false;
     const { levels } = version;
     const newest = levels[0] as readonly TableFile[];
     for (let i = 0; i < newest.length; i++) {
@@ -100,12 +110,9 @@ export class Reader {
 
   #find(file: TableFile, key: Uint8Array, sequence: number): boolean {
     const table = this.#tables.use(file);
-    if (!this.#isHashed) {
-      hashKey(key, 0, key.length, this.#hash);
-      this.#isHashed = true;
-    }
     return (
-      table.mayContain(this.#hash) && table.find(key, sequence, this.#cursor, this.#cachedOnly, this.#keyOnly)
+      table.mayContain(this.#hashOf(key)) &&
+      table.find(key, sequence, this.#cursor, this.#cachedOnly, this.#keyOnly)
     );
   }
 

@@ -14,8 +14,13 @@ export interface BlockOwner {
 }
 
 export const NO_SLOT = -1;
-/** The sizes of slots for large blocks are multiples of this, so that another block can reuse a slot. */
-const LARGE_STEP_BYTES = 1024;
+/** Slots for large blocks have one of so many sizes between two powers of two, so that another block can reuse them. */
+const SIZES_PER_DOUBLING = 32;
+
+function largeSlotBytes(blockBytes: number): number {
+  const step = Math.max(1, 2 ** Math.floor(Math.log2(blockBytes)) / SIZES_PER_DOUBLING);
+  return Math.ceil(blockBytes / step) * step;
+}
 
 export class BlockCache {
   readonly slotBytes: number;
@@ -54,11 +59,7 @@ export class BlockCache {
   /** A slot for a block that will be read into it next; NO_SLOT if the block does not fit or all slots are pinned. */
   claim(owner: BlockOwner, block: number, sizeBytes: number): number {
     this.misses++;
-    const slot = this.#slotOf(
-      sizeBytes <= this.slotBytes
-        ? this.slotBytes
-        : Math.ceil(sizeBytes / LARGE_STEP_BYTES) * LARGE_STEP_BYTES,
-    );
+    const slot = this.#slotOf(sizeBytes <= this.slotBytes ? this.slotBytes : largeSlotBytes(sizeBytes));
     if (slot === NO_SLOT) return NO_SLOT;
     this.#owners[slot] = owner;
     this.#blocks[slot] = block;

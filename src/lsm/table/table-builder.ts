@@ -8,10 +8,11 @@ import { crc32 } from '../../record/checksum.js';
 import { CODEC_NONE, type Codec, codecNumber, compressBlock } from '../base/block-codec.js';
 import { compareRanges, copyBytes, copyRange, NO_BYTES } from '../base/bytes.js';
 import type { Cursor } from '../base/cursor.js';
+import { hashKey, type KeyHash } from '../base/key-hash.js';
 import { BlockBuilder } from './block-builder.js';
 import { SparseIndexBuilder, separatorBetween } from './sparse-index.js';
 import type { TableMetadata } from './table-file.js';
-import { hashKey, type KeyHash, TableFilter } from './table-filter.js';
+import { TableFilter } from './table-filter.js';
 import {
   BLOCK_TRAILER_BYTES,
   encodeHeader,

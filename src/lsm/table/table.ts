@@ -14,13 +14,14 @@ import {
   startOfStored,
 } from '../base/block-codec.js';
 import { compareBytes, compareRanges } from '../base/bytes.js';
+import { hashKey, type KeyHash } from '../base/key-hash.js';
 import { packedScratch } from '../base/lz4.js';
 import { type BlockCache, type BlockOwner, NO_SLOT } from './block-cache.js';
 import type { BlockCursor } from './block-cursor.js';
 import { ReadSpeed } from './read-speed.js';
 import type { SingleEntryBlock } from './single-entry-block.js';
 import { SparseIndex } from './sparse-index.js';
-import { hashKey, type KeyHash, TableFilter } from './table-filter.js';
+import { TableFilter } from './table-filter.js';
 import {
   BLOCK_TRAILER_BYTES,
   decodeHeader,
