@@ -269,7 +269,16 @@ test('the block cache keeps its size, forgets what was not used, and never takes
   assert.is([...owner.slots].filter((slot) => slot !== NO_SLOT).length, 10);
   assert.is(new Set(owner.slots).size, 11);
   assert.is(cache.sizeBytes, 1000);
-  assert.is(cache.claim(owner, 50, 101), NO_SLOT);
+  assert.is(cache.claim(owner, 50, 1001), NO_SLOT);
+});
+
+test('a block a little larger than a usual one takes little more, and its slot is used again', () => {
+  const cache = new BlockCache(100 * 4224, 4101);
+  const owner = { slots: new Int32Array(1000).fill(NO_SLOT) };
+  for (let block = 0; block < 1000; block++) cache.claim(owner, block, 4131 + (block % 90));
+  assert.is(owner.slots.filter((slot) => slot !== NO_SLOT).length, 100);
+  assert.is(new Set(owner.slots).size, 101);
+  assert.is(Math.max(...owner.slots), 99);
 });
 
 test.run();
