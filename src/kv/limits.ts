@@ -2,11 +2,11 @@
  * How large keys, values and requests may be. The one source for nodes and clients.
  *
  *     key       MAX_KEY_BYTES, on all nodes
- *     value     limits.maxValueBytes of the leader that takes the write, at most MAX_VALUE_BYTES
- *     request   limits.maxRequestBytes of that leader, at most MAX_REQUEST_BYTES
+ *     value     limits.maxValueBytes of the node that is asked, at most MAX_VALUE_BYTES
+ *     request   limits.maxRequestBytes of that node, at most MAX_REQUEST_BYTES
  *
- * A node's settings bind only what clients give it while it leads. What one leader has accepted, all nodes apply, keep
- * and answer, whatever their own settings are. So limits may be changed node by node.
+ * Every node refuses by its own limits what it is given, before it proposes, whether it leads or not. What one leader
+ * has taken, all nodes apply, keep and answer, whatever their own settings are. So limits may be changed node by node.
  */
 import type { WriteOperation } from './requests.js';
 
@@ -27,6 +27,25 @@ export interface RequestLimits {
   readonly maxRequestBytes: number;
   readonly maxOperationsPerRequest: number;
 }
+
+/** What the service of one group accepts, and how large its pages are. */
+export interface KvLimits extends RequestLimits {
+  /** Requests under way at once; above it `OVERLOADED`. */
+  readonly maxPendingRequests: number;
+  readonly maxScanEntries: number;
+  readonly maxScanBytes: number;
+}
+
+/** Those of a node whose node.json names no others (server/config.ts). */
+export const DEFAULT_KV_LIMITS: KvLimits = {
+  maxKeyBytes: MAX_KEY_BYTES,
+  maxValueBytes: MIB,
+  maxRequestBytes: 8 * MIB,
+  maxOperationsPerRequest: MAX_OPERATIONS_PER_REQUEST,
+  maxPendingRequests: 16_384,
+  maxScanEntries: 1000,
+  maxScanBytes: MIB,
+};
 
 export interface SizeRefusal {
   readonly code: 'KEY_EMPTY' | 'KEY_TOO_LARGE' | 'VALUE_TOO_LARGE' | 'REQUEST_TOO_LARGE';

@@ -9,13 +9,7 @@ import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js'
 import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 import { LargeWrites } from './large-writes.js';
-import {
-  MAX_KEY_BYTES,
-  MAX_OPERATIONS_PER_REQUEST,
-  type RequestLimits,
-  refusedKey,
-  refusedWrite,
-} from './limits.js';
+import { type KvLimits, refusedKey, refusedWrite } from './limits.js';
 import type {
   Absent,
   Caller,
@@ -30,23 +24,6 @@ import type {
   Write,
   Written,
 } from './requests.js';
-
-export interface KvLimits extends RequestLimits {
-  /** Requests under way at once; above it `OVERLOADED`. */
-  readonly maxPendingRequests: number;
-  readonly maxScanEntries: number;
-  readonly maxScanBytes: number;
-}
-
-export const DEFAULT_KV_LIMITS: KvLimits = {
-  maxKeyBytes: MAX_KEY_BYTES,
-  maxValueBytes: 1024 * 1024,
-  maxRequestBytes: 8 * 1024 * 1024,
-  maxOperationsPerRequest: MAX_OPERATIONS_PER_REQUEST,
-  maxPendingRequests: 16_384,
-  maxScanEntries: 1000,
-  maxScanBytes: 1024 * 1024,
-};
 
 export interface KvServiceParts {
   readonly replica: CommandLog<CommandResult>;

@@ -4,13 +4,15 @@ import type { Frame, OutboundFrame } from '../net/frame.js';
 import { ByteReader, FieldFault } from './byte-reader.js';
 import { ByteWriter } from './byte-writer.js';
 import { type FieldKind, struct } from './field-kinds.js';
-import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
+import {
+  isRequestNumber,
+  MESSAGES,
+  type Message,
+  type MessageName,
+  type OutboundMessage,
+} from './messages.js';
 
 const REQUEST_ID_BYTES = 4;
-/** Requests and their answers have the numbers from the first to the last. */
-const FIRST_REQUEST_NUMBER = 16;
-const LAST_REQUEST_NUMBER = 31;
-
 interface Codec {
   readonly name: MessageName;
   readonly number: number;
@@ -78,8 +80,9 @@ function write(name: string, kind: FieldKind<unknown>, value: unknown): Uint8Arr
 
 /** The request id in a frame, also in one that cannot be decoded. 0: the frame is of no request. */
 function requestIdOf(frame: Frame): number {
-  const isAboutRequest = frame.type >= FIRST_REQUEST_NUMBER && frame.type <= LAST_REQUEST_NUMBER;
-  return isAboutRequest && frame.body.length >= REQUEST_ID_BYTES ? frame.body.readUInt32BE(0) : 0;
+  return isRequestNumber(frame.type) && frame.body.length >= REQUEST_ID_BYTES
+    ? frame.body.readUInt32BE(0)
+    : 0;
 }
 
 function read(name: string, kind: FieldKind<unknown>, body: Buffer, requestId = 0): unknown {

@@ -2,6 +2,10 @@
  * The messages, declared once. Encoder, decoder, TypeScript types and the byte layouts in PROTOCOL.md follow from this
  * table. The numbers never change. A change of a layout is a new protocol version, but `hello` and `error` keep their
  * layouts. Every request and every answer to one begins with `requestId`.
+ *
+ *     1 to 15                  about the connection
+ *     16 to 31, 128 to 255     requests and their answers (`isRequestNumber`)
+ *     32 to 127                between nodes
  */
 import type { DecodedFields, EncodableFields, Fields } from './field-kinds.js';
 import { bool, bytes, enumeration, list, optional, string, struct, u8, u32, u53 } from './field-kinds.js';
@@ -152,7 +156,7 @@ export const MESSAGES = {
     configurationIndex: u53,
     removedBy: u53,
   }),
-  changeMembers: message(26, 'Changes who belongs to the cluster; joint when more than one member changes.', {
+  changeMembers: message(26, 'Changes who belongs to the cluster; joint if there are several changes.', {
     requestId: u32,
     expectedIndex: optional(u53),
     force: bool,
@@ -302,6 +306,14 @@ export const MESSAGES = {
     totalBytes: u53,
   }),
 } as const;
+
+/**
+ * Whether a frame of this number begins with `requestId`. A node answers such a frame under that id also if it does not
+ * know the number: a later version may have sent it.
+ */
+export function isRequestNumber(number: number): boolean {
+  return (number >= 16 && number <= 31) || (number >= 128 && number <= 255);
+}
 
 export type MessageName = keyof typeof MESSAGES;
 type FieldsOf<Name extends MessageName> = (typeof MESSAGES)[Name]['fields'];

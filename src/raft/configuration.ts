@@ -33,7 +33,7 @@ export type NodeChange =
   | { readonly type: 'remove'; readonly node: NodeId };
 
 /**
- * How a change is made. `auto`: the simple way if it is allowed, otherwise a joint configuration that the leader leaves
+ * How a change is made. `auto`: one `NodeChange` the simple way, several by a joint configuration that the leader leaves
  * by itself. `joint` and `jointExplicit`: a joint configuration, which is left by the leader itself or by a further
  * change.
  */

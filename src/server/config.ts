@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { isConfigurableEngine } from '../engines/engine-kinds.js';
 import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
-import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../kv/limits.js';
+import { DEFAULT_KV_LIMITS, MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../kv/limits.js';
 import { isLoopback } from '../net/hosts.js';
 import { MAX_NODE_ID } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
@@ -66,9 +66,9 @@ const schema = z
       .prefault({}),
     limits: z
       .strictObject({
-        maxValueBytes: byteCount(1, MAX_VALUE_BYTES).default(MIB),
-        maxRequestBytes: byteCount(1, MAX_REQUEST_BYTES).default(8 * MIB),
-        maxPendingRequests: z.int().min(1).max(1_000_000).default(16_384),
+        maxValueBytes: byteCount(1, MAX_VALUE_BYTES).default(DEFAULT_KV_LIMITS.maxValueBytes),
+        maxRequestBytes: byteCount(1, MAX_REQUEST_BYTES).default(DEFAULT_KV_LIMITS.maxRequestBytes),
+        maxPendingRequests: z.int().min(1).max(1_000_000).default(DEFAULT_KV_LIMITS.maxPendingRequests),
         maxConnections: z.int().min(1).max(100_000).default(4096),
         /** From one address other than this machine's. */
         maxConnectionsPerAddress: z.int().min(1).max(100_000).default(1024),

@@ -4,7 +4,7 @@ import type { Env, Logger } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
-import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/service.js';
+import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/limits.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';

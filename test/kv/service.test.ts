@@ -4,8 +4,9 @@ import * as assert from 'uvu/assert';
 import { errorMessage, RaftreeError } from '../../src/env/errors.js';
 import type { KvError } from '../../src/kv/kv-error.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { DEFAULT_KV_LIMITS, type KvLimits } from '../../src/kv/limits.js';
 import type { Caller, Rights, Scan } from '../../src/kv/requests.js';
-import { DEFAULT_KV_LIMITS, type KvLimits, KvService } from '../../src/kv/service.js';
+import { KvService } from '../../src/kv/service.js';
 import type { Applied, CommandLog } from '../../src/replica/ports.js';
 import { MemoryEngine, operation, type Write, write } from './kv-lab.js';
 

@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { errorCode } from '../../src/env/errors.js';
+import { errorCode, RaftreeError } from '../../src/env/errors.js';
 import type { OutboundFrame } from '../../src/net/frame.js';
 import { decodeMessage, encodeMessage } from '../../src/protocol/codec.js';
-import { MESSAGES, type MessageName } from '../../src/protocol/messages.js';
+import { isRequestNumber, MESSAGES, type MessageName } from '../../src/protocol/messages.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { SAMPLES } from './samples.js';
 
@@ -26,6 +26,28 @@ test('every message comes back as it was sent', () => {
 
 test('message numbers are unique', () => {
   assert.is(new Set(NAMES.map((name) => MESSAGES[name].number)).size, NAMES.length);
+});
+
+test('requests and answers, and no other messages, have the numbers of requests and begin with requestId', () => {
+  for (const name of NAMES) {
+    const { number, fields } = MESSAGES[name];
+    // `error` is about a request or about the connection, so its number tells nothing.
+    const isAboutRequest = name !== 'error' && Object.keys(fields)[0] === 'requestId';
+    assert.is(isRequestNumber(number), isAboutRequest, name);
+  }
+});
+
+test('a message of a request that cannot be decoded has an error that names the request', () => {
+  const body = Buffer.from('0000000800', 'hex');
+  const requestIdOf = (type: number) => {
+    try {
+      return decodeMessage({ type, body });
+    } catch (error) {
+      return error instanceof RaftreeError ? error.info.requestId : error;
+    }
+  };
+  for (const type of [16, 28, 31, 128, 200, 255]) assert.is(requestIdOf(type), 8, `${type}`);
+  for (const type of [2, 15, 32, 46, 99, 127, 256, 9999]) assert.is(requestIdOf(type), 0, `${type}`);
 });
 
 test('a body cut at any length, or one byte longer, is malformed, and the error says where', () => {

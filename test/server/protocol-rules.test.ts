@@ -396,8 +396,9 @@ test('Errors: about a request, about the connection, and both', async () => {
   const cases: readonly [string, string, number][] = [
     // status with a byte too many
     ['00000018000000050000000900', 'MALFORMED_MESSAGE', 9],
-    // a type between 16 and 31 that is not in the tables
+    // numbers of requests that are not in the tables
     ['0000001f0000000400000008', 'UNKNOWN_MESSAGE', 8],
+    ['000000800000000400000008', 'UNKNOWN_MESSAGE', 8],
     ['000000630000000400000008', 'UNKNOWN_MESSAGE', 0],
     // a frame that is too long
     ['00000010ffffffff', 'FRAME_TOO_LARGE', 0],
