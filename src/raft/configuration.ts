@@ -33,9 +33,9 @@ export type NodeChange =
   | { readonly type: 'remove'; readonly node: NodeId };
 
 /**
- * How a change is made. `auto`: one `NodeChange` the simple way, several by a joint configuration that the leader leaves
- * by itself. `joint` and `jointExplicit`: a joint configuration, which is left by the leader itself or by a further
- * change.
+ * How a change is made. `auto`: one `NodeChange` the simple way, several by a joint configuration that the leader
+ * leaves by itself. `joint` and `jointExplicit`: a joint configuration, which is left by the leader itself or by a
+ * further change.
  */
 export type Transition = 'auto' | 'joint' | 'jointExplicit';
 
