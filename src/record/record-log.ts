@@ -20,7 +20,15 @@ import { type Env, type File, SYNC_CALL } from '../env/env.js';
 import { errorMessage, isDiskFull, isOutOfDescriptors, RaftreeError } from '../env/errors.js';
 import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
-import { corruption, encodeEnd, encodeRecord, type Payload, type Position, sizeOf } from './record.js';
+import {
+  corruption,
+  encodeEnd,
+  encodeRecord,
+  isBefore,
+  type Payload,
+  type Position,
+  sizeOf,
+} from './record.js';
 import { type RecordFile, type Recovery, recoverRecords } from './recovery.js';
 import { settleRecovered } from './settle.js';
 
@@ -272,7 +280,7 @@ export class RecordLog {
     return bytes;
   }
 
-  /** Writes what is queued, syncs and closes. */
+  /** Writes what is queued, syncs and closes. Rejects with the system's error if a payload may not be durable. */
   async close(): Promise<void> {
     this.#closed = true;
     while (this.#writing || this.#queue.some((item) => item !== 'rotate')) {
@@ -283,13 +291,27 @@ export class RecordLog {
     try {
       const file = this.#files.get(this.#current);
       if (file && !this.#failure) {
-        this.#cutAllocated(file);
-        await file.sync();
-        if (this.#unsettled.length === 0) this.#syncedEnd = { file: this.#current, offset: this.#offset };
+        await this.#syncEnd(file);
         if (prepared) this.#files.discard(prepared.number);
       }
     } finally {
       this.#files.closeAll();
+    }
+  }
+
+  /** A full disk may refuse the truncation or the sync. Nothing is lost if every payload was durable before. */
+  async #syncEnd(file: File): Promise<void> {
+    const end = { file: this.#current, offset: this.#offset };
+    try {
+      this.#cutAllocated(file);
+    } catch {
+      // The zeros or old bytes stay, as after a crash.
+    }
+    try {
+      await file.sync();
+      if (this.#unsettled.length === 0) this.#syncedEnd = end;
+    } catch (error) {
+      if (this.#offset > 0 && isBefore(this.#durableThrough, end)) throw error;
     }
   }
 

@@ -593,6 +593,42 @@ test('close writes and syncs what was appended, and refuses more', async () => {
   for (const cut of powerCuts(disk)) assert.equal(openLog(cut).recovered, ['a', 'b']);
 });
 
+for (const kind of ['truncate', 'sync']) {
+  test(`close resolves although its ${kind} fails, if everything was durable before`, async () => {
+    for (const options of [{}, { recycles: true, preallocateBytes: 500 }, { preallocateBytes: 500 }]) {
+      const disk = newDisk();
+      const { fault, next } = faultSwitch();
+      const { log } = openLog(disk, { files: { fault }, maxFileBytes: 1000, ...options });
+      await log.append(bytesOf('a'), true);
+      next(kind, systemError('ENOSPC', kind, path(1)));
+      await log.close();
+      for (const cut of [disk, ...powerCuts(disk)]) assert.equal(openLog(cut, options).recovered, ['a']);
+    }
+  });
+}
+
+test('close syncs although its truncation fails', async () => {
+  const disk = newDisk();
+  const { fault, next } = faultSwitch();
+  const options = { preallocateBytes: 500 };
+  const { log } = openLog(disk, { files: { fault }, ...options });
+  await log.append(bytesOf('a'), true);
+  await log.append(bytesOf('b'), false);
+  next('truncate', systemError('ENOSPC', 'truncate', path(1)));
+  await log.close();
+  for (const cut of powerCuts(disk)) assert.equal(openLog(cut, options).recovered, ['a', 'b']);
+});
+
+test('close rejects if its sync fails and something was not durable', async () => {
+  const { fault, next } = faultSwitch();
+  const { log } = openLog(newDisk(), { files: { fault } });
+  await log.append(bytesOf('a'), true);
+  await log.append(bytesOf('b'), false);
+  next('sync', systemError('ENOSPC', 'fdatasync', path(1)));
+  assert.is(await codeOf(log.close()), 'ENOSPC');
+  assert.is(log.syncedEnd, undefined);
+});
+
 test('a group too large to be a record is refused, and the log goes on', async () => {
   const { log } = openLog(newDisk());
   const large = new Uint8Array(600 * 1024 * 1024);
