@@ -37,7 +37,7 @@ export interface EngineTest {
 /** The context that a node would give to an engine, without a log: for tests on real files. */
 export function engineContext(): EngineContext {
   const env = realEnv();
-  return { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) };
+  return { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env) };
 }
 
 /** The tests of an engine. They share nothing and may run in any order. */

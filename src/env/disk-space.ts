@@ -1,30 +1,65 @@
 /**
- * Whether the disk of a node is full, or no file can be opened for want of descriptors, as those who write find out. It
- * is logged once when it begins and once when it ends, however many writers there are. What failed is tried again after
- * a pause, and all writers make the same pause.
+ * Tries again what failed because the disk is full, or because no file descriptor is left. Writers that share a disk
+ * share this: it is logged once when the first of them fails and once when all of them can write again. A disk that is
+ * nearly full begins and ends being full many times: that is logged once a minute at most.
  */
-import type { Logger, Timer, Timers } from './env.js';
+import type { Clock, Logger, Timer, Timers } from './env.js';
 import { errorCode, errorMessage, isNoSpace, isOutOfDescriptors } from './errors.js';
 
-/** How long a writer waits before it tries again. */
+export interface DiskSpaceOptions {
+  /** How long a writer waits before it tries again. */
+  readonly retryMs: number;
+  /** The wait doubles with each failure in a row, up to this. */
+  readonly maxRetryMs: number;
+  /** What is logged when the disk becomes full, after the reason, and when that has passed. */
+  readonly began: string;
+  readonly ended: string;
+}
+
 export const DISK_FULL_RETRY_MS = 500;
+const NODE: DiskSpaceOptions = {
+  retryMs: DISK_FULL_RETRY_MS,
+  maxRetryMs: DISK_FULL_RETRY_MS,
+  began: 'writes are refused until this has passed; reads continue',
+  ended: 'the disk can be written again: writes are accepted',
+};
+/** The time from one report that the disk is full to the next. */
+const REPORT_INTERVAL_MS = 60_000;
+
+interface Failing {
+  /** In a row. */
+  readonly failures: number;
+  readonly isOutOfDescriptors: boolean;
+}
 
 export class DiskSpace {
   readonly #logger: Logger;
-  readonly #timers: Timers;
-  readonly #retryMs: number;
+  readonly #env: { readonly clock: Clock; readonly timers: Timers };
+  readonly #options: DiskSpaceOptions;
   /** Writers whose last write failed. */
-  readonly #waiting = new Set<string>();
+  readonly #failing = new Map<string, Failing>();
   readonly #listeners = new Set<() => void>();
+  #isReported = false;
+  #nextReportMs = Number.NEGATIVE_INFINITY;
 
-  constructor(logger: Logger, timers: Timers, retryMs = DISK_FULL_RETRY_MS) {
+  constructor(
+    logger: Logger,
+    env: { readonly clock: Clock; readonly timers: Timers },
+    options: Partial<DiskSpaceOptions> = {},
+  ) {
     this.#logger = logger;
-    this.#timers = timers;
-    this.#retryMs = retryMs;
+    this.#env = env;
+    this.#options = { ...NODE, ...options };
   }
 
+  /** Whether the last write of some writer failed. */
   get isFull(): boolean {
-    return this.#waiting.size > 0;
+    return this.#failing.size > 0;
+  }
+
+  /** Whether one failed for lack of space, not of descriptors. */
+  get isOutOfSpace(): boolean {
+    return [...this.#failing.values()].some((failing) => !failing.isOutOfDescriptors);
   }
 
   /** Calls the listener at each write that fails for want of space. Returns what ends that. */
@@ -33,17 +68,23 @@ export class DiskSpace {
     return () => this.#listeners.delete(listener);
   }
 
-  /** A write of this writer failed for want of space: `again` runs after the pause, unless the timer is cancelled. */
+  /** A write of this writer failed for want of space: `again` runs after the wait, unless the timer is cancelled. */
   retryAfter(writer: string, error: unknown, again: () => void): Timer {
-    const timer = this.#timers.after(this.#retryMs, again);
-    this.#full(writer, error);
+    const { retryMs, maxRetryMs } = this.#options;
+    const failures = this.#failing.get(writer)?.failures ?? 0;
+    const timer = this.#env.timers.after(Math.min(retryMs * 2 ** failures, maxRetryMs), again);
+    this.#full(writer, failures + 1, error);
     return timer;
   }
 
-  /** A write of this writer succeeded. */
-  available(writer: string): void {
-    if (this.#waiting.delete(writer) && !this.isFull)
-      this.#logger.info({}, 'the disk can be written again: writes are accepted');
+  /** A write of this writer succeeded. Returns whether the one before had failed. */
+  available(writer: string): boolean {
+    const hadFailed = this.#failing.delete(writer);
+    if (hadFailed && !this.isFull && this.#isReported) {
+      this.#isReported = false;
+      this.#logger.info({}, this.#options.ended);
+    }
+    return hadFailed;
   }
 
   /** Tries again as long as the attempt fails for want of space. Rejects with any other error. */
@@ -60,16 +101,23 @@ export class DiskSpace {
     }
   }
 
-  #full(writer: string, error: unknown): void {
-    if (!this.isFull) {
-      const cause = error instanceof Error ? error.cause : undefined;
-      const what = isOutOfDescriptors(cause) ? 'no file can be opened' : 'the disk is full';
-      this.#logger.error(
-        { code: errorCode(error), writer },
-        `${what}: writes are refused until this has passed; reads continue (${errorMessage(error)})`,
-      );
-    }
-    this.#waiting.add(writer);
+  #full(writer: string, failures: number, error: unknown): void {
+    const cause = error instanceof Error ? error.cause : undefined;
+    const noDescriptor = isOutOfDescriptors(error) || isOutOfDescriptors(cause);
+    this.#failing.set(writer, { failures, isOutOfDescriptors: noDescriptor });
+    this.#report(writer, noDescriptor, error);
     for (const listener of this.#listeners) listener();
+  }
+
+  #report(writer: string, noDescriptor: boolean, error: unknown): void {
+    const nowMs = this.#env.clock.nowMs();
+    if (this.#isReported || nowMs < this.#nextReportMs) return;
+    this.#isReported = true;
+    this.#nextReportMs = nowMs + REPORT_INTERVAL_MS;
+    const what = noDescriptor ? 'too many files are open' : 'the disk is full';
+    this.#logger.error(
+      { code: errorCode(error), writer },
+      `${what}: ${this.#options.began} (${errorMessage(error)})`,
+    );
   }
 }

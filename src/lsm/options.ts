@@ -111,8 +111,8 @@ export interface LsmOptions {
   /** Without a worker, flush and compaction let other events run after this many milliseconds; 2. */
   readonly stepBudgetMs?: number;
   /**
-   * After a full disk, flush and compaction are tried again after this many milliseconds; 100. The delay doubles with
-   * each failure, up to 64 times.
+   * After a full disk, a flush or compaction is tried again after this many milliseconds; 100. The delay doubles with
+   * each failure in a row, up to 64 times.
    */
   readonly retryDelayMs?: number;
   /** A MANIFEST larger than this is replaced by a new one; 1 MiB. */

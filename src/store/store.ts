@@ -141,7 +141,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     const { env, logger } = parts;
     const { heartbeatMs } = options.raft;
     this.#tickMs = Math.max(1, Math.floor(heartbeatMs / TICKS_PER_HEARTBEAT));
-    this.#diskSpace = new DiskSpace(logger, env.timers);
+    this.#diskSpace = new DiskSpace(logger, env);
     this.#ticks = new TickScheduler({ ...env, tickMs: this.#tickMs, heartbeatMs });
     this.#budget = new LogBudget(env.clock, options.logLimits);
     const directory = `${options.directory}/raft`;

@@ -47,7 +47,7 @@ function setting() {
   const open = () => {
     const { env } = process;
     const context: EngineContext = {
-      ...{ env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) },
+      ...{ env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env) },
     };
     return world.scheduler.run(kind.open('/state', context));
   };
@@ -192,7 +192,7 @@ test('a state given in pieces comes back byte by byte, whatever the pieces were;
         kind.open('/state', {
           env,
           logger: silentLogger,
-          diskSpace: new DiskSpace(silentLogger, env.timers),
+          diskSpace: new DiskSpace(silentLogger, env),
         }),
       );
     let index = 0;
@@ -221,7 +221,7 @@ test('what is no state is told: no methods for it, and pieces that are no bytes'
   const world = new SimWorld(3);
   const { env } = world.start('n', new SimDisk());
   env.fs.makeDirectory('/state');
-  const context = { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) };
+  const context = { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env) };
   const kindOf = (machine: object) =>
     machineEngine({
       create: () => machine as AnyStateMachine<unknown, unknown, unknown, unknown>,

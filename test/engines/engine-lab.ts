@@ -50,7 +50,7 @@ function simulated(kind: EngineKind, alter: Alter, seed: number) {
     },
     async open(directory) {
       const { env } = process;
-      return alter(await kind.open(directory, { env, logger, diskSpace: new DiskSpace(logger, env.timers) }));
+      return alter(await kind.open(directory, { env, logger, diskSpace: new DiskSpace(logger, env) }));
     },
     crash(_engine, directory) {
       process.kill();
@@ -78,7 +78,7 @@ export function onRealFiles(kind: EngineKind): { readonly subject: EngineUnderTe
   const env = realEnv();
   const subject: EngineUnderTest = {
     newDirectory,
-    open: (directory) => kind.open(directory, { env, logger, diskSpace: new DiskSpace(logger, env.timers) }),
+    open: (directory) => kind.open(directory, { env, logger, diskSpace: new DiskSpace(logger, env) }),
     async crash(engine, directory) {
       const copy = newDirectory();
       cpSync(directory, copy, { recursive: true });

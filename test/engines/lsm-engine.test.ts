@@ -13,7 +13,7 @@ const openTree = (env: Env, storage: LsmEngineOptions) =>
   lsmEngine(storage).open('/tree', {
     env,
     logger: silentLogger,
-    diskSpace: new DiskSpace(silentLogger, env.timers),
+    diskSpace: new DiskSpace(silentLogger, env),
   });
 
 const KEY = Buffer.from('key');

@@ -25,7 +25,7 @@ function setting(isFull: () => boolean = () => false) {
   const context: EngineContext = {
     env,
     logger: silentLogger,
-    diskSpace: new DiskSpace(silentLogger, env.timers),
+    diskSpace: new DiskSpace(silentLogger, env),
   };
   return { world, disk, context, run: <T>(promise: Promise<T>) => world.scheduler.run(promise) };
 }

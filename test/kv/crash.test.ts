@@ -52,7 +52,7 @@ async function run(seed: number, plan: Plan): Promise<{ faults: string[]; replay
         lsmEngine(storage).open(directory, {
           env: process.env,
           logger,
-          diskSpace: new DiskSpace(logger, process.env.timers),
+          diskSpace: new DiskSpace(logger, process.env),
           replayed: joinChecker(),
         });
       const engine = await scheduler.run(open('/tree'));

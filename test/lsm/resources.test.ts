@@ -91,7 +91,7 @@ test('the engines of a node share what it gives them; closed, it keeps nothing a
   const resources = new LsmResources({ writeBufferBytes: 1 << 20 });
   const env = processEnv(1, new SimDisk());
   const storage = { treeLog: 'none', writeBufferBytes: 1 << 20, blockCacheBytes: 1 << 20 } as const;
-  const context = { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env.timers) };
+  const context = { env, logger: silentLogger, diskSpace: new DiskSpace(silentLogger, env) };
   const open = (name: string) => lsmEngine(storage, resources).open(`/data/${name}`, context);
   const engines = await Promise.all([open('a'), open('b')]);
   for (const engine of engines) {

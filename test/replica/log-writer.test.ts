@@ -39,7 +39,7 @@ async function open() {
   const log = await world.scheduler.run(raftLog.createGroup(1, base));
   const core = fakeCore();
   const writer = new LogWriter({
-    diskSpace: new DiskSpace(silentLogger, env.timers, 100),
+    diskSpace: new DiskSpace(silentLogger, env, { retryMs: 100, maxRetryMs: 100 }),
     log,
     core,
     installer: { install: () => Promise.reject(new Error('no snapshot is installed here')) },
@@ -93,7 +93,7 @@ test('a snapshot that comes while batches wait for space is installed once', asy
   const installs: (() => void)[] = [];
   const core = fakeCore();
   const writer = new LogWriter({
-    diskSpace: new DiskSpace(silentLogger, env.timers, 100),
+    diskSpace: new DiskSpace(silentLogger, env, { retryMs: 100, maxRetryMs: 100 }),
     log: { append: () => Promise.reject(refused), hold() {} },
     core,
     installer: { install: () => new Promise((resolve) => installs.push(resolve)) },

@@ -322,7 +322,10 @@ export class ReplicaLab {
         logger,
         restarted: present !== undefined,
         ticks: new TickScheduler({ ...process.env, tickMs: TICK_MS, heartbeatMs: HEARTBEAT_MS }),
-        diskSpace: new DiskSpace(logger, process.env.timers, DISK_FULL_RETRY_MS),
+        diskSpace: new DiskSpace(logger, process.env, {
+          retryMs: DISK_FULL_RETRY_MS,
+          maxRetryMs: DISK_FULL_RETRY_MS,
+        }),
         host: {
           statusChanged() {},
           configurationChanged: ({ index }) => {

@@ -7,7 +7,9 @@
  * goes on: a flush may find space where a compaction found none. Any other failure stops both until the tree is opened
  * again.
  */
-import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
+import { DiskSpace } from '../../env/disk-space.js';
+import type { Timer } from '../../env/env.js';
+import { isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
 import { NO_BYTES } from '../base/bytes.js';
 import { closedError, noSpaceError, readOnlyError } from '../base/errors.js';
 import type { Memtable } from '../memtable/memtable.js';
@@ -56,17 +58,9 @@ export interface MaintenanceStats {
   readonly compactedBytes: number;
 }
 
-const MOST_DOUBLINGS = 6;
+const MAX_DELAY_FACTOR = 64;
 
 type Loop = 'flush' | 'compaction';
-
-/** A loop whose last attempt found no space or no descriptor. */
-interface Delay {
-  readonly failures: number;
-  readonly diskIsFull: boolean;
-  /** Until then, the loop does not run. */
-  isOver: boolean;
-}
 
 const NO_FILES: ReadonlySet<TableFile> = new Set();
 
@@ -93,7 +87,9 @@ export class Maintenance {
   #drops = 0;
   #stopped = false;
   #stopReason: unknown;
-  readonly #delays = new Map<Loop, Delay>();
+  readonly #diskSpace: DiskSpace;
+  /** The loops that wait until they try again. */
+  readonly #waiting = new Map<Loop, Timer>();
   /** Bytes of recent flushes; older flushes count less. */
   #flushBytes = 0;
   #flushMs = 0;
@@ -101,6 +97,13 @@ export class Maintenance {
 
   constructor(host: MaintenanceHost) {
     this.#host = host;
+    const { logger, env, retryDelayMs } = host.options;
+    this.#diskSpace = new DiskSpace(logger, env, {
+      retryMs: retryDelayMs,
+      maxRetryMs: retryDelayMs * MAX_DELAY_FACTOR,
+      began: 'writing tables is tried again',
+      ended: 'tables are written again',
+    });
     this.#runner = this.#newRunner();
   }
 
@@ -110,7 +113,7 @@ export class Maintenance {
 
   /** Whether the last flush or the last compaction found no space. */
   get diskIsFull(): boolean {
-    return [...this.#delays.values()].some(({ diskIsFull }) => diskIsFull);
+    return this.#diskSpace.isOutOfSpace;
   }
 
   /** Bytes of memtables flushed per millisecond in recent flushes; infinite if they took no time. */
@@ -121,13 +124,13 @@ export class Maintenance {
   /** Starts a loop that has work and is not running. */
   kick(): void {
     if (this.#stopped) return;
-    if (!this.#flushing && !this.#waits('flush') && this.#hasFlush()) {
+    if (!this.#flushing && !this.#waiting.has('flush') && this.#hasFlush()) {
       this.#flushing = this.#run('flush', () => this.#flushAll()).finally(() => {
         this.#flushing = undefined;
         this.kick();
       });
     }
-    if (!this.#compacting && !this.#waits('compaction') && this.#drops === 0 && this.#hasCompaction()) {
+    if (!this.#compacting && !this.#waiting.has('compaction') && this.#drops === 0 && this.#hasCompaction()) {
       this.#compacting = this.#run('compaction', () => this.#compactAll()).finally(() => {
         this.#compacting = undefined;
         this.kick();
@@ -199,6 +202,7 @@ export class Maintenance {
     this.#stopped = true;
     this.#runner.abandonCompaction();
     await Promise.all([this.#flushing, this.#compacting]);
+    for (const timer of this.#waiting.values()) timer.cancel();
     this.#runner.close();
     for (const manual of this.#manual.splice(0)) manual.reject(this.#stopReason);
   }
@@ -212,7 +216,7 @@ export class Maintenance {
       tables,
       stepBudgetMs,
       newFileNumber: () => versions.newFileNumber(),
-      flushWaits: () => this.#hasFlush() && !this.#waits('flush'),
+      flushWaits: () => this.#hasFlush() && !this.#waiting.has('flush'),
     };
     if (!options.worker || env.threads?.fs !== env.fs) return new InlineJobRunner(inline);
     return new WorkerJobRunner(TableWorker.of(env.threads), {
@@ -233,10 +237,6 @@ export class Maintenance {
   #pick(): CompactionPlan | undefined {
     const { versions, options, snapshots } = this.#host;
     return pickCompaction(versions.current, options, snapshots.oldest);
-  }
-
-  #waits(loop: Loop): boolean {
-    return this.#delays.get(loop)?.isOver === false;
   }
 
   async #run(loop: Loop, work: () => Promise<void>): Promise<void> {
@@ -386,28 +386,17 @@ export class Maintenance {
 
   /** The loop has written its tables. */
   #resumed(loop: Loop): void {
-    if (!this.#delays.delete(loop)) return;
-    // The message is logged once at the beginning and once at the end.
-    if (this.#delays.size === 0) this.#host.options.logger.info({}, 'tables are written again');
-    this.#host.changed();
+    if (this.#diskSpace.available(loop)) this.#host.changed();
   }
 
   #retryLater(loop: Loop, error: unknown): void {
-    if (this.#waits(loop)) return;
-    const { options, tables } = this.#host;
-    const diskIsFull = isDiskFull(error);
-    const failures = this.#delays.get(loop)?.failures ?? 0;
-    if (!diskIsFull) tables.shed();
-    if (this.#delays.size === 0) {
-      const reason = diskIsFull ? 'the disk is full' : 'too many files are open';
-      options.logger.warn({ error: errorMessage(error) }, `${reason}; writing tables is tried again`);
-    }
-    const delay: Delay = { failures: failures + 1, diskIsFull, isOver: false };
-    this.#delays.set(loop, delay);
-    options.env.timers.after(options.retryDelayMs * 2 ** Math.min(failures, MOST_DOUBLINGS), () => {
-      delay.isOver = true;
+    if (this.#waiting.has(loop)) return;
+    if (isOutOfDescriptors(error)) this.#host.tables.shed();
+    const timer = this.#diskSpace.retryAfter(loop, error, () => {
+      this.#waiting.delete(loop);
       this.kick();
     });
+    this.#waiting.set(loop, timer);
     if (loop === 'flush') this.#host.flushDelayed(error);
     this.#host.changed();
   }

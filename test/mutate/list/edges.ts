@@ -102,8 +102,8 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a full disk is told by each writer',
     reason: 'each of them has met it',
-    patches: [inFile('env/disk-space.js')('if (!this.isFull) {', 'if (!this.isFull || writer) {')],
-    killedBy: ['server/disk-full'],
+    patches: [inFile('env/disk-space.js')('this.#isReported || nowMs < this.#nextReportMs', 'false')],
+    killedBy: ['env/disk-space'],
   },
   {
     name: 'connections take the descriptors that files need',
