@@ -22,6 +22,7 @@ export interface NodeArguments {
   readonly nodes: readonly { readonly id: number; readonly peer: string }[];
   readonly directory: string;
   readonly groups: number;
+  readonly quietAfterMs: number;
 }
 
 export type Question =
@@ -50,7 +51,7 @@ export interface Answer {
   readonly writtenBytes: number;
 }
 
-const { id, nodes, directory, groups } = JSON.parse(process.argv[2] ?? '') as NodeArguments;
+const { id, nodes, directory, groups, quietAfterMs } = JSON.parse(process.argv[2] ?? '') as NodeArguments;
 const INCARNATION = 'ab'.repeat(16);
 const founders: Founder[] = nodes.map((node) => ({ id: node.id, storeId: `store-${node.id}` }));
 const config = parseNodeConfig(
@@ -58,6 +59,7 @@ const config = parseNodeConfig(
     clusterId: 'bench',
     nodeId: id,
     dataDirectory: directory,
+    raft: { quietAfterMs },
     // Nobody listens on the client ports.
     nodes: nodes.map((node) => ({ ...node, client: `127.0.0.1:${node.id}` })),
   },
@@ -81,6 +83,10 @@ const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, d
     send: (to, group, message) => {
       sentMessages++;
       peers.send(to, group, message);
+    },
+    sendAlive: (to, epoch) => {
+      sentMessages++;
+      peers.sendAlive(to, epoch);
     },
   },
   host: {
@@ -116,6 +122,7 @@ const peers = new Peers({
   electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
   electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
   received: (group, from, message) => store.receive(from, group, message),
+  alive: (from, epoch) => store.receiveAlive(from, epoch),
   unreachable: (node) => store.unreachable(node),
 });
 

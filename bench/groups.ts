@@ -19,6 +19,7 @@ interface GroupsOptions {
   readonly replicas: readonly number[];
   readonly seconds: number;
   readonly restSeconds: number;
+  readonly quietAfterMs: number;
   readonly ports: readonly number[];
   readonly directory?: string;
   readonly profile?: string;
@@ -47,6 +48,7 @@ const options = new Command('bench:groups')
   .option('--replicas <list>', 'replicas per node, one row each', numbers, [1, 100, 1000, 2000])
   .option('--seconds <n>', 'how long to measure', Number, 20)
   .option('--rest-seconds <n>', 'how long the groups rest before', Number, 5)
+  .option('--quiet-after-ms <n>', 'raft.quietAfterMs of node.json; 0: groups stay awake', Number, 2000)
   .option('--ports <list>', 'peer ports of the nodes', numbers, [17_301, 17_302, 17_303])
   .option('--directory <path>', 'where the nodes keep their state (default: a temporary folder)')
   .option('--profile <path>', 'write a CPU profile of every node into this folder')
@@ -90,7 +92,10 @@ class Node {
 
 function start(directory: string, groups: number): Node[] {
   const nodes = options.ports.map((port, i) => ({ id: i + 1, peer: `127.0.0.1:${port}` }));
-  return nodes.map(({ id }) => new Node({ id, nodes, directory: path.join(directory, `n${id}`), groups }));
+  const { quietAfterMs } = options;
+  return nodes.map(
+    ({ id }) => new Node({ id, nodes, directory: path.join(directory, `n${id}`), groups, quietAfterMs }),
+  );
 }
 
 const askAll = (nodes: readonly Node[], question: Question) =>

@@ -305,6 +305,26 @@ export const MESSAGES = {
   fragmentsReceived: message(46, 'How many `bytes` of fragments have come on this connection so far.', {
     totalBytes: u53,
   }),
+  quietOffer: message(
+    47,
+    'The leader has no work: whose log ends at index, and is applied, may stop its election timer under this epoch.',
+    { group: u32, term: u53, index: u53, round: u53, epoch: u53 },
+  ),
+  quietReply: message(
+    48,
+    'The sender is quiet since the offer of this round, or (`isQuiet` false) not any more.',
+    {
+      group: u32,
+      term: u53,
+      round: u53,
+      isQuiet: bool,
+    },
+  ),
+  alive: message(
+    49,
+    'The sender is alive, and keeps its promise to quiet groups; a new epoch breaks the earlier promises.',
+    { epoch: u53 },
+  ),
 } as const;
 
 /**

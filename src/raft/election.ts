@@ -15,6 +15,7 @@ import { MAX_TERM } from './senders.js';
 import {
   NOBODY,
   type NodeId,
+  type Quietness,
   type RaftOptions,
   type RaftState,
   type RequestVote,
@@ -36,6 +37,9 @@ export class Election {
   #lastLeaderContactMs = Number.NEGATIVE_INFINITY;
   #changed = true;
   #campaigns = true;
+  #quietness: Quietness | undefined;
+  /** The round of the offer that was accepted. */
+  #quietRound = 0;
 
   constructor(
     options: RaftOptions,
@@ -102,6 +106,33 @@ export class Election {
       applied >= this.#restartCommit &&
       !membership.hasPending(applied, commit)
     );
+  }
+
+  /** Undefined while this follower is not quiet. */
+  get quietness(): Quietness | undefined {
+    return this.#quietness;
+  }
+
+  /** The leader has offered that: no election timeout until something is heard, or the host wakes it. */
+  rest(round: number, epoch: number): void {
+    this.#quietRound = round;
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    this.#quietness = { nodes: [this.#leader], epoch };
+  }
+
+  /** A heartbeat that was sent no later than the accepted offer, and arrived after it, changes nothing. */
+  restsSince(round: number): boolean {
+    return this.#quietness !== undefined && round <= this.#quietRound;
+  }
+
+  /**
+   * If its leader's node was silent for a minimum election timeout, that counts as a part of the election timeout. Two
+   * heartbeat intervals are left, in which the leader may still answer.
+   */
+  wake(nowMs: number, leaderIsSilent: boolean): void {
+    if (!this.#quietness) return;
+    const { electionTimeoutMinMs, heartbeatMs } = this.#options;
+    this.#restartTimer(leaderIsSilent ? nowMs - electionTimeoutMinMs + 2 * heartbeatMs : nowMs);
   }
 
   stopCampaigning(): void {
@@ -173,10 +204,11 @@ export class Election {
   /**
    * A node that has heard from a leader within the minimum election timeout, which it promised in its heartbeat
    * answers, votes for no other node: leases rely on that. This also holds if a message of a later term, other than a
-   * vote request, has since made it leave that leader.
+   * vote request, has since made it leave that leader. A quiet follower is loyal until it is woken.
    */
   #isLoyal(nowMs: number): boolean {
-    return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;
+    if (this.#role === 'leader' || this.#quietness) return true;
+    return nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;
   }
 
   /** Answers a vote request. If it is not a pre-vote, its term has already been entered. */
@@ -247,6 +279,7 @@ export class Election {
   }
 
   #restartTimer(nowMs: number): void {
+    this.#quietness = undefined;
     this.#deadlineMs = nowMs + this.#randomTimeoutMs();
   }
 

@@ -18,6 +18,7 @@ export interface RaftView {
   readonly commit: number;
   readonly applied: number;
   readonly applying: number;
+  readonly isQuiet: boolean;
   readonly termStart: number;
   readonly uncommittedBytes: number;
 }
@@ -40,6 +41,8 @@ function brokenInState(state: RaftView): string | undefined {
   if (state.role === 'leader' && state.lastIndex < state.termStart)
     return 'a leader lost the first entry of its term';
   if (state.role !== 'leader' && state.leader === state.id) return 'a node follows itself';
+  if (state.isQuiet && (state.applied !== state.lastIndex || state.stableIndex !== state.lastIndex))
+    return 'a quiet replica has work to do';
   if (state.uncommittedBytes < 0) return 'the number of uncommitted bytes is negative';
   return undefined;
 }

@@ -10,6 +10,7 @@ import { encodeChange } from './configuration-codec.js';
 import { LeaderTransfer } from './leader-transfer.js';
 import type { LocalState } from './local-state.js';
 import type { Progress } from './progress.js';
+import { QuietLeader } from './quiet.js';
 import type { ReadAnswers } from './read-answers.js';
 import type { ConfirmedRead, ReadIndex, ReadRequest } from './read-index.js';
 import { Replication } from './replication.js';
@@ -18,6 +19,8 @@ import type {
   HeartbeatReply,
   Input,
   NodeId,
+  Quietness,
+  QuietReply,
   RaftOptions,
   ReadMethod,
   Refusal,
@@ -35,6 +38,7 @@ export class Leadership {
   readonly #reads: ReadIndex;
   readonly #answers: ReadAnswers;
   readonly #transfer = new LeaderTransfer();
+  readonly #quiet: QuietLeader | undefined;
   #heartbeatDueMs: number;
   #heartbeatNeeded = false;
   /**
@@ -62,6 +66,7 @@ export class Leadership {
     this.#answers = answers;
     this.replication = new Replication(options, local, nowMs);
     this.#heartbeatDueMs = nowMs + options.heartbeatMs;
+    if (options.quiet) this.#quiet = new QuietLeader(options.quiet, local, nowMs);
     this.replication.append('noop', NO_BODY);
     this.#confirmation = { entry: this.replication.termStart, configuration: local.configuration.index };
   }
@@ -89,8 +94,23 @@ export class Leadership {
     return this.#transfer.target;
   }
 
+  /** Undefined while this leader is not quiet. */
+  get quietness(): Quietness | undefined {
+    return this.#quiet?.quietness;
+  }
+
+  /** There is work, or a member is not quiet any more. */
+  wake(nowMs: number): void {
+    if (!this.#quiet?.wake(nowMs)) return;
+    // Silence counts from now: nobody was to answer until now.
+    for (const progress of this.replication.all()) progress.lastHeardMs = nowMs;
+    // Many groups may wake at the same time.
+    this.#heartbeatDueMs = nowMs + this.#options.random() * this.#options.heartbeatMs;
+  }
+
   /** Returns whether the leader must step down. */
   tick(nowMs: number): boolean {
+    if (this.quietness) return false;
     if (!this.#isHeardByQuorum(nowMs) || this.#diskHangs(nowMs)) return true;
     if (this.#transfer.isOverdue(nowMs)) this.#transfer.giveUp();
     this.lateTick(nowMs);
@@ -99,6 +119,7 @@ export class Leadership {
 
   /** Sends what is due, but does not conclude anything from missing answers. */
   lateTick(nowMs: number): void {
+    if (this.quietness) return;
     if (nowMs >= this.#heartbeatDueMs) this.#heartbeatNeeded = true;
     else this.replication.tellCommit(this.#reads.round);
   }
@@ -190,6 +211,12 @@ export class Leadership {
     if (from === this.#transfer.target) this.#offerLeadership();
   }
 
+  receiveQuietReply(nowMs: number, from: NodeId, { round, isQuiet }: QuietReply): void {
+    if (!this.#heardFrom(nowMs, from) || round > this.#reads.round) return;
+    if (!isQuiet) this.wake(nowMs);
+    else if (this.#mayRest(nowMs)) this.#quiet?.accepted(from, round, this.replication.members);
+  }
+
   /** A new configuration is in force. */
   configurationApplied(nowMs: number): void {
     const { configuration, id, log } = this.#local;
@@ -230,7 +257,9 @@ export class Leadership {
     if (this.#heartbeatNeeded) {
       this.#heartbeatNeeded = false;
       this.#heartbeatDueMs = nowMs + this.#options.heartbeatMs;
-      this.replication.sendHeartbeats(this.#reads.nextRound(nowMs));
+      const round = this.#reads.nextRound(nowMs);
+      this.replication.sendHeartbeats(round);
+      if (this.#mayRest(nowMs)) this.#offerQuiet(round);
       this.#confirmReads();
     }
     return this.replication.sendEntries(nowMs);
@@ -253,6 +282,20 @@ export class Leadership {
   #diskHangs(nowMs: number): boolean {
     const limitMs = 2 * this.#options.electionTimeoutMaxMs;
     return !this.replication.isAlone && this.#local.stability.oldestAgeMs(nowMs) > limitMs;
+  }
+
+  #mayRest(nowMs: number): boolean {
+    const isBusy = this.#isTransferring() || this.hasPendingChange || this.#reads.pendingCount > 0;
+    const heardSinceMs = nowMs - 2 * this.#options.heartbeatMs;
+    return !isBusy && (this.#quiet?.mayRest(nowMs, this.replication.all(), heardSinceMs) ?? false);
+  }
+
+  #offerQuiet(round: number): void {
+    const offer = this.#quiet?.offer(round);
+    if (!offer) return;
+    for (const member of this.replication.members) this.#local.outbox.send(member, offer);
+    // A group of one has nobody to ask.
+    this.#quiet?.restIfAllAccepted(this.replication.members);
   }
 
   #isTransferring(): boolean {

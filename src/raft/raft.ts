@@ -38,6 +38,8 @@ import {
   type NodeId,
   type Output,
   type PeerStatus,
+  type Quietness,
+  type QuietOffer,
   type RaftOptions,
   type RaftState,
   type ReadIndexReply,
@@ -51,6 +53,16 @@ import {
   type TimeoutNow,
   type VoteReply,
 } from './types.js';
+
+/** Inputs that wake a quiet leader. */
+const WAKING: ReadonlySet<Input['type']> = new Set([
+  ...(['propose', 'changeConfiguration', 'transfer', 'read', 'unreachable', 'wake'] as const),
+]);
+/** Messages of which the sender leads its term. */
+const OF_LEADERS: ReadonlySet<Message['type']> = new Set(['append', 'heartbeat', 'quietOffer', 'snapshot']);
+
+/** Messages that decide themselves whether they wake a quiet follower. */
+const OF_QUIET: ReadonlySet<Message['type']> = new Set(['heartbeat', 'quietOffer']);
 
 export class Raft {
   readonly #options: RaftOptions;
@@ -135,8 +147,13 @@ export class Raft {
    * time: a few per heartbeat interval.
    */
   get tickDueMs(): number {
-    if (this.#leadership) return Number.NEGATIVE_INFINITY;
+    if (this.#leadership) return this.quietness ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
     return Math.min(this.#election.deadlineMs, this.#followerReads.deadlineMs);
+  }
+
+  /** What this replica relies on while it is quiet; the same object as long as that lasts. Undefined if it is not. */
+  get quietness(): Quietness | undefined {
+    return this.#leadership ? this.#leadership.quietness : this.#election.quietness;
   }
 
   /** For a leader: the target of a leadership transfer in progress. */
@@ -212,6 +229,7 @@ export class Raft {
   }
 
   #step(nowMs: number, input: Input): StepResult {
+    if (WAKING.has(input.type)) this.#leadership?.wake(nowMs);
     switch (input.type) {
       case 'tick':
         this.#tick(nowMs, input.isLate);
@@ -240,6 +258,9 @@ export class Raft {
         break;
       case 'unreachable':
         this.#leadership?.unreachable(nowMs, input.node);
+        break;
+      case 'wake':
+        if (!this.#leadership) this.#wakeFollower(nowMs, input.isSilent);
         break;
       case 'snapshotSent':
         this.#leadership?.replication.snapshotSent(input.node, input.index, input.ok);
@@ -298,16 +319,25 @@ export class Raft {
   #receive(nowMs: number, from: NodeId, message: Message): StepResult {
     const ignored = this.refusalOf(nowMs, from, message);
     if (ignored !== undefined) return { ...this.#accepted(), ignored };
+    const wasQuiet = this.#election.quietness !== undefined;
     if (message.type === 'requestVote') this.#receiveRequestVote(nowMs, from, message);
     else this.#receiveOfTerm(nowMs, from, message);
+    // What its leader sends wakes it by itself. A leader that has stepped down asks for votes like any other node.
+    if (wasQuiet && !OF_QUIET.has(message.type)) this.#wakeFollower(nowMs, false);
     return this.#accepted();
+  }
+
+  /** Its leader is told, so that it sends heartbeats before this election timeout is over. */
+  #wakeFollower(nowMs: number, leaderIsSilent: boolean): void {
+    if (!this.#election.quietness) return;
+    this.#election.wake(nowMs, leaderIsSilent);
+    this.#local.sendForTerm(this.leader, { type: 'quietReply', term: this.term, round: 0, isQuiet: false });
   }
 
   #receiveOfTerm(nowMs: number, from: NodeId, message: Exclude<Message, RequestVote>): void {
     const grantedPreVote = message.type === 'voteReply' && message.preVote && message.granted;
     if (message.term > this.term && !grantedPreVote) {
-      const leads = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
-      this.#becomeFollower(nowMs, message.term, leads ? from : NOBODY);
+      this.#becomeFollower(nowMs, message.term, OF_LEADERS.has(message.type) ? from : NOBODY);
     }
     const leadership = message.term === this.term ? this.#leadership : undefined;
     switch (message.type) {
@@ -328,6 +358,12 @@ export class Raft {
       case 'heartbeatReply':
         leadership?.receiveHeartbeatReply(nowMs, from, message);
         break;
+      case 'quietOffer':
+        this.#receiveQuietOffer(nowMs, from, message);
+        break;
+      case 'quietReply':
+        leadership?.receiveQuietReply(nowMs, from, message);
+        break;
       case 'snapshot':
         this.#receiveSnapshot(nowMs, from, message);
         break;
@@ -344,6 +380,8 @@ export class Raft {
   }
 
   #receiveRequestVote(nowMs: number, from: NodeId, message: RequestVote): void {
+    // The candidate misses its leader: heartbeats show it.
+    this.#leadership?.wake(nowMs);
     if (!this.#election.listensTo(nowMs, message)) return;
     if (message.term > this.term && !message.preVote) this.#becomeFollower(nowMs, message.term, NOBODY);
     this.#election.answer(nowMs, from, message);
@@ -394,7 +432,7 @@ export class Raft {
 
   #receiveHeartbeat(nowMs: number, from: NodeId, message: Heartbeat): void {
     const local = this.#local;
-    if (message.term === local.term) {
+    if (message.term === local.term && !this.#election.restsSince(message.round)) {
       this.#heardFromLeader(nowMs, from);
       // The leader never sends more than the index up to which this log is known to match.
       local.commitTo(Math.min(message.commitIndex, local.log.lastIndex));
@@ -406,6 +444,17 @@ export class Raft {
       round: message.round,
       promisedMs: this.#options.electionTimeoutMinMs,
     });
+  }
+
+  #receiveQuietOffer(nowMs: number, from: NodeId, { term, index, round, epoch }: QuietOffer): void {
+    const { log, stability, applied, membership, isTermDurable } = this.#local;
+    if (term < this.term) return;
+    this.#heardFromLeader(nowMs, from);
+    const isDone = log.lastIndex === index && stability.stableIndex === index && applied === index;
+    const isBusy = this.#followerReads.count > 0 || membership.lastPendingIndex > applied || !isTermDurable;
+    if (!isDone || isBusy) return;
+    this.#election.rest(round, epoch);
+    this.#local.sendForTerm(from, { type: 'quietReply', term, round, isQuiet: true });
   }
 
   #receiveSnapshot(nowMs: number, from: NodeId, { term, snapshot }: SnapshotMessage): void {
@@ -426,6 +475,7 @@ export class Raft {
 
   #receiveReadIndex(nowMs: number, from: NodeId, message: ReadIndexRequest): void {
     if (message.term !== this.term) return;
+    this.#leadership?.wake(nowMs);
     if (this.#reads.pendingCount >= this.#options.maxPendingReads) return;
     this.#leadership?.read(nowMs, { from, id: message.id }, 'index');
   }
@@ -477,6 +527,7 @@ export class Raft {
     // The request to the leader could wait for the disk without a time limit.
     else if (!this.#local.isTermDurable) return this.#refused('notLeader');
     else {
+      this.#wakeFollower(nowMs, false);
       const wireId = this.#followerReads.add(id, nowMs + this.#options.electionTimeoutMinMs);
       this.#local.sendForTerm(this.leader, { type: 'readIndex', term: this.term, id: wireId });
     }
@@ -521,6 +572,7 @@ export class Raft {
       commit,
       applied,
       applying,
+      isQuiet: this.quietness !== undefined,
       termStart: this.#leadership?.replication.termStart ?? 0,
       uncommittedBytes: this.#leadership?.replication.uncommittedBytes ?? 0,
     };

@@ -43,6 +43,11 @@ export class Replication {
     return this.#progress.size === 0;
   }
 
+  /** All other members. */
+  get members(): NodeId[] {
+    return [...this.#progress.keys()];
+  }
+
   progressOf(node: NodeId): Progress | undefined {
     return this.#progress.get(node);
   }

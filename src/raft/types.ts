@@ -110,6 +110,29 @@ export interface HeartbeatReply {
   readonly promisedMs: number;
 }
 
+/**
+ * The group has no work: the receiver may stop its election timer if its log ends at `index` and all of it is applied.
+ * The rules are in quiet.ts.
+ */
+export interface QuietOffer {
+  readonly type: 'quietOffer';
+  readonly term: number;
+  /** The end of the leader's log. All of it is committed. */
+  readonly index: number;
+  /** The heartbeat round with which it was sent. */
+  readonly round: number;
+  /** The promise of the leader's host (`RaftOptions.quiet`). */
+  readonly epoch: number;
+}
+
+/** A member is quiet since the offer of this round, or, with `isQuiet` false, not any more. */
+export interface QuietReply {
+  readonly type: 'quietReply';
+  readonly term: number;
+  readonly round: number;
+  readonly isQuiet: boolean;
+}
+
 /** Leadership transfer: campaign now. */
 export interface TimeoutNow {
   readonly type: 'timeoutNow';
@@ -156,6 +179,8 @@ export type SameBothWays =
   | AppendReply
   | Heartbeat
   | HeartbeatReply
+  | QuietOffer
+  | QuietReply
   | TimeoutNow
   | ReadIndexRequest
   | ReadIndexReply;
@@ -214,7 +239,12 @@ export type Input =
   /** The transfer of a snapshot requested by `Output.snapshotsNeeded` has ended: `ok` if the node has all of it. */
   | { readonly type: 'snapshotSent'; readonly node: NodeId; readonly index: number; readonly ok: boolean }
   /** Messages to this node were lost, or its connection broke. */
-  | { readonly type: 'unreachable'; readonly node: NodeId };
+  | { readonly type: 'unreachable'; readonly node: NodeId }
+  /**
+   * A node that this quiet replica relies on broke its promise. `isSilent`: nothing was heard of it for a minimum
+   * election timeout.
+   */
+  | { readonly type: 'wake'; readonly isSilent: boolean };
 
 /**
  * How a read is made linearizable. `index`: by a heartbeat round, on the leader only. `lease`: without a round while
@@ -313,6 +343,14 @@ export interface Output {
   readonly configuration: Configuration | undefined;
 }
 
+/** What a quiet replica relies on. */
+export interface Quietness {
+  /** It must hear of it when one of these nodes is silent, or begins another epoch. */
+  readonly nodes: readonly NodeId[];
+  /** Of a follower: the promise of its leader's host. */
+  readonly epoch: number | undefined;
+}
+
 export interface PeerStatus {
   readonly id: NodeId;
   readonly matchIndex: number;
@@ -349,6 +387,13 @@ export interface RaftOptions {
    * restart of all members before the next entry may lead back to the previous configuration.
    */
   readonly confirmsChanges?: boolean;
+  /** The group may fall quiet. Without it, it never does. The host then keeps the promises that quiet.ts names. */
+  readonly quiet?: {
+    /** So long a leader must have had no work. */
+    readonly afterMs: number;
+    /** Names the promise of this host to its groups: another number breaks all earlier promises. Above 0. */
+    readonly epoch: () => number;
+  };
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }

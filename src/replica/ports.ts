@@ -1,7 +1,7 @@
 /** The interfaces between a replica, its parts, and the rooms that use it. */
 import type { RaftreeError } from '../env/errors.js';
 import type { Configuration } from '../raft/configuration.js';
-import type { Input, NodeId, ReadMethod, Role, RoleStatus, StepResult } from '../raft/types.js';
+import type { Input, NodeId, Quietness, ReadMethod, Role, RoleStatus, StepResult } from '../raft/types.js';
 import type { ReplicaMessage } from './snapshot-messages.js';
 
 export interface Transport {
@@ -15,6 +15,8 @@ export interface ReplicaHost {
   statusChanged(status: RoleStatus): void;
   /** Called with the first configuration, and then in each step that puts another one in force. */
   configurationChanged(configuration: Configuration): void;
+  /** The replica has fallen quiet, relies on other nodes, or is not quiet any more (undefined). */
+  quietnessChanged(quietness: Quietness | undefined): void;
   /** The replica cannot go on: its disk failed or an invariant broke. Called at most once. */
   failed(error: RaftreeError): void;
 }

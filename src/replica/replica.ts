@@ -21,6 +21,7 @@ import type {
   NodeId,
   Output,
   PeerStatus,
+  Quietness,
   RaftOptions,
   ReadMethod,
   Role,
@@ -91,6 +92,8 @@ export interface ReplicaParts<Result> {
 const STOP_PATIENCE_MS = 5000;
 /** A drain ends after this many rounds; what is left waits for the next turn. */
 const MAX_ROUNDS_PER_TURN = 8;
+/** A quiet replica is looked at so rarely: whether its log should be cut. */
+const QUIET_REVIEW_MS = 10_000;
 
 export class Replica<Result> implements CommandLog<Result> {
   readonly #parts: ReplicaParts<Result>;
@@ -115,6 +118,8 @@ export class Replica<Result> implements CommandLog<Result> {
   /** Since the last tick there was work: the next tick must not be late. */
   #isActive = true;
   #allMatchedIndex = 0;
+  /** As the host knows it. */
+  #quietness: Quietness | undefined;
   #stopped: RaftreeError | undefined;
 
   constructor(options: ReplicaOptions, parts: ReplicaParts<Result>) {
@@ -327,6 +332,11 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#step({ type: 'unreachable', node });
   }
 
+  /** A node that this quiet replica relies on is silent, or has begun a new epoch. */
+  wake(isSilent: boolean): void {
+    this.#step({ type: 'wake', isSilent });
+  }
+
   /**
    * Stops taking part. Callers that still wait get an error with the outcome `unknown`. An `apply`, a checkpoint or a
    * takeover that is under way may end, within a limit: it may be waiting for space on a full disk, and fails when the
@@ -373,7 +383,8 @@ export class Replica<Result> implements CommandLog<Result> {
       !this.#receiver.isReceiving &&
       !this.#applier.isPaused &&
       !this.#cutter.isWaiting;
-    return isIdle ? Math.max(nextMs, this.#raft.tickDueMs) : nextMs;
+    if (!isIdle) return nextMs;
+    return Math.max(nextMs, Math.min(this.#raft.tickDueMs, nextMs + QUIET_REVIEW_MS));
   }
 
   #step(input: Input): StepResult | undefined {
@@ -424,10 +435,18 @@ export class Replica<Result> implements CommandLog<Result> {
       }
       if (this.#stopped) return;
       this.#transfers.review(this.#leadership);
+      this.#reviewQuietness();
       this.#ticks.dueBy(this.#tickDueMs);
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #reviewQuietness(): void {
+    const { quietness } = this.#raft;
+    if (quietness === this.#quietness) return;
+    this.#quietness = quietness;
+    this.#parts.host.quietnessChanged(quietness);
   }
 
   #carryOut(output: Output): void {
@@ -508,6 +527,7 @@ export class Replica<Result> implements CommandLog<Result> {
   #halt(error: RaftreeError): void {
     if (this.#stopped) return;
     this.#stopped = error;
+    if (this.#quietness) this.#parts.host.quietnessChanged(undefined);
     this.#ticks.remove();
     this.#writer.close();
     this.#applier.close();

@@ -62,6 +62,8 @@ const schema = z
         heartbeatMs: milliseconds(10, 10_000).default(100),
         electionTimeoutMinMs: milliseconds(50, 60_000).default(1000),
         electionTimeoutMaxMs: milliseconds(50, 120_000).default(2000),
+        /** A group without work for so long falls quiet: no heartbeats until there is work. 0: never. */
+        quietAfterMs: milliseconds(0, 3_600_000).default(0),
       })
       .prefault({}),
     limits: z

@@ -20,7 +20,7 @@ export type KvStore = Store<KvStateMachine, CommandResult>;
 const MIB = 1024 * 1024;
 
 export function storeOptionsOf(
-  { nodeId, raft, limits, storage }: NodeConfig,
+  { nodeId, raft: { quietAfterMs, ...raft }, limits, storage }: NodeConfig,
   directory: string,
 ): StoreOptions {
   return {
@@ -37,6 +37,7 @@ export function storeOptionsOf(
       maxUncommittedBytes: limits.maxUncommittedBytes,
       maxPendingReads: limits.maxPendingRequests,
     },
+    quietAfterMs,
     raftLog: {
       maxSegmentBytes: storage.raftSegmentBytes,
       maxGroupCommitBytes: 4 * MIB,

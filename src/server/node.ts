@@ -195,7 +195,10 @@ export class Node {
       env,
       logger,
       openStateMachine: (context) => openKvStateMachine({ env, logger }, engine, context),
-      transport: { send: (to, group, message) => this.#wiring?.peers.send(to, group, message) },
+      transport: {
+        send: (to, group, message) => this.#wiring?.peers.send(to, group, message),
+        sendAlive: (to, epoch) => this.#wiring?.peers.sendAlive(to, epoch),
+      },
       host: {
         statusChanged: (_group, status) => this.#report.statusChanged(status),
         configurationChanged: (_group, configuration) => this.#configurationChanged(configuration),
@@ -284,6 +287,7 @@ export class Node {
         this.#wiring?.store.receive(from, group, message);
         if (message.type === 'appendReply' && message.accepted) membership.acknowledgedBy(from);
       },
+      alive: (from, epoch) => this.#wiring?.store.receiveAlive(from, epoch),
       unreachable: (node) => this.#wiring?.store.unreachable(node),
     });
     this.#doorClosers.push(() => peers.close());

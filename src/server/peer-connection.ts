@@ -48,6 +48,8 @@ export interface PeerConnectionParts {
   /** The other node says that this node's data folder has lost what it acknowledged. */
   readonly outdated: (error: RaftreeError) => void;
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
+  /** The other node is alive, in this epoch. */
+  readonly alive: (from: number, epoch: number) => void;
 }
 
 const MIN_CHECK_MS = 100;
@@ -147,6 +149,10 @@ export class PeerConnection implements MessageHandler {
     if (from === undefined) throw malformed();
     if (message.type === 'birth') {
       this.#take(from, message);
+      return;
+    }
+    if (message.type === 'alive') {
+      if (this.isOfSameBirth) this.#parts.alive(from, message.epoch);
       return;
     }
     const fromReplica = fromProtocol(message);

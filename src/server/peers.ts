@@ -16,6 +16,7 @@ import { connectChannel } from '../net/connect.js';
 import { hostOf } from '../net/hosts.js';
 import { Tally } from '../net/tally.js';
 import type { ClusterSecrets, Hello, Identity } from '../protocol/handshake.js';
+import type { OutboundMessage } from '../protocol/messages.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { KnownPeers, Shown } from './known-peers.js';
 import { type PeerAnnouncement, PeerConnection, type PeerConnectionParts } from './peer-connection.js';
@@ -52,7 +53,7 @@ export class Peers {
   readonly #inbound = new Map<number, PeerConnection>();
   readonly #greeted = new Set<PeerConnection>();
   readonly #closings: OnceAMinute;
-  /** When the last Raft message of each member arrived. */
+  /** When the last message of each member's replicas, or of its store, arrived. */
   readonly #heardMs = new Map<number, number>();
   /** Why each member was last refused. */
   readonly #refusals = new Map<number, string>();
@@ -68,6 +69,10 @@ export class Peers {
       received: (group, from, message) => {
         if (this.#links.has(from)) this.#heardMs.set(from, options.env.clock.nowMs());
         options.received(group, from, message);
+      },
+      alive: (from, epoch) => {
+        if (this.#links.has(from)) this.#heardMs.set(from, options.env.clock.nowMs());
+        options.alive(from, epoch);
       },
       announced: (from, storeId, said) =>
         this.#refusalOf(from, { ...said, storeId }) ?? options.announced(from, storeId, said),
@@ -160,17 +165,25 @@ export class Peers {
   }
 
   send(to: number, group: number, message: ReplicaMessage): void {
+    this.#send(to, message.type, () => toProtocol(group, message));
+  }
+
+  sendAlive(to: number, epoch: number): void {
+    this.#send(to, 'alive', () => ({ type: 'alive', epoch }));
+  }
+
+  #send(to: number, type: string, message: () => OutboundMessage): void {
     const dialled = this.#links.get(to)?.connection;
     const inbound = this.#inbound.get(to);
     const { channel } =
       (dialled?.isSilent && inbound && !inbound.isSilent ? inbound : (dialled ?? inbound)) ?? {};
     try {
-      channel?.write(toProtocol(group, message));
+      channel?.write(message());
     } catch (error) {
       this.#unsendable++;
       const { logger } = this.#options;
       logger.error(
-        { peer: to, type: message.type, code: errorCode(error), unsendable: this.#unsendable },
+        { peer: to, type, code: errorCode(error), unsendable: this.#unsendable },
         `a message to a peer cannot be sent and is dropped: ${errorMessage(error)}`,
       );
     }
@@ -279,6 +292,7 @@ export class Peers {
           left() {},
           outdated() {},
           received() {},
+          alive() {},
         };
         const ended = connectChannel(env, parseAddress(address), {
           connectTimeoutMs: limitMs,

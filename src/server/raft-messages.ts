@@ -62,6 +62,8 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
     case 'appendReply':
     case 'heartbeat':
     case 'heartbeatReply':
+    case 'quietOffer':
+    case 'quietReply':
     case 'timeoutNow':
     case 'readIndex':
     case 'readIndexReply':

@@ -31,6 +31,7 @@ import { Replica } from '../replica/replica.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { SnapshotLimits } from '../replica/snapshot-sender.js';
 import { LogBudget } from './log-budget.js';
+import { QuietGroups } from './quiet-groups.js';
 import { TickScheduler } from './tick-scheduler.js';
 
 export type GroupId = number;
@@ -39,7 +40,9 @@ export interface StoreOptions {
   /** The data folder, which exists and belongs to this process. */
   readonly directory: string;
   /** For every group. */
-  readonly raft: Omit<RaftOptions, 'random'>;
+  readonly raft: Omit<RaftOptions, 'random' | 'quiet'>;
+  /** A group without work for so long falls quiet (raft/quiet.ts). 0: never. */
+  readonly quietAfterMs: number;
   readonly snapshots: SnapshotLimits;
   readonly raftLog: {
     readonly maxSegmentBytes: number;
@@ -55,6 +58,8 @@ export interface StoreOptions {
 export interface GroupTransport {
   /** Sends or drops the message. It must copy the bytes, or send them, before it returns. */
   send(to: NodeId, group: GroupId, message: ReplicaMessage): void;
+  /** Sends that this node is alive, in this epoch, or drops it. `receiveAlive` takes it. */
+  sendAlive(to: NodeId, epoch: number): void;
 }
 
 /** The context in which a state machine opens. */
@@ -120,6 +125,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
   readonly #ticks: TickScheduler;
   readonly #tickMs: number;
   readonly #budget: LogBudget;
+  readonly #quiet: QuietGroups;
   readonly #groups = new Map<GroupId, OpenGroup<Machine, Result>>();
   #strayMessages = 0;
   /** Groups whose state machines are being opened. */
@@ -144,6 +150,12 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     this.#diskSpace = new DiskSpace(logger, env);
     this.#ticks = new TickScheduler({ ...env, tickMs: this.#tickMs, heartbeatMs });
     this.#budget = new LogBudget(env.clock, options.logLimits);
+    this.#quiet = new QuietGroups({
+      ...{ ...env, heartbeatMs, electionTimeoutMinMs: options.raft.electionTimeoutMinMs },
+      ticks: this.#ticks,
+      sendAlive: (to, epoch) => parts.transport.sendAlive(to, epoch),
+      wake: (group, isSilent) => this.#groups.get(group)?.replica.wake(isSilent),
+    });
     const directory = `${options.directory}/raft`;
     env.fs.makeDirectory(directory);
     this.#raftLog = RaftLog.open({ env, directory, ...options.raftLog });
@@ -174,6 +186,11 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
   /** All open groups, failed ones too. */
   get groups(): readonly Group<Machine, Result>[] {
     return [...this.#groups.values()];
+  }
+
+  /** How many groups are quiet on this node. */
+  get quietGroups(): number {
+    return this.#quiet.count;
   }
 
   /** Messages of groups that are not open here, since the start. */
@@ -219,13 +236,15 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
       await stateMachine.close();
       throw stopped('notCommitted', undefined);
     }
-    const { raft, snapshots } = this.#options;
+    const { raft, quietAfterMs, snapshots } = this.#options;
+    const epoch = () => this.#quiet.epoch;
     let group: OpenGroup<Machine, Result> | undefined;
     let earlyFailure: RaftreeError | undefined;
     try {
       const replica = new Replica<Result>(
         {
-          ...{ raft, snapshots, directory, tickMs: this.#tickMs },
+          ...{ snapshots, directory, tickMs: this.#tickMs },
+          raft: quietAfterMs > 0 ? { ...raft, quiet: { afterMs: quietAfterMs, epoch } } : raft,
           logLimits: () => this.#budget.limitsOf(log),
         },
         {
@@ -235,6 +254,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
           host: {
             statusChanged: (status) => host.statusChanged(id, status),
             configurationChanged: (configuration) => host.configurationChanged(id, configuration),
+            quietnessChanged: (quietness) => this.#quiet.changed(id, quietness),
             failed: (error) => {
               if (group) this.#failed(group, error);
               else earlyFailure = error;
@@ -255,9 +275,15 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
 
   /** A message of another node. One for a group that is not open here is dropped. */
   receive(from: NodeId, group: GroupId, message: ReplicaMessage): void {
+    if (message.type === 'quietOffer') this.#quiet.heard(from, message.epoch);
     const open = this.#groups.get(group);
     if (open) open.replica.receive(from, message);
     else this.#strayMessages++;
+  }
+
+  /** Another node is alive, in this epoch. */
+  receiveAlive(from: NodeId, epoch: number): void {
+    this.#quiet.heard(from, epoch);
   }
 
   /** The connection with a node broke. */
@@ -284,6 +310,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     } finally {
       this.#groups.delete(id);
       this.#budget.remove(group.log);
+      if (!this.#closed) this.#quiet.beginEpoch();
     }
   }
 
@@ -292,6 +319,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     this.#closed = true;
     const ids = [...this.#groups.keys()];
     const closed = await Promise.allSettled(ids.map((id) => this.closeGroup(id)));
+    this.#quiet.close();
     closed.push(...(await Promise.allSettled([this.#raftLog.close()])));
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
@@ -314,6 +342,8 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
       this.#hasFailed = true;
       return;
     }
+    // Followers on other nodes may be quiet because of it.
+    this.#quiet.beginEpoch();
     // Its files and memory are freed for the others. `close` rejects with the same error.
     this.#close(group).catch((failure: unknown) => {
       logger.warn({ group: id, error: errorMessage(failure) }, `group ${id} could not be closed`);

@@ -39,6 +39,8 @@ const everyMessage = (term: number): readonly Message[] => [
   },
   { type: 'heartbeat', term, commitIndex: 3, round: 1 },
   { type: 'heartbeatReply', term, round: FAR, promisedMs: 1e9 },
+  { type: 'quietOffer', term, index: 3, round: 1, epoch: 1 },
+  { type: 'quietReply', term, round: 1, isQuiet: true },
   { type: 'timeoutNow', term },
   { type: 'readIndex', term, id: 1 },
   { type: 'readIndexReply', term, id: 1, index: 1 },

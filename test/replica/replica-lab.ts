@@ -328,6 +328,7 @@ export class ReplicaLab {
         }),
         host: {
           statusChanged() {},
+          quietnessChanged() {},
           configurationChanged: ({ index }) => {
             told.index = index;
           },

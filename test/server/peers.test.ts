@@ -47,6 +47,7 @@ function setting(seed: number) {
       left() {},
       outdated() {},
       received: (_group, _from, message) => heard.push(message),
+      alive() {},
       unreachable() {},
     });
   };

@@ -35,19 +35,24 @@ export class StoreLab {
   readonly nodes = new Map<number, StoreNode>();
   readonly groups: readonly number[];
   readonly #fault: Fault;
+  readonly #quietAfterMs: number;
+  /** Messages that the network loses now. */
+  isLost: (from: number, to: number, type: string) => boolean = () => false;
 
-  private constructor(seed: number, groups: readonly number[], fault: Fault) {
+  private constructor(seed: number, groups: readonly number[], fault: Fault, quietAfterMs: number) {
     this.world = new SimWorld(seed);
     this.groups = groups;
     this.#fault = fault;
+    this.#quietAfterMs = quietAfterMs;
   }
 
   static async start(
     seed: number,
     groups: readonly number[],
     fault: Fault = () => () => undefined,
+    quietAfterMs = 0,
   ): Promise<StoreLab> {
-    const lab = new StoreLab(seed, groups, fault);
+    const lab = new StoreLab(seed, groups, fault, quietAfterMs);
     for (const id of NODES) await lab.boot(id, new SimDisk());
     return lab;
   }
@@ -62,6 +67,13 @@ export class StoreLab {
     process.fs.makeDirectory('/data');
     const groupFailures: StoreNode['groupFailures'] = [];
     const failures: RaftreeError[] = [];
+    const deliver = (to: number, type: string, receive: (target: ListStore) => void) => {
+      if (this.isLost(id, to, type)) return;
+      scheduler.after(random.float() * 2, () => {
+        const target = this.nodes.get(to);
+        if (target?.isRunning && !this.isLost(id, to, type)) receive(target.store);
+      });
+    };
     const store: ListStore = Store.open<ListMachine, number>(
       {
         directory: '/data',
@@ -76,6 +88,7 @@ export class StoreLab {
           ...{ maxEntryBytes: 100_000, maxAppendBytes: 500, maxApplyBytes: 500, maxInflightMessages: 8 },
           ...{ maxInflightBytes: 4000, maxUncommittedBytes: 20_000, maxPendingReads: 100 },
         },
+        quietAfterMs: this.#quietAfterMs,
         snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 1_000_000, stallTimeoutMs: 400 },
         raftLog: {
           ...{ maxSegmentBytes: 4096, maxGroupCommitBytes: 64 * 1024 },
@@ -90,11 +103,9 @@ export class StoreLab {
         transport: {
           send: (to, group, message) => {
             const copy = taken(message);
-            scheduler.after(random.float() * 2, () => {
-              const target = this.nodes.get(to);
-              if (target?.isRunning) target.store.receive(id, group, copy);
-            });
+            deliver(to, message.type, (target) => target.receive(id, group, copy));
           },
+          sendAlive: (to, epoch) => deliver(to, 'alive', (target) => target.receiveAlive(id, epoch)),
         },
         host: {
           statusChanged() {},

@@ -108,6 +108,7 @@ async function connected(
             left() {},
             outdated() {},
             received: (_group, _from, message) => heard(message),
+            alive() {},
           },
           new Set(),
           channel,

@@ -50,6 +50,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
     const next = term + random.between(0, 1);
     return [
       { type: 'heartbeat', group: GROUP, term: next, commitIndex, round: 1 },
+      { type: 'quietOffer', group: GROUP, term: next, index: lastIndex, round: 1, epoch: 1 },
       append(next, {
         previousIndex: lastIndex,
         previousTerm: term,
@@ -86,6 +87,8 @@ export const LIES: Readonly<Record<string, Lie>> = {
       ...{ matchIndex: lastIndex + 1000, rejectedIndex: 0, hintIndex: 0, hintTerm: 0 },
     },
     { type: 'heartbeatReply', group: GROUP, term, round: MOST, promisedMs: 60_000 },
+    { type: 'quietReply', group: GROUP, term, round: 0, isQuiet: true },
+    { type: 'alive', epoch: 1 },
     { type: 'readIndexReply', group: GROUP, term, id: 1, index: 0 },
   ],
   votes: ({ term, lastIndex }, random) => [

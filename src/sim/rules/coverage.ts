@@ -18,6 +18,7 @@ export const COVERAGE = [
   'flushes',
   'compactions',
   'late applies',
+  'replicas fallen quiet',
   'retries deduplicated',
   'sessions dropped',
   'limits reached',

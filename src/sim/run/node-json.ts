@@ -32,7 +32,7 @@ export function nodeConfigOf(
   nodes: readonly ListedNode[],
   joins: boolean,
 ): NodeConfig {
-  const { raft, storage, limits } = { ...setting, ...machine.settings };
+  const { raft, quietAfterMs, storage, limits } = { ...setting, ...machine.settings };
   const { client, peer } = listed(machine);
   const config = parseNodeConfig(
     {
@@ -41,7 +41,7 @@ export function nodeConfigOf(
       dataDirectory: DATA_DIRECTORY,
       nodes: [...nodes],
       join: joins,
-      raft,
+      raft: { ...raft, quietAfterMs },
       security: securityOf(machine, setting),
       // Its own addresses do not change, whatever nodes it lists.
       ...(machine.edit ? { listen: { client, peer } } : {}),

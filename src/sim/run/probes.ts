@@ -28,6 +28,8 @@ export interface Probe {
   applied(who: string, first: number, results: readonly CommandResult[]): void;
   /** A node sends a message to another; `send` does it. */
   sending(who: string, to: number, message: ReplicaMessage, send: () => void): void;
+  /** A node tells another that it is alive. */
+  sendingAlive(who: string, to: number, send: () => void): void;
   treeOptions(who: string): Partial<LsmOptions>;
   /** Smaller than the built-in limit, so that few entries already need several messages. */
   readonly maxAppendBytes: number;
@@ -119,7 +121,7 @@ KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries)
 
 // Messages of a snapshot are sent without reading the clock: the listening address tells whose they are.
 const hosts = new WeakMap<Peers, string>();
-const { listen, send } = Peers.prototype;
+const { listen, send, sendAlive } = Peers.prototype;
 Peers.prototype.listen = function (this: Peers, address) {
   hosts.set(this, address.host);
   return listen.call(this, address);
@@ -127,6 +129,12 @@ Peers.prototype.listen = function (this: Peers, address) {
 Peers.prototype.send = function (this: Peers, to, group, message) {
   const deliver = () => send.call(this, to, group, message);
   if (probe) probe.sending(hosts.get(this) ?? lastAsker, to, message, deliver);
+  else deliver();
+};
+
+Peers.prototype.sendAlive = function (this: Peers, to, epoch) {
+  const deliver = () => sendAlive.call(this, to, epoch);
+  if (probe) probe.sendingAlive(hosts.get(this) ?? lastAsker, to, deliver);
   else deliver();
 };
 

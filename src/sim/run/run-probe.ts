@@ -46,6 +46,8 @@ export class RunProbe implements Probe {
       foreigner.isForeign = false;
       this.#cluster.compareState(foreigner);
     }
+    if (output.send.some(({ message }) => message.type === 'quietReply' && message.isQuiet))
+      this.#cluster.coverage.count('replicas fallen quiet');
     if (!this.#foreigner(who)) this.#rules.output(who, raft, output);
     if (status) this.#cluster.trace.record(who, 'raft.status', { ...status });
     if (append) {
@@ -84,6 +86,11 @@ export class RunProbe implements Probe {
 
   applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
     if (!this.#foreigner(who)) this.#cluster.reference.applied(who, first, results);
+  }
+
+  sendingAlive(who: string, to: number, send: () => void): void {
+    this.#cluster.trace.record(who, 'alive', { to });
+    if (!this.#messageRandom.chance(this.#cluster.messageFaults.loss)) send();
   }
 
   sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {

@@ -36,7 +36,8 @@ export interface Setting {
   readonly maxRestartMs: number;
   /** With this chance the state machine applies a range of entries late, by up to so long. */
   readonly lateApply: { readonly chance: number; readonly maxMs: number };
-  readonly raft: NodeConfig['raft'];
+  readonly raft: Omit<NodeConfig['raft'], 'quietAfterMs'>;
+  readonly quietAfterMs: number;
   readonly storage: Partial<NodeConfig['storage']>;
   readonly tree: Partial<LsmOptions>;
   /** Bytes of entries in one append message, and in one range to apply. */
@@ -160,6 +161,8 @@ export function settingOf(
     mistakeEveryMs: aside.pick([300, 1000, 2500]),
     strangeEveryMs: aside.pick([300, 1000, 3000]),
     faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(aside, profile)],
+    // Last, so that it moves no other draw.
+    quietAfterMs: aside.pick([0, 0, 1, heartbeatMs]),
   };
 }
 
@@ -178,7 +181,14 @@ export function undisturbed(setting: Setting): Setting {
   const nodes = Math.max(3, setting.nodes);
   // These two may happen before the birth of a cluster, and so before a schedule begins.
   const faults = setting.faults.filter((fault) => fault !== 'editedNodeJson' && fault !== 'emptiedFolder');
-  return { ...setting, nodes, faults, mixesSettings: false, lateApply: { chance: 0, maxMs: 0 } };
+  return {
+    ...setting,
+    nodes,
+    faults,
+    mixesSettings: false,
+    quietAfterMs: 0,
+    lateApply: { chance: 0, maxMs: 0 },
+  };
 }
 
 /** How one node's settings may differ from those of the others. */

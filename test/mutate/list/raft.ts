@@ -125,7 +125,7 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     reason: 'a newer term always counts, says the paper',
     patches: [
       election(
-        "return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;",
+        'return nowMs - this.#lastLeaderContactMs < this.#options.electionTimeoutMinMs;',
         "return this.#role === 'leader';",
       ),
     ],
@@ -136,8 +136,8 @@ export const RAFT_MUTATIONS: readonly Mutation[] = [
     reason: 'who follows nobody owes nothing',
     patches: [
       election(
-        "return this.#role === 'leader' || nowMs - this.#lastLeaderContactMs",
-        "return this.#role === 'leader' || this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs",
+        'return nowMs - this.#lastLeaderContactMs',
+        'return this.#leader !== NOBODY && nowMs - this.#lastLeaderContactMs',
       ),
     ],
     killedBy: ['raft/ledger'],

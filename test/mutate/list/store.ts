@@ -4,6 +4,11 @@ import { inFile, type Mutation } from '../mutation.js';
 const store = inFile('store/store.js');
 const ticks = inFile('store/tick-scheduler.js');
 const budget = inFile('store/log-budget.js');
+const quiet = inFile('store/quiet-groups.js');
+const quietLeader = inFile('raft/quiet.js');
+const core = inFile('raft/raft.js');
+const election = inFile('raft/election.js');
+const leadership = inFile('raft/leadership.js');
 
 export const STORE_MUTATIONS: readonly Mutation[] = [
   {
@@ -58,5 +63,76 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
     reason: 'each has its limit',
     patches: [budget('if (this.#logs.size <= 1)', 'if (true)')],
     killedBy: ['store/log-budget'],
+  },
+  {
+    name: 'a group is quiet when one member is',
+    reason: 'the others follow',
+    patches: [quietLeader('!members.every((member)', '!members.some((member)')],
+    killedBy: ['raft/quiet'],
+  },
+  {
+    name: 'a member that lacks entries falls quiet',
+    reason: 'the leader says that all have everything',
+    patches: [core('if (!isDone || isBusy)', 'if (isBusy)')],
+    killedBy: ['raft/quiet'],
+  },
+  {
+    name: 'a quiet follower votes',
+    reason: 'its leader has not been heard for long',
+    patches: [election("this.#role === 'leader' || this.#quietness", "this.#role === 'leader'")],
+    killedBy: ['raft/quiet'],
+  },
+  {
+    name: 'a candidate does not wake a quiet follower',
+    reason: 'it is loyal',
+    patches: [core('if (wasQuiet && !OF_QUIET.has(message.type))', 'if (false)')],
+    killedBy: ['raft/quiet'],
+  },
+  {
+    name: 'a leader that wakes steps down if it was quiet for long',
+    reason: 'nobody was heard since',
+    patches: [leadership('progress.lastHeardMs = nowMs; // Many', '; // Many')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
+    name: 'a woken follower waits for its leader to notice',
+    reason: 'heartbeats come',
+    patches: [
+      core(
+        "this.#local.sendForTerm(this.leader, { type: 'quietReply', term: this.term, round: 0, isQuiet: false });",
+        '',
+      ),
+    ],
+    killedBy: ['raft/quiet'],
+  },
+  {
+    name: 'the silence of a node wakes nobody',
+    reason: 'its connection will break',
+    patches: [quiet('this.#wake(watched, true);', '')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
+    name: 'another epoch wakes nobody',
+    reason: 'the node is alive',
+    patches: [quiet('if (isOther)', 'if (false)')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
+    name: 'a group falls quiet under an epoch that is over',
+    reason: 'the leader has offered it',
+    patches: [quiet('quietness.epoch !== undefined && quietness.epoch !== watched.epoch', 'false')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
+    name: 'a pause of the process counts as the silence of others',
+    reason: 'nothing was heard of them',
+    patches: [quiet('isLate || nowMs', 'nowMs')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
+    name: 'the end of one replica leaves the epoch as it is',
+    reason: 'the node goes on',
+    patches: [store('this.#quiet.beginEpoch(); // Its files', '// Its files')],
+    killedBy: ['store/quiet-groups'],
   },
 ];

@@ -21,6 +21,9 @@ const NAMES: Record<InTransit['message']['type'], string> = {
   appendReply: 'MsgAppResp',
   heartbeat: 'MsgHeartbeat',
   heartbeatReply: 'MsgHeartbeatResp',
+  // etcd has no quiet groups.
+  quietOffer: 'MsgQuiet',
+  quietReply: 'MsgQuietResp',
   requestVote: 'MsgVote',
   voteReply: 'MsgVoteResp',
   snapshot: 'MsgSnap',
@@ -41,6 +44,7 @@ const HELD_BACK: ReadonlySet<InTransit['message']['type']> = new Set([
   'voteReply',
   'appendReply',
   'heartbeatReply',
+  'quietReply',
 ]);
 
 export function isHeldBack({ message }: InTransit): boolean {

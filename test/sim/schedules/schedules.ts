@@ -16,6 +16,7 @@ import { disloyal, oldOffer, oldRound } from './old-orders.js';
 import { oldTermEntry } from './old-term-entry.js';
 import { largeChunks, loweredLimits, raisedLeader } from './other-limits.js';
 import { piledSnapshots } from './piled-snapshots.js';
+import { quietLeaderLost, quietRestart } from './quiet-groups.js';
 import { removedVoter, removedVoterTwice } from './removed-voter.js';
 import { replacedChange } from './replaced-change.js';
 import { secondVote } from './second-vote.js';
@@ -57,6 +58,8 @@ export const WINDOWS: readonly Schedule[] = [
   crashWithPendingChange,
   voteBeforeDurable,
   shortStall,
+  quietLeaderLost,
+  quietRestart,
   hangingDisk,
   unheardLeader,
   foreignNode,
