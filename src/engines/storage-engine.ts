@@ -19,7 +19,7 @@ export interface EngineRange {
   readonly reverse?: boolean;
 }
 
-/** An engine without checkpoints: `withSortedFiles` adds them. */
+/** An engine without checkpoints: `withSortedCheckpoints` adds them. */
 export interface PlainEngine {
   /** A copy of the value, which the caller may keep and change. Throws `CORRUPTION`, or the system's error. */
   get(key: Uint8Array): Buffer | undefined;
