@@ -67,8 +67,8 @@ export interface LsmOptions {
   /** The size of a data block before compression; 4 KiB. */
   readonly blockBytes?: number;
   /**
-   * How blocks are stored, by level from 0 on; the last one holds for all deeper levels. `lz4` needs the optional
-   * package lz4-napi: without it blocks are written as they are, and compressed ones only read.
+   * How blocks are stored, by level from 0 on; the last one holds for all deeper levels. For blocks above 64 KiB `lz4`
+   * needs the optional package lz4-napi: without it these are written as they are, and compressed ones only read.
    */
   readonly codecs?: readonly Codec[];
   /** A block stores one key in this many as a whole; 8. */

@@ -42,8 +42,9 @@ test('what is compressed comes back, by the package and without it', () => {
   let compressed = 0;
   for (let i = 0; i < 500; i++) {
     const block = randomBlock(random);
-    const packed = compressBlock(block, 'lz4');
-    if (!packed) continue;
+    const shared = compressBlock(block, 'lz4');
+    if (!shared) continue;
+    const packed = Buffer.from(shared);
     compressed++;
     assert.ok(packed.length < block.length);
     const surrounded = Buffer.concat([random.bytes(7), packed, Buffer.of(CODEC_LZ4), random.bytes(5)]);
@@ -65,8 +66,9 @@ test('damaged bytes give an answer, never a hang, a throw, or a byte behind the 
   const random = new SeededRandom(2);
   for (let i = 0; i < 3000; i++) {
     const block = randomBlock(random);
-    const packed = compressBlock(block, 'lz4');
-    if (!packed) continue;
+    const shared = compressBlock(block, 'lz4');
+    if (!shared) continue;
+    const packed = Buffer.from(shared);
     for (let flips = random.between(1, 4); flips > 0; flips--) {
       const at = random.between(0, packed.length - 1);
       packed[at] = (packed[at] as number) ^ (1 << random.between(0, 7));

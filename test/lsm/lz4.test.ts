@@ -1,8 +1,17 @@
 /** Both decompressors, held against blocks made by hand; and the module against its source. */
+import lz4 from 'lz4-napi';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { decompress, decompressFast, fitsFast, packedScratch } from '../../src/lsm/base/lz4.js';
+import {
+  compressFast,
+  decompress,
+  decompressFast,
+  fitsFast,
+  fitsFastCompression,
+  packedScratch,
+} from '../../src/lsm/base/lz4.js';
 import { SOURCE_HASH } from '../../src/lsm/base/lz4-wasm.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { sourceHash } from '../support/wasm-source.js';
 
 const DECOMPRESSORS = [decompress, decompressFast];
@@ -71,6 +80,60 @@ test('a match from before the block, of distance 0 or longer than the block is d
       assert.not(run(packed, 0, packed.length, Buffer.alloc(bytes), bytes), `${run.name} ${offset} ${match}`);
     }
   }
+});
+
+/** Bytes with runs, repeats near and far, and noise. */
+function mixedBlock(random: SeededRandom, bytes: number): Buffer {
+  const block = Buffer.alloc(bytes);
+  for (let at = 0; at < bytes; ) {
+    const piece = random.between(1, random.chance(0.1) ? 5000 : 60);
+    const choice = random.float();
+    if (choice < 0.2) block.fill(random.between(0, 255), at, Math.min(bytes, at + piece));
+    else if (choice < 0.6 && at > 0)
+      block.copyWithin(at, random.between(0, at - 1), random.between(0, at - 1) + piece);
+    else random.bytes(piece).copy(block, at);
+    at += piece;
+  }
+  return block;
+}
+
+test('what is compressed is read by every decompressor, and never larger than was asked for', () => {
+  const random = new SeededRandom(8);
+  const sizes = [...Array.from({ length: 80 }, (_, i) => i), 65_535, 65_536];
+  for (let i = 0; i < 300; i++) sizes.push(random.between(80, i % 20 === 0 ? 65_536 : 6000));
+  let compressed = 0;
+  for (const size of sizes) {
+    const block = mixedBlock(random, size);
+    assert.ok(fitsFastCompression(size));
+    const most = random.pick([size, size, size >> 1, size + 40]);
+    const end = compressFast(block, 9, most);
+    if (end === 0) continue;
+    compressed++;
+    assert.ok(end - 9 <= most, `${size} bytes became ${end - 9} of ${most}`);
+    const packed = Buffer.alloc(4 + end - 9);
+    packed.writeUInt32LE(size, 0);
+    packedScratch.copy(packed, 4, 9, end);
+    for (const run of DECOMPRESSORS) {
+      const target = Buffer.alloc(size);
+      assert.ok(run(packed, 4, packed.length, target, size), `${run.name}: ${size} bytes`);
+      assert.ok(target.equals(block), `${run.name}: ${size} bytes`);
+    }
+    if (size > 0) assert.ok(lz4.uncompressSync(packed).equals(block), `the package: ${size} bytes`);
+  }
+  assert.ok(compressed > 150, `${compressed} blocks were compressed`);
+  assert.not(fitsFastCompression(65_537));
+});
+
+test('compression finds the repeats: it is within a hundredth of the package', () => {
+  const random = new SeededRandom(9);
+  let ours = 0;
+  let theirs = 0;
+  for (let i = 0; i < 200; i++) {
+    const block = mixedBlock(random, 4096);
+    ours += compressFast(block, 0, 8192);
+    theirs += lz4.compressSync(block).length - 4;
+  }
+  assert.ok(ours < 1.01 * theirs, `${ours} bytes, the package makes ${theirs}`);
 });
 
 test('every cut of a block is damage', () => {

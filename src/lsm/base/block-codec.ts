@@ -4,11 +4,18 @@
  *     none   block
  *     lz4    block bytes u32 | LZ4 block
  *
- * Compression needs the optional package `lz4-napi`. If it is not installed, blocks are stored uncompressed. Blocks of
- * usual size are decompressed by `lz4.ts`.
+ * Blocks of usual size are compressed and decompressed by `lz4.ts`, larger ones by the optional package `lz4-napi`.
+ * Without the package, larger blocks are stored uncompressed, and decompressed in JavaScript.
  */
 import { copyBytes } from './bytes.js';
-import { decompress, decompressFast, fitsFast } from './lz4.js';
+import {
+  compressFast,
+  decompress,
+  decompressFast,
+  fitsFast,
+  fitsFastCompression,
+  packedScratch,
+} from './lz4.js';
 
 export type Codec = 'none' | 'lz4';
 
@@ -32,9 +39,9 @@ const lz4: Lz4 | undefined = await import('lz4-napi').then(
   () => undefined,
 );
 
-/** The codec that is used when `codec` is asked for: `none` if the package is not installed. */
+/** The codec that is used when `codec` is asked for: `none` without WebAssembly and the package. */
 export function availableCodec(codec: Codec): Codec {
-  return lz4 ? codec : 'none';
+  return lz4 || fitsFastCompression(0) ? codec : 'none';
 }
 
 export function codecNumber(codec: Codec): number {
@@ -45,11 +52,20 @@ export function codecOfNumber(number: number): Codec | undefined {
   return CODECS[number];
 }
 
-/** The compressed form of a block, or undefined if it is to be stored as it is. */
+/**
+ * The compressed form of a block, valid until the next call for any block; or undefined if it is to be stored as it is.
+ */
 export function compressBlock(block: Buffer, codec: Codec): Buffer | undefined {
-  if (codec === 'none' || !lz4) return undefined;
-  const packed = lz4.compressSync(block);
-  return packed.length <= block.length * WORTHWHILE ? packed : undefined;
+  if (codec === 'none') return undefined;
+  const most = Math.floor(block.length * WORTHWHILE);
+  if (fitsFastCompression(block.length)) {
+    const end = compressFast(block, LENGTH_BYTES, Math.max(0, most - LENGTH_BYTES));
+    if (end === 0) return undefined;
+    packedScratch.writeUInt32LE(block.length, 0);
+    return packedScratch.subarray(0, end);
+  }
+  const packed = lz4?.compressSync(block);
+  return packed && packed.length <= most ? packed : undefined;
 }
 
 /** The uncompressed size of the compressed block at `start` to `end`; NaN if there is no such block. */

@@ -1,13 +1,13 @@
 /**
- * Decompresses LZ4 blocks (https://github.com/lz4/lz4, doc/lz4_Block_format.md). A block is sequences of literals and
- * a match:
+ * LZ4 blocks (https://github.com/lz4/lz4, doc/lz4_Block_format.md). A block is sequences of literals and a match:
  *
  *     token | further literal bytes ... | literals | offset u16 | further match bytes ...
  *
  * The token's high four bits count the literals, the low four the bytes of the match, less 4; 15 goes on in further
  * bytes. The last sequence ends after its literals.
  *
- * Blocks of usual size are decompressed in WebAssembly (`assembly/lz4.ts`), which is three times as fast as JavaScript.
+ * Blocks of usual size are compressed and decompressed in WebAssembly (`assembly/lz4.ts`), which is faster than the
+ * call of an addon, and than JavaScript.
  */
 import { MODULE_BASE64 } from './lz4-wasm.js';
 
@@ -21,20 +21,27 @@ declare const WebAssembly: {
   ) => { readonly exports: object };
 };
 
-/** Returns 1 if the block is intact. The parameters are addresses in the module's memory, and a size. */
-type Decompress = (source: number, sourceEnd: number, target: number, bytes: number) => number;
+/** The parameters are addresses in the module's memory, and sizes. */
+interface Exports {
+  /** Returns 1 if the block is intact. */
+  decompress(source: number, sourceEnd: number, target: number, bytes: number): number;
+  /** Returns the compressed size; 0 if it is above `most`. */
+  compress(source: number, sourceEnd: number, target: number, most: number): number;
+}
 
-/** The largest block, compressed or not, that the module's memory takes. */
+/** The largest block, compressed or not, that the module's memory takes, and the largest that it compresses. */
 const MOST_BYTES = 256 * 1024;
+const MOST_COMPRESSED_BYTES = 64 * 1024;
 /** The module may read and write so far behind a block. */
 const SLACK_BYTES = 64;
-const PLAIN_AT = MOST_BYTES + SLACK_BYTES;
+/** In the module's memory: behind its hash table a compressed block, then an uncompressed one. */
+const PACKED_AT = 8192;
+const PLAIN_AT = PACKED_AT + MOST_BYTES + SLACK_BYTES;
 const PAGE_BYTES = 64 * 1024;
 const PAGES = Math.ceil((PLAIN_AT + MOST_BYTES + SLACK_BYTES) / PAGE_BYTES);
 
 interface Module {
-  readonly decompress: Decompress;
-  /** Its memory: a compressed block from 0 on, an uncompressed one from `PLAIN_AT` on. */
+  readonly exports: Exports;
   readonly packed: Buffer;
   readonly plain: Buffer;
 }
@@ -46,8 +53,8 @@ function load(): Module | undefined {
     const module = new WebAssembly.Module(Buffer.from(MODULE_BASE64, 'base64'));
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     return {
-      decompress: (exports as { decompress: Decompress }).decompress,
-      packed: Buffer.from(memory.buffer, 0, MOST_BYTES),
+      exports: exports as Exports,
+      packed: Buffer.from(memory.buffer, PACKED_AT, MOST_BYTES),
       plain: Buffer.from(memory.buffer, PLAIN_AT, MOST_BYTES),
     };
   } catch {
@@ -59,6 +66,23 @@ const module = load();
 
 /** A buffer for a compressed block, from which `decompressFast` need not copy it. */
 export const packedScratch: Buffer = module?.packed ?? Buffer.allocUnsafeSlow(MOST_BYTES);
+
+/** Whether `compressFast` can be used for a block. */
+export function fitsFastCompression(bytes: number): boolean {
+  return module !== undefined && bytes <= MOST_COMPRESSED_BYTES;
+}
+
+/**
+ * Compresses a block to `packedScratch`, from `start` on, where it stays until that is used again. Returns the end, or
+ * 0 if the compressed block is above `most`.
+ */
+export function compressFast(plain: Buffer, start: number, most: number): number {
+  if (!module) return 0;
+  module.plain.set(plain);
+  const from = PACKED_AT + start;
+  const bytes = module.exports.compress(PLAIN_AT, PLAIN_AT + plain.length, from, most);
+  return bytes === 0 ? 0 : start + bytes;
+}
 
 /** Whether `decompressFast` can be used for a block. */
 export function fitsFast(packedBytes: number, plainBytes: number): boolean {
@@ -82,7 +106,8 @@ export function decompressFast(
     module.packed.set(source.subarray(start, end));
     at = 0;
   }
-  if (module.decompress(at, at + end - start, PLAIN_AT, bytes) === 0) return false;
+  at += PACKED_AT;
+  if (module.exports.decompress(at, at + end - start, PLAIN_AT, bytes) === 0) return false;
   target.set(module.plain.subarray(0, bytes));
   return true;
 }

@@ -1,5 +1,5 @@
 /**
- * Decompresses LZ4 blocks. AssemblyScript (https://www.assemblyscript.org): TypeScript's syntax, compiled to
+ * Compresses and decompresses LZ4 blocks. AssemblyScript (https://www.assemblyscript.org): TypeScript's syntax, compiled to
  * WebAssembly by `npm run build:wasm`, which writes `../lz4-wasm.ts`. `usize` is an address in the module's memory.
  */
 
@@ -11,6 +11,89 @@ const LONG: usize = 128;
 function copy(target: usize, source: usize, bytes: usize): void {
   if (bytes > LONG) memory.copy(target, source, bytes);
   else for (let i: usize = 0; i < bytes; i += STEP) v128.store(target + i, v128.load(source + i));
+}
+
+/** The hash table of `compress` is at address 0: for each hash, where in the block such bytes were last, a u16. */
+const TABLE_BYTES: usize = 8192;
+/** The last match begins at least so many bytes before the block's end, and ends so many before it. */
+const START_MARGIN: usize = 12;
+const END_MARGIN: usize = 5;
+/** After 2^6 positions without a match the search goes on by two positions, after as many again by three, and so on. */
+const PATIENCE: usize = 6;
+
+/** Where the last position of five bytes like those at an address is kept. */
+function placeOf(at: usize): usize {
+  return (<usize>(((load<u64>(at) << 24) * 889523592379) >> 52)) << 1;
+}
+
+function writeCount(target: usize, count: usize): usize {
+  let left = count;
+  let at = target;
+  for (; left >= 255; left -= 255) store<u8>(at++, 255);
+  store<u8>(at++, <u8>left);
+  return at;
+}
+
+/** Writes token and literals; `match` is the low half of the token. */
+function writeLiterals(target: usize, literals: usize, bytes: usize, match: usize): usize {
+  let out = target;
+  store<u8>(out++, <u8>((min<usize>(bytes, 15) << 4) | match));
+  if (bytes >= 15) out = writeCount(out, bytes - 15);
+  copy(out, literals, bytes);
+  return out + bytes;
+}
+
+/**
+ * Compresses the block at `source` to `end`, at most 64 KiB, to `target`. Returns the size, or 0 if it is above `most`.
+ */
+export function compress(source: usize, end: usize, target: usize, most: usize): usize {
+  const targetEnd = target + most;
+  let out = target;
+  let literals = source;
+  if (end - source > START_MARGIN) {
+    memory.fill(0, 0, TABLE_BYTES);
+    const lastStart = end - START_MARGIN;
+    const matchEnd = end - END_MARGIN;
+    for (let at = source + 1; ; ) {
+      // A place that was not written names position 0, where such bytes may also be.
+      let match: usize = source;
+      let tries: usize = 1 << PATIENCE;
+      for (; at <= lastStart; at += tries++ >> PATIENCE) {
+        const place = placeOf(at);
+        match = source + <usize>load<u16>(place);
+        store<u16>(place, <u16>(at - source));
+        if (load<u32>(match) === load<u32>(at)) break;
+      }
+      if (at > lastStart) break;
+      while (at > literals && match > source && load<u8>(at - 1) === load<u8>(match - 1)) {
+        at--;
+        match--;
+      }
+      const bytes = at - literals;
+      const offset = at - match;
+      at += 4;
+      const start = at;
+      let difference: u64 = 0;
+      for (; at + 8 <= matchEnd; at += 8) {
+        difference = load<u64>(at) ^ load<u64>(at - offset);
+        if (difference !== 0) break;
+      }
+      if (difference !== 0) at += <usize>(ctz(difference) >> 3);
+      else while (at < matchEnd && load<u8>(at) === load<u8>(at - offset)) at++;
+      const length = at - start;
+      if (out + 5 + bytes + bytes / 255 + length / 255 > targetEnd) return 0;
+      out = writeLiterals(out, literals, bytes, min<usize>(length, 15));
+      store<u16>(out, <u16>offset);
+      out += 2;
+      if (length >= 15) out = writeCount(out, length - 15);
+      literals = at;
+      if (at > lastStart) break;
+      store<u16>(placeOf(at - 2), <u16>(at - 2 - source));
+    }
+  }
+  const bytes = end - literals;
+  if (out + 2 + bytes + bytes / 255 > targetEnd) return 0;
+  return writeLiterals(out, literals, bytes, 0) - target;
 }
 
 /**
