@@ -2,11 +2,11 @@
  * The consensus core of one group: a pure state machine without I/O, clock or promises.
  *
  *     raft.step(nowMs, input)   processes one input; returns whether a proposal or a read was accepted
- *     raft.take(nowMs)          returns all that is to be done since the last take
+ *     raft.take(nowMs)          returns what is to be done, and nothing twice; undefined if there is nothing
  *
  * The host writes `append`, sends `send` and applies `apply`, and reports with `persisted` and `applied`. Each may take
- * its time, and they may run in parallel. The host calls `take` once after all inputs of a turn: that batches
- * proposals, messages and reads.
+ * its time, and they may run in parallel. After all inputs of a turn the host calls `take` until it gives nothing: that
+ * batches proposals, messages and reads.
  *
  * After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), and Ongaro's dissertation.
  * Pre-vote: section 9.6, check-quorum: 6.2, read index: 6.4, the leader's disk write in parallel: 10.2.1.

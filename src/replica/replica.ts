@@ -1,7 +1,7 @@
 /**
  * One replica of one Raft group: the core, its log, its state machine and its peers, driven together.
  *
- * Inputs are stepped as they arrive. At the end of the turn everything they caused is taken from the core at once:
+ * Inputs are stepped as they arrive. At the end of the turn everything they caused is taken from the core together:
  * the batch goes to the log, messages to the peers, committed entries to the state machine, answers to the callers.
  * Batching under load comes from that loop alone.
  *
