@@ -57,9 +57,9 @@ export class DiskSpace {
     return this.#failing.size > 0;
   }
 
-  /** Whether one failed for lack of space, not of descriptors. */
-  get isOutOfSpace(): boolean {
-    return [...this.#failing.values()].some((failing) => !failing.isOutOfDescriptors);
+  /** Whether the last write of this writer failed for lack of space, not of descriptors. */
+  isOutOfSpace(writer: string): boolean {
+    return this.#failing.get(writer)?.isOutOfDescriptors === false;
   }
 
   /** Calls the listener at each write that fails for want of space. Returns what ends that. */

@@ -78,10 +78,10 @@ test('a lack of descriptors is not a lack of space', () => {
   const { space, lines, fail } = watched({ retryMs: 10, maxRetryMs: 10 });
   fail('a', systemError('EMFILE', 'open', '/a'));
   assert.is(space.isFull, true);
-  assert.is(space.isOutOfSpace, false);
+  assert.is(space.isOutOfSpace('a'), false);
   assert.equal(lines, ['too many files are open: it waits']);
   fail('b');
-  assert.is(space.isOutOfSpace, true);
+  assert.is(space.isOutOfSpace('b'), true);
 });
 
 test.run();

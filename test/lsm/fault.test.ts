@@ -661,6 +661,29 @@ test('a MANIFEST for whose successor the disk has no room goes on beyond its siz
   await after.close();
 });
 
+test('while only a compaction finds no space, writes that wait for a flush are taken', async () => {
+  let isFull = false;
+  const env = processEnv(1, new SimDisk(), {
+    fault: ({ kind, path }) =>
+      isFull && kind === 'create' && path.endsWith('.sst') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const options: LsmOptions = { durability: 'none', level0Trigger: 1000, level0StopTrigger: 1000 };
+  const tree = await openTree(new SimDisk(), { ...options, retryDelayMs: 60_000 }, env);
+  for (let i = 0; i < 3; i++) await tree.write([put(`key${i}`, 'x')]);
+  await tree.compactRange();
+  isFull = true;
+  assert.is(await tree.compactRange().then(() => 'compacted', errorCode), 'LSM_NO_SPACE');
+  isFull = false;
+  let waits = 0;
+  for (let i = 0; i < 200; i++) {
+    if (tree.stallReason !== undefined) waits++;
+    await tree.write([put(`key${i}`, 'x'.repeat(300))]);
+  }
+  assert.ok(waits > 0, 'some had to wait');
+  assert.is(tree.stats().diskIsFull, true, 'the compaction has not tried again');
+  await tree.close();
+});
+
 test('without a WAL a full disk is visible, refuses what has no room, and drains when there is space', async () => {
   const disk = new SimDisk();
   let isFull = true;

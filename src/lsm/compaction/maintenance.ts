@@ -13,7 +13,7 @@ import { isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
 import { NO_BYTES } from '../base/bytes.js';
 import { closedError, noSpaceError, readOnlyError } from '../base/errors.js';
 import type { Memtable } from '../memtable/memtable.js';
-import type { ResolvedOptions } from '../options.js';
+import type { ResolvedOptions, StallReason } from '../options.js';
 import type { SnapshotList } from '../read/snapshot-list.js';
 import type { TableBuilderOptions } from '../table/table-builder.js';
 import type { TableCache } from '../table/table-cache.js';
@@ -113,7 +113,12 @@ export class Maintenance {
 
   /** Whether the last flush or the last compaction found no space. */
   get diskIsFull(): boolean {
-    return this.#diskSpace.isOutOfSpace;
+    return this.#isOutOfSpace('flush') || this.#isOutOfSpace('compaction');
+  }
+
+  /** Whether what ends this stall, a flush or a compaction, found no space at its last attempt. */
+  cannotEnd(stall: StallReason): boolean {
+    return this.#isOutOfSpace(stall === 'memtables' ? 'flush' : 'compaction');
   }
 
   /** Bytes of memtables flushed per millisecond in recent flushes; infinite if they took no time. */
@@ -382,6 +387,10 @@ export class Maintenance {
     const { options } = this.#host;
     const { blockBytes, restartInterval, bloomBitsPerKey } = options;
     return { blockBytes, restartInterval, bloomBitsPerKey, codec: codecAt(level, options) };
+  }
+
+  #isOutOfSpace(loop: Loop): boolean {
+    return this.#diskSpace.isOutOfSpace(loop);
   }
 
   /** The loop has written its tables. */

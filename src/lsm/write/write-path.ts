@@ -94,7 +94,7 @@ export class WritePath {
     const pendingBytes = gate.waitingBytes + log.queuedBytes;
     if (pendingBytes > 0 && pendingBytes + sizeBytes > maxWaitingBytes) throw busyError(pendingBytes);
     if (gate.enterNow(sizeBytes)) return log.append(payload, count, durable);
-    if (this.maintenance.diskIsFull) throw noSpaceError();
+    if (this.#isHeldByFullDisk()) throw noSpaceError();
     return gate.enter(sizeBytes, () => log.append(payload, count, durable));
   }
 
@@ -108,8 +108,14 @@ export class WritePath {
   /** Resolves when a write would not have to wait. */
   room(): Promise<void> {
     if (this.gate.enterNow(0)) return Promise.resolve();
-    if (this.maintenance.diskIsFull) return Promise.reject(noSpaceError());
+    if (this.#isHeldByFullDisk()) return Promise.reject(noSpaceError());
     return this.gate.enter(0, () => {});
+  }
+
+  /** Whether writes wait for a flush or a compaction that finds no space. */
+  #isHeldByFullDisk(): boolean {
+    const { stallReason } = this.gate;
+    return stallReason !== undefined && this.maintenance.cannotEnd(stallReason);
   }
 
   #inserted(): void {
@@ -137,7 +143,7 @@ export class WritePath {
   }
 
   #changed(): void {
-    if (this.maintenance.diskIsFull) this.gate.refuseAll(noSpaceError());
+    if (this.#isHeldByFullDisk()) this.gate.refuseAll(noSpaceError());
     this.gate.changed();
   }
 

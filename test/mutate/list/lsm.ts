@@ -79,6 +79,12 @@ export const LSM_MUTATIONS: readonly Mutation[] = [
     killedBy: ['lsm/fault'],
   },
   {
+    name: 'a compaction without space refuses the writes that wait for a flush',
+    reason: 'the disk is full',
+    patches: [maintenance("stall === 'memtables' ? 'flush' : 'compaction'", "'compaction'")],
+    killedBy: ['lsm/fault'],
+  },
+  {
     name: 'a tree without a WAL is closed without a flush',
     reason: 'the writes were acknowledged',
     patches: [closing('await freezer.flushAll();', '')],
