@@ -10,6 +10,7 @@ import type { LsmOptions, LsmTree, Operation } from '../../src/lsm/index.js';
 import { type Fault, type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import {
   DIRECTORY,
+  eventually,
   openTree,
   processEnv,
   put,
@@ -659,6 +660,23 @@ test('a MANIFEST for whose successor the disk has no room goes on beyond its siz
   const after = await openTree(disk.powerCutClone(new SeededRandom(1)));
   assert.is([...after.iterator()].length, 60);
   await after.close();
+});
+
+test('a compaction that found no space and is not wanted any more does not leave the disk full', async () => {
+  const disk = new SimDisk();
+  let isFull = false;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      isFull && kind === 'create' && path.endsWith('.sst') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const tree = await openTree(disk, {}, env);
+  for (let i = 0; i < 3; i++) await tree.write([put(`key${i}`, 'x')]);
+  await tree.compactRange();
+  isFull = true;
+  assert.is(await tree.compactRange().then(() => 'compacted', errorCode), 'LSM_NO_SPACE');
+  assert.is(tree.stats().diskIsFull, true);
+  await eventually(() => !tree.stats().diskIsFull);
+  await tree.close();
 });
 
 test('while only a compaction finds no space, writes that wait for a flush are taken', async () => {

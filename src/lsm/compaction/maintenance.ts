@@ -135,7 +135,11 @@ export class Maintenance {
         this.kick();
       });
     }
-    if (!this.#compacting && !this.#waiting.has('compaction') && this.#drops === 0 && this.#hasCompaction()) {
+    if (this.#compacting || this.#waiting.has('compaction') || this.#drops > 0) return;
+    if (!this.#hasCompaction()) {
+      // The compaction that failed is not wanted any more.
+      this.#resumed('compaction');
+    } else {
       this.#compacting = this.#run('compaction', () => this.#compactAll()).finally(() => {
         this.#compacting = undefined;
         this.kick();
