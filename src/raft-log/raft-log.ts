@@ -4,7 +4,7 @@
  * are also cached, within a limit, because followers and the state machine need them soon.
  *
  * A segment is deleted when no group needs an entry in it. Every segment starts with base and hard state of every
- * group.
+ * group. The entries of a group that is written rarely are copied forward: it would keep all later segments, too.
  */
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -48,10 +48,20 @@ export interface RaftLogOptions {
   readonly preallocateBytes: number;
 }
 
+/** Segments from the oldest needed one to the current one, before anything is copied forward. */
+const LEAST_SEGMENTS_TO_COPY = 4;
+/** What is copied is at most this share of the segments that become free. */
+const MAX_COPIED_SHARE = 1 / 4;
+/** The entries of a group are copied in one record, or a crash between two could cut off the later ones. */
+const MAX_COPIED_BYTES = 32 * 1024 * 1024;
+
 export class RaftLog {
   readonly #records: RecordLog;
   readonly #groups = new Map<number, GroupLog>();
   readonly #maxCachedBytes: number;
+  readonly #maxSegmentBytes: number;
+  /** The current segment when it was last decided what is copied forward. */
+  #reviewedFile = 0;
 
   /** Creates or recovers the log in an existing directory. Throws `CORRUPTION`, or the system's error. */
   static open(options: RaftLogOptions): RaftLog {
@@ -60,6 +70,7 @@ export class RaftLog {
 
   private constructor(options: RaftLogOptions) {
     this.#maxCachedBytes = options.maxCachedBytes;
+    this.#maxSegmentBytes = options.maxSegmentBytes;
     this.#records = RecordLog.open({
       env: options.env,
       directory: options.directory,
@@ -104,7 +115,10 @@ export class RaftLog {
       // A function, because recovery creates groups before `RecordLog.open` has returned.
       () => this.#records,
       this.#maxCachedBytes,
-      () => this.#removeUnneeded(),
+      {
+        written: () => this.#copyForward(),
+        cut: () => this.#removeUnneeded(),
+      },
     );
     this.#groups.set(id, group);
     return group;
@@ -120,10 +134,43 @@ export class RaftLog {
   }
 
   #removeUnneeded(): void {
+    this.#records.removeBefore(this.#oldestFile);
+  }
+
+  get #oldestFile(): number {
     let oldest = this.#records.currentFile;
     for (const group of this.#groups.values()) oldest = Math.min(oldest, group.oldestFile ?? oldest);
-    this.#records.removeBefore(oldest);
+    return oldest;
   }
+
+  /** Once per segment: frees the older half of the segments, if little is needed there. */
+  #copyForward(): void {
+    const { currentFile } = this.#records;
+    if (currentFile === this.#reviewedFile) return;
+    this.#reviewedFile = currentFile;
+    const oldest = this.#oldestFile;
+    if (currentFile - oldest + 1 < LEAST_SEGMENTS_TO_COPY) return;
+    const newOldest = Math.ceil((oldest + currentFile) / 2);
+    const groups = [...this.#groups.values()].filter(
+      ({ oldestFile = currentFile }) => oldestFile < newOldest,
+    );
+    const bytes = groups.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    if (bytes > MAX_COPIED_SHARE * (newOldest - oldest) * this.#maxSegmentBytes) return;
+    if (groups.some(({ sizeBytes }) => sizeBytes > MAX_COPIED_BYTES)) return;
+    // A failure of the log is reported to whoever writes next. Damaged entries are reported to whoever needs them.
+    Promise.all(groups.map((group) => group.copyForward())).then(
+      () => this.#removeUnneeded(),
+      () => {},
+    );
+  }
+}
+
+/** What a group's log tells the log of all groups. */
+interface LogEvents {
+  /** A write is durable. */
+  written(): void;
+  /** Segments may have become unneeded. */
+  cut(): void;
 }
 
 /** Keeps segments from this file on until a write is durable. */
@@ -139,7 +186,7 @@ export class GroupLog {
   readonly #id: number;
   readonly #records: () => RecordLog;
   readonly #maxCachedBytes: number;
-  readonly #removeUnneeded: () => void;
+  readonly #events: LogEvents;
   readonly #index = new EntryIndex();
   #base: LogBase = {
     ...{ index: 0, term: 0, configuration: configurationOf([]) },
@@ -159,12 +206,14 @@ export class GroupLog {
   #cacheFirst = 1;
   #cachedBytes = 0;
   #entryBytes = 0;
+  /** Writes that are not durable yet. */
+  #writing = 0;
 
-  constructor(id: number, records: () => RecordLog, maxCachedBytes: number, removeUnneeded: () => void) {
+  constructor(id: number, records: () => RecordLog, maxCachedBytes: number, events: LogEvents) {
     this.#id = id;
     this.#records = records;
     this.#maxCachedBytes = maxCachedBytes;
-    this.#removeUnneeded = removeUnneeded;
+    this.#events = events;
   }
 
   get base(): LogBase {
@@ -214,23 +263,39 @@ export class GroupLog {
     this.hold(batch);
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
     const pin = this.#pins.at(-1);
-    const position = await this.#records().append(payload, true);
-    this.#written(batch, position, entryOffsets, checksums);
-    this.#unpin(pin);
+    await this.#write(payload, (position) => {
+      this.#written(batch, position, entryOffsets, checksums);
+      this.#unpin(pin);
+    });
+    this.#events.written();
   }
 
-  #written(
-    { hardState, first, entries }: AppendBatch,
+  /** `durable` runs before the write counts as done. */
+  async #write(payload: Payload, durable: (position: Position) => void): Promise<void> {
+    this.#writing++;
+    try {
+      durable(await this.#records().append(payload, true));
+    } finally {
+      this.#writing--;
+    }
+  }
+
+  #written(batch: AppendBatch, position: Position, entryOffsets: Float64Array, checksums: Uint32Array): void {
+    this.#writtenHardState = batch.hardState;
+    this.#place(batch, position, entryOffsets, checksums);
+    this.#trimCache();
+  }
+
+  #place(
+    { first, entries }: AppendBatch,
     { file, offset }: Position,
     entryOffsets: Float64Array,
     checksums: Uint32Array,
   ): void {
-    this.#writtenHardState = hardState;
     entries.forEach((entry, i) => {
       const place = { file, offset: offset + (entryOffsets[i] ?? 0) };
       this.#index.place(first + i, place, entry.term, checksums[i] ?? 0);
     });
-    this.#trimCache();
   }
 
   /**
@@ -263,7 +328,21 @@ export class GroupLog {
     const term = this.#index.termOf(index);
     const configuration = this.#configurationAt(index);
     await this.setBase({ ...this.#base, index, term, configuration });
-    this.#removeUnneeded();
+    this.#events.cut();
+  }
+
+  /**
+   * Writes all entries again, into the current segment: the older ones are not needed for this group then. Does nothing
+   * while another write is under way, because the copy would bring back an older hard state, or while entries wait for
+   * space on the disk. Rejects as `append` does, and with `CORRUPTION`.
+   */
+  async copyForward(): Promise<void> {
+    if (this.#writing > 0 || !this.#index.positionOf(this.lastIndex)) return;
+    const first = this.#base.index + 1;
+    const entries = this.entries(first, this.lastIndex);
+    const batch = { batch: 0, hardState: this.#writtenHardState, first, entries, snapshot: undefined };
+    const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
+    await this.#write(payload, (position) => this.#place(batch, position, entryOffsets, checksums));
   }
 
   /**
@@ -277,19 +356,21 @@ export class GroupLog {
     this.hold(batch);
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
     const both = encodeGroups([encodeBase(this.#id, base, true), payload]);
-    const { file, offset } = await this.#records().append(both.payload, true);
-    this.#writtenBase = base;
-    this.#written(batch, { file, offset: offset + (both.offsets[1] ?? 0) }, entryOffsets, checksums);
-    this.#unpin(pin);
-    this.#removeUnneeded();
+    await this.#write(both.payload, ({ file, offset }) => {
+      this.#writtenBase = base;
+      this.#written(batch, { file, offset: offset + (both.offsets[1] ?? 0) }, entryOffsets, checksums);
+      this.#unpin(pin);
+    });
+    this.#events.cut();
   }
 
   async setBase(base: LogBase): Promise<void> {
     const pin = this.#pin();
     this.#moveBase(base);
-    await this.#records().append(encodeBase(this.#id, base, false), true);
-    this.#writtenBase = base;
-    this.#unpin(pin);
+    await this.#write(encodeBase(this.#id, base, false), () => {
+      this.#writtenBase = base;
+      this.#unpin(pin);
+    });
   }
 
   #pin(): Pin {

@@ -9,6 +9,24 @@ const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
 
 export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
+    name: 'entries are copied forward beside another write',
+    reason: 'writes keep their order',
+    patches: [log('this.#writing > 0 || ', '')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'entries are copied forward that wait for space on the disk',
+    reason: 'they are in the log',
+    patches: [log('|| !this.#index.positionOf(this.lastIndex)', '')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'nothing is copied forward',
+    reason: 'each group has its limit',
+    patches: [log('this.#reviewedFile = currentFile;', 'return;')],
+    killedBy: ['raft-log/raft-log'],
+  },
+  {
     name: 'the Raft log is not synced',
     reason: 'a flag',
     patches: [log('append(payload, true)', 'append(payload, false)')],
@@ -19,8 +37,8 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     reason: 'it holds nothing that is not elsewhere',
     patches: [
       log(
-        'append(encodeBase(this.#id, base, false), true)',
-        'append(encodeBase(this.#id, base, false), false)',
+        'this.#write(encodeBase(this.#id, base, false), () => {',
+        'this.#records().append(encodeBase(this.#id, base, false), false).then(() => {',
       ),
     ],
     killedBy: randomFaults(80, ...CUTS),
@@ -28,7 +46,12 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the record that installs a snapshot is not synced',
     reason: 'the files are',
-    patches: [log('append(both.payload, true)', 'append(both.payload, false)')],
+    patches: [
+      log(
+        'this.#write(both.payload, ({ file, offset }) => {',
+        'this.#records().append(both.payload, false).then(({ file, offset }) => {',
+      ),
+    ],
     killedBy: ['replica/snapshot', 'raft-log/crash'],
   },
   {
