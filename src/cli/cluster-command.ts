@@ -17,6 +17,7 @@ import { realEnv } from '../env/real/real-env.js';
 import { type NodeConfigInput, readNodeConfig } from '../server/config.js';
 import { parseCount } from './client-options.js';
 import { UsageError } from './exit-codes.js';
+import { NODE_FLAGS } from './node-flags.js';
 import { OutputFile } from './output-file.js';
 import { lines } from './records.js';
 import { onStopSignal } from './signals.js';
@@ -182,7 +183,7 @@ function configFileMade(directory: string, id: number): string {
 function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
   // In a process group of its own: Ctrl-C in the terminal reaches only the supervisor, which then stops the nodes.
   const logFormat = process.stderr.isTTY ? ['--log-format', 'pretty'] : [];
-  const child = spawn(process.execPath, [MAIN, 'start', file, ...logFormat], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, 'start', file, ...logFormat], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     detached: true,
   });

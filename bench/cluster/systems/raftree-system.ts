@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '../../../src/cli/node-flags.js';
 import { RaftreeClient } from '../../../src/client/client.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
 import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
@@ -129,7 +130,7 @@ export class RaftreeSystem implements System {
       return new Daemon({
         label: `${this.name}, node ${id}`,
         command: process.execPath,
-        parameters: ['--require', PROBE, main, 'start', file],
+        parameters: [...NODE_FLAGS, '--require', PROBE, main, 'start', file],
         directory,
         channel: true,
       });
