@@ -44,11 +44,20 @@ class LsmEngine implements StorageEngine {
   readonly #tree: LsmTree;
   readonly #context: EngineContext;
   readonly #hasLog: boolean;
+  /** With a log of its own, a tree keeps each batch. */
+  readonly defer: StorageEngine['defer'];
+  /** The caller defers: it asks for room before it writes. */
+  #isAsked = false;
 
   constructor(tree: LsmTree, context: EngineContext, hasLog: boolean) {
     this.#tree = tree;
     this.#context = context;
     this.#hasLog = hasLog;
+    if (hasLog) return;
+    this.defer = (operations) => {
+      this.#isAsked = true;
+      tree.beforeFreeze(operations);
+    };
   }
 
   get durableSequence(): number {
@@ -64,8 +73,19 @@ class LsmEngine implements StorageEngine {
   }
 
   write(operations: readonly EngineOperation[]): number | Promise<number> {
-    if (!this.#hasLog && !this.#tree.stallReason) return this.#tree.writeSync(operations);
-    return this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () => this.#writeInTurn(operations));
+    if (!this.#hasLog) {
+      const room = this.#isAsked ? undefined : this.room();
+      return room ? room.then(() => this.#tree.writeSync(operations)) : this.#tree.writeSync(operations);
+    }
+    return this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () =>
+      this.#tree.write(operations, { durability: 'buffered' }),
+    );
+  }
+
+  /** Waits while the tree is behind with its flushes. */
+  room(): Promise<void> | undefined {
+    if (this.#hasLog || !this.#tree.stallReason) return undefined;
+    return this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () => this.#tree.room());
   }
 
   async flush(): Promise<void> {
@@ -98,12 +118,5 @@ class LsmEngine implements StorageEngine {
         'the engine is closed after a failure; what it lacks is applied again from the Raft log at the next start',
       );
     }
-  }
-
-  /** Waits while the tree is behind with its flushes. */
-  async #writeInTurn(operations: readonly EngineOperation[]): Promise<number> {
-    if (this.#hasLog) return this.#tree.write(operations, { durability: 'buffered' });
-    await this.#tree.room();
-    return this.#tree.writeSync(operations);
   }
 }

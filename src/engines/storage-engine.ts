@@ -35,6 +35,18 @@ export interface PlainEngine {
    * some batch, never a part of one. A rejection stops the node.
    */
   write(operations: readonly EngineOperation[]): number | Promise<number>;
+  /**
+   * An engine that makes batches durable only together with all before them, and at moments of its own choice, may have
+   * this member. It then asks here directly before such a moment, between two batches, for operations that belong to
+   * the batches so far, and makes them durable with these. So what changes with every batch need not be written with
+   * every batch. A later function replaces the one before. Batches may be empty then.
+   */
+  readonly defer?: ((operations: () => readonly EngineOperation[]) => void) | undefined;
+  /**
+   * Of an engine that defers, whose `write` must not wait: undefined if a batch can be written now, or a promise to
+   * wait for first. Rejects as `write` does.
+   */
+  room?(): Promise<void> | undefined;
   /** Batches up to this sequence survive a power cut. It never goes back. */
   readonly durableSequence: number;
   /** Makes durable what is written before the call. */

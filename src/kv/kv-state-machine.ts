@@ -1,7 +1,12 @@
 /**
- * The replicated key-value store. Each call of `apply` turns committed commands into one engine batch. Data, sessions
- * and the applied index are in the same atomic batch, so after any crash the three agree. What the engine has lost, the
- * Raft log replays.
+ * The replicated key-value store. Each call of `apply` turns committed commands into one engine batch. After any crash
+ * data, sessions and the applied index agree. What the engine has lost, the Raft log replays.
+ *
+ * - To an engine with a log of its own each batch can be the last that survives. So each one has the data, the changed
+ *   sessions and the applied index.
+ * - An engine that `defers` loses all that it has not made durable, and asks for the changed sessions and the applied
+ *   index directly before it makes something durable. It asks between two batches only: from the first command of a
+ *   batch on until the engine has its data, the sessions are ahead of the data.
  */
 
 import type { EngineOperation, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
@@ -34,15 +39,10 @@ export type CommandResult =
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
-/** The changes of the entries of one engine batch. */
-interface PendingBatch {
-  readonly keys: BatchKeys;
-  /** Changes of sessions. */
-  readonly operations: EngineOperation[];
-}
-
 /** When a batch has so many bytes of keys and values, it is written, and the next entry begins another. */
 const FULL_BATCH_BYTES = 64 * 1024 * 1024;
+/** An engine that defers is given the changes of sessions at the latest when they are so many. */
+const MAX_DEFERRED_RESULTS = 40_000;
 const NO_RESULT: CommandResult = { type: 'none' };
 
 export class KvStateMachine implements GroupStateMachine<CommandResult> {
@@ -52,6 +52,13 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #appliedIndex = 0;
   #durableIndex = 0;
   #isClosed = false;
+  /** The applied index in the engine is an older one. */
+  #isAppliedDeferred = false;
+  #appliedTerm = 0;
+  /** Commands have changed the sessions, and a deferring engine does not have their data yet. */
+  #isAhead = false;
+  /** What is applied when a deferring engine has taken the batch that it is being given. */
+  #given: { readonly last: number; readonly term: number } | undefined;
   /** Batches that the engine has taken and not yet made durable. */
   #undurable: { readonly sequence: number; readonly index: number }[] = [];
   readonly #onVoid: (index: number, reason: string) => void;
@@ -112,35 +119,69 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     first: number,
     entries: readonly Entry[],
     before: readonly CommandResult[],
+    hasRoom = false,
   ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
+    // Before the first command: while the engine waits it may make something durable.
+    const room = hasRoom ? undefined : this.#engine.room?.();
+    if (room) return room.then(() => this.#applyOnwards(first, entries, before, true));
     const keys = new BatchKeys((stored) => this.#read(stored));
-    const operations: EngineOperation[] = [];
-    const batch: PendingBatch = { keys, operations };
     const own: CommandResult[] = [];
+    this.#isAhead = this.#engine.defer !== undefined;
     for (const { kind, body } of entries) {
       if (keys.changedBytes > FULL_BATCH_BYTES) break;
       const index = first + own.length;
-      own.push(kind === 'command' ? this.#applyCommand(commandOf(body), index, batch) : NO_RESULT);
+      own.push(kind === 'command' ? this.#applyCommand(commandOf(body), index, keys) : NO_RESULT);
     }
     const last = first + own.length - 1;
+    const term = entries[own.length - 1]?.term ?? 0;
     const rest = entries.slice(own.length);
+    const defers = this.#engine.defer !== undefined;
+    const isDue = !defers || this.#sessions.changedResults > MAX_DEFERRED_RESULTS;
+    const operations = isDue ? this.#sessions.takeChanges() : [];
     for (const { stored: key, left } of keys.changed) {
       if (left) operations.push({ type: 'put', key, value: storedValue(left.version, left.value) });
       else operations.push({ type: 'delete', key });
     }
-    operations.push({
-      type: 'put',
-      key: APPLIED_KEY,
-      value: encodeApplied({ first, last, term: entries[own.length - 1]?.term ?? 0 }),
-    });
+    if (!defers) operations.push(appliedOperation(first, last, term));
+    if (defers) this.#given = { last, term };
     const done = (sequence: number) => {
-      this.#appliedIndex = last;
+      if (defers) this.#take();
+      else this.#appliedIndex = last;
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
       return rest.length > 0 ? this.#applyOnwards(last + 1, rest, results) : results;
     };
-    const sequence = this.#engine.write(operations);
-    return typeof sequence === 'number' ? done(sequence) : sequence.then(done);
+    let written: number | Promise<number>;
+    try {
+      written = this.#engine.write(operations);
+    } catch (error) {
+      // The sessions stay ahead: the engine must not make anything durable any more.
+      this.#given = undefined;
+      throw error;
+    }
+    return typeof written === 'number' ? done(written) : written.then(done);
+  }
+
+  /** A deferring engine has taken the batch. */
+  #take(): void {
+    if (!this.#given) return;
+    this.#appliedIndex = this.#given.last;
+    this.#appliedTerm = this.#given.term;
+    this.#given = undefined;
+    this.#isAppliedDeferred = true;
+    this.#isAhead = false;
+  }
+
+  /** What a deferring engine has to add before it makes something durable. */
+  #takeDeferred(): readonly EngineOperation[] {
+    // It may ask while it takes a batch: when it has it.
+    this.#take();
+    if (this.#isAhead) throw new RaftreeError('CORRUPTION', 'the engine has not taken the last batch');
+    if (!this.#isAppliedDeferred) return [];
+    this.#isAppliedDeferred = false;
+    const operations = this.#sessions.takeChanges();
+    operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));
+    return operations;
   }
 
   flush(): Promise<void> {
@@ -163,6 +204,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       await opened.close();
       return;
     }
+    // What the engine before adds when it is closed is of its own data.
+    const last = this.#takeDeferred();
+    before.defer?.(() => last);
     this.#engine = opened;
     this.#load(0);
     await before.close();
@@ -210,30 +254,32 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const applied = this.#engine.get(APPLIED_KEY);
     this.#appliedIndex = applied ? decodeApplied(applied).last : emptyAt;
     this.#durableIndex = this.#appliedIndex;
+    this.#isAppliedDeferred = false;
+    this.#isAhead = false;
+    this.#given = undefined;
     this.#undurable = [];
     this.#sessions.restore(this.#engine.entries(SESSION_RANGE));
+    this.#engine.defer?.(() => this.#takeDeferred());
   }
 
-  #applyCommand(command: Command | VoidEntry, index: number, batch: PendingBatch): CommandResult {
+  #applyCommand(command: Command | VoidEntry, index: number, keys: BatchKeys): CommandResult {
     if (command.type === 'void') {
       this.#voidEntries++;
       this.#onVoid(index, command.reason);
       return { type: 'void' };
     }
     if (command.type === 'openSession') {
-      const opened = this.#sessions.open(index, command.window);
-      batch.operations.push(...opened.operations);
-      return { type: 'sessionOpened', sessionId: index, window: opened.window };
+      return { type: 'sessionOpened', sessionId: index, window: this.#sessions.open(index, command.window) };
     }
     const { session, operations, maxValueBytes } = command;
-    const perform = () => performWrite(operations, { index, maxValueBytes }, batch.keys);
+    const perform = () => performWrite(operations, { index, maxValueBytes }, keys);
     if (session === undefined) return { type: 'written', write: perform() };
     const { id, sequence, acknowledgedThrough } = session;
     const check = this.#sessions.check(id, sequence, acknowledgedThrough);
     if (check.state === 'refused') return { type: 'refused', code: check.reason };
     if (check.state === 'repeated') return { type: 'written', write: check.result };
     const write = perform();
-    batch.operations.push(...this.#sessions.record(id, sequence, acknowledgedThrough, write));
+    this.#sessions.record(id, sequence, acknowledgedThrough, write);
     return { type: 'written', write };
   }
 
@@ -241,4 +287,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const value = this.#engine.get(stored);
     return value && fromStoredValue(value);
   }
+}
+
+function appliedOperation(first: number, last: number, term: number): EngineOperation {
+  return { type: 'put', key: APPLIED_KEY, value: encodeApplied({ first, last, term }) };
 }

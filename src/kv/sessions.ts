@@ -4,9 +4,10 @@
  * it has all answers: the floor. The results of writes above the floor are kept, in as many slots as the window is
  * wide. So pipelined writes may arrive, and be repeated, in any order.
  *
- * The engine holds the table: each change is in the batch of the write that caused it. This class is its copy in
- * memory. It is the same on every replica, because only applied entries change it. So all replicas also remove the same
- * session when there are too many: the one whose last write is the oldest.
+ * This table is in memory. It is the same on every replica, because only applied entries change it. So all replicas
+ * also remove the same session when there are too many: the one whose last write is the oldest. The engine has an image
+ * of the table: `takeChanges` gives what has changed since the last call. The image must be of the same entry as the data
+ * beside it whenever the engine makes both durable; in between it may be older (see kv-state-machine.ts).
  */
 
 import type { EngineOperation } from '../engines/storage-engine.js';
@@ -34,8 +35,10 @@ export interface WriteResult {
 }
 
 interface Slot {
-  readonly sequence: number;
-  readonly result: WriteResult;
+  sequence: number;
+  result: WriteResult;
+  /** The engine has an older image of it, or none. */
+  isChanged: boolean;
 }
 
 interface Session {
@@ -45,6 +48,10 @@ interface Session {
   /** Log index of its last write, or of the command that opened it. */
   lastUsed: number;
   readonly slots: Map<number, Slot>;
+  /** The engine does not know it yet. */
+  isNew: boolean;
+  /** Numbers of the slots that have changed. */
+  changed: number[];
 }
 
 export type SequenceCheck =
@@ -57,6 +64,11 @@ export class Sessions {
   readonly #sessions = new Map<number, Session>();
   readonly #maxKeptResults: number;
   #keptResults = 0;
+  /** Sessions with changes that the engine has not. */
+  #changed = new Set<Session>();
+  /** Removed sessions of which the engine may have an image. */
+  #removed: Session[] = [];
+  #changedResults = 0;
 
   /** The limit is a parameter for tests only: replicas must have the same one. */
   constructor(maxKeptResults: number = MAX_KEPT_RESULTS) {
@@ -72,19 +84,23 @@ export class Sessions {
     return MAX_SESSIONS;
   }
 
-  /** Opens a session. Removes the least recently used one if there are too many. */
-  open(id: number, window: number): { window: number; operations: EngineOperation[] } {
+  /** How much `takeChanges` will give: about one per changed slot, and one per result in it. */
+  get changedResults(): number {
+    return this.#changedResults;
+  }
+
+  /** Opens a session. Removes the least recently used one if there are too many. Gives the window. */
+  open(id: number, window: number): number {
     const granted = Math.min(Math.max(1, window), MAX_WINDOW);
-    const operations: EngineOperation[] = [];
     if (this.#sessions.size >= this.maxSize) {
       const [oldest] = this.#sessions.values();
-      if (oldest) operations.push(...this.#remove(oldest));
+      if (oldest) this.#remove(oldest);
     }
-    this.#sessions.set(id, { id, window: granted, floor: 0, lastUsed: id, slots: new Map() });
-    const value = Buffer.allocUnsafe(4);
-    value.writeUInt32LE(granted, 0);
-    operations.push({ type: 'put', key: sessionKey(id), value });
-    return { window: granted, operations };
+    const session = sessionOf(id, granted, true);
+    this.#sessions.set(id, session);
+    this.#changed.add(session);
+    this.#changedResults++;
+    return granted;
   }
 
   check(id: number, sequence: number, acknowledgedThrough: number): SequenceCheck {
@@ -100,26 +116,59 @@ export class Sessions {
   }
 
   /** Keeps the result of a write that `check` called new. */
-  record(id: number, sequence: number, acknowledgedThrough: number, result: WriteResult): EngineOperation[] {
+  record(id: number, sequence: number, acknowledgedThrough: number, result: WriteResult): void {
     const session = this.#sessions.get(id);
-    if (!session) return [];
+    if (!session) return;
     session.floor = Math.max(session.floor, acknowledgedThrough);
     session.lastUsed = result.index;
     this.#sessions.delete(id);
     this.#sessions.set(id, session);
-    const slot = sequence % session.window;
-    this.#keptResults += result.results.length - (session.slots.get(slot)?.result.results.length ?? 0);
-    session.slots.set(slot, { sequence, result });
-    const operations: EngineOperation[] = [];
+    this.#changedResults += 1 + result.results.length;
+    this.#keptResults += result.results.length;
+    const number = sequence % session.window;
+    const slot = session.slots.get(number);
+    if (slot) {
+      this.#keptResults -= slot.result.results.length;
+      if (slot.isChanged) this.#changedResults -= 1 + slot.result.results.length;
+      slot.sequence = sequence;
+      slot.result = result;
+    } else session.slots.set(number, { sequence, result, isChanged: true });
+    if (!slot?.isChanged) {
+      if (slot) slot.isChanged = true;
+      if (session.changed.length === 0) this.#changed.add(session);
+      session.changed.push(number);
+    }
+    if (this.#keptResults <= this.#maxKeptResults) return;
     for (const oldest of this.#sessions.values()) {
       if (this.#keptResults <= this.#maxKeptResults || oldest === session) break;
-      operations.push(...this.#remove(oldest));
+      this.#remove(oldest);
     }
-    operations.push({
-      type: 'put',
-      key: sessionKey(id, slot),
-      value: encodeSlot(sequence, session.floor, result),
-    });
+  }
+
+  /** What has changed in the image since the last call. For sessions that stay it is in the order of the keys. */
+  takeChanges(): EngineOperation[] {
+    const operations: EngineOperation[] = [];
+    for (const { id, slots } of this.#removed) {
+      operations.push({ type: 'delete', key: sessionKey(id) });
+      for (const slot of slots.keys()) operations.push({ type: 'delete', key: sessionKey(id, slot) });
+    }
+    const changed = this.#changed.size > 1 ? [...this.#changed].sort((a, b) => a.id - b.id) : this.#changed;
+    for (const session of changed) {
+      const { id, window, floor, slots } = session;
+      if (session.isNew) operations.push({ type: 'put', key: sessionKey(id), value: encodeWindow(window) });
+      session.isNew = false;
+      if (session.changed.length > 1) session.changed.sort((a, b) => a - b);
+      for (const number of session.changed) {
+        const slot = slots.get(number) as Slot;
+        slot.isChanged = false;
+        const value = encodeSlot(slot.sequence, floor, slot.result);
+        operations.push({ type: 'put', key: sessionKey(id, number), value });
+      }
+      session.changed = [];
+    }
+    this.#changed.clear();
+    this.#removed = [];
+    this.#changedResults = 0;
     return operations;
   }
 
@@ -130,34 +179,44 @@ export class Sessions {
       const { session: id, slot } = fromSessionKey(key);
       if (slot === undefined) {
         const window = value.readUInt32LE(0);
-        found.set(id, { id, window, floor: 0, lastUsed: id, slots: new Map() });
+        found.set(id, sessionOf(id, window, false));
         continue;
       }
       const session = found.get(id);
       if (!session) continue;
       const { sequence, floor, result } = decodeSlot(value);
-      session.slots.set(slot, { sequence, result });
+      session.slots.set(slot, { sequence, result, isChanged: false });
       session.floor = Math.max(session.floor, floor);
       session.lastUsed = Math.max(session.lastUsed, result.index);
     }
     this.#sessions.clear();
     this.#keptResults = 0;
+    this.#changed.clear();
+    this.#removed = [];
+    this.#changedResults = 0;
     for (const session of [...found.values()].sort((a, b) => a.lastUsed - b.lastUsed)) {
       this.#sessions.set(session.id, session);
       for (const { result } of session.slots.values()) this.#keptResults += result.results.length;
     }
   }
 
-  #remove(session: Session): EngineOperation[] {
+  #remove(session: Session): void {
     this.#sessions.delete(session.id);
+    this.#changed.delete(session);
+    this.#removed.push(session);
+    this.#changedResults += 1 + session.slots.size;
     for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;
-    return [
-      { type: 'delete', key: sessionKey(session.id) },
-      ...[...session.slots.keys()].map(
-        (slot): EngineOperation => ({ type: 'delete', key: sessionKey(session.id, slot) }),
-      ),
-    ];
   }
+}
+
+function sessionOf(id: number, window: number, isNew: boolean): Session {
+  return { id, window, floor: 0, lastUsed: id, slots: new Map(), isNew, changed: [] };
+}
+
+function encodeWindow(window: number): Buffer {
+  const value = Buffer.allocUnsafe(4);
+  value.writeUInt32LE(window, 0);
+  return value;
 }
 
 const STATUSES: readonly OperationStatus[] = ['ok', 'conditionFailed', 'valueTooLarge', 'notApplied'];

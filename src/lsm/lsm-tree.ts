@@ -108,6 +108,15 @@ export class LsmTree {
     return this.#parts.writes.writeNow(operations);
   }
 
+  /**
+   * Of a tree of durability `none`: asks for more operations directly before a memtable is frozen, between two calls of
+   * `writeSync`. They become durable together with all that is in the memtable. Batches may be empty then.
+   * @internal
+   */
+  beforeFreeze(operations: () => readonly Operation[]): void {
+    this.#parts.writes.log.defer(operations);
+  }
+
   /** Why a write would have to wait now; undefined if it need not. */
   get stallReason(): StallReason | undefined {
     return this.#parts.writes.gate.stallReason;

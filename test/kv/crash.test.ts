@@ -19,6 +19,8 @@ import { Clients, type Command, Model, renderMachine } from './kv-lab.js';
 interface Plan {
   readonly treeLog: 'none' | 'buffered';
   readonly entries: number;
+  /** Small: memtables become full, and are frozen at any place. */
+  readonly writeBufferBytes?: number;
   readonly alter?: (engine: StorageEngine) => StorageEngine;
   readonly fault?: (operation: FileOperation) => 'ignore' | undefined;
 }
@@ -44,7 +46,11 @@ async function run(seed: number, plan: Plan): Promise<{ faults: string[]; replay
       latency: () => scheduler.sleep(random.float()),
       ...(plan.fault ? { fault: plan.fault } : {}),
     });
-    const storage = { treeLog: plan.treeLog, writeBufferBytes: 64 * 1024, blockCacheBytes: 64 * 1024 };
+    const storage = {
+      treeLog: plan.treeLog,
+      writeBufferBytes: plan.writeBufferBytes ?? 64 * 1024,
+      blockCacheBytes: 64 * 1024,
+    };
     let machine: KvStateMachine;
     try {
       const logger = silentLogger;
@@ -111,12 +117,17 @@ async function run(seed: number, plan: Plan): Promise<{ faults: string[]; replay
   return { faults, replayed, cuts };
 }
 
-for (const treeLog of ['none', 'buffered'] as const) {
-  test(`after power cuts the state is that of the recovered index (treeLog ${treeLog})`, async () => {
+for (const [treeLog, writeBufferBytes] of [
+  ['none', 64 * 1024],
+  ['none', 4096],
+  ['buffered', 64 * 1024],
+  ['buffered', 4096],
+] as const) {
+  test(`after power cuts the state is that of the recovered index (treeLog ${treeLog}, memtables of ${writeBufferBytes})`, async () => {
     let replayed = 0;
     let cuts = 0;
     for (let seed = 1; seed <= 4; seed++) {
-      const outcome = await run(seed, { treeLog, entries: 1000 });
+      const outcome = await run(seed, { treeLog, writeBufferBytes, entries: 1000 });
       assert.equal(outcome.faults, [], `seed ${seed}`);
       replayed += outcome.replayed;
       cuts += outcome.cuts;

@@ -1,7 +1,7 @@
 /** The table of sessions: limits, who goes when there are too many, and its image in the engine. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SESSION_RANGE } from '../../src/kv/keys.js';
+import { SESSION_RANGE, sessionKey } from '../../src/kv/keys.js';
 import { MAX_SESSIONS, MAX_WINDOW, Sessions, type WriteResult } from '../../src/kv/sessions.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { MemoryEngine } from './kv-lab.js';
@@ -22,18 +22,24 @@ class Table {
 
   open(window: number): number {
     const id = ++this.index;
-    this.engine.write(this.sessions.open(id, window).operations);
+    this.sessions.open(id, window);
     return id;
+  }
+
+  /** Gives the engine what it lacks of the image. */
+  save(): void {
+    this.engine.write(this.sessions.takeChanges());
   }
 
   write(id: number, sequence: number, floor = 0): string {
     const index = ++this.index;
     const check = this.sessions.check(id, sequence, floor);
-    if (check.state === 'new') this.engine.write(this.sessions.record(id, sequence, floor, resultAt(index)));
+    if (check.state === 'new') this.sessions.record(id, sequence, floor, resultAt(index));
     return check.state === 'refused' ? check.reason : check.state;
   }
 
   restored(): Sessions {
+    this.save();
     const sessions = new Sessions();
     sessions.restore(this.engine.entries(SESSION_RANGE));
     return sessions;
@@ -42,17 +48,18 @@ class Table {
 
 /** What opening a session changes in the engine; the deletions are of different keys, in any order. */
 function changesOf(sessions: Sessions, id: number): string[] {
+  sessions.open(id, 1);
   return sessions
-    .open(id, 1)
-    .operations.map(({ type, key }) => `${type} ${Buffer.from(key).toString('hex')}`)
+    .takeChanges()
+    .map(({ type, key }) => `${type} ${Buffer.from(key).toString('hex')}`)
     .sort();
 }
 
 test('the window is what was asked for, within limits', () => {
   const table = new Table();
-  assert.is(table.sessions.open(1, 0).window, 1);
-  assert.is(table.sessions.open(2, 8).window, 8);
-  assert.is(table.sessions.open(3, 1_000_000).window, MAX_WINDOW);
+  assert.is(table.sessions.open(1, 0), 1);
+  assert.is(table.sessions.open(2, 8), 8);
+  assert.is(table.sessions.open(3, 1_000_000), MAX_WINDOW);
 });
 
 test('of too many sessions the one whose last write is the oldest goes, with all it left in the engine', () => {
@@ -70,6 +77,7 @@ test('of too many sessions the one whose last write is the oldest goes, with all
   table.open(2);
   assert.is(table.write(first, 1), 'SESSION_EXPIRED', 'a repetition is no use');
   assert.is(table.sessions.size, MAX_SESSIONS);
+  table.save();
   const kept = [...table.engine.entries(SESSION_RANGE)].map(([key]) => key.readUInt32BE(5));
   for (const id of [first, second, third]) assert.not(kept.includes(id));
 });
@@ -82,6 +90,7 @@ test('what is restored decides as what was live, in every case and about who goe
     for (let step = 0; step < 300; step++) {
       if (random.chance(0.05)) ids.push(table.open(random.between(1, 5)));
       else if (ids.length > 0) table.write(random.pick(ids), random.between(1, 20), random.between(0, 12));
+      if (random.chance(0.1)) table.save();
     }
     const restored = table.restored();
     assert.is(restored.size, table.sessions.size);
@@ -109,10 +118,11 @@ test('with too many results kept, the sessions least recently used go, but never
   for (const id of [1, 2, 3]) sessions.open(id, 8);
   sessions.record(1, 1, 0, result(4, 4));
   sessions.record(2, 1, 0, result(5, 4));
-  const operations = sessions.record(3, 1, 0, result(6, 4));
+  sessions.takeChanges();
+  sessions.record(3, 1, 0, result(6, 4));
   assert.is(sessions.size, 2, 'the first has gone');
   assert.equal(
-    operations.map(({ type }) => type),
+    sessions.takeChanges().map(({ type }) => type),
     ['delete', 'delete', 'put'],
   );
   sessions.record(3, 1, 0, result(7, 5));
@@ -120,6 +130,21 @@ test('with too many results kept, the sessions least recently used go, but never
   sessions.record(3, 2, 0, result(8, 100));
   assert.is(sessions.size, 1, 'the one that writes stays');
   assert.is(sessions.check(3, 2, 0).state, 'repeated');
+});
+
+test('changes are given once, each slot with its last result, in the order of the keys', () => {
+  const sessions = new Sessions();
+  for (const id of [3, 700]) sessions.open(id, 4);
+  for (const sequence of [3, 1, 5, 2]) sessions.record(700, sequence, 1, resultAt(700 + sequence));
+  sessions.record(3, 1, 0, resultAt(710));
+  assert.is(sessions.changedResults, 2 + 3 * 2 + 2, 'a slot that was used again counts once');
+  const keys = sessions.takeChanges().map(({ key }) => Buffer.from(key).toString('hex'));
+  const hex = (id: number, slot?: number) => sessionKey(id, slot).toString('hex');
+  assert.equal(keys, [hex(3), hex(3, 1), hex(700), hex(700, 1), hex(700, 2), hex(700, 3)]);
+  assert.is(sessions.changedResults, 0);
+  assert.equal(sessions.takeChanges(), []);
+  sessions.record(700, 6, 1, resultAt(711));
+  assert.is(sessions.takeChanges().length, 1);
 });
 
 test.run();

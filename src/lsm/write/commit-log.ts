@@ -36,6 +36,7 @@ export class CommitLog {
   /** The last sequence that is synced in the WAL. */
   #lastSynced = 0;
   #isRemovingFiles = false;
+  #deferred: (() => readonly Operation[]) | undefined;
 
   constructor(host: CommitLogHost) {
     this.#host = host;
@@ -96,11 +97,32 @@ export class CommitLog {
   /** As `append`, at once, in a tree without a WAL. */
   insertNow(operations: readonly Operation[]): number {
     const first = this.#lastGiven + 1;
+    // An empty batch takes a sequence: it is durable when what it has deferred is.
+    const last = this.#lastGiven + Math.max(1, operations.length);
+    this.#lastGiven = last;
+    insertOperations(operations, first, this.#host.memtables.active);
+    this.#lastVisible = last;
+    this.#host.inserted();
+    return last;
+  }
+
+  /** See `LsmTree.beforeFreeze`. */
+  defer(operations: () => readonly Operation[]): void {
+    this.#deferred = operations;
+  }
+
+  get defers(): boolean {
+    return this.#deferred !== undefined;
+  }
+
+  /** Inserts what was deferred. Throws what the caller of `defer` throws. */
+  insertDeferred(): void {
+    const operations = this.#deferred?.() ?? [];
+    if (operations.length === 0) return;
+    const first = this.#lastGiven + 1;
     this.#lastGiven += operations.length;
     insertOperations(operations, first, this.#host.memtables.active);
     this.#lastVisible = this.#lastGiven;
-    this.#host.inserted();
-    return this.#lastGiven;
   }
 
   #insert(payload: Buffer, first: number, last: number, walFile: number | undefined): void {

@@ -2,6 +2,7 @@
  * Decides when the active memtable is frozen, so that it is flushed: when it is full, when a call waits for a flush,
  * when all trees together use too much memory, and when iterators pass over many deleted entries.
  */
+import { readOnlyError } from '../base/errors.js';
 import type { LifeCycle } from '../base/life-cycle.js';
 import type { MemtableList } from '../memtable/memtable-list.js';
 import type { WriteBuffer, WriteBufferBudget } from '../memtable/write-buffer-budget.js';
@@ -18,6 +19,8 @@ export interface FreezerHost {
   readonly budget: WriteBufferBudget;
   /** Starts the flush if none is running. */
   startFlush(): void;
+  /** The tree is read-only from now on. */
+  failed(error: unknown): void;
 }
 
 /** A flush removes deleted entries from the memtable once iterators have passed over so many of them … */
@@ -45,8 +48,9 @@ export class Freezer implements WriteBuffer {
 
   /** Resolves when everything visible now is in durable tables. Rejects with the error given to `refuseAll`. */
   async flushAll(): Promise<void> {
-    const { log, versions } = this.#host;
+    const { log, versions, life } = this.#host;
     if (log.lastSequence <= versions.flushedSequence) return;
+    if (!this.#insertDeferred()) throw readOnlyError(life.failure, 'notCommitted');
     const done = this.#waiters.wait(log.lastSequence);
     this.freezeIfWanted();
     this.#host.startFlush();
@@ -69,8 +73,7 @@ export class Freezer implements WriteBuffer {
     const { active, activeIsFull, canFreeze } = memtables;
     const isWaitedFor = active.count > 0 && this.#waiters.wants(active.firstSequence);
     if (!canFreeze || !(activeIsFull || isWaitedFor)) return;
-    this.#freezeNow();
-    budget.changed(this);
+    if (this.#freezeNow()) budget.changed(this);
   }
 
   /**
@@ -81,8 +84,7 @@ export class Freezer implements WriteBuffer {
     const { life, memtables } = this.#host;
     const isWritable = life.isOpen && life.failure === undefined;
     if (!isWritable || !memtables.canFreeze || memtables.active.count === 0) return false;
-    this.#freezeNow();
-    return true;
+    return this.#freezeNow();
   }
 
   /**
@@ -97,9 +99,22 @@ export class Freezer implements WriteBuffer {
     if (tombstones >= count * TOMBSTONES_TO_FLUSH && this.freeze()) this.#host.budget.changed(this);
   }
 
-  #freezeNow(): void {
+  /** Whether that was possible. If not, the tree is read-only. */
+  #freezeNow(): boolean {
+    if (!this.#insertDeferred()) return false;
     this.#host.memtables.freeze();
     this.#host.log.rotate();
     this.#host.startFlush();
+    return true;
+  }
+
+  #insertDeferred(): boolean {
+    try {
+      this.#host.log.insertDeferred();
+      return true;
+    } catch (error) {
+      this.#host.failed(error);
+      return false;
+    }
   }
 }

@@ -73,6 +73,7 @@ export class WritePath {
       log: this.log,
       budget: options.resources.writeBuffers,
       startFlush: () => this.maintenance.kick(),
+      failed: (error) => this.#failed(error),
     });
     this.gate = new WriteGate({
       ...parts,
@@ -101,7 +102,7 @@ export class WritePath {
   writeNow(operations: readonly Operation[]): number {
     if (this.log.wal) throw invalid('writeSync needs a tree with durability none');
     // Takes its share of a slower pace, and need not wait for it.
-    this.gate.take(batchBytes(operations));
+    if (operations.length > 0 || !this.log.defers) this.gate.take(batchBytes(operations));
     return this.log.insertNow(operations);
   }
 

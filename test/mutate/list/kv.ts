@@ -57,7 +57,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
   {
     name: 'results lie in slots of another window',
     reason: 'there is a constant for the window',
-    patches: [sessions('const slot = sequence % session.window;', 'const slot = sequence % MAX_WINDOW;')],
+    patches: [sessions('const number = sequence % session.window;', 'const number = sequence % MAX_WINDOW;')],
     killedBy: randomFaults(60, ...MESSAGES),
   },
   {
@@ -105,8 +105,8 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'a count that is only raised',
     patches: [
       sessions(
-        'this.#sessions.delete(session.id); for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;',
-        'this.#sessions.delete(session.id);',
+        'for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;',
+        '',
       ),
     ],
     killedBy: ['kv/sessions'],
@@ -185,6 +185,34 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'the list is for the machine, not for the engine',
     patches: [machine('this.#undurable = []; this.#sessions', 'this.#sessions')],
     killedBy: ['kv/kv-state-machine', 'kv/crash'],
+  },
+  {
+    name: 'an engine that defers is given the sessions without the applied index',
+    reason: 'the Raft log knows what is applied',
+    patches: [
+      machine(
+        'operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));',
+        '',
+      ),
+    ],
+    killedBy: ['kv/crash', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'an engine that defers is given the applied index without the sessions',
+    reason: 'they are written when there are too many',
+    patches: [
+      machine(
+        'const operations = this.#sessions.takeChanges(); operations.push',
+        'const operations = []; operations.push',
+      ),
+    ],
+    killedBy: ['kv/crash', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'a slot that was given to the engine is not given again',
+    reason: 'the mark is set once',
+    patches: [sessions('slot.isChanged = false;', '')],
+    killedBy: ['kv/sessions', 'kv/crash'],
   },
   {
     name: 'a lease read is read at once',

@@ -7,10 +7,31 @@ const versions = inFile('lsm/version/version-set.js');
 const tree = inFile('lsm/lsm-tree.js');
 const maintenance = inFile('lsm/compaction/maintenance.js');
 const closing = inFile('lsm/close-tree.js');
+const commitLog = inFile('lsm/write/commit-log.js');
+const freezer = inFile('lsm/write/freezer.js');
 const log = inFile('record/record-log.js');
 const repair = inFile('lsm/tools/repair.js');
 
 export const LSM_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a memtable is frozen without what was deferred',
+    reason: 'it comes with the next one',
+    patches: [
+      freezer(
+        'if (!this.#insertDeferred()) return false; this.#host.memtables.freeze();',
+        'this.#host.memtables.freeze(); this.#insertDeferred();',
+      ),
+    ],
+    killedBy: ['kv/crash'],
+  },
+  {
+    name: 'a batch that has only deferred operations takes no sequence',
+    reason: 'it has no entry',
+    patches: [
+      commitLog('this.#lastGiven + Math.max(1, operations.length)', 'this.#lastGiven + operations.length'),
+    ],
+    killedBy: ['kv/crash', 'kv/kv-state-machine'],
+  },
   {
     name: 'the end of the WAL is written into the MANIFEST before the WAL is synced',
     reason: 'a close syncs both',
