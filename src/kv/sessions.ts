@@ -6,8 +6,8 @@
  *
  * This table is in memory. It is the same on every replica, because only applied entries change it. So all replicas
  * also remove the same session when there are too many: the one whose last write is the oldest. The engine has an image
- * of the table: `takeChanges` gives what has changed since the last call. The image must be of the same entry as the data
- * beside it whenever the engine makes both durable; in between it may be older (see kv-state-machine.ts).
+ * of the table: `takeChanges` gives what has changed since the last call. Whenever the engine makes data and image
+ * durable, both must be of the same entry; in between the image may be older (see kv-state-machine.ts).
  */
 
 import type { EngineOperation } from '../engines/storage-engine.js';

@@ -178,7 +178,8 @@ async function phases(
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
     return;
-  for (const machine of machines) if (machine.state === 'up') cluster.compareState(machine);
+  for (const machine of machines)
+    if (machine.state === 'up') cluster.compareState(machine, machine.node?.status(0).appliedIndex);
   compareMembers(cluster);
 }
 

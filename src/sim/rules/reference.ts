@@ -56,6 +56,8 @@ export class Reference {
   readonly #nowMs: () => number;
   /** The entry of index i is at i - 1 - #base. */
   readonly #entries: AppliedEntry[] = [];
+  /** The last entry that a node applies at the moment, or has applied last. */
+  readonly #applyingThrough = new Map<string, number>();
   /** The log starts after this index. */
   #base = 0;
   readonly #changes = new Map<string, Change[]>();
@@ -98,6 +100,7 @@ export class Reference {
 
   /** A node is about to apply entries. */
   applying(who: string, first: number, entries: readonly Entry[]): void {
+    this.#applyingThrough.set(who, first + entries.length - 1);
     if (this.#entries.length === 0) this.#base = first - 1;
     entries.forEach((entry, i) => {
       const index = first + i;
@@ -138,8 +141,9 @@ export class Reference {
   /** A node writes a batch of its engine: what it changes must be what the keys hold after its last entry. */
   batch(who: string, operations: readonly EngineOperation[]): void {
     const record = operations.find(({ key }) => key.length === 1 && key[0] === 0);
-    if (record?.type !== 'put') return;
-    const last = readUint53(Buffer.from(record.value), 8);
+    const last =
+      record?.type === 'put' ? readUint53(Buffer.from(record.value), 8) : this.#applyingThrough.get(who);
+    if (last === undefined) return;
     for (const operation of operations) {
       if (operation.key[0] !== USER_KEY) continue;
       const name = Buffer.from(operation.key.subarray(1)).toString();

@@ -374,13 +374,16 @@ export class RunCluster extends Machines<RunMachine> {
     return engine;
   }
 
-  /** Compares all keys of a machine with the reference. */
-  compareState(machine: RunMachine): void {
+  /**
+   * Compares all keys of a machine with the reference. `through`: what its state machine has applied; by default what
+   * the engine says, which may be less as long as it defers.
+   */
+  compareState(machine: RunMachine, through?: number): void {
     const { engine } = machine;
     if (!engine || machine.isForeign) return;
     try {
-      const applied = engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n;
-      this.reference.state(machine.host, Number(applied), engine.entries(USER_RANGE));
+      const applied = through ?? Number(engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n);
+      this.reference.state(machine.host, applied, engine.entries(USER_RANGE));
     } catch (error) {
       if (!machine.isDamaged && !machine.hasFailedOperations) throw error;
     }
