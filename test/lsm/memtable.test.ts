@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compareBytes } from '../../src/lsm/base/bytes.js';
+import { ALIGNED_BYTES, compareBytes } from '../../src/lsm/base/bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS } from '../../src/lsm/base/cursor.js';
 import { hashKey } from '../../src/lsm/base/key-hash.js';
 import { KeyFilter } from '../../src/lsm/memtable/key-filter.js';
@@ -152,6 +152,22 @@ test('long keys are found without the filter, among many that are in it', () => 
     memtable.insertPair(2 * i + 2, long(i), Buffer.from('long'));
     assert.is(find(memtable, Buffer.from(`${i}`), 1000), 2 * i + 1);
     assert.is(memtable.find(long(i), 1000), 2 * i + 2);
+  }
+});
+
+test('values keep their bytes at every alignment of their source, and lie aligned alike', () => {
+  const memtable = new Memtable();
+  const source = Buffer.allocUnsafeSlow(4000).map((_, i) => (i * 7) & 255);
+  const cursor = memtable.cursor();
+  for (let i = 0; i < 800; i++) {
+    const [key, start, length] = [Buffer.from(`${10_000 + i}`), i % 13, 100 + ((i * 37) % 3000)];
+    memtable.insert(i + 1, key, 0, key.length, source, start, start + length);
+    cursor.seek(key, BEFORE_ALL_VERSIONS);
+    const copy = memtable.value(memtable.find(key, i + 1));
+    assert.ok(copy.equals(source.subarray(start, start + length)), `${i}`);
+    if (length < ALIGNED_BYTES) continue;
+    assert.is((cursor.valueStart - start) % 8, 0, `${i}`);
+    if (length >= 2048) assert.is((copy.byteOffset - start) % 8, 0, `${i}`);
   }
 });
 

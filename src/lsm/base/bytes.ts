@@ -98,9 +98,18 @@ export function copyBytes(
   return at + end - start;
 }
 
+/** From here on a copy from or to shared memory is five times as fast if both are aligned alike. */
+export const ALIGNED_BYTES = 128;
+
+/** How many bytes after `at` of `bytes` is the first place that is aligned like `start` of `like`: 0 to 7. */
+export function alignmentGap(bytes: Uint8Array, at: number, like: Uint8Array, start: number): number {
+  // The runtime then copies words. Otherwise it copies single bytes, so that each is read and written only once.
+  return (like.byteOffset + start - bytes.byteOffset - at) & 7;
+}
+
 /** A copy, to be kept or handed out. */
 export function copyRange(bytes: Uint8Array, start: number, end: number): Buffer {
-  const copy = copies.allocate(end - start);
+  const copy = copies.allocate(end - start, bytes, start);
   copyBytes(copy, 0, bytes, start, end);
   return copy;
 }
@@ -116,15 +125,22 @@ export class Slabs {
   #slab = NO_BYTES;
   #used = 0;
 
-  allocate(size: number): Buffer {
-    if (size < SLAB_LEAST_BYTES || size > SLAB_MOST_BYTES) return Buffer.allocUnsafe(size);
-    if (this.#used + size > this.#slab.length) {
+  /** A piece from 2 KiB on is aligned like `start` of `like`. */
+  allocate(size: number, like: Uint8Array = NO_BYTES, start = 0): Buffer {
+    if (size < SLAB_LEAST_BYTES) return Buffer.allocUnsafe(size);
+    if (size > SLAB_MOST_BYTES) {
+      const gap = (like.byteOffset + start) & 7;
+      return gap === 0 ? Buffer.allocUnsafe(size) : Buffer.allocUnsafe(size + gap).subarray(gap);
+    }
+    let gap = alignmentGap(this.#slab, this.#used, like, start);
+    if (this.#used + gap + size > this.#slab.length) {
       this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
       this.#used = 0;
+      gap = alignmentGap(this.#slab, 0, like, start);
     }
-    const piece = this.#slab.subarray(this.#used, this.#used + size);
-    this.#used += size;
-    return piece;
+    const at = this.#used + gap;
+    this.#used = at + size;
+    return this.#slab.subarray(at, this.#used);
   }
 }
 

@@ -19,6 +19,8 @@
  * reader pins it.
  */
 import {
+  ALIGNED_BYTES,
+  alignmentGap,
   compareRanges,
   copyBytes,
   copyRange,
@@ -380,11 +382,13 @@ export class Memtable {
     const valueLength = valueEnd - valueStart;
     const bytes = keyLength + valueLength;
     let chunk = this.#chunks[this.#chunksUsed - 1];
-    if (chunk === undefined || this.#chunkUsed + bytes > chunk.length) {
-      chunk = this.#nextChunk(bytes);
+    // With room for a gap before the key, so that the value is aligned like its source.
+    if (chunk === undefined || this.#chunkUsed + bytes + 7 > chunk.length) {
+      chunk = this.#nextChunk(bytes + 7);
       this.#chunkUsed = 0;
     }
-    const at = this.#chunkUsed;
+    let at = this.#chunkUsed;
+    if (valueLength >= ALIGNED_BYTES) at += alignmentGap(chunk, at + keyLength, valueSource, valueStart);
     copyBytes(chunk, at, keySource, keyStart, keyEnd);
     copyBytes(chunk, at + keyLength, valueSource, valueStart, valueEnd);
     this.#chunkUsed = at + bytes;

@@ -9,7 +9,15 @@
  * The value tag is 0 for a tombstone and otherwise the value's length plus 1. Integers are little-endian, varints
  * hold seven bits a byte, lowest first. In the file, codec and checksum follow the block, see `table-format.ts`.
  */
-import { copyBytes, MAX_VARINT_BYTES, sharedLength, varintBytes, writeVarint } from '../base/bytes.js';
+import {
+  ALIGNED_BYTES,
+  alignmentGap,
+  copyBytes,
+  MAX_VARINT_BYTES,
+  sharedLength,
+  varintBytes,
+  writeVarint,
+} from '../base/bytes.js';
 import type { Cursor } from '../base/cursor.js';
 
 export const SEQUENCE_BYTES = 7;
@@ -18,6 +26,8 @@ const MAX_ENTRY_OVERHEAD_BYTES = 3 * MAX_VARINT_BYTES + SEQUENCE_BYTES;
 export class BlockBuilder {
   readonly #restartInterval: number;
   #bytes: Buffer;
+  /** Where the block begins, so that a large first value is aligned like its source. */
+  #start = 0;
   #size = 0;
   #entries = 0;
   #sinceRestart = 0;
@@ -36,7 +46,7 @@ export class BlockBuilder {
 
   /** The size of the block if it were finished now. */
   get sizeBytes(): number {
-    return this.#size + 4 * this.#restarts.length + 4;
+    return this.#size - this.#start + 4 * this.#restarts.length + 4;
   }
 
   /** How many leading bytes the key of an entry shares with the last key. */
@@ -75,8 +85,13 @@ export class BlockBuilder {
     const { keyBytes, keyStart, keyEnd, valueBytes, valueStart, valueEnd, sequence } = entry;
     const keyLength = keyEnd - keyStart;
     let shared = 0;
+    if (this.#entries === 0 && valueEnd - valueStart >= ALIGNED_BYTES) {
+      const before = this.growthBytes(entry, 0) - 4 - (valueEnd - valueStart);
+      this.#start = alignmentGap(this.#bytes, before, valueBytes, valueStart);
+      this.#size = this.#start;
+    }
     if (this.#entries === 0 || this.#sinceRestart >= this.#restartInterval) {
-      this.#restarts.push(this.#size);
+      this.#restarts.push(this.#size - this.#start);
       this.#sinceRestart = 0;
     } else shared = sharedWithLast;
     this.#reserve(MAX_ENTRY_OVERHEAD_BYTES + keyLength + valueEnd - valueStart);
@@ -107,7 +122,8 @@ export class BlockBuilder {
     this.#reserve(4 * this.#restarts.length + 4);
     for (const restart of this.#restarts) this.#size = this.#bytes.writeUInt32LE(restart, this.#size);
     this.#size = this.#bytes.writeUInt32LE(this.#restarts.length, this.#size);
-    const block = this.#bytes.subarray(0, this.#size);
+    const block = this.#bytes.subarray(this.#start, this.#size);
+    this.#start = 0;
     this.#size = 0;
     this.#entries = 0;
     this.#sinceRestart = 0;
