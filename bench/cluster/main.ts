@@ -23,20 +23,17 @@ import type { System } from './systems/system.js';
 const PORTS_PER_SYSTEM = 10;
 
 function systemsOf(options: Options, directory: string): System[] {
-  const { nodes, settings, basePort, etcd, redis, against } = options;
+  const { builds, nodes, basePort, etcd, redis } = options;
+  const profiles = options.profile ? options.results : undefined;
   const systems: System[] = [];
-  const portFor = () => (basePort === undefined ? undefined : basePort + systems.length * PORTS_PER_SYSTEM);
-  const raftree = (name: string, main: string) =>
-    new RaftreeSystem({
-      ...{ name, main, nodes, settings },
-      directory: join(directory, name),
-      basePort: portFor(),
-      profiles: options.profile ? options.results : undefined,
-    });
-  systems.push(raftree('raftree', options.main));
-  if (against) systems.push(raftree('other', against));
-  if (etcd) systems.push(new EtcdSystem(etcd, join(directory, 'etcd'), portFor()));
-  if (redis) systems.push(new RedisSystem(redis, join(directory, 'redis'), portFor()));
+  const placeOf = (name: string) => ({
+    directory: join(directory, name),
+    basePort: basePort === undefined ? undefined : basePort + systems.length * PORTS_PER_SYSTEM,
+  });
+  for (const build of builds)
+    systems.push(new RaftreeSystem({ ...build, ...placeOf(build.name), nodes, profiles }));
+  if (etcd) systems.push(new EtcdSystem(etcd, placeOf('etcd')));
+  if (redis) systems.push(new RedisSystem(redis, placeOf('redis')));
   return systems;
 }
 

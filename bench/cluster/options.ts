@@ -10,6 +10,17 @@ import { MAX_RECORDS } from './load/distributions.js';
 import { WORKLOADS } from './load/workloads.js';
 import { OWN_MAIN } from './systems/raftree-system.js';
 
+/** A build of Raftree, and how its nodes are started. */
+export interface Build {
+  readonly name: string;
+  /** dist/src/cli/main.js */
+  readonly main: string;
+  /** More of node.json. */
+  readonly settings: Partial<NodeConfigInput>;
+  /** Options of Node.js for the nodes. */
+  readonly nodeOptions: readonly string[];
+}
+
 export interface Options {
   readonly cases: readonly Case[];
   readonly nodes: number;
@@ -22,9 +33,7 @@ export interface Options {
   readonly compressible: number;
   readonly etcd: string | undefined;
   readonly redis: string | undefined;
-  readonly main: string;
-  readonly against: string | undefined;
-  readonly settings: Partial<NodeConfigInput>;
+  readonly builds: readonly Build[];
   readonly directory: string;
   readonly basePort: number | undefined;
   readonly results: string;
@@ -97,17 +106,26 @@ function jsonObject(text: string): Partial<NodeConfigInput> {
   return value;
 }
 
+function words(text: string): string[] {
+  return text.split(' ').filter((word) => word !== '');
+}
+
 function folder(text: string): string {
   if (!existsSync(text) || !statSync(text).isDirectory())
     throw new InvalidArgumentError('there is no such folder');
   return text;
 }
 
-interface RawOptions extends Omit<Options, 'cases' | 'connections'> {
+interface RawOptions extends Omit<Options, 'cases' | 'builds'> {
   readonly workload: string;
   readonly clients: readonly number[];
   readonly valueBytes: readonly number[];
-  readonly connections: number;
+  readonly main: string;
+  readonly settings: Partial<NodeConfigInput>;
+  readonly nodeOptions: readonly string[];
+  readonly against?: string;
+  readonly againstSettings?: Partial<NodeConfigInput>;
+  readonly againstNodeOptions?: readonly string[];
 }
 
 function command(): Command {
@@ -137,7 +155,7 @@ function command(): Command {
       whole(1, MAX_RATE),
     )
     .option('--seconds <count>', 'measured time of a case', whole(1, MAX_SECONDS), 10)
-    .option('--warmup-seconds <count>', 'load before the measured time', whole(0, MAX_SECONDS), 3)
+    .option('--warmup-seconds <count>', 'load before the measured time', whole(0, MAX_SECONDS), 5)
     .option(
       '--rounds <count>',
       'repetitions, system after system; 3 if there are several, otherwise 1',
@@ -149,8 +167,15 @@ function command(): Command {
     .option('--etcd <program>', 'measure three etcd processes alternately', executable)
     .option('--redis <program>', 'measure one Redis with appendfsync always alternately', executable)
     .option('--main <file>', 'dist/src/cli/main.js of the build to measure', build, OWN_MAIN)
-    .option('--against <file>', 'measure another build of Raftree alternately', build)
     .option('--settings <json>', 'more of node.json, such as {"storage":{"engine":"memory"}}', jsonObject, {})
+    .option('--node-options <options>', 'of Node.js, for the nodes: "--max-semi-space-size=64"', words, [])
+    .option('--against <file>', 'measure another build alternately, as "other"', build)
+    .option('--against-settings <json>', 'for "other", which is the same build without --against', jsonObject)
+    .option(
+      '--against-node-options <options>',
+      'for "other", which is the same build without --against',
+      words,
+    )
     .option('--directory <path>', 'where the data go: a folder in it, which is removed', folder, tmpdir())
     .option(
       '--base-port <port>',
@@ -180,18 +205,33 @@ function command(): Command {
     );
 }
 
+function buildsOf(raw: RawOptions): Build[] {
+  const { main, settings, nodeOptions, against, againstSettings, againstNodeOptions } = raw;
+  const builds = [{ name: 'raftree', main, settings, nodeOptions }];
+  if (against === undefined && againstSettings === undefined && againstNodeOptions === undefined)
+    return builds;
+  const other = { settings: againstSettings ?? settings, nodeOptions: againstNodeOptions ?? nodeOptions };
+  return [...builds, { name: 'other', main: against ?? main, ...other }];
+}
+
 /** Ends the process with a message for options that are wrong, and after `--help`. */
 export function parseOptions(parameters: readonly string[]): Options {
   const parser = command();
   const raw = parser.parse([...parameters], { from: 'user' }).opts<RawOptions>();
-  const { workload, clients, valueBytes, ...options } = raw;
+  const { etcd, redis, connections, rate, seconds, warmupSeconds, keys, compressible } = raw;
+  const { directory, basePort, results, profile, json } = raw;
   let cases: Case[] = [];
   try {
-    cases = casesOf(workload.split(','), { clients, valueBytes });
+    cases = casesOf(raw.workload.split(','), raw);
   } catch (error) {
     parser.error(`error: option '--workload': ${error instanceof Error ? error.message : error}`);
   }
-  const systems =
-    1 + [options.etcd, options.redis, options.against].filter((one) => one !== undefined).length;
-  return { ...options, cases, nodes: Number(raw.nodes), rounds: raw.rounds ?? (systems > 1 ? 3 : 1) };
+  const builds = buildsOf(raw);
+  const systems = builds.length + (etcd === undefined ? 0 : 1) + (redis === undefined ? 0 : 1);
+  return {
+    ...{ cases, builds, etcd, redis, connections, rate, seconds, warmupSeconds, keys, compressible },
+    ...{ directory, basePort, results, profile, json },
+    nodes: Number(raw.nodes),
+    rounds: raw.rounds ?? (systems > 1 ? 3 : 1),
+  };
 }

@@ -37,7 +37,7 @@ async function measure(connections: Parameters<typeof preload>[0], plan: Plan): 
     errors: counts.errors,
     firstError: loop.firstError,
     notBegun: loop.notBegun,
-    perSecond: recorder.perSecond().slice(0, plan.seconds),
+    perSecond: recorder.perSecond(performance.now()).slice(0, plan.seconds),
     records: loop.records,
     loopDelayMs,
     loopUse,

@@ -38,9 +38,9 @@ export class Recorder {
     this.#second.recordValue(us);
   }
 
-  /** The whole seconds until now. */
-  perSecond(): readonly Second[] {
-    this.#closeSeconds(performance.now());
+  /** The whole seconds of the measured time until now. */
+  perSecond(nowMs: number): readonly Second[] {
+    this.#closeSeconds(nowMs);
     return this.#seconds;
   }
 

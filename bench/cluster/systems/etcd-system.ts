@@ -3,7 +3,14 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workload } from '../load/workloads.js';
 import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
-import { leaderFirst, rolesOf, type System, type SystemView, type WindowReport } from './system.js';
+import {
+  leaderFirst,
+  type Place,
+  rolesOf,
+  type System,
+  type SystemView,
+  type WindowReport,
+} from './system.js';
 
 const MEMBERS = 3;
 const START_LIMIT_MS = 30_000;
@@ -24,7 +31,7 @@ export class EtcdSystem implements System {
   #endpoints: string[] = [];
   #before: Counts | undefined;
 
-  constructor(program: string, directory: string, basePort: number | undefined) {
+  constructor(program: string, { directory, basePort }: Place) {
     this.#program = program;
     this.#directory = directory;
     this.#basePort = basePort;

@@ -2,13 +2,13 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from '../../../src/cli/node-flags.js';
 import { RaftreeClient } from '../../../src/client/client.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
 import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
 import {
   type LoopDelay,
   leaderFirst,
+  type Place,
   rolesOf,
   type System,
   type SystemView,
@@ -20,15 +20,15 @@ const PROBE = fileURLToPath(new URL('../probe.cjs', import.meta.url));
 const START_LIMIT_MS = 30_000;
 const ANSWER_LIMIT_MS = 10_000;
 
-export interface RaftreeOptions {
+export interface RaftreeOptions extends Place {
   readonly name: string;
   /** dist/src/cli/main.js of the build to start. */
   readonly main: string;
   readonly nodes: number;
-  readonly directory: string;
-  readonly basePort: number | undefined;
   /** Settings of node.json beside those of the cluster itself. */
   readonly settings: Partial<NodeConfigInput>;
+  /** Options of Node.js. */
+  readonly nodeOptions: readonly string[];
   /** Where CPU profiles of the measured time go, if they are wanted. */
   readonly profiles: string | undefined;
 }
@@ -107,7 +107,7 @@ export class RaftreeSystem implements System {
   }
 
   async start(): Promise<void> {
-    const { nodes: count, main, basePort, directory, settings } = this.#options;
+    const { nodes: count, main, basePort, directory, settings, nodeOptions } = this.#options;
     const ports = await freePorts(2 * count, basePort);
     const nodes = Array.from({ length: count }, (_, i) => ({
       id: i + 1,
@@ -130,7 +130,7 @@ export class RaftreeSystem implements System {
       return new Daemon({
         label: `${this.name}, node ${id}`,
         command: process.execPath,
-        parameters: [...NODE_FLAGS, '--require', PROBE, main, 'start', file],
+        parameters: [...nodeOptions, '--require', PROBE, main, 'start', file],
         directory,
         channel: true,
       });

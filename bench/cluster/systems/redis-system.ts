@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { RedisConnection } from '../clients/redis-connection.js';
 import type { Workload } from '../load/workloads.js';
 import { Daemon, freePorts, untilReady } from '../processes.js';
-import type { System, SystemView, WindowReport } from './system.js';
+import type { Place, System, SystemView, WindowReport } from './system.js';
 
 const START_LIMIT_MS = 30_000;
 
@@ -15,7 +15,7 @@ export class RedisSystem implements System {
   #daemons: Daemon[] = [];
   #endpoint = '';
 
-  constructor(program: string, directory: string, basePort: number | undefined) {
+  constructor(program: string, { directory, basePort }: Place) {
     this.#program = program;
     this.#directory = directory;
     this.#basePort = basePort;

@@ -25,6 +25,12 @@ export interface WindowReport {
   readonly entriesPerSync: number | undefined;
 }
 
+/** Where a system keeps its files, and the first of its ports; free ones are chosen without. */
+export interface Place {
+  readonly directory: string;
+  readonly basePort: number | undefined;
+}
+
 export interface SystemView {
   readonly processes: readonly ServerProcess[];
   readonly target: Target;
