@@ -70,8 +70,10 @@ export class LoadLoop {
 
   /** Operations that were due in the measured time and did not begin. */
   get notBegun(): number {
-    const { rate, seconds } = this.#plan;
-    return rate === undefined ? 0 : Math.max(0, Math.floor(rate * seconds) - this.counts.begun);
+    const { rate, warmupSeconds, seconds } = this.#plan;
+    if (rate === undefined) return 0;
+    const due = Math.ceil((warmupSeconds + seconds) * rate) - Math.ceil(warmupSeconds * rate);
+    return Math.max(0, due - this.counts.begun);
   }
 
   /** Calls `begin` and `end` at the edges of the measured time; resolves when what was begun in it has ended. */
@@ -93,23 +95,19 @@ export class LoadLoop {
   async #client(connection: Connection): Promise<void> {
     const { rate } = this.#plan;
     while (!this.#isOver) {
-      let dueMs: number | undefined;
-      if (rate !== undefined) {
-        dueMs = this.#startMs + (this.#due++ * 1000) / rate;
-        const waitMs = dueMs - performance.now();
-        if (waitMs > EARLY_MS) await sleep(waitMs - EARLY_MS);
-        if (this.#isOver) return;
-      }
+      const dueMs = rate === undefined ? undefined : await this.#nextDue(rate);
       const nowMs = performance.now();
-      const beginMs = dueMs === undefined ? nowMs : Math.min(dueMs, nowMs);
-      const counts = beginMs >= this.#measureFromMs && beginMs < this.#endMs;
+      const startMs = dueMs ?? nowMs;
+      if (startMs >= this.#endMs) return;
+      const counts = startMs >= this.#measureFromMs;
       if (counts) this.counts.begun++;
       this.#underWay++;
       try {
         await this.#operate(connection, counts);
         const endMs = performance.now();
         if (endMs >= this.#measureFromMs && endMs < this.#endMs) this.#recorder.countEnd(endMs);
-        if (counts) this.#recorder.record(endMs - beginMs);
+        // It may have begun a little before it was due.
+        if (counts) this.#recorder.record(endMs - Math.min(startMs, nowMs));
       } catch (error) {
         if (counts) this.#fail(error instanceof Error ? error.message : String(error));
         await sleep(PAUSE_MS);
@@ -117,6 +115,14 @@ export class LoadLoop {
         this.#underWay--;
       }
     }
+  }
+
+  /** Waits until the next operation of the open loop is due, or all is over; returns when it is due. */
+  async #nextDue(rate: number): Promise<number> {
+    const dueMs = this.#startMs + (this.#due++ * 1000) / rate;
+    const waitMs = Math.min(dueMs, this.#endMs) - performance.now();
+    if (waitMs > EARLY_MS) await sleep(waitMs - EARLY_MS);
+    return dueMs;
   }
 
   async #operate(connection: Connection, counts: boolean): Promise<void> {
