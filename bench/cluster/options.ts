@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { NODE_FLAGS } from '../../src/cli/node-flags.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { type Case, casesOf, MAX_CLIENTS, MAX_VALUE_BYTES } from './cases.js';
 import { MAX_RECORDS } from './load/distributions.js';
@@ -168,7 +169,9 @@ function command(): Command {
     .option('--redis <program>', 'measure one Redis with appendfsync always alternately', executable)
     .option('--main <file>', 'dist/src/cli/main.js of the build to measure', build, OWN_MAIN)
     .option('--settings <json>', 'more of node.json, such as {"storage":{"engine":"memory"}}', jsonObject, {})
-    .option('--node-options <options>', 'of Node.js, for the nodes: "--max-semi-space-size=64"', words, [])
+    .option('--node-options <options>', 'of Node.js, for the nodes: "--max-semi-space-size=64"', words, [
+      ...NODE_FLAGS,
+    ])
     .option('--against <file>', 'measure another build alternately, as "other"', build)
     .option('--against-settings <json>', 'for "other", which is the same build without --against', jsonObject)
     .option(
