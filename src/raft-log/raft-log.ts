@@ -21,6 +21,7 @@ import {
 import type { Payload, Position } from '../record/record.js';
 import { RecordLog } from '../record/record-log.js';
 import type { Recovery } from '../record/recovery.js';
+import { type BodyCache, CachedBodies } from './cached-bodies.js';
 import { EntryIndex } from './entry-index.js';
 import {
   decodeEntry,
@@ -40,7 +41,7 @@ export interface RaftLogOptions {
   readonly maxSegmentBytes: number;
   /** A group commit is closed at this size; the rest goes into the next one. */
   readonly maxGroupCommitBytes: number;
-  /** Cached bodies per group. */
+  /** Cached bodies of all groups together. */
   readonly maxCachedBytes: number;
   /**
    * How far a segment is extended with zeros in advance: a sync that does not change the file's size is much cheaper.
@@ -58,7 +59,7 @@ const MAX_COPIED_BYTES = 32 * 1024 * 1024;
 export class RaftLog {
   readonly #records: RecordLog;
   readonly #groups = new Map<number, GroupLog>();
-  readonly #maxCachedBytes: number;
+  readonly #cachedBodies: CachedBodies;
   readonly #maxSegmentBytes: number;
   /** The current segment when it was last decided what is copied forward. */
   #reviewedFile = 0;
@@ -69,7 +70,7 @@ export class RaftLog {
   }
 
   private constructor(options: RaftLogOptions) {
-    this.#maxCachedBytes = options.maxCachedBytes;
+    this.#cachedBodies = new CachedBodies(options.maxCachedBytes);
     this.#maxSegmentBytes = options.maxSegmentBytes;
     this.#records = RecordLog.open({
       env: options.env,
@@ -114,7 +115,7 @@ export class RaftLog {
       id,
       // A function, because recovery creates groups before `RecordLog.open` has returned.
       () => this.#records,
-      this.#maxCachedBytes,
+      this.#cachedBodies,
       {
         written: () => this.#copyForward(),
         cut: () => this.#removeUnneeded(),
@@ -182,10 +183,10 @@ interface Pin {
 type NewBase = Omit<LogBase, 'incarnation'>;
 
 /** One group's part of the log. */
-export class GroupLog {
+export class GroupLog implements BodyCache {
   readonly #id: number;
   readonly #records: () => RecordLog;
-  readonly #maxCachedBytes: number;
+  readonly #cachedBodies: CachedBodies;
   readonly #events: LogEvents;
   readonly #index = new EntryIndex();
   #base: LogBase = {
@@ -209,10 +210,10 @@ export class GroupLog {
   /** Writes that are not durable yet. */
   #writing = 0;
 
-  constructor(id: number, records: () => RecordLog, maxCachedBytes: number, events: LogEvents) {
+  constructor(id: number, records: () => RecordLog, cachedBodies: CachedBodies, events: LogEvents) {
     this.#id = id;
     this.#records = records;
-    this.#maxCachedBytes = maxCachedBytes;
+    this.#cachedBodies = cachedBodies;
     this.#events = events;
   }
 
@@ -283,7 +284,7 @@ export class GroupLog {
   #written(batch: AppendBatch, position: Position, entryOffsets: Float64Array, checksums: Uint32Array): void {
     this.#writtenHardState = batch.hardState;
     this.#place(batch, position, entryOffsets, checksums);
-    this.#trimCache();
+    this.#cachedBodies.written(this);
   }
 
   #place(
@@ -490,10 +491,14 @@ export class GroupLog {
     });
   }
 
-  /** Keeps entries that are not written yet, even above the limit. */
-  #trimCache(): void {
+  get cachedBytes(): number {
+    return this.#cachedBytes;
+  }
+
+  trimCache(bytes: number): void {
+    const leastBytes = this.#cachedBytes - bytes;
     let drop = 0;
-    while (this.#cachedBytes > this.#maxCachedBytes && drop < this.#cache.length) {
+    while (this.#cachedBytes > leastBytes && drop < this.#cache.length) {
       if (!this.#index.positionOf(this.#cacheFirst + drop)) break;
       this.#cachedBytes -= entrySizeBytes(this.#cache[drop] as Entry);
       drop++;

@@ -57,6 +57,7 @@ import {
   type ReplicaMessage,
   type SnapshotTransferMessage,
 } from './snapshot-messages.js';
+import type { SnapshotPace } from './snapshot-pace.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
 import { StateDirectories } from './state-directories.js';
@@ -80,6 +81,8 @@ export interface ReplicaParts<Result> {
   readonly logger: Logger;
   readonly host: ReplicaHost;
   readonly ticks: TickSource;
+  /** Of the node. */
+  readonly snapshotPace: SnapshotPace;
   /** The disk of the node. */
   readonly diskSpace: DiskSpace;
   /** This node has taken part in the group before. */
@@ -156,6 +159,7 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#sender = new SnapshotSender({
       ...{ env, logger, directories, transport, core, holds },
       limits: options.snapshots,
+      pace: parts.snapshotPace,
       source: {
         checkpoint: (directory) => this.#checkpoint(directory),
         check: (directory) => stateMachine.check(directory),

@@ -9,11 +9,12 @@ import { crc32 } from '../record/checksum.js';
 import type { CorePort, Transport } from './ports.js';
 import type { SnapshotHolds } from './snapshot-holds.js';
 import type { SnapshotFile, SnapshotTransferMessage, SnapshotWanted } from './snapshot-messages.js';
+import type { SnapshotPace } from './snapshot-pace.js';
 import type { StateDirectories } from './state-directories.js';
 
 export interface SnapshotLimits {
   readonly maxChunkBytes: number;
-  /** Of each transfer. */
+  /** Of all transfers of the node together (snapshot-pace.ts). */
   readonly maxBytesPerSecond: number;
   /** A transfer without progress for this time is given up. */
   readonly stallTimeoutMs: number;
@@ -32,6 +33,7 @@ export interface SnapshotSenderParts {
   readonly logger: Logger;
   readonly directories: StateDirectories;
   readonly limits: SnapshotLimits;
+  readonly pace: SnapshotPace;
   readonly transport: Transport;
   readonly source: CheckpointSource;
   readonly core: CorePort;
@@ -54,8 +56,6 @@ interface Transfer {
   timer: Timer | undefined;
   /** Offers since the receiver's last answer. */
   unanswered: number;
-  /** The earliest time of the next chunk, by the rate. */
-  nextChunkMs: number;
   /** The file of the last chunk, and the end of the chunk in it. */
   sent: { readonly file: number; readonly offset: number };
   /** The last chunk was sent. */
@@ -100,7 +100,6 @@ export class SnapshotSender {
       node,
       timer: undefined,
       unanswered: 0,
-      nextChunkMs: 0,
       sent: { file: 0, offset: 0 },
       isThrough: false,
       busyUntilMs: undefined,
@@ -132,13 +131,18 @@ export class SnapshotSender {
     transfer.busyUntilMs = undefined;
     // It had all chunks and has discarded them: its check failed.
     if (transfer.isThrough && file === 0 && offset === 0) void this.#doubt(transfer, checkpoint);
-    const { env } = this.#parts;
-    const waitMs = transfer.nextChunkMs - env.clock.nowMs();
     transfer.timer?.cancel();
+    this.#sendInTurn(transfer, checkpoint, file, offset);
+  }
+
+  #sendInTurn(transfer: Transfer, checkpoint: Checkpoint, file: number, offset: number): void {
+    const { env, pace } = this.#parts;
+    const { waitMs } = pace;
     if (waitMs <= 0) this.#sendChunk(transfer, checkpoint, file, offset);
     else {
       transfer.timer = env.timers.after(waitMs, () => {
-        if (this.#transfers.get(node) === transfer) this.#sendChunk(transfer, checkpoint, file, offset);
+        if (this.#transfers.get(transfer.node) === transfer)
+          this.#sendInTurn(transfer, checkpoint, file, offset);
       });
     }
   }
@@ -265,7 +269,7 @@ export class SnapshotSender {
   }
 
   #sendChunk(transfer: Transfer, checkpoint: Checkpoint, file: number, offset: number): void {
-    const { env, limits, directories, logger } = this.#parts;
+    const { env, pace, directories, logger } = this.#parts;
     const described = checkpoint.files[file];
     if (!described) return;
     const bytes = Buffer.allocUnsafe(
@@ -286,7 +290,7 @@ export class SnapshotSender {
     const isLast = file === checkpoint.files.length - 1 && offset + bytes.length === described.sizeBytes;
     if (isLast) transfer.isThrough = true;
     transfer.sent = { file, offset: offset + bytes.length };
-    transfer.nextChunkMs = env.clock.nowMs() + (bytes.length / limits.maxBytesPerSecond) * 1000;
+    pace.sent(bytes.length);
     this.#send(transfer.node, {
       type: 'snapshotChunk',
       term: this.#parts.core.term,

@@ -29,6 +29,7 @@ import type { LogLimits } from '../replica/log-compaction.js';
 import { stopped } from '../replica/refusals.js';
 import { Replica } from '../replica/replica.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
+import { SnapshotPace } from '../replica/snapshot-pace.js';
 import type { SnapshotLimits } from '../replica/snapshot-sender.js';
 import { LogBudget } from './log-budget.js';
 import { QuietGroups } from './quiet-groups.js';
@@ -47,7 +48,7 @@ export interface StoreOptions {
   readonly raftLog: {
     readonly maxSegmentBytes: number;
     readonly maxGroupCommitBytes: number;
-    /** For each group. */
+    /** For all groups together. */
     readonly maxCachedBytes: number;
     readonly preallocateBytes: number;
   };
@@ -126,6 +127,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
   readonly #tickMs: number;
   readonly #budget: LogBudget;
   readonly #quiet: QuietGroups;
+  readonly #snapshotPace: SnapshotPace;
   readonly #groups = new Map<GroupId, OpenGroup<Machine, Result>>();
   #strayMessages = 0;
   /** Groups whose state machines are being opened. */
@@ -150,6 +152,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     this.#diskSpace = new DiskSpace(logger, env);
     this.#ticks = new TickScheduler({ ...env, tickMs: this.#tickMs, heartbeatMs });
     this.#budget = new LogBudget(env.clock, options.logLimits);
+    this.#snapshotPace = new SnapshotPace(env.clock, options.snapshots.maxBytesPerSecond);
     this.#quiet = new QuietGroups({
       ...{ ...env, heartbeatMs, electionTimeoutMinMs: options.raft.electionTimeoutMinMs },
       ticks: this.#ticks,
@@ -249,6 +252,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
         },
         {
           ...{ env, log, stateMachine, logger, restarted, ticks: this.#ticks, diskSpace: this.#diskSpace },
+          snapshotPace: this.#snapshotPace,
           ...(promisedMs === undefined ? {} : { promisedMs }),
           transport: { send: (to, message) => transport.send(to, id, message) },
           host: {

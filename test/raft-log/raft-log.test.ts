@@ -164,6 +164,30 @@ test('what the cache let go is read from the disk', async () => {
   assert.equal(texts(group.entries(9, 11)), ['entry 9', 'entry 10', 'entry 11']);
 });
 
+test('the cache of all groups has one limit; the group that was written the longest ago loses its part first', async () => {
+  const disk = newDisk();
+  let reads = 0;
+  const fault = ({ kind }: FileOperation) => {
+    if (kind === 'read') reads++;
+    return undefined;
+  };
+  const log = openLog(disk, { maxCachedBytes: 1000, files: { fault } });
+  const base = { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE };
+  const groups = await Promise.all([1, 2, 3].map((id) => log.createGroup(id, base)));
+  const large = entry(1, 'x'.repeat(400));
+  for (const group of groups) await group.append(batchOf(1, [large]));
+  const readsOf = (group: GroupLog | undefined) => {
+    const before = reads;
+    assert.is(group?.entries(1, 1).length, 1);
+    return reads - before;
+  };
+  assert.equal(groups.map(readsOf), [1, 0, 0]);
+  // Read, but not written: it is not cached again. The next one to go is that of group 2.
+  await groups[0]?.append(batchOf(2, [large]));
+  assert.equal(groups.map(readsOf), [1, 1, 0]);
+  assert.ok(groups.reduce((sum, { cachedBytes }) => sum + cachedBytes, 0) <= 1000);
+});
+
 test('an entry that is not written yet is in memory, however small the cache', async () => {
   // Each batch is a write of its own.
   const group = await filledLog(newDisk(), { maxCachedBytes: 0, maxGroupCommitBytes: 1 });

@@ -13,6 +13,7 @@ import type { LogLimits } from '../../src/replica/log-compaction.js';
 import type { CorePort } from '../../src/replica/ports.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { SnapshotPace } from '../../src/replica/snapshot-pace.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
@@ -322,6 +323,10 @@ export class ReplicaLab {
         logger,
         restarted: present !== undefined,
         ticks: new TickScheduler({ ...process.env, tickMs: TICK_MS, heartbeatMs: HEARTBEAT_MS }),
+        snapshotPace: new SnapshotPace(
+          process.env.clock,
+          this.#options.replica?.snapshots?.maxBytesPerSecond ?? 1_000_000,
+        ),
         diskSpace: new DiskSpace(logger, process.env, {
           retryMs: DISK_FULL_RETRY_MS,
           maxRetryMs: DISK_FULL_RETRY_MS,

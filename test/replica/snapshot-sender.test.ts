@@ -9,6 +9,7 @@ import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { SnapshotHolds } from '../../src/replica/snapshot-holds.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
+import { SnapshotPace } from '../../src/replica/snapshot-pace.js';
 import { type SnapshotLimits, SnapshotSender } from '../../src/replica/snapshot-sender.js';
 import { StateDirectories } from '../../src/replica/state-directories.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
@@ -30,6 +31,7 @@ async function askedMs(error: Error, seconds: number, hopeless = () => {}): Prom
     logger: silentLogger,
     directories: new StateDirectories(env, silentLogger, '/snapshots'),
     limits: { maxChunkBytes: 1024, maxBytesPerSecond: 1024, stallTimeoutMs: 1000 },
+    pace: new SnapshotPace(env.clock, 1024),
     transport: { send() {} },
     source: { checkpoint: () => Promise.reject(error), check: () => Promise.resolve() },
     core: { ...core, fail: hopeless },
@@ -76,9 +78,14 @@ interface Sent {
 }
 
 /** A sender of one file of so many bytes to node 2, its messages, and how its transfers ended. */
-async function senderOf(fileBytes: number, limits: SnapshotLimits) {
-  const world = new SimWorld(1);
+async function senderOf(
+  fileBytes: number,
+  limits: SnapshotLimits,
+  world = new SimWorld(1),
+  shared?: SnapshotPace,
+) {
   const { env, fs } = world.start('n1', new SimDisk());
+  const pace = shared ?? new SnapshotPace(env.clock, limits.maxBytesPerSecond);
   const sent: Sent[] = [];
   const ended: boolean[] = [];
   const sender = new SnapshotSender({
@@ -86,6 +93,7 @@ async function senderOf(fileBytes: number, limits: SnapshotLimits) {
     logger: silentLogger,
     directories: new StateDirectories(env, silentLogger, '/snapshots'),
     limits,
+    pace,
     transport: { send: (_to, message) => sent.push({ atMs: env.clock.nowMs(), message }) },
     source: {
       checkpoint: async (directory) => {
@@ -110,7 +118,7 @@ async function senderOf(fileBytes: number, limits: SnapshotLimits) {
   const want = (offset: number, file = 0) =>
     sender.wanted(2, { type: 'snapshotWanted', term: 1, checkpoint, file, offset });
   const chunks = () => sent.filter(({ message }) => message.type === 'snapshotChunk');
-  return { world, sender, sent, ended, want, chunks };
+  return { world, sender, sent, ended, want, chunks, pace };
 }
 
 test('what is wanted of an earlier checkpoint is not answered from this one', async () => {
@@ -152,6 +160,28 @@ test('a rate at which a chunk takes longer than a silent receiver is waited for 
   assert.equal(ended, []);
   want(0, 1);
   assert.equal(ended, [true]);
+});
+
+test('the transfers of all groups of a node share one rate, and none of them waits for ever', async () => {
+  const limits = { maxChunkBytes: 1024, maxBytesPerSecond: 10_240, stallTimeoutMs: 1000 };
+  const one = await senderOf(100 * 1024, limits);
+  const other = await senderOf(100 * 1024, limits, one.world, one.pace);
+  for (const { chunks, want } of [one, other]) {
+    // The receiver asks for the next chunk as soon as one has come.
+    let answered = -1;
+    const answer = () => {
+      if (chunks().length > answered) {
+        answered = chunks().length;
+        want(answered * 1024);
+      }
+      if (answered < 100) one.world.scheduler.after(1, answer);
+    };
+    answer();
+  }
+  await one.world.scheduler.runFor(2000);
+  const counts = [one.chunks().length, other.chunks().length];
+  assert.ok((counts[0] ?? 0) + (counts[1] ?? 0) <= 21, `${counts} chunks of 1 KiB in 2 s, at 10 KiB/s`);
+  for (const count of counts) assert.ok(count >= 8, `${counts}`);
 });
 
 test('a receiver that says it is busy is waited for, but not for ever', async () => {
