@@ -6,6 +6,22 @@
  *
  * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It is
  * recognised by a start number that another run has used, and by a log that ends before what it acknowledged.
+ *
+ * A member may be removed, and added again with a new folder. A voter that was away then knows it with its old folder,
+ * and perhaps only that member itself can correct that. So a node announces the index of the configuration in force
+ * there, and whether that has it as a member with this very folder. A node with an older configuration in force accepts
+ * the new folder. Of two folders of one id it listens to the one with the newer configuration. That is safe:
+ *
+ * - Only a node that was added with this folder can announce that, because it has applied the change that added it.
+ *   So its log holds that change and all that was committed before, also what was committed because the old folder
+ *   had acknowledged it. It votes only for candidates that have this too.
+ * - A leader that takes its answers has a term no lower than the change's. By leader completeness it has the change
+ *   in its log, and has only to apply it. What the node acknowledges until then is durable in the folder that will be
+ *   asked for it.
+ * - A folder that was emptied and not added again cannot announce that, because no node replicates to it. Nor can an
+ *   old folder that hears of the change that added the new one, because the context there names another store.
+ * - Nothing is stored of what only the node itself says; its store is remembered when the configuration comes. Until
+ *   its announcement is accepted, such a node is sent nothing. Rule 5 of raft/senders.ts says the same of a stranger.
  */
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
