@@ -36,6 +36,11 @@ export function addStatusCommand(program: Command): void {
             head,
             nodes.map((node) => rowOf(node, standingOf(node, leader))),
           );
+          for (const { nodeId, status } of nodes)
+            for (const { group, code, message } of status?.failedGroups ?? [])
+              printLine(
+                `group ${group} has failed on node ${nodeId}, until that starts again: ${code} ${message}`,
+              );
         }
       });
     },

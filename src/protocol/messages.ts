@@ -155,6 +155,9 @@ export const MESSAGES = {
     learners: list(u32),
     configurationIndex: u53,
     removedBy: u53,
+    groups: u32,
+    quietGroups: u32,
+    failedGroups: list(struct({ group: u32, code: string, message: string })),
   }),
   changeMembers: message(26, 'Changes who belongs to the cluster; joint if there are several changes.', {
     requestId: u32,

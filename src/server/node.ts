@@ -120,9 +120,13 @@ export class Node {
   }
 
   status(requestId: number): OutboundOf<'statusReply'> {
-    const { membership, peers } = this.#opened;
+    const { membership, peers, store } = this.#opened;
     return statusReply(
-      { ...{ config: this.config, membership, peers }, group: this.#group, peerAddress: this.#peerAddress },
+      {
+        ...{ config: this.config, membership, peers, store },
+        group: this.#group,
+        peerAddress: this.#peerAddress,
+      },
       requestId,
     );
   }

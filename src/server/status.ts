@@ -1,5 +1,6 @@
 /** The status of a node: the answer to `status`, and a line in the log when its role changes. */
 import { type Address, formatAddress, type Logger, parseAddress } from '../env/env.js';
+import { errorCode, type RaftreeError } from '../env/errors.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import type { RoleStatus } from '../raft/types.js';
 import type { NodeConfig } from './config.js';
@@ -10,15 +11,19 @@ import { VERSION } from './version.js';
 
 export interface StatusParts {
   readonly config: NodeConfig;
-  readonly membership: MemberView;
-  readonly peers: Peers;
+  readonly membership: Pick<MemberView, 'find' | 'members' | 'removedBy'>;
+  readonly peers: Pick<Peers, 'isHeard' | 'isConnected' | 'heardMsAgo' | 'problemOf'>;
   /** Undefined before the birth of the cluster. */
   readonly group: KvGroup | undefined;
+  readonly store: {
+    readonly groups: readonly { readonly id: number; readonly failure: RaftreeError | undefined }[];
+    readonly quietGroups: number;
+  };
   readonly peerAddress: Address | undefined;
 }
 
 export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'statusReply'> {
-  const { config, membership, peers, group } = parts;
+  const { config, membership, peers, group, store } = parts;
   const replica = group?.replica;
   const role = replica?.role ?? 'follower';
   const leader = replica?.leader ?? 0;
@@ -63,7 +68,17 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
     learners: [...learners, ...learnersNext],
     configurationIndex: index,
     removedBy: membership.removedBy,
+    groups: store.groups.length,
+    quietGroups: store.quietGroups,
+    failedGroups: store.groups.flatMap(({ id, failure }) =>
+      failure ? [{ group: id, code: codeOf(failure), message: failure.message }] : [],
+    ),
   };
+}
+
+/** Of what made the replica fail. */
+function codeOf(failure: RaftreeError): string {
+  return errorCode(failure.cause) ?? failure.code;
 }
 
 /** The address that others use. If its port is 0, the real port is put in. */

@@ -318,6 +318,9 @@ export class FakeCluster {
       learners: this.learners,
       configurationIndex: this.configurationIndex,
       removedBy: 0,
+      groups: 1,
+      quietGroups: 0,
+      failedGroups: [],
     };
   }
 }

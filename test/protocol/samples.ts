@@ -138,6 +138,9 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     learners: [4],
     configurationIndex: 17,
     removedBy: 0,
+    groups: 3,
+    quietGroups: 1,
+    failedGroups: [{ group: 2, code: 'CORRUPTION', message: 'bad' }],
   },
   changeMembers: {
     type: 'changeMembers',

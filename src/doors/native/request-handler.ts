@@ -138,11 +138,14 @@ export class RequestHandler implements MessageHandler {
     });
   }
 
-  /** Only an operator is told where the nodes reach each other and what the cluster is called. */
+  /**
+   * Only an operator is told where the nodes reach each other, what the cluster is called, and which files are damaged.
+   */
   #shown(status: OutboundOf<'statusReply'>): OutboundMessage {
     if (this.#caller.rights.administrate) return status;
     const peers = status.peers.map((peer) => ({ ...peer, peerAddress: '' }));
-    return { ...status, clusterId: this.#namedCluster, peerAddress: '', peers };
+    const failedGroups = status.failedGroups.map((failed) => ({ ...failed, message: '' }));
+    return { ...status, clusterId: this.#namedCluster, peerAddress: '', peers, failedGroups };
   }
 
   #howToBePermitted(): string {
