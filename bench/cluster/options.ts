@@ -1,7 +1,7 @@
 /** The command line of the benchmark. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { NODE_FLAGS } from '../../src/cli/node-flags.js';
@@ -90,9 +90,12 @@ export function executable(text: string): string {
 }
 
 function build(text: string): string {
-  if (!existsSync(text))
-    throw new InvalidArgumentError('there is no such file; expected dist/src/cli/main.js of a build');
-  return text;
+  const file = resolve(text);
+  if (!existsSync(file) || !existsSync(resolve(dirname(file), '../client/client.js')))
+    throw new InvalidArgumentError(
+      'expected dist/src/cli/main.js of a build: npm run build in its folder makes it',
+    );
+  return file;
 }
 
 function jsonObject(text: string): Partial<NodeConfigInput> {

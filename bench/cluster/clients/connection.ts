@@ -22,6 +22,8 @@ export interface Target {
   readonly kind: 'raftree' | 'etcd' | 'redis';
   /** `host:port`, the leader first where one leads. */
   readonly endpoints: readonly string[];
+  /** dist/src/cli/main.js of the build that is measured, whose client is used: other builds may speak otherwise. */
+  readonly main?: string;
 }
 
 /** A request that has no answer after this time is an error. */

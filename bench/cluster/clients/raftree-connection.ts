@@ -1,5 +1,6 @@
 /** A `RaftreeClient`: one session, and one socket to each node that it needs. */
-import { RaftreeClient } from '../../../src/client/client.js';
+import type { RaftreeClient } from '../../../src/client/client.js';
+import { clientOf } from './build-client.js';
 import {
   type Connection,
   type Entry,
@@ -16,9 +17,14 @@ export class RaftreeConnection implements Connection {
   }
 
   /** Connections begin with different nodes, so that reads of any node are spread. */
-  static async open({ endpoints }: Target, number: number, window: number): Promise<RaftreeConnection> {
+  static async open(
+    { endpoints, main = '' }: Target,
+    number: number,
+    window: number,
+  ): Promise<RaftreeConnection> {
     const first = number % endpoints.length;
-    const client = new RaftreeClient({
+    const Client = await clientOf(main);
+    const client = new Client({
       endpoints: [...endpoints.slice(first), ...endpoints.slice(0, first)],
       timeoutMs: REQUEST_TIMEOUT_MS,
       window: Math.max(16, window),

@@ -2,8 +2,9 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { RaftreeClient } from '../../../src/client/client.js';
+import type { RaftreeClient } from '../../../src/client/client.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
+import { clientOf } from '../clients/build-client.js';
 import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
 import {
   type LoopDelay,
@@ -136,7 +137,8 @@ export class RaftreeSystem implements System {
       });
     });
     this.#probes = this.#daemons.map((daemon) => new Probe(daemon));
-    const client = new RaftreeClient({ endpoints: this.#endpoints, timeoutMs: 2_000 });
+    const Client = await clientOf(main);
+    const client = new Client({ endpoints: this.#endpoints, timeoutMs: 2_000 });
     this.#client = client;
     await untilReady(this.#daemons, this.name, START_LIMIT_MS, async () => {
       await client.put('bench', 'ready');
@@ -165,7 +167,7 @@ export class RaftreeSystem implements System {
     }));
     return {
       processes: leaderFirst(processes, leads),
-      target: { kind: 'raftree', endpoints: leaderFirst(this.#endpoints, leads) },
+      target: { kind: 'raftree', main: this.#options.main, endpoints: leaderFirst(this.#endpoints, leads) },
     };
   }
 
