@@ -158,6 +158,7 @@ export const MESSAGES = {
     groups: u32,
     quietGroups: u32,
     failedGroups: list(struct({ group: u32, code: string, message: string })),
+    logSyncs: u53,
   }),
   changeMembers: message(26, 'Changes who belongs to the cluster; joint if there are several changes.', {
     requestId: u32,

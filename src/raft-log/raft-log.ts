@@ -90,6 +90,11 @@ export class RaftLog {
     return this.#records.recovery;
   }
 
+  /** Since it was opened. Each one commits what all groups had to write. */
+  get syncs(): number {
+    return this.#records.syncs;
+  }
+
   get groupIds(): number[] {
     return [...this.#groups.keys()];
   }

@@ -114,6 +114,7 @@ export class RecordLog {
   #failure: RaftreeError | undefined;
   #closed = false;
   #syncedEnd: Position | undefined;
+  #syncs = 0;
   #zeros = NO_ZEROS;
 
   /** Runs recovery. Throws `CORRUPTION`, or the system's error. The directory must exist. */
@@ -180,6 +181,11 @@ export class RecordLog {
 
   get oldestFile(): number {
     return this.#oldest;
+  }
+
+  /** Groups of payloads that were made durable, each by one sync, since the log was opened. */
+  get syncs(): number {
+    return this.#syncs;
   }
 
   /** Bytes given to `append` and not yet written. */
@@ -408,6 +414,7 @@ export class RecordLog {
     }
     this.#offset = recordEnd;
     this.#allocated = Math.max(this.#allocated, recordEnd + zeros.length);
+    if (durable) this.#syncs++;
     if (durable) this.#durableThrough = { file: this.#current, offset: this.#offset };
     else this.#syncNowAndThen(file, record.sizeBytes);
     const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;

@@ -18,6 +18,7 @@ export interface StatusParts {
   readonly store: {
     readonly groups: readonly { readonly id: number; readonly failure: RaftreeError | undefined }[];
     readonly quietGroups: number;
+    readonly logSyncs: number;
   };
   readonly peerAddress: Address | undefined;
 }
@@ -73,6 +74,7 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
     failedGroups: store.groups.flatMap(({ id, failure }) =>
       failure ? [{ group: id, code: codeOf(failure), message: failure.message }] : [],
     ),
+    logSyncs: store.logSyncs,
   };
 }
 

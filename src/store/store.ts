@@ -191,6 +191,11 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     return [...this.#groups.values()];
   }
 
+  /** Syncs of the Raft log since the start. */
+  get logSyncs(): number {
+    return this.#raftLog.syncs;
+  }
+
   /** How many groups are quiet on this node. */
   get quietGroups(): number {
     return this.#quiet.count;

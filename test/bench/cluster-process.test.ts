@@ -45,6 +45,7 @@ test('one node under every kind of operation', () => {
       for (const name of ['main', 'pool', 'V8']) assert.ok(names.includes(name), name);
       assert.ok(perOperation(measurement).cpuUs > 0 && client.cpuUs > 0);
       assert.ok(processes[0]?.loopDelayMs, 'the node told its loop delay');
+      if (load.writes > 20) assert.ok((measurement.entriesPerSync ?? 0) > 0, 'and how often it synced');
     }
     assert.ok((measurements[1]?.load.records ?? 0) > 300, 'records were inserted');
     assert.match(stderr, /\| leader \| client \|/);

@@ -321,6 +321,7 @@ export class FakeCluster {
       groups: 1,
       quietGroups: 0,
       failedGroups: [],
+      logSyncs: 0,
     };
   }
 }

@@ -141,6 +141,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     groups: 3,
     quietGroups: 1,
     failedGroups: [{ group: 2, code: 'CORRUPTION', message: 'bad' }],
+    logSyncs: 23,
   },
   changeMembers: {
     type: 'changeMembers',

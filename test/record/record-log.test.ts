@@ -95,6 +95,7 @@ test('64 concurrent durable appends share few syncs', async () => {
   const { log } = openLog(disk, { files: { fault }, maxFileBytes: 1e6, maxGroupBytes: 1e6 });
   await Promise.all(Array.from({ length: 64 }, (_, i) => log.append(bytesOf(`early ${i}`), true)));
   assert.ok(syncs <= 2, `${syncs} syncs for 64 appends at once`);
+  assert.is(log.syncs, syncs);
   syncs = 0;
   const client = async (id: number) => {
     for (let i = 0; i < 10; i++) await log.append(bytesOf(`${id} ${i}`), true);
@@ -113,6 +114,7 @@ test('buffered appends need no sync, and a kill of the process loses none', asyn
   const { log } = openLog(disk, { files: { fault } });
   for (let i = 0; i < 5; i++) await log.append(bytesOf(`${i}`), false);
   assert.is(syncs, 0);
+  assert.is(log.syncs, 0);
   assert.equal(openLog(disk.clone()).recovered, ['0', '1', '2', '3', '4']);
 });
 

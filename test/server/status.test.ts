@@ -16,7 +16,7 @@ test('a group that has failed is named, with the reason; the others are counted'
   );
   const cause = new RaftreeError('CORRUPTION', 'table 7 is damaged');
   const failure = new RaftreeError('REPLICA_FAILED', 'this replica stopped: table 7 is damaged', { cause });
-  const { groups, quietGroups, failedGroups } = statusReply(
+  const { groups, quietGroups, failedGroups, logSyncs } = statusReply(
     {
       config,
       membership: { members: [], removedBy: 0, find: () => undefined },
@@ -29,6 +29,7 @@ test('a group that has failed is named, with the reason; the others are counted'
       group: undefined,
       store: {
         quietGroups: 1,
+        logSyncs: 9,
         groups: [
           { id: 1, failure: undefined },
           { id: 2, failure },
@@ -38,7 +39,7 @@ test('a group that has failed is named, with the reason; the others are counted'
     },
     1,
   );
-  assert.equal([groups, quietGroups], [2, 1]);
+  assert.equal([groups, quietGroups, logSyncs], [2, 1, 9]);
   assert.equal(failedGroups, [
     { group: 2, code: 'CORRUPTION', message: 'this replica stopped: table 7 is damaged' },
   ]);

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { RaftreeClient } from '../../../src/client/client.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
 import { clientOf } from '../clients/build-client.js';
+import type { Target } from '../clients/connection.js';
 import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
 import {
   type LoopDelay,
@@ -97,6 +98,7 @@ export class RaftreeSystem implements System {
   #endpoints: string[] = [];
   #client: RaftreeClient | undefined;
   #windows = 0;
+  #counts: { readonly entries: number; readonly syncs: number } | undefined;
 
   constructor(options: RaftreeOptions) {
     this.name = options.name;
@@ -171,12 +173,21 @@ export class RaftreeSystem implements System {
     };
   }
 
-  async beginWindow(): Promise<void> {
+  async beginWindow({ target }: SystemView): Promise<void> {
     this.#windows++;
     for (const probe of this.#probes) probe.begin(this.#options.profiles !== undefined);
+    this.#counts = await this.#countsOf(target);
   }
 
-  async endWindow({ processes }: SystemView): Promise<WindowReport> {
+  /** Of the leader. Builds that do not count syncs say nothing of them. */
+  async #countsOf({ endpoints }: Target): Promise<{ readonly entries: number; readonly syncs: number }> {
+    const status: { commitIndex: number; logSyncs?: number } | undefined = await this.#client?.status(
+      endpoints[0],
+    );
+    return { entries: status?.commitIndex ?? 0, syncs: status?.logSyncs ?? 0 };
+  }
+
+  async endWindow({ processes, target }: SystemView): Promise<WindowReport> {
     const { profiles } = this.#options;
     const delays = await Promise.all(
       this.#daemons.map(async (daemon, i): Promise<[string, LoopDelay][]> => {
@@ -186,6 +197,9 @@ export class RaftreeSystem implements System {
         return delay ? [[role, delay]] : [];
       }),
     );
-    return { loopDelayMs: Object.fromEntries(delays.flat()), entriesPerSync: undefined };
+    const [before, after] = [this.#counts, await this.#countsOf(target)];
+    const syncs = after.syncs - (before?.syncs ?? after.syncs);
+    const entriesPerSync = syncs > 0 && before ? (after.entries - before.entries) / syncs : undefined;
+    return { loopDelayMs: Object.fromEntries(delays.flat()), entriesPerSync };
   }
 }
