@@ -16,6 +16,7 @@
  * take effect in any order. Await a call to order it before the next.
  */
 import { realEnv } from '../env/real/real-env.js';
+import type { WriteResult as NodeResult } from '../kv/sessions.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
 import { Call, CallEnded } from './call.js';
@@ -158,18 +159,7 @@ export class RaftreeClient {
    * batch. Then the operations take effect in order; each sees the changes of those before it.
    */
   async batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
-    const { applied, index, results } = await this.#write(operations, options);
-    return {
-      applied,
-      index,
-      results: results.map(({ status, existed, version }, i): OperationResult => {
-        if (status === 'conditionFailed') return { status, existed, version };
-        if (status !== 'ok') return { status: 'notApplied' };
-        const operation = operations[i];
-        const isLookedUp = operation?.action !== 'put' || operation.condition !== undefined;
-        return { status, existed: isLookedUp ? existed : undefined, version };
-      }),
-    };
+    return batchResult(await this.#write(operations, options), operations);
   }
 
   /** The value and its version, or undefined if the key does not exist. */
@@ -304,16 +294,10 @@ export class RaftreeClient {
     operations: readonly BatchOperation[],
     options: CallOptions,
   ): Promise<MessageOf<'writeReply'>> {
-    const answer = await this.#call(options, (call) => {
+    return this.#call(options, (call) => {
       if (operations.length === 0) throw invalid('a batch needs at least one operation');
       return this.#writer.write(operations.map(toOperation), call);
-    });
-    if (!answer.results.some(({ status }) => status === 'valueTooLarge')) return answer;
-    throw new RaftreeClientError(
-      'VALUE_TOO_LARGE',
-      'a value would be above the limit; nothing was changed',
-      'notCommitted',
-    );
+    }).then(withinLimits);
   }
 
   /** The members that the leader reports, outside a joint configuration. */
@@ -369,6 +353,34 @@ export class RaftreeClient {
       this.#calls.delete(call);
     }
   }
+}
+
+/** Throws `VALUE_TOO_LARGE` if an append would have made a value too large: nothing was changed. */
+export function withinLimits<Result extends Pick<NodeResult, 'results'>>(answer: Result): Result {
+  if (!answer.results.some(({ status }) => status === 'valueTooLarge')) return answer;
+  throw new RaftreeClientError(
+    'VALUE_TOO_LARGE',
+    'a value would be above the limit; nothing was changed',
+    'notCommitted',
+  );
+}
+
+/** The result of these operations, as a node gives it. */
+export function batchResult(
+  { applied, index, results }: NodeResult,
+  operations: readonly BatchOperation[],
+): BatchResult {
+  return {
+    applied,
+    index,
+    results: results.map(({ status, existed, version }, i): OperationResult => {
+      if (status === 'conditionFailed') return { status, existed, version };
+      if (status !== 'ok') return { status: 'notApplied' };
+      const operation = operations[i];
+      const isLookedUp = operation?.action !== 'put' || operation.condition !== undefined;
+      return { status, existed: isLookedUp ? existed : undefined, version };
+    }),
+  };
 }
 
 function readTarget(options: ReadOptions): { readonly target: Target; readonly consistency: ReadLevel } {

@@ -8,6 +8,7 @@ import {
   type EngineKind,
   type EngineOperation,
   type EngineRange,
+  type EngineStats,
   STORAGE_ENGINE,
   type StorageEngine,
 } from './storage-engine.js';
@@ -100,6 +101,10 @@ class LsmEngine implements StorageEngine {
     const { problems } = await verifyDirectory(this.#context.env, directory);
     const [first] = problems;
     if (first) throw new RaftreeError('CORRUPTION', first.message, { info: { problems: problems.length } });
+  }
+
+  stats(): EngineStats {
+    return this.#tree.stats();
   }
 
   approximateKeys(): number {

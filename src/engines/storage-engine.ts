@@ -57,7 +57,26 @@ export interface PlainEngine {
   close(): Promise<void>;
 }
 
+/** What an engine measures of itself, for the node's metrics. Counters count since it was opened. */
+export interface EngineStats {
+  /** By level. */
+  readonly levels: readonly { readonly files: number; readonly bytes: number }[];
+  readonly memtableBytes: number;
+  readonly pendingBytes: number;
+  readonly flushes: number;
+  readonly flushedBytes: number;
+  readonly compactions: number;
+  readonly compactedBytes: number;
+  /** Why writes wait, or are slowed down; undefined if they are not. */
+  readonly stalled: string | undefined;
+  readonly slowed: object | undefined;
+  readonly waitingWrites: number;
+  readonly openTables: number;
+  readonly blockCache: { readonly bytes: number; readonly hits: number; readonly misses: number };
+}
+
 export interface StorageEngine extends PlainEngine {
+  stats?(): EngineStats;
   /**
    * Makes a new directory hold, durably, exactly what is written before the call, in files without subdirectories:
    * `open` takes it, here or on another node. Nothing is written meanwhile.

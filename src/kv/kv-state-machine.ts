@@ -9,7 +9,7 @@
  *   batch on until the engine has its data, the sessions are ahead of the data.
  */
 
-import type { EngineOperation, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
+import type { EngineOperation, EngineStats, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { GroupStateMachine } from '../replica/group-state-machine.js';
@@ -248,6 +248,15 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   approximateKeys(): number {
     return this.#engine.approximateKeys();
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** Undefined if the engine measures nothing. */
+  engineStats(): EngineStats | undefined {
+    return this.#engine.stats?.();
   }
 
   #load(emptyAt: number): void {

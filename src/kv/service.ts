@@ -10,6 +10,7 @@ import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 import { LargeWrites } from './large-writes.js';
 import { type KvLimits, refusedKey, refusedWrite } from './limits.js';
+import { RequestCounts } from './request-counts.js';
 import type {
   Absent,
   Caller,
@@ -45,6 +46,7 @@ export type PreparedRead = (share: number) => Found | Absent | Page | KvError;
 /** No method rejects: a request that fails has a `KvError` as its result. */
 export class KvService {
   readonly #parts: KvServiceParts;
+  readonly counts = new RequestCounts();
   readonly #largeWrites = new LargeWrites();
   #pending = 0;
   #closing = false;
@@ -131,19 +133,23 @@ export class KvService {
   }
 
   async #whilePending<Result>(
-    { rights }: Caller,
+    caller: Caller,
     right: keyof Rights & ('read' | 'write'),
     work: () => Promise<Result | KvError>,
   ): Promise<Result | KvError> {
-    if (!rights[right]) return kvError('NOT_PERMITTED', `the caller may not ${right}`);
-    if (this.#closing) return kvError('SHUTTING_DOWN', 'this node is shutting down');
+    const ended = (result: Result | KvError): Result | KvError => {
+      this.counts.ended(caller.door, right, isKvError(result) ? result.outcome : 'ok');
+      return result;
+    };
+    if (!caller.rights[right]) return ended(kvError('NOT_PERMITTED', `the caller may not ${right}`));
+    if (this.#closing) return ended(kvError('SHUTTING_DOWN', 'this node is shutting down'));
     if (this.#pending >= this.#parts.limits.maxPendingRequests)
-      return kvError('OVERLOADED', 'too many requests are under way; try again in a moment');
+      return ended(kvError('OVERLOADED', 'too many requests are under way; try again in a moment'));
     this.#pending++;
     try {
-      return await work();
+      return ended(await work());
     } catch (error) {
-      return this.errorOf(error, right);
+      return ended(this.errorOf(error, right));
     } finally {
       this.#pending--;
       if (this.#pending === 0) this.#idle?.();
@@ -155,6 +161,7 @@ export class KvService {
     return this.#whilePending(caller, 'read', async () => {
       const refusal = this.#refusedRead(read);
       if (refusal) return refusal;
+      this.counts.reads[read.consistency]++;
       const method = READ_METHODS[read.consistency];
       if (method) await this.#parts.replica.readIndex(method);
       return undefined;
@@ -226,6 +233,10 @@ export class KvService {
       return kvError('READ_FAILED', 'this node cannot read that from its disk; its log says more');
     }
   }
+}
+
+function isKvError(result: unknown): result is KvError {
+  return (result as KvError | undefined)?.type === 'error';
 }
 
 const NOTHING = Buffer.alloc(0);

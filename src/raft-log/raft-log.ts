@@ -47,6 +47,8 @@ export interface RaftLogOptions {
    * How far a segment is extended with zeros in advance: a sync that does not change the file's size is much cheaper.
    */
   readonly preallocateBytes: number;
+  /** Told how long each durable write took. */
+  readonly madeDurable?: ((durationMs: number) => void) | undefined;
 }
 
 /** Segments from the oldest needed one to the current one, before anything is copied forward. */
@@ -80,6 +82,7 @@ export class RaftLog {
       maxGroupBytes: options.maxGroupCommitBytes,
       recycles: true,
       preallocateBytes: options.preallocateBytes,
+      madeDurable: options.madeDurable,
       preamble: () => encodeGroups([...this.#groups.values()].flatMap((group) => group.preamble())).payload,
       recovered: (payload, position) => this.#recover(decodePayload(payload), position),
     });

@@ -65,6 +65,8 @@ export interface RecordLogOptions {
   readonly syncStepBytes?: number;
   /** The first payload of every new file: what a reader needs if all earlier files are deleted. */
   readonly preamble?: () => Payload;
+  /** Told how long each durable write took. */
+  readonly madeDurable?: ((durationMs: number) => void) | undefined;
   /** Receives the payloads that recovery finds, in order. */
   readonly recovered: (payload: Buffer, position: Position) => void;
 }
@@ -401,7 +403,10 @@ export class RecordLog {
     const zeros = durable && recordEnd > this.#allocated ? this.#zerosBehind(recordEnd) : NO_ZEROS;
     try {
       if (durable) {
+        const { madeDurable, env } = this.#options;
+        const startMs = madeDurable ? env.clock.nowMs() : 0;
         await this.#writeDurable(file, zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
+        madeDurable?.(env.clock.nowMs() - startMs);
       } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {

@@ -228,6 +228,11 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#ignored.count;
   }
 
+  /** Snapshots since the start: those that members have confirmed, and those taken over here. */
+  get snapshots(): { readonly sent: number; readonly received: number } {
+    return { sent: this.#sender.completed, received: this.#installer.completed };
+  }
+
   peers(): PeerStatus[] {
     return this.#raft.peers();
   }

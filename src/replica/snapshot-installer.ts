@@ -46,6 +46,7 @@ export class SnapshotInstaller {
   readonly #installed: string[] = [];
   #restoring: Promise<void> = Promise.resolve();
   #closed = false;
+  #completed = 0;
 
   /** Removes the directories that a crash left. */
   constructor(parts: SnapshotInstallerParts) {
@@ -95,6 +96,11 @@ export class SnapshotInstaller {
     return installed;
   }
 
+  /** Snapshots taken over since the start. */
+  get completed(): number {
+    return this.#completed;
+  }
+
   /** A takeover that waits for space is given up. */
   close(): void {
     this.#closed = true;
@@ -113,6 +119,7 @@ export class SnapshotInstaller {
         `the snapshot of entry ${snapshot.index} holds the state of entry ${stateMachine.appliedIndex}`,
       );
     }
+    this.#completed++;
     logger.info({ index: snapshot.index }, 'took over a snapshot');
     this.#installed.splice(0, this.#installed.indexOf(name) + 1);
     this.#removeUnused(name);

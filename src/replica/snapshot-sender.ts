@@ -88,6 +88,7 @@ export class SnapshotSender {
   #making: Promise<void> | undefined;
   #made = 0;
   #closed = false;
+  #completed = 0;
 
   constructor(parts: SnapshotSenderParts) {
     this.#parts = parts;
@@ -145,6 +146,11 @@ export class SnapshotSender {
           this.#sendInTurn(transfer, checkpoint, file, offset);
       });
     }
+  }
+
+  /** Transfers that the receiver has confirmed, since the start. */
+  get completed(): number {
+    return this.#completed;
   }
 
   /** How much of its snapshot a node was sent. Undefined if there is no transfer. */
@@ -354,6 +360,7 @@ export class SnapshotSender {
     transfer.timer?.cancel();
     this.#transfers.delete(transfer.node);
     if (ok) {
+      this.#completed++;
       this.#nextTransferMs = 0;
       this.#leadershipTransfers = 0;
     }

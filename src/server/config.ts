@@ -57,6 +57,20 @@ const schema = z
         insecure: z.boolean().default(false),
       })
       .prefault({}),
+    /** The HTTP door; without it there is none. */
+    http: z
+      .strictObject({
+        listen: address,
+        /** Files with a token, or with one a line; relative to the folder of node.json. */
+        tokenFile: z.string().min(1).optional(),
+        adminTokenFile: z.string().min(1).optional(),
+        maxConnections: z.int().min(1).max(10_000).default(256),
+        /** Bodies and answers of all requests together. */
+        maxBufferedBytes: byteCount(MIB, 64 * 1024 * MIB).default(64 * MIB),
+        /** For a whole request, and for each 64 KiB of an answer. */
+        clientTimeoutMs: milliseconds(100, 3_600_000).default(30_000),
+      })
+      .optional(),
     raft: z
       .strictObject({
         heartbeatMs: milliseconds(10, 10_000).default(100),
@@ -184,6 +198,17 @@ const schema = z
         );
       }
     }
+    const { http } = config;
+    if (http && !insecure && http.tokenFile === undefined && isAddress(http.listen)) {
+      const { host } = parseAddress(http.listen);
+      if (!isLoopback(host)) {
+        fault(
+          ['http', 'tokenFile'],
+          `expected a file with a token, because HTTP is listened to on ${http.listen}, which is not loopback: without one ` +
+            'whoever reaches that port reads and writes all keys',
+        );
+      }
+    }
     if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {
       fault(
         ['limits', 'maxRequestBytes'],
@@ -228,7 +253,11 @@ export function parseNodeConfig(value: unknown, source: string, directory: strin
   const security = clusterSecretFile
     ? { ...data.security, clusterSecretFile: path.resolve(directory, clusterSecretFile) }
     : data.security;
-  return { ...data, dataDirectory, security };
+  const { http } = data;
+  const resolved = (name: 'tokenFile' | 'adminTokenFile') =>
+    http?.[name] === undefined ? {} : { [name]: path.resolve(directory, http[name]) };
+  const door = http && { ...http, ...resolved('tokenFile'), ...resolved('adminTokenFile') };
+  return { ...data, dataDirectory, security, http: door };
 }
 
 /**
@@ -239,17 +268,23 @@ export function clusterSecretsOf(
   env: Pick<Env, 'fs'>,
   logger: Pick<Logger, 'warn'>,
 ): readonly Uint8Array[] {
-  if (clusterSecretFile !== undefined) {
-    const { secrets, isReadableByOthers } = readSecretFile(env.fs, clusterSecretFile);
-    if (isReadableByOthers) {
-      logger.warn(
-        { file: clusterSecretFile },
-        'every user of this machine may read the secret file: take that right away (chmod o-r)',
-      );
-    }
-    return secrets;
-  }
+  if (clusterSecretFile !== undefined) return secretsIn(clusterSecretFile, env, logger);
   return [clusterSecret ?? []].flat().map((text) => Buffer.from(text));
+}
+
+/** The secrets, or tokens, of a file. Throws `INVALID_CONFIG`. */
+export function secretsIn(
+  file: string,
+  { fs }: Pick<Env, 'fs'>,
+  logger: Pick<Logger, 'warn'>,
+): readonly Uint8Array[] {
+  const { secrets, isReadableByOthers } = readSecretFile(fs, file);
+  if (isReadableByOthers)
+    logger.warn(
+      { file },
+      'every user of this machine may read the secret file: take that right away (chmod o-r)',
+    );
+  return secrets;
 }
 
 /** Reads and checks a node.json. Throws `INVALID_CONFIG`. */

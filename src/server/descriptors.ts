@@ -6,6 +6,8 @@ import { RaftreeError } from '../env/errors.js';
 
 export interface DescriptorShares {
   readonly clients: number;
+  /** Connections of the HTTP door. */
+  readonly http: number;
   /** Places above `clients` for connections from the same machine. */
   readonly clientsFromLoopback: number;
   /** Connections that other nodes have dialled. */
@@ -21,7 +23,11 @@ const OTHERS = 64;
 const MIN_CLIENTS = 16;
 
 /** Throws `TOO_FEW_DESCRIPTORS` if hardly anything is left to clients. */
-export function shareDescriptors(maxConnections: number, maxDescriptors: number): DescriptorShares {
+export function shareDescriptors(
+  maxConnections: number,
+  maxDescriptors: number,
+  maxHttpConnections = 0,
+): DescriptorShares {
   const tables = Math.min(MAX_TABLES, Math.floor(maxDescriptors / 4));
   const peers = Math.min(MAX_PEERS, Math.floor(maxDescriptors / 8));
   const left = maxDescriptors - tables - peers - OTHERS - CLIENTS_FROM_LOOPBACK;
@@ -32,8 +38,11 @@ export function shareDescriptors(maxConnections: number, maxDescriptors: number)
         'to 1024 at least, better to 8192',
     );
   }
+  // Where there are few, HTTP gets at most a quarter.
+  const http = Math.min(maxHttpConnections, Math.floor(left / 4));
   return {
-    clients: Math.min(maxConnections, left),
+    clients: Math.min(maxConnections, left - http),
+    http,
     clientsFromLoopback: CLIENTS_FROM_LOOPBACK,
     peers,
     tables,

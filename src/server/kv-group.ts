@@ -11,6 +11,7 @@ import type { Group, StateMachineContext, Store, StoreOptions } from '../store/s
 import type { Founder } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { encodeMemberContext } from './member-context.js';
+import { MeasuredStateMachine, type NodeMetrics } from './metrics.js';
 
 /** The group of all keys, as long as there is one. */
 export const KV_GROUP = 1;
@@ -22,6 +23,7 @@ const MIB = 1024 * 1024;
 export function storeOptionsOf(
   { nodeId, raft: { quietAfterMs, ...raft }, limits, storage }: NodeConfig,
   directory: string,
+  metrics?: NodeMetrics,
 ): StoreOptions {
   return {
     directory,
@@ -43,6 +45,7 @@ export function storeOptionsOf(
       maxGroupCommitBytes: 4 * MIB,
       maxCachedBytes: 16 * MIB,
       preallocateBytes: Math.min(MIB, Math.floor(storage.raftSegmentBytes / 4)),
+      madeDurable: metrics?.madeDurable,
     },
     logLimits: {
       maxLogBytes: storage.maxRaftLogBytes,
@@ -75,7 +78,11 @@ export function firstBaseOf({ join, nodes }: NodeConfig, founders: readonly Foun
 
 /** Opens the state machine of a group in an engine of this kind. Rejects as the engine does, or with `CORRUPTION`. */
 export async function openKvStateMachine(
-  { env, logger }: { readonly env: Env; readonly logger: Logger },
+  {
+    env,
+    logger,
+    metrics,
+  }: { readonly env: Env; readonly logger: Logger; readonly metrics?: NodeMetrics | undefined },
   kind: EngineKind,
   { group, directory, emptyAt, baseIndex, diskSpace }: StateMachineContext,
 ): Promise<KvStateMachine> {
@@ -90,7 +97,9 @@ export async function openKvStateMachine(
     );
   const engine = await openEngine(directory);
   return closedOnFailure(engine, () => {
-    const stateMachine = new KvStateMachine(engine, openEngine, emptyAt, onVoid);
+    const stateMachine = metrics
+      ? new MeasuredStateMachine(metrics, engine, openEngine, emptyAt, onVoid)
+      : new KvStateMachine(engine, openEngine, emptyAt, onVoid);
     const { appliedIndex } = stateMachine;
     if (appliedIndex >= baseIndex) return stateMachine;
     throw new RaftreeError(

@@ -4,8 +4,9 @@
  *     data-folder, identity    whose folder it is              birth, birth-steps            how the cluster begins
  *     store                    the groups                      member-view, member-context   who belongs to the cluster
  *     peers                    connections with other nodes    status                        what it tells others
- *     doors                    connections with clients        admin                         operators' requests
+ *     doors, http, metrics     connections with clients        admin                         operators' requests
  */
+import { HttpDoor } from '../doors/http/listener.js';
 import { listenForClients } from '../doors/native/listener.js';
 import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
 import type { EngineKind } from '../engines/storage-engine.js';
@@ -27,6 +28,7 @@ import { BirthSteps } from './birth-steps.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { startFailure, takeDataFolder } from './data-folder.js';
 import { type DescriptorShares, shareDescriptors } from './descriptors.js';
+import { httpDoorOptions } from './http.js';
 import { FolderIdentity, type NodeIdentity } from './identity.js';
 import { KnownPeers } from './known-peers.js';
 import {
@@ -39,6 +41,7 @@ import {
   storeOptionsOf,
 } from './kv-group.js';
 import { MemberView } from './member-view.js';
+import { NodeMetrics } from './metrics.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
@@ -82,6 +85,9 @@ export class Node {
   #wiring: Wiring | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
   #clientDoor: ChannelListener | undefined;
+  #httpDoor: HttpDoor | undefined;
+  /** Undefined where nobody can ask for metrics. */
+  readonly #metrics: NodeMetrics | undefined;
   #peerAddress: Address | undefined;
   #closing: Promise<void> | undefined;
 
@@ -105,14 +111,27 @@ export class Node {
     this.#parts = parts;
     this.config = parts.config;
     const { maxConnections } = parts.config.limits;
-    this.#descriptors = shareDescriptors(maxConnections, parts.env.host.maxDescriptors());
+    const { http } = parts.config;
+    this.#metrics = http && new NodeMetrics(parts.env);
+    this.#descriptors = shareDescriptors(
+      maxConnections,
+      parts.env.host.maxDescriptors(),
+      http?.maxConnections,
+    );
     this.#budget = new BufferBudget(parts.env, bufferedBytesOf(parts.config.limits));
     this.#report = new RoleReport(parts.config.nodeId, parts.logger, parts.onReady);
   }
 
   /** Where clients and peers connect, with the real ports. */
-  get addresses(): { client: Address | undefined; peer: Address | undefined } {
-    return { client: this.#clientDoor?.address, peer: this.#peerAddress };
+  get addresses(): {
+    client: Address | undefined;
+    peer: Address | undefined;
+    http: Address | undefined;
+  } {
+    return {
+      ...{ client: this.#clientDoor?.address, peer: this.#peerAddress },
+      http: this.#httpDoor?.address,
+    };
   }
 
   get role(): RoleStatus['role'] {
@@ -195,16 +214,20 @@ export class Node {
 
   #openStore(directory: string, engine: EngineKind): KvStore {
     const { env, config, logger } = this.#parts;
-    const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, directory), {
+    const metrics = this.#metrics;
+    const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, directory, metrics), {
       env,
       logger,
-      openStateMachine: (context) => openKvStateMachine({ env, logger }, engine, context),
+      openStateMachine: (context) => openKvStateMachine({ env, logger, metrics }, engine, context),
       transport: {
         send: (to, group, message) => this.#wiring?.peers.send(to, group, message),
         sendAlive: (to, epoch) => this.#wiring?.peers.sendAlive(to, epoch),
       },
       host: {
-        statusChanged: (_group, status) => this.#report.statusChanged(status),
+        statusChanged: (_group, status) => {
+          metrics?.statusChanged(status);
+          this.#report.statusChanged(status);
+        },
         configurationChanged: (_group, configuration) => this.#configurationChanged(configuration),
         groupFailed: (group, error) => logFailure(logger, error, { group }),
         failed: (error) => this.#fail(error),
@@ -307,7 +330,7 @@ export class Node {
     });
     const faults = new OnceAMinute(env.clock);
     const kv = new KvService({
-      replica,
+      replica: this.#metrics?.measuredLog(replica) ?? replica,
       stateMachine,
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',
@@ -387,12 +410,50 @@ export class Node {
     this.#clientDoor = clientDoor;
     this.#doorClosers.push(() => clientDoor.close('gracefully'));
     const client = clientDoor.address;
+    const http = await this.#openHttpDoor(client, security);
     logger.info(
-      { client: formatAddress(client), peer: formatAddress(peer), store: identity.storeId },
+      {
+        ...{ client: formatAddress(client), peer: formatAddress(peer) },
+        ...(http ? { http: formatAddress(http) } : {}),
+        store: identity.storeId,
+      },
       'listening',
     );
     const { role, term, leader } = this.#group?.replica ?? { role: 'follower', term: 0, leader: 0 };
     this.#report.listening({ client, peer }, { role, term, leader });
+  }
+
+  /** Undefined if node.json has no `http`. */
+  async #openHttpDoor(client: Address, security: ClusterSecrets): Promise<Address | undefined> {
+    const { env, logger, config } = this.#parts;
+    const { peers, membership } = this.#opened;
+    const metrics = this.#metrics;
+    if (!config.http || !metrics) return undefined;
+    const address = parseAddress(config.http.listen);
+    const { options, cluster } = httpDoorOptions({
+      ...{ env, logger, config, client, security, membership, metrics },
+      maxConnections: this.#descriptors.http,
+      service: () => this.#service,
+      replica: () => this.#group?.replica,
+      status: () => this.status(0),
+      isClosing: () => this.#closing !== undefined,
+      measured: () => ({
+        ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget },
+        ...{ group: this.#group, kv: this.#service?.kv },
+        connections: {
+          native: this.#clientDoor?.channels.size ?? 0,
+          http: this.#httpDoor?.connections ?? 0,
+        },
+      }),
+    });
+    this.#doorClosers.push(() => metrics.close());
+    this.#doorClosers.push(() => cluster.close());
+    const door = await HttpDoor.listen(options, address).catch((error: unknown) => {
+      throw listenFailed('HTTP', address, error);
+    });
+    this.#httpDoor = door;
+    this.#doorClosers.push(() => door.close());
+    return door.address;
   }
 
   #configurationChanged(configuration: Configuration): void {
@@ -411,6 +472,7 @@ export class Node {
     const { env, logger } = this.#parts;
     logger.info({}, 'closing');
     void this.#clientDoor?.stopAccepting();
+    this.#httpDoor?.stopAccepting();
     this.#wiring?.store.stopCampaigning();
     const drained = this.#service?.kv.drain() ?? Promise.resolve();
     let timer: Timer | undefined;

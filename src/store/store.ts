@@ -51,6 +51,8 @@ export interface StoreOptions {
     /** For all groups together. */
     readonly maxCachedBytes: number;
     readonly preallocateBytes: number;
+    /** Told how long each durable write took. */
+    readonly madeDurable?: ((durationMs: number) => void) | undefined;
   };
   /** For all groups together. */
   readonly logLimits: LogLimits;

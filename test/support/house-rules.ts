@@ -5,6 +5,7 @@ import * as path from 'node:path';
 /** A room imports only from rooms of a lower number. */
 export const FLOORS: Readonly<Record<string, number>> = {
   env: 0,
+  metrics: 0,
   record: 1,
   net: 1,
   lsm: 2,
@@ -19,16 +20,17 @@ export const FLOORS: Readonly<Record<string, number>> = {
   // Above kv: messages carry what kv offers, and kv knows no wire.
   protocol: 6,
   client: 7,
-  doors: 7,
-  server: 8,
-  cli: 9,
-  embed: 9,
-  sim: 9,
+  // Above client: a node that does not lead passes on what it is asked.
+  doors: 8,
+  server: 9,
+  cli: 10,
+  embed: 10,
+  sim: 10,
 };
 
 /** Floors within a room, by folder or single file; `.` is the room's own files. They follow the same rule. */
 export const INNER_FLOORS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  doors: { '.': 0, native: 1 },
+  doors: { '.': 0, native: 1, http: 1 },
   lsm: {
     base: 0,
     memtable: 1,

@@ -1,0 +1,159 @@
+/**
+ * The JSON of requests and answers. Handlers check requests by these schemas, and openapi.ts makes the document of them.
+ * Keys and values are bytes: in JSON they are text where they are UTF-8, else base64 in a field of another name.
+ */
+import { isUtf8 } from 'node:buffer';
+import { z } from 'zod';
+import { PROBLEM_STATUS, type ProblemCode } from './problem.js';
+
+const MAX_COUNT = Number.MAX_SAFE_INTEGER;
+const version = z.int().min(0).describe('The log index of the last change; 0: the key does not exist');
+const base64 = z
+  .string()
+  .regex(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/, { error: 'expected base64' });
+const flag = z.enum(['true', 'false', '']).describe('The name alone means true');
+const nodeId = z.int().min(1).max(MAX_COUNT);
+const address = z.string().min(1).max(300).describe('host:port');
+
+export const level = z
+  .enum(['linearizable', 'lease', 'follower', 'stale'])
+  .default('linearizable')
+  .describe('Which node answers, and how fresh the answer is; see README.md, Reading');
+
+export const readQuery = z.strictObject({ level });
+
+export const scanQuery = z.strictObject({
+  level,
+  prefix: z.string().optional().describe('Keys that begin so'),
+  from: z.string().optional().describe('The first key, inclusive'),
+  to: z.string().optional().describe('The last key, exclusive'),
+  limit: z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/, { error: 'expected a whole number from 1 on' })
+    .optional()
+    .describe('The most entries of this answer; 1000 if it is not given'),
+  cursor: z.string().optional().describe('From the answer before, to go on behind it'),
+  reverse: flag.optional(),
+  keys: flag.optional().describe('Keys and versions without values'),
+});
+
+export const forceQuery = z.strictObject({
+  force: flag.optional().describe('Checks that fail only give warnings'),
+});
+export const noQuery = z.strictObject({});
+export const readyQuery = z.strictObject({ verbose: flag.optional() });
+
+export function isSet(value: string | undefined): boolean {
+  return value === 'true' || value === '';
+}
+
+const condition = z
+  .union([
+    z.strictObject({ exists: z.boolean() }),
+    z.strictObject({ version }),
+    z.strictObject({ value: z.string() }),
+    z.strictObject({ valueBase64: base64 }),
+  ])
+  .describe('What must hold before the batch');
+
+const operation = z.strictObject({
+  action: z.enum(['put', 'append', 'delete', 'check']),
+  key: z.string().optional(),
+  keyBase64: base64.optional(),
+  value: z.string().optional(),
+  valueBase64: base64.optional(),
+  if: condition.optional(),
+});
+export type JsonOperation = z.output<typeof operation>;
+
+export const batchBody = z.strictObject({ operations: z.array(operation).min(1).max(100_000) });
+
+export const batchAnswer = z.object({
+  applied: z.literal(true),
+  index: z.int(),
+  results: z.array(
+    z.object({
+      status: z.enum(['ok', 'conditionFailed', 'notApplied']),
+      existed: z.boolean().optional(),
+      version: version.optional(),
+    }),
+  ),
+});
+
+export const entry = z.object({
+  key: z.string().optional(),
+  keyBase64: z.string().optional(),
+  value: z.string().optional(),
+  valueBase64: z.string().optional(),
+  version,
+});
+
+export const scanAnswer = z.object({
+  entries: z.array(entry),
+  cursor: z.string().nullable().describe('To go on behind the last entry; null: there are no more'),
+});
+
+/** A line of the other form: entries, and in the last line the cursor. */
+export const scanLine = z.union([entry, scanAnswer.pick({ cursor: true })]);
+
+export const member = z.object({
+  id: nodeId,
+  role: z.enum(['voter', 'learner', 'leaving']),
+  client: z.string(),
+  peer: z.string().optional(),
+  reachable: z.boolean(),
+  lagEntries: z.int().nullable().describe('What it lacks of the log; null if this node does not lead'),
+});
+
+export const clusterAnswer = z.object({
+  leader: z.object({ id: z.int(), client: z.string() }).nullable(),
+  term: z.int(),
+  configurationIndex: z.int(),
+  members: z.array(member),
+});
+
+export const statusAnswer = z.object({
+  nodeId: z.int(),
+  role: z.string(),
+  term: z.int(),
+  leaderId: z.int(),
+  commitIndex: z.int(),
+  appliedIndex: z.int(),
+  lastIndex: z.int(),
+  durableIndex: z.int(),
+  keysApproximate: z.int(),
+  version: z.string().describe('Of the program'),
+});
+
+export const addBody = z.strictObject({
+  id: nodeId,
+  client: address,
+  peer: address,
+  learner: z.boolean().default(false).describe('It only receives the log'),
+});
+export const updateBody = z.strictObject({ client: address.optional(), peer: address.optional() });
+export const transferBody = z.strictObject({ to: nodeId.describe('The voter that is to lead') });
+
+export const changedAnswer = z.object({
+  index: z.int(),
+  changed: z.boolean().optional().describe('False: the members were so already'),
+  warnings: z.array(z.string()),
+});
+export const transferredAnswer = z.object({ leader: z.int() });
+
+export const problemAnswer = z.looseObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.enum(Object.keys(PROBLEM_STATUS) as [ProblemCode, ...ProblemCode[]]),
+  outcome: z.enum(['notCommitted', 'unknown']),
+});
+
+/** `{ key }` or `{ keyBase64 }`; the same for values. */
+export function bytesIn<Name extends string>(name: Name, bytes: Uint8Array): Record<string, string> {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return isUtf8(buffer)
+    ? { [name]: buffer.toString('utf8') }
+    : { [`${name}Base64`]: buffer.toString('base64') };
+}

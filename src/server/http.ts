@@ -1,0 +1,99 @@
+/** What the HTTP door needs of its node. */
+import { RaftreeClient } from '../client/client.js';
+import type { HttpDoorOptions } from '../doors/http/listener.js';
+import type { ReadinessCheck } from '../doors/http/node-routes.js';
+import { type Address, type Env, formatAddress, type Logger } from '../env/env.js';
+import type { KvService } from '../kv/service.js';
+import { Exposition } from '../metrics/exposition.js';
+import type { ClusterSecrets } from '../protocol/handshake.js';
+import type { OutboundOf } from '../protocol/messages.js';
+import type { Admin } from './admin.js';
+import { type NodeConfig, secretsIn } from './config.js';
+import type { KvGroup } from './kv-group.js';
+import { kvLimitsOf } from './kv-group.js';
+import type { MemberView } from './member-view.js';
+import type { MeasuredNode, NodeMetrics } from './metrics.js';
+import { VERSION } from './version.js';
+
+export interface HttpNodeParts {
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly config: NodeConfig;
+  /** Where this node listens for clients. */
+  readonly client: Address;
+  readonly security: ClusterSecrets;
+  readonly membership: MemberView;
+  readonly metrics: NodeMetrics;
+  readonly maxConnections: number;
+  /** Undefined before the birth of the cluster. */
+  readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
+  readonly replica: () => KvGroup['replica'] | undefined;
+  readonly status: () => OutboundOf<'statusReply'>;
+  readonly isClosing: () => boolean;
+  readonly measured: () => MeasuredNode;
+}
+
+/** The client library that passes requests on is to be closed after the door. */
+export function httpDoorOptions(parts: HttpNodeParts): {
+  readonly options: HttpDoorOptions;
+  readonly cluster: RaftreeClient;
+} {
+  const { env, logger, config, security, membership, metrics } = parts;
+  const { http, limits } = config;
+  if (!http) throw new TypeError('node.json has no http');
+  const tokens = (file: string | undefined) => (file === undefined ? [] : secretsIn(file, env, logger));
+  const [clusterSecret] = security.secrets;
+  const own = formatAddress(reachable(parts.client));
+  const others = membership.members.filter(({ id }) => id !== config.nodeId).map(({ client }) => client);
+  const cluster = new RaftreeClient({
+    env,
+    // This node knows the leader, also when the others of node.json are no members any more.
+    endpoints: [own, ...others],
+    clusterId: config.clusterId,
+    clusterSecret,
+  });
+  const options: HttpDoorOptions = {
+    env,
+    logger,
+    cluster,
+    version: VERSION,
+    limits: kvLimitsOf(config),
+    maxConnections: parts.maxConnections,
+    maxConnectionsPerAddress: limits.maxConnectionsPerAddress,
+    maxBufferedBytes: http.maxBufferedBytes,
+    clientTimeoutMs: http.clientTimeoutMs,
+    security: {
+      tokens: tokens(http.tokenFile),
+      adminTokens: tokens(http.adminTokenFile),
+      hasClusterSecret: security.secrets.length > 0,
+      insecure: config.security.insecure,
+    },
+    service: parts.service,
+    leads: () => parts.replica()?.role === 'leader',
+    removed: () => membership.removal,
+    status: () => ({ ...parts.status(), clientAddress: membership.find(config.nodeId)?.client ?? '' }),
+    readiness: () => readiness(parts),
+    metrics: () => {
+      const exposition = new Exposition();
+      metrics.write(exposition, parts.measured());
+      return exposition;
+    },
+  };
+  return { options, cluster };
+}
+
+function readiness({ service, replica, membership, isClosing }: HttpNodeParts): readonly ReadinessCheck[] {
+  const { removal } = membership;
+  return [
+    { name: 'running', problem: isClosing() ? 'this node is shutting down' : undefined },
+    { name: 'cluster', problem: service() ? undefined : 'not all of its first members have met yet' },
+    { name: 'member', problem: removal },
+    { name: 'leader', problem: (replica()?.leader ?? 0) === 0 ? 'no leader is known' : undefined },
+  ];
+}
+
+/** An address on which a node listens for everybody is no address to connect to. */
+function reachable({ host, port }: Address): Address {
+  if (host === '0.0.0.0') return { host: '127.0.0.1', port };
+  return { host: host === '::' ? '::1' : host, port };
+}

@@ -1,0 +1,281 @@
+/**
+ * What a node measures, in Prometheus' text format. Counters are plain numbers where things happen; they are read when
+ * the text is asked for. Only the histograms are written to while the node works: once for a sync, a range of applied
+ * entries, or a proposal.
+ */
+import type { Env, Timer } from '../env/env.js';
+import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
+import type { KvService } from '../kv/service.js';
+import type { Exposition } from '../metrics/exposition.js';
+import { Histogram, LATENCY_BOUNDS_SECONDS } from '../metrics/histogram.js';
+import type { BufferBudget } from '../net/buffer-budget.js';
+import type { Entry, Role, RoleStatus } from '../raft/types.js';
+import type { CommandLog } from '../replica/ports.js';
+import type { KvGroup } from './kv-group.js';
+import type { MemberView } from './member-view.js';
+import type { Peers } from './peers.js';
+import { VERSION } from './version.js';
+
+/** What the metrics are read from. */
+export interface MeasuredNode {
+  readonly nodeId: number;
+  readonly membership: MemberView;
+  readonly peers: Peers;
+  readonly budget: BufferBudget;
+  /** Undefined before the birth of the cluster. */
+  readonly group: KvGroup | undefined;
+  readonly kv: KvService | undefined;
+  /** Open connections by door. */
+  readonly connections: Readonly<Record<string, number>>;
+}
+
+const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
+const LOOP_DELAY_EVERY_MS = 500;
+
+export class NodeMetrics {
+  readonly #env: Pick<Env, 'clock' | 'timers'>;
+  readonly #syncs = new Histogram(LATENCY_BOUNDS_SECONDS);
+  readonly #commits = new Histogram(LATENCY_BOUNDS_SECONDS);
+  readonly #applies = new Histogram(LATENCY_BOUNDS_SECONDS);
+  readonly #loopDelays = new Histogram(LATENCY_BOUNDS_SECONDS);
+  #proposals = 0;
+  #failedProposals = 0;
+  #pendingProposals = 0;
+  #elections = 0;
+  #leaderChanges = 0;
+  #status: RoleStatus = { role: 'follower', term: 0, leader: 0 };
+  /** The last leader that was known. */
+  #lastLeader = 0;
+  /** When the range that was applied last began. */
+  #applyStartMs = 0;
+  #loopTimer: Timer | undefined;
+
+  constructor(env: Pick<Env, 'clock' | 'timers'>) {
+    this.#env = env;
+    this.#watchLoop();
+  }
+
+  close(): void {
+    this.#loopTimer?.cancel();
+  }
+
+  readonly madeDurable = (durationMs: number): void => this.#syncs.observe(durationMs / 1000);
+
+  statusChanged(status: RoleStatus): void {
+    if (status.role === 'candidate' && status.term !== this.#status.term) this.#elections++;
+    if (status.leader !== 0 && status.leader !== this.#lastLeader) {
+      this.#leaderChanges++;
+      this.#lastLeader = status.leader;
+    }
+    this.#status = status;
+  }
+
+  /** The same log; its proposals are measured. */
+  measuredLog(log: CommandLog<CommandResult>): CommandLog<CommandResult> {
+    return {
+      propose: async (body) => {
+        const startMs = this.#env.clock.nowMs();
+        this.#proposals++;
+        this.#pendingProposals++;
+        try {
+          const applied = await log.propose(body);
+          this.#commits.observe(Math.max(0, this.#applyStartMs - startMs) / 1000);
+          return applied;
+        } catch (error) {
+          this.#failedProposals++;
+          throw error;
+        } finally {
+          this.#pendingProposals--;
+        }
+      },
+      readIndex: (method) => log.readIndex(method),
+    };
+  }
+
+  /** A range of entries is applied now. */
+  applying<T>(apply: () => T | Promise<T>): T | Promise<T> {
+    const { clock } = this.#env;
+    const startMs = clock.nowMs();
+    this.#applyStartMs = startMs;
+    const ended = () => this.#applies.observe((clock.nowMs() - startMs) / 1000);
+    const results = apply();
+    if (results instanceof Promise) return results.finally(ended);
+    ended();
+    return results;
+  }
+
+  /** Everything that is known at this moment. */
+  write(to: Exposition, node: MeasuredNode): void {
+    to.gauge('raftree_build_info', 'The version that runs.', [[{ version: VERSION }, 1]]);
+    this.#writeProcess(to);
+    this.#writeRaft(to, node);
+    this.#writeRequests(to, node);
+    this.#writeEngine(to, node);
+  }
+
+  #writeProcess(to: Exposition): void {
+    const { user, system } = process.cpuUsage();
+    const { rss, heapUsed } = process.memoryUsage();
+    to.counter('process_cpu_seconds_total', 'CPU time of the process.', (user + system) / 1e6);
+    to.gauge('process_resident_memory_bytes', 'Memory of the process.', rss);
+    to.gauge('raftree_heap_used_bytes', 'Memory of JavaScript objects.', heapUsed);
+    to.histogram(
+      'raftree_event_loop_delay_seconds',
+      'How late a timer ran, looked at twice a second.',
+      this.#loopDelays,
+    );
+  }
+
+  #writeRaft(to: Exposition, { nodeId, group, membership, peers }: MeasuredNode): void {
+    const { role, term, leader } = this.#status;
+    to.gauge(
+      'raftree_raft_role',
+      'The role of this node: 1 for the one it has.',
+      ROLES.map((each) => [{ role: each }, Number(each === role)] as const),
+    );
+    to.gauge('raftree_raft_term', 'The term.', term);
+    to.gauge('raftree_raft_leader_known', '1 if this node knows a leader.', Number(leader !== 0));
+    to.counter('raftree_raft_elections_total', 'Elections that this node has begun.', this.#elections);
+    to.counter('raftree_raft_leader_changes_total', 'Leaders seen by this node.', this.#leaderChanges);
+    to.counter('raftree_raft_proposals_total', 'Commands proposed here.', this.#proposals);
+    to.counter(
+      'raftree_raft_proposals_failed_total',
+      'Commands refused, or whose outcome this node does not know.',
+      this.#failedProposals,
+    );
+    to.gauge('raftree_raft_pending_proposals', 'Commands that are not applied yet.', this.#pendingProposals);
+    to.histogram(
+      'raftree_raft_commit_duration_seconds',
+      'From the proposal of a command until it is committed and its range begins to be applied.',
+      this.#commits,
+    );
+    to.histogram(
+      'raftree_raft_apply_duration_seconds',
+      'How long the state machine took for a range of entries.',
+      this.#applies,
+    );
+    to.histogram(
+      'raftree_raft_log_sync_duration_seconds',
+      'How long a durable write of the Raft log took.',
+      this.#syncs,
+    );
+    if (!group) return;
+    const { replica } = group;
+    to.gauge('raftree_raft_commit_index', 'Entries up to here are committed.', replica.commitIndex);
+    to.gauge('raftree_raft_applied_index', 'Entries up to here are applied.', replica.appliedIndex);
+    to.gauge('raftree_raft_last_index', 'The last entry of the log.', replica.lastIndex);
+    to.gauge(
+      'raftree_raft_durable_index',
+      'Entries up to here survive without the log.',
+      replica.durableIndex,
+    );
+    const { sent, received } = replica.snapshots;
+    to.counter('raftree_raft_snapshots_sent_total', 'Snapshots that members have taken over.', sent);
+    to.counter('raftree_raft_snapshots_received_total', 'Snapshots taken over here.', received);
+    to.counter(
+      'raftree_raft_messages_refused_total',
+      'Messages of nodes that had no right to send them.',
+      replica.refusedMessages,
+    );
+    const others = membership.members.filter(({ id }) => id !== nodeId);
+    const connected = others.map(({ id }) => [{ peer: id }, Number(peers.isConnected(id))] as const);
+    to.gauge('raftree_peer_connected', '1 if this node is connected with the other one.', connected);
+    // Only a leader knows what the others hold.
+    if (role !== 'leader') return;
+    const lags = replica.peers().map(({ id, matchIndex }) => {
+      return [{ peer: id }, Math.max(0, replica.lastIndex - matchIndex)] as const;
+    });
+    to.gauge('raftree_peer_lag_entries', 'Entries that the other node does not hold yet.', lags);
+  }
+
+  #writeRequests(to: Exposition, { kv, budget, connections, group }: MeasuredNode): void {
+    to.gauge(
+      'raftree_connections',
+      'Open connections.',
+      Object.entries(connections).map(([door, count]) => [{ door }, count] as const),
+    );
+    to.gauge('raftree_buffered_bytes', 'What connections of the binary protocol buffer.', budget.heldBytes);
+    to.gauge('raftree_buffer_waits', 'Frames and answers that wait for buffer space.', budget.waiting);
+    if (group)
+      to.gauge('raftree_sessions', 'Sessions of clients in the cluster.', group.stateMachine.sessions);
+    if (!kv) return;
+    to.gauge('raftree_pending_requests', 'Requests under way.', kv.pendingRequests);
+    const { reads, doors } = kv.counts;
+    to.counter(
+      'raftree_reads_total',
+      'Reads by level.',
+      Object.entries(reads).map(([level, count]) => [{ level }, count] as const),
+    );
+    const requests = [...doors].flatMap(([door, kinds]) =>
+      Object.entries(kinds).flatMap(([kind, outcomes]) =>
+        Object.entries(outcomes).map(([outcome, count]) => [{ door, kind, outcome }, count] as const),
+      ),
+    );
+    to.counter('raftree_requests_total', 'Requests that this node carried out, by outcome.', requests);
+  }
+
+  #writeEngine(to: Exposition, { group }: MeasuredNode): void {
+    const stats = group?.stateMachine.engineStats();
+    if (!stats) return;
+    const { levels, blockCache } = stats;
+    const byLevel = (of: (level: { files: number; bytes: number }) => number) =>
+      levels.map((level, number) => [{ level: number }, of(level)] as const);
+    to.gauge(
+      'raftree_lsm_files',
+      'Tables by level.',
+      byLevel(({ files }) => files),
+    );
+    to.gauge(
+      'raftree_lsm_bytes',
+      'Bytes of tables by level.',
+      byLevel(({ bytes }) => bytes),
+    );
+    to.gauge('raftree_lsm_memtable_bytes', 'Bytes of the memtable.', stats.memtableBytes);
+    to.gauge('raftree_lsm_pending_compaction_bytes', 'Bytes above the targets.', stats.pendingBytes);
+    to.counter('raftree_lsm_flushes_total', 'Memtables written to tables.', stats.flushes);
+    to.counter('raftree_lsm_flushed_bytes_total', 'Bytes that flushes wrote.', stats.flushedBytes);
+    to.counter('raftree_lsm_compactions_total', 'Compactions.', stats.compactions);
+    to.counter('raftree_lsm_compacted_bytes_total', 'Bytes that compactions wrote.', stats.compactedBytes);
+    to.gauge(
+      'raftree_lsm_writes_stalled',
+      '1 while writes wait for the tree.',
+      Number(stats.stalled !== undefined),
+    );
+    to.gauge(
+      'raftree_lsm_writes_slowed',
+      '1 while writes are slowed down.',
+      Number(stats.slowed !== undefined),
+    );
+    to.gauge('raftree_lsm_waiting_writes', 'Writes that wait for the tree.', stats.waitingWrites);
+    to.gauge('raftree_lsm_open_tables', 'Tables with an open file.', stats.openTables);
+    to.gauge('raftree_lsm_block_cache_bytes', 'Blocks in memory.', blockCache.bytes);
+    to.counter('raftree_lsm_block_cache_hits_total', 'Blocks found in memory.', blockCache.hits);
+    to.counter('raftree_lsm_block_cache_misses_total', 'Blocks read from the disk.', blockCache.misses);
+  }
+
+  #watchLoop(): void {
+    const { clock, timers } = this.#env;
+    const dueMs = clock.nowMs() + LOOP_DELAY_EVERY_MS;
+    this.#loopTimer = timers.after(LOOP_DELAY_EVERY_MS, () => {
+      this.#loopDelays.observe(Math.max(0, clock.nowMs() - dueMs) / 1000);
+      this.#watchLoop();
+    });
+  }
+}
+
+/** A state machine that is measured while it applies entries. */
+export class MeasuredStateMachine extends KvStateMachine {
+  readonly #metrics: NodeMetrics;
+
+  constructor(metrics: NodeMetrics, ...parts: ConstructorParameters<typeof KvStateMachine>) {
+    super(...parts);
+    this.#metrics = metrics;
+  }
+
+  override apply(
+    first: number,
+    entries: readonly Entry[],
+  ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
+    return this.#metrics.applying(() => super.apply(first, entries));
+  }
+}
