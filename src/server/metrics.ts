@@ -52,6 +52,10 @@ export class NodeMetrics {
 
   constructor(env: Pick<Env, 'clock' | 'timers'>) {
     this.#env = env;
+  }
+
+  /** From now on a timer looks twice a second whether it is late. */
+  start(): void {
     this.#watchLoop();
   }
 

@@ -169,6 +169,8 @@ export class Node {
   async #open(): Promise<void> {
     const { env, config, logger } = this.#parts;
     this.#warnOfFewDescriptors();
+    this.#metrics?.start();
+    this.#closers.push(() => this.#metrics?.close());
     const security = { secrets: clusterSecretsOf(config.security, env, logger), random: env.random };
     const folder = await takeDataFolder(env, config.dataDirectory);
     this.#closers.push(() => folder.release());
@@ -446,7 +448,6 @@ export class Node {
         },
       }),
     });
-    this.#doorClosers.push(() => metrics.close());
     this.#doorClosers.push(() => cluster.close());
     const door = await HttpDoor.listen(options, address).catch((error: unknown) => {
       throw listenFailed('HTTP', address, error);

@@ -11,13 +11,13 @@
  */
 import { type BatchResult, batchResult, type RaftreeClient, withinLimits } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
-import type { MemberChange, MembersChanged } from '../../client/member-changes.js';
+import { type MemberChange, type MembersChanged, toMemberChange } from '../../client/member-changes.js';
 import { type BatchOperation, toOperation } from '../../client/operations.js';
 import { isEmptyRange, rangeAfter, type ScanRange } from '../../client/scan-range.js';
 import type { Outcome } from '../../env/errors.js';
 import type { Caller, Consistency, PageEntry } from '../../kv/requests.js';
 import type { KvService } from '../../kv/service.js';
-import type { Administration, ChangeMembers } from '../ports.js';
+import type { Administration } from '../ports.js';
 
 export interface BackendParts {
   /** Undefined before the birth of the cluster. */
@@ -117,9 +117,7 @@ export class Backend {
   async changeMembers(change: MemberChange, force: boolean): Promise<MembersChanged> {
     const { admin } = this.#service();
     if (this.#parts.leads()) {
-      const { type, node: nodeId } = change;
-      const { client = '', peer = '' } = 'client' in change || 'peer' in change ? change : {};
-      const changes: ChangeMembers['changes'] = [{ type, nodeId, clientAddress: client, peerAddress: peer }];
+      const changes = [toMemberChange(change)];
       const result = await admin.handle({ type: 'changeMembers', expectedIndex: undefined, force, changes });
       if (result.type === 'done') return result;
       if (!leadsNoMore(result.code)) throw failure(result);

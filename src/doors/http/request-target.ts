@@ -1,4 +1,4 @@
-/** The target of a request: path segments and query, percent-decoded to bytes. No byte of a key is lost or rewritten. */
+/** The target of a request: path segments and query, percent-decoded to bytes. No byte of a key is rewritten. */
 
 export interface RequestTarget {
   /** The segments between slashes, decoded; of `/v1/kv/a%2Fb`: `v1`, `kv`, `a/b`. */

@@ -1,5 +1,5 @@
 /**
- * The JSON of requests and answers. Handlers check requests by these schemas, and openapi.ts makes the document of them.
+ * The JSON of requests and answers. Handlers check requests by these schemas; openapi.ts makes the document of them.
  * Keys and values are bytes: in JSON they are text where they are UTF-8, else base64 in a field of another name.
  */
 import { isUtf8 } from 'node:buffer';
