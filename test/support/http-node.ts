@@ -31,7 +31,7 @@ export async function startHttpNode(
     {
       ...{ clusterId: 'http', nodeId: 1, dataDirectory: 'data' },
       nodes: [{ id: 1, client: `127.0.0.1:${client}`, peer: `127.0.0.1:${peer}` }],
-      raft: { heartbeatMs: 20, electionTimeoutMinMs: 60, electionTimeoutMaxMs: 120 },
+      raft: { heartbeatMs: 50, electionTimeoutMinMs: 150, electionTimeoutMaxMs: 300 },
       storage: { snapshotChunkBytes: 512 * 1024, raftSegmentBytes: 1024 * 1024 },
       http: { listen: '127.0.0.1:0', ...http },
       ...more,

@@ -55,7 +55,7 @@ test('what happens is counted', async () => {
   assert.is(risen('raftree_http_bad_requests_total'), 1);
   assert.is(sampleIn(after, 'raftree_raft_role{role="leader"}'), 1);
   assert.is(sampleIn(after, 'raftree_raft_leader_known'), 1);
-  assert.is(sampleIn(after, 'raftree_raft_elections_total'), 1);
+  assert.ok(sampleIn(after, 'raftree_raft_elections_total') >= 1);
   assert.is(sampleIn(after, 'raftree_raft_leader_changes_total'), 1);
   assert.ok(sampleIn(after, 'raftree_raft_applied_index') >= 5);
   assert.ok(sampleIn(after, 'raftree_lsm_memtable_bytes') > 0);
