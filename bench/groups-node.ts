@@ -199,6 +199,8 @@ async function answerTo(question: Question): Promise<Answer> {
   return now;
 }
 
+// The parent is gone.
+process.on('disconnect', () => process.exit());
 process.on('message', (question: Question) => {
   answerTo(question).then(
     (result) => {
