@@ -227,11 +227,12 @@ export class Memtable {
   }
 
   /**
-   * The newest version of a key at or below a sequence: its node, or 0. With the hash of the key, which must not be
-   * longer than `MOST_FILTERED_BYTES`, the filter is asked first.
+   * The newest version of a key at or below a sequence: its node, or 0. With the hash of the key, the filter is asked
+   * first, which holds keys of up to `MOST_FILTERED_BYTES`.
    */
   find(key: Uint8Array, sequence: number, hash?: KeyHash): number {
-    if (hash && this.#count >= LEAST_FILTERED && !this.#mayContain(hash)) return 0;
+    const isFiltered = this.#count >= LEAST_FILTERED && key.length <= MOST_FILTERED_BYTES;
+    if (hash && isFiltered && !this.#mayContain(hash)) return 0;
     const node = this.#lowerBound(key, sequence);
     if (node === 0 || this.#keyLength[node] !== key.length) return 0;
     const chunk = this.#chunks[this.#chunk[node] as number] as Buffer;

@@ -8,11 +8,29 @@ const tree = inFile('lsm/lsm-tree.js');
 const maintenance = inFile('lsm/compaction/maintenance.js');
 const closing = inFile('lsm/close-tree.js');
 const commitLog = inFile('lsm/write/commit-log.js');
+const memtable = inFile('lsm/memtable/memtable.js');
 const freezer = inFile('lsm/write/freezer.js');
 const log = inFile('record/record-log.js');
 const repair = inFile('lsm/tools/repair.js');
 
 export const LSM_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the filter of a memtable lacks what came after it was made',
+    reason: 'it was filled',
+    patches: [
+      memtable(
+        'if (this.#filtered < this.#count) this.#filterNewest();',
+        'if (!this.#filter) this.#filterNewest();',
+      ),
+    ],
+    killedBy: ['lsm/memtable'],
+  },
+  {
+    name: 'the filter of a memtable is asked for long keys, which it does not hold',
+    reason: 'it holds keys',
+    patches: [memtable(' && key.length <= MOST_FILTERED_BYTES', '')],
+    killedBy: ['lsm/memtable'],
+  },
   {
     name: 'a memtable is frozen without what was deferred',
     reason: 'it comes with the next one',
