@@ -1,3 +1,5 @@
+import { SYNC_CALL } from './env.js';
+
 /**
  * The error class of all rooms. Programs test `code`, which is stable. `message` is for people and says what to do.
  * Each room declares its codes where it throws them.
@@ -34,6 +36,11 @@ export function errorCode(error: unknown): string | undefined {
 export function isDiskFull(error: unknown): boolean {
   const code = errorCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** Whether it was a sync that failed: what was written before it may be lost. */
+export function isFailedSync(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'syscall' in error && error.syscall === SYNC_CALL;
 }
 
 /** Whether the system reports too many open files, in this process or in total. It passes when files are closed. */

@@ -16,8 +16,8 @@
  *   the last whole group, and the next append tries again. If file descriptors run out, the current file grows beyond
  *   its size instead of a new file.
  */
-import { type Env, type File, SYNC_CALL } from '../env/env.js';
-import { errorMessage, isDiskFull, isOutOfDescriptors, RaftreeError } from '../env/errors.js';
+import type { Env, File } from '../env/env.js';
+import { errorMessage, isDiskFull, isFailedSync, isOutOfDescriptors, RaftreeError } from '../env/errors.js';
 import { LogFiles } from './log-files.js';
 import { readWhole } from './read-whole.js';
 import {
@@ -577,10 +577,6 @@ export class RecordLog {
     });
     this.#unsettled = [];
   }
-}
-
-function isFailedSync(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'syscall' in error && error.syscall === SYNC_CALL;
 }
 
 function noSpace(cause: unknown): RaftreeError {

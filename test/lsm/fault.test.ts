@@ -189,9 +189,10 @@ for (const [name, options] of SETUPS) {
         failures++;
         if (!outcome.isWritable) refusals++;
         const place = `${n}: ${outcome.failedAt.kind} ${outcome.failedAt.path}`;
-        // A disk that was full for a moment stops nothing but the MANIFEST, a failed sync, and opening.
-        const isWriteOf = outcome.failedAt.kind === 'write' && /wal-|\.sst$/.test(outcome.failedAt.path);
-        if (kind !== 'EIO' && kind !== 'lose' && isWriteOf && !outcome.isWritable)
+        // A disk that was full for a moment stops nothing but a failed sync, and opening.
+        const isWriteOf =
+          outcome.failedAt.kind === 'write' && /wal-|\.sst$|MANIFEST-\d+$/.test(outcome.failedAt.path);
+        if (kind !== 'EIO' && kind !== 'lose' && outcome.isOpen && isWriteOf && !outcome.isWritable)
           problems.push(`${place}: writing did not resume`);
         // Nor does one descriptor that was not to be had; but the tree must open, and a MANIFEST once made must be had.
         const isManifest = /MANIFEST-\d+$/.test(outcome.failedAt.path);
@@ -676,6 +677,72 @@ test('a compaction that found no space and is not wanted any more does not leave
   assert.is(await tree.compactRange().then(() => 'compacted', errorCode), 'LSM_NO_SPACE');
   assert.is(tree.stats().diskIsFull, true);
   await eventually(() => !tree.stats().diskIsFull);
+  await tree.close();
+});
+
+for (const fault of ['short', 'ENOSPC', 'EDQUOT'] as const) {
+  test(`no space in the MANIFEST, ${fault}: nothing is lost or left over, and everything goes on by itself`, async () => {
+    const disk = new SimDisk();
+    let isFull = false;
+    let refused = 0;
+    const env = processEnv(1, disk, {
+      fault: ({ kind, path }) => {
+        if (!isFull || kind !== 'write' || !/MANIFEST-\d+(\.tmp)?$/.test(path)) return undefined;
+        refused++;
+        return fault === 'short' ? fault : systemError(fault, kind, path);
+      },
+    });
+    const options: LsmOptions = { writeBufferBytes: 1 << 20, level0Trigger: 1000, level0StopTrigger: 1000 };
+    const tree = await openTree(disk, options, env);
+    const tables = () => disk.files(DIRECTORY).filter((name) => name.endsWith('.sst')).length;
+    const value = 'x'.repeat(100);
+    for (let i = 0; i < 40; i++) await tree.write([put(`key${i}`, value)]);
+    await tree.flush();
+    await tree.write([put('last', '1')]);
+    isFull = true;
+    const calls = [() => tree.flush(), () => tree.compactRange(), () => tree.checkpoint('/data/copy')];
+    for (let i = 0; i < 9; i++) {
+      assert.is(await calls[i % 3]?.().then(() => 'done', errorCode), 'LSM_NO_SPACE');
+      assert.is(tables(), 1, 'the table that could not be named is removed');
+    }
+    assert.is(await tree.dropTables({}).then(String, errorCode), 'LSM_NO_SPACE');
+    assert.is(tree.stats().isReadOnly, false);
+    assert.is([...tree.iterator()].length, 41);
+    await tree.write([put('more', '2')]);
+    const copy = await openTree(disk.powerCutClone(new SeededRandom(1)));
+    assert.is([...copy.iterator()].length, 42);
+    await copy.close();
+    isFull = false;
+    await tree.flush();
+    await tree.compactRange();
+    assert.ok((await tree.dropTables({ lt: Buffer.from('key9') })) > 0);
+    assert.ok(refused > 9, `${refused} refused`);
+    const state = renderTree(tree);
+    assert.match(state, /last=1\nmore=2$/);
+    await tree.close();
+    const after = await openTree(disk.powerCutClone(new SeededRandom(2)));
+    assert.is(renderTree(after), state);
+    assert.is(tables(), after.tables().flat().length);
+    await after.close();
+  });
+}
+
+test('tables that a full disk without a new MANIFEST could not name are removed', async () => {
+  const disk = new SimDisk();
+  const before = await openTree(disk);
+  for (let i = 0; i < 5; i++) await before.write([put(`key${i}`, 'x')]);
+  await before.close();
+  let isFull = true;
+  const env = processEnv(1, disk, {
+    fault: ({ kind, path }) =>
+      isFull && kind === 'write' && path.endsWith('.tmp') ? systemError('ENOSPC', kind, path) : undefined,
+  });
+  const tree = await openTree(disk, {}, env);
+  for (let i = 0; i < 5; i++) assert.is(await tree.flush().catch(errorCode), 'LSM_NO_SPACE');
+  assert.is(disk.files(DIRECTORY).filter((name) => name.endsWith('.sst')).length, 0);
+  isFull = false;
+  await tree.flush();
+  assert.is(tree.tables().flat().length, 1);
   await tree.close();
 });
 

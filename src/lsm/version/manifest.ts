@@ -4,10 +4,12 @@
  *
  *   - A new one is written as a whole under a temporary name, synced and renamed, and the directory is synced. Then
  *     the older ones are removed. The highest number is current. If it is damaged, an older one must not be used.
- *   - An edit counts when its record is synced. After an append that failed it is not known whether it counts:
- *     nothing more is appended, and no file that any edit may name is deleted.
+ *   - An edit counts when its record is synced. On a full disk what was written of the record is truncated durably:
+ *     then it does not count. After any other append that failed it is not known whether it counts: nothing more is
+ *     appended, and no file that any edit may name is deleted.
  */
 import type { Env, File } from '../../env/env.js';
+import { isDiskFull, isFailedSync } from '../../env/errors.js';
 import { readWhole } from '../../record/read-whole.js';
 import { corruption, encodeRecord } from '../../record/record.js';
 import { type Recovery, recoverRecords } from '../../record/recovery.js';
@@ -52,6 +54,7 @@ export class Manifest {
   readonly number: number;
   readonly #file: File;
   #sizeBytes: number;
+  #isIntact = true;
 
   /** Writes MANIFEST `number` with a whole version and makes it current. Throws the system's error. */
   static async create(env: Env, directory: string, number: number, whole: VersionEdit): Promise<Manifest> {
@@ -81,12 +84,33 @@ export class Manifest {
     return this.#sizeBytes;
   }
 
-  /** Resolves when the edit is durable. After an error the MANIFEST must not be used again. */
+  /** False if it is not known what it holds. Nothing may be appended then. */
+  get isIntact(): boolean {
+    return this.#isIntact;
+  }
+
+  /** Resolves when the edit is durable. If it rejects and the MANIFEST is intact, the edit does not count. */
   async append(edit: VersionEdit): Promise<void> {
     const position = { file: this.number, offset: this.#sizeBytes };
     const record = encodeRecord(this.number, position, [[encodeEdit(edit)]]);
-    await this.#file.writeDurable(record.chunks, this.#sizeBytes);
+    try {
+      await this.#file.writeDurable(record.chunks, this.#sizeBytes);
+    } catch (error) {
+      this.#isIntact = isDiskFull(error) && !isFailedSync(error) && (await this.#cut());
+      throw error;
+    }
     this.#sizeBytes += record.sizeBytes;
+  }
+
+  /** Truncates what was written behind the last edit; returns whether that is durable. */
+  async #cut(): Promise<boolean> {
+    try {
+      this.#file.truncate(this.#sizeBytes);
+      await this.#file.sync();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   close(): void {

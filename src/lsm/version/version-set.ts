@@ -3,7 +3,7 @@
  * current. A file is removed when no current or pinned version names it any more.
  */
 import type { Env, Logger } from '../../env/env.js';
-import { errorMessage, isDiskFull, isOutOfDescriptors } from '../../env/errors.js';
+import { errorMessage, isDiskFull, isOutOfDescriptors, type RaftreeError } from '../../env/errors.js';
 import { corruption } from '../../record/record.js';
 import { describeDiscarded, type Recovery } from '../../record/recovery.js';
 import { readOnlyError } from '../base/errors.js';
@@ -125,7 +125,9 @@ export class VersionSet {
 
   /**
    * Makes an edit durable, then current. The tables it adds must be durable, with their names.
-   * Throws `LSM_READ_ONLY` if the MANIFEST could not be written; from then on nothing is deleted.
+   * Throws the system's error if there was no space or no descriptor for it: then the edit does not count, and new
+   * tables that it adds are removed. Throws `LSM_READ_ONLY` if it is not known what the MANIFEST holds; from then on
+   * nothing is deleted.
    */
   async commit(edit: VersionEdit): Promise<void> {
     await this.#inTurn(() => this.#commitNow(edit, () => false));
@@ -158,12 +160,14 @@ export class VersionSet {
     const violation = next.findViolation();
     if (violation) throw new Error(`an edit would break the levels: ${violation}`);
     const state = stateAfter(this.#state, edit);
-    const manifest = this.#manifest;
     try {
-      const isLarge = manifest && manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes;
-      const isNew =
-        (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...editOf(state) }));
-      if (!isNew) await manifest?.append({ ...edit, nextFileNumber: this.#nextFileNumber });
+      await this.#write(edit, next, state);
+    } catch (error) {
+      if (!this.#mayTryAgain(error)) throw this.#fail(error);
+      for (const { number } of edit.added) if (!moved.has(number)) this.#removeUnnamed(number);
+      throw error;
+    }
+    try {
       if (isRefused()) {
         const numbers = new Set(edit.removed.map((file) => file.number));
         const back = wholeOf(this.#current).added.filter((file) => numbers.has(file.number));
@@ -171,14 +175,40 @@ export class VersionSet {
         return false;
       }
     } catch (error) {
-      // Nothing is appended to a file that this attempt may have made: a later attempt creates it again.
-      if (!manifest && (isDiskFull(error) || isOutOfDescriptors(error))) throw error;
-      this.#failure = error;
-      throw readOnlyError(error, 'unknown');
+      throw this.#fail(error);
     }
     this.#state = state;
     this.#become(next);
     return true;
+  }
+
+  async #write(edit: VersionEdit, next: Version, state: TreeState): Promise<void> {
+    const manifest = this.#manifest;
+    const isLarge = manifest && manifest.sizeBytes > this.#options.maxManifestBytes + this.#wholeBytes;
+    const isNew = (!manifest || isLarge) && (await this.#succeedWith({ ...wholeOf(next), ...editOf(state) }));
+    if (!isNew) await manifest?.append({ ...edit, nextFileNumber: this.#nextFileNumber });
+  }
+
+  /** Whether the edit that was not written does not count, and may be written later. */
+  #mayTryAgain(error: unknown): boolean {
+    if (!isDiskFull(error) && !isOutOfDescriptors(error)) return false;
+    // Nothing is appended to a new MANIFEST that this attempt may have made: a later attempt creates it again.
+    return this.#manifest ? this.#manifest.isIntact && !this.#isSuccessorMade() : true;
+  }
+
+  /** Whether the next MANIFEST is there although this set could not take it into use. */
+  #isSuccessorMade(): boolean {
+    return this.#options.env.fs.exists(`${this.#directory}/${manifestName(this.#nextManifest)}`);
+  }
+
+  /** Frees the space of a table that was made for an edit. */
+  #removeUnnamed(number: number): void {
+    if (!this.#isSuccessorMade()) this.#unlink(tableName(number));
+  }
+
+  #fail(error: unknown): RaftreeError {
+    this.#failure = error;
+    return readOnlyError(error, 'unknown');
   }
 
   /** From now on no file is removed: another tree may own the directory. */
@@ -200,10 +230,8 @@ export class VersionSet {
       await this.#startManifest(whole);
       return true;
     } catch (error) {
-      const { fs } = this.#options.env;
-      const isMade = fs.exists(`${this.#directory}/${manifestName(this.#nextManifest)}`);
       const mayPass = isDiskFull(error) || isOutOfDescriptors(error);
-      if (!this.#manifest || !mayPass || isMade) throw error;
+      if (!this.#manifest || !mayPass || this.#isSuccessorMade()) throw error;
       return false;
     }
   }
