@@ -30,7 +30,7 @@ import {
   sizeOf,
 } from './record.js';
 import { type RecordFile, type Recovery, recoverRecords } from './recovery.js';
-import { settleRecovered } from './settle.js';
+import { type RecoveredLog, settleRecovered, syncRecovered } from './settle.js';
 
 export interface RecordLogOptions {
   readonly env: Env;
@@ -163,6 +163,7 @@ export class RecordLog {
     } catch (error) {
       // The disk is full, but the log can be read. The next append settles it first.
       if (!isDiskFull(error)) throw error;
+      syncRecovered(this.#recovered);
     }
     const { lastRecordEnd } = this.recovery;
     for (const number of numbers) {
@@ -567,15 +568,13 @@ export class RecordLog {
   /** Before the first append after recovery. Throws the system's error, or `CORRUPTION`; may be called again. */
   #settleAll(): void {
     if (this.#unsettled.length === 0) return;
-    const { env, directory } = this.#options;
-    settleRecovered({
-      env,
-      directory,
-      files: this.#files,
-      recovery: this.recovery,
-      numbers: this.#unsettled,
-    });
+    settleRecovered(this.#recovered);
     this.#unsettled = [];
+  }
+
+  get #recovered(): RecoveredLog {
+    const { env, directory } = this.#options;
+    return { env, directory, files: this.#files, recovery: this.recovery, numbers: this.#unsettled };
   }
 }
 

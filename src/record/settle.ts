@@ -5,7 +5,7 @@
  * Recovery rewrites and syncs records that are not proven durable. If a sync of them failed earlier, the page cache may
  * hold them as clean: then they read well, but another sync would not write them.
  */
-import type { Env, File } from '../env/env.js';
+import type { Env, File, FileSystem } from '../env/env.js';
 import type { LogFiles } from './log-files.js';
 import { corruption, type Position } from './record.js';
 import type { Recovery } from './recovery.js';
@@ -34,6 +34,25 @@ export function settleRecovered({ env, directory, files, recovery, numbers }: Re
     env.fs.syncDirectory(directory);
   }
   env.fs.syncDirectory(directory);
+}
+
+/**
+ * On a full disk, as long as `settleRecovered` finds no space: makes what recovery found durable, because its owner
+ * will state that it is. Throws the system's error.
+ */
+export function syncRecovered({ env, directory, files, recovery }: RecoveredLog): void {
+  const { end, lastRecordEnd } = recovery;
+  for (const number of new Set([lastRecordEnd.file, end.file])) syncFile(env.fs, files.path(number));
+  env.fs.syncDirectory(directory);
+}
+
+export function syncFile(fs: FileSystem, path: string): void {
+  const file = fs.open(path, 'read');
+  try {
+    file.syncNow();
+  } finally {
+    file.close();
+  }
 }
 
 /** Opens the file and makes it end at `end`, durably. */

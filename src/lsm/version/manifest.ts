@@ -13,6 +13,7 @@ import { isDiskFull, isFailedSync } from '../../env/errors.js';
 import { readWhole } from '../../record/read-whole.js';
 import { corruption, encodeRecord } from '../../record/record.js';
 import { type Recovery, recoverRecords } from '../../record/recovery.js';
+import { syncFile } from '../../record/settle.js';
 import { decodeEdit, encodeEdit, type VersionEdit } from './version-edit.js';
 
 const NAME = /^MANIFEST-(\d{8,15})$/;
@@ -48,6 +49,12 @@ export function readManifest(
   );
   if (recovery.records === 0) throw corruption(path, 0, 'the whole version at its start is missing');
   return recovery;
+}
+
+/** Makes all that was read of it durable: its writer may have been killed before the last sync. */
+export function syncManifest(env: Env, directory: string, number: number): void {
+  syncFile(env.fs, `${directory}/${manifestName(number)}`);
+  env.fs.syncDirectory(directory);
 }
 
 export class Manifest {

@@ -10,7 +10,14 @@ import { readOnlyError } from '../base/errors.js';
 import type { TableCache } from '../table/table-cache.js';
 import { TableFile, tableName, tableNumber } from '../table/table-file.js';
 import { isWalName } from '../wal/wal.js';
-import { isTemporaryManifest, Manifest, manifestName, manifestNumbers, readManifest } from './manifest.js';
+import {
+  isTemporaryManifest,
+  Manifest,
+  manifestName,
+  manifestNumbers,
+  readManifest,
+  syncManifest,
+} from './manifest.js';
 import { Version } from './version.js';
 import {
   editOf,
@@ -62,17 +69,20 @@ export class VersionSet {
     const numbers = manifestNumbers(names);
     const newest = numbers.at(-1) ?? 0;
     if (newest > 0) set.#read(newest, names);
-    set.#removeLeftovers(names);
+    const leftovers = set.#leftovers(names);
     set.#nextManifest = newest + 1;
     try {
       await set.#startManifest({ ...wholeOf(set.#current), ...editOf(set.#state) });
     } catch (error) {
       if (!isDiskFull(error) || newest === 0) throw error;
+      syncManifest(options.env, directory, newest);
       options.logger.warn(
         { error: errorMessage(error) },
         'the disk is full; the tree can be read, and is written to when there is space',
       );
     }
+    // Not before: a power cut could lose the last edit that was read, and what was before it needs other tables.
+    for (const name of leftovers) set.#unlink(name);
     return set;
   }
 
@@ -318,20 +328,20 @@ export class VersionSet {
     this.#current = version;
   }
 
-  #removeLeftovers(names: readonly string[]): void {
+  /** The names of tables and temporary files that crashes left over. */
+  #leftovers(names: readonly string[]): string[] {
     const live = new Set<number>();
     for (const file of this.#current.files()) live.add(file.number);
     const isNew = this.recovery === undefined;
-    for (const name of names) {
+    return names.filter((name) => {
       const number = tableNumber(name);
       if (isNew && (number !== undefined || isWalName(name))) {
         throw corruption(`${this.#directory}/${manifestName(1)}`, 0, `it is missing, but ${name} is there`);
       }
-      if (number !== undefined) {
-        this.#nextFileNumber = Math.max(this.#nextFileNumber, number + 1);
-        if (!live.has(number)) this.#unlink(name);
-      } else if (isTemporaryManifest(name)) this.#unlink(name);
-    }
+      if (number === undefined) return isTemporaryManifest(name);
+      this.#nextFileNumber = Math.max(this.#nextFileNumber, number + 1);
+      return !live.has(number);
+    });
   }
 
   /** If a file cannot be removed, the next opening removes it. */
