@@ -51,6 +51,24 @@ export const LSM_MUTATIONS: readonly Mutation[] = [
     killedBy: ['kv/crash', 'kv/kv-state-machine'],
   },
   {
+    name: 'on a full disk an opening relies on a MANIFEST that may not be durable',
+    reason: 'it was just read',
+    patches: [versions('syncManifest(options.env, directory, newest);', '')],
+    killedBy: ['lsm/kill-then-power-cut'],
+  },
+  {
+    name: 'on a full disk an opening relies on a WAL that may not be durable',
+    reason: 'the next append settles it',
+    patches: [log('syncRecovered(this.#recovered);', '')],
+    killedBy: ['lsm/kill-then-power-cut'],
+  },
+  {
+    name: 'tables that a full disk could not name stay',
+    reason: 'the next opening removes them',
+    patches: [versions('this.#removeUnnamed(number);', '{}')],
+    killedBy: ['lsm/fault'],
+  },
+  {
     name: 'the end of the WAL is written into the MANIFEST before the WAL is synced',
     reason: 'a close syncs both',
     patches: [log('await file.sync(); if (this.#unsettled', 'if (this.#unsettled')],
