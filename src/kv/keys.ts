@@ -29,8 +29,13 @@ export function fromUserKey(stored: Buffer): Buffer {
   return stored.subarray(1);
 }
 
-export function storedValue(version: number, value: Uint8Array): Buffer {
-  const stored = Buffer.allocUnsafe(VERSION_BYTES + value.length);
+/** `allocate` gives the memory for it. */
+export function storedValue(
+  version: number,
+  value: Uint8Array,
+  allocate: (sizeBytes: number) => Buffer = Buffer.allocUnsafe,
+): Buffer {
+  const stored = allocate(VERSION_BYTES + value.length);
   writeUint53(stored, version, 0);
   stored.set(value, VERSION_BYTES);
   return stored;

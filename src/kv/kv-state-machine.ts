@@ -15,6 +15,7 @@ import type { Entry } from '../raft/types.js';
 import type { GroupStateMachine } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
 import { BatchKeys } from './batch-keys.js';
+import { BatchMemory } from './batch-memory.js';
 import { type Command, commandOf, type VoidEntry } from './command.js';
 import {
   AFTER_USER_KEYS,
@@ -49,6 +50,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #engine: StorageEngine;
   readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();
+  readonly #memory = new BatchMemory();
   #appliedIndex = 0;
   #durableIndex = 0;
   #isClosed = false;
@@ -138,8 +140,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const defers = this.#engine.defer !== undefined;
     const isDue = !defers || this.#sessions.changedResults > MAX_DEFERRED_RESULTS;
     const operations = isDue ? this.#sessions.takeChanges() : [];
+    // An engine that defers takes the batch at once, and copies it.
+    const allocate = defers ? this.#memory.allocate : undefined;
     for (const { stored: key, left } of keys.changed) {
-      if (left) operations.push({ type: 'put', key, value: storedValue(left.version, left.value) });
+      if (left) operations.push({ type: 'put', key, value: storedValue(left.version, left.value, allocate) });
       else operations.push({ type: 'delete', key });
     }
     if (!defers) operations.push(appliedOperation(first, last, term));
@@ -159,7 +163,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       this.#given = undefined;
       throw error;
     }
-    return typeof written === 'number' ? done(written) : written.then(done);
+    if (typeof written !== 'number') return written.then(done);
+    this.#memory.clear();
+    return done(written);
   }
 
   /** A deferring engine has taken the batch. */

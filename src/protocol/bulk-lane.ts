@@ -103,7 +103,7 @@ export class BulkLane implements MessageHandler {
       );
     }
     if (this.#queue.length > 0 && this.#queuedBytes + sizeBytes > MAX_QUEUED_BYTES) return;
-    this.#queue.push({ number, name, body: Buffer.concat(chunks, sizeBytes), sentBytes: 0 });
+    this.#queue.push({ number, name, body: joined(chunks, sizeBytes), sentBytes: 0 });
     this.#queuedBytes += sizeBytes;
     this.#sendWithinWindow(context);
     this.#count(context);
@@ -195,6 +195,13 @@ export class BulkLane implements MessageHandler {
     const body = begun.parts.length === 1 ? bytes : Buffer.concat(begun.parts);
     return receivedMessage({ type: of, body });
   }
+}
+
+/** A view if there is one chunk: encoded bytes do not change any more. */
+function joined(chunks: readonly Uint8Array[], sizeBytes: number): Buffer {
+  const [only] = chunks;
+  if (!only || chunks.length > 1) return Buffer.concat(chunks, sizeBytes);
+  return Buffer.from(only.buffer, only.byteOffset, only.length);
 }
 
 function nameOf(message: OutboundMessage): string {

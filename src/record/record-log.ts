@@ -118,6 +118,12 @@ export class RecordLog {
   #syncedEnd: Position | undefined;
   #syncs = 0;
   #zeros = NO_ZEROS;
+  /** Used again for each record: one is written at a time. New memory for each would keep the collector busy. */
+  #scratchBytes = NO_ZEROS;
+  readonly #scratch = (sizeBytes: number): Buffer => {
+    if (this.#scratchBytes.length < sizeBytes) this.#scratchBytes = Buffer.allocUnsafeSlow(2 * sizeBytes);
+    return this.#scratchBytes.subarray(0, sizeBytes);
+  };
 
   /** Runs recovery. Throws `CORRUPTION`, or the system's error. The directory must exist. */
   static open(options: RecordLogOptions): RecordLog {
@@ -399,7 +405,7 @@ export class RecordLog {
     const file = this.#files.use(this.#current);
     const start = this.#offset;
     const isOverOldBytes = start < this.#oldBytesEnd;
-    const record = encodeRecord(this.#current, this.#durableThrough, payloads, isOverOldBytes);
+    const record = encodeRecord(this.#current, this.#durableThrough, payloads, isOverOldBytes, this.#scratch);
     const recordEnd = start + record.sizeBytes;
     const zeros = durable && recordEnd > this.#allocated ? this.#zerosBehind(recordEnd) : NO_ZEROS;
     try {

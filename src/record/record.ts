@@ -55,14 +55,15 @@ export interface EncodedRecord {
 export type Payload = readonly Uint8Array[];
 
 /**
- * `isOverOldBytes`: from this record on, the recycled file may still hold old records. Throws `RECORD_TOO_LARGE` above
- * MAX_RECORD_BYTES.
+ * `isOverOldBytes`: from this record on, the recycled file may still hold old records. `allocate` gives the memory for
+ * a copied body. Throws `RECORD_TOO_LARGE` above MAX_RECORD_BYTES.
  */
 export function encodeRecord(
   fileNumber: number,
   durableThrough: Position,
   payloads: readonly Payload[],
   isOverOldBytes = false,
+  allocate: (sizeBytes: number) => Buffer = Buffer.allocUnsafe,
 ): EncodedRecord {
   const payloadOffsets: number[] = [];
   let bodyBytes = 0;
@@ -75,7 +76,8 @@ export function encodeRecord(
   if (sizeBytes > MAX_RECORD_BYTES) {
     throw new RaftreeError('RECORD_TOO_LARGE', `a group of ${sizeBytes} bytes exceeds ${MAX_RECORD_BYTES}`);
   }
-  const body = bodyBytes <= COPIED_BODY_BYTES ? [copyBody(payloads, bodyBytes)] : chainBody(payloads);
+  const body =
+    bodyBytes <= COPIED_BODY_BYTES ? [copyBody(payloads, allocate(bodyBytes))] : chainBody(payloads);
   const type = isOverOldBytes ? TYPE_GROUP_OVER_OLD : TYPE_GROUP;
   const header = encodeHeader(type, fileNumber, durableThrough, crc32Chunks(body), bodyBytes);
   const chunks = [header, ...body];
@@ -106,8 +108,7 @@ function encodeHeader(
   return header;
 }
 
-function copyBody(payloads: readonly Payload[], bodyBytes: number): Buffer {
-  const body = Buffer.allocUnsafe(bodyBytes);
+function copyBody(payloads: readonly Payload[], body: Buffer): Buffer {
   let at = 0;
   for (const payload of payloads) {
     at = body.writeUInt32LE(sizeOf(payload), at);
