@@ -35,6 +35,12 @@ export async function send(
     ...headers,
     ...(length === undefined ? {} : { 'content-length': length }),
   });
+  if (isHead && !(bytes instanceof Uint8Array)) {
+    // Begun, so that what it holds is given back at its end.
+    const pieces = bytes[Symbol.asyncIterator]();
+    await pieces.next();
+    await pieces.return?.();
+  }
   const settled = () => untilTaken(response, env, stallMs);
   try {
     if (!isHead && length !== 0) {

@@ -109,7 +109,10 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     name: 'connections take the descriptors that files need',
     reason: 'limits.maxConnections says so',
     patches: [
-      inFile('server/descriptors.js')('clients: Math.min(maxConnections, left),', 'clients: maxConnections,'),
+      inFile('server/descriptors.js')(
+        'clients: Math.min(maxConnections, left - http),',
+        'clients: maxConnections,',
+      ),
     ],
     killedBy: ['server/descriptors'],
   },

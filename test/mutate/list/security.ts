@@ -7,6 +7,8 @@ const senders = inFile('raft/senders.js');
 const raft = inFile('raft/raft.js');
 const leadership = inFile('raft/leadership.js');
 const clientDoor = inFile('doors/native/request-handler.js');
+const httpAccess = inFile('doors/http/access.js');
+const httpListener = inFile('doors/http/listener.js');
 
 export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
@@ -104,5 +106,37 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
     reason: 'they may become members',
     patches: [inFile('server/known-peers.js')('if (!this.#members.has(nodeId)) return undefined;', '')],
     killedBy: ['server/strangers'],
+  },
+  {
+    name: 'HTTP: without an admin token the machine of the node may administrate, although the cluster has a secret',
+    reason: 'it is the machine of the node',
+    patches: [httpAccess('if (hasClusterSecret || adminTokens.length > 0)', 'if (adminTokens.length > 0)')],
+    killedBy: ['doors/http/access'],
+  },
+  {
+    name: 'HTTP: any token is let in',
+    reason: 'without a token file none is wanted',
+    patches: [
+      httpAccess("return unauthenticated('this node does not know the token');", 'return callerWho(false);'),
+    ],
+    killedBy: ['doors/http/access'],
+  },
+  {
+    name: 'HTTP: a page of another origin may send simple requests',
+    reason: 'its Host is right',
+    patches: [httpAccess('return isForeign ?', 'return false ?')],
+    killedBy: ['doors/http/bad-input'],
+  },
+  {
+    name: 'HTTP: a host name may point to the machine of the node',
+    reason: 'a browser resolves it',
+    patches: [httpAccess('if (checksHost &&', 'if (false &&')],
+    killedBy: ['doors/http/bad-input'],
+  },
+  {
+    name: 'HTTP: requests of one connection are carried out side by side',
+    reason: 'the answers come in order anyway',
+    patches: [httpListener('line.last = line.last .then(', 'line.last = Promise.resolve() .then(')],
+    killedBy: ['doors/http/bad-input'],
   },
 ];
