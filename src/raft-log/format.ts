@@ -126,7 +126,8 @@ export function encodeGroups(payloads: readonly Payload[]): { payload: Payload; 
   for (const payload of payloads) {
     const length = Buffer.allocUnsafe(4);
     length.writeUInt32LE(sizeOf(payload), 0);
-    chunks.push(length, ...payload);
+    chunks.push(length);
+    for (const chunk of payload) chunks.push(chunk);
     offsets.push(at + 4);
     at += 4 + sizeOf(payload);
   }

@@ -166,11 +166,11 @@ export class RaftLog {
     const bytes = groups.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     if (bytes > MAX_COPIED_SHARE * (newOldest - oldest) * this.#maxSegmentBytes) return;
     if (groups.some(({ sizeBytes }) => sizeBytes > MAX_COPIED_BYTES)) return;
-    // A failure of the log is reported to whoever writes next. Damaged entries are reported to whoever needs them.
-    Promise.all(groups.map((group) => group.copyForward())).then(
-      () => this.#removeUnneeded(),
-      () => {},
-    );
+    // A failure of the log is reported to whoever writes next. Damaged entries are reported to whoever needs them. What
+    // cannot be removed now is removed with what becomes unneeded next.
+    Promise.all(groups.map((group) => group.copyForward()))
+      .then(() => this.#removeUnneeded())
+      .catch(() => {});
   }
 }
 
@@ -185,6 +185,8 @@ interface LogEvents {
 /** Keeps segments from this file on until a write is durable. */
 interface Pin {
   readonly file: number;
+  /** The write has the new base. If a full disk refuses it, only another write with a base takes its place. */
+  readonly isOfBase: boolean;
 }
 
 /** The base as a snapshot, or the creation of a group, gives it. */
@@ -274,7 +276,7 @@ export class GroupLog implements BodyCache {
     const pin = this.#pins.at(-1);
     await this.#write(payload, (position) => {
       this.#written(batch, position, entryOffsets, checksums);
-      this.#unpin(pin);
+      this.#unpin(pin, false);
     });
     this.#events.written();
   }
@@ -322,7 +324,8 @@ export class GroupLog implements BodyCache {
     while (index <= last && index < this.#cacheFirst) {
       const run = this.#readRun(index, Math.min(last, this.#cacheFirst - 1));
       if (run.length === 0) throw this.#lacks(index, last);
-      entries.push(...run);
+      // Not all in one call: a copy makes long runs, and a call has a limit of arguments.
+      for (const entry of run) entries.push(entry);
       index += run.length;
     }
     if (index <= last) {
@@ -341,17 +344,26 @@ export class GroupLog implements BodyCache {
   }
 
   /**
-   * Writes all entries again, into the current segment: the older ones are not needed for this group then. Does nothing
-   * while another write is under way, because the copy would bring back an older hard state, or while entries wait for
-   * space on the disk. Rejects as `append` does, and with `CORRUPTION`.
+   * Writes base and all entries again, into the current segment: the older ones are not needed for this group then.
+   * The base may be that of a cut which a full disk has refused. Does nothing while another write is under way, because
+   * the copy would bring back an older hard state, or while entries or a snapshot wait for space on the disk. Rejects
+   * as `append` does, and with `CORRUPTION`.
    */
   async copyForward(): Promise<void> {
-    if (this.#writing > 0 || !this.#index.positionOf(this.lastIndex)) return;
-    const first = this.#base.index + 1;
-    const entries = this.entries(first, this.lastIndex);
+    const base = this.#base;
+    const first = base.index + 1;
+    const waits = this.lastIndex >= first && !this.#index.positionOf(this.lastIndex);
+    if (this.#writing > 0 || waits || base.directory !== this.#writtenBase?.directory) return;
+    const entries = this.lastIndex < first ? [] : this.entries(first, this.lastIndex);
     const batch = { batch: 0, hardState: this.#writtenHardState, first, entries, snapshot: undefined };
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
-    await this.#write(payload, (position) => this.#place(batch, position, entryOffsets, checksums));
+    const pin = this.#pins.at(-1);
+    const copy = encodeGroups([encodeBase(this.#id, base, false), payload]);
+    await this.#write(copy.payload, ({ file, offset }) => {
+      this.#writtenBase = base;
+      this.#place(batch, { file, offset: offset + (copy.offsets[1] ?? 0) }, entryOffsets, checksums);
+      this.#unpin(pin, true);
+    });
   }
 
   /**
@@ -359,7 +371,7 @@ export class GroupLog implements BodyCache {
    * machine's and no other is. Base and batch are one record: both become durable or neither does.
    */
   async install(snapshot: NewBase, batch: AppendBatch): Promise<void> {
-    const pin = this.#pin();
+    const pin = this.#pin(true);
     const base = { ...snapshot, incarnation: this.#base.incarnation };
     this.#restart(base);
     this.hold(batch);
@@ -368,29 +380,30 @@ export class GroupLog implements BodyCache {
     await this.#write(both.payload, ({ file, offset }) => {
       this.#writtenBase = base;
       this.#written(batch, { file, offset: offset + (both.offsets[1] ?? 0) }, entryOffsets, checksums);
-      this.#unpin(pin);
+      this.#unpin(pin, true);
     });
     this.#events.cut();
   }
 
   async setBase(base: LogBase): Promise<void> {
-    const pin = this.#pin();
+    const pin = this.#pin(true);
     this.#moveBase(base);
     await this.#write(encodeBase(this.#id, base, false), () => {
       this.#writtenBase = base;
-      this.#unpin(pin);
+      this.#unpin(pin, true);
     });
   }
 
-  #pin(): Pin {
-    const pin = { file: this.oldestFile ?? this.#records().currentFile };
+  #pin(isOfBase: boolean): Pin {
+    const pin = { file: this.oldestFile ?? this.#records().currentFile, isOfBase };
     this.#pins.push(pin);
     return pin;
   }
 
-  /** Batches become durable in order, so all earlier pins end too. */
-  #unpin(pin: Pin | undefined): void {
-    if (pin) this.#pins.splice(0, this.#pins.indexOf(pin) + 1);
+  /** Writes become durable in order: earlier pins of replacements end too, and of bases if this write has one. */
+  #unpin(pin: Pin | undefined, hasBase: boolean): void {
+    const end = pin ? this.#pins.indexOf(pin) + 1 : 0;
+    this.#pins = this.#pins.filter(({ isOfBase }, i) => i >= end || (isOfBase && !hasBase));
   }
 
   preamble(): Payload[] {
@@ -480,7 +493,7 @@ export class GroupLog implements BodyCache {
         `entry ${first} cannot follow a log of ${this.#base.index} to ${this.lastIndex}`,
       );
     }
-    if (first <= this.#index.last) this.#pin();
+    if (first <= this.#index.last) this.#pin(false);
     for (let index = first; index <= this.#index.last; index++) this.#entryBytes -= this.#index.sizeOf(index);
     if (first < this.#cacheFirst) {
       this.#cache = [];

@@ -43,6 +43,9 @@ async function runScript(
     fault?: (operation: FileOperation) => Fault;
     alter?: (log: RaftLog) => void;
     installs?: number;
+    groups?: readonly number[];
+    steps?: number;
+    others?: number;
     maxGroupCommitBytes?: number;
   } = {},
 ): Promise<Run> {
@@ -69,19 +72,29 @@ async function runScript(
       },
     },
   });
-  for (const id of GROUPS)
+  const { groups = GROUPS } = plant;
+  for (const id of groups)
     await log.createGroup(id, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
   plant.alter?.(log);
-  script = new Script(log, GROUPS, random, { steps: 60, maxBodyBytes: 120, installs: plant.installs ?? 0 });
+  script = new Script(log, groups, random, {
+    steps: plant.steps ?? 60,
+    maxBodyBytes: 120,
+    installs: plant.installs ?? 0,
+    ...(plant.others === undefined ? {} : { others: plant.others }),
+  });
   await script.run();
   return { script, cuts, segmentsRemoved, segmentsLeft: segmentsOf(disk).length };
 }
 
 /** What is wrong with the disk that a cut left, or undefined. */
-async function faultOf(cut: Cut, states: readonly string[]): Promise<string | undefined> {
+async function faultOf(
+  cut: Cut,
+  states: readonly string[],
+  groups: readonly number[],
+): Promise<string | undefined> {
   try {
     const log = openLog(cut.disk);
-    const found = renderAll(log, GROUPS);
+    const found = renderAll(log, groups);
     const at = states.indexOf(found);
     if (at < 0) return `recovered a state that never was:\n${found}`;
     if (states.lastIndexOf(found) < cut.acknowledged) {
@@ -99,10 +112,10 @@ async function faultOf(cut: Cut, states: readonly string[]): Promise<string | un
   }
 }
 
-async function faultsOf({ cuts, script }: Run): Promise<string[]> {
+async function faultsOf({ cuts, script }: Run, groups: readonly number[] = GROUPS): Promise<string[]> {
   const faults: string[] = [];
   for (const cut of cuts) {
-    const fault = await faultOf(cut, script.states);
+    const fault = await faultOf(cut, script.states, groups);
     const { kind, number } = cut.operation;
     if (fault) faults.push(`power cut at operation ${number} (${kind}), after ${cut.begun} steps: ${fault}`);
   }
@@ -120,6 +133,28 @@ test('a power cut at any file operation loses nothing acknowledged and invents n
   }
   assert.ok(cuts > 800, `${cuts} cuts`);
   assert.ok(removed > 30, `${removed} segments were removed`);
+});
+
+test('a power cut while the entries of groups that are hardly written are copied forward', async () => {
+  const groups = [1, 2, 3, 4];
+  let copies = 0;
+  for (let seed = 1; seed <= 4; seed++) {
+    const run = await runScript(seed, {
+      ...{ groups, steps: 250, others: 0.08, installs: 0.03 },
+      alter: (log) => {
+        for (const id of groups) {
+          const group = groupOf(log, id);
+          const { copyForward } = group;
+          group.copyForward = () => {
+            copies++;
+            return copyForward.call(group);
+          };
+        }
+      },
+    });
+    assert.is((await faultsOf(run, groups)).slice(0, 3).join('\n'), '', `seed ${seed}`);
+  }
+  assert.ok(copies > 20, `${copies} copies`);
 });
 
 test('a power cut while a snapshot replaces the log: the old log and directory or the new ones', async () => {

@@ -111,6 +111,8 @@ export interface ScriptOptions {
   readonly maxBodyBytes: number;
   /** How often a step is a snapshot that replaces the log; 0. */
   readonly installs?: number;
+  /** How often a step is not of the first group; by default all groups have as many. */
+  readonly others?: number;
 }
 
 /**
@@ -140,7 +142,7 @@ export class Script {
   async run(): Promise<void> {
     let running: Promise<void>[] = [];
     for (let step = 0; step < this.#options.steps; step++) {
-      const id = this.#random.pick([...this.#now.keys()]);
+      const id = this.#pick();
       if (this.#random.chance(this.#options.installs ?? 0)) running.push(this.#install(id));
       else running.push(this.#random.chance(0.15) ? this.#compact(id) : this.#append(id));
       const pause = this.#random.float();
@@ -152,6 +154,13 @@ export class Script {
       }
     }
     await Promise.all(running);
+  }
+
+  #pick(): number {
+    const groups = [...this.#now.keys()];
+    const { others } = this.#options;
+    if (others === undefined) return this.#random.pick(groups);
+    return this.#random.chance(others) ? this.#random.pick(groups.slice(1)) : (groups[0] ?? 0);
   }
 
   #append(id: number): Promise<void> {

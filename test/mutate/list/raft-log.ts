@@ -17,8 +17,20 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
     name: 'entries are copied forward that wait for space on the disk',
     reason: 'they are in the log',
-    patches: [log('|| !this.#index.positionOf(this.lastIndex)', '')],
+    patches: [log('this.#writing > 0 || waits', 'this.#writing > 0')],
     killedBy: ['raft-log/raft-log'],
+  },
+  {
+    name: 'a snapshot is copied forward that waits for space on the disk',
+    reason: 'it is the base of the log',
+    patches: [log(' || base.directory !== this.#writtenBase?.directory', '')],
+    killedBy: ['raft-log/copy-forward'],
+  },
+  {
+    name: 'after a cut that a full disk refused, the next append lets its segments go',
+    reason: 'writes become durable in order',
+    patches: [log(' || (isOfBase && !hasBase)', '')],
+    killedBy: ['raft-log/copy-forward'],
   },
   {
     name: 'nothing is copied forward',
@@ -63,7 +75,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
     name: 'replaced entries pin no segment',
     reason: 'only bases do',
-    patches: [log('if (first <= this.#index.last) this.#pin();', '')],
+    patches: [log('if (first <= this.#index.last) this.#pin(false);', '')],
     killedBy: ['raft-log/raft-log', 'raft-log/crash'],
   },
   {
