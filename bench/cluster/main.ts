@@ -22,6 +22,9 @@ import type { System } from './systems/system.js';
 /** Ports of one system at most: client and peer ports of five nodes. */
 const PORTS_PER_SYSTEM = 10;
 
+/** So long it may take until the end of a process is known. */
+const NEWS_MS = 200;
+
 function systemsOf(options: Options, directory: string): System[] {
   const { builds, nodes, basePort, etcd, redis } = options;
   const profiles = options.profile ? options.results : undefined;
@@ -85,7 +88,6 @@ async function main(): Promise<void> {
   const startedAt = new Date();
   const print = options.json ? console.error : console.log;
   const directory = mkdtempSync(join(options.directory, 'raftree-bench-'));
-  mkdirSync(options.results, { recursive: true });
   const cleanUp = async () => {
     await stopAll();
     rmSync(directory, { recursive: true, force: true });
@@ -99,23 +101,48 @@ async function main(): Promise<void> {
     });
   }
   const measurements: Measurement[] = [];
+  const systems = systemsOf(options, directory);
   try {
+    if (process.platform !== 'linux') throw new BenchError('this benchmark reads /proc: it needs Linux');
+    makeFolder(options.results);
     print(`${machine()}, ${directory}`);
     print(headingLine());
-    await runCases(systemsOf(options, directory), options, directory, (measurement) => {
+    await runCases(systems, options, directory, (measurement) => {
       measurements.push(measurement);
       print(measurementLine(measurement));
     });
   } catch (error) {
     if (isStopping) return;
-    if (!(error instanceof BenchError)) throw error;
-    console.error(error.message);
     process.exitCode = 1;
+    const cause = await causeOf(error, systems);
+    if (!(cause instanceof BenchError)) throw cause;
+    console.error(cause.message);
   } finally {
     await cleanUp();
   }
   if (measurements.length > 0) writeResults(options, startedAt, measurements, print);
   if (measurements.some(({ load }) => load.errors > 0)) process.exitCode = 1;
+}
+
+/** Whatever failed: if a process of a system has ended, that is why. */
+async function causeOf(error: unknown, systems: readonly System[]): Promise<unknown> {
+  await new Promise((resolve) => setTimeout(resolve, NEWS_MS));
+  try {
+    for (const { daemons } of systems) for (const daemon of daemons) daemon.assertRunning();
+  } catch (end) {
+    return end;
+  }
+  const hasCode = error instanceof Error && 'code' in error;
+  return hasCode ? new BenchError(`the benchmark failed: ${error.message}`) : error;
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new BenchError(`the results cannot be written: ${reason}; choose another folder with --results`);
+  }
 }
 
 function writeResults(

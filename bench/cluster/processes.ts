@@ -56,7 +56,7 @@ export class Daemon {
         running.delete(this);
         resolve();
       };
-      this.#child.once('error', (error) => ended(`: ${error.message}`));
+      this.#child.once('error', (error) => ended(`with an error: ${error.message}`));
       this.#child.once('close', (code, signal) => ended(signal ? `by ${signal}` : `with exit code ${code}`));
     });
   }

@@ -180,6 +180,7 @@ test('what it does not know it says', () => {
   says(/expected a whole number from 1/, '--seconds', '0');
   says(/Allowed choices are 1, 3, 5/, '--nodes', '2');
   says(/there is no program "\.\/etcd": install it/, '--etcd', './etcd');
+  says(/the results cannot be written.*choose another folder/, '--results', program);
   says(/expected dist\/src\/cli\/main\.js of a build/, '--against', './main.js');
   says(/too many arguments/, 'put');
 });
