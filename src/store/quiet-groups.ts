@@ -75,6 +75,8 @@ export class QuietGroups {
     this.#quiet.set(group, quietness);
     for (const node of quietness.nodes) {
       const watched = this.#watch(node);
+      // If this process ends soon, the other one can tell the next from it.
+      if (watched.groups.size === 0) this.#options.sendAlive(node, this.epoch);
       watched.groups.add(group);
       // All members of the group have just answered its leader.
       if (quietness.epoch === undefined) watched.heardMs = this.#options.clock.nowMs();

@@ -316,12 +316,14 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
   async closeGroup(id: GroupId): Promise<void> {
     const group = this.#groups.get(id);
     if (!group) return;
+    const closing = this.#close(group);
+    // The replica has ended already, and to close its state machine may take long.
+    if (!this.#closed) this.#quiet.beginEpoch();
     try {
-      await this.#close(group);
+      await closing;
     } finally {
       this.#groups.delete(id);
       this.#budget.remove(group.log);
-      if (!this.#closed) this.#quiet.beginEpoch();
     }
   }
 

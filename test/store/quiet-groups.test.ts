@@ -129,6 +129,18 @@ for (const seed of [1, 2, 3, 4, 5]) {
   });
 }
 
+test('a replica that leads a quiet group ends, and its state machine is long in closing: others lead', async () => {
+  const lab = await quietLab(6);
+  const leader = leaderNode(lab, A);
+  const { scheduler } = lab.world;
+  // The signs of life of its node go on, because of the other group.
+  await scheduler.run(lab.leaderOf(B)?.replica.transferLeadership(leader) ?? Promise.resolve());
+  await untilQuiet(lab);
+  lab.groupOf(leader, A).stateMachine.close = () => new Promise(() => {});
+  void lab.node(leader).store.closeGroup(A);
+  await lab.until(() => NODES.some((id) => id !== leader && lab.groupOf(id, A).replica.role === 'leader'));
+});
+
 test('an offer that comes late does not leave a follower without a leader', async () => {
   const lab = await quietLab(7, [A]);
   const old = leaderNode(lab, A);
@@ -158,6 +170,7 @@ test('a store that was paused does not take that for the silence of others', () 
   let nowMs = 0;
   let tick: (isLate: boolean) => number = () => 0;
   const woken: [number, boolean][] = [];
+  const told: number[] = [];
   const groups = new QuietGroups({
     clock: { nowMs: () => nowMs, wallMs: () => nowMs },
     random: new SeededRandom(1),
@@ -168,11 +181,13 @@ test('a store that was paused does not take that for the silence of others', () 
       },
     },
     ...{ heartbeatMs: 20, electionTimeoutMinMs: 100 },
-    sendAlive() {},
+    sendAlive: (to) => void told.push(to),
     wake: (group, isSilent) => woken.push([group, isSilent]),
   });
   groups.heard(2, 5);
   groups.changed(A, { nodes: [2], epoch: 5 });
+  // It tells the leader's node its own epoch at once, or a restart before the next tick could go unnoticed.
+  assert.equal(told, [2]);
   nowMs = 1000;
   tick(true);
   assert.equal(woken, []);

@@ -130,6 +130,18 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['store/quiet-groups'],
   },
   {
+    name: 'a group that is closed leaves the epoch as it is until its state machine is closed',
+    reason: 'it is open until then',
+    patches: [store('if (!this.#closed) this.#quiet.beginEpoch();', '')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
+    name: 'a node tells its epoch only with the next tick',
+    reason: 'a few times per election timeout',
+    patches: [quiet('if (watched.groups.size === 0) this.#options.sendAlive(node, this.epoch);', '')],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
     name: 'the end of one replica leaves the epoch as it is',
     reason: 'the node goes on',
     patches: [store('this.#quiet.beginEpoch(); // Its files', '// Its files')],
