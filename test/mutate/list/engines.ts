@@ -7,8 +7,39 @@ const memory = inFile('engines/memory-engine.js');
 const files = inFile('engines/engine-files.js');
 const sortedMap = inFile('engines/sorted-map.js');
 const node = inFile('server/node.js');
+const deferring = inFile('kv/kv-state-machine.js');
 
 export const ENGINE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'an engine that defers is given the sessions after a batch that failed',
+    reason: 'they are in memory',
+    patches: [deferring('if (this.#isAhead)', 'if (false)')],
+    killedBy: ['kv/deferred'],
+  },
+  {
+    name: 'a batch that a deferring engine has refused counts as taken when it asks',
+    reason: 'it was given',
+    patches: [deferring('this.#given = undefined; throw error;', 'throw error;')],
+    killedBy: ['kv/deferred'],
+  },
+  {
+    name: 'the engine before a snapshot is given the sessions of the snapshot',
+    reason: 'it is closed in a moment',
+    patches: [deferring('before.defer?.(() => last);', '')],
+    killedBy: ['kv/deferred'],
+  },
+  {
+    name: 'a batch is begun before there is room for it',
+    reason: 'the engine makes room',
+    patches: [deferring('hasRoom ? undefined : this.#engine.room?.()', 'undefined')],
+    killedBy: ['kv/deferred'],
+  },
+  {
+    name: 'an engine that defers gets the sessions only when it asks',
+    reason: 'it asks often enough',
+    patches: [deferring('!defers || this.#sessions.changedResults > MAX_DEFERRED_RESULTS', '!defers')],
+    killedBy: ['kv/deferred'],
+  },
   {
     name: 'a flush of the memory engine does not sync the name of its file',
     reason: 'the file is synced',

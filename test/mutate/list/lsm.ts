@@ -32,6 +32,12 @@ export const LSM_MUTATIONS: readonly Mutation[] = [
     killedBy: ['lsm/memtable'],
   },
   {
+    name: 'a tree goes on that did not get what was deferred',
+    reason: 'it can ask again',
+    patches: [freezer('this.#host.failed(error);', '')],
+    killedBy: ['kv/deferred'],
+  },
+  {
     name: 'a memtable is frozen without what was deferred',
     reason: 'it comes with the next one',
     patches: [
