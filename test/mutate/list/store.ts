@@ -65,6 +65,18 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['store/log-budget'],
   },
   {
+    name: 'an acceptance from before the last work counts',
+    reason: 'the member is quiet',
+    patches: [quietLeader(' || round < this.#firstRound', '')],
+    killedBy: ['raft/quiet-leader'],
+  },
+  {
+    name: 'a leader falls quiet whose own disk lags behind',
+    reason: 'a quorum has it',
+    patches: [quietLeader(' || stability.stableIndex !== lastIndex', '')],
+    killedBy: ['raft/quiet-leader'],
+  },
+  {
     name: 'a group is quiet when one member is',
     reason: 'the others follow',
     patches: [quietLeader('!members.every((member)', '!members.some((member)')],
