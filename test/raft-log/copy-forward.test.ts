@@ -52,6 +52,21 @@ test('a cut that the full disk refused, then appends, then another group’s cut
   assert.is(groupOf(openLog(disk.clone()), 2).base.index, 7);
 });
 
+test('a cut that the full disk refused keeps its segments beyond the next append, also where nothing is copied', async () => {
+  let isFull = false;
+  const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
+  const { disk, busy, other, write } = await twoGroups({ fault });
+  while (segmentsOf(disk).length === 1) await write(1);
+  await other.append(batchOf(7, numbered(7, 2)));
+  isFull = true;
+  assert.is(await other.compact(6).catch(errorCode), 'LOG_NO_SPACE');
+  isFull = false;
+  await other.append(batchOf(9, numbered(9, 1)));
+  await busy.compact(busy.lastIndex);
+  const reopened = groupOf(openLog(disk.clone()), 2);
+  assert.is(reopened.entries(reopened.base.index + 1, 9).length, 9 - reopened.base.index);
+});
+
 test('the same for a group that is copied forward: its base comes along, and it keeps no old segment', async () => {
   let isFull = false;
   const fault = ({ kind }: FileOperation) => (isFull && kind === 'write' ? ('short' as const) : undefined);
