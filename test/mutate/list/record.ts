@@ -101,7 +101,7 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     name: 'what is queued behind a group that failed is written',
     reason: 'each group stands for itself',
     patches: [log('this.#rejectQueue(error); continue;', 'continue;')],
-    killedBy: randomFaults(120, 'fullDisk'),
+    killedBy: ['record/record-log'],
   },
   {
     name: 'a group is durable if its first append asks for it',
