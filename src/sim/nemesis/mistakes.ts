@@ -176,10 +176,12 @@ export class Mistakes {
     machine.joinsAgain = true;
     this.#cluster.kill(machine);
     machine.disk = new SimDisk();
+    machine.hasBrokenDisk = false;
     this.#cluster.turnOn(machine);
     if (!(await this.#commands.addAgain(machine))) return;
     this.#cluster.coverage.count('emptied nodes added again');
-    machine.isDamaged = false;
+    // The new disk may have been damaged meanwhile.
+    machine.isDamaged = machine.hasBrokenDisk;
   }
 
   async #emptyParts(): Promise<void> {
