@@ -54,7 +54,7 @@ interface Troubles {
 const EARLY_MS = 60_000;
 const START_MS = 30_000;
 const CALLS_END_MS = 30_000;
-/** A node is silent for as long as an earlier process promised, with timeouts that an operator had set too long: 43 s. */
+/** A node is silent as long as an earlier process promised, with timeouts that an operator had set too long: 43 s. */
 const PROGRESS_MS = 75_000;
 const CONVERGENCE_MS = 60_000;
 const REPORTED_EVENTS = 80;
