@@ -5,7 +5,7 @@
  *     put/4096             values of 4096 bytes, every number of clients of the options
  *     get-lease/256/100    values of 256 bytes, 100 clients
  */
-import { WORKLOAD_NAMES } from './load/workloads.js';
+import { changesRecords, WORKLOAD_NAMES, workloadOf } from './load/workloads.js';
 
 export interface Case {
   readonly workload: string;
@@ -40,6 +40,22 @@ export function casesOf(names: readonly string[], defaults: CaseDefaults): Case[
     }
   }
   return [...cases.values()];
+}
+
+/** Load beside each case, `scan/50`: a workload and a number of clients. */
+export interface Beside {
+  readonly workload: string;
+  readonly clients: number;
+}
+
+/** Throws an Error that says which part is wrong. */
+export function besideOf(text: string): Beside {
+  const [workload = '', clientText = '', ...rest] = text.split('/');
+  if (rest.length > 0) throw new Error(`${text}: expected WORKLOAD/CLIENTS`);
+  const [one] = casesOf([`${workload}/1/${clientText}`], { valueBytes: [], clients: [] });
+  if (!one || changesRecords(workloadOf(workload)))
+    throw new Error(`${text}: expected a workload that inserts nothing`);
+  return { workload, clients: one.clients };
 }
 
 export function caseName({ workload, valueBytes, clients }: Case): string {

@@ -55,8 +55,16 @@ async function runCases(
   directory: string,
   report: (measurement: Measurement) => void,
 ): Promise<void> {
-  const { connections, warmupSeconds, seconds, rate, compressible, keys } = options;
-  const settings: LoadSettings = { connections, warmupSeconds, seconds, rate, compressible, directory };
+  const { connections, warmupSeconds, seconds, rate, beside, compressible, keys } = options;
+  const settings: LoadSettings = {
+    connections,
+    warmupSeconds,
+    seconds,
+    rate,
+    beside,
+    compressible,
+    directory,
+  };
   for (const system of systems) await system.start();
   const sizes = [...new Set(options.cases.map(({ valueBytes }) => valueBytes))];
   const records = new Map<string, Records>();
@@ -70,7 +78,9 @@ async function runCases(
     return fresh;
   };
   for (const one of options.cases) {
-    const able = systems.filter((system) => system.supports(workloadOf(one.workload)));
+    const { beside } = options;
+    const needs = [one.workload, ...(beside ? [beside.workload] : [])].map(workloadOf);
+    const able = systems.filter((system) => needs.every((workload) => system.supports(workload)));
     for (const system of able) await recordsOf(system, one);
     for (let round = 0; round < options.rounds; round++) {
       for (const system of able) {
@@ -121,7 +131,8 @@ async function main(): Promise<void> {
     await cleanUp();
   }
   if (measurements.length > 0) writeResults(options, startedAt, measurements, print);
-  if (measurements.some(({ load }) => load.errors > 0)) process.exitCode = 1;
+  if (measurements.some(({ load, beside }) => load.errors > 0 || (beside && beside.errors > 0)))
+    process.exitCode = 1;
 }
 
 /** Whatever failed: if a process of a system has ended, that is why. */

@@ -1,6 +1,6 @@
 /** Runs one case on one system, and reads what all processes did meanwhile. */
 import { fileURLToPath } from 'node:url';
-import type { Case } from './cases.js';
+import type { Beside, Case } from './cases.js';
 import type { LoadMessage, LoadResult, Plan } from './load/plan.js';
 import { type Measurement, useBetween } from './measurement.js';
 import { type MachineSample, type ProcessSample, sampleMachine, sampleProcess } from './proc.js';
@@ -12,6 +12,8 @@ const NODE_THREADS = 'V8 and pool';
 
 export interface LoadSettings extends Pick<Plan, 'warmupSeconds' | 'seconds' | 'rate' | 'compressible'> {
   readonly connections: number;
+  /** More load, of a process of its own. */
+  readonly beside?: Beside | undefined;
   /** Where the load process runs. */
   readonly directory: string;
 }
@@ -66,12 +68,15 @@ export async function measure(
   let window: Promise<WindowReport> | undefined;
   let clientPid = 0;
   const plan: Plan = { ...planOf(one, records, settings, round), task: 'measure', target };
+  const other = settings.beside && { ...plan, ...besidePlan(settings.beside, settings) };
+  const beside = other ? runLoad(system, settings.directory, other) : undefined;
+  // Who awaits it learns of a failure.
+  beside?.catch(() => {});
   const load = await runLoad(system, settings.directory, plan, (type, pid) => {
     clientPid = pid;
     if (type === 'begin') {
       before = sample(processes, pid);
       began = system.beginWindow(view);
-      // Who awaits it learns of a failure.
       began.catch(() => {});
     } else {
       after = sample(processes, pid);
@@ -100,12 +105,17 @@ export async function measure(
     connections: settings.connections,
     rate: settings.rate,
     load,
+    beside: await beside,
     processes: uses,
     client,
     postponedCpuUs: await rest(processes, last.servers),
     entriesPerSync: report.entriesPerSync,
     otherProcessors: Math.max(0, allUs - ownUs) / ((last.atMs - first.atMs) * 1000),
   };
+}
+
+function besidePlan({ workload, clients }: Beside, settings: LoadSettings) {
+  return { workload, clients, connections: Math.min(settings.connections, clients), rate: undefined };
 }
 
 function planOf(one: Case, records: Records, settings: LoadSettings, round: number) {

@@ -33,6 +33,8 @@ export interface Measurement extends Case {
   /** Of the open loop. */
   readonly rate: number | undefined;
   readonly load: LoadResult;
+  /** What the load of --beside got; its work is in the figures of the nodes, not in those of the client. */
+  readonly beside: LoadResult | undefined;
   /** Of the measured time. */
   readonly processes: readonly ProcessUse[];
   readonly client: ProcessUse;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { NODE_FLAGS } from '../../src/cli/node-flags.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import { type Case, casesOf, MAX_CLIENTS, MAX_VALUE_BYTES } from './cases.js';
+import { type Beside, besideOf, type Case, casesOf, MAX_CLIENTS, MAX_VALUE_BYTES } from './cases.js';
 import { MAX_RECORDS } from './load/distributions.js';
 import { WORKLOADS } from './load/workloads.js';
 import { OWN_MAIN } from './systems/raftree-system.js';
@@ -27,6 +27,7 @@ export interface Options {
   readonly nodes: number;
   readonly connections: number;
   readonly rate: number | undefined;
+  readonly beside: Beside | undefined;
   readonly seconds: number;
   readonly warmupSeconds: number;
   readonly rounds: number;
@@ -110,6 +111,14 @@ function jsonObject(text: string): Partial<NodeConfigInput> {
   return value;
 }
 
+function beside(text: string): Beside {
+  try {
+    return besideOf(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
 function words(text: string): string[] {
   return text.split(' ').filter((word) => word !== '');
 }
@@ -157,6 +166,11 @@ function command(): Command {
       '--rate <per-second>',
       'open loop: operations due per second; closed loop without',
       whole(1, MAX_RATE),
+    )
+    .option(
+      '--beside <workload/clients>',
+      'more load, of a process of its own, while each case is measured, such as scan/50',
+      beside,
     )
     .option('--seconds <count>', 'measured time of a case', whole(1, MAX_SECONDS), 10)
     .option('--warmup-seconds <count>', 'load before the measured time', whole(0, MAX_SECONDS), 5)
@@ -225,7 +239,7 @@ export function parseOptions(parameters: readonly string[]): Options {
   const parser = command();
   const raw = parser.parse([...parameters], { from: 'user' }).opts<RawOptions>();
   const { etcd, redis, connections, rate, seconds, warmupSeconds, keys, compressible } = raw;
-  const { directory, basePort, results, profile, json } = raw;
+  const { beside, directory, basePort, results, profile, json } = raw;
   let cases: Case[] = [];
   try {
     cases = casesOf(raw.workload.split(','), raw);
@@ -235,7 +249,7 @@ export function parseOptions(parameters: readonly string[]): Options {
   const builds = buildsOf(raw);
   const systems = builds.length + (etcd === undefined ? 0 : 1) + (redis === undefined ? 0 : 1);
   return {
-    ...{ cases, builds, etcd, redis, connections, rate, seconds, warmupSeconds, keys, compressible },
+    ...{ cases, builds, etcd, redis, connections, rate, beside, seconds, warmupSeconds, keys, compressible },
     ...{ directory, basePort, results, profile, json },
     nodes: Number(raw.nodes),
     rounds: raw.rounds ?? (systems > 1 ? 3 : 1),

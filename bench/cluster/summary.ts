@@ -31,6 +31,8 @@ export interface ClusterSummary extends Case {
   readonly maxMs: number;
   readonly errors: number;
   readonly notBegun: number;
+  /** Of the load of --beside. */
+  readonly besidePerSecond: number | undefined;
   /** Per operation, from here. */
   readonly cpuUs: number;
   readonly postponedCpuUs: number;
@@ -82,6 +84,7 @@ function summarizeGroup(group: readonly Measurement[]): ClusterSummary | undefin
     maxMs: Math.max(...group.map(({ load }) => load.latencyMs.max)),
     errors: sum(({ load }) => load.errors),
     notBegun: sum(({ load }) => load.notBegun),
+    besidePerSecond: middleOfKnown(({ beside }) => beside && beside.operations / beside.seconds),
     cpuUs: middle((one) => perOperation(one).cpuUs),
     postponedCpuUs: middle((one) => perOperation(one).postponedCpuUs),
     clientCpuUs: middle((one) => perOperation(one).clientCpuUs),

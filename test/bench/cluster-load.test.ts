@@ -217,7 +217,16 @@ function measured(
     loopDelayMs: { p99: round, max: 10 },
   });
   return {
-    ...{ workload: 'put', valueBytes: 84, clients: 10, system, round, connections: 2, rate: undefined },
+    ...{
+      workload: 'put',
+      valueBytes: 84,
+      clients: 10,
+      system,
+      round,
+      connections: 2,
+      rate: undefined,
+      beside: undefined,
+    },
     load: {
       ...{
         seconds: 2,

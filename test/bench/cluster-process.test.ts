@@ -68,7 +68,7 @@ test('alternately with etcd and Redis, where they are installed', () => {
   const folder = mkdtempSync(join(tmpdir(), 'raftree-cluster-bench-test-'));
   try {
     const places = ['--directory', folder, '--results', folder];
-    const load = ['--workload', 'half/40000,ycsb-e/64', '--rounds', '1', '--rate', '20'];
+    const load = ['--workload', 'half/40000,ycsb-e/64', '--rounds', '1', '--rate', '20', '--beside', 'get/2'];
     const { status, stdout, stderr } = bench(...TINY, ...places, ...etcd, ...redis, ...load, '--json');
     assert.is(status, 0, stderr);
     const { measurements } = JSON.parse(stdout) as { measurements: Measurement[] };
@@ -80,12 +80,14 @@ test('alternately with etcd and Redis, where they are installed', () => {
         ...expected.slice(0, 1 + etcd.length / 2).map((name) => `ycsb-e ${name}`),
       ],
     );
-    for (const { system, load: result, processes } of measurements) {
+    for (const { system, load: result, beside, processes } of measurements) {
       assert.is(result.errors, 0, `${system}: ${result.firstError}`);
       assert.ok(
         result.operations > 0 && result.operations <= 50,
         `${system}: ${result.operations} at 20 a second`,
       );
+      assert.is(beside?.errors, 0, beside?.firstError);
+      assert.ok(beside && beside.reads > 0 && beside.writes === 0, 'gets beside it');
       assert.is(processes.length, system === 'etcd' ? 3 : 1);
       assert.ok(processes.every(({ cpuUs, threads }) => cpuUs > 0 && threads.length > 0));
     }
@@ -182,6 +184,8 @@ test('what it does not know it says', () => {
   says(/there is no program "\.\/etcd": install it/, '--etcd', './etcd');
   says(/the results cannot be written.*choose another folder/, '--results', program);
   says(/expected dist\/src\/cli\/main\.js of a build/, '--against', './main.js');
+  says(/put\/x: expected a whole|expected a whole number/, '--beside', 'scan/x');
+  says(/inserts nothing/, '--beside', 'ycsb-e/5');
   says(/too many arguments/, 'put');
 });
 

@@ -36,6 +36,10 @@ export const WORKLOADS: readonly Workload[] = [
   simple('get-follower', 'follower', 100, 'linearizable gets, over all nodes'),
   simple('get-stale', 'stale', 100, 'gets of what a node has, over all nodes (etcd: serializable)'),
   simple('half', 'linearizable', 50, 'half puts, half linearizable gets, uniform'),
+  {
+    ...simple('scan', 'linearizable', 0, 'scans of 1 to 100, uniform'),
+    mix: [['scan', 100]],
+  },
   ycsb(
     'a',
     scrambledZipfian,
@@ -104,4 +108,9 @@ export function operationOf({ mix }: Workload, random: SeededRandom): Operation 
 
 export function writes({ mix }: Workload): boolean {
   return mix.some(([operation]) => operation !== 'read' && operation !== 'scan');
+}
+
+/** Whether there are more records afterwards. */
+export function changesRecords({ mix }: Workload): boolean {
+  return mix.some(([operation]) => operation === 'insert');
 }

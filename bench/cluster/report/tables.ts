@@ -37,9 +37,10 @@ const CELLS: readonly Cell[] = [
   ['others', 7, ({ otherProcessors }) => fixed(otherProcessors, 2)],
 ];
 
-function noteOf({ isClientLimited, notBegun }: ClusterSummary): string {
+function noteOf({ isClientLimited, notBegun, besidePerSecond }: ClusterSummary): string {
   const notes = [
     ...(isClientLimited ? ['CLIENT IS THE LIMIT'] : []),
+    ...(besidePerSecond === undefined ? [] : [`beside it ${count(besidePerSecond)}/s`]),
     ...(notBegun > 0 ? [`${count(notBegun)} were due and not begun`] : []),
   ];
   return notes.length > 0 ? `  ${notes.join(', ')}` : '';
