@@ -50,6 +50,11 @@ export class EntryIndex {
     return { file: Math.floor(place / OFFSET_RANGE), offset: place % OFFSET_RANGE };
   }
 
+  /** Whether the entry is written. */
+  isPlaced(index: number): boolean {
+    return (this.#places[index - this.#first] ?? -1) >= 0;
+  }
+
   /** Size on disk, with the header. */
   sizeOf(index: number): number {
     return this.#sizes[index - this.#first] ?? 0;

@@ -22,6 +22,7 @@ import type { Payload, Position } from '../record/record.js';
 import { RecordLog } from '../record/record-log.js';
 import type { Recovery } from '../record/recovery.js';
 import { type BodyCache, CachedBodies } from './cached-bodies.js';
+import { EntryCache } from './entry-cache.js';
 import { EntryIndex } from './entry-index.js';
 import {
   decodeEntry,
@@ -213,9 +214,7 @@ export class GroupLog implements BodyCache {
    * segments before it.
    */
   #pins: Pin[] = [];
-  #cache: Entry[] = [];
-  #cacheFirst = 1;
-  #cachedBytes = 0;
+  readonly #cache = new EntryCache();
   #entryBytes = 0;
   /** Writes that are not durable yet. */
   #writing = 0;
@@ -321,17 +320,16 @@ export class GroupLog implements BodyCache {
     if (first <= this.#base.index || last > this.lastIndex) throw this.#lacks(first, last);
     const entries: Entry[] = [];
     let index = first;
-    while (index <= last && index < this.#cacheFirst) {
-      const run = this.#readRun(index, Math.min(last, this.#cacheFirst - 1));
+    while (index <= last && index < this.#cache.first) {
+      const run = this.#readRun(index, Math.min(last, this.#cache.first - 1));
       if (run.length === 0) throw this.#lacks(index, last);
       // Not all in one call: a copy makes long runs, and a call has a limit of arguments.
       for (const entry of run) entries.push(entry);
       index += run.length;
     }
-    if (index <= last) {
-      entries.push(...this.#cache.slice(index - this.#cacheFirst, last + 1 - this.#cacheFirst));
-    }
-    return entries;
+    if (index > last) return entries;
+    const cached = this.#cache.slice(index, last);
+    return entries.length === 0 ? cached : entries.concat(cached);
   }
 
   /** Drops the entries up to and including `index`. Once that is durable, deletes the segments that no group needs. */
@@ -445,7 +443,7 @@ export class GroupLog implements BodyCache {
           `holds ${isEmpty ? 'none' : `${this.#index.first} to ${this.#index.last}`} but its commit index is ${commit}`,
       );
     }
-    this.#cacheFirst = this.lastIndex + 1;
+    this.#cache.reset(this.lastIndex + 1);
     this.#entryBytes = 0;
     for (let at = index + 1; at <= this.lastIndex; at++) this.#entryBytes += this.#index.sizeOf(at);
   }
@@ -457,18 +455,15 @@ export class GroupLog implements BodyCache {
     this.#base = base;
     this.#changes = this.#changes.filter((change) => change.index > base.index);
     this.#index.dropThrough(base.index);
-    const drop = Math.min(this.#cache.length, Math.max(0, base.index + 1 - this.#cacheFirst));
-    for (const entry of this.#cache.splice(0, drop)) this.#cachedBytes -= entrySizeBytes(entry);
-    this.#cacheFirst = Math.max(this.#cacheFirst + drop, this.#cache.length > 0 ? 0 : base.index + 1);
+    while (this.#cache.length > 0 && this.#cache.first <= base.index) this.#cache.dropFirst();
+    if (this.#cache.first <= base.index) this.#cache.reset(base.index + 1);
   }
 
   #restart(base: LogBase): void {
     this.#base = base;
     this.#changes = [];
     this.#index.reset(base.index + 1);
-    this.#cache = [];
-    this.#cachedBytes = 0;
-    this.#cacheFirst = base.index + 1;
+    this.#cache.reset(base.index + 1);
     this.#entryBytes = 0;
   }
 
@@ -495,38 +490,27 @@ export class GroupLog implements BodyCache {
     }
     if (first <= this.#index.last) this.#pin(false);
     for (let index = first; index <= this.#index.last; index++) this.#entryBytes -= this.#index.sizeOf(index);
-    if (first < this.#cacheFirst) {
-      this.#cache = [];
-      this.#cachedBytes = 0;
-      this.#cacheFirst = first;
-    }
-    for (const entry of this.#cache.splice(first - this.#cacheFirst))
-      this.#cachedBytes -= entrySizeBytes(entry);
+    if (first < this.#cache.first) this.#cache.reset(first);
+    this.#cache.dropFrom(first);
     entries.forEach((entry, i) => {
       const sizeBytes = ENTRY_HEADER_BYTES + entry.body.length;
       this.#index.set(first + i, sizeBytes, entry.term);
       this.#noteChange(first + i, entry.kind === 'configuration' ? decodeChange(entry.body) : undefined);
       this.#cache.push(entry);
-      this.#cachedBytes += entrySizeBytes(entry);
       this.#entryBytes += sizeBytes;
     });
   }
 
   get cachedBytes(): number {
-    return this.#cachedBytes;
+    return this.#cache.bytes;
   }
 
   trimCache(bytes: number): void {
-    const leastBytes = this.#cachedBytes - bytes;
-    let drop = 0;
-    while (this.#cachedBytes > leastBytes && drop < this.#cache.length) {
-      if (!this.#index.positionOf(this.#cacheFirst + drop)) break;
-      this.#cachedBytes -= entrySizeBytes(this.#cache[drop] as Entry);
-      drop++;
+    const leastBytes = this.#cache.bytes - bytes;
+    while (this.#cache.bytes > leastBytes && this.#cache.length > 0) {
+      if (!this.#index.isPlaced(this.#cache.first)) break;
+      this.#cache.dropFirst();
     }
-    if (drop === 0) return;
-    this.#cache = this.#cache.slice(drop);
-    this.#cacheFirst += drop;
   }
 
   /** Reads entries that are adjacent on disk. None if the first is not there. */

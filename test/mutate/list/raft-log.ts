@@ -120,7 +120,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
     name: 'entries that are not written yet leave the cache',
     reason: 'a limit is a limit',
-    patches: [log('if (!this.#index.positionOf(this.#cacheFirst + drop)) break;', '')],
+    patches: [log('if (!this.#index.isPlaced(this.#cache.first)) break;', '')],
     killedBy: ['raft-log/raft-log'],
   },
   {
