@@ -56,14 +56,9 @@ async function runCases(
   report: (measurement: Measurement) => void,
 ): Promise<void> {
   const { connections, warmupSeconds, seconds, rate, beside, compressible, keys } = options;
+  const profiles = options.profile ? options.results : undefined;
   const settings: LoadSettings = {
-    connections,
-    warmupSeconds,
-    seconds,
-    rate,
-    beside,
-    compressible,
-    directory,
+    ...{ connections, warmupSeconds, seconds, rate, beside, compressible, directory, profiles },
   };
   for (const system of systems) await system.start();
   const sizes = [...new Set(options.cases.map(({ valueBytes }) => valueBytes))];

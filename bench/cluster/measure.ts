@@ -1,4 +1,5 @@
 /** Runs one case on one system, and reads what all processes did meanwhile. */
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Beside, Case } from './cases.js';
 import type { LoadMessage, LoadResult, Plan } from './load/plan.js';
@@ -16,6 +17,8 @@ export interface LoadSettings extends Pick<Plan, 'warmupSeconds' | 'seconds' | '
   readonly beside?: Beside | undefined;
   /** Where the load process runs. */
   readonly directory: string;
+  /** Where CPU profiles of the measured time go, if they are wanted. */
+  readonly profiles: string | undefined;
 }
 
 /** The records of one value size on one system. */
@@ -72,7 +75,10 @@ export async function measure(
   const beside = other ? runLoad(system, settings.directory, other) : undefined;
   // Who awaits it learns of a failure.
   beside?.catch(() => {});
-  const load = await runLoad(system, settings.directory, plan, (type, pid) => {
+  const profileFile =
+    settings.profiles &&
+    resolve(settings.profiles, `${system.name}-${one.workload}-${one.clients}-client.cpuprofile`);
+  const load = await runLoad(system, settings.directory, { ...plan, profileFile }, (type, pid) => {
     clientPid = pid;
     if (type === 'begin') {
       before = sample(processes, pid);

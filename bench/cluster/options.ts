@@ -205,7 +205,7 @@ function command(): Command {
     .option('--results <path>', 'where to write the JSON file and the charts', results)
     .option(
       '--profile',
-      "write a CPU profile of each node's main thread and measured time to --results",
+      "write a CPU profile of each main thread, the nodes' and the client's, and measured time to --results",
       false,
     )
     .option('--json', 'print the results as JSON on standard output, all else on standard error', false)

@@ -1,5 +1,7 @@
 /** The load generator's process: it is given a plan as its argument, and tells its parent by messages. */
 
+import { writeFileSync } from 'node:fs';
+import { Session } from 'node:inspector';
 import { LoopDelayMeter } from '../../probes.js';
 import { connect } from '../clients/connect.js';
 import { LoadLoop } from './load-loop.js';
@@ -8,22 +10,48 @@ import { preload } from './preload.js';
 
 const tell = (message: LoadMessage) => process.send?.(message);
 
+/** A CPU profile of this thread. */
+class Profiler {
+  readonly #file: string;
+  readonly #session = new Session();
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  start(): void {
+    this.#session.connect();
+    this.#session.post('Profiler.enable');
+    this.#session.post('Profiler.start');
+  }
+
+  stop(): void {
+    this.#session.post('Profiler.stop', (error, result) => {
+      if (!error) writeFileSync(this.#file, JSON.stringify(result.profile));
+    });
+    this.#session.disconnect();
+  }
+}
+
 async function measure(connections: Parameters<typeof preload>[0], plan: Plan): Promise<LoadResult> {
   const meter = new LoopDelayMeter();
   let before = performance.eventLoopUtilization();
   let loopUse = 0;
   let loopDelayMs = { p99: 0, max: 0 };
+  const profiler = plan.profileFile === undefined ? undefined : new Profiler(plan.profileFile);
   const loop = new LoadLoop(connections, plan);
   await loop.run(
     () => {
       tell({ type: 'begin' });
       before = performance.eventLoopUtilization();
       meter.start();
+      profiler?.start();
     },
     () => {
       tell({ type: 'end' });
       loopUse = performance.eventLoopUtilization(before).utilization;
       loopDelayMs = meter.stop();
+      profiler?.stop();
     },
   );
   const { recorder, counts } = loop;

@@ -20,6 +20,8 @@ export interface Plan {
   /** The share of a value's bytes that compress away. */
   readonly compressible: number;
   readonly seed: number;
+  /** Where the CPU profile of this process's measured time goes, if it is wanted. */
+  readonly profileFile?: string | undefined;
 }
 
 export interface LatencyMs {
