@@ -5,7 +5,7 @@ import type { AbortWatch } from './abort-watch.js';
 import { RaftreeClientError } from './client-error.js';
 import { type CallOptions, type ClientEnv, checkTimeout } from './client-options.js';
 
-type EndCode = 'TIMEOUT' | 'ABORTED' | 'CLIENT_CLOSED';
+export type EndCode = 'TIMEOUT' | 'ABORTED' | 'CLIENT_CLOSED';
 
 /** Rejects whatever a call waits for when the call ends first. Never visible to the user. */
 export class CallEnded extends Error {}
@@ -20,11 +20,12 @@ export class Call {
   readonly #env: ClientEnv;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
-  #forgetSignal: () => void = () => {};
-  /** Undefined if the timeout is Infinity. */
-  readonly #timer: Timer | undefined;
-  readonly #deadlineMs: number;
-  readonly #onEnd = new Set<() => void>();
+  #forgetSignal: (() => void) | undefined;
+  /** Infinity if the timeout is. */
+  readonly deadlineMs: number;
+  /** Its place among the calls in progress (calls.ts). */
+  slot = -1;
+  #onEnd: (() => void) | undefined;
   #endCode: EndCode | undefined;
 
   /** Throws `INVALID_REQUEST` for an invalid timeout. */
@@ -33,9 +34,7 @@ export class Call {
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     checkTimeout(this.#timeoutMs);
     this.#signal = options.signal;
-    this.#deadlineMs = env.clock.nowMs() + this.#timeoutMs;
-    if (this.#timeoutMs !== Number.POSITIVE_INFINITY)
-      this.#timer = env.timers.after(this.#timeoutMs, () => this.end('TIMEOUT'));
+    this.deadlineMs = env.clock.nowMs() + this.#timeoutMs;
     if (this.#signal?.aborted) this.end('ABORTED');
     else if (this.#signal) this.#forgetSignal = aborts.add(this.#signal, () => this.end('ABORTED'));
   }
@@ -45,27 +44,31 @@ export class Call {
   }
 
   get remainingMs(): number {
-    return this.#deadlineMs - this.#env.clock.nowMs();
+    return this.deadlineMs - this.#env.clock.nowMs();
   }
 
   end(code: EndCode): void {
     if (this.#endCode) return;
     this.#endCode = code;
     this.finish();
-    for (const run of [...this.#onEnd]) run();
-    this.#onEnd.clear();
+    const run = this.#onEnd;
+    this.#onEnd = undefined;
+    run?.();
   }
 
-  /** Removes the timer and the listener. */
+  /** Removes the listener. */
   finish(): void {
-    this.#timer?.cancel();
-    this.#forgetSignal();
+    this.#forgetSignal?.();
+    this.#forgetSignal = undefined;
   }
 
-  /** Runs once when the call ends, unless the returned function was called before. */
-  onEnd(run: () => void): () => void {
-    this.#onEnd.add(run);
-    return () => this.#onEnd.delete(run);
+  /** Runs once when the call ends, unless `forgetEnd` is called before. A call waits for one thing at a time. */
+  onEnd(run: () => void): void {
+    this.#onEnd = run;
+  }
+
+  forgetEnd(): void {
+    this.#onEnd = undefined;
   }
 
   /** Settles as the promise does, or rejects with CallEnded if the call ends first. */
@@ -76,14 +79,14 @@ export class Call {
       throw new CallEnded();
     }
     return new Promise<T>((resolve, reject) => {
-      const forget = this.onEnd(() => reject(new CallEnded()));
+      this.onEnd(() => reject(new CallEnded()));
       promise.then(
         (value) => {
-          forget();
+          this.forgetEnd();
           resolve(value);
         },
         (error) => {
-          forget();
+          this.forgetEnd();
           reject(error);
         },
       );

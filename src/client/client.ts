@@ -17,9 +17,11 @@
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { WriteResult as NodeResult } from '../kv/sessions.js';
+import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
 import { Call, CallEnded } from './call.js';
+import { Calls } from './calls.js';
 import { RaftreeClientError } from './client-error.js';
 import {
   addressOf,
@@ -32,11 +34,13 @@ import {
   type ReadOptions,
 } from './client-options.js';
 import { Connections } from './connections.js';
+import { type CallUser, DirectCall } from './direct-call.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
+import type { NumberedRequest } from './node-connection.js';
 import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
-import { Router, type Target } from './router.js';
+import { type FailedAttempt, Router, type Target } from './router.js';
 import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from './scan-range.js';
-import { SessionWriter, unexpected } from './session-writer.js';
+import { SessionWriter, unexpected, WriteCall, type WriteReply } from './session-writer.js';
 
 export interface PutResult {
   /** Whether the change was made; false if a condition was not met. */
@@ -105,8 +109,7 @@ export class RaftreeClient {
   readonly #connections: Connections;
   readonly #router: Router;
   readonly #writer: SessionWriter;
-  readonly #aborts = new AbortWatch();
-  readonly #calls = new Set<Call>();
+  readonly #user: CallUser;
   #readsUnderWay = 0;
   #closing: Promise<void> | undefined;
 
@@ -115,28 +118,29 @@ export class RaftreeClient {
     this.#settings = clientSettings(options, options.env ?? realEnv());
     this.#connections = new Connections(this.#settings);
     this.#router = new Router(this.#settings, this.#connections);
-    this.#writer = new SessionWriter(this.#settings, this.#router);
+    const { env } = this.#settings;
+    this.#user = { settings: this.#settings, calls: new Calls(env), aborts: new AbortWatch() };
+    this.#writer = new SessionWriter(this.#user, this.#router);
   }
 
   /** Sets the value, whether or not the key exists. */
-  async put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<PutResult> {
-    const { existed: _existed, ...result } = await this.#writeOne({ action: 'put', key, value }, options);
-    return result;
+  put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<PutResult> {
+    return this.#write([{ action: 'put', key, value }], options, putResult);
   }
 
   /** Sets the value if the key does not exist. */
   insert(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#writeOne({ action: 'put', key, value, condition: { exists: false } }, options);
+    return this.#write([{ action: 'put', key, value, condition: { exists: false } }], options, writeResult);
   }
 
   /** Sets the value if the key exists. */
   update(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#writeOne({ action: 'put', key, value, condition: { exists: true } }, options);
+    return this.#write([{ action: 'put', key, value, condition: { exists: true } }], options, writeResult);
   }
 
   /** Appends to the value. A key that does not exist counts as empty. */
   append(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#writeOne({ action: 'append', key, value }, options);
+    return this.#write([{ action: 'append', key, value }], options, writeResult);
   }
 
   /** Sets the value if the current value, or its version, is the expected one. */
@@ -146,31 +150,35 @@ export class RaftreeClient {
     expected: { readonly expectedValue: Bytes } | { readonly expectedVersion: number },
     options: CallOptions = {},
   ): Promise<WriteResult> {
-    return this.#writeOne({ action: 'put', key, value, condition: expected }, options);
+    return this.#write([{ action: 'put', key, value, condition: expected }], options, writeResult);
   }
 
   /** Removes the key. `existed` says whether it existed. */
   delete(key: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#writeOne({ action: 'delete', key }, options);
+    return this.#write([{ action: 'delete', key }], options, writeResult);
   }
 
   /**
    * Applies all operations, or none if a condition is not met. Conditions are checked against the state before the
    * batch. Then the operations take effect in order; each sees the changes of those before it.
    */
-  async batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
-    return batchResult(await this.#write(operations, options), operations);
+  batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
+    return this.#write(operations, options, (answer) => batchResult(withinLimits(answer), operations));
   }
 
   /** The value and its version, or undefined if the key does not exist. */
   async get(key: Bytes, options: ReadOptions = {}): Promise<GetResult | undefined> {
     const { target, consistency } = readTarget(options);
-    return this.#read(options, async (call) => {
-      const request = { type: 'get', consistency, key: toBytes(key) } as const;
-      const answer = await this.#router.ask(() => request, call, target);
-      if (answer.type !== 'getReply') throw unexpected(answer.type, 'get');
-      return answer.found ? { value: Buffer.from(answer.value), version: answer.version } : undefined;
-    });
+    this.#beginRead();
+    try {
+      this.#checkOpen();
+      const request = { type: 'get', requestId: 0, consistency, key: toBytes(key) } as const;
+      const call = new GetCall(this.#user, this.#router, request, target, options);
+      call.begin();
+      return await call.promise;
+    } finally {
+      this.#readsUnderWay--;
+    }
   }
 
   /**
@@ -278,26 +286,24 @@ export class RaftreeClient {
   }
 
   async #close(): Promise<void> {
-    this.#writer.close();
-    for (const call of [...this.#calls]) call.end('CLIENT_CLOSED');
+    this.#user.calls.endAll('CLIENT_CLOSED');
     await this.#connections.close();
   }
 
-  async #writeOne(operation: BatchOperation, options: CallOptions): Promise<WriteResult> {
-    const { applied, index, results } = await this.#write([operation], options);
-    const [result] = results;
-    if (!result) throw unexpected('writeReply without a result', 'write');
-    return { applied, index, existed: result.existed, version: result.version };
-  }
-
-  async #write(
+  #write<Result>(
     operations: readonly BatchOperation[],
     options: CallOptions,
-  ): Promise<MessageOf<'writeReply'>> {
-    return this.#call(options, (call) => {
+    resultOf: (answer: WriteReply) => Result,
+  ): Promise<Result> {
+    try {
+      this.#checkOpen();
       if (operations.length === 0) throw invalid('a batch needs at least one operation');
-      return this.#writer.write(operations.map(toOperation), call);
-    }).then(withinLimits);
+      const call = new WriteCall(this.#user, this.#writer, operations.map(toOperation), options, resultOf);
+      this.#writer.begin(call);
+      return call.promise;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** The members that the leader reports, outside a joint configuration. */
@@ -325,6 +331,16 @@ export class RaftreeClient {
   }
 
   async #read<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
+    this.#beginRead();
+    try {
+      return await this.#call(options, work);
+    } finally {
+      this.#readsUnderWay--;
+    }
+  }
+
+  /** Throws `CLIENT_OVERLOADED`. */
+  #beginRead(): void {
     if (this.#readsUnderWay >= this.#settings.maxQueuedRequests) {
       throw new RaftreeClientError(
         'CLIENT_OVERLOADED',
@@ -333,26 +349,88 @@ export class RaftreeClient {
       );
     }
     this.#readsUnderWay++;
-    try {
-      return await this.#call(options, work);
-    } finally {
-      this.#readsUnderWay--;
-    }
+  }
+
+  /** Throws `CLIENT_CLOSED`. */
+  #checkOpen(): void {
+    if (this.#closing) throw new RaftreeClientError('CLIENT_CLOSED', 'the client is closed', 'notCommitted');
   }
 
   async #call<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
-    if (this.#closing) throw new RaftreeClientError('CLIENT_CLOSED', 'the client is closed', 'notCommitted');
-    const call = new Call(this.#settings.env, this.#aborts, this.#settings.timeoutMs, options);
-    this.#calls.add(call);
+    this.#checkOpen();
+    const { settings, calls, aborts } = this.#user;
+    const call = new Call(settings.env, aborts, settings.timeoutMs, options);
+    calls.add(call);
     try {
       return await work(call);
     } catch (error) {
       throw error instanceof CallEnded ? call.endError() : error;
     } finally {
       call.finish();
-      this.#calls.delete(call);
+      calls.remove(call);
     }
   }
+}
+
+/** A `get` of one key. */
+class GetCall extends DirectCall<GetResult | undefined, MessageOf<'getReply'>> {
+  readonly #router: Router;
+  readonly #request: Extract<NumberedRequest, { type: 'get' }>;
+  readonly #target: Target;
+
+  constructor(
+    user: CallUser,
+    router: Router,
+    request: Extract<NumberedRequest, { type: 'get' }>,
+    target: Target,
+    options: CallOptions,
+  ) {
+    super(user, options, getResult);
+    this.#router = router;
+    this.#request = request;
+    this.#target = target;
+  }
+
+  begin(): void {
+    if (!this.#router.direct(this.#request, this, this.#target)) this.goOn(undefined);
+  }
+
+  answered(message: ReceivedMessage): void {
+    if (message.type !== 'getReply') {
+      this.failed(unexpected(message.type, 'get'));
+      return;
+    }
+    this.pending = undefined;
+    this.settle(message);
+  }
+
+  goOn(first: FailedAttempt | undefined): void {
+    this.#router
+      .ask(() => this.#request, this, this.#target, first)
+      .then((answer) => {
+        if (answer.type !== 'getReply') throw unexpected(answer.type, 'get');
+        this.settle(answer);
+      })
+      .catch((error) => this.fail(error));
+  }
+}
+
+function getResult({ found, value, version }: MessageOf<'getReply'>): GetResult | undefined {
+  return found ? { value: Buffer.from(value), version } : undefined;
+}
+
+/** The result of the one operation of a write. Throws `VALUE_TOO_LARGE`. */
+function writeResult(answer: WriteReply): WriteResult {
+  const { applied, index, results } = withinLimits(answer);
+  const [result] = results;
+  if (!result) throw unexpected('writeReply without a result', 'write');
+  return { applied, index, existed: result.existed, version: result.version };
+}
+
+/** A put does not say whether the key existed. */
+function putResult(answer: WriteReply): PutResult {
+  const { applied, index, version } = writeResult(answer);
+  return { applied, version, index };
 }
 
 /** Throws `VALUE_TOO_LARGE` if an append would have made a value too large: nothing was changed. */

@@ -39,6 +39,12 @@ export class Connections {
     return node.opening;
   }
 
+  /** The connection, if it is open. */
+  opened(endpoint: string): NodeConnection | undefined {
+    const connection = this.#nodes.get(endpoint)?.connection;
+    return connection?.isOpen && !this.#closed ? connection : undefined;
+  }
+
   /** Resolves when all sockets are closed and no connect is in progress. */
   async close(): Promise<void> {
     this.#closed = true;

@@ -2,7 +2,6 @@
  * A connection to one node. It carries many concurrent requests, identified by their requestId. While the connection is
  * not writable, requests wait here, so that unsent output stays bounded.
  */
-import type { Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { type RequestLimits, refusedKey, refusedWrite, type SizeRefusal } from '../kv/limits.js';
 import type { Channel } from '../net/channel.js';
@@ -16,6 +15,8 @@ import type { MessageContext, MessageHandler, ReceivedMessage } from '../protoco
 import type { OutboundMessage, OutboundOf, RequestName } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import { addressOf, type ClientSettings } from './client-options.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import { type Numbered, RequestTable } from './request-table.js';
 
 /** A node that sends nothing and answers no ping counts as dead after four to five times this. */
 const CHECK_EVERY_MS = 5_000;
@@ -31,41 +32,63 @@ const SLOWEST_BYTES_PER_MS = 1024;
 /** A request before a connection gives it a requestId. */
 export type Unnumbered = { [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> }[RequestName];
 
-/** A request in progress. */
-export interface PendingAnswer {
-  /**
-   * Rejects with the node's error, or with `CONNECTION_LOST`, `ATTEMPT_TIMEOUT`, `REQUEST_TOO_LARGE`,
-   * `INVALID_REQUEST`.
-   */
-  readonly answer: Promise<ReceivedMessage>;
-  /** Whether it was handed to the system, so that it may arrive. */
-  readonly sent: boolean;
-  /** Gives the request up: its answer is ignored, and if it is unsent it is not sent. */
-  cancel(): void;
+/** A request whose `requestId` the connection sets. */
+export type NumberedRequest = {
+  [Name in RequestName]: Omit<OutboundOf<Name>, 'requestId'> & Numbered;
+}[RequestName];
+
+/** Who is told how a request ends: once, unless it is given up before. */
+export interface AnswerTaker {
+  answered(message: ReceivedMessage): void;
+  /** The node's error, or `CONNECTION_LOST`, `ATTEMPT_TIMEOUT`, `REQUEST_TOO_LARGE`, `INVALID_REQUEST`. */
+  failed(error: RaftreeError): void;
 }
 
-class PendingRequest implements PendingAnswer {
-  readonly answer: Promise<ReceivedMessage>;
+/** A request in progress. */
+export class PendingRequest implements Numbered {
+  readonly request: NumberedRequest;
+  readonly timeoutMs: number;
+  readonly connection: NodeConnection;
+  readonly taker: AnswerTaker;
+  /** Whether it was handed to the system, so that it may arrive. */
   sent = false;
-  resolve: (message: ReceivedMessage) => void = () => {};
-  reject: (error: RaftreeError) => void = () => {};
-  timer: Timer | undefined;
-  readonly request: Unnumbered;
-  readonly requestId: number;
-  readonly #forget: (pending: PendingRequest) => void;
+  startMs = 0;
+  deadlineMs = 0;
 
-  constructor(request: Unnumbered, requestId: number, forget: (pending: PendingRequest) => void) {
+  constructor(request: NumberedRequest, timeoutMs: number, connection: NodeConnection, taker: AnswerTaker) {
     this.request = request;
-    this.requestId = requestId;
-    this.#forget = forget;
-    this.answer = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
+    this.timeoutMs = timeoutMs;
+    this.connection = connection;
+    this.taker = taker;
   }
 
+  get requestId(): number {
+    return this.request.requestId;
+  }
+
+  set requestId(id: number) {
+    this.request.requestId = id;
+  }
+
+  /** Gives the request up: its answer is ignored, and if it is unsent it is not sent. */
   cancel(): void {
-    this.#forget(this);
+    this.connection.forget(this);
+  }
+}
+
+/** A request in progress whose answer is awaited. */
+class AwaitedRequest implements AnswerTaker {
+  readonly pending: PendingRequest;
+  readonly answer: Promise<ReceivedMessage>;
+  answered: (message: ReceivedMessage) => void = () => {};
+  failed: (error: RaftreeError) => void = () => {};
+
+  constructor(request: NumberedRequest, timeoutMs: number, connection: NodeConnection) {
+    this.answer = new Promise((resolve, reject) => {
+      this.answered = resolve;
+      this.failed = reject;
+    });
+    this.pending = new PendingRequest(request, timeoutMs, connection, this);
   }
 }
 
@@ -74,11 +97,11 @@ export class NodeConnection implements MessageHandler {
   readonly #settings: ClientSettings;
   /** The node's limits. */
   #limits: RequestLimits | undefined;
-  readonly #pending = new Map<number, PendingRequest>();
+  readonly #pending = new RequestTable<PendingRequest>();
+  readonly #deadlines: DeadlineTimer;
   /** Not yet written because the channel is not writable. In order of arrival. */
   readonly #unsent = new Set<PendingRequest>();
   #channel: Channel<OutboundMessage> | undefined;
-  #lastRequestId = 0;
   /** When the last message was complete, and when the last bytes arrived. */
   #lastReceivedMs = Number.NEGATIVE_INFINITY;
   #lastBytesMs = Number.NEGATIVE_INFINITY;
@@ -89,6 +112,7 @@ export class NodeConnection implements MessageHandler {
   private constructor(endpoint: string, settings: ClientSettings) {
     this.endpoint = endpoint;
     this.#settings = settings;
+    this.#deadlines = new DeadlineTimer(settings.env, (nowMs) => this.#expire(nowMs));
   }
 
   /**
@@ -158,38 +182,31 @@ export class NodeConnection implements MessageHandler {
     return refusal && new RaftreeError(refusal.code, refusal.message, { info: { outcome: 'notCommitted' } });
   }
 
-  /** If the connection is not open, the answer rejects with `CONNECTION_LOST` and `sent` stays false. */
-  request(request: Unnumbered, timeoutMs: number): PendingAnswer {
-    do {
-      this.#lastRequestId = (this.#lastRequestId + 1) >>> 0;
-    } while (this.#lastRequestId === 0 || this.#pending.has(this.#lastRequestId));
-    const pending = new PendingRequest(request, this.#lastRequestId, (done) => this.#forget(done));
+  /** Sends a request, and returns its answer. If the connection is not open, it fails with `CONNECTION_LOST`. */
+  request(request: Unnumbered, timeoutMs: number): AwaitedRequest {
+    const awaited = new AwaitedRequest({ ...request, requestId: 0 }, timeoutMs, this);
+    this.send(awaited.pending);
+    return awaited;
+  }
+
+  /** If the connection is not open, the request fails with `CONNECTION_LOST` and `sent` stays false. */
+  send(pending: PendingRequest): void {
     if (!this.isOpen) {
-      pending.reject(this.#lost(undefined));
-      return pending;
+      pending.taker.failed(this.#lost(undefined));
+      return;
     }
-    this.#pending.set(pending.requestId, pending);
-    const { clock, timers } = this.#settings.env;
-    const startMs = clock.nowMs();
-    const timedOut = () => {
-      // A large answer is arriving: this one, or one before it.
-      if (this.#lastBytesMs > Math.max(this.#lastReceivedMs, clock.nowMs() - timeoutMs)) {
-        pending.timer = timers.after(timeoutMs, timedOut);
-        return;
-      }
-      this.#forget(pending);
-      const silent = new RaftreeError(
-        'ATTEMPT_TIMEOUT',
-        `${this.endpoint} did not answer within ${timeoutMs} ms`,
-      );
-      pending.reject(silent);
-      // Nothing at all arrived in that time: the node may be gone without a notice. A new connection will show it.
-      if (this.#lastReceivedMs <= startMs) this.#channel?.abort(silent);
-    };
-    pending.timer = timers.after(timeoutMs + sizeOf(request) / SLOWEST_BYTES_PER_MS, timedOut);
-    this.#unsent.add(pending);
-    this.#sendUnsent();
-    return pending;
+    this.#pending.add(pending);
+    pending.startMs = this.#settings.env.clock.nowMs();
+    pending.deadlineMs = pending.startMs + pending.timeoutMs + sizeOf(pending.request) / SLOWEST_BYTES_PER_MS;
+    this.#deadlines.add(pending.deadlineMs);
+    if (this.#unsent.size === 0 && this.#channel?.isWritable) this.#write(pending);
+    else this.#unsent.add(pending);
+  }
+
+  /** The answer to this request is ignored from now on; if it is unsent, it is not sent. */
+  forget(pending: PendingRequest): void {
+    this.#pending.delete(pending);
+    if (!pending.sent) this.#unsent.delete(pending);
   }
 
   /** Closes. Requests without an answer fail with CONNECTION_LOST. Resolves when the socket is closed. */
@@ -201,7 +218,7 @@ export class NodeConnection implements MessageHandler {
   // Events of the pipeline.
 
   read(_context: MessageContext, message: ReceivedMessage): void {
-    this.#lastReceivedMs = this.#settings.env.clock.nowMs();
+    this.#lastReceivedMs = this.#lastBytesMs;
     if (message.type === 'limits') {
       this.#limits = message;
       this.#becameActive();
@@ -217,9 +234,9 @@ export class NodeConnection implements MessageHandler {
     const pending = this.#pending.get(message.requestId);
     // The answer to a request that was given up.
     if (!pending) return;
-    this.#forget(pending);
-    if (message.type === 'error') pending.reject(receivedError(message));
-    else pending.resolve(message);
+    this.forget(pending);
+    if (message.type === 'error') pending.taker.failed(receivedError(message));
+    else pending.taker.answered(message);
   }
 
   writabilityChanged(_context: MessageContext, writable: boolean): void {
@@ -228,9 +245,10 @@ export class NodeConnection implements MessageHandler {
 
   inactive(_context: MessageContext, error: Error | undefined): void {
     const lost = this.#lost(error);
-    for (const pending of [...this.#pending.values()]) {
-      this.#forget(pending);
-      pending.reject(lost);
+    this.#deadlines.stop();
+    for (const pending of this.#pending.all()) {
+      this.forget(pending);
+      pending.taker.failed(lost);
     }
   }
 
@@ -240,25 +258,48 @@ export class NodeConnection implements MessageHandler {
   }
 
   #sendUnsent(): void {
-    const channel = this.#channel;
     for (const pending of this.#unsent) {
-      if (!channel?.isWritable) return;
+      if (!this.#channel?.isWritable) return;
       this.#unsent.delete(pending);
-      try {
-        channel.write({ ...pending.request, requestId: pending.requestId });
-        pending.sent = true;
-      } catch (error) {
-        this.#forget(pending);
-        const code = errorCode(error) === 'FRAME_TOO_LARGE' ? 'REQUEST_TOO_LARGE' : 'INVALID_REQUEST';
-        pending.reject(new RaftreeError(code, errorMessage(error), { cause: error }));
-      }
+      this.#write(pending);
     }
   }
 
-  #forget(pending: PendingRequest): void {
-    this.#pending.delete(pending.requestId);
-    this.#unsent.delete(pending);
-    pending.timer?.cancel();
+  #write(pending: PendingRequest): void {
+    try {
+      this.#channel?.write(pending.request);
+      pending.sent = true;
+    } catch (error) {
+      this.forget(pending);
+      const code = errorCode(error) === 'FRAME_TOO_LARGE' ? 'REQUEST_TOO_LARGE' : 'INVALID_REQUEST';
+      pending.taker.failed(new RaftreeError(code, errorMessage(error), { cause: error }));
+    }
+  }
+
+  /** Ends the requests that are due. Returns the soonest deadline of the others. */
+  #expire(nowMs: number): number {
+    const due: PendingRequest[] = [];
+    let soonestMs = Number.POSITIVE_INFINITY;
+    for (const pending of this.#pending.all()) {
+      // A large answer is arriving: this one, or one before it.
+      const isArriving = this.#lastBytesMs > Math.max(this.#lastReceivedMs, nowMs - pending.timeoutMs);
+      if (pending.deadlineMs <= nowMs && isArriving) pending.deadlineMs = nowMs + pending.timeoutMs;
+      if (pending.deadlineMs <= nowMs) due.push(pending);
+      else soonestMs = Math.min(soonestMs, pending.deadlineMs);
+    }
+    for (const pending of due) {
+      // The connection may have ended meanwhile.
+      if (this.#pending.get(pending.requestId) !== pending) continue;
+      const silent = new RaftreeError(
+        'ATTEMPT_TIMEOUT',
+        `${this.endpoint} did not answer within ${pending.timeoutMs} ms`,
+      );
+      this.forget(pending);
+      pending.taker.failed(silent);
+      // Nothing at all arrived in that time: the node may be gone without a notice. A new connection will show it.
+      if (this.#lastReceivedMs <= pending.startMs) this.#channel?.abort(silent);
+    }
+    return this.isOpen ? soonestMs : Number.POSITIVE_INFINITY;
   }
 
   #lost(cause: Error | undefined): RaftreeError {
@@ -273,7 +314,9 @@ export class NodeConnection implements MessageHandler {
 
 function sizeOf(request: Unnumbered): number {
   if (request.type !== 'write') return 0;
-  return request.operations.reduce((bytes, { value }) => bytes + value.length, 0);
+  let bytes = 0;
+  for (const { value } of request.operations) bytes += value.length;
+  return bytes;
 }
 
 function refusedRequest(limits: RequestLimits, request: Unnumbered): SizeRefusal | undefined {

@@ -38,24 +38,27 @@ export function toBytes(value: Bytes): Uint8Array {
 
 /** Throws `INVALID_REQUEST`. */
 export function toOperation(given: BatchOperation): OutboundOperation {
-  return {
+  const key = toBytes(given.key);
+  const value = 'value' in given ? toBytes(given.value) : NOTHING;
+  const operation = {
     action: given.action,
-    key: toBytes(given.key),
-    value: 'value' in given ? toBytes(given.value) : NOTHING,
-    ...toCondition(given.condition),
+    key,
+    value,
+    condition: 'always' as OutboundOperation['condition'],
+    conditionValue: NOTHING as Uint8Array,
+    conditionVersion: 0,
   };
-}
-
-function toCondition(
-  given: Condition | undefined,
-): Pick<OutboundOperation, 'condition' | 'conditionValue' | 'conditionVersion'> {
-  const none = { conditionValue: NOTHING, conditionVersion: 0 };
-  if (given === undefined) return { ...none, condition: 'always' };
-  if ('exists' in given) return { ...none, condition: given.exists ? 'exists' : 'absent' };
-  if ('expectedValue' in given) {
-    return { ...none, condition: 'valueIs', conditionValue: toBytes(given.expectedValue) };
+  const { condition } = given;
+  if (condition === undefined) return operation;
+  if ('exists' in condition) operation.condition = condition.exists ? 'exists' : 'absent';
+  else if ('expectedValue' in condition) {
+    operation.condition = 'valueIs';
+    operation.conditionValue = toBytes(condition.expectedValue);
+  } else {
+    const version = condition.expectedVersion;
+    if (!Number.isSafeInteger(version) || version < 0) throw invalid(`${version} is not a valid version`);
+    operation.condition = 'versionIs';
+    operation.conditionVersion = version;
   }
-  const version = given.expectedVersion;
-  if (!Number.isSafeInteger(version) || version < 0) throw invalid(`${version} is not a valid version`);
-  return { ...none, condition: 'versionIs', conditionVersion: version };
+  return operation;
 }

@@ -17,7 +17,13 @@ import { type Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { ClientSettings } from './client-options.js';
 import type { Connections } from './connections.js';
-import type { NodeConnection, Unnumbered } from './node-connection.js';
+import type { FirstAttempt } from './direct-call.js';
+import {
+  type NodeConnection,
+  type NumberedRequest,
+  PendingRequest,
+  type Unnumbered,
+} from './node-connection.js';
 
 /** Errors that another attempt would only repeat. */
 const FINAL_CODES: ReadonlySet<string> = new Set([
@@ -64,11 +70,19 @@ const REFUSAL_CODES: ReadonlySet<string> = new Set([
 /** Where a request is sent: to the leader, to any of the endpoints, or to one of them. */
 export type Target = 'leader' | 'any' | { readonly endpoint: string };
 
+/** A first attempt that failed. */
+export interface FailedAttempt {
+  readonly endpoint: string;
+  readonly error: RaftreeError | CallEnded;
+}
+
 /** If less time than this would be left after a pause, no further attempt is made. */
 const LAST_ATTEMPT_MS = 50;
 
 /** Largest number of addresses learned from nodes. */
 const MAX_LEARNED_ENDPOINTS = 64;
+
+const NONE: ReadonlySet<string> = new Set();
 
 export class Router {
   readonly #settings: ClientSettings;
@@ -87,12 +101,33 @@ export class Router {
   }
 
   /**
-   * Returns the answer to a request. `build` is called for each attempt. Throws a RaftreeClientError with the node's
-   * code, or with the reason why the call ended.
+   * Makes the first attempt of a call if that needs no waiting. Otherwise, if the node to ask is not known or not
+   * connected, nothing happens, and the result is false.
    */
-  async ask(build: () => Unnumbered, call: Call, target: Target): Promise<ReceivedMessage> {
+  direct(request: NumberedRequest, call: FirstAttempt, target: Target): boolean {
+    const endpoint =
+      target === 'leader' ? this.#leader : this.#choose(target, this.#candidates(target), NONE);
+    const connection = endpoint === undefined ? undefined : this.#connections.opened(endpoint);
+    if (!connection || call.isEnded || connection.refused(request)) return false;
+    call.reached = true;
+    call.endpoint = connection.endpoint;
+    call.pending = new PendingRequest(request, this.#settings.attemptTimeoutMs, connection, call);
+    connection.send(call.pending);
+    return true;
+  }
+
+  /**
+   * Returns the answer to a request, perhaps after a first attempt that failed. `build` is called for each attempt.
+   * Throws a RaftreeClientError with the node's code, or with the reason why the call ended.
+   */
+  async ask(
+    build: () => Unnumbered,
+    call: Call,
+    target: Target,
+    first?: FailedAttempt,
+  ): Promise<ReceivedMessage> {
     try {
-      return await this.#ask(build, call, target);
+      return await this.#ask(build, call, target, first);
     } catch (error) {
       if (error instanceof CallEnded) throw call.endError();
       if (!(error instanceof RaftreeError)) throw error;
@@ -101,7 +136,12 @@ export class Router {
     }
   }
 
-  async #ask(build: () => Unnumbered, call: Call, target: Target): Promise<ReceivedMessage> {
+  async #ask(
+    build: () => Unnumbered,
+    call: Call,
+    target: Target,
+    first: FailedAttempt | undefined,
+  ): Promise<ReceivedMessage> {
     const refused = new Set<string>();
     /** The nodes tried since the last pause. */
     const tried = new Set<string>();
@@ -110,10 +150,11 @@ export class Router {
     let refusedRounds = 0;
     let pauses = 0;
     let diskFullSinceMs: number | undefined;
-    for (;;) {
+    for (let failed = first; ; failed = undefined) {
       const candidates = this.#candidates(target);
-      const endpoint = this.#choose(target, candidates, tried);
+      const endpoint = failed?.endpoint ?? this.#choose(target, candidates, tried);
       try {
+        if (failed) throw failed.error;
         const answer = await this.#attempt(endpoint, build, call, target);
         // Any node answers `status`. With target `leader` it must come from the leader.
         if (target === 'leader') checkLeads(endpoint, answer);
@@ -170,24 +211,24 @@ export class Router {
     // Only the leader's limits count. Another node's limits may be lower.
     if (refusal && target === 'leader') await this.#checkLeads(connection, call);
     if (refusal) throw refusal;
-    const pending = connection.request(
+    const { pending, answer } = connection.request(
       request,
       SLOW.has(request.type) ? Math.max(attemptTimeoutMs, SLOW_ATTEMPT_TIMEOUT_MS) : attemptTimeoutMs,
     );
     try {
-      return await call.race(pending.answer);
+      return await call.race(answer);
     } catch (error) {
       pending.cancel();
-      if (LASTING.has(request.type) && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;
+      noteOutcome(call, pending, error);
       throw error;
     }
   }
 
   /** Throws `NOT_LEADER` if the node does not lead. */
   async #checkLeads(connection: NodeConnection, call: Call): Promise<void> {
-    const pending = connection.request({ type: 'status' }, this.#settings.attemptTimeoutMs);
+    const { pending, answer } = connection.request({ type: 'status' }, this.#settings.attemptTimeoutMs);
     try {
-      checkLeads(connection.endpoint, await call.race(pending.answer));
+      checkLeads(connection.endpoint, await call.race(answer));
     } finally {
       pending.cancel();
     }
@@ -246,6 +287,12 @@ function checkLeads(endpoint: string, answer: ReceivedMessage): void {
   if (answer.type !== 'statusReply' || answer.role === 'leader') return;
   const { leaderAddress } = answer;
   throw new RaftreeError('NOT_LEADER', `${endpoint} does not lead`, { info: { leaderAddress } });
+}
+
+/** After an attempt that failed: whether it may have reached a log. */
+export function noteOutcome(call: Call, pending: PendingRequest, error: unknown): void {
+  const { request } = pending;
+  if (LASTING.has(request.type) && pending.sent && outcomeOf(error) === 'unknown') call.uncertain = true;
 }
 
 /** What an attempt that failed with this error may have done. */

@@ -4,15 +4,18 @@
  * take effect in the order of their calls (key-order.ts).
  */
 import { RaftreeError } from '../env/errors.js';
+import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
-import { AbortWatch } from './abort-watch.js';
 import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
-import type { ClientSettings } from './client-options.js';
+import type { CallOptions, ClientSettings } from './client-options.js';
+import { type CallUser, DirectCall, type FirstAttempt } from './direct-call.js';
 import { KeyOrder, type Turn } from './key-order.js';
-import { LASTING, type Router } from './router.js';
+import type { NumberedRequest } from './node-connection.js';
+import { type FailedAttempt, LASTING, type Router } from './router.js';
 import { WriteSession } from './write-session.js';
 
+/** A sequence number, given to one write. */
 interface Place {
   readonly session: WriteSession;
   readonly sequence: number;
@@ -24,7 +27,58 @@ interface Waiting {
   fail(error: RaftreeError): void;
 }
 
+export type WriteReply = MessageOf<'writeReply'>;
+
+/** A write, whatever its result is. */
+interface Write extends FirstAttempt {
+  readonly operations: readonly OutboundOperation[];
+  /** Its place in the order of its keys. */
+  turn: Turn | undefined;
+  /** Its place in the session. */
+  place: Place | undefined;
+  goOn(first: FailedAttempt | undefined): void;
+}
+
+/** One write, which `SessionWriter.begin` starts. */
+export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements Write {
+  readonly operations: readonly OutboundOperation[];
+  readonly #writer: SessionWriter;
+  turn: Turn | undefined;
+  place: Place | undefined;
+
+  /** Throws `INVALID_REQUEST`. */
+  constructor(
+    user: CallUser,
+    writer: SessionWriter,
+    operations: readonly OutboundOperation[],
+    options: CallOptions,
+    resultOf: (answer: WriteReply) => Result,
+  ) {
+    super(user, options, resultOf);
+    this.#writer = writer;
+    this.operations = operations;
+  }
+
+  answered(message: ReceivedMessage): void {
+    if (message.type !== 'writeReply') {
+      this.failed(unexpected(message.type, 'write'));
+      return;
+    }
+    this.pending = undefined;
+    this.#writer.finish(this);
+    this.settle(message);
+  }
+
+  goOn(first: FailedAttempt | undefined): void {
+    this.#writer.goOn(this, first).then(
+      (answer) => this.settle(answer),
+      (error) => this.fail(error),
+    );
+  }
+}
+
 export class SessionWriter {
+  readonly #user: CallUser;
   readonly #settings: ClientSettings;
   readonly #router: Router;
   readonly #order = new KeyOrder();
@@ -36,33 +90,42 @@ export class SessionWriter {
   /** The call that opens a session. */
   #opening: Call | undefined;
 
-  constructor(settings: ClientSettings, router: Router) {
-    this.#settings = settings;
+  constructor(user: CallUser, router: Router) {
+    this.#user = user;
+    this.#settings = user.settings;
     this.#router = router;
   }
 
-  /** Throws a RaftreeClientError. */
-  async write(operations: readonly OutboundOperation[], call: Call): Promise<MessageOf<'writeReply'>> {
-    const turn = this.#order.enter(new Set(operations.map(({ key }) => nameOf(key))));
+  begin(call: Write): void {
+    const turn = this.#order.enter(call.operations);
+    call.turn = turn;
+    if (turn.isReady) call.place = this.#placeNow();
+    const { place } = call;
+    if (!place || !this.#router.direct(requestOf(call, place), call, 'leader')) call.goOn(undefined);
+  }
+
+  /** The write was answered at its first attempt. */
+  finish({ place, turn }: Write): void {
+    place?.session.finish(place.sequence);
+    this.#serve();
+    turn?.leave();
+  }
+
+  /** Waits for what the write needs, and makes further attempts. Throws a RaftreeClientError. */
+  async goOn(call: Write, first: FailedAttempt | undefined): Promise<WriteReply> {
     /** Until this resolves, the write that was sent may still be applied. */
     let over: Promise<void> | undefined;
+    let failed = first;
+    let { place } = call;
+    const { turn } = call;
     try {
-      if (turn.ready) await this.#waitForTurn(turn.ready, call);
+      if (turn && !turn.isReady) await this.#waitForTurn(turn.ready(), call);
       for (;;) {
-        const place = this.#placeNow() ?? (await this.#placeInTurn(call));
+        place ??= this.#placeNow() ?? (await this.#placeInTurn(call));
+        const taken = place;
         const { session, sequence } = place;
         try {
-          const answer = await this.#router.ask(
-            () => ({
-              type: 'write',
-              sessionId: session.id,
-              sequence,
-              acknowledgedThrough: session.acknowledgedThrough,
-              operations,
-            }),
-            call,
-            'leader',
-          );
+          const answer = await this.#router.ask(() => requestOf(call, taken), call, 'leader', failed);
           if (answer.type !== 'writeReply') throw unexpected(answer.type, 'write');
           return answer;
         } catch (error) {
@@ -81,19 +144,16 @@ export class SessionWriter {
           session.finish(sequence);
           this.#serve();
         }
+        place = undefined;
+        failed = undefined;
       }
     } finally {
-      if (over) void over.then(() => turn.leave());
-      else turn.leave();
+      if (over) void over.then(() => turn?.leave());
+      else turn?.leave();
     }
   }
 
-  /** Opens no session after this. The calls end the writes in progress. */
-  close(): void {
-    this.#opening?.end('CLIENT_CLOSED');
-  }
-
-  async #waitForTurn(ready: NonNullable<Turn['ready']>, call: Call): Promise<void> {
+  async #waitForTurn(ready: Promise<void>, call: Call): Promise<void> {
     this.#checkQueue();
     this.#behindOthers++;
     try {
@@ -140,15 +200,15 @@ export class SessionWriter {
       const waiting: Waiting = {
         call,
         take(place) {
-          forget();
+          call.forgetEnd();
           resolve(place);
         },
         fail(error) {
-          forget();
+          call.forgetEnd();
           reject(error);
         },
       };
-      const forget = call.onEnd(ended);
+      call.onEnd(ended);
       if (call.isEnded) {
         ended();
         return;
@@ -160,6 +220,7 @@ export class SessionWriter {
 
   /** Gives free places in the window to waiting writes, or opens a session if there is none. */
   #serve(): void {
+    if (this.#waiting.size === 0) return;
     for (const waiting of this.#waiting) {
       if (!this.#session?.hasRoom) break;
       this.#waiting.delete(waiting);
@@ -170,7 +231,8 @@ export class SessionWriter {
 
   async #open(): Promise<void> {
     const { env, timeoutMs, window } = this.#settings;
-    const call = new Call(env, new AbortWatch(), timeoutMs, {});
+    const call = new Call(env, this.#user.aborts, timeoutMs, {});
+    this.#user.calls.add(call);
     this.#opening = call;
     let failure: RaftreeError | undefined;
     try {
@@ -180,7 +242,7 @@ export class SessionWriter {
     } catch (error) {
       failure = error instanceof RaftreeError ? error : new RaftreeError('INTERNAL', String(error));
     } finally {
-      call.finish();
+      this.#user.calls.remove(call);
       this.#opening = undefined;
     }
     // A timeout of this call is not an answer: the waiting writes have deadlines of their own. Any other failure is
@@ -205,6 +267,16 @@ export function unexpected(type: string, request: RequestName): RaftreeClientErr
   return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);
 }
 
-function nameOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
+function requestOf(
+  { operations }: Write,
+  { session, sequence }: Place,
+): Extract<NumberedRequest, { type: 'write' }> {
+  return {
+    type: 'write',
+    requestId: 0,
+    sessionId: session.id,
+    sequence,
+    acknowledgedThrough: session.acknowledgedThrough,
+    operations,
+  };
 }

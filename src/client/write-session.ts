@@ -12,8 +12,8 @@ export class WriteSession {
   readonly #window: number;
   #next = 1;
   #floor = 0;
-  /** Done sequences above the floor. */
-  readonly #done = new Set<number>();
+  /** Which sequences above the floor are done: 1 at the sequence modulo the window. */
+  readonly #done: Uint8Array;
   /** Callbacks for when the floor reaches a sequence. */
   readonly #passed = new Map<number, () => void>();
   #isEnded = false;
@@ -21,6 +21,7 @@ export class WriteSession {
   constructor(id: number, window: number) {
     this.id = id;
     this.#window = window;
+    this.#done = new Uint8Array(window);
   }
 
   get hasRoom(): boolean {
@@ -37,11 +38,14 @@ export class WriteSession {
     return this.#next++;
   }
 
-  /** The write with this sequence was answered or given up. */
+  /** The write with this sequence was answered or given up. Called once. */
   finish(sequence: number): void {
-    this.#done.add(sequence);
-    while (this.#done.delete(this.#floor + 1)) this.#floor++;
-    this.#tellThrough(this.#floor);
+    this.#done[sequence % this.#window] = 1;
+    while (this.#done[(this.#floor + 1) % this.#window] === 1) {
+      this.#floor++;
+      this.#done[this.#floor % this.#window] = 0;
+    }
+    if (this.#passed.size > 0) this.#tellThrough(this.#floor);
   }
 
   /** The node does not know the session any more: none of its writes can be applied. */

@@ -5,6 +5,8 @@ const scanRange = inFile('client/scan-range.js');
 const order = inFile('client/key-order.js');
 const router = inFile('client/router.js');
 const session = inFile('client/write-session.js');
+const table = inFile('client/request-table.js');
+const direct = inFile('client/direct-call.js');
 const writer = inFile('client/session-writer.js');
 
 const MESSAGES = ['messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'] as const;
@@ -51,8 +53,8 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     reason: 'the newest answer says how far it is',
     patches: [
       session(
-        'while (this.#done.delete(this.#floor + 1)) this.#floor++;',
-        'this.#floor = Math.max(this.#floor, sequence);',
+        'while (this.#done[(this.#floor + 1) % this.#window] === 1) {',
+        'while (this.#floor < sequence) {',
       ),
     ],
     killedBy: randomFaults(200, ...MESSAGES),
@@ -80,7 +82,10 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'writes to one key are under way together',
     reason: 'they were sent in order',
-    patches: [writer('if (turn.ready) await this.#waitForTurn(turn.ready, call);', '')],
+    patches: [
+      writer('if (turn.isReady) call.place', 'call.place'),
+      writer('if (turn && !turn.isReady) await this.#waitForTurn(turn.ready(), call);', ''),
+    ],
     killedBy: ['client/order'],
   },
   {
@@ -92,7 +97,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a write that gives up its turn lets the next one past those before it',
     reason: 'it will not be sent',
-    patches: [order('Promise.all([left, ready])', 'left')],
+    patches: [order('this.isReady ? [this] : []', '[this]')],
     killedBy: ['client/order'],
   },
   {
@@ -100,6 +105,24 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     reason: 'all nodes have the same limits',
     patches: [router("if (refusal && target === 'leader') await this.#checkLeads(connection, call);", '')],
     killedBy: ['client/limits'],
+  },
+  {
+    name: 'writes to two keys with one hash wait for each other',
+    reason: 'keys with one hash are one key',
+    patches: [order('latest.hash === hash && Buffer.compare(latest.key, key) === 0', 'latest.hash === hash')],
+    killedBy: ['client/key-order'],
+  },
+  {
+    name: 'a late answer is taken for that of the request that has its slot now',
+    reason: 'the slot is the request',
+    patches: [table('entry?.requestId === requestId ? entry : undefined', 'entry')],
+    killedBy: ['client/request-table'],
+  },
+  {
+    name: 'a first attempt that may be in a log counts as not committed',
+    reason: 'only further attempts are judged',
+    patches: [direct('if (pending) noteOutcome(this, pending, error);', '')],
+    killedBy: randomFaults(60, ...MESSAGES),
   },
   {
     name: 'the next page begins with the last key of this one',

@@ -1,0 +1,58 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { KeyOrder, type Turn } from '../../src/client/key-order.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+
+interface Write {
+  readonly turn: Turn;
+  /** Earlier writes to any of its keys. */
+  readonly before: readonly Write[];
+  readonly keys: ReadonlySet<string>;
+  hasLeft: boolean;
+  isOver: boolean;
+}
+
+/** Found by search: they have one hash. */
+const TWINS = ['key 122789', 'key 339192'] as const;
+
+test('a write is ready when all earlier ones to any of its keys are over, whoever gives up before', () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = new SeededRandom(seed);
+    const order = new KeyOrder();
+    const writes: Write[] = [];
+    for (let step = 0; step < 400; step++) {
+      const open = writes.filter(({ hasLeft }) => !hasLeft);
+      if (random.chance(0.5) || open.length === 0) {
+        const keys = Array.from({ length: random.between(1, 4) }, () => `k${random.between(0, 200)}`);
+        const turn = order.enter(keys.map((key) => ({ key: Buffer.from(key) })));
+        const before = writes.filter((write) => keys.some((key) => write.keys.has(key)));
+        writes.push({ turn, before, keys: new Set(keys), hasLeft: false, isOver: false });
+      } else {
+        const left = random.pick(open);
+        left.hasLeft = true;
+        left.turn.leave();
+      }
+      for (const write of writes) {
+        const isReady = write.before.every(({ isOver }) => isOver);
+        write.isOver = isReady && write.hasLeft;
+        assert.is(write.turn.isReady, isReady, `seed ${seed}, step ${step}`);
+      }
+    }
+  }
+});
+
+test('keys with the same hash are different keys', async () => {
+  const [first, second] = TWINS.map((key) => ({ key: Buffer.from(key) }));
+  if (!first || !second) throw new Error('two keys are needed');
+  const order = new KeyOrder();
+  const one = order.enter([first]);
+  assert.ok(order.enter([second]).isReady);
+  const next = order.enter([first, first]);
+  assert.not(next.isReady);
+  const ready = next.ready();
+  one.leave();
+  await ready;
+  assert.ok(next.isReady);
+});
+
+test.run();
