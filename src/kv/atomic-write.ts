@@ -24,11 +24,6 @@ export function performWrite(
   { index, maxValueBytes }: { readonly index: number; readonly maxValueBytes: number },
   keys: BatchKeys,
 ): WriteResult {
-  const [only] = operations;
-  if (only && operations.length === 1 && only.action === 'put' && only.condition === 'always') {
-    keys.put(only.key, { version: index, value: only.value });
-    return { applied: true, index, results: [{ status: 'ok', existed: false, version: index }] };
-  }
   const steps: readonly Step[] = operations.map((operation) => ({
     operation,
     key: keys.of(operation.key),

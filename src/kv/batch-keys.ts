@@ -80,24 +80,17 @@ export class BatchKeys {
 
   /** The write at hand takes effect. */
   accept(): void {
-    for (const key of this.#staged) this.#leave(key, key.staged ?? null);
+    for (const key of this.#staged) {
+      if (key.left === undefined) this.#changed.push(key);
+      key.left = key.staged;
+      this.#changedBytes += key.stored.length + (key.staged?.value.length ?? 0);
+    }
     this.#end();
-  }
-
-  /** A write that takes effect whatever the key holds, and changes no other. */
-  put(key: Uint8Array, change: VersionedValue): void {
-    this.#leave(this.of(key), change);
   }
 
   /** The write at hand changes nothing. */
   refuse(): void {
     this.#end();
-  }
-
-  #leave(key: BatchKey, change: VersionedValue | null): void {
-    if (key.left === undefined) this.#changed.push(key);
-    key.left = change;
-    this.#changedBytes += key.stored.length + (change?.value.length ?? 0);
   }
 
   #end(): void {

@@ -32,8 +32,6 @@ const OPEN_SESSION_BYTES = 5;
 const WRITE_BYTES = 33;
 const OPERATION_BYTES = 22;
 
-const NOTHING = Buffer.alloc(0);
-
 const ACTIONS = ['put', 'append', 'delete', 'check'] as const;
 const CONDITIONS = ['always', 'exists', 'absent', 'valueIs', 'versionIs'] as const;
 
@@ -105,8 +103,8 @@ export function isCommandEntry(body: Uint8Array): boolean {
   const kind = body[0];
   if (kind === OPEN_SESSION) return body.length >= OPEN_SESSION_BYTES;
   if (kind !== WRITE || body.length < WRITE_BYTES) return false;
-  const reader = readerOf(body, 5);
   try {
+    const reader = new BodyReader(body, 5);
     for (let i = 0; i < 3; i++) reader.u53();
     for (let left = reader.u32(); left > 0; left--) {
       reader.nameIn(ACTIONS);
@@ -120,8 +118,6 @@ export function isCommandEntry(body: Uint8Array): boolean {
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;
-  } finally {
-    reader.end();
   }
 }
 
@@ -149,97 +145,73 @@ export function commandOf(body: Uint8Array): Command | VoidEntry {
 
 /** Throws a RangeError for a body that has no form of a command. */
 function decodeCommand(body: Uint8Array): Command {
-  const reader = readerOf(body, 0);
-  try {
-    return reader.command();
-  } finally {
-    reader.end();
+  const reader = new BodyReader(body, 0);
+  const kind = reader.u8();
+  const first = reader.u32LE();
+  if (kind === OPEN_SESSION) return { type: 'openSession', window: first };
+  if (kind !== WRITE)
+    throw new RangeError(`it has the unknown kind ${kind}: it is damaged, or of a newer version of Raftree`);
+  const id = reader.u53();
+  const sequence = reader.u53();
+  const acknowledgedThrough = reader.u53();
+  const operations: EntryOperation[] = [];
+  for (let left = reader.u32(); left > 0; left--) {
+    operations.push({
+      action: reader.nameIn(ACTIONS),
+      key: reader.bytes(),
+      value: reader.bytes(),
+      condition: reader.nameIn(CONDITIONS),
+      conditionValue: reader.bytes(),
+      conditionVersion: reader.u53(),
+    });
   }
+  if (!reader.isAtEnd) throw new RangeError('it has bytes behind its end');
+  return {
+    type: 'write',
+    maxValueBytes: Math.min(first, MAX_VALUE_BYTES),
+    session: id > 0 ? { id, sequence, acknowledgedThrough } : undefined,
+    operations,
+  };
 }
 
 /** Every read throws a RangeError if the bytes end before, or do not say what may stand there. */
 class BodyReader {
-  #body: Uint8Array = NOTHING;
-  #at = 0;
+  readonly #body: Buffer;
+  #at: number;
 
-  begin(body: Uint8Array, from: number): this {
-    this.#body = body;
+  constructor(body: Uint8Array, from: number) {
+    this.#body = Buffer.from(body.buffer, body.byteOffset, body.length);
     this.#at = from;
-    return this;
-  }
-
-  /** Lets the body go. */
-  end(): void {
-    this.#body = NOTHING;
   }
 
   get isAtEnd(): boolean {
     return this.#at === this.#body.length;
   }
 
-  command(): Command {
-    const kind = this.u8();
-    const first = this.u32LE();
-    if (kind === OPEN_SESSION) return { type: 'openSession', window: first };
-    if (kind !== WRITE)
-      throw new RangeError(
-        `it has the unknown kind ${kind}: it is damaged, or of a newer version of Raftree`,
-      );
-    const id = this.u53();
-    const sequence = this.u53();
-    const acknowledgedThrough = this.u53();
-    const operations: EntryOperation[] = [];
-    for (let left = this.u32(); left > 0; left--) {
-      operations.push({
-        action: this.nameIn(ACTIONS),
-        key: this.bytes(),
-        value: this.bytes(),
-        condition: this.nameIn(CONDITIONS),
-        conditionValue: this.bytes(),
-        conditionVersion: this.u53(),
-      });
-    }
-    if (!this.isAtEnd) throw new RangeError('it has bytes behind its end');
-    return {
-      type: 'write',
-      maxValueBytes: Math.min(first, MAX_VALUE_BYTES),
-      session: id > 0 ? { id, sequence, acknowledgedThrough } : undefined,
-      operations,
-    };
-  }
-
   u8(): number {
-    return this.#body[this.#advance(1)] as number;
+    return this.#body.readUInt8(this.#advance(1));
   }
 
   u32(): number {
-    return this.#bigEndian(this.#advance(4));
+    return this.#body.readUInt32BE(this.#advance(4));
   }
 
   u32LE(): number {
-    const at = this.#advance(4);
-    const bytes = this.#body;
-    return (
-      (bytes[at] as number) +
-      (bytes[at + 1] as number) * 0x100 +
-      (bytes[at + 2] as number) * 0x1_0000 +
-      (bytes[at + 3] as number) * 0x100_0000
-    );
+    return this.#body.readUInt32LE(this.#advance(4));
   }
 
   u53(): number {
-    const at = this.#advance(8);
-    const high = this.#bigEndian(at);
+    const from = this.#advance(8);
+    const high = this.#body.readUInt32BE(from);
     if (high > 0x1f_ffff) throw new RangeError('it has a number above 2^53-1');
-    return high * 2 ** 32 + this.#bigEndian(at + 4);
+    return high * 2 ** 32 + this.#body.readUInt32BE(from + 4);
   }
 
   /** A view. */
   bytes(): Buffer {
     const length = this.u32();
-    if (length === 0) return NOTHING;
     const from = this.#advance(length);
-    return Buffer.from(this.#body.buffer, this.#body.byteOffset + from, length);
+    return this.#body.subarray(from, from + length);
   }
 
   skipBytes(): void {
@@ -253,14 +225,6 @@ class BodyReader {
     return name;
   }
 
-  #bigEndian(at: number): number {
-    const bytes = this.#body;
-    return (
-      (bytes[at] as number) * 0x100_0000 +
-      (((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number))
-    );
-  }
-
   /** Moves past so many bytes; returns where they begin. */
   #advance(sizeBytes: number): number {
     const from = this.#at;
@@ -268,13 +232,6 @@ class BodyReader {
     this.#at = from + sizeBytes;
     return from;
   }
-}
-
-/** One is enough: no read waits for anything. */
-const READER = new BodyReader();
-
-function readerOf(body: Uint8Array, from: number): BodyReader {
-  return READER.begin(body, from);
 }
 
 /** Returns the place behind. */

@@ -59,9 +59,8 @@ export type SequenceCheck =
   | { readonly state: 'repeated'; readonly result: WriteResult }
   | { readonly state: 'refused'; readonly reason: 'SESSION_EXPIRED' | 'INVALID_REQUEST' };
 
-const NEW: SequenceCheck = { state: 'new' };
-
 export class Sessions {
+  /** Ordered by `lastUsed`. */
   readonly #sessions = new Map<number, Session>();
   readonly #maxKeptResults: number;
   #keptResults = 0;
@@ -93,7 +92,10 @@ export class Sessions {
   /** Opens a session. Removes the least recently used one if there are too many. Gives the window. */
   open(id: number, window: number): number {
     const granted = Math.min(Math.max(1, window), MAX_WINDOW);
-    if (this.#sessions.size >= this.maxSize) this.#removeOldest();
+    if (this.#sessions.size >= this.maxSize) {
+      const [oldest] = this.#sessions.values();
+      if (oldest) this.#remove(oldest);
+    }
     const session = sessionOf(id, granted, true);
     this.#sessions.set(id, session);
     this.#changed.add(session);
@@ -110,7 +112,7 @@ export class Sessions {
     if (sequence <= floor || sequence > floor + session.window) {
       return { state: 'refused', reason: 'INVALID_REQUEST' };
     }
-    return NEW;
+    return { state: 'new' };
   }
 
   /** Keeps the result of a write that `check` called new. */
@@ -119,6 +121,8 @@ export class Sessions {
     if (!session) return;
     session.floor = Math.max(session.floor, acknowledgedThrough);
     session.lastUsed = result.index;
+    this.#sessions.delete(id);
+    this.#sessions.set(id, session);
     this.#changedResults += 1 + result.results.length;
     this.#keptResults += result.results.length;
     const number = sequence % session.window;
@@ -134,8 +138,11 @@ export class Sessions {
       if (session.changed.length === 0) this.#changed.add(session);
       session.changed.push(number);
     }
-    // The session itself is the newest, and stays.
-    while (this.#keptResults > this.#maxKeptResults && this.#sessions.size > 1) this.#removeOldest();
+    if (this.#keptResults <= this.#maxKeptResults) return;
+    for (const oldest of this.#sessions.values()) {
+      if (this.#keptResults <= this.#maxKeptResults || oldest === session) break;
+      this.#remove(oldest);
+    }
   }
 
   /** What has changed in the image since the last call. For sessions that stay it is in the order of the keys. */
@@ -187,19 +194,10 @@ export class Sessions {
     this.#changed.clear();
     this.#removed = [];
     this.#changedResults = 0;
-    for (const session of found.values()) {
+    for (const session of [...found.values()].sort((a, b) => a.lastUsed - b.lastUsed)) {
       this.#sessions.set(session.id, session);
       for (const { result } of session.slots.values()) this.#keptResults += result.results.length;
     }
-  }
-
-  /** Looks at all of them: that is rare, and to keep them in order would cost something at every write. */
-  #removeOldest(): void {
-    let oldest: Session | undefined;
-    for (const session of this.#sessions.values()) {
-      if (oldest === undefined || session.lastUsed < oldest.lastUsed) oldest = session;
-    }
-    if (oldest) this.#remove(oldest);
   }
 
   #remove(session: Session): void {

@@ -79,7 +79,7 @@ export interface LsmOptions {
   readonly level0Trigger?: number;
   /** Writes are slowed down when level 0 has this many files, more with each further file; twice `level0Trigger`. */
   readonly level0SlowdownTrigger?: number;
-  /** Writes wait when level 0 has this many files; 20. */
+  /** Writes wait when level 0 has this many files; five times `level0Trigger`. */
   readonly level0StopTrigger?: number;
   /** Writes are slowed down when the levels exceed their targets by this many bytes; 8 GiB. */
   readonly slowdownPendingBytes?: number;
@@ -87,7 +87,10 @@ export interface LsmOptions {
   readonly stopPendingBytes?: number;
   /** Compaction starts a new output file at this size; 4 MiB. */
   readonly maxFileBytes?: number;
-  /** Level 1 is compacted above this size; 10 MiB. */
+  /**
+   * Level 1 is compacted above this size; `level0Trigger` times `writeBufferBytes`, at least 10 MiB. Above 10 MiB it
+   * follows the size of level 0 if that is smaller.
+   */
   readonly levelBaseBytes?: number;
   /** Each further level may be this many times larger than the level above it; 10. */
   readonly levelMultiplier?: number;
@@ -175,6 +178,19 @@ const BOOLEANS = ['worker', 'createIfMissing', 'errorIfExists'] as const;
 const OTHERS = ['env', 'logger', 'listener', 'durability', 'codecs', 'resources', 'replayed'] as const;
 const NAMES: ReadonlySet<string> = new Set([...NUMBERS.map(([name]) => name), ...BOOLEANS, ...OTHERS]);
 
+/** The default of an option that depends on others, which are checked before it. */
+function derived(
+  name: keyof NumberOptions,
+  { level0StopTrigger }: LsmOptions,
+  { level0Trigger = 1, writeBufferBytes = 0 }: Partial<NumberOptions>,
+): number | undefined {
+  const stop = Math.min(4096, 5 * level0Trigger);
+  if (name === 'level0StopTrigger') return stop;
+  if (name === 'level0SlowdownTrigger') return Math.min(2 * level0Trigger, level0StopTrigger ?? stop);
+  if (name === 'levelBaseBytes') return Math.max(10 * MIB, level0Trigger * writeBufferBytes);
+  return undefined;
+}
+
 /** The nearest value that an option accepts; undefined if the given one is no number. */
 export function nearestAccepted(name: keyof NumberOptions, value: unknown): number | undefined {
   if (typeof value !== 'number' || Number.isNaN(value)) return undefined;
@@ -195,11 +211,7 @@ export function resolveOptions(options: LsmOptions): ResolvedOptions {
   }
   const numbers: Partial<Record<(typeof NUMBERS)[number][0], number>> = {};
   for (const [name, fixed, least, most] of NUMBERS) {
-    const byDefault =
-      name === 'level0SlowdownTrigger'
-        ? Math.min(2 * (numbers.level0Trigger ?? 1), options.level0StopTrigger ?? 20)
-        : fixed;
-    const value: unknown = options[name] ?? byDefault;
+    const value: unknown = options[name] ?? derived(name, options, numbers) ?? fixed;
     const whole = name === 'stepBudgetMs' || value === Number.POSITIVE_INFINITY || Number.isInteger(value);
     if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
       throw invalid(

@@ -106,7 +106,7 @@ const schema = z
           .default('lsm'),
         /** The tree's own write-ahead log: `none` replays the Raft log after a crash, `buffered` shortens that. */
         treeLog: z.enum(['none', 'buffered']).default('none'),
-        writeBufferBytes: byteCount(64 * KIB, 1024 * MIB).default(16 * MIB),
+        writeBufferBytes: byteCount(64 * KIB, 1024 * MIB).default(32 * MIB),
         blockCacheBytes: byteCount(0, 16 * 1024 * MIB).default(64 * MIB),
         raftSegmentBytes: byteCount(64 * KIB, 1024 * MIB).default(64 * MIB),
         maxRaftLogBytes: byteCount(64 * KIB, 16 * 1024 * MIB).default(256 * MIB),

@@ -118,6 +118,28 @@ for (const [name, picture, expected] of SCRIPTS) {
   });
 }
 
+test('the target of level 1 follows what comes from level 0, between 10 MiB and its option', () => {
+  const options = { ...OPTIONS, levelBaseBytes: 400 * 1024 * 1024 };
+  const pick = (picture: string) => show(pickCompaction(versionOf(picture), options));
+  const level1 = 'L1 a-b:150000 c-d:50000 \n L2 a-b c-z';
+  assert.is(pick(`L0 \n ${level1}`), 'nothing', '200 of 400 MB');
+  assert.is(pick(`L0 a-z \n ${level1}`), 'nothing', 'one small table says little');
+  assert.is(pick(`L0 a-z a-z \n ${level1}`), 'merge L1 a-b + L2 a-b to L2', '10 MiB, and not 40 KiB');
+  assert.is(pick(`L0 a-z a-z \n L1 a-b:10000`), 'nothing');
+  assert.is(pick(`L0 a-z:40000 a-z:40000 \n ${level1}`), 'merge L1 a-b + L2 a-b to L2', '160 MB');
+  assert.is(pick(`L0 a-z:50000 a-z:60000 \n ${level1}`), 'nothing', '220 MB');
+  assert.is(
+    show(
+      pickCompaction(versionOf(`L0 a-z:50000 a-z:60000 \n ${level1}`), {
+        ...options,
+        levelBaseBytes: 102_400_000,
+      }),
+    ),
+    'merge L1 a-b + L2 a-b to L2',
+    'the option is the most',
+  );
+});
+
 test('tombstones that a snapshot does not see are not rewritten again and again', () => {
   const version = versionOf('L2 d-f!7 \n L3 g-z');
   assert.is(show(pickCompaction(version, OPTIONS, 98)), 'nothing');

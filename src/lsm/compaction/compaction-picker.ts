@@ -51,8 +51,22 @@ export interface CompactionPlan {
 /** An output is cut when it overlaps more than this many times `maxFileBytes` of the level below it. */
 export const MAX_GRANDPARENT_OVERLAP = 10;
 
-export function targetBytes(level: number, options: PickerOptions): number {
-  return options.levelBaseBytes * options.levelMultiplier ** (level - 1);
+/** A level 1 of this size is never too large for what comes from level 0. */
+const LEAST_BASE_BYTES = 10 * 1024 * 1024;
+
+/**
+ * The target of level 1. Each compaction of level 0 rewrites most of level 1, so the two should be about equally large:
+ * if the files of level 0 are small, level 1 is to be small too. A nearly empty level 0 says nothing about that.
+ */
+function levelBase(version: Version, { level0Trigger, levelBaseBytes }: PickerOptions): number {
+  const files = version.levels[0] ?? [];
+  if (2 * files.length < level0Trigger) return levelBaseBytes;
+  const dueBytes = (totalBytes(files) / files.length) * level0Trigger;
+  return Math.min(levelBaseBytes, Math.max(LEAST_BASE_BYTES, dueBytes));
+}
+
+function targetBytes(version: Version, level: number, options: PickerOptions): number {
+  return levelBase(version, options) * options.levelMultiplier ** (level - 1);
 }
 
 export function codecAt(level: number, { codecs }: Pick<PickerOptions, 'codecs'>): Codec {
@@ -63,14 +77,14 @@ export function codecAt(level: number, { codecs }: Pick<PickerOptions, 'codecs'>
 export function score(version: Version, level: number, options: PickerOptions): number {
   if (level === 0) return (version.levels[0]?.length ?? 0) / options.level0Trigger;
   if (level + 1 >= version.levels.length) return 0;
-  return version.levelBytes(level) / targetBytes(level, options);
+  return version.levelBytes(level) / targetBytes(version, level, options);
 }
 
 /** The bytes by which the levels from 1 on exceed their targets. */
 export function pendingBytes(version: Version, options: PickerOptions): number {
   let bytes = 0;
   for (let level = 1; level + 1 < version.levels.length; level++) {
-    bytes += Math.max(0, version.levelBytes(level) - targetBytes(level, options));
+    bytes += Math.max(0, version.levelBytes(level) - targetBytes(version, level, options));
   }
   return bytes;
 }

@@ -264,7 +264,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
   {
     name: 'bytes behind a command are ignored',
     reason: 'what is needed has been read',
-    patches: [command("if (!this.isAtEnd) throw new RangeError('it has bytes behind its end');", '')],
+    patches: [command("if (!reader.isAtEnd) throw new RangeError('it has bytes behind its end');", '')],
     killedBy: ['kv/command', 'kv/kv-state-machine'],
   },
 ];
