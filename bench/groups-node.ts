@@ -145,20 +145,24 @@ async function open(): Promise<void> {
 }
 
 async function write(): Promise<void> {
-  const body = encodeWrite(config.limits.maxValueBytes, {
-    type: 'write',
-    session: undefined,
-    operations: [
-      {
-        action: 'put',
-        key: Buffer.from('key'),
-        value: Buffer.alloc(100, 'value'),
-        condition: 'always',
-        conditionValue: Buffer.alloc(0),
-        conditionVersion: 0,
-      },
-    ],
-  });
+  const body = encodeWrite(
+    config.limits.maxValueBytes,
+    {
+      type: 'write',
+      session: undefined,
+      operations: [
+        {
+          action: 'put',
+          key: Buffer.from('key'),
+          value: Buffer.alloc(100, 'value'),
+          condition: 'always',
+          conditionValue: Buffer.alloc(0),
+          conditionVersion: 0,
+        },
+      ],
+    },
+    env.clock,
+  );
   const led = store.groups.filter(({ replica }) => replica.role === 'leader');
   await Promise.all(led.map(({ replica }) => replica.propose(body).catch(() => {})));
 }

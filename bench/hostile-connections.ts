@@ -72,7 +72,13 @@ function unfinishedFrame(socket: net.Socket): void {
 function unreadAnswers(socket: net.Socket): void {
   socket.pause();
   const requests = Array.from({ length: 100 }, (_, i) =>
-    message({ type: 'get', requestId: i + 1, consistency: 'stale', key: Buffer.from(`large ${i % 8}`) }),
+    message({
+      type: 'get',
+      requestId: i + 1,
+      consistency: 'stale',
+      key: Buffer.from(`large ${i % 8}`),
+      omitValue: false,
+    }),
   );
   socket.write(Buffer.concat([hello, ...requests]));
 }

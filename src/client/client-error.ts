@@ -13,6 +13,8 @@
  *     INVALID_REQUEST     invalid or contradictory arguments
  *     KEY_TOO_LARGE, VALUE_TOO_LARGE, REQUEST_TOO_LARGE
  *                         above the leader's limits: it was not sent
+ *     NOT_A_NUMBER        the value of a key to increment is no whole number of 64 bits
+ *     NUMBER_OVERFLOW     the sum of an increment would have more than 64 bits
  *
  * All other codes come from a node: see PROTOCOL.md.
  */

@@ -37,7 +37,15 @@ import { Connections } from './connections.js';
 import { type CallUser, DirectCall } from './direct-call.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
 import type { NumberedRequest } from './node-connection.js';
-import { type BatchOperation, type Bytes, toBytes, toOperation } from './operations.js';
+import {
+  type BatchOperation,
+  type Bytes,
+  type Condition,
+  type ExpireCondition,
+  type LifeOptions,
+  toBytes,
+  toOperation,
+} from './operations.js';
 import { type FailedAttempt, Router, type Target } from './router.js';
 import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from './scan-range.js';
 import { SessionWriter, unexpected, WriteCall, type WriteReply } from './session-writer.js';
@@ -56,10 +64,40 @@ export interface WriteResult extends PutResult {
   readonly existed: boolean;
 }
 
-/** The result of one operation of a batch. Operations are `ok` only if the batch was applied. */
+/** Options of a call that writes a value. */
+export type WriteOptions = CallOptions & LifeOptions;
+
+export interface ExpireResult extends WriteResult {
+  /** Whether the key has another deadline now, or none any more. */
+  readonly changed: boolean;
+}
+
+export interface IncrementResult extends WriteResult {
+  /** The number that the key holds now. */
+  readonly value: bigint;
+}
+
+/** How long a key still lives. */
+export interface TtlResult {
+  /** Undefined: the key has no deadline. */
+  readonly remainingMs: number | undefined;
+  readonly version: number;
+}
+
+/** The result of one operation of a batch. Operations are `ok` or `unchanged` only if the batch was applied. */
 export type OperationResult =
-  /** `existed`: whether the key existed when the operation ran; undefined for a put without a condition. */
-  | { readonly status: 'ok'; readonly existed: boolean | undefined; readonly version: number }
+  /**
+   * `existed`: whether the key existed when the operation ran; undefined for a put without a condition. `value`: the
+   * number that an increment left.
+   */
+  | {
+      readonly status: 'ok';
+      readonly existed: boolean | undefined;
+      readonly version: number;
+      readonly value?: bigint;
+    }
+  /** The key of an expire or persist has not the deadline that it asks for. */
+  | { readonly status: 'unchanged'; readonly existed: boolean; readonly version: number }
   /** This operation's condition was not met. `existed` and `version` describe the key as it is. */
   | { readonly status: 'conditionFailed'; readonly existed: boolean; readonly version: number }
   /** Another operation's condition was not met. */
@@ -76,6 +114,8 @@ export interface BatchResult {
 export interface GetResult {
   readonly value: Buffer;
   readonly version: number;
+  /** How long the key still lives. Absent: it has no deadline. */
+  readonly remainingMs?: number;
 }
 
 export interface ScanEntry {
@@ -83,6 +123,8 @@ export interface ScanEntry {
   /** Empty with `keysOnly`. */
   readonly value: Buffer;
   readonly version: number;
+  /** How long the key still lives. Absent: it has no deadline. */
+  readonly remainingMs?: number;
 }
 
 export interface ScanOptions extends ReadOptions {
@@ -123,24 +165,57 @@ export class RaftreeClient {
     this.#writer = new SessionWriter(this.#user, this.#router);
   }
 
-  /** Sets the value, whether or not the key exists. */
-  put(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<PutResult> {
-    return this.#write([{ action: 'put', key, value }], options, putResult);
+  /** Sets the value, whether or not the key exists. Takes a deadline away unless `ttlMs` or `keepTtl` is given. */
+  put(key: Bytes, value: Bytes, options: WriteOptions = {}): Promise<PutResult> {
+    const { ttlMs, keepTtl } = options;
+    return this.#write([{ action: 'put', key, value, ttlMs, keepTtl }], options, putResult);
   }
 
   /** Sets the value if the key does not exist. */
-  insert(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#write([{ action: 'put', key, value, condition: { exists: false } }], options, writeResult);
+  insert(key: Bytes, value: Bytes, options: WriteOptions = {}): Promise<WriteResult> {
+    return this.#putIf(key, value, { exists: false }, options);
   }
 
   /** Sets the value if the key exists. */
-  update(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#write([{ action: 'put', key, value, condition: { exists: true } }], options, writeResult);
+  update(key: Bytes, value: Bytes, options: WriteOptions = {}): Promise<WriteResult> {
+    return this.#putIf(key, value, { exists: true }, options);
   }
 
-  /** Appends to the value. A key that does not exist counts as empty. */
-  append(key: Bytes, value: Bytes, options: CallOptions = {}): Promise<WriteResult> {
-    return this.#write([{ action: 'append', key, value }], options, writeResult);
+  /** Appends to the value. A key that does not exist counts as empty. A deadline stays unless `ttlMs` is given. */
+  append(key: Bytes, value: Bytes, options: WriteOptions = {}): Promise<WriteResult> {
+    const { ttlMs, keepTtl } = options;
+    return this.#write([{ action: 'append', key, value, ttlMs, keepTtl }], options, writeResult);
+  }
+
+  /**
+   * Adds `by` (1 if it is not given) to the number that the value is in decimal text, and gives the sum; a key that
+   * does not exist counts as 0. `ttlMs` is for a key that is created by that. Numbers have 64 bits with sign:
+   * `NOT_A_NUMBER` and `NUMBER_OVERFLOW` changed nothing.
+   */
+  increment(
+    key: Bytes,
+    options: CallOptions & { readonly by?: number | bigint; readonly ttlMs?: number } = {},
+  ): Promise<IncrementResult> {
+    const { by, ttlMs } = options;
+    return this.#write([{ action: 'increment', key, by, ttlMs }], options, incrementResult);
+  }
+
+  /**
+   * Gives an existing key `ttlMs` to live, from when the leader takes the request; with 0 it is gone at once. With
+   * `when`, only if its deadline is so. Value and version stay as they are.
+   */
+  expire(
+    key: Bytes,
+    ttlMs: number,
+    options: CallOptions & { readonly when?: ExpireCondition } = {},
+  ): Promise<ExpireResult> {
+    const { when } = options;
+    return this.#write([{ action: 'expire', key, ttlMs, when }], options, expireResult);
+  }
+
+  /** Takes the deadline of a key away. */
+  persist(key: Bytes, options: CallOptions = {}): Promise<ExpireResult> {
+    return this.#write([{ action: 'persist', key }], options, expireResult);
   }
 
   /** Sets the value if the current value, or its version, is the expected one. */
@@ -148,9 +223,9 @@ export class RaftreeClient {
     key: Bytes,
     value: Bytes,
     expected: { readonly expectedValue: Bytes } | { readonly expectedVersion: number },
-    options: CallOptions = {},
+    options: WriteOptions = {},
   ): Promise<WriteResult> {
-    return this.#write([{ action: 'put', key, value, condition: expected }], options, writeResult);
+    return this.#putIf(key, value, expected, options);
   }
 
   /** Removes the key. `existed` says whether it existed. */
@@ -168,12 +243,26 @@ export class RaftreeClient {
 
   /** The value and its version, or undefined if the key does not exist. */
   async get(key: Bytes, options: ReadOptions = {}): Promise<GetResult | undefined> {
+    return this.#get(key, options, false, getResult);
+  }
+
+  /** How long the key still lives, or undefined if it does not exist. */
+  async ttl(key: Bytes, options: ReadOptions = {}): Promise<TtlResult | undefined> {
+    return this.#get(key, options, true, ttlResult);
+  }
+
+  async #get<Result>(
+    key: Bytes,
+    options: ReadOptions,
+    omitValue: boolean,
+    resultOf: (answer: MessageOf<'getReply'>) => Result,
+  ): Promise<Result> {
     const { target, consistency } = readTarget(options);
     this.#beginRead();
     try {
       this.#checkOpen();
-      const request = { type: 'get', requestId: 0, consistency, key: toBytes(key) } as const;
-      const call = new GetCall(this.#user, this.#router, request, target, options);
+      const request = { type: 'get', requestId: 0, consistency, key: toBytes(key), omitValue } as const;
+      const call = new GetCall(this.#user, this.#router, request, target, options, resultOf);
       call.begin();
       return await call.promise;
     } finally {
@@ -193,14 +282,14 @@ export class RaftreeClient {
     while (left > 0 && !isEmptyRange(range)) {
       const limit = Math.min(left, this.#settings.pageEntries);
       const page = await this.#page(range, { limit, reverse, keysOnly }, options);
-      for (const { key, value, version } of page.entries) {
+      for (const { key, value, version, remainingMs } of page.entries) {
         // Copies: otherwise a kept entry would keep the whole received chunk in memory.
-        yield { key: Buffer.from(key), value: Buffer.from(value), version };
+        yield withLife({ key: Buffer.from(key), value: Buffer.from(value), version }, remainingMs);
         left--;
       }
-      const last = page.entries.at(-1);
+      const last = page.coveredTo ?? page.entries.at(-1)?.key;
       if (!page.more || !last) return;
-      range = rangeAfter(range, last.key, reverse);
+      range = rangeAfter(range, last, reverse);
     }
   }
 
@@ -290,6 +379,11 @@ export class RaftreeClient {
     await this.#connections.close();
   }
 
+  #putIf(key: Bytes, value: Bytes, condition: Condition, options: WriteOptions): Promise<WriteResult> {
+    const { ttlMs, keepTtl } = options;
+    return this.#write([{ action: 'put', key, value, condition, ttlMs, keepTtl }], options, writeResult);
+  }
+
   #write<Result>(
     operations: readonly BatchOperation[],
     options: CallOptions,
@@ -373,7 +467,7 @@ export class RaftreeClient {
 }
 
 /** A `get` of one key. */
-class GetCall extends DirectCall<GetResult | undefined, MessageOf<'getReply'>> {
+class GetCall<Result> extends DirectCall<Result, MessageOf<'getReply'>> {
   readonly #router: Router;
   readonly #request: Extract<NumberedRequest, { type: 'get' }>;
   readonly #target: Target;
@@ -384,8 +478,9 @@ class GetCall extends DirectCall<GetResult | undefined, MessageOf<'getReply'>> {
     request: Extract<NumberedRequest, { type: 'get' }>,
     target: Target,
     options: CallOptions,
+    resultOf: (answer: MessageOf<'getReply'>) => Result,
   ) {
-    super(user, options, getResult);
+    super(user, options, resultOf);
     this.#router = router;
     this.#request = request;
     this.#target = target;
@@ -415,11 +510,22 @@ class GetCall extends DirectCall<GetResult | undefined, MessageOf<'getReply'>> {
   }
 }
 
-function getResult({ found, value, version }: MessageOf<'getReply'>): GetResult | undefined {
-  return found ? { value: Buffer.from(value), version } : undefined;
+function getResult({ found, value, version, remainingMs }: MessageOf<'getReply'>): GetResult | undefined {
+  return found ? withLife({ value: Buffer.from(value), version }, remainingMs) : undefined;
 }
 
-/** The result of the one operation of a write. Throws `VALUE_TOO_LARGE`. */
+function ttlResult({ found, version, remainingMs }: MessageOf<'getReply'>): TtlResult | undefined {
+  return found ? { remainingMs, version } : undefined;
+}
+
+function withLife<Result extends object>(
+  found: Result,
+  remainingMs: number | undefined,
+): Result | (Result & { remainingMs: number }) {
+  return remainingMs === undefined ? found : { ...found, remainingMs };
+}
+
+/** The result of the one operation of a write. Throws as `withinLimits`. */
 function writeResult(answer: WriteReply): WriteResult {
   const { applied, index, results } = withinLimits(answer);
   const [result] = results;
@@ -433,14 +539,31 @@ function putResult(answer: WriteReply): PutResult {
   return { applied, version, index };
 }
 
-/** Throws `VALUE_TOO_LARGE` if an append would have made a value too large: nothing was changed. */
+function expireResult(answer: WriteReply): ExpireResult {
+  const result = writeResult(answer);
+  return { ...result, changed: answer.results[0]?.status === 'ok' && result.existed };
+}
+
+function incrementResult(answer: WriteReply): IncrementResult {
+  return { ...writeResult(answer), value: BigInt(answer.results[0]?.value?.toString('latin1') ?? 0) };
+}
+
+const IMPOSSIBLE: Partial<Record<NodeResult['results'][number]['status'], readonly [string, string]>> = {
+  valueTooLarge: ['VALUE_TOO_LARGE', 'a value would be above the limit'],
+  notANumber: ['NOT_A_NUMBER', 'the value to increment is no whole number of 64 bits'],
+  overflow: ['NUMBER_OVERFLOW', 'the sum would not be within -2^63 to 2^63-1'],
+};
+
+/**
+ * Throws `VALUE_TOO_LARGE` if an append would have made a value too large, `NOT_A_NUMBER` or `NUMBER_OVERFLOW` if an
+ * increment could not be made: nothing was changed.
+ */
 export function withinLimits<Result extends Pick<NodeResult, 'results'>>(answer: Result): Result {
-  if (!answer.results.some(({ status }) => status === 'valueTooLarge')) return answer;
-  throw new RaftreeClientError(
-    'VALUE_TOO_LARGE',
-    'a value would be above the limit; nothing was changed',
-    'notCommitted',
-  );
+  for (const { status } of answer.results) {
+    const [code, reason] = IMPOSSIBLE[status] ?? [];
+    if (code) throw new RaftreeClientError(code, `${reason}; nothing was changed`, 'notCommitted');
+  }
+  return answer;
 }
 
 /** The result of these operations, as a node gives it. */
@@ -451,12 +574,13 @@ export function batchResult(
   return {
     applied,
     index,
-    results: results.map(({ status, existed, version }, i): OperationResult => {
-      if (status === 'conditionFailed') return { status, existed, version };
+    results: results.map(({ status, existed, version, value }, i): OperationResult => {
+      if (status === 'conditionFailed' || status === 'unchanged') return { status, existed, version };
       if (status !== 'ok') return { status: 'notApplied' };
       const operation = operations[i];
       const isLookedUp = operation?.action !== 'put' || operation.condition !== undefined;
-      return { status, existed: isLookedUp ? existed : undefined, version };
+      const sum = value === undefined ? {} : { value: BigInt(value.toString('latin1')) };
+      return { status, existed: isLookedUp ? existed : undefined, version, ...sum };
     }),
   };
 }

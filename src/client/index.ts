@@ -3,16 +3,20 @@
 export type { Outcome } from '../env/errors.js';
 export {
   type BatchResult,
+  type ExpireResult,
   type GetResult,
+  type IncrementResult,
   type NodeStatus,
   type OperationResult,
   type PutResult,
   RaftreeClient,
   type ScanEntry,
   type ScanOptions,
+  type TtlResult,
+  type WriteOptions,
   type WriteResult,
 } from './client.js';
 export { RaftreeClientError } from './client-error.js';
 export type { CallOptions, ClientEnv, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
 export type { MemberChange, MembersChanged } from './member-changes.js';
-export type { BatchOperation, Bytes, Condition } from './operations.js';
+export type { BatchOperation, Bytes, Condition, ExpireCondition, LifeOptions } from './operations.js';

@@ -6,17 +6,20 @@
  *                   `accept` adds the write at hand to them, `refuse` forgets it
  */
 import { KeyTable } from './key-table.js';
-import { userKey, type VersionedValue } from './keys.js';
+import { type StoredKey, userKey } from './keys.js';
+import type { ReplicatedTime } from './replicated-time.js';
 
 export class BatchKey {
   /** As the engine stores it. */
   readonly stored: Buffer;
   /** What the writes that are done have left; null: the key is deleted; undefined: they did not change it. */
-  left: VersionedValue | null | undefined;
+  left: StoredKey | null | undefined;
   /** The same of the write at hand. */
-  staged: VersionedValue | null | undefined;
+  staged: StoredKey | null | undefined;
   /** What the engine has, while the write at hand keeps it; null: nothing. */
-  read: VersionedValue | null | undefined;
+  read: StoredKey | null | undefined;
+  /** Of a key that was changed: the deadline that the engine has. */
+  storedDeadlineMs: number | undefined;
 
   constructor(key: Uint8Array) {
     this.stored = userKey(key);
@@ -27,7 +30,10 @@ export class BatchKey {
 const MAX_KEPT_VALUE_BYTES = 16 * 1024 * 1024;
 
 export class BatchKeys {
-  readonly #readStored: (stored: Buffer) => VersionedValue | undefined;
+  readonly #readStored: (stored: Buffer) => StoredKey | undefined;
+  readonly #time: ReplicatedTime;
+  /** The engine may have deadlines: that of a key is looked up before the key changes. */
+  readonly #hasDeadlines: boolean;
   readonly #table = new KeyTable((key) => new BatchKey(key));
   readonly #changed: BatchKey[] = [];
   #changedBytes = 0;
@@ -35,9 +41,11 @@ export class BatchKeys {
   #read: BatchKey[] = [];
   #keptValueBytes = 0;
 
-  /** `readStored`: what the engine has under a stored key. */
-  constructor(readStored: (stored: Buffer) => VersionedValue | undefined) {
+  /** `readStored`: what the engine has under a stored key. A key whose deadline has passed by `time` is not there. */
+  constructor(readStored: (stored: Buffer) => StoredKey | undefined, time: ReplicatedTime) {
     this.#readStored = readStored;
+    this.#time = time;
+    this.#hasDeadlines = time.keysWithDeadline > 0;
   }
 
   /** Keys that the writes which are done have changed: `left` is what they hold now. */
@@ -54,8 +62,17 @@ export class BatchKeys {
     return this.#table.of(key);
   }
 
+  get nowMs(): number {
+    return this.#time.nowMs;
+  }
+
   /** What the key held before the write at hand. */
-  before(key: BatchKey): VersionedValue | undefined {
+  before(key: BatchKey): StoredKey | undefined {
+    return living(this.kept(key), this.nowMs);
+  }
+
+  /** The same, also if its deadline has passed. */
+  kept(key: BatchKey): StoredKey | undefined {
     if (key.left !== undefined) return key.left ?? undefined;
     if (key.read !== undefined) return key.read ?? undefined;
     const read = this.#readStored(key.stored);
@@ -68,29 +85,42 @@ export class BatchKeys {
   }
 
   /** What the key holds now, with the changes of the write at hand. */
-  present(key: BatchKey): VersionedValue | undefined {
+  present(key: BatchKey): StoredKey | undefined {
     return key.staged === undefined ? this.before(key) : (key.staged ?? undefined);
   }
 
   /** The write at hand changes the key; null deletes it. */
-  stage(key: BatchKey, change: VersionedValue | null): void {
+  stage(key: BatchKey, change: StoredKey | null): void {
     if (key.staged === undefined) this.#staged.push(key);
     key.staged = change;
   }
 
   /** The write at hand takes effect. */
   accept(): void {
-    for (const key of this.#staged) {
-      if (key.left === undefined) this.#changed.push(key);
-      key.left = key.staged;
-      this.#changedBytes += key.stored.length + (key.staged?.value.length ?? 0);
-    }
+    for (const key of this.#staged) this.#leave(key, key.staged ?? null);
     this.#end();
+  }
+
+  /** A write that takes effect whatever the key holds, and changes no other. */
+  put(key: Uint8Array, change: StoredKey): void {
+    this.#leave(this.of(key), change);
   }
 
   /** The write at hand changes nothing. */
   refuse(): void {
     this.#end();
+  }
+
+  #leave(key: BatchKey, change: StoredKey | null): void {
+    if (key.left === undefined) {
+      this.#changed.push(key);
+      if (this.#hasDeadlines) {
+        const stored = key.read === undefined ? this.#readStored(key.stored) : key.read;
+        key.storedDeadlineMs = stored?.deadlineMs;
+      }
+    }
+    key.left = change;
+    this.#changedBytes += key.stored.length + (change?.value.length ?? 0);
   }
 
   #end(): void {
@@ -100,4 +130,9 @@ export class BatchKeys {
     if (this.#read.length > 0) this.#read = [];
     this.#keptValueBytes = 0;
   }
+}
+
+/** Undefined if its deadline has passed. */
+export function living(key: StoredKey | undefined, nowMs: number): StoredKey | undefined {
+  return key?.deadlineMs !== undefined && key.deadlineMs <= nowMs ? undefined : key;
 }

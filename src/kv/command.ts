@@ -6,10 +6,20 @@
  *                        | operations u32 | operation ...
  *     operation     action u8 | key | value | condition u8 | condition value | condition version u53
  *     openSession   2 u8 | window u32
+ *     timedWrite    3 u8 | value limit u32 | session u53 | sequence u53 | acknowledged through u53 | stamp u53
+ *                        | operations u32 | timed operation ...
+ *     timed operation    operation | life change u8 | life u53 | life condition u8
+ *     expiry        4 u8 | keys u32 | stamp u53 | ( key | deadline u53 ) ...
  *
  *     key, value, condition value: length u32, then the bytes      u53: 8 bytes, at most 2^53-1
  *     session 0: none    action: put 1, append 2, delete 3, check 4
  *     condition: always 1, exists 2, absent 3, valueIs 4, versionIs 5
+ *     of a timed operation also    action: expire 5, persist 6, increment 7
+ *     life change: none 0, set 1, keep 2, setIfNew 3
+ *     life condition: always 1, ifNone 2, ifSome 3, ifLater 4, ifSooner 5
+ *
+ * A timedWrite is a write with an operation that needs the replicated time (replicated-time.ts). The keys of an expiry
+ * are deleted if they still have that deadline, and it has passed. An expiry without keys only brings the stamp.
  *
  * The first byte is kind and version in one: the layout of a kind never changes, a new layout gets a new kind. A kind
  * is written only when every member of the cluster can read it (ARCHITECTURE.md, "Versions of commands").
@@ -22,17 +32,37 @@
  * replicas must find the same entries void.
  */
 import { RaftreeError } from '../env/errors.js';
+import { parseInteger } from './integer.js';
 import { MAX_VALUE_BYTES } from './limits.js';
-import type { OpenSession, SessionPosition, Write, WriteOperation } from './requests.js';
+import { MAX_TTL_MS, stampOf } from './replicated-time.js';
+import {
+  ACTIONS,
+  LIFE_CHANGES,
+  LIFE_CONDITIONS,
+  type Life,
+  type OpenSession,
+  PLAIN_ACTIONS,
+  type SessionPosition,
+  type Write,
+  type WriteOperation,
+} from './requests.js';
 
 const WRITE = 1;
 const OPEN_SESSION = 2;
+const TIMED_WRITE = 3;
+const EXPIRY = 4;
 const OPEN_SESSION_BYTES = 5;
 /** Of a write without operations, and of an operation without key and values. */
 const WRITE_BYTES = 33;
 const OPERATION_BYTES = 22;
+const STAMP_BYTES = 8;
+/** What a timed operation has more. */
+const LIFE_BYTES = 10;
+const EXPIRY_BYTES = 13;
+const EXPIRED_KEY_BYTES = 12;
 
-const ACTIONS = ['put', 'append', 'delete', 'check'] as const;
+const NOTHING = Buffer.alloc(0);
+
 const CONDITIONS = ['always', 'exists', 'absent', 'valueIs', 'versionIs'] as const;
 
 /** An operation as it lies in an entry: its byte strings are views of the entry's body. */
@@ -42,38 +72,84 @@ export interface WriteCommand {
   readonly type: 'write';
   readonly maxValueBytes: number;
   readonly session: SessionPosition | undefined;
+  /** Undefined: no operation needs the time. */
+  readonly stampMs?: number;
   readonly operations: readonly EntryOperation[];
 }
 
-export type Command = WriteCommand | OpenSession;
+export interface ExpiredKey {
+  readonly key: Uint8Array;
+  readonly deadlineMs: number;
+}
+
+/** Deletes keys that have expired. */
+export interface ExpiryCommand {
+  readonly type: 'expiry';
+  readonly stampMs: number;
+  readonly keys: readonly ExpiredKey[];
+}
+
+export type Command = WriteCommand | OpenSession | ExpiryCommand;
 
 /** The size of `encodeWrite`'s result. */
 export function writeCommandBytes({ operations }: Write): number {
   let sizeBytes = WRITE_BYTES;
   for (const { key, value, conditionValue } of operations)
     sizeBytes += OPERATION_BYTES + key.length + value.length + conditionValue.length;
-  return sizeBytes;
+  return needsTime(operations) ? sizeBytes + STAMP_BYTES + operations.length * LIFE_BYTES : sizeBytes;
 }
 
-/** The body of an entry. Throws `INVALID_REQUEST` for a write with a number or name that does not exist. */
-export function encodeWrite(maxValueBytes: number, write: Write): Buffer {
+function needsTime(operations: readonly WriteOperation[]): boolean {
+  for (const { action, life } of operations)
+    if (life !== undefined || !PLAIN_ACTIONS.some((plain) => plain === action)) return true;
+  return false;
+}
+
+/**
+ * The body of an entry, to be proposed at once: it may have a stamp of the clock. Throws `INVALID_REQUEST` for a write
+ * with a number or name that does not exist.
+ */
+export function encodeWrite(maxValueBytes: number, write: Write, clock: { nowMs(): number }): Buffer {
   const { session, operations } = write;
+  const isTimed = needsTime(operations);
   const body = Buffer.allocUnsafe(writeCommandBytes(write));
-  body[0] = WRITE;
+  body[0] = isTimed ? TIMED_WRITE : WRITE;
   body.writeUInt32LE(maxValueBytes, 1);
   if (session && !(session.id > 0)) throw invalid(`there is no session ${session.id}`);
   writeUint53(body, session?.id ?? 0, 5);
   writeUint53(body, session?.sequence ?? 0, 13);
   writeUint53(body, session?.acknowledgedThrough ?? 0, 21);
-  let at = body.writeUInt32BE(operations.length, 29);
-  for (const { action, key, value, condition, conditionValue, conditionVersion } of operations) {
+  const afterStamp = isTimed ? writeUint53(body, stampOf(clock), 29) : 29;
+  let at = body.writeUInt32BE(operations.length, afterStamp);
+  for (const { action, key, value, condition, conditionValue, conditionVersion, life } of operations) {
     body[at] = numberOf(ACTIONS, action);
     at = writeBytes(body, key, at + 1);
     at = writeBytes(body, value, at);
     body[at] = numberOf(CONDITIONS, condition);
     at = writeBytes(body, conditionValue, at + 1);
     at = writeUint53(body, conditionVersion, at);
+    if (isTimed) at = writeLife(body, life, at);
   }
+  return body;
+}
+
+function writeLife(body: Buffer, life: Life | undefined, at: number): number {
+  body[at] = life ? numberOf(LIFE_CHANGES, life.change) : 0;
+  const { ttlMs = 0, when = 'always' } = life ?? {};
+  if (ttlMs > MAX_TTL_MS) throw invalid(`a life has at most ${MAX_TTL_MS} ms, not ${ttlMs}`);
+  body[writeUint53(body, ttlMs, at + 1)] = numberOf(LIFE_CONDITIONS, when);
+  return at + LIFE_BYTES;
+}
+
+/** The body of an entry, to be proposed at once. */
+export function encodeExpiry(keys: readonly ExpiredKey[], clock: { nowMs(): number }): Buffer {
+  let sizeBytes = EXPIRY_BYTES;
+  for (const { key } of keys) sizeBytes += EXPIRED_KEY_BYTES + key.length;
+  const body = Buffer.allocUnsafe(sizeBytes);
+  body[0] = EXPIRY;
+  body.writeUInt32LE(keys.length, 1);
+  let at = writeUint53(body, stampOf(clock), 5);
+  for (const { key, deadlineMs } of keys) at = writeUint53(body, deadlineMs, writeBytes(body, key, at));
   return body;
 }
 
@@ -98,16 +174,17 @@ export interface VoidEntry {
   readonly reason: string;
 }
 
-/** Whether the body of an entry has the form of a command. Much cheaper than `commandOf`. */
+/** Whether the body of an entry has the form of a command. Of a plain write much cheaper than `commandOf`. */
 export function isCommandEntry(body: Uint8Array): boolean {
   const kind = body[0];
   if (kind === OPEN_SESSION) return body.length >= OPEN_SESSION_BYTES;
+  if (kind === TIMED_WRITE || kind === EXPIRY) return commandOf(body).type !== 'void';
   if (kind !== WRITE || body.length < WRITE_BYTES) return false;
+  const reader = readerOf(body, 5);
   try {
-    const reader = new BodyReader(body, 5);
     for (let i = 0; i < 3; i++) reader.u53();
     for (let left = reader.u32(); left > 0; left--) {
-      reader.nameIn(ACTIONS);
+      reader.nameIn(PLAIN_ACTIONS);
       reader.skipBytes();
       reader.skipBytes();
       reader.nameIn(CONDITIONS);
@@ -118,6 +195,8 @@ export function isCommandEntry(body: Uint8Array): boolean {
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;
+  } finally {
+    reader.end();
   }
 }
 
@@ -130,11 +209,13 @@ export function commandOf(body: Uint8Array): Command | VoidEntry {
     if (!(error instanceof RangeError)) throw error;
     return { type: 'void', reason: error.message };
   }
-  if (command.type === 'openSession') return command;
+  if (command.type !== 'write') return command;
   const { operations } = command;
   if (operations.length > MAX_KEPT_OPERATIONS)
     return { type: 'void', reason: `it has ${operations.length} operations` };
-  for (const { key, value } of operations) {
+  for (const { action, key, value } of operations) {
+    if (action === 'increment' && parseInteger(value) === undefined)
+      return { type: 'void', reason: 'it has an increment by no number of 64 bits' };
     if (key.length > MAX_STORED_KEY_BYTES)
       return { type: 'void', reason: `it has a key of ${key.length} bytes` };
     if (value.length > MAX_VALUE_BYTES)
@@ -145,77 +226,124 @@ export function commandOf(body: Uint8Array): Command | VoidEntry {
 
 /** Throws a RangeError for a body that has no form of a command. */
 function decodeCommand(body: Uint8Array): Command {
-  const reader = new BodyReader(body, 0);
-  const kind = reader.u8();
-  const first = reader.u32LE();
-  if (kind === OPEN_SESSION) return { type: 'openSession', window: first };
-  if (kind !== WRITE)
-    throw new RangeError(`it has the unknown kind ${kind}: it is damaged, or of a newer version of Raftree`);
-  const id = reader.u53();
-  const sequence = reader.u53();
-  const acknowledgedThrough = reader.u53();
-  const operations: EntryOperation[] = [];
-  for (let left = reader.u32(); left > 0; left--) {
-    operations.push({
-      action: reader.nameIn(ACTIONS),
-      key: reader.bytes(),
-      value: reader.bytes(),
-      condition: reader.nameIn(CONDITIONS),
-      conditionValue: reader.bytes(),
-      conditionVersion: reader.u53(),
-    });
+  const reader = readerOf(body, 0);
+  try {
+    return reader.command();
+  } finally {
+    reader.end();
   }
-  if (!reader.isAtEnd) throw new RangeError('it has bytes behind its end');
-  return {
-    type: 'write',
-    maxValueBytes: Math.min(first, MAX_VALUE_BYTES),
-    session: id > 0 ? { id, sequence, acknowledgedThrough } : undefined,
-    operations,
-  };
 }
 
 /** Every read throws a RangeError if the bytes end before, or do not say what may stand there. */
 class BodyReader {
-  readonly #body: Buffer;
-  #at: number;
+  #body: Uint8Array = NOTHING;
+  #at = 0;
 
-  constructor(body: Uint8Array, from: number) {
-    this.#body = Buffer.from(body.buffer, body.byteOffset, body.length);
+  begin(body: Uint8Array, from: number): this {
+    this.#body = body;
     this.#at = from;
+    return this;
+  }
+
+  /** Lets the body go. */
+  end(): void {
+    this.#body = NOTHING;
   }
 
   get isAtEnd(): boolean {
     return this.#at === this.#body.length;
   }
 
+  command(): Command {
+    const kind = this.u8();
+    const first = this.u32LE();
+    if (kind === OPEN_SESSION) return { type: 'openSession', window: first };
+    if (kind === EXPIRY) return this.#expiry(first);
+    const isTimed = kind === TIMED_WRITE;
+    if (kind !== WRITE && !isTimed)
+      throw new RangeError(
+        `it has the unknown kind ${kind}: it is damaged, or of a newer version of Raftree`,
+      );
+    const id = this.u53();
+    const sequence = this.u53();
+    const acknowledgedThrough = this.u53();
+    const stampMs = isTimed ? this.u53() : undefined;
+    const operations: EntryOperation[] = [];
+    for (let left = this.u32(); left > 0; left--) {
+      const operation: EntryOperation = {
+        action: this.nameIn(isTimed ? ACTIONS : PLAIN_ACTIONS),
+        key: this.bytes(),
+        value: this.bytes(),
+        condition: this.nameIn(CONDITIONS),
+        conditionValue: this.bytes(),
+        conditionVersion: this.u53(),
+      };
+      const life = isTimed ? this.life() : undefined;
+      operations.push(life ? { ...operation, life } : operation);
+    }
+    if (!this.isAtEnd) throw new RangeError('it has bytes behind its end');
+    const write: WriteCommand = {
+      type: 'write',
+      maxValueBytes: Math.min(first, MAX_VALUE_BYTES),
+      session: id > 0 ? { id, sequence, acknowledgedThrough } : undefined,
+      operations,
+    };
+    return stampMs === undefined ? write : { ...write, stampMs };
+  }
+
+  #expiry(count: number): ExpiryCommand {
+    const stampMs = this.u53();
+    const keys: ExpiredKey[] = [];
+    for (let left = count; left > 0; left--) keys.push({ key: this.bytes(), deadlineMs: this.u53() });
+    if (!this.isAtEnd) throw new RangeError('it has bytes behind its keys');
+    return { type: 'expiry', stampMs, keys };
+  }
+
   u8(): number {
-    return this.#body.readUInt8(this.#advance(1));
+    return this.#body[this.#advance(1)] as number;
   }
 
   u32(): number {
-    return this.#body.readUInt32BE(this.#advance(4));
+    return this.#bigEndian(this.#advance(4));
   }
 
   u32LE(): number {
-    return this.#body.readUInt32LE(this.#advance(4));
+    const at = this.#advance(4);
+    const bytes = this.#body;
+    return (
+      (bytes[at] as number) +
+      (bytes[at + 1] as number) * 0x100 +
+      (bytes[at + 2] as number) * 0x1_0000 +
+      (bytes[at + 3] as number) * 0x100_0000
+    );
   }
 
   u53(): number {
-    const from = this.#advance(8);
-    const high = this.#body.readUInt32BE(from);
+    const at = this.#advance(8);
+    const high = this.#bigEndian(at);
     if (high > 0x1f_ffff) throw new RangeError('it has a number above 2^53-1');
-    return high * 2 ** 32 + this.#body.readUInt32BE(from + 4);
+    return high * 2 ** 32 + this.#bigEndian(at + 4);
   }
 
   /** A view. */
   bytes(): Buffer {
     const length = this.u32();
+    if (length === 0) return NOTHING;
     const from = this.#advance(length);
-    return this.#body.subarray(from, from + length);
+    return Buffer.from(this.#body.buffer, this.#body.byteOffset + from, length);
   }
 
   skipBytes(): void {
     this.#advance(this.u32());
+  }
+
+  life(): Life | undefined {
+    const isThere = this.#body[this.#at] !== 0;
+    const change = isThere ? this.nameIn(LIFE_CHANGES) : this.u8();
+    const ttlMs = this.u53();
+    if (ttlMs > MAX_TTL_MS) throw new RangeError('it has a life above the limit');
+    const when = this.nameIn(LIFE_CONDITIONS);
+    return typeof change === 'number' ? undefined : { change, ttlMs, when };
   }
 
   nameIn<Name>(names: readonly Name[]): Name {
@@ -225,6 +353,14 @@ class BodyReader {
     return name;
   }
 
+  #bigEndian(at: number): number {
+    const bytes = this.#body;
+    return (
+      (bytes[at] as number) * 0x100_0000 +
+      (((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number))
+    );
+  }
+
   /** Moves past so many bytes; returns where they begin. */
   #advance(sizeBytes: number): number {
     const from = this.#at;
@@ -232,6 +368,13 @@ class BodyReader {
     this.#at = from + sizeBytes;
     return from;
   }
+}
+
+/** One is enough: no read waits for anything. */
+const READER = new BodyReader();
+
+function readerOf(body: Uint8Array, from: number): BodyReader {
+  return READER.begin(body, from);
 }
 
 /** Returns the place behind. */

@@ -6,6 +6,13 @@
  *     1 | user key                  ->  version u53 | value                           version: index of the last change
  *     2 | session u53               ->  window u32
  *     2 | session u53 | slot u16    ->  sequence u53 | floor u53 | index u53 | result see sessions.ts
+ *     4                             ->  see replicated-time.ts
+ *     5 | deadline u53 | user key   ->  nothing                       of each key that has a deadline
+ *
+ * (3 is that of embed/machine-engine.ts.) Of a key with a deadline, the highest bit of the version is set, and the
+ * deadline follows it:
+ *
+ *     1 | user key                  ->  2^63 + version | deadline u53 | value
  */
 import { RaftreeError } from '../env/errors.js';
 import { readUint53, writeUint53 } from '../record/record.js';
@@ -13,7 +20,12 @@ import { readUint53, writeUint53 } from '../record/record.js';
 export const APPLIED_KEY = Buffer.of(0);
 const USER = 1;
 const SESSION = 2;
+export const TIME_KEY = Buffer.of(4);
+const DEADLINE = 5;
 export const VERSION_BYTES = 8;
+const DEADLINE_BYTES = 8;
+/** Of the last byte of a version: a deadline follows. */
+const HAS_DEADLINE = 0x80;
 
 export function userKey(key: Uint8Array): Buffer {
   const stored = Buffer.allocUnsafe(key.length + 1);
@@ -34,10 +46,26 @@ export function storedValue(
   version: number,
   value: Uint8Array,
   allocate: (sizeBytes: number) => Buffer = Buffer.allocUnsafe,
+  deadlineMs?: number,
 ): Buffer {
+  if (deadlineMs !== undefined) return storedMortal(version, value, allocate, deadlineMs);
   const stored = allocate(VERSION_BYTES + value.length);
   writeUint53(stored, version, 0);
   stored.set(value, VERSION_BYTES);
+  return stored;
+}
+
+function storedMortal(
+  version: number,
+  value: Uint8Array,
+  allocate: (sizeBytes: number) => Buffer,
+  deadlineMs: number,
+): Buffer {
+  const stored = allocate(VERSION_BYTES + DEADLINE_BYTES + value.length);
+  writeUint53(stored, version, 0);
+  stored[VERSION_BYTES - 1] = HAS_DEADLINE;
+  writeUint53(stored, deadlineMs, VERSION_BYTES);
+  stored.set(value, VERSION_BYTES + DEADLINE_BYTES);
   return stored;
 }
 
@@ -46,9 +74,40 @@ export interface VersionedValue {
   readonly value: Buffer;
 }
 
-export function fromStoredValue(stored: Buffer): VersionedValue {
-  return { version: readUint53(stored, 0), value: stored.subarray(VERSION_BYTES) };
+export interface StoredKey extends VersionedValue {
+  /** The key is absent from this replicated time on. Undefined: it stays. */
+  readonly deadlineMs?: number;
 }
+
+export function fromStoredValue(stored: Buffer): StoredKey {
+  if (stored[VERSION_BYTES - 1] !== HAS_DEADLINE)
+    return { version: readUint53(stored, 0), value: stored.subarray(VERSION_BYTES) };
+  return {
+    version: stored.readUInt32LE(0) + (stored.readUInt32LE(4) & 0x1f_ffff) * 2 ** 32,
+    value: stored.subarray(VERSION_BYTES + DEADLINE_BYTES),
+    deadlineMs: readUint53(stored, VERSION_BYTES),
+  };
+}
+
+/** Where the key is in the index of deadlines. */
+export function deadlineKey(deadlineMs: number, key: Uint8Array): Buffer {
+  const stored = Buffer.allocUnsafe(9 + key.length);
+  stored[0] = DEADLINE;
+  stored.writeUInt32BE(Math.floor(deadlineMs / 2 ** 32), 1);
+  stored.writeUInt32BE(deadlineMs % 2 ** 32, 5);
+  stored.set(key, 9);
+  return stored;
+}
+
+export function fromDeadlineKey(stored: Buffer): { readonly deadlineMs: number; readonly key: Buffer } {
+  return {
+    deadlineMs: stored.readUInt32BE(1) * 2 ** 32 + stored.readUInt32BE(5),
+    key: stored.subarray(9),
+  };
+}
+
+/** The first key behind the index of deadlines. */
+export const AFTER_DEADLINES = Buffer.of(DEADLINE + 1);
 
 export const SESSION_RANGE = { gte: Buffer.of(SESSION), lt: Buffer.of(SESSION + 1) };
 

@@ -14,28 +14,42 @@ import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { GroupStateMachine } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
-import { BatchKeys } from './batch-keys.js';
+import { BatchKeys, living } from './batch-keys.js';
 import { BatchMemory } from './batch-memory.js';
-import { type Command, commandOf, type VoidEntry } from './command.js';
 import {
+  type Command,
+  commandOf,
+  type ExpiredKey,
+  type ExpiryCommand,
+  type VoidEntry,
+  type WriteCommand,
+} from './command.js';
+import {
+  AFTER_DEADLINES,
   AFTER_USER_KEYS,
   APPLIED_KEY,
+  deadlineKey,
   decodeApplied,
   encodeApplied,
+  fromDeadlineKey,
   fromStoredValue,
   fromUserKey,
   SESSION_RANGE,
+  type StoredKey,
   storedValue,
+  TIME_KEY,
   userKey,
-  type VersionedValue,
 } from './keys.js';
-import type { PageEntry, SessionOpened, Written } from './requests.js';
+import { ReplicatedTime } from './replicated-time.js';
+import type { LivingKey, PageEntry, SessionOpened, Written } from './requests.js';
 import { Sessions } from './sessions.js';
 
 export type CommandResult =
   | { readonly type: 'none' }
   | Written
   | SessionOpened
+  /** So many keys were deleted. */
+  | { readonly type: 'expired'; readonly keys: number }
   | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' }
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
@@ -45,12 +59,22 @@ const FULL_BATCH_BYTES = 64 * 1024 * 1024;
 /** An engine that defers is given the changes of sessions at the latest when they are so many. */
 const MAX_DEFERRED_RESULTS = 40_000;
 const NO_RESULT: CommandResult = { type: 'none' };
+const NOTHING = Buffer.alloc(0);
+/** A page of a scan ends when it has passed over so many keys that have expired and are not deleted yet. */
+const MAX_EXPIRED_KEYS_PER_PAGE = 10_000;
 
 export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #engine: StorageEngine;
   readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();
   readonly #memory = new BatchMemory();
+  readonly #time = new ReplicatedTime();
+  /** As of the data that the engine has: what reads go by. */
+  #readTimeMs = 0;
+  #isTimeChanged = false;
+  #expiredKeys = 0;
+  /** Told when keys may have got deadlines, or the state was replaced. */
+  onDeadlines: () => void = () => {};
   #appliedIndex = 0;
   #durableIndex = 0;
   #isClosed = false;
@@ -126,13 +150,13 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     // Before the first command: while the engine waits it may make something durable.
     const room = hasRoom ? undefined : this.#engine.room?.();
     if (room) return room.then(() => this.#applyOnwards(first, entries, before, true));
-    const keys = new BatchKeys((stored) => this.#read(stored));
+    const keys = new BatchKeys((stored) => this.#read(stored), this.#time);
     const own: CommandResult[] = [];
     this.#isAhead = this.#engine.defer !== undefined;
-    for (const { kind, body } of entries) {
+    for (const { kind, body, term } of entries) {
       if (keys.changedBytes > FULL_BATCH_BYTES) break;
       const index = first + own.length;
-      own.push(kind === 'command' ? this.#applyCommand(commandOf(body), index, keys) : NO_RESULT);
+      own.push(kind === 'command' ? this.#applyCommand(commandOf(body), index, term, keys) : NO_RESULT);
     }
     const last = first + own.length - 1;
     const term = entries[own.length - 1]?.term ?? 0;
@@ -142,15 +166,24 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const operations = isDue ? this.#sessions.takeChanges() : [];
     // An engine that defers takes the batch at once, and copies it.
     const allocate = defers ? this.#memory.allocate : undefined;
-    for (const { stored: key, left } of keys.changed) {
-      if (left) operations.push({ type: 'put', key, value: storedValue(left.version, left.value, allocate) });
-      else operations.push({ type: 'delete', key });
+    for (const { stored: key, left, storedDeadlineMs } of keys.changed) {
+      const deadlineMs = left?.deadlineMs;
+      if (left) {
+        const value = storedValue(left.version, left.value, allocate, deadlineMs);
+        operations.push({ type: 'put', key, value });
+      } else operations.push({ type: 'delete', key });
+      if (deadlineMs !== storedDeadlineMs) this.#indexDeadline(operations, key, storedDeadlineMs, deadlineMs);
     }
-    if (!defers) operations.push(appliedOperation(first, last, term));
+    if (!defers) {
+      operations.push(appliedOperation(first, last, term));
+      this.#addTime(operations);
+    }
+    const timeMs = this.#time.nowMs;
     if (defers) this.#given = { last, term };
     const done = (sequence: number) => {
       if (defers) this.#take();
       else this.#appliedIndex = last;
+      this.#readTimeMs = timeMs;
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
       return rest.length > 0 ? this.#applyOnwards(last + 1, rest, results) : results;
@@ -187,6 +220,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#isAppliedDeferred = false;
     const operations = this.#sessions.takeChanges();
     operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));
+    this.#addTime(operations);
     return operations;
   }
 
@@ -223,8 +257,39 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return this.#engine.close();
   }
 
-  get(key: Uint8Array): VersionedValue | undefined {
-    return this.#read(userKey(key));
+  get(key: Uint8Array): LivingKey | undefined {
+    const found = living(this.#read(userKey(key)), this.#readTimeMs);
+    return found && this.#shown(found);
+  }
+
+  #shown({ version, value, deadlineMs }: StoredKey): LivingKey {
+    if (deadlineMs === undefined) return { version, value };
+    return { version, value, remainingMs: deadlineMs - this.#readTimeMs };
+  }
+
+  /** The replicated time, as reads see it. */
+  get timeMs(): number {
+    return this.#readTimeMs;
+  }
+
+  get keysWithDeadline(): number {
+    return this.#time.keysWithDeadline;
+  }
+
+  /** Keys that expiries have deleted since the start of this process. */
+  get expiredKeys(): number {
+    return this.#expiredKeys;
+  }
+
+  /** What the replicated time will be with this stamp; undefined if the leader of this term has proposed none yet. */
+  timeAt(term: number, stampMs: number): number | undefined {
+    return this.#time.at(term, stampMs);
+  }
+
+  /** The keys with the earliest deadlines, in their order, from this deadline on. */
+  *deadlines(fromMs: number): Generator<ExpiredKey> {
+    const range = { gte: deadlineKey(fromMs, NOTHING), lt: AFTER_DEADLINES };
+    for (const [stored] of this.#engine.entries(range)) yield fromDeadlineKey(stored);
   }
 
   /** A page of keys in [from, to); without `to`, to the last key. `more`: other keys follow. */
@@ -234,9 +299,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     reverse: boolean;
     maxEntries: number;
     maxBytes: number;
-  }): { entries: PageEntry[]; more: boolean } {
+  }): { entries: PageEntry[]; more: boolean; coveredTo?: Buffer } {
     const entries: PageEntry[] = [];
     let bytes = 0;
+    let expired = 0;
     const range = {
       gte: userKey(options.from),
       lt: options.to ? userKey(options.to) : AFTER_USER_KEYS,
@@ -245,15 +311,21 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (Buffer.compare(range.gte, range.lt) >= 0) return { entries, more: false };
     for (const [key, stored] of this.#engine.entries(range)) {
       if (entries.length >= options.maxEntries) return { entries, more: true };
+      const found = living(fromStoredValue(stored), this.#readTimeMs);
+      if (!found) {
+        if (++expired < MAX_EXPIRED_KEYS_PER_PAGE) continue;
+        return { entries, more: true, coveredTo: fromUserKey(key) };
+      }
       bytes += key.length + stored.length;
       if (entries.length > 0 && bytes > options.maxBytes) return { entries, more: true };
-      entries.push({ key: fromUserKey(key), ...fromStoredValue(stored) });
+      entries.push({ key: fromUserKey(key), ...this.#shown(found) });
     }
     return { entries, more: false };
   }
 
   approximateKeys(): number {
-    return this.#engine.approximateKeys();
+    // Each of them has a second key in the index.
+    return Math.max(0, this.#engine.approximateKeys() - this.#time.keysWithDeadline);
   }
 
   get sessions(): number {
@@ -274,10 +346,59 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#given = undefined;
     this.#undurable = [];
     this.#sessions.restore(this.#engine.entries(SESSION_RANGE));
+    this.#time.restore(this.#engine.get(TIME_KEY));
+    this.#readTimeMs = this.#time.nowMs;
+    this.#isTimeChanged = false;
+    this.onDeadlines();
     this.#engine.defer?.(() => this.#takeDeferred());
   }
 
-  #applyCommand(command: Command | VoidEntry, index: number, keys: BatchKeys): CommandResult {
+  /** The time changes with few entries, so its record is written only then. */
+  #addTime(operations: EngineOperation[]): void {
+    if (!this.#isTimeChanged) return;
+    this.#isTimeChanged = false;
+    operations.push({ type: 'put', key: TIME_KEY, value: this.#time.encode() });
+  }
+
+  /** A key has another deadline than before, or none any more. */
+  #indexDeadline(
+    operations: EngineOperation[],
+    storedKey: Buffer,
+    beforeMs: number | undefined,
+    nowMs: number | undefined,
+  ): void {
+    const key = fromUserKey(storedKey);
+    this.#isTimeChanged = true;
+    if (beforeMs !== undefined) {
+      operations.push({ type: 'delete', key: deadlineKey(beforeMs, key) });
+      this.#time.keysWithDeadline--;
+    }
+    if (nowMs === undefined) return;
+    operations.push({ type: 'put', key: deadlineKey(nowMs, key), value: NOTHING });
+    this.#time.keysWithDeadline++;
+  }
+
+  #advance(term: number, stampMs: number): void {
+    this.#time.advance(term, stampMs);
+    this.#isTimeChanged = true;
+  }
+
+  /** Deletes the keys that still have that deadline, if it has passed: a write may have come in between. */
+  #expire({ stampMs, keys: expired }: ExpiryCommand, term: number, keys: BatchKeys): CommandResult {
+    this.#advance(term, stampMs);
+    let count = 0;
+    for (const { key: name, deadlineMs } of expired) {
+      const key = keys.of(name);
+      if (deadlineMs > this.#time.nowMs || keys.kept(key)?.deadlineMs !== deadlineMs) continue;
+      keys.stage(key, null);
+      count++;
+    }
+    keys.accept();
+    this.#expiredKeys += count;
+    return { type: 'expired', keys: count };
+  }
+
+  #applyCommand(command: Command | VoidEntry, index: number, term: number, keys: BatchKeys): CommandResult {
     if (command.type === 'void') {
       this.#voidEntries++;
       this.#onVoid(index, command.reason);
@@ -286,7 +407,14 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (command.type === 'openSession') {
       return { type: 'sessionOpened', sessionId: index, window: this.#sessions.open(index, command.window) };
     }
-    const { session, operations, maxValueBytes } = command;
+    if (command.type === 'expiry') return this.#expire(command, term, keys);
+    return this.#write(command, index, term, keys);
+  }
+
+  #write(command: WriteCommand, index: number, term: number, keys: BatchKeys): CommandResult {
+    const { session, operations, maxValueBytes, stampMs } = command;
+    // Also if it is not applied: the stamp is good.
+    if (stampMs !== undefined) this.#advance(term, stampMs);
     const perform = () => performWrite(operations, { index, maxValueBytes }, keys);
     if (session === undefined) return { type: 'written', write: perform() };
     const { id, sequence, acknowledgedThrough } = session;
@@ -298,7 +426,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return { type: 'written', write };
   }
 
-  #read(stored: Buffer): VersionedValue | undefined {
+  #read(stored: Buffer): StoredKey | undefined {
     const value = this.#engine.get(stored);
     return value && fromStoredValue(value);
   }

@@ -26,18 +26,46 @@ export interface Rights {
   readonly administrate: boolean;
 }
 
+export const PLAIN_ACTIONS = ['put', 'append', 'delete', 'check'] as const;
+/** `expire`, `persist` and `increment` are written as a newer kind of command (command.ts). */
+export const ACTIONS = [...PLAIN_ACTIONS, 'expire', 'persist', 'increment'] as const;
+
 /** One change of a write. Fields that do not matter for its action or condition are empty or 0. */
 export interface WriteOperation<Bytes extends Uint8Array = Uint8Array> {
-  /** `append` creates a key that does not exist. `check` changes nothing: it has only a condition. */
-  readonly action: 'put' | 'append' | 'delete' | 'check';
+  /**
+   * `append` and `increment` create a key that does not exist. `check` changes nothing: it has only a condition.
+   * `expire` gives an existing key the life `life`, `persist` takes it away; both leave value and version as they are.
+   */
+  readonly action: (typeof ACTIONS)[number];
   readonly key: Bytes;
-  /** For `put` and `append`. */
+  /** For `put` and `append`. For `increment`: by how much, as decimal text of 64 bits with sign. */
   readonly value: Bytes;
   readonly condition: 'always' | 'exists' | 'absent' | 'valueIs' | 'versionIs';
   /** For `valueIs`. */
   readonly conditionValue: Bytes;
   /** For `versionIs`; 0: the key does not exist. */
   readonly conditionVersion: number;
+  /** For `put`, `append`, `increment` and `expire`. */
+  readonly life?: Life | undefined;
+}
+
+/**
+ * What becomes of the deadline of a key. Undefined: `put` takes it away, the others leave it.
+ * `set`: the key lives so many ms from now on; 0: it is gone at once. `setIfNew`: the same if the operation creates the
+ * key. `keep`: the deadline stays.
+ */
+export const LIFE_CHANGES = ['set', 'keep', 'setIfNew'] as const;
+/**
+ * For `expire`: whether the key must have no deadline, some deadline, or one before (`ifLater`) or after (`ifSooner`)
+ * the new one; no deadline counts as the latest. If it is not so, the operation changes nothing (`unchanged`).
+ */
+export const LIFE_CONDITIONS = ['always', 'ifNone', 'ifSome', 'ifLater', 'ifSooner'] as const;
+
+export interface Life {
+  readonly change: (typeof LIFE_CHANGES)[number];
+  /** At most MAX_TTL_MS. */
+  readonly ttlMs: number;
+  readonly when: (typeof LIFE_CONDITIONS)[number];
 }
 
 /** The place of a write in its session: a repeated write of the same place is applied once. */
@@ -75,6 +103,8 @@ export interface Get {
   readonly type: 'get';
   readonly consistency: Consistency;
   readonly key: Uint8Array;
+  /** The value is left empty. */
+  readonly omitValue?: boolean | undefined;
 }
 
 /** A page of the keys in [from, to). */
@@ -103,7 +133,13 @@ export interface SessionOpened {
   readonly window: number;
 }
 
-export interface Found extends VersionedValue {
+/** A key that is there. */
+export interface LivingKey extends VersionedValue {
+  /** How long the key still lives. Undefined: it has no deadline. */
+  readonly remainingMs?: number | undefined;
+}
+
+export interface Found extends LivingKey {
   readonly type: 'found';
 }
 
@@ -111,7 +147,7 @@ export interface Absent {
   readonly type: 'absent';
 }
 
-export interface PageEntry extends VersionedValue {
+export interface PageEntry extends LivingKey {
   readonly key: Buffer;
 }
 
@@ -120,4 +156,6 @@ export interface Page {
   readonly entries: readonly PageEntry[];
   /** Other keys of the range follow. */
   readonly more: boolean;
+  /** With `more`: the page covers the range up to this key, which is no entry. Undefined: up to its last entry. */
+  readonly coveredTo?: Buffer | undefined;
 }

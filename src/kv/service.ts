@@ -2,10 +2,13 @@
  * Carries out requests of callers as proposals and reads of one group. It checks rights and limits. Of every request
  * that fails it says whether it may have been committed.
  */
+
+import type { Clock } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { ReadMethod } from '../raft/types.js';
 import type { CommandLog } from '../replica/ports.js';
 import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js';
+import { parseInteger } from './integer.js';
 import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 import { LargeWrites } from './large-writes.js';
@@ -27,6 +30,8 @@ import type {
 } from './requests.js';
 
 export interface KvServiceParts {
+  /** Of this process: it stamps what is proposed. */
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly replica: CommandLog<CommandResult>;
   readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan'>;
   readonly limits: KvLimits;
@@ -65,9 +70,9 @@ export class KvService {
     return this.#whilePending(caller, 'write', async () => {
       const refusal = this.#refusedWrite(write) ?? this.#reserved(caller, write);
       if (refusal) return refusal;
-      const { replica, limits } = this.#parts;
+      const { replica, limits, clock } = this.#parts;
       const { result } = await this.#largeWrites.run(writeCommandBytes(write), () =>
-        replica.propose(encodeWrite(limits.maxValueBytes, write)),
+        replica.propose(encodeWrite(limits.maxValueBytes, write, clock)),
       );
       return result.type === 'written' ? result : refusedCommand(result);
     });
@@ -172,6 +177,11 @@ export class KvService {
     if (operations.length === 0) return kvError('INVALID_REQUEST', 'a write needs at least one operation');
     if (session && session.sequence <= session.acknowledgedThrough)
       return kvError('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
+    const isNoNumber = operations.some(
+      ({ action, value }) => action === 'increment' && parseInteger(value) === undefined,
+    );
+    if (isNoNumber)
+      return kvError('INVALID_REQUEST', 'an increment is by a whole number from -2^63 to 2^63-1, as text');
     const refusal = refusedWrite(this.#parts.limits, operations);
     return refusal && kvError(refusal.code, refusal.message);
   }
@@ -199,10 +209,11 @@ export class KvService {
       : undefined;
   }
 
-  #get({ key }: Get): Found | Absent | KvError {
+  #get({ key, omitValue }: Get): Found | Absent | KvError {
     return this.#read(() => {
       const found = this.#parts.stateMachine.get(key);
-      return found ? { type: 'found', ...found } : { type: 'absent' };
+      if (!found) return { type: 'absent' };
+      return omitValue ? { type: 'found', ...found, value: NOTHING } : { type: 'found', ...found };
     });
   }
 
@@ -213,7 +224,7 @@ export class KvService {
       Math.max(MIN_PAGE_ENTRIES, limits.maxScanEntries * share),
     );
     return this.#read(() => {
-      const { entries, more } = stateMachine.scan({
+      const { entries, ...rest } = stateMachine.scan({
         from,
         to,
         reverse,
@@ -221,7 +232,7 @@ export class KvService {
         maxBytes: Math.min(limits.maxScanBytes, Math.max(MIN_PAGE_BYTES, limits.maxScanBytes * share)),
       });
       const shown = keysOnly ? entries.map((entry) => ({ ...entry, value: NOTHING })) : entries;
-      return { type: 'page', entries: shown, more };
+      return { type: 'page', entries: shown, ...rest };
     });
   }
 

@@ -20,12 +20,25 @@ export const MAX_WINDOW = 4096;
 /** Results of operations that all sessions together keep. Above it the least recently used sessions are removed. */
 export const MAX_KEPT_RESULTS = 4_000_000;
 
-export type OperationStatus = 'ok' | 'conditionFailed' | 'valueTooLarge' | 'notApplied';
+/**
+ * `unchanged`: of an `expire` or `persist` whose key has not the deadline that it asks for; the other operations took
+ * effect. `notANumber`, `overflow`: of an `increment`, because of which no operation took effect.
+ */
+export type OperationStatus =
+  | 'ok'
+  | 'conditionFailed'
+  | 'valueTooLarge'
+  | 'notApplied'
+  | 'unchanged'
+  | 'notANumber'
+  | 'overflow';
 
 export interface OperationResult {
   readonly status: OperationStatus;
   readonly existed: boolean;
   readonly version: number;
+  /** Of an `increment`: the number that it left, as decimal text. */
+  readonly value?: Buffer | undefined;
 }
 
 export interface WriteResult {
@@ -59,8 +72,9 @@ export type SequenceCheck =
   | { readonly state: 'repeated'; readonly result: WriteResult }
   | { readonly state: 'refused'; readonly reason: 'SESSION_EXPIRED' | 'INVALID_REQUEST' };
 
+const NEW: SequenceCheck = { state: 'new' };
+
 export class Sessions {
-  /** Ordered by `lastUsed`. */
   readonly #sessions = new Map<number, Session>();
   readonly #maxKeptResults: number;
   #keptResults = 0;
@@ -92,10 +106,7 @@ export class Sessions {
   /** Opens a session. Removes the least recently used one if there are too many. Gives the window. */
   open(id: number, window: number): number {
     const granted = Math.min(Math.max(1, window), MAX_WINDOW);
-    if (this.#sessions.size >= this.maxSize) {
-      const [oldest] = this.#sessions.values();
-      if (oldest) this.#remove(oldest);
-    }
+    if (this.#sessions.size >= this.maxSize) this.#removeOldest();
     const session = sessionOf(id, granted, true);
     this.#sessions.set(id, session);
     this.#changed.add(session);
@@ -112,7 +123,7 @@ export class Sessions {
     if (sequence <= floor || sequence > floor + session.window) {
       return { state: 'refused', reason: 'INVALID_REQUEST' };
     }
-    return { state: 'new' };
+    return NEW;
   }
 
   /** Keeps the result of a write that `check` called new. */
@@ -121,8 +132,6 @@ export class Sessions {
     if (!session) return;
     session.floor = Math.max(session.floor, acknowledgedThrough);
     session.lastUsed = result.index;
-    this.#sessions.delete(id);
-    this.#sessions.set(id, session);
     this.#changedResults += 1 + result.results.length;
     this.#keptResults += result.results.length;
     const number = sequence % session.window;
@@ -138,11 +147,8 @@ export class Sessions {
       if (session.changed.length === 0) this.#changed.add(session);
       session.changed.push(number);
     }
-    if (this.#keptResults <= this.#maxKeptResults) return;
-    for (const oldest of this.#sessions.values()) {
-      if (this.#keptResults <= this.#maxKeptResults || oldest === session) break;
-      this.#remove(oldest);
-    }
+    // The session itself is the newest, and stays.
+    while (this.#keptResults > this.#maxKeptResults && this.#sessions.size > 1) this.#removeOldest();
   }
 
   /** What has changed in the image since the last call. For sessions that stay it is in the order of the keys. */
@@ -194,10 +200,19 @@ export class Sessions {
     this.#changed.clear();
     this.#removed = [];
     this.#changedResults = 0;
-    for (const session of [...found.values()].sort((a, b) => a.lastUsed - b.lastUsed)) {
+    for (const session of found.values()) {
       this.#sessions.set(session.id, session);
       for (const { result } of session.slots.values()) this.#keptResults += result.results.length;
     }
+  }
+
+  /** Looks at all of them: that is rare, and to keep them in order would cost something at every write. */
+  #removeOldest(): void {
+    let oldest: Session | undefined;
+    for (const session of this.#sessions.values()) {
+      if (oldest === undefined || session.lastUsed < oldest.lastUsed) oldest = session;
+    }
+    if (oldest) this.#remove(oldest);
   }
 
   #remove(session: Session): void {
@@ -219,38 +234,65 @@ function encodeWindow(window: number): Buffer {
   return value;
 }
 
-const STATUSES: readonly OperationStatus[] = ['ok', 'conditionFailed', 'valueTooLarge', 'notApplied'];
+const STATUSES: readonly OperationStatus[] = [
+  'ok',
+  'conditionFailed',
+  'valueTooLarge',
+  'notApplied',
+  'unchanged',
+  'notANumber',
+  'overflow',
+];
 const SLOT_HEADER_BYTES = 27;
 const RESULT_BYTES = 10;
+/** In the byte `existed`. */
+const EXISTED = 1;
+const HAS_VALUE = 2;
 
-/** sequence u53 | floor u53 | index u53 | applied u8 | results u16 | ( status u8 | existed u8 | version u53 ) ... */
+/**
+ * sequence u53 | floor u53 | index u53 | applied u8 | results u16 | result ...
+ * result: status u8 | existed u8: 1, with a value + 2 | version u53 | the value, if there is one: length u32, bytes
+ */
 function encodeSlot(sequence: number, floor: number, result: WriteResult): Buffer {
   const { results } = result;
-  const bytes = Buffer.allocUnsafe(SLOT_HEADER_BYTES + results.length * RESULT_BYTES);
+  let sizeBytes = SLOT_HEADER_BYTES + results.length * RESULT_BYTES;
+  for (const { value } of results) if (value) sizeBytes += 4 + value.length;
+  const bytes = Buffer.allocUnsafe(sizeBytes);
   writeUint53(bytes, sequence, 0);
   writeUint53(bytes, floor, 8);
   writeUint53(bytes, result.index, 16);
   bytes.writeUInt8(result.applied ? 1 : 0, 24);
   bytes.writeUInt16LE(results.length, 25);
   let at = SLOT_HEADER_BYTES;
-  for (const { status, existed, version } of results) {
+  for (const { status, existed, version, value } of results) {
     bytes.writeUInt8(STATUSES.indexOf(status), at);
-    bytes.writeUInt8(existed ? 1 : 0, at + 1);
+    bytes.writeUInt8((existed ? EXISTED : 0) + (value ? HAS_VALUE : 0), at + 1);
     writeUint53(bytes, version, at + 2);
     at += RESULT_BYTES;
+    if (!value) continue;
+    bytes.set(value, bytes.writeUInt32LE(value.length, at));
+    at += 4 + value.length;
   }
   return bytes;
 }
 
 function decodeSlot(bytes: Buffer): { sequence: number; floor: number; result: WriteResult } {
   const results: OperationResult[] = [];
-  for (let i = 0; i < bytes.readUInt16LE(25); i++) {
-    const at = SLOT_HEADER_BYTES + i * RESULT_BYTES;
-    results.push({
+  let at = SLOT_HEADER_BYTES;
+  for (let left = bytes.readUInt16LE(25); left > 0; left--) {
+    const flags = bytes.readUInt8(at + 1);
+    const result = {
       status: STATUSES[bytes.readUInt8(at)] ?? 'ok',
-      existed: bytes.readUInt8(at + 1) === 1,
+      existed: (flags & EXISTED) > 0,
       version: readUint53(bytes, at + 2),
-    });
+    };
+    at += RESULT_BYTES;
+    if ((flags & HAS_VALUE) === 0) results.push(result);
+    else {
+      const from = at + 4;
+      at = from + bytes.readUInt32LE(at);
+      results.push({ ...result, value: Buffer.from(bytes.subarray(from, at)) });
+    }
   }
   return {
     sequence: readUint53(bytes, 0),

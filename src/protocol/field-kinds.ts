@@ -45,7 +45,12 @@ export type EncodableOf<Kind> = Kind extends { write(writer: ByteWriter, value: 
   ? Encodable
   : never;
 export type DecodedFields<F extends Fields> = { -readonly [Name in keyof F]: DecodedOf<F[Name]> };
-export type EncodableFields<F extends Fields> = { readonly [Name in keyof F]: EncodableOf<F[Name]> };
+/** A field that is optional may be left out. */
+export type EncodableFields<F extends Fields> = {
+  readonly [Name in keyof F as undefined extends EncodableOf<F[Name]> ? never : Name]: EncodableOf<F[Name]>;
+} & {
+  readonly [Name in keyof F as undefined extends EncodableOf<F[Name]> ? Name : never]?: EncodableOf<F[Name]>;
+};
 
 const plain = (name: PlainName): Layout => ({ kind: 'plain', name });
 

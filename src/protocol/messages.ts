@@ -77,12 +77,19 @@ export const MESSAGES = {
     acknowledgedThrough: u53,
     operations: list(
       struct({
-        action: enumeration({ put: 1, append: 2, delete: 3, check: 4 }),
+        action: enumeration({ put: 1, append: 2, delete: 3, check: 4, expire: 5, persist: 6, increment: 7 }),
         key: bytes,
         value: bytes,
         condition: enumeration({ always: 1, exists: 2, absent: 3, valueIs: 4, versionIs: 5 }),
         conditionValue: bytes,
         conditionVersion: u53,
+        life: optional(
+          struct({
+            change: enumeration({ set: 1, keep: 2, setIfNew: 3 }),
+            ttlMs: u53,
+            when: enumeration({ always: 1, ifNone: 2, ifSome: 3, ifLater: 4, ifSooner: 5 }),
+          }),
+        ),
       }),
     ),
   }),
@@ -92,14 +99,29 @@ export const MESSAGES = {
     index: u53,
     results: list(
       struct({
-        status: enumeration({ ok: 1, conditionFailed: 2, valueTooLarge: 3, notApplied: 4 }),
+        status: enumeration({
+          ok: 1,
+          conditionFailed: 2,
+          valueTooLarge: 3,
+          notApplied: 4,
+          unchanged: 5,
+          notANumber: 6,
+          overflow: 7,
+        }),
         existed: bool,
         version: u53,
+        value: optional(bytes),
       }),
     ),
   }),
-  get: message(18, 'Asks for one key.', { requestId: u32, consistency, key: bytes }),
-  getReply: message(19, 'One key.', { requestId: u32, found: bool, version: u53, value: bytes }),
+  get: message(18, 'Asks for one key.', { requestId: u32, consistency, key: bytes, omitValue: bool }),
+  getReply: message(19, 'One key, and how long it still lives if it has a deadline.', {
+    requestId: u32,
+    found: bool,
+    version: u53,
+    value: bytes,
+    remainingMs: optional(u53),
+  }),
   scan: message(20, 'Asks for a page of keys in order.', {
     requestId: u32,
     consistency,
@@ -109,11 +131,16 @@ export const MESSAGES = {
     reverse: bool,
     keysOnly: bool,
   }),
-  scanReply: message(21, 'A page of keys; `more` says that others follow.', {
-    requestId: u32,
-    entries: list(struct({ key: bytes, version: u53, value: bytes })),
-    more: bool,
-  }),
+  scanReply: message(
+    21,
+    'A page of keys; `more` says that others follow, behind `coveredTo`, or without it behind the last entry.',
+    {
+      requestId: u32,
+      entries: list(struct({ key: bytes, version: u53, value: bytes, remainingMs: optional(u53) })),
+      more: bool,
+      coveredTo: optional(bytes),
+    },
+  ),
   openSession: message(22, 'Asks for a session, in which a repeated write is applied once.', {
     requestId: u32,
     window: u32,

@@ -332,6 +332,7 @@ export class Node {
     });
     const faults = new OnceAMinute(env.clock);
     const kv = new KvService({
+      clock: env.clock,
       replica: this.#metrics?.measuredLog(replica) ?? replica,
       stateMachine,
       limits: kvLimitsOf(config),

@@ -6,13 +6,14 @@ import * as assert from 'uvu/assert';
 import { BatchKeys } from '../../src/kv/batch-keys.js';
 import { storedValue } from '../../src/kv/keys.js';
 import { KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { ReplicatedTime } from '../../src/kv/replicated-time.js';
 import { MemoryEngine, operation, write, writeEntry } from './kv-lab.js';
 
 const A = Buffer.from('a');
 const at = (version: number) => ({ version, value: Buffer.from(String(version)) });
 
 test('a write sees what the writes before it left; one that is refused leaves nothing', () => {
-  const keys = new BatchKeys(() => at(1));
+  const keys = new BatchKeys(() => at(1), new ReplicatedTime());
   const key = keys.of(A);
   keys.stage(key, at(2));
   assert.equal([keys.before(key)?.version, keys.present(key)?.version], [1, 2]);

@@ -4,14 +4,15 @@ import * as assert from 'uvu/assert';
 import {
   type Command,
   commandOf,
+  encodeExpiry,
   encodeOpenSession,
   encodeWrite,
   isCommandEntry,
   writeCommandBytes,
 } from '../../src/kv/command.js';
-import type { Write } from '../../src/kv/requests.js';
+import type { Life, Write } from '../../src/kv/requests.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
-import { operation, write } from './kv-lab.js';
+import { AT_0, operation, write } from './kv-lab.js';
 
 const MAX_U53 = 2 ** 53 - 1;
 
@@ -73,6 +74,36 @@ const WRITES: readonly Fixture[] = [
   },
 ];
 
+const timed = (change: Life['change'], ttlMs: number, when: Life['when'] = 'always') => ({
+  life: { change, ttlMs, when },
+});
+const TIMED_WRITE = write(
+  [
+    operation('put', 'a', '1', timed('set', 1000)),
+    operation('append', 'a', '2'),
+    operation('put', 'b', '3', timed('keep', 0)),
+    operation('expire', 'a', '', timed('set', 2 ** 48, 'ifSooner')),
+    operation('persist', 'b'),
+    operation('increment', 'n', '-7', timed('setIfNew', 5)),
+  ],
+  { id: 5, sequence: 3, floor: 2 },
+);
+const STAMP_MS = 2 ** 32 + 5;
+const CLOCK = { nowMs: () => STAMP_MS + 0.7 };
+const TIMED_HEX =
+  '0300100000000000000000000500000000000000030000000000000002000000010000000500000006' +
+  '0100000001610000000131010000000000000000000000000100000000000003e8010200000001610000000132010000' +
+  '000000000000000000000000000000000000000101000000016200000001330100000000000000000000000002000000' +
+  '000000000001050000000161000000000100000000000000000000000001000100000000000005060000000162000000' +
+  '00010000000000000000000000000000000000000000000107000000016e000000022d37010000000000000000000000' +
+  '0003000000000000000501';
+const EXPIRED_KEYS = [
+  { key: Buffer.from('a'), deadlineMs: 1000 },
+  { key: Buffer.from('bc'), deadlineMs: 2 ** 33 },
+];
+const EXPIRY_HEX = '04020000000000000100000005000000016100000000000003e80000000262630000000200000000';
+const STAMP_HEX = '04000000000000000100000005';
+
 function commandOfFixture({ maxValueBytes, write: { session, operations } }: Fixture): Command {
   return { type: 'write', maxValueBytes, session, operations: operations as [] };
 }
@@ -80,13 +111,44 @@ function commandOfFixture({ maxValueBytes, write: { session, operations } }: Fix
 test('commands have the bytes that they had in the first version, and are read from them', () => {
   for (const fixture of WRITES) {
     const body = Buffer.from(fixture.hex, 'hex');
-    assert.is(encodeWrite(fixture.maxValueBytes, fixture.write).toString('hex'), fixture.hex, fixture.what);
+    assert.is(
+      encodeWrite(fixture.maxValueBytes, fixture.write, AT_0).toString('hex'),
+      fixture.hex,
+      fixture.what,
+    );
     assert.is(writeCommandBytes(fixture.write), body.length, fixture.what);
     assert.equal(commandOf(body), commandOfFixture(fixture), fixture.what);
     assert.ok(isCommandEntry(body), fixture.what);
   }
   assert.is(encodeOpenSession(7).toString('hex'), '0207000000');
   assert.equal(commandOf(Buffer.from('0207000000', 'hex')), { type: 'openSession', window: 7 });
+});
+
+test('commands with a stamp have the bytes that they had in their first version, and are read from them', () => {
+  const body = Buffer.from(TIMED_HEX, 'hex');
+  assert.is(encodeWrite(4096, TIMED_WRITE, CLOCK).toString('hex'), TIMED_HEX);
+  assert.is(writeCommandBytes(TIMED_WRITE), body.length);
+  const { session, operations } = TIMED_WRITE;
+  assert.equal(commandOf(body), {
+    ...{ type: 'write', maxValueBytes: 4096, session, stampMs: STAMP_MS, operations },
+  });
+  for (const [keys, hex] of [
+    [EXPIRED_KEYS, EXPIRY_HEX],
+    [[], STAMP_HEX],
+  ] as const) {
+    assert.is(encodeExpiry(keys, CLOCK).toString('hex'), hex);
+    assert.equal(commandOf(Buffer.from(hex, 'hex')), { type: 'expiry', stampMs: STAMP_MS, keys: [...keys] });
+  }
+});
+
+test('what needs no time is written as ever; a life above the limit is refused', () => {
+  const plain = write([operation('put', 'a', '1', { life: undefined })]);
+  assert.is(encodeWrite(1, plain, CLOCK)[0], 1);
+  const tooLong = write([operation('put', 'a', '1', timed('set', 2 ** 48 + 1))]);
+  assert.throws(() => encodeWrite(1, tooLong, CLOCK), /at most/);
+  const body = Buffer.from(TIMED_HEX, 'hex');
+  body[0] = 1;
+  assert.is(commandOf(body).type, 'void');
 });
 
 test('the first version kept the numbers of a write without a session: they mean nothing', () => {
@@ -96,12 +158,12 @@ test('the first version kept the numbers of a write without a session: they mean
 });
 
 test('a limit of values above what any node reads counts as that', () => {
-  const command = commandOf(encodeWrite(0xffff_ffff, write([operation('put', 'a', 'b')])));
+  const command = commandOf(encodeWrite(0xffff_ffff, write([operation('put', 'a', 'b')]), AT_0));
   assert.ok(command.type === 'write' && command.maxValueBytes === 64 * 1024 * 1024);
 });
 
 test('an unknown kind is void: nothing is guessed, and the reason names it', () => {
-  for (const kind of [0, 3, 255]) {
+  for (const kind of [0, 5, 255]) {
     const body = Buffer.from(WRITES[0]?.hex ?? '', 'hex');
     body[0] = kind;
     const command = commandOf(body);
@@ -110,9 +172,11 @@ test('an unknown kind is void: nothing is guessed, and the reason names it', () 
   }
 });
 
+const MUTATED = [...WRITES.map(({ hex }) => hex), TIMED_HEX, TIMED_HEX, EXPIRY_HEX, STAMP_HEX];
+
 /** Cut, lengthened, with other bytes and other lengths; valid ones among them. */
 function mutated(random: SeededRandom): Buffer {
-  let body = Buffer.from(random.pick(WRITES).hex, 'hex');
+  let body = Buffer.from(random.pick(MUTATED), 'hex');
   for (let changes = random.between(0, 3); changes > 0; changes--) {
     const at = random.between(0, Math.max(0, body.length - 4));
     const how = random.between(0, 4);
@@ -127,17 +191,21 @@ function mutated(random: SeededRandom): Buffer {
 
 test('whatever the bytes are, they are a command or void, and both ways to look at them agree', () => {
   const random = new SeededRandom(31);
-  const seen = { write: 0, void: 0, openSession: 0 };
+  const seen = { write: 0, void: 0, openSession: 0, expiry: 0 };
   for (let i = 0; i < 20_000; i++) {
     const body = mutated(random);
     const command = commandOf(body);
     seen[command.type]++;
     assert.is(isCommandEntry(body), command.type !== 'void', body.toString('hex'));
+    if (command.type === 'expiry') {
+      const again = encodeExpiry(command.keys, { nowMs: () => command.stampMs });
+      assert.equal(commandOf(again), command);
+    }
     if (command.type !== 'write') continue;
-    const again = encodeWrite(command.maxValueBytes, command);
+    const again = encodeWrite(command.maxValueBytes, command, { nowMs: () => command.stampMs ?? 0 });
     assert.equal(commandOf(again), command, 'what is read can be written');
   }
-  assert.ok(seen.write > 2000 && seen.void > 2000, JSON.stringify(seen));
+  assert.ok(seen.write > 2000 && seen.void > 2000 && seen.expiry > 500, JSON.stringify(seen));
 });
 
 test.run();

@@ -16,6 +16,8 @@ import type { SeededRandom } from '../../src/sim/world/seeded-random.js';
 export type { Write, WriteOperation };
 
 export const MAX_VALUE_BYTES = 60;
+/** For commands that need no time. */
+export const AT_0 = { nowMs: () => 0 };
 const NOTHING = Buffer.alloc(0);
 
 /** Everything is durable when `flush` is called. */
@@ -118,7 +120,7 @@ export function write(
 }
 
 export function writeEntry(command: Write, maxValueBytes = MAX_VALUE_BYTES): Entry {
-  return { term: 1, kind: 'command', body: encodeWrite(maxValueBytes, command) };
+  return { term: 1, kind: 'command', body: encodeWrite(maxValueBytes, command, AT_0) };
 }
 
 export function openSessionEntry(window: number): Entry {

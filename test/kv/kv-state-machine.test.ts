@@ -8,6 +8,7 @@ import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machin
 import type { Entry } from '../../src/raft/types.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import {
+  AT_0,
   Clients,
   MAX_VALUE_BYTES,
   MemoryEngine,
@@ -590,7 +591,8 @@ test('small appends to large values make no batch that an engine cannot take', (
     sizes.push(operations.reduce((sum, each) => sum + (each.type === 'put' ? each.value.length : 0), 0));
     return write1(operations);
   };
-  const entryOf = (operations: WriteOperation[]) => commandEntry(encodeWrite(16 * MIB, write(operations)));
+  const entryOf = (operations: WriteOperation[]) =>
+    commandEntry(encodeWrite(16 * MIB, write(operations), AT_0));
   const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
   for (const key of keys)
     machine.apply(machine.appliedIndex + 1, [

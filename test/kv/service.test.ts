@@ -54,6 +54,7 @@ function open(limits: Partial<KvLimits> = {}) {
   const replica = new InstantReplica(stateMachine);
   const faults: string[] = [];
   const service = new KvService({
+    clock: { nowMs: () => 0 },
     replica,
     stateMachine,
     limits: { ...DEFAULT_KV_LIMITS, ...limits },

@@ -72,7 +72,7 @@ test('a body cut at any length, or one byte longer, is malformed, and the error 
 test('the error names message, element and field', () => {
   const { type, body } = received(encodeMessage(SAMPLES.write));
   try {
-    decodeMessage({ type, body: body.subarray(0, body.length - 3) });
+    decodeMessage({ type, body: body.subarray(0, body.length - 4) });
     assert.unreachable();
   } catch (error) {
     assert.match(String(error), 'write.operations[1].conditionVersion: 8 bytes needed, 5 left');
@@ -127,6 +127,7 @@ test('a large value is sent by reference, a small one is copied', () => {
     found: true,
     version: 1,
     value: large,
+    remainingMs: undefined,
   });
   const small = Buffer.from('abc');
   const copied = encodeMessage({ type: 'getReply', requestId: 1, found: true, version: 1, value: small });

@@ -68,7 +68,10 @@ const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
       results: [{ status: 'ok', existed: false, version: 6 }],
     },
   ],
-  ['client: get', { type: 'get', requestId: 3, consistency: 'linearizable', key: Buffer.from('apple') }],
+  [
+    'client: get',
+    { type: 'get', requestId: 3, consistency: 'linearizable', key: Buffer.from('apple'), omitValue: false },
+  ],
   ['node: getReply', { type: 'getReply', requestId: 3, found: true, version: 6, value: Buffer.from('red') }],
 ];
 

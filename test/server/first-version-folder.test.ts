@@ -64,7 +64,12 @@ test('a node goes on from the first version’s log: keys, versions, sessions an
   }
   const next = await append(4);
   assert.ok(next.type === 'writeReply' && next.applied && next.index > 10);
-  const found = await ask({ type: 'get', consistency: 'linearizable', key: Buffer.from('a') });
+  const found = await ask({
+    type: 'get',
+    consistency: 'linearizable',
+    key: Buffer.from('a'),
+    omitValue: false,
+  });
   assert.ok(found.type === 'getReply');
   assert.is(found.value.toString(), '12!');
 });

@@ -151,6 +151,7 @@ const get = (key: string, consistency: OutboundOf<'get'>['consistency'] = 'linea
   type: 'get',
   consistency,
   key: text(key),
+  omitValue: false,
 });
 const put = (key: string, value = ''): OperationInput => ({ key: text(key), value: text(value) });
 

@@ -100,9 +100,9 @@ export class Backend {
         if (page.type !== 'page') throw failure(page as Parameters<typeof failure>[0]);
         yield* page.entries;
         limit -= page.entries.length;
-        const last = page.entries.at(-1);
+        const last = page.coveredTo ?? page.entries.at(-1)?.key;
         if (!page.more || !last) return;
-        range = rangeAfter(range, last.key, reverse);
+        range = rangeAfter(range, last, reverse);
       }
       if (limit <= 0 || isEmptyRange(range)) return;
       this.passedOn.read++;

@@ -11,7 +11,10 @@ export function writeOf({ sessionId, sequence, acknowledgedThrough, operations }
 }
 
 export function readOf(message: MessageOf<'get'> | MessageOf<'scan'>): Get | Scan {
-  if (message.type === 'get') return { type: 'get', consistency: message.consistency, key: message.key };
+  if (message.type === 'get') {
+    const { consistency, key, omitValue } = message;
+    return { type: 'get', consistency, key, omitValue };
+  }
   const { consistency, from, to, limit, reverse, keysOnly } = message;
   return { type: 'scan', consistency, from, to, limit, reverse, keysOnly };
 }
@@ -36,13 +39,22 @@ export function replyTo(requestId: number, result: Result): Reply {
     case 'written':
       return { type: 'writeReply', requestId, ...result.write };
     case 'found': {
-      const { version, value } = result;
-      return { type: 'getReply', requestId, found: true, version, value };
+      const { version, value, remainingMs } = result;
+      return { type: 'getReply', requestId, found: true, version, value, remainingMs };
     }
     case 'absent':
-      return { type: 'getReply', requestId, found: false, version: 0, value: NOTHING };
-    case 'page':
-      return { type: 'scanReply', requestId, entries: result.entries, more: result.more };
+      return {
+        type: 'getReply',
+        requestId,
+        found: false,
+        version: 0,
+        value: NOTHING,
+        remainingMs: undefined,
+      };
+    case 'page': {
+      const { entries, more, coveredTo } = result;
+      return { type: 'scanReply', requestId, entries, more, coveredTo };
+    }
     case 'error': {
       const { code, message, outcome } = result;
       const leader = 'leader' in result ? result.leader : undefined;

@@ -182,7 +182,7 @@ export class Strangers {
       random.pick<OutboundMessage>([
         ...orders,
         { type: 'openSession', requestId, window: 0xffff_ffff },
-        { type: 'get', requestId, consistency: 'stale', key: Buffer.alloc(3000) },
+        { type: 'get', requestId, consistency: 'stale', key: Buffer.alloc(3000), omitValue: false },
         { type: 'heartbeat', group: 1, term: Number.MAX_SAFE_INTEGER, commitIndex: 0, round: 1 },
       ]),
     );

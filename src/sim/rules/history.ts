@@ -19,7 +19,7 @@ export interface KeyAnswer {
   /** True for a read. */
   readonly applied: boolean;
   /** For a write. */
-  readonly status?: 'ok' | 'conditionFailed' | 'notApplied';
+  readonly status?: 'ok' | 'conditionFailed' | 'notApplied' | 'unchanged';
   /** For a write, if the answer said so. */
   readonly existed?: boolean | undefined;
   /** The key's version afterwards, or as read; 0: the key does not exist. */

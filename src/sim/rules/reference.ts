@@ -214,6 +214,7 @@ export class Reference {
       this.#sessions.set(index, { window, floor: 0, slots: new Map() });
       return { type: 'sessionOpened', sessionId: index, window };
     }
+    if (command.type === 'expiry') return { type: 'expired', keys: 0 };
     const { id: sessionId, sequence, acknowledgedThrough } = command.session ?? NO_SESSION;
     const session = this.#sessions.get(sessionId);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
@@ -337,5 +338,7 @@ function effect(
       return { version, value };
     case 'append':
       return { version, value: Buffer.concat([present?.value ?? NOTHING, value]) };
+    default:
+      return present;
   }
 }

@@ -174,7 +174,10 @@ export class Workload {
     await this.#record(name, operations, async () => {
       const { applied, index, results } = await client.batch(operations.map(toBatchOperation));
       if (!applied) coverage.count('batches not applied');
-      return { index, answers: results.map((result) => ({ applied, version: 0, ...result })) };
+      return {
+        index,
+        answers: results.map((result) => ({ applied, version: 0, ...result, value: undefined })),
+      };
     });
   }
 
@@ -235,7 +238,12 @@ export class Workload {
     key: string,
   ): Promise<void> {
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
-      const answer = await direct.ask(endpoint, { type: 'get', consistency, key: Buffer.from(key) });
+      const answer = await direct.ask(endpoint, {
+        type: 'get',
+        consistency,
+        key: Buffer.from(key),
+        omitValue: false,
+      });
       if (typeof answer === 'string')
         throw new RaftreeClientError(answer, `a ${consistency} read at ${endpoint}`, 'notCommitted');
       if (answer.type !== 'getReply') throw new Error(`${answer.type} is no answer to a get`);

@@ -8,6 +8,7 @@ import { KV_ERROR_OUTCOMES, kvError } from '../../../src/kv/kv-error.js';
 import { decodeMessage, encodeMessage } from '../../../src/protocol/codec.js';
 import { ERROR_CODES, isErrorCode } from '../../../src/protocol/error-codes.js';
 import type { Message, OutboundMessage } from '../../../src/protocol/messages.js';
+import { AT_0 } from '../../kv/kv-lab.js';
 import { SAMPLES } from '../../protocol/samples.js';
 
 /** The message as it arrives. */
@@ -22,17 +23,25 @@ test('every field of a write arrives in the command; session 0 is none', () => {
   const request = writeOf(received(SAMPLES.write));
   assert.equal(request.session, { id: 5, sequence: 3, acknowledgedThrough: 2 });
   assert.equal(request.operations, SAMPLES.write.operations);
-  const command = commandOf(encodeWrite(77, request));
-  assert.equal(command, { ...request, maxValueBytes: 77 });
+  const command = commandOf(encodeWrite(77, request, { nowMs: () => 8.9 }));
+  assert.is(
+    JSON.stringify(sorted(command)),
+    JSON.stringify(sorted({ ...request, maxValueBytes: 77, stampMs: 8 })),
+  );
   assert.is(writeOf(received({ ...SAMPLES.write, sessionId: 0 })).session, undefined);
 });
 
+/** The fields in one order, at the first two levels. */
+function sorted(value: object): object {
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 test('every action and condition of the protocol is one of kv', () => {
-  for (const action of ['put', 'append', 'delete', 'check'] as const)
+  for (const action of ['put', 'append', 'delete', 'check', 'expire', 'persist'] as const)
     for (const condition of ['always', 'exists', 'absent', 'valueIs', 'versionIs'] as const) {
       const operations = [{ ...SAMPLES.write.operations[0], action, condition }] as never;
       const request = writeOf(received({ ...SAMPLES.write, operations }));
-      const command = commandOf(encodeWrite(1, request));
+      const command = commandOf(encodeWrite(1, request, AT_0));
       assert.ok(command.type === 'write');
       assert.equal([command.operations[0]?.action, command.operations[0]?.condition], [action, condition]);
     }
@@ -61,9 +70,12 @@ test('results are answered under the number of their request', () => {
     [
       { type: 'writeReply', requestId: 7, applied: true, index: 9, results },
       { type: 'sessionOpened', requestId: 7, sessionId: 4, window: 2 },
-      { type: 'getReply', requestId: 7, found: true, version: 3, value },
-      { type: 'getReply', requestId: 7, found: false, version: 0, value: Buffer.alloc(0) },
-      { type: 'scanReply', requestId: 7, entries, more: true },
+      { type: 'getReply', requestId: 7, found: true, version: 3, value, remainingMs: undefined },
+      {
+        ...{ type: 'getReply', requestId: 7, found: false, version: 0 },
+        ...{ value: Buffer.alloc(0), remainingMs: undefined },
+      },
+      { type: 'scanReply', requestId: 7, entries, more: true, coveredTo: undefined },
       { type: 'done', requestId: 7, index: 5, changed: false, warnings: ['w'] },
     ],
   );

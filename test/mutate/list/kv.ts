@@ -166,8 +166,8 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'it is the same key',
     patches: [
       atomicWrite(
-        'keys.stage(key, { version: index, value });',
-        'keys.stage(key, { version: present?.version ?? index, value });',
+        'leave(index, value);\n            }',
+        'leave(present?.version ?? index, value);\n            }',
       ),
     ],
     killedBy: randomFaults(40),
@@ -264,7 +264,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
   {
     name: 'bytes behind a command are ignored',
     reason: 'what is needed has been read',
-    patches: [command("if (!reader.isAtEnd) throw new RangeError('it has bytes behind its end');", '')],
+    patches: [command("if (!this.isAtEnd) throw new RangeError('it has bytes behind its end');", '')],
     killedBy: ['kv/command', 'kv/kv-state-machine'],
   },
 ];
