@@ -39,8 +39,10 @@ const MIN_FRAGMENT_BYTES = 16 * KIB;
 const MAX_WINDOW_BYTES = MIB - MAX_FRAGMENT_BYTES;
 const MIN_WINDOW_BYTES = 2 * MIN_FRAGMENT_BYTES;
 
-/** The receiver reports after so many bytes. It is less than any window. */
-const REPORT_BYTES = MIN_FRAGMENT_BYTES;
+/** The receiver reports after so many bytes at the latest: then the smallest window may be full. */
+const REPORT_BYTES = MIN_WINDOW_BYTES;
+/** After so many it reports with the next control message: that is no write, and no read, of its own. */
+const REPORT_ALONG_BYTES = MIN_FRAGMENT_BYTES;
 /** A message that does not fit into the queue is dropped. */
 const MAX_QUEUED_BYTES = 64 * MIB;
 
@@ -60,8 +62,9 @@ interface Waiting {
   readonly number: number;
   /** Two messages with the same name have the same content. */
   readonly name: string;
-  readonly body: Buffer;
-  sentBytes: number;
+  /** What is not sent yet. */
+  readonly chunks: Uint8Array[];
+  remaining: number;
 }
 
 export class BulkLane implements MessageHandler {
@@ -90,6 +93,7 @@ export class BulkLane implements MessageHandler {
     const { number } = MESSAGES[outbound.type];
     if (!BULK_NUMBERS.has(number)) {
       context.write(outbound);
+      this.#report(context, REPORT_ALONG_BYTES);
       return;
     }
     const name = nameOf(outbound);
@@ -103,7 +107,7 @@ export class BulkLane implements MessageHandler {
       );
     }
     if (this.#queue.length > 0 && this.#queuedBytes + sizeBytes > MAX_QUEUED_BYTES) return;
-    this.#queue.push({ number, name, body: joined(chunks, sizeBytes), sentBytes: 0 });
+    this.#queue.push({ number, name, chunks: [...chunks], remaining: sizeBytes });
     this.#queuedBytes += sizeBytes;
     this.#sendWithinWindow(context);
     this.#count(context);
@@ -116,10 +120,7 @@ export class BulkLane implements MessageHandler {
       this.#count(context);
     } else if (message.type === 'fragment') {
       this.#arrivedHere += message.bytes.length;
-      if (this.#arrivedHere - this.#reportedHere >= REPORT_BYTES) {
-        this.#reportedHere = this.#arrivedHere;
-        context.write({ type: 'fragmentsReceived', totalBytes: this.#arrivedHere });
-      }
+      this.#report(context, REPORT_BYTES);
       const whole = this.#assemble(message);
       this.#assembledBytes = this.#assembly ? this.#assembledBytes + message.bytes.length : 0;
       this.#count(context);
@@ -135,6 +136,12 @@ export class BulkLane implements MessageHandler {
     context.inactive(error);
   }
 
+  #report(context: MessageContext, leastBytes: number): void {
+    if (this.#arrivedHere - this.#reportedHere < leastBytes) return;
+    this.#reportedHere = this.#arrivedHere;
+    context.write({ type: 'fragmentsReceived', totalBytes: this.#arrivedHere });
+  }
+
   /** Counts the queued bytes in the budget of the node. */
   #count({ channel }: MessageContext): void {
     channel.buffers?.hold('fragments', this.#queuedBytes + this.#assembledBytes);
@@ -144,9 +151,9 @@ export class BulkLane implements MessageHandler {
     for (let first = this.#queue[0]; first; first = this.#queue[0]) {
       if (this.#sentBytes - this.#arrivedThere >= this.#windowBytes) return;
       const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, this.#windowBytes / 16));
-      const bytes = first.body.subarray(first.sentBytes, first.sentBytes + mostBytes);
-      first.sentBytes += bytes.length;
-      const remaining = first.body.length - first.sentBytes;
+      const bytes = takenFrom(first.chunks, Math.min(first.remaining, mostBytes));
+      first.remaining -= bytes.length;
+      const { remaining } = first;
       this.#queuedBytes -= bytes.length;
       this.#sentBytes += bytes.length;
       this.#sentAt.push({ throughBytes: this.#sentBytes, atMs: this.#options.clock.nowMs() });
@@ -197,11 +204,23 @@ export class BulkLane implements MessageHandler {
   }
 }
 
-/** A view if there is one chunk: encoded bytes do not change any more. */
-function joined(chunks: readonly Uint8Array[], sizeBytes: number): Buffer {
+/** Takes so many bytes away. A view, if they are in one chunk: encoded bytes do not change any more. */
+function takenFrom(chunks: Uint8Array[], sizeBytes: number): Uint8Array {
   const [only] = chunks;
-  if (!only || chunks.length > 1) return Buffer.concat(chunks, sizeBytes);
-  return Buffer.from(only.buffer, only.byteOffset, only.length);
+  if (only && only.length > sizeBytes) {
+    chunks[0] = only.subarray(sizeBytes);
+    return only.subarray(0, sizeBytes);
+  }
+  const taken: Uint8Array[] = [];
+  for (let left = sizeBytes; left > 0; ) {
+    const chunk = chunks[0] as Uint8Array;
+    const part = chunk.length > left ? chunk.subarray(0, left) : chunk;
+    if (part === chunk) chunks.shift();
+    else chunks[0] = chunk.subarray(left);
+    taken.push(part);
+    left -= part.length;
+  }
+  return taken.length === 1 ? (taken[0] as Uint8Array) : Buffer.concat(taken, sizeBytes);
 }
 
 function nameOf(message: OutboundMessage): string {

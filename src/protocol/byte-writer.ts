@@ -49,6 +49,11 @@ export class ByteWriter {
 
   bytes(value: Uint8Array): void {
     this.u32(value.length);
+    this.encoded(value);
+  }
+
+  /** Bytes that are encoded already. */
+  encoded(value: Uint8Array): void {
     if (value.length >= REFERENCE_BYTES) {
       this.#cut();
       this.#chunks.push(value);

@@ -7,8 +7,9 @@
  *     16 to 31, 128 to 255     requests and their answers (`isRequestNumber`)
  *     32 to 127                between nodes
  */
+import { entryList } from './entry-list.js';
 import type { DecodedFields, EncodableFields, Fields } from './field-kinds.js';
-import { bool, bytes, enumeration, list, optional, string, struct, u8, u32, u53 } from './field-kinds.js';
+import { bool, bytes, enumeration, list, optional, string, struct, u32, u53 } from './field-kinds.js';
 
 export const PROTOCOL_VERSION = 2;
 
@@ -237,7 +238,7 @@ export const MESSAGES = {
     previousTerm: u53,
     commitIndex: u53,
     allMatchedIndex: u53,
-    entries: list(struct({ term: u53, kind: u8, body: bytes })),
+    entries: entryList,
   }),
   appendReply: message(35, 'The answer to append: how far the logs match, or where they may.', {
     group: u32,

@@ -38,6 +38,8 @@ const BATCH_HEADER_BYTES = 37;
 const BASE_HEADER_BYTES = 26;
 const INCARNATION_BYTES = 16;
 export const ENTRY_HEADER_BYTES = 13;
+/** A body up to this size is copied beside its header: that costs less than a chunk of its own. */
+const COPIED_BODY_BYTES = 1024;
 
 /** The incarnation of a group that was created before groups had one. Incarnations have 32 hexadecimal digits. */
 export const NO_INCARNATION = '0'.repeat(2 * INCARNATION_BYTES);
@@ -77,31 +79,41 @@ export function encodeBatch(
   batch: Pick<AppendBatch, 'hardState' | 'first' | 'entries'>,
 ): { payload: Payload; entryOffsets: Float64Array; checksums: Uint32Array } {
   const { hardState, first, entries } = batch;
-  const head = Buffer.allocUnsafe(BATCH_HEADER_BYTES + entries.length * ENTRY_HEADER_BYTES);
-  head.writeUInt8(BATCH, 0);
-  head.writeUInt32LE(group, 1);
-  writeUint53(head, hardState.term, 5);
-  head.writeUInt32LE(hardState.vote, 13);
-  writeUint53(head, hardState.commit, 17);
-  writeUint53(head, entries.length > 0 ? first : 0, 25);
-  head.writeUInt32LE(entries.length, 33);
-  const payload: Uint8Array[] = [head.subarray(0, BATCH_HEADER_BYTES)];
+  let blockBytes = BATCH_HEADER_BYTES + entries.length * ENTRY_HEADER_BYTES;
+  for (const { body } of entries) if (body.length <= COPIED_BODY_BYTES) blockBytes += body.length;
+  const block = Buffer.allocUnsafe(blockBytes);
+  block.writeUInt8(BATCH, 0);
+  block.writeUInt32LE(group, 1);
+  writeUint53(block, hardState.term, 5);
+  block.writeUInt32LE(hardState.vote, 13);
+  writeUint53(block, hardState.commit, 17);
+  writeUint53(block, entries.length > 0 ? first : 0, 25);
+  block.writeUInt32LE(entries.length, 33);
+  const payload: Uint8Array[] = [];
   const entryOffsets = new Float64Array(entries.length);
   const checksums = new Uint32Array(entries.length);
   let offset = BATCH_HEADER_BYTES;
   let at = BATCH_HEADER_BYTES;
-  entries.forEach((entry, i) => {
-    writeUint53(head, entry.term, at);
-    head.writeUInt8(ENTRY_KIND_NUMBERS[entry.kind], at + 8);
-    head.writeUInt32LE(entry.body.length, at + 9);
-    const header = head.subarray(at, at + ENTRY_HEADER_BYTES);
-    payload.push(header);
-    if (entry.body.length > 0) payload.push(entry.body);
+  let chunkStart = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const { term, kind, body } = entries[i] as Entry;
+    const start = at;
+    writeUint53(block, term, at);
+    block[at + 8] = ENTRY_KIND_NUMBERS[kind];
+    at = block.writeUInt32LE(body.length, at + 9);
+    if (body.length <= COPIED_BODY_BYTES) {
+      block.set(body, at);
+      at += body.length;
+      checksums[i] = crc32(block.subarray(start, at));
+    } else {
+      payload.push(block.subarray(chunkStart, at), body);
+      chunkStart = at;
+      checksums[i] = crc32(body, crc32(block.subarray(start, at)));
+    }
     entryOffsets[i] = offset;
-    checksums[i] = crc32(entry.body, crc32(header));
-    at += ENTRY_HEADER_BYTES;
-    offset += ENTRY_HEADER_BYTES + entry.body.length;
-  });
+    offset += ENTRY_HEADER_BYTES + body.length;
+  }
+  if (at > chunkStart) payload.push(block.subarray(chunkStart, at));
   return { payload, entryOffsets, checksums };
 }
 

@@ -16,6 +16,7 @@ import { errorMessage, RaftreeError } from '../env/errors.js';
 import type { Configuration, ConfigurationChange } from '../raft/configuration.js';
 import { Raft } from '../raft/raft.js';
 import type {
+  Entry,
   Envelope,
   Input,
   NodeId,
@@ -28,7 +29,6 @@ import type {
   RoleStatus,
   SnapshotBase,
   StepResult,
-  WireMessage,
 } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
 import { Applier } from './applier.js';
@@ -464,7 +464,7 @@ export class Replica<Result> implements CommandLog<Result> {
     if (output.append) this.#writer.write(output.append);
     if (output.configuration) this.#announceConfiguration();
     for (const node of output.snapshotsNeeded) this.#sender.begin(node, this.#parts.log.base.index);
-    for (const envelope of output.send) this.#parts.transport.send(envelope.to, this.#fill(envelope));
+    this.#send(output.send);
     for (const id of output.failedReads) this.#reads.reject(id, leadershipLost('notCommitted'));
     for (const { id, index } of output.reads) this.#reads.confirm(id, index, this.#parts.env.clock.nowMs());
     if (output.reads.length > 0) this.#reads.answerThrough(this.appliedIndex);
@@ -472,10 +472,20 @@ export class Replica<Result> implements CommandLog<Result> {
     if (output.apply) this.#applier.apply(output.apply.first, output.apply.last);
   }
 
-  #fill({ message }: Envelope): WireMessage {
-    if (message.type !== 'append') return message;
-    const { first, last, ...header } = message;
-    return { ...header, entries: last < first ? [] : this.#parts.log.entries(first, last) };
+  /** Members that get the same entries get the same array: it is encoded once. */
+  #send(envelopes: readonly Envelope[]): void {
+    const { log, transport } = this.#parts;
+    let filled: { readonly first: number; readonly last: number; readonly entries: Entry[] } | undefined;
+    for (const { to, message } of envelopes) {
+      if (message.type !== 'append') {
+        transport.send(to, message);
+        continue;
+      }
+      const { first, last, ...header } = message;
+      if (filled?.first !== first || filled.last !== last)
+        filled = { first, last, entries: last < first ? [] : log.entries(first, last) };
+      transport.send(to, { ...header, entries: filled.entries });
+    }
   }
 
   /** A checkpoint of exactly what is applied. */

@@ -3,19 +3,10 @@ import { RaftreeError } from '../env/errors.js';
 import { isCommandEntry } from '../kv/command.js';
 import type { OutboundMessage, Message as ProtocolMessage } from '../protocol/messages.js';
 import { decodeChange, decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
-import { ENTRY_KIND_NUMBERS, type EntryKind, entryKindOf } from '../raft/types.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 
 export function toProtocol(group: number, message: ReplicaMessage): OutboundMessage {
   switch (message.type) {
-    case 'append': {
-      const entries = message.entries.map(({ term, kind, body }) => ({
-        term,
-        kind: ENTRY_KIND_NUMBERS[kind],
-        body,
-      }));
-      return { ...message, group, entries };
-    }
     case 'snapshotOffer': {
       const { type, term, checkpoint, snapshot, files } = message;
       const configuration = encodeConfiguration(snapshot.configuration);
@@ -36,16 +27,16 @@ export interface GroupMessage {
 export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined {
   switch (message.type) {
     case 'append': {
-      const entries = message.entries.map(({ term, kind, body }) => ({ term, kind: kindOf(kind), body }));
-      for (const [i, { kind, body }] of entries.entries()) {
+      let index = message.previousIndex;
+      for (const { kind, body } of message.entries) {
+        index++;
         if (kind === 'configuration') readable('append.entries', () => checkChange(body));
         // A committed entry that is no command is void on all replicas. One that is not committed is refused here, so
         // that this node does not help to commit it.
-        const isCommitted = message.previousIndex + 1 + i <= message.commitIndex;
-        if (kind === 'command' && !isCommitted && !isCommandEntry(body))
+        if (kind === 'command' && index > message.commitIndex && !isCommandEntry(body))
           throw malformed('append.entries cannot be read');
       }
-      return { group: message.group, message: { ...message, entries } };
+      return { group: message.group, message };
     }
     case 'snapshotOffer': {
       const { group, type, term, checkpoint, index, snapshotTerm, files } = message;
@@ -79,12 +70,6 @@ export function fromProtocol(message: ProtocolMessage): GroupMessage | undefined
 function checkChange(body: Uint8Array): void {
   const { changes } = decodeChange(body);
   if (changes.some(({ node }) => node === 0)) throw new RangeError('0 is no node');
-}
-
-function kindOf(kind: number): EntryKind {
-  const known = entryKindOf(kind);
-  if (!known) throw malformed(`append.entries: there is no entry of kind ${kind}`);
-  return known;
 }
 
 function readable<T>(what: string, read: () => T): T {

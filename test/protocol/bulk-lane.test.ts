@@ -36,7 +36,7 @@ function lane() {
 
 function append(previousIndex: number, sizeBytes: number): OutboundOf<'append'> {
   const body = Buffer.alloc(sizeBytes, `${previousIndex} and so on`);
-  return { ...SAMPLES.append, previousIndex, entries: [{ term: 4, kind: 1, body }] };
+  return { ...SAMPLES.append, previousIndex, entries: [{ term: 4, kind: 'noop', body }] };
 }
 
 test('a heartbeat passes a large append, and small appends keep their place behind it', () => {
@@ -93,6 +93,26 @@ test('a message that still waits is not queued again, one with more entries is',
   assert.is(fragments().filter(({ remaining }) => remaining === 0).length, 3);
 });
 
+test('what has arrived is reported with a control message, or alone when the smallest window is full', () => {
+  const { channel, written, hear } = lane();
+  const of = MESSAGES.append.number;
+  const reports = () =>
+    written.splice(0).map((message) => [message.type, Reflect.get(message, 'totalBytes')]);
+  hear({ type: 'fragment', of, remaining: 48 * KIB, bytes: Buffer.alloc(16 * KIB) });
+  assert.equal(reports(), []);
+  channel.write(SAMPLES.appendReply);
+  assert.equal(reports(), [
+    ['appendReply', undefined],
+    ['fragmentsReceived', 16 * KIB],
+  ]);
+  channel.write(SAMPLES.appendReply);
+  assert.equal(reports(), [['appendReply', undefined]]);
+  hear({ type: 'fragment', of, remaining: 32 * KIB, bytes: Buffer.alloc(16 * KIB) });
+  assert.equal(reports(), []);
+  hear({ type: 'fragment', of, remaining: 16 * KIB, bytes: Buffer.alloc(16 * KIB) });
+  assert.equal(reports(), [['fragmentsReceived', 48 * KIB]]);
+});
+
 test('what waits is bounded', () => {
   const { channel, sentBytes, arrive } = lane();
   for (let i = 0; i < 100; i++) channel.write(append(i, 1000 * KIB));
@@ -136,7 +156,7 @@ test('L4: a message that cannot be encoded is told to whoever sends it, and leav
   };
   assert.is(code({ ...append(1, 10), term: -1 }), 'UNENCODABLE');
   const part = Buffer.alloc(MAX_PEER_MESSAGE_BYTES / 4);
-  const entries = [1, 2, 3, 4].map(() => ({ term: 1, kind: 1, body: part }));
+  const entries = [1, 2, 3, 4].map(() => ({ term: 1, kind: 'noop' as const, body: part }));
   assert.is(code({ ...append(1, 10), entries }), 'MESSAGE_TOO_LARGE');
   assert.equal(written, []);
   assert.is(code(append(1, 10)), undefined);

@@ -141,7 +141,7 @@ test('messages of every size around the block size keep their bytes', () => {
   for (let i = 0; i < 400; i++) {
     const entries = Array.from({ length: random.between(0, 40) }, (_, n) => ({
       term: n,
-      kind: n,
+      kind: random.pick(['noop', 'command', 'configuration'] as const),
       body: random.bytes(random.pick([0, 1, 100, 2000, 8191, 8192])),
     }));
     const message = { ...SAMPLES.append, commitIndex: i, entries };

@@ -192,8 +192,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     commitIndex: 19,
     allMatchedIndex: 18,
     entries: [
-      { term: 4, kind: 1, body: b('entry') },
-      { term: 4, kind: 0, body: b('') },
+      { term: 4, kind: 'command', body: b('entry') },
+      { term: 4, kind: 'noop', body: b('') },
     ],
   },
   appendReply: {

@@ -87,23 +87,23 @@ test("a client's message is none between replicas", () => {
 
 test('what only looks like a message between replicas is refused', () => {
   const { append, snapshotOffer } = SAMPLES;
-  for (const message of [
+  const messages: OutboundMessage[] = [
     append,
-    { ...append, entries: [{ term: 4, kind: 3, body: Buffer.from('no change') }] },
-    { ...append, entries: [{ term: 4, kind: 4, body: Buffer.alloc(0) }] },
+    { ...append, entries: [{ term: 4, kind: 'configuration', body: Buffer.from('no change') }] },
     {
       ...append,
       entries: [
         {
-          ...{ term: 4, kind: 3 },
+          ...{ term: 4, kind: 'configuration' },
           body: encodeChange({ changes: [{ type: 'addVoter', node: 0 }], transition: 'auto' }),
         },
       ],
     },
-    { ...append, entries: [{ term: 4, kind: 2, body: Buffer.from('no command') }] },
+    { ...append, entries: [{ term: 4, kind: 'command', body: Buffer.from('no command') }] },
     snapshotOffer,
     { ...snapshotOffer, configuration: Buffer.alloc(0) },
-  ]) {
+  ];
+  for (const message of messages) {
     assert.throws(
       () => fromProtocol(travelled(message)),
       (error: Error) => errorCode(error) === 'MALFORMED_MESSAGE',
@@ -112,7 +112,7 @@ test('what only looks like a message between replicas is refused', () => {
 });
 
 test('an entry that nobody can apply is taken only if it is committed: then it is void for all alike', () => {
-  const entries = [{ term: 4, kind: 2, body: Buffer.from('no command') }];
+  const entries = [{ term: 4, kind: 'command' as const, body: Buffer.from('no command') }];
   const sent = (commitIndex: number) =>
     fromProtocol(travelled({ ...SAMPLES.append, previousIndex: 8, commitIndex, entries }));
   assert.throws(() => sent(8), /cannot be read/);

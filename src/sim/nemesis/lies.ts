@@ -15,9 +15,6 @@ export interface Hearsay {
 
 const GROUP = 1;
 const MOST = Number.MAX_SAFE_INTEGER;
-const CONFIGURATION = 3;
-const COMMAND = 2;
-const NOOP = 1;
 
 export type Lie = (known: Hearsay, random: SeededRandom) => readonly OutboundMessage[];
 
@@ -55,7 +52,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
         previousIndex: lastIndex,
         previousTerm: term,
         commitIndex: lastIndex + 1,
-        entries: [{ term: next, kind: NOOP, body: Buffer.alloc(0) }],
+        entries: [{ term: next, kind: 'noop', body: Buffer.alloc(0) }],
       }),
     ];
   },
@@ -64,7 +61,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
       previousIndex: lastIndex,
       previousTerm: term,
       commitIndex: lastIndex + 1,
-      entries: [{ term, kind: COMMAND, body: random.bytes(random.between(0, 40)) }],
+      entries: [{ term, kind: 'command', body: random.bytes(random.between(0, 40)) }],
     }),
   ],
   forgedMembers: ({ term, lastIndex, voters }, random) => {
@@ -77,7 +74,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
         previousIndex: lastIndex,
         previousTerm: term,
         commitIndex: lastIndex + 1,
-        entries: [{ term, kind: CONFIGURATION, body }],
+        entries: [{ term, kind: 'configuration', body }],
       }),
     ];
   },
