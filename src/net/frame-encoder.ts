@@ -1,11 +1,11 @@
-/** Encodes outbound frames: puts the header before the body's chunks, without copying them. */
+/** Encodes outbound frames: the header comes before the body's chunks, which are not copied. */
 import { RaftreeError } from '../env/errors.js';
 import { FRAME_HEADER_BYTES, type Frame, MAX_U32, type OutboundFrame } from './frame.js';
 import type { Bytes, Handler, HandlerContext } from './pipeline.js';
 
 /** Throws `FRAME_TOO_LARGE` for a body above the limit. */
-export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): Uint8Array[] {
-  let length = 0;
+export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): readonly Uint8Array[] {
+  let length = frame.hasRoomForHeader ? -FRAME_HEADER_BYTES : 0;
   for (const chunk of frame.body) length += chunk.length;
   if (length > maxFrameBytes) {
     throw new RaftreeError(
@@ -14,10 +14,21 @@ export function encodeFrame(frame: OutboundFrame, maxFrameBytes = MAX_U32): Uint
       { info: { length, maxFrameBytes } },
     );
   }
+  if (frame.hasRoomForHeader) {
+    const [first] = frame.body;
+    if (first) writeHeader(first, frame.type, length);
+    return frame.body;
+  }
   const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
-  header.writeUInt32BE(frame.type, 0);
-  header.writeUInt32BE(length, 4);
+  writeHeader(header, frame.type, length);
   return [header, ...frame.body];
+}
+
+function writeHeader(target: Uint8Array, type: number, length: number): void {
+  for (let at = 0; at < 4; at++) {
+    target[at] = type >>> (24 - 8 * at);
+    target[at + 4] = length >>> (24 - 8 * at);
+  }
 }
 
 export class FrameEncoder implements Handler<Frame, OutboundFrame, Frame, Bytes> {

@@ -22,4 +22,6 @@ export interface Frame {
 export interface OutboundFrame {
   readonly type: number;
   readonly body: readonly Uint8Array[];
+  /** The first chunk begins with `FRAME_HEADER_BYTES` bytes that do not belong to the body: for the header. */
+  readonly hasRoomForHeader?: boolean;
 }

@@ -19,23 +19,30 @@ export class ByteReader {
 
   u32(): number {
     this.#need(4);
-    const value = this.#bytes.readUInt32BE(this.#at);
-    this.#at += 4;
-    return value;
+    return this.#bigEndian();
   }
 
   u53(): number {
     this.#need(8);
-    const high = this.#bytes.readUInt32BE(this.#at);
-    const low = this.#bytes.readUInt32BE(this.#at + 4);
+    const high = this.#bigEndian();
     if (high > 0x1f_ffff) throw new FieldFault('a number above 2^53-1');
-    this.#at += 8;
-    return high * 2 ** 32 + low;
+    return high * 2 ** 32 + this.#bigEndian();
+  }
+
+  #bigEndian(): number {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    this.#at = at + 4;
+    return (
+      (bytes[at] as number) * 0x100_0000 +
+      (((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number))
+    );
   }
 
   /** A view, not a copy. */
   bytes(): Buffer {
     const length = this.u32();
+    if (length === 0) return NOTHING;
     this.#need(length);
     const from = this.#at;
     this.#at += length;
@@ -62,6 +69,7 @@ export class ByteReader {
   }
 }
 
+const NOTHING = Buffer.alloc(0);
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** What is wrong, and at which field. Each struct or list around the field adds its own name to the path. */

@@ -16,9 +16,12 @@ export class ByteWriter {
   #at = 0;
   #chunks: Uint8Array[] = [];
 
-  begin(): void {
+  /** The first chunk begins with so many free bytes: what precedes the body may be written there. */
+  begin(freeBytes = 0): void {
     this.#chunks = [];
     this.#start = this.#at;
+    this.#reserve(freeBytes);
+    this.#at += freeBytes;
   }
 
   /** The chunks written since `begin`. The writer does not change them afterwards. */
@@ -37,14 +40,26 @@ export class ByteWriter {
   u32(value: number): void {
     if (!(value >= 0 && value <= 0xffff_ffff && Number.isInteger(value))) throw outOfRange('u32', value);
     this.#reserve(4);
-    this.#at = this.#block.writeUInt32BE(value, this.#at);
+    this.#bigEndian(value);
   }
 
   u53(value: number): void {
     if (!(value >= 0 && Number.isSafeInteger(value))) throw outOfRange('u53', value);
     this.#reserve(8);
-    this.#block.writeUInt32BE(Math.floor(value / 2 ** 32), this.#at);
-    this.#at = this.#block.writeUInt32BE(value >>> 0, this.#at + 4);
+    this.#bigEndian(value > 0xffff_ffff ? Math.floor(value / 2 ** 32) : 0);
+    this.#bigEndian(value);
+  }
+
+  /** The lower 32 bits. */
+  #bigEndian(value: number): void {
+    const block = this.#block;
+    const at = this.#at;
+    const low = value >>> 0;
+    block[at] = low >>> 24;
+    block[at + 1] = low >>> 16;
+    block[at + 2] = low >>> 8;
+    block[at + 3] = low;
+    this.#at = at + 4;
   }
 
   bytes(value: Uint8Array): void {

@@ -1,9 +1,10 @@
 /** Encodes messages as frames and decodes them, by the table in messages.ts. */
 import { RaftreeError } from '../env/errors.js';
-import type { Frame, OutboundFrame } from '../net/frame.js';
+import { FRAME_HEADER_BYTES, type Frame, type OutboundFrame } from '../net/frame.js';
 import { ByteReader, FieldFault } from './byte-reader.js';
 import { ByteWriter } from './byte-writer.js';
 import { type FieldKind, struct } from './field-kinds.js';
+import { HOT_READS, HOT_WRITES } from './hot-messages.js';
 import {
   isRequestNumber,
   MESSAGES,
@@ -17,6 +18,8 @@ interface Codec {
   readonly name: MessageName;
   readonly number: number;
   readonly body: FieldKind<unknown>;
+  readonly hotRead: ((reader: ByteReader) => object) | undefined;
+  readonly hotWrite: ((writer: ByteWriter, message: never) => void) | undefined;
 }
 
 const byName = new Map<string, Codec>();
@@ -26,6 +29,8 @@ for (const [name, { number, fields }] of Object.entries(MESSAGES)) {
     name: name as MessageName,
     number,
     body: struct(fields as unknown as Readonly<Record<string, FieldKind<unknown>>>),
+    hotRead: HOT_READS[name as MessageName],
+    hotWrite: HOT_WRITES[name as MessageName],
   };
   byName.set(name, codec);
   byNumber.set(number, codec);
@@ -40,7 +45,13 @@ const writer = new ByteWriter();
  */
 export function encodeMessage(message: OutboundMessage): OutboundFrame {
   const codec = codecOf(message.type);
-  return { type: codec.number, body: write(codec.name, codec.body, message) };
+  return { type: codec.number, body: encode(codec, message, 0) };
+}
+
+/** The same, with room for the header of the frame in its first chunk. */
+export function encodeMessageWithRoom(message: OutboundMessage): OutboundFrame {
+  const codec = codecOf(message.type);
+  return { type: codec.number, body: encode(codec, message, FRAME_HEADER_BYTES), hasRoomForHeader: true };
 }
 
 /**
@@ -55,6 +66,8 @@ export function decodeMessage(frame: Frame): Message {
       info: { requestId: requestIdOf(frame) },
     });
   }
+  const hot = codec.hotRead && readHot(codec.hotRead, frame.body);
+  if (hot) return hot as Message;
   const fields = read(codec.name, codec.body, frame.body, requestIdOf(frame)) as Record<string, unknown>;
   // The fields that were read are those that the table has for this name.
   fields.type = codec.name;
@@ -67,8 +80,40 @@ function codecOf(name: string): Codec {
   return codec;
 }
 
-function write(name: string, kind: FieldKind<unknown>, value: unknown): Uint8Array[] {
-  writer.begin();
+function encode(codec: Codec, message: OutboundMessage, freeBytes: number): Uint8Array[] {
+  return writeHot(codec, message, freeBytes) ?? write(codec.name, codec.body, message, freeBytes);
+}
+
+/** Undefined: the table is to write it, or to say why not. */
+function writeHot(
+  { hotWrite }: Codec,
+  message: OutboundMessage,
+  freeBytes: number,
+): Uint8Array[] | undefined {
+  if (!hotWrite) return undefined;
+  writer.begin(freeBytes);
+  try {
+    hotWrite(writer, message as never);
+    return writer.finish();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined: the table is to read it, or to say what is wrong. */
+function readHot(hotRead: (reader: ByteReader) => object, body: Buffer): object | undefined {
+  const reader = new ByteReader(body);
+  try {
+    const message = hotRead(reader);
+    return reader.remaining === 0 ? message : undefined;
+  } catch (fault) {
+    if (fault instanceof FieldFault) return undefined;
+    throw fault;
+  }
+}
+
+function write(name: string, kind: FieldKind<unknown>, value: unknown, freeBytes: number): Uint8Array[] {
+  writer.begin(freeBytes);
   try {
     kind.write(writer, value);
   } catch (error) {

@@ -2,7 +2,7 @@
 import { RaftreeError } from '../env/errors.js';
 import type { Frame, OutboundFrame } from '../net/frame.js';
 import type { Handler, HandlerContext } from '../net/pipeline.js';
-import { decodeMessage, encodeMessage } from './codec.js';
+import { decodeMessage, encodeMessageWithRoom } from './codec.js';
 import { MESSAGES, type Message, type MessageName, type OutboundMessage } from './messages.js';
 
 /** A message, and the size of the body of its frame. */
@@ -10,7 +10,9 @@ export type ReceivedMessage = Message & { readonly frameBytes: number };
 
 /** Throws `UNKNOWN_MESSAGE` or `MALFORMED_MESSAGE`. */
 export function receivedMessage(frame: Frame): ReceivedMessage {
-  return Object.assign(decodeMessage(frame), { frameBytes: frame.body.length });
+  const message = decodeMessage(frame) as { frameBytes?: number };
+  message.frameBytes = frame.body.length;
+  return message as ReceivedMessage;
 }
 
 /** Behind the decoder and the encoder: messages in, messages out. */
@@ -46,6 +48,6 @@ export class MessageEncoder
   implements Handler<ReceivedMessage, OutboundMessage, ReceivedMessage, OutboundFrame>
 {
   write(context: HandlerContext<ReceivedMessage, OutboundFrame>, message: OutboundMessage): void {
-    context.write(encodeMessage(message));
+    context.write(encodeMessageWithRoom(message));
   }
 }
