@@ -73,8 +73,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #readTimeMs = 0;
   #isTimeChanged = false;
   #expiredKeys = 0;
-  /** Told when keys may have got deadlines, or the state was replaced. */
-  onDeadlines: () => void = () => {};
+  /** Told that keys have got deadlines, none of them before this one. */
+  onDeadlines: (earliestMs: number) => void = () => {};
+  #earliestNewMs = Number.POSITIVE_INFINITY;
   #appliedIndex = 0;
   #durableIndex = 0;
   #isClosed = false;
@@ -184,6 +185,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       if (defers) this.#take();
       else this.#appliedIndex = last;
       this.#readTimeMs = timeMs;
+      this.#tellDeadlines();
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
       return rest.length > 0 ? this.#applyOnwards(last + 1, rest, results) : results;
@@ -349,7 +351,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#time.restore(this.#engine.get(TIME_KEY));
     this.#readTimeMs = this.#time.nowMs;
     this.#isTimeChanged = false;
-    this.onDeadlines();
+    this.#earliestNewMs = 0;
+    this.#tellDeadlines();
     this.#engine.defer?.(() => this.#takeDeferred());
   }
 
@@ -374,8 +377,16 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       this.#time.keysWithDeadline--;
     }
     if (nowMs === undefined) return;
+    this.#earliestNewMs = Math.min(this.#earliestNewMs, nowMs);
     operations.push({ type: 'put', key: deadlineKey(nowMs, key), value: NOTHING });
     this.#time.keysWithDeadline++;
+  }
+
+  #tellDeadlines(): void {
+    if (this.#earliestNewMs === Number.POSITIVE_INFINITY) return;
+    const earliestMs = this.#earliestNewMs;
+    this.#earliestNewMs = Number.POSITIVE_INFINITY;
+    this.onDeadlines(earliestMs);
   }
 
   #advance(term: number, stampMs: number): void {

@@ -107,6 +107,6 @@ export class ReplicatedTime {
 }
 
 /** A stamp: whole milliseconds of this process's monotonic clock. */
-export function stampOf({ nowMs }: { nowMs(): number }): number {
-  return Math.max(0, Math.floor(nowMs()));
+export function stampOf(clock: { nowMs(): number }): number {
+  return Math.max(0, Math.floor(clock.nowMs()));
 }

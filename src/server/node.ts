@@ -13,6 +13,7 @@ import type { EngineKind } from '../engines/storage-engine.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
+import { Expirer } from '../kv/expirer.js';
 import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { KvService } from '../kv/service.js';
 import { BufferBudget } from '../net/buffer-budget.js';
@@ -84,6 +85,7 @@ export class Node {
   readonly #doorClosers: (() => void | Promise<void>)[] = [];
   #wiring: Wiring | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
+  #expirer: Expirer | undefined;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
   /** Undefined where nobody can ask for metrics. */
@@ -228,6 +230,7 @@ export class Node {
       host: {
         statusChanged: (_group, status) => {
           metrics?.statusChanged(status);
+          this.#expirer?.statusChanged();
           this.#report.statusChanged(status);
         },
         configurationChanged: (_group, configuration) => this.#configurationChanged(configuration),
@@ -330,6 +333,9 @@ export class Node {
       restarted,
       promisedMs: this.#promise(identity),
     });
+    const expirer = new Expirer({ ...env, replica, stateMachine });
+    this.#expirer = expirer;
+    this.#closers.push(() => expirer.close());
     const faults = new OnceAMinute(env.clock);
     const kv = new KvService({
       clock: env.clock,

@@ -1,0 +1,147 @@
+/**
+ * What the node that leads a group does for its keys with deadlines. It proposes expiries: stamps, which advance the
+ * replicated time, with the keys that are to be deleted because their deadlines have passed by then.
+ *
+ *     the earliest deadline is near    when it has passed, with up to MAX_KEYS_PER_EXPIRY keys
+ *     keys have deadlines              at least each STAMP_INTERVAL_MS, and as soon as it leads
+ *     no key has a deadline            nothing: a group without them stays quiet
+ *
+ * It is a hint only. The state machine decides when an expiry is applied, by the replicated time and the deadline that
+ * the key has then. So it does not matter who proposes, when, or how often: that a key was written in the meantime, or
+ * that this node does not lead any more. Reads do not wait for the deletion either: they go by the time.
+ *
+ * Many keys may expire at once. One expiry is under way at a time, and after each there is a rest as long as it took:
+ * other writes have at least half of what the group can do.
+ */
+import type { Clock, Timer, Timers } from '../env/env.js';
+import type { Role } from '../raft/types.js';
+import type { CommandLog } from '../replica/ports.js';
+import { type ExpiredKey, encodeExpiry } from './command.js';
+import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
+import { STAMP_INTERVAL_MS, stampOf } from './replicated-time.js';
+
+export const MAX_KEYS_PER_EXPIRY = 256;
+export const MAX_KEY_BYTES_PER_EXPIRY: number = 64 * 1024;
+/** Between two expiries, if deadlines are close to each other: so many keys share an entry. */
+const LEAST_PAUSE_MS = 10;
+/** After an expiry that was refused. */
+const RETRY_MS = 100;
+
+export interface ExpirerParts {
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly timers: Pick<Timers, 'after'>;
+  readonly replica: Pick<CommandLog<CommandResult>, 'propose'> & {
+    readonly role: Role;
+    readonly term: number;
+  };
+  readonly stateMachine: Pick<
+    KvStateMachine,
+    'onDeadlines' | 'keysWithDeadline' | 'timeMs' | 'timeAt' | 'deadlines'
+  >;
+}
+
+export class Expirer {
+  readonly #parts: ExpirerParts;
+  /** No key has an earlier deadline. */
+  #earliestMs = 0;
+  #timer: Timer | undefined;
+  #timerDueMs = 0;
+  #isUnderWay = false;
+  #isClosed = false;
+
+  constructor(parts: ExpirerParts) {
+    this.#parts = parts;
+    parts.stateMachine.onDeadlines = (earliestMs) => this.#deadlinesChanged(earliestMs);
+    this.statusChanged();
+  }
+
+  /** This node leads now, or does not any more. */
+  statusChanged(): void {
+    this.#earliestMs = 0;
+    this.#plan();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+  }
+
+  #deadlinesChanged(earliestMs: number): void {
+    this.#earliestMs = Math.min(this.#earliestMs, earliestMs);
+    this.#plan();
+  }
+
+  get #leads(): boolean {
+    return !this.#isClosed && this.#parts.replica.role === 'leader';
+  }
+
+  /** Sets the timer, unless it is set for an earlier time. */
+  #plan(leastMs = 0): void {
+    const { stateMachine, clock, replica } = this.#parts;
+    if (!this.#leads || stateMachine.keysWithDeadline === 0) {
+      this.#timer?.cancel();
+      this.#timer = undefined;
+      return;
+    }
+    if (this.#isUnderWay) return;
+    const timeMs = stateMachine.timeAt(replica.term, stampOf(clock));
+    const toDeadlineMs = timeMs === undefined ? 0 : this.#earliestMs - timeMs;
+    const delayMs = Math.max(leastMs, 0, Math.min(this.#toStampMs, toDeadlineMs));
+    const dueMs = clock.nowMs() + delayMs;
+    if (this.#timer && this.#timerDueMs <= dueMs) return;
+    this.#timer?.cancel();
+    this.#timerDueMs = dueMs;
+    this.#timer = this.#parts.timers.after(delayMs, () => {
+      this.#timer = undefined;
+      // A write may have brought a stamp since: then there is time.
+      if (delayMs > 0) this.#plan();
+      else void this.#run();
+    });
+  }
+
+  /** How long no stamp is needed yet. */
+  get #toStampMs(): number {
+    const { stateMachine, clock, replica } = this.#parts;
+    const timeMs = stateMachine.timeAt(replica.term, stampOf(clock));
+    return timeMs === undefined ? 0 : STAMP_INTERVAL_MS - (timeMs - stateMachine.timeMs);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, replica } = this.#parts;
+    const due = this.#due();
+    // It was not known which deadline is the earliest.
+    if (due.length === 0 && this.#toStampMs > 0) {
+      this.#plan();
+      return;
+    }
+    this.#isUnderWay = true;
+    const startedMs = clock.nowMs();
+    let pauseMs = RETRY_MS;
+    try {
+      await replica.propose(encodeExpiry(due, clock));
+      pauseMs = Math.max(LEAST_PAUSE_MS, clock.nowMs() - startedMs);
+    } catch {
+      // Refused, or not known: the same keys are found again, here or by the next leader.
+      this.#earliestMs = 0;
+    }
+    this.#isUnderWay = false;
+    this.#plan(pauseMs);
+  }
+
+  /** The keys whose deadlines have passed by now, the earliest first, and notes the earliest of the others. */
+  #due(): ExpiredKey[] {
+    const { stateMachine, clock, replica } = this.#parts;
+    const timeMs = stateMachine.timeAt(replica.term, stampOf(clock)) ?? stateMachine.timeMs;
+    const keys: ExpiredKey[] = [];
+    let keyBytes = 0;
+    for (const next of stateMachine.deadlines(this.#earliestMs)) {
+      this.#earliestMs = next.deadlineMs;
+      keyBytes += next.key.length;
+      const isFull = keys.length === MAX_KEYS_PER_EXPIRY || keyBytes > MAX_KEY_BYTES_PER_EXPIRY;
+      if (next.deadlineMs > timeMs || isFull) return keys;
+      keys.push(next);
+    }
+    this.#earliestMs = Number.POSITIVE_INFINITY;
+    return keys;
+  }
+}
