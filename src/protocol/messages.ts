@@ -166,6 +166,8 @@ export const MESSAGES = {
     lastIndex: u53,
     durableIndex: u53,
     keysApproximate: u53,
+    keysWithDeadline: u53,
+    timeMs: u53,
     version: string,
     peers: list(
       struct({

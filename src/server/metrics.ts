@@ -200,8 +200,13 @@ export class NodeMetrics {
     );
     to.gauge('raftree_buffered_bytes', 'What connections of the binary protocol buffer.', budget.heldBytes);
     to.gauge('raftree_buffer_waits', 'Frames and answers that wait for buffer space.', budget.waiting);
-    if (group)
+    if (group) {
       to.gauge('raftree_sessions', 'Sessions of clients in the cluster.', group.stateMachine.sessions);
+      const { keysWithDeadline, expiredKeys, timeMs } = group.stateMachine;
+      to.gauge('raftree_keys_with_deadline', 'Keys with a deadline that are stored.', keysWithDeadline);
+      to.counter('raftree_expired_keys_total', 'Keys deleted because their deadlines passed.', expiredKeys);
+      to.gauge('raftree_replicated_time_seconds', 'The time that deadlines are measured by.', timeMs / 1000);
+    }
     if (!kv) return;
     to.gauge('raftree_pending_requests', 'Requests under way.', kv.pendingRequests);
     const { reads, doors } = kv.counts;

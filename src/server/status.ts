@@ -51,6 +51,8 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
     lastIndex: replica?.lastIndex ?? 0,
     durableIndex: replica?.durableIndex ?? 0,
     keysApproximate: group?.stateMachine.approximateKeys() ?? 0,
+    keysWithDeadline: group?.stateMachine.keysWithDeadline ?? 0,
+    timeMs: group?.stateMachine.timeMs ?? 0,
     version: VERSION,
     peers: membership.members
       .filter((member) => member.id !== config.nodeId)

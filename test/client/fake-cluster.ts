@@ -311,6 +311,8 @@ export class FakeCluster {
       lastIndex: this.index,
       durableIndex: this.index,
       keysApproximate: this.data.size,
+      keysWithDeadline: 0,
+      timeMs: 0,
       version: 'fake',
       peers: this.peers,
       voters: this.voters,

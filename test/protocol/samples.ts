@@ -131,6 +131,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     lastIndex: 21,
     durableIndex: 15,
     keysApproximate: 3,
+    keysWithDeadline: 2,
+    timeMs: 77_000,
     version: '0.1.0 ✓',
     peers: [
       {

@@ -31,6 +31,8 @@ export interface StatusView {
   readonly lastIndex: number;
   readonly durableIndex: number;
   readonly keysApproximate: number;
+  readonly keysWithDeadline: number;
+  readonly timeMs: number;
   readonly version: string;
   readonly voters: readonly number[];
   readonly outgoing: readonly number[];

@@ -122,6 +122,8 @@ export const statusAnswer = z.object({
   lastIndex: z.int(),
   durableIndex: z.int(),
   keysApproximate: z.int(),
+  keysWithDeadline: z.int(),
+  timeMs: z.int().describe('Of the state machine: what deadlines are measured by'),
   version: z.string().describe('Of the program'),
 });
 
