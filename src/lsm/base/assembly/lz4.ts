@@ -135,7 +135,12 @@ export function decompress(source: usize, sourceEnd: usize, target: usize, bytes
     if (offset >= STEP) {
       for (let i: usize = 0; i < match; i += STEP) v128.store(out + i, v128.load(out + i - offset));
     } else {
-      for (let i: usize = 0; i < match; i++) store<u8>(out + i, load<u8>(out + i - offset));
+      // What is repeated is also repeated from several times as far back. First single bytes, until that far is known.
+      const back = match > STEP ? offset * ((STEP + offset - 1) / offset) : match + offset;
+      const known = min<usize>(match, back - offset);
+      let i: usize = 0;
+      for (; i < known; i++) store<u8>(out + i, load<u8>(out + i - offset));
+      for (; i < match; i += STEP) v128.store(out + i, v128.load(out + i - back));
     }
     out += match;
   }
