@@ -26,12 +26,19 @@ interface Options {
   readonly results: string;
   readonly writeBufferBytes: number;
   readonly blockCacheBytes: number;
+  readonly warmUpPercent: number;
 }
 
 function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
     throw new InvalidArgumentError('a whole number from 1 on is needed');
+  return value;
+}
+
+function percent(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 100)) throw new InvalidArgumentError('a number from 0 to 100 is needed');
   return value;
 }
 
@@ -58,7 +65,7 @@ function parseOptions(): Options {
     )
     .option('--rounds <count>', 'repetitions, engine after engine; 3 with peers, otherwise 1', positive)
     .option('--value-bytes <sizes>', 'bytes of a value, comma-separated', positives, [100, 4096])
-    .option('--entries <counts>', 'keys, for each of the value sizes', positives, [1_000_000, 50_000])
+    .option('--entries <counts>', 'keys, for each of the value sizes', positives, [1_000_000, 100_000])
     .option('--only <names>', `comma-separated, of ${WORKLOAD_NAMES.join(', ')}`, oneOf(WORKLOAD_NAMES), [
       ...WORKLOAD_NAMES,
     ])
@@ -66,6 +73,12 @@ function parseOptions(): Options {
     .option('--results <path>', 'where to write the JSON file and the chart', results)
     .option('--write-buffer-bytes <bytes>', 'memtable size', positive, 4 * 1024 * 1024)
     .option('--block-cache-bytes <bytes>', 'block cache', positive, 64 * 1024 * 1024)
+    .option(
+      '--warm-up-percent <percent>',
+      'of the entries, for a run before that is not measured; 0: none',
+      percent,
+      20,
+    )
     .parse()
     .opts<Options>();
 }
@@ -113,6 +126,7 @@ async function runAll(options: Options, directory: string): Promise<Measurement[
             only,
             writeBufferBytes,
             blockCacheBytes,
+            warmUpShare: options.warmUpPercent / 100,
           };
           await runPlan(plan, (measurement) => {
             measurements.push(measurement);
@@ -135,6 +149,7 @@ function writeResults(options: Options, startedAt: Date, measurements: readonly 
     machine: machine(),
     writeBufferBytes: options.writeBufferBytes,
     blockCacheBytes: options.blockCacheBytes,
+    warmUpPercent: options.warmUpPercent,
     summaries,
     measurements,
   };

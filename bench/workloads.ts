@@ -172,7 +172,7 @@ export const WORKLOADS: readonly Workload[] = [
     order: (n) => shuffled(n, 1),
     operation: 'putDurably',
     writers: 1,
-    atMost: 5000,
+    atMost: 20_000,
   }),
   writing('fillsync64', {
     begins: 'empty',
