@@ -63,6 +63,7 @@ const EXPIRED_KEY_BYTES = 12;
 
 const NOTHING = Buffer.alloc(0);
 
+const PLAIN: ReadonlySet<WriteOperation['action']> = new Set(PLAIN_ACTIONS);
 const CONDITIONS = ['always', 'exists', 'absent', 'valueIs', 'versionIs'] as const;
 
 /** An operation as it lies in an entry: its byte strings are views of the entry's body. */
@@ -100,8 +101,7 @@ export function writeCommandBytes({ operations }: Write): number {
 }
 
 function needsTime(operations: readonly WriteOperation[]): boolean {
-  for (const { action, life } of operations)
-    if (life !== undefined || !PLAIN_ACTIONS.some((plain) => plain === action)) return true;
+  for (const { action, life } of operations) if (life !== undefined || !PLAIN.has(action)) return true;
   return false;
 }
 

@@ -9,13 +9,16 @@ const LARGE_BYTES = 64 * 1024;
 /** Bytes of large writes that are proposed and not applied. One write alone may be larger. */
 const MAX_BYTES_UNDER_WAY = 8 * 1024 * 1024;
 
+export function isLarge(commandBytes: number): boolean {
+  return commandBytes > LARGE_BYTES;
+}
+
 export class LargeWrites {
   readonly #waiting: { readonly sizeBytes: number; readonly go: () => void }[] = [];
   #bytesUnderWay = 0;
 
-  /** Runs the work of a write when it may begin: at once for a small write. */
+  /** Runs the work of a large write when it may begin. */
   async run<T>(sizeBytes: number, work: () => Promise<T>): Promise<T> {
-    if (sizeBytes <= LARGE_BYTES) return work();
     if (this.#waiting.length > 0 || !this.#fits(sizeBytes)) {
       await new Promise<void>((go) => this.#waiting.push({ sizeBytes, go }));
     } else this.#bytesUnderWay += sizeBytes;

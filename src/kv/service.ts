@@ -6,12 +6,12 @@
 import type { Clock } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { ReadMethod } from '../raft/types.js';
-import type { CommandLog } from '../replica/ports.js';
+import type { Applied, CommandLog } from '../replica/ports.js';
 import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js';
 import { parseInteger } from './integer.js';
 import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
-import { LargeWrites } from './large-writes.js';
+import { isLarge, LargeWrites } from './large-writes.js';
 import { type KvLimits, refusedKey, refusedWrite } from './limits.js';
 import { RequestCounts } from './request-counts.js';
 import type {
@@ -48,6 +48,8 @@ export interface KvServiceParts {
  */
 export type PreparedRead = (share: number) => Found | Absent | Page | KvError;
 
+type Right = keyof Rights & ('read' | 'write');
+
 /** No method rejects: a request that fails has a `KvError` as its result. */
 export class KvService {
   readonly #parts: KvServiceParts;
@@ -67,15 +69,28 @@ export class KvService {
   }
 
   write(caller: Caller, write: Write): Promise<Written | KvError> {
-    return this.#whilePending(caller, 'write', async () => {
+    const early = this.#refusedNow(caller, 'write');
+    if (early) return Promise.resolve(this.#counted(caller, 'write', early));
+    this.#pending++;
+    try {
       const refusal = this.#refusedWrite(write) ?? this.#reserved(caller, write);
-      if (refusal) return refusal;
-      const { replica, limits, clock } = this.#parts;
-      const { result } = await this.#largeWrites.run(writeCommandBytes(write), () =>
-        replica.propose(encodeWrite(limits.maxValueBytes, write, clock)),
+      if (refusal) return Promise.resolve(this.#ended(caller, 'write', refusal));
+      // No promise more than needed: every write waits for this one.
+      return this.#propose(write).then(
+        ({ result }) =>
+          this.#ended(caller, 'write', result.type === 'written' ? result : refusedCommand(result)),
+        (error: unknown) => this.#ended(caller, 'write', this.errorOf(error, 'write')),
       );
-      return result.type === 'written' ? result : refusedCommand(result);
-    });
+    } catch (error) {
+      return Promise.resolve(this.#ended(caller, 'write', this.errorOf(error, 'write')));
+    }
+  }
+
+  #propose(write: Write): Promise<Applied<CommandResult>> {
+    const { replica, limits, clock } = this.#parts;
+    const propose = () => replica.propose(encodeWrite(limits.maxValueBytes, write, clock));
+    const sizeBytes = writeCommandBytes(write);
+    return isLarge(sizeBytes) ? this.#largeWrites.run(sizeBytes, propose) : propose();
   }
 
   openSession(caller: Caller, { window }: OpenSession): Promise<SessionOpened | KvError> {
@@ -139,26 +154,36 @@ export class KvService {
 
   async #whilePending<Result>(
     caller: Caller,
-    right: keyof Rights & ('read' | 'write'),
+    right: Right,
     work: () => Promise<Result | KvError>,
   ): Promise<Result | KvError> {
-    const ended = (result: Result | KvError): Result | KvError => {
-      this.counts.ended(caller.door, right, isKvError(result) ? result.outcome : 'ok');
-      return result;
-    };
-    if (!caller.rights[right]) return ended(kvError('NOT_PERMITTED', `the caller may not ${right}`));
-    if (this.#closing) return ended(kvError('SHUTTING_DOWN', 'this node is shutting down'));
-    if (this.#pending >= this.#parts.limits.maxPendingRequests)
-      return ended(kvError('OVERLOADED', 'too many requests are under way; try again in a moment'));
+    const early = this.#refusedNow(caller, right);
+    if (early) return this.#counted(caller, right, early);
     this.#pending++;
     try {
-      return ended(await work());
+      return this.#ended(caller, right, await work());
     } catch (error) {
-      return ended(this.errorOf(error, right));
-    } finally {
-      this.#pending--;
-      if (this.#pending === 0) this.#idle?.();
+      return this.#ended(caller, right, this.errorOf(error, right));
     }
+  }
+
+  #refusedNow({ rights }: Caller, right: Right): KvError | undefined {
+    if (!rights[right]) return kvError('NOT_PERMITTED', `the caller may not ${right}`);
+    if (this.#closing) return kvError('SHUTTING_DOWN', 'this node is shutting down');
+    if (this.#pending >= this.#parts.limits.maxPendingRequests)
+      return kvError('OVERLOADED', 'too many requests are under way; try again in a moment');
+    return undefined;
+  }
+
+  #ended<Result>(caller: Caller, right: Right, result: Result): Result {
+    this.#pending--;
+    if (this.#pending === 0) this.#idle?.();
+    return this.#counted(caller, right, result);
+  }
+
+  #counted<Result>({ door }: Caller, right: Right, result: Result): Result {
+    this.counts.ended(door, right, isKvError(result) ? result.outcome : 'ok');
+    return result;
   }
 
   /** Resolves when the read may be answered, or with the reason why not. */

@@ -36,10 +36,10 @@ export class EntryIndex {
   }
 
   /** Records that the entry was written, with this checksum. Does nothing if it was replaced or dropped meanwhile. */
-  place(index: number, position: Position, term: number, checksum: number): void {
+  place(index: number, file: number, offset: number, term: number, checksum: number): void {
     const slot = index - this.#first;
     if (slot < 0 || slot >= this.#count || this.#terms[slot] !== term) return;
-    this.#places[slot] = position.file * OFFSET_RANGE + position.offset;
+    this.#places[slot] = file * OFFSET_RANGE + offset;
     this.#checksums[slot] = checksum;
   }
 

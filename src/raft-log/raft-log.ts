@@ -302,10 +302,10 @@ export class GroupLog implements BodyCache {
     entryOffsets: Float64Array,
     checksums: Uint32Array,
   ): void {
-    entries.forEach((entry, i) => {
-      const place = { file, offset: offset + (entryOffsets[i] ?? 0) };
-      this.#index.place(first + i, place, entry.term, checksums[i] ?? 0);
-    });
+    for (let i = 0; i < entries.length; i++) {
+      const { term } = entries[i] as Entry;
+      this.#index.place(first + i, file, offset + (entryOffsets[i] ?? 0), term, checksums[i] ?? 0);
+    }
   }
 
   /**
@@ -423,9 +423,8 @@ export class GroupLog implements BodyCache {
       if (index <= this.#base.index) return;
       // A later base record must cover the gap: the segments with those entries were deleted.
       if (index > this.#index.last + 1) this.#index.dropThrough(index - 1);
-      const place = { file: position.file, offset: position.offset + entry.offset };
       this.#index.set(index, entry.sizeBytes, entry.term);
-      this.#index.place(index, place, entry.term, entry.checksum);
+      this.#index.place(index, position.file, position.offset + entry.offset, entry.term, entry.checksum);
       this.#noteChange(index, entry.change);
     });
   }
@@ -492,13 +491,15 @@ export class GroupLog implements BodyCache {
     for (let index = first; index <= this.#index.last; index++) this.#entryBytes -= this.#index.sizeOf(index);
     if (first < this.#cache.first) this.#cache.reset(first);
     this.#cache.dropFrom(first);
-    entries.forEach((entry, i) => {
+    let at = first;
+    for (const entry of entries) {
       const sizeBytes = ENTRY_HEADER_BYTES + entry.body.length;
-      this.#index.set(first + i, sizeBytes, entry.term);
-      this.#noteChange(first + i, entry.kind === 'configuration' ? decodeChange(entry.body) : undefined);
+      this.#index.set(at, sizeBytes, entry.term);
+      this.#noteChange(at, entry.kind === 'configuration' ? decodeChange(entry.body) : undefined);
       this.#cache.push(entry);
       this.#entryBytes += sizeBytes;
-    });
+      at++;
+    }
   }
 
   get cachedBytes(): number {

@@ -11,8 +11,18 @@ export function majorityOf(count: number): number {
 
 /** The highest value that a majority of the voters has reached. */
 export function reachedByMajority(voters: readonly NodeId[], reached: (voter: NodeId) => number): number {
-  const values = voters.map(reached).sort((a, b) => b - a);
-  return values[majorityOf(voters.length) - 1] ?? Number.POSITIVE_INFINITY;
+  if (voters.length === 0) return Number.POSITIVE_INFINITY;
+  const needed = majorityOf(voters.length);
+  let highest = Number.NEGATIVE_INFINITY;
+  // Voters are few: nothing is sorted.
+  for (const voter of voters) {
+    const value = reached(voter);
+    if (value <= highest) continue;
+    let count = 0;
+    for (const other of voters) if (reached(other) >= value) count++;
+    if (count >= needed) highest = value;
+  }
+  return highest;
 }
 
 export type VoteResult = 'won' | 'lost' | 'pending';

@@ -19,15 +19,17 @@ export class PendingProposals<Result> {
 
   /** The entries from `first` on were applied, with these results. */
   applied(first: number, entries: readonly Entry[], results: readonly Result[]): void {
-    entries.forEach((entry, i) => {
+    // On followers nobody waits.
+    if (this.#pending.size === 0) return;
+    for (let i = 0; i < entries.length; i++) {
       const index = first + i;
       const proposal = this.#pending.get(index);
-      if (!proposal) return;
+      if (!proposal) continue;
       this.#pending.delete(index);
-      if (proposal.term === entry.term) proposal.resolve({ index, result: results[i] as Result });
+      if (proposal.term === entries[i]?.term) proposal.resolve({ index, result: results[i] as Result });
       // Another leader's entry was committed in its place.
       else proposal.reject(leadershipLost('notCommitted'));
-    });
+    }
   }
 
   rejectAll(error: RaftreeError): void {

@@ -77,20 +77,22 @@ export class NodeMetrics {
   /** The same log; its proposals are measured. */
   measuredLog(log: CommandLog<CommandResult>): CommandLog<CommandResult> {
     return {
-      propose: async (body) => {
+      propose: (body) => {
         const startMs = this.#env.clock.nowMs();
         this.#proposals++;
         this.#pendingProposals++;
-        try {
-          const applied = await log.propose(body);
-          this.#commits.observe(Math.max(0, this.#applyStartMs - startMs) / 1000);
-          return applied;
-        } catch (error) {
-          this.#failedProposals++;
-          throw error;
-        } finally {
-          this.#pendingProposals--;
-        }
+        return log.propose(body).then(
+          (applied) => {
+            this.#pendingProposals--;
+            this.#commits.observe(Math.max(0, this.#applyStartMs - startMs) / 1000);
+            return applied;
+          },
+          (error: unknown) => {
+            this.#pendingProposals--;
+            this.#failedProposals++;
+            throw error;
+          },
+        );
       },
       readIndex: (method) => log.readIndex(method),
     };

@@ -36,7 +36,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
     name: 'another leader’s entry answers a proposal at its index',
     reason: 'the index says which it is',
-    patches: [proposals('if (proposal.term === entry.term)', 'if (proposal)')],
+    patches: [proposals('if (proposal.term === entries[i]?.term)', 'if (proposal)')],
     killedBy: ['replica/pending-proposals'],
   },
   {
