@@ -63,7 +63,7 @@ export const NET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'large writes go as they come',
     reason: 'they are within the limits',
-    patches: [largeWrites('if (sizeBytes <= LARGE_BYTES) return work();', 'return work();')],
+    patches: [largeWrites('return commandBytes > LARGE_BYTES;', 'return false;')],
     killedBy: ['kv/service'],
   },
 ];
