@@ -19,6 +19,9 @@ export type ChannelEnv = Pick<Env, 'clock' | 'timers'>;
 /** Why reading is paused: by the application, or by the node's budget. */
 export type ReadHold = 'application' | 'budget';
 
+/** Output up to this size waits for the end of the turn uncounted. */
+const SMALL_OUTPUT_BYTES = 4096;
+
 type State = 'new' | 'open' | 'closing' | 'aborted' | 'closed';
 
 /** `Written`: what the handler at the end of the pipeline takes. */
@@ -132,6 +135,8 @@ export class Channel<Written = unknown> {
       });
     }
     const { highWaterBytes, maxBufferedBytes } = this.#options;
+    // A little more than nothing is looked at and counted when it is flushed, in this turn.
+    if (this.#writable && this.#output.sizeBytes <= Math.min(SMALL_OUTPUT_BYTES, highWaterBytes / 4)) return;
     // First hand the bytes over: the system may take them all at once.
     if (this.#output.sizeBytes > highWaterBytes) this.flush();
     if (this.unsentBytes > maxBufferedBytes) {

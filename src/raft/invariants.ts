@@ -23,11 +23,18 @@ export interface RaftView {
   readonly uncommittedBytes: number;
 }
 
+export const EMPTY_VIEW: RaftView = {
+  ...{ id: 0, role: 'follower', term: 0, vote: 0, leader: 0, baseIndex: 0, lastIndex: 0, stableIndex: 0 },
+  ...{ commit: 0, applied: 0, applying: 0, isQuiet: false, termStart: 0, uncommittedBytes: 0 },
+};
+
 /** Throws `RAFT_INVARIANT` with both states if an invariant is violated. */
 export function checkInvariants(before: RaftView, after: RaftView): void {
   const broken = brokenInState(after) ?? brokenBetween(before, after);
   if (broken === undefined) return;
-  throw new RaftreeError('RAFT_INVARIANT', `node ${after.id}: ${broken}`, { info: { before, after } });
+  throw new RaftreeError('RAFT_INVARIANT', `node ${after.id}: ${broken}`, {
+    info: { before: { ...before }, after: { ...after } },
+  });
 }
 
 function brokenInState(state: RaftView): string | undefined {

@@ -22,7 +22,7 @@
 import type { Configuration } from './configuration.js';
 import { Election } from './election.js';
 import { FollowerReads } from './follower-reads.js';
-import { checkInvariants, type RaftView } from './invariants.js';
+import { checkInvariants, EMPTY_VIEW, type RaftView } from './invariants.js';
 import { Leadership } from './leadership.js';
 import { LocalState } from './local-state.js';
 import { ReadAnswers } from './read-answers.js';
@@ -64,6 +64,8 @@ const OF_LEADERS: ReadonlySet<Message['type']> = new Set(['append', 'heartbeat',
 /** Messages that decide themselves whether they wake a quiet follower. */
 const OF_QUIET: ReadonlySet<Message['type']> = new Set(['heartbeat', 'quietOffer']);
 
+type Writable<View> = { -readonly [Field in keyof View]: View[Field] };
+
 export class Raft {
   readonly #options: RaftOptions;
   readonly #local: LocalState;
@@ -78,6 +80,8 @@ export class Raft {
   #lastTickMs: number;
   /** Whether the last tick came late. */
   #wasLate = false;
+  readonly #before: Writable<RaftView> = { ...EMPTY_VIEW };
+  readonly #after: Writable<RaftView> = { ...EMPTY_VIEW };
 
   constructor(options: RaftOptions, state: RaftState, nowMs: number) {
     this.#options = options;
@@ -191,9 +195,10 @@ export class Raft {
    * `RAFT_INVARIANT` if the state violates an invariant: the host must then stop this replica.
    */
   step(nowMs: number, input: Input): StepResult {
-    const before = this.#view();
+    this.#look(this.#before);
     const result = this.#step(nowMs, input);
-    checkInvariants(before, this.#view());
+    this.#look(this.#after);
+    checkInvariants(this.#before, this.#after);
     return result;
   }
 
@@ -558,23 +563,23 @@ export class Raft {
     return { accepted: false, refusal, leader: this.leader };
   }
 
-  #view(): RaftView {
+  /** Into the same memory for each step. */
+  #look(view: Writable<RaftView>): void {
     const { id, term, vote, log, stability, commit, applied, applying } = this.#local;
-    return {
-      id,
-      role: this.role,
-      term,
-      vote,
-      leader: this.leader,
-      baseIndex: log.baseIndex,
-      lastIndex: log.lastIndex,
-      stableIndex: stability.stableIndex,
-      commit,
-      applied,
-      applying,
-      isQuiet: this.quietness !== undefined,
-      termStart: this.#leadership?.replication.termStart ?? 0,
-      uncommittedBytes: this.#leadership?.replication.uncommittedBytes ?? 0,
-    };
+    const replication = this.#leadership?.replication;
+    view.id = id;
+    view.role = this.role;
+    view.term = term;
+    view.vote = vote;
+    view.leader = this.leader;
+    view.baseIndex = log.baseIndex;
+    view.lastIndex = log.lastIndex;
+    view.stableIndex = stability.stableIndex;
+    view.commit = commit;
+    view.applied = applied;
+    view.applying = applying;
+    view.isQuiet = this.quietness !== undefined;
+    view.termStart = replication?.termStart ?? 0;
+    view.uncommittedBytes = replication?.uncommittedBytes ?? 0;
   }
 }

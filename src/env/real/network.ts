@@ -41,6 +41,11 @@ class RealSocket implements Socket {
 
   write(chunks: readonly Uint8Array[]): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    const [only] = chunks;
+    if (only && chunks.length === 1) {
+      this.#socket.write(only);
+      return;
+    }
     this.#socket.cork();
     for (const chunk of chunks) this.#socket.write(chunk);
     this.#socket.uncork();
