@@ -31,6 +31,7 @@ export function addExportCommand(program: Command): void {
       'after',
       `
 Bytes that are not UTF-8, and very long values, are written as keyBase64, valueBase64. "raftree import" reads them back.
+A key with a deadline has "ttlMs": how long it still lives. An import gives it that life again, from then on.
 
 Examples:
   raftree export --output backup.jsonl
@@ -69,8 +70,8 @@ function writeRecords(
   return withClient(options, async (client) => {
     let records = 0;
     let page = '';
-    for await (const entry of client.scan(range)) {
-      page += formatRecord(entry);
+    for await (const { key, value, remainingMs } of client.scan(range)) {
+      page += formatRecord({ key, value, ...(remainingMs === undefined ? {} : { ttlMs: remainingMs }) });
       records++;
       if (page.length < PAGE_CHARACTERS) continue;
       await write(page);

@@ -12,6 +12,7 @@ import {
   type Format,
   formatOf,
   isBlank,
+  type KeyValue,
   lines,
   MAX_LINE_BYTES,
   parseRecord,
@@ -45,7 +46,8 @@ export function addImportCommand(program: Command, setExitCode: (code: ExitCode)
     .addHelpText(
       'after',
       `
-JSON Lines: {"key":"…","value":"…"} per line; bytes that are not UTF-8 as keyBase64, valueBase64.
+JSON Lines: {"key":"…","value":"…"} per line; bytes that are not UTF-8 as keyBase64, valueBase64;
+with "ttlMs": the key lives for so many milliseconds from the import on.
 TSV: key, a tab, value; raw bytes.
 Records with the same key are written in the order of the file, one after the other; others in any order.
 A line that is bad or too large for the cluster is reported with its number and skipped: exit code 1.
@@ -96,9 +98,9 @@ export async function importLines(
     listener.badLine(line, reason);
     if (options.strict) failure ??= new UsageError(`stopped at line ${line}: ${reason}`);
   };
-  const put = async (line: number, lineBytes: number, key: Buffer, value: Buffer) => {
+  const put = async (line: number, lineBytes: number, { key, value, ttlMs }: KeyValue) => {
     try {
-      await client.put(key, value);
+      await client.put(key, value, ttlMs === undefined ? {} : { ttlMs });
       records++;
       bytes += lineBytes + 1;
       listener.written(records, bytes);
@@ -119,7 +121,7 @@ export async function importLines(
         if (!line) throw new Error(`it is longer than ${MAX_LINE_BYTES} bytes`);
         if (format === 'auto') format = formatOf(line);
         if (number === 1) checkFirstLine(line);
-        const { key, value } = parseRecord(line, format);
+        const record = parseRecord(line, format);
         while (
           underWay.size >= options.window ||
           (underWay.size > 0 && bytesUnderWay + line.length > MAX_BYTES_UNDER_WAY)
@@ -128,7 +130,7 @@ export async function importLines(
             oneIsOver = resolve;
           });
         bytesUnderWay += line.length;
-        const written = put(number, line.length, key, value).finally(() => {
+        const written = put(number, line.length, record).finally(() => {
           underWay.delete(written);
           bytesUnderWay -= line.length;
           oneIsOver();

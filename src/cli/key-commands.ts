@@ -1,6 +1,7 @@
 /** Commands on one key: get, put, insert, update, append, cas, delete. */
 import type { Command } from 'commander';
-import type { PutResult, RaftreeClient } from '../client/client.js';
+import type { PutResult, RaftreeClient, WriteOptions } from '../client/client.js';
+import { DURATION_HELP } from '../kv/duration.js';
 import { decodeBase64 } from './base64.js';
 import {
   type Base64Options,
@@ -10,6 +11,7 @@ import {
   withValueOption,
 } from './byte-arguments.js';
 import { type CommonOptions, parseVersion, withClient, withClientOptions } from './client-options.js';
+import { parseDuration } from './duration.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { openInput, readAll } from './input.js';
 import { print, printLine, warnLine } from './output.js';
@@ -20,6 +22,8 @@ type SetExitCode = (code: ExitCode) => void;
 
 interface ValueOptions extends CommonOptions, Base64Options {
   readonly valueFile?: string;
+  readonly ttl?: number;
+  readonly keepTtl?: true;
 }
 
 interface CasOptions extends ValueOptions {
@@ -33,35 +37,45 @@ interface WriteCommand {
   /** The message when the condition was not met. */
   readonly notApplied?: string;
   readonly examples: readonly string[];
-  readonly run: (client: RaftreeClient, key: Buffer, value: Buffer) => Promise<PutResult>;
+  readonly run: (
+    client: RaftreeClient,
+    key: Buffer,
+    value: Buffer,
+    options: WriteOptions,
+  ) => Promise<PutResult>;
 }
 
 const WRITES: readonly WriteCommand[] = [
   {
     name: 'put',
     about: 'set a value, whether or not the key exists',
-    examples: ['put users/ada admin', 'put users/ada --value-file photo.png', 'put --key-base64 /wA= text'],
-    run: (client, key, value) => client.put(key, value),
+    examples: [
+      'put users/ada admin',
+      'put sessions/ada token --ttl 30m',
+      'put users/ada --value-file photo.png',
+      'put --key-base64 /wA= text',
+    ],
+    run: (client, key, value, options) => client.put(key, value, options),
   },
   {
     name: 'insert',
     about: 'set a value if the key does not exist',
     notApplied: 'the key exists',
     examples: ['insert locks/printer ada'],
-    run: (client, key, value) => client.insert(key, value),
+    run: (client, key, value, options) => client.insert(key, value, options),
   },
   {
     name: 'update',
     about: 'set a value if the key exists',
     notApplied: 'the key does not exist',
     examples: ['update users/ada guest'],
-    run: (client, key, value) => client.update(key, value),
+    run: (client, key, value, options) => client.update(key, value, options),
   },
   {
     name: 'append',
     about: 'add to the end of a value; a key that does not exist counts as empty',
     examples: ['append log/today "one more line"'],
-    run: (client, key, value) => client.append(key, value),
+    run: (client, key, value, options) => client.append(key, value, options),
   },
 ];
 
@@ -75,7 +89,7 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
       .action(async (key: string, value: string | undefined, options: ValueOptions) => {
         const bytes = await readValue(value, options);
         const named = givenKey(key, options);
-        const result = await withClient(options, (client) => each.run(client, named, bytes));
+        const result = await withClient(options, (client) => each.run(client, named, bytes, lifeOf(options)));
         report(result, options, each.notApplied ?? 'not applied', setExitCode);
       });
     if (each.name === 'put') command.alias('set');
@@ -96,7 +110,8 @@ function addGet(program: Command, setExitCode: SetExitCode): void {
       const found = await withClient(options, (client) => client.get(key, readOptions(options)));
       if (!found) setExitCode(EXIT.notMet);
       if (options.json) {
-        const shown = found ? { ...field('value', found.value), version: found.version } : {};
+        const { value = Buffer.alloc(0), ...rest } = found ?? {};
+        const shown = found ? { ...field('value', value), ...rest } : {};
         printLine(JSON.stringify({ ...field('key', key), found: found !== undefined, ...shown }));
       } else if (!found) warnLine('not found');
       else if (options.valueBase64) printLine(found.value.toString('base64'));
@@ -130,7 +145,7 @@ function addCas(program: Command, setExitCode: SetExitCode): void {
           : { expectedValue: givenValue(expect, options) };
       const key = givenKey(text, options);
       const bytes = await readValue(value, options);
-      const result = await withClient(options, (client) => client.cas(key, bytes, expected));
+      const result = await withClient(options, (client) => client.cas(key, bytes, expected, lifeOf(options)));
       report(result, options, 'the current value is different', setExitCode);
     });
 }
@@ -153,10 +168,15 @@ function addDelete(program: Command, setExitCode: SetExitCode): void {
 
 function withWriteOptions(command: Command): Command {
   const withClientAndKey = withKeyOption(withClientOptions(command), 'the key is given as base64');
-  return withValueOption(withClientAndKey, 'the value, and --expect, is given as base64').option(
-    '--value-file <path>',
-    'take the value from a file',
-  );
+  return withValueOption(withClientAndKey, 'the value, and --expect, is given as base64')
+    .option('--value-file <path>', 'take the value from a file')
+    .option('--ttl <duration>', `how long the key lives: ${DURATION_HELP}`, parseDuration)
+    .option('--keep-ttl', 'a deadline of the key stays; a put takes it away otherwise');
+}
+
+function lifeOf({ ttl, keepTtl }: ValueOptions): WriteOptions {
+  if (ttl !== undefined && keepTtl) throw new UsageError('give --ttl or --keep-ttl, not both');
+  return { ...(ttl === undefined ? {} : { ttlMs: ttl }), ...(keepTtl ? { keepTtl } : {}) };
 }
 
 function examplesOf(lines: readonly string[]): string {

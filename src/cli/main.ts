@@ -17,6 +17,7 @@ import {
 import { addExportCommand } from './export-command.js';
 import { addImportCommand } from './import-command.js';
 import { addKeyCommands } from './key-commands.js';
+import { addLifeCommands } from './life-commands.js';
 import { addLsmCommands } from './lsm-commands.js';
 import { addMemberCommands } from './member-commands.js';
 import { warnLine } from './output.js';
@@ -59,6 +60,7 @@ if (isJson) program.configureOutput({ writeErr: () => {} });
 addStartCommand(program, setExitCode);
 addClusterCommand(program);
 addKeyCommands(program, setExitCode);
+addLifeCommands(program, setExitCode);
 addScanCommand(program);
 addImportCommand(program, setExitCode);
 addExportCommand(program);

@@ -1,12 +1,14 @@
 /**
  * File formats for keys and values.
  *
- *     JSON Lines   {"key":"…","value":"…"} per line, in UTF-8; other bytes as keyBase64, valueBase64
+ *     JSON Lines   {"key":"…","value":"…"} per line, in UTF-8; other bytes as keyBase64, valueBase64;
+ *                  with "ttlMs" if the key has a deadline: how long it still lived when it was exported
  *     TSV          key, a tab, value; both are raw bytes, also a carriage return at the end
  *
  * Any other line is bad: nothing in a key or value is guessed, skipped or replaced. Other JSON fields are ignored.
  */
 import { isUtf8 } from 'node:buffer';
+import { MAX_TTL_MS } from '../kv/replicated-time.js';
 import { decodeBase64 } from './base64.js';
 
 export type Format = 'jsonl' | 'tsv';
@@ -14,6 +16,8 @@ export type Format = 'jsonl' | 'tsv';
 export interface KeyValue {
   readonly key: Buffer;
   readonly value: Buffer;
+  /** How long the key is to live. Undefined: it has no deadline. */
+  readonly ttlMs?: number;
 }
 
 const MIB = 1024 * 1024;
@@ -66,7 +70,12 @@ function parseJson(line: Buffer): KeyValue {
   }
   if (typeof parsed !== 'object' || parsed === null) throw new Error('it is not a JSON object');
   const fields = parsed as Record<string, unknown>;
-  return { key: bytesOf(fields, 'key'), value: bytesOf(fields, 'value') };
+  const record = { key: bytesOf(fields, 'key'), value: bytesOf(fields, 'value') };
+  const { ttlMs } = fields;
+  if (ttlMs === undefined) return record;
+  if (typeof ttlMs !== 'number' || !Number.isSafeInteger(ttlMs) || ttlMs < 1 || ttlMs > MAX_TTL_MS)
+    throw new Error('"ttlMs" is a whole number of milliseconds from 1 on');
+  return { ...record, ttlMs };
 }
 
 function bytesOf(fields: Record<string, unknown>, name: 'key' | 'value'): Buffer {
@@ -87,8 +96,9 @@ function bytesOf(fields: Record<string, unknown>, name: 'key' | 'value'): Buffer
 }
 
 /** A line that `parseRecord` decodes to the same bytes. */
-export function formatRecord({ key, value }: KeyValue): string {
-  return `${JSON.stringify({ ...field('key', key), ...field('value', value) })}\n`;
+export function formatRecord({ key, value, ttlMs }: KeyValue): string {
+  const life = ttlMs === undefined ? {} : { ttlMs: Math.max(1, ttlMs) };
+  return `${JSON.stringify({ ...field('key', key), ...field('value', value), ...life })}\n`;
 }
 
 /** Bytes as a JSON field: text if they are UTF-8 and not very long, otherwise base64. */

@@ -59,11 +59,11 @@ function rangeOf(options: ScanCommandOptions): ScanOptions {
   };
 }
 
-function lineOf({ key, value, version }: ScanEntry, options: ScanCommandOptions): string | Buffer {
+function lineOf({ key, value, ...rest }: ScanEntry, options: ScanCommandOptions): string | Buffer {
   const { json, keysOnly, keyBase64, valueBase64 } = options;
   if (json) {
     const shown = keysOnly ? {} : field('value', value);
-    return `${JSON.stringify({ ...field('key', key), ...shown, version })}\n`;
+    return `${JSON.stringify({ ...field('key', key), ...shown, ...rest })}\n`;
   }
   const shownKey = keyBase64 ? Buffer.from(key.toString('base64')) : key;
   if (keysOnly) return Buffer.concat([shownKey, NEWLINE]);

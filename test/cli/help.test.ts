@@ -6,6 +6,7 @@ import { addClusterCommand } from '../../src/cli/cluster-command.js';
 import { addExportCommand } from '../../src/cli/export-command.js';
 import { addImportCommand } from '../../src/cli/import-command.js';
 import { addKeyCommands } from '../../src/cli/key-commands.js';
+import { addLifeCommands } from '../../src/cli/life-commands.js';
 import { addMemberCommands } from '../../src/cli/member-commands.js';
 import { addScanCommand } from '../../src/cli/scan-command.js';
 import { addStartCommand } from '../../src/cli/start-command.js';
@@ -26,7 +27,7 @@ test('no default is told twice', () => {
     addStatusCommand,
   ])
     add(program);
-  for (const add of [addImportCommand, addKeyCommands, addStartCommand]) add(program, none);
+  for (const add of [addImportCommand, addKeyCommands, addLifeCommands, addStartCommand]) add(program, none);
   let defaults = 0;
   for (const command of allBelow(program)) {
     for (const option of command.options) {

@@ -85,6 +85,15 @@ test('what was exported is read back as the same bytes', () => {
   }
 });
 
+test('the life of a key is in its line', () => {
+  const key = b('k');
+  const value = b('v');
+  assert.is(formatRecord({ key, value, ttlMs: 1500 }), '{"key":"k","value":"v","ttlMs":1500}\n');
+  assert.equal(parseRecord(b('{"key":"k","value":"v","ttlMs":1500}'), 'jsonl'), { key, value, ttlMs: 1500 });
+  for (const bad of ['0', '-1', '1.5', '"5"', 'null', '1e300'])
+    assert.throws(() => parseRecord(b(`{"key":"k","value":"v","ttlMs":${bad}}`), 'jsonl'), /ttlMs/);
+});
+
 test('the line of the largest value is one that import reads, also if JSON makes six bytes of each', () => {
   for (const bytes of [15 * 1024 * 1024, 64 * 1024 * 1024]) {
     const value = Buffer.alloc(bytes, 1);

@@ -15,7 +15,7 @@ import { type MemberChange, type MembersChanged, toMemberChange } from '../../cl
 import { type BatchOperation, toOperation } from '../../client/operations.js';
 import { isEmptyRange, rangeAfter, type ScanRange } from '../../client/scan-range.js';
 import type { Outcome } from '../../env/errors.js';
-import type { Caller, Consistency, PageEntry } from '../../kv/requests.js';
+import type { Caller, Consistency, LivingKey, PageEntry } from '../../kv/requests.js';
 import type { KvService } from '../../kv/service.js';
 import type { Administration } from '../ports.js';
 
@@ -66,11 +66,7 @@ export class Backend {
     return this.#parts.cluster.batch(operations);
   }
 
-  async get(
-    caller: Caller,
-    key: Uint8Array,
-    level: Consistency,
-  ): Promise<{ readonly value: Buffer; readonly version: number } | undefined> {
+  async get(caller: Caller, key: Uint8Array, level: Consistency): Promise<LivingKey | undefined> {
     const { kv } = this.#service(level);
     if (this.#answersHere(level)) {
       const result = await kv.get(caller, { type: 'get', consistency: level, key });
@@ -83,10 +79,7 @@ export class Backend {
   }
 
   /** The entries of a range, in order, as they are asked for. */
-  async *entries(
-    caller: Caller,
-    wanted: EntriesWanted,
-  ): AsyncGenerator<Pick<PageEntry, 'key' | 'value' | 'version'>> {
+  async *entries(caller: Caller, wanted: EntriesWanted): AsyncGenerator<PageEntry> {
     const { reverse, keysOnly, level } = wanted;
     let { range, limit } = wanted;
     this.#scans++;

@@ -1,7 +1,8 @@
 /** `/v1/kv` and `/v1/batch`: keys and values. */
 import type { BatchResult } from '../../client/client.js';
-import type { BatchOperation, Condition } from '../../client/operations.js';
+import type { BatchOperation, Condition, LifeOptions } from '../../client/operations.js';
 import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from '../../client/scan-range.js';
+import { durationMs } from '../../kv/duration.js';
 import type { RequestLimits } from '../../kv/limits.js';
 import type { PageEntry } from '../../kv/requests.js';
 import { type Answer, json } from './answer.js';
@@ -20,6 +21,7 @@ import {
   scanAnswer,
   scanLine,
   scanQuery,
+  writeQuery,
 } from './schemas.js';
 
 const DEFAULT_ENTRIES = 1000;
@@ -51,11 +53,14 @@ export function kvRoutes(backend: Backend, limits: RequestLimits): readonly Rout
         if (wanted) return conditionFailed('the key does not exist');
         return problem('KEY_NOT_FOUND', 'the key does not exist');
       }
-      const { version, value } = found;
+      const { version, value, remainingMs } = found;
       request.hold(value.length);
       if (wanted && wanted !== 'any' && !wanted.includes(version))
         return conditionFailed(`the version is ${version}`);
-      const headers = { etag: etagOf(version) };
+      const headers = {
+        etag: etagOf(version),
+        ...(remainingMs === undefined ? {} : { 'x-remaining-ms': String(remainingMs) }),
+      };
       if (known === 'any' || known?.includes(version)) return { status: 304, headers };
       return {
         status: 200,
@@ -67,14 +72,15 @@ export function kvRoutes(backend: Backend, limits: RequestLimits): readonly Rout
   const put = operation({
     id: 'putKey',
     summary: 'Sets the value of a key',
-    query: noQuery,
+    query: writeQuery,
     body: 'bytes',
     takes: ['if-match', 'if-none-match'],
     answers: { 201: { ...written, description: 'The key was created (If-None-Match)' }, 204: written },
-    handle: async (request) => {
+    handle: async (request, query) => {
       const condition = conditionOf(request);
+      const life = lifeOf(query);
       const key = keyOf(request);
-      const operation = { action: 'put', key, value: await value(request), ...condition } as const;
+      const operation = { action: 'put', key, value: await value(request), ...condition, ...life } as const;
       const { version } = await change(request, operation);
       const isNew =
         condition?.condition !== undefined && 'exists' in condition.condition && !condition.condition.exists;
@@ -84,18 +90,20 @@ export function kvRoutes(backend: Backend, limits: RequestLimits): readonly Rout
   const append = operation({
     id: 'appendToKey',
     summary: 'Appends to the value of a key; one that does not exist counts as empty',
-    query: noQuery,
+    query: writeQuery,
     body: 'bytes',
     takes: ['if-match', 'if-none-match'],
     answers: { 204: written },
-    handle: async (request) => {
+    handle: async (request, query) => {
       const condition = conditionOf(request);
+      const life = lifeOf(query);
       const key = keyOf(request);
       const { version } = await change(request, {
         action: 'append',
         key,
         value: await value(request),
         ...condition,
+        ...life,
       });
       return { status: 204, headers: { etag: etagOf(version) } };
     },
@@ -135,8 +143,12 @@ export function kvRoutes(backend: Backend, limits: RequestLimits): readonly Rout
         'INVALID_REQUEST',
       );
       const result = await backend.write(request.caller, body.operations.map(operationOf));
-      if (result.applied) return json(result);
-      return conditionFailed('a condition does not hold: nothing was changed', { results: result.results });
+      // Numbers of 64 bits are no numbers of JSON.
+      const results = result.results.map((each) =>
+        'value' in each ? { ...each, value: String(each.value) } : each,
+      );
+      if (result.applied) return json({ ...result, results });
+      return conditionFailed('a condition does not hold: nothing was changed', { results });
     },
   });
 
@@ -205,6 +217,24 @@ function conditionOf(request: HttpRequest): { readonly condition: Condition } | 
   return { condition: { expectedVersion } };
 }
 
+function lifeOf({ ttl, keepTtl }: ReturnType<typeof writeQuery.parse>): LifeOptions {
+  if (ttl !== undefined && isSet(keepTtl))
+    throw new Refusal('INVALID_REQUEST', 'ttl and keepTtl contradict each other: send one of them');
+  return ttl === undefined ? { keepTtl: isSet(keepTtl) } : { ttlMs: durationMs(ttl) };
+}
+
+/** The members of an operation that only some actions have. */
+const MEMBERS: Readonly<Record<JsonOperation['action'], readonly string[]>> = {
+  put: ['value', 'valueBase64', 'ttlMs', 'keepTtl'],
+  append: ['value', 'valueBase64', 'ttlMs', 'keepTtl'],
+  delete: [],
+  check: [],
+  expire: ['ttlMs', 'when'],
+  persist: [],
+  increment: ['by', 'ttlMs'],
+};
+const SOME_MEMBERS = ['value', 'valueBase64', 'ttlMs', 'keepTtl', 'when', 'by'] as const;
+
 function operationOf(given: JsonOperation, i: number): BatchOperation {
   const bytes = (name: 'key' | 'value', text: string | undefined, base64: string | undefined) => {
     if (text !== undefined && base64 === undefined) return Buffer.from(wellFormed(text, i), 'utf8');
@@ -213,14 +243,26 @@ function operationOf(given: JsonOperation, i: number): BatchOperation {
   };
   const key = bytes('key', given.key, given.keyBase64);
   const condition = given.if && jsonCondition(given.if, i);
-  const { action } = given;
-  if (action === 'put' || action === 'append') {
-    const value = bytes('value', given.value, given.valueBase64);
-    return { action, key, value, ...(condition ? { condition } : {}) };
+  const { action, ttlMs, keepTtl, when, by } = given;
+  const conditional = condition ? { condition } : {};
+  const foreign = SOME_MEMBERS.find((name) => given[name] !== undefined && !MEMBERS[action].includes(name));
+  if (foreign !== undefined)
+    throw new Refusal('INVALID_REQUEST', `operations.${i}: ${action} has no ${foreign}`);
+  switch (action) {
+    case 'put':
+    case 'append': {
+      const value = bytes('value', given.value, given.valueBase64);
+      return { action, key, value, ttlMs, keepTtl, ...conditional };
+    }
+    case 'delete':
+    case 'persist':
+      return { action, key, ...conditional };
+    case 'increment':
+      return { action, key, by: typeof by === 'string' ? BigInt(by) : by, ttlMs, ...conditional };
+    case 'expire':
+      if (ttlMs !== undefined) return { action, key, ttlMs, when, ...conditional };
+      throw new Refusal('INVALID_REQUEST', `operations.${i}: expire has a "ttlMs"`);
   }
-  if (given.value !== undefined || given.valueBase64 !== undefined)
-    throw new Refusal('INVALID_REQUEST', `operations.${i}: ${action} has no value`);
-  if (action === 'delete') return { action, key, ...(condition ? { condition } : {}) };
   if (!condition) throw new Refusal('INVALID_REQUEST', `operations.${i}: check has an "if"`);
   return { action, key, condition };
 }
@@ -285,11 +327,9 @@ function rangeOf(query: ReturnType<typeof scanQuery.parse>, reverse: boolean): S
   return rangeAfter(range, last, reverse);
 }
 
-type Entry = Pick<PageEntry, 'key' | 'value' | 'version'>;
-
 async function* listing(
-  first: IteratorResult<Entry, void>,
-  entries: AsyncGenerator<Entry, void>,
+  first: IteratorResult<PageEntry, void>,
+  entries: AsyncGenerator<PageEntry, void>,
   {
     limit,
     keysOnly,
@@ -302,12 +342,16 @@ async function* listing(
   let last: Buffer | undefined;
   try {
     for (let next = first; !next.done; next = await entries.next()) {
-      const { key, value, version } = next.value;
+      const { key, value, version, remainingMs } = next.value;
       if (count === limit) {
         cursor = last?.toString('base64url') ?? null;
         break;
       }
-      const shown = { ...bytesIn('key', key), ...(keysOnly ? {} : bytesIn('value', value)), version };
+      const shown = {
+        ...bytesIn('key', key),
+        ...(keysOnly ? {} : bytesIn('value', value)),
+        ...{ version, remainingMs },
+      };
       text += `${!isNdjson && count > 0 ? ',' : ''}${JSON.stringify(shown)}${isNdjson ? '\n' : ''}`;
       count++;
       last = key;

@@ -4,6 +4,8 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
+import { DURATION_HELP, durationMs } from '../../kv/duration.js';
+import { MAX_TTL_MS } from '../../kv/replicated-time.js';
 import { PROBLEM_STATUS, type ProblemCode } from './problem.js';
 
 const MAX_COUNT = Number.MAX_SAFE_INTEGER;
@@ -21,6 +23,16 @@ export const level = z
   .describe('Which node answers, and how fresh the answer is; see README.md, Reading');
 
 export const readQuery = z.strictObject({ level });
+
+const ttl = z
+  .string()
+  .refine((text) => durationMs(text) !== undefined, { error: `expected ${DURATION_HELP}` })
+  .describe(`How long the key lives: ${DURATION_HELP}`);
+
+export const writeQuery = z.strictObject({
+  ttl: ttl.optional(),
+  keepTtl: flag.optional().describe('A deadline of the key stays; a PUT takes it away otherwise'),
+});
 
 export const scanQuery = z.strictObject({
   level,
@@ -57,11 +69,26 @@ const condition = z
   .describe('What must hold before the batch');
 
 const operation = z.strictObject({
-  action: z.enum(['put', 'append', 'delete', 'check']),
+  action: z.enum(['put', 'append', 'delete', 'check', 'expire', 'persist', 'increment']),
   key: z.string().optional(),
   keyBase64: base64.optional(),
   value: z.string().optional(),
   valueBase64: base64.optional(),
+  ttlMs: z
+    .int()
+    .min(0)
+    .max(MAX_TTL_MS)
+    .optional()
+    .describe('Of put, append and expire, and of a key that increment makes'),
+  keepTtl: z.boolean().optional().describe('Of put: a deadline of the key stays'),
+  when: z
+    .enum(['ifNone', 'ifSome', 'ifLater', 'ifSooner'])
+    .optional()
+    .describe('Of expire: the deadline so far'),
+  by: z
+    .union([z.int(), z.string().regex(/^-?\d{1,19}$/)])
+    .optional()
+    .describe('Of increment; above 2^53 as text; 1 if it is not given'),
   if: condition.optional(),
 });
 export type JsonOperation = z.output<typeof operation>;
@@ -73,9 +100,10 @@ export const batchAnswer = z.object({
   index: z.int(),
   results: z.array(
     z.object({
-      status: z.enum(['ok', 'conditionFailed', 'notApplied']),
+      status: z.enum(['ok', 'unchanged', 'conditionFailed', 'notApplied']),
       existed: z.boolean().optional(),
       version: version.optional(),
+      value: z.string().optional().describe('The number that an increment left'),
     }),
   ),
 });
@@ -86,6 +114,7 @@ export const entry = z.object({
   value: z.string().optional(),
   valueBase64: z.string().optional(),
   version,
+  remainingMs: z.int().optional().describe('How long the key still lives, if it has a deadline'),
 });
 
 export const scanAnswer = z.object({

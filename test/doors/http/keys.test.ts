@@ -272,6 +272,16 @@ test('what is no batch is refused', async () => {
     [{ action: 'put', key: 'a', value: 'x', if: {} }],
     [{ action: 'put', key: 'a', value: 'x', if: { version: -1 } }],
     [{ action: 'put', key: 'a', value: 'x', ttl: 5 }],
+    [{ action: 'put', key: 'a', value: 'x', ttlMs: 0 }],
+    [{ action: 'put', key: 'a', value: 'x', ttlMs: 5, keepTtl: true }],
+    [{ action: 'expire', key: 'a' }],
+    [{ action: 'expire', key: 'a', ttlMs: -1 }],
+    [{ action: 'expire', key: 'a', ttlMs: 1.5 }],
+    [{ action: 'expire', key: 'a', ttlMs: 5, when: 'never' }],
+    [{ action: 'expire', key: 'a', ttlMs: 5, value: 'x' }],
+    [{ action: 'persist', key: 'a', ttlMs: 5 }],
+    [{ action: 'increment', key: 'a', by: 'x' }],
+    [{ action: 'increment', key: 'a', by: '9223372036854775808' }],
   ]) {
     const { outcome } = await refused(batch(operations), 400, 'INVALID_REQUEST');
     assert.is(outcome, 'notCommitted');
@@ -279,6 +289,43 @@ test('what is no batch is refused', async () => {
   await refused(batch([{ action: 'put', key: '', value: 'x' }]), 400, 'KEY_EMPTY');
   await refused(batch([{ action: 'put', key: 'a', value: 'x'.repeat(100_001) }]), 413, 'VALUE_TOO_LARGE');
   await refused(batch([{ action: 'put', key: 'a', value: 'x'.repeat(400_001) }]), 413, 'REQUEST_TOO_LARGE');
+});
+
+test('lives of keys, and numbers', async () => {
+  assert.is((await send('PUT', '/v1/kv/life?ttl=1h', 'x')).status, 204);
+  const remaining = async () => (await send('GET', '/v1/kv/life')).headers.get('x-remaining-ms');
+  assert.ok(Number(await remaining()) > 3_500_000 && Number(await remaining()) <= 3_600_000);
+  await send('PUT', '/v1/kv/life?keepTtl', 'y');
+  assert.ok(Number(await remaining()) > 3_500_000);
+  const listed = (await (await send('GET', '/v1/kv?prefix=life')).json()) as {
+    entries: { remainingMs?: number }[];
+  };
+  assert.ok((listed.entries[0]?.remainingMs ?? 0) > 3_500_000);
+  await send('PUT', '/v1/kv/life', 'z');
+  assert.is(await remaining(), null);
+  const done = await batch([
+    { action: 'expire', key: 'life', ttlMs: 5000, when: 'ifNone' },
+    { action: 'persist', key: 'life' },
+    { action: 'persist', key: 'life' },
+    { action: 'increment', key: 'number', by: '9007199254740993' },
+    { action: 'increment', key: 'number', by: -1 },
+    { action: 'increment', key: 'new', ttlMs: 1000 },
+  ]);
+  const { results } = (await done.json()) as { results: { status: string; value?: string }[] };
+  assert.equal(
+    results.map(({ status, value }) => value ?? status),
+    ['ok', 'ok', 'unchanged', '9007199254740993', '9007199254740992', '1'],
+  );
+  await refused(batch([{ action: 'increment', key: 'life' }]), 409, 'NOT_A_NUMBER');
+  await refused(
+    batch([{ action: 'increment', key: 'number', by: '9223372036854775807' }]),
+    409,
+    'NUMBER_OVERFLOW',
+  );
+  for (const ttl of ['', '5', '0s', '1y', '-1s', '1e3s', '0.0001ms', '99999999999d', '5s&keepTtl'])
+    await refused(send('PUT', `/v1/kv/life?ttl=${ttl}`, 'x'), 400, 'INVALID_REQUEST');
+  await send('PUT', '/v1/kv/life?ttl=1ms', 'gone');
+  for (let answer = 200; answer !== 404; ) answer = (await send('GET', '/v1/kv/life')).status;
 });
 
 test.run();
