@@ -101,6 +101,24 @@ export class BatchKeys {
     this.#end();
   }
 
+  /**
+   * Deletes a key that has exactly this deadline. Returns whether it has. `isIndexed`: whether the engine has it in its
+   * index of deadlines. So neither value nor version of the key is read.
+   */
+  expire(name: Uint8Array, deadlineMs: number, isIndexed: () => boolean): boolean {
+    const key = this.of(name);
+    if (key.left !== undefined) {
+      if (key.left?.deadlineMs !== deadlineMs) return false;
+    } else {
+      if (!isIndexed()) return false;
+      key.storedDeadlineMs = deadlineMs;
+      this.#changed.push(key);
+    }
+    key.left = null;
+    this.#changedBytes += key.stored.length;
+    return true;
+  }
+
   /** A write that takes effect whatever the key holds, and changes no other. */
   put(key: Uint8Array, change: StoredKey): void {
     this.#leave(this.of(key), change);

@@ -20,7 +20,7 @@ import { type ExpiredKey, encodeExpiry } from './command.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 import { STAMP_INTERVAL_MS, stampOf } from './replicated-time.js';
 
-export const MAX_KEYS_PER_EXPIRY = 256;
+export const MAX_KEYS_PER_EXPIRY = 128;
 export const MAX_KEY_BYTES_PER_EXPIRY: number = 64 * 1024;
 /** Between two expiries, if deadlines are close to each other: so many keys share an entry. */
 const LEAST_PAUSE_MS = 10;
@@ -119,7 +119,8 @@ export class Expirer {
     let pauseMs = RETRY_MS;
     try {
       await replica.propose(encodeExpiry(due, clock));
-      pauseMs = Math.max(LEAST_PAUSE_MS, clock.nowMs() - startedMs);
+      const tookMs = clock.nowMs() - startedMs;
+      pauseMs = due.length < MAX_KEYS_PER_EXPIRY ? Math.max(LEAST_PAUSE_MS, tookMs) : tookMs;
     } catch {
       // Refused, or not known: the same keys are found again, here or by the next leader.
       this.#earliestMs = 0;

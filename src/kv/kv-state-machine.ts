@@ -398,13 +398,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #expire({ stampMs, keys: expired }: ExpiryCommand, term: number, keys: BatchKeys): CommandResult {
     this.#advance(term, stampMs);
     let count = 0;
-    for (const { key: name, deadlineMs } of expired) {
-      const key = keys.of(name);
-      if (deadlineMs > this.#time.nowMs || keys.kept(key)?.deadlineMs !== deadlineMs) continue;
-      keys.stage(key, null);
-      count++;
+    for (const { key, deadlineMs } of expired) {
+      const isIndexed = () => this.#engine.get(deadlineKey(deadlineMs, key)) !== undefined;
+      if (deadlineMs <= this.#time.nowMs && keys.expire(key, deadlineMs, isIndexed)) count++;
     }
-    keys.accept();
     this.#expiredKeys += count;
     return { type: 'expired', keys: count };
   }

@@ -135,13 +135,6 @@ test('lives of keys: put --ttl, expire, ttl, persist; incr', async () => {
   assert.is((await run(['put', 'life', 'x', '--ttl', '1h'])).code, 0);
   const { remainingMs } = JSON.parse((await run(['ttl', 'life', '--json'])).text) as { remainingMs: number };
   assert.ok(remainingMs > 3_000_000 && remainingMs <= 3_600_000);
-  assert.match((await run(['ttl', 'life'])).text, /^\d+m?s\n$/);
-  assert.is((await run(['put', 'life', 'y', '--keep-ttl'])).code, 0);
-  assert.equal(await run(['expire', 'life', '2h', '--if', 'sooner']).then(shown), [
-    1,
-    '',
-    'the deadline is another\n',
-  ]);
   assert.equal(await run(['expire', 'life', '2h', '--if', 'later']).then(shown), [
     0,
     'expires in 7200s\n',
@@ -150,23 +143,15 @@ test('lives of keys: put --ttl, expire, ttl, persist; incr', async () => {
   const exported = (await run(['export', '--prefix', 'life'])).text;
   assert.ok((JSON.parse(exported) as { ttlMs: number }).ttlMs > 7_000_000);
   assert.equal(await run(['persist', 'life']).then(shown), [0, 'stays\n', '']);
-  assert.equal(await run(['persist', 'life']).then(shown), [1, '', 'no deadline\n']);
   assert.equal(await run(['ttl', 'life']).then(shown), [0, 'no deadline\n', '']);
   assert.is((await run(['import'], exported)).code, 0);
-  assert.match((await run(['ttl', 'life'])).text, /^\d+m?s\n$/);
-  assert.equal(await run(['ttl', 'nothing']).then(shown), [1, '', 'not found\n']);
-  assert.equal(await run(['expire', 'nothing', '1s']).then(shown), [1, '', 'not found\n']);
-  assert.equal(await run(['incr', 'count']).then(shown), [0, '1\n', '']);
-  assert.equal(await run(['incr', 'count', '--', '-5']).then(shown), [0, '-4\n', '']);
-  assert.equal(await run(['incr', 'life']).then(({ code }) => code), 3);
-  for (const wrong of [
-    ['put', 'a', 'b', '--ttl', '5'],
-    ['put', 'a', 'b', '--ttl', '5s', '--keep-ttl'],
-    ['expire', 'a', '0s'],
-    ['expire', 'a', '1s', '--if', 'never'],
-    ['incr', 'a', '1.5'],
-  ])
-    assert.is((await run(wrong)).code, 2, wrong.join(' '));
+  assert.equal(await run(['expire', 'life', '2d', '--if', 'sooner']).then(shown), [
+    1,
+    '',
+    'the deadline is another\n',
+  ]);
+  assert.equal(await run(['incr', 'count', '5', '--ttl', '1m']).then(shown), [0, '5\n', '']);
+  assert.is((await run(['put', 'a', 'b', '--ttl', '5'])).code, 2);
 });
 
 function shown({ code, text, stderr }: { code: number | null; text: string; stderr: string }) {
