@@ -423,13 +423,13 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const { session, operations, maxValueBytes, stampMs } = command;
     // Also if it is not applied: the stamp is good.
     if (stampMs !== undefined) this.#advance(term, stampMs);
-    const perform = () => performWrite(operations, { index, maxValueBytes }, keys);
-    if (session === undefined) return { type: 'written', write: perform() };
+    const place = { index, maxValueBytes };
+    if (session === undefined) return { type: 'written', write: performWrite(operations, place, keys) };
     const { id, sequence, acknowledgedThrough } = session;
     const check = this.#sessions.check(id, sequence, acknowledgedThrough);
     if (check.state === 'refused') return { type: 'refused', code: check.reason };
     if (check.state === 'repeated') return { type: 'written', write: check.result };
-    const write = perform();
+    const write = performWrite(operations, place, keys);
     this.#sessions.record(id, sequence, acknowledgedThrough, write);
     return { type: 'written', write };
   }

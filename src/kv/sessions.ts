@@ -78,6 +78,11 @@ export class Sessions {
   readonly #sessions = new Map<number, Session>();
   readonly #maxKeptResults: number;
   #keptResults = 0;
+  /**
+   * The sessions by age, the oldest last, as they were when one had to go: to keep them in order would cost something
+   * at every write. What was used since is newer than all that was not.
+   */
+  #aged: { readonly session: Session; readonly lastUsed: number }[] = [];
   /** Sessions with changes that the engine has not. */
   #changed = new Set<Session>();
   /** Removed sessions of which the engine may have an image. */
@@ -196,6 +201,7 @@ export class Sessions {
       session.lastUsed = Math.max(session.lastUsed, result.index);
     }
     this.#sessions.clear();
+    this.#aged = [];
     this.#keptResults = 0;
     this.#changed.clear();
     this.#removed = [];
@@ -206,13 +212,21 @@ export class Sessions {
     }
   }
 
-  /** Looks at all of them: that is rare, and to keep them in order would cost something at every write. */
   #removeOldest(): void {
-    let oldest: Session | undefined;
-    for (const session of this.#sessions.values()) {
-      if (oldest === undefined || session.lastUsed < oldest.lastUsed) oldest = session;
+    while (this.#sessions.size > 0) {
+      const next = this.#aged.pop();
+      if (!next) {
+        this.#aged = [...this.#sessions.values()]
+          .sort((a, b) => b.lastUsed - a.lastUsed)
+          .map((session) => ({ session, lastUsed: session.lastUsed }));
+      } else if (
+        this.#sessions.get(next.session.id) === next.session &&
+        next.session.lastUsed === next.lastUsed
+      ) {
+        this.#remove(next.session);
+        return;
+      }
     }
-    if (oldest) this.#remove(oldest);
   }
 
   #remove(session: Session): void {

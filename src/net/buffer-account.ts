@@ -121,6 +121,11 @@ export class BufferAccount {
     return this.#isClosed || this.#budget.reserve(this, use, bytes, claimBytes, granted);
   }
 
+  /** Whether `reserve` would grant it at once: without a function for the case that it does not. */
+  mayTake(use: Reservable, bytes: number): boolean {
+    return this.#isClosed || this.#budget.mayTake(this, use, bytes);
+  }
+
   /** Reports the bytes received of a frame with a reservation. `restBytes` is 0 if no frame is being read. */
   received(bytes: number, restBytes: number): void {
     this.#receiving.at(bytes, restBytes, this.#budget.env.clock.nowMs());

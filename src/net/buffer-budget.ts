@@ -106,6 +106,13 @@ export class BufferBudget {
   }
 
   /** For accounts only. */
+  mayTake(account: BufferAccount, use: Reservable, bytes: number): boolean {
+    // Nodes bound what they send to each other, and their messages must not wait behind clients.
+    if (account.kind === 'peer') return true;
+    return (this.#waiting[use].size === 0 || isSmallFrame(use, bytes)) && this.#fits(account, use, bytes);
+  }
+
+  /** For accounts only. */
   reserve(
     account: BufferAccount,
     use: Reservable,
@@ -113,11 +120,7 @@ export class BufferBudget {
     claimBytes: number,
     granted: () => void,
   ): boolean {
-    // Nodes bound what they send to each other, and their messages must not wait behind clients.
-    if (account.kind === 'peer') return true;
-    if (this.#waiting[use].size === 0 || isSmallFrame(use, bytes)) {
-      if (this.#fits(account, use, bytes)) return true;
-    }
+    if (this.mayTake(account, use, bytes)) return true;
     this.#waiting[use].add({ account, bytes, claimBytes, granted });
     this.#reviewTimer ??= this.env.timers.after(REVIEW_EVERY_MS, () => this.#review());
     return false;

@@ -162,6 +162,10 @@ export class FrameDecoder implements Handler<Buffer, Bytes, Frame> {
     const { channel } = context;
     const { buffers } = channel;
     if (!buffers || this.#reservedBytes > 0) return true;
+    if (buffers.mayTake('incoming', frameBytes)) {
+      this.#reservedBytes = frameBytes;
+      return true;
+    }
     const isReserved = buffers.reserve('incoming', frameBytes, () => {
       this.#reservedBytes = frameBytes;
       this.#waitsForRoom = false;

@@ -147,4 +147,33 @@ test('changes are given once, each slot with its last result, in the order of th
   assert.is(sessions.takeChanges().length, 1);
 });
 
+class FewSessions extends Sessions {
+  override get maxSize(): number {
+    return 6;
+  }
+}
+
+test('the one that goes is always the least recently used, also after many others went and were used', () => {
+  const random = new SeededRandom(7);
+  const sessions = new FewSessions(14);
+  /** Numbers of sessions, in order of their last use, with their next sequence. */
+  let model: { id: number; next: number }[] = [];
+  const kept = () => model.reduce((sum, { next }) => sum + Math.min(next - 1, 3), 0);
+  for (let index = 1; index < 3000; index++) {
+    const used = model[random.between(0, 8)];
+    if (used && random.chance(0.7)) {
+      assert.is(sessions.check(used.id, used.next, 0).state, 'new');
+      sessions.record(used.id, used.next++, used.next - 2, resultAt(index));
+      model = [...model.filter((other) => other !== used), used];
+      while (kept() > 14) model.shift();
+    } else {
+      sessions.open(index, 3);
+      if (model.length === 6) model.shift();
+      model.push({ id: index, next: 1 });
+    }
+    assert.is(sessions.size, model.length);
+    for (const { id } of model) assert.not(sessions.check(id, 1_000_000, 999_999).state === 'refused');
+  }
+});
+
 test.run();

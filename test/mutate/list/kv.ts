@@ -15,6 +15,12 @@ const MESSAGES = ['messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'] as
 
 export const KV_MUTATIONS: readonly Mutation[] = [
   {
+    name: 'a session that was used since the ages were noted goes as if it were old',
+    reason: 'it was the oldest',
+    patches: [sessions('&& next.session.lastUsed === next.lastUsed', '')],
+    killedBy: ['kv/sessions'],
+  },
+  {
     name: 'entries are applied twice after a restart',
     reason: 'off by one',
     patches: [
