@@ -176,7 +176,7 @@ function command(): Command {
     .option('--warmup-seconds <count>', 'load before the measured time', whole(0, MAX_SECONDS), 5)
     .option(
       '--rounds <count>',
-      'repetitions, system after system; 3 if there are several, otherwise 1',
+      'repetitions, system after system, every second time in the opposite order; 4 if there are several, otherwise 1',
       whole(1, MAX_ROUNDS),
     )
     .option('--keys <count>', 'records of each value size, written before', whole(1, MAX_RECORDS), 100_000)
@@ -252,6 +252,6 @@ export function parseOptions(parameters: readonly string[]): Options {
     ...{ cases, builds, etcd, redis, connections, rate, beside, seconds, warmupSeconds, keys, compressible },
     ...{ directory, basePort, results, profile, json },
     nodes: Number(raw.nodes),
-    rounds: raw.rounds ?? (systems > 1 ? 3 : 1),
+    rounds: raw.rounds ?? (systems > 1 ? 4 : 1),
   };
 }
