@@ -1,6 +1,7 @@
 /** Writes are slowed down before they have to stop. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type LsmOptions, resolveOptions } from '../../src/lsm/options.js';
 import { WritePace } from '../../src/lsm/write/write-pace.js';
 import { type WriteState, writePressure } from '../../src/lsm/write/write-pressure.js';
 import { openTree, put, SimDisk } from './tree-lab.js';
@@ -29,6 +30,19 @@ test('pressure rises from a slowdown trigger to a stop trigger, and the highest 
   assert.is(pressure({ canFreeze: false, fill: 1 }), 'memtables 0.00');
   assert.is(pressure({ pendingBytes: 1500 }), 'pending bytes 0.25');
   assert.is(pressure({ pendingBytes: 1500, level0Files: 17 }), 'level-0 files 0.06');
+});
+
+test('the limits of levels 0 and 1 follow the trigger and the write buffer', () => {
+  const MIB = 1024 * 1024;
+  const limits = (options: LsmOptions) => {
+    const { level0SlowdownTrigger, level0StopTrigger, levelBaseBytes } = resolveOptions(options);
+    return [level0SlowdownTrigger, level0StopTrigger, levelBaseBytes / MIB];
+  };
+  assert.equal(limits({}), [8, 20, 32]);
+  assert.equal(limits({ writeBufferBytes: MIB }), [8, 20, 10]);
+  assert.equal(limits({ level0Trigger: 8, writeBufferBytes: 32 * MIB }), [16, 40, 256]);
+  assert.equal(limits({ level0Trigger: 8, level0StopTrigger: 12, levelBaseBytes: MIB }), [12, 12, 1]);
+  assert.equal(limits({ level0Trigger: 1024, writeBufferBytes: 1024 * MIB }), [2048, 4096, 1024 * 1024]);
 });
 
 test('a pace lets its rate through, whatever the sizes', () => {
