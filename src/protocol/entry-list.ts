@@ -15,19 +15,22 @@ export interface ReceivedEntry extends Entry {
 const plain = list(struct({ term: u53, kind: enumeration(ENTRY_KIND_NUMBERS), body: bytes }));
 /** Of an entry, without its body. */
 const HEADER_BYTES = 13;
-/** The encoded elements of lists that were sent: a leader gives the same list for each member. */
-const encoded = new WeakMap<readonly Entry[], Buffer>();
+/** A list with more is encoded for each member: it would stay in memory until the next one. */
+const MAX_KEPT_BYTES = 1024 * 1024;
+const NONE: readonly Entry[] = [];
+/** The list that was encoded last, and its elements: a leader gives the same list for each member. */
+let last: { readonly entries: readonly Entry[]; readonly elements: Buffer } = {
+  entries: NONE,
+  elements: Buffer.alloc(0),
+};
 
 export const entryList: FieldKind<ReceivedEntry[], readonly Entry[]> = {
   layout: plain.layout,
   minimumBytes: plain.minimumBytes,
   write(writer, entries) {
     writer.u32(entries.length);
-    let elements = encoded.get(entries);
-    if (!elements) {
-      elements = encodeElements(entries);
-      encoded.set(entries, elements);
-    }
+    const elements = last.entries === entries ? last.elements : encodeElements(entries);
+    last = elements.length <= MAX_KEPT_BYTES ? { entries, elements } : last;
     writer.encoded(elements);
   },
   read(reader) {

@@ -173,17 +173,9 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     killedBy: under('raisedLeader', 5),
   },
   {
-    name: 'bytes behind a message that is read the fast way do not matter',
-    reason: 'all fields were there',
-    patches: [
-      inFile('protocol/codec.js')('return reader.remaining === 0 ? message : undefined;', 'return message;'),
-    ],
-    killedBy: ['protocol/hot-messages'],
-  },
-  {
     name: 'all members get the entries of the first one',
     reason: 'they are encoded once',
     patches: [replica('if (filled?.first !== first || filled.last !== last)', 'if (filled === undefined)')],
-    killedBy: ['replica/replica', 'replica/steady-load', 'replica/ledger', 'replica/membership'],
+    killedBy: randomFaults(20),
   },
 ];
