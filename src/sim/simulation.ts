@@ -94,7 +94,12 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
       schedule ? SCHEDULE_MS : setting.durationMs,
     );
     if (!cluster.broken)
-      checkHistory(history, cluster.reference, (rule, detail) => cluster.fail(rule, detail));
+      checkHistory(
+        history,
+        cluster.reference,
+        (rule, detail) => cluster.fail(rule, detail),
+        setting.workload.hasLeaseReads,
+      );
   } finally {
     cluster.isSupervised = false;
     cluster.copies.end();
@@ -103,6 +108,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   }
   coverage.count('retries deduplicated', cluster.reference.repeated);
   coverage.count('sessions dropped', cluster.reference.sessionsDropped);
+  coverage.count('lives ended', cluster.reference.livesEnded);
   const { broken, trace, nowMs } = cluster;
   return {
     seed,

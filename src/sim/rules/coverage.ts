@@ -25,6 +25,8 @@ export const COVERAGE = [
   'conditions not met',
   'outcomes unknown',
   'stale reads',
+  'lives given',
+  'lives ended',
   'linearizable reads',
   'lease reads',
   'lease reads without a lease',

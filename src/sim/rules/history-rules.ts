@@ -8,11 +8,34 @@ import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js
 import { checkLinearizability, type Model, type Operation } from './linearizability.js';
 import { type Reference, tokenOf } from './reference.js';
 
-export function checkHistory(history: History, reference: Reference, fail: Fail): void {
+export function checkHistory(history: History, reference: Reference, fail: Fail, hasClocks: boolean): void {
+  if (hasClocks) checkLives(history, reference, fail);
   checkOutcomes(history, reference, fail);
   checkStaleReads(history, reference, fail);
   const verdict = checkLinearizability(keyModel(), linearizableOperations(history, reference));
   if (!verdict.linearizable) fail('linearizability', `no order explains the answers about ${verdict.key}`);
+}
+
+/** How much faster the clock of a leader may run than that of the world. */
+const CLOCK_DRIFT = 0.05;
+
+/** No key is gone before its life is over, whoever has led meanwhile. */
+function checkLives({ calls }: History, reference: Reference, fail: Fail): void {
+  for (const { operations, outcome, calledMs } of calls) {
+    if (outcome?.type !== 'ok') continue;
+    for (const [i, { key, ttlMs }] of operations.entries()) {
+      // The last operation on a key decides.
+      if (ttlMs === undefined || operations.findLastIndex((each) => each.key === key) !== i) continue;
+      const end = reference.endOfLife(key, outcome.index);
+      const endedMs = end === undefined ? undefined : reference.appliedAtMs(end);
+      if (endedMs === undefined || endedMs - calledMs >= ttlMs * (1 - CLOCK_DRIFT) - 1) continue;
+      fail(
+        'no life is shortened',
+        `${key} got ${ttlMs} ms to live at entry ${outcome.index}, asked for at ${calledMs.toFixed(3)}, and was gone ` +
+          `with entry ${end} at ${endedMs.toFixed(3)}`,
+      );
+    }
+  }
 }
 
 function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): void {
@@ -54,7 +77,8 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
 /** All parts of a write took effect, or no part did because a condition was not met. */
 function isWhole(answers: readonly KeyAnswer[]): boolean {
   const statuses = answers.flatMap(({ status }) => status ?? []);
-  if (answers.every(({ applied }) => applied)) return statuses.every((status) => status === 'ok');
+  if (answers.every(({ applied }) => applied))
+    return statuses.every((status) => status === 'ok' || status === 'unchanged');
   return statuses.includes('conditionFailed') && !statuses.includes('ok');
 }
 
@@ -111,7 +135,7 @@ interface State {
  * any more. A write of unknown outcome that was applied has no return time, but its index is known.
  */
 function linearizableOperations({ calls }: History, reference: Reference): Operation<Input, Output>[] {
-  return calls.flatMap(({ operations, outcome, calledAt, returnedAt }) => {
+  const said = calls.flatMap(({ operations, outcome, calledAt, returnedAt }) => {
     if (outcome?.type === 'notCommitted') return [];
     const parts = operations.map((operation, i) => ({
       operation,
@@ -138,6 +162,18 @@ function linearizableOperations({ calls }: History, reference: Reference): Opera
         : [{ ...open, output: { applied: true, index: effect, answers: undefined } }];
     });
   });
+  return [...said, ...reference.keys.flatMap((key) => endings(key, reference))];
+}
+
+/** The end of a life is as a delete that nobody has called, of exactly that version. */
+function endings(key: string, reference: Reference): Operation<Input, Output>[] {
+  return reference.endedLives(key).map(({ index, version }) => ({
+    key,
+    input: [{ kind: 'delete', key, value: '', expected: { version } }],
+    output: { applied: true, index, answers: undefined },
+    callTime: 0,
+    returnTime: Number.POSITIVE_INFINITY,
+  }));
 }
 
 /** One key with its version: the index of its last change, which only grows; 0 while it is not there. */
@@ -191,7 +227,7 @@ const ABSENT: State = { version: 0, value: '' };
 /** What a part of a write that is applied at this index makes of the key. */
 function after(index: number): (state: State, operation: KeyOperation) => State {
   return (state, { kind, value }) => {
-    if (kind === 'check') return state;
+    if (kind === 'check' || kind === 'expire' || kind === 'persist') return state;
     if (kind === 'delete') return ABSENT;
     return { version: index, value: kind === 'append' ? state.value + value : value };
   };

@@ -1,6 +1,16 @@
 /** The clients' calls with their times and answers, for the checks. */
 
-export type OperationKind = 'put' | 'insert' | 'append' | 'cas' | 'delete' | 'check' | 'read' | 'staleRead';
+export type OperationKind =
+  | 'put'
+  | 'insert'
+  | 'append'
+  | 'cas'
+  | 'delete'
+  | 'check'
+  | 'expire'
+  | 'persist'
+  | 'read'
+  | 'staleRead';
 
 /** One key's part of a call. */
 export interface KeyOperation {
@@ -13,6 +23,8 @@ export interface KeyOperation {
     | { readonly value: string }
     | { readonly version: number }
     | { readonly exists: boolean };
+  /** How long the key is to live from then on. */
+  readonly ttlMs?: number;
 }
 
 export interface KeyAnswer {

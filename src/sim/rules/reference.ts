@@ -9,15 +9,18 @@ import {
   type Command,
   commandOf,
   type EntryOperation,
+  type ExpiryCommand,
   type VoidEntry,
   type WriteCommand,
 } from '../../kv/command.js';
+import { fromDeadlineKey, fromStoredValue, TIME_KEY } from '../../kv/keys.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
 import type { Entry } from '../../raft/types.js';
 import { crc32 } from '../../record/checksum.js';
 import { readUint53 } from '../../record/record.js';
 import type { Fail } from './fail.js';
+import { ReferenceTime } from './reference-time.js';
 
 interface AppliedEntry {
   readonly term: number;
@@ -25,12 +28,16 @@ interface AppliedEntry {
   readonly result: string;
   /** Virtual time when the first node applied it. */
   readonly atMs: number;
+  /** The replicated time after it. */
+  readonly time: string;
 }
 
 interface Change {
   readonly index: number;
   /** Undefined: deleted. */
-  readonly value: Buffer | undefined;
+  readonly state: KeyState | undefined;
+  /** Its deadline passed. */
+  readonly isEnd?: true;
 }
 
 interface Session {
@@ -42,6 +49,8 @@ interface Session {
 export interface KeyState {
   readonly version: number;
   readonly value: Buffer;
+  /** By the replicated time. */
+  readonly deadlineMs?: number | undefined;
 }
 
 /** The key had this version from index `since` up to, not including, `until`. */
@@ -60,7 +69,11 @@ export class Reference {
   readonly #applyingThrough = new Map<string, number>();
   /** The log starts after this index. */
   #base = 0;
+  /** What is stored: a key that has expired stays until it is deleted. */
   readonly #changes = new Map<string, Change[]>();
+  /** What reads see: such a key is not there. */
+  readonly #seen = new Map<string, Change[]>();
+  readonly #time = new ReferenceTime();
   /** In order of use: the one that was used last comes last. */
   readonly #sessions = new Map<number, Session>();
   /** Index at which each written value took effect. */
@@ -70,6 +83,8 @@ export class Reference {
   repeated = 0;
   /** Number of sessions that were dropped because there were too many. */
   sessionsDropped = 0;
+  /** Number of keys that went because their deadlines passed. */
+  livesEnded = 0;
 
   constructor(fail: Fail, nowMs: () => number, maxSessions: number) {
     this.#fail = fail;
@@ -118,12 +133,13 @@ export class Reference {
         this.#fail('no gap', `${who} applies index ${index}, but nobody has applied ${this.lastIndex + 1}`);
         return;
       }
-      const result = entry.kind === 'command' ? this.#apply(index, commandOf(entry.body)) : NONE;
+      const result = entry.kind === 'command' ? this.#apply(index, entry.term, commandOf(entry.body)) : NONE;
       this.#entries.push({
         term: entry.term,
         checksum,
         result: JSON.stringify(result),
         atMs: this.#nowMs(),
+        time: this.#time.text,
       });
     });
   }
@@ -145,6 +161,7 @@ export class Reference {
       record?.type === 'put' ? readUint53(Buffer.from(record.value), 8) : this.#applyingThrough.get(who);
     if (last === undefined) return;
     for (const operation of operations) {
+      this.#compareIndexed(who, last, operation);
       if (operation.key[0] !== USER_KEY) continue;
       const name = Buffer.from(operation.key.subarray(1)).toString();
       const found = operation.type === 'put' ? parseStored(Buffer.from(operation.value)) : undefined;
@@ -161,25 +178,41 @@ export class Reference {
     }
   }
 
-  /** What the key held after entry `index`. */
+  /** What the key held after entry `index`, for a reader. */
   stateAt(name: string, index: number): KeyState | undefined {
+    return lastUpTo(this.#seen.get(name), index);
+  }
+
+  /** The entries after which the key was not there any more because its life was over, with the version that it had. */
+  endedLives(name: string): { readonly index: number; readonly version: number }[] {
+    const changes = this.#seen.get(name) ?? [];
+    return changes.flatMap(({ index, isEnd }, i) => {
+      const before = changes[i - 1]?.state;
+      return before && isEnd ? [{ index, version: before.version }] : [];
+    });
+  }
+
+  /** From which entry on the deadline that the key got with entry `from` had passed, if it came to that. */
+  endOfLife(name: string, from: number): number | undefined {
     const changes = this.#changes.get(name) ?? [];
-    for (let at = changes.length - 1; at >= 0; at--) {
-      const change = changes[at];
-      if (change && change.index <= index)
-        return change.value && { version: change.index, value: change.value };
-    }
-    return undefined;
+    const own = changes.find(({ index }) => index === from);
+    const next = changes.find(({ index }) => index > from);
+    const end = this.endedLives(name).find(({ index }) => index > from);
+    return own?.state?.deadlineMs !== undefined &&
+      end &&
+      end.index < (next?.index ?? Number.POSITIVE_INFINITY)
+      ? end.index
+      : undefined;
   }
 
   /** The periods in which the key had that version; 0: in which it was not there. */
   periods(name: string, version: number): Period[] {
-    const changes = [{ index: 0, value: undefined }, ...(this.#changes.get(name) ?? [])];
+    const changes = [{ index: 0, state: undefined }, ...(this.#seen.get(name) ?? [])];
     return changes
       .map((change, i) => ({
         since: change.index,
         until: changes[i + 1]?.index ?? Number.POSITIVE_INFINITY,
-        version: change.value ? change.index : 0,
+        version: change.state?.version ?? 0,
       }))
       .filter((period) => period.version === version);
   }
@@ -193,16 +226,59 @@ export class Reference {
       this.#fail('no gap', `${who} holds a state after entry ${index}, which nobody has applied`);
       return;
     }
-    const expected = this.stateAt(name, index);
-    if (found?.version === expected?.version && (found?.value ?? NOTHING).equals(expected?.value ?? NOTHING))
-      return;
+    const expected = lastUpTo(this.#changes.get(name), index);
+    const isSameValue = (found?.value ?? NOTHING).equals(expected?.value ?? NOTHING);
+    const isSameLife = found?.version === expected?.version && found?.deadlineMs === expected?.deadlineMs;
+    if (isSameValue && isSameLife) return;
     this.#fail(
       'equal states',
       `after entry ${index}, ${name} is ${show(found)} at ${who}, and not ${show(expected)}`,
     );
   }
 
-  #apply(index: number, command: Command | VoidEntry): CommandResult {
+  /** The index of deadlines, and the record of the time. */
+  #compareIndexed(who: string, last: number, operation: EngineOperation): void {
+    const isPut = operation.type === 'put';
+    if (isPut && TIME_KEY.equals(operation.key) && last <= this.lastIndex) {
+      const [nowMs, term, stampMs] = [0, 8, 16].map((at) => readUint53(Buffer.from(operation.value), at));
+      const found = `${nowMs} by ${stampMs} of term ${term}`;
+      const expected = this.#at(last)?.time;
+      if (expected !== undefined && found !== expected)
+        this.#fail('equal times', `after entry ${last} the time is ${found} at ${who}, and not ${expected}`);
+    }
+    if (operation.key[0] !== DEADLINE_KEY) return;
+    const { key, deadlineMs } = fromDeadlineKey(Buffer.from(operation.key));
+    const hasDeadline = lastUpTo(this.#changes.get(key.toString()), last)?.deadlineMs === deadlineMs;
+    if (isPut !== hasDeadline)
+      this.#fail(
+        'equal states',
+        `${who} ${operation.type}s the deadline ${deadlineMs} of ${key} after entry ${last}`,
+      );
+  }
+
+  /** Time passes: keys whose deadlines have come are not seen any more. */
+  #advance(index: number, term: number, stampMs: number): void {
+    const nowMs = this.#time.advance(term, stampMs);
+    for (const [name, changes] of this.#changes) {
+      const state = changes.at(-1)?.state;
+      if (!state || !isOver(state, nowMs) || !this.stateAt(name, index)) continue;
+      this.livesEnded++;
+      push(this.#seen, name, { index, state: undefined, isEnd: true });
+    }
+  }
+
+  /** Deletes what still has that deadline. */
+  #expire(index: number, term: number, { stampMs, keys }: ExpiryCommand): CommandResult {
+    this.#advance(index, term, stampMs);
+    const due = keys.filter(({ key, deadlineMs }) => {
+      const state = lastUpTo(this.#changes.get(Buffer.from(key).toString()), index);
+      return state?.deadlineMs === deadlineMs && deadlineMs <= this.#time.nowMs;
+    });
+    for (const { key } of due) push(this.#changes, Buffer.from(key).toString(), { index, state: undefined });
+    return { type: 'expired', keys: due.length };
+  }
+
+  #apply(index: number, term: number, command: Command | VoidEntry): CommandResult {
     if (command.type === 'void') return { type: 'void' };
     if (command.type === 'openSession') {
       const window = Math.min(Math.max(1, command.window), 4096);
@@ -214,7 +290,8 @@ export class Reference {
       this.#sessions.set(index, { window, floor: 0, slots: new Map() });
       return { type: 'sessionOpened', sessionId: index, window };
     }
-    if (command.type === 'expiry') return { type: 'expired', keys: 0 };
+    if (command.type === 'expiry') return this.#expire(index, term, command);
+    if (command.stampMs !== undefined) this.#advance(index, term, command.stampMs);
     const { id: sessionId, sequence, acknowledgedThrough } = command.session ?? NO_SESSION;
     const session = this.#sessions.get(sessionId);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
@@ -252,7 +329,7 @@ export class Reference {
     const grown = new Map(keys);
     for (const [at, operation] of operations.entries()) {
       const name = operation.key.toString();
-      const next = effect(index, operation, grown.get(name));
+      const next = effect(index, operation, grown.get(name), this.#time.nowMs);
       grown.set(name, next);
       if (operation.action !== 'append' || (next?.value.length ?? 0) <= maxValueBytes) continue;
       const results = operations.map((each, i): OperationResult => {
@@ -264,24 +341,22 @@ export class Reference {
     }
     const results = operations.map((operation): OperationResult => {
       const present = presentOf(operation);
-      const next = effect(index, operation, present);
+      const next = effect(index, operation, present, this.#time.nowMs);
       keys.set(operation.key.toString(), next);
       const isPlainPut = operation.action === 'put' && operation.condition === 'always';
+      const isPersistInVain = operation.action === 'persist' && present && present.deadlineMs === undefined;
+      if (isPersistInVain) return { status: 'unchanged', existed: true, version: present.version };
       return { status: 'ok', existed: !isPlainPut && present !== undefined, version: next?.version ?? 0 };
     });
     for (const [name, state] of keys) {
       const isTouched = operations.some(({ key, action }) => key.toString() === name && action !== 'check');
       const isDeletedInVain = state === undefined && this.stateAt(name, index) === undefined;
-      if (isTouched && !isDeletedInVain) this.#change(name, { index, value: state?.value });
+      if (!isTouched || isDeletedInVain) continue;
+      push(this.#changes, name, { index, state });
+      push(this.#seen, name, { index, state });
     }
     for (const { value } of operations) if (value.length > 0) this.#tookEffect(tokenOf(value), index);
     return { applied: true, index, results };
-  }
-
-  #change(name: string, change: Change): void {
-    const changes = this.#changes.get(name);
-    if (changes) changes.push(change);
-    else this.#changes.set(name, [change]);
   }
 
   #tookEffect(token: string, index: number): void {
@@ -297,6 +372,7 @@ const NONE: CommandResult = { type: 'none' };
 const NO_SESSION = { id: 0, sequence: 0, acknowledgedThrough: 0 };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;
+const DEADLINE_KEY = 5;
 
 /** Every value that the workload writes begins with a name of its own. */
 export function tokenOf(value: Uint8Array): string {
@@ -304,13 +380,29 @@ export function tokenOf(value: Uint8Array): string {
   return text.slice(0, text.indexOf(';') + 1);
 }
 
+function isOver({ deadlineMs }: KeyState, nowMs: number): boolean {
+  return deadlineMs !== undefined && deadlineMs <= nowMs;
+}
+
+function lastUpTo(changes: readonly Change[] | undefined, index: number): KeyState | undefined {
+  return changes?.findLast((change) => change.index <= index)?.state;
+}
+
+function push(all: Map<string, Change[]>, name: string, change: Change): void {
+  const changes = all.get(name);
+  if (changes) changes.push(change);
+  else all.set(name, [change]);
+}
+
 function parseStored(stored: Buffer): KeyState {
-  return { version: readUint53(stored, 0), value: Buffer.from(stored.subarray(8)) };
+  const { version, value, deadlineMs } = fromStoredValue(stored);
+  return { version, value: Buffer.from(value), deadlineMs };
 }
 
 function show(state: KeyState | undefined): string {
   if (!state) return 'absent';
-  return `version ${state.version}, ${state.value.length} bytes (${state.value.toString('latin1', 0, 24)}…)`;
+  const life = state.deadlineMs === undefined ? '' : ` until ${state.deadlineMs}`;
+  return `version ${state.version}, ${state.value.length} bytes (${state.value.toString('latin1', 0, 24)}…)${life}`;
 }
 
 function isMet(operation: EntryOperation, present: KeyState | undefined): boolean {
@@ -326,19 +418,27 @@ function isMet(operation: EntryOperation, present: KeyState | undefined): boolea
 
 function effect(
   version: number,
-  { action, value }: EntryOperation,
+  { action, value, life }: EntryOperation,
   present: KeyState | undefined,
+  nowMs: number,
 ): KeyState | undefined {
+  const deadlineMs = life ? nowMs + life.ttlMs : undefined;
   switch (action) {
     case 'check':
       return present;
     case 'delete':
       return undefined;
     case 'put':
-      return { version, value };
-    case 'append':
-      return { version, value: Buffer.concat([present?.value ?? NOTHING, value]) };
-    default:
-      return present;
+      return { version, value, deadlineMs };
+    case 'append': {
+      const grown = Buffer.concat([present?.value ?? NOTHING, value]);
+      return { version, value: grown, deadlineMs: deadlineMs ?? present?.deadlineMs };
+    }
+    case 'expire':
+      return present && { ...present, deadlineMs };
+    case 'persist':
+      return present && { ...present, deadlineMs: undefined };
+    case 'increment':
+      throw new Error('the workload of a run does not increment');
   }
 }

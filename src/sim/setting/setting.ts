@@ -12,6 +12,8 @@ export interface WorkloadOptions {
   /** Values are padded up to this. */
   readonly maxValueBytes: number;
   readonly hasLeaseReads: boolean;
+  /** Keys get deadlines. */
+  readonly hasLives: boolean;
   /** Entries per page of a scan. */
   readonly pageEntries: number;
   /** The most outstanding writes of one session. */
@@ -161,8 +163,9 @@ export function settingOf(
     mistakeEveryMs: aside.pick([300, 1000, 2500]),
     strangeEveryMs: aside.pick([300, 1000, 3000]),
     faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(aside, profile)],
-    // Last, so that it moves no other draw.
+    // Last, so that they move no other draw.
     quietAfterMs: aside.pick([0, 0, 1, heartbeatMs]),
+    workload: { ...setting.workload, hasLives: aside.chance(0.4) },
   };
 }
 
@@ -187,6 +190,7 @@ export function undisturbed(setting: Setting): Setting {
     faults,
     mixesSettings: false,
     quietAfterMs: 0,
+    workload: { ...setting.workload, hasLives: false },
     lateApply: { chance: 0, maxMs: 0 },
   };
 }

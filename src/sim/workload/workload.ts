@@ -2,7 +2,7 @@
  * The clients of a run: each has a real client library on a host of its own, and makes one call after another. They
  * share few keys, so that their calls conflict. Every value begins with a unique token.
  */
-import type { PutResult, RaftreeClient, WriteResult } from '../../client/client.js';
+import type { ExpireResult, PutResult, RaftreeClient } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
 import type { BatchOperation, Condition } from '../../client/operations.js';
 import type { Direct } from '../cluster/direct.js';
@@ -131,8 +131,11 @@ export class Workload {
     const dice = random.float();
     if (dice < 0.35 && (seen?.value.length ?? 0) < LONG_VALUE_BYTES)
       return { kind: 'append', key, value: `${tokenOnly(value)}` };
-    if (dice < 0.6) return { kind: 'put', key, value };
+    const { hasLives } = this.#options;
+    if (dice < 0.6) return { kind: 'put', key, value, ...this.#life(0.5) };
     if (dice < 0.7) return { kind: 'insert', key, value };
+    if (dice < 0.74 && hasLives) return { kind: 'expire', key, value: '', ...this.#life(1) };
+    if (dice < 0.76 && hasLives) return { kind: 'persist', key, value: '' };
     if (dice < 0.8) return { kind: 'delete', key, value: '' };
     if (!seen) return { kind: 'insert', key, value };
     const expected =
@@ -140,11 +143,20 @@ export class Workload {
     return { kind: 'cas', key, value, expected };
   }
 
+  /** A life that ends within the run, as likely as that. */
+  #life(share: number): { readonly ttlMs?: number } {
+    if (!this.#options.hasLives || !this.#random.chance(share)) return {};
+    this.#cluster.coverage.count('lives given');
+    return { ttlMs: this.#random.pick([1, this.#random.between(5, 300), this.#random.between(300, 4000)]) };
+  }
+
   async #write(name: string, client: RaftreeClient, operation: KeyOperation): Promise<void> {
     await this.#record(name, [operation], async () => {
-      const { key, value } = operation;
+      const { key, value, ttlMs } = operation;
       const run = {
-        put: () => client.put(key, value),
+        put: () => client.put(key, value, { ttlMs }),
+        expire: () => client.expire(key, ttlMs ?? 1),
+        persist: () => client.persist(key),
         insert: () => client.insert(key, value),
         append: () => client.append(key, value),
         delete: () => client.delete(key),
@@ -157,7 +169,7 @@ export class Workload {
         read: () => Promise.reject(new Error('a read is not a write')),
         staleRead: () => Promise.reject(new Error('a read is not a write')),
       }[operation.kind];
-      const result: PutResult & Partial<WriteResult> = await run();
+      const result: PutResult & Partial<ExpireResult> = await run();
       const { applied, index, version, existed } = result;
       if (!applied) this.#cluster.coverage.count('conditions not met');
       return { index, answers: [{ applied, status: applied ? 'ok' : 'conditionFailed', existed, version }] };
@@ -186,12 +198,13 @@ export class Workload {
     const key = this.#key();
     const value = this.#value(name);
     const seen = this.#seen.get(key);
+    const life = this.#life(0.5);
     const part: KeyOperation = random.pick([
       { kind: 'delete', key, value: '' },
       { kind: 'append', key, value: tokenOnly(value) },
       { kind: 'append', key, value: tokenOnly(value) },
       { kind: 'put', key, value },
-      { kind: 'put', key, value },
+      { kind: 'put', key, value, ...life },
       { kind: 'check', key, value: '' },
     ]);
     if (part.kind !== 'check' && random.chance(0.75)) return part;
@@ -338,12 +351,12 @@ function answerOf(found: { readonly value: Buffer; readonly version: number } | 
 }
 
 function toBatchOperation(operation: KeyOperation): BatchOperation {
-  const { kind, key, value } = operation;
+  const { kind, key, value, ttlMs } = operation;
   const condition = toCondition(operation);
   if (kind === 'check') return { action: 'check', key, condition: condition ?? { expectedVersion: 0 } };
   const conditional = condition ? { condition } : {};
   if (kind === 'delete') return { action: 'delete', key, ...conditional };
-  return { action: kind === 'append' ? 'append' : 'put', key, value, ...conditional };
+  return { action: kind === 'append' ? 'append' : 'put', key, value, ttlMs, ...conditional };
 }
 
 function toCondition({ expected }: KeyOperation): Condition | undefined {

@@ -9,8 +9,10 @@ export class SimClock implements Clock {
   #rate = 1;
   #wallOffsetMs = 0;
 
-  constructor(scheduler: Scheduler) {
+  /** `startMs`: what it shows when the world begins. Clocks of different processes count from different points. */
+  constructor(scheduler: Scheduler, startMs = 0) {
     this.#scheduler = scheduler;
+    this.#baseMs = startMs;
   }
 
   get rate(): number {

@@ -8,6 +8,9 @@ import { SimNetwork, type SimNetworkOptions } from './network.js';
 import { Scheduler } from './scheduler.js';
 import { SeededRandom } from './seeded-random.js';
 
+/** Between what the clocks of two processes show at the same moment. */
+const CLOCK_DISTANCE_MS = 1_000_000;
+
 export class SimWorld {
   readonly random: SeededRandom;
   readonly scheduler = new Scheduler();
@@ -15,6 +18,8 @@ export class SimWorld {
   /** Start times of the running processes, by pid. */
   readonly #alive = new Map<number, string>();
   #nextPid = 1000;
+  /** Processes so far. */
+  #started = 0;
 
   constructor(seed: number, options: SimNetworkOptions = {}) {
     this.random = new SeededRandom(seed);
@@ -30,7 +35,7 @@ export class SimWorld {
     const identity = { pid, bootId: 'simulation', startTime, pidNamespace: '' };
     this.#alive.set(pid, startTime);
     const random = new SeededRandom(this.random.uint32());
-    const clock = new SimClock(this.scheduler);
+    const clock = new SimClock(this.scheduler, CLOCK_DISTANCE_MS * this.#started++);
     let running = true;
     /** While the process is paused: what was due. */
     let held: (() => void)[] | undefined;

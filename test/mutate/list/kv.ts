@@ -1,6 +1,8 @@
 /** Mutations of src/kv. */
 import { inFile, type Mutation, randomFaults, under } from '../mutation.js';
 
+const replicatedTime = inFile('kv/replicated-time.js');
+const expirer = inFile('kv/expirer.js');
 const atomicWrite = inFile('kv/atomic-write.js');
 const batchKeys = inFile('kv/batch-keys.js');
 const command = inFile('kv/command.js');
@@ -272,5 +274,102 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'what is needed has been read',
     patches: [command("if (!this.isAtEnd) throw new RangeError('it has bytes behind its end');", '')],
     killedBy: ['kv/command', 'kv/kv-state-machine'],
+  },
+  {
+    name: 'clocks of two leaders count as one',
+    reason: 'a stamp is a time',
+    patches: [
+      replicatedTime(
+        'if (term !== this.#term)\n            this.#term = term;\n        else if',
+        'this.#term = term;\n        if',
+      ),
+    ],
+    killedBy: randomFaults(60, ...POWER),
+  },
+  {
+    name: 'the wall clock stamps',
+    reason: 'a stamp is a time',
+    patches: [
+      replicatedTime('Math.floor(clock.nowMs())', 'Math.floor((clock.wallMs ?? clock.nowMs).call(clock))'),
+    ],
+    killedBy: randomFaults(60, 'wallClockJump'),
+  },
+  {
+    name: 'an expiry deletes a key that was written meanwhile',
+    reason: 'it had expired when that was proposed',
+    patches: [
+      batchKeys('if (key.left?.deadlineMs !== deadlineMs)\n                return false;', ''),
+      batchKeys('if (!isIndexed())\n                return false;', ''),
+    ],
+    killedBy: randomFaults(100),
+  },
+  {
+    name: 'an expiry deletes a key before its deadline',
+    reason: 'whoever proposed it has looked',
+    patches: [machine('deadlineMs <= this.#time.nowMs && keys.expire', 'keys.expire')],
+    killedBy: ['kv/time-to-live'],
+  },
+  {
+    name: 'a read shows a key that has expired and is not deleted yet',
+    reason: 'it is there',
+    patches: [
+      machine(
+        'const found = living(this.#read(userKey(key)), this.#readTimeMs);',
+        'const found = this.#read(userKey(key));',
+      ),
+    ],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'a condition sees a key that has expired and is not deleted yet',
+    reason: 'it is there',
+    patches: [batchKeys('return living(this.kept(key), this.nowMs);', 'return this.kept(key);')],
+    killedBy: randomFaults(60),
+  },
+  {
+    name: 'a plain put leaves the deadline in the index',
+    reason: 'it looks nothing up',
+    patches: [batchKeys('this.#hasDeadlines = time.keysWithDeadline > 0;', 'this.#hasDeadlines = false;')],
+    killedBy: ['kv/time-to-live'],
+  },
+  {
+    name: 'a snapshot comes without the time',
+    reason: 'the time is no data',
+    patches: [
+      machine(
+        'this.#load(0); await before.close();',
+        'const keptTime = this.#time.restore; this.#time.restore = () => {}; this.#load(0); this.#time.restore = keptTime; await before.close();',
+      ),
+    ],
+    killedBy: ['kv/time-to-live'],
+  },
+  {
+    name: 'the time is not stored with a deferring engine',
+    reason: 'it is stored with each batch',
+    patches: [
+      machine(
+        'operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));\n        this.#addTime(operations);',
+        'operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));',
+      ),
+    ],
+    killedBy: randomFaults(60, ...POWER),
+  },
+  {
+    name: 'a new leader stamps when the next deadline is near',
+    reason: 'nothing is due before',
+    patches: [
+      expirer(
+        'const toDeadlineMs = timeMs === undefined ? 0 :',
+        'const toDeadlineMs = timeMs === undefined ? 1e6 :',
+      ),
+      expirer('return timeMs === undefined ? 0 : STAMP', 'return timeMs === undefined ? 1e6 : STAMP'),
+    ],
+    killedBy: ['kv/expirer', 'server/time-to-live'],
+  },
+  {
+    name: 'an earlier deadline does not set the timer anew',
+    reason: 'a timer is set',
+    patches: [expirer('this.#earliestMs = Math.min(this.#earliestMs, earliestMs);', '')],
+    killedBy: ['kv/expirer'],
   },
 ];
