@@ -38,12 +38,16 @@ export interface ExpirerParts {
     KvStateMachine,
     'onDeadlines' | 'keysWithDeadline' | 'timeMs' | 'timeAt' | 'deadlines'
   >;
+  /** The deadlines cannot be read: for the node's log. */
+  readonly onFault: (error: unknown) => void;
 }
 
 export class Expirer {
   readonly #parts: ExpirerParts;
-  /** No key has an earlier deadline. */
+  /** When to look: no key has an earlier deadline, or those that have one could not be read. */
   #earliestMs = 0;
+  /** Where to look: no key has an earlier deadline. */
+  #searchFromMs = 0;
   #timer: Timer | undefined;
   #timerDueMs = 0;
   #isUnderWay = false;
@@ -58,6 +62,7 @@ export class Expirer {
   /** This node leads now, or does not any more. */
   statusChanged(): void {
     this.#earliestMs = 0;
+    this.#searchFromMs = 0;
     this.#plan();
   }
 
@@ -68,6 +73,7 @@ export class Expirer {
 
   #deadlinesChanged(earliestMs: number): void {
     this.#earliestMs = Math.min(this.#earliestMs, earliestMs);
+    this.#searchFromMs = Math.min(this.#searchFromMs, earliestMs);
     this.#plan();
   }
 
@@ -108,10 +114,10 @@ export class Expirer {
 
   async #run(): Promise<void> {
     const { clock, replica } = this.#parts;
-    const due = this.#due();
+    const due = this.#dueHere();
     // It was not known which deadline is the earliest.
     if (due.length === 0 && this.#toStampMs > 0) {
-      this.#plan();
+      this.#plan(LEAST_PAUSE_MS);
       return;
     }
     this.#isUnderWay = true;
@@ -124,9 +130,22 @@ export class Expirer {
     } catch {
       // Refused, or not known: the same keys are found again, here or by the next leader.
       this.#earliestMs = 0;
+      this.#searchFromMs = 0;
     }
     this.#isUnderWay = false;
     this.#plan(pauseMs);
+  }
+
+  /** None if this node cannot read them from its disk: the time goes on nevertheless. */
+  #dueHere(): readonly ExpiredKey[] {
+    try {
+      return this.#due();
+    } catch (error) {
+      this.#parts.onFault(error);
+      this.#searchFromMs = 0;
+      this.#earliestMs = this.#parts.stateMachine.timeMs + STAMP_INTERVAL_MS;
+      return [];
+    }
   }
 
   /** The keys whose deadlines have passed by now, the earliest first, and notes the earliest of the others. */
@@ -135,14 +154,17 @@ export class Expirer {
     const timeMs = stateMachine.timeAt(replica.term, stampOf(clock)) ?? stateMachine.timeMs;
     const keys: ExpiredKey[] = [];
     let keyBytes = 0;
-    for (const next of stateMachine.deadlines(this.#earliestMs)) {
+    if (this.#searchFromMs === Number.POSITIVE_INFINITY) return keys;
+    for (const next of stateMachine.deadlines(this.#searchFromMs)) {
       this.#earliestMs = next.deadlineMs;
+      this.#searchFromMs = next.deadlineMs;
       keyBytes += next.key.length;
       const isFull = keys.length === MAX_KEYS_PER_EXPIRY || keyBytes > MAX_KEY_BYTES_PER_EXPIRY;
       if (next.deadlineMs > timeMs || isFull) return keys;
       keys.push(next);
     }
     this.#earliestMs = Number.POSITIVE_INFINITY;
+    this.#searchFromMs = Number.POSITIVE_INFINITY;
     return keys;
   }
 }

@@ -333,10 +333,17 @@ export class Node {
       restarted,
       promisedMs: this.#promise(identity),
     });
-    const expirer = new Expirer({ ...env, replica, stateMachine });
+    const faults = new OnceAMinute(env.clock);
+    const onFault = (code: string, error: unknown) => {
+      const message = errorMessage(error);
+      if (faults.isDue(`${code} ${message}`)) logger.error({ code, cause: errorCode(error) }, message);
+    };
+    const expirer = new Expirer({
+      ...{ ...env, replica, stateMachine },
+      onFault: (error) => onFault('READ_FAILED', error),
+    });
     this.#expirer = expirer;
     this.#closers.push(() => expirer.close());
-    const faults = new OnceAMinute(env.clock);
     const kv = new KvService({
       clock: env.clock,
       replica: this.#metrics?.measuredLog(replica) ?? replica,
@@ -344,10 +351,7 @@ export class Node {
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',
       reservedPrefix: engine.reservedPrefix,
-      onFault: (code, error) => {
-        const message = errorMessage(error);
-        if (faults.isDue(`${code} ${message}`)) logger.error({ code, cause: errorCode(error) }, message);
-      },
+      onFault,
     });
     const admin = new Admin({
       env,

@@ -21,6 +21,7 @@ class Lab {
   term = 1;
   commitMs = 2;
   failure: RaftreeError | undefined;
+  readonly faults: unknown[] = [];
   readonly expirer: Expirer;
   readonly #log: { readonly body: Uint8Array; readonly done: (result: CommandResult) => void }[] = [];
 
@@ -31,6 +32,7 @@ class Lab {
       clock: this.scheduler,
       timers: this.scheduler,
       stateMachine: this.machine,
+      onFault: (error) => lab.faults.push(error),
       replica: {
         get role() {
           return lab.role;
@@ -202,6 +204,23 @@ test('an expiry that is refused is tried again, without haste', async () => {
   lab.failure = undefined;
   await lab.run(200);
   assert.not(lab.has('a'));
+  assert.is(lab.machine.keysWithDeadline, 0);
+});
+
+test('deadlines that cannot be read are reported, the time goes on, and it is tried again', async () => {
+  const lab = new Lab();
+  void lab.write(put('a', 1000), put('b', 1200));
+  await lab.run(100);
+  const { entries } = lab.engine;
+  lab.engine.entries = () => {
+    throw new RaftreeError('CORRUPTION', 'a block is damaged');
+  };
+  lab.expirer.statusChanged();
+  await lab.run(2000);
+  assert.equal([lab.has('a'), lab.has('b'), lab.machine.keysWithDeadline], [false, false, 2]);
+  assert.ok(lab.faults.length >= 2 && lab.faults.length < 20, `${lab.faults.length}`);
+  lab.engine.entries = entries.bind(lab.engine);
+  await lab.run(STAMP_INTERVAL_MS + 10);
   assert.is(lab.machine.keysWithDeadline, 0);
 });
 
