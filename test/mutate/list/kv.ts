@@ -318,7 +318,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
         'const found = this.#read(userKey(key));',
       ),
     ],
-    killedBy: randomFaults(60),
+    killedBy: ['kv/time-to-live'],
   },
   {
     name: 'a condition sees a key that has expired and is not deleted yet',
