@@ -72,9 +72,13 @@ export class Expirer {
   }
 
   #deadlinesChanged(earliestMs: number): void {
-    this.#earliestMs = Math.min(this.#earliestMs, earliestMs);
-    this.#searchFromMs = Math.min(this.#searchFromMs, earliestMs);
+    this.#lookFrom(earliestMs);
     this.#plan();
+  }
+
+  #lookFrom(deadlineMs: number): void {
+    this.#earliestMs = Math.min(this.#earliestMs, deadlineMs);
+    this.#searchFromMs = Math.min(this.#searchFromMs, deadlineMs);
   }
 
   get #leads(): boolean {
@@ -128,9 +132,9 @@ export class Expirer {
       const tookMs = clock.nowMs() - startedMs;
       pauseMs = due.length < MAX_KEYS_PER_EXPIRY ? Math.max(LEAST_PAUSE_MS, tookMs) : tookMs;
     } catch {
-      // Refused, or not known: the same keys are found again, here or by the next leader.
-      this.#earliestMs = 0;
-      this.#searchFromMs = 0;
+      // Refused, or not known: the same keys are found again, here or by the next leader. The search does not begin
+      // farther in front: what was deleted there may take long to pass over.
+      if (due[0]) this.#lookFrom(due[0].deadlineMs);
     }
     this.#isUnderWay = false;
     this.#plan(pauseMs);
@@ -138,11 +142,12 @@ export class Expirer {
 
   /** None if this node cannot read them from its disk: the time goes on nevertheless. */
   #dueHere(): readonly ExpiredKey[] {
+    const searchFromMs = this.#searchFromMs;
     try {
       return this.#due();
     } catch (error) {
       this.#parts.onFault(error);
-      this.#searchFromMs = 0;
+      this.#searchFromMs = searchFromMs;
       this.#earliestMs = this.#parts.stateMachine.timeMs + STAMP_INTERVAL_MS;
       return [];
     }

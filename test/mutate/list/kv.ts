@@ -369,7 +369,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
   {
     name: 'an earlier deadline does not set the timer anew',
     reason: 'a timer is set',
-    patches: [expirer('this.#earliestMs = Math.min(this.#earliestMs, earliestMs);', '')],
+    patches: [expirer('this.#earliestMs = Math.min(this.#earliestMs, deadlineMs);', '')],
     killedBy: ['kv/expirer'],
   },
 ];
