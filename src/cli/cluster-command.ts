@@ -180,7 +180,7 @@ function configFileMade(directory: string, id: number): string {
   return file;
 }
 
-function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
+export function startNode(file: string, id: number): { child: ChildProcess; ended: Promise<number> } {
   // In a process group of its own: Ctrl-C in the terminal reaches only the supervisor, which then stops the nodes.
   const logFormat = process.stderr.isTTY ? ['--log-format', 'pretty'] : [];
   const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, 'start', file, ...logFormat], {

@@ -5,6 +5,7 @@ import { LineOutput } from '../env/real/line-output.js';
 import { VERSION } from '../server/version.js';
 import { checkArguments } from './byte-arguments.js';
 import { addClusterCommand } from './cluster-command.js';
+import { addDemoCommand } from './demo-command.js';
 import {
   describeError,
   EXIT,
@@ -59,6 +60,7 @@ const program = new Command('raftree')
 if (isJson) program.configureOutput({ writeErr: () => {} });
 addStartCommand(program, setExitCode);
 addClusterCommand(program);
+addDemoCommand(program);
 addKeyCommands(program, setExitCode);
 addLifeCommands(program, setExitCode);
 addScanCommand(program);

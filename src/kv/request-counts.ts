@@ -9,6 +9,14 @@ export class RequestCounts {
   /** By the name of the door. */
   readonly doors = new Map<string, Record<'read' | 'write', Record<Ended, number>>>();
 
+  /** Of all doors, whatever came of them. */
+  total(kind: 'read' | 'write'): number {
+    let total = 0;
+    for (const { [kind]: ended } of this.doors.values())
+      total += ended.ok + ended.notCommitted + ended.unknown;
+    return total;
+  }
+
   ended(door: string, kind: 'read' | 'write', outcome: Ended): void {
     let counts = this.doors.get(door);
     if (!counts) {

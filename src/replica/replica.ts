@@ -219,6 +219,11 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#raft.lastIndex;
   }
 
+  /** The log begins behind this entry. */
+  get baseIndex(): number {
+    return this.#parts.log.base.index;
+  }
+
   get durableIndex(): number {
     return this.#parts.stateMachine.durableIndex;
   }

@@ -11,9 +11,13 @@ import type { Admin } from './admin.js';
 import { type NodeConfig, secretsIn } from './config.js';
 import type { KvGroup } from './kv-group.js';
 import { kvLimitsOf } from './kv-group.js';
+import { type LiveViewParts, liveSource } from './live-view.js';
 import type { MemberView } from './member-view.js';
 import type { MeasuredNode, NodeMetrics } from './metrics.js';
 import { VERSION } from './version.js';
+
+/** The folder of the page, in this package. */
+const PAGE = '../../../page/';
 
 export interface HttpNodeParts {
   readonly env: Env;
@@ -31,6 +35,7 @@ export interface HttpNodeParts {
   readonly status: () => OutboundOf<'statusReply'>;
   readonly isClosing: () => boolean;
   readonly measured: () => MeasuredNode;
+  readonly live: Pick<LiveViewParts, 'peers' | 'recent' | 'group'>;
 }
 
 /** The client library that passes requests on is to be closed after the door. */
@@ -72,6 +77,11 @@ export function httpDoorOptions(parts: HttpNodeParts): {
     leads: () => parts.replica()?.role === 'leader',
     removed: () => membership.removal,
     status: () => ({ ...parts.status(), clientAddress: membership.find(config.nodeId)?.client ?? '' }),
+    live: liveSource({
+      ...{ env, membership, cluster, ...parts.live },
+      ...{ nodeId: config.nodeId, clusterId: config.clusterId, status: parts.status },
+    }),
+    page: (name) => env.fs.readFile(decodeURIComponent(new URL(PAGE + name, import.meta.url).pathname)),
     readiness: () => readiness(parts),
     metrics: () => {
       const exposition = new Exposition();

@@ -34,8 +34,10 @@ const LOOP_DELAY_EVERY_MS = 500;
 
 export class NodeMetrics {
   readonly #env: Pick<Env, 'clock' | 'timers'>;
-  readonly #syncs = new Histogram(LATENCY_BOUNDS_SECONDS);
-  readonly #commits = new Histogram(LATENCY_BOUNDS_SECONDS);
+  /** Of durable writes of the log, in seconds. */
+  readonly syncs = new Histogram(LATENCY_BOUNDS_SECONDS);
+  /** From proposals to commits, in seconds. */
+  readonly commits = new Histogram(LATENCY_BOUNDS_SECONDS);
   readonly #applies = new Histogram(LATENCY_BOUNDS_SECONDS);
   readonly #loopDelays = new Histogram(LATENCY_BOUNDS_SECONDS);
   #proposals = 0;
@@ -63,7 +65,7 @@ export class NodeMetrics {
     this.#loopTimer?.cancel();
   }
 
-  readonly madeDurable = (durationMs: number): void => this.#syncs.observe(durationMs / 1000);
+  readonly madeDurable = (durationMs: number): void => this.syncs.observe(durationMs / 1000);
 
   statusChanged(status: RoleStatus): void {
     if (status.role === 'candidate' && status.term !== this.#status.term) this.#elections++;
@@ -84,7 +86,7 @@ export class NodeMetrics {
         return log.propose(body).then(
           (applied) => {
             this.#pendingProposals--;
-            this.#commits.observe(Math.max(0, this.#applyStartMs - startMs) / 1000);
+            this.commits.observe(Math.max(0, this.#applyStartMs - startMs) / 1000);
             return applied;
           },
           (error: unknown) => {
@@ -153,7 +155,7 @@ export class NodeMetrics {
     to.histogram(
       'raftree_raft_commit_duration_seconds',
       'From the proposal of a command until it is committed and its range begins to be applied.',
-      this.#commits,
+      this.commits,
     );
     to.histogram(
       'raftree_raft_apply_duration_seconds',
@@ -163,7 +165,7 @@ export class NodeMetrics {
     to.histogram(
       'raftree_raft_log_sync_duration_seconds',
       'How long a durable write of the Raft log took.',
-      this.#syncs,
+      this.syncs,
     );
     if (!group) return;
     const { replica } = group;

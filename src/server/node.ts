@@ -45,6 +45,7 @@ import { MemberView } from './member-view.js';
 import { NodeMetrics } from './metrics.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
+import { Recent } from './recent.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 
 export interface NodeParts {
@@ -443,6 +444,12 @@ export class Node {
     const metrics = this.#metrics;
     if (!config.http || !metrics) return undefined;
     const address = parseAddress(config.http.listen);
+    const recent = new Recent(env, {
+      appliedIndex: () => this.#group?.replica.appliedIndex ?? 0,
+      reads: () => this.#service?.kv.counts.total('read') ?? 0,
+      ...{ commits: metrics.commits, syncs: metrics.syncs },
+    });
+    this.#closers.push(() => recent.close());
     const { options, cluster } = httpDoorOptions({
       ...{ env, logger, config, client, security, membership, metrics },
       maxConnections: this.#descriptors.http,
@@ -450,6 +457,7 @@ export class Node {
       replica: () => this.#group?.replica,
       status: () => this.status(0),
       isClosing: () => this.#closing !== undefined,
+      live: { peers, recent, group: () => this.#group },
       measured: () => ({
         ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget },
         ...{ group: this.#group, kv: this.#service?.kv },

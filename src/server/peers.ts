@@ -57,6 +57,8 @@ export class Peers {
   readonly #heardMs = new Map<number, number>();
   /** Why each member was last refused. */
   readonly #refusals = new Map<number, string>();
+  /** How many messages of replicas and stores went to each member, and came from it. */
+  readonly #traffic = new Map<number, { sent: number; received: number }>();
   #unsendable = 0;
   #listener: ChannelListener | undefined;
   /** Called when this node has connected to itself. */
@@ -67,11 +69,11 @@ export class Peers {
     this.#options = {
       ...options,
       received: (group, from, message) => {
-        if (this.#links.has(from)) this.#heardMs.set(from, options.env.clock.nowMs());
+        this.#heard(from);
         options.received(group, from, message);
       },
       alive: (from, epoch) => {
-        if (this.#links.has(from)) this.#heardMs.set(from, options.env.clock.nowMs());
+        this.#heard(from);
         options.alive(from, epoch);
       },
       announced: (from, storeId, said) =>
@@ -97,6 +99,7 @@ export class Peers {
       this.#links.delete(id);
       this.#heardMs.delete(id);
       this.#refusals.delete(id);
+      this.#traffic.delete(id);
       void link.close();
     }
     // A node may have been accepted before it was a member, or before its store id was known: it is checked again.
@@ -178,7 +181,9 @@ export class Peers {
     const { channel } =
       (dialled?.isSilent && inbound && !inbound.isSilent ? inbound : (dialled ?? inbound)) ?? {};
     try {
-      channel?.write(message());
+      if (!channel) return;
+      channel.write(message());
+      if (this.#links.has(to)) this.#trafficOf(to).sent++;
     } catch (error) {
       this.#unsendable++;
       const { logger } = this.#options;
@@ -187,6 +192,26 @@ export class Peers {
         `a message to a peer cannot be sent and is dropped: ${errorMessage(error)}`,
       );
     }
+  }
+
+  /** Messages since the start, or since the node became a member. */
+  traffic(node: number): { readonly sent: number; readonly received: number } {
+    return this.#traffic.get(node) ?? { sent: 0, received: 0 };
+  }
+
+  #heard(from: number): void {
+    if (!this.#links.has(from)) return;
+    this.#heardMs.set(from, this.#options.env.clock.nowMs());
+    this.#trafficOf(from).received++;
+  }
+
+  #trafficOf(node: number) {
+    let traffic = this.#traffic.get(node);
+    if (!traffic) {
+      traffic = { sent: 0, received: 0 };
+      this.#traffic.set(node, traffic);
+    }
+    return traffic;
   }
 
   /** Messages dropped since the start because they cannot be encoded. */

@@ -23,8 +23,10 @@ import { Backend, type BackendParts } from './backend.js';
 import { ByteBudget } from './byte-budget.js';
 import { clusterRoutes, type StatusView } from './cluster-routes.js';
 import { kvRoutes } from './kv-routes.js';
+import { LiveFeed, type LiveSource } from './live.js';
 import { nodeRoutes, type ReadinessCheck } from './node-routes.js';
 import { openApiDocument } from './openapi.js';
+import { pageRoutes } from './page.js';
 import { type ProblemCode, problem, problemOf } from './problem.js';
 import { ClientGone, HttpRequest, Refusal } from './request.js';
 import { parseTarget } from './request-target.js';
@@ -43,6 +45,9 @@ export interface HttpDoorOptions extends BackendParts {
   readonly version: string;
   readonly status: () => StatusView;
   readonly readiness: () => readonly ReadinessCheck[];
+  readonly live: LiveSource;
+  /** The bytes of a file of PAGE_FILES. */
+  readonly page: (name: string) => Uint8Array;
   /** The metrics of the node; the door adds its own. */
   readonly metrics: () => Exposition;
 }
@@ -68,6 +73,7 @@ export class HttpDoor {
   readonly #options: HttpDoorOptions;
   readonly #server: Server;
   readonly #backend: Backend;
+  readonly #live: LiveFeed;
   readonly #budget: ByteBudget;
   readonly #routes: readonly { readonly segments: readonly string[]; readonly route: Route }[];
   readonly #lines = new Map<Connection, Line>();
@@ -95,9 +101,11 @@ export class HttpDoor {
     this.#options = options;
     const { clientTimeoutMs, maxBufferedBytes, limits, env, version } = options;
     this.#backend = new Backend(options);
+    this.#live = new LiveFeed(env.timers, options.live);
     this.#budget = new ByteBudget(maxBufferedBytes);
     this.#faults = new OnceAMinute(env.clock);
     const routes: Route[] = [
+      ...pageRoutes(options.page, this.#live),
       ...nodeRoutes({ readiness: options.readiness, metrics: () => this.#metrics() }),
       ...kvRoutes(this.#backend, limits),
       ...clusterRoutes({
@@ -156,6 +164,7 @@ export class HttpDoor {
   stopAccepting(): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
+    this.#live.close();
     this.#server.close();
     this.#server.closeIdleConnections();
   }

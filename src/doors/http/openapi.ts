@@ -69,9 +69,9 @@ function operationItem({ id, summary, query, body, takes = [], answers, isOpen }
   };
 }
 
-function responseItem({ description, content, ndjson, hasEtag }: Described): Json {
+function responseItem({ description, content, textType, ndjson, hasEtag }: Described): Json {
   const forms = {
-    ...(content === undefined ? {} : contentOf(content, 'output')),
+    ...(content === undefined ? {} : contentOf(content, 'output', textType)),
     ...(ndjson === undefined ? {} : { 'application/x-ndjson': { schema: schemaOf(ndjson, 'output') } }),
   };
   return {
@@ -83,9 +83,9 @@ function responseItem({ description, content, ndjson, hasEtag }: Described): Jso
   };
 }
 
-function contentOf(content: Content, io: 'input' | 'output'): Json {
+function contentOf(content: Content, io: 'input' | 'output', textType = 'text/plain'): Json {
   if (content === 'bytes') return { 'application/octet-stream': {} };
-  if (content === 'text') return { 'text/plain': { schema: { type: 'string' } } };
+  if (content === 'text') return { [textType]: { schema: { type: 'string' } } };
   return { 'application/json': { schema: schemaOf(content, io) } };
 }
 

@@ -11,6 +11,8 @@ export type Content = z.ZodType | 'bytes' | 'text';
 export interface Described {
   readonly description: string;
   readonly content?: Content;
+  /** The media type of a text; text/plain if it is not given. */
+  readonly textType?: string;
   /** Another form of the answer, for who accepts it. */
   readonly ndjson?: z.ZodType;
   readonly hasEtag?: boolean;

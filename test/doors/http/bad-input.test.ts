@@ -33,7 +33,16 @@ async function isWell(): Promise<void> {
 
 test('unknown paths and methods', async () => {
   const { port } = node;
-  for (const path of ['/', '/v1', '/v2/kv/a', '/v1/kv/a/b', '//v1/kv/a', '/v1/kv/a/', '/v1/KV/a', '/V1/kv/a'])
+  for (const path of [
+    '/index.html',
+    '/v1',
+    '/v2/kv/a',
+    '/v1/kv/a/b',
+    '//v1/kv/a',
+    '/v1/kv/a/',
+    '/v1/KV/a',
+    '/V1/kv/a',
+  ])
     assert.equal(await code(request(port, `GET ${path}`)), [404, 'ROUTE_NOT_FOUND'], path);
   for (const [method, path, allow] of [
     ['DELETE', '/v1/kv', 'GET, HEAD'],

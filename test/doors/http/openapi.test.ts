@@ -73,6 +73,12 @@ const addresses = { client: '127.0.0.1:9', peer: '127.0.0.1:10' };
 
 /** For every operation, what is sent and what must come back. */
 const EXAMPLES: Readonly<Record<string, readonly Sent[]>> = {
+  get_index_html: [{ status: 200 }],
+  get_page_css: [{ status: 200 }],
+  get_page_js: [{ status: 200 }],
+  get_draw_js: [{ status: 200 }],
+  // Its answer has no end.
+  watchCluster: [{ path: '/v1/live?x', status: 400, answer: schemas.problemAnswer }],
   isAlive: [{ status: 200 }],
   isReady: [{ status: 200 }, { path: '/readyz?verbose', status: 200 }],
   getMetrics: [{ status: 200 }],

@@ -1,0 +1,452 @@
+/** The page of a node: what /v1/live tells, drawn; keys and members by the other routes. */
+import { bytes, drawChart, drawLevels, drawRing, drawTapes, element, number, ROLES } from './draw.js';
+
+const at = (id) => document.getElementById(id);
+const MAX_POINTS = 300;
+const RECONNECT_MS = 500;
+
+let token = sessionStorage.getItem('token');
+let points = [];
+let before;
+
+async function ask(path, options = {}) {
+  const authorization = token ? { authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(path, { ...options, headers: { ...authorization, ...options.headers } });
+  if (answer.status !== 401) return answer;
+  await signIn();
+  return ask(path, options);
+}
+
+let signing;
+function signIn() {
+  signing ??= new Promise((resolve) => {
+    const dialog = at('signin');
+    dialog.addEventListener(
+      'close',
+      () => {
+        token = dialog.querySelector('input').value.trim();
+        sessionStorage.setItem('token', token);
+        signing = undefined;
+        resolve();
+      },
+      { once: true },
+    );
+    dialog.showModal();
+  });
+  return signing;
+}
+// Escape would only ask again.
+at('signin').addEventListener('cancel', (event) => event.preventDefault());
+
+/** The problem of an answer as an error. */
+async function checked(answer) {
+  if (answer.ok) return answer;
+  const { detail, code } = await answer.json().catch(() => ({}));
+  throw Object.assign(new Error(detail ?? `the node answered ${answer.status}`), { code });
+}
+
+// --- the feed ---
+
+async function follow() {
+  for (;;) {
+    try {
+      const answer = await checked(await ask('/v1/live'));
+      await read(answer.body.pipeThrough(new TextDecoderStream()));
+      show('this node is closing', 'off');
+    } catch (error) {
+      show(error.code ? error.message : 'this node does not answer', 'off');
+    }
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+  }
+}
+
+function show(text, state) {
+  const live = at('live');
+  if (live.textContent !== text) live.textContent = text;
+  live.className = state;
+}
+
+async function read(stream) {
+  let text = '';
+  for (const reader = stream.getReader(); ; ) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split('\n\n');
+    text = events.pop();
+    for (const event of events) {
+      const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(event) ?? [];
+      if (name === 'history') points = JSON.parse(data).points;
+      else if (name === 'view') draw(JSON.parse(data));
+    }
+  }
+}
+
+function draw(view) {
+  show('live', 'on');
+  at('where').textContent = `${view.clusterId}, seen by node ${view.self}, version ${view.version}`;
+  drawCluster(view);
+  drawLog(view);
+  drawStorage(view);
+  if (view.point && view.point.atMs !== points.at(-1)?.atMs)
+    points = [...points, view.point].slice(-MAX_POINTS);
+  drawCharts();
+  before = view;
+}
+
+/** The leader that most nodes of the newest term name. */
+function leaderOf({ nodes }) {
+  return nodes.filter(({ role, reached }) => reached && role === 'leader').sort((a, b) => b.term - a.term)[0];
+}
+
+function drawCluster(view) {
+  const leader = leaderOf(view);
+  const reached = view.nodes.filter((node) => node.reached).length;
+  const silent = view.nodes.length - reached;
+  const quorum = silent > 0 ? `, ${silent} of ${view.nodes.length} silent` : '';
+  setText(
+    at('headline'),
+    leader
+      ? `Node ${leader.id} leads in term ${leader.term}${quorum}`
+      : `No leader: an election is under way${quorum}`,
+  );
+  document.title = `${leader ? `Node ${leader.id} leads` : 'No leader'} – Raftree`;
+  at('ring').replaceChildren(
+    drawRing(
+      view.nodes.map((node) => ({ ...node, isSelf: node.id === view.self })),
+      linksOf(view),
+    ),
+  );
+  drawNodes(view, leader);
+}
+
+function linksOf(view) {
+  const pairs = view.nodes.flatMap((a) => view.nodes.filter((b) => b.id > a.id).map((b) => [a.id, b.id]));
+  const seconds = before ? Math.max(0.1, (view.atMs - before.atMs) / 1000) : undefined;
+  return pairs.map(([from, to]) => {
+    const other = from === view.self ? to : to === view.self ? from : undefined;
+    const now = view.traffic.find(({ peer }) => peer === other);
+    const then = before?.traffic.find(({ peer }) => peer === other);
+    if (!now || !then || !seconds) return { from, to };
+    const rate = (now.sent - then.sent + now.received - then.received) / seconds;
+    return { from, to, busy: rate > 0, label: rate > 0 ? `${number(rate)}/s` : undefined };
+  });
+}
+
+function setText(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+/** Rows stay while their node does, so that the focus stays on its buttons. */
+function drawNodes(view, leader) {
+  const body = at('nodes');
+  const wanted = view.nodes.map(({ id }) => `${id}`);
+  if ([...body.children].map((row) => row.dataset.id).join() !== wanted.join())
+    body.replaceChildren(...view.nodes.map(({ id }) => nodeRow(id)));
+  view.nodes.forEach((node, i) => {
+    const [name, role, term, match, lag, actions] = body.children[i].children;
+    setText(name, `${node.id}`);
+    name.title = node.client;
+    const title = node.reached ? (ROLES[node.role] ?? node.role) : 'silent';
+    setText(role.firstChild, node.isVoter ? title : `${title}, learner`);
+    role.firstChild.className = `role ${node.reached ? node.role : 'gone'}`;
+    setText(term, node.reached ? `${node.term}` : '–');
+    const own = leader?.id === node.id;
+    const held = own ? leader.last : leader?.matches.find(({ id }) => id === node.id)?.matchIndex;
+    const [meter, text] = match.children;
+    meter.hidden = held === undefined;
+    if (held !== undefined) {
+      meter.max = Math.max(1, leader.last);
+      meter.value = held;
+    }
+    setText(text, held === undefined ? '–' : number(held));
+    setText(lag, held === undefined || own ? '–' : number(Math.max(0, leader.last - held)));
+    const [transfer] = actions.firstChild.children;
+    transfer.disabled = own || !node.reached || !node.isVoter;
+  });
+}
+
+function nodeRow(id) {
+  return element(
+    'tr',
+    { 'data-id': id },
+    element('td'),
+    element('td', {}, element('span', { class: 'role' })),
+    element('td'),
+    element('td', {}, element('meter', { min: 0, 'aria-label': `match of node ${id}` }), element('span')),
+    element('td'),
+    element(
+      'td',
+      { class: 'last' },
+      element(
+        'span',
+        { class: 'row' },
+        element(
+          'button',
+          { 'aria-label': `Make leader: node ${id}`, onclick: () => transfer(id) },
+          'Make leader',
+        ),
+        element(
+          'button',
+          { class: 'danger', 'aria-label': `Remove node ${id}`, onclick: () => remove(id) },
+          'Remove',
+        ),
+      ),
+    ),
+  );
+}
+
+const INDEXES = [
+  ['first', 'first entry'],
+  ['snapshot', 'snapshot'],
+  ['applied', 'applied'],
+  ['commit', 'commit'],
+  ['last', 'last entry'],
+];
+
+function drawLog(view) {
+  const [group] = view.groups;
+  at('log').replaceChildren(
+    ...INDEXES.map(([name, label]) =>
+      element('div', {}, element('span', {}, label), element('b', {}, number(group.log[name]))),
+    ),
+    element('div', {}, element('span', {}, 'keys, about'), element('b', {}, number(group.keys))),
+  );
+  const rows = view.nodes.map(({ id, commit, applied, last }) => ({
+    ...{ name: `Node ${id}`, commit, applied, last },
+    ...(id === view.self ? group.log : {}),
+  }));
+  at('tapes').replaceChildren(...drawTapes(rows));
+}
+
+function drawStorage(view) {
+  const target = at('lsm');
+  if (!view.lsm) {
+    target.textContent = 'The storage engine of this node tells nothing of itself.';
+    return;
+  }
+  const { lsm } = view;
+  const working = new Set();
+  lsm.levels.forEach(({ files, bytes: size }, level) => {
+    const then = before?.lsm?.levels[level];
+    if (then && (then.files !== files || then.bytes !== size)) working.add(level);
+  });
+  const stall = lsm.stalled ? ` Writes wait: ${lsm.stalled}.` : '';
+  const flushes = `flushes: ${number(lsm.flushes)}`;
+  const compactions = `compactions: ${number(lsm.compactions)}, ${bytes(lsm.compactedBytes)} written`;
+  target.replaceChildren(
+    ...drawLevels(lsm, working),
+    element('p', { class: 'note' }, `${flushes}; ${compactions}, ${bytes(lsm.pendingBytes)} to do.${stall}`),
+  );
+}
+
+let drawnAtMs;
+function drawCharts() {
+  const last = points.at(-1)?.atMs ?? Date.now();
+  if (last === drawnAtMs) return;
+  drawnAtMs = last;
+  const times = points.map(({ atMs }) => atMs);
+  const values = (name) => points.map((point) => point[name]);
+  const chart = (target, series, look) =>
+    target.replaceChildren(
+      ...drawChart(times, series, { ...look, width: Math.max(240, target.clientWidth) }),
+    );
+  chart(
+    at('throughput'),
+    [
+      { name: 'entries applied', color: 'var(--accent)', values: values('writesPerSecond') },
+      { name: 'reads here', color: 'var(--muted)', values: values('readsPerSecond') },
+    ],
+    { unit: '/s', digits: 0 },
+  );
+  chart(
+    at('latency'),
+    [
+      { name: 'commit p50', color: 'var(--accent)', values: values('commitP50Ms') },
+      { name: 'p99', color: 'var(--second)', values: values('commitP99Ms') },
+      { name: 'disk sync p99', color: 'var(--muted)', values: values('syncP99Ms') },
+    ],
+    { unit: 'ms', digits: 1 },
+  );
+}
+
+// --- members ---
+
+function confirmed(question, consequence, agree) {
+  const dialog = at('confirm');
+  setText(at('question'), question);
+  setText(at('consequence'), consequence);
+  setText(at('agree'), agree);
+  dialog.returnValue = 'no';
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+  });
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+async function transfer(to) {
+  const consequence = `Writes wait for a moment while node ${to} takes over.`;
+  if (!(await confirmed(`Make node ${to} the leader?`, consequence, 'Transfer'))) return;
+  await told(
+    `Node ${to} leads.`,
+    () => ask('/v1/cluster/transfer', { method: 'POST', headers: JSON_TYPE, body: JSON.stringify({ to }) }),
+    at('changed'),
+  );
+}
+
+async function remove(id) {
+  const consequence =
+    'It takes no more requests and holds no more copies. To come back it starts with an empty folder.';
+  if (!(await confirmed(`Remove node ${id} from the cluster?`, consequence, `Remove node ${id}`))) return;
+  await told(
+    `Node ${id} is removed.`,
+    () => ask(`/v1/cluster/members/${id}`, { method: 'DELETE' }),
+    at('changed'),
+  );
+}
+
+at('add').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const fields = new FormData(event.target);
+  const id = Number(fields.get('id'));
+  const body = { id, client: fields.get('client'), peer: fields.get('peer'), learner: fields.has('learner') };
+  if (
+    !(await confirmed(
+      `Add node ${id}?`,
+      'It gets a copy of everything, and a voter counts for majorities.',
+      'Add',
+    ))
+  )
+    return;
+  await told(
+    `Node ${id} is a member.`,
+    () => ask('/v1/cluster/members', { method: 'POST', headers: JSON_TYPE, body: JSON.stringify(body) }),
+    at('changed'),
+  );
+});
+
+/** Says in words how it went. */
+async function told(done, act, place = at('said')) {
+  const say = (text, state = '') => {
+    place.textContent = text;
+    place.className = `said ${state}`;
+  };
+  say('…');
+  try {
+    const result = await checked(await act());
+    say(typeof done === 'function' ? await done(result) : done);
+  } catch (error) {
+    say(error.message, 'bad');
+  }
+}
+
+// --- keys ---
+
+/** A key is text, or bytes that are no text: then its field shows them as base64 and is not edited. */
+let chosen;
+let cursor;
+
+function pathOf(key) {
+  if (key.keyBase64 === undefined) return `/v1/kv/${encodeURIComponent(key.key)}`;
+  const hex = [...atob(key.keyBase64)].map((char) => `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return `/v1/kv/${hex.join('')}`;
+}
+
+function keyInForm() {
+  const shown = at('entry').elements.key.value;
+  return chosen?.keyBase64 !== undefined && shown === chosen.shown ? chosen : { key: shown };
+}
+
+async function scan(isMore) {
+  await told(
+    async (answer) => {
+      const found = await answer.json();
+      cursor = found.cursor;
+      const items = found.entries.map(item);
+      if (isMore) at('keys').append(...items);
+      else at('keys').replaceChildren(...items);
+      at('more').hidden = cursor === null;
+      const count = at('keys').children.length;
+      return count === 0
+        ? 'No keys there yet: put one.'
+        : `${number(count)} keys${cursor === null ? '' : ', and more'}.`;
+    },
+    () => {
+      const query = new URLSearchParams({ limit: '50', level: 'follower' });
+      const prefix = at('scan').elements.prefix.value;
+      if (prefix !== '') query.set('prefix', prefix);
+      if (isMore) query.set('cursor', cursor);
+      return ask(`/v1/kv?${query}`);
+    },
+  );
+}
+
+function item(entry) {
+  const shown = entry.key ?? `base64 ${entry.keyBase64}`;
+  const value = entry.value ?? `${entry.valueBase64?.length ?? 0} characters of base64`;
+  const button = element(
+    'button',
+    {
+      type: 'button',
+      onclick: () => {
+        for (const other of at('keys').querySelectorAll('[aria-current]'))
+          other.removeAttribute('aria-current');
+        button.setAttribute('aria-current', 'true');
+        chosen = { ...entry, shown };
+        at('entry').elements.key.value = shown;
+        get();
+      },
+    },
+    element('span', { class: 'key' }, shown),
+    element('span', { class: 'value' }, value.slice(0, 200)),
+  );
+  return element('li', {}, button);
+}
+
+const MAX_SHOWN_BYTES = 64 * 1024;
+
+function get() {
+  const field = at('entry').elements.value;
+  return told(
+    async (answer) => {
+      const data = new Uint8Array(await answer.arrayBuffer());
+      field.value = new TextDecoder().decode(data.subarray(0, MAX_SHOWN_BYTES));
+      const cut =
+        data.length > MAX_SHOWN_BYTES ? `, of which the first ${bytes(MAX_SHOWN_BYTES)} are shown` : '';
+      return `${bytes(data.length)}${cut}, version ${answer.headers.get('etag')?.replaceAll('"', '')}.`;
+    },
+    () => ask(pathOf(keyInForm())),
+  );
+}
+
+at('scan').addEventListener('submit', (event) => {
+  event.preventDefault();
+  scan(false);
+});
+at('more').addEventListener('click', () => scan(true));
+at('entry').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const key = keyInForm();
+  const { value } = at('entry').elements.value;
+  await told(
+    (answer) => `Put, version ${answer.headers.get('etag')?.replaceAll('"', '')}.`,
+    () => ask(pathOf(key), { method: 'PUT', body: value }),
+  );
+});
+at('entry').elements.get.addEventListener('click', () => {
+  if (at('entry').reportValidity()) get();
+});
+at('entry').elements.delete.addEventListener('click', async () => {
+  if (!at('entry').reportValidity()) return;
+  const key = keyInForm();
+  const name = at('entry').elements.key.value;
+  if (!(await confirmed(`Delete ${name}?`, 'Its value is gone on every node.', 'Delete'))) return;
+  await told('Deleted.', () => ask(pathOf(key), { method: 'DELETE' }));
+});
+
+// What scrolls is reached by the keyboard, too.
+for (const region of document.querySelectorAll('.scroll')) region.tabIndex = 0;
+follow();
+scan(false);

@@ -1,0 +1,140 @@
+/**
+ * What the page shows: this node, and the others as they tell it themselves. Their status is asked for through the
+ * client library, one request at a time and member, and only while somebody looks.
+ */
+import type { NodeStatus, RaftreeClient } from '../client/client.js';
+import type { LiveSource } from '../doors/http/live.js';
+import type { Env, Timer } from '../env/env.js';
+import type { OutboundOf } from '../protocol/messages.js';
+import type { KvGroup } from './kv-group.js';
+import type { MemberView } from './member-view.js';
+import type { Peers } from './peers.js';
+import type { Recent } from './recent.js';
+
+export interface LiveViewParts {
+  readonly env: Pick<Env, 'clock' | 'timers'>;
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly cluster: Pick<RaftreeClient, 'status'>;
+  readonly membership: Pick<MemberView, 'members'>;
+  readonly peers: Pick<Peers, 'traffic'>;
+  readonly recent: Recent;
+  readonly group: () => KvGroup | undefined;
+  readonly status: () => OutboundOf<'statusReply'>;
+}
+
+type Told = Pick<
+  NodeStatus,
+  'nodeId' | 'role' | 'term' | 'leaderId' | 'commitIndex' | 'appliedIndex' | 'lastIndex'
+> & { readonly peers: readonly { readonly nodeId: number; readonly matchIndex: number }[] };
+
+interface Asked {
+  told: Told | undefined;
+  /** When that was heard. */
+  heardMs: number;
+  isUnderWay: boolean;
+}
+
+/** Longer than a view takes, shorter than people wait. */
+const ASK_TIMEOUT_MS = 900;
+/** A view does not wait longer for the others. */
+const PATIENCE_MS = 200;
+/** What was told longer ago than this is not shown: the node is not reached. */
+const FRESH_MS = 1500;
+
+export function liveSource(parts: LiveViewParts): LiveSource {
+  const { env, nodeId, clusterId, membership, peers, recent } = parts;
+  const asked = new Map<number, Asked>();
+
+  const ask = async (id: number, address: string) => {
+    const known = asked.get(id) ?? { told: undefined, heardMs: 0, isUnderWay: false };
+    asked.set(id, known);
+    if (known.isUnderWay || address === '') return;
+    known.isUnderWay = true;
+    try {
+      const told = await parts.cluster.status(address, { timeoutMs: ASK_TIMEOUT_MS });
+      if (told.nodeId !== id) return;
+      known.told = told;
+      known.heardMs = env.clock.nowMs();
+    } catch {
+      // Its silence says that it is not reached.
+    } finally {
+      known.isUnderWay = false;
+    }
+  };
+
+  return {
+    history: () => ({ points: recent.points }),
+    refresh: async () => {
+      const others = membership.members.filter(({ id }) => id !== nodeId);
+      for (const id of asked.keys()) if (!others.some((member) => member.id === id)) asked.delete(id);
+      let timer: Timer | undefined;
+      const patience = new Promise<void>((resolve) => {
+        timer = env.timers.after(PATIENCE_MS, resolve);
+      });
+      await Promise.race([patience, Promise.all(others.map(({ id, client }) => ask(id, client)))]);
+      timer?.cancel();
+    },
+    view: () => {
+      const own = parts.status();
+      const group = parts.group();
+      const { members } = membership;
+      const nowMs = env.clock.nowMs();
+      const nodes = members.map(({ id, client }) => {
+        if (id === nodeId) return nodeView(id, client, own, own.voters);
+        const known = asked.get(id);
+        const told = known && nowMs - known.heardMs < FRESH_MS ? known.told : undefined;
+        return nodeView(id, client, told, own.voters);
+      });
+      const stats = group?.stateMachine.engineStats();
+      return {
+        atMs: env.clock.wallMs(),
+        ...{ self: nodeId, clusterId, version: own.version },
+        nodes,
+        groups: [
+          {
+            id: 1,
+            ...{ role: own.role, term: own.term, leader: own.leaderId, keys: own.keysApproximate },
+            log: {
+              first: (group?.replica.baseIndex ?? 0) + 1,
+              snapshot: own.durableIndex,
+              commit: own.commitIndex,
+              applied: own.appliedIndex,
+              last: own.lastIndex,
+            },
+          },
+        ],
+        traffic: members
+          .filter(({ id }) => id !== nodeId)
+          .map(({ id }) => ({ peer: id, ...peers.traffic(id) })),
+        lsm: stats && {
+          levels: stats.levels,
+          memtableBytes: stats.memtableBytes,
+          pendingBytes: stats.pendingBytes,
+          ...{ flushes: stats.flushes, compactions: stats.compactions, compactedBytes: stats.compactedBytes },
+          stalled: stats.stalled ?? null,
+        },
+        point: recent.points.at(-1),
+      };
+    },
+  };
+}
+
+/** Without `told` the node is not reached. */
+function nodeView(id: number, client: string, told: Told | undefined, voters: readonly number[]) {
+  return {
+    id,
+    client,
+    isVoter: voters.includes(id),
+    reached: told !== undefined,
+    ...(told && {
+      ...{ role: told.role, term: told.term, leader: told.leaderId },
+      ...{ commit: told.commitIndex, applied: told.appliedIndex, last: told.lastIndex },
+      // Only a leader knows what the others hold.
+      matches:
+        told.role === 'leader'
+          ? told.peers.map(({ nodeId, matchIndex }) => ({ id: nodeId, matchIndex }))
+          : [],
+    }),
+  };
+}

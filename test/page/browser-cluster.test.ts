@@ -1,0 +1,209 @@
+/**
+ * The page in a real browser: Chromium, where one is installed (Debian's package `chromium`, or RAFTREE_CHROMIUM names
+ * its program). Where there is none the tests say that they skip.
+ */
+import * as fs from 'node:fs';
+import { createRequire } from 'node:module';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { NodeConfigInput } from '../../src/server/config.js';
+import { freePorts, ProcessCluster, until } from '../support/process-cluster.js';
+
+/** What the tests use of playwright-core. */
+interface Page {
+  goto(url: string): Promise<unknown>;
+  on(event: 'pageerror', listener: (error: Error) => void): void;
+  on(event: 'console', listener: (message: { type(): string; text(): string }) => void): void;
+  evaluate<Result>(script: string): Promise<Result>;
+  fill(selector: string, text: string): Promise<void>;
+  click(selector: string): Promise<void>;
+  press(selector: string, key: string): Promise<void>;
+  textContent(selector: string): Promise<string | null>;
+}
+interface Browser {
+  newPage(options: {
+    viewport: { width: number; height: number };
+    colorScheme: 'light' | 'dark';
+    bypassCSP?: boolean;
+  }): Promise<Page>;
+  close(): Promise<void>;
+}
+interface Playwright {
+  readonly chromium: { launch(options: { executablePath: string; args: string[] }): Promise<Browser> };
+}
+interface Violation {
+  readonly id: string;
+  readonly impact: string;
+  readonly nodes: readonly { readonly html: string }[];
+}
+
+const require = createRequire(import.meta.url);
+const PROGRAMS = [
+  process.env.RAFTREE_CHROMIUM,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+];
+const program = PROGRAMS.find((each) => each !== undefined && fs.existsSync(each));
+const playwright = moduleOf<Playwright>('playwright-core');
+const axeFile = fileOf('axe-core/axe.min.js');
+
+function fileOf(name: string): string | undefined {
+  try {
+    return require.resolve(name);
+  } catch {
+    return undefined;
+  }
+}
+
+function moduleOf<Module>(name: string): Module | undefined {
+  return fileOf(name) === undefined ? undefined : (require(name) as Module);
+}
+
+/** Waits until it holds in the page. */
+function holds(page: Page, condition: string): Promise<void> {
+  return until(() => page.evaluate<boolean>(condition), condition);
+}
+
+const ELECTION_SHOWN_MS = 2000;
+const DESKTOP = { width: 1180, height: 900 };
+const PHONE = { width: 390, height: 844 };
+
+if (!program || !playwright || !axeFile) {
+  const lacking = program ? 'playwright-core or axe-core' : 'Chromium';
+  console.log(`skipped: ${lacking} is not installed, so the page is not tested in a browser`);
+} else {
+  let cluster: ProcessCluster;
+  let browser: Browser;
+  let ports: number[] = [];
+  const faults: string[] = [];
+
+  test.before(async () => {
+    ports = await freePorts(3);
+    cluster = await ProcessCluster.create(3, {
+      raft: { heartbeatMs: 50, electionTimeoutMinMs: 300, electionTimeoutMaxMs: 600 },
+    });
+    for (const id of [1, 2, 3]) {
+      const config = JSON.parse(fs.readFileSync(cluster.configFile(id), 'utf8')) as NodeConfigInput;
+      const http = { listen: `127.0.0.1:${ports[id - 1]}` };
+      fs.writeFileSync(cluster.configFile(id), JSON.stringify({ ...config, http }));
+    }
+    await cluster.startAll();
+    // Chromium's sandbox wants rights that containers do not give; the page is our own.
+    browser = await playwright.chromium.launch({ executablePath: program, args: ['--no-sandbox'] });
+  });
+  test.after(async () => {
+    await browser?.close();
+    await cluster.destroy();
+  });
+
+  const open = async (
+    id: number,
+    viewport = DESKTOP,
+    colorScheme: 'light' | 'dark' = 'light',
+    bypassCSP = false,
+  ) => {
+    const page = await browser.newPage({ viewport, colorScheme, bypassCSP });
+    page.on('pageerror', (error) => faults.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !/404|ERR_/.test(message.text())) faults.push(message.text());
+    });
+    await page.goto(`http://127.0.0.1:${ports[id - 1]}/`);
+    await holds(page, "/leads in term/.test(document.querySelector('#headline').textContent)");
+    return page;
+  };
+
+  test('keys are put, found, read and deleted, and what a key holds is never markup', async () => {
+    const page = await open(1);
+    const key = 'a/<img src=x onerror=alert(1)> ü%2F';
+    await page.fill('#entry [name=key]', key);
+    await page.fill('#entry [name=value]', '<b>red</b>');
+    await page.press('#entry [name=key]', 'Enter');
+    await holds(page, "/^Put, version/.test(document.querySelector('#said').textContent)");
+    const answer = await fetch(`http://127.0.0.1:${ports[1]}/v1/kv/${encodeURIComponent(key)}`);
+    assert.is(await answer.text(), '<b>red</b>');
+    await fetch(`http://127.0.0.1:${ports[0]}/v1/kv/a%2F%ff%00`, { method: 'PUT', body: 'bytes' });
+    await page.fill('#scan [name=prefix]', 'a/');
+    await page.press('#scan [name=prefix]', 'Enter');
+    await holds(page, "document.querySelector('#said').textContent === '2 keys.'");
+    assert.is(await page.evaluate("document.querySelector('#keys img, #keys b')"), null);
+    for (const [nth, value] of [
+      [1, '<b>red</b>'],
+      [2, 'bytes'],
+    ] as const) {
+      await page.click(`#keys li:nth-child(${nth}) button`);
+      await holds(page, `document.querySelector('#entry [name=value]').value === ${JSON.stringify(value)}`);
+    }
+    await page.click('#entry [name=delete]');
+    await page.click('#agree');
+    await holds(page, "document.querySelector('#said').textContent === 'Deleted.'");
+    assert.is((await fetch(`http://127.0.0.1:${ports[0]}/v1/kv/a%2F%ff%00`)).status, 404);
+  });
+
+  test('axe finds nothing serious, light and dark, and the phone scrolls one way only', async () => {
+    const axe = fs.readFileSync(axeFile, 'utf8');
+    for (const [viewport, scheme] of [
+      [DESKTOP, 'light'],
+      [PHONE, 'dark'],
+    ] as const) {
+      // Only so that axe itself can be put into the page.
+      const page = await open(2, viewport, scheme, true);
+      await page.evaluate(`${axe};0`);
+      const violations = await page.evaluate<Violation[]>('axe.run().then(({ violations }) => violations)');
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      assert.is(
+        serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`).join('\n'),
+        '',
+      );
+      const width = await page.evaluate<number>('document.documentElement.scrollWidth');
+      assert.ok(width <= viewport.width, `${width} of ${viewport.width}`);
+    }
+  });
+
+  test('a killed leader: an open page shows the election within two seconds', async () => {
+    const leader = await cluster.leader();
+    const page = await open(leader === 1 ? 2 : 1);
+    const before = await page.textContent('#headline');
+    assert.match(before ?? '', new RegExp(`^Node ${leader} leads in term \\d+$`));
+    // In the page itself: when the headline names another leader, in ms of its clock.
+    const shown = page.evaluate<string>(`new Promise((resolve) => {
+      const headline = document.querySelector('#headline');
+      const look = () => {
+        const [, node] = /^Node (\\d+) leads/.exec(headline.textContent) ?? [];
+        if (node !== undefined && node !== '${leader}') resolve(headline.textContent);
+      };
+      new MutationObserver(look).observe(headline, { childList: true, characterData: true, subtree: true });
+    })`);
+    const others = ports.filter((_, i) => i !== leader - 1);
+    const elected = (async () => {
+      for (;;) {
+        for (const port of others) {
+          const status = (await (await fetch(`http://127.0.0.1:${port}/v1/status`)).json()) as {
+            role: string;
+          };
+          if (status.role === 'leader') return performance.now();
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    })();
+    const killed = cluster.signal(leader, 'SIGKILL');
+    const [headline, electedMs] = await Promise.all([
+      shown.then((text) => ({ text, atMs: performance.now() })),
+      elected,
+    ]);
+    await killed;
+    assert.match(headline.text, /leads in term \d+/);
+    assert.ok(
+      headline.atMs - electedMs < ELECTION_SHOWN_MS,
+      `${headline.atMs - electedMs} ms after the election`,
+    );
+    await holds(page, "/1 of 3 silent/.test(document.querySelector('#headline').textContent)");
+    assert.is(await page.textContent(`tr[data-id="${leader}"] .role`), 'silent');
+  });
+
+  test('the pages had no fault, and asked for nothing that their policy forbids', () => {
+    assert.equal(faults, []);
+  });
+}
+
+test.run();
