@@ -18,7 +18,7 @@
 import { realEnv } from '../env/real/real-env.js';
 import type { WriteResult as NodeResult } from '../kv/sessions.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
-import type { MessageOf, OutboundOf } from '../protocol/messages.js';
+import type { MessageOf, OutboundOf, OutboundOperation } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
 import { Call, CallEnded } from './call.js';
 import { Calls } from './calls.js';
@@ -239,6 +239,21 @@ export class RaftreeClient {
    */
   batch(operations: readonly BatchOperation[], options: CallOptions = {}): Promise<BatchResult> {
     return this.#write(operations, options, (answer) => batchResult(withinLimits(answer), operations));
+  }
+
+  /**
+   * Applies operations in the form of the node's own, and gives its result as it is: for doors (src/doors). Other
+   * programs call `batch`.
+   */
+  write(operations: readonly OutboundOperation[], options: CallOptions = {}): Promise<NodeResult> {
+    try {
+      this.#checkOpen();
+      const call = new WriteCall(this.#user, this.#writer, operations, options, nodeResult);
+      this.#writer.begin(call);
+      return call.promise;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** The value and its version, or undefined if the key does not exist. */
@@ -523,6 +538,17 @@ function withLife<Result extends object>(
   remainingMs: number | undefined,
 ): Result | (Result & { remainingMs: number }) {
   return remainingMs === undefined ? found : { ...found, remainingMs };
+}
+
+/** Copies: otherwise a kept result would keep the whole received chunk in memory. */
+function nodeResult({ applied, index, results }: WriteReply): NodeResult {
+  return {
+    applied,
+    index,
+    results: results.map((result) =>
+      result.value ? { ...result, value: Buffer.from(result.value) } : result,
+    ),
+  };
 }
 
 /** The result of the one operation of a write. Throws as `withinLimits`. */

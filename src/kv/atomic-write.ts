@@ -14,6 +14,12 @@ import type { EntryOperation } from './command.js';
 import { checkedInteger, parseInteger } from './integer.js';
 import type { StoredKey } from './keys.js';
 import type { OperationResult, WriteResult } from './sessions.js';
+import {
+  type Allowance,
+  encodeStringResult,
+  MAX_RESULT_BYTES,
+  performStringOperation,
+} from './string-operation.js';
 
 /**
  * The total size of the values that the appends of one write leave. Without this limit, small appends to many large
@@ -54,11 +60,21 @@ export function performWrite(
 
   const results: OperationResult[] = [];
   let grownBytes = 0;
+  const allowance: Allowance = { maxValueBytes, grownBytes: MAX_GROWN_BYTES, resultBytes: MAX_RESULT_BYTES };
   for (const { operation, key } of steps) {
     const { life } = operation;
     if (operation.action === 'put' && operation.condition === 'always' && life === undefined) {
       keys.stage(key, { version: index, value: operation.value });
       results.push({ status: 'ok', existed: false, version: index });
+      continue;
+    }
+    if (operation.action === 'modify') {
+      const result = performStringOperation({
+        ...{ operation, key, index, keys, allowance },
+        deadlineMs: (present) => deadlineAfter(operation, present, keys.nowMs),
+        mayExpire: (present) => mayExpire(operation, present, keys.nowMs),
+      });
+      results.push({ status: 'ok', ...seen(keys.present(key)), value: encodeStringResult(result) });
       continue;
     }
     const present = keys.present(key);

@@ -14,7 +14,7 @@
  *     key, value, condition value: length u32, then the bytes      u53: 8 bytes, at most 2^53-1
  *     session 0: none    action: put 1, append 2, delete 3, check 4
  *     condition: always 1, exists 2, absent 3, valueIs 4, versionIs 5
- *     of a timed operation also    action: expire 5, persist 6, increment 7
+ *     of a timed operation also    action: expire 5, persist 6, increment 7, modify 8
  *     life change: none 0, set 1, keep 2, setIfNew 3
  *     life condition: always 1, ifNone 2, ifSome 3, ifLater 4, ifSooner 5
  *

@@ -55,7 +55,7 @@ export interface SizeRefusal {
 /** Why a node with these limits refuses a write, if it does. */
 export function refusedWrite(
   limits: RequestLimits,
-  operations: readonly Pick<WriteOperation, 'key' | 'value' | 'conditionValue'>[],
+  operations: readonly Pick<WriteOperation, 'action' | 'key' | 'value' | 'conditionValue'>[],
 ): SizeRefusal | undefined {
   const { maxOperationsPerRequest, maxValueBytes, maxRequestBytes } = limits;
   if (operations.length > maxOperationsPerRequest) {
@@ -63,10 +63,11 @@ export function refusedWrite(
     return { code: 'REQUEST_TOO_LARGE', message };
   }
   let bytes = 0;
-  for (const { key, value, conditionValue } of operations) {
+  for (const { action, key, value, conditionValue } of operations) {
     const refusal = refusedKey(limits, key);
     if (refusal) return refusal;
-    if (value.length > maxValueBytes) {
+    // A `modify` may hold several values. Each is judged when it is applied.
+    if (value.length > maxValueBytes && action !== 'modify') {
       const message = `a value of ${value.length} bytes exceeds the limit of ${maxValueBytes} bytes (limits.maxValueBytes)`;
       return { code: 'VALUE_TOO_LARGE', message };
     }

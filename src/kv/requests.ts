@@ -27,13 +27,14 @@ export interface Rights {
 }
 
 export const PLAIN_ACTIONS = ['put', 'append', 'delete', 'check'] as const;
-/** `expire`, `persist` and `increment` are written as a newer kind of command (command.ts). */
-export const ACTIONS = [...PLAIN_ACTIONS, 'expire', 'persist', 'increment'] as const;
+/** Those that are not plain are written as a newer kind of command (command.ts). */
+export const ACTIONS = [...PLAIN_ACTIONS, 'expire', 'persist', 'increment', 'modify'] as const;
 
 /** One change of a write. Fields that do not matter for its action or condition are empty or 0. */
 export interface WriteOperation<Bytes extends Uint8Array = Uint8Array> {
   /**
    * `append` and `increment` create a key that does not exist. `check` changes nothing: it has only a condition.
+   * `modify` has a string operation as its value (string-operation.ts).
    * `expire` gives an existing key the life `life`, `persist` takes it away; both leave value and version as they are.
    */
   readonly action: (typeof ACTIONS)[number];

@@ -12,7 +12,7 @@ import { parseInteger } from './integer.js';
 import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
 import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
 import { isLarge, LargeWrites } from './large-writes.js';
-import { type KvLimits, refusedKey, refusedWrite } from './limits.js';
+import { type KvLimits, refusedKey, refusedWrite, type SizeRefusal } from './limits.js';
 import { RequestCounts } from './request-counts.js';
 import type {
   Absent,
@@ -28,6 +28,7 @@ import type {
   Write,
   Written,
 } from './requests.js';
+import { decodeStringOperation, furtherKeys } from './string-operation.js';
 
 export interface KvServiceParts {
   /** Of this process: it stamps what is proposed. */
@@ -207,8 +208,23 @@ export class KvService {
     );
     if (isNoNumber)
       return kvError('INVALID_REQUEST', 'an increment is by a whole number from -2^63 to 2^63-1, as text');
-    const refusal = refusedWrite(this.#parts.limits, operations);
+    const isMalformed = operations.some(
+      ({ action, value }) => action === 'modify' && decodeStringOperation(value) === undefined,
+    );
+    if (isMalformed) return kvError('INVALID_REQUEST', 'the value of a modify is no string operation');
+    const refusal = refusedWrite(this.#parts.limits, operations) ?? this.#refusedFurtherKey(operations);
     return refusal && kvError(refusal.code, refusal.message);
+  }
+
+  #refusedFurtherKey(operations: Write['operations']): SizeRefusal | undefined {
+    for (const { action, value } of operations) {
+      if (action !== 'modify') continue;
+      for (const key of furtherKeys(value)) {
+        const refusal = refusedKey(this.#parts.limits, key);
+        if (refusal) return refusal;
+      }
+    }
+    return undefined;
   }
 
   #refusedRead(read: Get | Scan): KvError | undefined {
@@ -226,8 +242,9 @@ export class KvService {
   #reserved({ rights }: Caller, { operations }: Write): KvError | undefined {
     const { reservedPrefix: prefix } = this.#parts;
     if (!prefix || rights.administrate) return undefined;
+    const beginsSo = (key: Uint8Array) => Buffer.compare(key.subarray(0, prefix.length), prefix) === 0;
     const isReserved = operations.some(
-      ({ key }) => Buffer.compare(key.subarray(0, prefix.length), prefix) === 0,
+      ({ action, key, value }) => beginsSo(key) || (action === 'modify' && furtherKeys(value).some(beginsSo)),
     );
     return isReserved
       ? kvError('NOT_PERMITTED', 'keys that begin so belong to the state machine of this cluster')

@@ -17,7 +17,7 @@ import { fromSessionKey, sessionKey } from './keys.js';
 /** Must be the same on all replicas, so it is never changed: with different limits they would diverge. */
 export const MAX_SESSIONS = 10_000;
 export const MAX_WINDOW = 4096;
-/** Results of operations that all sessions together keep. Above it the least recently used sessions are removed. */
+/** Results of operations that all sessions together keep; large values count more. Above it the least recently used sessions are removed. */
 export const MAX_KEPT_RESULTS = 4_000_000;
 
 /**
@@ -37,7 +37,7 @@ export interface OperationResult {
   readonly status: OperationStatus;
   readonly existed: boolean;
   readonly version: number;
-  /** Of an `increment`: the number that it left, as decimal text. */
+  /** Of an `increment`: the number that it left, as decimal text. Of a `modify`: see string-operation.ts. */
   readonly value?: Buffer | undefined;
 }
 
@@ -138,11 +138,11 @@ export class Sessions {
     session.floor = Math.max(session.floor, acknowledgedThrough);
     session.lastUsed = result.index;
     this.#changedResults += 1 + result.results.length;
-    this.#keptResults += result.results.length;
+    this.#keptResults += weightOf(result);
     const number = sequence % session.window;
     const slot = session.slots.get(number);
     if (slot) {
-      this.#keptResults -= slot.result.results.length;
+      this.#keptResults -= weightOf(slot.result);
       if (slot.isChanged) this.#changedResults -= 1 + slot.result.results.length;
       slot.sequence = sequence;
       slot.result = result;
@@ -208,7 +208,7 @@ export class Sessions {
     this.#changedResults = 0;
     for (const session of found.values()) {
       this.#sessions.set(session.id, session);
-      for (const { result } of session.slots.values()) this.#keptResults += result.results.length;
+      for (const { result } of session.slots.values()) this.#keptResults += weightOf(result);
     }
   }
 
@@ -234,8 +234,17 @@ export class Sessions {
     this.#changed.delete(session);
     this.#removed.push(session);
     this.#changedResults += 1 + session.slots.size;
-    for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;
+    for (const { result } of session.slots.values()) this.#keptResults -= weightOf(result);
   }
+}
+
+/** Bytes of a value that count as much as a result. Must be the same on all replicas, so it is never changed. */
+const VALUE_BYTES_PER_RESULT = 64;
+
+function weightOf({ results }: WriteResult): number {
+  let weight = results.length;
+  for (const { value } of results) if (value) weight += Math.floor(value.length / VALUE_BYTES_PER_RESULT);
+  return weight;
 }
 
 function sessionOf(id: number, window: number, isNew: boolean): Session {

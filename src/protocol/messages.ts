@@ -78,7 +78,16 @@ export const MESSAGES = {
     acknowledgedThrough: u53,
     operations: list(
       struct({
-        action: enumeration({ put: 1, append: 2, delete: 3, check: 4, expire: 5, persist: 6, increment: 7 }),
+        action: enumeration({
+          put: 1,
+          append: 2,
+          delete: 3,
+          check: 4,
+          expire: 5,
+          persist: 6,
+          increment: 7,
+          modify: 8,
+        }),
         key: bytes,
         value: bytes,
         condition: enumeration({ always: 1, exists: 2, absent: 3, valueIs: 4, versionIs: 5 }),

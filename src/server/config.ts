@@ -71,6 +71,21 @@ const schema = z
         clientTimeoutMs: milliseconds(100, 3_600_000).default(30_000),
       })
       .optional(),
+    /** The door for clients of Redis; without it there is none. */
+    resp: z
+      .strictObject({
+        listen: address,
+        /** A file with a token, or with one a line, that clients send with AUTH; relative to the folder of node.json. */
+        tokenFile: z.string().min(1).optional(),
+        /** Takes FLUSHALL and FLUSHDB: they delete all keys. */
+        allowFlush: z.boolean().default(false),
+        maxConnections: z.int().min(1).max(10_000).default(1024),
+        /** Answers to all clients together. */
+        maxBufferedBytes: byteCount(MIB, 64 * 1024 * MIB).default(64 * MIB),
+        /** A client that sends nothing for so long is disconnected. */
+        idleTimeoutMs: milliseconds(100, 7 * 24 * 3_600_000).default(3_600_000),
+      })
+      .optional(),
     raft: z
       .strictObject({
         heartbeatMs: milliseconds(10, 10_000).default(100),
@@ -198,16 +213,18 @@ const schema = z
         );
       }
     }
-    const { http } = config;
-    if (http && !insecure && http.tokenFile === undefined && isAddress(http.listen)) {
-      const { host } = parseAddress(http.listen);
-      if (!isLoopback(host)) {
-        fault(
-          ['http', 'tokenFile'],
-          `expected a file with a token, because HTTP is listened to on ${http.listen}, which is not loopback: without one ` +
-            'whoever reaches that port reads and writes all keys',
-        );
-      }
+    for (const [name, protocol] of [
+      ['http', 'HTTP'],
+      ['resp', 'RESP'],
+    ] as const) {
+      const door = config[name];
+      if (!door || insecure || door.tokenFile !== undefined || !isAddress(door.listen)) continue;
+      if (isLoopback(parseAddress(door.listen).host)) continue;
+      fault(
+        [name, 'tokenFile'],
+        `expected a file with a token, because ${protocol} is listened to on ${door.listen}, which is not loopback: without ` +
+          'one whoever reaches that port reads and writes all keys',
+      );
     }
     if (config.limits.maxRequestBytes < config.limits.maxValueBytes) {
       fault(
@@ -257,7 +274,10 @@ export function parseNodeConfig(value: unknown, source: string, directory: strin
   const resolved = (name: 'tokenFile' | 'adminTokenFile') =>
     http?.[name] === undefined ? {} : { [name]: path.resolve(directory, http[name]) };
   const door = http && { ...http, ...resolved('tokenFile'), ...resolved('adminTokenFile') };
-  return { ...data, dataDirectory, security, http: door };
+  const { resp } = data;
+  const redis =
+    resp?.tokenFile === undefined ? resp : { ...resp, tokenFile: path.resolve(directory, resp.tokenFile) };
+  return { ...data, dataDirectory, security, http: door, resp: redis };
 }
 
 /**

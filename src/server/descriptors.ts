@@ -8,6 +8,8 @@ export interface DescriptorShares {
   readonly clients: number;
   /** Connections of the HTTP door. */
   readonly http: number;
+  /** Connections of the RESP door. */
+  readonly resp: number;
   /** Places above `clients` for connections from the same machine. */
   readonly clientsFromLoopback: number;
   /** Connections that other nodes have dialled. */
@@ -27,6 +29,7 @@ export function shareDescriptors(
   maxConnections: number,
   maxDescriptors: number,
   maxHttpConnections = 0,
+  maxRespConnections = 0,
 ): DescriptorShares {
   const tables = Math.min(MAX_TABLES, Math.floor(maxDescriptors / 4));
   const peers = Math.min(MAX_PEERS, Math.floor(maxDescriptors / 8));
@@ -38,11 +41,13 @@ export function shareDescriptors(
         'to 1024 at least, better to 8192',
     );
   }
-  // Where there are few, HTTP gets at most a quarter.
+  // Where there are few, HTTP and RESP get at most a quarter each.
   const http = Math.min(maxHttpConnections, Math.floor(left / 4));
+  const resp = Math.min(maxRespConnections, Math.floor(left / 4));
   return {
-    clients: Math.min(maxConnections, left - http),
+    clients: Math.min(maxConnections, left - http - resp),
     http,
+    resp,
     clientsFromLoopback: CLIENTS_FROM_LOOPBACK,
     peers,
     tables,

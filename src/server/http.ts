@@ -19,7 +19,8 @@ import { VERSION } from './version.js';
 /** The folder of the page, in this package. */
 const PAGE = '../../../page/';
 
-export interface HttpNodeParts {
+/** What a door needs that passes requests on. */
+export interface DoorNodeParts {
   readonly env: Env;
   readonly logger: Logger;
   readonly config: NodeConfig;
@@ -27,11 +28,14 @@ export interface HttpNodeParts {
   readonly client: Address;
   readonly security: ClusterSecrets;
   readonly membership: MemberView;
-  readonly metrics: NodeMetrics;
-  readonly maxConnections: number;
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly replica: () => KvGroup['replica'] | undefined;
+}
+
+export interface HttpNodeParts extends DoorNodeParts {
+  readonly metrics: NodeMetrics;
+  readonly maxConnections: number;
   readonly status: () => OutboundOf<'statusReply'>;
   readonly isClosing: () => boolean;
   readonly measured: () => MeasuredNode;
@@ -47,16 +51,7 @@ export function httpDoorOptions(parts: HttpNodeParts): {
   const { http, limits } = config;
   if (!http) throw new TypeError('node.json has no http');
   const tokens = (file: string | undefined) => (file === undefined ? [] : secretsIn(file, env, logger));
-  const [clusterSecret] = security.secrets;
-  const own = formatAddress(reachable(parts.client));
-  const others = membership.members.filter(({ id }) => id !== config.nodeId).map(({ client }) => client);
-  const cluster = new RaftreeClient({
-    env,
-    // This node knows the leader, also when the others of node.json are no members any more.
-    endpoints: [own, ...others],
-    clusterId: config.clusterId,
-    clusterSecret,
-  });
+  const cluster = passingClient(parts);
   const options: HttpDoorOptions = {
     env,
     logger,
@@ -90,6 +85,20 @@ export function httpDoorOptions(parts: HttpNodeParts): {
     },
   };
   return { options, cluster };
+}
+
+/** The client library of a door, with which it passes requests on to the node that leads. */
+export function passingClient({ env, config, security, membership, client }: DoorNodeParts): RaftreeClient {
+  const [clusterSecret] = security.secrets;
+  const own = formatAddress(reachable(client));
+  const others = membership.members.filter(({ id }) => id !== config.nodeId).map((member) => member.client);
+  return new RaftreeClient({
+    env,
+    // This node knows the leader, also when the others of node.json are no members any more.
+    endpoints: [own, ...others],
+    clusterId: config.clusterId,
+    clusterSecret,
+  });
 }
 
 function readiness({ service, replica, membership, isClosing }: HttpNodeParts): readonly ReadinessCheck[] {

@@ -27,6 +27,8 @@ export interface MeasuredNode {
   readonly kv: KvService | undefined;
   /** Open connections by door. */
   readonly connections: Readonly<Record<string, number>>;
+  /** Doors with metrics of their own. */
+  readonly doors?: readonly { writeMetrics(to: Exposition): void }[];
 }
 
 const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
@@ -196,7 +198,8 @@ export class NodeMetrics {
     to.gauge('raftree_peer_lag_entries', 'Entries that the other node does not hold yet.', lags);
   }
 
-  #writeRequests(to: Exposition, { kv, budget, connections, group }: MeasuredNode): void {
+  #writeRequests(to: Exposition, { kv, budget, connections, group, doors: own = [] }: MeasuredNode): void {
+    for (const door of own) door.writeMetrics(to);
     to.gauge(
       'raftree_connections',
       'Open connections.',

@@ -8,6 +8,7 @@
  */
 import { HttpDoor } from '../doors/http/listener.js';
 import { listenForClients } from '../doors/native/listener.js';
+import { RespDoor } from '../doors/resp/listener.js';
 import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
 import type { EngineKind } from '../engines/storage-engine.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress, type Timer } from '../env/env.js';
@@ -46,6 +47,7 @@ import { NodeMetrics } from './metrics.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { Recent } from './recent.js';
+import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 
 export interface NodeParts {
@@ -89,6 +91,7 @@ export class Node {
   #expirer: Expirer | undefined;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
+  #respDoor: RespDoor | undefined;
   /** Undefined where nobody can ask for metrics. */
   readonly #metrics: NodeMetrics | undefined;
   #peerAddress: Address | undefined;
@@ -114,12 +117,13 @@ export class Node {
     this.#parts = parts;
     this.config = parts.config;
     const { maxConnections } = parts.config.limits;
-    const { http } = parts.config;
+    const { http, resp } = parts.config;
     this.#metrics = http && new NodeMetrics(parts.env);
     this.#descriptors = shareDescriptors(
       maxConnections,
       parts.env.host.maxDescriptors(),
       http?.maxConnections,
+      resp?.maxConnections,
     );
     this.#budget = new BufferBudget(parts.env, bufferedBytesOf(parts.config.limits));
     this.#report = new RoleReport(parts.config.nodeId, parts.logger, parts.onReady);
@@ -130,10 +134,11 @@ export class Node {
     client: Address | undefined;
     peer: Address | undefined;
     http: Address | undefined;
+    resp: Address | undefined;
   } {
     return {
       ...{ client: this.#clientDoor?.address, peer: this.#peerAddress },
-      http: this.#httpDoor?.address,
+      ...{ http: this.#httpDoor?.address, resp: this.#respDoor?.address },
     };
   }
 
@@ -425,10 +430,12 @@ export class Node {
     this.#doorClosers.push(() => clientDoor.close('gracefully'));
     const client = clientDoor.address;
     const http = await this.#openHttpDoor(client, security);
+    const resp = await this.#openRespDoor(client, security);
     logger.info(
       {
         ...{ client: formatAddress(client), peer: formatAddress(peer) },
         ...(http ? { http: formatAddress(http) } : {}),
+        ...(resp ? { resp: formatAddress(resp) } : {}),
         store: identity.storeId,
       },
       'listening',
@@ -464,7 +471,9 @@ export class Node {
         connections: {
           native: this.#clientDoor?.channels.size ?? 0,
           http: this.#httpDoor?.connections ?? 0,
+          resp: this.#respDoor?.connections ?? 0,
         },
+        doors: this.#respDoor ? [this.#respDoor] : [],
       }),
     });
     this.#doorClosers.push(() => cluster.close());
@@ -472,6 +481,30 @@ export class Node {
       throw listenFailed('HTTP', address, error);
     });
     this.#httpDoor = door;
+    this.#doorClosers.push(() => door.close());
+    return door.address;
+  }
+
+  /** Undefined if node.json has no `resp`. */
+  async #openRespDoor(client: Address, security: ClusterSecrets): Promise<Address | undefined> {
+    const { env, logger, config } = this.#parts;
+    if (!config.resp) return undefined;
+    const address = parseAddress(config.resp.listen);
+    const { membership } = this.#opened;
+    const options = respDoorOptions(
+      {
+        ...{ env, logger, config, client, security, membership },
+        service: () => this.#service,
+        replica: () => this.#group?.replica,
+      },
+      this.#descriptors.resp,
+      this.#budget,
+    );
+    this.#doorClosers.push(() => options.cluster.close());
+    const door = await RespDoor.listen(options, address).catch((error: unknown) => {
+      throw listenFailed('RESP', address, error);
+    });
+    this.#respDoor = door;
     this.#doorClosers.push(() => door.close());
     return door.address;
   }
@@ -493,6 +526,7 @@ export class Node {
     logger.info({}, 'closing');
     void this.#clientDoor?.stopAccepting();
     this.#httpDoor?.stopAccepting();
+    this.#respDoor?.stopAccepting();
     this.#wiring?.store.stopCampaigning();
     const drained = this.#service?.kv.drain() ?? Promise.resolve();
     let timer: Timer | undefined;

@@ -1,7 +1,7 @@
 /** `/v1/cluster`: the members as this node sees them, and their changes. */
 import type { MemberChange } from '../../client/member-changes.js';
+import type { Backend } from '../backend.js';
 import { json } from './answer.js';
-import type { Backend } from './backend.js';
 import { type HttpRequest, Refusal } from './request.js';
 import { checked, operation, type Route } from './route.js';
 import {

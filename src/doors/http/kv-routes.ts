@@ -5,8 +5,8 @@ import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from '../../clien
 import { durationMs } from '../../kv/duration.js';
 import type { RequestLimits } from '../../kv/limits.js';
 import type { PageEntry } from '../../kv/requests.js';
+import type { Backend } from '../backend.js';
 import { type Answer, json } from './answer.js';
-import type { Backend } from './backend.js';
 import { problem } from './problem.js';
 import { type HttpRequest, Refusal } from './request.js';
 import { checked, operation, type Route } from './route.js';

@@ -1,5 +1,5 @@
 /**
- * What requests over HTTP are carried out by: this node, where it can answer, else the client library inside it, which
+ * What requests over HTTP and RESP are carried out by: this node, where it can answer, else the client library inside it, which
  * speaks the binary protocol with the node that leads. That protocol passes nothing on, so no request can go in
  * circles.
  *
@@ -9,15 +9,16 @@
  * A write here is proposed once, without a session: nobody repeats it. One that is passed on goes through the session
  * of the client library, which may repeat it: it is applied once.
  */
-import { type BatchResult, batchResult, type RaftreeClient, withinLimits } from '../../client/client.js';
-import { RaftreeClientError } from '../../client/client-error.js';
-import { type MemberChange, type MembersChanged, toMemberChange } from '../../client/member-changes.js';
-import { type BatchOperation, toOperation } from '../../client/operations.js';
-import { isEmptyRange, rangeAfter, type ScanRange } from '../../client/scan-range.js';
-import type { Outcome } from '../../env/errors.js';
-import type { Caller, Consistency, LivingKey, PageEntry } from '../../kv/requests.js';
-import type { KvService } from '../../kv/service.js';
-import type { Administration } from '../ports.js';
+import { type BatchResult, batchResult, type RaftreeClient, withinLimits } from '../client/client.js';
+import { RaftreeClientError } from '../client/client-error.js';
+import { type MemberChange, type MembersChanged, toMemberChange } from '../client/member-changes.js';
+import { type BatchOperation, toOperation } from '../client/operations.js';
+import { isEmptyRange, rangeAfter, type ScanRange } from '../client/scan-range.js';
+import type { Outcome } from '../env/errors.js';
+import type { Caller, Consistency, LivingKey, PageEntry, WriteOperation } from '../kv/requests.js';
+import type { KvService } from '../kv/service.js';
+import type { WriteResult } from '../kv/sessions.js';
+import type { Administration } from './ports.js';
 
 export interface BackendParts {
   /** Undefined before the birth of the cluster. */
@@ -52,18 +53,29 @@ export class Backend {
   }
 
   async write(caller: Caller, operations: readonly BatchOperation[]): Promise<BatchResult> {
+    const result = await this.operate(caller, operations.map(toOperation));
+    return batchResult(withinLimits(result), operations);
+  }
+
+  /**
+   * A write in the form of kv/. `passesOn`: it must not overtake an earlier one that was passed on, so it is passed on
+   * too. `passing` is called if it is.
+   */
+  async operate(
+    caller: Caller,
+    operations: readonly WriteOperation[],
+    passesOn = false,
+    passing?: () => void,
+  ): Promise<WriteResult> {
     const { kv } = this.#service();
-    if (this.#parts.leads()) {
-      const result = await kv.write(caller, {
-        type: 'write',
-        session: undefined,
-        operations: operations.map(toOperation),
-      });
-      if (result.type === 'written') return batchResult(withinLimits(result.write), operations);
+    if (this.#parts.leads() && !passesOn) {
+      const result = await kv.write(caller, { type: 'write', session: undefined, operations });
+      if (result.type === 'written') return result.write;
       if (!leadsNoMore(result.code)) throw failure(result);
     }
+    passing?.();
     this.passedOn.write++;
-    return this.#parts.cluster.batch(operations);
+    return this.#parts.cluster.write(operations.map((each) => ({ ...each, life: each.life })));
   }
 
   async get(caller: Caller, key: Uint8Array, level: Consistency): Promise<LivingKey | undefined> {

@@ -1,0 +1,55 @@
+/** Patterns of KEYS and SCAN MATCH: `*`, `?`, `[a-c]`, `[^a]`, and `\` before a byte that stands for itself. */
+
+/** The bytes that every key begins with that the pattern matches. */
+export function globPrefix(pattern: Buffer): Buffer {
+  const end = pattern.findIndex((byte) => '*?[\\'.includes(String.fromCharCode(byte)));
+  return end < 0 ? pattern : pattern.subarray(0, end);
+}
+
+/** In time of the product of both lengths at most, whatever the pattern is. */
+export function matchesGlob(pattern: Buffer, key: Buffer): boolean {
+  let [p, k] = [0, 0];
+  /** Where to go on if what follows the last `*` does not match: it takes one byte more. */
+  let star: { readonly pattern: number; key: number } | undefined;
+  while (k < key.length || p < pattern.length) {
+    if (pattern[p] === STAR) {
+      star = { pattern: ++p, key: k };
+      continue;
+    }
+    const step = k < key.length ? matchOne(pattern, p, key[k] ?? 0) : undefined;
+    if (step !== undefined) {
+      p = step;
+      k++;
+      continue;
+    }
+    if (!star || star.key >= key.length) return false;
+    p = star.pattern;
+    k = ++star.key;
+  }
+  return true;
+}
+
+const [STAR, QUESTION, OPEN, CLOSE, ESCAPE, NOT, TO] = [...'*?[]\\^-'].map((each) => each.charCodeAt(0));
+
+/** The place behind what matches the byte. */
+function matchOne(pattern: Buffer, at: number, byte: number): number | undefined {
+  const first = pattern[at];
+  if (first === undefined) return undefined;
+  if (first === QUESTION) return at + 1;
+  if (first === ESCAPE && at + 1 < pattern.length) return pattern[at + 1] === byte ? at + 2 : undefined;
+  if (first !== OPEN) return first === byte ? at + 1 : undefined;
+  let p = at + 1;
+  const isNegated = pattern[p] === NOT;
+  if (isNegated) p++;
+  let isIn = false;
+  for (; p < pattern.length && pattern[p] !== CLOSE; p++) {
+    if (pattern[p] === ESCAPE && p + 1 < pattern.length) p++;
+    const low = pattern[p] ?? 0;
+    if (pattern[p + 1] === TO && p + 2 < pattern.length) {
+      const high = pattern[p + 2] ?? 0;
+      isIn ||= byte >= Math.min(low, high) && byte <= Math.max(low, high);
+      p += 2;
+    } else isIn ||= low === byte;
+  }
+  return isIn !== isNegated ? p + 1 : undefined;
+}
