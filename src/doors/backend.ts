@@ -1,7 +1,7 @@
 /**
- * What requests over HTTP and RESP are carried out by: this node, where it can answer, else the client library inside it, which
- * speaks the binary protocol with the node that leads. That protocol passes nothing on, so no request can go in
- * circles.
+ * What requests over HTTP and RESP are carried out by: this node, where it can answer, else the client library inside
+ * it, which speaks the binary protocol with the node that leads. That protocol passes nothing on, so no request can go
+ * in circles.
  *
  *     read at level stale or follower      this node
  *     any other read, a write              this node if it leads, else passed on

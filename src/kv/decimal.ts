@@ -4,7 +4,7 @@
  * zeros at the end.
  */
 const MAX_TEXT_BYTES = 255;
-/** As large as numbers of Redis' type, a long double, may be. */
+/** About as large as numbers of Redis' type, a long double, may be. */
 const MAX_EXPONENT = 4932;
 const SHOWN_DIGITS = 17;
 const FORM = /^([+-]?)(?:(\d+)\.?(\d*)|\.(\d+))(?:[eE]([+-]?\d{1,6}))?$/;
@@ -25,8 +25,9 @@ export function addDecimals(left: Uint8Array, right: Uint8Array): DecimalSum {
   if (typeof a === 'string' || typeof b === 'string') return 'overflow';
   const scale = Math.max(a.scale, b.scale);
   const digits = a.digits * 10n ** BigInt(scale - a.scale) + b.digits * 10n ** BigInt(scale - b.scale);
-  const text = format(rounded({ digits, scale }));
-  return text.length > MAX_EXPONENT + SHOWN_DIGITS + 2 ? 'overflow' : text;
+  const magnitude = digits < 0n ? -digits : digits;
+  if (magnitude >= 10n ** BigInt(MAX_EXPONENT + 1 + scale)) return 'overflow';
+  return format(rounded({ digits, scale }));
 }
 
 function parse(bytes: Uint8Array): Decimal | 'notANumber' | 'overflow' {
@@ -48,8 +49,12 @@ function parse(bytes: Uint8Array): Decimal | 'notANumber' | 'overflow' {
 function rounded({ digits, scale }: Decimal): Decimal {
   if (scale <= SHOWN_DIGITS) return { digits, scale };
   const unit = 10n ** BigInt(scale - SHOWN_DIGITS);
-  const half = digits < 0n ? -unit / 2n : unit / 2n;
-  return { digits: (digits + half) / unit, scale: SHOWN_DIGITS };
+  const whole = digits / unit;
+  const rest = digits < 0n ? -(digits % unit) : digits % unit;
+  // A half goes to the even digit, as in C.
+  const isUp = rest * 2n > unit || (rest * 2n === unit && whole % 2n !== 0n);
+  const step = digits < 0n ? -1n : 1n;
+  return { digits: isUp ? whole + step : whole, scale: SHOWN_DIGITS };
 }
 
 function format({ digits, scale }: Decimal): string {

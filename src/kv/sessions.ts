@@ -17,7 +17,10 @@ import { fromSessionKey, sessionKey } from './keys.js';
 /** Must be the same on all replicas, so it is never changed: with different limits they would diverge. */
 export const MAX_SESSIONS = 10_000;
 export const MAX_WINDOW = 4096;
-/** Results of operations that all sessions together keep; large values count more. Above it the least recently used sessions are removed. */
+/**
+ * Results of operations that all sessions together keep; large values count more. Above it the least recently used
+ * sessions are removed.
+ */
 export const MAX_KEPT_RESULTS = 4_000_000;
 
 /**

@@ -75,7 +75,7 @@ const schema = z
     resp: z
       .strictObject({
         listen: address,
-        /** A file with a token, or with one a line, that clients send with AUTH; relative to the folder of node.json. */
+        /** A file with a token, or with one a line, for AUTH; relative to the folder of node.json. */
         tokenFile: z.string().min(1).optional(),
         /** Takes FLUSHALL and FLUSHDB: they delete all keys. */
         allowFlush: z.boolean().default(false),

@@ -14,6 +14,7 @@ test('clients get what files and peers leave, and no more than they are allowed'
   assert.equal(shareDescriptors(4096, 20_000), {
     clients: 4096,
     http: 0,
+    resp: 0,
     clientsFromLoopback: 16,
     peers: 256,
     tables: 512,
@@ -21,12 +22,15 @@ test('clients get what files and peers leave, and no more than they are allowed'
   assert.equal(shareDescriptors(4096, 1024), {
     clients: 560,
     http: 0,
+    resp: 0,
     clientsFromLoopback: 16,
     peers: 128,
     tables: 256,
   });
   const { clients, http } = shareDescriptors(4096, 1024, 256);
   assert.equal([clients, http], [420, 140], 'HTTP gets a quarter of what is left');
+  const both = shareDescriptors(4096, 1024, 256, 1024);
+  assert.equal([both.clients, both.http, both.resp], [280, 140, 140], 'and RESP another one');
   for (const max of [160, 256, 1024, 4096]) assert.ok(sumOf(max) <= max - 64, `${max}`);
   assert.throws(
     () => shareDescriptors(4096, 128),

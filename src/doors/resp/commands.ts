@@ -229,11 +229,24 @@ function config(_context: CommandContext, [what, ...given]: readonly Buffer[]): 
       Object.entries(SETTINGS).filter(([setting]) => wanted.some((each) => each === '*' || each === setting)),
     );
   }
-  if (name === 'set' && given.length > 0 && given.length % 2 === 0) return OK;
+  if (name === 'set' && given.length > 0 && given.length % 2 === 0) {
+    for (let i = 0; i < given.length; i += 2) checkSetting(given[i], given[i + 1]);
+    return OK;
+  }
   if (name === 'resetstat' || name === 'rewrite') return OK;
   return new ErrorReply(
     `ERR unknown subcommand or wrong number of arguments for '${(name ?? '').slice(0, 64)}'`,
   );
+}
+
+/** Tools set what a server for all types has; a number must still be one. */
+function checkSetting(name: Buffer | undefined, value: Buffer | undefined): void {
+  const setting = name?.toString('latin1').toLowerCase() ?? '';
+  const isNumber = /^\d+$/.test(SETTINGS[setting] ?? '');
+  if (isNumber && !/^\d+([kmg]b?)?$/i.test(value?.toString('latin1') ?? ''))
+    throw new CommandError(
+      `ERR CONFIG SET failed (possibly related to argument '${setting}') - argument must be a number`,
+    );
 }
 
 const COMMANDS: Readonly<Record<string, ResolvedCommand>> = Object.fromEntries([

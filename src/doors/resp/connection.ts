@@ -2,7 +2,7 @@
  * One connection. Commands are begun in the order in which they came, and answered in that order.
  *
  *     writes        begun without waiting for those before: the writes that one turn brings are proposals of that turn
- *     reads         as well, MAX_READS at once; a read begins when the writes before it are done, and the other way round
+ *     reads         as well, MAX_READS at once; one begins when the writes before are done, and the other way round
  *     on all keys   alone
  *
  * So a client sees its own writes, whatever it sends at once. Reads are linearizable.
@@ -79,8 +79,11 @@ interface Slot {
   bytes: Buffer | undefined;
 }
 
+/** Operations of the one write, or what is done when that has been applied. */
+type Queued = Step | (() => Reply);
+
 interface Transaction {
-  readonly queued: { readonly command: ResolvedCommand; readonly step: Step | Reply }[];
+  readonly queued: Queued[];
   operations: number;
   bytes: number;
   isAborted: boolean;
@@ -301,7 +304,7 @@ export class Connection implements Handler<Buffer> {
         this.#isEnding = true;
         return OK;
       default:
-        return command.run?.(this.#commandContext(), rest) ?? OK;
+        return command.run ? command.run(this.#commandContext(), rest) : OK;
     }
   }
 
@@ -399,30 +402,32 @@ export class Connection implements Handler<Buffer> {
       return new ErrorReply(text);
     };
     const { data, name } = command;
-    if (!data && command.kind !== 'local') return refuse(`ERR ${name} is not allowed in transactions`);
+    if (!data && command.kind !== 'local') return refuse('ERR Command not allowed inside a transaction');
     const { limits, maxOperationsPerRequest, env } = this.#parts;
-    let step: Step | Reply;
+    // Copies: a view would keep a whole received chunk in memory.
+    const kept = given.map((each) => Buffer.from(each));
+    let queued: Queued;
     try {
-      // Copies: a view would keep a whole received chunk in memory.
-      const kept = given.map((each) => Buffer.from(each));
-      if (data) step = data.step(kept, env.clock.wallMs(), name);
-      else {
-        const run = command.run?.(this.#commandContext(), kept) ?? OK;
-        if (run instanceof Promise) return refuse(`ERR ${name} is not allowed in transactions`);
-        step = run;
-      }
+      queued = data
+        ? data.step(kept, env.clock.wallMs(), name)
+        : () => {
+            const reply = command.run ? command.run(this.#commandContext(), kept) : OK;
+            // Those that take time were refused.
+            return reply instanceof Promise ? NO_ARRAY : reply;
+          };
     } catch (error) {
-      // As in Redis, it is found only when it is executed.
       if (!(error instanceof CommandError)) throw error;
-      step = new ErrorReply(error.message);
+      // As in Redis, the client learns it when the transaction is executed.
+      const { message } = error;
+      queued = () => new ErrorReply(message);
     }
-    transaction.operations += isStep(step) ? step.operations.length : 1;
+    transaction.operations += isStep(queued) ? queued.operations.length : 1;
     transaction.bytes += given.reduce((sum, { length }) => sum + length, 0);
     if (transaction.operations + this.#watched.size > maxOperationsPerRequest)
       return refuse(`ERR a transaction has at most ${maxOperationsPerRequest} operations`);
     if (transaction.bytes > limits.maxCommandBytes)
       return refuse(`ERR a transaction has at most ${limits.maxCommandBytes} bytes (limits.maxRequestBytes)`);
-    transaction.queued.push({ command, step });
+    transaction.queued.push(queued);
     return QUEUED;
   }
 
@@ -434,12 +439,11 @@ export class Connection implements Handler<Buffer> {
     this.#endTransaction();
     if (isAborted) return new ErrorReply('EXECABORT Transaction discarded because of previous errors.');
     const checks = watched.map(({ key, version }) => versionCheck(key, version));
-    const steps = queued.map(({ step }) => step);
-    const operations = [...checks, ...steps.flatMap((step) => (isStep(step) ? step.operations : []))];
+    const operations = [...checks, ...queued.flatMap((each) => (isStep(each) ? each.operations : []))];
     const answer = (results: readonly OperationResult[]): Reply => {
       let at = checks.length;
-      return steps.map((step) => {
-        if (!isStep(step)) return step;
+      return queued.map((step) => {
+        if (!isStep(step)) return this.#try(step);
         const own = results.slice(at, at + step.operations.length);
         at += step.operations.length;
         return step.reply(own);
@@ -447,6 +451,14 @@ export class Connection implements Handler<Buffer> {
     };
     if (operations.length === 0) return answer([]);
     return this.#write(operations).then(({ applied, results }) => (applied ? answer(results) : NO_ARRAY));
+  }
+
+  #try(run: () => Reply): Reply {
+    try {
+      return run();
+    } catch (error) {
+      return this.#refusal(error);
+    }
   }
 
   async #watch(keys: readonly Buffer[]): Promise<Reply> {
@@ -469,6 +481,6 @@ export class Connection implements Handler<Buffer> {
   }
 }
 
-function isStep(step: Step | Reply): step is Step {
-  return typeof step === 'object' && step !== null && 'operations' in step;
+function isStep(queued: Queued): queued is Step {
+  return typeof queued !== 'function';
 }

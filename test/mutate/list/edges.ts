@@ -7,8 +7,26 @@ const picker = inFile('lsm/compaction/compaction-picker.js');
 const receiver = inFile('replica/snapshot-receiver.js');
 const replica = inFile('replica/replica.js');
 const records = inFile('cli/records.js');
+const stringOperation = inFile('kv/string-operation.js');
 
 export const EDGE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a string operation looks at the state before the write',
+    reason: 'conditions are judged there, too',
+    patches: [stringOperation('of.keys.present(of.key)', 'of.keys.before(of.key)')],
+    killedBy: ['kv/string-operation'],
+  },
+  {
+    name: 'a deadline that changes leaves the version',
+    reason: 'the value is the same',
+    patches: [
+      stringOperation(
+        'deadlineMs }; keys.stage(key, living',
+        'deadlineMs, ...(this.#present ? { version: this.#present.version } : {}) }; keys.stage(key, living',
+      ),
+    ],
+    killedBy: ['kv/string-operation'],
+  },
   {
     name: 'who lets go of a directory takes all lock names away',
     reason: 'it has held the directory alone',
@@ -110,7 +128,7 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     reason: 'limits.maxConnections says so',
     patches: [
       inFile('server/descriptors.js')(
-        'clients: Math.min(maxConnections, left - http),',
+        'clients: Math.min(maxConnections, left - http - resp),',
         'clients: maxConnections,',
       ),
     ],

@@ -112,10 +112,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'results of sessions that went are counted for ever',
     reason: 'a count that is only raised',
     patches: [
-      sessions(
-        'for (const { result } of session.slots.values()) this.#keptResults -= result.results.length;',
-        '',
-      ),
+      sessions('for (const { result } of session.slots.values()) this.#keptResults -= weightOf(result);', ''),
     ],
     killedBy: ['kv/sessions'],
   },
