@@ -439,6 +439,7 @@ function effect(
     case 'persist':
       return present && { ...present, deadlineMs: undefined };
     case 'increment':
-      throw new Error('the workload of a run does not increment');
+    case 'modify':
+      throw new Error(`the workload of a run does not ${action}`);
   }
 }
