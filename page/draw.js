@@ -103,7 +103,7 @@ export function drawRing(nodes, links, flights = []) {
         'text',
         {
           ...{ x, y: y - 2, 'text-anchor': 'middle', 'font-weight': 650 },
-          'font-size': 17,
+          'font-size': `${id}`.length > 3 ? 13 : 17,
           class: leads ? 'on' : undefined,
         },
         `${id}`,

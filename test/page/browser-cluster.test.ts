@@ -2,8 +2,12 @@
  * The page in a real browser: Chromium, where one is installed (Debian's package `chromium`, or RAFTREE_CHROMIUM names
  * its program). Where there is none the tests say that they skip.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeConfigInput } from '../../src/server/config.js';
@@ -37,6 +41,7 @@ interface Violation {
   readonly nodes: readonly { readonly html: string }[];
 }
 
+const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const require = createRequire(import.meta.url);
 const PROGRAMS = [
   process.env.RAFTREE_CHROMIUM,
@@ -113,6 +118,15 @@ if (!program || !playwright || !axeFile) {
     return page;
   };
 
+  const axe = fs.readFileSync(axeFile, 'utf8');
+  const seriousOf = async (page: Page): Promise<string[]> => {
+    await page.evaluate(`${axe};0`);
+    const violations = await page.evaluate<Violation[]>('axe.run().then(({ violations }) => violations)');
+    return violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`);
+  };
+
   test('keys are put, found, read and deleted, and what a key holds is never markup', async () => {
     const page = await open(1);
     const key = 'a/<img src=x onerror=alert(1)> ü%2F';
@@ -141,20 +155,13 @@ if (!program || !playwright || !axeFile) {
   });
 
   test('axe finds nothing serious, light and dark, and the phone scrolls one way only', async () => {
-    const axe = fs.readFileSync(axeFile, 'utf8');
     for (const [viewport, scheme] of [
       [DESKTOP, 'light'],
       [PHONE, 'dark'],
     ] as const) {
       // Only so that axe itself can be put into the page.
       const page = await open(2, viewport, scheme, true);
-      await page.evaluate(`${axe};0`);
-      const violations = await page.evaluate<Violation[]>('axe.run().then(({ violations }) => violations)');
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      assert.is(
-        serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`).join('\n'),
-        '',
-      );
+      assert.equal(await seriousOf(page), []);
       const width = await page.evaluate<number>('document.documentElement.scrollWidth');
       assert.ok(width <= viewport.width, `${width} of ${viewport.width}`);
     }
@@ -199,6 +206,37 @@ if (!program || !playwright || !axeFile) {
     );
     await holds(page, "/1 of 3 silent/.test(document.querySelector('#headline').textContent)");
     assert.is(await page.textContent(`tr[data-id="${leader}"] .role`), 'silent');
+  });
+
+  test('a recorded run: it opens where a rule broke, steps back, and axe finds nothing serious', async () => {
+    const run = path.join(cluster.directory, 'run.jsonl');
+    const lines = [
+      { t: 0, who: 'n1', what: 'start' },
+      { t: 1, who: 'n2', what: 'start' },
+      { t: 2, who: 'n1', what: 'raft.status', role: 'leader', term: 3, leader: 1 },
+      { t: 3, who: 'n1', what: 'raft.send', to: 2, message: { type: 'append' } },
+      { t: 4, who: 'world', what: 'broken', rule: 'an example', detail: 'of a rule' },
+      { t: 5, who: 'n1', what: 'kill' },
+    ];
+    fs.writeFileSync(run, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const server = spawn(process.execPath, [MAIN, 'replay', run], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [said] = (await once(server.stdout, 'data')) as [Buffer];
+      const page = await browser.newPage({ viewport: PHONE, colorScheme: 'light', bypassCSP: true });
+      page.on('pageerror', (error) => faults.push(error.message));
+      await page.goto(/http:\S+/.exec(said.toString())?.[0] ?? '');
+      await holds(
+        page,
+        "document.querySelector('#headline').textContent === 'Broken: an example. of a rule'",
+      );
+      assert.match((await page.textContent('#events .broken')) ?? '', /world broken/);
+      assert.equal(await seriousOf(page), []);
+      await page.click('#back');
+      await holds(page, "document.querySelector('#headline').textContent === 'n1 leads in term 3'");
+    } finally {
+      server.kill('SIGTERM');
+      await once(server, 'close');
+    }
   });
 
   test('the pages had no fault, and asked for nothing that their policy forbids', () => {

@@ -71,7 +71,7 @@ function refusedBrowser({ headers, rawHeaders }: IncomingMessage, checksHost = t
   return isForeign ? problem('FOREIGN_ORIGIN', 'a page of another origin may not ask this node') : undefined;
 }
 
-function isAddressOrLocalhost(host: string): boolean {
+export function isAddressOrLocalhost(host: string): boolean {
   return /^(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i.test(host);
 }
 

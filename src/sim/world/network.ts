@@ -20,12 +20,12 @@ export interface SimNetworkOptions {
   readonly minDelayMs?: number;
   readonly maxDelayMs?: number;
   readonly tcp?: 'ideal' | 'real';
-  /** Called for every chunk that arrives and every connection that opens or breaks. */
+  /** Called for every chunk that arrives, every connection that opens or breaks, every link that is cut or mended. */
   readonly observe?: (event: NetworkEvent) => void;
 }
 
 export interface NetworkEvent {
-  readonly kind: 'connect' | 'refuse' | 'deliver' | 'reset';
+  readonly kind: 'connect' | 'refuse' | 'deliver' | 'reset' | 'cut' | 'mend';
   readonly from: string;
   readonly to: string;
   readonly bytes?: Buffer;
@@ -98,15 +98,18 @@ export class SimNetwork {
 
   /** No bytes pass from one host to the other until the link is mended. */
   cut(from: string, to: string): void {
+    if (this.#cutLinks.has(`${from}>${to}`)) return;
     this.#cutLinks.add(`${from}>${to}`);
+    this.#observe({ kind: 'cut', from, to });
   }
 
   mend(from: string, to: string): void {
-    this.#cutLinks.delete(`${from}>${to}`);
+    if (this.#cutLinks.delete(`${from}>${to}`)) this.#observe({ kind: 'mend', from, to });
     this.#resume();
   }
 
   mendAll(): void {
+    for (const [from, to] of this.cutLinks) this.#observe({ kind: 'mend', from, to });
     this.#cutLinks.clear();
     this.#resume();
   }
