@@ -154,7 +154,8 @@ export class Connection implements Handler<Buffer> {
     if (!channel?.isOpen) return;
     const heldBytes = this.#parser.heldBytes;
     channel.buffers?.hold('incoming', heldBytes);
-    if (this.#next && heldBytes > MAX_WAITING_BYTES) channel.pauseReading();
+    const isBlocked = this.#next !== undefined || this.#slots.length >= MAX_UNDER_WAY;
+    if (isBlocked && heldBytes > MAX_WAITING_BYTES) channel.pauseReading();
     else channel.resumeReading();
   }
 
