@@ -33,7 +33,14 @@ import { type LsmStats, treeStats } from './stats.js';
 import type { TableFile, TableMetadata } from './table/table-file.js';
 import { type VerifyReport, verifyTree } from './tools/verify.js';
 import type { KeyRange } from './version/version.js';
-import { batchBytes, type DeletionBatch, encodeBatch, type Operation } from './wal/write-batch.js';
+import {
+  batchBytes,
+  type DeletionBatch,
+  encodeBatch,
+  isReusable,
+  type Operation,
+  reuse,
+} from './wal/write-batch.js';
 import type { WriteOptions } from './write/write-path.js';
 
 export interface ReadOptions {
@@ -80,7 +87,12 @@ export class LsmTree {
     try {
       this.#parts.life.checkWritable();
       const payload = encodeBatch(operations, batchBytes(operations));
-      return this.#parts.writes.write(payload, operations.length, options);
+      const written = this.#parts.writes.write(payload, operations.length, options);
+      if (!isReusable(payload.length)) return written;
+      return written.then((sequence) => {
+        reuse(payload);
+        return sequence;
+      });
     } catch (error) {
       return Promise.reject(error);
     }

@@ -72,6 +72,24 @@ test('the bytes of a write may be changed as soon as the call has returned', asy
   await tree.close();
 });
 
+test('large batches, whose memory is used again, keep their own bytes, also when several wait at once', async () => {
+  const disk = new SimDisk();
+  const sizes = [200_000, 140_000, 131_072, 1_100_000, 150_000];
+  const tree = await openTree(disk, { writeBufferBytes: 8 << 20 });
+  const writeOf = (size: number, n: number) =>
+    tree.write([put(`a${n}`, String(n).repeat(size)), put(`b${n}`, 'b')]);
+  await Promise.all(sizes.map(writeOf));
+  for (const n of [2, 1]) await writeOf(sizes[n] as number, n);
+  await tree.close();
+  const again = await openTree(disk, { writeBufferBytes: 8 << 20 });
+  for (const [n, size] of sizes.entries()) {
+    const isWhole = again.getSync(Buffer.from(`a${n}`))?.equals(Buffer.alloc(size, String(n)));
+    assert.is(isWhole, true, `batch ${n}`);
+    assert.is(again.getSync(Buffer.from(`b${n}`))?.toString(), 'b');
+  }
+  await again.close();
+});
+
 test('durable and flushed sequences say what survives a power cut', async () => {
   const disk = new SimDisk();
   const flushes: number[] = [];

@@ -33,6 +33,32 @@ const DELETION = 0xffffffff;
 /** Callers never get this memory: they could transfer it to a thread while a batch waits for its write. */
 const payloads = new Slabs();
 
+/**
+ * The memory of one large batch is used again. New memory of that size costs several times the copy to it, because the
+ * system gives pages of zeros.
+ */
+const [REUSED_LEAST_BYTES, REUSED_MOST_BYTES, REUSED_STEP_BYTES] = [128 * 1024, 1024 * 1024, 64 * 1024];
+let spare: Buffer | undefined;
+
+function allocate(sizeBytes: number): Buffer {
+  if (!isReusable(sizeBytes)) return payloads.allocate(sizeBytes);
+  const known = spare && spare.length >= sizeBytes ? spare : undefined;
+  if (known) spare = undefined;
+  const stepped = Math.ceil(sizeBytes / REUSED_STEP_BYTES) * REUSED_STEP_BYTES;
+  return (known ?? Buffer.allocUnsafeSlow(stepped)).subarray(0, sizeBytes);
+}
+
+/** Whether a payload of this size should be given to `reuse`. */
+export function isReusable(sizeBytes: number): boolean {
+  return sizeBytes >= REUSED_LEAST_BYTES && sizeBytes <= REUSED_MOST_BYTES;
+}
+
+/** Takes a payload of `encodeBatch` that nobody reads any more. */
+export function reuse(payload: Buffer): void {
+  const memory = Buffer.from(payload.buffer, payload.byteOffset);
+  if (spare === undefined || memory.length > spare.length) spare = memory;
+}
+
 /** The size of a batch as a payload. Throws `LSM_INVALID` for an operation that is not accepted. */
 export function batchBytes(operations: readonly Operation[]): number {
   let bytes = BATCH_HEADER_BYTES;
@@ -63,7 +89,7 @@ export function batchBytes(operations: readonly Operation[]): number {
 
 /** `sizeBytes` is the result of `batchBytes`. The first sequence is set later, when it is known. */
 export function encodeBatch(operations: readonly Operation[], sizeBytes: number): Buffer {
-  const bytes = payloads.allocate(sizeBytes);
+  const bytes = allocate(sizeBytes);
   bytes.writeUInt32LE(operations.length, 8);
   let at = BATCH_HEADER_BYTES;
   for (const operation of operations) {
