@@ -208,13 +208,16 @@ export class Reference {
   /** The periods in which the key had that version; 0: in which it was not there. */
   periods(name: string, version: number): Period[] {
     const changes = [{ index: 0, state: undefined }, ...(this.#seen.get(name) ?? [])];
-    return changes
-      .map((change, i) => ({
-        since: change.index,
-        until: changes[i + 1]?.index ?? Number.POSITIVE_INFINITY,
-        version: change.state?.version ?? 0,
-      }))
-      .filter((period) => period.version === version);
+    return (
+      changes
+        .map((change, i) => ({
+          since: change.index,
+          until: changes[i + 1]?.index ?? Number.POSITIVE_INFINITY,
+          version: change.state?.version ?? 0,
+        }))
+        // An entry may end a life and write the key: nobody sees the time between.
+        .filter((period) => period.version === version && period.until > period.since)
+    );
   }
 
   #at(index: number): AppliedEntry | undefined {
@@ -339,19 +342,21 @@ export class Reference {
       });
       return { applied: false, index, results };
     }
+    // What is stored of a key that has expired goes even if the write leaves no key: it was there in between.
+    const touched = new Set<string>();
     const results = operations.map((operation): OperationResult => {
       const present = presentOf(operation);
       const next = effect(index, operation, present, this.#time.nowMs);
-      keys.set(operation.key.toString(), next);
+      const name = operation.key.toString();
+      keys.set(name, next);
+      if (next !== present) touched.add(name);
       const isPlainPut = operation.action === 'put' && operation.condition === 'always';
       const isPersistInVain = operation.action === 'persist' && present && present.deadlineMs === undefined;
       if (isPersistInVain) return { status: 'unchanged', existed: true, version: present.version };
       return { status: 'ok', existed: !isPlainPut && present !== undefined, version: next?.version ?? 0 };
     });
     for (const [name, state] of keys) {
-      const isTouched = operations.some(({ key, action }) => key.toString() === name && action !== 'check');
-      const isDeletedInVain = state === undefined && this.stateAt(name, index) === undefined;
-      if (!isTouched || isDeletedInVain) continue;
+      if (!touched.has(name)) continue;
       push(this.#changes, name, { index, state });
       push(this.#seen, name, { index, state });
     }
