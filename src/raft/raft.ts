@@ -66,6 +66,10 @@ const OF_QUIET: ReadonlySet<Message['type']> = new Set(['heartbeat', 'quietOffer
 
 type Writable<View> = { -readonly [Field in keyof View]: View[Field] };
 
+/** For the step that runs. All cores share them, for no step runs inside another: they are no state of a core. */
+const BEFORE: Writable<RaftView> = { ...EMPTY_VIEW };
+const AFTER: Writable<RaftView> = { ...EMPTY_VIEW };
+
 export class Raft {
   readonly #options: RaftOptions;
   readonly #local: LocalState;
@@ -80,8 +84,6 @@ export class Raft {
   #lastTickMs: number;
   /** Whether the last tick came late. */
   #wasLate = false;
-  readonly #before: Writable<RaftView> = { ...EMPTY_VIEW };
-  readonly #after: Writable<RaftView> = { ...EMPTY_VIEW };
 
   constructor(options: RaftOptions, state: RaftState, nowMs: number) {
     this.#options = options;
@@ -195,10 +197,10 @@ export class Raft {
    * `RAFT_INVARIANT` if the state violates an invariant: the host must then stop this replica.
    */
   step(nowMs: number, input: Input): StepResult {
-    this.#look(this.#before);
+    this.#look(BEFORE);
     const result = this.#step(nowMs, input);
-    this.#look(this.#after);
-    checkInvariants(this.#before, this.#after);
+    this.#look(AFTER);
+    checkInvariants(BEFORE, AFTER);
     return result;
   }
 
