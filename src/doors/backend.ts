@@ -123,7 +123,7 @@ export class Backend {
     const { admin } = this.#service();
     if (this.#parts.leads()) {
       const changes = [toMemberChange(change)];
-      const result = await admin.handle({ type: 'changeMembers', expectedIndex: undefined, force, changes });
+      const result = await admin.handle({ type: 'changeMembers', force, changes });
       if (result.type === 'done') return result;
       if (!leadsNoMore(result.code)) throw failure(result);
     }

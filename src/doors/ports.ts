@@ -13,7 +13,7 @@ export interface Administration {
 export interface ChangeMembers {
   readonly type: 'changeMembers';
   /** The index of the configuration that the change starts from. Undefined: the newest one. */
-  readonly expectedIndex: number | undefined;
+  readonly expectedIndex?: number | undefined;
   /** A check that fails only gives a warning. */
   readonly force: boolean;
   readonly changes: readonly RequestedChange[];

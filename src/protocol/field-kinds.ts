@@ -44,7 +44,12 @@ export type DecodedOf<Kind> = Kind extends FieldKind<infer Decoded, never> ? Dec
 export type EncodableOf<Kind> = Kind extends { write(writer: ByteWriter, value: infer Encodable): void }
   ? Encodable
   : never;
-export type DecodedFields<F extends Fields> = { -readonly [Name in keyof F]: DecodedOf<F[Name]> };
+/** A field that is optional is left out if it has no value. */
+export type DecodedFields<F extends Fields> = {
+  -readonly [Name in keyof F as undefined extends DecodedOf<F[Name]> ? never : Name]: DecodedOf<F[Name]>;
+} & {
+  -readonly [Name in keyof F as undefined extends DecodedOf<F[Name]> ? Name : never]?: DecodedOf<F[Name]>;
+};
 /** A field that is optional may be left out. */
 export type EncodableFields<F extends Fields> = {
   readonly [Name in keyof F as undefined extends EncodableOf<F[Name]> ? never : Name]: EncodableOf<F[Name]>;
@@ -187,7 +192,10 @@ export function struct<const F extends Fields>(fields: F): FieldKind<DecodedFiel
       const value: Record<string, unknown> = {};
       let i = 0;
       try {
-        for (; i < kinds.length; i++) value[names[i] as string] = kinds[i]?.read(reader);
+        for (; i < kinds.length; i++) {
+          const field = kinds[i]?.read(reader);
+          if (field !== undefined) value[names[i] as string] = field;
+        }
       } catch (fault) {
         throw fault instanceof FieldFault ? fault.within(names[i] as string) : fault;
       }

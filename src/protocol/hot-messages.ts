@@ -79,17 +79,18 @@ export const HOT_READS: HotReads = {
     const acknowledgedThrough = reader.u53();
     const operations: Operation[] = [];
     for (let left = countOf(reader, OPERATION_BYTES); left > 0; left--) {
-      operations.push({
+      const operation: Operation = {
         action: ACTIONS.read(reader),
         key: reader.bytes(),
         value: reader.bytes(),
         condition: CONDITIONS.read(reader),
         conditionValue: reader.bytes(),
         conditionVersion: reader.u53(),
-        life: bool(reader)
-          ? { change: CHANGES.read(reader), ttlMs: reader.u53(), when: WHENS.read(reader) }
-          : undefined,
-      });
+      };
+      if (bool(reader)) {
+        operation.life = { change: CHANGES.read(reader), ttlMs: reader.u53(), when: WHENS.read(reader) };
+      }
+      operations.push(operation);
     }
     return { type: 'write', requestId, sessionId, sequence, acknowledgedThrough, operations };
   },
@@ -99,12 +100,13 @@ export const HOT_READS: HotReads = {
     const index = reader.u53();
     const results: OperationResult[] = [];
     for (let left = countOf(reader, RESULT_BYTES); left > 0; left--) {
-      results.push({
+      const result: OperationResult = {
         status: STATUSES.read(reader),
         existed: bool(reader),
         version: reader.u53(),
-        value: bool(reader) ? reader.bytes() : undefined,
-      });
+      };
+      if (bool(reader)) result.value = reader.bytes();
+      results.push(result);
     }
     return { type: 'writeReply', requestId, applied, index, results };
   },

@@ -127,7 +127,6 @@ test('a large value is sent by reference, a small one is copied', () => {
     found: true,
     version: 1,
     value: large,
-    remainingMs: undefined,
   });
   const small = Buffer.from('abc');
   const copied = encodeMessage({ type: 'getReply', requestId: 1, found: true, version: 1, value: small });

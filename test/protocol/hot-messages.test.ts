@@ -28,7 +28,9 @@ function someValue(layout: Layout, random: SeededRandom): unknown {
       return Array.from({ length: random.between(0, 4) }, () => someValue(layout.element, random));
     case 'struct':
       return Object.fromEntries(
-        Object.entries(layout.fields).map(([name, field]) => [name, someValue(field, random)]),
+        Object.entries(layout.fields)
+          .map(([name, field]) => [name, someValue(field, random)])
+          .filter(([, value]) => value !== undefined),
       );
     case 'plain':
       if (layout.name === 'bool') return random.chance(0.5);

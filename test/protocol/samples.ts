@@ -73,7 +73,6 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
         condition: 'versionIs',
         conditionValue: b(''),
         conditionVersion: 2 ** 32 + 1,
-        life: undefined,
       },
     ],
   },
@@ -84,7 +83,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     index: 12,
     results: [
       { status: 'ok', existed: false, version: 12, value: b('7') },
-      { status: 'ok', existed: true, version: 2 ** 32 + 1, value: undefined },
+      { status: 'ok', existed: true, version: 2 ** 32 + 1 },
     ],
   },
   get: { type: 'get', requestId: 9, consistency: 'linearizable', key: b('apple'), omitValue: false },
