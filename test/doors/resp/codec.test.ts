@@ -130,7 +130,7 @@ test('patterns', () => {
   assert.not(matches('[^a]x', 'ax') || matches('h?llo', 'hllo') || matches('', 'a') || matches('a*b', 'ac'));
   assert.is(globPrefix(Buffer.from('ab*c')).toString(), 'ab');
   // Redis once took exponential time for it.
-  assert.not(matches('a*'.repeat(500) + 'b', 'a'.repeat(4000)));
+  assert.not(matches(`${'a*'.repeat(500)}b`, 'a'.repeat(4000)));
 });
 
 test.run();
