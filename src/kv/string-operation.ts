@@ -245,7 +245,7 @@ class Performer {
         return result;
       }
       case 'append':
-        return this.#grow(Buffer.concat([present?.value ?? EMPTY, first]), first.length > 0 || !present);
+        return this.#append(present?.value ?? EMPTY, first);
       case 'length':
         return count(present?.value.length ?? 0);
       case 'exists':
@@ -315,10 +315,13 @@ class Performer {
     if (bytes.length === 0) return count(old.length);
     if (offset + BigInt(bytes.length) > BigInt(this.#of.allowance.maxValueBytes)) return failed('tooLarge');
     const from = Number(offset);
-    const value = Buffer.alloc(Math.max(old.length, from + bytes.length));
+    const sizeBytes = Math.max(old.length, from + bytes.length);
+    if (!this.#mayLeave(sizeBytes)) return failed('tooLarge');
+    const value = Buffer.alloc(sizeBytes);
     value.set(old);
     value.set(bytes, from);
-    return this.#grow(value, true);
+    this.#leave(value, this.#present?.deadlineMs);
+    return count(sizeBytes);
   }
 
   #bit(name: 'getBit' | 'setBit', at: Buffer, to: Buffer): StringResult {
@@ -329,13 +332,14 @@ class Performer {
     const old = this.#present?.value ?? EMPTY;
     const before = ((old[byte] ?? 0) & mask) === 0 ? 0 : 1;
     if (name === 'getBit') return count(before);
-    if (byte >= this.#of.allowance.maxValueBytes) return failed('tooLarge');
-    const value = Buffer.alloc(Math.max(old.length, byte + 1));
+    const sizeBytes = Math.max(old.length, byte + 1);
+    if (!this.#mayLeave(sizeBytes)) return failed('tooLarge');
+    const value = Buffer.alloc(sizeBytes);
     value.set(old);
     const cleared = (value[byte] ?? 0) & ~mask;
     value[byte] = to.toString('latin1') === '1' ? cleared | mask : cleared;
-    const grown = this.#grow(value, true);
-    return grown.kind === 'error' ? grown : count(before);
+    this.#leave(value, this.#present?.deadlineMs);
+    return count(before);
   }
 
   #increment(by: Buffer): StringResult {
@@ -353,8 +357,9 @@ class Performer {
     if (sum === 'notANumber') return failed('notAFloat');
     if (sum === 'overflow') return failed('floatOverflow');
     const bytes = Buffer.from(sum);
-    const grown = this.#grow(bytes, true);
-    return grown.kind === 'error' ? grown : this.#bytes(bytes);
+    if (!this.#mayLeave(bytes.length)) return failed('tooLarge');
+    this.#leave(bytes, this.#present?.deadlineMs);
+    return this.#bytes(bytes);
   }
 
   /** Both keys keep nothing of the other but value and deadline. */
@@ -387,11 +392,17 @@ class Performer {
     return count(1);
   }
 
-  #grow(value: Buffer, isChanged: boolean): StringResult {
-    const { allowance } = this.#of;
-    if (value.length > allowance.maxValueBytes || !this.#isAllowed(value.length)) return failed('tooLarge');
-    if (isChanged) this.#leave(value, this.#present?.deadlineMs);
-    return count(value.length);
+  #append(old: Buffer, bytes: Buffer): StringResult {
+    const sizeBytes = old.length + bytes.length;
+    if (!this.#mayLeave(sizeBytes)) return failed('tooLarge');
+    if (bytes.length > 0 || !this.#present)
+      this.#leave(Buffer.concat([old, bytes]), this.#present?.deadlineMs);
+    return count(sizeBytes);
+  }
+
+  /** Asked before the value is made: a write has thousands of operations, and each could make the largest value. */
+  #mayLeave(sizeBytes: number): boolean {
+    return sizeBytes <= this.#of.allowance.maxValueBytes && this.#isAllowed(sizeBytes);
   }
 
   #isAllowed(sizeBytes: number): boolean {

@@ -1,9 +1,12 @@
 /** String operations in the state machine: computed at apply, with a result, once per place of a session. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeWrite } from '../../src/kv/command.js';
+import { performWrite } from '../../src/kv/atomic-write.js';
+import { BatchKeys } from '../../src/kv/batch-keys.js';
+import { type EntryOperation, encodeWrite } from '../../src/kv/command.js';
 import { addDecimals } from '../../src/kv/decimal.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { ReplicatedTime } from '../../src/kv/replicated-time.js';
 import type { Life, WriteOperation } from '../../src/kv/requests.js';
 import {
   decodeStringOperation,
@@ -168,6 +171,37 @@ test('bytes that are no operation change nothing', () => {
   }
   assert.is(lab.get('k'), 'absent');
   assert.equal(furtherKeys(encodeStringOperation('setAllIfAbsent', 'v', 'k2', 'w')).map(String), ['k2']);
+});
+
+test('a write that may leave no more large values makes none: it would stop every replica for seconds', () => {
+  const MAX = 64 * 1024 * 1024;
+  const names = [
+    ['setBit', String(MAX * 8 - 1), '1'],
+    ['setRange', String(MAX - 1), 'x'],
+    ['append', 'x'],
+  ] as const;
+  for (const [name, ...given] of names) {
+    const stored = { version: 1, value: Buffer.alloc(name === 'append' ? MAX - 8 : 0) };
+    const keys = new BatchKeys(() => stored, new ReplicatedTime());
+    const operations = Array.from({ length: 500 }, () => modify('k', name, ...given) as EntryOperation);
+    let made = 0;
+    const { alloc, concat } = Buffer;
+    const counted = <Made extends (...given: never[]) => Buffer>(make: Made) =>
+      ((...of: Parameters<Made>) => {
+        const buffer = make(...of);
+        made += buffer.length;
+        return buffer;
+      }) as unknown as Made;
+    Buffer.alloc = counted(alloc);
+    Buffer.concat = counted(concat);
+    try {
+      performWrite(operations, { index: 2, maxValueBytes: MAX }, keys);
+    } finally {
+      Buffer.alloc = alloc;
+      Buffer.concat = concat;
+    }
+    assert.ok(made < 4 * MAX, `${name} made ${made} bytes`);
+  }
 });
 
 test('decimal sums are exact, shown with 17 digits, and the same wherever they are computed', () => {
