@@ -36,7 +36,7 @@ import { type Step, versionCheck } from './data-commands.js';
 import { type Cursors, deleteAll } from './keyspace.js';
 
 export interface ConnectionParts {
-  readonly env: Pick<Env, 'clock' | 'random'>;
+  readonly env: Pick<Env, 'clock' | 'random' | 'timers'>;
   readonly backend: Backend;
   readonly cursors: Cursors;
   readonly tokens: readonly Uint8Array[];
@@ -312,7 +312,7 @@ export class Connection implements Handler<Buffer> {
   #commandContext(): CommandContext {
     const { env, backend, cursors, replies, allowFlush, info } = this.#parts;
     const keyspace = {
-      ...{ backend, caller: CALLER, random: env.random, cursors },
+      ...{ backend, caller: CALLER, random: env.random, timers: env.timers, cursors },
       maxReplyBytes: replies.maxBytes / 4,
     };
     return {

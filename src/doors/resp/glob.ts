@@ -1,5 +1,46 @@
 /** Patterns of KEYS and SCAN MATCH: `*`, `?`, `[a-c]`, `[^a]`, and `\` before a byte that stands for itself. */
 
+import type { Timers } from '../../env/env.js';
+
+/** Behind the bytes that every key begins with. With the longest key a match takes some ms at most. */
+const MAX_PATTERN_BYTES = 512;
+/** Steps, at most, until other events have their turn. */
+const MAX_STEPS = 1_000_000;
+
+/** Matches many keys with one pattern, without stopping the node for long, whatever the pattern is. */
+export class GlobSearch {
+  readonly #prefixBytes: number;
+  readonly #rest: Buffer;
+  readonly #timers: Pick<Timers, 'endOfTurn'>;
+  #steps = 0;
+
+  constructor(pattern: Buffer, timers: Pick<Timers, 'endOfTurn'>) {
+    this.#prefixBytes = globPrefix(pattern).length;
+    this.#rest = pattern.subarray(this.#prefixBytes);
+    this.#timers = timers;
+  }
+
+  get isTooLong(): boolean {
+    return this.#rest.length > MAX_PATTERN_BYTES;
+  }
+
+  /** Wait for `rest` before the next key. */
+  get isTired(): boolean {
+    return this.#steps > MAX_STEPS;
+  }
+
+  rest(): Promise<void> {
+    this.#steps = 0;
+    return new Promise((resolve) => this.#timers.endOfTurn(resolve));
+  }
+
+  /** Of a key that begins with the bytes that `globPrefix` gives. */
+  matches(key: Buffer): boolean {
+    this.#steps += (this.#rest.length + 1) * (key.length + 1);
+    return matchesGlob(this.#rest, key.subarray(this.#prefixBytes));
+  }
+}
+
 /** The bytes that every key begins with that the pattern matches. */
 export function globPrefix(pattern: Buffer): Buffer {
   const end = pattern.findIndex((byte) => '*?[\\'.includes(String.fromCharCode(byte)));

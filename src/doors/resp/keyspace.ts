@@ -1,15 +1,16 @@
 /** Commands on all keys: they read the range in pages, and are no part of a transaction. */
-import type { Random } from '../../env/env.js';
+import type { Random, Timers } from '../../env/env.js';
 import type { Caller } from '../../kv/requests.js';
 import type { Backend } from '../backend.js';
 import type { Reply } from './codec/reply.js';
 import { CommandError, SYNTAX } from './command-error.js';
-import { globPrefix, matchesGlob } from './glob.js';
+import { GlobSearch, globPrefix } from './glob.js';
 
 export interface KeyspaceParts {
   readonly backend: Backend;
   readonly caller: Caller;
   readonly random: Random;
+  readonly timers: Pick<Timers, 'endOfTurn'>;
   readonly cursors: Cursors;
   readonly maxReplyBytes: number;
 }
@@ -74,13 +75,22 @@ function afterPrefix(prefix: Buffer): Buffer | undefined {
 export async function listKeys(parts: KeyspaceParts, pattern: Buffer): Promise<Reply> {
   const found: Buffer[] = [];
   let sizeBytes = 0;
+  const search = searchFor(parts, pattern);
   for await (const { key } of keysOf(parts, globPrefix(pattern))) {
-    if (!matchesGlob(pattern, key)) continue;
+    if (search.isTired) await search.rest();
+    if (!search.matches(key)) continue;
     found.push(Buffer.from(key));
     sizeBytes += key.length + KEY_COST_BYTES;
     if (sizeBytes > parts.maxReplyBytes) throw new CommandError('ERR too many keys for one answer; use SCAN');
   }
   return found;
+}
+
+/** Throws a CommandError. */
+function searchFor({ timers }: KeyspaceParts, pattern: Buffer): GlobSearch {
+  const search = new GlobSearch(pattern, timers);
+  if (search.isTooLong) throw new CommandError('ERR pattern is too long');
+  return search;
 }
 
 export async function countKeys(parts: KeyspaceParts): Promise<Reply> {
@@ -111,6 +121,7 @@ export async function scanKeys(parts: KeyspaceParts, given: readonly Buffer[]): 
   const found: Buffer[] = [];
   let last: Buffer | undefined;
   let passed = 0;
+  const search = pattern && searchFor(parts, pattern);
   for await (const { key } of keysOf(
     parts,
     pattern ? globPrefix(pattern) : NOTHING,
@@ -119,7 +130,8 @@ export async function scanKeys(parts: KeyspaceParts, given: readonly Buffer[]): 
   )) {
     passed++;
     last = key;
-    if (shows && (pattern === undefined || matchesGlob(pattern, key))) found.push(Buffer.from(key));
+    if (search?.isTired) await search.rest();
+    if (shows && (search === undefined || search.matches(key))) found.push(Buffer.from(key));
   }
   return [Buffer.from(passed < limit || !last ? '0' : parts.cursors.add(last)), found];
 }

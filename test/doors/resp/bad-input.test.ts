@@ -72,6 +72,30 @@ test('sizes above the limits are errors', async () => {
   assert.match(await answers(`RENAME k ${'k'.repeat(5000)}`), /^-ERR KEY_TOO_LARGE/);
 });
 
+test('no pattern stops the node: a long one is refused, a hard one leaves others their turn', async () => {
+  const hard = `*[${'b'.repeat(100_000)}]`;
+  const pattern = `$${hard.length}\r\n${hard}`;
+  const scan = `*4\r\n$4\r\nSCAN\r\n$1\r\n0\r\n$5\r\nMATCH\r\n${pattern}`;
+  const refused = '-ERR pattern is too long\r\n';
+  assert.is(await answers(`*2\r\n$4\r\nKEYS\r\n${pattern}`), refused);
+  assert.is(await answers(scan), refused);
+  const prefix = 'p'.repeat(3000);
+  await answers(`SET ${prefix}abc v`);
+  assert.is(await answers(`KEYS ${prefix}*c`), `*1\r\n$3003\r\n${prefix}abc\r\n`);
+  for (let i = 0; i < 40; i++) await answers(`SET ${'a'.repeat(4000)}${i} v`);
+  const gaps: number[] = [];
+  let lastMs = performance.now();
+  const timer = setInterval(() => {
+    gaps.push(performance.now() - lastMs);
+    lastMs = performance.now();
+  }, 1);
+  const startedMs = performance.now();
+  assert.is(await answers(`KEYS *${'a'.repeat(500)}b`), '*0\r\n');
+  const tookMs = performance.now() - startedMs;
+  clearInterval(timer);
+  assert.ok(Math.max(...gaps) < tookMs / 3, `${Math.max(...gaps)} of ${tookMs} ms in one turn`);
+});
+
 test('transactions: nested, aborted, without MULTI, with commands on all keys', async () => {
   assert.is(await answers('EXEC\r\nDISCARD'), '-ERR EXEC without MULTI\r\n-ERR DISCARD without MULTI\r\n');
   assert.is(
