@@ -56,6 +56,8 @@ export type CommandResult =
 
 /** When a batch has so many bytes of keys and values, it is written, and the next entry begins another. */
 const FULL_BATCH_BYTES = 64 * 1024 * 1024;
+/** When the results of one call of `apply` have so many bytes of values, the other entries need another call. */
+const FULL_RESULT_BYTES = 64 * 1024 * 1024;
 /** An engine that defers is given the changes of sessions at the latest when they are so many. */
 const MAX_DEFERRED_RESULTS = 40_000;
 const NO_RESULT: CommandResult = { type: 'none' };
@@ -146,18 +148,22 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     first: number,
     entries: readonly Entry[],
     before: readonly CommandResult[],
+    bytesBefore = 0,
     hasRoom = false,
   ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
     // Before the first command: while the engine waits it may make something durable.
     const room = hasRoom ? undefined : this.#engine.room?.();
-    if (room) return room.then(() => this.#applyOnwards(first, entries, before, true));
+    if (room) return room.then(() => this.#applyOnwards(first, entries, before, bytesBefore, true));
     const keys = new BatchKeys((stored) => this.#read(stored), this.#time);
     const own: CommandResult[] = [];
     this.#isAhead = this.#engine.defer !== undefined;
+    let resultBytes = bytesBefore;
     for (const { kind, body, term } of entries) {
-      if (keys.changedBytes > FULL_BATCH_BYTES) break;
+      if (keys.changedBytes > FULL_BATCH_BYTES || resultBytes > FULL_RESULT_BYTES) break;
       const index = first + own.length;
-      own.push(kind === 'command' ? this.#applyCommand(commandOf(body), index, term, keys) : NO_RESULT);
+      const result = kind === 'command' ? this.#applyCommand(commandOf(body), index, term, keys) : NO_RESULT;
+      if (result.type === 'written') resultBytes += valueBytes(result);
+      own.push(result);
     }
     const last = first + own.length - 1;
     const term = entries[own.length - 1]?.term ?? 0;
@@ -188,7 +194,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       this.#tellDeadlines();
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
-      return rest.length > 0 ? this.#applyOnwards(last + 1, rest, results) : results;
+      if (rest.length === 0 || resultBytes > FULL_RESULT_BYTES) return results;
+      return this.#applyOnwards(last + 1, rest, results, resultBytes);
     };
     let written: number | Promise<number>;
     try {
@@ -438,6 +445,12 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const value = this.#engine.get(stored);
     return value && fromStoredValue(value);
   }
+}
+
+function valueBytes({ write }: Written): number {
+  let sizeBytes = 0;
+  for (const { value } of write.results) if (value) sizeBytes += value.length;
+  return sizeBytes;
 }
 
 function appliedOperation(first: number, last: number, term: number): EngineOperation {

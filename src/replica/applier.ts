@@ -2,6 +2,8 @@
  * Gives committed entries to the state machine, one range at a time. The state machine may answer late. While this is
  * paused, the next range waits. During a checkpoint or the takeover of a snapshot nothing is applied.
  */
+import type { Timers } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
 import type { Entry } from '../raft/types.js';
 import type { GroupLog } from '../raft-log/raft-log.js';
 import type { GroupStateMachine } from './group-state-machine.js';
@@ -9,6 +11,7 @@ import type { PendingProposals } from './pending-proposals.js';
 import type { CorePort } from './ports.js';
 
 export interface ApplierParts<Result> {
+  readonly timers: Pick<Timers, 'endOfTurn'>;
   readonly log: Pick<GroupLog, 'entries'>;
   readonly stateMachine: Pick<GroupStateMachine<Result>, 'apply'>;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
@@ -47,13 +50,32 @@ export class Applier<Result> {
     const { log, stateMachine, core } = this.#parts;
     const entries = log.entries(first, last);
     const results = stateMachine.apply(first, entries);
-    if (!(results instanceof Promise)) {
+    if (!(results instanceof Promise) && results.length === entries.length) {
       this.#applied(first, entries, results);
       return;
     }
-    this.#applying = results
-      .then((late) => this.#applied(first, entries, late))
-      .catch((error: unknown) => core.fail(error));
+    this.#applying = this.#late(first, entries, results).catch((error: unknown) => core.fail(error));
+  }
+
+  /** Who waits for the first results has them, and has let them go, before there are more. */
+  async #late(
+    first: number,
+    entries: readonly Entry[],
+    given: readonly Result[] | Promise<readonly Result[]>,
+  ): Promise<void> {
+    const { stateMachine, proposals, timers } = this.#parts;
+    let [at, rest, results] = [first, entries, await given];
+    while (results.length < rest.length) {
+      if (results.length === 0) throw new RaftreeError('CORRUPTION', `entry ${at} was not applied`);
+      proposals.applied(at, rest.slice(0, results.length), results);
+      at += results.length;
+      rest = rest.slice(results.length);
+      results = [];
+      await new Promise<void>((resolve) => timers.endOfTurn(resolve));
+      if (this.#closed) return;
+      results = await stateMachine.apply(at, rest);
+    }
+    this.#applied(at, rest, results);
   }
 
   /** The current range is still applied to its end. */

@@ -11,7 +11,8 @@ export interface GroupStateMachine<Result> {
   readonly durableIndex: number;
   /**
    * Applies entries in order, starting with index `first` = `appliedIndex` + 1; gives one result per entry. It may
-   * answer later; no other call comes before. An error stops the replica: a machine that cannot apply has diverged.
+   * answer later; no other call comes before. It may stop after some of them, at least one, if their results are large:
+   * then another call brings the others. An error stops the replica: a machine that cannot apply has diverged.
    */
   apply(first: number, entries: readonly Entry[]): readonly Result[] | Promise<readonly Result[]>;
   /** Makes all applied entries durable, so that the log need not keep them. */

@@ -149,7 +149,7 @@ export class Replica<Result> implements CommandLog<Result> {
     const directories = new StateDirectories(env, logger, options.directory);
     this.#ignored = new IgnoredMessages(env.clock, logger);
     this.#transfers = new LeadershipTransfers(env.timers, options.raft.electionTimeoutMaxMs);
-    this.#applier = new Applier({ log, stateMachine, core, proposals: this.#proposals });
+    this.#applier = new Applier({ timers: env.timers, log, stateMachine, core, proposals: this.#proposals });
     const applier = this.#applier;
     this.#installer = new SnapshotInstaller({
       ...{ logger, log, stateMachine, applier, core, diskSpace, directories },

@@ -173,6 +173,29 @@ test('bytes that are no operation change nothing', () => {
   assert.equal(furtherKeys(encodeStringOperation('setAllIfAbsent', 'v', 'k2', 'w')).map(String), ['k2']);
 });
 
+test('what many entries answer is not in memory at once: a call of apply ends when its results are large', async () => {
+  const lab = new Lab();
+  const value = Buffer.alloc(8 * 1024 * 1024, 'v');
+  const entryOf = (operations: readonly WriteOperation[]) => {
+    const body = encodeWrite(2 * value.length, write(operations), { nowMs: () => 0 });
+    return { term: 1, kind: 'command', body } as const;
+  };
+  await lab.machine.apply(1, [entryOf([{ ...operation('put', 'k'), value }])]);
+  const entries = Array.from({ length: 50 }, (_none, i) =>
+    entryOf([modify('k', 'get'), modify('count', 'increment', String(i))]),
+  );
+  let calls = 0;
+  for (let at = 0; at < entries.length; calls++) {
+    const results = await lab.machine.apply(2 + at, entries.slice(at));
+    at += results.length;
+    assert.is(lab.machine.appliedIndex, 1 + at);
+    assert.ok(results.length > 0 && results.length <= 9, `${results.length} results of 8 MiB`);
+    for (const result of results) assert.ok(shown(result).startsWith('"vvv'));
+  }
+  assert.ok(calls >= 5);
+  assert.is(lab.get('count'), '1225');
+});
+
 test('a write that may leave no more large values makes none: it would stop every replica for seconds', () => {
   const MAX = 64 * 1024 * 1024;
   const names = [

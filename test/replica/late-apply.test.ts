@@ -251,4 +251,23 @@ test('changes of leader, cuts, snapshots, power cuts and members that come and g
   assert.ok(snapshots > 5, `${snapshots} snapshots were taken over`);
 });
 
+test('a state machine that takes some entries of a range at a time gets the others, and each caller its result', async () => {
+  for (const maxApplyMs of [undefined, 3]) {
+    const lab = await ReplicaLab.start(9, maxApplyMs === undefined ? {} : { maxApplyMs });
+    const leader = await lab.untilLeader();
+    for (const { machine } of lab.members.values()) machine.entriesPerCall = 2;
+    const before = leader.machine.commands.length;
+    const answers = Array.from({ length: 50 }, (_none, i) =>
+      leader.replica.propose(Buffer.from(`some ${i}`)),
+    );
+    await lab.until(() => leader.machine.commands.length === before + 50);
+    const results = await Promise.all(answers);
+    assert.equal(
+      results.map(({ result }) => result),
+      Array.from({ length: 50 }, (_none, i) => before + i),
+    );
+    await checkEqual(lab);
+  }
+});
+
 test.run();

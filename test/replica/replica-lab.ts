@@ -72,8 +72,12 @@ export class ListMachine implements GroupStateMachine<number> {
     return this.entries.filter((text) => text !== '');
   }
 
-  apply(first: number, entries: readonly Entry[]): number[] | Promise<number[]> {
+  /** The most entries that one call of `apply` takes. */
+  entriesPerCall = Number.POSITIVE_INFINITY;
+
+  apply(first: number, given: readonly Entry[]): number[] | Promise<number[]> {
     if (first !== this.appliedIndex + 1) throw new Error(`${first} does not follow ${this.appliedIndex}`);
+    const entries = given.slice(0, this.entriesPerCall);
     const run = () =>
       entries.map((entry) => {
         const before = this.commands.length;
