@@ -9,7 +9,8 @@
 
 /** The latest write to a key. */
 interface Latest {
-  readonly key: Uint8Array;
+  /** The bytes of that write's caller, who may change them when its call is over: see `keepKeys`. */
+  key: Uint8Array;
   readonly hash: number;
   turn: Turn;
   /** In the same chain. */
@@ -52,11 +53,17 @@ export class Turn {
     else earlier.#after = [this];
   }
 
+  /** Copies its keys: the call is over, so that its caller may change them, and the write may not be. */
+  keepKeys(): void {
+    for (const entry of this.entries) if (entry.turn === this) entry.key = Uint8Array.from(entry.key);
+  }
+
   /** Call it once, when this write is over: it was answered, can no longer be applied, or was not sent. */
   leave(): void {
     this.#hasLeft = true;
     // If a write gives up while it waits, later writes must still wait for the ones before it.
     const over = this.isReady ? [this as Turn] : [];
+    if (!this.isReady) this.keepKeys();
     for (let turn = over.pop(); turn; turn = over.pop()) {
       turn.#order.remove(turn);
       for (const next of turn.#after ?? []) {
@@ -87,6 +94,7 @@ export class KeyOrder {
       if (latest) {
         turn.follow(latest.turn);
         latest.turn = turn;
+        latest.key = key;
       } else {
         latest = { key, hash, turn, next: undefined };
         this.#insert(latest);

@@ -148,8 +148,10 @@ export class SessionWriter {
         failed = undefined;
       }
     } finally {
-      if (over) void over.then(() => turn?.leave());
-      else turn?.leave();
+      if (over) {
+        turn?.keepKeys();
+        void over.then(() => turn?.leave());
+      } else turn?.leave();
     }
   }
 

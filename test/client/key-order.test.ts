@@ -55,4 +55,33 @@ test('keys with the same hash are different keys', async () => {
   assert.ok(next.isReady);
 });
 
+/** Keys are the user's bytes: when a call is over, they may change. */
+test('a key is known by its bytes when the calls that named it before are over', () => {
+  const order = new KeyOrder();
+  const [first, second, third] = [Buffer.from('key'), Buffer.from('key'), Buffer.from('key')];
+  const one = order.enter([{ key: first }]);
+  const two = order.enter([{ key: second }]);
+  one.leave();
+  first.fill('x');
+  assert.ok(two.isReady);
+  const three = order.enter([{ key: third }]);
+  assert.not(three.isReady, 'the second write is not over');
+  assert.ok(order.enter([{ key: first }]).isReady, 'nobody has written to xxx');
+});
+
+test('a key is known by its bytes when the call gave up before its turn, or left something behind', () => {
+  const order = new KeyOrder();
+  const [first, second, third] = [Buffer.from('key'), Buffer.from('key'), Buffer.from('key')];
+  const one = order.enter([{ key: first }]);
+  order.enter([{ key: second }]).leave();
+  second.fill('x');
+  const three = order.enter([{ key: third }]);
+  assert.not(three.isReady, 'the first write is not over');
+  one.leave();
+  assert.ok(three.isReady);
+  three.keepKeys();
+  third.fill('x');
+  assert.not(order.enter([{ key: Buffer.from('key') }]).isReady, 'the third write is not over');
+});
+
 test.run();

@@ -65,11 +65,14 @@ test('a write that was given up is not applied after the next one to its key', a
   // The write to another key keeps the floor down; the one to k is on its way when it is given up.
   cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
   const blocking = client.put('blocking', 'x', { timeoutMs: 50_000 });
+  const key = Buffer.from('k');
   const givenUp = client
-    .put('k', 'old', { timeoutMs: 500 })
+    .put(key, 'old', { timeoutMs: 500 })
     .catch((error: RaftreeClientError) => error.outcome);
   await scheduler.runFor(1000);
   assert.is(await givenUp, 'unknown');
+  // The call is over, so its caller may use the bytes again.
+  key.fill('x');
   const next = client.put('k', 'new', { timeoutMs: 50_000 });
   await scheduler.runFor(1000);
   assert.is(cluster.held.length, 2, 'it could be applied before the one that was given up');
@@ -79,6 +82,30 @@ test('a write that was given up is not applied after the next one to its key', a
   await scheduler.run(Promise.all([blocking, next]));
   runGivenUp?.();
   assert.is(textOf(cluster, 'k'), 'new');
+  await scheduler.run(client.close());
+});
+
+test('bytes of a key are used again for the next call while the call after it is under way', async () => {
+  const cluster = await FakeCluster.start(5);
+  const client = clientOf(cluster);
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+  const key = Buffer.from('k');
+  const first = client.put(key, '1');
+  const second = client.put('k', '2');
+  await scheduler.runFor(10);
+  cluster.held.shift()?.();
+  await scheduler.run(first);
+  key.fill('x');
+  await scheduler.runFor(10);
+  const third = client.put('k', '3');
+  await scheduler.runFor(10);
+  assert.is(cluster.held.length, 1, 'the third write was sent before the second was over');
+  cluster.script = () => undefined;
+  cluster.held.shift()?.();
+  await scheduler.run(Promise.all([second, third]));
+  assert.is(textOf(cluster, 'k'), '3');
   await scheduler.run(client.close());
 });
 
