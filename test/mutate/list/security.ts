@@ -98,7 +98,7 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   {
     name: 'appends make a value of any size in one batch',
     reason: 'requests are small',
-    patches: [inFile('kv/kv-state-machine.js')('if (keys.changedBytes > FULL_BATCH_BYTES)', 'if (false)')],
+    patches: [inFile('kv/kv-state-machine.js')('keys.changedBytes > FULL_BATCH_BYTES ||', '')],
     killedBy: ['kv/kv-state-machine'],
   },
   {
