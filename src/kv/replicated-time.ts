@@ -34,8 +34,8 @@
  * Others shipped: leases that began anew with each leader and never ended (etcd #9395), a stuck old leader that ended
  * leases which had been renewed elsewhere (etcd #15247, #12528), keys that came back because the next leader's wall
  * clock was slow (TiKV #13082), expired values read from replicas (Redis #3198), deadlines counted from a time that
- * stood still (svix/diom 724). Here the first two fail on the check at apply (expiry.ts), the others because there is
- * one time, in the log, and an entry that gives a life brings a stamp.
+ * stood still (svix/diom 724). Here the first two fail on the check at apply (kv-state-machine.ts), the others because
+ * there is one time, in the log, and an entry that gives a life brings a stamp.
  */
 import { RaftreeError } from '../env/errors.js';
 import { readUint53, writeUint53 } from '../record/record.js';

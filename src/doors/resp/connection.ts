@@ -51,6 +51,7 @@ export interface ConnectionParts {
   readonly fault: (error: unknown) => string;
 }
 
+const TOO_MUCH = 'TRYAGAIN the answers of all clients are too large together (resp.maxBufferedBytes)';
 const MAX_UNDER_WAY = 1024;
 const MAX_READS = 16;
 /** Received and not begun: above it the connection is not read. */
@@ -74,6 +75,8 @@ const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([
   'reset',
 ]);
 const VALUES_AT_ONCE = 16;
+/** Memory of a queued operation, or of a watched key, beside its bytes. */
+const QUEUED_COST_BYTES = 512;
 
 interface Slot {
   bytes: Buffer | undefined;
@@ -108,6 +111,7 @@ export class Connection implements Handler<Buffer> {
   #isAuthenticated: boolean;
   #name = '';
   #transaction: Transaction | undefined;
+  #watchedBytes = 0;
   #watched = new Map<string, { readonly key: Buffer; readonly version: number }>();
 
   constructor(parts: ConnectionParts, id: number) {
@@ -153,10 +157,16 @@ export class Connection implements Handler<Buffer> {
     const channel = this.#channel;
     if (!channel?.isOpen) return;
     const heldBytes = this.#parser.heldBytes;
-    channel.buffers?.hold('incoming', heldBytes);
+    channel.buffers?.hold('incoming', heldBytes + this.#keptBytes);
     const isBlocked = this.#next !== undefined || this.#slots.length >= MAX_UNDER_WAY;
     if (isBlocked && heldBytes > MAX_WAITING_BYTES) channel.pauseReading();
     else channel.resumeReading();
+  }
+
+  /** What the commands of a transaction, and the keys that are watched, take in memory. */
+  get #keptBytes(): number {
+    const { bytes = 0, operations = 0 } = this.#transaction ?? {};
+    return bytes + operations * QUEUED_COST_BYTES + this.#watchedBytes;
   }
 
   /** Whether a command was begun. */
@@ -239,10 +249,7 @@ export class Connection implements Handler<Buffer> {
     let bytes = encodeReply(reply, version);
     count(name, reply instanceof ErrorReply ? 'error' : 'ok');
     if (replies.heldBytes + bytes.length > replies.maxBytes)
-      bytes = encodeReply(
-        new ErrorReply('TRYAGAIN the answers of all clients are too large together (resp.maxBufferedBytes)'),
-        version,
-      );
+      bytes = encodeReply(new ErrorReply(TOO_MUCH), version);
     if (this.#channel?.isOpen !== true) return;
     slot.bytes = bytes;
     replies.heldBytes += bytes.length;
@@ -299,7 +306,7 @@ export class Connection implements Handler<Buffer> {
         if (transaction) return new ErrorReply('ERR WATCH inside MULTI is not allowed');
         return this.#watch(rest);
       case 'unwatch':
-        this.#watched.clear();
+        this.#unwatch();
         return OK;
       case 'quit':
         this.#isEnding = true;
@@ -371,18 +378,27 @@ export class Connection implements Handler<Buffer> {
   }
 
   async #read({ operations, reply }: Step): Promise<Reply> {
-    const { backend } = this.#parts;
+    const { backend, replies } = this.#parts;
     const allowance: Allowance = { maxValueBytes: 0, grownBytes: 0, resultBytes: MAX_RESULT_BYTES };
     const results: OperationResult[] = [];
-    for (let i = 0; i < operations.length; i += VALUES_AT_ONCE) {
-      const some = operations.slice(i, i + VALUES_AT_ONCE);
-      const found = await Promise.all(some.map(({ key }) => backend.get(CALLER, key, 'linearizable')));
-      for (const [j, { value }] of some.entries()) {
-        const result = encodeStringResult(readString(value, found[j], allowance));
-        results.push({ status: 'ok', existed: false, version: 0, value: result });
+    // Also of an answer that is not complete: each of MAX_READS on each connection has several values.
+    let readBytes = 0;
+    try {
+      for (let i = 0; i < operations.length; i += VALUES_AT_ONCE) {
+        const some = operations.slice(i, i + VALUES_AT_ONCE);
+        const found = await Promise.all(some.map(({ key }) => backend.get(CALLER, key, 'linearizable')));
+        for (const [j, { value }] of some.entries()) {
+          const result = encodeStringResult(readString(value, found[j], allowance));
+          readBytes += result.length;
+          replies.heldBytes += result.length;
+          if (replies.heldBytes > replies.maxBytes) throw new CommandError(TOO_MUCH);
+          results.push({ status: 'ok', existed: false, version: 0, value: result });
+        }
       }
+      return reply(results);
+    } finally {
+      replies.heldBytes -= readBytes;
     }
-    return reply(results);
   }
 
   async #write(operations: readonly WriteOperation[]) {
@@ -472,13 +488,19 @@ export class Connection implements Handler<Buffer> {
     for (const key of fresh) {
       const found = await backend.get(CALLER, key, 'linearizable');
       this.#watched.set(key.toString('latin1'), { key, version: found?.version ?? 0 });
+      this.#watchedBytes += 2 * key.length + QUEUED_COST_BYTES;
     }
     return OK;
   }
 
   #endTransaction(): void {
     this.#transaction = undefined;
+    this.#unwatch();
+  }
+
+  #unwatch(): void {
     this.#watched.clear();
+    this.#watchedBytes = 0;
   }
 }
 

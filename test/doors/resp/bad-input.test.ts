@@ -96,6 +96,46 @@ test('no pattern stops the node: a long one is refused, a hard one leaves others
   assert.ok(Math.max(...gaps) < tookMs / 3, `${Math.max(...gaps)} of ${tookMs} ms in one turn`);
 });
 
+async function metric(of: HttpNode, name: string): Promise<number> {
+  const text = await (await fetch(`${of.url}/metrics`)).text();
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(name))
+      ?.split(' ')
+      .at(-1),
+  );
+}
+
+test('what a transaction and WATCH keep counts in the budget of the node, until they end', async () => {
+  const connection = new RawConnection(port);
+  const key = 'w'.repeat(4000);
+  connection.write(`WATCH ${key}1 ${key}2 ${key}3\r\nMULTI\r\n`);
+  for (let i = 0; i < 40; i++) connection.write(`SET kept ${'v'.repeat(5000)}\r\n`);
+  await connection.until(/(\+QUEUED\r\n){40}/);
+  assert.ok((await metric(node, 'raftree_buffered_bytes')) > 220_000);
+  connection.write('DISCARD\r\nPING\r\n');
+  await connection.until(/PONG/);
+  assert.ok((await metric(node, 'raftree_buffered_bytes')) < 5000);
+  connection.write('QUIT\r\n');
+  await connection.closed;
+});
+
+test('an answer that becomes too large ends its reads early', async () => {
+  const small = await startHttpNode({}, { resp: { listen: '127.0.0.1:0', maxBufferedBytes: 1024 * 1024 } });
+  try {
+    const to = small.node.addresses.resp?.port ?? 0;
+    const value = 'v'.repeat(100_000);
+    await answers(`*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$${value.length}\r\n${value}`, to);
+    const before = await metric(small, 'raftree_reads_total{level="linearizable"}');
+    assert.match(await answers(`MGET ${'k '.repeat(500)}`, to), /^-TRYAGAIN/);
+    const reads = (await metric(small, 'raftree_reads_total{level="linearizable"}')) - before;
+    assert.ok(reads > 0 && reads <= 32, `${reads} reads`);
+  } finally {
+    await small.close();
+  }
+});
+
 test('transactions: nested, aborted, without MULTI, with commands on all keys', async () => {
   assert.is(await answers('EXEC\r\nDISCARD'), '-ERR EXEC without MULTI\r\n-ERR DISCARD without MULTI\r\n');
   assert.is(
