@@ -1,6 +1,7 @@
 /** Commands on one key: get, put, insert, update, append, cas, delete. */
 import type { Command } from 'commander';
-import type { PutResult, RaftreeClient, WriteOptions } from '../client/client.js';
+import type { RaftreeClient, WriteOptions } from '../client/client.js';
+import type { PutResult } from '../client/results.js';
 import { DURATION_HELP } from '../kv/duration.js';
 import { decodeBase64 } from './base64.js';
 import {

@@ -1,7 +1,7 @@
 /** Commands on the lives of keys, and incr: expire, ttl, persist. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { ExpireResult } from '../client/client.js';
 import type { ExpireCondition } from '../client/operations.js';
+import type { ExpireResult } from '../client/results.js';
 import { DURATION_HELP, durationText } from '../kv/duration.js';
 import { type Base64Options, givenKey, withKeyOption } from './byte-arguments.js';
 import { type CommonOptions, withClient, withClientOptions } from './client-options.js';

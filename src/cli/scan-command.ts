@@ -1,6 +1,7 @@
 /** scan: keys and values in order, one per line. */
 import type { Command } from 'commander';
-import type { ScanEntry, ScanOptions } from '../client/client.js';
+import type { ScanOptions } from '../client/client.js';
+import type { ScanEntry } from '../client/results.js';
 import { type Base64Options, givenKey, withKeyOption, withValueOption } from './byte-arguments.js';
 import { parseCount, withClient } from './client-options.js';
 import { print } from './output.js';

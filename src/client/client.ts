@@ -17,7 +17,6 @@
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { WriteResult as NodeResult } from '../kv/sessions.js';
-import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundOf, OutboundOperation } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
 import { Call, CallEnded } from './call.js';
@@ -34,9 +33,9 @@ import {
   type ReadOptions,
 } from './client-options.js';
 import { Connections } from './connections.js';
-import { type CallUser, DirectCall } from './direct-call.js';
+import type { CallUser } from './direct-call.js';
+import { GetCall } from './get-call.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
-import type { NumberedRequest } from './node-connection.js';
 import {
   type BatchOperation,
   type Bytes,
@@ -46,86 +45,32 @@ import {
   toBytes,
   toOperation,
 } from './operations.js';
-import { type FailedAttempt, Router, type Target } from './router.js';
+import {
+  type BatchResult,
+  batchResult,
+  type ExpireResult,
+  expireResult,
+  type GetResult,
+  getResult,
+  type IncrementResult,
+  incrementResult,
+  nodeResult,
+  type PutResult,
+  putResult,
+  type ScanEntry,
+  type TtlResult,
+  ttlResult,
+  type WriteResult,
+  withinLimits,
+  withLife,
+  writeResult,
+} from './results.js';
+import { Router, type Target } from './router.js';
 import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from './scan-range.js';
 import { SessionWriter, unexpected, WriteCall, type WriteReply } from './session-writer.js';
 
-export interface PutResult {
-  /** Whether the change was made; false if a condition was not met. */
-  readonly applied: boolean;
-  /** The key's version afterwards: the log index of its last change; 0 if the key does not exist. */
-  readonly version: number;
-  /** The log index of this write. */
-  readonly index: number;
-}
-
-export interface WriteResult extends PutResult {
-  /** Whether the key existed before. A plain put does not say: it does not look the key up. */
-  readonly existed: boolean;
-}
-
 /** Options of a call that writes a value. */
 export type WriteOptions = CallOptions & LifeOptions;
-
-export interface ExpireResult extends WriteResult {
-  /** Whether the key has another deadline now, or none any more. */
-  readonly changed: boolean;
-}
-
-export interface IncrementResult extends WriteResult {
-  /** The number that the key holds now. */
-  readonly value: bigint;
-}
-
-/** How long a key still lives. */
-export interface TtlResult {
-  /** Undefined: the key has no deadline. */
-  readonly remainingMs: number | undefined;
-  readonly version: number;
-}
-
-/** The result of one operation of a batch. Operations are `ok` or `unchanged` only if the batch was applied. */
-export type OperationResult =
-  /**
-   * `existed`: whether the key existed when the operation ran; undefined for a put without a condition. `value`: the
-   * number that an increment left.
-   */
-  | {
-      readonly status: 'ok';
-      readonly existed: boolean | undefined;
-      readonly version: number;
-      readonly value?: bigint;
-    }
-  /** The key of an expire or persist has not the deadline that it asks for. */
-  | { readonly status: 'unchanged'; readonly existed: boolean; readonly version: number }
-  /** This operation's condition was not met. `existed` and `version` describe the key as it is. */
-  | { readonly status: 'conditionFailed'; readonly existed: boolean; readonly version: number }
-  /** Another operation's condition was not met. */
-  | { readonly status: 'notApplied' };
-
-export interface BatchResult {
-  /** Whether all operations were applied. Otherwise none was. */
-  readonly applied: boolean;
-  readonly index: number;
-  /** One result per operation, in order. */
-  readonly results: readonly OperationResult[];
-}
-
-export interface GetResult {
-  readonly value: Buffer;
-  readonly version: number;
-  /** How long the key still lives. Absent: it has no deadline. */
-  readonly remainingMs?: number;
-}
-
-export interface ScanEntry {
-  readonly key: Buffer;
-  /** Empty with `keysOnly`. */
-  readonly value: Buffer;
-  readonly version: number;
-  /** How long the key still lives. Absent: it has no deadline. */
-  readonly remainingMs?: number;
-}
 
 export interface ScanOptions extends ReadOptions {
   /** The first key, inclusive. */
@@ -479,136 +424,6 @@ export class RaftreeClient {
       calls.remove(call);
     }
   }
-}
-
-/** A `get` of one key. */
-class GetCall<Result> extends DirectCall<Result, MessageOf<'getReply'>> {
-  readonly #router: Router;
-  readonly #request: Extract<NumberedRequest, { type: 'get' }>;
-  readonly #target: Target;
-
-  constructor(
-    user: CallUser,
-    router: Router,
-    request: Extract<NumberedRequest, { type: 'get' }>,
-    target: Target,
-    options: CallOptions,
-    resultOf: (answer: MessageOf<'getReply'>) => Result,
-  ) {
-    super(user, options, resultOf);
-    this.#router = router;
-    this.#request = request;
-    this.#target = target;
-  }
-
-  begin(): void {
-    if (!this.#router.direct(this.#request, this, this.#target)) this.goOn(undefined);
-  }
-
-  answered(message: ReceivedMessage): void {
-    if (message.type !== 'getReply') {
-      this.failed(unexpected(message.type, 'get'));
-      return;
-    }
-    this.pending = undefined;
-    this.settle(message);
-  }
-
-  goOn(first: FailedAttempt | undefined): void {
-    this.#router
-      .ask(() => this.#request, this, this.#target, first)
-      .then((answer) => {
-        if (answer.type !== 'getReply') throw unexpected(answer.type, 'get');
-        this.settle(answer);
-      })
-      .catch((error) => this.fail(error));
-  }
-}
-
-function getResult({ found, value, version, remainingMs }: MessageOf<'getReply'>): GetResult | undefined {
-  return found ? withLife({ value: Buffer.from(value), version }, remainingMs) : undefined;
-}
-
-function ttlResult({ found, version, remainingMs }: MessageOf<'getReply'>): TtlResult | undefined {
-  return found ? { remainingMs, version } : undefined;
-}
-
-function withLife<Result extends object>(
-  found: Result,
-  remainingMs: number | undefined,
-): Result | (Result & { remainingMs: number }) {
-  return remainingMs === undefined ? found : { ...found, remainingMs };
-}
-
-/** Copies: otherwise a kept result would keep the whole received chunk in memory. */
-function nodeResult({ applied, index, results }: WriteReply): NodeResult {
-  return {
-    applied,
-    index,
-    results: results.map((result) =>
-      result.value ? { ...result, value: Buffer.from(result.value) } : result,
-    ),
-  };
-}
-
-/** The result of the one operation of a write. Throws as `withinLimits`. */
-function writeResult(answer: WriteReply): WriteResult {
-  const { applied, index, results } = withinLimits(answer);
-  const [result] = results;
-  if (!result) throw unexpected('writeReply without a result', 'write');
-  return { applied, index, existed: result.existed, version: result.version };
-}
-
-/** A put does not say whether the key existed. */
-function putResult(answer: WriteReply): PutResult {
-  const { applied, index, version } = writeResult(answer);
-  return { applied, version, index };
-}
-
-function expireResult(answer: WriteReply): ExpireResult {
-  const result = writeResult(answer);
-  return { ...result, changed: answer.results[0]?.status === 'ok' && result.existed };
-}
-
-function incrementResult(answer: WriteReply): IncrementResult {
-  return { ...writeResult(answer), value: BigInt(answer.results[0]?.value?.toString('latin1') ?? 0) };
-}
-
-const IMPOSSIBLE: Partial<Record<NodeResult['results'][number]['status'], readonly [string, string]>> = {
-  valueTooLarge: ['VALUE_TOO_LARGE', 'a value would be above the limit'],
-  notANumber: ['NOT_A_NUMBER', 'the value to increment is no whole number of 64 bits'],
-  overflow: ['NUMBER_OVERFLOW', 'the sum would not be within -2^63 to 2^63-1'],
-};
-
-/**
- * Throws `VALUE_TOO_LARGE` if an append would have made a value too large, `NOT_A_NUMBER` or `NUMBER_OVERFLOW` if an
- * increment could not be made: nothing was changed.
- */
-export function withinLimits<Result extends Pick<NodeResult, 'results'>>(answer: Result): Result {
-  for (const { status } of answer.results) {
-    const [code, reason] = IMPOSSIBLE[status] ?? [];
-    if (code) throw new RaftreeClientError(code, `${reason}; nothing was changed`, 'notCommitted');
-  }
-  return answer;
-}
-
-/** The result of these operations, as a node gives it. */
-export function batchResult(
-  { applied, index, results }: NodeResult,
-  operations: readonly BatchOperation[],
-): BatchResult {
-  return {
-    applied,
-    index,
-    results: results.map(({ status, existed, version, value }, i): OperationResult => {
-      if (status === 'conditionFailed' || status === 'unchanged') return { status, existed, version };
-      if (status !== 'ok') return { status: 'notApplied' };
-      const operation = operations[i];
-      const isLookedUp = operation?.action !== 'put' || operation.condition !== undefined;
-      const sum = value === undefined ? {} : { value: BigInt(value.toString('latin1')) };
-      return { status, existed: isLookedUp ? existed : undefined, version, ...sum };
-    }),
-  };
 }
 
 function readTarget(options: ReadOptions): { readonly target: Target; readonly consistency: ReadLevel } {

@@ -9,10 +9,11 @@
  * A write here is proposed once, without a session: nobody repeats it. One that is passed on goes through the session
  * of the client library, which may repeat it: it is applied once.
  */
-import { type BatchResult, batchResult, type RaftreeClient, withinLimits } from '../client/client.js';
+import type { RaftreeClient } from '../client/client.js';
 import { RaftreeClientError } from '../client/client-error.js';
 import { type MemberChange, type MembersChanged, toMemberChange } from '../client/member-changes.js';
 import { type BatchOperation, toOperation } from '../client/operations.js';
+import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
 import { isEmptyRange, rangeAfter, type ScanRange } from '../client/scan-range.js';
 import type { Outcome } from '../env/errors.js';
 import type { Caller, Consistency, LivingKey, PageEntry, WriteOperation } from '../kv/requests.js';

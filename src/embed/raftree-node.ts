@@ -11,16 +11,11 @@
  * The node is a client of its cluster too: its calls are those of `RaftreeClient`, with the same results, order and
  * errors. They reach this node without a socket. If another node leads, they go on to that one.
  */
-import {
-  type GetResult,
-  type NodeStatus,
-  RaftreeClient,
-  type ScanEntry,
-  type ScanOptions,
-} from '../client/client.js';
+import { type NodeStatus, RaftreeClient, type ScanOptions } from '../client/client.js';
 import { RaftreeClientError } from '../client/client-error.js';
 import type { CallOptions, ClientOptions, ReadOptions } from '../client/client-options.js';
 import type { Bytes } from '../client/operations.js';
+import type { GetResult, ScanEntry } from '../client/results.js';
 import type { EngineKind } from '../engines/storage-engine.js';
 import { type Env, formatAddress, type Logger, silentLogger } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';

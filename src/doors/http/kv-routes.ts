@@ -1,6 +1,7 @@
 /** `/v1/kv` and `/v1/batch`: keys and values. */
-import type { BatchResult } from '../../client/client.js';
+
 import type { BatchOperation, Condition, LifeOptions } from '../../client/operations.js';
+import type { BatchResult } from '../../client/results.js';
 import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from '../../client/scan-range.js';
 import { durationMs } from '../../kv/duration.js';
 import type { RequestLimits } from '../../kv/limits.js';

@@ -2,9 +2,10 @@
  * The clients of a run: each has a real client library on a host of its own, and makes one call after another. They
  * share few keys, so that their calls conflict. Every value begins with a unique token.
  */
-import type { ExpireResult, PutResult, RaftreeClient } from '../../client/client.js';
+import type { RaftreeClient } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
 import type { BatchOperation, Condition } from '../../client/operations.js';
+import type { ExpireResult, PutResult } from '../../client/results.js';
 import type { Direct } from '../cluster/direct.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from '../rules/history.js';
 import type { RunCluster } from '../run/run-cluster.js';
