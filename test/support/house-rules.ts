@@ -10,6 +10,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   net: 1,
   lsm: 2,
   raft: 2,
+  placement: 2,
   security: 2,
   'raft-log': 3,
   level: 3,

@@ -1,0 +1,106 @@
+/**
+ * How a cluster's keys are divided into tablets: decided when the cluster is made, and the same on all nodes.
+ *
+ *     by range, splits g and n      tablet 1: keys below g    tablet 2: g up to n    tablet 3: n and above
+ *     by hash, 4 tablets            tablet 1: hashes below 2^30    tablet 2: below 2^31    ...
+ *
+ * The first tablets have the ids 1, 2, 3 ... in this order. The range of a tablet never changes.
+ */
+import { HASH_VERSION, RING_SIZE } from './partition-key.js';
+
+export const MAX_FIRST_TABLETS = 1024;
+
+export type PlacementKind = 'range' | 'hash';
+
+export interface Placement {
+  readonly by: PlacementKind;
+  /** 0 by range. */
+  readonly hashVersion: number;
+  /** How many tablets the cluster begins with. */
+  readonly tablets: number;
+  /** By range: where the second and each further tablet begins. */
+  readonly splits: readonly string[];
+}
+
+/** A cluster without placement in node.json. */
+export const ONE_TABLET: Placement = { by: 'range', hashVersion: 0, tablets: 1, splits: [] };
+
+/** A part of the keys: what lies from `start` up to, not including, `end`. It is one Raft group with this id. */
+export interface Tablet {
+  readonly id: number;
+  /** By range a key; by hash a u32, big-endian. Empty: from the first key. */
+  readonly start: Uint8Array;
+  /** Undefined: to the last key. */
+  readonly end: Uint8Array | undefined;
+  /** Of two tablets that overlap the one with the higher generation was made later. */
+  readonly generation: number;
+}
+
+const FIRST = Buffer.alloc(0);
+
+export function placementByRange(splits: readonly string[]): Placement {
+  return { by: 'range', hashVersion: 0, tablets: splits.length + 1, splits };
+}
+
+export function placementByHash(tablets: number): Placement {
+  return { by: 'hash', hashVersion: HASH_VERSION, tablets, splits: [] };
+}
+
+/** The tablets that a cluster begins with, in the order of their ranges. */
+export function firstTablets({ by, tablets, splits }: Placement): Tablet[] {
+  const boundaries =
+    by === 'range'
+      ? splits.map((split) => Buffer.from(split))
+      : Array.from({ length: tablets - 1 }, (_, i) => ringPoint(Math.floor(((i + 1) * RING_SIZE) / tablets)));
+  return [FIRST, ...boundaries].map((start, i) => ({
+    id: i + 1,
+    start,
+    end: boundaries[i],
+    generation: 1,
+  }));
+}
+
+export function ringPoint(hash: number): Buffer {
+  const point = Buffer.allocUnsafe(4);
+  point.writeUInt32BE(hash, 0);
+  return point;
+}
+
+/** Where a range by hash begins or ends on the ring. */
+export function hashAt(bound: Uint8Array | undefined, otherwise: number): number {
+  if (bound === undefined || bound.length < 4) return otherwise;
+  return Buffer.from(bound.buffer, bound.byteOffset, bound.length).readUInt32BE(0);
+}
+
+export function isSamePlacement(one: Placement, other: Placement): boolean {
+  return (
+    one.by === other.by &&
+    one.hashVersion === other.hashVersion &&
+    one.tablets === other.tablets &&
+    one.splits.length === other.splits.length &&
+    one.splits.every((split, i) => split === other.splits[i])
+  );
+}
+
+/** For messages, as node.json would say it. */
+export function describePlacement({ by, tablets, splits }: Placement): string {
+  if (by === 'hash') return `${count(tablets)} by hash`;
+  if (splits.length === 0) return 'one tablet';
+  const shown = splits.slice(0, 5).map((split) => JSON.stringify(split));
+  return `${count(tablets)} by range, split at ${shown.join(', ')}${splits.length > shown.length ? ' …' : ''}`;
+}
+
+function count(tablets: number): string {
+  return tablets === 1 ? '1 tablet' : `${tablets} tablets`;
+}
+
+/** Why boundaries divide no range; undefined if they do: texts with bytes, each behind the one before it. */
+export function splitsProblem(splits: readonly string[]): string | undefined {
+  for (const [i, split] of splits.entries()) {
+    if (split === '') return 'expected keys, and none is empty';
+    const before = splits[i - 1];
+    if (before !== undefined && Buffer.compare(Buffer.from(before), Buffer.from(split)) >= 0)
+      return `expected keys in ascending order of their bytes, but ${JSON.stringify(split)} does not follow ${JSON.stringify(before)}`;
+  }
+  return undefined;
+}
