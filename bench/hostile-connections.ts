@@ -74,6 +74,7 @@ function unreadAnswers(socket: net.Socket): void {
   const requests = Array.from({ length: 100 }, (_, i) =>
     message({
       type: 'get',
+      tablet: 0,
       requestId: i + 1,
       consistency: 'stale',
       key: Buffer.from(`large ${i % 8}`),

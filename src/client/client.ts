@@ -221,7 +221,14 @@ export class RaftreeClient {
     this.#beginRead();
     try {
       this.#checkOpen();
-      const request = { type: 'get', requestId: 0, consistency, key: toBytes(key), omitValue } as const;
+      const request = {
+        type: 'get',
+        tablet: 0,
+        requestId: 0,
+        consistency,
+        key: toBytes(key),
+        omitValue,
+      } as const;
       const call = new GetCall(this.#user, this.#router, request, target, options, resultOf);
       call.begin();
       return await call.promise;
@@ -377,7 +384,14 @@ export class RaftreeClient {
   ): Promise<MessageOf<'scanReply'>> {
     const { target, consistency } = readTarget(options);
     return this.#read(options, async (call) => {
-      const request = { type: 'scan', consistency, from: range.from, to: range.to, ...how } as const;
+      const request = {
+        type: 'scan',
+        tablet: 0,
+        consistency,
+        from: range.from,
+        to: range.to,
+        ...how,
+      } as const;
       const answer = await this.#router.ask(() => request, call, target);
       if (answer.type !== 'scanReply') throw unexpected(answer.type, 'scan');
       return answer;

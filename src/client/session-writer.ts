@@ -238,7 +238,11 @@ export class SessionWriter {
     this.#opening = call;
     let failure: RaftreeError | undefined;
     try {
-      const answer = await this.#router.ask(() => ({ type: 'openSession', window }), call, 'leader');
+      const answer = await this.#router.ask(
+        () => ({ type: 'openSession', tablet: 0, window }),
+        call,
+        'leader',
+      );
       if (answer.type !== 'sessionOpened') throw unexpected(answer.type, 'openSession');
       this.#session = new WriteSession(answer.sessionId, Math.max(1, Math.min(window, answer.window)));
     } catch (error) {
@@ -275,6 +279,7 @@ function requestOf(
 ): Extract<NumberedRequest, { type: 'write' }> {
   return {
     type: 'write',
+    tablet: 0,
     requestId: 0,
     sessionId: session.id,
     sequence,

@@ -10,6 +10,8 @@ export const KV_ERROR_OUTCOMES = {
   LEADERSHIP_LOST: 'unknown',
   SESSION_EXPIRED: 'notCommitted',
   INVALID_REQUEST: 'notCommitted',
+  WRONG_TABLET: 'notCommitted',
+  SPANS_TABLETS: 'notCommitted',
   NOT_PERMITTED: 'notCommitted',
   KEY_EMPTY: 'notCommitted',
   KEY_TOO_LARGE: 'notCommitted',

@@ -11,6 +11,7 @@
 
 import type { EngineOperation, EngineStats, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
+import type { TabletRange } from '../placement/tablet-map.js';
 import type { Entry } from '../raft/types.js';
 import type { GroupStateMachine } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
@@ -41,8 +42,9 @@ import {
   userKey,
 } from './keys.js';
 import { ReplicatedTime } from './replicated-time.js';
-import type { LivingKey, PageEntry, SessionOpened, Written } from './requests.js';
+import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } from './requests.js';
 import { Sessions } from './sessions.js';
+import { furtherKeys } from './string-operation.js';
 
 export type CommandResult =
   | { readonly type: 'none' }
@@ -50,7 +52,7 @@ export type CommandResult =
   | SessionOpened
   /** So many keys were deleted. */
   | { readonly type: 'expired'; readonly keys: number }
-  | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' }
+  | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' | 'WRONG_TABLET' }
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
@@ -61,11 +63,14 @@ const FULL_RESULT_BYTES = 64 * 1024 * 1024;
 /** An engine that defers is given the changes of sessions at the latest when they are so many. */
 const MAX_DEFERRED_RESULTS = 40_000;
 const NO_RESULT: CommandResult = { type: 'none' };
+const WRONG_TABLET: CommandResult = { type: 'refused', code: 'WRONG_TABLET' };
 const NOTHING = Buffer.alloc(0);
 /** A page of a scan ends when it has passed over so many keys that have expired and are not deleted yet. */
 const MAX_EXPIRED_KEYS_PER_PAGE = 10_000;
 
 export class KvStateMachine implements GroupStateMachine<CommandResult> {
+  /** The keys that this group owns; undefined: all. Who asks for others is refused when an entry is applied. */
+  readonly range: TabletRange | undefined;
   #engine: StorageEngine;
   readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();
@@ -95,14 +100,17 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   /**
    * `reopen` opens the engine of a snapshot. `emptyAt` is the applied index of an empty engine. `onVoid` is called for
-   * each entry that no replica can apply. Throws `CORRUPTION` if the parts of the engine's state contradict each other.
+   * each entry that no replica can apply. `range` must be the same on all replicas. Throws `CORRUPTION` if the parts of
+   * the engine's state contradict each other.
    */
   constructor(
     engine: StorageEngine,
     reopen: OpenEngine,
     emptyAt = 0,
     onVoid: (index: number, reason: string) => void = () => {},
+    range?: TabletRange,
   ) {
+    this.range = range;
     this.#engine = engine;
     this.#reopen = reopen;
     this.#onVoid = onVoid;
@@ -407,7 +415,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     let count = 0;
     for (const { key, deadlineMs } of expired) {
       const isIndexed = () => this.#engine.get(deadlineKey(deadlineMs, key)) !== undefined;
-      if (deadlineMs <= this.#time.nowMs && keys.expire(key, deadlineMs, isIndexed)) count++;
+      const isOwned = this.range?.owns(key) ?? true;
+      if (isOwned && deadlineMs <= this.#time.nowMs && keys.expire(key, deadlineMs, isIndexed)) count++;
     }
     this.#expiredKeys += count;
     return { type: 'expired', keys: count };
@@ -430,6 +439,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const { session, operations, maxValueBytes, stampMs } = command;
     // Also if it is not applied: the stamp is good.
     if (stampMs !== undefined) this.#advance(term, stampMs);
+    // Before the session: it keeps nothing of such a write, which follows its keys to another tablet.
+    if (this.range && !ownsAll(this.range, operations)) return WRONG_TABLET;
     const place = { index, maxValueBytes };
     if (session === undefined) return { type: 'written', write: performWrite(operations, place, keys) };
     const { id, sequence, acknowledgedThrough } = session;
@@ -445,6 +456,15 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const value = this.#engine.get(stored);
     return value && fromStoredValue(value);
   }
+}
+
+/** Whether all keys that a write reads or changes are of this range. */
+export function ownsAll(range: TabletRange, operations: readonly WriteOperation[]): boolean {
+  for (const { action, key, value } of operations) {
+    if (!range.owns(key)) return false;
+    if (action === 'modify' && !furtherKeys(value).every((further) => range.owns(further))) return false;
+  }
+  return true;
 }
 
 function valueBytes({ write }: Written): number {

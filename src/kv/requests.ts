@@ -79,9 +79,13 @@ export interface SessionPosition {
   readonly acknowledgedThrough: number;
 }
 
+/** Which tablet a request is for. 0 or undefined: the only one, if there is one. */
+export type TabletId = number | undefined;
+
 /** One atomic change of keys: all operations take effect, or none. */
 export interface Write {
   readonly type: 'write';
+  readonly tablet?: TabletId;
   /** Undefined: without a session. Repeated, such a write is applied again. */
   readonly session: SessionPosition | undefined;
   readonly operations: readonly WriteOperation[];
@@ -89,6 +93,7 @@ export interface Write {
 
 export interface OpenSession {
   readonly type: 'openSession';
+  readonly tablet?: TabletId;
   /** How many writes of the session may be under way at once; the result has the number that is granted. */
   readonly window: number;
 }
@@ -102,15 +107,17 @@ export type Consistency = 'linearizable' | 'lease' | 'follower' | 'stale';
 
 export interface Get {
   readonly type: 'get';
+  readonly tablet?: TabletId;
   readonly consistency: Consistency;
   readonly key: Uint8Array;
   /** The value is left empty. */
   readonly omitValue?: boolean | undefined;
 }
 
-/** A page of the keys in [from, to). */
+/** A page of the keys of a tablet in [from, to). */
 export interface Scan {
   readonly type: 'scan';
+  readonly tablet?: TabletId;
   readonly consistency: Consistency;
   readonly from: Uint8Array;
   /** Undefined: to the last key. */

@@ -1,16 +1,16 @@
 /**
- * Carries out requests of callers as proposals and reads of one group. It checks rights and limits. Of every request
- * that fails it says whether it may have been committed.
+ * Carries out requests of callers as proposals and reads of the groups of a node. It checks rights and limits. Of every
+ * request that fails it says whether it may have been committed.
  */
 
 import type { Clock } from '../env/env.js';
-import { RaftreeError } from '../env/errors.js';
+import { errorCode, RaftreeError } from '../env/errors.js';
 import type { ReadMethod } from '../raft/types.js';
 import type { Applied, CommandLog } from '../replica/ports.js';
 import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js';
 import { parseInteger } from './integer.js';
 import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
-import type { CommandResult, KvStateMachine } from './kv-state-machine.js';
+import { type CommandResult, type KvStateMachine, ownsAll } from './kv-state-machine.js';
 import { isLarge, LargeWrites } from './large-writes.js';
 import { type KvLimits, refusedKey, refusedWrite, type SizeRefusal } from './limits.js';
 import { RequestCounts } from './request-counts.js';
@@ -25,16 +25,23 @@ import type {
   Rights,
   Scan,
   SessionOpened,
+  TabletId,
   Write,
   Written,
 } from './requests.js';
 import { decodeStringOperation, furtherKeys } from './string-operation.js';
 
+/** One group, and the keys that it owns. */
+export interface ServedTablet {
+  readonly replica: CommandLog<CommandResult>;
+  readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan' | 'range'>;
+}
+
 export interface KvServiceParts {
   /** Of this process: it stamps what is proposed. */
   readonly clock: Pick<Clock, 'nowMs'>;
-  readonly replica: CommandLog<CommandResult>;
-  readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan'>;
+  /** The tablet with this id, or with 0 the only one; undefined: it is not here. */
+  readonly tablet: (id: number) => ServedTablet | undefined;
   readonly limits: KvLimits;
   /** Keys that begin so are written by operators only. */
   readonly reservedPrefix?: Uint8Array | undefined;
@@ -88,15 +95,17 @@ export class KvService {
   }
 
   #propose(write: Write): Promise<Applied<CommandResult>> {
-    const { replica, limits, clock } = this.#parts;
+    const { limits, clock } = this.#parts;
+    const { replica } = this.#tabletOf(write);
     const propose = () => replica.propose(encodeWrite(limits.maxValueBytes, write, clock));
     const sizeBytes = writeCommandBytes(write);
     return isLarge(sizeBytes) ? this.#largeWrites.run(sizeBytes, propose) : propose();
   }
 
-  openSession(caller: Caller, { window }: OpenSession): Promise<SessionOpened | KvError> {
+  openSession(caller: Caller, request: OpenSession): Promise<SessionOpened | KvError> {
     return this.#whilePending(caller, 'write', async () => {
-      const { result } = await this.#parts.replica.propose(encodeOpenSession(window));
+      const { replica } = this.#tabletOf(request);
+      const { result } = await replica.propose(encodeOpenSession(request.window));
       return result.type === 'sessionOpened' ? result : refusedCommand(result);
     });
   }
@@ -194,12 +203,33 @@ export class KvService {
       if (refusal) return refusal;
       this.counts.reads[read.consistency]++;
       const method = READ_METHODS[read.consistency];
-      if (method) await this.#parts.replica.readIndex(method);
+      const { replica } = this.#tabletOf(read);
+      if (method) await replica.readIndex(method);
       return undefined;
     });
   }
 
-  #refusedWrite({ operations, session }: Write): KvError | undefined {
+  /** Throws `WRONG_TABLET`. */
+  #tabletOf({ tablet = 0 }: { readonly tablet?: TabletId }): ServedTablet {
+    const found = this.#parts.tablet(tablet);
+    if (found) return found;
+    const reason =
+      tablet === 0 ? 'this cluster has several tablets: name one' : `tablet ${tablet} is not here`;
+    throw new RaftreeError('WRONG_TABLET', reason);
+  }
+
+  /** A hint: what counts is what holds when the entry is applied. */
+  #refusedTablet(write: Write): KvError | undefined {
+    const { range } = this.#tabletOf(write).stateMachine;
+    const { operations } = write;
+    if (!range || ownsAll(range, operations)) return undefined;
+    return operations.some(({ key }) => range.owns(key))
+      ? kvError('SPANS_TABLETS', SPANS_TABLETS)
+      : kvError('WRONG_TABLET', NOT_OWNED);
+  }
+
+  #refusedWrite(write: Write): KvError | undefined {
+    const { operations, session } = write;
     if (operations.length === 0) return kvError('INVALID_REQUEST', 'a write needs at least one operation');
     if (session && session.sequence <= session.acknowledgedThrough)
       return kvError('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
@@ -213,7 +243,7 @@ export class KvService {
     );
     if (isMalformed) return kvError('INVALID_REQUEST', 'the value of a modify is no string operation');
     const refusal = refusedWrite(this.#parts.limits, operations) ?? this.#refusedFurtherKey(operations);
-    return refusal && kvError(refusal.code, refusal.message);
+    return refusal ? kvError(refusal.code, refusal.message) : this.#refusedTablet(write);
   }
 
   #refusedFurtherKey(operations: Write['operations']): SizeRefusal | undefined {
@@ -251,21 +281,27 @@ export class KvService {
       : undefined;
   }
 
-  #get({ key, omitValue }: Get): Found | Absent | KvError {
+  #get(get: Get): Found | Absent | KvError {
+    const { key, omitValue } = get;
     return this.#read(() => {
-      const found = this.#parts.stateMachine.get(key);
+      const { stateMachine } = this.#tabletOf(get);
+      if (stateMachine.range?.owns(key) === false) return kvError('WRONG_TABLET', NOT_OWNED);
+      const found = stateMachine.get(key);
       if (!found) return { type: 'absent' };
       return omitValue ? { type: 'found', ...found, value: NOTHING } : { type: 'found', ...found };
     });
   }
 
-  #scan({ from, to, reverse, limit, keysOnly }: Scan, share: number): Page | KvError {
-    const { limits, stateMachine } = this.#parts;
+  #scan(scan: Scan, share: number): Page | KvError {
+    const { from, to, reverse, limit, keysOnly } = scan;
+    const { limits } = this.#parts;
     const maxEntries = Math.min(
       limits.maxScanEntries,
       Math.max(MIN_PAGE_ENTRIES, limits.maxScanEntries * share),
     );
     return this.#read(() => {
+      const { stateMachine } = this.#tabletOf(scan);
+      if (stateMachine.range?.covers(from, to) === false) return kvError('WRONG_TABLET', NOT_OWNED);
       const { entries, ...rest } = stateMachine.scan({
         from,
         to,
@@ -282,6 +318,7 @@ export class KvService {
     try {
       return read();
     } catch (error) {
+      if (errorCode(error) === 'WRONG_TABLET') return this.errorOf(error, 'read');
       this.#parts.onFault('READ_FAILED', error);
       return kvError('READ_FAILED', 'this node cannot read that from its disk; its log says more');
     }
@@ -293,6 +330,9 @@ function isKvError(result: unknown): result is KvError {
 }
 
 const NOTHING = Buffer.alloc(0);
+const NOT_OWNED = 'keys of another tablet are asked for';
+const SPANS_TABLETS =
+  'the keys of one write belong to several tablets: write them apart, or (by hash) give them the same {tag}';
 
 /** Pages of a scan are not made smaller than this. */
 const MIN_PAGE_ENTRIES = 100;
@@ -311,6 +351,7 @@ function refusedCommand(result: CommandResult): KvError {
   if (result.type === 'void')
     return kvError('INVALID_REQUEST', 'no replica can apply this request: it changed nothing');
   if (result.type !== 'refused') return kvError('INTERNAL', 'the answer does not fit the request');
+  if (result.code === 'WRONG_TABLET') return kvError('WRONG_TABLET', NOT_OWNED);
   return result.code === 'SESSION_EXPIRED'
     ? kvError('SESSION_EXPIRED', 'the session is not known any more; open a new one')
     : kvError('INVALID_REQUEST', 'the sequence lies outside the window of the session');

@@ -49,6 +49,18 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The request contradicts itself, or its sequence is outside the window; the message says how.',
   },
+  WRONG_TABLET: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The tablet is not here, or owns no such key: ask for the map (`tablets`), and repeat with the right one.',
+  },
+  SPANS_TABLETS: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The keys of one write belong to several tablets: write them apart, or give them one {tag} (by hash).',
+  },
   KEY_EMPTY: { outcome: 'notCommitted', about: 'request', meaning: 'A key has no bytes.' },
   KEY_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A key is above the limit.' },
   VALUE_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A value is above the limit.' },

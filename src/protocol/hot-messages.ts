@@ -74,6 +74,7 @@ function countOf(reader: ByteReader, elementBytes: number): number {
 export const HOT_READS: HotReads = {
   write(reader) {
     const requestId = reader.u32();
+    const tablet = reader.u32();
     const sessionId = reader.u53();
     const sequence = reader.u53();
     const acknowledgedThrough = reader.u53();
@@ -92,7 +93,7 @@ export const HOT_READS: HotReads = {
       }
       operations.push(operation);
     }
-    return { type: 'write', requestId, sessionId, sequence, acknowledgedThrough, operations };
+    return { type: 'write', requestId, tablet, sessionId, sequence, acknowledgedThrough, operations };
   },
   writeReply(reader) {
     const requestId = reader.u32();
@@ -129,8 +130,9 @@ export const HOT_READS: HotReads = {
 };
 
 export const HOT_WRITES: HotWrites = {
-  write(writer, { requestId, sessionId, sequence, acknowledgedThrough, operations }) {
+  write(writer, { requestId, tablet, sessionId, sequence, acknowledgedThrough, operations }) {
     writer.u32(requestId);
+    writer.u32(tablet);
     writer.u53(sessionId);
     writer.u53(sequence);
     writer.u53(acknowledgedThrough);

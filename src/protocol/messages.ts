@@ -73,6 +73,7 @@ export const MESSAGES = {
   ),
   write: message(16, 'Changes keys. Several operations are one atomic batch: all are applied or none is.', {
     requestId: u32,
+    tablet: u32,
     sessionId: u53,
     sequence: u53,
     acknowledgedThrough: u53,
@@ -124,7 +125,13 @@ export const MESSAGES = {
       }),
     ),
   }),
-  get: message(18, 'Asks for one key.', { requestId: u32, consistency, key: bytes, omitValue: bool }),
+  get: message(18, 'Asks for one key.', {
+    requestId: u32,
+    tablet: u32,
+    consistency,
+    key: bytes,
+    omitValue: bool,
+  }),
   getReply: message(19, 'One key, and how long it still lives if it has a deadline.', {
     requestId: u32,
     found: bool,
@@ -132,8 +139,9 @@ export const MESSAGES = {
     value: bytes,
     remainingMs: optional(u53),
   }),
-  scan: message(20, 'Asks for a page of keys in order.', {
+  scan: message(20, 'Asks for a page of the keys of one tablet, in order.', {
     requestId: u32,
+    tablet: u32,
     consistency,
     from: bytes,
     to: optional(bytes),
@@ -153,6 +161,7 @@ export const MESSAGES = {
   ),
   openSession: message(22, 'Asks for a session, in which a repeated write is applied once.', {
     requestId: u32,
+    tablet: u32,
     window: u32,
   }),
   sessionOpened: message(23, 'A session with its number and the window that it really has.', {

@@ -350,10 +350,10 @@ export class Node {
     });
     this.#expirer = expirer;
     this.#closers.push(() => expirer.close());
+    const tablet = { replica: this.#metrics?.measuredLog(replica) ?? replica, stateMachine };
     const kv = new KvService({
       clock: env.clock,
-      replica: this.#metrics?.measuredLog(replica) ?? replica,
-      stateMachine,
+      tablet: (id) => (id <= KV_GROUP ? tablet : undefined),
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',
       reservedPrefix: engine.reservedPrefix,

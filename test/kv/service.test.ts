@@ -55,8 +55,7 @@ function open(limits: Partial<KvLimits> = {}) {
   const faults: string[] = [];
   const service = new KvService({
     clock: { nowMs: () => 0 },
-    replica,
-    stateMachine,
+    tablet: (id) => (id <= 1 ? { replica, stateMachine } : undefined),
     limits: { ...DEFAULT_KV_LIMITS, ...limits },
     clientAddressOf: (node) => `host${node}:7001`,
     onFault: (code, error) => faults.push(`${code}: ${errorMessage(error)}`),

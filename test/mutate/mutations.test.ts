@@ -15,6 +15,7 @@ import { MEMBER_MUTATIONS } from './list/members.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
 import { STORE_MUTATIONS } from './list/store.js';
+import { TABLET_MUTATIONS } from './list/tablets.js';
 import { isBySimulator, MOST_SEEDS, patched } from './mutation.js';
 import { MUTATIONS } from './mutations.js';
 
@@ -60,6 +61,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...NET_MUTATIONS,
     ...EDGE_MUTATIONS,
     ...STORE_MUTATIONS,
+    ...TABLET_MUTATIONS,
     ...LSM_MUTATIONS,
     ...ENGINE_MUTATIONS,
     ...EMBED_MUTATIONS,

@@ -14,6 +14,7 @@ import { RECORD_MUTATIONS } from './list/record.js';
 import { REPLICA_MUTATIONS } from './list/replica.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
 import { STORE_MUTATIONS } from './list/store.js';
+import { TABLET_MUTATIONS } from './list/tablets.js';
 import type { Mutation } from './mutation.js';
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -33,6 +34,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ENGINE_MUTATIONS,
   ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
+  ...TABLET_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

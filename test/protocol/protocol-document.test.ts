@@ -36,12 +36,13 @@ const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
     { type: 'hello', protocolVersion: 2, role: 'server', clusterId: '', nodeId: 1, storeId: '' },
   ],
   ['node: limits', SAMPLES.limits],
-  ['client: openSession', { type: 'openSession', requestId: 1, window: 1024 }],
+  ['client: openSession', { type: 'openSession', tablet: 0, requestId: 1, window: 1024 }],
   ['node: sessionOpened', { type: 'sessionOpened', requestId: 1, sessionId: 5, window: 1024 }],
   [
     'client: write',
     {
       type: 'write',
+      tablet: 0,
       requestId: 2,
       sessionId: 5,
       sequence: 1,
@@ -70,7 +71,14 @@ const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
   ],
   [
     'client: get',
-    { type: 'get', requestId: 3, consistency: 'linearizable', key: Buffer.from('apple'), omitValue: false },
+    {
+      type: 'get',
+      tablet: 0,
+      requestId: 3,
+      consistency: 'linearizable',
+      key: Buffer.from('apple'),
+      omitValue: false,
+    },
   ],
   ['node: getReply', { type: 'getReply', requestId: 3, found: true, version: 6, value: Buffer.from('red') }],
 ];

@@ -52,6 +52,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   },
   write: {
     type: 'write',
+    tablet: 7,
     requestId: 8,
     sessionId: 5,
     sequence: 3,
@@ -86,7 +87,14 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
       { status: 'ok', existed: true, version: 2 ** 32 + 1 },
     ],
   },
-  get: { type: 'get', requestId: 9, consistency: 'linearizable', key: b('apple'), omitValue: false },
+  get: {
+    type: 'get',
+    tablet: 7,
+    requestId: 9,
+    consistency: 'linearizable',
+    key: b('apple'),
+    omitValue: false,
+  },
   getReply: {
     type: 'getReply',
     requestId: 9,
@@ -97,6 +105,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   },
   scan: {
     type: 'scan',
+    tablet: 7,
     requestId: 10,
     consistency: 'stale',
     from: b('a'),
@@ -112,7 +121,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     more: true,
     coveredTo: b('avocado'),
   },
-  openSession: { type: 'openSession', requestId: 11, window: 1024 },
+  openSession: { type: 'openSession', tablet: 7, requestId: 11, window: 1024 },
   sessionOpened: { type: 'sessionOpened', requestId: 11, sessionId: 5, window: 1024 },
   status: { type: 'status', requestId: 12 },
   statusReply: {

@@ -37,12 +37,12 @@ test('a node goes on from the first version’s log: keys, versions, sessions an
   const operation = { condition: 'always', conditionValue: Buffer.alloc(0), conditionVersion: 0 } as const;
   const append = (sequence: number) =>
     ask({
-      ...{ type: 'write', sessionId: 3, sequence, acknowledgedThrough: 1 },
+      ...{ type: 'write', tablet: 0, sessionId: 3, sequence, acknowledgedThrough: 1 },
       operations: [{ ...operation, action: 'append', key: Buffer.from('a'), value: Buffer.from('!') }],
     });
 
   const scanned = await ask({
-    ...{ type: 'scan', consistency: 'linearizable', from: Buffer.alloc(0), to: undefined },
+    ...{ type: 'scan', tablet: 0, consistency: 'linearizable', from: Buffer.alloc(0), to: undefined },
     ...{ limit: 0, reverse: false, keysOnly: false },
   });
   assert.ok(scanned.type === 'scanReply');
@@ -66,6 +66,7 @@ test('a node goes on from the first version’s log: keys, versions, sessions an
   assert.ok(next.type === 'writeReply' && next.applied && next.index > 10);
   const found = await ask({
     type: 'get',
+    tablet: 0,
     consistency: 'linearizable',
     key: Buffer.from('a'),
     omitValue: false,

@@ -131,6 +131,7 @@ function write(
   const [sessionId, sequence, acknowledgedThrough] = session;
   return {
     type: 'write',
+    tablet: 0,
     sessionId,
     sequence,
     acknowledgedThrough,
@@ -149,6 +150,7 @@ function write(
 const text = (value: string) => Buffer.from(value);
 const get = (key: string, consistency: OutboundOf<'get'>['consistency'] = 'linearizable'): RequestInput => ({
   type: 'get',
+  tablet: 0,
   consistency,
   key: text(key),
   omitValue: false,
@@ -165,7 +167,11 @@ async function oneNode(seed: number, options: SimulatedClusterOptions = {}): Pro
 test('Sessions: what each sequence gets', async () => {
   const cluster = await oneNode(1);
   const wire = await Wire.open(cluster, 'client');
-  const { sessionId, window } = await wire.ask('sessionOpened', { type: 'openSession', window: 4 });
+  const { sessionId, window } = await wire.ask('sessionOpened', {
+    type: 'openSession',
+    tablet: 0,
+    window: 4,
+  });
   assert.is(window, 4);
   const send = (sequence: number, through: number, value = `${sequence}`) =>
     write([{ key: text('k'), value: text(value), action: 'append' }], [sessionId, sequence, through]);
@@ -210,7 +216,10 @@ test('Sessions: what each sequence gets', async () => {
     [0, 1],
     [5000, 4096],
   ] as const)
-    assert.is((await wire.ask('sessionOpened', { type: 'openSession', window: asked })).window, given);
+    assert.is(
+      (await wire.ask('sessionOpened', { type: 'openSession', tablet: 0, window: asked })).window,
+      given,
+    );
   const noSession = write([{ key: text('n'), value: text('x'), action: 'append' }], [0, 7, 9]);
   await wire.ask('writeReply', noSession);
   await wire.ask('writeReply', noSession);
@@ -276,6 +285,7 @@ test('Reads: order of keys, pages and what is absent', async () => {
   const page = async (options: Partial<OutboundOf<'scan'>>) => {
     const { entries, more } = await wire.ask('scanReply', {
       type: 'scan',
+      tablet: 0,
       consistency: 'linearizable',
       from: NOTHING,
       to: undefined,
@@ -312,6 +322,7 @@ test('Reads: order of keys, pages and what is absent', async () => {
   }
   const keysOnly = await wire.ask('scanReply', {
     type: 'scan',
+    tablet: 0,
     consistency: 'stale',
     from: NOTHING,
     to: undefined,
@@ -341,7 +352,7 @@ test('Requests and answers: who answers what, and what another node says', async
   const wire = await Wire.open(cluster, 'to-follower', a);
   for (const request of [
     write([put('k')]),
-    { type: 'openSession', window: 1 },
+    { type: 'openSession', tablet: 0, window: 1 },
     get('k'),
     get('k', 'lease'),
   ] as RequestInput[]) {

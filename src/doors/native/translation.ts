@@ -5,18 +5,19 @@ import { errorReply } from '../../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../../protocol/messages.js';
 import type { AdministrationDone, AdministrationError } from '../ports.js';
 
-export function writeOf({ sessionId, sequence, acknowledgedThrough, operations }: MessageOf<'write'>): Write {
+export function writeOf(message: MessageOf<'write'>): Write {
+  const { tablet, sessionId, sequence, acknowledgedThrough, operations } = message;
   const session = sessionId > 0 ? { id: sessionId, sequence, acknowledgedThrough } : undefined;
-  return { type: 'write', session, operations };
+  return { type: 'write', tablet, session, operations };
 }
 
 export function readOf(message: MessageOf<'get'> | MessageOf<'scan'>): Get | Scan {
   if (message.type === 'get') {
-    const { consistency, key, omitValue } = message;
-    return { type: 'get', consistency, key, omitValue };
+    const { tablet, consistency, key, omitValue } = message;
+    return { type: 'get', tablet, consistency, key, omitValue };
   }
-  const { consistency, from, to, limit, reverse, keysOnly } = message;
-  return { type: 'scan', consistency, from, to, limit, reverse, keysOnly };
+  const { tablet, consistency, from, to, limit, reverse, keysOnly } = message;
+  return { type: 'scan', tablet, consistency, from, to, limit, reverse, keysOnly };
 }
 
 export type Result =

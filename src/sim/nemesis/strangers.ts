@@ -181,8 +181,15 @@ export class Strangers {
     line.send(
       random.pick<OutboundMessage>([
         ...orders,
-        { type: 'openSession', requestId, window: 0xffff_ffff },
-        { type: 'get', requestId, consistency: 'stale', key: Buffer.alloc(3000), omitValue: false },
+        { type: 'openSession', tablet: 0, requestId, window: 0xffff_ffff },
+        {
+          type: 'get',
+          tablet: 0,
+          requestId,
+          consistency: 'stale',
+          key: Buffer.alloc(3000),
+          omitValue: false,
+        },
         { type: 'heartbeat', group: 1, term: Number.MAX_SAFE_INTEGER, commitIndex: 0, round: 1 },
       ]),
     );

@@ -254,6 +254,7 @@ export class Workload {
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
       const answer = await direct.ask(endpoint, {
         type: 'get',
+        tablet: 0,
         consistency,
         key: Buffer.from(key),
         omitValue: false,
