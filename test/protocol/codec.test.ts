@@ -93,7 +93,7 @@ test('an unknown type, enumeration value, boolean, number and text are refused',
       assert.match(String(error), reason);
     }
   };
-  refused(18, '000000010500000000', 'get.consistency: unknown value 5');
+  refused(18, '00000001000000000500000000', 'get.consistency: unknown value 5');
   refused(33, '00000001000000000000000202', 'voteReply.preVote: 2 where 0 or 1 belongs');
   refused(37, '00000001002000000000000000000000000000', 'heartbeatReply.term: a number above 2^53-1');
   refused(1, '0000000101000000036162', 'hello.clusterId: 3 bytes needed, 2 left');
