@@ -8,6 +8,7 @@ import { realFileSystem } from '../env/real/file-system.js';
 import { MAX_NODE_ID } from '../protocol/limits.js';
 import { readSecretFile } from '../security/cluster-secret.js';
 import { UsageError } from './exit-codes.js';
+import type { KeptClients } from './kept-clients.js';
 
 export interface CommonOptions {
   readonly endpoints: readonly string[];
@@ -15,6 +16,8 @@ export interface CommonOptions {
   readonly wait?: true;
   readonly secretFile?: string;
   readonly timeout: number;
+  /** The clients of the shell in which the command runs. Absent: the command has a client of its own. */
+  readonly kept?: KeptClients;
 }
 
 const DEFAULT_ENDPOINTS = '127.0.0.1:7001';
@@ -90,12 +93,15 @@ export function parseVersion(text: string): number {
   return version;
 }
 
-/** Runs with a client and always closes it afterwards. */
+/** Runs with a client. One that is not kept is closed afterwards, in any case. */
 export async function withClient<T>(
   options: CommonOptions,
   run: (client: RaftreeClient) => Promise<T>,
+  special: Pick<ClientOptions, 'window'> = {},
 ): Promise<T> {
-  const client = new RaftreeClient(clientOptionsOf(options));
+  const given = { ...clientOptionsOf(options), ...special };
+  if (options.kept) return options.kept.with(given, run);
+  const client = new RaftreeClient(given);
   try {
     return await run(client);
   } finally {
@@ -104,7 +110,7 @@ export async function withClient<T>(
 }
 
 /** Throws `INVALID_CONFIG` for an invalid secret file. */
-export function clientOptionsOf(options: CommonOptions): ClientOptions {
+function clientOptionsOf(options: CommonOptions): ClientOptions {
   return {
     endpoints: options.endpoints,
     timeoutMs: options.timeout,

@@ -46,7 +46,7 @@ const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 
 export function addClusterCommand(program: Command): void {
   const cluster = program.command('cluster').description('run several nodes on this machine');
-  const directory = ['--directory <path>', 'where the nodes keep their state', 'data/cluster'] as const;
+  const directory = ['--directory <directory>', 'where the nodes keep their state', 'data/cluster'] as const;
   const start = cluster
     .command('start', { isDefault: true })
     .description('start the nodes, or resume them; Ctrl-C stops them')

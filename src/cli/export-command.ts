@@ -25,7 +25,7 @@ export function addExportCommand(program: Command): void {
     ),
     'the prefix is given as base64',
   )
-    .option('--prefix <text>', 'only keys that begin with it')
+    .option('--prefix <prefix>', 'only keys that begin with it')
     .option('--output <file>', 'write to a file; it is replaced only when the export is complete')
     .addHelpText(
       'after',
@@ -49,7 +49,7 @@ async function exportRecords(options: ExportOptions): Promise<void> {
   }
   const output = new OutputFile(options.output);
   const stopped = new AbortController();
-  onStopSignal(() => stopped.abort());
+  const unheard = onStopSignal(() => stopped.abort());
   try {
     const records = await writeRecords(options, { ...range, signal: stopped.signal }, (text) =>
       output.write(text),
@@ -58,6 +58,7 @@ async function exportRecords(options: ExportOptions): Promise<void> {
     if (options.json) printLine(JSON.stringify({ records, output: options.output }));
     else warnLine(`exported ${records} records to ${options.output}`);
   } finally {
+    unheard();
     output.discard();
   }
 }

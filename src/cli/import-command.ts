@@ -1,9 +1,9 @@
 /** import: writes the records of a file with many concurrent requests. Records with the same key keep their order. */
 import { SingleBar } from 'cli-progress';
-import { type Command, InvalidArgumentError } from 'commander';
-import { RaftreeClient } from '../client/client.js';
+import { type Command, Option } from 'commander';
+import type { RaftreeClient } from '../client/client.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
-import { type CommonOptions, clientOptionsOf, countUpTo, withClientOptions } from './client-options.js';
+import { type CommonOptions, countUpTo, withClient, withClientOptions } from './client-options.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { openInput } from './input.js';
 import { printLine, warnLine } from './output.js';
@@ -27,6 +27,7 @@ interface ImportOptions extends CommonOptions {
 /** Bad lines that are reported one by one. Further ones are only counted. */
 const MAX_REPORTED_LINES = 100;
 const MAX_WINDOW = 4096;
+const FORMATS: readonly ImportOptions['format'][] = ['auto', 'jsonl', 'tsv'];
 /** Limit for all concurrent requests together. A single request may be larger. */
 const MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024;
 
@@ -40,7 +41,11 @@ export function addImportCommand(program: Command, setExitCode: (code: ExitCode)
       .description('write every record of a JSON Lines or TSV file, or of standard input'),
     60_000,
   )
-    .option('--format <format>', 'jsonl, tsv, or auto: by the first line', parseFormat, 'auto')
+    .addOption(
+      new Option('--format <format>', 'of the lines; auto: by the first one')
+        .choices(FORMATS)
+        .default('auto'),
+    )
     .option('--strict', 'stop at the first bad line')
     .option('--window <n>', `concurrent requests, 1 to ${MAX_WINDOW}`, countUpTo(MAX_WINDOW), 256)
     .addHelpText(
@@ -61,11 +66,6 @@ Examples:
       const { badLines } = await importFile(file, options);
       if (badLines > 0) setExitCode(EXIT.notMet);
     });
-}
-
-function parseFormat(text: string): 'auto' | Format {
-  if (text === 'auto' || text === 'jsonl' || text === 'tsv') return text;
-  throw new InvalidArgumentError('expected jsonl, tsv or auto');
 }
 
 export interface ImportResult {
@@ -166,18 +166,18 @@ function stoppedAt(line: number, error: unknown): Error {
 }
 
 async function importFile(file: string | undefined, options: ImportOptions): Promise<ImportResult> {
-  const input = openInput(file === '-' ? undefined : file);
+  const input = openInput(file === '-' ? undefined : file, options);
   const progress = new Progress(input.sizeBytes);
   const startedMs = performance.now();
-  const client = new RaftreeClient({ ...clientOptionsOf(options), window: options.window });
   let result: ImportResult;
   try {
-    result = await importLines(client, input.stream, options, progress);
+    result = await withClient(options, (client) => importLines(client, input.stream, options, progress), {
+      window: options.window,
+    });
   } catch (error) {
     warnLine(`${progress.records} records were written`);
     throw error;
   } finally {
-    await client.close();
     progress.stop();
   }
   const { records, badLines, bytes } = result;

@@ -1,6 +1,7 @@
 /** Input of commands: files and standard input. */
 import * as fs from 'node:fs';
 import { errorCode, errorMessage } from '../env/errors.js';
+import type { CommonOptions } from './client-options.js';
 import { UsageError } from './exit-codes.js';
 
 const STANDARD_INPUT = 0;
@@ -11,8 +12,15 @@ export interface Input {
   readonly sizeBytes: number;
 }
 
-/** A file, or standard input without one. Throws `UsageError`, also while it is read. */
-export function openInput(file: string | undefined): Input {
+/**
+ * A file, or standard input without one, which in a shell is the shell's own. Throws `UsageError`, also while it is
+ * read.
+ */
+export function openInput(file: string | undefined, { kept }: Pick<CommonOptions, 'kept'>): Input {
+  if (file === undefined && kept)
+    throw new UsageError(
+      'in the shell, standard input has the commands: give a value, or the name of a file',
+    );
   const name = file ?? 'standard input';
   let stats: fs.Stats;
   try {

@@ -13,13 +13,12 @@ import {
 } from './byte-arguments.js';
 import { type CommonOptions, parseVersion, withClient, withClientOptions } from './client-options.js';
 import { parseDuration } from './duration.js';
-import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
+import { EXIT, UsageError } from './exit-codes.js';
 import { openInput, readAll } from './input.js';
 import { print, printLine, warnLine } from './output.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
 import { field, MAX_LINE_BYTES } from './records.js';
-
-type SetExitCode = (code: ExitCode) => void;
+import type { SetExitCode } from './run.js';
 
 interface ValueOptions extends CommonOptions, Base64Options {
   readonly valueFile?: string;
@@ -118,7 +117,7 @@ function addGet(program: Command, setExitCode: SetExitCode): void {
       else if (options.valueBase64) printLine(found.value.toString('base64'));
       else {
         await print(found.value);
-        if (process.stdout.isTTY) await print('\n');
+        if (process.stdout.isTTY || options.kept) await print('\n');
       }
     });
 }
@@ -202,7 +201,7 @@ async function readValue(value: string | undefined, options: ValueOptions): Prom
   if (valueFile !== undefined && value !== undefined)
     throw new UsageError('give the value or --value-file, not both');
   if (valueFile === undefined && value !== undefined && value !== '-') return givenValue(value, options);
-  const bytes = await readAll(openInput(valueFile), MAX_LINE_BYTES);
+  const bytes = await readAll(openInput(valueFile, options), MAX_LINE_BYTES);
   if (!valueBase64) return bytes;
   try {
     return decodeBase64(bytes.toString('latin1').trimEnd());

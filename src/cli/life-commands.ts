@@ -1,25 +1,25 @@
 /** Commands on the lives of keys, and incr: expire, ttl, persist. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ExpireCondition } from '../client/operations.js';
 import type { ExpireResult } from '../client/results.js';
 import { DURATION_HELP, durationText } from '../kv/duration.js';
 import { type Base64Options, givenKey, withKeyOption } from './byte-arguments.js';
 import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
 import { parseDuration } from './duration.js';
-import { EXIT, type ExitCode } from './exit-codes.js';
+import { EXIT } from './exit-codes.js';
 import { printLine, warnLine } from './output.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
 import { field } from './records.js';
+import type { SetExitCode } from './run.js';
 
-type SetExitCode = (code: ExitCode) => void;
 type KeyOptions = CommonOptions & Base64Options;
 
-const CONDITIONS: Readonly<Record<string, ExpireCondition>> = {
+const CONDITIONS = {
   none: 'ifNone',
   some: 'ifSome',
   later: 'ifLater',
   sooner: 'ifSooner',
-};
+} as const satisfies Readonly<Record<string, ExpireCondition>>;
 
 export function addLifeCommands(program: Command, setExitCode: SetExitCode): void {
   withKey(
@@ -28,19 +28,20 @@ export function addLifeCommands(program: Command, setExitCode: SetExitCode): voi
     ),
   )
     .description('give an existing key a life: when it is over, the key is gone')
-    .option(
-      '--if <deadline>',
-      'only if the deadline of the key is: none, some, later (the new one is later), sooner; none counts as the latest',
-      parseCondition,
+    .addOption(
+      new Option(
+        '--if <deadline>',
+        'only if the key has no deadline, some deadline, or the new one is later or sooner; none counts as the latest',
+      ).choices(Object.keys(CONDITIONS)),
     )
     .addHelpText(
       'after',
       `\nThe duration is ${DURATION_HELP}. If the key does not exist, or --if does not hold: exit code 1.` +
         examplesOf(['expire sessions/ada 30m', 'expire sessions/ada 30m --if later']),
     )
-    .action(async (text: string, ttlMs: number, options: KeyOptions & { if?: ExpireCondition }) => {
+    .action(async (text: string, ttlMs: number, options: KeyOptions & { if?: keyof typeof CONDITIONS }) => {
       const key = givenKey(text, options);
-      const when = options.if === undefined ? {} : { when: options.if };
+      const when = options.if === undefined ? {} : { when: CONDITIONS[options.if] };
       const result = await withClient(options, (client) => client.expire(key, ttlMs, when));
       report(result, options, `expires in ${durationText(ttlMs)}`, 'the deadline is another', setExitCode);
     });
@@ -98,12 +99,6 @@ export function addLifeCommands(program: Command, setExitCode: SetExitCode): voi
 
 function withKey(command: Command): Command {
   return withKeyOption(command, 'the key is given as base64');
-}
-
-function parseCondition(text: string): ExpireCondition {
-  const condition = CONDITIONS[text];
-  if (condition) return condition;
-  throw new InvalidArgumentError(`expected ${Object.keys(CONDITIONS).join(', ')}`);
 }
 
 function parseInteger(text: string): bigint {

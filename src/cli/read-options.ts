@@ -1,5 +1,5 @@
 /** The options that all reading commands share. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { ReadLevel, ReadOptions } from '../client/client-options.js';
 import { type CommonOptions, withClientOptions } from './client-options.js';
 import { UsageError } from './exit-codes.js';
@@ -13,19 +13,14 @@ const LEVELS: readonly ReadLevel[] = ['linearizable', 'lease', 'follower', 'stal
 
 export function withReadOptions(command: Command, defaultTimeoutMs?: number): Command {
   return withClientOptions(command, defaultTimeoutMs)
-    .option(
-      '--level <level>',
-      'linearizable (default); lease: from the leader while its lease holds; ' +
-        'follower: from any node, which asks the leader for its commit index; stale: from any node, however old',
-      parseLevel,
+    .addOption(
+      new Option(
+        '--level <level>',
+        'linearizable (default); lease: from the leader while its lease holds; ' +
+          'follower: from any node, which asks the leader for its commit index; stale: from any node, however old',
+      ).choices(LEVELS),
     )
     .option('--stale', 'short for --level stale');
-}
-
-function parseLevel(text: string): ReadLevel {
-  const level = LEVELS.find((each) => each === text);
-  if (!level) throw new UsageError(`--level: expected ${LEVELS.join(', ')}, not "${text}"`);
-  return level;
 }
 
 /** With a single endpoint, and a level that any node can answer, only that node is asked. */

@@ -27,7 +27,7 @@ export function addScanCommand(program: Command): void {
   withValueOption(withKeyOption(scan), 'values are shown as base64')
     .option('--from <key>', 'the first key, inclusive')
     .option('--to <key>', 'the last key, exclusive')
-    .option('--prefix <text>', 'only keys that begin with it')
+    .option('--prefix <prefix>', 'only keys that begin with it')
     .option('--limit <n>', 'at most this many keys', parseCount)
     .option('--reverse', 'from the last to the first')
     .option('--keys-only', 'without the values')

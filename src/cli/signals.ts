@@ -5,8 +5,10 @@ const SAME_SIGNAL_MS = 300;
 /** 128 plus the signal's number. */
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
-/** Calls `stop` at the first signal. A second one, after a moment, ends the process at once. */
-export function onStopSignal(stop: () => void): void {
+/**
+ * Calls `stop` at the first signal. A second one, after a moment, ends the process at once. Returns what ends that.
+ */
+export function onStopSignal(stop: () => void): () => void {
   let firstAtMs: number | undefined;
   const received = (signal: keyof typeof EXIT_CODES) => {
     const nowMs = performance.now();
@@ -17,5 +19,9 @@ export function onStopSignal(stop: () => void): void {
       process.exit(EXIT_CODES[signal]);
     }
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => received(signal));
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, received);
+  return () => {
+    for (const signal of signals) process.off(signal, received);
+  };
 }

@@ -1,0 +1,30 @@
+/** All commands of `raftree`, as one tree of commander's. */
+import type { Command } from 'commander';
+import { VERSION } from '../server/version.js';
+import { addClientCommands } from './client-commands.js';
+import { addClusterCommand } from './cluster-command.js';
+import { addDemoCommand } from './demo-command.js';
+import { EXIT_CODES_HELP } from './exit-codes.js';
+import { addLsmCommands } from './lsm-commands.js';
+import { addReplayCommand } from './replay-command.js';
+import { commandRoot, type SetExitCode } from './run.js';
+import { addShellCommand } from './shell/shell-command.js';
+import { addStartCommand } from './start-command.js';
+
+export function buildProgram(isJson: boolean, setExitCode: SetExitCode): Command {
+  const program = commandRoot('raftree', isJson)
+    .description('A replicated, durable, ordered key-value store')
+    .version(VERSION)
+    .addHelpText(
+      'after',
+      `\n${EXIT_CODES_HELP}\nWith --json, results and errors are printed as JSON, errors on standard error.`,
+    );
+  addStartCommand(program, setExitCode);
+  addClusterCommand(program);
+  addDemoCommand(program);
+  addReplayCommand(program);
+  addClientCommands(program, setExitCode);
+  addShellCommand(program, setExitCode);
+  addLsmCommands(program, setExitCode);
+  return program;
+}
