@@ -16,6 +16,7 @@ import { errorMessage, RaftreeError } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
 import { type NodeConfigInput, readNodeConfig } from '../server/config.js';
 import { parseCount } from './client-options.js';
+import { examples } from './examples.js';
 import { UsageError } from './exit-codes.js';
 import { NODE_FLAGS } from './node-flags.js';
 import { OutputFile } from './output-file.js';
@@ -57,11 +58,16 @@ export function addClusterCommand(program: Command): void {
       parseCount,
     )
     .option(...directory)
+    .addHelpText(
+      'after',
+      examples(['raftree cluster start', 'raftree cluster start --nodes 5 --directory data/five']),
+    )
     .action((options: ClusterOptions) => runCluster(options));
   cluster
     .command('stop')
     .description('stop the nodes that run in a directory')
     .option(...directory)
+    .addHelpText('after', examples(['raftree cluster stop', 'raftree cluster stop --directory data/five']))
     .action((options: { directory: string }) => stopCluster(options.directory));
   cluster.addHelpText(
     'after',
@@ -72,10 +78,7 @@ ${start
   .split('\n')
   .filter((line) => line.startsWith('  '))
   .join('\n')}
-
-Examples:
-  raftree cluster --nodes 5 --directory data/five --base-port 8001
-  raftree cluster stop --directory data/five`,
+${examples(['raftree cluster --nodes 5 --directory data/five --base-port 8001', 'raftree cluster stop --directory data/five'])}`,
   );
 }
 

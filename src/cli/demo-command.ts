@@ -12,6 +12,7 @@ import { realEnv } from '../env/real/real-env.js';
 import type { NodeConfigInput } from '../server/config.js';
 import { parseCount } from './client-options.js';
 import { startNode } from './cluster-command.js';
+import { examples } from './examples.js';
 import { UsageError } from './exit-codes.js';
 import { onStopSignal } from './signals.js';
 
@@ -35,7 +36,7 @@ export function addDemoCommand(program: Command): void {
       'client port of the first node (default: the first free one from 7001)',
       parseCount,
     )
-    .addHelpText('after', '\nExamples:\n  raftree demo\n  raftree demo --base-port 9001')
+    .addHelpText('after', examples(['raftree demo', 'raftree demo --base-port 9001']))
     .action(({ basePort }: { basePort?: number }) => runDemo(basePort));
 }
 

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ScanOptions } from '../client/client.js';
 import { type Base64Options, givenKey, withKeyOption } from './byte-arguments.js';
 import { withClient } from './client-options.js';
+import { examples } from './examples.js';
 import { print, printLine, warnLine } from './output.js';
 import { OutputFile } from './output-file.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
@@ -29,13 +30,14 @@ export function addExportCommand(program: Command): void {
     .option('--output <file>', 'write to a file; it is replaced only when the export is complete')
     .addHelpText(
       'after',
-      `
-Bytes that are not UTF-8, and very long values, are written as keyBase64, valueBase64. "raftree import" reads them back.
-A key with a deadline has "ttlMs": how long it still lives. An import gives it that life again, from then on.
-
-Examples:
-  raftree export --output backup.jsonl
-  raftree export --prefix users/ --stale | gzip > users.jsonl.gz`,
+      examples(
+        [
+          'raftree export --output backup.jsonl',
+          'raftree export --prefix users/ --stale | gzip > users.jsonl.gz',
+        ],
+        `Bytes that are not UTF-8, and very long values, are written as keyBase64, valueBase64. "raftree import" reads them back.
+A key with a deadline has "ttlMs": how long it still lives. An import gives it that life again, from then on.`,
+      ),
     )
     .action((options: ExportOptions) => exportRecords(options));
 }

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import type { RaftreeClient } from '../client/client.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { type CommonOptions, countUpTo, withClient, withClientOptions } from './client-options.js';
+import { examples } from './examples.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { openInput } from './input.js';
 import { printLine, warnLine } from './output.js';
@@ -50,17 +51,19 @@ export function addImportCommand(program: Command, setExitCode: (code: ExitCode)
     .option('--window <n>', `concurrent requests, 1 to ${MAX_WINDOW}`, countUpTo(MAX_WINDOW), 256)
     .addHelpText(
       'after',
-      `
-JSON Lines: {"key":"…","value":"…"} per line; bytes that are not UTF-8 as keyBase64, valueBase64;
+      examples(
+        [
+          'raftree import records.jsonl',
+          'raftree import --format tsv --strict < records.tsv',
+          'raftree export | raftree import --endpoints other:7001',
+        ],
+        `JSON Lines: {"key":"…","value":"…"} per line; bytes that are not UTF-8 as keyBase64, valueBase64;
 with "ttlMs": the key lives for so many milliseconds from the import on.
 TSV: key, a tab, value; raw bytes.
 Records with the same key are written in the order of the file, one after the other; others in any order.
 A line that is bad or too large for the cluster is reported with its number and skipped: exit code 1.
-An import may be repeated: it writes the same values again.
-
-Examples:
-  raftree import records.jsonl
-  raftree export | raftree import --endpoints other:7001`,
+An import may be repeated: it writes the same values again.`,
+      ),
     )
     .action(async (file: string | undefined, options: ImportOptions) => {
       const { badLines } = await importFile(file, options);

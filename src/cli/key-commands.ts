@@ -13,6 +13,7 @@ import {
 } from './byte-arguments.js';
 import { type CommonOptions, parseVersion, withClient, withClientOptions } from './client-options.js';
 import { parseDuration } from './duration.js';
+import { examples } from './examples.js';
 import { EXIT, UsageError } from './exit-codes.js';
 import { openInput, readAll } from './input.js';
 import { print, printLine, warnLine } from './output.js';
@@ -50,10 +51,10 @@ const WRITES: readonly WriteCommand[] = [
     name: 'put',
     about: 'set a value, whether or not the key exists',
     examples: [
-      'put users/ada admin',
-      'put sessions/ada token --ttl 30m',
-      'put users/ada --value-file photo.png',
-      'put --key-base64 /wA= text',
+      'raftree put users/ada admin',
+      'raftree put sessions/ada token --ttl 30m',
+      'raftree put users/ada --value-file photo.png',
+      'raftree put --key-base64 /wA= text',
     ],
     run: (client, key, value, options) => client.put(key, value, options),
   },
@@ -61,20 +62,20 @@ const WRITES: readonly WriteCommand[] = [
     name: 'insert',
     about: 'set a value if the key does not exist',
     notApplied: 'the key exists',
-    examples: ['insert locks/printer ada'],
+    examples: ['raftree insert locks/printer ada'],
     run: (client, key, value, options) => client.insert(key, value, options),
   },
   {
     name: 'update',
     about: 'set a value if the key exists',
     notApplied: 'the key does not exist',
-    examples: ['update users/ada guest'],
+    examples: ['raftree update users/ada guest'],
     run: (client, key, value, options) => client.update(key, value, options),
   },
   {
     name: 'append',
     about: 'add to the end of a value; a key that does not exist counts as empty',
-    examples: ['append log/today "one more line"'],
+    examples: ['raftree append log/today "one more line"', 'date | raftree append log/today -'],
     run: (client, key, value, options) => client.append(key, value, options),
   },
 ];
@@ -85,7 +86,7 @@ export function addKeyCommands(program: Command, setExitCode: SetExitCode): void
   addGet(program, setExitCode);
   for (const each of WRITES) {
     const command = withWriteOptions(program.command(`${each.name} <key> [value]`).description(each.about))
-      .addHelpText('after', `\n${VALUE_FROM_INPUT}${examplesOf(each.examples)}`)
+      .addHelpText('after', examples(each.examples, VALUE_FROM_INPUT))
       .action(async (key: string, value: string | undefined, options: ValueOptions) => {
         const bytes = await readValue(value, options);
         const named = givenKey(key, options);
@@ -103,7 +104,14 @@ function addGet(program: Command, setExitCode: SetExitCode): void {
   withValueOption(withKeyOption(get, 'the key is given as base64'), 'the value is printed as base64')
     .addHelpText(
       'after',
-      `\nThe value is printed unchanged. If the key does not exist: exit code 1.${examplesOf(['get users/ada', 'get users/ada --stale --endpoints host:7001', 'get --key-base64 /wA= --json'])}`,
+      examples(
+        [
+          'raftree get users/ada',
+          'raftree get users/ada --stale --endpoints host:7001',
+          'raftree get --key-base64 /wA= --json',
+        ],
+        'The value is printed unchanged. If the key does not exist: exit code 1.',
+      ),
     )
     .action(async (text: string, options: ReadCommandOptions & Base64Options) => {
       const key = givenKey(text, options);
@@ -132,7 +140,10 @@ function addCas(program: Command, setExitCode: SetExitCode): void {
     .option('--expect-version <n>', 'the expected current version; 0: the key must not exist', parseVersion)
     .addHelpText(
       'after',
-      `\n${VALUE_FROM_INPUT}${examplesOf(['cas users/ada guest --expect admin', 'cas locks/printer ada --expect-version 0'])}`,
+      examples(
+        ['raftree cas users/ada guest --expect admin', 'raftree cas locks/printer ada --expect-version 0'],
+        VALUE_FROM_INPUT,
+      ),
     )
     .action(async (text: string, value: string | undefined, options: CasOptions) => {
       const { expect, expectVersion } = options;
@@ -155,7 +166,7 @@ function addDelete(program: Command, setExitCode: SetExitCode): void {
     withClientOptions(program.command('delete <key>').alias('remove').description('remove a key')),
     'the key is given as base64',
   )
-    .addHelpText('after', `\nIf the key does not exist: exit code 1.${examplesOf(['delete users/ada'])}`)
+    .addHelpText('after', examples(['raftree delete users/ada'], 'If the key does not exist: exit code 1.'))
     .action(async (text: string, options: CommonOptions & Base64Options) => {
       const key = givenKey(text, options);
       const result = await withClient(options, (client) => client.delete(key));
@@ -177,10 +188,6 @@ function withWriteOptions(command: Command): Command {
 function lifeOf({ ttl, keepTtl }: ValueOptions): WriteOptions {
   if (ttl !== undefined && keepTtl) throw new UsageError('give --ttl or --keep-ttl, not both');
   return { ...(ttl === undefined ? {} : { ttlMs: ttl }), ...(keepTtl ? { keepTtl } : {}) };
-}
-
-function examplesOf(lines: readonly string[]): string {
-  return `\n\nExamples:\n${lines.map((line) => `  raftree ${line}`).join('\n')}`;
 }
 
 /** Results go to standard output. Without --json, a condition that was not met goes to standard error. */

@@ -6,6 +6,7 @@ import { DURATION_HELP, durationText } from '../kv/duration.js';
 import { type Base64Options, givenKey, withKeyOption } from './byte-arguments.js';
 import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
 import { parseDuration } from './duration.js';
+import { examples } from './examples.js';
 import { EXIT } from './exit-codes.js';
 import { printLine, warnLine } from './output.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
@@ -36,8 +37,10 @@ export function addLifeCommands(program: Command, setExitCode: SetExitCode): voi
     )
     .addHelpText(
       'after',
-      `\nThe duration is ${DURATION_HELP}. If the key does not exist, or --if does not hold: exit code 1.` +
-        examplesOf(['expire sessions/ada 30m', 'expire sessions/ada 30m --if later']),
+      examples(
+        ['raftree expire sessions/ada 30m', 'raftree expire sessions/ada 30m --if later'],
+        `The duration is ${DURATION_HELP}. If the key does not exist, or --if does not hold: exit code 1.`,
+      ),
     )
     .action(async (text: string, ttlMs: number, options: KeyOptions & { if?: keyof typeof CONDITIONS }) => {
       const key = givenKey(text, options);
@@ -49,7 +52,10 @@ export function addLifeCommands(program: Command, setExitCode: SetExitCode): voi
     .description('take the deadline of a key away: it stays')
     .addHelpText(
       'after',
-      `\nIf the key does not exist, or has no deadline: exit code 1.${examplesOf(['persist sessions/ada'])}`,
+      examples(
+        ['raftree persist sessions/ada'],
+        'If the key does not exist, or has no deadline: exit code 1.',
+      ),
     )
     .action(async (text: string, options: KeyOptions) => {
       const key = givenKey(text, options);
@@ -58,7 +64,7 @@ export function addLifeCommands(program: Command, setExitCode: SetExitCode): voi
     });
   withKey(withReadOptions(program.command('ttl <key>')))
     .description('print how long a key still lives')
-    .addHelpText('after', `\nIf the key does not exist: exit code 1.${examplesOf(['ttl sessions/ada'])}`)
+    .addHelpText('after', examples(['raftree ttl sessions/ada'], 'If the key does not exist: exit code 1.'))
     .action(async (text: string, options: ReadCommandOptions & Base64Options) => {
       const key = givenKey(text, options);
       const found = await withClient(options, (client) => client.ttl(key, readOptions(options)));
@@ -84,8 +90,10 @@ export function addLifeCommands(program: Command, setExitCode: SetExitCode): voi
     .option('--ttl <duration>', `how long a key that is created lives: ${DURATION_HELP}`, parseDuration)
     .addHelpText(
       'after',
-      `\nPrints the sum. Numbers are whole, from -2^63 to 2^63-1; write a negative one after "--".` +
-        examplesOf(['incr visits', 'incr limits/ada 1 --ttl 1m', 'incr stock/apples -- -5']),
+      examples(
+        ['raftree incr visits', 'raftree incr limits/ada 1 --ttl 1m', 'raftree incr stock/apples -- -5'],
+        'Prints the sum. Numbers are whole, from -2^63 to 2^63-1; write a negative one after "--".',
+      ),
     )
     .action(async (text: string, by: bigint | undefined, options: KeyOptions & { ttl?: number }) => {
       const key = givenKey(text, options);
@@ -117,8 +125,4 @@ function report(
   if (options.json) printLine(JSON.stringify(result));
   else if (result.changed) printLine(done);
   else warnLine(result.existed ? unchanged : 'not found');
-}
-
-function examplesOf(lines: readonly string[]): string {
-  return `\n\nExamples:\n${lines.map((line) => `  raftree ${line}`).join('\n')}`;
 }

@@ -7,6 +7,7 @@ import { dumpableFiles, dumpFile } from '../lsm/tools/dump.js';
 import { repairTree } from '../lsm/tools/repair.js';
 import { verifyDirectory } from '../lsm/tools/verify-directory.js';
 import { parseCount } from './client-options.js';
+import { examples } from './examples.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
 import { dumpAsJson, dumpAsText, repairAsText, statsAsText, toJson, verifyAsText } from './lsm-output.js';
 import { print, printLine } from './output.js';
@@ -20,23 +21,30 @@ interface DumpOptions extends JsonOption {
   readonly limit?: number;
 }
 
+const NOT_OPEN = 'Only for a tree that no process has open: stop the node first.';
+
 export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) => void): void {
   const lsm = program.command('lsm').description('inspect, check and repair the files of a storage engine');
   lsm.addHelpText(
     'after',
-    `
-Only for a tree that no process has open: stop the node first.
-
-Examples:
-  raftree lsm verify data/cluster/n1/store/groups/1/state-1
-  raftree lsm dump data/tree --limit 20 --json`,
+    examples(
+      [
+        'raftree lsm verify data/cluster/n1/store/groups/1/state-1',
+        'raftree lsm dump data/tree --limit 20 --json',
+      ],
+      NOT_OPEN,
+    ),
   );
   const add = (name: string, description: string) =>
     lsm
       .command(name)
       .argument('<directory>', 'the tree; a node keeps one per group, data/…/groups/<group>')
       .description(description)
-      .option('--json', 'print JSON');
+      .option('--json', 'print JSON')
+      .addHelpText(
+        'after',
+        examples([`raftree lsm ${name} data/tree`, `raftree lsm ${name} data/tree --json`], NOT_OPEN),
+      );
 
   add('verify', 'check all checksums and all rules of the format; exit code 1 if there is a problem').action(
     (directory: string, options: JsonOption) =>

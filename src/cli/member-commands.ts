@@ -5,6 +5,7 @@ import { parseAddress } from '../env/env.js';
 import { errorMessage } from '../env/errors.js';
 import { type CommonOptions, parseNodeId, withClient, withClientOptions } from './client-options.js';
 import { ago, leaderOf, type SeenNode, standingOf, viewCluster } from './cluster-view.js';
+import { examples } from './examples.js';
 import { printLine, printTable } from './output.js';
 
 interface ChangeOptions extends CommonOptions {
@@ -24,15 +25,23 @@ interface UpdateOptions extends ChangeOptions {
 
 /** A change may wait for another one, and a joint change needs two commits. */
 const TIMEOUT_MS = 30_000;
+const ADD_EXAMPLE = 'add 4 --client 10.0.0.4:7001 --peer 10.0.0.4:7101';
 
 export function addMemberCommands(program: Command): void {
-  const member = program.command('member').description('change who belongs to the cluster');
-  const command = (name: string, description: string) =>
+  const member = program
+    .command('member')
+    .description('change who belongs to the cluster')
+    .addHelpText(
+      'after',
+      examples(['raftree member list', `raftree member ${ADD_EXAMPLE}`, 'raftree member promote 4']),
+    );
+  const command = (name: string, description: string, ...lines: string[]) =>
     withClientOptions(member.command(name).description(description), TIMEOUT_MS)
       .argument('<id>', 'the nodeId of its node.json', parseNodeId)
-      .option('--force', FORCE);
+      .option('--force', FORCE)
+      .addHelpText('after', examples(lines.map((line) => `raftree member ${line}`)));
 
-  command('add', 'add a node as a learner: it receives the log but has no vote')
+  command('add', 'add a node as a learner: it receives the log but has no vote', ADD_EXAMPLE)
     .requiredOption('--client <host:port>', 'where clients reach it', checkAddress)
     .requiredOption('--peer <host:port>', 'where the other nodes reach it', checkAddress)
     .option('--voter', 'as a voter at once; it is safer to promote it after it has caught up')
@@ -40,7 +49,7 @@ export function addMemberCommands(program: Command): void {
       const { client, peer, voter } = options;
       return change({ type: voter ? 'addVoter' : 'addLearner', node, client, peer }, options);
     });
-  command('update', 'change the addresses of a member')
+  command('update', 'change the addresses of a member', 'update 4 --peer 10.0.0.14:7101')
     .option('--client <host:port>', 'its new client address', checkAddress)
     .option('--peer <host:port>', 'its new peer address', checkAddress)
     .action((node: number, options: UpdateOptions) => {
@@ -52,20 +61,20 @@ export function addMemberCommands(program: Command): void {
     ['demote', 'make a voter a learner'],
     ['remove', 'remove a node; if it leads, another takes over'],
   ] as const) {
-    command(type, description).action((node: number, options: ChangeOptions) =>
+    command(type, description, `${type} 4`).action((node: number, options: ChangeOptions) =>
       change({ type, node }, options),
     );
   }
-  withClientOptions(
-    member.command('list').description('show the members and how far each is behind'),
-    5000,
-  ).action((options: CommonOptions) => list(options));
+  withClientOptions(member.command('list').description('show the members and how far each is behind'), 5000)
+    .addHelpText('after', examples(['raftree member list', 'raftree member list --json']))
+    .action((options: CommonOptions) => list(options));
 
   withClientOptions(
     program.command('transfer').description('transfer leadership to another voter'),
     TIMEOUT_MS,
   )
     .argument('<id>', 'the node that is to lead', parseNodeId)
+    .addHelpText('after', examples(['raftree transfer 2', 'raftree transfer 2 --secret-file secret']))
     .action(async (node: number, options: CommonOptions) => {
       await withClient(options, (client) => client.transferLeadership(node));
       if (options.json) printLine(JSON.stringify({ leaderId: node }));

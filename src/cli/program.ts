@@ -4,6 +4,7 @@ import { VERSION } from '../server/version.js';
 import { addClientCommands } from './client-commands.js';
 import { addClusterCommand } from './cluster-command.js';
 import { addDemoCommand } from './demo-command.js';
+import { examples } from './examples.js';
 import { EXIT_CODES_HELP } from './exit-codes.js';
 import { addLsmCommands } from './lsm-commands.js';
 import { addReplayCommand } from './replay-command.js';
@@ -17,7 +18,10 @@ export function buildProgram(isJson: boolean, setExitCode: SetExitCode): Command
     .version(VERSION)
     .addHelpText(
       'after',
-      `\n${EXIT_CODES_HELP}\nWith --json, results and errors are printed as JSON, errors on standard error.`,
+      examples(
+        ['raftree demo', 'raftree put users/ada admin', 'raftree get users/ada', 'raftree help cas'],
+        `${EXIT_CODES_HELP}\nWith --json, results and errors are printed as JSON, errors on standard error.`,
+      ),
     );
   addStartCommand(program, setExitCode);
   addClusterCommand(program);

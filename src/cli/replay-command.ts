@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { listenForReplay } from '../doors/http/replay.js';
 import { errorCode, errorMessage } from '../env/errors.js';
 import { parseCount } from './client-options.js';
+import { examples } from './examples.js';
 import { UsageError } from './exit-codes.js';
 import { onStopSignal } from './signals.js';
 
@@ -20,7 +21,7 @@ export function addReplayCommand(program: Command): void {
     .option('--port <port>', 'where the page is, on 127.0.0.1 (default: a free port)', parseCount)
     .addHelpText(
       'after',
-      '\nExamples:\n  npm run sim -- --seed 42 --trace run.jsonl\n  raftree replay run.jsonl',
+      examples(['npm run sim -- --seed 42 --trace run.jsonl', 'raftree replay run.jsonl']),
     )
     .action((run: string, { port }: { port?: number }) => replay(run, port));
 }

@@ -4,6 +4,7 @@ import type { ScanOptions } from '../client/client.js';
 import type { ScanEntry } from '../client/results.js';
 import { type Base64Options, givenKey, withKeyOption, withValueOption } from './byte-arguments.js';
 import { parseCount, withClient } from './client-options.js';
+import { examples } from './examples.js';
 import { print } from './output.js';
 import { type ReadCommandOptions, readOptions, withReadOptions } from './read-options.js';
 import { field } from './records.js';
@@ -33,12 +34,10 @@ export function addScanCommand(program: Command): void {
     .option('--keys-only', 'without the values')
     .addHelpText(
       'after',
-      `
-Keys and values are printed unchanged with a tab between them. Use --json or the base64 options for unambiguous lines.
-
-Examples:
-  raftree scan --prefix users/ --limit 10
-  raftree scan --from b --to d --reverse --keys-only`,
+      examples(
+        ['raftree scan --prefix users/ --limit 10', 'raftree scan --from b --to d --reverse --keys-only'],
+        'Keys and values are printed unchanged with a tab between them. Use --json or the base64 options for unambiguous lines.',
+      ),
     )
     .action(async (options: ScanCommandOptions) => {
       await withClient(options, async (client) => {

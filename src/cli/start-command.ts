@@ -6,6 +6,7 @@ import { readNodeConfig } from '../server/config.js';
 import { createLogger } from '../server/logger.js';
 import { Node } from '../server/node.js';
 import type { NodeReady } from '../server/status.js';
+import { examples } from './examples.js';
 import { describeError, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { onStopSignal } from './signals.js';
 
@@ -27,6 +28,7 @@ export function addStartCommand(program: Command, setExitCode: (code: ExitCode) 
         'json',
       ]),
     )
+    .addHelpText('after', examples(['raftree start', 'raftree start n1.json --log-format json']))
     .action(async (file: string | undefined, options: StartOptions) => {
       try {
         await runNode(file, options);

@@ -2,11 +2,16 @@
 import type { Command } from 'commander';
 import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
 import { ago, leaderOf, type SeenNode, type Standing, standingOf, viewCluster } from './cluster-view.js';
+import { examples } from './examples.js';
 import { printLine, printTable } from './output.js';
 
 export function addStatusCommand(program: Command): void {
-  withClientOptions(program.command('status').description('show every node of the cluster'), 5000).action(
-    async (options: CommonOptions) => {
+  withClientOptions(program.command('status').description('show every node of the cluster'), 5000)
+    .addHelpText(
+      'after',
+      examples(['raftree status', 'raftree status --json --endpoints host:7001,host:7002']),
+    )
+    .action(async (options: CommonOptions) => {
       await withClient(options, async (client) => {
         const nodes = await viewCluster(client);
         const leader = leaderOf(nodes);
@@ -43,8 +48,7 @@ export function addStatusCommand(program: Command): void {
               );
         }
       });
-    },
-  );
+    });
 }
 
 /** A node that does not answer gets a row too. */
