@@ -3,7 +3,7 @@
  *
  *     get users/ada              words are separated by spaces
  *     put a 'as it is'           '…': all but \' stands for itself
- *     put a "two\nlines \xe2"    "…": \n \r \t \b \a and \xHH (a byte) as in redis-cli; \ before anything else quotes it
+ *     put a "two\nlines \xe2"    "…": \n \r \t \b \a \xHH (a byte) as in redis-cli; else \ quotes what follows
  *     get with\ space            \ quotes the next character
  *     put a 'one                 a quote goes on in the next line; so does a line that ends in \
  *     two'
