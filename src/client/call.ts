@@ -62,6 +62,14 @@ export class Call {
     this.#forgetSignal = undefined;
   }
 
+  /** What the next attempt must wait for; look again when it resolves. */
+  held(): Promise<void> | undefined {
+    return undefined;
+  }
+
+  /** An attempt has ended without an answer. */
+  attemptFailed(): void {}
+
   /** Runs once when the call ends, unless `forgetEnd` is called before. A call waits for one thing at a time. */
   onEnd(run: () => void): void {
     this.#onEnd = run;

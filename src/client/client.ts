@@ -35,6 +35,7 @@ import {
 import { Connections } from './connections.js';
 import type { CallUser } from './direct-call.js';
 import { GetCall } from './get-call.js';
+import type { Lane } from './key-order.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
 import {
   type BatchOperation,
@@ -188,12 +189,16 @@ export class RaftreeClient {
 
   /**
    * Applies operations in the form of the node's own, and gives its result as it is: for doors (src/doors). Other
-   * programs call `batch`.
+   * programs call `batch`. With a lane it keeps the order of the lane, and not that of its keys.
    */
-  write(operations: readonly OutboundOperation[], options: CallOptions = {}): Promise<NodeResult> {
+  write(
+    operations: readonly OutboundOperation[],
+    options: CallOptions = {},
+    lane?: Lane,
+  ): Promise<NodeResult> {
     try {
       this.#checkOpen();
-      const call = new WriteCall(this.#user, this.#writer, operations, options, nodeResult);
+      const call = new WriteCall(this.#user, this.#writer, operations, options, nodeResult, lane);
       this.#writer.begin(call);
       return call.promise;
     } catch (error) {

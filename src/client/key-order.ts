@@ -1,11 +1,26 @@
 /**
- * Orders writes to the same key: they are sent one after the other, in the order of the calls. If two were sent
- * together, the first could be lost and its repetition applied after the second. Writes to different keys do not wait
- * for each other. A batch waits for the earlier writes to each of its keys.
+ * Orders writes to the same key, by the order of the calls. Writes to different keys do not wait for each other. A
+ * batch comes after the earlier writes to each of its keys. Writes of a lane are ordered among each other, whatever
+ * their keys are, and among no others.
+ *
+ *     it is sent             when all earlier writes are over, or
+ *     it is sent as well     when it comes after one other write only, and that one is sent in the same session
+ *
+ * In the second case it names the sequence of that write as `after`, and no replica carries it out before: of two
+ * writes that are sent together the first may be lost, and its repetition would come after the second. ARCHITECTURE.md,
+ * "doors/, security/, client/ and level/", says why that keeps the order. A leader that gets them in order carries all
+ * of them out at once. That repetitions are sent in order, too, only spares attempts.
  *
  * The latest write to each key stands in a hash table of chains. A Map would need a string for each key, and keep calls
  * in memory: see calls.ts.
  */
+import type { WriteSession } from './write-session.js';
+
+/** A sequence number, given to one write. */
+export interface Place {
+  readonly session: WriteSession;
+  readonly sequence: number;
+}
 
 /** The latest write to a key. */
 interface Latest {
@@ -22,12 +37,16 @@ export class Turn {
   readonly #order: KeyOrder;
   /** Where it was the latest write, when it began. */
   readonly entries: Latest[] = [];
-  /** The earlier writes that are not over: one for each key at most. */
+  /** How many earlier writes are not over. */
   #before = 0;
+  /** The earlier write, if there was one only when this one came. */
+  #only: Turn | undefined;
   #hasLeft = false;
-  /** Later writes that wait for this one, once for each key that they share with it. */
+  /** Where it was sent. Undefined: it is not sent, or the attempt has failed. */
+  sentAt: Place | undefined;
+  /** Later writes that come after this one. */
   #after: Turn[] | undefined;
-  #tellReady: (() => void) | undefined;
+  #tellChange: (() => void) | undefined;
 
   constructor(order: KeyOrder) {
     this.#order = order;
@@ -38,16 +57,47 @@ export class Turn {
     return this.#before === 0;
   }
 
-  /** Resolves when all earlier writes to the keys are over. */
-  ready(): Promise<void> {
-    if (this.isReady) return Promise.resolve();
+  /** Whether this write, and all earlier ones, are over. */
+  get isOver(): boolean {
+    return this.#hasLeft && this.isReady;
+  }
+
+  /** Whether it may be sent in this session now. */
+  maySend(session: WriteSession | undefined): boolean {
+    return this.isReady || (session !== undefined && this.#only?.sentAt?.session === session);
+  }
+
+  /** The sequence of the write that it follows; 0 if all earlier ones are over. Call it only while `maySend`. */
+  get after(): number {
+    if (this.isReady) return 0;
+    const earlier = this.#only?.sentAt;
+    if (!earlier) throw new Error('it would overtake an earlier write');
+    return earlier.sequence;
+  }
+
+  /** Resolves when `maySend` may have changed. */
+  changed(): Promise<void> {
     return new Promise((resolve) => {
-      this.#tellReady = resolve;
+      this.#tellChange = resolve;
     });
   }
 
-  /** Waits for an earlier write to a key, which is not over. */
+  /** It is on its way: those that only wait for it may follow. */
+  sent(place: Place): void {
+    this.sentAt = place;
+    for (const next of this.#after ?? []) if (next.#only === this) next.#tellChange?.();
+  }
+
+  /** The attempt has failed: those that are not sent yet wait until it is sent again. */
+  failed(): void {
+    this.sentAt = undefined;
+  }
+
+  /** Comes after an earlier write, which is not over. */
   follow(earlier: Turn): void {
+    // They may share several keys.
+    if (earlier.#after?.at(-1) === this) return;
+    this.#only = this.#before === 0 ? earlier : undefined;
     this.#before++;
     if (earlier.#after) earlier.#after.push(this);
     else earlier.#after = [this];
@@ -69,12 +119,18 @@ export class Turn {
       for (const next of turn.#after ?? []) {
         next.#before--;
         if (!next.isReady) continue;
-        next.#tellReady?.();
+        next.#only = undefined;
+        next.#tellChange?.();
         if (next.#hasLeft) over.push(next);
       }
       turn.#after = undefined;
     }
   }
+}
+
+/** Writes of one caller that keep the order of their calls: `KeyOrder.enter`. */
+export class Lane {
+  latest: Turn | undefined;
 }
 
 const FIRST_CHAINS = 64;
@@ -83,9 +139,17 @@ export class KeyOrder {
   #chains: (Latest | undefined)[] = new Array(FIRST_CHAINS).fill(undefined);
   #count = 0;
 
-  /** Registers a write after all earlier writes to any of the keys. A key may be named more than once. */
-  enter(operations: readonly { readonly key: Uint8Array }[]): Turn {
+  /**
+   * Registers a write after all earlier writes to any of the keys, or after those of its lane if it has one. A key may
+   * be named more than once.
+   */
+  enter(operations: readonly { readonly key: Uint8Array }[], lane?: Lane): Turn {
     const turn = new Turn(this);
+    if (lane) {
+      if (lane.latest && !lane.latest.isOver) turn.follow(lane.latest);
+      lane.latest = turn;
+      return turn;
+    }
     for (const { key } of operations) {
       const hash = hashOf(key);
       let latest = this.#chains[this.#chainOf(hash)];

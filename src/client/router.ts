@@ -47,7 +47,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** The right node, but it cannot take the request now. */
-const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING']);
+const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING', 'OUT_OF_ORDER']);
 
 /** How long to wait for another leader when the leader's disk is full. */
 const DISK_FULL_PATIENCE_MS = 3000;
@@ -151,6 +151,7 @@ export class Router {
     let pauses = 0;
     let diskFullSinceMs: number | undefined;
     for (let failed = first; ; failed = undefined) {
+      for (let held = call.held(); held && !failed; held = call.held()) await call.race(held);
       const candidates = this.#candidates(target);
       const endpoint = failed?.endpoint ?? this.#choose(target, candidates, tried);
       try {
@@ -205,6 +206,7 @@ export class Router {
     call.reached = true;
     this.#isReached = true;
     if (call.isEnded) throw new CallEnded();
+    for (let held = call.held(); held; held = call.held()) await call.race(held);
     const request = build();
     const { attemptTimeoutMs } = this.#settings;
     const refusal = connection.refused(request);
@@ -219,6 +221,7 @@ export class Router {
       return await call.race(answer);
     } catch (error) {
       pending.cancel();
+      call.attemptFailed();
       noteOutcome(call, pending, error);
       throw error;
     }

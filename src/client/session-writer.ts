@@ -1,25 +1,20 @@
 /**
  * Sends writes through a session. It opens a session at the first write, gives each write a sequence number, queues
- * writes that do not fit into the window, and opens a new session when the old one has expired. Writes to the same key
- * take effect in the order of their calls (key-order.ts).
+ * writes that do not fit into the window, and opens a new session when the old one has expired. Writes to the same key,
+ * or of the same lane, take effect in the order of their calls (key-order.ts).
  */
 import { RaftreeError } from '../env/errors.js';
+import { isLargeWrite } from '../kv/large-writes.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
 import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallOptions, ClientSettings } from './client-options.js';
 import { type CallUser, DirectCall, type FirstAttempt } from './direct-call.js';
-import { KeyOrder, type Turn } from './key-order.js';
+import { KeyOrder, type Lane, type Place, type Turn } from './key-order.js';
 import type { NumberedRequest } from './node-connection.js';
 import { type FailedAttempt, LASTING, type Router } from './router.js';
 import { WriteSession } from './write-session.js';
-
-/** A sequence number, given to one write. */
-interface Place {
-  readonly session: WriteSession;
-  readonly sequence: number;
-}
 
 interface Waiting {
   readonly call: Call;
@@ -32,7 +27,8 @@ export type WriteReply = MessageOf<'writeReply'>;
 /** A write, whatever its result is. */
 interface Write extends FirstAttempt {
   readonly operations: readonly OutboundOperation[];
-  /** Its place in the order of its keys. */
+  readonly lane: Lane | undefined;
+  /** Its place in the order of its keys, or of its lane. */
   turn: Turn | undefined;
   /** Its place in the session. */
   place: Place | undefined;
@@ -42,6 +38,7 @@ interface Write extends FirstAttempt {
 /** One write, which `SessionWriter.begin` starts. */
 export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements Write {
   readonly operations: readonly OutboundOperation[];
+  readonly lane: Lane | undefined;
   readonly #writer: SessionWriter;
   turn: Turn | undefined;
   place: Place | undefined;
@@ -53,10 +50,21 @@ export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements
     operations: readonly OutboundOperation[],
     options: CallOptions,
     resultOf: (answer: WriteReply) => Result,
+    lane?: Lane,
   ) {
     super(user, options, resultOf);
     this.#writer = writer;
     this.operations = operations;
+    this.lane = lane;
+  }
+
+  override held(): Promise<void> | undefined {
+    const { turn, place } = this;
+    return !turn || !place || turn.maySend(place.session) ? undefined : turn.changed();
+  }
+
+  override attemptFailed(): void {
+    this.turn?.failed();
   }
 
   answered(message: ReceivedMessage): void {
@@ -97,11 +105,12 @@ export class SessionWriter {
   }
 
   begin(call: Write): void {
-    const turn = this.#order.enter(call.operations);
+    const turn = this.#order.enter(call.operations, call.lane);
     call.turn = turn;
-    if (turn.isReady) call.place = this.#placeNow();
+    if (turn.maySend(this.#session)) call.place = this.#placeNow();
     const { place } = call;
-    if (!place || !this.#router.direct(requestOf(call, place), call, 'leader')) call.goOn(undefined);
+    if (place && this.#router.direct(requestOf(call, place), call, 'leader')) noteSent(call, place);
+    else call.goOn(undefined);
   }
 
   /** The write was answered at its first attempt. */
@@ -116,19 +125,24 @@ export class SessionWriter {
     /** Until this resolves, the write that was sent may still be applied. */
     let over: Promise<void> | undefined;
     let failed = first;
-    let { place } = call;
     const { turn } = call;
+    // Those behind it that are not sent yet wait.
+    if (first) turn?.failed();
     try {
-      if (turn && !turn.isReady) await this.#waitForTurn(turn.ready(), call);
       for (;;) {
-        place ??= this.#placeNow() ?? (await this.#placeInTurn(call));
-        const taken = place;
+        const place = call.place ?? (await this.#placeFor(call));
+        call.place = place;
         const { session, sequence } = place;
+        const build = () => {
+          noteSent(call, place);
+          return requestOf(call, place);
+        };
         try {
-          const answer = await this.#router.ask(() => requestOf(call, taken), call, 'leader', failed);
+          const answer = await this.#router.ask(build, call, 'leader', failed);
           if (answer.type !== 'writeReply') throw unexpected(answer.type, 'write');
           return answer;
         } catch (error) {
+          turn?.failed();
           if (!(error instanceof RaftreeClientError)) throw error;
           if (error.code === 'SESSION_EXPIRED') {
             if (this.#session === session) this.#session = undefined;
@@ -144,7 +158,7 @@ export class SessionWriter {
           session.finish(sequence);
           this.#serve();
         }
-        place = undefined;
+        call.place = undefined;
         failed = undefined;
       }
     } finally {
@@ -155,11 +169,27 @@ export class SessionWriter {
     }
   }
 
-  async #waitForTurn(ready: Promise<void>, call: Call): Promise<void> {
+  /** A place in a session in which the write may be sent. */
+  async #placeFor(call: Write): Promise<Place> {
+    const { turn } = call;
+    for (;;) {
+      if (turn && !turn.maySend(this.#session)) {
+        await this.#waitForTurn(turn, call);
+        continue;
+      }
+      const place = this.#placeNow() ?? (await this.#placeInTurn(call));
+      if (!turn || turn.maySend(place.session)) return place;
+      // It is of a new session: the write before it needs a place there first.
+      place.session.finish(place.sequence);
+      this.#serve();
+    }
+  }
+
+  async #waitForTurn(turn: Turn, call: Call): Promise<void> {
     this.#checkQueue();
     this.#behindOthers++;
     try {
-      await call.race(ready);
+      while (!turn.maySend(this.#session)) await call.race(turn.changed());
     } catch (error) {
       if (!(error instanceof CallEnded)) throw error;
       call.reached ||= this.#session !== undefined;
@@ -273,8 +303,13 @@ export function unexpected(type: string, request: RequestName): RaftreeClientErr
   return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);
 }
 
+/** A large write may wait at its leader, and a small one behind it may not: those wait until it is over. */
+function noteSent({ turn, operations }: Write, place: Place): void {
+  if (!isLargeWrite(operations)) turn?.sent(place);
+}
+
 function requestOf(
-  { operations }: Write,
+  { operations, turn }: Write,
   { session, sequence }: Place,
 ): Extract<NumberedRequest, { type: 'write' }> {
   return {
@@ -284,6 +319,7 @@ function requestOf(
     sessionId: session.id,
     sequence,
     acknowledgedThrough: session.acknowledgedThrough,
+    after: turn?.after ?? 0,
     operations,
   };
 }

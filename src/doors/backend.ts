@@ -11,6 +11,7 @@
  */
 import type { RaftreeClient } from '../client/client.js';
 import { RaftreeClientError } from '../client/client-error.js';
+import { Lane } from '../client/key-order.js';
 import { type MemberChange, type MembersChanged, toMemberChange } from '../client/member-changes.js';
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
@@ -39,6 +40,13 @@ export interface EntriesWanted {
   readonly level: Consistency;
 }
 
+/** The writes of one connection, which take effect in the order in which they came. */
+export class WriteLine {
+  readonly lane = new Lane();
+  /** Writes that were passed on and are not answered. */
+  passing = 0;
+}
+
 type Kind = 'read' | 'write' | 'administration';
 
 /** The methods throw a RaftreeClientError: with the code and outcome of whoever refused. */
@@ -59,24 +67,28 @@ export class Backend {
   }
 
   /**
-   * A write in the form of kv/. `passesOn`: it must not overtake an earlier one that was passed on, so it is passed on
-   * too. `passing` is called if it is.
+   * A write in the form of kv/, after all writes of the line before it. While one of them is passed on, later ones are
+   * passed on too, so that none overtakes it.
    */
   async operate(
     caller: Caller,
     operations: readonly WriteOperation[],
-    passesOn = false,
-    passing?: () => void,
+    line: WriteLine = new WriteLine(),
   ): Promise<WriteResult> {
     const { kv } = this.#service();
-    if (this.#parts.leads() && !passesOn) {
+    if (this.#parts.leads() && line.passing === 0) {
       const result = await kv.write(caller, { type: 'write', session: undefined, operations });
       if (result.type === 'written') return result.write;
       if (!leadsNoMore(result.code)) throw failure(result);
     }
-    passing?.();
     this.passedOn.write++;
-    return this.#parts.cluster.write(operations.map((each) => ({ ...each, life: each.life })));
+    line.passing++;
+    try {
+      const outbound = operations.map((each) => ({ ...each, life: each.life }));
+      return await this.#parts.cluster.write(outbound, {}, line.lane);
+    } finally {
+      line.passing--;
+    }
   }
 
   async get(caller: Caller, key: Uint8Array, level: Consistency): Promise<LivingKey | undefined> {

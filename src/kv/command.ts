@@ -10,6 +10,8 @@
  *                        | operations u32 | timed operation ...
  *     timed operation    operation | life change u8 | life u53 | life condition u8
  *     expiry        4 u8 | keys u32 | stamp u53 | ( key | deadline u53 ) ...
+ *     orderedWrite       5 u8 | as a write, behind `acknowledged through`: after u53
+ *     orderedTimedWrite  6 u8 | as a timedWrite, behind `acknowledged through`: after u53
  *
  *     key, value, condition value: length u32, then the bytes      u53: 8 bytes, at most 2^53-1
  *     session 0: none    action: put 1, append 2, delete 3, check 4
@@ -18,7 +20,8 @@
  *     life change: none 0, set 1, keep 2, setIfNew 3
  *     life condition: always 1, ifNone 2, ifSome 3, ifLater 4, ifSooner 5
  *
- * A timedWrite is a write with an operation that needs the replicated time (replicated-time.ts). The keys of an expiry
+ * A timedWrite is a write with an operation that needs the replicated time (replicated-time.ts). An ordered write
+ * changes nothing before the write of its session that has the sequence `after` (sessions.ts). The keys of an expiry
  * are deleted if they still have that deadline, and it has passed. An expiry without keys only brings the stamp.
  *
  * The first byte is kind and version in one: the layout of a kind never changes, a new layout gets a new kind. A kind
@@ -51,10 +54,13 @@ const WRITE = 1;
 const OPEN_SESSION = 2;
 const TIMED_WRITE = 3;
 const EXPIRY = 4;
+const ORDERED_WRITE = 5;
+const ORDERED_TIMED_WRITE = 6;
 const OPEN_SESSION_BYTES = 5;
 /** Of a write without operations, and of an operation without key and values. */
 const WRITE_BYTES = 33;
 const OPERATION_BYTES = 22;
+const AFTER_BYTES = 8;
 const STAMP_BYTES = 8;
 /** What a timed operation has more. */
 const LIFE_BYTES = 10;
@@ -93,8 +99,8 @@ export interface ExpiryCommand {
 export type Command = WriteCommand | OpenSession | ExpiryCommand;
 
 /** The size of `encodeWrite`'s result. */
-export function writeCommandBytes({ operations }: Write): number {
-  let sizeBytes = WRITE_BYTES;
+export function writeCommandBytes({ session, operations }: Write): number {
+  let sizeBytes = session && session.after > 0 ? WRITE_BYTES + AFTER_BYTES : WRITE_BYTES;
   for (const { key, value, conditionValue } of operations)
     sizeBytes += OPERATION_BYTES + key.length + value.length + conditionValue.length;
   return needsTime(operations) ? sizeBytes + STAMP_BYTES + operations.length * LIFE_BYTES : sizeBytes;
@@ -113,14 +119,17 @@ export function encodeWrite(maxValueBytes: number, write: Write, clock: { nowMs(
   const { session, operations } = write;
   const isTimed = needsTime(operations);
   const body = Buffer.allocUnsafe(writeCommandBytes(write));
-  body[0] = isTimed ? TIMED_WRITE : WRITE;
+  const isOrdered = session !== undefined && session.after > 0;
+  if (isOrdered) body[0] = isTimed ? ORDERED_TIMED_WRITE : ORDERED_WRITE;
+  else body[0] = isTimed ? TIMED_WRITE : WRITE;
   body.writeUInt32LE(maxValueBytes, 1);
   if (session && !(session.id > 0)) throw invalid(`there is no session ${session.id}`);
   writeUint53(body, session?.id ?? 0, 5);
   writeUint53(body, session?.sequence ?? 0, 13);
   writeUint53(body, session?.acknowledgedThrough ?? 0, 21);
-  const afterStamp = isTimed ? writeUint53(body, stampOf(clock), 29) : 29;
-  let at = body.writeUInt32BE(operations.length, afterStamp);
+  let at = isOrdered ? writeUint53(body, session.after, 29) : 29;
+  if (isTimed) at = writeUint53(body, stampOf(clock), at);
+  at = body.writeUInt32BE(operations.length, at);
   for (const { action, key, value, condition, conditionValue, conditionVersion, life } of operations) {
     body[at] = numberOf(ACTIONS, action);
     at = writeBytes(body, key, at + 1);
@@ -178,11 +187,15 @@ export interface VoidEntry {
 export function isCommandEntry(body: Uint8Array): boolean {
   const kind = body[0];
   if (kind === OPEN_SESSION) return body.length >= OPEN_SESSION_BYTES;
-  if (kind === TIMED_WRITE || kind === EXPIRY) return commandOf(body).type !== 'void';
-  if (kind !== WRITE || body.length < WRITE_BYTES) return false;
+  const isOrdered = kind === ORDERED_WRITE;
+  if (kind !== WRITE && !isOrdered)
+    return (
+      (kind === TIMED_WRITE || kind === ORDERED_TIMED_WRITE || kind === EXPIRY) &&
+      commandOf(body).type !== 'void'
+    );
   const reader = readerOf(body, 5);
   try {
-    for (let i = 0; i < 3; i++) reader.u53();
+    for (let i = isOrdered ? 4 : 3; i > 0; i--) reader.u53();
     for (let left = reader.u32(); left > 0; left--) {
       reader.nameIn(PLAIN_ACTIONS);
       reader.skipBytes();
@@ -259,14 +272,16 @@ class BodyReader {
     const first = this.u32LE();
     if (kind === OPEN_SESSION) return { type: 'openSession', window: first };
     if (kind === EXPIRY) return this.#expiry(first);
-    const isTimed = kind === TIMED_WRITE;
-    if (kind !== WRITE && !isTimed)
+    const isTimed = kind === TIMED_WRITE || kind === ORDERED_TIMED_WRITE;
+    const isOrdered = kind === ORDERED_WRITE || kind === ORDERED_TIMED_WRITE;
+    if (kind !== WRITE && !isTimed && !isOrdered)
       throw new RangeError(
         `it has the unknown kind ${kind}: it is damaged, or of a newer version of Raftree`,
       );
     const id = this.u53();
     const sequence = this.u53();
     const acknowledgedThrough = this.u53();
+    const after = isOrdered ? this.u53() : 0;
     const stampMs = isTimed ? this.u53() : undefined;
     const operations: EntryOperation[] = [];
     for (let left = this.u32(); left > 0; left--) {
@@ -285,7 +300,7 @@ class BodyReader {
     const write: WriteCommand = {
       type: 'write',
       maxValueBytes: Math.min(first, MAX_VALUE_BYTES),
-      session: id > 0 ? { id, sequence, acknowledgedThrough } : undefined,
+      session: id > 0 ? { id, sequence, acknowledgedThrough, after } : undefined,
       operations,
     };
     return stampMs === undefined ? write : { ...write, stampMs };

@@ -9,6 +9,7 @@ export const KV_ERROR_OUTCOMES = {
   SHUTTING_DOWN: 'notCommitted',
   LEADERSHIP_LOST: 'unknown',
   SESSION_EXPIRED: 'notCommitted',
+  OUT_OF_ORDER: 'notCommitted',
   INVALID_REQUEST: 'notCommitted',
   WRONG_TABLET: 'notCommitted',
   SPANS_TABLETS: 'notCommitted',

@@ -52,7 +52,10 @@ export type CommandResult =
   | SessionOpened
   /** So many keys were deleted. */
   | { readonly type: 'expired'; readonly keys: number }
-  | { readonly type: 'refused'; readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' | 'WRONG_TABLET' }
+  | {
+      readonly type: 'refused';
+      readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' | 'OUT_OF_ORDER' | 'WRONG_TABLET';
+    }
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
@@ -443,8 +446,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (this.range && !ownsAll(this.range, operations)) return WRONG_TABLET;
     const place = { index, maxValueBytes };
     if (session === undefined) return { type: 'written', write: performWrite(operations, place, keys) };
-    const { id, sequence, acknowledgedThrough } = session;
-    const check = this.#sessions.check(id, sequence, acknowledgedThrough);
+    const { id, sequence, acknowledgedThrough, after } = session;
+    const check = this.#sessions.check(id, sequence, acknowledgedThrough, after);
     if (check.state === 'refused') return { type: 'refused', code: check.reason };
     if (check.state === 'repeated') return { type: 'written', write: check.result };
     const write = performWrite(operations, place, keys);

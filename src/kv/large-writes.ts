@@ -4,13 +4,26 @@
  * clients send large ones.
  */
 
+import type { Write } from './requests.js';
+
 /** A write whose command is longer is large. */
 const LARGE_BYTES = 64 * 1024;
 /** Bytes of large writes that are proposed and not applied. One write alone may be larger. */
 const MAX_BYTES_UNDER_WAY = 8 * 1024 * 1024;
 
+/** Of an operation beside its key and values, with its share of what a command has beside the operations. */
+const MAX_OPERATION_BYTES = 128;
+
 export function isLarge(commandBytes: number): boolean {
   return commandBytes > LARGE_BYTES;
+}
+
+/** Whether the command of a write may be large. */
+export function isLargeWrite(operations: Write['operations']): boolean {
+  let sizeBytes = 0;
+  for (const { key, value, conditionValue } of operations)
+    sizeBytes += MAX_OPERATION_BYTES + key.length + value.length + conditionValue.length;
+  return isLarge(sizeBytes);
 }
 
 export class LargeWrites {

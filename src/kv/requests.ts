@@ -77,6 +77,8 @@ export interface SessionPosition {
   readonly sequence: number;
   /** The client no longer repeats writes up to this sequence. */
   readonly acknowledgedThrough: number;
+  /** A lower sequence, which must be carried out, or no longer repeated, before this one. 0: none. */
+  readonly after: number;
 }
 
 /** Which tablet a request is for. 0 or undefined: the only one, if there is one. */

@@ -233,6 +233,8 @@ export class KvService {
     if (operations.length === 0) return kvError('INVALID_REQUEST', 'a write needs at least one operation');
     if (session && session.sequence <= session.acknowledgedThrough)
       return kvError('INVALID_REQUEST', 'the sequence of a write must lie above acknowledgedThrough');
+    if (session && session.after >= session.sequence)
+      return kvError('INVALID_REQUEST', 'a write can only follow one with a lower sequence');
     const isNoNumber = operations.some(
       ({ action, value }) => action === 'increment' && parseInteger(value) === undefined,
     );
@@ -352,6 +354,8 @@ function refusedCommand(result: CommandResult): KvError {
     return kvError('INVALID_REQUEST', 'no replica can apply this request: it changed nothing');
   if (result.type !== 'refused') return kvError('INTERNAL', 'the answer does not fit the request');
   if (result.code === 'WRONG_TABLET') return kvError('WRONG_TABLET', NOT_OWNED);
+  if (result.code === 'OUT_OF_ORDER')
+    return kvError('OUT_OF_ORDER', 'the write that this one follows was not carried out yet');
   return result.code === 'SESSION_EXPIRED'
     ? kvError('SESSION_EXPIRED', 'the session is not known any more; open a new one')
     : kvError('INVALID_REQUEST', 'the sequence lies outside the window of the session');

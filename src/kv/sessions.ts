@@ -2,7 +2,8 @@
  * Sessions: a repeated write is applied once (dissertation, section 6.3). A command opens a session; the session's
  * number is the log index of that command. The client numbers its writes. With each write it says up to which sequence
  * it has all answers: the floor. The results of writes above the floor are kept, in as many slots as the window is
- * wide. So pipelined writes may arrive, and be repeated, in any order.
+ * wide. So pipelined writes may arrive, and be repeated, in any order; but one that names another, as `after`, is
+ * refused until that one was carried out or can no longer be.
  *
  * This table is in memory. It is the same on every replica, because only applied entries change it. So all replicas
  * also remove the same session when there are too many: the one whose last write is the oldest. The engine has an image
@@ -70,10 +71,12 @@ interface Session {
   changed: number[];
 }
 
+type RefusedReason = 'SESSION_EXPIRED' | 'INVALID_REQUEST' | 'OUT_OF_ORDER';
+
 export type SequenceCheck =
   | { readonly state: 'new' }
   | { readonly state: 'repeated'; readonly result: WriteResult }
-  | { readonly state: 'refused'; readonly reason: 'SESSION_EXPIRED' | 'INVALID_REQUEST' };
+  | { readonly state: 'refused'; readonly reason: RefusedReason };
 
 const NEW: SequenceCheck = { state: 'new' };
 
@@ -122,7 +125,8 @@ export class Sessions {
     return granted;
   }
 
-  check(id: number, sequence: number, acknowledgedThrough: number): SequenceCheck {
+  /** `after`: the sequence that must be carried out, or be past the floor, before this one; 0 for none. */
+  check(id: number, sequence: number, acknowledgedThrough: number, after = 0): SequenceCheck {
     const session = this.#sessions.get(id);
     if (!session) return { state: 'refused', reason: 'SESSION_EXPIRED' };
     const floor = Math.max(session.floor, acknowledgedThrough);
@@ -131,6 +135,8 @@ export class Sessions {
     if (sequence <= floor || sequence > floor + session.window) {
       return { state: 'refused', reason: 'INVALID_REQUEST' };
     }
+    if (after > floor && session.slots.get(after % session.window)?.sequence !== after)
+      return { state: 'refused', reason: 'OUT_OF_ORDER' };
     return NEW;
   }
 

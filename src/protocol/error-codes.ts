@@ -44,6 +44,12 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The session is not known (any more): this attempt changed nothing. Open a new one.',
   },
+  OUT_OF_ORDER: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The write named in `after` was not carried out yet: this attempt changed nothing. Repeat that one first.',
+  },
   INVALID_REQUEST: {
     outcome: 'notCommitted',
     about: 'request',

@@ -78,6 +78,7 @@ export const HOT_READS: HotReads = {
     const sessionId = reader.u53();
     const sequence = reader.u53();
     const acknowledgedThrough = reader.u53();
+    const after = reader.u53();
     const operations: Operation[] = [];
     for (let left = countOf(reader, OPERATION_BYTES); left > 0; left--) {
       const operation: Operation = {
@@ -93,7 +94,7 @@ export const HOT_READS: HotReads = {
       }
       operations.push(operation);
     }
-    return { type: 'write', requestId, tablet, sessionId, sequence, acknowledgedThrough, operations };
+    return { type: 'write', requestId, tablet, sessionId, sequence, acknowledgedThrough, after, operations };
   },
   writeReply(reader) {
     const requestId = reader.u32();
@@ -130,12 +131,13 @@ export const HOT_READS: HotReads = {
 };
 
 export const HOT_WRITES: HotWrites = {
-  write(writer, { requestId, tablet, sessionId, sequence, acknowledgedThrough, operations }) {
+  write(writer, { requestId, tablet, sessionId, sequence, acknowledgedThrough, after, operations }) {
     writer.u32(requestId);
     writer.u32(tablet);
     writer.u53(sessionId);
     writer.u53(sequence);
     writer.u53(acknowledgedThrough);
+    writer.u53(after);
     writer.u32(operations.length);
     for (const { action, key, value, condition, conditionValue, conditionVersion, life } of operations) {
       ACTIONS.write(writer, action);

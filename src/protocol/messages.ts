@@ -77,6 +77,7 @@ export const MESSAGES = {
     sessionId: u53,
     sequence: u53,
     acknowledgedThrough: u53,
+    after: u53,
     operations: list(
       struct({
         action: enumeration({

@@ -107,6 +107,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     useProbe(undefined);
   }
   coverage.count('retries deduplicated', cluster.reference.repeated);
+  coverage.count('writes out of order', cluster.reference.outOfOrder);
   coverage.count('sessions dropped', cluster.reference.sessionsDropped);
   coverage.count('lives ended', cluster.reference.livesEnded);
   const { broken, trace, nowMs } = cluster;

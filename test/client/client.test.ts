@@ -494,7 +494,7 @@ scenario(
     const { scheduler } = cluster.world;
     cluster.window = 3;
     cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
-    const all = Promise.all(Array.from({ length: 12 }, (_, i) => client.append('k', `${i};`)));
+    const all = Promise.all(Array.from({ length: 12 }, (_, i) => client.append(`k${i}`, 'x')));
     const answered = new Set<number>();
     while (answered.size < 12) {
       await scheduler.sleep(50);

@@ -213,7 +213,7 @@ export class FakeCluster {
   }
 
   #write(request: MessageOf<'write'>): OutboundMessage {
-    const { requestId, sessionId, sequence, acknowledgedThrough } = request;
+    const { requestId, sessionId, sequence, acknowledgedThrough, after } = request;
     const session = this.sessions.get(sessionId);
     if (!session) return errorReply(requestId, 'SESSION_EXPIRED', 'unknown session');
     if (sequence > acknowledgedThrough + this.window) throw new Error('the client went beyond its window');
@@ -221,6 +221,8 @@ export class FakeCluster {
     if (known) return { ...known, requestId } as OutboundMessage;
     const floor = Math.max(acknowledgedThrough, this.floors.get(sessionId) ?? 0);
     if (sequence <= floor) return errorReply(requestId, 'INVALID_REQUEST', 'below the floor');
+    if (after > floor && !session.has(after))
+      return errorReply(requestId, 'OUT_OF_ORDER', 'the other comes first');
     this.floors.set(sessionId, floor);
     const index = ++this.index;
     const matches = request.operations.map((operation) => {

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { KeyOrder, type Turn } from '../../src/client/key-order.js';
+import { WriteSession } from '../../src/client/write-session.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 interface Write {
@@ -49,10 +50,36 @@ test('keys with the same hash are different keys', async () => {
   assert.ok(order.enter([second]).isReady);
   const next = order.enter([first, first]);
   assert.not(next.isReady);
-  const ready = next.ready();
+  const ready = next.changed();
   one.leave();
   await ready;
   assert.ok(next.isReady);
+});
+
+test('a write follows one that is sent in the same session, if it comes after no other', () => {
+  const [session, other] = [new WriteSession(1, 8), new WriteSession(2, 8)];
+  const [a, b] = [{ key: Buffer.from('a') }, { key: Buffer.from('b') }];
+  const order = new KeyOrder();
+  const [one, two] = [order.enter([a]), order.enter([b])];
+  const [next, both] = [order.enter([a]), order.enter([a, b])];
+  assert.not(next.maySend(session), 'the first is not sent');
+  one.sent({ session, sequence: 7 });
+  assert.ok(next.maySend(session));
+  assert.is(next.after, 7);
+  assert.not(next.maySend(other), 'there its sequence means nothing');
+  assert.not(next.maySend(undefined));
+  one.failed();
+  assert.not(next.maySend(session), 'the attempt has failed');
+  assert.throws(() => next.after);
+  two.sent({ session, sequence: 9 });
+  next.sent({ session, sequence: 8 });
+  assert.not(both.maySend(session), 'it would have to name two');
+  two.leave();
+  assert.not(both.maySend(session));
+  one.leave();
+  next.leave();
+  assert.ok(both.maySend(undefined));
+  assert.is(both.after, 0);
 });
 
 /** Keys are the user's bytes: when a call is over, they may change. */

@@ -2,6 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type ClientOptions, RaftreeClient, RaftreeClientError } from '../../src/client/index.js';
+import { Lane } from '../../src/client/key-order.js';
+import { toOperation } from '../../src/client/operations.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { FakeCluster, type Fate } from './fake-cluster.js';
 
@@ -42,7 +44,7 @@ test('a batch keeps its place in the order of each of its keys', async () => {
   await cluster.world.scheduler.run(client.close());
 });
 
-test('writes to other keys do not wait', async () => {
+test('writes to other keys do not wait, and one to the same key follows the one before at once', async () => {
   const cluster = await FakeCluster.start(3);
   const client = clientOf(cluster);
   const { scheduler } = cluster.world;
@@ -50,7 +52,7 @@ test('writes to other keys do not wait', async () => {
   cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
   const writes = ['a', 'b', 'a', 'c'].map((key) => client.put(key, 'x'));
   await scheduler.runFor(100);
-  assert.is(cluster.held.length, 3);
+  assert.is(cluster.held.length, 4);
   cluster.script = () => undefined;
   for (const run of cluster.held.splice(0)) run();
   await scheduler.run(Promise.all(writes));
@@ -101,11 +103,97 @@ test('bytes of a key are used again for the next call while the call after it is
   await scheduler.runFor(10);
   const third = client.put('k', '3');
   await scheduler.runFor(10);
-  assert.is(cluster.held.length, 1, 'the third write was sent before the second was over');
   cluster.script = () => undefined;
-  cluster.held.shift()?.();
+  // The third arrives first.
+  for (const run of cluster.held.splice(0).reverse()) run();
   await scheduler.run(Promise.all([second, third]));
   assert.is(textOf(cluster, 'k'), '3');
+  await scheduler.run(client.close());
+});
+
+test('many writes to one key take one round trip, in order, also behind a first one that is lost', async () => {
+  for (const fate of [undefined, 'silent before', 'break before', 'break after', 'OVERLOADED'] as const) {
+    const cluster = await FakeCluster.start(6);
+    const client = clientOf(cluster, { attemptTimeoutMs: 200 });
+    const { scheduler } = cluster.world;
+    await scheduler.run(client.put('first', ''));
+    let strikes = 1;
+    cluster.script = (request) => (request.type === 'write' && strikes-- > 0 ? fate : undefined);
+    const numbers = Array.from({ length: 300 }, (_, i) => `${i} `);
+    const startMs = scheduler.nowMs();
+    await scheduler.run(Promise.all(numbers.map((number) => client.append('k', number))));
+    assert.is(textOf(cluster, 'k'), numbers.join(''), fate);
+    const tookMs = scheduler.nowMs() - startMs;
+    assert.ok(tookMs < (fate === undefined ? 50 : 1500), `${fate}: ${tookMs} ms`);
+    await scheduler.run(client.close());
+  }
+});
+
+test('a small write waits until a large one before it is over: its leader may let the large one wait', async () => {
+  const cluster = await FakeCluster.start(10);
+  const client = clientOf(cluster);
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+  const writes = [client.put('k', 'x'.repeat(70_000)), client.put('k', 'small')];
+  await scheduler.runFor(500);
+  assert.is(cluster.held.length, 1);
+  cluster.script = () => undefined;
+  cluster.held.pop()?.();
+  await scheduler.run(Promise.all(writes));
+  assert.is(textOf(cluster, 'k'), 'small');
+  await scheduler.run(client.close());
+});
+
+test('writes of a lane keep their order whatever their keys are; other lanes do not wait for them', async () => {
+  const cluster = await FakeCluster.start(7);
+  const client = clientOf(cluster, { attemptTimeoutMs: 200 });
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  const order: string[] = [];
+  const { set } = cluster.data;
+  cluster.data.set = (key, value) => {
+    order.push(key);
+    return set.call(cluster.data, key, value);
+  };
+  let strikes = 1;
+  cluster.script = (request) => (request.type === 'write' && strikes-- > 0 ? 'silent before' : undefined);
+  const [slow, quick] = [new Lane(), new Lane()];
+  const write = (lane: Lane, key: string) =>
+    client.write([toOperation({ action: 'put', key, value: '' })], {}, lane);
+  const writes = [write(slow, 'a'), write(slow, 'b'), write(quick, 'a'), write(quick, 'c'), write(slow, 'c')];
+  await scheduler.run(Promise.all(writes));
+  assert.equal(order, ['a', 'c', 'a', 'b', 'c']);
+  await scheduler.run(client.close());
+});
+
+test('a write that is refused for good holds up none that follows it', async () => {
+  const cluster = await FakeCluster.start(8);
+  const client = clientOf(cluster);
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  let number = 0;
+  cluster.script = (request) => (request.type === 'write' && ++number === 2 ? 'VALUE_TOO_LARGE' : undefined);
+  const [one, two, three] = ['1', '2', '3'].map((value) => client.append('k', value));
+  await scheduler.run(Promise.allSettled([one, two, three]));
+  assert.is(textOf(cluster, 'k'), '13');
+  assert.is(await two?.catch((error: RaftreeClientError) => error.code), 'VALUE_TOO_LARGE');
+  await scheduler.run(client.close());
+});
+
+test('in a window of one, a session that ends blocks no write behind another', async () => {
+  const cluster = await FakeCluster.start(9);
+  cluster.window = 1;
+  const client = clientOf(cluster);
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  for (let round = 0; round < 3; round++) {
+    cluster.sessions.clear();
+    const startMs = scheduler.nowMs();
+    await scheduler.run(Promise.all(['1', '2', '3', '4'].map((value) => client.append('k', value))));
+    assert.ok(scheduler.nowMs() - startMs < 1000, 'it waited for a time limit');
+  }
+  assert.is(textOf(cluster, 'k'), '1234'.repeat(3));
   await scheduler.run(client.close());
 });
 
@@ -118,6 +206,7 @@ const FATES: readonly Fate[] = [
   'NO_LEADER',
   'OVERLOADED',
   'LEADERSHIP_LOST',
+  'VALUE_TOO_LARGE',
 ];
 
 /** Appends numbered tokens without waiting; returns what stands in the end. */

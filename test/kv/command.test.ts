@@ -97,6 +97,22 @@ const TIMED_HEX =
   '000000000001050000000161000000000100000000000000000000000001000100000000000005060000000162000000' +
   '00010000000000000000000000000000000000000000000107000000016e000000022d37010000000000000000000000' +
   '0003000000000000000501';
+/** As those of TIMED_WRITE and a plain one, with `after`. */
+const ORDERED_WRITE = write([operation('put', 'a', '1')], {
+  id: 5,
+  sequence: 2 ** 40,
+  floor: 2,
+  after: 2 ** 33 + 3,
+});
+const ORDERED_HEX =
+  '05001000000000000000000005000001000000000000000000000000020000000200000003' +
+  '0000000101000000016100000001310100000000' +
+  '0000000000000000';
+const ORDERED_TIMED_WRITE = {
+  ...TIMED_WRITE,
+  session: { id: 5, sequence: 3, acknowledgedThrough: 2, after: 1 },
+};
+const ORDERED_TIMED_HEX = `06${TIMED_HEX.slice(2, 58)}0000000000000001${TIMED_HEX.slice(58)}`;
 const EXPIRED_KEYS = [
   { key: Buffer.from('a'), deadlineMs: 1000 },
   { key: Buffer.from('bc'), deadlineMs: 2 ** 33 },
@@ -141,6 +157,21 @@ test('commands with a stamp have the bytes that they had in their first version,
   }
 });
 
+test('commands that follow another have the bytes that they had in their first version', () => {
+  for (const [command, hex] of [
+    [ORDERED_WRITE, ORDERED_HEX],
+    [ORDERED_TIMED_WRITE, ORDERED_TIMED_HEX],
+  ] as const) {
+    const body = Buffer.from(hex, 'hex');
+    assert.is(encodeWrite(4096, command, CLOCK).toString('hex'), hex);
+    assert.is(writeCommandBytes(command), body.length);
+    const { session, operations } = command;
+    const stamp = command === ORDERED_TIMED_WRITE ? { stampMs: STAMP_MS } : {};
+    assert.equal(commandOf(body), { type: 'write', maxValueBytes: 4096, session, ...stamp, operations });
+    assert.ok(isCommandEntry(body));
+  }
+});
+
 test('what needs no time is written as ever; a life above the limit is refused', () => {
   const plain = write([operation('put', 'a', '1', { life: undefined })]);
   assert.is(encodeWrite(1, plain, CLOCK)[0], 1);
@@ -163,7 +194,7 @@ test('a limit of values above what any node reads counts as that', () => {
 });
 
 test('an unknown kind is void: nothing is guessed, and the reason names it', () => {
-  for (const kind of [0, 5, 255]) {
+  for (const kind of [0, 7, 255]) {
     const body = Buffer.from(WRITES[0]?.hex ?? '', 'hex');
     body[0] = kind;
     const command = commandOf(body);
@@ -172,7 +203,15 @@ test('an unknown kind is void: nothing is guessed, and the reason names it', () 
   }
 });
 
-const MUTATED = [...WRITES.map(({ hex }) => hex), TIMED_HEX, TIMED_HEX, EXPIRY_HEX, STAMP_HEX];
+const MUTATED = [
+  ...WRITES.map(({ hex }) => hex),
+  TIMED_HEX,
+  TIMED_HEX,
+  EXPIRY_HEX,
+  STAMP_HEX,
+  ORDERED_HEX,
+  ORDERED_TIMED_HEX,
+];
 
 /** Cut, lengthened, with other bytes and other lengths; valid ones among them. */
 function mutated(random: SeededRandom): Buffer {

@@ -106,7 +106,7 @@ export function operation(
 
 export function write(
   operations: readonly WriteOperation[],
-  session?: { id: number; sequence: number; floor?: number },
+  session?: { id: number; sequence: number; floor?: number; after?: number },
 ): Write {
   return {
     type: 'write',
@@ -114,6 +114,7 @@ export function write(
       id: session.id,
       sequence: session.sequence,
       acknowledgedThrough: session.floor ?? 0,
+      after: session.after ?? 0,
     },
     operations: [...operations],
   };
@@ -161,7 +162,7 @@ export class Model {
       return { type: 'sessionOpened', sessionId: index, window };
     }
     if (!command.session) return this.#write(index, command);
-    const { id, sequence, acknowledgedThrough } = command.session;
+    const { id, sequence, acknowledgedThrough, after } = command.session;
     const session = this.sessions.get(id);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
     const floor = Math.max(session.floor, acknowledgedThrough);
@@ -170,6 +171,7 @@ export class Model {
     if (sequence <= floor || sequence > floor + session.window) {
       return { type: 'refused', code: 'INVALID_REQUEST' };
     }
+    if (after > floor && !session.results.has(after)) return { type: 'refused', code: 'OUT_OF_ORDER' };
     session.floor = floor;
     session.lastUsed = index;
     const result = this.#write(index, command);

@@ -31,9 +31,9 @@ class Table {
     this.engine.write(this.sessions.takeChanges());
   }
 
-  write(id: number, sequence: number, floor = 0): string {
+  write(id: number, sequence: number, floor = 0, after = 0): string {
     const index = ++this.index;
-    const check = this.sessions.check(id, sequence, floor);
+    const check = this.sessions.check(id, sequence, floor, after);
     if (check.state === 'new') this.sessions.record(id, sequence, floor, resultAt(index));
     return check.state === 'refused' ? check.reason : check.state;
   }
@@ -82,6 +82,23 @@ test('of too many sessions the one whose last write is the oldest goes, with all
   for (const id of [first, second, third]) assert.not(kept.includes(id));
 });
 
+test('a write that follows another is carried out when that one was, or is past the floor', () => {
+  const table = new Table();
+  const id = table.open(4);
+  assert.is(table.write(id, 2, 0, 1), 'OUT_OF_ORDER');
+  assert.is(table.write(id, 3, 0, 2), 'OUT_OF_ORDER', 'the one before was refused: it was not carried out');
+  assert.is(table.write(id, 1), 'new');
+  assert.is(table.write(id, 2, 0, 1), 'new', 'a refused one may come again with its sequence');
+  assert.is(table.write(id, 2, 0, 1), 'repeated');
+  assert.is(table.write(id, 4, 0, 3), 'OUT_OF_ORDER');
+  assert.is(table.write(id, 4, 3, 3), 'new', 'the one before was given up');
+  assert.is(table.write(id, 3, 2), 'INVALID_REQUEST', 'and can no longer be carried out');
+  assert.is(table.write(id, 5, 3, 4), 'new', 'its place in the window is that of 1');
+  assert.is(table.write(id, 6, 3, 1), 'new');
+  assert.is(table.write(id, 7, 3, 8), 'OUT_OF_ORDER');
+  assert.is(table.write(id, 6, 3, 8), 'repeated');
+});
+
 test('what is restored decides as what was live, in every case and about who goes next', () => {
   for (let seed = 1; seed <= 10; seed++) {
     const random = new SeededRandom(seed);
@@ -89,7 +106,11 @@ test('what is restored decides as what was live, in every case and about who goe
     const ids: number[] = [];
     for (let step = 0; step < 300; step++) {
       if (random.chance(0.05)) ids.push(table.open(random.between(1, 5)));
-      else if (ids.length > 0) table.write(random.pick(ids), random.between(1, 20), random.between(0, 12));
+      else if (ids.length > 0) {
+        const sequence = random.between(1, 20);
+        const after = random.between(0, sequence);
+        table.write(random.pick(ids), sequence, random.between(0, 12), after);
+      }
       if (random.chance(0.1)) table.save();
     }
     const restored = table.restored();
@@ -97,7 +118,11 @@ test('what is restored decides as what was live, in every case and about who goe
     for (const id of ids) {
       for (let sequence = 1; sequence <= 25; sequence++) {
         for (let floor = 0; floor < 15; floor += 3) {
-          assert.equal(restored.check(id, sequence, floor), table.sessions.check(id, sequence, floor));
+          for (const after of [0, sequence - 1, sequence - 3])
+            assert.equal(
+              restored.check(id, sequence, floor, after),
+              table.sessions.check(id, sequence, floor, after),
+            );
         }
       }
     }

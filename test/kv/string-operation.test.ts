@@ -146,7 +146,7 @@ test('a repeated operation has the first result, also after a restart, and is ap
   const lab = new Lab();
   const opened = (lab.machine.apply(1, [openSessionEntry(4)]) as CommandResult[])[0];
   assert.is(opened?.type, 'sessionOpened');
-  const place = { id: 1, sequence: 1, acknowledgedThrough: 0 };
+  const place = { id: 1, sequence: 1, acknowledgedThrough: 0, after: 0 };
   assert.is(shown(lab.apply([modify('k', 'increment', '5')], place)), '5');
   assert.is(shown(lab.apply([modify('k', 'increment', '5')], place)), '5');
   lab.machine = new KvStateMachine(lab.engine, lab.engine.reopen);

@@ -47,6 +47,7 @@ const EXAMPLE: readonly (readonly [string, OutboundMessage])[] = [
       sessionId: 5,
       sequence: 1,
       acknowledgedThrough: 0,
+      after: 0,
       operations: [
         {
           action: 'put',

@@ -57,6 +57,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     sessionId: 5,
     sequence: 3,
     acknowledgedThrough: 2,
+    after: 1,
     operations: [
       {
         action: 'put',

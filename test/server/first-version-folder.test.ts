@@ -37,7 +37,7 @@ test('a node goes on from the first version’s log: keys, versions, sessions an
   const operation = { condition: 'always', conditionValue: Buffer.alloc(0), conditionVersion: 0 } as const;
   const append = (sequence: number) =>
     ask({
-      ...{ type: 'write', tablet: 0, sessionId: 3, sequence, acknowledgedThrough: 1 },
+      ...{ type: 'write', tablet: 0, sessionId: 3, sequence, acknowledgedThrough: 1, after: 0 },
       operations: [{ ...operation, action: 'append', key: Buffer.from('a'), value: Buffer.from('!') }],
     });
 

@@ -126,15 +126,16 @@ class Wire {
 
 function write(
   operations: readonly OperationInput[],
-  session: [number, number, number] = [0, 0, 0],
+  session: [number, number, number, number?] = [0, 0, 0],
 ): RequestInput {
-  const [sessionId, sequence, acknowledgedThrough] = session;
+  const [sessionId, sequence, acknowledgedThrough, after = 0] = session;
   return {
     type: 'write',
     tablet: 0,
     sessionId,
     sequence,
     acknowledgedThrough,
+    after,
     operations: operations.map((operation) => ({
       action: 'put',
       key: NOTHING,
@@ -210,6 +211,12 @@ test('Sessions: what each sequence gets', async () => {
   await wire.ask('writeReply', write([put('new')], [sessionId, 10, 8]));
   const again = await wire.ask('writeReply', write([unmet], [sessionId, 9, 8]));
   assert.equal([again.applied, again.index], [false, refused.index], 'an answer with applied 0 is kept too');
+
+  const follows = (sequence: number, after: number) => write([put('k')], [sessionId, sequence, 9, after]);
+  assert.is(await wire.refusal(follows(12, 11)), 'OUT_OF_ORDER notCommitted');
+  assert.is(await wire.refusal(follows(12, 12)), 'INVALID_REQUEST notCommitted', 'it cannot follow itself');
+  await wire.ask('writeReply', follows(11, 10));
+  await wire.ask('writeReply', follows(12, 11));
 
   assert.is(await wire.refusal(write([put('k')], [999, 1, 0])), 'SESSION_EXPIRED notCommitted');
   for (const [asked, given] of [

@@ -6,8 +6,8 @@ import type { MessageOf, OutboundMessage } from '../../protocol/messages.js';
 import type { AdministrationDone, AdministrationError } from '../ports.js';
 
 export function writeOf(message: MessageOf<'write'>): Write {
-  const { tablet, sessionId, sequence, acknowledgedThrough, operations } = message;
-  const session = sessionId > 0 ? { id: sessionId, sequence, acknowledgedThrough } : undefined;
+  const { tablet, sessionId, sequence, acknowledgedThrough, after, operations } = message;
+  const session = sessionId > 0 ? { id: sessionId, sequence, acknowledgedThrough, after } : undefined;
   return { type: 'write', tablet, session, operations };
 }
 

@@ -19,7 +19,7 @@ import {
 import type { Channel } from '../../net/channel.js';
 import type { Handler, HandlerContext } from '../../net/pipeline.js';
 import { isOneOf } from '../../security/token.js';
-import type { Backend } from '../backend.js';
+import { type Backend, WriteLine } from '../backend.js';
 import {
   ErrorReply,
   encodeReply,
@@ -102,8 +102,7 @@ export class Connection implements Handler<Buffer> {
   #slots: Slot[] = [];
   #next: { readonly given: Buffer[]; readonly command: ResolvedCommand | undefined } | undefined;
   #underWay: Record<Kind, number> = { local: 0, read: 0, write: 0, alone: 0 };
-  /** Writes that were passed on and are not answered. */
-  #passing = 0;
+  readonly #writes = new WriteLine();
   #isPumping = false;
   /** Nothing that follows is read; the connection closes when everything before is answered. */
   #isEnding = false;
@@ -401,16 +400,8 @@ export class Connection implements Handler<Buffer> {
     }
   }
 
-  async #write(operations: readonly WriteOperation[]) {
-    let isPassing = false;
-    try {
-      return await this.#parts.backend.operate(CALLER, operations, this.#passing > 0, () => {
-        isPassing = true;
-        this.#passing++;
-      });
-    } finally {
-      if (isPassing) this.#passing--;
-    }
+  #write(operations: readonly WriteOperation[]) {
+    return this.#parts.backend.operate(CALLER, operations, this.#writes);
   }
 
   #queue(transaction: Transaction, command: ResolvedCommand, given: readonly Buffer[]): Reply {

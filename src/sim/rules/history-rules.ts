@@ -1,6 +1,6 @@
 /**
  * Checks the clients' history: every key is linearizable, no acknowledged write is lost, no write is applied that was
- * answered as not applied, and stale reads from one process never go back.
+ * answered as not applied, a client's writes keep their order, and stale reads from one process never go back.
  */
 
 import type { Fail } from './fail.js';
@@ -11,6 +11,7 @@ import { type Reference, tokenOf } from './reference.js';
 export function checkHistory(history: History, reference: Reference, fail: Fail, hasClocks: boolean): void {
   if (hasClocks) checkLives(history, reference, fail);
   checkOutcomes(history, reference, fail);
+  checkOrder(history, reference, fail);
   checkStaleReads(history, reference, fail);
   const verdict = checkLinearizability(keyModel(), linearizableOperations(history, reference));
   if (!verdict.linearizable) fail('linearizability', `no order explains the answers about ${verdict.key}`);
@@ -71,6 +72,26 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
           `${client} was told that ${token} changed nothing; it took effect at ${effect}`,
         );
     });
+  }
+}
+
+/** A client's writes to one key, and those of one lane, took effect in the order of calls, also those given up. */
+function checkOrder({ calls }: History, reference: Reference, fail: Fail): void {
+  const latest = new Map<string, { readonly token: string; readonly index: number }>();
+  for (const { client, operations, lane } of calls) {
+    for (const { key, value } of operations) {
+      const token = tokenOf(Buffer.from(value));
+      const index = token === '' ? undefined : reference.effectOf(token);
+      if (index === undefined) continue;
+      const order = lane === undefined ? `${client}'s writes to ${key}` : `${client}'s writes of ${lane}`;
+      const before = latest.get(order);
+      if (before && before.index > index)
+        fail(
+          'order of calls',
+          `of ${order} ${before.token} took effect at ${before.index}, and ${token} at ${index}`,
+        );
+      latest.set(order, { token, index });
+    }
   }
 }
 

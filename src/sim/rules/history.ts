@@ -53,6 +53,8 @@ export interface HistoryCall {
   readonly operations: readonly KeyOperation[];
   /** For a stale read from one node: the process that answered. */
   readonly process?: string | undefined;
+  /** A write of a lane: it keeps the order of the lane, and not that of its keys. */
+  readonly lane?: string | undefined;
   returnedMs: number;
   returnedAt: number;
   outcome: Outcome | undefined;
@@ -67,6 +69,7 @@ export class History {
     nowMs: number,
     operations: readonly KeyOperation[],
     process: string | undefined,
+    lane?: string,
   ): HistoryCall {
     const call: HistoryCall = {
       client,
@@ -74,6 +77,7 @@ export class History {
       calledAt: this.#order++,
       operations,
       process,
+      lane,
       returnedMs: Number.POSITIVE_INFINITY,
       returnedAt: Number.POSITIVE_INFINITY,
       outcome: undefined,

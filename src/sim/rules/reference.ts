@@ -81,6 +81,8 @@ export class Reference {
   readonly #maxSessions: number;
   /** Number of commands that were answered from the table of sessions. */
   repeated = 0;
+  /** Number of writes that came before the one that they follow. */
+  outOfOrder = 0;
   /** Number of sessions that were dropped because there were too many. */
   sessionsDropped = 0;
   /** Number of keys that went because their deadlines passed. */
@@ -295,7 +297,7 @@ export class Reference {
     }
     if (command.type === 'expiry') return this.#expire(index, term, command);
     if (command.stampMs !== undefined) this.#advance(index, term, command.stampMs);
-    const { id: sessionId, sequence, acknowledgedThrough } = command.session ?? NO_SESSION;
+    const { id: sessionId, sequence, acknowledgedThrough, after } = command.session ?? NO_SESSION;
     const session = this.#sessions.get(sessionId);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
     const slot = sequence % session.window;
@@ -307,6 +309,11 @@ export class Reference {
     const floor = Math.max(session.floor, acknowledgedThrough);
     if (sequence <= floor || sequence > floor + session.window)
       return { type: 'refused', code: 'INVALID_REQUEST' };
+    const isBefore = after <= floor || session.slots.get(after % session.window)?.sequence === after;
+    if (!isBefore) {
+      this.outOfOrder++;
+      return { type: 'refused', code: 'OUT_OF_ORDER' };
+    }
     const write = this.#write(index, command);
     this.#sessions.delete(sessionId);
     this.#sessions.set(sessionId, session);
@@ -374,7 +381,7 @@ export class Reference {
 
 const NONE: CommandResult = { type: 'none' };
 /** No client in a run writes without a session. */
-const NO_SESSION = { id: 0, sequence: 0, acknowledgedThrough: 0 };
+const NO_SESSION = { id: 0, sequence: 0, acknowledgedThrough: 0, after: 0 };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;
 const DEADLINE_KEY = 5;

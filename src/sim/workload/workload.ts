@@ -4,7 +4,8 @@
  */
 import type { RaftreeClient } from '../../client/client.js';
 import { RaftreeClientError } from '../../client/client-error.js';
-import type { BatchOperation, Condition } from '../../client/operations.js';
+import { Lane } from '../../client/key-order.js';
+import { type BatchOperation, type Condition, toOperation } from '../../client/operations.js';
 import type { ExpireResult, PutResult } from '../../client/results.js';
 import type { Direct } from '../cluster/direct.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from '../rules/history.js';
@@ -53,6 +54,7 @@ export class Workload {
   #reader: Direct | undefined;
   #stopped = false;
   #tokens = 0;
+  #bursts = 0;
 
   constructor(cluster: RunCluster, random: SeededRandom, history: History, options: WorkloadOptions) {
     this.#cluster = cluster;
@@ -93,6 +95,7 @@ export class Workload {
       // Sometimes two calls of one session are outstanding at once.
       if (random.chance(0.1))
         await Promise.all([this.#call(name, client, direct), this.#call(name, client, direct)]);
+      if (random.chance(0.08)) await this.#burst(name, client);
     }
     await client.close();
     await direct.close();
@@ -109,6 +112,36 @@ export class Workload {
     else if (dice < 0.41) await this.#scan(name, client);
     else if (dice < 0.49) await this.#batch(name, client);
     else await this.#write(name, client, this.#operation(name, this.#key()));
+  }
+
+  /** Writes that do not wait for each other: to one key, or to several as a door's connection sends them. */
+  async #burst(name: string, client: RaftreeClient): Promise<void> {
+    const random = this.#random;
+    const count = random.between(2, 6);
+    const key = this.#key();
+    const lane = random.chance(0.5) ? { lane: new Lane(), name: `burst ${++this.#bursts}` } : undefined;
+    this.#cluster.coverage.count(lane ? 'bursts of a lane' : 'bursts to a key');
+    await Promise.all(
+      Array.from({ length: count }, () => {
+        if (!lane) return this.#write(name, client, this.#operation(name, key));
+        const value = this.#value(name);
+        const operation = { kind: 'put', key: this.#key(), value } as const;
+        return this.#record(
+          name,
+          [operation],
+          async () => {
+            const { applied, index, results } = await client.write(
+              [toOperation(toBatchOperation(operation))],
+              {},
+              lane.lane,
+            );
+            return { index, answers: [{ applied, status: 'ok', version: results[0]?.version ?? 0 }] };
+          },
+          () => undefined,
+          lane.name,
+        );
+      }),
+    );
   }
 
   get #keys(): string[] {
@@ -312,10 +345,11 @@ export class Workload {
     operations: readonly KeyOperation[],
     work: () => Promise<{ readonly index: number; readonly answers: readonly KeyAnswer[] }>,
     processName: () => string | undefined = () => undefined,
+    lane?: string,
   ): Promise<void> {
     const { trace, coverage } = this.#cluster;
     const before = processName();
-    const call = this.#history.begin(name, this.#cluster.nowMs, operations, before);
+    const call = this.#history.begin(name, this.#cluster.nowMs, operations, before, lane);
     trace.record(name, 'call', { operations: operations.map(inShort) });
     try {
       const { index, answers } = await work();

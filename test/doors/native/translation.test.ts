@@ -21,7 +21,7 @@ function received<Name extends Message['type']>(
 
 test('every field of a write arrives in the command; session 0 is none', () => {
   const request = writeOf(received(SAMPLES.write));
-  assert.equal(request.session, { id: 5, sequence: 3, acknowledgedThrough: 2 });
+  assert.equal(request.session, { id: 5, sequence: 3, acknowledgedThrough: 2, after: 1 });
   assert.equal(request.operations, SAMPLES.write.operations);
   const { tablet, ...write } = request;
   assert.is(tablet, 7);

@@ -80,12 +80,21 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     killedBy: ['client/members', 'client/client'],
   },
   {
-    name: 'writes to one key are under way together',
-    reason: 'they were sent in order',
-    patches: [
-      writer('if (turn.isReady) call.place', 'call.place'),
-      writer('if (turn && !turn.isReady) await this.#waitForTurn(turn.ready(), call);', ''),
-    ],
+    name: 'a write does not name the one that it follows',
+    reason: 'they are sent in order',
+    patches: [writer('after: turn?.after ?? 0,', 'after: 0,')],
+    killedBy: randomFaults(60, ...MESSAGES),
+  },
+  {
+    name: 'a write follows one that was sent in another session',
+    reason: 'it is sent',
+    patches: [order('this.#only?.sentAt?.session === session', 'this.#only?.sentAt !== undefined')],
+    killedBy: ['client/key-order'],
+  },
+  {
+    name: 'a place in a new session is kept by a write that may not be sent there yet',
+    reason: 'it will be sent there',
+    patches: [writer('if (!turn || turn.maySend(place.session)) return place;', 'return place;')],
     killedBy: ['client/order'],
   },
   {

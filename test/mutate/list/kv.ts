@@ -69,6 +69,12 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     killedBy: randomFaults(60, ...MESSAGES),
   },
   {
+    name: 'a write is applied before the one that it follows',
+    reason: 'they come in order',
+    patches: [sessions('after > floor && ', 'false && ')],
+    killedBy: randomFaults(60, 'messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'),
+  },
+  {
     name: 'a write of an unknown session is applied',
     reason: 'its client surely had one',
     patches: [
