@@ -10,6 +10,7 @@ import { encodeWrite } from '../src/kv/command.js';
 import type { CommandResult, KvStateMachine } from '../src/kv/kv-state-machine.js';
 import { LsmResources } from '../src/lsm/resources.js';
 import { BufferBudget } from '../src/net/buffer-budget.js';
+import { ONE_TABLET } from '../src/placement/placement.js';
 import type { Founder } from '../src/server/birth.js';
 import { bufferedBytesOf, clusterSecretsOf, parseNodeConfig } from '../src/server/config.js';
 import { KnownPeers } from '../src/server/known-peers.js';
@@ -109,7 +110,7 @@ const peers = new Peers({
   security: { secrets: clusterSecretsOf(config.security, env, silentLogger), random: env.random },
   known,
   announcement: () => ({
-    ...{ phase: 'born', incarnation: INCARNATION, founders, joins: false },
+    ...{ phase: 'born', incarnation: INCARNATION, founders, joins: false, placement: ONE_TABLET },
     ...{ configurationIndex: 0, members: nodes.map((node) => node.id), isMember: true },
     ...{ engine: 'lsm', starts: 0, run: `run-${process.pid}`, lastIndex: 0 },
   }),

@@ -270,7 +270,7 @@ export class RaftreeClient {
     if (endpoint !== undefined) addressOf(endpoint);
     return this.#read(options, async (call) => {
       const target = endpoint === undefined ? 'any' : { endpoint };
-      const answer = await this.#router.ask(() => ({ type: 'status' }), call, target);
+      const answer = await this.#router.ask(() => ({ type: 'status', tablet: 0 }), call, target);
       if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
       const { type: _type, requestId: _requestId, frameBytes: _frameBytes, ...status } = answer;
       return status;
@@ -331,7 +331,7 @@ export class RaftreeClient {
    */
   transferLeadership(node: number, options: CallOptions = {}): Promise<void> {
     return this.#call(options, async (call) => {
-      const request = { type: 'transferLeader', nodeId: node } as const;
+      const request = { type: 'transferLeader', tablet: 0, nodeId: node } as const;
       const answer = await this.#router.ask(() => request, call, 'leader');
       if (answer.type !== 'done') throw unexpected(answer.type, request.type);
     });
@@ -375,7 +375,7 @@ export class RaftreeClient {
   /** The members that the leader reports, outside a joint configuration. */
   async #settledMembers(call: Call): Promise<MessageOf<'statusReply'>> {
     for (;;) {
-      const answer = await this.#router.ask(() => ({ type: 'status' }), call, 'leader');
+      const answer = await this.#router.ask(() => ({ type: 'status', tablet: 0 }), call, 'leader');
       if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
       if (answer.outgoing.length === 0) return answer;
       await call.pause(this.#settings.backoffMs);

@@ -229,7 +229,10 @@ export class Router {
 
   /** Throws `NOT_LEADER` if the node does not lead. */
   async #checkLeads(connection: NodeConnection, call: Call): Promise<void> {
-    const { pending, answer } = connection.request({ type: 'status' }, this.#settings.attemptTimeoutMs);
+    const { pending, answer } = connection.request(
+      { type: 'status', tablet: 0 },
+      this.#settings.attemptTimeoutMs,
+    );
     try {
       checkLeads(connection.endpoint, await call.race(answer));
     } finally {

@@ -148,7 +148,7 @@ export class Backend {
   async transferLeadership(nodeId: number): Promise<void> {
     const { admin } = this.#service();
     if (this.#parts.leads()) {
-      const result = await admin.handle({ type: 'transferLeader', nodeId });
+      const result = await admin.handle({ type: 'transferLeader', tablet: 0, nodeId });
       if (result.type === 'done') return;
       if (!leadsNoMore(result.code)) throw failure(result);
     }

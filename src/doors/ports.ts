@@ -28,6 +28,8 @@ export interface RequestedChange {
 
 export interface TransferLeader {
   readonly type: 'transferLeader';
+  /** 0 or undefined: the only one. */
+  readonly tablet?: number | undefined;
   /** The voter that becomes the leader. */
   readonly nodeId: number;
 }

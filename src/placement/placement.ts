@@ -82,6 +82,13 @@ export function isSamePlacement(one: Placement, other: Placement): boolean {
   );
 }
 
+/** Whether this version can divide keys so. Another node may announce anything. */
+export function isKnownPlacement({ by, hashVersion, tablets, splits }: Placement): boolean {
+  if (tablets < 1 || tablets > MAX_FIRST_TABLETS) return false;
+  if (by === 'hash') return hashVersion === HASH_VERSION && splits.length === 0;
+  return hashVersion === 0 && splits.length === tablets - 1 && splitsProblem(splits) === undefined;
+}
+
 /** For messages, as node.json would say it. */
 export function describePlacement({ by, tablets, splits }: Placement): string {
   if (by === 'hash') return `${count(tablets)} by hash`;

@@ -26,6 +26,8 @@ function message<const F extends Fields>(number: number, about: string, fields: 
 
 const consistency = enumeration({ linearizable: 1, stale: 2, lease: 3, follower: 4 });
 
+const placementKind = enumeration({ range: 1, hash: 2 });
+
 export const MESSAGES = {
   hello: message(1, 'The first message of both sides; the side that connected speaks first.', {
     protocolVersion: u32,
@@ -170,7 +172,10 @@ export const MESSAGES = {
     sessionId: u53,
     window: u32,
   }),
-  status: message(24, 'Asks a node how it sees its cluster.', { requestId: u32 }),
+  status: message(24, 'Asks a node how it sees its cluster, and one of its tablets.', {
+    requestId: u32,
+    tablet: u32,
+  }),
   statusReply: message(25, 'How a node sees its cluster.', {
     requestId: u32,
     nodeId: u32,
@@ -204,6 +209,8 @@ export const MESSAGES = {
     learners: list(u32),
     configurationIndex: u53,
     removedBy: u53,
+    tablets: u32,
+    leads: u32,
     groups: u32,
     quietGroups: u32,
     failedGroups: list(struct({ group: u32, code: string, message: string })),
@@ -222,8 +229,9 @@ export const MESSAGES = {
       }),
     ),
   }),
-  transferLeader: message(27, 'Asks the leader to transfer leadership to another voter.', {
+  transferLeader: message(27, 'Asks the leader of a tablet to transfer leadership to another voter.', {
     requestId: u32,
+    tablet: u32,
     nodeId: u32,
   }),
   done: message(
@@ -234,6 +242,32 @@ export const MESSAGES = {
       index: u53,
       changed: bool,
       warnings: list(string),
+    },
+  ),
+  tablets: message(29, 'Asks for a page of the map: the tablets that begin at `from` or behind it.', {
+    requestId: u32,
+    from: bytes,
+    limit: u32,
+  }),
+  tabletsReply: message(
+    30,
+    'A page of the map as this node knows it, in the order of the ranges; `more`: others follow.',
+    {
+      requestId: u32,
+      by: placementKind,
+      hashVersion: u32,
+      nodes: list(struct({ nodeId: u32, clientAddress: string })),
+      tablets: list(
+        struct({
+          id: u32,
+          start: bytes,
+          end: optional(bytes),
+          generation: u53,
+          leaderId: u32,
+          replicas: list(u32),
+        }),
+      ),
+      more: bool,
     },
   ),
   requestVote: message(32, 'A candidate, or with preVote one that might become one, asks for a vote.', {
@@ -341,6 +375,7 @@ export const MESSAGES = {
       incarnation: string,
       founders: list(struct({ id: u32, storeId: string })),
       joins: bool,
+      placement: struct({ by: placementKind, hashVersion: u32, tablets: u32, splits: list(string) }),
       configurationIndex: u53,
       members: list(u32),
       isMember: bool,
@@ -407,6 +442,7 @@ export type RequestName =
   | 'scan'
   | 'openSession'
   | 'status'
+  | 'tablets'
   | 'changeMembers'
   | 'transferLeader';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];

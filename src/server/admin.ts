@@ -49,7 +49,14 @@ export interface AdminPeers {
 export interface AdminParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly nodeId: NodeId;
+  /** Of the first tablet: its members are the cluster's. */
   readonly replica: AdminReplica;
+  /** Undefined: it is not here, or it is 0 and there are several. */
+  readonly replicaOf: (
+    tablet: number,
+  ) => Pick<AdminReplica, 'role' | 'configuration' | 'transferLeadership'> | undefined;
+  /** How many tablets the cluster has. */
+  readonly tablets: number;
   readonly peers: AdminPeers;
   /** The nodes of node.json. */
   readonly listed: readonly Member[];
@@ -76,10 +83,17 @@ export class Admin implements Administration {
   ): Promise<AdministrationDone | AdministrationError | KvError> {
     try {
       if (request.type === 'changeMembers') return await this.#change(request);
-      const { role, configuration } = this.#parts.replica;
+      const { tablet = 0 } = request;
+      const replica = this.#parts.replicaOf(tablet);
+      if (!replica)
+        throw new RaftreeError(
+          'WRONG_TABLET',
+          tablet === 0 ? 'this cluster has several tablets: name one' : `tablet ${tablet} is not here`,
+        );
+      const { role, configuration } = replica;
       if (role === 'leader' && !isVoter(configuration, request.nodeId))
         throw refused('CHANGE_INVALID', `node ${request.nodeId} is no voter, and only a voter can lead`);
-      await this.#parts.replica.transferLeadership(request.nodeId);
+      await replica.transferLeadership(request.nodeId);
       return { type: 'done', index: 0, changed: true, warnings: [] };
     } catch (error) {
       if (!(error instanceof RaftreeError && isAdministrationErrorCode(error.code)))
@@ -97,6 +111,12 @@ export class Admin implements Administration {
    */
   async #change(request: ChangeMembers): Promise<AdministrationDone> {
     const { force, changes: requested } = request;
+    if (this.#parts.tablets > 1)
+      throw refused(
+        'CHANGE_INVALID',
+        `this cluster has ${this.#parts.tablets} tablets: its members cannot be changed yet. To have others, begin a new ` +
+          'cluster and move the data with `raftree export` and `raftree import`',
+      );
     const { replica, peers, listed } = this.#parts;
     const { index: expectedIndex } = this.#newestConfiguration(request.expectedIndex);
     const reached = new Map<NodeId, string>();

@@ -1,9 +1,10 @@
 /**
  * Takes the steps of the cluster's birth (birth.ts) as they fall due, each durable before the next. When the cluster is
- * born, the group begins.
+ * born, its tablets begin.
  */
 import type { Logger } from '../env/env.js';
-import type { Birth, BirthState, Founder } from './birth.js';
+import type { Placement } from '../placement/placement.js';
+import type { Birth, BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import type { FolderIdentity } from './identity.js';
 import type { KnownPeers } from './known-peers.js';
@@ -14,9 +15,9 @@ export interface BirthStepsParts {
   readonly birth: Birth;
   readonly identity: FolderIdentity;
   readonly known: KnownPeers;
-  /** Makes the group durable, if the Raft log does not hold it. */
-  readonly createGroup: (founders: readonly Founder[], incarnation: string) => Promise<void>;
-  readonly openGroup: (restarted: boolean) => Promise<void>;
+  /** Makes the tablets durable that the Raft log does not hold. */
+  readonly createTablets: (born: BirthState) => Promise<void>;
+  readonly openTablets: (placement: Placement, restarted: boolean) => Promise<void>;
   /** Sends this node's announcement again: it has changed. */
   readonly announce: () => void;
   readonly isClosing: () => boolean;
@@ -33,9 +34,9 @@ export class BirthSteps {
     this.#parts = parts;
   }
 
-  /** `isStored`: the Raft log holds the group. Rejects as the steps do. */
+  /** `isStored`: the Raft log holds the first tablet. Rejects as the steps do. */
   async start(isStored: boolean): Promise<void> {
-    const { birth, identity, known, openGroup } = this.#parts;
+    const { birth, identity, known, openTablets } = this.#parts;
     if (!isStored || !birth.isBorn) {
       await this.#advance();
       return;
@@ -44,7 +45,7 @@ export class BirthSteps {
       known.begin([]);
       identity.record({ birth: birth.state });
     }
-    await openGroup(true);
+    await openTablets(birth.state.placement, true);
   }
 
   /** Another node has announced itself, or the doors are open: steps may have fallen due. */
@@ -75,15 +76,15 @@ export class BirthSteps {
   }
 
   async #beBorn(next: BirthState): Promise<void> {
-    const { config, logger, birth, identity, known, createGroup, openGroup } = this.#parts;
+    const { config, logger, birth, identity, known, createTablets, openTablets } = this.#parts;
     const { incarnation, founders } = next;
     // The identity must know the incarnation before the log does.
     if (birth.incarnation === '') identity.record({ birth: { ...next, phase: 'adopted' } });
-    await createGroup(founders, incarnation);
+    await createTablets(next);
     known.begin(founders.filter(({ id }) => id !== config.nodeId));
     identity.record({ birth: next });
     birth.enter(next);
-    await openGroup(false);
+    await openTablets(next.placement, false);
     logger.info({ incarnation }, 'this node belongs to its cluster from now on');
   }
 

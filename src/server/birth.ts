@@ -7,8 +7,8 @@
  *     untouched ---------------> born      a node that joins (node.json: join) a cluster that was born
  *
  * When all founders are there and untouched, the lowest one proposes an incarnation, and with it which data folder
- * (store id) each of them has. The others adopt it. When all have adopted, the lowest one is born; the others are born
- * when they hear that. Each step is durable before it is announced.
+ * (store id) each of them has, and how the keys are placed. The others adopt it. When all have adopted, the lowest one
+ * is born; the others are born when they hear that. Each step is durable before it is announced.
  *
  * Why no two clusters mix, and no emptied folder takes part:
  *   - Born implies that the lowest founder heard `adopted` from all others, each with the folder that it had
@@ -24,6 +24,13 @@
  * A pure machine: the host persists `due()`, then calls `enter`.
  */
 import { RaftreeError } from '../env/errors.js';
+import {
+  describePlacement,
+  isKnownPlacement,
+  isSamePlacement,
+  ONE_TABLET,
+  type Placement,
+} from '../placement/placement.js';
 
 export type BirthPhase = 'untouched' | 'proposed' | 'adopted' | 'born';
 
@@ -39,9 +46,16 @@ export interface BirthState {
   readonly incarnation: string;
   /** Ordered by id. Empty while untouched, and for a node that joins. */
   readonly founders: readonly Founder[];
+  /** What the cluster begins with. It does not count while untouched. */
+  readonly placement: Placement;
 }
 
-export const UNTOUCHED: BirthState = { phase: 'untouched', incarnation: '', founders: [] };
+export const UNTOUCHED: BirthState = {
+  phase: 'untouched',
+  incarnation: '',
+  founders: [],
+  placement: ONE_TABLET,
+};
 
 /** What nodes tell each other when they meet, and whenever it changes. */
 export interface Announcement {
@@ -51,6 +65,7 @@ export interface Announcement {
   readonly founders: readonly Founder[];
   /** It is no founder. */
   readonly joins: boolean;
+  readonly placement: Placement;
 }
 
 /** What a connected node announced, and the data folder that it showed in its hello. */
@@ -64,6 +79,8 @@ export interface BirthOptions {
   /** The nodes that node.json lists. */
   readonly founders: readonly number[];
   readonly joins: boolean;
+  /** What node.json says. Undefined: nothing, so that a node which joins takes what the cluster has. */
+  readonly placement?: Placement | undefined;
   readonly state: BirthState;
   /** 32 random hexadecimal digits. */
   readonly newIncarnation: () => string;
@@ -94,7 +111,13 @@ export class Birth {
       incarnation,
       founders: phase === 'untouched' ? listed : founders,
       joins: this.#options.joins,
+      placement: this.#placement,
     };
+  }
+
+  get #placement(): Placement {
+    const { phase, placement } = this.#state;
+    return phase === 'untouched' ? (this.#options.placement ?? ONE_TABLET) : placement;
   }
 
   get isBorn(): boolean {
@@ -138,6 +161,8 @@ export class Birth {
         `here it is ${incarnation}; correct the addresses or the clusterId in node.json`
       );
     }
+    if (!isKnownPlacement(said.placement))
+      return `node ${from} divides its keys in a way that this version does not know; start the same version on all nodes`;
     const isFounding = said.phase !== 'born' && !this.isBorn && !said.joins && !this.#options.joins;
     const others = idsOf(said.founders);
     if (isFounding && others.join() !== this.#listed.join()) {
@@ -145,6 +170,13 @@ export class Birth {
         `node ${from} lists nodes ${others.join(', ')} as the first members, this node lists ` +
         `${this.#listed.join(', ')}; make "nodes" the same in every node.json`
       );
+    }
+    const joinsIt = said.phase === 'born' && !this.isBorn && this.#options.joins && this.#options.placement;
+    if ((isFounding || joinsIt) && !isSamePlacement(said.placement, this.#placement)) {
+      const [theirs, own] = [said.placement, this.#placement].map(describePlacement);
+      return joinsIt
+        ? `the cluster of node ${from} has ${theirs}, and node.json of this node says ${own}; remove "placement" from it`
+        : `node ${from} is to begin with ${theirs}, this node with ${own}; make "placement" the same in every node.json`;
     }
     const known = founders.find(({ id }) => id === from)?.storeId;
     if (!this.isBorn && known !== undefined && known !== storeId) {
@@ -164,21 +196,26 @@ export class Birth {
     const { nodeId, joins } = this.#options;
     const { phase, incarnation, founders } = this.#state;
     const met = [...this.#heard.values()].find((said) => said.phase === 'born');
-    if (joins) return met && { phase: 'born', incarnation: met.incarnation, founders: [] };
+    if (joins)
+      return met && { phase: 'born', incarnation: met.incarnation, founders: [], placement: met.placement };
     // The founders were proposed with the incarnation.
     if (met) return met.incarnation === incarnation ? { ...this.#state, phase: 'born' } : undefined;
     const others = this.#others.map((id) => this.#heard.get(id));
     if (this.#listed[0] !== nodeId) {
       const [first] = others;
       return phase === 'untouched' && first?.phase === 'proposed' && this.#isNamedBy(first)
-        ? { phase: 'adopted', incarnation: first.incarnation, founders: first.founders }
+        ? {
+            phase: 'adopted',
+            ...{ incarnation: first.incarnation, founders: first.founders, placement: first.placement },
+          }
         : undefined;
     }
     const isAdopted = others.every((said) => said?.phase === 'adopted' && isSame(said.founders, founders));
     if (phase !== 'untouched') return isAdopted ? { ...this.#state, phase: 'born' } : undefined;
     if (!others.every((said) => said?.phase === 'untouched')) return undefined;
     const proposal = this.#listed.map((id) => ({ id, storeId: this.#storeOf(id) }));
-    return { phase: 'proposed', incarnation: this.#options.newIncarnation(), founders: proposal };
+    const placement = this.#placement;
+    return { phase: 'proposed', incarnation: this.#options.newIncarnation(), founders: proposal, placement };
   }
 
   /** The state is durable. */
@@ -221,6 +258,17 @@ export function checkFounders(
     `this node has begun ${before.length > 0 ? `a cluster of nodes ${before.join(', ')}` : 'to join a cluster'}, but node.json ` +
       `now says ${now.length > 0 ? `nodes ${now.join(', ')}` : '"join": true'}; list them as before, or empty the data folders of ` +
       'all of them: nothing was written yet',
+  );
+}
+
+/** Throws `IDENTITY_MISMATCH` if node.json says another placement than the one that the birth has begun with. */
+export function checkPlacement({ phase, placement }: BirthState, configured: Placement | undefined): void {
+  if (phase === 'untouched' || !configured || isSamePlacement(placement, configured)) return;
+  throw new RaftreeError(
+    'IDENTITY_MISMATCH',
+    `this node's cluster began with ${describePlacement(placement)}, but node.json now says ` +
+      `${describePlacement(configured)}; set "placement" as it was. To change it, begin a new cluster and move the ` +
+      'data with `raftree export` and `raftree import`',
   );
 }
 

@@ -12,6 +12,7 @@ import { isLoopback } from '../net/hosts.js';
 import { MAX_NODE_ID } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
 import { addressProblem } from './member-context.js';
+import { checkPlacementConfig, placementSchema } from './placement-config.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -41,6 +42,8 @@ const schema = z
       .max(9),
     /** The node joins a cluster that runs: `nodes` only says where to find the others; a leader must add it. */
     join: z.boolean().default(false),
+    /** How the keys of a new cluster are divided; the same on all nodes. Without it there is one tablet. */
+    placement: placementSchema,
     /** Where this node listens, if that differs from the addresses that the others use. */
     listen: z.strictObject({ client: address.optional(), peer: address.optional() }).default({}),
     security: z
@@ -159,6 +162,9 @@ const schema = z
         `expected the id of one of "nodes" (${config.nodes.map((node) => node.id).join(', ')})`,
       );
     }
+    checkPlacementConfig(config.placement, config.nodes.length, config.join, (at, message) =>
+      fault(['placement', ...at], message),
+    );
     const { heartbeatMs, electionTimeoutMinMs, electionTimeoutMaxMs } = config.raft;
     if (electionTimeoutMinMs < 3 * heartbeatMs) {
       fault(

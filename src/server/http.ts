@@ -9,11 +9,11 @@ import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import type { Admin } from './admin.js';
 import { type NodeConfig, secretsIn } from './config.js';
-import type { KvGroup } from './kv-group.js';
 import { kvLimitsOf } from './kv-group.js';
 import { type LiveViewParts, liveSource } from './live-view.js';
 import type { MemberView } from './member-view.js';
 import type { MeasuredNode, NodeMetrics } from './metrics.js';
+import { FIRST_TABLET, type TabletSet } from './tablet-set.js';
 import { VERSION } from './version.js';
 
 /** The folder of the page, in this package. */
@@ -30,7 +30,7 @@ export interface DoorNodeParts {
   readonly membership: MemberView;
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
-  readonly replica: () => KvGroup['replica'] | undefined;
+  readonly tablets: Pick<TabletSet, 'all' | 'first' | 'leaderless' | 'leads' | 'ownerOf' | 'map'>;
 }
 
 export interface HttpNodeParts extends DoorNodeParts {
@@ -39,7 +39,7 @@ export interface HttpNodeParts extends DoorNodeParts {
   readonly status: () => OutboundOf<'statusReply'>;
   readonly isClosing: () => boolean;
   readonly measured: () => MeasuredNode;
-  readonly live: Pick<LiveViewParts, 'peers' | 'recent' | 'group'>;
+  readonly live: Pick<LiveViewParts, 'peers' | 'recent'>;
 }
 
 /** The client library that passes requests on is to be closed after the door. */
@@ -69,11 +69,11 @@ export function httpDoorOptions(parts: HttpNodeParts): {
       insecure: config.security.insecure,
     },
     service: parts.service,
-    leads: () => parts.replica()?.role === 'leader',
+    leads: () => parts.tablets.leads(FIRST_TABLET),
     removed: () => membership.removal,
     status: () => ({ ...parts.status(), clientAddress: membership.find(config.nodeId)?.client ?? '' }),
     live: liveSource({
-      ...{ env, membership, cluster, ...parts.live },
+      ...{ env, membership, cluster, ...parts.live, tablets: parts.tablets },
       ...{ nodeId: config.nodeId, clusterId: config.clusterId, status: parts.status },
     }),
     page: (name) => env.fs.readFile(decodeURIComponent(new URL(PAGE + name, import.meta.url).pathname)),
@@ -101,14 +101,22 @@ export function passingClient({ env, config, security, membership, client }: Doo
   });
 }
 
-function readiness({ service, replica, membership, isClosing }: HttpNodeParts): readonly ReadinessCheck[] {
+function readiness({ service, tablets, membership, isClosing }: HttpNodeParts): readonly ReadinessCheck[] {
+  const { leaderless, all } = tablets;
   const { removal } = membership;
   return [
     { name: 'running', problem: isClosing() ? 'this node is shutting down' : undefined },
     { name: 'cluster', problem: service() ? undefined : 'not all of its first members have met yet' },
     { name: 'member', problem: removal },
-    { name: 'leader', problem: (replica()?.leader ?? 0) === 0 ? 'no leader is known' : undefined },
+    { name: 'leader', problem: leaderProblem(leaderless, all.length) },
   ];
+}
+
+function leaderProblem(leaderless: readonly number[], tablets: number): string | undefined {
+  if (tablets === 0 || (tablets === 1 && leaderless.length > 0)) return 'no leader is known';
+  if (leaderless.length === 0) return undefined;
+  const shown = leaderless.slice(0, 10).join(', ');
+  return `no leader is known of tablet ${shown}${leaderless.length > 10 ? ' …' : ''}`;
 }
 
 /** An address on which a node listens for everybody is no address to connect to. */

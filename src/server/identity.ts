@@ -12,6 +12,7 @@
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
 import { isNoSpace, RaftreeError } from '../env/errors.js';
+import { firstTablets, ONE_TABLET } from '../placement/placement.js';
 import { type BirthState, UNTOUCHED } from './birth.js';
 import { readJson, replaceFile, unreadable } from './json-file.js';
 import { PEERS_FILE } from './known-peers.js';
@@ -34,6 +35,15 @@ const content = z.object({
       phase: z.enum(['untouched', 'proposed', 'adopted', 'born']),
       incarnation: z.string().regex(/^(?:[0-9a-f]{32})?$/),
       founders: z.array(z.object({ id: z.int(), storeId: z.string() })).readonly(),
+      /** Not in folders from before there were several tablets. */
+      placement: z
+        .object({
+          by: z.enum(['range', 'hash']),
+          hashVersion: z.int(),
+          tablets: z.int().min(1),
+          splits: z.array(z.string()).readonly(),
+        })
+        .default(ONE_TABLET),
     })
     .optional(),
   promisedMs: z.number().min(0).optional(),
@@ -138,24 +148,26 @@ export class FolderIdentity {
   }
 
   /**
-   * Compares the Raft log with the identity, and returns the state of the birth. Throws `CORRUPTION` if the log is
-   * missing, or is of another cluster.
+   * Compares the Raft log with the identity, and returns the state of the birth. `incarnationOf` a group: undefined if
+   * the log does not hold it. Throws `CORRUPTION` if the log, or a tablet in it, is missing, or is of another cluster.
    */
-  checkLog(incarnation: string | undefined): BirthState {
+  checkLog(incarnationOf: (group: number) => string | undefined): BirthState {
     const { birth } = this.#content;
+    const incarnation = incarnationOf(1);
     if (incarnation === undefined) {
       if (!birth || birth.phase === 'born') throw damaged(this.#directory, 'its Raft log is missing');
       return birth;
     }
     // The folder is of version 0.1, which had no births.
-    if (!birth) return { phase: 'born', incarnation, founders: [] };
+    if (!birth) return { phase: 'born', incarnation, founders: [], placement: ONE_TABLET };
     if (birth.phase === 'born' && !this.#env.fs.exists(`${this.#directory}/${PEERS_FILE}`))
       throw damaged(this.#directory, `${PEERS_FILE} is missing`);
-    if (birth.incarnation !== incarnation) {
-      throw damaged(
-        this.#directory,
-        `its Raft log is of incarnation ${incarnation}, not ${birth.incarnation}`,
-      );
+    for (const { id } of firstTablets(birth.placement)) {
+      const own = incarnationOf(id);
+      if (own === undefined && birth.phase === 'born')
+        throw damaged(this.#directory, `its Raft log lacks tablet ${id}`);
+      if (own !== undefined && own !== birth.incarnation)
+        throw damaged(this.#directory, `its Raft log is of incarnation ${own}, not ${birth.incarnation}`);
     }
     return birth;
   }

@@ -1,10 +1,11 @@
-/** The group that holds all keys: what the store needs to know of it, and of the node's settings. */
+/** The groups that hold keys: what the store needs to know of them, and of the node's settings. */
 import type { EngineKind, StorageEngine } from '../engines/storage-engine.js';
 import type { Env, Logger } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/limits.js';
+import type { TabletRange } from '../placement/tablet-map.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
@@ -13,8 +14,6 @@ import type { NodeConfig } from './config.js';
 import { encodeMemberContext } from './member-context.js';
 import { MeasuredStateMachine, type NodeMetrics } from './metrics.js';
 
-/** The group of all keys, as long as there is one. */
-export const KV_GROUP = 1;
 export type KvGroup = Group<KvStateMachine, CommandResult>;
 export type KvStore = Store<KvStateMachine, CommandResult>;
 
@@ -82,7 +81,14 @@ export async function openKvStateMachine(
     env,
     logger,
     metrics,
-  }: { readonly env: Env; readonly logger: Logger; readonly metrics?: NodeMetrics | undefined },
+    range,
+  }: {
+    readonly env: Env;
+    readonly logger: Logger;
+    readonly metrics?: NodeMetrics | undefined;
+    /** The keys that the group owns; undefined: all. */
+    readonly range?: TabletRange | undefined;
+  },
   kind: EngineKind,
   { group, directory, emptyAt, baseIndex, diskSpace }: StateMachineContext,
 ): Promise<KvStateMachine> {
@@ -98,8 +104,8 @@ export async function openKvStateMachine(
   const engine = await openEngine(directory);
   return closedOnFailure(engine, () => {
     const stateMachine = metrics
-      ? new MeasuredStateMachine(metrics, engine, openEngine, emptyAt, onVoid)
-      : new KvStateMachine(engine, openEngine, emptyAt, onVoid);
+      ? new MeasuredStateMachine(metrics, engine, openEngine, emptyAt, onVoid, range)
+      : new KvStateMachine(engine, openEngine, emptyAt, onVoid, range);
     const { appliedIndex } = stateMachine;
     if (appliedIndex >= baseIndex) return stateMachine;
     throw new RaftreeError(

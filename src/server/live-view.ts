@@ -6,10 +6,11 @@ import type { NodeStatus, RaftreeClient } from '../client/client.js';
 import type { LiveSource } from '../doors/http/live.js';
 import type { Env, Timer } from '../env/env.js';
 import type { OutboundOf } from '../protocol/messages.js';
-import type { KvGroup } from './kv-group.js';
+import { addedStats } from './added-stats.js';
 import type { MemberView } from './member-view.js';
 import type { Peers } from './peers.js';
 import type { Recent } from './recent.js';
+import type { OpenTablet, TabletSet } from './tablet-set.js';
 
 export interface LiveViewParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
@@ -19,7 +20,7 @@ export interface LiveViewParts {
   readonly membership: Pick<MemberView, 'members'>;
   readonly peers: Pick<Peers, 'traffic'>;
   readonly recent: Recent;
-  readonly group: () => KvGroup | undefined;
+  readonly tablets: Pick<TabletSet, 'all' | 'first'>;
   readonly status: () => OutboundOf<'statusReply'>;
 }
 
@@ -77,7 +78,7 @@ export function liveSource(parts: LiveViewParts): LiveSource {
     },
     view: () => {
       const own = parts.status();
-      const group = parts.group();
+      const { all } = parts.tablets;
       const { members } = membership;
       const nowMs = env.clock.nowMs();
       const nodes = members.map(({ id, client }) => {
@@ -86,24 +87,12 @@ export function liveSource(parts: LiveViewParts): LiveSource {
         const told = known && nowMs - known.heardMs < FRESH_MS ? known.told : undefined;
         return nodeView(id, client, told, own.voters);
       });
-      const stats = group?.stateMachine.engineStats();
+      const stats = addedStats(all.flatMap(({ group }) => group.stateMachine.engineStats() ?? []));
       return {
         atMs: env.clock.wallMs(),
         ...{ self: nodeId, clusterId, version: own.version },
         nodes,
-        groups: [
-          {
-            id: 1,
-            ...{ role: own.role, term: own.term, leader: own.leaderId, keys: own.keysApproximate },
-            log: {
-              first: (group?.replica.baseIndex ?? 0) + 1,
-              snapshot: own.durableIndex,
-              commit: own.commitIndex,
-              applied: own.appliedIndex,
-              last: own.lastIndex,
-            },
-          },
-        ],
+        groups: groupViews(all, own),
         traffic: members
           .filter(({ id }) => id !== nodeId)
           .map(({ id }) => ({ peer: id, ...peers.traffic(id) })),
@@ -118,6 +107,33 @@ export function liveSource(parts: LiveViewParts): LiveSource {
       };
     },
   };
+}
+
+/** More are not shown. */
+const MAX_GROUPS_SHOWN = 64;
+
+function groupViews(all: readonly OpenTablet[], own: OutboundOf<'statusReply'>) {
+  const [first] = all;
+  const shown = all.slice(0, MAX_GROUPS_SHOWN).map(({ tablet, group: { replica, stateMachine } }) => ({
+    id: tablet.id,
+    ...{
+      role: replica.role,
+      term: replica.term,
+      leader: replica.leader,
+      keys: stateMachine.approximateKeys(),
+    },
+    log: {
+      first: replica.baseIndex + 1,
+      snapshot: replica.durableIndex,
+      commit: replica.commitIndex,
+      applied: replica.appliedIndex,
+      last: replica.lastIndex,
+    },
+  }));
+  if (first) return shown;
+  const { role, term, leaderId, keysApproximate } = own;
+  const log = { first: 1, snapshot: 0, commit: 0, applied: 0, last: 0 };
+  return [{ id: 1, role, term, leader: leaderId, keys: keysApproximate, log }];
 }
 
 /** Without `told` the node is not reached. */

@@ -11,6 +11,7 @@ import { Histogram, LATENCY_BOUNDS_SECONDS } from '../metrics/histogram.js';
 import type { BufferBudget } from '../net/buffer-budget.js';
 import type { Entry, Role, RoleStatus } from '../raft/types.js';
 import type { CommandLog } from '../replica/ports.js';
+import { addedStats } from './added-stats.js';
 import type { KvGroup } from './kv-group.js';
 import type { MemberView } from './member-view.js';
 import type { Peers } from './peers.js';
@@ -22,8 +23,8 @@ export interface MeasuredNode {
   readonly membership: MemberView;
   readonly peers: Peers;
   readonly budget: BufferBudget;
-  /** Undefined before the birth of the cluster. */
-  readonly group: KvGroup | undefined;
+  /** Of all tablets. None before the birth of the cluster. */
+  readonly groups: readonly KvGroup[];
   readonly kv: KvService | undefined;
   /** Open connections by door. */
   readonly connections: Readonly<Record<string, number>>;
@@ -33,6 +34,7 @@ export interface MeasuredNode {
 
 const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 const LOOP_DELAY_EVERY_MS = 500;
+const NO_STATUS: RoleStatus = { role: 'follower', term: 0, leader: 0 };
 
 export class NodeMetrics {
   readonly #env: Pick<Env, 'clock' | 'timers'>;
@@ -47,9 +49,8 @@ export class NodeMetrics {
   #pendingProposals = 0;
   #elections = 0;
   #leaderChanges = 0;
-  #status: RoleStatus = { role: 'follower', term: 0, leader: 0 };
-  /** The last leader that was known. */
-  #lastLeader = 0;
+  /** By group: its status, and the last leader that was known. */
+  readonly #statuses = new Map<number, { readonly status: RoleStatus; readonly lastLeader: number }>();
   /** When the range that was applied last began. */
   #applyStartMs = 0;
   #loopTimer: Timer | undefined;
@@ -69,13 +70,12 @@ export class NodeMetrics {
 
   readonly madeDurable = (durationMs: number): void => this.syncs.observe(durationMs / 1000);
 
-  statusChanged(status: RoleStatus): void {
-    if (status.role === 'candidate' && status.term !== this.#status.term) this.#elections++;
-    if (status.leader !== 0 && status.leader !== this.#lastLeader) {
-      this.#leaderChanges++;
-      this.#lastLeader = status.leader;
-    }
-    this.#status = status;
+  statusChanged(group: number, status: RoleStatus): void {
+    const { status: before, lastLeader } = this.#statuses.get(group) ?? { status: NO_STATUS, lastLeader: 0 };
+    if (status.role === 'candidate' && status.term !== before.term) this.#elections++;
+    const isNew = status.leader !== 0 && status.leader !== lastLeader;
+    if (isNew) this.#leaderChanges++;
+    this.#statuses.set(group, { status, lastLeader: isNew ? status.leader : lastLeader });
   }
 
   /** The same log; its proposals are measured. */
@@ -136,15 +136,32 @@ export class NodeMetrics {
     );
   }
 
-  #writeRaft(to: Exposition, { nodeId, group, membership, peers }: MeasuredNode): void {
-    const { role, term, leader } = this.#status;
+  /** Of several tablets, what they have is added up: a tablet is never a label. */
+  #writeRaft(to: Exposition, { nodeId, groups, membership, peers }: MeasuredNode): void {
+    const known = [...this.#statuses.values()].map(({ status }) => status);
+    const statuses = known.length > 0 ? known : [NO_STATUS];
+    const sum = (of: (group: KvGroup) => number) => groups.reduce((total, group) => total + of(group), 0);
     to.gauge(
       'raftree_raft_role',
-      'The role of this node: 1 for the one it has.',
-      ROLES.map((each) => [{ role: each }, Number(each === role)] as const),
+      'In how many tablets this node has the role; of a single one: 1 for the role it has.',
+      ROLES.map((each) => [{ role: each }, statuses.filter(({ role }) => role === each).length] as const),
     );
-    to.gauge('raftree_raft_term', 'The term.', term);
-    to.gauge('raftree_raft_leader_known', '1 if this node knows a leader.', Number(leader !== 0));
+    to.gauge(
+      'raftree_raft_term',
+      'The term; of several tablets the highest.',
+      highest(statuses, ({ term }) => term),
+    );
+    to.gauge(
+      'raftree_raft_leader_known',
+      '1 if this node knows a leader of each tablet.',
+      Number(statuses.every(({ leader }) => leader !== 0)),
+    );
+    to.gauge('raftree_tablets', 'Tablets on this node.', groups.length);
+    to.gauge(
+      'raftree_tablets_without_leader',
+      'Tablets of which this node knows no leader.',
+      groups.filter(({ replica }) => replica.leader === 0).length,
+    );
     to.counter('raftree_raft_elections_total', 'Elections that this node has begun.', this.#elections);
     to.counter('raftree_raft_leader_changes_total', 'Leaders seen by this node.', this.#leaderChanges);
     to.counter('raftree_raft_proposals_total', 'Commands proposed here.', this.#proposals);
@@ -169,36 +186,49 @@ export class NodeMetrics {
       'How long a durable write of the Raft log took.',
       this.syncs,
     );
-    if (!group) return;
-    const { replica } = group;
-    to.gauge('raftree_raft_commit_index', 'Entries up to here are committed.', replica.commitIndex);
-    to.gauge('raftree_raft_applied_index', 'Entries up to here are applied.', replica.appliedIndex);
-    to.gauge('raftree_raft_last_index', 'The last entry of the log.', replica.lastIndex);
-    to.gauge(
-      'raftree_raft_durable_index',
-      'Entries up to here survive without the log.',
-      replica.durableIndex,
+    if (groups.length === 0) return;
+    const index = (name: string, help: string, of: (replica: KvGroup['replica']) => number) =>
+      to.gauge(
+        `raftree_raft_${name}_index`,
+        help,
+        sum(({ replica }) => of(replica)),
+      );
+    index('commit', 'Entries up to here are committed.', (replica) => replica.commitIndex);
+    index('applied', 'Entries up to here are applied.', (replica) => replica.appliedIndex);
+    index('last', 'The last entry of the log.', (replica) => replica.lastIndex);
+    index('durable', 'Entries up to here survive without the log.', (replica) => replica.durableIndex);
+    to.counter(
+      'raftree_raft_snapshots_sent_total',
+      'Snapshots that members have taken over.',
+      sum(({ replica }) => replica.snapshots.sent),
     );
-    const { sent, received } = replica.snapshots;
-    to.counter('raftree_raft_snapshots_sent_total', 'Snapshots that members have taken over.', sent);
-    to.counter('raftree_raft_snapshots_received_total', 'Snapshots taken over here.', received);
+    to.counter(
+      'raftree_raft_snapshots_received_total',
+      'Snapshots taken over here.',
+      sum(({ replica }) => replica.snapshots.received),
+    );
     to.counter(
       'raftree_raft_messages_refused_total',
       'Messages of nodes that had no right to send them.',
-      replica.refusedMessages,
+      sum(({ replica }) => replica.refusedMessages),
     );
     const others = membership.members.filter(({ id }) => id !== nodeId);
     const connected = others.map(({ id }) => [{ peer: id }, Number(peers.isConnected(id))] as const);
     to.gauge('raftree_peer_connected', '1 if this node is connected with the other one.', connected);
     // Only a leader knows what the others hold.
-    if (role !== 'leader') return;
-    const lags = replica.peers().map(({ id, matchIndex }) => {
-      return [{ peer: id }, Math.max(0, replica.lastIndex - matchIndex)] as const;
-    });
-    to.gauge('raftree_peer_lag_entries', 'Entries that the other node does not hold yet.', lags);
+    const lags = new Map<number, number>();
+    for (const { replica } of groups.filter((group) => group.replica.role === 'leader'))
+      for (const { id, matchIndex } of replica.peers())
+        lags.set(id, (lags.get(id) ?? 0) + Math.max(0, replica.lastIndex - matchIndex));
+    if (lags.size === 0) return;
+    to.gauge(
+      'raftree_peer_lag_entries',
+      'Entries that the other node does not hold yet.',
+      [...lags].map(([peer, entries]) => [{ peer }, entries] as const),
+    );
   }
 
-  #writeRequests(to: Exposition, { kv, budget, connections, group, doors: own = [] }: MeasuredNode): void {
+  #writeRequests(to: Exposition, { kv, budget, connections, groups, doors: own = [] }: MeasuredNode): void {
     for (const door of own) door.writeMetrics(to);
     to.gauge(
       'raftree_connections',
@@ -207,11 +237,26 @@ export class NodeMetrics {
     );
     to.gauge('raftree_buffered_bytes', 'What connections of the binary protocol buffer.', budget.heldBytes);
     to.gauge('raftree_buffer_waits', 'Frames and answers that wait for buffer space.', budget.waiting);
-    if (group) {
-      to.gauge('raftree_sessions', 'Sessions of clients in the cluster.', group.stateMachine.sessions);
-      const { keysWithDeadline, expiredKeys, timeMs } = group.stateMachine;
-      to.gauge('raftree_keys_with_deadline', 'Keys with a deadline that are stored.', keysWithDeadline);
-      to.counter('raftree_expired_keys_total', 'Keys deleted because their deadlines passed.', expiredKeys);
+    if (groups.length > 0) {
+      const machines = groups.map(({ stateMachine }) => stateMachine);
+      const sum = (of: (machine: KvStateMachine) => number) =>
+        machines.reduce((total, each) => total + of(each), 0);
+      to.gauge(
+        'raftree_sessions',
+        'Sessions of clients in the cluster.',
+        sum(({ sessions }) => sessions),
+      );
+      to.gauge(
+        'raftree_keys_with_deadline',
+        'Keys with a deadline that are stored.',
+        sum(({ keysWithDeadline }) => keysWithDeadline),
+      );
+      to.counter(
+        'raftree_expired_keys_total',
+        'Keys deleted because their deadlines passed.',
+        sum(({ expiredKeys }) => expiredKeys),
+      );
+      const timeMs = highest(machines, (machine) => machine.timeMs);
       to.gauge('raftree_replicated_time_seconds', 'The time that deadlines are measured by.', timeMs / 1000);
     }
     if (!kv) return;
@@ -230,8 +275,8 @@ export class NodeMetrics {
     to.counter('raftree_requests_total', 'Requests that this node carried out, by outcome.', requests);
   }
 
-  #writeEngine(to: Exposition, { group }: MeasuredNode): void {
-    const stats = group?.stateMachine.engineStats();
+  #writeEngine(to: Exposition, { groups }: MeasuredNode): void {
+    const stats = addedStats(groups.flatMap(({ stateMachine }) => stateMachine.engineStats() ?? []));
     if (!stats) return;
     const { levels, blockCache } = stats;
     const byLevel = (of: (level: { files: number; bytes: number }) => number) =>
@@ -277,6 +322,10 @@ export class NodeMetrics {
       this.#watchLoop();
     });
   }
+}
+
+function highest<Each>(all: readonly Each[], of: (each: Each) => number): number {
+  return all.reduce((most, each) => Math.max(most, of(each)), 0);
 }
 
 /** A state machine that is measured while it applies entries. */

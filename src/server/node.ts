@@ -2,7 +2,7 @@
  * One running node: the rooms below, opened in order, wired together and closed in reverse.
  *
  *     data-folder, identity    whose folder it is              birth, birth-steps            how the cluster begins
- *     store                    the groups                      member-view, member-context   who belongs to the cluster
+ *     store, tablet-set        the groups, the tablets         member-view, member-context   who belongs to the cluster
  *     peers                    connections with other nodes    status                        what it tells others
  *     doors, http, metrics     connections with clients        admin                         operators' requests
  */
@@ -13,19 +13,18 @@ import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
 import type { EngineKind } from '../engines/storage-engine.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
-import { OnceAMinute } from '../env/once-a-minute.js';
-import { Expirer } from '../kv/expirer.js';
 import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { KvService } from '../kv/service.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
+import type { Placement } from '../placement/placement.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
-import type { OutboundOf } from '../protocol/messages.js';
+import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import type { Configuration } from '../raft/configuration.js';
 import type { RoleStatus } from '../raft/types.js';
 import { Store } from '../store/store.js';
 import { Admin } from './admin.js';
-import { Birth, checkFounders } from './birth.js';
+import { Birth, checkFounders, checkPlacement } from './birth.js';
 import { BirthSteps } from './birth-steps.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { startFailure, takeDataFolder } from './data-folder.js';
@@ -33,22 +32,17 @@ import { type DescriptorShares, shareDescriptors } from './descriptors.js';
 import { httpDoorOptions } from './http.js';
 import { FolderIdentity, type NodeIdentity } from './identity.js';
 import { KnownPeers } from './known-peers.js';
-import {
-  firstBaseOf,
-  KV_GROUP,
-  type KvGroup,
-  type KvStore,
-  kvLimitsOf,
-  openKvStateMachine,
-  storeOptionsOf,
-} from './kv-group.js';
+import { type KvGroup, type KvStore, kvLimitsOf, openKvStateMachine, storeOptionsOf } from './kv-group.js';
 import { MemberView } from './member-view.js';
 import { NodeMetrics } from './metrics.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
+import { placementOf } from './placement-config.js';
 import { Recent } from './recent.js';
 import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
+import { tabletsReply } from './tablet-list.js';
+import { FIRST_TABLET, TabletSet } from './tablet-set.js';
 
 export interface NodeParts {
   readonly env: Env;
@@ -88,7 +82,7 @@ export class Node {
   readonly #doorClosers: (() => void | Promise<void>)[] = [];
   #wiring: Wiring | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
-  #expirer: Expirer | undefined;
+  readonly #tablets: TabletSet;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
   #respDoor: RespDoor | undefined;
@@ -126,7 +120,14 @@ export class Node {
       resp?.maxConnections,
     );
     this.#budget = new BufferBudget(parts.env, bufferedBytesOf(parts.config.limits));
-    this.#report = new RoleReport(parts.config.nodeId, parts.logger, parts.onReady);
+    const { env, config, logger } = parts;
+    this.#tablets = new TabletSet({
+      ...{ env, config, logger, metrics: this.#metrics },
+      store: () => this.#opened.store,
+    });
+    this.#closers.push(() => this.#tablets.close());
+    const { nodeId } = config;
+    this.#report = new RoleReport({ nodeId, logger, tablets: this.#tablets }, parts.onReady);
   }
 
   /** Where clients and peers connect, with the real ports. */
@@ -146,16 +147,27 @@ export class Node {
     return this.#group?.replica.role ?? 'follower';
   }
 
+  /** The node, and its first tablet. */
   status(requestId: number): OutboundOf<'statusReply'> {
+    // Tablet 0 is always there.
+    return this.#statusOf(requestId, 0) as OutboundOf<'statusReply'>;
+  }
+
+  /** Undefined: the tablet is not here. */
+  #statusOf(requestId: number, tablet: number): OutboundOf<'statusReply'> | undefined {
     const { membership, peers, store } = this.#opened;
     return statusReply(
       {
         ...{ config: this.config, membership, peers, store },
-        group: this.#group,
-        peerAddress: this.#peerAddress,
+        ...{ tablets: this.#tablets, peerAddress: this.#peerAddress },
       },
       requestId,
+      tablet,
     );
+  }
+
+  #tabletsOf(request: MessageOf<'tablets'>): OutboundOf<'tabletsReply'> | undefined {
+    return tabletsReply(this.#tablets, this.#opened.membership, request);
   }
 
   /** Takes no more requests, finishes those under way, syncs and closes. The same promise for every call. */
@@ -164,9 +176,9 @@ export class Node {
     return this.#closing;
   }
 
-  /** Undefined before the birth of the cluster. */
+  /** The group whose members are those of the cluster. Undefined before the birth of the cluster. */
   get #group(): KvGroup | undefined {
-    return this.#wiring?.store.group(KV_GROUP);
+    return this.#wiring?.store.group(FIRST_TABLET);
   }
 
   get #opened(): Wiring {
@@ -185,16 +197,18 @@ export class Node {
     const engine = await this.#takeEngine();
     const identity = FolderIdentity.open(env, folder.path, config.clusterId, config.nodeId, engine.name);
     const store = this.#openStore(folder.path, engine);
-    const incarnation = store.incarnationOf(KV_GROUP);
-    const state = identity.checkLog(incarnation);
+    const incarnation = store.incarnationOf(FIRST_TABLET);
+    const state = identity.checkLog((group) => store.incarnationOf(group));
     const founders = config.nodes.map(({ id }) => id);
     checkFounders(state, founders, config.join);
+    const placement = placementOf(config.placement, config.join);
+    if (config.placement) checkPlacement(state, placement);
     const birth = new Birth({
       nodeId: config.nodeId,
       storeId: identity.node.storeId,
       founders,
       joins: config.join,
-      state,
+      ...{ placement, state },
       newIncarnation: () => env.random.bytes(16).toString('hex'),
     });
     const known = new KnownPeers(env, folder.path);
@@ -206,11 +220,8 @@ export class Node {
     });
     const birthSteps = new BirthSteps({
       ...{ config, logger, birth, identity, known },
-      createGroup: async (members, born) => {
-        if (store.incarnationOf(KV_GROUP) === undefined)
-          await store.createGroup(KV_GROUP, firstBaseOf(config, members), born);
-      },
-      openGroup: (restarted) => this.#openGroup(restarted),
+      createTablets: (born) => this.#tablets.create(born),
+      openTablets: (begun, restarted) => this.#openTablets(begun, restarted),
       announce: () => this.#wiring?.peers.announce(),
       isClosing: () => this.#closing !== undefined,
       failed: (error) => this.#fail(error),
@@ -228,18 +239,25 @@ export class Node {
     const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, directory, metrics), {
       env,
       logger,
-      openStateMachine: (context) => openKvStateMachine({ env, logger, metrics }, engine, context),
+      openStateMachine: (context) =>
+        openKvStateMachine(
+          { env, logger, metrics, range: this.#tablets.rangeOf(context.group) },
+          engine,
+          context,
+        ),
       transport: {
         send: (to, group, message) => this.#wiring?.peers.send(to, group, message),
         sendAlive: (to, epoch) => this.#wiring?.peers.sendAlive(to, epoch),
       },
       host: {
-        statusChanged: (_group, status) => {
-          metrics?.statusChanged(status);
-          this.#expirer?.statusChanged();
-          this.#report.statusChanged(status);
+        statusChanged: (group, status) => {
+          metrics?.statusChanged(group, status);
+          this.#tablets.statusChanged(group);
+          this.#report.statusChanged(group, status);
         },
-        configurationChanged: (_group, configuration) => this.#configurationChanged(configuration),
+        configurationChanged: (group, configuration) => {
+          if (group === FIRST_TABLET) this.#configurationChanged(configuration);
+        },
         groupFailed: (group, error) => logFailure(logger, error, { group }),
         failed: (error) => this.#fail(error),
       },
@@ -323,7 +341,8 @@ export class Node {
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {
         this.#wiring?.store.receive(from, group, message);
-        if (message.type === 'appendReply' && message.accepted) membership.acknowledgedBy(from);
+        if (group === FIRST_TABLET && message.type === 'appendReply' && message.accepted)
+          membership.acknowledgedBy(from);
       },
       alive: (from, epoch) => this.#wiring?.store.receiveAlive(from, epoch),
       unreachable: (node) => this.#wiring?.store.unreachable(node),
@@ -332,43 +351,32 @@ export class Node {
     return peers;
   }
 
-  async #openGroup(restarted: boolean): Promise<void> {
-    const { env, config, logger } = this.#parts;
-    const { engine, identity, store, peers, membership } = this.#opened;
-    const { replica, stateMachine } = await store.openGroup(KV_GROUP, {
-      restarted,
-      promisedMs: this.#promise(identity),
-    });
-    const faults = new OnceAMinute(env.clock);
-    const onFault = (code: string, error: unknown) => {
-      const message = errorMessage(error);
-      if (faults.isDue(`${code} ${message}`)) logger.error({ code, cause: errorCode(error) }, message);
-    };
-    const expirer = new Expirer({
-      ...{ ...env, replica, stateMachine },
-      onFault: (error) => onFault('READ_FAILED', error),
-    });
-    this.#expirer = expirer;
-    this.#closers.push(() => expirer.close());
-    const tablet = { replica: this.#metrics?.measuredLog(replica) ?? replica, stateMachine };
+  async #openTablets(placement: Placement, restarted: boolean): Promise<void> {
+    const { env, config } = this.#parts;
+    const { engine, identity, peers, membership } = this.#opened;
+    await this.#tablets.open(placement, restarted, this.#promise(identity));
+    const { replica } = this.#group ?? {};
+    if (!replica) throw new RaftreeError('NODE_FAILED', 'the first tablet is not open');
     const kv = new KvService({
       clock: env.clock,
-      tablet: (id) => (id <= KV_GROUP ? tablet : undefined),
+      tablet: (id) => this.#tablets.get(id),
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',
       reservedPrefix: engine.reservedPrefix,
-      onFault,
+      onFault: (code, error) => this.#tablets.report(code, error),
     });
     const admin = new Admin({
       env,
       nodeId: config.nodeId,
       replica,
-      peers,
+      replicaOf: (tablet) => this.#tablets.get(tablet)?.group.replica,
+      ...{ tablets: placement.tablets, peers },
       listed: config.nodes,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       failure: (error) => kv.errorOf(error, 'write'),
     });
     this.#service = { kv, admin };
+    this.#report.refresh();
     membership.dial();
   }
 
@@ -413,7 +421,8 @@ export class Node {
         security,
         insecure: config.security.insecure,
         service: () => this.#service,
-        status: (requestId) => this.status(requestId),
+        status: (requestId, tablet) => this.#statusOf(requestId, tablet),
+        tablets: (request) => this.#tabletsOf(request),
         budget: this.#budget,
         removed: () => membership.removal,
         maxConnections: this.#descriptors.clients,
@@ -440,8 +449,7 @@ export class Node {
       },
       'listening',
     );
-    const { role, term, leader } = this.#group?.replica ?? { role: 'follower', term: 0, leader: 0 };
-    this.#report.listening({ client, peer }, { role, term, leader });
+    this.#report.listening({ client, peer });
   }
 
   /** Undefined if node.json has no `http`. */
@@ -452,7 +460,7 @@ export class Node {
     if (!config.http || !metrics) return undefined;
     const address = parseAddress(config.http.listen);
     const recent = new Recent(env, {
-      appliedIndex: () => this.#group?.replica.appliedIndex ?? 0,
+      appliedIndex: () => this.#tablets.all.reduce((sum, { group }) => sum + group.replica.appliedIndex, 0),
       reads: () => this.#service?.kv.counts.total('read') ?? 0,
       ...{ commits: metrics.commits, syncs: metrics.syncs },
     });
@@ -461,13 +469,13 @@ export class Node {
       ...{ env, logger, config, client, security, membership, metrics },
       maxConnections: this.#descriptors.http,
       service: () => this.#service,
-      replica: () => this.#group?.replica,
+      tablets: this.#tablets,
       status: () => this.status(0),
       isClosing: () => this.#closing !== undefined,
-      live: { peers, recent, group: () => this.#group },
+      live: { peers, recent },
       measured: () => ({
         ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget },
-        ...{ group: this.#group, kv: this.#service?.kv },
+        ...{ groups: this.#tablets.all.map(({ group }) => group), kv: this.#service?.kv },
         connections: {
           native: this.#clientDoor?.channels.size ?? 0,
           http: this.#httpDoor?.connections ?? 0,
@@ -495,7 +503,7 @@ export class Node {
       {
         ...{ env, logger, config, client, security, membership },
         service: () => this.#service,
-        replica: () => this.#group?.replica,
+        tablets: this.#tablets,
       },
       this.#descriptors.resp,
       this.#budget,

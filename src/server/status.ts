@@ -4,17 +4,16 @@ import { errorCode, type RaftreeError } from '../env/errors.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import type { RoleStatus } from '../raft/types.js';
 import type { NodeConfig } from './config.js';
-import type { KvGroup } from './kv-group.js';
 import type { MemberView } from './member-view.js';
 import type { Peers } from './peers.js';
+import { FIRST_TABLET, type TabletSet } from './tablet-set.js';
 import { VERSION } from './version.js';
 
 export interface StatusParts {
   readonly config: NodeConfig;
   readonly membership: Pick<MemberView, 'find' | 'members' | 'removedBy'>;
   readonly peers: Pick<Peers, 'isHeard' | 'isConnected' | 'heardMsAgo' | 'problemOf'>;
-  /** Undefined before the birth of the cluster. */
-  readonly group: KvGroup | undefined;
+  readonly tablets: Pick<TabletSet, 'all' | 'first' | 'get'>;
   readonly store: {
     readonly groups: readonly { readonly id: number; readonly failure: RaftreeError | undefined }[];
     readonly quietGroups: number;
@@ -23,8 +22,18 @@ export interface StatusParts {
   readonly peerAddress: Address | undefined;
 }
 
-export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'statusReply'> {
-  const { config, membership, peers, group, store } = parts;
+/** Of tablet 0: what is about one group is of the first one, what is counted of all. Undefined: it is not here. */
+export function statusReply(
+  parts: StatusParts,
+  requestId: number,
+  tablet = 0,
+): OutboundOf<'statusReply'> | undefined {
+  const { config, membership, peers, tablets, store } = parts;
+  const group = tablet === 0 ? tablets.first : tablets.get(tablet)?.group;
+  if (tablet !== 0 && !group) return undefined;
+  const counted = (tablet === 0 ? tablets.all.map((each) => each.group) : [group]).flatMap(
+    (each) => each?.stateMachine ?? [],
+  );
   const replica = group?.replica;
   const role = replica?.role ?? 'follower';
   const leader = replica?.leader ?? 0;
@@ -50,8 +59,8 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
     appliedIndex: replica?.appliedIndex ?? 0,
     lastIndex: replica?.lastIndex ?? 0,
     durableIndex: replica?.durableIndex ?? 0,
-    keysApproximate: group?.stateMachine.approximateKeys() ?? 0,
-    keysWithDeadline: group?.stateMachine.keysWithDeadline ?? 0,
+    keysApproximate: counted.reduce((sum, machine) => sum + machine.approximateKeys(), 0),
+    keysWithDeadline: counted.reduce((sum, machine) => sum + machine.keysWithDeadline, 0),
     timeMs: group?.stateMachine.timeMs ?? 0,
     version: VERSION,
     peers: membership.members
@@ -71,6 +80,8 @@ export function statusReply(parts: StatusParts, requestId: number): OutboundOf<'
     learners: [...learners, ...learnersNext],
     configurationIndex: index,
     removedBy: membership.removedBy,
+    tablets: tablets.all.length,
+    leads: tablets.all.filter((each) => each.group.replica.role === 'leader').length,
     groups: store.groups.length,
     quietGroups: store.quietGroups,
     failedGroups: store.groups.flatMap(({ id, failure }) =>
@@ -100,38 +111,62 @@ export interface NodeReady {
   readonly peer: string;
 }
 
-/** Logs each change of role, term and leader once, and calls `onReady` when a leader is known for the first time. */
+/**
+ * Logs each change of role, term and leader in a tablet once, and calls `onReady` when leaders of all tablets are known
+ * for the first time.
+ */
+export interface RoleReportParts {
+  readonly nodeId: number;
+  readonly logger: Logger;
+  readonly tablets: Pick<TabletSet, 'all' | 'first' | 'placement' | 'isOpen' | 'leaderless'>;
+}
+
 export class RoleReport {
   readonly #nodeId: number;
   readonly #logger: Logger;
+  readonly #tablets: RoleReportParts['tablets'];
   readonly #onReady: (ready: NodeReady) => void;
   #addresses: { readonly client: Address; readonly peer: Address } | undefined;
-  #lastShown = '';
+  readonly #lastShown = new Map<number, string>();
   #isReady = false;
 
-  constructor(nodeId: number, logger: Logger, onReady: (ready: NodeReady) => void = () => {}) {
+  constructor({ nodeId, logger, tablets }: RoleReportParts, onReady: (ready: NodeReady) => void = () => {}) {
     this.#nodeId = nodeId;
     this.#logger = logger;
+    this.#tablets = tablets;
     this.#onReady = onReady;
   }
 
   /** The node listens. Nothing is reported before. */
-  listening(addresses: { readonly client: Address; readonly peer: Address }, status: RoleStatus): void {
+  listening(addresses: { readonly client: Address; readonly peer: Address }): void {
     this.#addresses = addresses;
-    this.statusChanged(status);
+    this.refresh();
+    if (this.#tablets.all.length === 0)
+      this.statusChanged(FIRST_TABLET, { role: 'follower', term: 0, leader: 0 });
   }
 
-  statusChanged({ role, term, leader }: RoleStatus): void {
+  /** Tablets were opened. */
+  refresh(): void {
+    for (const { tablet, group } of this.#tablets.all) {
+      const { role, term, leader } = group.replica;
+      this.statusChanged(tablet.id, { role, term, leader });
+    }
+  }
+
+  statusChanged(tablet: number, { role, term, leader }: RoleStatus): void {
     if (!this.#addresses) return;
     const shown = `${role} ${term} ${leader}`;
-    if (shown === this.#lastShown) return;
-    this.#lastShown = shown;
-    this.#logger.info({ role, term, leader }, 'role');
-    if (this.#isReady || leader === 0) return;
+    if (shown !== this.#lastShown.get(tablet)) {
+      this.#lastShown.set(tablet, shown);
+      const isOnly = tablet === FIRST_TABLET && (this.#tablets.placement?.tablets ?? 1) === 1;
+      this.#logger.info(isOnly ? { role, term, leader } : { tablet, role, term, leader }, 'role');
+    }
+    const { first } = this.#tablets;
+    if (this.#isReady || !first || !this.#tablets.isOpen || this.#tablets.leaderless.length > 0) return;
     this.#isReady = true;
     const { client, peer } = this.#addresses;
     this.#onReady({
-      ...{ nodeId: this.#nodeId, role, leader },
+      ...{ nodeId: this.#nodeId, role: first.replica.role, leader: first.replica.leader },
       client: formatAddress(client),
       peer: formatAddress(peer),
     });

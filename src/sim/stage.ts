@@ -189,7 +189,7 @@ export class Stage {
   }
 
   transfer(at: RunMachine, to: RunMachine): void {
-    this.#ask(at, { type: 'transferLeader', nodeId: to.id });
+    this.#ask(at, { type: 'transferLeader', tablet: 0, nodeId: to.id });
   }
 
   #ask(at: RunMachine, request: Parameters<Direct['ask']>[1]): void {

@@ -176,6 +176,7 @@ export class FakeCluster {
   answer(request: Request, node: number): OutboundMessage {
     const { requestId } = request;
     if (request.type === 'status') return this.#status(requestId, node);
+    if (request.type === 'tablets') throw new Error('nobody needs the map of one tablet');
     const anywhere =
       'consistency' in request && (request.consistency === 'stale' || request.consistency === 'follower');
     if (node !== this.leader && !anywhere) {
@@ -322,6 +323,7 @@ export class FakeCluster {
       learners: this.learners,
       configurationIndex: this.configurationIndex,
       removedBy: 0,
+      ...{ tablets: 1, leads: node === this.leader ? 1 : 0 },
       groups: 1,
       quietGroups: 0,
       failedGroups: [],

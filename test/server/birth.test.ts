@@ -5,7 +5,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClientError } from '../../src/client/client-error.js';
-import { Birth, UNTOUCHED } from '../../src/server/birth.js';
+import {
+  ONE_TABLET,
+  type Placement,
+  placementByHash,
+  placementByRange,
+} from '../../src/placement/placement.js';
+import { Birth, checkPlacement, UNTOUCHED } from '../../src/server/birth.js';
 import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SHORT_TIMEOUTS } from '../support/four-nodes.js';
@@ -198,13 +204,79 @@ test('from every state without emptied folders the cluster is born when all have
 test('who has adopted is born with what any member that was born says, a joiner too', () => {
   const founders = FOUNDERS.map((id) => ({ id, storeId: `folder ${id}` }));
   const incarnation = 'a'.repeat(32);
-  const adopted = { phase: 'adopted', incarnation, founders } as const;
+  const adopted = { phase: 'adopted', incarnation, founders, placement: ONE_TABLET } as const;
   const birth = new Birth({
     ...{ nodeId: 3, storeId: 'folder 3', founders: FOUNDERS, joins: false },
     ...{ state: adopted, newIncarnation: () => '' },
   });
-  birth.heard(4, 'folder 4', { phase: 'born', incarnation, founders: [], joins: true });
+  birth.heard(4, 'folder 4', {
+    phase: 'born',
+    incarnation,
+    founders: [],
+    joins: true,
+    placement: ONE_TABLET,
+  });
   assert.equal(birth.due(), { ...adopted, phase: 'born' });
+});
+
+test('founders with different placements refuse each other, and say what to do; so does a joiner', () => {
+  const birthOf = (nodeId: number, placement: Placement | undefined, joins = false) =>
+    new Birth({
+      ...{ nodeId, storeId: `folder ${nodeId}`, founders: [1, 2], joins, placement },
+      ...{ state: UNTOUCHED, newIncarnation: () => 'a'.repeat(32) },
+    });
+  const [one, other] = [birthOf(1, placementByHash(4)), birthOf(2, placementByHash(8))];
+  assert.match(
+    one.heard(2, 'folder 2', other.announcement) ?? '',
+    'node 2 is to begin with 8 tablets by hash, this node with 4 tablets by hash; make "placement" the same',
+  );
+  assert.is(one.due(), undefined);
+  const same = birthOf(2, placementByHash(4));
+  assert.is(one.heard(2, 'folder 2', same.announcement), undefined);
+  const proposed = one.due();
+  assert.equal(proposed?.placement, placementByHash(4));
+  const born = { ...one.announcement, phase: 'born', incarnation: 'a'.repeat(32) } as const;
+  const [taking, saying] = [birthOf(3, undefined, true), birthOf(3, ONE_TABLET, true)];
+  assert.is(taking.heard(1, 'folder 1', born), undefined);
+  assert.equal(taking.due()?.placement, placementByHash(4));
+  assert.match(
+    saying.heard(1, 'folder 1', born) ?? '',
+    'has 4 tablets by hash, and node.json of this node says one tablet',
+  );
+});
+
+test('a placement that this version does not know is refused, also one of very many tablets', () => {
+  const birth = new Birth({
+    ...{ nodeId: 3, storeId: 'folder 3', founders: [1], joins: true },
+    ...{ state: UNTOUCHED, newIncarnation: () => '' },
+  });
+  for (const placement of [
+    { ...placementByHash(4), hashVersion: 2 },
+    placementByHash(4_000_000_000),
+    { ...ONE_TABLET, tablets: 2 },
+    placementByRange(['b', 'a']),
+  ])
+    assert.match(
+      birth.heard(1, 'folder 1', {
+        phase: 'born',
+        incarnation: 'a'.repeat(32),
+        founders: [],
+        joins: false,
+        placement,
+      }) ?? '',
+      'in a way that this version does not know',
+    );
+});
+
+test('a birth goes on only with the placement that it has begun with', () => {
+  const state = { ...UNTOUCHED, phase: 'born', placement: placementByRange(['g']) } as const;
+  checkPlacement(state, placementByRange(['g']));
+  checkPlacement(state, undefined);
+  checkPlacement(UNTOUCHED, placementByHash(2));
+  assert.throws(
+    () => checkPlacement(state, placementByHash(2)),
+    /began with 2 tablets by range, split at "g", but node.json now says 2 tablets by hash; set "placement" as it was/,
+  );
 });
 
 function clusterOf(

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { BufferBudget } from '../../src/net/buffer-budget.js';
+import { ONE_TABLET } from '../../src/placement/placement.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { KnownPeers } from '../../src/server/known-peers.js';
 import { Peers } from '../../src/server/peers.js';
@@ -38,7 +39,7 @@ function setting(seed: number) {
       electionTimeoutMinMs: 1000,
       electionTimeoutMaxMs: 2000,
       announcement: () => ({
-        ...{ phase: 'born', incarnation: 'a', founders: [], joins: false },
+        ...{ phase: 'born', incarnation: 'a', founders: [], joins: false, placement: ONE_TABLET },
         ...{ configurationIndex: 0, members: [], isMember: false, starts: 1, run: `${id}`, lastIndex: 0 },
         engine: 'lsm',
       }),

@@ -372,14 +372,14 @@ test('Requests and answers: who answers what, and what another node says', async
   assert.is((await wire.ask('getReply', get('k', 'follower'))).value.toString(), 'v');
   assert.is((await wire.ask('getReply', get('k', 'stale'))).value.toString(), 'v');
   assert.is((await toLeader.ask('getReply', get('k', 'lease'))).value.toString(), 'v');
-  const status = await wire.ask('statusReply', { type: 'status' });
+  const status = await wire.ask('statusReply', { type: 'status', tablet: 0 });
   assert.equal([status.leaderId, status.outgoing, status.removedBy], [leader, [], 0]);
   assert.equal(
     status.peers.map(({ matchIndex }) => matchIndex),
     [0, 0],
     'matchIndex is told by the leader',
   );
-  const fromLeader = await toLeader.ask('statusReply', { type: 'status' });
+  const fromLeader = await toLeader.ask('statusReply', { type: 'status', tablet: 0 });
   assert.ok(fromLeader.peers.every(({ matchIndex }) => matchIndex > 0));
   assert.equal([fromLeader.clusterId, fromLeader.peerAddress], ['', ''], 'not for any client');
   const change: RequestInput = { type: 'changeMembers', expectedIndex: undefined, force: false, changes: [] };
@@ -392,7 +392,7 @@ test('Requests and answers: who answers what, and what another node says', async
   assert.equal([code, leaderId, leaderAddress], ['NO_LEADER', 0, '']);
   assert.is(await wire.refusal(get('k', 'follower')), 'NO_LEADER notCommitted');
   assert.is((await wire.ask('getReply', get('k', 'stale'))).value.toString(), 'v');
-  assert.is((await wire.ask('statusReply', { type: 'status' })).leaderId, 0);
+  assert.is((await wire.ask('statusReply', { type: 'status', tablet: 0 })).leaderId, 0);
   wire.destroy();
   toLeader.destroy();
   await cluster.run(cluster.closeAll());
@@ -404,7 +404,10 @@ test('Requests and answers: before the cluster has begun', async () => {
   const wire = await Wire.open(cluster, 'client');
   for (const request of [get('k', 'stale'), get('k'), write([put('k')])])
     assert.is(await wire.refusal(request), 'NO_LEADER notCommitted');
-  const { leaderId, configurationIndex, peers } = await wire.ask('statusReply', { type: 'status' });
+  const { leaderId, configurationIndex, peers } = await wire.ask('statusReply', {
+    type: 'status',
+    tablet: 0,
+  });
   assert.equal([leaderId, configurationIndex, peers.length], [0, 0, 2]);
   wire.destroy();
   await cluster.run(cluster.closeAll());
@@ -521,8 +524,11 @@ test('Handshake: an administrator proves the secret as the page says', async () 
   assert.is(await wire.refusal(changes([member('promote', 1)], 77)), 'CHANGE_CONFLICT notCommitted');
   const done = await wire.ask('done', changes([member('promote', 1)]));
   assert.equal([done.changed, done.index, done.warnings], [false, 0, []], 'it is a voter already');
-  assert.is(await wire.refusal({ type: 'transferLeader', nodeId: 2 }), 'CHANGE_INVALID notCommitted');
-  const { clusterId, peerAddress } = await wire.ask('statusReply', { type: 'status' });
+  assert.is(
+    await wire.refusal({ type: 'transferLeader', tablet: 0, nodeId: 2 }),
+    'CHANGE_INVALID notCommitted',
+  );
+  const { clusterId, peerAddress } = await wire.ask('statusReply', { type: 'status', tablet: 0 });
   assert.equal([clusterId, peerAddress], ['simulated', 'n1:7101']);
   wire.destroy();
   await cluster.run(cluster.closeAll());

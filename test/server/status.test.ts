@@ -16,7 +16,7 @@ test('a group that has failed is named, with the reason; the others are counted'
   );
   const cause = new RaftreeError('CORRUPTION', 'table 7 is damaged');
   const failure = new RaftreeError('REPLICA_FAILED', 'this replica stopped: table 7 is damaged', { cause });
-  const { groups, quietGroups, failedGroups, logSyncs } = statusReply(
+  const reply = statusReply(
     {
       config,
       membership: { members: [], removedBy: 0, find: () => undefined },
@@ -26,7 +26,7 @@ test('a group that has failed is named, with the reason; the others are counted'
         heardMsAgo: () => undefined,
         problemOf: () => '',
       },
-      group: undefined,
+      tablets: { all: [], first: undefined, get: () => undefined },
       store: {
         quietGroups: 1,
         logSyncs: 9,
@@ -39,6 +39,8 @@ test('a group that has failed is named, with the reason; the others are counted'
     },
     1,
   );
+  if (!reply) throw new Error('tablet 0 is always there');
+  const { groups, quietGroups, failedGroups, logSyncs } = reply;
   assert.equal([groups, quietGroups, logSyncs], [2, 1, 9]);
   assert.equal(failedGroups, [
     { group: 2, code: 'CORRUPTION', message: 'this replica stopped: table 7 is damaged' },

@@ -1,6 +1,7 @@
 /** A program that speaks as a node does, and says what it likes. */
 import type { Env } from '../../src/env/env.js';
 import { connectChannel } from '../../src/net/connect.js';
+import { ONE_TABLET } from '../../src/placement/placement.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { type PeerAnnouncement, PeerConnection } from '../../src/server/peer-connection.js';
 import { toProtocol } from '../../src/server/raft-messages.js';
@@ -99,7 +100,7 @@ async function connected(
             known: { isOther: () => false, lost: () => undefined, remember: () => undefined },
             electionTimeoutMinMs: 1000,
             announcement: () => ({
-              ...{ phase: 'born', incarnation, founders: [], joins: true },
+              ...{ phase: 'born', incarnation, founders: [], joins: true, placement: ONE_TABLET },
               ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId], isMember },
               ...{ ...run, lastIndex: 2 ** 53 - 1, engine: 'lsm' },
             }),

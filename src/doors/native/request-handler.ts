@@ -11,7 +11,7 @@ import { errorReply } from '../../protocol/error-codes.js';
 import type { ClusterSecrets, Hello } from '../../protocol/handshake.js';
 import { MAX_ANSWER_BYTES } from '../../protocol/limits.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from '../../protocol/message-handlers.js';
-import type { OutboundMessage, OutboundOf } from '../../protocol/messages.js';
+import type { MessageOf, OutboundMessage, OutboundOf } from '../../protocol/messages.js';
 import type { Administration } from '../ports.js';
 import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
 
@@ -22,7 +22,10 @@ export interface RequestHandlerParts {
   readonly insecure: boolean;
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Administration } | undefined;
-  readonly status: (requestId: number) => OutboundOf<'statusReply'>;
+  /** Undefined: there is no such tablet. */
+  readonly status: (requestId: number, tablet: number) => OutboundOf<'statusReply'> | undefined;
+  /** Undefined before the birth of the cluster. */
+  readonly tablets: (request: MessageOf<'tablets'>) => OutboundOf<'tabletsReply'> | undefined;
   /** If this node was removed from its cluster: the message that says so. It then answers only stale reads. */
   readonly removed: () => string | undefined;
   readonly limits: RequestLimits;
@@ -83,7 +86,7 @@ export class RequestHandler implements MessageHandler {
 
   read(_context: MessageContext, request: ReceivedMessage): void {
     if (request.type === 'status') {
-      this.#channel.write(this.#shown(this.#parts.status(request.requestId)));
+      this.#channel.write(this.#statusOf(request));
       return;
     }
     if (isAdministration(request) && !this.#caller.rights.administrate) {
@@ -100,7 +103,17 @@ export class RequestHandler implements MessageHandler {
     if (!service && 'requestId' in request) {
       const reason = 'this cluster has not begun: not all of its first members have met yet';
       this.#channel.write(errorReply(request.requestId, 'NO_LEADER', reason));
+    } else if (request.type === 'tablets') {
+      const reply = this.#parts.tablets(request);
+      if (reply) this.#channel.write(reply);
     } else if (service) this.#handle(request, service.kv, service.admin);
+  }
+
+  #statusOf({ requestId, tablet }: MessageOf<'status'>): OutboundMessage {
+    const status = this.#parts.status(requestId, tablet);
+    return status
+      ? this.#shown(status)
+      : errorReply(requestId, 'WRONG_TABLET', `tablet ${tablet} is not here`);
   }
 
   #handle(request: ReceivedMessage, kv: KvService, admin: Administration): void {

@@ -35,7 +35,7 @@ export class Commands {
   /** `done`, or the error's code. */
   async transfer(to: number): Promise<string> {
     return this.#random.chance(0.5)
-      ? this.#atLeader({ type: 'transferLeader', nodeId: to })
+      ? this.#atLeader({ type: 'transferLeader', tablet: 0, nodeId: to })
       : this.#byLibrary(`leadership for n${to}`, () => this.#client.transferLeadership(to));
   }
 

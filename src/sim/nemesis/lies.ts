@@ -1,5 +1,6 @@
 /** Messages between nodes that would do harm if nodes accepted them. */
 
+import { ONE_TABLET } from '../../placement/placement.js';
 import type { OutboundMessage } from '../../protocol/messages.js';
 import { configurationOf } from '../../raft/configuration.js';
 import { encodeChange, encodeConfiguration } from '../../raft/configuration-codec.js';
@@ -125,6 +126,7 @@ export const LIES: Readonly<Record<string, Lie>> = {
       incarnation: random.chance(0.5) ? '' : 'ab'.repeat(16),
       founders: [1, 2, 3].map((id) => ({ id, storeId: 'cd'.repeat(16) })),
       joins: random.chance(0.5),
+      placement: ONE_TABLET,
       configurationIndex: random.pick([0, lastIndex, MOST]),
       members: random.pick([[], [1000], [1, 2]]),
       isMember: random.chance(0.5),

@@ -165,7 +165,7 @@ export class Strangers {
     // Without a secret nodes obey an operator on any machine (README, Security). A forced change could end the cluster.
     const orders: readonly OutboundMessage[] = this.#cluster.setting.hasSecret
       ? [
-          { type: 'transferLeader', requestId, nodeId: random.pick([...voters, 66]) },
+          { type: 'transferLeader', requestId, tablet: 0, nodeId: random.pick([...voters, 66]) },
           {
             ...{ type: 'changeMembers', requestId, expectedIndex: undefined, force: true },
             changes: [

@@ -1,0 +1,75 @@
+/** `placement` of node.json: how the keys of a new cluster are divided into tablets. */
+import { z } from 'zod';
+import {
+  MAX_FIRST_TABLETS,
+  ONE_TABLET,
+  type Placement,
+  placementByHash,
+  placementByRange,
+  splitsProblem,
+} from '../placement/placement.js';
+
+export const placementSchema = z
+  .strictObject({
+    by: z.enum(['range', 'hash']),
+    /** How many tablets the cluster begins with. By range there is one more than `splits` has keys. */
+    tablets: z.int().min(1).max(MAX_FIRST_TABLETS).optional(),
+    /** By range: the keys at which the second and each further tablet begins. */
+    splits: z
+      .array(z.string())
+      .max(MAX_FIRST_TABLETS - 1)
+      .optional(),
+    /** How many nodes hold each tablet. Each tablet is on all nodes. */
+    replicas: z.int().min(1).optional(),
+  })
+  .optional();
+
+export type PlacementConfig = z.output<typeof placementSchema>;
+
+/** Nodes announce them to each other in one frame. */
+const MAX_SPLITS_BYTES = 32 * 1024;
+
+type Fault = (at: readonly (string | number)[], message: string) => void;
+
+/** `founders`: how many nodes node.json lists. */
+export function checkPlacementConfig(
+  given: PlacementConfig,
+  founders: number,
+  joins: boolean,
+  fault: Fault,
+): void {
+  if (!given) return;
+  const { by, tablets, splits, replicas } = given;
+  if (by === 'hash') {
+    if (tablets === undefined) fault(['tablets'], 'expected how many tablets the cluster begins with');
+    if (splits !== undefined)
+      fault(['splits'], 'expected nothing: by hash, tablets divide the ring of hashes evenly');
+  } else {
+    const problem = splitsProblem(splits ?? []);
+    if (problem !== undefined) fault(['splits'], problem);
+    const sizeBytes = Buffer.byteLength((splits ?? []).join(''));
+    if (sizeBytes > MAX_SPLITS_BYTES)
+      fault(['splits'], `expected at most ${MAX_SPLITS_BYTES} bytes together, not ${sizeBytes}`);
+    const count = (splits?.length ?? 0) + 1;
+    if (tablets !== undefined && tablets !== count) {
+      fault(
+        ['tablets'],
+        `expected ${count}, one more than "splits" has keys: by range, "splits" says at which keys tablets begin`,
+      );
+    }
+  }
+  if ((tablets ?? 1) > 1 || (splits ?? []).length > 0)
+    fault([], 'expected one tablet: clients of this version know no more');
+  if (replicas !== undefined && replicas !== founders && !joins)
+    fault(
+      ['replicas'],
+      `expected ${founders}, the number of "nodes", or nothing: each tablet is on all nodes`,
+    );
+}
+
+/** Undefined: it joins a cluster, and takes what that has. */
+export function placementOf(given: PlacementConfig, joins: boolean): Placement | undefined {
+  if (!given) return joins ? undefined : ONE_TABLET;
+  const { by, tablets = 1, splits = [] } = given;
+  return by === 'hash' ? placementByHash(tablets) : placementByRange(splits);
+}

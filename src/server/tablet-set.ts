@@ -1,0 +1,148 @@
+/**
+ * The tablets of this node: one group for each part of the keys, and what each needs besides. All nodes hold all
+ * tablets, and they never change: the placement of the birth says which there are.
+ */
+import type { Env, Logger } from '../env/env.js';
+import { errorCode, errorMessage } from '../env/errors.js';
+import { OnceAMinute } from '../env/once-a-minute.js';
+import { Expirer } from '../kv/expirer.js';
+import type { ServedTablet } from '../kv/service.js';
+import { firstTablets, type Placement, type Tablet } from '../placement/placement.js';
+import { TabletMap, TabletRange } from '../placement/tablet-map.js';
+import type { BirthState } from './birth.js';
+import type { NodeConfig } from './config.js';
+import { firstBaseOf, type KvGroup, type KvStore } from './kv-group.js';
+import type { NodeMetrics } from './metrics.js';
+
+/** The first tablet. Its group's members are those of the cluster. */
+export const FIRST_TABLET = 1;
+
+export interface TabletSetParts {
+  readonly env: Env;
+  readonly config: NodeConfig;
+  readonly logger: Logger;
+  readonly metrics: NodeMetrics | undefined;
+  readonly store: () => KvStore;
+}
+
+/** A tablet that takes part. */
+export interface OpenTablet extends ServedTablet {
+  readonly tablet: Tablet;
+  readonly group: KvGroup;
+  readonly expirer: Expirer;
+}
+
+export class TabletSet {
+  readonly #parts: TabletSetParts;
+  readonly #faults: OnceAMinute;
+  readonly #open = new Map<number, OpenTablet>();
+  #placement: Placement | undefined;
+  #map: TabletMap | undefined;
+
+  constructor(parts: TabletSetParts) {
+    this.#parts = parts;
+    this.#faults = new OnceAMinute(parts.env.clock);
+  }
+
+  /** Undefined before the birth of the cluster. */
+  get placement(): Placement | undefined {
+    return this.#placement;
+  }
+
+  get map(): TabletMap | undefined {
+    return this.#map;
+  }
+
+  /** Those that are open, in the order of their ranges. */
+  get all(): readonly OpenTablet[] {
+    return [...this.#open.values()];
+  }
+
+  /** The group of the first tablet. Undefined before it is open. */
+  get first(): KvGroup | undefined {
+    return this.#open.get(FIRST_TABLET)?.group;
+  }
+
+  /** The keys that a group owns; undefined: all. */
+  rangeOf(group: number): TabletRange | undefined {
+    const tablet = this.#map?.byId(group);
+    if (!this.#map || !tablet) return undefined;
+    const range = new TabletRange(this.#map.by, tablet);
+    return range.isEverything ? undefined : range;
+  }
+
+  /** The tablet with this id, or with 0 the only one. Undefined: it is not here, or there are several. */
+  get(id: number): OpenTablet | undefined {
+    if (id !== 0) return this.#open.get(id);
+    return this.#placement?.tablets === 1 ? this.#open.get(FIRST_TABLET) : undefined;
+  }
+
+  leads(id: number): boolean {
+    return this.get(id)?.group.replica.role === 'leader';
+  }
+
+  /** The tablet that owns all these keys; 0: they have several, or there is none yet. */
+  ownerOf(keys: Iterable<Uint8Array>): number {
+    if (this.#placement?.tablets === 1) return FIRST_TABLET;
+    let owner = 0;
+    for (const key of keys) {
+      const id = this.#map?.ownerOf(key)?.id ?? 0;
+      if (owner !== 0 && owner !== id) return 0;
+      owner = id;
+    }
+    return owner;
+  }
+
+  /** The tablets of which no leader is known. */
+  get leaderless(): readonly number[] {
+    return this.all.filter(({ group }) => group.replica.leader === 0).map(({ tablet }) => tablet.id);
+  }
+
+  /** All tablets of the placement take part here. */
+  get isOpen(): boolean {
+    return this.#placement !== undefined && this.#open.size === this.#placement.tablets;
+  }
+
+  /** Makes the groups durable that the Raft log does not hold yet: a crash may have left some out. */
+  async create({ placement, founders, incarnation }: BirthState): Promise<void> {
+    const { config } = this.#parts;
+    const store = this.#parts.store();
+    const missing = firstTablets(placement).filter(({ id }) => store.incarnationOf(id) === undefined);
+    await Promise.all(
+      missing.map(({ id }) => store.createGroup(id, firstBaseOf(config, founders), incarnation)),
+    );
+  }
+
+  /** Takes part in all groups, one after the other. Rejects as the store does. */
+  async open(placement: Placement, restarted: boolean, promisedMs: number): Promise<void> {
+    const { env, metrics } = this.#parts;
+    this.#placement = placement;
+    this.#map = new TabletMap(placement.by, firstTablets(placement));
+    for (const tablet of this.#map.tablets) {
+      const group = await this.#parts.store().openGroup(tablet.id, { restarted, promisedMs });
+      const { replica, stateMachine } = group;
+      const expirer = new Expirer({
+        ...{ ...env, replica, stateMachine },
+        onFault: (error) => this.report('READ_FAILED', error),
+      });
+      const log = metrics?.measuredLog(replica) ?? replica;
+      this.#open.set(tablet.id, { tablet, group, expirer, replica: log, stateMachine });
+    }
+  }
+
+  /** The role of this node in a group has changed. */
+  statusChanged(group: number): void {
+    this.#open.get(group)?.expirer.statusChanged();
+  }
+
+  /** A fault of this node for its log, once a minute. */
+  report(code: string, error: unknown): void {
+    const message = errorMessage(error);
+    if (this.#faults.isDue(`${code} ${message}`))
+      this.#parts.logger.error({ code, cause: errorCode(error) }, message);
+  }
+
+  close(): void {
+    for (const { expirer } of this.#open.values()) expirer.close();
+  }
+}
