@@ -3,7 +3,7 @@
  * and a window limits how many bytes of them are on the way. Heartbeats, votes, answers and pings (control) are sent at
  * once, between two fragments. So a heartbeat waits for at most a window of bytes, not for a batch of many MB.
  *
- *     bulk      append, snapshotOffer, snapshotChunk     queue -> fragment, fragment, ...   within the window
+ *     bulk      append(s), snapshotOffer, snapshotChunk  queue -> fragment, fragment, ...   within the window
  *     control   everything else                          as it comes
  *
  * The system's socket buffer holds megabytes, and does not say how much. So the receiver reports how many bytes have
@@ -48,6 +48,7 @@ const MAX_QUEUED_BYTES = 64 * MIB;
 
 const BULK_NUMBERS: ReadonlySet<number> = new Set([
   MESSAGES.append.number,
+  MESSAGES.appends.number,
   MESSAGES.snapshotOffer.number,
   MESSAGES.snapshotChunk.number,
 ]);
@@ -71,6 +72,7 @@ export class BulkLane implements MessageHandler {
   readonly #options: BulkLaneOptions;
   readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
+  #lists = 0;
   #windowBytes = MIN_WINDOW_BYTES;
   // Bytes of fragments since the connection was opened.
   #sentBytes = 0;
@@ -88,6 +90,11 @@ export class BulkLane implements MessageHandler {
     this.#options = options;
   }
 
+  /** Bulk messages wait for the window. */
+  get isWaiting(): boolean {
+    return this.#queue.length > 0;
+  }
+
   /** Throws `UNENCODABLE`, and `MESSAGE_TOO_LARGE` above `MAX_PEER_MESSAGE_BYTES`. */
   write(context: MessageContext, outbound: OutboundMessage): void {
     const { number } = MESSAGES[outbound.type];
@@ -96,7 +103,7 @@ export class BulkLane implements MessageHandler {
       this.#report(context, REPORT_ALONG_BYTES);
       return;
     }
-    const name = nameOf(outbound);
+    const name = outbound.type === 'appends' ? `appends ${this.#lists++}` : nameOf(outbound);
     if (this.#queue.some((waiting) => waiting.name === name)) return;
     const { body: chunks } = encodeMessage(outbound);
     const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);

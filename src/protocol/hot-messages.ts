@@ -58,6 +58,7 @@ const WHENS = new Codes<NonNullable<Operation['life']>['when']>(OPERATIONS, 'lif
 const STATUSES = new Codes<OperationResult['status']>(MESSAGES.writeReply.fields.results.layout, 'status');
 const OPERATION_BYTES = 23;
 const RESULT_BYTES = 11;
+const LISTED_BYTES = 8;
 
 function bool(reader: ByteReader): boolean {
   const value = reader.u8();
@@ -69,6 +70,13 @@ function countOf(reader: ByteReader, elementBytes: number): number {
   const count = reader.u32();
   if (count * elementBytes > reader.remaining) throw new FieldFault('too many elements');
   return count;
+}
+
+function listed(reader: ByteReader): MessageOf<'messages'>['messages'] {
+  const messages: MessageOf<'messages'>['messages'] = [];
+  for (let left = countOf(reader, LISTED_BYTES); left > 0; left--)
+    messages.push({ number: reader.u32(), body: reader.bytes() });
+  return messages;
 }
 
 export const HOT_READS: HotReads = {
@@ -122,6 +130,22 @@ export const HOT_READS: HotReads = {
     hintIndex: reader.u53(),
     hintTerm: reader.u53(),
   }),
+  heartbeat: (reader) => ({
+    type: 'heartbeat',
+    group: reader.u32(),
+    term: reader.u53(),
+    commitIndex: reader.u53(),
+    round: reader.u53(),
+  }),
+  heartbeatReply: (reader) => ({
+    type: 'heartbeatReply',
+    group: reader.u32(),
+    term: reader.u53(),
+    round: reader.u53(),
+    promisedMs: reader.u32(),
+  }),
+  messages: (reader) => ({ type: 'messages', messages: listed(reader) }),
+  appends: (reader) => ({ type: 'appends', messages: listed(reader) }),
   fragment: (reader) => ({
     type: 'fragment',
     of: reader.u32(),
@@ -166,4 +190,26 @@ export const HOT_WRITES: HotWrites = {
       if (value !== undefined) writer.bytes(value);
     }
   },
+  heartbeat(writer, { group, term, commitIndex, round }) {
+    writer.u32(group);
+    writer.u53(term);
+    writer.u53(commitIndex);
+    writer.u53(round);
+  },
+  heartbeatReply(writer, { group, term, round, promisedMs }) {
+    writer.u32(group);
+    writer.u53(term);
+    writer.u53(round);
+    writer.u32(promisedMs);
+  },
+  messages: (writer, { messages }) => list(writer, messages),
+  appends: (writer, { messages }) => list(writer, messages),
 };
+
+function list(writer: ByteWriter, messages: OutboundOf<'messages'>['messages']): void {
+  writer.u32(messages.length);
+  for (const { number, body } of messages) {
+    writer.u32(number);
+    writer.bytes(body);
+  }
+}

@@ -24,6 +24,7 @@ function message<const F extends Fields>(number: number, about: string, fields: 
   return { number, about, fields };
 }
 
+const listed = list(struct({ number: u32, body: bytes }));
 const consistency = enumeration({ linearizable: 1, stale: 2, lease: 3, follower: 4 });
 
 const placementKind = enumeration({ range: 1, hash: 2 });
@@ -413,6 +414,12 @@ export const MESSAGES = {
     'The sender is alive, and keeps its promise to quiet groups; a new epoch breaks the earlier promises.',
     { epoch: u53 },
   ),
+  messages: message(
+    50,
+    'Short messages of several groups, in order; each has the number and the body of a frame of its own.',
+    { messages: listed },
+  ),
+  appends: message(51, 'The same for short appends.', { messages: listed }),
 } as const;
 
 /**

@@ -12,6 +12,7 @@ import { receivedError } from '../protocol/error-codes.js';
 import type { Hello } from '../protocol/handshake.js';
 import { LinkWatch } from '../protocol/link-watch.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from '../protocol/message-handlers.js';
+import { MessageLists } from '../protocol/message-lists.js';
 import type { OutboundMessage } from '../protocol/messages.js';
 import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/protocol-pipeline.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
@@ -124,7 +125,7 @@ export class PeerConnection implements MessageHandler {
           handshake.greeted?.(hello, channel, isProven);
         },
       },
-      between: [this.#watch, lane],
+      between: [this.#watch, lane, new MessageLists(lane)],
       handler: this,
     });
   }

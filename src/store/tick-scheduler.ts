@@ -1,6 +1,7 @@
 /**
  * One timer for the ticks of all groups of a node. Each replica says when it needs its next tick, and is called when
- * that time has come. An idle follower needs a tick once in an election timeout, a leader all the time.
+ * that time has come. An idle follower needs a tick once in an election timeout, a leader all the time. A run costs as
+ * much as the replicas that are due, however many others there are (due-times.ts).
  *
  * Ticks run at the end of a turn: a process that was paused runs its timers before it reads its sockets, and what waits
  * there is no silence. A run that comes late is reported to the replicas, because much more may wait than one turn
@@ -8,6 +9,7 @@
  */
 import type { Clock, Timer, Timers } from '../env/env.js';
 import type { TickHandle, TickSource } from '../replica/ports.js';
+import { type Due, DueTimes } from './due-times.js';
 
 export interface TickSchedulerOptions {
   readonly clock: Clock;
@@ -18,14 +20,13 @@ export interface TickSchedulerOptions {
   readonly heartbeatMs: number;
 }
 
-interface Entry {
+interface Entry extends Due {
   readonly tick: (isLate: boolean) => number;
-  dueMs: number;
 }
 
 export class TickScheduler implements TickSource {
   readonly #options: TickSchedulerOptions;
-  readonly #entries = new Set<Entry>();
+  readonly #entries = new DueTimes<Entry>();
   #lastRunMs: number;
   #timer: Timer | undefined;
   #timerDueMs = 0;
@@ -37,18 +38,18 @@ export class TickScheduler implements TickSource {
   }
 
   add(tick: (isLate: boolean) => number, dueMs: number): TickHandle {
-    const entry: Entry = { tick, dueMs };
+    const entry: Entry = { tick, dueMs, place: undefined };
     if (this.#entries.size === 0) this.#lastRunMs = this.#options.clock.nowMs();
     this.#entries.add(entry);
     this.#arm(dueMs);
     return {
       dueBy: (timeMs) => {
-        if (timeMs >= entry.dueMs || !this.#entries.has(entry)) return;
-        entry.dueMs = timeMs;
+        if (timeMs >= entry.dueMs || entry.place === undefined) return;
+        this.#entries.move(entry, timeMs);
         this.#arm(timeMs);
       },
       remove: () => {
-        this.#entries.delete(entry);
+        this.#entries.remove(entry);
         if (this.#entries.size > 0) return;
         this.#timer?.cancel();
         this.#timer = undefined;
@@ -81,16 +82,13 @@ export class TickScheduler implements TickSource {
     const isLate = nowMs - this.#lastRunMs > heartbeatMs;
     this.#lastRunMs = nowMs;
     this.#running = true;
-    for (const entry of this.#entries) {
-      // A timer may run a little early by this clock.
-      if (entry.dueMs > nowMs + tickMs / 2) continue;
-      entry.dueMs = Number.POSITIVE_INFINITY;
+    // A timer may run a little early by this clock. All that are due are taken first: each is called once in a run.
+    for (const entry of this.#entries.takeDue(nowMs + tickMs / 2)) {
+      if (entry.place === undefined) continue;
       const nextMs = entry.tick(isLate);
-      entry.dueMs = Math.min(entry.dueMs, nextMs);
+      if (entry.place !== undefined && nextMs < entry.dueMs) this.#entries.move(entry, nextMs);
     }
     this.#running = false;
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const { dueMs } of this.#entries) nextMs = Math.min(nextMs, dueMs);
-    if (this.#entries.size > 0) this.#arm(nextMs);
+    if (this.#entries.size > 0) this.#arm(this.#entries.firstMs);
   }
 }

@@ -241,6 +241,14 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   quietOffer: { type: 'quietOffer', group: 1, term: 4, index: 20, round: 78, epoch: 99 },
   quietReply: { type: 'quietReply', group: 1, term: 4, round: 78, isQuiet: true },
   alive: { type: 'alive', epoch: 99 },
+  messages: {
+    type: 'messages',
+    messages: [
+      { number: 38, body: Buffer.from('00000001' + '0000000000000004', 'hex') },
+      { number: 38, body: Buffer.from('00000007' + '0000000000000005', 'hex') },
+    ],
+  },
+  appends: { type: 'appends', messages: [{ number: 34, body: Buffer.from('0001', 'hex') }] },
   timeoutNow: { type: 'timeoutNow', group: 1, term: 4 },
   readIndex: { type: 'readIndex', group: 1, term: 4, id: 9 },
   readIndexReply: { type: 'readIndexReply', group: 1, term: 4, id: 9, index: 20 },

@@ -1,6 +1,7 @@
 /** Messages between nodes that would do harm if nodes accepted them. */
 
 import { ONE_TABLET } from '../../placement/placement.js';
+import { encodeMessage } from '../../protocol/codec.js';
 import type { OutboundMessage } from '../../protocol/messages.js';
 import { configurationOf } from '../../raft/configuration.js';
 import { encodeChange, encodeConfiguration } from '../../raft/configuration-codec.js';
@@ -105,6 +106,27 @@ export const LIES: Readonly<Record<string, Lie>> = {
       ...{ commitIndex: lastIndex, commitTerm: term },
     },
   ],
+  lists: ({ term, lastIndex, commitIndex }, random) => {
+    const beat = {
+      type: 'heartbeat',
+      group: GROUP,
+      term: term + 1,
+      commitIndex: lastIndex,
+      round: 1,
+    } as const;
+    const stray = { type: 'heartbeat', group: 99, term, commitIndex, round: 1 } as const;
+    const order = { type: 'timeoutNow', group: GROUP, term } as const;
+    const listed = [beat, stray, order].map(inList);
+    return [
+      random.pick<OutboundMessage>([
+        { type: 'messages', messages: listed },
+        { type: 'messages', messages: [...listed, inList({ type: 'messages', messages: listed })] },
+        { type: 'messages', messages: [...listed, inList({ type: 'ping', nextWithinMs: 1 })] },
+        { type: 'appends', messages: listed },
+        { type: 'appends', messages: [] },
+      ]),
+    ];
+  },
   orders: ({ term }) => [{ type: 'timeoutNow', group: GROUP, term }],
   hugeSnapshot: ({ term, voters }, random) => [
     {
@@ -153,6 +175,11 @@ export const WITHSTOOD_WITHOUT_SECRET: readonly string[] = [
   'unfinishedFragment',
   'orders',
 ];
+
+function inList(message: OutboundMessage): { readonly number: number; readonly body: Uint8Array } {
+  const { type: number, body } = encodeMessage(message);
+  return { number, body: Buffer.concat(body) };
+}
 
 function append(
   term: number,
