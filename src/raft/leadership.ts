@@ -99,6 +99,12 @@ export class Leadership {
     return this.#quiet?.quietness;
   }
 
+  /** When the next tick has something to do, unless there is work before. */
+  get tickDueMs(): number {
+    if (this.quietness) return Number.POSITIVE_INFINITY;
+    return this.transferTarget === undefined ? this.#heartbeatDueMs : Number.NEGATIVE_INFINITY;
+  }
+
   /** There is work, or a member is not quiet any more. */
   wake(nowMs: number): void {
     if (!this.#quiet?.wake(nowMs)) return;

@@ -149,11 +149,11 @@ export class Raft {
   }
 
   /**
-   * The earliest time at which a tick has an effect, unless another input comes before. A leader needs ticks all the
-   * time: a few per heartbeat interval.
+   * The earliest time at which a tick has an effect, unless another input comes before, or there is work: a leader with
+   * work needs ticks a few times per heartbeat interval.
    */
   get tickDueMs(): number {
-    if (this.#leadership) return this.quietness ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+    if (this.#leadership) return this.#leadership.tickDueMs;
     return Math.min(this.#election.deadlineMs, this.#followerReads.deadlineMs);
   }
 

@@ -388,7 +388,7 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#tickDueMs;
   }
 
-  /** An idle follower needs no tick before its election timeout ends. */
+  /** An idle follower needs no tick before its election timeout ends, an idle leader none before its next heartbeat. */
   get #tickDueMs(): number {
     const nextMs = this.#parts.env.clock.nowMs() + this.#options.tickMs;
     const isIdle =
