@@ -144,8 +144,9 @@ export class MessageLists implements MessageHandler {
 
   #send(context: MessageContext): void {
     const { appends, messages } = this.#collected;
+    const { channel } = context;
     this.#clear();
-    if (!context.channel.isOpen) return;
+    if (!channel.isOpen) return;
     if (appends.length > 0) context.write({ type: 'appends', messages: appends });
     if (messages.length > 0) context.write({ type: 'messages', messages });
   }

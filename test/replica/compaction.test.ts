@@ -20,7 +20,8 @@ function logBytes(member: Member): number {
 }
 
 test('a log above its limit is cut, however few entries it has', async () => {
-  const lab = await ReplicaLab.start(1, { replica: { maxLogBytes: MAX_LOG_BYTES } });
+  // With other seeds a member falls so far behind that it gets a snapshot, and has nothing to flush.
+  const lab = await ReplicaLab.start(3, { replica: { maxLogBytes: MAX_LOG_BYTES } });
   const leader = await lab.untilLeader();
   await fill(lab, leader, 200, 1000);
   for (const member of lab.members.values()) {

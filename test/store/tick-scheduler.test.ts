@@ -65,12 +65,15 @@ test('a tick may remove others, and make them due', async () => {
   };
   const woken = ticks.add(noting('woken'), never);
   const removed = ticks.add(noting('removed'), nowMs() + 1000);
+  const dueToo: { remove?: () => void } = {};
   ticks.add(() => {
     calls.push('first');
     woken.dueBy(nowMs());
     removed.remove();
+    dueToo.remove?.();
     return never;
   }, nowMs() + 10);
+  dueToo.remove = ticks.add(noting('removed in the same run'), nowMs() + 10).remove;
   await world.scheduler.runFor(2000);
   assert.equal(calls, ['first', 'woken']);
 });

@@ -3,6 +3,8 @@ import { inFile, type Mutation } from '../mutation.js';
 
 const store = inFile('store/store.js');
 const ticks = inFile('store/tick-scheduler.js');
+const dueTimes = inFile('store/due-times.js');
+const lists = inFile('protocol/message-lists.js');
 const budget = inFile('store/log-budget.js');
 const quiet = inFile('store/quiet-groups.js');
 const quietLeader = inFile('raft/quiet.js');
@@ -55,8 +57,59 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'what falls due sooner waits for the timer that runs',
     reason: 'it runs soon',
-    patches: [ticks('entry.dueMs = timeMs; this.#arm(timeMs);', '')],
+    patches: [ticks('this.#entries.move(entry, timeMs); this.#arm(timeMs);', '')],
     killedBy: ['store/tick-scheduler'],
+  },
+  {
+    name: 'what is due later than before keeps its place in the heap',
+    reason: 'it comes up in time',
+    patches: [
+      dueTimes(
+        'element.dueMs = dueMs; this.#rise(element); this.#sink(element);',
+        'element.dueMs = dueMs; this.#rise(element);',
+      ),
+    ],
+    killedBy: ['store/due-times'],
+  },
+  {
+    name: 'the last of the heap takes the place of what was removed, and stays there',
+    reason: 'it was the last',
+    patches: [
+      dueTimes(
+        'this.#put(last, place.at); this.#rise(last); this.#sink(last);',
+        'this.#put(last, place.at);',
+      ),
+    ],
+    killedBy: ['store/due-times'],
+  },
+  {
+    name: 'a replica that was removed in a run is called in it',
+    reason: 'it was due',
+    patches: [ticks('if (entry.place === undefined) continue;', '')],
+    killedBy: ['store/tick-scheduler'],
+  },
+  {
+    name: 'a list may hold any message',
+    reason: 'each is checked when it is read',
+    patches: [
+      lists(
+        '!NUMBERS[type].has(number) || body.length > MAX_LISTED_BODY_BYTES',
+        'body.length > MAX_LISTED_BODY_BYTES',
+      ),
+    ],
+    killedBy: ['protocol/message-lists'],
+  },
+  {
+    name: 'what stands behind a refused message of a list still counts',
+    reason: 'it is a message of its own',
+    patches: [lists('if (!context.channel.isOpen) return;', '')],
+    killedBy: ['protocol/message-lists'],
+  },
+  {
+    name: 'long messages overtake what was collected',
+    reason: 'they need not wait',
+    patches: [lists('if (!list) { this.#send(context);', 'if (!list) {')],
+    killedBy: ['protocol/message-lists'],
   },
   {
     name: 'each group may fill the log',
