@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { encodeWrite } from '../../src/kv/command.js';
 import { BufferBudget } from '../../src/net/buffer-budget.js';
+import { ONE_TABLET } from '../../src/placement/placement.js';
 import { MESSAGES } from '../../src/protocol/messages.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { FIRST_BASE } from '../../src/raft/types.js';
@@ -106,7 +107,7 @@ class Wire {
       announcement: () => ({
         ...{ phase: 'born', incarnation: INCARNATION, founders: [], joins: false, members: IDS },
         ...{ configurationIndex: 0, isMember: true, starts: 1, run: `${env.random.uint32()}`, lastIndex: 0 },
-        engine: 'list',
+        ...{ engine: 'list', placement: ONE_TABLET },
       }),
       bornIn: () => INCARNATION,
       announced: () => undefined,
