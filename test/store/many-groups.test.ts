@@ -1,7 +1,7 @@
 /**
  * Many groups on three nodes with real connections on a simulated network: lists of messages, the heap of due times and
- * the turns of snapshots under lost connections, kills and power cuts. What was acknowledged is on all nodes in the end,
- * in the same order.
+ * the turns of snapshots under lost connections, kills and power cuts. What was acknowledged is on all nodes in the
+ * end, in the same order.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
