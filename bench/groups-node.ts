@@ -8,6 +8,7 @@ import { parseAddress, silentLogger } from '../src/env/env.js';
 import { realEnv } from '../src/env/real/real-env.js';
 import { encodeWrite } from '../src/kv/command.js';
 import type { CommandResult, KvStateMachine } from '../src/kv/kv-state-machine.js';
+import { HistoryBudget } from '../src/kv/watch/history-budget.js';
 import { LsmResources } from '../src/lsm/resources.js';
 import { BufferBudget } from '../src/net/buffer-budget.js';
 import { ONE_TABLET } from '../src/placement/placement.js';
@@ -73,13 +74,15 @@ const resources = new LsmResources({
   writeBufferBytes: 2 * config.storage.writeBufferBytes,
 });
 const engine = lsmEngine(config.storage, resources);
+const histories = new HistoryBudget(env.clock);
 let sentMessages = 0;
 
 env.fs.makeDirectory(directory);
 const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, directory), {
   env,
   logger: silentLogger,
-  openStateMachine: (context) => openKvStateMachine({ env, logger: silentLogger }, engine, context),
+  openStateMachine: (context) =>
+    openKvStateMachine({ env, logger: silentLogger, histories }, engine, context),
   transport: {
     send: (to, group, message) => {
       sentMessages++;

@@ -13,6 +13,7 @@
  *     INVALID_REQUEST     invalid or contradictory arguments
  *     KEY_TOO_LARGE, VALUE_TOO_LARGE, REQUEST_TOO_LARGE
  *                         above the leader's limits: it was not sent
+ *     HISTORY_GONE        a watch needs changes that no node keeps any more: `HistoryGoneError`
  *     NOT_A_NUMBER        the value of a key to increment is no whole number of 64 bits
  *     NUMBER_OVERFLOW     the sum of an increment would have more than 64 bits
  *
@@ -28,5 +29,17 @@ export class RaftreeClientError extends RaftreeError {
     super(code, message, cause === undefined ? {} : { cause });
     this.name = 'RaftreeClientError';
     this.outcome = outcome;
+  }
+}
+
+/** A watch cannot go on without a gap. */
+export class HistoryGoneError extends RaftreeClientError {
+  /** The changes from this version on are kept. Those before can only be seen as what the keys hold now. */
+  readonly fromVersion: number;
+
+  constructor(message: string, fromVersion: number) {
+    super('HISTORY_GONE', message, 'notCommitted');
+    this.name = 'HistoryGoneError';
+    this.fromVersion = fromVersion;
   }
 }

@@ -69,6 +69,7 @@ import {
 import { Router, type Target } from './router.js';
 import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from './scan-range.js';
 import { SessionWriter, unexpected, WriteCall, type WriteReply } from './session-writer.js';
+import { Watch, type WatchOptions } from './watch.js';
 
 /** Options of a call that writes a value. */
 export type WriteOptions = CallOptions & LifeOptions;
@@ -263,6 +264,19 @@ export class RaftreeClient {
       if (!page.more || !last) return;
       range = rangeAfter(range, last, reverse);
     }
+  }
+
+  /**
+   * The changes of a key, of the keys with a prefix or in a range, as they are applied: in order, each once, without
+   * gaps, also when the node that tells them is lost. It goes on until it is ended: by `break` in a `for await`, by
+   * `return()`, or by `signal`.
+   *
+   * With `from`, changes since that version come first. Nodes keep them for some time; if none keeps them any more, the
+   * watch throws a `HistoryGoneError`, which says from which version on they are kept.
+   */
+  watch(options: WatchOptions = {}): Watch {
+    this.#checkOpen();
+    return new Watch(this.#user, this.#router, options);
   }
 
   /** A node's view of its cluster: of the node at `endpoint`, or of any node that answers. */

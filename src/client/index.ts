@@ -2,7 +2,7 @@
 /** `raftree/client`: the client of a cluster. */
 export type { Outcome } from '../env/errors.js';
 export { type NodeStatus, RaftreeClient, type ScanOptions, type WriteOptions } from './client.js';
-export { RaftreeClientError } from './client-error.js';
+export { HistoryGoneError, RaftreeClientError } from './client-error.js';
 export type { CallOptions, ClientEnv, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
 export type { MemberChange, MembersChanged } from './member-changes.js';
 export type { BatchOperation, Bytes, Condition, ExpireCondition, LifeOptions } from './operations.js';
@@ -17,3 +17,4 @@ export type {
   TtlResult,
   WriteResult,
 } from './results.js';
+export type { Watch, WatchChange, WatchOptions } from './watch.js';

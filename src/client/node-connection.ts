@@ -12,7 +12,7 @@ import { receivedError } from '../protocol/error-codes.js';
 import { MAX_ANSWER_BYTES, MAX_REQUEST_FRAME_BYTES } from '../protocol/limits.js';
 import { LinkWatch } from '../protocol/link-watch.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from '../protocol/message-handlers.js';
-import type { OutboundMessage, OutboundOf, RequestName } from '../protocol/messages.js';
+import type { MessageOf, OutboundMessage, OutboundOf, RequestName } from '../protocol/messages.js';
 import { protocolPipeline } from '../protocol/protocol-pipeline.js';
 import { addressOf, type ClientSettings } from './client-options.js';
 import { DeadlineTimer } from './deadline-timer.js';
@@ -42,6 +42,16 @@ export interface AnswerTaker {
   answered(message: ReceivedMessage): void;
   /** The node's error, or `CONNECTION_LOST`, `ATTEMPT_TIMEOUT`, `REQUEST_TOO_LARGE`, `INVALID_REQUEST`. */
   failed(error: RaftreeError): void;
+}
+
+/** Who is told the changes of a watch, until it has ended, was lost or is closed. */
+export interface WatchTaker {
+  readonly tablet: number;
+  changes(message: MessageOf<'changes'>): void;
+  /** All changes up to this version were told. */
+  progress(throughVersion: number): void;
+  ended(message: MessageOf<'watchEnded'>): void;
+  lost(error: RaftreeError): void;
 }
 
 /** A request in progress. */
@@ -101,6 +111,8 @@ export class NodeConnection implements MessageHandler {
   readonly #deadlines: DeadlineTimer;
   /** Not yet written because the channel is not writable. In order of arrival. */
   readonly #unsent = new Set<PendingRequest>();
+  readonly #watches = new Map<number, WatchTaker>();
+  #lastWatchId = 0;
   #channel: Channel<OutboundMessage> | undefined;
   /** When the last message was complete, and when the last bytes arrived. */
   #lastReceivedMs = Number.NEGATIVE_INFINITY;
@@ -209,6 +221,25 @@ export class NodeConnection implements MessageHandler {
     if (!pending.sent) this.#unsent.delete(pending);
   }
 
+  /** Returns the id of a watch whose request follows. */
+  openWatch(taker: WatchTaker): number {
+    do {
+      this.#lastWatchId = (this.#lastWatchId + 1) >>> 0;
+    } while (this.#watches.has(this.#lastWatchId));
+    this.#watches.set(this.#lastWatchId, taker);
+    return this.#lastWatchId;
+  }
+
+  /** Nothing more of it is told. */
+  closeWatch(watchId: number): void {
+    if (this.#watches.delete(watchId)) this.post({ type: 'watchCancel', watchId });
+  }
+
+  /** Sends a message that has no answer, if the connection is open. */
+  post(message: OutboundOf<'watchCredit'> | OutboundOf<'watchCancel'>): void {
+    if (this.isOpen) this.#channel?.write(message);
+  }
+
   /** Closes. Requests without an answer fail with CONNECTION_LOST. Resolves when the socket is closed. */
   async close(): Promise<void> {
     this.#channel?.close();
@@ -225,6 +256,7 @@ export class NodeConnection implements MessageHandler {
       return;
     }
     if (!('requestId' in message)) {
+      if (this.#toldOfWatch(message)) return;
       throw new RaftreeError('UNKNOWN_MESSAGE', `${message.type} does not belong on a client's connection`);
     }
     if (message.requestId === 0 && message.type === 'error') {
@@ -249,6 +281,32 @@ export class NodeConnection implements MessageHandler {
     for (const pending of this.#pending.all()) {
       this.forget(pending);
       pending.taker.failed(lost);
+    }
+    const watches = [...this.#watches.values()];
+    this.#watches.clear();
+    for (const taker of watches) taker.lost(lost);
+  }
+
+  /** Returns whether the message is about watches. */
+  #toldOfWatch(message: ReceivedMessage): boolean {
+    switch (message.type) {
+      case 'changes':
+        this.#watches.get(message.watchId)?.changes(message);
+        return true;
+      case 'watchProgress': {
+        const behind = new Set(message.behind);
+        for (const [watchId, taker] of this.#watches)
+          if (taker.tablet === message.tablet && !behind.has(watchId)) taker.progress(message.throughVersion);
+        return true;
+      }
+      case 'watchEnded': {
+        const taker = this.#watches.get(message.watchId);
+        this.#watches.delete(message.watchId);
+        taker?.ended(message);
+        return true;
+      }
+      default:
+        return false;
     }
   }
 

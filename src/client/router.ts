@@ -117,11 +117,12 @@ export class Router {
   }
 
   /**
-   * Returns the answer to a request, perhaps after a first attempt that failed. `build` is called for each attempt.
+   * Returns the answer to a request, perhaps after a first attempt that failed. `build` is called for each attempt,
+   * with the connection that the request is sent on.
    * Throws a RaftreeClientError with the node's code, or with the reason why the call ended.
    */
   async ask(
-    build: () => Unnumbered,
+    build: (connection: NodeConnection) => Unnumbered,
     call: Call,
     target: Target,
     first?: FailedAttempt,
@@ -137,7 +138,7 @@ export class Router {
   }
 
   async #ask(
-    build: () => Unnumbered,
+    build: (connection: NodeConnection) => Unnumbered,
     call: Call,
     target: Target,
     first: FailedAttempt | undefined,
@@ -197,7 +198,7 @@ export class Router {
 
   async #attempt(
     endpoint: string,
-    build: () => Unnumbered,
+    build: (connection: NodeConnection) => Unnumbered,
     call: Call,
     target: Target,
   ): Promise<ReceivedMessage> {
@@ -207,7 +208,7 @@ export class Router {
     this.#isReached = true;
     if (call.isEnded) throw new CallEnded();
     for (let held = call.held(); held; held = call.held()) await call.race(held);
-    const request = build();
+    const request = build(connection);
     const { attemptTimeoutMs } = this.#settings;
     const refusal = connection.refused(request);
     // Only the leader's limits count. Another node's limits may be lower.

@@ -132,7 +132,7 @@ export function performWrite(
       }
     }
   }
-  keys.accept();
+  keys.accept(index);
   return { applied: true, index, results };
 }
 

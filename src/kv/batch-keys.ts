@@ -8,6 +8,7 @@
 import { KeyTable } from './key-table.js';
 import { type StoredKey, userKey } from './keys.js';
 import type { ReplicatedTime } from './replicated-time.js';
+import { type ChangeHistory, DELETE, EXPIRE, PUT } from './watch/change-history.js';
 
 export class BatchKey {
   /** As the engine stores it. */
@@ -26,6 +27,7 @@ export class BatchKey {
   }
 }
 
+const NOTHING = Buffer.alloc(0);
 /** Values that one write keeps of those that it has read. What it needs of others again is read again. */
 const MAX_KEPT_VALUE_BYTES = 16 * 1024 * 1024;
 
@@ -40,11 +42,20 @@ export class BatchKeys {
   #staged: BatchKey[] = [];
   #read: BatchKey[] = [];
   #keptValueBytes = 0;
+  readonly #history: ChangeHistory | undefined;
 
-  /** `readStored`: what the engine has under a stored key. A key whose deadline has passed by `time` is not there. */
-  constructor(readStored: (stored: Buffer) => StoredKey | undefined, time: ReplicatedTime) {
+  /**
+   * `readStored`: what the engine has under a stored key. A key whose deadline has passed by `time` is not there.
+   * `history` is told each change that is made.
+   */
+  constructor(
+    readStored: (stored: Buffer) => StoredKey | undefined,
+    time: ReplicatedTime,
+    history?: ChangeHistory,
+  ) {
     this.#readStored = readStored;
     this.#time = time;
+    this.#history = history;
     this.#hasDeadlines = time.keysWithDeadline > 0;
   }
 
@@ -95,17 +106,17 @@ export class BatchKeys {
     key.staged = change;
   }
 
-  /** The write at hand takes effect. */
-  accept(): void {
-    for (const key of this.#staged) this.#leave(key, key.staged ?? null);
+  /** The write at hand, which is the entry `index`, takes effect. */
+  accept(index: number): void {
+    for (const key of this.#staged) this.#leave(key, key.staged ?? null, index);
     this.#end();
   }
 
   /**
-   * Deletes a key that has exactly this deadline. Returns whether it has. `isIndexed`: whether the engine has it in its
-   * index of deadlines. So neither value nor version of the key is read.
+   * The entry `index` deletes a key that has exactly this deadline. Returns whether it has. `isIndexed`: whether the
+   * engine has it in its index of deadlines. So neither value nor version of the key is read.
    */
-  expire(name: Uint8Array, deadlineMs: number, isIndexed: () => boolean): boolean {
+  expire(name: Uint8Array, deadlineMs: number, index: number, isIndexed: () => boolean): boolean {
     const key = this.of(name);
     if (key.left !== undefined) {
       if (key.left?.deadlineMs !== deadlineMs) return false;
@@ -116,12 +127,13 @@ export class BatchKeys {
     }
     key.left = null;
     this.#changedBytes += key.stored.length;
+    this.#history?.add(EXPIRE, index, key.stored, NOTHING);
     return true;
   }
 
   /** A write that takes effect whatever the key holds, and changes no other. */
   put(key: Uint8Array, change: StoredKey): void {
-    this.#leave(this.of(key), change);
+    this.#leave(this.of(key), change, change.version);
   }
 
   /** The write at hand changes nothing. */
@@ -129,7 +141,7 @@ export class BatchKeys {
     this.#end();
   }
 
-  #leave(key: BatchKey, change: StoredKey | null): void {
+  #leave(key: BatchKey, change: StoredKey | null, index: number): void {
     if (key.left === undefined) {
       this.#changed.push(key);
       if (this.#hasDeadlines) {
@@ -139,6 +151,9 @@ export class BatchKeys {
     }
     key.left = change;
     this.#changedBytes += key.stored.length + (change?.value.length ?? 0);
+    if (!change) this.#history?.add(DELETE, index, key.stored, NOTHING);
+    // Another deadline leaves the version as it is, and is no change of the key.
+    else if (change.version === index) this.#history?.add(PUT, index, key.stored, change.value);
   }
 
   #end(): void {

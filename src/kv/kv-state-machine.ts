@@ -45,6 +45,7 @@ import { ReplicatedTime } from './replicated-time.js';
 import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } from './requests.js';
 import { Sessions } from './sessions.js';
 import { furtherKeys } from './string-operation.js';
+import type { ChangeHistory } from './watch/change-history.js';
 
 export type CommandResult =
   | { readonly type: 'none' }
@@ -99,6 +100,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   /** Batches that the engine has taken and not yet made durable. */
   #undurable: { readonly sequence: number; readonly index: number }[] = [];
   readonly #onVoid: (index: number, reason: string) => void;
+  /** What watchers are told from. Undefined: there are none. */
+  readonly history: ChangeHistory | undefined;
   #voidEntries = 0;
 
   /**
@@ -112,11 +115,13 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     emptyAt = 0,
     onVoid: (index: number, reason: string) => void = () => {},
     range?: TabletRange,
+    history?: ChangeHistory,
   ) {
     this.range = range;
     this.#engine = engine;
     this.#reopen = reopen;
     this.#onVoid = onVoid;
+    this.history = history;
     this.#load(emptyAt);
   }
 
@@ -165,7 +170,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     // Before the first command: while the engine waits it may make something durable.
     const room = hasRoom ? undefined : this.#engine.room?.();
     if (room) return room.then(() => this.#applyOnwards(first, entries, before, bytesBefore, true));
-    const keys = new BatchKeys((stored) => this.#read(stored), this.#time);
+    const keys = new BatchKeys((stored) => this.#read(stored), this.#time, this.history);
     const own: CommandResult[] = [];
     this.#isAhead = this.#engine.defer !== undefined;
     let resultBytes = bytesBefore;
@@ -203,6 +208,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       else this.#appliedIndex = last;
       this.#readTimeMs = timeMs;
       this.#tellDeadlines();
+      this.history?.publish(last);
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
       if (rest.length === 0 || resultBytes > FULL_RESULT_BYTES) return results;
@@ -274,6 +280,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   close(): Promise<void> {
     this.#isClosed = true;
+    this.history?.close();
     return this.#engine.close();
   }
 
@@ -372,6 +379,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#earliestNewMs = 0;
     this.#tellDeadlines();
     this.#engine.defer?.(() => this.#takeDeferred());
+    this.history?.reset(this.#appliedIndex);
   }
 
   /** The time changes with few entries, so its record is written only then. */
@@ -413,13 +421,18 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   }
 
   /** Deletes the keys that still have that deadline, if it has passed: a write may have come in between. */
-  #expire({ stampMs, keys: expired }: ExpiryCommand, term: number, keys: BatchKeys): CommandResult {
+  #expire(
+    { stampMs, keys: expired }: ExpiryCommand,
+    { index, term }: { readonly index: number; readonly term: number },
+    keys: BatchKeys,
+  ): CommandResult {
     this.#advance(term, stampMs);
     let count = 0;
     for (const { key, deadlineMs } of expired) {
       const isIndexed = () => this.#engine.get(deadlineKey(deadlineMs, key)) !== undefined;
       const isOwned = this.range?.owns(key) ?? true;
-      if (isOwned && deadlineMs <= this.#time.nowMs && keys.expire(key, deadlineMs, isIndexed)) count++;
+      if (isOwned && deadlineMs <= this.#time.nowMs && keys.expire(key, deadlineMs, index, isIndexed))
+        count++;
     }
     this.#expiredKeys += count;
     return { type: 'expired', keys: count };
@@ -434,7 +447,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (command.type === 'openSession') {
       return { type: 'sessionOpened', sessionId: index, window: this.#sessions.open(index, command.window) };
     }
-    if (command.type === 'expiry') return this.#expire(command, term, keys);
+    if (command.type === 'expiry') return this.#expire(command, { index, term }, keys);
     return this.#write(command, index, term, keys);
   }
 

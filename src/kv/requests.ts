@@ -6,6 +6,7 @@
  *     openSession  an OpenSession -> SessionOpened
  *     get          a Get          -> Found or Absent
  *     scan         a Scan         -> Page
+ *     watch        a Watch        -> a Watcher
  */
 import type { VersionedValue } from './keys.js';
 import type { WriteResult } from './sessions.js';
@@ -129,6 +130,17 @@ export interface Scan {
   readonly reverse: boolean;
   /** Values are left empty. */
   readonly keysOnly: boolean;
+}
+
+/** Asks for the changes of keys of a tablet in [from, to), as they are applied: by a `Watcher` (watch/watcher.ts). */
+export interface Watch {
+  readonly type: 'watch';
+  readonly tablet?: TabletId;
+  readonly from: Uint8Array;
+  /** Undefined: to the last key. */
+  readonly to: Uint8Array | undefined;
+  /** The first version that is told. It may lie ahead. Undefined: the next change that this node applies. */
+  readonly fromVersion: number | undefined;
 }
 
 /** The write is committed. `write.applied` says whether its conditions held and it took effect. */

@@ -26,15 +26,20 @@ import type {
   Scan,
   SessionOpened,
   TabletId,
+  Watch,
   Write,
   Written,
 } from './requests.js';
 import { decodeStringOperation, furtherKeys } from './string-operation.js';
+import type { Watcher } from './watch/watcher.js';
+import { MAX_WATCHERS, type Watches } from './watch/watches.js';
 
 /** One group, and the keys that it owns. */
 export interface ServedTablet {
   readonly replica: CommandLog<CommandResult>;
   readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan' | 'range'>;
+  /** Undefined: its changes are not told. */
+  readonly watches?: Watches | undefined;
 }
 
 export interface KvServiceParts {
@@ -63,6 +68,8 @@ export class KvService {
   readonly #parts: KvServiceParts;
   readonly counts = new RequestCounts();
   readonly #largeWrites = new LargeWrites();
+  /** Those that have watchers, or had. */
+  readonly #watches = new Set<Watches>();
   #pending = 0;
   #closing = false;
   #idle: (() => void) | undefined;
@@ -127,9 +134,43 @@ export class KvService {
     return (share) => refusal ?? (read.type === 'get' ? this.#get(read) : this.#scan(read, share));
   }
 
-  /** Refuses new requests. Resolves when those under way are answered. Every call returns the same promise. */
+  /**
+   * Watches keys: any node tells what it applies. `onReady` is called when there is something to take. The caller looks
+   * once at the beginning, and closes the watcher at the end.
+   */
+  watch(caller: Caller, watch: Watch, onReady: () => void): Watcher | KvError {
+    const early = this.#refusedNow(caller, 'read') ?? this.#refusedWatch(watch);
+    if (early) return this.#counted(caller, 'read', early);
+    try {
+      const watches = this.#watchesOf(watch);
+      const range = { from: Buffer.from(watch.from), to: watch.to && Buffer.from(watch.to) };
+      this.#watches.add(watches);
+      return this.#counted(caller, 'read', watches.add(range, watch.fromVersion, onReady));
+    } catch (error) {
+      return this.#counted(caller, 'read', this.errorOf(error, 'read'));
+    }
+  }
+
+  /**
+   * Calls `tick` about once a second while keys of a tablet are watched, with the last entry that was applied. Returns
+   * how to end that. Throws `WRONG_TABLET`.
+   */
+  everyWatchTick(tablet: TabletId, tick: (throughVersion: number) => void): () => void {
+    const watches = this.#watchesOf({ tablet });
+    return watches.every(() => tick(watches.throughVersion));
+  }
+
+  #watchesOf(of: { readonly tablet?: TabletId }): Watches {
+    const { watches } = this.#tabletOf(of);
+    if (!watches) throw new RaftreeError('INVALID_REQUEST', 'this node tells no changes');
+    return watches;
+  }
+
+  /** Refuses new requests, ends watchers. Resolves when those under way are answered; each call returns one promise. */
   drain(): Promise<void> {
     this.#closing = true;
+    const message = 'this node is shutting down';
+    for (const watches of this.#watches) watches.close({ type: 'ended', code: 'SHUTTING_DOWN', message });
     this.#drained ??= new Promise<void>((idle) => {
       if (this.#pending === 0) idle();
       else this.#idle = idle;
@@ -269,6 +310,22 @@ export class KvService {
       return kvError('INVALID_REQUEST', `the limit of a scan is a whole number from 0 on, not ${read.limit}`);
     const refusal = read.type === 'get' ? refusedKey(this.#parts.limits, read.key) : undefined;
     return refusal && kvError(refusal.code, refusal.message);
+  }
+
+  #refusedWatch({ from, to, fromVersion }: Watch): KvError | undefined {
+    if (!(from instanceof Uint8Array && (to === undefined || to instanceof Uint8Array)))
+      return kvError('INVALID_REQUEST', 'keys are bytes (Uint8Array)');
+    // The first key after a prefix, or after a key, may have one byte more than a key.
+    const maxBytes = this.#parts.limits.maxKeyBytes + 1;
+    if (from.length > maxBytes || (to?.length ?? 0) > maxBytes)
+      return kvError('KEY_TOO_LARGE', `a bound of a range has at most ${maxBytes} bytes`);
+    if (fromVersion !== undefined && !(Number.isSafeInteger(fromVersion) && fromVersion > 0))
+      return kvError('INVALID_REQUEST', `a version is a whole number from 1 on, not ${fromVersion}`);
+    let watchers = 0;
+    for (const { size } of this.#watches) watchers += size;
+    if (watchers >= MAX_WATCHERS)
+      return kvError('OVERLOADED', `${MAX_WATCHERS} watchers of this node are too many; ask another one`);
+    return undefined;
   }
 
   #reserved({ rights }: Caller, { operations }: Write): KvError | undefined {

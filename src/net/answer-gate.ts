@@ -19,7 +19,7 @@ export interface Answer<Message = unknown> {
 const SMALL_ANSWER_BYTES = 64 * 1024;
 
 interface Waiting<Message> {
-  readonly make: () => Answer<Message>;
+  readonly make: () => Answer<Message> | undefined;
   readonly written: () => void;
 }
 
@@ -43,10 +43,10 @@ export class AnswerGate<Message = unknown> {
   }
 
   /**
-   * Makes the answer when its turn has come, perhaps more than once, and writes it. If `make` throws, the channel is
-   * aborted with that error. If the channel is not open, nothing is made or written.
+   * Makes the answer when its turn has come, perhaps more than once, and writes it; undefined: there is none. If `make`
+   * throws, the channel is aborted with that error. If the channel is not open, nothing is made or written.
    */
-  run(make: () => Answer<Message>, written: () => void): void {
+  run(make: () => Answer<Message> | undefined, written: () => void): void {
     this.#waiting.push({ make, written });
     this.writable();
   }
@@ -66,10 +66,10 @@ export class AnswerGate<Message = unknown> {
     let sizeBytes = 0;
     try {
       const answer = first.make();
-      sizeBytes = answer.sizeBytes;
+      sizeBytes = answer?.sizeBytes ?? 0;
       this.#weight = sizeBytes > SMALL_ANSWER_BYTES ? 'heavy' : 'light';
       if (!hasRoom && !this.#hasRoom(sizeBytes)) return sizeBytes;
-      this.#channel.write(answer.message);
+      if (answer) this.#channel.write(answer.message);
     } catch (error) {
       this.#channel.abort(error instanceof Error ? error : new Error(String(error)));
     }

@@ -80,6 +80,12 @@ export const ERROR_CODES = {
     about: 'request',
     meaning: 'The disk of the leader is full: free space, or try again when another node leads.',
   },
+  HISTORY_GONE: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'Of a watch: changes that it was not told are not kept any more. Read the keys anew, and watch from fromVersion.',
+  },
   CHANGE_PENDING: {
     outcome: 'notCommitted',
     about: 'request',

@@ -3,7 +3,7 @@
  * table. The numbers never change. A change of a layout is a new protocol version, but `hello` and `error` keep their
  * layouts. Every request and every answer to one begins with `requestId`.
  *
- *     1 to 15                  about the connection
+ *     1 to 15                  about the connection, and parts of the streams that it carries
  *     16 to 31, 128 to 255     requests and their answers (`isRequestNumber`)
  *     32 to 127                between nodes
  */
@@ -73,6 +73,35 @@ export const MESSAGES = {
       maxOperationsPerRequest: u32,
       maxAnswerBytes: u32,
     },
+  ),
+  watchCredit: message(8, 'A client can take so many bytes of changes more.', { watchId: u32, bytes: u32 }),
+  watchCancel: message(9, 'A client wants no more changes.', { watchId: u32 }),
+  changes: message(
+    10,
+    'The next changes of a watch, in order; with them all of its changes up to throughVersion were told.',
+    {
+      watchId: u32,
+      throughVersion: u53,
+      changes: list(
+        struct({
+          type: enumeration({ put: 1, delete: 2, expire: 3 }),
+          version: u53,
+          key: bytes,
+          value: bytes,
+        }),
+      ),
+    },
+  ),
+  watchEnded: message(11, 'The node tells no more changes of a watch; see Watches.', {
+    watchId: u32,
+    code: string,
+    message: string,
+    fromVersion: optional(u53),
+  }),
+  watchProgress: message(
+    12,
+    'All changes up to throughVersion were told, to every watch of the tablet but those that are behind.',
+    { tablet: u32, throughVersion: u53, behind: list(u32) },
   ),
   write: message(16, 'Changes keys. Several operations are one atomic batch: all are applied or none is.', {
     requestId: u32,
@@ -271,6 +300,23 @@ export const MESSAGES = {
       more: bool,
     },
   ),
+  watch: message(
+    128,
+    'Asks for the changes of keys of a tablet in [from, to) from a version on; they come as long as there is credit.',
+    {
+      requestId: u32,
+      tablet: u32,
+      watchId: u32,
+      from: bytes,
+      to: optional(bytes),
+      fromVersion: optional(u53),
+      creditBytes: u32,
+    },
+  ),
+  watching: message(129, 'A watch has begun, with changes of this version or later.', {
+    requestId: u32,
+    fromVersion: u53,
+  }),
   requestVote: message(32, 'A candidate, or with preVote one that might become one, asks for a vote.', {
     group: u32,
     term: u53,
@@ -451,7 +497,8 @@ export type RequestName =
   | 'status'
   | 'tablets'
   | 'changeMembers'
-  | 'transferLeader';
+  | 'transferLeader'
+  | 'watch';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];
 
 /** One element of `write.operations` as it is sent. */

@@ -8,6 +8,7 @@ import { isConfigurableEngine } from '../engines/engine-kinds.js';
 import { type Env, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { DEFAULT_KV_LIMITS, MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from '../kv/limits.js';
+import { DEFAULT_HISTORY_LIMITS } from '../kv/watch/history-budget.js';
 import { isLoopback } from '../net/hosts.js';
 import { MAX_NODE_ID } from '../protocol/limits.js';
 import { MAX_SECRETS, readSecretFile, secretFault } from '../security/cluster-secret.js';
@@ -89,6 +90,14 @@ const schema = z
         idleTimeoutMs: milliseconds(100, 7 * 24 * 3_600_000).default(3_600_000),
       })
       .optional(),
+    /** The changes that are kept for watchers, of all groups of the node together. */
+    watch: z
+      .strictObject({
+        /** At least two of the largest requests are kept. */
+        maxHistoryBytes: byteCount(MIB, 64 * 1024 * MIB).default(DEFAULT_HISTORY_LIMITS.maxBytes),
+        historyMs: milliseconds(1000, 7 * 24 * 3_600_000).default(DEFAULT_HISTORY_LIMITS.keepMs),
+      })
+      .prefault({}),
     raft: z
       .strictObject({
         heartbeatMs: milliseconds(10, 10_000).default(100),

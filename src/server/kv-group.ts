@@ -1,10 +1,12 @@
 /** The groups that hold keys: what the store needs to know of them, and of the node's settings. */
-import type { EngineKind, StorageEngine } from '../engines/storage-engine.js';
+import type { EngineKind } from '../engines/storage-engine.js';
 import type { Env, Logger } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { joinChecker } from '../kv/join-checker.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/limits.js';
+import { ChangeHistory } from '../kv/watch/change-history.js';
+import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import type { TabletRange } from '../placement/tablet-map.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
@@ -82,12 +84,15 @@ export async function openKvStateMachine(
     logger,
     metrics,
     range,
+    histories,
   }: {
     readonly env: Env;
     readonly logger: Logger;
     readonly metrics?: NodeMetrics | undefined;
     /** The keys that the group owns; undefined: all. */
     readonly range?: TabletRange | undefined;
+    /** What watchers are told from. */
+    readonly histories: HistoryBudget;
   },
   kind: EngineKind,
   { group, directory, emptyAt, baseIndex, diskSpace }: StateMachineContext,
@@ -102,10 +107,15 @@ export async function openKvStateMachine(
       `entry ${index} can be applied by no replica, and changed nothing: ${reason}`,
     );
   const engine = await openEngine(directory);
-  return closedOnFailure(engine, () => {
+  const history = new ChangeHistory(histories);
+  const close = () => {
+    history.close();
+    return engine.close();
+  };
+  return closedOnFailure(close, () => {
     const stateMachine = metrics
-      ? new MeasuredStateMachine(metrics, engine, openEngine, emptyAt, onVoid, range)
-      : new KvStateMachine(engine, openEngine, emptyAt, onVoid, range);
+      ? new MeasuredStateMachine(metrics, engine, openEngine, emptyAt, onVoid, range, history)
+      : new KvStateMachine(engine, openEngine, emptyAt, onVoid, range, history);
     const { appliedIndex } = stateMachine;
     if (appliedIndex >= baseIndex) return stateMachine;
     throw new RaftreeError(
@@ -117,11 +127,11 @@ export async function openKvStateMachine(
   });
 }
 
-async function closedOnFailure<T>(engine: StorageEngine, use: () => T): Promise<T> {
+async function closedOnFailure<T>(close: () => Promise<void>, use: () => T): Promise<T> {
   try {
     return use();
   } catch (error) {
-    await engine.close();
+    await close();
     throw error;
   }
 }

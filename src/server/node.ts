@@ -124,6 +124,7 @@ export class Node {
     this.#tablets = new TabletSet({
       ...{ env, config, logger, metrics: this.#metrics },
       store: () => this.#opened.store,
+      removed: () => this.#opened.membership.removal,
     });
     this.#closers.push(() => this.#tablets.close());
     const { nodeId } = config;
@@ -145,6 +146,16 @@ export class Node {
 
   get role(): RoleStatus['role'] {
     return this.#group?.replica.role ?? 'follower';
+  }
+
+  /** How many watchers this node tells changes. */
+  get watchers(): number {
+    return this.#tablets.watchers;
+  }
+
+  /** What is kept for watchers. */
+  get historyBytes(): number {
+    return this.#tablets.histories.usedBytes;
   }
 
   /** The node, and its first tablet. */
@@ -241,7 +252,10 @@ export class Node {
       logger,
       openStateMachine: (context) =>
         openKvStateMachine(
-          { env, logger, metrics, range: this.#tablets.rangeOf(context.group) },
+          {
+            ...{ env, logger, metrics, histories: this.#tablets.histories },
+            range: this.#tablets.rangeOf(context.group),
+          },
           engine,
           context,
         ),

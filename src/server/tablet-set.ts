@@ -7,12 +7,14 @@ import { errorCode, errorMessage } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
 import { Expirer } from '../kv/expirer.js';
 import type { ServedTablet } from '../kv/service.js';
+import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { firstTablets, type Placement, type Tablet } from '../placement/placement.js';
 import { TabletMap, TabletRange } from '../placement/tablet-map.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { firstBaseOf, type KvGroup, type KvStore } from './kv-group.js';
 import type { NodeMetrics } from './metrics.js';
+import { historyBudget, watchesOf } from './watching.js';
 
 /** The first tablet. Its group's members are those of the cluster. */
 export const FIRST_TABLET = 1;
@@ -23,6 +25,8 @@ export interface TabletSetParts {
   readonly logger: Logger;
   readonly metrics: NodeMetrics | undefined;
   readonly store: () => KvStore;
+  /** If this node was removed from its cluster: the message that says so. */
+  readonly removed: () => string | undefined;
 }
 
 /** A tablet that takes part. */
@@ -34,6 +38,8 @@ export interface OpenTablet extends ServedTablet {
 
 export class TabletSet {
   readonly #parts: TabletSetParts;
+  /** What is kept for watchers, of all tablets. */
+  readonly histories: HistoryBudget;
   readonly #faults: OnceAMinute;
   readonly #open = new Map<number, OpenTablet>();
   #placement: Placement | undefined;
@@ -41,6 +47,7 @@ export class TabletSet {
 
   constructor(parts: TabletSetParts) {
     this.#parts = parts;
+    this.histories = historyBudget(parts.env.clock, parts.config);
     this.#faults = new OnceAMinute(parts.env.clock);
   }
 
@@ -98,6 +105,11 @@ export class TabletSet {
     return this.all.filter(({ group }) => group.replica.leader === 0).map(({ tablet }) => tablet.id);
   }
 
+  /** How many watchers are told changes. */
+  get watchers(): number {
+    return this.all.reduce((sum, { watches }) => sum + (watches?.size ?? 0), 0);
+  }
+
   /** All tablets of the placement take part here. */
   get isOpen(): boolean {
     return this.#placement !== undefined && this.#open.size === this.#placement.tablets;
@@ -126,7 +138,8 @@ export class TabletSet {
         onFault: (error) => this.report('READ_FAILED', error),
       });
       const log = metrics?.measuredLog(replica) ?? replica;
-      this.#open.set(tablet.id, { tablet, group, expirer, replica: log, stateMachine });
+      const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
+      this.#open.set(tablet.id, { tablet, group, expirer, replica: log, stateMachine, watches });
     }
   }
 

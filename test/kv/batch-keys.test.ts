@@ -20,10 +20,10 @@ test('a write sees what the writes before it left; one that is refused leaves no
   keys.refuse();
   assert.equal([keys.before(key)?.version, keys.present(key)?.version, keys.changed.length], [1, 1, 0]);
   keys.stage(key, at(3));
-  keys.accept();
+  keys.accept(3);
   keys.stage(keys.of(A), null);
   assert.equal([keys.before(key)?.version, keys.present(key)], [3, undefined]);
-  keys.accept();
+  keys.accept(4);
   assert.is(keys.before(key), undefined, 'deleted, though the engine still has it');
   assert.equal(keys.changed, [key], 'once, however often it is changed');
   assert.is(key.left, null);

@@ -32,6 +32,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
 /** Floors within a room, by folder or single file; `.` is the room's own files. They follow the same rule. */
 export const INNER_FLOORS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   doors: { '.': 0, native: 1, http: 1, resp: 1 },
+  kv: { watch: 0, '.': 1 },
   lsm: {
     base: 0,
     memtable: 1,

@@ -14,6 +14,7 @@ import type { MessageContext, MessageHandler, ReceivedMessage } from '../../prot
 import type { MessageOf, OutboundMessage, OutboundOf } from '../../protocol/messages.js';
 import type { Administration } from '../ports.js';
 import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
+import { WatchStreams } from './watch-streams.js';
 
 /** What a connection needs of the node behind it. */
 export interface RequestHandlerParts {
@@ -42,6 +43,7 @@ export class RequestHandler implements MessageHandler {
   /** Keeps the unsent answers within the limit of the channel. */
   readonly #gate: AnswerGate<OutboundMessage>;
   readonly #turns: Turns;
+  readonly #watches: WatchStreams;
   #pending = 0;
   /** The part of the budget's `requests` that belongs to reads. */
   #readBytes = 0;
@@ -53,6 +55,7 @@ export class RequestHandler implements MessageHandler {
     this.#channel = channel;
     this.#turns = turns;
     this.#gate = new AnswerGate(channel, turns);
+    this.#watches = new WatchStreams(this.#gate, (message) => channel.write(message));
   }
 
   greeted({ clusterId }: Hello, isProven: boolean): void {
@@ -82,11 +85,20 @@ export class RequestHandler implements MessageHandler {
   inactive(): void {
     this.#channel.buffers?.add('requests', -this.#readBytes);
     this.#readBytes = 0;
+    this.#watches.close();
   }
 
   read(_context: MessageContext, request: ReceivedMessage): void {
     if (request.type === 'status') {
       this.#channel.write(this.#statusOf(request));
+      return;
+    }
+    if (request.type === 'watchCredit') {
+      this.#watches.credit(request);
+      return;
+    }
+    if (request.type === 'watchCancel') {
+      this.#watches.cancel(request.watchId);
       return;
     }
     if (isAdministration(request) && !this.#caller.rights.administrate) {
@@ -134,6 +146,12 @@ export class RequestHandler implements MessageHandler {
           );
         });
         return;
+      case 'watch': {
+        const result = this.#watches.open(kv, this.#caller, request);
+        this.#channel.write(replyTo(request.requestId, result));
+        if (result.type === 'watching') this.#watches.begin(request.watchId);
+        return;
+      }
       case 'changeMembers':
       case 'transferLeader':
         this.#replyLater(request, admin.handle(request));
