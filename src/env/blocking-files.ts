@@ -25,6 +25,7 @@ function blocking(file: File): File {
       file.writeSync(chunks, position);
       file.syncNow();
     },
+    writeDurableNow: (chunks, position) => file.writeDurableNow(chunks, position),
     sync: () => file.sync(),
     syncNow: () => file.syncNow(),
     truncate: (sizeBytes) => file.truncate(sizeBytes),

@@ -273,18 +273,23 @@ export class GroupLog implements BodyCache {
     this.hold(batch);
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
     const pin = this.#pins.at(-1);
-    await this.#write(payload, (position) => {
-      this.#written(batch, position, entryOffsets, checksums);
-      this.#unpin(pin, false);
-    });
+    const single = batch.entries.length <= 1;
+    await this.#write(
+      payload,
+      (position) => {
+        this.#written(batch, position, entryOffsets, checksums);
+        this.#unpin(pin, false);
+      },
+      single,
+    );
     this.#events.written();
   }
 
   /** `durable` runs before the write counts as done. */
-  async #write(payload: Payload, durable: (position: Position) => void): Promise<void> {
+  async #write(payload: Payload, durable: (position: Position) => void, single = false): Promise<void> {
     this.#writing++;
     try {
-      durable(await this.#records().append(payload, true));
+      durable(await this.#records().append(payload, true, single));
     } finally {
       this.#writing--;
     }

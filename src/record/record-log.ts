@@ -11,6 +11,8 @@
  * - With `syncStepBytes`, payloads that need not be durable are synced in the background from time to time.
  * - With `preallocateBytes`, a durable write that extends the file also writes that many zeros behind its end, so that
  *   the next durable writes change no metadata.
+ * - A payload that its owner calls single, and that comes alone, is written and synced in this thread while the disk is
+ *   quick: that saves two changes of the thread, a fifth of the time that one writer waits.
  * - Recovery truncates what it discards and syncs that before anything is appended.
  * - After a failed sync no append is accepted (`LOG_FAILED`). On a full disk (`LOG_NO_SPACE`) the file is truncated to
  *   the last whole group, and the next append tries again. If file descriptors run out, the current file grows beyond
@@ -77,11 +79,17 @@ const NO_ZEROS: Buffer = Buffer.alloc(0);
  * write.
  */
 const MAX_SYNCHRONOUS_BYTES = 256 * 1024;
+/** A single payload up to this size may be written and synced in this thread. */
+const MAX_BLOCKING_BYTES = 64 * 1024;
+/** After a durable write that took longer than this, the thread waits for none of the next ones. */
+const QUICK_WRITE_MS = 2;
+const WRITES_AFTER_SLOW_ONE = 16;
 
 interface Append {
   readonly payload: Payload;
   readonly sizeBytes: number;
   readonly durable: boolean;
+  readonly single: boolean;
   readonly resolve: (position: Position) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -117,6 +125,8 @@ export class RecordLog {
   #closed = false;
   #syncedEnd: Position | undefined;
   #syncs = 0;
+  /** Durable writes for which this thread does not wait, as one before them was slow. */
+  #unblockedWrites = 0;
   #zeros = NO_ZEROS;
   /** Used again for each record: one is written at a time. New memory for each would keep the collector busy. */
   #scratchBytes = NO_ZEROS;
@@ -209,18 +219,18 @@ export class RecordLog {
   /**
    * Appends a payload. Resolves to its position when it is written (it survives a kill of the process) and, if
    * `durable`, synced together with everything before it. Appends resolve in order. The bytes must not change until
-   * then.
+   * then. `single`: little else is going on, so this thread may wait for the disk.
    *
    * Rejects with `LOG_NO_SPACE` (neither this nor any later queued payload was written; try again later), `LOG_FAILED`
    * (may or may not survive; reopen the log) or `LOG_CLOSED`.
    */
-  append(payload: Payload, durable: boolean): Promise<Position> {
+  append(payload: Payload, durable: boolean, single = false): Promise<Position> {
     if (this.#failure) return Promise.reject(this.#failure);
     if (this.#closed) return Promise.reject(new RaftreeError('LOG_CLOSED', 'the log is closed'));
     return new Promise((resolve, reject) => {
       const sizeBytes = sizeOf(payload);
       this.#queuedBytes += sizeBytes;
-      this.#queue.push({ payload, sizeBytes, durable, resolve, reject });
+      this.#queue.push({ payload, sizeBytes, durable, single, resolve, reject });
       this.#schedule();
     });
   }
@@ -411,9 +421,16 @@ export class RecordLog {
     try {
       if (durable) {
         const { madeDurable, env } = this.#options;
-        const startMs = madeDurable ? env.clock.nowMs() : 0;
-        await this.#writeDurable(file, zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
-        madeDurable?.(env.clock.nowMs() - startMs);
+        const isBlocking =
+          group[0]?.single && zeros.length === 0 && (await this.#mayBlock(group, record.sizeBytes));
+        const startMs = env.clock.nowMs();
+        if (isBlocking) file.writeDurableNow(record.chunks, start);
+        else
+          await this.#writeDurable(file, zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
+        const durationMs = env.clock.nowMs() - startMs;
+        if (durationMs > QUICK_WRITE_MS) this.#unblockedWrites = WRITES_AFTER_SLOW_ONE;
+        else if (this.#unblockedWrites > 0) this.#unblockedWrites--;
+        madeDurable?.(durationMs);
       } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {
@@ -431,6 +448,14 @@ export class RecordLog {
     else this.#syncNowAndThen(file, record.sizeBytes);
     const offsets = preamble ? record.payloadOffsets.slice(1) : record.payloadOffsets;
     return offsets.map((offset) => ({ file: this.#current, offset: start + offset }));
+  }
+
+  /** Whether this thread writes the group. Then all that was to be sent in this turn has been sent. */
+  async #mayBlock(group: readonly Append[], sizeBytes: number): Promise<boolean> {
+    const isFit = group.length === 1 && sizeBytes <= MAX_BLOCKING_BYTES && this.#unblockedWrites === 0;
+    if (!isFit || this.#unsyncedBytes > 0 || this.#syncing) return false;
+    await new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn));
+    return this.#queue.length === 0 && !this.#failure;
   }
 
   /** Makes the chunks durable together with everything before them. `File.writeDurable` covers only its own bytes. */

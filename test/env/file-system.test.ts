@@ -144,8 +144,9 @@ inEveryWorld('all three writes put all chunks where they belong', async (files, 
       bytes.copy(grown, position);
       model = grown;
     }
-    if (i % 3 === 0) file.writeSync(chunks, position);
-    else if (i % 3 === 1) await file.write(chunks, position);
+    if (i % 4 === 0) file.writeSync(chunks, position);
+    else if (i % 4 === 1) file.writeDurableNow(chunks, position);
+    else if (i % 4 === 2) await file.write(chunks, position);
     else await file.writeDurable(chunks, position);
     if (i % 10 === 9) {
       const size = random.between(0, model.length + 50);
@@ -192,6 +193,10 @@ inEveryWorld('a closed file refuses everything, and touches no other', async (fi
   );
   assert.is(
     codeOf(() => closed.syncNow()),
+    'EBADF',
+  );
+  assert.is(
+    codeOf(() => closed.writeDurableNow(text('x'), 0)),
     'EBADF',
   );
   for (const run of [

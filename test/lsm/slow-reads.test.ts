@@ -37,6 +37,7 @@ function slowDisk(disk: SimDisk): SlowDisk {
       writeSync: (chunks, position) => file.writeSync(chunks, position),
       write: (chunks, position) => file.write(chunks, position),
       writeDurable: (chunks, position) => file.writeDurable(chunks, position),
+      writeDurableNow: (chunks, position) => file.writeDurableNow(chunks, position),
       sync: () => file.sync(),
       syncNow: () => file.syncNow(),
       truncate: (size) => file.truncate(size),

@@ -223,6 +223,61 @@ test('an append behind one that found no space is refused too: the log has no ho
   assert.equal(openLog(disk.clone()).recovered, ['later']);
 });
 
+test('a single payload that comes alone is written by this thread, unless the disk is slow', async () => {
+  const disk = newDisk();
+  const env = promptEnv(disk);
+  let nowMs = 0;
+  let isSlow = false;
+  const calls: string[] = [];
+  const wrap = (file: File): File =>
+    new Proxy(file, {
+      get(target, key) {
+        if (key === 'writeDurable' || key === 'writeDurableNow') {
+          calls.push(key === 'writeDurable' ? 'pool' : 'here');
+          if (isSlow) nowMs += 3;
+        }
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  const fs = new Proxy(env.fs, {
+    get(target, key) {
+      if (key === 'open')
+        return (...parameters: Parameters<FileSystem['open']>) => wrap(target.open(...parameters));
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const log = RecordLog.open({
+    env: { ...env, fs, clock: { ...env.clock, nowMs: () => nowMs } },
+    directory: DIRECTORY,
+    name: 'wal',
+    maxFileBytes: 1_000_000,
+    maxGroupBytes: 1000,
+    recovered: () => {},
+  });
+  const taken = async (write: () => Promise<unknown>) => {
+    calls.length = 0;
+    await write();
+    return calls.join(' ');
+  };
+  const single = (text = 'a') => log.append(bytesOf(text), true, true);
+  await single();
+  assert.is(await taken(single), 'here');
+  assert.is(await taken(() => single('x'.repeat(70_000))), 'pool', 'large');
+  assert.is(await taken(() => log.append(bytesOf('a'), true)), 'pool', 'several entries');
+  assert.is(await taken(() => Promise.all([single(), single()])), 'pool', 'two');
+  await log.append(bytesOf('unsynced'), false);
+  assert.is(await taken(single), '', 'bytes before it are not synced: a write, and a sync of all');
+  assert.is(await taken(single), 'here');
+  isSlow = true;
+  assert.is(await taken(single), 'here');
+  isSlow = false;
+  for (let i = 0; i < 16; i++) assert.is(await taken(single), 'pool', 'after a slow write');
+  assert.is(await taken(single), 'here');
+  await log.close();
+});
+
 test('a rotation that was queued behind a full disk still happens', async () => {
   const switched = faultSwitch();
   const { log } = openLog(newDisk(), { files: { fault: switched.fault }, maxGroupBytes: 10 });

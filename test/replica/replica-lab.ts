@@ -102,6 +102,8 @@ export class ListMachine implements GroupStateMachine<number> {
     this.flushes++;
     const directory = this.#directory;
     const { appliedIndex } = this;
+    // A power cut may have left one.
+    if (this.#fs.exists(`${directory}/${LIST}.temporary`)) this.#fs.unlink(`${directory}/${LIST}.temporary`);
     await this.#write(`${directory}/${LIST}.temporary`, this.entries);
     this.#fs.rename(`${directory}/${LIST}.temporary`, `${directory}/${LIST}`);
     this.#fs.syncDirectory(directory);

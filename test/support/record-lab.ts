@@ -142,7 +142,7 @@ export class Script {
     const entry: Entry = { text, file: undefined, durable: false, refused: false, removable: false };
     this.#entries.push(entry);
     try {
-      entry.file = (await this.#log.append(bytesOf(text), durable)).file;
+      entry.file = (await this.#log.append(bytesOf(text), durable, random.chance(0.5))).file;
       entry.durable = durable;
     } catch (error) {
       if (disk === 'sound') throw error;

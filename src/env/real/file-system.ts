@@ -63,14 +63,7 @@ class RealFile implements File {
   }
 
   writeSync(chunks: readonly Uint8Array[], position: number): void {
-    let rest = chunks;
-    let at = position;
-    for (;;) {
-      const written = fs.writevSync(this.#fd, rest, at);
-      rest = withoutPrefix(rest, written);
-      if (rest.length === 0) return;
-      at += written;
-    }
+    writeAllNow(this.#fd, chunks, position);
   }
 
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
@@ -88,6 +81,16 @@ class RealFile implements File {
       await this.sync();
     }
     await Promise.all(earlier);
+  }
+
+  writeDurableNow(chunks: readonly Uint8Array[], position: number): void {
+    const durableFd = this.#closed ? undefined : this.#openDurable();
+    if (durableFd !== undefined) {
+      writeAllNow(durableFd, chunks, position);
+      return;
+    }
+    this.writeSync(chunks, position);
+    this.syncNow();
   }
 
   /** Undefined if the path no longer leads to this file: it was renamed or unlinked. */
@@ -150,6 +153,17 @@ async function writeAll(fd: number, chunks: readonly Uint8Array[], position: num
       if (only) fs.write(fd, only, 0, only.length, start, done);
       else fs.writev(fd, batch, start, done);
     });
+    rest = withoutPrefix(rest, written);
+    if (rest.length === 0) return;
+    at += written;
+  }
+}
+
+function writeAllNow(fd: number, chunks: readonly Uint8Array[], position: number): void {
+  let rest = chunks;
+  let at = position;
+  for (;;) {
+    const written = fs.writevSync(fd, rest, at);
     rest = withoutPrefix(rest, written);
     if (rest.length === 0) return;
     at += written;

@@ -49,6 +49,11 @@ export class SimFile implements File {
     await this.#sync({ start: position, end: position + total(chunks) });
   }
 
+  writeDurableNow(chunks: readonly Uint8Array[], position: number): void {
+    this.writeSync(chunks, position);
+    this.#syncAtOnce({ start: position, end: position + total(chunks) });
+  }
+
   sync(): Promise<void> {
     return this.#sync();
   }
@@ -62,9 +67,13 @@ export class SimFile implements File {
   }
 
   syncNow(): void {
+    this.#syncAtOnce();
+  }
+
+  #syncAtOnce(only?: Range): void {
     const { fault } = this.#beginSync();
     if (fault === 'lose') this.#loseUnsynced();
-    if (fault !== 'ignore') this.#inode.endSync(this.#inode.beginSync());
+    if (fault !== 'ignore') this.#inode.endSync(this.#inode.beginSync(only));
   }
 
   #beginSync(): { operation: FileOperation; fault: Fault } {

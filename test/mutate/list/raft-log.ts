@@ -41,7 +41,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the Raft log is not synced',
     reason: 'a flag',
-    patches: [log('append(payload, true)', 'append(payload, false)')],
+    patches: [log('append(payload, true, single)', 'append(payload, false)')],
     killedBy: randomFaults(40, ...POWER),
   },
   {

@@ -64,6 +64,23 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     killedBy: ['record/crash', 'record/record-log'],
   },
   {
+    name: 'a single payload is written and not synced',
+    reason: 'the next one is',
+    patches: [log('file.writeDurableNow(record.chunks, start)', 'file.writeSync(record.chunks, start)')],
+    killedBy: randomFaults(80, ...CUTS),
+  },
+  {
+    name: 'a single payload is synced without what stands before it',
+    reason: 'it came alone',
+    patches: [
+      log(
+        'if (!isFit || this.#unsyncedBytes > 0 || this.#syncing) return false;',
+        'if (!isFit) return false;',
+      ),
+    ],
+    killedBy: ['record/crash', 'record/record-log'],
+  },
+  {
     name: 'a durable write is durable with all that stands before it',
     reason: 'a sync syncs the file',
     patches: [log('if (this.#unsyncedBytes === 0) return file.writeDurable', 'return file.writeDurable')],
