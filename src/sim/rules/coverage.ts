@@ -41,6 +41,8 @@ export const COVERAGE = [
   'bursts to a key',
   'bursts of a lane',
   'writes out of order',
+  'string operations',
+  'transactions not applied',
   'kills',
   'power cuts',
   'power cuts of some',

@@ -7,11 +7,13 @@ import type { Fail } from './fail.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js';
 import { checkLinearizability, type Model, type Operation } from './linearizability.js';
 import { type Reference, tokenOf } from './reference.js';
+import { checkStrings, isStringKey } from './string-rules.js';
 
 export function checkHistory(history: History, reference: Reference, fail: Fail, hasClocks: boolean): void {
   if (hasClocks) checkLives(history, reference, fail);
   checkOutcomes(history, reference, fail);
   checkOrder(history, reference, fail);
+  checkStrings(history.strings, reference, fail);
   checkStaleReads(history, reference, fail);
   const verdict = checkLinearizability(keyModel(), linearizableOperations(history, reference));
   if (!verdict.linearizable) fail('linearizability', `no order explains the answers about ${verdict.key}`);
@@ -183,7 +185,10 @@ function linearizableOperations({ calls }: History, reference: Reference): Opera
         : [{ ...open, output: { applied: true, index: effect, answers: undefined } }];
     });
   });
-  return [...said, ...reference.keys.flatMap((key) => endings(key, reference))];
+  return [
+    ...said,
+    ...reference.keys.filter((key) => !isStringKey(key)).flatMap((key) => endings(key, reference)),
+  ];
 }
 
 /** The end of a life is as a delete that nobody has called, of exactly that version. */

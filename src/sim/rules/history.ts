@@ -1,4 +1,5 @@
 /** The clients' calls with their times and answers, for the checks. */
+import { StringHistory } from './string-rules.js';
 
 export type OperationKind =
   | 'put'
@@ -61,6 +62,7 @@ export interface HistoryCall {
 }
 
 export class History {
+  readonly strings = new StringHistory();
   readonly calls: HistoryCall[] = [];
   #order = 0;
 

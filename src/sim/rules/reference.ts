@@ -20,6 +20,7 @@ import type { Entry } from '../../raft/types.js';
 import { crc32 } from '../../record/checksum.js';
 import { readUint53 } from '../../record/record.js';
 import type { Fail } from './fail.js';
+import { type StringKeys, stringEffect } from './reference-strings.js';
 import { ReferenceTime } from './reference-time.js';
 
 interface AppliedEntry {
@@ -76,6 +77,7 @@ export class Reference {
   readonly #time = new ReferenceTime();
   /** In order of use: the one that was used last comes last. */
   readonly #sessions = new Map<number, Session>();
+  readonly #writes = new Map<number, WriteResult>();
   /** Index at which each written value took effect. */
   readonly #effects = new Map<string, number>();
   readonly #maxSessions: number;
@@ -100,6 +102,11 @@ export class Reference {
 
   get keys(): string[] {
     return [...this.#changes.keys()].sort();
+  }
+
+  /** What the write at this index did; undefined if there is none. */
+  writeAt(index: number): WriteResult | undefined {
+    return this.#writes.get(index);
   }
 
   termAt(index: number): number | undefined {
@@ -315,6 +322,7 @@ export class Reference {
       return { type: 'refused', code: 'OUT_OF_ORDER' };
     }
     const write = this.#write(index, command);
+    this.#writes.set(index, write);
     this.#sessions.delete(sessionId);
     this.#sessions.set(sessionId, session);
     session.floor = floor;
@@ -335,6 +343,8 @@ export class Reference {
       });
       return { applied: false, index, results };
     }
+    if (operations.some(({ action }) => action === 'modify'))
+      return this.#modify(index, operations, maxValueBytes, keys);
     // If an append would exceed the leader's limit, no operation is applied.
     const grown = new Map(keys);
     for (const [at, operation] of operations.entries()) {
@@ -371,7 +381,48 @@ export class Reference {
     return { applied: true, index, results };
   }
 
+  /** A write with string operations, whose conditions hold. */
+  #modify(
+    index: number,
+    operations: readonly EntryOperation[],
+    maxValueBytes: number,
+    keys: Map<string, KeyState | undefined>,
+  ): WriteResult {
+    const changed = new Set<string>();
+    const own: StringKeys = {
+      get: (name) => (keys.has(name) ? keys.get(name) : this.stateAt(name, index)),
+      set: (name, state) => {
+        changed.add(name);
+        keys.set(name, state);
+      },
+    };
+    const moment = { version: index, nowMs: this.#time.nowMs, maxValueBytes };
+    const seen = (state: KeyState | undefined) => ({
+      existed: state !== undefined,
+      version: state?.version ?? 0,
+    });
+    const results = operations.map((operation): OperationResult => {
+      const name = operation.key.toString();
+      if (operation.action === 'modify') {
+        const value = stringEffect(operation, own, moment);
+        return { status: 'ok', ...seen(own.get(name)), value };
+      }
+      const present = own.get(name);
+      const next = effect(index, operation, present, this.#time.nowMs);
+      if (next !== present) own.set(name, next);
+      if (operation.action === 'put') return { status: 'ok', existed: false, version: index };
+      return { status: 'ok', existed: present !== undefined, version: next?.version ?? 0 };
+    });
+    for (const name of changed) {
+      push(this.#changes, name, { index, state: keys.get(name) });
+      push(this.#seen, name, { index, state: keys.get(name) });
+    }
+    for (const { value } of operations) this.#tookEffect(stringToken(value), index);
+    return { applied: true, index, results };
+  }
+
   #tookEffect(token: string, index: number): void {
+    if (token === '') return;
     const before = this.#effects.get(token);
     if (before !== undefined && before !== index)
       this.#fail('applied once', `the write ${token} took effect at entry ${before} and at entry ${index}`);
@@ -390,6 +441,11 @@ const DEADLINE_KEY = 5;
 export function tokenOf(value: Uint8Array): string {
   const text = Buffer.from(value).toString('latin1');
   return text.slice(0, text.indexOf(';') + 1);
+}
+
+/** The token in an argument of a string operation. */
+function stringToken(value: Uint8Array): string {
+  return /c\d+\.s\d+;/.exec(Buffer.from(value).toString('latin1'))?.[0] ?? '';
 }
 
 function isOver({ deadlineMs }: KeyState, nowMs: number): boolean {
@@ -452,6 +508,6 @@ function effect(
       return present && { ...present, deadlineMs: undefined };
     case 'increment':
     case 'modify':
-      throw new Error(`the workload of a run does not ${action}`);
+      throw new Error(`an ${action} is no effect on one key alone`);
   }
 }

@@ -12,6 +12,7 @@ import type { History, HistoryCall, KeyAnswer, KeyOperation } from '../rules/his
 import type { RunCluster } from '../run/run-cluster.js';
 import type { WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
+import { StringCalls } from './string-calls.js';
 
 /** Errors that the client library may report while there are faults. */
 const EXPECTED_CODES = new Set([
@@ -53,6 +54,7 @@ export class Workload {
   readonly #seen = new Map<string, { readonly version: number; readonly value: string }>();
   #reader: Direct | undefined;
   #stopped = false;
+  readonly #strings: StringCalls;
   #tokens = 0;
   #bursts = 0;
 
@@ -61,6 +63,11 @@ export class Workload {
     this.#random = random;
     this.#history = history;
     this.#options = options;
+    const { coverage } = cluster;
+    const failed = (name: string, error: unknown) => this.#failed(name, error).outcome;
+    this.#strings = new StringCalls({
+      ...{ random, history: history.strings, coverage, hasLives: options.hasLives, failed },
+    });
   }
 
   start(): void {
@@ -111,6 +118,7 @@ export class Workload {
     else if (dice < 0.35) await this.#staleRead(name, client);
     else if (dice < 0.41) await this.#scan(name, client);
     else if (dice < 0.49) await this.#batch(name, client);
+    else if (dice < 0.59) await this.#strings.call(name, client);
     else await this.#write(name, client, this.#operation(name, this.#key()));
   }
 
@@ -347,7 +355,7 @@ export class Workload {
     processName: () => string | undefined = () => undefined,
     lane?: string,
   ): Promise<void> {
-    const { trace, coverage } = this.#cluster;
+    const { trace } = this.#cluster;
     const before = processName();
     const call = this.#history.begin(name, this.#cluster.nowMs, operations, before, lane);
     trace.record(name, 'call', { operations: operations.map(inShort) });
@@ -362,13 +370,19 @@ export class Workload {
         answers: answers.map(short),
       });
     } catch (error) {
-      if (!(error instanceof RaftreeClientError)) throw error;
-      const { code, outcome } = error;
-      if (outcome === 'unknown') coverage.count('outcomes unknown');
+      const { code, outcome } = this.#failed(name, error);
       this.#history.end(call, this.#cluster.nowMs, { type: outcome, code });
       trace.record(name, 'error', { operations: operations.map(inShort), code, outcome });
-      if (!EXPECTED_CODES.has(code)) this.#cluster.unexpectedAnswer(name, code, error.message);
     }
+  }
+
+  /** Throws what is no error of the client library. */
+  #failed(name: string, error: unknown): RaftreeClientError {
+    if (!(error instanceof RaftreeClientError)) throw error;
+    const { code, outcome } = error;
+    if (outcome === 'unknown') this.#cluster.coverage.count('outcomes unknown');
+    if (!EXPECTED_CODES.has(code)) this.#cluster.unexpectedAnswer(name, code, error.message);
+    return error;
   }
 
   #forget(call: HistoryCall): void {

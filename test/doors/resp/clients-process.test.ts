@@ -91,6 +91,11 @@ test('node-redis: RESP3, WATCH, and increments that are exact while the leader i
     );
     // Nobody has changed it: a change of leader alone does not fail the transaction.
     assert.equal(await client.multi().get('watched').exec(), ['3']);
+    await client.watch('watched');
+    await second.set('watched', '4');
+    await cluster.start(leader);
+    await assertRejects(client.multi().set('watched', '5').exec(), /watched/i);
+    assert.is(await client.get('watched'), '4');
     const many = await Promise.all(Array.from({ length: 50 }, () => client.incr('counted')));
     assert.equal(
       many,
@@ -100,6 +105,29 @@ test('node-redis: RESP3, WATCH, and increments that are exact while the leader i
   } finally {
     client.destroy();
     second.destroy();
+  }
+});
+
+test('ioredis: what one connection sends at once is done once and in order, also while the leader is killed', async () => {
+  const leader = await cluster.leader();
+  const other = leader === 1 ? 2 : 1;
+  const redis = new Redis(ports[other - 1] ?? 0, '127.0.0.1', { maxRetriesPerRequest: 0 });
+  try {
+    const numbers = Array.from({ length: 600 }, (_none, i) => `${i} `);
+    const replies: Promise<number>[] = [];
+    let killed: Promise<unknown> = Promise.resolve();
+    for (const [i, number] of numbers.entries()) {
+      replies.push(redis.append('ordered', number));
+      if (i % 100 === 99) await redis.ping();
+      if (i === 350) killed = cluster.signal(leader, 'SIGKILL');
+    }
+    let length = 0;
+    const lengths = numbers.map((number) => (length += number.length));
+    assert.equal(await Promise.all(replies), lengths);
+    assert.is(await redis.get('ordered'), numbers.join(''));
+    await killed;
+  } finally {
+    redis.disconnect();
   }
 });
 

@@ -11,6 +11,7 @@ const engine = inFile('kv/join-checker.js');
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
 const sessions = inFile('kv/sessions.js');
+const strings = inFile('kv/string-operation.js');
 
 const POWER = ['powerCut', 'powerCutOfSome', 'isolateLeader', 'slowDisk'] as const;
 const MESSAGES = ['messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'] as const;
@@ -73,6 +74,23 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'they come in order',
     patches: [sessions('after > floor && ', 'false && ')],
     killedBy: randomFaults(60, 'messageFaults', 'cutClient', 'isolateLeader', 'slowLinks'),
+  },
+  {
+    name: 'a rename leaves the old key',
+    reason: 'the new one has the value',
+    patches: [strings('if (isMove) keys.stage(key, null);', '')],
+    killedBy: randomFaults(20),
+  },
+  {
+    name: 'after a restart a repeated string operation is answered without its result',
+    reason: 'the status says that it was carried out',
+    patches: [
+      sessions(
+        'results.push({ ...result, value: Buffer.from(bytes.subarray(from, at)) });',
+        'results.push(result);',
+      ),
+    ],
+    killedBy: randomFaults(60, ...MESSAGES, 'kill'),
   },
   {
     name: 'a write of an unknown session is applied',

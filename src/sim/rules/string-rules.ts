@@ -1,0 +1,82 @@
+/**
+ * Checks the calls of string operations, alone and as transactions: every answer is that of the reference at its entry,
+ * a later call has a later entry, and a call that was not committed has left nothing.
+ */
+import type { WriteResult } from '../../kv/sessions.js';
+import type { Fail } from './fail.js';
+import type { Reference } from './reference.js';
+
+/** Keys of these calls; other calls name none of them. */
+export function isStringKey(key: string): boolean {
+  return key.startsWith('s');
+}
+
+export interface StringCall {
+  readonly client: string;
+  /** Orders calls and returns of one moment. */
+  readonly calledAt: number;
+  /** In what it writes; empty if it writes none. */
+  readonly token: string;
+  returnedAt: number;
+  outcome:
+    | { readonly type: 'ok'; readonly result: WriteResult }
+    | { readonly type: 'notCommitted' | 'unknown' };
+}
+
+export class StringHistory {
+  readonly calls: StringCall[] = [];
+  #order = 0;
+
+  begin(client: string, token: string): StringCall {
+    const call: StringCall = {
+      ...{ client, token, calledAt: this.#order++ },
+      returnedAt: Number.POSITIVE_INFINITY,
+      outcome: { type: 'unknown' },
+    };
+    this.calls.push(call);
+    return call;
+  }
+
+  end(call: StringCall, outcome: StringCall['outcome']): void {
+    call.outcome = outcome;
+    call.returnedAt = this.#order++;
+  }
+}
+
+export function checkStrings({ calls }: StringHistory, reference: Reference, fail: Fail): void {
+  const returned = calls.toSorted((a, b) => a.returnedAt - b.returnedAt);
+  let next = 0;
+  let latest = 0;
+  for (const { client, calledAt, token, outcome } of calls) {
+    for (; (returned[next]?.returnedAt ?? Number.POSITIVE_INFINITY) < calledAt; next++) {
+      const before = returned[next]?.outcome;
+      if (before?.type === 'ok') latest = Math.max(latest, before.result.index);
+    }
+    const effect = token === '' ? undefined : reference.effectOf(token);
+    if (outcome.type === 'notCommitted' && effect !== undefined)
+      fail(
+        'exact outcomes',
+        `${client} was told that ${token} was not committed; it took effect at ${effect}`,
+      );
+    if (outcome.type !== 'ok') continue;
+    const { result } = outcome;
+    if (result.index <= latest)
+      fail(
+        'linearizability',
+        `${client}'s write took effect at ${result.index}, one that had ended before at ${latest}`,
+      );
+    const expected = reference.writeAt(result.index);
+    if (expected === undefined || textOf(expected) !== textOf(result))
+      fail(
+        'true answers',
+        `${client} was told ${textOf(result)} of entry ${result.index}, which is ${expected && textOf(expected)}`,
+      );
+  }
+}
+
+function textOf({ applied, results }: WriteResult): string {
+  const shown = results.map(({ status, existed, version, value }) => [
+    ...[status, existed, version, value === undefined ? '' : Buffer.from(value).toString('latin1')],
+  ]);
+  return JSON.stringify([applied, shown]);
+}
