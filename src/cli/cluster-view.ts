@@ -60,15 +60,21 @@ export async function viewCluster(client: RaftreeClient): Promise<SeenNode[]> {
         : { nodeId: peer.nodeId, status, impostor: undefined };
     }),
   );
-  const nodes = [{ nodeId: first.nodeId, status: first, impostor: undefined }, ...others];
+  return nodesSeen([{ nodeId: first.nodeId, status: first, impostor: undefined }, ...others]);
+}
+
+export type Asked = Pick<SeenNode, 'nodeId' | 'status' | 'impostor'>;
+
+/** What is known of these nodes from the answers of those that gave one. */
+export function nodesSeen(nodes: readonly Asked[]): SeenNode[] {
   const answers = nodes.flatMap(({ status }) => status ?? []);
   // The leader's membership counts; without a leader, that of the node with the highest applied index.
-  const [best = first] = answers.sort(byAuthority);
+  const [best] = [...answers].sort(byAuthority);
   return nodes
     .map(({ nodeId, status, impostor }) => ({
       nodeId,
       ...addressesOf(nodeId, answers),
-      membership: membershipOf(nodeId, best),
+      membership: best ? membershipOf(nodeId, best) : '-',
       status,
       impostor,
     }))

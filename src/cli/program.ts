@@ -11,6 +11,7 @@ import { addReplayCommand } from './replay-command.js';
 import { commandRoot, type SetExitCode } from './run.js';
 import { addShellCommand } from './shell/shell-command.js';
 import { addStartCommand } from './start-command.js';
+import { addTopCommand } from './top/top-command.js';
 
 export function buildProgram(isJson: boolean, setExitCode: SetExitCode): Command {
   const program = commandRoot('raftree', isJson)
@@ -28,6 +29,7 @@ export function buildProgram(isJson: boolean, setExitCode: SetExitCode): Command
   addDemoCommand(program);
   addReplayCommand(program);
   addClientCommands(program, setExitCode);
+  addTopCommand(program);
   addShellCommand(program, setExitCode);
   addLsmCommands(program, setExitCode);
   return program;

@@ -93,6 +93,13 @@ export interface ScanOptions extends ReadOptions {
  */
 export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
 
+/**
+ * What a node carries: requests by kind that it has carried out, whatever came of them, through all its doors, since
+ * its process was started; requests under way; memory and processor time of the process.
+ * @interface
+ */
+export type NodeLoad = Omit<MessageOf<'loadReply'>, 'type' | 'requestId'>;
+
 export class RaftreeClient {
   readonly #settings: ClientSettings;
   readonly #connections: Connections;
@@ -288,6 +295,18 @@ export class RaftreeClient {
       if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
       const { type: _type, requestId: _requestId, frameBytes: _frameBytes, ...status } = answer;
       return status;
+    });
+  }
+
+  /** What the node at `endpoint` carries, or any node that answers. */
+  async load(endpoint?: string, options: CallOptions = {}): Promise<NodeLoad> {
+    if (endpoint !== undefined) addressOf(endpoint);
+    return this.#read(options, async (call) => {
+      const target = endpoint === undefined ? 'any' : { endpoint };
+      const answer = await this.#router.ask(() => ({ type: 'load' }), call, target);
+      if (answer.type !== 'loadReply') throw unexpected(answer.type, 'load');
+      const { type: _type, requestId: _requestId, frameBytes: _frameBytes, ...load } = answer;
+      return load;
     });
   }
 

@@ -1,7 +1,13 @@
 /// <reference types="node" preserve="true" />
 /** `raftree/client`: the client of a cluster. */
 export type { Outcome } from '../env/errors.js';
-export { type NodeStatus, RaftreeClient, type ScanOptions, type WriteOptions } from './client.js';
+export {
+  type NodeLoad,
+  type NodeStatus,
+  RaftreeClient,
+  type ScanOptions,
+  type WriteOptions,
+} from './client.js';
 export { HistoryGoneError, RaftreeClientError } from './client-error.js';
 export type { CallOptions, ClientEnv, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
 export type { MemberChange, MembersChanged } from './member-changes.js';

@@ -11,7 +11,7 @@
  * The node is a client of its cluster too: its calls are those of `RaftreeClient`, with the same results, order and
  * errors. They reach this node without a socket. If another node leads, they go on to that one.
  */
-import { type NodeStatus, RaftreeClient, type ScanOptions } from '../client/client.js';
+import { type NodeLoad, type NodeStatus, RaftreeClient, type ScanOptions } from '../client/client.js';
 import { RaftreeClientError } from '../client/client-error.js';
 import type { CallOptions, ClientOptions, ReadOptions } from '../client/client-options.js';
 import type { Bytes } from '../client/operations.js';
@@ -182,6 +182,11 @@ export class RaftreeNode<
   /** The state of the cluster as this node sees it, or as the node at the endpoint sees it. */
   override status(endpoint: string = this.#own, options: CallOptions = {}): Promise<NodeStatus> {
     return super.status(endpoint, options);
+  }
+
+  /** What this node carries, or the node at the endpoint. */
+  override load(endpoint: string = this.#own, options: CallOptions = {}): Promise<NodeLoad> {
+    return super.load(endpoint, options);
   }
 
   /**

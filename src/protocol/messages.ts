@@ -466,6 +466,15 @@ export const MESSAGES = {
     { messages: listed },
   ),
   appends: message(51, 'The same for short appends.', { messages: listed }),
+  load: message(128, 'Asks a node what it carries.', { requestId: u32 }),
+  loadReply: message(129, 'What a node carries; counts are since its process was started.', {
+    requestId: u32,
+    reads: u53,
+    writes: u53,
+    pendingRequests: u32,
+    residentBytes: u53,
+    processorMs: u53,
+  }),
 } as const;
 
 /**
@@ -496,6 +505,7 @@ export type RequestName =
   | 'openSession'
   | 'status'
   | 'tablets'
+  | 'load'
   | 'changeMembers'
   | 'transferLeader'
   | 'watch';

@@ -214,6 +214,16 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     failedGroups: [{ group: 2, code: 'CORRUPTION', message: 'bad' }],
     logSyncs: 23,
   },
+  load: { type: 'load', requestId: 15 },
+  loadReply: {
+    type: 'loadReply',
+    requestId: 15,
+    reads: 2 ** 40,
+    writes: 77,
+    pendingRequests: 3,
+    residentBytes: 112_000_000,
+    processorMs: 4400,
+  },
   changeMembers: {
     type: 'changeMembers',
     requestId: 13,

@@ -19,6 +19,7 @@ type RequestInput = { [Name in MessageName]: Omit<OutboundOf<Name>, 'requestId'>
   | 'scan'
   | 'openSession'
   | 'status'
+  | 'load'
   | 'changeMembers'
   | 'transferLeader'];
 
@@ -94,7 +95,15 @@ class Wire {
   }
 
   async ask<
-    Name extends 'writeReply' | 'getReply' | 'scanReply' | 'sessionOpened' | 'statusReply' | 'done' | 'error',
+    Name extends
+      | 'writeReply'
+      | 'getReply'
+      | 'scanReply'
+      | 'sessionOpened'
+      | 'statusReply'
+      | 'loadReply'
+      | 'done'
+      | 'error',
   >(answer: Name, request: RequestInput): Promise<Named<Name>> {
     const requestId = ++this.#requests;
     this.send({ ...request, requestId } as OutboundMessage);
@@ -379,6 +388,11 @@ test('Requests and answers: who answers what, and what another node says', async
     [0, 0],
     'matchIndex is told by the leader',
   );
+  const before = await toLeader.ask('loadReply', { type: 'load' });
+  assert.is((await toLeader.ask('getReply', get('k', 'linearizable'))).value.toString(), 'v');
+  const after = await toLeader.ask('loadReply', { type: 'load' });
+  assert.equal([after.reads - before.reads, after.writes - before.writes], [1, 0]);
+  assert.ok(after.residentBytes > 0 && after.processorMs >= before.processorMs && before.writes > 0);
   const fromLeader = await toLeader.ask('statusReply', { type: 'status', tablet: 0 });
   assert.ok(fromLeader.peers.every(({ matchIndex }) => matchIndex > 0));
   assert.equal([fromLeader.clusterId, fromLeader.peerAddress], ['', ''], 'not for any client');
@@ -420,7 +434,7 @@ test('Errors: about a request, about the connection, and both', async () => {
     ['00000018000000050000000900', 'MALFORMED_MESSAGE', 9],
     // numbers of requests that are not in the tables
     ['0000001f0000000400000008', 'UNKNOWN_MESSAGE', 8],
-    ['000000800000000400000008', 'UNKNOWN_MESSAGE', 8],
+    ['000000f00000000400000008', 'UNKNOWN_MESSAGE', 8],
     ['000000630000000400000008', 'UNKNOWN_MESSAGE', 0],
     // a frame that is too long
     ['00000010ffffffff', 'FRAME_TOO_LARGE', 0],

@@ -4,10 +4,12 @@ import { until } from './process-cluster.js';
 
 /** Passes bytes on between its standard streams and the terminal, and ends as the process does. */
 const RELAY = `
-import fcntl, os, pty, select, struct, sys, termios
+import fcntl, os, pty, select, signal, struct, sys, termios
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
+for each in [signal.SIGTERM, signal.SIGUSR2]:
+    signal.signal(each, lambda number, _: os.kill(pid, number))
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
 sources = [0, terminal]
 while terminal in sources:
@@ -68,6 +70,11 @@ export class Terminal {
 
   ended(): Promise<number> {
     return this.#ended;
+  }
+
+  /** To the process. */
+  signal(name: 'SIGTERM' | 'SIGUSR2'): void {
+    this.#relay.kill(name);
   }
 
   kill(): void {

@@ -13,6 +13,7 @@ import { MAX_ANSWER_BYTES } from '../../protocol/limits.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from '../../protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage, OutboundOf } from '../../protocol/messages.js';
 import type { Administration } from '../ports.js';
+import { loadReply } from './load.js';
 import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
 import { WatchStreams } from './watch-streams.js';
 
@@ -99,6 +100,10 @@ export class RequestHandler implements MessageHandler {
     }
     if (request.type === 'watchCancel') {
       this.#watches.cancel(request.watchId);
+      return;
+    }
+    if (request.type === 'load') {
+      this.#channel.write(loadReply(this.#parts.service()?.kv, request.requestId));
       return;
     }
     if (isAdministration(request) && !this.#caller.rights.administrate) {
