@@ -466,8 +466,8 @@ export const MESSAGES = {
     { messages: listed },
   ),
   appends: message(51, 'The same for short appends.', { messages: listed }),
-  load: message(128, 'Asks a node what it carries.', { requestId: u32 }),
-  loadReply: message(129, 'What a node carries; counts are since its process was started.', {
+  load: message(130, 'Asks a node what it carries.', { requestId: u32 }),
+  loadReply: message(131, 'What a node carries; counts are since its process was started.', {
     requestId: u32,
     reads: u53,
     writes: u53,
