@@ -60,6 +60,7 @@ import {
 import type { SnapshotPace } from './snapshot-pace.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { type SnapshotLimits, SnapshotSender } from './snapshot-sender.js';
+import type { NodeSnapshotTurns } from './snapshot-turns.js';
 import { StateDirectories } from './state-directories.js';
 
 export interface ReplicaOptions {
@@ -83,6 +84,8 @@ export interface ReplicaParts<Result> {
   readonly ticks: TickSource;
   /** Of the node. */
   readonly snapshotPace: SnapshotPace;
+  /** Of the node. */
+  readonly snapshotTurns: NodeSnapshotTurns;
   /** The disk of the node. */
   readonly diskSpace: DiskSpace;
   /** This node has taken part in the group before. */
@@ -160,6 +163,7 @@ export class Replica<Result> implements CommandLog<Result> {
       ...{ env, logger, directories, transport, core, holds },
       limits: options.snapshots,
       pace: parts.snapshotPace,
+      turns: parts.snapshotTurns.sending,
       source: {
         checkpoint: (directory) => this.#checkpoint(directory),
         check: (directory) => stateMachine.check(directory),
@@ -167,6 +171,8 @@ export class Replica<Result> implements CommandLog<Result> {
     });
     this.#receiver = new SnapshotReceiver({
       ...{ env, logger, directories, transport, core, stateMachine, installer },
+      turns: parts.snapshotTurns.receiving,
+      stallTimeoutMs: options.snapshots.stallTimeoutMs,
     });
     this.#cutter = new LogCutter({
       ...{ env, logger, log, stateMachine, core, holds },
@@ -468,7 +474,7 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#allMatchedIndex = output.allMatchedIndex;
     if (output.append) this.#writer.write(output.append);
     if (output.configuration) this.#announceConfiguration();
-    for (const node of output.snapshotsNeeded) this.#sender.begin(node, this.#parts.log.base.index);
+    for (const node of output.snapshotsNeeded) this.#sender.begin(node, () => this.#parts.log.base.index);
     this.#send(output.send);
     for (const id of output.failedReads) this.#reads.reject(id, leadershipLost('notCommitted'));
     for (const { id, index } of output.reads) this.#reads.confirm(id, index, this.#parts.env.clock.nowMs());

@@ -11,6 +11,7 @@ import { crc32 } from '../record/checksum.js';
 import type { GroupStateMachine } from './group-state-machine.js';
 import type { CorePort, Transport } from './ports.js';
 import type { SnapshotChunk, SnapshotFile, SnapshotOffer } from './snapshot-messages.js';
+import type { SnapshotTurn, SnapshotTurns } from './snapshot-turns.js';
 import { type StateDirectories, stateDirectoryName } from './state-directories.js';
 
 export interface SnapshotReceiverParts {
@@ -18,6 +19,9 @@ export interface SnapshotReceiverParts {
   readonly logger: Logger;
   readonly directories: StateDirectories;
   readonly transport: Transport;
+  readonly turns: SnapshotTurns;
+  /** A sender that says nothing for so long is given up: others may be waiting for its turn. */
+  readonly stallTimeoutMs: number;
   readonly core: Pick<CorePort, 'commitIndex'>;
   /** Its `check` finds damage that the sender's disk did before the checksums of the chunks were taken. */
   readonly stateMachine: Pick<GroupStateMachine<unknown>, 'check'>;
@@ -58,6 +62,12 @@ export class SnapshotReceiver {
   /** Messages that are not handled to their end. */
   #waiting = 0;
   #closed = false;
+  /** Asked for with the first offer. Nothing is received before it is given. */
+  #turn: SnapshotTurn | undefined;
+  /** The newest offer while the turn is not given. */
+  #waitingOffer: { readonly from: NodeId; readonly offer: SnapshotOffer } | undefined;
+  /** When the turn came, the last chunk, or the last offer while the turn is not given. */
+  #heardMs = 0;
   readonly #refusals: OnceAMinute;
 
   constructor(parts: SnapshotReceiverParts) {
@@ -72,6 +82,8 @@ export class SnapshotReceiver {
         this.#parts.logger.error({ from }, `node ${from} offers what no snapshot is: ${fault}`);
       return;
     }
+    // Whoever has the turn must send: offers alone would keep it from others.
+    if (!this.#turn?.isGiven) this.#heardMs = this.#parts.env.clock.nowMs();
     const current = this.#incoming;
     if (this.#waiting > 0 && current?.from === from && current.checkpoint === offer.checkpoint) {
       current.term = offer.term;
@@ -87,14 +99,16 @@ export class SnapshotReceiver {
   }
 
   get isReceiving(): boolean {
-    return this.#incoming !== undefined || this.#waiting > 0;
+    return this.#incoming !== undefined || this.#waiting > 0 || this.#turn !== undefined;
   }
 
-  /** Drops a partial snapshot of entries that the log has by now. */
+  /** Drops a partial snapshot of entries that the log has by now, and ends the turn of a silent sender. */
   forgetUnneeded(): void {
-    const incoming = this.#incoming;
-    if (incoming && this.#waiting === 0 && incoming.snapshot.index <= this.#parts.core.commitIndex)
-      this.#abandon();
+    if (this.#waiting > 0) return;
+    const { core, env, stallTimeoutMs } = this.#parts;
+    if (this.#incoming && this.#incoming.snapshot.index <= core.commitIndex) this.#abandon();
+    // What has arrived stays: if the sender comes back, it goes on from there, in another turn.
+    if (this.#turn && env.clock.nowMs() - this.#heardMs > stallTimeoutMs) this.#endTurn();
   }
 
   async close(): Promise<void> {
@@ -127,10 +141,16 @@ export class SnapshotReceiver {
       this.#want(from, term, checkpoint, files.length, 0);
       return;
     }
+    this.#turn ??= this.#parts.turns.ask(() => this.#turnCame());
+    if (!this.#turn.isGiven) {
+      this.#waitingOffer = { from, offer };
+      this.#sayBusy({ ...offer, from, file: 0 });
+      return;
+    }
     const current = this.#incoming;
     if (current?.from === from && current.checkpoint === checkpoint) current.term = term;
     else {
-      this.#abandon();
+      this.#drop();
       const name = `receive-${snapshot.index}-${snapshot.term}`;
       env.fs.removeTree(directories.pathOf(name));
       env.fs.makeDirectory(directories.pathOf(name));
@@ -152,6 +172,8 @@ export class SnapshotReceiver {
   async #take(from: NodeId, chunk: SnapshotChunk): Promise<void> {
     const incoming = this.#incoming;
     if (!incoming || incoming.from !== from || incoming.checkpoint !== chunk.checkpoint) return;
+    if (!this.#turn?.isGiven) return;
+    this.#heardMs = this.#parts.env.clock.nowMs();
     const described = incoming.files[incoming.file];
     const isExpected = chunk.file === incoming.file && chunk.offset === incoming.offset;
     const fits = described !== undefined && chunk.offset + chunk.bytes.length <= described.sizeBytes;
@@ -185,6 +207,7 @@ export class SnapshotReceiver {
     env.fs.removeTree(directories.pathOf(name));
     env.fs.rename(received, directories.pathOf(name));
     env.fs.syncDirectory(directories.path);
+    this.#endTurn();
     installer.arrived(from, term, snapshot, name);
     this.#want(from, term, checkpoint, files.length, 0);
   }
@@ -195,7 +218,13 @@ export class SnapshotReceiver {
     this.#want(incoming.from, incoming.term, incoming.checkpoint, incoming.file, incoming.offset);
   }
 
-  #sayBusy({ from, term, checkpoint, files, file }: Incoming): void {
+  #sayBusy({
+    from,
+    term,
+    checkpoint,
+    files,
+    file,
+  }: Omit<Incoming, 'snapshot' | 'name' | 'offset' | 'open'>): void {
     const at = Math.min(file, files.length - 1);
     this.#want(from, term, checkpoint, at, (files[at]?.sizeBytes ?? 0) + 1);
   }
@@ -204,7 +233,27 @@ export class SnapshotReceiver {
     this.#parts.transport.send(to, { type: 'snapshotWanted', term, checkpoint, file, offset });
   }
 
+  /** The sender of the newest offer has waited for this; if it is silent since, the next tick gives it up. */
+  #turnCame(): void {
+    this.#heardMs = this.#parts.env.clock.nowMs();
+    const { from, offer } = this.#waitingOffer ?? {};
+    this.#waitingOffer = undefined;
+    if (from !== undefined && offer) this.#enqueue(() => this.#begin(from, offer));
+  }
+
+  #endTurn(): void {
+    this.#waitingOffer = undefined;
+    this.#turn?.end();
+    this.#turn = undefined;
+  }
+
   #abandon(): void {
+    this.#drop();
+    this.#endTurn();
+  }
+
+  /** Removes what has arrived. */
+  #drop(): void {
     const incoming = this.#incoming;
     if (!incoming) return;
     this.#incoming = undefined;

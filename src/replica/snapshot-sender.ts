@@ -10,6 +10,7 @@ import type { CorePort, Transport } from './ports.js';
 import type { SnapshotHolds } from './snapshot-holds.js';
 import type { SnapshotFile, SnapshotTransferMessage, SnapshotWanted } from './snapshot-messages.js';
 import type { SnapshotPace } from './snapshot-pace.js';
+import type { SnapshotTurn, SnapshotTurns } from './snapshot-turns.js';
 import type { StateDirectories } from './state-directories.js';
 
 export interface SnapshotLimits {
@@ -34,6 +35,7 @@ export interface SnapshotSenderParts {
   readonly directories: StateDirectories;
   readonly limits: SnapshotLimits;
   readonly pace: SnapshotPace;
+  readonly turns: SnapshotTurns;
   readonly transport: Transport;
   readonly source: CheckpointSource;
   readonly core: CorePort;
@@ -52,6 +54,8 @@ interface Checkpoint {
 
 interface Transfer {
   readonly node: NodeId;
+  /** Nothing is offered, and no checkpoint made for it, before it is given. */
+  readonly turn: SnapshotTurn;
   /** Until the next chunk may be sent, or the receiver must have answered. */
   timer: Timer | undefined;
   /** Offers since the receiver's last answer. */
@@ -94,11 +98,12 @@ export class SnapshotSender {
     this.#parts = parts;
   }
 
-  /** Starts a transfer; `oldestIndex`: an older checkpoint would not help. */
-  begin(node: NodeId, oldestIndex: number): void {
+  /** Starts a transfer, when its turn comes. An older checkpoint than `oldestIndex` says would not help. */
+  begin(node: NodeId, oldestIndex: () => number): void {
     if (this.#closed || this.#transfers.has(node)) return;
     const transfer: Transfer = {
       node,
+      turn: this.#parts.turns.ask(() => this.#start(transfer, oldestIndex())),
       timer: undefined,
       unanswered: 0,
       sent: { file: 0, offset: 0 },
@@ -106,13 +111,22 @@ export class SnapshotSender {
       busyUntilMs: undefined,
     };
     this.#transfers.set(node, transfer);
+    if (transfer.turn.isGiven) this.#start(transfer, oldestIndex());
+  }
+
+  #start(transfer: Transfer, oldestIndex: number): void {
     this.#expectProgress(transfer);
-    if (this.#checkpoint && this.#checkpoint.snapshot.index >= oldestIndex) this.#offer(node);
+    if (this.#checkpoint && this.#checkpoint.snapshot.index >= oldestIndex) this.#offer(transfer.node);
     else
       this.#making ??= this.#make().finally(() => {
         this.#making = undefined;
         this.#removeUnused();
       });
+  }
+
+  /** Transfers whose turn it is. */
+  get #started(): Transfer[] {
+    return [...this.#transfers.values()].filter(({ turn }) => turn.isGiven);
   }
 
   /** The receiver names the first byte that it lacks. */
@@ -170,7 +184,10 @@ export class SnapshotSender {
 
   /** Gives up all transfers: this node does not lead any more. */
   stop(): void {
-    for (const transfer of this.#transfers.values()) transfer.timer?.cancel();
+    for (const { timer, turn } of this.#transfers.values()) {
+      timer?.cancel();
+      turn.end();
+    }
     this.#transfers.clear();
     this.#removeUnused();
   }
@@ -207,7 +224,7 @@ export class SnapshotSender {
       };
       if (this.#closed) return;
       logger.info({ index: snapshot.index, files: files.length }, 'made a snapshot');
-      for (const node of this.#transfers.keys()) this.#offer(node);
+      for (const { node } of this.#started) this.#offer(node);
     } catch (error) {
       logger.error({ error: errorMessage(error) }, 'no snapshot could be made; it is tried again');
       directories.remove(name);
@@ -253,7 +270,7 @@ export class SnapshotSender {
   /** Not at once: a member that still needs a snapshot gets another transfer as soon as this one has ended. */
   #giveUpLater(): void {
     const { env, limits } = this.#parts;
-    for (const transfer of this.#transfers.values()) {
+    for (const transfer of this.#started) {
       transfer.timer?.cancel();
       transfer.timer = env.timers.after(limits.stallTimeoutMs / MAX_OFFERS, () => {
         if (this.#transfers.get(transfer.node) === transfer) this.#end(transfer, false);
@@ -358,6 +375,7 @@ export class SnapshotSender {
   #end(transfer: Transfer, ok: boolean): void {
     if (ok) this.#chunkBytes.delete(transfer.node);
     transfer.timer?.cancel();
+    transfer.turn.end();
     this.#transfers.delete(transfer.node);
     if (ok) {
       this.#completed++;
@@ -372,7 +390,7 @@ export class SnapshotSender {
   }
 
   #removeUnused(): void {
-    if (!this.#checkpoint || this.#transfers.size > 0 || this.#making) return;
+    if (!this.#checkpoint || this.#started.length > 0 || this.#making) return;
     this.#remove(this.#checkpoint);
     this.#checkpoint = undefined;
   }

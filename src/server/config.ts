@@ -143,6 +143,8 @@ const schema = z
         trailingEntries: z.int().min(0).max(10_000_000).default(10_000),
         snapshotChunkBytes: byteCount(512, 8 * MIB).default(MIB),
         snapshotBytesPerSecond: byteCount(64 * KIB, 16 * 1024 * MIB).default(64 * MIB),
+        /** So many snapshots are sent, and so many received, at the same time; others wait for their turn. */
+        maxConcurrentSnapshots: z.int().min(1).max(1000).default(8),
       })
       .prefault({}),
     log: z

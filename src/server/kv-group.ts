@@ -57,6 +57,7 @@ export function storeOptionsOf(
       maxChunkBytes: storage.snapshotChunkBytes,
       maxBytesPerSecond: storage.snapshotBytesPerSecond,
       stallTimeoutMs: 5 * raft.electionTimeoutMaxMs,
+      maxConcurrent: storage.maxConcurrentSnapshots,
     },
   };
 }

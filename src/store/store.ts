@@ -31,6 +31,7 @@ import { Replica } from '../replica/replica.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import { SnapshotPace } from '../replica/snapshot-pace.js';
 import type { SnapshotLimits } from '../replica/snapshot-sender.js';
+import { type NodeSnapshotTurns, SnapshotTurns } from '../replica/snapshot-turns.js';
 import { LogBudget } from './log-budget.js';
 import { QuietGroups } from './quiet-groups.js';
 import { TickScheduler } from './tick-scheduler.js';
@@ -44,7 +45,10 @@ export interface StoreOptions {
   readonly raft: Omit<RaftOptions, 'random' | 'quiet'>;
   /** A group without work for so long falls quiet (raft/quiet.ts). 0: never. */
   readonly quietAfterMs: number;
-  readonly snapshots: SnapshotLimits;
+  readonly snapshots: SnapshotLimits & {
+    /** So many are sent, and so many received, at the same time: of all groups together. */
+    readonly maxConcurrent: number;
+  };
   readonly raftLog: {
     readonly maxSegmentBytes: number;
     readonly maxGroupCommitBytes: number;
@@ -130,6 +134,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
   readonly #budget: LogBudget;
   readonly #quiet: QuietGroups;
   readonly #snapshotPace: SnapshotPace;
+  readonly #snapshotTurns: NodeSnapshotTurns;
   readonly #groups = new Map<GroupId, OpenGroup<Machine, Result>>();
   #strayMessages = 0;
   /** Groups whose state machines are being opened. */
@@ -155,6 +160,8 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     this.#ticks = new TickScheduler({ ...env, tickMs: this.#tickMs, heartbeatMs });
     this.#budget = new LogBudget(env.clock, options.logLimits);
     this.#snapshotPace = new SnapshotPace(env.clock, options.snapshots.maxBytesPerSecond);
+    const turns = () => new SnapshotTurns(env.timers, options.snapshots.maxConcurrent);
+    this.#snapshotTurns = { sending: turns(), receiving: turns() };
     this.#quiet = new QuietGroups({
       ...{ ...env, heartbeatMs, electionTimeoutMinMs: options.raft.electionTimeoutMinMs },
       ticks: this.#ticks,
@@ -260,6 +267,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
         {
           ...{ env, log, stateMachine, logger, restarted, ticks: this.#ticks, diskSpace: this.#diskSpace },
           snapshotPace: this.#snapshotPace,
+          snapshotTurns: this.#snapshotTurns,
           ...(promisedMs === undefined ? {} : { promisedMs }),
           transport: { send: (to, message) => transport.send(to, id, message) },
           host: {

@@ -14,6 +14,7 @@ import type { CorePort } from '../../src/replica/ports.js';
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { SnapshotPace } from '../../src/replica/snapshot-pace.js';
+import { SnapshotTurns } from '../../src/replica/snapshot-turns.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import type { SimFileSystemOptions } from '../../src/sim/world/file-operation.js';
 import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
@@ -329,6 +330,10 @@ export class ReplicaLab {
         logger,
         restarted: present !== undefined,
         ticks: new TickScheduler({ ...process.env, tickMs: TICK_MS, heartbeatMs: HEARTBEAT_MS }),
+        snapshotTurns: {
+          sending: new SnapshotTurns(process.env.timers, 8),
+          receiving: new SnapshotTurns(process.env.timers, 8),
+        },
         snapshotPace: new SnapshotPace(
           process.env.clock,
           this.#options.replica?.snapshots?.maxBytesPerSecond ?? 1_000_000,

@@ -6,6 +6,7 @@ import { configurationOf } from '../../src/raft/configuration.js';
 import { crc32 } from '../../src/record/checksum.js';
 import type { SnapshotChunk, SnapshotOffer, SnapshotWanted } from '../../src/replica/snapshot-messages.js';
 import { SnapshotReceiver } from '../../src/replica/snapshot-receiver.js';
+import { SnapshotTurns } from '../../src/replica/snapshot-turns.js';
 import { StateDirectories } from '../../src/replica/state-directories.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
@@ -35,6 +36,8 @@ function receiving(latency: () => Promise<void> = async () => {}) {
     core: { commitIndex: 1 },
     stateMachine: { check: async () => {} },
     installer: { arrived() {} },
+    turns: new SnapshotTurns(env.timers, 8),
+    stallTimeoutMs: 1000,
   });
   return { world, env, receiver, wanted, told };
 }

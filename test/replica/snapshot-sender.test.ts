@@ -11,6 +11,7 @@ import { SnapshotHolds } from '../../src/replica/snapshot-holds.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { SnapshotPace } from '../../src/replica/snapshot-pace.js';
 import { type SnapshotLimits, SnapshotSender } from '../../src/replica/snapshot-sender.js';
+import { SnapshotTurns } from '../../src/replica/snapshot-turns.js';
 import { StateDirectories } from '../../src/replica/state-directories.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
@@ -24,7 +25,7 @@ async function askedMs(error: Error, seconds: number, hopeless = () => {}): Prom
   const startMs = env.clock.nowMs();
   const core = fakeCore((input) => {
     if (input.type === 'transfer') asked.push(env.clock.nowMs() - startMs);
-    if (input.type === 'snapshotSent') sender.begin(input.node, 1);
+    if (input.type === 'snapshotSent') sender.begin(input.node, () => 1);
   });
   const sender: SnapshotSender = new SnapshotSender({
     env,
@@ -32,12 +33,13 @@ async function askedMs(error: Error, seconds: number, hopeless = () => {}): Prom
     directories: new StateDirectories(env, silentLogger, '/snapshots'),
     limits: { maxChunkBytes: 1024, maxBytesPerSecond: 1024, stallTimeoutMs: 1000 },
     pace: new SnapshotPace(env.clock, 1024),
+    turns: new SnapshotTurns(env.timers, 8),
     transport: { send() {} },
     source: { checkpoint: () => Promise.reject(error), check: () => Promise.resolve() },
     core: { ...core, fail: hopeless },
     holds: new SnapshotHolds(),
   });
-  sender.begin(2, 1);
+  sender.begin(2, () => 1);
   await world.scheduler.runFor(seconds * 1000);
   await sender.close();
   return asked;
@@ -83,6 +85,7 @@ async function senderOf(
   limits: SnapshotLimits,
   world = new SimWorld(1),
   shared?: SnapshotPace,
+  sharedTurns?: SnapshotTurns,
 ) {
   const { env, fs } = world.start('n1', new SimDisk());
   const pace = shared ?? new SnapshotPace(env.clock, limits.maxBytesPerSecond);
@@ -94,6 +97,7 @@ async function senderOf(
     directories: new StateDirectories(env, silentLogger, '/snapshots'),
     limits,
     pace,
+    turns: sharedTurns ?? new SnapshotTurns(env.timers, 8),
     transport: { send: (_to, message) => sent.push({ atMs: env.clock.nowMs(), message }) },
     source: {
       checkpoint: async (directory) => {
@@ -110,7 +114,7 @@ async function senderOf(
     }),
     holds: new SnapshotHolds(),
   });
-  sender.begin(2, 1);
+  sender.begin(2, () => 1);
   await world.scheduler.runFor(1);
   const [offer] = sent;
   if (offer?.message.type !== 'snapshotOffer') throw new Error('it offers nothing');
@@ -137,10 +141,10 @@ test('a member that the log does not reach from the present checkpoint gets anot
   const { world, sender, sent } = await senderOf(1024, limits);
   const made = () =>
     new Set(sent.flatMap(({ message }) => (message.type === 'snapshotOffer' ? [message.checkpoint] : [])));
-  sender.begin(3, 10);
+  sender.begin(3, () => 10);
   await world.scheduler.runFor(10);
   assert.is(made().size, 1);
-  sender.begin(4, 11);
+  sender.begin(4, () => 11);
   await world.scheduler.runFor(10);
   assert.is(made().size, 2);
 });

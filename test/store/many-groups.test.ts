@@ -74,13 +74,18 @@ class Wire {
           },
         },
         quietAfterMs: this.#quietAfterMs,
-        snapshots: { maxChunkBytes: 2000, maxBytesPerSecond: 10_000_000, stallTimeoutMs: 400 },
+        snapshots: {
+          maxChunkBytes: 2000,
+          maxBytesPerSecond: 10_000_000,
+          stallTimeoutMs: 400,
+          maxConcurrent: 1,
+        },
         raftLog: {
           ...{ maxSegmentBytes: 64 * 1024, maxGroupCommitBytes: 64 * 1024 },
           ...{ maxCachedBytes: 20_000, preallocateBytes: 512 },
         },
         // Small: whoever is away for long needs snapshots of all groups.
-        logLimits: { maxLogBytes: 30_000, maxSnapshotLogBytes: 0, trailingEntries: 5 },
+        logLimits: { maxLogBytes: 6000, maxSnapshotLogBytes: 0, trailingEntries: 2 },
       },
       {
         env,
@@ -164,7 +169,7 @@ function commandOf(text: string): Buffer {
   const operation = {
     action: 'put',
     key: Buffer.from(text),
-    value: Buffer.alloc(30),
+    value: Buffer.alloc(200),
     condition: 'always',
   } as const;
   return encodeWrite(
@@ -180,9 +185,7 @@ function commandOf(text: string): Buffer {
 
 for (const [seed, quietAfterMs] of [
   [1, 0],
-  [2, 0],
-  [3, 100],
-  [4, 100],
+  [2, 100],
 ] as const) {
   test(`acknowledged writes of many groups survive (seed ${seed}, quiet after ${quietAfterMs} ms)`, async () => {
     const wire = new Wire(seed, quietAfterMs);
@@ -198,7 +201,7 @@ for (const [seed, quietAfterMs] of [
       }
     };
     let [one, other] = ['', ''];
-    for (let step = 0; step < 60; step++) {
+    for (let step = 0; step < 48; step++) {
       writeSome();
       await scheduler.runFor(random.between(5, 60));
       const id = random.pick(IDS);
@@ -228,6 +231,13 @@ for (const [seed, quietAfterMs] of [
       );
     }
     assert.equal(wire.failures, []);
+    const snapshots = GROUPS.flatMap((group) => wire.replicas(group)).map(
+      ({ replica }) => replica.snapshots.received,
+    );
+    assert.ok(
+      snapshots.some((received) => received > 0),
+      'there were snapshots',
+    );
     assert.ok((wire.frames.get(MESSAGES.messages.number) ?? 0) > 100, 'there were lists');
   });
 }

@@ -89,7 +89,12 @@ export class StoreLab {
           ...{ maxInflightBytes: 4000, maxUncommittedBytes: 20_000, maxPendingReads: 100 },
         },
         quietAfterMs: this.#quietAfterMs,
-        snapshots: { maxChunkBytes: 200, maxBytesPerSecond: 1_000_000, stallTimeoutMs: 400 },
+        snapshots: {
+          maxChunkBytes: 200,
+          maxBytesPerSecond: 1_000_000,
+          stallTimeoutMs: 400,
+          maxConcurrent: 2,
+        },
         raftLog: {
           ...{ maxSegmentBytes: 4096, maxGroupCommitBytes: 64 * 1024 },
           ...{ maxCachedBytes: 2000, preallocateBytes: 512 },

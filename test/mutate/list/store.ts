@@ -5,6 +5,9 @@ const store = inFile('store/store.js');
 const ticks = inFile('store/tick-scheduler.js');
 const dueTimes = inFile('store/due-times.js');
 const lists = inFile('protocol/message-lists.js');
+const turns = inFile('replica/snapshot-turns.js');
+const sender = inFile('replica/snapshot-sender.js');
+const receiver = inFile('replica/snapshot-receiver.js');
 const budget = inFile('store/log-budget.js');
 const quiet = inFile('store/quiet-groups.js');
 const quietLeader = inFile('raft/quiet.js');
@@ -110,6 +113,35 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
     reason: 'they need not wait',
     patches: [lists('if (!list) { this.#send(context);', 'if (!list) {')],
     killedBy: ['protocol/message-lists'],
+  },
+  {
+    name: 'whoever asks for a turn while one is free passes those that wait',
+    reason: 'it is free',
+    patches: [
+      turns(
+        'this.#given < this.#maxSnapshots && this.#asked.size === this.#given + 1',
+        'this.#given < this.#maxSnapshots',
+      ),
+    ],
+    killedBy: ['replica/snapshot-turns'],
+  },
+  {
+    name: 'a silent sender keeps its turn',
+    reason: 'it may come back',
+    patches: [receiver('this.#turn && env.clock.nowMs() - this.#heardMs > stallTimeoutMs', 'false')],
+    killedBy: ['replica/snapshot-turns'],
+  },
+  {
+    name: 'a sender that only offers keeps its turn',
+    reason: 'it is alive',
+    patches: [receiver('if (!this.#turn?.isGiven) this.#heardMs =', 'this.#heardMs =')],
+    killedBy: ['replica/snapshot-turns'],
+  },
+  {
+    name: 'a transfer that has ended keeps its turn',
+    reason: 'the next transfer of this group will want it',
+    patches: [sender('transfer.turn.end();', '')],
+    killedBy: ['replica/snapshot-turns'],
   },
   {
     name: 'each group may fill the log',
