@@ -115,6 +115,7 @@ test('a state machine that throws when the log is to be cut ends its group; the 
 test('when the last group of a node has failed, the store has', async () => {
   const lab = await StoreLab.start(3, [A, B]);
   await lab.untilLed(A, B);
+  for (const group of [A, B]) await lab.untilEqual(group);
   const fail = () => Promise.reject(new RaftreeError('CORRUPTION', 'a damaged table'));
   for (const group of [A, B]) lab.groupOf(1, group).stateMachine.applying = fail;
   await lab.write(A, 'a');
