@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { VERSION } from '../server/version.js';
 import { addClientCommands } from './client-commands.js';
 import { addClusterCommand } from './cluster-command.js';
+import { addCompletionCommand } from './completion/completion-command.js';
 import { addDemoCommand } from './demo-command.js';
 import { examples } from './examples.js';
 import { EXIT_CODES_HELP } from './exit-codes.js';
@@ -32,5 +33,6 @@ export function buildProgram(isJson: boolean, setExitCode: SetExitCode): Command
   addTopCommand(program);
   addShellCommand(program, setExitCode);
   addLsmCommands(program, setExitCode);
+  addCompletionCommand(program);
   return program;
 }
