@@ -1,7 +1,7 @@
 /** Completion for bash and zsh: they read the words before the cursor by the same code. */
 import { HEADER, kindOf, type Place, singleQuoted } from './places.js';
 
-/** Sets `place` (a path), `values` (how many arguments there are) and `pending` (the kind of the value of an option). */
+/** Sets `place` (a path), `values` (how many arguments came) and `pending` (what kind of value an option waits for). */
 function reader(places: readonly Place[]): string {
   const branches = (of: (place: Place) => string[]) =>
     places
