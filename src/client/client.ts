@@ -17,6 +17,7 @@
  */
 import { realEnv } from '../env/real/real-env.js';
 import type { WriteResult as NodeResult } from '../kv/sessions.js';
+import type { TabletMap } from '../placement/tablet-map.js';
 import type { MessageOf, OutboundOf, OutboundOperation } from '../protocol/messages.js';
 import { AbortWatch } from './abort-watch.js';
 import { Call, CallEnded } from './call.js';
@@ -34,7 +35,7 @@ import {
 } from './client-options.js';
 import { Connections } from './connections.js';
 import type { CallUser } from './direct-call.js';
-import { GetCall } from './get-call.js';
+import { GetCall, type ReadFrom, targetOf } from './get-call.js';
 import type { Lane } from './key-order.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
 import {
@@ -66,9 +67,12 @@ import {
   withLife,
   writeResult,
 } from './results.js';
-import { Router, type Target } from './router.js';
-import { isEmptyRange, rangeAfter, type ScanRange, scanRange } from './scan-range.js';
-import { SessionWriter, unexpected, WriteCall, type WriteReply } from './session-writer.js';
+import { Router } from './router.js';
+import { type ScanRange, scanRange } from './scan-range.js';
+import { SessionWriter, WriteCall, type WriteReply } from './session-writer.js';
+import { isWrongTablet, type LocatedTablets, TabletCache } from './tablet-cache.js';
+import { scanTablets } from './tablet-scan.js';
+import { unexpected } from './unexpected.js';
 import { Watch, type WatchOptions } from './watch.js';
 
 /** Options of a call that writes a value. */
@@ -104,6 +108,7 @@ export class RaftreeClient {
   readonly #settings: ClientSettings;
   readonly #connections: Connections;
   readonly #router: Router;
+  readonly #tablets: TabletCache;
   readonly #writer: SessionWriter;
   readonly #user: CallUser;
   #readsUnderWay = 0;
@@ -116,7 +121,8 @@ export class RaftreeClient {
     this.#router = new Router(this.#settings, this.#connections);
     const { env } = this.#settings;
     this.#user = { settings: this.#settings, calls: new Calls(env), aborts: new AbortWatch() };
-    this.#writer = new SessionWriter(this.#user, this.#router);
+    this.#tablets = new TabletCache(this.#user, this.#router);
+    this.#writer = new SessionWriter(this.#user, this.#router, this.#tablets);
   }
 
   /** Sets the value, whether or not the key exists. Takes a deadline away unless `ttlMs` or `keepTtl` is given. */
@@ -230,19 +236,18 @@ export class RaftreeClient {
     omitValue: boolean,
     resultOf: (answer: MessageOf<'getReply'>) => Result,
   ): Promise<Result> {
-    const { target, consistency } = readTarget(options);
+    const { from, consistency } = readFrom(options);
     this.#beginRead();
     try {
       this.#checkOpen();
       const request = {
         type: 'get',
-        tablet: 0,
         requestId: 0,
         consistency,
         key: toBytes(key),
         omitValue,
       } as const;
-      const call = new GetCall(this.#user, this.#router, request, target, options, resultOf);
+      const call = new GetCall(this.#user, this.#router, this.#tablets, request, from, options, resultOf);
       call.begin();
       return await call.promise;
     } finally {
@@ -256,20 +261,20 @@ export class RaftreeClient {
    */
   async *scan(options: ScanOptions = {}): AsyncGenerator<ScanEntry, void, undefined> {
     const { reverse = false, keysOnly = false } = options;
-    let left = options.limit ?? Number.POSITIVE_INFINITY;
-    if (!(left >= 0)) throw invalid(`limit must not be negative, got ${left}`);
-    let range = scanRange(options);
-    while (left > 0 && !isEmptyRange(range)) {
-      const limit = Math.min(left, this.#settings.pageEntries);
-      const page = await this.#page(range, { limit, reverse, keysOnly }, options);
-      for (const { key, value, version, remainingMs } of page.entries) {
+    const limit = options.limit ?? Number.POSITIVE_INFINITY;
+    if (!(limit >= 0)) throw invalid(`limit must not be negative, got ${limit}`);
+    const parts = scanTablets<MessageOf<'scanReply'>['entries'][number]>({
+      ...{ range: scanRange(options), limit, reverse, readsAhead: true },
+      pageEntries: this.#settings.pageEntries,
+      map: () => this.#tablets.map,
+      page: (tablet, range, most) => this.#page(tablet, range, { limit: most, reverse, keysOnly }, options),
+      isRefreshed: (error, used, repetitions) => this.#isRefreshed(error, used, repetitions, options),
+    });
+    for await (const entries of parts) {
+      for (const { key, value, version, remainingMs } of entries) {
         // Copies: otherwise a kept entry would keep the whole received chunk in memory.
         yield withLife({ key: Buffer.from(key), value: Buffer.from(value), version }, remainingMs);
-        left--;
       }
-      const last = page.coveredTo ?? page.entries.at(-1)?.key;
-      if (!page.more || !last) return;
-      range = rangeAfter(range, last, reverse);
     }
   }
 
@@ -283,7 +288,25 @@ export class RaftreeClient {
    */
   watch(options: WatchOptions = {}): Watch {
     this.#checkOpen();
-    return new Watch(this.#user, this.#router, options);
+    return new Watch(this.#user, this.#router, this.#tablets, options);
+  }
+
+  /** The tablets of the cluster, in the order of their ranges, and where they are. */
+  tablets(options: CallOptions = {}): Promise<LocatedTablets> {
+    return this.#read(options, (call) => this.#tablets.locate(call));
+  }
+
+  /**
+   * A page of the keys of one tablet (0: the only one) in a range: for doors (src/doors). `WRONG_TABLET` has refreshed
+   * the map. Other programs call `scan`.
+   */
+  tabletPage(
+    tablet: number,
+    range: ScanRange,
+    how: Pick<OutboundOf<'scan'>, 'limit' | 'reverse' | 'keysOnly'>,
+    options: ReadOptions = {},
+  ): Promise<MessageOf<'scanReply'>> {
+    return this.#page(tablet, range, how, options);
   }
 
   /** A node's view of its cluster: of the node at `endpoint`, or of any node that answers. */
@@ -333,7 +356,7 @@ export class RaftreeClient {
         const { configurationIndex: expectedIndex } = await this.#settledMembers(call);
         const request = { type: 'changeMembers', expectedIndex, force, changes: wanted } as const;
         try {
-          const answer = await this.#router.ask(() => request, call, 'leader');
+          const answer = await this.#router.ask(() => request, call, 0);
           if (answer.type !== 'done') throw unexpected(answer.type, request.type);
           const { index, changed, warnings } = answer;
           return { index, changed, warnings };
@@ -359,15 +382,23 @@ export class RaftreeClient {
   }
 
   /**
-   * Transfers leadership to a voter. Resolves when that voter leads. `TRANSFER_FAILED` if it does not take over in
-   * time.
+   * Transfers leadership to a voter: of one tablet, or of all, one after the other. Resolves when that voter leads.
+   * `TRANSFER_FAILED` if it does not take over in time.
    */
-  transferLeadership(node: number, options: CallOptions = {}): Promise<void> {
-    return this.#call(options, async (call) => {
-      const request = { type: 'transferLeader', tablet: 0, nodeId: node } as const;
-      const answer = await this.#router.ask(() => request, call, 'leader');
-      if (answer.type !== 'done') throw unexpected(answer.type, request.type);
-    });
+  transferLeadership(
+    node: number,
+    { tablet, ...options }: CallOptions & { readonly tablet?: number } = {},
+  ): Promise<void> {
+    return this.#call(options, (call) =>
+      this.#tablets.withMap(call, async () => {
+        const known = this.#tablets.map?.tablets.map(({ id }) => id) ?? [0];
+        for (const each of tablet === undefined ? known : [tablet]) {
+          const request = { type: 'transferLeader', tablet: each, nodeId: node } as const;
+          const answer = await this.#router.ask(() => request, call, each);
+          if (answer.type !== 'done') throw unexpected(answer.type, request.type);
+        }
+      }),
+    );
   }
 
   /**
@@ -408,7 +439,7 @@ export class RaftreeClient {
   /** The members that the leader reports, outside a joint configuration. */
   async #settledMembers(call: Call): Promise<MessageOf<'statusReply'>> {
     for (;;) {
-      const answer = await this.#router.ask(() => ({ type: 'status', tablet: 0 }), call, 'leader');
+      const answer = await this.#router.ask(() => ({ type: 'status', tablet: 0 }), call, 0);
       if (answer.type !== 'statusReply') throw unexpected(answer.type, 'status');
       if (answer.outgoing.length === 0) return answer;
       await call.pause(this.#settings.backoffMs);
@@ -416,24 +447,32 @@ export class RaftreeClient {
   }
 
   async #page(
-    range: ScanRange,
+    tablet: number,
+    { from, to }: ScanRange,
     how: Pick<OutboundOf<'scan'>, 'limit' | 'reverse' | 'keysOnly'>,
     options: ReadOptions,
   ): Promise<MessageOf<'scanReply'>> {
-    const { target, consistency } = readTarget(options);
+    const { from: source, consistency } = readFrom(options);
     return this.#read(options, async (call) => {
-      const request = {
-        type: 'scan',
-        tablet: 0,
-        consistency,
-        from: range.from,
-        to: range.to,
-        ...how,
-      } as const;
-      const answer = await this.#router.ask(() => request, call, target);
+      const request = { type: 'scan', tablet, consistency, from, to, ...how } as const;
+      const answer = await this.#router.ask(() => request, call, targetOf(source, tablet));
       if (answer.type !== 'scanReply') throw unexpected(answer.type, 'scan');
       return answer;
     });
+  }
+
+  async #isRefreshed(
+    error: unknown,
+    used: TabletMap | undefined,
+    repetitions: number,
+    options: CallOptions,
+  ): Promise<boolean> {
+    if (!isWrongTablet(error)) return false;
+    await this.#read(options, async (call) => {
+      call.lastFailure = error;
+      await this.#tablets.refresh(call, used, repetitions);
+    });
+    return true;
   }
 
   async #read<T>(options: CallOptions, work: (call: Call) => Promise<T>): Promise<T> {
@@ -478,14 +517,14 @@ export class RaftreeClient {
   }
 }
 
-function readTarget(options: ReadOptions): { readonly target: Target; readonly consistency: ReadLevel } {
+function readFrom(options: ReadOptions): { readonly from: ReadFrom; readonly consistency: ReadLevel } {
   const { stale = false, endpoint } = options;
   const consistency = options.level ?? (stale ? 'stale' : 'linearizable');
   if (stale && consistency !== 'stale') throw invalid(`stale contradicts level ${consistency}`);
   const anywhere = consistency === 'follower' || consistency === 'stale';
-  if (endpoint === undefined) return { target: anywhere ? 'any' : 'leader', consistency };
+  if (endpoint === undefined) return { from: anywhere ? 'any' : 'leader', consistency };
   if (!anywhere)
     throw invalid('endpoint needs level follower or stale: other reads are answered by the leader');
   addressOf(endpoint);
-  return { target: { endpoint }, consistency };
+  return { from: { endpoint }, consistency };
 }

@@ -3,7 +3,8 @@ import type { WriteResult as NodeResult } from '../kv/sessions.js';
 import type { MessageOf } from '../protocol/messages.js';
 import { RaftreeClientError } from './client-error.js';
 import type { BatchOperation } from './operations.js';
-import { unexpected, type WriteReply } from './session-writer.js';
+import type { WriteReply } from './session-writer.js';
+import { unexpected } from './unexpected.js';
 
 export interface PutResult {
   /** Whether the change was made; false if a condition was not met. */

@@ -1,5 +1,5 @@
 /**
- * Brings a request to a node that answers it. Remembers the leader; tries the next node when one does not answer;
+ * Brings a request to a node that answers it. Remembers the leader of each tablet; tries the next node when one does not answer;
  * pauses, longer each time, when all nodes were tried; and records what each attempt may have done.
  *
  * The outcome after an attempt of a write, or of an operator's change:
@@ -29,6 +29,8 @@ import {
 const FINAL_CODES: ReadonlySet<string> = new Set([
   'SESSION_EXPIRED',
   'INVALID_REQUEST',
+  'WRONG_TABLET',
+  'SPANS_TABLETS',
   'KEY_EMPTY',
   'KEY_TOO_LARGE',
   'VALUE_TOO_LARGE',
@@ -67,8 +69,11 @@ const REFUSAL_CODES: ReadonlySet<string> = new Set([
   'NODE_REMOVED',
 ]);
 
-/** Where a request is sent: to the leader, to any of the endpoints, or to one of them. */
-export type Target = 'leader' | 'any' | { readonly endpoint: string };
+/**
+ * Where a request is sent: to the leader of a tablet, to any of the endpoints, or to one of them. Tablet 0 is the only
+ * one of a cluster; requests about the cluster go to the leader of the first one under this number too.
+ */
+export type Target = number | 'any' | { readonly endpoint: string };
 
 /** A first attempt that failed. */
 export interface FailedAttempt {
@@ -88,7 +93,8 @@ export class Router {
   readonly #settings: ClientSettings;
   readonly #connections: Connections;
   readonly #learned = new Set<string>();
-  #leader: string | undefined;
+  /** By tablet. */
+  readonly #leaders = new Map<number, string>();
   /** A connection to a node was made before: the cluster exists, although it may be unreachable now. */
   #isReached = false;
   /** Counts up. Selects the node to ask when the leader is unknown. */
@@ -106,7 +112,9 @@ export class Router {
    */
   direct(request: NumberedRequest, call: FirstAttempt, target: Target): boolean {
     const endpoint =
-      target === 'leader' ? this.#leader : this.#choose(target, this.#candidates(target), NONE);
+      typeof target === 'number'
+        ? this.#leaders.get(target)
+        : this.#choose(target, this.#candidates(target), NONE);
     const connection = endpoint === undefined ? undefined : this.#connections.opened(endpoint);
     if (!connection || call.isEnded || connection.refused(request)) return false;
     call.reached = true;
@@ -158,9 +166,11 @@ export class Router {
       try {
         if (failed) throw failed.error;
         const answer = await this.#attempt(endpoint, build, call, target);
-        // Any node answers `status`. With target `leader` it must come from the leader.
-        if (target === 'leader') checkLeads(endpoint, answer);
-        if (target === 'leader') this.#leader = endpoint;
+        // Any node answers `status`. It must come from the leader if that was the target.
+        if (typeof target === 'number') {
+          checkLeads(endpoint, answer);
+          if (this.#leaders.get(target) !== endpoint) this.#leaders.set(target, endpoint);
+        }
         return answer;
       } catch (error) {
         if (!(error instanceof RaftreeError)) throw error;
@@ -176,8 +186,8 @@ export class Router {
         if (candidates.every((candidate) => refused.has(candidate))) throw error;
         tried.add(endpoint);
         if (isNotListening(error)) notListening.add(endpoint);
-        this.#learn(endpoint, error);
-        const namedLeader = target === 'leader' ? this.#leader : undefined;
+        this.#learn(endpoint, error, target);
+        const namedLeader = typeof target === 'number' ? this.#leaders.get(target) : undefined;
         const another = [...candidates, ...(namedLeader ? [namedLeader] : [])].some(
           (node) => !tried.has(node),
         );
@@ -212,7 +222,7 @@ export class Router {
     const { attemptTimeoutMs } = this.#settings;
     const refusal = connection.refused(request);
     // Only the leader's limits count. Another node's limits may be lower.
-    if (refusal && target === 'leader') await this.#checkLeads(connection, call);
+    if (refusal && typeof target === 'number') await this.#checkLeads(connection, call, target);
     if (refusal) throw refusal;
     const { pending, answer } = connection.request(
       request,
@@ -229,9 +239,9 @@ export class Router {
   }
 
   /** Throws `NOT_LEADER` if the node does not lead. */
-  async #checkLeads(connection: NodeConnection, call: Call): Promise<void> {
+  async #checkLeads(connection: NodeConnection, call: Call, tablet: number): Promise<void> {
     const { pending, answer } = connection.request(
-      { type: 'status', tablet: 0 },
+      { type: 'status', tablet },
       this.#settings.attemptTimeoutMs,
     );
     try {
@@ -242,31 +252,45 @@ export class Router {
   }
 
   #candidates(target: Target): readonly string[] {
-    if (target === 'leader') return [...new Set([...this.#settings.endpoints, ...this.#learned])];
+    if (typeof target === 'number') return [...new Set([...this.#settings.endpoints, ...this.#learned])];
     if (target === 'any') return this.#settings.endpoints;
     return [target.endpoint];
   }
 
   /** The leader if it is known and not yet tried, otherwise the next node that is not yet tried. */
   #choose(target: Target, candidates: readonly string[], tried: ReadonlySet<string>): string {
-    if (target === 'leader' && this.#leader !== undefined && !tried.has(this.#leader)) return this.#leader;
+    const leader = typeof target === 'number' ? this.#leaders.get(target) : undefined;
+    if (leader !== undefined && !tried.has(leader)) return leader;
     const first = this.#turn % candidates.length;
     const inTurn = [...candidates.slice(first), ...candidates.slice(0, first)];
     return inTurn.find((candidate) => !tried.has(candidate)) ?? inTurn[0] ?? '';
   }
 
+  /** Who leads a tablet, as another node knows it; empty: it does not. What this client has found out counts more. */
+  suggestLeader(tablet: number, endpoint: string): void {
+    if (endpoint === '' || this.#leaders.has(tablet)) return;
+    this.#learnEndpoint(endpoint);
+    this.#leaders.set(tablet, endpoint);
+  }
+
+  #learnEndpoint(endpoint: string): void {
+    if (this.#learned.size < MAX_LEARNED_ENDPOINTS) this.#learned.add(endpoint);
+  }
+
   /** Updates the knowledge about the leader after a failed attempt. */
-  #learn(endpoint: string, error: RaftreeError): void {
+  #learn(endpoint: string, error: RaftreeError, target: Target): void {
+    const tablet = typeof target === 'number' ? target : undefined;
+    const leader = tablet === undefined ? undefined : this.#leaders.get(tablet);
     if (BUSY_CODES.has(error.code)) {
       // This node may not be the leader: the next attempt goes to another one.
-      if (this.#leader !== endpoint) this.#turn++;
+      if (leader !== endpoint) this.#turn++;
       return;
     }
-    if (this.#leader === endpoint) this.#leader = undefined;
+    if (tablet !== undefined && leader === endpoint) this.#leaders.delete(tablet);
     const { leaderAddress } = error.info;
     if (error.code === 'NOT_LEADER' && typeof leaderAddress === 'string' && leaderAddress !== '') {
-      if (this.#learned.size < MAX_LEARNED_ENDPOINTS) this.#learned.add(leaderAddress);
-      this.#leader = leaderAddress;
+      this.#learnEndpoint(leaderAddress);
+      if (tablet !== undefined) this.#leaders.set(tablet, leaderAddress);
     } else {
       this.#turn++;
     }

@@ -1,26 +1,21 @@
 /**
- * Sends writes through a session. It opens a session at the first write, gives each write a sequence number, queues
- * writes that do not fit into the window, and opens a new session when the old one has expired. Writes to the same key,
- * or of the same lane, take effect in the order of their calls (key-order.ts).
+ * Sends writes through sessions, one for each tablet (tablet-session.ts). Writes to the same key, or of the same lane,
+ * take effect in the order of their calls (key-order.ts).
  */
-import { RaftreeError } from '../env/errors.js';
+import { SPANS_TABLETS } from '../kv/kv-error.js';
 import { isLargeWrite } from '../kv/large-writes.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
-import type { MessageOf, OutboundOperation, RequestName } from '../protocol/messages.js';
-import { Call, CallEnded } from './call.js';
+import type { MessageOf, OutboundOperation } from '../protocol/messages.js';
+import { type Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallOptions, ClientSettings } from './client-options.js';
 import { type CallUser, DirectCall, type FirstAttempt } from './direct-call.js';
 import { KeyOrder, type Lane, type Place, type Turn } from './key-order.js';
 import type { NumberedRequest } from './node-connection.js';
-import { type FailedAttempt, LASTING, type Router } from './router.js';
-import { WriteSession } from './write-session.js';
-
-interface Waiting {
-  readonly call: Call;
-  take(place: Place): void;
-  fail(error: RaftreeError): void;
-}
+import type { FailedAttempt, Router } from './router.js';
+import type { TabletCache } from './tablet-cache.js';
+import { TabletSession } from './tablet-session.js';
+import { unexpected } from './unexpected.js';
 
 export type WriteReply = MessageOf<'writeReply'>;
 
@@ -30,7 +25,8 @@ interface Write extends FirstAttempt {
   readonly lane: Lane | undefined;
   /** Its place in the order of its keys, or of its lane. */
   turn: Turn | undefined;
-  /** Its place in the session. */
+  /** The session of the tablet that owns its keys, and its place there. */
+  session: TabletSession | undefined;
   place: Place | undefined;
   goOn(first: FailedAttempt | undefined): void;
 }
@@ -41,6 +37,7 @@ export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements
   readonly lane: Lane | undefined;
   readonly #writer: SessionWriter;
   turn: Turn | undefined;
+  session: TabletSession | undefined;
   place: Place | undefined;
 
   /** Throws `INVALID_REQUEST`. */
@@ -85,38 +82,42 @@ export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements
   }
 }
 
+const ENDS_SESSION: ReadonlySet<string> = new Set(['SESSION_EXPIRED', 'WRONG_TABLET']);
+
 export class SessionWriter {
   readonly #user: CallUser;
   readonly #settings: ClientSettings;
   readonly #router: Router;
+  readonly #tablets: TabletCache;
   readonly #order = new KeyOrder();
   /** Number of writes that wait for an earlier write to the same key. */
   #behindOthers = 0;
-  /** Writes that wait for room in the window, in order of arrival. */
-  readonly #waiting = new Set<Waiting>();
-  #session: WriteSession | undefined;
-  /** The call that opens a session. */
-  #opening: Call | undefined;
+  /** By tablet. */
+  readonly #sessions = new Map<number, TabletSession>();
 
-  constructor(user: CallUser, router: Router) {
+  constructor(user: CallUser, router: Router, tablets: TabletCache) {
     this.#user = user;
     this.#settings = user.settings;
     this.#router = router;
+    this.#tablets = tablets;
   }
 
   begin(call: Write): void {
     const turn = this.#order.enter(call.operations, call.lane);
     call.turn = turn;
-    if (turn.maySend(this.#session)) call.place = this.#placeNow();
+    const tablet = this.#tablets.ownerOfAll(call.operations);
+    const session = tablet === undefined ? undefined : this.#sessionOf(tablet);
+    call.session = session;
+    if (session && turn.maySend(session.session)) call.place = session.placeNow();
     const { place } = call;
-    if (place && this.#router.direct(requestOf(call, place), call, 'leader')) noteSent(call, place);
+    if (session && place && this.#router.direct(requestOf(call, session, place), call, session.tablet))
+      noteSent(call, place);
     else call.goOn(undefined);
   }
 
   /** The write was answered at its first attempt. */
-  finish({ place, turn }: Write): void {
-    place?.session.finish(place.sequence);
-    this.#serve();
+  finish({ session, place, turn }: Write): void {
+    if (place) session?.finish(place);
     turn?.leave();
   }
 
@@ -129,38 +130,39 @@ export class SessionWriter {
     // Those behind it that are not sent yet wait.
     if (first) turn?.failed();
     try {
-      for (;;) {
-        const place = call.place ?? (await this.#placeFor(call));
-        call.place = place;
-        const { session, sequence } = place;
-        const build = () => {
-          noteSent(call, place);
-          return requestOf(call, place);
-        };
-        try {
-          const answer = await this.#router.ask(build, call, 'leader', failed);
-          if (answer.type !== 'writeReply') throw unexpected(answer.type, 'write');
-          return answer;
-        } catch (error) {
-          turn?.failed();
-          if (!(error instanceof RaftreeClientError)) throw error;
-          if (error.code === 'SESSION_EXPIRED') {
-            if (this.#session === session) this.#session = undefined;
-            session.end();
+      return await this.#tablets.withMap(call, async () => {
+        for (;;) {
+          const owned = call.place && call.session ? call.session : this.#sessionFor(call);
+          call.session = owned;
+          const place = call.place ?? (await this.#placeFor(call, owned));
+          call.place = place;
+          const { session, sequence } = place;
+          const build = () => {
+            noteSent(call, place);
+            return requestOf(call, owned, place);
+          };
+          try {
+            const answer = await this.#router.ask(build, call, owned.tablet, failed);
+            if (answer.type !== 'writeReply') throw unexpected(answer.type, 'write');
+            return answer;
+          } catch (error) {
+            turn?.failed();
+            if (!(error instanceof RaftreeClientError)) throw error;
+            if (ENDS_SESSION.has(error.code)) owned.expired(session);
+            // The call gave up, but its write may still arrive. It can be applied until the node learns, by
+            // acknowledgedThrough, that it was given up.
+            if (error.outcome === 'unknown') over = session.passed(sequence);
+            if (error.code === 'WRONG_TABLET') throw wrongTablet(error);
+            // An earlier attempt may have been applied before the session expired: in a new session it would be
+            // applied again.
+            if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
+          } finally {
+            owned.finish(place);
+            call.place = undefined;
+            failed = undefined;
           }
-          // The call gave up, but its write may still arrive. It can be applied until the node learns, by
-          // acknowledgedThrough, that it was given up.
-          if (error.outcome === 'unknown') over = session.passed(sequence);
-          // An earlier attempt may have been applied before the session expired: in a new session it would be applied
-          // again.
-          if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
-        } finally {
-          session.finish(sequence);
-          this.#serve();
         }
-        call.place = undefined;
-        failed = undefined;
-      }
+      });
     } finally {
       if (over) {
         turn?.keepKeys();
@@ -169,30 +171,49 @@ export class SessionWriter {
     }
   }
 
+  #sessionOf(tablet: number): TabletSession {
+    let session = this.#sessions.get(tablet);
+    if (!session) {
+      session = new TabletSession(this.#user, this.#router, tablet);
+      this.#sessions.set(tablet, session);
+    }
+    return session;
+  }
+
+  /** Throws `SPANS_TABLETS`. */
+  #sessionFor({ operations }: Write): TabletSession {
+    const tablet = this.#tablets.ownerOfAll(operations);
+    if (tablet !== undefined) return this.#sessionOf(tablet);
+    throw new RaftreeClientError('SPANS_TABLETS', SPANS_TABLETS, 'notCommitted');
+  }
+
   /** A place in a session in which the write may be sent. */
-  async #placeFor(call: Write): Promise<Place> {
+  async #placeFor(call: Write, owned: TabletSession): Promise<Place> {
     const { turn } = call;
     for (;;) {
-      if (turn && !turn.maySend(this.#session)) {
-        await this.#waitForTurn(turn, call);
+      if (turn && !turn.maySend(owned.session)) {
+        await this.#waitForTurn(turn, call, owned);
         continue;
       }
-      const place = this.#placeNow() ?? (await this.#placeInTurn(call));
+      let place = owned.placeNow();
+      if (!place) {
+        this.#checkQueue();
+        place = await owned.placeInTurn(call);
+      }
       if (!turn || turn.maySend(place.session)) return place;
       // It is of a new session: the write before it needs a place there first.
-      place.session.finish(place.sequence);
-      this.#serve();
+      owned.finish(place);
     }
   }
 
-  async #waitForTurn(turn: Turn, call: Call): Promise<void> {
+  async #waitForTurn(turn: Turn, call: Call, owned: TabletSession): Promise<void> {
     this.#checkQueue();
     this.#behindOthers++;
     try {
-      while (!turn.maySend(this.#session)) await call.race(turn.changed());
+      while (!turn.maySend(owned.session)) await call.race(turn.changed());
     } catch (error) {
       if (!(error instanceof CallEnded)) throw error;
-      call.reached ||= this.#session !== undefined;
+      call.reached ||= owned.session !== undefined;
       throw call.endError();
     } finally {
       this.#behindOthers--;
@@ -201,7 +222,8 @@ export class SessionWriter {
 
   /** Throws `CLIENT_OVERLOADED`. */
   #checkQueue(): void {
-    const queued = this.#waiting.size + this.#behindOthers;
+    let queued = this.#behindOthers;
+    for (const { waiting } of this.#sessions.values()) queued += waiting;
     if (queued < this.#settings.maxQueuedRequests) return;
     throw new RaftreeClientError(
       'CLIENT_OVERLOADED',
@@ -209,98 +231,16 @@ export class SessionWriter {
       'notCommitted',
     );
   }
-
-  #placeNow(): Place | undefined {
-    const session = this.#session;
-    if (!session?.hasRoom || this.#waiting.size > 0) return undefined;
-    return { session, sequence: session.take() };
-  }
-
-  #placeInTurn(call: Call): Promise<Place> {
-    return new Promise((resolve, reject) => {
-      this.#checkQueue();
-      const ended = () => {
-        this.#waiting.delete(waiting);
-        if (this.#opening) {
-          call.reached ||= this.#opening.reached;
-          call.lastFailure ??= this.#opening.lastFailure;
-        } else if (this.#session) {
-          call.reached = true;
-        }
-        reject(call.endError());
-      };
-      const waiting: Waiting = {
-        call,
-        take(place) {
-          call.forgetEnd();
-          resolve(place);
-        },
-        fail(error) {
-          call.forgetEnd();
-          reject(error);
-        },
-      };
-      call.onEnd(ended);
-      if (call.isEnded) {
-        ended();
-        return;
-      }
-      this.#waiting.add(waiting);
-      this.#serve();
-    });
-  }
-
-  /** Gives free places in the window to waiting writes, or opens a session if there is none. */
-  #serve(): void {
-    if (this.#waiting.size === 0) return;
-    for (const waiting of this.#waiting) {
-      if (!this.#session?.hasRoom) break;
-      this.#waiting.delete(waiting);
-      waiting.take({ session: this.#session, sequence: this.#session.take() });
-    }
-    if (this.#waiting.size > 0 && !this.#session && !this.#opening) void this.#open();
-  }
-
-  async #open(): Promise<void> {
-    const { env, timeoutMs, window } = this.#settings;
-    const call = new Call(env, this.#user.aborts, timeoutMs, {});
-    this.#user.calls.add(call);
-    this.#opening = call;
-    let failure: RaftreeError | undefined;
-    try {
-      const answer = await this.#router.ask(
-        () => ({ type: 'openSession', tablet: 0, window }),
-        call,
-        'leader',
-      );
-      if (answer.type !== 'sessionOpened') throw unexpected(answer.type, 'openSession');
-      this.#session = new WriteSession(answer.sessionId, Math.max(1, Math.min(window, answer.window)));
-    } catch (error) {
-      failure = error instanceof RaftreeError ? error : new RaftreeError('INTERNAL', String(error));
-    } finally {
-      this.#user.calls.remove(call);
-      this.#opening = undefined;
-    }
-    // A timeout of this call is not an answer: the waiting writes have deadlines of their own. Any other failure is
-    // one.
-    const isAnswer = failure && !call.isEnded;
-    if (isAnswer && failure) {
-      const { code, message } = failure;
-      for (const waiting of [...this.#waiting]) {
-        this.#waiting.delete(waiting);
-        waiting.fail(
-          new RaftreeClientError(code, message, waiting.call.uncertain ? 'unknown' : 'notCommitted', failure),
-        );
-      }
-    }
-    this.#serve();
-  }
 }
 
-/** The error for a message that is no answer to this request. */
-export function unexpected(type: string, request: RequestName): RaftreeClientError {
-  const outcome = LASTING.has(request) ? 'unknown' : 'notCommitted';
-  return new RaftreeClientError('UNKNOWN_MESSAGE', `${type} is no answer to ${request}`, outcome);
+/**
+ * The range of a tablet never changes: what it refuses now it has refused before. Only if an attempt may have reached a
+ * log it was that of another cluster, whose sessions are gone.
+ */
+function wrongTablet(error: RaftreeClientError): RaftreeClientError {
+  if (error.outcome === 'notCommitted') return error;
+  const reason = 'the tablet of this session is not there any more: the cluster was replaced by another one';
+  return new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown', error);
 }
 
 /** A large write may wait at its leader, and a small one behind it may not: those wait until it is over. */
@@ -310,11 +250,12 @@ function noteSent({ turn, operations }: Write, place: Place): void {
 
 function requestOf(
   { operations, turn }: Write,
+  { tablet }: TabletSession,
   { session, sequence }: Place,
 ): Extract<NumberedRequest, { type: 'write' }> {
   return {
     type: 'write',
-    tablet: 0,
+    tablet,
     requestId: 0,
     sessionId: session.id,
     sequence,

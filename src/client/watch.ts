@@ -27,7 +27,8 @@ import type { NodeConnection, WatchTaker } from './node-connection.js';
 import { type Bytes, toBytes } from './operations.js';
 import type { FailedAttempt, Router, Target } from './router.js';
 import { isEmptyRange, type ScanRange, scanRange } from './scan-range.js';
-import { unexpected } from './session-writer.js';
+import type { TabletCache } from './tablet-cache.js';
+import { unexpected } from './unexpected.js';
 
 export interface WatchChange {
   /** `expire`: the key's deadline has passed. */
@@ -81,6 +82,9 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
   readonly #settings: ClientSettings;
   readonly #router: Router;
   readonly #user: CallUser;
+  readonly #tablets: TabletCache;
+  /** The one that owns all watched keys. */
+  #tablet = 0;
   readonly #call: Call;
   readonly #range: ScanRange;
   readonly #endpoint: string | undefined;
@@ -105,10 +109,11 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
   #isNotReady: (error: unknown) => void = () => {};
 
   /** Throws `INVALID_REQUEST`. */
-  constructor(user: CallUser, router: Router, options: WatchOptions) {
+  constructor(user: CallUser, router: Router, tablets: TabletCache, options: WatchOptions) {
     this.#settings = user.settings;
     this.#user = user;
     this.#router = router;
+    this.#tablets = tablets;
     this.#range = watchedRange(options);
     this.#nextVersion = checkedVersion(options.from);
     this.#bufferBytes = checkedBuffer(options.bufferBytes ?? DEFAULT_BUFFER_BYTES);
@@ -220,7 +225,7 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
       const { from, to } = this.#range;
       const creditBytes = Math.max(0, this.#bufferBytes - this.#queuedBytes);
       return {
-        ...({ type: 'watch', tablet: 0, watchId, from, to } as const),
+        ...({ type: 'watch', tablet: this.#tablet, watchId, from, to } as const),
         ...{ fromVersion: this.#nextVersion, creditBytes },
       };
     };
@@ -229,7 +234,13 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
     const isShort = another !== undefined;
     const call = isShort ? this.#newCall(ANOTHER_TIMEOUT_MS) : this.#call;
     try {
-      const answer = await this.#router.ask(build, call, target, isShort ? undefined : last);
+      let failed = isShort ? undefined : last;
+      const answer = await this.#tablets.withMap(call, () => {
+        this.#tablet = this.#tablets.ownerOfRange(this.#range);
+        const first = failed;
+        failed = undefined;
+        return this.#router.ask(build, call, target, first);
+      });
       if (answer.type !== 'watching') throw unexpected(answer.type, 'watch');
       this.#nextVersion ??= answer.fromVersion;
       this.#isReady();
@@ -254,7 +265,7 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
 
   #taker(isOver: (end: StreamEnd) => void): WatchTaker {
     return {
-      tablet: 0,
+      tablet: this.#tablet,
       changes: (message) => this.#received(message),
       progress: (throughVersion) => this.#complete(throughVersion, 0),
       ended: ({ code, message, fromVersion }) =>

@@ -4,7 +4,7 @@
  * in circles.
  *
  *     read at level stale or follower      this node
- *     any other read, a write              this node if it leads, else passed on
+ *     any other read, a write              this node if it leads the tablet, else passed on
  *
  * A write here is proposed once, without a session: nobody repeats it. One that is passed on goes through the session
  * of the client library, which may repeat it: it is applied once.
@@ -15,17 +15,31 @@ import { Lane } from '../client/key-order.js';
 import { type MemberChange, type MembersChanged, toMemberChange } from '../client/member-changes.js';
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
-import { isEmptyRange, rangeAfter, type ScanRange } from '../client/scan-range.js';
+import type { ScanRange } from '../client/scan-range.js';
+import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Outcome } from '../env/errors.js';
+import { SPANS_TABLETS } from '../kv/kv-error.js';
 import type { Caller, Consistency, LivingKey, PageEntry, WriteOperation } from '../kv/requests.js';
 import type { KvService } from '../kv/service.js';
 import type { WriteResult } from '../kv/sessions.js';
+import { furtherKeys } from '../kv/string-operation.js';
+import { FIRST_TABLET } from '../placement/placement.js';
+import type { TabletMap } from '../placement/tablet-map.js';
 import type { Administration } from './ports.js';
+
+/** The tablets of this node. */
+export interface BackendTablets {
+  /** Undefined before the birth of the cluster. */
+  readonly map: TabletMap | undefined;
+  leads(tablet: number): boolean;
+  /** The tablet that owns all these keys; 0: they have several. */
+  ownerOf(keys: Iterable<Uint8Array>): number;
+}
 
 export interface BackendParts {
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Administration } | undefined;
-  readonly leads: () => boolean;
+  readonly tablets: BackendTablets;
   /** If this node was removed from its cluster: the message that says so. */
   readonly removed: () => string | undefined;
   /** Connects to the members of the cluster, this node among them. */
@@ -45,6 +59,32 @@ export class WriteLine {
   readonly lane = new Lane();
   /** Writes that were passed on and are not answered. */
   passing = 0;
+  /** Where those go that are under way. Each tablet has an order of its own. */
+  #tablet = 0;
+  #underWay = 0;
+  readonly #waiting: { readonly tablet: number; readonly enter: () => void }[] = [];
+
+  /** Resolves when all writes before it to other tablets are over. Undefined: at once. */
+  enter(tablet: number): Promise<void> | undefined {
+    if (this.#waiting.length === 0 && (this.#underWay === 0 || tablet === this.#tablet)) {
+      this.#tablet = tablet;
+      this.#underWay++;
+      return undefined;
+    }
+    return new Promise((resolve) => this.#waiting.push({ tablet, enter: resolve }));
+  }
+
+  leave(): void {
+    this.#underWay--;
+    if (this.#underWay > 0) return;
+    for (let [next] = this.#waiting; next; [next] = this.#waiting) {
+      if (this.#underWay > 0 && next.tablet !== this.#tablet) return;
+      this.#waiting.shift();
+      this.#tablet = next.tablet;
+      this.#underWay++;
+      next.enter();
+    }
+  }
 }
 
 type Kind = 'read' | 'write' | 'administration';
@@ -76,11 +116,35 @@ export class Backend {
     line: WriteLine = new WriteLine(),
   ): Promise<WriteResult> {
     const { kv } = this.#service();
-    if (this.#parts.leads() && line.passing === 0) {
-      const result = await kv.write(caller, { type: 'write', session: undefined, operations });
-      if (result.type === 'written') return result.write;
-      if (!leadsNoMore(result.code)) throw failure(result);
+    const tablet = this.#parts.tablets.ownerOf(keysOf(operations));
+    if (tablet === 0) throw new RaftreeClientError('SPANS_TABLETS', SPANS_TABLETS, 'notCommitted');
+    const entering = line.enter(tablet);
+    if (entering) await entering;
+    try {
+      if (this.#parts.tablets.leads(tablet) && line.passing === 0) {
+        const result = await kv.write(caller, { type: 'write', tablet, session: undefined, operations });
+        if (result.type === 'written') return result.write;
+        if (!leadsNoMore(result.code)) throw failure(result);
+      }
+      return await this.#passOn(operations, line);
+    } finally {
+      line.leave();
     }
+  }
+
+  /** The keys apart by their tablets: what is deleted at once has one. */
+  byTablet(keys: readonly Buffer[]): readonly (readonly Buffer[])[] {
+    const parts = new Map<number, Buffer[]>();
+    for (const key of keys) {
+      const tablet = this.#parts.tablets.ownerOf([key]);
+      const part = parts.get(tablet);
+      if (part) part.push(key);
+      else parts.set(tablet, [key]);
+    }
+    return [...parts.values()];
+  }
+
+  async #passOn(operations: readonly WriteOperation[], line: WriteLine): Promise<WriteResult> {
     this.passedOn.write++;
     line.passing++;
     try {
@@ -93,8 +157,9 @@ export class Backend {
 
   async get(caller: Caller, key: Uint8Array, level: Consistency): Promise<LivingKey | undefined> {
     const { kv } = this.#service(level);
-    if (this.#answersHere(level)) {
-      const result = await kv.get(caller, { type: 'get', consistency: level, key });
+    const tablet = this.#parts.tablets.ownerOf([key]);
+    if (this.#answersHere(level, tablet)) {
+      const result = await kv.get(caller, { type: 'get', tablet, consistency: level, key });
       if (result.type === 'found') return result;
       if (result.type === 'absent') return undefined;
       if (!leadsNoMore(result.code) || isOfAnyNode(level)) throw failure(result);
@@ -105,36 +170,54 @@ export class Backend {
 
   /** The entries of a range, in order, as they are asked for. */
   async *entries(caller: Caller, wanted: EntriesWanted): AsyncGenerator<PageEntry> {
-    const { reverse, keysOnly, level } = wanted;
-    let { range, limit } = wanted;
+    const { range, limit, reverse } = wanted;
     this.#scans++;
+    /** Of each tablet its leader is asked, once this node does not lead it. */
+    const passed = new Set<number>();
     try {
-      while (limit > 0 && !isEmptyRange(range)) {
-        const { kv } = this.#service(level);
-        if (!this.#answersHere(level)) break;
-        const scan = { type: 'scan', consistency: level, ...range, limit, reverse, keysOnly } as const;
-        const page = (await kv.prepareRead(caller, { ...scan, to: range.to ?? undefined }))(1 / this.#scans);
-        if (page.type === 'error' && leadsNoMore(page.code) && !isOfAnyNode(level)) break;
-        if (page.type !== 'page') throw failure(page as Parameters<typeof failure>[0]);
-        yield* page.entries;
-        limit -= page.entries.length;
-        const last = page.coveredTo ?? page.entries.at(-1)?.key;
-        if (!page.more || !last) return;
-        range = rangeAfter(range, last, reverse);
-      }
-      if (limit <= 0 || isEmptyRange(range)) return;
-      this.passedOn.read++;
-      const { from, to } = range;
-      yield* this.#parts.cluster.scan({ from, ...(to ? { to } : {}), limit, reverse, keysOnly, level });
+      const parts = scanTablets<PageEntry>({
+        ...{ range, limit, reverse, pageEntries: PAGE_ENTRIES, readsAhead: false },
+        map: () => this.#parts.tablets.map,
+        page: (tablet, part, most, share) =>
+          this.#page(caller, wanted, { tablet, range: part, most, share, passed }),
+        isRefreshed: async () => false,
+      });
+      for await (const entries of parts) yield* entries;
     } finally {
       this.#scans--;
     }
   }
 
+  async #page(
+    caller: Caller,
+    { reverse, keysOnly, level }: EntriesWanted,
+    page: {
+      readonly tablet: number;
+      readonly range: ScanRange;
+      readonly most: number;
+      readonly share: number;
+      readonly passed: Set<number>;
+    },
+  ): Promise<ScannedPage<PageEntry>> {
+    const { tablet, range, passed } = page;
+    const { kv } = this.#service(level);
+    const how = { limit: page.most, reverse, keysOnly };
+    if (!passed.has(tablet) && this.#answersHere(level, tablet)) {
+      const scan = { type: 'scan', tablet, consistency: level, ...range, ...how } as const;
+      const found = (await kv.prepareRead(caller, scan))(page.share / this.#scans);
+      if (found.type === 'page') return found;
+      const refused = found as Parameters<typeof failure>[0];
+      if (isOfAnyNode(level) || !leadsNoMore(refused.code)) throw failure(refused);
+    }
+    if (passed.size === 0) this.passedOn.read++;
+    passed.add(tablet);
+    return this.#parts.cluster.tabletPage(tablet, range, how, { level });
+  }
+
   /** The caller has the right to do this. */
   async changeMembers(change: MemberChange, force: boolean): Promise<MembersChanged> {
     const { admin } = this.#service();
-    if (this.#parts.leads()) {
+    if (this.#parts.tablets.leads(FIRST_TABLET)) {
       const changes = [toMemberChange(change)];
       const result = await admin.handle({ type: 'changeMembers', force, changes });
       if (result.type === 'done') return result;
@@ -147,17 +230,19 @@ export class Backend {
   /** The caller has the right to do this. */
   async transferLeadership(nodeId: number): Promise<void> {
     const { admin } = this.#service();
-    if (this.#parts.leads()) {
-      const result = await admin.handle({ type: 'transferLeader', tablet: 0, nodeId });
-      if (result.type === 'done') return;
-      if (!leadsNoMore(result.code)) throw failure(result);
+    for (const { id: tablet } of this.#parts.tablets.map?.tablets ?? []) {
+      if (this.#parts.tablets.leads(tablet)) {
+        const result = await admin.handle({ type: 'transferLeader', tablet, nodeId });
+        if (result.type === 'done') continue;
+        if (!leadsNoMore(result.code)) throw failure(result);
+      }
+      this.passedOn.administration++;
+      await this.#parts.cluster.transferLeadership(nodeId, { tablet });
     }
-    this.passedOn.administration++;
-    await this.#parts.cluster.transferLeadership(nodeId);
   }
 
-  #answersHere(level: Consistency): boolean {
-    return isOfAnyNode(level) || this.#parts.leads();
+  #answersHere(level: Consistency, tablet: number): boolean {
+    return isOfAnyNode(level) || this.#parts.tablets.leads(tablet);
   }
 
   #service(level?: Consistency) {
@@ -167,6 +252,16 @@ export class Backend {
     if (service) return service;
     const reason = 'this cluster has not begun: not all of its first members have met yet';
     throw new RaftreeClientError('NO_LEADER', reason, 'notCommitted');
+  }
+}
+
+/** The most entries of one page that is passed on. */
+const PAGE_ENTRIES = 1000;
+
+function* keysOf(operations: readonly WriteOperation[]): Generator<Uint8Array> {
+  for (const { action, key, value } of operations) {
+    yield key;
+    if (action === 'modify') yield* furtherKeys(value);
   }
 }
 

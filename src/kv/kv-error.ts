@@ -42,3 +42,7 @@ export function kvError(code: KvErrorCode, message: string, outcome?: Outcome): 
 export function isKvErrorCode(code: string): code is KvErrorCode {
   return Object.hasOwn(KV_ERROR_OUTCOMES, code);
 }
+
+/** The message of `SPANS_TABLETS`. */
+export const SPANS_TABLETS =
+  'the keys of one write belong to several tablets: write them apart, or (by hash) give them the same {tag}';

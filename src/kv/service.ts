@@ -9,7 +9,7 @@ import type { ReadMethod } from '../raft/types.js';
 import type { Applied, CommandLog } from '../replica/ports.js';
 import { encodeOpenSession, encodeWrite, writeCommandBytes } from './command.js';
 import { parseInteger } from './integer.js';
-import { isKvErrorCode, type KvError, kvError } from './kv-error.js';
+import { isKvErrorCode, type KvError, kvError, SPANS_TABLETS } from './kv-error.js';
 import { type CommandResult, type KvStateMachine, ownsAll } from './kv-state-machine.js';
 import { isLarge, LargeWrites } from './large-writes.js';
 import { type KvLimits, refusedKey, refusedWrite, type SizeRefusal } from './limits.js';
@@ -143,6 +143,8 @@ export class KvService {
     if (early) return this.#counted(caller, 'read', early);
     try {
       const watches = this.#watchesOf(watch);
+      if (this.#tabletOf(watch).stateMachine.range?.covers(watch.from, watch.to) === false)
+        throw new RaftreeError('WRONG_TABLET', NOT_OWNED);
       const range = { from: Buffer.from(watch.from), to: watch.to && Buffer.from(watch.to) };
       this.#watches.add(watches);
       return this.#counted(caller, 'read', watches.add(range, watch.fromVersion, onReady));
@@ -390,8 +392,6 @@ function isKvError(result: unknown): result is KvError {
 
 const NOTHING = Buffer.alloc(0);
 const NOT_OWNED = 'keys of another tablet are asked for';
-const SPANS_TABLETS =
-  'the keys of one write belong to several tablets: write them apart, or (by hash) give them the same {tag}';
 
 /** Pages of a scan are not made smaller than this. */
 const MIN_PAGE_ENTRIES = 100;

@@ -8,6 +8,9 @@
  */
 import { HASH_VERSION, RING_SIZE } from './partition-key.js';
 
+/** Its group's members are those of the cluster. */
+export const FIRST_TABLET = 1;
+
 export const MAX_FIRST_TABLETS = 1024;
 
 export type PlacementKind = 'range' | 'hash';

@@ -13,7 +13,7 @@ import { kvLimitsOf } from './kv-group.js';
 import { type LiveViewParts, liveSource } from './live-view.js';
 import type { MemberView } from './member-view.js';
 import type { MeasuredNode, NodeMetrics } from './metrics.js';
-import { FIRST_TABLET, type TabletSet } from './tablet-set.js';
+import type { TabletSet } from './tablet-set.js';
 import { VERSION } from './version.js';
 
 /** The folder of the page, in this package. */
@@ -69,7 +69,7 @@ export function httpDoorOptions(parts: HttpNodeParts): {
       insecure: config.security.insecure,
     },
     service: parts.service,
-    leads: () => parts.tablets.leads(FIRST_TABLET),
+    tablets: parts.tablets,
     removed: () => membership.removal,
     status: () => ({ ...parts.status(), clientAddress: membership.find(config.nodeId)?.client ?? '' }),
     live: liveSource({

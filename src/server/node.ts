@@ -17,7 +17,7 @@ import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { KvService } from '../kv/service.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
-import type { Placement } from '../placement/placement.js';
+import { FIRST_TABLET, type Placement } from '../placement/placement.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import type { Configuration } from '../raft/configuration.js';
@@ -42,7 +42,7 @@ import { Recent } from './recent.js';
 import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 import { tabletsReply } from './tablet-list.js';
-import { FIRST_TABLET, TabletSet } from './tablet-set.js';
+import { TabletSet } from './tablet-set.js';
 
 export interface NodeParts {
   readonly env: Env;

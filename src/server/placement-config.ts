@@ -58,8 +58,6 @@ export function checkPlacementConfig(
       );
     }
   }
-  if ((tablets ?? 1) > 1 || (splits ?? []).length > 0)
-    fault([], 'expected one tablet: clients of this version know no more');
   if (replicas !== undefined && replicas !== founders && !joins)
     fault(
       ['replicas'],

@@ -4,7 +4,6 @@ import type { BufferBudget } from '../net/buffer-budget.js';
 import { secretsIn } from './config.js';
 import { type DoorNodeParts, passingClient } from './http.js';
 import { kvLimitsOf } from './kv-group.js';
-import { FIRST_TABLET } from './tablet-set.js';
 import { VERSION } from './version.js';
 
 /** The client library that passes requests on is to be closed after the door. */
@@ -27,7 +26,7 @@ export function respDoorOptions(
     allowFlush: resp.allowFlush,
     tokens: resp.tokenFile === undefined ? [] : secretsIn(resp.tokenFile, env, logger),
     service: parts.service,
-    leads: () => parts.tablets.leads(FIRST_TABLET),
+    tablets: parts.tablets,
     removed: () => membership.removal,
   };
 }

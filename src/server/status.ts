@@ -1,12 +1,13 @@
 /** The status of a node: the answer to `status`, and a line in the log when its role changes. */
 import { type Address, formatAddress, type Logger, parseAddress } from '../env/env.js';
 import { errorCode, type RaftreeError } from '../env/errors.js';
+import { FIRST_TABLET } from '../placement/placement.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import type { RoleStatus } from '../raft/types.js';
 import type { NodeConfig } from './config.js';
 import type { MemberView } from './member-view.js';
 import type { Peers } from './peers.js';
-import { FIRST_TABLET, type TabletSet } from './tablet-set.js';
+import type { TabletSet } from './tablet-set.js';
 import { VERSION } from './version.js';
 
 export interface StatusParts {

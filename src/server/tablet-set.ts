@@ -8,16 +8,13 @@ import { OnceAMinute } from '../env/once-a-minute.js';
 import { Expirer } from '../kv/expirer.js';
 import type { ServedTablet } from '../kv/service.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
-import { firstTablets, type Placement, type Tablet } from '../placement/placement.js';
+import { FIRST_TABLET, firstTablets, type Placement, type Tablet } from '../placement/placement.js';
 import { TabletMap, TabletRange } from '../placement/tablet-map.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { firstBaseOf, type KvGroup, type KvStore } from './kv-group.js';
 import type { NodeMetrics } from './metrics.js';
 import { historyBudget, watchesOf } from './watching.js';
-
-/** The first tablet. Its group's members are those of the cluster. */
-export const FIRST_TABLET = 1;
 
 export interface TabletSetParts {
   readonly env: Env;

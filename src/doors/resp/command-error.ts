@@ -34,6 +34,8 @@ const CODES: Readonly<Record<string, string>> = {
   CLIENT_OVERLOADED: 'TRYAGAIN',
   DISK_FULL: 'MISCONF',
   NOT_PERMITTED: 'NOPERM',
+  SPANS_TABLETS: 'CROSSSLOT',
+  WRONG_TABLET: 'TRYAGAIN',
 };
 
 /** The answer to a request that failed. Undefined for a fault of this node. */

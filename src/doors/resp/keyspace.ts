@@ -166,12 +166,13 @@ export async function randomKey(parts: KeyspaceParts): Promise<Reply> {
 /** Deletes the keys that are there, in several writes. */
 export async function deleteAll(parts: KeyspaceParts): Promise<void> {
   const { backend, caller } = parts;
-  let keys: Buffer[] = [];
+  const keys: Buffer[] = [];
   const remove = async () => {
     const always = { condition: 'always', conditionValue: NOTHING, conditionVersion: 0 } as const;
-    const operations = keys.map((key) => ({ action: 'delete', key, value: NOTHING, ...always }) as const);
-    keys = [];
-    if (operations.length > 0) await backend.operate(caller, operations);
+    for (const part of backend.byTablet(keys.splice(0))) {
+      const operations = part.map((key) => ({ action: 'delete', key, value: NOTHING, ...always }) as const);
+      await backend.operate(caller, operations);
+    }
   };
   for await (const { key } of keysOf(parts, NOTHING)) {
     keys.push(Buffer.from(key));

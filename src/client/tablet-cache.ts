@@ -1,0 +1,163 @@
+/**
+ * What the client knows of the map: which tablets there are, and which owns a key. It begins with nothing, and names
+ * tablet 0, the only one of a cluster. Only who is told `WRONG_TABLET` asks for the map, of any node, in pages; all that
+ * are told so at a time share one answer.
+ */
+import { RaftreeError } from '../env/errors.js';
+import { HASH_VERSION } from '../placement/partition-key.js';
+import type { PlacementKind, Tablet } from '../placement/placement.js';
+import { TabletMap, TabletRange } from '../placement/tablet-map.js';
+import { Call, CallEnded } from './call.js';
+import { RaftreeClientError } from './client-error.js';
+import type { CallUser } from './direct-call.js';
+import type { Router } from './router.js';
+import type { ScanRange } from './scan-range.js';
+import { unexpected } from './unexpected.js';
+
+/** A tablet, and where it is. */
+export interface LocatedTablet extends Tablet {
+  /** As the node knew it that was asked; 0: it knew none. */
+  readonly leader: number;
+  /** The nodes that hold it. */
+  readonly replicas: readonly number[];
+}
+
+export interface LocatedTablets {
+  readonly by: PlacementKind;
+  readonly tablets: readonly LocatedTablet[];
+}
+
+/** So many repetitions in a row that wait for nothing. */
+const HASTY_REPETITIONS = 1;
+
+export class TabletCache {
+  readonly #user: CallUser;
+  readonly #router: Router;
+  #map: TabletMap | undefined;
+  #refreshing: Promise<void> | undefined;
+
+  constructor(user: CallUser, router: Router) {
+    this.#user = user;
+    this.#router = router;
+  }
+
+  /** Undefined: no map was needed yet. */
+  get map(): TabletMap | undefined {
+    return this.#map;
+  }
+
+  /** The tablet that owns the key; 0: it is not known. */
+  ownerOf(key: Uint8Array): number {
+    return this.#map?.ownerOf(key)?.id ?? 0;
+  }
+
+  /** The tablet that owns the keys of all operations; 0: it is not known; undefined: there are several. */
+  ownerOfAll(operations: readonly { readonly key: Uint8Array }[]): number | undefined {
+    if (!this.#map) return 0;
+    const [first] = operations;
+    const owner = first ? this.ownerOf(first.key) : 0;
+    for (let i = 1; i < operations.length; i++)
+      if (this.ownerOf((operations[i] as { key: Uint8Array }).key) !== owner) return undefined;
+    return owner;
+  }
+
+  /** The tablet that owns all keys of the range; 0: it is not known. Throws `SPANS_TABLETS`. */
+  ownerOfRange({ from, to }: ScanRange): number {
+    const map = this.#map;
+    if (!map) return 0;
+    const [only] = map.tablets;
+    if (only && map.tablets.length === 1) return only.id;
+    const owner = map.ownerOf(from);
+    const isOneKey = to !== undefined && to.length === from.length + 1 && to.at(-1) === 0;
+    if (isOneKey || (owner && map.by === 'range' && new TabletRange(map.by, owner).covers(from, to)))
+      return owner?.id ?? 0;
+    const reason =
+      'the keys belong to several tablets: watch single keys, or (by range) a part of one tablet';
+    throw new RaftreeClientError('SPANS_TABLETS', reason, 'notCommitted');
+  }
+
+  /**
+   * Does the work, and again with a newer map when it throws `WRONG_TABLET`: that is never an answer for users. Throws
+   * CallEnded, and what the work throws.
+   */
+  async withMap<Result>(call: Call, work: () => Promise<Result>): Promise<Result> {
+    for (let repetitions = 0; ; repetitions++) {
+      const used = this.#map;
+      try {
+        return await work();
+      } catch (error) {
+        if (!isWrongTablet(error)) throw error;
+        call.lastFailure = error;
+        await this.refresh(call, used, repetitions);
+      }
+    }
+  }
+
+  /** Resolves when there is another map than the one used, or at least a younger one. Throws as `withMap` does. */
+  async refresh(call: Call, used: TabletMap | undefined, repetitions: number): Promise<void> {
+    if (repetitions >= HASTY_REPETITIONS) await call.pause(this.#user.settings.backoffMs * repetitions);
+    if (this.#map !== used) return;
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    try {
+      await call.race(this.#refreshing);
+    } catch (error) {
+      if (!(error instanceof RaftreeError)) throw error;
+      throw new RaftreeClientError(
+        error.code,
+        error.message,
+        call.uncertain ? 'unknown' : 'notCommitted',
+        error,
+      );
+    }
+  }
+
+  /** Asks for the whole map. */
+  async locate(call: Call): Promise<LocatedTablets> {
+    const located: LocatedTablet[] = [];
+    let by: PlacementKind = 'range';
+    let from = Buffer.alloc(0);
+    for (;;) {
+      const request = { type: 'tablets', from, limit: 0 } as const;
+      const answer = await this.#router.ask(() => request, call, 'any');
+      if (answer.type !== 'tabletsReply') throw unexpected(answer.type, 'tablets');
+      if (answer.by === 'hash' && answer.hashVersion !== HASH_VERSION) {
+        const reason = `this cluster places keys by hash version ${answer.hashVersion}, which this client does not know`;
+        throw new RaftreeClientError('VERSION_MISMATCH', reason, call.uncertain ? 'unknown' : 'notCommitted');
+      }
+      by = answer.by;
+      const addresses = new Map(answer.nodes.map(({ nodeId, clientAddress }) => [nodeId, clientAddress]));
+      for (const { id, start, end, generation, leaderId, replicas } of answer.tablets) {
+        // Copies: otherwise the map would keep the received chunks in memory.
+        const range = { start: Buffer.from(start), end: end && Buffer.from(end) };
+        located.push({ id, ...range, generation, leader: leaderId, replicas });
+        this.#router.suggestLeader(id, addresses.get(leaderId) ?? '');
+      }
+      const last = located.at(-1);
+      if (!answer.more || !last || answer.tablets.length === 0) break;
+      from = Buffer.concat([last.start, Buffer.of(0)]);
+    }
+    this.#map = this.#map?.by === by ? this.#map.with(located) : new TabletMap(by, located);
+    return { by, tablets: located };
+  }
+
+  /** Not a part of one call: others wait for it too. */
+  async #refresh(): Promise<void> {
+    const { settings, aborts, calls } = this.#user;
+    const call = new Call(settings.env, aborts, settings.timeoutMs, {});
+    calls.add(call);
+    try {
+      await this.locate(call);
+    } catch (error) {
+      throw error instanceof CallEnded ? call.endError() : error;
+    } finally {
+      call.finish();
+      calls.remove(call);
+    }
+  }
+}
+
+export function isWrongTablet(error: unknown): error is RaftreeClientError {
+  return error instanceof RaftreeClientError && error.code === 'WRONG_TABLET';
+}
