@@ -7,6 +7,7 @@ import { addLifeCommands } from './life-commands.js';
 import { addMemberCommands } from './member-commands.js';
 import type { SetExitCode } from './run.js';
 import { addScanCommand } from './scan-command.js';
+import { addShardsCommand } from './shards-command.js';
 import { addStatusCommand } from './status-command.js';
 
 export function addClientCommands(root: Command, setExitCode: SetExitCode): void {
@@ -16,5 +17,6 @@ export function addClientCommands(root: Command, setExitCode: SetExitCode): void
   addImportCommand(root, setExitCode);
   addExportCommand(root);
   addStatusCommand(root);
+  addShardsCommand(root);
   addMemberCommands(root);
 }

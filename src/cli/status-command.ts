@@ -24,22 +24,10 @@ export function addStatusCommand(program: Command): void {
           });
           printLine(JSON.stringify(shown));
         } else {
-          const head = [
-            'node',
-            'role',
-            'term',
-            'leader',
-            'commit',
-            'applied',
-            'durable',
-            'last',
-            'keys',
-            'member',
-            'heard',
-          ];
+          const hasSeveral = nodes.some(({ status }) => (status?.tablets ?? 1) > 1);
           printTable(
-            head,
-            nodes.map((node) => rowOf(node, standingOf(node, leader))),
+            ['node', ...(hasSeveral ? OF_TABLETS : OF_ONE_TABLET), 'keys', 'member', 'heard'],
+            nodes.map((node) => rowOf(node, standingOf(node, leader), hasSeveral)),
           );
           for (const { nodeId, status } of nodes)
             for (const { group, code, message } of status?.failedGroups ?? [])
@@ -51,19 +39,23 @@ export function addStatusCommand(program: Command): void {
     });
 }
 
+const OF_ONE_TABLET = ['role', 'term', 'leader', 'commit', 'applied', 'durable', 'last'];
+/** Each tablet has a log of its own: `raftree shards` shows them. */
+const OF_TABLETS = ['tablets', 'leads'];
+
 /** A node that does not answer gets a row too. */
-function rowOf({ nodeId, clientAddress, membership, status }: SeenNode, standing: Standing): string[] {
+function rowOf(
+  { nodeId, clientAddress, membership, status }: SeenNode,
+  standing: Standing,
+  hasSeveral: boolean,
+): string[] {
   const heard = heardBy(standing);
   if (!status) return [String(nodeId), `no answer from ${clientAddress} (${membership}; heard: ${heard})`];
+  const { role, term, leaderId, commitIndex, appliedIndex, durableIndex, lastIndex } = status;
+  const ofOne = [role, term, leaderId || '-', commitIndex, appliedIndex, durableIndex, lastIndex];
   return [
     nodeId,
-    status.role,
-    status.term,
-    status.leaderId || '-',
-    status.commitIndex,
-    status.appliedIndex,
-    status.durableIndex,
-    status.lastIndex,
+    ...(hasSeveral ? [status.tablets, status.leads] : ofOne),
     `~${status.keysApproximate}`,
     status.removedBy > 0 ? `removed (${status.removedBy})` : membership,
     membership === '-' ? '-' : heard,

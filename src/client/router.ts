@@ -1,6 +1,6 @@
 /**
- * Brings a request to a node that answers it. Remembers the leader of each tablet; tries the next node when one does not answer;
- * pauses, longer each time, when all nodes were tried; and records what each attempt may have done.
+ * Brings a request to a node that answers it. Remembers the leader of each tablet; tries the next node when one does
+ * not answer; pauses, longer each time, when all nodes were tried; and records what each attempt may have done.
  *
  * The outcome after an attempt of a write, or of an operator's change:
  *

@@ -1,7 +1,7 @@
 /**
  * What the client knows of the map: which tablets there are, and which owns a key. It begins with nothing, and names
- * tablet 0, the only one of a cluster. Only who is told `WRONG_TABLET` asks for the map, of any node, in pages; all that
- * are told so at a time share one answer.
+ * tablet 0, the only one of a cluster. Only who is told `WRONG_TABLET` asks for the map, of any node, in pages; all
+ * that are told so at a time share one answer.
  */
 import { RaftreeError } from '../env/errors.js';
 import { HASH_VERSION } from '../placement/partition-key.js';

@@ -112,7 +112,12 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a request that a follower would refuse is refused',
     reason: 'all nodes have the same limits',
-    patches: [router("if (refusal && target === 'leader') await this.#checkLeads(connection, call);", '')],
+    patches: [
+      router(
+        "if (refusal && typeof target === 'number') await this.#checkLeads(connection, call, target);",
+        '',
+      ),
+    ],
     killedBy: ['client/limits'],
   },
   {
