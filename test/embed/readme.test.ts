@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manifest, ROOT, run } from '../support/packed.js';
+import { isInstalled, manifest, ROOT, run } from '../support/packed.js';
 import { freePorts } from '../support/process-cluster.js';
 
 const project = mkdtempSync(join(tmpdir(), 'raftree-readme-'));
@@ -26,6 +26,7 @@ const text = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const examples: (readonly [name: string, source: string])[] = [...text.matchAll(/^```ts\n(.*?)^```$/gms)]
   .map(([, source = '']) => source)
   .filter((source) => /RaftreeNode|engineTests/.test(source))
+  .filter((source) => isInstalled('keyv') || !source.includes("'keyv'"))
   .map((source, i) => [`readme-${i + 1}`, source]);
 for (const name of readdirSync(join(ROOT, 'examples')).filter((file) => file.endsWith('.ts')))
   examples.push([name.replace('.ts', ''), readFileSync(join(ROOT, 'examples', name), 'utf8')]);
@@ -49,7 +50,7 @@ test('the examples compile', () => {
   assert.ok(examples.length >= 7, `${examples.length} examples`);
   mkdirSync(join(project, 'node_modules'));
   symlinkSync(ROOT, join(project, 'node_modules', manifest.name));
-  for (const name of ['@types', 'abstract-level', 'classic-level', 'sql.js'])
+  for (const name of ['@types', 'abstract-level', 'classic-level', 'keyv', 'sql.js'].filter(isInstalled))
     symlinkSync(join(ROOT, 'node_modules', name), join(project, 'node_modules', name));
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
   for (const [name, source] of examples) writeFileSync(join(project, `${name}.ts`), source);

@@ -1,6 +1,6 @@
 /** The package as it is published: packed, and what is in it. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,11 @@ export const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf
   readonly exports: Readonly<Record<string, unknown>>;
   readonly dependencies: Readonly<Record<string, string>>;
 };
+
+/** Whether a package that only tests use is there. */
+export function isInstalled(name: string): boolean {
+  return existsSync(join(ROOT, 'node_modules', name));
+}
 
 /** What a program may import. */
 export const entries: readonly string[] = Object.keys(manifest.exports)
