@@ -1,10 +1,10 @@
 /**
- * Shares the event loop between the answers of many connections: a limited number of bytes per turn, one answer of each
- * connection after the other. Between two turns the loop reads its sockets, so small requests do not wait for large
- * answers. Light work (of connections whose last answer was small) goes first. Each turn does at least one piece of
- * heavy work.
+ * Shares the event loop between the answers of many connections: a limited number of bytes and a limited time per turn,
+ * one answer of each connection after the other. Between two turns the loop reads its sockets, so small requests do not
+ * wait for large answers, nor a write, which needs several turns, for many scans in each. Light work (of connections
+ * whose last answer was small) goes first. Each turn does at least one piece of heavy work.
  */
-import type { Timers } from '../env/env.js';
+import type { Env } from '../env/env.js';
 
 /** Added to the size of each answer. */
 const ANSWER_OVERHEAD_BYTES = 1024;
@@ -14,17 +14,23 @@ export type Weight = 'light' | 'heavy';
 /** Makes an answer and returns its size in bytes. */
 type Work = () => number;
 
+export interface TurnLimits {
+  readonly maxBytes: number;
+  readonly maxMs: number;
+}
+
 export class Turns {
-  readonly #timers: Timers;
-  readonly #maxBytesPerTurn: number;
+  readonly #env: Pick<Env, 'clock' | 'timers'>;
+  readonly #limits: TurnLimits;
   readonly #waiting: Record<Weight, Work[]> = { light: [], heavy: [] };
   #usedBytes = 0;
+  #usedMs = 0;
   #isScheduled = false;
   #isRunning = false;
 
-  constructor(timers: Timers, maxBytesPerTurn: number) {
-    this.#timers = timers;
-    this.#maxBytesPerTurn = maxBytesPerTurn;
+  constructor(env: Pick<Env, 'clock' | 'timers'>, limits: TurnLimits) {
+    this.#env = env;
+    this.#limits = limits;
   }
 
   /** Work that waits for a turn. */
@@ -49,9 +55,10 @@ export class Turns {
     }
     if (this.#isScheduled || this.#usedBytes === 0) return;
     this.#isScheduled = true;
-    this.#timers.endOfTurn(() => {
+    this.#env.timers.endOfTurn(() => {
       this.#isScheduled = false;
       this.#usedBytes = 0;
+      this.#usedMs = 0;
       this.#go(true);
     });
   }
@@ -59,11 +66,19 @@ export class Turns {
   /** Runs at least `least` pieces of work, and more while this turn has room. */
   #take(weight: Weight, least: number): void {
     const waiting = this.#waiting[weight];
+    if (waiting.length === 0) return;
+    const { maxBytes, maxMs } = this.#limits;
+    const { clock } = this.#env;
+    const beforeMs = this.#usedMs - clock.nowMs();
     let done = 0;
     try {
-      while (done < waiting.length && (done < least || this.#usedBytes < this.#maxBytesPerTurn)) {
+      while (
+        done < waiting.length &&
+        (done < least || (this.#usedBytes < maxBytes && this.#usedMs < maxMs))
+      ) {
         const work = waiting[done++] as Work;
         this.#usedBytes += ANSWER_OVERHEAD_BYTES + work();
+        this.#usedMs = beforeMs + clock.nowMs();
       }
     } finally {
       waiting.splice(0, done);

@@ -22,7 +22,7 @@ function gateBench(
 ): Bench & { gate: AnswerGate; made: number[]; add: (bytes?: number) => void } {
   let gate: AnswerGate | undefined;
   const bench = benchOf([{ writabilityChanged: () => gate?.writable() }], LIMITS);
-  const turns = new Turns(bench.time.env.timers, bytesPerTurn);
+  const turns = new Turns(bench.time.env, { maxBytes: bytesPerTurn, maxMs: 1000 });
   const opened = new AnswerGate(bench.channel, turns);
   gate = opened;
   const made: number[] = [];
@@ -75,9 +75,24 @@ test('one turn makes so many bytes and no more; the next goes on', () => {
   assert.equal(made, [1, 2, 3, 4, 5]);
 });
 
+test('a turn in which answers took long makes no more of them', () => {
+  const time = new ManualTime();
+  const turns = new Turns(time.env, { maxBytes: MIB, maxMs: 5 });
+  const made: number[] = [];
+  for (let i = 1; i <= 6; i++) {
+    turns.run(() => {
+      time.nowMs += 2;
+      return made.push(i);
+    }, 'light');
+  }
+  assert.equal(made, [1, 2, 3]);
+  time.endTurn();
+  assert.equal(made, [1, 2, 3, 4, 5, 6]);
+});
+
 test('in one turn each channel gets one answer after the other', () => {
   const time = new ManualTime();
-  const turns = new Turns(time.env.timers, 1);
+  const turns = new Turns(time.env, { maxBytes: 1, maxMs: 1000 });
   const order: string[] = [];
   const gates = ['a', 'b'].map((name) => {
     const { channel } = benchOf([], LIMITS);
@@ -103,7 +118,11 @@ test('a large answer waits for room in the budget of the node, and is made again
     const channel = new Channel(time.env, socket);
     channel.chargeTo(budget, 'client');
     channel.start();
-    return { channel, socket, gate: new AnswerGate(channel, new Turns(time.env.timers, 64 * MIB)) };
+    return {
+      channel,
+      socket,
+      gate: new AnswerGate(channel, new Turns(time.env, { maxBytes: 64 * MIB, maxMs: 1000 })),
+    };
   };
   const slow = gateOf();
   slow.channel.write(Buffer.alloc(11 * MIB));
@@ -150,7 +169,7 @@ test('on real sockets: many small requests with large answers all get them', asy
   const answer = Buffer.alloc(1_000_000, 'a');
   const reasons: (Error | undefined)[] = [];
   let most = 0;
-  const turns = new Turns(env.timers, 3_000_000);
+  const turns = new Turns(env, { maxBytes: 3_000_000, maxMs: 1000 });
   const listener = await ChannelListener.listen(env, parseAddress('127.0.0.1:0'), {
     maxConnections: 1,
     channel: { maxBufferedBytes: 8_000_000 },

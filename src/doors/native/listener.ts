@@ -27,13 +27,13 @@ export interface NativeDoorOptions extends RequestHandlerParts {
 /** Unsent output of one connection. Answers are made one at a time, within the budget of the node. */
 const MIN_BUFFERED_BYTES = 2 * MAX_ANSWER_BYTES;
 
-/** The total size of answers to reads that are made in one turn of the event loop. */
-const MAX_ANSWER_BYTES_PER_TURN = 128 * 1024;
+/** The answers to reads that are made in one turn of the event loop. */
+const ANSWERS_PER_TURN = { maxBytes: 128 * 1024, maxMs: 0.25 };
 
 export function listenForClients(options: NativeDoorOptions, address: Address): Promise<ChannelListener> {
   const { env, logger, identity, security, maxConnections, maxConnectionsPerAddress } = options;
   const maxFrameBytes = requestFrameBytes(options.limits);
-  const turns = new Turns(env.timers, MAX_ANSWER_BYTES_PER_TURN);
+  const turns = new Turns(env, ANSWERS_PER_TURN);
   const closings = new Tally<{ remote: string; message: string }>(
     env.timers,
     (code, { remote, message }, more) =>
