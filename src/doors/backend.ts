@@ -11,7 +11,6 @@
  */
 import type { RaftreeClient } from '../client/client.js';
 import { RaftreeClientError } from '../client/client-error.js';
-import { Lane } from '../client/key-order.js';
 import { type MemberChange, type MembersChanged, toMemberChange } from '../client/member-changes.js';
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
@@ -19,6 +18,7 @@ import type { ScanRange } from '../client/scan-range.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Outcome } from '../env/errors.js';
 import { SPANS_TABLETS } from '../kv/kv-error.js';
+import { isLargeWrite } from '../kv/large-writes.js';
 import type { Caller, Consistency, LivingKey, PageEntry, WriteOperation } from '../kv/requests.js';
 import type { KvService } from '../kv/service.js';
 import type { WriteResult } from '../kv/sessions.js';
@@ -26,6 +26,7 @@ import { furtherKeys } from '../kv/string-operation.js';
 import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
 import type { Administration } from './ports.js';
+import type { WriteLine } from './write-line.js';
 
 /** The tablets of this node. */
 export interface BackendTablets {
@@ -54,39 +55,6 @@ export interface EntriesWanted {
   readonly level: Consistency;
 }
 
-/** The writes of one connection, which take effect in the order in which they came. */
-export class WriteLine {
-  readonly lane = new Lane();
-  /** Writes that were passed on and are not answered. */
-  passing = 0;
-  /** Where those go that are under way. Each tablet has an order of its own. */
-  #tablet = 0;
-  #underWay = 0;
-  readonly #waiting: { readonly tablet: number; readonly enter: () => void }[] = [];
-
-  /** Resolves when all writes before it to other tablets are over. Undefined: at once. */
-  enter(tablet: number): Promise<void> | undefined {
-    if (this.#waiting.length === 0 && (this.#underWay === 0 || tablet === this.#tablet)) {
-      this.#tablet = tablet;
-      this.#underWay++;
-      return undefined;
-    }
-    return new Promise((resolve) => this.#waiting.push({ tablet, enter: resolve }));
-  }
-
-  leave(): void {
-    this.#underWay--;
-    if (this.#underWay > 0) return;
-    for (let [next] = this.#waiting; next; [next] = this.#waiting) {
-      if (this.#underWay > 0 && next.tablet !== this.#tablet) return;
-      this.#waiting.shift();
-      this.#tablet = next.tablet;
-      this.#underWay++;
-      next.enter();
-    }
-  }
-}
-
 type Kind = 'read' | 'write' | 'administration';
 
 /** The methods throw a RaftreeClientError: with the code and outcome of whoever refused. */
@@ -101,35 +69,33 @@ export class Backend {
     this.#parts = parts;
   }
 
-  async write(caller: Caller, operations: readonly BatchOperation[]): Promise<BatchResult> {
-    const result = await this.operate(caller, operations.map(toOperation));
+  async write(caller: Caller, operations: readonly BatchOperation[], line: WriteLine): Promise<BatchResult> {
+    const result = await this.operate(caller, operations.map(toOperation), line);
     return batchResult(withinLimits(result), operations);
   }
 
-  /**
-   * A write in the form of kv/, after all writes of the line before it. While one of them is passed on, later ones are
-   * passed on too, so that none overtakes it.
-   */
+  /** A write in the form of kv/, after all writes of the line before it (write-line.ts). */
   async operate(
     caller: Caller,
     operations: readonly WriteOperation[],
-    line: WriteLine = new WriteLine(),
+    line: WriteLine,
   ): Promise<WriteResult> {
     const { kv } = this.#service();
     const tablet = this.#parts.tablets.ownerOf(keysOf(operations));
     if (tablet === 0) throw new RaftreeClientError('SPANS_TABLETS', SPANS_TABLETS, 'notCommitted');
-    const entering = line.enter(tablet);
-    if (entering) await entering;
-    try {
-      if (this.#parts.tablets.leads(tablet) && line.passing === 0) {
-        const result = await kv.write(caller, { type: 'write', tablet, session: undefined, operations });
+    return line.begin(tablet, async (place) => {
+      if (this.#parts.tablets.leads(tablet) && !line.passesOn(tablet)) {
+        const written = kv.write(caller, { type: 'write', tablet, session: undefined, operations });
+        if (kv.holdsLargeWrites && isLargeWrite(operations)) line.hold(place);
+        const result = await written;
         if (result.type === 'written') return result.write;
         if (!leadsNoMore(result.code)) throw failure(result);
       }
-      return await this.#passOn(operations, line);
-    } finally {
-      line.leave();
-    }
+      if (!line.isFirst(place)) await line.first(place);
+      this.passedOn.write++;
+      const outbound = operations.map((each) => ({ ...each, life: each.life }));
+      return line.passOn(place, (lane) => this.#parts.cluster.write(outbound, {}, lane));
+    });
   }
 
   /** The keys apart by their tablets: what is deleted at once has one. */
@@ -142,17 +108,6 @@ export class Backend {
       else parts.set(tablet, [key]);
     }
     return [...parts.values()];
-  }
-
-  async #passOn(operations: readonly WriteOperation[], line: WriteLine): Promise<WriteResult> {
-    this.passedOn.write++;
-    line.passing++;
-    try {
-      const outbound = operations.map((each) => ({ ...each, life: each.life }));
-      return await this.#parts.cluster.write(outbound, {}, line.lane);
-    } finally {
-      line.passing--;
-    }
   }
 
   async get(caller: Caller, key: Uint8Array, level: Consistency): Promise<LivingKey | undefined> {

@@ -30,6 +30,10 @@ export class LargeWrites {
   readonly #waiting: { readonly sizeBytes: number; readonly go: () => void }[] = [];
   #bytesUnderWay = 0;
 
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** Runs the work of a large write when it may begin. */
   async run<T>(sizeBytes: number, work: () => Promise<T>): Promise<T> {
     if (this.#waiting.length > 0 || !this.#fits(sizeBytes)) {

@@ -83,6 +83,11 @@ export class KvService {
     return this.#pending;
   }
 
+  /** Whether large writes wait to be proposed: the latest large one is among them. */
+  get holdsLargeWrites(): boolean {
+    return this.#largeWrites.isWaiting;
+  }
+
   write(caller: Caller, write: Write): Promise<Written | KvError> {
     const early = this.#refusedNow(caller, 'write');
     if (early) return Promise.resolve(this.#counted(caller, 'write', early));

@@ -424,13 +424,20 @@ export class RecordLog {
         const isBlocking =
           group[0]?.single && zeros.length === 0 && (await this.#mayBlock(group, record.sizeBytes));
         const startMs = env.clock.nowMs();
-        if (isBlocking) file.writeDurableNow(record.chunks, start);
-        else
-          await this.#writeDurable(file, zeros.length > 0 ? [...record.chunks, zeros] : record.chunks, start);
-        const durationMs = env.clock.nowMs() - startMs;
-        if (durationMs > QUICK_WRITE_MS) this.#unblockedWrites = WRITES_AFTER_SLOW_ONE;
-        else if (this.#unblockedWrites > 0) this.#unblockedWrites--;
-        madeDurable?.(durationMs);
+        try {
+          if (isBlocking) file.writeDurableNow(record.chunks, start);
+          else
+            await this.#writeDurable(
+              file,
+              zeros.length > 0 ? [...record.chunks, zeros] : record.chunks,
+              start,
+            );
+        } finally {
+          // A full disk may be slow, too.
+          if (env.clock.nowMs() - startMs > QUICK_WRITE_MS) this.#unblockedWrites = WRITES_AFTER_SLOW_ONE;
+          else if (this.#unblockedWrites > 0) this.#unblockedWrites--;
+        }
+        madeDurable?.(env.clock.nowMs() - startMs);
       } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {

@@ -225,7 +225,8 @@ test('an append behind one that found no space is refused too: the log has no ho
 
 test('a single payload that comes alone is written by this thread, unless the disk is slow', async () => {
   const disk = newDisk();
-  const env = promptEnv(disk);
+  const switched = faultSwitch();
+  const env = promptEnv(disk, { fault: switched.fault });
   let nowMs = 0;
   let isSlow = false;
   const calls: string[] = [];
@@ -275,6 +276,13 @@ test('a single payload that comes alone is written by this thread, unless the di
   isSlow = false;
   for (let i = 0; i < 16; i++) assert.is(await taken(single), 'pool', 'after a slow write');
   assert.is(await taken(single), 'here');
+  isSlow = true;
+  const full = async () => {
+    switched.next('write', 'short');
+    assert.is(await codeOf(single()), 'LOG_NO_SPACE');
+  };
+  assert.is(await taken(full), 'here');
+  assert.is(await taken(full), 'pool', 'after a slow write that failed');
   await log.close();
 });
 

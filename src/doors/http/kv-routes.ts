@@ -143,7 +143,7 @@ export function kvRoutes(backend: Backend, limits: RequestLimits): readonly Rout
         await request.json(limits.maxRequestBytes * JSON_OVERHEAD),
         'INVALID_REQUEST',
       );
-      const result = await backend.write(request.caller, body.operations.map(operationOf));
+      const result = await backend.write(request.caller, body.operations.map(operationOf), request.writes);
       // Numbers of 64 bits are no numbers of JSON.
       const results = result.results.map((each) =>
         'value' in each ? { ...each, value: String(each.value) } : each,
@@ -157,7 +157,11 @@ export function kvRoutes(backend: Backend, limits: RequestLimits): readonly Rout
     request: HttpRequest,
     operation: BatchOperation,
   ): Promise<{ readonly version: number; readonly existed: boolean }> {
-    const { applied, results }: BatchResult = await backend.write(request.caller, [operation]);
+    const { applied, results }: BatchResult = await backend.write(
+      request.caller,
+      [operation],
+      request.writes,
+    );
     const [result] = results;
     const version = result && 'version' in result ? result.version : 0;
     const existed = result !== undefined && 'existed' in result && result.existed === true;

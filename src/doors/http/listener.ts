@@ -18,6 +18,7 @@ import type { Exposition } from '../../metrics/exposition.js';
 import { Histogram, LATENCY_BOUNDS_SECONDS } from '../../metrics/histogram.js';
 import { isLoopback } from '../../net/hosts.js';
 import { Backend, type BackendParts } from '../backend.js';
+import { WriteLine } from '../write-line.js';
 import { callerOf, type HttpSecurity, howToAdministrate } from './access.js';
 import { type Answer, json, send } from './answer.js';
 import { ByteBudget } from './byte-budget.js';
@@ -67,6 +68,7 @@ interface Line {
   pending: number;
   /** Settles, and never rejects, when the last request is answered. */
   last: Promise<void>;
+  readonly writes: WriteLine;
 }
 
 export class HttpDoor {
@@ -206,7 +208,7 @@ export class HttpDoor {
       socket.destroy();
       return;
     }
-    this.#lines.set(socket, { pending: 0, last: Promise.resolve() });
+    this.#lines.set(socket, { pending: 0, last: Promise.resolve(), writes: new WriteLine() });
     this.#perAddress.set(host, ofAddress + 1);
     socket.once('close', () => {
       this.#lines.delete(socket);
@@ -242,14 +244,14 @@ export class HttpDoor {
     }
     line.pending++;
     line.last = line.last
-      .then(() => this.#exchange(incoming, response))
+      .then(() => this.#exchange(incoming, response, line.writes))
       .then(() => {
         line.pending--;
       });
   }
 
   /** Answers a request. Never rejects. */
-  async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #exchange(incoming: IncomingMessage, response: ServerResponse, writes: WriteLine): Promise<void> {
     if (response.destroyed || incoming.socket.destroyed) return;
     const { env, clientTimeoutMs, logger } = this.#options;
     const startMs = env.clock.nowMs();
@@ -258,7 +260,7 @@ export class HttpDoor {
     try {
       let answer: Answer;
       try {
-        const opened = this.#open(incoming);
+        const opened = this.#open(incoming, writes);
         ({ found, request } = opened);
         answer = 'refusal' in opened ? opened.refusal : await opened.handle();
       } catch (error) {
@@ -278,7 +280,7 @@ export class HttpDoor {
     }
   }
 
-  #open(incoming: IncomingMessage): Opened {
+  #open(incoming: IncomingMessage, writes: WriteLine): Opened {
     const target = parseTarget(incoming.url ?? '');
     if (typeof target === 'string')
       return { found: { path: 'other' }, refusal: problem('MALFORMED_REQUEST', target) };
@@ -303,7 +305,7 @@ export class HttpDoor {
       };
     }
     const parameters = segments.filter((_segment, i) => matched.segments[i]?.startsWith('{'));
-    const request = new HttpRequest(incoming, this.#budget, { caller, parameters, query });
+    const request = new HttpRequest(incoming, this.#budget, { caller, writes, parameters, query });
     return { found, request, handle: async () => operation.handle(request) };
   }
 

@@ -1,6 +1,7 @@
 /** One request, as the handlers of routes see it. What it holds of the budget is given back when it is answered. */
 import type { IncomingMessage } from 'node:http';
 import type { Caller } from '../../kv/requests.js';
+import type { WriteLine } from '../write-line.js';
 import type { ByteBudget } from './byte-budget.js';
 import { type ProblemCode, type ProblemDetails, problem } from './problem.js';
 
@@ -22,6 +23,8 @@ const JSON_WEIGHT = 4;
 
 export class HttpRequest {
   readonly caller: Caller;
+  /** Those of its connection. */
+  readonly writes: WriteLine;
   /** Of the route's path, in order. */
   readonly parameters: readonly Buffer[];
   readonly query: ReadonlyMap<string, string>;
@@ -32,11 +35,12 @@ export class HttpRequest {
   constructor(
     incoming: IncomingMessage,
     budget: ByteBudget,
-    { caller, parameters, query }: Pick<HttpRequest, 'caller' | 'parameters' | 'query'>,
+    { caller, writes, parameters, query }: Pick<HttpRequest, 'caller' | 'writes' | 'parameters' | 'query'>,
   ) {
     this.#incoming = incoming;
     this.#budget = budget;
     this.caller = caller;
+    this.writes = writes;
     this.parameters = parameters;
     this.query = query;
   }

@@ -19,7 +19,8 @@ import {
 import type { Channel } from '../../net/channel.js';
 import type { Handler, HandlerContext } from '../../net/pipeline.js';
 import { isOneOf } from '../../security/token.js';
-import { type Backend, WriteLine } from '../backend.js';
+import type { Backend } from '../backend.js';
+import { WriteLine } from '../write-line.js';
 import {
   ErrorReply,
   encodeReply,
@@ -318,7 +319,7 @@ export class Connection implements Handler<Buffer> {
   #commandContext(): CommandContext {
     const { env, backend, cursors, replies, allowFlush, info } = this.#parts;
     const keyspace = {
-      ...{ backend, caller: CALLER, random: env.random, timers: env.timers, cursors },
+      ...{ backend, caller: CALLER, writes: this.#writes, random: env.random, timers: env.timers, cursors },
       maxReplyBytes: replies.maxBytes / 4,
     };
     return {

@@ -2,6 +2,7 @@
 import type { Random, Timers } from '../../env/env.js';
 import type { Caller } from '../../kv/requests.js';
 import type { Backend } from '../backend.js';
+import type { WriteLine } from '../write-line.js';
 import type { Reply } from './codec/reply.js';
 import { CommandError, SYNTAX } from './command-error.js';
 import { GlobSearch, globPrefix } from './glob.js';
@@ -9,6 +10,7 @@ import { GlobSearch, globPrefix } from './glob.js';
 export interface KeyspaceParts {
   readonly backend: Backend;
   readonly caller: Caller;
+  readonly writes: WriteLine;
   readonly random: Random;
   readonly timers: Pick<Timers, 'endOfTurn'>;
   readonly cursors: Cursors;
@@ -165,13 +167,13 @@ export async function randomKey(parts: KeyspaceParts): Promise<Reply> {
 
 /** Deletes the keys that are there, in several writes. */
 export async function deleteAll(parts: KeyspaceParts): Promise<void> {
-  const { backend, caller } = parts;
+  const { backend, caller, writes } = parts;
   const keys: Buffer[] = [];
   const remove = async () => {
     const always = { condition: 'always', conditionValue: NOTHING, conditionVersion: 0 } as const;
     for (const part of backend.byTablet(keys.splice(0))) {
       const operations = part.map((key) => ({ action: 'delete', key, value: NOTHING, ...always }) as const);
-      await backend.operate(caller, operations);
+      await backend.operate(caller, operations, writes);
     }
   };
   for await (const { key } of keysOf(parts, NOTHING)) {

@@ -8,6 +8,8 @@ const gate = inFile('net/answer-gate.js');
 const turns = inFile('net/turns.js');
 const listener = inFile('net/channel-listener.js');
 const largeWrites = inFile('kv/large-writes.js');
+const line = inFile('doors/write-line.js');
+const backend = inFile('doors/backend.js');
 
 export const NET_MUTATIONS: readonly Mutation[] = [
   {
@@ -65,6 +67,36 @@ export const NET_MUTATIONS: readonly Mutation[] = [
     reason: 'they are within the limits',
     patches: [largeWrites('return commandBytes > LARGE_BYTES;', 'return false;')],
     killedBy: ['kv/service'],
+  },
+  {
+    name: 'a write of a connection overtakes a large one that waits',
+    reason: 'the large one has begun',
+    patches: [backend('kv.holdsLargeWrites && isLargeWrite(operations)', 'false')],
+    killedBy: ['doors/write-line'],
+  },
+  {
+    name: 'a write is passed on while one before it may still be proposed here',
+    reason: 'that one has begun',
+    patches: [backend('if (!line.isFirst(place)) await line.first(place);', '')],
+    killedBy: ['doors/write-line'],
+  },
+  {
+    name: 'what waits to be passed on holds back nothing',
+    reason: 'the next one is proposed here, and quicker',
+    patches: [line('this.hold(place);', '')],
+    killedBy: ['doors/write-line'],
+  },
+  {
+    name: 'a write that was passed on and given up is over',
+    reason: 'it was answered with a timeout',
+    patches: [line('if (!isKnown)', 'if (false)')],
+    killedBy: ['doors/write-line'],
+  },
+  {
+    name: 'each write of a connection has a lane of its own',
+    reason: 'it is passed on',
+    patches: [line('write(this.#lane)', 'write(new Lane())')],
+    killedBy: ['doors/write-line', 'doors/http/order'],
   },
   {
     name: 'bytes behind a message that is read the fast way do not matter',

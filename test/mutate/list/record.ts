@@ -70,6 +70,12 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     killedBy: randomFaults(80, ...CUTS),
   },
   {
+    name: 'a slow disk stops the thread at every write',
+    reason: 'the next one may be quick',
+    patches: [log('this.#unblockedWrites = WRITES_AFTER_SLOW_ONE', 'this.#unblockedWrites = 0')],
+    killedBy: ['record/record-log'],
+  },
+  {
     name: 'a single payload is synced without what stands before it',
     reason: 'it came alone',
     patches: [
