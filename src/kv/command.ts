@@ -36,7 +36,7 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import { parseInteger } from './integer.js';
-import { MAX_VALUE_BYTES } from './limits.js';
+import { MAX_REQUEST_BYTES, MAX_VALUE_BYTES } from './limits.js';
 import { MAX_TTL_MS, stampOf } from './replicated-time.js';
 import {
   ACTIONS,
@@ -231,7 +231,8 @@ export function commandOf(body: Uint8Array): Command | VoidEntry {
       return { type: 'void', reason: 'it has an increment by no number of 64 bits' };
     if (key.length > MAX_STORED_KEY_BYTES)
       return { type: 'void', reason: `it has a key of ${key.length} bytes` };
-    if (value.length > MAX_VALUE_BYTES)
+    // A `modify` may hold several values; each is judged when it is carried out.
+    if (value.length > (action === 'modify' ? MAX_REQUEST_BYTES : MAX_VALUE_BYTES))
       return { type: 'void', reason: `it has a value of ${value.length} bytes` };
   }
   return command;

@@ -19,8 +19,9 @@ import { fromSessionKey, sessionKey } from './keys.js';
 export const MAX_SESSIONS = 10_000;
 export const MAX_WINDOW = 4096;
 /**
- * Results of operations that all sessions together keep; large values count more. Above it the least recently used
- * sessions are removed.
+ * Results of operations that all sessions together keep. 64 bytes of a value count as one more, so values take at most
+ * 256 MB: a result may be as large as a value, since a repetition must be answered as the first was. Above it the least
+ * recently used sessions are removed.
  */
 export const MAX_KEPT_RESULTS = 4_000_000;
 

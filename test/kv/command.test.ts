@@ -10,7 +10,9 @@ import {
   isCommandEntry,
   writeCommandBytes,
 } from '../../src/kv/command.js';
+import { MAX_VALUE_BYTES } from '../../src/kv/limits.js';
 import type { Life, Write } from '../../src/kv/requests.js';
+import { encodeStringOperation } from '../../src/kv/string-operation.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { AT_0, operation, write } from './kv-lab.js';
 
@@ -191,6 +193,17 @@ test('the first version kept the numbers of a write without a session: they mean
 test('a limit of values above what any node reads counts as that', () => {
   const command = commandOf(encodeWrite(0xffff_ffff, write([operation('put', 'a', 'b')]), AT_0));
   assert.ok(command.type === 'write' && command.maxValueBytes === 64 * 1024 * 1024);
+});
+
+test('a string operation may hold the largest value, or several', () => {
+  const value = Buffer.alloc(MAX_VALUE_BYTES);
+  for (const given of [value, Buffer.concat([value, Buffer.of(1)])]) {
+    const large = operation('modify', 'k', '');
+    const command = { ...large, value: encodeStringOperation('append', given) };
+    assert.is(commandOf(encodeWrite(MAX_VALUE_BYTES, write([command]), AT_0)).type, 'write');
+  }
+  const plain = { ...operation('put', 'k', ''), value: Buffer.alloc(MAX_VALUE_BYTES + 1) };
+  assert.is(commandOf(encodeWrite(MAX_VALUE_BYTES, write([plain]), AT_0)).type, 'void');
 });
 
 test('an unknown kind is void: nothing is guessed, and the reason names it', () => {

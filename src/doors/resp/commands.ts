@@ -29,6 +29,8 @@ interface OtherCommand {
   readonly kind: 'local' | 'read' | 'alone';
   /** Undefined: the connection does it (connection.ts). */
   readonly run?: Run;
+  /** As of a DataCommand. */
+  readonly isHeavy?: true;
 }
 
 export interface ResolvedCommand extends OtherCommand {
@@ -82,8 +84,8 @@ const OTHER_COMMANDS: Readonly<Record<string, OtherCommand>> = {
   }),
   quit: local(-1),
   client: local(-2, client),
-  command: local(-1, command),
-  info: local(-1, ({ info }) => Buffer.from(info())),
+  command: { ...local(-1, command), isHeavy: true },
+  info: { ...local(-1, ({ info }) => Buffer.from(info())), isHeavy: true },
   config: local(-2, config),
   function: local(-2, (_context, [what]) => {
     const name = what?.toString('latin1').toLowerCase();
@@ -207,7 +209,7 @@ function command(_context: CommandContext, [what, ...given]: readonly Buffer[]):
 }
 
 const MANY_KEYS: ReadonlySet<string> = new Set(['mget', 'exists', 'touch', 'del', 'unlink', 'watch']);
-const TWO_KEYS: ReadonlySet<string> = new Set(['rename', 'renamenx', 'copy']);
+const TWO_KEYS: ReadonlySet<string> = new Set(['rename', 'renamenx', 'copy', 'lcs']);
 
 /** Name, arity, flags, first key, last key, step between keys, and lists that are empty. */
 function describe(name: string): Reply {
@@ -251,7 +253,7 @@ function checkSetting(name: Buffer | undefined, value: Buffer | undefined): void
 
 const COMMANDS: Readonly<Record<string, ResolvedCommand>> = Object.fromEntries([
   ...Object.entries(DATA_COMMANDS).map(
-    ([name, data]) => [name, { name, arity: data.arity, kind: 'local', data }] as const,
+    ([name, data]) => [name, { name, kind: 'local', data, ...data }] as const,
   ),
   ...Object.entries(OTHER_COMMANDS).map(([name, other]) => [name, { name, ...other }] as const),
 ]);

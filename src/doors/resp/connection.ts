@@ -75,6 +75,8 @@ const TRANSACTION_COMMANDS: ReadonlySet<string> = new Set([
   'quit',
   'reset',
 ]);
+/** Their answers are made at once, when the transaction is done. */
+const MAX_HEAVY_QUEUED = 8;
 const VALUES_AT_ONCE = 16;
 /** Memory of a queued operation, or of a watched key, beside its bytes. */
 const QUEUED_COST_BYTES = 512;
@@ -89,6 +91,7 @@ type Queued = Step | (() => Reply);
 interface Transaction {
   readonly queued: Queued[];
   operations: number;
+  heavy: number;
   bytes: number;
   isAborted: boolean;
 }
@@ -294,7 +297,7 @@ export class Connection implements Handler<Buffer> {
     switch (name) {
       case 'multi':
         if (transaction) return new ErrorReply('ERR MULTI calls can not be nested');
-        this.#transaction = { queued: [], operations: 0, bytes: 0, isAborted: false };
+        this.#transaction = { queued: [], operations: 0, heavy: 0, bytes: 0, isAborted: false };
         return OK;
       case 'discard':
         if (!transaction) return new ErrorReply('ERR DISCARD without MULTI');
@@ -431,9 +434,12 @@ export class Connection implements Handler<Buffer> {
       queued = () => new ErrorReply(message);
     }
     transaction.operations += isStep(queued) ? queued.operations.length : 1;
+    if (command.isHeavy) transaction.heavy++;
     transaction.bytes += given.reduce((sum, { length }) => sum + length, 0);
     if (transaction.operations + this.#watched.size > maxOperationsPerRequest)
       return refuse(`ERR a transaction has at most ${maxOperationsPerRequest} operations`);
+    if (transaction.heavy > MAX_HEAVY_QUEUED)
+      return refuse(`ERR a transaction has at most ${MAX_HEAVY_QUEUED} of LCS, COMMAND and INFO`);
     if (transaction.bytes > limits.maxCommandBytes)
       return refuse(`ERR a transaction has at most ${limits.maxCommandBytes} bytes (limits.maxRequestBytes)`);
     transaction.queued.push(queued);

@@ -15,6 +15,7 @@ import {
 } from '../../kv/string-operation.js';
 import { ErrorReply, OK, type Reply, SimpleReply } from './codec/reply.js';
 import { CommandError, NOT_AN_INTEGER, STRING_ERRORS, SYNTAX } from './command-error.js';
+import { lcsOptions, lcsReply } from './lcs.js';
 
 /** What a command does to keys. */
 export interface Step {
@@ -26,6 +27,8 @@ export interface DataCommand {
   /** Arguments with the name: exactly so many, or, negative, at least. As in Redis. */
   readonly arity: number;
   readonly reads: boolean;
+  /** Its answer takes long to make: a transaction has few of these. */
+  readonly isHeavy?: true;
   /** `wallMs`: the time of this node, for commands that name a time of day. Throws a CommandError. */
   readonly step: (given: readonly Buffer[], wallMs: number, name: string) => Step;
 }
@@ -265,6 +268,21 @@ function bitOffset(text: Buffer | undefined): string {
   return String(offset);
 }
 
+/** Both values are read; the answer is made of them. */
+function lcsStep([first = NOTHING, second = NOTHING, ...given]: readonly Buffer[]): Step {
+  const options = lcsOptions(given);
+  return {
+    operations: [modify(first, 'get'), modify(second, 'get')],
+    reply: (results) => {
+      const found = results.map(resultOf);
+      const failed = found.find(({ kind }) => kind === 'error');
+      if (failed) return replyOf(failed);
+      const [a = NOTHING, b = NOTHING] = found.map((each) => (each.kind === 'bytes' ? each.bytes : NOTHING));
+      return lcsReply(a, b, options);
+    },
+  };
+}
+
 function writes(arity: number, step: DataCommand['step']): DataCommand {
   return { arity, reads: false, step };
 }
@@ -308,6 +326,8 @@ export const DATA_COMMANDS: Readonly<Record<string, DataCommand>> = {
     lifeStep((ms, wallMs) => ms + BigInt(Math.floor(wallMs))),
   ),
   getbit: reads(3, ([key = NOTHING, offset]) => single(modify(key, 'getBit', [bitOffset(offset)]))),
+
+  lcs: { ...reads(-3, lcsStep), isHeavy: true },
 
   set: writes(-3, setStep),
   setnx: writes(3, ([key = NOTHING, value = NOTHING]) =>

@@ -72,6 +72,15 @@ test('sizes above the limits are errors', async () => {
   assert.match(await answers(`RENAME k ${'k'.repeat(5000)}`), /^-ERR KEY_TOO_LARGE/);
 });
 
+test('a transaction holds few of the commands whose answers take long to make', async () => {
+  const all = await answers(`MULTI\r\n${'COMMAND\r\n'.repeat(8)}INFO\r\nEXEC`);
+  assert.match(all, /-ERR a transaction has at most 8 of LCS, COMMAND and INFO\r\n-EXECABORT/);
+  assert.is(
+    await answers('MSET x ab y bc\r\nMULTI\r\nLCS x y\r\nEXEC'),
+    '+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\nb\r\n',
+  );
+});
+
 test('no pattern stops the node: a long one is refused, a hard one leaves others their turn', async () => {
   const hard = `*[${'b'.repeat(100_000)}]`;
   const pattern = `$${hard.length}\r\n${hard}`;
