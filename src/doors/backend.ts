@@ -16,6 +16,7 @@ import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
 import type { ScanRange } from '../client/scan-range.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
+import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
 import { SPANS_TABLETS } from '../kv/kv-error.js';
 import { isLargeWrite } from '../kv/large-writes.js';
@@ -121,6 +122,11 @@ export class Backend {
     }
     this.passedOn.read++;
     return this.#parts.cluster.get(key, { level });
+  }
+
+  /** The changes of some keys from now on, as any node tells them. */
+  watch(keys: WatchOptions): Watch {
+    return this.#parts.cluster.watch(keys);
   }
 
   /** The entries of a range, in order, as they are asked for. */

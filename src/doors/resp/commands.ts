@@ -3,6 +3,7 @@ import { ErrorReply, MapReply, OK, type Reply, type RespVersion, SimpleReply } f
 import { CommandError, SYNTAX } from './command-error.js';
 import { DATA_COMMANDS, type DataCommand } from './data-commands.js';
 import { countKeys, type KeyspaceParts, listKeys, randomKey, scanKeys } from './keyspace.js';
+import type { Subscriptions } from './subscriptions.js';
 
 /** What a command may ask of its connection. */
 export interface CommandContext {
@@ -19,6 +20,7 @@ export interface CommandContext {
   /** Throws a CommandError. */
   readonly authenticate: (user: string, token: Buffer) => void;
   readonly flush: () => Promise<Reply>;
+  readonly subscriptions: Subscriptions;
   readonly reset: () => void;
 }
 
@@ -53,15 +55,16 @@ const SETTINGS: Readonly<Record<string, string>> = {
   databases: '1',
   maxmemory: '0',
   'maxmemory-policy': 'noeviction',
-  'notify-keyspace-events': '',
+  'notify-keyspace-events': 'AKE',
   'proto-max-bulk-len': '536870912',
   save: '',
   timeout: '0',
 };
 
 const OTHER_COMMANDS: Readonly<Record<string, OtherCommand>> = {
-  ping: local(-1, (_context, given) => {
+  ping: local(-1, ({ version, subscriptions }, given) => {
     if (given.length > 1) throw new CommandError("ERR wrong number of arguments for 'ping' command");
+    if (version === 2 && subscriptions.size > 0) return [Buffer.from('pong'), given[0] ?? Buffer.alloc(0)];
     return given[0] ?? new SimpleReply('PONG');
   }),
   echo: local(2, (_context, [text = Buffer.alloc(0)]) => text),
@@ -108,6 +111,10 @@ const OTHER_COMMANDS: Readonly<Record<string, OtherCommand>> = {
   randomkey: alone(1, ({ keyspace }) => randomKey(keyspace)),
   flushall: alone(-1, flush),
   flushdb: alone(-1, flush),
+  subscribe: alone(-2, ({ subscriptions }, names) => subscriptions.add(names, false)),
+  psubscribe: alone(-2, ({ subscriptions }, names) => subscriptions.add(names, true)),
+  unsubscribe: local(-1, ({ subscriptions }, names) => subscriptions.remove(names, false)),
+  punsubscribe: local(-1, ({ subscriptions }, names) => subscriptions.remove(names, true)),
 };
 
 function flush(context: CommandContext, given: readonly Buffer[]): Promise<Reply> {

@@ -8,6 +8,7 @@
  * So a client sees its own writes, whatever it sends at once. Reads are linearizable.
  */
 import type { Env } from '../../env/env.js';
+import { RaftreeError } from '../../env/errors.js';
 import type { Caller, WriteOperation } from '../../kv/requests.js';
 import type { OperationResult } from '../../kv/sessions.js';
 import {
@@ -35,11 +36,14 @@ import { CommandError, refusalText } from './command-error.js';
 import { type CommandContext, commandNamed, type ResolvedCommand, unknownCommand } from './commands.js';
 import { type Step, versionCheck } from './data-commands.js';
 import { type Cursors, deleteAll } from './keyspace.js';
+import type { Notifications } from './notifications.js';
+import { Subscriptions } from './subscriptions.js';
 
 export interface ConnectionParts {
   readonly env: Pick<Env, 'clock' | 'random' | 'timers'>;
   readonly backend: Backend;
   readonly cursors: Cursors;
+  readonly notifications: Notifications;
   readonly tokens: readonly Uint8Array[];
   readonly limits: RequestLimits;
   readonly maxOperationsPerRequest: number;
@@ -52,6 +56,12 @@ export interface ConnectionParts {
   readonly fault: (error: unknown) => string;
 }
 
+/** What a subscriber may leave unread; then it is cut off. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
+/** What a client of RESP2 may send that has subscribed: its messages could not be told from answers. */
+const SUBSCRIBED_COMMANDS: ReadonlySet<string> = new Set([
+  ...['subscribe', 'psubscribe', 'unsubscribe', 'punsubscribe', 'ping', 'quit', 'reset'],
+]);
 const TOO_MUCH = 'TRYAGAIN the answers of all clients are too large together (resp.maxBufferedBytes)';
 const MAX_UNDER_WAY = 1024;
 const MAX_READS = 16;
@@ -107,6 +117,7 @@ export class Connection implements Handler<Buffer> {
   #next: { readonly given: Buffer[]; readonly command: ResolvedCommand | undefined } | undefined;
   #underWay: Record<Kind, number> = { local: 0, read: 0, write: 0, alone: 0 };
   readonly #writes = new WriteLine();
+  readonly #subscriptions: Subscriptions;
   #isPumping = false;
   /** Nothing that follows is read; the connection closes when everything before is answered. */
   #isEnding = false;
@@ -121,6 +132,11 @@ export class Connection implements Handler<Buffer> {
     this.#parts = parts;
     this.#id = id;
     this.#isAuthenticated = parts.tokens.length === 0;
+    this.#subscriptions = new Subscriptions({
+      notifications: parts.notifications,
+      send: (message) => this.#send(message),
+      cutOff: (reason) => this.#channel?.abort(reason),
+    });
     this.#parser = new RequestParser(this.#isAuthenticated ? parts.limits : UNAUTHENTICATED);
   }
 
@@ -140,6 +156,7 @@ export class Connection implements Handler<Buffer> {
 
   inactive(): void {
     this.#isEnding = true;
+    this.#subscriptions.close();
     for (const { bytes } of this.#slots) this.#parts.replies.heldBytes -= bytes?.length ?? 0;
     this.#slots = [];
   }
@@ -166,10 +183,10 @@ export class Connection implements Handler<Buffer> {
     else channel.resumeReading();
   }
 
-  /** What the commands of a transaction, and the keys that are watched, take in memory. */
+  /** What the commands of a transaction, the keys that are watched, and subscriptions take in memory. */
   get #keptBytes(): number {
     const { bytes = 0, operations = 0 } = this.#transaction ?? {};
-    return bytes + operations * QUEUED_COST_BYTES + this.#watchedBytes;
+    return bytes + operations * QUEUED_COST_BYTES + this.#watchedBytes + this.#subscriptions.bytes;
   }
 
   /** Whether a command was begun. */
@@ -233,6 +250,7 @@ export class Connection implements Handler<Buffer> {
         this.#underWay[kind]--;
         this.#fill(slot, done, version, name);
         this.#pump();
+        this.#subscriptions.release();
       });
   }
 
@@ -275,6 +293,17 @@ export class Connection implements Handler<Buffer> {
     if (this.#isEnding && this.#slots.length === 0) channel?.close();
   }
 
+  /** A message that is no answer. */
+  #send(message: Reply): void {
+    const channel = this.#channel;
+    if (!channel?.isOpen) return;
+    channel.write(encodeReply(message, this.#version));
+    if (channel.unsentBytes > MAX_UNREAD_BYTES)
+      channel.abort(
+        new RaftreeError('SLOW_READER', `a subscriber has not read ${channel.unsentBytes} bytes`),
+      );
+  }
+
   #execute(given: readonly Buffer[], command: ResolvedCommand | undefined): Reply | Promise<Reply> {
     const [, ...rest] = given;
     const transaction = this.#transaction;
@@ -288,6 +317,11 @@ export class Connection implements Handler<Buffer> {
       return new ErrorReply(unknownCommand(given));
     }
     const { arity, name } = command;
+    if (this.#version === 2 && this.#subscriptions.size > 0 && !SUBSCRIBED_COMMANDS.has(name))
+      return new ErrorReply(
+        `ERR Can't execute '${name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in ` +
+          'this context',
+      );
     if (arity >= 0 ? given.length !== arity : given.length < -arity) {
       if (transaction) transaction.isAborted = true;
       return new ErrorReply(`ERR wrong number of arguments for '${name}' command`);
@@ -341,6 +375,7 @@ export class Connection implements Handler<Buffer> {
       },
       isAuthenticated: () => this.#isAuthenticated,
       authenticate: (user, token) => this.#authenticate(user, token),
+      subscriptions: this.#subscriptions,
       flush: async () => {
         if (!allowFlush)
           throw new CommandError('NOPERM this node does not take FLUSHALL and FLUSHDB: set resp.allowFlush');
@@ -349,6 +384,7 @@ export class Connection implements Handler<Buffer> {
       },
       reset: () => {
         this.#endTransaction();
+        this.#subscriptions.clear();
         this.#version = 2;
         this.#name = '';
         this.#isAuthenticated = this.#parts.tokens.length === 0;

@@ -20,6 +20,7 @@ import { Backend, type BackendParts } from '../backend.js';
 import { REDIS_VERSION } from './commands.js';
 import { Connection, type ConnectionParts } from './connection.js';
 import { Cursors } from './keyspace.js';
+import { Notifications } from './notifications.js';
 
 export interface RespDoorOptions extends BackendParts {
   readonly env: Env;
@@ -42,6 +43,7 @@ const OTHER_ARGUMENTS = 16;
 export class RespDoor {
   readonly #options: RespDoorOptions;
   readonly #backend: Backend;
+  readonly #notifications: Notifications;
   readonly #requests = new Map<
     string,
     { readonly labels: Readonly<Record<string, string>>; count: number }
@@ -60,6 +62,11 @@ export class RespDoor {
   private constructor(options: RespDoorOptions) {
     this.#options = options;
     this.#backend = new Backend(options);
+    const { timers } = options.env;
+    this.#notifications = new Notifications(
+      (keys) => this.#backend.watch(keys),
+      (delayMs, run) => timers.after(delayMs, run),
+    );
     this.#replies = { heldBytes: 0, maxBytes: options.maxBufferedBytes };
   }
 
@@ -92,6 +99,7 @@ export class RespDoor {
       env,
       backend: this.#backend,
       cursors: new Cursors(),
+      notifications: this.#notifications,
       tokens,
       allowFlush,
       limits: {
@@ -159,6 +167,11 @@ export class RespDoor {
       'raftree_resp_passed_on_total',
       'Requests of RESP passed on to the node that leads.',
       Object.entries(this.#backend.passedOn).map(([kind, count]) => [{ kind }, count] as const),
+    );
+    to.gauge(
+      'raftree_resp_watches',
+      'Ranges of keys that are watched for subscribers of RESP.',
+      this.#notifications.watches,
     );
     to.gauge('raftree_resp_buffered_bytes', 'Answers of RESP in memory.', this.#replies.heldBytes);
   }

@@ -5,7 +5,7 @@ import { createClient } from 'redis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeConfigInput } from '../../../src/server/config.js';
-import { freePorts, ProcessCluster } from '../../support/process-cluster.js';
+import { freePorts, ProcessCluster, until } from '../../support/process-cluster.js';
 
 const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 300, electionTimeoutMaxMs: 600 };
 
@@ -105,6 +105,45 @@ test('node-redis: RESP3, WATCH, and increments that are exact while the leader i
   } finally {
     client.destroy();
     second.destroy();
+  }
+});
+
+test('ioredis and node-redis are told what happens to keys, by every node', async () => {
+  const told: string[] = [];
+  const [first = 0, second = 0, third = 0] = ports;
+  const subscriber = new Redis(first, '127.0.0.1');
+  const client = createClient({ url: `redis://127.0.0.1:${second}`, RESP: 3 });
+  const writer = new Redis(third, '127.0.0.1');
+  await client.connect();
+  try {
+    await writer.config('SET', 'notify-keyspace-events', 'KEA');
+    await subscriber.subscribe('__keyspace@0__:told', '__keyevent@0__:expired');
+    subscriber.on('message', (channel: string, text: string) => told.push(`${channel} ${text}`));
+    const events: string[] = [];
+    await client.pSubscribe('__keyspace@0__:told*', (text, channel) => events.push(`${channel} ${text}`));
+    await writer
+      .pipeline()
+      .set('told', '1')
+      .append('told', '2')
+      .set('told-2', 'x', 'PX', 1)
+      .del('told')
+      .exec();
+    const own = ['set', 'set', 'del'].map((text) => `__keyspace@0__:told ${text}`);
+    await until(() => told.includes('__keyevent@0__:expired told-2'), 'the expiry is told');
+    await until(() => events.includes('__keyspace@0__:told-2 expired'), 'the expiry is told');
+    assert.equal(told, [...own, '__keyevent@0__:expired told-2']);
+    assert.equal(
+      events.filter((each) => !each.includes('told-2')),
+      own,
+    );
+    // RESP3 tells answers from messages: the same connection goes on.
+    assert.is(await client.get('told'), null);
+    await subscriber.unsubscribe();
+    assert.is(await subscriber.get('told'), null);
+  } finally {
+    subscriber.disconnect();
+    writer.disconnect();
+    client.destroy();
   }
 });
 

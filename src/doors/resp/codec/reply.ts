@@ -12,6 +12,8 @@ export type Reply =
   | SimpleReply
   | ErrorReply
   | MapReply
+  | PushReply
+  | SeveralReplies
   | NoArray;
 
 export class SimpleReply {
@@ -37,6 +39,24 @@ export class MapReply {
 
   constructor(entries: readonly (readonly [string, Reply])[]) {
     this.entries = entries;
+  }
+}
+
+/** What is told without being asked for; in RESP2 it is an array. */
+export class PushReply {
+  readonly elements: readonly Reply[];
+
+  constructor(elements: readonly Reply[]) {
+    this.elements = elements;
+  }
+}
+
+/** One after the other, of one command. */
+export class SeveralReplies {
+  readonly replies: readonly Reply[];
+
+  constructor(replies: readonly Reply[]) {
+    this.replies = replies;
   }
 }
 
@@ -69,7 +89,11 @@ export function encodeReply(reply: Reply, version: RespVersion): Buffer {
         add(name);
         add(value);
       }
-    } else if (Array.isArray(each)) {
+    } else if (each instanceof PushReply) {
+      text += `${version === 3 ? '>' : '*'}${each.elements.length}\r\n`;
+      for (const element of each.elements) add(element);
+    } else if (each instanceof SeveralReplies) for (const one of each.replies) add(one);
+    else if (Array.isArray(each)) {
       text += `*${each.length}\r\n`;
       for (const element of each) add(element);
     }
