@@ -57,7 +57,10 @@ export class Subscriptions implements Subscriber {
     for (const message of held) this.#parts.send(message);
   }
 
-  /** Call `release` when it is answered. Throws a CommandError: then all that came before it in the command are subscribed to. */
+  /**
+   * Call `release` when it is answered. Throws a CommandError: those before it in the command are subscribed to all
+   * the same.
+   */
   async add(names: readonly Buffer[], isPattern: boolean): Promise<Reply> {
     this.#held ??= [];
     const of = isPattern ? this.#patterns : this.#channels;
