@@ -109,8 +109,12 @@ function readiness({ service, tablets, membership, isClosing }: HttpNodeParts): 
     { name: 'cluster', problem: service() ? undefined : 'not all of its first members have met yet' },
     { name: 'member', problem: removal },
     { name: 'leader', problem: leaderProblem(leaderless, all.length) },
+    { name: 'disk', problem: all.some(({ group }) => group.replica.isDiskFull) ? DISK_PROBLEM : undefined },
   ];
 }
+
+const DISK_PROBLEM =
+  'it is full, or too many files are open: no write is taken until that has passed; reads go on';
 
 function leaderProblem(leaderless: readonly number[], tablets: number): string | undefined {
   if (tablets === 0 || (tablets === 1 && leaderless.length > 0)) return 'no leader is known';

@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
-import { silentLogger } from '../../src/env/env.js';
+import { type Env, silentLogger } from '../../src/env/env.js';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
@@ -22,6 +22,7 @@ export async function startHttpNode(
   http: Partial<NonNullable<NodeConfigInput['http']>> = {},
   more: Partial<NodeConfigInput> = {},
   files: Readonly<Record<string, string>> = {},
+  env: Env = realEnv(),
 ): Promise<HttpNode> {
   const directory = temporaryDirectory();
   for (const [name, text] of Object.entries(files))
@@ -43,7 +44,7 @@ export async function startHttpNode(
   const isReady = new Promise<void>((resolve) => {
     ready = resolve;
   });
-  const node = await Node.start({ env: realEnv(), config, logger: silentLogger, onReady: () => ready() });
+  const node = await Node.start({ env, config, logger: silentLogger, onReady: () => ready() });
   await isReady;
   const port = node.addresses.http?.port ?? 0;
   return {
