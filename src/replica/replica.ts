@@ -265,7 +265,7 @@ export class Replica<Result> implements CommandLog<Result> {
   #propose(input: Input): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
     // Refused before it is appended. The outcome of what is in the log already is not known: it may have been sent.
-    if (this.role === 'leader' && this.isDiskFull) return Promise.reject(diskFull());
+    if (this.role === 'leader' && this.#parts.diskSpace.isFull) return Promise.reject(diskFull());
     return new Promise((resolve, reject) => {
       const result = this.#step(input);
       if (!result) reject(stopped('notCommitted', this.#stopped));
