@@ -174,7 +174,7 @@ function describeLimits(): string {
       'the connection is closed',
     ],
     [
-      'sessions of a cluster',
+      'sessions of a tablet',
       `${count(MAX_SESSIONS)}; in all of them ${count(MAX_KEPT_RESULTS)} results of operations`,
       'the session whose last write is the oldest ends: `SESSION_EXPIRED`',
     ],

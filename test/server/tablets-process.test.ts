@@ -92,7 +92,7 @@ for (const placement of [
       assert.ok(whole.stdout.equals(source), `the export (${whole.stdout.length} bytes) equals the source`);
       const own = () => raftree(['export', '--stale', '--endpoints', cluster.endpoint(first)]);
       await until(async () => (await own()).stdout.equals(source), `node ${first} has all again`);
-      const listing = await (await fetch(`${http(1)}/v1/kv?prefix=wn/verb/&keysOnly=true`)).text();
+      const listing = await (await fetch(`${http(1)}/v1/kv?prefix=wn/verb/&keys=true`)).text();
       const verbs = source.toString().match(/wn\/verb\/\d+/g) ?? [];
       assert.equal(listing.match(/wn\/verb\/\d+/g), verbs.slice(0, listing.match(/wn\/verb\/\d+/g)?.length));
 
