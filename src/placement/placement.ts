@@ -11,7 +11,8 @@ import { HASH_VERSION, RING_SIZE } from './partition-key.js';
 /** Its group's members are those of the cluster. */
 export const FIRST_TABLET = 1;
 
-export const MAX_FIRST_TABLETS = 1024;
+/** A listing by hash asks all of them. */
+export const MAX_FIRST_TABLETS = 256;
 
 export type PlacementKind = 'range' | 'hash';
 

@@ -4,6 +4,8 @@ import { inFile, type Mutation } from '../mutation.js';
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
 const partitionKey = inFile('placement/partition-key.js');
+const tabletScan = inFile('client/tablet-scan.js');
+const birth = inFile('server/birth.js');
 const tabletMap = inFile('placement/tablet-map.js');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
@@ -42,5 +44,28 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'the last answer seems to be the newest',
     patches: [tabletMap('(a, b) => b.generation - a.generation', '() => 0')],
     killedBy: ['placement/placement'],
+  },
+  {
+    name: 'a scan in reverse over tablets by hash gives the first keys first',
+    reason: 'the pages are in reverse, so the streams seem to be',
+    patches: [tabletScan('scan.reverse ? -1 : 1', '1')],
+    killedBy: ['server/tablets'],
+  },
+  {
+    name: 'a scan over tablets by range goes on behind the bound of a tablet',
+    reason: 'off by one: the key at the bound is in the next tablet',
+    patches: [
+      tabletScan(
+        '{ from: next, to: range.to }',
+        '{ from: Buffer.concat([next, Buffer.of(0)]), to: range.to }',
+      ),
+    ],
+    killedBy: ['server/tablets'],
+  },
+  {
+    name: 'a tablet begins with what node.json says, not with what was agreed on',
+    reason: 'both seem to be the same',
+    patches: [birth('isSamePlacement(said.placement, this.#placement)', 'true')],
+    killedBy: ['server/birth'],
   },
 ];
