@@ -1,7 +1,7 @@
 /**
- * Several tablets under faults that a seed draws: power cuts, cut links, leaders that move. Clients append tokens to few
- * keys and read them, alone and in scans. Every key is linearizable over all tablets and leaders; no token is there
- * twice, or although it was answered as not committed; in the end all nodes hold the same.
+ * Several tablets under faults that a seed draws: power cuts, cut links, leaders that move. Clients append tokens to
+ * few keys and read them, alone and in scans. Every key is linearizable over all tablets and leaders; no token is
+ * there twice, or although it was answered as not committed; in the end all nodes hold the same.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
