@@ -9,11 +9,13 @@ import type { SetExitCode } from './run.js';
 import { addScanCommand } from './scan-command.js';
 import { addShardsCommand } from './shards-command.js';
 import { addStatusCommand } from './status-command.js';
+import { addWatchCommand } from './watch-command.js';
 
 export function addClientCommands(root: Command, setExitCode: SetExitCode): void {
   addKeyCommands(root, setExitCode);
   addLifeCommands(root, setExitCode);
   addScanCommand(root);
+  addWatchCommand(root);
   addImportCommand(root, setExitCode);
   addExportCommand(root);
   addStatusCommand(root);

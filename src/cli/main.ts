@@ -12,7 +12,7 @@ process.umask(0o077);
 const STANDARD_ERROR = 2;
 /** Commands that change nothing in a cluster. */
 const READING = new Set([
-  ...['get', 'ttl', 'scan', 'export', 'status', 'top', 'list', 'completion'],
+  ...['get', 'ttl', 'scan', 'watch', 'export', 'status', 'top', 'list', 'completion'],
   ...['verify', 'stats', 'dump'],
 ]);
 

@@ -151,6 +151,7 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
 
   /** Ends the watch. */
   return(): Promise<IteratorResult<WatchChange, undefined>> {
+    this.#nextVersion = this.resumeFrom;
     this.#queue = [];
     this.#head = 0;
     this.#end(undefined);
@@ -184,9 +185,12 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
         const another = gone.size > 0 ? this.#endpoints.find((endpoint) => !gone.has(endpoint)) : undefined;
         if (gone.size > 0 && another === undefined) throw historyGone(Math.min(...gone.values()));
         const before = this.#nextVersion;
-        const { endpoint, end } = await this.#follow(another, last, gone);
+        const { endpoint, end } = await this.#follow(another, last);
         if (this.#nextVersion !== before) gone.clear();
-        if ('fromVersion' in end && end.fromVersion !== undefined) gone.set(endpoint, end.fromVersion);
+        const oldest = 'fromVersion' in end ? end.fromVersion : undefined;
+        // While others do not keep what is needed, one that ends without telling anything is of no use either.
+        if (oldest !== undefined) gone.set(endpoint, oldest);
+        else if (gone.size > 0) gone.set(endpoint, Math.min(...gone.values()));
         last = {
           endpoint,
           error: end instanceof RaftreeError ? end : new RaftreeError(end.code, end.message),
@@ -209,7 +213,6 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
   async #follow(
     another: string | undefined,
     last: FailedAttempt | undefined,
-    gone: Map<string, number>,
   ): Promise<{ readonly endpoint: string; readonly end: StreamEnd }> {
     let ended: Promise<StreamEnd> = new Promise(() => {});
     const build = (connection: NodeConnection) => {
@@ -248,9 +251,7 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
       this.#leave();
       const isNotThere = isShort && error instanceof RaftreeClientError && !this.#call.isEnded;
       if (!isNotThere) throw error;
-      // It has what is needed, or not: nobody knows. The others do not have it.
-      const oldest = Math.min(...gone.values());
-      return { endpoint: another, end: { code: error.code, message: error.message, fromVersion: oldest } };
+      return { endpoint: another, end: { code: error.code, message: error.message } };
     } finally {
       if (isShort) {
         call.finish();

@@ -20,10 +20,11 @@ import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
 import { SPANS_TABLETS } from '../kv/kv-error.js';
 import { isLargeWrite } from '../kv/large-writes.js';
-import type { Caller, Consistency, LivingKey, PageEntry, WriteOperation } from '../kv/requests.js';
+import type { Caller, Consistency, LivingKey, PageEntry, Watch, WriteOperation } from '../kv/requests.js';
 import type { KvService } from '../kv/service.js';
 import type { WriteResult } from '../kv/sessions.js';
 import { furtherKeys } from '../kv/string-operation.js';
+import type { Watcher } from '../kv/watch/watcher.js';
 import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
 import type { Administration } from './ports.js';
@@ -173,6 +174,18 @@ export class Backend {
     if (passed.size === 0) this.passedOn.read++;
     passed.add(tablet);
     return this.#parts.cluster.tabletPage(tablet, range, how, { level });
+  }
+
+  /** The changes of keys, told by this node. `onReady`: see `KvService.watch`. */
+  watch(caller: Caller, watch: Watch, onReady: () => void): Watcher {
+    const watcher = this.#service().kv.watch(caller, watch, onReady);
+    if ('code' in watcher) throw failure(watcher);
+    return watcher;
+  }
+
+  /** Calls `tick` about once a second while keys are watched. Returns how to end that. */
+  everyWatchTick(tick: () => void): () => void {
+    return this.#service().kv.everyWatchTick(0, tick);
   }
 
   /** The caller has the right to do this. */

@@ -123,6 +123,11 @@ export class Raft {
     return this.#election.leader;
   }
 
+  /** Whether this node leads, or its leader is there. A learner that was removed may name a leader for ever. */
+  hasLeader(nowMs: number): boolean {
+    return this.#election.hasLeader(nowMs);
+  }
+
   get commitIndex(): number {
     return this.#local.commit;
   }

@@ -218,6 +218,11 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#parts.diskSpace.isFull;
   }
 
+  /** Whether this node leads, or its leader is there. */
+  get hasLeader(): boolean {
+    return this.#raft.hasLeader(this.#parts.env.clock.nowMs());
+  }
+
   get commitIndex(): number {
     return this.#raft.commitIndex;
   }

@@ -23,6 +23,11 @@ export interface MeasuredNode {
   readonly membership: MemberView;
   readonly peers: Peers;
   readonly budget: BufferBudget;
+  readonly watching: {
+    readonly watchers: number;
+    readonly fellBehind: number;
+    readonly historyBytes: number;
+  };
   /** Of all tablets. None before the birth of the cluster. */
   readonly groups: readonly KvGroup[];
   readonly kv: KvService | undefined;
@@ -228,7 +233,10 @@ export class NodeMetrics {
     );
   }
 
-  #writeRequests(to: Exposition, { kv, budget, connections, groups, doors: own = [] }: MeasuredNode): void {
+  #writeRequests(
+    to: Exposition,
+    { watching, kv, budget, connections, groups, doors: own = [] }: MeasuredNode,
+  ): void {
     for (const door of own) door.writeMetrics(to);
     to.gauge(
       'raftree_connections',
@@ -237,6 +245,13 @@ export class NodeMetrics {
     );
     to.gauge('raftree_buffered_bytes', 'What connections of the binary protocol buffer.', budget.heldBytes);
     to.gauge('raftree_buffer_waits', 'Frames and answers that wait for buffer space.', budget.waiting);
+    to.gauge('raftree_watchers', 'Watchers of keys.', watching.watchers);
+    to.gauge('raftree_watch_history_bytes', 'What is kept of changes, for watchers.', watching.historyBytes);
+    to.counter(
+      'raftree_watchers_fell_behind_total',
+      'Watchers that asked for changes which are not kept any more, or were too slow.',
+      watching.fellBehind,
+    );
     if (groups.length > 0) {
       const machines = groups.map(({ stateMachine }) => stateMachine);
       const sum = (of: (machine: KvStateMachine) => number) =>

@@ -155,7 +155,7 @@ export class Node {
 
   /** What is kept for watchers. */
   get historyBytes(): number {
-    return this.#tablets.histories.usedBytes;
+    return this.#tablets.historyBytes;
   }
 
   /** The node, and its first tablet. */
@@ -488,7 +488,7 @@ export class Node {
       isClosing: () => this.#closing !== undefined,
       live: { peers, recent },
       measured: () => ({
-        ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget },
+        ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget, watching: this.#tablets },
         ...{ groups: this.#tablets.all.map(({ group }) => group), kv: this.#service?.kv },
         connections: {
           native: this.#clientDoor?.channels.size ?? 0,

@@ -107,6 +107,14 @@ export class TabletSet {
     return this.all.reduce((sum, { watches }) => sum + (watches?.size ?? 0), 0);
   }
 
+  get fellBehind(): number {
+    return this.all.reduce((sum, { watches }) => sum + (watches?.fellBehind ?? 0), 0);
+  }
+
+  get historyBytes(): number {
+    return this.histories.usedBytes;
+  }
+
   /** All tablets of the placement take part here. */
   get isOpen(): boolean {
     return this.#placement !== undefined && this.#open.size === this.#placement.tablets;

@@ -6,7 +6,7 @@ import type { WatchEnded } from '../kv/watch/watcher.js';
 import { Watches } from '../kv/watch/watches.js';
 import type { NodeConfig } from './config.js';
 
-/** A node that knows no leader applies nothing. When it was so for so many ticks, its watchers are to go to another. */
+/** A node without a leader applies nothing. When it was so for so many ticks, its watchers are to go to another. */
 const MAX_TICKS_WITHOUT_LEADER = 5;
 
 export function historyBudget(clock: Pick<Clock, 'nowMs'>, { watch, limits }: NodeConfig): HistoryBudget {
@@ -20,7 +20,7 @@ export function historyBudget(clock: Pick<Clock, 'nowMs'>, { watch, limits }: No
 export function watchesOf(parts: {
   readonly env: { readonly timers: Pick<Timers, 'after' | 'endOfTurn'> };
   readonly stateMachine: Pick<KvStateMachine, 'history'>;
-  readonly replica: { readonly leader: number };
+  readonly replica: { readonly hasLeader: boolean };
   /** If this node was removed from its cluster: the message that says so. */
   readonly removed: () => string | undefined;
 }): Watches | undefined {
@@ -31,7 +31,7 @@ export function watchesOf(parts: {
   const ended = (): WatchEnded | undefined => {
     const removal = removed();
     if (removal !== undefined) return { type: 'ended', code: 'NODE_REMOVED', message: removal };
-    ticksWithoutLeader = replica.leader === 0 ? ticksWithoutLeader + 1 : 0;
+    ticksWithoutLeader = replica.hasLeader ? 0 : ticksWithoutLeader + 1;
     if (ticksWithoutLeader < MAX_TICKS_WITHOUT_LEADER) return undefined;
     return { type: 'ended', code: 'NO_LEADER', message: 'this node knows no leader: what it has may be old' };
   };

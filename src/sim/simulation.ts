@@ -18,6 +18,7 @@ import { RunCluster } from './run/run-cluster.js';
 import type { FaultName } from './setting/fault-names.js';
 import { type Profile, settingOf, undisturbed } from './setting/setting.js';
 import { type Schedule, Stage } from './stage.js';
+import { Watchers } from './workload/watchers.js';
 import { Workload } from './workload/workload.js';
 import { SeededRandom } from './world/seeded-random.js';
 
@@ -57,6 +58,7 @@ const CALLS_END_MS = 30_000;
 /** A node is silent as long as an earlier process promised, with timeouts that an operator had set too long: 43 s. */
 const PROGRESS_MS = 75_000;
 const CONVERGENCE_MS = 60_000;
+const WATCHES_MS = 30_000;
 const REPORTED_EVENTS = 80;
 /** A schedule that takes longer is stuck. */
 const SCHEDULE_MS = 60_000;
@@ -76,6 +78,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
   const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
   const earlyMistakes = new EarlyMistakes(cluster, new SeededRandom(random.uint32()), mistakes);
+  const watchers = new Watchers(cluster, new SeededRandom(random.uint32()), setting.workload);
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
     : [nemesis, operator, mistakes, strangers];
@@ -88,7 +91,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     await phases(
       cluster,
       earlyMistakes,
-      workload,
+      { workload, watchers },
       heal,
       troubles,
       schedule ? SCHEDULE_MS : setting.durationMs,
@@ -125,7 +128,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
 async function phases(
   cluster: RunCluster,
   earlyMistakes: EarlyMistakes,
-  workload: Workload,
+  { workload, watchers }: { readonly workload: Workload; readonly watchers: Watchers },
   heal: () => void,
   troubles: readonly Troubles[],
   durationMs: number,
@@ -137,6 +140,7 @@ async function phases(
   if (!(await reaches(cluster, START_MS, () => cluster.isComplete, 'the cluster starts'))) return;
 
   workload.start();
+  watchers.start();
   let crash: unknown;
   let isOver = false;
   void Promise.all(troubles.map((trouble) => trouble.run())).then(
@@ -156,6 +160,7 @@ async function phases(
 
   for (const trouble of troubles) trouble.stop();
   heal();
+  watchers.hurry();
   const ended = workload.stop();
   if (
     !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
@@ -186,6 +191,9 @@ async function phases(
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
     return;
+  if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, 'watchers are told all changes')))
+    return;
+  if (!(await settles(cluster, WATCHES_MS, watchers.end(), 'all watches end'))) return;
   for (const machine of machines)
     if (machine.state === 'up') cluster.compareState(machine, machine.node?.status(0).appliedIndex);
   compareMembers(cluster);

@@ -15,6 +15,7 @@ import { REPLICA_MUTATIONS } from './list/replica.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
 import { STORE_MUTATIONS } from './list/store.js';
 import { TABLET_MUTATIONS } from './list/tablets.js';
+import { WATCH_MUTATIONS } from './list/watch.js';
 import type { Mutation } from './mutation.js';
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -35,6 +36,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
   ...TABLET_MUTATIONS,
+  ...WATCH_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */

@@ -33,6 +33,7 @@ import { ClientGone, HttpRequest, Refusal } from './request.js';
 import { parseTarget } from './request-target.js';
 import { type Method, operation, type Route } from './route.js';
 import { noQuery } from './schemas.js';
+import { watchRoute } from './watch.js';
 
 export interface HttpDoorOptions extends BackendParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
@@ -110,6 +111,7 @@ export class HttpDoor {
       ...pageRoutes(options.page, this.#live),
       ...nodeRoutes({ readiness: options.readiness, metrics: () => this.#metrics() }),
       ...kvRoutes(this.#backend, limits),
+      watchRoute(this.#backend),
       ...clusterRoutes({
         backend: this.#backend,
         status: options.status,

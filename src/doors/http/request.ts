@@ -45,8 +45,19 @@ export class HttpRequest {
     this.query = query;
   }
 
-  header(name: 'if-match' | 'if-none-match' | 'accept' | 'content-type'): string | undefined {
-    return this.#incoming.headers[name];
+  header(
+    name: 'if-match' | 'if-none-match' | 'accept' | 'content-type' | 'last-event-id',
+  ): string | undefined {
+    const value = this.#incoming.headers[name];
+    return typeof value === 'string' ? value : value?.[0];
+  }
+
+  /** Calls `run` when the client has gone. Returns how to forget that. */
+  onGone(run: () => void): () => void {
+    const { socket } = this.#incoming;
+    if (socket.destroyed) run();
+    socket.once('close', run);
+    return () => socket.off('close', run);
   }
 
   get method(): string {

@@ -23,7 +23,7 @@ export interface Operation {
   readonly summary: string;
   readonly query: z.ZodObject;
   readonly body?: Content;
-  readonly takes?: readonly ('if-match' | 'if-none-match')[];
+  readonly takes?: readonly ('if-match' | 'if-none-match' | 'last-event-id')[];
   /** By status. Problems are not listed: each operation may answer with any. */
   readonly answers: Readonly<Record<number, Described>>;
   /** Answers everybody: it tells nothing of the data. */

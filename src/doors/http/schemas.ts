@@ -49,6 +49,16 @@ export const scanQuery = z.strictObject({
   keys: flag.optional().describe('Keys and versions without values'),
 });
 
+export const watchQuery = z.strictObject({
+  key: z.string().optional().describe('This key only'),
+  prefix: z.string().optional().describe('Keys that begin so; all keys without it'),
+  from: z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/, { error: 'expected a version, a whole number from 1 on' })
+    .optional()
+    .describe('The first version that is told; the next change if it is not given'),
+});
+
 export const forceQuery = z.strictObject({
   force: flag.optional().describe('Checks that fail only give warnings'),
 });

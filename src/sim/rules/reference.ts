@@ -4,6 +4,7 @@
  * held at its last index, whatever range of entries the batch covers.
  */
 
+import type { WatchChange } from '../../client/watch.js';
 import type { EngineOperation } from '../../engines/storage-engine.js';
 import {
   type Command,
@@ -192,6 +193,16 @@ export class Reference {
     return lastUpTo(this.#seen.get(name), index);
   }
 
+  /** What a watcher of the key is told: another deadline alone is no change. */
+  toldOf(name: string): Pick<WatchChange, 'type' | 'version' | 'value'>[] {
+    const told: Pick<WatchChange, 'type' | 'version' | 'value'>[] = [];
+    for (const { index, state, isEnd } of this.#changes.get(name) ?? []) {
+      if (!state) told.push({ type: isEnd ? 'expire' : 'delete', version: index, value: NOTHING });
+      else if (state.version === index) told.push({ type: 'put', version: index, value: state.value });
+    }
+    return told;
+  }
+
   /** The entries after which the key was not there any more because its life was over, with the version that it had. */
   endedLives(name: string): { readonly index: number; readonly version: number }[] {
     const changes = this.#seen.get(name) ?? [];
@@ -286,7 +297,8 @@ export class Reference {
       const state = lastUpTo(this.#changes.get(Buffer.from(key).toString()), index);
       return state?.deadlineMs === deadlineMs && deadlineMs <= this.#time.nowMs;
     });
-    for (const { key } of due) push(this.#changes, Buffer.from(key).toString(), { index, state: undefined });
+    for (const { key } of due)
+      push(this.#changes, Buffer.from(key).toString(), { index, state: undefined, isEnd: true });
     return { type: 'expired', keys: due.length };
   }
 

@@ -79,6 +79,10 @@ const EXAMPLES: Readonly<Record<string, readonly Sent[]>> = {
   get_draw_js: [{ status: 200 }],
   // Its answer has no end.
   watchCluster: [{ path: '/v1/live?x', status: 400, answer: schemas.problemAnswer }],
+  watchKeys: [
+    { path: '/v1/watch?from=0', status: 400, answer: schemas.problemAnswer },
+    { path: '/v1/watch?from=1', status: 410, answer: schemas.problemAnswer },
+  ],
   isAlive: [{ status: 200 }],
   isReady: [{ status: 200 }, { path: '/readyz?verbose', status: 200 }],
   getMetrics: [{ status: 200 }],

@@ -1,0 +1,99 @@
+/** `/v1/watch`: changes as server-sent events. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { startHttpNode } from '../../support/http-node.js';
+import { until } from '../../support/process-cluster.js';
+
+/** Reads the events of a feed, as text. */
+async function opened(url: string, headers: Record<string, string> = {}) {
+  const abort = new AbortController();
+  const response = await fetch(url, { headers, signal: abort.signal });
+  const feed = { response, text: '', isOver: false, close: () => abort.abort() };
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  void (async () => {
+    try {
+      for (let next = await reader.read(); !next.done; next = await reader.read())
+        feed.text += Buffer.from(next.value).toString();
+    } catch {
+      // Closed by the test.
+    }
+    feed.isOver = true;
+  })();
+  return feed;
+}
+
+test('the changes of a key or a prefix come as events; the id says where to go on', async () => {
+  const node = await startHttpNode();
+  const put = async (key: string, body: string | Uint8Array) => {
+    const answer = await fetch(`${node.url}/v1/kv/${key}`, { method: 'PUT', body });
+    return Number(answer.headers.get('etag')?.replaceAll('"', ''));
+  };
+  try {
+    const first = await put('a%2F1', 'old');
+    const all = await opened(`${node.url}/v1/watch?from=${first}`);
+    const one = await opened(`${node.url}/v1/watch?key=b`);
+    const some = await opened(`${node.url}/v1/watch?prefix=a%2F`);
+    assert.is(all.response.headers.get('content-type'), 'text/event-stream');
+    await until(
+      () => [all, one, some].every(({ text }) => text.startsWith(': the changes follow\n\n')),
+      'they have begun',
+    );
+    const batch = JSON.stringify({
+      operations: [
+        { action: 'put', key: 'a/1', value: 'x' },
+        { action: 'put', key: 'b', valueBase64: '/w==' },
+        { action: 'delete', key: 'a/1' },
+      ],
+    });
+    const headers = { 'content-type': 'application/json' };
+    const { index } = (await (
+      await fetch(`${node.url}/v1/batch`, { method: 'POST', body: batch, headers })
+    ).json()) as { index: number };
+    const events = {
+      old: `event: put\nid: ${first}\ndata: {"key":"a/1","value":"old","version":${first}}\n\n`,
+      deleted: `event: delete\ndata: {"key":"a/1","version":${index}}\n\n`,
+      put: `event: put\nid: ${index}\ndata: {"key":"b","valueBase64":"/w==","version":${index}}\n\n`,
+    };
+    const begin = ': the changes follow\n\n';
+    await until(() => all.text === begin + events.old + events.deleted + events.put, 'all changes');
+    await until(() => one.text === begin + events.put, 'those of a key');
+    await until(
+      () => some.text === begin + events.deleted.replace('data:', `id: ${index}\ndata:`),
+      'those of a prefix',
+    );
+    const again = await opened(`${node.url}/v1/watch?from=1`, { 'last-event-id': String(first) });
+    await until(() => again.text === begin + events.deleted + events.put, 'from where it was');
+    const metrics = await (await fetch(`${node.url}/metrics`)).text();
+    assert.match(metrics, /\nraftree_watchers 4\n/);
+    assert.match(metrics, /\nraftree_watch_history_bytes 1024\n/);
+    assert.match(metrics, /\nraftree_watchers_fell_behind_total 0\n/);
+    for (const feed of [all, one, again]) feed.close();
+    await until(() => node.node.watchers === 1, 'a watcher that has gone is forgotten at once');
+    const closing = node.node.close();
+    await until(() => some.isOver, 'a node that closes ends it');
+    assert.match(some.text, /event: end\ndata: \{"code":"SHUTTING_DOWN","detail":".*"\}\n\n$/);
+    await closing;
+  } finally {
+    await node.close();
+  }
+});
+
+test('what is not kept any more is a problem document that says from where changes are kept', async () => {
+  const node = await startHttpNode();
+  try {
+    const asked = await fetch(`${node.url}/v1/watch?from=1`);
+    const problem = (await asked.json()) as { code: string; fromVersion: number };
+    assert.equal([asked.status, problem.code], [410, 'HISTORY_GONE']);
+    assert.ok(problem.fromVersion > 1);
+    assert.is(node.node.watchers, 0);
+    for (const query of ['from=0', 'from=x', 'key=', 'key=a&prefix=b', 'to=b'])
+      assert.is((await fetch(`${node.url}/v1/watch?${query}`)).status, 400, query);
+    assert.is((await fetch(`${node.url}/v1/watch`, { method: 'PUT' })).status, 405);
+    const head = await fetch(`${node.url}/v1/watch`, { method: 'HEAD' });
+    assert.equal([head.status, node.node.watchers], [200, 0]);
+  } finally {
+    await node.close();
+  }
+});
+
+test.run();

@@ -1,0 +1,78 @@
+/** Mutations of watches. */
+import { inFile, type Mutation, randomFaults } from '../mutation.js';
+
+const history = inFile('kv/watch/change-history.js');
+const watcher = inFile('kv/watch/watcher.js');
+const rangeIndex = inFile('kv/watch/range-index.js');
+const batchKeys = inFile('kv/batch-keys.js');
+const client = inFile('client/watch.js');
+const streams = inFile('doors/native/watch-streams.js');
+
+export const WATCH_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a watch skips what a snapshot has brought',
+    reason: 'it goes on with what comes',
+    patches: [watcher('if (this.#through + 1 < this.#history.oldestVersion) this.#fallBehind(); else', '')],
+    killedBy: randomFaults(80, 'kill', 'powerCut', 'isolateLeader'),
+  },
+  {
+    name: 'a watch goes on with the next version when a part of one was told',
+    reason: 'most writes change one key',
+    patches: [client('this.#toSkip = this.#receivedOfNext;', 'this.#toSkip = 0;')],
+    killedBy: randomFaults(80, 'kill', 'breakConnections'),
+  },
+  {
+    name: 'a history is said to be complete from a version of which it lacks a part',
+    reason: 'off by one',
+    patches: [history('this.#oldest = first.lastVersion + 1;', 'this.#oldest = first.lastVersion;')],
+    killedBy: ['kv/watch/watches'],
+  },
+  {
+    name: 'memory that pages show is written over',
+    reason: 'chunks are used again',
+    patches: [history('chunk.isShared = true;', '')],
+    killedBy: ['kv/watch/watches'],
+  },
+  {
+    name: 'changes are told before the engine has them',
+    reason: 'they will be there soon',
+    patches: [history('this.#end += sizeBytes;', 'this.#end += sizeBytes; this.publish(version);')],
+    killedBy: ['kv/watch/watches'],
+  },
+  {
+    name: 'a deadline that is changed is told as a put',
+    reason: 'something has changed',
+    patches: [batchKeys('else if (change.version === index)', 'else')],
+    killedBy: randomFaults(40),
+  },
+  {
+    name: 'the end of a life is not told',
+    reason: 'no write has changed the key',
+    patches: [batchKeys('this.#history?.add(EXPIRE, index, key.stored, NOTHING);', '')],
+    killedBy: randomFaults(40),
+  },
+  {
+    name: 'progress is told to a watch that is behind',
+    reason: 'the node has applied it',
+    patches: [streams('stream.tablet === tablet && stream.watcher.hasMore', 'false')],
+    killedBy: randomFaults(80, 'kill', 'breakConnections'),
+  },
+  {
+    name: 'a watcher with many changes forgets the first',
+    reason: 'it scans from where it is',
+    patches: [watcher('this.#position = positions[0];', 'this.#position = position;')],
+    killedBy: ['kv/watch/watches'],
+  },
+  {
+    name: 'a key is not found in the ranges that begin before those on its way',
+    reason: 'the tree is ordered by lower bounds',
+    patches: [rangeIndex('if (next.left) search(next.left, bytes, keyAt, keyBytes, found);', '')],
+    killedBy: ['kv/watch/range-index'],
+  },
+  {
+    name: 'a watch is told without end, whether or not it is read',
+    reason: 'the connection has limits of its own',
+    patches: [streams('stream.creditBytes -= page.sizeBytes;', '')],
+    killedBy: ['server/watch'],
+  },
+];
