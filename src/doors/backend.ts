@@ -20,7 +20,14 @@ import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
 import { SPANS_TABLETS } from '../kv/kv-error.js';
 import { isLargeWrite } from '../kv/large-writes.js';
-import type { Caller, Consistency, LivingKey, PageEntry, Watch, WriteOperation } from '../kv/requests.js';
+import type {
+  Caller,
+  Consistency,
+  Watch as KvWatch,
+  LivingKey,
+  PageEntry,
+  WriteOperation,
+} from '../kv/requests.js';
 import type { KvService } from '../kv/service.js';
 import type { WriteResult } from '../kv/sessions.js';
 import { furtherKeys } from '../kv/string-operation.js';
@@ -177,7 +184,7 @@ export class Backend {
   }
 
   /** The changes of keys, told by this node. `onReady`: see `KvService.watch`. */
-  watch(caller: Caller, watch: Watch, onReady: () => void): Watcher {
+  watchHere(caller: Caller, watch: KvWatch, onReady: () => void): Watcher {
     const watcher = this.#service().kv.watch(caller, watch, onReady);
     if ('code' in watcher) throw failure(watcher);
     return watcher;

@@ -76,7 +76,7 @@ class EventStream {
   ) {
     this.#request = request;
     request.hold(PAGE_BYTES);
-    this.#watcher = backend.watch(request.caller, { type: 'watch', ...range, fromVersion }, () =>
+    this.#watcher = backend.watchHere(request.caller, { type: 'watch', ...range, fromVersion }, () =>
       this.#wake(),
     );
     this.#stopTicks = backend.everyWatchTick(() => this.#tick());
