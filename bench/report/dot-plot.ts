@@ -52,7 +52,7 @@ export function dotPlot(summaries: readonly Dot[], title: string): string {
     return `<circle cx="${left}" cy="34" r="5" fill="${colourOf(engine)}"/>${text(left + 10, 38, engine)}`;
   });
   const heading = text(LABEL, 18, title, 'font-size="14"');
-  return svg(LABEL + PLOT + RIGHT, top, [heading, ...legend, ...parts]);
+  return svg(LABEL + PLOT + RIGHT, top, title, [heading, ...legend, ...parts]);
 
   function colourOf(engine: string): string {
     return COLOURS[engines.indexOf(engine) % COLOURS.length] ?? 'black';

@@ -3,11 +3,12 @@
 /** Told apart with any colour vision (Okabe and Ito). */
 export const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#f0e442'];
 
-/** The whole picture, on white. */
-export function svg(width: number, height: number, parts: readonly string[]): string {
+/** The whole picture, on white. Its title is for those who do not see it. */
+export function svg(width: number, height: number, title: string, parts: readonly string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${number(width)}" height="${number(height)}" ` +
       'font-family="sans-serif" font-size="12">',
+    `<title>${escaped(title)}</title>`,
     '<rect width="100%" height="100%" fill="white"/>',
     ...parts,
     '</svg>',

@@ -78,7 +78,7 @@ export function cpuChart(measurements: readonly Measurement[], title: string): s
     }
     parts.push(text(x(at) + 5, y + 15, number(at)));
   });
-  return svg(LABEL + PLOT + RIGHT, bottom + 24, parts);
+  return svg(LABEL + PLOT + RIGHT, bottom + 24, title, parts);
 }
 
 const PANEL = 90;
@@ -116,5 +116,5 @@ export function timeChart(measurements: readonly Measurement[], title: string): 
     panel('operations per second', ({ operations }) => operations);
     panel('p99 in ms', ({ p99Ms }) => p99Ms);
   }
-  return svg(LABEL + PLOT + RIGHT, top, parts);
+  return svg(LABEL + PLOT + RIGHT, top, title, parts);
 }
