@@ -191,7 +191,8 @@ Three nodes run. Node ${leader} leads. Open its page:
 Try, in another terminal:
   npx raftree put greeting hello${at}
   curl ${pages[0]}v1/kv/greeting
-  npx raftree status${at}
+  npx raftree top${at}
+  npx raftree shell${at}
   kill -9 ${pid ?? 'PID'}   the leader dies, and comes back after ${RESTART_AFTER_MS / 1000} s: look at another page
 
 Ctrl-C ends it and removes its data.
