@@ -97,8 +97,17 @@ export function isKnownPlacement({ by, hashVersion, tablets, splits }: Placement
 export function describePlacement({ by, tablets, splits }: Placement): string {
   if (by === 'hash') return `${count(tablets)} by hash`;
   if (splits.length === 0) return 'one tablet';
-  const shown = splits.slice(0, 5).map((split) => JSON.stringify(split));
+  const shown = splits.slice(0, 5).map(shortened);
   return `${count(tablets)} by range, split at ${shown.join(', ')}${splits.length > shown.length ? ' …' : ''}`;
+}
+
+const MAX_SHOWN_LENGTH = 40;
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** A key may be long, and the message is sent to the other node too. */
+function shortened(split: string): string {
+  const isLong = split.length > MAX_SHOWN_LENGTH;
+  return JSON.stringify(isLong ? `${split.slice(0, MAX_SHOWN_LENGTH)}…` : split);
 }
 
 function count(tablets: number): string {
@@ -109,9 +118,11 @@ function count(tablets: number): string {
 export function splitsProblem(splits: readonly string[]): string | undefined {
   for (const [i, split] of splits.entries()) {
     if (split === '') return 'expected keys, and none is empty';
+    if (LONE_SURROGATE.test(split))
+      return `expected texts that UTF-8 can encode, and ${shortened(split)} has half a surrogate pair`;
     const before = splits[i - 1];
     if (before !== undefined && Buffer.compare(Buffer.from(before), Buffer.from(split)) >= 0)
-      return `expected keys in ascending order of their bytes, but ${JSON.stringify(split)} does not follow ${JSON.stringify(before)}`;
+      return `expected keys in ascending order of their bytes, but ${shortened(split)} does not follow ${shortened(before)}`;
   }
   return undefined;
 }

@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hashOfKey, murmur3 } from '../../src/placement/partition-key.js';
 import {
+  describePlacement,
   firstTablets,
   isSamePlacement,
   ONE_TABLET,
@@ -109,8 +110,14 @@ test('a range covers only what lies within it', () => {
 test('splits are keys in ascending order of their bytes', () => {
   assert.is(splitsProblem(['a', 'b', 'é', '😀']), undefined);
   assert.is(splitsProblem([]), undefined);
-  for (const splits of [[''], ['b', 'a'], ['a', 'a'], ['😀', '\uffff']])
+  for (const splits of [[''], ['b', 'a'], ['a', 'a'], ['😀', '\uffff'], ['\ud800'], ['a', 'b\udc00c']])
     assert.type(splitsProblem(splits), 'string', JSON.stringify(splits));
+});
+
+test('messages show the beginning of long splits: another node is sent them', () => {
+  const splits = ['a', 'b', 'c', 'd', 'e'].map((first) => first.repeat(6000));
+  assert.ok(describePlacement(placementByRange(splits)).length < 500);
+  assert.ok((splitsProblem([...splits].reverse()) ?? '').length < 500);
 });
 
 test('placements are the same only if each part is', () => {
