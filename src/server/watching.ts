@@ -1,5 +1,5 @@
 /** What tells watchers of keys: how much is kept for them, and when this node can tell them no more. */
-import type { Clock, Timers } from '../env/env.js';
+import type { Clock, Random, Timers } from '../env/env.js';
 import type { KvStateMachine } from '../kv/kv-state-machine.js';
 import { HistoryBudget } from '../kv/watch/history-budget.js';
 import type { WatchEnded } from '../kv/watch/watcher.js';
@@ -18,7 +18,10 @@ export function historyBudget(clock: Pick<Clock, 'nowMs'>, { watch, limits }: No
 
 /** Undefined if the state machine keeps no history. */
 export function watchesOf(parts: {
-  readonly env: { readonly timers: Pick<Timers, 'after' | 'endOfTurn'> };
+  readonly env: {
+    readonly timers: Pick<Timers, 'after' | 'endOfTurn'>;
+    readonly random: Pick<Random, 'uint32'>;
+  };
   readonly stateMachine: Pick<KvStateMachine, 'history'>;
   readonly replica: { readonly hasLeader: boolean };
   /** If this node was removed from its cluster: the message that says so. */
@@ -35,5 +38,5 @@ export function watchesOf(parts: {
     if (ticksWithoutLeader < MAX_TICKS_WITHOUT_LEADER) return undefined;
     return { type: 'ended', code: 'NO_LEADER', message: 'this node knows no leader: what it has may be old' };
   };
-  return new Watches({ timers: env.timers, history, ended });
+  return new Watches({ timers: env.timers, random: env.random, history, ended });
 }

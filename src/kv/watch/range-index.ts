@@ -2,7 +2,12 @@
  * Finds the ranges that a key lies in, without looking at the others: an interval tree, as a treap (Seidel and Aragon
  * 1996) in the order of the lower bounds, in which each node knows the highest upper bound below it. With n ranges a
  * key costs about log n comparisons, and some for each range that it lies in. Equal ranges share a node.
+ *
+ * The priorities are random. With ones that can be foretold, a client could choose the order of its ranges so that the
+ * tree becomes a list: each change would then be compared with all ranges, and the recursion would exhaust the stack.
  */
+import type { Random } from '../../env/env.js';
+
 export interface KeyRange {
   readonly from: Uint8Array;
   /** Exclusive. Undefined: to the last key. */
@@ -46,8 +51,12 @@ class RangeNode<Member extends Placed> implements KeyRange {
 }
 
 export class RangeIndex<Member extends Placed> {
+  readonly #random: Pick<Random, 'uint32'>;
   #root: RangeNode<Member> | undefined;
-  #lastPriority = 1;
+
+  constructor(random: Pick<Random, 'uint32'>) {
+    this.#random = random;
+  }
 
   get isEmpty(): boolean {
     return this.#root === undefined;
@@ -93,19 +102,9 @@ export class RangeIndex<Member extends Placed> {
   }
 
   #insert(range: KeyRange): RangeNode<Member> {
-    const node = new RangeNode<Member>(range, this.#priority());
+    const node = new RangeNode<Member>(range, this.#random.uint32());
     this.#root = inserted(this.#root, node);
     return node;
-  }
-
-  /** Xorshift (Marsaglia 2003): the order of the priorities is that of no order of ranges. */
-  #priority(): number {
-    let next = this.#lastPriority;
-    next ^= next << 13;
-    next ^= next >>> 17;
-    next ^= next << 5;
-    this.#lastPriority = next >>> 0;
-    return this.#lastPriority;
   }
 }
 

@@ -2,7 +2,7 @@
  * All watchers of one group on this node. Each published change is told to those in whose range its key lies; the
  * others are not looked at.
  */
-import type { Timer, Timers } from '../../env/env.js';
+import type { Random, Timer, Timers } from '../../env/env.js';
 import type { ChangeHistory } from './change-history.js';
 import { type KeyRange, RangeIndex } from './range-index.js';
 import { type WatchEnded, Watcher } from './watcher.js';
@@ -13,6 +13,7 @@ export const MAX_WATCHERS = 65_536;
 
 export interface WatchesParts {
   readonly timers: Pick<Timers, 'after' | 'endOfTurn'>;
+  readonly random: Pick<Random, 'uint32'>;
   readonly history: ChangeHistory;
   /** Why this node does not tell its watchers any more, if it does not. */
   readonly ended?: () => WatchEnded | undefined;
@@ -20,7 +21,7 @@ export interface WatchesParts {
 
 export class Watches {
   readonly #parts: WatchesParts;
-  readonly #index = new RangeIndex<Watcher>();
+  readonly #index: RangeIndex<Watcher>;
   readonly #all = new Set<Watcher>();
   readonly #tickers = new Set<() => void>();
   #timer: Timer | undefined;
@@ -34,6 +35,7 @@ export class Watches {
 
   constructor(parts: WatchesParts) {
     this.#parts = parts;
+    this.#index = new RangeIndex(parts.random);
     parts.history.onPublished = (from) => this.#published(from);
     parts.history.onReset = (before) => this.#notifyIf((watcher) => watcher.reset(before));
   }

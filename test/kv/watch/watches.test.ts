@@ -36,6 +36,7 @@ class Lab {
           return { cancel: () => this.#timers.splice(this.#timers.indexOf(run), 1) };
         },
       },
+      random: new SeededRandom(1),
       history: this.history,
     });
     this.machine = new KvStateMachine(this.engine, this.engine.reopen, 0, () => {}, undefined, this.history);
