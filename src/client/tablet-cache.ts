@@ -27,6 +27,19 @@ export interface LocatedTablets {
   readonly tablets: readonly LocatedTablet[];
 }
 
+/** The tablet that owns all keys of the range; 0: it is not known. Throws `SPANS_TABLETS`. */
+export function ownerOfRange(map: TabletMap | undefined, { from, to }: ScanRange): number {
+  if (!map) return 0;
+  const [only] = map.tablets;
+  if (only && map.tablets.length === 1) return only.id;
+  const owner = map.ownerOf(from);
+  const isOneKey = to !== undefined && to.at(-1) === 0 && to.subarray(0, -1).equals(from);
+  if (isOneKey || (owner && map.by === 'range' && new TabletRange(map.by, owner).covers(from, to)))
+    return owner?.id ?? 0;
+  const reason = 'the keys belong to several tablets: watch single keys, or (by range) a part of one tablet';
+  throw new RaftreeClientError('SPANS_TABLETS', reason, 'notCommitted');
+}
+
 /** So many repetitions in a row that wait for nothing. */
 const HASTY_REPETITIONS = 1;
 
@@ -62,18 +75,8 @@ export class TabletCache {
   }
 
   /** The tablet that owns all keys of the range; 0: it is not known. Throws `SPANS_TABLETS`. */
-  ownerOfRange({ from, to }: ScanRange): number {
-    const map = this.#map;
-    if (!map) return 0;
-    const [only] = map.tablets;
-    if (only && map.tablets.length === 1) return only.id;
-    const owner = map.ownerOf(from);
-    const isOneKey = to !== undefined && to.length === from.length + 1 && to.at(-1) === 0;
-    if (isOneKey || (owner && map.by === 'range' && new TabletRange(map.by, owner).covers(from, to)))
-      return owner?.id ?? 0;
-    const reason =
-      'the keys belong to several tablets: watch single keys, or (by range) a part of one tablet';
-    throw new RaftreeClientError('SPANS_TABLETS', reason, 'notCommitted');
+  ownerOfRange(range: ScanRange): number {
+    return ownerOfRange(this.#map, range);
   }
 
   /**

@@ -15,6 +15,7 @@ import { type MemberChange, type MembersChanged, toMemberChange } from '../clien
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
 import type { ScanRange } from '../client/scan-range.js';
+import { ownerOfRange } from '../client/tablet-cache.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
@@ -190,9 +191,14 @@ export class Backend {
     return watcher;
   }
 
-  /** Calls `tick` about once a second while keys are watched. Returns how to end that. */
-  everyWatchTick(tick: () => void): () => void {
-    return this.#service().kv.everyWatchTick(0, tick);
+  /** The tablet whose changes are those of the range. Throws `SPANS_TABLETS`. */
+  watchedTablet(range: ScanRange): number {
+    return ownerOfRange(this.#parts.tablets.map, range);
+  }
+
+  /** Calls `tick` about once a second while keys of a tablet are watched. Returns how to end that. */
+  everyWatchTick(tablet: number, tick: () => void): () => void {
+    return this.#service().kv.everyWatchTick(tablet, tick);
   }
 
   /** The caller has the right to do this. */

@@ -76,10 +76,10 @@ class EventStream {
   ) {
     this.#request = request;
     request.hold(PAGE_BYTES);
-    this.#watcher = backend.watchHere(request.caller, { type: 'watch', ...range, fromVersion }, () =>
-      this.#wake(),
-    );
-    this.#stopTicks = backend.everyWatchTick(() => this.#tick());
+    const tablet = backend.watchedTablet(range);
+    const watch = { type: 'watch', tablet, ...range, fromVersion } as const;
+    this.#watcher = backend.watchHere(request.caller, watch, () => this.#wake());
+    this.#stopTicks = backend.everyWatchTick(tablet, () => this.#tick());
   }
 
   answer(): Answer {

@@ -1,6 +1,8 @@
 /** `/v1/watch`: changes as server-sent events. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ownerOfRange } from '../../../src/client/tablet-cache.js';
+import { TabletMap } from '../../../src/placement/tablet-map.js';
 import { startHttpNode } from '../../support/http-node.js';
 import { until } from '../../support/process-cluster.js';
 
@@ -94,6 +96,32 @@ test('what is not kept any more is a problem document that says from where chang
   } finally {
     await node.close();
   }
+});
+
+test('with several tablets, a watch is of keys of one: others are refused, none is told in part', async () => {
+  const node = await startHttpNode({}, { placement: { by: 'range', tablets: 2, splits: ['m'] } });
+  try {
+    for (const query of ['', 'prefix=', 'key=a&from=1'])
+      assert.is((await fetch(`${node.url}/v1/watch?${query}`)).status, query === 'key=a&from=1' ? 410 : 409);
+    const feeds = [await opened(`${node.url}/v1/watch?key=z`), await opened(`${node.url}/v1/watch?prefix=a`)];
+    for (const key of ['a1', 'z']) await fetch(`${node.url}/v1/kv/${key}`, { method: 'PUT', body: 'x' });
+    await until(() => feeds.every(({ text }) => text.includes('event: put')), 'each is told of its key');
+    assert.match(feeds[0]?.text ?? '', /"key":"z"/);
+    assert.match(feeds[1]?.text ?? '', /"key":"a1"/);
+    for (const feed of feeds) feed.close();
+  } finally {
+    await node.close();
+  }
+});
+
+test('a range that only looks like one key is not told in part', () => {
+  const bytes = (text: string) => Buffer.from(text, 'latin1');
+  const map = new TabletMap('range', [
+    { id: 1, generation: 0, start: bytes(''), end: bytes('m') },
+    { id: 2, generation: 0, start: bytes('m'), end: undefined },
+  ]);
+  assert.is(ownerOfRange(map, { from: bytes('z'), to: bytes('z\0') }), 2);
+  assert.throws(() => ownerOfRange(map, { from: bytes('a'), to: bytes('z\0') }), /several tablets/);
 });
 
 test.run();
