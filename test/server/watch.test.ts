@@ -141,6 +141,8 @@ test('a write of many keys that was told in part goes on with the next key, told
   const told: string[] = [];
   for (let i = 0; i < 7; i++) told.push(`${(await cluster.run(watch.next())).value?.key}`);
   assert.is(watch.resumeFrom, index);
+  // The node tells others of its connection how far they have come.
+  await cluster.run(cluster.sleep(12_000));
   cluster.kill(watchedNode(cluster));
   while (told.length < keys.length) told.push(`${(await cluster.run(watch.next())).value?.key}`);
   assert.equal(told, keys);

@@ -55,7 +55,7 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
     name: 'progress is told to a watch that is behind',
     reason: 'the node has applied it',
     patches: [streams('stream.tablet === tablet && stream.watcher.hasMore', 'false')],
-    killedBy: randomFaults(80, 'kill', 'breakConnections'),
+    killedBy: ['server/watch'],
   },
   {
     name: 'a watcher with many changes forgets the first',
