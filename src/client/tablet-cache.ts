@@ -59,9 +59,13 @@ export class TabletCache {
     return this.#map;
   }
 
-  /** The tablet that owns the key; 0: it is not known. */
+  /**
+   * The tablet that owns the key; 0: it is not known, or the only one. That one keeps the number with which the client
+   * began: under another one it would have another session, and writes to a key keep their order in one session only.
+   */
   ownerOf(key: Uint8Array): number {
-    return this.#map?.ownerOf(key)?.id ?? 0;
+    const map = this.#map;
+    return map && map.tablets.length > 1 ? (map.ownerOf(key)?.id ?? 0) : 0;
   }
 
   /** The tablet that owns the keys of all operations; 0: it is not known; undefined: there are several. */

@@ -167,6 +167,30 @@ test('writes of a lane keep their order whatever their keys are; other lanes do 
   await scheduler.run(client.close());
 });
 
+test('the map of a cluster of one tablet changes no session: a late copy of a write that was given up stays dead', async () => {
+  const cluster = await FakeCluster.start(11);
+  const client = clientOf(cluster, { attemptTimeoutMs: 200 });
+  const { scheduler } = cluster.world;
+  await scheduler.run(client.put('first', ''));
+  cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
+  const first = client.put('k', '1', { timeoutMs: 300 }).catch((error: RaftreeClientError) => error.outcome);
+  assert.is(await scheduler.run(first), 'unknown');
+  const only = { id: 1, generation: 1, start: Buffer.alloc(0), end: undefined, leaderId: 1, replicas: [1] };
+  cluster.script = (request) =>
+    request.type !== 'tablets'
+      ? undefined
+      : ({ requestId }) => ({
+          ...{ type: 'tabletsReply', requestId, by: 'range', hashVersion: 0, more: false },
+          ...{ nodes: [], tablets: [only] },
+        });
+  assert.is((await scheduler.run(client.tablets())).tablets.length, 1);
+  await scheduler.run(client.put('k', '2'));
+  for (const run of cluster.held.splice(0)) run();
+  await scheduler.runFor(10);
+  assert.is(textOf(cluster, 'k'), '2');
+  await scheduler.run(client.close());
+});
+
 test('a write that is refused for good holds up none that follows it', async () => {
   const cluster = await FakeCluster.start(8);
   const client = clientOf(cluster);

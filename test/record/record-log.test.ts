@@ -249,8 +249,13 @@ test('a single payload that comes alone is written by this thread, unless the di
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
+  let onTurn = () => {};
+  const endOfTurn = (run: () => void) => {
+    onTurn();
+    env.timers.endOfTurn(run);
+  };
   const log = RecordLog.open({
-    env: { ...env, fs, clock: { ...env.clock, nowMs: () => nowMs } },
+    env: { ...env, fs, timers: { ...env.timers, endOfTurn }, clock: { ...env.clock, nowMs: () => nowMs } },
     directory: DIRECTORY,
     name: 'wal',
     maxFileBytes: 1_000_000,
@@ -268,6 +273,16 @@ test('a single payload that comes alone is written by this thread, unless the di
   assert.is(await taken(() => single('x'.repeat(70_000))), 'pool', 'large');
   assert.is(await taken(() => log.append(bytesOf('a'), true)), 'pool', 'several entries');
   assert.is(await taken(() => Promise.all([single(), single()])), 'pool', 'two');
+  let turns = 0;
+  let second: Promise<unknown> | undefined;
+  onTurn = () => {
+    if (++turns === 2) second = single();
+  };
+  assert.is(
+    await taken(() => single().then(() => second)),
+    'pool here',
+    'one came while it waited for its turn',
+  );
   await log.append(bytesOf('unsynced'), false);
   assert.is(await taken(single), '', 'bytes before it are not synced: a write, and a sync of all');
   assert.is(await taken(single), 'here');

@@ -3,6 +3,7 @@ import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
 const scanRange = inFile('client/scan-range.js');
 const order = inFile('client/key-order.js');
+const tabletCache = inFile('client/tablet-cache.js');
 const router = inFile('client/router.js');
 const session = inFile('client/write-session.js');
 const table = inFile('client/request-table.js');
@@ -90,6 +91,41 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     reason: 'it is sent',
     patches: [order('this.#only?.sentAt?.session === session', 'this.#only?.sentAt !== undefined')],
     killedBy: ['client/key-order'],
+  },
+  {
+    name: 'a small write is sent behind a large one that its leader may let wait',
+    reason: 'the large one is sent',
+    patches: [writer('if (!isLargeWrite(operations)) turn?.sent(place);', 'turn?.sent(place);')],
+    killedBy: ['client/order'],
+  },
+  {
+    name: 'a write follows the latest of those before it',
+    reason: 'the others are earlier',
+    patches: [order('this.#only = this.#before === 0 ? earlier : undefined;', 'this.#only = earlier;')],
+    killedBy: ['client/key-order', 'client/order'],
+  },
+  {
+    name: 'a write is repeated while the one that it follows is not sent',
+    reason: 'it was sent before',
+    patches: [
+      writer(
+        'return !turn || !place || turn.maySend(place.session) ? undefined : turn.changed();',
+        'return undefined;',
+      ),
+    ],
+    killedBy: ['client/order'],
+  },
+  {
+    name: 'writes of a lane have no order',
+    reason: 'their keys differ',
+    patches: [order('if (lane.latest && !lane.latest.isOver) turn.follow(lane.latest);', '')],
+    killedBy: ['client/order'],
+  },
+  {
+    name: 'the map gives the only tablet another number',
+    reason: 'it is the number of that tablet',
+    patches: [tabletCache('map && map.tablets.length > 1 ?', 'map ?')],
+    killedBy: ['client/order'],
   },
   {
     name: 'a place in a new session is kept by a write that may not be sent there yet',

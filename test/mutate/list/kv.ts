@@ -93,6 +93,12 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     killedBy: randomFaults(60, ...MESSAGES, 'kill'),
   },
   {
+    name: 'any result in the place of the write that it follows will do',
+    reason: 'it is that of this write',
+    patches: [sessions('?.sequence !== after', '=== undefined')],
+    killedBy: ['kv/sessions', 'kv/command'],
+  },
+  {
     name: 'a write of an unknown session is applied',
     reason: 'its client surely had one',
     patches: [
