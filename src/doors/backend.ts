@@ -15,7 +15,7 @@ import { type MemberChange, type MembersChanged, toMemberChange } from '../clien
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
 import type { ScanRange } from '../client/scan-range.js';
-import { ownerOfRange } from '../client/tablet-cache.js';
+import { type LocatedTablets, ownerOfRange } from '../client/tablet-cache.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
@@ -131,6 +131,11 @@ export class Backend {
     }
     this.passedOn.read++;
     return this.#parts.cluster.get(key, { level });
+  }
+
+  /** The tablets, and where they are. */
+  tablets(): Promise<LocatedTablets> {
+    return this.#parts.cluster.tablets();
   }
 
   /** The changes of some keys from now on, as any node tells them. */

@@ -1,17 +1,20 @@
 /** `/v1/cluster`: the members as this node sees them, and their changes. */
 import type { MemberChange } from '../../client/member-changes.js';
+import type { LocatedTablets } from '../../client/tablet-cache.js';
 import type { Backend } from '../backend.js';
 import { json } from './answer.js';
 import { type HttpRequest, Refusal } from './request.js';
 import { checked, operation, type Route } from './route.js';
 import {
   addBody,
+  bytesIn,
   changedAnswer,
   clusterAnswer,
   forceQuery,
   isSet,
   noQuery,
   statusAnswer,
+  tabletsAnswer,
   transferBody,
   transferredAnswer,
   updateBody,
@@ -90,6 +93,18 @@ export function clusterRoutes({ backend, status, admit }: ClusterRouteParts): re
           query: noQuery,
           answers: { 200: { description: 'The cluster', content: clusterAnswer } },
           handle: ({ caller }) => json(clusterOf(status(), caller.rights.administrate)),
+        }),
+      },
+    },
+    {
+      path: '/v1/tablets',
+      operations: {
+        GET: operation({
+          id: 'getTablets',
+          summary: 'The tablets in the order of their ranges, and where they are',
+          query: noQuery,
+          answers: { 200: { description: 'The tablets', content: tabletsAnswer } },
+          handle: async () => json(tabletsOf(await backend.tablets())),
         }),
       },
     },
@@ -190,6 +205,20 @@ function idOf({ parameters }: HttpRequest): number {
   const text = parameters[0]?.toString('latin1') ?? '';
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new Refusal('INVALID_REQUEST', `a node has a number, not "${text.slice(0, 100)}"`);
+}
+
+function tabletsOf({ by, tablets }: LocatedTablets) {
+  return {
+    by,
+    tablets: tablets.map(({ id, start, end, generation, leader, replicas }) => ({
+      id,
+      ...bytesIn('start', start),
+      ...(end ? bytesIn('end', end) : {}),
+      generation,
+      leader: leader === 0 ? null : leader,
+      replicas,
+    })),
+  };
 }
 
 /** Only an operator is told where the nodes reach each other. */

@@ -166,6 +166,25 @@ export const statusAnswer = z.object({
   version: z.string().describe('Of the program'),
 });
 
+export const tabletsAnswer = z.object({
+  by: z.enum(['range', 'hash']).describe('What of a key decides which tablet owns it'),
+  tablets: z.array(
+    z.object({
+      id: z.int(),
+      start: z.string().optional().describe('The first key, or hash, inclusive'),
+      startBase64: z.string().optional(),
+      end: z
+        .string()
+        .optional()
+        .describe('The last one, exclusive; neither it nor endBase64: there is no end'),
+      endBase64: z.string().optional(),
+      generation: z.int(),
+      leader: z.int().nullable().describe('As the node knew it that was asked; null: it knew none'),
+      replicas: z.array(z.int()).describe('The nodes that hold it'),
+    }),
+  ),
+});
+
 export const addBody = z.strictObject({
   id: nodeId,
   client: address,

@@ -328,4 +328,12 @@ test('lives of keys, and numbers', async () => {
   for (let answer = 200; answer !== 404; ) answer = (await send('GET', '/v1/kv/life')).status;
 });
 
+test('the tablets: one has all keys until the cluster is told otherwise', async () => {
+  const answer = await fetch(`${node.url}/v1/tablets`);
+  assert.equal(await answer.json(), {
+    by: 'range',
+    tablets: [{ id: 1, start: '', generation: 1, leader: 1, replicas: [1] }],
+  });
+});
+
 test.run();
