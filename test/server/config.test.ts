@@ -54,6 +54,34 @@ test('what connections may hold follows from the largest request, and has to hol
   );
 });
 
+test('a placement divides the keys by hash, or by range at splits in order; each tablet is on all nodes', () => {
+  for (const placement of [
+    { by: 'range' },
+    { by: 'range', splits: ['g', 'n'], tablets: 3, replicas: 2 },
+    { by: 'hash', tablets: 256 },
+  ])
+    assert.equal(parseNodeConfig({ ...GOOD, placement }, 'x', '/').placement, placement);
+  const faultOf = (placement: object) => faultsOf({ ...GOOD, placement })[0] ?? '';
+  assert.match(faultOf({ by: 'hash' }), /^placement\.tablets: found nothing; expected how many tablets/);
+  assert.match(faultOf({ by: 'hash', tablets: 257 }), /^placement\.tablets: found 257; /);
+  assert.match(faultOf({ by: 'hash', tablets: 2, splits: ['a'] }), /^placement\.splits: .*by hash/);
+  assert.match(
+    faultOf({ by: 'range', tablets: 16 }),
+    /^placement\.tablets: found 16; expected 1, one more than "splits"/,
+  );
+  assert.match(faultOf({ by: 'range', splits: ['n', 'g'] }), /^placement\.splits: .*"g" does not follow "n"/);
+  assert.match(faultOf({ by: 'range', splits: [''] }), /^placement\.splits: .*none is empty/);
+  assert.match(
+    faultOf({ by: 'range', splits: ['x'.repeat(40_000)] }),
+    /at most 32768 bytes together, not 40000/,
+  );
+  assert.match(
+    faultOf({ by: 'range', replicas: 3 }),
+    /^placement\.replicas: found 3; expected 2, the number of "nodes"/,
+  );
+  assert.match(faultOf({ by: 'list' }), /^placement\.by: found "list"; /);
+});
+
 test('every fault is reported at once, with its path, what was found and what is accepted', () => {
   const faults = faultsOf({
     clusterId: '',

@@ -53,7 +53,7 @@ export const NET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'all answers are made in one turn',
     reason: 'they are asked for',
-    patches: [turns('done < least || this.#usedBytes < this.#maxBytesPerTurn', 'true')],
+    patches: [turns('done < least || (this.#usedBytes < maxBytes && this.#usedMs < maxMs)', 'true')],
     killedBy: ['net/answer-gate'],
   },
   {
