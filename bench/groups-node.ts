@@ -115,7 +115,7 @@ const peers = new Peers({
   announcement: () => ({
     ...{ phase: 'born', incarnation: INCARNATION, founders, joins: false, placement: ONE_TABLET },
     ...{ configurationIndex: 0, members: nodes.map((node) => node.id), isMember: true },
-    ...{ engine: 'lsm', starts: 0, run: `run-${process.pid}`, lastIndex: 0 },
+    ...{ engine: 'lsm', starts: 0, run: `run-${process.pid}`, logs: [] },
   }),
   bornIn: () => INCARNATION,
   announced: () => undefined,

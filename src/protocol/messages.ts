@@ -428,7 +428,7 @@ export const MESSAGES = {
       isMember: bool,
       starts: u53,
       run: string,
-      lastIndex: u53,
+      logs: list(struct({ tablet: u32, lastIndex: u53 })),
       engine: string,
     },
   ),

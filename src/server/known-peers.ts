@@ -2,7 +2,7 @@
  * The nodes that a node has met, with their store ids. A store id is durable before the node's first message counts.
  *
  *     peers.json   by node id: the store id; how often that folder was started, and a random name of the last run; up
- *                  to which index it is known to hold what is committed
+ *                  to which index, in each tablet, it is known to hold what is committed
  *
  * A folder that is a copy, or was restored from an older one, has forgotten what the original acknowledged. It is
  * recognised by a start number that another run has used, and by a log that ends before what it acknowledged.
@@ -25,6 +25,7 @@
  */
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
+import { FIRST_TABLET } from '../placement/placement.js';
 import { readJson, replaceFile, unreadable } from './json-file.js';
 
 export const PEERS_FILE = 'peers.json';
@@ -44,21 +45,30 @@ export interface Run extends Shown {
   readonly starts: number;
   /** Random, of this process. */
   readonly run: string;
-  readonly lastIndex: number;
+  /** Where the log of each of its tablets ends. */
+  readonly logs: readonly { readonly tablet: number; readonly lastIndex: number }[];
 }
+
+const index = z.int().min(0);
 
 const known = z.object({
   storeId: z.string(),
   starts: z.int().min(0).default(0),
   run: z.string().default(''),
-  holds: z.int().min(0).default(0),
+  /** By tablet. In folders from before there were several: a number, of the first one. */
+  holds: z
+    .union([
+      index.transform((held): Record<string, number> => ({ [FIRST_TABLET]: held })),
+      z.record(z.string(), index),
+    ])
+    .default(() => ({})),
 });
 type Known = z.output<typeof known>;
 
 /** In folders of version 0.1 there is only a store id. */
 const content = z.record(
   z.string(),
-  z.union([known, z.string().transform((storeId): Known => ({ storeId, starts: 0, run: '', holds: 0 }))]),
+  z.union([known, z.string().transform((storeId): Known => ({ storeId, starts: 0, run: '', holds: {} }))]),
 );
 
 /** Above this number, former members are forgotten. */
@@ -129,8 +139,9 @@ export class KnownPeers {
       if (!this.#members.has(nodeId)) return undefined;
       if (this.#known.size >= MAX_KNOWN)
         for (const id of this.#known.keys()) if (!this.#members.has(id)) this.#known.delete(id);
-      this.#write(new Map([...this.#known, [nodeId, { storeId, starts, run, holds: 0 }]]));
-      this.#known.set(nodeId, { storeId, starts, run, holds: 0 });
+      const met = { storeId, starts, run, holds: {} };
+      this.#write(new Map([...this.#known, [nodeId, met]]));
+      this.#known.set(nodeId, met);
       this.#metRuns.set(nodeId, run);
       return undefined;
     }
@@ -155,21 +166,26 @@ export class KnownPeers {
    * Only the first announcement of a run is judged: a later one may have been overtaken, on another connection, by
    * acknowledgements of the same run.
    */
-  lost(nodeId: number, { storeId, run, lastIndex }: Run): string | undefined {
+  lost(nodeId: number, { storeId, run, logs }: Run): string | undefined {
     const before = this.#known.get(nodeId);
-    if (before?.storeId !== storeId || lastIndex >= before.holds) return undefined;
-    if (this.#metRuns.get(nodeId) === run) return undefined;
-    return (
-      `node ${nodeId} has lost entries that it had acknowledged: its log ends at ${lastIndex}, and it held ` +
-      `${before.holds}; ${OLDER}`
-    );
+    if (before?.storeId !== storeId || this.#metRuns.get(nodeId) === run) return undefined;
+    const ends = new Map(logs.map(({ tablet, lastIndex }) => [String(tablet), lastIndex]));
+    for (const [tablet, held] of Object.entries(before.holds)) {
+      const lastIndex = ends.get(tablet) ?? 0;
+      if (lastIndex >= held) continue;
+      return (
+        `node ${nodeId} has lost entries that it had acknowledged: its log of tablet ${tablet} ends at ${lastIndex}, ` +
+        `and it held ${held}; ${OLDER}`
+      );
+    }
+    return undefined;
   }
 
-  /** A member is known to hold what is committed up to here. Durable with the next `save`. */
-  holds(nodeId: number, index: number): void {
+  /** A member is known to hold what is committed up to here in a tablet. Durable with the next `save`. */
+  holds(nodeId: number, tablet: number, index: number): void {
     const present = this.#known.get(nodeId);
-    if (!present || this.#ahead.has(nodeId) || present.holds >= index) return;
-    this.#known.set(nodeId, { ...present, holds: index });
+    if (!present || this.#ahead.has(nodeId) || (present.holds[tablet] ?? 0) >= index) return;
+    present.holds[tablet] = index;
     this.#isDirty = true;
   }
 
@@ -215,7 +231,7 @@ export class KnownPeers {
   /** Remembers, durably, the store ids of the first members when the cluster begins. */
   begin(members: readonly { readonly id: number; readonly storeId: string }[]): void {
     const next = new Map(this.#known);
-    for (const { id, storeId } of members) next.set(id, { storeId, starts: 0, run: '', holds: 0 });
+    for (const { id, storeId } of members) next.set(id, { storeId, starts: 0, run: '', holds: {} });
     this.#write(next);
     for (const [id, each] of next) this.#known.set(id, each);
   }

@@ -25,6 +25,12 @@ export interface MemberConnections {
   announce(): void;
 }
 
+/** A tablet of this node. */
+export interface MemberTablet {
+  readonly tablet: { readonly id: number };
+  readonly group: { readonly replica: MemberReplica };
+}
+
 export interface MemberViewParts {
   readonly identity: NodeIdentity;
   /** The nodes of node.json. */
@@ -33,6 +39,7 @@ export interface MemberViewParts {
   readonly known: KnownPeers;
   /** Undefined before the group is open. */
   readonly replica: () => MemberReplica | undefined;
+  readonly tablets: () => readonly MemberTablet[];
   readonly connections: () => MemberConnections | undefined;
 }
 
@@ -59,8 +66,8 @@ export class MemberView {
   }
 
   /** What this node announces of the configuration in force here. */
-  get announcement(): Pick<PeerAnnouncement, 'configurationIndex' | 'members' | 'isMember' | 'lastIndex'> {
-    const { configuration = configurationOf([]), lastIndex = 0 } = this.#parts.replica() ?? {};
+  get announcement(): Pick<PeerAnnouncement, 'configurationIndex' | 'members' | 'isMember' | 'logs'> {
+    const { configuration = configurationOf([]) } = this.#parts.replica() ?? {};
     const { nodeId, storeId } = this.#parts.identity;
     const members = membersOf(configuration);
     return {
@@ -68,7 +75,10 @@ export class MemberView {
       members,
       isMember:
         members.includes(nodeId) && decodeMemberContext(configuration.contexts[nodeId]).storeId === storeId,
-      lastIndex,
+      logs: this.#parts.tablets().map(({ tablet, group }) => ({
+        tablet: tablet.id,
+        lastIndex: group.replica.lastIndex,
+      })),
     };
   }
 
@@ -125,12 +135,10 @@ export class MemberView {
     connections()?.setMembers(targets);
   }
 
-  /** Remembers up to which committed entry a member has acknowledged: its log must never end before that. */
-  acknowledgedBy(node: number): void {
-    const { replica, known } = this.#parts;
-    const present = replica();
-    const matchIndex = present?.role === 'leader' ? present.matchIndexOf(node) : 0;
-    if (present && matchIndex > 0) known.holds(node, Math.min(matchIndex, present.commitIndex));
+  /** Remembers up to which entry of a tablet, of those committed, a member has acknowledged: its log never ends before. */
+  acknowledgedBy(node: number, { tablet, group: { replica } }: MemberTablet): void {
+    const matchIndex = replica.role === 'leader' ? replica.matchIndexOf(node) : 0;
+    if (matchIndex > 0) this.#parts.known.holds(node, tablet.id, Math.min(matchIndex, replica.commitIndex));
   }
 
   #warnOfRemoval(): void {

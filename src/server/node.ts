@@ -227,7 +227,9 @@ export class Node {
     const membership = new MemberView({
       ...{ logger, known, identity: identity.node, listed: config.nodes },
       replica: () => this.#group?.replica,
-      connections: () => this.#wiring?.peers,
+      tablets: () => this.#tablets.all,
+      // What is announced first says where the logs of all tablets end.
+      connections: () => (birth.isBorn && !this.#tablets.isOpen ? undefined : this.#wiring?.peers),
     });
     const birthSteps = new BirthSteps({
       ...{ config, logger, birth, identity, known },
@@ -345,7 +347,7 @@ export class Node {
       },
       left: (node) => {
         birth.left(node);
-        membership.acknowledgedBy(node);
+        for (const tablet of this.#tablets.all) membership.acknowledgedBy(node, tablet);
         if (!this.#closing) known.save();
       },
       outdated: (error) => {
@@ -355,8 +357,9 @@ export class Node {
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       received: (group, from, message) => {
         this.#wiring?.store.receive(from, group, message);
-        if (group === FIRST_TABLET && message.type === 'appendReply' && message.accepted)
-          membership.acknowledgedBy(from);
+        if (message.type !== 'appendReply' || !message.accepted) return;
+        const tablet = this.#tablets.get(group);
+        if (tablet) membership.acknowledgedBy(from, tablet);
       },
       alive: (from, epoch) => this.#wiring?.store.receiveAlive(from, epoch),
       unreachable: (node) => this.#wiring?.store.unreachable(node),

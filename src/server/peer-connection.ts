@@ -32,7 +32,8 @@ export interface PeerAnnouncement extends Announcement {
   /** How often its data folder was started, and a random name of this run. */
   readonly starts: number;
   readonly run: string;
-  readonly lastIndex: number;
+  /** Where the log of each of its tablets ends. */
+  readonly logs: readonly { readonly tablet: number; readonly lastIndex: number }[];
 }
 
 export interface PeerConnectionParts {

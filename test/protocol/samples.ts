@@ -19,7 +19,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     isMember: true,
     starts: 3,
     run: 'r1',
-    lastIndex: 21,
+    logs: [{ tablet: 1, lastIndex: 21 }],
     engine: 'lsm',
   },
   hello: {

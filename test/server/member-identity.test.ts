@@ -398,7 +398,7 @@ test('a folder that has lost what it acknowledged stops its node, also when the 
     );
     assert.match(
       String(cluster.failures[0]),
-      /node 3 has lost entries that it had acknowledged: its log ends at \d+/,
+      /node 3 has lost entries that it had acknowledged: its log of tablet 1 ends at \d+/,
     );
     await cluster.run(cluster.client().put('a', 'on'));
   }

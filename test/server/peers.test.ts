@@ -40,7 +40,7 @@ function setting(seed: number) {
       electionTimeoutMaxMs: 2000,
       announcement: () => ({
         ...{ phase: 'born', incarnation: 'a', founders: [], joins: false, placement: ONE_TABLET },
-        ...{ configurationIndex: 0, members: [], isMember: false, starts: 1, run: `${id}`, lastIndex: 0 },
+        ...{ configurationIndex: 0, members: [], isMember: false, starts: 1, run: `${id}`, logs: [] },
         engine: 'lsm',
       }),
       bornIn: () => 'a',

@@ -272,4 +272,37 @@ test('a node with another placement than the others, or than before, is refused 
   await changed.run(changed.closeAll());
 });
 
+test('a folder that has lost what it acknowledged stops its node, whatever tablet that is of', async () => {
+  for (const [placement, key] of [[RANGE, 'zest'] as const, [HASH, 'apple'] as const]) {
+    const cluster = await begun(placement, 11);
+    const client = cluster.client();
+    const put = async (count: number) => {
+      for (let i = 0; i < count; i++) await client.put(key, `${i}`);
+    };
+    await cluster.run(put(1));
+    await cluster.run(client.transferLeadership(1));
+    const backup = cluster.machine(3).disk.clone();
+    await cluster.run(put(5));
+    await cluster.run(cluster.sleep(1000));
+    cluster.kill(3);
+    cluster.machine(3).disk = backup;
+    await cluster.run(cluster.sleep(1000));
+    cluster.cutPower(1);
+    await cluster.run(cluster.start(1));
+    await cluster.run(cluster.start(3));
+    await cluster.run(cluster.sleep(3000));
+    assert.equal(
+      cluster.failures.map((error) => errorCode(error)),
+      ['STORE_OUTDATED'],
+    );
+    assert.match(
+      String(cluster.failures[0]),
+      /node 3 has lost entries .* its log of tablet [2-5] ends at \d+/,
+    );
+    await cluster.run(put(1));
+    await cluster.run(client.close());
+    await cluster.run(cluster.closeAll());
+  }
+});
+
 test.run();

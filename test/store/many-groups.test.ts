@@ -111,7 +111,7 @@ class Wire {
       security: { secrets: [], random: env.random },
       announcement: () => ({
         ...{ phase: 'born', incarnation: INCARNATION, founders: [], joins: false, members: IDS },
-        ...{ configurationIndex: 0, isMember: true, starts: 1, run: `${env.random.uint32()}`, lastIndex: 0 },
+        ...{ configurationIndex: 0, isMember: true, starts: 1, run: `${env.random.uint32()}`, logs: [] },
         ...{ engine: 'list', placement: ONE_TABLET },
       }),
       bornIn: () => INCARNATION,

@@ -102,7 +102,7 @@ async function connected(
             announcement: () => ({
               ...{ phase: 'born', incarnation, founders: [], joins: true, placement: ONE_TABLET },
               ...{ configurationIndex: 2 ** 53 - 1, members: [nodeId], isMember },
-              ...{ ...run, lastIndex: 2 ** 53 - 1, engine: 'lsm' },
+              ...{ ...run, logs: [{ tablet: 1, lastIndex: 2 ** 53 - 1 }], engine: 'lsm' },
             }),
             bornIn: () => incarnation,
             announced: () => undefined,

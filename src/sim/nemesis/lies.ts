@@ -152,7 +152,11 @@ export const LIES: Readonly<Record<string, Lie>> = {
       configurationIndex: random.pick([0, lastIndex, MOST]),
       members: random.pick([[], [1000], [1, 2]]),
       isMember: random.chance(0.5),
-      ...{ starts: random.pick([0, 1, MOST]), run: 'ef', lastIndex: random.pick([0, MOST]) },
+      ...{
+        starts: random.pick([0, 1, MOST]),
+        run: 'ef',
+        logs: random.pick([[], [{ tablet: 1, lastIndex: MOST }]]),
+      },
       engine: 'lsm',
     },
   ],

@@ -91,13 +91,21 @@ export const MEMBER_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a folder without what it acknowledged is welcome',
     reason: 'the leader sends it again',
-    patches: [known('|| lastIndex >= before.holds)', '|| true)')],
+    patches: [known('if (lastIndex >= held)', 'if (true)')],
     killedBy: ['server/member-identity'],
   },
   {
     name: 'what a member acknowledged is forgotten in a restart',
     reason: 'it will acknowledge again',
-    patches: [known('holds: z.int().min(0).default(0)', 'holds: z.int().transform(() => 0).default(0)')],
+    patches: [known('z.record(z.string(), index)', 'z.record(z.string(), index.transform(() => 0))')],
     killedBy: ['server/member-identity'],
+  },
+  {
+    name: 'a folder need only have what it acknowledged of the first tablet',
+    reason: 'the others are shorter',
+    patches: [
+      known('Object.entries(before.holds)', "Object.entries(before.holds).filter(([id]) => id === '1')"),
+    ],
+    killedBy: ['server/tablets'],
   },
 ];

@@ -86,12 +86,7 @@ export const MISTAKE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a folder that has lost what it acknowledged is taken',
     reason: 'the leader sends it what it lacks',
-    patches: [
-      inFile('server/known-peers.js')(
-        'if (before?.storeId !== storeId || lastIndex >= before.holds)',
-        'if (lastIndex >= 0)',
-      ),
-    ],
+    patches: [inFile('server/known-peers.js')('if (lastIndex >= held)', 'if (lastIndex >= 0)')],
     killedBy: under('olderFolder', 5),
   },
   {
