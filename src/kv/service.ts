@@ -32,7 +32,7 @@ import type {
 } from './requests.js';
 import { decodeStringOperation, furtherKeys } from './string-operation.js';
 import type { Watcher } from './watch/watcher.js';
-import { MAX_WATCHERS, type Watches } from './watch/watches.js';
+import { boundsBytes, MAX_RANGES_BYTES, MAX_WATCHERS, type Watches } from './watch/watches.js';
 
 /** One group, and the keys that it owns. */
 export interface ServedTablet {
@@ -329,9 +329,18 @@ export class KvService {
     if (fromVersion !== undefined && !(Number.isSafeInteger(fromVersion) && fromVersion > 0))
       return kvError('INVALID_REQUEST', `a version is a whole number from 1 on, not ${fromVersion}`);
     let watchers = 0;
-    for (const { size } of this.#watches) watchers += size;
+    let bytes = boundsBytes({ from, to });
+    for (const { size, rangesBytes } of this.#watches) {
+      watchers += size;
+      bytes += rangesBytes;
+    }
     if (watchers >= MAX_WATCHERS)
       return kvError('OVERLOADED', `${MAX_WATCHERS} watchers of this node are too many; ask another one`);
+    if (bytes > MAX_RANGES_BYTES)
+      return kvError(
+        'OVERLOADED',
+        `the watched ranges of this node have ${MAX_RANGES_BYTES} bytes; ask another one`,
+      );
     return undefined;
   }
 

@@ -7,7 +7,12 @@ import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machin
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../../src/kv/limits.js';
 import type { Caller, Rights, Scan } from '../../src/kv/requests.js';
 import { KvService } from '../../src/kv/service.js';
+import { ChangeHistory } from '../../src/kv/watch/change-history.js';
+import { HistoryBudget } from '../../src/kv/watch/history-budget.js';
+import type { Watcher } from '../../src/kv/watch/watcher.js';
+import { Watches } from '../../src/kv/watch/watches.js';
 import type { Applied, CommandLog } from '../../src/replica/ports.js';
+import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { MemoryEngine, operation, type Write, write } from './kv-lab.js';
 
 const callerWith = (rights: Partial<Rights>): Caller => ({
@@ -53,9 +58,15 @@ function open(limits: Partial<KvLimits> = {}) {
   const stateMachine = new KvStateMachine(engine, engine.reopen);
   const replica = new InstantReplica(stateMachine);
   const faults: string[] = [];
+  const clock = { nowMs: () => 0 };
+  const watches = new Watches({
+    timers: { after: () => ({ cancel() {} }), endOfTurn() {} },
+    random: new SeededRandom(1),
+    history: new ChangeHistory(new HistoryBudget(clock)),
+  });
   const service = new KvService({
-    clock: { nowMs: () => 0 },
-    tablet: (id) => (id <= 1 ? { replica, stateMachine } : undefined),
+    clock,
+    tablet: (id) => (id <= 1 ? { replica, stateMachine, watches } : undefined),
     limits: { ...DEFAULT_KV_LIMITS, ...limits },
     clientAddressOf: (node) => `host${node}:7001`,
     onFault: (code, error) => faults.push(`${code}: ${errorMessage(error)}`),
@@ -354,6 +365,37 @@ test('where many wait, pages of a scan are smaller, but not of next to nothing',
     [250, true],
     [100, true],
   ]);
+});
+
+test('ranges that are watched take bounded memory, which is free again when their watchers are gone', () => {
+  const { service } = open();
+  const bound = (i: number) => {
+    const key = Buffer.alloc(DEFAULT_KV_LIMITS.maxKeyBytes);
+    key.writeUInt32BE(i);
+    return key;
+  };
+  const watch = (i: number) =>
+    service.watch(
+      CALLER,
+      { type: 'watch', tablet: 1, from: bound(i), to: bound(i + 1), fromVersion: undefined },
+      () => {},
+    );
+  const begun: Watcher[] = [];
+  for (let i = 0; i < 65_536; i++) {
+    const watcher = watch(i);
+    if ('code' in watcher) {
+      assert.is(errorOf(watcher), 'OVERLOADED notCommitted');
+      break;
+    }
+    begun.push(watcher);
+  }
+  assert.is(begun.length, (64 * 1024 * 1024) / 2 / DEFAULT_KV_LIMITS.maxKeyBytes);
+  const [first] = begun;
+  first?.close();
+  first?.close();
+  const again = watch(0);
+  assert.not('code' in again);
+  assert.ok('code' in watch(begun.length));
 });
 
 test.run();

@@ -10,6 +10,8 @@ import { type WatchEnded, Watcher } from './watcher.js';
 /** How often the node looks whether it can go on telling its watchers, and how far they have come. */
 export const WATCH_TICK_MS = 1000;
 export const MAX_WATCHERS = 65_536;
+/** The bounds of the ranges of all watchers of a node. */
+export const MAX_RANGES_BYTES: number = 64 * 1024 * 1024;
 
 export interface WatchesParts {
   readonly timers: Pick<Timers, 'after' | 'endOfTurn'>;
@@ -23,6 +25,7 @@ export class Watches {
   readonly #parts: WatchesParts;
   readonly #index: RangeIndex<Watcher>;
   readonly #all = new Set<Watcher>();
+  #rangesBytes = 0;
   readonly #tickers = new Set<() => void>();
   #timer: Timer | undefined;
   /** Of the record that is being published. */
@@ -44,6 +47,11 @@ export class Watches {
     return this.#all.size;
   }
 
+  /** The bounds of the watched ranges. */
+  get rangesBytes(): number {
+    return this.#rangesBytes;
+  }
+
   /** All changes up to this version were published. */
   get throughVersion(): number {
     return this.#parts.history.throughVersion;
@@ -62,6 +70,7 @@ export class Watches {
     });
     if (this.#end) watcher.end(this.#end);
     this.#all.add(watcher);
+    this.#rangesBytes += boundsBytes(range);
     this.#index.add(range, watcher);
     this.#tickLater();
     return watcher;
@@ -119,7 +128,7 @@ export class Watches {
   }
 
   #close(watcher: Watcher): void {
-    this.#all.delete(watcher);
+    if (this.#all.delete(watcher)) this.#rangesBytes -= boundsBytes(watcher.range);
     this.#index.remove(watcher);
   }
 
@@ -133,4 +142,9 @@ export class Watches {
       if (this.#all.size > 0) this.#tickLater();
     });
   }
+}
+
+/** What a range takes. */
+export function boundsBytes({ from, to }: KeyRange): number {
+  return from.length + (to?.length ?? 0);
 }
