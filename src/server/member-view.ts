@@ -135,7 +135,10 @@ export class MemberView {
     connections()?.setMembers(targets);
   }
 
-  /** Remembers up to which entry of a tablet, of those committed, a member has acknowledged: its log never ends before. */
+  /**
+   * Remembers up to which committed entry of a tablet a member has acknowledged: its log there must never end before
+   * that.
+   */
   acknowledgedBy(node: number, { tablet, group: { replica } }: MemberTablet): void {
     const matchIndex = replica.role === 'leader' ? replica.matchIndexOf(node) : 0;
     if (matchIndex > 0) this.#parts.known.holds(node, tablet.id, Math.min(matchIndex, replica.commitIndex));
