@@ -3,7 +3,6 @@ import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
 const history = inFile('kv/watch/change-history.js');
 const watcher = inFile('kv/watch/watcher.js');
-const rangeIndex = inFile('kv/watch/range-index.js');
 const batchKeys = inFile('kv/batch-keys.js');
 const client = inFile('client/watch.js');
 const streams = inFile('doors/native/watch-streams.js');
@@ -55,24 +54,6 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
     name: 'progress is told to a watch that is behind',
     reason: 'the node has applied it',
     patches: [streams('stream.tablet === tablet && stream.watcher.hasMore', 'false')],
-    killedBy: ['server/watch'],
-  },
-  {
-    name: 'a watcher with many changes forgets the first',
-    reason: 'it scans from where it is',
-    patches: [watcher('this.#position = positions[0];', 'this.#position = position;')],
-    killedBy: ['kv/watch/watches'],
-  },
-  {
-    name: 'a key is not found in the ranges that begin before those on its way',
-    reason: 'the tree is ordered by lower bounds',
-    patches: [rangeIndex('if (next.left) search(next.left, bytes, keyAt, keyBytes, found);', '')],
-    killedBy: ['kv/watch/range-index'],
-  },
-  {
-    name: 'a watch is told without end, whether or not it is read',
-    reason: 'the connection has limits of its own',
-    patches: [streams('stream.creditBytes -= page.sizeBytes;', '')],
     killedBy: ['server/watch'],
   },
 ];
