@@ -3,7 +3,6 @@ import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
 const scanRange = inFile('client/scan-range.js');
 const order = inFile('client/key-order.js');
-const tabletCache = inFile('client/tablet-cache.js');
 const router = inFile('client/router.js');
 const session = inFile('client/write-session.js');
 const table = inFile('client/request-table.js');
@@ -93,12 +92,6 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     killedBy: ['client/key-order'],
   },
   {
-    name: 'a small write is sent behind a large one that its leader may let wait',
-    reason: 'the large one is sent',
-    patches: [writer('if (!isLargeWrite(operations)) turn?.sent(place);', 'turn?.sent(place);')],
-    killedBy: ['client/order'],
-  },
-  {
     name: 'a write follows the latest of those before it',
     reason: 'the others are earlier',
     patches: [order('this.#only = this.#before === 0 ? earlier : undefined;', 'this.#only = earlier;')],
@@ -119,13 +112,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     name: 'writes of a lane have no order',
     reason: 'their keys differ',
     patches: [order('if (lane.latest && !lane.latest.isOver) turn.follow(lane.latest);', '')],
-    killedBy: ['client/order'],
-  },
-  {
-    name: 'the map gives the only tablet another number',
-    reason: 'it is the number of that tablet',
-    patches: [tabletCache('map && map.tablets.length > 1 ?', 'map ?')],
-    killedBy: ['client/order'],
+    killedBy: randomFaults(60, ...MESSAGES),
   },
   {
     name: 'a place in a new session is kept by a write that may not be sent there yet',

@@ -8,6 +8,7 @@ const receiver = inFile('replica/snapshot-receiver.js');
 const replica = inFile('replica/replica.js');
 const records = inFile('cli/records.js');
 const stringOperation = inFile('kv/string-operation.js');
+const recordLog = inFile('record/record-log.js');
 
 export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -178,5 +179,17 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
       ),
     ],
     killedBy: ['cli/output-file'],
+  },
+  {
+    name: 'this thread waits for the disk while others want to append',
+    reason: 'they came later',
+    patches: [recordLog('return this.#queue.length === 0 && !this.#failure;', 'return true;')],
+    killedBy: ['record/record-log'],
+  },
+  {
+    name: 'a slow disk stops the thread at every write',
+    reason: 'the next one may be quick',
+    patches: [recordLog('this.#unblockedWrites = WRITES_AFTER_SLOW_ONE', 'this.#unblockedWrites = 0')],
+    killedBy: ['record/record-log'],
   },
 ];

@@ -10,6 +10,7 @@ const listener = inFile('net/channel-listener.js');
 const largeWrites = inFile('kv/large-writes.js');
 const line = inFile('doors/write-line.js');
 const backend = inFile('doors/backend.js');
+const sessionWriter = inFile('client/session-writer.js');
 
 export const NET_MUTATIONS: readonly Mutation[] = [
   {
@@ -105,5 +106,11 @@ export const NET_MUTATIONS: readonly Mutation[] = [
       inFile('protocol/codec.js')('return reader.remaining === 0 ? message : undefined;', 'return message;'),
     ],
     killedBy: ['protocol/hot-messages'],
+  },
+  {
+    name: 'a small write is sent behind a large one that its leader may let wait',
+    reason: 'the large one is sent',
+    patches: [sessionWriter('if (!isLargeWrite(operations)) turn?.sent(place);', 'turn?.sent(place);')],
+    killedBy: ['client/order'],
   },
 ];

@@ -70,18 +70,6 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     killedBy: randomFaults(80, ...CUTS),
   },
   {
-    name: 'this thread waits for the disk while others want to append',
-    reason: 'they came later',
-    patches: [log('return this.#queue.length === 0 && !this.#failure;', 'return true;')],
-    killedBy: ['record/record-log'],
-  },
-  {
-    name: 'a slow disk stops the thread at every write',
-    reason: 'the next one may be quick',
-    patches: [log('this.#unblockedWrites = WRITES_AFTER_SLOW_ONE', 'this.#unblockedWrites = 0')],
-    killedBy: ['record/record-log'],
-  },
-  {
     name: 'a single payload is synced without what stands before it',
     reason: 'it came alone',
     patches: [

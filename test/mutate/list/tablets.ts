@@ -7,6 +7,7 @@ const partitionKey = inFile('placement/partition-key.js');
 const tabletScan = inFile('client/tablet-scan.js');
 const birth = inFile('server/birth.js');
 const tabletMap = inFile('placement/tablet-map.js');
+const clientTablets = inFile('client/tablet-cache.js');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
@@ -67,5 +68,11 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'both seem to be the same',
     patches: [birth('isSamePlacement(said.placement, this.#placement)', 'true')],
     killedBy: ['server/birth'],
+  },
+  {
+    name: 'the map gives the only tablet another number',
+    reason: 'it is the number of that tablet',
+    patches: [clientTablets('map && map.tablets.length > 1 ?', 'map ?')],
+    killedBy: ['client/order'],
   },
 ];
