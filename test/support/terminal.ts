@@ -20,6 +20,8 @@ while terminal in sources:
             data = b''
         if not data:
             sources.remove(source)
+            if source == 0:
+                os.kill(pid, signal.SIGHUP)
         elif source == 0:
             os.write(terminal, data)
         else:
