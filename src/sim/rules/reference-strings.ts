@@ -83,8 +83,8 @@ export function stringEffect(
     }
     case 'incrementFloat': {
       const before = present ? old : '0';
-      if (!/^[+-]?\d+(\.\d+)?$/.test(before)) return failure('notAFloat');
-      const sum = String(Number(before) + Number(first));
+      if (!/^[+-]?\d+(\.\d+)?$/.test(before) || before.length > 255) return failure('notAFloat');
+      const sum = decimalSum(before, first.toString());
       return longText(sum, bytes(sum));
     }
     case 'expire':
@@ -165,4 +165,20 @@ function failure(code: string): Buffer {
 
 function wholeNumber(text: string): number | undefined {
   return /^(0|-?[1-9]\d*)$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : undefined;
+}
+
+/** In units of the last of 17 digits behind the point, the half to the even one. */
+function decimalSum(left: string, right: string): string {
+  const digits = Math.max(17, ...[left, right].map((text) => (text.split('.')[1] ?? '').length));
+  const units = (text: string): bigint => {
+    const [whole = '', fraction = ''] = text.split('.');
+    return BigInt(whole + fraction.padEnd(digits, '0'));
+  };
+  const cut = 10n ** BigInt(digits - 17);
+  const sum = units(left) + units(right);
+  const size = sum < 0n ? -sum : sum;
+  const [kept, rest] = [size / cut, (size % cut) * 2n];
+  const text = String(kept + (rest > cut || (rest === cut && kept % 2n === 1n) ? 1n : 0n)).padStart(18, '0');
+  const short = `${text.slice(0, -17)}.${text.slice(-17)}`.replace(/\.?0+$/, '');
+  return sum < 0n && short !== '0' ? `-${short}` : short;
 }

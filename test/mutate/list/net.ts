@@ -58,12 +58,6 @@ export const NET_MUTATIONS: readonly Mutation[] = [
     killedBy: ['net/answer-gate'],
   },
   {
-    name: 'a turn of answers is bounded by their bytes alone',
-    reason: 'bytes take time',
-    patches: [turns('this.#usedBytes < maxBytes && this.#usedMs < maxMs', 'this.#usedBytes < maxBytes')],
-    killedBy: ['net/answer-gate'],
-  },
-  {
     name: 'the last place is anybody’s',
     reason: 'there is room',
     patches: [listener('(isLocal ? reservedForLoopback : 0)', 'reservedForLoopback')],
