@@ -13,6 +13,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   placement: 2,
   security: 2,
   'raft-log': 3,
+  balance: 3,
   level: 3,
   replica: 4,
   store: 5,

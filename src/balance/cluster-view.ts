@@ -1,0 +1,265 @@
+/**
+ * The cluster as it will be when everything that is under way is done: recorded moves and transfers count as done, and
+ * so does what the plan itself adds. Numbers of replicas come from the map, and bytes from the tablets, not from sums
+ * that nodes report: those lag behind moves that have just ended.
+ */
+import type {
+  BalanceSettings,
+  ClusterMap,
+  ClusterNode,
+  Descriptor,
+  Move,
+  Replica,
+  ReplicaReport,
+  Reports,
+  Transfer,
+} from './cluster-map.js';
+import type { Order, Reason } from './orders.js';
+
+/** A node, and what it will have. */
+export interface NodeView {
+  readonly node: ClusterNode;
+  /** Lately. */
+  readonly isHeard: boolean;
+  /** It is heard and does not drain: it may be given something. */
+  readonly isTarget: boolean;
+  readonly isDead: boolean;
+  /** Neither dead nor draining: it has a share. */
+  readonly hasShare: boolean;
+  readonly tablets: Set<TabletView>;
+  sizeBytes: number;
+  leaders: number;
+  operationsPerSecond: number;
+  /** A leader here is too new to tell its load. */
+  isLoadKnown: boolean;
+  /** With how many tablets this node meets each other node. */
+  readonly partners: Map<NodeView, number>;
+  movesTo: number;
+  movesFrom: number;
+  transfersTo: number;
+  transfersFrom: number;
+}
+
+export interface TabletView {
+  readonly descriptor: Descriptor;
+  /** In the end. */
+  readonly nodes: NodeView[];
+  sizeBytes: number;
+  operationsPerSecond: number;
+  /** Undefined if none is known, or none will be. */
+  leader: NodeView | undefined;
+  /** Whose report says that it leads, and what it says. */
+  ledBy: NodeView | undefined;
+  leads: NonNullable<ReplicaReport['leads']> | undefined;
+  move: Move | undefined;
+  transfer: Transfer | undefined;
+  /** The plan has changed it, or it has a move or transfer: it is left alone. */
+  isBusy: boolean;
+}
+
+export class ClusterView {
+  readonly nodes: readonly NodeView[];
+  readonly tablets: readonly TabletView[];
+  readonly orders: Order[] = [];
+  readonly settings: BalanceSettings;
+  readonly nowMs: number;
+  /** Reports of replicas that the map does not name. */
+  readonly strays: { readonly node: NodeView; readonly report: ReplicaReport }[] = [];
+  readonly created = new Set<number>();
+  readonly #byNode: ReadonlyMap<number, NodeView>;
+  readonly #byTablet: ReadonlyMap<number, TabletView>;
+
+  constructor(map: ClusterMap, reports: Reports, settings: BalanceSettings, nowMs: number) {
+    this.settings = settings;
+    this.nowMs = nowMs;
+    const heardMs = new Map(reports.nodes.map((report) => [report.node, report.heardMs]));
+    this.nodes = map.nodes.map((node) => {
+      const silentMs = nowMs - Math.max(reports.sinceMs, heardMs.get(node.id) ?? Number.NEGATIVE_INFINITY);
+      const isDead = silentMs > settings.deadAfterMs;
+      const isHeard = heardMs.has(node.id) && silentMs <= settings.silentAfterMs;
+      return newNode(node, isDead, isHeard);
+    });
+    this.#byNode = new Map(this.nodes.map((view) => [view.node.id, view]));
+    const moves = new Map(map.moves.map((move) => [move.tablet, move]));
+    const transfers = new Map(map.transfers.map((transfer) => [transfer.tablet, transfer]));
+    this.tablets = map.tablets.map((descriptor) =>
+      newTablet(descriptor, moves.get(descriptor.id), transfers.get(descriptor.id)),
+    );
+    this.#byTablet = new Map(this.tablets.map((view) => [view.descriptor.id, view]));
+    this.#take(reports);
+    for (const tablet of this.tablets) this.#settle(tablet);
+  }
+
+  node(id: number): NodeView | undefined {
+    return this.#byNode.get(id);
+  }
+
+  tablet(id: number): TabletView | undefined {
+    return this.#byTablet.get(id);
+  }
+
+  /** Whether a move may go from one node to another now. Either may be undefined. */
+  mayMove(from: NodeView | undefined, to: NodeView | undefined): boolean {
+    const { maxMovesPerNode } = this.settings;
+    if (from && !from.isDead && from.movesFrom >= maxMovesPerNode) return false;
+    return !to || (to.isTarget && to.movesTo < maxMovesPerNode);
+  }
+
+  move(tablet: TabletView, from: NodeView | undefined, to: NodeView | undefined, reason: Reason): void {
+    const { id, generation, confIndex } = tablet.descriptor;
+    const remove = from && replicaOn(tablet.descriptor, from)?.replicaId;
+    this.orders.push({ type: 'move', tablet: id, generation, confIndex, to: to?.node.id, remove, reason });
+    tablet.isBusy = true;
+    this.#exchange(tablet, from, to);
+  }
+
+  transfer(tablet: TabletView, to: NodeView, reason: Reason): void {
+    const { leader: from, ledBy } = tablet;
+    if (!from || from !== ledBy) return;
+    this.orderTransfer(tablet, to, reason);
+    tablet.isBusy = true;
+    from.transfersFrom++;
+    to.transfersTo++;
+    this.#lead(tablet, to);
+  }
+
+  /** Only the order: nothing is counted. */
+  orderTransfer({ descriptor, ledBy, leads }: TabletView, to: NodeView, reason: Reason): void {
+    if (!ledBy || !leads) return;
+    const { id: tablet, confIndex } = descriptor;
+    const { term } = leads;
+    const [from, target] = [ledBy.node.id, to.node.id];
+    this.orders.push({ type: 'transfer', tablet, confIndex, term, from, to: target, reason });
+  }
+
+  #take(reports: Reports): void {
+    for (const { node: id, replicas } of reports.nodes) {
+      const node = this.#byNode.get(id);
+      if (!node) continue;
+      for (const report of replicas) {
+        const tablet = this.#byTablet.get(report.tablet);
+        // What the map does not know it does not judge: it may be a child of a split.
+        if (!tablet) continue;
+        const isMember = tablet.descriptor.replicas.some(({ replicaId }) => replicaId === report.replicaId);
+        if (tablet.move?.add?.replicaId === report.replicaId) this.created.add(report.replicaId);
+        else if (!isMember) this.strays.push({ node, report });
+        if (!isMember) continue;
+        tablet.sizeBytes = Math.max(tablet.sizeBytes, report.sizeBytes);
+        const { leads } = report;
+        // Of two leaders the one of the earlier term has not heard of the other, or has died.
+        if (!leads || node.isDead || (tablet.leads && tablet.leads.term > leads.term)) continue;
+        tablet.leads = leads;
+        tablet.ledBy = node;
+      }
+    }
+  }
+
+  /** Counts a tablet on its nodes, with its move and its transfer as if they were done. */
+  #settle(tablet: TabletView): void {
+    const { descriptor, move, transfer, leads, ledBy } = tablet;
+    for (const { node } of descriptor.replicas) {
+      const view = this.#byNode.get(node);
+      if (view) this.#join(tablet, view);
+    }
+    if (move) {
+      const leaving = descriptor.replicas.find(({ replicaId }) => replicaId === move.remove);
+      const from = leaving && this.#byNode.get(leaving.node);
+      const to = move.add && this.#byNode.get(move.add.node);
+      const isNew = to !== undefined && !tablet.nodes.includes(to);
+      if (to && !isNew) to.movesTo++;
+      this.#exchange(tablet, from, isNew ? to : undefined);
+    }
+    const target = transfer && this.#byNode.get(transfer.to);
+    if (target && ledBy && target !== ledBy) {
+      ledBy.transfersFrom++;
+      target.transfersTo++;
+    }
+    const next = target ?? ledBy;
+    tablet.operationsPerSecond = leads?.operationsPerSecond ?? 0;
+    if (next && tablet.nodes.includes(next)) this.#lead(tablet, next);
+    const isKnown = leads !== undefined && leads.forMs >= this.settings.loadWindowMs && !transfer && !move;
+    if (!isKnown) for (const node of [ledBy, target]) if (node) node.isLoadKnown = false;
+  }
+
+  #exchange(tablet: TabletView, from: NodeView | undefined, to: NodeView | undefined): void {
+    if (from) {
+      from.movesFrom++;
+      this.#leave(tablet, from);
+    }
+    if (to) {
+      to.movesTo++;
+      this.#join(tablet, to);
+    }
+  }
+
+  #join(tablet: TabletView, node: NodeView): void {
+    for (const other of tablet.nodes) meet(node, other, 1);
+    tablet.nodes.push(node);
+    node.tablets.add(tablet);
+    node.sizeBytes += tablet.sizeBytes;
+  }
+
+  #leave(tablet: TabletView, node: NodeView): void {
+    const at = tablet.nodes.indexOf(node);
+    if (at < 0) return;
+    tablet.nodes.splice(at, 1);
+    for (const other of tablet.nodes) meet(node, other, -1);
+    node.tablets.delete(tablet);
+    node.sizeBytes -= tablet.sizeBytes;
+    if (tablet.leader === node) this.#lead(tablet, undefined);
+  }
+
+  #lead(tablet: TabletView, node: NodeView | undefined): void {
+    const before = tablet.leader;
+    if (before) {
+      before.leaders--;
+      before.operationsPerSecond -= tablet.operationsPerSecond;
+    }
+    tablet.leader = node;
+    if (!node) return;
+    node.leaders++;
+    node.operationsPerSecond += tablet.operationsPerSecond;
+  }
+}
+
+export function replicaOn({ replicas }: Descriptor, { node }: NodeView): Replica | undefined {
+  return replicas.find((replica) => replica.node === node.id);
+}
+
+function meet(one: NodeView, other: NodeView, by: 1 | -1): void {
+  for (const [self, partner] of [
+    [one, other],
+    [other, one],
+  ] as const) {
+    const count = (self.partners.get(partner) ?? 0) + by;
+    if (count > 0) self.partners.set(partner, count);
+    else self.partners.delete(partner);
+  }
+}
+
+function newNode(node: ClusterNode, isDead: boolean, isHeard: boolean): NodeView {
+  return {
+    ...{ node, isDead, isHeard, isTarget: isHeard && !node.isDraining },
+    ...{ hasShare: !isDead && !node.isDraining, isLoadKnown: true },
+    tablets: new Set(),
+    partners: new Map(),
+    ...{ sizeBytes: 0, leaders: 0, operationsPerSecond: 0 },
+    ...{ movesTo: 0, movesFrom: 0, transfersTo: 0, transfersFrom: 0 },
+  };
+}
+
+function newTablet(
+  descriptor: Descriptor,
+  move: Move | undefined,
+  transfer: Transfer | undefined,
+): TabletView {
+  return {
+    ...{ descriptor, move, transfer, nodes: [], sizeBytes: 0, operationsPerSecond: 0 },
+    ...{
+      leader: undefined,
+      ledBy: undefined,
+      leads: undefined,
+      isBusy: move !== undefined || transfer !== undefined,
+    },
+  };
+}
