@@ -10,6 +10,11 @@ import { keepsApart, keepsPartners, newPartners } from './targets.js';
 
 /** Of the emptiest nodes so many are tried for each tablet, besides those that meet its other nodes already. */
 const EMPTIEST_TRIED = 12;
+/** And for a node with too little so many of the fullest: where none of these can give, hardly any other can. */
+const FULLEST_TRIED = 24;
+/** Of so many that would do the best is taken: tablets on the same nodes are alike. */
+const ENOUGH_FOUND = 8;
+const EXCHANGES_TRIED = 3;
 
 export interface Evening {
   readonly shares: Shares;
@@ -64,12 +69,17 @@ function bestFrom(
     if (view.mayMove(undefined, to) && evening.shares.excess(to) < evening.shares.excess(from)) open.push(to);
   }
   let best: Found | undefined;
+  let found = 0;
   for (const tablet of from.tablets) {
     if (!isFree(tablet)) continue;
-    for (const to of open) best = better(best, look(view, evening, tablet, from, to));
-    // A node that meets the others already, and is not among the emptiest.
-    for (const to of meeters(tablet, from)) best = better(best, look(view, evening, tablet, from, to));
-    if (best && best.cost < 0) return best;
+    // Those that meet the others already need not be among the emptiest.
+    for (const to of [...open, ...meeters(tablet, from)]) {
+      const one = look(view, evening, tablet, from, to);
+      if (!one) continue;
+      best = better(best, one);
+      found++;
+    }
+    if (best && (best.cost < 0 || found >= ENOUGH_FOUND)) return best;
   }
   return best;
 }
@@ -83,22 +93,33 @@ function bestTo(
 ): Found | undefined {
   const { shares } = evening;
   let best: Found | undefined;
+  let found = 0;
   // First what it need meet nobody new for.
   for (const partner of to.partners.keys()) {
+    if (found >= ENOUGH_FOUND) break;
     for (const tablet of partner.tablets) {
       if (!isFree(tablet)) continue;
-      for (const from of tablet.nodes)
-        if (from !== partner && from.hasShare && newPartners(tablet, from, to) === 0)
-          best = better(best, look(view, evening, tablet, from, to));
+      for (const from of tablet.nodes) {
+        if (from === partner || !from.hasShare || !view.mayMove(from, to)) continue;
+        const one = newPartners(tablet, from, to) === 0 && look(view, evening, tablet, from, to);
+        if (!one) continue;
+        best = better(best, one);
+        if (shares.excess(from) > 0) found++;
+      }
     }
   }
   if (best && shares.excess(best.from) > 0) return best;
+  let tried = 0;
   for (const from of fullest) {
-    if (shares.excess(from) <= shares.excess(to)) break;
+    if (shares.excess(from) <= shares.excess(to) || tried === FULLEST_TRIED) break;
+    if (!view.mayMove(from, to)) continue;
+    tried++;
     let there: Found | undefined;
     for (const tablet of from.tablets) {
       if (!isFree(tablet)) continue;
-      there = better(there, look(view, evening, tablet, from, to));
+      const one = look(view, evening, tablet, from, to);
+      there = better(there, one);
+      if (one && ++found >= ENOUGH_FOUND) break;
     }
     if (there) return better(best, there);
   }
@@ -125,7 +146,7 @@ function exchange(
   let tried = 0;
   for (const to of emptiest) {
     const difference = shares.excess(from) - shares.excess(to);
-    if (difference <= 0 || tried === EMPTIEST_TRIED) return false;
+    if (difference <= 0 || tried === EXCHANGES_TRIED) return false;
     if (!view.mayMove(to, to)) continue;
     tried++;
     const away = [...from.tablets].filter((tablet) => amountOf(tablet) > 0 && mayGo(tablet, from, to));
@@ -173,11 +194,10 @@ function look(
   if (!keepsPartners(tablet, from, to, view.settings.maxPartners)) return undefined;
   // Half of the difference is the most that helps.
   const ideal = (shares.excess(from) - shares.excess(to)) / 2;
-  const miss = Math.abs(ideal - amount) / ideal;
+  const miss = Math.max(0, amount - ideal) / ideal;
   const together = tablet.nodes.reduce((sum, other) => sum + (from.partners.get(other) ?? 0), 0);
-  // Few new partners; of these, those with which `from` has most in common: more of it may follow.
-  const cost = newPartners(tablet, from, to) - 1 / (2 + together) + miss;
-  return { tablet, from, to, cost: kept ? cost : cost - miss - 0.5 };
+  // Few new partners; of these, those with which `from` has most in common: more of it may follow. Below 0: none.
+  return { tablet, from, to, cost: newPartners(tablet, from, to) + miss - 1 + 0.5 / (1 + together) };
 }
 
 function better(one: Found | undefined, other: Found | undefined): Found | undefined {
