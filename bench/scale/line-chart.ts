@@ -39,7 +39,7 @@ export function lineChart({ title, xLabel, yLabel, series }: LineChart): string 
     const left = LEFT + 90 + i * 140;
     parts.push(rule(left, 40, left + 18, 40, colour), text(left + 24, 44, name));
   }
-  return svg(LEFT + WIDTH + 30, TOP + HEIGHT + 50, parts);
+  return svg(LEFT + WIDTH + 30, TOP + HEIGHT + 50, title, parts);
 }
 
 /** 1, 2 or 5 times a power of ten, times up to ten. */

@@ -1,5 +1,4 @@
 /** All mutations, room by room. */
-import { BALANCE_MUTATIONS } from './list/balance.js';
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
@@ -38,7 +37,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ...STORE_MUTATIONS,
   ...TABLET_MUTATIONS,
   ...WATCH_MUTATIONS,
-  ...BALANCE_MUTATIONS,
 ];
 
 /** Throws if there is none of that name. */
