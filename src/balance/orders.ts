@@ -1,6 +1,6 @@
 /**
- * What the balancer orders. Each order names what it expects, and does nothing if that is not so (any more): it may come
- * late, and more than once. A plan repeats an order until the map or a report shows that it was carried out.
+ * What the balancer orders. Each order names what it expects, and does nothing if that is not so (any more): it may
+ * come late, and more than once. A plan repeats an order until the map or a report shows that it was carried out.
  *
  *     move       recorded in the map first, with a fresh replica id
  *     create     at the node of the new replica: the only way in which a replica comes to be
