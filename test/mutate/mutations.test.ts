@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { scheduleOf } from '../sim/schedules/schedules.js';
 import { findTestFiles } from '../support/test-files.js';
+import { BALANCE_MUTATIONS } from './list/balance.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
@@ -53,7 +54,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
   assert.ok(MUTATIONS.length >= 60);
   // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance.
-  // Simulated nodes have one group, the engine lsm, and no program around them.
+  // Simulated nodes have one group, the engine lsm, no balancer, and no program around them.
   // What the engine's own simulation finds counts as a test.
   const apart = [
     ...SECURITY_MUTATIONS,
@@ -62,6 +63,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...EDGE_MUTATIONS,
     ...STORE_MUTATIONS,
     ...TABLET_MUTATIONS,
+    ...BALANCE_MUTATIONS,
     ...LSM_MUTATIONS,
     ...ENGINE_MUTATIONS,
     ...EMBED_MUTATIONS,

@@ -1,4 +1,5 @@
 /** All mutations, room by room. */
+import { BALANCE_MUTATIONS } from './list/balance.js';
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
@@ -36,6 +37,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
   ...TABLET_MUTATIONS,
+  ...BALANCE_MUTATIONS,
   ...WATCH_MUTATIONS,
 ];
 

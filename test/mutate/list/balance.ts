@@ -1,0 +1,74 @@
+/** Mutations of src/balance. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const view = inFile('balance/cluster-view.js');
+const shares = inFile('balance/shares.js');
+const underWay = inFile('balance/under-way.js');
+const replace = inFile('balance/replace.js');
+const killedBy = ['balance/plan'];
+
+export const BALANCE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a move counts when it is done',
+    reason: 'until then the replica is where it was',
+    patches: [view('this.#exchange(tablet, from, isNew ? to : undefined);', '')],
+    killedBy,
+  },
+  {
+    name: 'whoever has not reported is dead, also for who has just begun to listen',
+    reason: 'it is silent',
+    patches: [
+      view(
+        'nowMs - Math.max(reports.sinceMs, heardMs.get(node.id) ?? Number.NEGATIVE_INFINITY)',
+        'nowMs - (heardMs.get(node.id) ?? Number.NEGATIVE_INFINITY)',
+      ),
+    ],
+    killedBy,
+  },
+  {
+    name: 'the load of a new leader counts at once',
+    reason: 'it is reported',
+    patches: [view('leads.forMs >= this.settings.loadWindowMs', 'true')],
+    killedBy,
+  },
+  {
+    name: 'what helps a little is moved, also if it makes the other one the fuller',
+    reason: 'the fuller one gives',
+    patches: [shares('> amount * (1 + 1e-9)', '> 0')],
+    killedBy,
+  },
+  {
+    name: 'nodes have no band',
+    reason: 'each has its share',
+    patches: [shares('Math.max(this.#leastSlack, this.#band * this.#share(view))', '0')],
+    killedBy,
+  },
+  {
+    name: 'a replica that the map does not name is removed, however new the members that it knows',
+    reason: 'the map is true',
+    patches: [underWay('!tablet || report.confIndex > tablet.descriptor.confIndex', '!tablet')],
+    killedBy,
+  },
+  {
+    name: 'a leader leaves without handing over',
+    reason: 'another is elected',
+    patches: [underWay('if (!ledBy || ledBy.node.id !== leaving) return true;', 'return true;')],
+    killedBy,
+  },
+  {
+    name: 'a tablet without a quorum is repaired',
+    reason: 'it lacks most',
+    patches: [replace('if (2 * live <= length) continue;', '')],
+    killedBy,
+  },
+  {
+    name: 'a surplus replica goes although another one has died',
+    reason: 'it was ordered',
+    patches: [
+      underWay('if (others.some(({ node }) => view.node(node)?.isDead !== false)) {', 'if (false) {'),
+      underWay('if (heard(view, others) < view.settings.replicas) return;', ''),
+      underWay('const heardVoters = heard(view, after);', 'const heardVoters = 0;'),
+    ],
+    killedBy,
+  },
+];
