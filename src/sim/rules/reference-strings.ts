@@ -129,8 +129,9 @@ export function stringEffect(
     case 'setAllIfAbsent': {
       const all = [self, ...given.slice(1).map(String)];
       const names = all.filter((_each, i) => i === 0 || i % 2 === 1);
-      if (names.some((each) => keys.get(each))) return number(0);
       const values = given.filter((_each, i) => i % 2 === 0);
+      if (values.some(({ length }) => length > maxValueBytes)) return failure('tooLarge');
+      if (names.some((each) => keys.get(each))) return number(0);
       for (const [i, each] of names.entries())
         keys.set(each, { version, value: Buffer.from(values[i] ?? ''), deadlineMs: undefined });
       return number(1);
