@@ -54,10 +54,18 @@ export const twoChanges: Schedule = {
       condition.maxMs = 30;
     }
     const before = leader.node?.status(0).lastIndex ?? 0;
-    // The others get the changes, but not the commit index.
+    // The others get the changes, but do not hear that one is committed.
+    let changeAt = Number.POSITIVE_INFINITY;
     stage.lose((from, to, message) => {
       if (from !== leader || !others.includes(to)) return false;
-      return 'commitIndex' in message && message.commitIndex > before;
+      if (message.type === 'append') {
+        const first = message.previousIndex + 1;
+        const change = message.entries.findIndex(
+          ({ kind }, i) => kind === 'configuration' && first + i > before,
+        );
+        if (change >= 0) changeAt = Math.min(changeAt, first + change);
+      }
+      return 'commitIndex' in message && message.commitIndex >= changeAt;
     });
     for (const spare of spares) stage.change(leader, 'addVoter', spare);
     stage.mark('asked');
