@@ -421,17 +421,12 @@ export class RecordLog {
     try {
       if (durable) {
         const { madeDurable, env } = this.#options;
-        const isBlocking =
-          group[0]?.single && zeros.length === 0 && (await this.#mayBlock(group, record.sizeBytes));
+        const chunks = zeros.length > 0 ? [...record.chunks, zeros] : record.chunks;
+        const isBlocking = zeros.length === 0 && (await this.#mayBlock(group, record.sizeBytes));
         const startMs = env.clock.nowMs();
         try {
-          if (isBlocking) file.writeDurableNow(record.chunks, start);
-          else
-            await this.#writeDurable(
-              file,
-              zeros.length > 0 ? [...record.chunks, zeros] : record.chunks,
-              start,
-            );
+          if (isBlocking) file.writeDurableNow(chunks, start);
+          else await this.#writeDurable(file, chunks, start);
         } finally {
           // A full disk may be slow, too.
           if (env.clock.nowMs() - startMs > QUICK_WRITE_MS) this.#unblockedWrites = WRITES_AFTER_SLOW_ONE;
@@ -459,8 +454,8 @@ export class RecordLog {
 
   /** Whether this thread writes the group. Then all that was to be sent in this turn has been sent. */
   async #mayBlock(group: readonly Append[], sizeBytes: number): Promise<boolean> {
-    const isFit = group.length === 1 && sizeBytes <= MAX_BLOCKING_BYTES && this.#unblockedWrites === 0;
-    if (!isFit || this.#unsyncedBytes > 0 || this.#syncing) return false;
+    const isSingle = group.length === 1 && group[0]?.single === true && sizeBytes <= MAX_BLOCKING_BYTES;
+    if (!isSingle || this.#unblockedWrites > 0 || this.#unsyncedBytes > 0 || this.#syncing) return false;
     await new Promise<void>((turn) => this.#options.env.timers.endOfTurn(turn));
     return this.#queue.length === 0 && !this.#failure;
   }

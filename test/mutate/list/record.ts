@@ -66,7 +66,7 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a single payload is written and not synced',
     reason: 'the next one is',
-    patches: [log('file.writeDurableNow(record.chunks, start)', 'file.writeSync(record.chunks, start)')],
+    patches: [log('file.writeDurableNow(chunks, start)', 'file.writeSync(chunks, start)')],
     killedBy: randomFaults(80, ...CUTS),
   },
   {
@@ -74,8 +74,8 @@ export const RECORD_MUTATIONS: readonly Mutation[] = [
     reason: 'it came alone',
     patches: [
       log(
-        'if (!isFit || this.#unsyncedBytes > 0 || this.#syncing) return false;',
-        'if (!isFit) return false;',
+        'this.#unblockedWrites > 0 || this.#unsyncedBytes > 0 || this.#syncing',
+        'this.#unblockedWrites > 0',
       ),
     ],
     killedBy: ['record/crash', 'record/record-log'],
