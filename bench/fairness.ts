@@ -8,14 +8,13 @@
  * To compare two commits, run each build's own script, in turns.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import * as fs from 'node:fs';
-import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { RaftreeClient } from '../src/client/client.js';
+import { freePorts } from './free-ports.js';
 
 const SCANNING_CLIENTS = 50;
 const LARGE_CLIENTS = 100;
@@ -60,14 +59,6 @@ async function load(kind: string, endpoints: readonly string[]): Promise<void> {
   await Promise.all(
     Array.from({ length: kind === 'scans' ? SCANNING_CLIENTS : LARGE_CLIENTS }, (_, i) => work(i)),
   );
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -45,6 +45,16 @@ test('counts what uvu counts, and shows the output of the files that fail', asyn
   assert.match(printed, /the reason/);
 });
 
+test('what test.before throws is shown', async () => {
+  addTestFile(
+    'before',
+    `import { test } from ${uvu}; test.before(() => { throw new Error('the reason'); }); test('a', () => {}); test.run();`,
+  );
+  const { summary, printed } = await runAll();
+  assert.is(summary, '0 passed, 1 failed');
+  assert.match(printed, /test\.before failed: Error: the reason/);
+});
+
 test('notes are shown although the file passes', async () => {
   addTestFile(
     'noted',

@@ -1,7 +1,6 @@
 /** Child processes: what they print last is kept, none outlives the benchmark, and no end goes unseen. */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import * as net from 'node:net';
+import { freePorts, whyNotFree } from '../free-ports.js';
 
 /** Says what went wrong in words for whoever started the benchmark. */
 export class BenchError extends Error {
@@ -136,26 +135,16 @@ export async function untilReady(
   }
 }
 
-/** So many ports on which nobody listens: from a first one on, or wherever the system says. */
-export async function freePorts(count: number, from: number | undefined): Promise<number[]> {
-  const servers: net.Server[] = [];
-  try {
-    for (let i = 0; i < count; i++) {
-      const port = from === undefined ? 0 : from + i;
-      const server = net.createServer();
-      servers.push(server);
-      server.listen(port, '127.0.0.1');
-      try {
-        await once(server, 'listening');
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        throw new BenchError(
-          `port ${port} cannot be used (${reason}): choose another --base-port, or leave it out`,
-        );
-      }
-    }
-    return servers.map((server) => (server.address() as net.AddressInfo).port);
-  } finally {
-    await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
+/** So many ports on which nobody listens: from a first one on, or any. */
+export async function portsFrom(count: number, from: number | undefined): Promise<number[]> {
+  if (from === undefined) return freePorts(count);
+  const ports = Array.from({ length: count }, (_, i) => from + i);
+  for (const port of ports) {
+    const reason = await whyNotFree(port);
+    if (reason !== undefined)
+      throw new BenchError(
+        `port ${port} cannot be used (${reason}): choose another --base-port, or leave it out`,
+      );
   }
+  return ports;
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { freePorts } from '../support/process-cluster.js';
+import { freePorts } from '../../bench/free-ports.js';
 
 const program = fileURLToPath(new URL('../../bench/groups.js', import.meta.url));
 

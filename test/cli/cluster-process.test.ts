@@ -3,7 +3,8 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { freePorts, raftree, temporaryDirectory } from '../support/process-cluster.js';
+import { freePorts } from '../../bench/free-ports.js';
+import { raftree, temporaryDirectory } from '../support/process-cluster.js';
 
 test('cluster start, stop, and start again: the same cluster', async () => {
   const directory = temporaryDirectory();

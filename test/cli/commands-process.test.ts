@@ -3,7 +3,8 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { freePorts, ProcessCluster, raftree } from '../support/process-cluster.js';
+import { freePorts } from '../../bench/free-ports.js';
+import { ProcessCluster, raftree } from '../support/process-cluster.js';
 
 let cluster: ProcessCluster;
 

@@ -6,10 +6,10 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../bench/free-ports.js';
 import {
   type CommandResult,
   finish,
-  freePorts,
   MAIN,
   ProcessCluster,
   raftree,

@@ -1,7 +1,8 @@
 /** `raftree top` as a process: once, and on a terminal that it gives back however it ends. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { freePorts, MAIN, ProcessCluster, raftree } from '../support/process-cluster.js';
+import { freePorts } from '../../bench/free-ports.js';
+import { MAIN, ProcessCluster, raftree } from '../support/process-cluster.js';
 import { hasTerminals, Terminal } from '../support/terminal.js';
 
 const ENTER = '\x1b[?1049h';

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { finish, freePorts } from '../support/process-cluster.js';
+import { freePorts } from '../../bench/free-ports.js';
+import { finish } from '../support/process-cluster.js';
 
 const PROGRAM = fileURLToPath(new URL('programs.js', import.meta.url));
 

@@ -16,8 +16,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../bench/free-ports.js';
 import { isInstalled, manifest, ROOT, run } from '../support/packed.js';
-import { freePorts } from '../support/process-cluster.js';
 
 const project = mkdtempSync(join(tmpdir(), 'raftree-readme-'));
 test.after(() => rmSync(project, { recursive: true, force: true }));

@@ -6,10 +6,11 @@
 import * as fs from 'node:fs';
 import { suite, test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../bench/free-ports.js';
 import { RaftreeNode } from '../../src/index.js';
 import { KeyvRaftree } from '../../src/keyv/index.js';
 import { isInstalled } from '../support/packed.js';
-import { freePorts, temporaryDirectory } from '../support/process-cluster.js';
+import { temporaryDirectory } from '../support/process-cluster.js';
 
 /** The parts of Keyv that are used here. Its own types are checked by the example of README.md. */
 interface Keyv {

@@ -10,8 +10,9 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../bench/free-ports.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import { freePorts, ProcessCluster, until } from '../support/process-cluster.js';
+import { ProcessCluster, until } from '../support/process-cluster.js';
 
 /** What the tests use of playwright-core. */
 interface Page {

@@ -10,9 +10,10 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { freePorts } from '../../bench/free-ports.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { commandLine, flag } from '../support/command-line.js';
-import { finish, freePorts, ProcessCluster, temporaryDirectory } from '../support/process-cluster.js';
+import { finish, ProcessCluster, temporaryDirectory } from '../support/process-cluster.js';
 
 /** File, and how many of its tests Redis passes with every command of other types unknown. */
 const FILES: Readonly<Record<string, number>> = {

@@ -9,8 +9,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../bench/free-ports.js';
 import { entries, manifest, packInto, run } from '../support/packed.js';
-import { freePorts, until } from '../support/process-cluster.js';
+import { until } from '../support/process-cluster.js';
 
 const USE_ENGINES = `
 import { LsmTree } from 'raftree/lsm';

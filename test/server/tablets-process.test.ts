@@ -7,10 +7,11 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../bench/free-ports.js';
 import { wordNetLines } from '../../bench/wordnet.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { RawConnection } from '../support/http-node.js';
-import { finish, freePorts, MAIN, ProcessCluster, raftree, until } from '../support/process-cluster.js';
+import { finish, MAIN, ProcessCluster, raftree, until } from '../support/process-cluster.js';
 
 const RAFT = { heartbeatMs: 100, electionTimeoutMinMs: 400, electionTimeoutMaxMs: 800 };
 /** A part of WordNet, from all of its ranges. */

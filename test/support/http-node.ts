@@ -2,11 +2,12 @@
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
+import { freePorts } from '../../bench/free-ports.js';
 import { type Env, silentLogger } from '../../src/env/env.js';
 import { realEnv } from '../../src/env/real/real-env.js';
 import { type NodeConfigInput, parseNodeConfig } from '../../src/server/config.js';
 import { Node } from '../../src/server/node.js';
-import { freePorts, temporaryDirectory } from './process-cluster.js';
+import { temporaryDirectory } from './process-cluster.js';
 
 export interface HttpNode {
   readonly node: Node;

@@ -1,10 +1,10 @@
 /** Nodes as real processes with real sockets and disks, in a temporary folder. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
-import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePorts } from '../../bench/free-ports.js';
 import { RaftreeClient } from '../../src/client/client.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 
@@ -43,23 +43,6 @@ export function finish(child: ChildProcess, input?: string | Buffer): Promise<Co
       });
     });
   });
-}
-
-/** Ports that nobody listens on at this moment. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<net.Server>((resolve, reject) => {
-          const server = net.createServer().once('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
 }
 
 export function temporaryDirectory(): string {
@@ -151,9 +134,16 @@ export class ProcessCluster {
   async start(id: number): Promise<void> {
     this.spawn(id);
     await until(() => {
-      if (this.#children.get(id)?.exitCode !== null) throw new Error(`node ${id} ended:\n${this.output(id)}`);
+      const { exitCode, signalCode } = this.#running(id);
+      if (exitCode !== null || signalCode !== null) throw new Error(`node ${id} ended:\n${this.output(id)}`);
       return this.output(id).includes(`node ${id} is ready`);
     }, `node ${id} is ready`);
+  }
+
+  #running(id: number): ChildProcess {
+    const child = this.#children.get(id);
+    if (!child) throw new Error(`node ${id} was never started`);
+    return child;
   }
 
   spawn(id: number): void {

@@ -8,6 +8,8 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { performance } from 'node:perf_hooks';
 
+const HOOKS = new URL('report-hooks.js', import.meta.url).href;
+
 export interface Counts {
   passed: number;
   failed: number;
@@ -147,13 +149,17 @@ function killGroup(group: number): void {
 function runToEnd(file: string, options: FileOptions): Promise<End> {
   const { root, limitMs, nodeArguments = [], environment = {} } = options;
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', ...nodeArguments, file], {
-      cwd: root,
-      // A group of its own, so that what a test has started ends with it.
-      detached: true,
-      env: { ...process.env, ...environment, FORCE_COLOR: '0' },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      ['--enable-source-maps', '--import', HOOKS, ...nodeArguments, file],
+      {
+        cwd: root,
+        // A group of its own, so that what a test has started ends with it.
+        detached: true,
+        env: { ...process.env, ...environment, FORCE_COLOR: '0' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     child.once('error', reject);
     const group = child.pid;
     if (group === undefined) return;

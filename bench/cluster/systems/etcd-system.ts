@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workload } from '../load/workloads.js';
-import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
+import { BenchError, Daemon, portsFrom, untilReady } from '../processes.js';
 import {
   leaderFirst,
   type Place,
@@ -42,7 +42,7 @@ export class EtcdSystem implements System {
   }
 
   async start(): Promise<void> {
-    const ports = await freePorts(2 * MEMBERS, this.#basePort);
+    const ports = await portsFrom(2 * MEMBERS, this.#basePort);
     const members = Array.from({ length: MEMBERS }, (_, i) => ({
       name: `e${i + 1}`,
       client: `127.0.0.1:${ports[i]}`,

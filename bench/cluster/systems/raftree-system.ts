@@ -6,7 +6,7 @@ import type { RaftreeClient } from '../../../src/client/client.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
 import { clientOf } from '../clients/build-client.js';
 import type { Target } from '../clients/connection.js';
-import { BenchError, Daemon, freePorts, untilReady } from '../processes.js';
+import { BenchError, Daemon, portsFrom, untilReady } from '../processes.js';
 import {
   type LoopDelay,
   leaderFirst,
@@ -111,7 +111,7 @@ export class RaftreeSystem implements System {
 
   async start(): Promise<void> {
     const { nodes: count, main, basePort, directory, settings, nodeOptions } = this.#options;
-    const ports = await freePorts(2 * count, basePort);
+    const ports = await portsFrom(2 * count, basePort);
     const nodes = Array.from({ length: count }, (_, i) => ({
       id: i + 1,
       client: `127.0.0.1:${ports[i]}`,

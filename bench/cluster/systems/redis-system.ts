@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { RedisConnection } from '../clients/redis-connection.js';
 import type { Workload } from '../load/workloads.js';
-import { Daemon, freePorts, untilReady } from '../processes.js';
+import { Daemon, portsFrom, untilReady } from '../processes.js';
 import type { Place, System, SystemView, WindowReport } from './system.js';
 
 const START_LIMIT_MS = 30_000;
@@ -26,7 +26,7 @@ export class RedisSystem implements System {
   }
 
   async start(): Promise<void> {
-    const [port] = await freePorts(1, this.#basePort);
+    const [port] = await portsFrom(1, this.#basePort);
     this.#endpoint = `127.0.0.1:${port}`;
     mkdirSync(this.#directory, { recursive: true });
     const settings = {

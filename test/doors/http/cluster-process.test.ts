@@ -2,8 +2,9 @@
 import * as fs from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../../bench/free-ports.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
-import { freePorts, ProcessCluster, until } from '../../support/process-cluster.js';
+import { ProcessCluster, until } from '../../support/process-cluster.js';
 
 const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 300, electionTimeoutMaxMs: 600 };
 

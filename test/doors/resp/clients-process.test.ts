@@ -4,8 +4,9 @@ import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { freePorts } from '../../../bench/free-ports.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
-import { freePorts, ProcessCluster, until } from '../../support/process-cluster.js';
+import { ProcessCluster, until } from '../../support/process-cluster.js';
 
 const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 300, electionTimeoutMaxMs: 600 };
 
