@@ -14,7 +14,7 @@ import { currentHolder, lockDirectory } from '../env/directory-lock.js';
 import { parseAddress } from '../env/env.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
-import { type NodeConfigInput, readNodeConfig } from '../server/config.js';
+import type { NodeConfigInput } from '../server/config.js';
 import { parseCount } from './client-options.js';
 import { examples } from './examples.js';
 import { UsageError } from './exit-codes.js';
@@ -85,7 +85,7 @@ ${examples(['raftree cluster --nodes 5 --directory data/five --base-port 8001', 
 async function runCluster(options: ClusterOptions): Promise<void> {
   const env = realEnv();
   // Refuses invalid options before anything is written.
-  planCluster(options);
+  await planCluster(options);
   try {
     env.fs.makeDirectory(options.directory);
   } catch (error) {
@@ -93,7 +93,7 @@ async function runCluster(options: ClusterOptions): Promise<void> {
   }
   const lock = await lockDirectory(env, env.fs.realPath(options.directory));
   try {
-    const configs = prepareConfigs(options);
+    const configs = await prepareConfigs(options);
     const children = configs.map((file, i) => startNode(file, i + 1));
     onStopSignal(() => {
       for (const { child } of children) child.kill('SIGTERM');
@@ -116,11 +116,12 @@ function configFile(directory: string, id: number): string {
 }
 
 /** Throws `UsageError` for invalid options, or if they contradict the existing cluster. */
-function planCluster({ directory, nodes, basePort }: ClusterOptions): ClusterPlan {
+async function planCluster({ directory, nodes, basePort }: ClusterOptions): Promise<ClusterPlan> {
   checkDirectory(directory);
   // The first node's file is created last: if it is missing, an unfinished creation is repeated.
   const first = configFile(directory, 1);
   if (fs.existsSync(first)) {
+    const { readNodeConfig } = await import('../server/config.js');
     const present = readNodeConfig(realEnv(), first).nodes;
     const port = parseAddress(present[0]?.client ?? '').port;
     if (nodes !== undefined && nodes !== present.length) {
@@ -154,9 +155,9 @@ function checkDirectory(directory: string): void {
 }
 
 /** The paths of the node.json files. Creates them if the directory has none. */
-function prepareConfigs(options: ClusterOptions): string[] {
+async function prepareConfigs(options: ClusterOptions): Promise<string[]> {
   const { directory } = options;
-  const { count, basePort } = planCluster(options);
+  const { count, basePort } = await planCluster(options);
   const ids = Array.from({ length: count }, (_, i) => i + 1);
   if (basePort !== undefined) {
     const nodes = ids.map((id) => ({
@@ -171,6 +172,7 @@ function prepareConfigs(options: ClusterOptions): string[] {
       output.finish();
     }
   }
+  const { readNodeConfig } = await import('../server/config.js');
   const env = realEnv();
   for (const id of ids) readNodeConfig(env, configFile(directory, id));
   return ids.map((id) => configFile(directory, id));

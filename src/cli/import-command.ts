@@ -1,5 +1,5 @@
 /** import: writes the records of a file with many concurrent requests. Records with the same key keep their order. */
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import type { RaftreeClient } from '../client/client.js';
 import { errorMessage, RaftreeError } from '../env/errors.js';
@@ -169,8 +169,9 @@ function stoppedAt(line: number, error: unknown): Error {
 }
 
 async function importFile(file: string | undefined, options: ImportOptions): Promise<ImportResult> {
+  const Bar = process.stderr.isTTY ? (await import('cli-progress')).SingleBar : undefined;
   const input = openInput(file === '-' ? undefined : file, options);
-  const progress = new Progress(input.sizeBytes);
+  const progress = new Progress(Bar, input.sizeBytes);
   const startedMs = performance.now();
   let result: ImportResult;
   try {
@@ -196,16 +197,16 @@ async function importFile(file: string | undefined, options: ImportOptions): Pro
   return result;
 }
 
-/** Shows a progress bar on a terminal, and reports bad lines. */
+/** Shows a progress bar if it is given one, and reports bad lines. */
 class Progress implements Listener {
   readonly #bar: SingleBar | undefined;
   readonly #startedMs = performance.now();
   #badLines = 0;
   records = 0;
 
-  constructor(totalBytes: number) {
-    if (!process.stderr.isTTY || totalBytes === 0) return;
-    this.#bar = new SingleBar({
+  constructor(Bar: typeof SingleBar | undefined, totalBytes: number) {
+    if (!Bar || totalBytes === 0) return;
+    this.#bar = new Bar({
       format: '{bar} {percentage}% | {records} records | {rate} records/s | {eta_formatted} left',
       stream: process.stderr,
       hideCursor: true,

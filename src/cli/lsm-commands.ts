@@ -1,11 +1,10 @@
-/** lsm verify, stats, dump and repair: the files of a storage engine that no process has open. */
+/**
+ * lsm verify, stats, dump and repair: the files of a storage engine that no process has open. The engine is
+ * loaded only when one of them runs.
+ */
 import type { Command } from 'commander';
 import { errorCode, errorMessage } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
-import { statDirectory } from '../lsm/tools/directory-stats.js';
-import { dumpableFiles, dumpFile } from '../lsm/tools/dump.js';
-import { repairTree } from '../lsm/tools/repair.js';
-import { verifyDirectory } from '../lsm/tools/verify-directory.js';
 import { parseCount } from './client-options.js';
 import { examples } from './examples.js';
 import { EXIT, type ExitCode, UsageError } from './exit-codes.js';
@@ -49,6 +48,7 @@ export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) =
   add('verify', 'check all checksums and all rules of the format; exit code 1 if there is a problem').action(
     (directory: string, options: JsonOption) =>
       onTree(async () => {
+        const { verifyDirectory } = await import('../lsm/tools/verify-directory.js');
         const report = await verifyDirectory(realEnv(), directory);
         printLine(options.json ? toJson(report) : verifyAsText(directory, report));
         if (report.problems.length > 0) setExitCode(EXIT.notMet);
@@ -58,6 +58,7 @@ export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) =
   add('stats', 'levels, sizes, entries, sequences, WAL, garbage').action(
     (directory: string, options: JsonOption) =>
       onTree(async () => {
+        const { statDirectory } = await import('../lsm/tools/directory-stats.js');
         const stats = await statDirectory(realEnv(), directory);
         printLine(options.json ? toJson(stats) : statsAsText(stats));
         if (stats.problems.length > 0) setExitCode(EXIT.notMet);
@@ -74,6 +75,7 @@ export function addLsmCommands(program: Command, setExitCode: (code: ExitCode) =
     'rebuild a consistent tree from all intact data; originals stay in its folder lost/; exit code 1 if data was lost',
   ).action((directory: string, options: JsonOption) =>
     onTree(async () => {
+      const { repairTree } = await import('../lsm/tools/repair.js');
       const report = await repairTree(realEnv(), directory);
       printLine(options.json ? toJson(report) : repairAsText(directory, report));
       if (report.losses.length + report.warnings.length > 0) setExitCode(EXIT.notMet);
@@ -97,6 +99,7 @@ async function dump(
   { file, limit = Number.POSITIVE_INFINITY, json }: DumpOptions,
   setExitCode: (code: ExitCode) => void,
 ): Promise<void> {
+  const { dumpableFiles, dumpFile } = await import('../lsm/tools/dump.js');
   const env = realEnv();
   if (!env.fs.exists(directory)) throw new UsageError(`${directory} does not exist`);
   const files = dumpableFiles(env.fs.list(directory));

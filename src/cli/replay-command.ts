@@ -2,7 +2,6 @@
 import * as fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { listenForReplay } from '../doors/http/replay.js';
 import { errorCode, errorMessage } from '../env/errors.js';
 import { parseCount } from './client-options.js';
 import { examples } from './examples.js';
@@ -29,6 +28,7 @@ export function addReplayCommand(program: Command): void {
 async function replay(run: string, port = 0): Promise<void> {
   checkRun(run);
   if (port > 65_535) throw new UsageError(`--port: expected 1 to 65535, got ${port}`);
+  const { listenForReplay } = await import('../doors/http/replay.js');
   const door = await listenForReplay(
     {
       page: (name) => fs.readFileSync(fileURLToPath(new URL(PAGE + name, import.meta.url))),
