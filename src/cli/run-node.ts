@@ -26,7 +26,7 @@ export async function runNode(file: string | undefined, options: StartOptions): 
   const failure = new Promise<unknown>((resolve) => {
     onFailure = resolve;
   });
-  const logger = createLogger({
+  const logger = await createLogger({
     level: config.log.level,
     format: options.logFormat ?? config.log.format,
     nodeId: config.nodeId,

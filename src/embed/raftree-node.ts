@@ -21,7 +21,7 @@ import { type Env, formatAddress, type Logger, silentLogger } from '../env/env.j
 import { RaftreeError } from '../env/errors.js';
 import { realEnv } from '../env/real/real-env.js';
 import { clusterSecretsOf, type NodeConfigInput, parseNodeConfig } from '../server/config.js';
-import { createLogger } from '../server/logger.js';
+import type { LoggerOptions } from '../server/logger.js';
 import { Node } from '../server/node.js';
 import { LocalNetwork } from './local-network.js';
 import { ProgramMachine } from './program-machine.js';
@@ -86,7 +86,7 @@ export class RaftreeNode<
     const { logger: given, engine: ownEngine, calls, onFailure, env = realEnv(), ...input } = others;
     const config = parseNodeConfig(input, 'the configuration of this RaftreeNode', '.');
     const { nodeId } = config;
-    const logger = given ?? (input.log ? createLogger({ ...config.log, nodeId }) : silentLogger);
+    const logger = given ?? (input.log ? await createLogger({ ...config.log, nodeId }) : silentLogger);
     const machine = stateMachine
       ? new ProgramMachine({ nodeId, logger, create: stateMachine, checksumEvery, onDivergence })
       : undefined;
@@ -220,4 +220,9 @@ export class RaftreeNode<
     const isAnybodys = options.stale === true || options.level === 'follower' || options.level === 'stale';
     return isAnybodys && options.endpoint === undefined ? { ...options, endpoint: this.#own } : options;
   }
+}
+
+/** The packages behind it are loaded only if the program wants logs. */
+async function createLogger(options: LoggerOptions): Promise<Logger> {
+  return (await import('../server/logger.js')).createLogger(options);
 }

@@ -3,7 +3,6 @@
  * never waits: see `LineOutput`.
  */
 import { pino } from 'pino';
-import { prettyFactory } from 'pino-pretty';
 import type { Logger } from '../env/env.js';
 import { isTerminal, LineOutput } from '../env/real/line-output.js';
 
@@ -15,20 +14,22 @@ export interface LoggerOptions {
 
 const STANDARD_ERROR = 2;
 
-export function createLogger({ level, format, nodeId }: LoggerOptions): Logger {
+export async function createLogger({ level, format, nodeId }: LoggerOptions): Promise<Logger> {
   const toTerminal = isTerminal(STANDARD_ERROR);
   const output = new LineOutput(STANDARD_ERROR, {
     resumed: (dropped) => logger.warn({ dropped }, `${dropped} log lines were dropped: nobody took them`),
   });
-  const pretty = prettyFactory({
-    colorize: toTerminal,
-    ignore: 'pid,hostname,node',
-    translateTime: 'SYS:HH:MM:ss.l',
-  });
   const forPeople = format === 'pretty' || (format === 'auto' && toTerminal);
+  const pretty = forPeople ? await prettyLines(toTerminal) : (line: string) => line;
   const logger = pino(
     { level, base: { pid: process.pid, node: nodeId } },
-    { write: (line: string) => output.write(forPeople ? pretty(line) : line) },
+    { write: (line: string) => output.write(pretty(line)) },
   );
   return logger;
+}
+
+/** The package is loaded only where people read the lines. */
+async function prettyLines(colorize: boolean): Promise<(line: string) => string> {
+  const { prettyFactory } = await import('pino-pretty');
+  return prettyFactory({ colorize, ignore: 'pid,hostname,node', translateTime: 'SYS:HH:MM:ss.l' });
 }

@@ -6,11 +6,15 @@
  * Only the hashing is ours: a key is hashed once, into two 32-bit numbers. Every filter computes its indexes from them
  * by double hashing (Kirsch and Mitzenmacher: Less Hashing, Same Performance, 2006, with the cubic term of Dillinger
  * and Manolios' enhanced double hashing, 2004). An index is the share hash / 2^32 of the bits.
+ *
+ * Only the two files of the package that are used are loaded: all its kinds of filters take twice as long.
  */
-import bloomFilters from 'bloom-filters';
+import bloomFilter from 'bloom-filters/dist/bloom/bloom-filter.js';
+import hashingModule from 'bloom-filters/dist/hashing/hashing.js';
 import type { KeyHash } from '../base/key-hash.js';
 
-const { BloomFilter, Hashing } = bloomFilters;
+const BloomFilter = bloomFilter.default;
+const Hashing = hashingModule.default;
 
 /** Gives the indexes for the hash that was set, and ignores the element: a key is hashed once, not once per filter. */
 class PreparedHashing extends Hashing {
