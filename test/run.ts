@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { commandLine, wholeNumber } from './support/command-line.js';
 import { formatCounts, killAllRunning, runTestFiles } from './support/test-files.js';
 
-const { values, names } = commandLine({ jobs: wholeNumber(2), limit: wholeNumber(120) }, true);
+const { values, names } = commandLine({ jobs: wholeNumber(2), limit: wholeNumber(300) }, true);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     killAllRunning();

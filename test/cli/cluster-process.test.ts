@@ -25,7 +25,7 @@ test('cluster start, stop, and start again: the same cluster', async () => {
         endpoints,
         '--wait',
         '--timeout',
-        '20000',
+        '100000',
       ]);
       assert.is(put.code, 0, put.stderr);
       const second = await start();
@@ -49,7 +49,7 @@ test('cluster start, stop, and start again: the same cluster', async () => {
       endpoints,
       '--wait',
       '--timeout',
-      '20000',
+      '100000',
     ]);
     assert.is(scan.stdout.toString(), 'round 1\nround 2\n');
     assert.is((await raftree(['cluster', '--nodes', '5', '--directory', `${directory}`])).code, 2);

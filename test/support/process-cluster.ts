@@ -53,7 +53,7 @@ export function temporaryDirectory(): string {
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  limitMs = 30_000,
+  limitMs = 100_000,
 ): Promise<void> {
   const deadlineMs = performance.now() + limitMs;
   while (!(await condition())) {
@@ -177,7 +177,7 @@ export class ProcessCluster {
   }
 
   client(): RaftreeClient {
-    return new RaftreeClient({ endpoints: this.endpoints, timeoutMs: 60_000 });
+    return new RaftreeClient({ endpoints: this.endpoints, timeoutMs: 100_000 });
   }
 
   /** The id of the node that leads, as one of the nodes sees it. */
