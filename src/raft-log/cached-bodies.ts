@@ -35,4 +35,10 @@ export class CachedBodies {
       else this.#groups.delete(other);
     }
   }
+
+  /** A group is not here any more. */
+  remove(group: BodyCache): void {
+    this.#totalBytes -= this.#groups.get(group) ?? 0;
+    this.#groups.delete(group);
+  }
 }

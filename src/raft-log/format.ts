@@ -12,9 +12,17 @@
  *              is the state machine's; no other directory counts. `incarnation` identifies the group among all groups
  *              of the same name. (Version 0.1 wrote 2 instead of 4, and no incarnation.)
  *
- *     groups:  3 u8 | payload bytes u32 | payload (a base or a batch) ...
+ *     retired: 5 u8 | group u32
+ *              The groups that follow from this one exist: it takes no part in anything new, and its log is kept only
+ *              for members that lack it.
+ *
+ *     gone:    6 u8 | group u32
+ *              Earlier records of the group are void: it is not here any more.
+ *
+ *     groups:  3 u8 | payload bytes u32 | payload (a base, a batch, a retirement) ...
  *              Several payloads in one. Every file starts with base and hard state of every group, so that earlier
- *              files can be deleted. A snapshot's base and its batch are written together: both count or neither.
+ *              files can be deleted. A snapshot's base and its batch are written together: both count or neither. So
+ *              are the retirement of a group, and bases and hard states of the groups that follow from it.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { ConfigurationChange } from '../raft/configuration.js';
@@ -34,6 +42,8 @@ const BATCH = 1;
 const BASE_WITHOUT_INCARNATION = 2;
 const GROUPS = 3;
 const BASE = 4;
+const RETIRED = 5;
+const GONE = 6;
 const BATCH_HEADER_BYTES = 37;
 const BASE_HEADER_BYTES = 26;
 const INCARNATION_BYTES = 16;
@@ -71,6 +81,7 @@ export type LogRecord =
       }[];
     }
   | { readonly type: 'base'; readonly group: number; readonly base: LogBase; readonly restarts: boolean }
+  | { readonly type: 'retired' | 'gone'; readonly group: number }
   | { readonly type: 'groups'; readonly records: readonly LogRecord[] };
 
 /** Returns the payload, where each entry starts in it, and the CRC of each entry with its header. */
@@ -130,6 +141,21 @@ export function encodeBase(group: number, base: LogBase, restarts: boolean): Pay
   return [head, incarnation, directory, encodeConfiguration(base.configuration)];
 }
 
+export function encodeRetired(group: number): Payload {
+  return [groupMark(RETIRED, group)];
+}
+
+export function encodeGone(group: number): Payload {
+  return [groupMark(GONE, group)];
+}
+
+function groupMark(type: number, group: number): Buffer {
+  const bytes = Buffer.allocUnsafe(5);
+  bytes.writeUInt8(type, 0);
+  bytes.writeUInt32LE(group, 1);
+  return bytes;
+}
+
 /** Returns the payload, and where each of the given payloads starts in it. */
 export function encodeGroups(payloads: readonly Payload[]): { payload: Payload; offsets: readonly number[] } {
   const chunks: Uint8Array[] = [Uint8Array.of(GROUPS)];
@@ -156,6 +182,10 @@ export function decodePayload(payload: Buffer): LogRecord {
         return decodeBase(payload, INCARNATION_BYTES);
       case BASE_WITHOUT_INCARNATION:
         return decodeBase(payload, 0);
+      case RETIRED:
+      case GONE:
+        if (payload.length !== 5) throw malformed();
+        return { type: payload[0] === GONE ? 'gone' : 'retired', group: payload.readUInt32LE(1) };
       case GROUPS:
         return decodeGroups(payload);
     }

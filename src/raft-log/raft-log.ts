@@ -17,6 +17,7 @@ import {
   type Entry,
   entrySizeBytes,
   type HardState,
+  NOBODY,
 } from '../raft/types.js';
 import type { Payload, Position } from '../record/record.js';
 import { RecordLog } from '../record/record-log.js';
@@ -30,7 +31,9 @@ import {
   ENTRY_HEADER_BYTES,
   encodeBase,
   encodeBatch,
+  encodeGone,
   encodeGroups,
+  encodeRetired,
   type LogBase,
   type LogRecord,
   NO_INCARNATION,
@@ -114,13 +117,59 @@ export class RaftLog {
     return group;
   }
 
+  /**
+   * One record: a group is retired, and these follow from it, with empty logs after their bases. Resolves when that is
+   * durable; before, the new groups are not here. Does nothing if the group is retired already. Rejects as `append`.
+   */
+  async succeed(id: number, successors: readonly Successor[]): Promise<void> {
+    const retired = this.#groups.get(id);
+    if (!retired || successors.some((successor) => this.#groups.has(successor.id) !== retired.isRetired)) {
+      throw new RaftreeError(
+        'CORRUPTION',
+        `group ${id} cannot be followed by the groups ${successors.map((successor) => successor.id).join(', ')}: ` +
+          'it is not here, or one of them is',
+      );
+    }
+    if (retired.isRetired) return;
+    const { incarnation } = retired.base;
+    const groups = successors.map((successor) => {
+      const group = this.#newGroup(successor.id);
+      return { id: successor.id, group, payloads: group.begin({ ...successor.base, incarnation }) };
+    });
+    const { payload } = encodeGroups([encodeRetired(id), ...groups.flatMap(({ payloads }) => payloads)]);
+    await this.#records.append(payload, true);
+    retired.isRetired = true;
+    for (const { id: successor, group } of groups) this.#groups.set(successor, group);
+  }
+
+  /** The group, to which nothing is written any more, goes. Resolves when that is durable. Rejects as `append`. */
+  async removeGroup(id: number): Promise<void> {
+    const group = this.#groups.get(id);
+    if (!group) return;
+    group.isLeaving = true;
+    await this.#records.append(encodeGone(id), true);
+    this.#forget(id, group);
+    this.#removeUnneeded();
+  }
+
   /** Writes what is queued, syncs and closes. */
   close(): Promise<void> {
     return this.#records.close();
   }
 
   #addGroup(id: number): GroupLog {
-    const group = new GroupLog(
+    const group = this.#newGroup(id);
+    this.#groups.set(id, group);
+    return group;
+  }
+
+  #forget(id: number, group: GroupLog): void {
+    this.#groups.delete(id);
+    this.#cachedBodies.remove(group);
+  }
+
+  #newGroup(id: number): GroupLog {
+    return new GroupLog(
       id,
       // A function, because recovery creates groups before `RecordLog.open` has returned.
       () => this.#records,
@@ -130,8 +179,6 @@ export class RaftLog {
         cut: () => this.#removeUnneeded(),
       },
     );
-    this.#groups.set(id, group);
-    return group;
   }
 
   #recover(record: LogRecord, position: Position): void {
@@ -139,7 +186,12 @@ export class RaftLog {
       for (const inner of record.records) this.#recover(inner, position);
       return;
     }
-    const group = this.#groups.get(record.group) ?? this.#addGroup(record.group);
+    const known = this.#groups.get(record.group);
+    if (record.type === 'gone') {
+      if (known) this.#forget(record.group, known);
+      return;
+    }
+    const group = known ?? this.#addGroup(record.group);
     group.recover(record, position);
   }
 
@@ -193,6 +245,12 @@ interface Pin {
 /** The base as a snapshot, or the creation of a group, gives it. */
 type NewBase = Omit<LogBase, 'incarnation'>;
 
+/** A group that follows from another one: all up to its base was done there. */
+export interface Successor {
+  readonly id: number;
+  readonly base: NewBase;
+}
+
 /** One group's part of the log. */
 export class GroupLog implements BodyCache {
   readonly #id: number;
@@ -216,6 +274,10 @@ export class GroupLog implements BodyCache {
   #pins: Pin[] = [];
   readonly #cache = new EntryCache();
   #entryBytes = 0;
+  /** The groups that follow from this one exist, durably. */
+  isRetired = false;
+  /** It will be gone. What is written now could come back after that. */
+  isLeaving = false;
   /** Writes that are not durable yet. */
   #writing = 0;
 
@@ -356,7 +418,7 @@ export class GroupLog implements BodyCache {
     const base = this.#base;
     const first = base.index + 1;
     const waits = this.lastIndex >= first && !this.#index.positionOf(this.lastIndex);
-    if (this.#writing > 0 || waits || base.directory !== this.#writtenBase?.directory) return;
+    if (this.isLeaving || this.#writing > 0 || waits || base.directory !== this.#writtenBase?.directory) return;
     const entries = this.lastIndex < first ? [] : this.entries(first, this.lastIndex);
     const batch = { batch: 0, hardState: this.#writtenHardState, first, entries, snapshot: undefined };
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);
@@ -397,6 +459,17 @@ export class GroupLog implements BodyCache {
     });
   }
 
+  /**
+   * What makes a new group with an empty log after this base exist. Its terms go on from there, so it has the term of
+   * its base, and has not voted in it.
+   */
+  begin(base: LogBase): Payload[] {
+    this.#moveBase(base);
+    this.#writtenBase = base;
+    this.#writtenHardState = { term: base.term, vote: NOBODY, commit: base.index };
+    return this.preamble();
+  }
+
   #pin(isOfBase: boolean): Pin {
     const pin = { file: this.oldestFile ?? this.#records().currentFile, isOfBase };
     this.#pins.push(pin);
@@ -412,14 +485,19 @@ export class GroupLog implements BodyCache {
   preamble(): Payload[] {
     if (!this.#writtenBase) return [];
     const { payload } = encodeBatch(this.#id, { hardState: this.#writtenHardState, first: 0, entries: [] });
-    return [encodeBase(this.#id, this.#writtenBase, false), payload];
+    const payloads = [encodeBase(this.#id, this.#writtenBase, false), payload];
+    return this.isRetired ? [...payloads, encodeRetired(this.#id)] : payloads;
   }
 
-  recover(record: Exclude<LogRecord, { type: 'groups' }>, position: Position): void {
+  recover(record: Exclude<LogRecord, { type: 'groups' | 'gone' }>, position: Position): void {
     if (record.type === 'base') {
       if (record.restarts) this.#restart(record.base);
       else this.#moveBase(record.base);
       this.#writtenBase = record.base;
+      return;
+    }
+    if (record.type !== 'batch') {
+      this.isRetired = true;
       return;
     }
     this.#writtenHardState = record.hardState;
