@@ -2,7 +2,8 @@
  * Writes the tables of a version as a second tree: a directory that opens like any other tree.
  *
  *     1. NAME.tmp             made anew; what a crash left of an earlier attempt is removed first
- *     2. NAME.tmp/n.sst       second names of the tables; copies where the target is on another device
+ *     2. NAME.tmp/n.sst       second names of the tables; copies where the target is on another device. Tables in
+ *                             which nothing lies within the bounds of the new tree are left out
  *     3. NAME.tmp/MANIFEST-1  written whole, synced, and NAME.tmp synced with all its names
  *     4. NAME                 renamed to, and the directory above synced
  *
@@ -11,9 +12,11 @@
 import type { Env, FileSystem } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import { invalid } from './base/errors.js';
+import type { OwnedKeys } from './base/key-bounds.js';
 import { tableName, tableNumber } from './table/table-file.js';
 import { isTemporaryManifest, Manifest, manifestNumbers } from './version/manifest.js';
 import type { Version } from './version/version.js';
+import { inheritanceOf } from './version/version-edit.js';
 import { wholeOf } from './version/version-set.js';
 
 export interface CheckpointSource {
@@ -24,6 +27,10 @@ export interface CheckpointSource {
   /** The version holds all writes up to this sequence, and none after it. */
   readonly flushedSequence: number;
   readonly nextFileNumber: number;
+  /** Tables below this number may hold keys outside of the bounds of the new tree. */
+  readonly inheritedBelow: number;
+  /** What the new tree is about; undefined: the same keys. */
+  readonly owned: OwnedKeys | undefined;
 }
 
 /** After this many tables, other events run. */
@@ -65,8 +72,12 @@ export async function writeCheckpoint(source: CheckpointSource, target: string):
 }
 
 async function makeCheckpoint(source: CheckpointSource, target: string): Promise<void> {
-  const { env, version } = source;
+  const { env, version, owned } = source;
   const { fs } = env;
+  const whole = wholeOf(version);
+  const added = owned
+    ? whole.added.filter(({ smallest, largest }) => owned.mayOwn(smallest, largest))
+    : whole.added;
   if (fs.exists(target)) throw invalid(`${target} exists already; a checkpoint makes a directory of its own`);
   const temporary = `${target}.tmp`;
   const stranger = fs.exists(temporary)
@@ -78,16 +89,16 @@ async function makeCheckpoint(source: CheckpointSource, target: string): Promise
     fs.removeTree(temporary);
     fs.makeDirectory(temporary);
     let tables = 0;
-    for (const file of version.files()) {
-      const name = tableName(file.number);
+    for (const { number } of added) {
+      const name = tableName(number);
       await linkOrCopy(env, `${source.directory}/${name}`, `${temporary}/${name}`);
       if (++tables % STEP_TABLES === 0) await new Promise<void>((turn) => env.timers.endOfTurn(turn));
     }
     const manifest = await Manifest.create(env, temporary, 1, {
-      ...wholeOf(version),
-      oldestWal: 1,
+      ...{ added, removed: [], oldestWal: 1 },
       flushedSequence: source.flushedSequence,
       nextFileNumber: source.nextFileNumber,
+      ...inheritanceOf(source.inheritedBelow),
     });
     manifest.close();
     if (fs.exists(target)) throw invalid(`${target} has come to exist meanwhile`);

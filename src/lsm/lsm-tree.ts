@@ -13,6 +13,7 @@
  */
 import { isDiskFull } from '../env/errors.js';
 import { checkBytes, invalid, noSpaceError } from './base/errors.js';
+import { type KeyBounds, OwnedKeys } from './base/key-bounds.js';
 import { checkKeys, checkRange, copyBounds } from './check-arguments.js';
 import { writeCheckpoint } from './checkpoint.js';
 import { closeTree } from './close-tree.js';
@@ -264,29 +265,45 @@ export class LsmTree {
    * and perhaps some of what came since; resolves to the sequence up to which it holds everything. It shares the
    * tables' files where it is on the same device. A crash leaves nothing that counts, at most `directory` + `.tmp`.
    *
+   * With bounds, it holds what lies within them: the tree there is to be given the same bounds (`restrict`) at each
+   * opening.
+   *
    * Rejects with `LSM_INVALID` if the directory exists, lies within the tree's own, or another checkpoint is being
    * made there, `LSM_NO_SPACE`, `LSM_READ_ONLY`, `LSM_CLOSED`, or the
    * system's error; the tree goes on.
    */
-  async checkpoint(directory: string): Promise<number> {
+  async checkpoint(directory: string, bounds?: KeyBounds): Promise<number> {
     this.#parts.life.checkWritable();
     await this.#parts.writes.freezer.flushAll();
     this.#parts.life.checkOpen();
     const { versions, background } = this.#parts;
     const version = versions.pin();
-    const { flushedSequence, nextFileNumber } = versions;
+    const { flushedSequence, nextFileNumber, state } = versions;
     const source = {
       env: this.options.env,
       directory: this.directory,
       version,
       flushedSequence,
       nextFileNumber,
+      inheritedBelow: bounds ? nextFileNumber : state.inheritedBelow,
+      owned: bounds && new OwnedKeys(bounds),
     };
     const written = writeCheckpoint(source, directory).finally(() => versions.unpin(version));
     await background.add(written).catch((error: unknown) => {
       throw isDiskFull(error) ? noSpaceError(error) : error;
     });
     return flushedSequence;
+  }
+
+  /**
+   * Only keys within these bounds are the tree's own, until it is closed: others are not there, whatever its tables
+   * hold, and compactions drop them. To be called directly after the opening. Others must not be written.
+   */
+  restrict(bounds: KeyBounds): void {
+    const { life, versions, writes } = this.#parts;
+    life.checkOpen();
+    versions.owned = new OwnedKeys(bounds);
+    if (life.failure === undefined) writes.maintenance.kick();
   }
 
   /**

@@ -71,9 +71,9 @@ function connect(
   const shared = { options, directory, lock, life, versions, tables, memtables, snapshots, background };
   const writes: WritePath = new WritePath(shared);
   const states = new ReadStates(memtables, versions);
-  const reader = new Reader(tables);
+  const reader = new Reader(tables, versions);
   const reads = new PinnedReads({
-    ...{ env, states, tables, reader, background },
+    ...{ env, states, tables, reader, versions, background },
     check: () => life.checkNotClosed(),
     passed: (entries) => writes.freezer.passed(entries),
   });

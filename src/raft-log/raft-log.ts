@@ -418,7 +418,8 @@ export class GroupLog implements BodyCache {
     const base = this.#base;
     const first = base.index + 1;
     const waits = this.lastIndex >= first && !this.#index.positionOf(this.lastIndex);
-    if (this.isLeaving || this.#writing > 0 || waits || base.directory !== this.#writtenBase?.directory) return;
+    if (this.isLeaving || this.#writing > 0 || waits || base.directory !== this.#writtenBase?.directory)
+      return;
     const entries = this.lastIndex < first ? [] : this.entries(first, this.lastIndex);
     const batch = { batch: 0, hardState: this.#writtenHardState, first, entries, snapshot: undefined };
     const { payload, entryOffsets, checksums } = encodeBatch(this.#id, batch);

@@ -17,14 +17,19 @@ const ORDER: readonly Stage[] = ['one', 'three', 'two'];
 
 /** Which groups there are, and whether each is whole. */
 function stageOf(log: RaftLog): Stage | string {
-  const found = log.groupIds.map((id) => `${id}${groupOf(log, id).isRetired ? ' retired' : ''}`).sort().join(', ');
+  const found = log.groupIds
+    .map((id) => `${id}${groupOf(log, id).isRetired ? ' retired' : ''}`)
+    .sort()
+    .join(', ');
   for (const { id, base } of SUCCESSORS) {
     const group = log.group(id);
     if (!group) continue;
     const { index, term, directory, configuration } = group.base;
-    if (index !== base.index || term !== base.term || directory !== base.directory) return `a base of ${id} that never was`;
+    if (index !== base.index || term !== base.term || directory !== base.directory)
+      return `a base of ${id} that never was`;
     if (configuration.voters.length !== 3) return `the members of ${id} are lost`;
-    if (group.hardState.term < base.term || group.hardState.commit < base.index) return `group ${id} is behind its base`;
+    if (group.hardState.term < base.term || group.hardState.commit < base.index)
+      return `group ${id} is behind its base`;
   }
   if (found === '1') return 'one';
   if (found === '1 retired, 2, 3') return 'three';
@@ -62,10 +67,7 @@ async function life(seed: number, succeed: Succeed): Promise<{ cuts: Cut[]; disk
   const first = groupOf(log, 1);
   await first.append(batchOf(1, [entry(4, 'a'), entry(4, 'b'), entry(4, 'c')], { commit: 3 }));
   // What is under way at the same time shares its record, or is written before or after it.
-  await Promise.all([
-    succeed(log),
-    first.append(batchOf(4, [entry(4, 'behind')], { commit: 3 })),
-  ]);
+  await Promise.all([succeed(log), first.append(batchOf(4, [entry(4, 'behind')], { commit: 3 }))]);
   acknowledged = 'three';
   const write = async (id: number, index: number) => {
     await groupOf(log, id).append(batchOf(index, [entry(5, 'x'.repeat(60))], { commit: 3 }));
@@ -154,7 +156,8 @@ test('the log of a group that is gone keeps no segment', async () => {
   const disk = newDisk();
   const log = openLog(disk, { maxSegmentBytes: 300 });
   await log.createGroup(1, { index: 0, term: 0, configuration: CONFIGURATION, directory: STATE });
-  for (let index = 1; index <= 12; index++) await groupOf(log, 1).append(batchOf(index, [entry(4, 'x'.repeat(90))]));
+  for (let index = 1; index <= 12; index++)
+    await groupOf(log, 1).append(batchOf(index, [entry(4, 'x'.repeat(90))]));
   await log.succeed(1, SUCCESSORS);
   const before = segmentsOf(disk).length;
   assert.ok(before > 3);

@@ -6,11 +6,11 @@ import * as path from 'node:path';
 export const FLOORS: Readonly<Record<string, number>> = {
   env: 0,
   metrics: 0,
+  placement: 1,
   record: 1,
   net: 1,
   lsm: 2,
   raft: 2,
-  placement: 2,
   security: 2,
   'raft-log': 3,
   balance: 3,

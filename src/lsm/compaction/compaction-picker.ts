@@ -8,6 +8,8 @@
  *   - If no level is due: the file with the highest share of tombstones, if they are at least half of its entries. It
  *     moves one level down. If nothing deeper overlaps it and every snapshot sees its tombstones, it is rewritten in
  *     its level without them. So the space of deleted keys is freed, and scans do not pass over many of them.
+ *   - Last, tables with keys that are not the tree's own are rewritten without them, in their level; from level 0, with
+ *     what overlaps them, into the next level.
  *   - A single file that overlaps nothing below moves without being rewritten, unless it overlaps so much of the
  *     level after that the next compaction would be a very large one, or is stored by another codec than the level's.
  */
@@ -94,6 +96,7 @@ export function pickCompaction(
   version: Version,
   options: PickerOptions,
   oldestSnapshot: number = Number.POSITIVE_INFINITY,
+  isForeign?: (file: TableFile) => boolean,
 ): CompactionPlan | undefined {
   let level = -1;
   let highest = 1;
@@ -103,7 +106,11 @@ export function pickCompaction(
     highest = due;
     level = candidate;
   }
-  if (level < 0) return pickTombstones(version, options, oldestSnapshot);
+  if (level < 0)
+    return (
+      pickTombstones(version, options, oldestSnapshot) ??
+      (isForeign && pickForeign(version, options, isForeign))
+    );
   const files = version.levels[level] ?? [];
   const upper = level === 0 ? withOverlapping(files, files.slice(-1)) : leastOverlap(version, level);
   return plan(version, level, upper, options);
@@ -144,6 +151,21 @@ function pickTombstones(
     }
   }
   return best;
+}
+
+function pickForeign(
+  version: Version,
+  options: PickerOptions,
+  isForeign: (file: TableFile) => boolean,
+): CompactionPlan | undefined {
+  for (let level = version.levels.length - 1; level > 0; level--) {
+    const file = version.levels[level]?.find(isForeign);
+    if (file) return rewrite(level, [file]);
+  }
+  const files = version.levels[0] ?? [];
+  const foreign = files.filter(isForeign);
+  if (foreign.length === 0) return undefined;
+  return { ...plan(version, 0, withOverlapping(files, foreign), options), isMove: false };
 }
 
 /** At most this many files of a level are compacted at once for a range, which may cover the whole level. */

@@ -1,6 +1,7 @@
 /** Carries out a compaction plan: merges its files into new tables of the level below. */
 import { compareRanges } from '../base/bytes.js';
 import type { Cursor } from '../base/cursor.js';
+import { type KeyBounds, OwnedKeys } from '../base/key-bounds.js';
 import { MergeCursor } from '../read/merge-cursor.js';
 import { RunCursor } from '../read/run-cursor.js';
 import type { TableBuilderOptions } from '../table/table-builder.js';
@@ -31,6 +32,8 @@ export interface CompactionJob {
   readonly maxFileBytes: number;
   /** Listed snapshots, ascending. */
   readonly snapshots: readonly number[];
+  /** Keys outside of them are dropped; undefined: none. */
+  readonly bounds?: KeyBounds | undefined;
   /** For the output level. */
   readonly table: TableBuilderOptions;
 }
@@ -42,7 +45,7 @@ export interface CompactionJob {
 export function jobOf(
   plan: CompactionPlan,
   version: Version,
-  settings: Pick<CompactionJob, 'maxFileBytes' | 'snapshots' | 'table'>,
+  settings: Pick<CompactionJob, 'maxFileBytes' | 'snapshots' | 'table' | 'bounds'>,
 ): CompactionJob {
   const upper = plan.level === 0 ? plan.upper.map((file) => [file]) : [plan.upper];
   return {
@@ -66,7 +69,11 @@ export async function compact(
   const source = new MergeCursor(job.runs.map((run) => new RunCursor(tables, run, options)));
   try {
     source.seekToStart();
-    const filter = new VersionFilter(job.snapshots, baseLevelCheck(job.deeper));
+    const filter = new VersionFilter(
+      job.snapshots,
+      baseLevelCheck(job.deeper),
+      job.bounds && new OwnedKeys(job.bounds),
+    );
     return await writeTables(source, filter, outputCut(job), { ...context, table: job.table });
   } finally {
     source.close();

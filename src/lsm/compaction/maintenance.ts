@@ -245,7 +245,8 @@ export class Maintenance {
 
   #pick(): CompactionPlan | undefined {
     const { versions, options, snapshots } = this.#host;
-    return pickCompaction(versions.current, options, snapshots.oldest);
+    const isForeign = versions.owned && ((file: TableFile) => versions.isForeign(file));
+    return pickCompaction(versions.current, options, snapshots.oldest, isForeign);
   }
 
   async #run(loop: Loop, work: () => Promise<void>): Promise<void> {
@@ -350,6 +351,8 @@ export class Maintenance {
     const version = versions.pin();
     this.#inputs = new Set([...plan.upper, ...plan.lower]);
     try {
+      const bounds = versions.owned?.bounds;
+      const isInherited = versions.state.inheritedBelow > 0;
       const made = plan.isMove
         ? { tables: plan.upper.map((file) => file.metadata), threadId: undefined }
         : await this.#runner.compact(
@@ -357,6 +360,7 @@ export class Maintenance {
               maxFileBytes: options.maxFileBytes,
               snapshots: snapshots.sequences(),
               table: this.#tableOptions(plan.outputLevel),
+              bounds,
             }),
           );
       await versions.commit({
@@ -365,6 +369,8 @@ export class Maintenance {
           ...plan.lower.map((file) => ({ level: plan.outputLevel, number: file.number })),
         ],
         added: made.tables.map((table) => ({ ...table, level: plan.outputLevel })),
+        // It may have begun before the tree had bounds.
+        ...(isInherited && !bounds ? { inheritedBelow: versions.nextFileNumber } : {}),
       });
       const writtenBytes = plan.isMove ? 0 : made.tables.reduce((sum, table) => sum + table.sizeBytes, 0);
       if (plan.isMove) this.#counters.moves++;

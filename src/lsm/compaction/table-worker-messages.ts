@@ -3,6 +3,7 @@
  * the whole memory behind it. So every key has memory of its own.
  */
 import { errorCode, errorMessage, RaftreeError } from '../../env/errors.js';
+import type { KeyBounds } from '../base/key-bounds.js';
 import type { SharedMemtable } from '../memtable/memtable.js';
 import type { TableBuilderOptions } from '../table/table-builder.js';
 import type { TableMetadata } from '../table/table-file.js';
@@ -36,6 +37,7 @@ export interface CompactRequest extends TableRequest {
   readonly deeper: readonly (readonly TableExtent[])[];
   readonly grandparents: readonly TableExtent[];
   readonly maxFileBytes: number;
+  readonly bounds: KeyBounds | undefined;
 }
 
 /** Abandons a compaction, if it is not done yet. */
@@ -71,6 +73,11 @@ export function compactRequest(job: CompactionJob): Omit<CompactRequest, keyof T
     deeper: sendRuns(job.deeper),
     grandparents: job.grandparents.map(sendExtent),
     maxFileBytes: job.maxFileBytes,
+    bounds: job.bounds && {
+      ...job.bounds,
+      start: ownCopy(job.bounds.start),
+      end: job.bounds.end && ownCopy(job.bounds.end),
+    },
   };
 }
 

@@ -3,12 +3,14 @@
  * first:
  *
  *   - of two versions with no listed snapshot between them only the newer stays: nobody can see the older one;
+ *   - no version of a key that is not the tree's own stays;
  *   - a tombstone that every listed snapshot sees goes too, if nothing older of its key lies in a deeper level.
  *
  * Example, snapshots at 5 and 9:  key at 12, 8, 7, 4  →  12, 8 and 4 stay; 7 is hidden by 8 from both.
  */
 import { compareRanges } from '../base/bytes.js';
 import type { Cursor } from '../base/cursor.js';
+import type { OwnedKeys } from '../base/key-bounds.js';
 
 export class VersionFilter {
   readonly #snapshots: readonly number[];
@@ -20,9 +22,12 @@ export class VersionFilter {
   /** Whether an earlier version of the last entry's key was kept: a file must not be cut before it. */
   continuesKey = false;
   #keptOfKey = false;
+  readonly #owned: OwnedKeys | undefined;
+  #isForeign = false;
 
   /** `snapshots` ascending; `isBase` says whether no deeper level may hold the entry's key. */
-  constructor(snapshots: readonly number[], isBase: (entry: Cursor) => boolean) {
+  constructor(snapshots: readonly number[], isBase: (entry: Cursor) => boolean, owned?: OwnedKeys) {
+    this.#owned = owned;
     this.#snapshots = snapshots;
     this.#isBase = isBase;
   }
@@ -36,8 +41,10 @@ export class VersionFilter {
     ) {
       this.#rememberKey(keyBytes, keyStart, keyEnd);
       this.#keptOfKey = false;
+      this.#isForeign = this.#owned?.owns(keyBytes.subarray(keyStart, keyEnd)) === false;
     } else if (group === this.#lastGroup) return false;
     this.#lastGroup = group;
+    if (this.#isForeign) return false;
     if (entry.deleted && group === 0 && this.#isBase(entry)) return false;
     this.continuesKey = this.#keptOfKey;
     this.#keptOfKey = true;

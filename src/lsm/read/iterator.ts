@@ -5,6 +5,7 @@
 import { compareRanges, copyBytes, copyRange, NO_BYTES } from '../base/bytes.js';
 import { AFTER_ALL_VERSIONS, BEFORE_ALL_VERSIONS, type Cursor } from '../base/cursor.js';
 import { checkBytes, invalid } from '../base/errors.js';
+import type { OwnedKeys } from '../base/key-bounds.js';
 import type { MergeCursor } from './merge-cursor.js';
 import type { Snapshot } from './snapshot-list.js';
 import type { Turn } from './turn.js';
@@ -45,6 +46,8 @@ export interface IteratorSource {
   passed(entries: number): void;
   release(): void;
   readonly turn: Turn;
+  /** Other keys are passed over; undefined: none. */
+  readonly owned?: OwnedKeys | undefined;
 }
 
 interface Bound {
@@ -77,7 +80,7 @@ export class LsmIterator<E extends object = Entry> {
   /** The current key, whose other versions are skipped. */
   #key: Buffer = Buffer.allocUnsafe(128);
   #keyLength = -1;
-  /** Forward: the newest visible version of the key was seen. */
+  /** Forward: the newest visible version of the key was seen. In both directions: it is not one of the tree's own. */
   #keyIsDone = false;
   /** Versions of the key that were skipped one by one. */
   #steps = 0;
@@ -218,6 +221,7 @@ export class LsmIterator<E extends object = Entry> {
       if (!this.#isLastKey(top)) {
         if (this.#upper && isOutside(top, this.#upper, 1)) return undefined;
         this.#rememberKey(top);
+        this.#keyIsDone = this.#isForeign();
       }
       this.#spend(top);
       if (this.#keyIsDone) this.#pass(AFTER_ALL_VERSIONS, 'at');
@@ -242,9 +246,10 @@ export class LsmIterator<E extends object = Entry> {
         if (this.#newest) return this.#takeNewest();
         if (this.#lower && isOutside(top, this.#lower, -1)) return undefined;
         this.#rememberKey(top);
+        this.#keyIsDone = this.#isForeign();
       }
       this.#spend(top);
-      if (top.sequence > this.#sequence) this.#pass(BEFORE_ALL_VERSIONS, 'before');
+      if (this.#keyIsDone || top.sequence > this.#sequence) this.#pass(BEFORE_ALL_VERSIONS, 'before');
       else {
         this.#newest = top.deleted ? undefined : this.#make(top);
         this.#pass(this.#sequence, 'at');
@@ -284,12 +289,15 @@ export class LsmIterator<E extends object = Entry> {
     );
   }
 
+  #isForeign(): boolean {
+    return this.#source.owned?.owns(this.#key.subarray(0, this.#keyLength)) === false;
+  }
+
   #rememberKey(at: Cursor): void {
     const length = at.keyEnd - at.keyStart;
     if (length > this.#key.length) this.#key = Buffer.allocUnsafe(2 * length);
     copyBytes(this.#key, 0, at.keyBytes, at.keyStart, at.keyEnd);
     this.#keyLength = length;
-    this.#keyIsDone = false;
     this.#steps = 0;
   }
 }

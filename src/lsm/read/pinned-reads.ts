@@ -6,6 +6,7 @@ import type { Env } from '../../env/env.js';
 import type { BackgroundWork } from '../base/background-work.js';
 import type { TableCache } from '../table/table-cache.js';
 import { sortedRuns } from '../version/version.js';
+import type { VersionSet } from '../version/version-set.js';
 import { type IteratorOptions, LsmIterator, type MakeEntry } from './iterator.js';
 import { MergeCursor } from './merge-cursor.js';
 import type { ReadState, ReadStates } from './read-state.js';
@@ -18,6 +19,7 @@ export interface ReadSources {
   readonly states: ReadStates;
   readonly tables: TableCache;
   readonly reader: Reader;
+  readonly versions: Pick<VersionSet, 'owned'>;
   readonly background: BackgroundWork;
   /** Throws `LSM_CLOSED` when the tree is closed. */
   check(): void;
@@ -62,7 +64,7 @@ export class PinnedReads {
   }
 
   iterator<E extends object>(options: IteratorOptions, sequence: number, make: MakeEntry<E>): LsmIterator<E> {
-    const { states, tables, check, passed } = this.#sources;
+    const { states, tables, versions, check, passed } = this.#sources;
     const state = states.pin(sequence);
     const keysOnly = options.values === false;
     const filled = [...state.frozen, state.active].filter((memtable) => memtable.count > 0).reverse();
@@ -79,6 +81,7 @@ export class PinnedReads {
         check,
         passed,
         release: state.release,
+        owned: versions.owned,
         turn: this.#turn,
       },
       options,

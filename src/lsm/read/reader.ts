@@ -13,6 +13,7 @@ import { SingleEntryBlock } from '../table/single-entry-block.js';
 import { KEY_ONLY_START_BYTES, NotCached } from '../table/table.js';
 import type { TableCache } from '../table/table-cache.js';
 import type { TableFile } from '../table/table-file.js';
+import type { VersionSet } from '../version/version-set.js';
 import type { ReadState } from './read-state.js';
 
 /** More blocks than a read of one key needs. */
@@ -20,6 +21,7 @@ const MOST_FETCHES = 32;
 
 export class Reader {
   readonly #tables: TableCache;
+  readonly #versions: Pick<VersionSet, 'owned'>;
   readonly #cursor = new BlockCursor();
   readonly #hash: KeyHash = { first: 0, second: 0 };
   #isHashed = false;
@@ -28,8 +30,9 @@ export class Reader {
   #keyOnly: SingleEntryBlock | undefined;
   readonly #key = new SingleEntryBlock(KEY_ONLY_START_BYTES);
 
-  constructor(tables: TableCache) {
+  constructor(tables: TableCache, versions: Pick<VersionSet, 'owned'>) {
     this.#tables = tables;
+    this.#versions = versions;
   }
 
   /** Whether reads are so slow that other events should run meanwhile. */
@@ -93,6 +96,7 @@ export class Reader {
 
   /** Leaves the cursor at the entry found. */
   #findInTables(key: Uint8Array, { sequence, version }: ReadState): boolean {
+    if (this.#versions.owned?.owns(key) === false) return false;
     const { levels } = version;
     const newest = levels[0] as readonly TableFile[];
     for (let i = 0; i < newest.length; i++) {

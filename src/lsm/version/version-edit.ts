@@ -10,6 +10,7 @@
  *     6  table added, its blocks stored by a codec other than none:  codec u8 | as 4
  *     7  newest WAL file known u64: those from the oldest needed up to it exist
  *     8  end of the WAL, synced when the tree was closed:  file u64 | offset u64
+ *     9  tables with a lower number u64 came from another tree, and may hold keys that are not this tree's own
  *
  * A tag is one byte; integers are little-endian. The first payload of a MANIFEST is an edit of the empty version.
  */
@@ -31,6 +32,7 @@ export interface VersionEdit {
   readonly oldestWal?: number;
   readonly newestWal?: number;
   readonly walEnd?: Position;
+  readonly inheritedBelow?: number;
   readonly flushedSequence?: number;
   readonly nextFileNumber?: number;
   readonly added: readonly AddedTable[];
@@ -50,9 +52,14 @@ export interface TreeState {
   readonly walEnd: Position | undefined;
   /** Everything up to this sequence is in durable tables. */
   readonly flushedSequence: number;
+  /** Tables with a lower number came from another tree: they may hold keys outside of this tree's bounds. */
+  readonly inheritedBelow: number;
 }
 
-export const FIRST_STATE: TreeState = { oldestWal: 1, newestWal: 0, walEnd: undefined, flushedSequence: 0 };
+export const FIRST_STATE: TreeState = {
+  ...{ oldestWal: 1, newestWal: 0, walEnd: undefined, flushedSequence: 0 },
+  inheritedBelow: 0,
+};
 
 export function stateAfter(state: TreeState, edit: VersionEdit): TreeState {
   const oldestWal = edit.oldestWal ?? state.oldestWal;
@@ -62,12 +69,22 @@ export function stateAfter(state: TreeState, edit: VersionEdit): TreeState {
     newestWal: edit.newestWal ?? state.newestWal,
     walEnd: walEnd && walEnd.file >= oldestWal ? walEnd : undefined,
     flushedSequence: edit.flushedSequence ?? state.flushedSequence,
+    inheritedBelow: edit.inheritedBelow ?? state.inheritedBelow,
   };
 }
 
 /** The state as fields of an edit of the empty version. */
-export function editOf({ walEnd, ...state }: TreeState): Omit<VersionEdit, 'added' | 'removed'> {
-  return { ...state, ...(walEnd && { walEnd }) };
+export function editOf({
+  walEnd,
+  inheritedBelow,
+  ...state
+}: TreeState): Omit<VersionEdit, 'added' | 'removed'> {
+  return { ...state, ...(walEnd && { walEnd }), ...inheritanceOf(inheritedBelow) };
+}
+
+/** Of a tree with tables of its own only, nothing: versions before this one do not know the field. */
+export function inheritanceOf(inheritedBelow: number): Pick<VersionEdit, 'inheritedBelow'> {
+  return inheritedBelow > 0 ? { inheritedBelow } : {};
 }
 
 const OLDEST_WAL = 1;
@@ -78,6 +95,7 @@ const REMOVED = 5;
 const ADDED_WITH_CODEC = 6;
 const NEWEST_WAL = 7;
 const WAL_END = 8;
+const INHERITED_BELOW = 9;
 const ADDED_FIXED_BYTES = 1 + 6 * 8 + 4 + 4;
 
 export function encodeEdit(edit: VersionEdit): Buffer {
@@ -100,6 +118,7 @@ export function encodeEdit(edit: VersionEdit): Buffer {
   }
   addNumber(FLUSHED_SEQUENCE, edit.flushedSequence);
   addNumber(NEXT_FILE_NUMBER, edit.nextFileNumber);
+  addNumber(INHERITED_BELOW, edit.inheritedBelow);
   for (const table of edit.added) {
     if (table.codec === 'none') parts.push(Buffer.of(ADDED), encodeAdded(table));
     else parts.push(Buffer.of(ADDED_WITH_CODEC, codecNumber(table.codec)), encodeAdded(table));
@@ -160,6 +179,7 @@ export function decodeEdit(bytes: Buffer, path: string, offset: number): Version
     else if (tag === WAL_END) edit.walEnd = { file: takeNumber(), offset: takeNumber() };
     else if (tag === FLUSHED_SEQUENCE) edit.flushedSequence = takeNumber();
     else if (tag === NEXT_FILE_NUMBER) edit.nextFileNumber = takeNumber();
+    else if (tag === INHERITED_BELOW) edit.inheritedBelow = takeNumber();
     else if (tag === ADDED || tag === ADDED_WITH_CODEC) {
       const codec = tag === ADDED ? 'none' : codecOfNumber(take(1)[0] as number);
       if (codec === undefined) throw malformed();

@@ -7,6 +7,7 @@ import { errorMessage, isDiskFull, isOutOfDescriptors, type RaftreeError } from 
 import { corruption } from '../../record/record.js';
 import { describeDiscarded, type Recovery } from '../../record/recovery.js';
 import { readOnlyError } from '../base/errors.js';
+import type { OwnedKeys } from '../base/key-bounds.js';
 import type { TableCache } from '../table/table-cache.js';
 import { TableFile, tableName, tableNumber } from '../table/table-file.js';
 import { isWalName } from '../wal/wal.js';
@@ -91,6 +92,15 @@ export class VersionSet {
     this.#directory = directory;
     this.#tables = tables;
     this.#current = Version.empty();
+  }
+
+  /** Which keys are the tree's own; undefined: all. */
+  owned: OwnedKeys | undefined;
+
+  /** Whether a table may hold keys that are not the tree's own. */
+  isForeign({ number, smallest, largest }: TableFile): boolean {
+    const isInherited = this.owned !== undefined && number < this.#state.inheritedBelow;
+    return isInherited && this.owned?.ownsAll(smallest, largest) === false;
   }
 
   get current(): Version {
