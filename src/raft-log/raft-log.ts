@@ -123,14 +123,14 @@ export class RaftLog {
    */
   async succeed(id: number, successors: readonly Successor[]): Promise<void> {
     const retired = this.#groups.get(id);
-    if (!retired || successors.some((successor) => this.#groups.has(successor.id) !== retired.isRetired)) {
+    if (retired?.isRetired) return;
+    if (!retired || successors.some((successor) => this.#groups.has(successor.id))) {
       throw new RaftreeError(
         'CORRUPTION',
         `group ${id} cannot be followed by the groups ${successors.map((successor) => successor.id).join(', ')}: ` +
           'it is not here, or one of them is',
       );
     }
-    if (retired.isRetired) return;
     const { incarnation } = retired.base;
     const groups = successors.map((successor) => {
       const group = this.#newGroup(successor.id);

@@ -12,8 +12,31 @@ const memtable = inFile('lsm/memtable/memtable.js');
 const freezer = inFile('lsm/write/freezer.js');
 const log = inFile('record/record-log.js');
 const repair = inFile('lsm/tools/repair.js');
+const versionFilter = inFile('lsm/compaction/version-filter.js');
+const reader = inFile('lsm/read/reader.js');
+const iterator = inFile('lsm/read/iterator.js');
 
 export const LSM_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'compaction keeps what lies outside of the bounds of a tree',
+    reason: 'no reader sees it',
+    patches: [versionFilter('if (this.#isForeign)', 'if (false)')],
+    killedBy: ['lsm/key-bounds'],
+  },
+  {
+    name: 'a get finds what lies outside of the bounds of a tree',
+    reason: 'nobody asks for it',
+    patches: [reader('this.#versions.owned?.owns(key) === false', 'false')],
+    killedBy: ['lsm/key-bounds'],
+  },
+  {
+    name: 'an iterator in reverse shows what lies outside of the bounds of a tree',
+    reason: 'the way forward does not',
+    patches: [
+      iterator('if (this.#keyIsDone || top.sequence > this.#sequence)', 'if (top.sequence > this.#sequence)'),
+    ],
+    killedBy: ['lsm/key-bounds'],
+  },
   {
     name: 'the filter of a memtable lacks what came after it was made',
     reason: 'it was filled',

@@ -9,6 +9,24 @@ const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
 
 export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
   {
+    name: 'a group is retired in one record, and followed in another',
+    reason: 'both are written before anyone is told',
+    patches: [
+      log(
+        'const { payload } = encodeGroups([encodeRetired(id), ...groups.flatMap(({ payloads }) => payloads)]);',
+        'await this.#records.append(encodeRetired(id), true); ' +
+          'const { payload } = encodeGroups(groups.flatMap(({ payloads }) => payloads));',
+      ),
+    ],
+    killedBy: ['raft-log/succession'],
+  },
+  {
+    name: 'a group that follows another begins in term 0',
+    reason: 'it is new',
+    patches: [log('term: base.term, vote: NOBODY', 'term: 0, vote: NOBODY')],
+    killedBy: ['raft-log/succession'],
+  },
+  {
     name: 'entries are copied forward beside another write',
     reason: 'writes keep their order',
     patches: [log('this.#writing > 0 || ', '')],
@@ -94,8 +112,8 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     reason: 'two fields of almost one name',
     patches: [
       log(
-        'return [encodeBase(this.#id, this.#writtenBase, false), payload];',
-        'return [encodeBase(this.#id, this.#base, false), payload];',
+        'const payloads = [encodeBase(this.#id, this.#writtenBase, false), payload];',
+        'const payloads = [encodeBase(this.#id, this.#base, false), payload];',
       ),
     ],
     killedBy: ['raft-log/crash', 'replica/snapshot'],
