@@ -8,8 +8,15 @@
  */
 import { HASH_VERSION, RING_SIZE } from './partition-key.js';
 
-/** Its group's members are those of the cluster. */
+/** In a cluster with one tablet its group's members are those of the cluster. */
 export const FIRST_TABLET = 1;
+/** The group that keeps the map of a cluster with several tablets; its members are those of the cluster. */
+export const META_GROUP = 0;
+
+/** The group whose members are those of the cluster. */
+export function clusterGroupOf({ tablets }: Placement): number {
+  return tablets === 1 ? FIRST_TABLET : META_GROUP;
+}
 
 /** A listing by hash asks all of them. */
 export const MAX_FIRST_TABLETS = 256;
@@ -62,6 +69,12 @@ export function firstTablets({ by, tablets, splits }: Placement): Tablet[] {
     end: boundaries[i],
     generation: 1,
   }));
+}
+
+/** The groups that a cluster begins with. */
+export function firstGroups(placement: Placement): number[] {
+  const tablets = firstTablets(placement).map(({ id }) => id);
+  return clusterGroupOf(placement) === META_GROUP ? [META_GROUP, ...tablets] : tablets;
 }
 
 export function ringPoint(hash: number): Buffer {

@@ -466,6 +466,11 @@ export const MESSAGES = {
     { messages: listed },
   ),
   appends: message(51, 'The same for short appends.', { messages: listed }),
+  nodeRequest: message(52, 'A request of one node to another, as JSON; the answer has the same id.', {
+    id: u53,
+    body: string,
+  }),
+  nodeReply: message(53, 'The answer to nodeRequest, as JSON.', { id: u53, body: string }),
   load: message(130, 'Asks a node what it carries.', { requestId: u32 }),
   loadReply: message(131, 'What a node carries; counts are since its process was started.', {
     requestId: u32,

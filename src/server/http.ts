@@ -30,7 +30,7 @@ export interface DoorNodeParts {
   readonly membership: MemberView;
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
-  readonly tablets: Pick<TabletSet, 'all' | 'first' | 'leaderless' | 'leads' | 'ownerOf' | 'map'>;
+  readonly tablets: Pick<TabletSet, 'all' | 'leaderless' | 'leads' | 'ownerOf' | 'map'>;
 }
 
 export interface HttpNodeParts extends DoorNodeParts {

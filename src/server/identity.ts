@@ -12,7 +12,7 @@
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
 import { isNoSpace, RaftreeError } from '../env/errors.js';
-import { firstTablets, ONE_TABLET } from '../placement/placement.js';
+import { clusterGroupOf, FIRST_TABLET, firstGroups, ONE_TABLET } from '../placement/placement.js';
 import { type BirthState, UNTOUCHED } from './birth.js';
 import { readJson, replaceFile, unreadable } from './json-file.js';
 import { PEERS_FILE } from './known-peers.js';
@@ -153,16 +153,20 @@ export class FolderIdentity {
    */
   checkLog(incarnationOf: (group: number) => string | undefined): BirthState {
     const { birth } = this.#content;
-    const incarnation = incarnationOf(1);
+    const placement = birth?.placement ?? ONE_TABLET;
+    const incarnation = incarnationOf(clusterGroupOf(placement));
     if (incarnation === undefined) {
-      if (!birth || birth.phase === 'born') throw damaged(this.#directory, 'its Raft log is missing');
+      if (!birth || birth.phase === 'born') {
+        const lacksMap = incarnationOf(FIRST_TABLET) !== undefined;
+        throw damaged(this.#directory, lacksMap ? 'its Raft log lacks the map' : 'its Raft log is missing');
+      }
       return birth;
     }
     // The folder is of version 0.1, which had no births.
     if (!birth) return { phase: 'born', incarnation, founders: [], placement: ONE_TABLET };
     if (birth.phase === 'born' && !this.#env.fs.exists(`${this.#directory}/${PEERS_FILE}`))
       throw damaged(this.#directory, `${PEERS_FILE} is missing`);
-    for (const { id } of firstTablets(birth.placement)) {
+    for (const id of firstGroups(placement)) {
       const own = incarnationOf(id);
       if (own === undefined && birth.phase === 'born')
         throw damaged(this.#directory, `its Raft log lacks tablet ${id}`);

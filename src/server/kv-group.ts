@@ -7,6 +7,8 @@ import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/limits.js';
 import { ChangeHistory } from '../kv/watch/change-history.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
+import { MetaMachine } from '../meta/meta-machine.js';
+import { META_GROUP } from '../placement/placement.js';
 import type { TabletRange } from '../placement/tablet-map.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
@@ -114,9 +116,7 @@ export async function openKvStateMachine(
     return engine.close();
   };
   return closedOnFailure(close, () => {
-    const stateMachine = metrics
-      ? new MeasuredStateMachine(metrics, engine, openEngine, emptyAt, onVoid, range, history)
-      : new KvStateMachine(engine, openEngine, emptyAt, onVoid, range, history);
+    const stateMachine = machineOf(group, metrics, [engine, openEngine, emptyAt, onVoid, range, history]);
     const { appliedIndex } = stateMachine;
     if (appliedIndex >= baseIndex) return stateMachine;
     throw new RaftreeError(
@@ -126,6 +126,15 @@ export async function openKvStateMachine(
         'synced. Remove this node from the cluster, and add it again with an empty folder',
     );
   });
+}
+
+function machineOf(
+  group: number,
+  metrics: NodeMetrics | undefined,
+  parts: ConstructorParameters<typeof KvStateMachine>,
+): KvStateMachine {
+  if (group === META_GROUP) return new MetaMachine(...parts);
+  return metrics ? new MeasuredStateMachine(metrics, ...parts) : new KvStateMachine(...parts);
 }
 
 async function closedOnFailure<T>(close: () => Promise<void>, use: () => T): Promise<T> {

@@ -20,7 +20,7 @@ export interface LiveViewParts {
   readonly membership: Pick<MemberView, 'members'>;
   readonly peers: Pick<Peers, 'traffic'>;
   readonly recent: Recent;
-  readonly tablets: Pick<TabletSet, 'all' | 'first'>;
+  readonly tablets: Pick<TabletSet, 'all'>;
   readonly status: () => OutboundOf<'statusReply'>;
 }
 

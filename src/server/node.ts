@@ -15,12 +15,13 @@ import { type Address, type Env, formatAddress, type Logger, parseAddress, type 
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { KvService } from '../kv/service.js';
+import { Meta } from '../meta/meta.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
-import { FIRST_TABLET, type Placement } from '../placement/placement.js';
+import { clusterGroupOf, META_GROUP, type Placement } from '../placement/placement.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
-import type { Configuration } from '../raft/configuration.js';
+import { type Configuration, membersOf } from '../raft/configuration.js';
 import type { RoleStatus } from '../raft/types.js';
 import { Store } from '../store/store.js';
 import { Admin } from './admin.js';
@@ -34,7 +35,9 @@ import { FolderIdentity, type NodeIdentity } from './identity.js';
 import { KnownPeers } from './known-peers.js';
 import { type KvGroup, type KvStore, kvLimitsOf, openKvStateMachine, storeOptionsOf } from './kv-group.js';
 import { MemberView } from './member-view.js';
+import { MetaDriver } from './meta-driver.js';
 import { NodeMetrics } from './metrics.js';
+import { NodeCalls, type NodeRequest } from './node-calls.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { placementOf } from './placement-config.js';
@@ -83,6 +86,10 @@ export class Node {
   #wiring: Wiring | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly #tablets: TabletSet;
+  /** Requests of nodes to each other. */
+  readonly #calls: NodeCalls;
+  /** Undefined in a cluster with one tablet. */
+  #mapService: { readonly meta: Meta; readonly driver: MetaDriver } | undefined;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
   #respDoor: RespDoor | undefined;
@@ -127,6 +134,14 @@ export class Node {
       removed: () => this.#opened.membership.removal,
     });
     this.#closers.push(() => this.#tablets.close());
+    this.#calls = new NodeCalls({
+      env,
+      send: (to, message) => this.#wiring?.peers.sendCall(to, message),
+      handle: (_from, request) => this.#requestOfNode(request),
+      onFault: (error) => this.#tablets.report('INTERNAL', error),
+      timeoutMs: 2 * config.raft.electionTimeoutMaxMs,
+    });
+    this.#closers.push(() => this.#calls.close());
     const { nodeId } = config;
     this.#report = new RoleReport({ nodeId, logger, tablets: this.#tablets }, parts.onReady);
   }
@@ -146,6 +161,11 @@ export class Node {
 
   get role(): RoleStatus['role'] {
     return this.#group?.replica.role ?? 'follower';
+  }
+
+  /** The map, and how to change it. Undefined in a cluster with one tablet, and before the birth. */
+  get meta(): Meta | undefined {
+    return this.#mapService?.meta;
   }
 
   /** How many watchers this node tells changes. */
@@ -189,7 +209,7 @@ export class Node {
 
   /** The group whose members are those of the cluster. Undefined before the birth of the cluster. */
   get #group(): KvGroup | undefined {
-    return this.#wiring?.store.group(FIRST_TABLET);
+    return this.#wiring && this.#tablets.clusterGroup;
   }
 
   get #opened(): Wiring {
@@ -208,8 +228,8 @@ export class Node {
     const engine = await this.#takeEngine();
     const identity = FolderIdentity.open(env, folder.path, config.clusterId, config.nodeId, engine.name);
     const store = this.#openStore(folder.path, engine);
-    const incarnation = store.incarnationOf(FIRST_TABLET);
     const state = identity.checkLog((group) => store.incarnationOf(group));
+    const incarnation = store.incarnationOf(clusterGroupOf(state.placement));
     const founders = config.nodes.map(({ id }) => id);
     checkFounders(state, founders, config.join);
     const placement = placementOf(config.placement, config.join);
@@ -227,7 +247,7 @@ export class Node {
     const membership = new MemberView({
       ...{ logger, known, identity: identity.node, listed: config.nodes },
       replica: () => this.#group?.replica,
-      tablets: () => this.#tablets.all,
+      tablets: () => this.#tablets.groups,
       // What is announced first says where the logs of all tablets end.
       connections: () => (birth.isBorn && !this.#tablets.isOpen ? undefined : this.#wiring?.peers),
     });
@@ -269,10 +289,11 @@ export class Node {
         statusChanged: (group, status) => {
           metrics?.statusChanged(group, status);
           this.#tablets.statusChanged(group);
+          if (group === META_GROUP) this.#mapService?.driver.look();
           this.#report.statusChanged(group, status);
         },
         configurationChanged: (group, configuration) => {
-          if (group === FIRST_TABLET) this.#configurationChanged(configuration);
+          if (group === this.#tablets.clusterGroupId) this.#configurationChanged(configuration);
         },
         groupFailed: (group, error) => logFailure(logger, error, { group }),
         failed: (error) => this.#fail(error),
@@ -347,7 +368,7 @@ export class Node {
       },
       left: (node) => {
         birth.left(node);
-        for (const tablet of this.#tablets.all) membership.acknowledgedBy(node, tablet);
+        for (const tablet of this.#tablets.groups) membership.acknowledgedBy(node, tablet);
         if (!this.#closing) known.save();
       },
       outdated: (error) => {
@@ -358,10 +379,11 @@ export class Node {
       received: (group, from, message) => {
         this.#wiring?.store.receive(from, group, message);
         if (message.type !== 'appendReply' || !message.accepted) return;
-        const tablet = this.#tablets.get(group);
+        const tablet = group === META_GROUP ? this.#tablets.meta : this.#tablets.get(group);
         if (tablet) membership.acknowledgedBy(from, tablet);
       },
       alive: (from, epoch) => this.#wiring?.store.receiveAlive(from, epoch),
+      calls: this.#calls,
       unreachable: (node) => this.#wiring?.store.unreachable(node),
     });
     this.#doorClosers.push(() => peers.close());
@@ -373,6 +395,7 @@ export class Node {
     const { engine, identity, peers, membership } = this.#opened;
     await this.#tablets.open(placement, restarted, this.#promise(identity));
     const { replica } = this.#group ?? {};
+    this.#openMap(placement);
     if (!replica) throw new RaftreeError('NODE_FAILED', 'the first tablet is not open');
     const kv = new KvService({
       clock: env.clock,
@@ -395,6 +418,34 @@ export class Node {
     this.#service = { kv, admin };
     this.#report.refresh();
     membership.dial();
+  }
+
+  #openMap(placement: Placement): void {
+    const { env, config } = this.#parts;
+    const { meta: opened } = this.#tablets;
+    if (!opened) return;
+    const { replica } = opened.group;
+    const meta = new Meta({
+      ...{ clock: env.clock, nodeId: config.nodeId, replica, state: opened.state },
+      forward: async (leader, changes) =>
+        (await this.#calls.call(leader, { type: 'metaUpdate', changes })) === true,
+    });
+    const driver = new MetaDriver({
+      ...{ env, meta, placement },
+      founders: () => membersOf(replica.configuration),
+      everyMs: config.raft.electionTimeoutMaxMs,
+      onFault: (error) => this.#tablets.report('MAP', error),
+    });
+    this.#mapService = { meta, driver };
+    this.#closers.push(() => driver.close());
+    driver.look();
+  }
+
+  /** What another node asks for. Rejects with what that node is told. */
+  async #requestOfNode(request: NodeRequest): Promise<unknown> {
+    const service = this.#mapService;
+    if (!service) throw new RaftreeError('UNSUPPORTED', 'this cluster has one tablet, and keeps no map');
+    return service.meta.updateEncoded(request.changes, false);
   }
 
   /**

@@ -18,6 +18,7 @@ import { type ProtocolPipelineOptions, protocolPipeline } from '../protocol/prot
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import type { Announcement } from './birth.js';
 import { type KnownPeers, memberAt } from './known-peers.js';
+import type { NodeCalls } from './node-calls.js';
 import { fromProtocol } from './raft-messages.js';
 
 /** What this node announces to a connected node. */
@@ -52,6 +53,8 @@ export interface PeerConnectionParts {
   readonly received: (group: number, from: number, message: ReplicaMessage) => void;
   /** The other node is alive, in this epoch. */
   readonly alive: (from: number, epoch: number) => void;
+  /** Undefined: requests of other nodes are passed over. */
+  readonly calls?: Pick<NodeCalls, 'requested' | 'replied'> | undefined;
 }
 
 const MIN_CHECK_MS = 100;
@@ -155,6 +158,13 @@ export class PeerConnection implements MessageHandler {
     }
     if (message.type === 'alive') {
       if (this.isOfSameBirth) this.#parts.alive(from, message.epoch);
+      return;
+    }
+    if (message.type === 'nodeRequest' || message.type === 'nodeReply') {
+      const { calls } = this.#parts;
+      if (!this.isOfSameBirth || !calls) return;
+      if (message.type === 'nodeReply') calls.replied(from, message.id, message.body);
+      else void calls.requested(from, message.id, message.body);
       return;
     }
     const fromReplica = fromProtocol(message);

@@ -175,6 +175,11 @@ export class Peers {
     this.#send(to, 'alive', () => ({ type: 'alive', epoch }));
   }
 
+  /** A request to a node, or an answer: sends or drops it. */
+  sendCall(to: number, message: OutboundMessage): void {
+    this.#send(to, message.type, () => message);
+  }
+
   #send(to: number, type: string, message: () => OutboundMessage): void {
     const dialled = this.#links.get(to)?.connection;
     const inbound = this.#inbound.get(to);
@@ -318,6 +323,7 @@ export class Peers {
           outdated() {},
           received() {},
           alive() {},
+          calls: undefined,
         };
         const ended = connectChannel(env, parseAddress(address), {
           connectTimeoutMs: limitMs,

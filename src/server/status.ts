@@ -14,7 +14,7 @@ export interface StatusParts {
   readonly config: NodeConfig;
   readonly membership: Pick<MemberView, 'find' | 'members' | 'removedBy'>;
   readonly peers: Pick<Peers, 'isHeard' | 'isConnected' | 'heardMsAgo' | 'problemOf'>;
-  readonly tablets: Pick<TabletSet, 'all' | 'first' | 'get'>;
+  readonly tablets: Pick<TabletSet, 'all' | 'clusterGroup' | 'get'>;
   readonly store: {
     readonly groups: readonly { readonly id: number; readonly failure: RaftreeError | undefined }[];
     readonly quietGroups: number;
@@ -23,14 +23,14 @@ export interface StatusParts {
   readonly peerAddress: Address | undefined;
 }
 
-/** Of tablet 0: what is about one group is of the first one, what is counted of all. Undefined: it is not here. */
+/** Of tablet 0: what is about one group is of the cluster's, what is counted of all. Undefined: it is not here. */
 export function statusReply(
   parts: StatusParts,
   requestId: number,
   tablet = 0,
 ): OutboundOf<'statusReply'> | undefined {
   const { config, membership, peers, tablets, store } = parts;
-  const group = tablet === 0 ? tablets.first : tablets.get(tablet)?.group;
+  const group = tablet === 0 ? tablets.clusterGroup : tablets.get(tablet)?.group;
   if (tablet !== 0 && !group) return undefined;
   const counted = (tablet === 0 ? tablets.all.map((each) => each.group) : [group]).flatMap(
     (each) => each?.stateMachine ?? [],
@@ -119,7 +119,7 @@ export interface NodeReady {
 export interface RoleReportParts {
   readonly nodeId: number;
   readonly logger: Logger;
-  readonly tablets: Pick<TabletSet, 'all' | 'first' | 'placement' | 'isOpen' | 'leaderless'>;
+  readonly tablets: Pick<TabletSet, 'all' | 'clusterGroup' | 'placement' | 'isOpen' | 'leaderless'>;
 }
 
 export class RoleReport {
@@ -162,7 +162,7 @@ export class RoleReport {
       const isOnly = tablet === FIRST_TABLET && (this.#tablets.placement?.tablets ?? 1) === 1;
       this.#logger.info(isOnly ? { role, term, leader } : { tablet, role, term, leader }, 'role');
     }
-    const { first } = this.#tablets;
+    const first = this.#tablets.clusterGroup;
     if (this.#isReady || !first || !this.#tablets.isOpen || this.#tablets.leaderless.length > 0) return;
     this.#isReady = true;
     const { client, peer } = this.#addresses;

@@ -1,4 +1,5 @@
 /** The answer to `tablets`: a page of the map, as this node knows it. */
+import { nodesOf } from '../meta/records.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import type { MemberView } from './member-view.js';
 import type { TabletSet } from './tablet-set.js';
@@ -7,14 +8,18 @@ const MAX_TABLETS_PER_PAGE = 256;
 
 /** Undefined before the birth of the cluster. */
 export function tabletsReply(
-  tablets: Pick<TabletSet, 'placement' | 'map' | 'all'>,
+  tablets: Pick<TabletSet, 'placement' | 'map' | 'meta' | 'all'>,
   membership: Pick<MemberView, 'members'>,
   { requestId, from, limit }: MessageOf<'tablets'>,
 ): OutboundOf<'tabletsReply'> | undefined {
-  const { placement, map } = tablets;
+  const { placement, map, meta } = tablets;
   if (!placement || !map) return undefined;
   const { members } = membership;
-  const replicas = members.map(({ id }) => id);
+  const all = members.map(({ id }) => id);
+  const replicasOf = (id: number) => {
+    const descriptor = meta?.state.tablets.get(id);
+    return descriptor ? nodesOf(descriptor.replicas) : all;
+  };
   const leaders = new Map(tablets.all.map(({ tablet, group }) => [tablet.id, group.replica.leader]));
   const following = map.tablets.filter(({ start }) => Buffer.compare(start, from) >= 0);
   const page = following.slice(0, limit === 0 ? MAX_TABLETS_PER_PAGE : Math.min(limit, MAX_TABLETS_PER_PAGE));
@@ -25,7 +30,7 @@ export function tabletsReply(
     nodes: members.map(({ id, client }) => ({ nodeId: id, clientAddress: client })),
     tablets: page.map(({ id, start, end, generation }) => ({
       ...{ id, start, end, generation },
-      ...{ leaderId: leaders.get(id) ?? 0, replicas },
+      ...{ leaderId: leaders.get(id) ?? 0, replicas: replicasOf(id) },
     })),
     more: page.length < following.length,
   };

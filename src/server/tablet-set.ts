@@ -1,6 +1,6 @@
 /**
- * The tablets of this node: one group for each part of the keys, and what each needs besides. All nodes hold all
- * tablets, and they never change: the placement of the birth says which there are.
+ * The tablets of this node: one group for each part of the keys, and what each needs besides. A cluster with several
+ * has meta too, the group that keeps the map (meta/). Until meta has it, the map is that of the birth.
  */
 import type { Env, Logger } from '../env/env.js';
 import { errorCode, errorMessage } from '../env/errors.js';
@@ -8,7 +8,18 @@ import { OnceAMinute } from '../env/once-a-minute.js';
 import { Expirer } from '../kv/expirer.js';
 import type { ServedTablet } from '../kv/service.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
-import { FIRST_TABLET, firstTablets, type Placement, type Tablet } from '../placement/placement.js';
+import { MetaMachine } from '../meta/meta-machine.js';
+import type { MetaState } from '../meta/meta-state.js';
+import {
+  clusterGroupOf,
+  FIRST_TABLET,
+  firstGroups,
+  firstTablets,
+  META_GROUP,
+  ONE_TABLET,
+  type Placement,
+  type Tablet,
+} from '../placement/placement.js';
 import { TabletMap, TabletRange } from '../placement/tablet-map.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
@@ -33,6 +44,13 @@ export interface OpenTablet extends ServedTablet {
   readonly expirer: Expirer;
 }
 
+/** The group of the map. */
+export interface OpenMeta {
+  readonly tablet: { readonly id: number };
+  readonly group: KvGroup;
+  readonly state: MetaState;
+}
+
 export class TabletSet {
   readonly #parts: TabletSetParts;
   /** What is kept for watchers, of all tablets. */
@@ -40,7 +58,8 @@ export class TabletSet {
   readonly #faults: OnceAMinute;
   readonly #open = new Map<number, OpenTablet>();
   #placement: Placement | undefined;
-  #map: TabletMap | undefined;
+  #firstMap: TabletMap | undefined;
+  #meta: OpenMeta | undefined;
 
   constructor(parts: TabletSetParts) {
     this.#parts = parts;
@@ -53,8 +72,28 @@ export class TabletSet {
     return this.#placement;
   }
 
+  /** As far as this node has heard of it. */
   get map(): TabletMap | undefined {
-    return this.#map;
+    return this.#meta?.state.map ?? this.#firstMap;
+  }
+
+  /** Undefined in a cluster with one tablet, and before it is open. */
+  get meta(): OpenMeta | undefined {
+    return this.#meta;
+  }
+
+  /** The group whose members are those of the cluster. */
+  get clusterGroupId(): number {
+    return clusterGroupOf(this.#placement ?? ONE_TABLET);
+  }
+
+  get clusterGroup(): KvGroup | undefined {
+    return this.#placement && this.#parts.store().group(this.clusterGroupId);
+  }
+
+  /** The tablets, and meta. */
+  get groups(): readonly (OpenMeta | OpenTablet)[] {
+    return this.#meta ? [this.#meta, ...this.#open.values()] : this.all;
   }
 
   /** Those that are open, in the order of their ranges. */
@@ -62,16 +101,12 @@ export class TabletSet {
     return [...this.#open.values()];
   }
 
-  /** The group of the first tablet. Undefined before it is open. */
-  get first(): KvGroup | undefined {
-    return this.#open.get(FIRST_TABLET)?.group;
-  }
-
   /** The keys that a group owns; undefined: all. */
   rangeOf(group: number): TabletRange | undefined {
-    const tablet = this.#map?.byId(group);
-    if (!this.#map || !tablet) return undefined;
-    const range = new TabletRange(this.#map.by, tablet);
+    const map = this.#firstMap;
+    const tablet = map?.byId(group);
+    if (!map || !tablet) return undefined;
+    const range = new TabletRange(map.by, tablet);
     return range.isEverything ? undefined : range;
   }
 
@@ -90,7 +125,7 @@ export class TabletSet {
     if (this.#placement?.tablets === 1) return FIRST_TABLET;
     let owner = 0;
     for (const key of keys) {
-      const id = this.#map?.ownerOf(key)?.id ?? 0;
+      const id = this.map?.ownerOf(key)?.id ?? 0;
       if (owner !== 0 && owner !== id) return 0;
       owner = id;
     }
@@ -124,18 +159,17 @@ export class TabletSet {
   async create({ placement, founders, incarnation }: BirthState): Promise<void> {
     const { config } = this.#parts;
     const store = this.#parts.store();
-    const missing = firstTablets(placement).filter(({ id }) => store.incarnationOf(id) === undefined);
-    await Promise.all(
-      missing.map(({ id }) => store.createGroup(id, firstBaseOf(config, founders), incarnation)),
-    );
+    const missing = firstGroups(placement).filter((id) => store.incarnationOf(id) === undefined);
+    await Promise.all(missing.map((id) => store.createGroup(id, firstBaseOf(config, founders), incarnation)));
   }
 
   /** Takes part in all groups, one after the other. Rejects as the store does. */
   async open(placement: Placement, restarted: boolean, promisedMs: number): Promise<void> {
     const { env, metrics } = this.#parts;
     this.#placement = placement;
-    this.#map = new TabletMap(placement.by, firstTablets(placement));
-    for (const tablet of this.#map.tablets) {
+    this.#firstMap = new TabletMap(placement.by, firstTablets(placement));
+    if (this.clusterGroupId === META_GROUP) await this.#openMeta(restarted, promisedMs);
+    for (const tablet of this.#firstMap.tablets) {
       const group = await this.#parts.store().openGroup(tablet.id, { restarted, promisedMs });
       const { replica, stateMachine } = group;
       const expirer = new Expirer({
@@ -146,6 +180,13 @@ export class TabletSet {
       const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
       this.#open.set(tablet.id, { tablet, group, expirer, replica: log, stateMachine, watches });
     }
+  }
+
+  async #openMeta(restarted: boolean, promisedMs: number): Promise<void> {
+    const group = await this.#parts.store().openGroup(META_GROUP, { restarted, promisedMs });
+    const { stateMachine } = group;
+    if (!(stateMachine instanceof MetaMachine)) throw new TypeError('group 0 is not meta');
+    this.#meta = { tablet: { id: META_GROUP }, group, state: stateMachine.state };
   }
 
   /** The role of this node in a group has changed. */

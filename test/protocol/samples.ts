@@ -315,5 +315,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     bytes: b('MANIFEST'),
   },
   fragment: { type: 'fragment', of: 34, remaining: 5, bytes: b('half') },
+  nodeRequest: { type: 'nodeRequest', id: 7, body: '{"type":"metaUpdate"}' },
+  nodeReply: { type: 'nodeReply', id: 7, body: '{}' },
   fragmentsReceived: { type: 'fragmentsReceived', totalBytes: 65_536 },
 };

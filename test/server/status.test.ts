@@ -26,7 +26,7 @@ test('a group that has failed is named, with the reason; the others are counted'
         heardMsAgo: () => undefined,
         problemOf: () => '',
       },
-      tablets: { all: [], first: undefined, get: () => undefined },
+      tablets: { all: [], clusterGroup: undefined, get: () => undefined },
       store: {
         quietGroups: 1,
         logSyncs: 9,

@@ -21,6 +21,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   kv: 5,
   // Above kv: messages carry what kv offers, and kv knows no wire.
   protocol: 6,
+  meta: 6,
   client: 7,
   // Above client: a node that does not lead passes on what it is asked.
   doors: 8,
