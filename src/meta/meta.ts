@@ -2,7 +2,7 @@
  * The map, as a node reads and changes it:
  *
  *     const state = await meta.read();                      all that was committed before
- *     await meta.update([{ key, expectedVersion, value }]); all of it, if every record still has that version; or nothing
+ *     await meta.update([{ key, expectedVersion, value }]); all, if every record still has that version; or nothing
  *     const first = await meta.allocateIds(4);              first, first + 1, ... are given to nobody else
  *
  * No client can change it: `update` is carried out by the leader of meta, and other nodes ask that leader over the
@@ -74,8 +74,8 @@ export class Meta {
   }
 
   /**
-   * Resolves with whether all records had the expected versions, and the changes are committed. Rejects with `NO_LEADER`
-   * or as `propose` does: then info.outcome says whether it may have been committed.
+   * Resolves with whether all records had the expected versions, and the changes are committed. Rejects with
+   * `NO_LEADER` or as `propose` does: then info.outcome says whether it may have been committed.
    */
   async update(changes: readonly MetaChange[]): Promise<boolean> {
     return this.updateEncoded(changes.map(encoded));

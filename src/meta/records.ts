@@ -1,7 +1,7 @@
 /**
  * The records of meta, the group that keeps the map: keys with JSON values.
  *
- *     cluster        how keys are placed, and how many replicas a tablet is to have; written first, with all of the birth
+ *     cluster        how keys are placed, and how many replicas a tablet is to have
  *     next-id        tablets and replicas get their ids from here: none is given twice
  *     node/ID        a node: its zone and host, whether it drains
  *     tablet/ID      a descriptor: range, generation, parents, replicas

@@ -184,7 +184,7 @@ for (const placement of PLACEMENTS) {
         const status = await client.status('n2:7001');
         assert.is(status.tablets, placement?.by === 'hash' ? 5 : 3);
         assert.is(status.leads, status.tablets);
-        assert.is(status.groups, status.tablets);
+        assert.is(status.groups, status.tablets + 1);
         await client.close();
       })(),
     );
