@@ -34,12 +34,19 @@ export class RaftreeClientError extends RaftreeError {
 
 /** A watch cannot go on without a gap. */
 export class HistoryGoneError extends RaftreeClientError {
-  /** The changes from this version on are kept. Those before can only be seen as what the keys hold now. */
-  readonly fromVersion: number;
+  /**
+   * From where on changes are kept: a version, or a token if the keys belong to several tablets. Those before can only
+   * be seen as what the keys hold now.
+   */
+  readonly resumeFrom: number | string;
 
-  constructor(message: string, fromVersion: number) {
+  /** `fromVersion`: of the tablet of which changes are gone. */
+  constructor(fromVersion: number, resumeFrom: number | string) {
+    const from =
+      typeof resumeFrom === 'number' ? `version ${resumeFrom} on` : 'where this error says (resumeFrom)';
+    const message = `the changes up to version ${fromVersion - 1} are not kept any more: read the keys anew, and watch from ${from}`;
     super('HISTORY_GONE', message, 'notCommitted');
     this.name = 'HistoryGoneError';
-    this.fromVersion = fromVersion;
+    this.resumeFrom = resumeFrom;
   }
 }

@@ -23,4 +23,5 @@ export type {
   TtlResult,
   WriteResult,
 } from './results.js';
-export type { Watch, WatchChange, WatchOptions } from './watch.js';
+export type { WatchChange } from './tablet-watch.js';
+export type { Watch, WatchOptions, WatchPosition } from './watch.js';

@@ -1,4 +1,5 @@
 /** The keys of a scan: from (inclusive) to (exclusive), ordered by their bytes. */
+import type { Tablet } from '../placement/placement.js';
 import { type Bytes, toBytes } from './operations.js';
 
 export interface ScanRange {
@@ -36,6 +37,15 @@ export function isEmptyRange(range: ScanRange): boolean {
 export function rangeAfter(range: ScanRange, key: Buffer, reverse: boolean): ScanRange {
   if (reverse) return { from: range.from, to: key };
   return { from: Buffer.concat([key, Buffer.from([0])]), to: range.to };
+}
+
+/** The part of a range that a tablet has, by range. */
+export function within({ from, to }: ScanRange, { start, end }: Pick<Tablet, 'start' | 'end'>): ScanRange {
+  const [first, after] = [Buffer.from(start), end && Buffer.from(end)];
+  return {
+    from: Buffer.compare(from, first) > 0 ? from : first,
+    to: !after || (to && Buffer.compare(to, after) < 0) ? to : after,
+  };
 }
 
 /** The first key after all keys with the prefix; undefined if there is none. */

@@ -6,12 +6,12 @@
 import { RaftreeError } from '../env/errors.js';
 import { HASH_VERSION } from '../placement/partition-key.js';
 import type { PlacementKind, Tablet } from '../placement/placement.js';
-import { TabletMap, TabletRange } from '../placement/tablet-map.js';
+import { TabletMap } from '../placement/tablet-map.js';
 import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallUser } from './direct-call.js';
 import type { Router } from './router.js';
-import type { ScanRange } from './scan-range.js';
+import { isEmptyRange, type ScanRange, within } from './scan-range.js';
 import { unexpected } from './unexpected.js';
 
 /** A tablet, and where it is. */
@@ -27,17 +27,37 @@ export interface LocatedTablets {
   readonly tablets: readonly LocatedTablet[];
 }
 
-/** The tablet that owns all keys of the range; 0: it is not known. Throws `SPANS_TABLETS`. */
-export function ownerOfRange(map: TabletMap | undefined, { from, to }: ScanRange): number {
-  if (!map) return 0;
-  const [only] = map.tablets;
-  if (only && map.tablets.length === 1) return only.id;
-  const owner = map.ownerOf(from);
+/** A part of a range, and the tablet that owns its keys. */
+export interface TabletPart {
+  /** 0: the only one of a cluster. */
+  readonly tablet: number;
+  readonly range: ScanRange;
+  /** Where the range of the tablet begins: by range a key, by hash a point of the ring. */
+  readonly start: Buffer;
+  /** Undefined: it has no end. */
+  readonly end: Buffer | undefined;
+}
+
+/**
+ * The tablets that own keys of a range which is not empty, in order; without a map the only one. By hash each may own
+ * any. Undefined: the map does not tell it of all these keys.
+ */
+export function partsOf(map: TabletMap | undefined, range: ScanRange): readonly TabletPart[] | undefined {
+  const nowhere = { start: Buffer.alloc(0), end: undefined };
+  if (!map) return [{ tablet: 0, range, ...nowhere }];
+  const { from, to } = range;
   const isOneKey = to !== undefined && to.at(-1) === 0 && to.subarray(0, -1).equals(from);
-  if (isOneKey || (owner && map.by === 'range' && new TabletRange(map.by, owner).covers(from, to)))
-    return owner?.id ?? 0;
-  const reason = 'the keys belong to several tablets: watch single keys, or (by range) a part of one tablet';
-  throw new RaftreeClientError('SPANS_TABLETS', reason, 'notCommitted');
+  const owner = map.ownerOf(from);
+  if (isOneKey) return owner && [partOf(owner, range)];
+  if (!map.isComplete) return undefined;
+  if (map.by === 'hash') return map.tablets.map((tablet) => partOf(tablet, range));
+  return map.tablets
+    .map((tablet) => partOf(tablet, within(range, tablet)))
+    .filter((part) => !isEmptyRange(part.range));
+}
+
+function partOf({ id, start, end }: Tablet, range: ScanRange): TabletPart {
+  return { tablet: id, range, start: Buffer.from(start), end: end && Buffer.from(end) };
 }
 
 /** So many repetitions in a row that wait for nothing. */
@@ -48,6 +68,8 @@ export class TabletCache {
   readonly #router: Router;
   #map: TabletMap | undefined;
   #refreshing: Promise<void> | undefined;
+  /** Tells the cluster from others, when the map is known. */
+  #fingerprint = 0;
 
   constructor(user: CallUser, router: Router) {
     this.#user = user;
@@ -57,6 +79,10 @@ export class TabletCache {
   /** Undefined: no map was needed yet. */
   get map(): TabletMap | undefined {
     return this.#map;
+  }
+
+  get fingerprint(): number {
+    return this.#fingerprint;
   }
 
   /**
@@ -76,11 +102,6 @@ export class TabletCache {
     for (let i = 1; i < operations.length; i++)
       if (this.ownerOf((operations[i] as { key: Uint8Array }).key) !== owner) return undefined;
     return owner;
-  }
-
-  /** The tablet that owns all keys of the range; 0: it is not known. Throws `SPANS_TABLETS`. */
-  ownerOfRange(range: ScanRange): number {
-    return ownerOfRange(this.#map, range);
   }
 
   /**
@@ -134,6 +155,7 @@ export class TabletCache {
         throw new RaftreeClientError('VERSION_MISMATCH', reason, call.uncertain ? 'unknown' : 'notCommitted');
       }
       by = answer.by;
+      this.#fingerprint = answer.fingerprint;
       const addresses = new Map(answer.nodes.map(({ nodeId, clientAddress }) => [nodeId, clientAddress]));
       for (const { id, start, end, generation, leaderId, replicas } of answer.tablets) {
         // Copies: otherwise the map would keep the received chunks in memory.

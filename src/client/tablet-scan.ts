@@ -7,9 +7,8 @@
  * `range` is what was not given yet. So a scan can begin again with it when it turns out that the map has changed.
  */
 
-import type { Tablet } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
-import { isEmptyRange, rangeAfter, type ScanRange } from './scan-range.js';
+import { isEmptyRange, rangeAfter, type ScanRange, within } from './scan-range.js';
 
 export interface ScannedEntry {
   readonly key: Buffer;
@@ -125,14 +124,6 @@ async function* inTurn<Entry extends ScannedEntry>(
     if (next === undefined || (scan.reverse && next.length === 0)) return;
     range = scan.reverse ? { from: range.from, to: next } : { from: next, to: range.to };
   }
-}
-
-function within({ from, to }: ScanRange, { start, end }: Tablet): ScanRange {
-  const [first, after] = [Buffer.from(start), end && Buffer.from(end)];
-  return {
-    from: Buffer.compare(from, first) > 0 ? from : first,
-    to: !after || (to && Buffer.compare(to, after) < 0) ? to : after,
-  };
 }
 
 /** The pages of one tablet of several that are merged. */

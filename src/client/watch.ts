@@ -1,44 +1,39 @@
 /**
- * A watch: the changes of some keys, in the order in which they were applied, each once. Any node tells them. When the
- * connection or the node is lost, the watch goes on with another node from the version that it has come to.
+ * A watch: the changes of some keys, each once, without a gap. Any node tells them.
  *
  *     for await (const { type, key, value, version } of client.watch({ prefix: 'colour/' })) { ... }
  *
- * Changes of one version were made by one write, and may come in several messages. So the watch counts what it has of a
- * version that is not complete yet: it asks another node for that version again, and leaves out so many changes. Every
- * node tells the changes of a version in the same order.
+ * Each tablet that owns some of the keys has a stream of its own (tablet-watch.ts). The streams are merged as they
+ * come: the changes of a key are in order, those of different tablets in any order. The changes of one write follow
+ * each other, also when those of another tablet wait.
  *
- *     complete up to    here        got of the next version    next
- *     ... 17 17 18 ]               [ 20 20                     20 20 21 ...
+ *     tablet 1    17 17 18 . . . 21          17 17 4 18 5 5 21
+ *     tablet 2          4 5 5
  *
- * The client holds at most `bufferBytes` of changes, or one, that were not taken: the node has no more credit then. If
- * that lasts until no node keeps the next change any more, the watch ends with HISTORY_GONE, and says from which
- * version on changes are kept. It never leaves out a change in silence.
+ * A tablet that owns the keys no more, because it was split, ends its stream. When all changes of it are taken, the
+ * tablets that own the keys now go on from the version that it has come to: versions rise along them.
+ *
+ * The client holds at most `bufferBytes` of changes, or one of each tablet, that were not taken. If that lasts until no
+ * node keeps the next change any more, the watch ends with HISTORY_GONE, and says from where on changes are kept.
  */
-import { RaftreeError } from '../env/errors.js';
-import type { ChangeType } from '../kv/watch/change-history.js';
-import { CHANGE_OVERHEAD_BYTES } from '../kv/watch/watcher.js';
-import type { MessageOf } from '../protocol/messages.js';
-import { Call } from './call.js';
+import { errorCode } from '../env/errors.js';
+import type { TabletMap } from '../placement/tablet-map.js';
+import { Call, CallEnded } from './call.js';
 import { HistoryGoneError, RaftreeClientError } from './client-error.js';
-import { addressOf, type ClientSettings, invalid } from './client-options.js';
+import { addressOf, invalid } from './client-options.js';
 import type { CallUser } from './direct-call.js';
-import type { NodeConnection, WatchTaker } from './node-connection.js';
 import { type Bytes, toBytes } from './operations.js';
-import type { FailedAttempt, Router, Target } from './router.js';
+import type { Router } from './router.js';
 import { isEmptyRange, type ScanRange, scanRange } from './scan-range.js';
-import type { TabletCache } from './tablet-cache.js';
-import { unexpected } from './unexpected.js';
+import { partsOf, type TabletCache, type TabletPart } from './tablet-cache.js';
+import { PartGone, TabletWatch, type TabletWatchHost, type WatchChange } from './tablet-watch.js';
+import { checkCluster, decodeToken, encodeToken, versionIn, type WatchToken } from './watch-token.js';
 
-export interface WatchChange {
-  /** `expire`: the key's deadline has passed. */
-  readonly type: ChangeType;
-  readonly key: Buffer;
-  /** Empty unless it is a put. */
-  readonly value: Buffer;
-  /** The log index of the change. Changes of one version were made by one write. */
-  readonly version: number;
-}
+/**
+ * Where a watch begins: a version if one tablet owns all of its keys, else a token, which has a version for each tablet.
+ * A watch gives it (`resumeFrom`), and another one takes it (`from`).
+ */
+export type WatchPosition = number | string;
 
 /** Which keys: one, those with a prefix, those in a range, or all. */
 export interface WatchOptions {
@@ -46,8 +41,8 @@ export interface WatchOptions {
   readonly prefix?: Bytes;
   /** From the first key, inclusive, to the last key, exclusive. */
   readonly range?: { readonly from?: Bytes; readonly to?: Bytes };
-  /** The first version that is told. Default: the next change. */
-  readonly from?: number;
+  /** The first version that is told, or a token. Default: the next change. */
+  readonly from?: WatchPosition;
   /** The node to ask. Default: any of the client's endpoints, and another one when that is lost. */
   readonly endpoint?: string;
   /** Ends the watch with ABORTED. */
@@ -57,52 +52,56 @@ export interface WatchOptions {
 }
 
 const DEFAULT_BUFFER_BYTES = 256 * 1024;
-/** How long another node is asked for what one does not keep any more. */
-const ANOTHER_TIMEOUT_MS = 3000;
-
-/** A change that was received, and what it counts. */
-interface Received {
-  readonly change: WatchChange;
-  readonly sizeBytes: number;
-}
 
 interface Waiting {
   readonly resolve: (result: IteratorResult<WatchChange, undefined>) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** How a stream of one node has ended. */
-type StreamEnd =
-  | RaftreeError
-  | { readonly code: string; readonly message: string; readonly fromVersion?: number };
+/** Keys whose tablets are to be found. */
+interface Unplanned {
+  readonly range: ScanRange;
+  /** What was told of them before, if anything was. */
+  readonly before: TabletWatch | undefined;
+  /** With this map. */
+  readonly used: TabletMap | undefined;
+  /** So many times the map led to tablets that do not own them. */
+  readonly repetitions: number;
+}
 
-export class Watch implements AsyncIterableIterator<WatchChange> {
+/** How a stream was found. */
+interface Planned {
+  readonly used: TabletMap | undefined;
+  readonly repetitions: number;
+  /** It begins where the watch does, and not where another stream has ended. */
+  readonly isFirst: boolean;
+}
+
+export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHost {
   /** Resolves when the watch has begun: changes that are made from now on are told. Rejects if it ends before. */
   readonly ready: Promise<void>;
-  readonly #settings: ClientSettings;
-  readonly #router: Router;
   readonly #user: CallUser;
+  readonly #router: Router;
   readonly #tablets: TabletCache;
-  /** The one that owns all watched keys. */
-  #tablet = 0;
-  readonly #call: Call;
   readonly #range: ScanRange;
-  readonly #endpoint: string | undefined;
+  readonly #options: WatchOptions;
   readonly #bufferBytes: number;
-  readonly #signal: AbortSignal | undefined;
-  /** Everything before it was received. Undefined: it is not known yet where the watch begins. */
-  #nextVersion: number | undefined;
-  /** So many changes of #nextVersion were received. */
-  #receivedOfNext = 0;
-  /** Of those, how many the present stream will repeat. */
-  #toSkip = 0;
-  #queue: Received[] = [];
-  #head = 0;
-  #queuedBytes = 0;
-  /** Taken, and not given back to the node as credit. */
-  #takenBytes = 0;
+  readonly #token: WatchToken | undefined;
+  readonly #call: Call;
+  readonly #unplanned: Unplanned[] = [];
+  #isPlanning = false;
+  /** In the order of their ranges. */
+  #streams: readonly TabletWatch[] = [];
+  readonly #plans = new Map<TabletWatch, Planned>();
+  readonly #notBegun = new Set<TabletWatch>();
+  /** Of which changes can be taken. Those that were not looked at for longest come first. */
+  readonly #full = new Set<TabletWatch>();
+  /** Which own the keys no more. Changes wait to be taken. */
+  readonly #retired = new Set<TabletWatch>();
+  /** That of which the last change was taken. */
+  #current: TabletWatch | undefined;
   readonly #waiting: Waiting[] = [];
-  #stream: { readonly connection: NodeConnection; readonly id: number } | undefined;
+  #hasBegun = false;
   #isEnded = false;
   #error: unknown;
   #isReady: () => void = () => {};
@@ -110,37 +109,62 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
 
   /** Throws `INVALID_REQUEST`. */
   constructor(user: CallUser, router: Router, tablets: TabletCache, options: WatchOptions) {
-    this.#settings = user.settings;
     this.#user = user;
     this.#router = router;
     this.#tablets = tablets;
+    this.#options = options;
     this.#range = watchedRange(options);
-    this.#nextVersion = checkedVersion(options.from);
+    this.#token = typeof options.from === 'string' ? decodeToken(options.from) : undefined;
+    if (typeof options.from !== 'string') checkVersion(options.from);
     this.#bufferBytes = checkedBuffer(options.bufferBytes ?? DEFAULT_BUFFER_BYTES);
-    this.#endpoint = options.endpoint;
-    if (options.endpoint !== undefined) addressOf(options.endpoint);
-    this.#signal = options.signal;
+    const { endpoint, signal } = options;
+    if (endpoint !== undefined) addressOf(endpoint);
     this.ready = new Promise((resolve, reject) => {
       this.#isReady = resolve;
       this.#isNotReady = reject;
     });
     // Who only iterates learns it there.
     this.ready.catch(() => {});
-    this.#call = this.#newCall(Number.POSITIVE_INFINITY);
-    void this.#run();
+    const timeoutMs = Number.POSITIVE_INFINITY;
+    this.#call = new Call(user.settings.env, user.aborts, timeoutMs, signal ? { timeoutMs, signal } : {});
+    user.calls.add(this.#call);
+    void this.#begin();
   }
 
   /**
-   * From which version another watch goes on, without a gap, after all changes that were taken; undefined until it is
-   * known where the watch begins. If only some changes of a version were taken, that watch repeats them.
+   * From where another watch of these keys goes on, without a gap, after all changes that were taken; undefined until it
+   * is known where the watch begins. If only some changes of a write were taken, that watch repeats them.
    */
-  get resumeFrom(): number | undefined {
-    return this.#queue[this.#head]?.change.version ?? this.#nextVersion;
+  get resumeFrom(): WatchPosition | undefined {
+    return this.#positionOf((stream) => stream.resumeFrom);
+  }
+
+  /** All changes of the write of which a change was taken last were taken. */
+  get isBetweenWrites(): boolean {
+    return this.#current?.isBetweenWrites ?? true;
+  }
+
+  /** For each watched key a node is connected that tells its changes. */
+  get isConnected(): boolean {
+    return this.#hasBegun && this.#streams.every(({ isConnected }) => isConnected);
+  }
+
+  /** All changes of writes that were acknowledged before this time were taken. Undefined: that is not known. */
+  get syncedMs(): number | undefined {
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (const { syncedMs = Number.NEGATIVE_INFINITY } of this.#streams)
+      oldestMs = Math.min(oldestMs, syncedMs);
+    return this.#hasBegun && Number.isFinite(oldestMs) ? oldestMs : undefined;
+  }
+
+  /** Asks the nodes what is committed, for `syncedMs`. Never rejects. */
+  async sync(): Promise<void> {
+    await Promise.all(this.#streams.map((stream) => stream.sync()));
   }
 
   next(): Promise<IteratorResult<WatchChange, undefined>> {
-    const received = this.#take();
-    if (received) return Promise.resolve({ done: false, value: received });
+    const change = this.#take();
+    if (change) return Promise.resolve({ done: false, value: change });
     if (this.#isEnded) {
       const error = this.#error;
       this.#error = undefined;
@@ -151,9 +175,8 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
 
   /** Ends the watch. */
   return(): Promise<IteratorResult<WatchChange, undefined>> {
-    this.#nextVersion = this.resumeFrom;
-    this.#queue = [];
-    this.#head = 0;
+    for (const stream of this.#streams) stream.close();
+    this.#full.clear();
     this.#end(undefined);
     return Promise.resolve({ done: true, value: undefined });
   }
@@ -162,138 +185,15 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
     return this;
   }
 
-  #newCall(timeoutMs: number): Call {
-    const { settings, calls, aborts } = this.#user;
-    const options = this.#signal ? { timeoutMs, signal: this.#signal } : { timeoutMs };
-    const call = new Call(settings.env, aborts, timeoutMs, options);
-    calls.add(call);
-    return call;
+  // What the streams tell.
+
+  begun(stream: TabletWatch): void {
+    this.#notBegun.delete(stream);
+    this.#maybeBegun();
   }
 
-  /** One stream after the other, until the watch ends. */
-  async #run(): Promise<void> {
-    if (isEmptyRange(this.#range)) {
-      this.#isReady();
-      await this.#call.untilEnd().catch(() => this.#end(this.#call.endError()));
-      return;
-    }
-    /** Nodes that do not keep what is needed, with the version from which on they are complete. */
-    const gone = new Map<string, number>();
-    let last: FailedAttempt | undefined;
-    try {
-      while (!this.#isEnded) {
-        const another = gone.size > 0 ? this.#endpoints.find((endpoint) => !gone.has(endpoint)) : undefined;
-        if (gone.size > 0 && another === undefined) throw historyGone(Math.min(...gone.values()));
-        const before = this.#nextVersion;
-        const { endpoint, end } = await this.#follow(another, last);
-        if (this.#nextVersion !== before) gone.clear();
-        const oldest = 'fromVersion' in end ? end.fromVersion : undefined;
-        // While others do not keep what is needed, one that ends without telling anything is of no use either.
-        if (oldest !== undefined) gone.set(endpoint, oldest);
-        else if (gone.size > 0) gone.set(endpoint, Math.min(...gone.values()));
-        last = {
-          endpoint,
-          error: end instanceof RaftreeError ? end : new RaftreeError(end.code, end.message),
-        };
-      }
-    } catch (error) {
-      this.#end(this.#call.isEnded ? this.#call.endError() : error);
-    } finally {
-      this.#leave();
-      this.#call.finish();
-      this.#user.calls.remove(this.#call);
-    }
-  }
-
-  get #endpoints(): readonly string[] {
-    return this.#endpoint === undefined ? this.#settings.endpoints : [this.#endpoint];
-  }
-
-  /** Follows one stream to its end. `another`: of this node, since others do not keep what is needed. */
-  async #follow(
-    another: string | undefined,
-    last: FailedAttempt | undefined,
-  ): Promise<{ readonly endpoint: string; readonly end: StreamEnd }> {
-    let ended: Promise<StreamEnd> = new Promise(() => {});
-    const build = (connection: NodeConnection) => {
-      this.#leave();
-      let isOver: (end: StreamEnd) => void = () => {};
-      ended = new Promise((resolve) => {
-        isOver = resolve;
-      });
-      this.#toSkip = this.#receivedOfNext;
-      this.#takenBytes = 0;
-      const watchId = connection.openWatch(this.#taker(isOver));
-      this.#stream = { connection, id: watchId };
-      const { from, to } = this.#range;
-      const creditBytes = Math.max(0, this.#bufferBytes - this.#queuedBytes);
-      return {
-        ...({ type: 'watch', tablet: this.#tablet, watchId, from, to } as const),
-        ...{ fromVersion: this.#nextVersion, creditBytes },
-      };
-    };
-    const asked = another ?? this.#endpoint;
-    const target: Target = asked === undefined ? 'any' : { endpoint: asked };
-    const isShort = another !== undefined;
-    const call = isShort ? this.#newCall(ANOTHER_TIMEOUT_MS) : this.#call;
-    try {
-      let failed = isShort ? undefined : last;
-      const answer = await this.#tablets.withMap(call, () => {
-        this.#tablet = this.#tablets.ownerOfRange(this.#range);
-        const first = failed;
-        failed = undefined;
-        return this.#router.ask(build, call, target, first);
-      });
-      if (answer.type !== 'watching') throw unexpected(answer.type, 'watch');
-      this.#nextVersion ??= answer.fromVersion;
-      this.#isReady();
-    } catch (error) {
-      this.#leave();
-      const isNotThere = isShort && error instanceof RaftreeClientError && !this.#call.isEnded;
-      if (!isNotThere) throw error;
-      return { endpoint: another, end: { code: error.code, message: error.message } };
-    } finally {
-      if (isShort) {
-        call.finish();
-        this.#user.calls.remove(call);
-      }
-    }
-    const endpoint = this.#stream?.connection.endpoint ?? '';
-    const end = await this.#call.race(ended);
-    this.#stream = undefined;
-    return { endpoint, end };
-  }
-
-  #taker(isOver: (end: StreamEnd) => void): WatchTaker {
-    return {
-      tablet: this.#tablet,
-      changes: (message) => this.#received(message),
-      progress: (throughVersion) => this.#complete(throughVersion, 0),
-      ended: ({ code, message, fromVersion }) =>
-        isOver(fromVersion === undefined ? { code, message } : { code, message, fromVersion }),
-      lost: isOver,
-    };
-  }
-
-  #received({ changes, throughVersion }: MessageOf<'changes'>): void {
-    let skippedBytes = 0;
-    let ofIncomplete = 0;
-    for (const { type, key, value, version } of changes) {
-      const sizeBytes = key.length + value.length + CHANGE_OVERHEAD_BYTES;
-      if (version > throughVersion) ofIncomplete++;
-      if (this.#toSkip > 0) {
-        this.#toSkip--;
-        skippedBytes += sizeBytes;
-        continue;
-      }
-      this.#receivedOfNext++;
-      // Copies: otherwise a kept change would keep the whole received chunk in memory.
-      const change = { type, key: Buffer.from(key), value: Buffer.from(value), version };
-      this.#queue.push({ change, sizeBytes });
-      this.#queuedBytes += sizeBytes;
-    }
-    this.#complete(throughVersion, ofIncomplete);
-    if (skippedBytes > 0) this.#credit(skippedBytes);
+  arrived(stream: TabletWatch): void {
+    if (stream.head) this.#full.add(stream);
     while (this.#waiting.length > 0) {
       const change = this.#take();
       if (!change) return;
@@ -301,47 +201,170 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
     }
   }
 
-  /** Everything up to this version was received, and so many changes of the next. */
-  #complete(throughVersion: number, ofNext: number): void {
-    if (this.#nextVersion !== undefined && throughVersion < this.#nextVersion) return;
-    this.#nextVersion = throughVersion + 1;
-    this.#receivedOfNext = ofNext;
+  ended(stream: TabletWatch, error: unknown): void {
+    if (this.#isEnded) return;
+    if (error instanceof PartGone) this.#end(this.#historyGone(stream, error.fromVersion));
+    else if (errorCode(error) !== 'WRONG_TABLET') this.#end(error);
+    else if (stream.head) this.#retired.add(stream);
+    else this.#replace(stream);
   }
+
+  // Finding the tablets.
+
+  async #begin(): Promise<void> {
+    if (isEmptyRange(this.#range)) {
+      this.#maybeBegun();
+      await this.#call.untilEnd().catch(() => this.#end(this.#call.endError()));
+    } else this.#plan({ range: this.#range, before: undefined, used: undefined, repetitions: 0 });
+  }
+
+  #replace(stream: TabletWatch): void {
+    const { used, repetitions = 0 } = this.#plans.get(stream) ?? {};
+    this.#retired.delete(stream);
+    if (this.#current === stream) this.#current = undefined;
+    const { hasBegun, part } = stream;
+    this.#plan({ range: part.range, before: stream, used, repetitions: hasBegun ? 1 : repetitions + 1 });
+  }
+
+  #plan(keys: Unplanned): void {
+    this.#unplanned.push(keys);
+    if (this.#isPlanning) return;
+    this.#isPlanning = true;
+    void this.#planAll();
+  }
+
+  /** One after the other: a call waits for one thing at a time. */
+  async #planAll(): Promise<void> {
+    try {
+      for (let keys = this.#unplanned.shift(); keys && !this.#isEnded; keys = this.#unplanned.shift())
+        await this.#planKeys(keys);
+    } catch (error) {
+      this.#end(error instanceof CallEnded ? this.#call.endError() : error);
+    } finally {
+      this.#isPlanning = false;
+    }
+  }
+
+  async #planKeys({ range, before, used, repetitions }: Unplanned): Promise<void> {
+    const tablets = this.#tablets;
+    const knowsCluster = () => this.#token === undefined || tablets.map !== undefined;
+    let isOld = before !== undefined && tablets.map === used;
+    for (let i = repetitions; ; i++) {
+      const parts = isOld || !knowsCluster() ? undefined : partsOf(tablets.map, range);
+      if (parts) {
+        this.#open(parts, before, tablets.map, repetitions);
+        return;
+      }
+      isOld = false;
+      try {
+        await tablets.refresh(this.#call, tablets.map, Math.max(0, i - 1));
+      } catch (error) {
+        // No node answers now.
+        if (!PATIENT.has(errorCode(error) ?? '') || this.#call.isEnded) throw error;
+      }
+    }
+  }
+
+  /** Throws `SPANS_TABLETS`, `IDENTITY_MISMATCH`, `INVALID_REQUEST`. */
+  #open(
+    parts: readonly TabletPart[],
+    before: TabletWatch | undefined,
+    used: TabletMap | undefined,
+    repetitions: number,
+  ): void {
+    const { endpoint, signal } = this.#options;
+    const others = this.#streams.filter((stream) => stream !== before);
+    const isFirst = !before || (!before.hasBegun && this.#plans.get(before)?.isFirst === true);
+    const planned = { used, repetitions, isFirst };
+    const versions = parts.map((part) =>
+      isFirst ? this.#firstVersionOf(part, others.length + parts.length) : before.nextVersion,
+    );
+    const bufferBytes = Math.max(1, Math.floor(this.#bufferBytes / (others.length + parts.length)));
+    const opened = parts.map((part, i) => {
+      const options = { fromVersion: versions[i], bufferBytes, endpoint, signal };
+      const stream = new TabletWatch(this.#user, this.#router, part, options, this);
+      this.#plans.set(stream, planned);
+      this.#notBegun.add(stream);
+      return stream;
+    });
+    if (before) {
+      this.#plans.delete(before);
+      this.#notBegun.delete(before);
+    }
+    this.#streams = [...others, ...opened].sort((one, other) =>
+      Buffer.compare(one.part.start, other.part.start),
+    );
+  }
+
+  #firstVersionOf(part: TabletPart, streams: number): number | undefined {
+    const { from } = this.#options;
+    if (typeof from === 'number' && streams > 1)
+      throw new RaftreeClientError('SPANS_TABLETS', SEVERAL, 'notCommitted');
+    if (!this.#token) return typeof from === 'number' ? from : undefined;
+    const by = this.#tablets.map?.by ?? 'range';
+    checkCluster(this.#token, { cluster: this.#tablets.fingerprint, by });
+    const span = by === 'hash' ? { from: part.start, to: part.end } : part.range;
+    const version = versionIn(this.#token, span.from, span.to);
+    if (version === undefined) throw invalid('the token that from names is of other keys');
+    return version;
+  }
+
+  #maybeBegun(): void {
+    if (this.#hasBegun || this.#notBegun.size > 0) return;
+    this.#hasBegun = true;
+    this.#isReady();
+  }
+
+  // Taking changes.
 
   #take(): WatchChange | undefined {
-    const received = this.#queue[this.#head];
-    if (!received) return undefined;
-    this.#head++;
-    this.#queuedBytes -= received.sizeBytes;
-    if (this.#head === this.#queue.length || this.#head > 1024) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
+    const current = this.#current;
+    const stream = current && !current.isBetweenWrites ? current : this.#full.values().next().value;
+    const change = stream?.take();
+    if (!stream || !change) return undefined;
+    this.#current = stream;
+    this.#full.delete(stream);
+    if (stream.head) this.#full.add(stream);
+    else if (this.#retired.has(stream)) this.#replace(stream);
+    return change;
+  }
+
+  #positionOf(versionOf: (stream: TabletWatch) => number | undefined): WatchPosition | undefined {
+    const [first] = this.#streams;
+    if (!first || this.#unplanned.some(({ before }) => !before)) return undefined;
+    if (this.#streams.length === 1) return versionOf(first);
+    const pieces: { start: Buffer; version: number }[] = [];
+    for (const stream of this.#streams) {
+      const version = versionOf(stream);
+      if (version === undefined) return undefined;
+      pieces.push({ start: stream.part.start, version });
     }
-    this.#credit(received.sizeBytes);
-    return received.change;
+    const by = this.#tablets.map?.by ?? 'range';
+    return encodeToken({
+      cluster: this.#tablets.fingerprint,
+      by,
+      pieces,
+      end: this.#streams.at(-1)?.part.end,
+    });
   }
 
-  /** So much was taken. The node is told now and then. */
-  #credit(sizeBytes: number): void {
-    this.#takenBytes += sizeBytes;
-    if (!this.#stream || this.#takenBytes < this.#bufferBytes / 2) return;
-    const { connection, id } = this.#stream;
-    connection.post({ type: 'watchCredit', watchId: id, bytes: this.#takenBytes });
-    this.#takenBytes = 0;
-  }
-
-  /** Lets the present stream go. */
-  #leave(): void {
-    this.#stream?.connection.closeWatch(this.#stream.id);
-    this.#stream = undefined;
+  #historyGone(gone: TabletWatch, fromVersion: number): HistoryGoneError {
+    // One that has not begun: it is not known what it would have told.
+    const position = this.#positionOf((stream) =>
+      stream === gone ? fromVersion : (stream.nextVersion ?? 1),
+    );
+    return new HistoryGoneError(fromVersion, position ?? fromVersion);
   }
 
   #end(error: unknown): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#leave();
-    // The other streams, and whatever is waited for, end with it.
+    for (const stream of this.#streams) stream.stop();
+    // No more changes of the write come that was told in part.
+    this.#current = undefined;
     this.#call.end('CLIENT_CLOSED');
+    this.#call.finish();
+    this.#user.calls.remove(this.#call);
     this.#isNotReady(error ?? new RaftreeClientError('ABORTED', 'the watch was ended', 'notCommitted'));
     const [first, ...others] = this.#waiting.splice(0);
     if (error !== undefined && first) first.reject(error);
@@ -353,13 +376,11 @@ export class Watch implements AsyncIterableIterator<WatchChange> {
   }
 }
 
-function historyGone(fromVersion: number): HistoryGoneError {
-  return new HistoryGoneError(
-    `the changes up to version ${fromVersion - 1} are not kept any more: read the keys anew, and watch from version ` +
-      `${fromVersion} on`,
-    fromVersion,
-  );
-}
+const PATIENT: ReadonlySet<string> = new Set(['TIMEOUT', 'UNREACHABLE']);
+
+const SEVERAL =
+  'the watched keys belong to several tablets, each with versions of its own: watch from a token, which a watch of ' +
+  'these keys gives as resumeFrom, or without from';
 
 /** Throws `INVALID_REQUEST`. */
 function watchedRange({ key, prefix, range }: WatchOptions): ScanRange {
@@ -371,9 +392,10 @@ function watchedRange({ key, prefix, range }: WatchOptions): ScanRange {
   return { from, to: Buffer.concat([from, Buffer.of(0)]) };
 }
 
-function checkedVersion(from: number | undefined): number | undefined {
-  if (from === undefined || (Number.isSafeInteger(from) && from > 0)) return from;
-  throw invalid(`from must be a version, which is a whole number from 1 on, not ${from}`);
+/** Throws `INVALID_REQUEST`. */
+function checkVersion(from: number | undefined): void {
+  if (from === undefined || (Number.isSafeInteger(from) && from > 0)) return;
+  throw invalid(`from must be a token, or a version, which is a whole number from 1 on, not ${from}`);
 }
 
 function checkedBuffer(bufferBytes: number): number {

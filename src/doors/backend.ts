@@ -15,7 +15,7 @@ import { type MemberChange, type MembersChanged, toMemberChange } from '../clien
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
 import type { ScanRange } from '../client/scan-range.js';
-import { type LocatedTablets, ownerOfRange } from '../client/tablet-cache.js';
+import { type LocatedTablets, partsOf } from '../client/tablet-cache.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
@@ -138,9 +138,9 @@ export class Backend {
     return this.#parts.cluster.tablets();
   }
 
-  /** The changes of some keys from now on, as any node tells them. */
-  watch(keys: WatchOptions): Watch {
-    return this.#parts.cluster.watch(keys);
+  /** The changes of some keys, of one tablet or of several, as any node tells them. */
+  watch(options: WatchOptions): Watch {
+    return this.#parts.cluster.watch(options);
   }
 
   /** The entries of a range, in order, as they are asked for. */
@@ -196,9 +196,10 @@ export class Backend {
     return watcher;
   }
 
-  /** The tablet whose changes are those of the range. Throws `SPANS_TABLETS`. */
-  watchedTablet(range: ScanRange): number {
-    return ownerOfRange(this.#parts.tablets.map, range);
+  /** The tablet whose changes are those of the range. Undefined: there are several. */
+  watchedTablet(range: ScanRange): number | undefined {
+    const [first, ...others] = partsOf(this.#parts.tablets.map, range) ?? [];
+    return others.length === 0 ? first?.tablet : undefined;
   }
 
   /** Calls `tick` about once a second while keys of a tablet are watched. Returns how to end that. */

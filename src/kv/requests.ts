@@ -143,6 +143,12 @@ export interface Watch {
   readonly fromVersion: number | undefined;
 }
 
+/** Who was told all changes up to this version has what was committed when it was asked. */
+export interface CommittedVersion {
+  readonly type: 'committed';
+  readonly version: number;
+}
+
 /** The write is committed. `write.applied` says whether its conditions held and it took effect. */
 export interface Written {
   readonly type: 'written';

@@ -17,6 +17,7 @@ import { RequestCounts } from './request-counts.js';
 import type {
   Absent,
   Caller,
+  CommittedVersion,
   Consistency,
   Found,
   Get,
@@ -156,6 +157,14 @@ export class KvService {
     } catch (error) {
       return this.#counted(caller, 'read', this.errorOf(error, 'read'));
     }
+  }
+
+  /** Up to which version a watch of the tablet must have come to have all that is committed now. */
+  committedVersion(caller: Caller, tablet: TabletId): Promise<CommittedVersion | KvError> {
+    return this.#whilePending(caller, 'read', async () => {
+      await this.#tabletOf({ tablet }).replica.readIndex('follower');
+      return { type: 'committed', version: this.#watchesOf({ tablet }).throughVersion };
+    });
   }
 
   /**

@@ -5,11 +5,14 @@ import type { Handler, HandlerContext } from './pipeline.js';
 
 export class IdleTimeout<Read, Written> implements Handler<Read, Written> {
   readonly #timeoutMs: number;
+  readonly #mayBeSilent: () => boolean;
   #lastReceivedMs = 0;
   #timer: Timer | undefined;
 
-  constructor(timeoutMs: number) {
+  /** `mayBeSilent`: the other side waits for us to say something. */
+  constructor(timeoutMs: number, mayBeSilent: () => boolean = () => false) {
     this.#timeoutMs = timeoutMs;
+    this.#mayBeSilent = mayBeSilent;
   }
 
   active(context: HandlerContext<Read, Written>): void {
@@ -32,7 +35,7 @@ export class IdleTimeout<Read, Written> implements Handler<Read, Written> {
     const { env } = context.channel;
     this.#timer = env.timers.after(delayMs, () => {
       // While we do not read, silence is not the other side's fault.
-      if (context.channel.isPaused) this.#lastReceivedMs = env.clock.nowMs();
+      if (context.channel.isPaused || this.#mayBeSilent()) this.#lastReceivedMs = env.clock.nowMs();
       const restMs = this.#lastReceivedMs + this.#timeoutMs - env.clock.nowMs();
       if (restMs > 0) this.#watch(context, restMs);
       else context.failed(new RaftreeError('IDLE_TIMEOUT', `nothing was received for ${this.#timeoutMs} ms`));

@@ -284,6 +284,7 @@ export const MESSAGES = {
     'A page of the map as this node knows it, in the order of the ranges; `more`: others follow.',
     {
       requestId: u32,
+      fingerprint: u32,
       by: placementKind,
       hashVersion: u32,
       nodes: list(struct({ nodeId: u32, clientAddress: string })),
@@ -317,6 +318,20 @@ export const MESSAGES = {
     requestId: u32,
     fromVersion: u53,
   }),
+  watchSync: message(
+    132,
+    'Asks up to which version a watch must have come to have all that is committed now; see Watches.',
+    { requestId: u32, watchId: u32 },
+  ),
+  watchSynced: message(
+    133,
+    'When a watch was told all up to committedVersion, it is as new as when that was asked.',
+    {
+      requestId: u32,
+      throughVersion: u53,
+      committedVersion: u53,
+    },
+  ),
   requestVote: message(32, 'A candidate, or with preVote one that might become one, asks for a vote.', {
     group: u32,
     term: u53,
@@ -513,7 +528,8 @@ export type RequestName =
   | 'load'
   | 'changeMembers'
   | 'transferLeader'
-  | 'watch';
+  | 'watch'
+  | 'watchSync';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];
 
 /** One element of `write.operations` as it is sent. */

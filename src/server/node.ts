@@ -198,7 +198,8 @@ export class Node {
   }
 
   #tabletsOf(request: MessageOf<'tablets'>): OutboundOf<'tabletsReply'> | undefined {
-    return tabletsReply(this.#tablets, this.#opened.membership, request);
+    const { membership, birth } = this.#opened;
+    return tabletsReply(this.#tablets, membership, birth.incarnation, request);
   }
 
   /** Takes no more requests, finishes those under way, syncs and closes. The same promise for every call. */

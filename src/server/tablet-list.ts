@@ -1,6 +1,7 @@
 /** The answer to `tablets`: a page of the map, as this node knows it. */
 import { nodesOf } from '../meta/records.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
+import { crc32 } from '../record/checksum.js';
 import type { MemberView } from './member-view.js';
 import type { TabletSet } from './tablet-set.js';
 
@@ -10,6 +11,7 @@ const MAX_TABLETS_PER_PAGE = 256;
 export function tabletsReply(
   tablets: Pick<TabletSet, 'placement' | 'map' | 'meta' | 'all'>,
   membership: Pick<MemberView, 'members'>,
+  incarnation: string,
   { requestId, from, limit }: MessageOf<'tablets'>,
 ): OutboundOf<'tabletsReply'> | undefined {
   const { placement, map, meta } = tablets;
@@ -26,6 +28,7 @@ export function tabletsReply(
   return {
     type: 'tabletsReply',
     requestId,
+    fingerprint: crc32(Buffer.from(incarnation)),
     ...{ by: placement.by, hashVersion: placement.hashVersion },
     nodes: members.map(({ id, client }) => ({ nodeId: id, clientAddress: client })),
     tablets: page.map(({ id, start, end, generation }) => ({

@@ -189,6 +189,8 @@ export class FakeCluster {
     switch (request.type) {
       case 'watch':
         return errorReply(requestId, 'NO_LEADER', 'this cluster tells no changes');
+      case 'watchSync':
+        return errorReply(requestId, 'INVALID_REQUEST', 'this cluster tells no changes');
       case 'openSession': {
         const sessionId = ++this.index;
         this.sessions.set(sessionId, new Map());

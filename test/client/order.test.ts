@@ -180,7 +180,7 @@ test('the map of a cluster of one tablet changes no session: a late copy of a wr
     request.type !== 'tablets'
       ? undefined
       : ({ requestId }) => ({
-          ...{ type: 'tabletsReply', requestId, by: 'range', hashVersion: 0, more: false },
+          ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
           ...{ nodes: [], tablets: [only] },
         });
   assert.is((await scheduler.run(client.tablets())).tablets.length, 1);

@@ -82,6 +82,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     creditBytes: 262_144,
   },
   watching: { type: 'watching', requestId: 13, fromVersion: 12 },
+  watchSync: { type: 'watchSync', requestId: 14, watchId: 6 },
+  watchSynced: { type: 'watchSynced', requestId: 14, throughVersion: 19, committedVersion: 20 },
   write: {
     type: 'write',
     tablet: 7,
@@ -161,6 +163,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   tabletsReply: {
     type: 'tabletsReply',
     requestId: 15,
+    fingerprint: 7,
     by: 'range',
     hashVersion: 0,
     nodes: [

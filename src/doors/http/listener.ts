@@ -77,6 +77,8 @@ export class HttpDoor {
   readonly #server: Server;
   readonly #backend: Backend;
   readonly #live: LiveFeed;
+  /** End the answers that would go on as long as their clients. */
+  readonly #endings = new Set<() => void>();
   readonly #budget: ByteBudget;
   readonly #routes: readonly { readonly segments: readonly string[]; readonly route: Route }[];
   readonly #lines = new Map<Connection, Line>();
@@ -111,7 +113,7 @@ export class HttpDoor {
       ...pageRoutes(options.page, this.#live),
       ...nodeRoutes({ readiness: options.readiness, metrics: () => this.#metrics() }),
       ...kvRoutes(this.#backend, limits),
-      watchRoute(this.#backend),
+      watchRoute(this.#backend, env.timers, this.#endings),
       ...clusterRoutes({
         backend: this.#backend,
         status: options.status,
@@ -169,6 +171,7 @@ export class HttpDoor {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#live.close();
+    for (const end of [...this.#endings]) end();
     this.#server.close();
     this.#server.closeIdleConnections();
   }

@@ -110,8 +110,11 @@ export function problemOf(error: {
   readonly outcome: Outcome;
 }): Answer {
   const { code, message, outcome } = error;
-  const known = OTHER_NAMES[code] ?? (isProblemCode(code) ? code : 'INTERNAL');
-  return problem(known, message, { outcome });
+  return problem(nameOfProblem(code), message, { outcome });
+}
+
+export function nameOfProblem(code: string): ProblemCode {
+  return OTHER_NAMES[code] ?? (isProblemCode(code) ? code : 'INTERNAL');
 }
 
 /** Codes of the client library in a node that mean something else to the node's callers. */

@@ -54,9 +54,14 @@ export const watchQuery = z.strictObject({
   prefix: z.string().optional().describe('Keys that begin so; all keys without it'),
   from: z
     .string()
-    .regex(/^[1-9]\d{0,14}$/, { error: 'expected a version, a whole number from 1 on' })
+    .regex(/^(?:[1-9]\d{0,14}|w1\.[\w-]{1,8192})$/, {
+      error: 'expected a version, a whole number from 1 on, or a token',
+    })
     .optional()
-    .describe('The first version that is told; the next change if it is not given'),
+    .describe(
+      'The first version that is told, or, if the keys belong to several tablets, a token: the id of an event. The ' +
+        'next change if it is not given',
+    ),
 });
 
 export const forceQuery = z.strictObject({

@@ -1,27 +1,35 @@
 /**
- * `/v1/watch`: the changes of keys, as server-sent events. A change is read from the history of this node when the
- * client has taken the one before, so a slow client holds nobody up and nothing in memory.
+ * `/v1/watch`: the changes of keys, as server-sent events. A slow client holds nobody up: what it has not taken stays in
+ * the history of the node.
  *
  *     event: put | delete | expire    data: { key, value, version }
  *     event: progress                 data: { version }               everything up to there was told
- *     event: end                      data: { code, detail, fromVersion }
+ *     event: end                      data: { code, detail, from }
  *
- * The id of an event is the version up to which everything was told: after the last change of a version, and with each
- * progress. A browser sends it in Last-Event-ID when it connects again, and so goes on without a gap.
+ * The id of an event says what was told: after the last change of a write, and with each progress. A browser sends it
+ * in Last-Event-ID when it connects again, and so goes on without a gap.
+ *
+ *     keys of one tablet       told by this node            the id is the version up to which everything was told
+ *     of several               by the client library        the id is a token (client/watch-token.ts)
  */
-import { isEmptyRange, scanRange } from '../../client/scan-range.js';
-import type { Changes, WatchEnded, Watcher } from '../../kv/watch/watcher.js';
+import { isEmptyRange, type ScanRange, scanRange } from '../../client/scan-range.js';
+import type { WatchPosition } from '../../client/watch.js';
+import type { Timers } from '../../env/env.js';
+import type { Changes, Watcher } from '../../kv/watch/watcher.js';
 import type { Backend } from '../backend.js';
 import type { Answer } from './answer.js';
+import { BEGINNING, changeEvent, EVENT_STREAM, endEvent, progressEvent } from './event-stream.js';
 import { problem } from './problem.js';
 import { type HttpRequest, Refusal } from './request.js';
 import { operation, type Route } from './route.js';
-import { bytesIn, watchQuery } from './schemas.js';
+import { watchQuery } from './schemas.js';
+import { SeveralTabletsStream } from './watch-several.js';
 
 const PAGE_BYTES = 16 * 1024;
 const PROGRESS_EVERY_TICKS = 10;
 
-export function watchRoute(backend: Backend): Route {
+/** `endings`: called when the door closes. */
+export function watchRoute(backend: Backend, timers: Pick<Timers, 'after'>, endings: Set<() => void>): Route {
   const get = operation({
     id: 'watchKeys',
     summary: 'The changes of keys as they are applied, as server-sent events',
@@ -44,20 +52,28 @@ export function watchRoute(backend: Backend): Route {
           : { from: bytes(query.key), to: Buffer.concat([bytes(query.key), Buffer.of(0)]) };
       if (query.key === '' || isEmptyRange(range))
         throw new Refusal('INVALID_REQUEST', 'a key has at least one byte');
-      const stream = new EventStream(backend, request, range, firstVersion(request, query.from));
-      return stream.answer();
+      const from = firstPosition(request, query.from);
+      const tablet = backend.watchedTablet(range);
+      if (tablet !== undefined && typeof from !== 'string')
+        return new EventStream(backend, request, tablet, range, from).answer();
+      return new SeveralTabletsStream(backend, timers, endings, request, range, from).answer();
     },
   });
   return { path: '/v1/watch', operations: { GET: get } };
 }
 
 /** What a browser has come to counts more than what the page asked for at first. */
-function firstVersion(request: HttpRequest, from: string | undefined): number | undefined {
+function firstPosition(request: HttpRequest, from: string | undefined): WatchPosition | undefined {
   const last = request.header('last-event-id');
-  if (last !== undefined && /^[1-9]\d{0,14}$/.test(last)) return Number(last) + 1;
-  return from === undefined ? undefined : Number(from);
+  if (last !== undefined && VERSION.test(last)) return Number(last) + 1;
+  const given = last !== undefined && TOKEN.test(last) ? last : from;
+  return given !== undefined && VERSION.test(given) ? Number(given) : given;
 }
 
+const VERSION = /^[1-9]\d{0,14}$/;
+const TOKEN = /^w1\.[\w-]{1,8192}$/;
+
+/** Of the keys of one tablet. */
 class EventStream {
   readonly #request: HttpRequest;
   readonly #watcher: Watcher;
@@ -71,12 +87,12 @@ class EventStream {
   constructor(
     backend: Backend,
     request: HttpRequest,
-    range: { readonly from: Buffer; readonly to: Buffer | undefined },
+    tablet: number,
+    range: ScanRange,
     fromVersion: number | undefined,
   ) {
     this.#request = request;
     request.hold(PAGE_BYTES);
-    const tablet = backend.watchedTablet(range);
     const watch = { type: 'watch', tablet, ...range, fromVersion } as const;
     this.#watcher = backend.watchHere(request.caller, watch, () => this.#wake());
     this.#stopTicks = backend.everyWatchTick(tablet, () => this.#tick());
@@ -87,10 +103,9 @@ class EventStream {
     if (first?.type === 'ended') {
       this.#close();
       const { code, message, fromVersion } = first;
-      return problem(code, message, fromVersion === undefined ? {} : { more: { fromVersion } });
+      return problem(code, message, fromVersion === undefined ? {} : { more: { from: fromVersion } });
     }
-    const headers = { 'content-type': 'text/event-stream' };
-    return { status: 200, headers, body: this.#events() };
+    return { status: 200, headers: EVENT_STREAM, body: this.#events() };
   }
 
   async *#events(): AsyncGenerator<Uint8Array> {
@@ -99,7 +114,7 @@ class EventStream {
       this.#wake();
     });
     try {
-      yield Buffer.from(': the changes follow\n\n');
+      yield BEGINNING;
       while (!this.#isGone) {
         const isDue = this.#isProgressDue || this.#watcher.hasMore;
         if (!isDue)
@@ -109,7 +124,7 @@ class EventStream {
         if (this.#isGone) return;
         const page = this.#watcher.hasMore ? this.#watcher.peek(PAGE_BYTES) : undefined;
         if (page?.type === 'ended') {
-          yield endEvent(page);
+          yield endEvent(page.code, page.message, page.fromVersion);
           return;
         }
         if (page) {
@@ -130,11 +145,11 @@ class EventStream {
 
   #changeEvents({ changes, throughVersion }: Changes): Uint8Array {
     let text = '';
-    for (const [i, { type, key, value, version }] of changes.entries()) {
+    for (const [i, change] of changes.entries()) {
+      const { version } = change;
       const isLast = version <= throughVersion && changes[i + 1]?.version !== version;
       if (isLast) this.#toldVersion = version;
-      const data = { ...bytesIn('key', key), ...(type === 'put' ? bytesIn('value', value) : {}), version };
-      text += `event: ${type}\n${isLast ? `id: ${version}\n` : ''}data: ${JSON.stringify(data)}\n\n`;
+      text += changeEvent(change, isLast ? version : undefined);
     }
     return Buffer.from(text);
   }
@@ -143,8 +158,7 @@ class EventStream {
   #progressEvent(): Uint8Array {
     this.#isProgressDue = false;
     this.#toldVersion = Math.max(this.#toldVersion, this.#watcher.throughVersion);
-    const version = this.#toldVersion;
-    return Buffer.from(`event: progress\nid: ${version}\ndata: ${JSON.stringify({ version })}\n\n`);
+    return progressEvent(this.#toldVersion, { version: this.#toldVersion });
   }
 
   #tick(): void {
@@ -153,8 +167,4 @@ class EventStream {
     this.#isProgressDue = true;
     this.#wake();
   }
-}
-
-function endEvent({ code, message, fromVersion }: WatchEnded): Uint8Array {
-  return Buffer.from(`event: end\ndata: ${JSON.stringify({ code, detail: message, fromVersion })}\n\n`);
 }

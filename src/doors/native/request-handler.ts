@@ -1,5 +1,6 @@
 /** The last handler of a client's connection: messages become requests to kv/, and results become messages. */
 import { RaftreeError } from '../../env/errors.js';
+import { kvError } from '../../kv/kv-error.js';
 import type { RequestLimits } from '../../kv/limits.js';
 import type { Caller } from '../../kv/requests.js';
 import type { KvService } from '../../kv/service.js';
@@ -157,6 +158,9 @@ export class RequestHandler implements MessageHandler {
         if (result.type === 'watching') this.#watches.begin(request.watchId);
         return;
       }
+      case 'watchSync':
+        this.#replyLater(request, this.#synced(kv, request.watchId));
+        return;
       case 'changeMembers':
       case 'transferLeader':
         this.#replyLater(request, admin.handle(request));
@@ -164,6 +168,16 @@ export class RequestHandler implements MessageHandler {
       default:
         throw new RaftreeError('MALFORMED_MESSAGE', `${request.type} is not a request of a client`);
     }
+  }
+
+  async #synced(kv: KvService, watchId: number): Promise<Result> {
+    const tablet = this.#watches.tabletOf(watchId);
+    const committed = tablet === undefined ? undefined : await kv.committedVersion(this.#caller, tablet);
+    if (committed?.type === 'error') return committed;
+    const throughVersion = this.#watches.throughOf(watchId);
+    if (!committed || throughVersion === undefined)
+      return kvError('INVALID_REQUEST', `watch ${watchId} is not under way`);
+    return { type: 'watchSynced', throughVersion, committedVersion: committed.version };
   }
 
   #replyLater(request: ReceivedRequest, result: Promise<Result>): void {

@@ -4,7 +4,7 @@ import type { Absent, Found, Get, Page, Scan, SessionOpened, Write, Written } fr
 import { errorReply } from '../../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../../protocol/messages.js';
 import type { AdministrationDone, AdministrationError } from '../ports.js';
-import type { Watching } from './watch-streams.js';
+import type { Synced, Watching } from './watch-streams.js';
 
 export function writeOf(message: MessageOf<'write'>): Write {
   const { tablet, sessionId, sequence, acknowledgedThrough, after, operations } = message;
@@ -30,11 +30,22 @@ export type Result =
   | AdministrationDone
   | AdministrationError
   | Watching
+  | Synced
   | KvError;
 
 export type Reply = Extract<
   OutboundMessage,
-  { readonly type: 'writeReply' | 'sessionOpened' | 'getReply' | 'scanReply' | 'done' | 'watching' | 'error' }
+  {
+    readonly type:
+      | 'writeReply'
+      | 'sessionOpened'
+      | 'getReply'
+      | 'scanReply'
+      | 'done'
+      | 'watching'
+      | 'watchSynced'
+      | 'error';
+  }
 >;
 
 export function replyTo(requestId: number, result: Result): Reply {

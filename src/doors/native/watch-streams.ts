@@ -43,6 +43,12 @@ export interface Watching {
   readonly fromVersion: number;
 }
 
+export interface Synced {
+  readonly type: 'watchSynced';
+  readonly throughVersion: number;
+  readonly committedVersion: number;
+}
+
 export class WatchStreams {
   readonly #gate: AnswerGate<OutboundMessage>;
   readonly #write: (message: OutboundMessage) => void;
@@ -90,6 +96,16 @@ export class WatchStreams {
     if (!stream) return;
     stream.creditBytes += bytes;
     if (stream.watcher.hasMore) this.#pump(stream);
+  }
+
+  /** The tablet of a watch that is under way. */
+  tabletOf(watchId: number): number | undefined {
+    return this.#streams.get(watchId)?.tablet;
+  }
+
+  /** How far it was told. Undefined: it is over. */
+  throughOf(watchId: number): number | undefined {
+    return this.#streams.get(watchId)?.watcher.throughVersion;
   }
 
   cancel(watchId: number): void {

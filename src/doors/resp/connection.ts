@@ -128,6 +128,11 @@ export class Connection implements Handler<Buffer> {
   #watchedBytes = 0;
   #watched = new Map<string, { readonly key: Buffer; readonly version: number }>();
 
+  /** It is told what happens, and need not say anything. */
+  get isSubscribed(): boolean {
+    return this.#subscriptions.size > 0;
+  }
+
   constructor(parts: ConnectionParts, id: number) {
     this.#parts = parts;
     this.#id = id;

@@ -4,7 +4,7 @@
  *     a connection      one of `maxConnections`, and of `maxConnectionsPerAddress` from another machine
  *     a command         at most `limits.maxRequestBytes`; what has arrived of it counts in the budget of the node
  *     its answers       of all connections together `maxBufferedBytes`; who does not read them is cut off
- *     silence           `idleTimeoutMs`
+ *     silence           `idleTimeoutMs`; who has subscribed may be silent
  */
 import type { Address, Env, Logger } from '../../env/env.js';
 import { errorCode, errorMessage } from '../../env/errors.js';
@@ -123,9 +123,10 @@ export class RespDoor {
       budget: { of: budget, kind: 'client' },
       channel: { maxBufferedBytes: Math.max(MIN_BUFFERED_BYTES, 2 * maxBufferedBytes) },
       initialise: (channel) => {
+        const connection = new Connection(parts, ++this.#connections);
         channel.pipeline
-          .add(new IdleTimeout<Buffer, Uint8Array>(idleTimeoutMs))
-          .add(new Connection(parts, ++this.#connections));
+          .add(new IdleTimeout<Buffer, Uint8Array>(idleTimeoutMs, () => connection.isSubscribed))
+          .add(connection);
       },
       closed: (channel, reason) => {
         if (reason)

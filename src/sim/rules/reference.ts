@@ -4,7 +4,7 @@
  * held at its last index, whatever range of entries the batch covers.
  */
 
-import type { WatchChange } from '../../client/watch.js';
+import type { WatchChange } from '../../client/tablet-watch.js';
 import type { EngineOperation } from '../../engines/storage-engine.js';
 import {
   type Command,

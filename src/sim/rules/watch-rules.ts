@@ -2,7 +2,7 @@
  * What a watch was told, against what the entries have changed: of each key every change once, in order, with its
  * value, and none left out before the version that the watch says to resume from.
  */
-import type { WatchChange } from '../../client/watch.js';
+import type { WatchChange } from '../../client/tablet-watch.js';
 import type { Fail } from './fail.js';
 import type { Reference } from './reference.js';
 

@@ -4,7 +4,7 @@
  */
 import type { RaftreeClient } from '../../client/client.js';
 import { HistoryGoneError, RaftreeClientError } from '../../client/client-error.js';
-import type { Watch, WatchOptions } from '../../client/watch.js';
+import type { Watch, WatchOptions, WatchPosition } from '../../client/watch.js';
 import { checkWatch, type WatchRecord } from '../rules/watch-rules.js';
 import type { RunCluster } from '../run/run-cluster.js';
 import type { WorkloadOptions } from '../setting/setting.js';
@@ -110,7 +110,7 @@ export class Watchers {
     try {
       for await (const change of open.watch) {
         record.told.push(change);
-        record.resumeFrom = open.watch.resumeFrom;
+        record.resumeFrom = versionOf(open.watch.resumeFrom);
         coverage.count('changes told');
         if (this.#cluster.nowMs > endsAtMs) break;
         if (maxPauseMs > 0 && !this.#hurries) await this.#cluster.sleep(random.float() * maxPauseMs);
@@ -120,12 +120,12 @@ export class Watchers {
       if (!(error instanceof RaftreeClientError)) throw error;
       if (error instanceof HistoryGoneError) {
         coverage.count('watches that fell behind');
-        return error.fromVersion;
+        return versionOf(error.resumeFrom);
       }
       if (!ENDS.has(error.code)) this.#cluster.unexpectedAnswer(name, error.code, error.message);
       return undefined;
     } finally {
-      record.resumeFrom = open.watch.resumeFrom ?? record.resumeFrom;
+      record.resumeFrom = versionOf(open.watch.resumeFrom) ?? record.resumeFrom;
       this.#open.delete(open);
       checkWatch(record, this.#cluster.reference, (rule, detail) => this.#cluster.fail(rule, detail));
     }
@@ -133,8 +133,13 @@ export class Watchers {
 
   #begun({ watch, record }: OpenWatch): void {
     record.fromVersion ??= Math.min(
-      watch.resumeFrom ?? 1,
+      versionOf(watch.resumeFrom) ?? 1,
       record.told[0]?.version ?? Number.MAX_SAFE_INTEGER,
     );
   }
+}
+
+/** Of a cluster with one tablet. */
+function versionOf(position: WatchPosition | undefined): number | undefined {
+  return typeof position === 'string' ? undefined : position;
 }

@@ -1,8 +1,9 @@
 /** `/v1/watch`: changes as server-sent events. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ownerOfRange } from '../../../src/client/tablet-cache.js';
+import { partsOf } from '../../../src/client/tablet-cache.js';
 import { TabletMap } from '../../../src/placement/tablet-map.js';
+import type { NodeConfigInput } from '../../../src/server/config.js';
 import { startHttpNode } from '../../support/http-node.js';
 import { until } from '../../support/process-cluster.js';
 
@@ -84,9 +85,9 @@ test('what is not kept any more is a problem document that says from where chang
   const node = await startHttpNode();
   try {
     const asked = await fetch(`${node.url}/v1/watch?from=1`);
-    const problem = (await asked.json()) as { code: string; fromVersion: number };
+    const problem = (await asked.json()) as { code: string; from: number };
     assert.equal([asked.status, problem.code], [410, 'HISTORY_GONE']);
-    assert.ok(problem.fromVersion > 1);
+    assert.ok(problem.from > 1);
     assert.is(node.node.watchers, 0);
     for (const query of ['from=0', 'from=x', 'key=', 'key=a&prefix=b', 'to=b'])
       assert.is((await fetch(`${node.url}/v1/watch?${query}`)).status, 400, query);
@@ -98,19 +99,79 @@ test('what is not kept any more is a problem document that says from where chang
   }
 });
 
-test('with several tablets, a watch is of keys of one: others are refused, none is told in part', async () => {
-  const node = await startHttpNode({}, { placement: { by: 'range', tablets: 2, splits: ['m'] } });
+const TWO_TABLETS: NodeConfigInput['placement'] = { by: 'range', tablets: 2, splits: ['m'] };
+
+test('keys of several tablets: the id is a token, and a feed that is opened with it goes on without a gap', async () => {
+  const node = await startHttpNode({}, { placement: TWO_TABLETS });
+  const put = (key: string, body: string) => fetch(`${node.url}/v1/kv/${key}`, { method: 'PUT', body });
+  const keysIn = (text: string) => [...text.matchAll(/"key":"([^"]*)"/g)].map(([, key]) => key);
+  const lastId = (text: string) => [...text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? '';
   try {
-    for (const query of ['', 'prefix=', 'key=a&from=1'])
-      assert.is((await fetch(`${node.url}/v1/watch?${query}`)).status, query === 'key=a&from=1' ? 410 : 409);
     const feeds = [await opened(`${node.url}/v1/watch?key=z`), await opened(`${node.url}/v1/watch?prefix=a`)];
-    for (const key of ['a1', 'z']) await fetch(`${node.url}/v1/kv/${key}`, { method: 'PUT', body: 'x' });
+    const all = await opened(`${node.url}/v1/watch`);
+    await until(() => all.text === ': the changes follow\n\n', 'it has begun');
+    for (const key of ['a1', 'z', 'a2']) await put(key, 'x');
     await until(() => feeds.every(({ text }) => text.includes('event: put')), 'each is told of its key');
-    assert.match(feeds[0]?.text ?? '', /"key":"z"/);
-    assert.match(feeds[1]?.text ?? '', /"key":"a1"/);
+    assert.equal(
+      feeds.map(({ text }) => keysIn(text)[0]),
+      ['z', 'a1'],
+    );
+    assert.match(lastId(feeds[0]?.text ?? ''), /^\d+$/);
+    await until(() => keysIn(all.text).length === 3, 'all are told');
+    assert.equal(
+      keysIn(all.text).filter((key) => key !== 'z'),
+      ['a1', 'a2'],
+    );
+    const token = lastId(all.text);
+    assert.match(token, /^w1\.[\w-]+$/);
+    all.close();
+    for (const key of ['a3', 'y']) await put(key, 'x');
+    for (const again of [
+      await opened(`${node.url}/v1/watch`, { 'last-event-id': token }),
+      await opened(`${node.url}/v1/watch?from=${token}`),
+    ]) {
+      await until(() => keysIn(again.text).length === 2, 'what has come since');
+      assert.equal(keysIn(again.text).toSorted(), ['a3', 'y']);
+      again.close();
+    }
     for (const feed of feeds) feed.close();
+    await until(() => node.node.watchers === 0, 'nothing is left of those that have gone');
+    for (const [query, status] of [
+      ['key=a&from=1', 410],
+      ['from=1', 409],
+      [`prefix=a&from=${token}`, 200],
+      [`from=${token.slice(0, -2)}`, 400],
+      [`from=w1.${'A'.repeat(9000)}`, 400],
+    ] as const) {
+      const feed = await opened(`${node.url}/v1/watch?${query}`);
+      assert.is(feed.response.status, status, query);
+      feed.close();
+    }
+    const open = await opened(`${node.url}/v1/watch?prefix=`);
+    await until(() => open.text !== '', 'it has begun');
+    const closing = node.node.close();
+    await until(() => open.isOver, 'a node that closes ends it');
+    assert.match(open.text, /event: end\ndata: \{"code":"SHUTTING_DOWN","detail":".*"\}\n\n$/);
+    await closing;
   } finally {
     await node.close();
+  }
+});
+
+test('a token of another cluster is refused', async () => {
+  const node = await startHttpNode({}, { placement: TWO_TABLETS });
+  const other = await startHttpNode({}, { placement: TWO_TABLETS });
+  try {
+    const feed = await opened(`${node.url}/v1/watch`);
+    await fetch(`${node.url}/v1/kv/a`, { method: 'PUT', body: 'x' });
+    await until(() => feed.text.includes('id: w1.'), 'it has told a token');
+    const token = /^id: (.*)$/m.exec(feed.text)?.[1];
+    feed.close();
+    const refused = await fetch(`${other.url}/v1/watch?from=${token}`);
+    assert.is(refused.status, 400);
+    assert.match(((await refused.json()) as { detail: string }).detail, /of another cluster/);
+  } finally {
+    await Promise.all([node.close(), other.close()]);
   }
 });
 
@@ -120,8 +181,10 @@ test('a range that only looks like one key is not told in part', () => {
     { id: 1, generation: 0, start: bytes(''), end: bytes('m') },
     { id: 2, generation: 0, start: bytes('m'), end: undefined },
   ]);
-  assert.is(ownerOfRange(map, { from: bytes('z'), to: bytes('z\0') }), 2);
-  assert.throws(() => ownerOfRange(map, { from: bytes('a'), to: bytes('z\0') }), /several tablets/);
+  const tabletsOf = (from: string, to: string) =>
+    partsOf(map, { from: bytes(from), to: bytes(to) })?.map(({ tablet }) => tablet);
+  assert.equal(tabletsOf('z', 'z\0'), [2]);
+  assert.equal(tabletsOf('a', 'z\0'), [1, 2]);
 });
 
 test.run();

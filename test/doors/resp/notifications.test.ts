@@ -19,8 +19,8 @@ class Subscriber {
   readonly raw: RawConnection;
   #seen = 0;
 
-  constructor(reads = true) {
-    this.raw = new RawConnection(port, { reads });
+  constructor(reads = true, to = port) {
+    this.raw = new RawConnection(to, { reads });
   }
 
   send(...lines: readonly string[]): void {
@@ -145,6 +145,36 @@ test('a subscriber that does not read is cut off, and another one is told all', 
   assert.ok(isGone);
   assert.match(await reader.next('other'), /message \$18 __keyevent@0__:del \$5 other/);
   for (const each of [reader, writer]) each.raw.socket.destroy();
+});
+
+test('keys of all tablets are told; a subscriber may be silent for as long as it has subscriptions', async () => {
+  const placement = { by: 'hash', tablets: 4 } as const;
+  const resp = { listen: '127.0.0.1:0', idleTimeoutMs: 300 };
+  const several = await startHttpNode({}, { resp, placement });
+  try {
+    const to = several.node.addresses.resp?.port ?? 0;
+    const subscriber = new Subscriber(true, to);
+    subscriber.send('PSUBSCRIBE __keyspace@0__:*');
+    await subscriber.next(':1');
+    // Each of these says nothing for longer than it may; the subscriber has for longer than all of them.
+    for (let i = 0; i < 2; i++) await new RawConnection(to).closed;
+    const writer = new Subscriber(true, to);
+    const keys = Array.from({ length: 8 }, (_none, i) => `key${i}`);
+    for (const key of keys) writer.send(`SET ${key} 1`, `DEL ${key}`);
+    await until(async () => (await subscriber.raw.until(/^/)).split('pmessage').length > 16, 'all are told');
+    const told = (await subscriber.raw.until(/^/)).replaceAll('\r\n', ' ');
+    for (const key of keys) {
+      const happenings = [...told.matchAll(new RegExp(`__keyspace@0__:${key} \\$3 (set|del)`, 'g'))];
+      assert.equal(
+        happenings.map(([, what]) => what),
+        ['set', 'del'],
+      );
+    }
+    subscriber.send('PUNSUBSCRIBE');
+    await subscriber.raw.closed;
+  } finally {
+    await several.close();
+  }
 });
 
 test('a subscription watches no more keys than it needs', () => {

@@ -4,7 +4,7 @@ import { inFile, type Mutation, randomFaults } from '../mutation.js';
 const history = inFile('kv/watch/change-history.js');
 const watcher = inFile('kv/watch/watcher.js');
 const batchKeys = inFile('kv/batch-keys.js');
-const client = inFile('client/watch.js');
+const client = inFile('client/tablet-watch.js');
 const streams = inFile('doors/native/watch-streams.js');
 
 export const WATCH_MUTATIONS: readonly Mutation[] = [

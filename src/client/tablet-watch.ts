@@ -1,0 +1,405 @@
+/**
+ * The changes of those watched keys that one tablet owns, in the order of its log, each once. Any node tells them. When
+ * the connection or the node is lost, it goes on with another node from the version that it has come to.
+ *
+ * Changes of one version were made by one write, and may come in several messages. So it counts what it has of a
+ * version that is not complete yet: it asks another node for that version again, and leaves out so many changes. Every
+ * node tells the changes of a version in the same order.
+ *
+ *     complete up to    here        got of the next version    next
+ *     ... 17 17 18 ]               [ 20 20                     20 20 21 ...
+ *
+ * At most `bufferBytes` of changes, or one, wait here to be taken: the node has no more credit then. If that lasts until
+ * no node keeps the next change any more, it ends with HISTORY_GONE. It never leaves out a change in silence. A node
+ * that tells what it was not asked for, or not in order, loses its connection.
+ */
+import { RaftreeError } from '../env/errors.js';
+import type { ChangeType } from '../kv/watch/change-history.js';
+import { CHANGE_OVERHEAD_BYTES } from '../kv/watch/watcher.js';
+import type { MessageOf } from '../protocol/messages.js';
+import { Call } from './call.js';
+import { RaftreeClientError } from './client-error.js';
+import type { ClientSettings } from './client-options.js';
+import type { CallUser } from './direct-call.js';
+import type { NodeConnection, WatchTaker } from './node-connection.js';
+import type { FailedAttempt, Router, Target } from './router.js';
+import type { TabletPart } from './tablet-cache.js';
+import { unexpected } from './unexpected.js';
+
+export interface WatchChange {
+  /** `expire`: the key's deadline has passed. */
+  readonly type: ChangeType;
+  readonly key: Buffer;
+  /** Empty unless it is a put. */
+  readonly value: Buffer;
+  /** The index of the change in the log of the key's tablet. Changes of one write have one version. */
+  readonly version: number;
+}
+
+/** No node keeps the next change any more. The changes from `fromVersion` on are kept. */
+export class PartGone extends Error {
+  readonly fromVersion: number;
+
+  constructor(fromVersion: number) {
+    super('HISTORY_GONE');
+    this.fromVersion = fromVersion;
+  }
+}
+
+export interface TabletWatchOptions {
+  /** The first version that is told. Undefined: that of the next change. */
+  readonly fromVersion: number | undefined;
+  readonly bufferBytes: number;
+  readonly endpoint: string | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Who takes the changes. */
+export interface TabletWatchHost {
+  /** The first time that a node tells changes. */
+  begun(watch: TabletWatch): void;
+  /** Some can be taken. */
+  arrived(watch: TabletWatch): void;
+  /** No more come, but for those that wait: why. A PartGone, a RaftreeClientError, or CallEnded as `error`. */
+  ended(watch: TabletWatch, error: unknown): void;
+}
+
+/** How long another node is asked for what one does not keep any more. */
+const ANOTHER_TIMEOUT_MS = 3000;
+
+/** A change that was received, and what it counts. */
+interface Received {
+  readonly change: WatchChange;
+  readonly sizeBytes: number;
+}
+
+/** How a stream of one node has ended. */
+type StreamEnd =
+  | RaftreeError
+  | { readonly code: string; readonly message: string; readonly fromVersion?: number };
+
+/** When it was asked up to which version it must come. */
+interface Sync {
+  readonly askedMs: number;
+  readonly version: number;
+}
+
+export class TabletWatch {
+  readonly part: TabletPart;
+  readonly #settings: ClientSettings;
+  readonly #router: Router;
+  readonly #user: CallUser;
+  readonly #options: TabletWatchOptions;
+  readonly #host: TabletWatchHost;
+  readonly #call: Call;
+  /** Everything before it was received. Undefined: it is not known yet where it begins. */
+  #nextVersion: number | undefined;
+  /** So many changes of #nextVersion, or of the version that follows, were received. */
+  #receivedOfNext = 0;
+  /** Of those, how many the present stream will repeat. */
+  #toSkip = 0;
+  /** Of the change that was received last. */
+  #lastVersion = 0;
+  #queue: Received[] = [];
+  #head = 0;
+  #queuedBytes = 0;
+  /** What the node may still send. */
+  #creditBytes = 0;
+  /** Taken, and not given back to the node as credit. */
+  #returnedBytes = 0;
+  #takenVersion = 0;
+  #hasBegun = false;
+  #isEnded = false;
+  #stream: { readonly connection: NodeConnection; readonly id: number } | undefined;
+  #isSyncing = false;
+  /** It has not come so far yet. */
+  #sync: Sync | undefined;
+  #syncedMs: number | undefined;
+
+  constructor(
+    user: CallUser,
+    router: Router,
+    part: TabletPart,
+    options: TabletWatchOptions,
+    host: TabletWatchHost,
+  ) {
+    this.part = part;
+    this.#settings = user.settings;
+    this.#user = user;
+    this.#router = router;
+    this.#options = options;
+    this.#host = host;
+    this.#nextVersion = options.fromVersion;
+    this.#call = this.#newCall(Number.POSITIVE_INFINITY);
+    void this.#run();
+  }
+
+  /** The next change to be taken. */
+  get head(): WatchChange | undefined {
+    return this.#queue[this.#head]?.change;
+  }
+
+  /** All changes of versions before it were taken. Undefined: it has not begun. */
+  get resumeFrom(): number | undefined {
+    return this.head?.version ?? this.#nextVersion;
+  }
+
+  /** As `resumeFrom`, when all that waits here will have been taken. */
+  get nextVersion(): number | undefined {
+    return this.#nextVersion;
+  }
+
+  /** All changes of the version that was taken last were taken. */
+  get isBetweenWrites(): boolean {
+    return this.#takenVersion === 0 || (this.resumeFrom ?? 0) > this.#takenVersion;
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  get isConnected(): boolean {
+    return this.#stream !== undefined && this.#hasBegun;
+  }
+
+  /** All changes of writes that were acknowledged before this time were taken. Undefined: it is not known. */
+  get syncedMs(): number | undefined {
+    return this.#awaitsSync ? this.#syncedMs : (this.#sync?.askedMs ?? this.#syncedMs);
+  }
+
+  take(): WatchChange | undefined {
+    const received = this.#queue[this.#head];
+    if (!received) return undefined;
+    this.#head++;
+    this.#queuedBytes -= received.sizeBytes;
+    if (this.#head === this.#queue.length || this.#head > 1024) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+    this.#takenVersion = received.change.version;
+    this.#credit(received.sizeBytes);
+    return received.change;
+  }
+
+  /** Asks the node up to which version it must come to have all that is committed now. Never rejects. */
+  async sync(): Promise<void> {
+    const stream = this.#stream;
+    // What was asked before is known, and is waited for.
+    if (!stream || !this.#hasBegun || this.#isSyncing || this.#awaitsSync) return;
+    this.#isSyncing = true;
+    const askedMs = this.#settings.env.clock.nowMs();
+    const request = { type: 'watchSync', watchId: stream.id } as const;
+    const { pending, answer } = stream.connection.request(request, this.#settings.attemptTimeoutMs);
+    try {
+      const synced = await answer;
+      if (synced.type !== 'watchSynced' || this.#stream !== stream) return;
+      this.#complete(synced.throughVersion, 0);
+      this.#syncedMs = this.syncedMs;
+      this.#sync = { askedMs, version: synced.committedVersion };
+    } catch {
+      // It is asked again.
+    } finally {
+      this.#isSyncing = false;
+      pending.cancel();
+    }
+  }
+
+  /** No more is told, also not of what waits. */
+  close(): void {
+    this.#nextVersion = this.resumeFrom;
+    this.#queue = [];
+    this.#head = 0;
+    this.stop();
+  }
+
+  /** Nothing more is received. */
+  stop(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#leave();
+    // What is waited for ends with it.
+    this.#call.end('CLIENT_CLOSED');
+  }
+
+  get #awaitsSync(): boolean {
+    return this.#sync !== undefined && (this.resumeFrom ?? 0) <= this.#sync.version;
+  }
+
+  #newCall(timeoutMs: number): Call {
+    const { settings, calls, aborts } = this.#user;
+    const { signal } = this.#options;
+    const call = new Call(settings.env, aborts, timeoutMs, signal ? { timeoutMs, signal } : { timeoutMs });
+    calls.add(call);
+    return call;
+  }
+
+  /** One stream after the other. */
+  async #run(): Promise<void> {
+    /** Nodes that do not keep what is needed, with the version from which on they are complete. */
+    const gone = new Map<string, number>();
+    let last: FailedAttempt | undefined;
+    try {
+      while (!this.#isEnded) {
+        const another = gone.size > 0 ? this.#endpoints.find((endpoint) => !gone.has(endpoint)) : undefined;
+        if (gone.size > 0 && another === undefined) throw new PartGone(Math.min(...gone.values()));
+        const before = this.#nextVersion;
+        const { endpoint, end } = await this.#follow(another, last);
+        if (end.code === 'WRONG_TABLET') throw new RaftreeClientError(end.code, end.message, 'notCommitted');
+        if (this.#nextVersion !== before) gone.clear();
+        const oldest = 'fromVersion' in end ? end.fromVersion : undefined;
+        // While others do not keep what is needed, one that ends without telling anything is of no use either.
+        if (oldest !== undefined) gone.set(endpoint, oldest);
+        else if (gone.size > 0) gone.set(endpoint, Math.min(...gone.values()));
+        last = {
+          endpoint,
+          error: end instanceof RaftreeError ? end : new RaftreeError(end.code, end.message),
+        };
+      }
+    } catch (error) {
+      this.#leave();
+      if (!this.#isEnded) {
+        this.#isEnded = true;
+        this.#host.ended(this, this.#call.isEnded ? this.#call.endError() : error);
+      }
+    } finally {
+      this.#call.finish();
+      this.#user.calls.remove(this.#call);
+    }
+  }
+
+  get #endpoints(): readonly string[] {
+    const { endpoint } = this.#options;
+    return endpoint === undefined ? this.#settings.endpoints : [endpoint];
+  }
+
+  /** Follows one stream to its end. `another`: of this node, since others do not keep what is needed. */
+  async #follow(
+    another: string | undefined,
+    last: FailedAttempt | undefined,
+  ): Promise<{ readonly endpoint: string; readonly end: StreamEnd }> {
+    let ended: Promise<StreamEnd> = new Promise(() => {});
+    const build = (connection: NodeConnection) => {
+      this.#leave();
+      let isOver: (end: StreamEnd) => void = () => {};
+      ended = new Promise((resolve) => {
+        isOver = resolve;
+      });
+      this.#toSkip = this.#receivedOfNext;
+      this.#returnedBytes = 0;
+      this.#creditBytes = Math.max(0, this.#options.bufferBytes - this.#queuedBytes);
+      const watchId = connection.openWatch(this.#taker(isOver));
+      this.#stream = { connection, id: watchId };
+      const { tablet, range } = this.part;
+      return {
+        ...({ type: 'watch', tablet, watchId, from: range.from, to: range.to } as const),
+        ...{ fromVersion: this.#nextVersion, creditBytes: this.#creditBytes },
+      };
+    };
+    const asked = another ?? this.#options.endpoint;
+    const target: Target = asked === undefined ? 'any' : { endpoint: asked };
+    const isShort = another !== undefined;
+    const call = isShort ? this.#newCall(ANOTHER_TIMEOUT_MS) : this.#call;
+    try {
+      const answer = await this.#router.ask(build, call, target, isShort ? undefined : last);
+      if (answer.type !== 'watching') throw unexpected(answer.type, 'watch');
+      this.#begin(answer.fromVersion);
+    } catch (error) {
+      this.#leave();
+      const isNotThere = isShort && error instanceof RaftreeClientError && !this.#call.isEnded;
+      if (!isNotThere) throw error;
+      return { endpoint: another, end: { code: error.code, message: error.message } };
+    } finally {
+      if (isShort) {
+        call.finish();
+        this.#user.calls.remove(call);
+      }
+    }
+    const endpoint = this.#stream?.connection.endpoint ?? '';
+    const end = await this.#call.race(ended);
+    this.#stream = undefined;
+    return { endpoint, end };
+  }
+
+  #begin(fromVersion: number): void {
+    this.#nextVersion ??= fromVersion;
+    if (this.#hasBegun || this.#isEnded) return;
+    this.#hasBegun = true;
+    this.#host.begun(this);
+  }
+
+  #taker(isOver: (end: StreamEnd) => void): WatchTaker {
+    return {
+      tablet: this.part.tablet,
+      changes: (message) => this.#received(message),
+      progress: (throughVersion) => this.#complete(throughVersion, 0),
+      ended: ({ code, message, fromVersion }) =>
+        isOver(fromVersion === undefined ? { code, message } : { code, message, fromVersion }),
+      lost: isOver,
+    };
+  }
+
+  /** Throws `MALFORMED_MESSAGE`, which ends the connection. */
+  #received({ changes, throughVersion }: MessageOf<'changes'>): void {
+    let skippedBytes = 0;
+    let ofIncomplete = 0;
+    if (changes.length > 0 && this.#creditBytes <= 0)
+      throw untrue('more changes than it was given credit for');
+    for (const { type, key, value, version } of changes) {
+      const sizeBytes = key.length + value.length + CHANGE_OVERHEAD_BYTES;
+      this.#creditBytes -= sizeBytes;
+      this.#check(key, version);
+      if (version > throughVersion) ofIncomplete++;
+      if (this.#toSkip > 0) {
+        this.#toSkip--;
+        skippedBytes += sizeBytes;
+        continue;
+      }
+      this.#receivedOfNext++;
+      this.#lastVersion = version;
+      // Copies: otherwise a kept change would keep the whole received chunk in memory.
+      const change = { type, key: Buffer.from(key), value: Buffer.from(value), version };
+      this.#queue.push({ change, sizeBytes });
+      this.#queuedBytes += sizeBytes;
+    }
+    this.#complete(throughVersion, ofIncomplete);
+    if (skippedBytes > 0) this.#credit(skippedBytes);
+    this.#host.arrived(this);
+  }
+
+  #check(key: Uint8Array, version: number): void {
+    const { from, to } = this.part.range;
+    if (Buffer.compare(key, from) < 0 || (to && Buffer.compare(key, to) >= 0))
+      throw untrue('a change of a key that is not watched');
+    if (version < (this.#nextVersion ?? 0) || version < this.#lastVersion)
+      throw untrue(`version ${version} after later ones`);
+  }
+
+  /** Everything up to this version was received, and so many changes of the next. */
+  #complete(throughVersion: number, ofNext: number): void {
+    if (throughVersion >= Number.MAX_SAFE_INTEGER)
+      throw untrue('that it has come to the last version of all');
+    if (this.#nextVersion !== undefined && throughVersion < this.#nextVersion) return;
+    this.#nextVersion = throughVersion + 1;
+    this.#receivedOfNext = ofNext;
+  }
+
+  /** So much was taken. The node is told now and then. */
+  #credit(sizeBytes: number): void {
+    this.#returnedBytes += sizeBytes;
+    if (!this.#stream || this.#returnedBytes < this.#options.bufferBytes / 2) return;
+    const { connection, id } = this.#stream;
+    connection.post({ type: 'watchCredit', watchId: id, bytes: this.#returnedBytes });
+    this.#creditBytes += this.#returnedBytes;
+    this.#returnedBytes = 0;
+  }
+
+  /** Lets the present stream go. */
+  #leave(): void {
+    this.#stream?.connection.closeWatch(this.#stream.id);
+    this.#stream = undefined;
+  }
+}
+
+function untrue(what: string): RaftreeError {
+  return new RaftreeError('MALFORMED_MESSAGE', `of a watch the node has told ${what}`);
+}
