@@ -9,9 +9,9 @@
  *     complete up to    here        got of the next version    next
  *     ... 17 17 18 ]               [ 20 20                     20 20 21 ...
  *
- * At most `bufferBytes` of changes, or one, wait here to be taken: the node has no more credit then. If that lasts until
- * no node keeps the next change any more, it ends with HISTORY_GONE. It never leaves out a change in silence. A node
- * that tells what it was not asked for, or not in order, loses its connection.
+ * At most `bufferBytes` of changes, or one, wait here to be taken: the node has no more credit then. If that lasts
+ * until no node keeps the next change any more, it ends with HISTORY_GONE. It never leaves out a change in silence. A
+ * node that tells what it was not asked for, or not in order, loses its connection.
  */
 import { RaftreeError } from '../env/errors.js';
 import type { ChangeType } from '../kv/watch/change-history.js';

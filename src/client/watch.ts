@@ -30,8 +30,8 @@ import { PartGone, TabletWatch, type TabletWatchHost, type WatchChange } from '.
 import { checkCluster, decodeToken, encodeToken, versionIn, type WatchToken } from './watch-token.js';
 
 /**
- * Where a watch begins: a version if one tablet owns all of its keys, else a token, which has a version for each tablet.
- * A watch gives it (`resumeFrom`), and another one takes it (`from`).
+ * Where a watch begins: a version if one tablet owns all of its keys, else a token, which has a version for each
+ * tablet. A watch gives it (`resumeFrom`), and another one takes it (`from`).
  */
 export type WatchPosition = number | string;
 
@@ -132,8 +132,8 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
   }
 
   /**
-   * From where another watch of these keys goes on, without a gap, after all changes that were taken; undefined until it
-   * is known where the watch begins. If only some changes of a write were taken, that watch repeats them.
+   * From where another watch of these keys goes on, without a gap, after all changes that were taken; undefined until
+   * it is known where the watch begins. If only some changes of a write were taken, that watch repeats them.
    */
   get resumeFrom(): WatchPosition | undefined {
     return this.#positionOf((stream) => stream.resumeFrom);

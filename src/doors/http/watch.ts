@@ -1,6 +1,6 @@
 /**
- * `/v1/watch`: the changes of keys, as server-sent events. A slow client holds nobody up: what it has not taken stays in
- * the history of the node.
+ * `/v1/watch`: the changes of keys, as server-sent events. A slow client holds nobody up: what it has not taken stays
+ * in the history of the node.
  *
  *     event: put | delete | expire    data: { key, value, version }
  *     event: progress                 data: { version }               everything up to there was told
