@@ -4,6 +4,8 @@
  * commit give the same run.
  */
 
+import type { RaftreeClient } from '../client/client.js';
+import { checkAtRest, isConverged } from './at-rest.js';
 import { EarlyMistakes } from './nemesis/early-mistakes.js';
 import { Mistakes } from './nemesis/mistakes.js';
 import { Nemesis } from './nemesis/nemesis.js';
@@ -19,6 +21,7 @@ import type { FaultName } from './setting/fault-names.js';
 import { type Profile, settingOf, undisturbed } from './setting/setting.js';
 import { type Schedule, Stage } from './stage.js';
 import { Watchers } from './workload/watchers.js';
+import { Whims } from './workload/whims.js';
 import { Workload } from './workload/workload.js';
 import { SeededRandom } from './world/seeded-random.js';
 
@@ -71,9 +74,16 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const coverage = new Coverage();
   const cluster = new RunCluster(setting, random, coverage, sink);
   const history = new History();
-  const workload = new Workload(cluster, new SeededRandom(random.uint32()), history, setting.workload);
+  const workloadSeed = random.uint32();
   const nemesis = new Nemesis(cluster, new SeededRandom(random.uint32()));
   const operator = new Operator(cluster, new SeededRandom(random.uint32()));
+  const whims = new Whims(
+    new SeededRandom(~workloadSeed >>> 0),
+    coverage,
+    cluster.world.scheduler,
+    setting.workload.isHasty,
+  );
+  const workload = new Workload(cluster, new SeededRandom(workloadSeed), history, setting.workload, whims);
   const stage = new Stage(cluster, new SeededRandom(random.uint32()), workload);
   const mistakes = new Mistakes(cluster, new SeededRandom(random.uint32()));
   const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
@@ -99,7 +109,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     if (!cluster.broken)
       checkHistory(
         history,
-        cluster.reference,
+        cluster.references,
         (rule, detail) => cluster.fail(rule, detail),
         setting.workload.hasLeaseReads,
       );
@@ -109,10 +119,24 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     for (const machine of cluster.machines) cluster.kill(machine, 'end');
     useProbe(undefined);
   }
-  coverage.count('retries deduplicated', cluster.reference.repeated);
-  coverage.count('writes out of order', cluster.reference.outOfOrder);
-  coverage.count('sessions dropped', cluster.reference.sessionsDropped);
-  coverage.count('lives ended', cluster.reference.livesEnded);
+  const { references } = cluster;
+  if (references.tablets.length > 1) coverage.count('clusters of several tablets');
+  coverage.count(
+    'retries deduplicated',
+    references.sum(({ repeated }) => repeated),
+  );
+  coverage.count(
+    'writes out of order',
+    references.sum(({ outOfOrder }) => outOfOrder),
+  );
+  coverage.count(
+    'sessions dropped',
+    references.sum(({ sessionsDropped }) => sessionsDropped),
+  );
+  coverage.count(
+    'lives ended',
+    references.sum(({ livesEnded }) => livesEnded),
+  );
   const { broken, trace, nowMs } = cluster;
   return {
     seed,
@@ -133,7 +157,6 @@ async function phases(
   troubles: readonly Troubles[],
   durationMs: number,
 ): Promise<void> {
-  const { machines } = cluster;
   const early = earlyMistakes.start();
   if (early && !(await settles(cluster, EARLY_MS, early, 'operators correct what they did before the birth')))
     return;
@@ -158,6 +181,8 @@ async function phases(
   if (crash !== undefined) throw crash;
   if (cluster.broken) return;
 
+  if (new Set(cluster.references.tablets.map((tablet) => cluster.leaderOf(tablet))).size > 1)
+    cluster.coverage.count('leaders of tablets on different nodes');
   for (const trouble of troubles) trouble.stop();
   heal();
   watchers.hurry();
@@ -166,27 +191,15 @@ async function phases(
     !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
   )
     return;
+  const { tablets } = cluster.references;
   const client = cluster.client(PROGRESS_MS, { env: cluster.host('c0').env });
-  const progress = client.put('k0', 'last;').then(() => client.get('k0'));
+  const progress = Promise.all(
+    tablets
+      .map((tablet) => cluster.references.lastKeyOf(tablet))
+      .map((key) => client.put(key, `last ${key};`).then(() => client.get(key))),
+  );
   if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
-  const converged = () => {
-    const status = cluster.leader?.node?.status(0);
-    if (!status || status.appliedIndex !== cluster.reference.lastIndex) return false;
-    const members = [...status.voters, ...status.outgoing, ...status.learners];
-    // Learners may have been added that never existed, or with addresses of other nodes.
-    const misnamed = new Set(
-      status.peers
-        .filter(({ nodeId, peerAddress }) =>
-          machines.some(
-            ({ id, host, starts }) => id === nodeId && (starts === 0 || peerAddress !== `${host}:7101`),
-          ),
-        )
-        .map(({ nodeId }) => nodeId),
-    );
-    return machines
-      .filter(({ id, isDamaged }) => members.includes(id) && !isDamaged && !misnamed.has(id))
-      .every(({ state, node }) => state === 'up' && node?.status(0).appliedIndex === status.appliedIndex);
-  };
+  const converged = () => tablets.every((tablet) => isConverged(cluster, tablet));
   if (
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
@@ -194,22 +207,31 @@ async function phases(
   if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, 'watchers are told all changes')))
     return;
   if (!(await settles(cluster, WATCHES_MS, watchers.end(), 'all watches end'))) return;
-  for (const machine of machines)
-    if (machine.state === 'up') cluster.compareState(machine, machine.node?.status(0).appliedIndex);
-  compareMembers(cluster);
+  const rest = Promise.all([checkAtRest(cluster), checkScans(cluster, client)]);
+  await settles(cluster, PROGRESS_MS, rest, 'the healed cluster is read');
 }
 
-/** A node that has applied as much as the leader knows the same members. */
-function compareMembers(cluster: RunCluster): void {
-  const leading = cluster.leader?.node?.status(0);
-  if (!leading) return;
-  const membersIn = ({ voters, outgoing, learners }: typeof leading) =>
-    `voters ${voters.join()} and ${outgoing.join()}, learners ${learners.join()}`;
-  for (const { host, node, isDamaged } of cluster.machines) {
-    const status = node?.status(0);
-    if (!status || isDamaged || status.appliedIndex !== leading.appliedIndex) continue;
-    if (membersIn(status) !== membersIn(leading))
-      cluster.fail('equal members', `${host} knows ${membersIn(status)}; the leader ${membersIn(leading)}`);
+/** A client that scans is given what the tablets hold. Keys whose lives may end meanwhile do not count. */
+async function checkScans(cluster: RunCluster, client: RaftreeClient): Promise<void> {
+  const { references } = cluster;
+  const expected = references.keys
+    .sort()
+    .map((key) => ({ key, state: references.ofKey(key).stateAt(key, Number.POSITIVE_INFINITY) }))
+    .filter(({ state }) => state && state.deadlineMs === undefined)
+    .map(({ key, state }) => `${key} ${state?.version} ${state?.value.toString('latin1')}`);
+  for (const reverse of [false, true]) {
+    const found: string[] = [];
+    for await (const { key, value, version, remainingMs } of client.scan({ reverse }))
+      if (remainingMs === undefined) found.push(`${key} ${version} ${value.toString('latin1')}`);
+    if (reverse) found.reverse();
+    const at = expected.findIndex((entry, i) => found[i] !== entry);
+    if (at < 0 && found.length === expected.length) continue;
+    const [wanted, told] = [expected[at], found[at < 0 ? expected.length : at]];
+    const how = reverse ? 'in reverse' : 'in order';
+    cluster.fail(
+      'true scans',
+      `a scan ${how} gives ${told?.slice(0, 60)} where ${wanted?.slice(0, 60)} is due`,
+    );
   }
 }
 
@@ -242,17 +264,19 @@ async function reaches(
 }
 
 /**
- * Whether too few voters with whole disks are left, in the newest configuration that one of them knows, because of a
+ * Whether in a tablet too few voters with whole disks are left, in the newest configuration that one of them knows, because of a
  * broken disk. Operators' mistakes are no excuse: the cluster must not let them leave too few.
  */
-function hasLostItsQuorum({ machines }: RunCluster): boolean {
-  const whole = machines.filter(({ isDamaged }) => !isDamaged);
-  const statuses = whole.flatMap(({ state, node }) => (state === 'up' && node ? [node.status(0)] : []));
-  const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];
-  if (!newest) return false;
-  return [newest.voters, newest.outgoing].some((voters) => {
-    const isBroken = machines.some(({ id, hasBrokenDisk }) => hasBrokenDisk && voters.includes(id));
-    return isBroken && 2 * whole.filter(({ id }) => voters.includes(id)).length <= voters.length;
+function hasLostItsQuorum({ machines, references }: RunCluster): boolean {
+  return references.tablets.some((tablet) => {
+    const whole = machines.filter(({ isDamaged }) => !isDamaged);
+    const statuses = whole.flatMap((machine) => machine.statusOf(tablet) ?? []);
+    const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];
+    if (!newest) return false;
+    return [newest.voters, newest.outgoing].some((voters) => {
+      const isBroken = machines.some(({ id, hasBrokenDisk }) => hasBrokenDisk && voters.includes(id));
+      return isBroken && 2 * whole.filter(({ id }) => voters.includes(id)).length <= voters.length;
+    });
   });
 }
 
@@ -309,11 +333,15 @@ function report({ seed, schedule }: RunOptions, cluster: RunCluster, history: Hi
   ].join('\n');
 }
 
-function standing({ machines, reference }: RunCluster): string {
-  const each = machines.map(({ host, state, node }) => {
-    const status = node?.status(0);
-    const voters = `${status?.voters.join()} + ${status?.learners.join()}`;
-    return `${host} ${state} ${status?.role} applied ${status?.appliedIndex} of ${status?.lastIndex}, members ${voters}`;
-  });
-  return `${reference.lastIndex} entries are applied; ${each.join('; ')}`;
+function standing({ machines, references }: RunCluster): string {
+  return references.all
+    .map(({ tablet, lastIndex }) => {
+      const each = machines.map((machine) => {
+        const { role, appliedIndex, lastIndex: last, voters, learners } = machine.statusOf(tablet) ?? {};
+        const members = `${voters?.join()} + ${learners?.join()}`;
+        return `${machine.host} ${machine.state} ${role} applied ${appliedIndex} of ${last}, members ${members}`;
+      });
+      return `${lastIndex} entries of tablet ${tablet} are applied; ${each.join('; ')}`;
+    })
+    .join('\n');
 }

@@ -34,9 +34,20 @@ export class Commands {
 
   /** `done`, or the error's code. */
   async transfer(to: number): Promise<string> {
+    const { tablets } = this.#cluster.references;
+    if (tablets.length > 1) return this.#transferOf(this.#random.pick([undefined, ...tablets]), to);
     return this.#random.chance(0.5)
       ? this.#atLeader({ type: 'transferLeader', tablet: 0, nodeId: to })
       : this.#byLibrary(`leadership for n${to}`, () => this.#client.transferLeadership(to));
+  }
+
+  /** Of one tablet, or of all. */
+  #transferOf(tablet: number | undefined, to: number): Promise<string> {
+    if (tablet !== undefined && this.#random.chance(0.5))
+      return this.#atLeader({ type: 'transferLeader', tablet, nodeId: to }, this.#cluster.leaderOf(tablet));
+    const what = `leadership of ${tablet === undefined ? 'all tablets' : `tablet ${tablet}`} for n${to}`;
+    const only = tablet === undefined ? {} : { tablet };
+    return this.#byLibrary(what, () => this.#client.transferLeadership(to, only));
   }
 
   async change(changes: readonly MemberChange[]): Promise<string> {
@@ -73,8 +84,8 @@ export class Commands {
     return shown;
   }
 
-  async #atLeader(request: Parameters<Direct['ask']>[1]): Promise<string> {
-    const { leader, trace } = this.#cluster;
+  async #atLeader(request: Parameters<Direct['ask']>[1], leader = this.#cluster.leader): Promise<string> {
+    const { trace } = this.#cluster;
     if (!leader) return 'NO_LEADER';
     trace.record(this.#host, 'call', { at: leader.host, ...request });
     const answer = await this.#direct.ask(leader.endpoint, request, PATIENCE_MS);

@@ -90,8 +90,8 @@ export class EarlyMistakes {
    * Not all founders are there. If nothing was written all of them begin again. Otherwise the emptied ones are lost.
    */
   #settle(victims: readonly RunMachine[]): void {
-    const { founders, reference, trace } = this.#cluster;
-    if (reference.lastIndex === 0) {
+    const { founders, references, trace } = this.#cluster;
+    if (references.all.every(({ lastIndex }) => lastIndex === 0)) {
       trace.record('world', 'all founders are emptied', {});
       for (const machine of founders) this.#empty(machine);
       return;

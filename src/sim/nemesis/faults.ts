@@ -38,9 +38,9 @@ export abstract class Faults {
     return running.length > 0 ? this.random.pick(running) : undefined;
   }
 
-  /** The leader in half of the cases: there most can go wrong. */
+  /** A leader in half of the cases: there most can go wrong. */
   protected prominentMachine(): RunMachine {
-    return (this.random.chance(0.5) ? this.cluster.leader : undefined) ?? this.anyMachine();
+    return (this.random.chance(0.5) ? this.cluster.someLeader(this.random) : undefined) ?? this.anyMachine();
   }
 
   protected cutBetween(side: readonly string[], other: readonly string[]): void {

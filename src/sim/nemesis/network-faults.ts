@@ -80,7 +80,7 @@ export class NetworkFaults extends Faults {
   }
 
   async #isolateLeader(): Promise<void> {
-    const leader = this.cluster.leader?.host;
+    const leader = this.cluster.someLeader(this.random)?.host;
     if (leader === undefined) return;
     const others = this.cluster.machines.map(({ host }) => host).filter((host) => host !== leader);
     const { network } = this.cluster.world;

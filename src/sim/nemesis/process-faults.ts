@@ -6,7 +6,7 @@ import { type Act, Faults } from './faults.js';
 export class ProcessFaults extends Faults {
   readonly acts: Readonly<Record<FaultOf<'crash'>, Act>> = {
     kill: () => this.#kill(this.anyMachine()),
-    killLeader: () => this.#kill(this.cluster.leader),
+    killLeader: () => this.#kill(this.cluster.someLeader(this.random)),
     killBetweenOperations: () => this.#killBetweenOperations(),
     powerCut: () => this.#powerCut(),
     powerCutOfSome: () => this.#powerCutOfSome(),
@@ -55,7 +55,7 @@ export class ProcessFaults extends Faults {
     for (const machine of some) this.cluster.cutPower(machine);
     if (this.random.chance(0.5)) return;
     await this.whileMs(500);
-    const { leader } = this.cluster;
+    const leader = this.cluster.someLeader(this.random);
     if (leader) this.cluster.cutPower(leader);
   }
 
@@ -86,7 +86,7 @@ export class ProcessFaults extends Faults {
    * resumes, but clients still reach it.
    */
   async #pauseLeader(): Promise<void> {
-    const machine = this.cluster.leader;
+    const machine = this.cluster.someLeader(this.random);
     if (!machine || machine.isPaused) return;
     const { process, host } = machine;
     const { network } = this.cluster.world;

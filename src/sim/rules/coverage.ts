@@ -44,6 +44,13 @@ export const COVERAGE = [
   'bursts to a key',
   'bursts of a lane',
   'writes out of order',
+  'calls with little time',
+  'calls aborted',
+  'clusters of several tablets',
+  'batches that span tablets',
+  'requests to wrong tablets',
+  'leaders of tablets on different nodes',
+  'groups failed',
   'string operations',
   'transactions not applied',
   'kills',
@@ -103,6 +110,7 @@ export type CoverageKind = (typeof COVERAGE)[number];
 
 /** Too rare to be required of every test run. */
 export const RARE: readonly CoverageKind[] = [
+  'groups failed',
   'quorums lost',
   'elections of an old term',
   'emptied nodes added again',

@@ -3,19 +3,21 @@
  * answered as not applied, a client's writes keep their order, and stale reads from one process never go back.
  */
 
+import type { Effect } from './effects.js';
 import type { Fail } from './fail.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from './history.js';
 import { checkLinearizability, type Model, type Operation } from './linearizability.js';
 import { type Reference, tokenOf } from './reference.js';
+import type { References } from './references.js';
 import { checkStrings, isStringKey } from './string-rules.js';
 
-export function checkHistory(history: History, reference: Reference, fail: Fail, hasClocks: boolean): void {
-  if (hasClocks) checkLives(history, reference, fail);
-  checkOutcomes(history, reference, fail);
-  checkOrder(history, reference, fail);
-  checkStrings(history.strings, reference, fail);
-  checkStaleReads(history, reference, fail);
-  const verdict = checkLinearizability(keyModel(), linearizableOperations(history, reference));
+export function checkHistory(history: History, references: References, fail: Fail, hasClocks: boolean): void {
+  if (hasClocks) checkLives(history, references, fail);
+  checkOutcomes(history, references, fail);
+  checkOrder(history, references, fail);
+  checkStrings(history.strings, references, fail);
+  checkStaleReads(history, references, fail);
+  const verdict = checkLinearizability(keyModel(), linearizableOperations(history, references));
   if (!verdict.linearizable) fail('linearizability', `no order explains the answers about ${verdict.key}`);
 }
 
@@ -23,12 +25,13 @@ export function checkHistory(history: History, reference: Reference, fail: Fail,
 const CLOCK_DRIFT = 0.05;
 
 /** No key is gone before its life is over, whoever has led meanwhile. */
-function checkLives({ calls }: History, reference: Reference, fail: Fail): void {
+function checkLives({ calls }: History, references: References, fail: Fail): void {
   for (const { operations, outcome, calledMs } of calls) {
     if (outcome?.type !== 'ok') continue;
     for (const [i, { key, ttlMs }] of operations.entries()) {
       // The last operation on a key decides.
       if (ttlMs === undefined || operations.findLastIndex((each) => each.key === key) !== i) continue;
+      const reference = references.ofKey(key);
       const end = reference.endOfLife(key, outcome.index);
       const endedMs = end === undefined ? undefined : reference.appliedAtMs(end);
       if (endedMs === undefined || endedMs - calledMs >= ttlMs * (1 - CLOCK_DRIFT) - 1) continue;
@@ -41,13 +44,12 @@ function checkLives({ calls }: History, reference: Reference, fail: Fail): void 
   }
 }
 
-function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): void {
+function checkOutcomes({ calls }: History, references: References, fail: Fail): void {
   for (const { client, operations, outcome } of calls) {
-    if (outcome?.type === 'ok' && outcome.index > reference.lastIndex)
-      fail(
-        'durability',
-        `${client} was told of entry ${outcome.index}, but there are ${reference.lastIndex}`,
-      );
+    // The keys of one call that writes are of one tablet.
+    const { lastIndex } = references.ofKey(operations[0]?.key ?? '');
+    if (outcome?.type === 'ok' && outcome.index > lastIndex)
+      fail('durability', `${client} was told of entry ${outcome.index}, but there are ${lastIndex}`);
     if (outcome?.type === 'ok' && !isWhole(outcome.answers))
       fail(
         'whole or not at all',
@@ -56,7 +58,7 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
     operations.forEach(({ value }, i) => {
       const token = tokenOf(Buffer.from(value));
       if (token === '') return;
-      const effect = reference.effectOf(token);
+      const effect = references.effects.of(token)?.index;
       if (outcome?.type === 'notCommitted' && effect !== undefined)
         fail(
           'exact outcomes',
@@ -77,22 +79,31 @@ function checkOutcomes({ calls }: History, reference: Reference, fail: Fail): vo
   }
 }
 
-/** A client's writes to one key, and those of one lane, took effect in the order of calls, also those given up. */
-function checkOrder({ calls }: History, reference: Reference, fail: Fail): void {
-  const latest = new Map<string, { readonly token: string; readonly index: number }>();
-  for (const { client, operations, lane } of calls) {
+/**
+ * A client's writes to one key, and those of one lane, took effect in the order of calls, also those given up. Of a lane
+ * with keys of several tablets a write that was given up may still take effect after a later one to another tablet.
+ */
+function checkOrder({ calls }: History, { effects }: References, fail: Fail): void {
+  const latest = new Map<string, { readonly token: string; readonly effect: Effect }>();
+  for (const { client, operations, lane, outcome } of calls) {
     for (const { key, value } of operations) {
       const token = tokenOf(Buffer.from(value));
-      const index = token === '' ? undefined : reference.effectOf(token);
-      if (index === undefined) continue;
+      const effect = token === '' ? undefined : effects.of(token);
+      if (!effect) continue;
       const order = lane === undefined ? `${client}'s writes to ${key}` : `${client}'s writes of ${lane}`;
-      const before = latest.get(order);
-      if (before && before.index > index)
+      const inTablet = `${order} in tablet ${effect.tablet}`;
+      for (const before of [latest.get(inTablet), latest.get(order)]) {
+        if (!before || before.effect.order <= effect.order) continue;
+        const [first, second] = [before.effect, effect].map(
+          ({ index, tablet }) => `${index} of tablet ${tablet}`,
+        );
         fail(
           'order of calls',
-          `of ${order} ${before.token} took effect at ${before.index}, and ${token} at ${index}`,
+          `of ${order} ${before.token} took effect at ${first}, and ${token} at ${second}`,
         );
-      latest.set(order, { token, index });
+      }
+      latest.set(inTablet, { token, effect });
+      if (outcome?.type === 'ok') latest.set(order, { token, effect });
     }
   }
 }
@@ -106,19 +117,21 @@ function isWhole(answers: readonly KeyAnswer[]): boolean {
 }
 
 /** A process must not show an older state of a key than it has shown before. */
-function checkStaleReads({ calls }: History, reference: Reference, fail: Fail): void {
+function checkStaleReads({ calls }: History, references: References, fail: Fail): void {
   const shown = new Map<string, { readonly index: number; readonly returnedAt: number }[]>();
   const reads = calls.filter(({ process, outcome }) => process !== undefined && outcome?.type === 'ok');
   for (const call of reads.sort((a, b) => a.returnedAt - b.returnedAt)) {
     if (call.outcome?.type !== 'ok' || call.process === undefined) continue;
-    const floors = shown.get(call.process) ?? [];
-    shown.set(call.process, floors);
-    let floor = 0;
-    for (const { index, returnedAt } of floors)
-      if (returnedAt < call.calledAt) floor = Math.max(floor, index);
-    call.operations.forEach(({ key }, i) => {
-      const answer = call.outcome?.type === 'ok' ? call.outcome.answers[i] : undefined;
-      if (!answer) return;
+    for (const [i, { key }] of call.operations.entries()) {
+      const answer = call.outcome.answers[i];
+      if (!answer) continue;
+      const reference = references.ofKey(key);
+      const from = `${call.process} of tablet ${reference.tablet}`;
+      const floors = shown.get(from) ?? [];
+      shown.set(from, floors);
+      let floor = 0;
+      for (const { index, returnedAt } of floors)
+        if (returnedAt < call.calledAt) floor = Math.max(floor, index);
       const periods = reference.periods(key, answer.version);
       const fits = periods.find((period) => period.until > floor);
       if (!fits) {
@@ -134,7 +147,7 @@ function checkStaleReads({ calls }: History, reference: Reference, fail: Fail): 
           'true values',
           `${call.process} shows a value of ${key} that version ${answer.version} never had`,
         );
-    });
+    }
   }
 }
 
@@ -157,7 +170,7 @@ interface State {
  * Leaves out calls that certainly failed, and writes of unknown outcome that no node applied: they can have no effect
  * any more. A write of unknown outcome that was applied has no return time, but its index is known.
  */
-function linearizableOperations({ calls }: History, reference: Reference): Operation<Input, Output>[] {
+function linearizableOperations({ calls }: History, references: References): Operation<Input, Output>[] {
   const said = calls.flatMap(({ operations, outcome, calledAt, returnedAt }) => {
     if (outcome?.type === 'notCommitted') return [];
     const parts = operations.map((operation, i) => ({
@@ -165,7 +178,7 @@ function linearizableOperations({ calls }: History, reference: Reference): Opera
       answer: outcome?.type === 'ok' ? outcome.answers[i] : undefined,
     }));
     const tokens = operations.map(({ value }) => tokenOf(Buffer.from(value))).filter((token) => token !== '');
-    const effect = tokens.map((token) => reference.effectOf(token)).find((index) => index !== undefined);
+    const effect = tokens.flatMap((token) => references.effects.of(token) ?? [])[0]?.index;
     return [...new Set(operations.map(({ key }) => key))].flatMap((key): Operation<Input, Output>[] => {
       const own = parts.filter(({ operation }) => operation.key === key);
       const input = own.map(({ operation }) => operation);
@@ -187,7 +200,9 @@ function linearizableOperations({ calls }: History, reference: Reference): Opera
   });
   return [
     ...said,
-    ...reference.keys.filter((key) => !isStringKey(key)).flatMap((key) => endings(key, reference)),
+    ...references.keys
+      .filter((key) => !isStringKey(key))
+      .flatMap((key) => endings(key, references.ofKey(key))),
   ];
 }
 

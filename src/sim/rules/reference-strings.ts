@@ -18,6 +18,21 @@ export interface StringMoment {
   readonly maxValueBytes: number;
 }
 
+/** The keys that an operation names beside its own. */
+export function otherKeysOf(encoded: Uint8Array): readonly Buffer[] {
+  const { name, given } = decodeStringOperation(encoded) ?? { name: undefined, given: [] };
+  switch (name) {
+    case 'rename':
+    case 'copy':
+      return given.slice(0, 1);
+    case 'setAllIfAbsent':
+      // The first value, and then keys with their values.
+      return given.filter((_each, i) => i % 2 === 1);
+    default:
+      return [];
+  }
+}
+
 /** Carries out an operation, and returns its result as it is in an answer. */
 export function stringEffect(
   { key, value: encoded, life }: EntryOperation,

@@ -17,11 +17,13 @@ import {
 import { fromDeadlineKey, fromStoredValue, TIME_KEY } from '../../kv/keys.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
+import type { TabletRange } from '../../placement/tablet-map.js';
 import type { Entry } from '../../raft/types.js';
 import { crc32 } from '../../record/checksum.js';
 import { readUint53 } from '../../record/record.js';
+import type { Effects } from './effects.js';
 import type { Fail } from './fail.js';
-import { type StringKeys, stringEffect } from './reference-strings.js';
+import { otherKeysOf, type StringKeys, stringEffect } from './reference-strings.js';
 import { ReferenceTime } from './reference-time.js';
 
 interface AppliedEntry {
@@ -62,7 +64,22 @@ export interface Period {
   readonly version: number;
 }
 
+export interface ReferenceParts {
+  readonly fail: Fail;
+  readonly nowMs: () => number;
+  readonly maxSessions: number;
+  readonly tablet: number;
+  /** The keys that the tablet owns. */
+  readonly range: TabletRange;
+  /** Of all tablets. */
+  readonly effects: Effects;
+}
+
+/** The log of one tablet. */
 export class Reference {
+  readonly tablet: number;
+  readonly #range: TabletRange;
+  readonly #effects: Effects;
   readonly #fail: Fail;
   readonly #nowMs: () => number;
   /** The entry of index i is at i - 1 - #base. */
@@ -79,8 +96,6 @@ export class Reference {
   /** In order of use: the one that was used last comes last. */
   readonly #sessions = new Map<number, Session>();
   readonly #writes = new Map<number, WriteResult>();
-  /** Index at which each written value took effect. */
-  readonly #effects = new Map<string, number>();
   readonly #maxSessions: number;
   /** Number of commands that were answered from the table of sessions. */
   repeated = 0;
@@ -90,11 +105,16 @@ export class Reference {
   sessionsDropped = 0;
   /** Number of keys that went because their deadlines passed. */
   livesEnded = 0;
+  /** Number of writes that named keys of another tablet. */
+  misrouted = 0;
 
-  constructor(fail: Fail, nowMs: () => number, maxSessions: number) {
-    this.#fail = fail;
+  constructor({ fail, nowMs, maxSessions, tablet, range, effects }: ReferenceParts) {
+    this.#fail = (rule, detail) => fail(rule, range.isEverything ? detail : `tablet ${tablet}: ${detail}`);
     this.#nowMs = nowMs;
     this.#maxSessions = maxSessions;
+    this.tablet = tablet;
+    this.#range = range;
+    this.#effects = effects;
   }
 
   get lastIndex(): number {
@@ -116,11 +136,6 @@ export class Reference {
 
   appliedAtMs(index: number): number | undefined {
     return this.#at(index)?.atMs;
-  }
-
-  /** Where the write with this value took effect, if it did. */
-  effectOf(token: string): number | undefined {
-    return this.#effects.get(token);
   }
 
   /** A node is about to apply entries. */
@@ -316,6 +331,10 @@ export class Reference {
     }
     if (command.type === 'expiry') return this.#expire(index, term, command);
     if (command.stampMs !== undefined) this.#advance(index, term, command.stampMs);
+    if (!this.#ownsAll(command.operations)) {
+      this.misrouted++;
+      return { type: 'refused', code: 'WRONG_TABLET' };
+    }
     const { id: sessionId, sequence, acknowledgedThrough, after } = command.session ?? NO_SESSION;
     const session = this.#sessions.get(sessionId);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
@@ -389,7 +408,8 @@ export class Reference {
       push(this.#changes, name, { index, state });
       push(this.#seen, name, { index, state });
     }
-    for (const { value } of operations) if (value.length > 0) this.#tookEffect(tokenOf(value), index);
+    for (const { value } of operations)
+      if (value.length > 0) this.#effects.took(tokenOf(value), this.tablet, index);
     return { applied: true, index, results };
   }
 
@@ -429,16 +449,15 @@ export class Reference {
       push(this.#changes, name, { index, state: keys.get(name) });
       push(this.#seen, name, { index, state: keys.get(name) });
     }
-    for (const { value } of operations) this.#tookEffect(stringToken(value), index);
+    for (const { value } of operations) this.#effects.took(stringToken(value), this.tablet, index);
     return { applied: true, index, results };
   }
 
-  #tookEffect(token: string, index: number): void {
-    if (token === '') return;
-    const before = this.#effects.get(token);
-    if (before !== undefined && before !== index)
-      this.#fail('applied once', `the write ${token} took effect at entry ${before} and at entry ${index}`);
-    this.#effects.set(token, index);
+  #ownsAll(operations: readonly EntryOperation[]): boolean {
+    return operations.every(({ action, key, value }) => {
+      const others = action === 'modify' ? otherKeysOf(value) : [];
+      return [key, ...others].every((each) => this.#range.owns(each));
+    });
   }
 }
 

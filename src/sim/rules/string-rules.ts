@@ -4,7 +4,7 @@
  */
 import type { WriteResult } from '../../kv/sessions.js';
 import type { Fail } from './fail.js';
-import type { Reference } from './reference.js';
+import type { References } from './references.js';
 
 /** Keys of these calls; other calls name none of them. */
 export function isStringKey(key: string): boolean {
@@ -13,6 +13,8 @@ export function isStringKey(key: string): boolean {
 
 export interface StringCall {
   readonly client: string;
+  /** One of its keys. */
+  readonly key: string;
   /** Orders calls and returns of one moment. */
   readonly calledAt: number;
   /** In what it writes; empty if it writes none. */
@@ -27,9 +29,9 @@ export class StringHistory {
   readonly calls: StringCall[] = [];
   #order = 0;
 
-  begin(client: string, token: string): StringCall {
+  begin(client: string, key: string, token: string): StringCall {
     const call: StringCall = {
-      ...{ client, token, calledAt: this.#order++ },
+      ...{ client, key, token, calledAt: this.#order++ },
       returnedAt: Number.POSITIVE_INFINITY,
       outcome: { type: 'unknown' },
     };
@@ -43,7 +45,14 @@ export class StringHistory {
   }
 }
 
-export function checkStrings({ calls }: StringHistory, reference: Reference, fail: Fail): void {
+export function checkStrings({ calls }: StringHistory, references: References, fail: Fail): void {
+  for (const tablet of references.tablets) {
+    const own = calls.filter(({ key }) => references.ownerOf(key) === tablet);
+    checkTablet(own, references, tablet, fail);
+  }
+}
+
+function checkTablet(calls: readonly StringCall[], references: References, tablet: number, fail: Fail): void {
   const returned = calls.toSorted((a, b) => a.returnedAt - b.returnedAt);
   let next = 0;
   let latest = 0;
@@ -52,11 +61,11 @@ export function checkStrings({ calls }: StringHistory, reference: Reference, fai
       const before = returned[next]?.outcome;
       if (before?.type === 'ok') latest = Math.max(latest, before.result.index);
     }
-    const effect = token === '' ? undefined : reference.effectOf(token);
+    const effect = token === '' ? undefined : references.effects.of(token);
     if (outcome.type === 'notCommitted' && effect !== undefined)
       fail(
         'exact outcomes',
-        `${client} was told that ${token} was not committed; it took effect at ${effect}`,
+        `${client} was told that ${token} was not committed; it took effect at ${effect.index}`,
       );
     if (outcome.type !== 'ok') continue;
     const { result } = outcome;
@@ -65,7 +74,7 @@ export function checkStrings({ calls }: StringHistory, reference: Reference, fai
         'linearizability',
         `${client}'s write took effect at ${result.index}, one that had ended before at ${latest}`,
       );
-    const expected = reference.writeAt(result.index);
+    const expected = references.of(tablet).writeAt(result.index);
     if (expected === undefined || textOf(expected) !== textOf(result))
       fail(
         'true answers',

@@ -1,5 +1,6 @@
 /** The node.json of a machine, right and wrong. */
 
+import type { Placement } from '../../placement/placement.js';
 import { type NodeConfig, type NodeConfigInput, parseNodeConfig } from '../../server/config.js';
 import { OTHER_SECRET, SECRET } from '../cluster/secrets.js';
 import type { Setting } from '../setting/setting.js';
@@ -45,6 +46,7 @@ export function nodeConfigOf(
       security: securityOf(machine, setting),
       // Its own addresses do not change, whatever nodes it lists.
       ...(machine.edit ? { listen: { client, peer } } : {}),
+      ...placementInput(setting.placement),
       ...machine.edit?.changes,
     },
     'simulation',
@@ -56,6 +58,12 @@ export function nodeConfigOf(
     storage: { ...config.storage, ...storage },
     limits: { ...config.limits, ...limits, ...machine.edit?.limits },
   };
+}
+
+/** A cluster of one tablet has none in its node.json. */
+function placementInput({ by, tablets, splits }: Placement): Pick<NodeConfigInput, 'placement'> {
+  if (tablets === 1) return {};
+  return { placement: by === 'hash' ? { by, tablets } : { by, splits: [...splits] } };
 }
 
 /** A mistyped address: of no machine, or of another one. */

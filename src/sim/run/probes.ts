@@ -2,10 +2,12 @@
  * How the simulator observes a node. `src` has no hooks for that: methods of its classes are wrapped here, once per
  * process, and report to the current run.
  *
- * A replica reads its node's clock just before it steps its core. So every node has a clock of its own that records the
- * last reader, and that tells which node a core belongs to.
+ * A store reads its node's clock when it is opened. So every node has a clock of its own that records the last reader.
+ * A replica is made, and steps its core for the first time, as soon as its state machine is open: the group that was
+ * opened last tells which replica a core belongs to.
  */
 import type { Clock } from '../../env/env.js';
+import type { RaftreeError } from '../../env/errors.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
 import { KvStateMachine } from '../../kv/kv-state-machine.js';
 import { MAX_SESSIONS, Sessions } from '../../kv/sessions.js';
@@ -14,20 +16,32 @@ import type { LsmOptions } from '../../lsm/options.js';
 import { LogView } from '../../raft/log-view.js';
 import { Raft } from '../../raft/raft.js';
 import type { Entry, Input, Output, StepResult } from '../../raft/types.js';
+import type { GroupStateMachine } from '../../replica/group-state-machine.js';
 import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
+import type { KvStore } from '../../server/kv-group.js';
 import { Peers } from '../../server/peers.js';
-import { Store } from '../../store/store.js';
+import { Store, type StoreOptions, type StoreParts } from '../../store/store.js';
+
+/** A replica: whose, and of which tablet. */
+export interface Owner {
+  readonly who: string;
+  readonly tablet: number;
+}
 
 export interface Probe {
-  raftInput(who: string, raft: Raft, input: Input): void;
+  /** A process of this node has opened its store. */
+  storeOpened(who: string, store: KvStore): void;
+  /** A group takes no part any more until its node is restarted. */
+  groupFailed(owner: Owner, store: KvStore, error: RaftreeError): void;
+  raftInput(owner: Owner, raft: Raft, input: Input): void;
   raftAnswer(answer: StepResult): void;
-  raftOutput(who: string, raft: Raft, output: Output): void;
+  raftOutput(owner: Owner, raft: Raft, output: Output): void;
   /** Undefined: the state machine applies at once; otherwise when this resolves. */
   beforeApply(who: string): Promise<void> | undefined;
-  applying(who: string, first: number, entries: readonly Entry[]): void;
-  applied(who: string, first: number, results: readonly CommandResult[]): void;
-  /** A node sends a message to another; `send` does it. */
-  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void;
+  applying(owner: Owner, first: number, entries: readonly Entry[]): void;
+  applied(owner: Owner, first: number, results: readonly CommandResult[]): void;
+  /** A node sends a message of a tablet to another; `send` does it. */
+  sending(owner: Owner, to: number, message: ReplicaMessage, send: () => void): void;
   /** A node tells another that it is alive. */
   sendingAlive(who: string, to: number, send: () => void): void;
   treeOptions(who: string): Partial<LsmOptions>;
@@ -54,12 +68,13 @@ export function attributed(who: string, clock: Clock): Clock {
   };
 }
 
-const owners = new WeakMap<Raft, string>();
+let lastOpened: Owner = { who: '', tablet: 0 };
+const owners = new WeakMap<Raft, Owner>();
 
-function ownerOf(raft: Raft): string {
+function ownerOf(raft: Raft): Owner {
   let owner = owners.get(raft);
   if (owner === undefined) {
-    owner = lastAsker;
+    owner = lastOpened;
     owners.set(raft, owner);
   }
   return owner;
@@ -86,34 +101,48 @@ LogView.prototype.lastWithin = function (this: LogView, first, last, maxBytes) {
 Object.defineProperty(Sessions.prototype, 'maxSize', { get: () => probe?.maxSessions ?? MAX_SESSIONS });
 
 // A state machine is used without reading the clock. Its store, which opens it, has the clock of the node.
-const machines = new WeakMap<object, string>();
+const machines = new WeakMap<object, Owner>();
 const openStore = Store.open.bind(Store);
-Store.open = (options, parts) => {
+Store.open = <Machine extends GroupStateMachine<Result>, Result>(
+  options: StoreOptions,
+  parts: StoreParts<Machine>,
+) => {
   parts.env.clock.nowMs();
   const who = lastAsker;
-  return openStore(options, {
+  const { host } = parts;
+  const store: Store<Machine, Result> = openStore<Machine, Result>(options, {
     ...parts,
+    host: {
+      ...host,
+      groupFailed: (group, error) => {
+        probe?.groupFailed({ who, tablet: group }, store as unknown as KvStore, error);
+        host.groupFailed(group, error);
+      },
+    },
     openStateMachine: async (context) => {
       const machine = await parts.openStateMachine(context);
-      machines.set(machine as object, who);
+      lastOpened = { who, tablet: context.group };
+      machines.set(machine as object, lastOpened);
       return machine;
     },
   });
+  probe?.storeOpened(who, store as unknown as KvStore);
+  return store;
 };
 
 const { apply } = KvStateMachine.prototype;
 KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
-  const who = machines.get(this) ?? lastAsker;
+  const owner = machines.get(this) ?? lastOpened;
   const watcher = probe;
   const report = (done: readonly CommandResult[]) => {
-    watcher?.applied(who, first, done);
+    watcher?.applied(owner, first, done);
     return done;
   };
   const perform = () => {
-    watcher?.applying(who, first, entries);
+    watcher?.applying(owner, first, entries);
     return apply.call(this, first, entries);
   };
-  const late = watcher?.beforeApply(who);
+  const late = watcher?.beforeApply(owner.who);
   if (late) return late.then(perform).then(report);
   const results = perform();
   return results instanceof Promise ? results.then(report) : report(results);
@@ -128,7 +157,7 @@ Peers.prototype.listen = function (this: Peers, address) {
 };
 Peers.prototype.send = function (this: Peers, to, group, message) {
   const deliver = () => send.call(this, to, group, message);
-  if (probe) probe.sending(hosts.get(this) ?? lastAsker, to, message, deliver);
+  if (probe) probe.sending({ who: hosts.get(this) ?? lastAsker, tablet: group }, to, message, deliver);
   else deliver();
 };
 

@@ -11,7 +11,8 @@ import { Node, type NodeParts } from '../../server/node.js';
 import { Machines } from '../cluster/machines.js';
 import type { Coverage } from '../rules/coverage.js';
 import type { Broken } from '../rules/fail.js';
-import { Reference } from '../rules/reference.js';
+import type { Reference } from '../rules/reference.js';
+import { References } from '../rules/references.js';
 import { Trace } from '../rules/trace.js';
 import { otherSettings, type Setting } from '../setting/setting.js';
 import type { FileOperation } from '../world/file-operation.js';
@@ -33,6 +34,8 @@ export interface MessageFaults {
 }
 
 const MIN_RESTART_MS = 20;
+/** After so long an operator has noticed that a group has failed. */
+const MAX_NOTICE_MS = 3000;
 
 /** Expected answers where an edited node.json has smaller limits than clients need. */
 const TOO_LARGE = new Set(['VALUE_TOO_LARGE', 'REQUEST_TOO_LARGE']);
@@ -50,7 +53,7 @@ export class RunCluster extends Machines<RunMachine> {
   readonly setting: Setting;
   readonly coverage: Coverage;
   readonly trace: Trace;
-  readonly reference: Reference;
+  readonly references: References;
   readonly survival = new Survival(this);
   readonly copies = new Copies(this);
   readonly overheard: Overheard;
@@ -92,10 +95,11 @@ export class RunCluster extends Machines<RunMachine> {
     this.coverage = coverage;
     this.trace = trace;
     this.overheard = overheard;
-    this.reference = new Reference(
+    this.references = new References(
       (rule, detail) => this.fail(rule, detail),
       () => this.nowMs,
       setting.maxSessions,
+      setting.placement,
     );
     this.#diskRandom = new SeededRandom(random.uint32());
     const messageSeed = random.uint32();
@@ -120,17 +124,47 @@ export class RunCluster extends Machines<RunMachine> {
     return super.leadingMachines.filter(({ state, isForeign }) => state === 'up' && !isForeign);
   }
 
+  /** The log of the first tablet: schedules have no other. */
+  get reference(): Reference {
+    return this.references.first;
+  }
+
+  /** Of the first tablet. */
   get leader(): RunMachine | undefined {
     return this.leadingMachine;
   }
 
-  /** There is a leader, and all founders whose data folders are whole reach each other. */
+  /** All nodes that believe that they lead this tablet. */
+  leadersOf(tablet: number): RunMachine[] {
+    return this.machines.filter(
+      (machine) =>
+        machine.state === 'up' && !machine.isForeign && machine.statusOf(tablet)?.role === 'leader',
+    );
+  }
+
+  /** The one of the highest term. */
+  leaderOf(tablet: number): RunMachine | undefined {
+    const termOf = (machine: RunMachine) => machine.statusOf(tablet)?.term ?? 0;
+    return this.leadersOf(tablet).reduce<RunMachine | undefined>(
+      (best, one) => (best && termOf(best) >= termOf(one) ? best : one),
+      undefined,
+    );
+  }
+
+  /** Of one of the tablets. */
+  someLeader(random: SeededRandom): RunMachine | undefined {
+    const { tablets } = this.references;
+    return tablets.length === 1 ? this.leader : this.leaderOf(random.pick(tablets));
+  }
+
+  /** All tablets have leaders, and all founders whose data folders are whole reach each other. */
   get isComplete(): boolean {
     const whole = this.founders.filter(({ isDamaged }) => !isDamaged);
     const isWhole = (nodeId: number) => whole.some(({ id }) => id === nodeId);
     const meetsAll = ({ node }: RunMachine) =>
       node?.status(0).peers.every(({ nodeId, reachable }) => reachable || !isWhole(nodeId)) ?? false;
-    return this.leader !== undefined && whole.every(meetsAll);
+    const { tablets } = this.references;
+    return tablets.every((tablet) => this.leaderOf(tablet) !== undefined) && whole.every(meetsAll);
   }
 
   unexpectedAnswer(client: string, code: string, message: string): void {
@@ -186,7 +220,8 @@ export class RunCluster extends Machines<RunMachine> {
           const kind = lsmEngine(storage);
           return {
             ...kind,
-            open: (directory, context) => this.#openEngine(machine, () => kind.open(directory, context)),
+            open: (directory, context) =>
+              this.#openEngine(machine, directory, () => kind.open(directory, context)),
           };
         },
       },
@@ -301,7 +336,9 @@ export class RunCluster extends Machines<RunMachine> {
     machine.process?.kill();
     machine.process = undefined;
     machine.node = undefined;
-    machine.engine = undefined;
+    machine.store = undefined;
+    machine.engines.clear();
+    machine.directories.clear();
     machine.isPaused = false;
     machine.heldApplies = undefined;
     machine.condition.fuse = undefined;
@@ -311,11 +348,27 @@ export class RunCluster extends Machines<RunMachine> {
     this.world.scheduler.after(delayMs, () => this.turnOn(machine));
   }
 
+  /**
+   * One group of a node failed, and the others go on. That is allowed if the disk has failed. The node's status says
+   * so: an operator restarts it.
+   */
+  groupFailed(machine: RunMachine, tablet: number, error: RaftreeError): void {
+    if (this.references.tablets.length === 1) return;
+    const { codes, message } = told(error);
+    this.trace.record(machine.host, 'group failed', { tablet, message });
+    this.coverage.count('groups failed');
+    if (codes.includes('RAFT_INVARIANT')) this.fail('invariants', `${machine.host}: ${message}`);
+    else if (!machine.isDamaged && !machine.hasFailedOperations && !machine.condition.isFull)
+      this.fail('groups live', `tablet ${tablet} of ${machine.host} gave up without a reason: ${message}`);
+    const { process } = machine;
+    this.world.scheduler.after(this.#restartRandom.between(MIN_RESTART_MS, MAX_NOTICE_MS), () => {
+      if (machine.process === process && this.isSupervised) this.kill(machine, 'restarted');
+    });
+  }
+
   /** A node gave up. That is allowed if its disk has failed. */
   #failed(machine: RunMachine, error: unknown): void {
-    const cause = error instanceof RaftreeError ? error.cause : undefined;
-    const codes = [errorCode(error), errorCode(cause), errorCode((cause as Error | undefined)?.cause)];
-    const message = `${errorMessage(error)} (${codes.filter((code) => code !== undefined).join(', ')})`;
+    const { codes, message } = told(error);
     const isExcused =
       machine.startedWith !== undefined && codes.some((code) => MISTAKE_CODES.has(code ?? ''));
     this.trace.record(machine.host, 'failed', { message });
@@ -362,28 +415,40 @@ export class RunCluster extends Machines<RunMachine> {
   }
 
   /** The engine as the node sees it. Its keys after opening, and every batch, are compared with the reference. */
-  async #openEngine(machine: RunMachine, open: () => Promise<StorageEngine>): Promise<StorageEngine> {
+  async #openEngine(
+    machine: RunMachine,
+    directory: string,
+    open: () => Promise<StorageEngine>,
+  ): Promise<StorageEngine> {
     const engine = await open();
-    machine.engine = engine;
-    this.compareState(machine);
+    const [, group = '', name = ''] = /\/groups\/(\d+)\/([^/]+)$/.exec(directory) ?? [];
+    const tablet = Number(group);
+    machine.engines.set(tablet, engine);
+    machine.directories.set(tablet, name);
+    this.compareState(machine, tablet);
     const write = engine.write.bind(engine);
     engine.write = (operations) => {
-      if (!machine.isForeign) this.reference.batch(machine.host, operations);
+      if (!machine.isForeign) this.references.of(tablet).batch(machine.host, operations);
       return write(operations);
     };
     return engine;
   }
 
+  /** Compares all keys of a machine, by what its engines say that they hold. */
+  compareStates(machine: RunMachine): void {
+    for (const tablet of machine.engines.keys()) this.compareState(machine, tablet);
+  }
+
   /**
-   * Compares all keys of a machine with the reference. `through`: what its state machine has applied; by default what
-   * the engine says, which may be less as long as it defers.
+   * Compares all keys of a machine in a tablet with the reference. `through`: what its state machine has applied; by
+   * default what the engine says, which may be less as long as it defers.
    */
-  compareState(machine: RunMachine, through?: number): void {
-    const { engine } = machine;
+  compareState(machine: RunMachine, tablet: number, through?: number): void {
+    const engine = machine.engines.get(tablet);
     if (!engine || machine.isForeign) return;
     try {
       const applied = through ?? Number(engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n);
-      this.reference.state(machine.host, applied, engine.entries(USER_RANGE));
+      this.references.of(tablet).state(machine.host, applied, engine.entries(USER_RANGE));
     } catch (error) {
       if (!machine.isDamaged && !machine.hasFailedOperations) throw error;
     }
@@ -397,6 +462,16 @@ export class RunCluster extends Machines<RunMachine> {
     await this.sleep(minMs + this.#diskRandom.float() * (maxMs - minMs) + stallMs);
     if (process.fs.detached) await new Promise<never>(() => {});
   }
+}
+
+/** The codes of an error and its causes, and what it says. */
+function told(error: unknown): { readonly codes: readonly (string | undefined)[]; readonly message: string } {
+  const cause = error instanceof RaftreeError ? error.cause : undefined;
+  const codes = [errorCode(error), errorCode(cause), errorCode((cause as Error | undefined)?.cause)];
+  return {
+    codes,
+    message: `${errorMessage(error)} (${codes.filter((code) => code !== undefined).join(', ')})`,
+  };
 }
 
 const APPLIED_KEY = Buffer.of(0);

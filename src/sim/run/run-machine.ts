@@ -1,6 +1,8 @@
 /** One machine of a run, with the condition of its disk and what went wrong there. */
 
 import type { StorageEngine } from '../../engines/storage-engine.js';
+import type { RoleStatus } from '../../raft/types.js';
+import type { KvStore } from '../../server/kv-group.js';
 import { SimulatedMachine } from '../cluster/machine.js';
 import type { Coverage } from '../rules/coverage.js';
 import type { OwnSettings } from '../setting/setting.js';
@@ -32,11 +34,29 @@ export function healthyDisk(maxMs: number): DiskCondition {
   };
 }
 
+/** What a replica knows of its group. */
+export interface ReplicaStatus {
+  readonly role: RoleStatus['role'];
+  readonly term: number;
+  readonly leader: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  readonly voters: readonly number[];
+  readonly outgoing: readonly number[];
+  readonly learners: readonly number[];
+  readonly configurationIndex: number;
+}
+
 /** `lost`: its disk is damaged and it refuses to start; it stays down. */
 export type MachineState = 'down' | 'starting' | 'up' | 'closing' | 'lost';
 
 export class RunMachine extends SimulatedMachine {
-  engine: StorageEngine | undefined;
+  /** The groups of its present process. */
+  store: KvStore | undefined;
+  /** Of its present process, by tablet. */
+  readonly engines = new Map<number, StorageEngine>();
+  /** The names of their directories. */
+  readonly directories = new Map<number, string>();
   state: MachineState = 'down';
   isPaused = false;
   starts = 0;
@@ -69,6 +89,20 @@ export class RunMachine extends SimulatedMachine {
   constructor(id: number, maxDiskMs: number, host?: string) {
     super(id, host);
     this.condition = healthyDisk(maxDiskMs);
+  }
+
+  /** Of its replica of a tablet; undefined while it takes no part there. */
+  statusOf(tablet: number): ReplicaStatus | undefined {
+    const replica =
+      this.state === 'up' || this.state === 'closing' ? this.store?.group(tablet)?.replica : undefined;
+    if (!replica) return undefined;
+    const { role, term, leader, appliedIndex, lastIndex } = replica;
+    const { voters, outgoing, learners, learnersNext, index } = replica.configuration;
+    return {
+      ...{ role, term, leader, appliedIndex, lastIndex, voters, outgoing },
+      learners: [...learners, ...learnersNext],
+      configurationIndex: index,
+    };
   }
 
   get processName(): string {

@@ -6,13 +6,14 @@ import { NOBODY, type StepResult } from '../../raft/types.js';
 import type { ReplicaMessage } from '../../replica/snapshot-messages.js';
 import { RaftRules } from '../rules/raft-rules.js';
 import { SeededRandom } from '../world/seeded-random.js';
-import type { Probe } from './probes.js';
+import type { Owner, Probe } from './probes.js';
 import type { RunCluster } from './run-cluster.js';
 import type { RunMachine } from './run-machine.js';
 
 export class RunProbe implements Probe {
   readonly #cluster: RunCluster;
-  readonly #rules: RaftRules;
+  /** By tablet. */
+  readonly #rules: ReadonlyMap<number, RaftRules>;
   readonly #messageRandom: SeededRandom;
   readonly #applyRandom: SeededRandom;
 
@@ -20,23 +21,42 @@ export class RunProbe implements Probe {
     this.#cluster = cluster;
     this.#messageRandom = new SeededRandom(messageSeed);
     this.#applyRandom = new SeededRandom(applySeed);
-    this.#rules = new RaftRules(
-      (rule, detail) => cluster.fail(rule, detail),
-      cluster.coverage,
-      cluster.reference,
-      (who) => cluster.onElected(who),
+    const fail = (rule: string, detail: string) => cluster.fail(rule, detail);
+    const onElected = (who: string) => cluster.onElected(who);
+    this.#rules = new Map(
+      cluster.references.all.map((reference) => [
+        reference.tablet,
+        new RaftRules(fail, cluster.coverage, reference, onElected),
+      ]),
     );
   }
 
-  raftInput(...[who, raft, input]: Parameters<Probe['raftInput']>): void {
-    if (input.type === 'tick') return;
-    this.#rules.input(raft, input);
-    if (input.type === 'message')
-      this.#cluster.trace.record(who, 'raft.receive', { from: input.from, message: input.message });
-    else this.#cluster.trace.record(who, `raft.${input.type}`, input.type === 'propose' ? {} : { input });
+  storeOpened(...[who, store]: Parameters<Probe['storeOpened']>): void {
+    const machine = this.#cluster.machines.find(({ host }) => host === who);
+    if (machine) machine.store = store;
   }
 
-  raftOutput(...[who, raft, output]: Parameters<Probe['raftOutput']>): void {
+  groupFailed(...[{ who, tablet }, store, error]: Parameters<Probe['groupFailed']>): void {
+    const machine = this.#cluster.machines.find(({ host }) => host === who);
+    // A process that was killed does not count.
+    if (machine?.store === store) this.#cluster.groupFailed(machine, tablet, error);
+  }
+
+  /** In a cluster of several tablets it is said which one. */
+  #record(who: string, tablet: number, what: string, fields: Record<string, unknown>): void {
+    const isOnly = this.#rules.size === 1;
+    this.#cluster.trace.record(who, what, isOnly ? fields : { tablet, ...fields });
+  }
+
+  raftInput(...[{ who, tablet }, raft, input]: Parameters<Probe['raftInput']>): void {
+    if (input.type === 'tick') return;
+    this.#rules.get(tablet)?.input(raft, input);
+    if (input.type === 'message')
+      this.#record(who, tablet, 'raft.receive', { from: input.from, message: input.message });
+    else this.#record(who, tablet, `raft.${input.type}`, input.type === 'propose' ? {} : { input });
+  }
+
+  raftOutput(...[{ who, tablet }, raft, output]: Parameters<Probe['raftOutput']>): void {
     const { append, apply, reads, failedReads, status, configuration } = output;
     if (this.#cluster.founders.length === 1 && configuration && configuration.voters.length > 2)
       this.#cluster.coverage.count('groups grown from one node');
@@ -44,20 +64,20 @@ export class RunProbe implements Probe {
     // Once it follows a leader of this cluster, all rules apply to it.
     if (foreigner && status && status.leader !== NOBODY && status.leader !== foreigner.id) {
       foreigner.isForeign = false;
-      this.#cluster.compareState(foreigner);
+      this.#cluster.compareStates(foreigner);
     }
     if (output.send.some(({ message }) => message.type === 'quietReply' && message.isQuiet))
       this.#cluster.coverage.count('replicas fallen quiet');
-    if (!this.#foreigner(who)) this.#rules.output(who, raft, output);
-    if (status) this.#cluster.trace.record(who, 'raft.status', { ...status });
+    if (!this.#foreigner(who)) this.#rules.get(tablet)?.output(who, raft, output);
+    if (status) this.#record(who, tablet, 'raft.status', { ...status });
     if (append) {
       const { batch, hardState, first, entries } = append;
-      if (!this.#foreigner(who)) this.#cluster.survival.appended(first, entries);
-      this.#cluster.trace.record(who, 'raft.append', { batch, ...hardState, first, entries: entries.length });
+      if (!this.#foreigner(who)) this.#cluster.survival.appended(tablet, first, entries);
+      this.#record(who, tablet, 'raft.append', { batch, ...hardState, first, entries: entries.length });
     }
-    if (apply) this.#cluster.trace.record(who, 'raft.apply', { ...apply });
+    if (apply) this.#record(who, tablet, 'raft.apply', { ...apply });
     if (reads.length + failedReads.length > 0)
-      this.#cluster.trace.record(who, 'raft.reads', { reads, failedReads });
+      this.#record(who, tablet, 'raft.reads', { reads, failedReads });
   }
 
   #foreigner(who: string): RunMachine | undefined {
@@ -80,12 +100,12 @@ export class RunProbe implements Probe {
     });
   }
 
-  applying(who: string, first: number, entries: Parameters<Probe['applying']>[2]): void {
-    if (!this.#foreigner(who)) this.#cluster.reference.applying(who, first, entries);
+  applying({ who, tablet }: Owner, first: number, entries: Parameters<Probe['applying']>[2]): void {
+    if (!this.#foreigner(who)) this.#cluster.references.of(tablet).applying(who, first, entries);
   }
 
-  applied(who: string, first: number, results: Parameters<Probe['applied']>[2]): void {
-    if (!this.#foreigner(who)) this.#cluster.reference.applied(who, first, results);
+  applied({ who, tablet }: Owner, first: number, results: Parameters<Probe['applied']>[2]): void {
+    if (!this.#foreigner(who)) this.#cluster.references.of(tablet).applied(who, first, results);
   }
 
   sendingAlive(who: string, to: number, send: () => void): void {
@@ -93,11 +113,11 @@ export class RunProbe implements Probe {
     if (!this.#messageRandom.chance(this.#cluster.messageFaults.loss)) send();
   }
 
-  sending(who: string, to: number, message: ReplicaMessage, send: () => void): void {
+  sending({ who, tablet }: Owner, to: number, message: ReplicaMessage, send: () => void): void {
     const random = this.#messageRandom;
     const { loss, repetition, reordering } = this.#cluster.messageFaults;
     const machine = this.#cluster.machines.find(({ host }) => host === who);
-    this.#cluster.trace.record(who, 'raft.send', { to, message });
+    this.#record(who, tablet, 'raft.send', { to, message });
     if (this.#cluster.loses(who, to, message, send)) return;
     if (!machine?.process || loss + repetition + reordering === 0) {
       send();

@@ -8,8 +8,8 @@ import type { RunMachine } from './run-machine.js';
 
 export class Survival {
   readonly #cluster: RunCluster;
-  /** Index of the newest change of members in any log. */
-  #newestChange = 0;
+  /** By tablet: index of the newest change of members in any log. */
+  readonly #newestChanges = new Map<number, number>();
   /** When each node was last named in a command. */
   readonly #namedMs = new Map<number, number>();
 
@@ -17,9 +17,10 @@ export class Survival {
     this.#cluster = cluster;
   }
 
-  appended(first: number, entries: readonly Pick<Entry, 'kind'>[]): void {
+  appended(tablet: number, first: number, entries: readonly Pick<Entry, 'kind'>[]): void {
     entries.forEach(({ kind }, i) => {
-      if (kind === 'configuration') this.#newestChange = Math.max(this.#newestChange, first + i);
+      if (kind !== 'configuration') return;
+      this.#newestChanges.set(tablet, Math.max(this.#newestChanges.get(tablet) ?? 0, first + i));
     });
   }
 
@@ -37,21 +38,31 @@ export class Survival {
   }
 
   /**
-   * The voters, if all of them with whole disks follow the leader and have applied the configuration (except
-   * `without`). Undefined otherwise, and while a change of members may be pending.
+   * The voters, if all of them with whole disks follow the leaders of all tablets and have applied the configurations
+   * (except `without`). Undefined otherwise, and while a change of members may be pending.
    */
   voters(without?: RunMachine): RunMachine[] | undefined {
-    const { leader, machines } = this.#cluster;
-    const status = leader?.node?.status(0);
-    if (!status || status.outgoing.length > 0 || this.#newestChange > status.configurationIndex)
-      return undefined;
+    const voters = new Set<RunMachine>();
+    for (const tablet of this.#cluster.references.tablets) {
+      const own = this.#votersOf(tablet, without);
+      if (!own) return undefined;
+      for (const voter of own) voters.add(voter);
+    }
+    return [...voters];
+  }
+
+  #votersOf(tablet: number, without: RunMachine | undefined): RunMachine[] | undefined {
+    const { machines } = this.#cluster;
+    const status = this.#cluster.leaderOf(tablet)?.statusOf(tablet);
+    const newestChange = this.#newestChanges.get(tablet) ?? 0;
+    if (!status || status.outgoing.length > 0 || newestChange > status.configurationIndex) return undefined;
     const voters = machines.filter(({ id }) => status.voters.includes(id));
     const follow = voters.filter((voter) => voter !== without && !isDestroyed(voter));
-    const doFollow = follow.every(({ state, node, isPaused }) => {
-      const { appliedIndex = 0, configurationIndex } = node?.status(0) ?? {};
+    const doFollow = follow.every((voter) => {
+      const { appliedIndex = 0, configurationIndex } = voter.statusOf(tablet) ?? {};
       return (
-        state === 'up' &&
-        !isPaused &&
+        voter.state === 'up' &&
+        !voter.isPaused &&
         configurationIndex === status.configurationIndex &&
         appliedIndex > status.configurationIndex
       );
@@ -59,17 +70,22 @@ export class Survival {
     return doFollow && voters.length === status.voters.length ? voters : undefined;
   }
 
+  /** Of a tablet, or of one whose leader is not known. */
   isMember({ id }: RunMachine): boolean {
-    const { voters, outgoing, learners } = this.#cluster.leader?.node?.status(0) ?? {};
-    return [voters, outgoing, learners].some((ids) => ids?.includes(id) ?? true);
+    return this.#cluster.references.tablets.some((tablet) => {
+      const status = this.#cluster.leaderOf(tablet)?.statusOf(tablet);
+      return !status || [...status.voters, ...status.outgoing, ...status.learners].includes(id);
+    });
   }
 
-  /** Whether the others go on if this one never comes back. */
+  /** Whether the others go on if this one never comes back: in each tablet that it is a voter of. */
   canDoWithout(machine: RunMachine): boolean {
-    const voters = this.voters(machine);
-    if (!voters || !this.isLeftAlone(machine)) return false;
-    const left = voters.filter((voter) => voter !== machine && !isDestroyed(voter));
-    return 2 * left.length > voters.length;
+    if (!this.isLeftAlone(machine)) return false;
+    return this.#cluster.references.tablets.every((tablet) => {
+      const voters = this.#votersOf(tablet, machine);
+      const left = voters?.filter((voter) => voter !== machine && !isDestroyed(voter)) ?? [];
+      return voters !== undefined && 2 * left.length > voters.length;
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 /** What a seed decides before anything happens: the cluster, its limits, its load, and which faults it will meet. */
 
 import type { LsmOptions } from '../../lsm/options.js';
+import { ONE_TABLET, type Placement, placementByHash, placementByRange } from '../../placement/placement.js';
 import type { NodeConfig } from '../../server/config.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 import { FAULTS, type FaultName } from './fault-names.js';
@@ -16,6 +17,8 @@ export interface WorkloadOptions {
   readonly hasLives: boolean;
   /** Entries per page of a scan. */
   readonly pageEntries: number;
+  /** Some calls are aborted, or have little time. */
+  readonly isHasty: boolean;
   /** The most outstanding writes of one session. */
   readonly window: number;
 }
@@ -26,6 +29,8 @@ export interface Setting {
   /** Machines that may become members. */
   readonly spares: number;
   readonly changesMembers: boolean;
+  /** How the keys are divided into tablets. */
+  readonly placement: Placement;
   /** Nodes have different settings, and new ones after a restart (`otherSettings`). */
   readonly mixesSettings: boolean;
   /** The mean time between two actions of the operator; 0: there is no operator. */
@@ -158,15 +163,35 @@ export function settingOf(
     faultEveryMs: random.pick([150, 500, 1500]),
     hasSecret: random.chance(0.75),
   };
-  return {
+  const settled = {
     ...setting,
     mistakeEveryMs: aside.pick([300, 1000, 2500]),
     strangeEveryMs: aside.pick([300, 1000, 3000]),
     faults: chosen.length > 0 ? chosen : [...faults, ...outsideOfMachines(aside, profile)],
     // Last, so that they move no other draw.
     quietAfterMs: aside.pick([0, 0, 1, heartbeatMs]),
-    workload: { ...setting.workload, hasLives: aside.chance(0.4) },
+    workload: { ...setting.workload, hasLives: aside.chance(0.4), isHasty: aside.chance(0.4) },
   };
+  return { ...settled, placement: placementOf(aside, settled) };
+}
+
+/** The keys of string operations. */
+export const STRING_KEYS = ['s1', 's2', 's3'] as const;
+
+/** Where members change there is one tablet: of several they cannot be changed yet. */
+function placementOf(
+  random: SeededRandom,
+  { changesMembers, workload: { keys } }: Pick<Setting, 'changesMembers' | 'workload'>,
+): Placement {
+  const [hasSeveral, isByHash, splits] = [random.chance(0.5), random.chance(0.4), random.between(1, 4)];
+  if (changesMembers || !hasSeveral) return ONE_TABLET;
+  if (isByHash) return placementByHash(splits + 1);
+  const boundaries = new Set(
+    Array.from({ length: splits }, () => random.pick([`k${random.between(2, keys)}`, ...STRING_KEYS])),
+  );
+  return placementByRange(
+    [`k${random.between(2, keys)}`, ...boundaries].sort().filter((each, i, all) => each !== all[i - 1]),
+  );
 }
 
 /** In half of the seeds there are mistakes, in half of them strangers. */
@@ -190,7 +215,8 @@ export function undisturbed(setting: Setting): Setting {
     faults,
     mixesSettings: false,
     quietAfterMs: 0,
-    workload: { ...setting.workload, hasLives: false },
+    placement: ONE_TABLET,
+    workload: { ...setting.workload, hasLives: false, isHasty: false },
     lateApply: { chance: 0, maxMs: 0 },
   };
 }

@@ -3,11 +3,13 @@
  * which watch a key. What doors for clients of Redis propose.
  */
 import type { RaftreeClient } from '../../client/client.js';
+import type { CallOptions } from '../../client/client-options.js';
 import type { Life } from '../../kv/requests.js';
 import { encodeStringOperation, type StringOperationName } from '../../kv/string-operation.js';
 import type { OutboundOperation } from '../../protocol/messages.js';
 import type { Coverage } from '../rules/coverage.js';
 import type { StringHistory } from '../rules/string-rules.js';
+import { STRING_KEYS } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
 export interface StringCallsParts {
@@ -15,16 +17,21 @@ export interface StringCallsParts {
   readonly history: StringHistory;
   readonly coverage: Coverage;
   readonly hasLives: boolean;
+  /** The keys of string operations that are in one tablet with this one. */
+  readonly together: (key: string) => readonly string[];
+  /** How long a call is waited for. */
+  readonly whim: () => CallOptions;
   /** Gives what is known about a call that failed. Throws what is no error of the client library. */
   readonly failed: (name: string, error: unknown) => 'notCommitted' | 'unknown';
 }
 
-const KEYS = ['s1', 's2', 's3'] as const;
 const NOTHING = Buffer.alloc(0);
 
 export class StringCalls {
   readonly #parts: StringCallsParts;
   readonly #versions = new Map<string, number>();
+  /** Those of one tablet. */
+  #keys: readonly string[] = [];
   #tokens = 0;
 
   constructor(parts: StringCallsParts) {
@@ -32,19 +39,21 @@ export class StringCalls {
   }
 
   async call(name: string, client: RaftreeClient): Promise<void> {
-    const { random, history, coverage, failed } = this.#parts;
+    const { random, history, coverage, together, failed } = this.#parts;
     const token = `${name}.s${++this.#tokens};`;
+    this.#keys = together(random.pick(STRING_KEYS));
     const count = random.chance(0.6) ? 1 : random.between(2, 4);
     const operations = Array.from({ length: count }, (_each, i) => this.#operation(i === 0 ? token : ''));
     if (random.chance(0.3)) {
-      const key = random.pick(KEYS);
+      const key = random.pick(this.#keys);
       operations.unshift(operation('check', key, NOTHING, { version: this.#versions.get(key) ?? 0 }));
     }
     const isWritten = operations.some(({ value }) => Buffer.from(value).includes(token));
-    const call = history.begin(name, isWritten ? token : '');
+    const key = this.#keys[0] ?? '';
+    const call = history.begin(name, key, isWritten ? token : '');
     coverage.count('string operations', operations.length);
     try {
-      const result = await client.write(operations);
+      const result = await client.write(operations, this.#parts.whim());
       for (const [i, { version }] of result.results.entries())
         this.#versions.set(Buffer.from(operations[i]?.key ?? '').toString(), version);
       if (!result.applied) coverage.count('transactions not applied');
@@ -56,8 +65,8 @@ export class StringCalls {
 
   #operation(token: string): OutboundOperation {
     const { random, hasLives } = this.#parts;
-    const key = random.pick(KEYS);
-    const other = random.pick(KEYS);
+    const key = random.pick(this.#keys);
+    const other = random.pick(this.#keys);
     const text = token === '' ? random.pick(['7', '-12', '1.5', 'text']) : token;
     const modify = (name: StringOperationName, ...given: readonly string[]) =>
       operation('modify', key, encodeStringOperation(name, ...given));
@@ -90,7 +99,10 @@ export class StringCalls {
       () => modify('setBit', String(random.between(0, 99)), random.pick(['0', '1'])),
       () => modify(random.pick(['rename', 'copy']), other, random.pick(['always', 'absent'])),
       () =>
-        modify('setAllIfAbsent', text, ...KEYS.filter((each) => each !== key).flatMap((each) => [each, '1'])),
+        modify(
+          ...(['setAllIfAbsent', text] as const),
+          ...this.#keys.filter((each) => each !== key).flatMap((each) => [each, '1']),
+        ),
       () => operation('put', key, Buffer.from('plain')),
       () => operation('delete', key, NOTHING),
       hasLives ? lives : () => modify('get'),

@@ -7,12 +7,10 @@ import { HistoryGoneError, RaftreeClientError } from '../../client/client-error.
 import type { Watch, WatchOptions, WatchPosition } from '../../client/watch.js';
 import { checkWatch, type WatchRecord } from '../rules/watch-rules.js';
 import type { RunCluster } from '../run/run-cluster.js';
-import type { WorkloadOptions } from '../setting/setting.js';
+import { STRING_KEYS, type WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
 
 const CLIENTS = 2;
-/** Written at the end of a run. */
-const LAST_KEY = 'k0';
 /** Of a watch that asks one node only, too. */
 const ENDS = new Set(['CLIENT_CLOSED', 'NODE_REMOVED']);
 
@@ -66,32 +64,59 @@ export class Watchers {
 
   #missing({ keys, fromVersion, told }: WatchRecord): number {
     if (fromVersion === undefined) return 1;
-    const due = keys.flatMap((key) => this.#cluster.reference.toldOf(key));
+    const due = keys.flatMap((key) => this.#cluster.references.ofKey(key).toldOf(key));
     return due.filter(({ version }) => version >= fromVersion).length - told.length;
   }
 
   async #run(name: string, client: RaftreeClient): Promise<void> {
     const random = this.#random;
+    const { references } = this.#cluster;
     let from: number | undefined;
+    let tablet = references.first.tablet;
     while (!this.#isOver) {
       await this.#cluster.sleep(random.float() * 200);
       if (this.#isOver) return;
-      const { lastIndex } = this.#cluster.reference;
+      if (references.tablets.length > 1 && from === undefined) tablet = random.pick(references.tablets);
+      const { lastIndex } = references.of(tablet);
       from ??= random.pick([undefined, 1 + random.between(0, lastIndex), lastIndex + random.between(1, 20)]);
-      from = await this.#watch(name, client, from);
+      from = await this.#watch(name, client, tablet, from);
     }
   }
 
-  /** Returns from which version on the next watch is to begin, if that matters. */
-  async #watch(name: string, client: RaftreeClient, from: number | undefined): Promise<number | undefined> {
+  /** Keys of one tablet. */
+  #scope(tablet: number): { readonly keys: readonly string[]; readonly options: WatchOptions } {
+    const { references } = this.#cluster;
     const random = this.#random;
-    const { coverage, machines } = this.#cluster;
-    const one = random.pick(this.#keys);
-    const isOfKey = random.chance(0.3);
+    const { by, tablets } = references.map;
+    const last = references.lastKeyOf(tablet);
+    const own = [...this.#keys, last].filter((key) => references.ownerOf(key) === tablet);
+    const one = random.pick(tablets.length === 1 ? this.#keys : own);
+    if (random.chance(0.3) || by === 'hash') return { keys: [one], options: { key: one } };
+    if (tablets.length === 1) return { keys: own, options: { prefix: 'k' } };
+    const { start, end } = tablets.find(({ id }) => id === tablet) ?? {
+      start: Buffer.alloc(0),
+      end: undefined,
+    };
+    const range = { from: start, ...(end ? { to: end } : {}) };
+    return {
+      keys: [...new Set([...own, ...STRING_KEYS.filter((key) => references.ownerOf(key) === tablet)])],
+      options: { range },
+    };
+  }
+
+  /** Returns from which version on the next watch is to begin, if that matters. */
+  async #watch(
+    name: string,
+    client: RaftreeClient,
+    tablet: number,
+    from: number | undefined,
+  ): Promise<number | undefined> {
+    const random = this.#random;
+    const { coverage, machines, references } = this.#cluster;
+    const { keys, options: scope } = this.#scope(tablet);
     const asksOneNode = random.chance(0.4);
-    const keys = isOfKey ? [one] : [...this.#keys, LAST_KEY];
     const options: WatchOptions = {
-      ...(isOfKey ? { key: one } : { prefix: 'k' }),
+      ...scope,
       ...(from === undefined ? {} : { from }),
       ...(asksOneNode ? { endpoint: random.pick(machines).endpoint } : {}),
       bufferBytes: random.pick([1, 200, 256 * 1024]),
@@ -127,7 +152,7 @@ export class Watchers {
     } finally {
       record.resumeFrom = versionOf(open.watch.resumeFrom) ?? record.resumeFrom;
       this.#open.delete(open);
-      checkWatch(record, this.#cluster.reference, (rule, detail) => this.#cluster.fail(rule, detail));
+      checkWatch(record, references.of(tablet), (rule, detail) => this.#cluster.fail(rule, detail));
     }
   }
 

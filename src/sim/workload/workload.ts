@@ -10,13 +10,16 @@ import type { ExpireResult, PutResult } from '../../client/results.js';
 import type { Direct } from '../cluster/direct.js';
 import type { History, HistoryCall, KeyAnswer, KeyOperation } from '../rules/history.js';
 import type { RunCluster } from '../run/run-cluster.js';
-import type { WorkloadOptions } from '../setting/setting.js';
+import { STRING_KEYS, type WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
+import { MisroutedCalls } from './misrouted-calls.js';
 import { StringCalls } from './string-calls.js';
+import type { Whims } from './whims.js';
 
 /** Errors that the client library may report while there are faults. */
 const EXPECTED_CODES = new Set([
   'TIMEOUT',
+  'ABORTED',
   'UNREACHABLE',
   'CLIENT_CLOSED',
   'NO_LEADER',
@@ -32,6 +35,9 @@ const EXPECTED_CODES = new Set([
   // Only if an attempt may have been applied; otherwise the library continues in a new session.
   'SESSION_EXPIRED',
 ]);
+
+/** Of calls that are made to be refused. */
+const REFUSED_BY_TABLETS = new Set(['SPANS_TABLETS', 'WRONG_TABLET']);
 
 type Consistency = 'linearizable' | 'lease' | 'follower';
 
@@ -55,19 +61,38 @@ export class Workload {
   #reader: Direct | undefined;
   #stopped = false;
   readonly #strings: StringCalls;
+  readonly #misrouted: MisroutedCalls;
+  readonly #whims: Whims;
   #tokens = 0;
   #bursts = 0;
 
-  constructor(cluster: RunCluster, random: SeededRandom, history: History, options: WorkloadOptions) {
+  constructor(
+    cluster: RunCluster,
+    random: SeededRandom,
+    history: History,
+    options: WorkloadOptions,
+    whims: Whims,
+  ) {
     this.#cluster = cluster;
+    this.#whims = whims;
     this.#random = random;
     this.#history = history;
     this.#options = options;
     const { coverage } = cluster;
     const failed = (name: string, error: unknown) => this.#failed(name, error).outcome;
+    const together = (key: string) => this.#cluster.references.together(key, STRING_KEYS);
     this.#strings = new StringCalls({
-      ...{ random, history: history.strings, coverage, hasLives: options.hasLives, failed },
+      ...{ random, history: history.strings, coverage, hasLives: options.hasLives, together, failed },
+      whim: () => whims.next(),
     });
+    this.#misrouted = new MisroutedCalls({
+      ...{ random, coverage, references: cluster.references, hasLeases: options.hasLeaseReads },
+      fail: (rule, detail) => cluster.fail(rule, detail),
+    });
+  }
+
+  get #hasSeveralTablets(): boolean {
+    return this.#cluster.references.tablets.length > 1;
   }
 
   start(): void {
@@ -112,6 +137,10 @@ export class Workload {
     const random = this.#random;
     const dice = random.float();
     const { hasLeaseReads } = this.#options;
+    if (this.#hasSeveralTablets && random.chance(0.06)) {
+      await this.#misroute(name, direct);
+      return;
+    }
     if (dice < 0.08 && hasLeaseReads) await this.#directRead(name, direct, 'lease');
     else if (dice < 0.15) await this.#directRead(name, direct, 'follower');
     else if (dice < 0.25) await this.#read(name, client);
@@ -120,6 +149,18 @@ export class Workload {
     else if (dice < 0.49) await this.#batch(name, client);
     else if (dice < 0.59) await this.#strings.call(name, client);
     else await this.#write(name, client, this.#operation(name, this.#key()));
+  }
+
+  /** As from a client whose map is of another time: a tablet is asked for a key that another one owns. */
+  async #misroute(name: string, direct: Direct): Promise<void> {
+    const key = this.#key();
+    const operation = { kind: 'put', key, value: this.#value(name) } as const;
+    const { endpoint } = this.#random.pick(this.#cluster.machines);
+    const leaderOf = (tablet: number) => this.#cluster.leaderOf(tablet)?.endpoint ?? endpoint;
+    await this.#record(name, [operation], async () => {
+      await this.#misrouted.call(direct, leaderOf, operation);
+      throw new RaftreeClientError('WRONG_TABLET', 'it was asked of another tablet', 'notCommitted');
+    });
   }
 
   /** Writes that do not wait for each other: to one key, or to several as a door's connection sends them. */
@@ -131,7 +172,7 @@ export class Workload {
     this.#cluster.coverage.count(lane ? 'bursts of a lane' : 'bursts to a key');
     await Promise.all(
       Array.from({ length: count }, () => {
-        if (!lane) return this.#write(name, client, this.#operation(name, key));
+        if (!lane) return this.#write(name, client, this.#operation(name, key), 'often');
         const value = this.#value(name);
         const operation = { kind: 'put', key: this.#key(), value } as const;
         return this.#record(
@@ -140,7 +181,7 @@ export class Workload {
           async () => {
             const { applied, index, results } = await client.write(
               [toOperation(toBatchOperation(operation))],
-              {},
+              this.#whims.next('often'),
               lane.lane,
             );
             return { index, answers: [{ applied, status: 'ok', version: results[0]?.version ?? 0 }] };
@@ -192,20 +233,21 @@ export class Workload {
     return { ttlMs: this.#random.pick([1, this.#random.between(5, 300), this.#random.between(300, 4000)]) };
   }
 
-  async #write(name: string, client: RaftreeClient, operation: KeyOperation): Promise<void> {
+  async #write(name: string, client: RaftreeClient, operation: KeyOperation, often?: 'often'): Promise<void> {
     await this.#record(name, [operation], async () => {
       const { key, value, ttlMs } = operation;
+      const whim = this.#whims.next(often);
       const run = {
-        put: () => client.put(key, value, { ttlMs }),
-        expire: () => client.expire(key, ttlMs ?? 1),
-        persist: () => client.persist(key),
-        insert: () => client.insert(key, value),
-        append: () => client.append(key, value),
-        delete: () => client.delete(key),
+        put: () => client.put(key, value, { ttlMs, ...whim }),
+        expire: () => client.expire(key, ttlMs ?? 1, whim),
+        persist: () => client.persist(key, whim),
+        insert: () => client.insert(key, value, whim),
+        append: () => client.append(key, value, whim),
+        delete: () => client.delete(key, whim),
         cas: () => {
           const condition = toCondition(operation);
           if (!condition || 'exists' in condition) throw new Error('a cas expects a value or a version');
-          return client.cas(key, value, condition);
+          return client.cas(key, value, condition, whim);
         },
         check: () => Promise.reject(new Error('a check is a part of a batch')),
         read: () => Promise.reject(new Error('a read is not a write')),
@@ -220,14 +262,27 @@ export class Workload {
 
   /** A batch often names a key twice and has conditions: its rules are about those. */
   async #batch(name: string, client: RaftreeClient): Promise<void> {
-    const { coverage } = this.#cluster;
-    const operations = Array.from({ length: this.#random.between(2, 5) }, () => this.#part(name));
+    const { coverage, references } = this.#cluster;
+    // In one tablet, but for a few, which must be refused.
+    const keys = this.#random.chance(0.9) ? references.together(this.#key(), this.#keys) : this.#keys;
+    const operations = Array.from({ length: this.#random.between(2, 5) }, () =>
+      this.#part(name, this.#random.pick(keys)),
+    );
+    const owners = new Set(operations.map(({ key }) => references.ownerOf(key)));
     coverage.count('batches');
     if (new Set(operations.map(({ key }) => key)).size < operations.length)
       coverage.count('batches that name a key again');
     await this.#record(name, operations, async () => {
-      const { applied, index, results } = await client.batch(operations.map(toBatchOperation));
+      const { applied, index, results } = await client.batch(
+        operations.map(toBatchOperation),
+        this.#whims.next(),
+      );
       if (!applied) coverage.count('batches not applied');
+      if (owners.size > 1)
+        this.#cluster.fail(
+          'batches in one tablet',
+          `${name} wrote to the tablets ${[...owners].join()} at once`,
+        );
       return {
         index,
         answers: results.map((result) => ({ applied, version: 0, ...result, value: undefined })),
@@ -235,9 +290,8 @@ export class Workload {
     });
   }
 
-  #part(name: string): KeyOperation {
+  #part(name: string, key: string): KeyOperation {
     const random = this.#random;
-    const key = this.#key();
     const value = this.#value(name);
     const seen = this.#seen.get(key);
     const life = this.#life(0.5);
@@ -267,7 +321,7 @@ export class Workload {
     const level = this.#level();
     this.#cluster.coverage.count(COVERAGE_OF[level]);
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
-      const found = await client.get(key, { level });
+      const found = await client.get(key, { level, ...this.#whims.next() });
       return { index: 0, answers: [this.#shown(key, found)] };
     });
   }
@@ -280,8 +334,9 @@ export class Workload {
   /** A lease read goes to a node that believes that it leads. */
   async #directRead(name: string, direct: Direct, consistency: 'lease' | 'follower'): Promise<void> {
     const key = this.#key();
-    const { leadingMachines, machines } = this.#cluster;
-    const asked = consistency === 'lease' && leadingMachines.length > 0 ? leadingMachines : machines;
+    const { references, machines } = this.#cluster;
+    const leaders = consistency === 'lease' ? this.#cluster.leadersOf(references.ownerOf(key)) : [];
+    const asked = leaders.length > 0 ? leaders : machines;
     await this.#directReadAt(this.#random.pick(asked).endpoint, name, direct, consistency, key);
   }
 
@@ -295,7 +350,7 @@ export class Workload {
     await this.#record(name, [{ kind: 'read', key, value: '' }], async () => {
       const answer = await direct.ask(endpoint, {
         type: 'get',
-        tablet: 0,
+        tablet: this.#hasSeveralTablets ? this.#cluster.references.ownerOf(key) : 0,
         consistency,
         key: Buffer.from(key),
         omitValue: false,
@@ -334,7 +389,10 @@ export class Workload {
       keys.map((key) => ({ kind: 'read', key, value: '' })),
       async () => {
         const found = new Map<string, KeyAnswer>();
-        for await (const { key, value, version } of client.scan({ prefix: 'k', reverse, level }))
+        for await (const { key, value, version } of client.scan({
+          ...{ prefix: 'k', reverse, level },
+          ...this.#whims.next(),
+        }))
           found.set(key.toString(), answerOf({ value, version }));
         if (found.size > this.#options.pageEntries) this.#cluster.coverage.count('scans of several pages');
         return { index: 0, answers: keys.map((key) => found.get(key) ?? answerOf(undefined)) };
@@ -381,7 +439,9 @@ export class Workload {
     if (!(error instanceof RaftreeClientError)) throw error;
     const { code, outcome } = error;
     if (outcome === 'unknown') this.#cluster.coverage.count('outcomes unknown');
-    if (!EXPECTED_CODES.has(code)) this.#cluster.unexpectedAnswer(name, code, error.message);
+    if (code === 'SPANS_TABLETS') this.#cluster.coverage.count('batches that span tablets');
+    const isExpected = EXPECTED_CODES.has(code) || (this.#hasSeveralTablets && REFUSED_BY_TABLETS.has(code));
+    if (!isExpected) this.#cluster.unexpectedAnswer(name, code, error.message);
     return error;
   }
 

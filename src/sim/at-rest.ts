@@ -1,0 +1,125 @@
+/**
+ * What must hold of the tablets when all is healed and nothing is written any more: replicas that have applied the same
+ * hold the same keys and know the same members, every node has the same complete map, and there is neither a replica
+ * that is no member nor a directory that no log names.
+ */
+import type { Tablet } from '../placement/placement.js';
+import { TabletMap } from '../placement/tablet-map.js';
+import type { Direct } from './cluster/direct.js';
+import { DATA_DIRECTORY } from './run/node-json.js';
+import type { RunCluster } from './run/run-cluster.js';
+import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
+
+export async function checkAtRest(cluster: RunCluster): Promise<void> {
+  for (const tablet of cluster.references.tablets) {
+    for (const machine of cluster.machines)
+      if (machine.state === 'up')
+        cluster.compareState(machine, tablet, machine.statusOf(tablet)?.appliedIndex);
+    compareMembers(cluster, tablet);
+  }
+  checkDirectories(cluster);
+  await compareMaps(cluster);
+}
+
+/** Whether all members with whole disks have applied what the leader of the tablet has, which is all that there is. */
+export function isConverged(cluster: RunCluster, tablet: number): boolean {
+  const leader = cluster.leaderOf(tablet);
+  const status = leader?.statusOf(tablet);
+  if (!leader?.node || !status || status.appliedIndex !== cluster.references.of(tablet).lastIndex)
+    return false;
+  // Learners may have been added that never existed, or with addresses of other nodes.
+  const misnamed = new Set(
+    leader.node
+      .status(0)
+      .peers.filter(({ nodeId, peerAddress }) =>
+        cluster.machines.some(
+          ({ id, host, starts }) => id === nodeId && (starts === 0 || peerAddress !== `${host}:7101`),
+        ),
+      )
+      .map(({ nodeId }) => nodeId),
+  );
+  return cluster.machines
+    .filter(({ id, isDamaged }) => isMember(id, status) && !isDamaged && !misnamed.has(id))
+    .every((machine) => machine.statusOf(tablet)?.appliedIndex === status.appliedIndex);
+}
+
+function isMember(id: number, { voters, outgoing, learners }: ReplicaStatus): boolean {
+  return [voters, outgoing, learners].some((ids) => ids.includes(id));
+}
+
+/** A node that has applied as much as the leader knows the same members. */
+function compareMembers(cluster: RunCluster, tablet: number): void {
+  const leading = cluster.leaderOf(tablet)?.statusOf(tablet);
+  if (!leading) return;
+  const membersIn = ({ voters, outgoing, learners }: ReplicaStatus) =>
+    `voters ${voters.join()} and ${outgoing.join()}, learners ${learners.join()}`;
+  for (const machine of cluster.machines) {
+    const status = machine.statusOf(tablet);
+    if (!status || machine.isDamaged || status.appliedIndex !== leading.appliedIndex) continue;
+    if (membersIn(status) === membersIn(leading)) continue;
+    const [own, told] = [membersIn(status), membersIn(leading)];
+    cluster.fail('equal members', `of tablet ${tablet} ${machine.host} knows ${own}; the leader ${told}`);
+  }
+}
+
+/** Of each group there is the one directory that its log names; and there is no group without a tablet. */
+function checkDirectories(cluster: RunCluster): void {
+  for (const machine of cluster.machines) {
+    const { store, host, state, isDamaged, isForeign, hasFailedOperations } = machine;
+    // What a full disk does not remove goes at the next start.
+    if (!store || state !== 'up' || isDamaged || isForeign || hasFailedOperations) continue;
+    const found = new Set(
+      machine.disk.files(`${DATA_DIRECTORY}/groups`).map((path) => path.split('/').slice(0, 5).join('/')),
+    );
+    for (const directory of found) {
+      const [group = 0, name = ''] = [Number(directory.split('/')[3]), directory.split('/')[4]];
+      const isOpen = store.groups.some(({ id }) => id === group);
+      if (isOpen && (machine.directories.get(group) === name || !name.startsWith('state'))) continue;
+      cluster.fail(
+        'no unnamed directory',
+        `${host} has ${directory}, and uses ${machine.directories.get(group)}`,
+      );
+    }
+    for (const { id } of store.groups)
+      if (!cluster.references.tablets.includes(id))
+        cluster.fail('no replica that is no member', `${host} holds group ${id}, which is no tablet`);
+  }
+}
+
+async function compareMaps(cluster: RunCluster): Promise<void> {
+  const direct = cluster.direct(cluster.host('surveyor').env);
+  let first: { readonly host: string; readonly map: string } | undefined;
+  for (const machine of cluster.machines) {
+    const { host, state, isDamaged, isForeign } = machine;
+    if (state !== 'up' || isDamaged || isForeign) continue;
+    const tablets = await mapOf(direct, machine);
+    // It may have been removed, or have no room for one more connection.
+    if (!tablets) continue;
+    const { by } = cluster.references.map;
+    const map = new TabletMap(by, tablets);
+    const shown = tablets.map(({ id, start, end, generation }) =>
+      [id, Buffer.from(start).toString('hex'), end && Buffer.from(end).toString('hex'), generation].join(),
+    );
+    if (!map.isComplete || map.tablets.length !== tablets.length)
+      cluster.fail('a complete map', `${host} has the tablets ${shown.join(' ')}`);
+    first ??= { host, map: shown.join(' ') };
+    if (first.map !== shown.join(' '))
+      cluster.fail('equal maps', `${host} has ${shown.join(' ')}, and ${first.host} ${first.map}`);
+  }
+  await direct.close();
+}
+
+/** In pages of two tablets. */
+async function mapOf(direct: Direct, { endpoint }: RunMachine): Promise<Tablet[] | undefined> {
+  const tablets: Tablet[] = [];
+  for (let from = Buffer.alloc(0); ; ) {
+    const answer = await direct.ask(endpoint, { type: 'tablets', from, limit: 2 });
+    if (typeof answer === 'string' || answer.type !== 'tabletsReply') return undefined;
+    // Copies: the bytes are those of the connection.
+    for (const { id, start, end, generation } of answer.tablets)
+      tablets.push({ id, generation, start: Buffer.from(start), end: end && Buffer.from(end) });
+    const last = answer.tablets.at(-1);
+    if (!answer.more || !last) return tablets;
+    from = Buffer.concat([last.start, Buffer.of(0)]);
+  }
+}
