@@ -11,7 +11,7 @@ import type { RunCluster } from './run/run-cluster.js';
 import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
 
 export async function checkAtRest(cluster: RunCluster): Promise<void> {
-  for (const tablet of cluster.references.tablets) {
+  for (const tablet of cluster.references.groups) {
     for (const machine of cluster.machines)
       if (machine.state === 'up')
         cluster.compareState(machine, tablet, machine.statusOf(tablet)?.appliedIndex);
@@ -81,7 +81,7 @@ function checkDirectories(cluster: RunCluster): void {
       );
     }
     for (const { id } of store.groups)
-      if (!cluster.references.tablets.includes(id))
+      if (!cluster.references.groups.includes(id))
         cluster.fail('no replica that is no member', `${host} holds group ${id}, which is no tablet`);
   }
 }

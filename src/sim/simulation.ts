@@ -199,7 +199,7 @@ async function phases(
       .map((key) => client.put(key, `last ${key};`).then(() => client.get(key))),
   );
   if (!(await settles(cluster, PROGRESS_MS, progress, 'the healed cluster takes a write and a read'))) return;
-  const converged = () => tablets.every((tablet) => isConverged(cluster, tablet));
+  const converged = () => cluster.references.groups.every((group) => isConverged(cluster, group));
   if (
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
@@ -264,11 +264,11 @@ async function reaches(
 }
 
 /**
- * Whether in a tablet too few voters with whole disks are left, in the newest configuration that one of them knows, because of a
- * broken disk. Operators' mistakes are no excuse: the cluster must not let them leave too few.
+ * Whether in a tablet too few voters with whole disks are left, in the newest configuration that one of them knows,
+ * because of a broken disk. Operators' mistakes are no excuse: the cluster must not let them leave too few.
  */
 function hasLostItsQuorum({ machines, references }: RunCluster): boolean {
-  return references.tablets.some((tablet) => {
+  return references.groups.some((tablet) => {
     const whole = machines.filter(({ isDamaged }) => !isDamaged);
     const statuses = whole.flatMap((machine) => machine.statusOf(tablet) ?? []);
     const newest = statuses.sort((a, b) => b.appliedIndex - a.appliedIndex)[0];

@@ -80,8 +80,8 @@ function checkOutcomes({ calls }: History, references: References, fail: Fail): 
 }
 
 /**
- * A client's writes to one key, and those of one lane, took effect in the order of calls, also those given up. Of a lane
- * with keys of several tablets a write that was given up may still take effect after a later one to another tablet.
+ * A client's writes to one key, and those of one lane, took effect in the order of calls, also those given up. But of
+ * a lane with keys of several tablets a write that was given up may take effect after a later one to another tablet.
  */
 function checkOrder({ calls }: History, { effects }: References, fail: Fail): void {
   const latest = new Map<string, { readonly token: string; readonly effect: Effect }>();

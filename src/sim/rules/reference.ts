@@ -335,7 +335,9 @@ export class Reference {
       this.misrouted++;
       return { type: 'refused', code: 'WRONG_TABLET' };
     }
-    const { id: sessionId, sequence, acknowledgedThrough, after } = command.session ?? NO_SESSION;
+    // Nodes write their map without a session; clients write nothing so.
+    if (!command.session) return { type: 'written', write: this.#write(index, command) };
+    const { id: sessionId, sequence, acknowledgedThrough, after } = command.session;
     const session = this.#sessions.get(sessionId);
     if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
     const slot = sequence % session.window;
@@ -462,8 +464,6 @@ export class Reference {
 }
 
 const NONE: CommandResult = { type: 'none' };
-/** No client in a run writes without a session. */
-const NO_SESSION = { id: 0, sequence: 0, acknowledgedThrough: 0, after: 0 };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;
 const DEADLINE_KEY = 5;

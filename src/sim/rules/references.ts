@@ -1,31 +1,30 @@
 /** The logs of a run: a reference for each tablet, and what holds over all of them. */
-import { firstTablets, type Placement } from '../../placement/placement.js';
+import { firstTablets, type Placement, type Tablet } from '../../placement/placement.js';
 import { TabletMap, TabletRange } from '../../placement/tablet-map.js';
 import { Effects } from './effects.js';
 import type { Fail } from './fail.js';
-import { Reference } from './reference.js';
+import { Reference, type ReferenceParts } from './reference.js';
+
+/** The group that keeps the map of a cluster with several tablets. */
+const MAP_GROUP = 0;
 
 export class References {
   readonly map: TabletMap;
   /** Of all tablets. */
   readonly effects: Effects;
-  readonly #byTablet: ReadonlyMap<number, Reference>;
+  readonly #byGroup = new Map<number, Reference>();
+  readonly #parts: Pick<ReferenceParts, 'fail' | 'nowMs' | 'maxSessions'>;
 
   constructor(fail: Fail, nowMs: () => number, maxSessions: number, placement: Placement) {
-    const { by } = placement;
-    this.map = new TabletMap(by, firstTablets(placement));
+    this.#parts = { fail, nowMs, maxSessions };
+    this.map = new TabletMap(placement.by, firstTablets(placement));
     this.effects = new Effects(fail);
-    this.#byTablet = new Map(
-      this.map.tablets.map((tablet) => {
-        const range = new TabletRange(by, tablet);
-        const parts = { fail, nowMs, maxSessions, tablet: tablet.id, range, effects: this.effects };
-        return [tablet.id, new Reference(parts)];
-      }),
-    );
+    for (const tablet of this.map.tablets) this.#add(tablet);
   }
 
+  /** Of the tablets. */
   get all(): readonly Reference[] {
-    return [...this.#byTablet.values()];
+    return this.tablets.map((tablet) => this.of(tablet));
   }
 
   /** The ids of the tablets, in the order of their ranges. */
@@ -33,14 +32,27 @@ export class References {
     return this.map.tablets.map(({ id }) => id);
   }
 
+  /** The tablets, and the group that keeps the map if it has applied something. */
+  get groups(): readonly number[] {
+    return [...this.#byGroup.keys()];
+  }
+
   get first(): Reference {
     return this.of(1);
   }
 
-  /** Throws if there is no such tablet. */
-  of(tablet: number): Reference {
-    const reference = this.#byTablet.get(tablet);
-    if (!reference) throw new RangeError(`there is no tablet ${tablet}`);
+  /** Throws if there is no such group. */
+  of(group: number): Reference {
+    const reference = this.#byGroup.get(group);
+    if (reference) return reference;
+    if (group !== MAP_GROUP || this.tablets.length === 1) throw new RangeError(`there is no tablet ${group}`);
+    return this.#add({ id: group, start: Buffer.alloc(0), end: undefined });
+  }
+
+  #add(tablet: Pick<Tablet, 'id' | 'start' | 'end'>): Reference {
+    const range = new TabletRange(this.map.by, tablet);
+    const reference = new Reference({ ...this.#parts, tablet: tablet.id, range, effects: this.effects });
+    this.#byGroup.set(tablet.id, reference);
     return reference;
   }
 

@@ -153,8 +153,8 @@ export class RunCluster extends Machines<RunMachine> {
 
   /** Of one of the tablets. */
   someLeader(random: SeededRandom): RunMachine | undefined {
-    const { tablets } = this.references;
-    return tablets.length === 1 ? this.leader : this.leaderOf(random.pick(tablets));
+    const { groups } = this.references;
+    return groups.length === 1 ? this.leader : this.leaderOf(random.pick(groups));
   }
 
   /** All tablets have leaders, and all founders whose data folders are whole reach each other. */

@@ -13,7 +13,7 @@ import type { RunMachine } from './run-machine.js';
 export class RunProbe implements Probe {
   readonly #cluster: RunCluster;
   /** By tablet. */
-  readonly #rules: ReadonlyMap<number, RaftRules>;
+  readonly #rules = new Map<number, RaftRules>();
   readonly #messageRandom: SeededRandom;
   readonly #applyRandom: SeededRandom;
 
@@ -21,14 +21,21 @@ export class RunProbe implements Probe {
     this.#cluster = cluster;
     this.#messageRandom = new SeededRandom(messageSeed);
     this.#applyRandom = new SeededRandom(applySeed);
-    const fail = (rule: string, detail: string) => cluster.fail(rule, detail);
-    const onElected = (who: string) => cluster.onElected(who);
-    this.#rules = new Map(
-      cluster.references.all.map((reference) => [
-        reference.tablet,
-        new RaftRules(fail, cluster.coverage, reference, onElected),
-      ]),
-    );
+  }
+
+  #rulesOf(tablet: number): RaftRules {
+    let rules = this.#rules.get(tablet);
+    if (!rules) {
+      const cluster = this.#cluster;
+      rules = new RaftRules(
+        (rule, detail) => cluster.fail(rule, detail),
+        cluster.coverage,
+        cluster.references.of(tablet),
+        (who) => cluster.onElected(who),
+      );
+      this.#rules.set(tablet, rules);
+    }
+    return rules;
   }
 
   storeOpened(...[who, store]: Parameters<Probe['storeOpened']>): void {
@@ -44,13 +51,13 @@ export class RunProbe implements Probe {
 
   /** In a cluster of several tablets it is said which one. */
   #record(who: string, tablet: number, what: string, fields: Record<string, unknown>): void {
-    const isOnly = this.#rules.size === 1;
+    const isOnly = this.#cluster.references.tablets.length === 1;
     this.#cluster.trace.record(who, what, isOnly ? fields : { tablet, ...fields });
   }
 
   raftInput(...[{ who, tablet }, raft, input]: Parameters<Probe['raftInput']>): void {
     if (input.type === 'tick') return;
-    this.#rules.get(tablet)?.input(raft, input);
+    this.#rulesOf(tablet).input(raft, input);
     if (input.type === 'message')
       this.#record(who, tablet, 'raft.receive', { from: input.from, message: input.message });
     else this.#record(who, tablet, `raft.${input.type}`, input.type === 'propose' ? {} : { input });
@@ -68,7 +75,7 @@ export class RunProbe implements Probe {
     }
     if (output.send.some(({ message }) => message.type === 'quietReply' && message.isQuiet))
       this.#cluster.coverage.count('replicas fallen quiet');
-    if (!this.#foreigner(who)) this.#rules.get(tablet)?.output(who, raft, output);
+    if (!this.#foreigner(who)) this.#rulesOf(tablet).output(who, raft, output);
     if (status) this.#record(who, tablet, 'raft.status', { ...status });
     if (append) {
       const { batch, hardState, first, entries } = append;

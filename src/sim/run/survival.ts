@@ -43,7 +43,7 @@ export class Survival {
    */
   voters(without?: RunMachine): RunMachine[] | undefined {
     const voters = new Set<RunMachine>();
-    for (const tablet of this.#cluster.references.tablets) {
+    for (const tablet of this.#cluster.references.groups) {
       const own = this.#votersOf(tablet, without);
       if (!own) return undefined;
       for (const voter of own) voters.add(voter);
@@ -72,7 +72,7 @@ export class Survival {
 
   /** Of a tablet, or of one whose leader is not known. */
   isMember({ id }: RunMachine): boolean {
-    return this.#cluster.references.tablets.some((tablet) => {
+    return this.#cluster.references.groups.some((tablet) => {
       const status = this.#cluster.leaderOf(tablet)?.statusOf(tablet);
       return !status || [...status.voters, ...status.outgoing, ...status.learners].includes(id);
     });
@@ -81,7 +81,7 @@ export class Survival {
   /** Whether the others go on if this one never comes back: in each tablet that it is a voter of. */
   canDoWithout(machine: RunMachine): boolean {
     if (!this.isLeftAlone(machine)) return false;
-    return this.#cluster.references.tablets.every((tablet) => {
+    return this.#cluster.references.groups.every((tablet) => {
       const voters = this.#votersOf(tablet, machine);
       const left = voters?.filter((voter) => voter !== machine && !isDestroyed(voter)) ?? [];
       return voters !== undefined && 2 * left.length > voters.length;

@@ -1,5 +1,5 @@
 /** Mutations of tablets: who owns a key, and what is told about others. */
-import { inFile, type Mutation } from '../mutation.js';
+import { inFile, type Mutation, randomFaults } from '../mutation.js';
 
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
@@ -8,6 +8,8 @@ const tabletScan = inFile('client/tablet-scan.js');
 const birth = inFile('server/birth.js');
 const tabletMap = inFile('placement/tablet-map.js');
 const clientTablets = inFile('client/tablet-cache.js');
+const tabletSession = inFile('client/tablet-session.js');
+const probes = inFile('sim/run/probes.js');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
