@@ -9,7 +9,6 @@ const birth = inFile('server/birth.js');
 const tabletMap = inFile('placement/tablet-map.js');
 const clientTablets = inFile('client/tablet-cache.js');
 const tabletSession = inFile('client/tablet-session.js');
-const probes = inFile('sim/run/probes.js');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
@@ -17,6 +16,35 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'the check at the door seems to be enough',
     patches: [machine('if (this.range && !ownsAll(this.range, operations))', 'if (false)')],
     killedBy: ['kv/tablet-range'],
+  },
+  {
+    name: 'writes with a stale tablet are carried out',
+    reason: 'the client has asked for the map, so it seems to know',
+    patches: [
+      machine('if (this.range && !ownsAll(this.range, operations))', 'if (false)'),
+      service('if (!range || ownsAll(range, operations))', 'if (range !== null)'),
+    ],
+    killedBy: randomFaults(10, 'orderlyRestart'),
+  },
+  {
+    name: 'one session serves all tablets',
+    reason: 'a client has one session, as before there were tablets',
+    patches: [
+      tabletSession(
+        'const { tablet } = this;',
+        'const tablet = this.tablet && (this.#user.sessionTablet ??= this.tablet);',
+      ),
+    ],
+    killedBy: randomFaults(10, 'orderlyRestart'),
+  },
+  {
+    name: 'a scan asks one tablet for the whole range, and takes what that has for all there is',
+    reason: 'the map said who owns the first key',
+    patches: [
+      tabletScan('const part = tablet ? within(range, tablet) : range;', 'const part = range;'),
+      service('stateMachine.range?.covers(from, to) === false) return', 'false) return'),
+    ],
+    killedBy: randomFaults(20, 'orderlyRestart'),
   },
   {
     name: 'a tablet copies to keys that it does not own',
