@@ -14,6 +14,8 @@
  *     KEY_TOO_LARGE, VALUE_TOO_LARGE, REQUEST_TOO_LARGE
  *                         above the leader's limits: it was not sent
  *     HISTORY_GONE        a watch needs changes that no node keeps any more: `HistoryGoneError`
+ *     MIRROR_NOT_READY    a mirror was read before its ready resolved
+ *     MIRROR_TOO_LARGE    the keys of a mirror take more than its maxBytes
  *     NOT_A_NUMBER        the value of a key to increment is no whole number of 64 bits
  *     NUMBER_OVERFLOW     the sum of an increment would have more than 64 bits
  *

@@ -38,6 +38,7 @@ import type { CallUser } from './direct-call.js';
 import { GetCall, type ReadFrom, targetOf } from './get-call.js';
 import type { Lane } from './key-order.js';
 import { isInForce, type MemberChange, type MembersChanged, toMemberChange } from './member-changes.js';
+import { Mirror, type MirrorOptions } from './mirror.js';
 import {
   type BatchOperation,
   type Bytes,
@@ -289,6 +290,20 @@ export class RaftreeClient {
   watch(options: WatchOptions = {}): Watch {
     this.#checkOpen();
     return new Watch(this.#user, this.#router, this.#tablets, options);
+  }
+
+  /**
+   * A local copy of the keys with a prefix that follows the cluster: reads are answered from memory, and `freshness`
+   * says how old they may be. It goes on until `close`, or until it is larger than it may be.
+   */
+  mirror(prefix: Bytes, options: MirrorOptions = {}): Mirror {
+    this.#checkOpen();
+    const source = {
+      settings: this.#settings,
+      watch: (watched: WatchOptions) => this.watch(watched),
+      scan: (scanned: ScanOptions) => this.scan(scanned),
+    };
+    return new Mirror(source, prefix, options);
   }
 
   /** The tablets of the cluster, in the order of their ranges, and where they are. */

@@ -11,6 +11,7 @@ export {
 export { HistoryGoneError, RaftreeClientError } from './client-error.js';
 export type { CallOptions, ClientEnv, ClientOptions, ReadLevel, ReadOptions } from './client-options.js';
 export type { MemberChange, MembersChanged } from './member-changes.js';
+export type { Freshness, Mirror, MirrorChange, MirrorEntry, MirrorOptions, MirrorRange } from './mirror.js';
 export type { BatchOperation, Bytes, Condition, ExpireCondition, LifeOptions } from './operations.js';
 export type {
   BatchResult,

@@ -78,7 +78,7 @@ for (const placement of [RANGE, HASH]) {
     await cluster.run(Promise.all([told, some, one].map(({ watch }) => watch.ready)));
     let round = 0;
     for (const id of [1, 2, 3]) {
-      for (let i = 0; i < 4; i++) await cluster.run(writeRound(client, round++), 60_000);
+      for (let i = 0; i < 2; i++) await cluster.run(writeRound(client, round++), 60_000);
       cluster.kill(id);
       await cluster.run(writeRound(client, round++), 60_000);
       await cluster.run(cluster.start(id));
@@ -108,7 +108,7 @@ for (const placement of [RANGE, HASH]) {
     const from = watch.resumeFrom as WatchPosition;
     await cluster.run(watch.return());
     await cluster.run(client.put('a', 'first'));
-    for (let i = 0; i < 120; i++) await cluster.run(client.put('z', 'x'.repeat(32 * 1024)));
+    for (let i = 0; i < 45; i++) await cluster.run(client.put('z', 'x'.repeat(32 * 1024)));
     await cluster.run(client.put('z', 'last'));
     const error = await cluster.run(new Told(client.watch({ from })).ended);
     assert.ok(error instanceof HistoryGoneError, `${error}`);
