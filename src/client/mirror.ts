@@ -16,8 +16,8 @@
  *        When the watch has come to that, each key has its last change, whatever came before. The copy is the state of
  *        one moment in each tablet, and readers get it.
  *
- * From then on writes are applied whole, each in one go. When no node keeps a change any more that is needed, all begins
- * again; readers keep the old copy until the new one is whole.
+ * From then on writes are applied whole, each in one go. When no node keeps a change any more that is needed, all
+ * begins again; readers keep the old copy until the new one is whole.
  */
 import { SortedMap } from '../engines/sorted-map.js';
 import type { Timer } from '../env/env.js';
@@ -273,7 +273,7 @@ export class Mirror {
           listener(change);
         } catch (error) {
           // It is the program's fault, and not a reason to miss changes.
-          queueMicrotask(() => {
+          this.#env.timers.after(0, () => {
             throw error;
           });
         }

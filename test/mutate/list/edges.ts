@@ -9,6 +9,8 @@ const replica = inFile('replica/replica.js');
 const records = inFile('cli/records.js');
 const stringOperation = inFile('kv/string-operation.js');
 const recordLog = inFile('record/record-log.js');
+const mirror = inFile('client/mirror.js');
+const merged = inFile('client/watch.js');
 
 export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -191,5 +193,29 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     reason: 'the next one may be quick',
     patches: [recordLog('this.#unblockedWrites = WRITES_AFTER_SLOW_ONE', 'this.#unblockedWrites = 0')],
     killedBy: ['record/record-log'],
+  },
+  {
+    name: 'a mirror is whole when all keys were read',
+    reason: 'the changes will come',
+    patches: [mirror('syncedMs < this.#readMs', 'false')],
+    killedBy: ['server/mirror'],
+  },
+  {
+    name: 'a mirror shows a write in parts',
+    reason: 'each change is in order',
+    patches: [mirror('if (this.watch.isBetweenWrites)', '')],
+    killedBy: ['server/mirror'],
+  },
+  {
+    name: 'changes of several tablets come between those of one write',
+    reason: 'each key is in order',
+    patches: [merged('current && !current.isBetweenWrites ? current', 'false ? current')],
+    killedBy: ['server/watch-tablets'],
+  },
+  {
+    name: 'a watch of several tablets goes on from one version in all of them',
+    reason: 'a version is a version',
+    patches: [merged("typeof from === 'number' && streams > 1", 'false')],
+    killedBy: ['server/watch-tablets'],
   },
 ];

@@ -6,8 +6,6 @@ const watcher = inFile('kv/watch/watcher.js');
 const batchKeys = inFile('kv/batch-keys.js');
 const client = inFile('client/tablet-watch.js');
 const streams = inFile('doors/native/watch-streams.js');
-const mirror = inFile('client/mirror.js');
-const merged = inFile('client/watch.js');
 
 export const WATCH_MUTATIONS: readonly Mutation[] = [
   {
@@ -57,29 +55,5 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
     reason: 'the node has applied it',
     patches: [streams('stream.tablet === tablet && stream.watcher.hasMore', 'false')],
     killedBy: ['server/watch'],
-  },
-  {
-    name: 'a mirror is whole when all keys were read',
-    reason: 'the changes will come',
-    patches: [mirror('syncedMs < this.#readMs', 'false')],
-    killedBy: ['server/mirror'],
-  },
-  {
-    name: 'a mirror shows a write in parts',
-    reason: 'each change is in order',
-    patches: [mirror('if (this.watch.isBetweenWrites)', '')],
-    killedBy: ['server/mirror'],
-  },
-  {
-    name: 'changes of several tablets come between those of one write',
-    reason: 'each key is in order',
-    patches: [merged('current && !current.isBetweenWrites ? current', 'false ? current')],
-    killedBy: ['server/watch-tablets'],
-  },
-  {
-    name: 'a watch of several tablets goes on from one version in all of them',
-    reason: 'a version is a version',
-    patches: [merged("typeof from === 'number' && streams > 1", 'false')],
-    killedBy: ['server/watch-tablets'],
   },
 ];
