@@ -1,5 +1,5 @@
 /** One directory of a simulated disk: the names that are written, and those that are synced. */
-import { Inode, SocketFile } from './inode.js';
+import type { Inode } from './inode.js';
 import type { SeededRandom } from './seeded-random.js';
 
 export type NameChange =
@@ -66,15 +66,7 @@ export function copyDirectory(
       copyDirectory(node, copy, copies);
       return copy;
     }
-    const copy = new Inode();
-    if (node.socket) copy.socket = new SocketFile(false);
-    copy.content = Buffer.from(node.content);
-    copy.sizeBytes = node.sizeBytes;
-    copy.durable = Buffer.from(node.durable);
-    copy.durableSizeBytes = node.durableSizeBytes;
-    copy.writes = node.writes;
-    copy.syncedWrites = node.syncedWrites;
-    for (const [block, write] of node.dirty) copy.dirty.set(block, write);
+    const copy = node.copy();
     copies.set(node, copy);
     return copy;
   };

@@ -71,18 +71,13 @@ export class SimDisk {
   /** What a file holds now; undefined if there is none. */
   contentOf(path: string): Buffer | undefined {
     const node = find(this.root, path);
-    return node instanceof Inode ? Buffer.from(node.content.subarray(0, node.sizeBytes)) : undefined;
+    return node instanceof Inode ? Buffer.from(node.content()) : undefined;
   }
 
   /** Changes the written and the synced bytes of a file: for tests that damage it. */
   edit(path: string, change: (content: Buffer) => Buffer): void {
     const node = find(this.root, path);
     if (!(node instanceof Inode)) throw systemError('ENOENT', 'edit', path);
-    const content = change(Buffer.from(node.content.subarray(0, node.sizeBytes)));
-    node.content = content;
-    node.sizeBytes = content.length;
-    node.durable = Buffer.from(content);
-    node.durableSizeBytes = content.length;
-    node.dirty.clear();
+    node.replace(change(Buffer.from(node.content())));
   }
 }

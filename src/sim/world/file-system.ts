@@ -114,7 +114,7 @@ export class SimFileSystem implements FileSystem {
     if (!node) throw systemError('ENOENT', 'open', path);
     if (node instanceof Directory) throw systemError('EISDIR', 'read', path);
     if (node.socket) throw systemError('ENXIO', 'open', path);
-    return Buffer.from(node.content.subarray(0, node.sizeBytes));
+    return Buffer.from(node.content());
   }
 
   list(path: string): string[] {

@@ -91,12 +91,7 @@ export class SimFile implements File {
 
   truncate(sizeBytes: number): void {
     this.#begin('truncate', sizeBytes);
-    const inode = this.#inode;
-    inode.reserve(sizeBytes);
-    const low = Math.min(sizeBytes, inode.sizeBytes);
-    inode.markDirty(low, Math.max(sizeBytes, inode.sizeBytes));
-    inode.content.fill(0, low);
-    inode.sizeBytes = sizeBytes;
+    this.#inode.truncate(sizeBytes);
   }
 
   close(): void {
@@ -110,25 +105,16 @@ export class SimFile implements File {
   }
 
   #copyOut(target: Uint8Array, position: number): number {
-    const count = Math.max(0, Math.min(target.length, this.#inode.sizeBytes - position));
-    if (count > 0) this.#inode.content.copy(target, 0, position, position + count);
-    return count;
+    return this.#inode.read(target, position);
   }
 
   #copyIn(chunks: readonly Uint8Array[], position: number, fault: Fault): void {
     if (fault === 'ignore') return;
     const bytes = Buffer.concat(chunks);
-    const inode = this.#inode;
     // A disk that becomes full has written whole blocks.
     const middle = Math.floor((position + bytes.length / 2) / BLOCK_BYTES) * BLOCK_BYTES;
     const count = fault === 'short' ? Math.max(0, middle - position) : bytes.length;
-    const end = position + count;
-    if (count > 0) {
-      inode.reserve(end);
-      bytes.copy(inode.content, position, 0, count);
-      inode.markDirty(Math.min(position, inode.sizeBytes), end);
-      inode.sizeBytes = Math.max(inode.sizeBytes, end);
-    }
+    if (count > 0) this.#inode.write(bytes, position, count);
     if (fault === 'short') throw systemError('ENOSPC', 'write', this.path);
   }
 }
