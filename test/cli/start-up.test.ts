@@ -26,7 +26,7 @@ test('the command line loads the client; server, doors, storage engine and their
   const { files, packages } = closureOf('cli/main.js');
   const rooms = [...new Set([...files].map((file) => file.split(path.sep)[0]))].sort();
   assert.ok(files.has(path.join('client', 'client.js')), 'it sees imports');
-  for (const room of ['lsm', 'doors', 'engines', 'replica', 'store', 'raft-log', 'embed', 'metrics'])
+  for (const room of ['lsm', 'doors', 'replica', 'store', 'raft-log', 'embed', 'metrics'])
     assert.not(rooms.includes(room), room);
   assert.equal(
     [...files].filter((file) => file.startsWith('server')),
