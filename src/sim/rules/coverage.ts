@@ -28,6 +28,8 @@ export const COVERAGE = [
   'watches',
   'changes told',
   'watches that fell behind',
+  'watches resumed',
+  'watches of several tablets',
   'lives given',
   'lives ended',
   'linearizable reads',

@@ -3,29 +3,61 @@
  * value, and none left out before the version that the watch says to resume from.
  */
 import type { WatchChange } from '../../client/tablet-watch.js';
+import type { WatchPosition } from '../../client/watch.js';
+import { decodeToken, versionIn } from '../../client/watch-token.js';
+import { hashOfKey } from '../../placement/partition-key.js';
+import { ringPoint } from '../../placement/placement.js';
 import type { Fail } from './fail.js';
-import type { Reference } from './reference.js';
+import type { References } from './references.js';
 
-/** One watch, from its first version to where it was when it ended. */
+/** A version for each watched key: those of different tablets have nothing to do with each other. */
+export type Versions = ReadonlyMap<string, number>;
+
+/** One watch, from where it began to where it was when it ended. */
 export interface WatchRecord {
   readonly client: string;
   readonly keys: readonly string[];
   /** Undefined: it has not begun. */
-  fromVersion: number | undefined;
-  resumeFrom: number | undefined;
+  from: Versions | undefined;
+  resumeFrom: Versions | undefined;
   readonly told: WatchChange[];
 }
 
-export function checkWatch(record: WatchRecord, reference: Reference, fail: Fail): void {
-  const { client, keys, fromVersion, resumeFrom = 0, told } = record;
-  if (fromVersion === undefined) return;
-  const say = (what: string) => fail('watches', `${client}, which watches from ${fromVersion} on, ${what}`);
+/** What a position of a watch says about each of its keys. */
+export function versionsAt(position: WatchPosition, keys: readonly string[]): Versions {
+  if (typeof position === 'number') return new Map(keys.map((key) => [key, position]));
+  const token = decodeToken(position);
+  return new Map(
+    keys.flatMap((name): [string, number][] => {
+      const key = Buffer.from(name);
+      const point = token.by === 'hash' ? ringPoint(hashOfKey(key)) : key;
+      const version = versionIn(token, point, Buffer.concat([point, Buffer.of(0)]));
+      return version === undefined ? [] : [[name, version]];
+    }),
+  );
+}
+
+export function checkWatch(record: WatchRecord, references: References, fail: Fail): void {
+  const { client, keys, from, resumeFrom, told } = record;
+  if (!from) return;
+  const say = (what: string) => fail('watches', `${client}, which watches ${keys.join()}, ${what}`);
   const stray = told.find(({ key }) => !keys.includes(key.toString()));
   if (stray) say(`was told of ${stray.key}, which it does not watch`);
-  const isBackward = told.some(({ version }, i) => version < (told[i - 1]?.version ?? 0));
-  if (isBackward) say(`was told the versions ${told.map(({ version }) => version).join()}`);
+  for (const tablet of new Set(keys.map((key) => references.ownerOf(key)))) {
+    const own = told.filter(({ key }) => references.ownerOf(key.toString()) === tablet);
+    if (own.some(({ version }, i) => version < (own[i - 1]?.version ?? 0)))
+      say(`was told the versions ${own.map(({ version }) => version).join()} of tablet ${tablet}`);
+  }
   for (const key of keys) {
-    const expected = reference.toldOf(key).filter(({ version }) => version >= fromVersion);
+    const since = from.get(key);
+    if (since === undefined) {
+      say(`has a position that says nothing of ${key}`);
+      continue;
+    }
+    const expected = references
+      .ofKey(key)
+      .toldOf(key)
+      .filter(({ version }) => version >= since);
     const found = told.filter((change) => change.key.toString() === key);
     for (const [i, change] of found.entries()) {
       const wanted = expected[i];
@@ -34,11 +66,14 @@ export function checkWatch(record: WatchRecord, reference: Reference, fail: Fail
         wanted.type === change.type &&
         wanted.value.equals(change.value);
       if (!isSame)
-        say(`was told ${shown(change)} of ${key} where ${wanted ? shown(wanted) : 'nothing'} was due`);
+        say(
+          `was told ${shown(change)} of ${key} from ${since} on where ${wanted ? shown(wanted) : 'nothing'} was due`,
+        );
     }
     const missing = expected[found.length];
-    if (missing && missing.version < resumeFrom)
-      say(`was not told ${shown(missing)} of ${key}, and says to resume from ${resumeFrom}`);
+    const resumed = resumeFrom?.get(key) ?? 0;
+    if (missing && missing.version < resumed)
+      say(`was not told ${shown(missing)} of ${key} from ${since} on, and says to resume from ${resumed}`);
   }
 }
 

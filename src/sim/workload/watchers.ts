@@ -5,7 +5,7 @@
 import type { RaftreeClient } from '../../client/client.js';
 import { HistoryGoneError, RaftreeClientError } from '../../client/client-error.js';
 import type { Watch, WatchOptions, WatchPosition } from '../../client/watch.js';
-import { checkWatch, type WatchRecord } from '../rules/watch-rules.js';
+import { checkWatch, versionsAt, type WatchRecord } from '../rules/watch-rules.js';
 import type { RunCluster } from '../run/run-cluster.js';
 import { STRING_KEYS, type WorkloadOptions } from '../setting/setting.js';
 import type { SeededRandom } from '../world/seeded-random.js';
@@ -13,6 +13,12 @@ import type { SeededRandom } from '../world/seeded-random.js';
 const CLIENTS = 2;
 /** Of a watch that asks one node only, too. */
 const ENDS = new Set(['CLIENT_CLOSED', 'NODE_REMOVED']);
+
+/** What is watched. */
+interface Scope {
+  readonly keys: readonly string[];
+  readonly options: WatchOptions;
+}
 
 interface OpenWatch {
   readonly watch: Watch;
@@ -62,58 +68,73 @@ export class Watchers {
     await Promise.all(this.#running);
   }
 
-  #missing({ keys, fromVersion, told }: WatchRecord): number {
-    if (fromVersion === undefined) return 1;
-    const due = keys.flatMap((key) => this.#cluster.references.ofKey(key).toldOf(key));
-    return due.filter(({ version }) => version >= fromVersion).length - told.length;
+  #missing({ keys, from, told }: WatchRecord): number {
+    if (!from) return 1;
+    const { references } = this.#cluster;
+    const due = keys.flatMap((key) =>
+      references
+        .ofKey(key)
+        .toldOf(key)
+        .filter(({ version }) => version >= (from.get(key) ?? 0)),
+    );
+    return due.length - told.length;
   }
 
   async #run(name: string, client: RaftreeClient): Promise<void> {
     const random = this.#random;
-    const { references } = this.#cluster;
-    let from: number | undefined;
-    let tablet = references.first.tablet;
+    let next: { readonly scope: Scope; readonly from: WatchPosition | undefined } | undefined;
     while (!this.#isOver) {
       await this.#cluster.sleep(random.float() * 200);
       if (this.#isOver) return;
-      if (references.tablets.length > 1 && from === undefined) tablet = random.pick(references.tablets);
-      const { lastIndex } = references.of(tablet);
-      from ??= random.pick([undefined, 1 + random.between(0, lastIndex), lastIndex + random.between(1, 20)]);
-      from = await this.#watch(name, client, tablet, from);
+      const { scope, from } = next ?? this.#beginning();
+      const resumed = await this.#watch(name, client, scope, from);
+      next = resumed === undefined ? undefined : { scope, from: resumed };
     }
   }
 
-  /** Keys of one tablet. */
-  #scope(tablet: number): { readonly keys: readonly string[]; readonly options: WatchOptions } {
+  #beginning(): { readonly scope: Scope; readonly from: number | undefined } {
+    const { references } = this.#cluster;
+    const random = this.#random;
+    const scope = this.#scope();
+    const [tablet = 0, ...others] = new Set(scope.keys.map((key) => references.ownerOf(key)));
+    // A version is of one tablet.
+    if (others.length > 0) return { scope, from: undefined };
+    const { lastIndex } = references.of(tablet);
+    const from = random.pick([
+      undefined,
+      1 + random.between(0, lastIndex),
+      lastIndex + random.between(1, 20),
+    ]);
+    return { scope, from };
+  }
+
+  /** One key, the keys of a tablet, or those of all. */
+  #scope(): Scope {
     const { references } = this.#cluster;
     const random = this.#random;
     const { by, tablets } = references.map;
-    const last = references.lastKeyOf(tablet);
-    const own = [...this.#keys, last].filter((key) => references.ownerOf(key) === tablet);
-    const one = random.pick(tablets.length === 1 ? this.#keys : own);
-    if (random.chance(0.3) || by === 'hash') return { keys: [one], options: { key: one } };
-    if (tablets.length === 1) return { keys: own, options: { prefix: 'k' } };
-    const { start, end } = tablets.find(({ id }) => id === tablet) ?? {
-      start: Buffer.alloc(0),
-      end: undefined,
-    };
+    const lastKeys = tablets.map(({ id }) => references.lastKeyOf(id));
+    const one = random.pick(this.#keys);
+    if (random.chance(0.3)) return { keys: [one], options: { key: one } };
+    if (tablets.length === 1 || by === 'hash' || random.chance(0.5)) {
+      const keys = [...this.#keys, ...lastKeys.filter((key) => key.startsWith('k'))];
+      return { keys, options: { prefix: 'k' } };
+    }
+    const { id, start, end } = random.pick([...tablets]);
     const range = { from: start, ...(end ? { to: end } : {}) };
-    return {
-      keys: [...new Set([...own, ...STRING_KEYS.filter((key) => references.ownerOf(key) === tablet)])],
-      options: { range },
-    };
+    const keys = [...this.#keys, ...STRING_KEYS, ...lastKeys];
+    return { keys: keys.filter((key) => references.ownerOf(key) === id), options: { range } };
   }
 
-  /** Returns from which version on the next watch is to begin, if that matters. */
+  /** Returns from where the next watch is to go on, if it is. */
   async #watch(
     name: string,
     client: RaftreeClient,
-    tablet: number,
-    from: number | undefined,
-  ): Promise<number | undefined> {
+    { keys, options: scope }: Scope,
+    from: WatchPosition | undefined,
+  ): Promise<WatchPosition | undefined> {
     const random = this.#random;
     const { coverage, machines, references } = this.#cluster;
-    const { keys, options: scope } = this.#scope(tablet);
     const asksOneNode = random.chance(0.4);
     const options: WatchOptions = {
       ...scope,
@@ -121,10 +142,13 @@ export class Watchers {
       ...(asksOneNode ? { endpoint: random.pick(machines).endpoint } : {}),
       bufferBytes: random.pick([1, 200, 256 * 1024]),
     };
-    const record: WatchRecord = { client: name, keys, fromVersion: from, resumeFrom: from, told: [] };
+    const begun = from === undefined ? undefined : versionsAt(from, keys);
+    const record: WatchRecord = { client: name, keys, from: begun, resumeFrom: begun, told: [] };
     const open = { watch: client.watch(options), record, asksOneNode };
     this.#open.add(open);
     coverage.count('watches');
+    if (new Set(keys.map((key) => references.ownerOf(key))).size > 1)
+      coverage.count('watches of several tablets');
     if (from === undefined)
       void open.watch.ready.then(
         () => this.#begun(open),
@@ -135,36 +159,42 @@ export class Watchers {
     try {
       for await (const change of open.watch) {
         record.told.push(change);
-        record.resumeFrom = versionOf(open.watch.resumeFrom);
         coverage.count('changes told');
         if (this.#cluster.nowMs > endsAtMs) break;
         if (maxPauseMs > 0 && !this.#hurries) await this.#cluster.sleep(random.float() * maxPauseMs);
       }
-      return undefined;
+      // Another one goes on where this one has ended.
+      const { resumeFrom } = open.watch;
+      if (resumeFrom === undefined || !random.chance(0.3)) return undefined;
+      coverage.count('watches resumed');
+      return resumeFrom;
     } catch (error) {
       if (!(error instanceof RaftreeClientError)) throw error;
       if (error instanceof HistoryGoneError) {
         coverage.count('watches that fell behind');
-        return versionOf(error.resumeFrom);
+        return error.resumeFrom;
       }
       if (!ENDS.has(error.code)) this.#cluster.unexpectedAnswer(name, error.code, error.message);
       return undefined;
     } finally {
-      record.resumeFrom = versionOf(open.watch.resumeFrom) ?? record.resumeFrom;
+      const { resumeFrom } = open.watch;
+      if (resumeFrom !== undefined) record.resumeFrom = versionsAt(resumeFrom, keys);
       this.#open.delete(open);
-      checkWatch(record, references.of(tablet), (rule, detail) => this.#cluster.fail(rule, detail));
+      checkWatch(record, references, (rule, detail) => this.#cluster.fail(rule, detail));
     }
   }
 
   #begun({ watch, record }: OpenWatch): void {
-    record.fromVersion ??= Math.min(
-      versionOf(watch.resumeFrom) ?? 1,
-      record.told[0]?.version ?? Number.MAX_SAFE_INTEGER,
+    if (record.from) return;
+    const { references } = this.#cluster;
+    const versions = versionsAt(watch.resumeFrom ?? 1, record.keys);
+    const firstOf = (tablet: number) =>
+      record.told.find(({ key }) => references.ownerOf(key.toString()) === tablet)?.version;
+    record.from = new Map(
+      [...versions].map(([key, version]) => [
+        key,
+        Math.min(version, firstOf(references.ownerOf(key)) ?? Number.MAX_SAFE_INTEGER),
+      ]),
     );
   }
-}
-
-/** Of a cluster with one tablet. */
-function versionOf(position: WatchPosition | undefined): number | undefined {
-  return typeof position === 'string' ? undefined : position;
 }
