@@ -12,6 +12,10 @@
  *
  * Many keys may expire at once. One expiry is under way at a time, and after each there is a rest as long as it took:
  * other writes have at least half of what the group can do.
+ *
+ * What was deleted is passed over by a search until it is compacted, and a search holds up the whole node. So a search
+ * begins at the first key that may be left, also where several keys have the same deadline. The nodes that follow
+ * remember that key, too: the next leader begins there.
  */
 import type { Clock, Timer, Timers } from '../env/env.js';
 import type { Role } from '../raft/types.js';
@@ -26,6 +30,7 @@ export const MAX_KEY_BYTES_PER_EXPIRY: number = 64 * 1024;
 const LEAST_PAUSE_MS = 10;
 /** After an expiry that was refused. */
 const RETRY_MS = 100;
+const FIRST: ExpiredKey = { deadlineMs: 0, key: Buffer.alloc(0) };
 
 export interface ExpirerParts {
   readonly clock: Pick<Clock, 'nowMs'>;
@@ -36,7 +41,7 @@ export interface ExpirerParts {
   };
   readonly stateMachine: Pick<
     KvStateMachine,
-    'onDeadlines' | 'keysWithDeadline' | 'timeMs' | 'timeAt' | 'deadlines'
+    'onDeadlines' | 'onExpired' | 'keysWithDeadline' | 'timeMs' | 'timeAt' | 'deadlines'
   >;
   /** The deadlines cannot be read: for the node's log. */
   readonly onFault: (error: unknown) => void;
@@ -46,8 +51,8 @@ export class Expirer {
   readonly #parts: ExpirerParts;
   /** When to look: no key has an earlier deadline, or those that have one could not be read. */
   #earliestMs = 0;
-  /** Where to look: no key has an earlier deadline. */
-  #searchFromMs = 0;
+  /** Where to look: no key is before this one in the order of deadlines. Undefined: there is none at all. */
+  #searchFrom: ExpiredKey | undefined = FIRST;
   #timer: Timer | undefined;
   #timerDueMs = 0;
   #isUnderWay = false;
@@ -56,13 +61,13 @@ export class Expirer {
   constructor(parts: ExpirerParts) {
     this.#parts = parts;
     parts.stateMachine.onDeadlines = (earliestMs) => this.#deadlinesChanged(earliestMs);
+    parts.stateMachine.onExpired = () => this.#follow();
     this.statusChanged();
   }
 
   /** This node leads now, or does not any more. */
   statusChanged(): void {
     this.#earliestMs = 0;
-    this.#searchFromMs = 0;
     this.#plan();
   }
 
@@ -78,7 +83,19 @@ export class Expirer {
 
   #lookFrom(deadlineMs: number): void {
     this.#earliestMs = Math.min(this.#earliestMs, deadlineMs);
-    this.#searchFromMs = Math.min(this.#searchFromMs, deadlineMs);
+    const { deadlineMs: fromMs = Number.POSITIVE_INFINITY } = this.#searchFrom ?? {};
+    if (deadlineMs <= fromMs) this.#searchFrom = { ...FIRST, deadlineMs };
+  }
+
+  /** An expiry was applied. Who leads has looked behind its keys already. */
+  #follow(): void {
+    if (this.#isClosed || this.#leads || !this.#searchFrom) return;
+    try {
+      const [next] = this.#parts.stateMachine.deadlines(this.#searchFrom);
+      this.#searchFrom = next;
+    } catch (error) {
+      this.#parts.onFault(error);
+    }
   }
 
   get #leads(): boolean {
@@ -142,12 +159,12 @@ export class Expirer {
 
   /** None if this node cannot read them from its disk: the time goes on nevertheless. */
   #dueHere(): readonly ExpiredKey[] {
-    const searchFromMs = this.#searchFromMs;
+    const searchFrom = this.#searchFrom;
     try {
       return this.#due();
     } catch (error) {
       this.#parts.onFault(error);
-      this.#searchFromMs = searchFromMs;
+      this.#searchFrom = searchFrom;
       this.#earliestMs = this.#parts.stateMachine.timeMs + STAMP_INTERVAL_MS;
       return [];
     }
@@ -159,17 +176,17 @@ export class Expirer {
     const timeMs = stateMachine.timeAt(replica.term, stampOf(clock)) ?? stateMachine.timeMs;
     const keys: ExpiredKey[] = [];
     let keyBytes = 0;
-    if (this.#searchFromMs === Number.POSITIVE_INFINITY) return keys;
-    for (const next of stateMachine.deadlines(this.#searchFromMs)) {
+    if (!this.#searchFrom) return keys;
+    for (const next of stateMachine.deadlines(this.#searchFrom)) {
       this.#earliestMs = next.deadlineMs;
-      this.#searchFromMs = next.deadlineMs;
+      this.#searchFrom = next;
       keyBytes += next.key.length;
       const isFull = keys.length === MAX_KEYS_PER_EXPIRY || keyBytes > MAX_KEY_BYTES_PER_EXPIRY;
       if (next.deadlineMs > timeMs || isFull) return keys;
       keys.push(next);
     }
     this.#earliestMs = Number.POSITIVE_INFINITY;
-    this.#searchFromMs = Number.POSITIVE_INFINITY;
+    this.#searchFrom = undefined;
     return keys;
   }
 }

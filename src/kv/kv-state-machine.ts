@@ -87,6 +87,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   /** Told that keys have got deadlines, none of them before this one. */
   onDeadlines: (earliestMs: number) => void = () => {};
   #earliestNewMs = Number.POSITIVE_INFINITY;
+  /** Told that an expiry has deleted keys, when the engine has that. */
+  onExpired: () => void = () => {};
+  #hasExpired = false;
   #appliedIndex = 0;
   #durableIndex = 0;
   #isClosed = false;
@@ -208,6 +211,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       else this.#appliedIndex = last;
       this.#readTimeMs = timeMs;
       this.#tellDeadlines();
+      if (this.#hasExpired) {
+        this.#hasExpired = false;
+        this.onExpired();
+      }
       this.history?.publish(last);
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
@@ -313,9 +320,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return this.#time.at(term, stampMs);
   }
 
-  /** The keys with the earliest deadlines, in their order, from this deadline on. */
-  *deadlines(fromMs: number): Generator<ExpiredKey> {
-    const range = { gte: deadlineKey(fromMs, NOTHING), lt: AFTER_DEADLINES };
+  /** The keys with deadlines in their order, which is that of deadline and key, from this one on. */
+  *deadlines(from: ExpiredKey): Generator<ExpiredKey> {
+    const range = { gte: deadlineKey(from.deadlineMs, from.key), lt: AFTER_DEADLINES };
     for (const [stored] of this.#engine.entries(range)) yield fromDeadlineKey(stored);
   }
 
@@ -435,6 +442,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
         count++;
     }
     this.#expiredKeys += count;
+    this.#hasExpired ||= count > 0;
     return { type: 'expired', keys: count };
   }
 

@@ -2,8 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeError } from '../../src/env/errors.js';
-import { commandOf, encodeWrite } from '../../src/kv/command.js';
+import { commandOf, type ExpiredKey, encodeExpiry, encodeWrite } from '../../src/kv/command.js';
 import { Expirer, MAX_KEY_BYTES_PER_EXPIRY, MAX_KEYS_PER_EXPIRY } from '../../src/kv/expirer.js';
+import { deadlineKey } from '../../src/kv/keys.js';
 import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { STAMP_INTERVAL_MS } from '../../src/kv/replicated-time.js';
 import type { WriteOperation } from '../../src/kv/requests.js';
@@ -56,6 +57,17 @@ class Lab {
     return this.scheduler.nowMs();
   }
 
+  /** Where searches for deadlines begin from now on. */
+  watchSearches(): Buffer[] {
+    const begins: Buffer[] = [];
+    const entries = this.engine.entries.bind(this.engine);
+    this.engine.entries = (range) => {
+      if (range.gte) begins.push(Buffer.from(range.gte));
+      return entries(range);
+    };
+    return begins;
+  }
+
   #append(body: Uint8Array): Promise<CommandResult> {
     return new Promise((done) => {
       this.#log.push({ body, done });
@@ -71,6 +83,10 @@ class Lab {
 
   write(...operations: WriteOperation[]): Promise<CommandResult> {
     return this.#append(encodeWrite(MAX_VALUE_BYTES, write(operations), this.scheduler));
+  }
+
+  expire(keys: readonly ExpiredKey[], stampMs: number): Promise<CommandResult> {
+    return this.#append(encodeExpiry(keys, { nowMs: () => stampMs }));
   }
 
   run(ms: number): Promise<void> {
@@ -182,6 +198,44 @@ test('many keys at once: one bounded expiry at a time, with a rest as long after
     const betweenMs = (during[i]?.atMs ?? 0) - (during[i - 1]?.atMs ?? 0);
     assert.ok(betweenMs >= 60, `${betweenMs}`);
   }
+});
+
+const atOnce = (count: number) => Array.from({ length: count }, (_, i) => put(`${1000 + i}`, 1000));
+
+test('a search begins behind what was deleted, also among keys of one deadline', async () => {
+  const lab = new Lab();
+  void lab.write(...atOnce(5 * MAX_KEYS_PER_EXPIRY), put('late', 90_000));
+  await lab.run(900);
+  const begins = lab.watchSearches();
+  await lab.run(200);
+  assert.is(lab.machine.expiredKeys, 5 * MAX_KEYS_PER_EXPIRY);
+  for (const first of [1, 2, 3, 4].map((i) =>
+    deadlineKey(1000, Buffer.from(`${1000 + i * MAX_KEYS_PER_EXPIRY}`)),
+  ))
+    assert.ok(
+      begins.some((begin) => begin.equals(first)),
+      first.toString('latin1'),
+    );
+});
+
+test('a new leader does not begin with what the one before has deleted', async () => {
+  const lab = new Lab('follower');
+  void lab.write(...atOnce(3), put('late', 90_000));
+  await lab.run(10);
+  // The leader looked before this one, and proposed after it.
+  void lab.write(put('1000.5', 990));
+  const deadlines = (...keys: string[]) => keys.map((key) => ({ key: Buffer.from(key), deadlineMs: 1000 }));
+  void lab.expire(deadlines('1000', '1001'), 1100);
+  await lab.run(10);
+  void lab.expire(deadlines('1002'), 1200);
+  await lab.run(10);
+  assert.is(lab.machine.expiredKeys, 3);
+  const begins = lab.watchSearches();
+  lab.role = 'leader';
+  lab.expirer.statusChanged();
+  await lab.run(3000);
+  assert.is(lab.machine.keysWithDeadline, 1);
+  assert.is(begins[0]?.toString('hex'), deadlineKey(1000, Buffer.from('1000.5')).toString('hex'));
 });
 
 test('long keys: an expiry has a bounded size', async () => {

@@ -80,7 +80,7 @@ test('an expiry deletes no key of another tablet', async () => {
   await applied(all, mortal('a'), mortal('h'));
   // The same tree, of which a part is this tablet's.
   const part = new KvStateMachine(engine, engine.reopen, 0, undefined, MIDDLE);
-  const due = [...part.deadlines(0)];
+  const due = [...part.deadlines({ deadlineMs: 0, key: Buffer.alloc(0) })];
   assert.is(due.length, 2);
   const body = encodeExpiry(due, { nowMs: () => 10 });
   const results = await applied(part, { term: 1, kind: 'command', body });
