@@ -68,3 +68,25 @@ export interface AdministrationError {
 export function isAdministrationErrorCode(code: string): code is AdministrationErrorCode {
   return Object.hasOwn(ADMINISTRATION_ERROR_OUTCOMES, code);
 }
+
+/** In microseconds: they go over the wire as whole numbers. */
+export interface Quantiles {
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+/** What a node measured in its last seconds. Undefined: there was none of it. */
+export interface NodeFigures {
+  /** From the proposal of a command here to its commit. */
+  readonly commit: Quantiles | undefined;
+  /** How long the state machine took for a range of entries. */
+  readonly apply: Quantiles | undefined;
+  /** Of durable writes of the log. */
+  readonly sync: Quantiles | undefined;
+  /** How late a timer ran at most. */
+  readonly loopDelayUs: number | undefined;
+  /** By the log, and by the storage engines, since the start of the process. */
+  readonly writtenBytes: number;
+  /** What may still be written where the data are. */
+  readonly freeBytes: number | undefined;
+}

@@ -76,6 +76,8 @@ export interface FileSystem {
   syncDirectory(path: string): void;
   /** Like `syncDirectory`, but asynchronous. Covers the names that exist at the call. */
   syncDirectoryLater(path: string): Promise<void>;
+  /** What may still be written where the path lies, by this program; undefined if the system does not say. */
+  freeBytes(path: string): Promise<number | undefined>;
   /**
    * Listens on a UNIX socket under a new name until it is closed, or until this process or thread ends. Does not keep
    * the process alive.

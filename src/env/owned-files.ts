@@ -25,6 +25,7 @@ export function ownedFiles(fs: FileSystem, lock: DirectoryLock): FileSystem {
     unlinkLater: async (path) => own().unlinkLater(path),
     syncDirectory: (path) => own().syncDirectory(path),
     syncDirectoryLater: async (path) => own().syncDirectoryLater(path),
+    freeBytes: async (path) => own().freeBytes(path),
     bindSocket: async (path) => own().bindSocket(path),
     isListening: async (path) => own().isListening(path),
   };

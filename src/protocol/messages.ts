@@ -27,6 +27,8 @@ function message<const F extends Fields>(number: number, about: string, fields: 
 const listed = list(struct({ number: u32, body: bytes }));
 const consistency = enumeration({ linearizable: 1, stale: 2, lease: 3, follower: 4 });
 
+/** Of times that were measured. */
+const quantiles = struct({ p50Us: u53, p99Us: u53 });
 const placementKind = enumeration({ range: 1, hash: 2 });
 
 export const MESSAGES = {
@@ -487,14 +489,24 @@ export const MESSAGES = {
   }),
   nodeReply: message(53, 'The answer to nodeRequest, as JSON.', { id: u53, body: string }),
   load: message(130, 'Asks a node what it carries.', { requestId: u32 }),
-  loadReply: message(131, 'What a node carries; counts are since its process was started.', {
-    requestId: u32,
-    reads: u53,
-    writes: u53,
-    pendingRequests: u32,
-    residentBytes: u53,
-    processorMs: u53,
-  }),
+  loadReply: message(
+    131,
+    'What a node carries: counts since its process was started, and how long work took in its last seconds.',
+    {
+      requestId: u32,
+      reads: u53,
+      writes: u53,
+      pendingRequests: u32,
+      residentBytes: u53,
+      processorMs: u53,
+      commit: optional(quantiles),
+      apply: optional(quantiles),
+      sync: optional(quantiles),
+      loopDelayUs: optional(u53),
+      writtenBytes: u53,
+      freeBytes: optional(u53),
+    },
+  ),
 } as const;
 
 /**

@@ -52,7 +52,7 @@ export interface RaftLogOptions {
    */
   readonly preallocateBytes: number;
   /** Told how long each durable write took. */
-  readonly madeDurable?: ((durationMs: number) => void) | undefined;
+  readonly madeDurable?: ((durationMs: number, sizeBytes: number) => void) | undefined;
 }
 
 /** Segments from the oldest needed one to the current one, before anything is copied forward. */

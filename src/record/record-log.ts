@@ -68,7 +68,7 @@ export interface RecordLogOptions {
   /** The first payload of every new file: what a reader needs if all earlier files are deleted. */
   readonly preamble?: () => Payload;
   /** Told how long each durable write took. */
-  readonly madeDurable?: ((durationMs: number) => void) | undefined;
+  readonly madeDurable?: ((durationMs: number, sizeBytes: number) => void) | undefined;
   /** Receives the payloads that recovery finds, in order. */
   readonly recovered: (payload: Buffer, position: Position) => void;
 }
@@ -432,7 +432,7 @@ export class RecordLog {
           if (env.clock.nowMs() - startMs > QUICK_WRITE_MS) this.#unblockedWrites = WRITES_AFTER_SLOW_ONE;
           else if (this.#unblockedWrites > 0) this.#unblockedWrites--;
         }
-        madeDurable?.(env.clock.nowMs() - startMs);
+        madeDurable?.(env.clock.nowMs() - startMs, record.sizeBytes);
       } else if (record.sizeBytes <= MAX_SYNCHRONOUS_BYTES) file.writeSync(record.chunks, start);
       else await file.write(record.chunks, start);
     } catch (error) {

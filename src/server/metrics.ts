@@ -38,7 +38,7 @@ export interface MeasuredNode {
 }
 
 const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
-const LOOP_DELAY_EVERY_MS = 500;
+const LOOP_DELAY_EVERY_MS = 100;
 const NO_STATUS: RoleStatus = { role: 'follower', term: 0, leader: 0 };
 
 export class NodeMetrics {
@@ -47,7 +47,8 @@ export class NodeMetrics {
   readonly syncs = new Histogram(LATENCY_BOUNDS_SECONDS);
   /** From proposals to commits, in seconds. */
   readonly commits = new Histogram(LATENCY_BOUNDS_SECONDS);
-  readonly #applies = new Histogram(LATENCY_BOUNDS_SECONDS);
+  /** Of ranges of entries, in seconds. */
+  readonly applies = new Histogram(LATENCY_BOUNDS_SECONDS);
   readonly #loopDelays = new Histogram(LATENCY_BOUNDS_SECONDS);
   #proposals = 0;
   #failedProposals = 0;
@@ -59,21 +60,43 @@ export class NodeMetrics {
   /** When the range that was applied last began. */
   #applyStartMs = 0;
   #loopTimer: Timer | undefined;
+  #longestDelayMs: number | undefined;
+  #logBytes = 0;
 
   constructor(env: Pick<Env, 'clock' | 'timers'>) {
     this.#env = env;
   }
 
-  /** From now on a timer looks twice a second whether it is late. */
+  /** Measures from now on. Before, and after `stop`, only what costs nothing is counted. */
   start(): void {
-    this.#watchLoop();
+    if (!this.#isOn) this.#watchLoop();
   }
 
-  close(): void {
+  stop(): void {
     this.#loopTimer?.cancel();
+    this.#loopTimer = undefined;
   }
 
-  readonly madeDurable = (durationMs: number): void => this.syncs.observe(durationMs / 1000);
+  get #isOn(): boolean {
+    return this.#loopTimer !== undefined;
+  }
+
+  /** How late a timer ran at most since the last call. */
+  takeLongestDelayMs(): number | undefined {
+    const longestMs = this.#longestDelayMs;
+    this.#longestDelayMs = undefined;
+    return longestMs;
+  }
+
+  /** What durable writes of the log have written. */
+  get logBytes(): number {
+    return this.#logBytes;
+  }
+
+  readonly madeDurable = (durationMs: number, sizeBytes: number): void => {
+    this.#logBytes += sizeBytes;
+    if (this.#isOn) this.syncs.observe(durationMs / 1000);
+  };
 
   statusChanged(group: number, status: RoleStatus): void {
     const { status: before, lastLeader } = this.#statuses.get(group) ?? { status: NO_STATUS, lastLeader: 0 };
@@ -87,6 +110,7 @@ export class NodeMetrics {
   measuredLog(log: CommandLog<CommandResult>): CommandLog<CommandResult> {
     return {
       propose: (body) => {
+        if (!this.#isOn) return log.propose(body);
         const startMs = this.#env.clock.nowMs();
         this.#proposals++;
         this.#pendingProposals++;
@@ -109,10 +133,11 @@ export class NodeMetrics {
 
   /** A range of entries is applied now. */
   applying<T>(apply: () => T | Promise<T>): T | Promise<T> {
+    if (!this.#isOn) return apply();
     const { clock } = this.#env;
     const startMs = clock.nowMs();
     this.#applyStartMs = startMs;
-    const ended = () => this.#applies.observe((clock.nowMs() - startMs) / 1000);
+    const ended = () => this.applies.observe((clock.nowMs() - startMs) / 1000);
     const results = apply();
     if (results instanceof Promise) return results.finally(ended);
     ended();
@@ -136,7 +161,7 @@ export class NodeMetrics {
     to.gauge('raftree_heap_used_bytes', 'Memory of JavaScript objects.', heapUsed);
     to.histogram(
       'raftree_event_loop_delay_seconds',
-      'How late a timer ran, looked at twice a second.',
+      'How late a timer ran, looked at ten times a second.',
       this.#loopDelays,
     );
   }
@@ -184,12 +209,17 @@ export class NodeMetrics {
     to.histogram(
       'raftree_raft_apply_duration_seconds',
       'How long the state machine took for a range of entries.',
-      this.#applies,
+      this.applies,
     );
     to.histogram(
       'raftree_raft_log_sync_duration_seconds',
       'How long a durable write of the Raft log took.',
       this.syncs,
+    );
+    to.counter(
+      'raftree_raft_log_written_bytes_total',
+      'What durable writes of the Raft log wrote.',
+      this.#logBytes,
     );
     if (groups.length === 0) return;
     const index = (name: string, help: string, of: (replica: KvGroup['replica']) => number) =>
@@ -333,7 +363,9 @@ export class NodeMetrics {
     const { clock, timers } = this.#env;
     const dueMs = clock.nowMs() + LOOP_DELAY_EVERY_MS;
     this.#loopTimer = timers.after(LOOP_DELAY_EVERY_MS, () => {
-      this.#loopDelays.observe(Math.max(0, clock.nowMs() - dueMs) / 1000);
+      const lateMs = Math.max(0, clock.nowMs() - dueMs);
+      this.#longestDelayMs = Math.max(this.#longestDelayMs ?? 0, lateMs);
+      this.#loopDelays.observe(lateMs / 1000);
       this.#watchLoop();
     });
   }

@@ -93,8 +93,8 @@ export class Node {
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
   #respDoor: RespDoor | undefined;
-  /** Undefined where nobody can ask for metrics. */
-  readonly #metrics: NodeMetrics | undefined;
+  readonly #metrics: NodeMetrics;
+  readonly #recent: Recent;
   #peerAddress: Address | undefined;
   #closing: Promise<void> | undefined;
 
@@ -119,7 +119,7 @@ export class Node {
     this.config = parts.config;
     const { maxConnections } = parts.config.limits;
     const { http, resp } = parts.config;
-    this.#metrics = http && new NodeMetrics(parts.env);
+    this.#metrics = new NodeMetrics(parts.env);
     this.#descriptors = shareDescriptors(
       maxConnections,
       parts.env.host.maxDescriptors(),
@@ -142,6 +142,7 @@ export class Node {
       timeoutMs: 2 * config.raft.electionTimeoutMaxMs,
     });
     this.#closers.push(() => this.#calls.close());
+    this.#recent = this.#makeRecent();
     const { nodeId } = config;
     this.#report = new RoleReport({ nodeId, logger, tablets: this.#tablets }, parts.onReady);
   }
@@ -221,8 +222,7 @@ export class Node {
   async #open(): Promise<void> {
     const { env, config, logger } = this.#parts;
     this.#warnOfFewDescriptors();
-    this.#metrics?.start();
-    this.#closers.push(() => this.#metrics?.close());
+    this.#closers.push(() => this.#recent.close());
     const security = { secrets: clusterSecretsOf(config.security, env, logger), random: env.random };
     const folder = await takeDataFolder(env, config.dataDirectory);
     this.#closers.push(() => folder.release());
@@ -267,6 +267,23 @@ export class Node {
     birthSteps.announced();
   }
 
+  #makeRecent(): Recent {
+    const { env, config } = this.#parts;
+    const engineBytes = ({ stateMachine }: KvGroup) => {
+      const { flushedBytes = 0, compactedBytes = 0 } = stateMachine.engineStats() ?? {};
+      return flushedBytes + compactedBytes;
+    };
+    const sum = (of: (group: KvGroup) => number) =>
+      this.#tablets.all.reduce((total, { group }) => total + of(group), 0);
+    return new Recent(env, {
+      appliedIndex: () => sum(({ replica }) => replica.appliedIndex),
+      reads: () => this.#service?.kv.counts.total('read') ?? 0,
+      writtenBytes: () => this.#metrics.logBytes + sum(engineBytes),
+      freeBytes: () => env.fs.freeBytes(config.dataDirectory),
+      metrics: this.#metrics,
+    });
+  }
+
   #openStore(directory: string, engine: EngineKind): KvStore {
     const { env, config, logger } = this.#parts;
     const metrics = this.#metrics;
@@ -288,7 +305,7 @@ export class Node {
       },
       host: {
         statusChanged: (group, status) => {
-          metrics?.statusChanged(group, status);
+          metrics.statusChanged(group, status);
           this.#tablets.statusChanged(group);
           if (group === META_GROUP) this.#mapService?.driver.look();
           this.#report.statusChanged(group, status);
@@ -491,6 +508,7 @@ export class Node {
         insecure: config.security.insecure,
         service: () => this.#service,
         status: (requestId, tablet) => this.#statusOf(requestId, tablet),
+        figures: () => this.#recent.figures(),
         tablets: (request) => this.#tabletsOf(request),
         budget: this.#budget,
         removed: () => membership.removal,
@@ -525,23 +543,17 @@ export class Node {
   async #openHttpDoor(client: Address, security: ClusterSecrets): Promise<Address | undefined> {
     const { env, logger, config } = this.#parts;
     const { peers, membership } = this.#opened;
-    const metrics = this.#metrics;
-    if (!config.http || !metrics) return undefined;
+    if (!config.http) return undefined;
     const address = parseAddress(config.http.listen);
-    const recent = new Recent(env, {
-      appliedIndex: () => this.#tablets.all.reduce((sum, { group }) => sum + group.replica.appliedIndex, 0),
-      reads: () => this.#service?.kv.counts.total('read') ?? 0,
-      ...{ commits: metrics.commits, syncs: metrics.syncs },
-    });
-    this.#closers.push(() => recent.close());
+    this.#recent.start();
     const { options, cluster } = httpDoorOptions({
-      ...{ env, logger, config, client, security, membership, metrics },
+      ...{ env, logger, config, client, security, membership, metrics: this.#metrics },
       maxConnections: this.#descriptors.http,
       service: () => this.#service,
       tablets: this.#tablets,
       status: () => this.status(0),
       isClosing: () => this.#closing !== undefined,
-      live: { peers, recent },
+      live: { peers, recent: this.#recent },
       measured: () => ({
         ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget, watching: this.#tablets },
         ...{ groups: this.#tablets.all.map(({ group }) => group), kv: this.#service?.kv },

@@ -56,7 +56,7 @@ export interface StoreOptions {
     readonly maxCachedBytes: number;
     readonly preallocateBytes: number;
     /** Told how long each durable write took. */
-    readonly madeDurable?: ((durationMs: number) => void) | undefined;
+    readonly madeDurable?: ((durationMs: number, sizeBytes: number) => void) | undefined;
   };
   /** For all groups together. */
   readonly logLimits: LogLimits;

@@ -23,11 +23,12 @@ test('--once: a table, or JSON; where no node listens it ends with 5', async () 
   assert.is(code, 0);
   assert.match(
     stdout.toString(),
-    /^1 of 1 nodes answer · node 1 leads, term \d+ · ~\d+ keys\n\nnode role .*\n1 {4}leader .*%\n\n$/,
+    /^1 of 1 nodes answer · node 1 leads, term \d+ · ~\d+ keys\n\nnode role .*\n1 {4}leader .*%\n\nnode commit ms .*\n1 {4}.*\n\n$/,
   );
   const [row] = JSON.parse((await raftree(['top', '--once', '--json', ...endpoints])).stdout.toString());
   assert.equal([row.nodeId, row.role, row.answers, row.behindEntries], [1, 'leader', true, 0]);
   assert.ok(row.residentBytes > 1e7 && row.readsPerSecond >= 0 && row.answerP99Ms > 0);
+  assert.ok(row.loopDelayMs >= 0 && row.freeBytes > 0 && row.writtenBytesPerSecond >= 0);
   const [port] = await freePorts(1);
   const nobody = await raftree(['top', '--endpoints', `127.0.0.1:${port}`]);
   assert.equal([nobody.code, nobody.stdout.length], [5, 0], 'without a screen');

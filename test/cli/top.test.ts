@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Poll } from '../../src/cli/top/poll.js';
-import { compact, linesOf, quantile, rowsOf } from '../../src/cli/top/rows.js';
+import { compact, linesOf, quantile, rowsOf, WIDE_COLUMNS } from '../../src/cli/top/rows.js';
 import type { NodeLoad, NodeStatus } from '../../src/client/client.js';
 import type { OutboundOf } from '../../src/protocol/messages.js';
 import { SAMPLES } from '../protocol/samples.js';
@@ -40,7 +40,11 @@ class Cluster {
   }
 
   load(nodeId: number, reads: number, writes: number, processorMs: number): void {
-    this.loads.set(nodeId, { reads, writes, pendingRequests: 2, residentBytes: 112_400_000, processorMs });
+    this.loads.set(nodeId, {
+      ...{ reads, writes, pendingRequests: 2, residentBytes: 112_400_000, processorMs },
+      ...{ commit: { p50Us: 1840, p99Us: 22_400 }, apply: undefined, sync: { p50Us: 950, p99Us: 8000 } },
+      ...{ loopDelayUs: 41_200, writtenBytes: writes * 1000, freeBytes: 7_100_000_000 },
+    });
   }
 
   async status(endpoint = 'h:1'): Promise<NodeStatus> {
@@ -89,6 +93,7 @@ test('rates are of two answers, lags are the leader’s view; one answer alone h
   near(rows[0]?.readsPerSecond, 50);
   near(rows[0]?.writesPerSecond, 30);
   near(rows[0]?.processorShare, 0.25);
+  near(rows[0]?.writtenBytesPerSecond, 30_000);
   assert.equal([rows[1]?.readsPerSecond, rows[0]?.residentBytes], [0, 112_400_000]);
 });
 
@@ -101,7 +106,7 @@ test('a node that is down is shown so, and comes back; a process that began anew
   assert.equal([rows[2]?.answers, rows[2]?.clientAddress, rows[2]?.membership], [false, 'h:3', 'voter']);
   const lines = linesOf(rows, 80);
   assert.is(lines[0], '2 of 3 nodes answer · node 1 leads, term 4 · ~3 keys');
-  assert.is(lines.at(-1), '3    no answer from h:3; heard 4 s ago: cut?[2J off');
+  assert.is(lines[5], '3    no answer from h:3; heard 4 s ago: cut?[2J off');
   cluster.down.delete(3);
   cluster.load(3, 7, 7, 10);
   const back = rowsOf(await poll.round());
@@ -155,8 +160,14 @@ test('no line is longer than the terminal is wide, whatever the numbers', async 
   );
   assert.match(
     lines[3] ?? '',
-    /^1 {4}candidate 99999 123k {3}100k {4}9.9 {4}123M {3}1.0M {2}900 {4}12.3 {3}8.9T {2}199%$/,
+    /^1 {4}candidate 99999 123k {3}100k {4}123M {3}1.0M {5}900 {4}12.3 {3}8.9T {2}199%$/,
   );
+  assert.is(lines[7], 'node commit ms   apply ms    sync ms     sync/s disk/s free  loop ms');
+  assert.is(lines[8], '1    1.8/22.4    -           0.9/8.0     9.9    -      7.1G  41.2');
+  const wide = linesOf(rows, WIDE_COLUMNS);
+  assert.is(wide.length, 2 + 1 + 3 + 3, 'one table, and a line for each failure');
+  assert.match(wide[3] ?? '', /^1 {4}candidate .* 199% 1.8\/22.4 .* 41.2$/);
+  assert.ok(wide.every((line) => line.length <= WIDE_COLUMNS));
   assert.ok(linesOf(rows, 40).every((line) => [...line].length <= 40));
 });
 

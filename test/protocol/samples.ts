@@ -226,6 +226,10 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     pendingRequests: 3,
     residentBytes: 112_000_000,
     processorMs: 4400,
+    commit: { p50Us: 1800, p99Us: 9000 },
+    sync: { p50Us: 900, p99Us: 4000 },
+    loopDelayUs: 1200,
+    writtenBytes: 5_000_000_000,
   },
   changeMembers: {
     type: 'changeMembers',

@@ -393,6 +393,20 @@ test('Requests and answers: who answers what, and what another node says', async
   const after = await toLeader.ask('loadReply', { type: 'load' });
   assert.equal([after.reads - before.reads, after.writes - before.writes], [1, 0]);
   assert.ok(after.residentBytes > 0 && after.processorMs >= before.processorMs && before.writes > 0);
+  // Measured from the first question on, until nobody asks any more.
+  const measured = async () => {
+    await toLeader.ask('writeReply', write([put('k', 'v')]));
+    const { commit, apply, sync, writtenBytes } = await toLeader.ask('loadReply', { type: 'load' });
+    assert.ok(writtenBytes > after.writtenBytes);
+    return [commit, apply, sync].map((times) => times !== undefined && times.p99Us >= times.p50Us);
+  };
+  assert.equal([after.commit, after.apply, after.sync], [undefined, undefined, undefined]);
+  assert.equal(await measured(), [true, true, true]);
+  await cluster.world.scheduler.runFor(5000);
+  const late = await toLeader.ask('loadReply', { type: 'load' });
+  assert.equal([late.commit, (late.loopDelayUs ?? -1) >= 0], [undefined, true], 'of the last seconds');
+  await cluster.world.scheduler.runFor(70_000);
+  assert.equal(await measured(), [false, false, false]);
   const fromLeader = await toLeader.ask('statusReply', { type: 'status', tablet: 0 });
   assert.ok(fromLeader.peers.every(({ matchIndex }) => matchIndex > 0));
   assert.equal([fromLeader.clusterId, fromLeader.peerAddress], ['', ''], 'not for any client');

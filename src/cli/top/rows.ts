@@ -1,4 +1,9 @@
-/** The table of `top`: what the answers of a node mean, and how that is shown within 80 columns. */
+/**
+ * The table of `top`: what the answers of a node mean, and how that is shown. It is one table, or on less than
+ * WIDE_COLUMNS two of 80 columns at most.
+ */
+
+import type { NodeLoad } from '../../client/client.js';
 import { ago, leaderOf, standingOf } from '../cluster-view.js';
 import type { Answer, PolledNode } from './poll.js';
 
@@ -32,6 +37,18 @@ export interface NodeRow {
   /** Of one processor, in the last time; 1: all of it. */
   readonly processorShare?: number | undefined;
   readonly failedGroups?: number;
+  /** Of the node's last seconds, as it measured them; undefined: there was none. */
+  readonly commitP50Ms?: number | undefined;
+  readonly commitP99Ms?: number | undefined;
+  readonly applyP50Ms?: number | undefined;
+  readonly applyP99Ms?: number | undefined;
+  readonly syncP50Ms?: number | undefined;
+  readonly syncP99Ms?: number | undefined;
+  /** How late a timer of its event loop ran at most. */
+  readonly loopDelayMs?: number | undefined;
+  /** By its log and its storage engines. */
+  readonly writtenBytesPerSecond?: number | undefined;
+  readonly freeBytes?: number | undefined;
 }
 
 export function rowsOf(nodes: readonly PolledNode[]): NodeRow[] {
@@ -63,8 +80,21 @@ export function rowsOf(nodes: readonly PolledNode[]): NodeRow[] {
       residentBytes: load.residentBytes,
       processorShare: perMs((answer) => answer.load.processorMs),
       failedGroups: status.failedGroups.length,
+      ...timesOf(load),
+      writtenBytesPerSecond: perSecond((answer) => answer.load.writtenBytes),
+      freeBytes: load.freeBytes,
     };
   });
+}
+
+function timesOf({ commit, apply, sync, loopDelayUs }: NodeLoad) {
+  const ms = (us: number | undefined) => (us === undefined ? undefined : us / 1000);
+  return {
+    ...{ commitP50Ms: ms(commit?.p50Us), commitP99Ms: ms(commit?.p99Us) },
+    ...{ applyP50Ms: ms(apply?.p50Us), applyP99Ms: ms(apply?.p99Us) },
+    ...{ syncP50Ms: ms(sync?.p50Us), syncP99Ms: ms(sync?.p99Us) },
+    loopDelayMs: ms(loopDelayUs),
+  };
 }
 
 function matchOf(
@@ -80,21 +110,44 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
 }
 
-/** Titles, and the width of the longest text below each. */
-const COLUMNS = [
-  ['node', 4],
-  ['role', 9],
-  ['term', 5],
-  ['read/s', 6],
-  ['write/s', 7],
-  ['sync/s', 6],
-  ['behind', 6],
-  ['apply', 5],
-  ['p50 ms', 6],
-  ['p99 ms', 6],
-  ['mem', 5],
-  ['cpu', 4],
-] as const;
+interface Column {
+  readonly title: string;
+  /** Of the longest text below it. */
+  readonly width: number;
+  readonly shown: (row: NodeRow) => string;
+}
+
+const NODE: Column = { title: 'node', width: 4, shown: ({ nodeId }) => String(nodeId) };
+
+/** What the node does. */
+const WORK: readonly Column[] = [
+  NODE,
+  { title: 'role', width: 9, shown: ({ role = '' }) => (role === 'preCandidate' ? 'candidate' : role) },
+  { title: 'term', width: 5, shown: ({ term }) => String(term) },
+  { title: 'read/s', width: 6, shown: (row) => compact(row.readsPerSecond) },
+  { title: 'write/s', width: 7, shown: (row) => compact(row.writesPerSecond) },
+  { title: 'behind', width: 6, shown: (row) => compact(row.behindEntries) },
+  { title: 'to apply', width: 8, shown: (row) => compact(row.unappliedEntries) },
+  { title: 'p50 ms', width: 6, shown: (row) => milliseconds(row.answerP50Ms) },
+  { title: 'p99 ms', width: 6, shown: (row) => milliseconds(row.answerP99Ms) },
+  { title: 'mem', width: 5, shown: (row) => bytes(row.residentBytes) },
+  { title: 'cpu', width: 4, shown: (row) => share(row.processorShare) },
+];
+
+/** How long it takes for that, and its disk. */
+const TIMES: readonly Column[] = [
+  { title: 'commit ms', width: 11, shown: (row) => pair(row.commitP50Ms, row.commitP99Ms) },
+  { title: 'apply ms', width: 11, shown: (row) => pair(row.applyP50Ms, row.applyP99Ms) },
+  { title: 'sync ms', width: 11, shown: (row) => pair(row.syncP50Ms, row.syncP99Ms) },
+  { title: 'sync/s', width: 6, shown: (row) => compact(row.syncsPerSecond) },
+  { title: 'disk/s', width: 6, shown: (row) => bytes(row.writtenBytesPerSecond) },
+  { title: 'free', width: 5, shown: (row) => bytes(row.freeBytes) },
+  { title: 'loop ms', width: 7, shown: (row) => milliseconds(row.loopDelayMs) },
+];
+
+const widthOf = (columns: readonly Column[]) => columns.reduce((sum, { width }) => sum + width + 1, -1);
+/** From this width on there is one table; below it, two. */
+export const WIDE_COLUMNS: number = widthOf([...WORK, ...TIMES]);
 
 /** Lines of at most `columns` characters, without control characters. */
 export function linesOf(rows: readonly NodeRow[], columns: number): string[] {
@@ -108,8 +161,20 @@ export function linesOf(rows: readonly NodeRow[], columns: number): string[] {
   const failed = rows.flatMap(({ nodeId, failedGroups = 0 }) =>
     failedGroups > 0 ? [`node ${nodeId}: ${failedGroups} of its groups failed: see "raftree status"`] : [],
   );
-  const titles = COLUMNS.map(([title, width]) => title.padEnd(width)).join(' ');
-  return [head, '', titles, ...rows.map(lineOf), ...failed].map((line) => {
+  const tables =
+    columns >= WIDE_COLUMNS
+      ? [tableOf([...WORK, ...TIMES], rows)]
+      : [
+          tableOf(WORK, rows),
+          [
+            '',
+            ...tableOf(
+              [NODE, ...TIMES],
+              rows.filter(({ answers }) => answers),
+            ),
+          ],
+        ];
+  return [head, '', ...tables.flat(), ...failed].map((line) => {
     const characters = [...line.replace(/\p{Cc}/gu, '?').trimEnd()];
     return characters.length > columns
       ? `${characters.slice(0, columns - 1).join('')}…`
@@ -117,23 +182,17 @@ export function linesOf(rows: readonly NodeRow[], columns: number): string[] {
   });
 }
 
-function lineOf(row: NodeRow): string {
+function tableOf(columns: readonly Column[], rows: readonly NodeRow[]): string[] {
+  const lineOf = (texts: readonly string[]) =>
+    texts.map((text, i) => text.padEnd(columns[i]?.width ?? 0)).join(' ');
+  return [columns.map(({ title }) => title), ...rows.map((row) => cellsOf(row, columns))].map(lineOf);
+}
+
+function cellsOf(row: NodeRow, columns: readonly Column[]): string[] {
+  if (row.answers) return columns.map(({ shown }) => shown(row));
   const heard = row.role === 'leader' || row.heardMsAgo === undefined ? '' : `; heard ${ago(row.heardMsAgo)}`;
   const why = row.problem === '' ? '' : `: ${row.problem}`;
-  const cells = row.answers
-    ? [
-        ...[
-          String(row.nodeId),
-          row.role === 'preCandidate' ? 'candidate' : (row.role ?? ''),
-          String(row.term),
-        ],
-        ...[compact(row.readsPerSecond), compact(row.writesPerSecond), compact(row.syncsPerSecond)],
-        ...[compact(row.behindEntries), compact(row.unappliedEntries)],
-        ...[milliseconds(row.answerP50Ms), milliseconds(row.answerP99Ms)],
-        ...[bytes(row.residentBytes), share(row.processorShare)],
-      ]
-    : [String(row.nodeId), `no answer from ${row.clientAddress}${heard}${why}`];
-  return cells.map((cell, i) => cell.padEnd(COLUMNS[i]?.[1] ?? 0)).join(' ');
+  return [String(row.nodeId), `no answer from ${row.clientAddress}${heard}${why}`];
 }
 
 /** At most five characters. */
@@ -152,6 +211,11 @@ export function compact(count: number | undefined): string {
 function milliseconds(ms: number | undefined): string {
   if (ms === undefined) return '-';
   return ms < 99.95 ? ms.toFixed(1) : String(Math.round(ms));
+}
+
+/** p50 and p99. */
+function pair(p50Ms: number | undefined, p99Ms: number | undefined): string {
+  return p50Ms === undefined ? '-' : `${milliseconds(p50Ms)}/${milliseconds(p99Ms)}`;
 }
 
 function bytes(count: number | undefined): string {

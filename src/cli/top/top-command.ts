@@ -27,9 +27,11 @@ export function addTopCommand(program: Command): void {
       examples(
         ['raftree top', 'raftree top --endpoints host:7001,host:7002', 'raftree top --once --json'],
         `read/s, write/s: requests that the node carried out. Reads of level stale and follower are any node's, all else
-is the leader's. behind: entries that it does not hold yet. apply: committed entries that it has not applied.
+is the leader's. behind: entries that it does not hold yet. to apply: committed entries that it has not applied.
 p50, p99: how long the last ${MAX_TIMES} answers of the node took, seen from here. mem, cpu: of its process.
-Latencies of commits, sizes on disk and delays of the event loop are in the metrics of its HTTP door.
+commit, apply, sync: p50/p99 of the node's last seconds, of commands that it proposed, of entries that its state
+machine applied, of durable writes of its log. disk/s: bytes that log and storage engine wrote. free: on its disk.
+loop: how late a timer of its event loop ran at most. A narrow terminal shows two tables.
 With --json, a line each second.`,
       ),
     )

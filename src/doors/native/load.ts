@@ -1,9 +1,14 @@
 /** What the process of this node carries: the answer to `load`. */
 import type { KvService } from '../../kv/service.js';
 import type { OutboundOf } from '../../protocol/messages.js';
+import type { NodeFigures } from '../ports.js';
 
 /** `kv`: undefined before the birth of the cluster. */
-export function loadReply(kv: KvService | undefined, requestId: number): OutboundOf<'loadReply'> {
+export function loadReply(
+  kv: KvService | undefined,
+  figures: NodeFigures,
+  requestId: number,
+): OutboundOf<'loadReply'> {
   const { user, system } = process.cpuUsage();
   return {
     ...{ type: 'loadReply', requestId },
@@ -12,5 +17,6 @@ export function loadReply(kv: KvService | undefined, requestId: number): Outboun
     pendingRequests: kv?.pendingRequests ?? 0,
     residentBytes: process.memoryUsage.rss(),
     processorMs: Math.round((user + system) / 1000),
+    ...figures,
   };
 }

@@ -13,7 +13,7 @@ import type { ClusterSecrets, Hello } from '../../protocol/handshake.js';
 import { MAX_ANSWER_BYTES } from '../../protocol/limits.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from '../../protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage, OutboundOf } from '../../protocol/messages.js';
-import type { Administration } from '../ports.js';
+import type { Administration, NodeFigures } from '../ports.js';
 import { loadReply } from './load.js';
 import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
 import { WatchStreams } from './watch-streams.js';
@@ -29,6 +29,7 @@ export interface RequestHandlerParts {
   readonly status: (requestId: number, tablet: number) => OutboundOf<'statusReply'> | undefined;
   /** Undefined before the birth of the cluster. */
   readonly tablets: (request: MessageOf<'tablets'>) => OutboundOf<'tabletsReply'> | undefined;
+  readonly figures: () => NodeFigures;
   /** If this node was removed from its cluster: the message that says so. It then answers only stale reads. */
   readonly removed: () => string | undefined;
   readonly limits: RequestLimits;
@@ -104,7 +105,7 @@ export class RequestHandler implements MessageHandler {
       return;
     }
     if (request.type === 'load') {
-      this.#channel.write(loadReply(this.#parts.service()?.kv, request.requestId));
+      this.#channel.write(loadReply(this.#parts.service()?.kv, this.#parts.figures(), request.requestId));
       return;
     }
     if (isAdministration(request) && !this.#caller.rights.administrate) {

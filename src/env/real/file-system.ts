@@ -224,6 +224,11 @@ export const realFileSystem: FileSystem = {
       fs.closeSync(fd);
     }
   },
+  freeBytes: (filePath) =>
+    fs.promises.statfs(filePath).then(
+      ({ bavail, bsize }) => bavail * bsize,
+      () => undefined,
+    ),
   bindSocket,
   isListening,
 };

@@ -209,6 +209,10 @@ export class SimFileSystem implements FileSystem {
     this.#directory(path, 'fsync').sync();
   }
 
+  async freeBytes(): Promise<number | undefined> {
+    return undefined;
+  }
+
   async bindSocket(path: string): Promise<BoundSocket> {
     const { operation } = this.begin('bind', path);
     await this.delay(operation);
