@@ -157,7 +157,8 @@ export class BulkLane implements MessageHandler {
   #sendWithinWindow(context: MessageContext): void {
     for (let first = this.#queue[0]; first; first = this.#queue[0]) {
       if (this.#sentBytes - this.#arrivedThere >= this.#windowBytes) return;
-      const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, this.#windowBytes / 16));
+      const partOfWindow = Math.floor(this.#windowBytes / 16);
+      const mostBytes = Math.max(MIN_FRAGMENT_BYTES, Math.min(MAX_FRAGMENT_BYTES, partOfWindow));
       const bytes = takenFrom(first.chunks, Math.min(first.remaining, mostBytes));
       first.remaining -= bytes.length;
       const { remaining } = first;
@@ -182,7 +183,8 @@ export class BulkLane implements MessageHandler {
       if (this.#queue.length > 0)
         this.#windowBytes = Math.min(MAX_WINDOW_BYTES, this.#windowBytes + MIN_FRAGMENT_BYTES);
     } else if (newest.throughBytes > this.#halvedAt) {
-      this.#windowBytes = Math.max(MIN_WINDOW_BYTES, this.#windowBytes / 2);
+      // A whole number, however often it is halved: part of a byte cannot be sent.
+      this.#windowBytes = Math.max(MIN_WINDOW_BYTES, Math.floor(this.#windowBytes / 2));
       this.#halvedAt = this.#sentBytes;
     }
   }

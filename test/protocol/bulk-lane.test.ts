@@ -84,6 +84,24 @@ test('the window grows while fragments arrive in time, is halved when they are l
   assert.ok(least > 0 && least <= 64 * KIB, `${least}`);
 });
 
+test('a window that is halved and grows again, many times, still sends whole bytes', () => {
+  const { channel, arrive, fragments } = lane();
+  const body = Buffer.alloc(30 * KIB, 'entry');
+  const entries = Array.from({ length: 100 }, () => ({ term: 4, kind: 'noop', body }) as const);
+  const ended = () => fragments().filter(({ remaining }) => remaining === 0).length;
+  let messages = 0;
+  for (let halved = 0; halved < 14; halved++) {
+    for (let grown = 0; grown < 20; grown++) {
+      while (messages - ended() < 2) channel.write({ ...SAMPLES.append, previousIndex: ++messages, entries });
+      arrive(1);
+    }
+    arrive(TARGET_MS * 3);
+  }
+  while (arrive(1) > 0) {}
+  assert.ok(messages > 20);
+  assert.is(ended(), messages);
+});
+
 test('a message that still waits is not queued again, one with more entries is', () => {
   const { channel, fragments, arrive } = lane();
   channel.write(append(1, 1000 * KIB));
