@@ -42,11 +42,10 @@ export class HistoryGoneError extends RaftreeClientError {
    */
   readonly resumeFrom: number | string;
 
-  /** `fromVersion`: of the tablet of which changes are gone. */
-  constructor(fromVersion: number, resumeFrom: number | string) {
+  constructor(reason: string, resumeFrom: number | string) {
     const from =
       typeof resumeFrom === 'number' ? `version ${resumeFrom} on` : 'where this error says (resumeFrom)';
-    const message = `the changes up to version ${fromVersion - 1} are not kept any more: read the keys anew, and watch from ${from}`;
+    const message = `${reason}: read the keys anew, and watch from ${from}`;
     super('HISTORY_GONE', message, 'notCommitted');
     this.name = 'HistoryGoneError';
     this.resumeFrom = resumeFrom;

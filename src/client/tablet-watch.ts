@@ -13,6 +13,7 @@
  * until no node keeps the next change any more, it ends with HISTORY_GONE. It never leaves out a change in silence. A
  * node that tells what it was not asked for, or not in order, loses its connection.
  */
+import type { Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { ChangeType } from '../kv/watch/change-history.js';
 import { CHANGE_OVERHEAD_BYTES } from '../kv/watch/watcher.js';
@@ -36,19 +37,26 @@ export interface WatchChange {
   readonly version: number;
 }
 
-/** No node keeps the next change any more. The changes from `fromVersion` on are kept. */
+/**
+ * It cannot go on without a gap. `fromVersion`: from where on it could. `isAhead`: where it was to begin lies ahead of
+ * all that is committed; otherwise, no node keeps the next change any more.
+ */
 export class PartGone extends Error {
   readonly fromVersion: number;
+  readonly isAhead: boolean;
 
-  constructor(fromVersion: number) {
+  constructor(fromVersion: number, isAhead = false) {
     super('HISTORY_GONE');
     this.fromVersion = fromVersion;
+    this.isAhead = isAhead;
   }
 }
 
 export interface TabletWatchOptions {
   /** The first version that is told. Undefined: that of the next change. */
   readonly fromVersion: number | undefined;
+  /** Changes before it were told by this cluster: it is a fault if it lies ahead. */
+  readonly wasReached: boolean;
   readonly bufferBytes: number;
   readonly endpoint: string | undefined;
   readonly signal: AbortSignal | undefined;
@@ -64,6 +72,8 @@ export interface TabletWatchHost {
   ended(watch: TabletWatch, error: unknown): void;
 }
 
+/** When it is asked again what is committed, if that was not answered. */
+const RETRY_MS = 1000;
 /** How long another node is asked for what one does not keep any more. */
 const ANOTHER_TIMEOUT_MS = 3000;
 
@@ -109,9 +119,12 @@ export class TabletWatch {
   #returnedBytes = 0;
   #takenVersion = 0;
   #hasBegun = false;
+  /** Where it begins is not compared yet with what is committed. */
+  #mayBeAhead: boolean;
   #isEnded = false;
   #stream: { readonly connection: NodeConnection; readonly id: number } | undefined;
   #isSyncing = false;
+  #retry: Timer | undefined;
   /** It has not come so far yet. */
   #sync: Sync | undefined;
   #syncedMs: number | undefined;
@@ -130,6 +143,7 @@ export class TabletWatch {
     this.#options = options;
     this.#host = host;
     this.#nextVersion = options.fromVersion;
+    this.#mayBeAhead = options.wasReached;
     this.#call = this.#newCall(Number.POSITIVE_INFINITY);
     void this.#run();
   }
@@ -190,18 +204,26 @@ export class TabletWatch {
     const askedMs = this.#settings.env.clock.nowMs();
     const request = { type: 'watchSync', watchId: stream.id } as const;
     const { pending, answer } = stream.connection.request(request, this.#settings.attemptTimeoutMs);
-    try {
-      const synced = await answer;
-      if (synced.type !== 'watchSynced' || this.#stream !== stream) return;
-      this.#complete(synced.throughVersion, 0);
-      this.#syncedMs = this.syncedMs;
-      this.#sync = { askedMs, version: synced.committedVersion };
-    } catch {
-      // It is asked again.
-    } finally {
-      this.#isSyncing = false;
-      pending.cancel();
+    const synced = await answer.catch(() => undefined);
+    this.#isSyncing = false;
+    pending.cancel();
+    if (this.#stream !== stream) return;
+    if (synced?.type === 'watchSynced') this.#synced(askedMs, synced);
+    else if (this.#mayBeAhead) {
+      this.#retry?.cancel();
+      this.#retry = this.#settings.env.timers.after(RETRY_MS, () => void this.sync());
     }
+  }
+
+  #synced(askedMs: number, { throughVersion, committedVersion }: MessageOf<'watchSynced'>): void {
+    if (this.#mayBeAhead && committedVersion + 1 < (this.#options.fromVersion ?? 0)) {
+      this.#endBy(new PartGone(committedVersion + 1, true));
+      return;
+    }
+    this.#mayBeAhead = false;
+    this.#complete(throughVersion, 0);
+    this.#syncedMs = this.syncedMs;
+    this.#sync = { askedMs, version: committedVersion };
   }
 
   /** No more is told, also not of what waits. */
@@ -216,6 +238,7 @@ export class TabletWatch {
   stop(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    this.#retry?.cancel();
     this.#leave();
     // What is waited for ends with it.
     this.#call.end('CLIENT_CLOSED');
@@ -256,15 +279,17 @@ export class TabletWatch {
         };
       }
     } catch (error) {
-      this.#leave();
-      if (!this.#isEnded) {
-        this.#isEnded = true;
-        this.#host.ended(this, this.#call.isEnded ? this.#call.endError() : error);
-      }
+      this.#endBy(this.#call.isEnded ? this.#call.endError() : error);
     } finally {
       this.#call.finish();
       this.#user.calls.remove(this.#call);
     }
+  }
+
+  #endBy(error: unknown): void {
+    if (this.#isEnded) return;
+    this.stop();
+    this.#host.ended(this, error);
   }
 
   get #endpoints(): readonly string[] {
@@ -322,9 +347,11 @@ export class TabletWatch {
 
   #begin(fromVersion: number): void {
     this.#nextVersion ??= fromVersion;
-    if (this.#hasBegun || this.#isEnded) return;
-    this.#hasBegun = true;
-    this.#host.begun(this);
+    if (!this.#hasBegun && !this.#isEnded) {
+      this.#hasBegun = true;
+      this.#host.begun(this);
+    }
+    if (this.#mayBeAhead) void this.sync();
   }
 
   #taker(isOver: (end: StreamEnd) => void): WatchTaker {
@@ -340,14 +367,14 @@ export class TabletWatch {
 
   /** Throws `MALFORMED_MESSAGE`, which ends the connection. */
   #received({ changes, throughVersion }: MessageOf<'changes'>): void {
-    let skippedBytes = 0;
-    let ofIncomplete = 0;
     if (changes.length > 0 && this.#creditBytes <= 0)
       throw untrue('more changes than it was given credit for');
+    this.#check(changes);
+    let skippedBytes = 0;
+    let ofIncomplete = 0;
     for (const { type, key, value, version } of changes) {
       const sizeBytes = key.length + value.length + CHANGE_OVERHEAD_BYTES;
       this.#creditBytes -= sizeBytes;
-      this.#check(key, version);
       if (version > throughVersion) ofIncomplete++;
       if (this.#toSkip > 0) {
         this.#toSkip--;
@@ -366,12 +393,18 @@ export class TabletWatch {
     this.#host.arrived(this);
   }
 
-  #check(key: Uint8Array, version: number): void {
+  /** A message counts whole or not at all. */
+  #check(changes: MessageOf<'changes'>['changes']): void {
     const { from, to } = this.part.range;
-    if (Buffer.compare(key, from) < 0 || (to && Buffer.compare(key, to) >= 0))
-      throw untrue('a change of a key that is not watched');
-    if (version < (this.#nextVersion ?? 0) || version < this.#lastVersion)
-      throw untrue(`version ${version} after later ones`);
+    let before = Math.max(this.#nextVersion ?? 0, this.#lastVersion);
+    for (const [i, { key, version }] of changes.entries()) {
+      if (Buffer.compare(key, from) < 0 || (to && Buffer.compare(key, to) >= 0))
+        throw untrue('a change of a key that is not watched');
+      if (version < before) throw untrue(`version ${version} after version ${before}`);
+      if (i < this.#toSkip && version !== this.#lastVersion)
+        throw untrue(`version ${version} in place of ${this.#lastVersion}, of which others have told more`);
+      before = version;
+    }
   }
 
   /** Everything up to this version was received, and so many changes of the next. */

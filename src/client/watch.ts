@@ -203,7 +203,7 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
 
   ended(stream: TabletWatch, error: unknown): void {
     if (this.#isEnded) return;
-    if (error instanceof PartGone) this.#end(this.#historyGone(stream, error.fromVersion));
+    if (error instanceof PartGone) this.#end(this.#historyGone(stream, error));
     else if (errorCode(error) !== 'WRONG_TABLET') this.#end(error);
     else if (stream.head) this.#retired.add(stream);
     else this.#replace(stream);
@@ -281,7 +281,8 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     );
     const bufferBytes = Math.max(1, Math.floor(this.#bufferBytes / (others.length + parts.length)));
     const opened = parts.map((part, i) => {
-      const options = { fromVersion: versions[i], bufferBytes, endpoint, signal };
+      const wasReached = !isFirst || this.#token !== undefined;
+      const options = { fromVersion: versions[i], wasReached, bufferBytes, endpoint, signal };
       const stream = new TabletWatch(this.#user, this.#router, part, options, this);
       this.#plans.set(stream, planned);
       this.#notBegun.add(stream);
@@ -348,12 +349,16 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     });
   }
 
-  #historyGone(gone: TabletWatch, fromVersion: number): HistoryGoneError {
+  #historyGone(gone: TabletWatch, { fromVersion, isAhead }: PartGone): HistoryGoneError {
     // One that has not begun: it is not known what it would have told.
     const position = this.#positionOf((stream) =>
       stream === gone ? fromVersion : (stream.nextVersion ?? 1),
     );
-    return new HistoryGoneError(fromVersion, position ?? fromVersion);
+    const reason = isAhead
+      ? `the cluster has not come to where this watch was to begin, only to version ${fromVersion - 1}: it was restored ` +
+        'from an older copy, or the token was made up'
+      : `the changes up to version ${fromVersion - 1} are not kept any more`;
+    return new HistoryGoneError(reason, position ?? fromVersion);
   }
 
   #end(error: unknown): void {

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import type { RaftreeClient } from '../../src/client/client.js';
 import { HistoryGoneError, RaftreeClientError } from '../../src/client/client-error.js';
 import type { Watch, WatchPosition } from '../../src/client/watch.js';
+import { decodeToken, encodeToken } from '../../src/client/watch-token.js';
 import { errorCode } from '../../src/env/errors.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
@@ -160,6 +161,27 @@ test('the changes of one write follow each other, also when those of other table
   }
   await cluster.run(writes);
   await cluster.run(Promise.all([client.close(), watcher.close()]));
+});
+
+test('a token that lies ahead of all that is committed is no place to wait at: what comes before it would be missed', async () => {
+  const cluster = await begun(RANGE, 26);
+  const client = cluster.client();
+  const watch = client.watch();
+  await cluster.run(watch.ready);
+  await cluster.run(watch.return());
+  const token = decodeToken(`${watch.resumeFrom}`);
+  const pieces = token.pieces.map(({ start, version }, i) => ({
+    start,
+    version: version + (i === 1 ? 500 : 0),
+  }));
+  const error = await cluster.run(new Told(client.watch({ from: encodeToken({ ...token, pieces }) })).ended);
+  assert.ok(error instanceof HistoryGoneError, `${error}`);
+  assert.match(error.message, /only to version \d+: it was restored/);
+  const again = new Told(client.watch({ from: error.resumeFrom }));
+  await cluster.run(again.watch.ready);
+  await cluster.run(client.put('h', 'v'));
+  await until(cluster, () => again.count === 1, 'it goes on from there');
+  await cluster.run(client.close());
 });
 
 test('a token of another cluster, also of one with the same name, is refused', async () => {
