@@ -20,18 +20,19 @@ export interface Plan {
   readonly blockCacheBytes: number;
   /** First the workloads run unmeasured, with this share of the entries: what is compiled while it runs is compiled. */
   readonly warmUpShare: number;
+  /** After writes it waits until nothing has gone on in the background for so long. */
+  readonly restMs: number;
 }
 
-const REST_MS = 300;
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until nothing has gone on in the background for a while. */
-async function rest(engine: Engine): Promise<void> {
+/** Waits until nothing has gone on in the background for so long. */
+async function rest(engine: Engine, restMs: number): Promise<void> {
   for (let before = ''; ; ) {
     const now = `${engine.progress()} ${bytesHandedOver()}`;
     if (now === before && engine.isDrained()) return;
     before = now;
-    await sleep(REST_MS);
+    await sleep(restMs);
   }
 }
 
@@ -68,7 +69,7 @@ class Runner {
     if (workload.begins === 'settled' && !this.#isSettled) {
       await this.#close();
       await this.#open();
-      await rest(this.#engine);
+      await rest(this.#engine, this.#plan.restMs);
       this.#isSettled = true;
     }
   }
@@ -85,7 +86,7 @@ class Runner {
     const cpu = cpuSeconds() - cpuBefore;
     const loopDelayMs = workload.writes ? meter.stop() : undefined;
     if (workload.writes) {
-      await rest(this.#engine);
+      await rest(this.#engine, this.#plan.restMs);
       this.#isSettled = false;
       this.#isFilled = ['fillseq', 'fillbatch', 'fillrandom', 'overwrite'].includes(workload.name);
     }

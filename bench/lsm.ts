@@ -27,6 +27,7 @@ interface Options {
   readonly writeBufferBytes: number;
   readonly blockCacheBytes: number;
   readonly warmUpPercent: number;
+  readonly restMs: number;
 }
 
 function positive(text: string): number {
@@ -79,6 +80,7 @@ function parseOptions(): Options {
       percent,
       20,
     )
+    .option('--rest-ms <ms>', 'after writes, until nothing has gone on for so long', positive, 300)
     .parse()
     .opts<Options>();
 }
@@ -107,7 +109,7 @@ function machine(): string {
 }
 
 async function runAll(options: Options, directory: string): Promise<Measurement[]> {
-  const { writeBufferBytes, blockCacheBytes } = options;
+  const { writeBufferBytes, blockCacheBytes, restMs } = options;
   const engines = [...new Set([OURS, ...options.peers])];
   const rounds = options.rounds ?? (engines.length > 1 ? 3 : 1);
   const measurements: Measurement[] = [];
@@ -127,6 +129,7 @@ async function runAll(options: Options, directory: string): Promise<Measurement[
             writeBufferBytes,
             blockCacheBytes,
             warmUpShare: options.warmUpPercent / 100,
+            restMs,
           };
           await runPlan(plan, (measurement) => {
             measurements.push(measurement);

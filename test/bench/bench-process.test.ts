@@ -24,7 +24,7 @@ test('every engine does every workload', () => {
   try {
     const { status, output } = bench(
       ...['--peers', ENGINE_NAMES.slice(1).join(','), '--rounds', '1', '--results', results],
-      ...['--entries', '300', '--value-bytes', '100', '--write-buffer-bytes', '65536'],
+      ...['--entries', '300', '--value-bytes', '100', '--write-buffer-bytes', '65536', '--rest-ms', '20'],
     );
     assert.is(status, 0, output);
     assert.match(output, /\| readseq \| 100 B \|/);
