@@ -30,19 +30,54 @@ const DEADLINES = new Set(['deadlineMs', 'silentUntilMs', 'heartbeatDueMs']);
 /** Known from the rest. */
 const DERIVED = new Set(['options', 'limits', 'sizes', 'sizesBase', 'notes']);
 
+/** What is known of a field by its name. */
+interface Field {
+  readonly name: string;
+  readonly isDerived: boolean;
+  readonly isNode: boolean;
+  readonly isNodeList: boolean;
+  readonly isMapByNode: boolean;
+  readonly isBatch: boolean;
+  readonly isTime: boolean;
+  readonly isDeadline: boolean;
+}
+
+const fields = new Map<string, Field>();
+
+/** A renamed private field (hook.ts) counts as what it was. */
+function fieldOf(key: string): Field {
+  const known = fields.get(key);
+  if (known) return known;
+  const name = key.startsWith('_') ? key.slice(1) : key;
+  const field = {
+    name,
+    isDerived: DERIVED.has(name),
+    isNode: NODES.has(name),
+    isNodeList: NODE_LISTS.has(name),
+    isMapByNode: MAPS_BY_NODE.has(name),
+    isBatch: BATCHES.has(name),
+    isTime: name.endsWith('Ms') && !DURATIONS.has(name),
+    isDeadline: DEADLINES.has(name),
+  };
+  fields.set(key, field);
+  return field;
+}
+
+const NO_FIELD = fieldOf('');
+
 export function canonicalText(value: unknown, view: View): string {
-  return write(value, '', view, new Set());
+  return write(value, NO_FIELD, view, new Set());
 }
 
 const renamed = (node: number, { renaming }: View) => renaming[node] ?? node;
 
-function write(value: unknown, field: string, view: View, seen: Set<object>): string {
+function write(value: unknown, field: Field, view: View, seen: Set<object>): string {
   if (typeof value === 'number') return number(value, field, view);
   if (typeof value !== 'object' || value === null) return String(value);
   if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1');
   if (Array.isArray(value)) {
-    if (NODE_LISTS.has(field)) return `[${value.map((node) => renamed(node, view)).sort()}]`;
-    return `[${value.map((item) => write(item, '', view, seen)).join()}]`;
+    if (field.isNodeList) return `[${value.map((node) => renamed(node, view)).sort()}]`;
+    return `[${value.map((item) => write(item, NO_FIELD, view, seen)).join()}]`;
   }
   if (value instanceof Map) return map(value, field, view, seen);
   const isInstance = Object.getPrototypeOf(value) !== Object.prototype;
@@ -54,33 +89,34 @@ function write(value: unknown, field: string, view: View, seen: Set<object>): st
   let text = '{';
   for (const key in value) {
     if (!Object.hasOwn(value, key)) continue;
-    const name = key.startsWith('_') ? key.slice(1) : key;
-    if (DERIVED.has(name) || view.ignored.has(name)) continue;
+    const inner = fieldOf(key);
+    const { name } = inner;
+    if (inner.isDerived || view.ignored.has(name)) continue;
     const item: unknown = (value as Record<string, unknown>)[key];
     // Only objects of the core's classes carry their node's id; a plain object's id is that of a read.
-    const isNode = NODES.has(name) || (isInstance && name === 'id');
+    const isNode = inner.isNode || (isInstance && name === 'id');
     text += `${name}:`;
-    text += isNode && typeof item === 'number' ? renamed(item, view) : write(item, name, view, seen);
+    text += isNode && typeof item === 'number' ? renamed(item, view) : write(item, inner, view, seen);
     text += ';';
   }
   return `${text}}`;
 }
 
-function number(value: number, field: string, view: View): string {
-  if (BATCHES.has(field)) return String(Math.max(0, value - view.persistedBatch));
-  if (field.endsWith('Ms') && !DURATIONS.has(field)) {
-    const least = DEADLINES.has(field) ? 0 : -view.horizonMs;
+function number(value: number, field: Field, view: View): string {
+  if (field.isBatch) return String(Math.max(0, value - view.persistedBatch));
+  if (field.isTime) {
+    const least = field.isDeadline ? 0 : -view.horizonMs;
     return String(Math.max(least, value - view.nowMs));
   }
   return String(value);
 }
 
-function map(value: Map<unknown, unknown>, field: string, view: View, seen: Set<object>): string {
+function map(value: Map<unknown, unknown>, field: Field, view: View, seen: Set<object>): string {
   const items = [...value].map(([key, item]) => {
-    const name = MAPS_BY_NODE.has(field) && typeof key === 'number' ? renamed(key, view) : String(key);
-    return `${name}=${write(item, '', view, seen)}`;
+    const name = field.isMapByNode && typeof key === 'number' ? renamed(key, view) : String(key);
+    return `${name}=${write(item, NO_FIELD, view, seen)}`;
   });
-  return `(${(MAPS_BY_NODE.has(field) ? items.sort() : items).join()})`;
+  return `(${(field.isMapByNode ? items.sort() : items).join()})`;
 }
 
 function entry(
@@ -88,6 +124,6 @@ function entry(
   view: View,
   seen: Set<object>,
 ): string {
-  const what = kind === 'configuration' ? write(view.decodeChange(body), '', view, seen) : String(body);
+  const what = kind === 'configuration' ? write(view.decodeChange(body), NO_FIELD, view, seen) : String(body);
   return `${term}${kind[0]}${what}`;
 }

@@ -25,8 +25,10 @@ export function copyOf<T>(value: T, copies = new Map<object, object>()): T {
   }
   const copy: Record<string, unknown> = Object.create(Object.getPrototypeOf(value));
   copies.set(value, copy);
-  for (const [key, item] of Object.entries(value)) {
-    copy[key] = SHARED_FIELDS.has(key) ? item : copyOf(item, copies);
+  const fields = value as Record<string, unknown>;
+  for (const key of Object.keys(fields)) {
+    const item = fields[key];
+    copy[key] = typeof item !== 'object' || SHARED_FIELDS.has(key) ? item : copyOf(item, copies);
   }
   return copy as T;
 }
