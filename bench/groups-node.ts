@@ -82,7 +82,7 @@ const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, d
   env,
   logger: silentLogger,
   openStateMachine: (context) =>
-    openKvStateMachine({ env, logger: silentLogger, histories }, engine, context),
+    openKvStateMachine({ env, logger: silentLogger, owner: undefined, histories }, engine, context),
   transport: {
     send: (to, group, message) => {
       sentMessages++;
@@ -96,6 +96,7 @@ const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, d
   host: {
     statusChanged() {},
     configurationChanged() {},
+    succeeded() {},
     groupFailed: (group, error) => process.stderr.write(`group ${group}: ${error.message}\n`),
     failed: (error) => {
       throw error;

@@ -1,5 +1,6 @@
 /** `lsm`, the default engine: an LSM tree. */
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import type { KeyBounds } from '../lsm/base/key-bounds.js';
 import { LsmTree } from '../lsm/lsm-tree.js';
 import type { LsmResources } from '../lsm/resources.js';
 import { verifyDirectory } from '../lsm/tools/verify-directory.js';
@@ -102,6 +103,14 @@ class LsmEngine implements StorageEngine {
 
   async checkpoint(directory: string): Promise<void> {
     await this.#tree.checkpoint(directory);
+  }
+
+  async checkpointWithin(directory: string, bounds: KeyBounds): Promise<void> {
+    await this.#tree.checkpoint(directory, bounds);
+  }
+
+  restrict(bounds: KeyBounds): void {
+    this.#tree.restrict(bounds);
   }
 
   async check(directory: string): Promise<void> {

@@ -8,6 +8,7 @@
  */
 import type { DiskSpace } from '../env/disk-space.js';
 import type { Env, Logger } from '../env/env.js';
+import type { KeyBounds } from '../lsm/base/key-bounds.js';
 
 export type EngineOperation =
   | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
@@ -82,6 +83,13 @@ export interface StorageEngine extends PlainEngine {
    * `open` takes it, here or on another node. Nothing is written meanwhile.
    */
   checkpoint(directory: string): Promise<void>;
+  /**
+   * As `checkpoint`, of the part of the keys that lies within bounds; others may be there too. The engine there is
+   * restricted to these bounds. Without it, `checkpoint` is used.
+   */
+  checkpointWithin?(directory: string, bounds: KeyBounds): Promise<void>;
+  /** From now on only keys within these bounds are there, at once. Without it, its user passes over the others. */
+  restrict?(bounds: KeyBounds): void;
   /** Throws `CORRUPTION` if a directory that a checkpoint made, perhaps elsewhere, is damaged. Changes nothing. */
   check(directory: string): Promise<void>;
 }

@@ -2,12 +2,14 @@
  * The keys and values that hold the state of one group in its engine. Integers in keys are big-endian, so that keys
  * sort by them. Integers in values are little-endian.
  *
- *     0                             ->  first index u53 | last index u53 | term u53   of the batch written last
+ *     0                             ->  first index u53 | last index u53 | term u53   of the batch written last; and,
+ *                                       in a tablet that began as a part of another one, its own id u53
  *     1 | user key                  ->  version u53 | value                           version: index of the last change
  *     2 | session u53               ->  window u32
  *     2 | session u53 | slot u16    ->  sequence u53 | floor u53 | index u53 | result see sessions.ts
  *     4                             ->  see replicated-time.ts
  *     5 | deadline u53 | user key   ->  nothing                       of each key that has a deadline
+ *     6                             ->  see split.ts
  *
  * (3 is that of embed/machine-engine.ts.) Of a key with a deadline, the highest bit of the version is set, and the
  * deadline follows it:
@@ -22,6 +24,7 @@ const USER = 1;
 const SESSION = 2;
 export const TIME_KEY = Buffer.of(4);
 const DEADLINE = 5;
+export const SPLIT_KEY = Buffer.of(6);
 export const VERSION_BYTES = 8;
 const DEADLINE_BYTES = 8;
 /** Of the last byte of a version: a deadline follows. */
@@ -106,6 +109,12 @@ export function fromDeadlineKey(stored: Buffer): { readonly deadlineMs: number; 
   };
 }
 
+/** Where the keys of users lie, for the bounds of an engine: as they are, and in the index of deadlines. */
+export const USER_KEY_SECTIONS = [
+  { first: USER, skippedBytes: 1 },
+  { first: DEADLINE, skippedBytes: 9 },
+];
+
 /** The first key behind the index of deadlines. */
 export const AFTER_DEADLINES = Buffer.of(DEADLINE + 1);
 
@@ -132,22 +141,27 @@ export interface Applied {
   readonly first: number;
   readonly last: number;
   readonly term: number;
+  /** Of which tablet; undefined: it began with the cluster. */
+  readonly tablet?: number;
 }
 
-export function encodeApplied({ first, last, term }: Applied): Buffer {
-  const record = Buffer.allocUnsafe(24);
+export function encodeApplied({ first, last, term, tablet = 0 }: Applied): Buffer {
+  const record = Buffer.allocUnsafe(tablet > 0 ? 32 : 24);
   writeUint53(record, first, 0);
   writeUint53(record, last, 8);
   writeUint53(record, term, 16);
+  if (tablet > 0) writeUint53(record, tablet, 24);
   return record;
 }
 
 /** Throws `CORRUPTION` for bytes that `encodeApplied` does not write. */
 export function decodeApplied(record: Uint8Array): Applied {
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.length);
-  if (bytes.length === 24) {
+  if (bytes.length === 24 || bytes.length === 32) {
     const [first, last, term] = [readUint53(bytes, 0), readUint53(bytes, 8), readUint53(bytes, 16)];
-    if (first <= last && term >= 0) return { first, last, term };
+    const tablet = bytes.length > 24 ? readUint53(bytes, 24) : 0;
+    if (first <= last && term >= 0 && tablet >= 0)
+      return { first, last, term, ...(tablet > 0 ? { tablet } : {}) };
   }
   throw new RaftreeError('CORRUPTION', 'the record of the applied index cannot be read');
 }

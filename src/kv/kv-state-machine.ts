@@ -11,9 +11,12 @@
 
 import type { EngineOperation, EngineStats, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
-import type { TabletRange } from '../placement/tablet-map.js';
+import type { KeyBounds } from '../lsm/base/key-bounds.js';
+import type { PlacementKind, Tablet } from '../placement/placement.js';
+import { TabletRange } from '../placement/tablet-map.js';
+import type { Configuration } from '../raft/configuration.js';
 import type { Entry } from '../raft/types.js';
-import type { GroupStateMachine } from '../replica/group-state-machine.js';
+import type { GroupStateMachine, Succession } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
 import { BatchKeys, living } from './batch-keys.js';
 import { BatchMemory } from './batch-memory.js';
@@ -36,14 +39,25 @@ import {
   fromStoredValue,
   fromUserKey,
   SESSION_RANGE,
+  SPLIT_KEY,
   type StoredKey,
   storedValue,
   TIME_KEY,
+  USER_KEY_SECTIONS,
   userKey,
 } from './keys.js';
 import { ReplicatedTime } from './replicated-time.js';
 import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } from './requests.js';
 import { Sessions } from './sessions.js';
+import {
+  childrenOf,
+  decodeSplit,
+  decodeSplitEntry,
+  encodeSplit,
+  ownTabletOf,
+  type Split,
+  splitRefusal,
+} from './split.js';
 import { furtherKeys } from './string-operation.js';
 import type { ChangeHistory } from './watch/change-history.js';
 
@@ -57,6 +71,9 @@ export type CommandResult =
       readonly type: 'refused';
       readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' | 'OUT_OF_ORDER' | 'WRONG_TABLET';
     }
+  /** The tablet has ended, and its children begin. */
+  | { readonly type: 'split'; readonly split: Split }
+  | { readonly type: 'splitRefused'; readonly reason: string }
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
@@ -71,10 +88,25 @@ const WRONG_TABLET: CommandResult = { type: 'refused', code: 'WRONG_TABLET' };
 const NOTHING = Buffer.alloc(0);
 /** A page of a scan ends when it has passed over so many keys that have expired and are not deleted yet. */
 const MAX_EXPIRED_KEYS_PER_PAGE = 10_000;
+/** So many deadlines are counted before other events run. */
+const COUNTED_PER_TURN = 4096;
+
+/** Which tablet a group is. */
+export interface TabletOwner {
+  readonly id: number;
+  readonly by: PlacementKind;
+  /** As the birth of the cluster made it; undefined: it came from a split, and its state says what it owns. */
+  readonly born: Tablet | undefined;
+}
 
 export class KvStateMachine implements GroupStateMachine<CommandResult> {
-  /** The keys that this group owns; undefined: all. Who asks for others is refused when an entry is applied. */
-  readonly range: TabletRange | undefined;
+  readonly #owner: TabletOwner | undefined;
+  #tablet: Tablet | undefined;
+  #range: TabletRange | undefined;
+  /** The newest split of this tablet, or of the one that it was a part of. */
+  #split: Split | undefined;
+  /** The engine may have keys of others, and shows them. */
+  #hidesOthers = false;
   #engine: StorageEngine;
   readonly #reopen: OpenEngine;
   readonly #sessions = new Sessions();
@@ -109,7 +141,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   /**
    * `reopen` opens the engine of a snapshot. `emptyAt` is the applied index of an empty engine. `onVoid` is called for
-   * each entry that no replica can apply. `range` must be the same on all replicas. Throws `CORRUPTION` if the parts of
+   * each entry that no replica can apply. Without an owner, the group has all keys for ever. Throws `CORRUPTION` if the parts of
    * the engine's state contradict each other.
    */
   constructor(
@@ -117,15 +149,40 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     reopen: OpenEngine,
     emptyAt = 0,
     onVoid: (index: number, reason: string) => void = () => {},
-    range?: TabletRange,
+    owner?: TabletOwner,
     history?: ChangeHistory,
   ) {
-    this.range = range;
+    this.#owner = owner;
     this.#engine = engine;
     this.#reopen = reopen;
     this.#onVoid = onVoid;
     this.history = history;
     this.#load(emptyAt);
+  }
+
+  /** The keys that this group owns; undefined: all. Who asks for others is refused when an entry is applied. */
+  get range(): TabletRange | undefined {
+    return this.#range;
+  }
+
+  /** Its part of the keys, also when it has ended. Undefined: it has all of them for ever. */
+  get tablet(): Tablet | undefined {
+    return this.#tablet;
+  }
+
+  /** It has ended, and its children go on. */
+  get endedBy(): Split | undefined {
+    return this.#range?.isNothing ? this.#split : undefined;
+  }
+
+  /** It began as a part of another tablet. */
+  get begunBy(): Split | undefined {
+    return this.endedBy ? undefined : this.#split;
+  }
+
+  get succession(): Succession | undefined {
+    const split = this.endedBy;
+    return split && { ...split, groups: split.children.map(({ id }) => id) };
   }
 
   get appliedIndex(): number {
@@ -178,6 +235,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#isAhead = this.#engine.defer !== undefined;
     let resultBytes = bytesBefore;
     for (const { kind, body, term } of entries) {
+      if (kind === 'tablet') break;
       if (keys.changedBytes > FULL_BATCH_BYTES || resultBytes > FULL_RESULT_BYTES) break;
       const index = first + own.length;
       const result = kind === 'command' ? this.#applyCommand(commandOf(body), index, term, keys) : NO_RESULT;
@@ -201,7 +259,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       if (deadlineMs !== storedDeadlineMs) this.#indexDeadline(operations, key, storedDeadlineMs, deadlineMs);
     }
     if (!defers) {
-      operations.push(appliedOperation(first, last, term));
+      operations.push(this.#appliedOperation(first, last, term));
       this.#addTime(operations);
     }
     const timeMs = this.#time.nowMs;
@@ -218,7 +276,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       this.history?.publish(last);
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
-      if (rest.length === 0 || resultBytes > FULL_RESULT_BYTES) return results;
+      if (rest.length === 0 || rest[0]?.kind === 'tablet' || resultBytes > FULL_RESULT_BYTES) return results;
       return this.#applyOnwards(last + 1, rest, results, resultBytes);
     };
     let written: number | Promise<number>;
@@ -232,6 +290,102 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (typeof written !== 'number') return written.then(done);
     this.#memory.clear();
     return done(written);
+  }
+
+  /** The split of this tablet. It is applied alone, and on all replicas alike. */
+  async applyTablet(
+    index: number,
+    { body, term }: Entry,
+    configuration: Configuration,
+    turn: () => Promise<void>,
+  ): Promise<CommandResult> {
+    if (index !== this.#appliedIndex + 1)
+      throw new RaftreeError('CORRUPTION', `entry ${index} does not follow entry ${this.#appliedIndex}`);
+    const command = decodeSplitEntry(body);
+    const parent = this.#tablet;
+    const by = this.#owner?.by;
+    let result: CommandResult;
+    let split: Split | undefined;
+    if (!command || !parent || !by) {
+      this.#voidEntries++;
+      this.#onVoid(index, 'it ends a tablet in a way that is not known here');
+      result = { type: 'void' };
+    } else if (this.endedBy) result = WRONG_TABLET;
+    else {
+      const reason = splitRefusal(command, by, parent, configuration);
+      if (reason === undefined) {
+        const children = childrenOf(parent, command);
+        const deadlines = await this.#countDeadlines(new TabletRange(by, children[0]), turn);
+        split = { by, index, term, configuration, parent, children, deadlines };
+        result = { type: 'split', split };
+      } else result = { type: 'splitRefused', reason };
+    }
+    await this.#engine.room?.();
+    const defers = this.#engine.defer !== undefined;
+    const operations = defers ? [] : this.#sessions.takeChanges();
+    if (split) operations.push({ type: 'put', key: SPLIT_KEY, value: encodeSplit(split) });
+    if (defers) this.#given = { last: index, term };
+    else {
+      operations.push(this.#appliedOperation(index, index, term));
+      this.#addTime(operations);
+    }
+    const sequence = await this.#engine.write(operations);
+    if (defers) this.#take();
+    else this.#appliedIndex = index;
+    this.#undurable.push({ sequence, index });
+    if (split) this.#own(split);
+    this.history?.publish(index);
+    return result;
+  }
+
+  async #countDeadlines(left: TabletRange, turn: () => Promise<void>): Promise<[number, number]> {
+    const counts: [number, number] = [0, 0];
+    let from = deadlineKey(0, NOTHING);
+    for (let isMore = this.#time.keysWithDeadline > 0; isMore; ) {
+      isMore = false;
+      let counted = 0;
+      for (const [stored] of this.#engine.entries({ gte: from, lt: AFTER_DEADLINES })) {
+        if (++counted > COUNTED_PER_TURN) {
+          from = stored;
+          isMore = true;
+          break;
+        }
+        const { key } = fromDeadlineKey(stored);
+        // The engine may still show keys of the other part of the tablet that this one came from.
+        if (this.#range?.owns(key) === false) continue;
+        counts[left.owns(key) ? 0 : 1]++;
+      }
+      if (isMore) await turn();
+    }
+    return counts;
+  }
+
+  /** The state begins as that of a child of this tablet. */
+  async begin(group: number, directory: string): Promise<void> {
+    const split = this.endedBy;
+    const child = split?.children.find(({ id }) => id === group);
+    if (!split || !child) throw new RaftreeError('CORRUPTION', `tablet ${group} does not begin here`);
+    if (this.#engine.checkpointWithin)
+      await this.#engine.checkpointWithin(directory, boundsOf(split.by, child));
+    else await this.#engine.checkpoint(directory);
+  }
+
+  /** What the state says of the tablet. */
+  #own(split: Split | undefined): void {
+    const owner = this.#owner;
+    this.#split = owner && split;
+    const born = owner?.born;
+    if (!owner || !split) {
+      this.#tablet = born;
+      const range = born && owner && new TabletRange(owner.by, born);
+      this.#range = range?.isEverything ? undefined : range;
+      return;
+    }
+    const { tablet, range, began } = ownTabletOf(owner.id, owner, split);
+    this.#tablet = tablet;
+    this.#range = range;
+    this.#hidesOthers = began !== undefined && this.#engine.restrict === undefined;
+    if (began) this.#engine.restrict?.(boundsOf(owner.by, tablet));
   }
 
   /** A deferring engine has taken the batch. */
@@ -252,7 +406,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (!this.#isAppliedDeferred) return [];
     this.#isAppliedDeferred = false;
     const operations = this.#sessions.takeChanges();
-    operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));
+    operations.push(this.#appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));
     this.#addTime(operations);
     return operations;
   }
@@ -323,7 +477,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   /** The keys with deadlines in their order, which is that of deadline and key, from this one on. */
   *deadlines(from: ExpiredKey): Generator<ExpiredKey> {
     const range = { gte: deadlineKey(from.deadlineMs, from.key), lt: AFTER_DEADLINES };
-    for (const [stored] of this.#engine.entries(range)) yield fromDeadlineKey(stored);
+    for (const [stored] of this.#engine.entries(range)) {
+      const found = fromDeadlineKey(stored);
+      if (!this.#hidesOthers || this.range?.owns(found.key)) yield found;
+    }
   }
 
   /** A page of keys in [from, to); without `to`, to the last key. `more`: other keys follow. */
@@ -345,6 +502,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (Buffer.compare(range.gte, range.lt) >= 0) return { entries, more: false };
     for (const [key, stored] of this.#engine.entries(range)) {
       if (entries.length >= options.maxEntries) return { entries, more: true };
+      if (this.#hidesOthers && !this.range?.owns(fromUserKey(key))) continue;
       const found = living(fromStoredValue(stored), this.#readTimeMs);
       if (!found) {
         if (++expired < MAX_EXPIRED_KEYS_PER_PAGE) continue;
@@ -372,8 +530,14 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   }
 
   #load(emptyAt: number): void {
-    const applied = this.#engine.get(APPLIED_KEY);
-    this.#appliedIndex = applied ? decodeApplied(applied).last : emptyAt;
+    const split = this.#engine.get(SPLIT_KEY);
+    this.#own(split && decodeSplit(split));
+    const stored = this.#engine.get(APPLIED_KEY);
+    const applied = stored && decodeApplied(stored);
+    const begun = this.begunBy;
+    // What the parent has applied since was void.
+    const isNew = begun !== undefined && applied?.tablet !== this.#owner?.id;
+    this.#appliedIndex = isNew ? begun.index : (applied?.last ?? emptyAt);
     this.#durableIndex = this.#appliedIndex;
     this.#isAppliedDeferred = false;
     this.#isAhead = false;
@@ -383,10 +547,18 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#time.restore(this.#engine.get(TIME_KEY));
     this.#readTimeMs = this.#time.nowMs;
     this.#isTimeChanged = false;
+    if (isNew) this.#takeDeadlines(begun);
     this.#earliestNewMs = 0;
     this.#tellDeadlines();
     this.#engine.defer?.(() => this.#takeDeferred());
     this.history?.reset(this.#appliedIndex);
+  }
+
+  /** A tablet that has just begun as a part of another one has some of its deadlines. */
+  #takeDeadlines(split: Split): void {
+    const isLeft = split.children[0].id === this.#owner?.id;
+    this.#time.keysWithDeadline = split.deadlines[isLeft ? 0 : 1];
+    this.#isTimeChanged = true;
   }
 
   /** The time changes with few entries, so its record is written only then. */
@@ -452,6 +624,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       this.#onVoid(index, command.reason);
       return { type: 'void' };
     }
+    // Its state is that of the entry that ended it, whatever comes: also its time.
+    if (this.#range?.isNothing)
+      return command.type === 'expiry' ? { type: 'expired', keys: 0 } : WRONG_TABLET;
     if (command.type === 'openSession') {
       return { type: 'sessionOpened', sessionId: index, window: this.#sessions.open(index, command.window) };
     }
@@ -476,10 +651,19 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return { type: 'written', write };
   }
 
+  #appliedOperation(first: number, last: number, term: number): EngineOperation {
+    const tablet = this.begunBy ? (this.#owner?.id ?? 0) : 0;
+    return { type: 'put', key: APPLIED_KEY, value: encodeApplied({ first, last, term, tablet }) };
+  }
+
   #read(stored: Buffer): StoredKey | undefined {
     const value = this.#engine.get(stored);
     return value && fromStoredValue(value);
   }
+}
+
+function boundsOf(by: PlacementKind, { start, end }: Tablet): KeyBounds {
+  return { by, start, end, sections: USER_KEY_SECTIONS };
 }
 
 /** Whether all keys that a write reads or changes are of this range. */
@@ -495,8 +679,4 @@ function valueBytes({ write }: Written): number {
   let sizeBytes = 0;
   for (const { value } of write.results) if (value) sizeBytes += value.length;
   return sizeBytes;
-}
-
-function appliedOperation(first: number, last: number, term: number): EngineOperation {
-  return { type: 'put', key: APPLIED_KEY, value: encodeApplied({ first, last, term }) };
 }

@@ -11,8 +11,12 @@
 import { hashOfKey, RING_SIZE } from './partition-key.js';
 import { hashAt, type PlacementKind, type Tablet } from './placement.js';
 
+const FIRST_KEY = new Uint8Array(0);
+
 /** Where a tablet begins and ends, to be compared with keys. */
 export class TabletRange {
+  /** Of a tablet that has ended. */
+  static readonly NOTHING: TabletRange = new TabletRange('range', { start: FIRST_KEY, end: FIRST_KEY });
   readonly #isByHash: boolean;
   readonly #start: Uint8Array;
   readonly #end: Uint8Array | undefined;
@@ -31,6 +35,11 @@ export class TabletRange {
     return this.#start.length === 0 && this.#end === undefined;
   }
 
+  /** It owns no key. */
+  get isNothing(): boolean {
+    return this.#end !== undefined && Buffer.compare(this.#start, this.#end) >= 0;
+  }
+
   owns(key: Uint8Array): boolean {
     if (this.#isByHash) {
       const hash = hashOfKey(key);
@@ -42,7 +51,7 @@ export class TabletRange {
   /** Whether a scan from `from` up to `to` asks for no key that is another tablet's. By hash any scan may. */
   covers(from: Uint8Array, to: Uint8Array | undefined): boolean {
     if (this.#isByHash) return true;
-    if (Buffer.compare(from, this.#start) < 0) return false;
+    if (this.isNothing || Buffer.compare(from, this.#start) < 0) return false;
     if (this.#end === undefined) return true;
     return to !== undefined && Buffer.compare(to, this.#end) <= 0;
   }

@@ -65,6 +65,8 @@ const MAX_COPIED_BYTES = 32 * 1024 * 1024;
 export class RaftLog {
   readonly #records: RecordLog;
   readonly #groups = new Map<number, GroupLog>();
+  /** Groups that were here. */
+  readonly #gone = new Set<number>();
   readonly #cachedBodies: CachedBodies;
   readonly #maxSegmentBytes: number;
   /** The current segment when it was last decided what is copied forward. */
@@ -87,7 +89,11 @@ export class RaftLog {
       recycles: true,
       preallocateBytes: options.preallocateBytes,
       madeDurable: options.madeDurable,
-      preamble: () => encodeGroups([...this.#groups.values()].flatMap((group) => group.preamble())).payload,
+      preamble: () =>
+        encodeGroups([
+          ...[...this.#groups.values()].flatMap((group) => group.preamble()),
+          ...[...this.#gone].map(encodeGone),
+        ]).payload,
       recovered: (payload, position) => this.#recover(decodePayload(payload), position),
     });
     for (const group of this.#groups.values()) group.finishRecovery();
@@ -104,6 +110,11 @@ export class RaftLog {
 
   get groupIds(): number[] {
     return [...this.#groups.keys()];
+  }
+
+  /** It was here. It never comes back. */
+  isGone(id: number): boolean {
+    return this.#gone.has(id);
   }
 
   group(id: number): GroupLog | undefined {
@@ -124,11 +135,11 @@ export class RaftLog {
   async succeed(id: number, successors: readonly Successor[]): Promise<void> {
     const retired = this.#groups.get(id);
     if (retired?.isRetired) return;
-    if (!retired || successors.some((successor) => this.#groups.has(successor.id))) {
+    if (!retired || successors.some(({ id: next }) => this.#groups.has(next) || this.isGone(next))) {
       throw new RaftreeError(
         'CORRUPTION',
         `group ${id} cannot be followed by the groups ${successors.map((successor) => successor.id).join(', ')}: ` +
-          'it is not here, or one of them is',
+          'it is not here, or one of them is, or was',
       );
     }
     const { incarnation } = retired.base;
@@ -165,6 +176,7 @@ export class RaftLog {
 
   #forget(id: number, group: GroupLog): void {
     this.#groups.delete(id);
+    this.#gone.add(id);
     this.#cachedBodies.remove(group);
   }
 
@@ -189,6 +201,7 @@ export class RaftLog {
     const known = this.#groups.get(record.group);
     if (record.type === 'gone') {
       if (known) this.#forget(record.group, known);
+      this.#gone.add(record.group);
       return;
     }
     const group = known ?? this.#addGroup(record.group);
@@ -403,7 +416,7 @@ export class GroupLog implements BodyCache {
   async compact(index: number): Promise<void> {
     if (index <= this.#base.index) return;
     const term = this.#index.termOf(index);
-    const configuration = this.#configurationAt(index);
+    const configuration = this.configurationAt(index);
     await this.setBase({ ...this.#base, index, term, configuration });
     this.#events.cut();
   }
@@ -550,7 +563,8 @@ export class GroupLog implements BodyCache {
     this.#entryBytes = 0;
   }
 
-  #configurationAt(index: number): Configuration {
+  /** In force after this entry, which the log holds. */
+  configurationAt(index: number): Configuration {
     let { configuration } = this.#base;
     for (const { index: at, change } of this.#changes) {
       if (at > index) break;

@@ -5,7 +5,7 @@
  *
  * Check-quorum: dissertation, section 6.2. Transfer: 3.10. Reads: 6.4. A leader that is removed: 4.2.2.
  */
-import { applyChange, isJoint, isVoter } from './configuration.js';
+import { applyChange, isJoint, isVoter, membersOf } from './configuration.js';
 import { encodeChange } from './configuration-codec.js';
 import { LeaderTransfer } from './leader-transfer.js';
 import type { LocalState } from './local-state.js';
@@ -50,6 +50,8 @@ export class Leadership {
   #settledConfiguration = 0;
   /** This leader was removed. It still leads until the confirmation is committed. */
   #isLeaving = false;
+  /** The newest entry of this term that may end the group: the members must stay as they are until it is applied. */
+  #tabletIndex = 0;
   /** The transfer is to the best voter, and goes on to the next best if that one cannot be reached. */
   #transfersToBest = false;
 
@@ -86,7 +88,7 @@ export class Leadership {
   get hasPendingChange(): boolean {
     const { membership, applied, commit } = this.#local;
     const isSettled = applied >= this.replication.termStart && commit >= this.#confirmation.entry;
-    return membership.lastPendingIndex > applied || !isSettled;
+    return membership.lastPendingIndex > applied || this.#tabletIndex > applied || !isSettled;
   }
 
   /** The target of a transfer in progress. */
@@ -144,6 +146,17 @@ export class Leadership {
     const index = this.#local.log.lastIndex + 1;
     for (const body of bodies) this.replication.append('command', body);
     return { accepted: true, index, term: this.#local.term };
+  }
+
+  proposeTablet(body: Uint8Array): StepResult {
+    if (this.#isTransferring()) return this.#refused('transferring');
+    const { configuration } = this.#local;
+    if (this.hasPendingChange) return this.#refused('changePending');
+    if (isJoint(configuration) || membersOf(configuration).length > configuration.voters.length)
+      return this.#refused('changeInvalid');
+    this.replication.append('tablet', body);
+    this.#tabletIndex = this.#local.log.lastIndex;
+    return this.#accepted();
   }
 
   changeConfiguration({ change, expectedIndex }: ChangeConfiguration): StepResult {

@@ -56,7 +56,15 @@ import {
 
 /** Inputs that wake a quiet leader. */
 const WAKING: ReadonlySet<Input['type']> = new Set([
-  ...(['propose', 'changeConfiguration', 'transfer', 'read', 'unreachable', 'wake'] as const),
+  ...([
+    'propose',
+    'proposeTablet',
+    'changeConfiguration',
+    'transfer',
+    'read',
+    'unreachable',
+    'wake',
+  ] as const),
 ]);
 /** Messages of which the sender leads its term. */
 const OF_LEADERS: ReadonlySet<Message['type']> = new Set(['append', 'heartbeat', 'quietOffer', 'snapshot']);
@@ -250,6 +258,12 @@ export class Raft {
         return this.#receive(nowMs, input.from, input.message);
       case 'propose':
         return this.#leadership?.propose(input.bodies) ?? this.#refused('notLeader');
+      case 'proposeTablet':
+        return this.#leadership?.proposeTablet(input.body) ?? this.#refused('notLeader');
+      case 'campaign':
+        if (this.role === 'follower' && this.leader === NOBODY && this.#election.campaign(nowMs))
+          this.#tally(nowMs);
+        break;
       case 'changeConfiguration':
         return this.#leadership?.changeConfiguration(input) ?? this.#refused('notLeader');
       case 'transfer':

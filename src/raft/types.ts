@@ -17,9 +17,9 @@ export const EMPTY_HARD_STATE: HardState = { term: 0, vote: NOBODY, commit: 0 };
 /**
  * The kinds of entries, with their numbers in the Raft log and in messages. `noop` opens a leader's term (dissertation,
  * section 6.4); `command` is for the state machine; `configuration` holds a change of membership
- * (configuration-codec.ts).
+ * (configuration-codec.ts); `tablet` is for the state machine too, and is applied alone: it may end the group.
  */
-export const ENTRY_KIND_NUMBERS = { noop: 1, command: 2, configuration: 3 } as const;
+export const ENTRY_KIND_NUMBERS = { noop: 1, command: 2, configuration: 3, tablet: 4 } as const;
 export type EntryKind = keyof typeof ENTRY_KIND_NUMBERS;
 
 const KINDS_BY_NUMBER = new Map<number, EntryKind>(
@@ -210,6 +210,10 @@ export type Input =
    */
   | { readonly type: 'tick'; readonly isLate?: boolean }
   | { readonly type: 'message'; readonly from: NodeId; readonly message: Message }
+  /** An entry of the kind `tablet`. Refused while a change of members is pending, is joint, or there is a learner. */
+  | { readonly type: 'proposeTablet'; readonly body: Uint8Array }
+  /** There is no leader, and the host knows that none will come by itself soon. */
+  | { readonly type: 'campaign' }
   /** New commands, in this order. */
   | { readonly type: 'propose'; readonly bodies: readonly Uint8Array[] }
   /**

@@ -12,8 +12,10 @@ import type { CorePort } from './ports.js';
 
 export interface ApplierParts<Result> {
   readonly timers: Pick<Timers, 'endOfTurn'>;
-  readonly log: Pick<GroupLog, 'entries'>;
-  readonly stateMachine: Pick<GroupStateMachine<Result>, 'apply'>;
+  readonly log: Pick<GroupLog, 'entries' | 'configurationAt'>;
+  readonly stateMachine: Pick<GroupStateMachine<Result>, 'apply' | 'applyTablet' | 'succession'>;
+  /** Makes the groups exist that follow from this one. */
+  readonly succeed: () => Promise<void>;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
   readonly proposals: Pick<PendingProposals<Result>, 'applied'>;
 }
@@ -47,14 +49,30 @@ export class Applier<Result> {
       this.#waiting = { first, last };
       return;
     }
-    const { log, stateMachine, core } = this.#parts;
+    const { log, core } = this.#parts;
     const entries = log.entries(first, last);
-    const results = stateMachine.apply(first, entries);
+    const results = this.#give(first, entries);
     if (!(results instanceof Promise) && results.length === entries.length) {
       this.#applied(first, entries, results);
       return;
     }
     this.#applying = this.#late(first, entries, results).catch((error: unknown) => core.fail(error));
+  }
+
+  #give(first: number, entries: readonly Entry[]): readonly Result[] | Promise<readonly Result[]> {
+    const { stateMachine } = this.#parts;
+    const [entry] = entries;
+    if (entry?.kind !== 'tablet' || !stateMachine.applyTablet) return stateMachine.apply(first, entries);
+    return this.#giveTablet(first, entry);
+  }
+
+  /** Counts as applied when the groups exist that follow from this one. */
+  async #giveTablet(index: number, entry: Entry): Promise<readonly Result[]> {
+    const { stateMachine, log, timers } = this.#parts;
+    const turn = () => new Promise<void>((resolve) => timers.endOfTurn(resolve));
+    const result = await stateMachine.applyTablet?.(index, entry, log.configurationAt(index), turn);
+    if (stateMachine.succession) await this.#parts.succeed();
+    return result === undefined ? [] : [result];
   }
 
   /** Who waits for the first results has them, and has let them go, before there are more. */
@@ -63,7 +81,7 @@ export class Applier<Result> {
     entries: readonly Entry[],
     given: readonly Result[] | Promise<readonly Result[]>,
   ): Promise<void> {
-    const { stateMachine, proposals, timers } = this.#parts;
+    const { proposals, timers } = this.#parts;
     let [at, rest, results] = [first, entries, await given];
     while (results.length < rest.length) {
       if (results.length === 0) throw new RaftreeError('CORRUPTION', `entry ${at} was not applied`);
@@ -73,7 +91,7 @@ export class Applier<Result> {
       results = [];
       await new Promise<void>((resolve) => timers.endOfTurn(resolve));
       if (this.#closed) return;
-      results = await stateMachine.apply(at, rest);
+      results = await this.#give(at, rest);
     }
     this.#applied(at, rest, results);
   }

@@ -2,7 +2,13 @@
  * What a replica needs of its group's state: a deterministic machine that gets the same entries in the same order on
  * every node. `KvStateMachine` implements it. What a program gives to an embedded node is `embed/state-machine.ts`.
  */
-import type { Entry } from '../raft/types.js';
+import type { Configuration } from '../raft/configuration.js';
+import type { Entry, SnapshotBase } from '../raft/types.js';
+
+/** A group has ended: all after the entry `index`, the last one that counted, is done by these groups. */
+export interface Succession extends SnapshotBase {
+  readonly groups: readonly number[];
+}
 
 export interface GroupStateMachine<Result> {
   /** The last entry that the state contains. After a restart: what has survived. */
@@ -15,6 +21,20 @@ export interface GroupStateMachine<Result> {
    * then another call brings the others. An error stops the replica: a machine that cannot apply has diverged.
    */
   apply(first: number, entries: readonly Entry[]): readonly Result[] | Promise<readonly Result[]>;
+  /**
+   * Applies an entry of the kind `tablet`. `apply` is never given one as its first entry by who has this member, and
+   * stops before one. `configuration` is that of the entry. `turn` resolves when other events have run.
+   */
+  applyTablet?(
+    index: number,
+    entry: Entry,
+    configuration: Configuration,
+    turn: () => Promise<void>,
+  ): Promise<Result>;
+  /** Which groups follow from this one; undefined while it goes on. It stays so, also over snapshots and restarts. */
+  readonly succession?: Succession | undefined;
+  /** Makes a new directory hold, durably, the state with which one of these groups begins. */
+  begin?(group: number, directory: string): Promise<void>;
   /** Makes all applied entries durable, so that the log need not keep them. */
   flush(): Promise<void>;
   /** Makes a new directory hold, durably, the state at exactly `appliedIndex`. Nothing is applied meanwhile. */

@@ -88,6 +88,8 @@ export interface ReplicaParts<Result> {
   readonly snapshotTurns: NodeSnapshotTurns;
   /** The disk of the node. */
   readonly diskSpace: DiskSpace;
+  /** Makes the groups exist that follow from this one, whose state machine says that it has ended. */
+  readonly succeed: () => Promise<void>;
   /** This node has taken part in the group before. */
   readonly restarted: boolean;
   /** How long an earlier process may have promised not to vote. */
@@ -152,10 +154,14 @@ export class Replica<Result> implements CommandLog<Result> {
     const directories = new StateDirectories(env, logger, options.directory);
     this.#ignored = new IgnoredMessages(env.clock, logger);
     this.#transfers = new LeadershipTransfers(env.timers, options.raft.electionTimeoutMaxMs);
-    this.#applier = new Applier({ timers: env.timers, log, stateMachine, core, proposals: this.#proposals });
+    const { succeed } = parts;
+    this.#applier = new Applier({
+      ...{ timers: env.timers, log, stateMachine, core, succeed },
+      proposals: this.#proposals,
+    });
     const applier = this.#applier;
     this.#installer = new SnapshotInstaller({
-      ...{ logger, log, stateMachine, applier, core, diskSpace, directories },
+      ...{ logger, log, stateMachine, applier, core, diskSpace, directories, succeed },
     });
     const installer = this.#installer;
     this.#writer = new LogWriter({ diskSpace, log, core, installer });
@@ -267,6 +273,24 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#propose({ type: 'propose', bodies: [body] });
   }
 
+  /**
+   * Proposes an entry of the kind `tablet`. Rejects as `propose`, with `CHANGE_PENDING`, or with `CHANGE_INVALID`
+   * while the members are joint or there is a learner.
+   */
+  proposeTablet(body: Uint8Array): Promise<Applied<Result>> {
+    return this.#propose({ type: 'proposeTablet', body });
+  }
+
+  /** Campaigns at once if no leader is known. */
+  campaign(): void {
+    this.#step({ type: 'campaign' });
+  }
+
+  /** Every member is known to hold the log up to here. */
+  get allMatchedIndex(): number {
+    return this.#allMatchedIndex;
+  }
+
   #propose(input: Input): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
     // Refused before it is appended. The outcome of what is in the log already is not known: it may have been sent.
@@ -286,6 +310,8 @@ export class Replica<Result> implements CommandLog<Result> {
    * expected one: not committed.
    */
   changeConfiguration(change: ConfigurationChange, expectedIndex?: number): Promise<Applied<Result>> {
+    // The groups that follow from this one have members of their own.
+    if (this.#parts.stateMachine.succession) return Promise.reject(refused('changeConflict', this.leader));
     return this.#propose({ type: 'changeConfiguration', change, expectedIndex });
   }
 

@@ -29,7 +29,9 @@ export interface ApplierPort {
 export interface SnapshotInstallerParts {
   readonly logger: Logger;
   readonly log: Pick<GroupLog, 'base' | 'install'>;
-  readonly stateMachine: Pick<GroupStateMachine<unknown>, 'appliedIndex' | 'restore'>;
+  readonly stateMachine: Pick<GroupStateMachine<unknown>, 'appliedIndex' | 'restore' | 'succession'>;
+  /** Makes the groups exist that follow from this one. */
+  readonly succeed: () => Promise<void>;
   readonly applier: ApplierPort;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
   readonly diskSpace: DiskSpace;
@@ -119,6 +121,9 @@ export class SnapshotInstaller {
         `the snapshot of entry ${snapshot.index} holds the state of entry ${stateMachine.appliedIndex}`,
       );
     }
+    // The snapshot of a group that has ended: this node does what the others have done.
+    if (stateMachine.succession) await applier.alone(() => this.#parts.succeed());
+    if (this.#closed) return;
     this.#completed++;
     logger.info({ index: snapshot.index }, 'took over a snapshot');
     this.#installed.splice(0, this.#installed.indexOf(name) + 1);

@@ -86,6 +86,8 @@ export class KnownPeers {
   readonly #ahead = new Set<number>();
   /** By node: the run that this process accepted last. */
   readonly #metRuns = new Map<number, string>();
+  /** A tablet that has ended. */
+  isPast: (tablet: number) => boolean = () => false;
   /** Something changed that is not written yet. */
   #isDirty = false;
 
@@ -171,6 +173,8 @@ export class KnownPeers {
     if (before?.storeId !== storeId || this.#metRuns.get(nodeId) === run) return undefined;
     const ends = new Map(logs.map(({ tablet, lastIndex }) => [String(tablet), lastIndex]));
     for (const [tablet, held] of Object.entries(before.holds)) {
+      // All members have its children, so who lets it go loses nothing.
+      if (this.isPast(Number(tablet))) continue;
       const lastIndex = ends.get(tablet) ?? 0;
       if (lastIndex >= held) continue;
       return (

@@ -3,13 +3,12 @@ import type { EngineKind } from '../engines/storage-engine.js';
 import type { Env, Logger } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { joinChecker } from '../kv/join-checker.js';
-import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
+import { type CommandResult, KvStateMachine, type TabletOwner } from '../kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/limits.js';
 import { ChangeHistory } from '../kv/watch/change-history.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
 import { META_GROUP } from '../placement/placement.js';
-import type { TabletRange } from '../placement/tablet-map.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
@@ -86,14 +85,14 @@ export async function openKvStateMachine(
     env,
     logger,
     metrics,
-    range,
+    owner,
     histories,
   }: {
     readonly env: Env;
     readonly logger: Logger;
     readonly metrics?: NodeMetrics | undefined;
-    /** The keys that the group owns; undefined: all. */
-    readonly range?: TabletRange | undefined;
+    /** Which tablet the group is. */
+    readonly owner: TabletOwner | undefined;
     /** What watchers are told from. */
     readonly histories: HistoryBudget;
   },
@@ -116,7 +115,7 @@ export async function openKvStateMachine(
     return engine.close();
   };
   return closedOnFailure(close, () => {
-    const stateMachine = machineOf(group, metrics, [engine, openEngine, emptyAt, onVoid, range, history]);
+    const stateMachine = machineOf(group, metrics, [engine, openEngine, emptyAt, onVoid, owner, history]);
     const { appliedIndex } = stateMachine;
     if (appliedIndex >= baseIndex) return stateMachine;
     throw new RaftreeError(

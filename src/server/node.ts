@@ -245,6 +245,7 @@ export class Node {
     });
     const known = new KnownPeers(env, folder.path);
     known.follow(0, config.nodes);
+    known.isPast = (tablet) => this.#tablets.isPast(tablet);
     const membership = new MemberView({
       ...{ logger, known, identity: identity.node, listed: config.nodes },
       replica: () => this.#group?.replica,
@@ -294,7 +295,7 @@ export class Node {
         openKvStateMachine(
           {
             ...{ env, logger, metrics, histories: this.#tablets.histories },
-            range: this.#tablets.rangeOf(context.group),
+            owner: this.#tablets.ownerOfGroup(context.group),
           },
           engine,
           context,
@@ -313,6 +314,7 @@ export class Node {
         configurationChanged: (group, configuration) => {
           if (group === this.#tablets.clusterGroupId) this.#configurationChanged(configuration);
         },
+        succeeded: (group, successors) => this.#tablets.succeeded(group, successors),
         groupFailed: (group, error) => logFailure(logger, error, { group }),
         failed: (error) => this.#fail(error),
       },

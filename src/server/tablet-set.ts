@@ -1,11 +1,14 @@
 /**
  * The tablets of this node: one group for each part of the keys, and what each needs besides. A cluster with several
- * has meta too, the group that keeps the map (meta/). Until meta has it, the map is that of the birth.
+ * has meta too, the group that keeps the map (meta/). Until meta has it, the map is that of the birth; of tablets that
+ * were split here, the state of the tablets themselves says more than both.
  */
-import type { Env, Logger } from '../env/env.js';
-import { errorCode, errorMessage } from '../env/errors.js';
+import type { Env, Logger, Timer } from '../env/env.js';
+import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import { OnceAMinute } from '../env/once-a-minute.js';
+import { encodeExpiry } from '../kv/command.js';
 import { Expirer } from '../kv/expirer.js';
+import type { KvStateMachine, TabletOwner } from '../kv/kv-state-machine.js';
 import type { ServedTablet } from '../kv/service.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
@@ -20,7 +23,8 @@ import {
   type Placement,
   type Tablet,
 } from '../placement/placement.js';
-import { TabletMap, TabletRange } from '../placement/tablet-map.js';
+import { TabletMap } from '../placement/tablet-map.js';
+import type { GroupStart } from '../store/store.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { firstBaseOf, type KvGroup, type KvStore } from './kv-group.js';
@@ -41,8 +45,17 @@ export interface TabletSetParts {
 export interface OpenTablet extends ServedTablet {
   readonly tablet: Tablet;
   readonly group: KvGroup;
+  readonly stateMachine: KvStateMachine;
   readonly expirer: Expirer;
+  /** Its log began behind this entry when it was opened. */
+  readonly logBeganAt: number;
+  /** The others were told that all members have it. */
+  hasTold?: boolean;
 }
+
+/** Children whose parent led here campaign so often, once in a heartbeat. */
+const CAMPAIGNS = 20;
+const REVIEW_ENDED_MS = 1000;
 
 /** The group of the map. */
 export interface OpenMeta {
@@ -60,6 +73,14 @@ export class TabletSet {
   #placement: Placement | undefined;
   #firstMap: TabletMap | undefined;
   #meta: OpenMeta | undefined;
+  /** The map with what the tablets themselves say, and the map that it was made of. */
+  #known: { readonly of: TabletMap; readonly map: TabletMap } | undefined;
+  /** Tablets here that were split, or came from a split. */
+  #splits = 0;
+  #isOpen = false;
+  #isClosed = false;
+  #opening: Promise<void> = Promise.resolve();
+  #review: Timer | undefined;
 
   constructor(parts: TabletSetParts) {
     this.#parts = parts;
@@ -74,7 +95,20 @@ export class TabletSet {
 
   /** As far as this node has heard of it. */
   get map(): TabletMap | undefined {
-    return this.#meta?.state.map ?? this.#firstMap;
+    const of = this.#meta?.state.map ?? this.#firstMap;
+    if (!of || !this.#hasSplits) return of;
+    if (this.#known?.of !== of) {
+      const own = [...this.#open.values()].flatMap(
+        ({ tablet, stateMachine: { endedBy } }) => endedBy?.children ?? tablet,
+      );
+      this.#known = { of, map: of.with(own) };
+    }
+    return this.#known.map;
+  }
+
+  /** Some tablet was split, and what this node has heard of the map may be older than that. */
+  get #hasSplits(): boolean {
+    return this.#open.size > 0 && this.#splits > 0;
   }
 
   /** Undefined in a cluster with one tablet, and before it is open. */
@@ -98,16 +132,18 @@ export class TabletSet {
 
   /** Those that are open, in the order of their ranges. */
   get all(): readonly OpenTablet[] {
-    return [...this.#open.values()];
+    const all = [...this.#open.values()];
+    return this.#splits === 0 ? all : all.filter(({ stateMachine }) => !stateMachine.endedBy).sort(byStart);
   }
 
-  /** The keys that a group owns; undefined: all. */
-  rangeOf(group: number): TabletRange | undefined {
-    const map = this.#firstMap;
-    const tablet = map?.byId(group);
-    if (!map || !tablet) return undefined;
-    const range = new TabletRange(map.by, tablet);
-    return range.isEverything ? undefined : range;
+  /** Those that have ended, and that other members may still need. */
+  get ended(): readonly OpenTablet[] {
+    return this.#splits === 0 ? [] : [...this.#open.values()].filter(({ stateMachine }) => stateMachine.endedBy);
+  }
+
+  ownerOfGroup(id: number): TabletOwner | undefined {
+    const placement = this.#placement;
+    return placement && { id, by: placement.by, born: this.#firstMap?.byId(id) };
   }
 
   /** The tablet with this id, or with 0 the only one. Undefined: it is not here, or there are several. */
@@ -150,9 +186,9 @@ export class TabletSet {
     return this.histories.usedBytes;
   }
 
-  /** All tablets of the placement take part here. */
+  /** All tablets take part that this node holds. */
   get isOpen(): boolean {
-    return this.#placement !== undefined && this.#open.size === this.#placement.tablets;
+    return this.#isOpen;
   }
 
   /** Makes the groups durable that the Raft log does not hold yet: a crash may have left some out. */
@@ -165,21 +201,125 @@ export class TabletSet {
 
   /** Takes part in all groups, one after the other. Rejects as the store does. */
   async open(placement: Placement, restarted: boolean, promisedMs: number): Promise<void> {
-    const { env, metrics } = this.#parts;
+    const store = this.#parts.store();
     this.#placement = placement;
     this.#firstMap = new TabletMap(placement.by, firstTablets(placement));
     if (this.clusterGroupId === META_GROUP) await this.#openMeta(restarted, promisedMs);
-    for (const tablet of this.#firstMap.tablets) {
-      const group = await this.#parts.store().openGroup(tablet.id, { restarted, promisedMs });
-      const { replica, stateMachine } = group;
-      const expirer = new Expirer({
-        ...{ ...env, replica, stateMachine },
-        onFault: (error) => this.report('READ_FAILED', error),
-      });
-      const log = metrics?.measuredLog(replica) ?? replica;
-      const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
-      this.#open.set(tablet.id, { tablet, group, expirer, replica: log, stateMachine, watches });
+    // To open one that has ended may bring its children.
+    for (;;) {
+      const [next] = store.storedGroups
+        .filter((id) => id !== META_GROUP && !this.#open.has(id))
+        .sort((a, b) => a - b);
+      if (next === undefined) break;
+      await this.#openOne(next, { restarted, promisedMs });
     }
+    store.removeUnnamed();
+    this.#isOpen = true;
+    this.#reviewEnded();
+  }
+
+  async #openOne(id: number, start: GroupStart, parent?: OpenTablet): Promise<void> {
+    const { env, metrics } = this.#parts;
+    const group = await this.#parts.store().openGroup(id, start);
+    const { replica, stateMachine } = group;
+    const { tablet } = stateMachine;
+    if (!tablet)
+      throw new RaftreeError('CORRUPTION', `the state of tablet ${id} does not say which keys it owns`);
+    const expirer = new Expirer({
+      ...{ ...env, replica, stateMachine },
+      onFault: (error) => this.report('READ_FAILED', error),
+    });
+    const { history, range, endedBy } = stateMachine;
+    const before = parent?.stateMachine.history;
+    if (before) history?.follow(before, (key) => range?.owns(key) ?? true);
+    if (endedBy) expirer.close();
+    const log = metrics?.measuredLog(replica) ?? replica;
+    const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
+    const opened = { tablet, group, expirer, replica: log, stateMachine, watches };
+    this.#open.set(id, { ...opened, logBeganAt: replica.baseIndex });
+    if (stateMachine.endedBy ?? stateMachine.begunBy) this.#splits++;
+    this.#known = undefined;
+  }
+
+  /** A tablet has ended, and these begin. While the node opens its tablets, `open` does the rest. */
+  succeeded(parent: number, children: readonly number[]): void {
+    this.#splits++;
+    this.#known = undefined;
+    if (!this.#isOpen) return;
+    this.#opening = this.#opening
+      .then(() => this.#openChildren(parent, children))
+      .catch((error: unknown) => this.report('SPLIT_FAILED', error));
+  }
+
+  async #openChildren(parent: number, children: readonly number[]): Promise<void> {
+    const ended = this.#open.get(parent);
+    for (const id of children) {
+      if (this.#isClosed) return;
+      // It is new: it has promised nobody anything.
+      if (!this.#open.has(id)) await this.#openOne(id, { restarted: false }, ended);
+    }
+    if (!ended || this.#isClosed) return;
+    ended.expirer.close();
+    const message = `tablet ${parent} was split: its parts go on`;
+    ended.watches?.close({ type: 'ended', code: 'NO_LEADER', message });
+    if (ended.group.replica.role === 'leader') this.#campaign(children, CAMPAIGNS);
+    this.#reviewEnded();
+  }
+
+  /** Where their parent led. The other members may not have them yet, so it is tried a few times. */
+  #campaign(children: readonly number[], left: number): void {
+    const { env, config } = this.#parts;
+    const leaderless = children.filter((id) => this.#open.get(id)?.group.replica.leader === 0);
+    if (this.#isClosed || leaderless.length === 0 || left === 0) return;
+    for (const id of leaderless) this.#open.get(id)?.group.replica.campaign();
+    env.timers.after(config.raft.heartbeatMs, () => this.#campaign(leaderless, left - 1));
+  }
+
+  /** A tablet that has ended goes when every member has its children. */
+  #reviewEnded(): void {
+    if (this.#review || this.#isClosed || this.ended.length === 0) return;
+    this.#review = this.#parts.env.timers.after(REVIEW_ENDED_MS, () => {
+      this.#review = undefined;
+      const gone = this.ended.filter((ended) => this.#mayGo(ended));
+      void Promise.all(gone.map((ended) => this.#remove(ended)))
+        .catch((error: unknown) => this.report('SPLIT_FAILED', error))
+        .then(() => this.#reviewEnded());
+    });
+  }
+
+  /**
+   * A member that stores an entry of a child has made its children. All of them are known to, when the leader of the
+   * child says so of an entry behind those with which the child began. (After a restart that means: behind where its
+   * log begins.)
+   */
+  #mayGo({ stateMachine: { endedBy } }: OpenTablet): boolean {
+    return (endedBy?.children ?? []).some(({ id }) => {
+      const child = this.#open.get(id);
+      // It was split, too, and has gone since.
+      if (!child) return true;
+      const { replica } = child.group;
+      const isKnown = replica.allMatchedIndex > Math.max(endedBy?.index ?? 0, child.logBeganAt);
+      // The others hear of it with the next entry.
+      if (isKnown && replica.role === 'leader' && !child.hasTold) {
+        child.hasTold = true;
+        replica.propose(encodeExpiry([], this.#parts.env.clock)).catch(() => {});
+      }
+      return isKnown;
+    });
+  }
+
+  async #remove({ tablet: { id } }: OpenTablet): Promise<void> {
+    this.#open.delete(id);
+    await this.#parts.store().removeGroup(id);
+    this.#parts.logger.info(
+      { tablet: id },
+      `tablet ${id} was split, and all members have its parts: it is removed`,
+    );
+  }
+
+  /** It is not one of the tablets that this node knows, or not any more. */
+  isPast(id: number): boolean {
+    return this.map !== undefined && this.map.byId(id) === undefined;
   }
 
   async #openMeta(restarted: boolean, promisedMs: number): Promise<void> {
@@ -202,6 +342,12 @@ export class TabletSet {
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#review?.cancel();
     for (const { expirer } of this.#open.values()) expirer.close();
   }
+}
+
+function byStart({ tablet: one }: OpenTablet, { tablet: other }: OpenTablet): number {
+  return Buffer.compare(one.start, other.start);
 }

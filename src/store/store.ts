@@ -32,6 +32,7 @@ import type { ReplicaMessage } from '../replica/snapshot-messages.js';
 import { SnapshotPace } from '../replica/snapshot-pace.js';
 import type { SnapshotLimits } from '../replica/snapshot-sender.js';
 import { type NodeSnapshotTurns, SnapshotTurns } from '../replica/snapshot-turns.js';
+import { stateDirectoryName } from '../replica/state-directories.js';
 import { LogBudget } from './log-budget.js';
 import { QuietGroups } from './quiet-groups.js';
 import { TickScheduler } from './tick-scheduler.js';
@@ -85,6 +86,8 @@ export interface StateMachineContext {
 export interface StoreHost {
   statusChanged(group: GroupId, status: RoleStatus): void;
   configurationChanged(group: GroupId, configuration: Configuration): void;
+  /** The groups exist that follow from this one, durably, and are not open. It is open, or is being opened. */
+  succeeded(group: GroupId, successors: readonly GroupId[]): void;
   /** This group takes no part until the store is opened again. Others go on. */
   groupFailed(group: GroupId, error: RaftreeError): void;
   /** No group can go on: the Raft log has failed, or the last group. Called at most once. */
@@ -180,9 +183,11 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     }
   }
 
-  /** The incarnation of a group that the Raft log holds; undefined if it holds no such group. */
+  /** The incarnation of a group that the Raft log holds, or held; undefined if it never did. */
   incarnationOf(group: GroupId): string | undefined {
-    return this.#raftLog.group(group)?.base.incarnation;
+    // All groups of a folder are of one cluster.
+    const [any = group] = this.#raftLog.isGone(group) ? this.#raftLog.groupIds : [];
+    return this.#raftLog.group(any)?.base.incarnation;
   }
 
   /** The groups in the Raft log, open or not. */
@@ -220,7 +225,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
    * `state-0-0`. Throws `INVALID_OPTION` if the Raft log holds the group already.
    */
   async createGroup(id: GroupId, base: SnapshotBase, incarnation: string): Promise<void> {
-    if (this.#raftLog.group(id))
+    if (this.#raftLog.group(id) || this.#raftLog.isGone(id))
       throw new RaftreeError('INVALID_OPTION', `group ${id} is in the Raft log already`);
     await this.#raftLog.createGroup(id, { ...base, directory: 'state-0-0', incarnation });
   }
@@ -253,6 +258,15 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
       await stateMachine.close();
       throw stopped('notCommitted', undefined);
     }
+    const succeed = () => this.#succeed(id, log, stateMachine);
+    if (stateMachine.succession) {
+      try {
+        await succeed();
+      } catch (error) {
+        await stateMachine.close();
+        throw error;
+      }
+    }
     const { raft, quietAfterMs, snapshots } = this.#options;
     const epoch = () => this.#quiet.epoch;
     let group: OpenGroup<Machine, Result> | undefined;
@@ -265,7 +279,8 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
           logLimits: () => this.#budget.limitsOf(log),
         },
         {
-          ...{ env, log, stateMachine, logger, restarted, ticks: this.#ticks, diskSpace: this.#diskSpace },
+          ...{ env, log, stateMachine, logger, restarted, succeed },
+          ...{ ticks: this.#ticks, diskSpace: this.#diskSpace },
           snapshotPace: this.#snapshotPace,
           snapshotTurns: this.#snapshotTurns,
           ...(promisedMs === undefined ? {} : { promisedMs }),
@@ -290,6 +305,66 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     this.#budget.add(log);
     if (earlyFailure) this.#failed(group, earlyFailure);
     return group;
+  }
+
+  /**
+   * Ends a group for ever: closes it, and removes its log and its files. Rejects as the state machine or the log does.
+   */
+  async removeGroup(id: GroupId): Promise<void> {
+    await this.closeGroup(id);
+    await this.#diskSpace.untilWritten(`the removal of group ${id}`, () => this.#raftLog.removeGroup(id));
+    this.#removeFiles(`${id}`);
+  }
+
+  /** Removes what groups have left that the Raft log does not hold. */
+  removeUnnamed(): void {
+    const { fs } = this.#parts.env;
+    const directory = `${this.#options.directory}/groups`;
+    if (!fs.exists(directory)) return;
+    for (const name of fs.list(directory))
+      if (/^[0-9]+$/.test(name) && !this.#raftLog.group(Number(name))) this.#removeFiles(name);
+  }
+
+  #removeFiles(group: string): void {
+    try {
+      this.#parts.env.fs.removeTree(`${this.#options.directory}/groups/${group}`);
+    } catch (error) {
+      this.#parts.logger.warn({ group, error: errorMessage(error) }, 'files of a group could not be removed');
+    }
+  }
+
+  /** Whether groups follow from this one, durably: it takes part only for members that lack its log. */
+  isRetired(id: GroupId): boolean {
+    return this.#raftLog.group(id)?.isRetired ?? false;
+  }
+
+  /**
+   * The state machine of a group says that others follow from it. Gives each its state in a directory with its final
+   * name, and then makes all of them exist by one record. Until that is durable, nothing of it counts: after a crash it
+   * is done again, since the state machine says it again. Does nothing if it is done.
+   */
+  async #succeed(id: GroupId, log: GroupLog, stateMachine: Machine): Promise<void> {
+    const { succession } = stateMachine;
+    if (!succession || log.isRetired) return;
+    const { env, host } = this.#parts;
+    const { groups, index, term, configuration } = succession;
+    const directory = stateDirectoryName(succession);
+    await this.#diskSpace.untilWritten(`the groups after ${id}`, async () => {
+      for (const group of groups) {
+        const path = `${this.#options.directory}/groups/${group}`;
+        env.fs.makeDirectory(path);
+        // What an earlier attempt has left.
+        env.fs.removeTree(`${path}/${directory}`);
+        await stateMachine.begin?.(group, `${path}/${directory}`);
+      }
+      if (this.#closed) throw stopped('notCommitted', undefined);
+      const base = { index, term, configuration, directory };
+      await this.#raftLog.succeed(
+        id,
+        groups.map((group) => ({ id: group, base })),
+      );
+    });
+    host.succeeded(id, groups);
   }
 
   /** A message of another node. One for a group that is not open here is dropped. */

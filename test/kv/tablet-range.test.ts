@@ -2,26 +2,25 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodeExpiry } from '../../src/kv/command.js';
-import { type CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { type CommandResult, KvStateMachine, type TabletOwner } from '../../src/kv/kv-state-machine.js';
 import { DEFAULT_KV_LIMITS } from '../../src/kv/limits.js';
 import type { Caller } from '../../src/kv/requests.js';
 import { KvService } from '../../src/kv/service.js';
 import { encodeStringOperation } from '../../src/kv/string-operation.js';
 import { hashOfKey } from '../../src/placement/partition-key.js';
 import { firstTablets, placementByHash, placementByRange } from '../../src/placement/placement.js';
-import { TabletRange } from '../../src/placement/tablet-map.js';
 import type { Entry } from '../../src/raft/types.js';
 import { MemoryEngine, openSessionEntry, operation, renderMachine, write, writeEntry } from './kv-lab.js';
 
 const [, MIDDLE] = firstTablets(placementByRange(['g', 'n'])).map(
-  (tablet) => new TabletRange('range', tablet),
+  (born): TabletOwner => ({ id: born.id, by: 'range', born }),
 );
 const CALLER: Caller = { door: 'test', rights: { read: true, write: true, administrate: false } };
 const WRONG = { type: 'refused', code: 'WRONG_TABLET' };
 
-function machineOf(range: TabletRange | undefined) {
+function machineOf(owner: TabletOwner | undefined) {
   const engine = new MemoryEngine();
-  return new KvStateMachine(engine, engine.reopen, 0, undefined, range);
+  return new KvStateMachine(engine, engine.reopen, 0, undefined, owner);
 }
 
 async function applied(machine: KvStateMachine, ...entries: Entry[]): Promise<readonly CommandResult[]> {
@@ -87,8 +86,8 @@ test('an expiry deletes no key of another tablet', async () => {
   assert.equal(results, [{ type: 'expired', keys: 1 }]);
 });
 
-function serviceOf(range: TabletRange | undefined) {
-  const machine = machineOf(range);
+function serviceOf(owner: TabletOwner | undefined) {
+  const machine = machineOf(owner);
   let proposals = 0;
   const replica = {
     propose: async (body: Uint8Array) => {
@@ -151,7 +150,9 @@ test('a request for a tablet that is not here, or for keys that it does not own,
 });
 
 test('by hash a scan gives what the tablet has, and a read of another key is refused', async () => {
-  const [first] = firstTablets(placementByHash(2)).map((tablet) => new TabletRange('hash', tablet));
+  const [first] = firstTablets(placementByHash(2)).map(
+    (born): TabletOwner => ({ id: born.id, by: 'hash', born }),
+  );
   const names = Array.from({ length: 40 }, (_, i) => `key${i}`);
   const [own, other] = [true, false].map((low) =>
     names.filter((name) => hashOfKey(Buffer.from(name)) < 2 ** 31 === low),

@@ -329,6 +329,7 @@ export class ReplicaLab {
         transport: { send: (to, message) => this.#post(id, to, message) },
         logger,
         restarted: present !== undefined,
+        succeed: async () => {},
         ticks: new TickScheduler({ ...process.env, tickMs: TICK_MS, heartbeatMs: HEARTBEAT_MS }),
         snapshotTurns: {
           sending: new SnapshotTurns(process.env.timers, 8),

@@ -98,6 +98,7 @@ class Wire {
         host: {
           statusChanged() {},
           configurationChanged() {},
+          succeeded() {},
           groupFailed: (group, error) => this.failures.push(`group ${group} on ${id}: ${error.message}`),
           failed: (error) => this.failures.push(`node ${id}: ${error.message}`),
         },

@@ -115,6 +115,7 @@ export class StoreLab {
         host: {
           statusChanged() {},
           configurationChanged() {},
+          succeeded() {},
           groupFailed: (group, error) => void groupFailures.push({ group, error }),
           failed: (error) => void failures.push(error),
         },

@@ -184,6 +184,29 @@ export class ChangeHistory {
     this.onPublished(from);
   }
 
+  /**
+   * Goes on where another history ends, with the changes of some keys. Nothing was added to this one yet, and both are
+   * of the same entry.
+   */
+  follow(before: ChangeHistory, owns: (key: Buffer) => boolean): void {
+    let oldest = before.oldestVersion;
+    for (let at = before.start; at < before.end; ) {
+      const { type, version, bytes, keyAt, keyBytes, valueBytes, next } = before.read(at);
+      const valueAt = keyAt + keyBytes;
+      if (owns(bytes.subarray(keyAt, valueAt))) {
+        // A copy: to make room for it, what it is read from may be let go.
+        const record = Buffer.from(bytes.subarray(keyAt - 1, valueAt + valueBytes));
+        this.add(type, version, record.subarray(0, keyBytes + 1), record.subarray(keyBytes + 1));
+      }
+      at = next;
+      if (at >= before.start) continue;
+      at = before.start;
+      oldest = before.oldestVersion;
+    }
+    this.#oldest = oldest;
+    this.publish(this.#through);
+  }
+
   /** Lets go what is too old. */
   dropExpired(): void {
     const oldestMs = this.#budget.nowMs() - this.#budget.limits.keepMs;

@@ -26,12 +26,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
   {
     name: 'entries are applied twice after a restart',
     reason: 'off by one',
-    patches: [
-      machine(
-        'applied ? decodeApplied(applied).last : emptyAt',
-        'applied ? Math.max(emptyAt, decodeApplied(applied).last - 1) : emptyAt',
-      ),
-    ],
+    patches: [machine('(applied?.last ?? emptyAt)', 'Math.max(emptyAt, (applied?.last ?? emptyAt) - 1)')],
     killedBy: randomFaults(40, ...POWER),
   },
   {
@@ -226,7 +221,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'the Raft log knows what is applied',
     patches: [
       machine(
-        'operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));',
+        'operations.push(this.#appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));',
         '',
       ),
     ],
@@ -375,8 +370,8 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     reason: 'it is stored with each batch',
     patches: [
       machine(
-        'operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));\n        this.#addTime(operations);',
-        'operations.push(appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));',
+        'operations.push(this.#appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));\n        this.#addTime(operations);',
+        'operations.push(this.#appliedOperation(this.#appliedIndex, this.#appliedIndex, this.#appliedTerm));',
       ),
     ],
     killedBy: randomFaults(60, ...POWER),

@@ -1,0 +1,185 @@
+/**
+ * The split of a tablet: how an entry of the log asks for it, and how the state remembers it.
+ *
+ *     entry    1 u8 | left id u32 | right id u32 | point bytes u32 | point
+ *              The tablet ends here. Keys before the point are the left one's from now on, the others the right one's.
+ *              The point is a bound as in `Tablet`: by range a key, by hash a place on the ring.
+ *
+ *     record   1 u8 | by u8 | index u53 | term u53 | deadlines left u53 | deadlines right u53 | parent | left | right
+ *              | configuration
+ *     tablet   id u32 | generation u32 | start bytes u32 | start | has end u8 | end bytes u32 | end
+ *
+ * The record is written with the applied index of the split's entry, and lies in the state of the parent and of both
+ * children: each begins as a second name of the parent's files. It says to each which of the three it is: the parent
+ * has ended, a child owns its part. A child that is split itself writes another record over it, which has it as the
+ * parent. So one record says all, and it is in every snapshot.
+ *
+ * Integers are little-endian.
+ */
+import { RaftreeError } from '../env/errors.js';
+import { hashOfKey } from '../placement/partition-key.js';
+import { type Placement, type PlacementKind, ringPoint, type Tablet } from '../placement/placement.js';
+import { TabletRange } from '../placement/tablet-map.js';
+import { type Configuration, isJoint, membersOf } from '../raft/configuration.js';
+import { decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
+import { readUint53, writeUint53 } from '../record/record.js';
+
+export interface SplitCommand {
+  readonly left: number;
+  readonly right: number;
+  readonly point: Buffer;
+}
+
+export interface Split {
+  readonly by: PlacementKind;
+  /** The entry that made it, and its term. */
+  readonly index: number;
+  readonly term: number;
+  /** The members of the parent then, and of both children to begin with. */
+  readonly configuration: Configuration;
+  readonly parent: Tablet;
+  readonly children: readonly [left: Tablet, right: Tablet];
+  /** How many keys with a deadline each child begins with. */
+  readonly deadlines: readonly [left: number, right: number];
+}
+
+const SPLIT = 1;
+const ENTRY_BYTES = 13;
+
+export function encodeSplitEntry({ left, right, point }: SplitCommand): Buffer {
+  const head = Buffer.alloc(ENTRY_BYTES);
+  head[0] = SPLIT;
+  head.writeUInt32LE(left, 1);
+  head.writeUInt32LE(right, 5);
+  head.writeUInt32LE(point.length, 9);
+  return Buffer.concat([head, point]);
+}
+
+/** Undefined for a body of another form. */
+export function decodeSplitEntry(bytes: Uint8Array): SplitCommand | undefined {
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (body.length < ENTRY_BYTES || body[0] !== SPLIT) return undefined;
+  if (body.length !== ENTRY_BYTES + body.readUInt32LE(9)) return undefined;
+  return {
+    left: body.readUInt32LE(1),
+    right: body.readUInt32LE(5),
+    point: Buffer.from(body.subarray(ENTRY_BYTES)),
+  };
+}
+
+/**
+ * Where a tablet is split so that this key begins the right part. By range the key itself; by hash the place of the
+ * key on the ring.
+ */
+export function splitPointOf(by: PlacementKind, key: Uint8Array): Buffer {
+  return by === 'hash' ? ringPoint(hashOfKey(key)) : Buffer.from(key);
+}
+
+/**
+ * Why a tablet cannot be split so; undefined if it can. All replicas must find the same: of an entry that they refuse
+ * nothing takes effect.
+ */
+export function splitRefusal(
+  { left, right, point }: SplitCommand,
+  by: PlacementKind,
+  parent: Tablet,
+  configuration: Configuration,
+): string | undefined {
+  if (isJoint(configuration)) return 'a change of its members is under way';
+  if (membersOf(configuration).length > configuration.voters.length) return 'one of its members is a learner';
+  if (left <= parent.id || right <= parent.id || left === right) return 'its parts must have new ids';
+  if (by === 'hash' && point.length !== 4) return 'a place on the ring of hashes has 4 bytes';
+  const { start, end } = parent;
+  const isBoundary =
+    Buffer.compare(point, start) === 0 || (end !== undefined && Buffer.compare(point, end) === 0);
+  // The first place on the ring is written in two ways.
+  const isFirst = by === 'hash' && start.length === 0 && point.readUInt32BE(0) === 0;
+  if (point.length === 0 || isBoundary || isFirst) return 'a tablet begins there already';
+  const isInside = Buffer.compare(point, start) > 0 && (end === undefined || Buffer.compare(point, end) < 0);
+  return isInside ? undefined : 'the tablet does not have this key';
+}
+
+export function childrenOf(parent: Tablet, { left, right, point }: SplitCommand): readonly [Tablet, Tablet] {
+  const generation = parent.generation + 1;
+  return [
+    { id: left, start: parent.start, end: point, generation },
+    { id: right, start: point, end: parent.end, generation },
+  ];
+}
+
+/** What a group's own state says of its tablet. */
+export interface OwnTablet {
+  readonly tablet: Tablet;
+  /** Undefined: all keys. */
+  readonly range: TabletRange | undefined;
+  /** It was split: it has ended. */
+  readonly ended: Split | undefined;
+  /** It began as a part of another one. */
+  readonly began: Split | undefined;
+}
+
+/** Throws `CORRUPTION` for the record of another tablet. */
+export function ownTabletOf(id: number, { by }: Pick<Placement, 'by'>, split: Split): OwnTablet {
+  if (split.parent.id === id)
+    return { tablet: split.parent, range: TabletRange.NOTHING, ended: split, began: undefined };
+  const tablet = split.children.find((child) => child.id === id);
+  if (!tablet || split.by !== by)
+    throw new RaftreeError('CORRUPTION', `the state of tablet ${id} is that of tablet ${split.parent.id}`);
+  return { tablet, range: new TabletRange(by, tablet), ended: undefined, began: split };
+}
+
+export function encodeSplit(split: Split): Buffer {
+  const head = Buffer.alloc(34);
+  head[0] = SPLIT;
+  head[1] = split.by === 'hash' ? 1 : 0;
+  writeUint53(head, split.index, 2);
+  writeUint53(head, split.term, 10);
+  writeUint53(head, split.deadlines[0], 18);
+  writeUint53(head, split.deadlines[1], 26);
+  const tablets = [split.parent, ...split.children].map(encodeTablet);
+  return Buffer.concat([head, ...tablets, encodeConfiguration(split.configuration)]);
+}
+
+/** Throws `CORRUPTION` for bytes that `encodeSplit` does not write. */
+export function decodeSplit(record: Buffer): Split {
+  try {
+    if (record[0] !== SPLIT) throw new RangeError('it is of a newer version');
+    let at = 34;
+    const bytes = () => {
+      const start = at + 4;
+      at = start + record.readUInt32LE(at);
+      if (at > record.length) throw new RangeError('it ends early');
+      return Buffer.from(record.subarray(start, at));
+    };
+    const tablet = (): Tablet => {
+      const [id, generation] = [record.readUInt32LE(at), record.readUInt32LE(at + 4)];
+      at += 8;
+      const start = bytes();
+      const hasEnd = record.readUInt8(at++) === 1;
+      const end = bytes();
+      return { id, generation, start, end: hasEnd ? end : undefined };
+    };
+    return {
+      by: record.readUInt8(1) === 1 ? 'hash' : 'range',
+      index: readUint53(record, 2),
+      term: readUint53(record, 10),
+      deadlines: [readUint53(record, 18), readUint53(record, 26)],
+      parent: tablet(),
+      children: [tablet(), tablet()],
+      configuration: decodeConfiguration(record.subarray(at)),
+    };
+  } catch (error) {
+    throw new RaftreeError('CORRUPTION', 'the record of a split cannot be read', { cause: error });
+  }
+}
+
+function encodeTablet({ id, generation, start, end }: Tablet): Buffer {
+  const numbers = Buffer.alloc(12);
+  numbers.writeUInt32LE(id, 0);
+  numbers.writeUInt32LE(generation, 4);
+  numbers.writeUInt32LE(start.length, 8);
+  const bound = Buffer.alloc(5);
+  bound[0] = end ? 1 : 0;
+  bound.writeUInt32LE(end?.length ?? 0, 1);
+  return Buffer.concat([numbers, start, bound, end ?? Buffer.alloc(0)]);
+}
