@@ -138,7 +138,9 @@ export class TabletSet {
 
   /** Those that have ended, and that other members may still need. */
   get ended(): readonly OpenTablet[] {
-    return this.#splits === 0 ? [] : [...this.#open.values()].filter(({ stateMachine }) => stateMachine.endedBy);
+    return this.#splits === 0
+      ? []
+      : [...this.#open.values()].filter(({ stateMachine }) => stateMachine.endedBy);
   }
 
   ownerOfGroup(id: number): TabletOwner | undefined {
