@@ -175,6 +175,8 @@ export class Router {
       } catch (error) {
         if (!(error instanceof RaftreeError)) throw error;
         call.lastFailure = error;
+        // That node may only not have heard of the tablet yet.
+        if (error.code === 'WRONG_TABLET') this.#learn(endpoint, error, target);
         if (FINAL_CODES.has(error.code)) throw error;
         if (error.code === 'DISK_FULL') {
           const nowMs = this.#settings.env.clock.nowMs();

@@ -16,6 +16,7 @@ import type { FailedAttempt, Router } from './router.js';
 import type { TabletCache } from './tablet-cache.js';
 import { TabletSession } from './tablet-session.js';
 import { unexpected } from './unexpected.js';
+import type { WriteSession } from './write-session.js';
 
 export type WriteReply = MessageOf<'writeReply'>;
 
@@ -82,8 +83,6 @@ export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements
   }
 }
 
-const ENDS_SESSION: ReadonlySet<string> = new Set(['SESSION_EXPIRED', 'WRONG_TABLET']);
-
 export class SessionWriter {
   readonly #user: CallUser;
   readonly #settings: ClientSettings;
@@ -123,6 +122,8 @@ export class SessionWriter {
 
   /** Waits for what the write needs, and makes further attempts. Throws a RaftreeClientError. */
   async goOn(call: Write, first: FailedAttempt | undefined): Promise<WriteReply> {
+    /** It was sent, and its tablet was split: what came of it, only its key's tablet can tell, by its sequence. */
+    let kept: Place | undefined;
     /** Until this resolves, the write that was sent may still be applied. */
     let over: Promise<void> | undefined;
     let failed = first;
@@ -132,9 +133,12 @@ export class SessionWriter {
     try {
       return await this.#tablets.withMap(call, async () => {
         for (;;) {
-          const owned = call.place && call.session ? call.session : this.#sessionFor(call);
+          const owned = call.place && call.session && !kept ? call.session : this.#sessionFor(call);
+          if (kept && call.session) this.#checkFollows(owned.tablet, call.session.tablet);
           call.session = owned;
-          const place = call.place ?? (await this.#placeFor(call, owned));
+          const place: Place = kept ?? call.place ?? (await this.#placeFor(call, owned));
+          kept = undefined;
+          over = undefined;
           call.place = place;
           const { session, sequence } = place;
           const build = () => {
@@ -148,22 +152,23 @@ export class SessionWriter {
           } catch (error) {
             turn?.failed();
             if (!(error instanceof RaftreeClientError)) throw error;
-            if (ENDS_SESSION.has(error.code)) owned.expired(session);
+            if (error.code === 'WRONG_TABLET' && error.outcome === 'unknown') kept = place;
+            if (error.code === 'SESSION_EXPIRED') owned.expired(session);
             // The call gave up, but its write may still arrive. It can be applied until the node learns, by
             // acknowledgedThrough, that it was given up.
-            if (error.outcome === 'unknown') over = session.passed(sequence);
-            if (error.code === 'WRONG_TABLET') throw wrongTablet(error);
+            over = error.outcome === 'unknown' ? session.passed(sequence) : undefined;
             // An earlier attempt may have been applied before the session expired: in a new session it would be
             // applied again.
             if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
           } finally {
-            owned.finish(place);
+            if (!kept) owned.finish(place);
             call.place = undefined;
             failed = undefined;
           }
         }
       });
     } finally {
+      if (kept && call.session) call.session.finish(kept);
       if (over) {
         turn?.keepKeys();
         void over.then(() => turn?.leave());
@@ -174,10 +179,27 @@ export class SessionWriter {
   #sessionOf(tablet: number): TabletSession {
     let session = this.#sessions.get(tablet);
     if (!session) {
-      session = new TabletSession(this.#user, this.#router, tablet);
+      session = new TabletSession(this.#user, this.#router, tablet, this.#sessionOfParent(tablet));
       this.#sessions.set(tablet, session);
     }
     return session;
+  }
+
+  /**
+   * A write that may be in the log of a tablet goes on in a part of that one, or in that one. Throws `SESSION_EXPIRED`
+   * if another tablet owns its keys: then the cluster was replaced by another one, whose sessions are others.
+   */
+  #checkFollows(tablet: number, before: number): void {
+    if (tablet === before || this.#tablets.cameFrom(tablet, before)) return;
+    const reason = 'the tablet of this session is not there any more: the cluster was replaced by another one';
+    throw new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown');
+  }
+
+  /** Both children of a tablet have its sessions. */
+  #sessionOfParent(tablet: number): WriteSession | undefined {
+    for (const [older, { session }] of this.#sessions)
+      if (session && this.#tablets.cameFrom(tablet, older)) return session;
+    return undefined;
   }
 
   /** Throws `SPANS_TABLETS`. */
@@ -231,16 +253,6 @@ export class SessionWriter {
       'notCommitted',
     );
   }
-}
-
-/**
- * The range of a tablet never changes: what it refuses now it has refused before. Only if an attempt may have reached a
- * log it was that of another cluster, whose sessions are gone.
- */
-function wrongTablet(error: RaftreeClientError): RaftreeClientError {
-  if (error.outcome === 'notCommitted') return error;
-  const reason = 'the tablet of this session is not there any more: the cluster was replaced by another one';
-  return new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown', error);
 }
 
 /** A large write may wait at its leader, and a small one behind it may not: those wait until it is over. */

@@ -67,6 +67,8 @@ export class TabletCache {
   readonly #user: CallUser;
   readonly #router: Router;
   #map: TabletMap | undefined;
+  /** All that was ever known, by id: a tablet that was split says where its parts came from. */
+  readonly #met = new Map<number, Tablet>();
   #refreshing: Promise<void> | undefined;
   /** Tells the cluster from others, when the map is known. */
   #fingerprint = 0;
@@ -92,6 +94,22 @@ export class TabletCache {
   ownerOf(key: Uint8Array): number {
     const map = this.#map;
     return map && map.tablets.length > 1 ? (map.ownerOf(key)?.id ?? 0) : 0;
+  }
+
+  /** Whether this tablet is a part of that older one, which is not in the map any more. */
+  cameFrom(tablet: number, older: number): boolean {
+    const map = this.#map;
+    const part = map?.byId(tablet);
+    if (!map || !part || map.byId(older)) return false;
+    // Before a map was needed there was one tablet, and the first map says whether it was split.
+    if (older === 0) return part.generation > 1;
+    const whole = this.#met.get(older);
+    return (
+      whole !== undefined &&
+      part.generation > whole.generation &&
+      Buffer.compare(part.start, whole.start) >= 0 &&
+      (whole.end === undefined || (part.end !== undefined && Buffer.compare(part.end, whole.end) <= 0))
+    );
   }
 
   /** The tablet that owns the keys of all operations; 0: it is not known; undefined: there are several. */
@@ -168,6 +186,7 @@ export class TabletCache {
       from = Buffer.concat([last.start, Buffer.of(0)]);
     }
     this.#map = this.#map?.by === by ? this.#map.with(located) : new TabletMap(by, located);
+    for (const { id, start, end, generation } of located) this.#met.set(id, { id, start, end, generation });
     return { by, tablets: located };
   }
 

@@ -24,13 +24,21 @@ export class TabletSession {
   /** Writes that wait for room in the window. */
   readonly #waiting = new Set<Waiting>();
   #session: WriteSession | undefined;
+  readonly #roomChanged = () => this.#serve();
   /** The call that opens a session. */
   #opening: Call | undefined;
 
-  constructor(user: CallUser, router: Router, tablet: number) {
+  /** `session`: that of the tablet that this one came from. */
+  constructor(user: CallUser, router: Router, tablet: number, session?: WriteSession) {
     this.#user = user;
     this.#router = router;
     this.tablet = tablet;
+    if (session) this.#use(session);
+  }
+
+  #use(session: WriteSession): void {
+    this.#session = session;
+    session.join(this.#roomChanged);
   }
 
   /** Undefined: none is open. */
@@ -85,13 +93,14 @@ export class TabletSession {
   /** The write of this place was answered or given up. */
   finish({ session, sequence }: Place): void {
     session.finish(sequence);
-    this.#serve();
+    if (session !== this.#session) this.#serve();
   }
 
   /** The node does not know the session any more. */
   expired(session: WriteSession): void {
-    if (this.#session === session) this.#session = undefined;
-    session.end();
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    session.leave(this.#roomChanged);
   }
 
   /** Gives free places in the window to waiting writes, or opens a session if there is none. */
@@ -116,7 +125,7 @@ export class TabletSession {
       const request = { type: 'openSession', tablet, window } as const;
       const answer = await this.#router.ask(() => request, call, tablet);
       if (answer.type !== 'sessionOpened') throw unexpected(answer.type, 'openSession');
-      this.#session = new WriteSession(answer.sessionId, Math.max(1, Math.min(window, answer.window)));
+      this.#use(new WriteSession(answer.sessionId, Math.max(1, Math.min(window, answer.window))));
     } catch (error) {
       failure = error instanceof RaftreeError ? error : new RaftreeError('INTERNAL', String(error));
     } finally {

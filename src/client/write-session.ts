@@ -6,6 +6,9 @@
  *     1  2  3  4  5  6  7  8                floor = 3: all up to 3 are done
  *     x  x  x  .  x  .  .                   window = 5: 8 may be given out, 9 must wait for 4
  *           ^floor          ^next
+ *
+ * When a tablet is split, both children have its sessions. So the session goes on in each, with one count of sequences:
+ * a write that was sent before keeps its sequence, and follows its key.
  */
 export class WriteSession {
   readonly id: number;
@@ -17,6 +20,8 @@ export class WriteSession {
   /** Callbacks for when the floor reaches a sequence. */
   readonly #passed = new Map<number, () => void>();
   #isEnded = false;
+  /** Who has writes that may wait for room: one for each tablet that it is used in. */
+  #users: readonly (() => void)[] = [];
 
   constructor(id: number, window: number) {
     this.id = id;
@@ -33,6 +38,16 @@ export class WriteSession {
     return this.#floor;
   }
 
+  join(roomChanged: () => void): void {
+    this.#users = [...this.#users, roomChanged];
+  }
+
+  /** That tablet does not know the session any more. When none does, no write of it can be applied. */
+  leave(roomChanged: () => void): void {
+    this.#users = this.#users.filter((user) => user !== roomChanged);
+    if (this.#users.length === 0) this.end();
+  }
+
   /** The sequence of a new write. Call it only while there is room. */
   take(): number {
     return this.#next++;
@@ -46,9 +61,10 @@ export class WriteSession {
       this.#done[this.#floor % this.#window] = 0;
     }
     if (this.#passed.size > 0) this.#tellThrough(this.#floor);
+    for (let i = 0; i < this.#users.length; i++) this.#users[i]?.();
   }
 
-  /** The node does not know the session any more: none of its writes can be applied. */
+  /** No node knows the session any more: none of its writes can be applied. */
   end(): void {
     this.#isEnded = true;
     this.#tellThrough(Number.POSITIVE_INFINITY);
