@@ -150,8 +150,9 @@ export class Leadership {
 
   proposeTablet(body: Uint8Array): StepResult {
     if (this.#isTransferring()) return this.#refused('transferring');
+    const { hasPendingChange } = this;
     const { configuration } = this.#local;
-    if (this.hasPendingChange) return this.#refused('changePending');
+    if (hasPendingChange) return this.#refused('changePending');
     if (isJoint(configuration) || membersOf(configuration).length > configuration.voters.length)
       return this.#refused('changeInvalid');
     this.replication.append('tablet', body);
