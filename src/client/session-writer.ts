@@ -191,7 +191,8 @@ export class SessionWriter {
    */
   #checkFollows(tablet: number, before: number): void {
     if (tablet === before || this.#tablets.cameFrom(tablet, before)) return;
-    const reason = 'the tablet of this session is not there any more: the cluster was replaced by another one';
+    const reason =
+      'the tablet of this session is not there any more: the cluster was replaced by another one';
     throw new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown');
   }
 

@@ -221,7 +221,7 @@ export class SplitLab {
   }
 }
 
-export function valueOf({ stateMachine }: KvGroup, key: string): string | undefined {
+export function shownIn({ stateMachine }: KvGroup, key: string): string | undefined {
   const found = stateMachine.get(Buffer.from(key));
   return found && `${found.value} ${found.version}`;
 }

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SimDisk } from '../../src/sim/world/disk.js';
-import { LEFT, PARENT, RIGHT, SplitLab, valueOf } from './split-lab.js';
+import { LEFT, PARENT, RIGHT, SplitLab, shownIn } from './split-lab.js';
 
 const KEYS = ['a', 'c', 'f', 'm', 'p', 'z'];
 const childOf = (key: string) => (key < 'm' ? LEFT : RIGHT);
@@ -14,7 +14,7 @@ async function checkChildren(lab: SplitLab, session: number): Promise<void> {
     for (const group of [LEFT, RIGHT]) {
       const leader = lab.leaderOf(group);
       if (!leader) throw new Error(`nobody leads ${group}`);
-      const found = valueOf(leader, key);
+      const found = shownIn(leader, key);
       if (group === childOf(key)) assert.match(found ?? 'nothing', new RegExp(`^of ${key} \\d+$`));
       else assert.is(found, undefined, `${key} in ${group}`);
     }
@@ -153,8 +153,8 @@ test('a laggard whose log was cut takes a snapshot of the parent, and splits it'
   await lab.until(() => (lab.leaderOf(PARENT)?.replica.baseIndex ?? 0) > 50);
   await lab.boot(laggard, disk);
   await untilAllHold(lab);
-  for (const group of lab.groupsOf(RIGHT)) assert.match(valueOf(group, 'x7') ?? '', /^z/);
-  const shown = lab.groupsOf(LEFT).map((group) => KEYS.map((key) => valueOf(group, key)).join());
+  for (const group of lab.groupsOf(RIGHT)) assert.match(shownIn(group, 'x7') ?? '', /^z/);
+  const shown = lab.groupsOf(LEFT).map((group) => KEYS.map((key) => shownIn(group, key)).join());
   assert.is(new Set(shown).size, 1);
   for (const { failures } of lab.running) assert.equal(failures, []);
 });
