@@ -156,7 +156,7 @@ export class SessionWriter {
             if (error.code === 'SESSION_EXPIRED') owned.expired(session);
             // The call gave up, but its write may still arrive. It can be applied until the node learns, by
             // acknowledgedThrough, that it was given up.
-            over = error.outcome === 'unknown' ? session.passed(sequence) : undefined;
+            if (error.outcome === 'unknown') over = session.passed(sequence);
             // An earlier attempt may have been applied before the session expired: in a new session it would be
             // applied again.
             if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;

@@ -141,8 +141,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   /**
    * `reopen` opens the engine of a snapshot. `emptyAt` is the applied index of an empty engine. `onVoid` is called for
-   * each entry that no replica can apply. Without an owner, the group has all keys for ever. Throws `CORRUPTION` if the parts of
-   * the engine's state contradict each other.
+   * each entry that no replica can apply. Without an owner, the group has all keys for ever. Throws `CORRUPTION` if the
+   * parts of the engine's state contradict each other.
    */
   constructor(
     engine: StorageEngine,

@@ -88,7 +88,7 @@ export class Leadership {
   get hasPendingChange(): boolean {
     const { membership, applied, commit } = this.#local;
     const isSettled = applied >= this.replication.termStart && commit >= this.#confirmation.entry;
-    return membership.lastPendingIndex > applied || this.#tabletIndex > applied || !isSettled;
+    return this.#tabletIndex > applied || membership.lastPendingIndex > applied || !isSettled;
   }
 
   /** The target of a transfer in progress. */

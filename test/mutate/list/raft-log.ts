@@ -145,7 +145,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     name: 'a cut keeps the configuration of the base before',
     reason: 'the configuration seldom changes',
     patches: [
-      log('const configuration = this.#configurationAt(index);', 'const { configuration } = this.#base;'),
+      log('const configuration = this.configurationAt(index);', 'const { configuration } = this.#base;'),
     ],
     killedBy: randomFaults(200),
   },

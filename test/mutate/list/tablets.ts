@@ -7,10 +7,58 @@ const partitionKey = inFile('placement/partition-key.js');
 const tabletScan = inFile('client/tablet-scan.js');
 const birth = inFile('server/birth.js');
 const tabletMap = inFile('placement/tablet-map.js');
+const applier = inFile('replica/applier.js');
+const store = inFile('store/store.js');
 const clientTablets = inFile('client/tablet-cache.js');
 const tabletSession = inFile('client/tablet-session.js');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a tablet that has ended opens sessions',
+    reason: 'they change no key',
+    patches: [machine('if (this.#range?.isNothing)', 'if (false)')],
+    killedBy: ['kv/split'],
+  },
+  {
+    name: 'sessions are dropped at a split',
+    reason: 'they belong to the parent',
+    patches: [
+      machine(
+        'this.#sessions.restore(this.#engine.entries(SESSION_RANGE))',
+        'this.#sessions.restore(isNew ? [] : this.#engine.entries(SESSION_RANGE))',
+      ),
+    ],
+    killedBy: ['kv/split', 'store/split'],
+  },
+  {
+    name: 'a child begins with what its parent has applied since the split',
+    reason: 'its state says so',
+    patches: [machine('isNew ? begun.index :', 'false ? begun.index :')],
+    killedBy: ['kv/split'],
+  },
+  {
+    name: 'a split counts as applied before its children exist',
+    reason: 'the state machine has it',
+    patches: [applier('if (stateMachine.succession)', 'if (false)')],
+    killedBy: ['store/split'],
+  },
+  {
+    name: 'a split that a crash interrupted is not done again',
+    reason: 'its entry is applied',
+    patches: [store('if (stateMachine.succession) {', 'if (false) {')],
+    killedBy: ['store/split'],
+  },
+  {
+    name: 'a child is made by a message',
+    reason: 'its leader knows that this node is a member',
+    patches: [
+      store(
+        'this.#strayMessages++;',
+        "this.#raftLog.createGroup(group, { ...this.#raftLog.group(1).base, directory: 'state-0-0' }), this.#strayMessages++;",
+      ),
+    ],
+    killedBy: ['store/split'],
+  },
   {
     name: 'a tablet takes writes of keys that it does not own',
     reason: 'the check at the door seems to be enough',
