@@ -6,9 +6,9 @@
  *     peers                    connections with other nodes    status                        what it tells others
  *     doors, http, metrics     connections with clients        admin                         operators' requests
  */
-import { HttpDoor } from '../doors/http/listener.js';
+import type { HttpDoor } from '../doors/http/listener.js';
 import { listenForClients } from '../doors/native/listener.js';
-import { RespDoor } from '../doors/resp/listener.js';
+import type { RespDoor } from '../doors/resp/listener.js';
 import { openNodeEngine, ownEngine } from '../engines/engine-kinds.js';
 import type { EngineKind } from '../engines/storage-engine.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress, type Timer } from '../env/env.js';
@@ -541,12 +541,13 @@ export class Node {
     this.#report.listening({ client, peer });
   }
 
-  /** Undefined if node.json has no `http`. */
+  /** Undefined if node.json has no `http`: then the door is not even loaded. */
   async #openHttpDoor(client: Address, security: ClusterSecrets): Promise<Address | undefined> {
     const { env, logger, config } = this.#parts;
     const { peers, membership } = this.#opened;
     if (!config.http) return undefined;
     const address = parseAddress(config.http.listen);
+    const { HttpDoor } = await import('../doors/http/listener.js');
     this.#recent.start();
     const { options, cluster } = httpDoorOptions({
       ...{ env, logger, config, client, security, membership, metrics: this.#metrics },
@@ -576,11 +577,12 @@ export class Node {
     return door.address;
   }
 
-  /** Undefined if node.json has no `resp`. */
+  /** Undefined if node.json has no `resp`: then the door is not even loaded. */
   async #openRespDoor(client: Address, security: ClusterSecrets): Promise<Address | undefined> {
     const { env, logger, config } = this.#parts;
     if (!config.resp) return undefined;
     const address = parseAddress(config.resp.listen);
+    const { RespDoor } = await import('../doors/resp/listener.js');
     const { membership } = this.#opened;
     const options = respDoorOptions(
       {

@@ -35,8 +35,10 @@ test('the command line loads the client; server, doors, storage engine and their
   assert.equal([...packages].sort(), ['commander', 'crc-32']);
 });
 
-test('a node that writes its log as JSON does not load what makes it pretty', () => {
-  const { packages } = closureOf('cli/run-node.js');
+test('a node loads what makes its log pretty, and the doors for HTTP and RESP, only if it has them', () => {
+  const { files, packages } = closureOf('cli/run-node.js');
+  assert.ok(files.has(path.join('doors', 'native', 'listener.js')));
+  for (const door of ['http', 'resp']) assert.not(files.has(path.join('doors', door, 'listener.js')), door);
   assert.ok(packages.has('pino'));
   assert.not(packages.has('pino-pretty'));
 });
