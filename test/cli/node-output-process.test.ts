@@ -49,10 +49,10 @@ async function lives(stdout: number, stderr: number, meanwhile = () => {}): Prom
   });
   const client = cluster.client();
   try {
-    await client.put('a', '1', { timeoutMs: 30_000 });
+    await client.put('a', '1', { timeoutMs: 100_000 });
     assert.is((await client.get('a'))?.value.toString(), '1');
     meanwhile();
-    await client.put('b', '1', { timeoutMs: 30_000 });
+    await client.put('b', '1', { timeoutMs: 100_000 });
     const ended = new Promise<number | null>((resolve) => node.once('close', resolve));
     node.kill('SIGTERM');
     return await ended;

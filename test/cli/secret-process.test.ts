@@ -12,7 +12,7 @@ test('members and leaders are changed with --secret-file or RAFTREE_CLUSTER_SECR
     return `${cluster.directory}/${name}`;
   };
   const file = write('secret', `${SECRET}\n`);
-  const transfer = ['transfer', '1', '--endpoints', cluster.endpoint(1), '--timeout', '5000'];
+  const transfer = ['transfer', '1', '--endpoints', cluster.endpoint(1), '--timeout', '60000'];
   try {
     await cluster.start(1);
     const [without, wrong, missing, right] = await Promise.all([

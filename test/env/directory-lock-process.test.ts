@@ -169,7 +169,7 @@ test('a directory that is moved stays locked, and its lock can be released', asy
 function inContainer(program: string, ...parameters: string[]): ReturnType<typeof spawnSync> {
   return spawnSync('unshare', ['--pid', '--fork', '--net', '--mount-proc', program, ...parameters], {
     encoding: 'utf8',
-    timeout: 20_000,
+    timeout: 100_000,
   });
 }
 

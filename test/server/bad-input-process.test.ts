@@ -49,7 +49,7 @@ const hello = message({
 });
 
 /** Sends the bytes and gives what comes back until the other side closes. */
-function exchange(port: number, bytes: Uint8Array, limitMs = 8000): Promise<Buffer> {
+function exchange(port: number, bytes: Uint8Array, limitMs = 60_000): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const received: Buffer[] = [];
     const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));

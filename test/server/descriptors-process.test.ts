@@ -25,7 +25,7 @@ test('more connections than there are descriptors', async () => {
   const client = cluster.client();
   const sockets: net.Socket[] = [];
   try {
-    await client.put('a', '1', { timeoutMs: 30_000 });
+    await client.put('a', '1', { timeoutMs: 100_000 });
     assert.match(output, /at most \d+ client connections in place of 4096: this process may open 300 files/);
     const port = Number(cluster.endpoint(1).split(':')[1]);
     for (let i = 0; i < 400; i++) sockets.push(net.connect(port, '127.0.0.1').on('error', () => {}));

@@ -43,13 +43,13 @@ test('a second signal ends the process at once', async () => {
     await Promise.all(followers.map((id) => cluster.signal(id, 'SIGKILL')));
     const client = cluster.client();
     client.put('never', 'x').catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const endpoint = cluster.endpoint(leader);
+    await until(async () => (await client.load(endpoint)).pendingRequests > 0, 'the node has the write');
     process.kill(cluster.pid(leader), 'SIGTERM');
     await until(() => cluster.output(leader).includes('"msg":"closing"'), 'the node is closing');
     await new Promise((resolve) => setTimeout(resolve, 400));
-    const startedMs = performance.now();
+    // A node that had closed in peace would end with 0.
     assert.is(await cluster.signal(leader, 'SIGTERM'), 143);
-    assert.ok(performance.now() - startedMs < 1000);
     await client.close();
   } finally {
     await cluster.destroy();
@@ -59,13 +59,13 @@ test('a second signal ends the process at once', async () => {
 test('ledger 14: a leader that was stopped with SIGSTOP for longer than an election answers no lease read, and catches up', async () => {
   const cluster = await ProcessCluster.create(3);
   const client = cluster.client();
-  const reader = new RaftreeClient({ endpoints: cluster.endpoints, attemptTimeoutMs: 20_000 });
+  const reader = new RaftreeClient({ endpoints: cluster.endpoints, attemptTimeoutMs: 60_000 });
   try {
     await cluster.startAll();
     const leader = await cluster.leader();
     await client.put('before', '1');
     // A client that knows this leader and none after it.
-    const lease = { level: 'lease', timeoutMs: 20_000 } as const;
+    const lease = { level: 'lease', timeoutMs: 60_000 } as const;
     assert.is((await reader.get('before', lease))?.value.toString(), '1');
     process.kill(cluster.pid(leader), 'SIGSTOP');
     // It waits in the socket, before whatever the next leader sends: the first thing this one sees.
@@ -73,7 +73,7 @@ test('ledger 14: a leader that was stopped with SIGSTOP for longer than an elect
       (found) => found?.value.toString(),
       (error: Error) => `refused: ${error}`,
     );
-    await client.put('before', '2', { timeoutMs: 20_000 });
+    await client.put('before', '2', { timeoutMs: 60_000 });
     process.kill(cluster.pid(leader), 'SIGCONT');
     assert.is.not(await read, '1');
     await until(async () => {

@@ -42,7 +42,7 @@ class Subscriber {
       all = await this.raw.until(/^/);
       return isAll(fresh());
     };
-    await until(isThere, what, 10_000).catch((error) => {
+    await until(isThere, what).catch((error) => {
       throw new Error(`${error.message}, of ${fresh().slice(-500)}`);
     });
     const text = fresh().slice(0, -1);
