@@ -2,12 +2,11 @@
  * The changes of those watched keys that one tablet owns, in the order of its log, each once. Any node tells them. When
  * the connection or the node is lost, it goes on with another node from the version that it has come to.
  *
- * Changes of one version were made by one write, and may come in several messages. So it counts what it has of a
- * version that is not complete yet: it asks another node for that version again, and leaves out so many changes. Every
- * node tells the changes of a version in the same order.
+ * Changes of one version were made by one write, and may come in several messages. So it knows the keys that it has of
+ * a version that is not complete yet: it asks another node for that version again, and leaves them out.
  *
- *     complete up to    here        got of the next version    next
- *     ... 17 17 18 ]               [ 20 20                     20 20 21 ...
+ *     complete up to here    got of the next version    next
+ *     ... 17 17 18 ]         [ 20 20                    20 20 21 ...
  *
  * At most `bufferBytes` of changes, or one, wait here to be taken: the node has no more credit then. If that lasts
  * until no node keeps the next change any more, it ends with HISTORY_GONE. It never leaves out a change in silence. A
@@ -52,11 +51,21 @@ export class PartGone extends Error {
   }
 }
 
+/** The keys of which changes of one version were told. A write changes each key once. */
+export interface ToldPart {
+  readonly version: number;
+  readonly keys: Set<string>;
+}
+
+export const NO_PART: ToldPart = { version: 0, keys: new Set() };
+
 export interface TabletWatchOptions {
   /** The first version that is told. Undefined: that of the next change. */
   readonly fromVersion: number | undefined;
   /** Changes before it were told by this cluster: it is a fault if it lies ahead. */
   readonly wasReached: boolean;
+  /** Of the first version, what was told already. */
+  readonly told: ToldPart;
   readonly bufferBytes: number;
   readonly endpoint: string | undefined;
   readonly signal: AbortSignal | undefined;
@@ -72,6 +81,8 @@ export interface TabletWatchHost {
   ended(watch: TabletWatch, error: unknown): void;
 }
 
+/** No write has so many. */
+const MAX_PART_KEYS = 2 ** 20;
 /** When it is asked again what is committed, if that was not answered. */
 const RETRY_MS = 1000;
 /** How long another node is asked for what one does not keep any more. */
@@ -104,10 +115,8 @@ export class TabletWatch {
   readonly #call: Call;
   /** Everything before it was received. Undefined: it is not known yet where it begins. */
   #nextVersion: number | undefined;
-  /** So many changes of #nextVersion, or of the version that follows, were received. */
-  #receivedOfNext = 0;
-  /** Of those, how many the present stream will repeat. */
-  #toSkip = 0;
+  /** Of the version of which more may come. */
+  #part: ToldPart;
   /** Of the change that was received last. */
   #lastVersion = 0;
   #queue: Received[] = [];
@@ -144,6 +153,7 @@ export class TabletWatch {
     this.#host = host;
     this.#nextVersion = options.fromVersion;
     this.#mayBeAhead = options.wasReached;
+    this.#part = options.told;
     this.#call = this.#newCall(Number.POSITIVE_INFINITY);
     void this.#run();
   }
@@ -166,6 +176,11 @@ export class TabletWatch {
   /** All changes of the version that was taken last were taken. */
   get isBetweenWrites(): boolean {
     return this.#takenVersion === 0 || (this.resumeFrom ?? 0) > this.#takenVersion;
+  }
+
+  /** What was received of a version that is not complete. */
+  get toldPart(): ToldPart {
+    return this.#part;
   }
 
   get hasBegun(): boolean {
@@ -221,7 +236,7 @@ export class TabletWatch {
       return;
     }
     this.#mayBeAhead = false;
-    this.#complete(throughVersion, 0);
+    this.#complete(throughVersion);
     this.#syncedMs = this.syncedMs;
     this.#sync = { askedMs, version: committedVersion };
   }
@@ -309,7 +324,6 @@ export class TabletWatch {
       ended = new Promise((resolve) => {
         isOver = resolve;
       });
-      this.#toSkip = this.#receivedOfNext;
       this.#returnedBytes = 0;
       this.#creditBytes = Math.max(0, this.#options.bufferBytes - this.#queuedBytes);
       const watchId = connection.openWatch(this.#taker(isOver));
@@ -358,7 +372,7 @@ export class TabletWatch {
     return {
       tablet: this.part.tablet,
       changes: (message) => this.#received(message),
-      progress: (throughVersion) => this.#complete(throughVersion, 0),
+      progress: (throughVersion) => this.#complete(throughVersion),
       ended: ({ code, message, fromVersion }) =>
         isOver(fromVersion === undefined ? { code, message } : { code, message, fromVersion }),
       lost: isOver,
@@ -371,24 +385,26 @@ export class TabletWatch {
       throw untrue('more changes than it was given credit for');
     this.#check(changes);
     let skippedBytes = 0;
-    let ofIncomplete = 0;
     for (const { type, key, value, version } of changes) {
       const sizeBytes = key.length + value.length + CHANGE_OVERHEAD_BYTES;
       this.#creditBytes -= sizeBytes;
-      if (version > throughVersion) ofIncomplete++;
-      if (this.#toSkip > 0) {
-        this.#toSkip--;
-        skippedBytes += sizeBytes;
-        continue;
+      const isInPart = version === this.#part.version;
+      if (isInPart || version > throughVersion) {
+        const name = key.toString('latin1');
+        if (isInPart && this.#part.keys.has(name)) {
+          skippedBytes += sizeBytes;
+          continue;
+        }
+        if (!isInPart) this.#part = { version, keys: new Set() };
+        if (this.#part.keys.add(name).size > MAX_PART_KEYS) throw untrue('a write without an end');
       }
-      this.#receivedOfNext++;
       this.#lastVersion = version;
       // Copies: otherwise a kept change would keep the whole received chunk in memory.
       const change = { type, key: Buffer.from(key), value: Buffer.from(value), version };
       this.#queue.push({ change, sizeBytes });
       this.#queuedBytes += sizeBytes;
     }
-    this.#complete(throughVersion, ofIncomplete);
+    this.#complete(throughVersion);
     if (skippedBytes > 0) this.#credit(skippedBytes);
     this.#host.arrived(this);
   }
@@ -396,24 +412,22 @@ export class TabletWatch {
   /** A message counts whole or not at all. */
   #check(changes: MessageOf<'changes'>['changes']): void {
     const { from, to } = this.part.range;
-    let before = Math.max(this.#nextVersion ?? 0, this.#lastVersion);
-    for (const [i, { key, version }] of changes.entries()) {
+    let before = Math.max(this.#nextVersion ?? 1, this.#lastVersion);
+    for (const { key, version } of changes) {
       if (Buffer.compare(key, from) < 0 || (to && Buffer.compare(key, to) >= 0))
         throw untrue('a change of a key that is not watched');
       if (version < before) throw untrue(`version ${version} after version ${before}`);
-      if (i < this.#toSkip && version !== this.#lastVersion)
-        throw untrue(`version ${version} in place of ${this.#lastVersion}, of which others have told more`);
       before = version;
     }
   }
 
-  /** Everything up to this version was received, and so many changes of the next. */
-  #complete(throughVersion: number, ofNext: number): void {
+  /** Everything up to this version was received. */
+  #complete(throughVersion: number): void {
     if (throughVersion >= Number.MAX_SAFE_INTEGER)
       throw untrue('that it has come to the last version of all');
     if (this.#nextVersion !== undefined && throughVersion < this.#nextVersion) return;
     this.#nextVersion = throughVersion + 1;
-    this.#receivedOfNext = ofNext;
+    if (this.#part.version <= throughVersion) this.#part = NO_PART;
   }
 
   /** So much was taken. The node is told now and then. */

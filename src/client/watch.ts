@@ -26,7 +26,7 @@ import { type Bytes, toBytes } from './operations.js';
 import type { Router } from './router.js';
 import { isEmptyRange, type ScanRange, scanRange } from './scan-range.js';
 import { partsOf, type TabletCache, type TabletPart } from './tablet-cache.js';
-import { PartGone, TabletWatch, type TabletWatchHost, type WatchChange } from './tablet-watch.js';
+import { NO_PART, PartGone, TabletWatch, type TabletWatchHost, type WatchChange } from './tablet-watch.js';
 import { checkCluster, decodeToken, encodeToken, versionIn, type WatchToken } from './watch-token.js';
 
 /**
@@ -282,7 +282,8 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     const bufferBytes = Math.max(1, Math.floor(this.#bufferBytes / (others.length + parts.length)));
     const opened = parts.map((part, i) => {
       const wasReached = !isFirst || this.#token !== undefined;
-      const options = { fromVersion: versions[i], wasReached, bufferBytes, endpoint, signal };
+      const told = before?.toldPart ?? NO_PART;
+      const options = { fromVersion: versions[i], wasReached, told, bufferBytes, endpoint, signal };
       const stream = new TabletWatch(this.#user, this.#router, part, options, this);
       this.#plans.set(stream, planned);
       this.#notBegun.add(stream);

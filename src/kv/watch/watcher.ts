@@ -23,7 +23,7 @@ export interface Changes {
   readonly hasMore: boolean;
 }
 
-export type WatchEndCode = 'HISTORY_GONE' | 'SHUTTING_DOWN' | 'NO_LEADER' | 'NODE_REMOVED';
+export type WatchEndCode = 'HISTORY_GONE' | 'SHUTTING_DOWN' | 'NO_LEADER' | 'NODE_REMOVED' | 'WRONG_TABLET';
 
 /** No more pages follow. */
 export interface WatchEnded {
@@ -54,6 +54,8 @@ export class Watcher implements Placed {
   #position: number;
   #through: number;
   #end: WatchEnded | undefined;
+  /** What it is told when it was told all changes: there will be no others. */
+  #last: WatchEnded | undefined;
   /** Whoever takes the pages knows that there are some. */
   #isNotified: boolean;
   #peeked: { readonly count: number; readonly position: number } | undefined;
@@ -85,11 +87,12 @@ export class Watcher implements Placed {
 
   /** Something can be taken. If not, `onReady` is called when it can. */
   get hasMore(): boolean {
-    return this.#end !== undefined || this.#positions === undefined || this.#positions.length > 0;
+    const { isEnded } = this;
+    return isEnded || this.#positions === undefined || this.#positions.length > 0;
   }
 
   get isEnded(): boolean {
-    return this.#end !== undefined;
+    return this.#end !== undefined || (this.#last !== undefined && this.#positions?.length === 0);
   }
 
   /** All changes of the range up to this version were told. */
@@ -118,6 +121,7 @@ export class Watcher implements Placed {
   peek(maxBytes: number): Changes | WatchEnded {
     if (!this.#end && this.#first < this.#history.start) this.#fallBehind();
     if (this.#end) return this.#end;
+    if (this.#last && this.isEnded) return this.#last;
     return this.#positions ? this.#ofPositions(this.#positions, maxBytes) : this.#scan(maxBytes);
   }
 
@@ -140,6 +144,13 @@ export class Watcher implements Placed {
     if (this.#end) return false;
     this.#end = end;
     return true;
+  }
+
+  /** No more changes come: with the last one it is told why. Returns whether `notify` is to be called. */
+  retire(last: WatchEnded): boolean {
+    if (this.#end || this.#last) return false;
+    this.#last = last;
+    return this.#becomesNotified();
   }
 
   /** The history began anew; before, it went up to `throughBefore`. Returns whether `notify` is to be called. */

@@ -33,6 +33,7 @@ export class Watches {
   #version = 0;
   #ready: Watcher[] = [];
   #end: WatchEnded | undefined;
+  #last: WatchEnded | undefined;
   /** Watchers that asked for changes which were not kept any more, or were too slow for those that are kept. */
   fellBehind = 0;
 
@@ -69,6 +70,7 @@ export class Watches {
       onClose: (closed) => this.#close(closed),
     });
     if (this.#end) watcher.end(this.#end);
+    else if (this.#last) watcher.retire(this.#last);
     this.#all.add(watcher);
     this.#rangesBytes += boundsBytes(range);
     this.#index.add(range, watcher);
@@ -88,6 +90,12 @@ export class Watches {
     this.#endAll(end);
     this.#timer?.cancel();
     this.#timer = undefined;
+  }
+
+  /** The tablet has ended: each is told so when it was told all changes. */
+  retire(last: WatchEnded): void {
+    this.#last = last;
+    this.#notifyIf((watcher) => watcher.retire(last));
   }
 
   #endAll(end: WatchEnded): void {

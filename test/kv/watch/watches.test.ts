@@ -100,6 +100,31 @@ test('a watcher is told each change of its range once, in order, from the versio
   assert.is(key.throughVersion, 5);
 });
 
+test('when a tablet has ended, each watcher is told so behind the last change, also one that comes later', () => {
+  const lab = new Lab();
+  const ready: string[] = [];
+  const [quiet, slow] = ['quiet', 'slow'].map((name) =>
+    lab.watches.add(ALL, undefined, () => ready.push(name)),
+  );
+  assert.ok(quiet && slow);
+  lab.put('a', '1');
+  lab.endTurn();
+  assert.equal(takeAll(quiet), ['1 put a=1']);
+  for (let i = 2; i <= 100; i++) lab.put('b', `${i}`);
+  assert.is(takeAll(quiet).length, 99);
+  lab.endTurn();
+  ready.length = 0;
+  lab.watches.retire({ type: 'ended', code: 'WRONG_TABLET', message: 'it has ended' });
+  lab.endTurn();
+  assert.equal(ready, ['quiet'], 'the other knows that there is something');
+  assert.equal([quiet.isEnded, slow.isEnded], [true, false]);
+  assert.equal(takeAll(quiet), ['WRONG_TABLET']);
+  assert.equal([takeAll(slow).length, slow.isEnded], [101, true]);
+  const late = lab.watches.add(ALL, 100, () => {});
+  assert.equal(takeAll(late), ['100 put b=100', 'WRONG_TABLET']);
+  assert.equal(takeAll(lab.watches.add(ALL, undefined, () => {})), ['WRONG_TABLET']);
+});
+
 test('what is in the engine already is told, and nothing before', async () => {
   const lab = new Lab();
   let finish: (sequence: number) => void = () => {};

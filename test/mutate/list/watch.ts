@@ -17,7 +17,7 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a watch goes on with the next version when a part of one was told',
     reason: 'most writes change one key',
-    patches: [client('this.#toSkip = this.#receivedOfNext;', 'this.#toSkip = 0;')],
+    patches: [client('isInPart && this.#part.keys.has(name)', 'false')],
     killedBy: randomFaults(80, 'kill', 'breakConnections'),
   },
   {
