@@ -263,7 +263,7 @@ export class TabletSet {
     if (!ended || this.#isClosed) return;
     ended.expirer.close();
     const message = `tablet ${parent} was split: its parts go on`;
-    ended.watches?.close({ type: 'ended', code: 'NO_LEADER', message });
+    ended.watches?.retire({ type: 'ended', code: 'WRONG_TABLET', message });
     if (ended.group.replica.role === 'leader') this.#campaign(children, CAMPAIGNS);
     this.#reviewEnded();
   }
@@ -310,8 +310,10 @@ export class TabletSet {
     });
   }
 
-  async #remove({ tablet: { id } }: OpenTablet): Promise<void> {
+  async #remove({ tablet: { id }, watches }: OpenTablet): Promise<void> {
     this.#open.delete(id);
+    // The children tell slow watchers the rest: they have the history of it.
+    watches?.close({ type: 'ended', code: 'WRONG_TABLET', message: `tablet ${id} was split` });
     await this.#parts.store().removeGroup(id);
     this.#parts.logger.info(
       { tablet: id },

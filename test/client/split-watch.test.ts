@@ -1,0 +1,92 @@
+/** A watch whose tablet is split: it goes on at the children, without a gap, from where the parent has ended. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RaftreeClient } from '../../src/client/client.js';
+import { decodeToken } from '../../src/client/watch-token.js';
+import { errorCode } from '../../src/env/errors.js';
+import type { Channel } from '../../src/net/channel.js';
+import type { OutboundOf } from '../../src/protocol/messages.js';
+import { FakeCluster } from './fake-cluster.js';
+
+const put = (key: string, version: number) =>
+  ({ type: 'put', key: Buffer.from(key), value: Buffer.from('v'), version }) as const;
+
+const tablet = (id: number, start: string, end: string | undefined) => ({
+  ...{ id, start: Buffer.from(start), end: end === undefined ? undefined : Buffer.from(end) },
+  ...{ generation: id === 1 ? 1 : 2, leaderId: 1, replicas: [1] },
+});
+
+for (const isCutOff of [false, true]) {
+  test(`what is told of the parent comes first; ${isCutOff ? 'of a write told in part the rest' : 'then the children go on'}`, async () => {
+    const cluster = await FakeCluster.start(5, 1);
+    const { scheduler } = cluster.world;
+    let isSplit = false;
+    const asked: string[] = [];
+    const later: (() => void)[] = [];
+    cluster.script = (request, node) => {
+      const { requestId } = request;
+      const [channel] = cluster.open.get(node) ?? [];
+      const tell = (message: OutboundOf<'changes' | 'watchEnded'>) => (channel as Channel).write(message);
+      if (request.type === 'tablets')
+        return () => ({
+          ...({
+            type: 'tabletsReply',
+            requestId,
+            fingerprint: 7,
+            by: 'range',
+            hashVersion: 0,
+            more: false,
+          } as const),
+          nodes: [],
+          tablets: isSplit ? [tablet(2, '', 'm'), tablet(3, 'm', undefined)] : [tablet(1, '', undefined)],
+        });
+      if (request.type !== 'watch') return undefined;
+      const { watchId, fromVersion = 10 } = request;
+      asked.push(`${request.tablet} ${request.from}..${request.to ?? ''} ${fromVersion}`);
+      if (request.tablet === 0 && isSplit) return 'WRONG_TABLET';
+      scheduler.after(1, () => {
+        if (request.tablet === 0) {
+          // A write of two keys is told whole, or in part.
+          const both = [put('a', 12), put('z', 12)];
+          const changes = [put('a', 10), ...(isCutOff ? both.slice(0, 1) : both)];
+          tell({ type: 'changes', watchId, throughVersion: isCutOff ? 11 : 12, changes });
+          later.push(() => {
+            isSplit = true;
+            if (isCutOff) (channel as Channel).abort();
+            else tell({ type: 'watchEnded', watchId, code: 'WRONG_TABLET', message: 'it was split' });
+          });
+          return;
+        }
+        const key = request.tablet === 2 ? 'a' : 'z';
+        const version = request.tablet === 2 ? 13 : 14;
+        const again = isCutOff ? [put(key, 12)] : [];
+        tell({ type: 'changes', watchId, throughVersion: version, changes: [...again, put(key, version)] });
+      });
+      return () => ({ type: 'watching', requestId, fromVersion });
+    };
+    const client = new RaftreeClient({ endpoints: cluster.endpoints, env: cluster.client.env });
+    const watch = client.watch({ from: 10 });
+    await scheduler.run(watch.ready);
+    await scheduler.runFor(100);
+    // The parent ends while its changes wait to be taken.
+    for (const run of later.splice(0)) run();
+    await scheduler.runFor(1000);
+    const told: string[] = [];
+    const ended = (async () => {
+      for await (const { key, version } of watch) told.push(`${key} ${version}`);
+    })().catch((error: unknown) => errorCode(error));
+    await scheduler.runFor(2000);
+    const ofKey = (key: string) => told.filter((text) => text.startsWith(key));
+    assert.equal(ofKey('a'), ['a 10', 'a 12', 'a 13']);
+    assert.equal(ofKey('z'), ['z 12', 'z 14']);
+    assert.equal(asked.slice(-2).sort(), isCutOff ? ['2 ..m 12', '3 m.. 12'] : ['2 ..m 13', '3 m.. 13']);
+    assert.equal(
+      decodeToken(`${watch.resumeFrom}`).pieces.map(({ start, version }) => `${start} ${version}`),
+      [' 14', 'm 15'],
+    );
+    await scheduler.run(client.close());
+    assert.is(await ended, 'CLIENT_CLOSED');
+  });
+}
+
+test.run();
