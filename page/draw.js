@@ -167,6 +167,26 @@ export function drawTapes(rows) {
   });
 }
 
+const MIN_SHARE = 0.2;
+
+/**
+ * The keyspace as a row of tablets, as wide as their sizes. `tablets`: { id, leader, bytes }. Those of one leader have
+ * one pattern; the list below says the same in words.
+ */
+export function drawKeyspace(tablets) {
+  const mean = tablets.reduce((sum, { bytes: size = 0 }) => sum + size, 0) / tablets.length || 1;
+  const parts = tablets.map(({ id, leader, bytes: size = 0 }) => {
+    const part = element(
+      'span',
+      { class: `tablet leader-${leader === 0 ? 'none' : leader % 4}`, title: `tablet ${id}, node ${leader}` },
+      tablets.length <= 24 ? `${id}` : '',
+    );
+    part.style.flex = `${Math.max(MIN_SHARE, size / mean)} 1 0`;
+    return part;
+  });
+  return element('div', { class: 'keyspace', 'aria-hidden': 'true' }, parts);
+}
+
 /** `series`: { name, color, values } over the same times; undefined values are gaps. */
 export function drawChart(times, series, { unit, digits, width }) {
   const height = 150;

@@ -1,5 +1,15 @@
 /** The page of a node: what /v1/live tells, drawn; keys and members by the other routes. */
-import { bytes, drawChart, drawLevels, drawRing, drawTapes, element, number, ROLES } from './draw.js';
+import {
+  bytes,
+  drawChart,
+  drawKeyspace,
+  drawLevels,
+  drawRing,
+  drawTapes,
+  element,
+  number,
+  ROLES,
+} from './draw.js';
 
 const at = (id) => document.getElementById(id);
 const MAX_POINTS = 300;
@@ -51,7 +61,10 @@ async function follow() {
   for (;;) {
     try {
       const answer = await checked(await ask('/v1/live'));
-      await read(answer.body.pipeThrough(new TextDecoderStream()));
+      await read(answer, (name, data) => {
+        if (name === 'history') points = data.points;
+        else if (name === 'view') draw(data);
+      });
       show('this node is closing', 'off');
     } catch (error) {
       show(error.code ? error.message : 'this node does not answer', 'off');
@@ -66,18 +79,19 @@ function show(text, state) {
   live.className = state;
 }
 
-async function read(stream) {
+/** The server-sent events of an answer, until it ends. */
+async function read(answer, take) {
   let text = '';
-  for (const reader = stream.getReader(); ; ) {
+  for (const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
     const { value, done } = await reader.read();
     if (done) return;
     text += value;
     const events = text.split('\n\n');
     text = events.pop();
     for (const event of events) {
-      const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(event) ?? [];
-      if (name === 'history') points = JSON.parse(data).points;
-      else if (name === 'view') draw(JSON.parse(data));
+      const name = /^event: (\w+)$/m.exec(event)?.[1];
+      const data = /^data: (.*)$/m.exec(event)?.[1];
+      if (data !== undefined) take(name, JSON.parse(data));
     }
   }
 }
@@ -87,6 +101,7 @@ function draw(view) {
   at('where').textContent = `${view.clusterId}, seen by node ${view.self}, version ${view.version}`;
   drawCluster(view);
   drawLog(view);
+  drawTablets(view);
   drawStorage(view);
   if (view.point && view.point.atMs !== points.at(-1)?.atMs)
     points = [...points, view.point].slice(-MAX_POINTS);
@@ -99,17 +114,23 @@ function leaderOf({ nodes }) {
   return nodes.filter(({ role, reached }) => reached && role === 'leader').sort((a, b) => b.term - a.term)[0];
 }
 
+/** Who leads, in words: of several tablets each has a leader. */
+function leadersOf({ tablets }, leader) {
+  if (!tablets || tablets.count < 2)
+    return leader ? `Node ${leader.id} leads in term ${leader.term}` : 'No leader: an election is under way';
+  const counts = new Map();
+  for (const { leader: id } of tablets.shown) counts.set(id, (counts.get(id) ?? 0) + 1);
+  const led = [...counts].filter(([id]) => id !== 0).sort(([a], [b]) => a - b);
+  const without = counts.has(0) ? `, ${counts.get(0)} without a leader` : '';
+  return `${tablets.count} tablets: ${led.map(([id, count]) => `node ${id} leads ${count}`).join(', ')}${without}`;
+}
+
 function drawCluster(view) {
   const leader = leaderOf(view);
   const reached = view.nodes.filter((node) => node.reached).length;
   const silent = view.nodes.length - reached;
   const quorum = silent > 0 ? `, ${silent} of ${view.nodes.length} silent` : '';
-  setText(
-    at('headline'),
-    leader
-      ? `Node ${leader.id} leads in term ${leader.term}${quorum}`
-      : `No leader: an election is under way${quorum}`,
-  );
+  setText(at('headline'), `${leadersOf(view, leader)}${quorum}`);
   document.title = `${leader ? `Node ${leader.id} leads` : 'No leader'} – Raftree`;
   at('ring').replaceChildren(
     drawRing(
@@ -205,6 +226,10 @@ const INDEXES = [
 ];
 
 function drawLog(view) {
+  if (view.tablets?.count > 1) {
+    drawLogs(view);
+    return;
+  }
   const [group] = view.groups;
   at('log').replaceChildren(
     ...INDEXES.map(([name, label]) =>
@@ -217,6 +242,55 @@ function drawLog(view) {
     ...(id === view.self ? group.log : {}),
   }));
   at('tapes').replaceChildren(...drawTapes(rows));
+}
+
+/** Where a tablet begins, in words; by hash the hash. */
+function startOf({ start, startBase64 }, by) {
+  if (start === '') return 'the first';
+  if (by === 'hash') {
+    const raw = start ?? atob(startBase64);
+    return [...raw].map((char) => char.charCodeAt(0).toString(16).padStart(2, '0')).join('');
+  }
+  return start ?? `base64 ${startBase64}`;
+}
+
+const MAX_LOGS = 12;
+
+/** Of several tablets: their logs on this node. */
+function drawLogs({ self, groups }) {
+  const logs = groups.slice(0, MAX_LOGS).map(({ id, log }) => ({ name: `Tablet ${id}`, ...log }));
+  const cut = groups.length > MAX_LOGS ? `, the first ${MAX_LOGS} of ${groups.length}` : '';
+  at('log').replaceChildren(element('div', {}, element('b', {}, `Of the tablets on node ${self}${cut}`)));
+  at('tapes').replaceChildren(...drawTapes(logs));
+}
+
+let tabletsDrawn;
+
+/** A cluster of one tablet has nothing to show here. */
+function drawTablets({ tablets }) {
+  at('map').hidden = !tablets || tablets.count < 2;
+  if (at('map').hidden) return;
+  const { by, count, shown } = tablets;
+  const text = JSON.stringify(tablets);
+  if (text === tabletsDrawn) return;
+  tabletsDrawn = text;
+  const cut = count > shown.length ? `, the first ${shown.length} shown` : '';
+  setText(at('by'), `${count} by ${by}${cut}; as wide as what they hold here`);
+  setText(at('from-title'), by === 'hash' ? 'From hash' : 'From key');
+  at('keyspace').replaceChildren(drawKeyspace(shown));
+  at('tablets').replaceChildren(
+    ...shown.map((tablet) =>
+      element(
+        'tr',
+        {},
+        element('td', {}, `${tablet.id}`),
+        element('td', { class: 'key' }, startOf(tablet, by).slice(0, 60)),
+        element('td', {}, tablet.leader === 0 ? 'none known' : `node ${tablet.leader}`),
+        element('td', {}, tablet.keys === undefined ? 'not here' : number(tablet.keys)),
+        element('td', {}, tablet.bytes === undefined ? '–' : bytes(tablet.bytes)),
+      ),
+    ),
+  );
 }
 
 function drawStorage(view) {
@@ -444,6 +518,64 @@ at('entry').elements.delete.addEventListener('click', async () => {
   const name = at('entry').elements.key.value;
   if (!(await confirmed(`Delete ${name}?`, 'Its value is gone on every node.', 'Delete'))) return;
   await told('Deleted.', () => ask(pathOf(key), { method: 'DELETE' }));
+});
+
+// --- watch ---
+
+const MAX_CHANGES = 100;
+let watched;
+
+/** Follows the changes of the prefix until it is pressed again. */
+async function watch() {
+  const ending = new AbortController();
+  watched = ending;
+  const prefix = at('scan').elements.prefix.value;
+  at('watch').setAttribute('aria-pressed', 'true');
+  at('watching').hidden = false;
+  at('changes').replaceChildren();
+  at('said').className = 'said';
+  at('said').textContent = prefix === '' ? 'Watching all keys.' : `Watching ${prefix}…`;
+  const query = prefix === '' ? '' : `?${new URLSearchParams({ prefix })}`;
+  try {
+    const answer = await checked(await ask(`/v1/watch${query}`, { signal: ending.signal }));
+    await read(answer, (name, data) => {
+      if (name === 'end') throw new Error(data.detail ?? 'The node tells no more changes.');
+      if (['put', 'delete', 'expire'].includes(name)) showChange(name, data);
+    });
+    at('said').textContent = 'The watch has ended.';
+  } catch (error) {
+    if (!ending.signal.aborted) {
+      at('said').textContent = error.message;
+      at('said').className = 'said bad';
+    }
+  } finally {
+    ending.abort();
+    if (watched === ending) {
+      watched = undefined;
+      at('watch').setAttribute('aria-pressed', 'false');
+    }
+  }
+}
+
+function showChange(name, change) {
+  const key = change.key ?? `base64 ${change.keyBase64}`;
+  const value = change.value ?? (change.valueBase64 === undefined ? '' : `base64 ${change.valueBase64}`);
+  const line = element(
+    'li',
+    {},
+    element('b', {}, name),
+    element('span', { class: 'key' }, key),
+    element('span', { class: 'value' }, value.slice(0, 200)),
+  );
+  at('changes').prepend(line);
+  if (at('changes').children.length > MAX_CHANGES) at('changes').lastChild.remove();
+}
+
+at('watch').addEventListener('click', () => {
+  if (watched) {
+    watched.abort();
+    at('said').textContent = 'The watch has ended.';
+  } else watch();
 });
 
 // What scrolls is reached by the keyboard, too.

@@ -4,6 +4,7 @@
  */
 import type { NodeStatus, RaftreeClient } from '../client/client.js';
 import type { LiveSource } from '../doors/http/live.js';
+import { bytesIn } from '../doors/http/schemas.js';
 import type { Env, Timer } from '../env/env.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { addedStats } from './added-stats.js';
@@ -20,7 +21,7 @@ export interface LiveViewParts {
   readonly membership: Pick<MemberView, 'members'>;
   readonly peers: Pick<Peers, 'traffic'>;
   readonly recent: Recent;
-  readonly tablets: Pick<TabletSet, 'all'>;
+  readonly tablets: Pick<TabletSet, 'all' | 'map'>;
   readonly status: () => OutboundOf<'statusReply'>;
 }
 
@@ -93,6 +94,7 @@ export function liveSource(parts: LiveViewParts): LiveSource {
         ...{ self: nodeId, clusterId, version: own.version },
         nodes,
         groups: groupViews(all, own),
+        tablets: tabletViews(parts.tablets),
         traffic: members
           .filter(({ id }) => id !== nodeId)
           .map(({ id }) => ({ peer: id, ...peers.traffic(id) })),
@@ -134,6 +136,32 @@ function groupViews(all: readonly OpenTablet[], own: OutboundOf<'statusReply'>) 
   const { role, term, leaderId, keysApproximate } = own;
   const log = { first: 1, snapshot: 0, commit: 0, applied: 0, last: 0 };
   return [{ id: 1, role, term, leader: leaderId, keys: keysApproximate, log }];
+}
+
+/** More would make each view large. */
+const MAX_TABLETS_SHOWN = 256;
+
+/** The map of the keyspace in the order of the ranges, with sizes of what is here. */
+function tabletViews({ map, all }: Pick<TabletSet, 'map' | 'all'>) {
+  if (!map) return undefined;
+  const here = new Map(all.map(({ tablet, group }) => [tablet.id, group]));
+  return {
+    by: map.by,
+    count: map.tablets.length,
+    shown: map.tablets.slice(0, MAX_TABLETS_SHOWN).map(({ id, start, end }) => {
+      const group = here.get(id);
+      const stats = group?.stateMachine.engineStats();
+      const files = stats?.levels.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+      return {
+        id,
+        ...bytesIn('start', start),
+        ...(end ? bytesIn('end', end) : {}),
+        leader: group?.replica.leader ?? 0,
+        ...(group && { keys: group.stateMachine.approximateKeys() }),
+        ...(stats && { bytes: files + stats.memtableBytes }),
+      };
+    }),
+  };
 }
 
 /** Without `told` the node is not reached. */

@@ -131,17 +131,25 @@ if (!program || !playwright || !axeFile) {
   test('keys are put, found, read and deleted, and what a key holds is never markup', async () => {
     const page = await open(1);
     const key = 'a/<img src=x onerror=alert(1)> ü%2F';
+    await page.fill('#scan [name=prefix]', 'a/');
+    await page.click('#watch');
+    await holds(page, "document.querySelector('#said').textContent === 'Watching a/…'");
     await page.fill('#entry [name=key]', key);
     await page.fill('#entry [name=value]', '<b>red</b>');
     await page.press('#entry [name=key]', 'Enter');
     await holds(page, "/^Put, version/.test(document.querySelector('#said').textContent)");
     const answer = await fetch(`http://127.0.0.1:${ports[1]}/v1/kv/${encodeURIComponent(key)}`);
     assert.is(await answer.text(), '<b>red</b>');
+    await holds(page, "document.querySelectorAll('#changes li').length === 1");
+    assert.is(await page.textContent('#changes li .key'), key);
+    assert.is(await page.textContent('#changes li .value'), '<b>red</b>');
+    await page.click('#watch');
+    await holds(page, "document.querySelector('#watch').getAttribute('aria-pressed') === 'false'");
     await fetch(`http://127.0.0.1:${ports[0]}/v1/kv/a%2F%ff%00`, { method: 'PUT', body: 'bytes' });
     await page.fill('#scan [name=prefix]', 'a/');
     await page.press('#scan [name=prefix]', 'Enter');
     await holds(page, "document.querySelector('#said').textContent === '2 keys.'");
-    assert.is(await page.evaluate("document.querySelector('#keys img, #keys b')"), null);
+    assert.is(await page.evaluate("document.querySelector('#keys img, #keys b, #changes img')"), null);
     for (const [nth, value] of [
       [1, '<b>red</b>'],
       [2, 'bytes'],
@@ -165,6 +173,32 @@ if (!program || !playwright || !axeFile) {
       assert.equal(await seriousOf(page), []);
       const width = await page.evaluate<number>('document.documentElement.scrollWidth');
       assert.ok(width <= viewport.width, `${width} of ${viewport.width}`);
+    }
+  });
+
+  test('tablets are a map of the keys, and a list; of a single one nothing is shown', async () => {
+    assert.is(await (await open(1)).evaluate<boolean>("document.querySelector('#map').hidden"), true);
+    const single = await ProcessCluster.create(1, {
+      placement: { by: 'range', splits: ['<i>k', 'n'] },
+      http: { listen: `127.0.0.1:${(await freePorts(1))[0]}` },
+    });
+    try {
+      await single.start(1);
+      const { http } = JSON.parse(fs.readFileSync(single.configFile(1), 'utf8')) as NodeConfigInput;
+      const page = await browser.newPage({ viewport: PHONE, colorScheme: 'dark', bypassCSP: true });
+      page.on('pageerror', (error) => faults.push(error.message));
+      await page.goto(`http://${http?.listen}/`);
+      await holds(page, "document.querySelectorAll('#tablets tr').length === 3");
+      const rows = await page.evaluate<string[]>(
+        "[...document.querySelectorAll('#tablets tr')].map((row) => [...row.cells].slice(0, 3).map((c) => c.textContent).join())",
+      );
+      assert.equal(rows, ['1,the first,node 1', '2,<i>k,node 1', '3,n,node 1']);
+      assert.is(await page.evaluate<number>("document.querySelectorAll('.keyspace .tablet').length"), 3);
+      assert.equal(await seriousOf(page), []);
+      const width = await page.evaluate<number>('document.documentElement.scrollWidth');
+      assert.ok(width <= PHONE.width, `${width}`);
+    } finally {
+      await single.destroy();
     }
   });
 

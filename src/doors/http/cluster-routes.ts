@@ -47,6 +47,8 @@ export interface StatusView {
     readonly peerAddress: string;
     readonly matchIndex: number;
     readonly reachable: boolean;
+    readonly heardMsAgo?: number | undefined;
+    readonly problem: string;
   }[];
 }
 
@@ -221,26 +223,37 @@ function tabletsOf({ by, tablets }: LocatedTablets) {
   };
 }
 
-/** Only an operator is told where the nodes reach each other. */
-function clusterOf(view: StatusView, isOperator: boolean) {
-  const { nodeId, leaderId, leaderAddress, voters, outgoing, learners, lastIndex } = view;
-  const isLeader = view.role === 'leader';
-  const own = {
-    ...{ nodeId, clientAddress: view.clientAddress, peerAddress: view.peerAddress },
-    ...{ matchIndex: lastIndex, reachable: true },
-  };
+/** The members in the order of their ids. Only an operator is told where the nodes reach each other. */
+export function standingsIn(view: StatusView, isOperator: boolean) {
+  const { nodeId, voters, outgoing, learners } = view;
+  const { clientAddress, peerAddress } = view;
+  const own = { nodeId, clientAddress, peerAddress, heardMsAgo: 0, problem: '' };
   const ids = [...new Set([...voters, ...outgoing, ...learners])].sort((a, b) => a - b);
+  return ids.map((id) => {
+    const found = [own, ...view.peers].find((each) => each.nodeId === id);
+    return {
+      id,
+      role: voters.includes(id) ? 'voter' : learners.includes(id) ? 'learner' : 'leaving',
+      client: found?.clientAddress ?? '',
+      ...(isOperator ? { peer: found?.peerAddress ?? '' } : {}),
+      heardMsAgo: found?.heardMsAgo ?? null,
+      problem: found?.problem ?? '',
+    };
+  });
+}
+
+function clusterOf(view: StatusView, isOperator: boolean) {
+  const { nodeId, leaderId, leaderAddress, lastIndex } = view;
+  const isLeader = view.role === 'leader';
+  const own = { nodeId, matchIndex: lastIndex, reachable: true };
   return {
     leader: leaderId === 0 ? null : { id: leaderId, client: leaderAddress },
     term: view.term,
     configurationIndex: view.configurationIndex,
-    members: ids.map((id) => {
-      const found = [own, ...view.peers].find((each) => each.nodeId === id);
+    members: standingsIn(view, isOperator).map(({ heardMsAgo: _heard, problem: _problem, ...member }) => {
+      const found = [own, ...view.peers].find((each) => each.nodeId === member.id);
       return {
-        id,
-        role: voters.includes(id) ? 'voter' : learners.includes(id) ? 'learner' : 'leaving',
-        client: found?.clientAddress ?? '',
-        ...(isOperator ? { peer: found?.peerAddress ?? '' } : {}),
+        ...member,
         reachable: found?.reachable ?? false,
         lagEntries: isLeader ? Math.max(0, lastIndex - (found?.matchIndex ?? 0)) : null,
       };

@@ -26,6 +26,7 @@ import { clusterRoutes, type StatusView } from './cluster-routes.js';
 import { kvRoutes } from './kv-routes.js';
 import { LiveFeed, type LiveSource } from './live.js';
 import { nodeRoutes, type ReadinessCheck } from './node-routes.js';
+import { nodesRoute } from './nodes-route.js';
 import { openApiDocument } from './openapi.js';
 import { pageRoutes } from './page.js';
 import { type ProblemCode, problem, problemOf } from './problem.js';
@@ -113,6 +114,7 @@ export class HttpDoor {
       ...pageRoutes(options.page, this.#live),
       ...nodeRoutes({ readiness: options.readiness, metrics: () => this.#metrics() }),
       ...kvRoutes(this.#backend, limits),
+      nodesRoute({ cluster: options.cluster, status: options.status }),
       watchRoute(this.#backend, env.timers, this.#endings),
       ...clusterRoutes({
         backend: this.#backend,

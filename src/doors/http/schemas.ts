@@ -190,6 +190,37 @@ export const tabletsAnswer = z.object({
   ),
 });
 
+const quantiles = z.object({ p50Us: z.int(), p99Us: z.int() }).optional();
+
+export const nodesAnswer = z.object({
+  nodes: z.array(
+    z.object({
+      id: nodeId,
+      role: z.enum(['voter', 'learner', 'leaving']),
+      client: z.string(),
+      peer: z.string().optional(),
+      heardMsAgo: z.int().nullable().describe('Since this node last heard it; null: never'),
+      problem: z.string().describe('Why this node does not reach it; empty if it does'),
+      state: z.enum(['answers', 'silent']).describe('A silent one has no further fields'),
+      version: z.string().optional().describe('Of the program'),
+      tablets: z.object({ holds: z.int(), leads: z.int(), failed: z.int() }).optional(),
+      keysApproximate: z.int().optional(),
+      pendingRequests: z.int().optional(),
+      residentBytes: z.int().optional(),
+      commit: quantiles.describe('From a proposal to its commit; of the last seconds, as are all times'),
+      apply: quantiles,
+      loopDelayUs: z.int().optional().describe('How late a timer of its event loop ran at most'),
+      disk: z
+        .object({
+          sync: quantiles.describe('Of durable writes of the log'),
+          writtenBytes: z.int().describe('By log and storage engines, since its start'),
+          freeBytes: z.int().optional(),
+        })
+        .optional(),
+    }),
+  ),
+});
+
 export const addBody = z.strictObject({
   id: nodeId,
   client: address,

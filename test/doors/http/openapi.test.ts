@@ -119,6 +119,7 @@ const EXAMPLES: Readonly<Record<string, readonly Sent[]>> = {
   ],
   getStatus: [{ status: 200, answer: schemas.statusAnswer }],
   getCluster: [{ status: 200, answer: schemas.clusterAnswer }],
+  getNodes: [{ status: 200, answer: schemas.nodesAnswer }],
   getTablets: [{ status: 200, answer: schemas.tabletsAnswer }],
   addMember: [
     {
