@@ -252,7 +252,9 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     for (let i = repetitions; ; i++) {
       const parts = isOld || !knowsCluster() ? undefined : partsOf(tablets.map, range);
       if (parts) {
-        this.#open(parts, before, tablets.map, repetitions);
+        // By hash any tablet may own keys of the range: those follow that own what the one before owned.
+        const following = before ? parts.filter((part) => overlaps(part, before.part)) : parts;
+        this.#open(following, before, tablets.map, repetitions);
         return;
       }
       isOld = false;
@@ -387,6 +389,12 @@ const PATIENT: ReadonlySet<string> = new Set(['TIMEOUT', 'UNREACHABLE']);
 const SEVERAL =
   'the watched keys belong to several tablets, each with versions of its own: watch from a token, which a watch of ' +
   'these keys gives as resumeFrom, or without from';
+
+function overlaps(one: TabletPart, other: TabletPart): boolean {
+  const begins = ({ start }: TabletPart, { end }: TabletPart) =>
+    end === undefined || Buffer.compare(start, end) < 0;
+  return begins(one, other) && begins(other, one);
+}
 
 /** Throws `INVALID_REQUEST`. */
 function watchedRange({ key, prefix, range }: WatchOptions): ScanRange {

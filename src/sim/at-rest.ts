@@ -81,7 +81,7 @@ function checkDirectories(cluster: RunCluster): void {
       );
     }
     for (const { id } of store.groups)
-      if (!cluster.references.groups.includes(id))
+      if (!cluster.references.groups.includes(id) && !cluster.references.ended.includes(id))
         cluster.fail('no replica that is no member', `${host} holds group ${id}, which is no tablet`);
   }
 }

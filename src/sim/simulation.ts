@@ -10,11 +10,13 @@ import { EarlyMistakes } from './nemesis/early-mistakes.js';
 import { Mistakes } from './nemesis/mistakes.js';
 import { Nemesis } from './nemesis/nemesis.js';
 import { Operator } from './nemesis/operator.js';
+import { Splits } from './nemesis/splits.js';
 import { Strangers } from './nemesis/strangers.js';
 import { Coverage } from './rules/coverage.js';
 import { History } from './rules/history.js';
 import { callsAbout, checkHistory } from './rules/history-rules.js';
 import { toText } from './rules/trace.js';
+import { DATA_DIRECTORY } from './run/node-json.js';
 import { useProbe } from './run/probes.js';
 import { RunCluster } from './run/run-cluster.js';
 import type { FaultName } from './setting/fault-names.js';
@@ -89,9 +91,10 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const strangers = new Strangers(cluster, new SeededRandom(random.uint32()));
   const earlyMistakes = new EarlyMistakes(cluster, new SeededRandom(random.uint32()), mistakes);
   const watchers = new Watchers(cluster, new SeededRandom(random.uint32()), setting.workload);
+  const splits = new Splits(cluster, new SeededRandom(random.uint32()));
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
-    : [nemesis, operator, mistakes, strangers];
+    : [nemesis, operator, mistakes, strangers, splits];
   useProbe(cluster.probe);
   try {
     const heal = () => {
@@ -191,10 +194,9 @@ async function phases(
     !(await settles(cluster, CALLS_END_MS, ended, 'every call of the clients ends', 'even without a quorum'))
   )
     return;
-  const { tablets } = cluster.references;
   const client = cluster.client(PROGRESS_MS, { env: cluster.host('c0').env });
   const progress = Promise.all(
-    tablets
+    cluster.references.tablets
       .map((tablet) => cluster.references.lastKeyOf(tablet))
       .map((key) => client.put(key, `last ${key};`).then(() => client.get(key))),
   );
@@ -204,6 +206,16 @@ async function phases(
     !(await reaches(cluster, CONVERGENCE_MS, converged, 'all members with whole disks hold the same state'))
   )
     return;
+  // A tablet that was split goes when all members have its parts.
+  const isWhole = cluster.machines.every(({ isDamaged, state }) => !isDamaged && state !== 'lost');
+  const areGone = () =>
+    cluster.references.ended.every((tablet) =>
+      cluster.machines.every(
+        ({ store, disk }) =>
+          !store?.group(tablet) && disk.files(`${DATA_DIRECTORY}/groups/${tablet}`).length === 0,
+      ),
+    );
+  if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, areGone, 'tablets that were split go'))) return;
   if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, 'watchers are told all changes')))
     return;
   if (!(await settles(cluster, WATCHES_MS, watchers.end(), 'all watches end'))) return;

@@ -53,6 +53,8 @@ export const COVERAGE = [
   'requests to wrong tablets',
   'leaders of tablets on different nodes',
   'groups failed',
+  'tablets split',
+  'splits refused',
   'string operations',
   'transactions not applied',
   'kills',
@@ -110,8 +112,10 @@ export const COVERAGE = [
 
 export type CoverageKind = (typeof COVERAGE)[number];
 
-/** Too rare to be required of every test run. */
+/** Too rare to be required of every test run, or of another profile. */
 export const RARE: readonly CoverageKind[] = [
+  'tablets split',
+  'splits refused',
   'groups failed',
   'quorums lost',
   'elections of an old term',

@@ -83,7 +83,8 @@ function checkOutcomes({ calls }: History, references: References, fail: Fail): 
  * A client's writes to one key, and those of one lane, took effect in the order of calls, also those given up. But of
  * a lane with keys of several tablets a write that was given up may take effect after a later one to another tablet.
  */
-function checkOrder({ calls }: History, { effects }: References, fail: Fail): void {
+function checkOrder({ calls }: History, references: References, fail: Fail): void {
+  const { effects } = references;
   const latest = new Map<string, { readonly token: string; readonly effect: Effect }>();
   for (const { client, operations, lane, outcome } of calls) {
     for (const { key, value } of operations) {
@@ -91,7 +92,8 @@ function checkOrder({ calls }: History, { effects }: References, fail: Fail): vo
       const effect = token === '' ? undefined : effects.of(token);
       if (!effect) continue;
       const order = lane === undefined ? `${client}'s writes to ${key}` : `${client}'s writes of ${lane}`;
-      const inTablet = `${order} in tablet ${effect.tablet}`;
+      // The tablets that own a key one after the other count as one.
+      const inTablet = `${order} in tablet ${references.ownerOf(key)}`;
       for (const before of [latest.get(inTablet), latest.get(order)]) {
         if (!before || before.effect.order <= effect.order) continue;
         const [first, second] = [before.effect, effect].map(

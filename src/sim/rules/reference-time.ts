@@ -3,6 +3,13 @@ export class ReferenceTime {
   #passedMs = 0;
   #newest = { term: 0, stampMs: 0 };
 
+  copy(): ReferenceTime {
+    const copy = new ReferenceTime();
+    copy.#passedMs = this.#passedMs;
+    copy.#newest = { ...this.#newest };
+    return copy;
+  }
+
   get nowMs(): number {
     return this.#passedMs;
   }

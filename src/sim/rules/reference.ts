@@ -17,7 +17,10 @@ import {
 import { fromDeadlineKey, fromStoredValue, TIME_KEY } from '../../kv/keys.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
-import type { TabletRange } from '../../placement/tablet-map.js';
+import { decodeSplitEntry } from '../../kv/split.js';
+import { type PlacementKind, ringPoint, type Tablet } from '../../placement/placement.js';
+import { TabletRange } from '../../placement/tablet-map.js';
+import { configurationOf } from '../../raft/configuration.js';
 import type { Entry } from '../../raft/types.js';
 import { crc32 } from '../../record/checksum.js';
 import { readUint53 } from '../../record/record.js';
@@ -68,17 +71,26 @@ export interface ReferenceParts {
   readonly fail: Fail;
   readonly nowMs: () => number;
   readonly maxSessions: number;
-  readonly tablet: number;
-  /** The keys that the tablet owns. */
-  readonly range: TabletRange;
+  /** How keys are placed. */
+  readonly by: PlacementKind;
+  readonly tablet: Pick<Tablet, 'id' | 'start' | 'end'>;
+  /** The tablet was split, and these are its parts. */
+  readonly onSplit: (parent: Reference, left: Part, right: Part) => void;
   /** Of all tablets. */
   readonly effects: Effects;
 }
 
-/** The log of one tablet. */
+/** A part of a tablet that was split. */
+type Part = Pick<Tablet, 'id' | 'start' | 'end'>;
+
+/** The log of one tablet. One that was split ends: what comes behind the split changes nothing. */
 export class Reference {
   readonly tablet: number;
+  readonly #parts: ReferenceParts;
   readonly #range: TabletRange;
+  /** The tablet that it was a part of. */
+  #parent: Reference | undefined;
+  #hasEnded = false;
   readonly #effects: Effects;
   readonly #fail: Fail;
   readonly #nowMs: () => number;
@@ -89,13 +101,13 @@ export class Reference {
   /** The log starts after this index. */
   #base = 0;
   /** What is stored: a key that has expired stays until it is deleted. */
-  readonly #changes = new Map<string, Change[]>();
+  #changes = new Map<string, Change[]>();
   /** What reads see: such a key is not there. */
-  readonly #seen = new Map<string, Change[]>();
-  readonly #time = new ReferenceTime();
+  #seen = new Map<string, Change[]>();
+  #time = new ReferenceTime();
   /** In order of use: the one that was used last comes last. */
-  readonly #sessions = new Map<number, Session>();
-  readonly #writes = new Map<number, WriteResult>();
+  #sessions = new Map<number, Session>();
+  #writes = new Map<number, WriteResult>();
   readonly #maxSessions: number;
   /** Number of commands that were answered from the table of sessions. */
   repeated = 0;
@@ -108,13 +120,51 @@ export class Reference {
   /** Number of writes that named keys of another tablet. */
   misrouted = 0;
 
-  constructor({ fail, nowMs, maxSessions, tablet, range, effects }: ReferenceParts) {
-    this.#fail = (rule, detail) => fail(rule, range.isEverything ? detail : `tablet ${tablet}: ${detail}`);
+  constructor(parts: ReferenceParts) {
+    const { fail, nowMs, maxSessions, by, tablet, effects } = parts;
+    const range = new TabletRange(by, tablet);
+    this.#parts = parts;
+    this.#fail = (rule, detail) => fail(rule, range.isEverything ? detail : `tablet ${tablet.id}: ${detail}`);
     this.#nowMs = nowMs;
     this.#maxSessions = maxSessions;
-    this.tablet = tablet;
+    this.tablet = tablet.id;
     this.#range = range;
     this.#effects = effects;
+  }
+
+  /** As a part of a tablet that ends with its last entry. */
+  static within(parent: Reference, tablet: Part): Reference {
+    const part = new Reference({ ...parent.#parts, tablet });
+    const owned = (changes: ReadonlyMap<string, Change[]>) =>
+      new Map(
+        [...changes].flatMap(([key, own]) =>
+          part.#owns(key) ? [[key, [...own]] as [string, Change[]]] : [],
+        ),
+      );
+    part.#parent = parent;
+    part.#base = parent.lastIndex + 1;
+    part.#changes = owned(parent.#changes);
+    part.#seen = owned(parent.#seen);
+    part.#time = parent.#time.copy();
+    part.#sessions = new Map(
+      [...parent.#sessions].map(([id, session]) => [id, { ...session, slots: new Map(session.slots) }]),
+    );
+    part.#writes = new Map(parent.#writes);
+    return part;
+  }
+
+  #owns(key: string): boolean {
+    return this.#range.owns(Buffer.from(key));
+  }
+
+  /** It began as a part of another tablet. */
+  get isPart(): boolean {
+    return this.#parent !== undefined;
+  }
+
+  /** The index before its first entry. */
+  get base(): number {
+    return this.#base;
   }
 
   get lastIndex(): number {
@@ -141,7 +191,7 @@ export class Reference {
   /** A node is about to apply entries. */
   applying(who: string, first: number, entries: readonly Entry[]): void {
     this.#applyingThrough.set(who, first + entries.length - 1);
-    if (this.#entries.length === 0) this.#base = first - 1;
+    if (this.#entries.length === 0 && !this.#parent) this.#base = first - 1;
     entries.forEach((entry, i) => {
       const index = first + i;
       const known = this.#at(index);
@@ -158,11 +208,11 @@ export class Reference {
         this.#fail('no gap', `${who} applies index ${index}, but nobody has applied ${this.lastIndex + 1}`);
         return;
       }
-      const result = entry.kind === 'command' ? this.#apply(index, entry.term, commandOf(entry.body)) : NONE;
+      const result = this.#resultOf(index, entry);
       this.#entries.push({
         term: entry.term,
         checksum,
-        result: JSON.stringify(result),
+        result: shownResult(result),
         atMs: this.#nowMs(),
         time: this.#time.text,
       });
@@ -173,7 +223,7 @@ export class Reference {
   applied(who: string, first: number, results: readonly CommandResult[]): void {
     results.forEach((result, i) => {
       const expected = this.#at(first + i)?.result;
-      const found = JSON.stringify(result);
+      const found = shownResult(result);
       if (expected === undefined || expected === found) return;
       this.#fail('equal results', `${who} answers entry ${first + i} with ${found}, not with ${expected}`);
     });
@@ -194,10 +244,16 @@ export class Reference {
     }
   }
 
-  /** All user keys of a node whose state is that after `index`. */
-  state(who: string, index: number, entries: Iterable<readonly [Buffer, Buffer]>): void {
+  /**
+   * All user keys of a node whose state is that after `index`. `hasOthers`: the files of a part of a tablet have the
+   * keys of the others too, until its state machine hides them.
+   */
+  state(who: string, index: number, entries: Iterable<readonly [Buffer, Buffer]>, hasOthers: boolean): void {
     const found = new Map<string, KeyState>();
-    for (const [key, value] of entries) found.set(key.subarray(1).toString(), parseStored(value));
+    for (const [key, value] of entries) {
+      const name = key.subarray(1).toString();
+      if (!hasOthers || this.#owns(name)) found.set(name, parseStored(value));
+    }
     for (const name of new Set([...found.keys(), ...this.keys])) {
       this.#compare(who, name, index, found.get(name));
     }
@@ -255,7 +311,52 @@ export class Reference {
     );
   }
 
+  #resultOf(index: number, { kind, term, body }: Entry): CommandResult {
+    if (kind === 'command') return this.#apply(index, term, commandOf(body));
+    return kind === 'tablet' ? this.#split(index, term, body) : NONE;
+  }
+
+  /** The members of a cluster of several tablets do not change: nothing of them can speak against it. */
+  #split(index: number, term: number, body: Uint8Array): CommandResult {
+    if (this.#hasEnded) return WRONG_TABLET;
+    const { by, tablet, onSplit } = this.#parts;
+    const { left, right, point } = decodeSplitEntry(body) ?? { left: 0, right: 0, point: NOTHING };
+    const { id, start, end } = tablet;
+    const isInside =
+      Buffer.compare(point, by === 'hash' && start.length === 0 ? ringPoint(0) : start) > 0 &&
+      (end === undefined || Buffer.compare(point, end) < 0);
+    if (!isInside || Math.min(left, right) <= id || left === right)
+      return { type: 'splitRefused', reason: '' };
+    const parts = [
+      { id: left, start, end: point },
+      { id: right, start: point, end },
+    ] as const;
+    const deadlines = parts.map((part) => this.#deadlinesIn(new TabletRange(by, part)));
+    this.#hasEnded = true;
+    onSplit(this, ...parts);
+    const generation = 0;
+    return {
+      type: 'split',
+      split: {
+        ...{ by, index, term, configuration: configurationOf([]) },
+        parent: { id, start, end, generation },
+        children: [
+          { ...parts[0], generation },
+          { ...parts[1], generation },
+        ],
+        deadlines: [deadlines[0] ?? 0, deadlines[1] ?? 0],
+      },
+    };
+  }
+
+  #deadlinesIn(range: TabletRange): number {
+    return [...this.#changes].filter(
+      ([key, changes]) => range.owns(Buffer.from(key)) && changes.at(-1)?.state?.deadlineMs !== undefined,
+    ).length;
+  }
+
   #at(index: number): AppliedEntry | undefined {
+    if (index <= this.#base && this.#parent) return this.#parent.#at(index);
     return this.#entries[index - 1 - this.#base];
   }
 
@@ -319,6 +420,8 @@ export class Reference {
 
   #apply(index: number, term: number, command: Command | VoidEntry): CommandResult {
     if (command.type === 'void') return { type: 'void' };
+    // Its state stays that of the split.
+    if (this.#hasEnded) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : WRONG_TABLET;
     if (command.type === 'openSession') {
       const window = Math.min(Math.max(1, command.window), 4096);
       const [oldest] = this.#sessions.keys();
@@ -333,7 +436,7 @@ export class Reference {
     if (command.stampMs !== undefined) this.#advance(index, term, command.stampMs);
     if (!this.#ownsAll(command.operations)) {
       this.misrouted++;
-      return { type: 'refused', code: 'WRONG_TABLET' };
+      return WRONG_TABLET;
     }
     // Nodes write their map without a session; clients write nothing so.
     if (!command.session) return { type: 'written', write: this.#write(index, command) };
@@ -464,6 +567,7 @@ export class Reference {
 }
 
 const NONE: CommandResult = { type: 'none' };
+const WRONG_TABLET: CommandResult = { type: 'refused', code: 'WRONG_TABLET' };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;
 const DEADLINE_KEY = 5;
@@ -477,6 +581,17 @@ export function tokenOf(value: Uint8Array): string {
 /** The token in an argument of a string operation. */
 function stringToken(value: Uint8Array): string {
   return /c\d+\.s\d+;/.exec(Buffer.from(value).toString('latin1'))?.[0] ?? '';
+}
+
+/** Of a split what it made. */
+function shownResult(result: CommandResult): string {
+  if (result.type === 'splitRefused') return result.type;
+  if (result.type !== 'split') return JSON.stringify(result);
+  const { index, term, children, deadlines } = result.split;
+  const shown = children.map(({ id, start, end }) =>
+    [id, Buffer.from(start).toString('hex'), end && Buffer.from(end).toString('hex')].join(),
+  );
+  return JSON.stringify([result.type, index, term, shown, deadlines]);
 }
 
 function isOver({ deadlineMs }: KeyState, nowMs: number): boolean {

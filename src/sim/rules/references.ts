@@ -1,25 +1,42 @@
 /** The logs of a run: a reference for each tablet, and what holds over all of them. */
 import { firstTablets, type Placement, type Tablet } from '../../placement/placement.js';
-import { TabletMap, TabletRange } from '../../placement/tablet-map.js';
+import { TabletMap } from '../../placement/tablet-map.js';
 import { Effects } from './effects.js';
-import type { Fail } from './fail.js';
 import { Reference, type ReferenceParts } from './reference.js';
 
 /** The group that keeps the map of a cluster with several tablets. */
 const MAP_GROUP = 0;
 
 export class References {
-  readonly map: TabletMap;
   /** Of all tablets. */
   readonly effects: Effects;
+  #map: TabletMap;
   readonly #byGroup = new Map<number, Reference>();
-  readonly #parts: Pick<ReferenceParts, 'fail' | 'nowMs' | 'maxSessions'>;
+  readonly #parts: Omit<ReferenceParts, 'tablet'>;
+  readonly #keys: readonly string[];
+  /** Number of tablets that were split. */
+  splits = 0;
 
-  constructor(fail: Fail, nowMs: () => number, maxSessions: number, placement: Placement) {
-    this.#parts = { fail, nowMs, maxSessions };
-    this.map = new TabletMap(placement.by, firstTablets(placement));
-    this.effects = new Effects(fail);
-    for (const tablet of this.map.tablets) this.#add(tablet);
+  /** `keys`: those that clients use. */
+  constructor(
+    parts: Pick<ReferenceParts, 'fail' | 'nowMs' | 'maxSessions'>,
+    placement: Placement,
+    keys: readonly string[],
+  ) {
+    const { by } = placement;
+    this.effects = new Effects(parts.fail);
+    this.#keys = keys;
+    this.#parts = {
+      ...{ ...parts, by, effects: this.effects },
+      onSplit: (parent, left, right) => this.#split(parent, left, right),
+    };
+    this.#map = new TabletMap(by, firstTablets(placement));
+    for (const tablet of this.#map.tablets) this.#add(tablet);
+  }
+
+  /** The tablets that own the keys now. */
+  get map(): TabletMap {
+    return this.#map;
   }
 
   /** Of the tablets. */
@@ -34,7 +51,12 @@ export class References {
 
   /** The tablets, and the group that keeps the map if it has applied something. */
   get groups(): readonly number[] {
-    return [...this.#byGroup.keys()];
+    return this.#byGroup.has(MAP_GROUP) ? [MAP_GROUP, ...this.tablets] : this.tablets;
+  }
+
+  /** The tablets that were split. */
+  get ended(): readonly number[] {
+    return [...this.#byGroup.keys()].filter((group) => !this.groups.includes(group));
   }
 
   get first(): Reference {
@@ -45,15 +67,24 @@ export class References {
   of(group: number): Reference {
     const reference = this.#byGroup.get(group);
     if (reference) return reference;
-    if (group !== MAP_GROUP || this.tablets.length === 1) throw new RangeError(`there is no tablet ${group}`);
+    if (group !== MAP_GROUP || this.#byGroup.size === 1) throw new RangeError(`there is no tablet ${group}`);
     return this.#add({ id: group, start: Buffer.alloc(0), end: undefined });
   }
 
   #add(tablet: Pick<Tablet, 'id' | 'start' | 'end'>): Reference {
-    const range = new TabletRange(this.map.by, tablet);
-    const reference = new Reference({ ...this.#parts, tablet: tablet.id, range, effects: this.effects });
+    const reference = new Reference({ ...this.#parts, tablet });
     this.#byGroup.set(tablet.id, reference);
     return reference;
+  }
+
+  #split(parent: Reference, ...parts: readonly Pick<Tablet, 'id' | 'start' | 'end'>[]): void {
+    this.splits++;
+    for (const part of parts) this.#byGroup.set(part.id, Reference.within(parent, part));
+    const others = this.#map.tablets.filter(({ id }) => id !== parent.tablet);
+    this.#map = new TabletMap(this.#map.by, [
+      ...others,
+      ...parts.map((part) => ({ ...part, generation: 1 })),
+    ]);
   }
 
   ownerOf(key: string): number {
@@ -65,12 +96,15 @@ export class References {
     return this.of(this.ownerOf(key));
   }
 
-  /** A key that no client of a run writes. */
+  /** A key of the tablet to write when clients have ended: one of theirs, if the tablet owns one. */
   lastKeyOf(tablet: number): string {
-    const { by, tablets } = this.map;
-    const start = Buffer.from(tablets.find(({ id }) => id === tablet)?.start ?? []).toString();
-    if (by === 'range') return start === '' ? 'k0' : `${start}~`;
-    for (let i = 0; ; i++) if (this.ownerOf(`k0${i}`) === tablet) return `k0${i}`;
+    const owned = this.#keys.find((key) => this.ownerOf(key) === tablet);
+    if (owned !== undefined) return owned;
+    if (this.map.by === 'range') {
+      const start = Buffer.from(this.map.byId(tablet)?.start ?? []).toString();
+      return start === '' ? 'a' : start;
+    }
+    for (let i = 0; ; i++) if (this.ownerOf(`z${i}`) === tablet) return `z${i}`;
   }
 
   /** Those of the keys that are in one tablet with this one. */
@@ -84,6 +118,6 @@ export class References {
 
   /** Over all tablets. */
   sum(count: (reference: Reference) => number): number {
-    return this.all.reduce((sum, reference) => sum + count(reference), 0);
+    return [...this.#byGroup.values()].reduce((sum, reference) => sum + count(reference), 0);
   }
 }

@@ -139,13 +139,26 @@ KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries)
     return done;
   };
   const perform = () => {
-    watcher?.applying(owner, first, entries);
+    // It stops before an entry of the kind `tablet`.
+    const end = entries.findIndex(({ kind }) => kind === 'tablet');
+    watcher?.applying(owner, first, end < 0 ? entries : entries.slice(0, end));
     return apply.call(this, first, entries);
   };
   const late = watcher?.beforeApply(owner.who);
   if (late) return late.then(perform).then(report);
   const results = perform();
   return results instanceof Promise ? results.then(report) : report(results);
+};
+
+const { applyTablet } = KvStateMachine.prototype;
+KvStateMachine.prototype.applyTablet = async function (this: KvStateMachine, index, entry, ...rest) {
+  const owner = machines.get(this) ?? lastOpened;
+  const watcher = probe;
+  await watcher?.beforeApply(owner.who);
+  watcher?.applying(owner, index, [entry]);
+  const result = await applyTablet.call(this, index, entry, ...rest);
+  watcher?.applied(owner, index, [result]);
+  return result;
 };
 
 // Messages of a snapshot are sent without reading the clock: the listening address tells whose they are.

@@ -14,7 +14,7 @@ import type { Broken } from '../rules/fail.js';
 import type { Reference } from '../rules/reference.js';
 import { References } from '../rules/references.js';
 import { Trace } from '../rules/trace.js';
-import { otherSettings, type Setting } from '../setting/setting.js';
+import { otherSettings, type Setting, STRING_KEYS } from '../setting/setting.js';
 import type { FileOperation } from '../world/file-operation.js';
 import { SeededRandom } from '../world/seeded-random.js';
 import { type SimProcess, SimWorld } from '../world/world.js';
@@ -96,10 +96,13 @@ export class RunCluster extends Machines<RunMachine> {
     this.trace = trace;
     this.overheard = overheard;
     this.references = new References(
-      (rule, detail) => this.fail(rule, detail),
-      () => this.nowMs,
-      setting.maxSessions,
+      {
+        fail: (rule, detail) => this.fail(rule, detail),
+        nowMs: () => this.nowMs,
+        maxSessions: setting.maxSessions,
+      },
       setting.placement,
+      [...Array.from({ length: setting.workload.keys }, (_, i) => `k${i + 1}`), ...STRING_KEYS],
     );
     this.#diskRandom = new SeededRandom(random.uint32());
     const messageSeed = random.uint32();
@@ -353,7 +356,7 @@ export class RunCluster extends Machines<RunMachine> {
    * so: an operator restarts it.
    */
   groupFailed(machine: RunMachine, tablet: number, error: RaftreeError): void {
-    if (this.references.tablets.length === 1) return;
+    if (this.references.groups.length === 1) return;
     const { codes, message } = told(error);
     this.trace.record(machine.host, 'group failed', { tablet, message });
     this.coverage.count('groups failed');
@@ -447,8 +450,14 @@ export class RunCluster extends Machines<RunMachine> {
     const engine = machine.engines.get(tablet);
     if (!engine || machine.isForeign) return;
     try {
-      const applied = through ?? Number(engine.get(APPLIED_KEY)?.readBigUInt64LE(8) ?? 0n);
-      this.references.of(tablet).state(machine.host, applied, engine.entries(USER_RANGE));
+      const reference = this.references.of(tablet);
+      const record = engine.get(APPLIED_KEY);
+      // A part of a tablet begins with what its parent wrote, which names no tablet or another one.
+      const owner = record && record.length > OWNER_AT ? Number(record.readBigUInt64LE(OWNER_AT)) : 0;
+      const isOfParent = reference.isPart && owner !== tablet;
+      const stored = isOfParent ? reference.base : Number(record?.readBigUInt64LE(8) ?? 0n);
+      const applied = through ?? stored;
+      reference.state(machine.host, applied, engine.entries(USER_RANGE), through === undefined);
     } catch (error) {
       if (!machine.isDamaged && !machine.hasFailedOperations) throw error;
     }
@@ -475,4 +484,6 @@ function told(error: unknown): { readonly codes: readonly (string | undefined)[]
 }
 
 const APPLIED_KEY = Buffer.of(0);
+/** Where its record names the tablet. */
+const OWNER_AT = 24;
 const USER_RANGE = { gte: Buffer.of(1), lt: Buffer.of(2) };

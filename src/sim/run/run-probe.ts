@@ -51,7 +51,7 @@ export class RunProbe implements Probe {
 
   /** In a cluster of several tablets it is said which one. */
   #record(who: string, tablet: number, what: string, fields: Record<string, unknown>): void {
-    const isOnly = this.#cluster.references.tablets.length === 1;
+    const isOnly = this.#cluster.references.groups.length === 1;
     this.#cluster.trace.record(who, what, isOnly ? fields : { tablet, ...fields });
   }
 

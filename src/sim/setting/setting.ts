@@ -31,6 +31,8 @@ export interface Setting {
   readonly changesMembers: boolean;
   /** How the keys are divided into tablets. */
   readonly placement: Placement;
+  /** The mean time between two splits of tablets; 0: there are none. */
+  readonly splitEveryMs: number;
   /** Nodes have different settings, and new ones after a restart (`otherSettings`). */
   readonly mixesSettings: boolean;
   /** The mean time between two actions of the operator; 0: there is no operator. */
@@ -72,6 +74,7 @@ export const PROFILES = [
   'members',
   'mistakes',
   'strangers',
+  'splits',
 ] as const;
 export type Profile = (typeof PROFILES)[number];
 
@@ -103,7 +106,8 @@ export function settingOf(
   // With close timeouts candidates compete; with a wide spread one of them is first.
   const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
   const possible = FAULTS.filter((fault) => !isOutsideOfMachines(fault)).filter(
-    (fault) => profile === 'all' || profile === 'members' || fault.profile === profile,
+    (fault) =>
+      profile === 'all' || profile === 'members' || profile === 'splits' || fault.profile === profile,
   );
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator =
@@ -172,7 +176,9 @@ export function settingOf(
     quietAfterMs: aside.pick([0, 0, 1, heartbeatMs]),
     workload: { ...setting.workload, hasLives: aside.chance(0.4), isHasty: aside.chance(0.4) },
   };
-  return { ...settled, placement: placementOf(aside, settled) };
+  const placement = placementOf(aside, settled, profile === 'splits');
+  const splitEveryMs = profile === 'splits' ? aside.pick([800, 2000, 4000]) : 0;
+  return { ...settled, placement, splitEveryMs };
 }
 
 /** The keys of string operations. */
@@ -182,9 +188,10 @@ export const STRING_KEYS = ['s1', 's2', 's3'] as const;
 function placementOf(
   random: SeededRandom,
   { changesMembers, workload: { keys } }: Pick<Setting, 'changesMembers' | 'workload'>,
+  isSplit: boolean,
 ): Placement {
   const [hasSeveral, isByHash, splits] = [random.chance(0.5), random.chance(0.4), random.between(1, 4)];
-  if (changesMembers || !hasSeveral) return ONE_TABLET;
+  if (!isSplit && (changesMembers || !hasSeveral)) return ONE_TABLET;
   if (isByHash) return placementByHash(splits + 1);
   const boundaries = new Set(
     Array.from({ length: splits }, () => random.pick([`k${random.between(2, keys)}`, ...STRING_KEYS])),
@@ -216,6 +223,7 @@ export function undisturbed(setting: Setting): Setting {
     mixesSettings: false,
     quietAfterMs: 0,
     placement: ONE_TABLET,
+    splitEveryMs: 0,
     workload: { ...setting.workload, hasLives: false, isHasty: false },
     lateApply: { chance: 0, maxMs: 0 },
   };

@@ -36,7 +36,7 @@ export class MisroutedCalls {
   ): Promise<void> {
     const { random, coverage, references } = this.#parts;
     const others = references.tablets.filter((tablet) => tablet !== references.ownerOf(key));
-    const tablet = random.pick([0, NO_TABLET, ...others, ...others, ...others]);
+    const tablet = random.pick([0, NO_TABLET, ...others, ...others, ...others, ...references.ended]);
     const endpoint = endpointOf(tablet);
     coverage.count('requests to wrong tablets');
     const work = random.pick([

@@ -1,0 +1,76 @@
+/** Splits tablets, at keys of clients and between them, and now and then where a tablet cannot be split. */
+import { encodeSplitEntry } from '../../kv/split.js';
+import { hashOfKey } from '../../placement/partition-key.js';
+import { ringPoint } from '../../placement/placement.js';
+import type { RunCluster } from '../run/run-cluster.js';
+import { STRING_KEYS } from '../setting/setting.js';
+import type { SeededRandom } from '../world/seeded-random.js';
+
+/** Each tablet costs the simulator time. */
+const MAX_SPLITS = 4;
+/** Tablets have lower ids when a cluster begins. */
+const FIRST_ID = 20;
+
+export class Splits {
+  readonly #cluster: RunCluster;
+  readonly #random: SeededRandom;
+  #nextId = FIRST_ID;
+  #stopped = false;
+
+  constructor(cluster: RunCluster, random: SeededRandom) {
+    this.#cluster = cluster;
+    this.#random = random;
+  }
+
+  async run(): Promise<void> {
+    const { setting, references } = this.#cluster;
+    const { splitEveryMs } = setting;
+    if (splitEveryMs === 0) return;
+    while (!this.#stopped) {
+      await this.#cluster.sleep(this.#random.float() * 2 * splitEveryMs);
+      if (this.#stopped || references.splits >= MAX_SPLITS) return;
+      this.#split();
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Asks the leader, and does not wait for the answer: it may lose power first. */
+  #split(): void {
+    const { references, coverage, trace } = this.#cluster;
+    const random = this.#random;
+    const point = this.#point();
+    const isMistake = random.chance(0.1);
+    const owner = references.map.tablets.find(({ start, end }) => isWithin(point, start, end))?.id ?? 0;
+    const tablet = isMistake ? random.pick([...references.tablets, ...references.ended]) : owner;
+    const replica = this.#cluster.leaderOf(tablet)?.store?.group(tablet)?.replica;
+    if (!replica) return;
+    // A request may be repeated with the same ids.
+    const [left, right] = [this.#nextId, this.#nextId + 1];
+    this.#nextId += 2;
+    trace.record('world', 'split', { tablet, left, right, point: point.toString('latin1') });
+    const times = random.chance(0.1) ? 2 : 1;
+    for (let i = 0; i < times; i++)
+      replica.proposeTablet(encodeSplitEntry({ left, right, point })).then(
+        ({ result }) => {
+          if (result.type === 'split') coverage.count('tablets split');
+          else coverage.count('splits refused');
+        },
+        () => coverage.count('splits refused'),
+      );
+  }
+
+  #point(): Buffer {
+    const random = this.#random;
+    const { setting, references } = this.#cluster;
+    const key = random.pick([`k${random.between(1, setting.workload.keys)}`, ...STRING_KEYS]);
+    if (references.map.by === 'range') return Buffer.from(random.chance(0.8) ? key : `${key}x`);
+    return random.chance(0.5) ? ringPoint(hashOfKey(Buffer.from(key))) : ringPoint(random.uint32());
+  }
+}
+
+function isWithin(point: Uint8Array, start: Uint8Array, end: Uint8Array | undefined): boolean {
+  return Buffer.compare(point, start) >= 0 && (end === undefined || Buffer.compare(point, end) < 0);
+}
