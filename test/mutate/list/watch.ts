@@ -5,9 +5,16 @@ const history = inFile('kv/watch/change-history.js');
 const watcher = inFile('kv/watch/watcher.js');
 const batchKeys = inFile('kv/batch-keys.js');
 const client = inFile('client/tablet-watch.js');
+const clientWatch = inFile('client/watch.js');
 const streams = inFile('doors/native/watch-streams.js');
 
 export const WATCH_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'after a split by hash all tablets are followed, not only the parts',
+    reason: 'any of them may own keys of the range',
+    patches: [clientWatch('before ? parts.filter((part) => overlaps(part, before.part)) : parts', 'parts')],
+    killedBy: ['sim/split-watch'],
+  },
   {
     name: 'a watch skips what a snapshot has brought',
     reason: 'it goes on with what comes',
