@@ -19,6 +19,7 @@ import { onStopSignal } from './signals.js';
 const IDS = [1, 2, 3] as const;
 const DEFAULT_BASE_PORT = 7001;
 const HTTP_OFFSET = 1000;
+const REDIS_PORT = 6379;
 const PEER_OFFSET = 100;
 /** Ports that are looked at before the demo gives up. */
 const MAX_SHIFT = 50;
@@ -42,6 +43,7 @@ export function addDemoCommand(program: Command): void {
 
 async function runDemo(wanted: number | undefined): Promise<void> {
   const basePort = await freeBasePort(wanted);
+  const respPort = await freeRespPort();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'raftree-demo-'));
   let isStopping = false;
   const running = new Map<number, ReturnType<typeof startNode>>();
@@ -68,13 +70,13 @@ async function runDemo(wanted: number | undefined): Promise<void> {
     }
   };
   try {
-    const kept = IDS.map((id) => keep(id, configOf(directory, basePort, id)));
+    const kept = IDS.map((id) => keep(id, configOf(directory, { basePort, respPort }, id)));
     const done = (async () => {
       await untilServed(client, () => isStopping);
       if (isStopping) return;
       const { leaderId } = await client.status(undefined, { timeoutMs: READY_TIMEOUT_MS });
       const leader = leaderId || 1;
-      say(hints(basePort, leader, running.get(leader)?.child.pid));
+      say(hints({ basePort, respPort }, leader, running.get(leader)?.child.pid));
       await load(client, pause, () => isStopping);
     })();
     await Promise.race([stop, done]);
@@ -97,7 +99,12 @@ function addressOf(basePort: number, id: number, offset = 0): string {
   return `127.0.0.1:${basePort + offset + id - 1}`;
 }
 
-function configOf(directory: string, basePort: number, id: number): string {
+interface Ports {
+  readonly basePort: number;
+  readonly respPort: number;
+}
+
+function configOf(directory: string, { basePort, respPort }: Ports, id: number): string {
   const config: NodeConfigInput = {
     ...{ clusterId: 'demo', nodeId: id, dataDirectory: 'store' },
     nodes: IDS.map((each) => ({
@@ -106,6 +113,7 @@ function configOf(directory: string, basePort: number, id: number): string {
       peer: addressOf(basePort, each, PEER_OFFSET),
     })),
     http: { listen: addressOf(basePort, id, HTTP_OFFSET) },
+    resp: { listen: addressOf(respPort, id) },
     // Small, so that flushes, compactions and cuts of the log are seen soon.
     storage: {
       ...{ writeBufferBytes: 128 * 1024, raftSegmentBytes: 512 * 1024 },
@@ -119,22 +127,36 @@ function configOf(directory: string, basePort: number, id: number): string {
   return file;
 }
 
-/** Throws `UsageError` if ports of the wanted one are in use. */
-async function freeBasePort(wanted: number | undefined): Promise<number> {
+/** Whether nobody listens on the ports of all nodes. */
+async function areFree(first: number, offsets: readonly number[]): Promise<boolean> {
   const { net } = realEnv();
-  const isFree = async (basePort: number) => {
-    for (const id of IDS) {
-      for (const offset of [0, PEER_OFFSET, HTTP_OFFSET]) {
-        try {
-          const address = { host: '127.0.0.1', port: basePort + offset + id - 1 };
-          await (await net.listen(address, (socket) => socket.destroy())).close();
-        } catch {
-          return false;
-        }
+  for (const id of IDS) {
+    for (const offset of offsets) {
+      try {
+        const address = { host: '127.0.0.1', port: first + offset + id - 1 };
+        await (await net.listen(address, (socket) => socket.destroy())).close();
+      } catch {
+        return false;
       }
     }
-    return true;
-  };
+  }
+  return true;
+}
+
+/** That of Redis, unless one runs here. */
+async function freeRespPort(): Promise<number> {
+  for (let shift = 0; shift < MAX_SHIFT; shift++) {
+    const port = REDIS_PORT + shift * IDS.length;
+    if (await areFree(port, [0])) return port;
+  }
+  throw new UsageError(
+    `the ports from ${REDIS_PORT} on, for clients of Redis, are in use; free three of them`,
+  );
+}
+
+/** Throws `UsageError` if ports of the wanted one are in use. */
+async function freeBasePort(wanted: number | undefined): Promise<number> {
+  const isFree = (basePort: number) => areFree(basePort, [0, PEER_OFFSET, HTTP_OFFSET]);
   const highest = 65_535 - HTTP_OFFSET - IDS.length;
   if (wanted !== undefined) {
     if (wanted > highest) throw new UsageError(`--base-port: expected 1 to ${highest}, got ${wanted}`);
@@ -180,7 +202,7 @@ async function load(
   }
 }
 
-function hints(basePort: number, leader: number, pid: number | undefined): string {
+function hints({ basePort, respPort }: Ports, leader: number, pid: number | undefined): string {
   const pages = IDS.map((id) => `http://${addressOf(basePort, id, HTTP_OFFSET)}/`);
   const at = basePort === DEFAULT_BASE_PORT ? '' : ` --endpoints ${addressOf(basePort, 1)}`;
   return `
@@ -191,6 +213,7 @@ Three nodes run. Node ${leader} leads. Open its page:
 Try, in another terminal:
   npx raftree put greeting hello${at}
   curl ${pages[0]}v1/kv/greeting
+  redis-cli -p ${respPort} get greeting
   npx raftree top${at}
   npx raftree shell${at}
   kill -9 ${pid ?? 'PID'}   the leader dies, and comes back after ${RESTART_AFTER_MS / 1000} s: look at another page
