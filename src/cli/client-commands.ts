@@ -9,6 +9,7 @@ import type { SetExitCode } from './run.js';
 import { addScanCommand } from './scan-command.js';
 import { addShardsCommand } from './shards-command.js';
 import { addStatusCommand } from './status-command.js';
+import { addTabletCommand } from './tablet-command.js';
 import { addWatchCommand } from './watch-command.js';
 
 export function addClientCommands(root: Command, setExitCode: SetExitCode): void {
@@ -20,5 +21,6 @@ export function addClientCommands(root: Command, setExitCode: SetExitCode): void
   addExportCommand(root);
   addStatusCommand(root);
   addShardsCommand(root);
+  addTabletCommand(root);
   addMemberCommands(root);
 }

@@ -61,6 +61,7 @@ import {
   type PutResult,
   putResult,
   type ScanEntry,
+  type TabletSplitResult,
   type TtlResult,
   ttlResult,
   type WriteResult,
@@ -412,6 +413,25 @@ export class RaftreeClient {
           const answer = await this.#router.ask(() => request, call, each);
           if (answer.type !== 'done') throw unexpected(answer.type, request.type);
         }
+      }),
+    );
+  }
+
+  /**
+   * Splits the tablet that owns a key, so that the key begins the second part; by hash, its place on the ring does.
+   * Reads and writes go on. `CHANGE_INVALID` if a tablet begins there already, or the cluster began with one tablet;
+   * `CHANGE_PENDING` while something else is under way with the tablet. If the outcome is unknown, ask again: what was
+   * done is not done twice.
+   */
+  splitTablet(key: Bytes, options: CallOptions = {}): Promise<TabletSplitResult> {
+    return this.#call(options, (call) =>
+      this.#tablets.withMap(call, async () => {
+        const bytes = toBytes(key);
+        const tablet = this.#tablets.ownerOf(bytes);
+        const request = { type: 'splitTablet', tablet, key: bytes } as const;
+        const answer = await this.#router.ask(() => request, call, tablet);
+        if (answer.type !== 'tabletSplit') throw unexpected(answer.type, request.type);
+        return { tablet: answer.tablet, children: [answer.left, answer.right] };
       }),
     );
   }

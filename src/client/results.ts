@@ -6,6 +6,12 @@ import type { BatchOperation } from './operations.js';
 import type { WriteReply } from './session-writer.js';
 import { unexpected } from './unexpected.js';
 
+/** The tablet has ended, and its keys are in two others: below the key, and from the key on. */
+export interface TabletSplitResult {
+  readonly tablet: number;
+  readonly children: readonly [left: number, right: number];
+}
+
 export interface PutResult {
   /** Whether the change was made; false if a condition was not met. */
   readonly applied: boolean;

@@ -55,10 +55,15 @@ const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING',
 const DISK_FULL_PATIENCE_MS = 3000;
 
 /** Requests that may take effect although their answer is lost. */
-export const LASTING: ReadonlySet<RequestName> = new Set(['write', 'changeMembers', 'transferLeader']);
+export const LASTING: ReadonlySet<RequestName> = new Set([
+  'write',
+  'changeMembers',
+  'transferLeader',
+  'splitTablet',
+]);
 
 /** Requests that are answered only after all checks and the cluster's agreement, which may take ten seconds. */
-const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader']);
+const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader', 'splitTablet']);
 const SLOW_ATTEMPT_TIMEOUT_MS = 18_000;
 
 /** Errors about the client or the node, not the request: if all nodes answer so, waiting does not help. */

@@ -8,6 +8,8 @@ export interface Administration {
   handle(
     request: ChangeMembers | TransferLeader,
   ): Promise<AdministrationDone | AdministrationError | KvError>;
+  /** Never rejects. */
+  split(request: SplitTablet): Promise<TabletSplit | AdministrationError | KvError>;
 }
 
 export interface ChangeMembers {
@@ -32,6 +34,22 @@ export interface TransferLeader {
   readonly tablet?: number | undefined;
   /** The voter that becomes the leader. */
   readonly nodeId: number;
+}
+
+export interface SplitTablet {
+  readonly type: 'splitTablet';
+  /** 0: the only one. */
+  readonly tablet: number;
+  /** It begins the second part. */
+  readonly key: Uint8Array;
+}
+
+/** The tablet has ended; these have its keys. */
+export interface TabletSplit {
+  readonly type: 'tabletSplit';
+  readonly tablet: number;
+  readonly left: number;
+  readonly right: number;
 }
 
 export interface AdministrationDone {

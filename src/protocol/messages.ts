@@ -276,6 +276,17 @@ export const MESSAGES = {
       warnings: list(string),
     },
   ),
+  splitTablet: message(
+    54,
+    'Asks the leader of a tablet to split it, so that the key begins the second part (by hash: its place on the ring does).',
+    { requestId: u32, tablet: u32, key: bytes },
+  ),
+  tabletSplit: message(55, 'A tablet has ended, and two others have its keys.', {
+    requestId: u32,
+    tablet: u32,
+    left: u32,
+    right: u32,
+  }),
   tablets: message(29, 'Asks for a page of the map: the tablets that begin at `from` or behind it.', {
     requestId: u32,
     from: bytes,
@@ -540,6 +551,7 @@ export type RequestName =
   | 'load'
   | 'changeMembers'
   | 'transferLeader'
+  | 'splitTablet'
   | 'watch'
   | 'watchSync';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];

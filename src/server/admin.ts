@@ -7,11 +7,14 @@ import {
   type AdministrationError,
   type ChangeMembers,
   isAdministrationErrorCode,
+  type SplitTablet,
+  type TabletSplit,
   type TransferLeader,
 } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
+import type { Split } from '../kv/split.js';
 import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
 import type { NodeId, ReadMethod, Role } from '../raft/types.js';
 import type { Member } from './member-context.js';
@@ -57,6 +60,8 @@ export interface AdminParts {
   ) => Pick<AdminReplica, 'role' | 'configuration' | 'transferLeadership'> | undefined;
   /** How many tablets the cluster has. */
   readonly tablets: number;
+  /** As `TabletSplits.split`. */
+  readonly split: (tablet: number, key: Uint8Array) => Promise<Split>;
   readonly peers: AdminPeers;
   /** The nodes of node.json. */
   readonly listed: readonly Member[];
@@ -96,13 +101,27 @@ export class Admin implements Administration {
       await replica.transferLeadership(request.nodeId);
       return { type: 'done', index: 0, changed: true, warnings: [] };
     } catch (error) {
-      if (!(error instanceof RaftreeError && isAdministrationErrorCode(error.code)))
-        return this.#parts.failure(error);
-      const { code, message, info } = error;
-      const isCertain = info.outcome === 'notCommitted';
-      const outcome = isCertain ? 'notCommitted' : ADMINISTRATION_ERROR_OUTCOMES[code];
-      return { type: 'error', code, message, outcome };
+      return this.#failed(error);
     }
+  }
+
+  /** Never rejects. */
+  async split({ tablet, key }: SplitTablet): Promise<TabletSplit | AdministrationError | KvError> {
+    try {
+      const { parent, children } = await this.#parts.split(tablet, key);
+      return { type: 'tabletSplit', tablet: parent.id, left: children[0].id, right: children[1].id };
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): AdministrationError | KvError {
+    if (!(error instanceof RaftreeError && isAdministrationErrorCode(error.code)))
+      return this.#parts.failure(error);
+    const { code, message, info } = error;
+    const isCertain = info.outcome === 'notCommitted';
+    const outcome = isCertain ? 'notCommitted' : ADMINISTRATION_ERROR_OUTCOMES[code];
+    return { type: 'error', code, message, outcome };
   }
 
   /**

@@ -46,6 +46,7 @@ import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 import { tabletsReply } from './tablet-list.js';
 import { TabletSet } from './tablet-set.js';
+import { TabletSplits } from './tablet-splits.js';
 
 export interface NodeParts {
   readonly env: Env;
@@ -86,6 +87,7 @@ export class Node {
   #wiring: Wiring | undefined;
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly #tablets: TabletSet;
+  readonly #splits: TabletSplits;
   /** Requests of nodes to each other. */
   readonly #calls: NodeCalls;
   /** Undefined in a cluster with one tablet. */
@@ -132,7 +134,10 @@ export class Node {
       ...{ env, config, logger, metrics: this.#metrics },
       store: () => this.#opened.store,
       removed: () => this.#opened.membership.removal,
+      publish: (split) => this.#splits.publish(split),
+      isPublished: (split) => this.#splits.isPublished(split),
     });
+    this.#splits = new TabletSplits({ meta: () => this.#mapService?.meta, tablets: this.#tablets });
     this.#closers.push(() => this.#tablets.close());
     this.#calls = new NodeCalls({
       env,
@@ -431,6 +436,7 @@ export class Node {
       replica,
       replicaOf: (tablet) => this.#tablets.get(tablet)?.group.replica,
       ...{ tablets: placement.tablets, peers },
+      split: (tablet, key) => this.#splits.split(tablet, key),
       listed: config.nodes,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       failure: (error) => kv.errorOf(error, 'write'),

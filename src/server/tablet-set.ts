@@ -10,6 +10,7 @@ import { encodeExpiry } from '../kv/command.js';
 import { Expirer } from '../kv/expirer.js';
 import type { KvStateMachine, TabletOwner } from '../kv/kv-state-machine.js';
 import type { ServedTablet } from '../kv/service.js';
+import type { Split } from '../kv/split.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
 import type { MetaState } from '../meta/meta-state.js';
@@ -37,6 +38,9 @@ export interface TabletSetParts {
   readonly logger: Logger;
   readonly metrics: NodeMetrics | undefined;
   readonly store: () => KvStore;
+  /** Takes the children of a split into the map of the cluster; may be repeated. */
+  readonly publish: (split: Split) => Promise<void>;
+  readonly isPublished: (split: Split) => boolean;
   /** If this node was removed from its cluster: the message that says so. */
   readonly removed: () => string | undefined;
 }
@@ -292,15 +296,22 @@ export class TabletSet {
   /**
    * A member that stores an entry of a child has made its children. All of them are known to, when the leader of the
    * child says so of an entry behind those with which the child began. (After a restart that means: behind where its
-   * log begins.)
+   * log begins.) And the map must not name the parent any more.
    */
   #mayGo({ stateMachine: { endedBy } }: OpenTablet): boolean {
-    return (endedBy?.children ?? []).some(({ id }) => {
+    if (!endedBy) return false;
+    // Whoever leads a child: the leader of the parent may have died before it was done.
+    if (!this.#parts.isPublished(endedBy)) {
+      if (endedBy.children.some(({ id }) => this.leads(id)))
+        this.#parts.publish(endedBy).catch((error: unknown) => this.report('MAP', error));
+      return false;
+    }
+    return endedBy.children.some(({ id }) => {
       const child = this.#open.get(id);
       // It was split, too, and has gone since.
       if (!child) return true;
       const { replica } = child.group;
-      const isKnown = replica.allMatchedIndex > Math.max(endedBy?.index ?? 0, child.logBeganAt);
+      const isKnown = replica.allMatchedIndex > Math.max(endedBy.index, child.logBeganAt);
       // The others hear of it with the next entry.
       if (isKnown && replica.role === 'leader' && !child.hasTold) {
         child.hasTold = true;

@@ -212,6 +212,8 @@ export class FakeCluster {
         return this.#write(request);
       case 'changeMembers':
         return this.#changeMembers(request);
+      case 'splitTablet':
+        return { type: 'tabletSplit', requestId, tablet: 1, left: 2, right: 3 };
       case 'transferLeader':
         this.leader = request.nodeId;
         return { type: 'done', requestId, index: 0, changed: true, warnings: [] };

@@ -59,6 +59,9 @@ class Door {
           handle: () => {
             throw new Error('nobody administrates');
           },
+          split: () => {
+            throw new Error('nobody administrates');
+          },
         },
       }),
       tablets: { map: undefined, leads: () => this.leads, ownerOf: () => FIRST_TABLET },

@@ -242,6 +242,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     ],
   },
   transferLeader: { type: 'transferLeader', requestId: 14, tablet: 3, nodeId: 2 },
+  splitTablet: { type: 'splitTablet', requestId: 15, tablet: 3, key: Buffer.from('m') },
+  tabletSplit: { type: 'tabletSplit', requestId: 15, tablet: 3, left: 20, right: 21 },
   done: { type: 'done', requestId: 13, index: 22, changed: true, warnings: ['far'] },
   requestVote: {
     type: 'requestVote',

@@ -166,6 +166,9 @@ export class RequestHandler implements MessageHandler {
       case 'transferLeader':
         this.#replyLater(request, admin.handle(request));
         return;
+      case 'splitTablet':
+        this.#replyLater(request, admin.split(request));
+        return;
       default:
         throw new RaftreeError('MALFORMED_MESSAGE', `${request.type} is not a request of a client`);
     }
@@ -245,6 +248,11 @@ type ReceivedRequest = Extract<ReceivedMessage, { readonly requestId: number }>;
 
 function isAdministration(
   request: ReceivedMessage,
-): request is Extract<ReceivedMessage, { readonly type: 'changeMembers' | 'transferLeader' }> {
-  return request.type === 'changeMembers' || request.type === 'transferLeader';
+): request is Extract<
+  ReceivedMessage,
+  { readonly type: 'changeMembers' | 'transferLeader' | 'splitTablet' }
+> {
+  return (
+    request.type === 'changeMembers' || request.type === 'transferLeader' || request.type === 'splitTablet'
+  );
 }

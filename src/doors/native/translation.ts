@@ -3,7 +3,7 @@ import type { KvError } from '../../kv/kv-error.js';
 import type { Absent, Found, Get, Page, Scan, SessionOpened, Write, Written } from '../../kv/requests.js';
 import { errorReply } from '../../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../../protocol/messages.js';
-import type { AdministrationDone, AdministrationError } from '../ports.js';
+import type { AdministrationDone, AdministrationError, TabletSplit } from '../ports.js';
 import type { Synced, Watching } from './watch-streams.js';
 
 export function writeOf(message: MessageOf<'write'>): Write {
@@ -28,6 +28,7 @@ export type Result =
   | Absent
   | Page
   | AdministrationDone
+  | TabletSplit
   | AdministrationError
   | Watching
   | Synced
@@ -42,6 +43,7 @@ export type Reply = Extract<
       | 'getReply'
       | 'scanReply'
       | 'done'
+      | 'tabletSplit'
       | 'watching'
       | 'watchSynced'
       | 'error';

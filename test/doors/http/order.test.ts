@@ -15,6 +15,9 @@ const NO_ADMIN = {
   handle: () => {
     throw new Error('nobody administrates');
   },
+  split: () => {
+    throw new Error('nobody administrates');
+  },
 };
 
 test('writes of one connection are passed on in one lane, those of another one in another', async () => {

@@ -1,0 +1,23 @@
+/** tablet split: an operator divides a tablet. */
+import type { Command } from 'commander';
+import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
+import { examples } from './examples.js';
+import { printLine } from './output.js';
+
+export function addTabletCommand(program: Command): void {
+  const tablet = program.command('tablet').description('change the tablets of the cluster');
+  withClientOptions(
+    tablet
+      .command('split')
+      .argument('<key>', 'the key that begins the second part (by hash: its place among the hashes does)')
+      .description('split the tablet that owns a key, while clients go on'),
+    20_000,
+  )
+    .addHelpText('after', examples(['raftree tablet split user/7', 'raftree shards']))
+    .action(async (key: string, options: CommonOptions) => {
+      const { tablet: id, children } = await withClient(options, (client) => client.splitTablet(key));
+      const [left, right] = children;
+      if (options.json) printLine(JSON.stringify({ tablet: id, children }));
+      else printLine(`tablet ${id} is split: ${left} and ${right} have its keys`);
+    });
+}

@@ -1,0 +1,167 @@
+/**
+ * Splits tablets, on the node that leads the tablet:
+ *
+ *     1  meta records the intent, with ids that nobody else has
+ *     2  the tablet ends by an entry of its log, on all replicas alike (kv/split.ts)
+ *     3  meta takes the children into the map, and lets parent and intent go
+ *
+ * Each step may be repeated. After a crash, or without an answer, the intent stays: another attempt has the same ids,
+ * so that only one of the entries takes effect. What a tablet's own log says is true: step 3 is done by it, by whichever
+ * node leads a child, and does not ask what the intent said.
+ */
+import type { Descriptor, Replica } from '../balance/cluster-map.js';
+import { errorCode, RaftreeError } from '../env/errors.js';
+import { encodeSplitEntry, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
+import type { Meta } from '../meta/meta.js';
+import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
+import type { OpenTablet, TabletSet } from './tablet-set.js';
+
+export interface TabletSplitsParts {
+  /** Undefined: the cluster has one tablet, and keeps no map. */
+  readonly meta: () => Meta | undefined;
+  readonly tablets: Pick<TabletSet, 'get' | 'placement'>;
+}
+
+/** The proposal is in no log. */
+const CERTAIN: ReadonlySet<string | undefined> = new Set([
+  'CHANGE_PENDING',
+  'CHANGE_INVALID',
+  'NOT_LEADER',
+  'DISK_FULL',
+]);
+
+export class TabletSplits {
+  readonly #parts: TabletSplitsParts;
+
+  constructor(parts: TabletSplitsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Splits a tablet so that this key begins the second part. Resolves when the parts exist here. Rejects with
+   * `WRONG_TABLET` if the tablet does not have the key (any more), `NOT_LEADER`, `CHANGE_INVALID`, `CHANGE_PENDING`,
+   * `CHANGE_CONFLICT`, or as a proposal does.
+   */
+  async split(id: number, key: Uint8Array): Promise<Split> {
+    const meta = this.#parts.meta();
+    if (!meta)
+      throw refused(
+        'CHANGE_INVALID',
+        'this cluster began with one tablet, and keeps no map: to split tablets, begin a cluster with two or more ' +
+          '("placement" of node.json), and move the data with `raftree export` and `raftree import`',
+      );
+    const tablet = this.#parts.tablets.get(id);
+    const { placement } = this.#parts.tablets;
+    if (!tablet || !placement || tablet.stateMachine.range?.owns(key) === false)
+      throw refused('WRONG_TABLET', `tablet ${id} is not here, or does not have this key`);
+    const { replica } = tablet.group;
+    if (replica.role !== 'leader')
+      throw refused('NOT_LEADER', `this node does not lead tablet ${id}`, { leader: replica.leader });
+    const point = splitPointOf(placement.by, key);
+    const trial = { left: id + 1, right: id + 2, point };
+    const problem = splitRefusal(trial, placement.by, tablet.tablet, replica.configuration);
+    if (problem !== undefined)
+      throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${problem}`);
+    const intent = await this.#intent(meta, tablet, point);
+    const [left, right] = intent.children;
+    const result = await this.#propose(meta, tablet, { left: left.id, right: right.id, point });
+    if (result.type === 'splitRefused') {
+      await this.#drop(meta, id);
+      throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${result.reason}`);
+    }
+    // An earlier attempt with these ids may have done it.
+    const split = tablet.stateMachine.endedBy;
+    if (!split) throw refused('CHANGE_CONFLICT', `tablet ${id} was not split: try again`);
+    if (split.children[0].id !== left.id) throw refused('WRONG_TABLET', `tablet ${id} was split elsewhere`);
+    // What fails here is done again by `publish`.
+    await this.publish(split).catch(() => {});
+    return split;
+  }
+
+  async #propose(meta: Meta, { tablet, group }: OpenTablet, command: Parameters<typeof encodeSplitEntry>[0]) {
+    try {
+      return (await group.replica.proposeTablet(encodeSplitEntry(command))).result;
+    } catch (error) {
+      if (CERTAIN.has(errorCode(error))) await this.#drop(meta, tablet.id).catch(() => {});
+      if (errorCode(error) === 'CHANGE_PENDING')
+        throw refused(
+          'CHANGE_PENDING',
+          `a change of the members of tablet ${tablet.id} is under way; try again`,
+        );
+      throw error;
+    }
+  }
+
+  /** The one that is recorded, or a new one. */
+  async #intent(meta: Meta, { tablet: { id }, group }: OpenTablet, point: Buffer): Promise<SplitIntent> {
+    const first = await meta.read();
+    const present = first.intents.get(id);
+    if (present) {
+      if (present.type === 'split' && Buffer.compare(present.at, point) === 0) return present;
+      const what = present.type === 'split' ? 'a split at another key' : 'a move';
+      throw refused('CHANGE_PENDING', `${what} of tablet ${id} is under way; try again when it is done`);
+    }
+    const nodes = group.replica.configuration.voters;
+    const firstId = await meta.allocateIds(2 + 2 * nodes.length);
+    let nextId = firstId + 2;
+    const replicas = (): Replica[] =>
+      nodes.map((node) => ({ replicaId: nextId++, node, role: 'voter' as const }));
+    const descriptor = meta.state.tablets.get(id);
+    if (!descriptor) throw refused('CHANGE_CONFLICT', `the map has no tablet ${id}; try again`);
+    const { generation } = descriptor;
+    const children = [firstId, firstId + 1].map((child) => ({ id: child, replicas: replicas() }));
+    const intent = { type: 'split', generation, at: point, children } as unknown as SplitIntent;
+    const isRecorded = await meta.update([
+      { key: intentKey(id), expectedVersion: 0, value: intent },
+      { key: tabletKey(id), expectedVersion: meta.state.versionOf(tabletKey(id)), value: null },
+    ]);
+    if (!isRecorded)
+      throw refused('CHANGE_CONFLICT', `the map of tablet ${id} has changed meanwhile; try again`);
+    return intent;
+  }
+
+  async #drop(meta: Meta, id: number): Promise<void> {
+    const state = await meta.read();
+    if (state.intents.get(id)?.type !== 'split') return;
+    const key = intentKey(id);
+    await meta.update([{ key, expectedVersion: state.versionOf(key), value: undefined }]);
+  }
+
+  /** Whether the map has the children of this split, and the parent no more. As far as this node has heard. */
+  isPublished({ parent }: Split): boolean {
+    const state = this.#parts.meta()?.state;
+    return state === undefined || (state.cluster !== undefined && !state.tablets.has(parent.id));
+  }
+
+  /** Takes the children into the map. Rejects as meta does; it may be repeated. */
+  async publish(split: Split): Promise<void> {
+    const meta = this.#parts.meta();
+    if (!meta || this.isPublished(split)) return;
+    const { parent, children, configuration } = split;
+    const state = await meta.read();
+    if (this.isPublished(split)) return;
+    const intent = state.intents.get(parent.id);
+    const intended = new Map(
+      intent?.type === 'split' ? intent.children.map((each) => [each.id, each.replicas]) : [],
+    );
+    const created: Descriptor[] = [];
+    for (const child of children) {
+      const replicas = intended.get(child.id) ?? (await this.#newReplicas(meta, configuration.voters));
+      created.push({ ...child, parents: [parent.id], replicas, confIndex: configuration.index });
+    }
+    const removed = [tabletKey(parent.id), ...(intent ? [intentKey(parent.id)] : [])];
+    await meta.update([
+      ...removed.map((key) => ({ key, expectedVersion: state.versionOf(key), value: undefined })),
+      ...created.map((value) => ({ key: tabletKey(value.id), expectedVersion: 0, value })),
+    ]);
+  }
+
+  async #newReplicas(meta: Meta, nodes: readonly number[]): Promise<Replica[]> {
+    const first = await meta.allocateIds(nodes.length);
+    return nodes.map((node, i) => ({ replicaId: first + i, node, role: 'voter' as const }));
+  }
+}
+
+function refused(code: string, message: string, info: object = {}): RaftreeError {
+  return new RaftreeError(code, message, { info: { outcome: 'notCommitted', ...info } });
+}
