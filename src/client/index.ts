@@ -21,6 +21,7 @@ export type {
   OperationResult,
   PutResult,
   ScanEntry,
+  TabletSplitResult,
   TtlResult,
   WriteResult,
 } from './results.js';
