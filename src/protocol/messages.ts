@@ -278,7 +278,7 @@ export const MESSAGES = {
   ),
   splitTablet: message(
     54,
-    'Asks the leader of a tablet to split it, so that the key begins the second part (by hash: its place on the ring does).',
+    'Asks the leader of a tablet to split it: the key, or by hash its place on the ring, begins the second part.',
     { requestId: u32, tablet: u32, key: bytes },
   ),
   tabletSplit: message(55, 'A tablet has ended, and two others have its keys.', {
