@@ -54,16 +54,14 @@ const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING',
 /** How long to wait for another leader when the leader's disk is full. */
 const DISK_FULL_PATIENCE_MS = 3000;
 
+/** What an operator changes. */
+const CHANGES = ['changeMembers', 'transferLeader', 'splitTablet'] as const;
+
 /** Requests that may take effect although their answer is lost. */
-export const LASTING: ReadonlySet<RequestName> = new Set([
-  'write',
-  'changeMembers',
-  'transferLeader',
-  'splitTablet',
-]);
+export const LASTING: ReadonlySet<RequestName> = new Set(['write', ...CHANGES]);
 
 /** Requests that are answered only after all checks and the cluster's agreement, which may take ten seconds. */
-const SLOW: ReadonlySet<RequestName> = new Set(['changeMembers', 'transferLeader', 'splitTablet']);
+const SLOW: ReadonlySet<RequestName> = new Set(CHANGES);
 const SLOW_ATTEMPT_TIMEOUT_MS = 18_000;
 
 /** Errors about the client or the node, not the request: if all nodes answer so, waiting does not help. */

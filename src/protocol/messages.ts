@@ -277,11 +277,11 @@ export const MESSAGES = {
     },
   ),
   splitTablet: message(
-    54,
+    134,
     'Asks the leader of a tablet to split it: the key, or by hash its place on the ring, begins the second part.',
     { requestId: u32, tablet: u32, key: bytes },
   ),
-  tabletSplit: message(55, 'A tablet has ended, and two others have its keys.', {
+  tabletSplit: message(135, 'A tablet has ended, and two others have its keys.', {
     requestId: u32,
     tablet: u32,
     left: u32,

@@ -76,9 +76,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a change of members that may be done is not committed',
     reason: 'only writes last',
-    patches: [
-      router("new Set(['write', 'changeMembers', 'transferLeader', 'splitTablet'])", "new Set(['write'])"),
-    ],
+    patches: [router("new Set(['write', ...CHANGES])", "new Set(['write'])")],
     killedBy: ['client/members', 'client/client'],
   },
   {
