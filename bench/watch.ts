@@ -54,7 +54,7 @@ const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 const clientOf = (endpoint: string) => new RaftreeClient({ endpoints: [endpoint], timeoutMs: 60_000 });
 const keyOf = (i: number) => `key${String(i % KEYS).padStart(6, '0')}`;
 
-/** Watches until it is killed. Says when all have begun, and how many changes it was told, whenever it was told some. */
+/** Watches until it is killed. Says when all have begun, and now and then how many changes it was told. */
 async function watch(kind: Kind, endpoint: string): Promise<void> {
   let told = 0;
   let said = 0;
