@@ -68,6 +68,8 @@ type Connection = IncomingMessage['socket'];
 /** The requests of a connection. */
 interface Line {
   pending: number;
+  /** The one that is carried out. */
+  current: { readonly incoming: IncomingMessage; readonly response: ServerResponse } | undefined;
   /** Settles, and never rejects, when the last request is answered. */
   last: Promise<void>;
   readonly writes: WriteLine;
@@ -215,7 +217,12 @@ export class HttpDoor {
       socket.destroy();
       return;
     }
-    this.#lines.set(socket, { pending: 0, last: Promise.resolve(), writes: new WriteLine() });
+    this.#lines.set(socket, {
+      pending: 0,
+      current: undefined,
+      last: Promise.resolve(),
+      writes: new WriteLine(),
+    });
     this.#perAddress.set(host, ofAddress + 1);
     socket.once('close', () => {
       this.#lines.delete(socket);
@@ -228,8 +235,8 @@ export class HttpDoor {
   /** Bytes that are no request, or one that does not come to its end. */
   #failed(error: NodeJS.ErrnoException, socket: Connection): void {
     this.#badRequests++;
-    // In the midst of another answer nothing can be said.
-    if (!socket.writable || (this.#lines.get(socket)?.pending ?? 1) > 0) {
+    const line = this.#lines.get(socket);
+    if (!socket.writable || !line || !mayAnswer(line)) {
       socket.destroy();
       return;
     }
@@ -249,11 +256,16 @@ export class HttpDoor {
       incoming.socket.destroy();
       return;
     }
-    line.pending++;
+    const exchange = { incoming, response };
+    if (line.pending++ === 0) line.current = exchange;
     line.last = line.last
-      .then(() => this.#exchange(incoming, response, line.writes))
+      .then(() => {
+        line.current = exchange;
+        return this.#exchange(incoming, response, line.writes);
+      })
       .then(() => {
         line.pending--;
+        line.current = undefined;
       });
   }
 
@@ -374,6 +386,14 @@ type Opened =
   | { readonly found: Found; readonly request: HttpRequest; readonly handle: () => Promise<Answer> };
 
 const CLOSE_TIMEOUT_MS = 2000;
+
+/** In the midst of another answer nothing can be said. The request itself may be the one whose body is malformed. */
+function mayAnswer({ pending, current }: Line): boolean {
+  if (pending === 0) return true;
+  return (
+    pending === 1 && current !== undefined && !current.incoming.complete && !current.response.headersSent
+  );
+}
 
 const NOBODY = { door: 'http', rights: { read: false, write: false, administrate: false } } as const;
 

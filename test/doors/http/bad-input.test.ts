@@ -116,7 +116,7 @@ test('a body that breaks off in a chunk, or is shorter than it says, is not writ
   }
   const wrong =
     'PUT /v1/kv/half HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n';
-  await exchange(node.port, wrong);
+  assert.equal(await code(exchange(node.port, wrong)), [400, 'MALFORMED_REQUEST']);
   assert.equal(await code(request(node.port, 'GET /v1/kv/half')), [404, 'KEY_NOT_FOUND']);
 });
 

@@ -26,14 +26,14 @@ test('who sends too slowly is cut off', async () => {
   for (const bytes of [
     'GET /livez HTTP/1.1\r\nhost: lo',
     'PUT /v1/kv/slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nx',
-    'PUT /v1/kv/slow HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5\r\nx',
+    'PUT /v1/kv/slow HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n500\r\nx',
   ]) {
     const connection = new RawConnection(node.port).write(bytes);
     // A byte now and then does not help.
     const drip = setInterval(() => connection.write('a'), CLIENT_TIMEOUT_MS / 8);
     const answer = await connection.closed;
     clearInterval(drip);
-    if (answer !== '') assert.is(statusOf(answer), 408);
+    assert.is(statusOf(answer), 408);
   }
   assert.is(await client.get('slow'), undefined);
 });
