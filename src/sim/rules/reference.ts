@@ -162,6 +162,11 @@ export class Reference {
     return this.#parent !== undefined;
   }
 
+  /** It was split. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
   /** The index before its first entry. */
   get base(): number {
     return this.#base;

@@ -455,6 +455,8 @@ export class RunCluster extends Machines<RunMachine> {
       // A part of a tablet begins with what its parent wrote, which names no tablet or another one.
       const owner = record && record.length > OWNER_AT ? Number(record.readBigUInt64LE(OWNER_AT)) : 0;
       const isOfParent = reference.isPart && owner !== tablet;
+      // A part that was split itself names none any more, either: whose record it is cannot be told.
+      if (isOfParent && reference.hasEnded && through === undefined) return;
       const stored = isOfParent ? reference.base : Number(record?.readBigUInt64LE(8) ?? 0n);
       const applied = through ?? stored;
       reference.state(machine.host, applied, engine.entries(USER_RANGE), through === undefined);
