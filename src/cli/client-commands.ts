@@ -5,6 +5,7 @@ import { addImportCommand } from './import-command.js';
 import { addKeyCommands } from './key-commands.js';
 import { addLifeCommands } from './life-commands.js';
 import { addMemberCommands } from './member-commands.js';
+import { addPlacementCommands } from './placement-commands.js';
 import type { SetExitCode } from './run.js';
 import { addScanCommand } from './scan-command.js';
 import { addShardsCommand } from './shards-command.js';
@@ -21,6 +22,6 @@ export function addClientCommands(root: Command, setExitCode: SetExitCode): void
   addExportCommand(root);
   addStatusCommand(root);
   addShardsCommand(root);
-  addTabletCommand(root);
   addMemberCommands(root);
+  addPlacementCommands(root, addTabletCommand(root));
 }

@@ -4,7 +4,7 @@ import { type CommonOptions, withClient, withClientOptions } from './client-opti
 import { examples } from './examples.js';
 import { printLine } from './output.js';
 
-export function addTabletCommand(program: Command): void {
+export function addTabletCommand(program: Command): Command {
   const tablet = program.command('tablet').description('change the tablets of the cluster');
   withClientOptions(
     tablet
@@ -20,4 +20,5 @@ export function addTabletCommand(program: Command): void {
       if (options.json) printLine(JSON.stringify({ tablet: id, children }));
       else printLine(`tablet ${id} is split: ${left} and ${right} have its keys`);
     });
+  return tablet;
 }

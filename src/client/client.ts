@@ -99,6 +99,9 @@ export interface ScanOptions extends ReadOptions {
  */
 export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
 
+type Unasked<Request> = Omit<Request, 'requestId'>;
+type MapOrder = Unasked<OutboundOf<'moveReplica'>> | Unasked<OutboundOf<'drainNode'>>;
+
 /**
  * What a node carries: requests by kind that it has carried out, whatever came of them, through all its doors, since
  * its process was started; requests under way; memory and processor time of the process.
@@ -434,6 +437,30 @@ export class RaftreeClient {
         return { tablet: answer.tablet, children: [answer.left, answer.right] };
       }),
     );
+  }
+
+  /**
+   * Moves the replica of a tablet from one node to another. Resolves when the map has it, with whether anything was
+   * changed. `CHANGE_PENDING` with outcome `unknown`: it goes on by itself.
+   */
+  moveReplica(
+    { tablet, from, to }: { readonly tablet: number; readonly from: number; readonly to: number },
+    options: CallOptions = {},
+  ): Promise<boolean> {
+    return this.#order({ type: 'moveReplica', tablet, from, to }, options);
+  }
+
+  /** A node gives all its tablets to others and gets none, or (`isDraining` false) takes part again. */
+  drainNode(nodeId: number, isDraining = true, options: CallOptions = {}): Promise<boolean> {
+    return this.#order({ type: 'drainNode', nodeId, isDraining }, options);
+  }
+
+  #order(request: MapOrder, options: CallOptions): Promise<boolean> {
+    return this.#call(options, async (call) => {
+      const answer = await this.#router.ask(() => request, call, 'any');
+      if (answer.type !== 'done') throw unexpected(answer.type, request.type);
+      return answer.changed;
+    });
   }
 
   /**

@@ -55,7 +55,7 @@ const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING',
 const DISK_FULL_PATIENCE_MS = 3000;
 
 /** What an operator changes. */
-const CHANGES = ['changeMembers', 'transferLeader', 'splitTablet'] as const;
+const CHANGES = ['changeMembers', 'transferLeader', 'splitTablet', 'moveReplica', 'drainNode'] as const;
 
 /** Requests that may take effect although their answer is lost. */
 export const LASTING: ReadonlySet<RequestName> = new Set(['write', ...CHANGES]);
@@ -155,6 +155,8 @@ export class Router {
     first: FailedAttempt | undefined,
   ): Promise<ReceivedMessage> {
     const refused = new Set<string>();
+    /** Nodes that do not hold the tablet, or no such key of it. */
+    const lacking = new Set<string>();
     /** The nodes tried since the last pause. */
     const tried = new Set<string>();
     /** Those of them whose port refuses connections. */
@@ -178,9 +180,13 @@ export class Router {
       } catch (error) {
         if (!(error instanceof RaftreeError)) throw error;
         call.lastFailure = error;
-        // That node may only not have heard of the tablet yet.
-        if (error.code === 'WRONG_TABLET') this.#learn(endpoint, error, target);
-        if (FINAL_CODES.has(error.code)) throw error;
+        if (error.code === 'WRONG_TABLET') {
+          this.#notThere(endpoint, target);
+          lacking.add(endpoint);
+        }
+        // A node that does not hold the tablet knows nothing of an attempt that may have reached its log.
+        const isElsewhere = call.uncertain && candidates.some((candidate) => !lacking.has(candidate));
+        if (FINAL_CODES.has(error.code) && !(error.code === 'WRONG_TABLET' && isElsewhere)) throw error;
         if (error.code === 'DISK_FULL') {
           const nowMs = this.#settings.env.clock.nowMs();
           diskFullSinceMs ??= nowMs;
@@ -276,6 +282,17 @@ export class Router {
     if (endpoint === '' || this.#leaders.has(tablet)) return;
     this.#learnEndpoint(endpoint);
     this.#leaders.set(tablet, endpoint);
+  }
+
+  /** The node does not have the tablet (any more): it is not asked next. */
+  #notThere(endpoint: string, target: Target): void {
+    if (typeof target === 'number' && this.#leaders.get(target) === endpoint) this.#leaders.delete(target);
+    this.#turn++;
+  }
+
+  /** Nodes of the cluster: each may hold a tablet that the endpoints do not hold. */
+  learnNodes(endpoints: Iterable<string>): void {
+    for (const endpoint of endpoints) if (endpoint !== '') this.#learnEndpoint(endpoint);
   }
 
   #learnEndpoint(endpoint: string): void {

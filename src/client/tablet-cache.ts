@@ -24,6 +24,8 @@ export interface LocatedTablet extends Tablet {
 
 export interface LocatedTablets {
   readonly by: PlacementKind;
+  /** The nodes of the cluster. One that drains gives its tablets to others. */
+  readonly nodes: readonly { readonly nodeId: number; readonly isDraining: boolean }[];
   readonly tablets: readonly LocatedTablet[];
 }
 
@@ -163,6 +165,7 @@ export class TabletCache {
   async locate(call: Call): Promise<LocatedTablets> {
     const located: LocatedTablet[] = [];
     let by: PlacementKind = 'range';
+    let nodes: LocatedTablets['nodes'] = [];
     let from = Buffer.alloc(0);
     for (;;) {
       const request = { type: 'tablets', from, limit: 0 } as const;
@@ -174,12 +177,15 @@ export class TabletCache {
       }
       by = answer.by;
       this.#fingerprint = answer.fingerprint;
+      nodes = answer.nodes.map(({ nodeId, isDraining }) => ({ nodeId, isDraining }));
       const addresses = new Map(answer.nodes.map(({ nodeId, clientAddress }) => [nodeId, clientAddress]));
+      if (answer.tablets.length > 1) this.#router.learnNodes(addresses.values());
       for (const { id, start, end, generation, leaderId, replicas } of answer.tablets) {
         // Copies: otherwise the map would keep the received chunks in memory.
         const range = { start: Buffer.from(start), end: end && Buffer.from(end) };
         located.push({ id, ...range, generation, leader: leaderId, replicas });
-        this.#router.suggestLeader(id, addresses.get(leaderId) ?? '');
+        // A node that has a replica knows who leads.
+        this.#router.suggestLeader(id, addresses.get(leaderId) ?? addresses.get(replicas[0] ?? 0) ?? '');
       }
       const last = located.at(-1);
       if (!answer.more || !last || answer.tablets.length === 0) break;
@@ -187,7 +193,7 @@ export class TabletCache {
     }
     this.#map = this.#map?.by === by ? this.#map.with(located) : new TabletMap(by, located);
     for (const { id, start, end, generation } of located) this.#met.set(id, { id, start, end, generation });
-    return { by, tablets: located };
+    return { by, nodes, tablets: located };
   }
 
   /** Not a part of one call: others wait for it too. */

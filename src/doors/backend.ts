@@ -33,7 +33,6 @@ import type { KvService } from '../kv/service.js';
 import type { WriteResult } from '../kv/sessions.js';
 import { furtherKeys } from '../kv/string-operation.js';
 import type { Watcher } from '../kv/watch/watcher.js';
-import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
 import type { Administration } from './ports.js';
 import type { WriteLine } from './write-line.js';
@@ -43,6 +42,10 @@ export interface BackendTablets {
   /** Undefined before the birth of the cluster. */
   readonly map: TabletMap | undefined;
   leads(tablet: number): boolean;
+  /** This node leads the group whose members are those of the cluster. */
+  readonly leadsCluster: boolean;
+  /** This node has a replica of it. */
+  has(tablet: number): boolean;
   /** The tablet that owns all these keys; 0: they have several. */
   ownerOf(keys: Iterable<Uint8Array>): number;
 }
@@ -127,7 +130,7 @@ export class Backend {
       const result = await kv.get(caller, { type: 'get', tablet, consistency: level, key });
       if (result.type === 'found') return result;
       if (result.type === 'absent') return undefined;
-      if (!leadsNoMore(result.code) || isOfAnyNode(level)) throw failure(result);
+      if (!isPassedOn(level, result.code)) throw failure(result);
     }
     this.passedOn.read++;
     return this.#parts.cluster.get(key, { level });
@@ -182,7 +185,7 @@ export class Backend {
       const found = (await kv.prepareRead(caller, scan))(page.share / this.#scans);
       if (found.type === 'page') return found;
       const refused = found as Parameters<typeof failure>[0];
-      if (isOfAnyNode(level) || !leadsNoMore(refused.code)) throw failure(refused);
+      if (!isPassedOn(level, refused.code)) throw failure(refused);
     }
     if (passed.size === 0) this.passedOn.read++;
     passed.add(tablet);
@@ -210,7 +213,7 @@ export class Backend {
   /** The caller has the right to do this. */
   async changeMembers(change: MemberChange, force: boolean): Promise<MembersChanged> {
     const { admin } = this.#service();
-    if (this.#parts.tablets.leads(FIRST_TABLET)) {
+    if (this.#parts.tablets.leadsCluster) {
       const changes = [toMemberChange(change)];
       const result = await admin.handle({ type: 'changeMembers', force, changes });
       if (result.type === 'done') return result;
@@ -235,7 +238,7 @@ export class Backend {
   }
 
   #answersHere(level: Consistency, tablet: number): boolean {
-    return isOfAnyNode(level) || this.#parts.tablets.leads(tablet);
+    return isOfAnyNode(level) ? this.#parts.tablets.has(tablet) : this.#parts.tablets.leads(tablet);
   }
 
   #service(level?: Consistency) {
@@ -263,6 +266,11 @@ function isOfAnyNode(level: Consistency): boolean {
 }
 
 /** Nothing was done: another node is to be asked. */
+/** Whether a read is passed on after this node has refused it so. */
+function isPassedOn(level: Consistency, code: string): boolean {
+  return code === 'WRONG_TABLET' || (leadsNoMore(code) && !isOfAnyNode(level));
+}
+
 function leadsNoMore(code: string): boolean {
   return code === 'NOT_LEADER' || code === 'NO_LEADER';
 }

@@ -5,9 +5,7 @@ import type { KvError } from '../kv/kv-error.js';
 /** Changes members and leaders. A door calls it only for a caller with the right to administrate. */
 export interface Administration {
   /** Never rejects. */
-  handle(
-    request: ChangeMembers | TransferLeader,
-  ): Promise<AdministrationDone | AdministrationError | KvError>;
+  handle(request: AdministrationRequest): Promise<AdministrationDone | AdministrationError | KvError>;
   /** Never rejects. */
   split(request: SplitTablet): Promise<TabletSplit | AdministrationError | KvError>;
 }
@@ -51,6 +49,23 @@ export interface TabletSplit {
   readonly left: number;
   readonly right: number;
 }
+
+/** A replica of a tablet goes to another node. */
+export interface MoveReplica {
+  readonly type: 'moveReplica';
+  readonly tablet: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A node is to be emptied, or not any more. */
+export interface DrainNode {
+  readonly type: 'drainNode';
+  readonly nodeId: number;
+  readonly isDraining: boolean;
+}
+
+export type AdministrationRequest = ChangeMembers | TransferLeader | MoveReplica | DrainNode;
 
 export interface AdministrationDone {
   readonly type: 'done';

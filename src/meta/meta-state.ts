@@ -14,6 +14,7 @@ export class MetaState {
   #cluster: ClusterRecord | undefined;
   #nextId = 0;
   #map: TabletMap | undefined;
+  readonly #owners = new Map<number, { readonly tablet: number; readonly node: number }>();
   #unreadable = 0;
 
   /** Undefined: the first leader has not written the map yet. */
@@ -49,6 +50,21 @@ export class MetaState {
     return this.#map;
   }
 
+  /** Whose a replica id is, or was. */
+  ownerOf(replicaId: number): { readonly tablet: number; readonly node: number } | undefined {
+    return this.#owners.get(replicaId);
+  }
+
+  /** The tablets that have a replica on a node, or are to get one. */
+  tabletsOn(node: number): number[] {
+    const found = new Set<number>();
+    for (const { id, replicas } of this.#tablets.values())
+      if (replicas.some((each) => each.node === node)) found.add(id);
+    for (const [tablet, intent] of this.#intents)
+      if (intent.type === 'move' && intent.add?.node === node) found.add(tablet);
+    return [...found].sort((a, b) => a - b);
+  }
+
   /** Of the last change of a record; 0: there is none. */
   versionOf(key: string): number {
     return this.#versions.get(key) ?? 0;
@@ -65,7 +81,8 @@ export class MetaState {
   }
 
   clear(): void {
-    for (const kept of [this.#versions, this.#nodes, this.#tablets, this.#intents]) kept.clear();
+    for (const kept of [this.#versions, this.#nodes, this.#tablets, this.#intents, this.#owners])
+      kept.clear();
     this.#cluster = undefined;
     this.#nextId = 0;
     this.#map = undefined;
@@ -84,10 +101,14 @@ export class MetaState {
         break;
       case 'tablet':
         this.#tablets.set(record.id, record.value);
+        for (const { replicaId, node } of record.value.replicas)
+          this.#owners.set(replicaId, { tablet: record.id, node });
         this.#map = undefined;
         break;
       case 'intent':
         this.#intents.set(record.id, record.value);
+        for (const { replicaId, node } of addedBy(record.value))
+          this.#owners.set(replicaId, { tablet: record.id, node });
         break;
     }
   }
@@ -99,4 +120,8 @@ export class MetaState {
     if (kind === 'intent') this.#intents.delete(id);
     if (kind === 'tablet' && this.#tablets.delete(id)) this.#map = undefined;
   }
+}
+
+function addedBy(intent: Intent): readonly { readonly replicaId: number; readonly node: number }[] {
+  return intent.type === 'move' && intent.add ? [intent.add] : [];
 }

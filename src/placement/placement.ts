@@ -31,10 +31,18 @@ export interface Placement {
   readonly tablets: number;
   /** By range: where the second and each further tablet begins. */
   readonly splits: readonly string[];
+  /** How many of the first members hold each tablet; 0: all of them. */
+  readonly replicas: number;
+}
+
+/** A replica of a tablet, which is on one node all its life. */
+export interface PlacedReplica {
+  readonly replicaId: number;
+  readonly node: number;
 }
 
 /** A cluster without placement in node.json. */
-export const ONE_TABLET: Placement = { by: 'range', hashVersion: 0, tablets: 1, splits: [] };
+export const ONE_TABLET: Placement = { by: 'range', hashVersion: 0, tablets: 1, splits: [], replicas: 0 };
 
 /** A part of the keys: what lies from `start` up to, not including, `end`. It is one Raft group with this id. */
 export interface Tablet {
@@ -49,12 +57,12 @@ export interface Tablet {
 
 const FIRST = Buffer.alloc(0);
 
-export function placementByRange(splits: readonly string[]): Placement {
-  return { by: 'range', hashVersion: 0, tablets: splits.length + 1, splits };
+export function placementByRange(splits: readonly string[], replicas = 0): Placement {
+  return { by: 'range', hashVersion: 0, tablets: splits.length + 1, splits, replicas };
 }
 
-export function placementByHash(tablets: number): Placement {
-  return { by: 'hash', hashVersion: HASH_VERSION, tablets, splits: [] };
+export function placementByHash(tablets: number, replicas = 0): Placement {
+  return { by: 'hash', hashVersion: HASH_VERSION, tablets, splits: [], replicas };
 }
 
 /** The tablets that a cluster begins with, in the order of their ranges. */
@@ -71,10 +79,25 @@ export function firstTablets({ by, tablets, splits }: Placement): Tablet[] {
   }));
 }
 
-/** The groups that a cluster begins with. */
-export function firstGroups(placement: Placement): number[] {
-  const tablets = firstTablets(placement).map(({ id }) => id);
-  return clusterGroupOf(placement) === META_GROUP ? [META_GROUP, ...tablets] : tablets;
+/**
+ * Which of the first members hold each of the first tablets: so many in turn, beginning one further for each tablet.
+ * The ids follow those of the tablets, so that the next id is known too.
+ */
+export function firstReplicas(
+  placement: Placement,
+  founders: readonly number[],
+): { readonly replicas: ReadonlyMap<number, readonly PlacedReplica[]>; readonly nextId: number } {
+  const nodes = [...founders].sort((a, b) => a - b);
+  const count = placement.replicas === 0 ? nodes.length : Math.min(placement.replicas, nodes.length);
+  const tablets = firstTablets(placement);
+  let nextId = tablets.length + 1;
+  const replicas = new Map(
+    tablets.map(({ id }, at) => {
+      const placed = Array.from({ length: count }, (_, i) => nodes[(at + i) % nodes.length] as number);
+      return [id, placed.map((node) => ({ replicaId: nextId++, node }))] as const;
+    }),
+  );
+  return { replicas, nextId };
 }
 
 export function ringPoint(hash: number): Buffer {
@@ -94,6 +117,7 @@ export function isSamePlacement(one: Placement, other: Placement): boolean {
     one.by === other.by &&
     one.hashVersion === other.hashVersion &&
     one.tablets === other.tablets &&
+    one.replicas === other.replicas &&
     one.splits.length === other.splits.length &&
     one.splits.every((split, i) => split === other.splits[i])
   );
@@ -107,11 +131,12 @@ export function isKnownPlacement({ by, hashVersion, tablets, splits }: Placement
 }
 
 /** For messages, as node.json would say it. */
-export function describePlacement({ by, tablets, splits }: Placement): string {
-  if (by === 'hash') return `${count(tablets)} by hash`;
+export function describePlacement({ by, tablets, splits, replicas }: Placement): string {
+  const held = replicas === 0 ? '' : `, ${replicas} ${replicas === 1 ? 'replica' : 'replicas'} of each`;
+  if (by === 'hash') return `${count(tablets)} by hash${held}`;
   if (splits.length === 0) return 'one tablet';
   const shown = splits.slice(0, 5).map(shortened);
-  return `${count(tablets)} by range, split at ${shown.join(', ')}${splits.length > shown.length ? ' …' : ''}`;
+  return `${count(tablets)} by range, split at ${shown.join(', ')}${splits.length > shown.length ? ' …' : ''}${held}`;
 }
 
 const MAX_SHOWN_LENGTH = 40;

@@ -266,16 +266,12 @@ export const MESSAGES = {
     tablet: u32,
     nodeId: u32,
   }),
-  done: message(
-    28,
-    'A changeMembers or transferLeader has taken effect, or (`changed` false) was so before.',
-    {
-      requestId: u32,
-      index: u53,
-      changed: bool,
-      warnings: list(string),
-    },
-  ),
+  done: message(28, 'What an operator asked for has taken effect, or (`changed` false) was so before.', {
+    requestId: u32,
+    index: u53,
+    changed: bool,
+    warnings: list(string),
+  }),
   splitTablet: message(
     134,
     'Asks the leader of a tablet to split it: the key, or by hash its place on the ring, begins the second part.',
@@ -300,7 +296,7 @@ export const MESSAGES = {
       fingerprint: u32,
       by: placementKind,
       hashVersion: u32,
-      nodes: list(struct({ nodeId: u32, clientAddress: string })),
+      nodes: list(struct({ nodeId: u32, clientAddress: string, isDraining: bool })),
       tablets: list(
         struct({
           id: u32,
@@ -450,7 +446,13 @@ export const MESSAGES = {
       incarnation: string,
       founders: list(struct({ id: u32, storeId: string })),
       joins: bool,
-      placement: struct({ by: placementKind, hashVersion: u32, tablets: u32, splits: list(string) }),
+      placement: struct({
+        by: placementKind,
+        hashVersion: u32,
+        tablets: u32,
+        splits: list(string),
+        replicas: u32,
+      }),
       configurationIndex: u53,
       members: list(u32),
       isMember: bool,
@@ -499,6 +501,17 @@ export const MESSAGES = {
     body: string,
   }),
   nodeReply: message(53, 'The answer to nodeRequest, as JSON.', { id: u53, body: string }),
+  moveReplica: message(140, 'Asks any node for a replica of a tablet to go from one node to another.', {
+    requestId: u32,
+    tablet: u32,
+    from: u32,
+    to: u32,
+  }),
+  drainNode: message(141, 'Asks any node for a node to be emptied of tablets, or not any more.', {
+    requestId: u32,
+    nodeId: u32,
+    isDraining: bool,
+  }),
   load: message(130, 'Asks a node what it carries.', { requestId: u32 }),
   loadReply: message(
     131,
@@ -552,6 +565,8 @@ export type RequestName =
   | 'changeMembers'
   | 'transferLeader'
   | 'splitTablet'
+  | 'moveReplica'
+  | 'drainNode'
   | 'watch'
   | 'watchSync';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];

@@ -171,6 +171,7 @@ export class RaftLog {
   #addGroup(id: number): GroupLog {
     const group = this.#newGroup(id);
     this.#groups.set(id, group);
+    this.#gone.delete(id);
     return group;
   }
 

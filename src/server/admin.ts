@@ -5,11 +5,13 @@ import {
   type Administration,
   type AdministrationDone,
   type AdministrationError,
+  type AdministrationRequest,
   type ChangeMembers,
+  type DrainNode,
   isAdministrationErrorCode,
+  type MoveReplica,
   type SplitTablet,
   type TabletSplit,
-  type TransferLeader,
 } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
@@ -17,6 +19,7 @@ import type { KvError } from '../kv/kv-error.js';
 import type { Split } from '../kv/split.js';
 import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
 import type { NodeId, ReadMethod, Role } from '../raft/types.js';
+import type { MapAdmin } from './map-admin.js';
 import type { Member } from './member-context.js';
 import { type MemberPlan, planChanges, quorumProblem } from './member-plan.js';
 
@@ -52,14 +55,14 @@ export interface AdminPeers {
 export interface AdminParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly nodeId: NodeId;
-  /** Of the first tablet: its members are the cluster's. */
+  /** Of the group whose members are the cluster's. */
   readonly replica: AdminReplica;
   /** Undefined: it is not here, or it is 0 and there are several. */
   readonly replicaOf: (
     tablet: number,
   ) => Pick<AdminReplica, 'role' | 'configuration' | 'transferLeadership'> | undefined;
-  /** How many tablets the cluster has. */
-  readonly tablets: number;
+  /** Undefined in a cluster with one tablet. */
+  readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'drain' | 'keeps'> | undefined;
   /** As `TabletSplits.split`. */
   readonly split: (tablet: number, key: Uint8Array) => Promise<Split>;
   readonly peers: AdminPeers;
@@ -71,6 +74,7 @@ export interface AdminParts {
   readonly failure: (error: unknown) => KvError;
 }
 
+const DONE: AdministrationDone = { type: 'done', index: 0, changed: true, warnings: [] };
 /** How long an applied change may take to settle. After that its outcome is reported as unknown. */
 const PATIENCE_MS = 10_000;
 const LOOK_AGAIN_MS = 20;
@@ -83,11 +87,10 @@ export class Admin implements Administration {
   }
 
   /** Never rejects. */
-  async handle(
-    request: ChangeMembers | TransferLeader,
-  ): Promise<AdministrationDone | AdministrationError | KvError> {
+  async handle(request: AdministrationRequest): Promise<AdministrationDone | AdministrationError | KvError> {
     try {
       if (request.type === 'changeMembers') return await this.#change(request);
+      if (request.type !== 'transferLeader') return { ...DONE, changed: await this.#changeMap(request) };
       const { tablet = 0 } = request;
       const replica = this.#parts.replicaOf(tablet);
       if (!replica)
@@ -99,7 +102,7 @@ export class Admin implements Administration {
       if (role === 'leader' && !isVoter(configuration, request.nodeId))
         throw refused('CHANGE_INVALID', `node ${request.nodeId} is no voter, and only a voter can lead`);
       await replica.transferLeadership(request.nodeId);
-      return { type: 'done', index: 0, changed: true, warnings: [] };
+      return DONE;
     } catch (error) {
       return this.#failed(error);
     }
@@ -130,14 +133,14 @@ export class Admin implements Administration {
    */
   async #change(request: ChangeMembers): Promise<AdministrationDone> {
     const { force, changes: requested } = request;
-    if (this.#parts.tablets > 1)
-      throw refused(
-        'CHANGE_INVALID',
-        `this cluster has ${this.#parts.tablets} tablets: its members cannot be changed yet. To have others, begin a new ` +
-          'cluster and move the data with `raftree export` and `raftree import`',
-      );
-    const { replica, peers, listed } = this.#parts;
+    const { replica, peers, listed, map } = this.#parts;
     const { index: expectedIndex } = this.#newestConfiguration(request.expectedIndex);
+    if (map?.isWritten === false)
+      throw refused('CHANGE_PENDING', 'the map of this cluster is not written yet; try again shortly');
+    for (const { type, nodeId } of requested) {
+      const problem = type === 'remove' ? await map?.keeps(nodeId) : undefined;
+      if (problem !== undefined) throw refused('CHANGE_INVALID', problem);
+    }
     const reached = new Map<NodeId, string>();
     const plan = () =>
       planChanges(
@@ -174,6 +177,12 @@ export class Admin implements Administration {
     );
     await this.#settled(index);
     return { type: 'done', index, changed: true, warnings };
+  }
+
+  async #changeMap(request: MoveReplica | DrainNode): Promise<boolean> {
+    const { map } = this.#parts;
+    if (!map) throw refused('CHANGE_INVALID', 'this cluster has one tablet, which is on all of its nodes');
+    return request.type === 'moveReplica' ? map.move(request) : map.drain(request);
   }
 
   /** Throws `NOT_LEADER`, `CHANGE_PENDING`, or `CHANGE_CONFLICT` if it is not the expected one. */

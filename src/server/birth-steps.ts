@@ -3,7 +3,6 @@
  * born, its tablets begin.
  */
 import type { Logger } from '../env/env.js';
-import type { Placement } from '../placement/placement.js';
 import type { Birth, BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import type { FolderIdentity } from './identity.js';
@@ -17,7 +16,7 @@ export interface BirthStepsParts {
   readonly known: KnownPeers;
   /** Makes the tablets durable that the Raft log does not hold. */
   readonly createTablets: (born: BirthState) => Promise<void>;
-  readonly openTablets: (placement: Placement, restarted: boolean) => Promise<void>;
+  readonly openTablets: (born: BirthState, restarted: boolean) => Promise<void>;
   /** Sends this node's announcement again: it has changed. */
   readonly announce: () => void;
   readonly isClosing: () => boolean;
@@ -45,7 +44,7 @@ export class BirthSteps {
       known.begin([]);
       identity.record({ birth: birth.state });
     }
-    await openTablets(birth.state.placement, true);
+    await openTablets(birth.state, true);
   }
 
   /** Another node has announced itself, or the doors are open: steps may have fallen due. */
@@ -84,7 +83,7 @@ export class BirthSteps {
     known.begin(founders.filter(({ id }) => id !== config.nodeId));
     identity.record({ birth: next });
     birth.enter(next);
-    await openTablets(next.placement, false);
+    await openTablets(next, false);
     logger.info({ incarnation }, 'this node belongs to its cluster from now on');
   }
 

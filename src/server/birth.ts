@@ -172,11 +172,14 @@ export class Birth {
       );
     }
     const joinsIt = said.phase === 'born' && !this.isBorn && this.#options.joins && this.#options.placement;
-    if ((isFounding || joinsIt) && !isSamePlacement(said.placement, this.#placement)) {
-      const [theirs, own] = [said.placement, this.#placement].map(describePlacement);
+    const own = this.#placement;
+    // A node that joins may leave out how many replicas there are.
+    const wanted = joinsIt && own.replicas === 0 ? { ...own, replicas: said.placement.replicas } : own;
+    if ((isFounding || joinsIt) && !isSamePlacement(said.placement, wanted)) {
+      const [theirs, here] = [said.placement, own].map(describePlacement);
       return joinsIt
-        ? `the cluster of node ${from} has ${theirs}, and node.json of this node says ${own}; remove "placement" from it`
-        : `node ${from} is to begin with ${theirs}, this node with ${own}; make "placement" the same in every node.json`;
+        ? `the cluster of node ${from} has ${theirs}, and node.json of this node says ${here}; remove "placement" from it`
+        : `node ${from} is to begin with ${theirs}, this node with ${here}; make "placement" the same in every node.json`;
     }
     const known = founders.find(({ id }) => id === from)?.storeId;
     if (!this.isBorn && known !== undefined && known !== storeId) {

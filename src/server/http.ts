@@ -30,7 +30,10 @@ export interface DoorNodeParts {
   readonly membership: MemberView;
   /** Undefined before the birth of the cluster. */
   readonly service: () => { readonly kv: KvService; readonly admin: Admin } | undefined;
-  readonly tablets: Pick<TabletSet, 'all' | 'leaderless' | 'leads' | 'ownerOf' | 'map'>;
+  readonly tablets: Pick<
+    TabletSet,
+    'all' | 'has' | 'leaderless' | 'leads' | 'leadsCluster' | 'meta' | 'ownerOf' | 'map'
+  >;
 }
 
 export interface HttpNodeParts extends DoorNodeParts {
@@ -102,13 +105,14 @@ export function passingClient({ env, config, security, membership, client }: Doo
 }
 
 function readiness({ service, tablets, membership, isClosing }: HttpNodeParts): readonly ReadinessCheck[] {
-  const { leaderless, all } = tablets;
+  const { leaderless, all, meta } = tablets;
+  const groups = meta ? Math.max(all.length, 1) : all.length;
   const { removal } = membership;
   return [
     { name: 'running', problem: isClosing() ? 'this node is shutting down' : undefined },
     { name: 'cluster', problem: service() ? undefined : 'not all of its first members have met yet' },
     { name: 'member', problem: removal },
-    { name: 'leader', problem: leaderProblem(leaderless, all.length) },
+    { name: 'leader', problem: leaderProblem(leaderless, groups) },
     { name: 'disk', problem: all.some(({ group }) => group.replica.isDiskFull) ? DISK_PROBLEM : undefined },
   ];
 }

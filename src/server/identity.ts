@@ -12,10 +12,11 @@
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
 import { isNoSpace, RaftreeError } from '../env/errors.js';
-import { clusterGroupOf, FIRST_TABLET, firstGroups, ONE_TABLET } from '../placement/placement.js';
+import { clusterGroupOf, FIRST_TABLET, ONE_TABLET } from '../placement/placement.js';
 import { type BirthState, UNTOUCHED } from './birth.js';
 import { readJson, replaceFile, unreadable } from './json-file.js';
 import { PEERS_FILE } from './known-peers.js';
+import { REPLICAS_FILE } from './local-replicas.js';
 
 export interface NodeIdentity {
   readonly clusterId: string;
@@ -42,6 +43,7 @@ const content = z.object({
           hashVersion: z.int(),
           tablets: z.int().min(1),
           splits: z.array(z.string()).readonly(),
+          replicas: z.int().min(0).default(0),
         })
         .default(ONE_TABLET),
     })
@@ -148,10 +150,15 @@ export class FolderIdentity {
   }
 
   /**
-   * Compares the Raft log with the identity, and returns the state of the birth. `incarnationOf` a group: undefined if
-   * the log does not hold it. Throws `CORRUPTION` if the log, or a tablet in it, is missing, or is of another cluster.
+   * Compares the Raft log, which holds `groups`, with the identity, and returns the state of the birth. `held` are the
+   * tablets that this node is to hold. `incarnationOf` a group: undefined if the log does not hold it.
+   * Throws `CORRUPTION` if the log, or a tablet in it, is missing, or is of another cluster.
    */
-  checkLog(incarnationOf: (group: number) => string | undefined): BirthState {
+  checkLog(
+    incarnationOf: (group: number) => string | undefined,
+    groups: readonly number[],
+    held: readonly number[],
+  ): BirthState {
     const { birth } = this.#content;
     const placement = birth?.placement ?? ONE_TABLET;
     const incarnation = incarnationOf(clusterGroupOf(placement));
@@ -166,13 +173,17 @@ export class FolderIdentity {
     if (!birth) return { phase: 'born', incarnation, founders: [], placement: ONE_TABLET };
     if (birth.phase === 'born' && !this.#env.fs.exists(`${this.#directory}/${PEERS_FILE}`))
       throw damaged(this.#directory, `${PEERS_FILE} is missing`);
-    for (const id of firstGroups(placement)) {
+    for (const id of groups) {
       const own = incarnationOf(id);
-      if (own === undefined && birth.phase === 'born')
-        throw damaged(this.#directory, `its Raft log lacks tablet ${id}`);
-      if (own !== undefined && own !== birth.incarnation)
+      if (own !== birth.incarnation)
         throw damaged(this.#directory, `its Raft log is of incarnation ${own}, not ${birth.incarnation}`);
     }
+    const isPlaced = clusterGroupOf(placement) !== FIRST_TABLET;
+    if (birth.phase === 'born' && isPlaced && !this.#env.fs.exists(`${this.#directory}/${REPLICAS_FILE}`))
+      throw damaged(this.#directory, `${REPLICAS_FILE} is missing`);
+    const lacking = held.find((id) => !groups.includes(id));
+    if (birth.phase === 'born' && lacking !== undefined)
+      throw damaged(this.#directory, `its Raft log lacks tablet ${lacking}`);
     return birth;
   }
 }

@@ -8,7 +8,7 @@ import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/limits.js';
 import { ChangeHistory } from '../kv/watch/change-history.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
-import { META_GROUP } from '../placement/placement.js';
+import { META_GROUP, type PlacedReplica } from '../placement/placement.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
@@ -16,6 +16,7 @@ import type { Founder } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { encodeMemberContext } from './member-context.js';
 import { MeasuredStateMachine, type NodeMetrics } from './metrics.js';
+import { replicaContext } from './replica-ids.js';
 
 export type KvGroup = Group<KvStateMachine, CommandResult>;
 export type KvStore = Store<KvStateMachine, CommandResult>;
@@ -70,13 +71,25 @@ export function kvLimitsOf({ limits }: NodeConfig): KvLimits {
 
 /** Where the log of the group begins. A node that joins begins in no entry: it gets a snapshot. */
 export function firstBaseOf({ join, nodes }: NodeConfig, founders: readonly Founder[]): SnapshotBase {
-  if (join) return { index: 0, term: 0, configuration: configurationOf([]) };
+  if (join) return EMPTY_BASE;
   const storeIds = new Map(founders.map(({ id, storeId }) => [id, storeId]));
   const contexts = Object.fromEntries(
     nodes.map((node) => [node.id, encodeMemberContext({ ...node, storeId: storeIds.get(node.id) })]),
   );
   const ids = nodes.map((node) => node.id);
   return { ...FIRST_BASE, configuration: configurationOf(ids, contexts) };
+}
+
+/** Of a replica that is not of the birth: it begins in no entry, and gets a snapshot. */
+export const EMPTY_BASE: SnapshotBase = { index: 0, term: 0, configuration: configurationOf([]) };
+
+/** Where the log of a tablet of the birth begins. */
+export function firstTabletBase(replicas: readonly PlacedReplica[]): SnapshotBase {
+  const contexts = Object.fromEntries(
+    replicas.map(({ node, replicaId }) => [node, replicaContext(replicaId)]),
+  );
+  const nodes = replicas.map(({ node }) => node);
+  return { ...FIRST_BASE, configuration: configurationOf(nodes, contexts) };
 }
 
 /** Opens the state machine of a group in an engine of this kind. Rejects as the engine does, or with `CORRUPTION`. */

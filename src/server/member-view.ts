@@ -40,6 +40,10 @@ export interface MemberViewParts {
   /** Undefined before the group is open. */
   readonly replica: () => MemberReplica | undefined;
   readonly tablets: () => readonly MemberTablet[];
+  /** The replica of a tablet on a node; 0: it has no id. */
+  readonly replicaIdOf: (tablet: number, node: number) => number;
+  /** Replicas that were here: nobody expects anything of them. */
+  readonly removedReplicas: () => readonly number[];
   readonly connections: () => MemberConnections | undefined;
 }
 
@@ -75,10 +79,15 @@ export class MemberView {
       members,
       isMember:
         members.includes(nodeId) && decodeMemberContext(configuration.contexts[nodeId]).storeId === storeId,
-      logs: this.#parts.tablets().map(({ tablet, group }) => ({
-        tablet: tablet.id,
-        lastIndex: group.replica.lastIndex,
-      })),
+      logs: [
+        ...this.#parts.tablets().map(({ tablet, group }) => ({
+          tablet: this.#logOf(tablet.id, nodeId),
+          lastIndex: group.replica.lastIndex,
+        })),
+        ...this.#parts
+          .removedReplicas()
+          .map((replicaId) => ({ tablet: replicaId, lastIndex: Number.MAX_SAFE_INTEGER })),
+      ],
     };
   }
 
@@ -141,7 +150,13 @@ export class MemberView {
    */
   acknowledgedBy(node: number, { tablet, group: { replica } }: MemberTablet): void {
     const matchIndex = replica.role === 'leader' ? replica.matchIndexOf(node) : 0;
-    if (matchIndex > 0) this.#parts.known.holds(node, tablet.id, Math.min(matchIndex, replica.commitIndex));
+    if (matchIndex > 0)
+      this.#parts.known.holds(node, this.#logOf(tablet.id, node), Math.min(matchIndex, replica.commitIndex));
+  }
+
+  /** The number under which nodes remember the log of a replica: its id, or its group's if it has none. */
+  #logOf(tablet: number, node: number): number {
+    return this.#parts.replicaIdOf(tablet, node) || tablet;
   }
 
   #warnOfRemoval(): void {

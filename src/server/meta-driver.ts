@@ -1,26 +1,48 @@
 /**
- * What the leader of meta does: it writes the first map, once. Each step is an update that names the versions it starts
- * from, so two leaders, or one that begins again, change nothing twice.
+ * What the leader of meta does, again and again:
+ *
+ *     the first map       written once
+ *     nodes               a member of the cluster has a record, and no one else
+ *     drain               moves are recorded for the replicas of nodes that drain
+ *     moves               each is brought one step further, until the tablet's log has the members; then the map has
+ *
+ * Each step is an update that names the versions it starts from, or an order that does nothing when it is repeated. So
+ * two leaders, or one that begins again, do nothing twice. Nothing is remembered here that is not in the map.
  */
 import type { ClusterNode, Descriptor } from '../balance/cluster-map.js';
 import type { Env, Timer } from '../env/env.js';
 import type { Meta, MetaChange } from '../meta/meta.js';
-import { CLUSTER_KEY, NEXT_ID_KEY, nodeKey, tabletKey } from '../meta/records.js';
-import { firstTablets, type Placement } from '../placement/placement.js';
+import { drainMoves, endMove, recordMove } from '../meta/moves.js';
+import { CLUSTER_KEY, type MoveIntent, NEXT_ID_KEY, nodeKey, tabletKey } from '../meta/records.js';
+import { firstReplicas, firstTablets, type Placement } from '../placement/placement.js';
+import type { NodeRequest } from './node-calls.js';
+import type { ChangeProgress } from './replica-change.js';
 
 export interface MetaDriverParts {
-  readonly env: Pick<Env, 'timers'>;
+  readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly meta: Meta;
   readonly placement: Placement;
-  /** The first members of the cluster. */
-  readonly founders: () => readonly number[];
+  /** The members of the cluster, in force. */
+  readonly members: () => readonly number[];
+  readonly isAlive: (node: number) => boolean;
+  /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
+  readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
   readonly everyMs: number;
+  /** A move whose new replica is no voter by then is given up. */
+  readonly moveTimeoutMs: number;
   /** An error that passes by itself, for the log of the node. */
   readonly onFault: (error: unknown) => void;
 }
 
+/** Of all nodes together. */
+const MAX_MOVES = 4;
+/** A tablet may change its leader while it is asked who leads. */
+const MAX_HOPS = 3;
+
 export class MetaDriver {
   readonly #parts: MetaDriverParts;
+  /** By tablet: since when this leader has seen its move. */
+  readonly #moveSeenMs = new Map<number, number>();
   #timer: Timer | undefined;
   #isBusy = false;
   #isClosed = false;
@@ -36,7 +58,9 @@ export class MetaDriver {
     this.#isBusy = true;
     this.#timer?.cancel();
     this.#step()
-      .catch(onFault)
+      .catch((error: unknown) => {
+        if (!this.#isClosed) onFault(error);
+      })
       .finally(() => {
         this.#isBusy = false;
         if (!this.#isClosed) this.#timer = env.timers.after(everyMs, () => this.look());
@@ -49,22 +73,93 @@ export class MetaDriver {
   }
 
   async #step(): Promise<void> {
-    const { meta, placement, founders } = this.#parts;
-    if (meta.state.cluster) return;
-    const { cluster } = await meta.read();
-    if (!cluster) await meta.update(firstMap(placement, founders()));
+    const { meta, placement, members } = this.#parts;
+    if (!meta.state.cluster) {
+      const { cluster } = await meta.read();
+      if (!cluster) await meta.update(firstMap(placement, members()));
+      return;
+    }
+    await this.#keepNodes();
+    await this.#drain();
+    const { intents } = meta.state;
+    for (const tablet of this.#moveSeenMs.keys()) if (!intents.has(tablet)) this.#moveSeenMs.delete(tablet);
+    await Promise.all(
+      [...intents].map(async ([tablet, intent]) => {
+        if (intent.type !== 'move') return;
+        await this.#drive(tablet, intent).catch((error: unknown) => {
+          if (!this.#isClosed) this.#parts.onFault(error);
+        });
+      }),
+    );
+  }
+
+  async #keepNodes(): Promise<void> {
+    const { meta, members } = this.#parts;
+    const { state } = meta;
+    const present = members();
+    const changes = [
+      ...present
+        .filter((id) => !state.nodes.has(id))
+        .map((id) => ({ key: nodeKey(id), expectedVersion: 0, value: newNode(id) })),
+      ...[...state.nodes.keys()]
+        .filter((id) => present.length > 0 && !present.includes(id))
+        .map((id) => ({ key: nodeKey(id), expectedVersion: state.versionOf(nodeKey(id)), value: undefined })),
+    ];
+    if (changes.length > 0) await meta.update(changes);
+  }
+
+  async #drain(): Promise<void> {
+    const { meta, isAlive, env } = this.#parts;
+    for (const move of drainMoves(meta.state, isAlive, MAX_MOVES)) {
+      const replicaId = await meta.allocateIds(1);
+      await meta.update(recordMove(meta.state, move, replicaId, env.clock.nowMs()));
+    }
+  }
+
+  async #drive(tablet: number, { generation, add, remove }: MoveIntent): Promise<void> {
+    const { meta, ask, env, moveTimeoutMs } = this.#parts;
+    const nowMs = env.clock.nowMs();
+    const sinceMs = this.#moveSeenMs.get(tablet) ?? nowMs;
+    this.#moveSeenMs.set(tablet, sinceMs);
+    const descriptor = meta.state.tablets.get(tablet);
+    if (!descriptor || descriptor.generation !== generation) return;
+    const leaving = descriptor.replicas.find(({ replicaId }) => replicaId === remove);
+    const isLate = nowMs - sinceMs > moveTimeoutMs;
+    if (add && !isLate) await ask(add.node, { type: 'createReplica', tablet, replicaId: add.replicaId });
+    const placed = leaving && { replicaId: leaving.replicaId, node: leaving.node };
+    const change = { type: 'changeReplicas', tablet, add, remove: placed, givesUp: isLate } as const;
+    const progress = await this.#askLeader(descriptor, change);
+    if (progress.state === 'done') await meta.update(endMove(meta.state, tablet, progress));
+  }
+
+  async #askLeader({ replicas }: Descriptor, request: NodeRequest): Promise<ChangeProgress> {
+    const { ask } = this.#parts;
+    let failure: unknown;
+    for (const { node } of replicas) {
+      let next = node;
+      for (let hops = 0; next !== 0 && hops < MAX_HOPS; hops++) {
+        try {
+          const progress = (await ask(next, request)) as ChangeProgress;
+          if (progress.state !== 'notLeader') return progress;
+          next = progress.leader === next ? 0 : progress.leader;
+        } catch (error) {
+          failure = error;
+          next = 0;
+        }
+      }
+    }
+    if (failure) throw failure;
+    return { state: 'underWay' };
   }
 }
 
 /** The changes that write the map of the birth. All of its leaders would write the same. */
 export function firstMap(placement: Placement, founders: readonly number[]): MetaChange[] {
-  const nodes = [...founders].sort((a, b) => a - b);
-  const tablets = firstTablets(placement);
   const { by, hashVersion } = placement;
-  let nextId = tablets.length + 1;
-  const descriptors = tablets.map((tablet): Descriptor => {
-    const replicas = nodes.map((node) => ({ replicaId: nextId++, node, role: 'voter' as const }));
-    return { ...tablet, parents: [], replicas, confIndex: 0 };
+  const { replicas, nextId } = firstReplicas(placement, founders);
+  const descriptors = firstTablets(placement).map((tablet): Descriptor => {
+    const placed = (replicas.get(tablet.id) ?? []).map((each) => ({ ...each, role: 'voter' as const }));
+    return { ...tablet, parents: [], replicas: placed, confIndex: 0 };
   });
   const created = (key: string, value: MetaChange['value']): MetaChange => ({
     key,
@@ -72,9 +167,9 @@ export function firstMap(placement: Placement, founders: readonly number[]): Met
     value,
   });
   return [
-    created(CLUSTER_KEY, { by, hashVersion, replicas: nodes.length }),
+    created(CLUSTER_KEY, { by, hashVersion, replicas: placement.replicas || founders.length }),
     created(NEXT_ID_KEY, nextId),
-    ...nodes.map((id) => created(nodeKey(id), newNode(id))),
+    ...founders.map((id) => created(nodeKey(id), newNode(id))),
     ...descriptors.map((descriptor) => created(tabletKey(descriptor.id), descriptor)),
   ];
 }

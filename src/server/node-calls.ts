@@ -14,9 +14,24 @@ const change = z.object({
   text: z.string(),
 });
 
+const id = z.int().min(1);
+const placed = z.object({ replicaId: id, node: id });
+
 const request = z.discriminatedUnion('type', [
   /** To the leader of meta. */
   z.object({ type: z.literal('metaUpdate'), changes: z.array(change).readonly() }),
+  /** To the node of a replica that an intent names. */
+  z.object({ type: z.literal('createReplica'), tablet: id, replicaId: id }),
+  /** To the leader of a tablet: the next step to these members. */
+  z.object({
+    type: z.literal('changeReplicas'),
+    tablet: id,
+    add: placed.optional(),
+    remove: placed.optional(),
+    givesUp: z.boolean().optional(),
+  }),
+  /** To the leader of meta: a node that joins is to become a member. */
+  z.object({ type: z.literal('join'), node: id, client: z.string(), peer: z.string() }),
 ]);
 
 export type NodeRequest = z.output<typeof request>;

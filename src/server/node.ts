@@ -15,17 +15,17 @@ import { type Address, type Env, formatAddress, type Logger, parseAddress, type 
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import { KvService } from '../kv/service.js';
-import { Meta } from '../meta/meta.js';
+import type { Meta } from '../meta/meta.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
 import { clusterGroupOf, META_GROUP, type Placement } from '../placement/placement.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
-import { type Configuration, membersOf } from '../raft/configuration.js';
+import type { Configuration } from '../raft/configuration.js';
 import type { RoleStatus } from '../raft/types.js';
 import { Store } from '../store/store.js';
 import { Admin } from './admin.js';
-import { Birth, checkFounders, checkPlacement } from './birth.js';
+import { Birth, type BirthState, checkFounders, checkPlacement } from './birth.js';
 import { BirthSteps } from './birth-steps.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
 import { startFailure, takeDataFolder } from './data-folder.js';
@@ -34,14 +34,16 @@ import { httpDoorOptions } from './http.js';
 import { FolderIdentity, type NodeIdentity } from './identity.js';
 import { KnownPeers } from './known-peers.js';
 import { type KvGroup, type KvStore, kvLimitsOf, openKvStateMachine, storeOptionsOf } from './kv-group.js';
+import { LocalReplicas } from './local-replicas.js';
+import { MapService } from './map-service.js';
 import { MemberView } from './member-view.js';
-import { MetaDriver } from './meta-driver.js';
 import { NodeMetrics } from './metrics.js';
 import { NodeCalls, type NodeRequest } from './node-calls.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { placementOf } from './placement-config.js';
 import { Recent } from './recent.js';
+import { ReplicaIds } from './replica-ids.js';
 import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 import { tabletsReply } from './tablet-list.js';
@@ -68,6 +70,7 @@ interface Wiring {
   readonly engine: EngineKind;
   readonly identity: FolderIdentity;
   readonly known: KnownPeers;
+  readonly local: LocalReplicas;
   readonly store: KvStore;
   readonly birth: Birth;
   readonly membership: MemberView;
@@ -91,7 +94,8 @@ export class Node {
   /** Requests of nodes to each other. */
   readonly #calls: NodeCalls;
   /** Undefined in a cluster with one tablet. */
-  #mapService: { readonly meta: Meta; readonly driver: MetaDriver } | undefined;
+  #mapService: MapService | undefined;
+  readonly #ids: ReplicaIds;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
   #respDoor: RespDoor | undefined;
@@ -133,16 +137,22 @@ export class Node {
     this.#tablets = new TabletSet({
       ...{ env, config, logger, metrics: this.#metrics },
       store: () => this.#opened.store,
+      local: () => this.#opened.local,
+      forgotten: (tablet) => this.#ids.forget(tablet),
       removed: () => this.#opened.membership.removal,
       publish: (split) => this.#splits.publish(split),
       isPublished: (split) => this.#splits.isPublished(split),
     });
     this.#splits = new TabletSplits({ meta: () => this.#mapService?.meta, tablets: this.#tablets });
     this.#closers.push(() => this.#tablets.close());
+    this.#ids = new ReplicaIds(
+      (tablet) => this.#wiring?.local.idOf(tablet) ?? 0,
+      (replicaId) => this.#tablets.meta?.state.ownerOf(replicaId),
+    );
     this.#calls = new NodeCalls({
       env,
       send: (to, message) => this.#wiring?.peers.sendCall(to, message),
-      handle: (_from, request) => this.#requestOfNode(request),
+      handle: (from, request) => this.#requestOfNode(from, request),
       onFault: (error) => this.#tablets.report('INTERNAL', error),
       timeoutMs: 2 * config.raft.electionTimeoutMaxMs,
     });
@@ -234,7 +244,12 @@ export class Node {
     const engine = await this.#takeEngine();
     const identity = FolderIdentity.open(env, folder.path, config.clusterId, config.nodeId, engine.name);
     const store = this.#openStore(folder.path, engine);
-    const state = identity.checkLog((group) => store.incarnationOf(group));
+    const local = new LocalReplicas(env, folder.path);
+    const state = identity.checkLog(
+      (group) => store.incarnationOf(group),
+      store.storedGroups,
+      local.tablets.filter((tablet) => local.of(tablet)?.sinceVersion === 0),
+    );
     const incarnation = store.incarnationOf(clusterGroupOf(state.placement));
     const founders = config.nodes.map(({ id }) => id);
     checkFounders(state, founders, config.join);
@@ -255,19 +270,22 @@ export class Node {
       ...{ logger, known, identity: identity.node, listed: config.nodes },
       replica: () => this.#group?.replica,
       tablets: () => this.#tablets.groups,
+      replicaIdOf: (tablet, node) =>
+        node === config.nodeId ? local.idOf(tablet) : this.#ids.of(tablet, node),
+      removedReplicas: () => local.removed.map(({ replicaId }) => replicaId),
       // What is announced first says where the logs of all tablets end.
       connections: () => (birth.isBorn && !this.#tablets.isOpen ? undefined : this.#wiring?.peers),
     });
     const birthSteps = new BirthSteps({
       ...{ config, logger, birth, identity, known },
       createTablets: (born) => this.#tablets.create(born),
-      openTablets: (begun, restarted) => this.#openTablets(begun, restarted),
+      openTablets: (born, restarted) => this.#openTablets(born, restarted),
       announce: () => this.#wiring?.peers.announce(),
       isClosing: () => this.#closing !== undefined,
       failed: (error) => this.#fail(error),
     });
     const peers = this.#makePeers({ engine, identity, known, birth, membership, birthSteps }, security);
-    this.#wiring = { engine, identity, known, store, birth, membership, peers, birthSteps };
+    this.#wiring = { engine, identity, known, local, store, birth, membership, peers, birthSteps };
     await birthSteps.start(incarnation !== undefined);
     await this.#openDoors(identity.node, security);
     birthSteps.announced();
@@ -306,7 +324,8 @@ export class Node {
           context,
         ),
       transport: {
-        send: (to, group, message) => this.#wiring?.peers.send(to, group, message),
+        send: (to, group, message) =>
+          this.#wiring?.peers.send(to, this.#ids.numberFor(group, to, message.type), message),
         sendAlive: (to, epoch) => this.#wiring?.peers.sendAlive(to, epoch),
       },
       host: {
@@ -317,6 +336,7 @@ export class Node {
           this.#report.statusChanged(group, status);
         },
         configurationChanged: (group, configuration) => {
+          this.#ids.configurationChanged(group, configuration);
           if (group === this.#tablets.clusterGroupId) this.#configurationChanged(configuration);
         },
         succeeded: (group, successors) => this.#tablets.succeeded(group, successors),
@@ -362,7 +382,7 @@ export class Node {
   }
 
   #makePeers(
-    { engine, identity, known, birth, membership, birthSteps }: Omit<Wiring, 'store' | 'peers'>,
+    { engine, identity, known, birth, membership, birthSteps }: Omit<Wiring, 'local' | 'store' | 'peers'>,
     security: ClusterSecrets,
   ): Peers {
     const { env, config, logger } = this.#parts;
@@ -401,7 +421,9 @@ export class Node {
       },
       electionTimeoutMinMs: config.raft.electionTimeoutMinMs,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
-      received: (group, from, message) => {
+      received: (number, from, message) => {
+        const group = this.#ids.tabletOf(from, number);
+        if (group === undefined) return;
         this.#wiring?.store.receive(from, group, message);
         if (message.type !== 'appendReply' || !message.accepted) return;
         const tablet = group === META_GROUP ? this.#tablets.meta : this.#tablets.get(group);
@@ -415,12 +437,13 @@ export class Node {
     return peers;
   }
 
-  async #openTablets(placement: Placement, restarted: boolean): Promise<void> {
+  async #openTablets(born: BirthState, restarted: boolean): Promise<void> {
     const { env, config } = this.#parts;
     const { engine, identity, peers, membership } = this.#opened;
-    await this.#tablets.open(placement, restarted, this.#promise(identity));
+    await this.#tablets.finishChanges(born.incarnation);
+    await this.#tablets.open(born, restarted, this.#promise(identity));
     const { replica } = this.#group ?? {};
-    this.#openMap(placement);
+    const map = this.#openMap(born.placement);
     if (!replica) throw new RaftreeError('NODE_FAILED', 'the first tablet is not open');
     const kv = new KvService({
       clock: env.clock,
@@ -435,43 +458,45 @@ export class Node {
       nodeId: config.nodeId,
       replica,
       replicaOf: (tablet) => this.#tablets.get(tablet)?.group.replica,
-      ...{ tablets: placement.tablets, peers },
+      ...{ map: map?.admin, peers },
       split: (tablet, key) => this.#splits.split(tablet, key),
       listed: config.nodes,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,
       failure: (error) => kv.errorOf(error, 'write'),
     });
     this.#service = { kv, admin };
+    map?.begin();
     this.#report.refresh();
     membership.dial();
   }
 
-  #openMap(placement: Placement): void {
+  /** Undefined in a cluster with one tablet. */
+  #openMap(placement: Placement): MapService | undefined {
     const { env, config } = this.#parts;
     const { meta: opened } = this.#tablets;
-    if (!opened) return;
-    const { replica } = opened.group;
-    const meta = new Meta({
-      ...{ clock: env.clock, nodeId: config.nodeId, replica, state: opened.state },
-      forward: async (leader, changes) =>
-        (await this.#calls.call(leader, { type: 'metaUpdate', changes })) === true,
+    if (!opened) return undefined;
+    const map = new MapService({
+      ...{ env, config, placement, opened, tablets: this.#tablets, calls: this.#calls },
+      peers: this.#opened.peers,
+      admin: () => this.#service?.admin,
     });
-    const driver = new MetaDriver({
-      ...{ env, meta, placement },
-      founders: () => membersOf(replica.configuration),
-      everyMs: config.raft.electionTimeoutMaxMs,
-      onFault: (error) => this.#tablets.report('MAP', error),
-    });
-    this.#mapService = { meta, driver };
-    this.#closers.push(() => driver.close());
-    driver.look();
+    this.#mapService = map;
+    this.#closers.push(() => map.close());
+    return map;
   }
 
   /** What another node asks for. Rejects with what that node is told. */
-  async #requestOfNode(request: NodeRequest): Promise<unknown> {
-    const service = this.#mapService;
-    if (!service) throw new RaftreeError('UNSUPPORTED', 'this cluster has one tablet, and keeps no map');
-    return service.meta.updateEncoded(request.changes, false);
+  async #requestOfNode(from: number, request: NodeRequest): Promise<unknown> {
+    const map = this.#mapService;
+    if (!map)
+      throw new RaftreeError(
+        'UNSUPPORTED',
+        'this node keeps no map: its cluster has one tablet, or has not begun',
+        {
+          info: { outcome: 'notCommitted' },
+        },
+      );
+    return map.handle(from, request);
   }
 
   /**

@@ -19,7 +19,7 @@ export const placementSchema = z
       .array(z.string())
       .max(MAX_FIRST_TABLETS - 1)
       .optional(),
-    /** How many nodes hold each tablet. Each tablet is on all nodes. */
+    /** How many of the "nodes" hold each tablet; without it all do. A cluster of one tablet has it on all nodes. */
     replicas: z.int().min(1).optional(),
   })
   .optional();
@@ -58,16 +58,20 @@ export function checkPlacementConfig(
       );
     }
   }
-  if (replicas !== undefined && replicas !== founders && !joins)
+  if (replicas === undefined || joins) return;
+  const isOne = (by === 'hash' ? tablets : (splits?.length ?? 0) + 1) === 1;
+  if (replicas > founders) fault(['replicas'], `expected at most ${founders}, the number of "nodes"`);
+  else if (isOne && replicas !== founders)
     fault(
       ['replicas'],
-      `expected ${founders}, the number of "nodes", or nothing: each tablet is on all nodes`,
+      `expected ${founders}, the number of "nodes", or nothing: one tablet is on all nodes`,
     );
 }
 
 /** Undefined: it joins a cluster, and takes what that has. */
 export function placementOf(given: PlacementConfig, joins: boolean): Placement | undefined {
   if (!given) return joins ? undefined : ONE_TABLET;
-  const { by, tablets = 1, splits = [] } = given;
-  return by === 'hash' ? placementByHash(tablets) : placementByRange(splits);
+  const { by, tablets = 1, splits = [], replicas = 0 } = given;
+  const held = tablets === 1 && splits.length === 0 ? 0 : replicas;
+  return by === 'hash' ? placementByHash(tablets, held) : placementByRange(splits, held);
 }

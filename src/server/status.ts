@@ -164,6 +164,7 @@ export class RoleReport {
     }
     const first = this.#tablets.clusterGroup;
     if (this.#isReady || !first || !this.#tablets.isOpen || this.#tablets.leaderless.length > 0) return;
+    if (this.#tablets.all.length === 0 && first.replica.leader === 0) return;
     this.#isReady = true;
     const { client, peer } = this.#addresses;
     this.#onReady({

@@ -30,7 +30,10 @@ export function tabletsReply(
     requestId,
     fingerprint: crc32(Buffer.from(incarnation)),
     ...{ by: placement.by, hashVersion: placement.hashVersion },
-    nodes: members.map(({ id, client }) => ({ nodeId: id, clientAddress: client })),
+    nodes: members.map(({ id, client }) => ({
+      ...{ nodeId: id, clientAddress: client },
+      isDraining: meta?.state.nodes.get(id)?.isDraining ?? false,
+    })),
     tablets: page.map(({ id, start, end, generation }) => ({
       ...{ id, start, end, generation },
       ...{ leaderId: leaders.get(id) ?? 0, replicas: replicasOf(id) },

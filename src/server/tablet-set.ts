@@ -17,7 +17,7 @@ import type { MetaState } from '../meta/meta-state.js';
 import {
   clusterGroupOf,
   FIRST_TABLET,
-  firstGroups,
+  firstReplicas,
   firstTablets,
   META_GROUP,
   ONE_TABLET,
@@ -28,7 +28,8 @@ import { TabletMap } from '../placement/tablet-map.js';
 import type { GroupStart } from '../store/store.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
-import { firstBaseOf, type KvGroup, type KvStore } from './kv-group.js';
+import { EMPTY_BASE, firstBaseOf, firstTabletBase, type KvGroup, type KvStore } from './kv-group.js';
+import type { LocalReplicas } from './local-replicas.js';
 import type { NodeMetrics } from './metrics.js';
 import { historyBudget, watchesOf } from './watching.js';
 
@@ -41,6 +42,9 @@ export interface TabletSetParts {
   /** Takes the children of a split into the map of the cluster; may be repeated. */
   readonly publish: (split: Split) => Promise<void>;
   readonly isPublished: (split: Split) => boolean;
+  readonly local: () => LocalReplicas;
+  /** A replica is not here any more. */
+  readonly forgotten: (tablet: number) => void;
   /** If this node was removed from its cluster: the message that says so. */
   readonly removed: () => string | undefined;
 }
@@ -76,6 +80,9 @@ export class TabletSet {
   readonly #open = new Map<number, OpenTablet>();
   #placement: Placement | undefined;
   #firstMap: TabletMap | undefined;
+  #incarnation = '';
+  /** Replicas are made and removed one after the other. */
+  #changes: Promise<void> = Promise.resolve();
   #meta: OpenMeta | undefined;
   /** The map with what the tablets themselves say, and the map that it was made of. */
   #known: { readonly of: TabletMap; readonly map: TabletMap } | undefined;
@@ -149,13 +156,22 @@ export class TabletSet {
 
   ownerOfGroup(id: number): TabletOwner | undefined {
     const placement = this.#placement;
-    return placement && { id, by: placement.by, born: this.#firstMap?.byId(id) };
+    const born = this.#firstMap?.byId(id) ?? this.#meta?.state.map?.byId(id);
+    return placement && { id, by: placement.by, born };
   }
 
   /** The tablet with this id, or with 0 the only one. Undefined: it is not here, or there are several. */
   get(id: number): OpenTablet | undefined {
     if (id !== 0) return this.#open.get(id);
     return this.#placement?.tablets === 1 ? this.#open.get(FIRST_TABLET) : undefined;
+  }
+
+  get leadsCluster(): boolean {
+    return this.clusterGroup?.replica.role === 'leader';
+  }
+
+  has(id: number): boolean {
+    return this.get(id) !== undefined;
   }
 
   leads(id: number): boolean {
@@ -201,14 +217,29 @@ export class TabletSet {
   async create({ placement, founders, incarnation }: BirthState): Promise<void> {
     const { config } = this.#parts;
     const store = this.#parts.store();
-    const missing = firstGroups(placement).filter((id) => store.incarnationOf(id) === undefined);
-    await Promise.all(missing.map((id) => store.createGroup(id, firstBaseOf(config, founders), incarnation)));
+    const bases = new Map([[clusterGroupOf(placement), firstBaseOf(config, founders)]]);
+    if (clusterGroupOf(placement) === META_GROUP) {
+      // Of a node that joins: none.
+      const { replicas } = firstReplicas(
+        placement,
+        founders.map(({ id }) => id),
+      );
+      const own = [...replicas].flatMap(([tablet, placed]) => {
+        const replica = placed.find(({ node }) => node === config.nodeId);
+        if (replica) bases.set(tablet, firstTabletBase(placed));
+        return replica ? [{ tablet, replicaId: replica.replicaId, sinceVersion: 0 }] : [];
+      });
+      this.#parts.local().add(own);
+    }
+    const missing = [...bases].filter(([id]) => store.incarnationOf(id) === undefined);
+    await Promise.all(missing.map(([id, base]) => store.createGroup(id, base, incarnation)));
   }
 
   /** Takes part in all groups, one after the other. Rejects as the store does. */
-  async open(placement: Placement, restarted: boolean, promisedMs: number): Promise<void> {
+  async open({ placement, incarnation }: BirthState, restarted: boolean, promisedMs: number): Promise<void> {
     const store = this.#parts.store();
     this.#placement = placement;
+    this.#incarnation = incarnation;
     this.#firstMap = new TabletMap(placement.by, firstTablets(placement));
     if (this.clusterGroupId === META_GROUP) await this.#openMeta(restarted, promisedMs);
     // To open one that has ended may bring its children.
@@ -222,6 +253,99 @@ export class TabletSet {
     store.removeUnnamed();
     this.#isOpen = true;
     this.#reviewEnded();
+    this.reconcile();
+  }
+
+  /** The map may have changed: replicas that are no members any more go. */
+  reconcile(): void {
+    const { meta } = this;
+    if (!meta || !this.#isOpen) return;
+    for (const id of this.#parts.local().tablets) {
+      if (!this.#isOutdated(id, meta)) continue;
+      void this.#inTurn(async () => {
+        if (this.#isOutdated(id, meta)) await this.#giveUp(id);
+      }).catch((error: unknown) => this.report('REPLICA_NOT_REMOVED', error));
+    }
+  }
+
+  /**
+   * Whether the map has given up the replica here. A map that is older than the order that made the replica says
+   * nothing about it: after a crash this node may have applied less of the map than before.
+   */
+  #isOutdated(id: number, { state, group }: OpenMeta): boolean {
+    const own = this.#parts.local().of(id);
+    const descriptor = state.tablets.get(id);
+    if (!own || !descriptor || group.stateMachine.appliedIndex < own.sinceVersion) return false;
+    const intent = state.intents.get(id);
+    if (intent?.type === 'move' && intent.add?.replicaId === own.replicaId) return false;
+    return descriptor.replicas.every(({ replicaId }) => replicaId !== own.replicaId);
+  }
+
+  /**
+   * Makes the replica that an intent of the map names. Done already: nothing happens. `sinceVersion`: the version of
+   * the intent, which this node has applied. Rejects with `ORDER_OUTDATED` for a replica that was here before.
+   */
+  createReplica(tablet: number, replicaId: number, sinceVersion: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const local = this.#parts.local();
+      const { meta } = this;
+      if (local.idOf(tablet) === replicaId) return;
+      if (meta && this.#isOutdated(tablet, meta)) await this.#giveUp(tablet);
+      if (local.idOf(tablet) !== 0 || local.wasRemoved(replicaId))
+        throw new RaftreeError('ORDER_OUTDATED', `replica ${replicaId} of tablet ${tablet} was here before`, {
+          info: { outcome: 'notCommitted' },
+        });
+      local.add([{ tablet, replicaId, sinceVersion }]);
+      const store = this.#parts.store();
+      if (store.storedGroups.includes(tablet)) await store.removeGroup(tablet);
+      await store.createGroup(tablet, EMPTY_BASE, this.#incarnation, true);
+      await this.#openOne(tablet, { restarted: false });
+    });
+  }
+
+  /** A replica that is no member goes. */
+  async #giveUp(id: number): Promise<void> {
+    const { local, store, logger } = this.#parts;
+    logger.info(
+      { tablet: id, replica: local().idOf(id) },
+      'this replica is no member any more: it is removed',
+    );
+    const { expirer, watches } = this.#open.get(id) ?? {};
+    this.#forget(id);
+    expirer?.close();
+    watches?.close({
+      type: 'ended',
+      code: 'WRONG_TABLET',
+      message: `tablet ${id} has moved to another node`,
+    });
+    await store().removeGroup(id);
+  }
+
+  /** Recorded durably before anything of it goes: what a crash leaves of it is never opened again. */
+  #forget(id: number): void {
+    const { local, forgotten } = this.#parts;
+    local().remove(id);
+    this.#open.delete(id);
+    this.#known = undefined;
+    forgotten(id);
+  }
+
+  /** What a crash has left unfinished, before anything is opened. Rejects as the store does. */
+  async finishChanges(incarnation: string): Promise<void> {
+    const store = this.#parts.store();
+    const local = this.#parts.local();
+    for (const id of store.storedGroups)
+      if (id !== META_GROUP && local.idOf(id) === 0 && local.removed.some(({ tablet }) => tablet === id))
+        await store.removeGroup(id);
+    for (const id of local.tablets)
+      if (!store.storedGroups.includes(id) && (local.of(id)?.sinceVersion ?? 0) > 0)
+        await store.createGroup(id, EMPTY_BASE, incarnation, true);
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#changes.then(() => (this.#isClosed ? undefined : work()));
+    this.#changes = done.catch(() => {});
+    return done;
   }
 
   async #openOne(id: number, start: GroupStart, parent?: OpenTablet): Promise<void> {
@@ -322,7 +446,7 @@ export class TabletSet {
   }
 
   async #remove({ tablet: { id }, watches }: OpenTablet): Promise<void> {
-    this.#open.delete(id);
+    this.#forget(id);
     // The children tell slow watchers the rest: they have the history of it.
     watches?.close({ type: 'ended', code: 'WRONG_TABLET', message: `tablet ${id} was split` });
     await this.#parts.store().removeGroup(id);
@@ -342,6 +466,7 @@ export class TabletSet {
     const { stateMachine } = group;
     if (!(stateMachine instanceof MetaMachine)) throw new TypeError('group 0 is not meta');
     this.#meta = { tablet: { id: META_GROUP }, group, state: stateMachine.state };
+    stateMachine.onChange = () => this.reconcile();
   }
 
   /** The role of this node in a group has changed. */

@@ -222,10 +222,11 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
 
   /**
    * Begins a group with an empty log after a base. Resolves when that is durable. A state machine begins in
-   * `state-0-0`. Throws `INVALID_OPTION` if the Raft log holds the group already.
+   * `state-0-0`. `comesBack`: it may have been here before. Throws `INVALID_OPTION` if the Raft log holds the group, or
+   * (without `comesBack`) held it.
    */
-  async createGroup(id: GroupId, base: SnapshotBase, incarnation: string): Promise<void> {
-    if (this.#raftLog.group(id) || this.#raftLog.isGone(id))
+  async createGroup(id: GroupId, base: SnapshotBase, incarnation: string, comesBack = false): Promise<void> {
+    if (this.#raftLog.group(id) || (this.#raftLog.isGone(id) && !comesBack))
       throw new RaftreeError('INVALID_OPTION', `group ${id} is in the Raft log already`);
     await this.#raftLog.createGroup(id, { ...base, directory: 'state-0-0', incarnation });
   }

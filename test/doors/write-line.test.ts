@@ -64,7 +64,13 @@ class Door {
           },
         },
       }),
-      tablets: { map: undefined, leads: () => this.leads, ownerOf: () => FIRST_TABLET },
+      tablets: {
+        map: undefined,
+        leads: () => this.leads,
+        has: () => true,
+        leadsCluster: true,
+        ownerOf: () => FIRST_TABLET,
+      },
       removed: () => undefined,
       cluster: this.client,
     });

@@ -12,6 +12,7 @@ import { BALANCE_MUTATIONS } from './list/balance.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
+import { MAP_MUTATIONS } from './list/map.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
@@ -62,6 +63,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...NET_MUTATIONS,
     ...EDGE_MUTATIONS,
     ...STORE_MUTATIONS,
+    ...MAP_MUTATIONS,
     ...TABLET_MUTATIONS,
     ...BALANCE_MUTATIONS,
     ...LSM_MUTATIONS,

@@ -6,6 +6,7 @@ import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { ENV_MUTATIONS } from './list/env.js';
 import { KV_MUTATIONS } from './list/kv.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
+import { MAP_MUTATIONS } from './list/map.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
 import { NET_MUTATIONS } from './list/net.js';
@@ -36,6 +37,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ENGINE_MUTATIONS,
   ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
+  ...MAP_MUTATIONS,
   ...TABLET_MUTATIONS,
   ...BALANCE_MUTATIONS,
   ...WATCH_MUTATIONS,

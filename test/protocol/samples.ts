@@ -13,7 +13,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
       { id: 2, storeId: 's2' },
     ],
     joins: false,
-    placement: { by: 'range', hashVersion: 0, tablets: 2, splits: ['m'] },
+    placement: { by: 'range', hashVersion: 0, tablets: 2, splits: ['m'], replicas: 3 },
     configurationIndex: 17,
     members: [1, 2],
     isMember: true,
@@ -167,8 +167,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     by: 'range',
     hashVersion: 0,
     nodes: [
-      { nodeId: 1, clientAddress: '127.0.0.1:7001' },
-      { nodeId: 2, clientAddress: '' },
+      { nodeId: 1, clientAddress: '127.0.0.1:7001', isDraining: false },
+      { nodeId: 2, clientAddress: '', isDraining: true },
     ],
     tablets: [
       { id: 2, start: Buffer.from('m'), end: Buffer.from('t'), generation: 1, leaderId: 2, replicas: [1, 2] },
@@ -324,6 +324,8 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     bytes: b('MANIFEST'),
   },
   fragment: { type: 'fragment', of: 34, remaining: 5, bytes: b('half') },
+  moveReplica: { type: 'moveReplica', requestId: 16, tablet: 3, from: 1, to: 4 },
+  drainNode: { type: 'drainNode', requestId: 17, nodeId: 2, isDraining: true },
   nodeRequest: { type: 'nodeRequest', id: 7, body: '{"type":"metaUpdate"}' },
   nodeReply: { type: 'nodeReply', id: 7, body: '{}' },
   fragmentsReceived: { type: 'fragmentsReceived', totalBytes: 65_536 },

@@ -54,7 +54,7 @@ test('what connections may hold follows from the largest request, and has to hol
   );
 });
 
-test('a placement divides the keys by hash, or by range at splits in order; each tablet is on all nodes', () => {
+test('a placement divides the keys by hash, or by range at splits in order; how many nodes hold each tablet', () => {
   for (const placement of [
     { by: 'range' },
     { by: 'range', splits: ['g', 'n'], tablets: 3, replicas: 2 },
@@ -76,8 +76,12 @@ test('a placement divides the keys by hash, or by range at splits in order; each
     /at most 32768 bytes together, not 40000/,
   );
   assert.match(
-    faultOf({ by: 'range', replicas: 3 }),
-    /^placement\.replicas: found 3; expected 2, the number of "nodes"/,
+    faultOf({ by: 'hash', tablets: 2, replicas: 3 }),
+    /^placement\.replicas: found 3; expected at most 2, the number of "nodes"/,
+  );
+  assert.match(
+    faultOf({ by: 'range', replicas: 1 }),
+    /^placement\.replicas: found 1; expected 2, the number of "nodes", or nothing: one tablet is on all nodes/,
   );
   assert.match(faultOf({ by: 'list' }), /^placement\.by: found "list"; /);
 });

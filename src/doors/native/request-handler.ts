@@ -13,7 +13,7 @@ import type { ClusterSecrets, Hello } from '../../protocol/handshake.js';
 import { MAX_ANSWER_BYTES } from '../../protocol/limits.js';
 import type { MessageContext, MessageHandler, ReceivedMessage } from '../../protocol/message-handlers.js';
 import type { MessageOf, OutboundMessage, OutboundOf } from '../../protocol/messages.js';
-import type { Administration, NodeFigures } from '../ports.js';
+import type { Administration, AdministrationRequest, NodeFigures } from '../ports.js';
 import { loadReply } from './load.js';
 import { type Reply, type Result, readOf, replyTo, writeOf } from './translation.js';
 import { WatchStreams } from './watch-streams.js';
@@ -164,6 +164,8 @@ export class RequestHandler implements MessageHandler {
         return;
       case 'changeMembers':
       case 'transferLeader':
+      case 'moveReplica':
+      case 'drainNode':
         this.#replyLater(request, admin.handle(request));
         return;
       case 'splitTablet':
@@ -248,11 +250,10 @@ type ReceivedRequest = Extract<ReceivedMessage, { readonly requestId: number }>;
 
 function isAdministration(
   request: ReceivedMessage,
-): request is Extract<
-  ReceivedMessage,
-  { readonly type: 'changeMembers' | 'transferLeader' | 'splitTablet' }
-> {
-  return (
-    request.type === 'changeMembers' || request.type === 'transferLeader' || request.type === 'splitTablet'
-  );
+): request is Extract<ReceivedMessage, { readonly type: AdministrationRequest['type'] | 'splitTablet' }> {
+  return ADMINISTRATION.has(request.type);
 }
+
+const ADMINISTRATION: ReadonlySet<ReceivedMessage['type']> = new Set<
+  AdministrationRequest['type'] | 'splitTablet'
+>(['changeMembers', 'transferLeader', 'moveReplica', 'drainNode', 'splitTablet']);

@@ -15,7 +15,6 @@ import type { BufferBudget } from '../../net/buffer-budget.js';
 import { ChannelListener } from '../../net/channel-listener.js';
 import { IdleTimeout } from '../../net/idle-timeout.js';
 import { Tally } from '../../net/tally.js';
-import { FIRST_TABLET } from '../../placement/placement.js';
 import { Backend, type BackendParts } from '../backend.js';
 import { REDIS_VERSION } from './commands.js';
 import { Connection, type ConnectionParts } from './connection.js';
@@ -148,7 +147,7 @@ export class RespDoor {
       redis_version: REDIS_VERSION,
       redis_mode: 'standalone',
       raftree_version: version,
-      role: this.#options.tablets.leads(FIRST_TABLET) ? 'master' : 'slave',
+      role: this.#options.tablets.leadsCluster ? 'master' : 'slave',
       connected_clients: this.connections,
       tcp_port: this.address.port,
       loading: 0,

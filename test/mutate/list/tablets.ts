@@ -144,7 +144,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a tablet begins with what node.json says, not with what was agreed on',
     reason: 'both seem to be the same',
-    patches: [birth('isSamePlacement(said.placement, this.#placement)', 'true')],
+    patches: [birth('isSamePlacement(said.placement, wanted)', 'true')],
     killedBy: ['server/birth'],
   },
   {

@@ -1,0 +1,93 @@
+/**
+ * The tablets that this node is to hold, and the replicas that it held before, durable in `replicas.json`:
+ *
+ *     here       by tablet: the id of its replica, and the version of the map that made it
+ *     removed    the ids of replicas that are gone: recorded before their files go, so that none comes back
+ *
+ * The file is written before a replica is made or removed. At the next start what a crash has interrupted is done.
+ */
+import { z } from 'zod';
+import type { Env } from '../env/env.js';
+import { readJson, replaceFile, unreadable } from './json-file.js';
+
+export const REPLICAS_FILE = 'replicas.json';
+
+const id = z.int().min(1);
+const here = z.object({
+  replicaId: id,
+  /** Index of the entry of meta that ordered it; 0: it is of the birth. */
+  sinceVersion: z.int().min(0),
+});
+const content = z.object({
+  here: z.record(z.string(), here),
+  removed: z.array(z.object({ tablet: id, replicaId: id })),
+});
+
+export type LocalReplica = z.output<typeof here>;
+
+/** The latest ones. */
+const MAX_REMOVED = 10_000;
+
+export class LocalReplicas {
+  readonly #env: Env;
+  readonly #directory: string;
+  readonly #here: Map<number, LocalReplica>;
+  #removed: z.output<typeof content>['removed'];
+
+  /** Throws `CORRUPTION` if the file cannot be read. */
+  constructor(env: Env, directory: string) {
+    this.#env = env;
+    this.#directory = directory;
+    const path = `${directory}/${REPLICAS_FILE}`;
+    const read = content.safeParse(readJson(env, path) ?? { here: {}, removed: [] });
+    if (!read.success) throw unreadable(path);
+    this.#here = new Map(Object.entries(read.data.here).map(([tablet, each]) => [Number(tablet), each]));
+    this.#removed = read.data.removed;
+  }
+
+  get tablets(): number[] {
+    return [...this.#here.keys()];
+  }
+
+  of(tablet: number): LocalReplica | undefined {
+    return this.#here.get(tablet);
+  }
+
+  /** The id of the replica of a tablet; 0: there is none. */
+  idOf(tablet: number): number {
+    return this.#here.get(tablet)?.replicaId ?? 0;
+  }
+
+  /** Replicas that were here, by id. */
+  get removed(): readonly { readonly tablet: number; readonly replicaId: number }[] {
+    return this.#removed;
+  }
+
+  wasRemoved(replicaId: number): boolean {
+    return this.#removed.some((each) => each.replicaId === replicaId);
+  }
+
+  /** Durable when it returns. Throws what the disk throws. */
+  add(replicas: readonly (LocalReplica & { readonly tablet: number })[]): void {
+    const next = new Map(this.#here);
+    for (const { tablet, ...each } of replicas) next.set(tablet, each);
+    this.#write(next, this.#removed);
+    for (const { tablet, ...each } of replicas) this.#here.set(tablet, each);
+  }
+
+  /** Durable when it returns. Throws what the disk throws. */
+  remove(tablet: number): void {
+    const replicaId = this.idOf(tablet);
+    if (replicaId === 0) return;
+    const next = new Map(this.#here);
+    next.delete(tablet);
+    const removed = [...this.#removed, { tablet, replicaId }].slice(-MAX_REMOVED);
+    this.#write(next, removed);
+    this.#here.delete(tablet);
+    this.#removed = removed;
+  }
+
+  #write(all: ReadonlyMap<number, LocalReplica>, removed: readonly object[]): void {
+    replaceFile(this.#env, this.#directory, REPLICAS_FILE, { here: Object.fromEntries(all), removed });
+  }
+}

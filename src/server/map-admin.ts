@@ -1,0 +1,102 @@
+/** Requests of operators about the map. Any node takes them: the map is changed by conditional updates. */
+import type { DrainNode, MoveReplica } from '../doors/ports.js';
+import type { Env } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import type { Meta } from '../meta/meta.js';
+import { checkMove, recordMove } from '../meta/moves.js';
+import { nodeKey } from '../meta/records.js';
+
+export interface MapAdminParts {
+  readonly env: Pick<Env, 'clock' | 'timers'>;
+  readonly nodeId: number;
+  readonly meta: Meta;
+  readonly isConnected: (node: number) => boolean;
+  /** The tablet was split: the map does not have its parts yet. */
+  readonly isPast: (tablet: number) => boolean;
+}
+
+/** How long an operator waits for the end of a move. After that it goes on by itself. */
+const PATIENCE_MS = 15_000;
+const LOOK_AGAIN_MS = 50;
+
+export class MapAdmin {
+  readonly #parts: MapAdminParts;
+
+  constructor(parts: MapAdminParts) {
+    this.#parts = parts;
+  }
+
+  /** The map of the birth is written. Before, nobody may come or go. */
+  get isWritten(): boolean {
+    return this.#parts.meta.state.cluster !== undefined;
+  }
+
+  /** Resolves when the map has the new members. Rejects with `CHANGE_UNDER_WAY` (unknown) if that takes longer. */
+  async move({ tablet, from, to }: MoveReplica): Promise<boolean> {
+    const { env, nodeId, meta, isConnected, isPast } = this.#parts;
+    const wanted = { tablet, from, to };
+    const state = await meta.read();
+    if (isPast(tablet)) throw refused('CHANGE_INVALID', `there is no tablet ${tablet} any more, or not yet`);
+    const isDone = () => {
+      const nodes = state.tablets.get(tablet)?.replicas.map(({ node }) => node) ?? [];
+      return nodes.includes(to) && !nodes.includes(from);
+    };
+    if (state.nodes.has(to) && isDone() && !state.intents.has(tablet)) return false;
+    const present = state.intents.get(tablet);
+    const isSame = present?.type === 'move' && present.add?.node === to;
+    if (!isSame) {
+      checkMove(state, wanted);
+      if (to !== nodeId && !isConnected(to))
+        throw refused(
+          'MEMBER_UNREACHABLE',
+          `node ${to} is not connected now: a replica there could not catch up`,
+        );
+      const replicaId = await meta.allocateIds(1);
+      if (!(await meta.update(recordMove(state, wanted, replicaId, env.clock.nowMs()))))
+        throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
+    }
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
+      if (isDone() && !state.intents.has(tablet)) return true;
+      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+    }
+    throw new RaftreeError(
+      'CHANGE_PENDING',
+      `the move of tablet ${tablet} to node ${to} is recorded and goes on by itself; see \`raftree shards\``,
+      { info: { outcome: 'unknown' } },
+    );
+  }
+
+  /** Resolves with whether anything was changed. The node is empty when `raftree node list` shows no tablets there. */
+  async drain({ nodeId, isDraining }: DrainNode): Promise<boolean> {
+    const { meta } = this.#parts;
+    const state = await meta.read();
+    const node = state.nodes.get(nodeId);
+    if (!node) throw refused('NOT_A_MEMBER', `node ${nodeId} is no member of this cluster`);
+    if (node.isDraining === isDraining) return false;
+    if (isDraining && [...state.nodes.values()].every((each) => each.id === nodeId || each.isDraining))
+      throw refused('CHANGE_INVALID', 'no other node would be left to take its tablets');
+    const key = nodeKey(nodeId);
+    const value = { ...node, isDraining };
+    if (!(await meta.update([{ key, expectedVersion: state.versionOf(key), value }])))
+      throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; try again');
+    return true;
+  }
+
+  /**
+   * Why a node cannot be removed from the cluster; undefined if it can. A node that drains gets no replica any more,
+   * and one that the map does not name is in the log of no tablet.
+   */
+  async keeps(nodeId: number): Promise<string | undefined> {
+    const { meta } = this.#parts;
+    const state = await meta.read();
+    const node = state.nodes.get(nodeId);
+    const tablets = state.tabletsOn(nodeId);
+    if (tablets.length === 0 && (!node || node.isDraining)) return undefined;
+    const held = tablets.length === 1 ? `tablet ${tablets[0]}` : `${tablets.length} tablets`;
+    return `node ${nodeId} ${tablets.length > 0 ? `holds ${held}` : 'may get tablets'}: drain it first (raftree node drain ${nodeId})`;
+  }
+}
+
+function refused(code: string, message: string): RaftreeError {
+  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
+}

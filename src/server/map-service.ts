@@ -1,0 +1,161 @@
+/**
+ * The map on a running node (meta/): reading and changing it, what its leader does, the orders that nodes give each
+ * other, and how a node that joins registers itself.
+ */
+import type { Env, Timer } from '../env/env.js';
+import { RaftreeError } from '../env/errors.js';
+import { Meta } from '../meta/meta.js';
+import { intentKey } from '../meta/records.js';
+import type { Placement } from '../placement/placement.js';
+import { membersOf } from '../raft/configuration.js';
+import type { Admin } from './admin.js';
+import type { NodeConfig } from './config.js';
+import { MapAdmin } from './map-admin.js';
+import { MetaDriver } from './meta-driver.js';
+import type { NodeCalls, NodeRequest } from './node-calls.js';
+import type { Peers } from './peers.js';
+import { type ChangeProgress, stepTowards } from './replica-change.js';
+import type { OpenMeta, TabletSet } from './tablet-set.js';
+
+export interface MapServiceParts {
+  readonly env: Env;
+  readonly config: NodeConfig;
+  readonly placement: Placement;
+  readonly opened: OpenMeta;
+  readonly tablets: TabletSet;
+  readonly calls: Pick<NodeCalls, 'call'>;
+  readonly peers: Pick<Peers, 'isHeard' | 'isConnected'>;
+  readonly admin: () => Admin | undefined;
+}
+
+/** A move whose new replica is no voter by then is given up. */
+const MOVE_TIMEOUT_MS = 600_000;
+const LOOK_AGAIN_MS = 20;
+
+export class MapService {
+  readonly #parts: MapServiceParts;
+  readonly meta: Meta;
+  readonly driver: MetaDriver;
+  readonly admin: MapAdmin;
+  #joining: Timer | undefined;
+  #isClosed = false;
+
+  constructor(parts: MapServiceParts) {
+    this.#parts = parts;
+    const { env, config, placement, opened, tablets, calls, peers } = parts;
+    const { nodeId } = config;
+    const { replica } = opened.group;
+    this.meta = new Meta({
+      ...{ clock: env.clock, nodeId, replica, state: opened.state },
+      forward: async (leader, changes) =>
+        (await calls.call(leader, { type: 'metaUpdate', changes })) === true,
+    });
+    this.driver = new MetaDriver({
+      ...{ env, placement, meta: this.meta },
+      members: () => membersOf(replica.configuration),
+      isAlive: (node) => node === nodeId || peers.isConnected(node),
+      ask: (node, request) => (node === nodeId ? this.handle(nodeId, request) : calls.call(node, request)),
+      everyMs: config.raft.electionTimeoutMinMs,
+      moveTimeoutMs: MOVE_TIMEOUT_MS,
+      onFault: (error) => tablets.report('MAP', error),
+    });
+    const isConnected = (node: number) => peers.isConnected(node);
+    const isPast = (tablet: number) => tablets.isPast(tablet);
+    this.admin = new MapAdmin({ env, nodeId, meta: this.meta, isConnected, isPast });
+  }
+
+  begin(): void {
+    this.driver.look();
+    if (this.#parts.config.join) this.#join();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#joining?.cancel();
+    this.driver.close();
+  }
+
+  /** A request of a node, perhaps this one. Rejects with what that node is told. */
+  async handle(from: number, request: NodeRequest): Promise<unknown> {
+    switch (request.type) {
+      case 'metaUpdate':
+        return this.meta.updateEncoded(request.changes, false);
+      case 'createReplica':
+        return this.#createReplica(request);
+      case 'changeReplicas':
+        return this.#changeReplicas(request);
+      case 'join':
+        return this.#takeIn(from, request);
+    }
+  }
+
+  /** An order may be late: it counts only if the map, read after it came, has an intent that names this replica. */
+  async #createReplica({ tablet, replicaId }: { tablet: number; replicaId: number }): Promise<true> {
+    const { tablets, config } = this.#parts;
+    const state = await this.meta.read();
+    const intent = state.intents.get(tablet);
+    const isWanted =
+      intent?.type === 'move' && intent.add?.replicaId === replicaId && intent.add.node === config.nodeId;
+    if (!isWanted)
+      throw new RaftreeError('ORDER_OUTDATED', `the map has no order to make replica ${replicaId} here`, {
+        info: { outcome: 'notCommitted' },
+      });
+    await tablets.createReplica(tablet, replicaId, state.versionOf(intentKey(tablet)));
+    return true;
+  }
+
+  async #changeReplicas({
+    tablet,
+    add,
+    remove,
+    givesUp,
+  }: Extract<NodeRequest, { type: 'changeReplicas' }>): Promise<ChangeProgress> {
+    const { tablets, config, peers, env } = this.#parts;
+    const replica = tablets.get(tablet)?.group.replica;
+    if (!replica) return { state: 'notLeader', leader: 0 };
+    const waitFor = async (condition: () => boolean) => {
+      for (let waitedMs = 0; !condition(); waitedMs += LOOK_AGAIN_MS) {
+        if (waitedMs >= config.raft.electionTimeoutMinMs || replica.role !== 'leader') return false;
+        await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+      }
+      return true;
+    };
+    return stepTowards(
+      { add, remove, givesUp },
+      { nodeId: config.nodeId, replica, isHeard: (node) => peers.isHeard(node), waitFor },
+    );
+  }
+
+  /** Asks any node of node.json, again and again, until this node is a member. */
+  #join(): void {
+    const { env, config, opened, calls, peers } = this.#parts;
+    const own = config.nodes.find(({ id }) => id === config.nodeId);
+    const { replica } = opened.group;
+    if (this.#isClosed || !own || replica.lastIndex > 0) return;
+    const request = { type: 'join', node: own.id, client: own.client, peer: own.peer } as const;
+    for (const { id } of config.nodes)
+      if (peers.isConnected(id)) void calls.call(id, request).catch(() => {});
+    this.#joining = env.timers.after(config.raft.electionTimeoutMaxMs, () => this.#join());
+  }
+
+  async #takeIn(from: number, request: Extract<NodeRequest, { type: 'join' }>): Promise<unknown> {
+    const { opened, config, calls, admin } = this.#parts;
+    const { role, leader, configuration } = opened.group.replica;
+    const { node, client: clientAddress, peer: peerAddress } = request;
+    // A node registers itself; a member passes that on.
+    if (node !== from && !membersOf(configuration).includes(from))
+      throw new RaftreeError('NOT_PERMITTED', 'a node can register only itself', {
+        info: { outcome: 'notCommitted' },
+      });
+    if (role !== 'leader') {
+      if (leader === 0 || leader === config.nodeId || node !== from)
+        throw new RaftreeError('NO_LEADER', 'no leader is known', { info: { outcome: 'notCommitted' } });
+      return calls.call(leader, request);
+    }
+    if (membersOf(configuration).includes(node)) return true;
+    const change = { type: 'addLearner', nodeId: node, clientAddress, peerAddress } as const;
+    const answer = await admin()?.handle({ type: 'changeMembers', force: false, changes: [change] });
+    if (answer?.type !== 'error') return true;
+    throw new RaftreeError(answer.code, answer.message, { info: { outcome: answer.outcome } });
+  }
+}

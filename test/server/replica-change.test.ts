@@ -1,0 +1,145 @@
+/** Steps of a change of a tablet's members, at its leader; which replica a message is for. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { errorCode } from '../../src/env/errors.js';
+import {
+  applyChange,
+  type Configuration,
+  type ConfigurationChange,
+  configurationOf,
+  isJoint,
+  leaveJoint,
+} from '../../src/raft/configuration.js';
+import { type ReplicaChange, stepTowards } from '../../src/server/replica-change.js';
+import { ReplicaIds, replicaContext } from '../../src/server/replica-ids.js';
+
+const OLD = { replicaId: 13, node: 3 };
+const NEW = { replicaId: 20, node: 4 };
+
+/** A leader on node 1 of the replicas 11, 12 and 13 on nodes 1 to 3. */
+class Leader {
+  role = 'leader' as const;
+  leader = 1;
+  lastIndex = 100;
+  hasPendingChange = false;
+  settledConfiguration = 0;
+  matched = 0;
+  transferredTo = 0;
+  heard: number[] = [2, 3, 4];
+  configuration: Configuration = configurationOf(
+    [1, 2, 3],
+    Object.fromEntries([1, 2, 3].map((node) => [node, replicaContext(10 + node)])),
+  );
+
+  matchIndexOf(): number {
+    return this.matched;
+  }
+
+  async changeConfiguration(change: ConfigurationChange) {
+    const next = applyChange(this.configuration, change);
+    const index = this.configuration.index + 1;
+    this.configuration = { ...(isJoint(next) ? leaveJoint(next) : next), index };
+    this.settledConfiguration = index;
+    return { index, result: undefined };
+  }
+
+  async transferLeadership(to: number): Promise<void> {
+    this.transferredTo = to;
+  }
+
+  step(change: ReplicaChange) {
+    return stepTowards(change, {
+      ...{ nodeId: 1, replica: this, isHeard: (node) => this.heard.includes(node) },
+      waitFor: async (condition) => condition(),
+    });
+  }
+}
+
+test('a learner, then one joint change; each step again does no harm', async () => {
+  const leader = new Leader();
+  const change = { add: NEW, remove: OLD };
+  assert.is((await leader.step(change)).state, 'underWay');
+  assert.equal(leader.configuration.learners, [4]);
+  for (let again = 0; again < 3; again++) assert.is((await leader.step(change)).state, 'underWay');
+  assert.equal(leader.configuration.voters, [1, 2, 3], 'it has not caught up');
+  leader.matched = 100;
+  await leader.step(change);
+  assert.equal(leader.configuration.voters, [1, 2, 4]);
+  leader.settledConfiguration = 0;
+  assert.is((await leader.step(change)).state, 'underWay', 'a quorum does not know it yet');
+  leader.settledConfiguration = leader.configuration.index;
+  const done = await leader.step(change);
+  assert.equal(done, {
+    ...{ state: 'done', confIndex: leader.configuration.index },
+    replicas: [
+      { node: 1, replicaId: 11, role: 'voter' },
+      { node: 2, replicaId: 12, role: 'voter' },
+      { node: 4, replicaId: 20, role: 'voter' },
+    ],
+  });
+});
+
+test('a move that is given up: a learner leaves, a voter stays', async () => {
+  const change = { add: NEW, remove: OLD };
+  const leader = new Leader();
+  await leader.step(change);
+  await leader.step({ ...change, givesUp: true });
+  assert.equal([leader.configuration.voters, leader.configuration.learners], [[1, 2, 3], []]);
+  assert.is((await leader.step({ ...change, givesUp: true })).state, 'done');
+  const other = new Leader();
+  await other.step(change);
+  other.matched = 100;
+  await other.step(change);
+  assert.is((await other.step({ ...change, givesUp: true })).state, 'done');
+  assert.equal(other.configuration.voters, [1, 2, 4]);
+});
+
+test('no change without a quorum of the voters that it leads to; a leader that leaves hands over', async () => {
+  const leader = new Leader();
+  await leader.step({ add: NEW, remove: OLD });
+  leader.matched = 100;
+  leader.heard = [];
+  const refusal = await leader.step({ add: NEW, remove: OLD }).then(String, errorCode);
+  assert.is(refusal, 'QUORUM_AT_RISK');
+  leader.heard = [2, 4];
+  await leader.step({ add: NEW, remove: { replicaId: 11, node: 1 } });
+  assert.is(leader.transferredTo, 2);
+  assert.equal(leader.configuration.voters, [1, 2, 3]);
+  const taken = { replicaId: 30, node: 2 };
+  const outdated = await leader.step({ add: taken, remove: OLD }).then(String, errorCode);
+  assert.is(outdated, 'ORDER_OUTDATED', 'a node has one replica of a tablet');
+});
+
+test('a message for a replica that was here before, or from one that is gone, is for nobody', () => {
+  const own = new Map([[7, 20]]);
+  const map = new Map([[35, { tablet: 7, node: 2 }]]);
+  const ids = new ReplicaIds(
+    (tablet) => own.get(tablet) ?? 0,
+    (id) => map.get(id),
+  );
+  const contexts = {
+    1: replicaContext(11),
+    2: replicaContext(12),
+    3: replicaContext(20),
+    4: replicaContext(30),
+  };
+  ids.configurationChanged(7, { ...configurationOf([1, 2, 3, 4], contexts), contexts });
+  // This is node 3, with replica 20.
+  assert.is(ids.numberFor(7, 1, 'append'), 20);
+  assert.is(ids.numberFor(7, 4, 'append'), 30);
+  assert.is(ids.tabletOf(1, 20), 7);
+  assert.is(ids.tabletOf(4, 30), 7);
+  assert.is(ids.tabletOf(1, 12), undefined, 'it was for an earlier replica here');
+  assert.is(ids.tabletOf(4, 20), undefined, 'it is of an earlier replica on node 4');
+  assert.is(ids.tabletOf(1, 30), undefined, 'replica 30 is not on node 1');
+  assert.is(ids.tabletOf(1, 7), undefined, 'it names no replicas');
+  // A newer replica on node 2, which only the map names: it is answered, and sent nothing else.
+  assert.is(ids.tabletOf(2, 35), 7);
+  assert.is(ids.numberFor(7, 2, 'voteReply'), 35);
+  assert.is(ids.numberFor(7, 2, 'append'), 20);
+  // Groups without ids.
+  assert.is(ids.tabletOf(1, 0), 0);
+  assert.is(ids.numberFor(1, 2, 'append'), 1);
+});
+
+test.run();
