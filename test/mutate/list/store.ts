@@ -42,7 +42,7 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a group is begun again over its log',
     reason: 'who begins it knows that it is new',
-    patches: [store('if (this.#raftLog.group(id) || this.#raftLog.isGone(id))', 'if (false)')],
+    patches: [store('this.#raftLog.group(id) || (this.#raftLog.isGone(id) && !comesBack)', 'false')],
     killedBy: ['store/store'],
   },
   {
