@@ -149,6 +149,8 @@ test("a node registers itself, gets a drained node's tablets, and that node is r
   const held = mapOf(cluster)?.tabletsOn(drained) ?? [];
   assert.ok(held.length > 0);
   assert.is(await cluster.run(client.drainNode(drained)), true);
+  const early = codeOf(client.changeMembers([{ type: 'remove', node: drained }]));
+  assert.is(await cluster.run(early), 'CHANGE_INVALID', 'it holds tablets still');
   await until(cluster, () => mapOf(cluster)?.tabletsOn(drained).length === 0, 'the node is empty');
   await until(cluster, () => onDisk(cluster, drained).length === 0, 'its files are gone');
   assert.ok(onDisk(cluster, 5).length > 0, 'the new node has some');

@@ -129,7 +129,8 @@ test('a message for a replica that was here before, or from one that is gone, is
   assert.is(ids.numberFor(7, 4, 'append'), 30);
   assert.is(ids.tabletOf(1, 20), 7);
   assert.is(ids.tabletOf(4, 30), 7);
-  assert.is(ids.tabletOf(1, 12), undefined, 'it was for an earlier replica here');
+  assert.is(ids.tabletOf(1, 11), undefined, 'it was for an earlier replica here');
+  assert.is(ids.tabletOf(1, 12), undefined, 'replica 12 is not on node 1');
   assert.is(ids.tabletOf(4, 20), undefined, 'it is of an earlier replica on node 4');
   assert.is(ids.tabletOf(1, 30), undefined, 'replica 30 is not on node 1');
   assert.is(ids.tabletOf(1, 7), undefined, 'it names no replicas');
