@@ -91,7 +91,7 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     name: 'any result in the place of the write that it follows will do',
     reason: 'it is that of this write',
     patches: [sessions('?.sequence !== after', '=== undefined')],
-    killedBy: randomFaults(60),
+    killedBy: randomFaults(100),
   },
   {
     name: 'a write of an unknown session is applied',
