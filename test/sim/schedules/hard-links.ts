@@ -46,7 +46,7 @@ export const narrowLinks: Schedule = {
       for (const other of cluster.founders) network.narrow(one.host, other.host, 256 * 1024);
     stage.mark('narrow');
     const client = cluster.client(25_000, { env: cluster.host('c0').env, attemptTimeoutMs: 25_000 });
-    const isCommitted = await client.put('k0', 'x'.repeat(1_000_000)).then(
+    const isCommitted = await client.put('large', 'x'.repeat(1_000_000)).then(
       () => true,
       () => false,
     );
