@@ -5,7 +5,10 @@ import { examples } from './examples.js';
 import { printLine } from './output.js';
 
 export function addTabletCommand(program: Command): Command {
-  const tablet = program.command('tablet').description('change the tablets of the cluster');
+  const tablet = program
+    .command('tablet')
+    .description('change the tablets of the cluster')
+    .addHelpText('after', examples(['raftree tablet split user/7']));
   withClientOptions(
     tablet
       .command('split')

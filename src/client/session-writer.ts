@@ -122,8 +122,12 @@ export class SessionWriter {
 
   /** Waits for what the write needs, and makes further attempts. Throws a RaftreeClientError. */
   async goOn(call: Write, first: FailedAttempt | undefined): Promise<WriteReply> {
-    /** It was sent, and its tablet was split: what came of it, only its key's tablet can tell, by its sequence. */
+    /**
+     * It was sent, and its tablet was split. What came of it only its key's tablet can tell, by its sequence; and a
+     * write that was sent behind it names that sequence.
+     */
     let kept: Place | undefined;
+    let mayBeApplied = false;
     /** Until this resolves, the write that was sent may still be applied. */
     let over: Promise<void> | undefined;
     let failed = first;
@@ -134,7 +138,11 @@ export class SessionWriter {
       return await this.#tablets.withMap(call, async () => {
         for (;;) {
           const owned = call.place && call.session && !kept ? call.session : this.#sessionFor(call);
-          if (kept && call.session) this.#checkFollows(owned.tablet, call.session.tablet);
+          if (kept && call.session && !this.#follows(owned.tablet, call.session.tablet)) {
+            if (mayBeApplied) throw replaced();
+            call.session.finish(kept);
+            kept = undefined;
+          }
           call.session = owned;
           const place: Place = kept ?? call.place ?? (await this.#placeFor(call, owned));
           kept = undefined;
@@ -152,7 +160,8 @@ export class SessionWriter {
           } catch (error) {
             turn?.failed();
             if (!(error instanceof RaftreeClientError)) throw error;
-            if (error.code === 'WRONG_TABLET' && error.outcome === 'unknown') kept = place;
+            if (error.code === 'WRONG_TABLET') kept = place;
+            mayBeApplied ||= error.outcome === 'unknown';
             if (error.code === 'SESSION_EXPIRED') owned.expired(session);
             // The call gave up, but its write may still arrive. It can be applied until the node learns, by
             // acknowledgedThrough, that it was given up.
@@ -185,15 +194,9 @@ export class SessionWriter {
     return session;
   }
 
-  /**
-   * A write that may be in the log of a tablet goes on in a part of that one, or in that one. Throws `SESSION_EXPIRED`
-   * if another tablet owns its keys: then the cluster was replaced by another one, whose sessions are others.
-   */
-  #checkFollows(tablet: number, before: number): void {
-    if (tablet === before || this.#tablets.cameFrom(tablet, before)) return;
-    const reason =
-      'the tablet of this session is not there any more: the cluster was replaced by another one';
-    throw new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown');
+  /** A write that was sent to a tablet goes on in a part of that one, or in that one. */
+  #follows(tablet: number, before: number): boolean {
+    return tablet === before || this.#tablets.cameFrom(tablet, before);
   }
 
   /** Both children of a tablet have its sessions. */
@@ -254,6 +257,12 @@ export class SessionWriter {
       'notCommitted',
     );
   }
+}
+
+/** Another tablet owns its keys, which is no part of the one that it was sent to. */
+function replaced(): RaftreeClientError {
+  const reason = 'the tablet of this session is not there any more: the cluster was replaced by another one';
+  return new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown');
 }
 
 /** A large write may wait at its leader, and a small one behind it may not: those wait until it is over. */

@@ -13,8 +13,9 @@ import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
 export async function checkAtRest(cluster: RunCluster): Promise<void> {
   for (const tablet of cluster.references.groups) {
     for (const machine of cluster.machines)
+      // The state itself says what is in it: the core hears of a snapshot only when it is installed.
       if (machine.state === 'up')
-        cluster.compareState(machine, tablet, machine.statusOf(tablet)?.appliedIndex);
+        cluster.compareState(machine, tablet, machine.store?.group(tablet)?.stateMachine.appliedIndex);
     compareMembers(cluster, tablet);
   }
   checkDirectories(cluster);

@@ -34,6 +34,16 @@ test('a node joins, a replica moves, a node is drained and removed, and all keys
     await run('import', file);
     cluster.spawn(4);
     await until(
+      async () => (await client.tablets()).nodes.some(({ nodeId }) => nodeId === 4),
+      'node 4 is registered',
+    );
+    const moved = (await client.tablets()).tablets.find(({ replicas }) => replicas.includes(2))?.id ?? 0;
+    await run('tablet', 'move', `${moved}`, '--from', '2', '--to', '4');
+    const leader = await cluster.leader();
+    await cluster.signal(leader, 'SIGKILL');
+    await run('node', 'drain', '2');
+    cluster.spawn(leader);
+    await until(
       async () => (await client.tablets()).tablets.every(({ replicas }) => !replicas.includes(2)),
       'node 2 is empty',
     );

@@ -8,8 +8,8 @@ import type { SeededRandom } from '../world/seeded-random.js';
 
 /** Each tablet costs the simulator time. */
 const MAX_SPLITS = 4;
-/** Tablets have lower ids when a cluster begins. */
-const FIRST_ID = 20;
+/** The map gives lower ids to tablets and replicas: none is given twice. */
+const FIRST_ID = 1_000_000;
 
 export class Splits {
   readonly #cluster: RunCluster;
