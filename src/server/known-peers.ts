@@ -87,7 +87,9 @@ export class KnownPeers {
   /** By node: the run that this process accepted last. */
   readonly #metRuns = new Map<number, string>();
   /** A tablet that has ended. */
-  isPast: (tablet: number) => boolean = () => false;
+  isPast: (log: number) => boolean = () => false;
+  /** The tablet of a log: the number of a log is the id of its replica, if that has one. */
+  tabletOf: (log: number) => number = (log) => log;
   /** Something changed that is not written yet. */
   #isDirty = false;
 
@@ -172,13 +174,13 @@ export class KnownPeers {
     const before = this.#known.get(nodeId);
     if (before?.storeId !== storeId || this.#metRuns.get(nodeId) === run) return undefined;
     const ends = new Map(logs.map(({ tablet, lastIndex }) => [String(tablet), lastIndex]));
-    for (const [tablet, held] of Object.entries(before.holds)) {
+    for (const [log, held] of Object.entries(before.holds)) {
       // All members have its children, so who lets it go loses nothing.
-      if (this.isPast(Number(tablet))) continue;
-      const lastIndex = ends.get(tablet) ?? 0;
+      if (this.isPast(Number(log))) continue;
+      const lastIndex = ends.get(log) ?? 0;
       if (lastIndex >= held) continue;
       return (
-        `node ${nodeId} has lost entries that it had acknowledged: its log of tablet ${tablet} ends at ${lastIndex}, ` +
+        `node ${nodeId} has lost entries that it had acknowledged: its log of tablet ${this.tabletOf(Number(log))} ends at ${lastIndex}, ` +
         `and it held ${held}; ${OLDER}`
       );
     }

@@ -265,7 +265,9 @@ export class Node {
     });
     const known = new KnownPeers(env, folder.path);
     known.follow(0, config.nodes);
-    known.isPast = (tablet) => this.#tablets.isPast(tablet);
+    // Of a replica with an id its node says itself that it is gone (`removedReplicas`).
+    known.isPast = (log) => !this.#ids.ownerOf(log) && this.#tablets.isPast(log);
+    known.tabletOf = (log) => this.#ids.ownerOf(log)?.tablet ?? log;
     const membership = new MemberView({
       ...{ logger, known, identity: identity.node, listed: config.nodes },
       replica: () => this.#group?.replica,

@@ -78,6 +78,11 @@ export class ReplicaIds {
       if (owner.tablet === tablet) this.#owners.delete(replicaId);
   }
 
+  /** Whose a number is, if it is the id of a replica and not that of a tablet. */
+  ownerOf(number: number): Owner | undefined {
+    return this.#owners.get(number) ?? this.#inMap(number);
+  }
+
   /** In the configuration in force here; 0: none is. */
   of(tablet: number, node: number): number {
     return this.#members.get(tablet)?.get(node) ?? 0;
@@ -93,7 +98,7 @@ export class ReplicaIds {
 
   /** The tablet whose replica here a message is for; undefined: it is for none. */
   tabletOf(from: number, number: number): number | undefined {
-    const owner = this.#owners.get(number) ?? this.#inMap(number);
+    const owner = this.ownerOf(number);
     if (!owner) return this.#own(number) === 0 ? number : undefined;
     const { tablet, node } = owner;
     const own = this.#own(tablet);

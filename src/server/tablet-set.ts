@@ -458,7 +458,7 @@ export class TabletSet {
 
   /** It is not one of the tablets that this node knows, or not any more. */
   isPast(id: number): boolean {
-    return this.map !== undefined && this.map.byId(id) === undefined;
+    return id !== META_GROUP && this.map !== undefined && this.map.byId(id) === undefined;
   }
 
   async #openMeta(restarted: boolean, promisedMs: number): Promise<void> {

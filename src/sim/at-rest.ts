@@ -12,8 +12,8 @@ import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
 
 export async function checkAtRest(cluster: RunCluster): Promise<void> {
   for (const tablet of cluster.references.groups) {
+    // The state itself says what is in it: the core hears of a snapshot only when it is installed.
     for (const machine of cluster.machines)
-      // The state itself says what is in it: the core hears of a snapshot only when it is installed.
       if (machine.state === 'up')
         cluster.compareState(machine, tablet, machine.store?.group(tablet)?.stateMachine.appliedIndex);
     compareMembers(cluster, tablet);
