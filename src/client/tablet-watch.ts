@@ -132,6 +132,8 @@ export class TabletWatch {
   #mayBeAhead: boolean;
   #isEnded = false;
   #stream: { readonly connection: NodeConnection; readonly id: number } | undefined;
+  /** The node of this stream has agreed to tell changes. */
+  #isTold = false;
   #isSyncing = false;
   #retry: Timer | undefined;
   /** It has not come so far yet. */
@@ -188,7 +190,7 @@ export class TabletWatch {
   }
 
   get isConnected(): boolean {
-    return this.#stream !== undefined && this.#hasBegun;
+    return this.#stream !== undefined && this.#isTold;
   }
 
   /** All changes of writes that were acknowledged before this time were taken. Undefined: it is not known. */
@@ -328,6 +330,7 @@ export class TabletWatch {
       this.#creditBytes = Math.max(0, this.#options.bufferBytes - this.#queuedBytes);
       const watchId = connection.openWatch(this.#taker(isOver));
       this.#stream = { connection, id: watchId };
+      this.#isTold = false;
       const { tablet, range } = this.part;
       return {
         ...({ type: 'watch', tablet, watchId, from: range.from, to: range.to } as const),
@@ -360,6 +363,7 @@ export class TabletWatch {
   }
 
   #begin(fromVersion: number): void {
+    this.#isTold = true;
     this.#nextVersion ??= fromVersion;
     if (!this.#hasBegun && !this.#isEnded) {
       this.#hasBegun = true;
