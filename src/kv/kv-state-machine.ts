@@ -185,6 +185,14 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return split && { ...split, groups: split.children.map(({ id }) => id) };
   }
 
+  /**
+   * Up to which version watchers are told all, when entries up to this one are applied. Entries behind the end of a
+   * tablet are void, and its children have others with the same numbers.
+   */
+  #lastChange(appliedIndex: number): number {
+    return Math.min(appliedIndex, this.endedBy?.index ?? appliedIndex);
+  }
+
   get appliedIndex(): number {
     return this.#appliedIndex;
   }
@@ -273,7 +281,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
         this.#hasExpired = false;
         this.onExpired();
       }
-      this.history?.publish(last);
+      this.history?.publish(this.#lastChange(last));
       this.#undurable.push({ sequence, index: last });
       const results = before.length > 0 ? [...before, ...own] : own;
       if (rest.length === 0 || rest[0]?.kind === 'tablet' || resultBytes > FULL_RESULT_BYTES) return results;
@@ -334,7 +342,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     else this.#appliedIndex = index;
     this.#undurable.push({ sequence, index });
     if (split) this.#own(split);
-    this.history?.publish(index);
+    this.history?.publish(this.#lastChange(index));
     return result;
   }
 
@@ -551,7 +559,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#earliestNewMs = 0;
     this.#tellDeadlines();
     this.#engine.defer?.(() => this.#takeDeferred());
-    this.history?.reset(this.#appliedIndex);
+    this.history?.reset(this.#lastChange(this.#appliedIndex));
   }
 
   /** A tablet that has just begun as a part of another one has some of its deadlines. */

@@ -7,6 +7,8 @@ import { DEFAULT_KV_LIMITS } from '../../src/kv/limits.js';
 import type { Caller } from '../../src/kv/requests.js';
 import { KvService } from '../../src/kv/service.js';
 import { decodeSplitEntry, encodeSplitEntry, splitPointOf } from '../../src/kv/split.js';
+import { ChangeHistory } from '../../src/kv/watch/change-history.js';
+import { HistoryBudget } from '../../src/kv/watch/history-budget.js';
 import { hashOfKey } from '../../src/placement/partition-key.js';
 import {
   firstTablets,
@@ -110,6 +112,22 @@ test('entries behind the split are void: writes, sessions and expiries of the pa
   assert.equal(machine.succession?.groups, [7, 8]);
   const left = await childOf(machine, engine, 7);
   assert.is(renderMachine(left), 'a 2 v');
+});
+
+test('watchers of a tablet that has ended are told nothing of entries behind its end: its children have others there', async () => {
+  const engine = new MemoryEngine();
+  const historyOf = () => new ChangeHistory(new HistoryBudget({ nowMs: () => 0 }));
+  const history = historyOf();
+  const machine = new KvStateMachine(engine, engine.reopen, 0, () => {}, ONLY, history);
+  await applied(machine, put('a'), put('m'));
+  await split(machine, splitEntry('m'));
+  await applied(machine, put('a'), put('m'));
+  assert.is(machine.appliedIndex, 5);
+  assert.is(history.throughVersion, 3);
+  const again = historyOf();
+  const restarted = new KvStateMachine(engine, engine.reopen, 0, () => {}, ONLY, again);
+  assert.is(restarted.appliedIndex, 5);
+  assert.is(again.throughVersion, 3);
 });
 
 test('the order at apply is retired, range, session: nothing that is refused takes a slot', async () => {

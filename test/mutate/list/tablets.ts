@@ -14,6 +14,12 @@ const tabletSession = inFile('client/tablet-session.js');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
+    name: 'watchers of a tablet that has ended are told of entries behind its end',
+    reason: 'they are applied',
+    patches: [machine('this.endedBy?.index ?? appliedIndex', 'appliedIndex')],
+    killedBy: ['kv/split'],
+  },
+  {
     name: 'a tablet that has ended opens sessions',
     reason: 'they change no key',
     patches: [machine('if (this.#range?.isNothing)', 'if (false)')],
