@@ -64,6 +64,8 @@ export interface OpenTablet extends ServedTablet {
 /** Children whose parent led here campaign so often, once in a heartbeat. */
 const CAMPAIGNS = 20;
 const REVIEW_ENDED_MS = 1000;
+/** After children of a split could not be opened. */
+const REOPEN_MS = 1000;
 
 /** The group of the map. */
 export interface OpenMeta {
@@ -375,10 +377,18 @@ export class TabletSet {
   succeeded(parent: number, children: readonly number[]): void {
     this.#splits++;
     this.#known = undefined;
-    if (!this.#isOpen) return;
+    if (this.#isOpen) this.#openLater(parent, children);
+  }
+
+  #openLater(parent: number, children: readonly number[]): void {
     this.#opening = this.#opening
       .then(() => this.#openChildren(parent, children))
-      .catch((error: unknown) => this.report('SPLIT_FAILED', error));
+      .catch((error: unknown) => {
+        if (this.#isClosed) return;
+        this.report('SPLIT_FAILED', error);
+        // The disk may have refused a read: they are opened when it does not.
+        this.#parts.env.timers.after(REOPEN_MS, () => this.#openLater(parent, children));
+      });
   }
 
   async #openChildren(parent: number, children: readonly number[]): Promise<void> {
