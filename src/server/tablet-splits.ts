@@ -104,13 +104,15 @@ export class TabletSplits {
     const nodes = group.replica.configuration.voters;
     const firstId = await meta.allocateIds(2 + 2 * nodes.length);
     let nextId = firstId + 2;
-    const replicas = (): Replica[] =>
-      nodes.map((node) => ({ replicaId: nextId++, node, role: 'voter' as const }));
+    const childOf = (child: number): SplitIntent['children'][number] => ({
+      id: child,
+      replicas: nodes.map((node) => ({ replicaId: nextId++, node, role: 'voter' })),
+    });
     const descriptor = meta.state.tablets.get(id);
     if (!descriptor) throw refused('CHANGE_CONFLICT', `the map has no tablet ${id}; try again`);
     const { generation } = descriptor;
-    const children = [firstId, firstId + 1].map((child) => ({ id: child, replicas: replicas() }));
-    const intent = { type: 'split', generation, at: point, children } as unknown as SplitIntent;
+    const children = [childOf(firstId), childOf(firstId + 1)] as const;
+    const intent: SplitIntent = { type: 'split', generation, at: Uint8Array.from(point), children };
     const isRecorded = await meta.update([
       { key: intentKey(id), expectedVersion: 0, value: intent },
       { key: tabletKey(id), expectedVersion: meta.state.versionOf(tabletKey(id)), value: null },

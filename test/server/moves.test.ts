@@ -2,11 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RaftreeClient } from '../../src/client/client.js';
-import { errorCode } from '../../src/env/errors.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
+import { codeOf, RAFT } from '../support/tablet-cluster.js';
 
-const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 400 };
 const PLACEMENT: NodeConfigInput['placement'] = { by: 'range', splits: ['g', 'n', 't'], replicas: 3 };
 const WORDS = ['apple', 'fig', 'grape', 'kiwi', 'lime', 'nut', 'pear', 'plum', 'tree', 'zest'];
 
@@ -42,13 +41,6 @@ function nodesOf(cluster: SimulatedCluster, tablet: number): number[] {
 function onDisk(cluster: SimulatedCluster, id: number): number[] {
   const names = cluster.machine(id).disk.mount().list('/data/groups') ?? [];
   return names.map(Number).filter((group) => group > 0);
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => 'ok',
-    (error: unknown) => errorCode(error) ?? String(error),
-  );
 }
 
 async function checkWords({ cluster, client }: Setting): Promise<void> {

@@ -1,36 +1,13 @@
 /** A tablet is split while clients go on: they see one store, and no more than a retry. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { RaftreeClient } from '../../src/client/client.js';
 import { errorCode } from '../../src/env/errors.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
+import { begun, codeOf, keysOf, RAFT } from '../support/tablet-cluster.js';
 
 const RANGE: NodeConfigInput['placement'] = { by: 'range', splits: ['n'] };
 const HASH: NodeConfigInput['placement'] = { by: 'hash', tablets: 2 };
-const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 400 };
 const WORDS = ['apple', 'fig', 'grape', 'kiwi', 'nut', 'plum'];
-
-async function begun(placement: NodeConfigInput['placement'], seed = 1) {
-  const cluster = new SimulatedCluster(seed, { config: { placement, raft: RAFT } });
-  await cluster.run(cluster.startAll());
-  return cluster;
-}
-
-async function keysOf(scan: ReturnType<RaftreeClient['scan']>): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const { key } of scan) keys.push(key.toString());
-  return keys;
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-    return 'ok';
-  } catch (error) {
-    return errorCode(error) ?? String(error);
-  }
-}
 
 for (const placement of [RANGE, HASH]) {
   const by = placement?.by;

@@ -7,10 +7,10 @@ import { errorCode } from '../../src/env/errors.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
+import { begun, codeOf, keysOf, RAFT } from '../support/tablet-cluster.js';
 
 const RANGE: NodeConfigInput['placement'] = { by: 'range', splits: ['g', 'n'], replicas: 3 };
 const HASH: NodeConfigInput['placement'] = { by: 'hash', tablets: 5 };
-const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 400 };
 const PLACEMENTS = [RANGE, HASH];
 const WORDS = [
   'apple',
@@ -30,27 +30,6 @@ const WORDS = [
 ];
 
 const SOME = ['apple', 'grape', 'nut', 'zest', 'm~'];
-
-async function begun(placement: NodeConfigInput['placement'], seed = 1) {
-  const cluster = new SimulatedCluster(seed, { config: { placement, raft: RAFT } });
-  await cluster.run(cluster.startAll());
-  return cluster;
-}
-
-async function keysOf(scan: ReturnType<RaftreeClient['scan']>): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const { key } of scan) keys.push(key.toString());
-  return keys;
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-    return 'ok';
-  } catch (error) {
-    return errorCode(error) ?? String(error);
-  }
-}
 
 /** So that each tablet has another leader, as far as there are nodes. */
 async function spread(client: RaftreeClient): Promise<void> {

@@ -7,22 +7,12 @@ import type { Watch, WatchPosition } from '../../src/client/watch.js';
 import { decodeToken, encodeToken } from '../../src/client/watch-token.js';
 import { errorCode } from '../../src/env/errors.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
+import type { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
+import { begun } from '../support/tablet-cluster.js';
 
 const RANGE: NodeConfigInput['placement'] = { by: 'range', splits: ['g', 'n'] };
 const HASH: NodeConfigInput['placement'] = { by: 'hash', tablets: 5 };
-const RAFT = { heartbeatMs: 50, electionTimeoutMinMs: 200, electionTimeoutMaxMs: 400 };
 const LIMITS = { maxValueBytes: 65_536, maxRequestBytes: 262_144 };
-
-async function begun(
-  placement: NodeConfigInput['placement'],
-  seed: number,
-  more: Partial<NodeConfigInput> = {},
-) {
-  const cluster = new SimulatedCluster(seed, { config: { placement, raft: RAFT, limits: LIMITS, ...more } });
-  await cluster.run(cluster.startAll());
-  return cluster;
-}
 
 /** Takes all changes as they come; by key. */
 class Told {
@@ -71,7 +61,7 @@ for (const placement of [RANGE, HASH]) {
   const by = placement?.by;
 
   test(`by ${by}: each change once and in order for its key, over kills of every node; a token goes on`, async () => {
-    const cluster = await begun(placement, 21);
+    const cluster = await begun(placement, 21, { limits: LIMITS });
     const [client, watcher] = [cluster.client(), cluster.client()];
     const told = new Told(watcher.watch({ bufferBytes: 2000 }));
     const some = new Told(watcher.watch({ prefix: 'g' }));
@@ -102,7 +92,7 @@ for (const placement of [RANGE, HASH]) {
   });
 
   test(`by ${by}: what is gone of one tablet is told, with a token for all; a version is no place in several logs`, async () => {
-    const cluster = await begun(placement, 22, { watch: { maxHistoryBytes: 1024 * 1024 } });
+    const cluster = await begun(placement, 22, { limits: LIMITS, watch: { maxHistoryBytes: 1024 * 1024 } });
     const client = cluster.client();
     const watch = client.watch();
     await cluster.run(watch.ready);
@@ -140,7 +130,7 @@ for (const placement of [RANGE, HASH]) {
 }
 
 test('the changes of one write follow each other, also when those of other tablets wait', async () => {
-  const cluster = await begun(RANGE, 23);
+  const cluster = await begun(RANGE, 23, { limits: LIMITS });
   const [client, watcher] = [cluster.client(), cluster.client()];
   const watch = watcher.watch({ bufferBytes: 300 });
   await cluster.run(watch.ready);
@@ -164,7 +154,7 @@ test('the changes of one write follow each other, also when those of other table
 });
 
 test('a token that lies ahead of all that is committed is no place to wait at: what comes before it would be missed', async () => {
-  const cluster = await begun(RANGE, 26);
+  const cluster = await begun(RANGE, 26, { limits: LIMITS });
   const client = cluster.client();
   const watch = client.watch();
   await cluster.run(watch.ready);
@@ -185,7 +175,10 @@ test('a token that lies ahead of all that is committed is no place to wait at: w
 });
 
 test('a token of another cluster, also of one with the same name, is refused', async () => {
-  const [one, other] = [await begun(RANGE, 24), await begun(RANGE, 25)];
+  const [one, other] = [
+    await begun(RANGE, 24, { limits: LIMITS }),
+    await begun(RANGE, 25, { limits: LIMITS }),
+  ];
   const watch = one.client().watch();
   await one.run(watch.ready);
   const from = watch.resumeFrom as WatchPosition;

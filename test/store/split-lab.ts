@@ -16,6 +16,7 @@ import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 import { type Group, Store } from '../../src/store/store.js';
 import { operation, write } from '../kv/kv-lab.js';
 import { taken } from '../replica/replica-lab.js';
+import { LAB_RAFT, LAB_RAFT_LOG } from './store-lab.js';
 
 export type KvStore = Store<KvStateMachine, CommandResult>;
 type KvGroup = Group<KvStateMachine, CommandResult>;
@@ -79,17 +80,7 @@ export class SplitLab {
     const store: KvStore = Store.open<KvStateMachine, CommandResult>(
       {
         directory: '/data',
-        raft: {
-          ...{
-            id,
-            heartbeatMs: 20,
-            electionTimeoutMinMs: 100,
-            electionTimeoutMaxMs: 200,
-            maxClockDrift: 0.1,
-          },
-          ...{ maxEntryBytes: 100_000, maxAppendBytes: 500, maxApplyBytes: 500, maxInflightMessages: 8 },
-          ...{ maxInflightBytes: 4000, maxUncommittedBytes: 20_000, maxPendingReads: 100 },
-        },
+        raft: { id, ...LAB_RAFT },
         quietAfterMs: 0,
         snapshots: {
           maxChunkBytes: 2000,
@@ -97,10 +88,7 @@ export class SplitLab {
           stallTimeoutMs: 400,
           maxConcurrent: 2,
         },
-        raftLog: {
-          ...{ maxSegmentBytes: 4096, maxGroupCommitBytes: 64 * 1024 },
-          ...{ maxCachedBytes: 2000, preallocateBytes: 512 },
-        },
+        raftLog: LAB_RAFT_LOG,
         logLimits: { maxLogBytes: this.#maxLogBytes, maxSnapshotLogBytes: 0, trailingEntries: 2 },
       },
       {

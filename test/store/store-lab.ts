@@ -9,6 +9,17 @@ import { type SimProcess, SimWorld } from '../../src/sim/world/world.js';
 import { type Group, Store } from '../../src/store/store.js';
 import { ListMachine, taken } from '../replica/replica-lab.js';
 
+/** Small, so that what has limits meets them. */
+export const LAB_RAFT = {
+  ...{ heartbeatMs: 20, electionTimeoutMinMs: 100, electionTimeoutMaxMs: 200, maxClockDrift: 0.1 },
+  ...{ maxEntryBytes: 100_000, maxAppendBytes: 500, maxApplyBytes: 500, maxInflightMessages: 8 },
+  ...{ maxInflightBytes: 4000, maxUncommittedBytes: 20_000, maxPendingReads: 100 },
+};
+export const LAB_RAFT_LOG = {
+  ...{ maxSegmentBytes: 4096, maxGroupCommitBytes: 64 * 1024 },
+  ...{ maxCachedBytes: 2000, preallocateBytes: 512 },
+};
+
 export type ListStore = Store<ListMachine, number>;
 export type ListGroup = Group<ListMachine, number>;
 
@@ -77,17 +88,7 @@ export class StoreLab {
     const store: ListStore = Store.open<ListMachine, number>(
       {
         directory: '/data',
-        raft: {
-          ...{
-            id,
-            heartbeatMs: 20,
-            electionTimeoutMinMs: 100,
-            electionTimeoutMaxMs: 200,
-            maxClockDrift: 0.1,
-          },
-          ...{ maxEntryBytes: 100_000, maxAppendBytes: 500, maxApplyBytes: 500, maxInflightMessages: 8 },
-          ...{ maxInflightBytes: 4000, maxUncommittedBytes: 20_000, maxPendingReads: 100 },
-        },
+        raft: { id, ...LAB_RAFT },
         quietAfterMs: this.#quietAfterMs,
         snapshots: {
           maxChunkBytes: 200,
@@ -95,10 +96,7 @@ export class StoreLab {
           stallTimeoutMs: 400,
           maxConcurrent: 2,
         },
-        raftLog: {
-          ...{ maxSegmentBytes: 4096, maxGroupCommitBytes: 64 * 1024 },
-          ...{ maxCachedBytes: 2000, preallocateBytes: 512 },
-        },
+        raftLog: LAB_RAFT_LOG,
         logLimits: { maxLogBytes: 1024 * 1024, maxSnapshotLogBytes: 0, trailingEntries: 10 },
       },
       {
