@@ -55,7 +55,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
   assert.ok(MUTATIONS.length >= 60);
   // Strangers, operators' mistakes, thousands of connections, and what commands promise do not come by chance.
-  // Simulated nodes have one group, the engine lsm, no balancer, and no program around them.
+  // Simulated nodes have the engine lsm, often one group only, no balancer, and no program around them.
   // What the engine's own simulation finds counts as a test.
   const apart = [
     ...SECURITY_MUTATIONS,

@@ -184,7 +184,7 @@ export function settingOf(
 /** The keys of string operations. */
 export const STRING_KEYS = ['s1', 's2', 's3'] as const;
 
-/** Where members change there is one tablet: of several they cannot be changed yet. */
+/** Where members change there is one tablet: changes in a cluster with several are not simulated. */
 function placementOf(
   random: SeededRandom,
   { changesMembers, workload: { keys } }: Pick<Setting, 'changesMembers' | 'workload'>,
