@@ -367,8 +367,7 @@ export class KvService {
 
   #get(get: Get): Found | Absent | KvError {
     const { key, omitValue } = get;
-    return this.#read(() => {
-      const { stateMachine } = this.#tabletOf(get);
+    return this.#read(get, ({ stateMachine }) => {
       if (stateMachine.range?.owns(key) === false) return kvError('WRONG_TABLET', NOT_OWNED);
       const found = stateMachine.get(key);
       if (!found) return { type: 'absent' };
@@ -383,8 +382,7 @@ export class KvService {
       limits.maxScanEntries,
       Math.max(MIN_PAGE_ENTRIES, limits.maxScanEntries * share),
     );
-    return this.#read(() => {
-      const { stateMachine } = this.#tabletOf(scan);
+    return this.#read(scan, ({ stateMachine }) => {
       if (stateMachine.range?.covers(from, to) === false) return kvError('WRONG_TABLET', NOT_OWNED);
       const { entries, ...rest } = stateMachine.scan({
         from,
@@ -398,12 +396,15 @@ export class KvService {
     });
   }
 
-  #read<Result>(read: () => Result): Result | KvError {
+  #read<Result>(request: Get | Scan, read: (tablet: ServedTablet) => Result): Result | KvError {
+    let tablet: ServedTablet | undefined;
     try {
-      return read();
+      tablet = this.#tabletOf(request);
+      return read(tablet);
     } catch (error) {
       if (errorCode(error) === 'WRONG_TABLET') return this.errorOf(error, 'read');
       this.#parts.onFault('READ_FAILED', error);
+      tablet?.replica.yieldLeadership();
       return kvError('READ_FAILED', 'this node cannot read that from its disk; its log says more');
     }
   }

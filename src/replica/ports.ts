@@ -51,6 +51,8 @@ export interface CommandLog<Result> {
    * with `NOT_LEADER`, `OVERLOADED`, `LEADERSHIP_LOST` or `REPLICA_STOPPED`. A read changes nothing, whatever happens.
    */
   readIndex(method: ReadMethod): Promise<number>;
+  /** The state cannot be read here, for example because a file of it is damaged: if this node leads, another should. */
+  yieldLeadership(): void;
 }
 
 /** Calls replicas when their ticks are due: one timer for all of them. */

@@ -35,6 +35,7 @@ import { Applier } from './applier.js';
 import type { GroupStateMachine } from './group-state-machine.js';
 import { IgnoredMessages } from './ignored-messages.js';
 import { LeadershipTransfers } from './leadership-transfers.js';
+import { LeadershipYields } from './leadership-yields.js';
 import type { LogLimits } from './log-compaction.js';
 import { LogCutter } from './log-cutter.js';
 import { LogWriter } from './log-writer.js';
@@ -112,6 +113,7 @@ export class Replica<Result> implements CommandLog<Result> {
   readonly #proposals = new PendingProposals<Result>();
   readonly #reads = new PendingReads();
   readonly #transfers: LeadershipTransfers;
+  readonly #yields: LeadershipYields;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
   readonly #installer: SnapshotInstaller;
@@ -154,6 +156,7 @@ export class Replica<Result> implements CommandLog<Result> {
     const directories = new StateDirectories(env, logger, options.directory);
     this.#ignored = new IgnoredMessages(env.clock, logger);
     this.#transfers = new LeadershipTransfers(env.timers, options.raft.electionTimeoutMaxMs);
+    this.#yields = new LeadershipYields(env.clock, core, options.snapshots.stallTimeoutMs);
     const { succeed } = parts;
     this.#applier = new Applier({
       ...{ timers: env.timers, log, stateMachine, core, succeed },
@@ -167,6 +170,7 @@ export class Replica<Result> implements CommandLog<Result> {
     this.#writer = new LogWriter({ diskSpace, log, core, installer });
     this.#sender = new SnapshotSender({
       ...{ env, logger, directories, transport, core, holds },
+      yields: this.#yields,
       limits: options.snapshots,
       pace: parts.snapshotPace,
       turns: parts.snapshotTurns.sending,
@@ -335,6 +339,10 @@ export class Replica<Result> implements CommandLog<Result> {
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
       else this.#reads.add(id, { resolve, reject });
     });
+  }
+
+  yieldLeadership(): void {
+    this.#yields.yield();
   }
 
   /** This node is about to stop: from now on it does not campaign, and ignores TimeoutNow. */

@@ -6,6 +6,7 @@ import type { Env, File, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, isNoSpace } from '../env/errors.js';
 import type { NodeId, SnapshotBase } from '../raft/types.js';
 import { crc32 } from '../record/checksum.js';
+import type { LeadershipYields } from './leadership-yields.js';
 import type { CorePort, Transport } from './ports.js';
 import type { SnapshotHolds } from './snapshot-holds.js';
 import type { SnapshotFile, SnapshotTransferMessage, SnapshotWanted } from './snapshot-messages.js';
@@ -39,6 +40,8 @@ export interface SnapshotSenderParts {
   readonly transport: Transport;
   readonly source: CheckpointSource;
   readonly core: CorePort;
+  /** A node that can make no snapshot, or no undamaged one, gives its leadership to another. */
+  readonly yields: LeadershipYields;
   readonly holds: Pick<SnapshotHolds, 'hold' | 'release'>;
 }
 
@@ -70,7 +73,6 @@ interface Transfer {
 
 /** Offers to a silent receiver before it is given up. */
 const MAX_OFFERS = 5;
-const MOST_DOUBLINGS = 6;
 /** After so many failed snapshots in a row because the state machine is read-only, the replica fails. */
 const MOST_READ_ONLY_TRIES = 20;
 /** How long a receiver may be busy, in stall timeouts. The time to check a large snapshot comes on top. */
@@ -84,9 +86,6 @@ export class SnapshotSender {
   readonly #transfers = new Map<NodeId, Transfer>();
   /** Of receivers that have stalled since their last complete snapshot. */
   readonly #chunkBytes = new Map<NodeId, number>();
-  /** The earliest time to transfer leadership again: the other node may be no better, and transfer it back. */
-  #nextTransferMs = 0;
-  #leadershipTransfers = 0;
   #readOnlyTries = 0;
   #checkpoint: Checkpoint | undefined;
   #making: Promise<void> | undefined;
@@ -230,7 +229,7 @@ export class SnapshotSender {
       directories.remove(name);
       this.#giveUpLater();
       // A full disk passes: the snapshot is made then.
-      if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#transferLeadership();
+      if (errorCode(error) !== 'BUSY' && !isNoSpace(error)) this.#parts.yields.yield();
       // The state machine takes nothing more until it is opened again, and no other node took over.
       if (errorCode(error) === 'LSM_READ_ONLY' && ++this.#readOnlyTries >= MOST_READ_ONLY_TRIES)
         core.fail(error);
@@ -250,21 +249,8 @@ export class SnapshotSender {
         { error: errorMessage(error) },
         'a snapshot made here is damaged; another node should lead',
       );
-      this.#transferLeadership();
+      this.#parts.yields.yield();
     }
-  }
-
-  /**
-   * This node can make no snapshot, or no undamaged one: another node should lead. The next attempt comes after a
-   * longer time, until a snapshot is sent.
-   */
-  #transferLeadership(): void {
-    const { env, limits, core } = this.#parts;
-    const nowMs = env.clock.nowMs();
-    if (nowMs < this.#nextTransferMs) return;
-    this.#nextTransferMs =
-      nowMs + limits.stallTimeoutMs * 2 ** Math.min(this.#leadershipTransfers++, MOST_DOUBLINGS);
-    core.step({ type: 'transfer' });
   }
 
   /** Not at once: a member that still needs a snapshot gets another transfer as soon as this one has ended. */
@@ -379,8 +365,7 @@ export class SnapshotSender {
     this.#transfers.delete(transfer.node);
     if (ok) {
       this.#completed++;
-      this.#nextTransferMs = 0;
-      this.#leadershipTransfers = 0;
+      this.#parts.yields.reset();
     }
     const { core, holds } = this.#parts;
     if (!ok) holds.release(transfer.node);

@@ -128,6 +128,7 @@ export class NodeMetrics {
         );
       },
       readIndex: (method) => log.readIndex(method),
+      yieldLeadership: () => log.yieldLeadership(),
     };
   }
 

@@ -359,7 +359,10 @@ export class TabletSet {
       throw new RaftreeError('CORRUPTION', `the state of tablet ${id} does not say which keys it owns`);
     const expirer = new Expirer({
       ...{ ...env, replica, stateMachine },
-      onFault: (error) => this.report('READ_FAILED', error),
+      onFault: (error) => {
+        this.report('READ_FAILED', error);
+        replica.yieldLeadership();
+      },
     });
     const { history, range, endedBy } = stateMachine;
     const before = parent?.stateMachine.history;

@@ -43,7 +43,7 @@ class Door {
     const kv = new KvService({
       clock: env.clock,
       tablet: () => ({
-        replica: { propose: (body) => this.#propose(body), readIndex: async () => 0 },
+        replica: { propose: (body) => this.#propose(body), readIndex: async () => 0, yieldLeadership() {} },
         stateMachine: { get: () => undefined, scan: () => ({ entries: [], more: false }), range: undefined },
       }),
       limits,

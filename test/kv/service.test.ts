@@ -28,6 +28,7 @@ class InstantReplica implements CommandLog<CommandResult> {
   gate: Promise<void> | undefined;
   proposals = 0;
   readIndexes = 0;
+  yields = 0;
 
   constructor(machine: KvStateMachine) {
     this.machine = machine;
@@ -45,6 +46,10 @@ class InstantReplica implements CommandLog<CommandResult> {
     this.readIndexes++;
     await this.#passGate();
     return this.machine.appliedIndex;
+  }
+
+  yieldLeadership(): void {
+    this.yields++;
   }
 
   async #passGate(): Promise<void> {
@@ -233,13 +238,16 @@ test('whoever asks a follower learns where the leader is', async () => {
   assert.equal(answer.leader, { id: 3, address: 'host3:7001' });
 });
 
-test('a read that the disk fails is told as such', async () => {
-  const { engine, faults, get } = open();
+test('a read that the disk fails is told as such, and another node should lead', async () => {
+  const { engine, faults, get, replica } = open();
+  await get('a');
+  assert.is(replica.yields, 0);
   engine.get = () => {
     throw new RaftreeError('CORRUPTION', 'a planted fault');
   };
   assert.is(errorOf(await get('a')), 'READ_FAILED notCommitted');
   assert.equal(faults, ['READ_FAILED: a planted fault']);
+  assert.is(replica.yields, 1);
 });
 
 test('an unknown session and a sequence outside the window are refused', async () => {

@@ -246,7 +246,11 @@ test('a read that was confirmed before the split is not answered after it by the
   const service = new KvService({
     clock: { nowMs: () => 0 },
     tablet: () => ({
-      replica: { propose: () => Promise.reject(new Error()), readIndex: async () => 1 },
+      replica: {
+        propose: () => Promise.reject(new Error()),
+        readIndex: async () => 1,
+        yieldLeadership() {},
+      },
       stateMachine: machine,
     }),
     limits: DEFAULT_KV_LIMITS,

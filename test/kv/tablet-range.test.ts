@@ -96,6 +96,7 @@ function serviceOf(owner: TabletOwner | undefined) {
       return { index: machine.appliedIndex, result: results[0] as CommandResult };
     },
     readIndex: async () => machine.appliedIndex,
+    yieldLeadership() {},
   };
   const service = new KvService({
     clock: { nowMs: () => 0 },

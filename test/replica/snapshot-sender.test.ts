@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import { configurationOf } from '../../src/raft/configuration.js';
+import { LeadershipYields } from '../../src/replica/leadership-yields.js';
 import { SnapshotHolds } from '../../src/replica/snapshot-holds.js';
 import type { ReplicaMessage } from '../../src/replica/snapshot-messages.js';
 import { SnapshotPace } from '../../src/replica/snapshot-pace.js';
@@ -37,6 +38,7 @@ async function askedMs(error: Error, seconds: number, hopeless = () => {}): Prom
     transport: { send() {} },
     source: { checkpoint: () => Promise.reject(error), check: () => Promise.resolve() },
     core: { ...core, fail: hopeless },
+    yields: new LeadershipYields(env.clock, core, 1000),
     holds: new SnapshotHolds(),
   });
   sender.begin(2, () => 1);
@@ -91,6 +93,9 @@ async function senderOf(
   const pace = shared ?? new SnapshotPace(env.clock, limits.maxBytesPerSecond);
   const sent: Sent[] = [];
   const ended: boolean[] = [];
+  const core = fakeCore((input) => {
+    if (input.type === 'snapshotSent') ended.push(input.ok);
+  });
   const sender = new SnapshotSender({
     env,
     logger: silentLogger,
@@ -109,9 +114,8 @@ async function senderOf(
       },
       check: () => Promise.resolve(),
     },
-    core: fakeCore((input) => {
-      if (input.type === 'snapshotSent') ended.push(input.ok);
-    }),
+    core,
+    yields: new LeadershipYields(env.clock, core, limits.stallTimeoutMs),
     holds: new SnapshotHolds(),
   });
   sender.begin(2, () => 1);

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { silentLogger } from '../../src/env/env.js';
 import { configurationOf } from '../../src/raft/configuration.js';
 import { crc32 } from '../../src/record/checksum.js';
+import { LeadershipYields } from '../../src/replica/leadership-yields.js';
 import { SnapshotHolds } from '../../src/replica/snapshot-holds.js';
 import type { SnapshotOffer, SnapshotWanted } from '../../src/replica/snapshot-messages.js';
 import { SnapshotPace } from '../../src/replica/snapshot-pace.js';
@@ -68,6 +69,9 @@ function sendersOf(count: number, maxSnapshots: number) {
   let checkpoints = 0;
   const senders = Array.from({ length: count }, (_, group) => {
     fs.makeDirectory(`/${group}`);
+    const core = fakeCore((input) => {
+      if (input.type === 'snapshotSent') ended.push(`${group} to ${input.node}: ${input.ok}`);
+    });
     return new SnapshotSender({
       env,
       logger: silentLogger,
@@ -90,9 +94,8 @@ function sendersOf(count: number, maxSnapshots: number) {
         },
         check: () => Promise.resolve(),
       },
-      core: fakeCore((input) => {
-        if (input.type === 'snapshotSent') ended.push(`${group} to ${input.node}: ${input.ok}`);
-      }),
+      core,
+      yields: new LeadershipYields(env.clock, core, STALL_MS),
     });
   });
   const groupsOffered = () => [...new Set(offers.map(({ group }) => group))];
