@@ -23,7 +23,10 @@ export function watchesOf(parts: {
     readonly random: Pick<Random, 'uint32'>;
   };
   readonly stateMachine: Pick<KvStateMachine, 'history'>;
-  readonly replica: { readonly hasLeader: boolean };
+  readonly replica: {
+    readonly hasLeader: boolean;
+    readonly configuration: { readonly voters: readonly number[] };
+  };
   /** If this node was removed from its cluster: the message that says so. */
   readonly removed: () => string | undefined;
 }): Watches | undefined {
@@ -35,7 +38,9 @@ export function watchesOf(parts: {
     const removal = removed();
     if (removal !== undefined) return { type: 'ended', code: 'NODE_REMOVED', message: removal };
     ticksWithoutLeader = replica.hasLeader ? 0 : ticksWithoutLeader + 1;
-    if (ticksWithoutLeader < MAX_TICKS_WITHOUT_LEADER) return undefined;
+    // Before it was added to the cluster it knows no members, and waits for no leader.
+    const isNoMember = replica.configuration.voters.length === 0;
+    if (ticksWithoutLeader < (isNoMember ? 1 : MAX_TICKS_WITHOUT_LEADER)) return undefined;
     return { type: 'ended', code: 'NO_LEADER', message: 'this node knows no leader: what it has may be old' };
   };
   return new Watches({ timers: env.timers, random: env.random, history, ended });
