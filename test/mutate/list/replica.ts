@@ -13,6 +13,7 @@ const writer = inFile('replica/log-writer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
 const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
+const yields = inFile('replica/leadership-yields.js');
 
 export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
@@ -177,5 +178,11 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     reason: 'they are encoded once',
     patches: [replica('if (filled?.first !== first || filled.last !== last)', 'if (filled === undefined)')],
     killedBy: randomFaults(20),
+  },
+  {
+    name: 'a leader whose disk fails gives its leadership away each time',
+    reason: 'the other one has a better disk',
+    patches: [yields('|| nowMs < this.#nextMs', '')],
+    killedBy: ['replica/leadership-yields', 'replica/snapshot-sender'],
   },
 ];
