@@ -51,6 +51,7 @@ import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } fro
 import { Sessions } from './sessions.js';
 import {
   childrenOf,
+  configurationOfChild,
   decodeSplit,
   decodeSplitEntry,
   encodeSplit,
@@ -182,7 +183,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   get succession(): Succession | undefined {
     const split = this.endedBy;
-    return split && { ...split, groups: split.children.map(({ id }) => id) };
+    if (!split) return undefined;
+    const groups = split.children.map(({ id }) => ({ id, configuration: configurationOfChild(split, id) }));
+    return { ...split, groups };
   }
 
   /**
@@ -324,7 +327,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       if (reason === undefined) {
         const children = childrenOf(parent, command);
         const deadlines = await this.#countDeadlines(new TabletRange(by, children[0]), turn);
-        split = { by, index, term, configuration, parent, children, deadlines };
+        const { replicas = [] } = command;
+        split = { by, index, term, configuration, replicas, parent, children, deadlines };
         result = { type: 'split', split };
       } else result = { type: 'splitRefused', reason };
     }

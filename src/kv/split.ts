@@ -1,13 +1,15 @@
 /**
  * The split of a tablet: how an entry of the log asks for it, and how the state remembers it.
  *
- *     entry    1 u8 | left id u32 | right id u32 | point bytes u32 | point
+ *     entry    version u8 | left id u32 | right id u32 | point bytes u32 | point | replicas
  *              The tablet ends here. Keys before the point are the left one's from now on, the others the right one's.
  *              The point is a bound as in `Tablet`: by range a key, by hash a place on the ring.
  *
- *     record   1 u8 | by u8 | index u53 | term u53 | deadlines left u53 | deadlines right u53 | parent | left | right
- *              | configuration
+ *     record   version u8 | by u8 | index u53 | term u53 | deadlines left u53 | deadlines right u53 | parent | left
+ *              | right | replicas | configuration
  *     tablet   id u32 | generation u32 | start bytes u32 | start | has end u8 | end bytes u32 | end
+ *     replicas replicas u32 | ( node u32 | id in the left one u32 | id in the right one u32 ) ...
+ *              Version 1 does not have this part. Its children have no ids of replicas.
  *
  * The record is written with the applied index of the split's entry, and lies in the state of the parent and of both
  * children: each begins as a second name of the parent's files. It says to each which of the three it is: the parent
@@ -18,7 +20,14 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import { hashOfKey } from '../placement/partition-key.js';
-import { type Placement, type PlacementKind, ringPoint, type Tablet } from '../placement/placement.js';
+import {
+  type PlacedReplica,
+  type Placement,
+  type PlacementKind,
+  ringPoint,
+  type Tablet,
+} from '../placement/placement.js';
+import { contextsOf } from '../placement/replica-context.js';
 import { TabletRange } from '../placement/tablet-map.js';
 import { type Configuration, isJoint, membersOf } from '../raft/configuration.js';
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
@@ -28,6 +37,15 @@ export interface SplitCommand {
   readonly left: number;
   readonly right: number;
   readonly point: Buffer;
+  /** Of all members. Empty: the children's replicas have no ids. */
+  readonly replicas?: readonly SplitReplica[];
+}
+
+/** The ids of a node's replicas of both children. */
+export interface SplitReplica {
+  readonly node: number;
+  readonly left: number;
+  readonly right: number;
 }
 
 export interface Split {
@@ -35,35 +53,41 @@ export interface Split {
   /** The entry that made it, and its term. */
   readonly index: number;
   readonly term: number;
-  /** The members of the parent then, and of both children to begin with. */
+  /** The members of the parent then. Both children begin with the same nodes. */
   readonly configuration: Configuration;
+  readonly replicas: readonly SplitReplica[];
   readonly parent: Tablet;
   readonly children: readonly [left: Tablet, right: Tablet];
   /** How many keys with a deadline each child begins with. */
   readonly deadlines: readonly [left: number, right: number];
 }
 
-const SPLIT = 1;
+const WITHOUT_REPLICAS = 1;
+const WITH_REPLICAS = 2;
 const ENTRY_BYTES = 13;
+const REPLICA_BYTES = 12;
 
-export function encodeSplitEntry({ left, right, point }: SplitCommand): Buffer {
+export function encodeSplitEntry({ left, right, point, replicas = [] }: SplitCommand): Buffer {
   const head = Buffer.alloc(ENTRY_BYTES);
-  head[0] = SPLIT;
+  head[0] = versionOf(replicas);
   head.writeUInt32LE(left, 1);
   head.writeUInt32LE(right, 5);
   head.writeUInt32LE(point.length, 9);
-  return Buffer.concat([head, point]);
+  return Buffer.concat([head, point, encodeReplicas(replicas)]);
 }
 
 /** Undefined for a body of another form. */
 export function decodeSplitEntry(bytes: Uint8Array): SplitCommand | undefined {
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (body.length < ENTRY_BYTES || body[0] !== SPLIT) return undefined;
-  if (body.length !== ENTRY_BYTES + body.readUInt32LE(9)) return undefined;
+  if (body.length < ENTRY_BYTES) return undefined;
+  const end = ENTRY_BYTES + body.readUInt32LE(9);
+  const replicas = decodeReplicas(body[0], body.subarray(end));
+  if (body.length < end || !replicas || body.length !== end + replicas.sizeBytes) return undefined;
   return {
     left: body.readUInt32LE(1),
     right: body.readUInt32LE(5),
-    point: Buffer.from(body.subarray(ENTRY_BYTES)),
+    point: Buffer.from(body.subarray(ENTRY_BYTES, end)),
+    replicas: replicas.list,
   };
 }
 
@@ -80,7 +104,7 @@ export function splitPointOf(by: PlacementKind, key: Uint8Array): Buffer {
  * nothing takes effect.
  */
 export function splitRefusal(
-  { left, right, point }: SplitCommand,
+  { left, right, point, replicas = [] }: SplitCommand,
   by: PlacementKind,
   parent: Tablet,
   configuration: Configuration,
@@ -88,6 +112,11 @@ export function splitRefusal(
   if (isJoint(configuration)) return 'a change of its members is under way';
   if (membersOf(configuration).length > configuration.voters.length) return 'one of its members is a learner';
   if (left <= parent.id || right <= parent.id || left === right) return 'its parts must have new ids';
+  const nodes = new Set(replicas.map(({ node }) => node));
+  const { voters } = configuration;
+  const isOfVoters = nodes.size === voters.length && voters.every((node) => nodes.has(node));
+  if (replicas.length > 0 && !(isOfVoters && nodes.size === replicas.length))
+    return 'its members have changed meanwhile';
   if (by === 'hash' && point.length !== 4) return 'a place on the ring of hashes has 4 bytes';
   const { start, end } = parent;
   const isBoundary =
@@ -105,6 +134,21 @@ export function childrenOf(parent: Tablet, { left, right, point }: SplitCommand)
     { id: left, start: parent.start, end: point, generation },
     { id: right, start: point, end: parent.end, generation },
   ];
+}
+
+/** The replicas with which a child begins; none: they have no ids. */
+export function replicasOf({ children: [left], replicas }: Split, child: number): readonly PlacedReplica[] {
+  return replicas.map((each) => ({
+    node: each.node,
+    replicaId: child === left.id ? each.left : each.right,
+  }));
+}
+
+/** The members with which a child begins. */
+export function configurationOfChild(split: Split, child: number): Configuration {
+  const { configuration, replicas } = split;
+  if (replicas.length === 0) return configuration;
+  return { ...configuration, contexts: contextsOf(replicasOf(split, child)) };
 }
 
 /** What a group's own state says of its tablet. */
@@ -130,20 +174,21 @@ export function ownTabletOf(id: number, { by }: Pick<Placement, 'by'>, split: Sp
 
 export function encodeSplit(split: Split): Buffer {
   const head = Buffer.alloc(34);
-  head[0] = SPLIT;
+  head[0] = versionOf(split.replicas);
   head[1] = split.by === 'hash' ? 1 : 0;
   writeUint53(head, split.index, 2);
   writeUint53(head, split.term, 10);
   writeUint53(head, split.deadlines[0], 18);
   writeUint53(head, split.deadlines[1], 26);
   const tablets = [split.parent, ...split.children].map(encodeTablet);
-  return Buffer.concat([head, ...tablets, encodeConfiguration(split.configuration)]);
+  const replicas = encodeReplicas(split.replicas);
+  return Buffer.concat([head, ...tablets, replicas, encodeConfiguration(split.configuration)]);
 }
 
 /** Throws `CORRUPTION` for bytes that `encodeSplit` does not write. */
 export function decodeSplit(record: Buffer): Split {
   try {
-    if (record[0] !== SPLIT) throw new RangeError('it is of a newer version');
+    const version = record[0];
     let at = 34;
     const bytes = () => {
       const start = at + 4;
@@ -159,18 +204,57 @@ export function decodeSplit(record: Buffer): Split {
       const end = bytes();
       return { id, generation, start, end: hasEnd ? end : undefined };
     };
-    return {
-      by: record.readUInt8(1) === 1 ? 'hash' : 'range',
+    const split = {
+      by: record.readUInt8(1) === 1 ? ('hash' as const) : ('range' as const),
       index: readUint53(record, 2),
       term: readUint53(record, 10),
-      deadlines: [readUint53(record, 18), readUint53(record, 26)],
+      deadlines: [readUint53(record, 18), readUint53(record, 26)] as const,
       parent: tablet(),
-      children: [tablet(), tablet()],
-      configuration: decodeConfiguration(record.subarray(at)),
+      children: [tablet(), tablet()] as const,
     };
+    const replicas = decodeReplicas(version, record.subarray(at));
+    if (!replicas) throw new RangeError('it is of a newer version');
+    const configuration = decodeConfiguration(record.subarray(at + replicas.sizeBytes));
+    return { ...split, replicas: replicas.list, configuration };
   } catch (error) {
     throw new RaftreeError('CORRUPTION', 'the record of a split cannot be read', { cause: error });
   }
+}
+
+function versionOf(replicas: readonly SplitReplica[]): number {
+  return replicas.length > 0 ? WITH_REPLICAS : WITHOUT_REPLICAS;
+}
+
+function encodeReplicas(replicas: readonly SplitReplica[]): Buffer {
+  if (replicas.length === 0) return Buffer.alloc(0);
+  const bytes = Buffer.alloc(4 + REPLICA_BYTES * replicas.length);
+  bytes.writeUInt32LE(replicas.length, 0);
+  for (const [i, { node, left, right }] of replicas.entries())
+    for (const [field, id] of [node, left, right].entries())
+      bytes.writeUInt32LE(id, 4 + REPLICA_BYTES * i + 4 * field);
+  return bytes;
+}
+
+/** Undefined for another version, or if bytes are missing. */
+function decodeReplicas(
+  version: number | undefined,
+  bytes: Buffer,
+): { readonly list: readonly SplitReplica[]; readonly sizeBytes: number } | undefined {
+  if (version === WITHOUT_REPLICAS) return { list: [], sizeBytes: 0 };
+  if (version !== WITH_REPLICAS || bytes.length < 4) return undefined;
+  const count = bytes.readUInt32LE(0);
+  const sizeBytes = 4 + REPLICA_BYTES * count;
+  if (bytes.length < sizeBytes) return undefined;
+  const list = Array.from({ length: count }, (_, i) => {
+    const at = 4 + REPLICA_BYTES * i;
+    const [node, left, right] = [
+      bytes.readUInt32LE(at),
+      bytes.readUInt32LE(at + 4),
+      bytes.readUInt32LE(at + 8),
+    ];
+    return { node, left, right };
+  });
+  return { list, sizeBytes };
 }
 
 function encodeTablet({ id, generation, start, end }: Tablet): Buffer {

@@ -107,8 +107,8 @@ export class MetaState {
         break;
       case 'intent':
         this.#intents.set(record.id, record.value);
-        for (const { replicaId, node } of addedBy(record.value))
-          this.#owners.set(replicaId, { tablet: record.id, node });
+        for (const { replicaId, ...owner } of addedBy(record.id, record.value))
+          this.#owners.set(replicaId, owner);
         break;
     }
   }
@@ -122,6 +122,9 @@ export class MetaState {
   }
 }
 
-function addedBy(intent: Intent): readonly { readonly replicaId: number; readonly node: number }[] {
-  return intent.type === 'move' && intent.add ? [intent.add] : [];
+function addedBy(tablet: number, intent: Intent) {
+  if (intent.type === 'move') return intent.add ? [{ ...intent.add, tablet }] : [];
+  return intent.children.flatMap(({ id, replicas }) =>
+    replicas.map(({ replicaId, node }) => ({ replicaId, node, tablet: id })),
+  );
 }

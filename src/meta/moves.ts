@@ -16,8 +16,6 @@ export interface WantedMove {
 export function checkMove(state: MetaState, { tablet, from, to }: WantedMove): Descriptor {
   const descriptor = state.tablets.get(tablet);
   if (!descriptor) throw refused('CHANGE_INVALID', `there is no tablet ${tablet}; see \`raftree shards\``);
-  if (descriptor.parents.length > 0)
-    throw refused('CHANGE_INVALID', `tablet ${tablet} came from a split: it cannot be moved yet`);
   const node = state.nodes.get(to);
   if (!node) throw refused('NOT_A_MEMBER', `node ${to} is no member of this cluster`);
   if (node.isDraining)
@@ -88,10 +86,9 @@ export function drainMoves(
   const moves: WantedMove[] = [];
   for (const { id: from, isDraining } of state.nodes.values()) {
     if (!isDraining) continue;
-    for (const { id: tablet, replicas, parents } of state.tablets.values()) {
+    for (const { id: tablet, replicas } of state.tablets.values()) {
       if (state.intents.size + moves.length >= limit) return moves;
-      if (parents.length > 0 || state.intents.has(tablet) || !replicas.some(({ node }) => node === from))
-        continue;
+      if (state.intents.has(tablet) || !replicas.some(({ node }) => node === from)) continue;
       if (moves.some((move) => move.tablet === tablet)) continue;
       const [to] = [...state.nodes.values()]
         .filter(

@@ -7,7 +7,11 @@ import type { Entry, SnapshotBase } from '../raft/types.js';
 
 /** A group has ended: all after the entry `index`, the last one that counted, is done by these groups. */
 export interface Succession extends SnapshotBase {
-  readonly groups: readonly number[];
+  readonly groups: readonly {
+    readonly id: number;
+    /** With which it begins. */
+    readonly configuration: Configuration;
+  }[];
 }
 
 export interface GroupStateMachine<Result> {

@@ -9,6 +9,7 @@ import { ChangeHistory } from '../kv/watch/change-history.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
 import { META_GROUP, type PlacedReplica } from '../placement/placement.js';
+import { contextsOf } from '../placement/replica-context.js';
 import { configurationOf } from '../raft/configuration.js';
 import { FIRST_BASE, type SnapshotBase } from '../raft/types.js';
 import type { Group, StateMachineContext, Store, StoreOptions } from '../store/store.js';
@@ -16,7 +17,6 @@ import type { Founder } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { encodeMemberContext } from './member-context.js';
 import { MeasuredStateMachine, type NodeMetrics } from './metrics.js';
-import { replicaContext } from './replica-ids.js';
 
 export type KvGroup = Group<KvStateMachine, CommandResult>;
 export type KvStore = Store<KvStateMachine, CommandResult>;
@@ -85,11 +85,8 @@ export const EMPTY_BASE: SnapshotBase = { index: 0, term: 0, configuration: conf
 
 /** Where the log of a tablet of the birth begins. */
 export function firstTabletBase(replicas: readonly PlacedReplica[]): SnapshotBase {
-  const contexts = Object.fromEntries(
-    replicas.map(({ node, replicaId }) => [node, replicaContext(replicaId)]),
-  );
   const nodes = replicas.map(({ node }) => node);
-  return { ...FIRST_BASE, configuration: configurationOf(nodes, contexts) };
+  return { ...FIRST_BASE, configuration: configurationOf(nodes, contextsOf(replicas)) };
 }
 
 /** Opens the state machine of a group in an engine of this kind. Rejects as the engine does, or with `CORRUPTION`. */

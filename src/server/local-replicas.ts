@@ -15,7 +15,7 @@ export const REPLICAS_FILE = 'replicas.json';
 const id = z.int().min(1);
 const here = z.object({
   replicaId: id,
-  /** Index of the entry of meta that ordered it; 0: it is of the birth. */
+  /** Index of the entry of meta that ordered it; 0: none did, it is of the birth or of a split. */
   sinceVersion: z.int().min(0),
 });
 const content = z.object({

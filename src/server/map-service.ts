@@ -113,6 +113,12 @@ export class MapService {
     const { tablets, config, peers, env } = this.#parts;
     const replica = tablets.get(tablet)?.group.replica;
     if (!replica) return { state: 'notLeader', leader: 0 };
+    if (!tablets.isNamed(tablet))
+      throw new RaftreeError(
+        'UNSUPPORTED',
+        `tablet ${tablet} came from a split by an earlier version, which gave its replicas no ids: it cannot be moved`,
+        { info: { outcome: 'notCommitted' } },
+      );
     const waitFor = async (condition: () => boolean) => {
       for (let waitedMs = 0; !condition(); waitedMs += LOOK_AGAIN_MS) {
         if (waitedMs >= config.raft.electionTimeoutMinMs || replica.role !== 'leader') return false;
@@ -122,7 +128,11 @@ export class MapService {
     };
     return stepTowards(
       { add, remove, givesUp },
-      { nodeId: config.nodeId, replica, isHeard: (node) => peers.isHeard(node), waitFor },
+      {
+        ...{ nodeId: config.nodeId, replica, waitFor },
+        isHeard: (node) => peers.isHeard(node),
+        lacks: (node) => tablets.lacks(tablet, node),
+      },
     );
   }
 

@@ -316,15 +316,18 @@ export class Node {
     const store = Store.open<KvStateMachine, CommandResult>(storeOptionsOf(config, directory, metrics), {
       env,
       logger,
-      openStateMachine: (context) =>
-        openKvStateMachine(
+      openStateMachine: async (context) => {
+        const stateMachine = await openKvStateMachine(
           {
             ...{ env, logger, metrics, histories: this.#tablets.histories },
             owner: this.#tablets.ownerOfGroup(context.group),
           },
           engine,
           context,
-        ),
+        );
+        this.#tablets.stateOpened(context.group, stateMachine);
+        return stateMachine;
+      },
       transport: {
         send: (to, group, message) =>
           this.#wiring?.peers.send(to, this.#ids.numberFor(group, to, message.type), message),

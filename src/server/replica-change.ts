@@ -8,10 +8,10 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import type { PlacedReplica } from '../placement/placement.js';
+import { replicaContext, replicaIdIn } from '../placement/replica-context.js';
 import { type Configuration, isJoint, isVoter, membersOf, type NodeChange } from '../raft/configuration.js';
 import { majorityOf } from '../raft/quorum.js';
 import type { Replica } from '../replica/replica.js';
-import { replicaContext, replicaIdIn } from './replica-ids.js';
 
 export type ChangingReplica = Pick<
   Replica<unknown>,
@@ -50,14 +50,16 @@ export interface ChangeParts {
   readonly replica: ChangingReplica;
   /** A Raft message of the node came within an election timeout. */
   readonly isHeard: (node: number) => boolean;
+  /** The tablet is a part of one that was split, and this member may not have it yet. */
+  readonly lacks: (node: number) => boolean;
   /** Resolves with whether it became true within an election timeout. */
   readonly waitFor: (condition: () => boolean) => Promise<boolean>;
 }
 
-/** Rejects with `QUORUM_AT_RISK`, `ORDER_OUTDATED`, or as the replica does. */
+/** Rejects with `QUORUM_AT_RISK`, `ORDER_OUTDATED`, `CHANGE_PENDING`, or as the replica does. */
 export async function stepTowards(
   { add, remove, givesUp = false }: ReplicaChange,
-  { nodeId, replica, isHeard, waitFor }: ChangeParts,
+  { nodeId, replica, isHeard, lacks, waitFor }: ChangeParts,
 ): Promise<ChangeProgress> {
   const { role, leader, configuration, hasPendingChange } = replica;
   if (role !== 'leader') return { state: 'notLeader', leader };
@@ -75,6 +77,14 @@ export async function stepTowards(
     if (replica.settledConfiguration < configuration.index) return underWay;
     return { state: 'done', confIndex: configuration.index, replicas: replicasIn(configuration) };
   }
+  // Whoever lacks it gets it from the tablet that was split, which does not stay with those that leave.
+  const lacking = membersOf(configuration).filter(
+    (node) => node !== add?.node && !(leaves && node === remove?.node) && lacks(node),
+  );
+  if (lacking.length > 0)
+    throw new RaftreeError('CHANGE_PENDING', `node ${lacking[0]} does not have this part of the tablet yet`, {
+      info: { outcome: 'notCommitted' },
+    });
   if (add && !has(add)) {
     if (membersOf(configuration).includes(add.node))
       throw new RaftreeError('ORDER_OUTDATED', `node ${add.node} has another replica of this tablet`, {

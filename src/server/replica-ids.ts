@@ -15,25 +15,10 @@
  * acknowledgement of what is gone. One that is newer counts: this node may not have heard yet that it was added
  * (raft/senders.ts, rule 5). Without ids (the map, a cluster with one tablet) the number is the group's.
  */
+import { replicaIdIn } from '../placement/replica-context.js';
 import type { Configuration } from '../raft/configuration.js';
 import { isAnswer } from '../raft/senders.js';
 import type { ReplicaMessage } from '../replica/snapshot-messages.js';
-
-/** The context of a member of a tablet. */
-export function replicaContext(replicaId: number): string {
-  return JSON.stringify({ replicaId });
-}
-
-/** The id in a member's context; 0: it has none. */
-export function replicaIdIn(context: string | undefined): number {
-  try {
-    const value: unknown = JSON.parse(context ?? '');
-    const id = typeof value === 'object' && value !== null && 'replicaId' in value ? value.replicaId : 0;
-    return typeof id === 'number' && Number.isInteger(id) && id > 0 ? id : 0;
-  } catch {
-    return 0;
-  }
-}
 
 /** A replica, by its id. */
 export interface Owner {
@@ -58,7 +43,7 @@ export class ReplicaIds {
   }
 
   configurationChanged(tablet: number, { contexts }: Configuration): void {
-    // The parts of a tablet that was split have no ids of their own: the contexts are those of that tablet.
+    // The parts of a tablet that an earlier version split have no ids: the contexts are those of that tablet.
     if (this.#own(tablet) === 0) return;
     const members = new Map<number, number>();
     for (const [key, context] of Object.entries(contexts)) {

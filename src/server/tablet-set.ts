@@ -10,7 +10,7 @@ import { encodeExpiry } from '../kv/command.js';
 import { Expirer } from '../kv/expirer.js';
 import type { KvStateMachine, TabletOwner } from '../kv/kv-state-machine.js';
 import type { ServedTablet } from '../kv/service.js';
-import type { Split } from '../kv/split.js';
+import { replicasOf, type Split } from '../kv/split.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
 import type { MetaState } from '../meta/meta-state.js';
@@ -277,10 +277,61 @@ export class TabletSet {
   #isOutdated(id: number, { state, group }: OpenMeta): boolean {
     const own = this.#parts.local().of(id);
     const descriptor = state.tablets.get(id);
-    if (!own || !descriptor || group.stateMachine.appliedIndex < own.sinceVersion) return false;
+    if (!own || group.stateMachine.appliedIndex < own.sinceVersion) return false;
+    if (!descriptor) return this.#isPassed(id, state);
     const intent = state.intents.get(id);
     if (intent?.type === 'move' && intent.add?.replicaId === own.replicaId) return false;
     return descriptor.replicas.every(({ replicaId }) => replicaId !== own.replicaId);
+  }
+
+  /**
+   * The tablet was split while this node was away, and its parts are all elsewhere: nobody is left to tell it so, and
+   * nothing here is needed. If the map names a part here that is not, this tablet has to make it.
+   */
+  #isPassed(id: number, { map, tablets }: MetaState): boolean {
+    const { nodeId } = this.#parts.config;
+    const { tablet, stateMachine } = this.#open.get(id) ?? {};
+    if (!map || !tablet || stateMachine?.endedBy) return false;
+    const parts = map.tablets.filter((each) => overlap(each, tablet));
+    return parts.every(({ id: part, generation }) => {
+      if (generation <= tablet.generation) return false;
+      const replicas = tablets.get(part)?.replicas ?? [];
+      const isHere = ({ replicaId }: { replicaId: number }) => replicaId === this.#parts.local().idOf(part);
+      return replicas.every((each) => each.node !== nodeId || isHere(each));
+    });
+  }
+
+  /** A tablet here that was split into this one and others, and does not know it yet. */
+  #undividedFor(tablet: number, { tablets }: MetaState): number | undefined {
+    const wanted = tablets.get(tablet);
+    const found = [...this.#open.values()].find(
+      ({ tablet: each, stateMachine }) =>
+        wanted && !stateMachine.endedBy && each.generation < wanted.generation && overlap(each, wanted),
+    );
+    return found?.tablet.id;
+  }
+
+  /** The state of a group is opened. That of a part of a tablet says which replica this node has of it. */
+  stateOpened(id: number, { begunBy }: KvStateMachine): void {
+    const local = this.#parts.local();
+    const { nodeId } = this.#parts.config;
+    const own = begunBy && replicasOf(begunBy, id).find(({ node }) => node === nodeId);
+    if (!own || local.idOf(id) !== 0 || local.wasRemoved(own.replicaId)) return;
+    local.add([{ tablet: id, replicaId: own.replicaId, sinceVersion: 0 }]);
+  }
+
+  /** Its replica here has an id. */
+  isNamed(id: number): boolean {
+    return this.#parts.local().idOf(id) !== 0;
+  }
+
+  /** Whether a member may not have begun this part of a tablet yet. Only its leader knows. */
+  lacks(id: number, node: number): boolean {
+    const { stateMachine, group } = this.#open.get(id) ?? {};
+    const split = stateMachine?.begunBy;
+    // The tablet that it was a part of stays until all have it.
+    if (!split || !group || !this.#open.has(split.parent.id)) return false;
+    return node !== this.#parts.config.nodeId && group.replica.matchIndexOf(node) <= split.index;
   }
 
   /**
@@ -293,6 +344,12 @@ export class TabletSet {
       const { meta } = this;
       if (local.idOf(tablet) === replicaId) return;
       if (meta && this.#isOutdated(tablet, meta)) await this.#giveUp(tablet);
+      const undivided = meta && this.#undividedFor(tablet, meta.state);
+      if (meta && undivided && this.#isOutdated(undivided, meta)) await this.#giveUp(undivided);
+      else if (undivided)
+        throw new RaftreeError('CHANGE_PENDING', `tablet ${undivided} here has to be split first`, {
+          info: { outcome: 'notCommitted' },
+        });
       if (local.idOf(tablet) !== 0 || local.wasRemoved(replicaId))
         throw new RaftreeError('ORDER_OUTDATED', `replica ${replicaId} of tablet ${tablet} was here before`, {
           info: { outcome: 'notCommitted' },
@@ -407,6 +464,7 @@ export class TabletSet {
     ended.watches?.retire({ type: 'ended', code: 'WRONG_TABLET', message });
     if (ended.group.replica.role === 'leader') this.#campaign(children, CAMPAIGNS);
     this.#reviewEnded();
+    this.reconcile();
   }
 
   /** Where their parent led. The other members may not have them yet, so it is tried a few times. */
@@ -443,10 +501,11 @@ export class TabletSet {
         this.#parts.publish(endedBy).catch((error: unknown) => this.report('MAP', error));
       return false;
     }
-    return endedBy.children.some(({ id }) => {
+    const { storedGroups } = this.#parts.store();
+    return endedBy.children.every(({ id }) => {
       const child = this.#open.get(id);
-      // It was split, too, and has gone since.
-      if (!child) return true;
+      // It was split, too, or has moved, and has gone since.
+      if (!child) return !storedGroups.includes(id);
       const { replica } = child.group;
       const isKnown = replica.allMatchedIndex > Math.max(endedBy.index, child.logBeganAt);
       // The others hear of it with the next entry.
@@ -499,6 +558,12 @@ export class TabletSet {
     this.#review?.cancel();
     for (const { expirer } of this.#open.values()) expirer.close();
   }
+}
+
+function overlap(one: Tablet, other: Tablet): boolean {
+  const isBelow = (start: Uint8Array, end: Uint8Array | undefined) =>
+    end === undefined || Buffer.compare(start, end) < 0;
+  return isBelow(one.start, other.end) && isBelow(other.start, one.end);
 }
 
 function byStart({ tablet: one }: OpenTablet, { tablet: other }: OpenTablet): number {

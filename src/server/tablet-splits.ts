@@ -11,7 +11,7 @@
  */
 import type { Descriptor, Replica } from '../balance/cluster-map.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
-import { encodeSplitEntry, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
+import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
 import type { OpenTablet, TabletSet } from './tablet-set.js';
@@ -64,7 +64,10 @@ export class TabletSplits {
       throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${problem}`);
     const intent = await this.#intent(meta, tablet, point);
     const [left, right] = intent.children;
-    const result = await this.#propose(meta, tablet, { left: left.id, right: right.id, point });
+    const replicas = left.replicas.map(({ node, replicaId }, i) => ({
+      ...{ node, left: replicaId, right: right.replicas[i]?.replicaId ?? 0 },
+    }));
+    const result = await this.#propose(meta, tablet, { left: left.id, right: right.id, point, replicas });
     if (result.type === 'splitRefused') {
       await this.#drop(meta, id);
       throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${result.reason}`);
@@ -148,7 +151,10 @@ export class TabletSplits {
     );
     const created: Descriptor[] = [];
     for (const child of children) {
-      const replicas = intended.get(child.id) ?? (await this.#newReplicas(meta, configuration.voters));
+      const own = replicasOf(split, child.id).map((each) => ({ ...each, role: 'voter' as const }));
+      // Those of an earlier version have ids in the map only.
+      const given = own.length > 0 ? own : intended.get(child.id);
+      const replicas = given ?? (await this.#newReplicas(meta, configuration.voters));
       created.push({ ...child, parents: [parent.id], replicas, confIndex: configuration.index });
     }
     const removed = [tabletKey(parent.id), ...(intent ? [intentKey(parent.id)] : [])];

@@ -348,10 +348,10 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     const { succession } = stateMachine;
     if (!succession || log.isRetired) return;
     const { env, host } = this.#parts;
-    const { groups, index, term, configuration } = succession;
+    const { groups, index, term } = succession;
     const directory = stateDirectoryName(succession);
     await this.#diskSpace.untilWritten(`the groups after ${id}`, async () => {
-      for (const group of groups) {
+      for (const { id: group } of groups) {
         const path = `${this.#options.directory}/groups/${group}`;
         env.fs.makeDirectory(path);
         // What an earlier attempt has left.
@@ -359,13 +359,18 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
         await stateMachine.begin?.(group, `${path}/${directory}`);
       }
       if (this.#closed) throw stopped('notCommitted', undefined);
-      const base = { index, term, configuration, directory };
       await this.#raftLog.succeed(
         id,
-        groups.map((group) => ({ id: group, base })),
+        groups.map(({ id: group, configuration }) => ({
+          id: group,
+          base: { index, term, configuration, directory },
+        })),
       );
     });
-    host.succeeded(id, groups);
+    host.succeeded(
+      id,
+      groups.map(({ id: group }) => group),
+    );
   }
 
   /** A message of another node. One for a group that is not open here is dropped. */

@@ -16,6 +16,7 @@ import {
   placementByHash,
   placementByRange,
 } from '../../src/placement/placement.js';
+import { contextsOf } from '../../src/placement/replica-context.js';
 import { type Configuration, configurationOf } from '../../src/raft/configuration.js';
 import type { Entry } from '../../src/raft/types.js';
 import { MemoryEngine, openSessionEntry, operation, renderMachine, write, writeEntry } from './kv-lab.js';
@@ -72,17 +73,46 @@ const at = (key: string, sequence: number, value = 'v', after = 0) =>
 const mortal = (key: string, ttlMs: number) =>
   writeEntry(write([{ ...operation('put', key, 'v'), life: { change: 'set', ttlMs, when: 'always' } }]));
 
+function followers(machine: KvStateMachine): number[] | undefined {
+  return machine.succession?.groups.map(({ id }) => id);
+}
+
+test('replicas of the children have the ids of the entry, also after a restart; of other members it is refused', async () => {
+  const { engine, machine } = lab();
+  const of = (...nodes: number[]): Entry => {
+    const replicas = nodes.map((node) => ({ node, left: 10 + node, right: 20 + node }));
+    const command = { left: 7, right: 8, point: Buffer.from('m'), replicas };
+    return { term: 3, kind: 'tablet', body: encodeSplitEntry(command) };
+  };
+  for (const nodes of [
+    [1, 2],
+    [1, 2, 4],
+    [1, 2, 3, 3],
+  ])
+    assert.is((await split(machine, of(...nodes))).type, 'splitRefused', `${nodes}`);
+  assert.is((await split(machine, of(3, 1, 2))).type, 'split');
+  const restarted = new KvStateMachine(engine, engine.reopen, 0, undefined, ONLY);
+  for (const ended of [machine, restarted])
+    assert.equal(
+      ended.succession?.groups.map(({ id, configuration: { voters, contexts } }) => [id, voters, contexts]),
+      [
+        [7, [1, 2, 3], contextsOf([1, 2, 3].map((node) => ({ node, replicaId: 10 + node })))],
+        [8, [1, 2, 3], contextsOf([1, 2, 3].map((node) => ({ node, replicaId: 20 + node })))],
+      ],
+    );
+});
+
 test('each key is in one child, with its version; the parent has ended, also after a restart', async () => {
   const { engine, machine } = lab();
   await applied(machine, put('a', 'm'), put('z'), put('g'));
   const result = await split(machine, splitEntry('m'));
   assert.is(result.type, 'split');
-  assert.equal(machine.succession?.groups, [7, 8]);
+  assert.equal(followers(machine), [7, 8]);
   assert.is(machine.succession?.index, 4);
   assert.is(machine.succession?.term, 3);
   for (const ended of [machine, new KvStateMachine(engine, engine.reopen, 0, undefined, ONLY)]) {
     assert.is(ended.appliedIndex, 4);
-    assert.equal(ended.succession?.groups, [7, 8]);
+    assert.equal(followers(ended), [7, 8]);
     assert.is(ended.range?.owns(Buffer.from('a')), false);
   }
   const left = await childOf(machine, engine, 7);
@@ -109,7 +139,7 @@ test('entries behind the split are void: writes, sessions and expiries of the pa
   assert.equal(results, [WRONG, WRONG, WRONG, { type: 'expired', keys: 0 }]);
   // Not by a second split either (yugabyte #27150: split twice).
   assert.equal(await split(machine, splitEntry('q', 20, 21)), WRONG);
-  assert.equal(machine.succession?.groups, [7, 8]);
+  assert.equal(followers(machine), [7, 8]);
   const left = await childOf(machine, engine, 7);
   assert.is(renderMachine(left), 'a 2 v');
 });

@@ -185,6 +185,56 @@ test('a power cut at any time of a move: it ends, nothing is lost, no replica co
   }
 });
 
+test('parts of a split move too; a node that was away meanwhile gives up the whole, and may get parts again', async () => {
+  const setting = await open(6, 5);
+  const { cluster, client } = setting;
+  const { tablets: before } = await cluster.run(client.tablets());
+  const parent = before.find(({ start }) => start.toString() === 'g');
+  const nodes = parent?.replicas ?? [];
+  const away = nodes.find((id) => !cluster.machine(id).node?.meta?.leads) ?? 0;
+  const [stays] = nodes.filter((id) => id !== away);
+  const [one = 0, other = 0] = cluster.machines.map(({ id }) => id).filter((id) => !nodes.includes(id));
+  cluster.cutPower(away);
+  const { children } = await cluster.run(client.splitTablet('kiwi'), 60_000);
+  await until(
+    cluster,
+    () => children.every((id) => mapOf(cluster)?.tablets.has(id)),
+    'the map has the parts',
+  );
+  const early = codeOf(
+    client.moveReplica({ tablet: children[0], from: stays ?? 0, to: one }, { timeoutMs: 3000 }),
+  );
+  assert.is.not(await cluster.run(early, 60_000), 'ok', 'a part is not moved while who stays lacks it');
+  assert.ok(nodesOf(cluster, children[0]).includes(stays ?? 0));
+  await cluster.run(cluster.start(away));
+  await until(
+    cluster,
+    () => !nodesOf(cluster, children[0]).includes(stays ?? 0),
+    'it goes on when the node is back',
+  );
+  for (const id of children) assert.ok(onDisk(cluster, away).includes(id), `tablet ${id}`);
+  // Again, and now both parts leave the node before it comes back.
+  cluster.cutPower(away);
+  const again = await cluster.run(client.splitTablet('lime'), 60_000);
+  await until(
+    cluster,
+    () => again.children.every((id) => mapOf(cluster)?.tablets.has(id)),
+    'the map has them',
+  );
+  for (const tablet of again.children)
+    await cluster.run(client.moveReplica({ tablet, from: away, to: other }), 60_000);
+  await cluster.run(cluster.start(away));
+  await until(cluster, () => !onDisk(cluster, away).includes(again.tablet), 'nothing is left of the whole');
+  for (const id of again.children) assert.not.ok(onDisk(cluster, away).includes(id), `tablet ${id}`);
+  await cluster.run(client.moveReplica({ tablet: again.children[1], from: other, to: away }), 60_000);
+  cluster.cutPower(away);
+  await cluster.run(cluster.start(away));
+  await checkWords(setting);
+  assert.equal(cluster.failures, []);
+  await cluster.run(client.close());
+  await cluster.run(cluster.closeAll());
+});
+
 test('the map without a quorum: tablets that have one are served', async () => {
   const setting = await open(5, 5);
   const { cluster, client } = setting;

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { errorCode } from '../../src/env/errors.js';
+import { replicaContext } from '../../src/placement/replica-context.js';
 import {
   applyChange,
   type Configuration,
@@ -11,7 +12,7 @@ import {
   leaveJoint,
 } from '../../src/raft/configuration.js';
 import { type ReplicaChange, stepTowards } from '../../src/server/replica-change.js';
-import { ReplicaIds, replicaContext } from '../../src/server/replica-ids.js';
+import { ReplicaIds } from '../../src/server/replica-ids.js';
 
 const OLD = { replicaId: 13, node: 3 };
 const NEW = { replicaId: 20, node: 4 };
@@ -26,6 +27,7 @@ class Leader {
   matched = 0;
   transferredTo = 0;
   heard: number[] = [2, 3, 4];
+  lacking: number[] = [];
   configuration: Configuration = configurationOf(
     [1, 2, 3],
     Object.fromEntries([1, 2, 3].map((node) => [node, replicaContext(10 + node)])),
@@ -50,10 +52,22 @@ class Leader {
   step(change: ReplicaChange) {
     return stepTowards(change, {
       ...{ nodeId: 1, replica: this, isHeard: (node) => this.heard.includes(node) },
+      lacks: (node) => this.lacking.includes(node),
       waitFor: async (condition) => condition(),
     });
   }
 }
+
+test('a part of a tablet that was split: who stays must have it before others come or go', async () => {
+  const leader = new Leader();
+  leader.lacking = [2];
+  const refusal = await leader.step({ add: NEW, remove: OLD }).then(String, errorCode);
+  assert.is(refusal, 'CHANGE_PENDING');
+  assert.equal(leader.configuration.learners, []);
+  leader.lacking = [3];
+  await leader.step({ add: NEW, remove: OLD });
+  assert.equal(leader.configuration.learners, [4], 'the one that lacks it leaves');
+});
 
 test('a learner, then one joint change; each step again does no harm', async () => {
   const leader = new Leader();

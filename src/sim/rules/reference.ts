@@ -343,7 +343,7 @@ export class Reference {
     return {
       type: 'split',
       split: {
-        ...{ by, index, term, configuration: configurationOf([]) },
+        ...{ by, index, term, configuration: configurationOf([]), replicas: [] },
         parent: { id, start, end, generation },
         children: [
           { ...parts[0], generation },
