@@ -11,6 +11,8 @@ const stringOperation = inFile('kv/string-operation.js');
 const recordLog = inFile('record/record-log.js');
 const mirror = inFile('client/mirror.js');
 const merged = inFile('client/watch.js');
+const service = inFile('kv/service.js');
+const yields = inFile('replica/leadership-yields.js');
 
 export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -217,5 +219,17 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     reason: 'a version is a version',
     patches: [merged("typeof from === 'number' && streams > 1", 'false')],
     killedBy: ['server/watch-tablets'],
+  },
+  {
+    name: 'a leader that cannot read its disk goes on leading',
+    reason: 'the client is told, and may ask another node',
+    patches: [service('tablet?.replica.yieldLeadership();', '')],
+    killedBy: ['kv/service'],
+  },
+  {
+    name: 'a leader whose disk fails gives its leadership away each time',
+    reason: 'the other one has a better disk',
+    patches: [yields('|| nowMs < this.#nextMs', '')],
+    killedBy: ['replica/leadership-yields', 'replica/snapshot-sender'],
   },
 ];

@@ -394,10 +394,4 @@ export const KV_MUTATIONS: readonly Mutation[] = [
     patches: [expirer('this.#earliestMs = Math.min(this.#earliestMs, deadlineMs);', '')],
     killedBy: ['kv/expirer'],
   },
-  {
-    name: 'a leader that cannot read its disk goes on leading',
-    reason: 'the client is told, and may ask another node',
-    patches: [service('tablet?.replica.yieldLeadership();', '')],
-    killedBy: ['kv/service'],
-  },
 ];

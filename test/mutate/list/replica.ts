@@ -13,7 +13,6 @@ const writer = inFile('replica/log-writer.js');
 
 const ELECTIONS = ['killLeader', 'isolateLeader', 'slowLinks', 'powerCutOfSome'] as const;
 const CUTS = ['powerCut', 'powerCutOfAll', 'powerCutOfSome'] as const;
-const yields = inFile('replica/leadership-yields.js');
 
 export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
@@ -178,11 +177,5 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
     reason: 'they are encoded once',
     patches: [replica('if (filled?.first !== first || filled.last !== last)', 'if (filled === undefined)')],
     killedBy: randomFaults(20),
-  },
-  {
-    name: 'a leader whose disk fails gives its leadership away each time',
-    reason: 'the other one has a better disk',
-    patches: [yields('|| nowMs < this.#nextMs', '')],
-    killedBy: ['replica/leadership-yields', 'replica/snapshot-sender'],
   },
 ];
