@@ -38,7 +38,8 @@ export const ROLES = {
 };
 
 /**
- * Nodes in a circle. `nodes`: { id, label, role, term, reached, isSelf }; `links`: { from, to, label, busy, cut };
+ * Nodes in a circle. `nodes`: { id, role, term, reached, isSelf }, and of several tablets { leads, note }: whether it
+ * leads some, and what is said in place of the term; `links`: { from, to, label, busy, cut };
  * `flights`: { from, to, at (0 to 1) }.
  */
 export function drawRing(nodes, links, flights = []) {
@@ -49,8 +50,8 @@ export function drawRing(nodes, links, flights = []) {
       return [id, { x: center + 98 * Math.cos(angle), y: center + 98 * Math.sin(angle) }];
     }),
   );
-  const spoken = nodes.map(({ id, role, term, reached }) =>
-    reached ? `node ${id} ${ROLES[role] ?? role} in term ${term}` : `node ${id} not reached`,
+  const spoken = nodes.map(({ id, role, term, reached, note }) =>
+    reached ? `node ${id} ${note ?? `${ROLES[role] ?? role} in term ${term}`}` : `node ${id} not reached`,
   );
   const lowest = Math.max(center, ...[...places.values()].map(({ y }) => y)) + 58;
   const svg = element('svg', { viewBox: `0 0 300 ${lowest}`, role: 'img', 'aria-label': spoken.join(', ') });
@@ -88,9 +89,8 @@ export function drawRing(nodes, links, flights = []) {
       }),
     );
   }
-  for (const { id, role, term, reached, isSelf } of nodes) {
+  for (const { id, role, term, reached, isSelf, note, leads = reached && role === 'leader' } of nodes) {
     const { x, y } = places.get(id);
-    const leads = reached && role === 'leader';
     const stands = reached && (role === 'candidate' || role === 'preCandidate');
     const fill = leads ? 'var(--accent)' : stands ? 'var(--tint)' : 'var(--card)';
     svg.append(
@@ -115,7 +115,7 @@ export function drawRing(nodes, links, flights = []) {
           fill: 'var(--muted)',
           class: leads ? 'on' : 'muted',
         },
-        reached ? `term ${term}` : 'silent',
+        reached ? (note ?? `term ${term}`) : 'silent',
       ),
     );
     if (isSelf)
@@ -170,15 +170,18 @@ export function drawTapes(rows) {
 const MIN_SHARE = 0.2;
 
 /**
- * The keyspace as a row of tablets, as wide as their sizes. `tablets`: { id, leader, bytes }. Those of one leader have
- * one pattern; the list below says the same in words.
+ * The keyspace as a row of tablets, as wide as their sizes. `tablets`: { id, leader, bytes, change }. Those of one
+ * leader have one pattern, and those that are split or moved a bar; the list below says the same in words.
  */
 export function drawKeyspace(tablets) {
   const mean = tablets.reduce((sum, { bytes: size = 0 }) => sum + size, 0) / tablets.length || 1;
-  const parts = tablets.map(({ id, leader, bytes: size = 0 }) => {
+  const parts = tablets.map(({ id, leader, bytes: size = 0, change }) => {
     const part = element(
       'span',
-      { class: `tablet leader-${leader === 0 ? 'none' : leader % 4}`, title: `tablet ${id}, node ${leader}` },
+      {
+        class: `tablet leader-${leader === 0 ? 'none' : leader % 4}${change ? ` changing ${change}` : ''}`,
+        title: `tablet ${id}, node ${leader}${change ? `, ${change} under way` : ''}`,
+      },
       tablets.length <= 24 ? `${id}` : '',
     );
     part.style.flex = `${Math.max(MIN_SHARE, size / mean)} 1 0`;

@@ -116,7 +116,7 @@ function leaderOf({ nodes }) {
 
 /** Who leads, in words: of several tablets each has a leader. */
 function leadersOf({ tablets }, leader) {
-  if (!tablets || tablets.count < 2)
+  if (!hasSeveral({ tablets }))
     return leader ? `Node ${leader.id} leads in term ${leader.term}` : 'No leader: an election is under way';
   const counts = new Map();
   for (const { leader: id } of tablets.shown) counts.set(id, (counts.get(id) ?? 0) + 1);
@@ -132,13 +132,22 @@ function drawCluster(view) {
   const quorum = silent > 0 ? `, ${silent} of ${view.nodes.length} silent` : '';
   setText(at('headline'), `${leadersOf(view, leader)}${quorum}`);
   document.title = `${leader ? `Node ${leader.id} leads` : 'No leader'} – Raftree`;
+  const several = hasSeveral(view);
   at('ring').replaceChildren(
     drawRing(
-      view.nodes.map((node) => ({ ...node, isSelf: node.id === view.self })),
+      view.nodes.map((node) => ({
+        ...node,
+        isSelf: node.id === view.self,
+        ...(several && node.reached ? { leads: node.leads > 0, note: `leads ${node.leads}` } : {}),
+      })),
       linksOf(view),
     ),
   );
-  drawNodes(view, leader);
+  drawNodes(view, leader, several);
+}
+
+function hasSeveral({ tablets }) {
+  return tablets !== undefined && tablets.count > 1;
 }
 
 function linksOf(view) {
@@ -158,8 +167,18 @@ function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** Of a cluster with one tablet, and with several: then a node leads some, and what it holds of logs is a sum. */
+const TITLES = {
+  one: ['Node', 'Role', 'Term', 'Match', 'Lag', 'Actions'],
+  several: ['Node', 'State', 'Tablets', 'Leads', 'Lag', 'Actions'],
+};
+
 /** Rows stay while their node does, so that the focus stays on its buttons. */
-function drawNodes(view, leader) {
+function drawNodes(view, leader, several) {
+  const titles = several ? TITLES.several : TITLES.one;
+  [...at('titles').children].forEach((cell, i) => {
+    setText(cell, titles[i]);
+  });
   const body = at('nodes');
   const wanted = view.nodes.map(({ id }) => `${id}`);
   if ([...body.children].map((row) => row.dataset.id).join() !== wanted.join())
@@ -168,23 +187,45 @@ function drawNodes(view, leader) {
     const [name, role, term, match, lag, actions] = body.children[i].children;
     setText(name, `${node.id}`);
     name.title = node.client;
+    const [meter, text] = match.children;
+    const measure = (value, most) => {
+      meter.hidden = value === undefined;
+      if (value !== undefined) {
+        meter.max = Math.max(1, most);
+        meter.value = value;
+      }
+      setText(text, value === undefined ? '–' : number(value));
+    };
+    const [transfer, drain] = actions.firstChild.children;
+    drain.hidden = !several;
+    setText(drain, node.isDraining ? 'Take part' : 'Drain');
+    drain.setAttribute('aria-label', `${node.isDraining ? 'Let take part again' : 'Drain'}: node ${node.id}`);
+    if (several) {
+      setText(role.firstChild, stateOf(node));
+      role.firstChild.className = `role ${node.reached ? (node.isDraining ? 'draining' : '') : 'gone'}`;
+      setText(term, node.reached ? number(node.holds) : '–');
+      measure(node.reached ? node.leads : undefined, view.tablets.count);
+      setText(lag, node.lag === undefined ? '–' : number(node.lag));
+      transfer.disabled = !node.reached || node.holds === 0 || node.leads === view.tablets.count;
+      return;
+    }
     const title = node.reached ? (ROLES[node.role] ?? node.role) : 'silent';
     setText(role.firstChild, node.isVoter ? title : `${title}, learner`);
     role.firstChild.className = `role ${node.reached ? node.role : 'gone'}`;
     setText(term, node.reached ? `${node.term}` : '–');
     const own = leader?.id === node.id;
     const held = own ? leader.last : leader?.matches.find(({ id }) => id === node.id)?.matchIndex;
-    const [meter, text] = match.children;
-    meter.hidden = held === undefined;
-    if (held !== undefined) {
-      meter.max = Math.max(1, leader.last);
-      meter.value = held;
-    }
-    setText(text, held === undefined ? '–' : number(held));
+    measure(held, leader?.last ?? 1);
     setText(lag, held === undefined || own ? '–' : number(Math.max(0, leader.last - held)));
-    const [transfer] = actions.firstChild.children;
     transfer.disabled = own || !node.reached || !node.isVoter;
   });
+}
+
+/** As `raftree node list` says it. */
+function stateOf({ reached, isDraining, holds }) {
+  if (!reached) return isDraining ? 'silent, drains' : 'silent';
+  if (!isDraining) return 'takes part';
+  return holds > 0 ? 'drains' : 'drained';
 }
 
 function nodeRow(id) {
@@ -207,6 +248,7 @@ function nodeRow(id) {
           { 'aria-label': `Make leader: node ${id}`, onclick: () => transfer(id) },
           'Make leader',
         ),
+        element('button', { onclick: () => drain(id), hidden: '' }, 'Drain'),
         element(
           'button',
           { class: 'danger', 'aria-label': `Remove node ${id}`, onclick: () => remove(id) },
@@ -226,7 +268,7 @@ const INDEXES = [
 ];
 
 function drawLog(view) {
-  if (view.tablets?.count > 1) {
+  if (hasSeveral(view)) {
     drawLogs(view);
     return;
   }
@@ -268,16 +310,20 @@ let tabletsDrawn;
 
 /** A cluster of one tablet has nothing to show here. */
 function drawTablets({ tablets }) {
-  at('map').hidden = !tablets || tablets.count < 2;
+  at('map').hidden = !hasSeveral({ tablets });
   if (at('map').hidden) return;
-  const { by, count, shown } = tablets;
+  const { by, count, shown, changes } = tablets;
   const text = JSON.stringify(tablets);
   if (text === tabletsDrawn) return;
   tabletsDrawn = text;
   const cut = count > shown.length ? `, the first ${shown.length} shown` : '';
   setText(at('by'), `${count} by ${by}${cut}; as wide as what they hold here`);
   setText(at('from-title'), by === 'hash' ? 'From hash' : 'From key');
-  at('keyspace').replaceChildren(drawKeyspace(shown));
+  const changing = new Map(changes.map((change) => [change.tablet, change]));
+  at('keyspace').replaceChildren(
+    drawKeyspace(shown.map((tablet) => ({ ...tablet, change: changing.get(tablet.id)?.type }))),
+  );
+  drawChanges(tablets);
   at('tablets').replaceChildren(
     ...shown.map((tablet) =>
       element(
@@ -288,8 +334,29 @@ function drawTablets({ tablets }) {
         element('td', {}, tablet.leader === 0 ? 'none known' : `node ${tablet.leader}`),
         element('td', {}, tablet.keys === undefined ? 'not here' : number(tablet.keys)),
         element('td', {}, tablet.bytes === undefined ? '–' : bytes(tablet.bytes)),
+        element('td', {}, tablet.nodes?.join(', ') ?? 'all'),
+        element('td', {}, changing.has(tablet.id) ? changeText(changing.get(tablet.id), by) : ''),
       ),
     ),
+  );
+}
+
+/** What is under way with a tablet, in words. */
+function changeText({ type, from, to, at, atBase64 }, by) {
+  if (type === 'move') return `moves from node ${from ?? '?'} to node ${to ?? '?'}`;
+  if (type !== 'split') return type;
+  return `is split at ${startOf({ start: at, startBase64: atBase64 }, by).slice(0, 60)}`;
+}
+
+/** Spoken once for each change, and not with each new size. */
+function drawChanges({ changes, changesCount, by }) {
+  const said = changes.map((change) => `Tablet ${change.tablet} ${changeText(change, by)}.`);
+  if (changesCount > changes.length) said.push(`And ${number(changesCount - changes.length)} more.`);
+  const list = at('underway');
+  if (list.dataset.said === said.join(' ')) return;
+  list.dataset.said = said.join(' ');
+  list.replaceChildren(
+    ...(said.length > 0 ? said : ['No tablet is split or moved now.']).map((text) => element('p', {}, text)),
   );
 }
 
@@ -366,6 +433,23 @@ async function transfer(to) {
   await told(
     `Node ${to} leads.`,
     () => ask('/v1/cluster/transfer', { method: 'POST', headers: JSON_TYPE, body: JSON.stringify({ to }) }),
+    at('changed'),
+  );
+}
+
+async function drain(id) {
+  const isDraining = before?.nodes.find((node) => node.id === id)?.isDraining;
+  const [question, consequence, agree] = isDraining
+    ? [`Let node ${id} take part again?`, 'Tablets may be moved to it again.', 'Take part']
+    : [
+        `Drain node ${id}?`,
+        'It gives its tablets to other nodes, one after the other, and gets none.',
+        'Drain',
+      ];
+  if (!(await confirmed(question, consequence, agree))) return;
+  await told(
+    isDraining ? `Node ${id} takes part.` : `Node ${id} gives its tablets away.`,
+    () => ask(`/v1/nodes/${id}/drain`, { method: isDraining ? 'DELETE' : 'POST' }),
     at('changed'),
   );
 }

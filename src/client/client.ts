@@ -312,7 +312,7 @@ export class RaftreeClient {
 
   /** The tablets of the cluster, in the order of their ranges, and where they are. */
   tablets(options: CallOptions = {}): Promise<LocatedTablets> {
-    return this.#read(options, (call) => this.#tablets.locate(call));
+    return this.#read(options, (call) => this.#tablets.locateWithLeaders(call));
   }
 
   /**
@@ -401,8 +401,8 @@ export class RaftreeClient {
   }
 
   /**
-   * Transfers leadership to a voter: of one tablet, or of all, one after the other. Resolves when that voter leads.
-   * `TRANSFER_FAILED` if it does not take over in time.
+   * Transfers leadership to a voter: of one tablet, or of all that it holds, one after the other. Resolves when that
+   * voter leads. `TRANSFER_FAILED` if it does not take over in time.
    */
   transferLeadership(
     node: number,
@@ -410,14 +410,21 @@ export class RaftreeClient {
   ): Promise<void> {
     return this.#call(options, (call) =>
       this.#tablets.withMap(call, async () => {
-        const known = this.#tablets.map?.tablets.map(({ id }) => id) ?? [0];
-        for (const each of tablet === undefined ? known : [tablet]) {
+        for (const each of tablet === undefined ? await this.#tabletsOn(node, call) : [tablet]) {
           const request = { type: 'transferLeader', tablet: each, nodeId: node } as const;
           const answer = await this.#router.ask(() => request, call, each);
           if (answer.type !== 'done') throw unexpected(answer.type, request.type);
         }
       }),
     );
+  }
+
+  /** The tablets of which a node has a replica. If there are none, all: who leads them says what is wrong. */
+  async #tabletsOn(node: number, call: Call): Promise<readonly number[]> {
+    if (!this.#tablets.map) return [0];
+    const { tablets } = await this.#tablets.locate(call);
+    const held = tablets.filter(({ replicas }) => replicas.includes(node));
+    return (held.length > 0 ? held : tablets).map(({ id }) => id);
   }
 
   /**

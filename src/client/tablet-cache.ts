@@ -7,10 +7,11 @@ import { RaftreeError } from '../env/errors.js';
 import { HASH_VERSION } from '../placement/partition-key.js';
 import type { PlacementKind, Tablet } from '../placement/placement.js';
 import { TabletMap } from '../placement/tablet-map.js';
+import type { MessageOf } from '../protocol/messages.js';
 import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallUser } from './direct-call.js';
-import type { Router } from './router.js';
+import type { Router, Target } from './router.js';
 import { isEmptyRange, type ScanRange, within } from './scan-range.js';
 import { unexpected } from './unexpected.js';
 
@@ -25,7 +26,12 @@ export interface LocatedTablet extends Tablet {
 export interface LocatedTablets {
   readonly by: PlacementKind;
   /** The nodes of the cluster. One that drains gives its tablets to others. */
-  readonly nodes: readonly { readonly nodeId: number; readonly isDraining: boolean }[];
+  readonly nodes: readonly {
+    readonly nodeId: number;
+    /** Where clients reach it; empty if that is not known. */
+    readonly client: string;
+    readonly isDraining: boolean;
+  }[];
   readonly tablets: readonly LocatedTablet[];
 }
 
@@ -64,6 +70,8 @@ function partOf({ id, start, end }: Tablet, range: ScanRange): TabletPart {
 
 /** So many repetitions in a row that wait for nothing. */
 const HASTY_REPETITIONS = 1;
+/** How long a node may take to say what it leads. */
+const HOLDER_TIMEOUT_MS = 1000;
 
 export class TabletCache {
   readonly #user: CallUser;
@@ -166,19 +174,13 @@ export class TabletCache {
     const located: LocatedTablet[] = [];
     let by: PlacementKind = 'range';
     let nodes: LocatedTablets['nodes'] = [];
-    let from = Buffer.alloc(0);
-    for (;;) {
-      const request = { type: 'tablets', from, limit: 0 } as const;
-      const answer = await this.#router.ask(() => request, call, 'any');
-      if (answer.type !== 'tabletsReply') throw unexpected(answer.type, 'tablets');
-      if (answer.by === 'hash' && answer.hashVersion !== HASH_VERSION) {
-        const reason = `this cluster places keys by hash version ${answer.hashVersion}, which this client does not know`;
-        throw new RaftreeClientError('VERSION_MISMATCH', reason, call.uncertain ? 'unknown' : 'notCommitted');
-      }
+    for await (const answer of this.#pages(call, 'any')) {
       by = answer.by;
       this.#fingerprint = answer.fingerprint;
-      nodes = answer.nodes.map(({ nodeId, isDraining }) => ({ nodeId, isDraining }));
-      const addresses = new Map(answer.nodes.map(({ nodeId, clientAddress }) => [nodeId, clientAddress]));
+      nodes = answer.nodes.map(({ nodeId, clientAddress: client, isDraining }) => ({
+        ...{ nodeId, client, isDraining },
+      }));
+      const addresses = new Map(nodes.map(({ nodeId, client }) => [nodeId, client]));
       if (answer.tablets.length > 1) this.#router.learnNodes(addresses.values());
       for (const { id, start, end, generation, leaderId, replicas } of answer.tablets) {
         // Copies: otherwise the map would keep the received chunks in memory.
@@ -187,22 +189,65 @@ export class TabletCache {
         // A node that has a replica knows who leads.
         this.#router.suggestLeader(id, addresses.get(leaderId) ?? addresses.get(replicas[0] ?? 0) ?? '');
       }
-      const last = located.at(-1);
-      if (!answer.more || !last || answer.tablets.length === 0) break;
-      from = Buffer.concat([last.start, Buffer.of(0)]);
     }
     this.#map = this.#map?.by === by ? this.#map.with(located) : new TabletMap(by, located);
     for (const { id, start, end, generation } of located) this.#met.set(id, { id, start, end, generation });
     return { by, nodes, tablets: located };
   }
 
+  /** The whole map. Of tablets that the asked node does not hold, those that do are asked who leads. */
+  async locateWithLeaders(call: Call): Promise<LocatedTablets> {
+    const located = await this.locate(call);
+    const holders = new Set(
+      located.tablets.flatMap(({ leader, replicas }) => (leader === 0 ? replicas : [])),
+    );
+    const leaders = new Map<number, number>();
+    const asked = located.nodes.filter(({ nodeId, client }) => holders.has(nodeId) && client !== '');
+    await Promise.all(asked.map(({ client }) => this.#askLeaders(client, leaders)));
+    const tablets = located.tablets.map((tablet) =>
+      tablet.leader === 0 ? { ...tablet, leader: leaders.get(tablet.id) ?? 0 } : tablet,
+    );
+    return { ...located, tablets };
+  }
+
+  /** A node that does not answer soon tells nothing. */
+  async #askLeaders(endpoint: string, leaders: Map<number, number>): Promise<void> {
+    await this.#apart(HOLDER_TIMEOUT_MS, async (call) => {
+      for await (const { tablets } of this.#pages(call, { endpoint }))
+        for (const { id, leaderId } of tablets) if (leaderId !== 0) leaders.set(id, leaderId);
+    }).catch(() => {});
+  }
+
+  async *#pages(call: Call, target: Target): AsyncGenerator<MessageOf<'tabletsReply'>> {
+    let from = Buffer.alloc(0);
+    for (;;) {
+      const request = { type: 'tablets', from, limit: 0 } as const;
+      const answer = await this.#router.ask(() => request, call, target);
+      if (answer.type !== 'tabletsReply') throw unexpected(answer.type, 'tablets');
+      if (answer.by === 'hash' && answer.hashVersion !== HASH_VERSION) {
+        const reason = `this cluster places keys by hash version ${answer.hashVersion}, which this client does not know`;
+        throw new RaftreeClientError('VERSION_MISMATCH', reason, call.uncertain ? 'unknown' : 'notCommitted');
+      }
+      yield answer;
+      const last = answer.tablets.at(-1);
+      if (!answer.more || !last) return;
+      from = Buffer.concat([last.start, Buffer.of(0)]);
+    }
+  }
+
   /** Not a part of one call: others wait for it too. */
-  async #refresh(): Promise<void> {
+  #refresh(): Promise<void> {
+    return this.#apart(this.#user.settings.timeoutMs, async (call) => {
+      await this.locate(call);
+    });
+  }
+
+  async #apart(timeoutMs: number, work: (call: Call) => Promise<void>): Promise<void> {
     const { settings, aborts, calls } = this.#user;
-    const call = new Call(settings.env, aborts, settings.timeoutMs, {});
+    const call = new Call(settings.env, aborts, timeoutMs, {});
     calls.add(call);
     try {
-      await this.locate(call);
+      await work(call);
     } catch (error) {
       throw error instanceof CallEnded ? call.endError() : error;
     } finally {

@@ -223,10 +223,17 @@ export class Backend {
     return this.#parts.cluster.changeMembers([change], { force });
   }
 
+  /** The caller has the right to do this. Resolves with whether anything was changed. */
+  async drainNode(nodeId: number, isDraining: boolean): Promise<boolean> {
+    const result = await this.#service().admin.handle({ type: 'drainNode', nodeId, isDraining });
+    if (result.type === 'done') return result.changed;
+    throw failure(result);
+  }
+
   /** The caller has the right to do this. */
   async transferLeadership(nodeId: number): Promise<void> {
     const { admin } = this.#service();
-    for (const { id: tablet } of this.#parts.tablets.map?.tablets ?? []) {
+    for (const tablet of await this.#tabletsOn(nodeId)) {
       if (this.#parts.tablets.leads(tablet)) {
         const result = await admin.handle({ type: 'transferLeader', tablet, nodeId });
         if (result.type === 'done') continue;
@@ -235,6 +242,15 @@ export class Backend {
       this.passedOn.administration++;
       await this.#parts.cluster.transferLeadership(nodeId, { tablet });
     }
+  }
+
+  /** The tablets of which a node has a replica. If there are none, all: who leads them says what is wrong. */
+  async #tabletsOn(nodeId: number): Promise<readonly number[]> {
+    const all = this.#parts.tablets.map?.tablets ?? [];
+    if (all.length < 2) return all.map(({ id }) => id);
+    const { tablets } = await this.#parts.cluster.tablets();
+    const held = tablets.filter(({ replicas }) => replicas.includes(nodeId));
+    return (held.length > 0 ? held : tablets).map(({ id }) => id);
   }
 
   #answersHere(level: Consistency, tablet: number): boolean {

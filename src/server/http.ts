@@ -75,6 +75,7 @@ export function httpDoorOptions(parts: HttpNodeParts): {
     tablets: parts.tablets,
     removed: () => membership.removal,
     status: () => ({ ...parts.status(), clientAddress: membership.find(config.nodeId)?.client ?? '' }),
+    isDraining: (node) => parts.tablets.meta?.state.nodes.get(node)?.isDraining ?? false,
     live: liveSource({
       ...{ env, membership, cluster, ...parts.live, tablets: parts.tablets },
       ...{ nodeId: config.nodeId, clusterId: config.clusterId, status: parts.status },

@@ -6,6 +6,8 @@ import type { NodeStatus, RaftreeClient } from '../client/client.js';
 import type { LiveSource } from '../doors/http/live.js';
 import { bytesIn } from '../doors/http/schemas.js';
 import type { Env, Timer } from '../env/env.js';
+import type { MetaState } from '../meta/meta-state.js';
+import { nodesOf } from '../meta/records.js';
 import type { OutboundOf } from '../protocol/messages.js';
 import { addedStats } from './added-stats.js';
 import type { MemberView } from './member-view.js';
@@ -17,17 +19,17 @@ export interface LiveViewParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly nodeId: number;
   readonly clusterId: string;
-  readonly cluster: Pick<RaftreeClient, 'status'>;
+  readonly cluster: Pick<RaftreeClient, 'status' | 'tablets'>;
   readonly membership: Pick<MemberView, 'members'>;
   readonly peers: Pick<Peers, 'traffic'>;
   readonly recent: Recent;
-  readonly tablets: Pick<TabletSet, 'all' | 'map'>;
+  readonly tablets: Pick<TabletSet, 'all' | 'map' | 'has' | 'meta'>;
   readonly status: () => OutboundOf<'statusReply'>;
 }
 
 type Told = Pick<
   NodeStatus,
-  'nodeId' | 'role' | 'term' | 'leaderId' | 'commitIndex' | 'appliedIndex' | 'lastIndex'
+  'nodeId' | 'role' | 'term' | 'leaderId' | 'commitIndex' | 'appliedIndex' | 'lastIndex' | 'tablets' | 'leads'
 > & { readonly peers: readonly { readonly nodeId: number; readonly matchIndex: number }[] };
 
 interface Asked {
@@ -47,6 +49,7 @@ const FRESH_MS = 1500;
 export function liveSource(parts: LiveViewParts): LiveSource {
   const { env, nodeId, clusterId, membership, peers, recent } = parts;
   const asked = new Map<number, Asked>();
+  const elsewhere = new LeadersElsewhere(parts);
 
   const ask = async (id: number, address: string) => {
     const known = asked.get(id) ?? { told: undefined, heardMs: 0, isUnderWay: false };
@@ -74,7 +77,8 @@ export function liveSource(parts: LiveViewParts): LiveSource {
       const patience = new Promise<void>((resolve) => {
         timer = env.timers.after(PATIENCE_MS, resolve);
       });
-      await Promise.race([patience, Promise.all(others.map(({ id, client }) => ask(id, client)))]);
+      const answers = others.map(({ id, client }) => ask(id, client));
+      await Promise.race([patience, Promise.all([...answers, elsewhere.refresh()])]);
       timer?.cancel();
     },
     view: () => {
@@ -82,11 +86,13 @@ export function liveSource(parts: LiveViewParts): LiveSource {
       const { all } = parts.tablets;
       const { members } = membership;
       const nowMs = env.clock.nowMs();
+      const lags = lagsOf(all);
       const nodes = members.map(({ id, client }) => {
-        if (id === nodeId) return nodeView(id, client, own, own.voters);
         const known = asked.get(id);
-        const told = known && nowMs - known.heardMs < FRESH_MS ? known.told : undefined;
-        return nodeView(id, client, told, own.voters);
+        const isFresh = known && nowMs - known.heardMs < FRESH_MS;
+        const told = id === nodeId ? own : isFresh ? known.told : undefined;
+        const isDraining = parts.tablets.meta?.state.nodes.get(id)?.isDraining ?? false;
+        return { ...nodeView(id, client, told, own.voters), isDraining, lag: lags.get(id) };
       });
       const stats = addedStats(all.flatMap(({ group }) => group.stateMachine.engineStats() ?? []));
       return {
@@ -94,7 +100,7 @@ export function liveSource(parts: LiveViewParts): LiveSource {
         ...{ self: nodeId, clusterId, version: own.version },
         nodes,
         groups: groupViews(all, own),
-        tablets: tabletViews(parts.tablets),
+        tablets: tabletViews(parts.tablets, elsewhere),
         traffic: members
           .filter(({ id }) => id !== nodeId)
           .map(({ id }) => ({ peer: id, ...peers.traffic(id) })),
@@ -138,13 +144,31 @@ function groupViews(all: readonly OpenTablet[], own: OutboundOf<'statusReply'>) 
   return [{ id: 1, role, term, leader: leaderId, keys: keysApproximate, log }];
 }
 
+/** What the others lack of the tablets that this node leads, in entries. */
+function lagsOf(all: readonly OpenTablet[]): ReadonlyMap<number, number> {
+  const lags = new Map<number, number>();
+  for (const { group } of all) {
+    const { replica } = group;
+    if (replica.role !== 'leader') continue;
+    for (const { id, matchIndex } of replica.peers())
+      lags.set(id, (lags.get(id) ?? 0) + Math.max(0, replica.lastIndex - matchIndex));
+  }
+  return lags;
+}
+
 /** More would make each view large. */
 const MAX_TABLETS_SHOWN = 256;
+/** Of splits and moves. */
+const MAX_CHANGES_SHOWN = 32;
 
-/** The map of the keyspace in the order of the ranges, with sizes of what is here. */
-function tabletViews({ map, all }: Pick<TabletSet, 'map' | 'all'>) {
+/** The map of the keyspace in the order of the ranges, with sizes of what is here, and what is under way. */
+function tabletViews(
+  { map, all, meta }: Pick<TabletSet, 'map' | 'all' | 'meta'>,
+  elsewhere: LeadersElsewhere,
+) {
   if (!map) return undefined;
   const here = new Map(all.map(({ tablet, group }) => [tablet.id, group]));
+  const changes = meta ? changesIn(meta.state) : [];
   return {
     by: map.by,
     count: map.tablets.length,
@@ -152,16 +176,59 @@ function tabletViews({ map, all }: Pick<TabletSet, 'map' | 'all'>) {
       const group = here.get(id);
       const stats = group?.stateMachine.engineStats();
       const files = stats?.levels.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+      const descriptor = meta?.state.tablets.get(id);
       return {
         id,
         ...bytesIn('start', start),
         ...(end ? bytesIn('end', end) : {}),
-        leader: group?.replica.leader ?? 0,
+        leader: group?.replica.leader ?? elsewhere.leaderOf(id),
+        ...(descriptor && { nodes: nodesOf(descriptor.replicas) }),
         ...(group && { keys: group.stateMachine.approximateKeys() }),
         ...(stats && { bytes: files + stats.memtableBytes }),
       };
     }),
+    changes: changes.slice(0, MAX_CHANGES_SHOWN),
+    changesCount: changes.length,
   };
+}
+
+/** What the map says to be under way with tablets. */
+export function changesIn({ intents, tablets }: MetaState) {
+  return [...intents].map(([tablet, intent]) => {
+    if (intent.type === 'split') return { tablet, type: intent.type, ...bytesIn('at', intent.at) };
+    const leaving = tablets.get(tablet)?.replicas.find(({ replicaId }) => replicaId === intent.remove);
+    return { tablet, type: intent.type, from: leaving?.node, to: intent.add?.node };
+  });
+}
+
+/** Who leads the tablets that this node does not hold: others are asked, while there are some and somebody looks. */
+class LeadersElsewhere {
+  readonly #parts: Pick<LiveViewParts, 'cluster' | 'tablets'>;
+  #leaders: ReadonlyMap<number, number> = new Map();
+  #isAsking = false;
+
+  constructor(parts: Pick<LiveViewParts, 'cluster' | 'tablets'>) {
+    this.#parts = parts;
+  }
+
+  leaderOf(tablet: number): number {
+    return this.#leaders.get(tablet) ?? 0;
+  }
+
+  async refresh(): Promise<void> {
+    const { cluster, tablets } = this.#parts;
+    const shown = tablets.map?.tablets.slice(0, MAX_TABLETS_SHOWN) ?? [];
+    if (this.#isAsking || shown.every(({ id }) => tablets.has(id))) return;
+    this.#isAsking = true;
+    try {
+      const located = await cluster.tablets({ timeoutMs: ASK_TIMEOUT_MS });
+      this.#leaders = new Map(located.tablets.map(({ id, leader }) => [id, leader]));
+    } catch {
+      this.#leaders = new Map();
+    } finally {
+      this.#isAsking = false;
+    }
+  }
 }
 
 /** Without `told` the node is not reached. */
@@ -173,6 +240,7 @@ function nodeView(id: number, client: string, told: Told | undefined, voters: re
     reached: told !== undefined,
     ...(told && {
       ...{ role: told.role, term: told.term, leader: told.leaderId },
+      ...{ holds: told.tablets, leads: told.leads },
       ...{ commit: told.commitIndex, applied: told.appliedIndex, last: told.lastIndex },
       // Only a leader knows what the others hold.
       matches:

@@ -5,7 +5,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -46,6 +48,7 @@ interface Violation {
 }
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const PAGE = fileURLToPath(new URL('../../../page', import.meta.url));
 const require = createRequire(import.meta.url);
 const PROGRAMS = [
   process.env.RAFTREE_CHROMIUM,
@@ -184,27 +187,95 @@ if (!program || !playwright || !axeFile) {
 
   test('tablets are a map of the keys, and a list; of a single one nothing is shown', async () => {
     assert.is(await (await open(1)).evaluate<boolean>("document.querySelector('#map').hidden"), true);
-    const single = await ProcessCluster.create(1, {
+    const pair = await ProcessCluster.create(2, {
       placement: { by: 'range', splits: ['<i>k', 'n'] },
-      http: { listen: `127.0.0.1:${(await freePorts(1))[0]}` },
+      raft: { heartbeatMs: 50, electionTimeoutMinMs: 300, electionTimeoutMaxMs: 600 },
     });
     try {
-      await single.start(1);
-      const { http } = JSON.parse(fs.readFileSync(single.configFile(1), 'utf8')) as NodeConfigInput;
+      const http = { listen: `127.0.0.1:${(await freePorts(1))[0]}` };
+      const config = JSON.parse(fs.readFileSync(pair.configFile(1), 'utf8')) as NodeConfigInput;
+      fs.writeFileSync(pair.configFile(1), JSON.stringify({ ...config, http }));
+      await pair.startAll();
       const page = await browser.newPage({ viewport: PHONE, colorScheme: 'dark', bypassCSP: true });
       page.on('pageerror', (error) => faults.push(error.message));
-      await page.goto(`http://${http?.listen}/`);
+      await page.goto(`http://${http.listen}/`);
       await holds(page, "document.querySelectorAll('#tablets tr').length === 3");
-      const rows = await page.evaluate<string[]>(
-        "[...document.querySelectorAll('#tablets tr')].map((row) => [...row.cells].slice(0, 3).map((c) => c.textContent).join())",
+      await holds(page, "!/without a leader/.test(document.querySelector('#headline').textContent)");
+      const rows = await page.evaluate<string[][]>(
+        "[...document.querySelectorAll('#tablets tr')].map((row) => [...row.cells].map((c) => c.textContent))",
       );
-      assert.equal(rows, ['1,the first,node 1', '2,<i>k,node 1', '3,n,node 1']);
+      assert.equal(
+        rows.map(([id, from, , , , nodes, change]) => [id, from, nodes, change].join()),
+        ['1,the first,1, 2,', '2,<i>k,1, 2,', '3,n,1, 2,'],
+      );
+      const [one] = rows;
+      assert.match(one?.[2] ?? '', /^node [12]$/);
+      assert.is(await page.textContent('#underway'), 'No tablet is split or moved now.');
+      const state = 'tr[data-id="2"] .role';
+      for (const [press, now] of [
+        ['Drain: node 2', 'drains'],
+        ['Let take part again: node 2', 'takes part'],
+      ] as const) {
+        await page.click(`[aria-label="${press}"]`);
+        await page.click('#agree');
+        await holds(page, `document.querySelector('${state}').textContent === '${now}'`);
+      }
       assert.is(await page.evaluate<number>("document.querySelectorAll('.keyspace .tablet').length"), 3);
       assert.equal(await seriousOf(page), []);
       const width = await page.evaluate<number>('document.documentElement.scrollWidth');
       assert.ok(width <= PHONE.width, `${width}`);
     } finally {
-      await single.destroy();
+      await pair.destroy();
+    }
+  });
+
+  test('splits and moves that are under way are told in words and marked on the map', async () => {
+    const node = { isVoter: true, reached: true, role: 'follower', term: 1, leader: 1, matches: [] };
+    const tablets = {
+      ...{ by: 'range', count: 4, changesCount: 33 },
+      shown: ['', 'g', 'n', 't'].map((start, i) => ({ id: i + 1, start, leader: i, nodes: [1, 2] })),
+      changes: [
+        { tablet: 2, type: 'move', from: 1, to: 4 },
+        { tablet: 3, type: 'split', at: '<b>p' },
+      ],
+    };
+    const view = {
+      ...{ atMs: Date.now(), self: 1, clusterId: 'c', version: '1', groups: [], traffic: [], tablets },
+      nodes: [1, 2].map((id) => ({ ...node, id, holds: 4, leads: 2, isDraining: id === 2 })),
+    };
+    const server = createServer(({ url = '' }, response) => {
+      const name = url === '/' ? 'index.html' : url.slice(1);
+      if (['index.html', 'page.css', 'page.js', 'draw.js'].includes(name)) {
+        const type = name.endsWith('js')
+          ? 'text/javascript'
+          : name.endsWith('css')
+            ? 'text/css'
+            : 'text/html';
+        response.writeHead(200, { 'content-type': type }).end(fs.readFileSync(path.join(PAGE, name)));
+      } else if (url === '/v1/live') response.write(`event: view\ndata: ${JSON.stringify(view)}\n\n`);
+      else response.end(JSON.stringify({ entries: [], cursor: null }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const page = await browser.newPage({ viewport: DESKTOP, colorScheme: 'light', bypassCSP: true });
+      page.on('pageerror', (error) => faults.push(error.message));
+      await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      await holds(page, "document.querySelectorAll('#underway p').length === 3");
+      const said = await page.evaluate<string[]>(
+        "[...document.querySelectorAll('#underway p')].map((each) => each.textContent)",
+      );
+      assert.equal(said, [
+        'Tablet 2 moves from node 1 to node 4.',
+        'Tablet 3 is split at <b>p.',
+        'And 31 more.',
+      ]);
+      assert.is(await page.textContent('#tablets tr:nth-child(3) td:last-child'), 'is split at <b>p');
+      assert.is(await page.evaluate<number>("document.querySelectorAll('.tablet.changing').length"), 2);
+      assert.is(await page.textContent('tr[data-id="2"] .role'), 'drains');
+      assert.equal(await seriousOf(page), []);
+    } finally {
+      server.closeAllConnections();
+      server.close();
     }
   });
 

@@ -251,4 +251,20 @@ test('the map without a quorum: tablets that have one are served', async () => {
   await cluster.run(client.close());
 });
 
+test('each tablet has a leader in the list, wherever it is; a node takes over what it holds, and no more', async () => {
+  const { cluster, client } = await open(7);
+  const { nodes, tablets } = await cluster.run(client.tablets());
+  assert.equal(
+    nodes.map(({ nodeId, client: address }) => [nodeId, address !== '']),
+    [1, 2, 3, 4].map((id) => [id, true]),
+  );
+  for (const { id, leader, replicas } of tablets)
+    assert.ok(replicas.includes(leader), `tablet ${id}: ${leader}`);
+  assert.is(await codeOf(cluster.run(client.transferLeadership(2))), 'ok');
+  const { tablets: after } = await cluster.run(client.tablets());
+  for (const { leader, replicas } of after) assert.is(leader === 2, replicas.includes(2));
+  assert.is(await codeOf(cluster.run(client.transferLeadership(9))), 'CHANGE_INVALID');
+  await cluster.run(client.close());
+});
+
 test.run();

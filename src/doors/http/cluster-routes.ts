@@ -203,7 +203,8 @@ export function clusterRoutes({ backend, status, admit }: ClusterRouteParts): re
   ];
 }
 
-function idOf({ parameters }: HttpRequest): number {
+/** The node that the path names. Throws a Refusal. */
+export function idOf({ parameters }: HttpRequest): number {
   const text = parameters[0]?.toString('latin1') ?? '';
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new Refusal('INVALID_REQUEST', `a node has a number, not "${text.slice(0, 100)}"`);

@@ -7,7 +7,13 @@
  *     an answer         64 KiB of it taken within `clientTimeoutMs`, again and again
  *     memory            bodies and answers of all connections together: `maxBufferedBytes`
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import { z } from 'zod';
 import { RaftreeClientError } from '../../client/client-error.js';
 import type { Address, Env, Logger } from '../../env/env.js';
@@ -26,14 +32,15 @@ import { clusterRoutes, type StatusView } from './cluster-routes.js';
 import { kvRoutes } from './kv-routes.js';
 import { LiveFeed, type LiveSource } from './live.js';
 import { nodeRoutes, type ReadinessCheck } from './node-routes.js';
-import { nodesRoute } from './nodes-route.js';
+import { nodesRoutes } from './nodes-route.js';
 import { openApiDocument } from './openapi.js';
 import { pageRoutes } from './page.js';
-import { type ProblemCode, problem, problemOf } from './problem.js';
+import { problem, problemOf } from './problem.js';
 import { ClientGone, HttpRequest, Refusal } from './request.js';
 import { parseTarget } from './request-target.js';
 import { type Method, operation, type Route } from './route.js';
 import { noQuery } from './schemas.js';
+import { answerToUnparsed } from './unparsed.js';
 import { watchRoute } from './watch.js';
 
 export interface HttpDoorOptions extends BackendParts {
@@ -47,6 +54,7 @@ export interface HttpDoorOptions extends BackendParts {
   readonly clientTimeoutMs: number;
   readonly version: string;
   readonly status: () => StatusView;
+  readonly isDraining: (node: number) => boolean;
   readonly readiness: () => readonly ReadinessCheck[];
   readonly live: LiveSource;
   /** The bytes of a file of PAGE_FILES. */
@@ -112,20 +120,18 @@ export class HttpDoor {
     this.#live = new LiveFeed(env.timers, options.live);
     this.#budget = new ByteBudget(maxBufferedBytes);
     this.#faults = new OnceAMinute(env.clock);
+    const admit = ({ caller }: HttpRequest) => {
+      if (!caller.rights.administrate)
+        throw new Refusal('NOT_PERMITTED', howToAdministrate(options.security));
+    };
+    const { cluster, status, isDraining } = options;
     const routes: Route[] = [
       ...pageRoutes(options.page, this.#live),
       ...nodeRoutes({ readiness: options.readiness, metrics: () => this.#metrics() }),
       ...kvRoutes(this.#backend, limits),
-      nodesRoute({ cluster: options.cluster, status: options.status }),
+      ...nodesRoutes({ cluster, status, isDraining, backend: this.#backend, admit }),
       watchRoute(this.#backend, env.timers, this.#endings),
-      ...clusterRoutes({
-        backend: this.#backend,
-        status: options.status,
-        admit: ({ caller }) => {
-          if (!caller.rights.administrate)
-            throw new Refusal('NOT_PERMITTED', howToAdministrate(options.security));
-        },
-      }),
+      ...clusterRoutes({ backend: this.#backend, status, admit }),
       {
         path: '/v1/openapi.json',
         operations: {
@@ -240,14 +246,25 @@ export class HttpDoor {
       socket.destroy();
       return;
     }
-    const [code, detail] = PARSE_PROBLEMS[error.code ?? ''] ?? MALFORMED;
-    const { status, headers = {}, body } = problem(code, detail);
+    const answer = answerToUnparsed(error, MAX_HEADER_BYTES, (target) => this.#refusedMethod(target));
+    const { status, headers = {}, body } = answer;
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
     const length = Buffer.byteLength(String(body));
     socket.end(
-      `HTTP/1.1 ${status} ${code}\r\n${lines.join('')}content-length: ${length}\r\nconnection: close\r\n\r\n${String(body)}`,
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}content-length: ${length}\r\nconnection: close\r\n\r\n${String(body)}`,
       () => socket.destroy(),
     );
+  }
+
+  /** The answer to a method of which the parser of node:http has not heard. */
+  #refusedMethod(given: string): Answer {
+    const target = parseTarget(given);
+    if (typeof target === 'string') return problem('MALFORMED_REQUEST', target);
+    return refusalAt(this.#routeAt(target.segments), target.segments);
+  }
+
+  #routeAt(segments: readonly Buffer[]) {
+    return this.#routes.find(({ segments: wanted }) => isMatch(wanted, segments));
   }
 
   #requested(incoming: IncomingMessage, response: ServerResponse): void {
@@ -304,25 +321,14 @@ export class HttpDoor {
     if (typeof target === 'string')
       return { found: { path: 'other' }, refusal: problem('MALFORMED_REQUEST', target) };
     const { segments, query } = target;
-    const matched = this.#routes.find(({ segments: wanted }) => isMatch(wanted, segments));
+    const matched = this.#routeAt(segments);
     const found = { path: matched?.route.path ?? 'other' };
     const method = incoming.method === 'HEAD' ? 'GET' : incoming.method;
     const operations = matched?.route.operations ?? {};
     const operation = isMethod(method, operations) ? operations[method] : undefined;
     const caller = operation?.isOpen ? NOBODY : callerOf(this.#options.security, incoming);
     if ('status' in caller) return { found, refusal: caller };
-    if (!matched) {
-      const hint = segments[1]?.toString() === 'kv' ? '; "/" within a key is written %2F' : '';
-      return { found, refusal: problem('ROUTE_NOT_FOUND', `there is nothing at this path${hint}`) };
-    }
-    if (!operation) {
-      const allowed = Object.keys(operations).flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each]));
-      const headers = { allow: allowed.join(', ') };
-      return {
-        found,
-        refusal: problem('METHOD_NOT_ALLOWED', `this path takes ${headers.allow}`, { headers }),
-      };
-    }
+    if (!matched || !operation) return { found, refusal: refusalAt(matched, segments) };
     const parameters = segments.filter((_segment, i) => matched.segments[i]?.startsWith('{'));
     const request = new HttpRequest(incoming, this.#budget, { caller, writes, parameters, query });
     return { found, request, handle: async () => operation.handle(request) };
@@ -397,12 +403,16 @@ function mayAnswer({ pending, current }: Line): boolean {
 
 const NOBODY = { door: 'http', rights: { read: false, write: false, administrate: false } } as const;
 
-const MALFORMED = ['MALFORMED_REQUEST', 'this is no HTTP request'] as const;
-
-const PARSE_PROBLEMS: Readonly<Record<string, readonly [ProblemCode, string]>> = {
-  HPE_HEADER_OVERFLOW: ['HEADERS_TOO_LARGE', `target and headers have more than ${MAX_HEADER_BYTES} bytes`],
-  ERR_HTTP_REQUEST_TIMEOUT: ['REQUEST_TIMEOUT', 'the request did not come to its end in time'],
-};
+/** There is no such path, or the path does not take the method. */
+function refusalAt(matched: { readonly route: Route } | undefined, segments: readonly Buffer[]): Answer {
+  if (!matched) {
+    const hint = segments[1]?.toString() === 'kv' ? '; "/" within a key is written %2F' : '';
+    return problem('ROUTE_NOT_FOUND', `there is nothing at this path${hint}`);
+  }
+  const methods = Object.keys(matched.route.operations);
+  const allow = methods.flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each])).join(', ');
+  return problem('METHOD_NOT_ALLOWED', `this path takes ${allow}`, { headers: { allow } });
+}
 
 function isMatch(wanted: readonly string[], segments: readonly Buffer[]): boolean {
   return (

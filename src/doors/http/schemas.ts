@@ -201,6 +201,7 @@ export const nodesAnswer = z.object({
       peer: z.string().optional(),
       heardMsAgo: z.int().nullable().describe('Since this node last heard it; null: never'),
       problem: z.string().describe('Why this node does not reach it; empty if it does'),
+      isDraining: z.boolean().describe('It gives its tablets to others, and gets none'),
       state: z.enum(['answers', 'silent']).describe('A silent one has no further fields'),
       version: z.string().optional().describe('Of the program'),
       tablets: z.object({ holds: z.int(), leads: z.int(), failed: z.int() }).optional(),
@@ -235,6 +236,7 @@ export const changedAnswer = z.object({
   changed: z.boolean().optional().describe('False: the members were so already'),
   warnings: z.array(z.string()),
 });
+export const drainedAnswer = z.object({ changed: z.boolean().describe('False: it was so already') });
 export const transferredAnswer = z.object({ leader: z.int() });
 
 export const problemAnswer = z.looseObject({

@@ -44,12 +44,16 @@ test('unknown paths and methods', async () => {
     '/V1/kv/a',
   ])
     assert.equal(await code(request(port, `GET ${path}`)), [404, 'ROUTE_NOT_FOUND'], path);
+  assert.equal(await code(request(port, 'FOO /nothing')), [404, 'ROUTE_NOT_FOUND']);
   for (const [method, path, allow] of [
     ['DELETE', '/v1/kv', 'GET, HEAD'],
     ['OPTIONS', '/v1/kv/a', 'GET, HEAD, PUT, POST, DELETE'],
     ['GET', '/v1/batch', 'POST'],
     ['POST', '/metrics', 'GET, HEAD'],
     ['PROPFIND', '/livez', 'GET, HEAD'],
+    // Of these node:http has not heard.
+    ['FOO', '/v1/kv/a?ttl=1s', 'GET, HEAD, PUT, POST, DELETE'],
+    ['get', '/v1/status', 'GET, HEAD'],
   ] as const) {
     const answer = await request(port, `${method} ${path}`);
     assert.equal([statusOf(answer), problemIn(answer).code], [405, 'METHOD_NOT_ALLOWED']);
@@ -73,7 +77,8 @@ test('bytes that are no request', async () => {
   for (const bytes of [
     '\0\0\0\0garbage\r\n\r\n',
     'GET\r\n\r\n',
-    'HELLO / HTTP/1.1\r\n\r\n',
+    'HELLO / FTP/1.1\r\n\r\n',
+    'HELLO /%zz HTTP/1.1\r\n\r\n',
     '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
   ])
     assert.equal(await code(exchange(node.port, Buffer.from(bytes, 'latin1'))), [400, 'MALFORMED_REQUEST']);

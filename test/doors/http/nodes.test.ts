@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeLoad, NodeStatus } from '../../../src/client/client.js';
-import { nodesRoute } from '../../../src/doors/http/nodes-route.js';
-import type { HttpRequest } from '../../../src/doors/http/request.js';
-import { nodesAnswer } from '../../../src/doors/http/schemas.js';
+import { nodesRoutes } from '../../../src/doors/http/nodes-route.js';
+import { type HttpRequest, Refusal } from '../../../src/doors/http/request.js';
+import { drainedAnswer, nodesAnswer } from '../../../src/doors/http/schemas.js';
 import type { OutboundOf } from '../../../src/protocol/messages.js';
 import { SAMPLES } from '../../protocol/samples.js';
 
@@ -15,7 +15,18 @@ function statusOf(nodeId: number): NodeStatus {
   return { ...(SAMPLE as unknown as NodeStatus), nodeId };
 }
 
-const route = nodesRoute({
+const drained: (readonly [number, boolean])[] = [];
+const [route, drainRoute] = nodesRoutes({
+  isDraining: (node) => node === 3,
+  backend: {
+    drainNode: async (node, drains) => {
+      drained.push([node, drains]);
+      return node === 3 && !drains;
+    },
+  },
+  admit: ({ caller }) => {
+    if (!caller.rights.administrate) throw new Refusal('NOT_PERMITTED', 'no operator');
+  },
   status: () => ({
     ...statusOf(1),
     ...{ clientAddress: 'h:1', peerAddress: 'h:101', voters: [1, 2, 3], outgoing: [], learners: [4] },
@@ -36,19 +47,22 @@ const route = nodesRoute({
 async function nodesFor(administrate: boolean) {
   const caller = { door: 'http', rights: { read: true, write: true, administrate } };
   const request = { caller, query: new Map() } as unknown as HttpRequest;
-  const answer = await route.operations.GET?.handle(request);
+  const answer = await route?.operations.GET?.handle(request);
   return nodesAnswer.parse(JSON.parse(String(answer?.body))).nodes;
 }
 
 test('a node that answers tells of itself; one that is silent, or another node, is what is known here', async () => {
   const nodes = await nodesFor(false);
   assert.equal(
-    nodes.map(({ id, role, state, heardMsAgo, problem }) => [id, role, state, heardMsAgo, problem]),
+    nodes.map(({ id, role, state, heardMsAgo, problem, isDraining }) => [
+      ...[id, role, state, heardMsAgo, problem],
+      isDraining,
+    ]),
     [
-      [1, 'voter', 'answers', 0, ''],
-      [2, 'voter', 'silent', 40, ''],
-      [3, 'voter', 'silent', null, 'refused'],
-      [4, 'learner', 'silent', null, ''],
+      [1, 'voter', 'answers', 0, '', false],
+      [2, 'voter', 'silent', 40, '', false],
+      [3, 'voter', 'silent', null, 'refused', true],
+      [4, 'learner', 'silent', null, '', false],
     ],
   );
   const [own, impostor] = nodes;
@@ -62,6 +76,27 @@ test('only an operator is told where nodes reach each other', async () => {
     (await nodesFor(true)).map(({ peer }) => peer),
     ['h:101', 'h:102', 'h:103', 'h:104'],
   );
+});
+
+test('an operator drains a node, and lets it take part again', async () => {
+  const ask = async (method: 'POST' | 'DELETE', id: string, administrate = true) => {
+    const caller = { door: 'http', rights: { read: true, write: true, administrate } };
+    const request = { caller, query: new Map(), parameters: [Buffer.from(id)] } as unknown as HttpRequest;
+    try {
+      const answer = await drainRoute?.operations[method]?.handle(request);
+      return drainedAnswer.parse(JSON.parse(String(answer?.body))).changed;
+    } catch (error) {
+      if (error instanceof Refusal) return (JSON.parse(String(error.answer.body)) as { code: string }).code;
+      throw error;
+    }
+  };
+  assert.equal(await ask('POST', '2', false), 'NOT_PERMITTED');
+  assert.equal(await ask('POST', 'x'), 'INVALID_REQUEST');
+  assert.equal([await ask('POST', '3'), await ask('DELETE', '3')], [false, true]);
+  assert.equal(drained, [
+    [3, true],
+    [3, false],
+  ]);
 });
 
 test.run();

@@ -120,6 +120,9 @@ const EXAMPLES: Readonly<Record<string, readonly Sent[]>> = {
   getStatus: [{ status: 200, answer: schemas.statusAnswer }],
   getCluster: [{ status: 200, answer: schemas.clusterAnswer }],
   getNodes: [{ status: 200, answer: schemas.nodesAnswer }],
+  // This cluster has one tablet.
+  drainNode: [{ path: '/v1/nodes/1/drain', status: 400, answer: schemas.problemAnswer }],
+  undrainNode: [{ path: '/v1/nodes/x/drain', status: 400, answer: schemas.problemAnswer }],
   getTablets: [{ status: 200, answer: schemas.tabletsAnswer }],
   addMember: [
     {
