@@ -33,7 +33,7 @@ export function addWatchCommand(program: Command): void {
         ['raftree watch users/', 'raftree watch --key leader --limit 1', 'raftree watch --from 1200 --json'],
         'A line has version, what happened (put, delete, expire), key, and of a put the value, with tabs between them. ' +
           'Nodes keep the newest changes. If --from lies before them, it says so: exit code 3. At the end it says (on ' +
-          'standard error) with which --from to go on. If the keys belong to several tablets that is a token; --json ' +
+          'standard error) with which --from to go on. In a cluster with several tablets that is a token; --json ' +
           'shows it as resumeFrom with the last change of each write.',
       ),
     )

@@ -17,6 +17,7 @@
  * node keeps the next change any more, the watch ends with HISTORY_GONE, and says from where on changes are kept.
  */
 import { errorCode } from '../env/errors.js';
+import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
 import { Call, CallEnded } from './call.js';
 import { HistoryGoneError, RaftreeClientError } from './client-error.js';
@@ -30,8 +31,9 @@ import { NO_PART, PartGone, TabletWatch, type TabletWatchHost, type WatchChange 
 import { checkCluster, decodeToken, encodeToken, versionIn, type WatchToken } from './watch-token.js';
 
 /**
- * Where a watch begins: a version if one tablet owns all of its keys, else a token, which has a version for each
- * tablet. A watch gives it (`resumeFrom`), and another one takes it (`from`).
+ * Where a watch begins: a version if one tablet owns all of its keys, or a token, which has a version for each tablet
+ * and is good after splits. A watch gives it (`resumeFrom`), and another one takes it (`from`). In a cluster with one
+ * tablet a watch gives versions, in one with several it gives tokens.
  */
 export type WatchPosition = number | string;
 
@@ -336,7 +338,8 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
   #positionOf(versionOf: (stream: TabletWatch) => number | undefined): WatchPosition | undefined {
     const [first] = this.#streams;
     if (!first || this.#unplanned.some(({ before }) => !before)) return undefined;
-    if (this.#streams.length === 1) return versionOf(first);
+    // A tablet of several may be split before that place is used.
+    if (!this.#mayBeSplit) return versionOf(first);
     const pieces: { start: Buffer; version: number }[] = [];
     for (const stream of this.#streams) {
       const version = versionOf(stream);
@@ -350,6 +353,12 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
       pieces,
       end: this.#streams.at(-1)?.part.end,
     });
+  }
+
+  /** A cluster that began with one tablet keeps it. One that has merged all of several has another one. */
+  get #mayBeSplit(): boolean {
+    const [first, ...others] = this.#tablets.map?.tablets ?? [];
+    return others.length > 0 || (first !== undefined && first.id !== FIRST_TABLET);
   }
 
   #historyGone(gone: TabletWatch, { fromVersion, isAhead }: PartGone): HistoryGoneError {

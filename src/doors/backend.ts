@@ -15,7 +15,7 @@ import { type MemberChange, type MembersChanged, toMemberChange } from '../clien
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
 import type { ScanRange } from '../client/scan-range.js';
-import { type LocatedTablets, partsOf } from '../client/tablet-cache.js';
+import type { LocatedTablets } from '../client/tablet-cache.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
@@ -33,6 +33,7 @@ import type { KvService } from '../kv/service.js';
 import type { WriteResult } from '../kv/sessions.js';
 import { furtherKeys } from '../kv/string-operation.js';
 import type { Watcher } from '../kv/watch/watcher.js';
+import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
 import type { Administration } from './ports.js';
 import type { WriteLine } from './write-line.js';
@@ -199,10 +200,11 @@ export class Backend {
     return watcher;
   }
 
-  /** The tablet whose changes are those of the range. Undefined: there are several. */
-  watchedTablet(range: ScanRange): number | undefined {
-    const [first, ...others] = partsOf(this.#parts.tablets.map, range) ?? [];
-    return others.length === 0 ? first?.tablet : undefined;
+  /** The only tablet of a cluster that began with one. Undefined: there may be more, now or later, and elsewhere. */
+  get onlyTablet(): number | undefined {
+    const [first, ...others] = this.#parts.tablets.map?.tablets ?? [];
+    const isFirst = first === undefined || first.id === FIRST_TABLET;
+    return isFirst && others.length === 0 ? FIRST_TABLET : undefined;
   }
 
   /** Calls `tick` about once a second while keys of a tablet are watched. Returns how to end that. */

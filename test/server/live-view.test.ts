@@ -9,7 +9,15 @@ test('splits and moves of the map, with where and between which nodes', () => {
   const state = new MetaState();
   const replicas = [1, 2].map((node) => ({ replicaId: 10 + node, node, role: 'voter' as const }));
   for (const id of [1, 2, 3]) {
-    const tablet = { id, start: Buffer.from([id]), end: undefined, generation: 1, parents: [], replicas, confIndex: 0 };
+    const tablet = {
+      id,
+      start: Buffer.from([id]),
+      end: undefined,
+      generation: 1,
+      parents: [],
+      replicas,
+      confIndex: 0,
+    };
     state.set(tabletKey(id), encodeRecord(tablet), id);
   }
   const move = { type: 'move', generation: 1, sinceMs: 0 } as const;

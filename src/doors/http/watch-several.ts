@@ -1,6 +1,6 @@
 /**
- * `/v1/watch` of keys of several tablets: the client library merges what nodes tell of each. It holds at most
- * BUFFER_BYTES that the client has not taken.
+ * `/v1/watch` in a cluster with several tablets: the client library merges what nodes tell of each, and follows splits
+ * and moves. It holds at most BUFFER_BYTES that the client has not taken.
  */
 import { HistoryGoneError, RaftreeClientError } from '../../client/client-error.js';
 import type { ScanRange } from '../../client/scan-range.js';
@@ -23,6 +23,8 @@ export class SeveralTabletsStream {
   readonly #endings: Set<() => void>;
   readonly #request: HttpRequest;
   readonly #watch: Watch;
+  readonly #isResumed: boolean;
+  #next: ReturnType<Watch['next']> | undefined;
   #isClosing = false;
 
   constructor(
@@ -36,6 +38,7 @@ export class SeveralTabletsStream {
     this.#timers = timers;
     this.#endings = endings;
     this.#request = request;
+    this.#isResumed = from !== undefined;
     if (!request.caller.rights.read) throw new Refusal('NOT_PERMITTED', 'the caller may not read');
     request.hold(BUFFER_BYTES);
     const { from: first, to } = range;
@@ -52,6 +55,12 @@ export class SeveralTabletsStream {
     const timer = this.#timers.after(READY_MS, () => void watch.return());
     try {
       await watch.ready;
+      if (this.#isResumed) {
+        // If the changes from there on are not kept any more, that is told before nodes tell what is committed.
+        this.#next = watch.next();
+        this.#next.catch(() => {});
+        await Promise.race([this.#next, watch.sync()]);
+      }
       const { resumeFrom = '' } = watch;
       if (String(resumeFrom).length > MAX_ID_LENGTH)
         throw new Refusal(
@@ -79,7 +88,7 @@ export class SeveralTabletsStream {
     let timer: Timer | undefined;
     try {
       yield BEGINNING;
-      let next = watch.next();
+      let next = this.#next ?? watch.next();
       for (;;) {
         const silence = new Promise<undefined>((resolve) => {
           timer = this.#timers.after(PROGRESS_EVERY_MS, () => resolve(undefined));

@@ -9,8 +9,8 @@
  * The id of an event says what was told: after the last change of a write, and with each progress. A browser sends it
  * in Last-Event-ID when it connects again, and so goes on without a gap.
  *
- *     keys of one tablet       told by this node            the id is the version up to which everything was told
- *     of several               by the client library        the id is a token (client/watch-token.ts)
+ *     a cluster with one tablet    told by this node            the id is the version up to which everything was told
+ *     with several                 by the client library        the id is a token (client/watch-token.ts)
  */
 import { isEmptyRange, type ScanRange, scanRange } from '../../client/scan-range.js';
 import type { WatchPosition } from '../../client/watch.js';
@@ -53,7 +53,7 @@ export function watchRoute(backend: Backend, timers: Pick<Timers, 'after'>, endi
       if (query.key === '' || isEmptyRange(range))
         throw new Refusal('INVALID_REQUEST', 'a key has at least one byte');
       const from = firstPosition(request, query.from);
-      const tablet = backend.watchedTablet(range);
+      const tablet = backend.onlyTablet;
       if (tablet !== undefined && typeof from !== 'string')
         return new EventStream(backend, request, tablet, range, from).answer();
       return new SeveralTabletsStream(backend, timers, endings, request, range, from).answer();
@@ -73,7 +73,7 @@ function firstPosition(request: HttpRequest, from: string | undefined): WatchPos
 const VERSION = /^[1-9]\d{0,14}$/;
 const TOKEN = /^w1\.[\w-]{1,8192}$/;
 
-/** Of the keys of one tablet. */
+/** In a cluster with one tablet. */
 class EventStream {
   readonly #request: HttpRequest;
   readonly #watcher: Watcher;

@@ -1,6 +1,7 @@
 /** `/v1/watch`: changes as server-sent events. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RaftreeClient } from '../../../src/client/client.js';
 import { partsOf } from '../../../src/client/tablet-cache.js';
 import { TabletMap } from '../../../src/placement/tablet-map.js';
 import type { NodeConfigInput } from '../../../src/server/config.js';
@@ -116,7 +117,7 @@ test('keys of several tablets: the id is a token, and a feed that is opened with
       feeds.map(({ text }) => keysIn(text)[0]),
       ['z', 'a1'],
     );
-    assert.match(lastId(feeds[0]?.text ?? ''), /^\d+$/);
+    assert.match(lastId(feeds[0]?.text ?? ''), /^w1\./);
     await until(() => keysIn(all.text).length === 3, 'all are told');
     assert.equal(
       keysIn(all.text).filter((key) => key !== 'z'),
@@ -147,6 +148,8 @@ test('keys of several tablets: the id is a token, and a feed that is opened with
       assert.is(feed.response.status, status, query);
       feed.close();
     }
+    assert.is((await fetch(`${node.url}/v1/watch?from=${token}`, { method: 'HEAD' })).status, 200);
+    await until(() => node.node.watchers === 0, 'who asks for the headers watches nothing');
     const open = await opened(`${node.url}/v1/watch?prefix=`);
     await until(() => open.text !== '', 'it has begun');
     const closing = node.node.close();
@@ -154,6 +157,33 @@ test('keys of several tablets: the id is a token, and a feed that is opened with
     assert.match(open.text, /event: end\ndata: \{"code":"SHUTTING_DOWN","detail":".*"\}\n\n$/);
     await closing;
   } finally {
+    await node.close();
+  }
+});
+
+test('the keys of one tablet that is split: the feed goes on, and so does one that is opened with its last id', async () => {
+  const node = await startHttpNode({}, { placement: TWO_TABLETS });
+  const put = (key: string) => fetch(`${node.url}/v1/kv/${key}`, { method: 'PUT', body: 'x' });
+  const keysIn = (text: string) => [...text.matchAll(/"key":"([^"]*)"/g)].map(([, key]) => key).toSorted();
+  const { host, port } = node.node.addresses.client ?? { host: '', port: 0 };
+  const client = new RaftreeClient({ endpoints: [`${host}:${port}`] });
+  try {
+    const feed = await opened(`${node.url}/v1/watch?prefix=a`);
+    await until(() => feed.text !== '', 'it has begun');
+    await put('a1');
+    await until(() => keysIn(feed.text).length === 1, 'the first is told');
+    const id = [...feed.text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? '';
+    await client.splitTablet('a5');
+    for (const key of ['a2', 'a9']) await put(key);
+    await until(() => keysIn(feed.text).length === 3, 'the rest is told');
+    feed.close();
+    const again = await opened(`${node.url}/v1/watch?prefix=a`, { 'last-event-id': id });
+    assert.is(again.response.status, 200);
+    await until(() => keysIn(again.text).length === 2, 'what came since');
+    assert.equal(keysIn(again.text), ['a2', 'a9']);
+    again.close();
+  } finally {
+    await client.close();
     await node.close();
   }
 });
