@@ -10,6 +10,7 @@ import {
   type EngineOperation,
   type EngineRange,
   type EngineStats,
+  type EngineSurvey,
   STORAGE_ENGINE,
   type StorageEngine,
 } from './storage-engine.js';
@@ -107,6 +108,13 @@ class LsmEngine implements StorageEngine {
 
   async checkpointWithin(directory: string, bounds: KeyBounds): Promise<void> {
     await this.#tree.checkpoint(directory, bounds);
+  }
+
+  /** As both ends of a range of the tree are included, one key too many may count. */
+  survey({ gte, lt }: { gte: Uint8Array; lt: Uint8Array }, samples: number): Promise<EngineSurvey> {
+    return this.#context.diskSpace.untilWritten(STORAGE_ENGINE, () =>
+      this.#tree.survey({ smallest: gte, largest: lt }, samples),
+    );
   }
 
   restrict(bounds: KeyBounds): void {

@@ -76,6 +76,11 @@ export interface EngineStats {
   readonly blockCache: { readonly bytes: number; readonly hits: number; readonly misses: number };
 }
 
+export interface EngineSurvey {
+  readonly bytes: number;
+  readonly keys: readonly Buffer[];
+}
+
 export interface StorageEngine extends PlainEngine {
   stats?(): EngineStats;
   /**
@@ -90,6 +95,11 @@ export interface StorageEngine extends PlainEngine {
   checkpointWithin?(directory: string, bounds: KeyBounds): Promise<void>;
   /** From now on only keys within these bounds are there, at once. Without it, its user passes over the others. */
   restrict?(bounds: KeyBounds): void;
+  /**
+   * About how many bytes lie in a range, and keys at even distances of these bytes, sorted: without a look at all of
+   * them. Makes what is written durable first. Without it, nobody knows how large a part of the keys is.
+   */
+  survey?(range: Required<Pick<EngineRange, 'gte' | 'lt'>>, samples: number): Promise<EngineSurvey>;
   /** Throws `CORRUPTION` if a directory that a checkpoint made, perhaps elsewhere, is damaged. Changes nothing. */
   check(directory: string): Promise<void>;
 }

@@ -9,7 +9,13 @@
  *   batch on until the engine has its data, the sessions are ahead of the data.
  */
 
-import type { EngineOperation, EngineStats, OpenEngine, StorageEngine } from '../engines/storage-engine.js';
+import type {
+  EngineOperation,
+  EngineStats,
+  EngineSurvey,
+  OpenEngine,
+  StorageEngine,
+} from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
 import type { KeyBounds } from '../lsm/base/key-bounds.js';
 import type { PlacementKind, Tablet } from '../placement/placement.js';
@@ -525,6 +531,28 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       entries.push({ key: fromUserKey(key), ...this.#shown(found) });
     }
     return { entries, more: false };
+  }
+
+  /** At most so many bytes: keys of others count, too, until they are dropped. Undefined: the engine does not say. */
+  get sizeBytes(): number | undefined {
+    const stats = this.#engine.stats?.();
+    return stats && stats.levels.reduce((sum, { bytes }) => sum + bytes, stats.memtableBytes);
+  }
+
+  /**
+   * About how many bytes its keys take, and some of them, at even distances of these bytes. Undefined if the engine
+   * cannot say it, or the tablet has ended. Rejects as the engine does.
+   */
+  async survey(samples: number): Promise<EngineSurvey | undefined> {
+    const { tablet } = this;
+    const by = this.#owner?.by;
+    if (!tablet || !by || this.endedBy || !this.#engine.survey) return undefined;
+    const isByRange = by === 'range';
+    const gte = userKey(isByRange ? tablet.start : NOTHING);
+    const lt = isByRange && tablet.end ? userKey(tablet.end) : AFTER_USER_KEYS;
+    const { bytes, keys } = await this.#engine.survey({ gte, lt }, samples);
+    const owned = keys.map(fromUserKey).filter((key) => key.length > 0 && (this.#range?.owns(key) ?? true));
+    return { bytes, keys: owned };
   }
 
   approximateKeys(): number {

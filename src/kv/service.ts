@@ -32,6 +32,7 @@ import type {
   Written,
 } from './requests.js';
 import { decodeStringOperation, furtherKeys } from './string-operation.js';
+import type { TabletLoad } from './tablet-load.js';
 import type { Watcher } from './watch/watcher.js';
 import { boundsBytes, MAX_RANGES_BYTES, MAX_WATCHERS, type Watches } from './watch/watches.js';
 
@@ -41,6 +42,8 @@ export interface ServedTablet {
   readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan' | 'range'>;
   /** Undefined: its changes are not told. */
   readonly watches?: Watches | undefined;
+  /** Undefined: nobody asks how much it is asked. */
+  readonly load?: TabletLoad | undefined;
 }
 
 export interface KvServiceParts {
@@ -48,6 +51,8 @@ export interface KvServiceParts {
   readonly clock: Pick<Clock, 'nowMs'>;
   /** The tablet with this id, or with 0 the only one; undefined: it is not here. */
   readonly tablet: (id: number) => ServedTablet | undefined;
+  /** All that are here, also those that have ended. */
+  readonly tablets: () => Iterable<Pick<ServedTablet, 'watches'>>;
   readonly limits: KvLimits;
   /** Keys that begin so are written by operators only. */
   readonly reservedPrefix?: Uint8Array | undefined;
@@ -69,8 +74,6 @@ export class KvService {
   readonly #parts: KvServiceParts;
   readonly counts = new RequestCounts();
   readonly #largeWrites = new LargeWrites();
-  /** Those that have watchers, or had. */
-  readonly #watches = new Set<Watches>();
   #pending = 0;
   #closing = false;
   #idle: (() => void) | undefined;
@@ -109,7 +112,9 @@ export class KvService {
 
   #propose(write: Write): Promise<Applied<CommandResult>> {
     const { limits, clock } = this.#parts;
-    const { replica } = this.#tabletOf(write);
+    const { replica, load } = this.#tabletOf(write);
+    const [first] = write.operations;
+    if (load && first) load.add(write.operations.length, first.key);
     const propose = () => replica.propose(encodeWrite(limits.maxValueBytes, write, clock));
     const sizeBytes = writeCommandBytes(write);
     return isLarge(sizeBytes) ? this.#largeWrites.run(sizeBytes, propose) : propose();
@@ -152,7 +157,6 @@ export class KvService {
       if (this.#tabletOf(watch).stateMachine.range?.covers(watch.from, watch.to) === false)
         throw new RaftreeError('WRONG_TABLET', NOT_OWNED);
       const range = { from: Buffer.from(watch.from), to: watch.to && Buffer.from(watch.to) };
-      this.#watches.add(watches);
       return this.#counted(caller, 'read', watches.add(range, watch.fromVersion, onReady));
     } catch (error) {
       return this.#counted(caller, 'read', this.errorOf(error, 'read'));
@@ -186,7 +190,7 @@ export class KvService {
   drain(): Promise<void> {
     this.#closing = true;
     const message = 'this node is shutting down';
-    for (const watches of this.#watches) watches.close({ type: 'ended', code: 'SHUTTING_DOWN', message });
+    for (const { watches } of this.#parts.tablets()) watches?.close({ type: 'ended', code: 'SHUTTING_DOWN', message });
     this.#drained ??= new Promise<void>((idle) => {
       if (this.#pending === 0) idle();
       else this.#idle = idle;
@@ -260,7 +264,9 @@ export class KvService {
       if (refusal) return refusal;
       this.counts.reads[read.consistency]++;
       const method = READ_METHODS[read.consistency];
-      const { replica } = this.#tabletOf(read);
+      const { replica, load } = this.#tabletOf(read);
+      if (read.type === 'get') load?.add(1, read.key);
+      else load?.addScan(read.reverse ? (read.to ?? read.from) : read.from);
       if (method) await replica.readIndex(method);
       return undefined;
     });
@@ -339,9 +345,9 @@ export class KvService {
       return kvError('INVALID_REQUEST', `a version is a whole number from 1 on, not ${fromVersion}`);
     let watchers = 0;
     let bytes = boundsBytes({ from, to });
-    for (const { size, rangesBytes } of this.#watches) {
-      watchers += size;
-      bytes += rangesBytes;
+    for (const { watches } of this.#parts.tablets()) {
+      watchers += watches?.size ?? 0;
+      bytes += watches?.rangesBytes ?? 0;
     }
     if (watchers >= MAX_WATCHERS)
       return kvError('OVERLOADED', `${MAX_WATCHERS} watchers of this node are too many; ask another one`);

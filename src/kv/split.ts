@@ -19,6 +19,7 @@
  * Integers are little-endian.
  */
 import { RaftreeError } from '../env/errors.js';
+import { MAX_KEY_BYTES } from './limits.js';
 import { hashOfKey } from '../placement/partition-key.js';
 import {
   type PlacedReplica,
@@ -118,6 +119,7 @@ export function splitRefusal(
   if (replicas.length > 0 && !(isOfVoters && nodes.size === replicas.length))
     return 'its members have changed meanwhile';
   if (by === 'hash' && point.length !== 4) return 'a place on the ring of hashes has 4 bytes';
+  if (point.length > MAX_KEY_BYTES) return `a key has at most ${MAX_KEY_BYTES} bytes`;
   const { start, end } = parent;
   const isBoundary =
     Buffer.compare(point, start) === 0 || (end !== undefined && Buffer.compare(point, end) === 0);

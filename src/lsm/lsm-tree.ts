@@ -30,6 +30,7 @@ import {
   type MakeEntry,
 } from './read/iterator.js';
 import type { Snapshot } from './read/snapshot-list.js';
+import { type Survey, surveyTables } from './read/survey.js';
 import { type LsmStats, treeStats } from './stats.js';
 import type { TableFile, TableMetadata } from './table/table-file.js';
 import { type VerifyReport, verifyTree } from './tools/verify.js';
@@ -347,6 +348,19 @@ export class LsmTree {
     checkRange(range);
     const { versions, tables, memtables } = this.#parts;
     return approximateTableBytes(versions.current, tables, range) + memtables.approximateSize(range);
+  }
+
+  /**
+   * Flushes, and gives about how many bytes a range takes (both ends included, open by default), and keys at even
+   * distances of these bytes. Only keys within the bounds of the tree count. Rejects as `flush`, or with `CORRUPTION`.
+   */
+  async survey(range: Partial<KeyRange>, samples: number): Promise<Survey> {
+    checkRange(range);
+    await this.flush();
+    const { life, versions, tables } = this.#parts;
+    life.checkOpen();
+    const { owned } = versions;
+    return surveyTables(versions.current, tables, range, samples, (key) => owned?.owns(key) ?? true);
   }
 
   /** Reads every byte of every table and checks every rule; damage is reported, not thrown. */

@@ -16,6 +16,7 @@ import type { NodeCalls, NodeRequest } from './node-calls.js';
 import type { Peers } from './peers.js';
 import { type ChangeProgress, stepTowards } from './replica-change.js';
 import type { OpenMeta, TabletSet } from './tablet-set.js';
+import type { TabletSplits } from './tablet-splits.js';
 
 export interface MapServiceParts {
   readonly env: Env;
@@ -25,6 +26,7 @@ export interface MapServiceParts {
   readonly tablets: TabletSet;
   readonly calls: Pick<NodeCalls, 'call'>;
   readonly peers: Pick<Peers, 'isHeard' | 'isConnected'>;
+  readonly splits: Pick<TabletSplits, 'resume'>;
   readonly admin: () => Admin | undefined;
 }
 
@@ -84,6 +86,8 @@ export class MapService {
         return this.#createReplica(request);
       case 'changeReplicas':
         return this.#changeReplicas(request);
+      case 'resumeSplit':
+        return this.#parts.splits.resume(request.tablet);
       case 'join':
         return this.#takeIn(from, request);
     }

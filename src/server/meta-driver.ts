@@ -4,6 +4,7 @@
  *     the first map       written once
  *     nodes               a member of the cluster has a record, and no one else
  *     drain               moves are recorded for the replicas of nodes that drain
+ *     splits              one that is recorded and not done is gone on with by the leader of the tablet
  *     moves               each is brought one step further, until the tablet's log has the members; then the map has
  *
  * Each step is an update that names the versions it starts from, or an order that does nothing when it is repeated. So
@@ -36,12 +37,14 @@ export interface MetaDriverParts {
 
 /** Of all nodes together. */
 const MAX_MOVES = 4;
+/** So many looks a split has before it is taken for forgotten. */
+const SPLIT_LOOKS = 5;
 /** A tablet may change its leader while it is asked who leads. */
 const MAX_HOPS = 3;
 
 export class MetaDriver {
   readonly #parts: MetaDriverParts;
-  /** By tablet: since when this leader has seen its move. */
+  /** By tablet: since when this leader has seen its intent. */
   readonly #moveSeenMs = new Map<number, number>();
   #timer: Timer | undefined;
   #isBusy = false;
@@ -85,8 +88,8 @@ export class MetaDriver {
     for (const tablet of this.#moveSeenMs.keys()) if (!intents.has(tablet)) this.#moveSeenMs.delete(tablet);
     await Promise.all(
       [...intents].map(async ([tablet, intent]) => {
-        if (intent.type !== 'move') return;
-        await this.#drive(tablet, intent).catch((error: unknown) => {
+        const driven = intent.type === 'move' ? this.#drive(tablet, intent) : this.#resume(tablet);
+        await driven.catch((error: unknown) => {
           if (!this.#isClosed) this.#parts.onFault(error);
         });
       }),
@@ -130,6 +133,17 @@ export class MetaDriver {
     const change = { type: 'changeReplicas', tablet, add, remove: placed, givesUp: isLate } as const;
     const progress = await this.#askLeader(descriptor, change);
     if (progress.state === 'done') await meta.update(endMove(meta.state, tablet, progress));
+  }
+
+  /** Whoever has recorded the split may have died, or never learned what became of it. */
+  async #resume(tablet: number): Promise<void> {
+    const { meta, env, everyMs } = this.#parts;
+    const descriptor = meta.state.tablets.get(tablet);
+    const nowMs = env.clock.nowMs();
+    const sinceMs = this.#moveSeenMs.get(tablet) ?? nowMs;
+    this.#moveSeenMs.set(tablet, sinceMs);
+    if (!descriptor || nowMs - sinceMs < SPLIT_LOOKS * everyMs) return;
+    await this.#askLeader(descriptor, { type: 'resumeSplit', tablet });
   }
 
   async #askLeader({ replicas }: Descriptor, request: NodeRequest): Promise<ChangeProgress> {

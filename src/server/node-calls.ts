@@ -30,6 +30,8 @@ const request = z.discriminatedUnion('type', [
     remove: placed.optional(),
     givesUp: z.boolean().optional(),
   }),
+  /** To the leader of a tablet: to go on with the split that is recorded. */
+  z.object({ type: z.literal('resumeSplit'), tablet: id }),
   /** To the leader of meta: a node that joins is to become a member. */
   z.object({ type: z.literal('join'), node: id, client: z.string(), peer: z.string() }),
 ]);

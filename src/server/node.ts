@@ -25,6 +25,7 @@ import type { Configuration } from '../raft/configuration.js';
 import type { RoleStatus } from '../raft/types.js';
 import { Store } from '../store/store.js';
 import { Admin } from './admin.js';
+import { AutoSplits } from './auto-splits.js';
 import { Birth, type BirthState, checkFounders, checkPlacement } from './birth.js';
 import { BirthSteps } from './birth-steps.js';
 import { bufferedBytesOf, clusterSecretsOf, type NodeConfig } from './config.js';
@@ -41,7 +42,7 @@ import { NodeMetrics } from './metrics.js';
 import { NodeCalls, type NodeRequest } from './node-calls.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
-import { placementOf } from './placement-config.js';
+import { placementOf, splitSettingsOf } from './placement-config.js';
 import { Recent } from './recent.js';
 import { ReplicaIds } from './replica-ids.js';
 import { respDoorOptions } from './resp.js';
@@ -453,6 +454,7 @@ export class Node {
     const kv = new KvService({
       clock: env.clock,
       tablet: (id) => this.#tablets.get(id),
+      tablets: () => this.#tablets.here,
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',
       reservedPrefix: engine.reservedPrefix,
@@ -471,8 +473,20 @@ export class Node {
     });
     this.#service = { kv, admin };
     map?.begin();
+    if (map) this.#beginAutoSplits(map);
     this.#report.refresh();
     membership.dial();
+  }
+
+  #beginAutoSplits({ meta }: MapService): void {
+    const { env, logger, config } = this.#parts;
+    const autoSplits = new AutoSplits({
+      ...{ env, logger, tablets: this.#tablets, splits: this.#splits, meta },
+      settings: splitSettingsOf(config.placement),
+      onFault: (error) => this.#tablets.report('SPLIT_FAILED', error),
+    });
+    this.#closers.push(() => autoSplits.close());
+    autoSplits.begin();
   }
 
   /** Undefined in a cluster with one tablet. */
@@ -482,7 +496,7 @@ export class Node {
     if (!opened) return undefined;
     const map = new MapService({
       ...{ env, config, placement, opened, tablets: this.#tablets, calls: this.#calls },
-      peers: this.#opened.peers,
+      ...{ peers: this.#opened.peers, splits: this.#splits },
       admin: () => this.#service?.admin,
     });
     this.#mapService = map;

@@ -21,10 +21,38 @@ export const placementSchema = z
       .optional(),
     /** How many of the "nodes" hold each tablet; without it all do. A cluster of one tablet has it on all nodes. */
     replicas: z.int().min(1).optional(),
+    /** A tablet that this node leads is split when its keys take more. It may differ between nodes. */
+    maxTabletBytes: z
+      .int()
+      .min(64 * 1024)
+      .max(1024 ** 4)
+      .optional(),
+    /** A tablet that this node leads is split when it is asked more for some time; 0: never. It may differ, too. */
+    maxTabletOperationsPerSecond: z.int().min(0).max(1_000_000_000).optional(),
   })
   .optional();
 
 export type PlacementConfig = z.output<typeof placementSchema>;
+
+/** When tablets are split by themselves. */
+export interface SplitSettings {
+  readonly maxTabletBytes: number;
+  /** 0: never. */
+  readonly maxTabletOperationsPerSecond: number;
+}
+
+export const DEFAULT_SPLIT_SETTINGS: SplitSettings = {
+  maxTabletBytes: 256 * 1024 * 1024,
+  maxTabletOperationsPerSecond: 20_000,
+};
+
+export function splitSettingsOf(given: PlacementConfig): SplitSettings {
+  const {
+    maxTabletBytes = DEFAULT_SPLIT_SETTINGS.maxTabletBytes,
+    maxTabletOperationsPerSecond = DEFAULT_SPLIT_SETTINGS.maxTabletOperationsPerSecond,
+  } = given ?? {};
+  return { maxTabletBytes, maxTabletOperationsPerSecond };
+}
 
 /** Nodes announce them to each other in one frame. */
 const MAX_SPLITS_BYTES = 32 * 1024;

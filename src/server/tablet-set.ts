@@ -11,6 +11,7 @@ import { Expirer } from '../kv/expirer.js';
 import type { KvStateMachine, TabletOwner } from '../kv/kv-state-machine.js';
 import type { ServedTablet } from '../kv/service.js';
 import { replicasOf, type Split } from '../kv/split.js';
+import { TabletLoad } from '../kv/tablet-load.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
 import type { MetaState } from '../meta/meta-state.js';
@@ -55,6 +56,7 @@ export interface OpenTablet extends ServedTablet {
   readonly group: KvGroup;
   readonly stateMachine: KvStateMachine;
   readonly expirer: Expirer;
+  readonly load: TabletLoad;
   /** Its log began behind this entry when it was opened. */
   readonly logBeganAt: number;
   /** The others were told that all members have it. */
@@ -143,7 +145,12 @@ export class TabletSet {
     return this.#meta ? [this.#meta, ...this.#open.values()] : this.all;
   }
 
-  /** Those that are open, in the order of their ranges. */
+  /** Those that are open, in no order, also those that have ended. */
+  get here(): Iterable<OpenTablet> {
+    return this.#open.values();
+  }
+
+  /** Those that go on, in the order of their ranges. */
   get all(): readonly OpenTablet[] {
     const all = [...this.#open.values()];
     return this.#splits === 0 ? all : all.filter(({ stateMachine }) => !stateMachine.endedBy).sort(byStart);
@@ -427,7 +434,8 @@ export class TabletSet {
     if (endedBy) expirer.close();
     const log = metrics?.measuredLog(replica) ?? replica;
     const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
-    const opened = { tablet, group, expirer, replica: log, stateMachine, watches };
+    const load = new TabletLoad(env.random, this.#placement?.by ?? 'range');
+    const opened = { tablet, group, expirer, replica: log, stateMachine, watches, load };
     this.#open.set(id, { ...opened, logBeganAt: replica.baseIndex });
     if (stateMachine.endedBy ?? stateMachine.begunBy) this.#splits++;
     this.#known = undefined;

@@ -6,7 +6,7 @@
  *     3  meta takes the children into the map, and lets parent and intent go
  *
  * Each step may be repeated. After a crash, or without an answer, the intent stays: another attempt has the same ids,
- * so that only one of the entries takes effect. What a tablet's own log says is true: step 3 is done by that, by
+ * so that only one of the entries takes effect. The leader of meta asks for one (`resume`) until the intent has gone. What a tablet's own log says is true: step 3 is done by that, by
  * whichever node leads a child, and does not ask what the intent said.
  */
 import type { Descriptor, Replica } from '../balance/cluster-map.js';
@@ -14,6 +14,8 @@ import { errorCode, RaftreeError } from '../env/errors.js';
 import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
+import type { PlacementKind } from '../placement/placement.js';
+import type { ChangeProgress } from './replica-change.js';
 import type { OpenTablet, TabletSet } from './tablet-set.js';
 
 export interface TabletSplitsParts {
@@ -32,6 +34,8 @@ const CERTAIN: ReadonlySet<string | undefined> = new Set([
 
 export class TabletSplits {
   readonly #parts: TabletSplitsParts;
+  /** By tablet: the attempt that this node makes. */
+  readonly #underWay = new Map<number, { readonly point: Buffer; readonly done: Promise<Split> }>();
 
   constructor(parts: TabletSplitsParts) {
     this.#parts = parts;
@@ -54,31 +58,81 @@ export class TabletSplits {
     const { placement } = this.#parts.tablets;
     if (!tablet || !placement || tablet.stateMachine.range?.owns(key) === false)
       throw refused('WRONG_TABLET', `tablet ${id} is not here, or does not have this key`);
+    return this.splitAt(tablet, splitPointOf(placement.by, key));
+  }
+
+  /** The same at a point, which is a bound as in `Tablet`. Who asks for the same meanwhile has the same answer. */
+  async splitAt(tablet: OpenTablet, point: Buffer): Promise<Split> {
+    const { id } = tablet.tablet;
+    const present = this.#underWay.get(id);
+    if (present && Buffer.compare(present.point, point) === 0) return present.done;
+    if (present) throw anotherSplit(id);
+    const done = this.#split(tablet, point).finally(() => this.#underWay.delete(id));
+    this.#underWay.set(id, { point, done });
+    return done;
+  }
+
+  async #split(tablet: OpenTablet, point: Buffer): Promise<Split> {
+    const { meta, by } = this.#kept;
+    const { id } = tablet.tablet;
     const { replica } = tablet.group;
     if (replica.role !== 'leader')
       throw refused('NOT_LEADER', `this node does not lead tablet ${id}`, { leader: replica.leader });
-    const point = splitPointOf(placement.by, key);
     const trial = { left: id + 1, right: id + 2, point };
-    const problem = splitRefusal(trial, placement.by, tablet.tablet, replica.configuration);
+    const problem = splitRefusal(trial, by, tablet.tablet, replica.configuration);
     if (problem !== undefined)
       throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${problem}`);
-    const intent = await this.#intent(meta, tablet, point);
-    const [left, right] = intent.children;
-    const replicas = left.replicas.map(({ node, replicaId }, i) => ({
-      ...{ node, left: replicaId, right: right.replicas[i]?.replicaId ?? 0 },
-    }));
-    const result = await this.#propose(meta, tablet, { left: left.id, right: right.id, point, replicas });
-    if (result.type === 'splitRefused') {
-      await this.#drop(meta, id);
-      throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${result.reason}`);
+    return this.#carryOut(tablet, await this.#intent(meta, tablet, point));
+  }
+
+  /**
+   * Goes on with a split whose intent is recorded, and of which whoever recorded it may not know any more: it is done,
+   * or its intent goes. The leader of the tablet is to be asked. Rejects as `split`.
+   */
+  async resume(id: number): Promise<ChangeProgress> {
+    const tablet = this.#parts.tablets.get(id);
+    const { role, leader } = tablet?.group.replica ?? { role: 'follower', leader: 0 };
+    if (!tablet || role !== 'leader') return { state: 'notLeader', leader };
+    const underWay = { state: 'underWay' } as const;
+    if (this.#underWay.has(id)) return underWay;
+    const intent = (await this.#kept.meta.read()).intents.get(id);
+    if (intent?.type !== 'split' || this.#underWay.has(id)) return underWay;
+    const point = Buffer.from(intent.at);
+    const done = this.#carryOut(tablet, intent).finally(() => this.#underWay.delete(id));
+    this.#underWay.set(id, { point, done });
+    await done;
+    return underWay;
+  }
+
+  async #carryOut(tablet: OpenTablet, { at, children }: SplitIntent): Promise<Split> {
+    const { meta } = this.#kept;
+    const { id } = tablet.tablet;
+    const [left, right] = children;
+    if (!tablet.stateMachine.endedBy) {
+      const replicas = left.replicas.map(({ node, replicaId }, i) => ({
+        ...{ node, left: replicaId, right: right.replicas[i]?.replicaId ?? 0 },
+      }));
+      const command = { left: left.id, right: right.id, point: Buffer.from(at), replicas };
+      const result = await this.#propose(meta, tablet, command);
+      if (result.type === 'splitRefused') {
+        await this.#drop(meta, id);
+        throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${result.reason}`);
+      }
     }
     // An earlier attempt with these ids may have done it.
     const split = tablet.stateMachine.endedBy;
     if (!split) throw refused('CHANGE_CONFLICT', `tablet ${id} was not split: try again`);
-    if (split.children[0].id !== left.id) throw refused('WRONG_TABLET', `tablet ${id} was split elsewhere`);
-    // What fails here is done again by `publish`.
+    // What fails here is done again by whoever leads a child.
     await this.publish(split).catch(() => {});
+    if (split.children[0].id !== left.id) throw refused('WRONG_TABLET', `tablet ${id} was split elsewhere`);
     return split;
+  }
+
+  get #kept(): { readonly meta: Meta; readonly by: PlacementKind } {
+    const meta = this.#parts.meta();
+    const by = this.#parts.tablets.placement?.by;
+    if (!meta || !by) throw refused('CHANGE_INVALID', 'this cluster keeps no map');
+    return { meta, by };
   }
 
   async #propose(meta: Meta, { tablet, group }: OpenTablet, command: Parameters<typeof encodeSplitEntry>[0]) {
@@ -101,8 +155,8 @@ export class TabletSplits {
     const present = first.intents.get(id);
     if (present) {
       if (present.type === 'split' && Buffer.compare(present.at, point) === 0) return present;
-      const what = present.type === 'split' ? 'a split at another key' : 'a move';
-      throw refused('CHANGE_PENDING', `${what} of tablet ${id} is under way; try again when it is done`);
+      if (present.type === 'split') throw anotherSplit(id);
+      throw refused('CHANGE_PENDING', `a move of tablet ${id} is under way; try again when it is done`);
     }
     const nodes = group.replica.configuration.voters;
     const firstId = await meta.allocateIds(2 + 2 * nodes.length);
@@ -168,6 +222,13 @@ export class TabletSplits {
     const first = await meta.allocateIds(nodes.length);
     return nodes.map((node, i) => ({ replicaId: first + i, node, role: 'voter' as const }));
   }
+}
+
+function anotherSplit(id: number): RaftreeError {
+  return refused(
+    'CHANGE_PENDING',
+    `a split of tablet ${id} at another key is under way; try again when it is done`,
+  );
 }
 
 function refused(code: string, message: string, info: object = {}): RaftreeError {

@@ -46,6 +46,7 @@ class Door {
         replica: { propose: (body) => this.#propose(body), readIndex: async () => 0, yieldLeadership() {} },
         stateMachine: { get: () => undefined, scan: () => ({ entries: [], more: false }), range: undefined },
       }),
+      tablets: () => [],
       limits,
       clientAddressOf: () => '',
       onFault: (_code, error) => {

@@ -72,6 +72,7 @@ function open(limits: Partial<KvLimits> = {}) {
   const service = new KvService({
     clock,
     tablet: (id) => (id <= 1 ? { replica, stateMachine, watches } : undefined),
+    tablets: () => [{ watches }],
     limits: { ...DEFAULT_KV_LIMITS, ...limits },
     clientAddressOf: (node) => `host${node}:7001`,
     onFault: (code, error) => faults.push(`${code}: ${errorMessage(error)}`),

@@ -283,6 +283,7 @@ test('a read that was confirmed before the split is not answered after it by the
       },
       stateMachine: machine,
     }),
+    tablets: () => [],
     limits: DEFAULT_KV_LIMITS,
     clientAddressOf: () => '',
     onFault: (_code, error) => {

@@ -101,6 +101,7 @@ function serviceOf(owner: TabletOwner | undefined) {
   const service = new KvService({
     clock: { nowMs: () => 0 },
     tablet: (id) => (id === 2 ? { replica, stateMachine: machine } : undefined),
+    tablets: () => [],
     limits: DEFAULT_KV_LIMITS,
     clientAddressOf: () => '',
     onFault: (_code, error) => {
