@@ -190,7 +190,8 @@ export class KvService {
   drain(): Promise<void> {
     this.#closing = true;
     const message = 'this node is shutting down';
-    for (const { watches } of this.#parts.tablets()) watches?.close({ type: 'ended', code: 'SHUTTING_DOWN', message });
+    for (const { watches } of this.#parts.tablets())
+      watches?.close({ type: 'ended', code: 'SHUTTING_DOWN', message });
     this.#drained ??= new Promise<void>((idle) => {
       if (this.#pending === 0) idle();
       else this.#idle = idle;

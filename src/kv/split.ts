@@ -19,7 +19,6 @@
  * Integers are little-endian.
  */
 import { RaftreeError } from '../env/errors.js';
-import { MAX_KEY_BYTES } from './limits.js';
 import { hashOfKey } from '../placement/partition-key.js';
 import {
   type PlacedReplica,
@@ -33,6 +32,7 @@ import { TabletRange } from '../placement/tablet-map.js';
 import { type Configuration, isJoint, membersOf } from '../raft/configuration.js';
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
 import { readUint53, writeUint53 } from '../record/record.js';
+import { MAX_KEY_BYTES } from './limits.js';
 
 export interface SplitCommand {
   readonly left: number;

@@ -11,19 +11,31 @@
  */
 import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
+import type { KvStateMachine } from '../kv/kv-state-machine.js';
 import { middleOf } from '../kv/split-point.js';
-import type { Meta } from '../meta/meta.js';
+import type { TabletLoad } from '../kv/tablet-load.js';
+import type { PlacementKind } from '../placement/placement.js';
+import type { Role } from '../raft/types.js';
 import type { SplitSettings } from './placement-config.js';
-import type { OpenTablet, TabletSet } from './tablet-set.js';
-import type { TabletSplits } from './tablet-splits.js';
 
-export interface AutoSplitsParts {
+/** What is looked at of a tablet. */
+export interface SplittableTablet {
+  readonly tablet: { readonly id: number };
+  readonly load: Pick<TabletLoad, 'take'>;
+  readonly group: { readonly replica: { readonly role: Role } };
+  readonly stateMachine: Pick<KvStateMachine, 'sizeBytes' | 'survey' | 'range'>;
+}
+
+export interface AutoSplitsParts<Splittable extends SplittableTablet> {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly logger: Logger;
   readonly settings: SplitSettings;
-  readonly tablets: Pick<TabletSet, 'all' | 'placement'>;
-  readonly splits: Pick<TabletSplits, 'splitAt'>;
-  readonly meta: Pick<Meta, 'state'>;
+  readonly by: PlacementKind;
+  /** Those of this node that have not ended. */
+  readonly tablets: () => readonly Splittable[];
+  readonly splitAt: (tablet: Splittable, point: Buffer) => Promise<unknown>;
+  /** How many splits are under way in the cluster. */
+  readonly underWay: () => number;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -60,20 +72,19 @@ interface Seen {
 const UNSEEN: Seen = { busyLooks: 0, leftAloneUntilMs: 0 };
 
 interface Wanted {
-  readonly tablet: OpenTablet;
   readonly point: Buffer;
   readonly why: string;
 }
 
-export class AutoSplits {
-  readonly #parts: AutoSplitsParts;
+export class AutoSplits<Splittable extends SplittableTablet> {
+  readonly #parts: AutoSplitsParts<Splittable>;
   /** Of the tablets that this node leads. */
   #seen = new Map<number, Seen>();
   #lookedMs: number;
   #timer: Timer | undefined;
   #isClosed = false;
 
-  constructor(parts: AutoSplitsParts) {
+  constructor(parts: AutoSplitsParts<Splittable>) {
     this.#parts = parts;
     this.#lookedMs = parts.env.clock.nowMs();
   }
@@ -96,12 +107,11 @@ export class AutoSplits {
   }
 
   async #look(): Promise<void> {
-    const { env, splits, logger, meta } = this.#parts;
+    const { env, logger, splitAt, underWay } = this.#parts;
     const nowMs = env.clock.nowMs();
     const loads = this.#takeLoads(nowMs - this.#lookedMs);
     this.#lookedMs = nowMs;
-    const intents = [...meta.state.intents.values()];
-    if (intents.filter(({ type }) => type === 'split').length >= MAX_SPLITS_UNDER_WAY) return;
+    if (underWay() >= MAX_SPLITS_UNDER_WAY) return;
     for (const { tablet, keys } of loads) {
       const id = tablet.tablet.id;
       const seen = this.#seen.get(id) ?? UNSEEN;
@@ -114,17 +124,17 @@ export class AutoSplits {
       const wanted = (isLarge && (await this.#bySize(tablet))) || (isBusy && this.#byLoad(tablet, keys));
       if (!wanted || this.#isClosed) continue;
       logger.info({ tablet: id }, `tablet ${id} is split: ${wanted.why}`);
-      await splits.splitAt(wanted.tablet, wanted.point);
+      await splitAt(tablet, wanted.point);
       return;
     }
   }
 
   /** What the tablets that this node leads were asked since the last look; and which of them were busy again. */
-  #takeLoads(passedMs: number): { readonly tablet: OpenTablet; readonly keys: readonly Buffer[] }[] {
+  #takeLoads(passedMs: number): { readonly tablet: Splittable; readonly keys: readonly Buffer[] }[] {
     const { tablets, settings } = this.#parts;
     const { maxTabletOperationsPerSecond } = settings;
     const seen = new Map<number, Seen>();
-    const loads = tablets.all.flatMap((tablet) => {
+    const loads = tablets().flatMap((tablet) => {
       const { operations, keys } = tablet.load.take();
       const { replica } = tablet.group;
       if (replica.role !== 'leader') return [];
@@ -139,27 +149,23 @@ export class AutoSplits {
     return loads;
   }
 
-  async #bySize(tablet: OpenTablet): Promise<Wanted | undefined> {
+  async #bySize({ stateMachine }: Splittable): Promise<Wanted | undefined> {
     const { maxTabletBytes } = this.#parts.settings;
-    const survey = await tablet.stateMachine.survey(SAMPLES);
+    const survey = await stateMachine.survey(SAMPLES);
     if (!survey || survey.bytes <= maxTabletBytes) return undefined;
-    const middle = middleOf(this.#by, survey.keys);
+    const middle = middleOf(this.#parts.by, survey.keys);
     const why = `its keys take ${survey.bytes} bytes, and maxTabletBytes is ${maxTabletBytes}`;
-    return middle && { tablet, point: middle.point, why };
+    return middle && { point: middle.point, why };
   }
 
-  #byLoad(tablet: OpenTablet, sampled: readonly Buffer[]): Wanted | undefined {
-    const { range } = tablet.stateMachine;
+  #byLoad({ stateMachine }: Splittable, sampled: readonly Buffer[]): Wanted | undefined {
+    const { range } = stateMachine;
     const keys = sampled.filter((key) => key.length > 0 && (range?.owns(key) ?? true));
     if (keys.length < LEAST_LOAD_SAMPLES) return undefined;
-    const middle = middleOf(this.#by, keys);
+    const middle = middleOf(this.#parts.by, keys);
     if (!middle || Math.min(middle.leftShare, 1 - middle.leftShare) < LEAST_LOAD_SHARE) return undefined;
     const { maxTabletOperationsPerSecond } = this.#parts.settings;
     const why = `it was asked more than maxTabletOperationsPerSecond, ${maxTabletOperationsPerSecond}, for a while`;
-    return { tablet, point: middle.point, why };
-  }
-
-  get #by(): 'range' | 'hash' {
-    return this.#parts.tablets.placement?.by ?? 'range';
+    return { point: middle.point, why };
   }
 }

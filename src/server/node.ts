@@ -48,7 +48,7 @@ import { ReplicaIds } from './replica-ids.js';
 import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 import { tabletsReply } from './tablet-list.js';
-import { TabletSet } from './tablet-set.js';
+import { type OpenTablet, TabletSet } from './tablet-set.js';
 import { TabletSplits } from './tablet-splits.js';
 
 export interface NodeParts {
@@ -473,16 +473,18 @@ export class Node {
     });
     this.#service = { kv, admin };
     map?.begin();
-    if (map) this.#beginAutoSplits(map);
+    if (map) this.#beginAutoSplits(map, born.placement);
     this.#report.refresh();
     membership.dial();
   }
 
-  #beginAutoSplits({ meta }: MapService): void {
+  #beginAutoSplits({ meta }: MapService, { by }: Placement): void {
     const { env, logger, config } = this.#parts;
-    const autoSplits = new AutoSplits({
-      ...{ env, logger, tablets: this.#tablets, splits: this.#splits, meta },
-      settings: splitSettingsOf(config.placement),
+    const autoSplits = new AutoSplits<OpenTablet>({
+      ...{ env, logger, by, settings: splitSettingsOf(config.placement) },
+      tablets: () => this.#tablets.all,
+      splitAt: (tablet, point) => this.#splits.splitAt(tablet, point),
+      underWay: () => [...meta.state.intents.values()].filter(({ type }) => type === 'split').length,
       onFault: (error) => this.#tablets.report('SPLIT_FAILED', error),
     });
     this.#closers.push(() => autoSplits.close());
