@@ -5,8 +5,8 @@
  *     by load    it was asked more than `maxTabletOperationsPerSecond` in several looks in a row: in the middle of what
  *                it was asked. One hot key cannot be divided: then the tablet stays whole
  *
- * One tablet of the node is split at a time, and few of the cluster. A tablet that was looked at closely, or could not be
- * split, is left alone for a while. Its parts begin with no load, and with less than its size, so they are not split
+ * One tablet of the node is split at a time, and few of the cluster. A tablet that was looked at closely, or could not
+ * be split, is left alone for a while. Its parts begin with no load, and with less than its size, so they are not split
  * for the same reason.
  */
 import type { Env, Logger, Timer } from '../env/env.js';

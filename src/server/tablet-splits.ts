@@ -6,8 +6,9 @@
  *     3  meta takes the children into the map, and lets parent and intent go
  *
  * Each step may be repeated. After a crash, or without an answer, the intent stays: another attempt has the same ids,
- * so that only one of the entries takes effect. The leader of meta asks for one (`resume`) until the intent has gone. What a tablet's own log says is true: step 3 is done by that, by
- * whichever node leads a child, and does not ask what the intent said.
+ * so that only one of the entries takes effect. The leader of meta asks for one (`resume`) until the intent has gone.
+ * What a tablet's own log says is true: step 3 is done by that, by whichever node leads a child, and does not ask what
+ * the intent said.
  */
 import type { Descriptor, Replica } from '../balance/cluster-map.js';
 import { errorCode, RaftreeError } from '../env/errors.js';

@@ -15,6 +15,7 @@ import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
 import { RECORD_MUTATIONS } from './list/record.js';
 import { REPLICA_MUTATIONS } from './list/replica.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
+import { SPLIT_MUTATIONS } from './list/splits.js';
 import { STORE_MUTATIONS } from './list/store.js';
 import { TABLET_MUTATIONS } from './list/tablets.js';
 import { WATCH_MUTATIONS } from './list/watch.js';
@@ -37,6 +38,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...ENGINE_MUTATIONS,
   ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
+  ...SPLIT_MUTATIONS,
   ...MAP_MUTATIONS,
   ...TABLET_MUTATIONS,
   ...BALANCE_MUTATIONS,

@@ -1,0 +1,66 @@
+/** Mutations of tablets that are split by themselves, and of splits that are ended. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const autoSplits = inFile('server/auto-splits.js');
+const splits = inFile('server/tablet-splits.js');
+const driver = inFile('server/meta-driver.js');
+const survey = inFile('lsm/read/survey.js');
+const load = inFile('kv/tablet-load.js');
+
+export const SPLIT_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'keys of others in shared tables choose where a tablet is split',
+    reason: 'they lie in its tables',
+    patches: [survey('found.filter(owns)', 'found')],
+    killedBy: ['lsm/survey'],
+  },
+  {
+    name: 'a tablet is split when it was busy for a moment',
+    reason: 'it was busy',
+    patches: [autoSplits('const BUSY_LOOKS = 3', 'const BUSY_LOOKS = 1')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'a tablet with one hot key is split beside it',
+    reason: 'the key is not alone, so the load can be divided',
+    patches: [autoSplits('const LEAST_LOAD_SHARE = 0.25', 'const LEAST_LOAD_SHARE = 0')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'a tablet that was not split is looked at closely again at once',
+    reason: 'it is still too large',
+    patches: [autoSplits('leftAloneUntilMs: nowMs + LEFT_ALONE_MS', 'leftAloneUntilMs: nowMs')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'all tablets that are too large are split at the same time',
+    reason: 'each has a leader of its own',
+    patches: [
+      autoSplits('await splitAt(tablet, wanted.point); return;', 'await splitAt(tablet, wanted.point);'),
+    ],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'the first requests since the last look are the sample',
+    reason: 'a sample has so many keys, and then it is full',
+    patches: [load('this.#random.uint32() % this.#sampled', 'MAX_SAMPLES')],
+    killedBy: ['kv/split-point'],
+  },
+  {
+    name: 'a split that is recorded and forgotten stays so',
+    reason: 'whoever recorded it ends it',
+    patches: [driver("{ type: 'resumeSplit', tablet }", "{ type: 'resumeSplit', tablet: 0 }")],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'the intent of a split that is refused stays',
+    reason: 'the refusal says so to whoever asked',
+    patches: [
+      splits(
+        "if (result.type === 'splitRefused') { await this.#drop(meta, id);",
+        "if (result.type === 'splitRefused') {",
+      ),
+    ],
+    killedBy: ['server/auto-splits'],
+  },
+];
