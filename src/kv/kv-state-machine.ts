@@ -536,7 +536,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   /** At most so many bytes: keys of others count, too, until they are dropped. Undefined: the engine does not say. */
   get sizeBytes(): number | undefined {
     const stats = this.#engine.stats?.();
-    return stats && stats.levels.reduce((sum, { bytes }) => sum + bytes, stats.memtableBytes);
+    return stats?.levels.reduce((sum, { bytes }) => sum + bytes, stats.memtableBytes);
   }
 
   /**

@@ -16,6 +16,7 @@ import { MAP_MUTATIONS } from './list/map.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
+import { SPLIT_MUTATIONS } from './list/splits.js';
 import { STORE_MUTATIONS } from './list/store.js';
 import { TABLET_MUTATIONS } from './list/tablets.js';
 import { isBySimulator, MOST_SEEDS, patched } from './mutation.js';
@@ -65,6 +66,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...STORE_MUTATIONS,
     ...MAP_MUTATIONS,
     ...TABLET_MUTATIONS,
+    ...SPLIT_MUTATIONS,
     ...BALANCE_MUTATIONS,
     ...LSM_MUTATIONS,
     ...ENGINE_MUTATIONS,
