@@ -6,6 +6,7 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { FEWER_COMPILATIONS } from '../support/test-files.js';
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 let directory = '';
@@ -17,7 +18,7 @@ test.after.each(() => fs.rmSync(directory, { recursive: true, force: true }));
 
 function trace(seed: number, name: string): { readonly lines: string[]; readonly hash: string } {
   const file = path.join(directory, name);
-  const args = [MAIN, '--seed', `${seed}`, '--trace', file];
+  const args = [...FEWER_COMPILATIONS, MAIN, '--seed', `${seed}`, '--trace', file];
   const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' });
   assert.is(status, 0, stdout);
   const text = fs.readFileSync(file, 'utf8');

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import * as readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { RunResult } from '../../src/sim/simulation.js';
+import { FEWER_COMPILATIONS } from '../support/test-files.js';
 
 export interface PoolOptions {
   readonly first: number;
@@ -63,7 +64,7 @@ async function runShare(
     ...(limitMs === undefined ? [] : ['--limit-ms', `${limitMs}`]),
   ];
   const main = fileURLToPath(new URL('./main.js', import.meta.url));
-  const nodeArgs = [...(mutation ? ['--import', plant] : []), ...LESS_COLLECTION];
+  const nodeArgs = [...(mutation ? ['--import', plant] : []), ...LESS_COLLECTION, ...FEWER_COMPILATIONS];
   const child = spawn(process.execPath, [...nodeArgs, main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, MUTATION: mutation ?? '' },
