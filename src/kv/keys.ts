@@ -10,6 +10,7 @@
  *     4                             ->  see replicated-time.ts
  *     5 | deadline u53 | user key   ->  nothing                       of each key that has a deadline
  *     6                             ->  see split.ts
+ *     16                            ->  see map-birth.ts
  *
  * (3 is that of embed/machine-engine.ts.) Of a key with a deadline, the highest bit of the version is set, and the
  * deadline follows it:
@@ -25,6 +26,7 @@ const SESSION = 2;
 export const TIME_KEY = Buffer.of(4);
 const DEADLINE = 5;
 export const SPLIT_KEY = Buffer.of(6);
+export const MAP_KEY = Buffer.of(16);
 export const VERSION_BYTES = 8;
 const DEADLINE_BYTES = 8;
 /** Of the last byte of a version: a deadline follows. */

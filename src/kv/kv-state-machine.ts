@@ -18,11 +18,11 @@ import type {
 } from '../engines/storage-engine.js';
 import { RaftreeError } from '../env/errors.js';
 import type { KeyBounds } from '../lsm/base/key-bounds.js';
-import type { PlacementKind, Tablet } from '../placement/placement.js';
+import { FIRST_TABLET, type PlacementKind, type Tablet } from '../placement/placement.js';
 import { TabletRange } from '../placement/tablet-map.js';
 import type { Configuration } from '../raft/configuration.js';
-import type { Entry } from '../raft/types.js';
-import type { GroupStateMachine, Succession } from '../replica/group-state-machine.js';
+import type { Entry, SnapshotBase } from '../raft/types.js';
+import type { Companion, GroupStateMachine, Succession } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
 import { BatchKeys, living } from './batch-keys.js';
 import { BatchMemory } from './batch-memory.js';
@@ -44,6 +44,7 @@ import {
   fromDeadlineKey,
   fromStoredValue,
   fromUserKey,
+  MAP_KEY,
   SESSION_RANGE,
   SPLIT_KEY,
   type StoredKey,
@@ -52,6 +53,7 @@ import {
   USER_KEY_SECTIONS,
   userKey,
 } from './keys.js';
+import { companionOf, decodeMapBirth, decodeMapEntry, encodeMapBirth, mapRefusal } from './map-birth.js';
 import { ReplicatedTime } from './replicated-time.js';
 import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } from './requests.js';
 import { Sessions } from './sessions.js';
@@ -81,6 +83,9 @@ export type CommandResult =
   /** The tablet has ended, and its children begin. */
   | { readonly type: 'split'; readonly split: Split }
   | { readonly type: 'splitRefused'; readonly reason: string }
+  /** The cluster keeps a map from now on, or did so before. */
+  | { readonly type: 'mapBegun' }
+  | { readonly type: 'mapRefused'; readonly reason: string }
   /** No replica can apply the entry: it changed nothing. */
   | { readonly type: 'void' };
 
@@ -112,6 +117,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #range: TabletRange | undefined;
   /** The newest split of this tablet, or of the one that it was a part of. */
   #split: Split | undefined;
+  /** Beside this tablet the group of the map began, behind this entry. */
+  #map: SnapshotBase | undefined;
   /** The engine may have keys of others, and shows them. */
   #hidesOthers = false;
   #engine: StorageEngine;
@@ -192,6 +199,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (!split) return undefined;
     const groups = split.children.map(({ id }) => ({ id, configuration: configurationOfChild(split, id) }));
     return { ...split, groups };
+  }
+
+  get companion(): Companion | undefined {
+    return this.#map && companionOf(this.#map);
   }
 
   /**
@@ -309,7 +320,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return done(written);
   }
 
-  /** The split of this tablet. It is applied alone, and on all replicas alike. */
+  /** The split of this tablet, or the birth of a map. It is applied alone, and on all replicas alike. */
   async applyTablet(
     index: number,
     { body, term }: Entry,
@@ -323,12 +334,18 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const by = this.#owner?.by;
     let result: CommandResult;
     let split: Split | undefined;
-    if (!command || !parent || !by) {
+    let map: SnapshotBase | undefined;
+    const named = decodeMapEntry(body);
+    if (this.endedBy && (command ?? named) !== undefined) result = WRONG_TABLET;
+    else if (named !== undefined && parent) {
+      const reason = this.#map ? undefined : mapRefusal(parent.id, named, configuration);
+      if (reason === undefined) map = this.#map ?? { index, term, configuration };
+      result = reason === undefined ? { type: 'mapBegun' } : { type: 'mapRefused', reason };
+    } else if (!command || !parent || !by) {
       this.#voidEntries++;
       this.#onVoid(index, 'it ends a tablet in a way that is not known here');
       result = { type: 'void' };
-    } else if (this.endedBy) result = WRONG_TABLET;
-    else {
+    } else {
       const reason = splitRefusal(command, by, parent, configuration);
       if (reason === undefined) {
         const children = childrenOf(parent, command);
@@ -342,6 +359,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     const defers = this.#engine.defer !== undefined;
     const operations = defers ? [] : this.#sessions.takeChanges();
     if (split) operations.push({ type: 'put', key: SPLIT_KEY, value: encodeSplit(split) });
+    if (map) operations.push({ type: 'put', key: MAP_KEY, value: encodeMapBirth(map) });
     if (defers) this.#given = { last: index, term };
     else {
       operations.push(this.#appliedOperation(index, index, term));
@@ -352,6 +370,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     else this.#appliedIndex = index;
     this.#undurable.push({ sequence, index });
     if (split) this.#own(split);
+    this.#map ??= map;
     this.history?.publish(this.#lastChange(index));
     return result;
   }
@@ -378,14 +397,30 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return counts;
   }
 
-  /** The state begins as that of a child of this tablet. */
+  /** The state begins as that of a child of this tablet; that of the map is empty. */
   async begin(group: number, directory: string): Promise<void> {
+    const { companion } = this;
+    if (group === companion?.group) {
+      await this.#beginEmpty(companion, directory);
+      return;
+    }
     const split = this.endedBy;
     const child = split?.children.find(({ id }) => id === group);
     if (!split || !child) throw new RaftreeError('CORRUPTION', `tablet ${group} does not begin here`);
     if (this.#engine.checkpointWithin)
       await this.#engine.checkpointWithin(directory, boundsOf(split.by, child));
     else await this.#engine.checkpoint(directory);
+  }
+
+  async #beginEmpty({ index, term }: Companion, directory: string): Promise<void> {
+    const engine = await this.#reopen(`${directory}.begins`);
+    try {
+      const value = encodeApplied({ first: index, last: index, term, tablet: 0 });
+      await engine.write([{ type: 'put', key: APPLIED_KEY, value }]);
+      await engine.checkpoint(directory);
+    } finally {
+      await engine.close();
+    }
   }
 
   /** What the state says of the tablet. */
@@ -572,6 +607,9 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   #load(emptyAt: number): void {
     const split = this.#engine.get(SPLIT_KEY);
     this.#own(split && decodeSplit(split));
+    // The parts of the first tablet have its record, and begin nothing.
+    const map = this.#owner?.id === FIRST_TABLET ? this.#engine.get(MAP_KEY) : undefined;
+    this.#map = map && decodeMapBirth(map);
     const stored = this.#engine.get(APPLIED_KEY);
     const applied = stored && decodeApplied(stored);
     const begun = this.begunBy;

@@ -153,6 +153,17 @@ export class RaftLog {
     for (const { id: successor, group } of groups) this.#groups.set(successor, group);
   }
 
+  /**
+   * A group begins beside another one, with an empty log after its base. Resolves when that is durable; before, it is
+   * not here. Rejects as `append`.
+   */
+  async accompany(id: number, { id: companion, base }: Successor): Promise<void> {
+    const { incarnation = NO_INCARNATION } = this.#groups.get(id)?.base ?? {};
+    const group = this.#newGroup(companion);
+    await this.#records.append(encodeGroups(group.begin({ ...base, incarnation })).payload, true);
+    this.#groups.set(companion, group);
+  }
+
   /** The group, to which nothing is written any more, goes. Resolves when that is durable. Rejects as `append`. */
   async removeGroup(id: number): Promise<void> {
     const group = this.#groups.get(id);

@@ -13,8 +13,8 @@ import type { CorePort } from './ports.js';
 export interface ApplierParts<Result> {
   readonly timers: Pick<Timers, 'endOfTurn'>;
   readonly log: Pick<GroupLog, 'entries' | 'configurationAt'>;
-  readonly stateMachine: Pick<GroupStateMachine<Result>, 'apply' | 'applyTablet' | 'succession'>;
-  /** Makes the groups exist that follow from this one. */
+  readonly stateMachine: Pick<GroupStateMachine<Result>, 'apply' | 'applyTablet'>;
+  /** Makes the groups exist that follow from this one, or begin beside it, if there are any. */
   readonly succeed: () => Promise<void>;
   readonly core: Pick<CorePort, 'step' | 'fail'>;
   readonly proposals: Pick<PendingProposals<Result>, 'applied'>;
@@ -66,12 +66,12 @@ export class Applier<Result> {
     return this.#giveTablet(first, entry);
   }
 
-  /** Counts as applied when the groups exist that follow from this one. */
+  /** Counts as applied when the groups exist that follow from it. */
   async #giveTablet(index: number, entry: Entry): Promise<readonly Result[]> {
     const { stateMachine, log, timers } = this.#parts;
     const turn = () => new Promise<void>((resolve) => timers.endOfTurn(resolve));
     const result = await stateMachine.applyTablet?.(index, entry, log.configurationAt(index), turn);
-    if (stateMachine.succession) await this.#parts.succeed();
+    await this.#parts.succeed();
     return result === undefined ? [] : [result];
   }
 

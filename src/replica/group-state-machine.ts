@@ -14,6 +14,11 @@ export interface Succession extends SnapshotBase {
   }[];
 }
 
+/** A group that begins beside this one, empty, behind the entry `index`. This one goes on. */
+export interface Companion extends SnapshotBase {
+  readonly group: number;
+}
+
 export interface GroupStateMachine<Result> {
   /** The last entry that the state contains. After a restart: what has survived. */
   readonly appliedIndex: number;
@@ -37,7 +42,9 @@ export interface GroupStateMachine<Result> {
   ): Promise<Result>;
   /** Which groups follow from this one; undefined while it goes on. It stays so, also over snapshots and restarts. */
   readonly succession?: Succession | undefined;
-  /** Makes a new directory hold, durably, the state with which one of these groups begins. */
+  /** Which group begins beside this one; undefined: none. It stays so, also over snapshots and restarts. */
+  readonly companion?: Companion | undefined;
+  /** Makes a new directory hold, durably, the state with which one of these groups, or the companion, begins. */
   begin?(group: number, directory: string): Promise<void>;
   /** Makes all applied entries durable, so that the log need not keep them. */
   flush(): Promise<void>;

@@ -29,7 +29,10 @@ export interface ApplierPort {
 export interface SnapshotInstallerParts {
   readonly logger: Logger;
   readonly log: Pick<GroupLog, 'base' | 'install'>;
-  readonly stateMachine: Pick<GroupStateMachine<unknown>, 'appliedIndex' | 'restore' | 'succession'>;
+  readonly stateMachine: Pick<
+    GroupStateMachine<unknown>,
+    'appliedIndex' | 'restore' | 'succession' | 'companion'
+  >;
   /** Makes the groups exist that follow from this one. */
   readonly succeed: () => Promise<void>;
   readonly applier: ApplierPort;
@@ -121,8 +124,8 @@ export class SnapshotInstaller {
         `the snapshot of entry ${snapshot.index} holds the state of entry ${stateMachine.appliedIndex}`,
       );
     }
-    // The snapshot of a group that has ended: this node does what the others have done.
-    if (stateMachine.succession) await applier.alone(() => this.#parts.succeed());
+    // Of a group that has ended, or has a companion: this node does what the others have done.
+    if (stateMachine.succession ?? stateMachine.companion) await applier.alone(() => this.#parts.succeed());
     if (this.#closed) return;
     this.#completed++;
     logger.info({ index: snapshot.index }, 'took over a snapshot');

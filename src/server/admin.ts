@@ -61,7 +61,9 @@ export interface AdminParts {
   readonly replicaOf: (
     tablet: number,
   ) => Pick<AdminReplica, 'role' | 'configuration' | 'transferLeadership'> | undefined;
-  /** Undefined in a cluster with one tablet. */
+  /** Whether the members of the cluster are still those of `replica`: if a map has begun, they are not. */
+  readonly isCurrent: () => boolean;
+  /** Undefined in a cluster that keeps no map. */
   readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'drain' | 'keeps'> | undefined;
   /** As `TabletSplits.split`. */
   readonly split: (tablet: number, key: Uint8Array) => Promise<Split>;
@@ -171,6 +173,9 @@ export class Admin implements Administration {
     }
     const problem = await this.#problemOf(plan, new Set(reached.keys()), force);
     if (problem) risk(problem);
+    // Directly before the change: map-birth.ts says why nothing can come in between.
+    if (!this.#parts.isCurrent())
+      throw refused('CHANGE_CONFLICT', 'the cluster keeps a map from now on; look again before the change');
     const { index } = await replica.changeConfiguration(
       { changes: plan().changes, transition: 'auto' },
       expectedIndex,
@@ -181,7 +186,11 @@ export class Admin implements Administration {
 
   async #changeMap(request: MoveReplica | DrainNode): Promise<boolean> {
     const { map } = this.#parts;
-    if (!map) throw refused('CHANGE_INVALID', 'this cluster has one tablet, which is on all of its nodes');
+    if (!map)
+      throw refused(
+        'CHANGE_INVALID',
+        'this cluster has one tablet, on all of its nodes, and keeps no map; it gets one with its first split (`raftree tablet split`)',
+      );
     return request.type === 'moveReplica' ? map.move(request) : map.drain(request);
   }
 

@@ -2,8 +2,8 @@
  * The identity of a data folder.
  *
  *     identity.json   cluster id, node id; the storage engine; the store id: random, made with the folder; how far the
- *                     birth of its cluster has come (birth.ts); for how long it may have promised not to vote; how
- *                     often it was started
+ *                     birth of its cluster has come (birth.ts; "mapped": born, and it has promised to take part in a
+ *                     map, map-birth.ts); for how long it may have promised not to vote; how often it was started
  *     peers.json      the nodes it has met, and their store ids (known-peers.ts)
  *
  * A node that returns under its old id with an empty folder has forgotten its votes. The others recognise it by its new
@@ -12,7 +12,7 @@
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
 import { isNoSpace, RaftreeError } from '../env/errors.js';
-import { clusterGroupOf, FIRST_TABLET, ONE_TABLET } from '../placement/placement.js';
+import { clusterGroupOf, FIRST_TABLET, META_GROUP, ONE_TABLET } from '../placement/placement.js';
 import { type BirthState, UNTOUCHED } from './birth.js';
 import { readJson, replaceFile, unreadable } from './json-file.js';
 import { PEERS_FILE } from './known-peers.js';
@@ -33,7 +33,8 @@ const content = z.object({
   /** Not in folders of version 0.1. */
   birth: z
     .object({
-      phase: z.enum(['untouched', 'proposed', 'adopted', 'born']),
+      /** Earlier versions do not know `mapped`, and refuse the folder. */
+      phase: z.enum(['untouched', 'proposed', 'adopted', 'born', 'mapped']),
       incarnation: z.string().regex(/^(?:[0-9a-f]{32})?$/),
       founders: z.array(z.object({ id: z.int(), storeId: z.string() })).readonly(),
       /** Not in folders from before there were several tablets. */
@@ -115,7 +116,23 @@ export class FolderIdentity {
   }
 
   get birth(): BirthState {
-    return this.#content.birth ?? UNTOUCHED;
+    const { birth } = this.#content;
+    return birth ? { ...birth, phase: phaseOf(birth) } : UNTOUCHED;
+  }
+
+  /** It has promised to take part in a map. */
+  get isMapped(): boolean {
+    return this.#content.birth?.phase === 'mapped';
+  }
+
+  /** Durable when it returns: from then on no earlier version opens this folder. Throws what the disk throws. */
+  promiseMap(born: BirthState): void {
+    if (this.isMapped) return;
+    const { incarnation, founders, placement } = born;
+    const birth = { phase: 'mapped', incarnation, founders, placement } as const;
+    const next = { ...this.#content, birth };
+    replaceFile(this.#env, this.#directory, 'identity.json', next);
+    this.#content = next;
   }
 
   /** How long an earlier process may have promised not to vote. 0 if none has run. */
@@ -159,9 +176,9 @@ export class FolderIdentity {
     groups: readonly number[],
     held: readonly number[],
   ): BirthState {
-    const { birth } = this.#content;
+    const birth = this.#content.birth && this.birth;
     const placement = birth?.placement ?? ONE_TABLET;
-    const incarnation = incarnationOf(clusterGroupOf(placement));
+    const incarnation = incarnationOf(groups.includes(META_GROUP) ? META_GROUP : clusterGroupOf(placement));
     if (incarnation === undefined) {
       if (!birth || birth.phase === 'born') {
         const lacksMap = incarnationOf(FIRST_TABLET) !== undefined;
@@ -186,6 +203,10 @@ export class FolderIdentity {
       throw damaged(this.#directory, `its Raft log lacks tablet ${lacking}`);
     return birth;
   }
+}
+
+function phaseOf({ phase }: { readonly phase: BirthState['phase'] | 'mapped' }): BirthState['phase'] {
+  return phase === 'mapped' ? 'born' : phase;
 }
 
 function damaged(directory: string, what: string): RaftreeError {

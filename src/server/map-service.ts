@@ -90,6 +90,8 @@ export class MapService {
         return this.#parts.splits.resume(request.tablet);
       case 'join':
         return this.#takeIn(from, request);
+      case 'promiseMap':
+        return true;
     }
   }
 

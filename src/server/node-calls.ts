@@ -34,6 +34,8 @@ const request = z.discriminatedUnion('type', [
   z.object({ type: z.literal('resumeSplit'), tablet: id }),
   /** To the leader of meta: a node that joins is to become a member. */
   z.object({ type: z.literal('join'), node: id, client: z.string(), peer: z.string() }),
+  /** To a member of a cluster without a map: it is to take part in one (map-birth.ts). */
+  z.object({ type: z.literal('promiseMap') }),
 ]);
 
 export type NodeRequest = z.output<typeof request>;

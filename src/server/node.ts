@@ -18,7 +18,7 @@ import { KvService } from '../kv/service.js';
 import type { Meta } from '../meta/meta.js';
 import { BufferBudget } from '../net/buffer-budget.js';
 import type { ChannelListener } from '../net/channel-listener.js';
-import { clusterGroupOf, META_GROUP, type Placement } from '../placement/placement.js';
+import { clusterGroupOf, FIRST_TABLET, META_GROUP, type Placement } from '../placement/placement.js';
 import type { ClusterSecrets } from '../protocol/handshake.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import type { Configuration } from '../raft/configuration.js';
@@ -36,6 +36,7 @@ import { FolderIdentity, type NodeIdentity } from './identity.js';
 import { KnownPeers } from './known-peers.js';
 import { type KvGroup, type KvStore, kvLimitsOf, openKvStateMachine, storeOptionsOf } from './kv-group.js';
 import { LocalReplicas } from './local-replicas.js';
+import { MapBirth } from './map-birth.js';
 import { MapService } from './map-service.js';
 import { MemberView } from './member-view.js';
 import { NodeMetrics } from './metrics.js';
@@ -94,8 +95,9 @@ export class Node {
   readonly #splits: TabletSplits;
   /** Requests of nodes to each other. */
   readonly #calls: NodeCalls;
-  /** Undefined in a cluster with one tablet. */
+  /** Undefined in a cluster that keeps no map. */
   #mapService: MapService | undefined;
+  readonly #mapBirth: MapBirth;
   readonly #ids: ReplicaIds;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
@@ -143,8 +145,13 @@ export class Node {
       removed: () => this.#opened.membership.removal,
       publish: (split) => this.#splits.publish(split),
       isPublished: (split) => this.#splits.isPublished(split),
+      metaBegan: () => this.#administrate(),
     });
-    this.#splits = new TabletSplits({ meta: () => this.#mapService?.meta, tablets: this.#tablets });
+    this.#splits = new TabletSplits({
+      meta: () => this.#mapService?.meta,
+      beginMap: () => this.#mapBirth.begin(),
+      tablets: this.#tablets,
+    });
     this.#closers.push(() => this.#tablets.close());
     this.#ids = new ReplicaIds(
       (tablet) => this.#wiring?.local.idOf(tablet) ?? 0,
@@ -158,6 +165,19 @@ export class Node {
       timeoutMs: 2 * config.raft.electionTimeoutMaxMs,
     });
     this.#closers.push(() => this.#calls.close());
+    this.#mapBirth = new MapBirth({
+      ...{ env, config, calls: this.#calls },
+      tablet: () => this.#tablets.get(FIRST_TABLET)?.group,
+      meta: () => this.#tablets.meta,
+      isConnected: (node) => this.#wiring?.peers.isConnected(node) ?? false,
+      promise: () => this.#opened.identity.promiseMap(this.#opened.birth.state),
+      joined: async () => {
+        this.#opened.identity.promiseMap(this.#opened.birth.state);
+        await this.#tablets.joinMap();
+      },
+      onFault: (error) => this.#tablets.report('MAP', error),
+    });
+    this.#closers.push(() => this.#mapBirth.close());
     this.#recent = this.#makeRecent();
     const { nodeId } = config;
     this.#report = new RoleReport({ nodeId, logger, tablets: this.#tablets }, parts.onReady);
@@ -180,7 +200,7 @@ export class Node {
     return this.#group?.replica.role ?? 'follower';
   }
 
-  /** The map, and how to change it. Undefined in a cluster with one tablet, and before the birth. */
+  /** The map, and how to change it. Undefined in a cluster that keeps none, and before the birth. */
   get meta(): Meta | undefined {
     return this.#mapService?.meta;
   }
@@ -251,7 +271,9 @@ export class Node {
       store.storedGroups,
       local.tablets.filter((tablet) => local.of(tablet)?.sinceVersion === 0),
     );
-    const incarnation = store.incarnationOf(clusterGroupOf(state.placement));
+    const isStored =
+      store.storedGroups.includes(META_GROUP) ||
+      store.incarnationOf(clusterGroupOf(state.placement)) !== undefined;
     const founders = config.nodes.map(({ id }) => id);
     checkFounders(state, founders, config.join);
     const placement = placementOf(config.placement, config.join);
@@ -289,7 +311,7 @@ export class Node {
     });
     const peers = this.#makePeers({ engine, identity, known, birth, membership, birthSteps }, security);
     this.#wiring = { engine, identity, known, local, store, birth, membership, peers, birthSteps };
-    await birthSteps.start(incarnation !== undefined);
+    await birthSteps.start(isStored);
     await this.#openDoors(identity.node, security);
     birthSteps.announced();
   }
@@ -346,6 +368,7 @@ export class Node {
           if (group === this.#tablets.clusterGroupId) this.#configurationChanged(configuration);
         },
         succeeded: (group, successors) => this.#tablets.succeeded(group, successors),
+        accompanied: () => this.#tablets.accompanied(),
         groupFailed: (group, error) => logFailure(logger, error, { group }),
         failed: (error) => this.#fail(error),
       },
@@ -445,12 +468,9 @@ export class Node {
 
   async #openTablets(born: BirthState, restarted: boolean): Promise<void> {
     const { env, config } = this.#parts;
-    const { engine, identity, peers, membership } = this.#opened;
+    const { engine, identity, membership } = this.#opened;
     await this.#tablets.finishChanges(born.incarnation);
     await this.#tablets.open(born, restarted, this.#promise(identity));
-    const { replica } = this.#group ?? {};
-    const map = this.#openMap(born.placement);
-    if (!replica) throw new RaftreeError('NODE_FAILED', 'the first tablet is not open');
     const kv = new KvService({
       clock: env.clock,
       tablet: (id) => this.#tablets.get(id),
@@ -460,10 +480,25 @@ export class Node {
       reservedPrefix: engine.reservedPrefix,
       onFault: (code, error) => this.#tablets.report(code, error),
     });
+    this.#administrate(kv);
+    this.#mapBirth.seek();
+    this.#report.refresh();
+    membership.dial();
+  }
+
+  /** Also when the cluster has begun to keep a map: its members are those of another group then. */
+  #administrate(kv = this.#service?.kv): void {
+    const { env, config } = this.#parts;
+    const { peers } = this.#opened;
+    const { placement } = this.#tablets;
+    const { replica } = this.#group ?? {};
+    if (!kv || !placement || !replica) throw new RaftreeError('NODE_FAILED', 'the first group is not open');
+    const map = this.#openMap(placement);
     const admin = new Admin({
       env,
       nodeId: config.nodeId,
       replica,
+      isCurrent: () => this.#group?.replica === replica,
       replicaOf: (tablet) => this.#tablets.get(tablet)?.group.replica,
       ...{ map: map?.admin, peers },
       split: (tablet, key) => this.#splits.split(tablet, key),
@@ -473,9 +508,7 @@ export class Node {
     });
     this.#service = { kv, admin };
     map?.begin();
-    if (map) this.#beginAutoSplits(map, born.placement);
-    this.#report.refresh();
-    membership.dial();
+    if (map) this.#beginAutoSplits(map, placement);
   }
 
   #beginAutoSplits({ meta }: MapService, { by }: Placement): void {
@@ -509,6 +542,7 @@ export class Node {
   /** What another node asks for. Rejects with what that node is told. */
   async #requestOfNode(from: number, request: NodeRequest): Promise<unknown> {
     const map = this.#mapService;
+    if (!map && request.type === 'promiseMap') return this.#mapBirth.promise();
     if (!map)
       throw new RaftreeError(
         'UNSUPPORTED',

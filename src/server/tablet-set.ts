@@ -1,7 +1,8 @@
 /**
  * The tablets of this node: one group for each part of the keys, and what each needs besides. A cluster with several
- * has meta too, the group that keeps the map (meta/). Until meta has it, the map is that of the birth; of tablets that
- * were split here, the state of the tablets themselves says more than both.
+ * has meta too, the group that keeps the map (meta/); one that began with one tablet gets it later (map-birth.ts).
+ * Until meta has it, the map is that of the birth; of tablets that were split here, the state of the tablets themselves
+ * says more than both.
  */
 import type { Env, Logger, Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
@@ -48,6 +49,8 @@ export interface TabletSetParts {
   readonly forgotten: (tablet: number) => void;
   /** If this node was removed from its cluster: the message that says so. */
   readonly removed: () => string | undefined;
+  /** Meta is open, in a cluster that had none when this node opened its tablets. */
+  readonly metaBegan: () => void;
 }
 
 /** A tablet that takes part. */
@@ -84,6 +87,8 @@ export class TabletSet {
   readonly #open = new Map<number, OpenTablet>();
   #placement: Placement | undefined;
   #firstMap: TabletMap | undefined;
+  /** In a cluster that began with one tablet: its members are those of meta by now. */
+  #isMapped = false;
   #incarnation = '';
   /** Replicas are made and removed one after the other. */
   #changes: Promise<void> = Promise.resolve();
@@ -126,18 +131,21 @@ export class TabletSet {
     return this.#open.size > 0 && this.#splits > 0;
   }
 
-  /** Undefined in a cluster with one tablet, and before it is open. */
+  /** Undefined in a cluster that keeps no map, and before it is open. */
   get meta(): OpenMeta | undefined {
     return this.#meta;
   }
 
   /** The group whose members are those of the cluster. */
   get clusterGroupId(): number {
-    return clusterGroupOf(this.#placement ?? ONE_TABLET);
+    return this.#isMapped ? META_GROUP : clusterGroupOf(this.#placement ?? ONE_TABLET);
   }
 
   get clusterGroup(): KvGroup | undefined {
-    return this.#placement && this.#parts.store().group(this.clusterGroupId);
+    if (!this.#placement) return undefined;
+    const store = this.#parts.store();
+    // While meta is being opened, the first tablet still says who belongs to the cluster.
+    return store.group(this.clusterGroupId) ?? (this.#isMapped ? store.group(FIRST_TABLET) : undefined);
   }
 
   /** The tablets, and meta. */
@@ -171,8 +179,7 @@ export class TabletSet {
 
   /** The tablet with this id, or with 0 the only one. Undefined: it is not here, or there are several. */
   get(id: number): OpenTablet | undefined {
-    if (id !== 0) return this.#open.get(id);
-    return this.#placement?.tablets === 1 ? this.#open.get(FIRST_TABLET) : undefined;
+    return this.#open.get(id === 0 && this.#placement?.tablets === 1 ? FIRST_TABLET : id);
   }
 
   get leadsCluster(): boolean {
@@ -189,7 +196,7 @@ export class TabletSet {
 
   /** The tablet that owns all these keys; 0: they have several, or there is none yet. */
   ownerOf(keys: Iterable<Uint8Array>): number {
-    if (this.#placement?.tablets === 1) return FIRST_TABLET;
+    if (this.#isUndivided) return FIRST_TABLET;
     let owner = 0;
     for (const key of keys) {
       const id = this.map?.ownerOf(key)?.id ?? 0;
@@ -197,6 +204,12 @@ export class TabletSet {
       owner = id;
     }
     return owner;
+  }
+
+  /** As it began, the first tablet has all keys. */
+  get #isUndivided(): boolean {
+    if (this.#placement?.tablets !== 1) return false;
+    return !this.#meta || this.map?.byId(FIRST_TABLET) !== undefined;
   }
 
   /** The tablets of which no leader is known. */
@@ -250,7 +263,8 @@ export class TabletSet {
     this.#placement = placement;
     this.#incarnation = incarnation;
     this.#firstMap = new TabletMap(placement.by, firstTablets(placement));
-    if (this.clusterGroupId === META_GROUP) await this.#openMeta(restarted, promisedMs);
+    this.#isMapped = placement.tablets === 1 && store.storedGroups.includes(META_GROUP);
+    if (this.clusterGroupId === META_GROUP) await this.#openMeta({ restarted, promisedMs });
     // To open one that has ended may bring its children.
     for (;;) {
       const [next] = store.storedGroups
@@ -259,6 +273,9 @@ export class TabletSet {
       if (next === undefined) break;
       await this.#openOne(next, { restarted, promisedMs });
     }
+    // The last thing before a crash may have been to make it.
+    if (!this.#meta && store.storedGroups.includes(META_GROUP)) await this.#openMeta({ restarted: false });
+    await this.#giveUpUnused();
     store.removeUnnamed();
     this.#isOpen = true;
     this.#reviewEnded();
@@ -475,12 +492,12 @@ export class TabletSet {
     this.reconcile();
   }
 
-  /** Where their parent led. The other members may not have them yet, so it is tried a few times. */
-  #campaign(children: readonly number[], left: number): void {
-    const { env, config } = this.#parts;
-    const leaderless = children.filter((id) => this.#open.get(id)?.group.replica.leader === 0);
+  /** Where the group led that they came from. Other members may not have them yet, so it is tried a few times. */
+  #campaign(groups: readonly number[], left: number): void {
+    const { env, config, store } = this.#parts;
+    const leaderless = groups.filter((id) => store().group(id)?.replica.leader === 0);
     if (this.#isClosed || leaderless.length === 0 || left === 0) return;
-    for (const id of leaderless) this.#open.get(id)?.group.replica.campaign();
+    for (const id of leaderless) store().group(id)?.replica.campaign();
     env.timers.after(config.raft.heartbeatMs, () => this.#campaign(leaderless, left - 1));
   }
 
@@ -541,8 +558,51 @@ export class TabletSet {
     return id !== META_GROUP && this.map !== undefined && this.map.byId(id) === undefined;
   }
 
-  async #openMeta(restarted: boolean, promisedMs: number): Promise<void> {
-    const group = await this.#parts.store().openGroup(META_GROUP, { restarted, promisedMs });
+  /** Meta has begun here. While the node opens its tablets, `open` does the rest. */
+  accompanied(): void {
+    if (!this.#isOpen) return;
+    this.#opening = this.#opening
+      .then(() => this.#beginMeta())
+      .catch((error: unknown) => {
+        if (this.#isClosed) return;
+        this.report('MAP', error);
+        this.#parts.env.timers.after(REOPEN_MS, () => this.accompanied());
+      });
+  }
+
+  async #beginMeta(): Promise<void> {
+    if (this.#isClosed || this.#meta) return;
+    await this.#openMeta({ restarted: false });
+    if (this.#isClosed) return;
+    this.#parts.metaBegan();
+    if (this.#open.get(FIRST_TABLET)?.group.replica.role === 'leader')
+      this.#campaign([META_GROUP], CAMPAIGNS);
+  }
+
+  /**
+   * This node has joined a cluster that keeps a map: it holds meta, and no tablet before one is moved to it. It was
+   * ready to hold the only tablet, and has nothing of it.
+   */
+  joinMap(): Promise<void> {
+    return this.#inTurn(async () => {
+      const store = this.#parts.store();
+      if (!store.storedGroups.includes(META_GROUP))
+        await store.createGroup(META_GROUP, EMPTY_BASE, this.#incarnation);
+      await this.#beginMeta();
+      await this.#giveUpUnused();
+    });
+  }
+
+  /** Of a node that joined: its replica of the first tablet never got an entry. Who has promised a map has some. */
+  async #giveUpUnused(): Promise<void> {
+    const replica = this.#open.get(FIRST_TABLET)?.group.replica;
+    const isUnused = replica?.lastIndex === 0 && this.#parts.local().idOf(FIRST_TABLET) === 0;
+    if (this.#isMapped && isUnused) await this.#giveUp(FIRST_TABLET);
+  }
+
+  async #openMeta(start: GroupStart): Promise<void> {
+    this.#isMapped = this.#placement?.tablets === 1;
+    const group = await this.#parts.store().openGroup(META_GROUP, start);
     const { stateMachine } = group;
     if (!(stateMachine instanceof MetaMachine)) throw new TypeError('group 0 is not meta');
     this.#meta = { tablet: { id: META_GROUP }, group, state: stateMachine.state };

@@ -15,13 +15,15 @@ import { errorCode, RaftreeError } from '../env/errors.js';
 import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
-import type { PlacementKind } from '../placement/placement.js';
+import { ONE_TABLET, type PlacementKind } from '../placement/placement.js';
 import type { ChangeProgress } from './replica-change.js';
 import type { OpenTablet, TabletSet } from './tablet-set.js';
 
 export interface TabletSplitsParts {
   /** Undefined: the cluster has one tablet, and keeps no map. */
   readonly meta: () => Meta | undefined;
+  /** Resolves when it keeps one. Rejects as `split`. */
+  readonly beginMap: () => Promise<void>;
   readonly tablets: Pick<TabletSet, 'get' | 'placement'>;
 }
 
@@ -43,22 +45,15 @@ export class TabletSplits {
   }
 
   /**
-   * Splits a tablet so that this key begins the second part. Resolves when the parts exist here. Rejects with
+   * Splits a tablet (0: the only one) so that this key begins the second part. Resolves when the parts exist here. Rejects with
    * `WRONG_TABLET` if the tablet does not have the key (any more), `NOT_LEADER`, `CHANGE_INVALID`, `CHANGE_PENDING`,
    * `CHANGE_CONFLICT`, or as a proposal does.
    */
-  async split(id: number, key: Uint8Array): Promise<Split> {
-    const meta = this.#parts.meta();
-    if (!meta)
-      throw refused(
-        'CHANGE_INVALID',
-        'this cluster began with one tablet, and keeps no map: to split tablets, begin a cluster with two or more ' +
-          '("placement" of node.json), and move the data with `raftree export` and `raftree import`',
-      );
-    const tablet = this.#parts.tablets.get(id);
+  async split(named: number, key: Uint8Array): Promise<Split> {
+    const tablet = this.#parts.tablets.get(named);
     const { placement } = this.#parts.tablets;
     if (!tablet || !placement || tablet.stateMachine.range?.owns(key) === false)
-      throw refused('WRONG_TABLET', `tablet ${id} is not here, or does not have this key`);
+      throw refused('WRONG_TABLET', `tablet ${named} is not here, or does not have this key`);
     return this.splitAt(tablet, splitPointOf(placement.by, key));
   }
 
@@ -74,16 +69,17 @@ export class TabletSplits {
   }
 
   async #split(tablet: OpenTablet, point: Buffer): Promise<Split> {
-    const { meta, by } = this.#kept;
-    const { id } = tablet.tablet;
+    const { by } = this.#parts.tablets.placement ?? ONE_TABLET;
     const { replica } = tablet.group;
+    const { id } = tablet.tablet;
     if (replica.role !== 'leader')
       throw refused('NOT_LEADER', `this node does not lead tablet ${id}`, { leader: replica.leader });
     const trial = { left: id + 1, right: id + 2, point };
     const problem = splitRefusal(trial, by, tablet.tablet, replica.configuration);
     if (problem !== undefined)
       throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${problem}`);
-    return this.#carryOut(tablet, await this.#intent(meta, tablet, point));
+    if (!this.#parts.meta()) await this.#parts.beginMap();
+    return this.#carryOut(tablet, await this.#intent(this.#kept.meta, tablet, point));
   }
 
   /**

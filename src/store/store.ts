@@ -88,6 +88,8 @@ export interface StoreHost {
   configurationChanged(group: GroupId, configuration: Configuration): void;
   /** The groups exist that follow from this one, durably, and are not open. It is open, or is being opened. */
   succeeded(group: GroupId, successors: readonly GroupId[]): void;
+  /** This group exists, durably, beside another one that is open, or is being opened. It is not open. */
+  accompanied?(companion: GroupId): void;
   /** This group takes no part until the store is opened again. Others go on. */
   groupFailed(group: GroupId, error: RaftreeError): void;
   /** No group can go on: the Raft log has failed, or the last group. Called at most once. */
@@ -260,7 +262,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
       throw stopped('notCommitted', undefined);
     }
     const succeed = () => this.#succeed(id, log, stateMachine);
-    if (stateMachine.succession) {
+    if (stateMachine.succession ?? stateMachine.companion) {
       try {
         await succeed();
       } catch (error) {
@@ -345,6 +347,7 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
    * is done again, since the state machine says it again. Does nothing if it is done.
    */
   async #succeed(id: GroupId, log: GroupLog, stateMachine: Machine): Promise<void> {
+    await this.#accompany(id, stateMachine);
     const { succession } = stateMachine;
     if (!succession || log.isRetired) return;
     const { env, host } = this.#parts;
@@ -371,6 +374,23 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
       id,
       groups.map(({ id: group }) => group),
     );
+  }
+
+  /** Makes the group exist that begins beside this one. A crash before that is durable does it again. */
+  async #accompany(id: GroupId, stateMachine: Machine): Promise<void> {
+    const { companion } = stateMachine;
+    if (!companion || this.#raftLog.group(companion.group)) return;
+    const { group } = companion;
+    const base = { ...companion, directory: stateDirectoryName(companion) };
+    const path = `${this.#options.directory}/groups/${group}`;
+    await this.#diskSpace.untilWritten(`the group beside ${id}`, async () => {
+      this.#parts.env.fs.makeDirectory(path);
+      this.#parts.env.fs.removeTree(`${path}/${base.directory}`);
+      await stateMachine.begin?.(group, `${path}/${base.directory}`);
+      if (this.#closed) throw stopped('notCommitted', undefined);
+      await this.#raftLog.accompany(id, { id: group, base });
+    });
+    this.#parts.host.accompanied?.(group);
   }
 
   /** A message of another node. One for a group that is not open here is dropped. */

@@ -4,6 +4,7 @@ import { silentLogger } from '../../src/env/env.js';
 import type { RaftreeError } from '../../src/env/errors.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
+import { encodeMapEntry } from '../../src/kv/map-birth.js';
 import { encodeSplitEntry } from '../../src/kv/split.js';
 import { HistoryBudget } from '../../src/kv/watch/history-budget.js';
 import { firstTablets, ONE_TABLET } from '../../src/placement/placement.js';
@@ -127,6 +128,15 @@ export class SplitLab {
               (error) => void failures.push(error),
             );
           },
+          accompanied: (companion) => {
+            if (!isOpen) return;
+            store
+              .openGroup(companion, { restarted: false })
+              .then(({ replica }) => {
+                if (store.group(PARENT)?.replica.role === 'leader') replica.campaign();
+              })
+              .catch((error) => void failures.push(error));
+          },
           groupFailed: (_group, error) => void failures.push(error),
           failed: (error) => void failures.push(error),
         },
@@ -202,9 +212,17 @@ export class SplitLab {
   }
 
   split(key: string): Promise<CommandResult> {
+    return this.#proposeTablet(encodeSplitEntry({ left: LEFT, right: RIGHT, point: Buffer.from(key) }));
+  }
+
+  /** `configuration`: the index of the one whose members have promised. */
+  beginMap(configuration = 0): Promise<CommandResult> {
+    return this.#proposeTablet(encodeMapEntry(configuration));
+  }
+
+  #proposeTablet(body: Uint8Array): Promise<CommandResult> {
     const leader = this.leaderOf(PARENT);
     if (!leader) throw new Error('nobody leads');
-    const body = encodeSplitEntry({ left: LEFT, right: RIGHT, point: Buffer.from(key) });
     return this.world.scheduler.run(leader.replica.proposeTablet(body).then(({ result }) => result));
   }
 }
