@@ -1,21 +1,21 @@
 /**
  * How a cluster that began with one tablet gets a map, without copying data: when its first tablet is to be split.
  *
- *     1  the leader of the tablet asks all members for a promise. Each makes durable that its data folder is never opened
- *        by an earlier version, which does not know the entry of step 2 (identity.json)
+ *     1  the leader of the tablet asks all members for a promise. Each makes durable that its data folder is never
+ *        opened by an earlier version, which does not know the entry of step 2 (identity.json)
  *     2  the leader proposes the entry (kv/map-birth.ts), tied to the configuration whose members have promised
- *     3  each replica that applies it makes the group of the map, meta, and the members of the cluster are those of meta
- *        from then on
+ *     3  each replica that applies it makes the group of the map, meta, and the members of the cluster are those of
+ *        meta from then on
  *     4  the first leader of meta writes the map: one tablet, with the id and the data that it had
  *
  * Why this is safe while nodes are restarted with this version one by one:
  *   - Until step 2 nothing has changed but promises, and nodes of both versions say the same to each other. An earlier
  *     version, or a node that is away, gives no promise: then the map does not begin, and the caller is told which node
  *     that is. Nothing is lost if step 2 never comes.
- *   - The members at the entry are those that have promised. The core takes no change of members while a `tablet` entry
- *     is not applied, and a new leader none before it has applied all entries of earlier terms. So no change comes
- *     between the look at the configuration and the entry, and none behind the entry by a leader that has not applied
- *     it; who has applied it changes the members of meta (`Admin`). Replicas look again when they apply it.
+ *   - The members at the entry are those that have promised. The core takes no change of members while a `tablet`
+ *     entry is not applied, and a new leader none before it has applied all entries of earlier terms. So no change
+ *     comes between the look at the configuration and the entry, and none behind the entry by a leader that has not
+ *     applied it; who has applied it changes the members of meta (`Admin`). Replicas look again when they apply it.
  *   - So each replica that ever applies the entry knows it, and finds the same: the index, the term and the members with
  *     which meta begins. A node that was added later holds no replica of the tablet before the map gives it one.
  *   - Meta begins behind the entry, so the indexes and terms that configurations are compared by go on.

@@ -45,9 +45,9 @@ export class TabletSplits {
   }
 
   /**
-   * Splits a tablet (0: the only one) so that this key begins the second part. Resolves when the parts exist here. Rejects with
-   * `WRONG_TABLET` if the tablet does not have the key (any more), `NOT_LEADER`, `CHANGE_INVALID`, `CHANGE_PENDING`,
-   * `CHANGE_CONFLICT`, or as a proposal does.
+   * Splits a tablet (0: the only one) so that this key begins the second part. Resolves when the parts exist here.
+   * Rejects with `WRONG_TABLET` if the tablet does not have the key (any more), `NOT_LEADER`, `CHANGE_INVALID`,
+   * `CHANGE_PENDING`, `CHANGE_CONFLICT`, or as a proposal does.
    */
   async split(named: number, key: Uint8Array): Promise<Split> {
     const tablet = this.#parts.tablets.get(named);

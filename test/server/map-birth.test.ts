@@ -1,7 +1,12 @@
 /** A cluster that began with one tablet gets a map with its first split, without copying data. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { begun, keysOf } from '../support/tablet-cluster.js';
+import { RaftreeError } from '../../src/env/errors.js';
+import { configurationOf } from '../../src/raft/configuration.js';
+import { parseNodeConfig } from '../../src/server/config.js';
+import { MapBirth } from '../../src/server/map-birth.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
+import { begun, keysOf, RAFT } from '../support/tablet-cluster.js';
 
 test('a cluster of one tablet is split: same data, one map, each write once; nodes come back as they were', async () => {
   const cluster = await begun(undefined, 3);
@@ -49,6 +54,85 @@ test('a cluster of one tablet is split: same data, one map, each write once; nod
       await client.close();
     })(),
     400_000,
+  );
+  await cluster.run(cluster.closeAll());
+});
+
+test('members that are away, or have nothing yet, or are of an earlier version: no map, and the answer names them', async () => {
+  const cluster = new SimulatedCluster(7, { size: 4, joining: [4], config: { raft: RAFT } });
+  await cluster.run(Promise.all([1, 2, 3].map((id) => cluster.start(id))));
+  const client = cluster.client(60_000);
+  const refusal = async () => String(await client.splitTablet('m').catch((error: unknown) => error));
+  await cluster.run(
+    (async () => {
+      await client.put('a', 'v');
+      const leader = (await client.status()).leaderId;
+      const away = leader === 3 ? 2 : 3;
+      cluster.kill(away);
+      assert.match(await refusal(), new RegExp(`node ${away} cannot be asked.*all members must be there`));
+      await cluster.start(away);
+      await cluster.start(4);
+      await client.changeMembers([{ type: 'addLearner', node: 4, ...cluster.machine(4).addresses }]);
+      assert.match(await refusal(), /one of the members is a learner|one of its members is a learner/);
+      await client.put('z', 'v');
+      for (const id of [1, 2, 3, 4])
+        assert.is((await client.status(`n${id}:7001`)).groups, 1, 'nothing has begun');
+      await client.close();
+    })(),
+    200_000,
+  );
+  await cluster.run(cluster.closeAll());
+
+  const answers = { 2: 'MEMBER_UNREACHABLE', 3: 'UNSUPPORTED' } as const;
+  let promised = 0;
+  const replica = { role: 'leader', leader: 1, lastIndex: 9, configuration: configurationOf([1, 2, 3]) };
+  const birth = new MapBirth({
+    env: cluster.host('client').env,
+    config: parseNodeConfig(cluster.config(1), 'test', '/'),
+    tablet: () => ({ replica }) as never,
+    meta: () => undefined,
+    calls: { call: (node) => Promise.reject(new RaftreeError(answers[node as 2 | 3], 'no')) },
+    isConnected: () => true,
+    promise: () => promised++,
+    joined: async () => {},
+    onFault: () => {},
+  });
+  const problem = String(await birth.begin().catch((error: unknown) => error));
+  assert.match(problem, /node 3 runs an earlier version|no; all members must be there/);
+  assert.is(promised, 0);
+  assert.is(birth.promise(), true);
+  assert.is(promised, 1, 'durable before it is answered');
+  replica.lastIndex = 0;
+  assert.throws(() => birth.promise(), /it has nothing of the tablet yet/);
+});
+
+test('a node that joins registers itself when there is a map, and is given tablets', async () => {
+  const cluster = new SimulatedCluster(8, { size: 4, joining: [4], config: { raft: RAFT } });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(60_000);
+  const groups = async () => (await client.status('n4:7001')).groups;
+  await cluster.run(
+    (async () => {
+      await client.put('a', 'v');
+      await client.put('z', 'v');
+      await cluster.sleep(2000);
+      assert.is(await groups(), 1, 'it waits for an operator, as ever');
+      assert.is((await client.status('n4:7001')).configurationIndex, 0);
+      await client.splitTablet('m');
+      for (let i = 0; i < 50 && (await client.tablets()).nodes.length < 4; i++) await cluster.sleep(200);
+      assert.is((await client.tablets()).nodes.length, 4);
+      await cluster.sleep(1000);
+      assert.is((await client.status('n4:7001')).tablets, 0);
+      assert.equal(cluster.machine(4).disk.mount().list('/data/groups'), ['0']);
+      cluster.cutPower(4);
+      await cluster.start(4);
+      await cluster.sleep(1000);
+      await client.moveReplica({ tablet: 5, from: 1, to: 4 });
+      assert.equal((await client.tablets()).tablets[0]?.replicas, [2, 3, 4]);
+      assert.is((await client.get('a'))?.value.toString(), 'v');
+      await client.close();
+    })(),
+    200_000,
   );
   await cluster.run(cluster.closeAll());
 });

@@ -1,7 +1,6 @@
 /** A tablet is split while clients go on: they see one store, and no more than a retry. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { errorCode } from '../../src/env/errors.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { begun, codeOf, keysOf, RAFT } from '../support/tablet-cluster.js';
 
@@ -106,21 +105,6 @@ for (const placement of [RANGE, HASH]) {
     await cluster.run(cluster.closeAll());
   });
 }
-
-test('a cluster that began with one tablet cannot split it: it says what to do', async () => {
-  const cluster = await begun(undefined);
-  const client = cluster.client();
-  await cluster.run(
-    (async () => {
-      await client.put('a', 'v');
-      const error = await client.splitTablet('m').catch((refused: unknown) => refused);
-      assert.is(errorCode(error), 'CHANGE_INVALID');
-      assert.match(String(error), /export/);
-      await client.close();
-    })(),
-  );
-  await cluster.run(cluster.closeAll());
-});
 
 /** cockroach PR 1428, PR 1464: duplicate keys, endless scans. */
 test('scans that are under way go on from what they have given', async () => {
