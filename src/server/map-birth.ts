@@ -16,12 +16,12 @@
  *     entry is not applied, and a new leader none before it has applied all entries of earlier terms. So no change
  *     comes between the look at the configuration and the entry, and none behind the entry by a leader that has not
  *     applied it; who has applied it changes the members of meta (`Admin`). Replicas look again when they apply it.
- *   - So each replica that ever applies the entry knows it, and finds the same: the index, the term and the members with
- *     which meta begins. A node that was added later holds no replica of the tablet before the map gives it one.
+ *   - So each replica that ever applies the entry knows it, and finds the same: the index, the term and the members
+ *     with which meta begins. A node that was added later holds no replica of the tablet before the map gives it one.
  *   - Meta begins behind the entry, so the indexes and terms that configurations are compared by go on.
  *
- * A node that joins makes a replica of the only tablet first. While that has no entry, it asks to be registered, as in a
- * cluster with a map. When it is, it gets meta, and the replica goes.
+ * A node that joins makes a replica of the only tablet first. While that has no entry, it asks to be registered, as in
+ * a cluster with a map. When it is, it gets meta, and the replica goes.
  */
 import type { Env, Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
