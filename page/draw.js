@@ -55,6 +55,7 @@ export function drawRing(nodes, links, flights = []) {
   );
   const lowest = Math.max(center, ...[...places.values()].map(({ y }) => y)) + 58;
   const svg = element('svg', { viewBox: `0 0 300 ${lowest}`, role: 'img', 'aria-label': spoken.join(', ') });
+  const labels = [];
   for (const { from, to, label, busy, cut } of links) {
     const [a, b] = [places.get(from), places.get(to)];
     if (!a || !b) continue;
@@ -71,12 +72,14 @@ export function drawRing(nodes, links, flights = []) {
     if (label) {
       const at = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
       const width = 6.4 * label.length + 10;
-      svg.append(
+      labels.push(
         element('rect', { x: at.x - width / 2, y: at.y - 10, width, height: 19, rx: 9, fill: 'var(--card)' }),
         element('text', { x: at.x, y: at.y + 4, 'text-anchor': 'middle', class: 'muted' }, label),
       );
     }
   }
+  // Above all lines: of four nodes two cross.
+  svg.append(...labels);
   for (const { from, to, at } of flights) {
     const [a, b] = [places.get(from), places.get(to)];
     if (!a || !b) continue;

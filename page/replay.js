@@ -11,6 +11,8 @@ const FLIGHT_MS = 30;
 let run;
 let count = 0;
 let playing;
+/** Which is shown, in a run of several. */
+let tablet;
 
 async function load() {
   const answer = await fetch('/run.jsonl');
@@ -22,6 +24,14 @@ async function load() {
   const scrub = at('scrub');
   scrub.max = events.length;
   drawLine();
+  const of = broken === undefined ? undefined : [...events.slice(0, broken + 1)].reverse();
+  tablet = of?.find((event) => event.tablet !== undefined)?.tablet ?? run.tablets.find((id) => id > 0);
+  at('choice').hidden = run.tablets.length === 0;
+  at('tablet').replaceChildren(
+    ...run.tablets.map((id) =>
+      element('option', { value: id, selected: id === tablet }, id === 0 ? 'the map' : `tablet ${id}`),
+    ),
+  );
   const elected = events.findIndex(({ what, role }) => what === 'raft.status' && role === 'leader');
   show(broken === undefined ? elected + 1 : broken + 1);
 }
@@ -55,7 +65,7 @@ function drawLine() {
 
 function show(wanted) {
   count = Math.max(1, Math.min(wanted, run.events.length));
-  const state = run.after(count);
+  const state = run.after(count, tablet);
   const nowMs = timeOf(count - 1);
   const scrub = at('scrub');
   scrub.value = count;
@@ -71,12 +81,12 @@ function show(wanted) {
   at('headline').textContent = isBroken
     ? `Broken: ${rule}. ${detail ?? ''}`
     : leader
-      ? `${leader[0]} leads in term ${leader[1].term}`
+      ? `${leader[0]} leads${tablet > 0 ? ` tablet ${tablet}` : tablet === 0 ? ' the map' : ''} in term ${leader[1].term}`
       : 'No leader';
   at('headline').className = isBroken ? 'bad' : '';
   at('ring').replaceChildren(
     drawRing(
-      nodes.map(([id, node]) => ({ id, ...node, reached: isAlive(node) })),
+      nodes.map(([id, node]) => ({ id, ...node, reached: isAlive(node), ...lackOf(node) })),
       linksOf(state),
       state.flights.map(({ from, to, sentMs }) => ({
         from,
@@ -85,9 +95,14 @@ function show(wanted) {
       })),
     ),
   );
-  at('tapes').replaceChildren(...drawTapes(nodes.map(([name, node]) => ({ name, first: 1, ...node }))));
+  const logs = nodes.map(([name, node]) => (node.isHeld ? { name, first: 1, ...node } : { name }));
+  at('tapes').replaceChildren(...drawTapes(logs));
   at('disks').replaceChildren(...nodes.map(diskRow));
   drawEvents();
+}
+
+function lackOf({ isHeld }) {
+  return tablet === undefined || isHeld ? {} : { note: 'no replica', leads: false };
 }
 
 function linksOf({ cuts }) {
@@ -191,6 +206,10 @@ at('end').addEventListener(
   'click',
   still(() => show(run.broken === undefined ? run.events.length : run.broken + 1)),
 );
+at('tablet').addEventListener('change', () => {
+  tablet = Number(at('tablet').value);
+  show(count);
+});
 at('play').addEventListener('click', () => run && play());
 for (const region of document.querySelectorAll('.scroll')) region.tabIndex = 0;
 load().catch((error) => {

@@ -4,12 +4,25 @@ const SNAPSHOT_EVERY = 2000;
 /** A message that has not arrived by then counts as lost. */
 const LOST_AFTER_MS = 3000;
 
+/** The tablet of events that name none: there is one. */
+const ONLY = 'only';
+/** Of a node that has no replica. */
+const NO_GROUP = {
+  ...{ isHeld: false, role: 'follower', term: 0, leader: 0 },
+  ...{ last: 0, commit: 0, applied: 0 },
+};
+
 const NODE = /^n\d+(?:copy)?$/;
 
 /** `events`: { t, who, what, … } in order, as `npm run sim -- --trace` writes them. */
 export function runOf(events) {
   const names = new Set();
-  for (const { who } of events) if (NODE.test(who)) names.add(who);
+  const tablets = new Set();
+  for (const { who, tablet } of events) {
+    if (!NODE.test(who)) continue;
+    names.add(who);
+    if (tablet !== undefined) tablets.add(tablet);
+  }
   const hosts = [...names].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
   const snapshots = [first(hosts)];
   const state = first(hosts);
@@ -22,12 +35,22 @@ export function runOf(events) {
     events,
     hosts,
     broken: broken < 0 ? undefined : broken,
-    /** How things stood after so many events. */
-    after(count) {
+    /** Raft groups by their ids, 0 the map; none are named in a run of a cluster with one tablet. */
+    tablets: [...tablets].sort((a, b) => a - b),
+    /** How things stood after so many events. Of `tablet` are roles, logs and messages: of that or of the only one. */
+    after(count, tablet = ONLY) {
       const from = Math.min(Math.floor(count / SNAPSHOT_EVERY), snapshots.length - 1);
       const found = structuredClone(snapshots[from]);
       for (let i = from * SNAPSHOT_EVERY; i < count; i++) happen(found, events[i]);
-      return found;
+      const nodes = Object.entries(found.nodes).map(([host, { groups, ...node }]) => [
+        host,
+        { ...node, ...(groups[tablet] ?? NO_GROUP) },
+      ]);
+      return {
+        ...found,
+        nodes: Object.fromEntries(nodes),
+        flights: found.flights.filter((flight) => flight.tablet === tablet),
+      };
     },
   };
 }
@@ -38,14 +61,15 @@ function first(hosts) {
       hosts.map((host) => [
         host,
         {
-          ...{ life: 'off', role: 'follower', term: 0, leader: 0 },
-          ...{ last: 0, commit: 0, applied: 0, files: {}, writes: 0, syncs: 0, disk: '' },
+          ...{ life: 'off', files: {}, writes: 0, syncs: 0, disk: '' },
+          /** By tablet: what its replica here is like. */
+          groups: {},
         },
       ]),
     ),
     /** `from>to` of links that pass nothing. */
     cuts: {},
-    /** Messages of Raft under way: { from, to, type, sentMs }. */
+    /** Messages of Raft under way: { tablet, from, to, type, sentMs }. */
     flights: [],
   };
 }
@@ -77,34 +101,40 @@ function happen(state, event) {
 }
 
 function happenAt(state, node, event) {
-  const { who, what, t } = event;
+  const { who, what, t, tablet = ONLY } = event;
+  if (what.startsWith('raft.')) node.groups[tablet] ??= { ...NO_GROUP, isHeld: true };
+  const group = node.groups[tablet];
   if (LIVES[what] !== undefined) {
     node.life = LIVES[what];
     if (!isAlive(node) || what === 'start') {
-      node.role = 'follower';
+      for (const each of Object.values(node.groups)) each.role = 'follower';
       state.flights = state.flights.filter(({ to }) => to !== who);
     }
   } else if (what === 'raft.status') {
-    node.role = event.role;
-    node.term = event.term;
-    node.leader = event.leader;
+    group.role = event.role;
+    group.term = event.term;
+    group.leader = event.leader;
   } else if (what === 'raft.append') {
-    node.term = event.term ?? node.term;
-    node.commit = Math.max(node.commit, event.commit ?? 0);
-    if (event.entries > 0) node.last = event.first + event.entries - 1;
+    group.term = event.term ?? group.term;
+    group.commit = Math.max(group.commit, event.commit ?? 0);
+    if (event.entries > 0) group.last = event.first + event.entries - 1;
   } else if (what === 'raft.apply' || what === 'raft.applied') {
     // Of entries, or of a snapshot that was taken over.
     const index = what === 'raft.apply' ? event.last : event.input.index;
-    node.applied = index;
-    node.commit = Math.max(node.commit, index);
-    node.last = Math.max(node.last, index);
+    group.applied = index;
+    group.commit = Math.max(group.commit, index);
+    group.last = Math.max(group.last, index);
   } else if (what === 'raft.send') {
     state.flights = state.flights.filter(({ sentMs }) => sentMs > t - LOST_AFTER_MS);
-    state.flights.push({ from: who, to: `n${event.to}`, type: event.message.type, sentMs: t });
+    state.flights.push({ tablet, from: who, to: `n${event.to}`, type: event.message.type, sentMs: t });
   } else if (what === 'raft.receive') {
     const { type } = event.message;
     const at = state.flights.findIndex(
-      (flight) => flight.from === `n${event.from}` && flight.to === who && flight.type === type,
+      (flight) =>
+        flight.tablet === tablet &&
+        flight.from === `n${event.from}` &&
+        flight.to === who &&
+        flight.type === type,
     );
     if (at >= 0) state.flights.splice(at, 1);
   } else if (what.startsWith('disk.')) atDisk(node, event);

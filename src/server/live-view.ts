@@ -122,7 +122,8 @@ const MAX_GROUPS_SHOWN = 64;
 
 function groupViews(all: readonly OpenTablet[], own: OutboundOf<'statusReply'>) {
   const [first] = all;
-  const shown = all.slice(0, MAX_GROUPS_SHOWN).map(({ tablet, group: { replica, stateMachine } }) => ({
+  const inOrder = all.toSorted((one, other) => Buffer.compare(one.tablet.start, other.tablet.start));
+  const shown = inOrder.slice(0, MAX_GROUPS_SHOWN).map(({ tablet, group: { replica, stateMachine } }) => ({
     id: tablet.id,
     ...{
       role: replica.role,

@@ -6,6 +6,7 @@
 import type { Env, Timer } from '../env/env.js';
 import { type CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
 import type { KvService } from '../kv/service.js';
+import type { Intent } from '../meta/records.js';
 import type { Exposition } from '../metrics/exposition.js';
 import { Histogram, LATENCY_BOUNDS_SECONDS } from '../metrics/histogram.js';
 import type { BufferBudget } from '../net/buffer-budget.js';
@@ -15,6 +16,7 @@ import { addedStats } from './added-stats.js';
 import type { KvGroup } from './kv-group.js';
 import type { MemberView } from './member-view.js';
 import type { Peers } from './peers.js';
+import type { TabletSet } from './tablet-set.js';
 import { VERSION } from './version.js';
 
 /** What the metrics are read from. */
@@ -28,6 +30,8 @@ export interface MeasuredNode {
     readonly fellBehind: number;
     readonly historyBytes: number;
   };
+  /** What was split and moved here, and what the map says; there is none in a cluster with one tablet. */
+  readonly tablets: Pick<TabletSet, 'counts' | 'meta'>;
   /** Of all tablets. None before the birth of the cluster. */
   readonly groups: readonly KvGroup[];
   readonly kv: KvService | undefined;
@@ -39,6 +43,7 @@ export interface MeasuredNode {
 
 const ROLES: readonly Role[] = ['follower', 'preCandidate', 'candidate', 'leader'];
 const LOOP_DELAY_EVERY_MS = 100;
+const INTENTS: readonly Intent['type'][] = ['move', 'split'];
 const NO_STATUS: RoleStatus = { role: 'follower', term: 0, leader: 0 };
 
 export class NodeMetrics {
@@ -150,6 +155,7 @@ export class NodeMetrics {
     to.gauge('raftree_build_info', 'The version that runs.', [[{ version: VERSION }, 1]]);
     this.#writeProcess(to);
     this.#writeRaft(to, node);
+    writeTablets(to, node);
     this.#writeRequests(to, node);
     this.#writeEngine(to, node);
   }
@@ -169,8 +175,7 @@ export class NodeMetrics {
 
   /** Of several tablets, what they have is added up: a tablet is never a label. */
   #writeRaft(to: Exposition, { nodeId, groups, membership, peers }: MeasuredNode): void {
-    const known = [...this.#statuses.values()].map(({ status }) => status);
-    const statuses = known.length > 0 ? known : [NO_STATUS];
+    const statuses = groups.length > 0 ? groups.map(({ replica }) => replica) : [NO_STATUS];
     const sum = (of: (group: KvGroup) => number) => groups.reduce((total, group) => total + of(group), 0);
     to.gauge(
       'raftree_raft_role',
@@ -186,12 +191,6 @@ export class NodeMetrics {
       'raftree_raft_leader_known',
       '1 if this node knows a leader of each tablet.',
       Number(statuses.every(({ leader }) => leader !== 0)),
-    );
-    to.gauge('raftree_tablets', 'Tablets on this node.', groups.length);
-    to.gauge(
-      'raftree_tablets_without_leader',
-      'Tablets of which this node knows no leader.',
-      groups.filter(({ replica }) => replica.leader === 0).length,
     );
     to.counter('raftree_raft_elections_total', 'Elections that this node has begun.', this.#elections);
     to.counter('raftree_raft_leader_changes_total', 'Leaders seen by this node.', this.#leaderChanges);
@@ -370,6 +369,35 @@ export class NodeMetrics {
       this.#watchLoop();
     });
   }
+}
+
+function writeTablets(to: Exposition, { groups, tablets: { counts, meta } }: MeasuredNode): void {
+  to.gauge('raftree_tablets', 'Tablets on this node.', groups.length);
+  to.gauge(
+    'raftree_tablets_without_leader',
+    'Tablets of which this node knows no leader.',
+    groups.filter(({ replica }) => replica.leader === 0).length,
+  );
+  to.counter('raftree_tablet_splits_total', 'Tablets on this node that were split.', counts.splits);
+  to.counter('raftree_replica_moves_total', 'Replicas that were moved here, and away.', [
+    [{ direction: 'in' }, counts.replicasAdded],
+    [{ direction: 'out' }, counts.replicasRemoved],
+  ]);
+  const intents = [...(meta?.state.intents.values() ?? [])];
+  to.gauge(
+    'raftree_tablet_changes',
+    'What the map says to be under way with tablets.',
+    INTENTS.map((type) => [{ type }, intents.filter((intent) => intent.type === type).length] as const),
+  );
+  const nodes = [...(meta?.state.nodes.values() ?? [])];
+  to.gauge(
+    'raftree_nodes_draining',
+    'Nodes that give their tablets away.',
+    nodes.filter(({ isDraining }) => isDraining).length,
+  );
+  if (!meta) return;
+  const isKnown = meta.group.replica.leader !== 0;
+  to.gauge('raftree_map_leader_known', '1 if this node knows a leader of the map.', Number(isKnown));
 }
 
 function highest<Each>(all: readonly Each[], of: (each: Each) => number): number {

@@ -645,6 +645,7 @@ export class Node {
       live: { peers, recent: this.#recent },
       measured: () => ({
         ...{ nodeId: config.nodeId, membership, peers, budget: this.#budget, watching: this.#tablets },
+        tablets: this.#tablets,
         ...{ groups: this.#tablets.all.map(({ group }) => group), kv: this.#service?.kv },
         connections: {
           native: this.#clientDoor?.channels.size ?? 0,

@@ -95,6 +95,8 @@ export class TabletSet {
   #meta: OpenMeta | undefined;
   /** The map with what the tablets themselves say, and the map that it was made of. */
   #known: { readonly of: TabletMap; readonly map: TabletMap } | undefined;
+  /** Since the start of the process: tablets here that were split, and replicas that came and went. */
+  readonly counts = { splits: 0, replicasAdded: 0, replicasRemoved: 0 };
   /** Tablets here that were split, or came from a split. */
   #splits = 0;
   #isOpen = false;
@@ -383,11 +385,13 @@ export class TabletSet {
       if (store.storedGroups.includes(tablet)) await store.removeGroup(tablet);
       await store.createGroup(tablet, EMPTY_BASE, this.#incarnation, true);
       await this.#openOne(tablet, { restarted: false });
+      this.counts.replicasAdded++;
     });
   }
 
   /** A replica that is no member goes. */
   async #giveUp(id: number): Promise<void> {
+    this.counts.replicasRemoved++;
     const { local, store, logger } = this.#parts;
     logger.info(
       { tablet: id, replica: local().idOf(id) },
@@ -462,6 +466,7 @@ export class TabletSet {
   succeeded(parent: number, children: readonly number[]): void {
     this.#splits++;
     this.#known = undefined;
+    if (this.#isOpen) this.counts.splits++;
     if (this.#isOpen) this.#openLater(parent, children);
   }
 

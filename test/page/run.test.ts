@@ -14,7 +14,15 @@ interface State {
   readonly nodes: Readonly<
     Record<
       string,
-      { life: string; role: string; term: number; last: number; commit: number; applied: number }
+      {
+        life: string;
+        role: string;
+        term: number;
+        last: number;
+        commit: number;
+        applied: number;
+        isHeld: boolean;
+      }
     >
   >;
   readonly cuts: Readonly<Record<string, true>>;
@@ -23,7 +31,8 @@ interface State {
 interface Run {
   readonly hosts: readonly string[];
   readonly broken: number | undefined;
-  after(count: number): State;
+  readonly tablets: readonly number[];
+  after(count: number, tablet?: number): State;
 }
 
 // A file of the browser: it is not compiled, and stands beside the sources.
@@ -68,6 +77,27 @@ test('at every moment: roles, logs, messages in flight, cut links and lives, for
   );
   assert.equal([moments[11]?.nodes.n1?.life, moments[11]?.nodes.n1?.role], ['killed', 'follower']);
   assert.equal(run.after(4), moments[3]);
+});
+
+test('several tablets: each has roles, a log and messages of its own, and what a node does not hold is told apart', () => {
+  const run = runOf([
+    { t: 0, who: 'n1', what: 'start' },
+    { t: 1, who: 'n2', what: 'start' },
+    { t: 2, who: 'n1', what: 'raft.status', tablet: 3, role: 'leader', term: 4, leader: 1 },
+    { t: 3, who: 'n1', what: 'raft.status', tablet: 12, role: 'follower', term: 9, leader: 2 },
+    { t: 4, who: 'n1', what: 'raft.append', tablet: 12, term: 9, commit: 5, first: 7, entries: 1 },
+    { t: 5, who: 'n2', what: 'raft.send', tablet: 12, to: 1, message: { type: 'append' } },
+    { t: 6, who: 'n2', what: 'raft.send', tablet: 3, to: 1, message: { type: 'append' } },
+    { t: 7, who: 'n1', what: 'raft.receive', tablet: 12, from: 2, message: { type: 'append' } },
+    { t: 8, who: 'world', what: 'split', tablet: 3 },
+  ]);
+  assert.equal(run.tablets, [3, 12]);
+  const nodeOf = (tablet: number) => run.after(9, tablet).nodes.n1;
+  assert.equal([nodeOf(3)?.role, nodeOf(3)?.term, nodeOf(3)?.last], ['leader', 4, 0]);
+  assert.equal([nodeOf(12)?.role, nodeOf(12)?.term, nodeOf(12)?.last], ['follower', 9, 7]);
+  assert.equal([nodeOf(12)?.isHeld, nodeOf(5)?.isHeld], [true, false]);
+  const flightsOf = (tablet: number) => run.after(9, tablet).flights.length;
+  assert.equal([flightsOf(3), flightsOf(12)], [1, 0]);
 });
 
 test('a simulated run is followed to its end: logs and cut links as the simulator has them', async () => {

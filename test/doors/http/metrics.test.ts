@@ -5,7 +5,9 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type HttpNode, request, startHttpNode } from '../../support/http-node.js';
+import { freePorts } from '../../../bench/free-ports.js';
+import { RaftreeClient } from '../../../src/client/client.js';
+import { type HttpNode, RawConnection, request, startHttpNode } from '../../support/http-node.js';
 
 const MONITORING = fileURLToPath(new URL('../../../../docs/monitoring', import.meta.url));
 let node: HttpNode;
@@ -100,12 +102,64 @@ test('promtool has nothing to say about the metrics and the alerts', async () =>
   assert.is.not(bad.status, 0, 'it sees a fault');
 });
 
+/** Names that only a node with several tablets has, or one that speaks RESP. */
+let ofSeveral: ReadonlySet<string> = new Set();
+
+test('several tablets: splits are counted, more tablets make no more series, and promtool has nothing to say', async () => {
+  const [respPort] = await freePorts(1);
+  const several = await startHttpNode(
+    {},
+    { placement: { by: 'range', splits: ['m'] }, resp: { listen: `127.0.0.1:${respPort}` } },
+  );
+  const { host, port } = several.node.addresses.client ?? { host: '', port: 0 };
+  const client = new RaftreeClient({ endpoints: [`${host}:${port}`] });
+  const text = async () => (await fetch(`${several.url}/metrics`)).text();
+  const seriesOf = (metrics: string) =>
+    metrics.split('\n').flatMap((line) => (line.startsWith('#') ? [] : [line.replace(/ \S+$/, '')]));
+  try {
+    await client.put('a', 'x');
+    const redis = new RawConnection(respPort ?? 0).write('PING\r\n');
+    await redis.until(/PONG/);
+    redis.socket.destroy();
+    await text();
+    const before = await text();
+    assert.equal(
+      [sampleIn(before, 'raftree_tablets'), sampleIn(before, 'raftree_tablet_splits_total')],
+      [2, 0],
+    );
+    for (const key of ['c', 'e', 'g', 'p']) await client.splitTablet(key);
+    for (const key of ['a', 'd', 'f', 'h', 'n', 'q']) await client.put(key, 'x');
+    const after = await text();
+    assert.equal(
+      [sampleIn(after, 'raftree_tablets'), sampleIn(after, 'raftree_tablet_splits_total')],
+      [6, 4],
+    );
+    assert.is(
+      sampleIn(after, 'raftree_raft_role{role="leader"}'),
+      6,
+      'those that were split are none any more',
+    );
+    assert.is(sampleIn(after, 'raftree_raft_leader_known'), 1);
+    assert.is(sampleIn(after, 'raftree_map_leader_known'), 1);
+    assert.equal(new Set(seriesOf(after)), new Set(seriesOf(before)));
+    ofSeveral = new Set(after.split('\n').flatMap((line) => /^# TYPE (\S+)/.exec(line)?.[1] ?? []));
+    if (promtool) {
+      const checked = spawnSync(promtool, ['check', 'metrics'], { input: after, encoding: 'utf8' });
+      assert.equal([checked.status, checked.stdout + checked.stderr], [0, '']);
+    }
+  } finally {
+    await client.close();
+    await several.close();
+  }
+});
+
 test('alerts and dashboard ask for metrics that there are', async () => {
   const names = new Set(
     (await scraped()).split('\n').flatMap((line) => /^# TYPE (\S+)/.exec(line)?.[1] ?? []),
   );
   // Of a leader with others; this node has none.
   for (const name of ['raftree_peer_lag_entries', 'raftree_peer_connected']) names.add(name);
+  for (const name of ofSeveral) names.add(name);
   for (const file of ['alerts.yml', 'dashboard.json']) {
     const text = fs.readFileSync(path.join(MONITORING, file), 'utf8');
     const asked = [...text.matchAll(/\b(?:raftree|process)_[a-z_]+/g)].map(([name]) =>
