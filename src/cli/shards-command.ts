@@ -1,4 +1,4 @@
-/** shards: the tablets of the cluster, which keys they own, and which node leads each. */
+/** shards: the map of the cluster: which keys each tablet owns, how large it is, who leads it and who holds it. */
 import type { Command } from 'commander';
 import type { LocatedTablet, LocatedTablets } from '../client/tablet-cache.js';
 import { TabletMap } from '../placement/tablet-map.js';
@@ -6,13 +6,17 @@ import { type CommonOptions, withClient, withClientOptions } from './client-opti
 import { examples } from './examples.js';
 import { printLine, printTable } from './output.js';
 
+const BAR_CELLS = 10;
+const SIZE_CELLS = 8;
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
 interface ShardsOptions extends CommonOptions {
   readonly key?: string;
 }
 
 export function addShardsCommand(program: Command): void {
   withClientOptions(
-    program.command('shards').description('show the tablets, and which node leads each'),
+    program.command('shards').description('show the tablets: their keys, sizes and leaders, and the nodes that hold them'),
     5000,
   )
     .option('--key <key>', 'only the tablet that owns this key')
@@ -25,11 +29,16 @@ export function addShardsCommand(program: Command): void {
         return;
       }
       printTable(
-        ['tablet', located.by === 'hash' ? 'hashes from' : 'keys from', 'up to', 'leader', 'nodes'],
+        [
+          ...['tablet', located.by === 'hash' ? 'hashes from' : 'keys from', 'up to'],
+          ...['generation', 'size', 'leader', 'nodes'],
+        ],
         shown.map((tablet) => [
           String(tablet.id),
           boundText(located, tablet.start),
           tablet.end ? boundText(located, tablet.end) : 'the end',
+          String(tablet.generation),
+          sizeText(tablet, shown),
           tablet.leader === 0 ? '-' : String(tablet.leader),
           tablet.replicas.join(' '),
         ]),
@@ -42,10 +51,24 @@ function ownerOf({ by, tablets }: LocatedTablets, key: string): readonly Located
   return tablets.filter(({ id }) => id === owner?.id);
 }
 
-function jsonOf({ id, start, end, generation, leader, replicas }: LocatedTablet) {
+/** With a bar as long as its part of the largest. */
+function sizeText({ sizeBytes }: LocatedTablet, shown: readonly LocatedTablet[]): string {
+  if (sizeBytes === undefined) return '-';
+  const largest = Math.max(...shown.map((tablet) => tablet.sizeBytes ?? 0));
+  const bar = shown.length > 1 && largest > 0 ? '█'.repeat(Math.round((BAR_CELLS * sizeBytes) / largest)) : '';
+  return `${inUnits(sizeBytes).padStart(SIZE_CELLS)} ${bar}`.trimEnd();
+}
+
+function inUnits(bytes: number): string {
+  const power = bytes < 1024 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const amount = bytes / 1024 ** power;
+  return `${amount < 10 && power > 0 ? amount.toFixed(1) : Math.round(amount)} ${UNITS[power]}`;
+}
+
+function jsonOf({ id, start, end, generation, sizeBytes, leader, replicas }: LocatedTablet) {
   const base64 = (bound: Uint8Array) => Buffer.from(bound).toString('base64');
   const range = { startBase64: base64(start), endBase64: end ? base64(end) : null };
-  return { id, ...range, generation, leader: leader === 0 ? null : leader, replicas };
+  return { id, ...range, generation, sizeBytes: sizeBytes ?? null, leader: leader === 0 ? null : leader, replicas };
 }
 
 function boundText({ by }: LocatedTablets, bound: Uint8Array): string {

@@ -19,6 +19,8 @@ import { unexpected } from './unexpected.js';
 export interface LocatedTablet extends Tablet {
   /** As the node knew it that was asked; 0: it knew none. */
   readonly leader: number;
+  /** Of the replica there. Undefined: it is not there, or its engine does not say. */
+  readonly sizeBytes: number | undefined;
   /** The nodes that hold it. */
   readonly replicas: readonly number[];
 }
@@ -182,10 +184,10 @@ export class TabletCache {
       }));
       const addresses = new Map(nodes.map(({ nodeId, client }) => [nodeId, client]));
       if (answer.tablets.length > 1) this.#router.learnNodes(addresses.values());
-      for (const { id, start, end, generation, leaderId, replicas } of answer.tablets) {
+      for (const { id, start, end, generation, leaderId, sizeBytes, replicas } of answer.tablets) {
         // Copies: otherwise the map would keep the received chunks in memory.
         const range = { start: Buffer.from(start), end: end && Buffer.from(end) };
-        located.push({ id, ...range, generation, leader: leaderId, replicas });
+        located.push({ id, ...range, generation, leader: leaderId, sizeBytes, replicas });
         // A node that has a replica knows who leads.
         this.#router.suggestLeader(id, addresses.get(leaderId) ?? addresses.get(replicas[0] ?? 0) ?? '');
       }
@@ -195,26 +197,25 @@ export class TabletCache {
     return { by, nodes, tablets: located };
   }
 
-  /** The whole map. Of tablets that the asked node does not hold, those that do are asked who leads. */
+  /** The whole map; of each tablet, what its leader says. Of one that does not say so: what the others know. */
   async locateWithLeaders(call: Call): Promise<LocatedTablets> {
     const located = await this.locate(call);
-    const holders = new Set(
-      located.tablets.flatMap(({ leader, replicas }) => (leader === 0 ? replicas : [])),
-    );
-    const leaders = new Map<number, number>();
+    const holders = new Set(located.tablets.flatMap(({ replicas }) => replicas));
     const asked = located.nodes.filter(({ nodeId, client }) => holders.has(nodeId) && client !== '');
-    await Promise.all(asked.map(({ client }) => this.#askLeaders(client, leaders)));
-    const tablets = located.tablets.map((tablet) =>
-      tablet.leader === 0 ? { ...tablet, leader: leaders.get(tablet.id) ?? 0 } : tablet,
-    );
-    return { ...located, tablets };
+    const told = new Map<number, Told>();
+    await Promise.all(asked.map(({ nodeId, client }) => this.#askHolder(nodeId, client, told)));
+    return { ...located, tablets: located.tablets.map((tablet) => ({ ...tablet, ...told.get(tablet.id)?.what })) };
   }
 
   /** A node that does not answer soon tells nothing. */
-  async #askLeaders(endpoint: string, leaders: Map<number, number>): Promise<void> {
+  async #askHolder(node: number, endpoint: string, told: Map<number, Told>): Promise<void> {
     await this.#apart(HOLDER_TIMEOUT_MS, async (call) => {
       for await (const { tablets } of this.#pages(call, { endpoint }))
-        for (const { id, leaderId } of tablets) if (leaderId !== 0) leaders.set(id, leaderId);
+        for (const { id, leaderId: leader, term, sizeBytes } of tablets) {
+          if (leader === 0) continue;
+          const says = { leads: leader === node, term, what: { leader, sizeBytes } };
+          if (countsMore(says, told.get(id))) told.set(id, says);
+        }
     }).catch(() => {});
   }
 
@@ -255,6 +256,20 @@ export class TabletCache {
       calls.remove(call);
     }
   }
+}
+
+/** What a node that holds a tablet says of it. */
+interface Told {
+  /** This very node leads. */
+  readonly leads: boolean;
+  readonly term: number;
+  readonly what: Pick<LocatedTablet, 'leader' | 'sizeBytes'>;
+}
+
+/** Of two that say they lead, the one of the earlier term has not heard of the other. */
+function countsMore(one: Told, other: Told | undefined): boolean {
+  if (!other || one.leads !== other.leads) return !other || one.leads;
+  return one.term > other.term;
 }
 
 export function isWrongTablet(error: unknown): error is RaftreeClientError {

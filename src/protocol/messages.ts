@@ -304,6 +304,8 @@ export const MESSAGES = {
           end: optional(bytes),
           generation: u53,
           leaderId: u32,
+          term: u53,
+          sizeBytes: optional(u53),
           replicas: list(u32),
         }),
       ),

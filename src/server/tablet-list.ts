@@ -22,7 +22,7 @@ export function tabletsReply(
     const descriptor = meta?.state.tablets.get(id);
     return descriptor ? nodesOf(descriptor.replicas) : all;
   };
-  const leaders = new Map(tablets.all.map(({ tablet, group }) => [tablet.id, group.replica.leader]));
+  const here = new Map(tablets.all.map((open) => [open.tablet.id, open]));
   const following = map.tablets.filter(({ start }) => Buffer.compare(start, from) >= 0);
   const page = following.slice(0, limit === 0 ? MAX_TABLETS_PER_PAGE : Math.min(limit, MAX_TABLETS_PER_PAGE));
   return {
@@ -36,7 +36,8 @@ export function tabletsReply(
     })),
     tablets: page.map(({ id, start, end, generation }) => ({
       ...{ id, start, end, generation },
-      ...{ leaderId: leaders.get(id) ?? 0, replicas: replicasOf(id) },
+      ...{ leaderId: here.get(id)?.group.replica.leader ?? 0, term: here.get(id)?.group.replica.term ?? 0 },
+      ...{ sizeBytes: here.get(id)?.stateMachine.sizeBytes, replicas: replicasOf(id) },
     })),
     more: page.length < following.length,
   };

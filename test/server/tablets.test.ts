@@ -278,4 +278,37 @@ test('a folder that has lost what it acknowledged stops its node, whatever table
   }
 });
 
+test('the map as clients show it is that of the leaders: a node that is cut off knows an old one', async () => {
+  const cluster = await begun({ by: 'range', splits: ['m'] });
+  const alone = cluster.client(60_000, { endpoints: ['n1:7001'] });
+  const client = cluster.client(60_000);
+  const leaders = async (of: typeof client) => (await of.tablets()).tablets.map(({ leader }) => leader);
+  const { network } = cluster.world;
+  await cluster.run(
+    (async () => {
+      for (let i = 0; i < 50; i++) await client.put(`a${i}`, 'x'.repeat(1000));
+      await client.transferLeadership(3);
+      assert.equal(await leaders(alone), [3, 3]);
+      for (const other of ['n2', 'n3'])
+        for (const [from, to] of [
+          ['n1', other],
+          [other, 'n1'],
+        ] as const)
+          network.cut(from, to);
+      await client.transferLeadership(2);
+      const { tablets } = await alone.tablets();
+      assert.equal(
+        tablets.map(({ leader }) => leader),
+        [2, 2],
+      );
+      const [first, second] = tablets.map(({ sizeBytes = 0 }) => sizeBytes);
+      assert.ok((first ?? 0) > 50_000 && (second ?? 0) < 10_000, `${first} and ${second} bytes`);
+      network.mendAll();
+      await Promise.all([alone.close(), client.close()]);
+    })(),
+    100_000,
+  );
+  await cluster.run(cluster.closeAll());
+});
+
 test.run();
