@@ -16,7 +16,9 @@ interface ShardsOptions extends CommonOptions {
 
 export function addShardsCommand(program: Command): void {
   withClientOptions(
-    program.command('shards').description('show the tablets: their keys, sizes and leaders, and the nodes that hold them'),
+    program
+      .command('shards')
+      .description('show the tablets: their keys, sizes and leaders, and the nodes that hold them'),
     5000,
   )
     .option('--key <key>', 'only the tablet that owns this key')
@@ -55,7 +57,8 @@ function ownerOf({ by, tablets }: LocatedTablets, key: string): readonly Located
 function sizeText({ sizeBytes }: LocatedTablet, shown: readonly LocatedTablet[]): string {
   if (sizeBytes === undefined) return '-';
   const largest = Math.max(...shown.map((tablet) => tablet.sizeBytes ?? 0));
-  const bar = shown.length > 1 && largest > 0 ? '█'.repeat(Math.round((BAR_CELLS * sizeBytes) / largest)) : '';
+  const bar =
+    shown.length > 1 && largest > 0 ? '█'.repeat(Math.round((BAR_CELLS * sizeBytes) / largest)) : '';
   return `${inUnits(sizeBytes).padStart(SIZE_CELLS)} ${bar}`.trimEnd();
 }
 
@@ -68,7 +71,14 @@ function inUnits(bytes: number): string {
 function jsonOf({ id, start, end, generation, sizeBytes, leader, replicas }: LocatedTablet) {
   const base64 = (bound: Uint8Array) => Buffer.from(bound).toString('base64');
   const range = { startBase64: base64(start), endBase64: end ? base64(end) : null };
-  return { id, ...range, generation, sizeBytes: sizeBytes ?? null, leader: leader === 0 ? null : leader, replicas };
+  return {
+    id,
+    ...range,
+    generation,
+    sizeBytes: sizeBytes ?? null,
+    leader: leader === 0 ? null : leader,
+    replicas,
+  };
 }
 
 function boundText({ by }: LocatedTablets, bound: Uint8Array): string {

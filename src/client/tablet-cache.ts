@@ -204,7 +204,10 @@ export class TabletCache {
     const asked = located.nodes.filter(({ nodeId, client }) => holders.has(nodeId) && client !== '');
     const told = new Map<number, Told>();
     await Promise.all(asked.map(({ nodeId, client }) => this.#askHolder(nodeId, client, told)));
-    return { ...located, tablets: located.tablets.map((tablet) => ({ ...tablet, ...told.get(tablet.id)?.what })) };
+    return {
+      ...located,
+      tablets: located.tablets.map((tablet) => ({ ...tablet, ...told.get(tablet.id)?.what })),
+    };
   }
 
   /** A node that does not answer soon tells nothing. */

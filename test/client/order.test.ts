@@ -175,7 +175,15 @@ test('the map of a cluster of one tablet changes no session: a late copy of a wr
   cluster.script = (request) => (request.type === 'write' ? 'hold' : undefined);
   const first = client.put('k', '1', { timeoutMs: 300 }).catch((error: RaftreeClientError) => error.outcome);
   assert.is(await scheduler.run(first), 'unknown');
-  const only = { id: 1, generation: 1, start: Buffer.alloc(0), end: undefined, leaderId: 1, term: 1, replicas: [1] };
+  const only = {
+    id: 1,
+    generation: 1,
+    start: Buffer.alloc(0),
+    end: undefined,
+    leaderId: 1,
+    term: 1,
+    replicas: [1],
+  };
   cluster.script = (request) =>
     request.type !== 'tablets'
       ? undefined
