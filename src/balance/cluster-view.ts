@@ -27,6 +27,8 @@ export interface NodeView {
   /** Neither dead nor draining: it has a share. */
   readonly hasShare: boolean;
   readonly tablets: Set<TabletView>;
+  /** See `ClusterView.freeOn`. */
+  free: Map<string, Set<TabletView>> | undefined;
   sizeBytes: number;
   leaders: number;
   operationsPerSecond: number;
@@ -98,6 +100,34 @@ export class ClusterView {
     return this.#byTablet.get(id);
   }
 
+  /**
+   * The tablets of a node that may be moved, by the nodes that they are on: what places and partners allow to one of
+   * them they allow to all.
+   */
+  freeOn(node: NodeView): ReadonlyMap<string, ReadonlySet<TabletView>> {
+    if (!node.free) {
+      node.free = new Map();
+      for (const tablet of node.tablets) {
+        if (tablet.isBusy || !tablet.ledBy) continue;
+        const place = placeOf(tablet);
+        const there = node.free.get(place);
+        if (there) there.add(tablet);
+        else node.free.set(place, new Set([tablet]));
+      }
+    }
+    return node.free;
+  }
+
+  /** The plan changes it: nothing else does. */
+  #occupy(tablet: TabletView): void {
+    tablet.isBusy = true;
+    const place = placeOf(tablet);
+    for (const { free } of tablet.nodes) {
+      const there = free?.get(place);
+      if (there?.delete(tablet) && there.size === 0) free?.delete(place);
+    }
+  }
+
   /** Whether a move may go from one node to another now. Either may be undefined. */
   mayMove(from: NodeView | undefined, to: NodeView | undefined): boolean {
     const { maxMovesPerNode } = this.settings;
@@ -109,7 +139,7 @@ export class ClusterView {
     const { id, generation, confIndex } = tablet.descriptor;
     const remove = from && replicaOn(tablet.descriptor, from)?.replicaId;
     this.orders.push({ type: 'move', tablet: id, generation, confIndex, to: to?.node.id, remove, reason });
-    tablet.isBusy = true;
+    this.#occupy(tablet);
     this.#exchange(tablet, from, to);
   }
 
@@ -117,7 +147,7 @@ export class ClusterView {
     const { leader: from, ledBy } = tablet;
     if (!from || from !== ledBy) return;
     this.orderTransfer(tablet, to, reason);
-    tablet.isBusy = true;
+    this.#occupy(tablet);
     from.transfersFrom++;
     to.transfersTo++;
     this.#lead(tablet, to);
@@ -140,7 +170,7 @@ export class ClusterView {
         const tablet = this.#byTablet.get(report.tablet);
         // What the map does not know it does not judge: it may be a child of a split.
         if (!tablet) continue;
-        const isMember = tablet.descriptor.replicas.some(({ replicaId }) => replicaId === report.replicaId);
+        const isMember = hasReplica(tablet.descriptor, report.replicaId);
         if (tablet.move?.add?.replicaId === report.replicaId) this.created.add(report.replicaId);
         else if (!isMember) this.strays.push({ node, report });
         if (!isMember) continue;
@@ -222,6 +252,20 @@ export class ClusterView {
   }
 }
 
+/** The same for tablets on the same nodes. */
+function placeOf({ nodes }: TabletView): string {
+  return nodes
+    .map(({ node }) => node.id)
+    .sort((one, other) => one - other)
+    .join(' ');
+}
+
+/** Asked for each report: no closure. */
+function hasReplica({ replicas }: Descriptor, replicaId: number): boolean {
+  for (const replica of replicas) if (replica.replicaId === replicaId) return true;
+  return false;
+}
+
 export function replicaOn({ replicas }: Descriptor, { node }: NodeView): Replica | undefined {
   return replicas.find((replica) => replica.node === node.id);
 }
@@ -242,6 +286,7 @@ function newNode(node: ClusterNode, isDead: boolean, isHeard: boolean): NodeView
     ...{ node, isDead, isHeard, isTarget: isHeard && !node.isDraining },
     ...{ hasShare: !isDead && !node.isDraining, isLoadKnown: true },
     tablets: new Set(),
+    free: undefined,
     partners: new Map(),
     ...{ sizeBytes: 0, leaders: 0, operationsPerSecond: 0 },
     ...{ movesTo: 0, movesFrom: 0, transfersTo: 0, transfersFrom: 0 },
@@ -253,13 +298,17 @@ function newTablet(
   move: Move | undefined,
   transfer: Transfer | undefined,
 ): TabletView {
+  // There are as many as there are tablets: no objects in between.
   return {
-    ...{ descriptor, move, transfer, nodes: [], sizeBytes: 0, operationsPerSecond: 0 },
-    ...{
-      leader: undefined,
-      ledBy: undefined,
-      leads: undefined,
-      isBusy: move !== undefined || transfer !== undefined,
-    },
+    descriptor,
+    move,
+    transfer,
+    nodes: [],
+    sizeBytes: 0,
+    operationsPerSecond: 0,
+    leader: undefined,
+    ledBy: undefined,
+    leads: undefined,
+    isBusy: move !== undefined || transfer !== undefined,
   };
 }

@@ -70,16 +70,21 @@ function bestFrom(
   }
   let best: Found | undefined;
   let found = 0;
-  for (const tablet of from.tablets) {
-    if (!isFree(tablet)) continue;
+  for (const alike of view.freeOn(from).values()) {
+    const [first] = alike;
+    if (!first) continue;
     // Those that meet the others already need not be among the emptiest.
-    for (const to of [...open, ...meeters(tablet, from)]) {
-      const one = look(view, evening, tablet, from, to);
-      if (!one) continue;
-      best = better(best, one);
-      found++;
+    const targets = [...open, ...meeters(first, from)];
+    const fits = targets.flatMap((to) => fitOf(view, evening, first, from, to) ?? []);
+    for (const tablet of fits.length > 0 ? alike : []) {
+      for (const fit of fits) {
+        const one = judged(evening, tablet, fit);
+        if (!one) continue;
+        best = better(best, one);
+        found++;
+      }
+      if (best && (best.cost < 0 || found >= ENOUGH_FOUND)) return best;
     }
-    if (best && (best.cost < 0 || found >= ENOUGH_FOUND)) return best;
   }
   return best;
 }
@@ -96,15 +101,22 @@ function bestTo(
   let found = 0;
   // First what it need meet nobody new for.
   for (const partner of to.partners.keys()) {
-    if (found >= ENOUGH_FOUND) break;
-    for (const tablet of partner.tablets) {
-      if (!isFree(tablet)) continue;
-      for (const from of tablet.nodes) {
-        if (from === partner || !from.hasShare || !view.mayMove(from, to)) continue;
-        const one = newPartners(tablet, from, to) === 0 && look(view, evening, tablet, from, to);
-        if (!one) continue;
-        best = better(best, one);
-        if (shares.excess(from) > 0) found++;
+    for (const alike of view.freeOn(partner).values()) {
+      if (found >= ENOUGH_FOUND) break;
+      const [first] = alike;
+      if (!first) continue;
+      const fits = first.nodes.flatMap((from) => {
+        if (from === partner || !from.hasShare || newPartners(first, from, to) > 0) return [];
+        return fitOf(view, evening, first, from, to) ?? [];
+      });
+      for (const tablet of fits.length > 0 ? alike : []) {
+        for (const fit of fits) {
+          const one = judged(evening, tablet, fit);
+          if (!one) continue;
+          best = better(best, one);
+          if (shares.excess(fit.from) > 0) found++;
+        }
+        if (found >= ENOUGH_FOUND) break;
       }
     }
   }
@@ -115,11 +127,15 @@ function bestTo(
     if (!view.mayMove(from, to)) continue;
     tried++;
     let there: Found | undefined;
-    for (const tablet of from.tablets) {
-      if (!isFree(tablet)) continue;
-      const one = look(view, evening, tablet, from, to);
-      there = better(there, one);
-      if (one && ++found >= ENOUGH_FOUND) break;
+    for (const alike of view.freeOn(from).values()) {
+      const [first] = alike;
+      const fit = first && fitOf(view, evening, first, from, to);
+      for (const tablet of fit ? alike : []) {
+        const one = fit && judged(evening, tablet, fit);
+        there = better(there, one);
+        if (one && ++found >= ENOUGH_FOUND) break;
+      }
+      if (found >= ENOUGH_FOUND) break;
     }
     if (there) return better(best, there);
   }
@@ -138,19 +154,25 @@ function exchange(
 ): boolean {
   if (!kept || !view.mayMove(from, from)) return false;
   const { maxPartners } = view.settings;
-  const mayGo = (tablet: TabletView, one: NodeView, other: NodeView) =>
-    isFree(tablet) &&
-    !tablet.nodes.includes(other) &&
-    keepsApart(tablet, one, other) &&
-    keepsPartners(tablet, one, other, maxPartners);
+  /** Those of `one` that may go to `other`. */
+  const going = (one: NodeView, other: NodeView) =>
+    [...view.freeOn(one).values()].flatMap((alike) => {
+      const [first] = alike;
+      const may =
+        first &&
+        !first.nodes.includes(other) &&
+        keepsApart(first, one, other) &&
+        keepsPartners(first, one, other, maxPartners);
+      return may ? [...alike] : [];
+    });
   let tried = 0;
   for (const to of emptiest) {
     const difference = shares.excess(from) - shares.excess(to);
     if (difference <= 0 || tried === EXCHANGES_TRIED) return false;
     if (!view.mayMove(to, to)) continue;
     tried++;
-    const away = [...from.tablets].filter((tablet) => amountOf(tablet) > 0 && mayGo(tablet, from, to));
-    const back = [...to.tablets].filter((tablet) => mayGo(tablet, to, from));
+    const away = going(from, to).filter((tablet) => amountOf(tablet) > 0);
+    const back = going(to, from);
     let best: { readonly away: TabletView; readonly back: TabletView; readonly miss: number } | undefined;
     const smallest = back.sort((one, other) => amountOf(one) - amountOf(other))[0];
     for (const tablet of smallest ? away : []) {
@@ -168,10 +190,6 @@ function exchange(
   return false;
 }
 
-function isFree({ isBusy, ledBy }: TabletView): boolean {
-  return !isBusy && ledBy !== undefined;
-}
-
 /** Nodes that meet every other node of the tablet already. */
 function meeters({ nodes }: TabletView, from: NodeView): NodeView[] {
   const [one, ...others] = nodes.filter((node) => node !== from);
@@ -179,25 +197,41 @@ function meeters({ nodes }: TabletView, from: NodeView): NodeView[] {
   return [...one.partners.keys()].filter((node) => others.every((other) => other.partners.has(node)));
 }
 
-function look(
+/** A move that places, partners and the number of replicas allow to all tablets on the same nodes. */
+interface Fit {
+  readonly from: NodeView;
+  readonly to: NodeView;
+  /** Without what the tablet's size adds. */
+  readonly cost: number;
+}
+
+function fitOf(
   view: ClusterView,
-  { shares, kept, amountOf }: Evening,
+  { kept }: Evening,
   tablet: TabletView,
   from: NodeView,
   to: NodeView,
+): Fit | undefined {
+  if (tablet.nodes.includes(to) || !view.mayMove(from, to) || !keepsApart(tablet, from, to)) return undefined;
+  if (kept && !(kept.mayGain(to, 1) && kept.mayLose(from, 1))) return undefined;
+  if (!keepsPartners(tablet, from, to, view.settings.maxPartners)) return undefined;
+  const together = tablet.nodes.reduce((sum, other) => sum + (from.partners.get(other) ?? 0), 0);
+  // Few new partners; of these, those with which `from` has most in common: more of it may follow. Below 0: none.
+  return { from, to, cost: newPartners(tablet, from, to) - 1 + 0.5 / (1 + together) };
+}
+
+function judged(
+  { shares, amountOf }: Evening,
+  tablet: TabletView,
+  { from, to, cost }: Fit,
 ): Found | undefined {
   const amount = amountOf(tablet);
   if (!shares.isBetter(from, to, amount) || !shares.mayGain(to, amount) || !shares.mayLose(from, amount))
     return undefined;
-  if (tablet.nodes.includes(to) || !view.mayMove(from, to) || !keepsApart(tablet, from, to)) return undefined;
-  if (kept && !(kept.mayGain(to, 1) && kept.mayLose(from, 1))) return undefined;
-  if (!keepsPartners(tablet, from, to, view.settings.maxPartners)) return undefined;
   // Half of the difference is the most that helps.
   const ideal = (shares.excess(from) - shares.excess(to)) / 2;
   const miss = Math.max(0, amount - ideal) / ideal;
-  const together = tablet.nodes.reduce((sum, other) => sum + (from.partners.get(other) ?? 0), 0);
-  // Few new partners; of these, those with which `from` has most in common: more of it may follow. Below 0: none.
-  return { tablet, from, to, cost: newPartners(tablet, from, to) + miss - 1 + 0.5 / (1 + together) };
+  return { tablet, from, to, cost: cost + miss };
 }
 
 function better(one: Found | undefined, other: Found | undefined): Found | undefined {
