@@ -96,6 +96,10 @@ export class References {
     return this.of(this.ownerOf(key));
   }
 
+  isOfClients(key: string): boolean {
+    return this.#keys.includes(key);
+  }
+
   /** A key of the tablet to write when clients have ended: one of theirs, if the tablet owns one. */
   lastKeyOf(tablet: number): string {
     const owned = this.#keys.find((key) => this.ownerOf(key) === tablet);

@@ -177,7 +177,8 @@ export function settingOf(
     workload: { ...setting.workload, hasLives: aside.chance(0.4), isHasty: aside.chance(0.4) },
   };
   const placement = placementOf(aside, settled, profile === 'splits');
-  const splitEveryMs = profile === 'splits' ? aside.pick([800, 2000, 4000]) : 0;
+  const isSplit = profile === 'splits' || (profile === 'all' && placement.tablets > 1 && aside.chance(0.5));
+  const splitEveryMs = isSplit ? aside.pick([800, 2000, 4000]) : 0;
   return { ...settled, placement, splitEveryMs };
 }
 
