@@ -37,17 +37,18 @@ export interface WatchChange {
 }
 
 /**
- * It cannot go on without a gap. `fromVersion`: from where on it could. `isAhead`: where it was to begin lies ahead of
- * all that is committed; otherwise, no node keeps the next change any more.
+ * It cannot go on without a gap. `fromVersion`: from where on it could. `why`: where it was to begin lies ahead of all
+ * that is committed; no node keeps the next change any more; or none of those that hold the tablet, while others do not
+ * hold it (any more): if it has ended, what it became may keep the change.
  */
 export class PartGone extends Error {
   readonly fromVersion: number;
-  readonly isAhead: boolean;
+  readonly why: 'ahead' | 'not kept' | 'not kept by some';
 
-  constructor(fromVersion: number, isAhead = false) {
+  constructor(fromVersion: number, why: PartGone['why']) {
     super('HISTORY_GONE');
     this.fromVersion = fromVersion;
-    this.isAhead = isAhead;
+    this.why = why;
   }
 }
 
@@ -234,7 +235,7 @@ export class TabletWatch {
 
   #synced(askedMs: number, { throughVersion, committedVersion }: MessageOf<'watchSynced'>): void {
     if (this.#mayBeAhead && committedVersion + 1 < (this.#options.fromVersion ?? 0)) {
-      this.#endBy(new PartGone(committedVersion + 1, true));
+      this.#endBy(new PartGone(committedVersion + 1, 'ahead'));
       return;
     }
     this.#mayBeAhead = false;
@@ -278,14 +279,22 @@ export class TabletWatch {
     /** Nodes that do not keep what is needed, with the version from which on they are complete. */
     const gone = new Map<string, number>();
     let last: FailedAttempt | undefined;
+    let isElsewhere = false;
     try {
       while (!this.#isEnded) {
         const another = gone.size > 0 ? this.#endpoints.find((endpoint) => !gone.has(endpoint)) : undefined;
-        if (gone.size > 0 && another === undefined) throw new PartGone(Math.min(...gone.values()));
+        if (gone.size > 0 && another === undefined)
+          throw new PartGone(Math.min(...gone.values()), isElsewhere ? 'not kept by some' : 'not kept');
         const before = this.#nextVersion;
         const { endpoint, end } = await this.#follow(another, last);
-        if (end.code === 'WRONG_TABLET') throw new RaftreeClientError(end.code, end.message, 'notCommitted');
-        if (this.#nextVersion !== before) gone.clear();
+        if (end.code === 'WRONG_TABLET') {
+          if (another === undefined) throw new RaftreeClientError(end.code, end.message, 'notCommitted');
+          isElsewhere = true;
+        }
+        if (this.#nextVersion !== before) {
+          gone.clear();
+          isElsewhere = false;
+        }
         const oldest = 'fromVersion' in end ? end.fromVersion : undefined;
         // While others do not keep what is needed, one that ends without telling anything is of no use either.
         if (oldest !== undefined) gone.set(endpoint, oldest);

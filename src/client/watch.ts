@@ -65,6 +65,8 @@ interface Unplanned {
   readonly range: ScanRange;
   /** What was told of them before, if anything was. */
   readonly before: TabletWatch | undefined;
+  /** Of these: no node that holds their tablet keeps what comes next. */
+  readonly gone?: PartGone | undefined;
   /** With this map. */
   readonly used: TabletMap | undefined;
   /** So many times the map led to tablets that do not own them. */
@@ -98,8 +100,8 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
   readonly #notBegun = new Set<TabletWatch>();
   /** Of which changes can be taken. Those that were not looked at for longest come first. */
   readonly #full = new Set<TabletWatch>();
-  /** Which own the keys no more. Changes wait to be taken. */
-  readonly #retired = new Set<TabletWatch>();
+  /** Which own the keys no more, or may not. Changes wait to be taken. */
+  readonly #retired = new Map<TabletWatch, PartGone | undefined>();
   /** That of which the last change was taken. */
   #current: TabletWatch | undefined;
   readonly #waiting: Waiting[] = [];
@@ -205,10 +207,11 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
 
   ended(stream: TabletWatch, error: unknown): void {
     if (this.#isEnded) return;
-    if (error instanceof PartGone) this.#end(this.#historyGone(stream, error));
-    else if (errorCode(error) !== 'WRONG_TABLET') this.#end(error);
-    else if (stream.head) this.#retired.add(stream);
-    else this.#replace(stream);
+    const gone = error instanceof PartGone ? error : undefined;
+    if (gone && gone.why !== 'not kept by some') this.#end(this.#historyGone(stream, gone));
+    else if (!gone && errorCode(error) !== 'WRONG_TABLET') this.#end(error);
+    else if (stream.head) this.#retired.set(stream, gone);
+    else this.#replace(stream, gone);
   }
 
   // Finding the tablets.
@@ -220,12 +223,15 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     } else this.#plan({ range: this.#range, before: undefined, used: undefined, repetitions: 0 });
   }
 
-  #replace(stream: TabletWatch): void {
+  #replace(stream: TabletWatch, gone: PartGone | undefined): void {
     const { used, repetitions = 0 } = this.#plans.get(stream) ?? {};
     this.#retired.delete(stream);
     if (this.#current === stream) this.#current = undefined;
     const { hasBegun, part } = stream;
-    this.#plan({ range: part.range, before: stream, used, repetitions: hasBegun ? 1 : repetitions + 1 });
+    this.#plan({
+      ...{ range: part.range, before: stream, gone, used },
+      repetitions: hasBegun ? 1 : repetitions + 1,
+    });
   }
 
   #plan(keys: Unplanned): void {
@@ -247,7 +253,7 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     }
   }
 
-  async #planKeys({ range, before, used, repetitions }: Unplanned): Promise<void> {
+  async #planKeys({ range, before, gone, used, repetitions }: Unplanned): Promise<void> {
     const tablets = this.#tablets;
     const knowsCluster = () => this.#token === undefined || tablets.map !== undefined;
     let isOld = before !== undefined && tablets.map === used;
@@ -256,7 +262,9 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
       if (parts) {
         // By hash any tablet may own keys of the range: those follow that own what the one before owned.
         const following = before ? parts.filter((part) => overlaps(part, before.part)) : parts;
-        this.#open(following, before, tablets.map, repetitions);
+        if (before && gone && following.some(({ tablet }) => tablet === before.part.tablet))
+          this.#end(this.#historyGone(before, gone));
+        else this.#open(following, before, tablets.map, repetitions);
         return;
       }
       isOld = false;
@@ -331,7 +339,7 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     this.#current = stream;
     this.#full.delete(stream);
     if (stream.head) this.#full.add(stream);
-    else if (this.#retired.has(stream)) this.#replace(stream);
+    else if (this.#retired.has(stream)) this.#replace(stream, this.#retired.get(stream));
     return change;
   }
 
@@ -361,15 +369,16 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     return others.length > 0 || (first !== undefined && first.id !== FIRST_TABLET);
   }
 
-  #historyGone(gone: TabletWatch, { fromVersion, isAhead }: PartGone): HistoryGoneError {
+  #historyGone(gone: TabletWatch, { fromVersion, why }: PartGone): HistoryGoneError {
     // One that has not begun: it is not known what it would have told.
     const position = this.#positionOf((stream) =>
       stream === gone ? fromVersion : (stream.nextVersion ?? 1),
     );
-    const reason = isAhead
-      ? `the cluster has not come to where this watch was to begin, only to version ${fromVersion - 1}: it was restored ` +
-        'from an older copy, or the token was made up'
-      : `the changes up to version ${fromVersion - 1} are not kept any more`;
+    const reason =
+      why === 'ahead'
+        ? `the cluster has not come to where this watch was to begin, only to version ${fromVersion - 1}: it was restored ` +
+          'from an older copy, or the token was made up'
+        : `the changes up to version ${fromVersion - 1} are not kept any more`;
     return new HistoryGoneError(reason, position ?? fromVersion);
   }
 

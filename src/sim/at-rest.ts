@@ -87,12 +87,49 @@ function checkDirectories(cluster: RunCluster): void {
   }
 }
 
+/**
+ * Where the map and the nodes are not yet what the logs of the tablets say; undefined: they are. A move or a split that
+ * is under way ends, the map has the tablets with their members, and each of those has the replica, and nobody else.
+ */
+export function unsettledPart(cluster: RunCluster): string | undefined {
+  const { references, machines, leader } = cluster;
+  if (references.groups.length === references.tablets.length) return undefined;
+  const state = leader?.node?.meta?.state;
+  if (!state) return 'nobody leads the map';
+  const [intent] = state.intents.keys();
+  if (intent !== undefined) return `something is under way with tablet ${intent}`;
+  const shownIn = (tablets: Iterable<Tablet>) =>
+    [...tablets]
+      .sort((a, b) => a.id - b.id)
+      .map(({ id, start, end, generation }) => [id, generation, hex(start), end && hex(end)].join(':'))
+      .join();
+  const [inMap, inLogs] = [state.tablets.values(), references.map.tablets].map(shownIn);
+  if (inMap !== inLogs) return `the map has the tablets ${inMap}, and the logs ${inLogs}`;
+  for (const tablet of references.tablets) {
+    const members = references.of(tablet).members?.voters.join();
+    const placed = state.tablets.get(tablet)?.replicas.map(({ node }) => node);
+    const named = placed?.sort((a, b) => a - b).join();
+    if (members !== named) return `tablet ${tablet} has the members ${members}, and in the map ${named}`;
+    for (const { id, host, store, starts } of machines) {
+      const isHere = store?.group(tablet) !== undefined;
+      const isMember = placed?.includes(id) ?? false;
+      if (starts > 0 && isHere !== isMember)
+        return `${host} is ${isMember ? 'a' : 'no'} member of tablet ${tablet}, and has ${isHere ? 'a' : 'no'} replica`;
+    }
+  }
+  return undefined;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
 async function compareMaps(cluster: RunCluster): Promise<void> {
   const direct = cluster.direct(cluster.host('surveyor').env);
   let first: { readonly host: string; readonly map: string } | undefined;
   for (const machine of cluster.machines) {
     const { host, state, isDamaged, isForeign } = machine;
-    if (state !== 'up' || isDamaged || isForeign) continue;
+    if (state !== 'up' || isDamaged || isForeign || !hasMap(cluster, machine)) continue;
     const tablets = await mapOf(direct, machine);
     // It may have been removed, or have no room for one more connection.
     if (!tablets) continue;
@@ -108,6 +145,12 @@ async function compareMaps(cluster: RunCluster): Promise<void> {
       cluster.fail('equal maps', `${host} has ${shown.join(' ')}, and ${first.host} ${first.map}`);
   }
   await direct.close();
+}
+
+/** One that is no member any more, or not yet, may have an old map. */
+function hasMap({ leader }: RunCluster, { id }: RunMachine): boolean {
+  const status = leader?.statusOf(0);
+  return !status || isMember(id, status);
 }
 
 /** In pages of two tablets. */

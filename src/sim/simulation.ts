@@ -5,9 +5,10 @@
  */
 
 import type { RaftreeClient } from '../client/client.js';
-import { checkAtRest, isConverged } from './at-rest.js';
+import { checkAtRest, isConverged, unsettledPart } from './at-rest.js';
 import { EarlyMistakes } from './nemesis/early-mistakes.js';
 import { Mistakes } from './nemesis/mistakes.js';
+import { Moves } from './nemesis/moves.js';
 import { Nemesis } from './nemesis/nemesis.js';
 import { Operator } from './nemesis/operator.js';
 import { Splits } from './nemesis/splits.js';
@@ -92,9 +93,10 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const earlyMistakes = new EarlyMistakes(cluster, new SeededRandom(random.uint32()), mistakes);
   const watchers = new Watchers(cluster, new SeededRandom(random.uint32()), setting.workload);
   const splits = new Splits(cluster, new SeededRandom(random.uint32()));
+  const moves = new Moves(cluster, new SeededRandom(random.uint32()));
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
-    : [nemesis, operator, mistakes, strangers, splits];
+    : [nemesis, operator, mistakes, strangers, splits, moves];
   useProbe(cluster.probe);
   try {
     const heal = () => {
@@ -216,8 +218,11 @@ async function phases(
       ),
     );
   if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, areGone, 'tablets that were split go'))) return;
-  if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, 'watchers are told all changes')))
-    return;
+  const isSettled = () => unsettledPart(cluster) === undefined;
+  const what = () => `the map is what the logs say: ${unsettledPart(cluster)}`;
+  if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, isSettled, what))) return;
+  const told = () => `watchers are told all changes (${watchers.waiting})`;
+  if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, told))) return;
   if (!(await settles(cluster, WATCHES_MS, watchers.end(), 'all watches end'))) return;
   const rest = Promise.all([checkAtRest(cluster), checkScans(cluster, client)]);
   await settles(cluster, PROGRESS_MS, rest, 'the healed cluster is read');
@@ -252,7 +257,7 @@ async function reaches(
   cluster: RunCluster,
   withinMs: number,
   condition: () => boolean,
-  what: string,
+  what: string | (() => string),
   when: 'given a quorum' | 'even without a quorum' = 'given a quorum',
 ): Promise<boolean> {
   const untilMs = cluster.nowMs + withinMs;
@@ -270,7 +275,7 @@ async function reaches(
   else
     cluster.fail(
       'liveness',
-      `it did not happen within ${withinMs / 1000} s that ${what}: ${standing(cluster)}`,
+      `it did not happen within ${withinMs / 1000} s that ${typeof what === 'string' ? what : what()}: ${standing(cluster)}`,
     );
   return false;
 }

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftreeClient } from '../../src/client/client.js';
+import { HistoryGoneError } from '../../src/client/client-error.js';
 import { decodeToken } from '../../src/client/watch-token.js';
 import { errorCode } from '../../src/env/errors.js';
 import type { Channel } from '../../src/net/channel.js';
@@ -86,6 +87,45 @@ for (const isCutOff of [false, true]) {
     );
     await scheduler.run(client.close());
     assert.is(await ended, 'CLIENT_CLOSED');
+  });
+}
+
+/** Two of three nodes hold the tablet, or did so, and neither keeps what the watch is to go on with. */
+for (const isSplit of [false, true]) {
+  test(`a node without the tablet is no node that may keep a change; ${isSplit ? 'what the tablet became may' : 'the watch ends'}`, async () => {
+    const cluster = await FakeCluster.start(6);
+    const { scheduler } = cluster.world;
+    cluster.script = (request, node) => {
+      const { requestId } = request;
+      const [channel] = cluster.open.get(node) ?? [];
+      if (request.type === 'tablets')
+        return () => ({
+          ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
+          nodes: [],
+          tablets: isSplit
+            ? [tablet(2, '', 'm'), tablet(3, 'm', undefined)]
+            : [tablet(1, '', 'x'), tablet(4, 'x', undefined)],
+        });
+      if (request.type !== 'watch') return undefined;
+      const { watchId, fromVersion = 10 } = request;
+      if (request.tablet === 0 || request.tablet === 1) {
+        if (node === 3) return 'WRONG_TABLET';
+        const end = { code: 'HISTORY_GONE', message: 'it is not kept', fromVersion: 50 };
+        scheduler.after(1, () => (channel as Channel).write({ type: 'watchEnded', watchId, ...end }));
+      } else {
+        const message = { type: 'changes', watchId, throughVersion: 60 } as const;
+        scheduler.after(1, () => (channel as Channel).write({ ...message, changes: [put('a', 12)] }));
+      }
+      return () => ({ type: 'watching', requestId, fromVersion });
+    };
+    const client = new RaftreeClient({ endpoints: cluster.endpoints, env: cluster.client.env });
+    const watch = client.watch({ key: 'a', from: 10 });
+    const next = watch.next().then(
+      ({ value }) => `${value?.version}`,
+      (error: unknown) => (error instanceof HistoryGoneError ? `gone before ${error.resumeFrom}` : `${error}`),
+    );
+    assert.is(await scheduler.run(next, 20_000), isSplit ? '12' : 'gone before 50');
+    await scheduler.run(client.close());
   });
 }
 

@@ -20,13 +20,14 @@ export class DiskFaults extends Faults {
   };
 
   /**
-   * A machine that may be damaged for ever: a majority must stay whole. Where members change it is one machine in the
-   * whole run, because the operator always leaves enough voters to lose one.
+   * A machine that may be damaged for ever: a majority must stay whole. Where members change, or some of the nodes hold
+   * a tablet, it is one machine in the whole run: enough voters are left to lose one.
    */
   #expendableMachine(): RunMachine | undefined {
     const { machines, setting } = this.cluster;
     const damaged = machines.filter(({ isDamaged }) => isDamaged);
-    const budget = setting.changesMembers ? 1 : (machines.length - 1) >> 1;
+    const isOne = setting.changesMembers || setting.moveEveryMs > 0;
+    const budget = isOne ? 1 : (machines.length - 1) >> 1;
     if (setting.nodes === 1 && !this.#hasGrown()) return undefined;
     const one = damaged.length >= budget ? this.random.pick([undefined, ...damaged]) : this.anyMachine();
     return one?.state === 'lost' ? undefined : one;

@@ -1,4 +1,10 @@
-/** Splits tablets, at keys of clients and between them, and now and then where a tablet cannot be split. */
+/**
+ * Splits tablets, at keys of clients and between them, and now and then where a tablet cannot be split. In half of the
+ * runs an operator does it by the client library; in the others the entries of the log are made here, with ids that
+ * the map does not give.
+ */
+import type { RaftreeClient } from '../../client/client.js';
+import { RaftreeClientError } from '../../client/client-error.js';
 import { encodeSplitEntry } from '../../kv/split.js';
 import { hashOfKey } from '../../placement/partition-key.js';
 import { ringPoint } from '../../placement/placement.js';
@@ -8,33 +14,58 @@ import type { SeededRandom } from '../world/seeded-random.js';
 
 /** Each tablet costs the simulator time. */
 const MAX_SPLITS = 4;
+const HOST = 'splitter';
+const PATIENCE_MS = 5000;
 /** The map gives lower ids to tablets and replicas: none is given twice. */
 const FIRST_ID = 1_000_000;
 
 export class Splits {
   readonly #cluster: RunCluster;
   readonly #random: SeededRandom;
+  readonly #isByOperator: boolean;
+  #client: RaftreeClient | undefined;
   #nextId = FIRST_ID;
   #stopped = false;
 
   constructor(cluster: RunCluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
+    // Where replicas move, ids of replicas are compared with those of tablets.
+    this.#isByOperator = random.chance(0.5) || cluster.setting.moveEveryMs > 0;
   }
 
   async run(): Promise<void> {
     const { setting, references } = this.#cluster;
     const { splitEveryMs } = setting;
     if (splitEveryMs === 0) return;
+    const { env } = this.#cluster.host(HOST);
+    this.#client = this.#cluster.client(PATIENCE_MS, { env });
     while (!this.#stopped) {
       await this.#cluster.sleep(this.#random.float() * 2 * splitEveryMs);
-      if (this.#stopped || references.splits >= MAX_SPLITS) return;
-      this.#split();
+      if (this.#stopped || references.splits >= MAX_SPLITS) break;
+      if (this.#isByOperator) void this.#splitByOperator(this.#client);
+      else this.#split();
     }
+    await this.#client.close();
   }
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  async #splitByOperator(client: RaftreeClient): Promise<void> {
+    const { coverage, trace } = this.#cluster;
+    const key = this.#key();
+    trace.record(HOST, 'split', { key });
+    try {
+      await client.splitTablet(key);
+      coverage.count('tablets split');
+      trace.record(HOST, 'return', { key });
+    } catch (error) {
+      if (!(error instanceof RaftreeClientError)) throw error;
+      coverage.count('splits refused');
+      trace.record(HOST, 'return', { key, code: error.code });
+    }
   }
 
   /** Asks the leader, and does not wait for the answer: it may lose power first. */
@@ -64,10 +95,15 @@ export class Splits {
 
   #point(): Buffer {
     const random = this.#random;
-    const { setting, references } = this.#cluster;
-    const key = random.pick([`k${random.between(1, setting.workload.keys)}`, ...STRING_KEYS]);
-    if (references.map.by === 'range') return Buffer.from(random.chance(0.8) ? key : `${key}x`);
+    const key = this.#key();
+    if (this.#cluster.references.map.by === 'range') return Buffer.from(key);
     return random.chance(0.5) ? ringPoint(hashOfKey(Buffer.from(key))) : ringPoint(random.uint32());
+  }
+
+  #key(): string {
+    const random = this.#random;
+    const key = random.pick([`k${random.between(1, this.#cluster.setting.workload.keys)}`, ...STRING_KEYS]);
+    return random.chance(0.8) ? key : `${key}x`;
   }
 }
 

@@ -20,7 +20,14 @@ import type { OperationResult, WriteResult } from '../../kv/sessions.js';
 import { decodeSplitEntry } from '../../kv/split.js';
 import { type PlacementKind, ringPoint, type Tablet } from '../../placement/placement.js';
 import { TabletRange } from '../../placement/tablet-map.js';
-import { configurationOf } from '../../raft/configuration.js';
+import {
+  applyChange,
+  type Configuration,
+  configurationOf,
+  isJoint,
+  membersOf,
+} from '../../raft/configuration.js';
+import { decodeChange } from '../../raft/configuration-codec.js';
 import type { Entry } from '../../raft/types.js';
 import { crc32 } from '../../record/checksum.js';
 import { readUint53 } from '../../record/record.js';
@@ -28,6 +35,7 @@ import type { Effects } from './effects.js';
 import type { Fail } from './fail.js';
 import { otherKeysOf, type StringKeys, stringEffect } from './reference-strings.js';
 import { ReferenceTime } from './reference-time.js';
+import type { Stays } from './stays.js';
 
 interface AppliedEntry {
   readonly term: number;
@@ -74,6 +82,9 @@ export interface ReferenceParts {
   /** How keys are placed. */
   readonly by: PlacementKind;
   readonly tablet: Pick<Tablet, 'id' | 'start' | 'end'>;
+  /** Its first members; undefined: they are not compared. */
+  readonly members?: Configuration | undefined;
+  readonly stays: Stays;
   /** The tablet was split, and these are its parts. */
   readonly onSplit: (parent: Reference, left: Part, right: Part) => void;
   /** Of all tablets. */
@@ -91,6 +102,7 @@ export class Reference {
   /** The tablet that it was a part of. */
   #parent: Reference | undefined;
   #hasEnded = false;
+  #members: Configuration | undefined;
   readonly #effects: Effects;
   readonly #fail: Fail;
   readonly #nowMs: () => number;
@@ -128,6 +140,7 @@ export class Reference {
     this.#nowMs = nowMs;
     this.#maxSessions = maxSessions;
     this.tablet = tablet.id;
+    this.#members = parts.members;
     this.#range = range;
     this.#effects = effects;
   }
@@ -142,6 +155,7 @@ export class Reference {
         ),
       );
     part.#parent = parent;
+    part.#members = parent.#members;
     part.#base = parent.lastIndex + 1;
     part.#changes = owned(parent.#changes);
     part.#seen = owned(parent.#seen);
@@ -165,6 +179,11 @@ export class Reference {
   /** It was split. */
   get hasEnded(): boolean {
     return this.#hasEnded;
+  }
+
+  /** By its log; undefined: they are not compared. */
+  get members(): Configuration | undefined {
+    return this.#members;
   }
 
   /** The index before its first entry. */
@@ -318,10 +337,17 @@ export class Reference {
 
   #resultOf(index: number, { kind, term, body }: Entry): CommandResult {
     if (kind === 'command') return this.#apply(index, term, commandOf(body));
+    if (kind === 'configuration') this.#changeMembers(index, body);
     return kind === 'tablet' ? this.#split(index, term, body) : NONE;
   }
 
-  /** The members of a cluster of several tablets do not change: nothing of them can speak against it. */
+  #changeMembers(index: number, body: Uint8Array): void {
+    if (!this.#members) return;
+    const before = this.#members;
+    this.#members = { ...applyChange(before, decodeChange(body)), index };
+    this.#parts.stays.changed(this.tablet, before, this.#members);
+  }
+
   #split(index: number, term: number, body: Uint8Array): CommandResult {
     if (this.#hasEnded) return WRONG_TABLET;
     const { by, tablet, onSplit } = this.#parts;
@@ -330,7 +356,9 @@ export class Reference {
     const isInside =
       Buffer.compare(point, by === 'hash' && start.length === 0 ? ringPoint(0) : start) > 0 &&
       (end === undefined || Buffer.compare(point, end) < 0);
-    if (!isInside || Math.min(left, right) <= id || left === right)
+    const members = this.#members ?? configurationOf([]);
+    const isMoving = isJoint(members) || membersOf(members).length > members.voters.length;
+    if (isMoving || !isInside || Math.min(left, right) <= id || left === right)
       return { type: 'splitRefused', reason: '' };
     const parts = [
       { id: left, start, end: point },

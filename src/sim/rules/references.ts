@@ -1,8 +1,11 @@
 /** The logs of a run: a reference for each tablet, and what holds over all of them. */
-import { firstTablets, type Placement, type Tablet } from '../../placement/placement.js';
+import { firstReplicas, firstTablets, type Placement, type Tablet } from '../../placement/placement.js';
 import { TabletMap } from '../../placement/tablet-map.js';
+import type { Configuration } from '../../raft/configuration.js';
+import { firstTabletBase } from '../../server/kv-group.js';
 import { Effects } from './effects.js';
 import { Reference, type ReferenceParts } from './reference.js';
+import { Stays } from './stays.js';
 
 /** The group that keeps the map of a cluster with several tablets. */
 const MAP_GROUP = 0;
@@ -17,21 +20,27 @@ export class References {
   /** Number of tablets that were split. */
   splits = 0;
 
-  /** `keys`: those that clients use. */
+  /** `founders`: ids of the first members; `keys`: those that clients use. */
   constructor(
     parts: Pick<ReferenceParts, 'fail' | 'nowMs' | 'maxSessions'>,
     placement: Placement,
+    founders: readonly number[],
     keys: readonly string[],
   ) {
     const { by } = placement;
     this.effects = new Effects(parts.fail);
     this.#keys = keys;
     this.#parts = {
-      ...{ ...parts, by, effects: this.effects },
+      ...{ ...parts, by, effects: this.effects, stays: new Stays(parts.fail) },
       onSplit: (parent, left, right) => this.#split(parent, left, right),
     };
     this.#map = new TabletMap(by, firstTablets(placement));
-    for (const tablet of this.#map.tablets) this.#add(tablet);
+    const { replicas } = firstReplicas(placement, founders);
+    for (const tablet of this.#map.tablets) {
+      // The members of the only tablet are those of the cluster, which begin as its birth decides.
+      const own = placement.tablets > 1 ? replicas.get(tablet.id) : undefined;
+      this.#add(tablet, own && firstTabletBase(own).configuration);
+    }
   }
 
   /** The tablets that own the keys now. */
@@ -71,20 +80,25 @@ export class References {
     return this.#add({ id: group, start: Buffer.alloc(0), end: undefined });
   }
 
-  #add(tablet: Pick<Tablet, 'id' | 'start' | 'end'>): Reference {
-    const reference = new Reference({ ...this.#parts, tablet });
+  #add(tablet: Pick<Tablet, 'id' | 'start' | 'end'>, members?: Configuration): Reference {
+    const reference = new Reference({ ...this.#parts, tablet, members });
     this.#byGroup.set(tablet.id, reference);
     return reference;
   }
 
   #split(parent: Reference, ...parts: readonly Pick<Tablet, 'id' | 'start' | 'end'>[]): void {
     this.splits++;
-    for (const part of parts) this.#byGroup.set(part.id, Reference.within(parent, part));
+    for (const part of parts) {
+      if (this.#byGroup.has(part.id))
+        this.#parts.fail(
+          'ids are given once',
+          `tablet ${parent.tablet} is split into ${part.id}, which there is`,
+        );
+      this.#byGroup.set(part.id, Reference.within(parent, part));
+    }
     const others = this.#map.tablets.filter(({ id }) => id !== parent.tablet);
-    this.#map = new TabletMap(this.#map.by, [
-      ...others,
-      ...parts.map((part) => ({ ...part, generation: 1 })),
-    ]);
+    const generation = (this.#map.byId(parent.tablet)?.generation ?? 0) + 1;
+    this.#map = new TabletMap(this.#map.by, [...others, ...parts.map((part) => ({ ...part, generation }))]);
   }
 
   ownerOf(key: string): number {

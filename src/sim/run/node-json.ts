@@ -61,9 +61,10 @@ export function nodeConfigOf(
 }
 
 /** A cluster of one tablet has none in its node.json. */
-function placementInput({ by, tablets, splits }: Placement): Pick<NodeConfigInput, 'placement'> {
+function placementInput({ by, tablets, splits, replicas }: Placement): Pick<NodeConfigInput, 'placement'> {
   if (tablets === 1) return {};
-  return { placement: by === 'hash' ? { by, tablets } : { by, splits: [...splits] } };
+  const held = replicas === 0 ? {} : { replicas };
+  return { placement: { ...(by === 'hash' ? { by, tablets } : { by, splits: [...splits] }), ...held } };
 }
 
 /** A mistyped address: of no machine, or of another one. */

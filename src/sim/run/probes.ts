@@ -44,6 +44,8 @@ export interface Probe {
   sending(owner: Owner, to: number, message: ReplicaMessage, send: () => void): void;
   /** A node tells another that it is alive. */
   sendingAlive(who: string, to: number, send: () => void): void;
+  /** A node asks another to do something. */
+  ordering(who: string, to: number, send: () => void): void;
   treeOptions(who: string): Partial<LsmOptions>;
   /** Smaller than the built-in limit, so that few entries already need several messages. */
   readonly maxAppendBytes: number;
@@ -163,7 +165,7 @@ KvStateMachine.prototype.applyTablet = async function (this: KvStateMachine, ind
 
 // Messages of a snapshot are sent without reading the clock: the listening address tells whose they are.
 const hosts = new WeakMap<Peers, string>();
-const { listen, send, sendAlive } = Peers.prototype;
+const { listen, send, sendAlive, sendCall } = Peers.prototype;
 Peers.prototype.listen = function (this: Peers, address) {
   hosts.set(this, address.host);
   return listen.call(this, address);
@@ -177,6 +179,12 @@ Peers.prototype.send = function (this: Peers, to, group, message) {
 Peers.prototype.sendAlive = function (this: Peers, to, epoch) {
   const deliver = () => sendAlive.call(this, to, epoch);
   if (probe) probe.sendingAlive(hosts.get(this) ?? lastAsker, to, deliver);
+  else deliver();
+};
+
+Peers.prototype.sendCall = function (this: Peers, to, message) {
+  const deliver = () => sendCall.call(this, to, message);
+  if (probe && message.type === 'nodeRequest') probe.ordering(hosts.get(this) ?? lastAsker, to, deliver);
   else deliver();
 };
 

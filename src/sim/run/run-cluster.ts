@@ -102,6 +102,7 @@ export class RunCluster extends Machines<RunMachine> {
         maxSessions: setting.maxSessions,
       },
       setting.placement,
+      machines.slice(0, setting.nodes).map(({ id }) => id),
       [...Array.from({ length: setting.workload.keys }, (_, i) => `k${i + 1}`), ...STRING_KEYS],
     );
     this.#diskRandom = new SeededRandom(random.uint32());
@@ -132,7 +133,7 @@ export class RunCluster extends Machines<RunMachine> {
     return this.references.first;
   }
 
-  /** Of the first tablet. */
+  /** Of the group whose members are those of the cluster. */
   get leader(): RunMachine | undefined {
     return this.leadingMachine;
   }
@@ -429,6 +430,12 @@ export class RunCluster extends Machines<RunMachine> {
     machine.engines.set(tablet, engine);
     machine.directories.set(tablet, name);
     this.compareState(machine, tablet);
+    const close = engine.close.bind(engine);
+    engine.close = () => {
+      // A replica that has moved away is not compared any more.
+      if (machine.engines.get(tablet) === engine) machine.engines.delete(tablet);
+      return close();
+    };
     const write = engine.write.bind(engine);
     engine.write = (operations) => {
       if (!machine.isForeign) this.references.of(tablet).batch(machine.host, operations);

@@ -10,17 +10,23 @@ import type { Owner, Probe } from './probes.js';
 import type { RunCluster } from './run-cluster.js';
 import type { RunMachine } from './run-machine.js';
 
+/** Of the orders of nodes, where replicas move. */
+const LATE_ORDERS = 0.1;
+const LATEST_ORDER_MS = 10_000;
+
 export class RunProbe implements Probe {
   readonly #cluster: RunCluster;
   /** By tablet. */
   readonly #rules = new Map<number, RaftRules>();
   readonly #messageRandom: SeededRandom;
   readonly #applyRandom: SeededRandom;
+  readonly #orderRandom: SeededRandom;
 
   constructor(cluster: RunCluster, messageSeed: number, applySeed: number) {
     this.#cluster = cluster;
     this.#messageRandom = new SeededRandom(messageSeed);
     this.#applyRandom = new SeededRandom(applySeed);
+    this.#orderRandom = new SeededRandom(~applySeed >>> 0);
   }
 
   #rulesOf(tablet: number): RaftRules {
@@ -118,6 +124,21 @@ export class RunProbe implements Probe {
   sendingAlive(who: string, to: number, send: () => void): void {
     this.#cluster.trace.record(who, 'alive', { to });
     if (!this.#messageRandom.chance(this.#cluster.messageFaults.loss)) send();
+  }
+
+  /** It may be lost, and come again long after it was given. */
+  ordering(who: string, to: number, send: () => void): void {
+    const random = this.#orderRandom;
+    const { loss } = this.#cluster.messageFaults;
+    this.#cluster.trace.record(who, 'order', { to });
+    if (loss > 0 && random.chance(loss)) return;
+    send();
+    const timers = this.#cluster.machines.find(({ host }) => host === who)?.process?.env.timers;
+    if (this.#cluster.setting.moveEveryMs === 0 || !random.chance(LATE_ORDERS)) return;
+    timers?.after(random.float() * LATEST_ORDER_MS, () => {
+      this.#cluster.coverage.count('late orders');
+      send();
+    });
   }
 
   sending({ who, tablet }: Owner, to: number, message: ReplicaMessage, send: () => void): void {

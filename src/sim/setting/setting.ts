@@ -33,6 +33,8 @@ export interface Setting {
   readonly placement: Placement;
   /** The mean time between two splits of tablets; 0: there are none. */
   readonly splitEveryMs: number;
+  /** The mean time between two orders to move replicas or to drain nodes; 0: there are none. */
+  readonly moveEveryMs: number;
   /** Nodes have different settings, and new ones after a restart (`otherSettings`). */
   readonly mixesSettings: boolean;
   /** The mean time between two actions of the operator; 0: there is no operator. */
@@ -75,6 +77,7 @@ export const PROFILES = [
   'mistakes',
   'strangers',
   'splits',
+  'moves',
 ] as const;
 export type Profile = (typeof PROFILES)[number];
 
@@ -106,8 +109,7 @@ export function settingOf(
   // With close timeouts candidates compete; with a wide spread one of them is first.
   const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
   const possible = FAULTS.filter((fault) => !isOutsideOfMachines(fault)).filter(
-    (fault) =>
-      profile === 'all' || profile === 'members' || profile === 'splits' || fault.profile === profile,
+    (fault) => ['all', 'members', 'splits', 'moves'].includes(profile) || fault.profile === profile,
   );
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator =
@@ -176,23 +178,42 @@ export function settingOf(
     quietAfterMs: aside.pick([0, 0, 1, heartbeatMs]),
     workload: { ...setting.workload, hasLives: aside.chance(0.4), isHasty: aside.chance(0.4) },
   };
-  const placement = placementOf(aside, settled, profile === 'splits');
-  const isSplit = profile === 'splits' || (profile === 'all' && placement.tablets > 1 && aside.chance(0.5));
-  const splitEveryMs = isSplit ? aside.pick([800, 2000, 4000]) : 0;
-  return { ...settled, placement, splitEveryMs };
+  return withTablets(settled, aside, profile);
 }
 
 /** The keys of string operations. */
 export const STRING_KEYS = ['s1', 's2', 's3'] as const;
 
-/** Where members change there is one tablet: changes in a cluster with several are not simulated. */
-function placementOf(
+/**
+ * In half of the seeds there are several tablets. In some of these, tablets are split, and replicas move; only there
+ * members change, too.
+ */
+function withTablets(
+  settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'moveEveryMs'>,
   random: SeededRandom,
-  { changesMembers, workload: { keys } }: Pick<Setting, 'changesMembers' | 'workload'>,
-  isSplit: boolean,
-): Placement {
-  const [hasSeveral, isByHash, splits] = [random.chance(0.5), random.chance(0.4), random.between(1, 4)];
-  if (!isSplit && (changesMembers || !hasSeveral)) return ONE_TABLET;
+  profile: Profile,
+): Setting {
+  const { changesMembers, workload } = settled;
+  const hasSeveral = random.chance(0.5);
+  const placement = severalTablets(random, workload);
+  const isAny = profile === 'all' && hasSeveral;
+  const isMoved = profile === 'moves' || (isAny && random.chance(0.3));
+  if (profile !== 'splits' && !isMoved && (changesMembers || !hasSeveral))
+    return { ...settled, placement: ONE_TABLET, splitEveryMs: 0, moveEveryMs: 0 };
+  const isSplit = profile === 'splits' || ((isAny || isMoved) && random.chance(0.5));
+  const splitEveryMs = isSplit ? random.pick([800, 2000, 4000]) : 0;
+  if (!isMoved) return { ...settled, placement, splitEveryMs, moveEveryMs: 0 };
+  // Some node has no replica of a tablet, and some may come.
+  const nodes = Math.max(3, settled.nodes);
+  return {
+    ...{ ...settled, nodes, spares: nodes === 3 ? 2 : 1, splitEveryMs },
+    placement: { ...placement, replicas: 3 },
+    moveEveryMs: random.pick([300, 800, 2000]),
+  };
+}
+
+function severalTablets(random: SeededRandom, { keys }: WorkloadOptions): Placement {
+  const [isByHash, splits] = [random.chance(0.4), random.between(1, 4)];
   if (isByHash) return placementByHash(splits + 1);
   const boundaries = new Set(
     Array.from({ length: splits }, () => random.pick([`k${random.between(2, keys)}`, ...STRING_KEYS])),
@@ -225,6 +246,7 @@ export function undisturbed(setting: Setting): Setting {
     quietAfterMs: 0,
     placement: ONE_TABLET,
     splitEveryMs: 0,
+    moveEveryMs: 0,
     workload: { ...setting.workload, hasLives: false, isHasty: false },
     lateApply: { chance: 0, maxMs: 0 },
   };

@@ -62,6 +62,17 @@ export class Watchers {
     return [...this.#open].every(({ record, asksOneNode }) => asksOneNode || this.#missing(record) <= 0);
   }
 
+  /** Who waits for what, for the report. */
+  get waiting(): string {
+    return [...this.#open]
+      .filter(({ record, asksOneNode }) => !asksOneNode && this.#missing(record) > 0)
+      .map(({ record: { client, keys, from, told } }) => {
+        const since = from && [...from].map(([key, version]) => `${key} from ${version}`).join();
+        return `${client} watches ${keys.join()}, ${since ?? 'has not begun'}, and was told ${told.length} changes`;
+      })
+      .join('; ');
+  }
+
   async end(): Promise<void> {
     this.#isOver = true;
     for (const { watch } of this.#open) await watch.return();
