@@ -19,6 +19,7 @@ import type { CommandResult } from '../../kv/kv-state-machine.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
 import { decodeSplitEntry } from '../../kv/split.js';
 import { type PlacementKind, ringPoint, type Tablet } from '../../placement/placement.js';
+import { contextsOf } from '../../placement/replica-context.js';
 import { TabletRange } from '../../placement/tablet-map.js';
 import {
   applyChange,
@@ -92,7 +93,7 @@ export interface ReferenceParts {
 }
 
 /** A part of a tablet that was split. */
-type Part = Pick<Tablet, 'id' | 'start' | 'end'>;
+type Part = Pick<Tablet, 'id' | 'start' | 'end'> & Pick<ReferenceParts, 'members'>;
 
 /** The log of one tablet. One that was split ends: what comes behind the split changes nothing. */
 export class Reference {
@@ -147,7 +148,7 @@ export class Reference {
 
   /** As a part of a tablet that ends with its last entry. */
   static within(parent: Reference, tablet: Part): Reference {
-    const part = new Reference({ ...parent.#parts, tablet });
+    const part = new Reference({ ...parent.#parts, tablet, members: tablet.members });
     const owned = (changes: ReadonlyMap<string, Change[]>) =>
       new Map(
         [...changes].flatMap(([key, own]) =>
@@ -155,7 +156,6 @@ export class Reference {
         ),
       );
     part.#parent = parent;
-    part.#members = parent.#members;
     part.#base = parent.lastIndex + 1;
     part.#changes = owned(parent.#changes);
     part.#seen = owned(parent.#seen);
@@ -351,18 +351,29 @@ export class Reference {
   #split(index: number, term: number, body: Uint8Array): CommandResult {
     if (this.#hasEnded) return WRONG_TABLET;
     const { by, tablet, onSplit } = this.#parts;
-    const { left, right, point } = decodeSplitEntry(body) ?? { left: 0, right: 0, point: NOTHING };
+    const wanted = decodeSplitEntry(body) ?? { left: 0, right: 0, point: NOTHING };
+    const { left, right, point, replicas = [] } = wanted;
     const { id, start, end } = tablet;
     const isInside =
       Buffer.compare(point, by === 'hash' && start.length === 0 ? ringPoint(0) : start) > 0 &&
       (end === undefined || Buffer.compare(point, end) < 0);
     const members = this.#members ?? configurationOf([]);
     const isMoving = isJoint(members) || membersOf(members).length > members.voters.length;
-    if (isMoving || !isInside || Math.min(left, right) <= id || left === right)
+    const nodes = replicas.map(({ node }) => node).sort((a, b) => a - b);
+    const areOthers = replicas.length > 0 && nodes.join() !== members.voters.join();
+    if (isMoving || areOthers || !isInside || Math.min(left, right) <= id || left === right)
       return { type: 'splitRefused', reason: '' };
+    // Its replicas have ids of their own.
+    const membersOfPart = (side: 'left' | 'right'): Configuration | undefined => {
+      if (!this.#members || replicas.length === 0) return this.#members;
+      const placed = replicas.map((replica) => ({ node: replica.node, replicaId: replica[side] }));
+      const own = { ...this.#members, contexts: contextsOf(placed) };
+      this.#parts.stays.changed(wanted[side], this.#members, own);
+      return own;
+    };
     const parts = [
-      { id: left, start, end: point },
-      { id: right, start: point, end },
+      { id: left, start, end: point, members: membersOfPart('left') },
+      { id: right, start: point, end, members: membersOfPart('right') },
     ] as const;
     const deadlines = parts.map((part) => this.#deadlinesIn(new TabletRange(by, part)));
     this.#hasEnded = true;

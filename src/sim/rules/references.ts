@@ -86,7 +86,7 @@ export class References {
     return reference;
   }
 
-  #split(parent: Reference, ...parts: readonly Pick<Tablet, 'id' | 'start' | 'end'>[]): void {
+  #split(parent: Reference, ...parts: readonly Parameters<typeof Reference.within>[1][]): void {
     this.splits++;
     for (const part of parts) {
       if (this.#byGroup.has(part.id))

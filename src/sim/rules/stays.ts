@@ -1,6 +1,7 @@
 /** The stays of replicas: each time a tablet comes to a node it is another replica, with an id that none had before. */
+
+import { replicaIdIn } from '../../placement/replica-context.js';
 import { type Configuration, membersOf } from '../../raft/configuration.js';
-import { replicaIdIn } from '../../server/replica-ids.js';
 import type { Fail } from './fail.js';
 
 export class Stays {
