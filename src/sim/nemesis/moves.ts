@@ -132,7 +132,8 @@ export class Moves {
   async #answerTo(order: Order): Promise<string> {
     const random = this.#random;
     if (random.chance(0.5)) {
-      const { endpoint } = random.pick(this.#cluster.machines);
+      const up = this.#cluster.machines.filter(({ state }) => state === 'up');
+      const { endpoint } = random.pick(up.length > 0 ? up : this.#cluster.machines);
       const answer = await this.#direct?.ask(endpoint, order, PATIENCE_MS);
       if (typeof answer === 'object' && answer.type === 'error') return answer.code;
       return typeof answer === 'object' ? answer.type : (answer ?? '');

@@ -459,9 +459,10 @@ export class RunCluster extends Machines<RunMachine> {
     try {
       const reference = this.references.of(tablet);
       const record = engine.get(APPLIED_KEY);
-      // A part of a tablet begins with what its parent wrote, which names no tablet or another one.
+      // A part of a tablet begins with what its parent wrote, which names no tablet or another one; a replica that moves
+      // begins with nothing.
       const owner = record && record.length > OWNER_AT ? Number(record.readBigUInt64LE(OWNER_AT)) : 0;
-      const isOfParent = reference.isPart && owner !== tablet;
+      const isOfParent = record !== undefined && reference.isPart && owner !== tablet;
       // A part that was split itself names none any more, either: whose record it is cannot be told.
       if (isOfParent && reference.hasEnded && through === undefined) return;
       const stored = isOfParent ? reference.base : Number(record?.readBigUInt64LE(8) ?? 0n);

@@ -208,7 +208,7 @@ function withTablets(
   return {
     ...{ ...settled, nodes, spares: nodes === 3 ? 2 : 1, splitEveryMs },
     placement: { ...placement, replicas: 3 },
-    moveEveryMs: random.pick([300, 800, 2000]),
+    moveEveryMs: random.pick([200, 600, 1200]),
   };
 }
 
