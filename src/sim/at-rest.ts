@@ -110,8 +110,9 @@ export function unsettledPart(cluster: RunCluster): string | undefined {
     const placed = state.tablets.get(tablet)?.replicas.map(({ node }) => node);
     const named = placed?.sort((a, b) => a - b).join();
     if (members !== named) return `tablet ${tablet} has the members ${members}, and in the map ${named}`;
-    for (const { id, host, store, starts } of machines) {
-      const isHere = store?.group(tablet) !== undefined;
+    for (const { id, host, store, starts, disk } of machines) {
+      const files = disk.files(`${DATA_DIRECTORY}/groups/${tablet}`);
+      const isHere = store?.group(tablet) !== undefined || files.length > 0;
       const isMember = placed?.includes(id) ?? false;
       if (starts > 0 && isHere !== isMember)
         return `${host} is ${isMember ? 'a' : 'no'} member of tablet ${tablet}, and has ${isHere ? 'a' : 'no'} replica`;
