@@ -45,13 +45,13 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a split counts as applied before its children exist',
     reason: 'the state machine has it',
-    patches: [applier('if (stateMachine.succession)', 'if (false)')],
+    patches: [applier('await this.#parts.succeed();', '')],
     killedBy: ['store/split'],
   },
   {
     name: 'a split that a crash interrupted is not done again',
     reason: 'its entry is applied',
-    patches: [store('if (stateMachine.succession) {', 'if (false) {')],
+    patches: [store('if (stateMachine.succession ?? stateMachine.companion) {', 'if (false) {')],
     killedBy: ['store/split'],
   },
   {
