@@ -459,8 +459,8 @@ export class RunCluster extends Machines<RunMachine> {
     try {
       const reference = this.references.of(tablet);
       const record = engine.get(APPLIED_KEY);
-      // A part of a tablet begins with what its parent wrote, which names no tablet or another one; a replica that moves
-      // begins with nothing.
+      // A part of a tablet begins with what its parent wrote, which names no tablet or another one. A replica that
+      // moves begins with nothing.
       const owner = record && record.length > OWNER_AT ? Number(record.readBigUInt64LE(OWNER_AT)) : 0;
       const isOfParent = record !== undefined && reference.isPart && owner !== tablet;
       // A part that was split itself names none any more, either: whose record it is cannot be told.
