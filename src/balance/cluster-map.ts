@@ -71,6 +71,8 @@ export interface NodeReport {
   readonly node: number;
   /** When it arrived. */
   readonly heardMs: number;
+  /** Its disk takes no more: it is given nothing. */
+  readonly isFull?: boolean;
   readonly replicas: readonly ReplicaReport[];
 }
 
@@ -81,6 +83,8 @@ export interface Reports {
 }
 
 export interface BalanceSettings {
+  /** Nothing but nodes that drain: an operator has asked for that. */
+  readonly drainsOnly: boolean;
   /** How many a tablet is to have. */
   readonly replicas: number;
   /** A node that is silent for so long gets nothing. */
@@ -94,6 +98,10 @@ export interface BalanceSettings {
   readonly loadWindowMs: number;
   /** A node may differ from its share by this part of it, and by one, before anything is moved. */
   readonly band: number;
+  /** Of bytes a node may always differ by so many: small tablets are not worth a move. */
+  readonly leastBytes: number;
+  /** And so much of the load. */
+  readonly leastOperationsPerSecond: number;
   /** Moves to a node, and from a node, at the same time. */
   readonly maxMovesPerNode: number;
   /** Transfers to a node, and from a node, at the same time. */
@@ -103,6 +111,7 @@ export interface BalanceSettings {
 }
 
 export const DEFAULT_BALANCE_SETTINGS: BalanceSettings = {
+  drainsOnly: false,
   replicas: 3,
   silentAfterMs: 10_000,
   deadAfterMs: 300_000,
@@ -110,6 +119,8 @@ export const DEFAULT_BALANCE_SETTINGS: BalanceSettings = {
   transferTimeoutMs: 10_000,
   loadWindowMs: 60_000,
   band: 0.05,
+  leastBytes: 64 * 1024 * 1024,
+  leastOperationsPerSecond: 100,
   maxMovesPerNode: 4,
   maxTransfersPerNode: 16,
   maxPartners: 16,

@@ -21,7 +21,7 @@ export interface NodeView {
   readonly node: ClusterNode;
   /** Lately. */
   readonly isHeard: boolean;
-  /** It is heard and does not drain: it may be given something. */
+  /** It is heard, does not drain and is not full: it may be given something. */
   readonly isTarget: boolean;
   readonly isDead: boolean;
   /** Neither dead nor draining: it has a share. */
@@ -75,11 +75,12 @@ export class ClusterView {
     this.settings = settings;
     this.nowMs = nowMs;
     const heardMs = new Map(reports.nodes.map((report) => [report.node, report.heardMs]));
+    const full = new Set(reports.nodes.filter(({ isFull }) => isFull).map((report) => report.node));
     this.nodes = map.nodes.map((node) => {
       const silentMs = nowMs - Math.max(reports.sinceMs, heardMs.get(node.id) ?? Number.NEGATIVE_INFINITY);
       const isDead = silentMs > settings.deadAfterMs;
       const isHeard = heardMs.has(node.id) && silentMs <= settings.silentAfterMs;
-      return newNode(node, isDead, isHeard);
+      return newNode(node, isDead, isHeard, full.has(node.id));
     });
     this.#byNode = new Map(this.nodes.map((view) => [view.node.id, view]));
     const moves = new Map(map.moves.map((move) => [move.tablet, move]));
@@ -281,9 +282,9 @@ function meet(one: NodeView, other: NodeView, by: 1 | -1): void {
   }
 }
 
-function newNode(node: ClusterNode, isDead: boolean, isHeard: boolean): NodeView {
+function newNode(node: ClusterNode, isDead: boolean, isHeard: boolean, isFull: boolean): NodeView {
   return {
-    ...{ node, isDead, isHeard, isTarget: isHeard && !node.isDraining },
+    ...{ node, isDead, isHeard, isTarget: isHeard && !node.isDraining && !isFull },
     ...{ hasShare: !isDead && !node.isDraining, isLoadKnown: true },
     tablets: new Set(),
     free: undefined,

@@ -1,6 +1,6 @@
 /**
  * The balancer: what to do next, so that every tablet has its replicas, far apart, and every node its share. It is a
- * function of its arguments. Nothing calls it in a running cluster yet.
+ * function of its arguments. The leader of meta calls it (server/balancer.ts).
  *
  *     1  what is under way goes on                           under-way.ts
  *     2  dead replicas are replaced, surplus ones go         replace.ts
@@ -37,19 +37,26 @@ export function plan(
   const { band } = settings;
   driveOn(view);
   const replicas = new Shares(nodes, ({ tablets }) => tablets.size, band, 1);
-  repair(view, replicas);
+  if (!settings.drainsOnly) repair(view, replicas);
   drain(view, replicas);
+  if (settings.drainsOnly) return view.orders;
   spread(view, replicas);
   evenOut(view, { shares: replicas, amountOf: () => 1, kept: undefined, reason: 'replicas' });
-  const bytes = new Shares(nodes, ({ sizeBytes }) => sizeBytes, band, 1);
+  const bytes = new Shares(nodes, ({ sizeBytes }) => sizeBytes, band, settings.leastBytes);
   evenOut(view, { shares: bytes, amountOf: ({ sizeBytes }) => sizeBytes, kept: replicas, reason: 'bytes' });
-  const leaders = new Shares(nodes, (node) => node.leaders, band, 1);
+  // To give a leader costs little: a node that leads nothing is to get one also where a share is one.
+  const leaders = new Shares(nodes, (node) => node.leaders, band, 0.9);
   evenOutLeaders(
     view,
     { shares: leaders, amountOf: () => 1, kept: undefined, reason: 'leaders' },
     () => true,
   );
-  const load = new Shares(nodes, ({ operationsPerSecond }) => operationsPerSecond, 4 * band, 1);
+  const load = new Shares(
+    nodes,
+    ({ operationsPerSecond }) => operationsPerSecond,
+    4 * band,
+    settings.leastOperationsPerSecond,
+  );
   evenOutLeaders(
     view,
     {

@@ -56,19 +56,19 @@ function mostWillingly({ nodes }: TabletView, replicas: Shares): NodeView | unde
 export function drain(view: ClusterView, replicas: Shares): void {
   for (const from of view.nodes) {
     if (!from.node.isDraining || from.isDead) continue;
-    for (const tablet of [...from.tablets]) {
-      if (tablet.isBusy || !tablet.ledBy) continue;
-      if (!view.mayMove(from, undefined)) break;
-      const to = bestTarget(view, tablet, from, replicas);
-      if (to) view.move(tablet, from, to, 'drain');
-    }
-    // Leaders need not wait for the move of their replica.
+    // Leaders first, and they need not wait for the move of their replica: the node may be about to stop.
     for (const tablet of from.tablets) {
       if (tablet.isBusy || tablet.leader !== from || from.transfersFrom >= view.settings.maxTransfersPerNode)
         continue;
       const heirs = tablet.nodes.filter((node) => mayLead(view, tablet, node));
       const [heir] = heirs.sort((one, other) => one.leaders - other.leaders || one.node.id - other.node.id);
       if (heir) view.transfer(tablet, heir, 'drain');
+    }
+    for (const tablet of [...from.tablets]) {
+      if (tablet.isBusy || !tablet.ledBy) continue;
+      if (!view.mayMove(from, undefined)) break;
+      const to = bestTarget(view, tablet, from, replicas);
+      if (to) view.move(tablet, from, to, 'drain');
     }
   }
 }

@@ -1,5 +1,6 @@
 /** The commands of a client: of the command line and of the shell. */
 import type { Command } from 'commander';
+import { addBalanceCommand } from './balance-command.js';
 import { addExportCommand } from './export-command.js';
 import { addImportCommand } from './import-command.js';
 import { addKeyCommands } from './key-commands.js';
@@ -24,4 +25,5 @@ export function addClientCommands(root: Command, setExitCode: SetExitCode): void
   addShardsCommand(root);
   addMemberCommands(root);
   addPlacementCommands(root, addTabletCommand(root));
+  addBalanceCommand(root);
 }

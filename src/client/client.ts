@@ -99,6 +99,12 @@ export interface ScanOptions extends ReadOptions {
  */
 export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
 
+/**
+ * What the balancer sees, what it has begun (`underWay`), and what it would do next; each step with its reason.
+ * @interface
+ */
+export type BalanceStatus = Omit<MessageOf<'balanceReply'>, 'type' | 'requestId'>;
+
 type Unasked<Request> = Omit<Request, 'requestId'>;
 type MapOrder = Unasked<OutboundOf<'moveReplica'>> | Unasked<OutboundOf<'drainNode'>>;
 
@@ -460,6 +466,19 @@ export class RaftreeClient {
   /** A node gives all its tablets to others and gets none, or (`isDraining` false) takes part again. */
   drainNode(nodeId: number, isDraining = true, options: CallOptions = {}): Promise<boolean> {
     return this.#order({ type: 'drainNode', nodeId, isDraining }, options);
+  }
+
+  /**
+   * Switches the balancer, which moves replicas and leaders without being asked, `on` or `off`. Resolves with what it
+   * sees, and with what it does next, or (off) would do. Nodes that drain are emptied also while it is off.
+   */
+  balance(action: 'show' | 'on' | 'off' = 'show', options: CallOptions = {}): Promise<BalanceStatus> {
+    return this.#call(options, async (call) => {
+      const answer = await this.#router.ask(() => ({ type: 'balance', action }), call, 'any');
+      if (answer.type !== 'balanceReply') throw unexpected(answer.type, 'balance');
+      const { type: _type, requestId: _requestId, ...status } = answer;
+      return status;
+    });
   }
 
   #order(request: MapOrder, options: CallOptions): Promise<boolean> {

@@ -2,6 +2,7 @@
 /** `raftree/client`: the client of a cluster. */
 export type { Outcome } from '../env/errors.js';
 export {
+  type BalanceStatus,
   type NodeLoad,
   type NodeStatus,
   RaftreeClient,

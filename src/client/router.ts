@@ -55,7 +55,14 @@ const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING',
 const DISK_FULL_PATIENCE_MS = 3000;
 
 /** What an operator changes. */
-const CHANGES = ['changeMembers', 'transferLeader', 'splitTablet', 'moveReplica', 'drainNode'] as const;
+const CHANGES = [
+  'changeMembers',
+  'transferLeader',
+  'splitTablet',
+  'moveReplica',
+  'drainNode',
+  'balance',
+] as const;
 
 /** Requests that may take effect although their answer is lost. */
 export const LASTING: ReadonlySet<RequestName> = new Set(['write', ...CHANGES]);

@@ -8,6 +8,8 @@ export interface Administration {
   handle(request: AdministrationRequest): Promise<AdministrationDone | AdministrationError | KvError>;
   /** Never rejects. */
   split(request: SplitTablet): Promise<TabletSplit | AdministrationError | KvError>;
+  /** Never rejects. */
+  balance(request: Balance): Promise<BalanceShown | AdministrationError | KvError>;
 }
 
 export interface ChangeMembers {
@@ -63,6 +65,36 @@ export interface DrainNode {
   readonly type: 'drainNode';
   readonly nodeId: number;
   readonly isDraining: boolean;
+}
+
+/** Whether replicas and leaders are moved without being asked; and what is moved, and why. */
+export interface Balance {
+  readonly type: 'balance';
+  readonly action: 'show' | 'on' | 'off';
+}
+
+export interface BalanceShown {
+  readonly type: 'balance';
+  readonly isOn: boolean;
+  /** It was not so before. */
+  readonly changed: boolean;
+  readonly plannerId: number;
+  readonly maxMoves: number;
+  readonly deadAfterMs: number;
+  readonly nodes: readonly {
+    readonly nodeId: number;
+    readonly condition: 'takesPart' | 'drains' | 'full' | 'silent' | 'dead';
+    readonly silentMs: number;
+  }[];
+  readonly steps: readonly {
+    readonly kind: 'move' | 'lead';
+    readonly tablet: number;
+    readonly from: number;
+    readonly to: number;
+    readonly reason: string;
+    readonly state: 'underWay' | 'next';
+  }[];
+  readonly furtherSteps: number;
 }
 
 export type AdministrationRequest = ChangeMembers | TransferLeader | MoveReplica | DrainNode;

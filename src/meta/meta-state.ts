@@ -4,7 +4,7 @@
  */
 import type { ClusterNode, Descriptor } from '../balance/cluster-map.js';
 import { TabletMap } from '../placement/tablet-map.js';
-import { type ClusterRecord, decodeRecord, type Intent, type MetaRecord } from './records.js';
+import { BALANCE_KEY, type ClusterRecord, decodeRecord, type Intent, type MetaRecord } from './records.js';
 
 export class MetaState {
   readonly #versions = new Map<string, number>();
@@ -13,6 +13,7 @@ export class MetaState {
   readonly #intents = new Map<number, Intent>();
   #cluster: ClusterRecord | undefined;
   #nextId = 0;
+  #isBalanced = true;
   #map: TabletMap | undefined;
   readonly #owners = new Map<number, { readonly tablet: number; readonly node: number }>();
   #unreadable = 0;
@@ -33,6 +34,11 @@ export class MetaState {
   /** By tablet. */
   get intents(): ReadonlyMap<number, Intent> {
     return this.#intents;
+  }
+
+  /** Replicas and leaders are moved without being asked. */
+  get isBalanced(): boolean {
+    return this.#isBalanced;
   }
 
   get nextId(): number {
@@ -85,6 +91,7 @@ export class MetaState {
       kept.clear();
     this.#cluster = undefined;
     this.#nextId = 0;
+    this.#isBalanced = true;
     this.#map = undefined;
   }
 
@@ -95,6 +102,9 @@ export class MetaState {
         break;
       case 'next-id':
         this.#nextId = record.value;
+        break;
+      case 'balance':
+        this.#isBalanced = record.value.isOn;
         break;
       case 'node':
         this.#nodes.set(record.id, record.value);
@@ -116,6 +126,7 @@ export class MetaState {
   #drop(key: string): void {
     const [kind, number] = key.split('/');
     const id = Number(number);
+    if (key === BALANCE_KEY) this.#isBalanced = true;
     if (kind === 'node') this.#nodes.delete(id);
     if (kind === 'intent') this.#intents.delete(id);
     if (kind === 'tablet' && this.#tablets.delete(id)) this.#map = undefined;

@@ -7,25 +7,30 @@ import { intentKey, type MoveIntent, nodeKey, tabletKey } from './records.js';
 
 export interface WantedMove {
   readonly tablet: number;
-  /** The node whose replica leaves. */
-  readonly from: number;
-  readonly to: number;
+  /** The node whose replica leaves; undefined: one only comes. */
+  readonly from: number | undefined;
+  /** Undefined: one only leaves. */
+  readonly to: number | undefined;
+  /** Undefined: an operator wants it. */
+  readonly reason?: string;
 }
 
 /** Throws `CHANGE_INVALID`, `CHANGE_PENDING` or `NOT_A_MEMBER`: why a move cannot be recorded now. */
 export function checkMove(state: MetaState, { tablet, from, to }: WantedMove): Descriptor {
   const descriptor = state.tablets.get(tablet);
   if (!descriptor) throw refused('CHANGE_INVALID', `there is no tablet ${tablet}; see \`raftree shards\``);
-  const node = state.nodes.get(to);
-  if (!node) throw refused('NOT_A_MEMBER', `node ${to} is no member of this cluster`);
-  if (node.isDraining)
+  const node = to === undefined ? undefined : state.nodes.get(to);
+  if (to !== undefined && !node) throw refused('NOT_A_MEMBER', `node ${to} is no member of this cluster`);
+  if (node?.isDraining)
     throw refused(
       'CHANGE_INVALID',
       `node ${to} is being drained; end that first: raftree node drain ${to} --off`,
     );
   const has = (wanted: number) => descriptor.replicas.some((replica) => replica.node === wanted);
-  if (has(to)) throw refused('CHANGE_INVALID', `node ${to} has a replica of tablet ${tablet} already`);
-  if (!has(from)) throw refused('CHANGE_INVALID', `node ${from} has no replica of tablet ${tablet}`);
+  if (to !== undefined && has(to))
+    throw refused('CHANGE_INVALID', `node ${to} has a replica of tablet ${tablet} already`);
+  if (from !== undefined && !has(from))
+    throw refused('CHANGE_INVALID', `node ${from} has no replica of tablet ${tablet}`);
   const intent = state.intents.get(tablet);
   if (intent)
     throw refused(
@@ -42,16 +47,19 @@ export function recordMove(
   replicaId: number,
   nowMs: number,
 ): MetaChange[] {
-  const { tablet, from, to } = wanted;
+  const { tablet, from, to, reason } = wanted;
   const { generation, replicas } = checkMove(state, wanted);
   const intent: MoveIntent = {
-    ...{ type: 'move', generation, sinceMs: nowMs, add: { replicaId, node: to } },
+    ...{ type: 'move', generation, sinceMs: nowMs, reason },
+    add: to === undefined ? undefined : { replicaId, node: to },
     remove: replicas.find(({ node }) => node === from)?.replicaId,
   };
   return [
     { key: tabletKey(tablet), expectedVersion: state.versionOf(tabletKey(tablet)), value: null },
     // A node that begins to drain meanwhile gets nothing more.
-    { key: nodeKey(to), expectedVersion: state.versionOf(nodeKey(to)), value: null },
+    ...(to === undefined
+      ? []
+      : [{ key: nodeKey(to), expectedVersion: state.versionOf(nodeKey(to)), value: null }]),
     { key: intentKey(tablet), expectedVersion: 0, value: intent },
   ];
 }
@@ -71,37 +79,6 @@ export function endMove(
   if (!descriptor || confIndex <= descriptor.confIndex) return [end];
   const value = { ...descriptor, replicas, confIndex };
   return [{ key: tabletKey(tablet), expectedVersion: state.versionOf(tabletKey(tablet)), value }, end];
-}
-
-/**
- * Moves that empty the nodes which drain: each replica goes to the node with the fewest that has none of the tablet.
- * At most `limit` moves are under way at the same time.
- */
-export function drainMoves(
-  state: MetaState,
-  isAlive: (node: number) => boolean,
-  limit: number,
-): WantedMove[] {
-  const counts = new Map([...state.nodes.keys()].map((node) => [node, state.tabletsOn(node).length]));
-  const moves: WantedMove[] = [];
-  for (const { id: from, isDraining } of state.nodes.values()) {
-    if (!isDraining) continue;
-    for (const { id: tablet, replicas } of state.tablets.values()) {
-      if (state.intents.size + moves.length >= limit) return moves;
-      if (state.intents.has(tablet) || !replicas.some(({ node }) => node === from)) continue;
-      if (moves.some((move) => move.tablet === tablet)) continue;
-      const [to] = [...state.nodes.values()]
-        .filter(
-          ({ id, isDraining: drains }) => !drains && isAlive(id) && !replicas.some(({ node }) => node === id),
-        )
-        .map(({ id }) => id)
-        .sort((a, b) => (counts.get(a) ?? 0) - (counts.get(b) ?? 0) || a - b);
-      if (to === undefined) continue;
-      counts.set(to, (counts.get(to) ?? 0) + 1);
-      moves.push({ tablet, from, to });
-    }
-  }
-  return moves;
 }
 
 function refused(code: string, message: string): RaftreeError {

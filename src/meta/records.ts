@@ -3,6 +3,7 @@
  *
  *     cluster        how keys are placed, and how many replicas a tablet is to have
  *     next-id        tablets and replicas get their ids from here: none is given twice
+ *     balance        whether replicas and leaders are moved without being asked; without it they are
  *     node/ID        a node: its zone and host, whether it drains
  *     tablet/ID      a descriptor: range, generation, parents, replicas
  *     intent/ID      what is under way with this tablet: there is at most one
@@ -48,7 +49,11 @@ const move = z.object({
   /** The replica that leaves. */
   remove: id.optional(),
   sinceMs: z.number(),
+  /** Why; an operator wanted it if there is none. */
+  reason: z.string().optional(),
 });
+
+const balance = z.object({ isOn: z.boolean() });
 
 const child = z.object({ id, replicas });
 
@@ -71,12 +76,14 @@ export type Intent = z.output<typeof intent>;
 export type MetaRecord =
   | { readonly kind: 'cluster'; readonly value: ClusterRecord }
   | { readonly kind: 'next-id'; readonly value: number }
+  | { readonly kind: 'balance'; readonly value: { readonly isOn: boolean } }
   | { readonly kind: 'node'; readonly id: number; readonly value: ClusterNode }
   | { readonly kind: 'tablet'; readonly id: number; readonly value: Descriptor }
   | { readonly kind: 'intent'; readonly id: number; readonly value: Intent };
 
 export const CLUSTER_KEY = 'cluster';
 export const NEXT_ID_KEY = 'next-id';
+export const BALANCE_KEY = 'balance';
 export const nodeKey = (node: number): string => `node/${node}`;
 export const tabletKey = (tablet: number): string => `tablet/${tablet}`;
 export const intentKey = (tablet: number): string => `intent/${tablet}`;
@@ -101,6 +108,7 @@ export function decodeRecord(key: string, text: string): MetaRecord | undefined 
   }
   if (key === CLUSTER_KEY) return known(cluster.safeParse(value), (it) => ({ kind: 'cluster', value: it }));
   if (key === NEXT_ID_KEY) return known(id.safeParse(value), (it) => ({ kind: 'next-id', value: it }));
+  if (key === BALANCE_KEY) return known(balance.safeParse(value), (it) => ({ kind: 'balance', value: it }));
   const of = id.safeParse(Number(number));
   if (more.length > 0 || !of.success) return undefined;
   switch (kind) {

@@ -514,6 +514,41 @@ export const MESSAGES = {
     nodeId: u32,
     isDraining: bool,
   }),
+  balance: message(
+    144,
+    'Asks any node to switch the balancer, which moves replicas and leaders without being asked, and what it would do.',
+    { requestId: u32, action: enumeration({ show: 1, on: 2, off: 3 }) },
+  ),
+  balanceReply: message(
+    145,
+    'What the balancer sees, what is under way and what comes next. A node 0 in a step: a replica only comes, or goes.',
+    {
+      requestId: u32,
+      isOn: bool,
+      changed: bool,
+      plannerId: u32,
+      maxMoves: u32,
+      deadAfterMs: u53,
+      nodes: list(
+        struct({
+          nodeId: u32,
+          condition: enumeration({ takesPart: 1, drains: 2, full: 3, silent: 4, dead: 5 }),
+          silentMs: u53,
+        }),
+      ),
+      steps: list(
+        struct({
+          kind: enumeration({ move: 1, lead: 2 }),
+          tablet: u32,
+          from: u32,
+          to: u32,
+          reason: string,
+          state: enumeration({ underWay: 1, next: 2 }),
+        }),
+      ),
+      furtherSteps: u32,
+    },
+  ),
   load: message(130, 'Asks a node what it carries.', { requestId: u32 }),
   loadReply: message(
     131,
@@ -569,6 +604,7 @@ export type RequestName =
   | 'splitTablet'
   | 'moveReplica'
   | 'drainNode'
+  | 'balance'
   | 'watch'
   | 'watchSync';
 export type Request = { [Name in RequestName]: MessageOf<Name> }[RequestName];

@@ -6,6 +6,8 @@ import {
   type AdministrationDone,
   type AdministrationError,
   type AdministrationRequest,
+  type Balance,
+  type BalanceShown,
   type ChangeMembers,
   type DrainNode,
   isAdministrationErrorCode,
@@ -64,7 +66,7 @@ export interface AdminParts {
   /** Whether the members of the cluster are still those of `replica`: if a map has begun, they are not. */
   readonly isCurrent: () => boolean;
   /** Undefined in a cluster that keeps no map. */
-  readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'drain' | 'keeps'> | undefined;
+  readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'drain' | 'balance' | 'keeps'> | undefined;
   /** As `TabletSplits.split`. */
   readonly split: (tablet: number, key: Uint8Array) => Promise<Split>;
   readonly peers: AdminPeers;
@@ -115,6 +117,15 @@ export class Admin implements Administration {
     try {
       const { parent, children } = await this.#parts.split(tablet, key);
       return { type: 'tabletSplit', tablet: parent.id, left: children[0].id, right: children[1].id };
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  /** Never rejects. */
+  async balance(request: Balance): Promise<BalanceShown | AdministrationError | KvError> {
+    try {
+      return await this.#map.balance(request);
     } catch (error) {
       return this.#failed(error);
     }
@@ -185,13 +196,17 @@ export class Admin implements Administration {
   }
 
   async #changeMap(request: MoveReplica | DrainNode): Promise<boolean> {
+    return request.type === 'moveReplica' ? this.#map.move(request) : this.#map.drain(request);
+  }
+
+  /** Throws `CHANGE_INVALID` if there is none. */
+  get #map(): NonNullable<AdminParts['map']> {
     const { map } = this.#parts;
-    if (!map)
-      throw refused(
-        'CHANGE_INVALID',
-        'this cluster has one tablet, on all of its nodes, and keeps no map; it gets one with its first split (`raftree tablet split`)',
-      );
-    return request.type === 'moveReplica' ? map.move(request) : map.drain(request);
+    if (map) return map;
+    throw refused(
+      'CHANGE_INVALID',
+      'this cluster has one tablet, on all of its nodes, and keeps no map; it gets one with its first split (`raftree tablet split`)',
+    );
   }
 
   /** Throws `NOT_LEADER`, `CHANGE_PENDING`, or `CHANGE_CONFLICT` if it is not the expected one. */

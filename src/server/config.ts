@@ -31,6 +31,8 @@ const nodeId = z.int().min(1).max(MAX_NODE_ID);
 const milliseconds = (min: number, max: number) => z.int().min(min).max(max);
 const byteCount = (min: number, max: number) => z.int().min(min).max(max);
 
+export const MAX_LOCATION_LENGTH = 255;
+
 const schema = z
   .strictObject({
     clusterId: z.string().min(1).max(128),
@@ -105,6 +107,23 @@ const schema = z
         electionTimeoutMaxMs: milliseconds(50, 120_000).default(2000),
         /** A group without work for so long falls quiet: no heartbeats until there is work. 0: never. */
         quietAfterMs: milliseconds(0, 3_600_000).default(0),
+      })
+      .prefault({}),
+    /** Moves of replicas and leaders in a cluster of several tablets. It counts at the node that leads the map. */
+    balance: z
+      .strictObject({
+        everyMs: milliseconds(100, 3_600_000).default(10_000),
+        /** The replicas of a node that is silent for so long are replaced. */
+        deadAfterMs: milliseconds(500, 7 * 24 * 3_600_000).default(300_000),
+        /** Of all nodes together, at the same time. */
+        maxMoves: z.int().min(1).max(1000).default(4),
+      })
+      .prefault({}),
+    /** Where this node stands: replicas of a tablet are kept apart. */
+    location: z
+      .strictObject({
+        zone: z.string().max(MAX_LOCATION_LENGTH).default(''),
+        host: z.string().max(MAX_LOCATION_LENGTH).default(''),
       })
       .prefault({}),
     limits: z
@@ -183,6 +202,12 @@ const schema = z
         `expected at least three times heartbeatMs (${3 * heartbeatMs})`,
       );
     }
+    // A node that misses one question is not dead.
+    if (config.balance.deadAfterMs < 3 * config.balance.everyMs)
+      fault(
+        ['balance', 'deadAfterMs'],
+        `expected at least three times everyMs (${3 * config.balance.everyMs})`,
+      );
     // Nodes whose timeouts are alike campaign together and split the vote.
     if (electionTimeoutMaxMs < electionTimeoutMinMs + heartbeatMs) {
       fault(

@@ -1,16 +1,23 @@
 /** Requests of operators about the map. Any node takes them: the map is changed by conditional updates. */
-import type { DrainNode, MoveReplica } from '../doors/ports.js';
+import type { Balance, BalanceShown, DrainNode, MoveReplica } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { Meta } from '../meta/meta.js';
 import { checkMove, recordMove } from '../meta/moves.js';
-import { nodeKey } from '../meta/records.js';
+import { BALANCE_KEY, nodeKey } from '../meta/records.js';
+import { reportSchema } from './balance-report.js';
+import { pictureSchema } from './balancer.js';
+import type { NodeRequest } from './node-calls.js';
 
 export interface MapAdminParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly nodeId: number;
   readonly meta: Meta;
   readonly isConnected: (node: number) => boolean;
+  /** Of meta; 0: none is known. */
+  readonly leader: () => number;
+  /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
+  readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
   /** The tablet was split: the map does not have its parts yet. */
   readonly isPast: (tablet: number) => boolean;
 }
@@ -33,7 +40,7 @@ export class MapAdmin {
 
   /** Resolves when the map has the new members. Rejects with `CHANGE_UNDER_WAY` (unknown) if that takes longer. */
   async move({ tablet, from, to }: MoveReplica): Promise<boolean> {
-    const { env, nodeId, meta, isConnected, isPast } = this.#parts;
+    const { env, meta, isPast } = this.#parts;
     const wanted = { tablet, from, to };
     const state = await meta.read();
     if (isPast(tablet)) throw refused('CHANGE_INVALID', `there is no tablet ${tablet} any more, or not yet`);
@@ -46,11 +53,7 @@ export class MapAdmin {
     const isSame = present?.type === 'move' && present.add?.node === to;
     if (!isSame) {
       checkMove(state, wanted);
-      if (to !== nodeId && !isConnected(to))
-        throw refused(
-          'MEMBER_UNREACHABLE',
-          `node ${to} is not connected now: a replica there could not catch up`,
-        );
+      await this.#checkTarget(to);
       const replicaId = await meta.allocateIds(1);
       if (!(await meta.update(recordMove(state, wanted, replicaId, env.clock.nowMs()))))
         throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
@@ -64,6 +67,38 @@ export class MapAdmin {
       `the move of tablet ${tablet} to node ${to} is recorded and goes on by itself; see \`raftree shards\``,
       { info: { outcome: 'unknown' } },
     );
+  }
+
+  /** Rejects with `MEMBER_UNREACHABLE` or `CHANGE_INVALID` if a node cannot take a replica now. */
+  async #checkTarget(to: number): Promise<void> {
+    const { nodeId, isConnected, ask } = this.#parts;
+    if (to !== nodeId && !isConnected(to))
+      throw refused(
+        'MEMBER_UNREACHABLE',
+        `node ${to} is not connected now: a replica there could not catch up`,
+      );
+    const said = reportSchema.safeParse(await ask(to, { type: 'report' }));
+    if (said.success && said.data.isFull)
+      throw refused(
+        'CHANGE_INVALID',
+        `the disk of node ${to} is full: make room there, or choose another node`,
+      );
+  }
+
+  /** Switches the balancer, if that is asked for, and says what it sees. Rejects as meta does. */
+  async balance({ action }: Balance): Promise<BalanceShown> {
+    const { meta, ask, leader } = this.#parts;
+    const state = await meta.read();
+    const isOn = action === 'show' ? state.isBalanced : action === 'on';
+    const changed = isOn !== state.isBalanced;
+    const change = { key: BALANCE_KEY, expectedVersion: state.versionOf(BALANCE_KEY), value: { isOn } };
+    if (changed && !(await meta.update([change])))
+      throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; try again');
+    const planner = leader();
+    if (planner === 0) throw refused('NO_LEADER', 'no leader of the map is known at present');
+    const picture = pictureSchema.safeParse(await ask(planner, { type: 'balance' }));
+    if (!picture.success) throw refused('NO_LEADER', `node ${planner} is of another version`);
+    return { type: 'balance', changed, ...picture.data };
   }
 
   /** Resolves with whether anything was changed. The node is empty when `raftree node list` shows no tablets there. */

@@ -9,6 +9,8 @@ import { intentKey } from '../meta/records.js';
 import type { Placement } from '../placement/placement.js';
 import { membersOf } from '../raft/configuration.js';
 import type { Admin } from './admin.js';
+import { BalanceReporter } from './balance-report.js';
+import { Balancer } from './balancer.js';
 import type { NodeConfig } from './config.js';
 import { MapAdmin } from './map-admin.js';
 import { MetaDriver } from './meta-driver.js';
@@ -38,6 +40,8 @@ export class MapService {
   readonly #parts: MapServiceParts;
   readonly meta: Meta;
   readonly driver: MetaDriver;
+  readonly balancer: Balancer;
+  readonly #reporter: BalanceReporter;
   readonly admin: MapAdmin;
   #joining: Timer | undefined;
   #isClosed = false;
@@ -52,29 +56,48 @@ export class MapService {
       forward: async (leader, changes) =>
         (await calls.call(leader, { type: 'metaUpdate', changes })) === true,
     });
+    const ask = (node: number, request: NodeRequest) =>
+      node === nodeId ? this.handle(nodeId, request) : calls.call(node, request);
+    const onFault = (error: unknown) => tablets.report('MAP', error);
+    const isConnected = (node: number) => peers.isConnected(node);
     this.driver = new MetaDriver({
-      ...{ env, placement, meta: this.meta },
+      ...{ env, placement, meta: this.meta, ask, onFault },
       members: () => membersOf(replica.configuration),
-      isAlive: (node) => node === nodeId || peers.isConnected(node),
-      ask: (node, request) => (node === nodeId ? this.handle(nodeId, request) : calls.call(node, request)),
+      isDead: (node) => this.balancer.isDead(node),
       everyMs: config.raft.electionTimeoutMinMs,
       moveTimeoutMs: MOVE_TIMEOUT_MS,
-      onFault: (error) => tablets.report('MAP', error),
     });
-    const isConnected = (node: number) => peers.isConnected(node);
+    this.#reporter = new BalanceReporter(env.clock, tablets, config.location);
+    this.balancer = new Balancer({
+      ...{ env, nodeId, settings: config.balance, meta: this.meta, isConnected, ask, onFault },
+      answerWithinMs: 2 * config.raft.electionTimeoutMaxMs,
+      handOver: (to) => replica.transferLeadership(to),
+      metaVoters: () => replica.configuration.voters,
+      recorded: () => this.driver.look(),
+    });
     const isPast = (tablet: number) => tablets.isPast(tablet);
-    this.admin = new MapAdmin({ env, nodeId, meta: this.meta, isConnected, isPast });
+    this.admin = new MapAdmin({
+      ...{ env, nodeId, meta: this.meta, isConnected, isPast, ask },
+      leader: () => replica.leader,
+    });
   }
 
   begin(): void {
-    this.driver.look();
+    this.look();
     if (this.#parts.config.join) this.#join();
+  }
+
+  /** This node may lead meta. */
+  look(): void {
+    this.driver.look();
+    this.balancer.look();
   }
 
   close(): void {
     this.#isClosed = true;
     this.#joining?.cancel();
     this.driver.close();
+    this.balancer.close();
   }
 
   /** A request of a node, perhaps this one. Rejects with what that node is told. */
@@ -88,6 +111,16 @@ export class MapService {
         return this.#changeReplicas(request);
       case 'resumeSplit':
         return this.#parts.splits.resume(request.tablet);
+      case 'report':
+        return this.#reporter.report();
+      case 'transferLeader':
+        return this.#transferLeader(request);
+      case 'balance':
+        if (!this.meta.leads)
+          throw new RaftreeError('NO_LEADER', 'this node does not lead the map', {
+            info: { outcome: 'notCommitted' },
+          });
+        return this.balancer.picture();
       case 'join':
         return this.#takeIn(from, request);
       case 'promiseMap':
@@ -95,9 +128,30 @@ export class MapService {
     }
   }
 
+  /** An order may be late: it counts only in the term that it names, and while no member comes or goes. */
+  async #transferLeader({
+    tablet,
+    term,
+    to,
+  }: Extract<NodeRequest, { type: 'transferLeader' }>): Promise<true> {
+    const { tablets, peers } = this.#parts;
+    const replica = tablets.get(tablet)?.group.replica;
+    const isFit = replica?.role === 'leader' && replica.term === term && !replica.hasPendingChange;
+    if (!isFit || !replica.configuration.voters.includes(to) || !peers.isHeard(to))
+      throw new RaftreeError('ORDER_OUTDATED', `tablet ${tablet} cannot be led by node ${to} now`, {
+        info: { outcome: 'notCommitted' },
+      });
+    await replica.transferLeadership(to);
+    return true;
+  }
+
   /** An order may be late: it counts only if the map, read after it came, has an intent that names this replica. */
   async #createReplica({ tablet, replicaId }: { tablet: number; replicaId: number }): Promise<true> {
-    const { tablets, config } = this.#parts;
+    const { tablets, config, opened } = this.#parts;
+    if (opened.group.replica.isDiskFull)
+      throw new RaftreeError('DISK_FULL', `the disk of node ${config.nodeId} is full: it takes no replica`, {
+        info: { outcome: 'notCommitted' },
+      });
     const state = await this.meta.read();
     const intent = state.intents.get(tablet);
     const isWanted =
@@ -119,7 +173,7 @@ export class MapService {
     const { tablets, config, peers, env } = this.#parts;
     const replica = tablets.get(tablet)?.group.replica;
     if (!replica) return { state: 'notLeader', leader: 0 };
-    if (!tablets.isNamed(tablet))
+    if (tablets.replicaIdOf(tablet) === 0)
       throw new RaftreeError(
         'UNSUPPORTED',
         `tablet ${tablet} came from a split by an earlier version, which gave its replicas no ids: it cannot be moved`,

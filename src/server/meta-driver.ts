@@ -3,17 +3,18 @@
  *
  *     the first map       written once
  *     nodes               a member of the cluster has a record, and no one else
- *     drain               moves are recorded for the replicas of nodes that drain
  *     splits              one that is recorded and not done is gone on with by the leader of the tablet
  *     moves               each is brought one step further, until the tablet's log has the members; then the map has
  *
  * Each step is an update that names the versions it starts from, or an order that does nothing when it is repeated. So
- * two leaders, or one that begins again, do nothing twice. Nothing is remembered here that is not in the map.
+ * two leaders, or one that begins again, do nothing twice. Nothing is remembered here that is not in the map. Which
+ * moves there are is up to operators and the balancer (balancer.ts).
  */
 import type { ClusterNode, Descriptor } from '../balance/cluster-map.js';
 import type { Env, Timer } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
 import type { Meta, MetaChange } from '../meta/meta.js';
-import { drainMoves, endMove, recordMove } from '../meta/moves.js';
+import { endMove } from '../meta/moves.js';
 import { CLUSTER_KEY, type MoveIntent, NEXT_ID_KEY, nodeKey, tabletKey } from '../meta/records.js';
 import { firstReplicas, firstTablets, type Placement } from '../placement/placement.js';
 import type { NodeRequest } from './node-calls.js';
@@ -25,7 +26,8 @@ export interface MetaDriverParts {
   readonly placement: Placement;
   /** The members of the cluster, in force. */
   readonly members: () => readonly number[];
-  readonly isAlive: (node: number) => boolean;
+  /** A node that will not answer. */
+  readonly isDead: (node: number) => boolean;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
   readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
   readonly everyMs: number;
@@ -35,8 +37,6 @@ export interface MetaDriverParts {
   readonly onFault: (error: unknown) => void;
 }
 
-/** Of all nodes together. */
-const MAX_MOVES = 4;
 /** So many looks a split has before it is taken for forgotten. */
 const SPLIT_LOOKS = 5;
 /** A tablet may change its leader while it is asked who leads. */
@@ -83,7 +83,6 @@ export class MetaDriver {
       return;
     }
     await this.#keepNodes();
-    await this.#drain();
     const { intents } = meta.state;
     for (const tablet of this.#moveSeenMs.keys()) if (!intents.has(tablet)) this.#moveSeenMs.delete(tablet);
     await Promise.all(
@@ -111,27 +110,25 @@ export class MetaDriver {
     if (changes.length > 0) await meta.update(changes);
   }
 
-  async #drain(): Promise<void> {
-    const { meta, isAlive, env } = this.#parts;
-    for (const move of drainMoves(meta.state, isAlive, MAX_MOVES)) {
-      const replicaId = await meta.allocateIds(1);
-      await meta.update(recordMove(meta.state, move, replicaId, env.clock.nowMs()));
-    }
-  }
-
   async #drive(tablet: number, { generation, add, remove }: MoveIntent): Promise<void> {
-    const { meta, ask, env, moveTimeoutMs } = this.#parts;
+    const { meta, ask, env, moveTimeoutMs, isDead } = this.#parts;
     const nowMs = env.clock.nowMs();
     const sinceMs = this.#moveSeenMs.get(tablet) ?? nowMs;
     this.#moveSeenMs.set(tablet, sinceMs);
     const descriptor = meta.state.tablets.get(tablet);
     if (!descriptor || descriptor.generation !== generation) return;
     const leaving = descriptor.replicas.find(({ replicaId }) => replicaId === remove);
-    const isLate = nowMs - sinceMs > moveTimeoutMs;
-    if (add && !isLate) await ask(add.node, { type: 'createReplica', tablet, replicaId: add.replicaId });
+    const target = add && meta.state.nodes.get(add.node);
+    const isLost = add !== undefined && (!target || target.isDraining || isDead(add.node));
+    const givesUp = isLost || nowMs - sinceMs > moveTimeoutMs;
+    if (add && !givesUp) await ask(add.node, { type: 'createReplica', tablet, replicaId: add.replicaId });
     const placed = leaving && { replicaId: leaving.replicaId, node: leaving.node };
-    const change = { type: 'changeReplicas', tablet, add, remove: placed, givesUp: isLate } as const;
-    const progress = await this.#askLeader(descriptor, change);
+    const change = { type: 'changeReplicas', tablet, add, remove: placed, givesUp } as const;
+    const progress = await this.#askLeader(descriptor, change).catch((error: unknown) => {
+      // Its leader can change no members: nothing has begun.
+      if (errorCode(error) === 'UNSUPPORTED') return { state: 'done', confIndex: 0, replicas: [] } as const;
+      throw error;
+    });
     if (progress.state === 'done') await meta.update(endMove(meta.state, tablet, progress));
   }
 

@@ -32,6 +32,12 @@ const request = z.discriminatedUnion('type', [
   }),
   /** To the leader of a tablet: to go on with the split that is recorded. */
   z.object({ type: z.literal('resumeSplit'), tablet: id }),
+  /** To any node, of the leader of meta: what it holds (balance-report.ts). */
+  z.object({ type: z.literal('report') }),
+  /** To the leader of a tablet in this term. */
+  z.object({ type: z.literal('transferLeader'), tablet: id, term: id, to: id }),
+  /** To the leader of meta: what the balancer sees. */
+  z.object({ type: z.literal('balance') }),
   /** To the leader of meta: a node that joins is to become a member. */
   z.object({ type: z.literal('join'), node: id, client: z.string(), peer: z.string() }),
   /** To a member of a cluster without a map: it is to take part in one (map-birth.ts). */

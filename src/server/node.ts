@@ -360,7 +360,7 @@ export class Node {
         statusChanged: (group, status) => {
           metrics.statusChanged(group, status);
           this.#tablets.statusChanged(group);
-          if (group === META_GROUP) this.#mapService?.driver.look();
+          if (group === META_GROUP) this.#mapService?.look();
           this.#report.statusChanged(group, status);
         },
         configurationChanged: (group, configuration) => {

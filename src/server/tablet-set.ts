@@ -346,9 +346,9 @@ export class TabletSet {
     local.add([{ tablet: id, replicaId: own.replicaId, sinceVersion: 0 }]);
   }
 
-  /** Its replica here has an id. */
-  isNamed(id: number): boolean {
-    return this.#parts.local().idOf(id) !== 0;
+  /** Of the replica here; 0: there is none, or it has none. */
+  replicaIdOf(id: number): number {
+    return this.#parts.local().idOf(id);
   }
 
   /** Whether a member may not have begun this part of a tablet yet. Only its leader knows. */

@@ -11,7 +11,10 @@ import type { Order } from '../../src/balance/orders.js';
 import { plan } from '../../src/balance/plan.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
-const SETTINGS: BalanceSettings = { ...DEFAULT_BALANCE_SETTINGS, loadWindowMs: 2000 };
+const SETTINGS: BalanceSettings = {
+  ...DEFAULT_BALANCE_SETTINGS,
+  ...{ loadWindowMs: 2000, leastBytes: 1, leastOperationsPerSecond: 1 },
+};
 const STEP_MS = 1000;
 const MIB = 1024 * 1024;
 

@@ -63,6 +63,9 @@ class Door {
           split: () => {
             throw new Error('nobody administrates');
           },
+          balance: () => {
+            throw new Error('nobody administrates');
+          },
         },
       }),
       tablets: {

@@ -168,6 +168,9 @@ export class RequestHandler implements MessageHandler {
       case 'drainNode':
         this.#replyLater(request, admin.handle(request));
         return;
+      case 'balance':
+        this.#replyLater(request, admin.balance(request));
+        return;
       case 'splitTablet':
         this.#replyLater(request, admin.split(request));
         return;
@@ -250,10 +253,17 @@ type ReceivedRequest = Extract<ReceivedMessage, { readonly requestId: number }>;
 
 function isAdministration(
   request: ReceivedMessage,
-): request is Extract<ReceivedMessage, { readonly type: AdministrationRequest['type'] | 'splitTablet' }> {
+): request is Extract<ReceivedMessage, { readonly type: AdministrationName }> {
   return ADMINISTRATION.has(request.type);
 }
 
-const ADMINISTRATION: ReadonlySet<ReceivedMessage['type']> = new Set<
-  AdministrationRequest['type'] | 'splitTablet'
->(['changeMembers', 'transferLeader', 'moveReplica', 'drainNode', 'splitTablet']);
+type AdministrationName = AdministrationRequest['type'] | 'splitTablet' | 'balance';
+
+const ADMINISTRATION: ReadonlySet<ReceivedMessage['type']> = new Set<AdministrationName>([
+  'changeMembers',
+  'transferLeader',
+  'moveReplica',
+  'drainNode',
+  'splitTablet',
+  'balance',
+]);

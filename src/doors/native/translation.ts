@@ -3,7 +3,7 @@ import type { KvError } from '../../kv/kv-error.js';
 import type { Absent, Found, Get, Page, Scan, SessionOpened, Write, Written } from '../../kv/requests.js';
 import { errorReply } from '../../protocol/error-codes.js';
 import type { MessageOf, OutboundMessage } from '../../protocol/messages.js';
-import type { AdministrationDone, AdministrationError, TabletSplit } from '../ports.js';
+import type { AdministrationDone, AdministrationError, BalanceShown, TabletSplit } from '../ports.js';
 import type { Synced, Watching } from './watch-streams.js';
 
 export function writeOf(message: MessageOf<'write'>): Write {
@@ -29,6 +29,7 @@ export type Result =
   | Page
   | AdministrationDone
   | TabletSplit
+  | BalanceShown
   | AdministrationError
   | Watching
   | Synced
@@ -44,6 +45,7 @@ export type Reply = Extract<
       | 'scanReply'
       | 'done'
       | 'tabletSplit'
+      | 'balanceReply'
       | 'watching'
       | 'watchSynced'
       | 'error';
@@ -71,6 +73,8 @@ export function replyTo(requestId: number, result: Result): Reply {
       const { entries, more, coveredTo } = result;
       return { type: 'scanReply', requestId, entries, more, coveredTo };
     }
+    case 'balance':
+      return { ...result, type: 'balanceReply', requestId };
     case 'error': {
       const { code, message, outcome } = result;
       const leader = 'leader' in result ? result.leader : undefined;

@@ -18,6 +18,9 @@ const NO_ADMIN = {
   split: () => {
     throw new Error('nobody administrates');
   },
+  balance: () => {
+    throw new Error('nobody administrates');
+  },
 };
 
 test('writes of one connection are passed on in one lane, those of another one in another', async () => {

@@ -18,7 +18,7 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a move to a node that drains is recorded',
     reason: 'a drain seems to be about what is there already',
-    patches: [moves('if (node.isDraining)', 'if (false)')],
+    patches: [moves('if (node?.isDraining)', 'if (false)')],
     killedBy: ['server/moves'],
   },
   {

@@ -1,0 +1,107 @@
+/**
+ * What a node tells the leader of meta, when that asks: the replicas here, how large and how busy they are, and where
+ * the node stands. The leader reads it as strictly as what comes from a client.
+ */
+import { z } from 'zod';
+import type { EngineStats } from '../engines/storage-engine.js';
+import type { Clock } from '../env/env.js';
+import { MAX_LOCATION_LENGTH } from './config.js';
+import type { OpenTablet, TabletSet } from './tablet-set.js';
+
+const id = z.int().min(0).max(0xffff_ffff);
+const amount = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
+
+/** As many as a node may have groups, and more. */
+const MAX_REPLICAS = 100_000;
+
+const leads = z.object({ term: amount, operationsPerSecond: amount, forMs: amount });
+
+export const reportSchema = z.object({
+  host: z.string().max(MAX_LOCATION_LENGTH),
+  zone: z.string().max(MAX_LOCATION_LENGTH),
+  /** Its disk takes no more. */
+  isFull: z.boolean(),
+  replicas: z
+    .array(
+      z.object({
+        ...{ tablet: id, replicaId: id, confIndex: amount, sizeBytes: amount },
+        leads: leads.optional(),
+      }),
+    )
+    .max(MAX_REPLICAS),
+});
+
+export type ReportBody = z.output<typeof reportSchema>;
+
+interface Lead {
+  readonly term: number;
+  readonly sinceMs: number;
+  /** When it was reported last, and what was applied then. */
+  readonly atMs: number;
+  readonly appliedIndex: number;
+  readonly operationsPerSecond: number;
+}
+
+/** Reports that come sooner than that after each other tell the same load. */
+const LEAST_WINDOW_MS = 1000;
+
+export class BalanceReporter {
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  readonly #tablets: Pick<TabletSet, 'all' | 'replicaIdOf' | 'meta'>;
+  readonly #location: { readonly host: string; readonly zone: string };
+  /** By tablet. */
+  #leads = new Map<number, Lead>();
+
+  constructor(
+    clock: Pick<Clock, 'nowMs'>,
+    tablets: Pick<TabletSet, 'all' | 'replicaIdOf' | 'meta'>,
+    location: { readonly host: string; readonly zone: string },
+  ) {
+    this.#clock = clock;
+    this.#tablets = tablets;
+    this.#location = location;
+  }
+
+  report(): ReportBody {
+    const { host, zone } = this.#location;
+    const before = this.#leads;
+    this.#leads = new Map();
+    return {
+      ...{ host, zone },
+      isFull: this.#tablets.meta?.group.replica.isDiskFull ?? false,
+      replicas: this.#tablets.all.map((open) => {
+        const { tablet, group, stateMachine } = open;
+        const { role, configuration } = group.replica;
+        return {
+          ...{ tablet: tablet.id, replicaId: this.#tablets.replicaIdOf(tablet.id) },
+          confIndex: configuration.index,
+          sizeBytes: sizeOf(stateMachine.engineStats()),
+          ...(role === 'leader' ? { leads: this.#lead(open, before.get(tablet.id)) } : {}),
+        };
+      }),
+    };
+  }
+
+  /** Its load is what it has applied since the last report. Reads are not counted. */
+  #lead({ tablet, group: { replica } }: OpenTablet, before: Lead | undefined) {
+    const { term, appliedIndex } = replica;
+    const nowMs = this.#clock.nowMs();
+    const isSame = before?.term === term;
+    let lead: Lead = isSame
+      ? before
+      : { term, sinceMs: nowMs, atMs: nowMs, appliedIndex, operationsPerSecond: 0 };
+    const windowMs = nowMs - lead.atMs;
+    if (windowMs >= LEAST_WINDOW_MS) {
+      const operationsPerSecond = Math.round((1000 * (appliedIndex - lead.appliedIndex)) / windowMs);
+      lead = { ...lead, atMs: nowMs, appliedIndex, operationsPerSecond };
+    }
+    this.#leads.set(tablet.id, lead);
+    return { term, operationsPerSecond: lead.operationsPerSecond, forMs: nowMs - lead.sinceMs };
+  }
+}
+
+/** 0: the engine does not say. */
+function sizeOf(stats: EngineStats | undefined): number {
+  if (!stats) return 0;
+  return stats.levels.reduce((sum, { bytes }) => sum + bytes, stats.memtableBytes);
+}
