@@ -37,7 +37,7 @@ function print({
   furtherSteps,
 }: BalanceStatus) {
   const state = `balancing is ${isOn ? 'on' : 'off'}${changed ? ' now' : ''}`;
-  printLine(`${state}; node ${plannerId} plans; at most ${maxMoves} replicas move at a time`);
+  printLine(`${state}; node ${plannerId} plans; replicas that move at a time: at most ${maxMoves}`);
   for (const { nodeId, condition, silentMs } of nodes) {
     const seconds = (ms: number) => `${Math.floor(ms / 1000)} s`;
     if (condition === 'drains') printLine(`node ${nodeId} drains`);
