@@ -175,6 +175,8 @@ export class ClusterView {
         if (tablet.move?.add?.replicaId === report.replicaId) this.created.add(report.replicaId);
         else if (!isMember) this.strays.push({ node, report });
         if (!isMember) continue;
+        // Of another node's replica it knows nothing.
+        if (replicaOn(tablet.descriptor, node)?.replicaId !== report.replicaId) continue;
         tablet.sizeBytes = Math.max(tablet.sizeBytes, report.sizeBytes);
         const { leads } = report;
         // Of two leaders the one of the earlier term has not heard of the other, or has died.

@@ -11,10 +11,9 @@ export function repair(view: ClusterView, replicas: Shares): void {
   const wounded: { readonly tablet: TabletView; readonly live: number }[] = [];
   for (const tablet of view.tablets) {
     if (tablet.isBusy) continue;
-    const live = tablet.nodes.reduce((count, { isDead }) => count + (isDead ? 0 : 1), 0);
+    if (!hasQuorum(tablet)) continue;
+    const live = liveOf(tablet);
     const { length } = tablet.descriptor.replicas;
-    // Without a quorum no change can be committed: whoever is missing must come back.
-    if (2 * live <= length) continue;
     if (live < length || length !== view.settings.replicas || tablet.nodes.length < length)
       wounded.push({ tablet, live });
   }
@@ -22,6 +21,15 @@ export function repair(view: ClusterView, replicas: Shares): void {
     (one, other) => one.live - other.live || one.tablet.descriptor.id - other.tablet.descriptor.id,
   );
   for (const { tablet } of wounded) repairOne(view, tablet, replicas);
+}
+
+function liveOf({ nodes }: TabletView): number {
+  return nodes.reduce((count, { isDead }) => count + (isDead ? 0 : 1), 0);
+}
+
+/** Without a quorum no change can be committed: whoever is missing must come back. */
+function hasQuorum(tablet: TabletView): boolean {
+  return 2 * liveOf(tablet) > tablet.descriptor.replicas.length;
 }
 
 function repairOne(view: ClusterView, tablet: TabletView, replicas: Shares): void {
@@ -55,7 +63,7 @@ function mostWillingly({ nodes }: TabletView, replicas: Shares): NodeView | unde
 
 export function drain(view: ClusterView, replicas: Shares): void {
   for (const from of view.nodes) {
-    if (!from.node.isDraining || from.isDead) continue;
+    if (!from.node.isDraining) continue;
     // Leaders first, and they need not wait for the move of their replica: the node may be about to stop.
     for (const tablet of from.tablets) {
       if (tablet.isBusy || tablet.leader !== from || from.transfersFrom >= view.settings.maxTransfersPerNode)
@@ -65,7 +73,7 @@ export function drain(view: ClusterView, replicas: Shares): void {
       if (heir) view.transfer(tablet, heir, 'drain');
     }
     for (const tablet of [...from.tablets]) {
-      if (tablet.isBusy || !tablet.ledBy) continue;
+      if (tablet.isBusy || !tablet.ledBy || !hasQuorum(tablet)) continue;
       if (!view.mayMove(from, undefined)) break;
       const to = bestTarget(view, tablet, from, replicas);
       if (to) view.move(tablet, from, to, 'drain');

@@ -48,7 +48,11 @@ function print({
           `its replicas are replaced after ${seconds(deadAfterMs)}${isOn ? '' : ', if balancing is on'}`,
       );
   }
-  if (steps.length === 0) printLine('there is nothing to do');
+  const isStuck = nodes.some(
+    ({ condition, tablets }) => (condition === 'dead' || condition === 'drains') && tablets > 0,
+  );
+  if (steps.length === 0)
+    printLine(isStuck ? 'no other node can take its replicas now' : 'there is nothing to do');
   else
     printTable(
       ['step', 'tablet', 'from', 'to', 'state', 'why'],

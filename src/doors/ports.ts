@@ -85,6 +85,7 @@ export interface BalanceShown {
     readonly nodeId: number;
     readonly condition: 'takesPart' | 'drains' | 'full' | 'silent' | 'dead';
     readonly silentMs: number;
+    readonly tablets: number;
   }[];
   readonly steps: readonly {
     readonly kind: 'move' | 'lead';

@@ -534,6 +534,7 @@ export const MESSAGES = {
           nodeId: u32,
           condition: enumeration({ takesPart: 1, drains: 2, full: 3, silent: 4, dead: 5 }),
           silentMs: u53,
+          tablets: u32,
         }),
       ),
       steps: list(

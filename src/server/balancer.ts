@@ -3,7 +3,7 @@
  *
  *     reports    every node is asked for one
  *     plan       what is to be done (balance/plan.ts): a function of the map, the reports and the time
- *     orders     leaders are transferred at once; a move is recorded in the map, and the meta-driver brings it to its end
+ *     orders     leaders are transferred at once; a move is recorded in the map, and the meta-driver goes on with it
  *
  * Only so many moves are under way at the same time, those of operators included. Nothing is remembered here that
  * matters: the next leader asks anew, and calls no node dead before it has listened for as long itself.
@@ -19,6 +19,7 @@ import {
 import type { MoveOrder, Order, Reason, TransferOrder } from '../balance/orders.js';
 import { plan } from '../balance/plan.js';
 import type { Env, Timer } from '../env/env.js';
+import { errorCode } from '../env/errors.js';
 import type { Meta, MetaChange } from '../meta/meta.js';
 import { recordMove } from '../meta/moves.js';
 import { nodeKey } from '../meta/records.js';
@@ -30,7 +31,7 @@ export interface BalancerParts {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly nodeId: number;
   readonly settings: NodeConfig['balance'];
-  readonly meta: Meta;
+  readonly meta: Pick<Meta, 'leads' | 'state' | 'read' | 'update' | 'allocateIds'>;
   readonly isConnected: (node: number) => boolean;
   /** So long a node may take to answer. */
   readonly answerWithinMs: number;
@@ -60,6 +61,8 @@ export const pictureSchema = z.object({
       condition: z.enum(['takesPart', 'drains', 'full', 'silent', 'dead']),
       /** 0: it answers. */
       silentMs: count,
+      /** So many it holds, or is to get. */
+      tablets: count,
     }),
   ),
   steps: z.array(
@@ -87,10 +90,13 @@ const MAX_STEPS_SHOWN = 100;
 /** While more moves wait than may be under way, it looks so many times in an interval. */
 const LOOKS_WHILE_WAITING = 10;
 
+type Place = Partial<Pick<ReportBody, 'host' | 'zone'>>;
+type Told = Pick<ReportBody, 'isFull' | 'replicas'> & Place;
+
 export class Balancer {
   readonly #parts: BalancerParts;
   /** By node: what it told last. */
-  readonly #reports = new Map<number, NodeReport & Pick<ReportBody, 'host' | 'zone'>>();
+  readonly #reports = new Map<number, NodeReport & Place>();
   /** Since when this node has listened without a break. */
   #sinceMs = Number.POSITIVE_INFINITY;
   #listenedMs = Number.NEGATIVE_INFINITY;
@@ -122,9 +128,11 @@ export class Balancer {
 
   /** Only of the leader of meta. */
   async picture(): Promise<BalancePicture> {
-    const { meta, nodeId, settings } = this.#parts;
+    const { meta, nodeId, settings, env, answerWithinMs } = this.#parts;
     await meta.read();
-    await this.#listen();
+    // A node that hangs is not waited for: whoever asks this one would give up first.
+    const patience = new Promise<void>((resolve) => env.timers.after(answerWithinMs / 2, resolve));
+    await Promise.race([this.#listen(), patience]);
     const { state } = meta;
     const nodeOf = (tablet: number, replicaId: number | undefined) =>
       state.tablets.get(tablet)?.replicas.find((each) => each.replicaId === replicaId)?.node ?? 0;
@@ -151,7 +159,7 @@ export class Balancer {
         if (!isHeard) condition = this.isDead(id) ? 'dead' : 'silent';
         else if (isDraining) condition = 'drains';
         else if (this.#reports.get(id)?.isFull) condition = 'full';
-        return { nodeId: id, condition, silentMs };
+        return { nodeId: id, condition, silentMs, tablets: state.tabletsOn(id).length };
       }),
       steps: steps.slice(0, MAX_STEPS_SHOWN),
       furtherSteps: Math.max(0, steps.length - MAX_STEPS_SHOWN),
@@ -214,10 +222,15 @@ export class Balancer {
     const beganMs = env.clock.nowMs();
     if (!this.#listens(beganMs)) this.#sinceMs = beganMs;
     const told = await Promise.all(
-      [...meta.state.nodes.keys()].map(async (node) => {
+      [...meta.state.nodes.keys()].map(async (node): Promise<({ readonly node: number } & Told)[]> => {
         if (node !== nodeId && !isConnected(node)) return [];
-        const said = reportSchema.safeParse(await ask(node, { type: 'report' }).catch(() => undefined));
-        return said.success ? [{ node, ...said.data }] : [];
+        try {
+          const said = reportSchema.safeParse(await ask(node, { type: 'report' }));
+          return [{ node, ...(said.success ? said.data : UNTOLD) }];
+        } catch (error) {
+          // Whoever refuses to tell, perhaps because it is of another version, is not dead.
+          return errorCode(error) === 'MEMBER_UNREACHABLE' ? [] : [{ node, ...UNTOLD }];
+        }
       }),
     );
     const heardMs = env.clock.nowMs();
@@ -247,7 +260,7 @@ export class Balancer {
   async #recordPlaces(): Promise<void> {
     const { meta } = this.#parts;
     const changes = [...meta.state.nodes.values()].flatMap((node): MetaChange[] => {
-      const { host, zone } = this.#reports.get(node.id) ?? node;
+      const { host = node.host, zone = node.zone } = this.#reports.get(node.id) ?? {};
       if (host === node.host && zone === node.zone) return [];
       const key = nodeKey(node.id);
       return [{ key, expectedVersion: meta.state.versionOf(key), value: { ...node, host, zone } }];
@@ -316,6 +329,8 @@ export class Balancer {
   }
 }
 
+/** Of a node that lives and says nothing: it is given nothing. */
+const UNTOLD: Told = { isFull: true, replicas: [] };
 const NO_MOVE = { add: undefined, remove: undefined, sinceMs: 0 };
 
 /** Which learners have caught up the meta-driver asks the leader itself. */

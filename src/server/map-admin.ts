@@ -58,8 +58,17 @@ export class MapAdmin {
       if (!(await meta.update(recordMove(state, wanted, replicaId, env.clock.nowMs()))))
         throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
     }
+    let isSeen = false;
     for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
-      if (isDone() && !state.intents.has(tablet)) return true;
+      const isUnderWay = state.intents.has(tablet);
+      if (isDone() && !isUnderWay) return true;
+      if (isSeen && !isUnderWay)
+        throw refused(
+          'CHANGE_CONFLICT',
+          `the move of tablet ${tablet} was given up: node ${to} has died, drains or cannot take it; ` +
+            'see `raftree balance status`',
+        );
+      isSeen ||= isUnderWay;
       await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
     }
     throw new RaftreeError(

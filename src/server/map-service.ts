@@ -176,7 +176,7 @@ export class MapService {
     if (tablets.replicaIdOf(tablet) === 0)
       throw new RaftreeError(
         'UNSUPPORTED',
-        `tablet ${tablet} came from a split by an earlier version, which gave its replicas no ids: it cannot be moved`,
+        `replicas of tablet ${tablet} have no ids, as in earlier versions: they cannot be moved before it is split`,
         { info: { outcome: 'notCommitted' } },
       );
     const waitFor = async (condition: () => boolean) => {

@@ -317,7 +317,8 @@ export class TabletSet {
   #isPassed(id: number, { map, tablets }: MetaState): boolean {
     const { nodeId } = this.#parts.config;
     const { tablet, stateMachine } = this.#open.get(id) ?? {};
-    if (!map || !tablet || stateMachine?.endedBy) return false;
+    // A map with a gap, as of a record that this version cannot read, says nothing.
+    if (!map?.isComplete || !tablet || stateMachine?.endedBy) return false;
     const parts = map.tablets.filter((each) => overlap(each, tablet));
     return parts.every(({ id: part, generation }) => {
       if (generation <= tablet.generation) return false;

@@ -311,6 +311,22 @@ test('a node that drains gives all away, its leaders at once, and gets nothing',
   assert.is(leadersOf(cluster)[2], 0);
 });
 
+test('while only drains are wanted nothing else is done; a dead node that drains is emptied too', () => {
+  const cluster = even(6, 12);
+  const down = cluster.nodes.get(2) as { isUp: boolean; isDraining: boolean };
+  down.isUp = false;
+  cluster.elect();
+  cluster.nowMs = 2 * SETTINGS.deadAfterMs;
+  const reports = cluster.reports();
+  const drainsOnly = { ...SETTINGS, drainsOnly: true };
+  assert.equal(chosen(planOf(cluster, drainsOnly, reports)), []);
+  assert.ok(chosen(planOf(cluster, SETTINGS, reports)).length > 0);
+  down.isDraining = true;
+  const orders = chosen(planOf(cluster, drainsOnly, reports));
+  assert.ok(orders.length > 0);
+  for (const { reason } of orders) assert.is(reason, 'drain');
+});
+
 test('there are never more moves to or from a node than allowed, nor transfers', () => {
   const cluster = even(10, 200);
   for (const id of [11, 12, 13]) cluster.addNode(id);

@@ -333,7 +333,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
   balanceReply: {
     ...{ type: 'balanceReply', requestId: 18, isOn: false, changed: true, plannerId: 2, maxMoves: 4 },
     deadAfterMs: 300_000,
-    nodes: [{ nodeId: 3, condition: 'silent', silentMs: 1500 }],
+    nodes: [{ nodeId: 3, condition: 'silent', silentMs: 1500, tablets: 7 }],
     steps: [{ kind: 'move', tablet: 5, from: 1, to: 4, reason: 'drain', state: 'underWay' }],
     furtherSteps: 0,
   },

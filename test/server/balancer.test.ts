@@ -5,12 +5,13 @@ import type { RaftreeClient } from '../../src/client/client.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 import { SimulatedCluster, type SimulatedClusterOptions } from '../../src/sim/cluster/simulated-cluster.js';
 import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
-import { codeOf, RAFT } from '../support/tablet-cluster.js';
+import { codeOf } from '../support/tablet-cluster.js';
 
-const PLACEMENT: NodeConfigInput['placement'] = { by: 'range', splits: ['g', 'n', 't'], replicas: 3 };
+const PLACEMENT: NodeConfigInput['placement'] = { by: 'range', splits: ['g', 'n'], replicas: 3 };
+const RAFT = { heartbeatMs: 100, electionTimeoutMinMs: 400, electionTimeoutMaxMs: 800 };
 const WORDS = ['apple', 'fig', 'grape', 'kiwi', 'lime', 'nut', 'pear', 'plum', 'tree', 'zest'];
 const EVERY_MS = 500;
-const DEAD_AFTER_MS = 6000;
+const DEAD_AFTER_MS = 5000;
 const balance = { everyMs: EVERY_MS, deadAfterMs: DEAD_AFTER_MS, maxMoves: 2 };
 
 interface Setting {
@@ -68,18 +69,18 @@ function leadsOf(cluster: SimulatedCluster): number[] {
 }
 
 test('a node that joins gets its share, also if whoever plans dies meanwhile; then nothing moves any more', async () => {
-  const setting = await open(1, { size: 5, joining: [5] });
+  const setting = await open(1, { joining: [4] });
   const { cluster } = setting;
   await cluster.run(cluster.sleep(4 * EVERY_MS));
   assert.is(mapOf(cluster)?.intents.size, 0, 'an even cluster stays as it is');
-  await cluster.run(cluster.start(5));
+  await cluster.run(cluster.start(4));
   await until(cluster, () => (mapOf(cluster)?.intents.size ?? 0) > 0, 'a move begins');
   assert.ok((mapOf(cluster)?.intents.size ?? 0) <= balance.maxMoves);
   const planner = plannerOf(cluster);
   cluster.cutPower(planner);
   await cluster.run(cluster.sleep(1000));
   await cluster.run(cluster.start(planner));
-  const isEven = () => mapOf(cluster)?.intents.size === 0 && heldBy(cluster, 5).length >= 2;
+  const isEven = () => mapOf(cluster)?.intents.size === 0 && heldBy(cluster, 4).length >= 2;
   await until(cluster, isEven, 'the new node has its share');
   const before = [...(mapOf(cluster)?.tablets.values() ?? [])];
   for (const { replicas } of before) assert.is(replicas.length, 3);
@@ -89,7 +90,7 @@ test('a node that joins gets its share, also if whoever plans dies meanwhile; th
 });
 
 test('a dead node is replaced after its time, not before; when it is back it has nothing old, and gets a share', async () => {
-  const setting = await open(2, { size: 5 });
+  const setting = await open(2);
   const { cluster, client } = setting;
   const dead = plannerOf(cluster) === 2 ? 3 : 2;
   const held = heldBy(cluster, dead);
@@ -170,7 +171,7 @@ test('leaders are spread; a node that drains leads nothing, the map neither, and
     () => plannerOf(cluster) !== drained && plannerOf(cluster) > 0 && leadsOf(cluster)[drained - 1] === 0,
     'it leads nothing',
   );
-  assert.is(heldBy(cluster, drained).length, 4, 'there is no other node to take its replicas');
+  assert.is(heldBy(cluster, drained).length, 3, 'there is no other node to take its replicas');
   await cluster.run(cluster.machine(drained).node?.close() ?? Promise.resolve());
   await cluster.run(cluster.start(drained));
   await cluster.run(client.drainNode(drained, false));
@@ -185,11 +186,11 @@ test('a node whose disk is full gets nothing, from the balancer and from an oper
     if (kind === 'write') return 'short';
     return kind === 'create' || kind === 'mkdir' ? systemError('ENOSPC', kind, path) : undefined;
   };
-  const setting = await open(6, { size: 5, fault });
+  const setting = await open(6, { fault });
   const { cluster, client } = setting;
   const { replicas = [] } = mapOf(cluster)?.tablets.get(1) ?? {};
   const [from = 0] = replicas.map(({ node }) => node);
-  const to = [1, 2, 3, 4, 5].find((id) => replicas.every(({ node }) => node !== id)) ?? 0;
+  const to = [1, 2, 3, 4].find((id) => replicas.every(({ node }) => node !== id)) ?? 0;
   full.add(to);
   await cluster.run(client.balance('off'));
   await cluster.run(Promise.all(WORDS.map((word) => client.put(word, `is ${word}`))));

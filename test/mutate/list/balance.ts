@@ -58,7 +58,7 @@ export const BALANCE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a tablet without a quorum is repaired',
     reason: 'it lacks most',
-    patches: [replace('if (2 * live <= length) continue;', '')],
+    patches: [replace('return 2 * liveOf(tablet) > tablet.descriptor.replicas.length;', 'return true;')],
     killedBy,
   },
   {

@@ -8,7 +8,65 @@ const replicaChange = inFile('server/replica-change.js');
 const tabletSet = inFile('server/tablet-set.js');
 const mapAdmin = inFile('server/map-admin.js');
 
+const balancer = inFile('server/balancer.js');
+const split = inFile('kv/split.js');
+const view = inFile('balance/cluster-view.js');
+
 export const MAP_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a node that refuses to tell what it holds is dead',
+    reason: 'it has told nothing',
+    patches: [balancer("errorCode(error) === 'MEMBER_UNREACHABLE' ?", 'true ?')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'who plans calls nodes dead that were silent while it was away itself',
+    reason: 'they have been silent for so long',
+    patches: [balancer('3 * (settings.everyMs + answerWithinMs)', 'Number.MAX_VALUE')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'the balancer begins all moves at once',
+    reason: 'the sooner the better',
+    patches: [balancer('moves.slice(0, Math.max(0, room))', 'moves')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'a report counts for replicas of other nodes',
+    reason: 'ids of replicas are given once',
+    patches: [view('replicaOn(tablet.descriptor, node)?.replicaId !== report.replicaId', 'false')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'balancing cannot be switched off',
+    reason: 'it plans the same',
+    patches: [balancer('this.#orders(!meta.state.isBalanced)', 'this.#orders(false)')],
+    killedBy: ['server/balancer'],
+  },
+  {
+    name: 'a node whose disk is full is given replicas',
+    reason: 'it answers',
+    patches: [view(' && !isFull', '')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'a part of a tablet changes its members while one that stays lacks it',
+    reason: 'it will get a snapshot',
+    patches: [replicaChange('lacking.length > 0', 'false')],
+    killedBy: ['server/replica-change'],
+  },
+  {
+    name: 'a split names other members than there are',
+    reason: 'the map has given the ids',
+    patches: [split('replicas.length > 0 && !(isOfVoters && nodes.size === replicas.length)', 'false')],
+    killedBy: ['kv/split'],
+  },
+  {
+    name: 'a node keeps a tablet that was split while it was away, and whose parts are elsewhere',
+    reason: 'its members keep it',
+    patches: [tabletSet('return this.#isPassed(id, state);', 'return false;')],
+    killedBy: ['server/moves'],
+  },
   {
     name: 'an update of the map does not look at versions',
     reason: 'two leaders seem never to be there at the same time',
