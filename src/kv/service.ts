@@ -113,7 +113,7 @@ export class KvService {
   #propose(write: Write): Promise<Applied<CommandResult>> {
     const { limits, clock } = this.#parts;
     const { replica, load } = this.#tabletOf(write);
-    const [first] = write.operations;
+    const first = write.operations[0];
     if (load && first) load.add(write.operations.length, first.key);
     const propose = () => replica.propose(encodeWrite(limits.maxValueBytes, write, clock));
     const sizeBytes = writeCommandBytes(write);

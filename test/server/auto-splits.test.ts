@@ -9,10 +9,10 @@ import type { Meta } from '../../src/meta/meta.js';
 import { intentKey, tabletKey } from '../../src/meta/records.js';
 import { AutoSplits, type SplittableTablet } from '../../src/server/auto-splits.js';
 import type { SplitSettings } from '../../src/server/placement-config.js';
-import type { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
+import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
-import { begun, codeOf, keysOf } from '../support/tablet-cluster.js';
+import { begun, codeOf, keysOf, RAFT } from '../support/tablet-cluster.js';
 
 const KIB = 1024;
 
@@ -164,7 +164,13 @@ test('by load: one hot key is not divided, nor are keys beside it cut off', asyn
 for (const by of ['range', 'hash'] as const)
   test(`by ${by}: a real tablet that is too large is split while clients go on`, async () => {
     const placement = by === 'range' ? { by, splits: ['x'] } : { by, tablets: 2 };
-    const cluster = await begun({ ...placement, maxTabletBytes: 64 * KIB }, 3);
+    // It may differ between nodes.
+    const config = (id: number) => ({
+      placement: { ...placement, maxTabletBytes: 64 * KIB + id },
+      raft: RAFT,
+    });
+    const cluster = new SimulatedCluster(3, { config });
+    await cluster.run(cluster.startAll());
     const client = cluster.client(60_000);
     await cluster.run(
       (async () => {
