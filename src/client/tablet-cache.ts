@@ -81,6 +81,8 @@ export class TabletCache {
   #map: TabletMap | undefined;
   /** All that was ever known, by id: a tablet that was split says where its parts came from. */
   readonly #met = new Map<number, Tablet>();
+  /** By tablet: of the split that it came from, where one tablet had been all of the cluster. */
+  readonly #splitVersions = new Map<number, number>();
   #refreshing: Promise<void> | undefined;
   /** Tells the cluster from others, when the map is known. */
   #fingerprint = 0;
@@ -97,6 +99,11 @@ export class TabletCache {
 
   get fingerprint(): number {
     return this.#fingerprint;
+  }
+
+  /** A version up to this one is a place in the log of the tablet before the split, for the keys of all its parts. */
+  splitVersionOf(tablet: number): number {
+    return this.#splitVersions.get(tablet) ?? 0;
   }
 
   /**
@@ -184,7 +191,9 @@ export class TabletCache {
       }));
       const addresses = new Map(nodes.map(({ nodeId, client }) => [nodeId, client]));
       if (answer.tablets.length > 1) this.#router.learnNodes(addresses.values());
-      for (const { id, start, end, generation, leaderId, sizeBytes, replicas } of answer.tablets) {
+      for (const tablet of answer.tablets) {
+        const { id, start, end, generation, leaderId, sizeBytes, replicas, splitVersion } = tablet;
+        if (splitVersion > 0) this.#splitVersions.set(id, splitVersion);
         // Copies: otherwise the map would keep the received chunks in memory.
         const range = { start: Buffer.from(start), end: end && Buffer.from(end) };
         located.push({ id, ...range, generation, leader: leaderId, sizeBytes, replicas });

@@ -312,7 +312,8 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
 
   #firstVersionOf(part: TabletPart, streams: number): number | undefined {
     const { from } = this.#options;
-    if (typeof from === 'number' && streams > 1)
+    // One that lies before the split of the only tablet is a place for all of its parts.
+    if (typeof from === 'number' && streams > 1 && from > this.#tablets.splitVersionOf(part.tablet) + 1)
       throw new RaftreeClientError('SPANS_TABLETS', SEVERAL, 'notCommitted');
     if (!this.#token) return typeof from === 'number' ? from : undefined;
     const by = this.#tablets.map?.by ?? 'range';

@@ -307,6 +307,7 @@ export const MESSAGES = {
           term: u53,
           sizeBytes: optional(u53),
           replicas: list(u32),
+          splitVersion: u53,
         }),
       ),
       more: bool,

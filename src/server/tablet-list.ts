@@ -23,6 +23,9 @@ export function tabletsReply(
     return descriptor ? nodesOf(descriptor.replicas) : all;
   };
   const here = new Map(tablets.all.map((open) => [open.tablet.id, open]));
+  /** Versions up to there are those of one log, whichever of the tablets now owns a key. */
+  const splitVersionOf = (id: number) =>
+    placement.tablets === 1 ? (here.get(id)?.stateMachine.begunBy?.index ?? 0) : 0;
   const following = map.tablets.filter(({ start }) => Buffer.compare(start, from) >= 0);
   const page = following.slice(0, limit === 0 ? MAX_TABLETS_PER_PAGE : Math.min(limit, MAX_TABLETS_PER_PAGE));
   return {
@@ -38,6 +41,7 @@ export function tabletsReply(
       ...{ id, start, end, generation },
       ...{ leaderId: here.get(id)?.group.replica.leader ?? 0, term: here.get(id)?.group.replica.term ?? 0 },
       ...{ sizeBytes: here.get(id)?.stateMachine.sizeBytes, replicas: replicasOf(id) },
+      splitVersion: splitVersionOf(id),
     })),
     more: page.length < following.length,
   };

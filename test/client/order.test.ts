@@ -183,6 +183,7 @@ test('the map of a cluster of one tablet changes no session: a late copy of a wr
     leaderId: 1,
     term: 1,
     replicas: [1],
+    splitVersion: 0,
   };
   cluster.script = (request) =>
     request.type !== 'tablets'

@@ -14,7 +14,7 @@ const put = (key: string, version: number) =>
 
 const tablet = (id: number, start: string, end: string | undefined) => ({
   ...{ id, start: Buffer.from(start), end: end === undefined ? undefined : Buffer.from(end) },
-  ...{ generation: id === 1 ? 1 : 2, leaderId: 1, term: 1, replicas: [1] },
+  ...{ generation: id === 1 ? 1 : 2, leaderId: 1, term: 1, replicas: [1], splitVersion: 0 },
 });
 
 for (const isCutOff of [false, true]) {

@@ -173,9 +173,17 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     tablets: [
       {
         ...{ id: 2, start: Buffer.from('m'), end: Buffer.from('t'), generation: 1 },
-        ...{ leaderId: 2, term: 5, sizeBytes: 4096, replicas: [1, 2] },
+        ...{ leaderId: 2, term: 5, sizeBytes: 4096, replicas: [1, 2], splitVersion: 9 },
       },
-      { id: 3, start: Buffer.from('t'), generation: 1, leaderId: 0, term: 0, replicas: [1, 2] },
+      {
+        id: 3,
+        start: Buffer.from('t'),
+        generation: 1,
+        leaderId: 0,
+        term: 0,
+        replicas: [1, 2],
+        splitVersion: 0,
+      },
     ],
     more: false,
   },

@@ -150,6 +150,31 @@ test('a watch of keys of one tablet goes on from where another has ended also wh
   await cluster.run(client.close());
 });
 
+test('a version of the only tablet is a place to go on from after its split, and a later version is none', async () => {
+  const cluster = await begun(undefined, 30, { limits: LIMITS });
+  const client = cluster.client();
+  const watch = client.watch();
+  await cluster.run(watch.ready);
+  await cluster.run(client.put('h', '1'));
+  assert.is((await cluster.run(watch.next())).value?.key.toString(), 'h');
+  const from = watch.resumeFrom as WatchPosition;
+  assert.is(typeof from, 'number');
+  await cluster.run(watch.return());
+  for (const key of ['h', 'l']) await cluster.run(client.put(key, '2'));
+  for (const key of ['k', 'j']) await cluster.run(client.splitTablet(key, { timeoutMs: 60_000 }), 90_000);
+  const { version } = await cluster.run(client.put('h', '3'));
+  await cluster.run(client.put('l', '3'));
+  const again = new Told(cluster.client().watch({ from }));
+  await until(cluster, () => again.count === 4, 'the rest is told');
+  assert.equal([...again.byKey].toSorted(), [
+    ['h', ['put 2', 'put 3']],
+    ['l', ['put 2', 'put 3']],
+  ]);
+  const later = new Told(cluster.client().watch({ from: version + 1 }));
+  assert.is(errorCode(await cluster.run(later.ended)), 'SPANS_TABLETS');
+  await cluster.run(client.close());
+});
+
 test('the changes of one write follow each other, also when those of other tablets wait', async () => {
   const cluster = await begun(RANGE, 23, { limits: LIMITS });
   const [client, watcher] = [cluster.client(), cluster.client()];

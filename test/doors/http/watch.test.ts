@@ -139,7 +139,8 @@ test('keys of several tablets: the id is a token, and a feed that is opened with
     await until(() => node.node.watchers === 0, 'nothing is left of those that have gone');
     for (const [query, status] of [
       ['key=a&from=1', 410],
-      ['from=1', 409],
+      ['from=1', 410],
+      ['from=9', 409],
       [`prefix=a&from=${token}`, 200],
       [`from=${token.slice(0, -2)}`, 400],
       [`from=w1.${'A'.repeat(9000)}`, 400],
@@ -181,6 +182,33 @@ test('the keys of one tablet that is split: the feed goes on, and so does one th
     assert.is(again.response.status, 200);
     await until(() => keysIn(again.text).length === 2, 'what came since');
     assert.equal(keysIn(again.text), ['a2', 'a9']);
+    again.close();
+  } finally {
+    await client.close();
+    await node.close();
+  }
+});
+
+test('the only tablet is split: the feed ends, and the version that it told last is where another one goes on', async () => {
+  const node = await startHttpNode();
+  const put = (key: string) => fetch(`${node.url}/v1/kv/${key}`, { method: 'PUT', body: 'x' });
+  const keysIn = (text: string) => [...text.matchAll(/"key":"([^"]*)"/g)].map(([, key]) => key).toSorted();
+  const { host, port } = node.node.addresses.client ?? { host: '', port: 0 };
+  const client = new RaftreeClient({ endpoints: [`${host}:${port}`] });
+  try {
+    const feed = await opened(`${node.url}/v1/watch`);
+    await until(() => feed.text !== '', 'it has begun');
+    await put('a');
+    await until(() => keysIn(feed.text).length === 1, 'the first is told');
+    const id = [...feed.text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? '';
+    assert.match(id, /^\d+$/);
+    await client.splitTablet('m');
+    await until(() => feed.isOver, 'it ends');
+    for (const key of ['b', 'z']) await put(key);
+    const again = await opened(`${node.url}/v1/watch`, { 'last-event-id': id });
+    assert.is(again.response.status, 200);
+    await until(() => keysIn(again.text).length === 2, 'what came since');
+    assert.equal(keysIn(again.text), ['b', 'z']);
     again.close();
   } finally {
     await client.close();
