@@ -1,7 +1,7 @@
 /**
  * `npm run test:redis [-- --follower] [FILE…]`: Redis' own test suite against the RESP door of three nodes. Prints for
- * each file how many tests passed, failed and were left out, and which failed. Exits 1 if fewer pass than of Redis
- * itself with every command of other types unknown.
+ * each file how many tests passed, failed and were left out, and which failed. Exits 1 if fewer pass, of all these files
+ * together, than of Redis itself with every command of other types unknown.
  *
  * Nothing of the suite is in this repository. It comes from RAFTREE_REDIS_SOURCE, a folder with the unpacked source of
  * Redis 7.0; without that, from `apt-get source redis`, which needs a `deb-src` line and dpkg-dev. Where there is none,
@@ -79,13 +79,18 @@ async function runAll(source: string): Promise<void> {
     const leader = await cluster.leader();
     const port = ports[(values.follower ? leader % 3 : leader - 1) as number] ?? 0;
     process.stdout.write('file                passed  failed  left out\n');
-    for (const file of files) await runFile(source, file, port);
+    let passed = 0;
+    for (const file of files) passed += await runFile(source, file, port);
+    const least = files.reduce((sum, file) => sum + (FILES[file] ?? 0), 0);
+    process.stdout.write(`${passed} passed; of Redis with commands on strings alone ${least}\n`);
+    if (passed < least) process.exitCode = 1;
   } finally {
     await cluster.destroy();
   }
 }
 
-async function runFile(source: string, file: string, port: number): Promise<void> {
+/** Returns how many tests passed. */
+async function runFile(source: string, file: string, port: number): Promise<number> {
   const tags = LEFT_OUT.map((tag) => `-${tag}`).join(' ');
   const args = ['tests/test_helper.tcl', '--host', '127.0.0.1', '--port', String(port), ...FLAGS];
   const child = spawn('tclsh', [...args, '--tags', tags, '--single', file], { cwd: source, stdio: 'pipe' });
@@ -101,10 +106,7 @@ async function runFile(source: string, file: string, port: number): Promise<void
   const counts = [passed.length, failed.length, leftOut].map((count) => String(count).padStart(8)).join('');
   process.stdout.write(`${file.padEnd(18)}${counts}  ${seconds} s\n`);
   for (const line of failed) process.stdout.write(`    ${line.replace(/^\[err\]: | in tests\/.*$/g, '')}\n`);
-  const least = FILES[file] ?? 0;
-  if (passed.length >= least) return;
-  process.stdout.write(`    at least ${least} should pass\n`);
-  process.exitCode = 1;
+  return passed.length;
 }
 
 function withoutColours(text: string): string {
