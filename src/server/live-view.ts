@@ -202,13 +202,18 @@ export function changesIn({ intents, tablets }: MetaState) {
   });
 }
 
+/** The whole map is asked for: seldom if it is large. */
+const ELSEWHERE_EVERY_MS = 2000;
+const ELSEWHERE_PER_TABLET_MS = 2;
+
 /** Who leads the tablets that this node does not hold: others are asked, while there are some and somebody looks. */
 class LeadersElsewhere {
-  readonly #parts: Pick<LiveViewParts, 'cluster' | 'tablets'>;
+  readonly #parts: Pick<LiveViewParts, 'env' | 'cluster' | 'tablets'>;
   #leaders: ReadonlyMap<number, number> = new Map();
   #isAsking = false;
+  #nextMs = 0;
 
-  constructor(parts: Pick<LiveViewParts, 'cluster' | 'tablets'>) {
+  constructor(parts: Pick<LiveViewParts, 'env' | 'cluster' | 'tablets'>) {
     this.#parts = parts;
   }
 
@@ -217,10 +222,13 @@ class LeadersElsewhere {
   }
 
   async refresh(): Promise<void> {
-    const { cluster, tablets } = this.#parts;
+    const { env, cluster, tablets } = this.#parts;
     const shown = tablets.map?.tablets.slice(0, MAX_TABLETS_SHOWN) ?? [];
-    if (this.#isAsking || shown.every(({ id }) => tablets.has(id))) return;
+    const nowMs = env.clock.nowMs();
+    if (this.#isAsking || nowMs < this.#nextMs || shown.every(({ id }) => tablets.has(id))) return;
     this.#isAsking = true;
+    this.#nextMs =
+      nowMs + Math.max(ELSEWHERE_EVERY_MS, (tablets.map?.tablets.length ?? 0) * ELSEWHERE_PER_TABLET_MS);
     try {
       const located = await cluster.tablets({ timeoutMs: ASK_TIMEOUT_MS });
       this.#leaders = new Map(located.tablets.map(({ id, leader }) => [id, leader]));

@@ -1,6 +1,6 @@
 /**
  * `npm run test:redis [-- --follower] [FILE…]`: Redis' own test suite against the RESP door of three nodes. Prints for
- * each file how many tests passed, failed and were left out, and which failed. Exits 1 if fewer pass, of all these files
+ * each file how many tests passed, failed and were left out, and which failed. Exits 1 if fewer pass, of all files
  * together, than of Redis itself with every command of other types unknown.
  *
  * Nothing of the suite is in this repository. It comes from RAFTREE_REDIS_SOURCE, a folder with the unpacked source of
