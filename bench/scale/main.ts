@@ -1,4 +1,8 @@
 /**
+ * How the cluster grows. Real nodes under CPU quotas (real.ts):
+ *
+ *     npm run bench:scale -- --real --node-counts 3,6,9
+ *
  * How the balancer fares with many nodes: the real `plan` on a modelled cluster, of which only what the balancer sees
  * is there (modelled-cluster.ts).
  *
@@ -14,9 +18,16 @@ import { plan } from '../../src/balance/plan.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 import { lineChart } from './line-chart.js';
 import { ModelledCluster } from './modelled-cluster.js';
+import { Quota } from './quota.js';
+import { type RealRun, runReal } from './real.js';
 
 interface ScaleOptions {
   readonly plan?: true;
+  readonly real?: true;
+  readonly nodeCounts: readonly number[];
+  readonly share: number;
+  readonly seconds: number;
+  readonly clients: number;
   readonly nodes: number;
   readonly tablets: number;
   readonly zones: number;
@@ -32,12 +43,17 @@ const COPYSETS_PER_NODE = 6;
 const MAX_ROUNDS = 1000;
 
 const command = new Command('bench:scale')
+  .option('--real', 'real nodes, each with the same share of a processor')
+  .option('--node-counts <list>', 'real nodes', (text) => text.split(',').map(Number), [3, 6, 9])
+  .option('--share <part>', 'of one processor, for each real node', Number, 0.1)
+  .option('--seconds <n>', 'measured time of each number of real nodes', Number, 10)
+  .option('--clients <n>', 'puts under way, for each real node', Number, 64)
   .option('--plan', 'the balancer on a modelled cluster')
   .option('--nodes <n>', 'nodes', Number, 1000)
   .option('--tablets <n>', 'tablets, of three replicas each', Number, 100_000)
   .option('--zones <n>', 'zones', Number, 10)
   .option('--moves-per-node <n>', 'moves to a node, and from it, in a round', Number, 16)
-  .option('--svg <file>', 'write a chart of the nodes that were added')
+  .option('--svg <file>', 'write a chart: of puts per second over nodes, or of the nodes that were added')
   .parse();
 const options = command.opts<ScaleOptions>();
 const SETTINGS = { ...DEFAULT_BALANCE_SETTINGS, maxMovesPerNode: options.movesPerNode };
@@ -246,5 +262,46 @@ function chart({ shape }: Course, before: number): string {
   });
 }
 
+/** So many tablets for every number of nodes. */
+const REAL_TABLETS = 18;
+
+async function real(): Promise<void> {
+  if (!Quota.isPossible()) throw new Error('this system has no CPU quotas of cgroup version 1');
+  const { nodeCounts, share, seconds, clients } = options;
+  const runs = await runReal({ nodeCounts, share, seconds, clients, tablets: REAL_TABLETS });
+  out(
+    `${REAL_TABLETS} tablets of three replicas, each node with ${share} of a processor and ${clients} puts under way:`,
+  );
+  out('nodes  puts/s  of 3 nodes  p50 ms  p99 ms  nodes µs/put  quota used  busiest  syncs/put');
+  for (const run of runs)
+    out(
+      [
+        ...[run.nodes, Math.round(run.putsPerSecond), ratioOf(run, runs[0]).toFixed(2), run.p50Ms.toFixed(0)],
+        ...[run.p99Ms.toFixed(0), run.nodesUsPerPut.toFixed(0), percent(run.quotaUsed), percent(run.busiest)],
+        run.syncsPerPut.toFixed(2),
+      ].join('  '),
+    );
+  if (options.svg) fs.writeFileSync(options.svg, realChart(runs));
+}
+
+const percent = (part: number) => `${Math.round(100 * part)} %`;
+const ratioOf = (run: RealRun, first: RealRun | undefined) => run.putsPerSecond / (first?.putsPerSecond ?? 1);
+
+function realChart(runs: readonly RealRun[]): string {
+  const [first] = runs;
+  const perNode = first ? first.putsPerSecond / first.nodes : 0;
+  const points = (y: (run: RealRun) => number) => runs.map((run) => ({ x: run.nodes, y: y(run) }));
+  return lineChart({
+    title: `Puts per second over nodes, each with ${options.share} of a processor (measured)`,
+    xLabel: 'nodes',
+    yLabel: 'puts/s',
+    series: [
+      { name: 'measured', points: points(({ putsPerSecond }) => putsPerSecond) },
+      { name: 'as many per node', points: points(({ nodes }) => nodes * perNode) },
+    ],
+  });
+}
+
 if (options.plan) runPlan();
+else if (options.real) await real();
 else command.help();

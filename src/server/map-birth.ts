@@ -43,6 +43,8 @@ export interface MapBirthParts {
   readonly isConnected: (node: number) => boolean;
   /** Durable when it returns. Throws what the disk throws. */
   readonly promise: () => void;
+  /** Why the tablet cannot be divided. */
+  readonly refusal: () => string | undefined;
   /** This node is registered in a cluster that keeps a map. */
   readonly joined: () => Promise<void>;
   readonly onFault: (error: unknown) => void;
@@ -118,7 +120,7 @@ export class MapBirth {
       if (replica?.role !== 'leader')
         throw refused('NOT_LEADER', 'this node does not lead the tablet', { leader: replica?.leader ?? 0 });
       const { configuration } = replica;
-      const problem = mapRefusal(FIRST_TABLET, configuration.index, configuration);
+      const problem = this.#parts.refusal() ?? mapRefusal(FIRST_TABLET, configuration.index, configuration);
       if (problem !== undefined) throw refused('CHANGE_INVALID', `the map cannot begin: ${problem}`);
       await this.#askAll(membersOf(configuration).filter((node) => node !== config.nodeId));
       promise();

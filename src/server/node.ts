@@ -170,6 +170,8 @@ export class Node {
       tablet: () => this.#tablets.get(FIRST_TABLET)?.group,
       meta: () => this.#tablets.meta,
       isConnected: (node) => this.#wiring?.peers.isConnected(node) ?? false,
+      refusal: () =>
+        this.#opened.engine.reservedPrefix && 'a state machine of its own has the keys of this cluster',
       promise: () => this.#opened.identity.promiseMap(this.#opened.birth.state),
       joined: async () => {
         this.#opened.identity.promiseMap(this.#opened.birth.state);

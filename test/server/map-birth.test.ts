@@ -93,6 +93,7 @@ test('members that are away, or have nothing yet, or are of an earlier version: 
     meta: () => undefined,
     calls: { call: (node) => Promise.reject(new RaftreeError(answers[node as 2 | 3], 'no')) },
     isConnected: () => true,
+    refusal: () => undefined,
     promise: () => promised++,
     joined: async () => {},
     onFault: () => {},

@@ -12,7 +12,28 @@ const store = inFile('store/store.js');
 const clientTablets = inFile('client/tablet-cache.js');
 const tabletSession = inFile('client/tablet-session.js');
 
+const mapBirth = inFile('kv/map-birth.js');
+const mapPromises = inFile('server/map-birth.js');
+
 export const TABLET_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a map begins with members that have not promised to know it',
+    reason: 'its leader has asked all of them',
+    patches: [mapBirth('configuration.index !== configurationIndex', 'false')],
+    killedBy: ['store/map-birth'],
+  },
+  {
+    name: 'a part of the first tablet has a map beside it, too',
+    reason: 'it has the record in its state',
+    patches: [machine('this.#owner?.id === FIRST_TABLET ?', 'true ?')],
+    killedBy: ['store/map-birth'],
+  },
+  {
+    name: 'a node promises to take part in a map without writing that down',
+    reason: 'it will apply the entry soon',
+    patches: [mapPromises('promise();\n        return true;', 'return true;')],
+    killedBy: ['server/map-birth'],
+  },
   {
     name: 'watchers of a tablet that has ended are told of entries behind its end',
     reason: 'they are applied',
