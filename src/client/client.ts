@@ -435,9 +435,9 @@ export class RaftreeClient {
 
   /**
    * Splits the tablet that owns a key, so that the key begins the second part; by hash, its place on the ring does.
-   * Reads and writes go on. `CHANGE_INVALID` if a tablet begins there already, or the cluster began with one tablet;
-   * `CHANGE_PENDING` while something else is under way with the tablet. If the outcome is unknown, ask again: what was
-   * done is not done twice.
+   * Reads and writes go on. `CHANGE_INVALID` if a tablet begins there already; `CHANGE_PENDING` while something else is
+   * under way with the tablet. A cluster that keeps no map yet needs all members for it, of this version: otherwise
+   * `MEMBER_UNREACHABLE` or `CHANGE_INVALID`. If the outcome is unknown, ask again: what was done is not done twice.
    */
   splitTablet(key: Bytes, options: CallOptions = {}): Promise<TabletSplitResult> {
     return this.#call(options, (call) =>
