@@ -179,6 +179,27 @@ test('leaders are spread; a node that drains leads nothing, the map neither, and
   await close(setting);
 });
 
+test('a move whose new node dies first is given up, and the operator is told', async () => {
+  const setting = await open(7);
+  const { cluster, client } = setting;
+  const { replicas = [] } = mapOf(cluster)?.tablets.get(1) ?? {};
+  const from = replicas[0]?.node ?? 0;
+  const to = [1, 2, 3, 4].find((id) => replicas.every(({ node }) => node !== id)) ?? 0;
+  await cluster.run(client.balance('off'));
+  const moving = codeOf(client.moveReplica({ tablet: 1, from, to }, { timeoutMs: 20_000 }));
+  await until(cluster, () => mapOf(cluster)?.intents.has(1) === true, 'it is recorded');
+  cluster.cutPower(to);
+  // The node may have led the map: then the answer to whoever recorded the move is lost.
+  const code = await cluster.run(moving, 60_000);
+  assert.ok(['CHANGE_CONFLICT', 'MEMBER_UNREACHABLE'].includes(code), code);
+  await until(cluster, () => mapOf(cluster)?.intents.size === 0, 'it is given up');
+  assert.equal(mapOf(cluster)?.tablets.get(1)?.replicas, replicas);
+  await cluster.run(cluster.start(to));
+  await cluster.run(cluster.sleep(2000));
+  assert.is(await cluster.run(codeOf(client.moveReplica({ tablet: 1, from, to })), 60_000), 'ok');
+  await close(setting);
+});
+
 test('a node whose disk is full gets nothing, from the balancer and from an operator', async () => {
   const full = new Set<number>();
   const fault = ({ kind, path }: FileOperation, id: number) => {
