@@ -80,10 +80,11 @@ const REFUSAL_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Where a request is sent: to the leader of a tablet, to any of the endpoints, or to one of them. Tablet 0 is the only
+ * Where a request is sent: to the leader of a tablet, to any of the endpoints, to any node that holds the tablet, or to
+ * one of the endpoints. Tablet 0 is the only
  * one of a cluster; requests about the cluster go to the leader of the first one under this number too.
  */
-export type Target = number | 'any' | { readonly endpoint: string };
+export type Target = number | 'any' | 'holder' | { readonly endpoint: string };
 
 /** A first attempt that failed. */
 export interface FailedAttempt {
@@ -168,6 +169,7 @@ export class Router {
     const tried = new Set<string>();
     /** Those of them whose port refuses connections. */
     const notListening = new Set<string>();
+    let wrong: RaftreeError | undefined;
     let refusedRounds = 0;
     let pauses = 0;
     let diskFullSinceMs: number | undefined;
@@ -190,9 +192,11 @@ export class Router {
         if (error.code === 'WRONG_TABLET') {
           this.#notThere(endpoint, target);
           lacking.add(endpoint);
+          wrong = error;
         }
         // A node that does not hold the tablet knows nothing of an attempt that may have reached its log.
-        const isElsewhere = call.uncertain && candidates.some((candidate) => !lacking.has(candidate));
+        const isElsewhere =
+          target === 'holder' || (call.uncertain && candidates.some((candidate) => !lacking.has(candidate)));
         if (FINAL_CODES.has(error.code) && !(error.code === 'WRONG_TABLET' && isElsewhere)) throw error;
         if (error.code === 'DISK_FULL') {
           const nowMs = this.#settings.env.clock.nowMs();
@@ -210,6 +214,8 @@ export class Router {
           (node) => !tried.has(node),
         );
         if (another && !BUSY_CODES.has(error.code)) continue;
+        // All were asked, and it may have ended.
+        if (wrong && target === 'holder') throw wrong;
         const isRefused = !this.#isReached && candidates.every((candidate) => notListening.has(candidate));
         refusedRounds = isRefused ? refusedRounds + 1 : 0;
         if (refusedRounds >= this.#settings.refusedRounds) throw connectionRefused(candidates, error);
@@ -270,7 +276,8 @@ export class Router {
   }
 
   #candidates(target: Target): readonly string[] {
-    if (typeof target === 'number') return [...new Set([...this.#settings.endpoints, ...this.#learned])];
+    if (typeof target === 'number' || target === 'holder')
+      return [...new Set([...this.#settings.endpoints, ...this.#learned])];
     if (target === 'any') return this.#settings.endpoints;
     return [target.endpoint];
   }

@@ -347,7 +347,7 @@ export class TabletWatch {
       };
     };
     const asked = another ?? this.#options.endpoint;
-    const target: Target = asked === undefined ? 'any' : { endpoint: asked };
+    const target: Target = asked === undefined ? 'holder' : { endpoint: asked };
     const isShort = another !== undefined;
     const call = isShort ? this.#newCall(ANOTHER_TIMEOUT_MS) : this.#call;
     try {

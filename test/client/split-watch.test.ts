@@ -130,4 +130,30 @@ for (const isSplit of [false, true]) {
   });
 }
 
+test('a watch by way of a node without the tablet goes on at one that has it, which the map names', async () => {
+  const cluster = await FakeCluster.start(7);
+  const { scheduler } = cluster.world;
+  cluster.script = (request, node) => {
+    const { requestId } = request;
+    const [channel] = cluster.open.get(node) ?? [];
+    if (request.type === 'tablets')
+      return () => ({
+        ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
+        nodes: [1, 2, 3].map((nodeId) => ({
+          ...{ nodeId, clientAddress: cluster.endpoint(nodeId), isDraining: false },
+        })),
+        tablets: [tablet(1, '', 'x'), tablet(4, 'x', undefined)],
+      });
+    if (request.type !== 'watch') return undefined;
+    if (node !== 1) return 'WRONG_TABLET';
+    const message = { type: 'changes', watchId: request.watchId, throughVersion: 60 } as const;
+    scheduler.after(1, () => (channel as Channel).write({ ...message, changes: [put('a', 12)] }));
+    return () => ({ type: 'watching', requestId, fromVersion: request.fromVersion ?? 10 });
+  };
+  const client = new RaftreeClient({ endpoints: [cluster.endpoint(3)], env: cluster.client.env });
+  const { value } = await scheduler.run(client.watch({ key: 'a' }).next(), 20_000);
+  assert.is(value?.version, 12);
+  await scheduler.run(client.close());
+});
+
 test.run();

@@ -25,11 +25,11 @@ export async function kill(mutation: Mutation): Promise<string | undefined> {
 
 /** Rejects if the simulator itself does not run. */
 async function hunt(mutation: string, how: BySimulator): Promise<string | undefined> {
-  const { schedule, faults = [], withinSeeds } = how;
+  const { schedule, profile = 'all', faults = [], withinSeeds } = how;
   const results: RunResult[] = await runSeeds({
-    ...{ first: 1, seeds: withinSeeds, jobs: 1, faults, schedule, untilBroken: true, mutation },
+    ...{ first: 1, seeds: withinSeeds, jobs: 1, profile, faults, schedule, untilBroken: true, mutation },
   });
-  const where = schedule ?? 'random faults';
+  const where = schedule ?? (profile === 'all' ? 'random faults' : `profile ${profile}`);
   const broken = results.find(({ failure }) => failure !== undefined);
   if (broken?.failure) {
     const { rule, detail } = broken.failure;

@@ -3,6 +3,7 @@
  * into the compiled code of a child process; `src` knows nothing of it.
  */
 import type { FaultName } from '../../src/sim/setting/fault-names.js';
+import type { Profile } from '../../src/sim/setting/setting.js';
 
 export interface Patch {
   /** Below dist/src. */
@@ -15,6 +16,8 @@ export interface Patch {
 /** The simulator breaks a rule of its own: under a schedule (sim/schedules), or under random faults. */
 export interface BySimulator {
   readonly schedule?: string;
+  /** Of the seeds; `all` if none is given. */
+  readonly profile?: Profile;
   /** The random faults that bring it to light soonest; all that a seed chooses, if none are given. */
   readonly faults?: readonly FaultName[];
   /** It does so within so many seeds, from 1 on. */
@@ -58,6 +61,14 @@ export function under(schedule: string, withinSeeds: number): BySimulator {
 
 export function randomFaults(withinSeeds: number, ...faults: readonly FaultName[]): BySimulator {
   return { withinSeeds, faults };
+}
+
+export function inProfile(
+  profile: Profile,
+  withinSeeds: number,
+  ...faults: readonly FaultName[]
+): BySimulator {
+  return { profile, withinSeeds, faults };
 }
 
 export function inFile(file: string): (find: string, replace: string) => Patch {

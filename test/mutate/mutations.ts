@@ -9,6 +9,7 @@ import { LSM_MUTATIONS } from './list/lsm.js';
 import { MAP_MUTATIONS } from './list/map.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
+import { MOVE_MUTATIONS } from './list/moves.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { RAFT_MUTATIONS } from './list/raft.js';
 import { RAFT_LOG_MUTATIONS } from './list/raft-log.js';
@@ -40,6 +41,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...STORE_MUTATIONS,
   ...SPLIT_MUTATIONS,
   ...MAP_MUTATIONS,
+  ...MOVE_MUTATIONS,
   ...TABLET_MUTATIONS,
   ...BALANCE_MUTATIONS,
   ...WATCH_MUTATIONS,
