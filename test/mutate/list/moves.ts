@@ -3,9 +3,7 @@ import { inFile, inProfile, type Mutation } from '../mutation.js';
 
 const meta = inFile('meta/meta.js');
 const moves = inFile('meta/moves.js');
-const replicaChange = inFile('server/replica-change.js');
 const tabletSet = inFile('server/tablet-set.js');
-const metaDriver = inFile('server/meta-driver.js');
 const tabletWatch = inFile('client/tablet-watch.js');
 
 /** Replicas move often, and little disturbs them. */
@@ -28,25 +26,6 @@ export const MOVE_MUTATIONS: readonly Mutation[] = [
     name: 'a replica that has moved stays where it was, whatever the map says',
     reason: 'it gets no messages any more',
     patches: [tabletSet('if (!this.#isOutdated(id, meta)) continue;', 'if (id !== 0) continue;')],
-    killedBy: WHILE_REPLICAS_MOVE,
-  },
-  {
-    name: 'the replica that leaves is forgotten when the new one is promoted',
-    reason: 'the tablet has one more, which does no harm',
-    patches: [
-      replicaChange("if (leaves && remove) changes.push({ type: 'remove', node: remove.node });", ''),
-    ],
-    killedBy: WHILE_REPLICAS_MOVE,
-  },
-  {
-    name: 'the new replica is never ordered',
-    reason: 'its leader adds it',
-    patches: [
-      metaDriver(
-        "await ask(add.node, { type: 'createReplica', tablet, replicaId: add.replicaId });",
-        'await 0;',
-      ),
-    ],
     killedBy: WHILE_REPLICAS_MOVE,
   },
   {
