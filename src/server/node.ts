@@ -500,7 +500,7 @@ export class Node {
       env,
       nodeId: config.nodeId,
       replica,
-      isCurrent: () => this.#group?.replica === replica,
+      isCurrent: () => replica === this.#tablets.meta?.group.replica || !this.#tablets.keepsMap,
       replicaOf: (tablet) => this.#tablets.get(tablet)?.group.replica,
       ...{ map: map?.admin, peers },
       split: (tablet, key) => this.#splits.split(tablet, key),

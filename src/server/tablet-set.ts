@@ -138,6 +138,11 @@ export class TabletSet {
     return this.#meta;
   }
 
+  /** Meta exists here, if perhaps not open yet. It does before the entry that makes it counts as applied. */
+  get keepsMap(): boolean {
+    return this.#parts.store().storedGroups.includes(META_GROUP);
+  }
+
   /** The group whose members are those of the cluster. */
   get clusterGroupId(): number {
     return this.#isMapped ? META_GROUP : clusterGroupOf(this.#placement ?? ONE_TABLET);

@@ -6,7 +6,7 @@ import { configurationOf } from '../../src/raft/configuration.js';
 import { parseNodeConfig } from '../../src/server/config.js';
 import { MapBirth } from '../../src/server/map-birth.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
-import { begun, keysOf, RAFT } from '../support/tablet-cluster.js';
+import { begun, codeOf, keysOf, RAFT } from '../support/tablet-cluster.js';
 
 test('a cluster of one tablet is split: same data, one map, each write once; nodes come back as they were', async () => {
   const cluster = await begun(undefined, 3);
@@ -136,6 +136,35 @@ test('a node that joins registers itself when there is a map, and is given table
     200_000,
   );
   await cluster.run(cluster.closeAll());
+});
+
+test('a member that is added while the map begins belongs to the map, too, or the map does not begin', async () => {
+  for (let delayMs = 5.5; delayMs < 7.5; delayMs += 0.5) {
+    const cluster = new SimulatedCluster(5, { size: 4, joining: [4], config: { raft: RAFT } });
+    await cluster.run(cluster.startAll());
+    const [client, other] = [cluster.client(), cluster.client()];
+    const change = { type: 'addVoter', node: 4, ...cluster.machine(4).addresses } as const;
+    await cluster.run(
+      (async () => {
+        await client.put('a', 'v');
+        await client.put('z', 'v');
+        const splitting = codeOf(other.splitTablet('m'));
+        await cluster.sleep(delayMs);
+        await Promise.all([codeOf(client.changeMembers([change])), splitting]);
+        await cluster.sleep(2000);
+        const { nodes, tablets } = await client.tablets();
+        const members = nodes.map(({ nodeId }) => nodeId);
+        for (const { id, replicas } of tablets)
+          assert.ok(
+            replicas.every((node) => members.includes(node)),
+            `after ${delayMs} ms: tablet ${id} on ${replicas}, nodes ${members}`,
+          );
+        await Promise.all([client.close(), other.close()]);
+      })(),
+      200_000,
+    );
+    await cluster.run(cluster.closeAll());
+  }
 });
 
 test.run();
