@@ -11,7 +11,7 @@ const applier = inFile('replica/applier.js');
 const store = inFile('store/store.js');
 const clientTablets = inFile('client/tablet-cache.js');
 const tabletSession = inFile('client/tablet-session.js');
-
+const clientWatch = inFile('client/watch.js');
 const mapBirth = inFile('kv/map-birth.js');
 const mapPromises = inFile('server/map-birth.js');
 
@@ -179,5 +179,11 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'it is the number of that tablet',
     patches: [clientTablets('map && map.tablets.length > 1 ?', 'map ?')],
     killedBy: ['client/order'],
+  },
+  {
+    name: 'a version from behind a split is a place to go on from in all of its parts',
+    reason: 'versions rise along the tablets',
+    patches: [clientWatch('from > this.#tablets.splitVersionOf(part.tablet) + 1', 'false')],
+    killedBy: ['server/watch-tablets'],
   },
 ];

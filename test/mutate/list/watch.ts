@@ -16,12 +16,6 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
     killedBy: ['sim/split-watch'],
   },
   {
-    name: 'a version from behind a split is a place to go on from in all of its parts',
-    reason: 'versions rise along the tablets',
-    patches: [clientWatch('from > this.#tablets.splitVersionOf(part.tablet) + 1', 'false')],
-    killedBy: ['server/watch-tablets'],
-  },
-  {
     name: 'a watch skips what a snapshot has brought',
     reason: 'it goes on with what comes',
     patches: [watcher('if (this.#through + 1 < this.#history.oldestVersion) this.#fallBehind(); else', '')],
