@@ -59,6 +59,7 @@ test('a fourth node joins, is promoted and leads; the first one goes', async () 
     await run(['import'], cluster.endpoint(1), lines.join(''));
 
     cluster.spawn(4);
+    await until(() => cluster.output(4).includes('listening'), 'node 4 listens');
     const add = [
       'member',
       'add',

@@ -29,7 +29,7 @@ test('a node joins and gets its share, one dies and is replaced, one is drained 
     return tablets.filter(({ replicas }) => replicas.includes(id)).map((tablet) => tablet.id);
   };
   try {
-    for (const id of [1, 2, 3]) cluster.spawn(id);
+    await Promise.all([1, 2, 3].map((id) => cluster.start(id)));
     const source = Buffer.from(
       wordNetLines()
         .filter((_, i) => i % EVERY === 0)
