@@ -1,13 +1,14 @@
 /**
  * The tablets that this node is to hold, and the replicas that it held before, durable in `replicas.json`:
  *
- *     here       by tablet: the id of its replica, and the version of the map that made it
+ *     here       by tablet: the id of its replica, the version of the map that made it, and the range
  *     removed    the ids of replicas that are gone: recorded before their files go, so that none comes back
  *
  * The file is written before a replica is made or removed. At the next start what a crash has interrupted is done.
  */
 import { z } from 'zod';
 import type { Env } from '../env/env.js';
+import type { Tablet } from '../placement/placement.js';
 import { readJson, replaceFile, unreadable } from './json-file.js';
 
 export const REPLICAS_FILE = 'replicas.json';
@@ -17,6 +18,8 @@ const here = z.object({
   replicaId: id,
   /** Index of the entry of meta that ordered it; 0: none did, it is of the birth or of a split. */
   sinceVersion: z.int().min(0),
+  /** If it was ordered: the range of its tablet, in base64. Its own state says it only when it has a snapshot. */
+  range: z.object({ generation: id, start: z.base64(), end: z.base64().optional() }).optional(),
 });
 const content = z.object({
   here: z.record(z.string(), here),
@@ -51,6 +54,19 @@ export class LocalReplicas {
 
   of(tablet: number): LocalReplica | undefined {
     return this.#here.get(tablet);
+  }
+
+  /** The tablet of a replica that was ordered, as the map had it then. */
+  tabletOf(tablet: number): Tablet | undefined {
+    const { range } = this.#here.get(tablet) ?? {};
+    if (!range) return undefined;
+    const { generation, start, end } = range;
+    return {
+      id: tablet,
+      generation,
+      start: fromBase64(start),
+      end: end === undefined ? end : fromBase64(end),
+    };
   }
 
   /** The id of the replica of a tablet; 0: there is none. */
@@ -90,4 +106,17 @@ export class LocalReplicas {
   #write(all: ReadonlyMap<number, LocalReplica>, removed: readonly object[]): void {
     replaceFile(this.#env, this.#directory, REPLICAS_FILE, { here: Object.fromEntries(all), removed });
   }
+}
+
+/** As it is recorded. */
+export function rangeOf({ generation, start, end }: Tablet): NonNullable<LocalReplica['range']> {
+  return { generation, start: base64(start), ...(end ? { end: base64(end) } : {}) };
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}
+
+function fromBase64(text: string): Buffer {
+  return Buffer.from(text, 'base64');
 }

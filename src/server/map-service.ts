@@ -6,7 +6,7 @@ import type { Env, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { Meta } from '../meta/meta.js';
 import { intentKey } from '../meta/records.js';
-import type { Placement } from '../placement/placement.js';
+import type { PlacedReplica, Placement } from '../placement/placement.js';
 import { membersOf } from '../raft/configuration.js';
 import type { Admin } from './admin.js';
 import { BalanceReporter } from './balance-report.js';
@@ -179,6 +179,13 @@ export class MapService {
         `replicas of tablet ${tablet} have no ids, as in earlier versions: they cannot be moved before it is split`,
         { info: { outcome: 'notCommitted' } },
       );
+    // A late order would bring a replica back that has left. What it changes begins in the members of before.
+    const { index } = replica.configuration;
+    if (replica.role === 'leader' && !(await this.#isWanted(tablet, add, remove)))
+      throw new RaftreeError('ORDER_OUTDATED', `the map has no order to change tablet ${tablet} so`, {
+        info: { outcome: 'notCommitted' },
+      });
+    if (replica.configuration.index !== index) return { state: 'underWay' };
     const waitFor = async (condition: () => boolean) => {
       for (let waitedMs = 0; !condition(); waitedMs += LOOK_AGAIN_MS) {
         if (waitedMs >= config.raft.electionTimeoutMinMs || replica.role !== 'leader') return false;
@@ -194,6 +201,13 @@ export class MapService {
         lacks: (node) => tablets.lacks(tablet, node),
       },
     );
+  }
+
+  /** Whether the map, read after the order came, has the move. */
+  async #isWanted(tablet: number, add?: PlacedReplica, remove?: PlacedReplica): Promise<boolean> {
+    const intent = (await this.meta.read()).intents.get(tablet);
+    if (intent?.type !== 'move' || intent.add?.replicaId !== add?.replicaId) return false;
+    return remove === undefined || intent.remove === remove.replicaId;
   }
 
   /** Asks any node of node.json, again and again, until this node is a member. */

@@ -31,7 +31,7 @@ import type { GroupStart } from '../store/store.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { EMPTY_BASE, firstBaseOf, firstTabletBase, type KvGroup, type KvStore } from './kv-group.js';
-import type { LocalReplicas } from './local-replicas.js';
+import { type LocalReplicas, rangeOf } from './local-replicas.js';
 import type { NodeMetrics } from './metrics.js';
 import { historyBudget, watchesOf } from './watching.js';
 
@@ -180,7 +180,9 @@ export class TabletSet {
 
   ownerOfGroup(id: number): TabletOwner | undefined {
     const placement = this.#placement;
-    const born = this.#firstMap?.byId(id) ?? this.#meta?.state.map?.byId(id);
+    const inMap = this.#firstMap?.byId(id) ?? this.#meta?.state.map?.byId(id);
+    // A node that starts again may not have the map that named the tablet, or one that names it no more.
+    const born = inMap ?? this.#parts.local().tabletOf(id);
     return placement && { id, by: placement.by, born };
   }
 
@@ -386,7 +388,8 @@ export class TabletSet {
         throw new RaftreeError('ORDER_OUTDATED', `replica ${replicaId} of tablet ${tablet} was here before`, {
           info: { outcome: 'notCommitted' },
         });
-      local.add([{ tablet, replicaId, sinceVersion }]);
+      const known = meta?.state.tablets.get(tablet);
+      local.add([{ tablet, replicaId, sinceVersion, ...(known ? { range: rangeOf(known) } : {}) }]);
       const store = this.#parts.store();
       if (store.storedGroups.includes(tablet)) await store.removeGroup(tablet);
       await store.createGroup(tablet, EMPTY_BASE, this.#incarnation, true);

@@ -185,8 +185,8 @@ export function settingOf(
 export const STRING_KEYS = ['s1', 's2', 's3'] as const;
 
 /**
- * In half of the seeds in which members do not change there are several tablets; in half of these, tablets are split.
- * Replicas move in a profile of their own.
+ * In half of the seeds there are several tablets. In some of these, tablets are split, and replicas move; only there
+ * members change, too.
  */
 function withTablets(
   settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'moveEveryMs'>,
@@ -197,7 +197,7 @@ function withTablets(
   const hasSeveral = random.chance(0.5);
   const placement = severalTablets(random, workload);
   const isAny = profile === 'all' && hasSeveral;
-  const isMoved = profile === 'moves';
+  const isMoved = profile === 'moves' || (isAny && random.chance(0.3));
   if (profile !== 'splits' && !isMoved && (changesMembers || !hasSeveral))
     return { ...settled, placement: ONE_TABLET, splitEveryMs: 0, moveEveryMs: 0 };
   const isSplit = profile === 'splits' || ((isAny || isMoved) && random.chance(0.5));

@@ -4,6 +4,7 @@ import { inFile, inProfile, type Mutation } from '../mutation.js';
 const meta = inFile('meta/meta.js');
 const moves = inFile('meta/moves.js');
 const tabletSet = inFile('server/tablet-set.js');
+const mapService = inFile('server/map-service.js');
 const tabletWatch = inFile('client/tablet-watch.js');
 
 /** Replicas move often, and little disturbs them. */
@@ -27,6 +28,20 @@ export const MOVE_MUTATIONS: readonly Mutation[] = [
     reason: 'it gets no messages any more',
     patches: [tabletSet('if (!this.#isOutdated(id, meta)) continue;', 'if (id !== 0) continue;')],
     killedBy: WHILE_REPLICAS_MOVE,
+  },
+  {
+    name: 'the leader of a tablet carries out a late order to change its members',
+    reason: 'the leader of the map has given it',
+    patches: [
+      mapService("replica.role === 'leader' && !(await this.#isWanted(tablet, add, remove))", 'false'),
+    ],
+    killedBy: ['sim/regressions-cluster'],
+  },
+  {
+    name: 'a node forgets for which keys it was ordered to make a replica',
+    reason: 'the map says it',
+    patches: [tabletSet('inMap ?? this.#parts.local().tabletOf(id)', 'inMap')],
+    killedBy: ['sim/regressions-cluster'],
   },
   {
     name: 'a watch takes a node without the tablet for one that says where it is',
