@@ -49,7 +49,8 @@ export class StringCalls {
       operations.unshift(operation('check', key, NOTHING, { version: this.#versions.get(key) ?? 0 }));
     }
     const isWritten = operations.some(({ value }) => Buffer.from(value).includes(token));
-    const key = this.#keys[0] ?? '';
+    // One that it names: a split may part it from the others.
+    const key = Buffer.from(operations[0]?.key ?? '').toString();
     const call = history.begin(name, key, isWritten ? token : '');
     coverage.count('string operations', operations.length);
     try {
