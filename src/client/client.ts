@@ -610,7 +610,7 @@ function readFrom(options: ReadOptions): { readonly from: ReadFrom; readonly con
   const consistency = options.level ?? (stale ? 'stale' : 'linearizable');
   if (stale && consistency !== 'stale') throw invalid(`stale contradicts level ${consistency}`);
   const anywhere = consistency === 'follower' || consistency === 'stale';
-  if (endpoint === undefined) return { from: anywhere ? 'any' : 'leader', consistency };
+  if (endpoint === undefined) return { from: anywhere ? 'holder' : 'leader', consistency };
   if (!anywhere)
     throw invalid('endpoint needs level follower or stale: other reads are answered by the leader');
   addressOf(endpoint);

@@ -80,9 +80,9 @@ const REFUSAL_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Where a request is sent: to the leader of a tablet, to any of the endpoints, to any node that holds the tablet, or to
- * one of the endpoints. Tablet 0 is the only
- * one of a cluster; requests about the cluster go to the leader of the first one under this number too.
+ * Where a request is sent: to the leader of a tablet, to any of the endpoints, to any node that holds the tablet (the
+ * endpoints are asked first), or to one of the endpoints. Tablet 0 is the only one of a cluster; requests about the
+ * cluster go to the leader of the first one under this number too.
  */
 export type Target = number | 'any' | 'holder' | { readonly endpoint: string };
 
@@ -286,8 +286,14 @@ export class Router {
   #choose(target: Target, candidates: readonly string[], tried: ReadonlySet<string>): string {
     const leader = typeof target === 'number' ? this.#leaders.get(target) : undefined;
     if (leader !== undefined && !tried.has(leader)) return leader;
-    const first = this.#turn % candidates.length;
-    const inTurn = [...candidates.slice(first), ...candidates.slice(0, first)];
+    // Others than the endpoints are asked last by who needs no leader.
+    const equal = target === 'holder' ? this.#settings.endpoints : candidates;
+    const first = this.#turn % equal.length;
+    const inTurn = [
+      ...equal.slice(first),
+      ...equal.slice(0, first),
+      ...candidates.filter((other) => !equal.includes(other)),
+    ];
     return inTurn.find((candidate) => !tried.has(candidate)) ?? inTurn[0] ?? '';
   }
 

@@ -12,6 +12,7 @@ const store = inFile('store/store.js');
 const clientTablets = inFile('client/tablet-cache.js');
 const tabletSession = inFile('client/tablet-session.js');
 const clientWatch = inFile('client/watch.js');
+const client = inFile('client/client.js');
 const mapBirth = inFile('kv/map-birth.js');
 const mapPromises = inFile('server/map-birth.js');
 
@@ -185,5 +186,11 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'versions rise along the tablets',
     patches: [clientWatch('from > this.#tablets.splitVersionOf(part.tablet) + 1', 'false')],
     killedBy: ['server/watch-tablets'],
+  },
+  {
+    name: 'reads that need no leader go to the endpoints only',
+    reason: 'any node answers them',
+    patches: [client("anywhere ? 'holder' :", "anywhere ? 'any' :")],
+    killedBy: ['client/holders'],
   },
 ];
