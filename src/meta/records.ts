@@ -51,6 +51,8 @@ const move = z.object({
   sinceMs: z.number(),
   /** Why; an operator wanted it if there is none. */
   reason: z.string().optional(),
+  /** It takes place no more, whatever happens: what was added of it goes, and its id is never added again. */
+  givesUp: z.boolean().optional(),
 });
 
 const balance = z.object({ isOn: z.boolean() });

@@ -6,7 +6,7 @@ import type { Env, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { Meta } from '../meta/meta.js';
 import { intentKey } from '../meta/records.js';
-import type { PlacedReplica, Placement } from '../placement/placement.js';
+import type { Placement } from '../placement/placement.js';
 import { membersOf } from '../raft/configuration.js';
 import type { Admin } from './admin.js';
 import { BalanceReporter } from './balance-report.js';
@@ -36,6 +36,8 @@ export interface MapServiceParts {
 const MOVE_TIMEOUT_MS = 600_000;
 const LOOK_AGAIN_MS = 20;
 
+type ChangeOrder = Extract<NodeRequest, { type: 'changeReplicas' }>;
+
 export class MapService {
   readonly #parts: MapServiceParts;
   readonly meta: Meta;
@@ -43,6 +45,8 @@ export class MapService {
   readonly balancer: Balancer;
   readonly #reporter: BalanceReporter;
   readonly admin: MapAdmin;
+  /** Tablets whose members an order changes now. */
+  readonly #changing = new Set<number>();
   #joining: Timer | undefined;
   #isClosed = false;
 
@@ -164,12 +168,20 @@ export class MapService {
     return true;
   }
 
-  async #changeReplicas({
-    tablet,
-    add,
-    remove,
-    givesUp,
-  }: Extract<NodeRequest, { type: 'changeReplicas' }>): Promise<ChangeProgress> {
+  /** One order at a time: the next one sees what this one has done. */
+  async #changeReplicas(order: ChangeOrder): Promise<ChangeProgress> {
+    const { tablet } = order;
+    if (this.#changing.has(tablet)) return { state: 'underWay' };
+    this.#changing.add(tablet);
+    try {
+      return await this.#changeAlone(order);
+    } finally {
+      this.#changing.delete(tablet);
+    }
+  }
+
+  async #changeAlone(order: ChangeOrder): Promise<ChangeProgress> {
+    const { tablet, add, remove, givesUp } = order;
     const { tablets, config, peers, env } = this.#parts;
     const replica = tablets.get(tablet)?.group.replica;
     if (!replica) return { state: 'notLeader', leader: 0 };
@@ -181,7 +193,7 @@ export class MapService {
       );
     // A late order would bring a replica back that has left. What it changes begins in the members of before.
     const { index } = replica.configuration;
-    if (replica.role === 'leader' && !(await this.#isWanted(tablet, add, remove)))
+    if (replica.role === 'leader' && !(await this.#isWanted(order)))
       throw new RaftreeError('ORDER_OUTDATED', `the map has no order to change tablet ${tablet} so`, {
         info: { outcome: 'notCommitted' },
       });
@@ -204,9 +216,10 @@ export class MapService {
   }
 
   /** Whether the map, read after the order came, has the move. */
-  async #isWanted(tablet: number, add?: PlacedReplica, remove?: PlacedReplica): Promise<boolean> {
+  async #isWanted({ tablet, add, remove, givesUp = false }: ChangeOrder): Promise<boolean> {
     const intent = (await this.meta.read()).intents.get(tablet);
     if (intent?.type !== 'move' || intent.add?.replicaId !== add?.replicaId) return false;
+    if (givesUp !== (intent.givesUp ?? false)) return false;
     return remove === undefined || intent.remove === remove.replicaId;
   }
 

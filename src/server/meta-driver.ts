@@ -15,7 +15,7 @@ import type { Env, Timer } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import type { Meta, MetaChange } from '../meta/meta.js';
 import { endMove } from '../meta/moves.js';
-import { CLUSTER_KEY, type MoveIntent, NEXT_ID_KEY, nodeKey, tabletKey } from '../meta/records.js';
+import { CLUSTER_KEY, intentKey, type MoveIntent, NEXT_ID_KEY, nodeKey, tabletKey } from '../meta/records.js';
 import { firstReplicas, firstTablets, type Placement } from '../placement/placement.js';
 import type { NodeRequest } from './node-calls.js';
 import type { ChangeProgress } from './replica-change.js';
@@ -110,7 +110,8 @@ export class MetaDriver {
     if (changes.length > 0) await meta.update(changes);
   }
 
-  async #drive(tablet: number, { generation, add, remove }: MoveIntent): Promise<void> {
+  async #drive(tablet: number, intent: MoveIntent): Promise<void> {
+    const { generation, add, remove } = intent;
     const { meta, ask, env, moveTimeoutMs, isDead } = this.#parts;
     const nowMs = env.clock.nowMs();
     const sinceMs = this.#moveSeenMs.get(tablet) ?? nowMs;
@@ -120,7 +121,13 @@ export class MetaDriver {
     const leaving = descriptor.replicas.find(({ replicaId }) => replicaId === remove);
     const target = add && meta.state.nodes.get(add.node);
     const isLost = add !== undefined && (!target || target.isDraining || isDead(add.node));
-    const givesUp = isLost || nowMs - sinceMs > moveTimeoutMs;
+    const givesUp = intent.givesUp === true || isLost || nowMs - sinceMs > moveTimeoutMs;
+    if (givesUp && !intent.givesUp) {
+      const key = intentKey(tablet);
+      const value = { ...intent, givesUp };
+      await meta.update([{ key, expectedVersion: meta.state.versionOf(key), value }]);
+      return;
+    }
     if (add && !givesUp) await ask(add.node, { type: 'createReplica', tablet, replicaId: add.replicaId });
     const placed = leaving && { replicaId: leaving.replicaId, node: leaving.node };
     const change = { type: 'changeReplicas', tablet, add, remove: placed, givesUp } as const;

@@ -65,6 +65,8 @@ function compareMembers(cluster: RunCluster, tablet: number): void {
 
 /** Of each group there is the one directory that its log names; and there is no group without a tablet. */
 function checkDirectories(cluster: RunCluster): void {
+  // With a damaged disk somewhere a move may be under way for ever.
+  const intents = cluster.leader?.node?.meta?.state.intents;
   for (const machine of cluster.machines) {
     const { store, host, state, isDamaged, isForeign, hasFailedOperations } = machine;
     // What a full disk does not remove goes at the next start.
@@ -76,6 +78,7 @@ function checkDirectories(cluster: RunCluster): void {
       const [group = 0, name = ''] = [Number(directory.split('/')[3]), directory.split('/')[4]];
       const isOpen = store.groups.some(({ id }) => id === group);
       if (isOpen && (machine.directories.get(group) === name || !name.startsWith('state'))) continue;
+      if (intents?.has(group)) continue;
       cluster.fail(
         'no unnamed directory',
         `${host} has ${directory}, and uses ${machine.directories.get(group)}`,

@@ -218,12 +218,13 @@ async function phases(
       ),
     );
   if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, areGone, 'tablets that were split go'))) return;
-  const isSettled = () => unsettledPart(cluster) === undefined;
-  const what = () => `the map is what the logs say: ${unsettledPart(cluster)}`;
-  if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, isSettled, what))) return;
   const told = () => `watchers are told all changes (${watchers.waiting})`;
   if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, told))) return;
   if (!(await settles(cluster, WATCHES_MS, watchers.end(), 'all watches end'))) return;
+  // Last of all: the balancer may have begun something meanwhile.
+  const isSettled = () => unsettledPart(cluster) === undefined;
+  const what = () => `the map is what the logs say: ${unsettledPart(cluster)}`;
+  if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, isSettled, what))) return;
   const rest = Promise.all([checkAtRest(cluster), checkScans(cluster, client)]);
   await settles(cluster, PROGRESS_MS, rest, 'the healed cluster is read');
 }

@@ -64,6 +64,11 @@ const FOUND = [
     what: 'a node that had lost power before the first snapshot of a new replica could not start: its keys were unknown',
   },
   {
+    seed: 83000245,
+    profile: 'all',
+    what: 'a move that was given up was taken up again when its node took part again: a replica came back',
+  },
+  {
     seed: 406431,
     profile: 'all',
     what: 'a change of members that ran out of time ended with an inner error',
