@@ -3,8 +3,8 @@
  * process, and report to the current run.
  *
  * A store reads its node's clock when it is opened. So every node has a clock of its own that records the last reader.
- * A replica is made, and steps its core for the first time, as soon as its state machine is open: the group that was
- * opened last tells which replica a core belongs to.
+ * A replica is made, and steps its core for the first time, as soon as its state machine is open: the group that its
+ * node has opened last tells which replica a core belongs to. (Nodes open groups at the same time.)
  */
 import type { Clock } from '../../env/env.js';
 import type { RaftreeError } from '../../env/errors.js';
@@ -70,13 +70,19 @@ export function attributed(who: string, clock: Clock): Clock {
   };
 }
 
-let lastOpened: Owner = { who: '', tablet: 0 };
+/** By node. */
+const lastOpened = new Map<string, Owner>();
 const owners = new WeakMap<Raft, Owner>();
+
+function lastOpenedBy(who: string): Owner {
+  return lastOpened.get(who) ?? { who, tablet: 0 };
+}
 
 function ownerOf(raft: Raft): Owner {
   let owner = owners.get(raft);
   if (owner === undefined) {
-    owner = lastOpened;
+    // It is told the time, so its node has just read its clock.
+    owner = lastOpenedBy(lastAsker);
     owners.set(raft, owner);
   }
   return owner;
@@ -123,8 +129,9 @@ Store.open = <Machine extends GroupStateMachine<Result>, Result>(
     },
     openStateMachine: async (context) => {
       const machine = await parts.openStateMachine(context);
-      lastOpened = { who, tablet: context.group };
-      machines.set(machine as object, lastOpened);
+      const owner = { who, tablet: context.group };
+      lastOpened.set(who, owner);
+      machines.set(machine as object, owner);
       return machine;
     },
   });
@@ -134,7 +141,7 @@ Store.open = <Machine extends GroupStateMachine<Result>, Result>(
 
 const { apply } = KvStateMachine.prototype;
 KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries) {
-  const owner = machines.get(this) ?? lastOpened;
+  const owner = machines.get(this) ?? lastOpenedBy(lastAsker);
   const watcher = probe;
   const report = (done: readonly CommandResult[]) => {
     watcher?.applied(owner, first, done);
@@ -154,7 +161,7 @@ KvStateMachine.prototype.apply = function (this: KvStateMachine, first, entries)
 
 const { applyTablet } = KvStateMachine.prototype;
 KvStateMachine.prototype.applyTablet = async function (this: KvStateMachine, index, entry, ...rest) {
-  const owner = machines.get(this) ?? lastOpened;
+  const owner = machines.get(this) ?? lastOpenedBy(lastAsker);
   const watcher = probe;
   await watcher?.beforeApply(owner.who);
   watcher?.applying(owner, index, [entry]);

@@ -32,9 +32,7 @@ export const MOVE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the leader of a tablet carries out a late order to change its members',
     reason: 'the leader of the map has given it',
-    patches: [
-      mapService("replica.role === 'leader' && !(await this.#isWanted(order))", 'false'),
-    ],
+    patches: [mapService("replica.role === 'leader' && !(await this.#isWanted(order))", 'false')],
     killedBy: ['sim/regressions-cluster'],
   },
   {
