@@ -532,8 +532,9 @@ export class TabletSet {
    * child says so of an entry behind those with which the child began. (After a restart that means: behind where its
    * log begins.) And the map must not name the parent any more.
    */
-  #mayGo({ stateMachine: { endedBy } }: OpenTablet): boolean {
-    if (!endedBy) return false;
+  #mayGo({ tablet, stateMachine: { endedBy } }: OpenTablet): boolean {
+    // Its state may say that it has ended, and the disk not have let it make its children: a restart does.
+    if (!endedBy || !this.#parts.store().isRetired(tablet.id)) return false;
     // Whoever leads a child: the leader of the parent may have died before it was done.
     if (!this.#parts.isPublished(endedBy)) {
       if (endedBy.children.some(({ id }) => this.leads(id)))

@@ -69,6 +69,11 @@ const FOUND = [
     what: 'a move that was given up was taken up again when its node took part again: a replica came back',
   },
   {
+    seed: 83001276,
+    profile: 'all',
+    what: 'a tablet that was split was removed from a node whose disk had not let it make the parts',
+  },
+  {
     seed: 406431,
     profile: 'all',
     what: 'a change of members that ran out of time ended with an inner error',

@@ -12,6 +12,7 @@ const store = inFile('store/store.js');
 const clientTablets = inFile('client/tablet-cache.js');
 const tabletSession = inFile('client/tablet-session.js');
 const clientWatch = inFile('client/watch.js');
+const tabletSet = inFile('server/tablet-set.js');
 const client = inFile('client/client.js');
 const mapBirth = inFile('kv/map-birth.js');
 const mapPromises = inFile('server/map-birth.js');
@@ -192,5 +193,11 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'any node answers them',
     patches: [client("anywhere ? 'holder' :", "anywhere ? 'any' :")],
     killedBy: ['client/holders'],
+  },
+  {
+    name: 'a tablet that was split goes although its parts were not made here',
+    reason: 'all members have them',
+    patches: [tabletSet('|| !this.#parts.store().isRetired(tablet.id)', '')],
+    killedBy: ['sim/regressions-cluster'],
   },
 ];
