@@ -475,7 +475,7 @@ export class Node {
     await this.#tablets.open(born, restarted, this.#promise(identity));
     const kv = new KvService({
       clock: env.clock,
-      tablet: (id) => this.#tablets.get(id),
+      tablet: (id) => this.#tablets.served(id),
       tablets: () => this.#tablets.here,
       limits: kvLimitsOf(config),
       clientAddressOf: (node) => membership.find(node)?.client ?? '',

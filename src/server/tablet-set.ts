@@ -64,6 +64,8 @@ export interface OpenTablet extends ServedTablet {
   readonly logBeganAt: number;
   /** The others were told that all members have it. */
   hasTold?: boolean;
+  /** It may lack what its tablet had when it moved here. */
+  isNew?: boolean;
 }
 
 /** Children whose parent led here campaign so often, once in a heartbeat. */
@@ -189,6 +191,19 @@ export class TabletSet {
   /** The tablet with this id, or with 0 the only one. Undefined: it is not here, or there are several. */
   get(id: number): OpenTablet | undefined {
     return this.#open.get(id === 0 && this.#placement?.tablets === 1 ? FIRST_TABLET : id);
+  }
+
+  /**
+   * Whoever asks for keys is answered by it. A replica that moves here lacks some of them until it votes: a stale read
+   * would show what was there long ago, or nothing, also after the replica that was here before had shown more.
+   */
+  served(id: number): OpenTablet | undefined {
+    const open = this.get(id);
+    if (open?.isNew) {
+      const { configuration } = open.group.replica;
+      open.isNew = !configuration.voters.includes(this.#parts.config.nodeId);
+    }
+    return open?.isNew ? undefined : open;
   }
 
   get leadsCluster(): boolean {
@@ -376,20 +391,28 @@ export class TabletSet {
     return this.#inTurn(async () => {
       const local = this.#parts.local();
       const { meta } = this;
-      if (local.idOf(tablet) === replicaId) return;
-      if (meta && this.#isOutdated(tablet, meta)) await this.#giveUp(tablet);
-      const undivided = meta && this.#undividedFor(tablet, meta.state);
-      if (meta && undivided && this.#isOutdated(undivided, meta)) await this.#giveUp(undivided);
-      else if (undivided)
-        throw new RaftreeError('CHANGE_PENDING', `tablet ${undivided} here has to be split first`, {
-          info: { outcome: 'notCommitted' },
-        });
-      if (local.idOf(tablet) !== 0 || local.wasRemoved(replicaId))
-        throw new RaftreeError('ORDER_OUTDATED', `replica ${replicaId} of tablet ${tablet} was here before`, {
-          info: { outcome: 'notCommitted' },
-        });
-      const known = meta?.state.tablets.get(tablet);
-      local.add([{ tablet, replicaId, sinceVersion, ...(known ? { range: rangeOf(known) } : {}) }]);
+      if (local.idOf(tablet) === replicaId) {
+        // Otherwise the disk did not let it be made to the end, and it has taken part in nothing.
+        if (this.#open.has(tablet)) return;
+      } else {
+        if (meta && this.#isOutdated(tablet, meta)) await this.#giveUp(tablet);
+        const undivided = meta && this.#undividedFor(tablet, meta.state);
+        if (meta && undivided && this.#isOutdated(undivided, meta)) await this.#giveUp(undivided);
+        else if (undivided)
+          throw new RaftreeError('CHANGE_PENDING', `tablet ${undivided} here has to be split first`, {
+            info: { outcome: 'notCommitted' },
+          });
+        if (local.idOf(tablet) !== 0 || local.wasRemoved(replicaId))
+          throw new RaftreeError(
+            'ORDER_OUTDATED',
+            `replica ${replicaId} of tablet ${tablet} was here before`,
+            {
+              info: { outcome: 'notCommitted' },
+            },
+          );
+        const known = meta?.state.tablets.get(tablet);
+        local.add([{ tablet, replicaId, sinceVersion, ...(known ? { range: rangeOf(known) } : {}) }]);
+      }
       const store = this.#parts.store();
       if (store.storedGroups.includes(tablet)) await store.removeGroup(tablet);
       await store.createGroup(tablet, EMPTY_BASE, this.#incarnation, true);
@@ -466,7 +489,8 @@ export class TabletSet {
     const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
     const load = new TabletLoad(env.random, this.#placement?.by ?? 'range');
     const opened = { tablet, group, expirer, replica: log, stateMachine, watches, load };
-    this.#open.set(id, { ...opened, logBeganAt: replica.baseIndex });
+    const isNew = (this.#parts.local().of(id)?.sinceVersion ?? 0) > 0;
+    this.#open.set(id, { ...opened, logBeganAt: replica.baseIndex, isNew });
     if (stateMachine.endedBy ?? stateMachine.begunBy) this.#splits++;
     this.#known = undefined;
   }

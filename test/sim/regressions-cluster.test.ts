@@ -74,6 +74,16 @@ const FOUND = [
     what: 'a tablet that was split was removed from a node whose disk had not let it make the parts',
   },
   {
+    seed: 83001741,
+    profile: 'all',
+    what: 'a replica that had come back to a node showed stale reads nothing before its first snapshot',
+  },
+  {
+    seed: 83001985,
+    profile: 'all',
+    what: 'a replica that a full disk had not let be made was taken for one that is there',
+  },
+  {
     seed: 406431,
     profile: 'all',
     what: 'a change of members that ran out of time ended with an inner error',
