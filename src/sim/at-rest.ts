@@ -10,7 +10,8 @@ import { DATA_DIRECTORY } from './run/node-json.js';
 import type { RunCluster } from './run/run-cluster.js';
 import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
 
-export async function checkAtRest(cluster: RunCluster): Promise<void> {
+/** `isSettled`: nothing is under way that changes the tablets or their members. */
+export async function checkAtRest(cluster: RunCluster, isSettled: boolean): Promise<void> {
   for (const tablet of cluster.references.groups) {
     // The state itself says what is in it: the core hears of a snapshot only when it is installed.
     for (const machine of cluster.machines)
@@ -18,6 +19,7 @@ export async function checkAtRest(cluster: RunCluster): Promise<void> {
         cluster.compareState(machine, tablet, machine.store?.group(tablet)?.stateMachine.appliedIndex);
     compareMembers(cluster, tablet);
   }
+  if (!isSettled) return;
   checkDirectories(cluster);
   await compareMaps(cluster);
 }
@@ -65,8 +67,6 @@ function compareMembers(cluster: RunCluster, tablet: number): void {
 
 /** Of each group there is the one directory that its log names; and there is no group without a tablet. */
 function checkDirectories(cluster: RunCluster): void {
-  // With a damaged disk somewhere a move may be under way for ever.
-  const intents = cluster.leader?.node?.meta?.state.intents;
   for (const machine of cluster.machines) {
     const { store, host, state, isDamaged, isForeign, hasFailedOperations } = machine;
     // What a full disk does not remove goes at the next start.
@@ -78,7 +78,6 @@ function checkDirectories(cluster: RunCluster): void {
       const [group = 0, name = ''] = [Number(directory.split('/')[3]), directory.split('/')[4]];
       const isOpen = store.groups.some(({ id }) => id === group);
       if (isOpen && (machine.directories.get(group) === name || !name.startsWith('state'))) continue;
-      if (intents?.has(group)) continue;
       cluster.fail(
         'no unnamed directory',
         `${host} has ${directory}, and uses ${machine.directories.get(group)}`,
