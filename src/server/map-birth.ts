@@ -29,6 +29,7 @@ import { encodeMapEntry, mapRefusal } from '../kv/map-birth.js';
 import { FIRST_TABLET } from '../placement/placement.js';
 import { membersOf } from '../raft/configuration.js';
 import type { NodeConfig } from './config.js';
+import { askToJoin } from './joining.js';
 import type { KvGroup } from './kv-group.js';
 import type { NodeCalls } from './node-calls.js';
 import type { OpenMeta } from './tablet-set.js';
@@ -87,23 +88,13 @@ export class MapBirth {
 
   /** A node that joins registers itself, if the cluster keeps a map. Otherwise an operator adds it. */
   seek(): void {
-    const { env, config, tablet, meta, calls, isConnected, joined, onFault } = this.#parts;
-    const own = config.nodes.find(({ id }) => id === config.nodeId);
-    if (this.#isClosed || !config.join || !own || meta() || tablet()?.replica.lastIndex !== 0) return;
-    const request = { type: 'join', node: own.id, client: own.client, peer: own.peer } as const;
-    const asked = config.nodes
-      .filter(({ id }) => isConnected(id))
-      .map(({ id }) =>
-        calls.call(id, request).then(
-          () => true,
-          () => false,
-        ),
-      );
+    const { env, config, tablet, meta, joined, onFault } = this.#parts;
+    if (this.#isClosed || !config.join || meta() || tablet()?.replica.lastIndex !== 0) return;
     const again = () => {
       this.#joining = env.timers.after(config.raft.electionTimeoutMaxMs, () => this.seek());
     };
-    Promise.all(asked)
-      .then((answers) => (answers.includes(true) && !this.#isClosed ? joined() : undefined))
+    askToJoin(this.#parts)
+      .then((isMember) => (isMember && !this.#isClosed ? joined() : undefined))
       .catch(onFault)
       .then(again);
   }

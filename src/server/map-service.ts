@@ -12,6 +12,7 @@ import type { Admin } from './admin.js';
 import { BalanceReporter } from './balance-report.js';
 import { Balancer } from './balancer.js';
 import type { NodeConfig } from './config.js';
+import { askToJoin } from './joining.js';
 import { MapAdmin } from './map-admin.js';
 import { MetaDriver } from './meta-driver.js';
 import type { NodeCalls, NodeRequest } from './node-calls.js';
@@ -226,12 +227,8 @@ export class MapService {
   /** Asks any node of node.json, again and again, until this node is a member. */
   #join(): void {
     const { env, config, opened, calls, peers } = this.#parts;
-    const own = config.nodes.find(({ id }) => id === config.nodeId);
-    const { replica } = opened.group;
-    if (this.#isClosed || !own || replica.lastIndex > 0) return;
-    const request = { type: 'join', node: own.id, client: own.client, peer: own.peer } as const;
-    for (const { id } of config.nodes)
-      if (peers.isConnected(id)) void calls.call(id, request).catch(() => {});
+    if (this.#isClosed || opened.group.replica.lastIndex > 0) return;
+    void askToJoin({ config, calls, isConnected: (node) => peers.isConnected(node) });
     this.#joining = env.timers.after(config.raft.electionTimeoutMaxMs, () => this.#join());
   }
 

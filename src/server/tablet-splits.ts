@@ -15,7 +15,7 @@ import { errorCode, RaftreeError } from '../env/errors.js';
 import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
-import { ONE_TABLET, type PlacementKind } from '../placement/placement.js';
+import { ONE_TABLET } from '../placement/placement.js';
 import type { ChangeProgress } from './replica-change.js';
 import type { OpenTablet, TabletSet } from './tablet-set.js';
 
@@ -79,7 +79,7 @@ export class TabletSplits {
     if (problem !== undefined)
       throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${problem}`);
     if (!this.#parts.meta()) await this.#parts.beginMap();
-    return this.#carryOut(tablet, await this.#intent(this.#kept.meta, tablet, point));
+    return this.#carryOut(tablet, await this.#intent(this.#meta, tablet, point));
   }
 
   /**
@@ -92,7 +92,7 @@ export class TabletSplits {
     if (!tablet || role !== 'leader') return { state: 'notLeader', leader };
     const underWay = { state: 'underWay' } as const;
     if (this.#underWay.has(id)) return underWay;
-    const intent = (await this.#kept.meta.read()).intents.get(id);
+    const intent = (await this.#meta.read()).intents.get(id);
     if (intent?.type !== 'split' || this.#underWay.has(id)) return underWay;
     const point = Buffer.from(intent.at);
     const done = this.#carryOut(tablet, intent).finally(() => this.#underWay.delete(id));
@@ -102,7 +102,7 @@ export class TabletSplits {
   }
 
   async #carryOut(tablet: OpenTablet, { at, children }: SplitIntent): Promise<Split> {
-    const { meta } = this.#kept;
+    const meta = this.#meta;
     const { id } = tablet.tablet;
     const [left, right] = children;
     if (!tablet.stateMachine.endedBy) {
@@ -125,11 +125,11 @@ export class TabletSplits {
     return split;
   }
 
-  get #kept(): { readonly meta: Meta; readonly by: PlacementKind } {
+  /** Throws `CHANGE_INVALID` if there is none. */
+  get #meta(): Meta {
     const meta = this.#parts.meta();
-    const by = this.#parts.tablets.placement?.by;
-    if (!meta || !by) throw refused('CHANGE_INVALID', 'this cluster keeps no map');
-    return { meta, by };
+    if (meta) return meta;
+    throw refused('CHANGE_INVALID', 'this cluster keeps no map');
   }
 
   async #propose(meta: Meta, { tablet, group }: OpenTablet, command: Parameters<typeof encodeSplitEntry>[0]) {
