@@ -30,6 +30,7 @@ export function addShardsCommand(program: Command): void {
         printLine(JSON.stringify({ by: located.by, tablets: shown.map(jsonOf) }));
         return;
       }
+      const largest = shown.reduce((most, { sizeBytes = 0 }) => Math.max(most, sizeBytes), 0);
       printTable(
         [
           ...['tablet', located.by === 'hash' ? 'hashes from' : 'keys from', 'up to'],
@@ -40,7 +41,7 @@ export function addShardsCommand(program: Command): void {
           boundText(located, tablet.start),
           tablet.end ? boundText(located, tablet.end) : 'the end',
           String(tablet.generation),
-          sizeText(tablet, shown),
+          sizeText(tablet, shown.length > 1 ? largest : 0),
           tablet.leader === 0 ? '-' : String(tablet.leader),
           tablet.replicas.join(' '),
         ]),
@@ -53,12 +54,10 @@ function ownerOf({ by, tablets }: LocatedTablets, key: string): readonly Located
   return tablets.filter(({ id }) => id === owner?.id);
 }
 
-/** With a bar as long as its part of the largest. */
-function sizeText({ sizeBytes }: LocatedTablet, shown: readonly LocatedTablet[]): string {
+/** With a bar as long as its part of the largest; 0: without a bar. */
+function sizeText({ sizeBytes }: LocatedTablet, largest: number): string {
   if (sizeBytes === undefined) return '-';
-  const largest = Math.max(...shown.map((tablet) => tablet.sizeBytes ?? 0));
-  const bar =
-    shown.length > 1 && largest > 0 ? '█'.repeat(Math.round((BAR_CELLS * sizeBytes) / largest)) : '';
+  const bar = largest > 0 ? '█'.repeat(Math.round((BAR_CELLS * sizeBytes) / largest)) : '';
   return `${inUnits(sizeBytes).padStart(SIZE_CELLS)} ${bar}`.trimEnd();
 }
 
