@@ -76,7 +76,10 @@ export interface ReadOptions extends CallOptions {
   readonly level?: ReadLevel;
   /** Short for level `stale`. */
   readonly stale?: boolean;
-  /** The node to ask, for level `follower` or `stale`. Default: any of the client's endpoints. */
+  /**
+   * The node to ask, for level `follower` or `stale`. Default: one of the client's endpoints that holds the tablet, or
+   * another node that does.
+   */
   readonly endpoint?: string;
 }
 

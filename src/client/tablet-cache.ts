@@ -17,9 +17,9 @@ import { unexpected } from './unexpected.js';
 
 /** A tablet, and where it is. */
 export interface LocatedTablet extends Tablet {
-  /** As the node knew it that was asked; 0: it knew none. */
+  /** 0: none is known. */
   readonly leader: number;
-  /** Of the replica there. Undefined: it is not there, or its engine does not say. */
+  /** Of the replica of who told it. Undefined: it has none, or its engine does not say. */
   readonly sizeBytes: number | undefined;
   /** The nodes that hold it. */
   readonly replicas: readonly number[];

@@ -283,12 +283,12 @@ function isOfAnyNode(level: Consistency): boolean {
   return level === 'stale' || level === 'follower';
 }
 
-/** Nothing was done: another node is to be asked. */
 /** Whether a read is passed on after this node has refused it so. */
 function isPassedOn(level: Consistency, code: string): boolean {
   return code === 'WRONG_TABLET' || (leadsNoMore(code) && !isOfAnyNode(level));
 }
 
+/** Nothing was done: another node is to be asked. */
 function leadsNoMore(code: string): boolean {
   return code === 'NOT_LEADER' || code === 'NO_LEADER';
 }
