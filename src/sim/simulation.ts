@@ -65,6 +65,8 @@ const CALLS_END_MS = 30_000;
 const PROGRESS_MS = 75_000;
 const CONVERGENCE_MS = 60_000;
 const WATCHES_MS = 30_000;
+/** Beside a damaged disk: what is under way then ends by itself, or never. */
+const UNDER_WAY_MS = 3000;
 const REPORTED_EVENTS = 80;
 /** A schedule that takes longer is stuck. */
 const SCHEDULE_MS = 60_000;
@@ -226,7 +228,7 @@ async function phases(
   const what = () => `the map is what the logs say: ${unsettledPart(cluster)}`;
   if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, isSettled, what))) return;
   // With a damaged disk something may be under way for ever.
-  if (!isWhole) await cluster.world.scheduler.runUntil(isSettled, cluster.nowMs + 3000);
+  if (!isWhole) await cluster.world.scheduler.runUntil(isSettled, cluster.nowMs + UNDER_WAY_MS);
   const rest = Promise.all([checkAtRest(cluster, isSettled()), checkScans(cluster, client)]);
   await settles(cluster, PROGRESS_MS, rest, 'the healed cluster is read');
 }
