@@ -84,6 +84,17 @@ export class FakeCluster {
     return cluster;
   }
 
+  /** The answer to `tablets`: this map by range, of a cluster with these nodes. */
+  map(tablets: OutboundOf<'tabletsReply'>['tablets']): (request: Request) => OutboundOf<'tabletsReply'> {
+    const nodes = [...this.processes.keys()].map((nodeId) => ({
+      ...{ nodeId, clientAddress: this.endpoint(nodeId), isDraining: false },
+    }));
+    return ({ requestId }) => ({
+      ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
+      ...{ nodes, tablets },
+    });
+  }
+
   endpoint(node: number): string {
     return `node${node}:7000`;
   }

@@ -14,14 +14,7 @@ test('stale and follower reads by way of a node without the tablets go on at nod
   const { scheduler } = cluster.world;
   cluster.script = (request, node) => {
     const { requestId } = request;
-    if (request.type === 'tablets')
-      return () => ({
-        ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
-        nodes: [1, 2, 3].map((nodeId) => ({
-          ...{ nodeId, clientAddress: cluster.endpoint(nodeId), isDraining: false },
-        })),
-        tablets: [tablet(1, '', 'm', 1), tablet(2, 'm', undefined, 2)],
-      });
+    if (request.type === 'tablets') return cluster.map([tablet(1, '', 'm', 1), tablet(2, 'm', undefined, 2)]);
     if (request.type !== 'get' && request.type !== 'scan') return undefined;
     if (request.tablet !== node) return 'WRONG_TABLET';
     const entry = { version: node, value: Buffer.from(`of node ${node}`) };

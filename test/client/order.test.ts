@@ -185,13 +185,7 @@ test('the map of a cluster of one tablet changes no session: a late copy of a wr
     replicas: [1],
     splitVersion: 0,
   };
-  cluster.script = (request) =>
-    request.type !== 'tablets'
-      ? undefined
-      : ({ requestId }) => ({
-          ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
-          ...{ nodes: [], tablets: [only] },
-        });
+  cluster.script = (request) => (request.type === 'tablets' ? cluster.map([only]) : undefined);
   assert.is((await scheduler.run(client.tablets())).tablets.length, 1);
   await scheduler.run(client.put('k', '2'));
   for (const run of cluster.held.splice(0)) run();

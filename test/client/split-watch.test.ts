@@ -29,18 +29,9 @@ for (const isCutOff of [false, true]) {
       const [channel] = cluster.open.get(node) ?? [];
       const tell = (message: OutboundOf<'changes' | 'watchEnded'>) => (channel as Channel).write(message);
       if (request.type === 'tablets')
-        return () => ({
-          ...({
-            type: 'tabletsReply',
-            requestId,
-            fingerprint: 7,
-            by: 'range',
-            hashVersion: 0,
-            more: false,
-          } as const),
-          nodes: [],
-          tablets: isSplit ? [tablet(2, '', 'm'), tablet(3, 'm', undefined)] : [tablet(1, '', undefined)],
-        });
+        return cluster.map(
+          isSplit ? [tablet(2, '', 'm'), tablet(3, 'm', undefined)] : [tablet(1, '', undefined)],
+        );
       if (request.type !== 'watch') return undefined;
       const { watchId, fromVersion = 10 } = request;
       asked.push(`${request.tablet} ${request.from}..${request.to ?? ''} ${fromVersion}`);
@@ -99,13 +90,11 @@ for (const isSplit of [false, true]) {
       const { requestId } = request;
       const [channel] = cluster.open.get(node) ?? [];
       if (request.type === 'tablets')
-        return () => ({
-          ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
-          nodes: [],
-          tablets: isSplit
+        return cluster.map(
+          isSplit
             ? [tablet(2, '', 'm'), tablet(3, 'm', undefined)]
             : [tablet(1, '', 'x'), tablet(4, 'x', undefined)],
-        });
+        );
       if (request.type !== 'watch') return undefined;
       const { watchId, fromVersion = 10 } = request;
       if (request.tablet === 0 || request.tablet === 1) {
@@ -136,14 +125,7 @@ test('a watch by way of a node without the tablet goes on at one that has it, wh
   cluster.script = (request, node) => {
     const { requestId } = request;
     const [channel] = cluster.open.get(node) ?? [];
-    if (request.type === 'tablets')
-      return () => ({
-        ...{ type: 'tabletsReply', requestId, fingerprint: 7, by: 'range', hashVersion: 0, more: false },
-        nodes: [1, 2, 3].map((nodeId) => ({
-          ...{ nodeId, clientAddress: cluster.endpoint(nodeId), isDraining: false },
-        })),
-        tablets: [tablet(1, '', 'x'), tablet(4, 'x', undefined)],
-      });
+    if (request.type === 'tablets') return cluster.map([tablet(1, '', 'x'), tablet(4, 'x', undefined)]);
     if (request.type !== 'watch') return undefined;
     if (node !== 1) return 'WRONG_TABLET';
     const message = { type: 'changes', watchId: request.watchId, throughVersion: 60 } as const;
