@@ -49,7 +49,12 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** The right node, but it cannot take the request now. */
-const BUSY_CODES: ReadonlySet<string> = new Set(['OVERLOADED', 'CHANGE_PENDING', 'OUT_OF_ORDER']);
+const BUSY_CODES: ReadonlySet<string> = new Set([
+  'OVERLOADED',
+  'CHANGE_PENDING',
+  'OUT_OF_ORDER',
+  'TABLET_FROZEN',
+]);
 
 /** How long to wait for another leader when the leader's disk is full. */
 const DISK_FULL_PATIENCE_MS = 3000;

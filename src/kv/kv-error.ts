@@ -13,6 +13,7 @@ export const KV_ERROR_OUTCOMES = {
   INVALID_REQUEST: 'notCommitted',
   WRONG_TABLET: 'notCommitted',
   SPANS_TABLETS: 'notCommitted',
+  TABLET_FROZEN: 'notCommitted',
   NOT_PERMITTED: 'notCommitted',
   KEY_EMPTY: 'notCommitted',
   KEY_TOO_LARGE: 'notCommitted',

@@ -67,6 +67,12 @@ export const ERROR_CODES = {
     meaning:
       'The keys of one write belong to several tablets: write them apart, or give them one {tag} (by hash).',
   },
+  TABLET_FROZEN: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The tablet is being merged with its neighbour: try again after a pause; soon it goes on, or is WRONG_TABLET.',
+  },
   KEY_EMPTY: { outcome: 'notCommitted', about: 'request', meaning: 'A key has no bytes.' },
   KEY_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A key is above the limit.' },
   VALUE_TOO_LARGE: { outcome: 'notCommitted', about: 'request', meaning: 'A value is above the limit.' },

@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { scheduleOf } from '../sim/schedules/schedules.js';
 import { findTestFiles } from '../support/test-files.js';
 import { BALANCE_MUTATIONS } from './list/balance.js';
+import { CLIENT_MERGE_MUTATIONS } from './list/client-merges.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
@@ -62,6 +63,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...SECURITY_MUTATIONS,
     ...MEMBER_MUTATIONS,
     ...NET_MUTATIONS,
+    ...CLIENT_MERGE_MUTATIONS,
     ...EDGE_MUTATIONS,
     ...STORE_MUTATIONS,
     ...MAP_MUTATIONS,

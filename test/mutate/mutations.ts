@@ -1,6 +1,7 @@
 /** All mutations, room by room. */
 import { BALANCE_MUTATIONS } from './list/balance.js';
 import { CLIENT_MUTATIONS } from './list/client.js';
+import { CLIENT_MERGE_MUTATIONS } from './list/client-merges.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { ENV_MUTATIONS } from './list/env.js';
@@ -28,6 +29,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...REPLICA_MUTATIONS,
   ...KV_MUTATIONS,
   ...CLIENT_MUTATIONS,
+  ...CLIENT_MERGE_MUTATIONS,
   ...RECORD_MUTATIONS,
   ...LSM_MUTATIONS,
   ...SECURITY_MUTATIONS,

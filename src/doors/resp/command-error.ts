@@ -36,6 +36,7 @@ const CODES: Readonly<Record<string, string>> = {
   NOT_PERMITTED: 'NOPERM',
   SPANS_TABLETS: 'CROSSSLOT',
   WRONG_TABLET: 'TRYAGAIN',
+  TABLET_FROZEN: 'TRYAGAIN',
 };
 
 /** The answer to a request that failed. Undefined for a fault of this node. */
