@@ -57,24 +57,31 @@ function print({
     printTable(
       ['step', 'tablet', 'from', 'to', 'state', 'why'],
       steps.map(({ kind, tablet, from, to, state: of, reason }) => [
-        ...[kind, `${tablet}`, from === 0 ? '-' : `${from}`, to === 0 ? '-' : `${to}`],
+        ...[
+          kind,
+          kind === 'vote' ? 'map' : `${tablet}`,
+          from === 0 ? '-' : `${from}`,
+          to === 0 ? '-' : `${to}`,
+        ],
         ...[of === 'underWay' ? 'under way' : isOn || reason === 'drain' ? 'next' : 'if on'],
-        why(reason, from, to),
+        why(kind, reason, from, to),
       ]),
     );
   if (furtherSteps > 0) printLine(`and ${furtherSteps} more`);
 }
 
-function why(reason: string, from: number, to: number): string {
+function why(kind: string, reason: string, from: number, to: number): string {
+  const isVote = kind === 'vote';
   switch (reason) {
     case 'repair':
-      return from === 0 ? 'the tablet has too few replicas' : `node ${from} is dead`;
+      if (from !== 0) return `node ${from} is dead`;
+      return isVote ? 'the map has too few voters' : 'the tablet has too few replicas';
     case 'surplus':
       return 'the tablet has too many replicas';
     case 'drain':
       return `node ${from} drains`;
     case 'zones and hosts':
-      return 'replicas share a zone or a host';
+      return `${isVote ? 'voters' : 'replicas'} share a zone or a host`;
     case 'replicas':
       return `node ${from} has more replicas than node ${to}`;
     case 'bytes':

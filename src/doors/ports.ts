@@ -88,7 +88,8 @@ export interface BalanceShown {
     readonly tablets: number;
   }[];
   readonly steps: readonly {
-    readonly kind: 'move' | 'lead';
+    /** `vote`: who votes on the map; `tablet` is 0 then. */
+    readonly kind: 'move' | 'lead' | 'vote';
     readonly tablet: number;
     readonly from: number;
     readonly to: number;

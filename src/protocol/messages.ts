@@ -540,7 +540,7 @@ export const MESSAGES = {
       ),
       steps: list(
         struct({
-          kind: enumeration({ move: 1, lead: 2 }),
+          kind: enumeration({ move: 1, lead: 2, vote: 3 }),
           tablet: u32,
           from: u32,
           to: u32,

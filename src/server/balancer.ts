@@ -4,6 +4,7 @@
  *     reports    every node is asked for one
  *     plan       what is to be done (balance/plan.ts): a function of the map, the reports and the time
  *     orders     leaders are transferred at once; a move is recorded in the map, and the meta-driver goes on with it
+ *     voters     of the map itself, one change of members at a time, as an operator would make it (balance/voters.ts)
  *
  * Only so many moves are under way at the same time, those of operators included. Nothing is remembered here that
  * matters: the next leader asks anew, and calls no node dead before it has listened for as long itself.
@@ -15,14 +16,17 @@ import {
   DEFAULT_BALANCE_SETTINGS,
   type NodeReport,
   type ReplicaReport,
+  type Reports,
 } from '../balance/cluster-map.js';
 import type { MoveOrder, Order, Reason, TransferOrder } from '../balance/orders.js';
 import { plan } from '../balance/plan.js';
+import { type MapMembers, planVoters, type VoterChange } from '../balance/voters.js';
 import type { Env, Timer } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
 import type { Meta, MetaChange } from '../meta/meta.js';
 import { recordMove } from '../meta/moves.js';
 import { nodeKey } from '../meta/records.js';
+import { META_GROUP } from '../placement/placement.js';
 import { type ReportBody, reportSchema } from './balance-report.js';
 import type { NodeConfig } from './config.js';
 import type { NodeRequest } from './node-calls.js';
@@ -39,8 +43,10 @@ export interface BalancerParts {
   readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
   /** Makes another node the leader of meta. Rejects as the replica does. */
   readonly handOver: (to: number) => Promise<void>;
-  /** Nodes that may lead meta. */
-  readonly metaVoters: () => readonly number[];
+  /** Of meta, by the newest configuration. */
+  readonly members: () => MapMembers & { readonly index: number };
+  /** Changes the voters of meta, if its members are still those of the configuration `index`. Rejects as `Admin`. */
+  readonly changeVoters: (change: VoterChange, index: number) => Promise<void>;
   /** Moves were recorded. */
   readonly recorded: () => void;
   /** An error that passes by itself, for the log of the node. */
@@ -67,11 +73,13 @@ export const pictureSchema = z.object({
   ),
   steps: z.array(
     z.object({
-      kind: z.enum(['move', 'lead']),
+      /** `vote`: on the map. */
+      kind: z.enum(['move', 'lead', 'vote']),
+      /** 0: the map. */
       tablet: count,
-      /** 0: a replica only comes. */
+      /** 0: a replica, or a vote, only comes. */
       from: count,
-      /** 0: a replica only goes. */
+      /** 0: it only goes. */
       to: count,
       reason: z.string(),
       /** `next`: it is not begun. */
@@ -102,6 +110,8 @@ export class Balancer {
   #listenedMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #isBusy = false;
+  /** Of the voters of meta: it is being made. */
+  #voterChange: VoterChange | undefined;
   #isClosed = false;
 
   constructor(parts: BalancerParts) {
@@ -148,7 +158,9 @@ export class Balancer {
       if (order.type === 'transfer') return { kind: 'lead', from: order.from, to: order.to, ...common };
       return { kind: 'move', from: nodeOf(tablet, order.remove), to: order.to ?? 0, ...common };
     });
-    const steps = [...underWay, ...next];
+    const change = this.#voterChange ?? this.#plannedVoters(false);
+    const votes = change ? [voteStep(change, this.#voterChange ? 'underWay' : 'next')] : [];
+    const steps = [...votes, ...underWay, ...next];
     return {
       ...{ isOn: state.isBalanced, plannerId: nodeId },
       ...{ maxMoves: settings.maxMoves, deadAfterMs: settings.deadAfterMs },
@@ -210,6 +222,7 @@ export class Balancer {
       recorded();
     }
     await this.#leaveMeta();
+    if (meta.leads) await this.#changeVoters(!meta.state.isBalanced);
     return moves.length > begun.length;
   }
 
@@ -269,9 +282,9 @@ export class Balancer {
   }
 
   #orders(drainsOnly: boolean): (MoveOrder | TransferOrder)[] {
-    const { meta, settings, env } = this.#parts;
-    const { cluster, nodes, tablets, intents } = meta.state;
-    if (!cluster) return [];
+    const { nodes, tablets, intents } = this.#parts.meta.state;
+    const settings = this.#planned(drainsOnly);
+    if (!settings) return [];
     const map: ClusterMap = {
       nodes: [...nodes.values()],
       tablets: [...tablets.values()],
@@ -282,15 +295,49 @@ export class Balancer {
       }),
       transfers: [],
     };
-    const reports = { sinceMs: this.#sinceMs, nodes: [...this.#reports.values()] };
-    const nowMs = env.clock.nowMs();
-    const planned: BalanceSettings = {
-      ...DEFAULT_BALANCE_SETTINGS,
-      ...{ replicas: cluster.replicas, drainsOnly, maxMovesPerNode: settings.maxMoves },
-      // Whoever answered last.
-      ...{ deadAfterMs: settings.deadAfterMs, silentAfterMs: nowMs - this.#listenedMs },
-    };
-    return plan(map, reports, planned, nowMs).filter(isChosen);
+    return plan(map, this.#told, settings, this.#parts.env.clock.nowMs()).filter(isChosen);
+  }
+
+  get #told(): Reports {
+    return { sinceMs: this.#sinceMs, nodes: [...this.#reports.values()] };
+  }
+
+  /** Undefined: there is no map yet. */
+  #planned(drainsOnly: boolean): BalanceSettings | undefined {
+    const { meta, settings, env } = this.#parts;
+    const { cluster } = meta.state;
+    return (
+      cluster && {
+        ...DEFAULT_BALANCE_SETTINGS,
+        ...{ replicas: cluster.replicas, drainsOnly, maxMovesPerNode: settings.maxMoves },
+        // Whoever answered last.
+        ...{ deadAfterMs: settings.deadAfterMs, silentAfterMs: env.clock.nowMs() - this.#listenedMs },
+      }
+    );
+  }
+
+  #plannedVoters(drainsOnly: boolean): VoterChange | undefined {
+    const { meta, env, members, nodeId } = this.#parts;
+    const settings = this.#planned(drainsOnly);
+    if (!settings) return undefined;
+    const nodes = [...meta.state.nodes.values()];
+    return planVoters(members(), nodes, this.#told, settings, env.clock.nowMs(), nodeId);
+  }
+
+  async #changeVoters(drainsOnly: boolean): Promise<void> {
+    const { members, changeVoters, nodeId } = this.#parts;
+    const { index } = members();
+    const planned = this.#plannedVoters(drainsOnly);
+    // Who leads is not demoted: it hands over first. If there is nobody to take over, the new voter comes before that.
+    const isOwn = planned?.demote === nodeId;
+    const demote = isOwn ? undefined : planned?.demote;
+    if (!planned || (planned.promote ?? demote) === undefined || (isOwn && this.#heir !== undefined)) return;
+    this.#voterChange = planned;
+    try {
+      await changeVoters({ ...planned, demote }, index);
+    } finally {
+      this.#voterChange = undefined;
+    }
   }
 
   async #record(orders: readonly MoveOrder[]): Promise<void> {
@@ -321,17 +368,26 @@ export class Balancer {
 
   /** A node that drains does not go on as the leader of meta. */
   async #leaveMeta(): Promise<void> {
-    const { meta, nodeId, handOver, metaVoters } = this.#parts;
-    const { nodes } = meta.state;
-    if (!nodes.get(nodeId)?.isDraining) return;
-    const heir = metaVoters().find((node) => this.#isHeard(node) && nodes.get(node)?.isDraining === false);
+    const { meta, nodeId, handOver } = this.#parts;
+    const heir = meta.state.nodes.get(nodeId)?.isDraining ? this.#heir : undefined;
     if (heir !== undefined) await handOver(heir);
+  }
+
+  /** Who may lead meta in place of this node. */
+  get #heir(): number | undefined {
+    const { meta, nodeId, members } = this.#parts;
+    const isFit = (node: number) => this.#isHeard(node) && meta.state.nodes.get(node)?.isDraining === false;
+    return members().voters.find((node) => node !== nodeId && isFit(node));
   }
 }
 
 /** Of a node that lives and says nothing: it is given nothing. */
 const UNTOLD: Told = { isFull: true, replicas: [] };
 const NO_MOVE = { add: undefined, remove: undefined, sinceMs: 0 };
+
+function voteStep({ promote, demote, reason }: VoterChange, state: BalanceStep['state']): BalanceStep {
+  return { kind: 'vote', tablet: META_GROUP, from: demote ?? 0, to: promote ?? 0, reason, state };
+}
 
 /** Which learners have caught up the meta-driver asks the leader itself. */
 function replicaReport({ leads, ...replica }: ReportBody['replicas'][number]): ReplicaReport {

@@ -2,6 +2,8 @@
  * The map on a running node (meta/): reading and changing it, what its leader does, the orders that nodes give each
  * other, and how a node that joins registers itself.
  */
+import type { VoterChange } from '../balance/voters.js';
+import type { RequestedChange } from '../doors/ports.js';
 import type { Env, Timer } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import { Meta } from '../meta/meta.js';
@@ -77,7 +79,8 @@ export class MapService {
       ...{ env, nodeId, settings: config.balance, meta: this.meta, isConnected, ask, onFault },
       answerWithinMs: 2 * config.raft.electionTimeoutMaxMs,
       handOver: (to) => replica.transferLeadership(to),
-      metaVoters: () => replica.configuration.voters,
+      members: () => replica.configuration,
+      changeVoters: (change, index) => this.#changeVoters(change, index),
       recorded: () => this.driver.look(),
     });
     const isPast = (tablet: number) => tablets.isPast(tablet);
@@ -233,7 +236,7 @@ export class MapService {
   }
 
   async #takeIn(from: number, request: Extract<NodeRequest, { type: 'join' }>): Promise<unknown> {
-    const { opened, config, calls, admin } = this.#parts;
+    const { opened, config, calls } = this.#parts;
     const { role, leader, configuration } = opened.group.replica;
     const { node, client: clientAddress, peer: peerAddress } = request;
     // A node registers itself; a member passes that on.
@@ -247,9 +250,22 @@ export class MapService {
       return calls.call(leader, request);
     }
     if (membersOf(configuration).includes(node)) return true;
-    const change = { type: 'addLearner', nodeId: node, clientAddress, peerAddress } as const;
-    const answer = await admin()?.handle({ type: 'changeMembers', force: false, changes: [change] });
-    if (answer?.type !== 'error') return true;
-    throw new RaftreeError(answer.code, answer.message, { info: { outcome: answer.outcome } });
+    await this.#changeMembers([{ type: 'addLearner', nodeId: node, clientAddress, peerAddress }]);
+    return true;
+  }
+
+  /** One joint change, of the members that the configuration `index` has. */
+  #changeVoters({ promote, demote }: VoterChange, index: number): Promise<void> {
+    const change = (type: 'promote' | 'demote', nodeId: number | undefined) =>
+      nodeId === undefined ? [] : [{ type, nodeId, clientAddress: '', peerAddress: '' }];
+    return this.#changeMembers([...change('promote', promote), ...change('demote', demote)], index);
+  }
+
+  /** As an operator who forces nothing: only if enough voters hold the log, and learners have caught up. */
+  async #changeMembers(changes: readonly RequestedChange[], expectedIndex?: number): Promise<void> {
+    const request = { type: 'changeMembers', expectedIndex, force: false, changes } as const;
+    const answer = await this.#parts.admin()?.handle(request);
+    if (answer?.type === 'error')
+      throw new RaftreeError(answer.code, answer.message, { info: { outcome: answer.outcome } });
   }
 }

@@ -3,12 +3,14 @@
  * hold the same keys and know the same members, every node has the same complete map, and there is neither a replica
  * that is no member nor a directory that no log names.
  */
+import type { MetaState } from '../meta/meta-state.js';
 import type { Tablet } from '../placement/placement.js';
 import { TabletMap } from '../placement/tablet-map.js';
 import type { Direct } from './cluster/direct.js';
 import { DATA_DIRECTORY } from './run/node-json.js';
 import type { RunCluster } from './run/run-cluster.js';
 import type { ReplicaStatus, RunMachine } from './run/run-machine.js';
+import { QUICK_BALANCE } from './setting/setting.js';
 
 /** `isSettled`: nothing is under way that changes the tablets or their members. */
 export async function checkAtRest(cluster: RunCluster, isSettled: boolean): Promise<void> {
@@ -100,6 +102,8 @@ export function unsettledPart(cluster: RunCluster): string | undefined {
   if (!state) return 'nobody leads the map';
   const [intent] = state.intents.keys();
   if (intent !== undefined) return `something is under way with tablet ${intent}`;
+  const vote = misplacedVote(cluster, state);
+  if (vote !== undefined) return vote;
   const shownIn = (tablets: Iterable<Tablet>) =>
     [...tablets]
       .sort((a, b) => a.id - b.id)
@@ -121,6 +125,19 @@ export function unsettledPart(cluster: RunCluster): string | undefined {
     }
   }
   return undefined;
+}
+
+/** Where votes on the map go to other nodes soon, and a node could take one: none drains, and there are enough. */
+function misplacedVote({ leader, setting }: RunCluster, state: MetaState): string | undefined {
+  if (setting.balance !== QUICK_BALANCE) return undefined;
+  const { voters, outgoing, learners } = leader?.statusOf(0) ?? { voters: [], outgoing: [], learners: [] };
+  const takesPart = (id: number) => state.nodes.get(id)?.isDraining === false;
+  if (outgoing.length > 0) return 'the voters of the map are being changed';
+  if (!learners.some(takesPart)) return undefined;
+  const drained = voters.find((id) => !takesPart(id));
+  if (drained !== undefined) return `node ${drained} drains and votes on the map`;
+  const { replicas = 0 } = state.cluster ?? {};
+  return voters.length < replicas ? `only ${voters.length} nodes vote on the map` : undefined;
 }
 
 function hex(bytes: Uint8Array): string {

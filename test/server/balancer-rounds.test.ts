@@ -1,10 +1,11 @@
 /** What the balancer makes of what nodes tell it, and of what they do not. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { VoterChange } from '../../src/balance/voters.js';
 import { RaftreeError } from '../../src/env/errors.js';
 import type { MetaChange } from '../../src/meta/meta.js';
 import { MetaState } from '../../src/meta/meta-state.js';
-import { encodeRecord, type MetaRecord, NEXT_ID_KEY } from '../../src/meta/records.js';
+import { BALANCE_KEY, encodeRecord, type MetaRecord, NEXT_ID_KEY, nodeKey } from '../../src/meta/records.js';
 import { placementByRange } from '../../src/placement/placement.js';
 import { Balancer } from '../../src/server/balancer.js';
 import { firstMap } from '../../src/server/meta-driver.js';
@@ -24,6 +25,12 @@ class Lab {
   readonly refusing = new Set<number>();
   readonly full = new Set<number>();
   readonly asked: NodeRequest[] = [];
+  voters: readonly number[] = [1, 2, 3, 4, 5];
+  learners: readonly number[] = [];
+  readonly voterChanges: VoterChange[] = [];
+  readonly handedTo: number[] = [];
+  /** A change of voters takes so long. */
+  changeMs = 0;
   readonly balancer: Balancer;
   /** In place of what a node would tell. */
   lie: (node: number) => unknown = () => undefined;
@@ -56,8 +63,11 @@ class Lab {
       isConnected: () => true,
       answerWithinMs: 400,
       ask: (node, request) => this.#answer(node, request),
-      handOver: async () => {},
-      metaVoters: () => [1, 2, 3, 4, 5],
+      handOver: async (to) => {
+        this.handedTo.push(to);
+      },
+      members: () => ({ index: 7, voters: this.voters, learners: this.learners }),
+      changeVoters: (change, index) => this.#changeVoters(change, index),
       recorded: () => {},
       onFault: () => {},
     });
@@ -82,6 +92,26 @@ class Lab {
   #apply({ key, value }: MetaChange): void {
     const text = value === undefined ? undefined : encodeRecord(value as MetaRecord['value']);
     this.state.set(key, text, ++this.#version);
+  }
+
+  set draining(node: number) {
+    const { state } = this;
+    const known = state.nodes.get(node);
+    if (known) this.#apply({ key: nodeKey(node), expectedVersion: 0, value: { ...known, isDraining: true } });
+  }
+
+  set isBalanced(isOn: boolean) {
+    this.#apply({ key: BALANCE_KEY, expectedVersion: 0, value: { isOn } });
+  }
+
+  async #changeVoters(change: VoterChange, index: number): Promise<void> {
+    assert.is(index, 7, 'those that were looked at');
+    this.voterChanges.push(change);
+    if (this.changeMs > 0) await this.world.scheduler.sleep(this.changeMs);
+    const { promote, demote } = change;
+    const isLeft = (id: number) => id !== demote && id !== promote;
+    this.voters = [...this.voters.filter(isLeft), ...(promote === undefined ? [] : [promote])];
+    this.learners = [...this.learners.filter(isLeft), ...(demote === undefined ? [] : [demote])];
   }
 
   async #answer(node: number, request: NodeRequest): Promise<unknown> {
@@ -174,6 +204,43 @@ test('a node that lies about the replicas of others, or tells nonsense, has noth
   assert.equal(lab.moves, []);
   const { nodes } = (await lab.world.scheduler.run(lab.balancer.picture())) ?? { nodes: [] };
   assert.is(nodes.find(({ nodeId }) => nodeId === 5)?.condition, 'full', 'it is given nothing');
+  lab.balancer.close();
+});
+
+test('the vote of a dead node goes to a live one, and the picture says so before and meanwhile; not while it is off', async () => {
+  const lab = new Lab();
+  const voteSteps = async () => {
+    const { steps } = (await lab.world.scheduler.run(lab.balancer.picture())) ?? { steps: [] };
+    return steps.filter(({ kind }) => kind === 'vote');
+  };
+  lab.voters = [1, 2, 3];
+  lab.learners = [4, 5];
+  lab.isBalanced = false;
+  lab.silent.add(2);
+  await lab.runFor(2 * DEAD_AFTER_MS);
+  assert.equal(lab.voterChanges, []);
+  const step = { kind: 'vote', tablet: 0, from: 2, to: 4, reason: 'repair' };
+  assert.equal(await voteSteps(), [{ ...step, state: 'next' }]);
+  lab.changeMs = 5000;
+  lab.isBalanced = true;
+  await lab.runFor(3000);
+  assert.equal(await voteSteps(), [{ ...step, state: 'underWay' }]);
+  await lab.runFor(10_000);
+  assert.equal(lab.voterChanges, [{ promote: 4, demote: 2, reason: 'repair' }]);
+  assert.equal(await voteSteps(), []);
+  lab.balancer.close();
+});
+
+test('the leader of the map that drains hands over before it gives up its vote; if nobody else votes, another does first', async () => {
+  const lab = new Lab();
+  lab.voters = [1];
+  lab.learners = [2, 3];
+  lab.isBalanced = false;
+  lab.draining = 1;
+  await lab.runFor(3000);
+  assert.equal(lab.voterChanges, [{ promote: 2, demote: undefined, reason: 'drain' }]);
+  assert.ok(lab.voters.includes(1), 'it leads still');
+  assert.is(lab.handedTo[0], 2);
   lab.balancer.close();
 });
 

@@ -55,6 +55,12 @@ async function until(cluster: SimulatedCluster, condition: () => boolean, what: 
   assert.ok(await scheduler.runUntil(condition, scheduler.nowMs() + 90_000), `it happens that ${what}`);
 }
 
+/** Who votes on the map. */
+function votersOf(cluster: SimulatedCluster): readonly number[] {
+  const { voters = [] } = cluster.machine(plannerOf(cluster) || 1).node?.status(0) ?? {};
+  return voters;
+}
+
 const heldBy = (cluster: SimulatedCluster, id: number) => mapOf(cluster)?.tabletsOn(id) ?? [];
 
 /** The tablets in the files of a node. */
@@ -129,7 +135,10 @@ test('while it is off nothing is replaced or evened out, and it says what it wou
   const repairs = shown.steps.filter(
     ({ reason, state, from }) => reason === 'repair' && state === 'next' && from === dead,
   );
-  assert.is(repairs.length, held.length);
+  assert.equal(
+    repairs.map(({ kind }) => kind),
+    ['vote', ...held.map(() => 'move')],
+  );
   const drained = [1, 4, 5].find((id) => id !== plannerOf(cluster)) ?? 0;
   const whole = heldBy(cluster, drained).filter((id) => !held.includes(id));
   await cluster.run(client.drainNode(drained));
@@ -228,6 +237,94 @@ test('a node whose disk is full gets nothing, from the balancer and from an oper
   full.delete(to);
   await cluster.run(becomes('takesPart'), 60_000);
   assert.is(await move(), 'ok');
+  await close(setting);
+});
+
+test('nodes that vote on the map and die for good are replaced, one after the other: a majority of the first may go', async () => {
+  const setting = await open(8, { size: 5, joining: [4, 5] });
+  const { cluster, client } = setting;
+  for (const id of [4, 5]) await cluster.run(cluster.start(id));
+  await until(cluster, () => mapOf(cluster)?.nodes.size === 5, 'they have joined');
+  assert.equal(votersOf(cluster), [1, 2, 3]);
+  // Whoever plans dies first.
+  const gone = plannerOf(cluster);
+  const next = [1, 2, 3].find((id) => id !== gone) ?? 0;
+  for (const dead of [gone, next]) {
+    const before = votersOf(cluster);
+    cluster.cutPower(dead);
+    await cluster.run(cluster.sleep(DEAD_AFTER_MS - 1000));
+    assert.equal(votersOf(cluster), before, 'it may come back');
+    await until(
+      cluster,
+      () => votersOf(cluster).length === 3 && !votersOf(cluster).includes(dead),
+      'it is replaced',
+    );
+    await until(cluster, () => heldBy(cluster, dead).length === 0, 'its tablets are elsewhere');
+  }
+  assert.is(await cluster.run(codeOf(client.balance('off'))), 'ok', 'the map can be changed');
+  assert.is((await cluster.run(client.balance('on'))).steps.filter(({ kind }) => kind === 'vote').length, 0);
+  // Back without a vote.
+  await cluster.run(cluster.start(gone));
+  await until(
+    cluster,
+    () => heldBy(cluster, gone).length > 0 || mapOf(cluster)?.intents.size === 0,
+    'it is back',
+  );
+  await cluster.run(cluster.sleep(4 * EVERY_MS));
+  assert.not.ok(votersOf(cluster).includes(gone));
+  await close(setting);
+});
+
+test('a node that drains gives up its vote, also while balancing is off and if it leads, and can be stopped and removed', async () => {
+  const setting = await open(9, { joining: [4] });
+  const { cluster, client } = setting;
+  await cluster.run(cluster.start(4));
+  await until(cluster, () => mapOf(cluster)?.nodes.size === 4, 'it has joined');
+  await cluster.run(client.balance('off'));
+  const drained = plannerOf(cluster);
+  await cluster.run(client.drainNode(drained));
+  await until(
+    cluster,
+    () => !votersOf(cluster).includes(drained) && heldBy(cluster, drained).length === 0,
+    'it has neither vote nor tablets',
+  );
+  assert.equal(
+    votersOf(cluster),
+    [1, 2, 3, 4].filter((id) => id !== drained),
+  );
+  await cluster.run(cluster.machine(drained).node?.close() ?? Promise.resolve());
+  cluster.kill(drained);
+  await cluster.run(client.changeMembers([{ type: 'remove', node: drained }]), 60_000);
+  await until(cluster, () => mapOf(cluster)?.nodes.size === 3, 'the map has forgotten it');
+  await close(setting);
+});
+
+test('one that votes and holds nothing any more is removed at once; another one votes in its place', async () => {
+  const setting = await open(10, { size: 5, joining: [4, 5] });
+  const { cluster, client } = setting;
+  for (const id of [4, 5]) await cluster.run(cluster.start(id));
+  await until(cluster, () => mapOf(cluster)?.nodes.size === 5, 'they have joined');
+  const removed = plannerOf(cluster);
+  await cluster.run(
+    (async () => {
+      await client.drainNode(removed);
+      for (;;) {
+        const code = await codeOf(client.changeMembers([{ type: 'remove', node: removed }]));
+        if (code === 'ok') return;
+        assert.ok(['CHANGE_INVALID', 'CHANGE_PENDING', 'CHANGE_CONFLICT', 'NO_LEADER'].includes(code), code);
+        await cluster.sleep(50);
+      }
+    })(),
+    90_000,
+  );
+  await cluster.run(cluster.machine(removed).node?.close() ?? Promise.resolve());
+  cluster.kill(removed);
+  await until(
+    cluster,
+    () => votersOf(cluster).length === 3 && mapOf(cluster)?.nodes.size === 4,
+    'three vote',
+  );
+  assert.not.ok(votersOf(cluster).includes(removed));
   await close(setting);
 });
 

@@ -43,6 +43,7 @@ export function nodeConfigOf(
       nodes: [...nodes],
       join: joins,
       raft: { ...raft, quietAfterMs },
+      balance: setting.balance,
       security: securityOf(machine, setting),
       // Its own addresses do not change, whatever nodes it lists.
       ...(machine.edit ? { listen: { client, peer } } : {}),

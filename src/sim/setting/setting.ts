@@ -35,6 +35,8 @@ export interface Setting {
   readonly splitEveryMs: number;
   /** The mean time between two orders to move replicas or to drain nodes; 0: there are none. */
   readonly moveEveryMs: number;
+  /** How soon the cluster moves replicas, leaders and votes by itself. */
+  readonly balance: Pick<NodeConfig['balance'], 'everyMs' | 'deadAfterMs'>;
   /** Nodes have different settings, and new ones after a restart (`otherSettings`). */
   readonly mixesSettings: boolean;
   /** The mean time between two actions of the operator; 0: there is no operator. */
@@ -184,12 +186,17 @@ export function settingOf(
 /** The keys of string operations. */
 export const STRING_KEYS = ['s1', 's2', 's3'] as const;
 
+/** As in a node.json that does not say it: in the time of a run it does next to nothing. */
+const SLOW_BALANCE = { everyMs: 10_000, deadAfterMs: 300_000 } as const;
+/** Nodes that are restarted late are replaced. */
+export const QUICK_BALANCE = { everyMs: 300, deadAfterMs: 2000 } as const;
+
 /**
  * In half of the seeds there are several tablets. In some of these, tablets are split, and replicas move; only there
  * members change, too.
  */
 function withTablets(
-  settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'moveEveryMs'>,
+  settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'moveEveryMs' | 'balance'>,
   random: SeededRandom,
   profile: Profile,
 ): Setting {
@@ -199,16 +206,17 @@ function withTablets(
   const isAny = profile === 'all' && hasSeveral;
   const isMoved = profile === 'moves' || (isAny && random.chance(0.3));
   if (profile !== 'splits' && !isMoved && (changesMembers || !hasSeveral))
-    return { ...settled, placement: ONE_TABLET, splitEveryMs: 0, moveEveryMs: 0 };
+    return { ...settled, placement: ONE_TABLET, splitEveryMs: 0, moveEveryMs: 0, balance: SLOW_BALANCE };
   const isSplit = profile === 'splits' || ((isAny || isMoved) && random.chance(0.5));
   const splitEveryMs = isSplit ? random.pick([800, 2000, 4000]) : 0;
-  if (!isMoved) return { ...settled, placement, splitEveryMs, moveEveryMs: 0 };
+  if (!isMoved) return { ...settled, placement, splitEveryMs, moveEveryMs: 0, balance: SLOW_BALANCE };
   // Some node has no replica of a tablet, and some may come.
   const nodes = Math.max(3, settled.nodes);
   return {
     ...{ ...settled, nodes, spares: nodes === 3 ? 2 : 1, splitEveryMs },
     placement: { ...placement, replicas: 3 },
     moveEveryMs: random.pick([200, 600, 1200]),
+    balance: random.pick([SLOW_BALANCE, QUICK_BALANCE]),
   };
 }
 
@@ -247,6 +255,7 @@ export function undisturbed(setting: Setting): Setting {
     placement: ONE_TABLET,
     splitEveryMs: 0,
     moveEveryMs: 0,
+    balance: SLOW_BALANCE,
     workload: { ...setting.workload, hasLives: false, isHasty: false },
     lateApply: { chance: 0, maxMs: 0 },
   };

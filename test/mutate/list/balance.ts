@@ -1,11 +1,13 @@
 /** Mutations of src/balance. */
-import { inFile, type Mutation } from '../mutation.js';
+import { inFile, type Mutation, under } from '../mutation.js';
 
 const view = inFile('balance/cluster-view.js');
 const shares = inFile('balance/shares.js');
 const underWay = inFile('balance/under-way.js');
 const replace = inFile('balance/replace.js');
+const voters = inFile('balance/voters.js');
 const killedBy = ['balance/plan'];
+const killedByVoters = ['balance/voters'];
 
 export const BALANCE_MUTATIONS: readonly Mutation[] = [
   {
@@ -70,5 +72,38 @@ export const BALANCE_MUTATIONS: readonly Mutation[] = [
       underWay('const heardVoters = heard(view, after);', 'const heardVoters = 0;'),
     ],
     killedBy,
+  },
+  {
+    name: 'the vote of a dead node on the map stays with it',
+    reason: 'the others are a majority',
+    patches: [voters("!drainsOnly && dead && change(dead, 'repair')", 'false')],
+    killedBy: under('lostVoters', 1),
+  },
+  {
+    name: 'the voters of the map are changed without a majority of them',
+    reason: 'the dead ones are to be replaced',
+    patches: [voters('2 * live.length <= voters.length', 'false')],
+    killedBy: killedByVoters,
+  },
+  {
+    name: 'a node that drains is given a vote',
+    reason: 'it is heard',
+    patches: [voters('filter(({ isTarget }) => isTarget)', 'filter(({ isHeard }) => isHeard)')],
+    killedBy: killedByVoters,
+  },
+  {
+    name: 'a vote goes to the first node, wherever it stands',
+    reason: 'all nodes have the map',
+    patches: [
+      voters('if (areFewer(ofOne, ofOther)) return -1;', ''),
+      voters('return areFewer(ofOther, ofOne) ? 1 :', 'return '),
+    ],
+    killedBy: killedByVoters,
+  },
+  {
+    name: 'a vote is taken from a node that drains although there are too few',
+    reason: 'it is to be stopped',
+    patches: [voters('(!leaving || present.length <= replicas)', '!leaving')],
+    killedBy: killedByVoters,
   },
 ];

@@ -44,6 +44,26 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/balancer'],
   },
   {
+    name: 'votes on the map are moved while balancing is off',
+    reason: 'they are few',
+    patches: [balancer('this.#changeVoters(!meta.state.isBalanced)', 'this.#changeVoters(false)')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'the leader of the map that drains gives up its vote first',
+    reason: 'another one is elected',
+    patches: [
+      balancer('const demote = isOwn ? undefined : planned?.demote', 'const demote = planned?.demote'),
+    ],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'a node that drains keeps its vote on the map',
+    reason: 'it holds no tablet',
+    patches: [inFile('balance/voters.js')("(drained && change(drained, 'drain'))", 'undefined')],
+    killedBy: ['server/balancer'],
+  },
+  {
     name: 'a node whose disk is full is given replicas',
     reason: 'it answers',
     patches: [view(' && !isFull', '')],

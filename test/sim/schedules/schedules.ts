@@ -11,6 +11,7 @@ import { lateLease } from './late-lease.js';
 import { lateReadReply } from './late-read-reply.js';
 import { LIARS } from './liars.js';
 import { longerLog } from './longer-log.js';
+import { lostVoters } from './lost-voters.js';
 import { MISTAKES } from './mistakes.js';
 import { disloyal, oldOffer, oldRound } from './old-orders.js';
 import { oldTermEntry } from './old-term-entry.js';
@@ -70,6 +71,7 @@ export const WINDOWS: readonly Schedule[] = [
   loweredLimits,
   raisedLeader,
   largeChunks,
+  lostVoters,
 ];
 
 export const SCHEDULES: readonly Schedule[] = [...WINDOWS, ...MISTAKES, ...LIARS];
