@@ -6,11 +6,14 @@
  *                it was asked. One hot key cannot be divided: then the tablet stays whole
  *
  * One tablet of the node is split at a time, and few of the cluster. A tablet that was looked at closely, or could not
- * be split, is left alone for a while. Its parts begin with no load, and with less than its size, so they are not split
- * for the same reason.
+ * be split, is left alone for a while, for less if what was in the way passes. Its parts begin with no load, and with
+ * less than its size, so they are not split for the same reason.
+ *
+ * A cluster of one tablet without a map gets one before its first split (map-birth.ts). That needs all members: until
+ * they are there the tablet stays whole, and the log says why, once.
  */
 import type { Env, Logger, Timer } from '../env/env.js';
-import { errorCode } from '../env/errors.js';
+import { errorCode, errorMessage } from '../env/errors.js';
 import type { KvStateMachine } from '../kv/kv-state-machine.js';
 import { middleOf } from '../kv/split-point.js';
 import type { TabletLoad } from '../kv/tablet-load.js';
@@ -29,7 +32,7 @@ export interface SplittableTablet {
 export interface AutoSplitsParts<Splittable extends SplittableTablet> {
   readonly env: Pick<Env, 'clock' | 'timers'>;
   readonly logger: Logger;
-  readonly settings: SplitSettings;
+  readonly settings: () => SplitSettings;
   readonly by: PlacementKind;
   /** Those of this node that have not ended. */
   readonly tablets: () => readonly Splittable[];
@@ -44,6 +47,8 @@ export const LOOK_MS = 5000;
 const BUSY_LOOKS = 3;
 /** After a close look at a tablet that was not split. */
 const LEFT_ALONE_MS = 60_000;
+/** After a split that was in the way of something that ends, or lacked a node that comes back. */
+const TRIED_AGAIN_MS = 10_000;
 /** Of the whole cluster. */
 const MAX_SPLITS_UNDER_WAY = 4;
 const SAMPLES = 200;
@@ -65,13 +70,24 @@ const EXPECTED: ReadonlySet<string | undefined> = new Set([
   'WRONG_TABLET',
 ]);
 
+/** Of these, those that pass soon. */
+const PASSING: ReadonlySet<string | undefined> = new Set([
+  'CHANGE_CONFLICT',
+  'CHANGE_PENDING',
+  'LEADERSHIP_LOST',
+  'MEMBER_UNREACHABLE',
+  'NO_LEADER',
+]);
+
 interface Seen {
   /** Looks in a row in which it was busy. */
   readonly busyLooks: number;
   readonly leftAloneUntilMs: number;
+  /** Why it could not be split; empty: nothing was in the way. */
+  readonly problem: string;
 }
 
-const UNSEEN: Seen = { busyLooks: 0, leftAloneUntilMs: 0 };
+const UNSEEN: Seen = { busyLooks: 0, leftAloneUntilMs: 0, problem: '' };
 
 interface Wanted {
   readonly point: Buffer;
@@ -109,7 +125,7 @@ export class AutoSplits<Splittable extends SplittableTablet> {
   }
 
   async #look(): Promise<void> {
-    const { env, logger, splitAt, underWay } = this.#parts;
+    const { env, underWay, settings } = this.#parts;
     const nowMs = env.clock.nowMs();
     const loads = this.#takeLoads(nowMs - this.#lookedMs);
     this.#lookedMs = nowMs;
@@ -119,22 +135,39 @@ export class AutoSplits<Splittable extends SplittableTablet> {
       const seen = this.#seen.get(id) ?? UNSEEN;
       if (nowMs < seen.leftAloneUntilMs || this.#isClosed) continue;
       const isBusy = seen.busyLooks >= BUSY_LOOKS;
-      const isLarge = (tablet.stateMachine.sizeBytes ?? 0) > this.#parts.settings.maxTabletBytes;
+      const isLarge = (tablet.stateMachine.sizeBytes ?? 0) > settings().maxTabletBytes;
       if (!isBusy && !isLarge) continue;
       // Before it is known what comes of it: a split that fails is not tried again at once.
-      this.#seen.set(id, { busyLooks: 0, leftAloneUntilMs: nowMs + LEFT_ALONE_MS });
+      this.#seen.set(id, { ...seen, busyLooks: 0, leftAloneUntilMs: nowMs + LEFT_ALONE_MS });
       const wanted = (isLarge && (await this.#bySize(tablet))) || (isBusy && this.#byLoad(tablet, keys));
       if (!wanted || this.#isClosed) continue;
-      logger.info({ tablet: id }, `tablet ${id} is split: ${wanted.why}`);
-      await splitAt(tablet, wanted.point);
+      await this.#split(tablet, wanted, seen);
       return;
+    }
+  }
+
+  async #split(tablet: Splittable, { point, why }: Wanted, seen: Seen): Promise<void> {
+    const { env, logger, splitAt } = this.#parts;
+    const { id } = tablet.tablet;
+    if (seen.problem === '') logger.info({ tablet: id }, `tablet ${id} is split: ${why}`);
+    try {
+      await splitAt(tablet, point);
+    } catch (error) {
+      const problem = errorMessage(error);
+      const isPassing = PASSING.has(errorCode(error));
+      const leftAloneMs = isPassing ? TRIED_AGAIN_MS : LEFT_ALONE_MS;
+      const leftAloneUntilMs = env.clock.nowMs() + leftAloneMs;
+      this.#seen.set(id, { busyLooks: isPassing ? seen.busyLooks : 0, leftAloneUntilMs, problem });
+      if (EXPECTED.has(errorCode(error)) && problem !== seen.problem && !this.#isClosed)
+        logger.warn({ tablet: id }, `tablet ${id} cannot be split now, it is tried again: ${problem}`);
+      throw error;
     }
   }
 
   /** What the tablets that this node leads were asked since the last look; and which of them were busy again. */
   #takeLoads(passedMs: number): { readonly tablet: Splittable; readonly keys: readonly Buffer[] }[] {
     const { tablets, settings } = this.#parts;
-    const { maxTabletOperationsPerSecond } = settings;
+    const { maxTabletOperationsPerSecond } = settings();
     const seen = new Map<number, Seen>();
     const loads = tablets().flatMap((tablet) => {
       const { operations, keys } = tablet.load.take();
@@ -152,7 +185,7 @@ export class AutoSplits<Splittable extends SplittableTablet> {
   }
 
   async #bySize({ stateMachine }: Splittable): Promise<Wanted | undefined> {
-    const { maxTabletBytes } = this.#parts.settings;
+    const { maxTabletBytes } = this.#parts.settings();
     const survey = await stateMachine.survey(SAMPLES);
     if (!survey || survey.bytes <= maxTabletBytes) return undefined;
     const middle = middleOf(this.#parts.by, survey.keys);
@@ -166,7 +199,7 @@ export class AutoSplits<Splittable extends SplittableTablet> {
     if (keys.length < LEAST_LOAD_SAMPLES) return undefined;
     const middle = middleOf(this.#parts.by, keys);
     if (!middle || Math.min(middle.leftShare, 1 - middle.leftShare) < LEAST_LOAD_SHARE) return undefined;
-    const { maxTabletOperationsPerSecond } = this.#parts.settings;
+    const { maxTabletOperationsPerSecond } = this.#parts.settings();
     const why = `it was asked more than maxTabletOperationsPerSecond, ${maxTabletOperationsPerSecond}, for a while`;
     return { point: middle.point, why };
   }

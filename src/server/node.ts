@@ -98,6 +98,8 @@ export class Node {
   /** Undefined in a cluster that keeps no map. */
   #mapService: MapService | undefined;
   readonly #mapBirth: MapBirth;
+  /** Tablets are split by themselves. */
+  #isSplitting = false;
   readonly #ids: ReplicaIds;
   #clientDoor: ChannelListener | undefined;
   #httpDoor: HttpDoor | undefined;
@@ -510,16 +512,21 @@ export class Node {
     });
     this.#service = { kv, admin };
     map?.begin();
-    if (map) this.#beginAutoSplits(map, placement);
+    if (!this.#isSplitting) this.#beginAutoSplits(placement);
   }
 
-  #beginAutoSplits({ meta }: MapService, { by }: Placement): void {
+  #beginAutoSplits({ by }: Placement): void {
     const { env, logger, config } = this.#parts;
+    // A state machine of its own has all keys of its cluster.
+    if (this.#opened.engine.reservedPrefix) return;
+    this.#isSplitting = true;
+    const intents = () => [...(this.#tablets.meta?.state.intents.values() ?? [])];
     const autoSplits = new AutoSplits<OpenTablet>({
-      ...{ env, logger, by, settings: splitSettingsOf(config.placement) },
+      ...{ env, logger, by },
+      settings: () => splitSettingsOf(config.placement, this.#tablets.meta !== undefined),
       tablets: () => this.#tablets.all,
       splitAt: (tablet, point) => this.#splits.splitAt(tablet, point),
-      underWay: () => [...meta.state.intents.values()].filter(({ type }) => type === 'split').length,
+      underWay: () => intents().filter(({ type }) => type === 'split').length,
       onFault: (error) => this.#tablets.report('SPLIT_FAILED', error),
     });
     this.#closers.push(() => autoSplits.close());

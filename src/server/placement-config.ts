@@ -46,10 +46,11 @@ export const DEFAULT_SPLIT_SETTINGS: SplitSettings = {
   maxTabletOperationsPerSecond: 20_000,
 };
 
-export function splitSettingsOf(given: PlacementConfig): SplitSettings {
+/** A cluster that keeps no map yet is split by its load only if node.json says so: it may be small, and stay so. */
+export function splitSettingsOf(given: PlacementConfig, keepsMap: boolean): SplitSettings {
   const {
     maxTabletBytes = DEFAULT_SPLIT_SETTINGS.maxTabletBytes,
-    maxTabletOperationsPerSecond = DEFAULT_SPLIT_SETTINGS.maxTabletOperationsPerSecond,
+    maxTabletOperationsPerSecond = keepsMap ? DEFAULT_SPLIT_SETTINGS.maxTabletOperationsPerSecond : 0,
   } = given ?? {};
   return { maxTabletBytes, maxTabletOperationsPerSecond };
 }

@@ -8,7 +8,7 @@ import { TabletLoad } from '../../src/kv/tablet-load.js';
 import type { Meta } from '../../src/meta/meta.js';
 import { intentKey, tabletKey } from '../../src/meta/records.js';
 import { AutoSplits, type SplittableTablet } from '../../src/server/auto-splits.js';
-import type { SplitSettings } from '../../src/server/placement-config.js';
+import { type SplitSettings, splitSettingsOf } from '../../src/server/placement-config.js';
 import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
 import { SimDisk } from '../../src/sim/world/disk.js';
 import { SimWorld } from '../../src/sim/world/world.js';
@@ -34,8 +34,9 @@ class Lab {
   readonly world = new SimWorld(1);
   readonly faults: unknown[] = [];
   readonly splitsMs: number[] = [];
+  readonly warnings: string[] = [];
   tablets: Modelled[];
-  refuses = false;
+  refuses = '';
   surveys = 0;
   underWay = 0;
 
@@ -61,8 +62,8 @@ class Lab {
       },
     });
     new AutoSplits<SplittableTablet>({
-      ...{ env, logger: silentLogger, by: 'range' },
-      settings: { maxTabletBytes: 1e9, maxTabletOperationsPerSecond: 0, ...settings },
+      ...{ env, by: 'range', logger: { ...silentLogger, warn: (_, text) => this.warnings.push(text) } },
+      settings: () => ({ maxTabletBytes: 1e9, maxTabletOperationsPerSecond: 0, ...settings }),
       tablets: () => this.tablets.map(shown),
       splitAt: async ({ tablet: { id } }, point) => this.#split(id, point.toString()),
       underWay: () => this.underWay,
@@ -75,7 +76,7 @@ class Lab {
   }
 
   #split(id: number, point: string): void {
-    if (this.refuses) throw new RaftreeError('CHANGE_PENDING', 'a move is under way');
+    if (this.refuses) throw new RaftreeError(this.refuses, 'not now');
     this.splitsMs.push(this.world.scheduler.nowMs());
     const next = 1000 * this.splitsMs.length;
     this.tablets = this.tablets.flatMap((tablet) => {
@@ -124,17 +125,22 @@ test('by size: one key that is too large stays, and is not looked at again and a
   assert.ok(lab.surveys < 30, `${lab.surveys} close looks`);
 });
 
-test('nothing is split while enough splits of the cluster are under way; a refusal is no fault', async () => {
+test('nothing is split while enough splits of the cluster are under way; a refusal is no fault, and is told once', async () => {
   const lab = new Lab([LETTERS], { maxTabletBytes: 10 });
   lab.underWay = 4;
   await lab.run(30_000);
   assert.is(lab.surveys, 0);
   lab.underWay = 3;
-  lab.refuses = true;
+  lab.refuses = 'CHANGE_PENDING';
   await lab.run(30_000);
-  assert.is(lab.surveys, 1);
-  lab.refuses = false;
-  await lab.run(60_000);
+  assert.is(lab.surveys, 3, 'that passes soon');
+  assert.equal(lab.warnings, ['tablet 1 cannot be split now, it is tried again: not now']);
+  lab.refuses = 'CHANGE_INVALID';
+  await lab.run(50_000);
+  assert.is(lab.surveys, 4, 'this may stay so');
+  assert.is(lab.warnings.length, 1);
+  lab.refuses = '';
+  await lab.run(30_000);
   assert.is(lab.tablets.length, 2);
   assert.equal(lab.faults, []);
 });
@@ -153,6 +159,16 @@ test('by load: a tablet that is busy for some time is split where its load lies,
   await lab.run(60_000, 1500, ['m', 'n', 'o', 'p']);
   assert.is(lab.tablets.length, 2, 'each part has half of it');
   assert.equal(lab.faults, []);
+});
+
+test('by load: a busy tablet is split soon after what was in the way has passed', async () => {
+  const lab = new Lab([LETTERS], { maxTabletOperationsPerSecond: 1000 });
+  lab.refuses = 'MEMBER_UNREACHABLE';
+  await lab.run(40_000, 1500, ['m', 'n', 'o', 'p']);
+  assert.is(lab.tablets.length, 1);
+  lab.refuses = '';
+  await lab.run(11_000, 1500, ['m', 'n', 'o', 'p']);
+  assert.is(lab.tablets.length, 2);
 });
 
 test('by load: one hot key is not divided, nor are keys beside it cut off', async () => {
@@ -188,6 +204,46 @@ for (const by of ['range', 'hash'] as const)
     assert.equal(cluster.failures, []);
     await cluster.run(cluster.closeAll());
   });
+
+test('a cluster of one tablet without a map is split when all members are there; until then it says why, once', async () => {
+  const placement = { by: 'range' as const, maxTabletBytes: 64 * KIB };
+  const warnings: string[] = [];
+  const logger = { ...silentLogger, warn: (_: object, text: string) => warnings.push(text) };
+  const cluster = new SimulatedCluster(8, { config: { placement, raft: RAFT }, logger });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(60_000);
+  await cluster.run(
+    (async () => {
+      const away = (await client.status()).leaderId === 3 ? 2 : 3;
+      cluster.kill(away);
+      const names = Array.from({ length: 44 }, (_, i) => `key${i + 10}`);
+      for (const name of names) await client.put(name, cluster.world.random.bytes(4 * KIB));
+      await cluster.sleep(30_000);
+      assert.is((await tabletsOf(cluster)).length, 1);
+      assert.is((await client.status()).groups, 1, 'nothing has begun');
+      const told = warnings.filter((text) => /^tablet 1 cannot be split now/.test(text));
+      assert.is(told.length, 1, told.join('\n'));
+      assert.match(told[0] ?? '', new RegExp(`node ${away} cannot be asked.*all members must be there`));
+      await cluster.start(away);
+      await cluster.sleep(30_000);
+      const tablets = await tabletsOf(cluster);
+      assert.ok(tablets.length >= 3 && tablets.length <= 6, `${tablets.length} tablets`);
+      assert.equal(await keysOf(client.scan()), names);
+      await client.close();
+    })(),
+    300_000,
+  );
+  assert.equal(cluster.failures, []);
+  await cluster.run(cluster.closeAll());
+});
+
+test('by load a cluster without a map is split only if node.json says so, and one with a map by default', () => {
+  const by = 'range' as const;
+  assert.is(splitSettingsOf(undefined, false).maxTabletOperationsPerSecond, 0);
+  assert.is(splitSettingsOf({ by, maxTabletOperationsPerSecond: 9 }, false).maxTabletOperationsPerSecond, 9);
+  assert.ok(splitSettingsOf({ by }, true).maxTabletOperationsPerSecond > 0);
+  assert.ok(splitSettingsOf(undefined, false).maxTabletBytes > 0);
+});
 
 /** yugabyte #10167: whoever began a split has gone, and nobody ends it. */
 test('a split that is recorded and forgotten is done, or its intent goes', async () => {

@@ -33,10 +33,39 @@ export const SPLIT_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/auto-splits'],
   },
   {
+    name: 'a split that something passing was in the way of waits as long as any other',
+    reason: 'it could not be split',
+    patches: [autoSplits('const TRIED_AGAIN_MS = 10_000', 'const TRIED_AGAIN_MS = LEFT_ALONE_MS')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'why a tablet is not split is said again and again',
+    reason: 'it is so still',
+    patches: [autoSplits('problem !== seen.problem', 'true')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'a cluster without a map is not split by itself',
+    reason: 'who needs tablets begins with some',
+    patches: [
+      inFile('server/node.js')('if (!this.#isSplitting) this', 'if (!this.#isSplitting && map) this'),
+    ],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'a cluster without a map is split by its load',
+    reason: 'there is a limit',
+    patches: [inFile('server/placement-config.js')('keepsMap ?', 'true ?')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
     name: 'all tablets that are too large are split at the same time',
     reason: 'each has a leader of its own',
     patches: [
-      autoSplits('await splitAt(tablet, wanted.point); return;', 'await splitAt(tablet, wanted.point);'),
+      autoSplits(
+        'await this.#split(tablet, wanted, seen); return;',
+        'await this.#split(tablet, wanted, seen);',
+      ),
     ],
     killedBy: ['server/auto-splits'],
   },
