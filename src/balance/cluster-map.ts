@@ -58,6 +58,8 @@ export interface ReplicaReport {
   /** Of the members that this replica knows. */
   readonly confIndex: number;
   readonly sizeBytes: number;
+  /** Of one that does not lead: what it is asked in spite of that, as follower reads. */
+  readonly operationsPerSecond?: number | undefined;
   /** Of a leader: its term, operations per second, how long it has led, and which learners hold its log. */
   readonly leads?: {
     readonly term: number;

@@ -178,7 +178,9 @@ export class ClusterView {
         // Of another node's replica it knows nothing.
         if (replicaOn(tablet.descriptor, node)?.replicaId !== report.replicaId) continue;
         tablet.sizeBytes = Math.max(tablet.sizeBytes, report.sizeBytes);
-        const { leads } = report;
+        const { leads, operationsPerSecond = 0 } = report;
+        // That stays with the replica, whoever leads.
+        if (!leads) node.operationsPerSecond += operationsPerSecond;
         // Of two leaders the one of the earlier term has not heard of the other, or has died.
         if (!leads || node.isDead || (tablet.leads && tablet.leads.term > leads.term)) continue;
         tablet.leads = leads;

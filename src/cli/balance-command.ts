@@ -89,7 +89,7 @@ function why(kind: string, reason: string, from: number, to: number): string {
     case 'leaders':
       return `node ${from} leads more tablets than node ${to}`;
     case 'load':
-      return `node ${from} takes more writes than node ${to}`;
+      return `node ${from} is asked more than node ${to}`;
   }
   return reason;
 }

@@ -1,6 +1,6 @@
 /**
- * What a tablet is asked on this node since the last look: how much, and for some of the requests which key. The sample
- * is even over all requests, whatever their number, and costs next to nothing.
+ * What a tablet is asked on this node, reads and writes: how much, and since the last look for some of the requests
+ * which key. The sample is even over all requests, whatever their number, and costs next to nothing.
  */
 import type { Random } from '../env/env.js';
 import type { PlacementKind } from '../placement/placement.js';
@@ -13,6 +13,8 @@ export class TabletLoad {
   readonly #random: Pick<Random, 'uint32'>;
   readonly #isByHash: boolean;
   #operations = 0;
+  /** At the last look. */
+  #taken = 0;
   #sampled = 0;
   #untilNext = SAMPLED_EVERY;
   #keys: Buffer[] = [];
@@ -35,10 +37,15 @@ export class TabletLoad {
     else this.#operations++;
   }
 
+  /** How many operations came, ever. */
+  get operations(): number {
+    return this.#operations;
+  }
+
   /** How many operations came since the last call, and keys of some. */
   take(): { readonly operations: number; readonly keys: readonly Buffer[] } {
-    const taken = { operations: this.#operations, keys: this.#keys };
-    this.#operations = 0;
+    const taken = { operations: this.#operations - this.#taken, keys: this.#keys };
+    this.#taken = this.#operations;
     this.#sampled = 0;
     this.#keys = [];
     return taken;

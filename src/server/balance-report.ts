@@ -25,6 +25,7 @@ export const reportSchema = z.object({
     .array(
       z.object({
         ...{ tablet: id, replicaId: id, confIndex: amount, sizeBytes: amount },
+        operationsPerSecond: amount.optional(),
         leads: leads.optional(),
       }),
     )
@@ -33,12 +34,13 @@ export const reportSchema = z.object({
 
 export type ReportBody = z.output<typeof reportSchema>;
 
-interface Lead {
+interface Measured {
+  /** In which it leads; 0: it does not. */
   readonly term: number;
   readonly sinceMs: number;
-  /** When it was reported last, and what was applied then. */
+  /** When it was measured last, and how much it had been asked then. */
   readonly atMs: number;
-  readonly appliedIndex: number;
+  readonly operations: number;
   readonly operationsPerSecond: number;
 }
 
@@ -50,7 +52,7 @@ export class BalanceReporter {
   readonly #tablets: Pick<TabletSet, 'all' | 'replicaIdOf' | 'meta'>;
   readonly #location: { readonly host: string; readonly zone: string };
   /** By tablet. */
-  #leads = new Map<number, Lead>();
+  #measured = new Map<number, Measured>();
 
   constructor(
     clock: Pick<Clock, 'nowMs'>,
@@ -64,39 +66,45 @@ export class BalanceReporter {
 
   report(): ReportBody {
     const { host, zone } = this.#location;
-    const before = this.#leads;
-    this.#leads = new Map();
+    const before = this.#measured;
+    this.#measured = new Map();
     return {
       ...{ host, zone },
       isFull: this.#tablets.meta?.group.replica.isDiskFull ?? false,
       replicas: this.#tablets.all.map((open) => {
         const { tablet, group, stateMachine } = open;
-        const { role, configuration } = group.replica;
+        const { role, term, configuration } = group.replica;
+        const leads = role === 'leader';
+        const { sinceMs, operationsPerSecond } = this.#measure(open, leads ? term : 0, before.get(tablet.id));
+        const forMs = this.#clock.nowMs() - sinceMs;
         return {
           ...{ tablet: tablet.id, replicaId: this.#tablets.replicaIdOf(tablet.id) },
           confIndex: configuration.index,
           sizeBytes: sizeOf(stateMachine.engineStats()),
-          ...(role === 'leader' ? { leads: this.#lead(open, before.get(tablet.id)) } : {}),
+          ...(leads ? { leads: { term, operationsPerSecond, forMs } } : { operationsPerSecond }),
         };
       }),
     };
   }
 
-  /** Its load is what it has applied since the last report. Reads are not counted. */
-  #lead({ tablet, group: { replica } }: OpenTablet, before: Lead | undefined) {
-    const { term, appliedIndex } = replica;
+  /** Its load is what it was asked since the last report, in the same role. */
+  #measure(
+    { tablet, load: { operations } }: Pick<OpenTablet, 'tablet' | 'load'>,
+    term: number,
+    before: Measured | undefined,
+  ): Measured {
     const nowMs = this.#clock.nowMs();
-    const isSame = before?.term === term;
-    let lead: Lead = isSame
-      ? before
-      : { term, sinceMs: nowMs, atMs: nowMs, appliedIndex, operationsPerSecond: 0 };
-    const windowMs = nowMs - lead.atMs;
+    let measured: Measured =
+      before?.term === term
+        ? before
+        : { term, sinceMs: nowMs, atMs: nowMs, operations, operationsPerSecond: 0 };
+    const windowMs = nowMs - measured.atMs;
     if (windowMs >= LEAST_WINDOW_MS) {
-      const operationsPerSecond = Math.round((1000 * (appliedIndex - lead.appliedIndex)) / windowMs);
-      lead = { ...lead, atMs: nowMs, appliedIndex, operationsPerSecond };
+      const operationsPerSecond = Math.round((1000 * (operations - measured.operations)) / windowMs);
+      measured = { ...measured, atMs: nowMs, operations, operationsPerSecond };
     }
-    this.#leads.set(tablet.id, lead);
-    return { term, operationsPerSecond: lead.operationsPerSecond, forMs: nowMs - lead.sinceMs };
+    this.#measured.set(tablet.id, measured);
+    return measured;
   }
 }
 

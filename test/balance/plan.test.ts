@@ -494,6 +494,35 @@ test('pd #4423: one hot tablet stays where it is', () => {
   assert.equal(planOf(cluster), []);
 });
 
+test('a node that answers many reads of followers leads what is asked less, and then nothing moves any more', () => {
+  const cluster = even(3, 6);
+  // Each node leads one busy tablet and a quiet one.
+  for (const [id, tablet] of cluster.tablets) tablet.operationsPerSecond = id % 2 === 0 ? 1000 : 0;
+  cluster.nowMs = 100_000;
+  assert.equal(planOf(cluster), []);
+  const answering = (node: number): Reports => {
+    const reports = cluster.reports();
+    const [first, ...others] = reports.nodes.map((report) => {
+      const replicas = report.replicas.map((replica) =>
+        report.node === node && !replica.leads ? { ...replica, operationsPerSecond: 500 } : replica,
+      );
+      return { ...report, replicas };
+    });
+    return { ...reports, nodes: first ? [first, ...others] : [] };
+  };
+  const orders = chosen(planOf(cluster, SETTINGS, answering(1)));
+  assert.ok(orders.some((order) => order.type === 'transfer' && order.from === 1 && order.reason === 'load'));
+  for (let step = 0; step < 50; step++) {
+    cluster.nowMs += 10_000;
+    for (const order of planOf(cluster, SETTINGS, answering(1))) carryOut(cluster, order, SETTINGS);
+  }
+  const ledLoad = [...cluster.tablets.values()]
+    .filter(({ leader }) => leader === 1)
+    .reduce((sum, { operationsPerSecond }) => sum + operationsPerSecond, 0);
+  assert.is(ledLoad, 0);
+  assert.equal(planOf(cluster, SETTINGS, answering(1)), []);
+});
+
 test('bytes are evened out when replicas are, and load when leaders are', () => {
   const cluster = even(6, 60);
   for (const [id, tablet] of cluster.tablets)

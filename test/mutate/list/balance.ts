@@ -74,6 +74,29 @@ export const BALANCE_MUTATIONS: readonly Mutation[] = [
     killedBy,
   },
   {
+    name: 'only what leaders are asked counts as load',
+    reason: 'the others do nothing but follow',
+    patches: [view('if (!leads) node.operationsPerSecond += operationsPerSecond;', '')],
+    killedBy,
+  },
+  {
+    name: 'only writes count as load',
+    reason: 'reads cost little',
+    patches: [
+      inFile('server/balance-report.js')(
+        'load: { operations } }',
+        'load: {}, group: { replica: { appliedIndex: operations } } }',
+      ),
+    ],
+    killedBy: ['server/balance-report'],
+  },
+  {
+    name: 'what a tablet is asked counts from the last look for splits',
+    reason: 'it was taken',
+    patches: [inFile('kv/tablet-load.js')('this.#taken = this.#operations;', 'this.#operations = 0;')],
+    killedBy: ['server/balance-report'],
+  },
+  {
     name: 'the vote of a dead node on the map stays with it',
     reason: 'the others are a majority',
     patches: [voters("!drainsOnly && dead && change(dead, 'repair')", 'false')],
