@@ -324,6 +324,7 @@ function drawTablets({ tablets }) {
     drawKeyspace(shown.map((tablet) => ({ ...tablet, change: changing.get(tablet.id)?.type }))),
   );
   drawChanges(tablets);
+  drawBalancing(tablets);
   at('tablets').replaceChildren(
     ...shown.map((tablet) =>
       element(
@@ -452,6 +453,36 @@ async function drain(id) {
     () => ask(`/v1/nodes/${id}/drain`, { method: isDraining ? 'DELETE' : 'POST' }),
     at('changed'),
   );
+}
+
+/** Undefined: the node does not say it, or the cluster keeps no map. */
+function drawBalancing({ isBalanced }) {
+  at('balancing').hidden = isBalanced === undefined;
+  const [state, button] = at('balancing').children;
+  setText(state, isBalanced ? 'Balancing is on.' : 'Balancing is off: only nodes that drain are emptied.');
+  setText(button, isBalanced ? 'Switch it off' : 'Switch it on');
+}
+
+at('balancing').lastElementChild.addEventListener('click', async () => {
+  const isOn = !before?.tablets?.isBalanced;
+  const [question, consequence, agree] = isOn
+    ? ['Switch balancing on?', 'Replicas and leaders are moved, and dead nodes are replaced.', 'Switch on']
+    : ['Switch balancing off?', 'Dead nodes are not replaced until it is on again.', 'Switch off'];
+  if (!(await confirmed(question, consequence, agree))) return;
+  await told(
+    async (answer) => {
+      const { steps, furtherSteps } = await answer.json();
+      return stepsTold(isOn, steps.length + furtherSteps);
+    },
+    () => ask('/v1/balance', { method: 'PUT', headers: JSON_TYPE, body: JSON.stringify({ isOn }) }),
+    at('balanced'),
+  );
+});
+
+function stepsTold(isOn, steps) {
+  const count = steps === 1 ? '1 step' : `${steps} steps`;
+  if (steps === 0) return `Balancing is ${isOn ? 'on' : 'off'}; there is nothing to do.`;
+  return isOn ? `Balancing is on: ${count} to do.` : `Balancing is off: it would do ${count}.`;
 }
 
 async function remove(id) {

@@ -35,7 +35,7 @@ import { furtherKeys } from '../kv/string-operation.js';
 import type { Watcher } from '../kv/watch/watcher.js';
 import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
-import type { Administration } from './ports.js';
+import type { Administration, Balance, BalanceShown } from './ports.js';
 import type { WriteLine } from './write-line.js';
 
 /** The tablets of this node. */
@@ -229,6 +229,13 @@ export class Backend {
   async drainNode(nodeId: number, isDraining: boolean): Promise<boolean> {
     const result = await this.#service().admin.handle({ type: 'drainNode', nodeId, isDraining });
     if (result.type === 'done') return result.changed;
+    throw failure(result);
+  }
+
+  /** The caller has the right to do this. */
+  async balance(action: Balance['action']): Promise<BalanceShown> {
+    const result = await this.#service().admin.balance({ type: 'balance', action });
+    if (result.type === 'balance') return result;
     throw failure(result);
   }
 

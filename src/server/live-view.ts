@@ -172,6 +172,7 @@ function tabletViews(
   const changes = meta ? changesIn(meta.state) : [];
   return {
     by: map.by,
+    isBalanced: meta?.state.isBalanced,
     count: map.tablets.length,
     shown: map.tablets.slice(0, MAX_TABLETS_SHOWN).map(({ id, start, end }) => {
       const group = here.get(id);

@@ -232,7 +232,7 @@ if (!program || !playwright || !axeFile) {
   test('splits and moves that are under way are told in words and marked on the map', async () => {
     const node = { isVoter: true, reached: true, role: 'follower', term: 1, leader: 1, matches: [] };
     const tablets = {
-      ...{ by: 'range', count: 4, changesCount: 33 },
+      ...{ by: 'range', count: 4, changesCount: 33, isBalanced: false },
       shown: ['', 'g', 'n', 't'].map((start, i) => ({ id: i + 1, start, leader: i, nodes: [1, 2] })),
       changes: [
         { tablet: 2, type: 'move', from: 1, to: 4 },
@@ -272,6 +272,8 @@ if (!program || !playwright || !axeFile) {
       assert.is(await page.textContent('#tablets tr:nth-child(3) td:last-child'), 'is split at <b>p');
       assert.is(await page.evaluate<number>("document.querySelectorAll('.tablet.changing').length"), 2);
       assert.is(await page.textContent('tr[data-id="2"] .role'), 'drains');
+      const balancing = 'Balancing is off: only nodes that drain are emptied. Switch it on';
+      assert.is(await page.textContent('#balancing'), balancing);
       assert.equal(await seriousOf(page), []);
     } finally {
       server.closeAllConnections();

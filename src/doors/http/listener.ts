@@ -27,6 +27,7 @@ import { Backend, type BackendParts } from '../backend.js';
 import { WriteLine } from '../write-line.js';
 import { callerOf, type HttpSecurity, howToAdministrate } from './access.js';
 import { type Answer, json, send } from './answer.js';
+import { balanceRoute } from './balance-route.js';
 import { ByteBudget } from './byte-budget.js';
 import { clusterRoutes, type StatusView } from './cluster-routes.js';
 import { kvRoutes } from './kv-routes.js';
@@ -130,6 +131,7 @@ export class HttpDoor {
       ...nodeRoutes({ readiness: options.readiness, metrics: () => this.#metrics() }),
       ...kvRoutes(this.#backend, limits),
       ...nodesRoutes({ cluster, status, isDraining, backend: this.#backend, admit }),
+      balanceRoute({ backend: this.#backend, admit }),
       watchRoute(this.#backend, env.timers, this.#endings),
       ...clusterRoutes({ backend: this.#backend, status, admit }),
       {

@@ -237,6 +237,33 @@ export const changedAnswer = z.object({
   warnings: z.array(z.string()),
 });
 export const drainedAnswer = z.object({ changed: z.boolean().describe('False: it was so already') });
+export const balanceBody = z.strictObject({ isOn: z.boolean() });
+export const balanceAnswer = z.object({
+  isOn: z.boolean(),
+  changed: z.boolean().describe('It was not so before'),
+  plannerId: z.int().describe('The node that plans: it leads the map'),
+  maxMoves: z.int().describe('So many replicas move at a time at most'),
+  deadAfterMs: z.int(),
+  nodes: z.array(
+    z.object({
+      nodeId: z.int(),
+      condition: z.enum(['takesPart', 'drains', 'full', 'silent', 'dead']),
+      silentMs: z.int(),
+      tablets: z.int(),
+    }),
+  ),
+  steps: z.array(
+    z.object({
+      kind: z.enum(['move', 'lead', 'vote']),
+      tablet: z.int().describe('0: the map'),
+      from: z.int().describe('0: it only comes'),
+      to: z.int().describe('0: it only goes'),
+      reason: z.string(),
+      state: z.enum(['underWay', 'next']),
+    }),
+  ),
+  furtherSteps: z.int(),
+});
 export const transferredAnswer = z.object({ leader: z.int() });
 
 export const problemAnswer = z.looseObject({

@@ -123,6 +123,8 @@ const EXAMPLES: Readonly<Record<string, readonly Sent[]>> = {
   // This cluster has one tablet.
   drainNode: [{ path: '/v1/nodes/1/drain', status: 400, answer: schemas.problemAnswer }],
   undrainNode: [{ path: '/v1/nodes/x/drain', status: 400, answer: schemas.problemAnswer }],
+  getBalance: [{ status: 400, answer: schemas.problemAnswer }],
+  setBalance: [{ headers: JSON_TYPE, body: '{"isOn":1}', status: 400, answer: schemas.problemAnswer }],
   getTablets: [{ status: 200, answer: schemas.tabletsAnswer }],
   addMember: [
     {

@@ -232,4 +232,10 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
     patches: [yields('|| nowMs < this.#nextMs', '')],
     killedBy: ['replica/leadership-yields', 'replica/snapshot-sender'],
   },
+  {
+    name: 'whoever may read over HTTP switches the balancer',
+    reason: 'it changes no key',
+    patches: [inFile('doors/http/balance-route.js')('admit(request); const body', 'const body')],
+    killedBy: ['doors/http/balance'],
+  },
 ];
