@@ -126,7 +126,7 @@ test('each key is in one child, with its version; the parent has ended, also aft
   assert.equal([left.tablet?.generation, right.tablet?.generation, machine.tablet?.generation], [2, 2, 1]);
 });
 
-test('entries behind the split are void: writes, sessions and expiries of the parent', async () => {
+test('entries behind the split are void: writes, sessions, expiries, another split (yugabyte #27150)', async () => {
   const { engine, machine } = lab();
   await applied(machine, openSessionEntry(4), mortal('a', 1));
   await split(machine, splitEntry('m'));
@@ -137,7 +137,6 @@ test('entries behind the split are void: writes, sessions and expiries of the pa
     body,
   });
   assert.equal(results, [WRONG, WRONG, WRONG, { type: 'expired', keys: 0 }]);
-  // Not by a second split either (yugabyte #27150: split twice).
   assert.equal(await split(machine, splitEntry('q', 20, 21)), WRONG);
   assert.equal(followers(machine), [7, 8]);
   const left = await childOf(machine, engine, 7);
@@ -160,7 +159,7 @@ test('watchers of a tablet that has ended are told nothing of entries behind its
   assert.is(again.throughVersion, 3);
 });
 
-test('the order at apply is retired, range, session: nothing that is refused takes a slot', async () => {
+test('the order at apply is retired, range, session; a part knows what it deduplicated by itself (yugabyte #32697)', async () => {
   const { engine, machine } = lab();
   await applied(machine, openSessionEntry(4), at('a', 1, 'before'));
   await split(machine, splitEntry('m'));
@@ -168,7 +167,6 @@ test('the order at apply is retired, range, session: nothing that is refused tak
   assert.equal(await applied(machine, at('a', 1), at('a', 2)), [WRONG, WRONG]);
   const left = await childOf(machine, engine, 7);
   const right = await childOf(machine, engine, 8);
-  // yugabyte #32697: what was deduplicated comes from the child's own state.
   const [repeated, next] = await applied(left, at('a', 1, 'again'), at('a', 2, 'after'));
   assert.is(repeated?.type === 'written' && repeated.write.index, 2);
   assert.is(next?.type === 'written' && next.write.index, 5);
@@ -269,8 +267,7 @@ test('deadlines follow their keys, each is counted once, and the time goes on', 
   assert.is(right.keysWithDeadline, 0);
 });
 
-/** tikv #14699: a read that was queued before the split. */
-test('a read that was confirmed before the split is not answered after it by the parent', async () => {
+test('a read that was confirmed before the split is not answered after it by the parent (tikv #14699)', async () => {
   const { machine } = lab();
   await applied(machine, put('a'));
   const service = new KvService({

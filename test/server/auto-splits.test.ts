@@ -245,8 +245,7 @@ test('by load a cluster without a map is split only if node.json says so, and on
   assert.ok(splitSettingsOf(undefined, false).maxTabletBytes > 0);
 });
 
-/** yugabyte #10167: whoever began a split has gone, and nobody ends it. */
-test('a split that is recorded and forgotten is done, or its intent goes', async () => {
+test('a split that is recorded and forgotten is done, or its intent goes (yugabyte #10167)', async () => {
   const cluster = await begun({ by: 'range', splits: ['n'] }, 6);
   const client = cluster.client(60_000);
   const forgotten = async (meta: Meta, tablet: number, at: string) => {

@@ -160,6 +160,16 @@ test('a silent node is replaced after its time, a few replicas at once; one that
   lab.balancer.close();
 });
 
+test('however much is to be repaired, no more moves are under way than allowed', async () => {
+  const lab = new Lab(20);
+  await lab.runFor(3000);
+  lab.silent.add(2);
+  await lab.runFor(2 * DEAD_AFTER_MS);
+  assert.ok(lab.state.tabletsOn(2).length > 4);
+  assert.is(lab.moves.length, 2);
+  lab.balancer.close();
+});
+
 test('a leader of the map that was away calls nobody dead before it has listened itself', async () => {
   const lab = new Lab();
   await lab.runFor(3000);

@@ -124,7 +124,7 @@ test('no change without a quorum of the voters that it leads to; a leader that l
   assert.is(outdated, 'ORDER_OUTDATED', 'a node has one replica of a tablet');
 });
 
-test('a message for a replica that was here before, or from one that is gone, is for nobody', () => {
+test('a message for a replica that was here before, or from one that is gone, is for nobody (tikv #10533)', () => {
   const own = new Map([[7, 20]]);
   const map = new Map([[35, { tablet: 7, node: 2 }]]);
   const ids = new ReplicaIds(

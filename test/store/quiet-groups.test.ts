@@ -129,6 +129,41 @@ for (const seed of [1, 2, 3, 4, 5]) {
   });
 }
 
+const STORM =
+  'many quiet groups lose their leader at once: each has another soon, and most after one election';
+test(`${STORM} (cockroach #26257, tikv #18916, #17101)`, async () => {
+  const lab = await quietLab(
+    9,
+    Array.from({ length: 40 }, (_, i) => i + 1),
+  );
+  const { scheduler } = lab.world;
+  for (const group of lab.groups)
+    if (leaderNode(lab, group) !== 1)
+      await scheduler.run(lab.leaderOf(group)?.replica.transferLeadership(1) ?? Promise.resolve());
+  await untilQuiet(lab);
+  const terms = lab.groups.map((group) => termOf(lab, group));
+  lab.powerCut(1);
+  const fromMs = scheduler.nowMs();
+  const ledMs = new Map<number, number>();
+  const counts = countMessages(lab);
+  await lab.until(() => {
+    for (const group of lab.groups)
+      if (!ledMs.has(group) && lab.leaderOf(group)) ledMs.set(group, scheduler.nowMs());
+    return ledMs.size === lab.groups.length;
+  });
+  assert.ok(scheduler.nowMs() - fromMs < 4 * ELECTION_MAX_MS);
+  const elections = lab.groups.reduce((sum, group, i) => sum + termOf(lab, group) - (terms[i] ?? 0), 0);
+  assert.ok(elections < 1.5 * lab.groups.length, `${elections} elections`);
+  const times = [...ledMs.values()].sort((a, b) => a - b);
+  const most = Math.max(...times.map((from) => times.filter((at) => at >= from && at < from + 10).length));
+  assert.ok(most < lab.groups.length / 2, `${most} within 10 ms`);
+  await scheduler.runFor(2 * ELECTION_MAX_MS);
+  assert.ok(
+    (counts.get('requestVote') ?? 0) < 10 * lab.groups.length,
+    `${counts.get('requestVote')} requests`,
+  );
+});
+
 test('a replica that leads a quiet group ends, and its state machine is long in closing: others lead', async () => {
   const lab = await quietLab(6);
   const leader = leaderNode(lab, A);

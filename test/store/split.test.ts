@@ -35,8 +35,8 @@ async function begin(lab: SplitLab): Promise<number> {
   return id;
 }
 
-/** yugabyte #10301, scylla #21415: a split that a crash interrupts is done again, whole, and leaves nothing else. */
-test('the power fails at each file operation of a split', async () => {
+/** A split that a crash interrupts is done again, whole, and leaves nothing else. */
+test('the power fails at each file operation of a split (yugabyte #10301, scylla #21415, #26958)', async () => {
   const cuts: SimDisk[] = [];
   const disk = new SimDisk();
   let session = 0;
@@ -120,8 +120,8 @@ test('three nodes: the children are led at once where their parent was, and go o
   assert.equal(refused, { type: 'refused', code: 'WRONG_TABLET' });
 });
 
-/** tikv #413, cockroach #1644: a child is made by its parent's split only; messages to it are dropped until then. */
-test('a laggard makes the children by its own split, from the log of the parent', async () => {
+/** A child is made by its parent's split only; messages to it are dropped until then, snapshots of it too. */
+test('a laggard makes the children by its own split, not by messages (tikv #413, PR 17535, cockroach #1644)', async () => {
   const { lab, session } = await threeNodes(5);
   const laggard = laggardOf(lab);
   lab.isLost = (from, to, group) => group === PARENT && (from === laggard || to === laggard);
@@ -137,8 +137,7 @@ test('a laggard makes the children by its own split, from the log of the parent'
   assert.is(lab.nodes.get(laggard)?.store.isRetired(PARENT), true);
 });
 
-/** cockroach PR 31875: snapshots of children raced the split of the parent. */
-test('a laggard whose log was cut takes a snapshot of the parent, and splits it', async () => {
+test('a laggard whose log was cut takes a snapshot of the parent, and splits it (cockroach PR 31875)', async () => {
   const { lab, session } = await threeNodes(6, 2000);
   const laggard = laggardOf(lab);
   const disk = lab.stop(laggard);
@@ -159,7 +158,7 @@ test('a laggard whose log was cut takes a snapshot of the parent, and splits it'
   for (const { failures } of lab.running) assert.equal(failures, []);
 });
 
-test('a split is refused while a change of members is under way', async () => {
+test('a split is refused while a change of members is under way (yugabyte #33874)', async () => {
   const { lab } = await threeNodes(7);
   const replica = lab.leaderOf(PARENT)?.replica;
   const code = (promise: Promise<unknown> | undefined) =>
@@ -176,7 +175,7 @@ test('a split is refused while a change of members is under way', async () => {
   assert.is(await code(lab.split('m')), 'CHANGE_PENDING');
   assert.is(await code(change), 'done');
   await lab.world.scheduler.runFor(200);
-  // yugabyte #33874: a split admitted while a replica was being added.
+  // There is a learner.
   assert.is(await code(lab.split('m')), 'CHANGE_INVALID');
 });
 

@@ -2,6 +2,7 @@
 import { inFile, type Mutation } from '../mutation.js';
 
 const meta = inFile('meta/meta.js');
+const mapService = inFile('server/map-service.js');
 const moves = inFile('meta/moves.js');
 const replicaIds = inFile('server/replica-ids.js');
 const replicaChange = inFile('server/replica-change.js');
@@ -127,6 +128,43 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     name: 'a replica that is no member any more stays',
     reason: 'nobody asks it',
     patches: [tabletSet('if (!this.#isOutdated(id, meta)) continue;', 'continue;')],
+    killedBy: ['server/moves'],
+  },
+  {
+    name: 'a removal that a crash interrupted is not ended',
+    reason: 'it is recorded, so the replica is gone',
+    patches: [tabletSet('local.removed.some(({ tablet }) => tablet === id)', 'false')],
+    killedBy: ['server/move-cuts'],
+  },
+  {
+    name: 'files of a group stay if a crash came before they were removed',
+    reason: 'the Raft log does not name it any more',
+    patches: [tabletSet('store.removeUnnamed();', '')],
+    killedBy: ['server/move-cuts'],
+  },
+  {
+    name: 'a late order makes a replica for which the map has none',
+    reason: 'the leader of the map has given it',
+    patches: [mapService('if (!isWanted)', 'if (false)')],
+    killedBy: ['server/map-service'],
+  },
+  {
+    name: 'a replica that was here is made again by a late order',
+    reason: 'it is not here',
+    patches: [
+      tabletSet('local.idOf(tablet) !== 0 || local.wasRemoved(replicaId)', 'local.idOf(tablet) !== 0'),
+    ],
+    killedBy: ['server/tablet-set'],
+  },
+  {
+    name: 'a replica that a late split made stays, though it is no member any more',
+    reason: 'no order of the map made it',
+    patches: [
+      tabletSet(
+        'const descriptor = state.tablets.get(id); if (!own',
+        'const descriptor = state.tablets.get(id); if (own?.sinceVersion === 0 && this.#open.get(id)?.stateMachine.begunBy) return false; if (!own',
+      ),
+    ],
     killedBy: ['server/moves'],
   },
   {

@@ -33,13 +33,13 @@ export const MOVE_MUTATIONS: readonly Mutation[] = [
     name: 'the leader of a tablet carries out a late order to change its members',
     reason: 'the leader of the map has given it',
     patches: [mapService("replica.role === 'leader' && !(await this.#isWanted(order))", 'false')],
-    killedBy: ['sim/regressions-cluster'],
+    killedBy: ['server/map-service'],
   },
   {
     name: 'a node forgets for which keys it was ordered to make a replica',
     reason: 'the map says it',
     patches: [tabletSet('inMap ?? this.#parts.local().tabletOf(id)', 'inMap')],
-    killedBy: ['sim/regressions-cluster'],
+    killedBy: ['server/tablet-set'],
   },
   {
     name: 'a watch takes a node without the tablet for one that says where it is',

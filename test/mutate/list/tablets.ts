@@ -198,6 +198,29 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     name: 'a tablet that was split goes although its parts were not made here',
     reason: 'all members have them',
     patches: [tabletSet('|| !this.#parts.store().isRetired(tablet.id)', '')],
-    killedBy: ['sim/regressions-cluster'],
+    killedBy: ['server/split'],
+  },
+  {
+    name: 'a laggard answers for a part with the whole that it still has',
+    reason: 'the part is in it',
+    patches: [
+      tabletSet(
+        'return this.#open.get(id === 0 && this.#placement?.tablets === 1 ? FIRST_TABLET : id);',
+        'return this.#open.get(id) ?? (this.#firstMap?.byId(id) ? undefined : this.#open.get(1));',
+      ),
+    ],
+    killedBy: ['server/split'],
+  },
+  {
+    name: 'a read that waited when its tablet was split is judged by the range from before',
+    reason: 'it was right when it came',
+    patches: [
+      service('stateMachine.range?.owns(key) === false', 'false'),
+      service(
+        'const refusal = this.#refusedRead(read); if (refusal)',
+        "const refusal = this.#refusedRead(read) ?? (read.type === 'get' && this.#tabletOf(read).stateMachine.range?.owns(read.key) === false ? kvError('WRONG_TABLET', NOT_OWNED) : undefined); if (refusal)",
+      ),
+    ],
+    killedBy: ['kv/split'],
   },
 ];
