@@ -235,39 +235,6 @@ test('parts of a split move too; a node that was away meanwhile gives up the who
   await cluster.run(cluster.closeAll());
 });
 
-test('a split that comes late leaves no replica that is no member (tikv #5852, yugabyte #27056)', async () => {
-  const setting = await open(8, 5);
-  const { cluster, client } = setting;
-  const tablets = [...(mapOf(cluster)?.tablets.values() ?? [])];
-  const parent = tablets.find(({ start }) => Buffer.from(start).toString() === 'g')?.id ?? 0;
-  const nodes = nodesOf(cluster, parent);
-  const away = nodes.find((id) => !cluster.machine(id).node?.meta?.leads) ?? 0;
-  const other = cluster.machines.find(({ id }) => !nodes.includes(id))?.id ?? 0;
-  cluster.cutPower(away);
-  const { children } = await cluster.run(client.splitTablet('kiwi'), 60_000);
-  const isKnown = () => children.every((id) => mapOf(cluster)?.tablets.has(id));
-  await until(cluster, isKnown, 'the map has the parts');
-  // One part leaves the node before it has heard of the split; the other one stays.
-  await cluster.run(client.moveReplica({ tablet: children[0], from: away, to: other }), 60_000);
-  await cluster.run(cluster.start(away));
-  const held = () => onDisk(cluster, away).filter((id) => id === parent || children.includes(id));
-  await until(
-    cluster,
-    () => held().join() === `${children[1]}`,
-    'it has the part that stays, and nothing else',
-  );
-  cluster.cutPower(away);
-  await cluster.run(cluster.start(away));
-  await cluster.run(cluster.sleep(1500));
-  assert.equal(held(), [children[1]]);
-  const { tablets: shown } = await cluster.run(client.tablets());
-  assert.not.ok(shown.find(({ id }) => id === children[0])?.replicas.includes(away));
-  await checkWords(setting);
-  assert.equal(cluster.failures, []);
-  await cluster.run(client.close());
-  await cluster.run(cluster.closeAll());
-});
-
 test('the map without a quorum: tablets that have one are served', async () => {
   const setting = await open(5, 5);
   const { cluster, client } = setting;

@@ -2,9 +2,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeConfigInput } from '../../src/server/config.js';
-import type { Node } from '../../src/server/node.js';
-import { SimulatedCluster } from '../../src/sim/cluster/simulated-cluster.js';
-import { type FileOperation, systemError } from '../../src/sim/world/file-operation.js';
 import { begun, codeOf, keysOf, RAFT } from '../support/tablet-cluster.js';
 
 const RANGE: NodeConfigInput['placement'] = { by: 'range', splits: ['n'] };
@@ -108,68 +105,6 @@ for (const placement of [RANGE, HASH]) {
     await cluster.run(cluster.closeAll());
   });
 }
-
-test('a laggard answers nothing about a part that it has not made (tikv PR 4125)', async () => {
-  const cluster = await begun(RANGE, 3);
-  const client = cluster.client(60_000);
-  const direct = cluster.direct(cluster.host('asker').env);
-  const { network } = cluster.world;
-  await cluster.run(client.put('kiwi', 'old'));
-  const leads = (node: Node | undefined) => node?.status(1).role === 'leader' || node?.meta?.leads === true;
-  const laggard = cluster.machines.find(({ node }) => !leads(node)) ?? cluster.machine(3);
-  await cluster.run(cluster.sleep(500));
-  cluster.forEachLink((from, to) => {
-    if (from === laggard.host || to === laggard.host) network.cut(from, to);
-  });
-  const { tablet, children } = await cluster.run(client.splitTablet('grape'));
-  await cluster.run(client.put('kiwi', 'new'));
-  const ask = async (of: number, consistency: 'stale' | 'follower') => {
-    const key = Buffer.from('kiwi');
-    const get = { type: 'get', tablet: of, consistency, key, omitValue: false } as const;
-    const answer = await cluster.run(direct.ask(laggard.endpoint, get, 3000));
-    if (typeof answer === 'string') return answer;
-    return answer.type === 'getReply' ? answer.value.toString() : answer.type === 'error' && answer.code;
-  };
-  for (const level of ['stale', 'follower'] as const)
-    for (const child of children) assert.is(await ask(child, level), 'WRONG_TABLET', level);
-  assert.is(await ask(tablet, 'stale'), 'old', 'of what it has it shows an old state to who wants that');
-  assert.is.not(await ask(tablet, 'follower'), 'old');
-  network.mendAll();
-  while ((await ask(children[1], 'follower')) !== 'new') await cluster.run(cluster.sleep(100));
-  assert.is(await ask(tablet, 'stale'), 'WRONG_TABLET');
-  await cluster.run(Promise.all([client.close(), direct.close()]));
-  await cluster.run(cluster.closeAll());
-});
-
-test('a node whose disk did not let it make the parts keeps the whole, and makes them after a restart', async () => {
-  let isBroken = false;
-  const fault = ({ kind, path }: FileOperation, id: number) => {
-    const group = Number(/\/groups\/(\d+)/.exec(path)?.[1] ?? 0);
-    return isBroken && id === 3 && group > 2 ? systemError('EIO', kind, path) : undefined;
-  };
-  const cluster = new SimulatedCluster(4, { config: { placement: RANGE, raft: RAFT }, fault });
-  await cluster.run(cluster.startAll());
-  const client = cluster.client(60_000);
-  await cluster.run(Promise.all(WORDS.map((word) => client.put(word, `is ${word}`))));
-  isBroken = true;
-  const { tablet, children } = await cluster.run(client.splitTablet('grape'));
-  await cluster.run(cluster.sleep(5000));
-  const held = () =>
-    [tablet, ...children].filter((id) => cluster.machine(3).disk.files(`/data/groups/${id}`).length > 0);
-  assert.equal(held(), [tablet]);
-  isBroken = false;
-  cluster.kill(3);
-  await cluster.run(cluster.start(3));
-  const { scheduler } = cluster.world;
-  const hasParts = () => held().join() === children.join();
-  assert.ok(await scheduler.runUntil(hasParts, scheduler.nowMs() + 10_000), `${held()}`);
-  for (const word of WORDS) {
-    const read = client.get(word, { level: 'follower', endpoint: cluster.machine(3).endpoint });
-    assert.is((await cluster.run(read))?.value.toString(), `is ${word}`);
-  }
-  await cluster.run(client.close());
-  await cluster.run(cluster.closeAll());
-});
 
 test('scans that are under way go on from what they have given (cockroach PR 1428, PR 1464)', async () => {
   for (const placement of [RANGE, HASH]) {

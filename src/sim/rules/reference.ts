@@ -176,6 +176,11 @@ export class Reference {
     return this.#parent !== undefined;
   }
 
+  /** The tablet that it began as a part of. */
+  get parent(): number | undefined {
+    return this.#parent?.tablet;
+  }
+
   /** It was split. */
   get hasEnded(): boolean {
     return this.#hasEnded;

@@ -72,6 +72,11 @@ export class References {
     return this.of(1);
   }
 
+  /** There is such a group, or may be as soon as it applies something. */
+  has(group: number): boolean {
+    return this.#byGroup.has(group) || group === MAP_GROUP;
+  }
+
   /** Throws if there is no such group. */
   of(group: number): Reference {
     const reference = this.#byGroup.get(group);

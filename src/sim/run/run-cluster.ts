@@ -429,6 +429,7 @@ export class RunCluster extends Machines<RunMachine> {
     const tablet = Number(group);
     machine.engines.set(tablet, engine);
     machine.directories.set(tablet, name);
+    this.#judgeOpening(machine, tablet);
     this.compareState(machine, tablet);
     const close = engine.close.bind(engine);
     engine.close = () => {
@@ -442,6 +443,19 @@ export class RunCluster extends Machines<RunMachine> {
       return write(operations);
     };
     return engine;
+  }
+
+  /** A part of a tablet is opened only where the whole has ended, durably, or is not. */
+  #judgeOpening({ host, store, isForeign }: RunMachine, tablet: number): void {
+    if (isForeign) return;
+    const rule = 'a part opens after the end of the whole';
+    if (!this.references.has(tablet)) {
+      this.fail(rule, `${host} opens tablet ${tablet}, which nothing was split into`);
+      return;
+    }
+    const { parent } = this.references.of(tablet);
+    if (parent === undefined || !store?.storedGroups.includes(parent) || store.isRetired(parent)) return;
+    this.fail(rule, `${host} opens tablet ${tablet}, and tablet ${parent} goes on there`);
   }
 
   /** Compares all keys of a machine, by what its engines say that they hold. */

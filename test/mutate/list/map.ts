@@ -165,7 +165,7 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
         'const descriptor = state.tablets.get(id); if (own?.sinceVersion === 0 && this.#open.get(id)?.stateMachine.begunBy) return false; if (!own',
       ),
     ],
-    killedBy: ['server/moves'],
+    killedBy: ['server/late-split'],
   },
   {
     name: 'a node that holds tablets is removed',

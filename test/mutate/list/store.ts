@@ -203,6 +203,17 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['raft/quiet'],
   },
   {
+    name: 'all groups of a silent node campaign at the same time',
+    reason: 'their leader is gone, so there is nothing to wait for',
+    patches: [
+      election(
+        'this.#restartTimer(leaderIsSilent ? nowMs - electionTimeoutMinMs + 2 * heartbeatMs : nowMs);',
+        'this.#restartTimer(nowMs); this.#deadlineMs = nowMs + 2 * heartbeatMs;',
+      ),
+    ],
+    killedBy: ['store/quiet-groups'],
+  },
+  {
     name: 'the silence of a node wakes nobody',
     reason: 'its connection will break',
     patches: [quiet('this.#wake(watched, true);', '')],

@@ -1,5 +1,5 @@
 /** Mutations of tablets: who owns a key, and what is told about others. */
-import { inFile, type Mutation, randomFaults } from '../mutation.js';
+import { inFile, inProfile, type Mutation, randomFaults } from '../mutation.js';
 
 const machine = inFile('kv/kv-state-machine.js');
 const service = inFile('kv/service.js');
@@ -16,6 +16,12 @@ const tabletSet = inFile('server/tablet-set.js');
 const client = inFile('client/client.js');
 const mapBirth = inFile('kv/map-birth.js');
 const mapPromises = inFile('server/map-birth.js');
+const raftLog = inFile('raft-log/raft-log.js');
+const leadership = inFile('raft/leadership.js');
+const split = inFile('kv/split.js');
+const installer = inFile('replica/snapshot-installer.js');
+
+const WHILE_TABLETS_SPLIT = inProfile('splits', 20, 'orderlyRestart');
 
 export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
@@ -198,6 +204,87 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     name: 'a tablet that was split goes although its parts were not made here',
     reason: 'all members have them',
     patches: [tabletSet('|| !this.#parts.store().isRetired(tablet.id)', '')],
+    killedBy: ['server/late-split'],
+  },
+  {
+    name: 'the parts of a tablet begin, and the whole goes on',
+    reason: 'it has no key any more, so it does no harm',
+    patches: [raftLog('retired.isRetired = true;', '')],
+    killedBy: WHILE_TABLETS_SPLIT,
+  },
+  {
+    name: 'the first part of a tablet has the keys of the second one, too',
+    reason: 'the tablet had them',
+    patches: [
+      split(
+        '{ id: left, start: parent.start, end: point, generation }',
+        '{ id: left, start: parent.start, end: parent.end, generation }',
+      ),
+    ],
+    killedBy: WHILE_TABLETS_SPLIT,
+  },
+  {
+    name: 'the log of a part of a tablet begins with its first entry',
+    reason: 'it is a new log',
+    patches: [
+      store(
+        'base: { index, term, configuration, directory }',
+        'base: { index: 0, term: 0, configuration, directory }',
+      ),
+      machine('isNew ? begun.index :', 'isNew ? 0 :'),
+    ],
+    killedBy: WHILE_TABLETS_SPLIT,
+  },
+  {
+    name: 'two records make the parts of a tablet, and end it',
+    reason: 'each is durable when it is written',
+    patches: [
+      raftLog(
+        'const { payload } = encodeGroups([encodeRetired(id), ...groups.flatMap(({ payloads }) => payloads)]); await this.#records.append(payload, true);',
+        'await this.#records.append(encodeGroups(groups.flatMap(({ payloads }) => payloads)).payload, true); await this.#records.append(encodeGroups([encodeRetired(id)]).payload, true);',
+      ),
+    ],
+    killedBy: ['store/split'],
+  },
+  {
+    name: 'a tablet that was split is split again',
+    reason: 'the second entry is a split, too',
+    patches: [machine('if (this.endedBy && (command ?? named) !== undefined)', 'if (false)')],
+    killedBy: ['kv/split'],
+  },
+  {
+    name: 'a tablet is split while one of its members is a learner',
+    reason: 'it will be a voter soon',
+    patches: [
+      leadership(
+        'isJoint(configuration) || membersOf(configuration).length > configuration.voters.length',
+        'isJoint(configuration)',
+      ),
+      split(
+        "if (membersOf(configuration).length > configuration.voters.length) return 'one of its members is a learner';",
+        '',
+      ),
+    ],
+    killedBy: ['store/split'],
+  },
+  {
+    name: 'a snapshot of a tablet that was split makes no parts',
+    reason: 'parts are made when the entry is applied',
+    patches: [
+      installer('if (stateMachine.succession ?? stateMachine.companion)', 'if (stateMachine.companion)'),
+    ],
+    killedBy: ['store/split'],
+  },
+  {
+    name: 'files that no log names stay after a crash',
+    reason: 'nobody opens them',
+    patches: [store('if (/^[0-9]+$/.test(name) && !this.#raftLog.group(Number(name)))', 'if (false)')],
+    killedBy: ['store/split'],
+  },
+  {
+    name: 'a scan whose map has changed begins again at its beginning',
+    reason: 'it was refused',
+    patches: [tabletScan('range = rangeAfter(range, last.key, scan.reverse);', '')],
     killedBy: ['server/split'],
   },
   {
@@ -209,7 +296,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
         'return this.#open.get(id) ?? (this.#firstMap?.byId(id) ? undefined : this.#open.get(1));',
       ),
     ],
-    killedBy: ['server/split'],
+    killedBy: ['server/late-split'],
   },
   {
     name: 'a read that waited when its tablet was split is judged by the range from before',
