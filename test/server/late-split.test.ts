@@ -1,4 +1,4 @@
-/** A tablet is split, and one of its members comes late: what it may answer, what it makes, and what it must not keep. */
+/** A tablet is split, and one of its members comes late: what it may answer, what it makes, what it must not keep. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Node } from '../../src/server/node.js';

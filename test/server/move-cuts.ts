@@ -22,7 +22,7 @@ const WRITE_EVERY_MS = 40;
 export const DEATHS = ['power cut', 'kill'] as const;
 export type Death = (typeof DEATHS)[number];
 
-/** Who dies: where the replica leaves, also while that one leads it; where it comes; who leads the tablet, or the map. */
+/** Who dies: the node that the replica leaves, perhaps as the leader; where it comes; who leads the tablet, or the map. */
 export const VICTIMS = ['from', 'leadingFrom', 'to', 'leader', 'map'] as const;
 export type Victim = (typeof VICTIMS)[number];
 
@@ -38,13 +38,13 @@ export interface Outcome {
   readonly isCut: boolean;
   /** What it did to its files until then. The last one is what it did not come to, if it died. */
   readonly operations: readonly string[];
-  /** The first order has moved the replica; otherwise it was given up, or nothing had begun, and it was ordered again. */
+  /** The first order has moved the replica; otherwise nothing was left of that, and it was ordered again. */
   readonly isMoved: boolean;
 }
 
 /**
- * A cluster that has been killed. The tablet that moves came from a split, which the map has on no disk yet: a node that
- * starts knows it only by what it has recorded itself.
+ * A cluster that has been killed. The tablet that moves came from a split, and the trees of the map do not have that
+ * yet: a node that starts learns it from its log.
  */
 export class MoveCuts {
   readonly tablet: number;
