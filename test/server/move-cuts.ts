@@ -22,7 +22,7 @@ const WRITE_EVERY_MS = 40;
 export const DEATHS = ['power cut', 'kill'] as const;
 export type Death = (typeof DEATHS)[number];
 
-/** Who dies: the node that the replica leaves, perhaps as the leader; where it comes; who leads the tablet, or the map. */
+/** Who dies: the node that the replica leaves, or leaves as leader; where it comes; who leads tablet or map. */
 export const VICTIMS = ['from', 'leadingFrom', 'to', 'leader', 'map'] as const;
 export type Victim = (typeof VICTIMS)[number];
 
