@@ -33,6 +33,10 @@ export function isEmptyRange(range: ScanRange): boolean {
   return range.to !== undefined && Buffer.compare(range.from, range.to) >= 0;
 }
 
+export function isOneKey({ from, to }: ScanRange): boolean {
+  return to !== undefined && to.at(-1) === 0 && to.subarray(0, -1).equals(from);
+}
+
 /** The rest of the range after a key, in the direction of the scan. */
 export function rangeAfter(range: ScanRange, key: Buffer, reverse: boolean): ScanRange {
   if (reverse) return { from: range.from, to: key };

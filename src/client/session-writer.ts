@@ -6,12 +6,13 @@ import { SPANS_TABLETS } from '../kv/kv-error.js';
 import { isLargeWrite } from '../kv/large-writes.js';
 import type { ReceivedMessage } from '../protocol/message-handlers.js';
 import type { MessageOf, OutboundOperation } from '../protocol/messages.js';
-import { type Call, CallEnded } from './call.js';
+import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallOptions, ClientSettings } from './client-options.js';
 import { type CallUser, DirectCall, type FirstAttempt } from './direct-call.js';
 import { KeyOrder, type Lane, type Place, type Turn } from './key-order.js';
 import type { NumberedRequest } from './node-connection.js';
+import { toOperation } from './operations.js';
 import type { FailedAttempt, Router } from './router.js';
 import type { TabletCache } from './tablet-cache.js';
 import { TabletSession } from './tablet-session.js';
@@ -128,8 +129,8 @@ export class SessionWriter {
      */
     let kept: Place | undefined;
     let mayBeApplied = false;
-    /** Until this resolves, the write that was sent may still be applied. */
-    let over: Promise<void> | undefined;
+    /** The call gave up, but its write was sent, and may still arrive there. */
+    let givenUp: { readonly owned: TabletSession; readonly place: Place } | undefined;
     let failed = first;
     const { turn } = call;
     // Those behind it that are not sent yet wait.
@@ -137,8 +138,10 @@ export class SessionWriter {
     try {
       return await this.#tablets.withMap(call, async () => {
         for (;;) {
-          const owned = call.place && call.session && !kept ? call.session : this.#sessionFor(call);
+          const begun = call.place && call.session && !kept ? call.session : undefined;
+          const owned = begun ?? this.#sessionFor(call) ?? (await this.#lateSessionFor(call));
           if (kept && call.session && !this.#follows(owned.tablet, call.session.tablet)) {
+            if (owned.tablet === 0) throw notKnown();
             if (mayBeApplied) throw replaced();
             call.session.finish(kept);
             kept = undefined;
@@ -146,9 +149,9 @@ export class SessionWriter {
           call.session = owned;
           const place: Place = kept ?? call.place ?? (await this.#placeFor(call, owned));
           kept = undefined;
-          over = undefined;
+          givenUp = undefined;
           call.place = place;
-          const { session, sequence } = place;
+          const { session } = place;
           const build = () => {
             noteSent(call, place);
             return requestOf(call, owned, place);
@@ -163,9 +166,7 @@ export class SessionWriter {
             if (error.code === 'WRONG_TABLET') kept = place;
             mayBeApplied ||= error.outcome === 'unknown';
             if (error.code === 'SESSION_EXPIRED') owned.expired(session);
-            // The call gave up, but its write may still arrive. It can be applied until the node learns, by
-            // acknowledgedThrough, that it was given up.
-            if (error.outcome === 'unknown') over = session.passed(sequence);
+            if (error.outcome === 'unknown') givenUp = { owned, place };
             // An earlier attempt may have been applied before the session expired: in a new session it would be
             // applied again.
             if (error.code !== 'SESSION_EXPIRED' || error.outcome === 'unknown') throw error;
@@ -178,10 +179,64 @@ export class SessionWriter {
       });
     } finally {
       if (kept && call.session) call.session.finish(kept);
-      if (over) {
+      if (givenUp) {
+        const { owned, place } = givenUp;
         turn?.keepKeys();
-        void over.then(() => turn?.leave());
+        void this.#passed(owned, place, call.operations).then(() => turn?.leave());
       } else turn?.leave();
+    }
+  }
+
+  /**
+   * Resolves when a write that was given up can be applied no more after writes that are sent from then on. That is
+   * so when the node learns, by their acknowledgedThrough, that it was given up. If later writes have another session
+   * than this one, since tablets were merged, a write that changes nothing says it.
+   */
+  async #passed(
+    owned: TabletSession,
+    { session, sequence }: Place,
+    [operation]: Write['operations'],
+  ): Promise<void> {
+    const key = Uint8Array.from(operation?.key ?? []);
+    await session.passed(sequence);
+    if (session === owned.session) return;
+    while (!session.hasRoom && !session.isEnded) await session.passed(session.acknowledgedThrough + 1);
+    if (session.isEnded) return;
+    const place = { session, sequence: session.take() };
+    const { env, maxBackoffMs } = this.#settings;
+    const call = new Call(env, this.#user.aborts, Number.POSITIVE_INFINITY, {});
+    this.#user.calls.add(call);
+    const operations = [toOperation({ action: 'check', key, condition: { expectedVersion: NEVER } })];
+    try {
+      while (!(await this.#isTold(owned, place, operations, call))) await call.pause(maxBackoffMs);
+    } catch (error) {
+      // The client is closed: it sends no more.
+      if (!(error instanceof CallEnded)) throw error;
+    } finally {
+      call.finish();
+      this.#user.calls.remove(call);
+      owned.finish(place);
+    }
+  }
+
+  /** Throws CallEnded. */
+  async #isTold(
+    owned: TabletSession,
+    place: Place,
+    operations: Write['operations'],
+    call: Call,
+  ): Promise<boolean> {
+    const { tablet } = owned;
+    try {
+      await this.#tablets.withMap(call, async () => {
+        // What has ended carries nothing out any more.
+        if (this.#tablets.map?.byId(tablet) === undefined) return;
+        await this.#router.ask(() => requestOf({ operations, turn: undefined }, owned, place), call, tablet);
+      });
+      return true;
+    } catch (error) {
+      if (!(error instanceof RaftreeClientError)) throw error;
+      return error.code === 'SESSION_EXPIRED';
     }
   }
 
@@ -194,23 +249,29 @@ export class SessionWriter {
     return session;
   }
 
-  /** A write that was sent to a tablet goes on in a part of that one, or in that one. */
+  /** A write that was sent to a tablet goes on in one that has the sessions of that one, or in that one. */
   #follows(tablet: number, before: number): boolean {
     return tablet === before || this.#tablets.cameFrom(tablet, before);
   }
 
-  /** Both children of a tablet have its sessions. */
+  /** A tablet has the sessions of all that it was split from, or that were merged into it: it goes on with one. */
   #sessionOfParent(tablet: number): WriteSession | undefined {
     for (const [older, { session }] of this.#sessions)
       if (session && this.#tablets.cameFrom(tablet, older)) return session;
     return undefined;
   }
 
-  /** Throws `SPANS_TABLETS`. */
-  #sessionFor({ operations }: Write): TabletSession {
+  /** Undefined: its keys have several owners, as far as is known. */
+  #sessionFor({ operations }: Write): TabletSession | undefined {
     const tablet = this.#tablets.ownerOfAll(operations);
+    return tablet === undefined ? undefined : this.#sessionOf(tablet);
+  }
+
+  /** Throws `SPANS_TABLETS`. */
+  async #lateSessionFor(call: Write): Promise<TabletSession> {
+    const tablet = await this.#tablets.lateOwnerOfAll(call, call.operations);
     if (tablet !== undefined) return this.#sessionOf(tablet);
-    throw new RaftreeClientError('SPANS_TABLETS', SPANS_TABLETS, 'notCommitted');
+    throw new RaftreeClientError('SPANS_TABLETS', SPANS_TABLETS, call.uncertain ? 'unknown' : 'notCommitted');
   }
 
   /** A place in a session in which the write may be sent. */
@@ -259,7 +320,15 @@ export class SessionWriter {
   }
 }
 
-/** Another tablet owns its keys, which is no part of the one that it was sent to. */
+/** The map has a gap: it is asked for again. */
+function notKnown(): RaftreeClientError {
+  return new RaftreeClientError('WRONG_TABLET', 'no tablet is known to own the key', 'notCommitted');
+}
+
+/** No key has this version. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+/** Another tablet owns its keys, which did not come from the one that it was sent to. */
 function replaced(): RaftreeClientError {
   const reason = 'the tablet of this session is not there any more: the cluster was replaced by another one';
   return new RaftreeClientError('SESSION_EXPIRED', reason, 'unknown');
@@ -271,7 +340,7 @@ function noteSent({ turn, operations }: Write, place: Place): void {
 }
 
 function requestOf(
-  { operations, turn }: Write,
+  { operations, turn }: Pick<Write, 'operations' | 'turn'>,
   { tablet }: TabletSession,
   { session, sequence }: Place,
 ): Extract<NumberedRequest, { type: 'write' }> {

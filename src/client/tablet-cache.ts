@@ -4,15 +4,15 @@
  * that are told so at a time share one answer.
  */
 import { RaftreeError } from '../env/errors.js';
-import { HASH_VERSION } from '../placement/partition-key.js';
-import type { PlacementKind, Tablet } from '../placement/placement.js';
+import { HASH_VERSION, hashOfKey, RING_SIZE } from '../placement/partition-key.js';
+import { FIRST_TABLET, type PlacementKind, ringPoint, type Tablet } from '../placement/placement.js';
 import { TabletMap } from '../placement/tablet-map.js';
 import type { MessageOf } from '../protocol/messages.js';
 import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallUser } from './direct-call.js';
 import type { Router, Target } from './router.js';
-import { isEmptyRange, type ScanRange, within } from './scan-range.js';
+import { isEmptyRange, isOneKey, type ScanRange, within } from './scan-range.js';
 import { unexpected } from './unexpected.js';
 
 /** A tablet, and where it is. */
@@ -42,7 +42,8 @@ export interface TabletPart {
   /** 0: the only one of a cluster. */
   readonly tablet: number;
   readonly range: ScanRange;
-  /** Where the range of the tablet begins: by range a key, by hash a point of the ring. */
+  readonly by: PlacementKind;
+  /** By range, where `range` begins; by hash, the point of the ring where the tablet does, or where the only key is. */
   readonly start: Buffer;
   /** Undefined: it has no end. */
   readonly end: Buffer | undefined;
@@ -53,25 +54,33 @@ export interface TabletPart {
  * any. Undefined: the map does not tell it of all these keys.
  */
 export function partsOf(map: TabletMap | undefined, range: ScanRange): readonly TabletPart[] | undefined {
-  const nowhere = { start: Buffer.alloc(0), end: undefined };
-  if (!map) return [{ tablet: 0, range, ...nowhere }];
-  const { from, to } = range;
-  const isOneKey = to !== undefined && to.at(-1) === 0 && to.subarray(0, -1).equals(from);
-  const owner = map.ownerOf(from);
-  if (isOneKey) return owner && [partOf(owner, range)];
+  const everywhere = { start: Buffer.alloc(0), end: undefined };
+  if (!map) return [{ tablet: 0, range, by: 'range', ...everywhere }];
+  const owner = map.ownerOf(range.from);
+  if (isOneKey(range)) return owner && [{ ...partOf(map.by, owner, range), ...placeOf(map.by, range) }];
   if (!map.isComplete) return undefined;
-  if (map.by === 'hash') return map.tablets.map((tablet) => partOf(tablet, range));
+  if (map.by === 'hash') return map.tablets.map((tablet) => partOf(map.by, tablet, range));
   return map.tablets
-    .map((tablet) => partOf(tablet, within(range, tablet)))
+    .map((tablet) => partOf(map.by, tablet, within(range, tablet)))
     .filter((part) => !isEmptyRange(part.range));
 }
 
-function partOf({ id, start, end }: Tablet, range: ScanRange): TabletPart {
-  return { tablet: id, range, start: Buffer.from(start), end: end && Buffer.from(end) };
+function partOf(by: PlacementKind, { id, start, end }: Tablet, range: ScanRange): TabletPart {
+  if (by === 'range') return { tablet: id, range, by, start: range.from, end: range.to };
+  return { tablet: id, range, by, start: Buffer.from(start), end: end && Buffer.from(end) };
+}
+
+/** Where the only key of a range is. */
+function placeOf(by: PlacementKind, { from, to }: ScanRange): Pick<TabletPart, 'start' | 'end'> {
+  if (by === 'range') return { start: from, end: to };
+  const hash = hashOfKey(from);
+  return { start: ringPoint(hash), end: hash + 1 < RING_SIZE ? ringPoint(hash + 1) : undefined };
 }
 
 /** So many repetitions in a row that wait for nothing. */
 const HASTY_REPETITIONS = 1;
+/** A map of this age is asked for again before the keys of a batch count as those of several tablets. */
+const MAX_AGE_OF_SEVERAL_MS = 1000;
 /** How long a node may take to say what it leads. */
 const HOLDER_TIMEOUT_MS = 1000;
 
@@ -79,8 +88,9 @@ export class TabletCache {
   readonly #user: CallUser;
   readonly #router: Router;
   #map: TabletMap | undefined;
-  /** All that was ever known, by id: a tablet that was split says where its parts came from. */
+  /** All that was ever known, by id: a tablet that has ended says where its successors came from. */
   readonly #met = new Map<number, Tablet>();
+  #locatedMs = Number.NEGATIVE_INFINITY;
   /** By tablet: of the split that it came from, where one tablet had been all of the cluster. */
   readonly #splitVersions = new Map<number, number>();
   #refreshing: Promise<void> | undefined;
@@ -106,29 +116,35 @@ export class TabletCache {
     return this.#splitVersions.get(tablet) ?? 0;
   }
 
-  /**
-   * The tablet that owns the key; 0: it is not known, or the only one. That one keeps the number with which the client
-   * began: under another one it would have another session, and writes to a key keep their order in one session only.
-   */
-  ownerOf(key: Uint8Array): number {
-    const map = this.#map;
-    return map && map.tablets.length > 1 ? (map.ownerOf(key)?.id ?? 0) : 0;
+  /** Whether there are, or were, other tablets than the one with which a cluster begins without a placement. */
+  get hasOthers(): boolean {
+    const [first, ...others] = this.#map?.tablets ?? [];
+    return others.length > 0 || (first !== undefined && first.id !== FIRST_TABLET);
   }
 
-  /** Whether this tablet is a part of that older one, which is not in the map any more. */
+  /**
+   * The tablet that owns the key; 0: it is not known, or that of a cluster which began with one, and has it still. That
+   * one keeps the number with which the client began: under another one it would have another session, and writes to a
+   * key keep their order in one session only.
+   */
+  ownerOf(key: Uint8Array): number {
+    return this.hasOthers ? (this.#map?.ownerOf(key)?.id ?? 0) : 0;
+  }
+
+  /**
+   * Whether this tablet has what the older one had, which is not in the map any more: its sessions, and those of its
+   * keys that lie in this one. Each key has one owner after the other, and each time the generation rises. So a tablet
+   * of a higher generation that shares a key with the older one came from it, by splits and merges; and each of these
+   * hands all sessions on.
+   */
   cameFrom(tablet: number, older: number): boolean {
     const map = this.#map;
-    const part = map?.byId(tablet);
-    if (!map || !part || map.byId(older)) return false;
-    // Before a map was needed there was one tablet, and the first map says whether it was split.
-    if (older === 0) return part.generation > 1;
-    const whole = this.#met.get(older);
-    return (
-      whole !== undefined &&
-      part.generation > whole.generation &&
-      Buffer.compare(part.start, whole.start) >= 0 &&
-      (whole.end === undefined || (part.end !== undefined && Buffer.compare(part.end, whole.end) <= 0))
-    );
+    const younger = map?.byId(tablet);
+    if (!map || !younger || map.byId(older)) return false;
+    // Before a map was needed there was one tablet, and the first map says whether it has ended.
+    if (older === 0) return younger.generation > 1;
+    const before = this.#met.get(older);
+    return before !== undefined && younger.generation > before.generation && overlap(younger, before);
   }
 
   /** The tablet that owns the keys of all operations; 0: it is not known; undefined: there are several. */
@@ -139,6 +155,19 @@ export class TabletCache {
     for (let i = 1; i < operations.length; i++)
       if (this.ownerOf((operations[i] as { key: Uint8Array }).key) !== owner) return undefined;
     return owner;
+  }
+
+  /**
+   * As `ownerOfAll`, for keys that have several owners, before they are refused: tablets may have been merged since,
+   * and nobody tells. Throws as `withMap` does.
+   */
+  async lateOwnerOfAll(
+    call: Call,
+    operations: readonly { readonly key: Uint8Array }[],
+  ): Promise<number | undefined> {
+    const ageMs = this.#user.settings.env.clock.nowMs() - this.#locatedMs;
+    if (ageMs >= MAX_AGE_OF_SEVERAL_MS) await this.refresh(call, this.#map, 0);
+    return this.ownerOfAll(operations);
   }
 
   /**
@@ -202,6 +231,7 @@ export class TabletCache {
       }
     }
     this.#map = this.#map?.by === by ? this.#map.with(located) : new TabletMap(by, located);
+    this.#locatedMs = this.#user.settings.env.clock.nowMs();
     for (const { id, start, end, generation } of located) this.#met.set(id, { id, start, end, generation });
     return { by, nodes, tablets: located };
   }
@@ -282,6 +312,11 @@ interface Told {
 function countsMore(one: Told, other: Told | undefined): boolean {
   if (!other || one.leads !== other.leads) return !other || one.leads;
   return one.term > other.term;
+}
+
+function overlap(one: Tablet, other: Tablet): boolean {
+  const begins = ({ start }: Tablet, { end }: Tablet) => end === undefined || Buffer.compare(start, end) < 0;
+  return begins(one, other) && begins(other, one);
 }
 
 export function isWrongTablet(error: unknown): error is RaftreeClientError {

@@ -1,6 +1,7 @@
 /**
  * The session in which the writes to one tablet are sent: it is opened at the first one, and again when the old one has
- * expired. Writes that do not fit into the window wait here, in order of arrival.
+ * expired. A tablet that came from others, by a split or a merge, goes on with a session of theirs. Writes that do not
+ * fit into the window wait here, in order of arrival.
  */
 import { RaftreeError } from '../env/errors.js';
 import { Call } from './call.js';

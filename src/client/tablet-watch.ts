@@ -8,6 +8,9 @@
  *     complete up to here    got of the next version    next
  *     ... 17 17 18 ]         [ 20 20                    20 20 21 ...
  *
+ * In a tablet that several were merged into it may have come further with some keys than with others (watch-places.ts).
+ * Then it asks for all from the lowest of these versions on, and leaves out what was told before.
+ *
  * At most `bufferBytes` of changes, or one, wait here to be taken: the node has no more credit then. If that lasts
  * until no node keeps the next change any more, it ends with HISTORY_GONE. It never leaves out a change in silence. A
  * node that tells what it was not asked for, or not in order, loses its connection.
@@ -25,6 +28,16 @@ import type { NodeConnection, WatchTaker } from './node-connection.js';
 import type { FailedAttempt, Router, Target } from './router.js';
 import type { TabletPart } from './tablet-cache.js';
 import { unexpected } from './unexpected.js';
+import {
+  filledWith,
+  highestOf,
+  isReached,
+  lowestOf,
+  type Places,
+  type ReachedPiece,
+  raisedTo,
+  versionAt,
+} from './watch-places.js';
 
 export interface WatchChange {
   /** `expire`: the key's deadline has passed. */
@@ -61,12 +74,14 @@ export interface ToldPart {
 export const NO_PART: ToldPart = { version: 0, keys: new Set() };
 
 export interface TabletWatchOptions {
-  /** The first version that is told. Undefined: that of the next change. */
-  readonly fromVersion: number | undefined;
-  /** Changes before it were told by this cluster: it is a fault if it lies ahead. */
+  /** The first version that is told, of each key. */
+  readonly places: Places;
+  /** It is a version that a program has named, for all keys: the tablet must have had one log since. */
+  readonly isPlain: boolean;
+  /** Changes before them were told by this cluster: it is a fault if they lie ahead. */
   readonly wasReached: boolean;
-  /** Of the first version, what was told already. */
-  readonly told: ToldPart;
+  /** Of versions from there on, what was told already. */
+  readonly told: readonly ToldPart[];
   readonly bufferBytes: number;
   readonly endpoint: string | undefined;
   readonly signal: AbortSignal | undefined;
@@ -116,8 +131,12 @@ export class TabletWatch {
   readonly #call: Call;
   /** Everything before it was received. Undefined: it is not known yet where it begins. */
   #nextVersion: number | undefined;
+  /** Of some keys, changes of later versions were told before it began: that lasts until it has come so far. */
+  #places: Places;
+  #told: readonly ToldPart[];
+  #isPlain: boolean;
   /** Of the version of which more may come. */
-  #part: ToldPart;
+  #part: ToldPart = NO_PART;
   /** Of the change that was received last. */
   #lastVersion = 0;
   #queue: Received[] = [];
@@ -154,9 +173,11 @@ export class TabletWatch {
     this.#router = router;
     this.#options = options;
     this.#host = host;
-    this.#nextVersion = options.fromVersion;
+    this.#places = options.places;
+    this.#nextVersion = lowestOf(options.places);
+    this.#isPlain = options.isPlain;
     this.#mayBeAhead = options.wasReached;
-    this.#part = options.told;
+    this.#told = options.told;
     this.#call = this.#newCall(Number.POSITIVE_INFINITY);
     void this.#run();
   }
@@ -171,9 +192,18 @@ export class TabletWatch {
     return this.head?.version ?? this.#nextVersion;
   }
 
-  /** As `resumeFrom`, when all that waits here will have been taken. */
-  get nextVersion(): number | undefined {
-    return this.#nextVersion;
+  /** As `resumeFrom`, for each key. Some may have no version yet. */
+  get resumePlaces(): Places {
+    return this.#placesFrom(this.resumeFrom);
+  }
+
+  /** As `resumePlaces`, when all that waits here will have been taken. */
+  get nextPlaces(): Places {
+    return this.#placesFrom(this.#nextVersion);
+  }
+
+  #placesFrom(version: number | undefined): Places {
+    return version === undefined ? this.#places : raisedTo(this.#places, version);
   }
 
   /** All changes of the version that was taken last were taken. */
@@ -181,9 +211,9 @@ export class TabletWatch {
     return this.#takenVersion === 0 || (this.resumeFrom ?? 0) > this.#takenVersion;
   }
 
-  /** What was received of a version that is not complete. */
-  get toldPart(): ToldPart {
-    return this.#part;
+  /** What was received of versions that are not complete. */
+  get toldParts(): readonly ToldPart[] {
+    return this.#part === NO_PART ? this.#told : [...this.#told, this.#part];
   }
 
   get hasBegun(): boolean {
@@ -209,6 +239,7 @@ export class TabletWatch {
       this.#head = 0;
     }
     this.#takenVersion = received.change.version;
+    this.#forgetReached();
     this.#credit(received.sizeBytes);
     return received.change;
   }
@@ -234,7 +265,7 @@ export class TabletWatch {
   }
 
   #synced(askedMs: number, { throughVersion, committedVersion }: MessageOf<'watchSynced'>): void {
-    if (this.#mayBeAhead && committedVersion + 1 < (this.#options.fromVersion ?? 0)) {
+    if (this.#mayBeAhead && committedVersion + 1 < highestOf(this.#options.places)) {
       this.#endBy(new PartGone(committedVersion + 1, 'ahead'));
       return;
     }
@@ -343,7 +374,7 @@ export class TabletWatch {
       const { tablet, range } = this.part;
       return {
         ...({ type: 'watch', tablet, watchId, from: range.from, to: range.to } as const),
-        ...{ fromVersion: this.#nextVersion, creditBytes: this.#creditBytes },
+        ...{ fromVersion: this.#nextVersion, pieces: this.#askedPieces, creditBytes: this.#creditBytes },
       };
     };
     const asked = another ?? this.#options.endpoint;
@@ -353,6 +384,11 @@ export class TabletWatch {
     try {
       const answer = await this.#router.ask(build, call, target, isShort ? undefined : last);
       if (answer.type !== 'watching') throw unexpected(answer.type, 'watch');
+      if (this.#isProbe) {
+        this.#places = filledWith(this.#places, answer.fromVersion);
+        this.#nextVersion = lowestOf(this.#places);
+        return await this.#follow(another, undefined);
+      }
       this.#begin(answer.fromVersion);
     } catch (error) {
       this.#leave();
@@ -371,8 +407,23 @@ export class TabletWatch {
     return { endpoint, end };
   }
 
+  /** Some keys go on where they were, and others begin with the next change: it is asked first which that is. */
+  get #isProbe(): boolean {
+    return (
+      this.#nextVersion === undefined && this.#places.pieces.some(({ version }) => version !== undefined)
+    );
+  }
+
+  /** None: `fromVersion` says all. */
+  get #askedPieces(): readonly ReachedPiece[] {
+    const places = this.nextPlaces;
+    return this.#isPlain || !isReached(places) ? [] : places.pieces;
+  }
+
   #begin(fromVersion: number): void {
     this.#isTold = true;
+    this.#isPlain = false;
+    this.#places = filledWith(this.#places, fromVersion);
     this.#nextVersion ??= fromVersion;
     if (!this.#hasBegun && !this.#isEnded) {
       this.#hasBegun = true;
@@ -384,10 +435,18 @@ export class TabletWatch {
   #taker(isOver: (end: StreamEnd) => void): WatchTaker {
     return {
       tablet: this.part.tablet,
-      changes: (message) => this.#received(message),
-      progress: (throughVersion) => this.#complete(throughVersion),
-      ended: ({ code, message, fromVersion }) =>
-        isOver(fromVersion === undefined ? { code, message } : { code, message, fromVersion }),
+      changes: (message) => {
+        if (!this.#isProbe) this.#received(message);
+      },
+      progress: (throughVersion) => {
+        if (!this.#isProbe) this.#complete(throughVersion);
+      },
+      ended: ({ code, message, fromVersion }) => {
+        const isGone = code !== 'WRONG_TABLET';
+        // All that the tablet had was told, and what it became begins there.
+        if (!isGone && fromVersion !== undefined && !this.#isProbe) this.#complete(fromVersion - 1);
+        isOver(isGone && fromVersion !== undefined ? { code, message, fromVersion } : { code, message });
+      },
       lost: isOver,
     };
   }
@@ -401,6 +460,10 @@ export class TabletWatch {
     for (const { type, key, value, version } of changes) {
       const sizeBytes = key.length + value.length + CHANGE_OVERHEAD_BYTES;
       this.#creditBytes -= sizeBytes;
+      if (this.#wasTold(key, version)) {
+        skippedBytes += sizeBytes;
+        continue;
+      }
       const isInPart = version === this.#part.version;
       if (isInPart || version > throughVersion) {
         const name = key.toString('latin1');
@@ -422,6 +485,20 @@ export class TabletWatch {
     this.#host.arrived(this);
   }
 
+  /** Before this stream began, by another one. */
+  #wasTold(key: Buffer, version: number): boolean {
+    const places = this.#places;
+    if (places.pieces.length > 1 && version < versionAt(places, this.part.by, key)) return true;
+    return this.#told.some((told) => told.version === version && told.keys.has(key.toString('latin1')));
+  }
+
+  /** Where all keys have come to one version, that says it. */
+  #forgetReached(): void {
+    const version = this.resumeFrom;
+    if (this.#places.pieces.length > 1 && version !== undefined)
+      this.#places = raisedTo(this.#places, version);
+  }
+
   /** A message counts whole or not at all. */
   #check(changes: MessageOf<'changes'>['changes']): void {
     const { from, to } = this.part.range;
@@ -441,6 +518,8 @@ export class TabletWatch {
     if (this.#nextVersion !== undefined && throughVersion < this.#nextVersion) return;
     this.#nextVersion = throughVersion + 1;
     if (this.#part.version <= throughVersion) this.#part = NO_PART;
+    if (this.#told.length > 0) this.#told = this.#told.filter(({ version }) => version > throughVersion);
+    this.#forgetReached();
   }
 
   /** So much was taken. The node is told now and then. */

@@ -1,7 +1,7 @@
 /**
  * Where a watch over several tablets has come to, as a text that programs keep and give to another watch. Each tablet
  * has a log, and so versions, of its own. A token names no tablets but where their ranges begin: versions rise along
- * the tablets that own a key one after the other, so a token is good after tablets were split, too.
+ * the tablets that own a key one after the other, so a token is good after tablets were split or merged, too.
  *
  *     token     "w1." and base64url of: CRC-32 of the rest u32 | cluster u32 | placement u8 | pieces | end
  *     pieces    their number, and for each: bytes shared with the start before it | further bytes | these | version
@@ -14,21 +14,12 @@ import type { PlacementKind } from '../placement/placement.js';
 import { crc32 } from '../record/checksum.js';
 import { RaftreeClientError } from './client-error.js';
 import { invalid } from './client-options.js';
+import { type Places, placesIn, type ReachedPiece } from './watch-places.js';
 
-/** From the start of a piece to that of the next, changes before `version` were taken. */
-export interface TokenPiece {
-  /** By range a key; by hash a point of the ring. */
-  readonly start: Buffer;
-  readonly version: number;
-}
-
-export interface WatchToken {
+/** One piece at least. */
+export interface WatchToken extends Places<ReachedPiece> {
   readonly cluster: number;
   readonly by: PlacementKind;
-  /** One at least, in ascending order of their starts. */
-  readonly pieces: readonly TokenPiece[];
-  /** Undefined: to the last key. */
-  readonly end: Buffer | undefined;
 }
 
 const PREFIX = 'w1.';
@@ -68,7 +59,7 @@ export function decodeToken(text: string): WatchToken {
   if (!by) throw damaged('is of a later version');
   const reader = new Reader(bytes, HEADER_BYTES);
   const count = reader.varint();
-  const pieces: TokenPiece[] = [];
+  const pieces: ReachedPiece[] = [];
   let before = Buffer.alloc(0);
   let startsBytes = 0;
   for (let i = 0; i < count; i++) {
@@ -88,26 +79,18 @@ export function decodeToken(text: string): WatchToken {
   return { cluster: bytes.readUInt32BE(4), by, pieces, end };
 }
 
-/**
- * The version from which on a watch of [from, to) goes on, so that it lacks nothing: the lowest of the pieces that lie
- * in it. Undefined: the token does not tell of all these keys.
- */
-export function versionIn(
-  { pieces, end }: WatchToken,
-  from: Uint8Array,
-  to: Uint8Array | undefined,
-): number | undefined {
+/** Where a watch of [from, to) goes on. Undefined: the token does not tell of all these keys. */
+export function placesOf(
+  token: WatchToken,
+  from: Buffer,
+  to: Buffer | undefined,
+): Places<ReachedPiece> | undefined {
+  const { pieces, end } = token;
   const [first] = pieces;
   const isPastEnd = end !== undefined && (to === undefined || Buffer.compare(to, end) > 0);
-  if (!first || Buffer.compare(from, first.start) < 0 || isPastEnd) return undefined;
-  let version: number | undefined;
-  for (const [i, piece] of pieces.entries()) {
-    const next = pieces[i + 1];
-    if (next && Buffer.compare(next.start, from) <= 0) continue;
-    if (to !== undefined && Buffer.compare(piece.start, to) >= 0) break;
-    version = Math.min(version ?? piece.version, piece.version);
-  }
-  return version;
+  return first && Buffer.compare(from, first.start) >= 0 && !isPastEnd
+    ? placesIn(token, from, to)
+    : undefined;
 }
 
 /** Throws `IDENTITY_MISMATCH` for a token of another cluster. */

@@ -10,14 +10,15 @@
  *     tablet 1    17 17 18 . . . 21          17 17 4 18 5 5 21
  *     tablet 2          4 5 5
  *
- * A tablet that owns the keys no more, because it was split, ends its stream. When all changes of it are taken, the
- * tablets that own the keys now go on from the version that it has come to: versions rise along them.
+ * A tablet that owns the keys no more, because it was split or merged, ends its stream. When all changes of it are
+ * taken, the tablets that own the keys now go on from the version that it has come to: versions rise along them. Where
+ * two were merged, one stream goes on for both, when all changes of both are taken: with the keys of each from where
+ * that one has come to (watch-places.ts).
  *
  * The client holds at most `bufferBytes` of changes, or one of each tablet, that were not taken. If that lasts until no
  * node keeps the next change any more, the watch ends with HISTORY_GONE, and says from where on changes are kept.
  */
 import { errorCode } from '../env/errors.js';
-import { FIRST_TABLET } from '../placement/placement.js';
 import type { TabletMap } from '../placement/tablet-map.js';
 import { Call, CallEnded } from './call.js';
 import { HistoryGoneError, RaftreeClientError } from './client-error.js';
@@ -25,15 +26,24 @@ import { addressOf, invalid } from './client-options.js';
 import type { CallUser } from './direct-call.js';
 import { type Bytes, toBytes } from './operations.js';
 import type { Router } from './router.js';
-import { isEmptyRange, type ScanRange, scanRange } from './scan-range.js';
+import { isEmptyRange, isOneKey, type ScanRange, scanRange } from './scan-range.js';
 import { partsOf, type TabletCache, type TabletPart } from './tablet-cache.js';
-import { NO_PART, PartGone, TabletWatch, type TabletWatchHost, type WatchChange } from './tablet-watch.js';
-import { checkCluster, decodeToken, encodeToken, versionIn, type WatchToken } from './watch-token.js';
+import { PartGone, TabletWatch, type TabletWatchHost, type WatchChange } from './tablet-watch.js';
+import {
+  isReached,
+  joinedPlaces,
+  lowestOf,
+  type Places,
+  placesIn,
+  raisedTo,
+  unreached,
+} from './watch-places.js';
+import { checkCluster, decodeToken, encodeToken, placesOf, type WatchToken } from './watch-token.js';
 
 /**
  * Where a watch begins: a version if one tablet owns all of its keys, or a token, which has a version for each tablet
- * and is good after splits. A watch gives it (`resumeFrom`), and another one takes it (`from`). In a cluster with one
- * tablet a watch gives versions, in one with several it gives tokens.
+ * and is good after splits and merges. A watch gives it (`resumeFrom`), and another one takes it (`from`). In a cluster
+ * that has the one tablet with which it began a watch gives versions, in others it gives tokens.
  */
 export type WatchPosition = number | string;
 
@@ -62,8 +72,7 @@ interface Waiting {
 
 /** Keys whose tablets are to be found. */
 interface Unplanned {
-  readonly range: ScanRange;
-  /** What was told of them before, if anything was. */
+  /** Those of this stream. Undefined: all. */
   readonly before: TabletWatch | undefined;
   /** Of these: no node that holds their tablet keeps what comes next. */
   readonly gone?: PartGone | undefined;
@@ -140,7 +149,7 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
    * it is known where the watch begins. If only some changes of a write were taken, that watch repeats them.
    */
   get resumeFrom(): WatchPosition | undefined {
-    return this.#positionOf((stream) => stream.resumeFrom);
+    return this.#positionOf((stream) => stream.resumePlaces);
   }
 
   /** All changes of the write of which a change was taken last were taken. */
@@ -198,6 +207,10 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
 
   arrived(stream: TabletWatch): void {
     if (stream.head) this.#full.add(stream);
+    this.#serve();
+  }
+
+  #serve(): void {
     while (this.#waiting.length > 0) {
       const change = this.#take();
       if (!change) return;
@@ -220,18 +233,21 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     if (isEmptyRange(this.#range)) {
       this.#maybeBegun();
       await this.#call.untilEnd().catch(() => this.#end(this.#call.endError()));
-    } else this.#plan({ range: this.#range, before: undefined, used: undefined, repetitions: 0 });
+    } else this.#plan({ before: undefined, used: undefined, repetitions: 0 });
   }
 
   #replace(stream: TabletWatch, gone: PartGone | undefined): void {
     const { used, repetitions = 0 } = this.#plans.get(stream) ?? {};
     this.#retired.delete(stream);
-    if (this.#current === stream) this.#current = undefined;
-    const { hasBegun, part } = stream;
-    this.#plan({
-      ...{ range: part.range, before: stream, gone, used },
-      repetitions: hasBegun ? 1 : repetitions + 1,
-    });
+    this.#leave(stream);
+    this.#plan({ before: stream, gone, used, repetitions: stream.hasBegun ? 1 : repetitions + 1 });
+  }
+
+  /** No more of a write comes that was told in part: others may have waited for it. */
+  #leave(stream: TabletWatch): void {
+    if (this.#current !== stream) return;
+    this.#current = undefined;
+    this.#serve();
   }
 
   #plan(keys: Unplanned): void {
@@ -253,18 +269,16 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     }
   }
 
-  async #planKeys({ range, before, gone, used, repetitions }: Unplanned): Promise<void> {
+  async #planKeys({ before, gone, used, repetitions }: Unplanned): Promise<void> {
     const tablets = this.#tablets;
     const knowsCluster = () => this.#token === undefined || tablets.map !== undefined;
     let isOld = before !== undefined && tablets.map === used;
     for (let i = repetitions; ; i++) {
-      const parts = isOld || !knowsCluster() ? undefined : partsOf(tablets.map, range);
+      // What it was merged with may have taken its keys along.
+      if (before && !this.#streams.includes(before)) return;
+      const parts = isOld || !knowsCluster() ? undefined : partsOf(tablets.map, this.#range);
       if (parts) {
-        // By hash any tablet may own keys of the range: those follow that own what the one before owned.
-        const following = before ? parts.filter((part) => overlaps(part, before.part)) : parts;
-        if (before && gone && following.some(({ tablet }) => tablet === before.part.tablet))
-          this.#end(this.#historyGone(before, gone));
-        else this.#open(following, before, tablets.map, repetitions);
+        this.#follow({ before, gone, used: tablets.map, repetitions }, parts);
         return;
       }
       isOld = false;
@@ -277,51 +291,100 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     }
   }
 
+  /** `parts`: all that own watched keys now. Throws as `#open` does. */
+  #follow(planned: Unplanned, parts: readonly TabletPart[]): void {
+    const { before, gone } = planned;
+    if (!before) {
+      this.#open(parts, [], planned);
+      return;
+    }
+    const { following, ended } = this.#successionOf(before, parts);
+    if (gone && following.some(({ tablet }) => tablet === before.part.tablet)) {
+      this.#end(this.#historyGone(before, gone));
+      return;
+    }
+    let isTaken = true;
+    for (const stream of ended) {
+      stream.stop();
+      if (!stream.head) {
+        this.#leave(stream);
+        continue;
+      }
+      // What it was told comes first. Then all that were merged with it are replaced.
+      isTaken = false;
+      if (!this.#retired.has(stream)) this.#retired.set(stream, undefined);
+    }
+    if (isTaken) this.#open(following, ended, planned);
+  }
+
+  /**
+   * What follows a stream that has ended, and which others end with it: of tablets that were merged with that one, in
+   * one step or in several.
+   */
+  #successionOf(before: TabletWatch, parts: readonly TabletPart[]) {
+    let ended: readonly TabletWatch[] = [before];
+    for (;;) {
+      const following = parts.filter((part) => ended.some((stream) => overlaps(part, stream.part)));
+      const all = this.#streams.filter(
+        (stream) => stream === before || following.some((part) => overlaps(part, stream.part)),
+      );
+      if (all.length === ended.length) return { following, ended };
+      ended = all;
+    }
+  }
+
   /** Throws `SPANS_TABLETS`, `IDENTITY_MISMATCH`, `INVALID_REQUEST`. */
   #open(
     parts: readonly TabletPart[],
-    before: TabletWatch | undefined,
-    used: TabletMap | undefined,
-    repetitions: number,
+    ended: readonly TabletWatch[],
+    { used, repetitions }: Pick<Unplanned, 'used' | 'repetitions'>,
   ): void {
     const { endpoint, signal } = this.#options;
-    const others = this.#streams.filter((stream) => stream !== before);
-    const isFirst = !before || (!before.hasBegun && this.#plans.get(before)?.isFirst === true);
+    const others = this.#streams.filter((stream) => !ended.includes(stream));
+    const isFirst = ended.every((stream) => !stream.hasBegun && this.#plans.get(stream)?.isFirst === true);
     const planned = { used, repetitions, isFirst };
-    const versions = parts.map((part) =>
-      isFirst ? this.#firstVersionOf(part, others.length + parts.length) : before.nextVersion,
-    );
-    const bufferBytes = Math.max(1, Math.floor(this.#bufferBytes / (others.length + parts.length)));
+    const streams = others.length + parts.length;
+    const first = isFirst ? parts.map((part) => this.#firstPlacesOf(part, streams)) : undefined;
+    const bufferBytes = Math.max(1, Math.floor(this.#bufferBytes / streams));
+    const told = isFirst ? [] : ended.flatMap(({ toldParts }) => toldParts);
     const opened = parts.map((part, i) => {
-      const wasReached = !isFirst || this.#token !== undefined;
-      const told = before?.toldPart ?? NO_PART;
-      const options = { fromVersion: versions[i], wasReached, told, bufferBytes, endpoint, signal };
+      const options = {
+        places: first?.[i] ?? placesBefore(part, ended),
+        isPlain: isFirst && typeof this.#options.from === 'number' && !isOneKey(this.#range),
+        wasReached: !isFirst || this.#token !== undefined,
+        ...{ told, bufferBytes, endpoint, signal },
+      };
       const stream = new TabletWatch(this.#user, this.#router, part, options, this);
       this.#plans.set(stream, planned);
       this.#notBegun.add(stream);
       return stream;
     });
-    if (before) {
-      this.#plans.delete(before);
-      this.#notBegun.delete(before);
+    for (const stream of ended) {
+      this.#plans.delete(stream);
+      this.#notBegun.delete(stream);
+      this.#retired.delete(stream);
+      this.#full.delete(stream);
     }
     this.#streams = [...others, ...opened].sort((one, other) =>
       Buffer.compare(one.part.start, other.part.start),
     );
   }
 
-  #firstVersionOf(part: TabletPart, streams: number): number | undefined {
+  #firstPlacesOf(part: TabletPart, streams: number): Places {
     const { from } = this.#options;
     // One that lies before the split of the only tablet is a place for all of its parts.
     if (typeof from === 'number' && streams > 1 && from > this.#tablets.splitVersionOf(part.tablet) + 1)
       throw new RaftreeClientError('SPANS_TABLETS', SEVERAL, 'notCommitted');
-    if (!this.#token) return typeof from === 'number' ? from : undefined;
+    const { start, end } = part;
+    if (!this.#token) {
+      const version = typeof from === 'number' ? from : undefined;
+      return { pieces: [{ start, version }], end };
+    }
     const by = this.#tablets.map?.by ?? 'range';
     checkCluster(this.#token, { cluster: this.#tablets.fingerprint, by });
-    const span = by === 'hash' ? { from: part.start, to: part.end } : part.range;
-    const version = versionIn(this.#token, span.from, span.to);
-    if (version === undefined) throw invalid('the token that from names is of other keys');
-    return version;
+    const places = placesOf(this.#token, start, end);
+    if (places === undefined) throw invalid('the token that from names is of other keys');
+    return places;
   }
 
   #maybeBegun(): void {
@@ -340,41 +403,31 @@ export class Watch implements AsyncIterableIterator<WatchChange>, TabletWatchHos
     this.#current = stream;
     this.#full.delete(stream);
     if (stream.head) this.#full.add(stream);
-    else if (this.#retired.has(stream)) this.#replace(stream, this.#retired.get(stream));
+    else if (this.#retired.has(stream))
+      // When the change was given.
+      void Promise.resolve().then(() => this.#replace(stream, this.#retired.get(stream)));
     return change;
   }
 
-  #positionOf(versionOf: (stream: TabletWatch) => number | undefined): WatchPosition | undefined {
+  #positionOf(placesOf: (stream: TabletWatch) => Places): WatchPosition | undefined {
     const [first] = this.#streams;
     if (!first || this.#unplanned.some(({ before }) => !before)) return undefined;
+    const places = joinedPlaces(this.#streams.map(placesOf));
     // A tablet of several may be split before that place is used.
-    if (!this.#mayBeSplit) return versionOf(first);
-    const pieces: { start: Buffer; version: number }[] = [];
-    for (const stream of this.#streams) {
-      const version = versionOf(stream);
-      if (version === undefined) return undefined;
-      pieces.push({ start: stream.part.start, version });
-    }
+    if (!this.#tablets.hasOthers) return lowestOf(places);
+    if (!isReached(places)) return undefined;
     const by = this.#tablets.map?.by ?? 'range';
-    return encodeToken({
-      cluster: this.#tablets.fingerprint,
-      by,
-      pieces,
-      end: this.#streams.at(-1)?.part.end,
-    });
-  }
-
-  /** A cluster that began with one tablet keeps it. One that has merged all of several has another one. */
-  get #mayBeSplit(): boolean {
-    const [first, ...others] = this.#tablets.map?.tablets ?? [];
-    return others.length > 0 || (first !== undefined && first.id !== FIRST_TABLET);
+    return encodeToken({ cluster: this.#tablets.fingerprint, by, ...places });
   }
 
   #historyGone(gone: TabletWatch, { fromVersion, why }: PartGone): HistoryGoneError {
     // One that has not begun: it is not known what it would have told.
-    const position = this.#positionOf((stream) =>
-      stream === gone ? fromVersion : (stream.nextVersion ?? 1),
-    );
+    const position = this.#positionOf((stream) => {
+      if (stream !== gone) return raisedTo(stream.nextPlaces, 1);
+      // What other keys have come to counts if there was such a version.
+      const places = why === 'ahead' ? unreached(stream.nextPlaces) : stream.nextPlaces;
+      return raisedTo(places, fromVersion);
+    });
     const reason =
       why === 'ahead'
         ? `the cluster has not come to where this watch was to begin, only to version ${fromVersion - 1}: it was restored ` +
@@ -408,6 +461,16 @@ const PATIENT: ReadonlySet<string> = new Set(['TIMEOUT', 'UNREACHABLE']);
 const SEVERAL =
   'the watched keys belong to several tablets, each with versions of its own: watch from a token, which a watch of ' +
   'these keys gives as resumeFrom, or without from';
+
+/** Where the keys of a part have come to, in the streams that it follows. */
+function placesBefore(part: TabletPart, ended: readonly TabletWatch[]): Places {
+  const { start, end } = part;
+  return joinedPlaces(
+    ended
+      .filter((stream) => overlaps(part, stream.part))
+      .map(({ nextPlaces }) => placesIn(nextPlaces, start, end)),
+  );
+}
 
 function overlaps(one: TabletPart, other: TabletPart): boolean {
   const begins = ({ start }: TabletPart, { end }: TabletPart) =>

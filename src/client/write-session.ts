@@ -8,7 +8,8 @@
  *           ^floor          ^next
  *
  * When a tablet is split, both children have its sessions. So the session goes on in each, with one count of sequences:
- * a write that was sent before keeps its sequence, and follows its key.
+ * a write that was sent before keeps its sequence, and follows its key. When two are merged, the new one has the
+ * sessions of both: it goes on with one, and writes that were sent in the other keep their place there.
  */
 export class WriteSession {
   readonly id: number;
@@ -27,6 +28,10 @@ export class WriteSession {
     this.id = id;
     this.#window = window;
     this.#done = new Uint8Array(window);
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
   }
 
   get hasRoom(): boolean {

@@ -141,6 +141,11 @@ export interface Watch {
   readonly to: Uint8Array | undefined;
   /** The first version that is told. It may lie ahead. Undefined: the next change that this node applies. */
   readonly fromVersion: number | undefined;
+  /**
+   * From each start on (by hash a point of the ring), changes before its version were told. None: it is the same
+   * version for all keys, which somebody has named.
+   */
+  readonly pieces?: readonly { readonly start: Uint8Array; readonly version: number }[];
 }
 
 /** Who was told all changes up to this version has what was committed when it was asked. */

@@ -157,7 +157,8 @@ export class KvService {
       if (this.#tabletOf(watch).stateMachine.range?.covers(watch.from, watch.to) === false)
         throw new RaftreeError('WRONG_TABLET', NOT_OWNED);
       const range = { from: Buffer.from(watch.from), to: watch.to && Buffer.from(watch.to) };
-      return this.#counted(caller, 'read', watches.add(range, watch.fromVersion, onReady));
+      const isPlain = (watch.pieces ?? []).length === 0;
+      return this.#counted(caller, 'read', watches.add(range, watch.fromVersion, onReady, isPlain));
     } catch (error) {
       return this.#counted(caller, 'read', this.errorOf(error, 'read'));
     }

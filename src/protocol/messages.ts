@@ -323,6 +323,7 @@ export const MESSAGES = {
       from: bytes,
       to: optional(bytes),
       fromVersion: optional(u53),
+      pieces: list(struct({ start: bytes, version: u53 })),
       creditBytes: u32,
     },
   ),

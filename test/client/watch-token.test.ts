@@ -1,7 +1,7 @@
 /** Tokens of watches: whatever text is given as one, it is a token or refused. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { decodeToken, encodeToken, versionIn, type WatchToken } from '../../src/client/watch-token.js';
+import { decodeToken, encodeToken, placesOf, type WatchToken } from '../../src/client/watch-token.js';
 import { errorCode } from '../../src/env/errors.js';
 import { crc32 } from '../../src/record/checksum.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
@@ -103,7 +103,7 @@ test('a text that is cut off, changed, too long or made up is refused, and quick
   assert.is(outcomeOf(sealed(Buffer.concat(bomb))), 'INVALID_REQUEST');
 });
 
-test('the version of a range is the lowest of the pieces in it; a token says nothing of other keys', () => {
+test('a token says of a range what its pieces do; it says nothing of other keys', () => {
   const token: WatchToken = {
     cluster: 1,
     by: 'range',
@@ -114,10 +114,15 @@ test('the version of a range is the lowest of the pieces in it; a token says not
     ],
     end: bytes('h'),
   };
-  const of = (from: string, to?: string) =>
-    versionIn(token, bytes(from), to === undefined ? undefined : bytes(to));
-  assert.equal([of('b', 'c'), of('b', 'd'), of('b', 'd\0'), of('d', 'f'), of('f', 'h')], [5, 5, 3, 3, 9]);
-  assert.equal([of('b', 'h'), of('e', 'g'), of('c', 'e')], [3, 3, 3]);
+  const of = (from: string, to?: string) => {
+    const places = placesOf(token, bytes(from), to === undefined ? undefined : bytes(to));
+    return places && [...places.pieces.map(({ start, version }) => `${start} ${version}`), `${places.end}`];
+  };
+  assert.equal(of('b', 'c'), ['b 5', 'c']);
+  assert.equal(of('b', 'd'), ['b 5', 'd']);
+  assert.equal(of('b', 'd\0'), ['b 5', 'd 3', 'd\0']);
+  assert.equal(of('e', 'g'), ['e 3', 'f 9', 'g']);
+  assert.equal(of('b', 'h'), ['b 5', 'd 3', 'f 9', 'h']);
   assert.equal([of('a', 'c'), of('g', 'i'), of('g')], [undefined, undefined, undefined]);
 });
 

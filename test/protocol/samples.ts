@@ -79,6 +79,10 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     from: b('a'),
     to: b('b'),
     fromVersion: 12,
+    pieces: [
+      { start: b('a'), version: 12 },
+      { start: b('am'), version: 30 },
+    ],
     creditBytes: 262_144,
   },
   watching: { type: 'watching', requestId: 13, fromVersion: 12 },

@@ -64,13 +64,13 @@ export class WatchStreams {
   open(
     kv: KvService,
     caller: Caller,
-    { tablet, watchId, from, to, fromVersion, creditBytes }: MessageOf<'watch'>,
+    { tablet, watchId, from, to, fromVersion, pieces, creditBytes }: MessageOf<'watch'>,
   ): Watching | KvError {
     if (this.#streams.has(watchId))
       return refused('INVALID_REQUEST', `watch ${watchId} is under way already`);
     if (this.#streams.size >= MAX_WATCHES_PER_CONNECTION)
       return refused('OVERLOADED', `a connection carries at most ${MAX_WATCHES_PER_CONNECTION} watches`);
-    const watch = { type: 'watch', tablet, from, to, fromVersion } as const;
+    const watch = { type: 'watch', tablet, from, to, fromVersion, pieces } as const;
     const watcher = kv.watch(caller, watch, () => this.#pump(stream));
     if ('code' in watcher) return watcher;
     const stream: Stream = { id: watchId, tablet, watcher, creditBytes, isWaiting: false };

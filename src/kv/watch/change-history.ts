@@ -103,6 +103,11 @@ export class ChangeHistory {
   #through = 0;
   #oldest = 1;
   #view = new RecordView();
+  /**
+   * Where tablets were merged into this one, changes up to this version have versions of the logs of several: it is no
+   * place for all keys. 0: there are none such.
+   */
+  mergedThrough = 0;
   /** Told that changes from this position on were published, or that the index has moved on. */
   onPublished: (from: number) => void = () => {};
   /** Told that the history begins anew; before, it went up to this version. */
@@ -204,6 +209,7 @@ export class ChangeHistory {
       oldest = before.oldestVersion;
     }
     this.#oldest = oldest;
+    this.mergedThrough = Math.max(this.mergedThrough, before.mergedThrough);
     this.publish(this.#through);
   }
 

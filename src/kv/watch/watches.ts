@@ -13,6 +13,9 @@ export const MAX_WATCHERS = 65_536;
 /** The bounds of the ranges of all watchers of a node. */
 export const MAX_RANGES_BYTES: number = 64 * 1024 * 1024;
 
+const SEVERAL_LOGS =
+  'up to there a version is of the log of one of the tablets that were merged into this one: watch from a token';
+
 export interface WatchesParts {
   readonly timers: Pick<Timers, 'after' | 'endOfTurn'>;
   readonly random: Pick<Random, 'uint32'>;
@@ -58,8 +61,11 @@ export class Watches {
     return this.#parts.history.throughVersion;
   }
 
-  /** `onReady` is called at the end of a turn. The caller looks at once whether there is something (`hasMore`). */
-  add(range: KeyRange, fromVersion: number | undefined, onReady: () => void): Watcher {
+  /**
+   * `onReady` is called at the end of a turn. The caller looks at once whether there is something (`hasMore`).
+   * `isPlain`: the version is the same for all keys, and somebody has named it.
+   */
+  add(range: KeyRange, fromVersion: number | undefined, onReady: () => void, isPlain = false): Watcher {
     const { history } = this.#parts;
     history.dropExpired();
     const watcher = new Watcher(range, fromVersion, history, {
@@ -69,7 +75,15 @@ export class Watches {
       },
       onClose: (closed) => this.#close(closed),
     });
+    const { mergedThrough } = history;
     if (this.#end) watcher.end(this.#end);
+    else if (isPlain && fromVersion !== undefined && fromVersion <= mergedThrough)
+      watcher.end({
+        type: 'ended',
+        code: 'HISTORY_GONE',
+        message: SEVERAL_LOGS,
+        fromVersion: mergedThrough + 1,
+      });
     else if (this.#last) watcher.retire(this.#last);
     this.#all.add(watcher);
     this.#rangesBytes += boundsBytes(range);

@@ -4,7 +4,8 @@
  */
 import type { WatchChange } from '../../client/tablet-watch.js';
 import type { WatchPosition } from '../../client/watch.js';
-import { decodeToken, versionIn } from '../../client/watch-token.js';
+import { versionAt } from '../../client/watch-places.js';
+import { decodeToken, placesOf } from '../../client/watch-token.js';
 import { hashOfKey } from '../../placement/partition-key.js';
 import { ringPoint } from '../../placement/placement.js';
 import type { Fail } from './fail.js';
@@ -31,8 +32,8 @@ export function versionsAt(position: WatchPosition, keys: readonly string[]): Ve
     keys.flatMap((name): [string, number][] => {
       const key = Buffer.from(name);
       const point = token.by === 'hash' ? ringPoint(hashOfKey(key)) : key;
-      const version = versionIn(token, point, Buffer.concat([point, Buffer.of(0)]));
-      return version === undefined ? [] : [[name, version]];
+      const isIn = placesOf(token, point, Buffer.concat([point, Buffer.of(0)])) !== undefined;
+      return isIn ? [[name, versionAt(token, token.by, key)]] : [];
     }),
   );
 }

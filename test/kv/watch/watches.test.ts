@@ -385,4 +385,22 @@ function run(random: SeededRandom, outcomes: { told: number; fellBehind: number;
   }
 }
 
+test('a version that somebody names is no place in several logs; behind them, and of pieces, it is', () => {
+  const lab = new Lab();
+  for (let i = 1; i <= 6; i++) lab.put('a', `${i}`);
+  const child = new ChangeHistory(lab.budget);
+  lab.history.mergedThrough = 3;
+  child.reset(lab.machine.appliedIndex);
+  child.follow(lab.history, () => true);
+  assert.is(child.mergedThrough, 3, 'a part has them too');
+  const endOf = (from: number | undefined, isPlain: boolean) => {
+    const watcher = lab.watches.add(ALL, from, () => {}, isPlain);
+    const page = watcher.isEnded ? watcher.peek(1) : undefined;
+    watcher.close();
+    return page?.type === 'ended' ? `${page.code} ${page.fromVersion}` : 'told';
+  };
+  assert.equal([endOf(3, true), endOf(4, true), endOf(undefined, true)], ['HISTORY_GONE 4', 'told', 'told']);
+  assert.equal([endOf(1, false), endOf(3, false)], ['told', 'told']);
+});
+
 test.run();

@@ -2,6 +2,15 @@
 import { inFile, type Mutation } from '../mutation.js';
 
 const router = inFile('client/router.js');
+const watch = inFile('client/watch.js');
+const tabletWatch = inFile('client/tablet-watch.js');
+const places = inFile('client/watch-places.js');
+const tablets = inFile('client/tablet-cache.js');
+const writer = inFile('client/session-writer.js');
+const watches = inFile('kv/watch/watches.js');
+const history = inFile('kv/watch/change-history.js');
+const MERGED_WATCH = ['client/merged-watch'];
+const MERGED_WRITES = ['client/merged-writes'];
 
 export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -15,5 +24,150 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     reason: 'it certainly committed nothing',
     patches: [router("'SPANS_TABLETS',", "'SPANS_TABLETS', 'TABLET_FROZEN',")],
     killedBy: ['client/frozen'],
+  },
+  {
+    name: 'a merged tablet tells a watch again what one of both has told',
+    reason: 'its changes have a version from there on',
+    patches: [tabletWatch('version < versionAt(places, this.part.by, key)', 'false')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a watch goes on in a merged tablet where the one that has come further is',
+    reason: 'that is where it has come to',
+    patches: [places('Math.min(...versions)', 'Math.max(...versions)')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'of two writes told in part the second one is told again after a merge',
+    reason: 'one version is told in part',
+    patches: [watch('ended.flatMap(({ toldParts }) => toldParts)', 'ended[0]?.toldParts ?? []')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'what was merged with a tablet that has ended is followed on its own',
+    reason: 'it has not ended yet',
+    patches: [
+      watch('(stream) => stream === before || following.some', '(stream) => stream === before || [].some'),
+    ],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a watch goes on in a merged tablet before all of both is taken',
+    reason: 'what waits has lower versions',
+    patches: [watch('if (isTaken) this.#open', 'this.#open')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'who takes changes waits for the rest of a write that a merge has cut off',
+    reason: 'more changes come',
+    patches: [watch('this.#current = undefined; this.#serve();', 'this.#current = undefined;')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a token from between two steps of a merge has the lower version for both',
+    reason: 'that lacks nothing',
+    patches: [
+      watch(
+        'by, ...places }',
+        'by, pieces: [{ ...places.pieces[0], version: lowestOf(places) }], end: places.end }',
+      ),
+    ],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a watch does not hear where what a tablet became begins',
+    reason: 'it has come to its last change',
+    patches: [tabletWatch('if (!isGone && fromVersion !== undefined', 'if (false')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a version that a program names counts as one that a watch has come to',
+    reason: 'both are versions',
+    patches: [watch('isPlain: isFirst &&', 'isPlain: false &&')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a version of one key counts as one of several logs',
+    reason: 'somebody has named it',
+    patches: [watch('&& !isOneKey(this.#range)', '')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'when a merged tablet does not keep changes of some keys, all go back to there',
+    reason: 'from there on it keeps them',
+    patches: [
+      watch(
+        "why === 'ahead' ? unreached(stream.nextPlaces) : stream.nextPlaces",
+        'unreached(stream.nextPlaces)',
+      ),
+    ],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'keys of a tablet that has not begun are told from where those of the other go on',
+    reason: 'one stream has one version',
+    patches: [tabletWatch('if (this.#isProbe) {', 'if (false) {')],
+    killedBy: MERGED_WATCH,
+  },
+  {
+    name: 'a write that was given up in the other session may be applied after later ones',
+    reason: 'they say what was given up',
+    patches: [writer('if (session === owned.session) return;', 'return;')],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'a tablet came from those only that it is a part of',
+    reason: 'tablets are split',
+    patches: [
+      tablets(
+        'overlap(younger, before)',
+        'Buffer.compare(younger.start, before.start) >= 0 && overlap(younger, before)',
+      ),
+    ],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'keys count as those of two tablets that were merged since',
+    reason: 'the map says so',
+    patches: [tablets('if (ageMs >= MAX_AGE_OF_SEVERAL_MS)', 'if (false)')],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'the map is asked for at each batch that spans tablets',
+    reason: 'it may have changed',
+    patches: [tablets('if (ageMs >= MAX_AGE_OF_SEVERAL_MS)', '')],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'a batch that may be applied counts as not committed when its tablet was split',
+    reason: 'its keys have several tablets',
+    patches: [
+      writer("SPANS_TABLETS, call.uncertain ? 'unknown' : 'notCommitted'", "SPANS_TABLETS, 'notCommitted'"),
+    ],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'a gap in the map means another cluster',
+    reason: 'nobody owns the key',
+    patches: [writer('if (owned.tablet === 0) throw notKnown();', '')],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'the only tablet is that with which the cluster began',
+    reason: 'there is one only',
+    patches: [tablets('first.id !== FIRST_TABLET', 'false')],
+    killedBy: MERGED_WRITES,
+  },
+  {
+    name: 'a version that somebody names is a place in the logs of all that were merged',
+    reason: 'the history goes back to there',
+    patches: [watches('fromVersion <= mergedThrough', 'false')],
+    killedBy: ['kv/watch/watches'],
+  },
+  {
+    name: 'a part of a merged tablet forgets that it has versions of several logs',
+    reason: 'it is one tablet',
+    patches: [history('this.mergedThrough = Math.max(this.mergedThrough, before.mergedThrough);', '')],
+    killedBy: ['kv/watch/watches'],
   },
 ];

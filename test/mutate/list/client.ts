@@ -123,7 +123,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the next write to a key does not wait for the floor to pass the one that was given up',
     reason: 'nobody waits for that one',
-    patches: [writer("if (error.outcome === 'unknown') over = session.passed(sequence);", '')],
+    patches: [writer("if (error.outcome === 'unknown') givenUp = { owned, place };", '')],
     killedBy: ['client/order'],
   },
   {

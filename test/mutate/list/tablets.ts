@@ -185,7 +185,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the map gives the only tablet another number',
     reason: 'it is the number of that tablet',
-    patches: [clientTablets('map && map.tablets.length > 1 ?', 'map ?')],
+    patches: [clientTablets('return this.hasOthers ?', 'return this.#map ?')],
     killedBy: ['client/order'],
   },
   {

@@ -12,7 +12,9 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
   {
     name: 'after a split by hash all tablets are followed, not only the parts',
     reason: 'any of them may own keys of the range',
-    patches: [clientWatch('before ? parts.filter((part) => overlaps(part, before.part)) : parts', 'parts')],
+    patches: [
+      clientWatch('parts.filter((part) => ended.some((stream) => overlaps(part, stream.part)))', 'parts'),
+    ],
     killedBy: ['sim/split-watch'],
   },
   {
