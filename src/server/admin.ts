@@ -19,7 +19,14 @@ import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
 import type { Split } from '../kv/split.js';
-import { type Configuration, type ConfigurationChange, isJoint, isVoter } from '../raft/configuration.js';
+import { FIRST_TABLET } from '../placement/placement.js';
+import {
+  type Configuration,
+  type ConfigurationChange,
+  isJoint,
+  isVoter,
+  membersOf,
+} from '../raft/configuration.js';
 import type { NodeId, ReadMethod, Role } from '../raft/types.js';
 import type { MapAdmin } from './map-admin.js';
 import type { Member } from './member-context.js';
@@ -46,6 +53,7 @@ export interface AdminReplica {
 export interface AdminPeers {
   /** It is connected, and was heard from within an election timeout. */
   isHeard(node: NodeId): boolean;
+  isConnected(node: NodeId): boolean;
   /** The store id of a connected node. Undefined if it is not connected, or was not accepted. */
   storeIdOf(node: NodeId): string | undefined;
   /**
@@ -67,6 +75,10 @@ export interface AdminParts {
   readonly isCurrent: () => boolean;
   /** Undefined in a cluster that keeps no map. */
   readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'drain' | 'balance' | 'keeps'> | undefined;
+  /** Resolves when the cluster keeps a map. Rejects as `MapBirth.begin`. */
+  readonly beginMap: () => Promise<void>;
+  /** What takes requests now: when a map has begun, not this. */
+  readonly current: () => Pick<Administration, 'handle'> | undefined;
   /** As `TabletSplits.split`. */
   readonly split: (tablet: number, key: Uint8Array) => Promise<Split>;
   readonly peers: AdminPeers;
@@ -94,6 +106,7 @@ export class Admin implements Administration {
   async handle(request: AdministrationRequest): Promise<AdministrationDone | AdministrationError | KvError> {
     try {
       if (request.type === 'changeMembers') return await this.#change(request);
+      if (request.type === 'moveReplica' && !this.#parts.map) return await this.#moveFirst(request);
       if (request.type !== 'transferLeader') return { ...DONE, changed: await this.#changeMap(request) };
       const { tablet = 0 } = request;
       const replica = this.#parts.replicaOf(tablet);
@@ -193,6 +206,48 @@ export class Admin implements Administration {
     );
     await this.#settled(index);
     return { type: 'done', index, changed: true, warnings };
+  }
+
+  /**
+   * A replica of the only tablet is to go to a node that waits to join: the cluster begins to keep a map, the node
+   * registers itself, and then it is a move like any other. Any of these may be what has been done already.
+   */
+  async #moveFirst(request: MoveReplica): Promise<AdministrationDone | AdministrationError | KvError> {
+    const { env, replica, peers, beginMap, current } = this.#parts;
+    const { tablet, from, to } = request;
+    const { role, leader, configuration } = replica;
+    if (role !== 'leader')
+      throw new RaftreeError('NOT_LEADER', 'this node does not lead', {
+        info: { leader, outcome: 'notCommitted' },
+      });
+    if (tablet !== FIRST_TABLET)
+      throw refused('CHANGE_INVALID', `there is no tablet ${tablet}; see \`raftree shards\``);
+    const members = membersOf(configuration);
+    if (!members.includes(from))
+      throw refused('CHANGE_INVALID', `node ${from} has no replica of tablet ${tablet}`);
+    if (members.includes(to))
+      throw refused(
+        'CHANGE_INVALID',
+        `node ${to} has a replica of tablet ${tablet} already: in a cluster that keeps no map all members hold the ` +
+          'only tablet; it can move to a node that waits to join ("join": true in its node.json)',
+      );
+    if (!peers.isConnected(to))
+      throw refused(
+        'MEMBER_UNREACHABLE',
+        `node ${to} is not connected now: start it with "join": true in its node.json, and with the addresses of members`,
+      );
+    await beginMap();
+    for (let waitedMs = 0; ; waitedMs += LOOK_AGAIN_MS) {
+      const next = current();
+      const answer = next && next !== this ? await next.handle(request) : undefined;
+      if (answer && !(answer.type === 'error' && answer.code === 'NOT_A_MEMBER')) return answer;
+      if (waitedMs >= PATIENCE_MS)
+        throw refused(
+          'NOT_A_MEMBER',
+          `the cluster keeps a map now, and node ${to} has not joined yet; move the replica when it has (\`raftree node list\`)`,
+        );
+      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+    }
   }
 
   async #changeMap(request: MoveReplica | DrainNode): Promise<boolean> {

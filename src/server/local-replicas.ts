@@ -91,9 +91,9 @@ export class LocalReplicas {
     for (const { tablet, ...each } of replicas) this.#here.set(tablet, each);
   }
 
-  /** Durable when it returns. Throws what the disk throws. */
-  remove(tablet: number): void {
-    const replicaId = this.idOf(tablet);
+  /** `number`: of one that has no id here; 0: none. Durable when it returns. Throws what the disk throws. */
+  remove(tablet: number, number = 0): void {
+    const replicaId = this.idOf(tablet) || number;
     if (replicaId === 0) return;
     const next = new Map(this.#here);
     next.delete(tablet);

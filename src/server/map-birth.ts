@@ -1,5 +1,5 @@
 /**
- * How a cluster that began with one tablet gets a map, without copying data: when its first tablet is to be split.
+ * How a cluster that began with one tablet gets a map, without copying data: when that is to be split, or to move.
  *
  *     1  the leader of the tablet asks all members for a promise. Each makes durable that its data folder is never
  *        opened by an earlier version, which does not know the entry of step 2 (identity.json)

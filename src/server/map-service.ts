@@ -213,6 +213,7 @@ export class MapService {
       { add, remove, givesUp },
       {
         ...{ nodeId: config.nodeId, replica, waitFor },
+        firstIdOf: (node) => tablets.firstIdOf(tablet, node),
         isHeard: (node) => peers.isHeard(node),
         lacks: (node) => tablets.lacks(tablet, node),
       },

@@ -156,7 +156,7 @@ export class Node {
     });
     this.#closers.push(() => this.#tablets.close());
     this.#ids = new ReplicaIds(
-      (tablet) => this.#wiring?.local.idOf(tablet) ?? 0,
+      (tablet) => this.#wiring?.local.idOf(tablet) || this.#tablets.firstNumberOf(tablet),
       (replicaId) => this.#tablets.meta?.state.ownerOf(replicaId),
     );
     this.#calls = new NodeCalls({
@@ -505,6 +505,8 @@ export class Node {
       isCurrent: () => replica === this.#tablets.meta?.group.replica || !this.#tablets.keepsMap,
       replicaOf: (tablet) => this.#tablets.get(tablet)?.group.replica,
       ...{ map: map?.admin, peers },
+      beginMap: () => this.#mapBirth.begin(),
+      current: () => this.#service?.admin,
       split: (tablet, key) => this.#splits.split(tablet, key),
       listed: config.nodes,
       electionTimeoutMaxMs: config.raft.electionTimeoutMaxMs,

@@ -9,7 +9,14 @@
 import { RaftreeError } from '../env/errors.js';
 import type { PlacedReplica } from '../placement/placement.js';
 import { replicaContext, replicaIdIn } from '../placement/replica-context.js';
-import { type Configuration, isJoint, isVoter, membersOf, type NodeChange } from '../raft/configuration.js';
+import {
+  type Configuration,
+  isJoint,
+  isMember,
+  isVoter,
+  membersOf,
+  type NodeChange,
+} from '../raft/configuration.js';
 import { majorityOf } from '../raft/quorum.js';
 import type { Replica } from '../replica/replica.js';
 
@@ -48,6 +55,8 @@ export type ChangeProgress =
 export interface ChangeParts {
   readonly nodeId: number;
   readonly replica: ChangingReplica;
+  /** Of a member whose context has no id, because it was there before the map; 0: it has none. */
+  readonly firstIdOf: (node: number) => number;
   /** A Raft message of the node came within an election timeout. */
   readonly isHeard: (node: number) => boolean;
   /** The tablet is a part of one that was split, and this member may not have it yet. */
@@ -59,8 +68,10 @@ export interface ChangeParts {
 /** Rejects with `QUORUM_AT_RISK`, `ORDER_OUTDATED`, `CHANGE_PENDING`, or as the replica does. */
 export async function stepTowards(
   { add, remove, givesUp = false }: ReplicaChange,
-  { nodeId, replica, isHeard, lacks, waitFor }: ChangeParts,
+  { nodeId, replica, firstIdOf, isHeard, lacks, waitFor }: ChangeParts,
 ): Promise<ChangeProgress> {
+  const idIn = (members: Configuration, node: number) =>
+    replicaIdIn(members.contexts[node]) || (isMember(members, node) ? firstIdOf(node) : 0);
   const { role, leader, configuration, hasPendingChange } = replica;
   if (role !== 'leader') return { state: 'notLeader', leader };
   const underWay = { state: 'underWay' } as const;
@@ -75,7 +86,7 @@ export async function stepTowards(
   }
   if ((isAdded && !leaves) || (givesUp && !isAdded)) {
     if (replica.settledConfiguration < configuration.index) return underWay;
-    return { state: 'done', confIndex: configuration.index, replicas: replicasIn(configuration) };
+    return { state: 'done', confIndex: configuration.index, replicas: replicasIn(configuration, idIn) };
   }
   // Whoever lacks it gets it from the tablet that was split, which does not stay with those that leave.
   const lacking = membersOf(configuration).filter(
@@ -135,11 +146,10 @@ async function change(replica: ChangingReplica, changes: readonly NodeChange[]):
   await replica.changeConfiguration({ changes, transition: 'auto' }, replica.configuration.index);
 }
 
-function idIn({ contexts }: Configuration, node: number): number {
-  return replicaIdIn(contexts[node]);
-}
-
-function replicasIn(configuration: Configuration) {
+function replicasIn(
+  configuration: Configuration,
+  idIn: (configuration: Configuration, node: number) => number,
+) {
   return membersOf(configuration).map((node) => ({
     ...{ node, replicaId: idIn(configuration, node) },
     role: isVoter(configuration, node) ? ('voter' as const) : ('learner' as const),

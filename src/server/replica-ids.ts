@@ -13,7 +13,10 @@
  *
  * A message of a replica that is older than the one in the configuration here is dropped too: it may be an
  * acknowledgement of what is gone. One that is newer counts: this node may not have heard yet that it was added
- * (raft/senders.ts, rule 5). Without ids (the map, a cluster with one tablet) the number is the group's.
+ * (raft/senders.ts, rule 5). Without ids (the map, parts of an earlier version) the number is the group's.
+ *
+ * The first members of a cluster of one tablet have no ids in its log, since it kept no map. In messages all of them
+ * have the tablet's own number, which is lower than any id: each is the first replica that its node ever had of it.
  */
 import { replicaIdIn } from '../placement/replica-context.js';
 import type { Configuration } from '../raft/configuration.js';
@@ -84,7 +87,12 @@ export class ReplicaIds {
   /** The tablet whose replica here a message is for; undefined: it is for none. */
   tabletOf(from: number, number: number): number | undefined {
     const owner = this.ownerOf(number);
-    if (!owner) return this.#own(number) === 0 ? number : undefined;
+    if (!owner) {
+      const own = this.#own(number);
+      // Two first replicas; unless the other one is gone, and its node has a later one.
+      const areFirst = own === number && this.of(number, from) === 0;
+      return own === 0 || areFirst ? number : undefined;
+    }
     const { tablet, node } = owner;
     const own = this.#own(tablet);
     const known = this.of(tablet, from);

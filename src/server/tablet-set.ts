@@ -27,11 +27,12 @@ import {
   type Tablet,
 } from '../placement/placement.js';
 import { TabletMap } from '../placement/tablet-map.js';
+import { membersOf } from '../raft/configuration.js';
 import type { GroupStart } from '../store/store.js';
 import type { BirthState } from './birth.js';
 import type { NodeConfig } from './config.js';
 import { EMPTY_BASE, firstBaseOf, firstTabletBase, type KvGroup, type KvStore } from './kv-group.js';
-import { type LocalReplicas, rangeOf } from './local-replicas.js';
+import { type LocalReplica, type LocalReplicas, rangeOf } from './local-replicas.js';
 import type { NodeMetrics } from './metrics.js';
 import { historyBudget, watchesOf } from './watching.js';
 
@@ -310,7 +311,7 @@ export class TabletSet {
   reconcile(): void {
     const { meta } = this;
     if (!meta || !this.#isOpen) return;
-    for (const id of this.#parts.local().tablets) {
+    for (const id of new Set([...this.#parts.local().tablets, FIRST_TABLET])) {
       if (!this.#isOutdated(id, meta)) continue;
       void this.#inTurn(async () => {
         if (this.#isOutdated(id, meta)) await this.#giveUp(id);
@@ -323,7 +324,7 @@ export class TabletSet {
    * nothing about it: after a crash this node may have applied less of the map than before.
    */
   #isOutdated(id: number, { state, group }: OpenMeta): boolean {
-    const own = this.#parts.local().of(id);
+    const own = this.#parts.local().of(id) ?? this.#firstReplica(id);
     const descriptor = state.tablets.get(id);
     if (!own || group.stateMachine.appliedIndex < own.sinceVersion) return false;
     if (!descriptor) return this.#isPassed(id, state);
@@ -371,7 +372,29 @@ export class TabletSet {
 
   /** Of the replica here; 0: there is none, or it has none. */
   replicaIdOf(id: number): number {
-    return this.#parts.local().idOf(id);
+    return this.#parts.local().idOf(id) || this.firstIdOf(id, this.#parts.config.nodeId);
+  }
+
+  /**
+   * The id that the map has given to a replica which was there before the map began: the log of the tablet does not
+   * name it. 0: that node had none then. Who holds the tablet knows with which members the map began.
+   */
+  firstIdOf(id: number, node: number): number {
+    const { companion } = this.#open.get(id)?.stateMachine ?? {};
+    if (!companion || !this.#placement) return 0;
+    const { replicas } = firstReplicas(this.#placement, membersOf(companion.configuration));
+    return replicas.get(id)?.find((each) => each.node === node)?.replicaId ?? 0;
+  }
+
+  /** The replica here, if it was there before the map. */
+  #firstReplica(id: number): LocalReplica | undefined {
+    const replicaId = this.firstIdOf(id, this.#parts.config.nodeId);
+    return replicaId === 0 ? undefined : { replicaId, sinceVersion: 0 };
+  }
+
+  /** In messages: of a replica of the only tablet that was there before the map; 0: of another one. */
+  firstNumberOf(id: number): number {
+    return id === FIRST_TABLET && this.#placement?.tablets === 1 ? id : 0;
   }
 
   /** Whether a member may not have begun this part of a tablet yet. Only its leader knows. */
@@ -402,7 +425,7 @@ export class TabletSet {
           throw new RaftreeError('CHANGE_PENDING', `tablet ${undivided} here has to be split first`, {
             info: { outcome: 'notCommitted' },
           });
-        if (local.idOf(tablet) !== 0 || local.wasRemoved(replicaId))
+        if (this.replicaIdOf(tablet) !== 0 || local.wasRemoved(replicaId))
           throw new RaftreeError(
             'ORDER_OUTDATED',
             `replica ${replicaId} of tablet ${tablet} was here before`,
@@ -424,13 +447,13 @@ export class TabletSet {
   /** A replica that is no member goes. */
   async #giveUp(id: number): Promise<void> {
     this.counts.replicasRemoved++;
-    const { local, store, logger } = this.#parts;
+    const { store, logger } = this.#parts;
     logger.info(
-      { tablet: id, replica: local().idOf(id) },
+      { tablet: id, replica: this.replicaIdOf(id) },
       'this replica is no member any more: it is removed',
     );
     const { expirer, watches } = this.#open.get(id) ?? {};
-    this.#forget(id);
+    this.#forget(id, this.#firstReplica(id) ? this.firstNumberOf(id) : 0);
     expirer?.close();
     watches?.close({
       type: 'ended',
@@ -441,9 +464,9 @@ export class TabletSet {
   }
 
   /** Recorded durably before anything of it goes: what a crash leaves of it is never opened again. */
-  #forget(id: number): void {
+  #forget(id: number, number = 0): void {
     const { local, forgotten } = this.#parts;
-    local().remove(id);
+    local().remove(id, number);
     this.#open.delete(id);
     this.#known = undefined;
     forgotten(id);

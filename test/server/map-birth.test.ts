@@ -167,4 +167,110 @@ test('a member that is added while the map begins belongs to the map, too, or th
   }
 });
 
+test('a first replica that leaves is gone for good, whenever its power fails, and the balancer replaces one that is dead', async () => {
+  const balance = { everyMs: 300, deadAfterMs: 3000 };
+  for (const [seed, delayMs] of [0, 8, 300].entries()) {
+    const config = { raft: RAFT, balance };
+    const cluster = new SimulatedCluster(20 + seed, { size: 4, joining: [4], config });
+    await cluster.run(cluster.startAll());
+    const client = cluster.client(60_000);
+    const replicas = async () => (await client.tablets()).tablets[0]?.replicas;
+    await cluster.run(
+      (async () => {
+        for (const key of ['a', 'b', 'c']) await client.put(key, key);
+        await cluster.sleep(1000);
+        await client.moveReplica({ tablet: 1, from: 1, to: 4 });
+        await cluster.sleep(delayMs);
+        cluster.cutPower(1);
+        await cluster.sleep(500);
+        await cluster.start(1);
+        await cluster.sleep(2000);
+        assert.equal(await replicas(), [2, 3, 4]);
+        assert.equal(cluster.machine(1).disk.mount().list('/data/groups'), ['0']);
+        cluster.cutPower(3);
+        await cluster.sleep(15_000);
+        assert.equal(await replicas(), [1, 2, 4], 'it is replaced');
+        for (const key of ['a', 'b', 'c']) assert.is((await client.get(key))?.value.toString(), key);
+        await cluster.start(3);
+        await cluster.sleep(3000);
+        assert.equal(cluster.machine(3).disk.mount().list('/data/groups'), ['0']);
+        await client.close();
+      })(),
+      600_000,
+    );
+    assert.equal(cluster.failures, []);
+    await cluster.run(cluster.closeAll());
+  }
+});
+
+test('the only tablet moves to a node that waits to join: the map begins first, nothing is lost, what was there goes', async () => {
+  const cluster = new SimulatedCluster(11, { size: 4, joining: [4], config: { raft: RAFT } });
+  await cluster.run(Promise.all([1, 2, 3].map((id) => cluster.start(id))));
+  const client = cluster.client(60_000, { window: 8 });
+  const refusal = (order: { tablet: number; from: number; to: number }) => codeOf(client.moveReplica(order));
+  const groupsOf = (id: number) => cluster.machine(id).disk.mount().list('/data/groups');
+  const goes = async (id: number) => {
+    for (let i = 0; i < 100 && groupsOf(id)?.includes('1'); i++) await cluster.sleep(100);
+    assert.equal(groupsOf(id), ['0'], `node ${id}`);
+  };
+  await cluster.run(
+    (async () => {
+      for (const key of ['apple', 'nut']) await client.put(key, key);
+      const from = (await client.status()).leaderId;
+      assert.is(await refusal({ tablet: 1, from, to: 4 }), 'MEMBER_UNREACHABLE');
+      await cluster.start(4);
+      await cluster.sleep(1000);
+      const other = from === 3 ? 2 : 3;
+      assert.is(await refusal({ tablet: 1, from, to: other }), 'CHANGE_INVALID');
+      assert.is(await refusal({ tablet: 2, from, to: 4 }), 'CHANGE_INVALID');
+      assert.is(await refusal({ tablet: 1, from: 4, to: 4 }), 'CHANGE_INVALID');
+      assert.is((await client.status()).groups, 1, 'nothing has begun');
+      let isOver = false;
+      let last = 0;
+      const writer = (async () => {
+        for (; !isOver; last++) {
+          await Promise.all([client.append('apple', ` ${last}`), client.append('nut', ` ${last}`)]);
+          await cluster.sleep(20);
+        }
+      })();
+      const check = async () => {
+        const written = Array.from({ length: last }, (_, i) => ` ${i}`).join('');
+        for (const key of ['apple', 'nut'])
+          assert.is((await client.get(key))?.value.toString(), key + written);
+      };
+      const replicas = async () => (await client.tablets()).tablets.map(({ id, replicas: on }) => [id, on]);
+      const without = (id: number) => [1, 2, 3, 4].filter((each) => each !== id);
+      // The leader itself.
+      assert.is(await client.moveReplica({ tablet: 1, from, to: 4 }), true);
+      assert.equal(await replicas(), [[1, without(from)]]);
+      await goes(from);
+      // One that is away, and comes back to find itself replaced.
+      cluster.cutPower(other);
+      await client.moveReplica({ tablet: 1, from: other, to: from });
+      assert.equal(await replicas(), [[1, without(other)]]);
+      await cluster.start(other);
+      await goes(other);
+      isOver = true;
+      await writer;
+      await check();
+      cluster.cutPowerOfAll();
+      await cluster.startAll();
+      await check();
+      await client.moveReplica({ tablet: 1, from: 4, to: other });
+      await goes(4);
+      await check();
+      await client.splitTablet('lime');
+      await check();
+      assert.is((await client.tablets()).tablets.length, 2);
+      const left = (await client.tablets()).tablets[0];
+      await client.moveReplica({ tablet: left?.id ?? 0, from: other, to: 4 });
+      await check();
+      await client.close();
+    })(),
+    600_000,
+  );
+  assert.equal(cluster.failures, []);
+  await cluster.run(cluster.closeAll());
+});
+
 test.run();

@@ -28,6 +28,8 @@ class Leader {
   transferredTo = 0;
   heard: number[] = [2, 3, 4];
   lacking: number[] = [];
+  /** Of members without ids in their contexts. */
+  firstIds = new Map<number, number>();
   configuration: Configuration = configurationOf(
     [1, 2, 3],
     Object.fromEntries([1, 2, 3].map((node) => [node, replicaContext(10 + node)])),
@@ -52,6 +54,7 @@ class Leader {
   step(change: ReplicaChange) {
     return stepTowards(change, {
       ...{ nodeId: 1, replica: this, isHeard: (node) => this.heard.includes(node) },
+      firstIdOf: (node) => this.firstIds.get(node) ?? 0,
       lacks: (node) => this.lacking.includes(node),
       waitFor: async (condition) => condition(),
     });
@@ -155,6 +158,49 @@ test('a message for a replica that was here before, or from one that is gone, is
   // Groups without ids.
   assert.is(ids.tabletOf(1, 0), 0);
   assert.is(ids.numberFor(1, 2, 'append'), 1);
+});
+
+test('a message between first members, which have no ids, says so; one of a first replica that is gone counts for none', () => {
+  const map = new Map([[20, { tablet: 1, node: 3 }]]);
+  let own = 1;
+  const ids = new ReplicaIds(
+    (tablet) => (tablet === 1 ? own : 0),
+    (id) => map.get(id),
+  );
+  const members = (contexts: Record<number, string>) =>
+    ids.configurationChanged(1, { ...configurationOf([1, 2, 3], contexts), contexts });
+  members({ 1: '{"client":"a:1"}', 2: '', 3: '' });
+  assert.is(ids.numberFor(1, 2, 'append'), 1);
+  assert.is(ids.tabletOf(3, 1), 1);
+  assert.is(ids.tabletOf(3, 20), 1, 'a later one, which was not heard of yet');
+  members({ 1: '{"client":"a:1"}', 2: '', 3: replicaContext(20) });
+  assert.is(ids.numberFor(1, 3, 'append'), 20);
+  assert.is(ids.tabletOf(3, 20), 1);
+  assert.is(ids.tabletOf(3, 1), undefined, 'it may acknowledge what the later one does not hold');
+  assert.is(ids.tabletOf(2, 1), 1);
+  // This node has a later one itself.
+  own = 20;
+  assert.is(ids.numberFor(1, 2, 'append'), 20);
+  assert.is(ids.tabletOf(2, 20), 1);
+  assert.is(ids.tabletOf(2, 1), undefined, 'it was for the first one');
+});
+
+test('a first member, which has no id in the log, is removed by the id that the map has given it', async () => {
+  const leader = new Leader();
+  leader.configuration = configurationOf([1, 2, 3], { 1: '{"client":"a:1"}' });
+  leader.firstIds = new Map([1, 2, 3].map((node) => [node, 10 + node]));
+  leader.matched = 100;
+  const change = { add: NEW, remove: OLD };
+  for (let steps = 0; steps < 2; steps++) await leader.step(change);
+  const done = await leader.step(change);
+  assert.equal(done.state === 'done' && done.replicas.map(({ node, replicaId }) => [node, replicaId]), [
+    [1, 11],
+    [2, 12],
+    [4, 20],
+  ]);
+  // Back on node 3 it would be another one.
+  leader.configuration = { ...leader.configuration, contexts: { ...leader.configuration.contexts } };
+  assert.is((await leader.step({ remove: OLD })).state, 'done');
 });
 
 test.run();

@@ -107,6 +107,40 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/replica-change'],
   },
   {
+    name: 'an acknowledgement of a first replica that is gone counts for a later one',
+    reason: 'it names the tablet',
+    patches: [replicaIds('own === number && this.of(number, from) === 0', 'own === number')],
+    killedBy: ['server/replica-change'],
+  },
+  {
+    name: 'a first replica is known by no id',
+    reason: 'the log of its tablet has none',
+    patches: [replicaChange('(isMember(members, node) ? firstIdOf(node) : 0)', '0')],
+    killedBy: ['server/replica-change'],
+  },
+  {
+    name: 'a first replica that has moved stays where it was',
+    reason: 'no order made it',
+    patches: [
+      tabletSet('this.#parts.local().of(id) ?? this.#firstReplica(id)', 'this.#parts.local().of(id)'),
+    ],
+    killedBy: ['server/map-birth'],
+  },
+  {
+    name: 'a first replica goes without a record',
+    reason: 'it has no id',
+    patches: [
+      tabletSet('this.#forget(id, this.#firstReplica(id) ? this.firstNumberOf(id) : 0)', 'this.#forget(id)'),
+    ],
+    killedBy: ['server/map-birth'],
+  },
+  {
+    name: 'the map begins for a move that makes no sense',
+    reason: 'the map will refuse it',
+    patches: [inFile('server/admin.js')('if (members.includes(to))', 'if (false)')],
+    killedBy: ['server/map-birth'],
+  },
+  {
     name: 'a message for an earlier replica is taken by the present one',
     reason: 'it is the same tablet on the same node',
     patches: [replicaIds('number < own || number < known', 'number < known')],
