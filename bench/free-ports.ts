@@ -1,4 +1,8 @@
-/** Ports for the nodes that benchmarks and tests start. */
+/**
+ * Ports for the nodes that benchmarks and tests start. A process takes them from blocks that no other process has: it
+ * listens on the first port of each of its blocks as long as it lives. So a port stays its own also while the node that
+ * has it is down, and the system gives a block back however its process ends.
+ */
 import { once } from 'node:events';
 import * as net from 'node:net';
 
@@ -7,20 +11,37 @@ import * as net from 'node:net';
  * takes a port between this look and the node's start.
  */
 const FIRST_PORT = 10_240;
-const PORTS = 22_000;
-/** Processes that run together have ids that differ by less than 300: each goes through ports of its own. */
-const PORTS_PER_PROCESS = 64;
-let portsTried = 0;
+/** `raftree cluster` takes ports up to 100 above the one that it is given. */
+const PORTS_PER_BLOCK = 128;
+const BLOCKS = 171;
 
-/** So many ports of 127.0.0.1 on which nobody listens at this moment. */
-export async function freePorts(count: number): Promise<number[]> {
+/** Of this process, and not given to anybody yet. */
+let left: number[] = [];
+let blocksTried = 0;
+
+/** So many ports of 127.0.0.1 on which nobody listens at this moment. `firstBlock`: where it looks first. */
+export async function freePorts(count: number, firstBlock = process.pid): Promise<number[]> {
   const ports: number[] = [];
   while (ports.length < count) {
-    if (portsTried === PORTS) throw new Error('no free port is left');
-    const port = FIRST_PORT + ((process.pid * PORTS_PER_PROCESS + portsTried++) % PORTS);
-    if ((await whyNotFree(port)) === undefined) ports.push(port);
+    const port = left.shift();
+    if (port === undefined) left = await claimBlock(firstBlock);
+    else if ((await whyNotFree(port)) === undefined) ports.push(port);
   }
   return ports;
+}
+
+async function claimBlock(firstBlock: number): Promise<number[]> {
+  while (blocksTried < BLOCKS) {
+    const first = FIRST_PORT + ((firstBlock + blocksTried++) % BLOCKS) * PORTS_PER_BLOCK;
+    const guard = net.createServer().unref();
+    try {
+      await once(guard.listen(first, '127.0.0.1'), 'listening');
+      return Array.from({ length: PORTS_PER_BLOCK - 1 }, (_, i) => first + 1 + i);
+    } catch {
+      // Another process has it.
+    }
+  }
+  throw new Error('no block of ports is left');
 }
 
 /** Why nobody can listen on a port of 127.0.0.1; undefined if one can. */

@@ -16,6 +16,7 @@ import { Command } from 'commander';
 import { RaftreeClient } from '../src/client/client.js';
 import { encodeMessage } from '../src/protocol/codec.js';
 import type { OutboundMessage } from '../src/protocol/messages.js';
+import { freePorts } from './free-ports.js';
 
 const MIB = 1024 * 1024;
 const values = new Command()
@@ -89,20 +90,11 @@ function residentMiB(pid: number): number {
   return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024);
 }
 
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function measure(name: string, attack: (socket: net.Socket) => void): Promise<void> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'raftree-hostile-'));
-  const [client, peer] = [await freePort(), await freePort()];
+  const [client = 0, peer = 0] = await freePorts(2);
   const config = {
     clusterId: 'hostile',
     nodeId: 1,
