@@ -6,7 +6,8 @@
  *                it was asked. One hot key cannot be divided: then the tablet stays whole
  *
  * One tablet of the node is split at a time, and few of the cluster. A tablet that was looked at closely, or could not
- * be split, is left alone for a while, for less if what was in the way passes. Its parts begin with no load, and with
+ * be split, is left alone for a while, for less if what was in the way passes; one that was not too large yet, until
+ * it has grown by what it lacked. Its parts begin with no load, and with
  * less than its size, so they are not split for the same reason.
  *
  * A cluster of one tablet without a map gets one before its first split (map-birth.ts). That needs all members: until
@@ -83,11 +84,17 @@ interface Seen {
   /** Looks in a row in which it was busy. */
   readonly busyLooks: number;
   readonly leftAloneUntilMs: number;
+  /** If its files take more, its keys may have become too many since the close look. */
+  readonly leftAloneThroughBytes: number;
   /** Why it could not be split; empty: nothing was in the way. */
   readonly problem: string;
 }
 
-const UNSEEN: Seen = { busyLooks: 0, leftAloneUntilMs: 0, problem: '' };
+const LEFT_ALONE_ANYWAY = Number.POSITIVE_INFINITY;
+const UNSEEN: Seen = {
+  ...{ busyLooks: 0, leftAloneUntilMs: 0, problem: '' },
+  leftAloneThroughBytes: LEFT_ALONE_ANYWAY,
+};
 
 interface Wanted {
   readonly point: Buffer;
@@ -133,12 +140,15 @@ export class AutoSplits<Splittable extends SplittableTablet> {
     for (const { tablet, keys } of loads) {
       const id = tablet.tablet.id;
       const seen = this.#seen.get(id) ?? UNSEEN;
-      if (nowMs < seen.leftAloneUntilMs || this.#isClosed) continue;
+      const { sizeBytes = 0 } = tablet.stateMachine;
+      const isLeftAlone = nowMs < seen.leftAloneUntilMs && sizeBytes <= seen.leftAloneThroughBytes;
       const isBusy = seen.busyLooks >= BUSY_LOOKS;
-      const isLarge = (tablet.stateMachine.sizeBytes ?? 0) > settings().maxTabletBytes;
-      if (!isBusy && !isLarge) continue;
+      const isLarge = sizeBytes > settings().maxTabletBytes;
+      if (isLeftAlone || (!isBusy && !isLarge) || this.#isClosed) continue;
       // Before it is known what comes of it: a split that fails is not tried again at once.
-      this.#seen.set(id, { ...seen, busyLooks: 0, leftAloneUntilMs: nowMs + LEFT_ALONE_MS });
+      const leftAloneUntilMs = nowMs + LEFT_ALONE_MS;
+      const leftAloneThroughBytes = LEFT_ALONE_ANYWAY;
+      this.#seen.set(id, { ...seen, busyLooks: 0, leftAloneUntilMs, leftAloneThroughBytes });
       const wanted = (isLarge && (await this.#bySize(tablet))) || (isBusy && this.#byLoad(tablet, keys));
       if (!wanted || this.#isClosed) continue;
       await this.#split(tablet, wanted, seen);
@@ -157,7 +167,9 @@ export class AutoSplits<Splittable extends SplittableTablet> {
       const isPassing = PASSING.has(errorCode(error));
       const leftAloneMs = isPassing ? TRIED_AGAIN_MS : LEFT_ALONE_MS;
       const leftAloneUntilMs = env.clock.nowMs() + leftAloneMs;
-      this.#seen.set(id, { busyLooks: isPassing ? seen.busyLooks : 0, leftAloneUntilMs, problem });
+      const leftAloneThroughBytes = LEFT_ALONE_ANYWAY;
+      const busyLooks = isPassing ? seen.busyLooks : 0;
+      this.#seen.set(id, { busyLooks, leftAloneUntilMs, leftAloneThroughBytes, problem });
       if (EXPECTED.has(errorCode(error)) && problem !== seen.problem && !this.#isClosed)
         logger.warn({ tablet: id }, `tablet ${id} cannot be split now, it is tried again: ${problem}`);
       throw error;
@@ -184,10 +196,15 @@ export class AutoSplits<Splittable extends SplittableTablet> {
     return loads;
   }
 
-  async #bySize({ stateMachine }: Splittable): Promise<Wanted | undefined> {
+  async #bySize({ tablet: { id }, stateMachine }: Splittable): Promise<Wanted | undefined> {
     const { maxTabletBytes } = this.#parts.settings();
     const survey = await stateMachine.survey(SAMPLES);
-    if (!survey || survey.bytes <= maxTabletBytes) return undefined;
+    if (!survey) return undefined;
+    const lacksBytes = maxTabletBytes - survey.bytes;
+    const seen = this.#seen.get(id);
+    if (lacksBytes >= 0 && seen)
+      this.#seen.set(id, { ...seen, leftAloneThroughBytes: (stateMachine.sizeBytes ?? 0) + lacksBytes });
+    if (lacksBytes >= 0) return undefined;
     const middle = middleOf(this.#parts.by, survey.keys);
     const why = `its keys take ${survey.bytes} bytes, and maxTabletBytes is ${maxTabletBytes}`;
     return middle && { point: middle.point, why };

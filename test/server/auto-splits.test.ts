@@ -33,6 +33,8 @@ interface Modelled {
 class Lab {
   readonly world = new SimWorld(1);
   readonly faults: unknown[] = [];
+  /** Of the files of each tablet, with all keys that it shares them with. */
+  fileBytes = 1e6;
   readonly splitsMs: number[] = [];
   readonly warnings: string[] = [];
   tablets: Modelled[];
@@ -53,7 +55,7 @@ class Lab {
       stateMachine: {
         range: undefined,
         // Of all keys that the tablet shares its files with.
-        sizeBytes: 1e6,
+        sizeBytes: this.fileBytes,
         survey: async () => {
           this.surveys++;
           const bytes = keys.reduce((sum, key) => sum + bytesOf(key), 0);
@@ -123,6 +125,18 @@ test('by size: one key that is too large stays, and is not looked at again and a
   assert.ok(lab.tablets.some(({ keys }) => keys.join() === 'large'));
   assert.is(lab.tablets.length, 3);
   assert.ok(lab.surveys < 30, `${lab.surveys} close looks`);
+});
+
+test('by size: a tablet that was not too large is looked at again when it has grown enough to be', async () => {
+  const lab = new Lab([LETTERS], { maxTabletBytes: 20 });
+  await lab.run(20_000);
+  lab.tablets = lab.tablets.map((tablet) => ({ ...tablet, keys: [...LETTERS, ...'qrstuvwx'] }));
+  lab.fileBytes += 4;
+  await lab.run(20_000);
+  assert.is(lab.surveys, 1, 'no more than 20 can be there');
+  lab.fileBytes += 4;
+  await lab.run(6000);
+  assert.equal([lab.surveys, lab.tablets.length], [2, 2]);
 });
 
 test('nothing is split while enough splits of the cluster are under way; a refusal is no fault, and is told once', async () => {

@@ -29,13 +29,19 @@ export const SPLIT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a tablet that was not split is looked at closely again at once',
     reason: 'it is still too large',
-    patches: [autoSplits('leftAloneUntilMs: nowMs + LEFT_ALONE_MS', 'leftAloneUntilMs: nowMs')],
+    patches: [autoSplits('const leftAloneUntilMs = nowMs + LEFT_ALONE_MS', 'const leftAloneUntilMs = nowMs')],
     killedBy: ['server/auto-splits'],
   },
   {
     name: 'a split that something passing was in the way of waits as long as any other',
     reason: 'it could not be split',
     patches: [autoSplits('const TRIED_AGAIN_MS = 10_000', 'const TRIED_AGAIN_MS = LEFT_ALONE_MS')],
+    killedBy: ['server/auto-splits'],
+  },
+  {
+    name: 'a tablet that was not too large yet is left alone while it grows',
+    reason: 'it was looked at a moment ago',
+    patches: [autoSplits('sizeBytes <= seen.leftAloneThroughBytes', 'true')],
     killedBy: ['server/auto-splits'],
   },
   {
