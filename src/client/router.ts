@@ -206,8 +206,7 @@ export class Router {
         if (error.code === 'DISK_FULL') {
           const nowMs = this.#settings.env.clock.nowMs();
           diskFullSinceMs ??= nowMs;
-          // If the write may already be in a log, only another attempt can show its outcome.
-          if (!call.uncertain && nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS) throw error;
+          if (nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS) throw error;
         }
         if (REFUSAL_CODES.has(error.code)) refused.add(endpoint);
         if (candidates.every((candidate) => refused.has(candidate))) throw error;

@@ -70,6 +70,10 @@ class LsmEngine implements StorageEngine {
     };
   }
 
+  get isOutOfSpace(): boolean {
+    return this.#tree.isOutOfSpace;
+  }
+
   get durableSequence(): number {
     return this.#tree.durableSequence;
   }

@@ -83,6 +83,8 @@ export interface EngineSurvey {
 
 export interface StorageEngine extends PlainEngine {
   stats?(): EngineStats;
+  /** The disk is full, and what is written would soon have to wait for space. The node then takes no writes. */
+  readonly isOutOfSpace?: boolean;
   /**
    * Makes a new directory hold, durably, exactly what is written before the call, in files without subdirectories:
    * `open` takes it, here or on another node. Nothing is written meanwhile.

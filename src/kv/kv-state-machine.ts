@@ -569,6 +569,10 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   }
 
   /** At most so many bytes: keys of others count, too, until they are dropped. Undefined: the engine does not say. */
+  get isOutOfSpace(): boolean {
+    return this.#engine.isOutOfSpace ?? false;
+  }
+
   get sizeBytes(): number | undefined {
     const stats = this.#engine.stats?.();
     return stats?.levels.reduce((sum, { bytes }) => sum + bytes, stats.memtableBytes);

@@ -216,6 +216,8 @@ export class KvService {
         return kvError('SHUTTING_DOWN', error.message, outcome);
       case 'LEADERSHIP_LOST':
         return kvError('LEADERSHIP_LOST', error.message, outcome);
+      case 'DISK_FULL':
+        return kvError('DISK_FULL', error.message, outcome);
     }
     return isKvErrorCode(error.code) ? kvError(error.code, error.message) : this.#ownFault(error);
   }

@@ -136,6 +136,14 @@ export class LsmTree {
     return this.#parts.writes.gate.stallReason;
   }
 
+  /**
+   * Tables cannot be written because the disk is full, and the memtables fill up: writes will soon have to wait, or do
+   * so already.
+   */
+  get isOutOfSpace(): boolean {
+    return this.#parts.writes.isPressedByFullDisk;
+  }
+
   /** Resolves when a write would not have to wait. Rejects as `write` does. */
   room(): Promise<void> {
     try {

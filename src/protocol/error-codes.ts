@@ -84,7 +84,8 @@ export const ERROR_CODES = {
   DISK_FULL: {
     outcome: 'notCommitted',
     about: 'request',
-    meaning: 'The disk of the leader is full: free space, or try again when another node leads.',
+    meaning:
+      'The disk of the leader is full: free space, or try again when another node leads. Of a write that is in the log and waits for space the outcome is `unknown`: repeat it with the same sequence.',
   },
   HISTORY_GONE: {
     outcome: 'notCommitted',

@@ -24,6 +24,8 @@ export interface GroupStateMachine<Result> {
   readonly appliedIndex: number;
   /** The last entry that would survive a power cut. Never above `appliedIndex`. */
   readonly durableIndex: number;
+  /** The disk is full, and further entries would have to wait for space: a leader takes none then. */
+  readonly isOutOfSpace?: boolean;
   /**
    * Applies entries in order, starting with index `first` = `appliedIndex` + 1; gives one result per entry. It may
    * answer later; no other call comes before. It may stop after some of them, at least one, if their results are large:

@@ -44,6 +44,11 @@ export class LogWriter {
     else this.#append(batch);
   }
 
+  /** Something is not durable yet. */
+  get isWriting(): boolean {
+    return this.#unpersisted.length > 0;
+  }
+
   /** Stops the retries. */
   close(): void {
     this.#closed = true;

@@ -6,6 +6,8 @@ import { leadershipLost } from './refusals.js';
 
 interface PendingProposal<Result> {
   readonly term: number;
+  /** A command, which may be repeated. Who waits for a change of the group has to know how it ended. */
+  readonly isCommand: boolean;
   readonly resolve: (applied: Applied<Result>) => void;
   readonly reject: (error: RaftreeError) => void;
 }
@@ -29,6 +31,14 @@ export class PendingProposals<Result> {
       if (proposal.term === entries[i]?.term) proposal.resolve({ index, result: results[i] as Result });
       // Another leader's entry was committed in its place.
       else proposal.reject(leadershipLost('notCommitted'));
+    }
+  }
+
+  rejectCommands(error: RaftreeError): void {
+    for (const [index, proposal] of this.#pending) {
+      if (!proposal.isCommand) continue;
+      this.#pending.delete(index);
+      proposal.reject(error);
     }
   }
 

@@ -29,6 +29,15 @@ export function diskFull(): RaftreeError {
   );
 }
 
+/** Of what is in the log, and waits. */
+export function waitsForSpace(): RaftreeError {
+  return new RaftreeError(
+    'DISK_FULL',
+    'the disk of this node is full: what is in its log waits for space, and may take effect then; free space',
+    { info: { outcome: 'unknown' } },
+  );
+}
+
 export function leadershipLost(outcome: Outcome): RaftreeError {
   return new RaftreeError('LEADERSHIP_LOST', 'this node stopped leading before the answer was known', {
     info: { outcome },

@@ -50,7 +50,7 @@ import type {
   TickSource,
   Transport,
 } from './ports.js';
-import { diskFull, leadershipLost, refused, stopped } from './refusals.js';
+import { diskFull, leadershipLost, refused, stopped, waitsForSpace } from './refusals.js';
 import { SnapshotHolds } from './snapshot-holds.js';
 import { SnapshotInstaller } from './snapshot-installer.js';
 import {
@@ -120,6 +120,8 @@ export class Replica<Result> implements CommandLog<Result> {
   readonly #cutter: LogCutter;
   readonly #ignored: IgnoredMessages;
   readonly #endDiskWatch: () => void;
+  /** When the disk was found full, and nothing was applied since. */
+  #stuckSinceMs: number | undefined;
   #nextReadId = 1;
   #drainScheduled = false;
   /** The configuration that the host knows; undefined before the first drain. */
@@ -190,8 +192,7 @@ export class Replica<Result> implements CommandLog<Result> {
       transfers: this.#sender,
       stallTimeoutMs: options.snapshots.stallTimeoutMs,
     });
-    // Other nodes may have space. It is tried again with every write that fails.
-    this.#endDiskWatch = diskSpace.onFull(() => this.#step({ type: 'transfer' }));
+    this.#endDiskWatch = diskSpace.onFull(() => this.#diskFull());
     this.#ticks = parts.ticks.add((isLate) => this.#tick(isLate), env.clock.nowMs() + options.tickMs);
     this.#step({ type: 'tick' });
   }
@@ -223,9 +224,10 @@ export class Replica<Result> implements CommandLog<Result> {
     return this.#raft.leader;
   }
 
-  /** Whether a write of this node failed last for want of space: a leader then takes none. */
+  /** A write failed last for want of space, or what is applied would have to wait: a leader then takes nothing. */
   get isDiskFull(): boolean {
-    return this.#parts.diskSpace.isFull;
+    const { diskSpace, stateMachine } = this.#parts;
+    return diskSpace.isFull || stateMachine.isOutOfSpace === true;
   }
 
   /** Whether this node leads, or its leader is there. */
@@ -298,12 +300,19 @@ export class Replica<Result> implements CommandLog<Result> {
   #propose(input: Input): Promise<Applied<Result>> {
     if (this.#stopped) return Promise.reject(stopped('notCommitted', this.#stopped));
     // Refused before it is appended. The outcome of what is in the log already is not known: it may have been sent.
-    if (this.role === 'leader' && this.#parts.diskSpace.isFull) return Promise.reject(diskFull());
+    if (this.role === 'leader' && this.isDiskFull) {
+      // A write that fails gives leadership away. None has: the tree will wait for space with the next ones.
+      if (!this.#parts.diskSpace.isFull) this.#yields.yield();
+      return Promise.reject(diskFull());
+    }
     return new Promise((resolve, reject) => {
       const result = this.#step(input);
       if (!result) reject(stopped('notCommitted', this.#stopped));
       else if (!result.accepted) reject(refused(result.refusal, result.leader));
-      else this.#proposals.add(result.index, { term: result.term, resolve, reject });
+      else {
+        const isCommand = input.type === 'propose';
+        this.#proposals.add(result.index, { term: result.term, isCommand, resolve, reject });
+      }
     });
   }
 
@@ -456,7 +465,10 @@ export class Replica<Result> implements CommandLog<Result> {
     try {
       const result = this.#raft.step(this.#parts.env.clock.nowMs(), input);
       if (this.#announced) this.#announceConfiguration();
-      if (input.type === 'applied') this.#reads.answerThrough(this.appliedIndex);
+      if (input.type === 'applied') {
+        this.#stuckSinceMs = undefined;
+        this.#reads.answerThrough(this.appliedIndex);
+      }
       this.#scheduleDrain();
       return result;
     } catch (error) {
@@ -555,6 +567,21 @@ export class Replica<Result> implements CommandLog<Result> {
       await stateMachine.checkpoint(directory);
       return { index, term, configuration };
     });
+  }
+
+  /**
+   * A write has failed, perhaps once more. Other nodes may have space. If none of them takes over, whoever waits for
+   * what is in the log is told so.
+   */
+  #diskFull(): void {
+    this.#step({ type: 'transfer' });
+    const nowMs = this.#parts.env.clock.nowMs();
+    const waits = this.commitIndex > this.appliedIndex || this.#writer.isWriting;
+    if (!waits || this.role !== 'leader') this.#stuckSinceMs = undefined;
+    else this.#stuckSinceMs ??= nowMs;
+    const patienceMs = this.#options.raft.electionTimeoutMaxMs;
+    if (this.#stuckSinceMs === undefined || nowMs - this.#stuckSinceMs < patienceMs) return;
+    this.#proposals.rejectCommands(waitsForSpace());
   }
 
   #statusChanged(status: RoleStatus): void {

@@ -220,6 +220,11 @@ test('each failure says whether the write may be there', async () => {
     'LEADERSHIP_LOST notCommitted; LEADERSHIP_LOST notCommitted',
   );
   assert.is(
+    await fail('DISK_FULL', { outcome: 'unknown' }),
+    'DISK_FULL unknown; DISK_FULL notCommitted',
+    'it may be in the log',
+  );
+  assert.is(
     await fail('REPLICA_STOPPED', { outcome: 'unknown' }),
     'SHUTTING_DOWN unknown; SHUTTING_DOWN notCommitted',
   );

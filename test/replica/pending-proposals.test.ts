@@ -12,7 +12,7 @@ test('an entry of another leader at its index says that a proposal is not commit
   const told: unknown[] = [];
   const resolve = (applied: unknown) => told.push(applied);
   const reject = (error: unknown) => told.push(error);
-  for (const index of [4, 5]) pending.add(index, { term: 2, resolve, reject });
+  for (const index of [4, 5]) pending.add(index, { term: 2, isCommand: true, resolve, reject });
   pending.applied(4, [entry(2), entry(3)], ['its own', 'another’s']);
   const [own, other] = told;
   assert.equal(own, { index: 4, result: 'its own' });

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { errorCode, type RaftreeError } from '../../src/env/errors.js';
 import { PendingProposals } from '../../src/replica/pending-proposals.js';
 import { PendingReads } from '../../src/replica/pending-reads.js';
-import { leadershipLost } from '../../src/replica/refusals.js';
+import { leadershipLost, waitsForSpace } from '../../src/replica/refusals.js';
 
 /** What each caller was told, in order. */
 class Answers {
@@ -25,7 +25,8 @@ class Answers {
 test('a caller gets the result of his entry, and not of what another leader put in its place', () => {
   const proposals = new PendingProposals<string>();
   const answers = new Answers();
-  for (const index of [5, 6, 7]) proposals.add(index, { term: 2, ...answers.of(`entry ${index}`) });
+  for (const index of [5, 6, 7])
+    proposals.add(index, { term: 2, isCommand: index !== 7, ...answers.of(`entry ${index}`) });
   const entry = (term: number) => ({ term, kind: 'command', body: Buffer.alloc(0) }) as const;
   proposals.applied(4, [entry(1), entry(2), entry(3)], ['a', 'b', 'c']);
   assert.equal(answers.take(), [
@@ -34,6 +35,9 @@ test('a caller gets the result of his entry, and not of what another leader put 
   ]);
   proposals.applied(5, [entry(2), entry(2)], ['b', 'b']);
   assert.equal(answers.take(), [], 'nobody is answered twice');
+  proposals.add(8, { term: 2, isCommand: true, ...answers.of('entry 8') });
+  proposals.rejectCommands(waitsForSpace());
+  assert.equal(answers.take(), ['entry 8: DISK_FULL, unknown'], 'a change of the group goes on waiting');
   proposals.rejectAll(leadershipLost('unknown'));
   assert.equal(answers.take(), ['entry 7: LEADERSHIP_LOST, unknown']);
 });

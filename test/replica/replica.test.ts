@@ -178,6 +178,8 @@ test('a node alone waits for space and then commits all that it took, in order; 
   for (let i = 0; i < 20; i++) proposals.propose(only, `command ${i}`);
   await lab.world.scheduler.runFor(400);
   assert.equal(only.machine.commands, []);
+  // It is in the log, and may wait long.
+  assert.equal(proposals.answersOf('command 19'), ['unknown']);
   // Now that it knows, it takes nothing that it would have to keep waiting.
   const refusal = await only.replica.propose(Buffer.from('later')).catch((error: RaftreeError) => error);
   assert.is(errorCode(refusal), 'DISK_FULL');

@@ -19,19 +19,23 @@ function spaceLog(): { lines: string[]; logger: Logger } {
 const BEGINS = 'the disk is full: writes are refused until this has passed; reads continue';
 const ENDS = 'the disk can be written again: writes are accepted';
 
-/** A cluster, and the nodes whose disks are full. */
-async function started(seed: number, size: number, logger: Logger) {
+/** A cluster, and the nodes whose disks are full. `tablesOnly`: what is left is enough for the Raft log. */
+async function started(seed: number, size: number, logger: Logger, tablesOnly = false) {
   const full = new Set<number>();
   const fault = ({ kind, path }: FileOperation, id: number) => {
-    if (!full.has(id)) return undefined;
+    if (!full.has(id) || (tablesOnly && !path.endsWith('.sst'))) return undefined;
     if (kind === 'write') return 'short';
     return kind === 'create' || kind === 'mkdir' ? systemError('ENOSPC', kind, path) : undefined;
   };
-  const cluster = new SimulatedCluster(seed, { size, logger, fault });
+  const config = tablesOnly ? { storage: { writeBufferBytes: WRITE_BUFFER_BYTES } } : {};
+  const cluster = new SimulatedCluster(seed, { size, logger, fault, config });
   await cluster.run(cluster.startAll());
   await cluster.world.scheduler.runUntil(() => cluster.leader !== undefined, 30_000);
   return { cluster, full };
 }
+
+const WRITE_BUFFER_BYTES = 1024 * 1024;
+const LARGE = Buffer.alloc(100_000, 'v');
 
 const refusalOf = (work: Promise<unknown>) =>
   work.then(
@@ -56,8 +60,9 @@ test('a node alone refuses writes for certain, serves reads, and takes writes ag
   assert.is((await cluster.run(client.get('a')))?.value.toString(), '1');
   await scheduler.runFor(5000);
   full.delete(1);
-  assert.is(await cluster.run(first), 'done');
+  assert.is(await cluster.run(first), 'DISK_FULL unknown');
   await cluster.run(another.put('b', '2'));
+  assert.is((await cluster.run(client.get('first')))?.value.toString(), '1');
   assert.equal(lines, [BEGINS, ENDS]);
   await cluster.run(Promise.all([client.close(), another.close(), cluster.closeAll()]));
 });
@@ -79,6 +84,42 @@ test('a leader that cannot write transfers leadership at once; writes go on', as
   await scheduler.runFor(5000);
   assert.is(leader?.status(0).appliedIndex, cluster.leader?.status(0).appliedIndex);
   assert.equal(lines, [BEGINS, ENDS]);
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('a node alone that can write no table takes nothing that it could not apply, also if its log has room', async () => {
+  const { cluster, full } = await started(6, 1, silentLogger, true);
+  const { scheduler } = cluster.world;
+  const client = cluster.client();
+  full.add(1);
+  const outcomes: string[] = [];
+  for (let i = 0; i < 60 && outcomes.at(-1) !== 'DISK_FULL notCommitted'; i++) {
+    const wasMs = scheduler.nowMs();
+    outcomes.push(await cluster.run(refusalOf(client.put(`a${i}`, LARGE))));
+    // The client has waited for another leader.
+    assert.ok(scheduler.nowMs() - wasMs < 4000, `${scheduler.nowMs() - wasMs} ms: ${outcomes.join()}`);
+  }
+  assert.is(outcomes.at(-1), 'DISK_FULL notCommitted');
+  assert.ok(outcomes.length > 5 && outcomes.slice(0, -1).every((outcome) => outcome === 'done'));
+  assert.ok((await cluster.run(client.get('a0')))?.value.equals(LARGE));
+  full.delete(1);
+  await scheduler.runFor(10_000);
+  await cluster.run(client.put('b', '2'));
+  await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
+});
+
+test('a leader that can write no table gives leadership to a node that can', async () => {
+  const { cluster, full } = await started(8, 3, silentLogger, true);
+  const { scheduler } = cluster.world;
+  const client = cluster.client();
+  await cluster.run(client.put('a', '1'));
+  const { leader } = cluster;
+  full.add(leader?.config.nodeId ?? 1);
+  for (let i = 0; i < 60; i++) await cluster.run(client.put(`b${i}`, LARGE));
+  assert.is.not(cluster.leader, leader);
+  full.clear();
+  await scheduler.runFor(10_000);
+  assert.is(leader?.status(0).appliedIndex, cluster.leader?.status(0).appliedIndex);
   await cluster.run(Promise.all([client.close(), cluster.closeAll()]));
 });
 

@@ -93,6 +93,11 @@ export class WriteGate {
     return pressure.share > 0 && this.#pace.take(0, this.#rateAt(pressure)) ? undefined : pressure.reason;
   }
 
+  /** Why writes are slowed down or not admitted; undefined if they are admitted as they come. */
+  get pressedBy(): StallReason | undefined {
+    return this.#pressure()?.reason;
+  }
+
   /** Why no writes are admitted; undefined if they are. */
   get stalled(): StallReason | undefined {
     const pressure = this.#pressure();

@@ -113,6 +113,13 @@ export class WritePath {
     return this.gate.enter(0, () => {});
   }
 
+  /** Whether writes are slowed down, or wait, because a flush or a compaction finds no space. */
+  get isPressedByFullDisk(): boolean {
+    if (!this.maintenance.diskIsFull) return false;
+    const reason = this.gate.pressedBy;
+    return reason !== undefined && this.maintenance.cannotEnd(reason);
+  }
+
   /** Whether writes wait for a flush or a compaction that finds no space. */
   #isHeldByFullDisk(): boolean {
     const { stallReason } = this.gate;

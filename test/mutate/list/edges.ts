@@ -13,8 +13,52 @@ const mirror = inFile('client/mirror.js');
 const merged = inFile('client/watch.js');
 const service = inFile('kv/service.js');
 const yields = inFile('replica/leadership-yields.js');
+const router = inFile('client/router.js');
 
 export const EDGE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a leader takes what its log has room for, and its tree has not',
+    reason: 'the log has room',
+    patches: [
+      replica('return diskSpace.isFull || stateMachine.isOutOfSpace === true;', 'return diskSpace.isFull;'),
+    ],
+    killedBy: ['server/disk-full'],
+  },
+  {
+    name: 'a leader whose tree has no room leads on',
+    reason: 'what is in its log is safe',
+    patches: [replica('if (!this.#parts.diskSpace.isFull) this.#yields.yield();', '')],
+    killedBy: ['server/disk-full'],
+  },
+  {
+    name: 'who waits for what a full disk holds up is told nothing',
+    reason: 'there may be space soon',
+    patches: [replica('this.#proposals.rejectCommands(waitsForSpace());', '')],
+    killedBy: ['replica/replica'],
+  },
+  {
+    name: 'who waits for a split that a full disk holds up is told that it is not certain',
+    reason: 'it may be repeated',
+    patches: [inFile('replica/pending-proposals.js')('if (!proposal.isCommand) continue;', '')],
+    killedBy: ['replica/pending'],
+  },
+  {
+    name: 'what waits for a full disk is said to be in no log',
+    reason: 'DISK_FULL is so',
+    patches: [service("kvError('DISK_FULL', error.message, outcome)", "kvError('DISK_FULL', error.message)")],
+    killedBy: ['kv/service'],
+  },
+  {
+    name: 'a write that may be in the log of a full disk is repeated until its time is over',
+    reason: 'another attempt may show its outcome',
+    patches: [
+      router(
+        'if (nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS)',
+        'if (!call.uncertain && nowMs - diskFullSinceMs >= DISK_FULL_PATIENCE_MS)',
+      ),
+    ],
+    killedBy: ['server/disk-full'],
+  },
   {
     name: 'a string operation looks at the state before the write',
     reason: 'conditions are judged there, too',
@@ -117,9 +161,7 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a leader whose disk is full leads on',
     reason: 'there may be space soon',
-    patches: [
-      replica("diskSpace.onFull(() => this.#step({ type: 'transfer' }));", 'diskSpace.onFull(() => {});'),
-    ],
+    patches: [replica("#diskFull() { this.#step({ type: 'transfer' });", '#diskFull() {')],
     killedBy: ['server/disk-full'],
   },
   {

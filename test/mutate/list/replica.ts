@@ -64,12 +64,7 @@ export const REPLICA_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a leader takes proposals that its full disk cannot',
     reason: 'there may be space soon',
-    patches: [
-      replica(
-        "if (this.role === 'leader' && this.#parts.diskSpace.isFull) return Promise.reject(diskFull());",
-        '',
-      ),
-    ],
+    patches: [replica("if (this.role === 'leader' && this.isDiskFull) {", 'if (false) {')],
     killedBy: ['replica/replica', 'server/disk-full'],
   },
   {
