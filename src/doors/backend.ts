@@ -103,7 +103,7 @@ export class Backend {
         if (kv.holdsLargeWrites && isLargeWrite(operations)) line.hold(place);
         const result = await written;
         if (result.type === 'written') return result.write;
-        if (!leadsNoMore(result.code)) throw failure(result);
+        if (!leadsNoMore(result.code) && !isOfOthers(result.code)) throw failure(result);
       }
       if (!line.isFirst(place)) await line.first(place);
       this.passedOn.write++;
@@ -292,7 +292,12 @@ function isOfAnyNode(level: Consistency): boolean {
 
 /** Whether a read is passed on after this node has refused it so. */
 function isPassedOn(level: Consistency, code: string): boolean {
-  return code === 'WRONG_TABLET' || (leadsNoMore(code) && !isOfAnyNode(level));
+  return isOfOthers(code) || (leadsNoMore(code) && !isOfAnyNode(level));
+}
+
+/** The tablet has ended, or is about to: the client library finds out what it becomes. */
+function isOfOthers(code: string): boolean {
+  return code === 'WRONG_TABLET' || code === 'TABLET_FROZEN';
 }
 
 /** Nothing was done: another node is to be asked. */

@@ -152,6 +152,22 @@ for (const by of ['range', 'hash'] as const)
     await Promise.all([ofKey, ...resumed.map(({ end }) => end)]);
   });
 
+test('a merge ends the streams of its tablets only', async () => {
+  const { tablets, client, scheduler } = await start([HALF / 2, HALF, HALF * 1.5], 'hash');
+  const watch = client.watch();
+  await scheduler.run(watch.ready);
+  const [, second, third] = tablets.present as [FakeTablet, FakeTablet, FakeTablet, FakeTablet];
+  tablets.asked.length = 0;
+  const merged = tablets.merge(second, third);
+  tablets.tell();
+  await scheduler.runFor(2000);
+  assert.equal(
+    tablets.asked.map(({ tablet }) => tablet),
+    [merged.id],
+  );
+  await scheduler.run(client.close());
+});
+
 test('what is not kept is said, for the keys that lack it only', async () => {
   const { tablets, client, scheduler } = await start(['m']);
   const [left, right] = tablets.present as [FakeTablet, FakeTablet];

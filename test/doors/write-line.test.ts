@@ -16,6 +16,7 @@ import { FakeCluster } from '../client/fake-cluster.js';
 
 const CALLER: Caller = { door: 'resp', rights: { read: true, write: true, administrate: false } };
 const LARGE = 'x'.repeat(1_000_000);
+const NOT_COMMITTED = { info: { outcome: 'notCommitted' } };
 
 /** A door of a node that leads or not, and that knows the cluster of which another node leads. */
 class Door {
@@ -23,6 +24,8 @@ class Door {
   readonly client: RaftreeClient;
   readonly backend: Backend;
   leads = true;
+  /** Why nothing is proposed here. */
+  refusal: string | undefined;
   /** First bytes of the values that were proposed here, in order. */
   readonly proposed: string[] = [];
   readonly #waiting: (() => void)[] = [];
@@ -82,6 +85,7 @@ class Door {
 
   #propose(body: Uint8Array): Promise<Applied<CommandResult>> {
     if (!this.leads) return Promise.reject(new RaftreeError('NOT_LEADER', 'no', { info: { leader: 1 } }));
+    if (this.refusal) return Promise.reject(new RaftreeError(this.refusal, 'not now', NOT_COMMITTED));
     const command = commandOf(Buffer.from(body));
     if (command.type !== 'write') throw new Error('a write was expected');
     this.proposed.push((command.operations[0]?.value ?? '').toString('latin1', 0, 4));
@@ -206,6 +210,21 @@ test('behind a write of unknown fate that was passed on none is proposed here', 
   door.commit();
   await scheduler.run(next);
   await scheduler.run(door.client.close());
+});
+
+test('a write to a tablet that is being merged, or has ended, waits until what it becomes takes it', async () => {
+  for (const refusal of ['TABLET_FROZEN', 'WRONG_TABLET']) {
+    const door = await opened(9);
+    const { scheduler } = door.cluster.world;
+    const line = new WriteLine();
+    door.refusal = refusal;
+    let strikes = 2;
+    door.cluster.script = ({ type }) => (type === 'write' && strikes-- > 0 ? 'TABLET_FROZEN' : undefined);
+    const writes = ['1', '2', '3'].map((value) => door.write(line, value));
+    await scheduler.run(Promise.all(writes));
+    assert.is(door.value, '3', refusal);
+    await scheduler.run(door.client.close());
+  }
 });
 
 test.run();

@@ -8,6 +8,7 @@ const places = inFile('client/watch-places.js');
 const tablets = inFile('client/tablet-cache.js');
 const writer = inFile('client/session-writer.js');
 const watches = inFile('kv/watch/watches.js');
+const backend = inFile('doors/backend.js');
 const history = inFile('kv/watch/change-history.js');
 const MERGED_WATCH = ['client/merged-watch'];
 const MERGED_WRITES = ['client/merged-writes'];
@@ -169,5 +170,11 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     reason: 'it is one tablet',
     patches: [history('this.mergedThrough = Math.max(this.mergedThrough, before.mergedThrough);', '')],
     killedBy: ['kv/watch/watches'],
+  },
+  {
+    name: 'a door says that a tablet is frozen, or has ended',
+    reason: 'this node leads it',
+    patches: [backend('!leadsNoMore(result.code) && !isOfOthers(result.code)', '!leadsNoMore(result.code)')],
+    killedBy: ['doors/write-line'],
   },
 ];

@@ -15,7 +15,7 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
     patches: [
       clientWatch('parts.filter((part) => ended.some((stream) => overlaps(part, stream.part)))', 'parts'),
     ],
-    killedBy: ['sim/split-watch'],
+    killedBy: ['client/merged-watch'],
   },
   {
     name: 'a watch skips what a snapshot has brought',
