@@ -17,6 +17,8 @@ export class Call {
   reached = false;
   /** The error of the last attempt. */
   lastFailure: RaftreeError | undefined;
+  /** The tablet that was asked last; 0: the only one. */
+  tablet = 0;
   readonly #env: ClientEnv;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
@@ -123,7 +125,10 @@ export class Call {
   /** The error for the user: why the call ended. */
   endError(): RaftreeClientError {
     const outcome = this.uncertain ? 'unknown' : 'notCommitted';
-    const last = this.lastFailure ? ` (last: ${this.lastFailure.code}: ${this.lastFailure.message})` : '';
+    const { lastFailure } = this;
+    // A node that does not hold the tablet says nothing of it.
+    const isSaid = lastFailure !== undefined && lastFailure.code !== 'WRONG_TABLET';
+    const last = isSaid ? ` (last: ${lastFailure.code}: ${lastFailure.message})` : '';
     const because = this.#endCode ?? 'TIMEOUT';
     if (because === 'ABORTED') {
       return new RaftreeClientError(
@@ -137,7 +142,7 @@ export class Call {
       return new RaftreeClientError('CLIENT_CLOSED', `the client was closed; outcome: ${outcome}`, outcome);
     }
     const [code, what] = this.reached
-      ? ['TIMEOUT', 'no answer']
+      ? ['TIMEOUT', this.tablet === 0 ? 'no answer' : `no answer of tablet ${this.tablet}`]
       : ['UNREACHABLE', 'no node could be connected to'];
     return new RaftreeClientError(
       code,

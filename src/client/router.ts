@@ -167,6 +167,7 @@ export class Router {
     target: Target,
     first: FailedAttempt | undefined,
   ): Promise<ReceivedMessage> {
+    if (typeof target === 'number') call.tablet = target;
     const refused = new Set<string>();
     /** Nodes that do not hold the tablet, or no such key of it. */
     const lacking = new Set<string>();

@@ -147,6 +147,7 @@ export class SessionWriter {
             kept = undefined;
           }
           call.session = owned;
+          call.tablet = owned.tablet;
           const place: Place = kept ?? call.place ?? (await this.#placeFor(call, owned));
           kept = undefined;
           givenUp = undefined;

@@ -182,6 +182,8 @@ export class TabletCache {
       } catch (error) {
         if (!isWrongTablet(error)) throw error;
         call.lastFailure = error;
+        // Perhaps by an attempt that was not its own.
+        call.reached = true;
         await this.refresh(call, used, repetitions);
       }
     }

@@ -103,7 +103,7 @@ export class KvService {
       return this.#propose(write).then(
         ({ result }) =>
           this.#ended(caller, 'write', result.type === 'written' ? result : refusedCommand(result)),
-        (error: unknown) => this.#ended(caller, 'write', this.errorOf(error, 'write')),
+        (error: unknown) => this.#ended(caller, 'write', this.errorOf(error, 'write', write.tablet)),
       );
     } catch (error) {
       return Promise.resolve(this.#ended(caller, 'write', this.errorOf(error, 'write')));
@@ -121,7 +121,7 @@ export class KvService {
   }
 
   openSession(caller: Caller, request: OpenSession): Promise<SessionOpened | KvError> {
-    return this.#whilePending(caller, 'write', async () => {
+    return this.#whilePending(caller, 'write', request.tablet, async () => {
       const { replica } = this.#tabletOf(request);
       const { result } = await replica.propose(encodeOpenSession(request.window));
       return result.type === 'sessionOpened' ? result : refusedCommand(result);
@@ -166,7 +166,7 @@ export class KvService {
 
   /** Up to which version a watch of the tablet must have come to have all that is committed now. */
   committedVersion(caller: Caller, tablet: TabletId): Promise<CommittedVersion | KvError> {
-    return this.#whilePending(caller, 'read', async () => {
+    return this.#whilePending(caller, 'read', tablet, async () => {
       await this.#tabletOf({ tablet }).replica.readIndex('follower');
       return { type: 'committed', version: this.#watchesOf({ tablet }).throughVersion };
     });
@@ -200,15 +200,19 @@ export class KvService {
     return this.#drained;
   }
 
-  /** What a thrown error means for the caller. Details of a fault of this node are not in it. */
-  errorOf(error: unknown, kind: 'read' | 'write'): KvError {
+  /**
+   * What a thrown error means for the caller. Details of a fault of this node are not in it. `tablet`: of which the
+   * request is, if it names one.
+   */
+  errorOf(error: unknown, kind: 'read' | 'write', tablet: TabletId = 0): KvError {
     if (!(error instanceof RaftreeError)) return this.#ownFault(error);
     const isCertain = kind === 'read' || error.info.outcome === 'notCommitted';
     const outcome = isCertain ? 'notCommitted' : 'unknown';
     switch (error.code) {
       case 'NOT_LEADER': {
         const id = typeof error.info.leader === 'number' ? error.info.leader : 0;
-        if (id === 0) return kvError('NO_LEADER', 'no leader is known at present; try again shortly');
+        const of = tablet === 0 ? '' : ` of tablet ${tablet}`;
+        if (id === 0) return kvError('NO_LEADER', `no leader${of} is known at present; try again shortly`);
         const leader = { id, address: this.#parts.clientAddressOf(id) };
         return { ...kvError('NOT_LEADER', `node ${id} leads`), leader };
       }
@@ -230,6 +234,7 @@ export class KvService {
   async #whilePending<Result>(
     caller: Caller,
     right: Right,
+    tablet: TabletId | undefined,
     work: () => Promise<Result | KvError>,
   ): Promise<Result | KvError> {
     const early = this.#refusedNow(caller, right);
@@ -238,7 +243,7 @@ export class KvService {
     try {
       return this.#ended(caller, right, await work());
     } catch (error) {
-      return this.#ended(caller, right, this.errorOf(error, right));
+      return this.#ended(caller, right, this.errorOf(error, right, tablet));
     }
   }
 
@@ -263,7 +268,7 @@ export class KvService {
 
   /** Resolves when the read may be answered, or with the reason why not. */
   #confirm(caller: Caller, read: Get | Scan): Promise<KvError | undefined> {
-    return this.#whilePending(caller, 'read', async () => {
+    return this.#whilePending(caller, 'read', read.tablet, async () => {
       const refusal = this.#refusedRead(read);
       if (refusal) return refusal;
       this.counts.reads[read.consistency]++;

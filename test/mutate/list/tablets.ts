@@ -17,6 +17,8 @@ const client = inFile('client/client.js');
 const mapBirth = inFile('kv/map-birth.js');
 const mapPromises = inFile('server/map-birth.js');
 const raftLog = inFile('raft-log/raft-log.js');
+const call = inFile('client/call.js');
+const moves = inFile('meta/moves.js');
 const leadership = inFile('raft/leadership.js');
 const split = inFile('kv/split.js');
 const installer = inFile('replica/snapshot-installer.js');
@@ -205,6 +207,23 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'all members have them',
     patches: [tabletSet('|| !this.#parts.store().isRetired(tablet.id)', '')],
     killedBy: ['server/late-split'],
+  },
+  {
+    name: 'the error of a call does not say which tablet did not answer',
+    reason: 'no node answered',
+    patches: [call("this.tablet === 0 ? 'no answer'", "true ? 'no answer'")],
+    killedBy: ['server/tablet-mistakes'],
+  },
+  {
+    name: 'a tablet that is being split is moved',
+    reason: 'the move waits for the end of the split',
+    patches: [
+      moves(
+        'const intent = state.intents.get(tablet); if (intent)',
+        'const intent = state.intents.get(tablet); if (false)',
+      ),
+    ],
+    killedBy: ['server/tablet-mistakes'],
   },
   {
     name: 'the parts of a tablet begin, and the whole goes on',
