@@ -186,7 +186,10 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     name: 'a replica that was here is made again by a late order',
     reason: 'it is not here',
     patches: [
-      tabletSet('local.idOf(tablet) !== 0 || local.wasRemoved(replicaId)', 'local.idOf(tablet) !== 0'),
+      tabletSet(
+        'this.replicaIdOf(tablet) !== 0 || local.wasRemoved(replicaId)',
+        'this.replicaIdOf(tablet) !== 0',
+      ),
     ],
     killedBy: ['server/tablet-set'],
   },
