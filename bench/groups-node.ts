@@ -43,6 +43,7 @@ export interface Answer {
   /** Groups with a leader; groups that this node leads. */
   readonly led: number;
   readonly leading: number;
+  readonly quiet: number;
   /** Since the process began, of all its threads. */
   readonly cpuMicroseconds: number;
   readonly nowMs: number;
@@ -181,6 +182,7 @@ function answer(): Answer {
     groups: store.groups.length,
     led: led.length,
     leading: led.filter(({ replica }) => replica.role === 'leader').length,
+    quiet: store.quietGroups,
     cpuMicroseconds: user + system,
     nowMs: performance.now(),
     memoryBytes: { resident: rss, heap: heapUsed, external },

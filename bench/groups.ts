@@ -4,7 +4,8 @@
  *     npm run bench:groups -- --replicas 1,100,1000,2000 --seconds 20
  *
  * For each number of replicas per node: a first start, in which every group gets a leader and one key; a restart, which
- * is timed; some rest; then CPU, memory and descriptors of the three nodes. Memory and descriptors are what the process
+ * is timed until all have a leader, and then until all are quiet; some rest; then CPU, memory and descriptors of the
+ * three nodes. Memory and descriptors are what the process
  * has above one without any group.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -39,10 +40,13 @@ interface Row {
   readonly openMs: number;
   /** From there until every group has a leader. */
   readonly electMs: number;
+  /** From there until every group is quiet on every node; 0 if they stay awake. */
+  readonly quietMs: number;
 }
 
 const NODE = fileURLToPath(new URL('./groups-node.js', import.meta.url));
-const MOST_WAIT_MS = 60_000;
+/** Two processors need two minutes until each of 2,000 new groups has a leader that stays, if nothing else runs. */
+const MOST_WAIT_MS = 600_000;
 
 const options = new Command('bench:groups')
   .option('--replicas <list>', 'replicas per node, one row each', numbers, [1, 100, 1000, 2000])
@@ -102,15 +106,30 @@ const askAll = (nodes: readonly Node[], question: Question) =>
   Promise.all(nodes.map((node) => node.ask(question)));
 const closeAll = (nodes: readonly Node[]) => Promise.all(nodes.map((node) => node.close()));
 
-/** Resolves when each group has one leader, and all nodes know it. */
-async function elected(nodes: readonly Node[], groups: number): Promise<void> {
+/** Resolves when the nodes say what is waited for. */
+async function until(
+  nodes: readonly Node[],
+  what: string,
+  isSo: (answers: readonly Answer[]) => boolean,
+): Promise<void> {
+  let answers: readonly Answer[] = [];
   for (const fromMs = performance.now(); performance.now() - fromMs < MOST_WAIT_MS; await sleep(50)) {
-    const answers = await askAll(nodes, 'led');
-    const leading = answers.reduce((sum, answer) => sum + answer.leading, 0);
-    if (leading === groups && answers.every(({ led }) => led === groups)) return;
+    answers = await askAll(nodes, 'led');
+    if (isSo(answers)) return;
   }
-  throw new Error(`not every group had a leader after ${MOST_WAIT_MS} ms`);
+  const counts = answers.map(({ led, leading, quiet }) => `${led} led, ${leading} here, ${quiet} quiet`);
+  throw new Error(`not every group ${what} after ${MOST_WAIT_MS} ms: ${counts.join('; ')}`);
 }
+
+/** Each group has one leader, and all nodes know it. */
+const elected = (nodes: readonly Node[], groups: number) =>
+  until(nodes, 'had a leader', (answers) => {
+    const leading = answers.reduce((sum, answer) => sum + answer.leading, 0);
+    return leading === groups && answers.every(({ led }) => led === groups);
+  });
+
+const fallenQuiet = (nodes: readonly Node[], groups: number) =>
+  until(nodes, 'was quiet', (answers) => answers.every(({ quiet }) => quiet === groups));
 
 function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -145,6 +164,8 @@ async function measure(directory: string, replicas: number, empty: readonly Answ
   const openMs = performance.now() - startMs;
   await elected(nodes, replicas);
   const electMs = performance.now() - startMs - openMs;
+  if (options.quietAfterMs > 0) await fallenQuiet(nodes, replicas);
+  const quietMs = options.quietAfterMs > 0 ? performance.now() - startMs - openMs - electMs : 0;
   await sleep(options.restSeconds * 1000);
   const before = await askAll(nodes, 'measure');
   await sleep(options.seconds * 1000);
@@ -162,6 +183,7 @@ async function measure(directory: string, replicas: number, empty: readonly Answ
       mean(differences(after, before, ({ writtenBytes }) => writtenBytes)) / 1024 / seconds,
     openMs: Math.round(openMs),
     electMs: Math.round(electMs),
+    quietMs: Math.round(quietMs),
   };
 }
 
@@ -175,6 +197,7 @@ const COLUMNS: readonly [string, (row: Row) => string][] = [
   ['written KiB/s', ({ writtenKibPerSecond }) => writtenKibPerSecond.toFixed(0)],
   ['open ms', ({ openMs }) => `${openMs}`],
   ['elect ms', ({ electMs }) => `${electMs}`],
+  ['quiet ms', ({ quietMs }) => `${quietMs}`],
 ];
 
 const line = (texts: readonly string[]) =>

@@ -7,6 +7,9 @@ export interface LineChart {
   readonly yLabel: string;
   readonly series: readonly {
     readonly name: string;
+    /** A mark at each point: full for what was measured, hollow for what was not. */
+    readonly marks?: 'full' | 'hollow';
+    readonly isDashed?: boolean;
     readonly points: readonly { readonly x: number; readonly y: number }[];
   }[];
 }
@@ -16,6 +19,8 @@ const TOP = 60;
 const WIDTH = 640;
 const HEIGHT = 280;
 const TICKS = 5;
+/** From one name in the legend to the next, at most. */
+const LEGEND = 200;
 
 export function lineChart({ title, xLabel, yLabel, series }: LineChart): string {
   const all = series.flatMap(({ points }) => points);
@@ -32,12 +37,18 @@ export function lineChart({ title, xLabel, yLabel, series }: LineChart): string 
   }
   parts.push(text(LEFT + WIDTH / 2, TOP + HEIGHT + 34, xLabel, 'text-anchor="middle"'));
   parts.push(text(LEFT - 44, TOP - 10, yLabel));
-  for (const [i, { name, points }] of series.entries()) {
+  for (const [i, { name, points, marks, isDashed }] of series.entries()) {
     const colour = COLOURS[i % COLOURS.length] ?? 'black';
     const path = points.map(({ x, y }) => `${number(xOf(x))},${number(yOf(y))}`).join(' ');
-    parts.push(`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`);
-    const left = LEFT + 90 + i * 140;
+    const dashes = isDashed ? ' stroke-dasharray="5 4"' : '';
+    parts.push(`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"${dashes}/>`);
+    const left = LEFT + 90 + i * Math.min(LEGEND, (WIDTH - 80) / series.length);
     parts.push(rule(left, 40, left + 18, 40, colour), text(left + 24, 44, name));
+    if (!marks) continue;
+    const mark = (x: number, y: number) =>
+      `<circle cx="${number(x)}" cy="${number(y)}" r="4" fill="${marks === 'full' ? colour : 'white'}" ` +
+      `stroke="${colour}" stroke-width="2"/>`;
+    parts.push(mark(left + 9, 40), ...points.map(({ x, y }) => mark(xOf(x), yOf(y))));
   }
   return svg(LEFT + WIDTH + 30, TOP + HEIGHT + 50, title, parts);
 }

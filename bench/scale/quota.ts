@@ -4,7 +4,8 @@ import * as path from 'node:path';
 
 const CPU = '/sys/fs/cgroup/cpu';
 const USAGE = '/sys/fs/cgroup/cpuacct';
-const PERIOD_US = 20_000;
+export const PERIOD_MS = 20;
+const PERIOD_US = 1000 * PERIOD_MS;
 
 export class Quota {
   readonly #name: string;

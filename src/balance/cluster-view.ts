@@ -59,9 +59,23 @@ export interface TabletView {
   isBusy: boolean;
 }
 
+/** What takes long is done in steps: who plans may do something else between two of them. */
+export type Steps = Generator<void, void>;
+
+/** So many tablets in a step. */
+const TABLETS_IN_STEP = 1024;
+
+export function* inSteps<Each>(all: Iterable<Each>, take: (each: Each) => void): Steps {
+  let taken = 0;
+  for (const each of all) {
+    take(each);
+    if (++taken % TABLETS_IN_STEP === 0) yield;
+  }
+}
+
 export class ClusterView {
   readonly nodes: readonly NodeView[];
-  readonly tablets: readonly TabletView[];
+  readonly tablets: TabletView[] = [];
   readonly orders: Order[] = [];
   readonly settings: BalanceSettings;
   readonly nowMs: number;
@@ -69,8 +83,9 @@ export class ClusterView {
   readonly strays: { readonly node: NodeView; readonly report: ReplicaReport }[] = [];
   readonly created = new Set<number>();
   readonly #byNode: ReadonlyMap<number, NodeView>;
-  readonly #byTablet: ReadonlyMap<number, TabletView>;
+  readonly #byTablet = new Map<number, TabletView>();
 
+  /** Without tablets: `fill` brings them. */
   constructor(map: ClusterMap, reports: Reports, settings: BalanceSettings, nowMs: number) {
     this.settings = settings;
     this.nowMs = nowMs;
@@ -83,14 +98,22 @@ export class ClusterView {
       return newNode(node, isDead, isHeard, full.has(node.id));
     });
     this.#byNode = new Map(this.nodes.map((view) => [view.node.id, view]));
+  }
+
+  *fill(map: ClusterMap, reports: Reports): Steps {
     const moves = new Map(map.moves.map((move) => [move.tablet, move]));
     const transfers = new Map(map.transfers.map((transfer) => [transfer.tablet, transfer]));
-    this.tablets = map.tablets.map((descriptor) =>
-      newTablet(descriptor, moves.get(descriptor.id), transfers.get(descriptor.id)),
-    );
-    this.#byTablet = new Map(this.tablets.map((view) => [view.descriptor.id, view]));
-    this.#take(reports);
-    for (const tablet of this.tablets) this.#settle(tablet);
+    yield* inSteps(map.tablets, (descriptor) => {
+      const { id } = descriptor;
+      const tablet = newTablet(descriptor, moves.get(id), transfers.get(id));
+      this.tablets.push(tablet);
+      this.#byTablet.set(id, tablet);
+    });
+    for (const report of reports.nodes) {
+      this.#take(report);
+      yield;
+    }
+    yield* inSteps(this.tablets, (tablet) => this.#settle(tablet));
   }
 
   node(id: number): NodeView | undefined {
@@ -163,29 +186,27 @@ export class ClusterView {
     this.orders.push({ type: 'transfer', tablet, confIndex, term, from, to: target, reason });
   }
 
-  #take(reports: Reports): void {
-    for (const { node: id, replicas } of reports.nodes) {
-      const node = this.#byNode.get(id);
-      if (!node) continue;
-      for (const report of replicas) {
-        const tablet = this.#byTablet.get(report.tablet);
-        // What the map does not know it does not judge: it may be a child of a split.
-        if (!tablet) continue;
-        const isMember = hasReplica(tablet.descriptor, report.replicaId);
-        if (tablet.move?.add?.replicaId === report.replicaId) this.created.add(report.replicaId);
-        else if (!isMember) this.strays.push({ node, report });
-        if (!isMember) continue;
-        // Of another node's replica it knows nothing.
-        if (replicaOn(tablet.descriptor, node)?.replicaId !== report.replicaId) continue;
-        tablet.sizeBytes = Math.max(tablet.sizeBytes, report.sizeBytes);
-        const { leads, operationsPerSecond = 0 } = report;
-        // That stays with the replica, whoever leads.
-        if (!leads) node.operationsPerSecond += operationsPerSecond;
-        // Of two leaders the one of the earlier term has not heard of the other, or has died.
-        if (!leads || node.isDead || (tablet.leads && tablet.leads.term > leads.term)) continue;
-        tablet.leads = leads;
-        tablet.ledBy = node;
-      }
+  #take({ node: id, replicas }: Reports['nodes'][number]): void {
+    const node = this.#byNode.get(id);
+    if (!node) return;
+    for (const report of replicas) {
+      const tablet = this.#byTablet.get(report.tablet);
+      // What the map does not know it does not judge: it may be a child of a split.
+      if (!tablet) continue;
+      const isMember = hasReplica(tablet.descriptor, report.replicaId);
+      if (tablet.move?.add?.replicaId === report.replicaId) this.created.add(report.replicaId);
+      else if (!isMember) this.strays.push({ node, report });
+      if (!isMember) continue;
+      // Of another node's replica it knows nothing.
+      if (replicaOn(tablet.descriptor, node)?.replicaId !== report.replicaId) continue;
+      tablet.sizeBytes = Math.max(tablet.sizeBytes, report.sizeBytes);
+      const { leads, operationsPerSecond = 0 } = report;
+      // That stays with the replica, whoever leads.
+      if (!leads) node.operationsPerSecond += operationsPerSecond;
+      // Of two leaders the one of the earlier term has not heard of the other, or has died.
+      if (!leads || node.isDead || (tablet.leads && tablet.leads.term > leads.term)) continue;
+      tablet.leads = leads;
+      tablet.ledBy = node;
     }
   }
 

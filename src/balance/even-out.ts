@@ -3,7 +3,7 @@
  * it is in the band; a node below the band takes until it is. Every move brings both nodes nearer to their shares, and
  * leaves what has been evened out before it within its band: so this comes to an end, whatever the order.
  */
-import type { ClusterView, NodeView, TabletView } from './cluster-view.js';
+import type { ClusterView, NodeView, Steps, TabletView } from './cluster-view.js';
 import type { Reason } from './orders.js';
 import type { Shares } from './shares.js';
 import { keepsApart, keepsPartners, newPartners } from './targets.js';
@@ -32,7 +32,7 @@ interface Found {
   readonly cost: number;
 }
 
-export function evenOut(view: ClusterView, evening: Evening): void {
+export function* evenOut(view: ClusterView, evening: Evening): Steps {
   const { shares, reason } = evening;
   const targets = view.nodes.filter(({ isTarget }) => isTarget);
   const byExcess = (one: NodeView, other: NodeView) =>
@@ -44,6 +44,7 @@ export function evenOut(view: ClusterView, evening: Evening): void {
       const found = bestFrom(view, evening, from, emptiest);
       if (found) view.move(found.tablet, from, found.to, reason);
       else if (!exchange(view, evening, from, emptiest)) break;
+      yield;
     }
   }
   for (const to of emptiest) {
@@ -51,7 +52,9 @@ export function evenOut(view: ClusterView, evening: Evening): void {
       const found = bestTo(view, evening, to, fullest);
       if (!found) break;
       view.move(found.tablet, found.from, to, reason);
+      yield;
     }
+    yield;
   }
 }
 

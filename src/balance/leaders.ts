@@ -1,14 +1,14 @@
 /** Transfers leadership from nodes that lead more than their share, or whose tablets are busier, to others. */
-import type { ClusterView, NodeView, TabletView } from './cluster-view.js';
+import type { ClusterView, NodeView, Steps, TabletView } from './cluster-view.js';
 import type { Evening } from './even-out.js';
 import { mayLead } from './replace.js';
 
 /** `isFit`: whether a node takes part. */
-export function evenOutLeaders(
+export function* evenOutLeaders(
   view: ClusterView,
   { shares, amountOf, kept, reason }: Evening,
   isFit: (node: NodeView) => boolean,
-): void {
+): Steps {
   const nodes = view.nodes.filter((node) => node.hasShare && isFit(node));
   nodes.sort((one, other) => shares.excess(other) - shares.excess(one) || one.node.id - other.node.id);
   // One tablet may have more load than the band is wide.
@@ -45,6 +45,7 @@ export function evenOutLeaders(
       if (heir) view.transfer(tablet, heir, reason);
       else if (kept) exchange(tablet, from);
     }
+    yield;
   }
   for (const to of nodes.reverse()) {
     for (const tablet of to.tablets) {
@@ -52,5 +53,6 @@ export function evenOutLeaders(
       const from = tablet.leader;
       if (from && from !== to && isFit(from) && fits(tablet, from, to)) view.transfer(tablet, to, reason);
     }
+    yield;
   }
 }

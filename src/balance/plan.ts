@@ -26,27 +26,46 @@ import { drain, repair, spread } from './replace.js';
 import { Shares } from './shares.js';
 import { driveOn } from './under-way.js';
 
-export function plan(
+/** All steps of `planInSteps`, one after the other. */
+export function plan(...known: Parameters<typeof planInSteps>): readonly Order[] {
+  const steps = planInSteps(...known);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/**
+ * Whoever plans for thousands of tablets has other things to do meanwhile: after each step it may do them. What it
+ * planned from must not change; that the cluster changes is no harm, as each order names what it expects.
+ */
+export function* planInSteps(
   map: ClusterMap,
   reports: Reports,
   settings: BalanceSettings,
   nowMs: number,
-): readonly Order[] {
+): Generator<void, readonly Order[]> {
   const view = new ClusterView(map, reports, settings, nowMs);
+  yield* view.fill(map, reports);
   const { nodes } = view;
   const { band } = settings;
-  driveOn(view);
+  yield* driveOn(view);
   const replicas = new Shares(nodes, ({ tablets }) => tablets.size, band, 1);
-  if (!settings.drainsOnly) repair(view, replicas);
-  drain(view, replicas);
+  if (!settings.drainsOnly) yield* repair(view, replicas);
+  yield* drain(view, replicas);
   if (settings.drainsOnly) return view.orders;
-  spread(view, replicas);
-  evenOut(view, { shares: replicas, amountOf: () => 1, kept: undefined, reason: 'replicas' });
+  yield* spread(view, replicas);
+  yield* evenOut(view, { shares: replicas, amountOf: () => 1, kept: undefined, reason: 'replicas' });
   const bytes = new Shares(nodes, ({ sizeBytes }) => sizeBytes, band, settings.leastBytes);
-  evenOut(view, { shares: bytes, amountOf: ({ sizeBytes }) => sizeBytes, kept: replicas, reason: 'bytes' });
+  yield* evenOut(view, {
+    shares: bytes,
+    amountOf: ({ sizeBytes }) => sizeBytes,
+    kept: replicas,
+    reason: 'bytes',
+  });
   // To give a leader costs little: a node that leads nothing is to get one also where a share is one.
   const leaders = new Shares(nodes, (node) => node.leaders, band, 0.9);
-  evenOutLeaders(
+  yield* evenOutLeaders(
     view,
     { shares: leaders, amountOf: () => 1, kept: undefined, reason: 'leaders' },
     () => true,
@@ -57,7 +76,7 @@ export function plan(
     4 * band,
     settings.leastOperationsPerSecond,
   );
-  evenOutLeaders(
+  yield* evenOutLeaders(
     view,
     {
       ...{ shares: load, kept: leaders, reason: 'load' },

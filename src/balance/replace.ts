@@ -1,5 +1,12 @@
 /** What a tablet needs for itself: replicas that live, none too many, none on a node that drains, and all far apart. */
-import { type ClusterView, type NodeView, replicaOn, type TabletView } from './cluster-view.js';
+import {
+  type ClusterView,
+  inSteps,
+  type NodeView,
+  replicaOn,
+  type Steps,
+  type TabletView,
+} from './cluster-view.js';
 import type { Shares } from './shares.js';
 import { areFewer, bestTarget, conflictsOf } from './targets.js';
 
@@ -7,20 +14,22 @@ import { areFewer, bestTarget, conflictsOf } from './targets.js';
 const MAX_VAIN_LOOKS = 5000;
 
 /** Those with the fewest live replicas come first. */
-export function repair(view: ClusterView, replicas: Shares): void {
+export function* repair(view: ClusterView, replicas: Shares): Steps {
   const wounded: { readonly tablet: TabletView; readonly live: number }[] = [];
-  for (const tablet of view.tablets) {
-    if (tablet.isBusy) continue;
-    if (!hasQuorum(tablet)) continue;
+  yield* inSteps(view.tablets, (tablet) => {
+    if (tablet.isBusy || !hasQuorum(tablet)) return;
     const live = liveOf(tablet);
     const { length } = tablet.descriptor.replicas;
     if (live < length || length !== view.settings.replicas || tablet.nodes.length < length)
       wounded.push({ tablet, live });
-  }
+  });
   wounded.sort(
     (one, other) => one.live - other.live || one.tablet.descriptor.id - other.tablet.descriptor.id,
   );
-  for (const { tablet } of wounded) repairOne(view, tablet, replicas);
+  for (const { tablet } of wounded) {
+    repairOne(view, tablet, replicas);
+    yield;
+  }
 }
 
 function liveOf({ nodes }: TabletView): number {
@@ -61,7 +70,7 @@ function mostWillingly({ nodes }: TabletView, replicas: Shares): NodeView | unde
   })[0];
 }
 
-export function drain(view: ClusterView, replicas: Shares): void {
+export function* drain(view: ClusterView, replicas: Shares): Steps {
   for (const from of view.nodes) {
     if (!from.node.isDraining) continue;
     // Leaders first, and they need not wait for the move of their replica: the node may be about to stop.
@@ -78,6 +87,7 @@ export function drain(view: ClusterView, replicas: Shares): void {
       const to = bestTarget(view, tablet, from, replicas);
       if (to) view.move(tablet, from, to, 'drain');
     }
+    yield;
   }
 }
 
@@ -88,19 +98,18 @@ export function mayLead(view: ClusterView, tablet: TabletView, node: NodeView): 
 }
 
 /** Takes replicas apart that one failure of a zone or a host would take together. */
-export function spread(view: ClusterView, replicas: Shares): void {
+export function* spread(view: ClusterView, replicas: Shares): Steps {
   const places = view.nodes.filter(({ hasShare }) => hasShare).map(({ node }) => node);
   const zones = new Set(places.map(({ zone }) => zone)).size;
   const hosts = new Set(places.map(({ host }) => host)).size;
   let vainLooks = 0;
-  for (const tablet of view.tablets) {
-    if (tablet.isBusy || !tablet.ledBy) continue;
+  yield* inSteps(view.tablets, (tablet) => {
+    if (tablet.isBusy || !tablet.ledBy || vainLooks >= MAX_VAIN_LOOKS) return;
     const { nodes } = tablet;
     const now = conflictsOf(nodes);
     const isBest =
       now.zones <= leastPairs(nodes.length, zones) && now.hosts <= leastPairs(nodes.length, hosts);
-    if (isBest) continue;
-    if (vainLooks >= MAX_VAIN_LOOKS) return;
+    if (isBest) return;
     let best: { readonly from: NodeView; readonly to: NodeView } | undefined;
     let least = now;
     for (const from of nodes) {
@@ -113,7 +122,7 @@ export function spread(view: ClusterView, replicas: Shares): void {
     }
     if (best) view.move(tablet, best.from, best.to, 'zones and hosts');
     else vainLooks++;
-  }
+  });
 }
 
 /** So many pairs share a place at least, if `count` are spread over so many places. */

@@ -1,13 +1,20 @@
 /** The next order of each move and transfer that is under way, and of replicas that are no members any more. */
 
 import type { Move, Replica, Transfer } from './cluster-map.js';
-import { type ClusterView, type NodeView, replicaOn, type TabletView } from './cluster-view.js';
+import {
+  type ClusterView,
+  inSteps,
+  type NodeView,
+  replicaOn,
+  type Steps,
+  type TabletView,
+} from './cluster-view.js';
 
-export function driveOn(view: ClusterView): void {
-  for (const tablet of view.tablets) {
+export function* driveOn(view: ClusterView): Steps {
+  yield* inSteps(view.tablets, (tablet) => {
     if (tablet.move) driveMove(view, tablet, tablet.move);
     if (tablet.transfer) driveTransfer(view, tablet, tablet.transfer);
-  }
+  });
   for (const { node, report } of view.strays) {
     const tablet = view.tablet(report.tablet);
     // A replica that knows newer members than the map is judged when the map knows them too.

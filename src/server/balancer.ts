@@ -19,7 +19,7 @@ import {
   type Reports,
 } from '../balance/cluster-map.js';
 import type { MoveOrder, Order, Reason, TransferOrder } from '../balance/orders.js';
-import { plan } from '../balance/plan.js';
+import { planInSteps } from '../balance/plan.js';
 import { type MapMembers, planVoters, type VoterChange } from '../balance/voters.js';
 import type { Env, Timer } from '../env/env.js';
 import { errorCode } from '../env/errors.js';
@@ -95,6 +95,8 @@ type BalanceStep = BalancePicture['steps'][number];
 type NodeCondition = BalancePicture['nodes'][number]['condition'];
 
 const MAX_STEPS_SHOWN = 100;
+/** A plan has a turn for so long, and goes on in the next. */
+const PLANNED_IN_TURN_MS = 5;
 /** While more moves wait than may be under way, it looks so many times in an interval. */
 const LOOKS_WHILE_WAITING = 10;
 
@@ -152,7 +154,7 @@ export class Balancer {
       const [from, to] = [nodeOf(tablet, remove), add?.node ?? 0];
       return [{ kind: 'move', tablet, from, to, reason, state: 'underWay' }];
     });
-    const next = this.#orders(false).map((order): BalanceStep => {
+    const next = (await this.#orders(false)).map((order): BalanceStep => {
       const { tablet, reason } = order;
       const common = { tablet, reason, state: 'next' } as const;
       if (order.type === 'transfer') return { kind: 'lead', from: order.from, to: order.to, ...common };
@@ -211,7 +213,8 @@ export class Balancer {
     await this.#listen();
     await this.#recordPlaces();
     if (!meta.leads) return false;
-    const orders = this.#orders(!meta.state.isBalanced);
+    const orders = await this.#orders(!meta.state.isBalanced);
+    if (!meta.leads) return false;
     const moves = orders.filter((order): order is MoveOrder => order.type === 'move');
     const room = settings.maxMoves - this.#movesUnderWay;
     const begun = moves.slice(0, Math.max(0, room));
@@ -281,9 +284,12 @@ export class Balancer {
     if (changes.length > 0) await meta.update(changes);
   }
 
-  #orders(drainsOnly: boolean): (MoveOrder | TransferOrder)[] {
-    const { nodes, tablets, intents } = this.#parts.meta.state;
-    const settings = this.#planned(drainsOnly);
+  /** Gives the turn back again and again: a plan may take longer than the leader of meta may be silent. */
+  async #orders(drainsOnly: boolean): Promise<(MoveOrder | TransferOrder)[]> {
+    const { meta, env } = this.#parts;
+    const { nodes, tablets, intents } = meta.state;
+    const nowMs = env.clock.nowMs();
+    const settings = this.#planned(drainsOnly, nowMs);
     if (!settings) return [];
     const map: ClusterMap = {
       nodes: [...nodes.values()],
@@ -295,7 +301,14 @@ export class Balancer {
       }),
       transfers: [],
     };
-    return plan(map, this.#told, settings, this.#parts.env.clock.nowMs()).filter(isChosen);
+    const steps = planInSteps(map, this.#told, settings, nowMs);
+    for (let turnMs = env.clock.nowMs(); ; ) {
+      const step = steps.next();
+      if (step.done) return step.value.filter(isChosen);
+      if (env.clock.nowMs() - turnMs < PLANNED_IN_TURN_MS) continue;
+      await new Promise<void>((resolve) => env.timers.endOfTurn(resolve));
+      turnMs = env.clock.nowMs();
+    }
   }
 
   get #told(): Reports {
@@ -303,25 +316,26 @@ export class Balancer {
   }
 
   /** Undefined: there is no map yet. */
-  #planned(drainsOnly: boolean): BalanceSettings | undefined {
-    const { meta, settings, env } = this.#parts;
+  #planned(drainsOnly: boolean, nowMs: number): BalanceSettings | undefined {
+    const { meta, settings } = this.#parts;
     const { cluster } = meta.state;
     return (
       cluster && {
         ...DEFAULT_BALANCE_SETTINGS,
         ...{ replicas: cluster.replicas, drainsOnly, maxMovesPerNode: settings.maxMoves },
         // Whoever answered last.
-        ...{ deadAfterMs: settings.deadAfterMs, silentAfterMs: env.clock.nowMs() - this.#listenedMs },
+        ...{ deadAfterMs: settings.deadAfterMs, silentAfterMs: nowMs - this.#listenedMs },
       }
     );
   }
 
   #plannedVoters(drainsOnly: boolean): VoterChange | undefined {
     const { meta, env, members, nodeId } = this.#parts;
-    const settings = this.#planned(drainsOnly);
+    const nowMs = env.clock.nowMs();
+    const settings = this.#planned(drainsOnly, nowMs);
     if (!settings) return undefined;
     const nodes = [...meta.state.nodes.values()];
-    return planVoters(members(), nodes, this.#told, settings, env.clock.nowMs(), nodeId);
+    return planVoters(members(), nodes, this.#told, settings, nowMs, nodeId);
   }
 
   async #changeVoters(drainsOnly: boolean): Promise<void> {

@@ -40,9 +40,11 @@ export class LogBudget {
   limitsOf(log: BudgetedLog): LogLimits {
     const { maxLogBytes, maxSnapshotLogBytes, trailingEntries } = this.#limits;
     if (this.#logs.size <= 1) return this.#limits;
-    const othersBytes = this.#sum() - log.sizeBytes;
-    const shareOf = (limitBytes: number) =>
-      Math.max(limitBytes - othersBytes, Math.floor(limitBytes / this.#logs.size));
+    const equalOf = (limitBytes: number) => Math.floor(limitBytes / this.#logs.size);
+    // Within an equal share a log is within its limit, however large the others are: thousands are not added up.
+    const isSmall = log.sizeBytes <= equalOf(maxLogBytes);
+    const othersBytes = isSmall ? Number.POSITIVE_INFINITY : this.#sum() - log.sizeBytes;
+    const shareOf = (limitBytes: number) => Math.max(limitBytes - othersBytes, equalOf(limitBytes));
     return {
       maxLogBytes: shareOf(maxLogBytes),
       maxSnapshotLogBytes: shareOf(maxSnapshotLogBytes),

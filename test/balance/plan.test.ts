@@ -8,7 +8,7 @@ import {
   type Reports,
 } from '../../src/balance/cluster-map.js';
 import type { Order } from '../../src/balance/orders.js';
-import { plan } from '../../src/balance/plan.js';
+import { plan, planInSteps } from '../../src/balance/plan.js';
 import { SeededRandom } from '../../src/sim/world/seeded-random.js';
 
 const SETTINGS: BalanceSettings = {
@@ -550,6 +550,25 @@ test('bytes are evened out when replicas are, and load when leaders are', () => 
   // All busy tablets have their replicas on three of the six nodes.
   assert.ok(load < 2.5, `${load}`);
   assert.ok(Math.max(...counts) - Math.min(...counts) <= 4, counts.join());
+});
+
+function stepsOf(cluster: ModelledCluster, settings: BalanceSettings) {
+  const steps = planInSteps(cluster.map, cluster.reports(), settings, cluster.nowMs);
+  let count = 0;
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done) return { count, orders: step.value };
+    count++;
+  }
+}
+
+test('a plan for many tablets has many steps, and they plan what is planned at once', () => {
+  // The tablets are looked at three times, 1,024 in a step, and the reports of 40 nodes once.
+  assert.is(stepsOf(even(40, 5000), { ...SETTINGS, drainsOnly: true }).count, 3 * 4 + 40);
+  const cluster = even(6, 60);
+  cluster.addNode(7);
+  const { orders, count } = stepsOf(cluster, SETTINGS);
+  assert.equal(orders, planOf(cluster));
+  assert.ok(count > orders.length && orders.length > 0, `${count}`);
 });
 
 test('nodes get their share by weight', () => {

@@ -6,7 +6,7 @@ import type { FaultName } from '../../src/sim/setting/fault-names.js';
 import type { Profile } from '../../src/sim/setting/setting.js';
 
 export interface Patch {
-  /** Below dist/src. */
+  /** Below dist/src; of a benchmark, below dist. */
   readonly file: string;
   /** Text that stands at exactly one place of the file, however it is broken into lines. */
   readonly find: string;
@@ -35,6 +35,11 @@ export interface Mutation {
 
 export function isBySimulator(killedBy: Mutation['killedBy']): killedBy is BySimulator {
   return 'withinSeeds' in killedBy;
+}
+
+/** Where a file of a patch is. */
+export function pathIn(directory: string, file: string): string {
+  return file.startsWith('bench/') ? `${directory}/${file}` : `${directory}/src/${file}`;
 }
 
 /** At most this many seeds count as "the simulator finds it". */

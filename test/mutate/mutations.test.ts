@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { scheduleOf } from '../sim/schedules/schedules.js';
 import { findTestFiles } from '../support/test-files.js';
 import { BALANCE_MUTATIONS } from './list/balance.js';
+import { BENCH_MUTATIONS } from './list/bench.js';
 import { CLIENT_MERGE_MUTATIONS } from './list/client-merges.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
 import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
@@ -20,7 +21,7 @@ import { SECURITY_MUTATIONS } from './list/security.js';
 import { SPLIT_MUTATIONS } from './list/splits.js';
 import { STORE_MUTATIONS } from './list/store.js';
 import { TABLET_MUTATIONS } from './list/tablets.js';
-import { isBySimulator, MOST_SEEDS, patched } from './mutation.js';
+import { isBySimulator, MOST_SEEDS, patched, pathIn } from './mutation.js';
 import { MUTATIONS } from './mutations.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
@@ -28,7 +29,7 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 test('every patch finds its place, and changes it', () => {
   for (const { name, patches } of MUTATIONS) {
     for (const file of new Set(patches.map((patch) => patch.file))) {
-      const source = fs.readFileSync(path.join(root, 'dist', 'src', file), 'utf8');
+      const source = fs.readFileSync(pathIn(path.join(root, 'dist'), file), 'utf8');
       assert.is.not(patched(file, source, patches), source, name);
     }
   }
@@ -70,6 +71,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...TABLET_MUTATIONS,
     ...SPLIT_MUTATIONS,
     ...BALANCE_MUTATIONS,
+    ...BENCH_MUTATIONS,
     ...LSM_MUTATIONS,
     ...ENGINE_MUTATIONS,
     ...EMBED_MUTATIONS,

@@ -1,5 +1,6 @@
 /** All mutations, room by room. */
 import { BALANCE_MUTATIONS } from './list/balance.js';
+import { BENCH_MUTATIONS } from './list/bench.js';
 import { CLIENT_MUTATIONS } from './list/client.js';
 import { CLIENT_MERGE_MUTATIONS } from './list/client-merges.js';
 import { EDGE_MUTATIONS } from './list/edges.js';
@@ -46,6 +47,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...MOVE_MUTATIONS,
   ...TABLET_MUTATIONS,
   ...BALANCE_MUTATIONS,
+  ...BENCH_MUTATIONS,
   ...WATCH_MUTATIONS,
 ];
 

@@ -35,16 +35,39 @@ class Lab {
   /** In place of what a node would tell. */
   lie: (node: number) => unknown = () => undefined;
   leads = true;
+  /** How often it has given its turn back. */
+  turns = 0;
+  onTurn = () => {};
+  /** So much time passes whenever it looks at its clock. */
+  lookMs = 0;
+  #lookedMs = 0;
   #version = 0;
 
   constructor(tablets = 6) {
     const { state } = this;
+    const { clock, timers } = this.world.start('n1', new SimDisk()).env;
     const splits = Array.from({ length: tablets - 1 }, (_, i) => String.fromCharCode(98 + i));
     for (const change of firstMap(placementByRange(splits, 3), [1, 2, 3, 4, 5])) this.#apply(change);
     for (const [id, { replicas }] of state.tablets) this.leaders.set(id, replicas[0]?.node ?? 0);
     const isLeading = () => this.leads;
     this.balancer = new Balancer({
-      env: this.world.start('n1', new SimDisk()).env,
+      env: {
+        clock: {
+          nowMs: () => {
+            this.#lookedMs += this.lookMs;
+            return clock.nowMs() + this.#lookedMs;
+          },
+          wallMs: () => clock.wallMs(),
+        },
+        timers: {
+          after: (delayMs, run) => timers.after(delayMs, run),
+          endOfTurn: (run) => {
+            this.turns++;
+            this.onTurn();
+            timers.endOfTurn(run);
+          },
+        },
+      },
       nodeId: 1,
       settings: { everyMs: EVERY_MS, deadAfterMs: DEAD_AFTER_MS, maxMoves: 2 },
       meta: {
@@ -185,6 +208,31 @@ test('a leader of the map that was away calls nobody dead before it has listened
   await lab.runFor(4000);
   assert.ok(lab.moves.length > 0);
   lab.balancer.close();
+});
+
+test('a plan that takes long gives its turn back, and is carried out only by who still leads the map', async () => {
+  const lab = new Lab();
+  await lab.runFor(3000);
+  assert.is(lab.turns, 0, 'it has taken no time');
+  lab.silent.add(2);
+  await lab.runFor(DEAD_AFTER_MS);
+  lab.lookMs = 2;
+  await lab.runFor(1100);
+  assert.ok(lab.turns > 5, `${lab.turns}`);
+  assert.is(lab.moves.length, 2);
+  lab.balancer.close();
+
+  const deposed = new Lab();
+  deposed.silent.add(2);
+  deposed.lookMs = 0.3;
+  // It plans to replace the dead node, and leads no longer when it has planned that.
+  deposed.onTurn = () => {
+    if (deposed.balancer.isDead(2)) deposed.leads = false;
+  };
+  await deposed.runFor(2 * DEAD_AFTER_MS);
+  assert.not.ok(deposed.leads);
+  assert.equal(deposed.moves, []);
+  deposed.balancer.close();
 });
 
 test('a node that lies about the replicas of others, or tells nonsense, has nothing done', async () => {

@@ -39,6 +39,27 @@ test('when the sum is above the limit at least one group is large, and cutting t
   }
 });
 
+test('a log within an equal share has that as its limit, and the others are not added up', () => {
+  const { budget, logs } = budgetOf(300, 2000, 0);
+  const [small] = logs as [{ readonly sizeBytes: number }];
+  let looked = 0;
+  const other = {
+    get sizeBytes() {
+      looked++;
+      return 10;
+    },
+  };
+  budget.add(other);
+  assert.equal(budget.limitsOf({ sizeBytes: 250 }), {
+    maxLogBytes: 250,
+    maxSnapshotLogBytes: 1000,
+    trailingEntries: 10,
+  });
+  assert.is(looked, 0);
+  assert.is(budget.limitsOf(small).maxLogBytes, 250);
+  assert.is(looked, 1, 'a larger one may have what the others leave');
+});
+
 test('a log that is removed no longer counts, and one that grows does soon', async () => {
   const { world, budget, logs, large } = budgetOf(700, 200);
   assert.equal(large(), []);

@@ -27,6 +27,29 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/balancer-rounds'],
   },
   {
+    name: 'a plan keeps the turn until it is done',
+    reason: 'it takes some milliseconds',
+    patches: [balancer('env.clock.nowMs() - turnMs < PLANNED_IN_TURN_MS', 'true')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'who leads the map no longer carries out what it planned',
+    reason: 'it led when it began',
+    patches: [
+      balancer(
+        'const orders = await this.#orders(!meta.state.isBalanced); if (!meta.leads) return false;',
+        'const orders = await this.#orders(!meta.state.isBalanced);',
+      ),
+    ],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'all tablets are looked at in one step of a plan',
+    reason: 'there are few',
+    patches: [view('++taken % TABLETS_IN_STEP === 0', 'false')],
+    killedBy: ['balance/plan'],
+  },
+  {
     name: 'the balancer begins all moves at once',
     reason: 'the sooner the better',
     patches: [balancer('moves.slice(0, Math.max(0, room))', 'moves')],

@@ -150,6 +150,18 @@ export const STORE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['store/log-budget'],
   },
   {
+    name: 'all logs are added up to see that a small one is small',
+    reason: 'the sum says how much is left',
+    patches: [budget('log.sizeBytes <= equalOf(maxLogBytes)', 'false')],
+    killedBy: ['store/log-budget'],
+  },
+  {
+    name: 'a log is within its limit because the others leave nothing',
+    reason: 'their sum is what counts',
+    patches: [budget('log.sizeBytes <= equalOf(maxLogBytes)', 'true')],
+    killedBy: ['store/log-budget'],
+  },
+  {
     name: 'an acceptance from before the last work counts',
     reason: 'the member is quiet',
     patches: [quietLeader(' || round < this.#firstRound', '')],
