@@ -39,7 +39,7 @@ class Lab {
   turns = 0;
   onTurn = () => {};
   /** So much time passes whenever it looks at its clock. */
-  lookMs = 0;
+  lookMs = 1e-6;
   #lookedMs = 0;
   #version = 0;
 

@@ -68,6 +68,17 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/balancer'],
   },
   {
+    name: 'who answered last is silent by the time of the plan',
+    reason: 'now is now',
+    patches: [
+      balancer(
+        'planInSteps(map, this.#told, settings, nowMs)',
+        'planInSteps(map, this.#told, settings, env.clock.nowMs())',
+      ),
+    ],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
     name: 'votes on the map are moved while balancing is off',
     reason: 'they are few',
     patches: [balancer('this.#changeVoters(!meta.state.isBalanced)', 'this.#changeVoters(false)')],
