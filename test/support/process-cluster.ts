@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from '../../bench/free-ports.js';
 import { RaftreeClient } from '../../src/client/client.js';
@@ -26,13 +27,14 @@ export function raftree(
   return finish(child, input);
 }
 
-export function finish(child: ChildProcess, input?: string | Buffer): Promise<CommandResult> {
+export function finish(child: ChildProcess, input?: string | Buffer | Readable): Promise<CommandResult> {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk));
   child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
   child.stdin?.on('error', () => {});
-  child.stdin?.end(input);
+  if (child.stdin && input instanceof Readable) input.pipe(child.stdin);
+  else child.stdin?.end(input);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {
@@ -49,17 +51,18 @@ export function temporaryDirectory(): string {
   return fs.mkdtempSync(path.join(os.tmpdir(), 'raftree-test-'));
 }
 
-/** Waits until the condition holds, looking again every few milliseconds. */
+/** Waits until the condition holds, looking again and again. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
   limitMs = 100_000,
+  everyMs = 25,
 ): Promise<void> {
   const deadlineMs = performance.now() + limitMs;
   while (!(await condition())) {
     if (performance.now() > deadlineMs)
       throw new Error(`within ${limitMs} ms it did not happen that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
 
