@@ -1,6 +1,6 @@
 /** tablet split: an operator divides a tablet. */
 import type { Command } from 'commander';
-import { type CommonOptions, withClient, withClientOptions } from './client-options.js';
+import { type CommonOptions, parseNodeId, withClient, withClientOptions } from './client-options.js';
 import { examples } from './examples.js';
 import { printLine } from './output.js';
 
@@ -22,6 +22,20 @@ export function addTabletCommand(program: Command): Command {
       const [left, right] = children;
       if (options.json) printLine(JSON.stringify({ tablet: id, children }));
       else printLine(`tablet ${id} is split: ${left} and ${right} have its keys`);
+    });
+  withClientOptions(
+    tablet
+      .command('merge')
+      .argument('<left>', 'the id of a tablet', parseNodeId)
+      .argument('<right>', 'the id of the one that begins where it ends', parseNodeId)
+      .description('merge two small tablets that lie side by side, on the same nodes'),
+    30_000,
+  )
+    .addHelpText('after', examples(['raftree shards', 'raftree tablet merge 5 6']))
+    .action(async (left: number, right: number, options: CommonOptions) => {
+      await withClient(options, (client) => client.mergeTablets(left, right));
+      if (options.json) printLine(JSON.stringify({ merged: [left, right] }));
+      else printLine(`the tablets ${left} and ${right} are merged; see \`raftree shards\``);
     });
   return tablet;
 }

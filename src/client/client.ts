@@ -106,7 +106,10 @@ export type NodeStatus = Omit<MessageOf<'statusReply'>, 'type' | 'requestId'>;
 export type BalanceStatus = Omit<MessageOf<'balanceReply'>, 'type' | 'requestId'>;
 
 type Unasked<Request> = Omit<Request, 'requestId'>;
-type MapOrder = Unasked<OutboundOf<'moveReplica'>> | Unasked<OutboundOf<'drainNode'>>;
+type MapOrder =
+  | Unasked<OutboundOf<'moveReplica'>>
+  | Unasked<OutboundOf<'mergeTablets'>>
+  | Unasked<OutboundOf<'drainNode'>>;
 
 /**
  * What a node carries: requests by kind that it has carried out, whatever came of them, through all its doors, since
@@ -461,6 +464,15 @@ export class RaftreeClient {
     options: CallOptions = {},
   ): Promise<boolean> {
     return this.#order({ type: 'moveReplica', tablet, from, to }, options);
+  }
+
+  /**
+   * Merges two tablets that lie side by side, on the same nodes, all of which must take part. Resolves when the map has
+   * the new one. Their clients wait meanwhile. `CHANGE_CONFLICT`: it was given up, and nothing was changed.
+   * `CHANGE_PENDING` with outcome `unknown`: it goes on by itself.
+   */
+  async mergeTablets(left: number, right: number, options: CallOptions = {}): Promise<void> {
+    await this.#order({ type: 'mergeTablets', left, right }, options);
   }
 
   /** A node gives all its tablets to others and gets none, or (`isDraining` false) takes part again. */

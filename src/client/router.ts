@@ -65,6 +65,7 @@ const CHANGES = [
   'transferLeader',
   'splitTablet',
   'moveReplica',
+  'mergeTablets',
   'drainNode',
   'balance',
 ] as const;

@@ -52,6 +52,13 @@ export interface TabletSplit {
   readonly right: number;
 }
 
+/** Two neighbours become one tablet. */
+export interface MergeTablets {
+  readonly type: 'mergeTablets';
+  readonly left: number;
+  readonly right: number;
+}
+
 /** A replica of a tablet goes to another node. */
 export interface MoveReplica {
   readonly type: 'moveReplica';
@@ -99,7 +106,7 @@ export interface BalanceShown {
   readonly furtherSteps: number;
 }
 
-export type AdministrationRequest = ChangeMembers | TransferLeader | MoveReplica | DrainNode;
+export type AdministrationRequest = ChangeMembers | TransferLeader | MoveReplica | MergeTablets | DrainNode;
 
 export interface AdministrationDone {
   readonly type: 'done';

@@ -12,6 +12,7 @@
  *     expiry        4 u8 | keys u32 | stamp u53 | ( key | deadline u53 ) ...
  *     orderedWrite       5 u8 | as a write, behind `acknowledged through`: after u53
  *     orderedTimedWrite  6 u8 | as a timedWrite, behind `acknowledged through`: after u53
+ *     openSessionAs      7 u8 | window u32 | session u53
  *
  *     key, value, condition value: length u32, then the bytes      u53: 8 bytes, at most 2^53-1
  *     session 0: none    action: put 1, append 2, delete 3, check 4
@@ -21,7 +22,8 @@
  *     life condition: always 1, ifNone 2, ifSome 3, ifLater 4, ifSooner 5
  *
  * A timedWrite is a write with an operation that needs the replicated time (replicated-time.ts). An ordered write
- * changes nothing before the write of its session that has the sequence `after` (sessions.ts). The keys of an expiry
+ * changes nothing before the write of its session that has the sequence `after` (sessions.ts). An openSessionAs names
+ * the session, with a number that was drawn at random; openSession is that of earlier versions. The keys of an expiry
  * are deleted if they still have that deadline, and it has passed. An expiry without keys only brings the stamp.
  *
  * The first byte is kind and version in one: the layout of a kind never changes, a new layout gets a new kind. A kind
@@ -49,6 +51,7 @@ import {
   type Write,
   type WriteOperation,
 } from './requests.js';
+import { isDrawnId } from './session-id.js';
 
 const WRITE = 1;
 const OPEN_SESSION = 2;
@@ -56,7 +59,9 @@ const TIMED_WRITE = 3;
 const EXPIRY = 4;
 const ORDERED_WRITE = 5;
 const ORDERED_TIMED_WRITE = 6;
+const OPEN_SESSION_AS = 7;
 const OPEN_SESSION_BYTES = 5;
+const OPEN_SESSION_AS_BYTES = 13;
 /** Of a write without operations, and of an operation without key and values. */
 const WRITE_BYTES = 33;
 const OPERATION_BYTES = 22;
@@ -96,7 +101,12 @@ export interface ExpiryCommand {
   readonly keys: readonly ExpiredKey[];
 }
 
-export type Command = WriteCommand | OpenSession | ExpiryCommand;
+/** Without an id the session has the index of the entry. */
+export interface OpenSessionCommand extends Pick<OpenSession, 'type' | 'window'> {
+  readonly id?: number;
+}
+
+export type Command = WriteCommand | OpenSessionCommand | ExpiryCommand;
 
 /** The size of `encodeWrite`'s result. */
 export function writeCommandBytes({ session, operations }: Write): number {
@@ -162,13 +172,16 @@ export function encodeExpiry(keys: readonly ExpiredKey[], clock: { nowMs(): numb
   return body;
 }
 
-/** The body of an entry. Throws `INVALID_REQUEST` if the window is no u32. */
-export function encodeOpenSession(window: number): Buffer {
+/** The body of an entry. Throws `INVALID_REQUEST` if the window is no u32, or the id was not drawn (sessions.ts). */
+export function encodeOpenSession(window: number, id?: number): Buffer {
   if (!(window >= 0 && window <= 0xffff_ffff && Number.isInteger(window)))
     throw invalid(`a window is a whole number from 0 to 2^32-1, not ${window}`);
-  const body = Buffer.allocUnsafe(OPEN_SESSION_BYTES);
-  body[0] = OPEN_SESSION;
+  const body = Buffer.allocUnsafe(id === undefined ? OPEN_SESSION_BYTES : OPEN_SESSION_AS_BYTES);
+  body[0] = id === undefined ? OPEN_SESSION : OPEN_SESSION_AS;
   body.writeUInt32LE(window, 1);
+  if (id === undefined) return body;
+  if (!isDrawnId(id)) throw invalid(`${id} is no id of a session`);
+  writeUint53(body, id, 5);
   return body;
 }
 
@@ -187,6 +200,7 @@ export interface VoidEntry {
 export function isCommandEntry(body: Uint8Array): boolean {
   const kind = body[0];
   if (kind === OPEN_SESSION) return body.length >= OPEN_SESSION_BYTES;
+  if (kind === OPEN_SESSION_AS) return commandOf(body).type !== 'void';
   const isOrdered = kind === ORDERED_WRITE;
   if (kind !== WRITE && !isOrdered)
     return (
@@ -272,6 +286,7 @@ class BodyReader {
     const kind = this.u8();
     const first = this.u32LE();
     if (kind === OPEN_SESSION) return { type: 'openSession', window: first };
+    if (kind === OPEN_SESSION_AS) return this.#openSessionAs(first);
     if (kind === EXPIRY) return this.#expiry(first);
     const isTimed = kind === TIMED_WRITE || kind === ORDERED_TIMED_WRITE;
     const isOrdered = kind === ORDERED_WRITE || kind === ORDERED_TIMED_WRITE;
@@ -305,6 +320,13 @@ class BodyReader {
       operations,
     };
     return stampMs === undefined ? write : { ...write, stampMs };
+  }
+
+  #openSessionAs(window: number): OpenSessionCommand {
+    const id = this.u53();
+    if (!isDrawnId(id)) throw new RangeError(`it opens the session ${id}, and no such number is drawn`);
+    if (!this.isAtEnd) throw new RangeError('it has bytes behind its session');
+    return { type: 'openSession', window, id };
   }
 
   #expiry(count: number): ExpiryCommand {

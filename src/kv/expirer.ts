@@ -41,7 +41,7 @@ export interface ExpirerParts {
   };
   readonly stateMachine: Pick<
     KvStateMachine,
-    'onDeadlines' | 'onExpired' | 'keysWithDeadline' | 'timeMs' | 'timeAt' | 'deadlines'
+    'onDeadlines' | 'onExpired' | 'keysWithDeadline' | 'timeMs' | 'timeAt' | 'deadlines' | 'freeze'
   >;
   /** The deadlines cannot be read: for the node's log. */
   readonly onFault: (error: unknown) => void;
@@ -99,7 +99,9 @@ export class Expirer {
   }
 
   get #leads(): boolean {
-    return !this.#isClosed && this.#parts.replica.role === 'leader';
+    const { replica, stateMachine } = this.#parts;
+    // What is proposed to a frozen tablet does nothing. When it is thawed, it looks anew.
+    return !this.#isClosed && replica.role === 'leader' && !stateMachine.freeze;
   }
 
   /** Sets the timer, unless it is set for an earlier time. */

@@ -5,12 +5,14 @@
  *     0                             ->  first index u53 | last index u53 | term u53   of the batch written last; and,
  *                                       in a tablet that began as a part of another one, its own id u53
  *     1 | user key                  ->  version u53 | value                           version: index of the last change
- *     2 | session u53               ->  window u32
+ *     2 | session u53               ->  window u32, opened u53         see sessions.ts
  *     2 | session u53 | slot u16    ->  sequence u53 | floor u53 | index u53 | result see sessions.ts
  *     4                             ->  see replicated-time.ts
  *     5 | deadline u53 | user key   ->  nothing                       of each key that has a deadline
- *     6                             ->  see split.ts
+ *     6                             ->  see split.ts and merge.ts
  *     16                            ->  see map-birth.ts
+ *     17                            ->  see merge.ts
+ *     18                            ->  nothing, if sessions were dropped   see sessions.ts
  *
  * (3 is that of embed/machine-engine.ts.) Of a key with a deadline, the highest bit of the version is set, and the
  * deadline follows it:
@@ -27,6 +29,8 @@ export const TIME_KEY = Buffer.of(4);
 const DEADLINE = 5;
 export const SPLIT_KEY = Buffer.of(6);
 export const MAP_KEY = Buffer.of(16);
+export const FREEZE_KEY = Buffer.of(17);
+export const DROPPED_KEY = Buffer.of(18);
 export const VERSION_BYTES = 8;
 const DEADLINE_BYTES = 8;
 /** Of the last byte of a version: a deadline follows. */

@@ -22,7 +22,7 @@ import { FIRST_TABLET, type PlacementKind, type Tablet } from '../placement/plac
 import { TabletRange } from '../placement/tablet-map.js';
 import type { Configuration } from '../raft/configuration.js';
 import type { Entry, SnapshotBase } from '../raft/types.js';
-import type { Companion, GroupStateMachine, Succession } from '../replica/group-state-machine.js';
+import type { BeginParts, Companion, GroupStateMachine, Succession } from '../replica/group-state-machine.js';
 import { performWrite } from './atomic-write.js';
 import { BatchKeys, living } from './batch-keys.js';
 import { BatchMemory } from './batch-memory.js';
@@ -38,9 +38,11 @@ import {
   AFTER_DEADLINES,
   AFTER_USER_KEYS,
   APPLIED_KEY,
+  DROPPED_KEY,
   deadlineKey,
   decodeApplied,
   encodeApplied,
+  FREEZE_KEY,
   fromDeadlineKey,
   fromStoredValue,
   fromUserKey,
@@ -53,18 +55,32 @@ import {
   USER_KEY_SECTIONS,
   userKey,
 } from './keys.js';
+import { decodeTabletChange, firstMembersOf, isMerge, ownTabletOf, type TabletChange } from './lineage.js';
 import { companionOf, decodeMapBirth, decodeMapEntry, encodeMapBirth, mapRefusal } from './map-birth.js';
+import {
+  decodeFreeze,
+  decodeMergeStep,
+  encodeFreeze,
+  encodeMerge,
+  type Freeze,
+  type FreezeState,
+  freezeRefusal,
+  type Merge,
+  type MergeStep,
+  mergeOf,
+  mergeRefusal,
+  NEVER_FROZEN,
+} from './merge.js';
+import { buildMerged, type MergeSource } from './merged-state.js';
 import { ReplicatedTime } from './replicated-time.js';
 import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } from './requests.js';
 import { Sessions } from './sessions.js';
 import {
   childrenOf,
-  configurationOfChild,
-  decodeSplit,
   decodeSplitEntry,
   encodeSplit,
-  ownTabletOf,
   type Split,
+  type SplitCommand,
   splitRefusal,
 } from './split.js';
 import { furtherKeys } from './string-operation.js';
@@ -78,11 +94,22 @@ export type CommandResult =
   | { readonly type: 'expired'; readonly keys: number }
   | {
       readonly type: 'refused';
-      readonly code: 'SESSION_EXPIRED' | 'INVALID_REQUEST' | 'OUT_OF_ORDER' | 'WRONG_TABLET';
+      readonly code:
+        | 'SESSION_EXPIRED'
+        | 'INVALID_REQUEST'
+        | 'OUT_OF_ORDER'
+        | 'WRONG_TABLET'
+        | 'TABLET_FROZEN';
     }
   /** The tablet has ended, and its children begin. */
   | { readonly type: 'split'; readonly split: Split }
   | { readonly type: 'splitRefused'; readonly reason: string }
+  /** The tablet does nothing until it is thawed, or ends. */
+  | { readonly type: 'frozen'; readonly freeze: Freeze }
+  | { readonly type: 'thawed' }
+  /** The tablet has ended, and another one, and the child begins. */
+  | { readonly type: 'merged'; readonly merge: Merge }
+  | { readonly type: 'mergeRefused'; readonly reason: string }
   /** The cluster keeps a map from now on, or did so before. */
   | { readonly type: 'mapBegun' }
   | { readonly type: 'mapRefused'; readonly reason: string }
@@ -97,17 +124,27 @@ const FULL_RESULT_BYTES = 64 * 1024 * 1024;
 const MAX_DEFERRED_RESULTS = 40_000;
 const NO_RESULT: CommandResult = { type: 'none' };
 const WRONG_TABLET: CommandResult = { type: 'refused', code: 'WRONG_TABLET' };
+const TABLET_FROZEN: CommandResult = { type: 'refused', code: 'TABLET_FROZEN' };
 const NOTHING = Buffer.alloc(0);
 /** A page of a scan ends when it has passed over so many keys that have expired and are not deleted yet. */
 const MAX_EXPIRED_KEYS_PER_PAGE = 10_000;
 /** So many deadlines are counted before other events run. */
 const COUNTED_PER_TURN = 4096;
 
+type TabletEntry = Pick<Entry, 'body' | 'term'> & { readonly index: number };
+
+/** What an entry of the kind `tablet` does: what is written with its index, and what holds from then on. */
+interface TabletEffect {
+  readonly result: CommandResult;
+  readonly written: readonly EngineOperation[];
+  readonly done?: () => void;
+}
+
 /** Which tablet a group is. */
 export interface TabletOwner {
   readonly id: number;
   readonly by: PlacementKind;
-  /** As the birth of the cluster made it; undefined: it came from a split, and its state says what it owns. */
+  /** As the birth of the cluster made it; undefined: it came from others, and its state says what it owns. */
   readonly born: Tablet | undefined;
 }
 
@@ -115,8 +152,13 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   readonly #owner: TabletOwner | undefined;
   #tablet: Tablet | undefined;
   #range: TabletRange | undefined;
-  /** The newest split of this tablet, or of the one that it was a part of. */
-  #split: Split | undefined;
+  /** The change that has ended this tablet, or has begun it. */
+  #change: TabletChange | undefined;
+  #freezing: FreezeState = NEVER_FROZEN;
+  /** Its own log says that it has ended. */
+  #hasEnded = false;
+  /** It has ended, and its own log does not say so: entries find a frozen tablet, on all replicas alike. */
+  #absorbedBy: Merge | undefined;
   /** Beside this tablet the group of the map began, behind this entry. */
   #map: SnapshotBase | undefined;
   /** The engine may have keys of others, and shows them. */
@@ -176,7 +218,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   /** The keys that this group owns; undefined: all. Who asks for others is refused when an entry is applied. */
   get range(): TabletRange | undefined {
-    return this.#range;
+    return this.#absorbedBy ? TabletRange.NOTHING : this.#range;
   }
 
   /** Its part of the keys, also when it has ended. Undefined: it has all of them for ever. */
@@ -184,21 +226,44 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return this.#tablet;
   }
 
-  /** It has ended, and its children go on. */
-  get endedBy(): Split | undefined {
-    return this.#range?.isNothing ? this.#split : undefined;
+  /** It has ended, and others go on. */
+  get endedBy(): TabletChange | undefined {
+    return this.#hasEnded ? this.#change : this.#absorbedBy;
   }
 
-  /** It began as a part of another tablet. */
-  get begunBy(): Split | undefined {
-    return this.endedBy ? undefined : this.#split;
+  /** It began with the keys of others. */
+  get begunBy(): TabletChange | undefined {
+    return this.#hasEnded ? undefined : this.#change;
+  }
+
+  /** It does nothing: another tablet may have its keys soon, or has. */
+  get freeze(): Freeze | undefined {
+    return this.#freezing.freeze;
+  }
+
+  get isHeld(): boolean {
+    return this.freeze !== undefined;
+  }
+
+  /** Attempts to merge it up to this one are over. */
+  get overThrough(): number {
+    return this.#freezing.overThrough;
+  }
+
+  /**
+   * The tablet to its left has ended by this merge, and with it this one. Its own log does not say so, and what it
+   * applies goes by that: a power cut may have set it back, and a snapshot of it must be that of every other replica.
+   */
+  endBy(merge: Merge): void {
+    this.#absorbedBy = merge;
   }
 
   get succession(): Succession | undefined {
-    const split = this.endedBy;
-    if (!split) return undefined;
-    const groups = split.children.map(({ id }) => ({ id, configuration: configurationOfChild(split, id) }));
-    return { ...split, groups };
+    const change = this.#hasEnded ? this.#change : undefined;
+    if (!change) return undefined;
+    const groups = change.children.map(({ id }) => ({ id, configuration: firstMembersOf(change, id) }));
+    if (!isMerge(change)) return { ...change, groups };
+    return { ...change, groups, absorbed: { group: change.parents[1].id, index: change.ends[1] } };
   }
 
   get companion(): Companion | undefined {
@@ -207,10 +272,11 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
 
   /**
    * Up to which version watchers are told all, when entries up to this one are applied. Entries behind the end of a
-   * tablet are void, and its children have others with the same numbers.
+   * tablet are void, and its children have others with the same numbers. So they are while it is frozen.
    */
   #lastChange(appliedIndex: number): number {
-    return Math.min(appliedIndex, this.endedBy?.index ?? appliedIndex);
+    const end = this.freeze ?? this.endedBy;
+    return Math.min(appliedIndex, end?.index ?? appliedIndex);
   }
 
   get appliedIndex(): number {
@@ -320,7 +386,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return done(written);
   }
 
-  /** The split of this tablet, or the birth of a map. It is applied alone, and on all replicas alike. */
+  /** A change of this tablet as a whole, or the birth of a map. It is applied alone, and on all replicas alike. */
   async applyTablet(
     index: number,
     { body, term }: Entry,
@@ -329,37 +395,11 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   ): Promise<CommandResult> {
     if (index !== this.#appliedIndex + 1)
       throw new RaftreeError('CORRUPTION', `entry ${index} does not follow entry ${this.#appliedIndex}`);
-    const command = decodeSplitEntry(body);
-    const parent = this.#tablet;
-    const by = this.#owner?.by;
-    let result: CommandResult;
-    let split: Split | undefined;
-    let map: SnapshotBase | undefined;
-    const named = decodeMapEntry(body);
-    if (this.endedBy && (command ?? named) !== undefined) result = WRONG_TABLET;
-    else if (named !== undefined && parent) {
-      const reason = this.#map ? undefined : mapRefusal(parent.id, named, configuration);
-      if (reason === undefined) map = this.#map ?? { index, term, configuration };
-      result = reason === undefined ? { type: 'mapBegun' } : { type: 'mapRefused', reason };
-    } else if (!command || !parent || !by) {
-      this.#voidEntries++;
-      this.#onVoid(index, 'it ends a tablet in a way that is not known here');
-      result = { type: 'void' };
-    } else {
-      const reason = splitRefusal(command, by, parent, configuration);
-      if (reason === undefined) {
-        const children = childrenOf(parent, command);
-        const deadlines = await this.#countDeadlines(new TabletRange(by, children[0]), turn);
-        const { replicas = [] } = command;
-        split = { by, index, term, configuration, replicas, parent, children, deadlines };
-        result = { type: 'split', split };
-      } else result = { type: 'splitRefused', reason };
-    }
+    const { result, written, done } = await this.#tabletEffect({ index, term, body }, configuration, turn);
     await this.#engine.room?.();
     const defers = this.#engine.defer !== undefined;
     const operations = defers ? [] : this.#sessions.takeChanges();
-    if (split) operations.push({ type: 'put', key: SPLIT_KEY, value: encodeSplit(split) });
-    if (map) operations.push({ type: 'put', key: MAP_KEY, value: encodeMapBirth(map) });
+    operations.push(...written);
     if (defers) this.#given = { last: index, term };
     else {
       operations.push(this.#appliedOperation(index, index, term));
@@ -369,10 +409,121 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (defers) this.#take();
     else this.#appliedIndex = index;
     this.#undurable.push({ sequence, index });
-    if (split) this.#own(split);
-    this.#map ??= map;
+    done?.();
     this.history?.publish(this.#lastChange(index));
     return result;
+  }
+
+  async #tabletEffect(
+    entry: TabletEntry,
+    configuration: Configuration,
+    turn: () => Promise<void>,
+  ): Promise<TabletEffect> {
+    const { body, index } = entry;
+    const tablet = this.#tablet;
+    const by = this.#owner?.by;
+    const split = decodeSplitEntry(body);
+    const named = decodeMapEntry(body);
+    const step = decodeMergeStep(body);
+    const isKnown = split !== undefined || named !== undefined || step !== undefined;
+    if (this.#hasEnded && isKnown) return { result: WRONG_TABLET, written: [] };
+    if (named !== undefined && tablet) return this.#mapEffect(entry, tablet, named, configuration);
+    if (split && tablet && by) return this.#splitEffect(entry, split, { tablet, by }, configuration, turn);
+    if (step && tablet && by) return this.#mergeEffect(entry, step, { tablet, by }, configuration);
+    this.#voidEntries++;
+    this.#onVoid(index, 'it changes a tablet in a way that is not known here');
+    return { result: { type: 'void' }, written: [] };
+  }
+
+  #mapEffect(
+    { index, term }: TabletEntry,
+    { id }: Tablet,
+    named: number,
+    configuration: Configuration,
+  ): TabletEffect {
+    const reason = this.#map ? undefined : mapRefusal(id, named, configuration);
+    if (reason !== undefined) return { result: { type: 'mapRefused', reason }, written: [] };
+    const map = this.#map ?? { index, term, configuration };
+    return {
+      result: { type: 'mapBegun' },
+      written: [{ type: 'put', key: MAP_KEY, value: encodeMapBirth(map) }],
+      done: () => {
+        this.#map = map;
+      },
+    };
+  }
+
+  async #splitEffect(
+    { index, term }: TabletEntry,
+    command: SplitCommand,
+    { tablet: parent, by }: { readonly tablet: Tablet; readonly by: PlacementKind },
+    configuration: Configuration,
+    turn: () => Promise<void>,
+  ): Promise<TabletEffect> {
+    const reason = this.freeze
+      ? 'a merge of it is under way'
+      : splitRefusal(command, by, parent, configuration);
+    if (reason !== undefined) return { result: { type: 'splitRefused', reason }, written: [] };
+    const children = childrenOf(parent, command);
+    const deadlines = await this.#countDeadlines(new TabletRange(by, children[0]), turn);
+    const { replicas = [] } = command;
+    const split: Split = { by, index, term, configuration, replicas, parent, children, deadlines };
+    return {
+      result: { type: 'split', split },
+      written: [{ type: 'put', key: SPLIT_KEY, value: encodeSplit(split) }],
+      done: () => this.#own(split),
+    };
+  }
+
+  #mergeEffect(
+    { index, term }: TabletEntry,
+    step: MergeStep,
+    { tablet, by }: { readonly tablet: Tablet; readonly by: PlacementKind },
+    configuration: Configuration,
+  ): TabletEffect {
+    const { attempt } = step;
+    const { freeze, overThrough } = this.#freezing;
+    const refused = (reason: string): TabletEffect => ({
+      result: { type: 'mergeRefused', reason },
+      written: [],
+    });
+    const becomes = (next: FreezeState, result: CommandResult): TabletEffect => ({
+      result,
+      written: [{ type: 'put', key: FREEZE_KEY, value: encodeFreeze(tablet.id, next) }],
+      done: () => {
+        this.#freezing = next;
+      },
+    });
+    if (step.type === 'freeze') {
+      if (freeze?.attempt === attempt) return { result: { type: 'frozen', freeze }, written: [] };
+      const reason = freezeRefusal(step, this.#freezing, configuration);
+      if (reason !== undefined) return refused(reason);
+      const next = { attempt, index, term };
+      return becomes({ freeze: next, overThrough }, { type: 'frozen', freeze: next });
+    }
+    if (step.type === 'thaw') {
+      const isHeld = freeze !== undefined && freeze.attempt > attempt;
+      const next = {
+        freeze: isHeld ? freeze : undefined,
+        overThrough: Math.max(overThrough, attempt),
+      };
+      const { done, ...effect } = becomes(next, { type: 'thawed' });
+      // Expiries that were void meanwhile are proposed again.
+      const thawed = () => {
+        done?.();
+        this.onDeadlines(0);
+      };
+      return { ...effect, done: thawed };
+    }
+    const reason = mergeRefusal(step, this.#freezing, tablet, configuration);
+    if (reason !== undefined) return refused(reason);
+    const bornAt = this.begunBy?.index ?? 0;
+    const merge = mergeOf(step, { ...tablet, bornAt }, by, { index, term }, configuration);
+    return {
+      result: { type: 'merged', merge },
+      written: [{ type: 'put', key: SPLIT_KEY, value: encodeMerge(merge) }],
+      done: () => this.#own(merge),
+    };
   }
 
   async #countDeadlines(left: TabletRange, turn: () => Promise<void>): Promise<[number, number]> {
@@ -398,25 +549,51 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   }
 
   /** The state begins as that of a child of this tablet; that of the map is empty. */
-  async begin(group: number, directory: string): Promise<void> {
+  async begin(
+    group: number,
+    directory: string,
+    { absorbed, workDirectory, turn }: BeginParts<KvStateMachine>,
+  ): Promise<void> {
     const { companion } = this;
     if (group === companion?.group) {
-      await this.#beginEmpty(companion, directory);
+      const { index, term } = companion;
+      const value = encodeApplied({ first: index, last: index, term, tablet: 0 });
+      await this.#build(workDirectory, directory, async (engine) => {
+        await engine.write([{ type: 'put', key: APPLIED_KEY, value }]);
+      });
       return;
     }
-    const split = this.endedBy;
-    const child = split?.children.find(({ id }) => id === group);
-    if (!split || !child) throw new RaftreeError('CORRUPTION', `tablet ${group} does not begin here`);
-    if (this.#engine.checkpointWithin)
-      await this.#engine.checkpointWithin(directory, boundsOf(split.by, child));
+    const change = this.endedBy;
+    const child = change?.children.find(({ id }) => id === group);
+    if (!change || !child) throw new RaftreeError('CORRUPTION', `tablet ${group} does not begin here`);
+    if (isMerge(change)) {
+      if (absorbed?.freeze?.attempt !== change.attempt)
+        throw new RaftreeError('CORRUPTION', `tablet ${change.parents[1].id} is not frozen for this merge`);
+      await this.#build(workDirectory, directory, (engine) =>
+        buildMerged(engine, change, [this.#source, absorbed.#source], turn),
+      );
+    } else if (this.#engine.checkpointWithin)
+      await this.#engine.checkpointWithin(directory, boundsOf(change.by, child));
     else await this.#engine.checkpoint(directory);
   }
 
-  async #beginEmpty({ index, term }: Companion, directory: string): Promise<void> {
-    const engine = await this.#reopen(`${directory}.begins`);
+  /** What a merge takes of it. */
+  get #source(): MergeSource {
+    const tablet = this.#tablet as Tablet;
+    const change = this.#change;
+    const bornAt = this.#hasEnded && change && isMerge(change) ? change.leftBornAt : (change?.index ?? 0);
+    return { tablet, engine: this.#engine, sessions: this.#sessions, bornAt, timeMs: this.#time.nowMs };
+  }
+
+  /** Fills an empty engine, and has a directory hold what it then holds. */
+  async #build(
+    workDirectory: string,
+    directory: string,
+    fill: (engine: StorageEngine) => Promise<void>,
+  ): Promise<void> {
+    const engine = await this.#reopen(workDirectory);
     try {
-      const value = encodeApplied({ first: index, last: index, term, tablet: 0 });
-      await engine.write([{ type: 'put', key: APPLIED_KEY, value }]);
+      await fill(engine);
       await engine.checkpoint(directory);
     } finally {
       await engine.close();
@@ -424,21 +601,25 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   }
 
   /** What the state says of the tablet. */
-  #own(split: Split | undefined): void {
+  #own(change: TabletChange | undefined): void {
     const owner = this.#owner;
-    this.#split = owner && split;
+    this.#change = owner && change;
+    this.#hasEnded = false;
     const born = owner?.born;
-    if (!owner || !split) {
+    if (!owner || !change) {
       this.#tablet = born;
       const range = born && owner && new TabletRange(owner.by, born);
       this.#range = range?.isEverything ? undefined : range;
       return;
     }
-    const { tablet, range, began } = ownTabletOf(owner.id, owner, split);
+    const { tablet, range, hasEnded } = ownTabletOf(owner.id, owner, change);
     this.#tablet = tablet;
     this.#range = range;
-    this.#hidesOthers = began !== undefined && this.#engine.restrict === undefined;
-    if (began) this.#engine.restrict?.(boundsOf(owner.by, tablet));
+    this.#hasEnded = hasEnded;
+    // What was merged has no keys of others.
+    const isShared = !hasEnded && !isMerge(change);
+    this.#hidesOthers = isShared && this.#engine.restrict === undefined;
+    if (isShared) this.#engine.restrict?.(boundsOf(owner.by, tablet));
   }
 
   /** A deferring engine has taken the batch. */
@@ -603,14 +784,20 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     return this.#sessions.size;
   }
 
+  /** Results of writes that sessions keep. */
+  get keptResults(): number {
+    return this.#sessions.keptResults;
+  }
+
   /** Undefined if the engine measures nothing. */
   engineStats(): EngineStats | undefined {
     return this.#engine.stats?.();
   }
 
   #load(emptyAt: number): void {
-    const split = this.#engine.get(SPLIT_KEY);
-    this.#own(split && decodeSplit(split));
+    const change = this.#engine.get(SPLIT_KEY);
+    this.#own(change && decodeTabletChange(change));
+    this.#freezing = decodeFreeze(this.#owner?.id ?? 0, this.#engine.get(FREEZE_KEY));
     // The parts of the first tablet have its record, and begin nothing.
     const map = this.#owner?.id === FIRST_TABLET ? this.#engine.get(MAP_KEY) : undefined;
     this.#map = map && decodeMapBirth(map);
@@ -625,15 +812,16 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     this.#isAhead = false;
     this.#given = undefined;
     this.#undurable = [];
-    this.#sessions.restore(this.#engine.entries(SESSION_RANGE));
+    this.#sessions.restore(this.#engine.entries(SESSION_RANGE), this.#engine.get(DROPPED_KEY) !== undefined);
     this.#time.restore(this.#engine.get(TIME_KEY));
     this.#readTimeMs = this.#time.nowMs;
     this.#isTimeChanged = false;
-    if (isNew) this.#takeDeadlines(begun);
+    if (isNew && !isMerge(begun)) this.#takeDeadlines(begun);
     this.#earliestNewMs = 0;
     this.#tellDeadlines();
     this.#engine.defer?.(() => this.#takeDeferred());
     this.history?.reset(this.#lastChange(this.#appliedIndex));
+    if (this.history && begun && isMerge(begun)) this.history.mergedThrough = begun.index;
   }
 
   /** A tablet that has just begun as a part of another one has some of its deadlines. */
@@ -691,7 +879,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     let count = 0;
     for (const { key, deadlineMs } of expired) {
       const isIndexed = () => this.#engine.get(deadlineKey(deadlineMs, key)) !== undefined;
-      const isOwned = this.range?.owns(key) ?? true;
+      const isOwned = this.#range?.owns(key) ?? true;
       if (isOwned && deadlineMs <= this.#time.nowMs && keys.expire(key, deadlineMs, index, isIndexed))
         count++;
     }
@@ -707,10 +895,13 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       return { type: 'void' };
     }
     // Its state is that of the entry that ended it, whatever comes: also its time.
-    if (this.#range?.isNothing)
-      return command.type === 'expiry' ? { type: 'expired', keys: 0 } : WRONG_TABLET;
+    if (this.#hasEnded) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : WRONG_TABLET;
+    if (this.freeze) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : TABLET_FROZEN;
     if (command.type === 'openSession') {
-      return { type: 'sessionOpened', sessionId: index, window: this.#sessions.open(index, command.window) };
+      const { id: sessionId = index } = command;
+      const window = this.#sessions.open(sessionId, command.window, index);
+      if (window === undefined) return { type: 'refused', code: 'SESSION_EXPIRED' };
+      return { type: 'sessionOpened', sessionId, window };
     }
     if (command.type === 'expiry') return this.#expire(command, { index, term }, keys);
     return this.#write(command, index, term, keys);
@@ -721,7 +912,7 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     // Also if it is not applied: the stamp is good.
     if (stampMs !== undefined) this.#advance(term, stampMs);
     // Before the session: it keeps nothing of such a write, which follows its keys to another tablet.
-    if (this.range && !ownsAll(this.range, operations)) return WRONG_TABLET;
+    if (this.#range && !ownsAll(this.#range, operations)) return WRONG_TABLET;
     const place = { index, maxValueBytes };
     if (session === undefined) return { type: 'written', write: performWrite(operations, place, keys) };
     const { id, sequence, acknowledgedThrough, after } = session;

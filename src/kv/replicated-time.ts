@@ -82,6 +82,14 @@ export class ReplicatedTime {
     return term === this.#term ? this.#nowMs + Math.max(0, stampMs - this.#stampMs) : undefined;
   }
 
+  /** As it is before the first stamp of the next leader. */
+  static begin(nowMs: number, keysWithDeadline: number): ReplicatedTime {
+    const time = new ReplicatedTime();
+    time.#nowMs = nowMs;
+    time.keysWithDeadline = keysWithDeadline;
+    return time;
+  }
+
   /** time u53 | term u53 | stamp u53 | keys with a deadline u53 */
   encode(): Buffer {
     const record = Buffer.allocUnsafe(RECORD_BYTES);

@@ -3,7 +3,7 @@
  * request that fails it says whether it may have been committed.
  */
 
-import type { Clock } from '../env/env.js';
+import type { Clock, Random } from '../env/env.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
 import type { ReadMethod } from '../raft/types.js';
 import type { Applied, CommandLog } from '../replica/ports.js';
@@ -31,6 +31,7 @@ import type {
   Write,
   Written,
 } from './requests.js';
+import { drawSessionId } from './session-id.js';
 import { decodeStringOperation, furtherKeys } from './string-operation.js';
 import type { TabletLoad } from './tablet-load.js';
 import type { Watcher } from './watch/watcher.js';
@@ -39,7 +40,8 @@ import { boundsBytes, MAX_RANGES_BYTES, MAX_WATCHERS, type Watches } from './wat
 /** One group, and the keys that it owns. */
 export interface ServedTablet {
   readonly replica: CommandLog<CommandResult>;
-  readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan' | 'range'>;
+  readonly stateMachine: Pick<KvStateMachine, 'get' | 'scan' | 'range'> &
+    Partial<Pick<KvStateMachine, 'freeze'>>;
   /** Undefined: its changes are not told. */
   readonly watches?: Watches | undefined;
   /** Undefined: nobody asks how much it is asked. */
@@ -49,6 +51,7 @@ export interface ServedTablet {
 export interface KvServiceParts {
   /** Of this process: it stamps what is proposed. */
   readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'uint32'>;
   /** The tablet with this id, or with 0 the only one; undefined: it is not here. */
   readonly tablet: (id: number) => ServedTablet | undefined;
   /** All that are here, also those that have ended. */
@@ -123,7 +126,9 @@ export class KvService {
   openSession(caller: Caller, request: OpenSession): Promise<SessionOpened | KvError> {
     return this.#whilePending(caller, 'write', request.tablet, async () => {
       const { replica } = this.#tabletOf(request);
-      const { result } = await replica.propose(encodeOpenSession(request.window));
+      const { result } = await replica.propose(
+        encodeOpenSession(request.window, drawSessionId(this.#parts.random)),
+      );
       return result.type === 'sessionOpened' ? result : refusedCommand(result);
     });
   }
@@ -168,6 +173,10 @@ export class KvService {
   committedVersion(caller: Caller, tablet: TabletId): Promise<CommittedVersion | KvError> {
     return this.#whilePending(caller, 'read', tablet, async () => {
       await this.#tabletOf({ tablet }).replica.readIndex('follower');
+      const { freeze, range } = this.#tabletOf({ tablet }).stateMachine;
+      // Others may have changes of its keys by now.
+      if (range?.isNothing) return kvError('WRONG_TABLET', NOT_OWNED);
+      if (freeze) return kvError('TABLET_FROZEN', FROZEN);
       return { type: 'committed', version: this.#watchesOf({ tablet }).throughVersion };
     });
   }
@@ -292,7 +301,8 @@ export class KvService {
 
   /** A hint: what counts is what holds when the entry is applied. */
   #refusedTablet(write: Write): KvError | undefined {
-    const { range } = this.#tabletOf(write).stateMachine;
+    const { range, freeze } = this.#tabletOf(write).stateMachine;
+    if (freeze && !range?.isNothing) return kvError('TABLET_FROZEN', FROZEN);
     const { operations } = write;
     if (!range || ownsAll(range, operations)) return undefined;
     return operations.some(({ key }) => range.owns(key))
@@ -415,6 +425,9 @@ export class KvService {
     let tablet: ServedTablet | undefined;
     try {
       tablet = this.#tabletOf(request);
+      const { freeze, range } = tablet.stateMachine;
+      // Another tablet may have its keys by now, and take writes. Of one that has ended, the range says so.
+      if (freeze && !range?.isNothing) return kvError('TABLET_FROZEN', FROZEN);
       return read(tablet);
     } catch (error) {
       if (errorCode(error) === 'WRONG_TABLET') return this.errorOf(error, 'read');
@@ -431,6 +444,7 @@ function isKvError(result: unknown): result is KvError {
 
 const NOTHING = Buffer.alloc(0);
 const NOT_OWNED = 'keys of another tablet are asked for';
+const FROZEN = 'the tablet is being merged with another one; try again shortly';
 
 /** Pages of a scan are not made smaller than this. */
 const MIN_PAGE_ENTRIES = 100;
@@ -450,6 +464,7 @@ function refusedCommand(result: CommandResult): KvError {
     return kvError('INVALID_REQUEST', 'no replica can apply this request: it changed nothing');
   if (result.type !== 'refused') return kvError('INTERNAL', 'the answer does not fit the request');
   if (result.code === 'WRONG_TABLET') return kvError('WRONG_TABLET', NOT_OWNED);
+  if (result.code === 'TABLET_FROZEN') return kvError('TABLET_FROZEN', FROZEN);
   if (result.code === 'OUT_OF_ORDER')
     return kvError('OUT_OF_ORDER', 'the write that this one follows was not carried out yet');
   return result.code === 'SESSION_EXPIRED'

@@ -1,6 +1,6 @@
 /**
- * Sessions: a repeated write is applied once (dissertation, section 6.3). A command opens a session; the session's
- * number is the log index of that command. The client numbers its writes. With each write it says up to which sequence
+ * Sessions: a repeated write is applied once (dissertation, section 6.3). A command opens a session, and
+ * names it (session-id.ts). The client numbers its writes. With each write it says up to which sequence
  * it has all answers: the floor. The results of writes above the floor are kept, in as many slots as the window is
  * wide. So pipelined writes may arrive, and be repeated, in any order; but one that names another, as `after`, is
  * refused until that one was carried out or can no longer be.
@@ -13,7 +13,8 @@
 
 import type { EngineOperation } from '../engines/storage-engine.js';
 import { readUint53, writeUint53 } from '../record/record.js';
-import { fromSessionKey, sessionKey } from './keys.js';
+import { DROPPED_KEY, fromSessionKey, sessionKey } from './keys.js';
+import { isDrawnId } from './session-id.js';
 
 /** Must be the same on all replicas, so it is never changed: with different limits they would diverge. */
 export const MAX_SESSIONS = 10_000;
@@ -63,6 +64,8 @@ interface Session {
   readonly id: number;
   readonly window: number;
   floor: number;
+  /** Log index of the command that opened it. */
+  readonly opened: number;
   /** Log index of its last write, or of the command that opened it. */
   lastUsed: number;
   readonly slots: Map<number, Slot>;
@@ -95,6 +98,8 @@ export class Sessions {
   /** Removed sessions of which the engine may have an image. */
   #removed: Session[] = [];
   #changedResults = 0;
+  #hasDropped = false;
+  #isDroppedWritten = false;
 
   /** The limit is a parameter for tests only: replicas must have the same one. */
   constructor(maxKeptResults: number = MAX_KEPT_RESULTS) {
@@ -110,16 +115,33 @@ export class Sessions {
     return MAX_SESSIONS;
   }
 
+  get keptResults(): number {
+    return this.#keptResults;
+  }
+
+  has(id: number): boolean {
+    return this.#sessions.has(id);
+  }
+
+  /** Some were removed that clients may still use. */
+  get hasDropped(): boolean {
+    return this.#hasDropped;
+  }
+
   /** How much `takeChanges` will give: about one per changed slot, and one per result in it. */
   get changedResults(): number {
     return this.#changedResults;
   }
 
-  /** Opens a session. Removes the least recently used one if there are too many. Gives the window. */
-  open(id: number, window: number): number {
+  /**
+   * Opens a session by the command of that index. Removes the least recently used one if there are too many. Gives the
+   * window; undefined: there is one with this id.
+   */
+  open(id: number, window: number, index = id): number | undefined {
+    if (this.#sessions.has(id)) return undefined;
     const granted = Math.min(Math.max(1, window), MAX_WINDOW);
     if (this.#sessions.size >= this.maxSize) this.#removeOldest();
-    const session = sessionOf(id, granted, true);
+    const session = sessionOf(id, granted, index, true);
     this.#sessions.set(id, session);
     this.#changed.add(session);
     this.#changedResults++;
@@ -169,14 +191,18 @@ export class Sessions {
   /** What has changed in the image since the last call. For sessions that stay it is in the order of the keys. */
   takeChanges(): EngineOperation[] {
     const operations: EngineOperation[] = [];
+    if (this.#hasDropped && !this.#isDroppedWritten) {
+      this.#isDroppedWritten = true;
+      operations.push({ type: 'put', key: DROPPED_KEY, value: Buffer.alloc(0) });
+    }
     for (const { id, slots } of this.#removed) {
       operations.push({ type: 'delete', key: sessionKey(id) });
       for (const slot of slots.keys()) operations.push({ type: 'delete', key: sessionKey(id, slot) });
     }
     const changed = this.#changed.size > 1 ? [...this.#changed].sort((a, b) => a.id - b.id) : this.#changed;
     for (const session of changed) {
-      const { id, window, floor, slots } = session;
-      if (session.isNew) operations.push({ type: 'put', key: sessionKey(id), value: encodeWindow(window) });
+      const { id, floor, slots } = session;
+      if (session.isNew) operations.push({ type: 'put', key: sessionKey(id), value: encodeOpened(session) });
       session.isNew = false;
       if (session.changed.length > 1) session.changed.sort((a, b) => a - b);
       for (const number of session.changed) {
@@ -194,13 +220,15 @@ export class Sessions {
   }
 
   /** Reads the table from the engine. */
-  restore(entries: Iterable<readonly [Buffer, Buffer]>): void {
+  restore(entries: Iterable<readonly [Buffer, Buffer]>, hasDropped = false): void {
+    this.#hasDropped = hasDropped;
+    this.#isDroppedWritten = hasDropped;
     const found = new Map<number, Session>();
     for (const [key, value] of entries) {
       const { session: id, slot } = fromSessionKey(key);
       if (slot === undefined) {
-        const window = value.readUInt32LE(0);
-        found.set(id, sessionOf(id, window, false));
+        const opened = value.length > WINDOW_BYTES ? readUint53(value, WINDOW_BYTES) : id;
+        found.set(id, sessionOf(id, value.readUInt32LE(0), opened, false));
         continue;
       }
       const session = found.get(id);
@@ -222,12 +250,43 @@ export class Sessions {
     }
   }
 
+  /**
+   * The table of a tablet that is made of two. A session that both have goes on with what both know: in the slot of two
+   * writes, the one with the lower sequence lies below the floor of its client. One that only one of them has is
+   * dropped if the other may have dropped it: there a write of it may have been applied, and would be applied again.
+   * `bornAt`: a session that was opened later is unknown to the other one.
+   */
+  unite(tables: readonly (readonly [sessions: Sessions, bornAt: number])[]): void {
+    const united = new Map<number, Session>();
+    for (const [i, [table, bornAt]] of tables.entries()) {
+      this.#hasDropped ||= table.#hasDropped;
+      const [other] = tables[1 - i] ?? [];
+      for (const session of table.#sessions.values()) {
+        const isInBoth = other?.has(session.id) ?? false;
+        const mayBeGone = !isInBoth && session.opened <= bornAt && (other?.hasDropped ?? false);
+        if (!isDrawnId(session.id) || mayBeGone) this.#hasDropped = true;
+        else uniteSession(united, session);
+      }
+    }
+    const byAge = [...united.values()].sort((a, b) => a.lastUsed - b.lastUsed || a.id - b.id);
+    for (const session of byAge) {
+      this.#sessions.set(session.id, session);
+      this.#changed.add(session);
+      session.changed = [...session.slots.keys()];
+      for (const { result } of session.slots.values()) this.#keptResults += weightOf(result);
+    }
+    while (this.#sessions.size > this.maxSize) this.#removeOldest();
+    while (this.#keptResults > this.#maxKeptResults && this.#sessions.size > 1) this.#removeOldest();
+    this.#removed = [];
+  }
+
   #removeOldest(): void {
+    this.#hasDropped = true;
     while (this.#sessions.size > 0) {
       const next = this.#aged.pop();
       if (!next) {
         this.#aged = [...this.#sessions.values()]
-          .sort((a, b) => b.lastUsed - a.lastUsed)
+          .sort((a, b) => b.lastUsed - a.lastUsed || b.id - a.id)
           .map((session) => ({ session, lastUsed: session.lastUsed }));
       } else if (
         this.#sessions.get(next.session.id) === next.session &&
@@ -248,6 +307,18 @@ export class Sessions {
   }
 }
 
+function uniteSession(united: Map<number, Session>, { slots, ...session }: Session): void {
+  const known = united.get(session.id) ?? sessionOf(session.id, session.window, session.opened, true);
+  united.set(session.id, known);
+  known.floor = Math.max(known.floor, session.floor);
+  for (const [number, { sequence, result }] of slots) {
+    const present = known.slots.get(number);
+    if (!present || present.sequence < sequence)
+      known.slots.set(number, { sequence, result, isChanged: true });
+  }
+  for (const { result } of known.slots.values()) known.lastUsed = Math.max(known.lastUsed, result.index);
+}
+
 /** Bytes of a value that count as much as a result. Must be the same on all replicas, so it is never changed. */
 const VALUE_BYTES_PER_RESULT = 64;
 
@@ -257,13 +328,18 @@ function weightOf({ results }: WriteResult): number {
   return weight;
 }
 
-function sessionOf(id: number, window: number, isNew: boolean): Session {
-  return { id, window, floor: 0, lastUsed: id, slots: new Map(), isNew, changed: [] };
+function sessionOf(id: number, window: number, opened: number, isNew: boolean): Session {
+  return { id, window, floor: 0, opened, lastUsed: opened, slots: new Map(), isNew, changed: [] };
 }
 
-function encodeWindow(window: number): Buffer {
-  const value = Buffer.allocUnsafe(4);
+const WINDOW_BYTES = 4;
+
+/** window u32, and for an id that was drawn: opened u53 */
+function encodeOpened({ id, window, opened }: Session): Buffer {
+  const isDrawn = isDrawnId(id);
+  const value = Buffer.allocUnsafe(isDrawn ? WINDOW_BYTES + 8 : WINDOW_BYTES);
   value.writeUInt32LE(window, 0);
+  if (isDrawn) writeUint53(value, opened, WINDOW_BYTES);
   return value;
 }
 

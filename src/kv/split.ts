@@ -7,7 +7,7 @@
  *
  *     record   version u8 | by u8 | index u53 | term u53 | deadlines left u53 | deadlines right u53 | parent | left
  *              | right | replicas | configuration
- *     tablet   id u32 | generation u32 | start bytes u32 | start | has end u8 | end bytes u32 | end
+ *     tablet   see tablet-codec.ts
  *     replicas replicas u32 | ( node u32 | id in the left one u32 | id in the right one u32 ) ...
  *              Version 1 does not have this part. Its children have no ids of replicas.
  *
@@ -20,19 +20,13 @@
  */
 import { RaftreeError } from '../env/errors.js';
 import { hashOfKey } from '../placement/partition-key.js';
-import {
-  type PlacedReplica,
-  type Placement,
-  type PlacementKind,
-  ringPoint,
-  type Tablet,
-} from '../placement/placement.js';
+import { type PlacedReplica, type PlacementKind, ringPoint, type Tablet } from '../placement/placement.js';
 import { contextsOf } from '../placement/replica-context.js';
-import { TabletRange } from '../placement/tablet-map.js';
 import { type Configuration, isJoint, membersOf } from '../raft/configuration.js';
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
 import { readUint53, writeUint53 } from '../record/record.js';
 import { MAX_KEY_BYTES } from './limits.js';
+import { encodeTablet, TabletReader } from './tablet-codec.js';
 
 export interface SplitCommand {
   readonly left: number;
@@ -153,27 +147,6 @@ export function configurationOfChild(split: Split, child: number): Configuration
   return { ...configuration, contexts: contextsOf(replicasOf(split, child)) };
 }
 
-/** What a group's own state says of its tablet. */
-export interface OwnTablet {
-  readonly tablet: Tablet;
-  /** Undefined: all keys. */
-  readonly range: TabletRange | undefined;
-  /** It was split: it has ended. */
-  readonly ended: Split | undefined;
-  /** It began as a part of another one. */
-  readonly began: Split | undefined;
-}
-
-/** Throws `CORRUPTION` for the record of another tablet. */
-export function ownTabletOf(id: number, { by }: Pick<Placement, 'by'>, split: Split): OwnTablet {
-  if (split.parent.id === id)
-    return { tablet: split.parent, range: TabletRange.NOTHING, ended: split, began: undefined };
-  const tablet = split.children.find((child) => child.id === id);
-  if (!tablet || split.by !== by)
-    throw new RaftreeError('CORRUPTION', `the state of tablet ${id} is that of tablet ${split.parent.id}`);
-  return { tablet, range: new TabletRange(by, tablet), ended: undefined, began: split };
-}
-
 export function encodeSplit(split: Split): Buffer {
   const head = Buffer.alloc(34);
   head[0] = versionOf(split.replicas);
@@ -190,33 +163,19 @@ export function encodeSplit(split: Split): Buffer {
 /** Throws `CORRUPTION` for bytes that `encodeSplit` does not write. */
 export function decodeSplit(record: Buffer): Split {
   try {
-    const version = record[0];
-    let at = 34;
-    const bytes = () => {
-      const start = at + 4;
-      at = start + record.readUInt32LE(at);
-      if (at > record.length) throw new RangeError('it ends early');
-      return Buffer.from(record.subarray(start, at));
-    };
-    const tablet = (): Tablet => {
-      const [id, generation] = [record.readUInt32LE(at), record.readUInt32LE(at + 4)];
-      at += 8;
-      const start = bytes();
-      const hasEnd = record.readUInt8(at++) === 1;
-      const end = bytes();
-      return { id, generation, start, end: hasEnd ? end : undefined };
-    };
+    const reader = new TabletReader(record, 34);
     const split = {
       by: record.readUInt8(1) === 1 ? ('hash' as const) : ('range' as const),
       index: readUint53(record, 2),
       term: readUint53(record, 10),
       deadlines: [readUint53(record, 18), readUint53(record, 26)] as const,
-      parent: tablet(),
-      children: [tablet(), tablet()] as const,
+      parent: reader.tablet(),
+      children: [reader.tablet(), reader.tablet()] as const,
     };
-    const replicas = decodeReplicas(version, record.subarray(at));
+    const rest = reader.rest();
+    const replicas = decodeReplicas(record[0], rest);
     if (!replicas) throw new RangeError('it is of a newer version');
-    const configuration = decodeConfiguration(record.subarray(at + replicas.sizeBytes));
+    const configuration = decodeConfiguration(rest.subarray(replicas.sizeBytes));
     return { ...split, replicas: replicas.list, configuration };
   } catch (error) {
     throw new RaftreeError('CORRUPTION', 'the record of a split cannot be read', { cause: error });
@@ -257,15 +216,4 @@ function decodeReplicas(
     return { node, left, right };
   });
   return { list, sizeBytes };
-}
-
-function encodeTablet({ id, generation, start, end }: Tablet): Buffer {
-  const numbers = Buffer.alloc(12);
-  numbers.writeUInt32LE(id, 0);
-  numbers.writeUInt32LE(generation, 4);
-  numbers.writeUInt32LE(start.length, 8);
-  const bound = Buffer.alloc(5);
-  bound[0] = end ? 1 : 0;
-  bound.writeUInt32LE(end?.length ?? 0, 1);
-  return Buffer.concat([numbers, start, bound, end ?? Buffer.alloc(0)]);
 }

@@ -135,7 +135,8 @@ export class MetaState {
 
 function addedBy(tablet: number, intent: Intent) {
   if (intent.type === 'move') return intent.add ? [{ ...intent.add, tablet }] : [];
-  return intent.children.flatMap(({ id, replicas }) =>
+  const children = intent.type === 'split' ? intent.children : [intent.child];
+  return children.flatMap(({ id, replicas }) =>
     replicas.map(({ replicaId, node }) => ({ replicaId, node, tablet: id })),
   );
 }

@@ -6,7 +6,7 @@
  *     balance        whether replicas and leaders are moved without being asked; without it they are
  *     node/ID        a node: its zone and host, whether it drains
  *     tablet/ID      a descriptor: range, generation, parents, replicas
- *     intent/ID      what is under way with this tablet: there is at most one
+ *     intent/ID      what is under way with this tablet: there is at most one. A merge is one of both tablets
  */
 import { z } from 'zod';
 import type { ClusterNode, Descriptor, Replica } from '../balance/cluster-map.js';
@@ -67,11 +67,29 @@ const split = z.object({
   children: z.tuple([child, child]).readonly(),
 });
 
-const intent = z.discriminatedUnion('type', [move, split]);
+const merge = z.object({
+  type: z.literal('merge'),
+  generation: z.int().min(1),
+  /** A number that no other attempt has, or had. */
+  attempt: id,
+  left: id,
+  right: id,
+  child,
+  /** Of the two last ones, one is decided for ever. */
+  stage: z.enum(['freezing', 'merging', 'ending']),
+  /** The entry that has frozen the right one. Known when the merge is decided. */
+  frozen: z.object({ index: count, term: count }).optional(),
+  sinceMs: z.number(),
+  /** Why; an operator wanted it if there is none. */
+  reason: z.string().optional(),
+});
+
+const intent = z.discriminatedUnion('type', [move, split, merge]);
 
 export type ClusterRecord = z.output<typeof cluster>;
 export type MoveIntent = z.output<typeof move>;
 export type SplitIntent = z.output<typeof split>;
+export type MergeIntent = z.output<typeof merge>;
 export type Intent = z.output<typeof intent>;
 
 /** One record. A key says which kind it is of. */

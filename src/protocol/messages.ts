@@ -511,6 +511,11 @@ export const MESSAGES = {
     from: u32,
     to: u32,
   }),
+  mergeTablets: message(146, 'Asks any node for two tablets that lie side by side to become one.', {
+    requestId: u32,
+    left: u32,
+    right: u32,
+  }),
   drainNode: message(141, 'Asks any node for a node to be emptied of tablets, or not any more.', {
     requestId: u32,
     nodeId: u32,
@@ -606,6 +611,7 @@ export type RequestName =
   | 'transferLeader'
   | 'splitTablet'
   | 'moveReplica'
+  | 'mergeTablets'
   | 'drainNode'
   | 'balance'
   | 'watch'

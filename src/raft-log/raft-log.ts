@@ -129,17 +129,25 @@ export class RaftLog {
   }
 
   /**
-   * One record: a group is retired, and these follow from it, with empty logs after their bases. Resolves when that is
-   * durable; before, the new groups are not here. Does nothing if the group is retired already. Rejects as `append`.
+   * One record: a group is retired, and those that it absorbs, and these follow from them, with empty logs after their
+   * bases. Resolves when that is durable; before, the new groups are not here. Does nothing if the group is retired
+   * already. Rejects as `append`.
    */
-  async succeed(id: number, successors: readonly Successor[]): Promise<void> {
+  async succeed(
+    id: number,
+    successors: readonly Successor[],
+    absorbed: readonly number[] = [],
+  ): Promise<void> {
     const retired = this.#groups.get(id);
     if (retired?.isRetired) return;
-    if (!retired || successors.some(({ id: next }) => this.#groups.has(next) || this.isGone(next))) {
+    const others = absorbed.map((other) => this.#groups.get(other));
+    const isKnown = successors.some(({ id: next }) => this.#groups.has(next) || this.isGone(next));
+    const isLeaving = [retired, ...others].some((group) => group?.isLeaving);
+    if (!retired || isLeaving || others.some((other) => !other || other.isRetired) || isKnown) {
       throw new RaftreeError(
         'CORRUPTION',
         `group ${id} cannot be followed by the groups ${successors.map((successor) => successor.id).join(', ')}: ` +
-          'it is not here, or one of them is, or was',
+          'it is not here, or has been followed, or one of them is, or was, here',
       );
     }
     const { incarnation } = retired.base;
@@ -147,9 +155,12 @@ export class RaftLog {
       const group = this.#newGroup(successor.id);
       return { id: successor.id, group, payloads: group.begin({ ...successor.base, incarnation }) };
     });
-    const { payload } = encodeGroups([encodeRetired(id), ...groups.flatMap(({ payloads }) => payloads)]);
+    const { payload } = encodeGroups([
+      ...[id, ...absorbed].map(encodeRetired),
+      ...groups.flatMap(({ payloads }) => payloads),
+    ]);
     await this.#records.append(payload, true);
-    retired.isRetired = true;
+    for (const group of [retired, ...others]) if (group) group.isRetired = true;
     for (const { id: successor, group } of groups) this.#groups.set(successor, group);
   }
 
@@ -216,6 +227,8 @@ export class RaftLog {
       this.#gone.add(record.group);
       return;
     }
+    // It was retired and went by two records that were written at the same time.
+    if (record.type === 'retired' && !known) return;
     const group = known ?? this.#addGroup(record.group);
     group.recover(record, position);
   }

@@ -12,6 +12,18 @@ export interface Succession extends SnapshotBase {
     /** With which it begins. */
     readonly configuration: Configuration;
   }[];
+  /** This group ends with it, too, and what follows has its state. It has done nothing since that entry. */
+  readonly absorbed?: { readonly group: number; readonly index: number };
+}
+
+/** What a state machine has for the state with which another group begins. */
+export interface BeginParts<Machine> {
+  /** Of the group that is absorbed. */
+  readonly absorbed: Machine | undefined;
+  /** Does not exist, and goes afterwards: for what is not durable yet. */
+  readonly workDirectory: string;
+  /** Resolves when other events have run. */
+  readonly turn: () => Promise<void>;
 }
 
 /** A group that begins beside this one, empty, behind the entry `index`. This one goes on. */
@@ -44,10 +56,12 @@ export interface GroupStateMachine<Result> {
   ): Promise<Result>;
   /** Which groups follow from this one; undefined while it goes on. It stays so, also over snapshots and restarts. */
   readonly succession?: Succession | undefined;
+  /** The members of the group must not change now. */
+  readonly isHeld?: boolean;
   /** Which group begins beside this one; undefined: none. It stays so, also over snapshots and restarts. */
   readonly companion?: Companion | undefined;
   /** Makes a new directory hold, durably, the state with which one of these groups, or the companion, begins. */
-  begin?(group: number, directory: string): Promise<void>;
+  begin?(group: number, directory: string, parts: BeginParts<this>): Promise<void>;
   /** Makes all applied entries durable, so that the log need not keep them. */
   flush(): Promise<void>;
   /** Makes a new directory hold, durably, the state at exactly `appliedIndex`. Nothing is applied meanwhile. */

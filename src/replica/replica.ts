@@ -324,7 +324,8 @@ export class Replica<Result> implements CommandLog<Result> {
    */
   changeConfiguration(change: ConfigurationChange, expectedIndex?: number): Promise<Applied<Result>> {
     // The groups that follow from this one have members of their own.
-    if (this.#parts.stateMachine.succession) return Promise.reject(refused('changeConflict', this.leader));
+    const { succession, isHeld } = this.#parts.stateMachine;
+    if (succession || isHeld) return Promise.reject(refused('changeConflict', this.leader));
     return this.#propose({ type: 'changeConfiguration', change, expectedIndex });
   }
 
@@ -553,6 +554,11 @@ export class Replica<Result> implements CommandLog<Result> {
         filled = { first, last, entries: last < first ? [] : log.entries(first, last) };
       transport.send(to, { ...header, entries: filled.entries });
     }
+  }
+
+  /** Runs this while nothing is applied, and no snapshot is taken over. Rejects as it does. */
+  alone<T>(run: () => Promise<T>): Promise<T> {
+    return this.#applier.alone(run);
   }
 
   /** A checkpoint of exactly what is applied. */

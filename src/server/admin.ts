@@ -11,6 +11,7 @@ import {
   type ChangeMembers,
   type DrainNode,
   isAdministrationErrorCode,
+  type MergeTablets,
   type MoveReplica,
   type SplitTablet,
   type TabletSplit,
@@ -74,7 +75,7 @@ export interface AdminParts {
   /** Whether the members of the cluster are still those of `replica`: if a map has begun, they are not. */
   readonly isCurrent: () => boolean;
   /** Undefined in a cluster that keeps no map. */
-  readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'drain' | 'balance' | 'keeps'> | undefined;
+  readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'merge' | 'drain' | 'balance' | 'keeps'> | undefined;
   /** Resolves when the cluster keeps a map. Rejects as `MapBirth.begin`. */
   readonly beginMap: () => Promise<void>;
   /** What takes requests now: when a map has begun, not this. */
@@ -250,7 +251,8 @@ export class Admin implements Administration {
     }
   }
 
-  async #changeMap(request: MoveReplica | DrainNode): Promise<boolean> {
+  async #changeMap(request: MoveReplica | DrainNode | MergeTablets): Promise<boolean> {
+    if (request.type === 'mergeTablets') return this.#map.merge(request);
     return request.type === 'moveReplica' ? this.#map.move(request) : this.#map.drain(request);
   }
 

@@ -47,8 +47,10 @@ export interface BalancerParts {
   readonly members: () => MapMembers & { readonly index: number };
   /** Changes the voters of meta, if its members are still those of the configuration `index`. Rejects as `Admin`. */
   readonly changeVoters: (change: VoterChange, index: number) => Promise<void>;
-  /** Moves were recorded. */
+  /** Moves or merges were recorded. */
   readonly recorded: () => void;
+  /** All nodes were asked, and the balancer is on. Resolves with whether something was recorded. */
+  readonly looked: (reports: readonly NodeReport[]) => Promise<boolean>;
   /** An error that passes by itself, for the log of the node. */
   readonly onFault: (error: unknown) => void;
 }
@@ -224,6 +226,7 @@ export class Balancer {
       await this.#record(begun);
       recorded();
     }
+    if (meta.state.isBalanced && (await this.#parts.looked([...this.#reports.values()]))) recorded();
     await this.#leaveMeta();
     if (meta.leads) await this.#changeVoters(!meta.state.isBalanced);
     return moves.length > begun.length;

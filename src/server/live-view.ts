@@ -198,6 +198,10 @@ function tabletViews(
 export function changesIn({ intents, tablets }: MetaState) {
   return [...intents].map(([tablet, intent]) => {
     if (intent.type === 'split') return { tablet, type: intent.type, ...bytesIn('at', intent.at) };
+    if (intent.type === 'merge') {
+      const { type, left, right, stage } = intent;
+      return { tablet, type, with: tablet === left ? right : left, stage };
+    }
     const leaving = tablets.get(tablet)?.replicas.find(({ replicaId }) => replicaId === intent.remove);
     return { tablet, type: intent.type, from: leaving?.node, to: intent.add?.node };
   });

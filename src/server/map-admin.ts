@@ -1,10 +1,11 @@
 /** Requests of operators about the map. Any node takes them: the map is changed by conditional updates. */
-import type { Balance, BalanceShown, DrainNode, MoveReplica } from '../doors/ports.js';
+import type { Balance, BalanceShown, DrainNode, MergeTablets, MoveReplica } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
 import { RaftreeError } from '../env/errors.js';
+import { checkMerge, idsOfMerge, mergeOf, recordMerge } from '../meta/merges.js';
 import type { Meta } from '../meta/meta.js';
 import { checkMove, recordMove } from '../meta/moves.js';
-import { BALANCE_KEY, nodeKey } from '../meta/records.js';
+import { BALANCE_KEY, nodeKey, nodesOf } from '../meta/records.js';
 import { reportSchema } from './balance-report.js';
 import { pictureSchema } from './balancer.js';
 import type { NodeRequest } from './node-calls.js';
@@ -18,6 +19,7 @@ export interface MapAdminParts {
   readonly leader: () => number;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
   readonly ask: (node: number, request: NodeRequest) => Promise<unknown>;
+  readonly maxMergedBytes: number;
   /** The tablet was split: the map does not have its parts yet. */
   readonly isPast: (tablet: number) => boolean;
 }
@@ -91,6 +93,77 @@ export class MapAdmin {
       throw refused(
         'CHANGE_INVALID',
         `the disk of node ${to} is full: make room there, or choose another node`,
+      );
+  }
+
+  /**
+   * Resolves when the map has the tablet that both have become. Rejects with `CHANGE_INVALID`, `CHANGE_PENDING`,
+   * `MEMBER_UNREACHABLE`, `CHANGE_CONFLICT` if it was given up, or `CHANGE_PENDING` (unknown) if it takes longer.
+   */
+  async merge({ left, right }: MergeTablets): Promise<boolean> {
+    const { env, meta, isPast } = this.#parts;
+    const state = await meta.read();
+    for (const tablet of [left, right])
+      if (isPast(tablet))
+        throw refused('CHANGE_INVALID', `there is no tablet ${tablet} any more, or not yet`);
+    let child = 0;
+    const recorded = () => mergeOf(state, left)?.intent;
+    const present = recorded();
+    if (present?.left !== left || present?.right !== right) {
+      const [{ replicas }] = checkMerge(state, { left, right });
+      await this.#checkMergeable({ left, right }, nodesOf(replicas));
+      const firstId = await meta.allocateIds(idsOfMerge(replicas.length));
+      const changes = recordMerge(state, { left, right }, firstId, env.clock.nowMs());
+      if (!(await meta.update(changes)))
+        throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
+    }
+    let isSeen = false;
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
+      child = recorded()?.child.id ?? child;
+      const isDone = [...state.tablets.values()].some(
+        ({ id, parents }) => id === child || parents.includes(child),
+      );
+      if (isSeen && isDone) return true;
+      if (isSeen && !recorded())
+        throw refused(
+          'CHANGE_CONFLICT',
+          `the merge of the tablets ${left} and ${right} was given up: every node of them must answer; try again`,
+        );
+      isSeen ||= child > 0;
+      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+    }
+    throw new RaftreeError(
+      'CHANGE_PENDING',
+      `the merge of the tablets ${left} and ${right} is recorded and goes on by itself; see \`raftree shards\``,
+      { info: { outcome: 'unknown' } },
+    );
+  }
+
+  /** Rejects with `MEMBER_UNREACHABLE` or `CHANGE_INVALID` if the tablets could not be merged soon. */
+  async #checkMergeable(
+    { left, right }: Omit<MergeTablets, 'type'>,
+    nodes: readonly number[],
+  ): Promise<void> {
+    const { nodeId, isConnected, ask, maxMergedBytes } = this.#parts;
+    for (const node of nodes)
+      if (node !== nodeId && !isConnected(node))
+        throw refused(
+          'MEMBER_UNREACHABLE',
+          `node ${node} is not connected now: tablets are merged only when all of their nodes take part`,
+        );
+    // All of them are asked: one of an earlier version refuses.
+    const sizes = await Promise.all(
+      nodes.map(async (node) => {
+        const said = [left, right].map((tablet) => ask(node, { type: 'tabletBytes', tablet }));
+        return (await Promise.all(said)).reduce<number>((sum, size) => sum + Number(size), 0);
+      }),
+    );
+    const bytes = Math.max(...sizes);
+    if (bytes > maxMergedBytes)
+      throw refused(
+        'CHANGE_INVALID',
+        `the tablets have about ${Math.round(bytes)} bytes, and what is merged has at most ${maxMergedBytes} ` +
+          '(half of placement.maxTabletBytes, at most 64 MiB)',
       );
   }
 

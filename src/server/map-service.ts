@@ -11,15 +11,19 @@ import { intentKey } from '../meta/records.js';
 import type { Placement } from '../placement/placement.js';
 import { membersOf } from '../raft/configuration.js';
 import type { Admin } from './admin.js';
+import { AutoMerges } from './auto-merges.js';
 import { BalanceReporter } from './balance-report.js';
 import { Balancer } from './balancer.js';
 import type { NodeConfig } from './config.js';
 import { askToJoin } from './joining.js';
 import { MapAdmin } from './map-admin.js';
+import { MergeDriver } from './merge-driver.js';
 import { MetaDriver } from './meta-driver.js';
 import type { NodeCalls, NodeRequest } from './node-calls.js';
 import type { Peers } from './peers.js';
+import { maxMergedBytesOf, mergeSettingsOf } from './placement-config.js';
 import { type ChangeProgress, stepTowards } from './replica-change.js';
+import type { TabletMerges } from './tablet-merges.js';
 import type { OpenMeta, TabletSet } from './tablet-set.js';
 import type { TabletSplits } from './tablet-splits.js';
 
@@ -32,11 +36,14 @@ export interface MapServiceParts {
   readonly calls: Pick<NodeCalls, 'call'>;
   readonly peers: Pick<Peers, 'isHeard' | 'isConnected'>;
   readonly splits: Pick<TabletSplits, 'resume'>;
+  readonly merges: Pick<TabletMerges, 'step' | 'frozenHere' | 'bytesOf'>;
   readonly admin: () => Admin | undefined;
 }
 
 /** A move whose new replica is no voter by then is given up. */
 const MOVE_TIMEOUT_MS = 600_000;
+/** Clients wait so many election timeouts for a merge to be decided. */
+const MERGE_PATIENCE = 2;
 const LOOK_AGAIN_MS = 20;
 
 type ChangeOrder = Extract<NodeRequest, { type: 'changeReplicas' }>;
@@ -48,6 +55,7 @@ export class MapService {
   readonly balancer: Balancer;
   readonly #reporter: BalanceReporter;
   readonly admin: MapAdmin;
+  readonly #merges: MergeDriver;
   /** Tablets whose members an order changes now. */
   readonly #changing = new Set<number>();
   #joining: Timer | undefined;
@@ -67,14 +75,21 @@ export class MapService {
       node === nodeId ? this.handle(nodeId, request) : calls.call(node, request);
     const onFault = (error: unknown) => tablets.report('MAP', error);
     const isConnected = (node: number) => peers.isConnected(node);
+    const isDead = (node: number) => this.balancer.isDead(node);
+    this.#merges = new MergeDriver({
+      ...{ env, meta: this.meta, ask, onFault, isDead },
+      patienceMs: MERGE_PATIENCE * config.raft.electionTimeoutMaxMs,
+    });
     this.driver = new MetaDriver({
-      ...{ env, placement, meta: this.meta, ask, onFault },
+      ...{ env, placement, meta: this.meta, ask, onFault, isDead, merges: this.#merges },
       members: () => membersOf(replica.configuration),
-      isDead: (node) => this.balancer.isDead(node),
       everyMs: config.raft.electionTimeoutMinMs,
       moveTimeoutMs: MOVE_TIMEOUT_MS,
     });
     this.#reporter = new BalanceReporter(env.clock, tablets, config.location);
+    const autoMerges = new AutoMerges({
+      ...{ env, meta: this.meta, settings: mergeSettingsOf(config.placement, placement) },
+    });
     this.balancer = new Balancer({
       ...{ env, nodeId, settings: config.balance, meta: this.meta, isConnected, ask, onFault },
       answerWithinMs: 2 * config.raft.electionTimeoutMaxMs,
@@ -82,11 +97,13 @@ export class MapService {
       members: () => replica.configuration,
       changeVoters: (change, index) => this.#changeVoters(change, index),
       recorded: () => this.driver.look(),
+      looked: (reports) => autoMerges.look(reports),
     });
     const isPast = (tablet: number) => tablets.isPast(tablet);
     this.admin = new MapAdmin({
       ...{ env, nodeId, meta: this.meta, isConnected, isPast, ask },
       leader: () => replica.leader,
+      maxMergedBytes: maxMergedBytesOf(config.placement),
     });
   }
 
@@ -105,6 +122,7 @@ export class MapService {
     this.#isClosed = true;
     this.#joining?.cancel();
     this.driver.close();
+    this.#merges.close();
     this.balancer.close();
   }
 
@@ -119,6 +137,12 @@ export class MapService {
         return this.#changeReplicas(request);
       case 'resumeSplit':
         return this.#parts.splits.resume(request.tablet);
+      case 'mergeStep':
+        return this.#parts.merges.step(request.tablet, request.attempt, request.step);
+      case 'frozen':
+        return this.#parts.merges.frozenHere(request.tablet, request.replicaId, request.attempt) ?? null;
+      case 'tabletBytes':
+        return this.#parts.merges.bytesOf(request.tablet);
       case 'report':
         return this.#reporter.report();
       case 'transferLeader':

@@ -4,6 +4,7 @@
  *     the first map       written once
  *     nodes               a member of the cluster has a record, and no one else
  *     splits              one that is recorded and not done is gone on with by the leader of the tablet
+ *     merges              merge-driver.ts
  *     moves               each is brought one step further, until the tablet's log has the members; then the map has
  *
  * Each step is an update that names the versions it starts from, or an order that does nothing when it is repeated. So
@@ -17,6 +18,8 @@ import type { Meta, MetaChange } from '../meta/meta.js';
 import { endMove } from '../meta/moves.js';
 import { CLUSTER_KEY, intentKey, type MoveIntent, NEXT_ID_KEY, nodeKey, tabletKey } from '../meta/records.js';
 import { firstReplicas, firstTablets, type Placement } from '../placement/placement.js';
+import { askLeader } from './ask-leader.js';
+import type { MergeDriver } from './merge-driver.js';
 import type { NodeRequest } from './node-calls.js';
 import type { ChangeProgress } from './replica-change.js';
 
@@ -26,6 +29,7 @@ export interface MetaDriverParts {
   readonly placement: Placement;
   /** The members of the cluster, in force. */
   readonly members: () => readonly number[];
+  readonly merges: Pick<MergeDriver, 'look'>;
   /** A node that will not answer. */
   readonly isDead: (node: number) => boolean;
   /** Asks a node, perhaps this one. Rejects as that node does, or because it cannot be asked. */
@@ -39,8 +43,6 @@ export interface MetaDriverParts {
 
 /** So many looks a split has before it is taken for forgotten. */
 const SPLIT_LOOKS = 5;
-/** A tablet may change its leader while it is asked who leads. */
-const MAX_HOPS = 3;
 
 export class MetaDriver {
   readonly #parts: MetaDriverParts;
@@ -85,8 +87,10 @@ export class MetaDriver {
     await this.#keepNodes();
     const { intents } = meta.state;
     for (const tablet of this.#moveSeenMs.keys()) if (!intents.has(tablet)) this.#moveSeenMs.delete(tablet);
+    this.#parts.merges.look();
     await Promise.all(
       [...intents].map(async ([tablet, intent]) => {
+        if (intent.type === 'merge') return;
         const driven = intent.type === 'move' ? this.#drive(tablet, intent) : this.#resume(tablet);
         await driven.catch((error: unknown) => {
           if (!this.#isClosed) this.#parts.onFault(error);
@@ -151,23 +155,8 @@ export class MetaDriver {
   }
 
   async #askLeader({ replicas }: Descriptor, request: NodeRequest): Promise<ChangeProgress> {
-    const { ask } = this.#parts;
-    let failure: unknown;
-    for (const { node } of replicas) {
-      let next = node;
-      for (let hops = 0; next !== 0 && hops < MAX_HOPS; hops++) {
-        try {
-          const progress = (await ask(next, request)) as ChangeProgress;
-          if (progress.state !== 'notLeader') return progress;
-          next = progress.leader === next ? 0 : progress.leader;
-        } catch (error) {
-          failure = error;
-          next = 0;
-        }
-      }
-    }
-    if (failure) throw failure;
-    return { state: 'underWay' };
+    const nodes = replicas.map(({ node }) => node);
+    return (await askLeader<ChangeProgress>(nodes, request, this.#parts.ask)) ?? { state: 'underWay' };
   }
 }
 

@@ -32,6 +32,17 @@ const request = z.discriminatedUnion('type', [
   }),
   /** To the leader of a tablet: to go on with the split that is recorded. */
   z.object({ type: z.literal('resumeSplit'), tablet: id }),
+  /** To the leader of a tablet: the next step of a merge that is recorded (tablet-merges.ts). */
+  z.object({
+    type: z.literal('mergeStep'),
+    tablet: id,
+    attempt: id,
+    step: z.enum(['freeze', 'merge', 'thaw']),
+  }),
+  /** To the node of a replica: by which entry it is frozen. */
+  z.object({ type: z.literal('frozen'), tablet: id, replicaId: id, attempt: id }),
+  /** To the node of a replica: how many bytes its keys take. */
+  z.object({ type: z.literal('tabletBytes'), tablet: id }),
   /** To any node, of the leader of meta: what it holds (balance-report.ts). */
   z.object({ type: z.literal('report') }),
   /** To the leader of a tablet in this term. */

@@ -14,6 +14,7 @@ import type { EngineKind } from '../engines/storage-engine.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
+import { isMerge } from '../kv/lineage.js';
 import { KvService } from '../kv/service.js';
 import type { Meta } from '../meta/meta.js';
 import { BufferBudget } from '../net/buffer-budget.js';
@@ -49,6 +50,7 @@ import { ReplicaIds } from './replica-ids.js';
 import { respDoorOptions } from './resp.js';
 import { type NodeReady, RoleReport, statusReply } from './status.js';
 import { tabletsReply } from './tablet-list.js';
+import { TabletMerges } from './tablet-merges.js';
 import { type OpenTablet, TabletSet } from './tablet-set.js';
 import { TabletSplits } from './tablet-splits.js';
 
@@ -93,6 +95,7 @@ export class Node {
   #service: { readonly kv: KvService; readonly admin: Admin } | undefined;
   readonly #tablets: TabletSet;
   readonly #splits: TabletSplits;
+  readonly #merges: TabletMerges;
   /** Requests of nodes to each other. */
   readonly #calls: NodeCalls;
   /** Undefined in a cluster that keeps no map. */
@@ -145,8 +148,9 @@ export class Node {
       local: () => this.#opened.local,
       forgotten: (tablet) => this.#ids.forget(tablet),
       removed: () => this.#opened.membership.removal,
-      publish: (split) => this.#splits.publish(split),
-      isPublished: (split) => this.#splits.isPublished(split),
+      publish: (change) => (isMerge(change) ? this.#merges.publish(change) : this.#splits.publish(change)),
+      isPublished: (change) =>
+        isMerge(change) ? this.#merges.isPublished(change) : this.#splits.isPublished(change),
       metaBegan: () => this.#administrate(),
     });
     this.#splits = new TabletSplits({
@@ -154,6 +158,7 @@ export class Node {
       beginMap: () => this.#mapBirth.begin(),
       tablets: this.#tablets,
     });
+    this.#merges = new TabletMerges({ meta: () => this.#mapService?.meta, tablets: this.#tablets });
     this.#closers.push(() => this.#tablets.close());
     this.#ids = new ReplicaIds(
       (tablet) => this.#wiring?.local.idOf(tablet) || this.#tablets.firstNumberOf(tablet),
@@ -476,7 +481,7 @@ export class Node {
     await this.#tablets.finishChanges(born.incarnation);
     await this.#tablets.open(born, restarted, this.#promise(identity));
     const kv = new KvService({
-      clock: env.clock,
+      ...{ clock: env.clock, random: env.random },
       tablet: (id) => this.#tablets.served(id),
       tablets: () => this.#tablets.here,
       limits: kvLimitsOf(config),
@@ -542,7 +547,7 @@ export class Node {
     if (!opened) return undefined;
     const map = new MapService({
       ...{ env, config, placement, opened, tablets: this.#tablets, calls: this.#calls },
-      ...{ peers: this.#opened.peers, splits: this.#splits },
+      ...{ peers: this.#opened.peers, splits: this.#splits, merges: this.#merges },
       admin: () => this.#service?.admin,
     });
     this.#mapService = map;

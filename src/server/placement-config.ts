@@ -1,5 +1,7 @@
 /** `placement` of node.json: how the keys of a new cluster are divided into tablets. */
+
 import { z } from 'zod';
+import type { MergeSettings } from '../balance/merge-plan.js';
 import {
   MAX_FIRST_TABLETS,
   ONE_TABLET,
@@ -26,6 +28,12 @@ export const placementSchema = z
       .int()
       .min(64 * 1024)
       .max(1024 ** 4)
+      .optional(),
+    /** Neighbours on the same nodes that have less together are merged by the balancer; 0, the default: none are. */
+    minTabletBytes: z
+      .int()
+      .min(0)
+      .max(2 ** 40)
       .optional(),
     /** A tablet that this node leads is split when it is asked more for some time; 0: never. It may differ, too. */
     maxTabletOperationsPerSecond: z.int().min(0).max(1_000_000_000).optional(),
@@ -55,6 +63,20 @@ export function splitSettingsOf(given: PlacementConfig, keepsMap: boolean): Spli
   return { maxTabletBytes, maxTabletOperationsPerSecond };
 }
 
+export function mergeSettingsOf(given: PlacementConfig, { tablets }: Placement): MergeSettings {
+  const { maxTabletOperationsPerSecond } = splitSettingsOf(given, true);
+  const { minTabletBytes = 0 } = given ?? {};
+  return { minTabletBytes, maxTabletOperationsPerSecond, leastTablets: tablets };
+}
+
+/** A merge copies all of both tablets, and their clients wait meanwhile. */
+const MAX_MERGED_BYTES = 64 * 1024 * 1024;
+
+/** Two tablets that have more together are not merged: it would take long, or they would be split again soon. */
+export function maxMergedBytesOf(given: PlacementConfig): number {
+  return Math.min(MAX_MERGED_BYTES, splitSettingsOf(given, true).maxTabletBytes / 2);
+}
+
 /** Nodes announce them to each other in one frame. */
 const MAX_SPLITS_BYTES = 32 * 1024;
 
@@ -68,7 +90,13 @@ export function checkPlacementConfig(
   fault: Fault,
 ): void {
   if (!given) return;
-  const { by, tablets, splits, replicas } = given;
+  const { by, tablets, splits, replicas, minTabletBytes = 0 } = given;
+  const mostMergedBytes = Math.floor(maxMergedBytesOf(given) / 2);
+  if (minTabletBytes > mostMergedBytes)
+    fault(
+      ['minTabletBytes'],
+      `expected at most ${mostMergedBytes}, a quarter of "maxTabletBytes" and 32 MiB: what is merged is not to be split again soon`,
+    );
   if (by === 'hash') {
     if (tablets === undefined) fault(['tablets'], 'expected how many tablets the cluster begins with');
     if (splits !== undefined)

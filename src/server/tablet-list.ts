@@ -1,4 +1,5 @@
 /** The answer to `tablets`: a page of the map, as this node knows it. */
+import { isMerge, type TabletChange } from '../kv/lineage.js';
 import { nodesOf } from '../meta/records.js';
 import type { MessageOf, OutboundOf } from '../protocol/messages.js';
 import { crc32 } from '../record/checksum.js';
@@ -25,7 +26,7 @@ export function tabletsReply(
   const here = new Map(tablets.all.map((open) => [open.tablet.id, open]));
   /** Versions up to there are those of one log, whichever of the tablets now owns a key. */
   const splitVersionOf = (id: number) =>
-    placement.tablets === 1 ? (here.get(id)?.stateMachine.begunBy?.index ?? 0) : 0;
+    placement.tablets === 1 ? splitIndexOf(here.get(id)?.stateMachine.begunBy) : 0;
   const following = map.tablets.filter(({ start }) => Buffer.compare(start, from) >= 0);
   const page = following.slice(0, limit === 0 ? MAX_TABLETS_PER_PAGE : Math.min(limit, MAX_TABLETS_PER_PAGE));
   return {
@@ -45,4 +46,9 @@ export function tabletsReply(
     })),
     more: page.length < following.length,
   };
+}
+
+/** What was merged has versions of two logs. */
+function splitIndexOf(change: TabletChange | undefined): number {
+  return change && !isMerge(change) ? change.index : 0;
 }

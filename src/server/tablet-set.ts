@@ -10,8 +10,8 @@ import { OnceAMinute } from '../env/once-a-minute.js';
 import { encodeExpiry } from '../kv/command.js';
 import { Expirer } from '../kv/expirer.js';
 import type { KvStateMachine, TabletOwner } from '../kv/kv-state-machine.js';
+import { isMerge, parentsOf, placedIn, type TabletChange } from '../kv/lineage.js';
 import type { ServedTablet } from '../kv/service.js';
-import { replicasOf, type Split } from '../kv/split.js';
 import { TabletLoad } from '../kv/tablet-load.js';
 import type { HistoryBudget } from '../kv/watch/history-budget.js';
 import { MetaMachine } from '../meta/meta-machine.js';
@@ -42,9 +42,9 @@ export interface TabletSetParts {
   readonly logger: Logger;
   readonly metrics: NodeMetrics | undefined;
   readonly store: () => KvStore;
-  /** Takes the children of a split into the map of the cluster; may be repeated. */
-  readonly publish: (split: Split) => Promise<void>;
-  readonly isPublished: (split: Split) => boolean;
+  /** Takes the children of a split or a merge into the map of the cluster; may be repeated. */
+  readonly publish: (change: TabletChange) => Promise<void>;
+  readonly isPublished: (change: TabletChange) => boolean;
   readonly local: () => LocalReplicas;
   /** A replica is not here any more. */
   readonly forgotten: (tablet: number) => void;
@@ -191,7 +191,10 @@ export class TabletSet {
 
   /** The tablet with this id, or with 0 the only one. Undefined: it is not here, or there are several. */
   get(id: number): OpenTablet | undefined {
-    return this.#open.get(id === 0 && this.#placement?.tablets === 1 ? FIRST_TABLET : id);
+    if (id !== 0) return this.#open.get(id);
+    if (this.#isUndivided) return this.#open.get(FIRST_TABLET);
+    const [only, ...others] = this.map?.tablets ?? [];
+    return only && others.length === 0 ? this.#open.get(only.id) : undefined;
   }
 
   /**
@@ -289,6 +292,8 @@ export class TabletSet {
     this.#incarnation = incarnation;
     this.#firstMap = new TabletMap(placement.by, firstTablets(placement));
     this.#isMapped = placement.tablets === 1 && store.storedGroups.includes(META_GROUP);
+    // Before anything is opened: what follows from a tablet is being made then.
+    store.removeUnnamed();
     if (this.clusterGroupId === META_GROUP) await this.#openMeta({ restarted, promisedMs });
     // To open one that has ended may bring its children.
     for (;;) {
@@ -301,7 +306,6 @@ export class TabletSet {
     // The last thing before a crash may have been to make it.
     if (!this.#meta && store.storedGroups.includes(META_GROUP)) await this.#openMeta({ restarted: false });
     await this.#giveUpUnused();
-    store.removeUnnamed();
     this.#isOpen = true;
     this.#reviewEnded();
     this.reconcile();
@@ -339,9 +343,9 @@ export class TabletSet {
    */
   #isPassed(id: number, { map, tablets }: MetaState): boolean {
     const { nodeId } = this.#parts.config;
-    const { tablet, stateMachine } = this.#open.get(id) ?? {};
+    const { tablet } = this.#open.get(id) ?? {};
     // A map with a gap, as of a record that this version cannot read, says nothing.
-    if (!map?.isComplete || !tablet || stateMachine?.endedBy) return false;
+    if (!map?.isComplete || !tablet || this.#hasFollowers(id)) return false;
     const parts = map.tablets.filter((each) => overlap(each, tablet));
     return parts.every(({ id: part, generation }) => {
       if (generation <= tablet.generation) return false;
@@ -351,21 +355,30 @@ export class TabletSet {
     });
   }
 
-  /** A tablet here that was split into this one and others, and does not know it yet. */
-  #undividedFor(tablet: number, { tablets }: MetaState): number | undefined {
+  /** It has ended, and what came of it was made here. */
+  #hasFollowers(id: number): boolean {
+    return this.#parts.store().isRetired(id);
+  }
+
+  /** Tablets here that this one came from, and that do not know it yet. */
+  #olderThan(tablet: number, { tablets }: MetaState): readonly number[] {
     const wanted = tablets.get(tablet);
-    const found = [...this.#open.values()].find(
-      ({ tablet: each, stateMachine }) =>
-        wanted && !stateMachine.endedBy && each.generation < wanted.generation && overlap(each, wanted),
-    );
-    return found?.tablet.id;
+    return [...this.#open.values()]
+      .filter(
+        ({ tablet: each }) =>
+          wanted &&
+          !this.#hasFollowers(each.id) &&
+          each.generation < wanted.generation &&
+          overlap(each, wanted),
+      )
+      .map((each) => each.tablet.id);
   }
 
   /** The state of a group is opened. That of a part of a tablet says which replica this node has of it. */
   stateOpened(id: number, { begunBy }: KvStateMachine): void {
     const local = this.#parts.local();
     const { nodeId } = this.#parts.config;
-    const own = begunBy && replicasOf(begunBy, id).find(({ node }) => node === nodeId);
+    const own = begunBy && placedIn(begunBy, id).find(({ node }) => node === nodeId);
     if (!own || local.idOf(id) !== 0 || local.wasRemoved(own.replicaId)) return;
     local.add([{ tablet: id, replicaId: own.replicaId, sinceVersion: 0 }]);
   }
@@ -400,10 +413,10 @@ export class TabletSet {
   /** Whether a member may not have begun this part of a tablet yet. Only its leader knows. */
   lacks(id: number, node: number): boolean {
     const { stateMachine, group } = this.#open.get(id) ?? {};
-    const split = stateMachine?.begunBy;
-    // The tablet that it was a part of stays until all have it.
-    if (!split || !group || !this.#open.has(split.parent.id)) return false;
-    return node !== this.#parts.config.nodeId && group.replica.matchIndexOf(node) <= split.index;
+    const change = stateMachine?.begunBy;
+    // What it came from stays until all have it.
+    if (!change || !group || !parentsOf(change).some((parent) => this.#open.has(parent.id))) return false;
+    return node !== this.#parts.config.nodeId && group.replica.matchIndexOf(node) <= change.index;
   }
 
   /**
@@ -419,12 +432,13 @@ export class TabletSet {
         if (this.#open.has(tablet)) return;
       } else {
         if (meta && this.#isOutdated(tablet, meta)) await this.#giveUp(tablet);
-        const undivided = meta && this.#undividedFor(tablet, meta.state);
-        if (meta && undivided && this.#isOutdated(undivided, meta)) await this.#giveUp(undivided);
-        else if (undivided)
-          throw new RaftreeError('CHANGE_PENDING', `tablet ${undivided} here has to be split first`, {
-            info: { outcome: 'notCommitted' },
-          });
+        for (const older of meta ? this.#olderThan(tablet, meta.state) : []) {
+          if (meta && this.#isOutdated(older, meta)) await this.#giveUp(older);
+          else
+            throw new RaftreeError('CHANGE_PENDING', `tablet ${older} here has to end first`, {
+              info: { outcome: 'notCommitted' },
+            });
+        }
         if (this.replicaIdOf(tablet) !== 0 || local.wasRemoved(replicaId))
           throw new RaftreeError(
             'ORDER_OUTDATED',
@@ -490,7 +504,7 @@ export class TabletSet {
     return done;
   }
 
-  async #openOne(id: number, start: GroupStart, parent?: OpenTablet): Promise<void> {
+  async #openOne(id: number, start: GroupStart, parents: readonly OpenTablet[] = []): Promise<void> {
     const { env, metrics } = this.#parts;
     const group = await this.#parts.store().openGroup(id, start);
     const { replica, stateMachine } = group;
@@ -505,8 +519,8 @@ export class TabletSet {
       },
     });
     const { history, range, endedBy } = stateMachine;
-    const before = parent?.stateMachine.history;
-    if (before) history?.follow(before, (key) => range?.owns(key) ?? true);
+    const before = parents.flatMap((parent) => parent.stateMachine.history ?? []);
+    if (before.length > 0) history?.follow(before, (key) => range?.owns(key) ?? true);
     if (endedBy) expirer.close();
     const log = metrics?.measuredLog(replica) ?? replica;
     const watches = watchesOf({ env, replica, stateMachine, removed: this.#parts.removed });
@@ -516,6 +530,20 @@ export class TabletSet {
     this.#open.set(id, { ...opened, logBeganAt: replica.baseIndex, isNew });
     if (stateMachine.endedBy ?? stateMachine.begunBy) this.#splits++;
     this.#known = undefined;
+    this.#endAbsorbed();
+  }
+
+  /** The right one of two tablets that were merged: only the state of the left one says so. */
+  #endAbsorbed(): void {
+    if (this.#splits === 0) return;
+    for (const { tablet, stateMachine } of this.#open.values()) {
+      const { endedBy } = stateMachine;
+      if (!endedBy || !isMerge(endedBy) || endedBy.parents[0].id !== tablet.id) continue;
+      const right = this.#open.get(endedBy.parents[1].id)?.stateMachine;
+      if (!right || right.endedBy || !this.#hasFollowers(tablet.id)) continue;
+      right.endBy(endedBy);
+      this.#known = undefined;
+    }
   }
 
   /** A tablet has ended, and these begin. While the node opens its tablets, `open` does the rest. */
@@ -538,17 +566,23 @@ export class TabletSet {
   }
 
   async #openChildren(parent: number, children: readonly number[]): Promise<void> {
-    const ended = this.#open.get(parent);
+    this.#endAbsorbed();
+    const { endedBy } = this.#open.get(parent)?.stateMachine ?? {};
+    const ended = (endedBy ? parentsOf(endedBy) : []).flatMap(({ id }) => this.#open.get(id) ?? []);
     for (const id of children) {
       if (this.#isClosed) return;
       // It is new: it has promised nobody anything.
       if (!this.#open.has(id)) await this.#openOne(id, { restarted: false }, ended);
     }
-    if (!ended || this.#isClosed) return;
-    ended.expirer.close();
-    const message = `tablet ${parent} was split: its parts go on`;
-    ended.watches?.retire({ type: 'ended', code: 'WRONG_TABLET', message });
-    if (ended.group.replica.role === 'leader') this.#campaign(children, CAMPAIGNS);
+    if (ended.length === 0 || this.#isClosed) return;
+    for (const { tablet, expirer, watches } of ended) {
+      expirer.close();
+      const message = `tablet ${tablet.id} has ended: others have its keys`;
+      // Who was told all goes on behind the entries of both: a merge may skip some.
+      const goesOn = endedBy && isMerge(endedBy) ? { fromVersion: endedBy.index + 1 } : {};
+      watches?.retire({ type: 'ended', code: 'WRONG_TABLET', message, ...goesOn });
+    }
+    if (this.#open.get(parent)?.group.replica.role === 'leader') this.#campaign(children, CAMPAIGNS);
     this.#reviewEnded();
     this.reconcile();
   }
@@ -567,6 +601,7 @@ export class TabletSet {
     if (this.#review || this.#isClosed || this.ended.length === 0) return;
     this.#review = this.#parts.env.timers.after(REVIEW_ENDED_MS, () => {
       this.#review = undefined;
+      this.#endAbsorbed();
       const gone = this.ended.filter((ended) => this.#mayGo(ended));
       void Promise.all(gone.map((ended) => this.#remove(ended)))
         .catch((error: unknown) => this.report('SPLIT_FAILED', error))
@@ -589,6 +624,9 @@ export class TabletSet {
       return false;
     }
     const { storedGroups } = this.#parts.store();
+    // What the left one knows is needed until the right one has gone.
+    const isLeft = isMerge(endedBy) && endedBy.parents[0].id === tablet.id;
+    if (isLeft && storedGroups.includes(endedBy.parents[1].id)) return false;
     return endedBy.children.every(({ id }) => {
       const child = this.#open.get(id);
       // It was split, too, or has moved, and has gone since.
@@ -607,11 +645,11 @@ export class TabletSet {
   async #remove({ tablet: { id }, watches }: OpenTablet): Promise<void> {
     this.#forget(id);
     // The children tell slow watchers the rest: they have the history of it.
-    watches?.close({ type: 'ended', code: 'WRONG_TABLET', message: `tablet ${id} was split` });
+    watches?.close({ type: 'ended', code: 'WRONG_TABLET', message: `tablet ${id} has ended` });
     await this.#parts.store().removeGroup(id);
     this.#parts.logger.info(
       { tablet: id },
-      `tablet ${id} was split, and all members have its parts: it is removed`,
+      `tablet ${id} has ended, and all members have what came of it: it is removed`,
     );
   }
 

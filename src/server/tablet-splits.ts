@@ -12,6 +12,7 @@
  */
 import type { Descriptor, Replica } from '../balance/cluster-map.js';
 import { errorCode, RaftreeError } from '../env/errors.js';
+import { isMerge } from '../kv/lineage.js';
 import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
@@ -79,7 +80,8 @@ export class TabletSplits {
     if (problem !== undefined)
       throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${problem}`);
     if (!this.#parts.meta()) await this.#parts.beginMap();
-    return this.#carryOut(tablet, await this.#intent(this.#meta, tablet, point));
+    const { intent, isNew } = await this.#intent(this.#meta, tablet, point);
+    return this.#carryOut(tablet, intent, isNew);
   }
 
   /**
@@ -95,13 +97,14 @@ export class TabletSplits {
     const intent = (await this.#meta.read()).intents.get(id);
     if (intent?.type !== 'split' || this.#underWay.has(id)) return underWay;
     const point = Buffer.from(intent.at);
-    const done = this.#carryOut(tablet, intent).finally(() => this.#underWay.delete(id));
+    const done = this.#carryOut(tablet, intent, false).finally(() => this.#underWay.delete(id));
     this.#underWay.set(id, { point, done });
     await done;
     return underWay;
   }
 
-  async #carryOut(tablet: OpenTablet, { at, children }: SplitIntent): Promise<Split> {
+  /** `isNew`: it has just been recorded, so no log has its entry yet. */
+  async #carryOut(tablet: OpenTablet, { at, children }: SplitIntent, isNew: boolean): Promise<Split> {
     const meta = this.#meta;
     const { id } = tablet.tablet;
     const [left, right] = children;
@@ -110,7 +113,7 @@ export class TabletSplits {
         ...{ node, left: replicaId, right: right.replicas[i]?.replicaId ?? 0 },
       }));
       const command = { left: left.id, right: right.id, point: Buffer.from(at), replicas };
-      const result = await this.#propose(meta, tablet, command);
+      const result = await this.#propose(meta, tablet, command, isNew);
       if (result.type === 'splitRefused') {
         await this.#drop(meta, id);
         throw refused('CHANGE_INVALID', `tablet ${id} cannot be split there: ${result.reason}`);
@@ -118,7 +121,7 @@ export class TabletSplits {
     }
     // An earlier attempt with these ids may have done it.
     const split = tablet.stateMachine.endedBy;
-    if (!split) throw refused('CHANGE_CONFLICT', `tablet ${id} was not split: try again`);
+    if (!split || isMerge(split)) throw refused('CHANGE_CONFLICT', `tablet ${id} was not split: try again`);
     // What fails here is done again by whoever leads a child.
     await this.publish(split).catch(() => {});
     if (split.children[0].id !== left.id) throw refused('WRONG_TABLET', `tablet ${id} was split elsewhere`);
@@ -132,28 +135,43 @@ export class TabletSplits {
     throw refused('CHANGE_INVALID', 'this cluster keeps no map');
   }
 
-  async #propose(meta: Meta, { tablet, group }: OpenTablet, command: Parameters<typeof encodeSplitEntry>[0]) {
+  async #propose(
+    meta: Meta,
+    { tablet, group }: OpenTablet,
+    command: Parameters<typeof encodeSplitEntry>[0],
+    isNew: boolean,
+  ) {
     try {
       return (await group.replica.proposeTablet(encodeSplitEntry(command))).result;
     } catch (error) {
-      if (CERTAIN.has(errorCode(error))) await this.#drop(meta, tablet.id).catch(() => {});
+      // An earlier attempt may be in the log, and a leader that is new may not have applied it.
+      if (isNew && CERTAIN.has(errorCode(error))) await this.#drop(meta, tablet.id).catch(() => {});
       if (errorCode(error) === 'CHANGE_PENDING')
         throw refused(
           'CHANGE_PENDING',
           `a change of the members of tablet ${tablet.id} is under way; try again`,
+          isNew ? {} : { outcome: 'unknown' },
         );
       throw error;
     }
   }
 
   /** The one that is recorded, or a new one. */
-  async #intent(meta: Meta, { tablet: { id }, group }: OpenTablet, point: Buffer): Promise<SplitIntent> {
+  async #intent(
+    meta: Meta,
+    { tablet: { id }, group }: OpenTablet,
+    point: Buffer,
+  ): Promise<{ readonly intent: SplitIntent; readonly isNew: boolean }> {
     const first = await meta.read();
     const present = first.intents.get(id);
     if (present) {
-      if (present.type === 'split' && Buffer.compare(present.at, point) === 0) return present;
+      if (present.type === 'split' && Buffer.compare(present.at, point) === 0)
+        return { intent: present, isNew: false };
       if (present.type === 'split') throw anotherSplit(id);
-      throw refused('CHANGE_PENDING', `a move of tablet ${id} is under way; try again when it is done`);
+      throw refused(
+        'CHANGE_PENDING',
+        `a ${present.type} of tablet ${id} is under way; try again when it is done`,
+      );
     }
     const nodes = group.replica.configuration.voters;
     const firstId = await meta.allocateIds(2 + 2 * nodes.length);
@@ -173,7 +191,7 @@ export class TabletSplits {
     ]);
     if (!isRecorded)
       throw refused('CHANGE_CONFLICT', `the map of tablet ${id} has changed meanwhile; try again`);
-    return intent;
+    return { intent, isNew: true };
   }
 
   async #drop(meta: Meta, id: number): Promise<void> {
@@ -196,10 +214,9 @@ export class TabletSplits {
     const { parent, children, configuration } = split;
     const state = await meta.read();
     if (this.isPublished(split)) return;
-    const intent = state.intents.get(parent.id);
-    const intended = new Map(
-      intent?.type === 'split' ? intent.children.map((each) => [each.id, each.replicas]) : [],
-    );
+    const present = state.intents.get(parent.id);
+    const intent = present?.type === 'split' ? present : undefined;
+    const intended = new Map(intent?.children.map((each) => [each.id, each.replicas]));
     const created: Descriptor[] = [];
     for (const child of children) {
       const own = replicasOf(split, child.id).map((each) => ({ ...each, role: 'voter' as const }));

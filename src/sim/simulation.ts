@@ -7,6 +7,7 @@
 import type { RaftreeClient } from '../client/client.js';
 import { checkAtRest, isConverged, unsettledPart } from './at-rest.js';
 import { EarlyMistakes } from './nemesis/early-mistakes.js';
+import { Merges } from './nemesis/merges.js';
 import { Mistakes } from './nemesis/mistakes.js';
 import { Moves } from './nemesis/moves.js';
 import { Nemesis } from './nemesis/nemesis.js';
@@ -96,9 +97,10 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const watchers = new Watchers(cluster, new SeededRandom(random.uint32()), setting.workload);
   const splits = new Splits(cluster, new SeededRandom(random.uint32()));
   const moves = new Moves(cluster, new SeededRandom(random.uint32()));
+  const merges = new Merges(cluster, new SeededRandom(random.uint32()));
   const troubles: Troubles[] = schedule
     ? [{ run: () => stage.play(schedule), stop: () => stage.stop() }]
-    : [nemesis, operator, mistakes, strangers, splits, moves];
+    : [nemesis, operator, mistakes, strangers, splits, moves, merges];
   useProbe(cluster.probe);
   try {
     const heal = () => {
@@ -219,7 +221,7 @@ async function phases(
           !store?.group(tablet) && disk.files(`${DATA_DIRECTORY}/groups/${tablet}`).length === 0,
       ),
     );
-  if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, areGone, 'tablets that were split go'))) return;
+  if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, areGone, 'tablets that have ended go'))) return;
   const told = () => `watchers are told all changes (${watchers.waiting})`;
   if (!(await reaches(cluster, WATCHES_MS, () => watchers.isComplete, told))) return;
   if (!(await settles(cluster, WATCHES_MS, watchers.end(), 'all watches end'))) return;

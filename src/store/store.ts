@@ -24,7 +24,7 @@ import {
 } from '../raft/types.js';
 import { type GroupLog, RaftLog } from '../raft-log/raft-log.js';
 import { describeDiscarded } from '../record/recovery.js';
-import type { GroupStateMachine } from '../replica/group-state-machine.js';
+import type { GroupStateMachine, Succession } from '../replica/group-state-machine.js';
 import type { LogLimits } from '../replica/log-compaction.js';
 import { stopped } from '../replica/refusals.js';
 import { Replica } from '../replica/replica.js';
@@ -262,7 +262,9 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
       throw stopped('notCommitted', undefined);
     }
     const succeed = () => this.#succeed(id, log, stateMachine);
-    if (stateMachine.succession ?? stateMachine.companion) {
+    // What it absorbs may not be open yet.
+    const isAlone = stateMachine.succession?.absorbed === undefined || log.isRetired;
+    if (isAlone && (stateMachine.succession ?? stateMachine.companion)) {
       try {
         await succeed();
       } catch (error) {
@@ -307,7 +309,33 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     this.#groups.set(id, group);
     this.#budget.add(log);
     if (earlyFailure) this.#failed(group, earlyFailure);
+    if (!isAlone) this.#succeedLater(group, succeed);
     return group;
+  }
+
+  /** What failed once fails this group, as it does when an entry is applied. */
+  #succeedLater(group: OpenGroup<Machine, Result>, succeed: () => Promise<void>): void {
+    group.replica.alone(succeed).catch((cause: unknown) => {
+      if (this.#closed || group.closing) return;
+      const message = `group ${group.id} cannot be followed: ${errorMessage(cause)}`;
+      this.#failed(group, new RaftreeError('REPLICA_FAILED', message, { cause }));
+    });
+  }
+
+  /**
+   * The state machine of another group, when it has applied that entry. It is frozen, and stays as it is. Rejects with
+   * `REPLICA_STOPPED` when this one ends before.
+   */
+  async #absorbed(
+    { group: id, index }: NonNullable<Succession['absorbed']>,
+    by: GroupId,
+  ): Promise<Group<Machine, Result>> {
+    for (;;) {
+      if (this.#closed || this.#groups.get(by)?.closing) throw stopped('notCommitted', undefined);
+      const group = this.#groups.get(id);
+      if (group && !group.failure && group.stateMachine.appliedIndex >= index) return group;
+      await new Promise<void>((resolve) => this.#parts.env.timers.after(this.#tickMs, resolve));
+    }
   }
 
   /**
@@ -350,30 +378,47 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     await this.#accompany(id, stateMachine);
     const { succession } = stateMachine;
     if (!succession || log.isRetired) return;
-    const { env, host } = this.#parts;
-    const { groups, index, term } = succession;
+    const { host } = this.#parts;
+    const { groups, index, term, absorbed } = succession;
     const directory = stateDirectoryName(succession);
-    await this.#diskSpace.untilWritten(`the groups after ${id}`, async () => {
-      for (const { id: group } of groups) {
-        const path = `${this.#options.directory}/groups/${group}`;
-        env.fs.makeDirectory(path);
-        // What an earlier attempt has left.
-        env.fs.removeTree(`${path}/${directory}`);
-        await stateMachine.begin?.(group, `${path}/${directory}`);
-      }
-      if (this.#closed) throw stopped('notCommitted', undefined);
-      await this.#raftLog.succeed(
-        id,
-        groups.map(({ id: group, configuration }) => ({
-          id: group,
-          base: { index, term, configuration, directory },
-        })),
-      );
-    });
+    const other = absorbed && (await this.#absorbed(absorbed, id));
+    const succeed = () =>
+      this.#diskSpace.untilWritten(`the groups after ${id}`, async () => {
+        for (const { id: group } of groups)
+          await this.#begin(group, directory, stateMachine, other?.stateMachine);
+        if (this.#closed) throw stopped('notCommitted', undefined);
+        await this.#raftLog.succeed(
+          id,
+          groups.map(({ id: group, configuration }) => ({
+            id: group,
+            base: { index, term, configuration, directory },
+          })),
+          other ? [other.id] : [],
+        );
+      });
+    // Nothing replaces its state meanwhile.
+    await (other ? other.replica.alone(succeed) : succeed());
     host.succeeded(
       id,
       groups.map(({ id: group }) => group),
     );
+  }
+
+  /** Gives a group the state with which it begins. An earlier attempt may have left something. */
+  async #begin(
+    group: GroupId,
+    directory: string,
+    stateMachine: Machine,
+    absorbed: Machine | undefined,
+  ): Promise<void> {
+    const { fs, timers } = this.#parts.env;
+    const path = `${this.#options.directory}/groups/${group}`;
+    const workDirectory = `${path}/${directory}.begins`;
+    fs.makeDirectory(path);
+    for (const left of [`${path}/${directory}`, workDirectory]) fs.removeTree(left);
+    const turn = () => new Promise<void>((resolve) => timers.endOfTurn(resolve));
+    await stateMachine.begin?.(group, `${path}/${directory}`, { absorbed, workDirectory, turn });
+    fs.removeTree(workDirectory);
   }
 
   /** Makes the group exist that begins beside this one. A crash before that is durable does it again. */
@@ -382,11 +427,8 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     if (!companion || this.#raftLog.group(companion.group)) return;
     const { group } = companion;
     const base = { ...companion, directory: stateDirectoryName(companion) };
-    const path = `${this.#options.directory}/groups/${group}`;
     await this.#diskSpace.untilWritten(`the group beside ${id}`, async () => {
-      this.#parts.env.fs.makeDirectory(path);
-      this.#parts.env.fs.removeTree(`${path}/${base.directory}`);
-      await stateMachine.begin?.(group, `${path}/${base.directory}`);
+      await this.#begin(group, base.directory, stateMachine, undefined);
       if (this.#closed) throw stopped('notCommitted', undefined);
       await this.#raftLog.accompany(id, { id: group, base });
     });

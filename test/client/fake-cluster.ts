@@ -188,7 +188,12 @@ export class FakeCluster {
     const { requestId } = request;
     if (request.type === 'status') return this.#status(requestId, node);
     if (request.type === 'tablets') throw new Error('nobody needs the map of one tablet');
-    if (request.type === 'moveReplica' || request.type === 'drainNode' || request.type === 'balance')
+    if (
+      request.type === 'moveReplica' ||
+      request.type === 'mergeTablets' ||
+      request.type === 'drainNode' ||
+      request.type === 'balance'
+    )
       throw new Error('this cluster has one tablet');
     if (request.type === 'load') throw new Error('this cluster tells no load');
     const anywhere =

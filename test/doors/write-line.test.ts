@@ -44,7 +44,7 @@ class Door {
       ...{ maxOperationsPerRequest: 10, maxPendingRequests: 1000, maxScanEntries: 10, maxScanBytes: 1000 },
     };
     const kv = new KvService({
-      clock: env.clock,
+      ...{ clock: env.clock, random: env.random },
       tablet: () => ({
         replica: { propose: (body) => this.#propose(body), readIndex: async () => 0, yieldLeadership() {} },
         stateMachine: { get: () => undefined, scan: () => ({ entries: [], more: false }), range: undefined },

@@ -120,6 +120,7 @@ const EXPIRED_KEYS = [
   { key: Buffer.from('bc'), deadlineMs: 2 ** 33 },
 ];
 const EXPIRY_HEX = '04020000000000000100000005000000016100000000000003e80000000262630000000200000000';
+const OPENED_HEX = '07070000000010000000000102';
 const STAMP_HEX = '04000000000000000100000005';
 
 function commandOfFixture({ maxValueBytes, write: { session, operations } }: Fixture): Command {
@@ -140,6 +141,11 @@ test('commands have the bytes that they had in the first version, and are read f
   }
   assert.is(encodeOpenSession(7).toString('hex'), '0207000000');
   assert.equal(commandOf(Buffer.from('0207000000', 'hex')), { type: 'openSession', window: 7 });
+  const id = 2 ** 52 + 258;
+  assert.is(encodeOpenSession(7, id).toString('hex'), OPENED_HEX);
+  assert.equal(commandOf(Buffer.from(OPENED_HEX, 'hex')), { type: 'openSession', window: 7, id });
+  assert.is(commandOf(Buffer.from(OPENED_HEX.replace('0010', '0000'), 'hex')).type, 'void', 'not drawn');
+  assert.throws(() => encodeOpenSession(7, 258), 'no id of a session');
 });
 
 test('commands with a stamp have the bytes that they had in their first version, and are read from them', () => {
@@ -207,7 +213,7 @@ test('a string operation may hold the largest value, or several', () => {
 });
 
 test('an unknown kind is void: nothing is guessed, and the reason names it', () => {
-  for (const kind of [0, 7, 255]) {
+  for (const kind of [0, 8, 255]) {
     const body = Buffer.from(WRITES[0]?.hex ?? '', 'hex');
     body[0] = kind;
     const command = commandOf(body);
@@ -224,6 +230,7 @@ const MUTATED = [
   STAMP_HEX,
   ORDERED_HEX,
   ORDERED_TIMED_HEX,
+  OPENED_HEX,
 ];
 
 /** Cut, lengthened, with other bytes and other lengths; valid ones among them. */

@@ -50,6 +50,8 @@ function split(
   return machine.applyTablet(machine.appliedIndex + 1, entry, members, NO_TURN);
 }
 
+const BEGIN = { absorbed: undefined, workDirectory: 'work', turn: NO_TURN };
+
 /** The machine of a child, as a node opens it when the child exists. */
 async function childOf(
   machine: KvStateMachine,
@@ -57,7 +59,7 @@ async function childOf(
   id: number,
   by: 'range' | 'hash' = 'range',
 ) {
-  await machine.begin(id, `state of ${id}`);
+  await machine.begin(id, `state of ${id}`, BEGIN);
   const own = (await engine.reopen(`state of ${id}`)) as MemoryEngine;
   return new KvStateMachine(own, own.reopen, 0, undefined, { id, by, born: undefined });
 }
@@ -271,7 +273,7 @@ test('a read that was confirmed before the split is not answered after it by the
   const { machine } = lab();
   await applied(machine, put('a'));
   const service = new KvService({
-    clock: { nowMs: () => 0 },
+    ...{ clock: { nowMs: () => 0 }, random: { uint32: () => 7 } },
     tablet: () => ({
       replica: {
         propose: () => Promise.reject(new Error()),
@@ -307,7 +309,7 @@ test('a read that was confirmed before the split is not answered after it by the
 test('the state of another tablet is damage', async () => {
   const { engine, machine } = lab();
   await split(machine, splitEntry('m'));
-  await machine.begin(7, 'x');
+  await machine.begin(7, 'x', BEGIN);
   const own = (await engine.reopen('x')) as MemoryEngine;
   assert.throws(
     () => new KvStateMachine(own, own.reopen, 0, undefined, { id: 12, by: 'range', born: undefined }),

@@ -99,7 +99,7 @@ function serviceOf(owner: TabletOwner | undefined) {
     yieldLeadership() {},
   };
   const service = new KvService({
-    clock: { nowMs: () => 0 },
+    ...{ clock: { nowMs: () => 0 }, random: { uint32: () => 7 } },
     tablet: (id) => (id === 2 ? { replica, stateMachine: machine } : undefined),
     tablets: () => [],
     limits: DEFAULT_KV_LIMITS,

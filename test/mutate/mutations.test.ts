@@ -16,6 +16,7 @@ import { EMBED_MUTATIONS, ENGINE_MUTATIONS } from './list/engines.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
 import { MAP_MUTATIONS } from './list/map.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
+import { MERGE_MUTATIONS } from './list/merges.js';
 import { NET_MUTATIONS } from './list/net.js';
 import { SECURITY_MUTATIONS } from './list/security.js';
 import { SPLIT_MUTATIONS } from './list/splits.js';
@@ -70,6 +71,7 @@ test('no two mutations have one name; there are many, and the simulator kills at
     ...MAP_MUTATIONS,
     ...TABLET_MUTATIONS,
     ...SPLIT_MUTATIONS,
+    ...MERGE_MUTATIONS,
     ...BALANCE_MUTATIONS,
     ...BENCH_MUTATIONS,
     ...LSM_MUTATIONS,

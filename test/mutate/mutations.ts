@@ -10,6 +10,7 @@ import { KV_MUTATIONS } from './list/kv.js';
 import { LSM_MUTATIONS } from './list/lsm.js';
 import { MAP_MUTATIONS } from './list/map.js';
 import { MEMBER_MUTATIONS } from './list/members.js';
+import { MERGE_MUTATIONS } from './list/merges.js';
 import { MISTAKE_MUTATIONS } from './list/mistakes.js';
 import { MOVE_MUTATIONS } from './list/moves.js';
 import { NET_MUTATIONS } from './list/net.js';
@@ -43,6 +44,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EMBED_MUTATIONS,
   ...STORE_MUTATIONS,
   ...SPLIT_MUTATIONS,
+  ...MERGE_MUTATIONS,
   ...MAP_MUTATIONS,
   ...MOVE_MUTATIONS,
   ...TABLET_MUTATIONS,

@@ -339,6 +339,7 @@ export const SAMPLES: { readonly [Name in MessageName]: OutboundOf<Name> } = {
     bytes: b('MANIFEST'),
   },
   fragment: { type: 'fragment', of: 34, remaining: 5, bytes: b('half') },
+  mergeTablets: { type: 'mergeTablets', requestId: 16, left: 5, right: 6 },
   moveReplica: { type: 'moveReplica', requestId: 16, tablet: 3, from: 1, to: 4 },
   drainNode: { type: 'drainNode', requestId: 17, nodeId: 2, isDraining: true },
   balance: { type: 'balance', requestId: 18, action: 'off' },

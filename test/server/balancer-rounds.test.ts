@@ -91,6 +91,7 @@ class Lab {
       },
       members: () => ({ index: 7, voters: this.voters, learners: this.learners }),
       changeVoters: (change, index) => this.#changeVoters(change, index),
+      looked: async () => false,
       recorded: () => {},
       onFault: () => {},
     });

@@ -5,6 +5,7 @@ import type { RaftreeError } from '../../src/env/errors.js';
 import { encodeOpenSession, encodeWrite } from '../../src/kv/command.js';
 import type { CommandResult, KvStateMachine } from '../../src/kv/kv-state-machine.js';
 import { encodeMapEntry } from '../../src/kv/map-birth.js';
+import { encodeMergeStep, type MergeStep } from '../../src/kv/merge.js';
 import { encodeSplitEntry } from '../../src/kv/split.js';
 import { HistoryBudget } from '../../src/kv/watch/history-budget.js';
 import { firstTablets, ONE_TABLET } from '../../src/placement/placement.js';
@@ -207,8 +208,8 @@ export class SplitLab {
     );
   }
 
-  openSession(group: number): Promise<CommandResult> {
-    return this.propose(group, encodeOpenSession(8));
+  openSession(group: number, id?: number): Promise<CommandResult> {
+    return this.propose(group, encodeOpenSession(8, id));
   }
 
   split(key: string): Promise<CommandResult> {
@@ -220,8 +221,13 @@ export class SplitLab {
     return this.#proposeTablet(encodeMapEntry(configuration));
   }
 
-  #proposeTablet(body: Uint8Array): Promise<CommandResult> {
-    const leader = this.leaderOf(PARENT);
+  /** Of a merge. */
+  step(group: number, step: MergeStep): Promise<CommandResult> {
+    return this.#proposeTablet(encodeMergeStep(step), group);
+  }
+
+  #proposeTablet(body: Uint8Array, group = PARENT): Promise<CommandResult> {
+    const leader = this.leaderOf(group);
     if (!leader) throw new Error('nobody leads');
     return this.world.scheduler.run(leader.replica.proposeTablet(body).then(({ result }) => result));
   }

@@ -165,6 +165,7 @@ export class RequestHandler implements MessageHandler {
       case 'changeMembers':
       case 'transferLeader':
       case 'moveReplica':
+      case 'mergeTablets':
       case 'drainNode':
         this.#replyLater(request, admin.handle(request));
         return;
@@ -263,6 +264,7 @@ const ADMINISTRATION: ReadonlySet<ReceivedMessage['type']> = new Set<Administrat
   'changeMembers',
   'transferLeader',
   'moveReplica',
+  'mergeTablets',
   'drainNode',
   'splitTablet',
   'balance',

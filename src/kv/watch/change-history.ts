@@ -190,26 +190,31 @@ export class ChangeHistory {
   }
 
   /**
-   * Goes on where another history ends, with the changes of some keys. Nothing was added to this one yet, and both are
-   * of the same entry.
+   * Goes on where others end, with the changes of some keys, in the order of their versions. Nothing was added to this
+   * one yet, and it begins behind the last entry of each.
    */
-  follow(before: ChangeHistory, owns: (key: Buffer) => boolean): void {
-    let oldest = before.oldestVersion;
-    for (let at = before.start; at < before.end; ) {
-      const { type, version, bytes, keyAt, keyBytes, valueBytes, next } = before.read(at);
-      const valueAt = keyAt + keyBytes;
-      if (owns(bytes.subarray(keyAt, valueAt))) {
-        // A copy: to make room for it, what it is read from may be let go.
-        const record = Buffer.from(bytes.subarray(keyAt - 1, valueAt + valueBytes));
-        this.add(type, version, record.subarray(0, keyBytes + 1), record.subarray(keyBytes + 1));
+  follow(before: readonly ChangeHistory[], owns: (key: Buffer) => boolean): void {
+    const sources = before.map((history) => ({ history, at: history.start }));
+    const versionOf = ({ history, at }: (typeof sources)[number]) =>
+      at < history.end ? history.read(at).version : Number.POSITIVE_INFINITY;
+    for (;;) {
+      let source: (typeof sources)[number] | undefined;
+      for (const each of sources) {
+        // To make room for what is added here, what it is read from may have been let go.
+        each.at = Math.max(each.at, each.history.start);
+        if (!source || versionOf(each) < versionOf(source)) source = each;
       }
-      at = next;
-      if (at >= before.start) continue;
-      at = before.start;
-      oldest = before.oldestVersion;
+      if (!source || source.at >= source.history.end) break;
+      const { type, version, bytes, keyAt, keyBytes, valueBytes, next } = source.history.read(source.at);
+      source.at = next;
+      const valueAt = keyAt + keyBytes;
+      if (!owns(bytes.subarray(keyAt, valueAt))) continue;
+      const record = Buffer.from(bytes.subarray(keyAt - 1, valueAt + valueBytes));
+      this.add(type, version, record.subarray(0, keyBytes + 1), record.subarray(keyBytes + 1));
     }
-    this.#oldest = oldest;
-    this.mergedThrough = Math.max(this.mergedThrough, before.mergedThrough);
+    // Of several, what one does not keep any more lacks.
+    this.#oldest = Math.max(...before.map(({ oldestVersion }) => oldestVersion));
+    this.mergedThrough = Math.max(this.mergedThrough, ...before.map(({ mergedThrough }) => mergedThrough));
     this.publish(this.#through);
   }
 
@@ -226,7 +231,7 @@ export class ChangeHistory {
     if (!first || first.end > this.#published) return false;
     this.#chunks.shift();
     this.#sizeBytes -= first.bytes.length;
-    this.#oldest = first.lastVersion + 1;
+    this.#oldest = Math.max(this.#oldest, first.lastVersion + 1);
     if (first === this.#tail) this.#tail = undefined;
     if (this.#view.chunk === first) this.#view = new RecordView();
     this.#budget.give(first.bytes, first.isShared);

@@ -30,7 +30,10 @@ export interface WatchEnded {
   readonly type: 'ended';
   readonly code: WatchEndCode;
   readonly message: string;
-  /** With HISTORY_GONE: the history of this node is complete from this version on. */
+  /**
+   * With HISTORY_GONE: the history of this node is complete from this version on. With WRONG_TABLET: who was told all
+   * goes on there in the tablet that was made of this one and another.
+   */
   readonly fromVersion?: number | undefined;
 }
 

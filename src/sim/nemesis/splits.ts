@@ -30,8 +30,9 @@ export class Splits {
   constructor(cluster: RunCluster, random: SeededRandom) {
     this.#cluster = cluster;
     this.#random = random;
-    // Where replicas move, ids of replicas are compared with those of tablets.
-    this.#isByOperator = random.chance(0.5) || cluster.setting.moveEveryMs > 0;
+    // Where replicas move, ids of replicas are compared with those of tablets. And the map decides what is merged.
+    const { moveEveryMs, mergeEveryMs } = cluster.setting;
+    this.#isByOperator = random.chance(0.5) || moveEveryMs + mergeEveryMs > 0;
   }
 
   async run(): Promise<void> {

@@ -33,7 +33,7 @@ function checkLives({ calls }: History, references: References, fail: Fail): voi
       if (ttlMs === undefined || operations.findLastIndex((each) => each.key === key) !== i) continue;
       const reference = references.ofKey(key);
       const end = reference.endOfLife(key, outcome.index);
-      const endedMs = end === undefined ? undefined : reference.appliedAtMs(end);
+      const endedMs = end === undefined ? undefined : reference.appliedAtMs(key, end);
       if (endedMs === undefined || endedMs - calledMs >= ttlMs * (1 - CLOCK_DRIFT) - 1) continue;
       fail(
         'no life is shortened',
@@ -86,6 +86,7 @@ function checkOutcomes({ calls }: History, references: References, fail: Fail): 
 function checkOrder({ calls }: History, references: References, fail: Fail): void {
   const { effects } = references;
   const latest = new Map<string, { readonly token: string; readonly effect: Effect }>();
+  const latestIn = new Map<string, Map<number, { readonly token: string; readonly effect: Effect }>>();
   for (const { client, operations, lane, outcome } of calls) {
     for (const { key, value } of operations) {
       const token = tokenOf(Buffer.from(value));
@@ -93,8 +94,10 @@ function checkOrder({ calls }: History, references: References, fail: Fail): voi
       if (!effect) continue;
       const order = lane === undefined ? `${client}'s writes to ${key}` : `${client}'s writes of ${lane}`;
       // The tablets that own a key one after the other count as one.
-      const inTablet = `${order} in tablet ${references.ownerOf(key)}`;
-      for (const before of [latest.get(inTablet), latest.get(order)]) {
+      const inTablets = [...(latestIn.get(order) ?? [])].filter(([tablet]) =>
+        references.of(tablet).owns(key),
+      );
+      for (const before of [...inTablets.map(([, each]) => each), latest.get(order)]) {
         if (!before || before.effect.order <= effect.order) continue;
         const [first, second] = [before.effect, effect].map(
           ({ index, tablet }) => `${index} of tablet ${tablet}`,
@@ -104,7 +107,9 @@ function checkOrder({ calls }: History, references: References, fail: Fail): voi
           `of ${order} ${before.token} took effect at ${first}, and ${token} at ${second}`,
         );
       }
-      latest.set(inTablet, { token, effect });
+      const own =
+        latestIn.get(order) ?? new Map<number, { readonly token: string; readonly effect: Effect }>();
+      latestIn.set(order, own.set(effect.tablet, { token, effect }));
       if (outcome?.type === 'ok') latest.set(order, { token, effect });
     }
   }
@@ -118,9 +123,16 @@ function isWhole(answers: readonly KeyAnswer[]): boolean {
   return statuses.includes('conditionFailed') && !statuses.includes('ok');
 }
 
+/** The state of a tablet after this entry was shown. */
+interface Floor {
+  readonly log: Reference;
+  readonly index: number;
+  readonly returnedAt: number;
+}
+
 /** A process must not show an older state of a key than it has shown before. */
 function checkStaleReads({ calls }: History, references: References, fail: Fail): void {
-  const shown = new Map<string, { readonly index: number; readonly returnedAt: number }[]>();
+  const shown = new Map<string, Floor[]>();
   const reads = calls.filter(({ process, outcome }) => process !== undefined && outcome?.type === 'ok');
   for (const call of reads.sort((a, b) => a.returnedAt - b.returnedAt)) {
     if (call.outcome?.type !== 'ok' || call.process === undefined) continue;
@@ -128,12 +140,11 @@ function checkStaleReads({ calls }: History, references: References, fail: Fail)
       const answer = call.outcome.answers[i];
       if (!answer) continue;
       const reference = references.ofKey(key);
-      const from = `${call.process} of tablet ${reference.tablet}`;
-      const floors = shown.get(from) ?? [];
-      shown.set(from, floors);
+      const floors = shown.get(call.process) ?? [];
+      shown.set(call.process, floors);
       let floor = 0;
-      for (const { index, returnedAt } of floors)
-        if (returnedAt < call.calledAt) floor = Math.max(floor, index);
+      for (const { log, index, returnedAt } of floors)
+        if (returnedAt < call.calledAt && log.owns(key)) floor = Math.max(floor, index);
       const periods = reference.periods(key, answer.version);
       const fits = periods.find((period) => period.until > floor);
       if (!fits) {
@@ -142,7 +153,10 @@ function checkStaleReads({ calls }: History, references: References, fail: Fail)
           'stale reads do not go back',
           `${call.process} shows version ${answer.version} of ${key}, ${what}`,
         );
-      } else floors.push({ index: fits.since, returnedAt: call.returnedAt });
+      } else {
+        const { since: index } = fits;
+        floors.push({ log: reference.logOf(key, index), index, returnedAt: call.returnedAt });
+      }
       const state = reference.stateAt(key, fits?.since ?? 0);
       if (fits && answer.value !== state?.value.toString('latin1'))
         fail(

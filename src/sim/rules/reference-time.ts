@@ -3,6 +3,13 @@ export class ReferenceTime {
   #passedMs = 0;
   #newest = { term: 0, stampMs: 0 };
 
+  /** As it goes on from there, with another leader. */
+  static begin(nowMs: number): ReferenceTime {
+    const time = new ReferenceTime();
+    time.#passedMs = nowMs;
+    return time;
+  }
+
   copy(): ReferenceTime {
     const copy = new ReferenceTime();
     copy.#passedMs = this.#passedMs;

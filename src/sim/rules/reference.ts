@@ -16,6 +16,7 @@ import {
 } from '../../kv/command.js';
 import { fromDeadlineKey, fromStoredValue, TIME_KEY } from '../../kv/keys.js';
 import type { CommandResult } from '../../kv/kv-state-machine.js';
+import { decodeMergeStep, type Freeze, type MergeCommand, type MergeStep } from '../../kv/merge.js';
 import type { OperationResult, WriteResult } from '../../kv/sessions.js';
 import { decodeSplitEntry } from '../../kv/split.js';
 import { type PlacementKind, ringPoint, type Tablet } from '../../placement/placement.js';
@@ -54,11 +55,15 @@ interface Change {
   readonly state: KeyState | undefined;
   /** Its deadline passed. */
   readonly isEnd?: true;
+  /** A merge has given it another deadline, by another time. */
+  readonly isMoved?: true;
 }
 
 interface Session {
   readonly window: number;
+  readonly opened: number;
   floor: number;
+  lastUsed: number;
   readonly slots: Map<number, { readonly sequence: number; readonly result: WriteResult }>;
 }
 
@@ -88,21 +93,28 @@ export interface ReferenceParts {
   readonly stays: Stays;
   /** The tablet was split, and these are its parts. */
   readonly onSplit: (parent: Reference, left: Part, right: Part) => void;
+  /** The tablet was merged with its neighbour to the right, and this is what they have become. */
+  readonly onMerge: (left: Reference, merge: MergeCommand, child: Part & { readonly base: number }) => void;
   /** Of all tablets. */
   readonly effects: Effects;
 }
 
-/** A part of a tablet that was split. */
+/** What a tablet has become, or a part of that. */
 type Part = Pick<Tablet, 'id' | 'start' | 'end'> & Pick<ReferenceParts, 'members'>;
 
-/** The log of one tablet. One that was split ends: what comes behind the split changes nothing. */
+/** The log of one tablet. One that was split or merged ends: what comes behind that changes nothing. */
 export class Reference {
   readonly tablet: number;
   readonly #parts: ReferenceParts;
   readonly #range: TabletRange;
-  /** The tablet that it was a part of. */
-  #parent: Reference | undefined;
+  /** The tablets that it came from. */
+  #parents: readonly Reference[] = [];
   #hasEnded = false;
+  /** The attempt to merge it that holds it, and the entry that has frozen it. */
+  #freeze: Freeze | undefined;
+  #overThrough = 0;
+  /** It has ended by the log of another tablet: by its own it is frozen. */
+  #isRight = false;
   #members: Configuration | undefined;
   readonly #effects: Effects;
   readonly #fail: Fail;
@@ -120,6 +132,8 @@ export class Reference {
   #time = new ReferenceTime();
   /** In order of use: the one that was used last comes last. */
   #sessions = new Map<number, Session>();
+  /** Some were dropped, here or where it came from. */
+  #hasDropped = false;
   #writes = new Map<number, WriteResult>();
   readonly #maxSessions: number;
   /** Number of commands that were answered from the table of sessions. */
@@ -155,7 +169,8 @@ export class Reference {
           part.#owns(key) ? [[key, [...own]] as [string, Change[]]] : [],
         ),
       );
-    part.#parent = parent;
+    part.#parents = [parent];
+    part.#hasDropped = parent.#hasDropped;
     part.#base = parent.lastIndex + 1;
     part.#changes = owned(parent.#changes);
     part.#seen = owned(parent.#seen);
@@ -163,8 +178,66 @@ export class Reference {
     part.#sessions = new Map(
       [...parent.#sessions].map(([id, session]) => [id, { ...session, slots: new Map(session.slots) }]),
     );
-    part.#writes = new Map(parent.#writes);
     return part;
+  }
+
+  /** As what two tablets become, behind the entry `base`. Each has a time of its own: the higher one goes on. */
+  static merged(parents: readonly [Reference, Reference], tablet: Part, base: number): Reference {
+    const [left, right] = parents;
+    const merged = new Reference({ ...left.#parts, tablet, members: tablet.members });
+    merged.#parents = parents;
+    merged.#base = base;
+    merged.#time = ReferenceTime.begin(Math.max(left.#time.nowMs, right.#time.nowMs));
+    for (const parent of parents) {
+      const aheadMs = merged.#time.nowMs - parent.#time.nowMs;
+      for (const [own, target] of [
+        [parent.#changes, merged.#changes],
+        [parent.#seen, merged.#seen],
+      ] as const)
+        for (const [name, changes] of own) {
+          target.set(name, [...changes]);
+          const state = changes.at(-1)?.state;
+          if (state?.deadlineMs === undefined || aheadMs === 0) continue;
+          const moved = { ...state, deadlineMs: state.deadlineMs + aheadMs };
+          push(target, name, { index: base, state: moved, isMoved: true });
+        }
+    }
+    merged.#unite(parents);
+    return merged;
+  }
+
+  /** The sessions of both. One of which the other may have dropped what it knew is dropped. */
+  #unite(parents: readonly [Reference, Reference]): void {
+    const all = new Map<number, Session>();
+    this.#hasDropped = parents.some((parent) => parent.#hasDropped);
+    for (const [i, parent] of parents.entries()) {
+      const other = parents[1 - i] as Reference;
+      for (const [id, session] of parent.#sessions) {
+        const isLost = other.#hasDropped && !other.#sessions.has(id) && session.opened <= parent.#bornAt;
+        if (isLost || id < 2 ** 52) {
+          this.#hasDropped = true;
+          continue;
+        }
+        const { window, opened, floor, slots } = session;
+        const known = all.get(id) ?? { window, opened, floor, lastUsed: opened, slots: new Map() };
+        known.floor = Math.max(known.floor, floor);
+        for (const [slot, kept] of slots)
+          if ((known.slots.get(slot)?.sequence ?? 0) < kept.sequence) known.slots.set(slot, kept);
+        for (const { result } of known.slots.values())
+          known.lastUsed = Math.max(known.lastUsed, result.index);
+        all.set(id, known);
+      }
+    }
+    const byAge = [...all].sort(([a, one], [b, other]) => one.lastUsed - other.lastUsed || a - b);
+    while (byAge.length > this.#maxSessions) {
+      byAge.shift();
+      this.#hasDropped = true;
+    }
+    this.#sessions = new Map(byAge);
+  }
+
+  get #bornAt(): number {
+    return this.#parents.length > 0 ? this.#base : 0;
   }
 
   #owns(key: string): boolean {
@@ -173,15 +246,30 @@ export class Reference {
 
   /** It began as a part of another tablet. */
   get isPart(): boolean {
-    return this.#parent !== undefined;
+    return this.#parents.length === 1;
   }
 
-  /** The tablet that it began as a part of. */
-  get parent(): number | undefined {
-    return this.#parent?.tablet;
+  /** The tablets that it came from. */
+  get parents(): readonly number[] {
+    return this.#parents.map(({ tablet }) => tablet);
   }
 
-  /** It was split. */
+  /** The log that had this entry of a key: its own, or that of a tablet which it came from. */
+  logOf(key: string, index: number): Reference {
+    const parent = index > this.#base ? undefined : this.#parents.find((each) => each.#owns(key));
+    return parent ? parent.logOf(key, index) : this;
+  }
+
+  owns(key: string): boolean {
+    return this.#owns(key);
+  }
+
+  /** An attempt to merge it was given up. */
+  isOver(attempt: number): boolean {
+    return attempt <= this.#overThrough;
+  }
+
+  /** It was split or merged. */
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
@@ -204,23 +292,23 @@ export class Reference {
     return [...this.#changes.keys()].sort();
   }
 
-  /** What the write at this index did; undefined if there is none. */
-  writeAt(index: number): WriteResult | undefined {
-    return this.#writes.get(index);
+  /** What the write of the key at this index did; undefined if there is none. */
+  writeAt(key: string, index: number): WriteResult | undefined {
+    return this.logOf(key, index).#writes.get(index);
   }
 
   termAt(index: number): number | undefined {
     return this.#at(index)?.term;
   }
 
-  appliedAtMs(index: number): number | undefined {
-    return this.#at(index)?.atMs;
+  appliedAtMs(key: string, index: number): number | undefined {
+    return this.logOf(key, index).#at(index)?.atMs;
   }
 
   /** A node is about to apply entries. */
   applying(who: string, first: number, entries: readonly Entry[]): void {
     this.#applyingThrough.set(who, first + entries.length - 1);
-    if (this.#entries.length === 0 && !this.#parent) this.#base = first - 1;
+    if (this.#entries.length === 0 && this.#parents.length === 0) this.#base = first - 1;
     entries.forEach((entry, i) => {
       const index = first + i;
       const known = this.#at(index);
@@ -316,7 +404,7 @@ export class Reference {
   endOfLife(name: string, from: number): number | undefined {
     const changes = this.#changes.get(name) ?? [];
     const own = changes.find(({ index }) => index === from);
-    const next = changes.find(({ index }) => index > from);
+    const next = changes.find(({ index, isMoved }) => index > from && !isMoved);
     const end = this.endedLives(name).find(({ index }) => index > from);
     return own?.state?.deadlineMs !== undefined &&
       end &&
@@ -343,7 +431,10 @@ export class Reference {
   #resultOf(index: number, { kind, term, body }: Entry): CommandResult {
     if (kind === 'command') return this.#apply(index, term, commandOf(body));
     if (kind === 'configuration') this.#changeMembers(index, body);
-    return kind === 'tablet' ? this.#split(index, term, body) : NONE;
+    if (kind !== 'tablet') return NONE;
+    const step = decodeMergeStep(body);
+    if (!step) return this.#split(index, term, body);
+    return this.#hasEndedHere ? WRONG_TABLET : this.#mergeStep(index, term, step);
   }
 
   #changeMembers(index: number, body: Uint8Array): void {
@@ -354,7 +445,7 @@ export class Reference {
   }
 
   #split(index: number, term: number, body: Uint8Array): CommandResult {
-    if (this.#hasEnded) return WRONG_TABLET;
+    if (this.#hasEndedHere) return WRONG_TABLET;
     const { by, tablet, onSplit } = this.#parts;
     const wanted = decodeSplitEntry(body) ?? { left: 0, right: 0, point: NOTHING };
     const { left, right, point, replicas = [] } = wanted;
@@ -366,7 +457,7 @@ export class Reference {
     const isMoving = isJoint(members) || membersOf(members).length > members.voters.length;
     const nodes = replicas.map(({ node }) => node).sort((a, b) => a - b);
     const areOthers = replicas.length > 0 && nodes.join() !== members.voters.join();
-    if (isMoving || areOthers || !isInside || Math.min(left, right) <= id || left === right)
+    if (this.#freeze || isMoving || areOthers || !isInside || Math.min(left, right) <= id || left === right)
       return { type: 'splitRefused', reason: '' };
     // Its replicas have ids of their own.
     const membersOfPart = (side: 'left' | 'right'): Configuration | undefined => {
@@ -398,6 +489,65 @@ export class Reference {
     };
   }
 
+  #mergeStep(index: number, term: number, step: MergeStep): CommandResult {
+    const refused: CommandResult = { type: 'mergeRefused', reason: '' };
+    const { attempt } = step;
+    if (step.type === 'thaw') {
+      if (this.#freeze && this.#freeze.attempt <= attempt) this.#freeze = undefined;
+      this.#overThrough = Math.max(this.#overThrough, attempt);
+      return { type: 'thawed' };
+    }
+    const members = this.#members ?? configurationOf([]);
+    const isMoving = isJoint(members) || membersOf(members).length > members.voters.length;
+    const nodes = step.members.map(({ node }) => node).sort((a, b) => a - b);
+    const areMembers = !isMoving && nodes.join() === members.voters.join();
+    if (step.type === 'freeze') {
+      if (this.#freeze?.attempt === attempt) return { type: 'frozen', freeze: this.#freeze };
+      if (attempt <= this.#overThrough || this.#freeze || !areMembers) return refused;
+      this.#freeze = { attempt, index, term };
+      return { type: 'frozen', freeze: this.#freeze };
+    }
+    const { id, start, end } = this.#parts.tablet;
+    const isNeighbour = end !== undefined && Buffer.compare(end, step.right.start) === 0;
+    const isNew = step.child > Math.max(id, step.right.id);
+    if (this.#freeze?.attempt !== attempt || !areMembers || !isNeighbour || !isNew) return refused;
+    this.#hasEnded = true;
+    const own = { ...members, contexts: contextsOf(step.members) };
+    this.#parts.stays.changed(step.child, members, own);
+    const base = Math.max(index, step.index);
+    const child = { id: step.child, start, end: step.right.end, members: own };
+    this.#parts.onMerge(this, step, { ...child, base });
+    const generation = 0;
+    return {
+      type: 'merged',
+      merge: {
+        ...{ by: this.#parts.by, attempt, index: base, term: Math.max(term, step.term) },
+        ends: [index, step.index],
+        leftBornAt: this.#bornAt,
+        parents: [{ id, start, end, generation }, step.right],
+        children: [{ ...child, generation }],
+        members: step.members,
+        configuration: configurationOf([]),
+      },
+    };
+  }
+
+  /** It ends as the right one of a merge: the log of the left one says so. */
+  endAsRight({ attempt, index, term }: MergeCommand): void {
+    const freeze = this.#freeze;
+    if (freeze?.attempt !== attempt || freeze.index !== index || freeze.term !== term)
+      this.#fail(
+        'frozen before it is merged',
+        `attempt ${attempt} merges it, and it is frozen by ${freeze?.attempt}`,
+      );
+    this.#hasEnded = true;
+    this.#isRight = true;
+  }
+
+  get #hasEndedHere(): boolean {
+    return this.#hasEnded && !this.#isRight;
+  }
+
   #deadlinesIn(range: TabletRange): number {
     return [...this.#changes].filter(
       ([key, changes]) => range.owns(Buffer.from(key)) && changes.at(-1)?.state?.deadlineMs !== undefined,
@@ -405,7 +555,9 @@ export class Reference {
   }
 
   #at(index: number): AppliedEntry | undefined {
-    if (index <= this.#base && this.#parent) return this.#parent.#at(index);
+    const [parent, other] = this.#parents;
+    // Of two logs neither is told of.
+    if (index <= this.#base && parent && !other) return parent.#at(index);
     return this.#entries[index - 1 - this.#base];
   }
 
@@ -470,16 +622,22 @@ export class Reference {
   #apply(index: number, term: number, command: Command | VoidEntry): CommandResult {
     if (command.type === 'void') return { type: 'void' };
     // Its state stays that of the split.
-    if (this.#hasEnded) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : WRONG_TABLET;
+    const refused = this.#hasEndedHere ? WRONG_TABLET : this.#freeze && TABLET_FROZEN;
+    if (refused) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : refused;
     if (command.type === 'openSession') {
       const window = Math.min(Math.max(1, command.window), 4096);
       const [oldest] = this.#sessions.keys();
       if (oldest !== undefined && this.#sessions.size >= this.#maxSessions) {
         this.#sessions.delete(oldest);
         this.sessionsDropped++;
+        this.#hasDropped = true;
       }
-      this.#sessions.set(index, { window, floor: 0, slots: new Map() });
-      return { type: 'sessionOpened', sessionId: index, window };
+      const { id: sessionId = index } = command;
+      this.#sessions.set(sessionId, {
+        ...{ window, opened: index, floor: 0, lastUsed: index },
+        slots: new Map(),
+      });
+      return { type: 'sessionOpened', sessionId, window };
     }
     if (command.type === 'expiry') return this.#expire(index, term, command);
     if (command.stampMs !== undefined) this.#advance(index, term, command.stampMs);
@@ -511,6 +669,7 @@ export class Reference {
     this.#sessions.delete(sessionId);
     this.#sessions.set(sessionId, session);
     session.floor = floor;
+    session.lastUsed = index;
     session.slots.set(slot, { sequence, result: write });
     return { type: 'written', write };
   }
@@ -616,6 +775,7 @@ export class Reference {
 }
 
 const NONE: CommandResult = { type: 'none' };
+const TABLET_FROZEN: CommandResult = { type: 'refused', code: 'TABLET_FROZEN' };
 const WRONG_TABLET: CommandResult = { type: 'refused', code: 'WRONG_TABLET' };
 const NOTHING = Buffer.alloc(0);
 const USER_KEY = 1;
@@ -634,7 +794,13 @@ function stringToken(value: Uint8Array): string {
 
 /** Of a split what it made. */
 function shownResult(result: CommandResult): string {
-  if (result.type === 'splitRefused') return result.type;
+  if (result.type === 'splitRefused' || result.type === 'mergeRefused') return result.type;
+  if (result.type === 'merged') {
+    const { index, term, ends, children } = result.merge;
+    const { id, start, end } = children[0];
+    const range = [start, end].map((bound) => bound && Buffer.from(bound).toString('hex'));
+    return JSON.stringify([result.type, index, term, ends, id, range]);
+  }
   if (result.type !== 'split') return JSON.stringify(result);
   const { index, term, children, deadlines } = result.split;
   const shown = children.map(({ id, start, end }) =>

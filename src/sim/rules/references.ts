@@ -1,4 +1,6 @@
 /** The logs of a run: a reference for each tablet, and what holds over all of them. */
+
+import type { MergeCommand } from '../../kv/merge.js';
 import { firstReplicas, firstTablets, type Placement, type Tablet } from '../../placement/placement.js';
 import { TabletMap } from '../../placement/tablet-map.js';
 import type { Configuration } from '../../raft/configuration.js';
@@ -19,6 +21,8 @@ export class References {
   readonly #keys: readonly string[];
   /** Number of tablets that were split. */
   splits = 0;
+  /** Number of pairs of tablets that were merged. */
+  merges = 0;
 
   /** `founders`: ids of the first members; `keys`: those that clients use. */
   constructor(
@@ -33,6 +37,7 @@ export class References {
     this.#parts = {
       ...{ ...parts, by, effects: this.effects, stays: new Stays(parts.fail) },
       onSplit: (parent, left, right) => this.#split(parent, left, right),
+      onMerge: (left, merge, child) => this.#merge(left, merge, child),
     };
     this.#map = new TabletMap(by, firstTablets(placement));
     const { replicas } = firstReplicas(placement, founders);
@@ -63,7 +68,7 @@ export class References {
     return this.#byGroup.has(MAP_GROUP) ? [MAP_GROUP, ...this.tablets] : this.tablets;
   }
 
-  /** The tablets that were split. */
+  /** The tablets that were split or merged. */
   get ended(): readonly number[] {
     return [...this.#byGroup.keys()].filter((group) => !this.groups.includes(group));
   }
@@ -104,6 +109,23 @@ export class References {
     const others = this.#map.tablets.filter(({ id }) => id !== parent.tablet);
     const generation = (this.#map.byId(parent.tablet)?.generation ?? 0) + 1;
     this.#map = new TabletMap(this.#map.by, [...others, ...parts.map((part) => ({ ...part, generation }))]);
+  }
+
+  #merge(
+    left: Reference,
+    merge: MergeCommand,
+    { base, ...child }: Parameters<ReferenceParts['onMerge']>[2],
+  ): void {
+    this.merges++;
+    const right = this.of(merge.right.id);
+    right.endAsRight(merge);
+    if (this.#byGroup.has(child.id))
+      this.#parts.fail('ids are given once', `tablet ${left.tablet} becomes ${child.id}, which there is`);
+    this.#byGroup.set(child.id, Reference.merged([left, right], child, base));
+    const parents = [left.tablet, right.tablet];
+    const others = this.#map.tablets.filter(({ id }) => !parents.includes(id));
+    const generation = Math.max(...parents.map((id) => this.#map.byId(id)?.generation ?? 0)) + 1;
+    this.#map = new TabletMap(this.#map.by, [...others, { ...child, generation }]);
   }
 
   ownerOf(key: string): number {

@@ -4,6 +4,7 @@
  */
 import type { WriteResult } from '../../kv/sessions.js';
 import type { Fail } from './fail.js';
+import type { Reference } from './reference.js';
 import type { References } from './references.js';
 
 /** Keys of these calls; other calls name none of them. */
@@ -55,12 +56,17 @@ export function checkStrings({ calls }: StringHistory, references: References, f
 function checkTablet(calls: readonly StringCall[], references: References, tablet: number, fail: Fail): void {
   const returned = calls.toSorted((a, b) => a.returnedAt - b.returnedAt);
   let next = 0;
-  let latest = 0;
-  for (const { client, calledAt, token, outcome } of calls) {
+  /** By log: of the writes that have ended. Those of two tablets that were merged later are in no order. */
+  const latestIn = new Map<Reference, number>();
+  for (const { client, key, calledAt, token, outcome } of calls) {
     for (; (returned[next]?.returnedAt ?? Number.POSITIVE_INFINITY) < calledAt; next++) {
-      const before = returned[next]?.outcome;
-      if (before?.type === 'ok') latest = Math.max(latest, before.result.index);
+      const { outcome: before, key: of } = returned[next] as StringCall;
+      if (before?.type !== 'ok') continue;
+      const { index } = before.result;
+      const log = references.ofKey(of).logOf(of, index);
+      latestIn.set(log, Math.max(latestIn.get(log) ?? 0, index));
     }
+    const latest = Math.max(0, ...[...latestIn].map(([log, index]) => (log.owns(key) ? index : 0)));
     const effect = token === '' ? undefined : references.effects.of(token);
     if (outcome.type === 'notCommitted' && effect !== undefined)
       fail(
@@ -74,7 +80,7 @@ function checkTablet(calls: readonly StringCall[], references: References, table
         'linearizability',
         `${client}'s write took effect at ${result.index}, one that had ended before at ${latest}`,
       );
-    const expected = references.of(tablet).writeAt(result.index);
+    const expected = references.of(tablet).writeAt(key, result.index);
     if (expected === undefined || textOf(expected) !== textOf(result))
       fail(
         'true answers',

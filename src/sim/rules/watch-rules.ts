@@ -44,10 +44,12 @@ export function checkWatch(record: WatchRecord, references: References, fail: Fa
   const say = (what: string) => fail('watches', `${client}, which watches ${keys.join()}, ${what}`);
   const stray = told.find(({ key }) => !keys.includes(key.toString()));
   if (stray) say(`was told of ${stray.key}, which it does not watch`);
-  for (const tablet of new Set(keys.map((key) => references.ownerOf(key)))) {
-    const own = told.filter(({ key }) => references.ownerOf(key.toString()) === tablet);
+  const logOf = ({ key, version }: WatchChange) =>
+    references.ofKey(key.toString()).logOf(key.toString(), version);
+  for (const log of new Set(told.map(logOf))) {
+    const own = told.filter((change) => logOf(change) === log);
     if (own.some(({ version }, i) => version < (own[i - 1]?.version ?? 0)))
-      say(`was told the versions ${own.map(({ version }) => version).join()} of tablet ${tablet}`);
+      say(`was told the versions ${own.map(({ version }) => version).join()} of tablet ${log.tablet}`);
   }
   for (const key of keys) {
     const since = from.get(key);

@@ -426,6 +426,8 @@ export class RunCluster extends Machines<RunMachine> {
   ): Promise<StorageEngine> {
     const engine = await open();
     const [, group = '', name = ''] = /\/groups\/(\d+)\/([^/]+)$/.exec(directory) ?? [];
+    // It is being filled, and is not the state of a replica yet.
+    if (name.endsWith('.begins')) return engine;
     const tablet = Number(group);
     machine.engines.set(tablet, engine);
     machine.directories.set(tablet, name);
@@ -450,12 +452,12 @@ export class RunCluster extends Machines<RunMachine> {
     if (isForeign) return;
     const rule = 'a part opens after the end of the whole';
     if (!this.references.has(tablet)) {
-      this.fail(rule, `${host} opens tablet ${tablet}, which nothing was split into`);
+      this.fail(rule, `${host} opens tablet ${tablet}, which nothing has become`);
       return;
     }
-    const { parent } = this.references.of(tablet);
-    if (parent === undefined || !store?.storedGroups.includes(parent) || store.isRetired(parent)) return;
-    this.fail(rule, `${host} opens tablet ${tablet}, and tablet ${parent} goes on there`);
+    for (const parent of this.references.of(tablet).parents)
+      if (store?.storedGroups.includes(parent) && !store.isRetired(parent))
+        this.fail(rule, `${host} opens tablet ${tablet}, and tablet ${parent} goes on there`);
   }
 
   /** Compares all keys of a machine, by what its engines say that they hold. */

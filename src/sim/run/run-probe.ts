@@ -134,7 +134,8 @@ export class RunProbe implements Probe {
     if (loss > 0 && random.chance(loss)) return;
     send();
     const timers = this.#cluster.machines.find(({ host }) => host === who)?.process?.env.timers;
-    if (this.#cluster.setting.moveEveryMs === 0 || !random.chance(LATE_ORDERS)) return;
+    const { moveEveryMs, mergeEveryMs } = this.#cluster.setting;
+    if (moveEveryMs + mergeEveryMs === 0 || !random.chance(LATE_ORDERS)) return;
     timers?.after(random.float() * LATEST_ORDER_MS, () => {
       this.#cluster.coverage.count('late orders');
       send();

@@ -33,6 +33,8 @@ export interface Setting {
   readonly placement: Placement;
   /** The mean time between two splits of tablets; 0: there are none. */
   readonly splitEveryMs: number;
+  /** The mean time between two orders to merge tablets; 0: there are none. */
+  readonly mergeEveryMs: number;
   /** The mean time between two orders to move replicas or to drain nodes; 0: there are none. */
   readonly moveEveryMs: number;
   /** How soon the cluster moves replicas, leaders and votes by itself. */
@@ -80,6 +82,7 @@ export const PROFILES = [
   'strangers',
   'splits',
   'moves',
+  'merges',
 ] as const;
 export type Profile = (typeof PROFILES)[number];
 
@@ -111,7 +114,7 @@ export function settingOf(
   // With close timeouts candidates compete; with a wide spread one of them is first.
   const electionSpreadMs = random.pick([heartbeatMs, electionTimeoutMinMs / 2, electionTimeoutMinMs]);
   const possible = FAULTS.filter((fault) => !isOutsideOfMachines(fault)).filter(
-    (fault) => ['all', 'members', 'splits', 'moves'].includes(profile) || fault.profile === profile,
+    (fault) => ['all', 'members', 'splits', 'moves', 'merges'].includes(profile) || fault.profile === profile,
   );
   const share = random.pick([0.25, 0.5, 0.8]);
   const hasOperator =
@@ -196,7 +199,7 @@ export const QUICK_BALANCE = { everyMs: 300, deadAfterMs: 2000 } as const;
  * members change, too.
  */
 function withTablets(
-  settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'moveEveryMs' | 'balance'>,
+  settled: Omit<Setting, 'placement' | 'splitEveryMs' | 'mergeEveryMs' | 'moveEveryMs' | 'balance'>,
   random: SeededRandom,
   profile: Profile,
 ): Setting {
@@ -205,11 +208,16 @@ function withTablets(
   const placement = severalTablets(random, workload);
   const isAny = profile === 'all' && hasSeveral;
   const isMoved = profile === 'moves' || (isAny && random.chance(0.3));
-  if (profile !== 'splits' && !isMoved && (changesMembers || !hasSeveral))
-    return { ...settled, placement: ONE_TABLET, splitEveryMs: 0, moveEveryMs: 0, balance: SLOW_BALANCE };
-  const isSplit = profile === 'splits' || ((isAny || isMoved) && random.chance(0.5));
+  const areChanged = isMoved || profile === 'splits' || profile === 'merges';
+  const still = { splitEveryMs: 0, mergeEveryMs: 0, moveEveryMs: 0, balance: SLOW_BALANCE };
+  if (!areChanged && (changesMembers || !hasSeveral)) return { ...settled, placement: ONE_TABLET, ...still };
+  const isSplit = profile === 'splits' || ((isAny || isMoved || profile === 'merges') && random.chance(0.5));
   const splitEveryMs = isSplit ? random.pick([800, 2000, 4000]) : 0;
-  if (!isMoved) return { ...settled, placement, splitEveryMs, moveEveryMs: 0, balance: SLOW_BALANCE };
+  if (!isMoved) {
+    const isMerged = profile === 'merges' || (isAny && random.chance(0.5));
+    const mergeEveryMs = isMerged ? random.pick([500, 1500, 3000]) : 0;
+    return { ...settled, placement, ...still, splitEveryMs, mergeEveryMs };
+  }
   // Some node has no replica of a tablet, and some may come.
   const nodes = Math.max(3, settled.nodes);
   return {
@@ -217,6 +225,7 @@ function withTablets(
     placement: { ...placement, replicas: 3 },
     moveEveryMs: random.pick([200, 600, 1200]),
     balance: random.pick([SLOW_BALANCE, QUICK_BALANCE]),
+    mergeEveryMs: isAny && random.chance(0.4) ? random.pick([500, 1500]) : 0,
   };
 }
 

@@ -14,6 +14,8 @@ export interface MisroutedParts {
   readonly coverage: Coverage;
   readonly references: References;
   readonly hasLeases: boolean;
+  /** Tablets may be merged until one is left, which then is the only one. */
+  readonly mayMerge: boolean;
   readonly fail: Fail;
 }
 
@@ -36,7 +38,8 @@ export class MisroutedCalls {
   ): Promise<void> {
     const { random, coverage, references } = this.#parts;
     const others = references.tablets.filter((tablet) => tablet !== references.ownerOf(key));
-    const tablet = random.pick([0, NO_TABLET, ...others, ...others, ...others, ...references.ended]);
+    const none = this.#parts.mayMerge ? NO_TABLET : 0;
+    const tablet = random.pick([none, NO_TABLET, ...others, ...others, ...others, ...references.ended]);
     const endpoint = endpointOf(tablet);
     coverage.count('requests to wrong tablets');
     const work = random.pick([

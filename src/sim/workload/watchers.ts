@@ -186,8 +186,11 @@ export class Watchers {
         coverage.count('watches that fell behind');
         return error.resumeFrom;
       }
-      // The tablet of the version was split meanwhile.
-      const isSplit = error.code === 'SPANS_TABLETS' && typeof from === 'number' && references.splits > 0;
+      // The tablet of the version was split or merged meanwhile.
+      const isSplit =
+        error.code === 'SPANS_TABLETS' &&
+        typeof from === 'number' &&
+        references.splits + references.merges > 0;
       if (!isSplit && !ENDS.has(error.code)) this.#cluster.unexpectedAnswer(name, error.code, error.message);
       return undefined;
     } finally {
@@ -202,12 +205,16 @@ export class Watchers {
     if (record.from) return;
     const { references } = this.#cluster;
     const versions = versionsAt(watch.resumeFrom ?? 1, record.keys);
-    const firstOf = (tablet: number) =>
-      record.told.find(({ key }) => references.ownerOf(key.toString()) === tablet)?.version;
+    // In the log of a tablet that had the key, too.
+    const firstOf = (key: string) =>
+      record.told.find(({ key: told, version }) => {
+        const name = told.toString();
+        return references.ofKey(name).logOf(name, version).owns(key);
+      })?.version;
     record.from = new Map(
       [...versions].map(([key, version]) => [
         key,
-        Math.min(version, firstOf(references.ownerOf(key)) ?? Number.MAX_SAFE_INTEGER),
+        Math.min(version, firstOf(key) ?? Number.MAX_SAFE_INTEGER),
       ]),
     );
   }

@@ -37,7 +37,7 @@ const EXPECTED_CODES = new Set([
 ]);
 
 /** Of calls that are made to be refused. */
-const REFUSED_BY_TABLETS = new Set(['SPANS_TABLETS', 'WRONG_TABLET']);
+const REFUSED_BY_TABLETS = new Set(['SPANS_TABLETS', 'WRONG_TABLET', 'TABLET_FROZEN']);
 
 type Consistency = 'linearizable' | 'lease' | 'follower';
 
@@ -87,6 +87,7 @@ export class Workload {
     });
     this.#misrouted = new MisroutedCalls({
       ...{ random, coverage, references: cluster.references, hasLeases: options.hasLeaseReads },
+      mayMerge: cluster.setting.mergeEveryMs > 0,
       fail: (rule, detail) => cluster.fail(rule, detail),
     });
   }

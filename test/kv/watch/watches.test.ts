@@ -391,7 +391,7 @@ test('a version that somebody names is no place in several logs; behind them, an
   const child = new ChangeHistory(lab.budget);
   lab.history.mergedThrough = 3;
   child.reset(lab.machine.appliedIndex);
-  child.follow(lab.history, () => true);
+  child.follow([lab.history], () => true);
   assert.is(child.mergedThrough, 3, 'a part has them too');
   const endOf = (from: number | undefined, isPlain: boolean) => {
     const watcher = lab.watches.add(ALL, from, () => {}, isPlain);

@@ -168,7 +168,12 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a part of a merged tablet forgets that it has versions of several logs',
     reason: 'it is one tablet',
-    patches: [history('this.mergedThrough = Math.max(this.mergedThrough, before.mergedThrough);', '')],
+    patches: [
+      history(
+        'this.mergedThrough = Math.max(this.mergedThrough, ...before.map(({ mergedThrough }) => mergedThrough));',
+        '',
+      ),
+    ],
     killedBy: ['kv/watch/watches'],
   },
   {

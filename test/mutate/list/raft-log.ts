@@ -13,7 +13,7 @@ export const RAFT_LOG_MUTATIONS: readonly Mutation[] = [
     reason: 'both are written before anyone is told',
     patches: [
       log(
-        'const { payload } = encodeGroups([encodeRetired(id), ...groups.flatMap(({ payloads }) => payloads)]);',
+        'const { payload } = encodeGroups([ ...[id, ...absorbed].map(encodeRetired), ...groups.flatMap(({ payloads }) => payloads), ]);',
         'await this.#records.append(encodeRetired(id), true); ' +
           'const { payload } = encodeGroups(groups.flatMap(({ payloads }) => payloads));',
       ),

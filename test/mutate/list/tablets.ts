@@ -47,13 +47,13 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'watchers of a tablet that has ended are told of entries behind its end',
     reason: 'they are applied',
-    patches: [machine('this.endedBy?.index ?? appliedIndex', 'appliedIndex')],
+    patches: [machine('end?.index ?? appliedIndex', 'appliedIndex')],
     killedBy: ['kv/split'],
   },
   {
     name: 'a tablet that has ended opens sessions',
     reason: 'they change no key',
-    patches: [machine('if (this.#range?.isNothing)', 'if (false)')],
+    patches: [machine('if (this.#hasEnded) return command', 'if (false) return command')],
     killedBy: ['kv/split'],
   },
   {
@@ -61,8 +61,8 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'they belong to the parent',
     patches: [
       machine(
-        'this.#sessions.restore(this.#engine.entries(SESSION_RANGE))',
-        'this.#sessions.restore(isNew ? [] : this.#engine.entries(SESSION_RANGE))',
+        'this.#sessions.restore(this.#engine.entries(SESSION_RANGE),',
+        'this.#sessions.restore(isNew ? [] : this.#engine.entries(SESSION_RANGE),',
       ),
     ],
     killedBy: ['kv/split', 'store/split'],
@@ -82,7 +82,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a split that a crash interrupted is not done again',
     reason: 'its entry is applied',
-    patches: [store('if (stateMachine.succession ?? stateMachine.companion) {', 'if (false) {')],
+    patches: [store('if (isAlone && (stateMachine.succession ?? stateMachine.companion)) {', 'if (false) {')],
     killedBy: ['store/split'],
   },
   {
@@ -99,14 +99,14 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a tablet takes writes of keys that it does not own',
     reason: 'the check at the door seems to be enough',
-    patches: [machine('if (this.range && !ownsAll(this.range, operations))', 'if (false)')],
+    patches: [machine('if (this.#range && !ownsAll(this.#range, operations))', 'if (false)')],
     killedBy: ['kv/tablet-range'],
   },
   {
     name: 'writes with a stale tablet are carried out',
     reason: 'the client has asked for the map, so it seems to know',
     patches: [
-      machine('if (this.range && !ownsAll(this.range, operations))', 'if (false)'),
+      machine('if (this.#range && !ownsAll(this.#range, operations))', 'if (false)'),
       service('if (!range || ownsAll(range, operations))', 'if (range !== null)'),
     ],
     killedBy: randomFaults(10, 'orderlyRestart'),
@@ -228,7 +228,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'the parts of a tablet begin, and the whole goes on',
     reason: 'it has no key any more, so it does no harm',
-    patches: [raftLog('retired.isRetired = true;', '')],
+    patches: [raftLog('if (group) group.isRetired = true;', '')],
     killedBy: WHILE_TABLETS_SPLIT,
   },
   {
@@ -259,7 +259,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'each is durable when it is written',
     patches: [
       raftLog(
-        'const { payload } = encodeGroups([encodeRetired(id), ...groups.flatMap(({ payloads }) => payloads)]); await this.#records.append(payload, true);',
+        'const { payload } = encodeGroups([ ...[id, ...absorbed].map(encodeRetired), ...groups.flatMap(({ payloads }) => payloads), ]); await this.#records.append(payload, true);',
         'await this.#records.append(encodeGroups(groups.flatMap(({ payloads }) => payloads)).payload, true); await this.#records.append(encodeGroups([encodeRetired(id)]).payload, true);',
       ),
     ],
@@ -268,7 +268,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a tablet that was split is split again',
     reason: 'the second entry is a split, too',
-    patches: [machine('if (this.endedBy && (command ?? named) !== undefined)', 'if (false)')],
+    patches: [machine('if (this.#hasEnded && isKnown)', 'if (false)')],
     killedBy: ['kv/split'],
   },
   {
@@ -311,8 +311,8 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
     reason: 'the part is in it',
     patches: [
       tabletSet(
-        'return this.#open.get(id === 0 && this.#placement?.tablets === 1 ? FIRST_TABLET : id);',
-        'return this.#open.get(id) ?? (this.#firstMap?.byId(id) ? undefined : this.#open.get(1));',
+        'if (id !== 0) return this.#open.get(id);',
+        'if (id !== 0) return this.#open.get(id) ?? (this.#firstMap?.byId(id) ? undefined : this.#open.get(1));',
       ),
     ],
     killedBy: ['server/late-split'],

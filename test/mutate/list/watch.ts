@@ -32,7 +32,7 @@ export const WATCH_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a history is said to be complete from a version of which it lacks a part',
     reason: 'off by one',
-    patches: [history('this.#oldest = first.lastVersion + 1;', 'this.#oldest = first.lastVersion;')],
+    patches: [history('first.lastVersion + 1)', 'first.lastVersion)')],
     killedBy: ['kv/watch/watches'],
   },
   {

@@ -1,0 +1,197 @@
+/** Mutations of merges of tablets. */
+import { inFile, type Mutation } from '../mutation.js';
+
+const machine = inFile('kv/kv-state-machine.js');
+const merge = inFile('kv/merge.js');
+const merged = inFile('kv/merged-state.js');
+const sessions = inFile('kv/sessions.js');
+const service = inFile('kv/service.js');
+const history = inFile('kv/watch/change-history.js');
+const driver = inFile('server/merge-driver.js');
+const records = inFile('meta/merges.js');
+const set = inFile('server/tablet-set.js');
+const store = inFile('store/store.js');
+const log = inFile('raft-log/raft-log.js');
+const replica = inFile('replica/replica.js');
+const plan = inFile('balance/merge-plan.js');
+const auto = inFile('server/auto-merges.js');
+
+export const MERGE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'two tablets are merged although not every replica is frozen',
+    reason: 'a majority has applied it',
+    patches: [driver('said.every((each) => each !== null)', 'said.some((each) => each !== null)')],
+    killedBy: ['server/merge-driver'],
+  },
+  {
+    name: 'an error on the way gives a merge up after it was decided',
+    reason: 'it took too long',
+    patches: [records("if (intent.stage !== 'freezing')", "if (intent.stage === 'ending')")],
+    killedBy: ['server/merge-driver'],
+  },
+  {
+    name: 'a merge that is not decided is never given up',
+    reason: 'the nodes come back',
+    patches: [driver('if (isLate || isLost)', 'if (isLost)')],
+    killedBy: ['server/merge-driver'],
+  },
+  {
+    name: 'the intents of a merge go when one tablet is thawed',
+    reason: 'the other one follows',
+    patches: [
+      driver("ends.every((end) => end?.state === 'done')", "ends.some((end) => end?.state === 'done')"),
+    ],
+    killedBy: ['server/merge-driver'],
+  },
+  {
+    name: 'a frozen tablet answers reads',
+    reason: 'its leader has a lease',
+    patches: [
+      service(
+        "if (freeze && !range?.isNothing) return kvError('TABLET_FROZEN', FROZEN); return read(tablet);",
+        'return read(tablet);',
+      ),
+    ],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'a frozen tablet takes writes',
+    reason: 'it still has the keys',
+    patches: [
+      machine(
+        "if (this.freeze) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : TABLET_FROZEN;",
+        '',
+      ),
+    ],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'the time of a frozen tablet goes on',
+    reason: 'an expiry without keys changes nothing',
+    patches: [
+      machine(
+        "if (this.freeze) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : TABLET_FROZEN;",
+        "if (this.freeze && command.type !== 'expiry') return TABLET_FROZEN;",
+      ),
+    ],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'a late freeze holds a tablet again',
+    reason: 'nothing else holds it',
+    patches: [merge("if (attempt <= overThrough) return 'this attempt is over';", '')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'a merge goes by the freeze of another attempt',
+    reason: 'the tablet is frozen',
+    patches: [merge('if (freeze?.attempt !== attempt)', 'if (!freeze)')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'a late thaw frees a tablet that a later attempt holds',
+    reason: 'a thaw is a thaw',
+    patches: [machine('freeze !== undefined && freeze.attempt > attempt', 'false')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'what is merged begins behind the left one',
+    reason: 'its log has the entry',
+    patches: [merge('index: Math.max(entry.index, freeze.index),', 'index: entry.index,')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'the sessions of the right one are lost in a merge',
+    reason: 'clients open new ones',
+    patches: [
+      merged(
+        'sessions.unite(sources.map((source) => [source.sessions, source.bornAt]));',
+        'sessions.unite([[sources[0].sessions, sources[0].bornAt]]);',
+      ),
+    ],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'of a write in each, the one with the lower sequence is remembered',
+    reason: 'the first one counts',
+    patches: [sessions('present.sequence < sequence', 'present.sequence > sequence')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'a session goes on although one tablet has dropped what it knew',
+    reason: 'the other one knows it',
+    patches: [sessions('if (!isDrawnId(session.id) || mayBeGone)', 'if (!isDrawnId(session.id))')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'a merge forgets that sessions were dropped',
+    reason: 'they are gone',
+    patches: [sessions('this.#hasDropped ||= table.#hasDropped;', '')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'deadlines are taken over as they are',
+    reason: 'both count milliseconds',
+    patches: [merged('const movedMs = deadlineMs + aheadMs;', 'const movedMs = deadlineMs;')],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'watchers of what was merged are told from where one tablet keeps its changes',
+    reason: 'the other one keeps less',
+    patches: [
+      history(
+        'Math.max(...before.map(({ oldestVersion }) => oldestVersion))',
+        'Math.min(...before.map(({ oldestVersion }) => oldestVersion))',
+      ),
+    ],
+    killedBy: ['kv/merge'],
+  },
+  {
+    name: 'the right one takes part on, and what is merged, too',
+    reason: 'only the left one has ended',
+    patches: [log('[id, ...absorbed].map(encodeRetired)', '[id].map(encodeRetired)')],
+    killedBy: ['store/merge'],
+  },
+  {
+    name: 'what is merged is made before the right one is frozen here',
+    reason: 'every replica has said that it is',
+    patches: [store('group.stateMachine.appliedIndex >= index', 'true')],
+    killedBy: ['store/merge'],
+  },
+  {
+    name: 'the members of a frozen tablet change',
+    reason: 'the map allows no move',
+    patches: [replica('if (succession || isHeld)', 'if (succession)')],
+    killedBy: ['store/merge'],
+  },
+  {
+    name: 'the left one goes before the right one',
+    reason: 'both have ended',
+    patches: [set('if (isLeft && storedGroups.includes(endedBy.parents[1].id)) return false;', '')],
+    killedBy: ['server/merge'],
+  },
+  {
+    name: 'after a restart nobody tells the right one that it has ended',
+    reason: 'its state says so',
+    patches: [set('this.#known = undefined; this.#endAbsorbed();', 'this.#known = undefined;')],
+    killedBy: ['server/merge'],
+  },
+  {
+    name: 'fewer tablets are left than the cluster began with',
+    reason: 'they are small',
+    patches: [plan('|| tablets.length <= leastTablets', '')],
+    killedBy: ['server/merge'],
+  },
+  {
+    name: 'tablets are merged that were small for a moment',
+    reason: 'they are small',
+    patches: [auto('const LOOKS = 3', 'const LOOKS = 1')],
+    killedBy: ['balance/merge-plan'],
+  },
+  {
+    name: 'busy neighbours are merged',
+    reason: 'they are small',
+    patches: [plan('bytes < minTabletBytes && one.load + other.load < mostLoad', 'bytes < minTabletBytes')],
+    killedBy: ['balance/merge-plan'],
+  },
+];
