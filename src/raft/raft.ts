@@ -261,7 +261,12 @@ export class Raft {
       case 'proposeTablet':
         return this.#leadership?.proposeTablet(input.body) ?? this.#refused('notLeader');
       case 'campaign':
-        if (this.role === 'follower' && this.leader === NOBODY && this.#election.campaign(nowMs))
+        // A pre-candidate asks again: when it asked first, others may not have had the group yet.
+        if (
+          (this.role === 'follower' || this.role === 'preCandidate') &&
+          this.leader === NOBODY &&
+          this.#election.campaign(nowMs)
+        )
           this.#tally(nowMs);
         break;
       case 'changeConfiguration':

@@ -19,6 +19,19 @@ test('an isolated node does not raise its term, and does not disturb when it ret
   assert.is(leader.raft.term, term);
 });
 
+/** The parts of a tablet do not begin on all nodes at the same moment. */
+test('a pre-candidate whom nobody heard asks again when it is told to', () => {
+  const lab = new CoreLab(9, 3);
+  const [first, ...others] = [...lab.hosts.values()] as [Host, ...Host[]];
+  for (const other of others) other.isDown = true;
+  first.step(lab.nowMs, { type: 'campaign' });
+  lab.advanceFor(5);
+  assert.is(first.raft.role, 'preCandidate');
+  for (const other of others) other.isDown = false;
+  first.step(lab.nowMs, { type: 'campaign' });
+  lab.advanceUntil(() => first.raft.role === 'leader', LAB_OPTIONS.electionTimeoutMinMs / 2);
+});
+
 test('a leader that hears from no quorum steps down', () => {
   const { lab, leader } = electedLab(5);
   lab.isolate(leader.id);

@@ -13,6 +13,7 @@ const set = inFile('server/tablet-set.js');
 const store = inFile('store/store.js');
 const log = inFile('raft-log/raft-log.js');
 const replica = inFile('replica/replica.js');
+const raft = inFile('raft/raft.js');
 const plan = inFile('balance/merge-plan.js');
 const auto = inFile('server/auto-merges.js');
 
@@ -175,6 +176,12 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     reason: 'its state says so',
     patches: [set('this.#known = undefined; this.#endAbsorbed();', 'this.#known = undefined;')],
     killedBy: ['server/merge'],
+  },
+  {
+    name: 'a pre-candidate whom nobody heard waits for its election timeout',
+    reason: 'it has asked',
+    patches: [raft("this.role === 'follower' || this.role === 'preCandidate'", "this.role === 'follower'")],
+    killedBy: ['raft/raft'],
   },
   {
     name: 'fewer tablets are left than the cluster began with',
