@@ -144,6 +144,8 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
   #strayMessages = 0;
   /** Groups whose state machines are being opened. */
   readonly #opening = new Set<GroupId>();
+  /** They are being made: the Raft log does not name them yet. */
+  readonly #beginning = new Set<GroupId>();
   #hasFailed = false;
   #closed = false;
 
@@ -353,7 +355,8 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     const directory = `${this.#options.directory}/groups`;
     if (!fs.exists(directory)) return;
     for (const name of fs.list(directory))
-      if (/^[0-9]+$/.test(name) && !this.#raftLog.group(Number(name))) this.#removeFiles(name);
+      if (/^[0-9]+$/.test(name) && !this.#raftLog.group(Number(name)) && !this.#beginning.has(Number(name)))
+        this.#removeFiles(name);
   }
 
   #removeFiles(group: string): void {
@@ -396,8 +399,13 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
           other ? [other.id] : [],
         );
       });
-    // Nothing replaces its state meanwhile.
-    await (other ? other.replica.alone(succeed) : succeed());
+    for (const { id: group } of groups) this.#beginning.add(group);
+    try {
+      // Nothing replaces its state meanwhile.
+      await (other ? other.replica.alone(succeed) : succeed());
+    } finally {
+      for (const { id: group } of groups) this.#beginning.delete(group);
+    }
     host.succeeded(
       id,
       groups.map(({ id: group }) => group),
