@@ -572,6 +572,8 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
       await this.#build(workDirectory, directory, (engine) =>
         buildMerged(engine, change, [this.#source, absorbed.#source], turn),
       );
+      // When the Raft log says that it has ended, nobody may be left who could tell it so again.
+      await this.#engine.flush();
     } else if (this.#engine.checkpointWithin)
       await this.#engine.checkpointWithin(directory, boundsOf(change.by, child));
     else await this.#engine.checkpoint(directory);

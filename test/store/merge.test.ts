@@ -195,6 +195,22 @@ test('a laggard gets the end of the left one as a snapshot, and merges its own t
   assert.ok((lab.nodes.get(laggard)?.store.group(LEFT)?.replica.snapshots.received ?? 0) > 0);
 });
 
+/** A split has made its tree durable; a merge reads it only. */
+test('after a power cut the left one knows that it has ended, also when the others have let it go', async () => {
+  const lab = await threeNodes(8);
+  await merge(lab);
+  await checkChild(lab);
+  await untilAllHold(lab);
+  const [last, ...others] = lab.running;
+  assert.ok(last);
+  for (const { store } of others)
+    for (const group of [RIGHT, LEFT]) await lab.world.scheduler.run(store.removeGroup(group));
+  const { store } = await lab.boot(last.id, lab.stop(last.id));
+  await lab.world.scheduler.runFor(1000);
+  assert.is(store.isRetired(LEFT), true);
+  assert.is(store.group(LEFT)?.stateMachine.endedBy !== undefined, true);
+});
+
 test('the members of a frozen tablet do not change', async () => {
   const lab = await threeNodes(7);
   await freeze(lab);

@@ -260,6 +260,12 @@ export class Reference {
     return parent ? parent.logOf(key, index) : this;
   }
 
+  /** The tablets that have had the key since this entry of it, the newest first. */
+  ownersSince(key: string, index: number): readonly number[] {
+    const parent = index > this.#base ? undefined : this.#parents.find((each) => each.#owns(key));
+    return [this.tablet, ...(parent?.ownersSince(key, index) ?? [])];
+  }
+
   owns(key: string): boolean {
     return this.#owns(key);
   }

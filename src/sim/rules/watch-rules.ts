@@ -44,12 +44,13 @@ export function checkWatch(record: WatchRecord, references: References, fail: Fa
   const say = (what: string) => fail('watches', `${client}, which watches ${keys.join()}, ${what}`);
   const stray = told.find(({ key }) => !keys.includes(key.toString()));
   if (stray) say(`was told of ${stray.key}, which it does not watch`);
-  const logOf = ({ key, version }: WatchChange) =>
-    references.ofKey(key.toString()).logOf(key.toString(), version);
-  for (const log of new Set(told.map(logOf))) {
-    const own = told.filter((change) => logOf(change) === log);
+  // Keys that have been in one tablet all the time are told of in one stream.
+  const ownersOf = ({ key, version }: WatchChange) =>
+    references.ofKey(key.toString()).ownersSince(key.toString(), version).join();
+  for (const owners of new Set(told.map(ownersOf))) {
+    const own = told.filter((change) => ownersOf(change) === owners);
     if (own.some(({ version }, i) => version < (own[i - 1]?.version ?? 0)))
-      say(`was told the versions ${own.map(({ version }) => version).join()} of tablet ${log.tablet}`);
+      say(`was told the versions ${own.map(({ version }) => version).join()} of tablet ${owners}`);
   }
   for (const key of keys) {
     const since = from.get(key);

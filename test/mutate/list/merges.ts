@@ -178,6 +178,17 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['server/merge'],
   },
   {
+    name: 'that a tablet has ended by a merge is durable in the Raft log only',
+    reason: 'the entry is applied again',
+    patches: [
+      machine(
+        'await this.#engine.flush(); } else if (this.#engine.checkpointWithin)',
+        '} else if (this.#engine.checkpointWithin)',
+      ),
+    ],
+    killedBy: ['store/merge'],
+  },
+  {
     name: 'a pre-candidate whom nobody heard waits for its election timeout',
     reason: 'it has asked',
     patches: [raft("this.role === 'follower' || this.role === 'preCandidate'", "this.role === 'follower'")],

@@ -297,7 +297,7 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'files that no log names stay after a crash',
     reason: 'nobody opens them',
-    patches: [store('if (/^[0-9]+$/.test(name) && !this.#raftLog.group(Number(name)))', 'if (false)')],
+    patches: [store('/^[0-9]+$/.test(name) && !this.#raftLog.group(Number(name))', 'false')],
     killedBy: ['store/split'],
   },
   {
