@@ -120,6 +120,8 @@ export class Replica<Result> implements CommandLog<Result> {
   readonly #cutter: LogCutter;
   readonly #ignored: IgnoredMessages;
   readonly #endDiskWatch: () => void;
+  /** Proposals are refused because the state machine finds no space. */
+  #isTreeFull = false;
   /** When the disk was found full, and nothing was applied since. */
   #stuckSinceMs: number | undefined;
   #nextReadId = 1;
@@ -302,9 +304,13 @@ export class Replica<Result> implements CommandLog<Result> {
     // Refused before it is appended. The outcome of what is in the log already is not known: it may have been sent.
     if (this.role === 'leader' && this.isDiskFull) {
       // A write that fails gives leadership away. None has: the tree will wait for space with the next ones.
-      if (!this.#parts.diskSpace.isFull) this.#yields.yield();
+      if (!this.#parts.diskSpace.isFull) {
+        this.#sayThatTreeIsFull(true);
+        this.#yields.yield();
+      }
       return Promise.reject(diskFull());
     }
+    if (this.#isTreeFull) this.#sayThatTreeIsFull(false);
     return new Promise((resolve, reject) => {
       const result = this.#step(input);
       if (!result) reject(stopped('notCommitted', this.#stopped));
@@ -314,6 +320,15 @@ export class Replica<Result> implements CommandLog<Result> {
         this.#proposals.add(result.index, { term: result.term, isCommand, resolve, reject });
       }
     });
+  }
+
+  /** What DiskSpace says when a write has failed. Here none has, since none was begun. */
+  #sayThatTreeIsFull(isFull: boolean): void {
+    if (isFull === this.#isTreeFull) return;
+    this.#isTreeFull = isFull;
+    const { logger } = this.#parts;
+    if (isFull) logger.error({}, 'the disk is full: writes are refused (tables cannot be written)');
+    else logger.info({}, 'the disk can be written again');
   }
 
   /**

@@ -282,8 +282,10 @@ test('a write that was applied in either is answered as a repetition, and one th
   for (const lab of [left, right]) await lab.open();
   await left.open(SESSION + 1);
   await left.put('a', '1', { id: SESSION, sequence: 1 });
-  await right.put('m', '2', { id: SESSION, sequence: 2 });
-  await right.put('n', '3', { id: SESSION, sequence: 6, floor: 3 });
+  await left.put('b', '2', { id: SESSION, sequence: 2 });
+  await left.put('c', '7', { id: SESSION, sequence: 7, floor: 3 });
+  await right.put('m', '3', { id: SESSION, sequence: 3 });
+  await right.put('n', '6', { id: SESSION, sequence: 6, floor: 3 });
   await left.step(await frozen(left, right));
   const child = await childOf(left, right);
   assert.is(child.sessions, 2);
@@ -296,11 +298,11 @@ test('a write that was applied in either is answered as a repetition, and one th
     if (result?.type !== 'written') return result?.type === 'refused' ? result.code : '';
     return result.write.index === index ? 'applied' : 'repeated';
   };
-  // In the slot of 2 and 6, the write with the higher sequence counts; 2 lies below the floor of its client.
-  assert.is(await send(SESSION, 6), 'repeated');
-  assert.is(await send(SESSION, 2), 'INVALID_REQUEST');
+  // In the slot of 2 and 6, and of 3 and 7, the higher sequence counts; the other lies below the floor of its client.
+  for (const sequence of [6, 7]) assert.is(await send(SESSION, sequence), 'repeated');
+  for (const sequence of [2, 3]) assert.is(await send(SESSION, sequence), 'INVALID_REQUEST');
   assert.is(await send(SESSION, 1), 'repeated');
-  assert.is(await send(SESSION, 7), 'applied');
+  assert.is(await send(SESSION, 4), 'applied');
   assert.is(await send(SESSION + 1, 1), 'applied');
   assert.is(await send(SESSION + 2, 1), 'SESSION_EXPIRED');
 });
@@ -337,6 +339,12 @@ test('a session of which one may have dropped what it knew is dropped; one that 
     assert.is(united.has(SESSION + 2), true, 'it is younger than the tablet');
     assert.is(united.has(57), false, 'other tablets give the same number');
     assert.is(united.hasDropped, true);
+    const alone = new Sessions();
+    alone.unite([
+      [left, bornAt],
+      [new Sessions(), bornAt],
+    ]);
+    assert.is(alone.hasDropped, hasDropped, 'that one of the two has dropped some');
     // It is remembered: what is united with another one later may lack it.
     const restored = new Sessions();
     const written = united

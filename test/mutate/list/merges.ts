@@ -9,7 +9,6 @@ const service = inFile('kv/service.js');
 const history = inFile('kv/watch/change-history.js');
 const driver = inFile('server/merge-driver.js');
 const records = inFile('meta/merges.js');
-const set = inFile('server/tablet-set.js');
 const store = inFile('store/store.js');
 const log = inFile('raft-log/raft-log.js');
 const replica = inFile('replica/replica.js');
@@ -166,18 +165,6 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['store/merge'],
   },
   {
-    name: 'the left one goes before the right one',
-    reason: 'both have ended',
-    patches: [set('if (isLeft && storedGroups.includes(endedBy.parents[1].id)) return false;', '')],
-    killedBy: ['server/merge'],
-  },
-  {
-    name: 'after a restart nobody tells the right one that it has ended',
-    reason: 'its state says so',
-    patches: [set('this.#known = undefined; this.#endAbsorbed();', 'this.#known = undefined;')],
-    killedBy: ['server/merge'],
-  },
-  {
     name: 'that a tablet has ended by a merge is durable in the Raft log only',
     reason: 'the entry is applied again',
     patches: [
@@ -198,7 +185,7 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     name: 'fewer tablets are left than the cluster began with',
     reason: 'they are small',
     patches: [plan('|| tablets.length <= leastTablets', '')],
-    killedBy: ['server/merge'],
+    killedBy: ['balance/merge-plan'],
   },
   {
     name: 'tablets are merged that were small for a moment',
