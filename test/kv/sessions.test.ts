@@ -148,7 +148,7 @@ test('with too many results kept, the sessions least recently used go, but never
   assert.is(sessions.size, 2, 'the first has gone');
   assert.equal(
     sessions.takeChanges().map(({ type }) => type),
-    ['delete', 'delete', 'put'],
+    ['put', 'delete', 'delete', 'put'],
   );
   sessions.record(3, 1, 0, result(7, 5));
   assert.is(sessions.size, 2, 'a slot that is used again counts once');
