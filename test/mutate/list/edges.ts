@@ -27,7 +27,7 @@ export const EDGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a leader whose tree has no room leads on',
     reason: 'what is in its log is safe',
-    patches: [replica('if (!this.#parts.diskSpace.isFull) this.#yields.yield();', '')],
+    patches: [replica('this.#sayThatTreeIsFull(true); this.#yields.yield();', '')],
     killedBy: ['server/disk-full'],
   },
   {
