@@ -5,7 +5,7 @@ import { runSeeds } from './pool.js';
 
 /** On a busy machine there may be time for fewer seeds, but at least for so many. */
 const LEAST_SEEDS = 25;
-const LIMIT_MS = 110_000;
+const LIMIT_MS = 70_000;
 /** This share of the seeds must have met each kind. Of fewer seeds than asked for, nothing can be expected. */
 const LEAST_SHARE = 0.03;
 
