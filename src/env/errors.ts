@@ -26,6 +26,11 @@ export class RaftreeError extends Error {
  */
 export type Outcome = 'notCommitted' | 'unknown';
 
+/** The error of a request that was refused before anything was done. */
+export function refused(code: string, message: string, info: object = {}): RaftreeError {
+  return new RaftreeError(code, message, { info: { outcome: 'notCommitted', ...info } });
+}
+
 /** The `code` of any thrown value: of a RaftreeError or a system error (`ENOSPC`), otherwise undefined. */
 export function errorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

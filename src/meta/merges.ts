@@ -1,6 +1,6 @@
 /** Merges of tablets as records of the map: what is checked before one is recorded, and how it goes on. */
 import type { Descriptor } from '../balance/cluster-map.js';
-import { RaftreeError } from '../env/errors.js';
+import { refused } from '../env/errors.js';
 import type { PlacedReplica } from '../placement/placement.js';
 import type { MetaChange } from './meta.js';
 import type { MetaState } from './meta-state.js';
@@ -127,8 +127,4 @@ export function dropMerge({ intent, records }: RecordedMerge): MetaChange[] {
 
 export function membersOfMerge({ child }: MergeIntent): PlacedReplica[] {
   return child.replicas.map(({ replicaId, node }) => ({ replicaId, node }));
-}
-
-function refused(code: string, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

@@ -1,6 +1,6 @@
 /** Moves of replicas as records of the map: what is checked before one is recorded, and how it ends. */
 import type { Descriptor } from '../balance/cluster-map.js';
-import { RaftreeError } from '../env/errors.js';
+import { refused } from '../env/errors.js';
 import type { MetaChange } from './meta.js';
 import type { MetaState } from './meta-state.js';
 import { intentKey, type MoveIntent, nodeKey, tabletKey } from './records.js';
@@ -79,8 +79,4 @@ export function endMove(
   if (!descriptor || confIndex <= descriptor.confIndex) return [end];
   const value = { ...descriptor, replicas, confIndex };
   return [{ key: tabletKey(tablet), expectedVersion: state.versionOf(tabletKey(tablet)), value }, end];
-}
-
-function refused(code: string, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

@@ -17,7 +17,7 @@ import {
   type TabletSplit,
 } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
-import { RaftreeError } from '../env/errors.js';
+import { RaftreeError, refused } from '../env/errors.js';
 import type { KvError } from '../kv/kv-error.js';
 import type { Split } from '../kv/split.js';
 import { FIRST_TABLET } from '../placement/placement.js';
@@ -350,8 +350,4 @@ export class Admin implements Administration {
       await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
     }
   }
-}
-
-function refused(code: string, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

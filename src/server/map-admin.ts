@@ -1,7 +1,7 @@
 /** Requests of operators about the map. Any node takes them: the map is changed by conditional updates. */
 import type { Balance, BalanceShown, DrainNode, MergeTablets, MoveReplica } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
-import { RaftreeError } from '../env/errors.js';
+import { RaftreeError, refused } from '../env/errors.js';
 import { checkMerge, idsOfMerge, mergeOf, recordMerge } from '../meta/merges.js';
 import type { Meta } from '../meta/meta.js';
 import { checkMove, recordMove } from '../meta/moves.js';
@@ -212,8 +212,4 @@ export class MapAdmin {
     const held = tablets.length === 1 ? `tablet ${tablets[0]}` : `${tablets.length} tablets`;
     return `node ${nodeId} ${tablets.length > 0 ? `holds ${held}` : 'may get tablets'}: drain it first (raftree node drain ${nodeId})`;
   }
-}
-
-function refused(code: string, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

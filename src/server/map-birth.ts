@@ -24,7 +24,7 @@
  * a cluster with a map. When it is, it gets meta, and the replica goes.
  */
 import type { Env, Timer } from '../env/env.js';
-import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
+import { errorCode, errorMessage, refused } from '../env/errors.js';
 import { encodeMapEntry, mapRefusal } from '../kv/map-birth.js';
 import { FIRST_TABLET } from '../placement/placement.js';
 import { membersOf } from '../raft/configuration.js';
@@ -154,8 +154,4 @@ export class MapBirth {
       await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
     }
   }
-}
-
-function refused(code: string, message: string, info: object = {}): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted', ...info } });
 }

@@ -3,7 +3,7 @@
  * catch up before, and whether a quorum that is heard and holds the log remains. Pure.
  */
 import type { RequestedChange } from '../doors/ports.js';
-import { RaftreeError } from '../env/errors.js';
+import { RaftreeError, refused } from '../env/errors.js';
 import {
   applyChange,
   type Configuration,
@@ -154,8 +154,4 @@ function isThere(present: Member, isVoter: boolean, wantsVoter: boolean): Raftre
     `node ${id} is a ${isVoter ? 'voter' : 'learner'} already, with clients at ${client} and peers at ${peer}; ` +
       `to change that: raftree ${command}`,
   );
-}
-
-function refused(code: string, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Env, Timer } from '../env/env.js';
-import { type Outcome, RaftreeError } from '../env/errors.js';
+import { type Outcome, RaftreeError, refused } from '../env/errors.js';
 import type { OutboundMessage } from '../protocol/messages.js';
 
 const change = z.object({
@@ -169,8 +169,4 @@ function unreachable(node: number, why: string): RaftreeError {
   return new RaftreeError('MEMBER_UNREACHABLE', `node ${node} cannot be asked: ${why}`, {
     info: { outcome: 'unknown' },
   });
-}
-
-function refused(code: string, message: string): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted' } });
 }

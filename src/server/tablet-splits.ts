@@ -11,7 +11,7 @@
  * the intent said.
  */
 import type { Descriptor, Replica } from '../balance/cluster-map.js';
-import { errorCode, RaftreeError } from '../env/errors.js';
+import { errorCode, type RaftreeError, refused } from '../env/errors.js';
 import { isMerge } from '../kv/lineage.js';
 import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
@@ -243,8 +243,4 @@ function anotherSplit(id: number): RaftreeError {
     'CHANGE_PENDING',
     `a split of tablet ${id} at another key is under way; try again when it is done`,
   );
-}
-
-function refused(code: string, message: string, info: object = {}): RaftreeError {
-  return new RaftreeError(code, message, { info: { outcome: 'notCommitted', ...info } });
 }
