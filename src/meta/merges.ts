@@ -18,6 +18,11 @@ export function idsOfMerge(replicas: number): number {
   return 2 + replicas;
 }
 
+/** Of the ids that were given to a merge, that of the child. */
+export function childOfMerge(firstId: number): number {
+  return firstId + 1;
+}
+
 /** Throws `CHANGE_INVALID` or `CHANGE_PENDING`: why the tablets cannot be merged now. */
 export function checkMerge(
   state: MetaState,
@@ -64,7 +69,7 @@ export function recordMerge(
   const replicas = nodesOf(tablets[0].replicas).map((node, i) => ({
     ...{ replicaId: firstId + 2 + i, node, role: 'voter' as const },
   }));
-  const child = { id: firstId + 1, replicas };
+  const child = { id: childOfMerge(firstId), replicas };
   return tablets.flatMap(({ id, generation }) => {
     const value: MergeIntent = {
       ...{ type: 'merge', generation, attempt: firstId, left, right, child },

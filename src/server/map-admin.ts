@@ -1,9 +1,11 @@
 /** Requests of operators about the map. Any node takes them: the map is changed by conditional updates. */
+import { z } from 'zod';
 import type { Balance, BalanceShown, DrainNode, MergeTablets, MoveReplica } from '../doors/ports.js';
 import type { Env } from '../env/env.js';
 import { RaftreeError, refused } from '../env/errors.js';
-import { checkMerge, idsOfMerge, mergeOf, recordMerge } from '../meta/merges.js';
+import { checkMerge, childOfMerge, idsOfMerge, mergeOf, recordMerge } from '../meta/merges.js';
 import type { Meta } from '../meta/meta.js';
+import type { MetaState } from '../meta/meta-state.js';
 import { checkMove, recordMove } from '../meta/moves.js';
 import { BALANCE_KEY, nodeKey, nodesOf } from '../meta/records.js';
 import { reportSchema } from './balance-report.js';
@@ -27,6 +29,8 @@ export interface MapAdminParts {
 /** How long an operator waits for the end of a move. After that it goes on by itself. */
 const PATIENCE_MS = 15_000;
 const LOOK_AGAIN_MS = 50;
+/** The answer to `tabletBytes`. */
+const bytesSchema = z.number().min(0);
 
 export class MapAdmin {
   readonly #parts: MapAdminParts;
@@ -60,22 +64,38 @@ export class MapAdmin {
       if (!(await meta.update(recordMove(state, wanted, replicaId, env.clock.nowMs()))))
         throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
     }
+    await this.#untilDone(`the move of tablet ${tablet} to node ${to}`, {
+      isUnderWay: () => state.intents.has(tablet),
+      isDone,
+      givenUp: `node ${to} has died, drains or cannot take it; see \`raftree balance status\``,
+    });
+    return true;
+  }
+
+  /**
+   * Resolves when it is done, and nothing of it is under way. Rejects with `CHANGE_CONFLICT` if it was under way and is
+   * not done, or with `CHANGE_PENDING` (unknown) if it takes longer than an operator waits.
+   */
+  async #untilDone(
+    what: string,
+    {
+      isUnderWay,
+      isDone,
+      givenUp,
+    }: { readonly isUnderWay: () => boolean; readonly isDone: () => boolean; readonly givenUp: string },
+  ): Promise<void> {
+    const { timers } = this.#parts.env;
     let isSeen = false;
     for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
-      const isUnderWay = state.intents.has(tablet);
-      if (isDone() && !isUnderWay) return true;
-      if (isSeen && !isUnderWay)
-        throw refused(
-          'CHANGE_CONFLICT',
-          `the move of tablet ${tablet} was given up: node ${to} has died, drains or cannot take it; ` +
-            'see `raftree balance status`',
-        );
-      isSeen ||= isUnderWay;
-      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+      const goesOn = isUnderWay();
+      if (isDone() && !goesOn) return;
+      if (isSeen && !goesOn) throw refused('CHANGE_CONFLICT', `${what} was given up: ${givenUp}`);
+      isSeen ||= goesOn;
+      await new Promise<void>((resolve) => timers.after(LOOK_AGAIN_MS, resolve));
     }
     throw new RaftreeError(
       'CHANGE_PENDING',
-      `the move of tablet ${tablet} to node ${to} is recorded and goes on by itself; see \`raftree shards\``,
+      `${what} is recorded and goes on by itself; see \`raftree shards\``,
       { info: { outcome: 'unknown' } },
     );
   }
@@ -101,42 +121,34 @@ export class MapAdmin {
    * `MEMBER_UNREACHABLE`, `CHANGE_CONFLICT` if it was given up, or `CHANGE_PENDING` (unknown) if it takes longer.
    */
   async merge({ left, right }: MergeTablets): Promise<boolean> {
-    const { env, meta, isPast } = this.#parts;
+    const { meta, isPast } = this.#parts;
     const state = await meta.read();
     for (const tablet of [left, right])
       if (isPast(tablet))
         throw refused('CHANGE_INVALID', `there is no tablet ${tablet} any more, or not yet`);
-    let child = 0;
-    const recorded = () => mergeOf(state, left)?.intent;
-    const present = recorded();
-    if (present?.left !== left || present?.right !== right) {
-      const [{ replicas }] = checkMerge(state, { left, right });
-      await this.#checkMergeable({ left, right }, nodesOf(replicas));
-      const firstId = await meta.allocateIds(idsOfMerge(replicas.length));
-      const changes = recordMerge(state, { left, right }, firstId, env.clock.nowMs());
-      if (!(await meta.update(changes)))
-        throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
-    }
-    let isSeen = false;
-    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
-      child = recorded()?.child.id ?? child;
-      const isDone = [...state.tablets.values()].some(
-        ({ id, parents }) => id === child || parents.includes(child),
-      );
-      if (isSeen && isDone) return true;
-      if (isSeen && !recorded())
-        throw refused(
-          'CHANGE_CONFLICT',
-          `the merge of the tablets ${left} and ${right} was given up: every node of them must answer; try again`,
-        );
-      isSeen ||= child > 0;
-      await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
-    }
-    throw new RaftreeError(
-      'CHANGE_PENDING',
-      `the merge of the tablets ${left} and ${right} is recorded and goes on by itself; see \`raftree shards\``,
-      { info: { outcome: 'unknown' } },
-    );
+    const intended = () => mergeOf(state, left)?.intent;
+    const present = intended();
+    const isSame = present?.left === left && present.right === right;
+    const child = isSame ? present.child.id : await this.#recordMerge(state, { left, right });
+    await this.#untilDone(`the merge of the tablets ${left} and ${right}`, {
+      isUnderWay: () => intended()?.child.id === child,
+      // What it has become may be split at once.
+      isDone: () =>
+        [...state.tablets.values()].some(({ id, parents }) => id === child || parents.includes(child)),
+      givenUp: 'every node of them must answer; try again',
+    });
+    return true;
+  }
+
+  /** Resolves with the id of what they become. */
+  async #recordMerge(state: MetaState, wanted: Omit<MergeTablets, 'type'>): Promise<number> {
+    const { env, meta } = this.#parts;
+    const [{ replicas }] = checkMerge(state, wanted);
+    await this.#checkMergeable(wanted, nodesOf(replicas));
+    const firstId = await meta.allocateIds(idsOfMerge(replicas.length));
+    if (!(await meta.update(recordMerge(state, wanted, firstId, env.clock.nowMs()))))
+      throw refused('CHANGE_CONFLICT', 'the map has changed meanwhile; look again (`raftree shards`)');
+    return childOfMerge(firstId);
   }
 
   /** Rejects with `MEMBER_UNREACHABLE` or `CHANGE_INVALID` if the tablets could not be merged soon. */
@@ -155,7 +167,9 @@ export class MapAdmin {
     const sizes = await Promise.all(
       nodes.map(async (node) => {
         const said = [left, right].map((tablet) => ask(node, { type: 'tabletBytes', tablet }));
-        return (await Promise.all(said)).reduce<number>((sum, size) => sum + Number(size), 0);
+        const read = z.array(bytesSchema).safeParse(await Promise.all(said));
+        if (read.success) return read.data.reduce((sum, size) => sum + size, 0);
+        throw refused('MEMBER_UNREACHABLE', `node ${node} is of another version, which merges no tablets`);
       }),
     );
     const bytes = Math.max(...sizes);

@@ -12,6 +12,7 @@
  *
  * Each step may be repeated, by two leaders too. So a new leader of meta goes on where it finds the intent.
  */
+import { z } from 'zod';
 import type { Env } from '../env/env.js';
 import { decideMerge, dropMerge, mergeOf, type RecordedMerge } from '../meta/merges.js';
 import type { Meta } from '../meta/meta.js';
@@ -33,10 +34,9 @@ export interface MergeDriverParts {
   readonly onFault: (error: unknown) => void;
 }
 
-interface FrozenAt {
-  readonly index: number;
-  readonly term: number;
-}
+/** What a replica says that is frozen. */
+const frozenSchema = z.object({ index: z.int().min(1), term: z.int().min(1) });
+type FrozenAt = z.output<typeof frozenSchema>;
 
 const ENDED = { state: 'done' } as const;
 /** Between two attempts of a step. */
@@ -133,11 +133,13 @@ export class MergeDriver {
   async #frozen(tablet: number, { attempt }: MergeIntent): Promise<FrozenAt | undefined> {
     const { replicas = [] } = this.#parts.meta.state.tablets.get(tablet) ?? {};
     const said = await Promise.all(
-      replicas.map(
-        ({ node, replicaId }) =>
-          this.#parts.ask(node, { type: 'frozen', tablet, replicaId, attempt }) as Promise<FrozenAt | null>,
+      replicas.map(async ({ node, replicaId }) =>
+        frozenSchema.safeParse(await this.#parts.ask(node, { type: 'frozen', tablet, replicaId, attempt })),
       ),
     );
-    return said.every((each) => each !== null) ? (said[0] ?? undefined) : undefined;
+    const [first] = said;
+    const isSame = ({ success, data }: (typeof said)[number]) =>
+      success && data.index === first?.data?.index && data.term === first.data.term;
+    return said.every(isSame) ? first?.data : undefined;
   }
 }

@@ -14,7 +14,7 @@ import type { EngineKind } from '../engines/storage-engine.js';
 import { type Address, type Env, formatAddress, type Logger, parseAddress, type Timer } from '../env/env.js';
 import { errorCode, errorMessage, RaftreeError } from '../env/errors.js';
 import type { CommandResult, KvStateMachine } from '../kv/kv-state-machine.js';
-import { isMerge } from '../kv/lineage.js';
+import type { TabletChange } from '../kv/lineage.js';
 import { KvService } from '../kv/service.js';
 import type { Meta } from '../meta/meta.js';
 import { BufferBudget } from '../net/buffer-budget.js';
@@ -45,6 +45,7 @@ import { NodeCalls, type NodeRequest } from './node-calls.js';
 import type { PeerAnnouncement } from './peer-connection.js';
 import { Peers } from './peers.js';
 import { placementOf, splitSettingsOf } from './placement-config.js';
+import { Publishing } from './publishing.js';
 import { Recent } from './recent.js';
 import { ReplicaIds } from './replica-ids.js';
 import { respDoorOptions } from './resp.js';
@@ -142,23 +143,23 @@ export class Node {
     );
     this.#budget = new BufferBudget(parts.env, bufferedBytesOf(parts.config.limits));
     const { env, config, logger } = parts;
+    const publishing = new Publishing(() => this.#mapService?.meta);
     this.#tablets = new TabletSet({
       ...{ env, config, logger, metrics: this.#metrics },
       store: () => this.#opened.store,
       local: () => this.#opened.local,
       forgotten: (tablet) => this.#ids.forget(tablet),
       removed: () => this.#opened.membership.removal,
-      publish: (change) => (isMerge(change) ? this.#merges.publish(change) : this.#splits.publish(change)),
-      isPublished: (change) =>
-        isMerge(change) ? this.#merges.isPublished(change) : this.#splits.isPublished(change),
+      publish: (change) => publishing.publish(change),
+      isPublished: (change) => publishing.isDone(change),
       metaBegan: () => this.#administrate(),
     });
-    this.#splits = new TabletSplits({
-      meta: () => this.#mapService?.meta,
-      beginMap: () => this.#mapBirth.begin(),
-      tablets: this.#tablets,
-    });
-    this.#merges = new TabletMerges({ meta: () => this.#mapService?.meta, tablets: this.#tablets });
+    const changes = {
+      ...{ meta: () => this.#mapService?.meta, tablets: this.#tablets },
+      publish: (change: TabletChange) => publishing.publish(change),
+    };
+    this.#splits = new TabletSplits({ ...changes, beginMap: () => this.#mapBirth.begin() });
+    this.#merges = new TabletMerges(changes);
     this.#closers.push(() => this.#tablets.close());
     this.#ids = new ReplicaIds(
       (tablet) => this.#wiring?.local.idOf(tablet) || this.#tablets.firstNumberOf(tablet),

@@ -1,21 +1,22 @@
 /**
  * What a node does of a merge of two tablets (kv/merge.ts): it proposes the entries of tablets that it leads, when the
- * map orders that; it says whether its replicas are frozen; and it takes the child into the map. The leader of meta
+ * map orders that, and says whether its replicas are frozen. The leader of meta
  * decides and orders (merge-driver.ts).
  */
-import type { Descriptor } from '../balance/cluster-map.js';
-import { RaftreeError } from '../env/errors.js';
+import { refused } from '../env/errors.js';
 import type { CommandResult } from '../kv/kv-state-machine.js';
 import { encodeMergeStep, type Freeze, type Merge, type MergeStep } from '../kv/merge.js';
 import { membersOfMerge, mergeOf } from '../meta/merges.js';
 import type { Meta } from '../meta/meta.js';
-import { intentKey, type MergeIntent, tabletKey } from '../meta/records.js';
+import type { MergeIntent } from '../meta/records.js';
 import type { OpenTablet, TabletSet } from './tablet-set.js';
 
 export interface TabletMergesParts {
   /** Undefined: the cluster has one tablet, and keeps no map. */
   readonly meta: () => Meta | undefined;
   readonly tablets: Pick<TabletSet, 'get' | 'replicaIdOf'>;
+  /** As `Publishing.publish`. */
+  readonly publish: (merge: Merge) => Promise<void>;
 }
 
 export type MergeStepName = MergeStep['type'];
@@ -54,12 +55,10 @@ export class TabletMerges {
     if (!open || role !== 'leader') return { state: 'notLeader', leader };
     const intent = mergeOf(await this.#meta.read(), id)?.intent;
     if (intent?.attempt !== attempt || intent.stage !== STAGES[name])
-      throw new RaftreeError('ORDER_OUTDATED', `the map has no order to ${name} tablet ${id}`, {
-        info: { outcome: 'notCommitted' },
-      });
+      throw refused('ORDER_OUTDATED', `the map has no order to ${name} tablet ${id}`);
     if (isDone(open, attempt, name)) return { state: 'done' };
     const { result } = await open.group.replica.proposeTablet(encodeMergeStep(this.#stepOf(intent, name)));
-    if (result.type === 'merged') await this.publish(result.merge).catch(() => {});
+    if (result.type === 'merged') await this.#parts.publish(result.merge).catch(() => {});
     return progressOf(result, isDone(open, attempt, name));
   }
 
@@ -69,10 +68,7 @@ export class TabletMerges {
     if (name === 'freeze') return { type: 'freeze', attempt, members };
     if (name === 'thaw') return { type: 'thaw', attempt };
     const right = this.#meta.state.tablets.get(intent.right);
-    if (!right || !frozen)
-      throw new RaftreeError('CHANGE_CONFLICT', 'the map of the tablets has changed meanwhile', {
-        info: { outcome: 'notCommitted' },
-      });
+    if (!right || !frozen) throw refused('CHANGE_CONFLICT', 'the map of the tablets has changed meanwhile');
     const { id, generation, start, end } = right;
     return {
       type: 'merge',
@@ -100,41 +96,11 @@ export class TabletMerges {
     return keyBytes + stateMachine.keptResults * BYTES_PER_RESULT;
   }
 
-  /** Whether the map has the child, and its parents no more. As far as this node has heard. */
-  isPublished({ parents }: Merge): boolean {
-    const state = this.#parts.meta()?.state;
-    return (
-      state === undefined ||
-      (state.cluster !== undefined && parents.every((parent) => !state.tablets.has(parent.id)))
-    );
-  }
-
-  /** Takes the child into the map. Rejects as meta does; it may be repeated. */
-  async publish(merge: Merge): Promise<void> {
-    const meta = this.#parts.meta();
-    if (!meta || this.isPublished(merge)) return;
-    const state = await meta.read();
-    if (this.isPublished(merge)) return;
-    const { parents, members, configuration } = merge;
-    const [child] = merge.children;
-    const created: Descriptor = {
-      ...{ ...child, parents: parents.map(({ id }) => id), confIndex: configuration.index },
-      replicas: members.map((member) => ({ ...member, role: 'voter' })),
-    };
-    const removed = parents.flatMap(({ id }) => [tabletKey(id), intentKey(id)]);
-    await meta.update([
-      ...removed.map((key) => ({ key, expectedVersion: state.versionOf(key), value: undefined })),
-      { key: tabletKey(child.id), expectedVersion: 0, value: created },
-    ]);
-  }
-
   /** Throws `CHANGE_INVALID` if there is none. */
   get #meta(): Meta {
     const meta = this.#parts.meta();
     if (meta) return meta;
-    throw new RaftreeError('CHANGE_INVALID', 'this cluster keeps no map', {
-      info: { outcome: 'notCommitted' },
-    });
+    throw refused('CHANGE_INVALID', 'this cluster keeps no map');
   }
 }
 

@@ -7,13 +7,11 @@
  *
  * Each step may be repeated. After a crash, or without an answer, the intent stays: another attempt has the same ids,
  * so that only one of the entries takes effect. The leader of meta asks for one (`resume`) until the intent has gone.
- * What a tablet's own log says is true: step 3 is done by that, by whichever node leads a child, and does not ask what
- * the intent said.
+ * What a tablet's own log says is true: step 3 is done by that (publishing.ts).
  */
-import type { Descriptor, Replica } from '../balance/cluster-map.js';
 import { errorCode, type RaftreeError, refused } from '../env/errors.js';
 import { isMerge } from '../kv/lineage.js';
-import { encodeSplitEntry, replicasOf, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
+import { encodeSplitEntry, type Split, splitPointOf, splitRefusal } from '../kv/split.js';
 import type { Meta } from '../meta/meta.js';
 import { intentKey, type SplitIntent, tabletKey } from '../meta/records.js';
 import { ONE_TABLET } from '../placement/placement.js';
@@ -26,6 +24,8 @@ export interface TabletSplitsParts {
   /** Resolves when it keeps one. Rejects as `split`. */
   readonly beginMap: () => Promise<void>;
   readonly tablets: Pick<TabletSet, 'get' | 'placement'>;
+  /** As `Publishing.publish`. */
+  readonly publish: (split: Split) => Promise<void>;
 }
 
 /** The proposal is in no log. */
@@ -123,7 +123,7 @@ export class TabletSplits {
     const split = tablet.stateMachine.endedBy;
     if (!split || isMerge(split)) throw refused('CHANGE_CONFLICT', `tablet ${id} was not split: try again`);
     // What fails here is done again by whoever leads a child.
-    await this.publish(split).catch(() => {});
+    await this.#parts.publish(split).catch(() => {});
     if (split.children[0].id !== left.id) throw refused('WRONG_TABLET', `tablet ${id} was split elsewhere`);
     return split;
   }
@@ -199,42 +199,6 @@ export class TabletSplits {
     if (state.intents.get(id)?.type !== 'split') return;
     const key = intentKey(id);
     await meta.update([{ key, expectedVersion: state.versionOf(key), value: undefined }]);
-  }
-
-  /** Whether the map has the children of this split, and the parent no more. As far as this node has heard. */
-  isPublished({ parent }: Split): boolean {
-    const state = this.#parts.meta()?.state;
-    return state === undefined || (state.cluster !== undefined && !state.tablets.has(parent.id));
-  }
-
-  /** Takes the children into the map. Rejects as meta does; it may be repeated. */
-  async publish(split: Split): Promise<void> {
-    const meta = this.#parts.meta();
-    if (!meta || this.isPublished(split)) return;
-    const { parent, children, configuration } = split;
-    const state = await meta.read();
-    if (this.isPublished(split)) return;
-    const present = state.intents.get(parent.id);
-    const intent = present?.type === 'split' ? present : undefined;
-    const intended = new Map(intent?.children.map((each) => [each.id, each.replicas]));
-    const created: Descriptor[] = [];
-    for (const child of children) {
-      const own = replicasOf(split, child.id).map((each) => ({ ...each, role: 'voter' as const }));
-      // Those of an earlier version have ids in the map only.
-      const given = own.length > 0 ? own : intended.get(child.id);
-      const replicas = given ?? (await this.#newReplicas(meta, configuration.voters));
-      created.push({ ...child, parents: [parent.id], replicas, confIndex: configuration.index });
-    }
-    const removed = [tabletKey(parent.id), ...(intent ? [intentKey(parent.id)] : [])];
-    await meta.update([
-      ...removed.map((key) => ({ key, expectedVersion: state.versionOf(key), value: undefined })),
-      ...created.map((value) => ({ key: tabletKey(value.id), expectedVersion: 0, value })),
-    ]);
-  }
-
-  async #newReplicas(meta: Meta, nodes: readonly number[]): Promise<Replica[]> {
-    const first = await meta.allocateIds(nodes.length);
-    return nodes.map((node, i) => ({ replicaId: first + i, node, role: 'voter' as const }));
   }
 }
 

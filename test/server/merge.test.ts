@@ -1,5 +1,4 @@
 /** Tablets are merged while clients go on: they see one store, and no more than a retry. */
-import { randomBytes } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NodeConfigInput } from '../../src/server/config.js';
@@ -180,7 +179,7 @@ test('tablets that are too large together are not merged', async () => {
   const client = cluster.client(60_000);
   await cluster.run(
     (async () => {
-      for (let i = 0; i < 60; i++) await client.put(`a${i}`, randomBytes(1024));
+      for (let i = 0; i < 60; i++) await client.put(`a${i}`, cluster.world.random.bytes(1024));
       const error = await client.mergeTablets(1, 2).catch((failure: unknown) => failure);
       assert.match(String(error), /what is merged has at most 32768/, String(error));
       await client.close();
@@ -197,7 +196,7 @@ test('small neighbours are merged by themselves if that is asked for, down to wh
     (async () => {
       for (const word of WORDS) await client.put(word, 'v');
       for (const key of ['grape', 'nut']) await client.splitTablet(key);
-      await client.put('plum', randomBytes(40 * 1024));
+      await client.put('plum', cluster.world.random.bytes(40 * 1024));
       let count = 3;
       for (let i = 0; count > 2 && i < 100; i++) {
         await cluster.sleep(100);

@@ -20,7 +20,12 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'two tablets are merged although not every replica is frozen',
     reason: 'a majority has applied it',
-    patches: [driver('said.every((each) => each !== null)', 'said.some((each) => each !== null)')],
+    patches: [
+      driver(
+        'return said.every(isSame) ? first?.data : undefined;',
+        'return said.find(({ success }) => success)?.data;',
+      ),
+    ],
     killedBy: ['server/merge-driver'],
   },
   {
