@@ -56,34 +56,15 @@ import {
   userKey,
 } from './keys.js';
 import { decodeTabletChange, firstMembersOf, isMerge, ownTabletOf, type TabletChange } from './lineage.js';
-import { companionOf, decodeMapBirth, decodeMapEntry, encodeMapBirth, mapRefusal } from './map-birth.js';
-import {
-  decodeFreeze,
-  decodeMergeStep,
-  encodeFreeze,
-  encodeMerge,
-  type Freeze,
-  type FreezeState,
-  freezeRefusal,
-  type Merge,
-  type MergeStep,
-  mergeOf,
-  mergeRefusal,
-  NEVER_FROZEN,
-} from './merge.js';
+import { companionOf, decodeMapBirth } from './map-birth.js';
+import { decodeFreeze, type Freeze, type FreezeState, type Merge, NEVER_FROZEN } from './merge.js';
 import { buildMerged, type MergeSource } from './merged-state.js';
 import { ReplicatedTime } from './replicated-time.js';
 import type { LivingKey, PageEntry, SessionOpened, WriteOperation, Written } from './requests.js';
 import { Sessions } from './sessions.js';
-import {
-  childrenOf,
-  decodeSplitEntry,
-  encodeSplit,
-  type Split,
-  type SplitCommand,
-  splitRefusal,
-} from './split.js';
+import type { Split } from './split.js';
 import { furtherKeys } from './string-operation.js';
+import { type TabletEffect, type TabletEntry, tabletEffect } from './tablet-effect.js';
 import type { ChangeHistory } from './watch/change-history.js';
 
 export type CommandResult =
@@ -130,15 +111,6 @@ const NOTHING = Buffer.alloc(0);
 const MAX_EXPIRED_KEYS_PER_PAGE = 10_000;
 /** So many deadlines are counted before other events run. */
 const COUNTED_PER_TURN = 4096;
-
-type TabletEntry = Pick<Entry, 'body' | 'term'> & { readonly index: number };
-
-/** What an entry of the kind `tablet` does: what is written with its index, and what holds from then on. */
-interface TabletEffect {
-  readonly result: CommandResult;
-  readonly written: readonly EngineOperation[];
-  readonly done?: () => void;
-}
 
 /** Which tablet a group is. */
 export interface TabletOwner {
@@ -395,11 +367,11 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
   ): Promise<CommandResult> {
     if (index !== this.#appliedIndex + 1)
       throw new RaftreeError('CORRUPTION', `entry ${index} does not follow entry ${this.#appliedIndex}`);
-    const { result, written, done } = await this.#tabletEffect({ index, term, body }, configuration, turn);
+    const effect = await this.#tabletEffect({ index, term, body, configuration }, turn);
     await this.#engine.room?.();
     const defers = this.#engine.defer !== undefined;
     const operations = defers ? [] : this.#sessions.takeChanges();
-    operations.push(...written);
+    operations.push(...effect.written);
     if (defers) this.#given = { last: index, term };
     else {
       operations.push(this.#appliedOperation(index, index, term));
@@ -409,121 +381,25 @@ export class KvStateMachine implements GroupStateMachine<CommandResult> {
     if (defers) this.#take();
     else this.#appliedIndex = index;
     this.#undurable.push({ sequence, index });
-    done?.();
+    if (effect.change) this.#own(effect.change);
+    this.#map = effect.map ?? this.#map;
+    this.#freezing = effect.freezing ?? this.#freezing;
+    // Expiries that were void while it was frozen are proposed again.
+    if (effect.result.type === 'thawed') this.onDeadlines(0);
     this.history?.publish(this.#lastChange(index));
-    return result;
+    return effect.result;
   }
 
-  async #tabletEffect(
-    entry: TabletEntry,
-    configuration: Configuration,
-    turn: () => Promise<void>,
-  ): Promise<TabletEffect> {
-    const { body, index } = entry;
-    const tablet = this.#tablet;
-    const by = this.#owner?.by;
-    const split = decodeSplitEntry(body);
-    const named = decodeMapEntry(body);
-    const step = decodeMergeStep(body);
-    const isKnown = split !== undefined || named !== undefined || step !== undefined;
-    if (this.#hasEnded && isKnown) return { result: WRONG_TABLET, written: [] };
-    if (named !== undefined && tablet) return this.#mapEffect(entry, tablet, named, configuration);
-    if (split && tablet && by) return this.#splitEffect(entry, split, { tablet, by }, configuration, turn);
-    if (step && tablet && by) return this.#mergeEffect(entry, step, { tablet, by }, configuration);
+  async #tabletEffect(entry: TabletEntry, turn: () => Promise<void>): Promise<TabletEffect> {
+    const effect = await tabletEffect(entry, {
+      ...{ tablet: this.#tablet, by: this.#owner?.by, freezing: this.#freezing, map: this.#map },
+      ...{ bornAt: this.begunBy?.index ?? 0, hasEnded: this.#hasEnded },
+      countDeadlines: (left) => this.#countDeadlines(left, turn),
+    });
+    if (effect) return effect;
     this.#voidEntries++;
-    this.#onVoid(index, 'it changes a tablet in a way that is not known here');
+    this.#onVoid(entry.index, 'it changes a tablet in a way that is not known here');
     return { result: { type: 'void' }, written: [] };
-  }
-
-  #mapEffect(
-    { index, term }: TabletEntry,
-    { id }: Tablet,
-    named: number,
-    configuration: Configuration,
-  ): TabletEffect {
-    const reason = this.#map ? undefined : mapRefusal(id, named, configuration);
-    if (reason !== undefined) return { result: { type: 'mapRefused', reason }, written: [] };
-    const map = this.#map ?? { index, term, configuration };
-    return {
-      result: { type: 'mapBegun' },
-      written: [{ type: 'put', key: MAP_KEY, value: encodeMapBirth(map) }],
-      done: () => {
-        this.#map = map;
-      },
-    };
-  }
-
-  async #splitEffect(
-    { index, term }: TabletEntry,
-    command: SplitCommand,
-    { tablet: parent, by }: { readonly tablet: Tablet; readonly by: PlacementKind },
-    configuration: Configuration,
-    turn: () => Promise<void>,
-  ): Promise<TabletEffect> {
-    const reason = this.freeze
-      ? 'a merge of it is under way'
-      : splitRefusal(command, by, parent, configuration);
-    if (reason !== undefined) return { result: { type: 'splitRefused', reason }, written: [] };
-    const children = childrenOf(parent, command);
-    const deadlines = await this.#countDeadlines(new TabletRange(by, children[0]), turn);
-    const { replicas = [] } = command;
-    const split: Split = { by, index, term, configuration, replicas, parent, children, deadlines };
-    return {
-      result: { type: 'split', split },
-      written: [{ type: 'put', key: SPLIT_KEY, value: encodeSplit(split) }],
-      done: () => this.#own(split),
-    };
-  }
-
-  #mergeEffect(
-    { index, term }: TabletEntry,
-    step: MergeStep,
-    { tablet, by }: { readonly tablet: Tablet; readonly by: PlacementKind },
-    configuration: Configuration,
-  ): TabletEffect {
-    const { attempt } = step;
-    const { freeze, overThrough } = this.#freezing;
-    const refused = (reason: string): TabletEffect => ({
-      result: { type: 'mergeRefused', reason },
-      written: [],
-    });
-    const becomes = (next: FreezeState, result: CommandResult): TabletEffect => ({
-      result,
-      written: [{ type: 'put', key: FREEZE_KEY, value: encodeFreeze(tablet.id, next) }],
-      done: () => {
-        this.#freezing = next;
-      },
-    });
-    if (step.type === 'freeze') {
-      if (freeze?.attempt === attempt) return { result: { type: 'frozen', freeze }, written: [] };
-      const reason = freezeRefusal(step, this.#freezing, configuration);
-      if (reason !== undefined) return refused(reason);
-      const next = { attempt, index, term };
-      return becomes({ freeze: next, overThrough }, { type: 'frozen', freeze: next });
-    }
-    if (step.type === 'thaw') {
-      const isHeld = freeze !== undefined && freeze.attempt > attempt;
-      const next = {
-        freeze: isHeld ? freeze : undefined,
-        overThrough: Math.max(overThrough, attempt),
-      };
-      const { done, ...effect } = becomes(next, { type: 'thawed' });
-      // Expiries that were void meanwhile are proposed again.
-      const thawed = () => {
-        done?.();
-        this.onDeadlines(0);
-      };
-      return { ...effect, done: thawed };
-    }
-    const reason = mergeRefusal(step, this.#freezing, tablet, configuration);
-    if (reason !== undefined) return refused(reason);
-    const bornAt = this.begunBy?.index ?? 0;
-    const merge = mergeOf(step, { ...tablet, bornAt }, by, { index, term }, configuration);
-    return {
-      result: { type: 'merged', merge },
-      written: [{ type: 'put', key: SPLIT_KEY, value: encodeMerge(merge) }],
-      done: () => this.#own(merge),
-    };
   }
 
   async #countDeadlines(left: TabletRange, turn: () => Promise<void>): Promise<[number, number]> {

@@ -8,7 +8,7 @@ import { DEATHS, MoveCuts, VICTIMS } from './move-cuts.js';
 
 const SEED = 2;
 /** Besides changes of replicas.json. */
-const MOMENTS = 3;
+const MOMENTS = 2;
 
 const cuts = await MoveCuts.begin();
 

@@ -2,6 +2,7 @@
 import { inFile, type Mutation } from '../mutation.js';
 
 const machine = inFile('kv/kv-state-machine.js');
+const effect = inFile('kv/tablet-effect.js');
 const merge = inFile('kv/merge.js');
 const merged = inFile('kv/merged-state.js');
 const sessions = inFile('kv/sessions.js');
@@ -96,7 +97,7 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a late thaw frees a tablet that a later attempt holds',
     reason: 'a thaw is a thaw',
-    patches: [machine('freeze !== undefined && freeze.attempt > attempt', 'false')],
+    patches: [effect('freeze !== undefined && freeze.attempt > attempt', 'false')],
     killedBy: ['kv/merge'],
   },
   {

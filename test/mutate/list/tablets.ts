@@ -268,7 +268,9 @@ export const TABLET_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a tablet that was split is split again',
     reason: 'the second entry is a split, too',
-    patches: [machine('if (this.#hasEnded && isKnown)', 'if (false)')],
+    patches: [
+      inFile('kv/tablet-effect.js')('if (hasEnded && (split ?? named ?? step) !== undefined)', 'if (false)'),
+    ],
     killedBy: ['kv/split'],
   },
   {
