@@ -132,15 +132,15 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   if (references.tablets.length > 1) coverage.count('clusters of several tablets');
   coverage.count(
     'retries deduplicated',
-    references.sum(({ repeated }) => repeated),
+    references.sum(({ sessions }) => sessions.repeated),
   );
   coverage.count(
     'writes out of order',
-    references.sum(({ outOfOrder }) => outOfOrder),
+    references.sum(({ sessions }) => sessions.outOfOrder),
   );
   coverage.count(
     'sessions dropped',
-    references.sum(({ sessionsDropped }) => sessionsDropped),
+    references.sum(({ sessions }) => sessions.dropped),
   );
   coverage.count(
     'lives ended',

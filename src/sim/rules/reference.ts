@@ -35,6 +35,7 @@ import { crc32 } from '../../record/checksum.js';
 import { readUint53 } from '../../record/record.js';
 import type { Effects } from './effects.js';
 import type { Fail } from './fail.js';
+import { ReferenceSessions } from './reference-sessions.js';
 import { otherKeysOf, type StringKeys, stringEffect } from './reference-strings.js';
 import { ReferenceTime } from './reference-time.js';
 import type { Stays } from './stays.js';
@@ -57,14 +58,6 @@ interface Change {
   readonly isEnd?: true;
   /** A merge has given it another deadline, by another time. */
   readonly isMoved?: true;
-}
-
-interface Session {
-  readonly window: number;
-  readonly opened: number;
-  floor: number;
-  lastUsed: number;
-  readonly slots: Map<number, { readonly sequence: number; readonly result: WriteResult }>;
 }
 
 export interface KeyState {
@@ -130,18 +123,8 @@ export class Reference {
   /** What reads see: such a key is not there. */
   #seen = new Map<string, Change[]>();
   #time = new ReferenceTime();
-  /** In order of use: the one that was used last comes last. */
-  #sessions = new Map<number, Session>();
-  /** Some were dropped, here or where it came from. */
-  #hasDropped = false;
+  #sessions: ReferenceSessions;
   #writes = new Map<number, WriteResult>();
-  readonly #maxSessions: number;
-  /** Number of commands that were answered from the table of sessions. */
-  repeated = 0;
-  /** Number of writes that came before the one that they follow. */
-  outOfOrder = 0;
-  /** Number of sessions that were dropped because there were too many. */
-  sessionsDropped = 0;
   /** Number of keys that went because their deadlines passed. */
   livesEnded = 0;
   /** Number of writes that named keys of another tablet. */
@@ -153,7 +136,7 @@ export class Reference {
     this.#parts = parts;
     this.#fail = (rule, detail) => fail(rule, range.isEverything ? detail : `tablet ${tablet.id}: ${detail}`);
     this.#nowMs = nowMs;
-    this.#maxSessions = maxSessions;
+    this.#sessions = new ReferenceSessions(maxSessions);
     this.tablet = tablet.id;
     this.#members = parts.members;
     this.#range = range;
@@ -170,14 +153,11 @@ export class Reference {
         ),
       );
     part.#parents = [parent];
-    part.#hasDropped = parent.#hasDropped;
     part.#base = parent.lastIndex + 1;
     part.#changes = owned(parent.#changes);
     part.#seen = owned(parent.#seen);
     part.#time = parent.#time.copy();
-    part.#sessions = new Map(
-      [...parent.#sessions].map(([id, session]) => [id, { ...session, slots: new Map(session.slots) }]),
-    );
+    part.#sessions = parent.#sessions.copy();
     return part;
   }
 
@@ -202,38 +182,16 @@ export class Reference {
           push(target, name, { index: base, state: moved, isMoved: true });
         }
     }
-    merged.#unite(parents);
+    merged.#sessions = ReferenceSessions.united(
+      parents.map((parent) => ({ sessions: parent.#sessions, bornAt: parent.#bornAt })),
+      left.#parts.maxSessions,
+    );
     return merged;
   }
 
-  /** The sessions of both. One of which the other may have dropped what it knew is dropped. */
-  #unite(parents: readonly [Reference, Reference]): void {
-    const all = new Map<number, Session>();
-    this.#hasDropped = parents.some((parent) => parent.#hasDropped);
-    for (const [i, parent] of parents.entries()) {
-      const other = parents[1 - i] as Reference;
-      for (const [id, session] of parent.#sessions) {
-        const isLost = other.#hasDropped && !other.#sessions.has(id) && session.opened <= parent.#bornAt;
-        if (isLost || id < 2 ** 52) {
-          this.#hasDropped = true;
-          continue;
-        }
-        const { window, opened, floor, slots } = session;
-        const known = all.get(id) ?? { window, opened, floor, lastUsed: opened, slots: new Map() };
-        known.floor = Math.max(known.floor, floor);
-        for (const [slot, kept] of slots)
-          if ((known.slots.get(slot)?.sequence ?? 0) < kept.sequence) known.slots.set(slot, kept);
-        for (const { result } of known.slots.values())
-          known.lastUsed = Math.max(known.lastUsed, result.index);
-        all.set(id, known);
-      }
-    }
-    const byAge = [...all].sort(([a, one], [b, other]) => one.lastUsed - other.lastUsed || a - b);
-    while (byAge.length > this.#maxSessions) {
-      byAge.shift();
-      this.#hasDropped = true;
-    }
-    this.#sessions = new Map(byAge);
+  /** What came of its sessions. */
+  get sessions(): Pick<ReferenceSessions, 'repeated' | 'outOfOrder' | 'dropped'> {
+    return this.#sessions;
   }
 
   get #bornAt(): number {
@@ -631,19 +589,12 @@ export class Reference {
     const refused = this.#hasEndedHere ? WRONG_TABLET : this.#freeze && TABLET_FROZEN;
     if (refused) return command.type === 'expiry' ? { type: 'expired', keys: 0 } : refused;
     if (command.type === 'openSession') {
-      const window = Math.min(Math.max(1, command.window), 4096);
-      const [oldest] = this.#sessions.keys();
-      if (oldest !== undefined && this.#sessions.size >= this.#maxSessions) {
-        this.#sessions.delete(oldest);
-        this.sessionsDropped++;
-        this.#hasDropped = true;
-      }
       const { id: sessionId = index } = command;
-      this.#sessions.set(sessionId, {
-        ...{ window, opened: index, floor: 0, lastUsed: index },
-        slots: new Map(),
-      });
-      return { type: 'sessionOpened', sessionId, window };
+      return {
+        type: 'sessionOpened',
+        sessionId,
+        window: this.#sessions.open(sessionId, command.window, index),
+      };
     }
     if (command.type === 'expiry') return this.#expire(index, term, command);
     if (command.stampMs !== undefined) this.#advance(index, term, command.stampMs);
@@ -653,31 +604,11 @@ export class Reference {
     }
     // Nodes write their map without a session; clients write nothing so.
     if (!command.session) return { type: 'written', write: this.#write(index, command) };
-    const { id: sessionId, sequence, acknowledgedThrough, after } = command.session;
-    const session = this.#sessions.get(sessionId);
-    if (!session) return { type: 'refused', code: 'SESSION_EXPIRED' };
-    const slot = sequence % session.window;
-    const kept = session.slots.get(slot);
-    if (kept?.sequence === sequence) {
-      this.repeated++;
-      return { type: 'written', write: kept.result };
-    }
-    const floor = Math.max(session.floor, acknowledgedThrough);
-    if (sequence <= floor || sequence > floor + session.window)
-      return { type: 'refused', code: 'INVALID_REQUEST' };
-    const isBefore = after <= floor || session.slots.get(after % session.window)?.sequence === after;
-    if (!isBefore) {
-      this.outOfOrder++;
-      return { type: 'refused', code: 'OUT_OF_ORDER' };
-    }
-    const write = this.#write(index, command);
-    this.#writes.set(index, write);
-    this.#sessions.delete(sessionId);
-    this.#sessions.set(sessionId, session);
-    session.floor = floor;
-    session.lastUsed = index;
-    session.slots.set(slot, { sequence, result: write });
-    return { type: 'written', write };
+    return this.#sessions.write(command.session, index, () => {
+      const write = this.#write(index, command);
+      this.#writes.set(index, write);
+      return write;
+    });
   }
 
   /** PROTOCOL.md, "Writes": first all conditions, on the state before; then all effects in order, or none. */
