@@ -32,20 +32,20 @@ export function isConverged(cluster: RunCluster, tablet: number): boolean {
   const status = leader?.statusOf(tablet);
   if (!leader?.node || !status || status.appliedIndex !== cluster.references.of(tablet).lastIndex)
     return false;
-  // Learners may have been added that never existed, or with addresses of other nodes.
-  const misnamed = new Set(
-    leader.node
-      .status(0)
-      .peers.filter(({ nodeId, peerAddress }) =>
-        cluster.machines.some(
-          ({ id, host, starts }) => id === nodeId && (starts === 0 || peerAddress !== `${host}:7101`),
-        ),
-      )
-      .map(({ nodeId }) => nodeId),
+  const behind = cluster.machines.filter(
+    (machine) =>
+      isMember(machine.id, status) &&
+      !machine.isDamaged &&
+      machine.statusOf(tablet)?.appliedIndex !== status.appliedIndex,
   );
-  return cluster.machines
-    .filter(({ id, isDamaged }) => isMember(id, status) && !isDamaged && !misnamed.has(id))
-    .every((machine) => machine.statusOf(tablet)?.appliedIndex === status.appliedIndex);
+  if (behind.length === 0) return true;
+  // Learners may have been added that never existed, or with addresses of other nodes.
+  const { peers } = leader.node.status(0);
+  return behind.every(({ id, host, starts }) =>
+    peers.some(
+      ({ nodeId, peerAddress }) => nodeId === id && (starts === 0 || peerAddress !== `${host}:7101`),
+    ),
+  );
 }
 
 function isMember(id: number, { voters, outgoing, learners }: ReplicaStatus): boolean {

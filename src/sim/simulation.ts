@@ -68,6 +68,7 @@ const CONVERGENCE_MS = 60_000;
 const WATCHES_MS = 30_000;
 /** Beside a damaged disk: what is under way then ends by itself, or never. */
 const UNDER_WAY_MS = 3000;
+const LOOK_EVERY_MS = 10;
 const REPORTED_EVENTS = 80;
 /** A schedule that takes longer is stuck. */
 const SCHEDULE_MS = 60_000;
@@ -230,7 +231,8 @@ async function phases(
   const what = () => `the map is what the logs say: ${unsettledPart(cluster)}`;
   if (isWhole && !(await reaches(cluster, CONVERGENCE_MS, isSettled, what))) return;
   // With a damaged disk something may be under way for ever.
-  if (!isWhole) await cluster.world.scheduler.runUntil(isSettled, cluster.nowMs + UNDER_WAY_MS);
+  if (!isWhole)
+    await cluster.world.scheduler.runUntil(nowAndThen(cluster, isSettled), cluster.nowMs + UNDER_WAY_MS);
   const rest = Promise.all([checkAtRest(cluster, isSettled()), checkScans(cluster, client)]);
   await settles(cluster, PROGRESS_MS, rest, 'the healed cluster is read');
 }
@@ -259,6 +261,16 @@ async function checkScans(cluster: RunCluster, client: RaftreeClient): Promise<v
   }
 }
 
+/** To look at all nodes after each event is too much work. */
+function nowAndThen(cluster: RunCluster, condition: () => boolean): () => boolean {
+  let nextLookMs = 0;
+  return () => {
+    if (cluster.nowMs < nextLookMs) return false;
+    nextLookMs = cluster.nowMs + LOOK_EVERY_MS;
+    return condition();
+  };
+}
+
 /** Runs until the condition holds. If it does not within the bound, the rule `liveness` is broken. */
 async function reaches(
   cluster: RunCluster,
@@ -268,13 +280,8 @@ async function reaches(
   when: 'given a quorum' | 'even without a quorum' = 'given a quorum',
 ): Promise<boolean> {
   const untilMs = cluster.nowMs + withinMs;
-  let nextLookMs = 0;
-  await cluster.world.scheduler.runUntil(() => {
-    if (cluster.broken) return true;
-    if (cluster.nowMs < nextLookMs) return false;
-    nextLookMs = cluster.nowMs + 10;
-    return condition();
-  }, untilMs);
+  const isReached = nowAndThen(cluster, condition);
+  await cluster.world.scheduler.runUntil(() => cluster.broken !== undefined || isReached(), untilMs);
   if (cluster.broken) return false;
   if (condition()) return true;
   // After a change of unknown outcome the group may depend on the damaged machine.
