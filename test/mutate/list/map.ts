@@ -202,13 +202,13 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     name: 'a removal that a crash interrupted is not ended',
     reason: 'it is recorded, so the replica is gone',
     patches: [tabletSet('local.removed.some(({ tablet }) => tablet === id)', 'false')],
-    killedBy: ['server/move-cuts'],
+    killedBy: ['server/tablet-cuts'],
   },
   {
     name: 'files of a group stay if a crash came before they were removed',
     reason: 'the Raft log does not name it any more',
     patches: [tabletSet('store.removeUnnamed();', '')],
-    killedBy: ['server/move-cuts'],
+    killedBy: ['server/tablet-cuts'],
   },
   {
     name: 'a late order makes a replica for which the map has none',
