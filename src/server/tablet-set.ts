@@ -338,20 +338,41 @@ export class TabletSet {
   }
 
   /**
-   * The tablet was split while this node was away, and its parts are all elsewhere: nobody is left to tell it so, and
-   * nothing here is needed. If the map names a part here that is not, this tablet has to make it.
+   * The tablet has ended while this node was away, and what came of it is all elsewhere: nobody is left to tell it so,
+   * and nothing here is needed. If the map names a part here that is not, this tablet has to make it. It may need a
+   * neighbour for that, which it was merged with: so neither goes while the other has something to make.
    */
-  #isPassed(id: number, { map, tablets }: MetaState): boolean {
-    const { nodeId } = this.#parts.config;
+  #isPassed(id: number, state: MetaState): boolean {
     const { tablet } = this.#open.get(id) ?? {};
     // A map with a gap, as of a record that this version cannot read, says nothing.
-    if (!map?.isComplete || !tablet || this.#hasFollowers(id)) return false;
-    const parts = map.tablets.filter((each) => overlap(each, tablet));
+    if (!state.map?.isComplete || !tablet || this.#isFollowed(id)) return false;
+    const neighbours = [...this.#open.values()]
+      .map((each) => each.tablet)
+      .filter((each) => touch(each, tablet) && !state.tablets.has(each.id) && !this.#hasFollowers(each.id));
+    return [tablet, ...neighbours].every((each) => this.#isElsewhere(each, state));
+  }
+
+  /** Of a tablet that has ended: no part of it has to be made here. */
+  #isElsewhere(tablet: Tablet, { map, tablets }: MetaState): boolean {
+    const { nodeId } = this.#parts.config;
+    const parts = map?.tablets.filter((each) => overlap(each, tablet)) ?? [];
     return parts.every(({ id: part, generation }) => {
       if (generation <= tablet.generation) return false;
       const replicas = tablets.get(part)?.replicas ?? [];
       const isHere = ({ replicaId }: { replicaId: number }) => replicaId === this.#parts.local().idOf(part);
       return replicas.every((each) => each.node !== nodeId || isHere(each));
+    });
+  }
+
+  /**
+   * What came of it was made here, and it goes when others have that, too. The right one of two that were merged knows
+   * that by the left one: without that it is of no use.
+   */
+  #isFollowed(id: number): boolean {
+    if (!this.#hasFollowers(id)) return false;
+    return [...this.#open.values()].some(({ tablet, stateMachine: { endedBy } }) => {
+      if (!endedBy) return false;
+      return tablet.id === id || parentsOf(endedBy).some((parent) => parent.id === id);
     });
   }
 
@@ -574,7 +595,7 @@ export class TabletSet {
       // It is new: it has promised nobody anything.
       if (!this.#open.has(id)) await this.#openOne(id, { restarted: false }, ended);
     }
-    if (ended.length === 0 || this.#isClosed) return;
+    if (this.#isClosed) return;
     for (const { tablet, expirer, watches } of ended) {
       expirer.close();
       const message = `tablet ${tablet.id} has ended: others have its keys`;
@@ -732,6 +753,12 @@ function overlap(one: Tablet, other: Tablet): boolean {
   const isBelow = (start: Uint8Array, end: Uint8Array | undefined) =>
     end === undefined || Buffer.compare(start, end) < 0;
   return isBelow(one.start, other.end) && isBelow(other.start, one.end);
+}
+
+/** They lie side by side. */
+function touch(one: Tablet, other: Tablet): boolean {
+  const ends = ({ end }: Tablet, { start }: Tablet) => end !== undefined && Buffer.compare(end, start) === 0;
+  return ends(one, other) || ends(other, one);
 }
 
 function byStart({ tablet: one }: OpenTablet, { tablet: other }: OpenTablet): number {

@@ -16,6 +16,7 @@ const replica = inFile('replica/replica.js');
 const raft = inFile('raft/raft.js');
 const plan = inFile('balance/merge-plan.js');
 const auto = inFile('server/auto-merges.js');
+const tablets = inFile('server/tablet-set.js');
 
 export const MERGE_MUTATIONS: readonly Mutation[] = [
   {
@@ -204,5 +205,22 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     reason: 'they are small',
     patches: [plan('bytes < minTabletBytes && one.load + other.load < mostLoad', 'bytes < minTabletBytes')],
     killedBy: ['balance/merge-plan'],
+  },
+  {
+    name: 'one of two tablets goes that a node has to merge yet',
+    reason: 'the map has what came of it elsewhere',
+    patches: [
+      tablets(
+        'return [tablet, ...neighbours].every((each) => this.#isElsewhere(each, state));',
+        'return this.#isElsewhere(tablet, state);',
+      ),
+    ],
+    killedBy: ['server/merge-laggard'],
+  },
+  {
+    name: 'the right one of two tablets stays when the left one was given up',
+    reason: 'it was merged',
+    patches: [tablets('!tablet || this.#isFollowed(id)', '!tablet || this.#hasFollowers(id)')],
+    killedBy: ['server/merge-laggard'],
   },
 ];
