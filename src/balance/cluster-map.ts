@@ -69,12 +69,21 @@ export interface ReplicaReport {
   };
 }
 
+/** Settings of a node: they may differ from those of another. */
+export interface SplitLimits {
+  readonly bytes: number;
+  /** 0: they are not split by their load. */
+  readonly operationsPerSecond: number;
+}
+
 export interface NodeReport {
   readonly node: number;
   /** When it arrived. */
   readonly heardMs: number;
   /** Its disk takes no more: it is given nothing. */
   readonly isFull?: boolean;
+  /** Tablets that it leads are split above that. */
+  readonly splitsAbove?: SplitLimits | undefined;
   readonly replicas: readonly ReplicaReport[];
 }
 

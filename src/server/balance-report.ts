@@ -3,6 +3,7 @@
  * the node stands. The leader reads it as strictly as what comes from a client.
  */
 import { z } from 'zod';
+import type { SplitLimits } from '../balance/cluster-map.js';
 import type { EngineStats } from '../engines/storage-engine.js';
 import type { Clock } from '../env/env.js';
 import { MAX_LOCATION_LENGTH } from './config.js';
@@ -21,6 +22,8 @@ export const reportSchema = z.object({
   zone: z.string().max(MAX_LOCATION_LENGTH),
   /** Its disk takes no more. */
   isFull: z.boolean(),
+  /** Its settings. Earlier versions do not tell them. */
+  splitsAbove: z.object({ bytes: amount, operationsPerSecond: amount }).optional(),
   replicas: z
     .array(
       z.object({
@@ -51,6 +54,7 @@ export class BalanceReporter {
   readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #tablets: Pick<TabletSet, 'all' | 'replicaIdOf' | 'meta'>;
   readonly #location: { readonly host: string; readonly zone: string };
+  readonly #splitsAbove: SplitLimits;
   /** By tablet. */
   #measured = new Map<number, Measured>();
 
@@ -58,10 +62,12 @@ export class BalanceReporter {
     clock: Pick<Clock, 'nowMs'>,
     tablets: Pick<TabletSet, 'all' | 'replicaIdOf' | 'meta'>,
     location: { readonly host: string; readonly zone: string },
+    splitsAbove: SplitLimits,
   ) {
     this.#clock = clock;
     this.#tablets = tablets;
     this.#location = location;
+    this.#splitsAbove = splitsAbove;
   }
 
   report(): ReportBody {
@@ -69,7 +75,7 @@ export class BalanceReporter {
     const before = this.#measured;
     this.#measured = new Map();
     return {
-      ...{ host, zone },
+      ...{ host, zone, splitsAbove: this.#splitsAbove },
       isFull: this.#tablets.meta?.group.replica.isDiskFull ?? false,
       replicas: this.#tablets.all.map((open) => {
         const { tablet, group, stateMachine } = open;

@@ -103,7 +103,7 @@ const PLANNED_IN_TURN_MS = 5;
 const LOOKS_WHILE_WAITING = 10;
 
 type Place = Partial<Pick<ReportBody, 'host' | 'zone'>>;
-type Told = Pick<ReportBody, 'isFull' | 'replicas'> & Place;
+type Told = Pick<ReportBody, 'isFull' | 'splitsAbove' | 'replicas'> & Place;
 
 export class Balancer {
   readonly #parts: BalancerParts;
@@ -226,9 +226,10 @@ export class Balancer {
       await this.#record(begun);
       recorded();
     }
-    if (meta.state.isBalanced && (await this.#parts.looked([...this.#reports.values()]))) recorded();
     await this.#leaveMeta();
     if (meta.leads) await this.#changeVoters(!meta.state.isBalanced);
+    const heard = [...this.#reports.values()].filter(({ node }) => this.#isHeard(node));
+    if (meta.leads && meta.state.isBalanced && (await this.#parts.looked(heard))) recorded();
     return moves.length > begun.length;
   }
 

@@ -21,7 +21,7 @@ import { MergeDriver } from './merge-driver.js';
 import { MetaDriver } from './meta-driver.js';
 import type { NodeCalls, NodeRequest } from './node-calls.js';
 import type { Peers } from './peers.js';
-import { maxMergedBytesOf, mergeSettingsOf } from './placement-config.js';
+import { maxMergedBytesOf, mergeSettingsOf, splitSettingsOf } from './placement-config.js';
 import { type ChangeProgress, stepTowards } from './replica-change.js';
 import type { TabletMerges } from './tablet-merges.js';
 import type { OpenMeta, TabletSet } from './tablet-set.js';
@@ -86,7 +86,10 @@ export class MapService {
       everyMs: config.raft.electionTimeoutMinMs,
       moveTimeoutMs: MOVE_TIMEOUT_MS,
     });
-    this.#reporter = new BalanceReporter(env.clock, tablets, config.location);
+    const { maxTabletBytes, maxTabletOperationsPerSecond } = splitSettingsOf(config.placement, true);
+    this.#reporter = new BalanceReporter(env.clock, tablets, config.location, {
+      ...{ bytes: maxTabletBytes, operationsPerSecond: maxTabletOperationsPerSecond },
+    });
     const autoMerges = new AutoMerges({
       ...{ env, meta: this.meta, settings: mergeSettingsOf(config.placement, placement) },
     });

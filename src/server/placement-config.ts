@@ -64,9 +64,7 @@ export function splitSettingsOf(given: PlacementConfig, keepsMap: boolean): Spli
 }
 
 export function mergeSettingsOf(given: PlacementConfig, { tablets }: Placement): MergeSettings {
-  const { maxTabletOperationsPerSecond } = splitSettingsOf(given, true);
-  const { minTabletBytes = 0 } = given ?? {};
-  return { minTabletBytes, maxTabletOperationsPerSecond, leastTablets: tablets };
+  return { minTabletBytes: given?.minTabletBytes ?? 0, leastTablets: tablets };
 }
 
 /** A merge copies all of both tablets, and their clients wait meanwhile. */

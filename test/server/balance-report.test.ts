@@ -24,12 +24,19 @@ class Lab {
     };
     const clock = { nowMs: () => this.nowMs };
     const location = { host: 'h', zone: 'z' };
-    this.#reporter = new BalanceReporter(clock, tablets as never, location);
+    this.#reporter = new BalanceReporter(clock, tablets as never, location, {
+      bytes: 9,
+      operationsPerSecond: 8,
+    });
+  }
+
+  get whole() {
+    return reportSchema.parse(this.#reporter.report());
   }
 
   report(afterMs: number) {
     this.nowMs += afterMs;
-    const [only] = reportSchema.parse(this.#reporter.report()).replicas;
+    const [only] = this.whole.replicas;
     return only;
   }
 }
@@ -48,6 +55,10 @@ test('a leader tells what it was asked, reads too, in its term; what a look for 
   lab.replica.term = 4;
   lab.load.add(100, KEY);
   assert.equal(lab.report(5000)?.leads, { term: 4, operationsPerSecond: 0, forMs: 0 }, 'it has begun anew');
+});
+
+test('a node tells above what it splits tablets', () => {
+  assert.equal(new Lab().whole.splitsAbove, { bytes: 9, operationsPerSecond: 8 });
 });
 
 test('a replica that does not lead tells what it answers, from then on', () => {

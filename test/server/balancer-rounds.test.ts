@@ -29,6 +29,9 @@ class Lab {
   learners: readonly number[] = [];
   readonly voterChanges: VoterChange[] = [];
   readonly handedTo: number[] = [];
+  /** Whose reports were looked at, to merge tablets. */
+  heard: readonly number[] = [];
+  cannotMerge = false;
   /** A change of voters takes so long. */
   changeMs = 0;
   readonly balancer: Balancer;
@@ -91,7 +94,11 @@ class Lab {
       },
       members: () => ({ index: 7, voters: this.voters, learners: this.learners }),
       changeVoters: (change, index) => this.#changeVoters(change, index),
-      looked: async () => false,
+      looked: async (reports) => {
+        this.heard = reports.map(({ node }) => node);
+        if (this.cannotMerge) throw failed('CHANGE_INVALID');
+        return false;
+      },
       recorded: () => {},
       onFault: () => {},
     });
@@ -165,6 +172,7 @@ test('a silent node is replaced after its time, a few replicas at once; one that
   const lab = new Lab();
   await lab.runFor(3000);
   assert.equal(lab.moves, []);
+  assert.equal(lab.heard, [1, 2, 3, 4, 5]);
   lab.silent.add(2);
   lab.refusing.add(3);
   lab.full.add(1);
@@ -172,6 +180,7 @@ test('a silent node is replaced after its time, a few replicas at once; one that
   await lab.runFor(DEAD_AFTER_MS - 2000);
   assert.equal(lab.moves, []);
   assert.not.ok(lab.balancer.isDead(2));
+  assert.equal(lab.heard, [1, 3, 4, 5], 'what a node has told before is not looked at');
   await lab.runFor(4000);
   assert.ok(lab.balancer.isDead(2));
   assert.not.ok(lab.balancer.isDead(3));
@@ -268,6 +277,7 @@ test('a node that lies about the replicas of others, or tells nonsense, has noth
 
 test('the vote of a dead node goes to a live one, and the picture says so before and meanwhile; not while it is off', async () => {
   const lab = new Lab();
+  lab.cannotMerge = true;
   const voteSteps = async () => {
     const { steps } = (await lab.world.scheduler.run(lab.balancer.picture())) ?? { steps: [] };
     return steps.filter(({ kind }) => kind === 'vote');

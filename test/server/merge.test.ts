@@ -196,6 +196,17 @@ test('small neighbours are merged by themselves if that is asked for, down to wh
     (async () => {
       for (const word of WORDS) await client.put(word, 'v');
       for (const key of ['grape', 'nut']) await client.splitTablet(key);
+      // Two tablets would be frozen, and thawed again, as long as one of their nodes is away.
+      cluster.cutPower(3);
+      await cluster.sleep(1500);
+      let begun = 0;
+      for (let i = 0; i < 60; i++) {
+        await cluster.sleep(50);
+        const intents = cluster.nodes.flatMap((node) => [...(node?.meta?.state.intents.values() ?? [])]);
+        if (intents.length > 0) begun++;
+      }
+      assert.is(begun, 0);
+      await cluster.start(3);
       await client.put('plum', cluster.world.random.bytes(40 * 1024));
       let count = 3;
       for (let i = 0; count > 2 && i < 100; i++) {

@@ -16,6 +16,7 @@ const replica = inFile('replica/replica.js');
 const raft = inFile('raft/raft.js');
 const plan = inFile('balance/merge-plan.js');
 const auto = inFile('server/auto-merges.js');
+const balancer = inFile('server/balancer.js');
 const tablets = inFile('server/tablet-set.js');
 
 export const MERGE_MUTATIONS: readonly Mutation[] = [
@@ -203,8 +204,32 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
   {
     name: 'busy neighbours are merged',
     reason: 'they are small',
-    patches: [plan('bytes < minTabletBytes && one.load + other.load < mostLoad', 'bytes < minTabletBytes')],
+    patches: [plan('&& load < mostLoad', '')],
     killedBy: ['balance/merge-plan'],
+  },
+  {
+    name: 'tablets are merged of which a node is away',
+    reason: 'it comes back',
+    patches: [plan('|| !isFit', '')],
+    killedBy: ['balance/merge-plan'],
+  },
+  {
+    name: 'tablets are merged by what a silent node told before',
+    reason: 'it has not changed',
+    patches: [balancer('.filter(({ node }) => this.#isHeard(node))', '')],
+    killedBy: ['server/balancer-rounds'],
+  },
+  {
+    name: 'tablets are merged that another node would split again',
+    reason: 'here they are small',
+    patches: [plan('isLittleFor(fit.get(node), bytes, load)', 'isLittleFor(undefined, bytes, load)')],
+    killedBy: ['balance/merge-plan'],
+  },
+  {
+    name: 'votes on the map stay where they are while no merge can be begun',
+    reason: 'first things first',
+    patches: [balancer('await this.#leaveMeta();', 'await this.#parts.looked([]); await this.#leaveMeta();')],
+    killedBy: ['server/balancer-rounds'],
   },
   {
     name: 'one of two tablets goes that a node has to merge yet',
