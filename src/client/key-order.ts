@@ -6,10 +6,10 @@
  *     it is sent             when all earlier writes are over, or
  *     it is sent as well     when it comes after one other write only, and that one is sent in the same session
  *
- * In the second case it names the sequence of that write as `after`, and no replica carries it out before: of two
- * writes that are sent together the first may be lost, and its repetition would come after the second. ARCHITECTURE.md,
- * "doors/, security/, client/ and level/", says why that keeps the order. A leader that gets them in order carries all
- * of them out at once. That repetitions are sent in order, too, only spares attempts.
+ * In the second case it names the sequence of that write as `after`, which is lower than its own, and no replica carries
+ * it out before: of two writes that are sent together the first may be lost, and its repetition would come after the
+ * second. ARCHITECTURE.md, "doors/, security/, client/ and level/", says why that keeps the order. A leader that gets
+ * them in order carries all of them out at once. That repetitions are sent in order, too, only spares attempts.
  *
  * The latest write to each key stands in a hash table of chains. A Map would need a string for each key, and keep calls
  * in memory: see calls.ts.
@@ -62,9 +62,11 @@ export class Turn {
     return this.#hasLeft && this.isReady;
   }
 
-  /** Whether it may be sent in this session now. */
-  maySend(session: WriteSession | undefined): boolean {
-    return this.isReady || (session !== undefined && this.#only?.sentAt?.session === session);
+  /** Whether it may be sent in this session now, with this sequence; by default with the next one. */
+  maySend(session: WriteSession | undefined, sequence = Number.POSITIVE_INFINITY): boolean {
+    if (this.isReady) return true;
+    const earlier = this.#only?.sentAt;
+    return session !== undefined && earlier?.session === session && earlier.sequence < sequence;
   }
 
   /** The sequence of the write that it follows; 0 if all earlier ones are over. Call it only while `maySend`. */

@@ -310,6 +310,11 @@ export class Router {
     this.#leaders.set(tablet, endpoint);
   }
 
+  /** It has ended long ago. */
+  forgetTablet(tablet: number): void {
+    this.#leaders.delete(tablet);
+  }
+
   /** The node does not have the tablet (any more): it is not asked next. */
   #notThere(endpoint: string, target: Target): void {
     if (typeof target === 'number' && this.#leaders.get(target) === endpoint) this.#leaders.delete(target);

@@ -59,7 +59,7 @@ export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements
 
   override held(): Promise<void> | undefined {
     const { turn, place } = this;
-    return !turn || !place || turn.maySend(place.session) ? undefined : turn.changed();
+    return !turn || !place || turn.maySend(place.session, place.sequence) ? undefined : turn.changed();
   }
 
   override attemptFailed(): void {
@@ -83,6 +83,9 @@ export class WriteCall<Result> extends DirectCall<Result, WriteReply> implements
     );
   }
 }
+
+/** So many more than there are tablets may be kept before those that are not needed are looked for. */
+const KEPT_SESSIONS = 64;
 
 export class SessionWriter {
   readonly #user: CallUser;
@@ -246,6 +249,7 @@ export class SessionWriter {
     if (!session) {
       session = new TabletSession(this.#user, this.#router, tablet, this.#sessionOfParent(tablet));
       this.#sessions.set(tablet, session);
+      this.#forgetEnded();
     }
     return session;
   }
@@ -255,11 +259,32 @@ export class SessionWriter {
     return tablet === before || this.#tablets.cameFrom(tablet, before);
   }
 
-  /** A tablet has the sessions of all that it was split from, or that were merged into it: it goes on with one. */
+  /**
+   * A tablet has the sessions of those that it was split from, or that were merged into it: it goes on with one. What
+   * one of these does not know any more, those before it may have had: the tablet does not know it.
+   */
   #sessionOfParent(tablet: number): WriteSession | undefined {
-    for (const [older, { session }] of this.#sessions)
-      if (session && this.#tablets.cameFrom(tablet, older)) return session;
+    for (const older of this.#tablets.parentsOf(tablet, this.#sessions.keys())) {
+      const session = this.#sessions.get(older)?.session;
+      if (session) return session;
+    }
     return undefined;
+  }
+
+  /** Of tablets that have ended, only those matter whose session may go on in one that has none yet. */
+  #forgetEnded(): void {
+    const present = this.#tablets.map?.tablets ?? [];
+    if (this.#sessions.size <= 2 * present.length + KEPT_SESSIONS) return;
+    const needed = new Set(this.#tablets.hasOthers ? present.map(({ id }) => id) : [0]);
+    for (const { id } of present) {
+      if (this.#sessions.has(id)) continue;
+      for (const older of this.#tablets.parentsOf(id, this.#sessions.keys())) needed.add(older);
+    }
+    for (const [tablet, session] of this.#sessions) {
+      if (needed.has(tablet) || session.waiting > 0) continue;
+      session.close();
+      this.#sessions.delete(tablet);
+    }
   }
 
   /** Undefined: its keys have several owners, as far as is known. */

@@ -11,6 +11,7 @@ import type { MessageOf } from '../protocol/messages.js';
 import { Call, CallEnded } from './call.js';
 import { RaftreeClientError } from './client-error.js';
 import type { CallUser } from './direct-call.js';
+import { MetTablets } from './met-tablets.js';
 import type { Router, Target } from './router.js';
 import { isEmptyRange, isOneKey, type ScanRange, within } from './scan-range.js';
 import { unexpected } from './unexpected.js';
@@ -88,8 +89,7 @@ export class TabletCache {
   readonly #user: CallUser;
   readonly #router: Router;
   #map: TabletMap | undefined;
-  /** All that was ever known, by id: a tablet that has ended says where its successors came from. */
-  readonly #met = new Map<number, Tablet>();
+  readonly #met = new MetTablets();
   #locatedMs = Number.NEGATIVE_INFINITY;
   /** By tablet: of the split that it came from, where one tablet had been all of the cluster. */
   readonly #splitVersions = new Map<number, number>();
@@ -133,18 +133,17 @@ export class TabletCache {
 
   /**
    * Whether this tablet has what the older one had, which is not in the map any more: its sessions, and those of its
-   * keys that lie in this one. Each key has one owner after the other, and each time the generation rises. So a tablet
-   * of a higher generation that shares a key with the older one came from it, by splits and merges; and each of these
-   * hands all sessions on.
+   * keys that lie in this one. Each split and each merge hands all sessions on.
    */
   cameFrom(tablet: number, older: number): boolean {
     const map = this.#map;
-    const younger = map?.byId(tablet);
-    if (!map || !younger || map.byId(older)) return false;
-    // Before a map was needed there was one tablet, and the first map says whether it has ended.
-    if (older === 0) return younger.generation > 1;
-    const before = this.#met.get(older);
-    return before !== undefined && younger.generation > before.generation && overlap(younger, before);
+    return map?.byId(tablet) !== undefined && !map.byId(older) && this.#met.cameFrom(tablet, older);
+  }
+
+  /** Of these: the ones that this tablet was split from, or merged from, last. */
+  parentsOf(tablet: number, candidates: Iterable<number>): number[] {
+    const ended = [...candidates].filter((older) => this.cameFrom(tablet, older));
+    return this.#met.parentsOf(tablet, ended);
   }
 
   /** The tablet that owns the keys of all operations; 0: it is not known; undefined: there are several. */
@@ -234,7 +233,11 @@ export class TabletCache {
     }
     this.#map = this.#map?.by === by ? this.#map.with(located) : new TabletMap(by, located);
     this.#locatedMs = this.#user.settings.env.clock.nowMs();
-    for (const { id, start, end, generation } of located) this.#met.set(id, { id, start, end, generation });
+    const map = this.#map;
+    for (const id of this.#met.meet(located, (tablet) => map.byId(tablet) !== undefined)) {
+      this.#splitVersions.delete(id);
+      this.#router.forgetTablet(id);
+    }
     return { by, nodes, tablets: located };
   }
 
@@ -314,11 +317,6 @@ interface Told {
 function countsMore(one: Told, other: Told | undefined): boolean {
   if (!other || one.leads !== other.leads) return !other || one.leads;
   return one.term > other.term;
-}
-
-function overlap(one: Tablet, other: Tablet): boolean {
-  const begins = ({ start }: Tablet, { end }: Tablet) => end === undefined || Buffer.compare(start, end) < 0;
-  return begins(one, other) && begins(other, one);
 }
 
 export function isWrongTablet(error: unknown): error is RaftreeClientError {

@@ -104,6 +104,11 @@ export class TabletSession {
     session.leave(this.#roomChanged);
   }
 
+  /** The tablet has ended, and nothing waits here. */
+  close(): void {
+    this.#session?.forget(this.#roomChanged);
+  }
+
   /** Gives free places in the window to waiting writes, or opens a session if there is none. */
   #serve(): void {
     if (this.#waiting.size === 0) return;

@@ -23,6 +23,8 @@ export class WriteSession {
   #isEnded = false;
   /** Who has writes that may wait for room: one for each tablet that it is used in. */
   #users: readonly (() => void)[] = [];
+  /** Nobody will hear when the last tablet lets it go. */
+  #hasForgotten = false;
 
   constructor(id: number, window: number) {
     this.id = id;
@@ -50,7 +52,13 @@ export class WriteSession {
   /** That tablet does not know the session any more. When none does, no write of it can be applied. */
   leave(roomChanged: () => void): void {
     this.#users = this.#users.filter((user) => user !== roomChanged);
-    if (this.#users.length === 0) this.end();
+    if (this.#users.length === 0 && !this.#hasForgotten) this.end();
+  }
+
+  /** That tablet has ended. Those that came from it may know the session. */
+  forget(roomChanged: () => void): void {
+    this.#users = this.#users.filter((user) => user !== roomChanged);
+    this.#hasForgotten = true;
   }
 
   /** The sequence of a new write. Call it only while there is room. */

@@ -348,7 +348,9 @@ class Performer {
     if (before === undefined || added === undefined) return failed('notAnInteger');
     const sum = checkedInteger(before + added);
     if (sum === undefined) return failed('overflow');
-    this.#leave(Buffer.from(String(sum)), this.#present?.deadlineMs);
+    const bytes = Buffer.from(String(sum));
+    if (bytes.length > this.#of.allowance.maxValueBytes) return failed('tooLarge');
+    this.#leave(bytes, this.#present?.deadlineMs);
     return { kind: 'number', number: sum };
   }
 

@@ -247,6 +247,7 @@ export class FakeCluster {
     if (known) return { ...known, requestId } as OutboundMessage;
     const floor = Math.max(acknowledgedThrough, this.floors.get(sessionId) ?? 0);
     if (sequence <= floor) return errorReply(requestId, 'INVALID_REQUEST', 'below the floor');
+    if (after >= sequence) return errorReply(requestId, 'INVALID_REQUEST', 'it follows a later one');
     if (after > floor && !session.has(after))
       return errorReply(requestId, 'OUT_OF_ORDER', 'the other comes first');
     this.floors.set(sessionId, floor);

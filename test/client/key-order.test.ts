@@ -65,6 +65,8 @@ test('a write follows one that is sent in the same session, if it comes after no
   assert.not(next.maySend(session), 'the first is not sent');
   one.sent({ session, sequence: 7 });
   assert.ok(next.maySend(session));
+  assert.ok(next.maySend(session, 8));
+  assert.not(next.maySend(session, 6), 'that one has a higher sequence now');
   assert.is(next.after, 7);
   assert.not(next.maySend(other), 'there its sequence means nothing');
   assert.not(next.maySend(undefined));

@@ -248,6 +248,54 @@ test('all tablets merged into one: it is written under its own number, in the se
   await scheduler.run(Promise.all([client.close(), other.close()]));
 });
 
+test('a session that a merged tablet has let go is not used in its parts', async () => {
+  const { cluster, client, scheduler } = await start(8, ['m']);
+  const appendBoth = (text: string) =>
+    scheduler.run(Promise.all([client.append('a', text), client.append('z', text)]), 5000);
+  await appendBoth('0');
+  const [left, right] = cluster.tablets.present as [FakeTablet, FakeTablet];
+  const merged = cluster.merge(left, right);
+  await appendBoth('1');
+  cluster.expireSessions(merged);
+  await appendBoth('2');
+  const opened = cluster.requests('openSession').length;
+  cluster.split(merged, 'g');
+  await appendBoth('3');
+  assert.equal([textOf(cluster, 'a'), textOf(cluster, 'z')], ['0123', '0123']);
+  assert.is(cluster.requests('openSession').length, opened);
+  await scheduler.run(client.close());
+});
+
+test('through hundreds of splits and merges a session goes on, and so does a write that waits for its answer', async () => {
+  const { cluster, client, scheduler } = await start(9, ['m'], { attemptTimeoutMs: 20, backoffMs: 1 });
+  await scheduler.run(Promise.all([client.append('a', '0'), client.append('z', '0')]));
+  const opened = cluster.requests('openSession').length;
+  cluster.script = (request) =>
+    request.type === 'write' && request.operations[0]?.key.toString() === 'z' ? 'silent after' : undefined;
+  const waiting = client.append('z', '1');
+  for (let round = 0; round < 200; round++) {
+    const [left, right] = cluster.tablets.present as [FakeTablet, FakeTablet];
+    const merged = cluster.merge(left, right);
+    await scheduler.run(client.append('a', '1'), 5000);
+    cluster.split(merged, 'm');
+    await scheduler.run(client.append('b', '1'), 5000);
+  }
+  for (let round = 0; round < 200; round++) {
+    const [left, right] = cluster.tablets.present as [FakeTablet, FakeTablet];
+    cluster.split(cluster.merge(left, right), round % 2 === 0 ? 'c' : 'x');
+    await scheduler.run(client.append('a', '1'), 5000);
+    if (round % 3 > 0) await scheduler.run(client.append('y', '1'), 5000);
+  }
+  cluster.script = () => undefined;
+  await scheduler.run(waiting, 5000);
+  assert.equal(
+    [textOf(cluster, 'a').length, textOf(cluster, 'b').length, textOf(cluster, 'z')],
+    [401, 200, '01'],
+  );
+  assert.is(cluster.requests('openSession').length, opened);
+  await scheduler.run(client.close());
+});
+
 const FATES: readonly Fate[] = [
   'silent after',
   'silent before',
@@ -297,7 +345,10 @@ async function run(seed: number) {
     writes.push(
       write.then(
         () => acknowledged.push(`${key} ${number}`),
-        (error) => assert.instance(error, RaftreeClientError),
+        (error) => {
+          assert.instance(error, RaftreeClientError);
+          assert.is.not(error.code, 'INVALID_REQUEST');
+        },
       ),
     );
     if (random.chance(0.1)) change();

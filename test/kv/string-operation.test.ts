@@ -33,9 +33,10 @@ class Lab {
   readonly engine = new MemoryEngine();
   machine = new KvStateMachine(this.engine, this.engine.reopen);
   nowMs = 1000;
+  maxValueBytes = MAX_VALUE_BYTES;
 
   apply(operations: readonly WriteOperation[], session?: Parameters<typeof write>[1]): CommandResult {
-    const body = encodeWrite(MAX_VALUE_BYTES, write(operations, session), { nowMs: () => this.nowMs });
+    const body = encodeWrite(this.maxValueBytes, write(operations, session), { nowMs: () => this.nowMs });
     const entry = { term: 1, kind: 'command', body } as const;
     return (
       this.machine.apply(this.machine.appliedIndex + 1, [entry]) as CommandResult[]
@@ -117,6 +118,9 @@ test('what an operation cannot do is its result, and changes nothing; the others
   );
   assert.is(lab.do(modify('t', 'setAllIfAbsent', 'v', 'n', 'v')), '0');
   assert.is(lab.get('t') + lab.get('x') + lab.get('o'), 'textabsent2');
+  lab.maxValueBytes = 1;
+  const increments = [modify('o', 'increment', '7'), modify('o', 'increment', '1')];
+  assert.is(lab.do(...increments, modify('o', 'incrementFloat', '0.5')), '9 tooLarge tooLarge');
 });
 
 test('deadlines stay, go, move with the key, and count from the replicated time', () => {

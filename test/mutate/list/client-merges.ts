@@ -7,6 +7,8 @@ const tabletWatch = inFile('client/tablet-watch.js');
 const places = inFile('client/watch-places.js');
 const tablets = inFile('client/tablet-cache.js');
 const writer = inFile('client/session-writer.js');
+const met = inFile('client/met-tablets.js');
+const order = inFile('client/key-order.js');
 const watches = inFile('kv/watch/watches.js');
 const backend = inFile('doors/backend.js');
 const history = inFile('kv/watch/change-history.js');
@@ -14,6 +16,34 @@ const MERGED_WATCH = ['client/merged-watch'];
 const MERGED_WRITES = ['client/merged-writes'];
 
 export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a tablet goes on with the session of any tablet that it came from',
+    reason: 'sessions are handed on',
+    patches: [
+      met(
+        'return ancestors.filter((older) => !ancestors.some((other) => this.cameFrom(other, older)));',
+        'return ancestors;',
+      ),
+    ],
+    killedBy: ['client/merged-writes', 'client/met-tablets'],
+  },
+  {
+    name: 'a write is sent though the one that it follows has a higher sequence now',
+    reason: 'they have one session',
+    patches: [order('earlier.sequence < sequence', 'true')],
+    killedBy: ['client/key-order'],
+  },
+  {
+    name: 'what has ended is forgotten as soon as there is more of it than tablets',
+    reason: 'its session has gone on',
+    patches: [
+      writer(
+        'for (const older of this.#tablets.parentsOf(id, this.#sessions.keys()))',
+        'for (const older of [])',
+      ),
+    ],
+    killedBy: MERGED_WRITES,
+  },
   {
     name: 'a leader whose tablet is frozen is no leader any more',
     reason: 'it takes nothing',

@@ -88,7 +88,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a write follows one that was sent in another session',
     reason: 'it is sent',
-    patches: [order('this.#only?.sentAt?.session === session', 'this.#only?.sentAt !== undefined')],
+    patches: [order('earlier?.session === session &&', 'earlier !== undefined &&')],
     killedBy: ['client/key-order'],
   },
   {
@@ -102,7 +102,7 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     reason: 'it was sent before',
     patches: [
       writer(
-        'return !turn || !place || turn.maySend(place.session) ? undefined : turn.changed();',
+        'return !turn || !place || turn.maySend(place.session, place.sequence) ? undefined : turn.changed();',
         'return undefined;',
       ),
     ],
