@@ -150,10 +150,7 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     name: 'a tablet came from those only that it is a part of',
     reason: 'tablets are split',
     patches: [
-      tablets(
-        'overlap(younger, before)',
-        'Buffer.compare(younger.start, before.start) >= 0 && overlap(younger, before)',
-      ),
+      met('overlap(one, before)', 'Buffer.compare(one.start, before.start) >= 0 && overlap(one, before)'),
     ],
     killedBy: MERGED_WRITES,
   },
