@@ -7,9 +7,10 @@
  *     it is sent as well     when it comes after one other write only, and that one is sent in the same session
  *
  * In the second case it names the sequence of that write as `after`, which is lower than its own, and no replica
- * carries it out before: of two writes that are sent together the first may be lost, and its repetition would come after the
- * second. ARCHITECTURE.md, "doors/, security/, client/ and level/", says why that keeps the order. A leader that gets
- * them in order carries all of them out at once. That repetitions are sent in order, too, only spares attempts.
+ * carries it out before: of two writes that are sent together the first may be lost, and its repetition would come
+ * after the second. ARCHITECTURE.md, "doors/, security/, client/ and level/", says why that keeps the order. A leader
+ * that gets them in order carries all of them out at once. That repetitions are sent in order, too, only spares
+ * attempts.
  *
  * The latest write to each key stands in a hash table of chains. A Map would need a string for each key, and keep calls
  * in memory: see calls.ts.
