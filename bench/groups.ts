@@ -14,6 +14,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { freePorts } from './free-ports.js';
 import type { Answer, NodeArguments, Question } from './groups-node.js';
 
 interface GroupsOptions {
@@ -21,7 +22,7 @@ interface GroupsOptions {
   readonly seconds: number;
   readonly restSeconds: number;
   readonly quietAfterMs: number;
-  readonly ports: readonly number[];
+  readonly ports?: readonly number[];
   readonly directory?: string;
   readonly profile?: string;
   readonly json?: true;
@@ -53,7 +54,7 @@ const options = new Command('bench:groups')
   .option('--seconds <n>', 'how long to measure', Number, 20)
   .option('--rest-seconds <n>', 'how long the groups rest before', Number, 5)
   .option('--quiet-after-ms <n>', 'raft.quietAfterMs of node.json; 0: groups stay awake', Number, 2000)
-  .option('--ports <list>', 'peer ports of the nodes', numbers, [17_301, 17_302, 17_303])
+  .option('--ports <list>', 'peer ports of the three nodes (default: free ones)', numbers)
   .option('--directory <path>', 'where the nodes keep their state (default: a temporary folder)')
   .option('--profile <path>', 'write a CPU profile of every node into this folder')
   .option('--json', 'print the result as JSON')
@@ -63,6 +64,8 @@ const options = new Command('bench:groups')
 function numbers(text: string): number[] {
   return text.split(',').map(Number);
 }
+
+const ports = options.ports ?? (await freePorts(3));
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -95,7 +98,7 @@ class Node {
 }
 
 function start(directory: string, groups: number): Node[] {
-  const nodes = options.ports.map((port, i) => ({ id: i + 1, peer: `127.0.0.1:${port}` }));
+  const nodes = ports.map((port, i) => ({ id: i + 1, peer: `127.0.0.1:${port}` }));
   const { quietAfterMs } = options;
   return nodes.map(
     ({ id }) => new Node({ id, nodes, directory: path.join(directory, `n${id}`), groups, quietAfterMs }),

@@ -44,6 +44,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const lines = wordNetLines();
   if (output === '-') process.stdout.write(lines.join(''));
   else {
+    fs.mkdirSync(path.dirname(output), { recursive: true });
     fs.writeFileSync(output, lines.join(''));
     process.stdout.write(`${lines.length} synsets in ${output}\n`);
   }

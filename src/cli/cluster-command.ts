@@ -27,13 +27,15 @@ interface ClusterOptions {
   readonly nodes?: number;
   readonly directory: string;
   readonly basePort?: number;
+  /** A file with settings for every node.json of a new cluster. */
+  readonly settings?: string;
 }
 
 /** The nodes in a directory: the existing ones, or those to create. */
 interface ClusterPlan {
   readonly count: number;
-  /** For nodes to create; undefined if they exist. */
-  readonly basePort: number | undefined;
+  /** What is to be in the node.json of each; undefined if they exist. */
+  readonly created: readonly NodeConfigInput[] | undefined;
 }
 
 const MAX_NODES = 9;
@@ -57,10 +59,18 @@ export function addClusterCommand(program: Command): void {
       `client port of the first node of a new cluster (default: ${DEFAULT_BASE_PORT})`,
       parseCount,
     )
+    .option(
+      '--settings <file>',
+      'a JSON file with settings for every node.json of a new cluster, such as "placement"',
+    )
     .option(...directory)
     .addHelpText(
       'after',
-      examples(['raftree cluster start', 'raftree cluster start --nodes 5 --directory data/five']),
+      examples([
+        'raftree cluster start',
+        'raftree cluster start --nodes 5 --directory data/five',
+        'raftree cluster start --directory data/hash --settings hash.json',
+      ]),
     )
     .action((options: ClusterOptions) => runCluster(options));
   cluster
@@ -116,7 +126,8 @@ function configFile(directory: string, id: number): string {
 }
 
 /** Throws `UsageError` for invalid options, or if they contradict the existing cluster. */
-async function planCluster({ directory, nodes, basePort }: ClusterOptions): Promise<ClusterPlan> {
+async function planCluster(options: ClusterOptions): Promise<ClusterPlan> {
+  const { directory, nodes, basePort, settings } = options;
   checkDirectory(directory);
   // The first node's file is created last: if it is missing, an unfinished creation is repeated.
   const first = configFile(directory, 1);
@@ -134,7 +145,12 @@ async function planCluster({ directory, nodes, basePort }: ClusterOptions): Prom
         `${directory} holds a cluster whose first node has port ${port}; start it without --base-port, or choose another --directory`,
       );
     }
-    return { count: present.length, basePort: undefined };
+    if (settings !== undefined) {
+      throw new UsageError(
+        `${directory} holds a cluster; start it without --settings and change its node.json files, or choose another --directory`,
+      );
+    }
+    return { count: present.length, created: undefined };
   }
   const count = nodes ?? DEFAULT_NODES;
   if (count > MAX_NODES) throw new UsageError(`--nodes: expected 1 to ${MAX_NODES}, got ${count}`);
@@ -145,7 +161,7 @@ async function planCluster({ directory, nodes, basePort }: ClusterOptions): Prom
       `--base-port: expected 1 to ${highestBasePort}, got ${firstPort}: ${count} nodes take ports up to ${PEER_PORT_OFFSET + count - 1} above it`,
     );
   }
-  return { count, basePort: firstPort };
+  return { count, created: await newConfigs(options, count, firstPort) };
 }
 
 /** Throws `UsageError` if the path is not a directory. */
@@ -154,28 +170,63 @@ function checkDirectory(directory: string): void {
     throw new UsageError(`--directory: ${directory} is a file`);
 }
 
+/** Throws `INVALID_CONFIG` for what no node would start with. */
+async function newConfigs(
+  { directory, settings }: ClusterOptions,
+  count: number,
+  basePort: number,
+): Promise<NodeConfigInput[]> {
+  const { parseNodeConfig } = await import('../server/config.js');
+  const given = settings === undefined ? {} : readSettings(settings);
+  const ids = Array.from({ length: count }, (_, i) => i + 1);
+  const nodes = ids.map((id) => ({
+    id,
+    client: `127.0.0.1:${basePort + id - 1}`,
+    peer: `127.0.0.1:${basePort + PEER_PORT_OFFSET + id - 1}`,
+  }));
+  const configs = ids.map((nodeId) => ({
+    clusterId: 'local',
+    nodeId,
+    dataDirectory: 'store',
+    nodes,
+    ...given,
+  }));
+  for (const config of configs) parseNodeConfig(config, settings ?? 'node.json', directory);
+  return configs;
+}
+
 /** The paths of the node.json files. Creates them if the directory has none. */
 async function prepareConfigs(options: ClusterOptions): Promise<string[]> {
   const { directory } = options;
-  const { count, basePort } = await planCluster(options);
-  const ids = Array.from({ length: count }, (_, i) => i + 1);
-  if (basePort !== undefined) {
-    const nodes = ids.map((id) => ({
-      id,
-      client: `127.0.0.1:${basePort + id - 1}`,
-      peer: `127.0.0.1:${basePort + PEER_PORT_OFFSET + id - 1}`,
-    }));
-    for (const id of [...ids].reverse()) {
-      const config: NodeConfigInput = { clusterId: 'local', nodeId: id, dataDirectory: 'store', nodes };
-      const output = new OutputFile(configFileMade(directory, id));
-      output.write(`${JSON.stringify(config, undefined, 2)}\n`);
-      output.finish();
-    }
+  const { count, created = [] } = await planCluster(options);
+  for (const config of [...created].reverse()) {
+    const output = new OutputFile(configFileMade(directory, config.nodeId));
+    output.write(`${JSON.stringify(config, undefined, 2)}\n`);
+    output.finish();
   }
   const { readNodeConfig } = await import('../server/config.js');
   const env = realEnv();
-  for (const id of ids) readNodeConfig(env, configFile(directory, id));
-  return ids.map((id) => configFile(directory, id));
+  const files = Array.from({ length: count }, (_, i) => configFile(directory, i + 1));
+  for (const file of files) readNodeConfig(env, file);
+  return files;
+}
+
+/** What each node has for itself. */
+const OWN_SETTINGS = ['nodeId', 'dataDirectory', 'nodes', 'join'];
+
+function readSettings(file: string): Partial<NodeConfigInput> {
+  let settings: unknown;
+  try {
+    settings = JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`--settings: ${file} cannot be used: ${errorMessage(error)}`);
+  }
+  if (typeof settings !== 'object' || settings === null || Array.isArray(settings))
+    throw new UsageError(`--settings: ${file} holds no JSON object`);
+  const own = OWN_SETTINGS.find((name) => name in settings);
+  if (own !== undefined)
+    throw new UsageError(`--settings: ${file} has "${own}", which is made for each node: remove it`);
+  return settings;
 }
 
 /** Creates the folder too. */

@@ -43,6 +43,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'QUORUM_AT_RISK',
   'MEMBER_UNREACHABLE',
   'MEMBER_BEHIND',
+  'MAP_UNAVAILABLE',
   'TRANSFER_FAILED',
   'UNKNOWN_MESSAGE',
   'MALFORMED_MESSAGE',
@@ -370,7 +371,8 @@ function connectionRefused(endpoints: readonly string[], last: RaftreeError): Ra
 function checkLeads(endpoint: string, answer: ReceivedMessage): void {
   if (answer.type !== 'statusReply' || answer.role === 'leader') return;
   const { leaderAddress } = answer;
-  throw new RaftreeError('NOT_LEADER', `${endpoint} does not lead`, { info: { leaderAddress } });
+  const who = leaderAddress === '' ? 'knows no leader' : 'does not lead';
+  throw new RaftreeError('NOT_LEADER', `${endpoint} ${who}`, { info: { leaderAddress } });
 }
 
 /** After an attempt that failed: whether it may have reached a log. */

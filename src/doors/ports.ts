@@ -127,6 +127,7 @@ export const ADMINISTRATION_ERROR_OUTCOMES = {
   QUORUM_AT_RISK: 'notCommitted',
   MEMBER_UNREACHABLE: 'notCommitted',
   MEMBER_BEHIND: 'notCommitted',
+  MAP_UNAVAILABLE: 'notCommitted',
   TRANSFER_FAILED: 'unknown',
 } as const satisfies Readonly<Record<string, Outcome>>;
 

@@ -148,6 +148,12 @@ export const ERROR_CODES = {
     meaning:
       'The learner did not catch up within an election timeout: wait; `force` makes it a voter nevertheless.',
   },
+  MAP_UNAVAILABLE: {
+    outcome: 'notCommitted',
+    about: 'request',
+    meaning:
+      'The map of the tablets has no leader for two election timeouts: nothing can be split, merged or moved. Start the nodes that vote on it.',
+  },
   TRANSFER_FAILED: {
     outcome: 'unknown',
     about: 'request',

@@ -75,7 +75,9 @@ export interface AdminParts {
   /** Whether the members of the cluster are still those of `replica`: if a map has begun, they are not. */
   readonly isCurrent: () => boolean;
   /** Undefined in a cluster that keeps no map. */
-  readonly map: Pick<MapAdmin, 'isWritten' | 'move' | 'merge' | 'drain' | 'balance' | 'keeps'> | undefined;
+  readonly map:
+    | Pick<MapAdmin, 'isWritten' | 'move' | 'merge' | 'drain' | 'balance' | 'keeps' | 'read'>
+    | undefined;
   /** Resolves when the cluster keeps a map. Rejects as `MapBirth.begin`. */
   readonly beginMap: () => Promise<void>;
   /** What takes requests now: when a map has begun, not this. */
@@ -129,6 +131,8 @@ export class Admin implements Administration {
   /** Never rejects. */
   async split({ tablet, key }: SplitTablet): Promise<TabletSplit | AdministrationError | KvError> {
     try {
+      // A leader that has begun with it waits for the map.
+      await this.#parts.map?.read();
       const { parent, children } = await this.#parts.split(tablet, key);
       return { type: 'tabletSplit', tablet: parent.id, left: children[0].id, right: children[1].id };
     } catch (error) {

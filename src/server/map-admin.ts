@@ -1,8 +1,8 @@
 /** Requests of operators about the map. Any node takes them: the map is changed by conditional updates. */
 import { z } from 'zod';
 import type { Balance, BalanceShown, DrainNode, MergeTablets, MoveReplica } from '../doors/ports.js';
-import type { Env } from '../env/env.js';
-import { RaftreeError, refused } from '../env/errors.js';
+import type { Env, Timer } from '../env/env.js';
+import { errorCode, RaftreeError, refused } from '../env/errors.js';
 import { checkMerge, childOfMerge, idsOfMerge, mergeOf, recordMerge } from '../meta/merges.js';
 import type { Meta } from '../meta/meta.js';
 import type { MetaState } from '../meta/meta-state.js';
@@ -24,11 +24,17 @@ export interface MapAdminParts {
   readonly maxMergedBytes: number;
   /** The tablet was split: the map does not have its parts yet. */
   readonly isPast: (tablet: number) => boolean;
+  /** Who votes on the map, as far as this node knows. */
+  readonly voters: () => readonly number[];
+  /** A map that cannot be read for so long has lost its majority. */
+  readonly mapWaitMs: number;
 }
 
 /** How long an operator waits for the end of a move. After that it goes on by itself. */
 const PATIENCE_MS = 15_000;
 const LOOK_AGAIN_MS = 50;
+/** Another leader of the map may be found soon. */
+const NO_LEADER: ReadonlySet<string | undefined> = new Set(['NOT_LEADER', 'NO_LEADER', 'LEADERSHIP_LOST']);
 /** The answer to `tabletBytes`. */
 const bytesSchema = z.number().min(0);
 
@@ -44,11 +50,49 @@ export class MapAdmin {
     return this.#parts.meta.state.cluster !== undefined;
   }
 
+  /** The map with all that is committed. Rejects with `MAP_UNAVAILABLE` if it has no leader for some time. */
+  async read(): Promise<MetaState> {
+    const { env, meta, mapWaitMs } = this.#parts;
+    let isLate = false;
+    let lateAt: Timer | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      lateAt = env.timers.after(mapWaitMs, () => {
+        isLate = true;
+        resolve(undefined);
+      });
+    });
+    try {
+      while (!isLate) {
+        try {
+          const state = await Promise.race([meta.read(), late]);
+          if (state) return state;
+        } catch (error) {
+          if (!NO_LEADER.has(errorCode(error))) throw error;
+        }
+        await new Promise<void>((resolve) => env.timers.after(LOOK_AGAIN_MS, resolve));
+      }
+    } finally {
+      lateAt?.cancel();
+    }
+    throw this.#unavailable();
+  }
+
+  #unavailable(): RaftreeError {
+    const { nodeId, isConnected, voters } = this.#parts;
+    const silent = voters().filter((node) => node !== nodeId && !isConnected(node));
+    const who = `of the nodes that vote on it (${voters().join(', ')})`;
+    return refused(
+      'MAP_UNAVAILABLE',
+      `the map of the tablets has no leader: ${who} ${silent.length > 0 ? `node ${nodeId} does not reach ${silent.join(', ')}` : 'no majority agrees'}; ` +
+        'tablets with a majority are served meanwhile; start those nodes, then try again',
+    );
+  }
+
   /** Resolves when the map has the new members. Rejects with `CHANGE_UNDER_WAY` (unknown) if that takes longer. */
   async move({ tablet, from, to }: MoveReplica): Promise<boolean> {
     const { env, meta, isPast } = this.#parts;
     const wanted = { tablet, from, to };
-    const state = await meta.read();
+    const state = await this.read();
     if (isPast(tablet)) throw refused('CHANGE_INVALID', `there is no tablet ${tablet} any more, or not yet`);
     const isDone = () => {
       const nodes = state.tablets.get(tablet)?.replicas.map(({ node }) => node) ?? [];
@@ -121,8 +165,8 @@ export class MapAdmin {
    * `MEMBER_UNREACHABLE`, `CHANGE_CONFLICT` if it was given up, or `CHANGE_PENDING` (unknown) if it takes longer.
    */
   async merge({ left, right }: MergeTablets): Promise<boolean> {
-    const { meta, isPast } = this.#parts;
-    const state = await meta.read();
+    const { isPast } = this.#parts;
+    const state = await this.read();
     for (const tablet of [left, right])
       if (isPast(tablet))
         throw refused('CHANGE_INVALID', `there is no tablet ${tablet} any more, or not yet`);
@@ -184,7 +228,7 @@ export class MapAdmin {
   /** Switches the balancer, if that is asked for, and says what it sees. Rejects as meta does. */
   async balance({ action }: Balance): Promise<BalanceShown> {
     const { meta, ask, leader } = this.#parts;
-    const state = await meta.read();
+    const state = await this.read();
     const isOn = action === 'show' ? state.isBalanced : action === 'on';
     const changed = isOn !== state.isBalanced;
     const change = { key: BALANCE_KEY, expectedVersion: state.versionOf(BALANCE_KEY), value: { isOn } };
@@ -200,7 +244,7 @@ export class MapAdmin {
   /** Resolves with whether anything was changed. The node is empty when `raftree node list` shows no tablets there. */
   async drain({ nodeId, isDraining }: DrainNode): Promise<boolean> {
     const { meta } = this.#parts;
-    const state = await meta.read();
+    const state = await this.read();
     const node = state.nodes.get(nodeId);
     if (!node) throw refused('NOT_A_MEMBER', `node ${nodeId} is no member of this cluster`);
     if (node.isDraining === isDraining) return false;
@@ -218,12 +262,13 @@ export class MapAdmin {
    * and one that the map does not name is in the log of no tablet.
    */
   async keeps(nodeId: number): Promise<string | undefined> {
-    const { meta } = this.#parts;
-    const state = await meta.read();
+    const state = await this.read();
     const node = state.nodes.get(nodeId);
     const tablets = state.tabletsOn(nodeId);
     if (tablets.length === 0 && (!node || node.isDraining)) return undefined;
     const held = tablets.length === 1 ? `tablet ${tablets[0]}` : `${tablets.length} tablets`;
+    if (node?.isDraining)
+      return `node ${nodeId} drains, and still holds ${held}: wait until \`raftree node list\` shows that it is drained`;
     return `node ${nodeId} ${tablets.length > 0 ? `holds ${held}` : 'may get tablets'}: drain it first (raftree node drain ${nodeId})`;
   }
 }

@@ -106,6 +106,8 @@ export class MapService {
     this.admin = new MapAdmin({
       ...{ env, nodeId, meta: this.meta, isConnected, isPast, ask },
       leader: () => replica.leader,
+      voters: () => replica.configuration.voters,
+      mapWaitMs: 2 * config.raft.electionTimeoutMaxMs,
       maxMergedBytes: maxMergedBytesOf(config.placement),
     });
   }
@@ -257,9 +259,11 @@ export class MapService {
 
   /** Asks any node of node.json, again and again, until this node is a member. */
   #join(): void {
-    const { env, config, opened, calls, peers } = this.#parts;
+    const { env, config, opened, calls, peers, tablets } = this.#parts;
     if (this.#isClosed || opened.group.replica.lastIndex > 0) return;
-    void askToJoin({ config, calls, isConnected: (node) => peers.isConnected(node) });
+    const isConnected = (node: number) => peers.isConnected(node);
+    const refused = (error: RaftreeError) => tablets.report(error.code, error);
+    void askToJoin({ config, calls, isConnected, refused });
     this.#joining = env.timers.after(config.raft.electionTimeoutMaxMs, () => this.#join());
   }
 
@@ -274,7 +278,9 @@ export class MapService {
       });
     if (role !== 'leader') {
       if (leader === 0 || leader === config.nodeId || node !== from)
-        throw new RaftreeError('NO_LEADER', 'no leader is known', { info: { outcome: 'notCommitted' } });
+        throw new RaftreeError('NO_LEADER', 'no leader of the map is known', {
+          info: { outcome: 'notCommitted' },
+        });
       return calls.call(leader, request);
     }
     if (membersOf(configuration).includes(node)) return true;

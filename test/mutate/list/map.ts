@@ -8,6 +8,7 @@ const replicaIds = inFile('server/replica-ids.js');
 const replicaChange = inFile('server/replica-change.js');
 const tabletSet = inFile('server/tablet-set.js');
 const mapAdmin = inFile('server/map-admin.js');
+const admin = inFile('server/admin.js');
 
 const balancer = inFile('server/balancer.js');
 const split = inFile('kv/split.js');
@@ -120,6 +121,24 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
     name: 'a node keeps a tablet that was split while it was away, and whose parts are elsewhere',
     reason: 'its members keep it',
     patches: [tabletSet('return this.#isPassed(id, state);', 'return false;')],
+    killedBy: ['server/moves'],
+  },
+  {
+    name: 'who asks for the map waits for a leader of it as long as it takes',
+    reason: 'one is elected soon',
+    patches: [mapAdmin('while (!isLate)', 'while (true)')],
+    killedBy: ['server/moves'],
+  },
+  {
+    name: 'who asks for the map while it has no leader is told so at once',
+    reason: 'an operator can ask again',
+    patches: [mapAdmin('if (!NO_LEADER.has(errorCode(error)))', 'if (true)')],
+    killedBy: ['server/moves'],
+  },
+  {
+    name: 'a split begins also while the map has no leader',
+    reason: 'it fails at the intent',
+    patches: [admin('await this.#parts.map?.read();', '')],
     killedBy: ['server/moves'],
   },
   {
