@@ -14,8 +14,8 @@ import { RaftreeClientError } from '../client/client-error.js';
 import { type MemberChange, type MembersChanged, toMemberChange } from '../client/member-changes.js';
 import { type BatchOperation, toOperation } from '../client/operations.js';
 import { type BatchResult, batchResult, withinLimits } from '../client/results.js';
-import type { ScanRange } from '../client/scan-range.js';
-import type { LocatedTablets } from '../client/tablet-cache.js';
+import { rangeAfter, type ScanRange } from '../client/scan-range.js';
+import { isWrongTablet, type LocatedTablets } from '../client/tablet-cache.js';
 import { type ScannedPage, scanTablets } from '../client/tablet-scan.js';
 import type { Watch, WatchOptions } from '../client/watch.js';
 import type { Outcome } from '../env/errors.js';
@@ -149,6 +149,25 @@ export class Backend {
 
   /** The entries of a range, in order, as they are asked for. */
   async *entries(caller: Caller, wanted: EntriesWanted): AsyncGenerator<PageEntry> {
+    const { range, reverse, keysOnly, level } = wanted;
+    let { limit } = wanted;
+    let last: Buffer | undefined;
+    try {
+      for await (const entry of this.#entriesByTablet(caller, wanted)) {
+        last = entry.key;
+        limit--;
+        yield entry;
+      }
+    } catch (error) {
+      if (!isWrongTablet(error)) throw error;
+      // A tablet has ended meanwhile: the client library finds out what it has become.
+      const { from, to } = last ? rangeAfter(range, last, reverse) : range;
+      yield* this.#parts.cluster.scan({ from, ...(to ? { to } : {}), limit, reverse, keysOnly, level });
+    }
+  }
+
+  /** Throws `WRONG_TABLET` if one that is asked has ended. */
+  async *#entriesByTablet(caller: Caller, wanted: EntriesWanted): AsyncGenerator<PageEntry> {
     const { range, limit, reverse } = wanted;
     this.#scans++;
     /** Of each tablet its leader is asked, once this node does not lead it. */

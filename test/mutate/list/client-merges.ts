@@ -209,4 +209,16 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     patches: [backend('!leadsNoMore(result.code) && !isOfOthers(result.code)', '!leadsNoMore(result.code)')],
     killedBy: ['doors/write-line'],
   },
+  {
+    name: 'a door gives a scan up when a tablet ends meanwhile',
+    reason: 'whoever asked may ask again',
+    patches: [backend('if (!isWrongTablet(error)) throw error;', 'throw error;')],
+    killedBy: ['server/doors-merge'],
+  },
+  {
+    name: 'a scan over a door begins anew when a tablet ends meanwhile',
+    reason: 'the tablets are others now',
+    patches: [backend('last ? rangeAfter(range, last, reverse) : range', 'range')],
+    killedBy: ['server/doors-merge'],
+  },
 ];
