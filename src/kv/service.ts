@@ -125,7 +125,9 @@ export class KvService {
 
   openSession(caller: Caller, request: OpenSession): Promise<SessionOpened | KvError> {
     return this.#whilePending(caller, 'write', request.tablet, async () => {
-      const { replica } = this.#tabletOf(request);
+      const { replica, stateMachine } = this.#tabletOf(request);
+      // Of two that were merged the log of the right one does not say that it has ended: it stays frozen.
+      if (stateMachine.range?.isNothing) throw new RaftreeError('WRONG_TABLET', NOT_OWNED);
       const { result } = await replica.propose(
         encodeOpenSession(request.window, drawSessionId(this.#parts.random)),
       );

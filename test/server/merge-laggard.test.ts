@@ -55,4 +55,33 @@ for (const moved of ['left', 'right', 'both']) {
   });
 }
 
+test('who knows the old map can open a session while a node has not made what was merged', async () => {
+  let full = 0;
+  const cluster = new SimulatedCluster(6, {
+    ...{ size: 3, config: { placement: PLACEMENT, raft: RAFT } },
+    fault: ({ path, kind }, id) =>
+      id === full && /\/groups\/([3-9]|\d\d+)\//.test(path) && kind !== 'read'
+        ? systemError('ENOSPC', kind, path)
+        : undefined,
+  });
+  await cluster.run(cluster.startAll());
+  const client = cluster.client(60_000);
+  const { scheduler } = cluster.world;
+  const others = [cluster.client(10_000), cluster.client(10_000)];
+  // They get the map, and open no session.
+  for (const other of others) await cluster.run(other.tablets());
+  await cluster.run(client.put('zest', 'is zest'));
+  const { tablets } = await cluster.run(client.tablets());
+  full = [1, 2, 3].find((id) => tablets.every(({ leader }) => leader !== id)) ?? 0;
+  assert.ok(full > 0);
+  await cluster.run(client.mergeTablets(1, 2));
+  const startMs = scheduler.nowMs();
+  for (const other of others) await cluster.run(other.put(other === others[0] ? 'apple' : 'zest', 'new'));
+  assert.ok(scheduler.nowMs() - startMs < 2000);
+  for (const key of ['apple', 'zest'])
+    assert.is((await cluster.run(client.get(key)))?.value.toString(), 'new');
+  for (const one of [client, ...others]) await cluster.run(one.close());
+  await cluster.run(cluster.closeAll());
+});
+
 test.run();

@@ -63,6 +63,14 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['kv/merge'],
   },
   {
+    name: 'a session is asked for again and again where a merge has ended a tablet',
+    reason: 'it is frozen',
+    patches: [
+      service("if (stateMachine.range?.isNothing) throw new RaftreeError('WRONG_TABLET', NOT_OWNED);", ''),
+    ],
+    killedBy: ['server/merge-laggard'],
+  },
+  {
     name: 'a frozen tablet takes writes',
     reason: 'it still has the keys',
     patches: [
