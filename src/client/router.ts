@@ -43,7 +43,6 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'QUORUM_AT_RISK',
   'MEMBER_UNREACHABLE',
   'MEMBER_BEHIND',
-  'MAP_UNAVAILABLE',
   'TRANSFER_FAILED',
   'UNKNOWN_MESSAGE',
   'MALFORMED_MESSAGE',
@@ -178,6 +177,8 @@ export class Router {
     /** Those of them whose port refuses connections. */
     const notListening = new Set<string>();
     let wrong: RaftreeError | undefined;
+    /** A node has waited in vain for a leader of the map. Others may reach it. */
+    let unavailable: RaftreeError | undefined;
     let refusedRounds = 0;
     let pauses = 0;
     let diskFullSinceMs: number | undefined;
@@ -202,6 +203,7 @@ export class Router {
           lacking.add(endpoint);
           wrong = error;
         }
+        if (error.code === 'MAP_UNAVAILABLE') unavailable = error;
         // A node that does not hold the tablet knows nothing of an attempt that may have reached its log.
         const isElsewhere =
           target === 'holder' || (call.uncertain && candidates.some((candidate) => !lacking.has(candidate)));
@@ -223,6 +225,7 @@ export class Router {
         if (another && !BUSY_CODES.has(error.code)) continue;
         // All were asked, and it may have ended.
         if (wrong && target === 'holder') throw wrong;
+        if (unavailable) throw unavailable;
         const isRefused = !this.#isReached && candidates.every((candidate) => notListening.has(candidate));
         refusedRounds = isRefused ? refusedRounds + 1 : 0;
         if (refusedRounds >= this.#settings.refusedRounds) throw connectionRefused(candidates, error);

@@ -358,7 +358,12 @@ export class Node {
           engine,
           context,
         );
-        this.#tablets.stateOpened(context.group, stateMachine);
+        try {
+          this.#tablets.stateOpened(context.group, stateMachine);
+        } catch (error) {
+          await stateMachine.close();
+          throw error;
+        }
         return stateMachine;
       },
       transport: {

@@ -127,4 +127,32 @@ test('a node whose disk did not let it make the parts keeps the whole, and makes
   await cluster.run(cluster.closeAll());
 });
 
+for (const failing of ['sync', 'write', 'create'] as const)
+  test(`a part opens later where it could not be noted that this node has it: its ${failing} failed`, async () => {
+    let isBroken = false;
+    const cluster = new SimulatedCluster(9, {
+      ...{ size: 3, config: { placement: { ...RANGE, replicas: 3 }, raft: RAFT } },
+      fault: ({ path, kind }, id) =>
+        isBroken && id === 2 && kind === failing && path.includes('replicas.json')
+          ? systemError('EIO', kind, path)
+          : undefined,
+    });
+    await cluster.run(cluster.startAll());
+    const client = cluster.client(60_000);
+    await cluster.run(Promise.all(WORDS.map((word) => client.put(word, `is ${word}`))));
+    await until(cluster, () => mapOf(cluster)?.cluster !== undefined, 'the map is written');
+    isBroken = true;
+    await cluster.run(client.splitTablet('kiwi'), 60_000);
+    await cluster.run(cluster.sleep(2500));
+    const isOpen = () => cluster.machine(2).node?.status(0).tablets === 3;
+    assert.not(isOpen());
+    isBroken = false;
+    await until(cluster, isOpen, 'all parts are open');
+    cluster.cutPower(2);
+    await cluster.run(cluster.start(2));
+    await until(cluster, isOpen, 'all parts are open after a power cut');
+    await cluster.run(client.close());
+    await cluster.run(cluster.closeAll());
+  });
+
 test.run();

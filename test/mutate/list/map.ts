@@ -9,12 +9,23 @@ const replicaChange = inFile('server/replica-change.js');
 const tabletSet = inFile('server/tablet-set.js');
 const mapAdmin = inFile('server/map-admin.js');
 const admin = inFile('server/admin.js');
-
+const router = inFile('client/router.js');
 const balancer = inFile('server/balancer.js');
 const split = inFile('kv/split.js');
 const view = inFile('balance/cluster-view.js');
 
 export const MAP_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'one node that reaches no leader of the map speaks for all',
+    reason: 'it has waited long enough',
+    patches: [
+      router(
+        "if (error.code === 'MAP_UNAVAILABLE') unavailable = error;",
+        "if (error.code === 'MAP_UNAVAILABLE') throw error;",
+      ),
+    ],
+    killedBy: ['server/late-split'],
+  },
   {
     name: 'a node that refuses to tell what it holds is dead',
     reason: 'it has told nothing',

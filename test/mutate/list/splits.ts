@@ -6,8 +6,17 @@ const splits = inFile('server/tablet-splits.js');
 const driver = inFile('server/meta-driver.js');
 const survey = inFile('lsm/read/survey.js');
 const load = inFile('kv/tablet-load.js');
+const node = inFile('server/node.js');
 
 export const SPLIT_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'a state that was opened stays open when it cannot be noted',
+    reason: 'it is opened again later',
+    patches: [
+      node('catch (error) { await stateMachine.close(); throw error;', 'catch (error) { throw error;'),
+    ],
+    killedBy: ['server/late-split'],
+  },
   {
     name: 'keys of others in shared tables choose where a tablet is split',
     reason: 'they lie in its tables',
