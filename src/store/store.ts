@@ -387,8 +387,14 @@ export class Store<Machine extends GroupStateMachine<Result>, Result> {
     const other = absorbed && (await this.#absorbed(absorbed, id));
     const succeed = () =>
       this.#diskSpace.untilWritten(`the groups after ${id}`, async () => {
-        for (const { id: group } of groups)
-          await this.#begin(group, directory, stateMachine, other?.stateMachine);
+        try {
+          for (const { id: group } of groups)
+            await this.#begin(group, directory, stateMachine, other?.stateMachine);
+        } catch (error) {
+          // No record names them yet.
+          for (const { id: group } of groups) this.#removeFiles(String(group));
+          throw error;
+        }
         if (this.#closed) throw stopped('notCommitted', undefined);
         await this.#raftLog.succeed(
           id,

@@ -256,4 +256,15 @@ export const MERGE_MUTATIONS: readonly Mutation[] = [
     patches: [tablets('!tablet || this.#isFollowed(id)', '!tablet || this.#hasFollowers(id)')],
     killedBy: ['server/merge-laggard'],
   },
+  {
+    name: 'what a tablet could not be made of stays on the disk until the next start',
+    reason: 'a start removes it',
+    patches: [
+      store(
+        'for (const { id: group } of groups) this.#removeFiles(String(group)); throw error;',
+        'throw error;',
+      ),
+    ],
+    killedBy: ['server/merge-laggard'],
+  },
 ];
