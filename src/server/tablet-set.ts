@@ -590,19 +590,17 @@ export class TabletSet {
     this.#endAbsorbed();
     const { endedBy } = this.#open.get(parent)?.stateMachine ?? {};
     const ended = (endedBy ? parentsOf(endedBy) : []).flatMap(({ id }) => this.#open.get(id) ?? []);
-    for (const id of children) {
-      if (this.#isClosed) return;
-      // It is new: it has promised nobody anything.
-      if (!this.#open.has(id)) await this.#openOne(id, { restarted: false }, ended);
+    try {
+      for (const id of children) {
+        if (this.#isClosed) return;
+        // It is new: it has promised nobody anything.
+        if (!this.#open.has(id)) await this.#openOne(id, { restarted: false }, ended);
+      }
+    } finally {
+      // Where the disk does not let it open them, who watches asks other nodes.
+      if (!this.#isClosed) tellEnd(ended, endedBy);
     }
     if (this.#isClosed) return;
-    for (const { tablet, expirer, watches } of ended) {
-      expirer.close();
-      const message = `tablet ${tablet.id} has ended: others have its keys`;
-      // Who was told all goes on behind the entries of both: a merge may skip some.
-      const goesOn = endedBy && isMerge(endedBy) ? { fromVersion: endedBy.index + 1 } : {};
-      watches?.retire({ type: 'ended', code: 'WRONG_TABLET', message, ...goesOn });
-    }
     if (this.#open.get(parent)?.group.replica.role === 'leader') this.#campaign(children, CAMPAIGNS);
     this.#reviewEnded();
     this.reconcile();
@@ -753,6 +751,17 @@ function overlap(one: Tablet, other: Tablet): boolean {
   const isBelow = (start: Uint8Array, end: Uint8Array | undefined) =>
     end === undefined || Buffer.compare(start, end) < 0;
   return isBelow(one.start, other.end) && isBelow(other.start, one.end);
+}
+
+/** Who watches is told all, and goes on in what came of them. */
+function tellEnd(ended: readonly OpenTablet[], endedBy: TabletChange | undefined): void {
+  for (const { tablet, expirer, watches } of ended) {
+    expirer.close();
+    const message = `tablet ${tablet.id} has ended: others have its keys`;
+    // Who was told all goes on behind the entries of both: a merge may skip some.
+    const goesOn = endedBy && isMerge(endedBy) ? { fromVersion: endedBy.index + 1 } : {};
+    watches?.retire({ type: 'ended', code: 'WRONG_TABLET', message, ...goesOn });
+  }
 }
 
 /** They lie side by side. */

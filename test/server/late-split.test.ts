@@ -141,8 +141,16 @@ for (const failing of ['sync', 'write', 'create'] as const)
     const client = cluster.client(60_000);
     await cluster.run(Promise.all(WORDS.map((word) => client.put(word, `is ${word}`))));
     await until(cluster, () => mapOf(cluster)?.cluster !== undefined, 'the map is written');
+    const watcher = cluster.client(60_000, { endpoints: [cluster.machine(2).endpoint] });
+    const watch = watcher.watch({ key: 'kiwi' });
+    await cluster.run(watch.ready);
     isBroken = true;
     await cluster.run(client.splitTablet('kiwi'), 60_000);
+    await cluster.run(client.put('kiwi', 'new'));
+    // Other nodes have the part.
+    const told = await cluster.run(watch.next(), 2500);
+    assert.is(told.value?.key.toString(), 'kiwi');
+    await cluster.run(watcher.close());
     await cluster.run(cluster.sleep(2500));
     const isOpen = () => cluster.machine(2).node?.status(0).tablets === 3;
     assert.not(isOpen());

@@ -7,8 +7,17 @@ const driver = inFile('server/meta-driver.js');
 const survey = inFile('lsm/read/survey.js');
 const load = inFile('kv/tablet-load.js');
 const node = inFile('server/node.js');
+const tablets = inFile('server/tablet-set.js');
 
 export const SPLIT_MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'who watches is told of the end only where the parts are open',
+    reason: 'they go on there',
+    patches: [
+      tablets('if (!this.#isClosed) tellEnd(', 'if (children.every((id) => this.#open.has(id))) tellEnd('),
+    ],
+    killedBy: ['server/late-split'],
+  },
   {
     name: 'a state that was opened stays open when it cannot be noted',
     reason: 'it is opened again later',
