@@ -5,9 +5,10 @@
  * says what did. Exit code 1 if one survives. With `--search` it tells instead which schedules, and whether random
  * faults, find a mutation within so many seeds.
  */
+import { fileURLToPath } from 'node:url';
 import { commandLine, flag, wholeNumber } from '../support/command-line.js';
 import { failsAnyhow, kill, search } from './killers.js';
-import { isBySimulator, type Mutation } from './mutation.js';
+import { isBySimulator, type Mutation, problemsOf } from './mutation.js';
 import { MUTATIONS } from './mutations.js';
 
 const { values, names } = commandLine(
@@ -33,6 +34,8 @@ if (chosen.length === 0) {
 } else await runAll();
 
 async function runAll(): Promise<void> {
+  const problems = problemsOf(chosen, fileURLToPath(new URL('../..', import.meta.url)));
+  if (problems.length > 0) throw new Error(problems.join('\n'));
   const files = new Set(chosen.flatMap(({ killedBy }) => (isBySimulator(killedBy) ? [] : killedBy)));
   const failing: string[] = [];
   await forEach([...files], async (file) => {

@@ -2,6 +2,7 @@
  * A mutation: a small change of the code such as a tired author might make, of which some test must tell. It is patched
  * into the compiled code of a child process; `src` knows nothing of it.
  */
+import * as fs from 'node:fs';
 import type { FaultName } from '../../src/sim/setting/fault-names.js';
 import type { Profile } from '../../src/sim/setting/setting.js';
 
@@ -78,4 +79,18 @@ export function inProfile(
 
 export function inFile(file: string): (find: string, replace: string) => Patch {
   return (find, replace) => ({ file, find, replace });
+}
+
+/** Of mutations that cannot be made in this build, or change nothing, why not. Without that they would look killed. */
+export function problemsOf(mutations: readonly Mutation[], dist: string): string[] {
+  return mutations.flatMap(({ name, patches }) =>
+    [...new Set(patches.map(({ file }) => file))].flatMap((file) => {
+      const source = fs.readFileSync(pathIn(dist, file), 'utf8');
+      try {
+        return patched(file, source, patches) === source ? [`${name}: it changes nothing in ${file}`] : [];
+      } catch (error) {
+        return [`${name}: ${(error as Error).message}`];
+      }
+    }),
+  );
 }
