@@ -223,8 +223,8 @@ export class Router {
           (node) => !tried.has(node),
         );
         if (another && !BUSY_CODES.has(error.code)) continue;
-        // All were asked, and it may have ended.
-        if (wrong && target === 'holder') throw wrong;
+        // All were asked, and it may have ended: a newer map says whether it has. One that is down may never answer.
+        if (wrong && (target === 'holder' || call.uncertain)) throw wrong;
         if (unavailable) throw unavailable;
         const isRefused = !this.#isReached && candidates.every((candidate) => notListening.has(candidate));
         refusedRounds = isRefused ? refusedRounds + 1 : 0;

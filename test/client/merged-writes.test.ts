@@ -132,6 +132,23 @@ test('writes whose answers were lost are repeated in what their tablets were mer
   await scheduler.run(client.close());
 });
 
+test('a write that may be applied goes on after a merge although a node is down', async () => {
+  const { cluster, client, scheduler } = await start(5, ['m'], { attemptTimeoutMs: 300 });
+  await scheduler.run(Promise.all([client.append('a', '0'), client.append('z', '0')]));
+  cluster.kill(3);
+  const [left, right] = cluster.tablets.present as [FakeTablet, FakeTablet];
+  cluster.script = ({ type }) => (type === 'write' ? 'silent after' : undefined);
+  const writes = ['a', 'z'].map((key) => client.append(key, '1'));
+  await scheduler.runFor(1000);
+  cluster.script = () => undefined;
+  cluster.merge(left, right);
+  const startMs = scheduler.nowMs();
+  await scheduler.run(Promise.all(writes));
+  assert.ok(scheduler.nowMs() - startMs < 3000, `${scheduler.nowMs() - startMs} ms`);
+  assert.equal([textOf(cluster, 'a'), textOf(cluster, 'z')], ['01', '01']);
+  await scheduler.run(client.close());
+});
+
 for (const given of ['a', 'z'])
   test(`a write to ${given} that was given up after a merge is not applied after the next one to its key`, async () => {
     const { cluster, client, scheduler } = await start(2, ['m'], { attemptTimeoutMs: 200 });

@@ -1,8 +1,9 @@
 /**
  * Real processes, by hash and by range: while WordNet is imported into three nodes, tablets split by themselves and by
- * hand, a fourth node joins and is given its share, and the leader of the map is killed. By hash it goes on: a node
- * dies, is replaced and comes back, a replica moves by hand, a node is drained and removed. Each time the export equals
- * the source.
+ * hand, two are merged, a fourth node joins and is given its share, and the leader of the map is killed. A client whose
+ * answers are lost repeats writes over the merge that must not take effect twice. By hash it goes on: a node dies, is
+ * replaced and comes back, a replica moves by hand, a node is drained and removed. Each time the export equals the
+ * source.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -12,7 +13,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { wordNetLines } from '../../bench/wordnet.js';
 import type { RaftreeClient } from '../../src/client/client.js';
+import { realEnv } from '../../src/env/real/real-env.js';
+import { hashOfKey } from '../../src/placement/partition-key.js';
+import { ringPoint } from '../../src/placement/placement.js';
+import { TabletRange } from '../../src/placement/tablet-map.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
+import { DeafNetwork } from '../support/deaf-network.js';
 import { finish, MAIN, ProcessCluster, raftree, until } from '../support/process-cluster.js';
 
 const RAFT = { heartbeatMs: 100, electionTimeoutMinMs: 1000, electionTimeoutMaxMs: 2000 };
@@ -22,12 +28,25 @@ const TABLETS = 2;
 /** A part of WordNet, from all of its ranges: in tables it takes 390 KB. */
 const EVERY = 40;
 const MAX_TABLET_BYTES = 128 * 1024;
-/** Of ten records, so many come before and after the split by hand. */
+/** Of ten records, so many come before and after the splits by hand. */
 const FIRST_OF_TEN = 8;
 const SECOND_OF_TEN = 1;
+/** Concurrent requests of the import. Tablets that keep many results of writes are too large to be merged. */
+const WINDOW = 32;
+/** Of each of two tablets that are merged, so many of the last records are not imported, but appended. */
+const APPENDED = 3;
 
 /** A look asks all nodes, and a command is a process. */
 const LOOK_MS = 200;
+
+interface SourceRecord {
+  readonly key: string;
+  readonly value: string;
+}
+
+type Three = [string, string, string];
+
+const recordOf = (line: string | undefined) => JSON.parse(line ?? '') as SourceRecord;
 
 interface Shards {
   readonly tablets: readonly { readonly replicas: readonly number[] }[];
@@ -80,29 +99,112 @@ class GrowingCluster {
   async importAndGrow(): Promise<void> {
     const { processes, client, source } = this;
     const input = new PassThrough();
-    const give = (from: number, to: number) =>
-      input.write(source.filter((_, i) => i % 10 >= from && i % 10 < to).join(''));
-    this.#import = spawn(process.execPath, [MAIN, 'import', '--json', ...this.#endpoints], { stdio: 'pipe' });
+    const given = (from: number, to: number) => source.filter((_, i) => i % 10 >= from && i % 10 < to);
+    const command = ['import', '--json', '--window', `${WINDOW}`, ...this.#endpoints];
+    this.#import = spawn(process.execPath, [MAIN, ...command], { stdio: 'pipe' });
     const importing = finish(this.#import, input);
-    give(0, FIRST_OF_TEN);
+    input.write(given(0, FIRST_OF_TEN).join(''));
     const count = async () => (await client.tablets()).tablets.length;
     await happens(async () => (await count()) > TABLETS, 'a tablet is split by itself');
-    give(FIRST_OF_TEN, FIRST_OF_TEN + SECOND_OF_TEN);
-    // Another split or a move of the same tablet may be under way.
-    await happens(() => this.does('tablet', 'split', 'wn/noun/07000000'), 'a tablet is split by hand');
+    const last = given(FIRST_OF_TEN + SECOND_OF_TEN, 10);
+    const appended = await this.splitAndMerge(last, () =>
+      input.write(given(FIRST_OF_TEN, FIRST_OF_TEN + SECOND_OF_TEN).join('')),
+    );
     processes.spawn(4);
     await happens(async () => {
       const { steps, plannerId } = await client.balance();
       this.planner = plannerId;
       return steps.some(({ kind, to }) => kind === 'move' && to === 4);
     }, 'a replica is to move to node 4');
-    give(FIRST_OF_TEN + SECOND_OF_TEN, 10);
-    input.end();
+    input.end(last.filter((line) => !appended.has(line)).join(''));
     await processes.signal(this.planner, 'SIGKILL');
     processes.spawn(this.planner);
     const { code, stdout, stderr } = await importing;
     assert.is(code, 0, stderr);
-    assert.is((JSON.parse(stdout.toString()) as { records: number }).records, source.length);
+    const { records } = JSON.parse(stdout.toString()) as { records: number };
+    assert.is(records, source.length - appended.size);
+  }
+
+  /**
+   * Two small tablets are split off, and merged. A client writes some of the lines to both, each value in two halves.
+   * The answers to the second halves are lost until the merge is done: the client repeats them in the tablet that the
+   * two have become. Resolves with these lines.
+   */
+  async splitAndMerge(lines: readonly string[], giveMore: () => void): Promise<ReadonlySet<string>> {
+    const { client } = this;
+    const ordered = await this.#linesOfLargest(lines);
+    const [first, middle, end] = [0, APPENDED, 2 * APPENDED].map((i) => recordOf(ordered[i]).key) as Three;
+    // Another split of the same tablet may be under way.
+    for (const key of [end, middle])
+      await happens(
+        async () => (await this.does('tablet', 'split', key)) || (await this.#startsAt(key)),
+        'a tablet is split by hand',
+      );
+    const appended = ordered.slice(0, 2 * APPENDED);
+    const halves = appended.map((line) => {
+      const { key, value } = recordOf(line);
+      const bytes = Buffer.from(value);
+      return {
+        key,
+        bytes,
+        begin: bytes.subarray(0, bytes.length >> 1),
+        rest: bytes.subarray(bytes.length >> 1),
+      };
+    });
+    const net = new DeafNetwork();
+    const writer = this.processes.client({ env: { ...realEnv(), net }, attemptTimeoutMs: 1000 });
+    try {
+      await Promise.all(halves.map(({ key, begin }) => writer.append(key, begin)));
+      net.loseAnswers();
+      const answers = Promise.all(halves.map(({ key, rest }) => writer.append(key, rest)));
+      // They are lost for good if something else fails.
+      answers.catch(() => {});
+      const stored = () => Promise.all(halves.map(({ key }) => client.get(key)));
+      await happens(
+        async () => (await stored()).every((entry, i) => entry && halves[i]?.bytes.equals(entry.value)),
+        'the second halves are written',
+      );
+      const versions = (await stored()).map((entry) => entry?.version);
+      giveMore();
+      await happens(async () => {
+        const [left, right] = await Promise.all([this.#ownerOf(first), this.#ownerOf(middle)]);
+        return left === right || (await this.does('tablet', 'merge', `${left}`, `${right}`));
+      }, 'two tablets are merged');
+      assert.is(await this.#ownerOf(first), await this.#ownerOf(middle), 'one tablet has the keys of both');
+      net.hearAgain();
+      assert.equal(
+        (await answers).map(({ version }) => version),
+        versions,
+        'the answers are those of the writes before the merge',
+      );
+    } finally {
+      await writer.close();
+    }
+    return new Set(appended);
+  }
+
+  /** Those of the lines whose keys are in the tablet that has the most, in the order of its range. */
+  async #linesOfLargest(lines: readonly string[]): Promise<readonly string[]> {
+    const { by, tablets } = await this.client.tablets();
+    const owned = tablets.map((tablet) => {
+      const range = new TabletRange(by, tablet);
+      return lines.filter((line) => range.owns(Buffer.from(recordOf(line).key)));
+    });
+    const [largest = []] = owned.sort((a, b) => b.length - a.length);
+    const hash = (line: string) => hashOfKey(Buffer.from(recordOf(line).key));
+    return by === 'range' ? largest : largest.sort((a, b) => hash(a) - hash(b));
+  }
+
+  async #ownerOf(key: string): Promise<number> {
+    const { by, tablets } = await this.client.tablets();
+    return tablets.find((tablet) => new TabletRange(by, tablet).owns(Buffer.from(key)))?.id ?? 0;
+  }
+
+  /** By hash, whether one starts at its place on the ring. */
+  async #startsAt(key: string): Promise<boolean> {
+    const { by, tablets } = await this.client.tablets();
+    const place = by === 'hash' ? ringPoint(hashOfKey(Buffer.from(key))) : Buffer.from(key);
+    return tablets.some(({ start }) => place.equals(start));
   }
 
   /** It comes to rest; node 4 has its share, and no node has a folder of what is not there any more. */

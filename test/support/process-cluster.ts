@@ -7,6 +7,7 @@ import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from '../../bench/free-ports.js';
 import { RaftreeClient } from '../../src/client/client.js';
+import type { ClientOptions } from '../../src/client/client-options.js';
 import type { NodeConfigInput } from '../../src/server/config.js';
 
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -179,8 +180,8 @@ export class ProcessCluster {
     await Promise.all([...this.#children.keys()].map((id) => this.signal(id, 'SIGKILL')));
   }
 
-  client(): RaftreeClient {
-    return new RaftreeClient({ endpoints: this.endpoints, timeoutMs: 100_000 });
+  client(options: Partial<ClientOptions> = {}): RaftreeClient {
+    return new RaftreeClient({ endpoints: this.endpoints, timeoutMs: 100_000, ...options });
   }
 
   /** The id of the node that leads, as one of the nodes sees it. */

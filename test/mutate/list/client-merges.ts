@@ -57,6 +57,12 @@ export const CLIENT_MERGE_MUTATIONS: readonly Mutation[] = [
     killedBy: ['client/frozen'],
   },
   {
+    name: 'a write that may be applied waits until all nodes say that its tablet is not there',
+    reason: 'one that is down may have it',
+    patches: [router("(target === 'holder' || call.uncertain)", "target === 'holder'")],
+    killedBy: MERGED_WRITES,
+  },
+  {
     name: 'a merged tablet tells a watch again what one of both has told',
     reason: 'its changes have a version from there on',
     patches: [tabletWatch('version < versionAt(places, this.part.by, key)', 'false')],
