@@ -152,7 +152,7 @@ export const ERROR_CODES = {
     outcome: 'notCommitted',
     about: 'request',
     meaning:
-      'The map of the tablets has no leader for two election timeouts: nothing can be split, merged or moved. Start the nodes that vote on it.',
+      'The map of the tablets has no leader for two election timeouts: nothing can be split, merged or moved. Ask another node; if all say so, start those that vote on it.',
   },
   TRANSFER_FAILED: {
     outcome: 'unknown',

@@ -132,7 +132,7 @@ export class Admin implements Administration {
   async split({ tablet, key }: SplitTablet): Promise<TabletSplit | AdministrationError | KvError> {
     try {
       // A leader that has begun with it waits for the map.
-      await this.#parts.map?.read();
+      if (this.#parts.replicaOf(tablet)?.role === 'leader') await this.#parts.map?.read();
       const { parent, children } = await this.#parts.split(tablet, key);
       return { type: 'tabletSplit', tablet: parent.id, left: children[0].id, right: children[1].id };
     } catch (error) {

@@ -40,16 +40,19 @@ async function until(cluster: SimulatedCluster, condition: () => boolean, what: 
   assert.ok(await scheduler.runUntil(condition, scheduler.nowMs() + 60_000), `it happens that ${what}`);
 }
 
-/** The code and the text of its error. */
-async function refusalOf(cluster: SimulatedCluster, call: Promise<unknown>): Promise<string> {
-  const said = call.then(
+/** `done`, or the code and the text of its error. */
+function saidOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
     () => 'done',
     (error: unknown) => {
       assert.instance(error, RaftreeClientError);
       return `${(error as RaftreeClientError).code}: ${(error as RaftreeClientError).message}`;
     },
   );
-  return cluster.run(said, 60_000);
+}
+
+async function refusalOf(cluster: SimulatedCluster, call: Promise<unknown>): Promise<string> {
+  return cluster.run(saidOf(call), 60_000);
 }
 
 test('a tablet of which a replica moves is not split, and one that is being split is not moved', async () => {
@@ -71,6 +74,13 @@ test('a tablet of which a replica moves is not split, and one that is being spli
     await refusalOf(cluster, client.splitTablet('c', { timeoutMs: 1000 })),
     /CHANGE_PENDING: a move of tablet 1 is under way; try again when it is done/,
   );
+  // The node that is cut off has no leader of the map. Others have.
+  for (let i = 0; i < 3; i++) {
+    const endpoints = [to, from].map((id) => cluster.machine(id).endpoint);
+    const another = cluster.client(60_000, { endpoints });
+    assert.is((await cluster.run(another.balance())).isOn, true);
+    await cluster.run(another.close());
+  }
   network.mendAll();
   await cluster.run(moving);
   assert.equal((await cluster.run(client.splitTablet('c'))).tablet, tablet);
@@ -121,6 +131,49 @@ test('a tablet without a quorum: only its keys fail, and the error names it', as
   const later = cluster.client(60_000);
   assert.is((await cluster.run(later.get('fig')))?.value.toString(), 'is fig');
   await cluster.run(Promise.all([client.close(), later.close()]));
+  await cluster.run(cluster.closeAll());
+});
+
+test('operators who exclude each other: each is told what came of it, and no key is lost', async () => {
+  const cluster = await open(3, 4);
+  const at = (id: number) => cluster.client(60_000, { endpoints: [cluster.machine(id).endpoint] });
+  const clients = [at(1), at(2), at(3), at(4)] as const;
+  const [one, two, three, four] = clients;
+  const { children } = await cluster.run(one.splitTablet('c'));
+  const [left, right] = children;
+  const isSettled = () =>
+    mapOf(cluster)?.intents.size === 0 && children.every((id) => mapOf(cluster)?.tablets.has(id));
+  await until(cluster, isSettled, 'the map has the parts');
+  const [from = 0, ...others] = nodesOf(cluster, left);
+  const to = cluster.machines.find(({ id }) => id !== from && !others.includes(id))?.id ?? 0;
+  const merge = saidOf(one.mergeTablets(left, right));
+  await until(cluster, () => mapOf(cluster)?.intents.get(left)?.type === 'merge', 'the merge is recorded');
+  const orders = [
+    merge,
+    saidOf(two.mergeTablets(left, right)),
+    saidOf(three.splitTablet('e')),
+    saidOf(four.moveReplica({ tablet: left, from, to })),
+  ];
+  assert.equal(await cluster.run(Promise.all(orders), 60_000), [
+    ...['done', 'done', 'done'],
+    `CHANGE_INVALID: there is no tablet ${left} any more, or not yet`,
+  ]);
+
+  await until(cluster, () => mapOf(cluster)?.intents.size === 0, 'the split is in the map');
+  const tablet = 2;
+  const [leaves = 0, ...stay] = nodesOf(cluster, tablet);
+  const drained = cluster.machines.find(({ id }) => id !== leaves && !stay.includes(id))?.id ?? 0;
+  const move = saidOf(one.moveReplica({ tablet, from: leaves, to: drained }));
+  await until(cluster, () => mapOf(cluster)?.intents.get(tablet)?.type === 'move', 'the move is recorded');
+  assert.is(await cluster.run(saidOf(two.drainNode(drained))), 'done');
+  assert.match(
+    await cluster.run(move, 60_000),
+    /^CHANGE_CONFLICT: the move of tablet 2 to node \d was given up: /,
+  );
+  assert.not(nodesOf(cluster, tablet).includes(drained));
+  for (const word of WORDS)
+    assert.is((await cluster.run(three.get(word)))?.value.toString(), `is ${word}`, word);
+  await cluster.run(Promise.all(clients.map((client) => client.close())));
   await cluster.run(cluster.closeAll());
 });
 

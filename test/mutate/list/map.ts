@@ -149,7 +149,7 @@ export const MAP_MUTATIONS: readonly Mutation[] = [
   {
     name: 'a split begins also while the map has no leader',
     reason: 'it fails at the intent',
-    patches: [admin('await this.#parts.map?.read();', '')],
+    patches: [admin('await this.#parts.map?.read()', 'undefined')],
     killedBy: ['server/moves'],
   },
   {
